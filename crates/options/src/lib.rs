@@ -1,0 +1,34 @@
+//! Every option of x-transformers, declared once: name, type, default, documentation with the paper's address.
+//!
+//! Nothing here knows tensors. [`parse`] turns JSON into a struct and tells every problem at once; `xtask` writes the
+//! TypeScript interfaces and the README's table from each struct's [`Spec`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod macros;
+
+pub mod attention;
+pub mod autoregressive;
+pub mod calls;
+pub mod feedforward;
+pub mod generation;
+pub mod layers;
+pub mod optimizers;
+pub mod stack;
+pub mod wrappers;
+
+mod choices;
+mod parse;
+mod problem;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use choices::{Filter, LayerKind, Schedule};
+#[doc(hidden)]
+pub use parse::field;
+pub use parse::{parse, Options};
+pub use problem::{nearest, Problem, Problems};
+pub use spec::{split_links, Field, Group, Kind, Named, Spec};
+pub use types::{Classes, ModuleRef, OneOrMany, OptionType, Probability, TensorRef};

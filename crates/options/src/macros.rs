@@ -1,0 +1,91 @@
+/// Declares options once. From this come the Rust struct with its defaults, the validator, the TypeScript
+/// interface and the README's table.
+///
+/// `name: Type = default` is an option, `name: Type` a required one. `(later)` in front marks an option that has no
+/// layer yet: any value but its default is an error that says so. `groups` takes over the options of
+/// another struct, their names with a prefix.
+///
+/// ```ignore
+/// options! {
+///     /// Options of the feed-forward layer.
+///     pub struct FeedForwardOptions {
+///         /// Width of the hidden layer, as a multiple of the model's width.
+///         mult: f64 = 4.0,
+///         /// Gated linear unit. <https://arxiv.org/abs/2002.05202>
+///         (later) glu: bool = false,
+///     }
+///     groups {}
+/// }
+/// ```
+#[macro_export]
+macro_rules! options {
+    (
+        $(#[doc = $struct_doc:literal])*
+        pub struct $Name:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $(($later:ident))? $field:ident : $ty:ty $(= $default:expr)?,
+            )*
+        }
+        groups { $( $prefix:literal $group:ident : $Group:ty, )* }
+    ) => {
+        $(#[doc = $struct_doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $Name {
+            $( $(#[doc = $doc])+ pub $field: $ty, )*
+            $( #[doc = concat!("The options whose names start with `", $prefix, "`.")] pub $group: $Group, )*
+        }
+
+        impl $crate::Options for $Name {
+            const SPEC: $crate::Spec = $crate::Spec {
+                doc: &[$($struct_doc),*],
+                fields: &[$(
+                    $crate::Field {
+                        name: stringify!($field),
+                        doc: &[$($doc),+],
+                        kind: <$ty as $crate::OptionType>::KIND,
+                        default: $crate::options!(@default_json $ty $(, $default)?),
+                        later: $crate::options!(@later $($later)?),
+                    },
+                )*],
+                groups: &[$(
+                    $crate::Group { prefix: $prefix, spec: &<$Group as $crate::Options>::SPEC },
+                )*],
+            };
+
+            fn read(
+                map: &serde_json::Map<String, serde_json::Value>,
+                prefix: &str,
+                problems: &mut $crate::Problems,
+            ) -> Option<Self> {
+                let _ = (map, prefix, &problems);
+                $(
+                    let $field: Option<$ty> = $crate::field(
+                        map,
+                        &format!("{prefix}{}", stringify!($field)),
+                        $crate::options!(@default_value $($default)?),
+                        $crate::options!(@later $($later)?),
+                        problems,
+                    );
+                )*
+                $(
+                    let $group = <$Group as $crate::Options>::read(map, &format!("{prefix}{}", $prefix), problems);
+                )*
+                Some(Self { $( $field: $field?, )* $( $group: $group?, )* })
+            }
+
+            fn check(&self, prefix: &str, problems: &mut $crate::Problems) {
+                $( $crate::Options::check(&self.$group, &format!("{prefix}{}", $prefix), problems); )*
+                self.conflicts(prefix, problems);
+            }
+        }
+    };
+    (@default_json $ty:ty, $default:expr) => {
+        Some(|| { let value: $ty = $default; $crate::OptionType::write(&value) })
+    };
+    (@default_json $ty:ty) => { None };
+    (@default_value $default:expr) => { Some($default) };
+    (@default_value) => { None };
+    (@later later) => { true };
+    (@later) => { false };
+}

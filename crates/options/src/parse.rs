@@ -1,0 +1,106 @@
+//! From JSON to a struct of options: unknown names, wrong kinds, missing values and conflicts, all in one go.
+
+use crate::problem::{nearest, Problem, Problems};
+use crate::spec::Spec;
+use crate::types::OptionType;
+use serde_json::{Map, Value};
+
+/// A struct of options, as [`options!`](crate::options) declares it.
+pub trait Options: Sized + 'static {
+    const SPEC: Spec;
+
+    /// Reads the fields, each under `prefix` plus its name. `None` where a required one is missing or wrong.
+    fn read(map: &Map<String, Value>, prefix: &str, problems: &mut Problems) -> Option<Self>;
+
+    /// Notes what is wrong with the values as a whole; paths start with `prefix`.
+    fn check(&self, prefix: &str, problems: &mut Problems) {
+        let _ = (prefix, problems);
+    }
+}
+
+/// Reads `value`, a JSON object; every problem comes back at once.
+pub fn parse<T: Options>(value: &Value) -> Result<T, Problems> {
+    let mut problems = Problems::default();
+    let Some(map) = value.as_object() else {
+        problems.add("options", "must be an object");
+        return Err(problems);
+    };
+    unknown_names(map, &T::SPEC, &mut problems);
+    let parsed = T::read(map, "", &mut problems);
+    if let Some(options) = &parsed {
+        options.check("", &mut problems);
+    }
+    match parsed {
+        Some(options) if problems.0.is_empty() => Ok(options),
+        _ => Err(problems),
+    }
+}
+
+fn unknown_names(map: &Map<String, Value>, spec: &Spec, problems: &mut Problems) {
+    let known = spec.flatten();
+    for name in map.keys().filter(|name| !known.iter().any(|k| k.name == **name)) {
+        problems.0.push(Problem {
+            path: name.clone(),
+            message: "is not an option here".into(),
+            did_you_mean: nearest(name, known.iter().map(|k| k.name.as_str())),
+            ..Problem::default()
+        });
+    }
+}
+
+/// Reads one option; the default where it is absent. Called by the macro.
+#[doc(hidden)]
+pub fn field<T: OptionType>(
+    map: &Map<String, Value>,
+    path: &str,
+    default: Option<T>,
+    later: bool,
+    problems: &mut Problems,
+) -> Option<T> {
+    let Some(value) = map.get(path) else {
+        if default.is_none() {
+            problems.0.push(Problem {
+                path: path.to_string(),
+                message: "is required".into(),
+                allowed: Some(T::KIND.describe()),
+                ..Problem::default()
+            });
+        }
+        return default;
+    };
+    let Some(read) = T::read(value) else {
+        problems.0.push(Problem {
+            path: path.to_string(),
+            message: format!("got {}", show(value)),
+            allowed: Some(T::KIND.describe()),
+            ..Problem::default()
+        });
+        return default;
+    };
+    if later && default.as_ref().is_none_or(|d| d.write() != read.write()) {
+        problems.0.push(Problem {
+            path: path.to_string(),
+            message: "is known, but this version has no layer for it yet; leave it at its default".into(),
+            later: true,
+            ..Problem::default()
+        });
+    }
+    Some(read)
+}
+
+/// A value as the user would write it; long ones are cut.
+fn show(value: &Value) -> String {
+    let special = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_string);
+    if value.get("$tensor").is_some() {
+        return "a tensor".into();
+    }
+    if value.get("$module").is_some() {
+        return "a model".into();
+    }
+    // JSON has no NaN, no functions: the TypeScript side names such values
+    let text = special("$value").unwrap_or_else(|| value.to_string());
+    match text.char_indices().nth(60) {
+        Some((cut, _)) => format!("{}...", &text[..cut]),
+        None => text,
+    }
+}

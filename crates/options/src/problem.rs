@@ -1,0 +1,101 @@
+//! Everything that is wrong with a set of options, collected, so that one error tells it all.
+
+use serde_json::{json, Value};
+use std::fmt;
+
+/// One thing that is wrong, with the path of the option it is about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Problem {
+    /// Such as `heads` or `attn_layers.heads`.
+    pub path: String,
+    pub message: String,
+    pub did_you_mean: Option<String>,
+    /// What is allowed there, in words.
+    pub allowed: Option<String>,
+    /// The option is right, but this version has no layer for it yet.
+    pub later: bool,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)?;
+        if let Some(name) = &self.did_you_mean {
+            write!(f, "; did you mean `{name}`?")?;
+        }
+        if let Some(allowed) = &self.allowed {
+            write!(f, "; allowed: {allowed}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The problems of one constructor or call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Notes that the option at `path` is wrong.
+    pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { path: path.into(), message: message.into(), ..Problem::default() });
+    }
+
+    /// Whether the only thing wrong is that this version lacks layers.
+    pub fn only_later(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|p| p.later)
+    }
+
+    /// Notes `message` unless `holds`.
+    pub fn require(&mut self, holds: bool, path: &str, message: impl Into<String>) {
+        if !holds {
+            self.add(path, message);
+        }
+    }
+
+    /// The same problems, seen from outside: every path starts with `parent`.
+    pub fn under(mut self, parent: &str) -> Self {
+        for problem in &mut self.0 {
+            problem.path = format!("{parent}.{}", problem.path);
+        }
+        self
+    }
+
+    pub fn to_json(&self) -> Value {
+        let row = |problem: &Problem| {
+            let Problem { path, message, did_you_mean, allowed, .. } = problem;
+            json!({ "path": path, "message": message, "did_you_mean": did_you_mean, "allowed": allowed })
+        };
+        self.0.iter().map(row).collect()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The known name that `name` was most likely meant to be, if any is near enough.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let spelled = known.iter().copied().find(|k| plain(k) == plain(name));
+    // a prefix too few (`qk_norm`), or too many (`attn_heads`)
+    let longer = || known.iter().copied().filter(|k| k.ends_with(&format!("_{name}"))).min_by_key(|k| k.len());
+    let shorter = || known.iter().copied().filter(|k| name.ends_with(&format!("_{k}"))).max_by_key(|k| k.len());
+    spelled.or_else(longer).or_else(shorter).or_else(|| most_alike(name, &known)).map(str::to_string)
+}
+
+/// Without what `num_tokens`, `numTokens` and `num-tokens` differ in.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn most_alike<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let score = |k: &str| strsim::normalized_damerau_levenshtein(name, k);
+    let best = known.iter().copied().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+    (score(best) >= 0.6).then_some(best)
+}

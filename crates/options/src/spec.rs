@@ -1,0 +1,146 @@
+//! What is known of an option: its name, kind, default and documentation. The validator, the TypeScript
+//! interfaces and the README's table are all made from these.
+
+use serde_json::Value;
+
+/// The options of one class or call.
+pub struct Spec {
+    pub doc: &'static [&'static str],
+    pub fields: &'static [Field],
+    pub groups: &'static [Group],
+}
+
+/// One option.
+pub struct Field {
+    pub name: &'static str,
+    pub doc: &'static [&'static str],
+    pub kind: Kind,
+    /// The default; `None` where the option is required.
+    pub default: Option<fn() -> Value>,
+    /// Declared, but no layer implements it yet.
+    pub later: bool,
+}
+
+/// Options that are declared elsewhere and taken over, their names with a prefix (`attn_`, `enc_`, or none).
+pub struct Group {
+    pub prefix: &'static str,
+    pub spec: &'static Spec,
+}
+
+/// The values that an option takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Bool,
+    /// A whole number, at least `min`.
+    Integer {
+        min: i64,
+    },
+    Number,
+    /// A number from 0 to 1.
+    Probability,
+    /// One of these strings.
+    Text(&'static [&'static str]),
+    /// The inner kind, or `null`.
+    Optional(&'static Kind),
+    List(&'static Kind),
+    /// The inner kind, or a list of it.
+    OneOrMany(&'static Kind),
+    Tensor,
+    /// A model of one of these classes.
+    Module(&'static [&'static str]),
+    /// The name of a filter of logits; in TypeScript also a function.
+    Filter(&'static [&'static str]),
+}
+
+impl Kind {
+    /// What is allowed, in words: `a whole number >= 1`.
+    pub fn describe(&self) -> String {
+        match self {
+            Kind::Bool => "true or false".into(),
+            Kind::Integer { min } if *min == i64::MIN => "a whole number".into(),
+            Kind::Integer { min } => format!("a whole number >= {min}"),
+            Kind::Number => "a finite number".into(),
+            Kind::Probability => "a number from 0 to 1".into(),
+            Kind::Text(names) => quoted(names),
+            Kind::Filter(names) => format!("{} or a function of the logits", quoted(names)),
+            Kind::Optional(inner) => format!("{} or null", inner.describe()),
+            Kind::List(inner) => format!("an array, each {}", inner.describe()),
+            Kind::OneOrMany(inner) => format!("{0}, or an array of such", inner.describe()),
+            Kind::Tensor => "a tensor".into(),
+            Kind::Module(classes) => classes.join(" or "),
+        }
+    }
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(" or ")
+}
+
+/// An option under its full name, prefixes included.
+pub struct Named {
+    pub name: String,
+    pub field: &'static Field,
+}
+
+impl Named {
+    /// Its documentation without the addresses. Other options in it stand under their full names as well, `names`
+    /// being all those of the class: in `enc_attn_qk_norm_groups`, `qk_norm` becomes `enc_attn_qk_norm`.
+    pub fn text(&self, names: &[&str]) -> String {
+        let prefix = self.name.strip_suffix(self.field.name).unwrap_or_default();
+        let (text, _) = split_links(self.field.doc);
+        let parts = text.split('`').enumerate().map(|(i, part)| match i % 2 {
+            1 => format!("`{}`", full_name(part, prefix, names)),
+            _ => part.to_string(),
+        });
+        parts.collect()
+    }
+
+    /// The addresses in its documentation.
+    pub fn links(&self) -> Vec<String> {
+        split_links(self.field.doc).1
+    }
+}
+
+/// `word` with as much of `prefix` in front as makes it one of `names`; `word` itself where nothing does.
+fn full_name(word: &str, prefix: &str, names: &[&str]) -> String {
+    let mut prefix = prefix;
+    while !prefix.is_empty() {
+        let name = format!("{prefix}{word}");
+        if names.contains(&name.as_str()) {
+            return name;
+        }
+        let shorter = prefix.trim_end_matches('_').rfind('_').map_or(0, |end| end + 1);
+        prefix = &prefix[..shorter];
+    }
+    word.to_string()
+}
+
+/// Lines of documentation as one text without its `<https://...>`, and these.
+pub fn split_links(doc: &[&str]) -> (String, Vec<String>) {
+    let joined = doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    let mut parts = joined.split("<https://");
+    let mut text = parts.next().unwrap_or_default().to_string();
+    let mut links = vec![];
+    for part in parts {
+        let (link, rest) = part.split_once('>').unwrap_or((part, ""));
+        links.push(format!("https://{link}"));
+        // a link in brackets leaves no empty brackets behind
+        match (text.strip_suffix('('), rest.strip_prefix(')')) {
+            (Some(before), Some(after)) => text = format!("{}{after}", before.trim_end()),
+            _ => text = format!("{}{rest}", text.trim_end()),
+        }
+    }
+    (text.trim().to_string(), links)
+}
+
+impl Spec {
+    /// Every option under its full name: first its own, then those of the groups.
+    pub fn flatten(&self) -> Vec<Named> {
+        let own = self.fields.iter().map(|field| Named { name: field.name.to_string(), field });
+        let grouped = self.groups.iter().flat_map(|group| {
+            let full = |n: Named| Named { name: format!("{}{}", group.prefix, n.name), field: n.field };
+            group.spec.flatten().into_iter().map(full)
+        });
+        own.chain(grouped).collect()
+    }
+}

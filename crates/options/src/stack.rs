@@ -1,0 +1,229 @@
+//! The order of a stack's sub-layers, and which options of a stack go together.
+
+use crate::layers::StackOptions;
+use crate::{LayerKind, OneOrMany, Problem, Problems};
+
+use LayerKind::{CrossAttention, FeedForward, SelfAttention};
+
+/// More sub-layers than this are a mistake, not a model; it also keeps the list of them in memory.
+const MAX_DEPTH: usize = 100_000;
+
+/// What a stack's order of layers and widths depend on, besides its own options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub dim: usize,
+    pub cross_attend: bool,
+    pub only_cross: bool,
+}
+
+impl StackOptions {
+    /// Rotary positions are on, with or without decay.
+    pub fn is_rotary(&self) -> bool {
+        self.rotary_pos_emb || self.rotary_xpos
+    }
+
+    /// The layers bring positions that take the place of absolute ones.
+    pub fn has_pos_emb(&self) -> bool {
+        self.rel_pos_bias || self.is_rotary()
+    }
+
+    /// How many features of a head rotary positions turn: half a head, at least 32, at most the whole head.
+    pub fn rotary_dim(&self) -> usize {
+        let dim_head = self.attn.dim_head.get();
+        self.rotary_emb_dim.map_or(dim_head / 2, |dim| dim.get()).max(32).min(dim_head)
+    }
+
+    /// The sub-layers in their order; the option that is out of range where there is none.
+    pub fn layer_kinds(&self, place: Place) -> Result<Vec<LayerKind>, Problem> {
+        if let Some(layers) = &self.custom_layers {
+            return Ok(layers.clone());
+        }
+        let depth = self.depth.get();
+        if depth > MAX_DEPTH {
+            return Err(problem("depth", format!("must be at most {MAX_DEPTH}")));
+        }
+        let block = self.block(place);
+        match (self.par_ratio, self.sandwich_coef) {
+            (Some(ratio), _) => par_layers(&block, depth * block.len(), ratio),
+            (None, Some(coef)) if coef == 0 || coef > depth => {
+                Err(problem("sandwich_coef", format!("must be from 1 to `depth` ({depth})")))
+            }
+            (None, Some(coef)) => {
+                Ok([vec![SelfAttention; coef], block.repeat(depth - coef), vec![FeedForward; coef]].concat())
+            }
+            (None, None) => Ok(block.repeat(depth)),
+        }
+    }
+
+    fn block(&self, place: Place) -> Vec<LayerKind> {
+        let mut block = if self.macaron { vec![FeedForward] } else { vec![] };
+        match (place.cross_attend, place.only_cross) {
+            (true, false) => block.extend([SelfAttention, CrossAttention]),
+            (true, true) => block.push(CrossAttention),
+            (false, _) => block.push(SelfAttention),
+        }
+        block.push(FeedForward);
+        block
+    }
+
+    pub(crate) fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        let path = |name: &str| format!("{prefix}{name}");
+        let mut require = |holds: bool, name: &str, message: String| problems.require(holds, &path(name), message);
+        require(
+            !(self.alibi_pos_bias && self.rel_pos_bias),
+            "alibi_pos_bias",
+            format!("does not go with `{prefix}rel_pos_bias`; choose one of the two"),
+        );
+        let (buckets, distance) = (self.rel_pos_num_buckets, self.rel_pos_max_distance);
+        require(
+            buckets <= distance,
+            "rel_pos_num_buckets",
+            format!("{buckets} is more than `{prefix}rel_pos_max_distance` ({distance})"),
+        );
+        let alibi = self.alibi_pos_bias && !self.dynamic_pos_bias;
+        require(
+            !alibi || self.alibi_num_heads.is_none_or(|heads| heads <= self.heads),
+            "alibi_num_heads",
+            format!("is more than `{prefix}heads` ({})", self.heads),
+        );
+        require(self.rotary_xpos_scale_base > 0.0, "rotary_xpos_scale_base", "must be greater than 0".into());
+        require(
+            !self.deepnorm || self.scale_residual_constant == 1.0,
+            "scale_residual_constant",
+            format!("is set by `{prefix}deepnorm`; leave it at 1"),
+        );
+        require(
+            !self.sandwich_norm || self.pre_norm || self.deepnorm,
+            "sandwich_norm",
+            format!("needs `{prefix}pre_norm`"),
+        );
+        require(
+            !(self.zero_init_branch_output && self.attn.on_attn),
+            "zero_init_branch_output",
+            format!("does not go with `{prefix}attn_on_attn`, whose gate would have to start at 0 too"),
+        );
+    }
+
+    /// Notes what does not go with the width and with the order of the layers.
+    pub(crate) fn check_place(&self, place: Place, prefix: &str, problems: &mut Problems) {
+        let path = |name: &str| format!("{prefix}{name}");
+        let kinds = match self.layer_kinds(place) {
+            Ok(kinds) => kinds,
+            Err(problem) => return problems.add(path(&problem.path), problem.message),
+        };
+        let lengths = [("shift_tokens", self.shift_tokens.len()), ("layer_dropout", self.layer_dropout.len())];
+        for (name, length) in lengths {
+            problems.require(
+                length.is_none_or(|n| n == kinds.len()),
+                &path(name),
+                format!("has {} entries, but there are {} sub-layers", length.unwrap_or_default(), kinds.len()),
+            );
+        }
+        if kinds.contains(&SelfAttention) {
+            self.check_positions(place.dim, prefix, problems);
+        } else if self.is_rotary() {
+            let name = if self.rotary_xpos { "rotary_xpos" } else { "rotary_pos_emb" };
+            problems.add(path(name), "needs a self attention; it does not act on cross attention");
+        }
+        if kinds.contains(&FeedForward) {
+            self.check_feedforward(place.dim, prefix, problems);
+        }
+    }
+
+    fn check_positions(&self, dim: usize, prefix: &str, problems: &mut Problems) {
+        let (turned, values) = (self.rotary_dim(), self.attn.value_dim());
+        problems.require(
+            !self.is_rotary() || values >= turned,
+            &format!("{prefix}attn_value_dim_head"),
+            format!("{values} is less than the {turned} features that rotary positions turn"),
+        );
+        let dynamic = self.dynamic_pos_bias && !self.rel_pos_bias;
+        let path = format!("{prefix}dynamic_pos_bias");
+        problems.require(!dynamic || dim >= 4, &path, "needs a `dim` of at least 4");
+        problems.require(
+            !dynamic || self.attn.num_mem_kv == 0,
+            &path,
+            format!("does not go with `{prefix}attn_num_mem_kv`: memory keys have no distance"),
+        );
+    }
+
+    fn check_feedforward(&self, dim: usize, prefix: &str, problems: &mut Problems) {
+        // a width of 1 is spread over the residual, as in Python
+        let spread = !self.sandwich_norm && !self.gate_residual;
+        let fits = |out: usize| out == dim || (out == 1 && spread);
+        problems.require(
+            self.ff.dim_out.is_none_or(|out| fits(out.get())),
+            &format!("{prefix}ff_dim_out"),
+            format!("must equal `dim` ({dim}), so that the residual can be added"),
+        );
+        problems.require(
+            self.ff.mult <= 0.0 || self.ff.inner_dim(dim) > 0,
+            &format!("{prefix}ff_mult"),
+            format!("leaves no hidden layer at a `dim` of {dim}"),
+        );
+    }
+
+    /// Notes what does not go with the direction: whether a position may see later ones.
+    pub(crate) fn check_direction(&self, place: Place, causal: bool, prefix: &str, problems: &mut Problems) {
+        let path = |name: &str| format!("{prefix}{name}");
+        problems.require(
+            causal || !self.rotary_xpos,
+            &path("rotary_xpos"),
+            "is for causal attention, that is for a Decoder, only",
+        );
+        let least = if causal { 2 } else { 4 };
+        problems.require(
+            !self.rel_pos_bias || self.rel_pos_num_buckets.get() >= least,
+            &path("rel_pos_num_buckets"),
+            format!("must be at least {least} here"),
+        );
+        // one segment stays, one per shift; both ways where the future may be seen
+        let widest = if causal { place.dim - 1 } else { (place.dim - 1) / 2 };
+        let shift = self.shift_tokens.values().iter().max().copied().unwrap_or_default();
+        problems.require(
+            shift <= widest,
+            &path("shift_tokens"),
+            format!("{shift} is too much for a `dim` of {}; {widest} is the most", place.dim),
+        );
+    }
+}
+
+fn problem(path: &str, message: String) -> Problem {
+    Problem { path: path.into(), message, ..Problem::default() }
+}
+
+/// `block` without its feed-forwards, filled up with feed-forwards to a width, and repeated over about the first two
+/// thirds of `total` sub-layers; feed-forwards after that.
+fn par_layers(block: &[LayerKind], total: usize, ratio: usize) -> Result<Vec<LayerKind>, Problem> {
+    if ratio <= 1 || ratio > total {
+        return Err(problem("par_ratio", format!("must be from 2 to {total}, the number of sub-layers")));
+    }
+    let count = total / ratio;
+    let cut = total * 2 / 3;
+    let width = (cut + cut / count) / count;
+    let mut block: Vec<_> = block.iter().copied().filter(|kind| *kind != FeedForward).collect();
+    if block.len() > width {
+        return Err(problem("par_ratio", format!("{ratio} leaves {width} sub-layers for a block of {}", block.len())));
+    }
+    block.resize(width, FeedForward);
+    let mut layers = block.repeat(count);
+    layers.resize(total.max(layers.len()), FeedForward);
+    Ok(layers)
+}
+
+impl<T> OneOrMany<T> {
+    /// The length of a list.
+    fn len(&self) -> Option<usize> {
+        match self {
+            OneOrMany::One(_) => None,
+            OneOrMany::Many(list) => Some(list.len()),
+        }
+    }
+
+    fn values(&self) -> &[T] {
+        match self {
+            OneOrMany::One(value) => std::slice::from_ref(value),
+            OneOrMany::Many(list) => list,
+        }
+    }
+}

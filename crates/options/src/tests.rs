@@ -1,0 +1,41 @@
+//! Declarations, defaults, problems and conflicts, over all options.
+
+mod conflicts;
+mod declarations;
+mod reading;
+
+use crate::{parse, Options, Problem, Problems};
+use serde_json::{json, Map, Value};
+
+/// `own` over what the class requires.
+fn with(required: Value, own: Value) -> Value {
+    let both = [required, own].into_iter().flat_map(|value| value.as_object().cloned().unwrap());
+    Value::Object(both.collect::<Map<_, _>>())
+}
+
+fn layers(own: Value) -> Value {
+    with(json!({ "dim": 64, "depth": 2, "attn_dim_head": 32 }), own)
+}
+
+fn x_transformer(own: Value) -> Value {
+    let required = json!({
+        "dim": 32, "enc_num_tokens": 10, "enc_max_seq_len": 8, "enc_depth": 1,
+        "dec_num_tokens": 10, "dec_max_seq_len": 8, "dec_depth": 1,
+    });
+    with(required, own)
+}
+
+/// The problems of `value`, but not that an option has no layer yet.
+fn problems<T: Options>(value: Value) -> Vec<Problem> {
+    let Problems(all) = parse::<T>(&value).err().unwrap_or_default();
+    all.into_iter().filter(|problem| !problem.later).collect()
+}
+
+fn paths<T: Options>(value: Value) -> Vec<String> {
+    problems::<T>(value).into_iter().map(|problem| problem.path).collect()
+}
+
+/// What a struct reads from `value`, whether its options have layers yet or not.
+fn read<T: Options>(value: Value) -> T {
+    T::read(value.as_object().unwrap(), "", &mut Problems::default()).unwrap()
+}

@@ -1,0 +1,203 @@
+//! Which options do not go together, and which of them do although it looks as if they did not.
+
+use super::{layers, paths, problems, read, with, x_transformer};
+use crate::{attention::*, autoregressive::*, calls::*, generation::*, layers::*, optimizers::*, wrappers::*};
+use crate::{LayerKind, Options, Problems};
+use serde_json::{json, Value};
+
+#[track_caller]
+fn refused<T: Options>(value: Value, path: &str) {
+    assert_eq!(paths::<T>(value.clone()), [path], "{value}");
+}
+
+#[track_caller]
+fn accepted<T: Options>(value: Value) {
+    assert_eq!(problems::<T>(value.clone()), [], "{value}");
+}
+
+#[test]
+fn layers_refuse_what_python_refuses() {
+    let cases = [
+        (json!({ "alibi_pos_bias": true, "rel_pos_bias": true }), "alibi_pos_bias"),
+        (json!({ "rel_pos_num_buckets": 64, "rel_pos_max_distance": 63 }), "rel_pos_num_buckets"),
+        (json!({ "alibi_pos_bias": true, "alibi_num_heads": 9 }), "alibi_num_heads"),
+        (json!({ "deepnorm": true, "scale_residual_constant": 2 }), "scale_residual_constant"),
+        (json!({ "pre_norm": false, "sandwich_norm": true }), "sandwich_norm"),
+        (json!({ "zero_init_branch_output": true, "attn_on_attn": true }), "zero_init_branch_output"),
+        (json!({ "attn_zero_init_output": true, "attn_on_attn": true }), "attn_zero_init_output"),
+        (json!({ "attn_shared_kv": true, "attn_value_dim_head": 16 }), "attn_value_dim_head"),
+        (json!({ "attn_num_mem_kv": 2, "attn_value_dim_head": 16 }), "attn_value_dim_head"),
+        (json!({ "attn_qk_norm": true, "attn_qk_norm_groups": 5 }), "attn_qk_norm_groups"),
+        (json!({ "attn_qk_norm": true, "attn_qk_norm_groups": 16 }), "attn_qk_norm_groups"),
+        (json!({ "rotary_pos_emb": true, "attn_value_dim_head": 16 }), "attn_value_dim_head"),
+        (json!({ "rotary_pos_emb": true, "custom_layers": ["c", "f"] }), "rotary_pos_emb"),
+        (json!({ "dynamic_pos_bias": true, "attn_num_mem_kv": 2 }), "dynamic_pos_bias"),
+        (json!({ "sandwich_coef": 0 }), "sandwich_coef"),
+        (json!({ "sandwich_coef": 3 }), "sandwich_coef"),
+        (json!({ "par_ratio": 1 }), "par_ratio"),
+        (json!({ "par_ratio": 5 }), "par_ratio"),
+        (json!({ "ff_mult": 0 }), "ff_mult"),
+        (json!({ "ff_mult": 0.01 }), "ff_mult"),
+        (json!({ "ff_dim_out": 32 }), "ff_dim_out"),
+        (json!({ "ff_dim_out": 1, "sandwich_norm": true }), "ff_dim_out"),
+        (json!({ "shift_tokens": [1, 1] }), "shift_tokens"),
+        (json!({ "layer_dropout": [0.1, 0.1] }), "layer_dropout"),
+        (json!({ "rotary_xpos_scale_base": 0 }), "rotary_xpos_scale_base"),
+        (json!({ "depth": 1e12 }), "depth"),
+    ];
+    for (own, path) in cases {
+        refused::<LayersOptions>(layers(own), path);
+    }
+}
+
+#[test]
+fn layers_accept_what_python_accepts_and_what_it_should() {
+    let cases = [
+        json!({ "ff_relu_squared": true, "ff_swish": true, "ff_glu": true }),
+        json!({ "gate_residual": true, "scale_residual": true, "scale_residual_constant": 2 }),
+        json!({ "use_rmsnorm": true, "use_scalenorm": true }),
+        json!({ "alibi_pos_bias": true, "dynamic_pos_bias": true, "alibi_num_heads": 9 }),
+        json!({ "alibi_pos_bias": true, "rotary_pos_emb": true }),
+        json!({ "alibi_pos_bias": true, "alibi_learned": true, "alibi_num_heads": 4 }),
+        json!({ "deepnorm": true, "sandwich_norm": true, "pre_norm": false }),
+        json!({ "attn_one_kv_head": true, "attn_num_mem_kv": 4 }),
+        json!({ "attn_qk_norm_groups": 5 }),
+        json!({ "attn_qk_norm_dim_scale": true }),
+        json!({ "attn_value_dim_head": 16 }),
+        json!({ "rotary_pos_emb": true, "attn_dim_head": 8 }),
+        json!({ "rotary_pos_emb": true, "rotary_emb_dim": 128 }),
+        json!({ "only_cross": true }),
+        json!({ "custom_layers": ["c", "f"] }),
+        json!({ "custom_layers": ["a", "f"], "par_ratio": 99, "sandwich_coef": 99 }),
+        json!({ "ff_dim_out": 64 }),
+        json!({ "ff_dim_out": 1 }),
+        json!({ "shift_tokens": [1, 1, 0, 0], "layer_dropout": [0, 0.1, 0.2, 0.3] }),
+    ];
+    for own in cases {
+        accepted::<LayersOptions>(layers(own));
+    }
+}
+
+#[test]
+fn some_options_depend_on_the_direction() {
+    let wrong = |class: &str, own: Value| {
+        let mut problems = Problems::default();
+        read::<LayersOptions>(layers(own)).check_class(class, &mut problems);
+        problems.0.into_iter().map(|problem| problem.path).collect::<Vec<_>>()
+    };
+    assert_eq!(wrong("Encoder", json!({ "rotary_xpos": true })), ["rotary_xpos"]);
+    assert!(wrong("Decoder", json!({ "rotary_xpos": true })).is_empty());
+    assert_eq!(wrong("Encoder", json!({ "rel_pos_bias": true, "rel_pos_num_buckets": 3 })), ["rel_pos_num_buckets"]);
+    assert!(wrong("Decoder", json!({ "rel_pos_bias": true, "rel_pos_num_buckets": 3 })).is_empty());
+    assert_eq!(wrong("Encoder", json!({ "shift_tokens": 32 })), ["shift_tokens"]);
+    assert!(wrong("Decoder", json!({ "shift_tokens": 63 })).is_empty());
+    assert_eq!(wrong("Decoder", json!({ "shift_tokens": [0, 64, 0, 0] })), ["shift_tokens"]);
+}
+
+#[test]
+fn a_cross_attender_has_no_positions_to_turn() {
+    accepted::<CrossAttenderOptions>(layers(json!({ "alibi_pos_bias": true })));
+    refused::<CrossAttenderOptions>(layers(json!({ "rotary_pos_emb": true })), "rotary_pos_emb");
+    accepted::<CrossAttenderOptions>(layers(json!({ "rotary_pos_emb": true, "custom_layers": ["a", "c", "f"] })));
+    assert!(paths::<CrossAttenderOptions>(layers(json!({ "rotary_xpos": true }))).contains(&"rotary_xpos".into()));
+}
+
+#[test]
+fn an_attention_has_the_conflicts_of_its_block_without_prefix() {
+    refused::<AttentionOptions>(json!({ "dim": 8, "shared_kv": true, "value_dim_head": 3 }), "value_dim_head");
+    accepted::<AttentionOptions>(json!({ "dim": 8, "causal": true, "qk_norm": true, "qk_norm_groups": 16 }));
+}
+
+#[test]
+fn wrappers_refuse_what_python_refuses() {
+    let vit = |image: usize| json!({ "image_size": image, "patch_size": 8, "attn_layers": { "$module": 0 } });
+    refused::<ViTransformerWrapperOptions>(vit(36), "image_size");
+    accepted::<ViTransformerWrapperOptions>(vit(32));
+    let text = |fraction: f64| {
+        let required = json!({ "num_tokens": 9, "max_seq_len": 9, "attn_layers": { "$module": 0 } });
+        with(required, json!({ "emb_frac_gradient": fraction }))
+    };
+    refused::<TransformerWrapperOptions>(text(0.0), "emb_frac_gradient");
+    accepted::<TransformerWrapperOptions>(text(0.1));
+    refused::<AutoregressiveWrapperOptions>(json!({ "net": { "$module": 0 }, "mask_prob": 1 }), "mask_prob");
+    let critics = json!({
+        "net": { "$module": 0 }, "mask_id": 3, "token_critic": { "$module": 1 }, "self_token_critic": true,
+    });
+    refused::<NonAutoregressiveWrapperOptions>(critics, "self_token_critic");
+}
+
+#[test]
+fn sinusoidal_positions_need_an_even_width() {
+    let sequence: SequenceOptions = read(json!({ "max_seq_len": 8, "scaled_sinu_pos_emb": true }));
+    let odd = |width, positions| {
+        let mut problems = Problems::default();
+        sequence.check_width(width, positions, "", &mut problems);
+        !problems.0.is_empty()
+    };
+    assert!(odd(9, false) && !odd(8, false) && !odd(9, true));
+}
+
+#[test]
+fn an_x_transformer_names_the_half_in_its_problems() {
+    let cases = [
+        (json!({ "enc_rotary_xpos": true, "enc_attn_dim_head": 32 }), "enc_rotary_xpos"),
+        (json!({ "deepnorm": true, "dec_deepnorm": true }), "dec_deepnorm"),
+        (json!({ "enc_shift_tokens": [1] }), "enc_shift_tokens"),
+        (json!({ "dec_sandwich_coef": 2 }), "dec_sandwich_coef"),
+        (json!({ "dim": 33, "dec_scaled_sinu_pos_emb": true }), "dec_scaled_sinu_pos_emb"),
+        (json!({ "dec_attn_qk_norm": true, "dec_attn_qk_norm_groups": 7 }), "dec_attn_qk_norm_groups"),
+        (json!({ "dec_only_cross": true, "dec_rotary_pos_emb": true }), "dec_rotary_pos_emb"),
+    ];
+    for (own, path) in cases {
+        refused::<XTransformerOptions>(x_transformer(own), path);
+    }
+    accepted::<XTransformerOptions>(x_transformer(json!({ "deepnorm": true, "enc_scale_residual_constant": 2 })));
+    // three sub-layers a block: attention, cross attention, feed-forward
+    accepted::<XTransformerOptions>(x_transformer(json!({ "dec_shift_tokens": [1, 1, 0], "dec_rotary_xpos": true })));
+}
+
+#[test]
+fn calls_refuse_what_cannot_work() {
+    refused::<GenerateOptions>(json!({ "temperature": -1 }), "temperature");
+    accepted::<GenerateOptions>(json!({ "temperature": 0 }));
+    refused::<GenerateOptions>(json!({ "filter_thres": 1 }), "filter_thres");
+    accepted::<GenerateOptions>(json!({ "filter_thres": 1, "filter_logits_fn": "top_p" }));
+    refused::<AutoregressiveCall>(json!({ "prepend_embeds": { "$tensor": 0 } }), "prepend_embeds");
+    refused::<NonAutoregressiveGenerate>(json!({ "filter_thres": 1 }), "filter_thres");
+    accepted::<TransformerCall>(json!({ "return_embeddings": true, "return_logits_and_embeddings": true }));
+}
+
+#[test]
+fn optimizers_refuse_what_pytorch_refuses() {
+    refused::<SgdOptions>(json!({ "nesterov": true }), "nesterov");
+    accepted::<SgdOptions>(json!({ "nesterov": true, "momentum": 0.9 }));
+    refused::<AdamOptions>(json!({ "lr": -1 }), "lr");
+    refused::<AdamWOptions>(json!({ "betas": [0.9, 1] }), "betas");
+    refused::<AdamWOptions>(json!({ "betas": [0.9] }), "betas");
+    refused::<AdamWOptions>(json!({ "weight_decay": -0.1 }), "weight_decay");
+}
+
+/// The order of the sub-layers as Python's letters.
+fn order(own: Value) -> String {
+    let options = read::<LayersOptions>(layers(own));
+    let letter = |kind: &LayerKind| match kind {
+        LayerKind::SelfAttention => 'a',
+        LayerKind::CrossAttention => 'c',
+        LayerKind::FeedForward => 'f',
+    };
+    options.stack.layer_kinds(options.place()).unwrap().iter().map(letter).collect()
+}
+
+#[test]
+fn the_sub_layers_stand_in_pythons_order() {
+    assert_eq!(order(json!({})), "afaf");
+    assert_eq!(order(json!({ "cross_attend": true })), "acfacf");
+    assert_eq!(order(json!({ "cross_attend": true, "only_cross": true })), "cfcf");
+    assert_eq!(order(json!({ "only_cross": true })), "afaf");
+    assert_eq!(order(json!({ "macaron": true })), "faffaf");
+    assert_eq!(order(json!({ "sandwich_coef": 1, "depth": 3 })), "aafaff");
+    assert_eq!(order(json!({ "sandwich_coef": 1, "cross_attend": true })), "aacff");
+    assert_eq!(order(json!({ "par_ratio": 4, "depth": 4 })), "affaffff");
+    assert_eq!(order(json!({ "par_ratio": 4, "depth": 4, "cross_attend": true })), "acfacfacffff");
+    assert_eq!(order(json!({ "custom_layers": ["f", "a"], "par_ratio": 4 })), "fa");
+}

@@ -1,0 +1,194 @@
+//! What is true of every declaration.
+
+use crate::{
+    attention::*, autoregressive::*, calls::*, generation::*, layers::*, optimizers::*, split_links, wrappers::*, Kind,
+    Options, Spec,
+};
+use serde_json::{json, Value};
+use std::collections::{BTreeMap, HashSet};
+
+fn specs() -> Vec<Spec> {
+    vec![
+        LayersOptions::SPEC,
+        CrossAttenderOptions::SPEC,
+        AttentionOptions::SPEC,
+        TransformerWrapperOptions::SPEC,
+        ContinuousTransformerWrapperOptions::SPEC,
+        ViTransformerWrapperOptions::SPEC,
+        XTransformerOptions::SPEC,
+        AutoregressiveWrapperOptions::SPEC,
+        ContinuousAutoregressiveWrapperOptions::SPEC,
+        NonAutoregressiveWrapperOptions::SPEC,
+        LayersCall::SPEC,
+        AttentionCall::SPEC,
+        TransformerCall::SPEC,
+        ContinuousTransformerCall::SPEC,
+        ViTransformerCall::SPEC,
+        XTransformerCall::SPEC,
+        AutoregressiveCall::SPEC,
+        ContinuousAutoregressiveCall::SPEC,
+        NonAutoregressiveCall::SPEC,
+        GenerateOptions::SPEC,
+        XTransformerGenerate::SPEC,
+        ContinuousGenerate::SPEC,
+        NonAutoregressiveGenerate::SPEC,
+        TopKOptions::SPEC,
+        TopAOptions::SPEC,
+        SgdOptions::SPEC,
+        AdamOptions::SPEC,
+        AdamWOptions::SPEC,
+    ]
+}
+
+#[test]
+fn every_option_is_documented_in_whole_sentences() {
+    for named in specs().iter().flat_map(Spec::flatten) {
+        let (text, links) = split_links(named.field.doc);
+        assert!(text.ends_with('.') && text.len() > 10, "{}: {text}", named.name);
+        for link in links {
+            let known = ["https://arxiv.org/abs/", "https://doi.org/"];
+            assert!(known.iter().any(|start| link.starts_with(start)) && !link.contains(' '), "{}: {link}", named.name);
+        }
+    }
+}
+
+#[test]
+fn no_name_stands_twice_in_a_class() {
+    for spec in specs() {
+        let mut seen = HashSet::new();
+        for named in spec.flatten() {
+            assert!(seen.insert(named.name.clone()), "{} in {:?}", named.name, spec.doc);
+        }
+    }
+}
+
+#[test]
+fn every_default_is_read_back_as_it_is_written() {
+    fn fits(kind: &Kind, value: &Value) -> bool {
+        match kind {
+            Kind::Bool => value.is_boolean(),
+            Kind::Integer { min } => value.as_i64().is_some_and(|n| n >= *min),
+            Kind::Number => value.is_f64(),
+            Kind::Probability => value.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)),
+            Kind::Text(words) | Kind::Filter(words) => value.as_str().is_some_and(|word| words.contains(&word)),
+            Kind::Optional(inner) => value.is_null() || fits(inner, value),
+            Kind::List(inner) => value.as_array().is_some_and(|list| list.iter().all(|v| fits(inner, v))),
+            Kind::OneOrMany(inner) => fits(inner, value),
+            Kind::Tensor | Kind::Module(_) => false,
+        }
+    }
+    for named in specs().iter().flat_map(Spec::flatten) {
+        if let Some(default) = named.field.default {
+            assert!(fits(&named.field.kind, &default()), "{}: {}", named.name, default());
+        }
+    }
+}
+
+/// Compares names, and defaults (`"required"` where there is none) with `expected`, in any order.
+fn assert_defaults<T: Options>(expected: Value) {
+    let expected: BTreeMap<String, Value> = expected.as_object().unwrap().clone().into_iter().collect();
+    let required = || json!("required");
+    let declared: BTreeMap<String, Value> = T::SPEC
+        .flatten()
+        .into_iter()
+        .map(|n| (n.name, n.field.default.map_or_else(required, |default| default())))
+        .collect();
+    assert_eq!(declared.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (name, value) in &declared {
+        let same = match (value.as_f64(), expected[name].as_f64()) {
+            (Some(a), Some(b)) => a == b,
+            _ => *value == expected[name],
+        };
+        assert!(same, "{name}: {value}, expected {}", expected[name]);
+    }
+}
+
+/// From the signature of AttentionLayers, Attention and FeedForward in Python.
+#[test]
+fn defaults_of_the_layers_are_those_of_python() {
+    // text, as `json!` cannot take this many
+    let layers = r#"{
+        "dim": "required", "depth": "required", "heads": 8, "cross_attend": false, "only_cross": false,
+        "use_scalenorm": false, "use_rmsnorm": false,
+        "alibi_pos_bias": false, "alibi_num_heads": null, "alibi_learned": false,
+        "rel_pos_bias": false, "rel_pos_num_buckets": 32, "rel_pos_max_distance": 128,
+        "dynamic_pos_bias": false, "dynamic_pos_bias_log_distance": false, "dynamic_pos_bias_mlp_depth": 2,
+        "dynamic_pos_bias_norm": false,
+        "rotary_pos_emb": false, "rotary_emb_dim": null, "rotary_xpos": false, "rotary_xpos_scale_base": 512,
+        "custom_layers": null, "sandwich_coef": null, "par_ratio": null,
+        "residual_attn": false, "cross_residual_attn": false, "macaron": false, "pre_norm": true,
+        "gate_residual": false, "scale_residual": false, "scale_residual_constant": 1, "deepnorm": false,
+        "shift_tokens": 0, "sandwich_norm": false, "zero_init_branch_output": false, "layer_dropout": 0,
+        "cross_attn_tokens_dropout": 0,
+        "ff_mult": 4, "ff_dim_out": null, "ff_glu": false, "ff_swish": false, "ff_relu_squared": false,
+        "ff_post_act_ln": false, "ff_dropout": 0, "ff_no_bias": false, "ff_zero_init_output": false,
+        "attn_dim_head": 64, "attn_talking_heads": false, "attn_head_scale": false, "attn_sparse_topk": null,
+        "attn_num_mem_kv": 0, "attn_dropout": 0, "attn_on_attn": false, "attn_gate_values": false,
+        "attn_zero_init_output": false, "attn_max_attend_past": null, "attn_qk_norm": false,
+        "attn_qk_norm_groups": 1, "attn_qk_norm_scale": 10, "attn_qk_norm_dim_scale": false,
+        "attn_one_kv_head": false, "attn_shared_kv": false, "attn_value_dim_head": null,
+        "attn_tensor_product": false
+    }"#;
+    assert_defaults::<LayersOptions>(serde_json::from_str(layers).unwrap());
+}
+
+#[test]
+fn defaults_of_the_wrappers_are_those_of_python() {
+    // Python's max_mem_len of 0. is a float, with which return_mems fails: the same as none
+    assert_defaults::<TransformerWrapperOptions>(json!({
+        "num_tokens": "required", "max_seq_len": "required", "attn_layers": "required", "emb_dim": null,
+        "max_mem_len": null, "shift_mem_down": 0, "emb_dropout": 0, "post_emb_norm": false,
+        "num_memory_tokens": null, "tie_embedding": false, "logits_dim": null, "use_abs_pos_emb": true,
+        "scaled_sinu_pos_emb": false, "l2norm_embed": false, "emb_frac_gradient": 1,
+    }));
+    assert_defaults::<ContinuousTransformerWrapperOptions>(json!({
+        "max_seq_len": "required", "attn_layers": "required", "dim_in": null, "dim_out": null, "emb_dim": null,
+        "post_emb_norm": false, "emb_dropout": 0, "use_abs_pos_emb": true, "scaled_sinu_pos_emb": false,
+    }));
+    assert_defaults::<ViTransformerWrapperOptions>(json!({
+        "image_size": "required", "patch_size": "required", "attn_layers": "required", "channels": 3,
+        "num_classes": null, "dropout": 0, "post_emb_norm": false, "emb_dropout": 0,
+    }));
+    assert_defaults::<AutoregressiveWrapperOptions>(json!({
+        "net": "required", "ignore_index": -100, "pad_value": 0, "mask_prob": 0,
+    }));
+    assert_defaults::<ContinuousAutoregressiveWrapperOptions>(json!({
+        "net": "required", "ignore_index": -100, "pad_value": 0,
+    }));
+    assert_defaults::<NonAutoregressiveWrapperOptions>(json!({
+        "net": "required", "mask_id": "required", "steps": 18, "self_cond": false, "self_cond_train_prob": 0.75,
+        "no_replace_prob": 0.15, "random_token_prob": 0.1, "schedule": "linear", "can_mask_prev_unmasked": false,
+        "token_critic": null, "self_token_critic": false, "critic_loss_weight": 1,
+    }));
+}
+
+#[test]
+fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
+    assert_defaults::<SamplingOptions>(json!({
+        "eos_token": null, "temperature": 1, "filter_logits_fn": "top_k", "filter_thres": 0.9, "min_p_pow": 2,
+        "min_p_ratio": 0.02,
+    }));
+    assert_defaults::<SgdOptions>(json!({
+        "lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": false,
+    }));
+    assert_defaults::<AdamOptions>(json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0 }));
+    assert_defaults::<AdamWOptions>(json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01 }));
+}
+
+#[test]
+fn the_halves_of_an_x_transformer_take_what_python_does_not_drop() {
+    let names: HashSet<String> = XTransformerOptions::SPEC.flatten().into_iter().map(|n| n.name).collect();
+    for name in [
+        "enc_num_memory_tokens",
+        "enc_attn_one_kv_head",
+        "dec_cross_residual_attn",
+        "dec_emb_dropout",
+        "dec_only_cross",
+    ] {
+        assert!(names.contains(name), "{name}");
+    }
+    for name in ["enc_dim", "dec_dim", "dec_num_memory_tokens", "enc_l2norm_embed", "enc_emb_dim", "dec_post_emb_norm"]
+    {
+        assert!(!names.contains(name), "{name}");
+    }
+}

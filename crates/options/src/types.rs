@@ -1,0 +1,186 @@
+//! The Rust types that an option may have, and how each is read from JSON.
+
+use crate::spec::Kind;
+use serde_json::{json, Value};
+use std::num::NonZeroUsize;
+
+/// A type that an option may have.
+pub trait OptionType: Sized {
+    const KIND: Kind;
+    /// Reads a value; `None` where it is not of this kind.
+    fn read(value: &Value) -> Option<Self>;
+    fn write(&self) -> Value;
+}
+
+impl OptionType for bool {
+    const KIND: Kind = Kind::Bool;
+    fn read(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+    fn write(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// A size as a default; 0 counts as 1.
+pub(crate) const fn size(n: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(n) {
+        Some(size) => size,
+        None => NonZeroUsize::MIN,
+    }
+}
+
+/// Whole numbers may come as `4` or as `4.0`: JavaScript knows no difference.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| {
+        let x = value.as_f64()?;
+        (x.fract() == 0.0 && x.abs() < 9.0e15).then_some(x as i64)
+    })
+}
+
+impl OptionType for usize {
+    const KIND: Kind = Kind::Integer { min: 0 };
+    fn read(value: &Value) -> Option<Self> {
+        usize::try_from(whole(value)?).ok()
+    }
+    fn write(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl OptionType for NonZeroUsize {
+    const KIND: Kind = Kind::Integer { min: 1 };
+    fn read(value: &Value) -> Option<Self> {
+        NonZeroUsize::new(usize::read(value)?)
+    }
+    fn write(&self) -> Value {
+        json!(self.get())
+    }
+}
+
+impl OptionType for i64 {
+    const KIND: Kind = Kind::Integer { min: i64::MIN };
+    fn read(value: &Value) -> Option<Self> {
+        whole(value)
+    }
+    fn write(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl OptionType for f64 {
+    const KIND: Kind = Kind::Number;
+    fn read(value: &Value) -> Option<Self> {
+        value.as_f64().filter(|x| x.is_finite())
+    }
+    fn write(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// A number from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Probability(pub f64);
+
+impl OptionType for Probability {
+    const KIND: Kind = Kind::Probability;
+    fn read(value: &Value) -> Option<Self> {
+        value.as_f64().filter(|x| (0.0..=1.0).contains(x)).map(Probability)
+    }
+    fn write(&self) -> Value {
+        json!(self.0)
+    }
+}
+
+impl<T: OptionType> OptionType for Option<T> {
+    const KIND: Kind = Kind::Optional(&T::KIND);
+    fn read(value: &Value) -> Option<Self> {
+        if value.is_null() {
+            return Some(None);
+        }
+        T::read(value).map(Some)
+    }
+    fn write(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::write)
+    }
+}
+
+impl<T: OptionType> OptionType for Vec<T> {
+    const KIND: Kind = Kind::List(&T::KIND);
+    fn read(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(T::read).collect()
+    }
+    fn write(&self) -> Value {
+        self.iter().map(T::write).collect()
+    }
+}
+
+/// One value for all sub-layers, or a list with one for each.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T: Copy> OneOrMany<T> {
+    /// The value at `index`; `None` past the end of a list.
+    pub fn at(&self, index: usize) -> Option<T> {
+        match self {
+            OneOrMany::One(x) => Some(*x),
+            OneOrMany::Many(list) => list.get(index).copied(),
+        }
+    }
+}
+
+impl<T: OptionType> OptionType for OneOrMany<T> {
+    const KIND: Kind = Kind::OneOrMany(&T::KIND);
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::Array(_) => Vec::read(value).map(OneOrMany::Many),
+            _ => T::read(value).map(OneOrMany::One),
+        }
+    }
+    fn write(&self) -> Value {
+        match self {
+            OneOrMany::One(x) => x.write(),
+            OneOrMany::Many(list) => list.write(),
+        }
+    }
+}
+
+/// A tensor that stands in JSON as `{"$tensor": index}`: its place in the list that goes along with the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorRef(pub usize);
+
+impl OptionType for TensorRef {
+    const KIND: Kind = Kind::Tensor;
+    fn read(value: &Value) -> Option<Self> {
+        usize::read(value.get("$tensor")?).map(TensorRef)
+    }
+    fn write(&self) -> Value {
+        json!({ "$tensor": self.0 })
+    }
+}
+
+/// A model that stands in JSON as `{"$module": index}`: its place in the list that goes along with the constructor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModuleRef<C> {
+    pub index: usize,
+    classes: std::marker::PhantomData<C>,
+}
+
+/// The classes that a [`ModuleRef`] may name.
+pub trait Classes {
+    const NAMES: &'static [&'static str];
+}
+
+impl<C: Classes> OptionType for ModuleRef<C> {
+    const KIND: Kind = Kind::Module(C::NAMES);
+    fn read(value: &Value) -> Option<Self> {
+        let index = usize::read(value.get("$module")?)?;
+        Some(Self { index, classes: std::marker::PhantomData })
+    }
+    fn write(&self) -> Value {
+        json!({ "$module": self.index })
+    }
+}
