@@ -1,0 +1,150 @@
+//! Activations, element by element.
+//!
+//! GELU is the exact one, `x Φ(x)`, <https://arxiv.org/abs/1606.08415>; SiLU (Swish) is `x σ(x)`, <https://arxiv.org/abs/1710.05941>.
+
+use crate::cpu::{self, dispatch, Real};
+use crate::elementwise::{map, zip};
+use crate::{Array, Result};
+use multiversion::multiversion;
+
+/// Which function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    Gelu,
+    Silu,
+    Relu,
+    Sigmoid,
+}
+
+/// The function on candle's own operations.
+pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
+    match kind {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::Silu => x * candle_nn::ops::sigmoid(x)?,
+        Activation::Relu => x.relu(),
+        Activation::Sigmoid => candle_nn::ops::sigmoid(x),
+    }
+}
+
+/// The function of each element.
+pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
+    dispatch!(x, T => match kind {
+        Activation::Gelu => map::<T>(x, gelu),
+        Activation::Silu => map::<T>(x, silu),
+        Activation::Relu => map::<T>(x, relu),
+        Activation::Sigmoid => map::<T>(x, sigmoid),
+    }, else reference(x, kind))
+}
+
+/// The derivative at `x`, times `grad`.
+pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
+    dispatch!(x, T => match kind {
+        Activation::Gelu => zip::<T>(x, grad, gelu_grad),
+        Activation::Silu => zip::<T>(x, grad, silu_grad),
+        Activation::Relu => zip::<T>(x, grad, relu_grad),
+        Activation::Sigmoid => zip::<T>(x, grad, sigmoid_grad),
+    }, else (grad * slope_reference(x, kind)?))
+}
+
+fn slope_reference(x: &Array, kind: Activation) -> Result<Array> {
+    let sigma = || candle_nn::ops::sigmoid(x);
+    match kind {
+        Activation::Gelu => {
+            let density = ((x.sqr()? * -0.5)?.exp()? * INV_SQRT_TAU)?;
+            (((x * FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5)? + (x * density)?
+        }
+        Activation::Silu => {
+            let s = sigma()?;
+            &s + ((x * &s)? * (1.0 - &s)?)?
+        }
+        // 0 at 0, as in PyTorch
+        Activation::Relu => x.gt(0.0)?.to_dtype(x.dtype()),
+        Activation::Sigmoid => {
+            let s = sigma()?;
+            &s * (1.0 - &s)?
+        }
+    }
+}
+
+const FRAC_1_SQRT_2: f64 = std::f64::consts::FRAC_1_SQRT_2;
+/// 1 / sqrt(2 pi).
+const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
+
+/// Makes functions over slices of one over elements, compiled for several processors.
+macro_rules! over_slices {
+    (map $name:ident = |$x:ident| $body:expr) => {
+        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+        fn $name<T: Real>(x: &[T], y: &mut [T]) {
+            for (y, x) in y.iter_mut().zip(x) {
+                let $x = *x;
+                *y = $body;
+            }
+        }
+    };
+    (zip $name:ident = |$x:ident, $g:ident| $body:expr) => {
+        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+        fn $name<T: Real>(x: &[T], g: &[T], y: &mut [T]) {
+            for ((y, x), g) in y.iter_mut().zip(x).zip(g) {
+                let ($x, $g) = (*x, *g);
+                *y = $body;
+            }
+        }
+    };
+}
+
+#[inline(always)]
+fn phi<T: Real>(x: T) -> T {
+    T::of(0.5) * (T::ONE + (x * T::of(FRAC_1_SQRT_2)).erf())
+}
+
+#[inline(always)]
+fn logistic<T: Real>(x: T) -> T {
+    T::ONE / (T::ONE + (-x).exp())
+}
+
+over_slices!(map gelu = |x| x * phi(x));
+over_slices!(zip gelu_grad = |x, g| g * (phi(x) + x * (x * x * T::of(-0.5)).exp() * T::of(INV_SQRT_TAU)));
+over_slices!(map silu = |x| x * logistic(x));
+over_slices!(zip silu_grad = |x, g| {
+    let s = logistic(x);
+    g * (s + x * s * (T::ONE - s))
+});
+over_slices!(map relu = |x| if x > T::ZERO { x } else { x * T::ZERO });
+over_slices!(zip relu_grad = |x, g| if x > T::ZERO { g } else { T::ZERO });
+over_slices!(map sigmoid = |x| logistic(x));
+over_slices!(zip sigmoid_grad = |x, g| {
+    let s = logistic(x);
+    g * s * (T::ONE - s)
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal};
+
+    const ALL: [Activation; 4] = [Activation::Gelu, Activation::Silu, Activation::Relu, Activation::Sigmoid];
+
+    #[test]
+    fn equals_the_reference() {
+        let (x, g) = ((normal(&[3, 1001], 1) * 3.0).unwrap(), normal(&[3, 1001], 2));
+        for kind in ALL {
+            close(&forward(&x, kind).unwrap(), &reference(&x, kind).unwrap(), 1e-6);
+            let want = (&g * slope_reference(&x, kind).unwrap()).unwrap();
+            close(&backward(&x, &g, kind).unwrap(), &want, 1e-6);
+        }
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (x, g) = (f64s(&normal(&[2, 9], 1)), f64s(&normal(&[2, 9], 2)));
+        for kind in ALL {
+            differences(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
+        }
+    }
+
+    #[test]
+    fn views_are_read_in_their_order() {
+        let x = normal(&[4, 6], 3).t().unwrap();
+        close(&forward(&x, Activation::Gelu).unwrap(), &reference(&x, Activation::Gelu).unwrap(), 1e-6);
+    }
+}

@@ -1,0 +1,194 @@
+//! Access to the values of CPU arrays, and the element types that the CPU kernels know.
+
+use crate::{Array, DType, Device, Result, Shape};
+use candle_core::{CpuStorage, Storage, StorageRef, WithDType};
+use std::ops::{Deref, Range};
+
+/// An element type of the CPU kernels: f32 or f64.
+pub trait Real:
+    WithDType
+    + Copy
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + std::ops::Neg<Output = Self>
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::AddAssign
+{
+    const ZERO: Self;
+    const ONE: Self;
+    /// The lowest finite value: what masked scores are filled with, as in PyTorch.
+    const LOWEST: Self;
+    fn of(x: f64) -> Self;
+    fn exp(self) -> Self;
+    fn erf(self) -> Self;
+    fn tanh(self) -> Self;
+    fn ln(self) -> Self;
+    fn sqrt(self) -> Self;
+    /// Both lie in memory as numbers of this many bytes.
+    fn wide(self) -> f64;
+}
+
+impl Real for f32 {
+    const ZERO: Self = 0.0;
+    const ONE: Self = 1.0;
+    const LOWEST: Self = f32::MIN;
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        crate::simd::exp(self)
+    }
+    #[inline(always)]
+    fn erf(self) -> Self {
+        crate::simd::erf(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        f32::tanh(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        f32::ln(self)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        f32::sqrt(self)
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Real for f64 {
+    const ZERO: Self = 0.0;
+    const ONE: Self = 1.0;
+    const LOWEST: Self = f64::MIN;
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        f64::exp(self)
+    }
+    #[inline(always)]
+    fn erf(self) -> Self {
+        libm::erf(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        f64::tanh(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        f64::ln(self)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        f64::sqrt(self)
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self
+    }
+}
+
+/// The values of a contiguous CPU array, borrowed.
+pub struct Slice<'a, T> {
+    storage: StorageRef<'a>,
+    range: Range<usize>,
+    element: std::marker::PhantomData<T>,
+}
+
+impl<T: WithDType> Deref for Slice<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        cpu_values(&self.storage).get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+fn cpu_values<T: WithDType>(storage: &Storage) -> &[T] {
+    match storage {
+        Storage::Cpu(cpu) => cpu.as_slice::<T>().unwrap_or_default(),
+        _ => &[],
+    }
+}
+
+/// Borrows the values of `array`, which must be contiguous, on the CPU, and of type `T`.
+pub fn slice<T: WithDType>(array: &Array) -> Result<Slice<'_, T>> {
+    let (storage, layout) = array.storage_and_layout();
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("a contiguous array is needed here, got strides {:?}", layout.stride());
+    };
+    if array.dtype() != T::DTYPE || !array.device().is_cpu() {
+        candle_core::bail!("expected {:?} on the CPU, got {:?} on {:?}", T::DTYPE, array.dtype(), array.device());
+    }
+    Ok(Slice { storage, range: start..end, element: std::marker::PhantomData })
+}
+
+/// The whole storage behind a CPU array, for kernels that follow strides themselves, with the offset of the first element.
+pub fn strided<T: WithDType>(array: &Array) -> Result<(Slice<'_, T>, usize)> {
+    let (storage, layout) = array.storage_and_layout();
+    let start = layout.start_offset();
+    let length = cpu_values::<T>(&storage).len();
+    Ok((Slice { storage, range: 0..length, element: std::marker::PhantomData }, start))
+}
+
+/// An array from values in row-major order.
+pub fn array<T: WithDType>(values: Vec<T>, shape: impl Into<Shape>) -> Result<Array> {
+    Array::from_vec(values, shape.into(), &Device::Cpu)
+}
+
+/// Whether the CPU kernels take this array: f32 or f64 on the CPU.
+pub fn takes(array: &Array) -> bool {
+    array.device().is_cpu() && matches!(array.dtype(), DType::F32 | DType::F64)
+}
+
+/// Runs `$fast` with `$T` as the element type where the CPU kernels take `$array`, else `$slow`.
+macro_rules! dispatch {
+    ($array:expr, $T:ident => $fast:expr, else $slow:expr) => {
+        match $array.dtype() {
+            $crate::DType::F32 if $array.device().is_cpu() => {
+                type $T = f32;
+                $fast
+            }
+            $crate::DType::F64 if $array.device().is_cpu() => {
+                type $T = f64;
+                $fast
+            }
+            _ => $slow,
+        }
+    };
+}
+pub(crate) use dispatch;
+
+/// Elements per task when a kernel splits element-wise work over threads.
+pub const CHUNK: usize = 16 * 1024;
+
+/// Rows per task, so that a task has about `CHUNK` elements.
+pub fn rows_per_task(width: usize) -> usize {
+    (CHUNK / width.max(1)).max(1)
+}
+
+/// The last axis of a shape and the number of rows before it.
+pub fn rows_and_width(array: &Array) -> (usize, usize) {
+    let width = array.dims().last().copied().unwrap_or(1);
+    (array.elem_count() / width.max(1), width)
+}
+
+/// The values of a storage as `CpuStorage`; used by tests.
+#[cfg(test)]
+pub fn on_cpu(storage: &Storage) -> Option<&CpuStorage> {
+    match storage {
+        Storage::Cpu(cpu) => Some(cpu),
+        _ => None,
+    }
+}

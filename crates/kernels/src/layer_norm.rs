@@ -1,0 +1,160 @@
+//! Layer normalisation: `y = (x - mean) / sqrt(variance + eps) · weight + bias` over the last axis.
+//!
+//! Shapes: `x`, `y` are (.., dim), `weight` and `bias` (dim).
+//! Source: Layer Normalization, <https://arxiv.org/abs/1607.06450>.
+
+use crate::cpu::{self, dispatch, Real};
+use crate::linear::sum_vectors;
+use crate::simd::{sum_by, sum_by2};
+use crate::{Array, Result};
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+/// The norm on candle's own operations.
+pub fn reference(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
+    normalised(x, eps)?.0.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
+/// `(x - mean) / deviation`, and `1 / deviation`.
+fn normalised(x: &Array, eps: f64) -> Result<(Array, Array)> {
+    let last = x.rank() - 1;
+    let centred = x.broadcast_sub(&x.mean_keepdim(last)?)?;
+    let scale = ((centred.sqr()?.mean_keepdim(last)? + eps)?.sqrt()?).recip()?;
+    Ok((centred.broadcast_mul(&scale)?, scale))
+}
+
+/// The norm of each row.
+pub fn forward(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
+    dispatch!(x, T => forward_cpu::<T>(x, weight, bias, eps), else reference(x, weight, bias, eps))
+}
+
+fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
+    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    let (_, width) = cpu::rows_and_width(&x);
+    let (xs, ws, bs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&bias)?);
+    let (xs, ws, bs): (&[T], &[T], &[T]) = (&xs, &ws, &bs);
+    let mut y = vec![T::ZERO; xs.len()];
+    let block = (cpu::rows_per_task(width) * width).max(1);
+    y.par_chunks_mut(block).zip(xs.par_chunks(block)).for_each(|(y, x)| forward_rows(x, ws, bs, eps, y));
+    cpu::array(y, x.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn forward_rows<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: f64, y: &mut [T]) {
+    let width = weight.len().max(1);
+    for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+        let (mean, scale) = moments(x, eps);
+        for i in 0..width {
+            y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+        }
+    }
+}
+
+/// The mean of a row, and one over its standard deviation.
+#[inline(always)]
+fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
+    let n = T::of(x.len() as f64);
+    let mean = sum_by(x, |v| v) / n;
+    let variance = sum_by(x, |v| (v - mean) * (v - mean)) / n;
+    (mean, T::ONE / (variance + T::of(eps)).sqrt())
+}
+
+/// Gradients of input, weight and bias.
+pub struct Gradients {
+    pub x: Array,
+    pub weight: Array,
+    pub bias: Array,
+}
+
+/// The gradients, from the input and the output's gradient.
+pub fn backward(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Result<Gradients> {
+    dispatch!(x, T => backward_cpu::<T>(x, weight, grad, eps), else backward_reference(x, weight, grad, eps))
+}
+
+fn backward_reference(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Result<Gradients> {
+    let last = x.rank() - 1;
+    let (hat, scale) = normalised(x, eps)?;
+    let weighted = grad.broadcast_mul(weight)?;
+    let along = (&weighted * &hat)?.mean_keepdim(last)?;
+    let inner = weighted.broadcast_sub(&weighted.mean_keepdim(last)?)?.broadcast_sub(&hat.broadcast_mul(&along)?)?;
+    let columns = |a: &Array| {
+        let (rows, width) = cpu::rows_and_width(a);
+        a.contiguous()?.reshape((rows, width))?.sum(0)
+    };
+    Ok(Gradients { x: inner.broadcast_mul(&scale)?, weight: columns(&(grad * &hat)?)?, bias: columns(grad)? })
+}
+
+fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Result<Gradients> {
+    let (x, weight, grad) = (x.contiguous()?, weight.contiguous()?, grad.contiguous()?);
+    let (_, width) = cpu::rows_and_width(&x);
+    let (xs, ws, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
+    let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
+    let mut dx = vec![T::ZERO; xs.len()];
+    let block = (cpu::rows_per_task(width) * width).max(1);
+    let partial: Vec<(Vec<T>, Vec<T>)> = dx
+        .par_chunks_mut(block)
+        .zip(xs.par_chunks(block).zip(gs.par_chunks(block)))
+        .map(|(dx, (x, g))| {
+            let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
+            backward_rows(x, ws, g, eps, dx, (&mut dw, &mut db));
+            (dw, db)
+        })
+        .collect();
+    let (dw, db) = partial.into_iter().unzip();
+    Ok(Gradients {
+        x: cpu::array(dx, x.dims())?,
+        weight: cpu::array(sum_vectors(dw, width), width)?,
+        bias: cpu::array(sum_vectors(db, width), width)?,
+    })
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn backward_rows<T: Real>(x: &[T], weight: &[T], grad: &[T], eps: f64, dx: &mut [T], params: (&mut [T], &mut [T])) {
+    let (dw, db) = params;
+    let width = weight.len().max(1);
+    let n = T::of(width as f64);
+    let mut hat = vec![T::ZERO; width];
+    let mut weighted = vec![T::ZERO; width];
+    for ((x, g), dx) in x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width)) {
+        let (mean, scale) = moments(x, eps);
+        for i in 0..width {
+            hat[i] = (x[i] - mean) * scale;
+            weighted[i] = g[i] * weight[i];
+            dw[i] += g[i] * hat[i];
+            db[i] += g[i];
+        }
+        let offset = sum_by(&weighted, |v| v) / n;
+        let along = sum_by2(&weighted, &hat, |a, b| a * b) / n;
+        for i in 0..width {
+            dx[i] = (weighted[i] - offset - hat[i] * along) * scale;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal};
+
+    #[test]
+    fn equals_the_reference_values_and_gradients() {
+        for dims in [vec![2, 3, 24], vec![1, 1], vec![5, 33], vec![300, 160]] {
+            let width = dims[dims.len() - 1];
+            let (x, w, b, g) = (normal(&dims, 1), normal(&[width], 2), normal(&[width], 3), normal(&dims, 4));
+            close(&forward(&x, &w, &b, 1e-5).unwrap(), &reference(&x, &w, &b, 1e-5).unwrap(), 1e-5);
+            let (got, want) =
+                (backward(&x, &w, &g, 1e-5).unwrap(), backward_reference(&x, &w, &g, 1e-5).unwrap());
+            close(&got.x, &want.x, 1e-4);
+            close(&got.weight, &want.weight, 1e-5);
+            close(&got.bias, &want.bias, 1e-5);
+        }
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (x, w, b, g) = (f64s(&normal(&[2, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[7], 3)), f64s(&normal(&[2, 7], 4)));
+        let got = backward(&x, &w, &g, 1e-5).unwrap();
+        differences(&x, &g, &got.x, |x| forward(x, &w, &b, 1e-5).unwrap());
+        differences(&w, &g, &got.weight, |w| forward(&x, w, &b, 1e-5).unwrap());
+    }
+}

@@ -1,0 +1,33 @@
+//! Kernels on plain arrays, without graph or options.
+//!
+//! One file per operation. Each has a `reference` made of candle's own unfused operations, which runs on every device
+//! and dtype, a CPU version for f32 and f64 that is tested against it, and its gradient. An [`Array`] holds values;
+//! the graph of derivatives is the business of `xt-autograd`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod activation;
+pub mod alloc;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod elementwise;
+pub mod embedding;
+pub mod layer_norm;
+pub mod linear;
+pub mod matmul;
+pub mod optimizer;
+pub mod philox;
+pub mod rotary;
+pub mod softmax;
+
+mod cpu;
+mod simd;
+#[cfg(test)]
+mod testing;
+
+pub use candle_core::{DType, Device, Error, Result, Shape, Tensor as Array};
+
+/// How many threads the CPU kernels share.
+pub fn num_threads() -> usize {
+    rayon::current_num_threads()
+}

@@ -1,0 +1,133 @@
+//! Linear layer: `y = x Wᵀ + bias`.
+//!
+//! Shapes: `x` is (.., in), `weight` (out, in) as in PyTorch, `bias` (out), `y` (.., out).
+
+use crate::cpu::{self, dispatch, Real};
+use crate::matmul::{product, threads_for, Scale, View};
+use crate::{Array, Result};
+
+/// The layer on candle's own operations.
+pub fn reference(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
+    let (rows, _) = cpu::rows_and_width(x);
+    let (out, inner) = weight.dims2()?;
+    let y = x.contiguous()?.reshape((rows, inner))?.matmul(&weight.t()?)?;
+    let y = match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    };
+    y.reshape(with_width(x, out))
+}
+
+fn with_width(x: &Array, width: usize) -> Vec<usize> {
+    let mut dims = x.dims().to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = width;
+    }
+    dims
+}
+
+/// `x Wᵀ + bias`.
+pub fn forward(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
+    dispatch!(x, T => forward_cpu::<T>(x, weight, bias), else reference(x, weight, bias))
+}
+
+fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let ((rows, inner), (out, _)) = (cpu::rows_and_width(&x), weight.dims2()?);
+    let (xs, ws) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?);
+    let mut y = vec![T::ZERO; rows * out];
+    if let Some(bias) = bias {
+        let bias = bias.contiguous()?;
+        let bs = cpu::slice::<T>(&bias)?;
+        y.chunks_exact_mut(out.max(1)).for_each(|row| row.copy_from_slice(&bs));
+    }
+    let own = if bias.is_some() { T::ONE } else { T::ZERO };
+    let (a, b) = (row_major(&xs, inner), transposed(&ws, inner));
+    product(&mut y, (rows, out, inner), a, b, Scale { own, product: T::ONE }, threads_for(rows, out, inner));
+    cpu::array(y, with_width(&x, out))
+}
+
+/// Gradient of the input: `grad W`.
+pub fn grad_input(grad: &Array, weight: &Array) -> Result<Array> {
+    let (out, inner) = weight.dims2()?;
+    let (rows, _) = cpu::rows_and_width(grad);
+    let g = grad.contiguous()?.reshape((rows, out))?;
+    crate::matmul::matmul(&g, weight, 1.0)?.reshape(with_width(grad, inner))
+}
+
+/// Gradient of the weight, (out, in): `gradᵀ x`.
+pub fn grad_weight(grad: &Array, x: &Array) -> Result<Array> {
+    let ((rows, out), (_, inner)) = (cpu::rows_and_width(grad), cpu::rows_and_width(x));
+    let g = grad.contiguous()?.reshape((rows, out))?;
+    crate::matmul::matmul(&g.t()?, &x.contiguous()?.reshape((rows, inner))?, 1.0)
+}
+
+/// Gradient of the bias, (out): the sum of `grad` over all but its last axis.
+pub fn grad_bias(grad: &Array) -> Result<Array> {
+    dispatch!(grad, T => column_sums::<T>(grad), else {
+        let (rows, width) = cpu::rows_and_width(grad);
+        grad.contiguous()?.reshape((rows, width))?.sum(0)
+    })
+}
+
+fn column_sums<T: Real>(grad: &Array) -> Result<Array> {
+    use rayon::prelude::*;
+    let grad = grad.contiguous()?;
+    let (_, width) = cpu::rows_and_width(&grad);
+    let gs = cpu::slice::<T>(&grad)?;
+    // partial sums over fixed blocks of rows, so that the result does not depend on the number of threads
+    let block = cpu::rows_per_task(width) * width;
+    let partial: Vec<Vec<T>> = gs
+        .par_chunks(block.max(1))
+        .map(|rows| {
+            let mut sum = vec![T::ZERO; width];
+            rows.chunks_exact(width.max(1)).for_each(|row| add_assign(&mut sum, row));
+            sum
+        })
+        .collect();
+    cpu::array(sum_vectors(partial, width), width)
+}
+
+/// Adds vectors of one width, in order.
+pub(crate) fn sum_vectors<T: Real>(vectors: Vec<Vec<T>>, width: usize) -> Vec<T> {
+    let mut total = vec![T::ZERO; width];
+    vectors.iter().for_each(|v| add_assign(&mut total, v));
+    total
+}
+
+pub(crate) fn add_assign<T: Real>(sum: &mut [T], xs: &[T]) {
+    sum.iter_mut().zip(xs).for_each(|(s, x)| *s += *x);
+}
+
+fn row_major<T>(data: &[T], width: usize) -> View<'_, T> {
+    View { data, row: width as isize, column: 1 }
+}
+
+fn transposed<T>(data: &[T], width: usize) -> View<'_, T> {
+    View { data, row: 1, column: width as isize }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+
+    #[test]
+    fn equals_the_reference() {
+        for (dims, out) in [(vec![2, 3, 5], 7), (vec![1, 1], 1), (vec![130, 140], 131), (vec![4, 9], 3)] {
+            let inner = dims[dims.len() - 1];
+            let (x, w, b) = (normal(&dims, 1), normal(&[out, inner], 2), normal(&[out], 3));
+            close(&forward(&x, &w, Some(&b)).unwrap(), &reference(&x, &w, Some(&b)).unwrap(), 1e-5);
+            close(&forward(&x, &w, None).unwrap(), &reference(&x, &w, None).unwrap(), 1e-5);
+        }
+    }
+
+    #[test]
+    fn gradients_equal_the_plain_products() {
+        let (x, w, g) = (normal(&[2, 3, 5], 1), normal(&[7, 5], 2), normal(&[2, 3, 7], 3));
+        let (x2, g2) = (x.reshape((6, 5)).unwrap(), g.reshape((6, 7)).unwrap());
+        close(&grad_input(&g, &w).unwrap(), &g2.matmul(&w).unwrap().reshape((2, 3, 5)).unwrap(), 1e-5);
+        close(&grad_weight(&g, &x).unwrap(), &g2.t().unwrap().matmul(&x2).unwrap(), 1e-5);
+        close(&grad_bias(&g).unwrap(), &g2.sum(0).unwrap(), 1e-5);
+    }
+}

@@ -1,0 +1,220 @@
+//! Matrix products: `y = alpha · a b`, batched, over arrays of any strides.
+//!
+//! Shapes: `a` is (batch.., m, k), `b` (batch.., k, n), `y` (batch.., m, n); batch axes are equal, or 1 in one of the two.
+//! Transposed or permuted views are read in place, so that heads need no copy.
+
+use crate::cpu::{self, dispatch, Real, Slice};
+use crate::{alloc, Array, Error, Result};
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+/// The product on candle's own operations.
+pub fn reference(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
+    let y = a.contiguous()?.broadcast_matmul(&b.contiguous()?)?;
+    if alpha == 1.0 {
+        Ok(y)
+    } else {
+        y.affine(alpha, 0.0)
+    }
+}
+
+/// `alpha · a b`.
+pub fn matmul(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
+    let dims = output_dims(a, b)?;
+    alloc::check(&dims, a.dtype())?;
+    dispatch!(a, T => batched::<T>(a, b, alpha, dims), else reference(a, b, alpha))
+}
+
+fn output_dims(a: &Array, b: &Array) -> Result<Vec<usize>> {
+    let mismatch = || Error::Msg(format!("matmul: shapes {:?} and {:?} do not fit", a.dims(), b.dims()));
+    if a.rank() < 2 || b.rank() < 2 || a.dtype() != b.dtype() {
+        return Err(if a.dtype() == b.dtype() {
+            mismatch()
+        } else {
+            Error::Msg(format!("matmul: types {:?} and {:?} differ", a.dtype(), b.dtype()))
+        });
+    }
+    let (abatch, am) = a.dims().split_at(a.rank() - 2);
+    let (bbatch, bm) = b.dims().split_at(b.rank() - 2);
+    if am[1] != bm[0] {
+        return Err(mismatch());
+    }
+    let rank = abatch.len().max(bbatch.len());
+    let axis = |batch: &[usize], i: usize| (i + batch.len()).checked_sub(rank).map_or(1, |i| batch[i]);
+    let mut dims = Vec::with_capacity(rank + 2);
+    for i in 0..rank {
+        dims.push(match (axis(abatch, i), axis(bbatch, i)) {
+            (x, y) if x == y => x,
+            (1, y) => y,
+            (x, 1) => x,
+            _ => return Err(mismatch()),
+        });
+    }
+    dims.extend([am[0], bm[1]]);
+    Ok(dims)
+}
+
+/// A matrix inside a storage: offset of its first element, row stride, column stride.
+struct Matrix<'a, T> {
+    storage: Slice<'a, T>,
+    /// Offset of each matrix of the batch.
+    offsets: Vec<usize>,
+    row: isize,
+    column: isize,
+}
+
+impl<'a, T: Real> Matrix<'a, T> {
+    /// The matrices of `array`, one for each index of `batch` (axes of size 1 repeat).
+    fn of(array: &'a Array, batch: &[usize]) -> Result<Self> {
+        let (storage, start) = cpu::strided::<T>(array)?;
+        let (dims, strides) = (array.dims(), array.stride());
+        let own = dims.len() - 2;
+        let mut offsets = vec![start];
+        for (i, size) in batch.iter().enumerate() {
+            let axis = (i + own).checked_sub(batch.len()).filter(|axis| dims[*axis] != 1);
+            let stride = axis.map_or(0, |axis| strides[axis]);
+            offsets = offsets.iter().flat_map(|o| (0..*size).map(move |k| o + k * stride)).collect();
+        }
+        Ok(Self { storage, offsets, row: strides[own] as isize, column: strides[own + 1] as isize })
+    }
+}
+
+fn batched<T: Real>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Result<Array> {
+    let (batch, tail) = dims.split_at(dims.len() - 2);
+    let (m, n, k) = (tail[0], tail[1], a.dims()[a.rank() - 1]);
+    let (lhs, rhs) = (Matrix::<T>::of(a, batch)?, Matrix::<T>::of(b, batch)?);
+    let (ls, rs): (&[T], &[T]) = (&lhs.storage, &rhs.storage);
+    let mut y = vec![T::ZERO; dims.iter().product()];
+    let product = |i: usize, out: &mut [T], threads: Parallelism| {
+        let l = View { data: &ls[lhs.offsets[i]..], row: lhs.row, column: lhs.column };
+        let r = View { data: &rs[rhs.offsets[i]..], row: rhs.row, column: rhs.column };
+        product(out, (m, n, k), l, r, Scale { own: T::ZERO, product: T::of(alpha) }, threads);
+    };
+    if m * n > 0 && k > 0 {
+        let count = lhs.offsets.len();
+        if count >= crate::num_threads() && count > 1 {
+            // whole matrices go to threads: no thread then waits for another within a small product
+            y.par_chunks_mut(m * n).enumerate().for_each(|(i, out)| product(i, out, Parallelism::None));
+        } else {
+            for (i, out) in y.chunks_mut(m * n).enumerate() {
+                product(i, out, threads_for(m, n, k));
+            }
+        }
+    }
+    cpu::array(y, dims)
+}
+
+/// A strided matrix that starts at the first element of `data`.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a, T> {
+    pub data: &'a [T],
+    pub row: isize,
+    pub column: isize,
+}
+
+/// `y = own · y + product · a b`; where `own` is 0, y's old values are not read.
+#[derive(Clone, Copy)]
+pub(crate) struct Scale<T> {
+    pub own: T,
+    pub product: T,
+}
+
+/// Products below this many multiplications run on one thread: waking others costs more than they save.
+const PARALLEL_FROM: usize = 128 * 128 * 128;
+
+pub(crate) fn threads_for(m: usize, n: usize, k: usize) -> Parallelism {
+    if m * n * k < PARALLEL_FROM || crate::num_threads() == 1 {
+        Parallelism::None
+    } else {
+        Parallelism::Rayon(0)
+    }
+}
+
+/// Writes `own · y + product · a b` into `y`, (m, n) row by row.
+pub(crate) fn product<T: Real>(
+    y: &mut [T],
+    (m, n, k): (usize, usize, usize),
+    a: View<T>,
+    b: View<T>,
+    scale: Scale<T>,
+    threads: Parallelism,
+) {
+    let last = |v: &View<T>, rows: usize, columns: usize| {
+        (rows as isize - 1) * v.row + (columns as isize - 1) * v.column
+    };
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        y.iter_mut().for_each(|x| *x = scale.own * *x);
+        return;
+    }
+    assert!(y.len() >= m * n, "output too short");
+    assert!(a.row >= 0 && a.column >= 0 && b.row >= 0 && b.column >= 0, "negative strides");
+    assert!((last(&a, m, k) as usize) < a.data.len() && (last(&b, k, n) as usize) < b.data.len(), "operand too short");
+    // SAFETY: the assertions above keep every element that gemm reads or writes inside the three slices, `y` is borrowed
+    // mutably and so overlaps neither operand, and T is f32 or f64, both known to gemm.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            y.as_mut_ptr(),
+            1,
+            n as isize,
+            scale.own != T::ZERO,
+            a.data.as_ptr(),
+            a.column,
+            a.row,
+            b.data.as_ptr(),
+            b.column,
+            b.row,
+            scale.own,
+            scale.product,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+
+    #[test]
+    fn equals_the_reference_for_odd_shapes_views_and_broadcasts() {
+        let cases: [(&[usize], &[usize]); 6] = [
+            (&[3, 5], &[5, 7]),
+            (&[2, 3, 5], &[2, 5, 7]),
+            (&[4, 2, 3, 5], &[1, 2, 5, 1]),
+            (&[2, 3, 5], &[5, 7]),
+            (&[1, 1], &[1, 1]),
+            (&[2, 130, 140], &[2, 140, 131]),
+        ];
+        for (sa, sb) in cases {
+            let (a, b) = (normal(sa, 1), normal(sb, 2));
+            close(&matmul(&a, &b, 0.5).unwrap(), &reference(&a, &b, 0.5).unwrap(), 1e-5);
+            let at = a.transpose(sa.len() - 1, sa.len() - 2).unwrap().contiguous().unwrap();
+            let view = at.transpose(sa.len() - 1, sa.len() - 2).unwrap();
+            close(&matmul(&view, &b, 1.0).unwrap(), &reference(&a, &b, 1.0).unwrap(), 1e-5);
+        }
+        let heads = normal(&[2, 6, 3, 4], 3).permute([0, 2, 1, 3]).unwrap(); // (b, h, n, d) as a view
+        let keys = heads.transpose(2, 3).unwrap();
+        close(&matmul(&heads, &keys, 1.0).unwrap(), &reference(&heads, &keys, 1.0).unwrap(), 1e-5);
+        let part = normal(&[4, 8], 4).narrow(1, 2, 5).unwrap();
+        let square = normal(&[5, 5], 5);
+        close(&matmul(&part, &square, 1.0).unwrap(), &reference(&part, &square, 1.0).unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn empty_and_misfitting_shapes() {
+        assert_eq!(matmul(&normal(&[2, 0, 3], 1), &normal(&[2, 3, 4], 2), 1.0).unwrap().dims(), [2, 0, 4]);
+        let zero = matmul(&normal(&[2, 0], 1), &normal(&[0, 4], 2), 1.0).unwrap();
+        assert_eq!(zero.to_vec2::<f32>().unwrap(), [[0.0; 4]; 2]);
+        let message = matmul(&normal(&[2, 3], 1), &normal(&[4, 2], 2), 1.0).unwrap_err().to_string();
+        assert!(message.contains("[2, 3] and [4, 2]"), "{message}");
+    }
+}

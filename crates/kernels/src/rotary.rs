@@ -1,0 +1,87 @@
+//! Rotary positions: turns pairs of features by an angle that grows with the position.
+//!
+//! Shapes: `x` is (batch, n, heads, dim); `cos` and `sin` are (n, half): feature f and feature f + half, f < half,
+//! turn together, features from 2 half on stay.
+//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>.
+
+use crate::cpu::{self, dispatch, Real};
+use crate::{Array, Result};
+use rayon::prelude::*;
+
+/// Which way: the map itself, or its transpose, which is its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    Transposed,
+}
+
+/// The turn on candle's own operations.
+pub fn reference(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
+    let (n, half) = cos.dims2()?;
+    let dim = x.dims4()?.3;
+    let table = |t: &Array| t.reshape((1, n, 1, half));
+    let (cos, sin) = (table(cos)?, table(sin)?);
+    let sin = if direction == Direction::Forward { sin } else { sin.neg()? };
+    let (a, b) = (x.narrow(3, 0, half)?, x.narrow(3, half, half)?);
+    let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+    let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+    Array::cat(&[&first, &second, &x.narrow(3, 2 * half, dim - 2 * half)?], 3)
+}
+
+/// Turns the features of `x`.
+pub fn rotate(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
+    let ((_, n, _, dim), (positions, half)) = (x.dims4()?, cos.dims2()?);
+    if positions != n || cos.dims() != sin.dims() || 2 * half > dim {
+        candle_core::bail!("rotary table {:?} does not fit {:?} (batch, n, heads, dim)", cos.dims(), x.dims());
+    }
+    dispatch!(x, T => rotate_cpu::<T>(x, cos, sin, direction), else reference(x, cos, sin, direction))
+}
+
+fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
+    let (x, cos, sin) = (x.contiguous()?, cos.contiguous()?, sin.contiguous()?);
+    let ((_, n, heads, dim), (_, half)) = (x.dims4()?, cos.dims2()?);
+    let (xs, cs, ss) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&cos)?, cpu::slice::<T>(&sin)?);
+    let (xs, cs, ss): (&[T], &[T], &[T]) = (&xs, &cs, &ss);
+    let sign = if direction == Direction::Forward { T::ONE } else { -T::ONE };
+    let mut y = vec![T::ZERO; xs.len()];
+    let width = (heads * dim).max(1); // one position
+    y.par_chunks_mut(width).zip(xs.par_chunks(width)).enumerate().with_min_len(cpu::rows_per_task(width)).for_each(
+        |(row, (y, x))| {
+            let at = (row % n) * half;
+            let (cos, sin) = (&cs[at..at + half], &ss[at..at + half]);
+            for (y, x) in y.chunks_exact_mut(dim.max(1)).zip(x.chunks_exact(dim.max(1))) {
+                for f in 0..half {
+                    let (a, b, s) = (x[f], x[f + half], sign * sin[f]);
+                    y[f] = a * cos[f] - b * s;
+                    y[f + half] = b * cos[f] + a * s;
+                }
+                y[2 * half..].copy_from_slice(&x[2 * half..]);
+            }
+        },
+    );
+    cpu::array(y, x.dims())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal};
+
+    #[test]
+    fn equals_the_reference_in_both_directions() {
+        let (x, cos, sin) = (normal(&[2, 5, 3, 10], 1), normal(&[5, 4], 2), normal(&[5, 4], 3));
+        for direction in [Direction::Forward, Direction::Transposed] {
+            let want = reference(&x, &cos, &sin, direction).unwrap();
+            close(&rotate(&x, &cos, &sin, direction).unwrap(), &want, 1e-6);
+        }
+        assert!(rotate(&x, &normal(&[4, 4], 2), &sin, Direction::Forward).is_err());
+    }
+
+    #[test]
+    fn the_transpose_is_the_gradient() {
+        let (x, g) = (f64s(&normal(&[1, 3, 2, 6], 1)), f64s(&normal(&[1, 3, 2, 6], 2)));
+        let (cos, sin) = (f64s(&normal(&[3, 2], 3)), f64s(&normal(&[3, 2], 4)));
+        let dx = rotate(&g, &cos, &sin, Direction::Transposed).unwrap();
+        differences(&x, &g, &dx, |x| rotate(x, &cos, &sin, Direction::Forward).unwrap());
+    }
+}

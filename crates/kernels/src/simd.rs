@@ -1,0 +1,163 @@
+//! Elementary functions without branches, and reductions over fixed lanes: loops over them become vector instructions
+//! of whatever processor the calling function was compiled for.
+
+use crate::cpu::Real;
+
+/// Lanes that the reductions below keep apart: two registers of AVX-512, four of AVX2.
+const LANES: usize = 32;
+
+/// `e^x` to about 1.5 units in the last place, 0 below -87.3, infinity above 88.72.
+///
+/// x = n ln 2 + r, |r| <= ln 2 / 2; e^r by the degree-6 minimax polynomial of the Cephes library's `expf`; 2^n through the exponent bits.
+#[inline(always)]
+#[allow(clippy::excessive_precision)]
+pub fn exp(x: f32) -> f32 {
+    // adding 1.5 * 2^23 rounds to the nearest whole number, which then stands in the low bits
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = x.clamp(-87.33, 88.722_83);
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = clamped - n * 0.693_359_375 + n * 2.121_944_4e-4;
+    let mut p = 1.987_569_15e-4_f32;
+    p = p * r + 1.398_199_95e-3;
+    p = p * r + 8.333_451_9e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_55e-1;
+    p = p * r + 5.000_000_1e-1;
+    let e = p * r * r + r + 1.0;
+    // half the power twice: 2^128 has no f32 of its own
+    let half = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) >> 1;
+    let rest = (n as i32) - half;
+    let y = e * f32::from_bits(((half + 127) << 23) as u32) * f32::from_bits(((rest + 127) << 23) as u32);
+    let y = if x > 88.722_83 { f32::INFINITY } else { y };
+    let y = if x < -87.33 { 0.0 } else { y };
+    if x.is_nan() {
+        x
+    } else {
+        y
+    }
+}
+
+/// The error function, absolute error below 3e-7.
+///
+/// `erf(x) = 1 - (a1 t + ... + a5 t^5) e^(-x^2)`, t = 1 / (1 + p |x|): Abramowitz and Stegun, 7.1.26; near 0, where that
+/// loses digits, the Taylor series.
+#[inline(always)]
+#[allow(clippy::excessive_precision)]
+pub fn erf(x: f32) -> f32 {
+    let a = x.abs();
+    let t = 1.0 / (1.0 + 0.327_591_1 * a);
+    let poly = t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
+    let far = 1.0 - poly * exp(-a * a);
+    let s = a * a;
+    let near = a * (1.128_379_167 + s * (-0.376_126_389 + s * (0.112_837_917 + s * (-0.026_866_170 + s * 0.005_223_977))));
+    let y = if a < 0.45 { near } else { far };
+    if x < 0.0 {
+        -y
+    } else {
+        y
+    }
+}
+
+/// The sum of `f(x)` over `xs`.
+#[inline(always)]
+pub fn sum_by<T: Real>(xs: &[T], f: impl Fn(T) -> T) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let chunks = xs.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += f(*x);
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += f(*x);
+    }
+    fold(lanes)
+}
+
+/// The sum of `f(x, y)` over pairs.
+#[inline(always)]
+pub fn sum_by2<T: Real>(xs: &[T], ys: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let (xc, yc) = (xs.chunks_exact(LANES), ys.chunks_exact(LANES));
+    let (xr, yr) = (xc.remainder(), yc.remainder());
+    for (x, y) in xc.zip(yc) {
+        for l in 0..LANES {
+            lanes[l] += f(x[l], y[l]);
+        }
+    }
+    for (lane, (x, y)) in lanes.iter_mut().zip(xr.iter().zip(yr)) {
+        *lane += f(*x, *y);
+    }
+    fold(lanes)
+}
+
+#[inline(always)]
+fn fold<T: Real>(lanes: [T; LANES]) -> T {
+    let mut total = T::ZERO;
+    for lane in lanes {
+        total += lane;
+    }
+    total
+}
+
+/// The largest value; `T::LOWEST` for none. NaN is passed over.
+#[inline(always)]
+pub fn max<T: Real>(xs: &[T]) -> T {
+    let mut lanes = [T::LOWEST; LANES];
+    let chunks = xs.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = if *x > *lane { *x } else { *lane };
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = if *x > *lane { *x } else { *lane };
+    }
+    let mut best = T::LOWEST;
+    for lane in lanes {
+        best = if lane > best { lane } else { best };
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_close_to_the_exact_one() {
+        let mut x = -100.0_f32;
+        while x < 100.0 {
+            let (got, want) = (exp(x) as f64, (x as f64).exp());
+            let near = if want < 1.2e-38 { got <= 1.3e-38 } else if want > f32::MAX as f64 { got.is_infinite() || got > 3.3e38 } else { (got - want).abs() <= 3e-7 * want };
+            assert!(near, "exp({x}) = {got}, not {want}");
+            x += 0.0037;
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(f32::NAN).is_nan());
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+    }
+
+    #[test]
+    fn erf_is_close_to_the_exact_one() {
+        let mut x = -6.0_f32;
+        while x < 6.0 {
+            let (got, want) = (erf(x) as f64, libm::erf(x as f64));
+            assert!((got - want).abs() < 3e-7, "erf({x}) = {got}, not {want}");
+            x += 0.0011;
+        }
+    }
+
+    #[test]
+    fn reductions_take_every_element() {
+        for n in [0, 1, 31, 32, 33, 100] {
+            let xs: Vec<f64> = (0..n).map(|i| i as f64).collect();
+            assert_eq!(sum_by(&xs, |x| x), (0..n).sum::<i32>() as f64);
+            assert_eq!(sum_by2(&xs, &xs, |x, y| x * y), (0..n).map(|i| i * i).sum::<i32>() as f64);
+            assert_eq!(max(&xs), if n == 0 { f64::MIN } else { n as f64 - 1.0 });
+        }
+    }
+}

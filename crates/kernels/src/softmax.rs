@@ -1,0 +1,272 @@
+//! Softmax over the last axis, with the masks of attention.
+//!
+//! Shapes: scores are (batch, heads, i, j); a mask, u8, has 1 where a key may be attended to and is broadcast over
+//! axes of size 1. A row without any allowed key gets the same weight everywhere, as when scores are filled with the lowest
+//! finite number, and no gradient.
+
+use crate::cpu::{self, dispatch, Real};
+use crate::simd::{max, sum_by, sum_by2};
+use crate::{Array, DType, Result};
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+/// Which keys each query may attend to.
+#[derive(Clone, Default)]
+pub struct Mask {
+    /// u8, broadcastable to (batch, heads, i, j).
+    pub allowed: Option<Array>,
+    /// Query number i of I sees the keys up to i + J - I: the last query sees all.
+    pub causal: bool,
+}
+
+impl Mask {
+    /// The mask as one array, (1 or batch, 1 or heads, 1 or i, j); `None` where everything is allowed.
+    pub fn dense(&self, i: usize, j: usize, device: &crate::Device) -> Result<Option<Array>> {
+        if !self.causal {
+            return Ok(self.allowed.clone());
+        }
+        let triangle: Vec<u8> = (0..i).flat_map(|r| (0..j).map(move |c| u8::from(c + i <= r + j))).collect();
+        let triangle = Array::from_vec(triangle, (1, 1, i, j), device)?;
+        match &self.allowed {
+            Some(allowed) => Ok(Some(triangle.broadcast_mul(allowed)?)),
+            None => Ok(Some(triangle)),
+        }
+    }
+}
+
+/// Softmax on candle's own operations.
+pub fn reference(scores: &Array, mask: &Mask) -> Result<Array> {
+    let filled = match mask_of(scores, mask)? {
+        None => scores.clone(),
+        Some(allowed) => allowed.where_cond(scores, &lowest(scores)?)?,
+    };
+    candle_nn::ops::softmax(&filled, filled.rank() - 1)
+}
+
+fn mask_of(scores: &Array, mask: &Mask) -> Result<Option<Array>> {
+    if mask.allowed.is_none() && !mask.causal {
+        return Ok(None);
+    }
+    let (_, _, i, j) = scores.dims4()?;
+    mask.dense(i, j, scores.device())?.map(|m| m.broadcast_as(scores.shape())).transpose()
+}
+
+/// The lowest finite value of the type, everywhere.
+fn lowest(scores: &Array) -> Result<Array> {
+    let value = match scores.dtype() {
+        DType::F64 => f64::MIN,
+        DType::F16 => -65504.0,
+        _ => f64::from(f32::MIN),
+    };
+    // the lowest bf16 lies above the lowest f32
+    let value = if scores.dtype() == DType::BF16 { -3.389e38 } else { value };
+    Array::full(value, scores.shape(), scores.device())?.to_dtype(scores.dtype())
+}
+
+/// Weights of the keys, for scores of any rank without a mask, or of rank 4 with one.
+pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
+    dispatch!(scores, T => forward_cpu::<T>(scores, mask), else reference(scores, mask))
+}
+
+/// Gradient of the scores from the weights `y` and their gradient.
+pub fn backward(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
+    dispatch!(y, T => backward_cpu::<T>(y, grad, mask), else backward_reference(y, grad, mask))
+}
+
+fn backward_reference(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
+    let along = (y * grad)?.sum_keepdim(y.rank() - 1)?;
+    let dx = (y * grad.broadcast_sub(&along)?)?;
+    match mask_of(y, mask)? {
+        None => Ok(dx),
+        Some(allowed) => allowed.where_cond(&dx, &dx.zeros_like()?),
+    }
+}
+
+/// For each row of scores: its part of the mask, and how many keys causality leaves it.
+struct Rows<'a> {
+    mask: Option<cpu::Slice<'a, u8>>,
+    offset: usize,
+    /// Strides of the mask over (batch, heads, i, j), 0 where it repeats.
+    strides: [usize; 4],
+    dims: [usize; 4],
+    causal: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(scores: &Array, mask: &'a Mask) -> Result<Self> {
+        let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims: [1; 4], causal: mask.causal };
+        if mask.allowed.is_none() && !mask.causal {
+            let (count, width) = cpu::rows_and_width(scores);
+            rows.dims = [1, 1, count, width];
+            return Ok(rows);
+        }
+        let (b, h, i, j) = scores.dims4()?;
+        rows.dims = [b, h, i, j];
+        if let Some(allowed) = &mask.allowed {
+            let dims = allowed.dims4()?;
+            let sizes = [dims.0, dims.1, dims.2, dims.3];
+            for axis in 0..4 {
+                if sizes[axis] != 1 && sizes[axis] != rows.dims[axis] {
+                    candle_core::bail!("mask {sizes:?} does not fit scores {:?}", rows.dims);
+                }
+                rows.strides[axis] = if sizes[axis] == 1 { 0 } else { allowed.stride()[axis] };
+            }
+            let (slice, offset) = cpu::strided::<u8>(allowed)?;
+            (rows.mask, rows.offset) = (Some(slice), offset);
+        }
+        Ok(rows)
+    }
+
+    /// How many keys row `row` sees.
+    fn limit(&self, row: usize) -> usize {
+        let [_, _, i, j] = self.dims;
+        if self.causal {
+            (row % i + j + 1).saturating_sub(i).min(j)
+        } else {
+            j
+        }
+    }
+
+    /// The mask of row `row`, written to `line` where it is not one piece of memory.
+    fn allowed<'b>(&'b self, row: usize, line: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        let mask: &[u8] = self.mask.as_ref()?;
+        let [_, h, i, j] = self.dims;
+        let at = self.offset
+            + (row / (h * i)) * self.strides[0]
+            + (row / i % h) * self.strides[1]
+            + (row % i) * self.strides[2];
+        if self.strides[3] == 1 {
+            return mask.get(at..at + j);
+        }
+        line.clear();
+        line.extend((0..j).map(|c| mask.get(at + c * self.strides[3]).copied().unwrap_or(0)));
+        Some(line)
+    }
+}
+
+fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
+    let scores = scores.contiguous()?;
+    if scores.elem_count() == 0 {
+        return Ok(scores);
+    }
+    let rows = Rows::new(&scores, mask)?;
+    let width = rows.dims[3];
+    let xs = cpu::slice::<T>(&scores)?;
+    let xs: &[T] = &xs;
+    let mut y = vec![T::ZERO; xs.len()];
+    let count = cpu::rows_per_task(width);
+    let block = (count * width).max(1);
+    y.par_chunks_mut(block).zip(xs.par_chunks(block)).enumerate().for_each(|(task, (y, x))| {
+        let mut line = Vec::new();
+        for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
+            let row = task * count + r;
+            forward_row(x, rows.allowed(row, &mut line), rows.limit(row), y);
+        }
+    });
+    cpu::array(y, scores.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, limit: usize, y: &mut [T]) {
+    let all = y.len();
+    let (seen, hidden) = y.split_at_mut(limit);
+    match allowed {
+        None => seen.copy_from_slice(&x[..limit]),
+        Some(allowed) => {
+            for ((y, x), a) in seen.iter_mut().zip(x).zip(allowed) {
+                *y = if *a != 0 { *x } else { T::LOWEST };
+            }
+        }
+    }
+    let top = max(seen);
+    if top == T::LOWEST && !seen.iter().any(|v| *v != *v) {
+        y.fill(T::ONE / T::of(all as f64));
+        return;
+    }
+    for v in seen.iter_mut() {
+        *v = (*v - top).exp();
+    }
+    let scale = T::ONE / sum_by(seen, |v| v);
+    for v in seen.iter_mut() {
+        *v = *v * scale;
+    }
+    hidden.fill(T::ZERO);
+}
+
+fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
+    let (y, grad) = (y.contiguous()?, grad.contiguous()?);
+    if y.elem_count() == 0 {
+        return Ok(grad);
+    }
+    let rows = Rows::new(&y, mask)?;
+    let width = rows.dims[3];
+    let (ys, gs) = (cpu::slice::<T>(&y)?, cpu::slice::<T>(&grad)?);
+    let (ys, gs): (&[T], &[T]) = (&ys, &gs);
+    let mut dx = vec![T::ZERO; ys.len()];
+    let count = cpu::rows_per_task(width);
+    let block = (count * width).max(1);
+    dx.par_chunks_mut(block).zip(ys.par_chunks(block).zip(gs.par_chunks(block))).enumerate().for_each(
+        |(task, (dx, (y, g)))| {
+            let mut line = Vec::new();
+            for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
+                let (row, at) = (task * count + r, r * width);
+                let limit = rows.limit(row);
+                let masked = |allowed: &[u8]| allowed[..limit].iter().all(|a| *a == 0);
+                if limit == 0 || rows.allowed(row, &mut line).is_some_and(masked) {
+                    continue; // uniform weights that depend on no score
+                }
+                backward_row(&y[at..at + limit], &g[at..at + limit], &mut dx[..limit]);
+            }
+        },
+    );
+    cpu::array(dx, y.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
+    let along = sum_by2(y, grad, |a, b| a * b);
+    for ((dx, y), g) in dx.iter_mut().zip(y).zip(grad) {
+        *dx = *y * (*g - along);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal};
+    use crate::Device;
+
+    fn masks() -> Vec<Mask> {
+        let key = Array::from_vec(vec![1u8, 1, 1, 1, 0, 0, 0, 0, 0, 1], (2, 1, 1, 5), &Device::Cpu).unwrap();
+        let full = (normal(&[2, 3, 4, 5], 9).ge(0.0).unwrap() + 0.0).unwrap();
+        let turned = full.permute([0, 1, 3, 2]).unwrap().contiguous().unwrap().permute([0, 1, 3, 2]).unwrap();
+        let allowed = [None, Some(key.clone()), Some((key * 0.0).unwrap()), Some(full), Some(turned)];
+        allowed.into_iter().flat_map(|a| [false, true].map(|causal| Mask { allowed: a.clone(), causal })).collect()
+    }
+
+    #[test]
+    fn equals_the_reference_under_every_mask() {
+        let (x, g) = (normal(&[2, 3, 4, 5], 1), normal(&[2, 3, 4, 5], 2));
+        for mask in masks() {
+            let y = forward(&x, &mask).unwrap();
+            close(&y, &reference(&x, &mask).unwrap(), 1e-6);
+            close(&backward(&y, &g, &mask).unwrap(), &backward_reference(&y, &g, &mask).unwrap(), 1e-5);
+        }
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (x, g) = (f64s(&normal(&[2, 3, 4, 5], 1)), f64s(&normal(&[2, 3, 4, 5], 2)));
+        for mask in masks() {
+            let dx = backward(&forward(&x, &mask).unwrap(), &g, &mask).unwrap();
+            differences(&x, &g, &dx, |x| forward(x, &mask).unwrap());
+        }
+    }
+
+    #[test]
+    fn any_rank_and_more_queries_than_keys() {
+        close(&forward(&normal(&[7], 1), &Mask::default()).unwrap(), &reference(&normal(&[7], 1), &Mask::default()).unwrap(), 1e-6);
+        let (x, mask) = (normal(&[1, 1, 5, 3], 1), Mask { allowed: None, causal: true });
+        close(&forward(&x, &mask).unwrap(), &reference(&x, &mask).unwrap(), 1e-6);
+    }
+}
