@@ -1,0 +1,28 @@
+use thiserror::Error;
+
+/// What goes wrong with tensors and their graph.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Shapes, types or values that an operation does not take.
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    Kernel(#[from] xt_kernels::Error),
+    #[error("the graph of this tensor was freed by an earlier backward: pass {{ retain_graph: true }} to the first one, or run the forward again")]
+    GraphFreed,
+    #[error("a parameter of shape {shape:?} has changed since the forward that made this graph: run the forward again before backward")]
+    StaleParameter { shape: Vec<usize> },
+    #[error("backward needs a tensor with one element, such as a loss; this one has shape {shape:?}")]
+    NotScalar { shape: Vec<usize> },
+    #[error("this tensor depends on nothing that requires a gradient (was it made inside noGrad, or detached?)")]
+    NoGraph,
+    #[error("the call was aborted")]
+    Aborted,
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An [`Error::Invalid`] as a result.
+pub(crate) fn invalid<T>(message: impl Into<String>) -> Result<T> {
+    Err(Error::Invalid(message.into()))
+}

@@ -1,0 +1,142 @@
+//! Leaves of the graph: parameters, and inputs that collect a gradient.
+
+use crate::error::invalid;
+use crate::{Array, DType, Device, Error, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Makes the first values of a leaf.
+type Initial = Box<dyn Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync>;
+
+/// Values that collect a gradient. The values may be drawn at first use.
+pub struct Leaf {
+    shape: Vec<usize>,
+    state: Mutex<State>,
+    grad: Mutex<Option<Array>>,
+    version: AtomicU64,
+}
+
+struct State {
+    device: Device,
+    dtype: DType,
+    values: Values,
+}
+
+enum Values {
+    Pending(Initial),
+    Ready(Array),
+}
+
+/// A panic elsewhere leaves the data of these locks whole: each is set in one assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Leaf {
+    pub fn new(values: Array) -> Self {
+        let state = State { device: values.device().clone(), dtype: values.dtype(), values: Values::Ready(values.clone()) };
+        Self { shape: values.dims().to_vec(), state: Mutex::new(state), grad: Mutex::new(None), version: AtomicU64::new(0) }
+    }
+
+    /// A leaf whose values `initial` makes at first use, f32 on the CPU until [`Leaf::move_to`] says otherwise.
+    pub fn lazy(
+        shape: Vec<usize>,
+        initial: impl Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync + 'static,
+    ) -> Self {
+        let values = Values::Pending(Box::new(initial));
+        let state = State { device: Device::Cpu, dtype: DType::F32, values };
+        Self { shape, state: Mutex::new(state), grad: Mutex::new(None), version: AtomicU64::new(0) }
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub fn dtype(&self) -> DType {
+        lock(&self.state).dtype
+    }
+
+    pub fn device(&self) -> Device {
+        lock(&self.state).device.clone()
+    }
+
+    /// The values, made now if this is their first use.
+    pub fn values(&self) -> Result<Array> {
+        let mut state = lock(&self.state);
+        let made = match &state.values {
+            Values::Ready(array) => return Ok(array.clone()),
+            Values::Pending(initial) => {
+                xt_kernels::alloc::check(&self.shape, state.dtype)?;
+                initial(&state.device)?.to_dtype(state.dtype)?
+            }
+        };
+        state.values = Values::Ready(made.clone());
+        Ok(made)
+    }
+
+    /// Replaces the values; graphs that were made from the old ones become stale.
+    pub fn set(&self, values: Array) -> Result<()> {
+        if values.dims() != self.shape {
+            return invalid(format!("values of shape {:?} for a parameter of shape {:?}", values.dims(), self.shape));
+        }
+        let mut state = lock(&self.state);
+        state.values = Values::Ready(values.to_dtype(state.dtype)?.to_device(&state.device)?);
+        self.version.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Moves values and gradient.
+    pub fn move_to(&self, device: &Device, dtype: DType) -> Result<()> {
+        let mut state = lock(&self.state);
+        if let Values::Ready(values) = &state.values {
+            state.values = Values::Ready(values.to_device(device)?.to_dtype(dtype)?);
+        }
+        (state.device, state.dtype) = (device.clone(), dtype);
+        self.version.fetch_add(1, Ordering::SeqCst);
+        let mut grad = lock(&self.grad);
+        if let Some(old) = grad.as_ref() {
+            *grad = Some(old.to_device(device)?.to_dtype(dtype)?);
+        }
+        Ok(())
+    }
+
+    /// Counts the changes of the values.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    pub fn grad(&self) -> Option<Array> {
+        lock(&self.grad).clone()
+    }
+
+    /// Sets or clears the gradient.
+    pub fn set_grad(&self, grad: Option<Array>) -> Result<()> {
+        if let Some(grad) = &grad {
+            if grad.dims() != self.shape {
+                return invalid(format!("a gradient of shape {:?} for a tensor of shape {:?}", grad.dims(), self.shape));
+            }
+        }
+        *lock(&self.grad) = grad;
+        Ok(())
+    }
+
+    /// Adds to the gradient.
+    pub fn add_grad(&self, more: Array) -> Result<()> {
+        let mut grad = lock(&self.grad);
+        let sum = match grad.as_ref() {
+            None => more.contiguous()?,
+            Some(old) => xt_kernels::elementwise::add(old, &more)?,
+        };
+        *grad = Some(sum);
+        Ok(())
+    }
+
+    /// An error where the values have changed since `version`.
+    pub fn require_version(&self, version: u64) -> Result<()> {
+        if self.version() == version {
+            Ok(())
+        } else {
+            Err(Error::StaleParameter { shape: self.shape.clone() })
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Arithmetic and comparison of two tensors, with broadcasting, and the matrix product.
+
+use super::shape::sum_to;
+use crate::error::invalid;
+use crate::{Array, DType, Result, Tensor};
+use xt_kernels::{alloc, elementwise};
+
+/// The common shape of `a` and `b` by the rules of broadcasting; types must agree.
+pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
+    if a.dtype() != b.dtype() {
+        let kind = |t: &Tensor| t.kind().map_or("?", |k| k.name());
+        return invalid(format!("{name}: types {} and {} differ; cast one of them", kind(a), kind(b)));
+    }
+    let rank = a.rank().max(b.rank());
+    let axis = |t: &Tensor, i: usize| (i + t.rank()).checked_sub(rank).map_or(1, |i| t.dim(i));
+    let mut dims = Vec::with_capacity(rank);
+    for i in 0..rank {
+        dims.push(match (axis(a, i), axis(b, i)) {
+            (x, y) if x == y => x,
+            (1, y) => y,
+            (x, 1) => x,
+            _ => return invalid(format!("{name}: shapes {:?} and {:?} do not broadcast", a.dims(), b.dims())),
+        });
+    }
+    alloc::check(&dims, a.dtype())?;
+    Ok(dims)
+}
+
+/// `value` as a tensor that goes with `x` in arithmetic.
+pub fn scalar_like(x: &Tensor, value: f64) -> Result<Tensor> {
+    if !x.dtype().is_float() && value.fract() != 0.0 {
+        return invalid(format!("{value} with whole numbers: cast the tensor to f32 first"));
+    }
+    Ok(Tensor::constant(Array::full(value, (), &x.device())?.to_dtype(x.dtype())?))
+}
+
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    equal_shape(a, b, "add")?;
+    let (x, y) = (a.array()?, b.array()?);
+    let z = if x.dims() == y.dims() { elementwise::add(&x, &y)? } else { x.broadcast_add(&y)? };
+    let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
+    Ok(Tensor::record(z, &[a, b], move |g| Ok(vec![Some(sum_to(g, &da)?), Some(sum_to(g, &db)?)])))
+}
+
+pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    equal_shape(a, b, "sub")?;
+    let z = a.array()?.broadcast_sub(&b.array()?)?;
+    let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
+    Ok(Tensor::record(z, &[a, b], move |g| Ok(vec![Some(sum_to(g, &da)?), Some(sum_to(&g.neg()?, &db)?)])))
+}
+
+pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    equal_shape(a, b, "mul")?;
+    let (x, y) = (a.array()?, b.array()?);
+    let z = x.broadcast_mul(&y)?;
+    let needs = (a.requires_grad(), b.requires_grad());
+    Ok(Tensor::record(z, &[a, b], move |g| {
+        let da = needs.0.then(|| sum_to(&g.broadcast_mul(&y)?, x.dims())).transpose()?;
+        let db = needs.1.then(|| sum_to(&g.broadcast_mul(&x)?, y.dims())).transpose()?;
+        Ok(vec![da, db])
+    }))
+}
+
+/// True division; whole numbers divide to whole numbers, towards 0.
+pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    equal_shape(a, b, "div")?;
+    let (x, y) = (a.array()?, b.array()?);
+    if !x.dtype().is_float() && zero_inside(&y)? {
+        return invalid("div: division of whole numbers by zero");
+    }
+    let z = x.broadcast_div(&y)?;
+    Ok(Tensor::record(z, &[a, b], move |g| {
+        let by_y = g.broadcast_div(&y)?;
+        let db = by_y.broadcast_mul(&x)?.broadcast_div(&y)?.neg()?;
+        Ok(vec![Some(sum_to(&by_y, x.dims())?), Some(sum_to(&db, y.dims())?)])
+    }))
+}
+
+fn zero_inside(x: &Array) -> Result<bool> {
+    Ok(x.elem_count() > 0 && x.eq(&x.zeros_like()?)?.to_dtype(DType::U8)?.max_all()?.to_scalar::<u8>()? != 0)
+}
+
+/// `a` to the power `b`. No gradient goes to `b`.
+pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let dims = equal_shape(a, b, "pow")?;
+    if b.requires_grad() {
+        return invalid("pow: the exponent cannot require a gradient; write exp(log(a) * b)");
+    }
+    let (x, y) = (a.array()?.broadcast_as(dims.as_slice())?, b.array()?.broadcast_as(dims.as_slice())?);
+    let z = power(&x, &y)?;
+    let da = a.dims().to_vec();
+    Ok(Tensor::record(z, &[a], move |g| {
+        let slope = (&y * power(&x, &(&y - 1.0)?)?)?;
+        Ok(vec![Some(sum_to(&(g * slope)?, &da)?)])
+    }))
+}
+
+/// Element by element in f64, so that negative bases with whole exponents are right.
+fn power(x: &Array, y: &Array) -> Result<Array> {
+    let wide = |a: &Array| a.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    let z: Vec<f64> = wide(x)?.iter().zip(wide(y)?).map(|(x, y)| x.powf(y)).collect();
+    Ok(Array::from_vec(z, x.dims(), x.device())?.to_dtype(x.dtype())?)
+}
+
+/// The larger of two; where they are equal, each gets half of the gradient.
+pub fn maximum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    extreme(a, b, "maximum", true)
+}
+
+/// The smaller of two; where they are equal, each gets half of the gradient.
+pub fn minimum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    extreme(a, b, "minimum", false)
+}
+
+fn extreme(a: &Tensor, b: &Tensor, name: &str, larger: bool) -> Result<Tensor> {
+    equal_shape(a, b, name)?;
+    let (x, y) = (a.array()?, b.array()?);
+    let z = if larger { x.broadcast_maximum(&y)? } else { x.broadcast_minimum(&y)? };
+    Ok(Tensor::record(z, &[a, b], move |g| {
+        let wins = if larger { x.broadcast_gt(&y)? } else { x.broadcast_lt(&y)? }.to_dtype(g.dtype())?;
+        let tie = (x.broadcast_eq(&y)?.to_dtype(g.dtype())? * 0.5)?;
+        let share = (wins + tie)?;
+        let (da, db) = ((g * &share)?, (g * (1.0 - &share)?)?);
+        Ok(vec![Some(sum_to(&da, x.dims())?), Some(sum_to(&db, y.dims())?)])
+    }))
+}
+
+/// Which comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+/// Truth values of a comparison.
+pub fn compare(a: &Tensor, b: &Tensor, how: Comparison) -> Result<Tensor> {
+    equal_shape(a, b, "comparison")?;
+    let (x, y) = (a.array()?, b.array()?);
+    Ok(Tensor::boolean(match how {
+        Comparison::Eq => x.broadcast_eq(&y)?,
+        Comparison::Ne => x.broadcast_ne(&y)?,
+        Comparison::Lt => x.broadcast_lt(&y)?,
+        Comparison::Le => x.broadcast_le(&y)?,
+        Comparison::Gt => x.broadcast_gt(&y)?,
+        Comparison::Ge => x.broadcast_ge(&y)?,
+    }))
+}
+
+/// True where `x` is 0 or false.
+pub fn logical_not(x: &Tensor) -> Result<Tensor> {
+    let a = x.array()?;
+    Ok(Tensor::boolean(a.eq(&a.zeros_like()?)?))
+}
+
+/// `a · scale + offset`.
+pub fn affine(x: &Tensor, scale: f64, offset: f64) -> Result<Tensor> {
+    let y = x.array()?.affine(scale, offset)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(g.affine(scale, 0.0)?)])))
+}
+
+/// `alpha · a b`, batched; shapes as in [`xt_kernels::matmul`]. Vectors count as matrices with one row or column.
+pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
+    if a.rank() < 2 || b.rank() < 2 {
+        return invalid(format!("matmul: both need two axes or more, got {:?} and {:?}", a.dims(), b.dims()));
+    }
+    let (x, y) = (a.array()?, b.array()?);
+    let z = xt_kernels::matmul::matmul(&x, &y, alpha)?;
+    let needs = (a.requires_grad(), b.requires_grad());
+    Ok(Tensor::record(z, &[a, b], move |g| {
+        let turned = |m: &Array| m.transpose(m.rank() - 2, m.rank() - 1);
+        let product = |l: &Array, r: &Array, dims: &[usize]| sum_to(&xt_kernels::matmul::matmul(l, r, alpha)?, dims);
+        let da = needs.0.then(|| product(g, &turned(&y)?, x.dims())).transpose()?;
+        let db = needs.1.then(|| product(&turned(&x)?, g, y.dims())).transpose()?;
+        Ok(vec![da, db])
+    }))
+}

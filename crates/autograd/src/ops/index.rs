@@ -1,0 +1,62 @@
+//! Choosing elements by index or by condition.
+
+use super::shape::sum_to;
+use crate::error::invalid;
+use crate::{DType, Result, Tensor};
+
+fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
+    if ids.dtype() != DType::I64 {
+        return invalid(format!("{name}: indices must be i64, got {}", ids.kind().map_or("?", |k| k.name())));
+    }
+    Ok(())
+}
+
+/// Rows of `table`, (count, dim), at `ids`, i64 (..): (.., dim).
+pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+    require_indices(ids, "embedding")?;
+    let (t, i) = (table.array()?, ids.array()?);
+    let y = xt_kernels::embedding::forward(&t, &i)?;
+    Ok(Tensor::record(y, &[table], move |g| Ok(vec![Some(xt_kernels::embedding::backward(&t, &i, g)?)])))
+}
+
+/// `y[.., i, ..] = x[.., ids[.., i, ..], ..]` along `axis`; shapes agree elsewhere.
+pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
+    require_indices(ids, "gather")?;
+    let fits = x.rank() == ids.rank() && axis < x.rank() && (0..x.rank()).all(|i| i == axis || ids.dim(i) <= x.dim(i));
+    if !fits {
+        return invalid(format!("gather: indices {:?} do not fit {:?} along axis {axis}", ids.dims(), x.dims()));
+    }
+    let (a, i) = (x.array()?.contiguous()?, ids.array()?.contiguous()?);
+    let bound = x.dim(axis) as i64;
+    if i.elem_count() > 0 {
+        let (low, high) = (i.min_all()?.to_scalar::<i64>()?, i.max_all()?.to_scalar::<i64>()?);
+        if low < 0 || high >= bound {
+            let bad = if low < 0 { low } else { high };
+            return invalid(format!("gather: index {bad} is out of range for an axis of size {bound}"));
+        }
+    }
+    let y = a.gather(&i, axis)?;
+    Ok(Tensor::record(y, &[x], move |g| {
+        Ok(vec![Some(a.zeros_like()?.scatter_add(&i, &g.contiguous()?, axis)?)])
+    }))
+}
+
+/// `a` where the condition holds, else `b`; all are broadcast together.
+pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let dims = super::equal_shape(a, b, "where")?;
+    if condition.dtype() != DType::U8 {
+        return invalid("where: the condition must be bool");
+    }
+    let plain = Tensor::constant(condition.array()?);
+    let like = Tensor::constant(crate::Array::zeros(dims.as_slice(), DType::U8, &condition.device())?);
+    let dims = super::equal_shape(&plain, &like, "where")?;
+    let wide = |t: &Tensor| t.array()?.broadcast_as(dims.as_slice())?.contiguous().map_err(crate::Error::from);
+    let c = wide(&plain)?;
+    let y = c.where_cond(&wide(a)?, &wide(b)?)?;
+    let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
+    Ok(Tensor::record(y, &[a, b], move |g| {
+        let zero = g.zeros_like()?;
+        let g = g.contiguous()?;
+        Ok(vec![Some(sum_to(&c.where_cond(&g, &zero)?, &da)?), Some(sum_to(&c.where_cond(&zero, &g)?, &db)?)])
+    }))
+}

@@ -1,0 +1,110 @@
+//! What layers are made of: each one node over a fused kernel.
+
+use crate::error::invalid;
+use crate::{DType, Result, Tensor};
+use xt_kernels::activation::Activation;
+use xt_kernels::philox::Stream;
+use xt_kernels::rotary::Direction;
+use xt_kernels::softmax::Mask;
+use xt_kernels::{self as kernels, Array};
+
+/// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out).
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    if x.rank() == 0 || weight.rank() != 2 || x.dim(x.rank() - 1) != weight.dim(1) {
+        return invalid(format!("a layer with weights {:?} does not take {:?}", weight.dims(), x.dims()));
+    }
+    if x.dtype() != weight.dtype() {
+        return invalid(format!("the input is {:?}, the weights are {:?}; cast one of them", x.dtype(), weight.dtype()));
+    }
+    let (a, w) = (x.array()?, weight.array()?);
+    let b = bias.map(Tensor::array).transpose()?;
+    let y = kernels::linear::forward(&a, &w, b.as_ref())?;
+    let needs = (x.requires_grad(), weight.requires_grad(), bias.is_some());
+    let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
+    Ok(Tensor::record(y, &inputs, move |g| {
+        let g = g.contiguous()?;
+        let mut grads = vec![
+            needs.0.then(|| kernels::linear::grad_input(&g, &w)).transpose()?,
+            needs.1.then(|| kernels::linear::grad_weight(&g, &a)).transpose()?,
+        ];
+        if needs.2 {
+            grads.push(Some(kernels::linear::grad_bias(&g)?));
+        }
+        Ok(grads)
+    }))
+}
+
+/// Layer normalisation over the last axis.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    if x.rank() == 0 || weight.dims() != [x.dim(x.rank() - 1)] || bias.dims() != weight.dims() {
+        return invalid(format!("a norm over {:?} features does not take {:?}", weight.dims(), x.dims()));
+    }
+    let (a, w) = (x.array()?, weight.array()?);
+    let y = kernels::layer_norm::forward(&a, &w, &bias.array()?, eps)?;
+    Ok(Tensor::record(y, &[x, weight, bias], move |g| {
+        let d = kernels::layer_norm::backward(&a, &w, g, eps)?;
+        Ok(vec![Some(d.x), Some(d.weight), Some(d.bias)])
+    }))
+}
+
+/// Softmax over the last axis of scores, under a mask.
+pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
+    let y = kernels::softmax::forward(&scores.array()?, mask)?;
+    let (kept, mask) = (y.clone(), mask.clone());
+    Ok(Tensor::record(y, &[scores], move |g| Ok(vec![Some(kernels::softmax::backward(&kept, g, &mask)?)])))
+}
+
+/// GELU, SiLU, ReLU or the logistic function.
+pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
+    if !x.dtype().is_float() {
+        return invalid(format!("{kind:?} needs floating-point values; cast first").to_lowercase());
+    }
+    let a = x.array()?;
+    let y = kernels::activation::forward(&a, kind)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::activation::backward(&a, g, kind)?)])))
+}
+
+/// Sets elements to 0 with probability `p`, and divides the others by 1 - p.
+pub fn dropout(x: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
+    let y = kernels::dropout::dropout(&x.array()?, p, stream)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::dropout::dropout(g, p, stream)?)])))
+}
+
+/// Turns pairs of features by their position's angles: `x` (batch, n, heads, dim), tables (n, half).
+pub fn rotary(x: &Tensor, cos: &Array, sin: &Array) -> Result<Tensor> {
+    let y = kernels::rotary::rotate(&x.array()?, cos, sin, Direction::Forward)?;
+    let (cos, sin) = (cos.clone(), sin.clone());
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::rotary::rotate(g, &cos, &sin, Direction::Transposed)?)])))
+}
+
+/// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..); targets equal to `ignore_index` do not count.
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
+    let Some((classes, rows)) = logits.dims().split_last() else {
+        return invalid("cross-entropy: the logits need an axis of classes");
+    };
+    if rows != targets.dims() || targets.dtype() != DType::I64 {
+        return invalid(format!(
+            "cross-entropy: targets must be i64 of shape {rows:?}, got {} of shape {:?}",
+            targets.kind().map_or("?", |k| k.name()),
+            targets.dims()
+        ));
+    }
+    let flat = logits.array()?.contiguous()?.reshape((rows.iter().product::<usize>(), *classes))?;
+    let targets = targets.array()?;
+    let loss = kernels::cross_entropy::forward(&flat, &targets, ignore_index)?;
+    let dims = logits.dims().to_vec();
+    Ok(Tensor::record(loss, &[logits], move |g| {
+        let g = g.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        let d = kernels::cross_entropy::backward(&flat, &targets, ignore_index, g)?;
+        Ok(vec![Some(d.reshape(dims.as_slice())?)])
+    }))
+}
+
+/// Mean squared error of two tensors of one shape.
+pub fn mse(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dims() != b.dims() {
+        return invalid(format!("mse: shapes {:?} and {:?} differ", a.dims(), b.dims()));
+    }
+    let d = super::sub(a, b)?;
+    super::mean(&super::mul(&d, &d)?, None, false)
+}

@@ -1,0 +1,19 @@
+//! Differentiable operations. Each file has one family; every function gives a new tensor.
+
+mod arithmetic;
+mod index;
+mod layers;
+mod reduce;
+mod shape;
+mod unary;
+
+pub use arithmetic::{
+    add, affine, compare, div, equal_shape, logical_not, matmul, maximum, minimum, mul, pow, scalar_like, sub, Comparison,
+};
+pub use index::{embedding, gather, where_cond};
+pub use layers::{activation, cross_entropy, dropout, layer_norm, linear, masked_softmax, mse, rotary};
+pub use reduce::{argmax, log_softmax, max, mean, min, softmax, sum};
+pub use shape::{broadcast_to, cast, cat, narrow, permute, reshape, stack, to_device, transpose};
+pub use unary::{abs, exp, log, neg, sqrt, tanh};
+pub use xt_kernels::activation::Activation;
+pub use xt_kernels::softmax::Mask;

@@ -1,0 +1,155 @@
+//! Views, copies and conversions.
+
+use crate::error::invalid;
+use crate::{Array, DType, Device, Result, Tensor};
+
+/// Sums `grad` over the axes that broadcasting has added or stretched, down to `dims`.
+pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
+    if grad.dims() == dims {
+        return Ok(grad.clone());
+    }
+    let added = grad.rank() - dims.len();
+    let axes: Vec<usize> =
+        (0..grad.rank()).filter(|i| *i < added || (dims[i - added] == 1 && grad.dims()[*i] != 1)).collect();
+    Ok(grad.sum_keepdim(axes)?.reshape(dims)?)
+}
+
+pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    if dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d)) != Some(x.elem_count()) {
+        return invalid(format!("reshape: {:?} has {} elements, {dims:?} another number", x.dims(), x.elem_count()));
+    }
+    let from = x.dims().to_vec();
+    let y = keep_kind(x, x.array()?.reshape(dims)?);
+    Ok(record_like(y, x, move |g| Ok(vec![Some(g.reshape(from.as_slice())?)])))
+}
+
+/// The same mark for truth values as `x` has.
+fn keep_kind(x: &Tensor, array: Array) -> Tensor {
+    if x.is_boolean() {
+        Tensor::boolean(array)
+    } else {
+        Tensor::constant(array)
+    }
+}
+
+fn record_like(
+    y: Tensor,
+    x: &Tensor,
+    backward: impl Fn(&Array) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
+) -> Tensor {
+    match (x.requires_grad(), y.array()) {
+        (true, Ok(array)) => Tensor::record(array, &[x], backward),
+        _ => y,
+    }
+}
+
+/// The axes in the order `axes`.
+pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
+    let mut sorted = axes.to_vec();
+    sorted.sort_unstable();
+    if sorted != (0..x.rank()).collect::<Vec<_>>() {
+        return invalid(format!("permute: {axes:?} is no order of the {} axes", x.rank()));
+    }
+    let mut inverse = vec![0; axes.len()];
+    axes.iter().enumerate().for_each(|(to, from)| inverse[*from] = to);
+    let y = keep_kind(x, x.array()?.permute(axes)?);
+    Ok(record_like(y, x, move |g| Ok(vec![Some(g.permute(inverse.as_slice())?)])))
+}
+
+/// Axes `a` and `b` exchanged.
+pub fn transpose(x: &Tensor, a: usize, b: usize) -> Result<Tensor> {
+    if a >= x.rank() || b >= x.rank() {
+        return invalid(format!("transpose: no axes {a} and {b} in shape {:?}", x.dims()));
+    }
+    let mut axes: Vec<usize> = (0..x.rank()).collect();
+    axes.swap(a, b);
+    permute(x, &axes)
+}
+
+/// `length` entries of axis `axis` from `start` on.
+pub fn narrow(x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Tensor> {
+    if axis >= x.rank() || start.checked_add(length).is_none_or(|end| end > x.dim(axis)) {
+        return invalid(format!("slice: {length} entries from {start} on in axis {axis} of {:?}", x.dims()));
+    }
+    let after = x.dim(axis) - start - length;
+    let y = keep_kind(x, x.array()?.narrow(axis, start, length)?);
+    Ok(record_like(y, x, move |g| Ok(vec![Some(g.pad_with_zeros(axis, start, after)?)])))
+}
+
+/// The tensors one after the other along `axis`.
+pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
+    let Some(first) = parts.first() else {
+        return invalid("cat: no tensors");
+    };
+    let fits = |t: &Tensor| {
+        t.rank() == first.rank() && t.kind() == first.kind() && (0..t.rank()).all(|i| i == axis || t.dim(i) == first.dim(i))
+    };
+    if axis >= first.rank() || !parts.iter().all(|t| fits(t)) {
+        let shapes: Vec<_> = parts.iter().map(|t| t.dims()).collect();
+        return invalid(format!("cat: {shapes:?} differ in type or outside of axis {axis}"));
+    }
+    let arrays = parts.iter().map(|t| t.array()).collect::<Result<Vec<_>>>()?;
+    let y = Array::cat(&arrays, axis)?;
+    if first.is_boolean() {
+        return Ok(Tensor::boolean(y));
+    }
+    let sizes: Vec<usize> = parts.iter().map(|t| t.dim(axis)).collect();
+    Ok(Tensor::record(y, parts, move |g| {
+        let mut start = 0;
+        let mut piece = |size: &usize| {
+            start += size;
+            Ok(Some(g.narrow(axis, start - size, *size)?))
+        };
+        sizes.iter().map(&mut piece).collect()
+    }))
+}
+
+/// The tensors along a new axis.
+pub fn stack(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
+    let raised = parts
+        .iter()
+        .map(|t| {
+            let mut dims = t.dims().to_vec();
+            if axis > dims.len() {
+                return invalid(format!("stack: no place for axis {axis} in shape {dims:?}"));
+            }
+            dims.insert(axis, 1);
+            reshape(t, &dims)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    cat(&raised.iter().collect::<Vec<_>>(), axis)
+}
+
+/// Repeats axes of size 1, and new axes in front, up to `dims`.
+pub fn broadcast_to(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    let from = x.dims().to_vec();
+    let y = keep_kind(x, x.array()?.broadcast_as(dims)?);
+    Ok(record_like(y, x, move |g| Ok(vec![Some(sum_to(g, &from)?)])))
+}
+
+/// Another type; `boolean` is true for a conversion to truth values.
+pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
+    let a = x.array()?;
+    if boolean {
+        return Ok(if x.is_boolean() { x.clone() } else { Tensor::boolean(a.ne(&a.zeros_like()?)?) });
+    }
+    if dtype == x.dtype() && !x.is_boolean() {
+        return Ok(x.clone());
+    }
+    let from = x.dtype();
+    let y = a.to_dtype(dtype)?;
+    if !dtype.is_float() {
+        return Ok(Tensor::constant(y));
+    }
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(g.to_dtype(from)?)])))
+}
+
+/// The same values on another device.
+pub fn to_device(x: &Tensor, device: &Device) -> Result<Tensor> {
+    let from = x.device();
+    if from.same_device(device) {
+        return Ok(x.clone());
+    }
+    let y = keep_kind(x, x.array()?.to_device(device)?);
+    Ok(record_like(y, x, move |g| Ok(vec![Some(g.to_device(&from)?)])))
+}

@@ -1,0 +1,187 @@
+//! The differentiable tensor.
+
+use crate::error::invalid;
+use crate::node::{Edge, Node};
+use crate::{is_grad_enabled, Array, DType, Device, Leaf, Result};
+use std::sync::Arc;
+
+/// Values with a place in the graph. Cheap to clone: a clone is the same tensor.
+#[derive(Clone)]
+pub struct Tensor {
+    repr: Repr,
+    /// Candle has no boolean type: these are u8 with this mark.
+    boolean: bool,
+}
+
+#[derive(Clone)]
+enum Repr {
+    Leaf(Arc<Leaf>),
+    Value { array: Array, node: Option<Arc<Node>> },
+}
+
+/// The element type as users name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    F32,
+    F64,
+    F16,
+    BF16,
+    I64,
+    U8,
+    Bool,
+}
+
+impl Kind {
+    pub const NAMES: [(&'static str, Kind); 7] = [
+        ("f32", Kind::F32),
+        ("f64", Kind::F64),
+        ("f16", Kind::F16),
+        ("bf16", Kind::BF16),
+        ("i64", Kind::I64),
+        ("u8", Kind::U8),
+        ("bool", Kind::Bool),
+    ];
+
+    pub fn parse(name: &str) -> Result<Self> {
+        match Self::NAMES.iter().find(|(n, _)| *n == name) {
+            Some((_, kind)) => Ok(*kind),
+            None => invalid(format!("`{name}` is no dtype; allowed: {}", Self::NAMES.map(|(n, _)| n).join(", "))),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, k)| *k == self).map_or("", |(n, _)| n)
+    }
+
+    /// How the values lie in memory.
+    pub fn dtype(self) -> DType {
+        match self {
+            Kind::F32 => DType::F32,
+            Kind::F64 => DType::F64,
+            Kind::F16 => DType::F16,
+            Kind::BF16 => DType::BF16,
+            Kind::I64 => DType::I64,
+            Kind::U8 | Kind::Bool => DType::U8,
+        }
+    }
+
+    pub fn is_float(self) -> bool {
+        self.dtype().is_float()
+    }
+}
+
+impl Tensor {
+    /// Values without a graph.
+    pub fn constant(array: Array) -> Self {
+        Self { repr: Repr::Value { array, node: None }, boolean: false }
+    }
+
+    /// Truth values, stored as u8.
+    pub fn boolean(array: Array) -> Self {
+        Self { repr: Repr::Value { array, node: None }, boolean: true }
+    }
+
+    /// A tensor that collects a gradient.
+    pub fn leaf(leaf: Arc<Leaf>) -> Self {
+        Self { repr: Repr::Leaf(leaf), boolean: false }
+    }
+
+    /// The result of an operation on `inputs`. `backward` gives the gradient of each input for that of the result;
+    /// it is kept only where an input needs it.
+    pub fn record(
+        array: Array,
+        inputs: &[&Tensor],
+        backward: impl Fn(&Array) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
+    ) -> Self {
+        if !is_grad_enabled() || !inputs.iter().any(|t| t.requires_grad()) {
+            return Self::constant(array);
+        }
+        let node = Node::new(inputs.iter().map(|t| t.edge()).collect(), Box::new(backward));
+        Self { repr: Repr::Value { array, node: Some(Arc::new(node)) }, boolean: false }
+    }
+
+    pub(crate) fn edge(&self) -> Edge {
+        match &self.repr {
+            Repr::Leaf(leaf) => Edge::Leaf(leaf.clone(), leaf.version()),
+            Repr::Value { node: Some(node), .. } => Edge::Node(node.clone()),
+            Repr::Value { node: None, .. } => Edge::Nowhere,
+        }
+    }
+
+    /// The values.
+    pub fn array(&self) -> Result<Array> {
+        match &self.repr {
+            Repr::Leaf(leaf) => leaf.values(),
+            Repr::Value { array, .. } => Ok(array.clone()),
+        }
+    }
+
+    /// The leaf behind this tensor, if it is one.
+    pub fn as_leaf(&self) -> Option<&Arc<Leaf>> {
+        match &self.repr {
+            Repr::Leaf(leaf) => Some(leaf),
+            Repr::Value { .. } => None,
+        }
+    }
+
+    pub fn requires_grad(&self) -> bool {
+        !matches!(&self.repr, Repr::Value { node: None, .. })
+    }
+
+    /// The same values without a graph.
+    pub fn detach(&self) -> Result<Self> {
+        Ok(Self { repr: Repr::Value { array: self.array()?, node: None }, boolean: self.boolean })
+    }
+
+    pub fn dims(&self) -> &[usize] {
+        match &self.repr {
+            Repr::Leaf(leaf) => leaf.shape(),
+            Repr::Value { array, .. } => array.dims(),
+        }
+    }
+
+    pub fn rank(&self) -> usize {
+        self.dims().len()
+    }
+
+    pub fn elem_count(&self) -> usize {
+        self.dims().iter().product()
+    }
+
+    /// The size of axis `axis`; 1 past the end.
+    pub fn dim(&self, axis: usize) -> usize {
+        self.dims().get(axis).copied().unwrap_or(1)
+    }
+
+    pub fn dtype(&self) -> DType {
+        match &self.repr {
+            Repr::Leaf(leaf) => leaf.dtype(),
+            Repr::Value { array, .. } => array.dtype(),
+        }
+    }
+
+    pub fn device(&self) -> Device {
+        match &self.repr {
+            Repr::Leaf(leaf) => leaf.device(),
+            Repr::Value { array, .. } => array.device().clone(),
+        }
+    }
+
+    /// The element type as users name it; `None` for types of candle's that are not offered.
+    pub fn kind(&self) -> Option<Kind> {
+        match (self.dtype(), self.boolean) {
+            (DType::U8, true) => Some(Kind::Bool),
+            (dtype, _) => Kind::NAMES.iter().map(|(_, k)| *k).find(|k| *k != Kind::Bool && k.dtype() == dtype),
+        }
+    }
+
+    pub fn is_boolean(&self) -> bool {
+        self.boolean
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({:?}, {:?})", self.dims(), self.dtype())
+    }
+}
