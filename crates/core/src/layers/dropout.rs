@@ -1,0 +1,12 @@
+//! Dropout while training.
+
+use crate::{Ctx, Result, Tensor};
+use xt_autograd::ops;
+
+/// Sets elements to 0 with probability `p` and scales the others up; does nothing outside of training.
+pub fn dropout(x: &Tensor, p: f64, ctx: &Ctx) -> Result<Tensor> {
+    if !ctx.training || p == 0.0 {
+        return Ok(x.clone());
+    }
+    Ok(ops::dropout(x, p, ctx.rng.stream())?)
+}

@@ -1,0 +1,72 @@
+//! Next-token prediction: the loss over a sequence.
+
+use super::{TokenTensors, TransformerWrapper};
+use crate::{Ctx, Device, Error, Mode, Result, Tensor};
+use std::sync::Arc;
+use xt_autograd::{ops, Array};
+use xt_options::autoregressive::AutoregressiveWrapperOptions;
+
+pub struct AutoregressiveWrapper {
+    net: Arc<TransformerWrapper>,
+    ignore_index: i64,
+    pad_value: i64,
+    mask_prob: f64,
+    mode: Mode,
+}
+
+impl AutoregressiveWrapper {
+    pub fn new(net: Arc<TransformerWrapper>, options: &AutoregressiveWrapperOptions) -> Self {
+        Self {
+            net,
+            ignore_index: options.targets.ignore_index,
+            pad_value: options.targets.pad_value,
+            mask_prob: options.mask_prob.0,
+            mode: Mode::default(),
+        }
+    }
+
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    pub fn net(&self) -> &TransformerWrapper {
+        &self.net
+    }
+
+    /// What stands behind the end of a sequence.
+    pub fn pad_value(&self) -> i64 {
+        self.pad_value
+    }
+
+    /// Mean cross-entropy of each token given those before it, for ids, i64 (batch, n). A mask has n - 1 columns.
+    pub fn forward(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
+        if x.rank() != 2 || x.dim(1) < 2 {
+            return Error::shape(format!("token ids must have shape (batch, length), length at least 2, got {:?}", x.dims()));
+        }
+        let n = x.dim(1);
+        let (input, target) = (ops::narrow(x, 1, 0, n - 1)?, ops::narrow(x, 1, 1, n - 1)?);
+        let mut with = with.clone();
+        if self.mask_prob > 0.0 {
+            with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, ctx)?);
+        }
+        let logits = self.net.logits(&input, &with, ctx)?;
+        Ok(ops::cross_entropy(&logits, &target, self.ignore_index)?)
+    }
+
+    /// Which positions may be attended to, bool (batch, n - 1): in each row the same number of random ones may not, never the
+    /// first. Source: FCM, <https://arxiv.org/abs/2210.13432>.
+    fn forgetful_mask(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+        let (batch, n) = (x.dim(0), x.dim(1));
+        let hidden = ((n as f64 * self.mask_prob) as usize).min(n - 1);
+        let mut noise = ctx.rng.stream().normal(batch * (n - 1));
+        let mut allowed = vec![1u8; noise.len()];
+        for (noise, allowed) in noise.chunks_exact_mut(n - 1).zip(allowed.chunks_exact_mut(n - 1)) {
+            noise[0] = f64::MIN;
+            let mut order: Vec<usize> = (0..n - 1).collect();
+            order.sort_by(|a, b| noise[*b].total_cmp(&noise[*a]));
+            order.iter().take(hidden).for_each(|i| allowed[*i] = 0);
+        }
+        let mask = Array::from_vec(allowed, (batch, n - 1), &Device::Cpu)?.to_device(&x.device())?;
+        Ok(Tensor::boolean(mask))
+    }
+}

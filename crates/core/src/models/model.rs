@@ -1,0 +1,129 @@
+//! A model of any class: its options, its state dict, its mode.
+
+use super::Body;
+use crate::{Array, Device, Entry, EntryKind, Error, Leaf, Result};
+use serde_json::{json, Value as Json};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// A model with what it was made from.
+pub struct Model {
+    pub(super) class: String,
+    /// As given, with nested models as `{"class", "options"}`.
+    pub(super) options: Json,
+    pub(super) entries: Vec<Entry>,
+    pub(super) body: Body,
+    pub(super) children: Vec<Arc<Model>>,
+}
+
+/// What `load_state` did not find, and what it could not use.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    pub missing: Vec<String>,
+    pub unexpected: Vec<String>,
+}
+
+impl Model {
+    pub fn class(&self) -> &str {
+        &self.class
+    }
+
+    /// The options as given, with nested models as `{"class", "options"}`.
+    pub fn options(&self) -> &Json {
+        &self.options
+    }
+
+    /// `{"class", "options"}`: what rebuilds this model, without its weights.
+    pub fn spec(&self) -> Json {
+        json!({ "class": self.class, "options": self.options })
+    }
+
+    /// The state dict's entries, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub fn entry(&self, name: &str) -> Result<&Entry> {
+        let found = self.entries.iter().find(|e| e.name == name);
+        found.ok_or_else(|| Error::State(format!("there is no parameter `{name}` in {}", self.class)))
+    }
+
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Entries whose tensor is that of an earlier one: name, and the earlier name.
+    pub fn tied(&self) -> HashMap<&str, &str> {
+        let mut first: HashMap<*const Leaf, &str> = HashMap::new();
+        let mut tied = HashMap::new();
+        for entry in &self.entries {
+            match first.get(&Arc::as_ptr(entry.param.leaf())) {
+                Some(name) => {
+                    tied.insert(entry.name.as_str(), *name);
+                }
+                None => {
+                    first.insert(Arc::as_ptr(entry.param.leaf()), &entry.name);
+                }
+            }
+        }
+        tied
+    }
+
+    /// Class, options and entries as JSON. Draws no values.
+    pub fn describe(&self) -> Json {
+        let tied = self.tied();
+        let row = |e: &Entry| {
+            let kind = if e.kind == EntryKind::Parameter { "parameter" } else { "buffer" };
+            json!({ "name": e.name, "shape": e.param.leaf().shape(), "kind": kind, "tied": tied.get(e.name.as_str()) })
+        };
+        let entries: Vec<Json> = self.entries.iter().map(row).collect();
+        json!({ "class": self.class, "options": self.options, "entries": entries })
+    }
+
+    /// Sets training mode, of the models within too.
+    pub fn train(&self, on: bool) {
+        match &self.body {
+            Body::Layers(layers) => layers.mode().set(on),
+            Body::Transformer(model) => model.mode().set(on),
+            Body::Autoregressive(model) => model.mode().set(on),
+        }
+        self.children.iter().for_each(|child| child.train(on));
+    }
+
+    /// Moves weights and gradients.
+    pub fn move_to(&self, device: &Device) -> Result<()> {
+        self.entries.iter().try_for_each(|e| Ok(e.param.leaf().move_to(device, e.param.leaf().dtype())?))
+    }
+
+    /// Copies values in. All are checked first, so that an error leaves the model as it was.
+    pub fn load_state(&self, state: &[(String, Array)], strict: bool) -> Result<LoadReport> {
+        let given: HashMap<&str, &Array> = state.iter().map(|(name, array)| (name.as_str(), array)).collect();
+        let known: HashSet<&str> = self.entries.iter().map(|e| e.name.as_str()).collect();
+        let missing = self.entries.iter().filter(|e| !given.contains_key(e.name.as_str()));
+        let unexpected = state.iter().filter(|(name, _)| !known.contains(name.as_str()));
+        let report = LoadReport {
+            missing: missing.map(|e| e.name.clone()).collect(),
+            unexpected: unexpected.map(|(name, _)| name.clone()).collect(),
+        };
+        let mut wrong = Vec::new();
+        for entry in &self.entries {
+            let (shape, array) = (entry.param.leaf().shape(), given.get(entry.name.as_str()));
+            if let Some(array) = array.filter(|a| a.dims() != shape) {
+                wrong.push(format!("`{}` has shape {:?}, the model needs {shape:?}", entry.name, array.dims()));
+            }
+        }
+        if strict {
+            wrong.extend(report.missing.iter().map(|name| format!("`{name}` is missing")));
+            wrong.extend(report.unexpected.iter().map(|name| format!("`{name}` is not in the model")));
+        }
+        if !wrong.is_empty() {
+            return Err(Error::State(format!("the state does not fit {}:\n{}", self.class, wrong.join("\n"))));
+        }
+        for entry in &self.entries {
+            if let Some(array) = given.get(entry.name.as_str()) {
+                entry.param.leaf().set((*array).clone())?;
+            }
+        }
+        Ok(report)
+    }
+}

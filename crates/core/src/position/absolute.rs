@@ -1,0 +1,41 @@
+//! A learned vector for each position, scaled by dim^-0.5 and added to the token embeddings.
+//!
+//! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>, in its learned form.
+
+use crate::layers::Embedding;
+use crate::{DType, Error, Init, Params, Result, Tensor};
+use xt_autograd::ops;
+
+pub struct AbsolutePositions {
+    table: Embedding,
+    max_seq_len: usize,
+    scale: f64,
+}
+
+impl AbsolutePositions {
+    pub fn new(max_seq_len: usize, dim: usize, p: &mut Params) -> Self {
+        Self {
+            table: Embedding::new(max_seq_len, dim, Init::Normal { std: 1.0 }, &mut p.under("emb")),
+            max_seq_len,
+            scale: (dim as f64).powf(-0.5),
+        }
+    }
+
+    /// Vectors to add to a sequence of length `n`: (n, dim), or of `pos`' shape with dim behind.
+    ///
+    /// `pos` of integers is looked up; of another type it is the embedding itself, and is not scaled.
+    pub fn forward(&self, n: usize, pos: Option<&Tensor>) -> Result<Tensor> {
+        let rows = match pos {
+            Some(pos) if pos.dtype() != DType::I64 => return Ok(pos.clone()),
+            Some(pos) => self.table.forward(pos)?,
+            None if n > self.max_seq_len => {
+                return Error::shape(format!(
+                    "a sequence of {n} is longer than `max_seq_len` ({}), which absolute positions cover",
+                    self.max_seq_len
+                ))
+            }
+            None => self.table.first(n)?,
+        };
+        Ok(ops::affine(&rows, self.scale, 0.0)?)
+    }
+}

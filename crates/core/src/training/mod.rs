@@ -1,0 +1,7 @@
+//! Optimizers and the clipping of gradients.
+
+mod clip;
+mod optimizer;
+
+pub use clip::clip_grad_norm;
+pub use optimizer::{Optimizer, OptimizerKind};

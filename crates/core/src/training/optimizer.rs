@@ -1,0 +1,207 @@
+//! SGD, Adam and AdamW, with PyTorch's meaning of their settings, and state that can be saved.
+
+use crate::{Array, DType, Device, Error, Leaf, Result, Tensor};
+use serde_json::Value as Json;
+use std::sync::Arc;
+use xt_kernels::optimizer as kernels;
+use xt_options::optimizers::{AdamOptions, AdamWOptions, SgdOptions};
+use xt_options::{Options, Problems};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptimizerKind {
+    Sgd,
+    Adam,
+    AdamW,
+}
+
+impl OptimizerKind {
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "SGD" => Ok(Self::Sgd),
+            "Adam" => Ok(Self::Adam),
+            "AdamW" => Ok(Self::AdamW),
+            _ => Err(Error::Internal(format!("there is no optimizer {name}"))),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sgd => "SGD",
+            Self::Adam => "Adam",
+            Self::AdamW => "AdamW",
+        }
+    }
+}
+
+/// What an optimizer keeps of one parameter between steps.
+#[derive(Clone, Default)]
+struct State {
+    step: u64,
+    exp_avg: Option<Array>,
+    exp_avg_sq: Option<Array>,
+    momentum_buffer: Option<Array>,
+}
+
+/// An optimizer over groups of parameters.
+pub struct Optimizer {
+    kind: OptimizerKind,
+    leaves: Vec<Arc<Leaf>>,
+    /// Number of parameters in each group.
+    groups: Vec<usize>,
+    state: Vec<State>,
+}
+
+/// The settings of one group.
+enum Settings {
+    Sgd(kernels::Sgd),
+    /// `step` is filled in for each parameter.
+    Adam(kernels::Adam),
+}
+
+impl Optimizer {
+    /// `groups` has the number of parameters in each group; the parameters come in that order.
+    pub fn new(kind: OptimizerKind, leaves: Vec<Arc<Leaf>>, groups: Vec<usize>) -> Result<Self> {
+        if groups.iter().sum::<usize>() != leaves.len() {
+            return Err(Error::Internal("the groups do not cover the parameters".into()));
+        }
+        let mut seen = std::collections::HashSet::new();
+        if !leaves.iter().all(|leaf| seen.insert(Arc::as_ptr(leaf))) {
+            let mut problems = Problems::default();
+            problems.add("parameters", "a parameter stands in the list twice");
+            return Err(Error::Options { class: kind.name().into(), problems });
+        }
+        let state = vec![State::default(); leaves.len()];
+        Ok(Self { kind, leaves, groups, state })
+    }
+
+    /// One step; `groups` are the settings of each group. Parameters without a gradient stay as they are.
+    ///
+    /// Weights and state change together at the end, so that an error or an abort leaves everything as it was.
+    pub fn step(&mut self, groups: &[Json], aborted: &dyn Fn() -> bool) -> Result<()> {
+        let settings = groups.iter().enumerate().map(|(i, g)| self.settings(i, g)).collect::<Result<Vec<_>>>()?;
+        if settings.len() != self.groups.len() {
+            return Err(Error::Internal("settings for another number of groups".into()));
+        }
+        let group_of = self.groups.iter().enumerate().flat_map(|(g, n)| std::iter::repeat_n(g, *n));
+        let mut done = Vec::new();
+        for (index, group) in group_of.enumerate() {
+            if aborted() {
+                return Err(xt_autograd::Error::Aborted.into());
+            }
+            if let Some(grad) = self.leaves[index].grad() {
+                let (weight, state) = self.updated(index, &grad, &settings[group])?;
+                done.push((index, weight, state));
+            }
+        }
+        for (index, weight, state) in done {
+            self.leaves[index].set(weight)?;
+            self.state[index] = state;
+        }
+        Ok(())
+    }
+
+    fn updated(&self, index: usize, grad: &Array, settings: &Settings) -> Result<(Array, State)> {
+        let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
+        let placed = |array: &Array| array.to_device(weight.device());
+        match settings {
+            Settings::Sgd(s) => {
+                let buffer = old.momentum_buffer.as_ref().map(placed).transpose()?;
+                let (weight, momentum_buffer) = kernels::sgd(&weight, grad, buffer.as_ref(), *s)?;
+                Ok((weight, State { step: old.step + 1, momentum_buffer, ..State::default() }))
+            }
+            Settings::Adam(s) => {
+                let or_zeros = |a: &Option<Array>| a.as_ref().map_or_else(|| weight.zeros_like(), placed);
+                let (mean, square) = (or_zeros(&old.exp_avg)?, or_zeros(&old.exp_avg_sq)?);
+                let s = kernels::Adam { step: old.step + 1, ..*s };
+                let new = kernels::adam(&weight, grad, &mean, &square, s)?;
+                let state = State {
+                    step: s.step,
+                    exp_avg: Some(new.mean),
+                    exp_avg_sq: Some(new.square),
+                    momentum_buffer: None,
+                };
+                Ok((new.weight, state))
+            }
+        }
+    }
+
+    fn settings(&self, group: usize, json: &Json) -> Result<Settings> {
+        let adam = |lr, betas: &[f64], eps, weight_decay, decoupled| {
+            let beta = |i: usize| betas.get(i).copied().unwrap_or_default();
+            Settings::Adam(kernels::Adam { lr, beta1: beta(0), beta2: beta(1), eps, weight_decay, decoupled, step: 0 })
+        };
+        Ok(match self.kind {
+            OptimizerKind::Sgd => {
+                let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = self.parse(group, json)?;
+                Settings::Sgd(kernels::Sgd { lr, momentum, dampening, weight_decay, nesterov })
+            }
+            OptimizerKind::Adam => {
+                let o: AdamOptions = self.parse(group, json)?;
+                adam(o.moments.lr, &o.moments.betas, o.moments.eps, o.weight_decay, false)
+            }
+            OptimizerKind::AdamW => {
+                let o: AdamWOptions = self.parse(group, json)?;
+                adam(o.moments.lr, &o.moments.betas, o.moments.eps, o.weight_decay, true)
+            }
+        })
+    }
+
+    fn parse<T: Options>(&self, group: usize, json: &Json) -> Result<T> {
+        xt_options::parse(json).map_err(|problems| Error::Options {
+            class: self.kind.name().into(),
+            problems: if self.groups.len() > 1 { problems.under(&format!("param_groups[{group}]")) } else { problems },
+        })
+    }
+
+    /// Checks settings without a step.
+    pub fn check(&self, groups: &[Json]) -> Result<()> {
+        groups.iter().enumerate().try_for_each(|(i, g)| self.settings(i, g).map(|_| ()))
+    }
+
+    pub fn zero_grad(&self) -> Result<()> {
+        self.leaves.iter().try_for_each(|leaf| Ok(leaf.set_grad(None)?))
+    }
+
+    /// The state as named tensors: `INDEX.step` and the averages.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut named = Vec::new();
+        for (i, s) in self.state.iter().enumerate().filter(|(_, s)| s.step > 0) {
+            let arrays = [("exp_avg", &s.exp_avg), ("exp_avg_sq", &s.exp_avg_sq), ("momentum_buffer", &s.momentum_buffer)];
+            let step = Array::full(s.step as f64, (), &Device::Cpu)?.to_dtype(DType::F32)?;
+            named.push((format!("{i}.step"), Tensor::constant(step)));
+            named.extend(arrays.iter().filter_map(|(name, array)| {
+                array.as_ref().map(|a| (format!("{i}.{name}"), Tensor::constant(a.clone())))
+            }));
+        }
+        Ok(named)
+    }
+
+    /// Puts a state back, in place of the present one.
+    pub fn load_state(&mut self, named: &[(String, Tensor)]) -> Result<()> {
+        let mut state = vec![State::default(); self.leaves.len()];
+        for (name, tensor) in named {
+            let unknown = || Error::State(format!("`{name}` is no state of this optimizer"));
+            let (index, field) = name.split_once('.').ok_or_else(unknown)?;
+            let index: usize = index.parse().map_err(|_| unknown())?;
+            let slot = state.get_mut(index).ok_or_else(unknown)?;
+            if field == "step" {
+                let step: f64 = tensor.array()?.to_dtype(DType::F64)?.flatten_all()?.sum_all()?.to_scalar()?;
+                slot.step = step as u64;
+                continue;
+            }
+            if tensor.dims() != self.leaves[index].shape() {
+                let (got, want) = (tensor.dims(), self.leaves[index].shape());
+                return Err(Error::State(format!("`{name}` has shape {got:?}, the parameter {want:?}")));
+            }
+            let array = Some(tensor.array()?.to_dtype(self.leaves[index].dtype())?);
+            match field {
+                "exp_avg" => slot.exp_avg = array,
+                "exp_avg_sq" => slot.exp_avg_sq = array,
+                "momentum_buffer" => slot.momentum_buffer = array,
+                _ => return Err(unknown()),
+            }
+        }
+        self.state = state;
+        Ok(())
+    }
+}

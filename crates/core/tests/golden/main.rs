@@ -1,0 +1,46 @@
+//! The recorded cases of the Python package, one test each. Cases of classes and options that are not there yet
+//! count as ignored, by name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod case;
+mod compare;
+mod trace;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use serde_json::Value as Json;
+use std::path::{Path, PathBuf};
+use xt_core::{Error, Result};
+
+fn main() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).expect("test/golden").map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let trials = files.into_iter().filter(|f| f.extension().is_some_and(|e| e == "json")).filter_map(trial).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// The test of one file; `None` for JSON that is neither a case nor a trace.
+fn trial(file: PathBuf) -> Option<Trial> {
+    let meta: Json = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let run: fn(&Json, &[u8]) -> Result<Vec<String>> = match (meta.get("case"), meta.get("trace")) {
+        (Some(_), _) => case::run,
+        (_, Some(_)) => trace::run,
+        _ => return None,
+    };
+    let name = file.file_stem().unwrap().to_string_lossy().to_string();
+    Some(Trial::ignorable_test(name, move || {
+        let bytes = std::fs::read(file.with_extension("safetensors")).unwrap();
+        match run(&meta, &bytes) {
+            Ok(wrong) if wrong.is_empty() => Ok(Completion::Completed),
+            Ok(wrong) => Err(Failed::from(wrong.join("\n"))),
+            Err(e) if e.code() == "not_available" => Ok(Completion::ignored_with(short(&e))),
+            Err(e) => Err(Failed::from(e.to_string())),
+        }
+    }))
+}
+
+fn short(error: &Error) -> String {
+    let text = error.to_string();
+    text.lines().nth(1).unwrap_or(&text).chars().take(40).collect()
+}
