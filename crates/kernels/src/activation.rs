@@ -2,7 +2,7 @@
 //!
 //! GELU is the exact one, `x Φ(x)`, <https://arxiv.org/abs/1606.08415>; SiLU (Swish) is `x σ(x)`, <https://arxiv.org/abs/1710.05941>.
 
-use crate::cpu::{self, dispatch, Real};
+use crate::cpu::{dispatch, Real};
 use crate::elementwise::{map, zip};
 use crate::{Array, Result};
 use multiversion::multiversion;
@@ -43,7 +43,7 @@ pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
         Activation::Silu => zip::<T>(x, grad, silu_grad),
         Activation::Relu => zip::<T>(x, grad, relu_grad),
         Activation::Sigmoid => zip::<T>(x, grad, sigmoid_grad),
-    }, else (grad * slope_reference(x, kind)?))
+    }, else grad * slope_reference(x, kind)?)
 }
 
 fn slope_reference(x: &Array, kind: Activation) -> Result<Array> {

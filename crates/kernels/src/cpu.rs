@@ -1,7 +1,7 @@
 //! Access to the values of CPU arrays, and the element types that the CPU kernels know.
 
-use crate::{Array, DType, Device, Result, Shape};
-use candle_core::{CpuStorage, Storage, StorageRef, WithDType};
+use crate::{Array, Device, Result, Shape};
+use candle_core::{Storage, StorageRef, WithDType};
 use std::ops::{Deref, Range};
 
 /// An element type of the CPU kernels: f32 or f64.
@@ -26,10 +26,8 @@ pub trait Real:
     fn of(x: f64) -> Self;
     fn exp(self) -> Self;
     fn erf(self) -> Self;
-    fn tanh(self) -> Self;
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
-    /// Both lie in memory as numbers of this many bytes.
     fn wide(self) -> f64;
 }
 
@@ -48,10 +46,6 @@ impl Real for f32 {
     #[inline(always)]
     fn erf(self) -> Self {
         crate::simd::erf(self)
-    }
-    #[inline(always)]
-    fn tanh(self) -> Self {
-        f32::tanh(self)
     }
     #[inline(always)]
     fn ln(self) -> Self {
@@ -82,10 +76,6 @@ impl Real for f64 {
     #[inline(always)]
     fn erf(self) -> Self {
         libm::erf(self)
-    }
-    #[inline(always)]
-    fn tanh(self) -> Self {
-        f64::tanh(self)
     }
     #[inline(always)]
     fn ln(self) -> Self {
@@ -147,11 +137,6 @@ pub fn array<T: WithDType>(values: Vec<T>, shape: impl Into<Shape>) -> Result<Ar
     Array::from_vec(values, shape.into(), &Device::Cpu)
 }
 
-/// Whether the CPU kernels take this array: f32 or f64 on the CPU.
-pub fn takes(array: &Array) -> bool {
-    array.device().is_cpu() && matches!(array.dtype(), DType::F32 | DType::F64)
-}
-
 /// Runs `$fast` with `$T` as the element type where the CPU kernels take `$array`, else `$slow`.
 macro_rules! dispatch {
     ($array:expr, $T:ident => $fast:expr, else $slow:expr) => {
@@ -182,13 +167,4 @@ pub fn rows_per_task(width: usize) -> usize {
 pub fn rows_and_width(array: &Array) -> (usize, usize) {
     let width = array.dims().last().copied().unwrap_or(1);
     (array.elem_count() / width.max(1), width)
-}
-
-/// The values of a storage as `CpuStorage`; used by tests.
-#[cfg(test)]
-pub fn on_cpu(storage: &Storage) -> Option<&CpuStorage> {
-    match storage {
-        Storage::Cpu(cpu) => Some(cpu),
-        _ => None,
-    }
 }

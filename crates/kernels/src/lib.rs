@@ -25,7 +25,7 @@ mod simd;
 #[cfg(test)]
 mod testing;
 
-pub use candle_core::{DType, Device, Error, Result, Shape, Tensor as Array};
+pub use candle_core::{DType, Device, DeviceLocation, Error, Result, Shape, Tensor as Array};
 
 /// How many threads the CPU kernels share.
 pub fn num_threads() -> usize {

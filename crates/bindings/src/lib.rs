@@ -1,0 +1,45 @@
+//! What both addons share: every function of `ts/native.ts` in terms of Rust types. The addons only turn their handles into
+//! these and errors into their own; no model logic stands in either.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod context;
+mod guard;
+mod model;
+mod ops;
+mod tensor;
+mod training;
+
+pub use context::{AbortFlag, Context};
+pub use guard::guard;
+pub use model::{call, construct, describe, entry, generation, load, load_state, save, train, Generating, Reply};
+pub use ops::op;
+pub use tensor::{bytes_of, device_name, from_bytes, parse_device, read_tensors, set_grad, to_leaf, write_tensors};
+pub use training::{backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step};
+pub use xt_core::training::Optimizer;
+pub use xt_core::{Error, Model, Result, Tensor};
+
+use serde_json::json;
+
+/// Version, target, threads and whether CUDA is in this build, as JSON.
+pub fn info() -> String {
+    let target = if cfg!(target_family = "wasm") { "wasm" } else { "native" };
+    json!({
+        "version": xt_core::VERSION,
+        "target": target,
+        "threads": xt_kernels::num_threads(),
+        "cuda": cfg!(feature = "cuda"),
+    })
+    .to_string()
+}
+
+/// Sets the number of threads of the CPU kernels; possible once, before their first use.
+pub fn set_num_threads(count: usize) -> Result<()> {
+    let built = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
+    built.map_err(|_| Error::State("the number of threads can be set only before the first computation".into()))
+}
+
+/// JSON of an argument that the façade has written itself.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|e| Error::Internal(format!("arguments: {e}")))
+}

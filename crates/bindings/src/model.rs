@@ -1,0 +1,111 @@
+//! Models: construction, calls, state, checkpoints, generation.
+
+use crate::{parse, parse_device, AbortFlag, Context, Error, Result};
+use serde_json::{json, Value as Json};
+use std::sync::{Arc, Mutex, TryLockError};
+use xt_core::generation::Generation;
+use xt_core::{checkpoint, with_grad, Args, Array, Ctx, EntryKind, Model, Rng, Tensor};
+
+/// A result with tensors in it: `{"$tensor": i}` in the JSON stands for `tensors[i]`.
+pub struct Reply {
+    pub json: String,
+    pub tensors: Vec<Tensor>,
+}
+
+/// A model by class name; `{"$module": i}` in the options stands for `modules[i]`.
+pub fn construct(class: &str, options: &str, modules: &[Arc<Model>], context: &Context) -> Result<Arc<Model>> {
+    Ok(Arc::new(Model::build(class, &parse(options)?, modules, context.rng())?))
+}
+
+/// Class, options and entries as JSON. Draws no values.
+pub fn describe(model: &Model) -> String {
+    model.describe().to_string()
+}
+
+/// The parameter or buffer of that name.
+pub fn entry(model: &Model, name: &str) -> Result<Tensor> {
+    let entry = model.entry(name)?;
+    Ok(match entry.kind {
+        EntryKind::Parameter => entry.param.tensor(),
+        EntryKind::Buffer => Tensor::constant(entry.param.values()?),
+    })
+}
+
+/// Sets training mode, of the models within too.
+pub fn train(model: &Model, on: bool) {
+    model.train(on);
+}
+
+/// Copies values in; gives JSON `{ "missing", "unexpected" }`.
+pub fn load_state(model: &Model, names: &str, tensors: &[Tensor], strict: bool) -> Result<String> {
+    let names: Vec<String> = parse(names)?;
+    let arrays = tensors.iter().map(Tensor::array).collect::<std::result::Result<Vec<Array>, _>>()?;
+    let state: Vec<(String, Array)> = names.into_iter().zip(arrays).collect();
+    let report = model.load_state(&state, strict)?;
+    Ok(json!({ "missing": report.missing, "unexpected": report.unexpected }).to_string())
+}
+
+/// Runs a method; `args` is a JSON array.
+pub fn call(model: &Model, method: &str, args: &str, tensors: &[Tensor], context: &Context, abort: &AbortFlag) -> Result<Reply> {
+    let rng = context.rng();
+    let aborted = || abort.is_set();
+    let args = Args::new(format!("{}.{method}", model.class()), parse(args)?, tensors)?;
+    let value = with_grad(context.grad, || model.call(method, &args, &Ctx::new(&rng, &aborted)))?;
+    let mut tensors = Vec::new();
+    let json: Json = value.into_json(&mut tensors);
+    Ok(Reply { json: json.to_string(), tensors })
+}
+
+/// The bytes of a checkpoint.
+pub fn save(model: &Model) -> Result<Vec<u8>> {
+    checkpoint::save(model)
+}
+
+/// A model from the bytes of a checkpoint.
+pub fn load(bytes: &[u8], device: &str) -> Result<Arc<Model>> {
+    checkpoint::load(bytes, &parse_device(device)?)
+}
+
+/// A generation of which the caller takes the steps, with its random numbers.
+pub struct Generating {
+    generation: Mutex<Generation>,
+    rng: Rng,
+}
+
+/// Starts a generation; arguments as for `generate`.
+pub fn generation(model: &Model, args: &str, tensors: &[Tensor], context: &Context) -> Result<Generating> {
+    let args = Args::new(format!("{}.generate", model.class()), parse(args)?, tensors)?;
+    Ok(Generating { generation: Mutex::new(model.generation(&args)?), rng: context.rng() })
+}
+
+impl Generating {
+    fn with<T>(&self, f: impl FnOnce(&mut Generation) -> Result<T>) -> Result<T> {
+        match self.generation.try_lock() {
+            Ok(mut generation) => f(&mut generation),
+            Err(TryLockError::Poisoned(p)) => f(&mut p.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::State("this generation is computing a token: await it first".into()))
+            }
+        }
+    }
+
+    /// The logits of the next token, (rows, num_tokens).
+    pub fn logits(&self, abort: &AbortFlag) -> Result<Tensor> {
+        let aborted = || abort.is_set();
+        self.with(|g| g.logits(&Ctx::new(&self.rng, &aborted)))
+    }
+
+    /// Draws the next token of every row; `None` once all are there.
+    pub fn accept(&self, logits: &Tensor, filtered: bool) -> Result<Option<Vec<i64>>> {
+        self.with(|g| g.accept(logits, filtered, &self.rng))
+    }
+
+    pub fn done(&self) -> Result<bool> {
+        self.with(|g| Ok(g.done()))
+    }
+
+    /// All new tokens so far.
+    pub fn tokens(&self) -> Result<Tensor> {
+        self.with(|g| g.tokens())
+    }
+}

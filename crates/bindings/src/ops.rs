@@ -1,0 +1,183 @@
+//! Light operations by name.
+
+use crate::{parse, parse_device, Context, Error, Result};
+use serde::Deserialize;
+use xt_autograd::ops::{self, Activation, Comparison};
+use xt_core::generation::{top_a, top_k, top_p};
+use xt_core::{with_grad, Array, DType, Device, Kind, Tensor};
+use xt_kernels::alloc;
+
+/// The arguments of all operations; each reads those that it knows.
+#[derive(Deserialize)]
+struct OpArgs {
+    shape: Option<Vec<usize>>,
+    dtype: Option<String>,
+    device: Option<String>,
+    dim: Option<usize>,
+    dims: Option<Vec<usize>>,
+    keepdim: Option<bool>,
+    scalar: Option<f64>,
+    value: Option<f64>,
+    start: Option<f64>,
+    end: Option<f64>,
+    step: Option<f64>,
+    low: Option<i64>,
+    high: Option<i64>,
+    ignore_index: Option<i64>,
+    thres: Option<f64>,
+    min_p_pow: Option<f64>,
+    min_p_ratio: Option<f64>,
+}
+
+/// Runs operation `name`; `args` is a JSON object.
+pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Result<Tensor> {
+    let args: OpArgs = parse(args)?;
+    with_grad(context.grad, || match inputs {
+        [] => create(name, &args, context),
+        [x, rest @ ..] => {
+            for family in [unary, binary, reduction, shape, other] {
+                if let Some(result) = family(name, x, rest, &args)? {
+                    return Ok(result);
+                }
+            }
+            Err(Error::Internal(format!("there is no operation {name} of {} tensors", inputs.len())))
+        }
+    })
+}
+
+fn need<T>(value: Option<T>, name: &str) -> Result<T> {
+    value.ok_or_else(|| Error::Internal(format!("{name} is missing")))
+}
+
+/// Tensors from nothing.
+fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
+    let shape = args.shape.clone().unwrap_or_default();
+    let kind = Kind::parse(args.dtype.as_deref().unwrap_or("f32"))?;
+    let device = parse_device(args.device.as_deref().unwrap_or("cpu"))?;
+    // numbers are made as f64
+    alloc::check(&shape, DType::F64)?;
+    let count: usize = shape.iter().product();
+    let stream = || context.rng().stream();
+    let array = match name {
+        "zeros" => Array::zeros(shape.as_slice(), DType::F32, &Device::Cpu)?,
+        "ones" => Array::ones(shape.as_slice(), DType::F32, &Device::Cpu)?,
+        "full" => Array::full(need(args.value, "value")?, shape.as_slice(), &Device::Cpu)?,
+        "rand" => Array::from_vec(stream().uniform(count), shape.as_slice(), &Device::Cpu)?,
+        "randn" => Array::from_vec(stream().normal(count), shape.as_slice(), &Device::Cpu)?,
+        "randint" => {
+            let (low, high) = (need(args.low, "low")?, need(args.high, "high")?);
+            let range = high.checked_sub(low).filter(|r| *r > 0).and_then(|r| u64::try_from(r).ok());
+            let range = range.ok_or_else(|| Error::Shape(format!("randint needs low < high, got {low} and {high}")))?;
+            let values: Vec<i64> = stream().below(range, count).into_iter().map(|v| low + v as i64).collect();
+            Array::from_vec(values, shape.as_slice(), &Device::Cpu)?
+        }
+        "arange" => arange(args)?,
+        _ => return Err(Error::Internal(format!("there is no way {name} to make a tensor"))),
+    };
+    let made = ops::cast(&Tensor::constant(array), kind.dtype(), kind == Kind::Bool)?;
+    Ok(ops::to_device(&made, &device)?)
+}
+
+fn arange(args: &OpArgs) -> Result<Array> {
+    let (start, end) = (need(args.start, "start")?, need(args.end, "end")?);
+    let step = args.step.unwrap_or(1.0);
+    let count = ((end - start) / step).ceil().max(0.0);
+    if step == 0.0 || !count.is_finite() {
+        return Err(Error::Shape(format!("arange from {start} to {end} in steps of {step} has no end")));
+    }
+    alloc::check(&[count as usize], DType::F64)?;
+    let values: Vec<f64> = (0..count as usize).map(|i| start + step * i as f64).collect();
+    Ok(Array::from_vec(values, count as usize, &Device::Cpu)?)
+}
+
+type Found = Result<Option<Tensor>>;
+
+fn unary(name: &str, x: &Tensor, _rest: &[Tensor], _args: &OpArgs) -> Found {
+    Ok(Some(match name {
+        "neg" => ops::neg(x)?,
+        "exp" => ops::exp(x)?,
+        "log" => ops::log(x)?,
+        "sqrt" => ops::sqrt(x)?,
+        "abs" => ops::abs(x)?,
+        "tanh" => ops::tanh(x)?,
+        "sigmoid" => ops::activation(x, Activation::Sigmoid)?,
+        "relu" => ops::activation(x, Activation::Relu)?,
+        "gelu" => ops::activation(x, Activation::Gelu)?,
+        "silu" => ops::activation(x, Activation::Silu)?,
+        "logical_not" => ops::logical_not(x)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn binary(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
+    let run: fn(&Tensor, &Tensor) -> xt_autograd::Result<Tensor> = match name {
+        "add" => ops::add,
+        "sub" => ops::sub,
+        "mul" => ops::mul,
+        "div" => ops::div,
+        "pow" => ops::pow,
+        "maximum" => ops::maximum,
+        "minimum" => ops::minimum,
+        "eq" => |a, b| ops::compare(a, b, Comparison::Eq),
+        "ne" => |a, b| ops::compare(a, b, Comparison::Ne),
+        "lt" => |a, b| ops::compare(a, b, Comparison::Lt),
+        "le" => |a, b| ops::compare(a, b, Comparison::Le),
+        "gt" => |a, b| ops::compare(a, b, Comparison::Gt),
+        "ge" => |a, b| ops::compare(a, b, Comparison::Ge),
+        _ => return Ok(None),
+    };
+    let second = match (rest.first(), args.scalar) {
+        (Some(y), _) => y.clone(),
+        (None, Some(value)) => ops::scalar_like(x, value)?,
+        (None, None) => return Err(Error::Internal(format!("{name} needs a second operand"))),
+    };
+    Ok(Some(run(x, &second)?))
+}
+
+fn reduction(name: &str, x: &Tensor, _rest: &[Tensor], args: &OpArgs) -> Found {
+    let (dims, keep) = (args.dims.as_deref(), args.keepdim.unwrap_or(false));
+    Ok(Some(match name {
+        "sum" => ops::sum(x, dims, keep)?,
+        "mean" => ops::mean(x, dims, keep)?,
+        "max" => ops::max(x, dims, keep)?,
+        "min" => ops::min(x, dims, keep)?,
+        "argmax" => ops::argmax(x, need(args.dim, "dim")?, keep)?,
+        "softmax" => ops::softmax(x, need(args.dim, "dim")?)?,
+        "log_softmax" => ops::log_softmax(x, need(args.dim, "dim")?)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn shape(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
+    let all = || [x].into_iter().chain(rest).collect::<Vec<_>>();
+    Ok(Some(match name {
+        "reshape" => ops::reshape(x, &need(args.shape.clone(), "shape")?)?,
+        "permute" => ops::permute(x, &need(args.dims.clone(), "dims")?)?,
+        "slice" => {
+            let (start, end) = (need(args.start, "start")? as usize, need(args.end, "end")? as usize);
+            ops::narrow(x, need(args.dim, "dim")?, start, end.saturating_sub(start))?
+        }
+        "cat" => ops::cat(&all(), need(args.dim, "dim")?)?,
+        "stack" => ops::stack(&all(), need(args.dim, "dim")?)?,
+        "cast" => {
+            let kind = Kind::parse(&need(args.dtype.clone(), "dtype")?)?;
+            ops::cast(x, kind.dtype(), kind == Kind::Bool)?
+        }
+        "to_device" => ops::to_device(x, &parse_device(&need(args.device.clone(), "device")?)?)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn other(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
+    Ok(Some(match (name, rest) {
+        ("matmul", [y]) => ops::matmul(x, y, 1.0)?,
+        ("cross_entropy", [targets]) => ops::cross_entropy(x, targets, args.ignore_index.unwrap_or(-100))?,
+        ("mse", [y]) => ops::mse(x, y)?,
+        ("gather", [index]) => ops::gather(x, index, need(args.dim, "dim")?)?,
+        ("where", [a, b]) => ops::where_cond(x, a, b)?,
+        ("top_k", []) => top_k(x, need(args.thres, "thres")?)?,
+        ("top_p", []) => top_p(x, need(args.thres, "thres")?)?,
+        ("top_a", []) => top_a(x, need(args.min_p_pow, "min_p_pow")?, need(args.min_p_ratio, "min_p_ratio")?)?,
+        _ => return Ok(None),
+    }))
+}

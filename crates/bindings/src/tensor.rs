@@ -1,0 +1,104 @@
+//! Tensors from bytes and back.
+
+use crate::{parse, Error, Result};
+use half::{bf16, f16};
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::Arc;
+use xt_core::{checkpoint, Array, DType, Device, Kind, Leaf, Tensor};
+use xt_kernels::alloc;
+
+/// `cpu`, `cuda` or `cuda:N`.
+pub fn parse_device(name: &str) -> Result<Device> {
+    if name == "cpu" {
+        return Ok(Device::Cpu);
+    }
+    let index = match name.strip_prefix("cuda") {
+        Some("") => Some(0),
+        Some(rest) => rest.strip_prefix(':').and_then(|n| n.parse().ok()),
+        None => None,
+    };
+    let Some(index) = index else {
+        return Err(Error::Shape(format!("`{name}` is no device; allowed: cpu, cuda, cuda:N")));
+    };
+    if !cfg!(feature = "cuda") {
+        return Err(Error::NotAvailable("cuda: this build of the addon runs on the CPU only, so the device".into()));
+    }
+    Device::new_cuda(index).map_err(|e| Error::Shape(format!("{name} cannot be used: {e}")))
+}
+
+/// `cpu`, or `cuda:0`.
+pub fn device_name(tensor: &Tensor) -> String {
+    match tensor.device().location() {
+        xt_kernels::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        _ => "cpu".into(),
+    }
+}
+
+/// A tensor from values in row-major order, little-endian: `source` says what they are (f32 for f16 and bf16), `kind` what they become.
+pub fn from_bytes(bytes: &[u8], source: &str, kind: &str, shape: &[usize], device: &str) -> Result<Tensor> {
+    let (source, kind, device) = (Kind::parse(source)?, Kind::parse(kind)?, parse_device(device)?);
+    alloc::check(shape, kind.dtype())?;
+    let count: usize = shape.iter().product();
+    if bytes.len() != count * source.dtype().size_in_bytes() {
+        return Err(Error::Shape(format!("{} bytes for {count} values of type {} in shape {shape:?}", bytes.len(), source.name())));
+    }
+    let array = Array::from_raw_buffer(bytes, source.dtype(), shape, &Device::Cpu)?;
+    let plain = if source == Kind::Bool { Tensor::boolean(array) } else { Tensor::constant(array) };
+    let cast = xt_autograd::ops::cast(&plain, kind.dtype(), kind == Kind::Bool)?;
+    Ok(xt_autograd::ops::to_device(&cast, &device)?)
+}
+
+/// The values in row-major order, little-endian: f32 for f16 and bf16.
+pub fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>> {
+    let array = tensor.array()?.to_device(&Device::Cpu)?.flatten_all()?;
+    Ok(match array.dtype() {
+        DType::F64 => collect(array.to_vec1::<f64>()?, f64::to_le_bytes),
+        DType::I64 => collect(array.to_vec1::<i64>()?, i64::to_le_bytes),
+        DType::U8 => array.to_vec1::<u8>()?,
+        DType::F16 => collect(array.to_vec1::<f16>()?, |x| x.to_f32().to_le_bytes()),
+        DType::BF16 => collect(array.to_vec1::<bf16>()?, |x| x.to_f32().to_le_bytes()),
+        _ => collect(array.to_dtype(DType::F32)?.to_vec1::<f32>()?, f32::to_le_bytes),
+    })
+}
+
+fn collect<T: Copy, const N: usize>(values: Vec<T>, bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    values.into_iter().flat_map(bytes).collect()
+}
+
+/// The same values as a new leaf that collects a gradient.
+pub fn to_leaf(tensor: &Tensor) -> Result<Tensor> {
+    if !tensor.dtype().is_float() {
+        let kind = tensor.kind().map_or("?", |k| k.name());
+        return Err(Error::Shape(format!("only floating-point tensors can require a gradient, not {kind}")));
+    }
+    Ok(Tensor::leaf(Arc::new(Leaf::new(tensor.array()?))))
+}
+
+/// Sets or clears the gradient of a leaf.
+pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
+    let Some(leaf) = tensor.as_leaf() else {
+        return Err(Error::Shape("only a leaf (a parameter, or a tensor made with requires_grad) has a gradient".into()));
+    };
+    let array = grad.map(Tensor::array).transpose()?;
+    if let Some(array) = array.as_ref().filter(|a| a.dtype() != leaf.dtype()) {
+        return Err(Error::Shape(format!("a gradient of type {:?} for a tensor of type {:?}", array.dtype(), leaf.dtype())));
+    }
+    Ok(leaf.set_grad(array)?)
+}
+
+/// Safetensors bytes; `names` is a JSON array, `metadata` a JSON object of strings.
+pub fn write_tensors(names: &str, tensors: &[Tensor], metadata: &str) -> Result<Vec<u8>> {
+    let (names, metadata): (Vec<String>, HashMap<String, String>) = (parse(names)?, parse(metadata)?);
+    checkpoint::write_tensors(names.into_iter().zip(tensors.iter().cloned()).collect(), metadata)
+}
+
+/// The tensors in safetensors bytes: JSON `{ "metadata", "tensors" }`, and the list that it refers to.
+pub fn read_tensors(bytes: &[u8]) -> Result<crate::Reply> {
+    let (named, metadata) = checkpoint::read(bytes)?;
+    let (names, tensors): (Vec<String>, Vec<Tensor>) =
+        named.into_iter().map(|(name, array)| (name, Tensor::constant(array))).unzip();
+    let refs: serde_json::Map<_, _> =
+        names.into_iter().enumerate().map(|(i, name)| (name, json!({ "$tensor": i }))).collect();
+    Ok(crate::Reply { json: json!({ "metadata": metadata, "tensors": refs }).to_string(), tensors })
+}

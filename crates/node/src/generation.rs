@@ -1,0 +1,61 @@
+//! The handle of a generation.
+
+use crate::tensor::NativeTensor;
+use crate::work::{in_background, now, to_napi, Work};
+use crate::NativeAbortFlag;
+use napi::bindgen_prelude::AsyncTask;
+use napi_derive::napi;
+use std::sync::Arc;
+use xt_bindings::{AbortFlag, Error, Generating, Tensor};
+
+/// A generation, until it is disposed.
+#[napi]
+pub struct NativeGeneration(Option<Arc<Generating>>);
+
+impl NativeGeneration {
+    pub fn new(generation: Generating) -> Self {
+        Self(Some(Arc::new(generation)))
+    }
+
+    fn get(&self) -> napi::Result<Arc<Generating>> {
+        self.0.clone().ok_or_else(|| to_napi(Error::Disposed("this generation")))
+    }
+}
+
+#[napi]
+impl NativeGeneration {
+    #[napi(ts_return_type = "Promise<NativeTensor>")]
+    pub fn logits(&self, abort: &NativeAbortFlag) -> napi::Result<AsyncTask<Work<Tensor, NativeTensor>>> {
+        let (generation, abort) = (self.get()?, abort.flag());
+        Ok(in_background(move || generation.logits(&abort), NativeTensor::new))
+    }
+
+    #[napi]
+    pub fn logits_sync(&self) -> napi::Result<NativeTensor> {
+        let generation = self.get()?;
+        now(|| generation.logits(&AbortFlag::default())).map(NativeTensor::new)
+    }
+
+    #[napi]
+    pub fn accept(&self, logits: &NativeTensor, filtered: bool) -> napi::Result<Option<Vec<i64>>> {
+        let (generation, logits) = (self.get()?, logits.get()?);
+        now(|| generation.accept(&logits, filtered))
+    }
+
+    #[napi]
+    pub fn done(&self) -> napi::Result<bool> {
+        let generation = self.get()?;
+        now(|| generation.done())
+    }
+
+    #[napi]
+    pub fn tokens(&self) -> napi::Result<NativeTensor> {
+        let generation = self.get()?;
+        now(|| generation.tokens()).map(NativeTensor::new)
+    }
+
+    #[napi]
+    pub fn dispose(&mut self) {
+        self.0 = None;
+    }
+}

@@ -1,0 +1,157 @@
+//! The addon for Node: `ts/native.ts` on napi-rs. Each function forwards to `xt-bindings`; heavy ones run on the thread pool.
+
+mod generation;
+mod memory;
+mod module;
+mod optimizer;
+mod tensor;
+mod work;
+
+use memory::report;
+use module::NativeModule;
+use napi::bindgen_prelude::{AsyncTask, ClassInstance, Uint8Array};
+use napi::Env;
+use napi_derive::napi;
+use optimizer::NativeOptimizer;
+use tensor::{tensors, NativeResult, NativeTensor};
+use work::{in_background, now, Work};
+use xt_bindings::{self as bindings, Context};
+
+/// Set by an AbortSignal; heavy work polls it.
+#[napi]
+#[derive(Default)]
+pub struct NativeAbortFlag(bindings::AbortFlag);
+
+#[napi]
+impl NativeAbortFlag {
+    #[napi]
+    pub fn set(&self) {
+        self.0.set();
+    }
+
+    pub(crate) fn flag(&self) -> bindings::AbortFlag {
+        self.0.clone()
+    }
+}
+
+#[napi]
+pub fn abort_flag() -> NativeAbortFlag {
+    NativeAbortFlag::default()
+}
+
+#[napi]
+pub fn tensor(
+    env: Env,
+    bytes: &[u8],
+    source: String,
+    dtype: String,
+    shape: Vec<f64>,
+    device: String,
+) -> napi::Result<NativeTensor> {
+    let shape: Vec<usize> = shape.into_iter().map(|d| d as usize).collect();
+    report(env, now(|| bindings::from_bytes(bytes, &source, &dtype, &shape, &device))).map(NativeTensor::new)
+}
+
+#[napi]
+pub fn op(
+    env: Env,
+    name: String,
+    inputs: Vec<ClassInstance<NativeTensor>>,
+    args: String,
+    context: String,
+) -> napi::Result<NativeTensor> {
+    let inputs = tensors(&inputs)?;
+    report(env, now(|| bindings::op(&name, &inputs, &args, &Context::parse(&context)?))).map(NativeTensor::new)
+}
+
+#[napi(ts_return_type = "Promise<void>")]
+pub fn backward(loss: &NativeTensor, retain: bool, abort: &NativeAbortFlag) -> napi::Result<AsyncTask<Work<(), ()>>> {
+    let (loss, abort) = (loss.get()?, abort.flag());
+    Ok(in_background(move || bindings::backward(&loss, retain, &abort), |()| ()))
+}
+
+#[napi]
+pub fn backward_sync(env: Env, loss: &NativeTensor, retain: bool) -> napi::Result<()> {
+    let loss = loss.get()?;
+    report(env, now(|| bindings::backward(&loss, retain, &bindings::AbortFlag::default())))
+}
+
+#[napi]
+pub fn construct(
+    env: Env,
+    class_name: String,
+    options: String,
+    modules: Vec<ClassInstance<NativeModule>>,
+    context: String,
+) -> napi::Result<NativeModule> {
+    let modules = modules.iter().map(|m| m.get()).collect::<napi::Result<Vec<_>>>()?;
+    let built = now(|| bindings::construct(&class_name, &options, &modules, &Context::parse(&context)?));
+    report(env, built).map(NativeModule::new)
+}
+
+#[napi(ts_return_type = "Promise<NativeModule>")]
+pub fn load(bytes: Uint8Array, device: String) -> AsyncTask<Work<std::sync::Arc<bindings::Model>, NativeModule>> {
+    in_background(move || bindings::load(&bytes, &device), NativeModule::new)
+}
+
+#[napi]
+pub fn load_sync(env: Env, bytes: &[u8], device: String) -> napi::Result<NativeModule> {
+    report(env, now(|| bindings::load(bytes, &device))).map(NativeModule::new)
+}
+
+#[napi]
+pub fn optimizer(
+    kind: String,
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    groups: String,
+) -> napi::Result<NativeOptimizer> {
+    let parameters = tensors(&parameters)?;
+    now(|| bindings::optimizer(&kind, &parameters, &groups)).map(NativeOptimizer::new)
+}
+
+#[napi(ts_return_type = "Promise<number>")]
+pub fn clip_grad_norm(
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    max: f64,
+    abort: &NativeAbortFlag,
+) -> napi::Result<AsyncTask<Work<f64, f64>>> {
+    let (parameters, abort) = (tensors(&parameters)?, abort.flag());
+    Ok(in_background(move || bindings::clip_grad_norm(&parameters, max, &abort), |norm| norm))
+}
+
+#[napi]
+pub fn clip_grad_norm_sync(parameters: Vec<ClassInstance<NativeTensor>>, max: f64) -> napi::Result<f64> {
+    let parameters = tensors(&parameters)?;
+    now(|| bindings::clip_grad_norm(&parameters, max, &bindings::AbortFlag::default()))
+}
+
+#[napi]
+pub fn write_tensors(
+    names: String,
+    inputs: Vec<ClassInstance<NativeTensor>>,
+    metadata: String,
+) -> napi::Result<Uint8Array> {
+    let inputs = tensors(&inputs)?;
+    now(|| bindings::write_tensors(&names, &inputs, &metadata)).map(Uint8Array::from)
+}
+
+#[napi]
+pub fn read_tensors(env: Env, bytes: &[u8]) -> napi::Result<NativeResult> {
+    report(env, now(|| bindings::read_tensors(bytes))).map(NativeResult::from)
+}
+
+#[napi]
+pub fn set_num_threads(count: u32) -> napi::Result<()> {
+    now(|| bindings::set_num_threads(count as usize))
+}
+
+#[napi]
+pub fn info() -> String {
+    bindings::info()
+}
+
+/// Bytes of native memory in use.
+#[napi]
+pub fn memory() -> f64 {
+    memory::in_use() as f64
+}

@@ -1,0 +1,121 @@
+//! The handle of a model.
+
+use crate::memory::report;
+use crate::tensor::{tensors, NativeResult, NativeTensor};
+use crate::work::{in_background, now, to_napi, Work};
+use crate::{generation::NativeGeneration, NativeAbortFlag};
+use napi::bindgen_prelude::{AsyncTask, ClassInstance, Uint8Array};
+use napi::Env;
+use napi_derive::napi;
+use std::sync::Arc;
+use xt_bindings::{self as bindings, AbortFlag, Context, Error, Model, Reply};
+
+/// A model, until it is disposed.
+#[napi]
+pub struct NativeModule(Option<Arc<Model>>);
+
+impl NativeModule {
+    pub fn new(model: Arc<Model>) -> Self {
+        Self(Some(model))
+    }
+
+    pub fn get(&self) -> napi::Result<Arc<Model>> {
+        self.0.clone().ok_or_else(|| to_napi(Error::Disposed("this model")))
+    }
+}
+
+#[napi]
+impl NativeModule {
+    #[napi]
+    pub fn describe(&self) -> napi::Result<String> {
+        Ok(bindings::describe(&*self.get()?))
+    }
+
+    #[napi]
+    pub fn entry(&self, env: Env, name: String) -> napi::Result<NativeTensor> {
+        let model = self.get()?;
+        report(env, now(|| bindings::entry(&model, &name))).map(NativeTensor::new)
+    }
+
+    #[napi]
+    pub fn train(&self, on: bool) -> napi::Result<()> {
+        bindings::train(&*self.get()?, on);
+        Ok(())
+    }
+
+    #[napi]
+    pub fn to(&self, env: Env, device: String) -> napi::Result<()> {
+        let model = self.get()?;
+        report(env, now(|| model.move_to(&bindings::parse_device(&device)?)))
+    }
+
+    #[napi]
+    pub fn load_state(
+        &self,
+        env: Env,
+        names: String,
+        inputs: Vec<ClassInstance<NativeTensor>>,
+        strict: bool,
+    ) -> napi::Result<String> {
+        let (model, inputs) = (self.get()?, tensors(&inputs)?);
+        report(env, now(|| bindings::load_state(&model, &names, &inputs, strict)))
+    }
+
+    #[napi(ts_return_type = "Promise<NativeResult>")]
+    pub fn call(
+        &self,
+        method: String,
+        args: String,
+        inputs: Vec<ClassInstance<NativeTensor>>,
+        context: String,
+        abort: &NativeAbortFlag,
+    ) -> napi::Result<AsyncTask<Work<Reply, NativeResult>>> {
+        let (model, inputs, abort) = (self.get()?, tensors(&inputs)?, abort.flag());
+        let context = now(|| Context::parse(&context))?;
+        let run = move || bindings::call(&model, &method, &args, &inputs, &context, &abort);
+        Ok(in_background(run, NativeResult::from))
+    }
+
+    #[napi]
+    pub fn call_sync(
+        &self,
+        env: Env,
+        method: String,
+        args: String,
+        inputs: Vec<ClassInstance<NativeTensor>>,
+        context: String,
+    ) -> napi::Result<NativeResult> {
+        let (model, inputs) = (self.get()?, tensors(&inputs)?);
+        let run = || bindings::call(&model, &method, &args, &inputs, &Context::parse(&context)?, &AbortFlag::default());
+        report(env, now(run)).map(NativeResult::from)
+    }
+
+    #[napi]
+    pub fn generation(
+        &self,
+        args: String,
+        inputs: Vec<ClassInstance<NativeTensor>>,
+        context: String,
+    ) -> napi::Result<NativeGeneration> {
+        let (model, inputs) = (self.get()?, tensors(&inputs)?);
+        now(|| bindings::generation(&model, &args, &inputs, &Context::parse(&context)?)).map(NativeGeneration::new)
+    }
+
+    #[napi(ts_return_type = "Promise<Uint8Array>")]
+    pub fn save_bytes(&self) -> napi::Result<AsyncTask<Work<Vec<u8>, Uint8Array>>> {
+        let model = self.get()?;
+        Ok(in_background(move || bindings::save(&model), Uint8Array::from))
+    }
+
+    #[napi]
+    pub fn save_bytes_sync(&self) -> napi::Result<Uint8Array> {
+        let model = self.get()?;
+        now(|| bindings::save(&model)).map(Uint8Array::from)
+    }
+
+    #[napi]
+    pub fn dispose(&mut self, env: Env) -> napi::Result<()> {
+        self.0 = None;
+        report(env, Ok(()))
+    }
+}

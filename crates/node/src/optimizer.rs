@@ -1,0 +1,69 @@
+//! The handle of an optimizer.
+
+use crate::memory::report;
+use crate::tensor::{tensors, NativeResult, NativeTensor};
+use crate::work::{in_background, now, to_napi, Work};
+use crate::NativeAbortFlag;
+use napi::bindgen_prelude::{AsyncTask, ClassInstance};
+use napi::Env;
+use napi_derive::napi;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use xt_bindings::{self as bindings, AbortFlag, Error, Optimizer};
+
+/// An optimizer, until it is disposed.
+#[napi]
+pub struct NativeOptimizer(Option<Arc<Mutex<Optimizer>>>);
+
+/// A step that failed leaves the optimizer as it was, so a poisoned lock guards whole data.
+fn lock(optimizer: &Mutex<Optimizer>) -> MutexGuard<'_, Optimizer> {
+    optimizer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl NativeOptimizer {
+    pub fn new(optimizer: Optimizer) -> Self {
+        Self(Some(Arc::new(Mutex::new(optimizer))))
+    }
+
+    fn get(&self) -> napi::Result<Arc<Mutex<Optimizer>>> {
+        self.0.clone().ok_or_else(|| to_napi(Error::Disposed("this optimizer")))
+    }
+}
+
+#[napi]
+impl NativeOptimizer {
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn step(&self, groups: String, abort: &NativeAbortFlag) -> napi::Result<AsyncTask<Work<(), ()>>> {
+        let (optimizer, abort) = (self.get()?, abort.flag());
+        Ok(in_background(move || bindings::optimizer_step(&mut lock(&optimizer), &groups, &abort), |()| ()))
+    }
+
+    #[napi]
+    pub fn step_sync(&self, env: Env, groups: String) -> napi::Result<()> {
+        let optimizer = self.get()?;
+        report(env, now(|| bindings::optimizer_step(&mut lock(&optimizer), &groups, &AbortFlag::default())))
+    }
+
+    #[napi]
+    pub fn zero_grad(&self, env: Env) -> napi::Result<()> {
+        let optimizer = self.get()?;
+        report(env, now(|| lock(&optimizer).zero_grad()))
+    }
+
+    #[napi]
+    pub fn state(&self) -> napi::Result<NativeResult> {
+        let optimizer = self.get()?;
+        now(|| bindings::optimizer_state(&lock(&optimizer))).map(NativeResult::from)
+    }
+
+    #[napi]
+    pub fn load_state(&self, names: String, inputs: Vec<ClassInstance<NativeTensor>>) -> napi::Result<()> {
+        let (optimizer, inputs) = (self.get()?, tensors(&inputs)?);
+        now(|| bindings::optimizer_load_state(&mut lock(&optimizer), &names, &inputs))
+    }
+
+    #[napi]
+    pub fn dispose(&mut self, env: Env) -> napi::Result<()> {
+        self.0 = None;
+        report(env, Ok(()))
+    }
+}

@@ -1,0 +1,104 @@
+//! The handle of a tensor.
+
+use crate::memory::report;
+use crate::work::{now, to_napi};
+use napi::bindgen_prelude::{ClassInstance, Uint8Array};
+use napi::Env;
+use napi_derive::napi;
+use xt_bindings::{self as bindings, Error, Tensor};
+
+/// A tensor, until it is disposed.
+#[napi]
+pub struct NativeTensor(Option<Tensor>);
+
+/// A result with tensors in it.
+#[napi(object, object_from_js = false)]
+pub struct NativeResult {
+    pub json: String,
+    pub tensors: Vec<NativeTensor>,
+}
+
+impl From<bindings::Reply> for NativeResult {
+    fn from(reply: bindings::Reply) -> Self {
+        Self { json: reply.json, tensors: reply.tensors.into_iter().map(NativeTensor::new).collect() }
+    }
+}
+
+impl NativeTensor {
+    pub fn new(tensor: Tensor) -> Self {
+        Self(Some(tensor))
+    }
+
+    pub fn get(&self) -> napi::Result<Tensor> {
+        self.0.clone().ok_or_else(|| to_napi(Error::Disposed("this tensor")))
+    }
+}
+
+/// The tensors behind handles.
+pub fn tensors(handles: &[ClassInstance<NativeTensor>]) -> napi::Result<Vec<Tensor>> {
+    handles.iter().map(|h| h.get()).collect()
+}
+
+#[napi]
+impl NativeTensor {
+    #[napi]
+    pub fn shape(&self) -> napi::Result<Vec<f64>> {
+        Ok(self.get()?.dims().iter().map(|d| *d as f64).collect())
+    }
+
+    #[napi]
+    pub fn dtype(&self) -> napi::Result<&'static str> {
+        Ok(self.get()?.kind().map_or("unknown", |kind| kind.name()))
+    }
+
+    #[napi]
+    pub fn device(&self) -> napi::Result<String> {
+        Ok(bindings::device_name(&self.get()?))
+    }
+
+    #[napi]
+    pub fn requires_grad(&self) -> napi::Result<bool> {
+        Ok(self.get()?.requires_grad())
+    }
+
+    #[napi]
+    pub fn is_leaf(&self) -> napi::Result<bool> {
+        Ok(self.get()?.as_leaf().is_some())
+    }
+
+    #[napi]
+    pub fn grad(&self) -> napi::Result<Option<NativeTensor>> {
+        let grad = self.get()?.as_leaf().and_then(|leaf| leaf.grad());
+        Ok(grad.map(|array| NativeTensor::new(Tensor::constant(array))))
+    }
+
+    #[napi]
+    pub fn set_grad(&self, env: Env, grad: Option<ClassInstance<NativeTensor>>) -> napi::Result<()> {
+        let (tensor, grad) = (self.get()?, grad.map(|g| g.get()).transpose()?);
+        report(env, now(|| bindings::set_grad(&tensor, grad.as_ref())))
+    }
+
+    #[napi]
+    pub fn as_leaf(&self) -> napi::Result<NativeTensor> {
+        let tensor = self.get()?;
+        now(|| bindings::to_leaf(&tensor)).map(NativeTensor::new)
+    }
+
+    #[napi]
+    pub fn detach(&self) -> napi::Result<NativeTensor> {
+        let tensor = self.get()?;
+        now(|| Ok(tensor.detach()?)).map(NativeTensor::new)
+    }
+
+    #[napi]
+    pub fn data(&self) -> napi::Result<Uint8Array> {
+        let tensor = self.get()?;
+        now(|| bindings::bytes_of(&tensor)).map(Uint8Array::from)
+    }
+
+    #[napi]
+    pub fn dispose(&mut self, env: Env) -> napi::Result<()> {
+        self.0 = None;
+        report(env, Ok(()))
+    }
+}
