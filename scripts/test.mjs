@@ -1,0 +1,123 @@
+// Every check and every test, one part after the other, then plain counts. `npm test -- NAME ...` runs the parts whose name
+// contains one of the names.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import { checkRust } from './addon.mjs'
+import { ensure, main } from './ensure.mjs'
+import { bin, Failure, run, say } from './lib.mjs'
+import { ensurePackages } from './packages.mjs'
+
+const colours = process.stdout.isTTY ? { CARGO_TERM_COLOR: 'always', FORCE_COLOR: '1' } : {}
+const tee = (program, ...args) => run(program, args, { stdout: 'tee', env: colours })
+const node = (...args) => tee(process.execPath, ...args)
+
+/** A part that passes or fails as a whole. */
+const check = async (result) => {
+  const { code } = await result
+  return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 }
+}
+
+async function build() {
+  try {
+    await ensure()
+    return { passed: 1, failed: 0, skipped: 0 }
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    say(error.message)
+    return { passed: 0, failed: 1, skipped: 0 }
+  }
+}
+
+/** Sums up the lines in which each of cargo's test programs reports. */
+async function cargoTest() {
+  const { code, out } = await tee('cargo', 'test', '--release', '--workspace', '--no-fail-fast')
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  const line = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm
+  for (const [, passed, failed, ignored] of stripVTControlCharacters(out).matchAll(line)) {
+    counts.passed += Number(passed)
+    counts.failed += Number(failed)
+    counts.skipped += Number(ignored)
+  }
+  // What did not compile, or died, reports nothing.
+  if (code !== 0 && counts.failed === 0) counts.failed = 1
+  return counts
+}
+
+async function vitest() {
+  const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
+  const file = join(folder, 'vitest.json')
+  try {
+    const { code } = await node(
+      bin('vitest'),
+      'run',
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${file}`,
+    )
+    const report = JSON.parse(readFileSync(file, 'utf8'))
+    // A file that could not be loaded fails without a test of its own.
+    const broken = report.testResults.filter(
+      (r) => r.status === 'failed' && !r.assertionResults.some((t) => t.status === 'failed'),
+    )
+    const failed = report.numFailedTests + broken.length
+    return {
+      passed: report.numPassedTests,
+      failed: code !== 0 && failed === 0 ? 1 : failed,
+      skipped: report.numPendingTests + report.numTodoTests,
+    }
+  } catch (error) {
+    say(`vitest left no report: ${error.message}`)
+    return { passed: 0, failed: 1, skipped: 0 }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+// One cargo profile throughout, so that nothing is compiled twice.
+const PARTS = {
+  build,
+  rustfmt: () => check(tee('cargo', 'fmt', '--all', '--check')),
+  clippy: () => check(tee('cargo', 'clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings')),
+  'xtask generate --check': () => check(tee('cargo', 'run', '--release', '-p', 'xtask', '--', 'generate', '--check')),
+  'cargo test': cargoTest,
+  biome: () => check(node(bin('@biomejs/biome', 'biome'), 'check', '--error-on-warnings')),
+  tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit')),
+  vitest,
+}
+
+const COLUMNS = ['passed', 'failed', 'skipped', 'seconds']
+
+function table(rows) {
+  const width = Math.max(...rows.map((row) => row.part.length))
+  const line = (part, cells) => `${part.padEnd(width)}${cells.map((cell) => String(cell).padStart(9)).join('')}`
+  return [
+    line('part', COLUMNS),
+    ...rows.map((row) =>
+      line(
+        row.part,
+        COLUMNS.map((column) => row[column]),
+      ),
+    ),
+  ].join('\n')
+}
+
+await main(async () => {
+  const wanted = process.argv.slice(2)
+  const names = Object.keys(PARTS).filter((part) => !wanted.length || wanted.some((name) => part.includes(name)))
+  if (!names.length) throw new Failure(`No part is named so; there is: ${Object.keys(PARTS).join(', ')}.`)
+  await ensurePackages()
+  await checkRust()
+  const needsBuild = names.includes('vitest') && !names.includes('build')
+  const rows = []
+  for (const part of needsBuild ? ['build', ...names] : names) {
+    say(`\n== ${part}`)
+    const start = performance.now()
+    const counts = await PARTS[part]()
+    rows.push({ part, ...counts, seconds: ((performance.now() - start) / 1000).toFixed(1) })
+  }
+  const sum = (column) => rows.reduce((total, row) => total + row[column], 0)
+  console.log(`\n${table(rows)}\n\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`)
+  process.exitCode = sum('failed') > 0 ? 1 : 0
+})

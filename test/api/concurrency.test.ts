@@ -1,0 +1,151 @@
+import { describe, expect, it } from 'vitest'
+import { AdamW, clipGradNorm, manualSeed, noGrad, ones, SGD } from 'x-transformers'
+import { ids, largerModel, numbers, smallModel } from './helpers.js'
+
+describe('heavy calls', () => {
+  it('leave the event loop free during a training step', async () => {
+    const model = largerModel()
+    const optimizer = new AdamW(model.parameters())
+    const batch = ids(8, 257, 256)
+    let ticks = 0
+    let longest = 0
+    let last = performance.now()
+    const timer = setInterval(() => {
+      const now = performance.now()
+      longest = Math.max(longest, now - last)
+      last = now
+      ticks++
+    }, 2)
+    const start = performance.now()
+    const loss = await model.forward(batch)
+    await loss.backward()
+    await clipGradNorm(model.parameters(), 1)
+    await optimizer.step()
+    clearInterval(timer)
+    const seconds = performance.now() - start
+    expect(ticks).toBeGreaterThan(5)
+    // no part of the step held the loop for long
+    expect(longest).toBeLessThan(Math.max(100, seconds / 2))
+  })
+
+  it('on one model may overlap when they only read', async () => {
+    const model = smallModel()
+    const [a, b] = [ids(2, 9), ids(2, 9)]
+    const both = [model.forward(a), model.forward(b)]
+    // neither was waited for: a synchronous read finds no conflict
+    const third = model.forwardSync(a).item()
+    const losses = await Promise.all(both)
+    expect(losses.map((loss) => loss.item())).toEqual([third, third])
+  })
+
+  it('keep the order of the program: a forward made before a step sees the weights before it', async () => {
+    const model = smallModel()
+    const optimizer = new SGD(model.parameters(), { lr: 0.5 })
+    const x = ids(2, 9)
+    const alone = (await noGrad(() => model.forward(x))).item()
+    const loss = await model.forward(x)
+    await loss.backward()
+    const before = noGrad(() => model.forward(x))
+    const step = optimizer.step()
+    const after = noGrad(() => model.forward(x))
+    expect((await before).item()).toBe(alone)
+    await step
+    expect((await after).item()).not.toBe(alone)
+  })
+
+  it('zero the gradients in their place in the order', async () => {
+    const model = smallModel()
+    const optimizer = new SGD(model.parameters(), { lr: 0.5 })
+    const [first] = model.parameters()
+    const loss = await model.forward(ids(2, 9))
+    const before = numbers(first as NonNullable<typeof first>)
+    const pending = loss.backward()
+    const step = optimizer.step()
+    optimizer.zeroGrad()
+    await Promise.all([pending, step])
+    expect(await first?.data()).not.toEqual(Float32Array.from(before))
+    expect(first?.grad).toBeNull()
+  })
+
+  it('make synchronous ones on the same weights say that they are busy', async () => {
+    const model = smallModel()
+    const optimizer = new SGD(model.parameters())
+    const loss = await model.forward(ids(2, 9))
+    const pending = loss.backward()
+    const busy = expect.objectContaining({ code: 'busy' })
+    for (const call of [
+      () => optimizer.stepSync(),
+      () => model.loadStateDict(model.stateDict()),
+      () => model.to('cpu'),
+      () => model.parameters()[0]?.grad,
+      () => model.parameters()[0]?.dataSync(),
+    ]) {
+      expect(call).toThrowError(busy)
+    }
+    expect(loss.item()).toBeGreaterThan(0)
+    await pending
+    optimizer.stepSync()
+  })
+
+  it('go on after one that failed', async () => {
+    const model = smallModel()
+    const optimizer = new SGD(model.parameters())
+    const loss = await model.forward(ids(2, 9))
+    await loss.backward()
+    const failing = loss.backward()
+    const step = optimizer.step()
+    const next = model.forward(ids(2, 9))
+    await expect(failing).rejects.toThrow(/retain_graph/)
+    await step
+    expect((await next).item()).toBeGreaterThan(0)
+  })
+
+  it('keep what they need when the user disposes it', async () => {
+    const model = smallModel()
+    const optimizer = new SGD(model.parameters(), { lr: 0 })
+    const want = (await model.forward(ids(2, 9))).item()
+    const loss = await model.forward(ids(2, 9))
+    await loss.backward()
+    const step = optimizer.step()
+    const x = ids(2, 9)
+    const pending = model.forward(x)
+    x.dispose()
+    await step
+    expect((await pending).item()).toBe(want)
+  })
+
+  it('in eval mode stay in it, although the mode changes before they start', async () => {
+    manualSeed(1)
+    const model = smallModel({ attn_dropout: 0.5, ff_dropout: 0.5 }).eval()
+    const x = ids(2, 9)
+    const quiet = model.forwardSync(x).item()
+    const pending = model.forward(x)
+    model.train()
+    expect(model.training).toBe(true)
+    expect((await pending).item()).toBe(quiet)
+  })
+})
+
+describe('a signal', () => {
+  it('that was aborted before rejects with its reason', async () => {
+    const reason = new Error('not now')
+    const signal = AbortSignal.abort(reason)
+    const model = smallModel()
+    await expect(model.forward(ids(2, 9), { signal })).rejects.toBe(reason)
+    await expect(ones([1], { requires_grad: true }).sum().backward({ signal })).rejects.toBe(reason)
+  })
+
+  it('aborts a running call, and the model stays usable', async () => {
+    const controller = new AbortController()
+    const model = largerModel()
+    const pending = model.forward(ids(8, 257, 256), { signal: controller.signal })
+    controller.abort('stop')
+    await expect(pending).rejects.toBe('stop')
+    const loss = await model.forward(ids(1, 9))
+    expect(loss.item()).toBeGreaterThan(0)
+  })
+
+  it('must be one', async () => {
+    await expect(smallModel().forward(ids(2, 9), { signal: 5 as never })).rejects.toThrow(/AbortSignal/)
+  })
+})

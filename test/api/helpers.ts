@@ -1,0 +1,77 @@
+import { expect } from 'vitest'
+import { AutoregressiveWrapper, Decoder, type Nested, type Tensor, TransformerWrapper, tensor } from 'x-transformers'
+
+export const VOCABULARY = 11
+
+/** A decoder small enough to train in a moment. */
+export function smallNet(layers: Partial<ConstructorParameters<typeof Decoder>[0]> = {}): TransformerWrapper {
+  return new TransformerWrapper({
+    num_tokens: VOCABULARY,
+    max_seq_len: 16,
+    attn_layers: new Decoder({ dim: 16, depth: 1, heads: 2, attn_dim_head: 8, ...layers }),
+  })
+}
+
+export function smallModel(layers: Partial<ConstructorParameters<typeof Decoder>[0]> = {}): AutoregressiveWrapper {
+  return new AutoregressiveWrapper(smallNet(layers))
+}
+
+/** A model whose step takes long enough to watch what else happens meanwhile. */
+export function largerModel(): AutoregressiveWrapper {
+  return new AutoregressiveWrapper(
+    new TransformerWrapper({
+      num_tokens: 256,
+      max_seq_len: 256,
+      attn_layers: new Decoder({ dim: 256, depth: 4, heads: 4 }),
+    }),
+  )
+}
+
+/** Token ids 0, 1, 2, ... in rows. */
+export function ids(rows: number, columns: number, vocabulary = VOCABULARY): Tensor {
+  const data = Array.from({ length: rows * columns }, (_, i) => (i * 7 + 3) % vocabulary)
+  return tensor(data, { shape: [rows, columns], dtype: 'i64' })
+}
+
+export const flat = (values: Nested): number[] => (Array.isArray(values) ? values.flatMap(flat) : [Number(values)])
+
+export const numbers = (x: Tensor): number[] => Array.from(x.dataSync(), Number)
+
+export function expectClose(got: readonly number[], want: readonly number[], tolerance = 1e-5): void {
+  expect(got.length).toBe(want.length)
+  for (const [i, value] of want.entries()) {
+    expect(Math.abs((got[i] as number) - value), `element ${i}: ${got[i]}, expected ${value}`).toBeLessThanOrEqual(
+      tolerance * Math.max(1, Math.abs(value)),
+    )
+  }
+}
+
+/** Gradients of a scalar by central differences, in f64. */
+export function numericGradients(inputs: Tensor[], fn: (...inputs: Tensor[]) => Tensor, step = 1e-5): number[][] {
+  return inputs.map((input, which) => {
+    const values = numbers(input)
+    return values.map((_, i) => {
+      const at = (delta: number) => {
+        const moved = values.with(i, (values[i] as number) + delta)
+        const changed = tensor(Float64Array.from(moved), { shape: input.shape })
+        return fn(...inputs.with(which, changed)).item() as number
+      }
+      return (at(step) - at(-step)) / (2 * step)
+    })
+  })
+}
+
+/** A weighted sum, so that no two elements of a result count alike. */
+export function weighted(x: Tensor): Tensor {
+  const size = x.shape.reduce((a, b) => a * b, 1)
+  const weights = Float64Array.from({ length: size }, (_, i) => Math.sin(i + 1) + 0.3)
+  return x.mul(tensor(weights, { shape: x.shape })).sum()
+}
+
+/** Collects garbage, finalizers included; needs --expose-gc. */
+export async function collect(): Promise<void> {
+  for (let i = 0; i < 4; i++) {
+    globalThis.gc?.()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}

@@ -1,0 +1,150 @@
+import { describe, expect, it } from 'vitest'
+import { AdamW, clipGradNorm, memory, ones, randn, type Tensor, tidy, zeros } from 'x-transformers'
+import { collect, ids, smallModel } from './helpers.js'
+
+const used = () => memory().native_bytes
+const MEGABYTE = 2 ** 20
+/** The count knows every small allocation of the addon, handles that wait for the garbage collector included. */
+const SLACK = 64 * 1024
+const large = () => zeros([MEGABYTE / 4])
+
+describe('native memory', () => {
+  it('is freed by dispose', () => {
+    const before = used()
+    const x = large()
+    expect(used()).toBeGreaterThanOrEqual(before + MEGABYTE)
+    x.dispose()
+    expect(used()).toBeLessThan(before + SLACK)
+  })
+
+  it('is freed by using', () => {
+    const before = used()
+    {
+      using x = large()
+      expect(x.shape).toEqual([MEGABYTE / 4])
+    }
+    expect(used()).toBeLessThan(before + SLACK)
+  })
+
+  it('of a graph is freed with its last tensor', () => {
+    const x = ones([1000, 100], { requires_grad: true })
+    const before = used()
+    const loss = tidy(() => x.mul(2).exp().tanh().sum())
+    expect(used()).toBeGreaterThan(before + 100_000)
+    loss.dispose()
+    expect(used()).toBeLessThan(before + SLACK)
+    x.dispose()
+  })
+
+  it('of a graph is freed by backward', () => {
+    const x = ones([1000, 100], { requires_grad: true })
+    const loss = tidy(() => x.mul(2).exp().tanh().sum())
+    const before = used()
+    loss.backwardSync()
+    // the gradient has come, the graph is gone
+    expect(used()).toBeLessThan(before)
+  })
+
+  it('is freed by the garbage collector as a last resort', async () => {
+    await collect()
+    const before = used()
+    for (let i = 0; i < 20; i++) large()
+    await collect()
+    expect(used()).toBeLessThan(before + 2 * MEGABYTE)
+  })
+
+  it('is known to V8, which collects garbage before it piles up', async () => {
+    await collect()
+    const before = used()
+    let most = 0
+    for (let i = 0; i < 400; i++) {
+      zeros([2 * MEGABYTE])
+      most = Math.max(most, used())
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    // 3,200 MB were made, and nobody called dispose or gc
+    expect(most - before).toBeLessThan(1000 * MEGABYTE)
+  })
+
+  it('does not grow over 300 training steps', async () => {
+    const model = smallModel()
+    const parameters = model.parameters()
+    const optimizer = new AdamW(parameters)
+    const step = async () => {
+      using batch = ids(8, 17)
+      using loss = await model.forward(batch)
+      await loss.backward()
+      await clipGradNorm(parameters, 1)
+      await optimizer.step()
+      optimizer.zeroGrad()
+    }
+    const sizes: { rss: number; native: number }[] = []
+    for (let i = 1; i <= 300; i++) {
+      await step()
+      if (i < 100 || i % 20 !== 0) continue
+      await collect()
+      sizes.push({ rss: process.memoryUsage().rss, native: used() })
+    }
+    // A leak grows from one look to the next. What a thread of the pool keeps to work with comes once for each, at some time.
+    const grown = sizes.slice(1).map(({ native }, i) => native - (sizes[i]?.native ?? 0))
+    const median = grown.sort((x, y) => x - y)[Math.floor(grown.length / 2)]
+    expect(median).toBeLessThan(8 * 1024)
+    expect(sizes.at(-1)?.native).toBeLessThan((sizes[0]?.native ?? 0) + 8 * MEGABYTE)
+    expect(sizes.at(-1)?.rss).toBeLessThan((sizes[0]?.rss ?? 0) + 16 * MEGABYTE)
+  }, 120_000)
+})
+
+describe('tidy', () => {
+  it('frees what it made, and keeps what it gives', () => {
+    let inner: Tensor | undefined
+    const kept = tidy(() => {
+      inner = ones([2])
+      return { list: [inner.add(1)], map: new Map([['x', inner.add(2)]]), number: 5 }
+    })
+    expect(() => inner?.shape).toThrow(/disposed/)
+    expect(kept.list[0]?.toArray()).toEqual([2, 2])
+    expect(kept.map.get('x')?.toArray()).toEqual([3, 3])
+    expect(kept.number).toBe(5)
+  })
+
+  it('leaves tensors from outside alone', () => {
+    const x = ones([2])
+    tidy(() => {
+      x.add(1)
+    })
+    expect(x.toArray()).toEqual([1, 1])
+  })
+
+  it('nests: what leaves the inner one belongs to the outer one', () => {
+    let kept: Tensor | undefined
+    tidy(() => {
+      kept = tidy(() => ones([2]))
+      expect(kept.shape).toEqual([2])
+    })
+    expect(() => kept?.shape).toThrow(/disposed/)
+  })
+
+  it('frees when the function throws', () => {
+    let inner: Tensor | undefined
+    expect(() =>
+      tidy(() => {
+        inner = ones([2])
+        throw new Error('mine')
+      }),
+    ).toThrow('mine')
+    expect(() => inner?.shape).toThrow(/disposed/)
+  })
+
+  it('refuses promises', () => {
+    expect(() => tidy(async () => ones([1]))).toThrow(/using/)
+  })
+
+  it('does not free the parameters of a model', () => {
+    const model = smallModel()
+    tidy(() => {
+      model.parameters()
+    })
+    expect(model.parameters()[0]?.shape).toBeDefined()
+    expect(randn([1]).shape).toEqual([1])
+  })
+})

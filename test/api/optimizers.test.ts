@@ -1,0 +1,284 @@
+import { describe, expect, it } from 'vitest'
+import {
+  Adam,
+  AdamW,
+  clipGradNorm,
+  clipGradNormSync,
+  constant,
+  cosineWarmup,
+  linearWarmup,
+  ones,
+  SGD,
+  type Tensor,
+  tensor,
+} from 'x-transformers'
+import { expectClose, ids, numbers, smallModel } from './helpers.js'
+
+const START = [1, -2, 0.5]
+const GRADIENTS = [
+  [0.1, -0.2, 0.3],
+  [0.4, 0.1, -0.6],
+  [-0.3, 0.2, 0.1],
+]
+
+const parameter = () => tensor(Float64Array.from(START), { requires_grad: true })
+
+/** Takes one step with each gradient. */
+async function run(p: Tensor, optimizer: { step(): Promise<void> }): Promise<number[]> {
+  for (const gradient of GRADIENTS) {
+    p.grad = tensor(Float64Array.from(gradient))
+    await optimizer.step()
+  }
+  return numbers(p)
+}
+
+/** The same by hand, for each element. */
+function byHand(step: (w: number, g: number, t: number, memory: number[]) => number): number[] {
+  return START.map((start, i) => {
+    const memory: number[] = []
+    return GRADIENTS.reduce((w, gradient, t) => step(w, gradient[i] as number, t + 1, memory), start)
+  })
+}
+
+function adam(lr: number, decay: number, decoupled: boolean, [b1, b2] = [0.9, 0.999], eps = 1e-8) {
+  return byHand((w, g, t, memory) => {
+    const grad = decoupled ? g : g + decay * w
+    const from = decoupled ? w * (1 - lr * decay) : w
+    memory[0] = b1 * (memory[0] ?? 0) + (1 - b1) * grad
+    memory[1] = b2 * (memory[1] ?? 0) + (1 - b2) * grad * grad
+    const size = Math.sqrt(memory[1] / (1 - b2 ** t)) + eps
+    return from - (lr * (memory[0] / (1 - b1 ** t))) / size
+  })
+}
+
+describe('a step equals the one by hand', () => {
+  it('of SGD', async () => {
+    const p = parameter()
+    expectClose(
+      await run(p, new SGD([p], { lr: 0.1 })),
+      byHand((w, g) => w - 0.1 * g),
+    )
+  })
+
+  it('of SGD with momentum, dampening and decay', async () => {
+    const p = parameter()
+    const options = { lr: 0.1, momentum: 0.9, dampening: 0.3, weight_decay: 0.05 }
+    const want = byHand((w, g, t, memory) => {
+      const grad = g + 0.05 * w
+      memory[0] = t === 1 ? grad : 0.9 * (memory[0] as number) + (1 - 0.3) * grad
+      return w - 0.1 * memory[0]
+    })
+    expectClose(await run(p, new SGD([p], options)), want)
+  })
+
+  it('of SGD with Nesterov’s momentum', async () => {
+    const p = parameter()
+    const want = byHand((w, g, t, memory) => {
+      memory[0] = t === 1 ? g : 0.9 * (memory[0] as number) + g
+      return w - 0.1 * (g + 0.9 * memory[0])
+    })
+    expectClose(await run(p, new SGD([p], { lr: 0.1, momentum: 0.9, nesterov: true })), want)
+  })
+
+  it('of Adam, without and with decay', async () => {
+    const [p, q] = [parameter(), parameter()]
+    expectClose(await run(p, new Adam([p])), adam(1e-3, 0, false))
+    expectClose(await run(q, new Adam([q], { lr: 0.1, weight_decay: 0.2 })), adam(0.1, 0.2, false))
+  })
+
+  it('of AdamW, with PyTorch’s defaults and with others', async () => {
+    const [p, q] = [parameter(), parameter()]
+    expectClose(await run(p, new AdamW([p])), adam(1e-3, 0.01, true))
+    const options = { lr: 0.1, weight_decay: 0.5, betas: [0.8, 0.9], eps: 1e-3 }
+    expectClose(await run(q, new AdamW([q], options)), adam(0.1, 0.5, true, [0.8, 0.9], 1e-3))
+  })
+})
+
+describe('an optimizer', () => {
+  it('has settings by group, and a rate for all', async () => {
+    const [p, q] = [parameter(), parameter()]
+    const optimizer = new SGD([{ params: [p], lr: 1 }, { params: [q] }], { lr: 0.5 })
+    expect(optimizer.param_groups.map(({ lr }) => lr)).toEqual([1, 0.5])
+    p.grad = q.grad = tensor(new Float64Array([1, 1, 1]))
+    await optimizer.step()
+    expectClose(
+      numbers(p),
+      START.map((w) => w - 1),
+    )
+    expectClose(
+      numbers(q),
+      START.map((w) => w - 0.5),
+    )
+    optimizer.lr = 0
+    expect(optimizer.param_groups.map(({ lr }) => lr)).toEqual([0, 0])
+    expect(optimizer.lr).toBe(0)
+  })
+
+  it('passes over parameters without a gradient, and clears those that there are', async () => {
+    const [p, q] = [parameter(), parameter()]
+    const optimizer = new AdamW([p, q], { weight_decay: 0.5 })
+    p.grad = ones([3], { dtype: 'f64' })
+    await optimizer.step()
+    expect(numbers(q)).toEqual(START)
+    optimizer.zeroGrad()
+    expect(p.grad).toBeNull()
+  })
+
+  it('takes the settings of when step was called', async () => {
+    const p = parameter()
+    const optimizer = new SGD([p], { lr: 1 })
+    p.grad = ones([3], { dtype: 'f64' })
+    const pending = optimizer.step()
+    optimizer.lr = 100
+    await pending
+    expectClose(
+      numbers(p),
+      START.map((w) => w - 1),
+    )
+  })
+
+  it('goes on from a saved state as if nothing had been', async () => {
+    const make = () => {
+      const p = parameter()
+      return { p, optimizer: new AdamW([{ params: [p], weight_decay: 0.3 }], { lr: 0.1 }) }
+    }
+    const straight = make()
+    const [first, ...rest] = GRADIENTS.map((g) => tensor(Float64Array.from(g)))
+    const interrupted = make()
+    for (const { p, optimizer } of [straight, interrupted]) {
+      p.grad = first as Tensor
+      await optimizer.step()
+    }
+    const bytes = await interrupted.optimizer.saveBytes()
+    const state = interrupted.optimizer.stateDict()
+    const resumed = [bytes, state].map((saved) => {
+      const p = tensor(Float64Array.from(numbers(interrupted.p)), { requires_grad: true })
+      const optimizer = new AdamW([{ params: [p] }], { lr: 99 })
+      if (saved instanceof Uint8Array) optimizer.loadSync(saved)
+      else optimizer.loadStateDict(saved)
+      expect(optimizer.lr).toBe(0.1)
+      return { p, optimizer }
+    })
+    for (const { p, optimizer } of [straight, ...resumed]) {
+      for (const gradient of rest) {
+        p.grad = gradient
+        await optimizer.step()
+      }
+    }
+    for (const { p } of resumed) expect(numbers(p)).toEqual(numbers(straight.p))
+    expect([...state.state.keys()].sort()).toEqual(['0.exp_avg', '0.exp_avg_sq', '0.step'])
+    expect(state.param_groups).toMatchObject([{ lr: 0.1, weight_decay: 0.3, params: [0] }])
+  })
+
+  it('refuses the state of another kind or of other groups', async () => {
+    const [p, q] = [parameter(), parameter()]
+    const adam = new AdamW([p])
+    await expect(new SGD([q]).load(await adam.saveBytes())).rejects.toThrow(/AdamW, not the state of SGD/)
+    expect(() => new AdamW([p, q]).loadStateDict(adam.stateDict())).toThrow(/other groups/)
+  })
+
+  it('tells every problem of its options', () => {
+    const p = parameter()
+    const make = () =>
+      new AdamW([{ params: [p], weigth_decay: 1 } as never], { lr: -1, beta: [0.9, 0.9], betas: [0.9, 1] } as never)
+    expect(make).toThrowError(
+      expect.objectContaining({
+        code: 'invalid_options',
+        problems: [
+          expect.objectContaining({ path: 'lr', allowed: 'a number from 0' }),
+          expect.objectContaining({ path: 'beta', did_you_mean: 'betas' }),
+          expect.objectContaining({ path: 'betas' }),
+          expect.objectContaining({ path: 'param_groups[0].weigth_decay', did_you_mean: 'weight_decay' }),
+        ],
+      }),
+    )
+    expect(() => new SGD([p], { nesterov: true })).toThrow(/needs `momentum`/)
+    expect(() => new SGD([p], { lr: 0.1, momentum: 0.9, nesterov: true })).not.toThrow()
+    expect(() => new SGD([])).toThrow(/needs parameters/)
+    expect(() => new SGD([p, p])).toThrow(/given twice/)
+    expect(() => new SGD([ones([1])])).toThrow(/requires a gradient/)
+    const optimizer = new SGD([p])
+    expect(() => {
+      optimizer.lr = Number.NaN
+    }).toThrow(/from 0/)
+  })
+
+  it('lowers the loss of a model', async () => {
+    const model = smallModel()
+    const optimizer = new AdamW(model.parameters(), { lr: 1e-2 })
+    const x = ids(4, 9)
+    const first = (await model.forward(x)).item() as number
+    for (let step = 0; step < 30; step++) {
+      const loss = await model.forward(x)
+      await loss.backward()
+      await optimizer.step()
+      optimizer.zeroGrad()
+    }
+    expect((await model.forward(x)).item()).toBeLessThan(first / 2)
+  })
+})
+
+describe('backward after a step', () => {
+  it('through the old weights is an error', async () => {
+    const model = smallModel()
+    const optimizer = new SGD(model.parameters(), { lr: 0.1 })
+    const loss = await model.forward(ids(2, 9))
+    await loss.backward({ retain_graph: true })
+    await optimizer.step()
+    await expect(loss.backward()).rejects.toThrow(/changed/)
+  })
+})
+
+describe('clipGradNorm', () => {
+  const pair = () => {
+    const [p, q, none] = [parameter(), parameter(), parameter()]
+    p.grad = tensor(new Float64Array([3, 0, 0]))
+    q.grad = tensor(new Float64Array([0, 4, 0]))
+    return [p, q, none] as const
+  }
+
+  it('gives the norm before, and scales what is too long', async () => {
+    const [p, q, none] = pair()
+    expect(await clipGradNorm([p, q, none], 1)).toBeCloseTo(5, 6)
+    expectClose(numbers(p.grad as Tensor), [0.6, 0, 0])
+    expectClose(numbers(q.grad as Tensor), [0, 0.8, 0])
+    expect(none.grad).toBeNull()
+  })
+
+  it('leaves what is short enough', async () => {
+    const [p, q] = pair()
+    expect(clipGradNormSync([p, q], 10)).toBeCloseTo(5, 6)
+    expect(await clipGradNorm([p, q], Number.POSITIVE_INFINITY)).toBeCloseTo(5, 6)
+    expectClose(numbers(p.grad as Tensor), [3, 0, 0])
+  })
+
+  it('wants a norm', async () => {
+    await expect(clipGradNorm([parameter()], Number.NaN)).rejects.toThrow(/largest norm/)
+    await expect(clipGradNorm([{} as Tensor], 1)).rejects.toThrow(/parameter 0/)
+  })
+})
+
+describe('a schedule', () => {
+  it('is constant', () => expect(constant({ lr: 0.1 })(1000)).toBe(0.1))
+
+  it('warms up evenly', () => {
+    const rate = linearWarmup({ lr: 1, warmup_steps: 4 })
+    expect([0, 1, 2, 3, 4, 100].map(rate)).toEqual([0.25, 0.5, 0.75, 1, 1, 1])
+  })
+
+  it('falls along a cosine', () => {
+    const rate = cosineWarmup({ lr: 1, warmup_steps: 2, total_steps: 10, min_lr: 0.1 })
+    expect([0, 1, 2].map(rate)).toEqual([0.5, 1, 1])
+    expect(rate(6)).toBeCloseTo(0.55, 12)
+    expect(rate(4)).toBeCloseTo(0.1 + (0.9 * (1 + Math.cos(Math.PI / 4))) / 2, 12)
+    expect(rate(10)).toBeCloseTo(0.1, 12)
+    expect(rate(99)).toBeCloseTo(0.1, 12)
+    expect(cosineWarmup({ lr: 1, warmup_steps: 0, total_steps: 0 })(0)).toBe(1)
+  })
+
+  it('says what its options lack', () => {
+    expect(() => cosineWarmup({ lr: 1, warmup: 2, total_steps: 3 } as never)).toThrow(
+      /warmup_steps[\s\S]*warmup_steps: is required/,
+    )
+  })
+})

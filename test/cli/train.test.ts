@@ -1,0 +1,82 @@
+// The commands of package.json, with a model so small that they take seconds.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const command = (name: string) => fileURLToPath(new URL(`../../dist/cli/ts/cli/${name}.js`, import.meta.url))
+const SMALL = ['--dim', '16', '--depth', '1', '--heads', '2', '--batch', '16', '--length', '16']
+const FILES = ['moby-dick.safetensors', 'moby-dick.vocab.json']
+
+function run(name: string, args: string[], onStderr?: (text: string, kill: () => void) => void) {
+  return new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) => {
+    const child = spawn(process.execPath, [command(name), ...args])
+    let [stdout, stderr] = ['', '']
+    child.stdout.on('data', (data) => {
+      stdout += data
+    })
+    child.stderr.on('data', (data) => {
+      stderr += data
+      onStderr?.(stderr, () => child.kill('SIGINT'))
+    })
+    child.on('close', (code) => resolve({ code, stdout, stderr }))
+  })
+}
+
+describe('npm start and npm run sample', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it('trains, ends with one JSON object, and leaves a checkpoint to sample from', async () => {
+    const out = join(folder, 'whole')
+    const { code, stdout, stderr } = await run('train', ['--json', '--steps', '3', '--out', out, ...SMALL])
+    expect(code, stderr).toBe(0)
+    const result = JSON.parse(stdout.trim())
+    expect(result).toMatchObject({
+      steps: 3,
+      seconds: expect.any(Number),
+      train_loss: expect.any(Number),
+      val_loss: expect.any(Number),
+      tokens_per_second: expect.any(Number),
+      checkpoint: join(out, 'moby-dick.safetensors'),
+    })
+    expect(result.sample.length).toBeGreaterThanOrEqual(300)
+    expect(readdirSync(out).sort()).toEqual(FILES)
+
+    const args = [result.checkpoint, '--prompt', 'The whale', '--characters', '20', '--seed', '1']
+    const again = await run('sample', args)
+    expect(again.code, again.stderr).toBe(0)
+    expect(again.stdout).toMatch(/^The whale/)
+    expect((await run('sample', args)).stdout).toBe(again.stdout)
+  })
+
+  it('saves when it is interrupted, says how to sample, and exits with 130', async () => {
+    const out = join(folder, 'interrupted')
+    let killed = false
+    const args = ['--json', '--minutes', '5', '--out', out, ...SMALL]
+    const { code, stdout, stderr } = await run('train', args, (text, kill) => {
+      if (killed || !text.includes('step ')) return
+      killed = true
+      kill()
+    })
+    expect(code, stderr).toBe(130)
+    expect(stderr).toContain('npm run sample -- ')
+    expect(stdout).toBe('')
+    expect(readdirSync(out).sort()).toEqual(FILES)
+  })
+})
+
+describe('npm run parity', () => {
+  it('refuses a folder that is not there, or has no cases', async () => {
+    for (const folder of ['no-such-folder', fileURLToPath(new URL('.', import.meta.url))]) {
+      const { code, stderr } = await run('parity', [folder])
+      expect(code).toBe(1)
+      expect(stderr).toContain(folder)
+    }
+  })
+})

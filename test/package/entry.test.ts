@@ -1,0 +1,53 @@
+// The package as a user gets it: the built files, loaded by Node through their own name.
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+async function node(type: 'module' | 'commonjs', code: string): Promise<unknown> {
+  const args = [`--input-type=${type}`, '--eval', code]
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root })
+  return JSON.parse(stdout)
+}
+
+const FORWARD = `
+  async function shape({ TransformerWrapper, Decoder, randint }) {
+    const attn_layers = new Decoder({ dim: 16, depth: 1, heads: 2, attn_dim_head: 8 })
+    const model = new TransformerWrapper({ num_tokens: 10, max_seq_len: 8, attn_layers })
+    return (await model.forward(randint(0, 10, [2, 8]))).shape
+  }
+`
+
+describe('the built package', () => {
+  it('runs a model by import', async () => {
+    const code = `import * as x from 'x-transformers'; ${FORWARD}; console.log(JSON.stringify(await shape(x)))`
+    expect(await node('module', code)).toEqual([2, 8, 10])
+  })
+
+  it('runs a model by require', async () => {
+    const code = `${FORWARD}; shape(require('x-transformers')).then((s) => console.log(JSON.stringify(s)))`
+    expect(await node('commonjs', code)).toEqual([2, 8, 10])
+  })
+
+  it('gives the same names and the same objects by both, in one process', async () => {
+    const code = `
+      import { createRequire } from 'node:module'
+      import * as a from 'x-transformers'
+      const b = createRequire(process.cwd() + '/')('x-transformers')
+      const names = Object.keys(b).sort()
+      const differing = names.filter((name) => a[name] !== b[name])
+      console.log(JSON.stringify({ imported: Object.keys(a).sort(), required: names, differing }))
+    `
+    const { imported, required, differing } = (await node('module', code)) as Record<string, string[]>
+    expect(imported).toEqual(required)
+    expect(differing).toEqual([])
+  })
+
+  it('exports what the sources export', async () => {
+    const sources = Object.keys(await import('x-transformers')).sort()
+    const code = `import * as x from 'x-transformers'; console.log(JSON.stringify(Object.keys(x).sort()))`
+    expect(await node('module', code)).toEqual(sources)
+  })
+})

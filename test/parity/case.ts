@@ -1,0 +1,177 @@
+import type { Module, Tensor } from 'x-transformers'
+import { build, exported, fromTensor, type ModelSpec, toTensor, toTensors } from './build.js'
+import { type Comparison, compare, compareNames } from './compare.js'
+import { part, type Stored } from './safetensors.js'
+
+interface Call {
+  model?: string
+  method?: string
+  function?: string
+  args: unknown[]
+  kwargs: Record<string, unknown>
+  returns: Returns
+}
+
+type Returns = string | null | Returns[]
+
+/** A recorded case; test/golden/README.md says what the fields mean. */
+export interface Case {
+  case: string
+  models: Record<string, ModelSpec>
+  calls: Call[]
+  objective: { out: string; cot: string | null }[] | null
+  tensors: Record<string, { dtype: string; shape: number[] }>
+  tolerance: { out: number; out_floor: number; grad: number; grad_floor: number }
+}
+
+type Output = Tensor | Tensor[]
+type Outputs = Map<string, Output>
+
+interface Intermediates {
+  hiddens: Tensor[]
+  attn_intermediates: { pre_softmax_attn: Tensor; post_softmax_attn: Tensor }[]
+}
+
+function makeInputs(spec: Case, data: Map<string, Stored>): Map<string, Tensor> {
+  const inputs = new Map<string, Tensor>()
+  for (const [name, stored] of part(data, 'in.')) {
+    const bool = spec.tensors[`in.${name}`]?.dtype === 'bool'
+    inputs.set(name, toTensor(stored, { bool, requires_grad: data.has(`grad_in.${name}`) }))
+  }
+  return inputs
+}
+
+/** With several models their names stand before those of their parameters. */
+const prefixOf = (spec: Case, model: string) => (Object.keys(spec.models).length === 1 ? '' : `${model}.`)
+
+function makeModels(spec: Case, data: Map<string, Stored>): Map<string, Module> {
+  const models = new Map<string, Module>()
+  for (const [name, model] of Object.entries(spec.models)) {
+    const built = build(model)
+    built.loadStateDict(toTensors(part(data, `param.${prefixOf(spec, name)}`)), { strict: true })
+    models.set(name, built.eval())
+  }
+  return models
+}
+
+function find<T>(map: Map<string, T>, name: string): T {
+  const value = map.get(name)
+  if (value === undefined) throw new Error(`the case speaks of ${name}, which is not there`)
+  return value
+}
+
+/** An argument: a value, or a reference to an input, to an earlier output, or to a filter, which goes by its name here. */
+function resolve(value: unknown, inputs: Map<string, Tensor>, outputs: Outputs): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const { $in, $out, $function } = value as Record<string, string | undefined>
+  if ($in !== undefined) return find(inputs, $in)
+  if ($out !== undefined) return find(outputs, $out)
+  if ($function !== undefined) return $function
+  return value
+}
+
+/** Puts a call's result under the names that its template gives. */
+function store(template: Returns, value: unknown, outputs: Outputs): void {
+  if (template === null) return
+  if (Array.isArray(template)) {
+    const values = value as unknown[]
+    if (!Array.isArray(value) || values.length !== template.length) {
+      throw new Error(`a call gives ${template.length} values in Python, and did not here`)
+    }
+    for (const [i, name] of template.entries()) store(name, values[i], outputs)
+  } else if (template.endsWith('.@')) {
+    const base = template.slice(0, -2)
+    const { hiddens, attn_intermediates } = value as Intermediates
+    outputs.set(`${base}.hiddens.*`, hiddens)
+    for (const key of ['pre_softmax_attn', 'post_softmax_attn'] as const) {
+      outputs.set(
+        `${base}.${key}.*`,
+        attn_intermediates.map((layer) => layer[key]),
+      )
+    }
+  } else {
+    outputs.set(template, value as Output)
+  }
+}
+
+async function makeCalls(spec: Case, inputs: Map<string, Tensor>, models: Map<string, Module>): Promise<Outputs> {
+  const outputs: Outputs = new Map()
+  for (const call of spec.calls) {
+    const args = call.args.map((arg) => resolve(arg, inputs, outputs))
+    const entries = Object.entries(call.kwargs).map(([key, value]) => [key, resolve(value, inputs, outputs)])
+    if (entries.length) args.push(Object.fromEntries(entries))
+    const owner = call.function ? undefined : find(models, call.model ?? '')
+    const callee = owner
+      ? (owner as unknown as Record<string, unknown>)[call.method ?? '']
+      : exported(call.function ?? '')
+    if (typeof callee !== 'function')
+      throw new Error(`there is no ${call.function ?? `${call.model}.${call.method}`} to call`)
+    store(call.returns, await callee.apply(owner, args), outputs)
+  }
+  return outputs
+}
+
+/** `mems.*`, a list, becomes `mems.0`, `mems.1`, ... */
+function flat(outputs: Outputs): Map<string, Tensor> {
+  const tensors = new Map<string, Tensor>()
+  for (const [name, value] of outputs) {
+    if (!Array.isArray(value)) tensors.set(name, value)
+    else for (const [i, tensor] of value.entries()) tensors.set(name.replace(/\*$/, String(i)), tensor)
+  }
+  return tensors
+}
+
+/** The scalar whose gradients were recorded. */
+function objective(spec: Case, data: Map<string, Stored>, outputs: Map<string, Tensor>): Tensor {
+  const terms = (spec.objective ?? []).map(({ out, cot }) => {
+    const value = find(outputs, out)
+    return cot === null ? value : value.mul(toTensor(find(data, cot))).sum()
+  })
+  return terms.reduce((total, term) => total.add(term))
+}
+
+async function compareAll(
+  prefix: string,
+  got: Map<string, Tensor>,
+  want: Map<string, Stored>,
+  tolerance: number,
+  floor: number,
+): Promise<Comparison[]> {
+  const comparisons = [compareNames(`the set of ${prefix}*`, got.keys(), want.keys())]
+  for (const [name, stored] of want) {
+    const value = got.get(name)
+    if (value) comparisons.push(compare(`${prefix}${name}`, await fromTensor(value), stored, tolerance, floor))
+  }
+  return comparisons
+}
+
+function gradients(tensors: Iterable<[string, Tensor]>): Map<string, Tensor> {
+  const found = new Map<string, Tensor>()
+  for (const [name, tensor] of tensors) if (tensor.grad) found.set(name, tensor.grad)
+  return found
+}
+
+function* parameters(spec: Case, models: Map<string, Module>): Generator<[string, Tensor]> {
+  for (const [name, model] of models) {
+    for (const [key, parameter] of model.namedParameters()) yield [prefixOf(spec, name) + key, parameter]
+  }
+}
+
+/** Builds the models, makes the calls, and compares outputs and gradients with the recorded ones. */
+export async function runCase(spec: Case, data: Map<string, Stored>): Promise<Comparison[]> {
+  const { tolerance } = spec
+  const inputs = makeInputs(spec, data)
+  const models = makeModels(spec, data)
+  const outputs = flat(await makeCalls(spec, inputs, models))
+  const comparisons = await compareAll('out.', outputs, part(data, 'out.'), tolerance.out, tolerance.out_floor)
+  if (!spec.objective) return comparisons
+  await objective(spec, data, outputs).backward()
+  for (const [prefix, tensors] of [
+    ['grad.', parameters(spec, models)],
+    ['grad_in.', inputs],
+  ] as const) {
+    const want = part(data, prefix)
+    comparisons.push(...(await compareAll(prefix, gradients(tensors), want, tolerance.grad, tolerance.grad_floor)))
+  }
+  return comparisons
+}

@@ -1,0 +1,35 @@
+// Runs recorded cases and training traces (test/golden/README.md) through the public classes. Knows no files, so that it runs in a
+// browser too; fixtures.ts reads them in Node.
+import { XTransformersError } from 'x-transformers'
+import { type Case, runCase } from './case.js'
+import type { Comparison } from './compare.js'
+import { readSafetensors, type Stored } from './safetensors.js'
+import { runTrace, type Trace } from './trace.js'
+
+export interface Report {
+  status: 'passed' | 'failed' | 'skipped'
+  /** Why it failed or was skipped; of what passed, how near it came. */
+  reason: string
+}
+
+function judge(comparisons: Comparison[]): Report {
+  if (!comparisons.length) return { status: 'failed', reason: 'nothing was compared' }
+  const worst = comparisons.reduce((a, b) => (b.ratio > a.ratio ? b : a))
+  const status = worst.ratio <= 1 ? 'passed' : 'failed'
+  return {
+    status,
+    reason: `${worst.name} ${worst.reason ?? `is at ${worst.ratio.toPrecision(3)} times the tolerance`}`,
+  }
+}
+
+/** `data`: the safetensors file, as bytes or read already. */
+export async function runFixture(spec: Case | Trace, data: Uint8Array | Map<string, Stored>): Promise<Report> {
+  try {
+    const tensors = data instanceof Uint8Array ? readSafetensors(data) : data
+    return judge('trace' in spec ? await runTrace(spec, tensors) : await runCase(spec, tensors))
+  } catch (error) {
+    // A class or an option that this version does not have yet.
+    const skipped = error instanceof XTransformersError && error.code === 'not_available'
+    return { status: skipped ? 'skipped' : 'failed', reason: error instanceof Error ? error.message : String(error) }
+  }
+}

@@ -1,0 +1,63 @@
+import { native } from '#native'
+import { fromNative, XTransformersError } from './errors.js'
+import type { TensorHandle } from './handle.js'
+import type { NativeAbortFlag } from './native.js'
+import { type Gates, schedule } from './schedule.js'
+
+/** What every heavy call takes besides its own options. */
+export interface CallControl {
+  /** Aborts the call: it rejects with `signal.reason`. */
+  signal?: AbortSignal
+}
+
+/** A heavy call: what it touches, and how it is started. */
+export interface HeavyCall<T> {
+  reads: Gates
+  writes: Gates
+  /** The tensors it needs; the user may dispose them while the call waits for its turn. */
+  inputs?: readonly TensorHandle[]
+  signal?: AbortSignal | undefined
+  start: (abort: NativeAbortFlag) => Promise<T>
+  /** Frees a result that nobody wants because the call was aborted. Absent: what has happened has happened, and it resolves. */
+  discard?: (value: T) => void
+}
+
+/** Checks the `signal` of a call's options. */
+export function checkSignal(signal: unknown): AbortSignal | undefined {
+  if (signal === undefined || signal === null) return undefined
+  const like = signal as AbortSignal
+  if (typeof like.aborted === 'boolean' && typeof like.addEventListener === 'function') return like
+  throw new XTransformersError('invalid_argument', 'signal must be an AbortSignal')
+}
+
+/** Runs a heavy call in its turn, translates its errors, and lets its signal abort it. */
+export function heavy<T>({ reads, writes, inputs = [], signal, start, discard }: HeavyCall<T>): Promise<T> {
+  // all or none
+  for (const input of inputs) input.use()
+  for (const input of inputs) input.pin()
+  let pinned = true
+  const unpin = () => {
+    if (pinned) for (const input of inputs) input.unpin()
+    pinned = false
+  }
+  const run = async () => {
+    const flag = native.abortFlag()
+    const onAbort = () => flag.set()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      const pending = start(flag)
+      // from here on the native side holds what it needs
+      unpin()
+      const value = await pending
+      if (!signal?.aborted || !discard) return value
+      discard(value)
+      throw signal.reason
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason
+      throw fromNative(error)
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+    }
+  }
+  return schedule(reads, writes, run, signal).finally(unpin)
+}

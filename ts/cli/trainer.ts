@@ -1,0 +1,97 @@
+import { AdamW, type AutoregressiveWrapper, clipGradNorm, cosineWarmup, noGrad } from 'x-transformers'
+import type { Corpus } from './book.js'
+
+export interface TrainSettings {
+  /** How long to train; with `steps`, that many steps instead. */
+  seconds: number
+  steps?: number
+  batch: number
+  length: number
+  lr: number
+}
+
+export interface Progress {
+  step: number
+  /** Of the time or of the steps, from 0 to 1. */
+  share: number
+  /** Seconds since the start, validation included. */
+  seconds: number
+  loss: number
+  valLoss: number
+  tokensPerSecond: number
+}
+
+export interface Run extends Progress {
+  /** The loss of every step. */
+  losses: number[]
+  /** Validation losses with the step before which they were measured. */
+  valLosses: [step: number, loss: number][]
+}
+
+const VALIDATIONS = 20
+
+export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length
+
+/** Mean loss per character on held-out text; on all of it unless `count` windows are enough. */
+export async function validate(model: AutoregressiveWrapper, corpus: Corpus, settings: TrainSettings, count?: number) {
+  model.eval()
+  let total = 0
+  let rows = 0
+  for (const batch of corpus.heldOutBatches(settings.batch, settings.length, count)) {
+    const loss = await noGrad(() => model.forward(batch))
+    const size = batch.shape[0] as number
+    total += (loss.item() as number) * size
+    rows += size
+    loss.dispose()
+    batch.dispose()
+  }
+  model.train()
+  return total / rows
+}
+
+/** Trains until the time is over or `stopped` says so. */
+export async function train(
+  model: AutoregressiveWrapper,
+  corpus: Corpus,
+  settings: TrainSettings,
+  onProgress: (progress: Progress) => void,
+  stopped: () => boolean,
+): Promise<Run> {
+  const parameters = model.parameters()
+  const optimizer = new AdamW(parameters, { lr: settings.lr, betas: [0.9, 0.99], weight_decay: 0.1 })
+  // Nobody knows how many steps fit into the time. So the rate follows the share of the time that has passed: the schedule is
+  // one of 1,000 steps, and the run is at step `1000 * share` of it.
+  const schedule = cosineWarmup({ lr: settings.lr, warmup_steps: 40, total_steps: 1000, min_lr: settings.lr / 50 })
+  const run: Run = { step: 0, share: 0, seconds: 0, loss: 0, valLoss: 0, tokensPerSecond: 0, losses: [], valLosses: [] }
+  const start = performance.now()
+
+  const look = async () => {
+    run.valLoss = await validate(model, corpus, settings, settings.batch * 2)
+    run.valLosses.push([run.step, run.valLoss])
+  }
+  await look()
+  while (run.share < 1 && !stopped()) {
+    optimizer.lr = schedule(1000 * run.share)
+    const batch = corpus.batch(settings.batch, settings.length)
+    const loss = await model.forward(batch)
+    await loss.backward()
+    await clipGradNorm(parameters, 1)
+    await optimizer.step()
+    optimizer.zeroGrad()
+    run.losses.push(loss.item() as number)
+    loss.dispose()
+    batch.dispose()
+    run.step++
+
+    const next = run.valLosses.length / VALIDATIONS
+    if (next < 1 && run.share >= next) await look()
+    run.seconds = (performance.now() - start) / 1000
+    // The time is over when another step would not fit into it.
+    const lastStart = Math.max(settings.seconds - run.seconds / run.step, 1e-3)
+    run.share = settings.steps ? run.step / settings.steps : run.seconds / lastStart
+    run.loss = mean(run.losses.slice(-50))
+    run.tokensPerSecond = (run.step * settings.batch * settings.length) / run.seconds
+    onProgress(run)
+  }
+  return run
+}

@@ -1,0 +1,178 @@
+import { native } from '#native'
+import { DTYPES, describe, isFloat, pack, type TensorData } from './data.js'
+import { guarded, XTransformersError } from './errors.js'
+import type { DType, NativeTensor } from './native.js'
+import { checkDevice, create, type Device, leaf, type Tensor, wrap, wrapLeaf } from './tensor.js'
+
+/** Where a new tensor is and what it holds. */
+export interface TensorOptions {
+  /**
+   * Type of the elements. For `tensor(data)`: that of a typed array, `bool` for booleans, `i64` for bigints, else `f32`; `i64` for
+   * `randint` and `arange`.
+   *
+   * @default 'f32'
+   */
+  dtype?: DType
+  /**
+   * Where the values are.
+   *
+   * @default 'cpu'
+   */
+  device?: Device
+  /**
+   * The tensor is a leaf that collects a gradient.
+   *
+   * @default false
+   */
+  requires_grad?: boolean
+}
+
+/** Options of {@link tensor}. */
+export interface FromDataOptions extends TensorOptions {
+  /** Shape of the tensor. Absent: that of the nested arrays, or one axis for a typed array. */
+  shape?: readonly number[]
+}
+
+const KEYS = ['dtype', 'device', 'requires_grad']
+
+function check(options: FromDataOptions, keys = KEYS): void {
+  for (const key of Object.keys(options)) {
+    if (!keys.includes(key)) {
+      throw new XTransformersError('invalid_options', `${key} is not an option here; there are ${keys.join(', ')}`)
+    }
+  }
+  const { dtype } = options
+  if (dtype !== undefined && !DTYPES.includes(dtype)) {
+    throw new XTransformersError('invalid_tensor', `dtype must be one of ${DTYPES.join(', ')}, got ${describe(dtype)}`)
+  }
+}
+
+function checkShape(shape: unknown): number[] {
+  const good = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0)
+  if (good) return [...shape]
+  const got = Array.isArray(shape) ? `[${shape}]` : describe(shape)
+  throw new XTransformersError(
+    'invalid_tensor',
+    `a shape is an array of whole numbers from 0, such as [2, 3], got ${got}`,
+  )
+}
+
+/** A new native tensor as the public class. */
+function finish(made: NativeTensor, requires_grad = false): Tensor {
+  if (!requires_grad) return wrap(made)
+  try {
+    return wrapLeaf(leaf(made))
+  } finally {
+    made.dispose()
+  }
+}
+
+function make(name: string, shape: readonly number[], options: TensorOptions, args: object, otherwise: DType = 'f32') {
+  check(options)
+  const { dtype = otherwise, device = 'cpu', requires_grad } = options
+  return finish(create(name, { shape: checkShape(shape), dtype, device: checkDevice(device), ...args }), requires_grad)
+}
+
+function number(value: unknown, name: string): number {
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  throw new XTransformersError('invalid_argument', `${name} must be a finite number, got ${describe(value)}`)
+}
+
+/**
+ * A tensor from a number, nested arrays, or a typed array.
+ *
+ * @throws XTransformersError (`invalid_tensor`) where nested arrays are not rectangular or the shape does not fit
+ * @example
+ * tensor([[1, 2], [3, 4]]) // f32, [2, 2]
+ * tensor(new BigInt64Array([1n, 2n]), { shape: [1, 2] }) // i64
+ * tensor([1, 2, 3], { dtype: 'i64' })
+ */
+export function tensor(data: TensorData, options: FromDataOptions = {}): Tensor {
+  check(options, ['shape', ...KEYS])
+  const packed = pack(data, options.dtype)
+  const shape = options.shape === undefined ? packed.shape : checkShape(options.shape)
+  const size = (lengths: number[]) => lengths.reduce((a, b) => a * b, 1)
+  if (size(shape) !== size(packed.shape)) {
+    throw new XTransformersError(
+      'invalid_tensor',
+      `shape [${shape}] has ${size(shape)} elements, the data ${size(packed.shape)}`,
+    )
+  }
+  const device = checkDevice(options.device ?? 'cpu')
+  const made: NativeTensor = guarded(() => native.tensor(packed.bytes, packed.source, packed.dtype, shape, device))
+  return finish(made, options.requires_grad)
+}
+
+/** A tensor of zeros. */
+export function zeros(shape: readonly number[], options: TensorOptions = {}): Tensor {
+  return make('zeros', shape, options, {})
+}
+
+/** A tensor of ones. */
+export function ones(shape: readonly number[], options: TensorOptions = {}): Tensor {
+  return make('ones', shape, options, {})
+}
+
+/** A tensor with one value everywhere. */
+export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
+  if (typeof value !== 'number' || !Number.isFinite(value)) {
+    if (typeof value !== 'number' || !isFloat(options.dtype ?? 'f32')) number(value, 'value')
+    // no JSON for these: they come in by a sum
+    const { requires_grad = false, ...rest } = options
+    using base = make('zeros', shape, rest, {})
+    const sum = base.add(value)
+    if (requires_grad) sum.requires_grad = true
+    return sum
+  }
+  return make('full', shape, options, { value })
+}
+
+/** Random numbers, uniform from 0 to below 1. */
+export function rand(shape: readonly number[], options: TensorOptions = {}): Tensor {
+  return make('rand', shape, options, {})
+}
+
+/** Random numbers, normal with mean 0 and standard deviation 1. */
+export function randn(shape: readonly number[], options: TensorOptions = {}): Tensor {
+  return make('randn', shape, options, {})
+}
+
+/**
+ * Random whole numbers from `low` to below `high`, `i64` by default.
+ *
+ * @example
+ * randint(0, 256, [4, 1024])
+ */
+export function randint(low: number, high: number, shape: readonly number[], options: TensorOptions = {}): Tensor {
+  if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high) || low >= high) {
+    throw new XTransformersError(
+      'invalid_argument',
+      `randint needs whole numbers with low < high, got ${low} and ${high}`,
+    )
+  }
+  return make('randint', shape, options, { low, high }, 'i64')
+}
+
+/**
+ * The numbers from `start` to before `end`, `i64` by default.
+ *
+ * @example
+ * arange(0, 6, 2).toArray() // [0, 2, 4]
+ */
+export function arange(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
+  check(options)
+  const { dtype = 'i64', device = 'cpu', requires_grad } = options
+  const args = { start: number(start, 'start'), end: number(end, 'end'), step: number(step, 'step') }
+  if (step === 0) throw new XTransformersError('invalid_argument', 'step must not be 0')
+  if (!isFloat(dtype) && !Object.values(args).every(Number.isSafeInteger)) {
+    throw new XTransformersError(
+      'invalid_argument',
+      `arange of ${dtype} needs whole numbers: pass { dtype: 'f32' } for others`,
+    )
+  }
+  // steps that lead away from the end give nothing, as in NumPy
+  const empty = Math.sign(end - start) !== Math.sign(step)
+  const shape = [empty ? 0 : Math.ceil((end - start) / step)]
+  if (empty) return make('zeros', shape, { dtype, device, requires_grad }, {})
+  return finish(create('arange', { ...args, shape, dtype, device: checkDevice(device) }), requires_grad)
+}

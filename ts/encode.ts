@@ -1,0 +1,82 @@
+import { describe } from './data.js'
+import { XTransformersError } from './errors.js'
+import type { TensorHandle } from './handle.js'
+import type { NativeModule, NativeResult } from './native.js'
+import type { Gates } from './schedule.js'
+import { HANDLE } from './symbols.js'
+import { Tensor, wrap } from './tensor.js'
+
+/** Arguments as JSON, and what stands in it as `{"$tensor": i}` and `{"$module": i}`. */
+export interface Encoded {
+  json: string
+  tensors: TensorHandle[]
+  modules: NativeModule[]
+}
+
+/** What an object is for the encoding; models tell it without being imported here. */
+export const NATIVE_MODULE: unique symbol = Symbol('x-transformers.native-module')
+
+interface ModelLike {
+  [NATIVE_MODULE]?: () => NativeModule
+}
+
+const DEEPEST = 32
+
+/**
+ * Encodes options or arguments. What JSON has no word for becomes `{"$value": "NaN"}`, so that the validator can name it;
+ * `undefined` is absent.
+ */
+export function encode(value: unknown): Encoded {
+  const tensors: TensorHandle[] = []
+  const modules: NativeModule[] = []
+  const other = (words: string) => ({ $value: words })
+
+  const object = (value: object, depth: number): unknown => {
+    if (value instanceof Tensor) return { $tensor: tensors.push(value[HANDLE]) - 1 }
+    const model = (value as ModelLike)[NATIVE_MODULE]
+    if (model) return { $module: modules.push(model.call(value)) - 1 }
+    if (value instanceof Promise) return other('a Promise (await it first)')
+    if (depth > DEEPEST) return other('an object that contains itself')
+    if (Array.isArray(value)) return value.map((item) => visit(item, depth + 1) ?? other('undefined'))
+    const prototype = Object.getPrototypeOf(value)
+    const plain = prototype === null || prototype === Object.prototype
+    // keys with a $ are ours alone
+    if (!plain || Object.keys(value).some((key) => key.startsWith('$'))) return other(describe(value))
+    const entries = Object.entries(value).map(([key, item]) => [key, visit(item, depth + 1)] as const)
+    return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
+  }
+
+  const visit = (value: unknown, depth: number): unknown => {
+    if (value === undefined || value === null) return value
+    if (typeof value === 'number') return Number.isFinite(value) ? value : other(String(value))
+    if (typeof value === 'string' || typeof value === 'boolean') return value
+    if (typeof value === 'object') return object(value, depth)
+    return other(typeof value === 'bigint' ? `${value}n` : describe(value))
+  }
+
+  return { json: JSON.stringify(visit(value, 0) ?? null), tensors, modules }
+}
+
+/** Positional arguments and the object after them, for `NativeModule.call`. */
+export function encodeCall(positional: readonly unknown[], options: unknown): Encoded {
+  if (options !== undefined && (typeof options !== 'object' || options === null || options instanceof Tensor)) {
+    throw new XTransformersError(
+      'invalid_argument',
+      `the last argument is an object, such as { mask }, got ${describe(options)}`,
+    )
+  }
+  return encode([...positional, options ?? {}])
+}
+
+/** A native result as what the user gets; its tensors may hold the graph of the weights behind `gates`. */
+export function decode(result: NativeResult, gates: Gates): unknown {
+  const tensors = result.tensors.map((tensor) => wrap(tensor, gates))
+  const visit = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null) return value
+    if (Array.isArray(value)) return value.map(visit)
+    const index = (value as { $tensor?: unknown }).$tensor
+    if (typeof index === 'number') return tensors[index]
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, visit(item)]))
+  }
+  return visit(JSON.parse(result.json))
+}

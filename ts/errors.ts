@@ -1,0 +1,110 @@
+/** One thing that is wrong with a set of options or with a call. */
+export interface Problem {
+  /** The option, as a path: `heads`, or `attn_layers.heads`. */
+  path: string
+  /** What is wrong with it. */
+  message: string
+  /** The known name that was probably meant. */
+  did_you_mean: string | null
+  /** What is allowed there, in words. */
+  allowed: string | null
+}
+
+/**
+ * The kind of an error.
+ *
+ * - `invalid_options`: names or values of options, see `problems`; `invalid_argument`, `invalid_tensor`: other arguments that do not fit
+ * - `not_available`: known, but not in this version
+ * - `graph_freed`, `stale_parameters`, `not_scalar`, `no_graph`: backward is not possible
+ * - `busy`: a synchronous call while an asynchronous one on the same weights is pending
+ * - `disposed`: use after `dispose()`
+ * - `file`, `invalid_checkpoint`: a file, or its content
+ * - `invalid_state`: not now
+ * - `no_addon`: the native addon was not found
+ * - `aborted`: ended by a signal (a call with a `signal` rejects with its reason instead)
+ * - `internal`: a defect of this library
+ */
+export type ErrorCode =
+  | 'invalid_options'
+  | 'invalid_argument'
+  | 'invalid_tensor'
+  | 'not_available'
+  | 'graph_freed'
+  | 'stale_parameters'
+  | 'not_scalar'
+  | 'no_graph'
+  | 'busy'
+  | 'disposed'
+  | 'file'
+  | 'invalid_checkpoint'
+  | 'invalid_state'
+  | 'no_addon'
+  | 'aborted'
+  | 'internal'
+
+/**
+ * Every error of this library. The message says what to do; `code` is for programs.
+ *
+ * @example
+ * try {
+ *   new Decoder({ dim: 512, depth: 6, head: 8 })
+ * } catch (error) {
+ *   if (error instanceof XTransformersError) console.log(error.problems[0]?.did_you_mean) // 'heads'
+ * }
+ */
+export class XTransformersError extends Error {
+  override readonly name = 'XTransformersError'
+  /** The kind of the error. */
+  readonly code: ErrorCode
+  /** Every problem of the options or arguments, not only the first; empty for errors of another kind. */
+  readonly problems: readonly Problem[]
+
+  constructor(code: ErrorCode, message: string, problems: readonly Problem[] = [], options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.problems = problems
+  }
+}
+
+/** What the addon throws, as an {@link XTransformersError}; its messages are JSON (see native.ts). */
+export function fromNative(error: unknown): XTransformersError {
+  if (error instanceof XTransformersError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  const parsed = parse(message)
+  if (!parsed) return new XTransformersError('internal', message, [], { cause: error })
+  return new XTransformersError(parsed.code, parsed.message, parsed.problems)
+}
+
+function parse(text: string): { code: ErrorCode; message: string; problems: Problem[] } | null {
+  try {
+    const value = JSON.parse(text)
+    if (typeof value?.code !== 'string' || typeof value.message !== 'string') return null
+    const problems = (Array.isArray(value.problems) ? value.problems : []).map((p: Partial<Problem>) => ({
+      path: p.path ?? '',
+      message: p.message ?? '',
+      did_you_mean: p.did_you_mean ?? null,
+      allowed: p.allowed ?? null,
+    }))
+    return { code: value.code, message: value.message, problems }
+  } catch {
+    return null
+  }
+}
+
+/** Runs `fn`, a call into the addon, and translates its errors. */
+export function guarded<T>(fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    throw fromNative(error)
+  }
+}
+
+/** An error with several problems at once, each on a line of its own. */
+export function problemsError(subject: string, problems: readonly Problem[]): XTransformersError {
+  const lines = problems.map((p) => {
+    const hint = p.did_you_mean ? `; did you mean \`${p.did_you_mean}\`?` : ''
+    return `${p.path}: ${p.message}${hint}${p.allowed ? `; allowed: ${p.allowed}` : ''}`
+  })
+  return new XTransformersError('invalid_options', `${subject}:\n${lines.map((l) => `  ${l}`).join('\n')}`, problems)
+}

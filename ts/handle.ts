@@ -1,0 +1,94 @@
+import { XTransformersError } from './errors.js'
+import type { NativeTensor } from './native.js'
+import { Gate, type Gates, isBusy, NO_GATES } from './schedule.js'
+
+/** The native tensor behind a {@link Tensor}, and how long it lives. */
+export class TensorHandle {
+  /** The weights whose graph this tensor holds. */
+  gates: Gates
+  /** Whether the values may change in place: parameters, buffers and other leaves. */
+  live: boolean
+  /** Whether it is a parameter or buffer of one of this package's models. */
+  readonly owned: boolean
+  #native: NativeTensor
+  #pins = 0
+  #disposed = false
+
+  constructor(native: NativeTensor, gates: Gates, live: boolean, owned = false) {
+    this.#native = native
+    this.gates = gates
+    this.live = live
+    this.owned = owned
+  }
+
+  get disposed(): boolean {
+    return this.#disposed
+  }
+
+  /** @throws XTransformersError (`disposed`) after `dispose()` */
+  use(): NativeTensor {
+    if (this.#disposed) throw new XTransformersError('disposed', 'this tensor was disposed and cannot be used any more')
+    return this.#native
+  }
+
+  /** As `use`, for a call that has pinned the tensor: the user may have disposed it since. */
+  pinned(): NativeTensor {
+    return this.#native
+  }
+
+  /** Keeps the native tensor until `unpin`: a call that waits for its turn still needs it. */
+  pin(): void {
+    this.use()
+    this.#pins++
+  }
+
+  unpin(): void {
+    this.#pins--
+    this.#free()
+  }
+
+  /** Puts another native tensor in place; the object that the user holds stays the same. */
+  swap(native: NativeTensor): void {
+    this.#native.dispose()
+    this.#native = native
+  }
+
+  /** Puts a leaf in place, whose values may change from now on. */
+  becomeLeaf(native: NativeTensor): void {
+    this.swap(native)
+    if (!this.live) this.gates = new Set([new Gate()])
+    this.live = true
+  }
+
+  dispose(): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.#free()
+  }
+
+  #free(): void {
+    if (this.#disposed && this.#pins === 0) this.#native.dispose()
+  }
+
+  /** The gates that a look at the values must respect. */
+  valueGates(): Gates {
+    return this.live ? this.gates : NO_GATES
+  }
+
+  /** Whether the values are about to change. */
+  busy(): boolean {
+    return this.live && isBusy(this.gates, NO_GATES)
+  }
+
+  /** @throws XTransformersError (`busy`) while the values are about to change */
+  settled(what: string): NativeTensor {
+    const native = this.use()
+    if (this.busy()) {
+      throw new XTransformersError(
+        'busy',
+        `${what} would read a parameter that a pending call changes (backward, step ...): await that call first`,
+      )
+    }
+    return native
+  }
+}

@@ -1,0 +1,65 @@
+import { native } from '#native'
+import { XTransformersError } from './errors.js'
+import type { TensorHandle } from './handle.js'
+import { closeScope, openScope, track } from './scope.js'
+import { HANDLE } from './symbols.js'
+import { Tensor } from './tensor.js'
+
+/**
+ * Runs `fn` and frees every tensor that was made while it ran, but for those in its result: the result itself, or found in it through
+ * arrays, plain objects, Maps and Sets.
+ *
+ * For synchronous work. In an async function use `using`.
+ *
+ * @throws XTransformersError (`invalid_argument`) where `fn` returns a promise
+ * @example
+ * const loss = tidy(() => {
+ *   const error = prediction.sub(target)
+ *   return error.mul(error).mean()
+ * })
+ */
+export function tidy<T>(fn: () => T): T {
+  const scope = openScope()
+  let kept: Set<TensorHandle> = new Set()
+  try {
+    const result = fn()
+    if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
+      // nobody will wait for it; its own failure must not end the process
+      Promise.resolve(result).catch(() => {})
+      throw new XTransformersError(
+        'invalid_argument',
+        'tidy(fn) is for synchronous functions, fn returned a promise: in async code write `using x = await model.forward(y)`, or call x.dispose()',
+      )
+    }
+    kept = tensorsIn(result)
+    return result
+  } finally {
+    closeScope()
+    for (const handle of scope) {
+      // what leaves this tidy belongs to the one around it
+      if (kept.has(handle)) track(handle)
+      else handle.dispose()
+    }
+  }
+}
+
+function tensorsIn(value: unknown): Set<TensorHandle> {
+  const found = new Set<TensorHandle>()
+  const seen = new Set<unknown>()
+  const open = [value]
+  while (open.length > 0) {
+    const next = open.pop()
+    if (typeof next !== 'object' || next === null || ArrayBuffer.isView(next) || seen.has(next)) continue
+    seen.add(next)
+    if (next instanceof Tensor) found.add(next[HANDLE])
+    else if (next instanceof Map) for (const pair of next) open.push(...pair)
+    else if (Array.isArray(next) || next instanceof Set) for (const item of next) open.push(item)
+    else open.push(...Object.values(next))
+  }
+  return found
+}
+
+/** How much memory tensors, weights and graphs take at the moment, outside of JavaScript's heap. */
+export function memory(): { native_bytes: number } {
+  return { native_bytes: native.memory() }
+}

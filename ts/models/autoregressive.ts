@@ -1,0 +1,143 @@
+import type { CallControl } from '../calls.js'
+import { Adopted, NativeModel } from '../native-model.js'
+import type {
+  AutoregressiveCall,
+  AutoregressiveWrapperOptions,
+  ContinuousAutoregressiveCall,
+  ContinuousAutoregressiveWrapperOptions,
+  ContinuousGenerate,
+  GenerateOptions,
+  NonAutoregressiveCall,
+  NonAutoregressiveGenerate,
+  NonAutoregressiveWrapperOptions,
+} from '../options.gen.js'
+import type { Tensor } from '../tensor.js'
+import { Generative } from './generative.js'
+import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
+
+/** What a wrapper was given, as one object of options; a loaded model is taken over as it is. */
+function withNet(net: unknown, options: object | undefined): object {
+  return net instanceof Adopted ? net : { net, ...options }
+}
+
+/**
+ * Trains a model over tokens to predict the next one, and generates with it. Shares the weights of `net`.
+ *
+ * @example
+ * const model = new AutoregressiveWrapper(new TransformerWrapper({
+ *   num_tokens: 256, max_seq_len: 1024,
+ *   attn_layers: new Decoder({ dim: 512, depth: 6 }),
+ * }))
+ * const loss = await model.forward(randint(0, 256, [4, 1025]))
+ */
+export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(net: TransformerWrapper, options?: AutoregressiveWrapperOptions) {
+    super('AutoregressiveWrapper', withNet(net, options))
+  }
+
+  /** The mean loss, one element, of predicting each token of (batch, length) from those before it. */
+  override forward(x: Tensor, options?: AutoregressiveCall & CallControl): Promise<Tensor> {
+    return this.call('forward', [x], options)
+  }
+
+  /** As `forward`, at once. */
+  forwardSync(x: Tensor, options?: AutoregressiveCall): Tensor {
+    return this.callSync('forward', [x], options)
+  }
+
+  /**
+   * Writes on: `seq_len` new tokens, (batch, new) for a start of (batch, length), (new) for a start of (length). Dropout is off meanwhile.
+   *
+   * A `filter_logits_fn` of your own gets logits (rows, num_tokens) and gives logits; what it makes besides is freed after each token.
+   *
+   * @example
+   * const tokens = await model.generate(prompt, 256, { temperature: 0.8, filter_logits_fn: 'top_p' })
+   */
+  generate(start_tokens: Tensor, seq_len: number, options?: GenerateOptions & CallControl): Promise<Tensor> {
+    return this.generateTokens([start_tokens, seq_len], options)
+  }
+
+  /** As {@link generate}, at once. */
+  generateSync(start_tokens: Tensor, seq_len: number, options?: GenerateOptions): Tensor {
+    return this.generateTokensSync([start_tokens, seq_len], options)
+  }
+
+  /**
+   * As {@link generate}, token by token: a number for one row, `number[]` for several (name it: `stream<number[]>`). Leaving the loop frees the generation.
+   *
+   * @example
+   * for await (const token of model.stream(prompt, 256, { signal })) process.stdout.write(decode(token))
+   */
+  stream<Row extends number | number[] = number>(
+    start_tokens: Tensor,
+    seq_len: number,
+    options?: GenerateOptions & CallControl,
+  ): AsyncIterable<Row> {
+    return this.streamTokens([start_tokens, seq_len], options) as AsyncIterable<Row>
+  }
+}
+
+/** Trains a model over vectors to predict the next one, and generates with it. Shares the weights of `net`. */
+export class ContinuousAutoregressiveWrapper extends NativeModel<ContinuousAutoregressiveWrapperOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(net: ContinuousTransformerWrapper, options?: ContinuousAutoregressiveWrapperOptions) {
+    super('ContinuousAutoregressiveWrapper', withNet(net, options))
+  }
+
+  /** The mean squared error, one element, of predicting each vector of (batch, length, dim_in) from those before it. */
+  override forward(x: Tensor, options?: ContinuousAutoregressiveCall & CallControl): Promise<Tensor> {
+    return this.call('forward', [x], options)
+  }
+
+  /** As `forward`, at once. */
+  forwardSync(x: Tensor, options?: ContinuousAutoregressiveCall): Tensor {
+    return this.callSync('forward', [x], options)
+  }
+
+  /** `seq_len` new vectors, (batch, new, dim) for a start of (batch, length, dim), (new, dim) for a start of (length, dim). */
+  generate(start_tokens: Tensor, seq_len: number, options?: ContinuousGenerate & CallControl): Promise<Tensor> {
+    return this.call('generate', [start_tokens, seq_len], options)
+  }
+
+  /** As {@link generate}, at once. */
+  generateSync(start_tokens: Tensor, seq_len: number, options?: ContinuousGenerate): Tensor {
+    return this.callSync('generate', [start_tokens, seq_len], options)
+  }
+}
+
+/** The losses of a {@link NonAutoregressiveWrapper}, one element each. */
+export interface Losses {
+  loss: Tensor
+  generator_loss: Tensor
+  /** Null without a critic. */
+  critic_loss: Tensor | null
+}
+
+/** Trains a model over an Encoder to fill in masked tokens, and generates all tokens at once in a few steps. Shares the weights of `net`. */
+export class NonAutoregressiveWrapper extends NativeModel<NonAutoregressiveWrapperOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(net: TransformerWrapper, options: NonAutoregressiveWrapperOptions) {
+    super('NonAutoregressiveWrapper', withNet(net, options))
+  }
+
+  /** The losses for token ids, (batch, max_seq_len). */
+  override forward(x: Tensor, options?: NonAutoregressiveCall & CallControl): Promise<Losses> {
+    return this.call('forward', [x], options)
+  }
+
+  /** As `forward`, at once. */
+  forwardSync(x: Tensor, options?: NonAutoregressiveCall): Losses {
+    return this.callSync('forward', [x], options)
+  }
+
+  /** Token ids, (batch_size, max_seq_len), or (max_seq_len) without `batch_size`. */
+  generate(options?: NonAutoregressiveGenerate & CallControl): Promise<Tensor> {
+    return this.call('generate', [], options)
+  }
+
+  /** As {@link generate}, at once. */
+  generateSync(options?: NonAutoregressiveGenerate): Tensor {
+    return this.callSync('generate', [], options)
+  }
+}

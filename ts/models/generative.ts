@@ -1,0 +1,130 @@
+import type { CallControl } from '../calls.js'
+import { describe } from '../data.js'
+import { NATIVE_MODULE } from '../encode.js'
+import { guarded, XTransformersError } from '../errors.js'
+import { noGrad } from '../grad-mode.js'
+import { tidy } from '../memory.js'
+import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native.js'
+import { NativeModel, type PreparedCall } from '../native-model.js'
+import { NO_GATES, scheduleSync } from '../schedule.js'
+import { HANDLE } from '../symbols.js'
+import { Tensor, wrap } from '../tensor.js'
+
+/** A filter of one's own. */
+export type LogitsFilter = (logits: Tensor) => Tensor
+
+interface Sampling extends CallControl {
+  filter_logits_fn?: string | LogitsFilter
+}
+
+/** Models over tokens that write on: `generate` and `stream`, with the filter as a name or as a function. */
+export abstract class Generative<Options> extends NativeModel<Options> {
+  protected generateTokens(positional: readonly unknown[], options: Sampling = {}): Promise<Tensor> {
+    const { filter, rest } = split(options)
+    if (!filter) return this.call('generate', positional, rest)
+    return this.#generateFiltered(positional, rest, filter)
+  }
+
+  async #generateFiltered(positional: readonly unknown[], rest: CallControl, filter: LogitsFilter): Promise<Tensor> {
+    const call = this.prepare(positional, rest)
+    const run = async (abort: NativeAbortFlag) => {
+      const generation = this.#start(call)
+      try {
+        while (!generation.done()) accept(generation, await generation.logits(abort), filter)
+        return wrap(generation.tokens())
+      } finally {
+        generation.dispose()
+      }
+    }
+    return this.heavy(call, run, (tokens) => tokens.dispose())
+  }
+
+  protected generateTokensSync(positional: readonly unknown[], options: Sampling = {}): Tensor {
+    const { filter, rest } = split(options)
+    if (!filter) return this.callSync('generate', positional, rest)
+    const call = this.prepare(positional, rest)
+    return scheduleSync('generateSync()', call.reads, NO_GATES, () => {
+      const generation = this.#start(call)
+      try {
+        while (!generation.done()) {
+          accept(
+            generation,
+            guarded(() => generation.logitsSync()),
+            filter,
+          )
+        }
+        return wrap(guarded(() => generation.tokens()))
+      } finally {
+        generation.dispose()
+      }
+    })
+  }
+
+  protected streamTokens(positional: readonly unknown[], options: Sampling = {}): AsyncIterable<number | number[]> {
+    const { filter, rest } = split(options)
+    const call = this.prepare(positional, rest)
+    // Whoever reads slowly may dispose the prompt before the first token is asked for.
+    for (const tensor of call.encoded.tensors) tensor.pin()
+    return this.#tokens(call, filter)
+  }
+
+  /** Between two tokens the weights are free, so that the reader may train on. */
+  async *#tokens(call: PreparedCall, filter: LogitsFilter | null): AsyncGenerator<number | number[]> {
+    let generation: NativeGeneration
+    try {
+      generation = await this.heavy(call, async () => this.#start(call))
+    } finally {
+      for (const tensor of call.encoded.tensors) tensor.unpin()
+    }
+    const step: PreparedCall = { ...call, encoded: { ...call.encoded, tensors: [] } }
+    try {
+      while (!generation.done()) {
+        const logits = await this.heavy(
+          step,
+          (abort) => generation.logits(abort),
+          (unwanted) => unwanted.dispose(),
+        )
+        const tokens = accept(generation, logits, filter)
+        if (tokens === null) return
+        yield tokens.length === 1 ? (tokens[0] as number) : tokens
+      }
+    } finally {
+      generation.dispose()
+    }
+  }
+
+  #start({ encoded, context }: PreparedCall): NativeGeneration {
+    const tensors = encoded.tensors.map((handle) => handle.pinned())
+    return guarded(() => this[NATIVE_MODULE]().generation(encoded.json, tensors, context))
+  }
+}
+
+function split({ filter_logits_fn, ...rest }: Sampling): { filter: LogitsFilter | null; rest: CallControl } {
+  if (typeof filter_logits_fn === 'function') return { filter: filter_logits_fn, rest }
+  return { filter: null, rest: filter_logits_fn === undefined ? rest : ({ ...rest, filter_logits_fn } as CallControl) }
+}
+
+/** Filters the logits, draws the next tokens, and frees both. */
+function accept(generation: NativeGeneration, native: NativeTensor, filter: LogitsFilter | null): number[] | null {
+  if (!filter) {
+    try {
+      return guarded(() => generation.accept(native, false))
+    } finally {
+      native.dispose()
+    }
+  }
+  using logits = wrap(native)
+  using filtered = noGrad(() => tidy(() => checked(filter(logits), logits)))
+  return guarded(() => generation.accept(filtered[HANDLE].use(), true))
+}
+
+function checked(filtered: unknown, logits: Tensor): Tensor {
+  if (!(filtered instanceof Tensor)) {
+    throw new XTransformersError('invalid_argument', `filter_logits_fn must return a Tensor, got ${describe(filtered)}`)
+  }
+  if (String(filtered.shape) === String(logits.shape)) return filtered
+  throw new XTransformersError(
+    'invalid_tensor',
+    `filter_logits_fn must return logits of shape [${logits.shape}], got [${filtered.shape}]`,
+  )
+}

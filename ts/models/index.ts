@@ -1,0 +1,11 @@
+export {
+  AutoregressiveWrapper,
+  ContinuousAutoregressiveWrapper,
+  type Losses,
+  NonAutoregressiveWrapper,
+} from './autoregressive.js'
+export type { LogitsFilter } from './generative.js'
+export { Attention, CrossAttender, Decoder, Encoder } from './layers.js'
+export type { AttentionIntermediates, LayerIntermediates } from './outputs.js'
+export { ContinuousTransformerWrapper, TransformerWrapper, ViTransformerWrapper } from './transformer.js'
+export { XTransformer } from './x-transformer.js'

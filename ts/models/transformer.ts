@@ -1,0 +1,135 @@
+import type { CallControl } from '../calls.js'
+import { NativeModel } from '../native-model.js'
+import type {
+  ContinuousTransformerCall,
+  ContinuousTransformerWrapperOptions,
+  TransformerCall,
+  TransformerWrapperOptions,
+  ViTransformerCall,
+  ViTransformerWrapperOptions,
+} from '../options.gen.js'
+import type { Tensor } from '../tensor.js'
+import type { LayerIntermediates, None, Only } from './outputs.js'
+
+type Flags = 'return_logits_and_embeddings' | 'return_intermediates' | 'return_mems' | 'return_attn'
+type With<Flag extends Flags> = TransformerCall & Only<Flag, Flags>
+type Pair = [logits: Tensor, embeddings: Tensor]
+type Result = Tensor | Pair | [Tensor | Pair, Tensor[] | LayerIntermediates]
+
+/**
+ * Token embedding, attention layers and a head that gives logits.
+ *
+ * @example
+ * const model = new TransformerWrapper({
+ *   num_tokens: 256,
+ *   max_seq_len: 1024,
+ *   attn_layers: new Decoder({ dim: 512, depth: 6, heads: 8 }),
+ * })
+ * const logits = await model.forward(randint(0, 256, [1, 1024])) // (1, 1024, 256)
+ */
+export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(options: TransformerWrapperOptions) {
+    super('TransformerWrapper', options)
+  }
+
+  /**
+   * Logits, (batch, length, num_tokens), for token ids, (batch, length).
+   *
+   * `return_embeddings`: the embeddings, (batch, length, dim), in their place. `return_logits_and_embeddings`: both. `return_mems`: the memories for
+   * the next segment besides. `return_attn`: the attention maps besides. `return_intermediates`: what happened within the layers besides.
+   */
+  override forward(x: Tensor, options?: TransformerCall & None<Flags> & CallControl): Promise<Tensor>
+  override forward(x: Tensor, options: With<'return_logits_and_embeddings'> & CallControl): Promise<Pair>
+  override forward(
+    x: Tensor,
+    options: With<'return_intermediates'> & CallControl,
+  ): Promise<[Tensor, LayerIntermediates]>
+  override forward(x: Tensor, options: With<'return_mems'> & CallControl): Promise<[Tensor, Tensor[]]>
+  override forward(x: Tensor, options: With<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
+  override forward(x: Tensor, options?: TransformerCall & CallControl): Promise<Result>
+  override forward(x: Tensor, options?: TransformerCall & CallControl): Promise<never> {
+    return this.call('forward', [x], options)
+  }
+
+  /** As `forward`, at once. */
+  forwardSync(x: Tensor, options?: TransformerCall & None<Flags>): Tensor
+  forwardSync(x: Tensor, options: With<'return_logits_and_embeddings'>): Pair
+  forwardSync(x: Tensor, options: With<'return_intermediates'>): [Tensor, LayerIntermediates]
+  forwardSync(x: Tensor, options: With<'return_mems'>): [Tensor, Tensor[]]
+  forwardSync(x: Tensor, options: With<'return_attn'>): [Tensor, Tensor[]]
+  forwardSync(x: Tensor, options?: TransformerCall): Result
+  forwardSync(x: Tensor, options?: TransformerCall): never {
+    return this.callSync('forward', [x], options)
+  }
+}
+
+type ContinuousFlags = 'return_intermediates' | 'return_attn'
+type ContinuousWith<Flag extends ContinuousFlags> = ContinuousTransformerCall & Only<Flag, ContinuousFlags>
+type ContinuousResult = Tensor | [Tensor, Tensor[] | LayerIntermediates]
+
+/**
+ * Attention layers over vectors, with projections in and out.
+ *
+ * @example
+ * const model = new ContinuousTransformerWrapper({
+ *   dim_in: 32, dim_out: 100, max_seq_len: 1024,
+ *   attn_layers: new Encoder({ dim: 512, depth: 12 }),
+ * })
+ */
+export class ContinuousTransformerWrapper extends NativeModel<ContinuousTransformerWrapperOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(options: ContinuousTransformerWrapperOptions) {
+    super('ContinuousTransformerWrapper', options)
+  }
+
+  /** Vectors, (batch, length, dim_out), for vectors, (batch, length, dim_in). */
+  override forward(
+    x: Tensor,
+    options?: ContinuousTransformerCall & None<ContinuousFlags> & CallControl,
+  ): Promise<Tensor>
+  override forward(
+    x: Tensor,
+    options: ContinuousWith<'return_intermediates'> & CallControl,
+  ): Promise<[Tensor, LayerIntermediates]>
+  override forward(x: Tensor, options: ContinuousWith<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
+  override forward(x: Tensor, options?: ContinuousTransformerCall & CallControl): Promise<ContinuousResult>
+  override forward(x: Tensor, options?: ContinuousTransformerCall & CallControl): Promise<never> {
+    return this.call('forward', [x], options)
+  }
+
+  /** As `forward`, at once. */
+  forwardSync(x: Tensor, options?: ContinuousTransformerCall & None<ContinuousFlags>): Tensor
+  forwardSync(x: Tensor, options: ContinuousWith<'return_intermediates'>): [Tensor, LayerIntermediates]
+  forwardSync(x: Tensor, options: ContinuousWith<'return_attn'>): [Tensor, Tensor[]]
+  forwardSync(x: Tensor, options?: ContinuousTransformerCall): ContinuousResult
+  forwardSync(x: Tensor, options?: ContinuousTransformerCall): never {
+    return this.callSync('forward', [x], options)
+  }
+}
+
+/**
+ * A vision transformer: patches of an image, attention layers, and a head over their mean.
+ *
+ * @example
+ * const model = new ViTransformerWrapper({
+ *   image_size: 256, patch_size: 32, num_classes: 1000,
+ *   attn_layers: new Encoder({ dim: 512, depth: 6, heads: 8 }),
+ * })
+ */
+export class ViTransformerWrapper extends NativeModel<ViTransformerWrapperOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(options: ViTransformerWrapperOptions) {
+    super('ViTransformerWrapper', options)
+  }
+
+  /** Logits, (batch, num_classes), for images, (batch, channels, height, width); with `return_embeddings` (batch, patches, dim). */
+  override forward(img: Tensor, options?: ViTransformerCall & CallControl): Promise<Tensor> {
+    return this.call('forward', [img], options)
+  }
+
+  /** As `forward`, at once. */
+  forwardSync(img: Tensor, options?: ViTransformerCall): Tensor {
+    return this.callSync('forward', [img], options)
+  }
+}

@@ -1,0 +1,57 @@
+import type { CallControl } from '../calls.js'
+import type { XTransformerCall, XTransformerGenerate, XTransformerOptions } from '../options.gen.js'
+import type { Tensor } from '../tensor.js'
+import { Generative } from './generative.js'
+
+/**
+ * An encoder and a decoder over tokens; the options of the encoder start with `enc_`, those of the decoder with `dec_`.
+ *
+ * @example
+ * const model = new XTransformer({
+ *   dim: 512,
+ *   enc_num_tokens: 256, enc_depth: 6, enc_heads: 8, enc_max_seq_len: 1024,
+ *   dec_num_tokens: 256, dec_depth: 6, dec_heads: 8, dec_max_seq_len: 1024,
+ * })
+ * const loss = await model.forward(src, tgt, { mask })
+ */
+export class XTransformer extends Generative<XTransformerOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(options: XTransformerOptions) {
+    super('XTransformer', options)
+  }
+
+  /** The mean loss, one element, of predicting the target, (batch, target length), from the source, (batch, source length). */
+  override forward(src: Tensor, tgt: Tensor, options?: XTransformerCall & CallControl): Promise<Tensor> {
+    return this.call('forward', [src, tgt], options)
+  }
+
+  /** As `forward`, at once. */
+  forwardSync(src: Tensor, tgt: Tensor, options?: XTransformerCall): Tensor {
+    return this.callSync('forward', [src, tgt], options)
+  }
+
+  /** Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new tokens, (batch, new). */
+  generate(
+    seq_in: Tensor,
+    seq_out_start: Tensor,
+    seq_len: number,
+    options?: XTransformerGenerate & CallControl,
+  ): Promise<Tensor> {
+    return this.generateTokens([seq_in, seq_out_start, seq_len], options)
+  }
+
+  /** As {@link generate}, at once. */
+  generateSync(seq_in: Tensor, seq_out_start: Tensor, seq_len: number, options?: XTransformerGenerate): Tensor {
+    return this.generateTokensSync([seq_in, seq_out_start, seq_len], options)
+  }
+
+  /** As {@link generate}, token by token: a number for one row, `number[]` for several (name it: `stream<number[]>`). */
+  stream<Row extends number | number[] = number>(
+    seq_in: Tensor,
+    seq_out_start: Tensor,
+    seq_len: number,
+    options?: XTransformerGenerate & CallControl,
+  ): AsyncIterable<Row> {
+    return this.streamTokens([seq_in, seq_out_start, seq_len], options) as AsyncIterable<Row>
+  }
+}

@@ -1,0 +1,295 @@
+import { describe } from './data.js'
+import { XTransformersError } from './errors.js'
+import { files, writeTensorBytes } from './files.js'
+import { assign, move, own } from './parameters.js'
+import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
+import { HANDLE } from './symbols.js'
+import { checkDevice, type Device, Tensor } from './tensor.js'
+import { renderTree } from './tree.js'
+
+/** Where a parameter or buffer comes from; the same object for every model that shares it. */
+export interface EntrySource {
+  tensor(): Tensor
+}
+
+/** A line of a state dict. */
+export interface Entry {
+  name: string
+  shape: readonly number[]
+  kind: 'parameter' | 'buffer'
+  /** The entry whose tensor this one shares. */
+  tied: string | null
+  source: EntrySource
+}
+
+/** What {@link Module.loadStateDict} gives: names of the model that the map lacks, and names of the map that the model lacks. */
+export interface LoadResult {
+  missing: string[]
+  unexpected: string[]
+}
+
+/** A state dict, as {@link Module.stateDict} gives it. */
+export type StateDict = ReadonlyMap<string, Tensor>
+
+// Symbols, so that a user's own members never meet ours.
+export const ENTRIES: unique symbol = Symbol('x-transformers.entries')
+export const GATES: unique symbol = Symbol('x-transformers.gates')
+export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
+
+/**
+ * A model, or a part of one.
+ *
+ * Extend it with a `forward` of your own: properties that are Modules, arrays of Modules, or Tensors with `requires_grad` become its children
+ * and parameters, named as the properties are.
+ *
+ * @example
+ * class Classifier extends Module {
+ *   encoder = new TransformerWrapper({ num_tokens: 256, max_seq_len: 64, attn_layers: new Encoder({ dim: 64, depth: 2 }) })
+ *   head = randn([64, 2], { requires_grad: true })
+ *
+ *   async forward(x: Tensor) {
+ *     const embedded = await this.encoder.forward(x, { return_embeddings: true })
+ *     return embedded.mean(1).matmul(this.head)
+ *   }
+ * }
+ */
+export abstract class Module<Options = unknown> {
+  #training = true
+  readonly #options: Options
+
+  /** @param options kept as `options`; a class of your own needs none */
+  constructor(options?: Options) {
+    this.#options = options as Options
+  }
+
+  /** What the model computes. */
+  // biome-ignore lint/suspicious/noExplicitAny: every class has arguments of its own
+  abstract forward(...args: any[]): unknown
+
+  /** The options that the model was made with. */
+  get options(): Options {
+    return this.#options
+  }
+
+  /** Whether dropout is on: true for a new model, false after `eval()`. */
+  get training(): boolean {
+    return this.#training
+  }
+
+  /** The parameters, each once, in the order of the state dict; the same objects on every call. Draws initial values. */
+  parameters(): Tensor[] {
+    return [...this.namedParameters().values()]
+  }
+
+  /** The parameters by name, each once. */
+  namedParameters(): Map<string, Tensor> {
+    const seen = new Set<EntrySource>()
+    const named = new Map<string, Tensor>()
+    for (const { name, kind, tied, source } of this[ENTRIES]()) {
+      if (kind !== 'parameter' || tied !== null || seen.has(source)) continue
+      seen.add(source)
+      named.set(name, source.tensor())
+    }
+    return named
+  }
+
+  /** Every parameter and persistent buffer by its name in the Python package. The tensors are the model's own: they follow the training. */
+  stateDict(): Map<string, Tensor> {
+    return new Map(this[ENTRIES]().map(({ name, source }) => [name, source.tensor()]))
+  }
+
+  /**
+   * Copies values into the parameters and buffers, by name.
+   *
+   * @param options `strict` (default true): missing and unexpected names are an error, and nothing is changed
+   * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit; (`busy`) while a call on the model is pending
+   */
+  loadStateDict(
+    state: StateDict | Readonly<Record<string, Tensor>>,
+    { strict = true }: { strict?: boolean } = {},
+  ): LoadResult {
+    const map: StateDict = state instanceof Map ? state : new Map(Object.entries(state))
+    const entries = new Map(this[ENTRIES]().map((entry) => [entry.name, entry]))
+    const missing = [...entries.keys()].filter((name) => !map.has(name))
+    const unexpected = [...map.keys()].filter((name) => !entries.has(name))
+    const problems = shapeProblems(map, entries)
+    if (strict) problems.push(...missing.map((name) => `${name} is missing`))
+    if (strict) problems.push(...unexpected.map((name) => `${name} is not in this model`))
+    if (problems.length > 0) {
+      throw new XTransformersError('invalid_checkpoint', `the state dict does not fit this model:\n${list(problems)}`)
+    }
+    const known = new Map([...map].filter(([name]) => entries.has(name)))
+    scheduleSync('loadStateDict()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
+    return { missing, unexpected }
+  }
+
+  /** Turns dropout on (or off): in this model and in those within. */
+  train(on = true): this {
+    this.#training = on
+    this.#walk((parts) => {
+      for (const [, child] of parts) if (child instanceof Module) child.train(on)
+    })
+    return this
+  }
+
+  /** Turns dropout off, and nothing else. */
+  eval(): this {
+    return this.train(false)
+  }
+
+  /**
+   * Moves weights, buffers and gradients to a device, in place; optimizers keep their parameters.
+   *
+   * @throws XTransformersError (`busy`) while a call on the model is pending
+   */
+  to(device: Device): this {
+    const target = checkDevice(device)
+    const moveAll = (parts: Part[]) => {
+      for (const [, part] of parts) {
+        if (part instanceof Module) part.to(target)
+        else move(part, target)
+      }
+    }
+    scheduleSync('to()', NO_GATES, this[GATES](), () => this.#walk(moveAll))
+    return this
+  }
+
+  /** Moves the model to the GPU. */
+  cuda(): this {
+    return this.to('cuda')
+  }
+
+  /** Moves the model to main memory. */
+  cpu(): this {
+    return this.to('cpu')
+  }
+
+  /** Number of single weights, each counted once. Draws no values. */
+  get numParameters(): number {
+    const sizes = new Map<EntrySource, number>()
+    for (const { shape, kind, tied, source } of this[ENTRIES]()) {
+      if (kind === 'parameter' && tied === null)
+        sizes.set(
+          source,
+          shape.reduce((a, b) => a * b, 1),
+        )
+    }
+    return [...sizes.values()].reduce((a, b) => a + b, 0)
+  }
+
+  /**
+   * Writes the weights as safetensors: first to a temporary file beside `path`, which is then renamed. The weights are those of now: later
+   * steps wait until they are read.
+   */
+  async save(path: string): Promise<void> {
+    const store = files()
+    await store.write(path, await this.saveBytes())
+  }
+
+  /** As {@link save}, at once. */
+  saveSync(path: string): void {
+    files().writeSync(path, this.saveBytesSync())
+  }
+
+  /** The weights as the bytes of a safetensors file. */
+  saveBytes(): Promise<Uint8Array> {
+    return schedule(this[GATES](), NO_GATES, () => this.#bytes())
+  }
+
+  /** As {@link saveBytes}, at once. */
+  saveBytesSync(): Uint8Array {
+    return scheduleSync('saveBytesSync()', this[GATES](), NO_GATES, () => this.#bytes())
+  }
+
+  #bytes(): Uint8Array {
+    return writeTensorBytes(this.stateDict(), { format: 'pt', class: this.constructor.name })
+  }
+
+  /** Frees the weights. Every later use is an error. */
+  dispose(): void {
+    this.#walk((parts) => {
+      for (const [, part] of parts) part.dispose()
+    })
+  }
+
+  /** For `using`. */
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** The model as a readable tree. */
+  toString(): string {
+    return renderTree(this.constructor.name, this[ENTRIES]())
+  }
+
+  /** @internal The lines of the state dict. */
+  [ENTRIES](): Entry[] {
+    const lines = ([name, part]: Part) =>
+      part instanceof Module ? part[ENTRIES]().map((entry) => prefixed(entry, name)) : [own(name, part)]
+    return this.#walk((parts) => parts.flatMap(lines))
+  }
+
+  /** @internal The gates of all weights. */
+  [GATES](): Gates {
+    const gates = ([, part]: Part) => (part instanceof Module ? part[GATES]() : part[HANDLE].gates)
+    return this.#walk((parts) => mergeGates(parts.map(gates)))
+  }
+
+  /** @internal Copies values in; names and shapes have been checked. */
+  [ASSIGN](state: StateDict): void {
+    this.#walk((parts) => {
+      for (const [name, part] of parts) {
+        const value = state.get(name)
+        if (part instanceof Module) part[ASSIGN](below(state, `${name}.`))
+        else if (value) assign(part, value)
+      }
+    })
+  }
+
+  /** Runs `fn` with the children and own parameters, by dotted name; a child that knows its parent leads nowhere. */
+  #walk<T>(fn: (parts: Part[]) => T): T {
+    open.add(this)
+    try {
+      return fn(Object.entries(this).flatMap(([name, value]) => partsIn(name, value)))
+    } finally {
+      open.delete(this)
+    }
+  }
+}
+
+type Part = [name: string, part: Module | Tensor]
+
+function partsIn(name: string, value: unknown): Part[] {
+  const items: [string, unknown][] = Array.isArray(value)
+    ? value.map((item, i) => [`${name}.${i}`, item])
+    : [[name, value]]
+  return items.filter((item): item is Part => isPart(item[1]))
+}
+
+/** The part of a state dict under a prefix. */
+const below = (state: StateDict, prefix: string): StateDict =>
+  new Map([...state].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => [key.slice(prefix.length), value]))
+
+/** The modules being walked: a child may know its parent. */
+const open = new Set<Module>()
+
+const isPart = (value: unknown) =>
+  (value instanceof Module && !open.has(value)) ||
+  (value instanceof Tensor && !value[HANDLE].disposed && value[HANDLE].live && value.requires_grad)
+
+const list = (lines: string[]) => lines.map((line) => `  ${line}`).join('\n')
+
+const prefixed = (entry: Entry, name: string): Entry => ({
+  ...entry,
+  name: `${name}.${entry.name}`,
+  tied: entry.tied === null ? null : `${name}.${entry.tied}`,
+})
+
+function shapeProblems(state: StateDict, entries: ReadonlyMap<string, Entry>): string[] {
+  return [...state].flatMap(([name, value]) => {
+    const entry = entries.get(name)
+    if (!(value instanceof Tensor)) return [`${name} must be a Tensor, got ${describe(value)}`]
+    if (!entry || String(entry.shape) === String(value.shape)) return []
+    return [`${name} has shape [${value.shape}], the model needs [${entry.shape}]`]
+  })
+}

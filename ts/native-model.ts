@@ -1,0 +1,223 @@
+import { native } from '#native'
+import { type CallControl, checkSignal, heavy } from './calls.js'
+import { decode, type Encoded, encode, encodeCall, NATIVE_MODULE } from './encode.js'
+import { guarded } from './errors.js'
+import { TensorHandle } from './handle.js'
+import { ASSIGN, ENTRIES, type Entry, type EntrySource, GATES, Module, type StateDict } from './module.js'
+import type { ContextJson, ModuleDescription, NativeAbortFlag, NativeModule } from './native.js'
+import { nextContext } from './random.js'
+import { Gate, type Gates, mergeGates, NO_GATES, scheduleSoon, scheduleSync } from './schedule.js'
+import { HANDLE } from './symbols.js'
+import { checkDevice, type Device, Tensor } from './tensor.js'
+import { renderTree } from './tree.js'
+
+/** A native model that was loaded: a constructor that gets this in place of options takes it over. */
+export class Adopted {
+  constructor(readonly native: NativeModule) {}
+}
+
+/** A call that is ready to go: everything about it was fixed when it was made. */
+export interface PreparedCall {
+  encoded: Encoded
+  context: ContextJson
+  /** What it must wait for. */
+  reads: Gates
+  /** The weights whose graph its results may hold. */
+  graph: Gates
+  signal: AbortSignal | undefined
+}
+
+/** The models of this package: the weights and the computation are on the native side. */
+export abstract class NativeModel<Options = unknown> extends Module<Options> {
+  readonly #class: string
+  readonly #native: NativeModule
+  readonly #gates: Gates
+  /** The models given to the constructor, by the option's name, which is also the prefix of their parameters. */
+  readonly #inner: ReadonlyMap<string, NativeModel>
+  readonly #own = new Map<string, OwnEntry>()
+  #description: ModuleDescription | null = null
+  #entries: Entry[] | null = null
+
+  /** @internal */
+  protected constructor(className: string, options: object | Adopted) {
+    super()
+    this.#class = className
+    if (options instanceof Adopted) {
+      this.#native = options.native
+      this.#inner = new Map()
+    } else {
+      const { json, modules } = encode(options ?? {})
+      this.#native = guarded(() => native.construct(className, json, modules, nextContext()))
+      const entries = Object.entries(options ?? {})
+      this.#inner = new Map(entries.filter((entry): entry is [string, NativeModel] => entry[1] instanceof NativeModel))
+    }
+    // shared weights keep the gate that they have
+    this.#gates = mergeGates([new Set([new Gate()]), ...[...this.#inner.values()].map((inner) => inner.#gates)])
+  }
+
+  /** @internal The class by the name that checkpoints know. */
+  get className(): string {
+    return this.#class
+  }
+
+  /** The options as given to the constructor; a nested model as `{ class, options }`. */
+  override get options(): Options {
+    return structuredClone(this.#describe().options) as Options
+  }
+
+  override train(on = true): this {
+    super.train(on)
+    for (const inner of this.#inner.values()) inner.train(on)
+    // calls made before keep the mode that they were made in
+    scheduleSoon(this.#gates, () => guarded(() => this.#native.train(on)))
+    return this
+  }
+
+  override to(device: Device): this {
+    const target = checkDevice(device)
+    scheduleSync('to()', NO_GATES, this.#gates, () => guarded(() => this.#native.to(target)))
+    return this
+  }
+
+  override saveBytes(): Promise<Uint8Array> {
+    return heavy({ reads: this.#gates, writes: NO_GATES, start: () => this.#native.saveBytes() })
+  }
+
+  override saveBytesSync(): Uint8Array {
+    return scheduleSync('saveBytesSync()', this.#gates, NO_GATES, () => guarded(() => this.#native.saveBytesSync()))
+  }
+
+  /** Frees the model, once the calls made before have ended; weights that another model shares stay. */
+  override dispose(): void {
+    scheduleSoon(this.#gates, () => {
+      for (const entry of this.#own.values()) entry.dispose()
+      this.#native.dispose()
+    })
+  }
+
+  override toString(): string {
+    return renderTree(this.#class, this[ENTRIES](), this.options as Record<string, unknown>)
+  }
+
+  /** @internal */
+  [NATIVE_MODULE](): NativeModule {
+    return this.#native
+  }
+
+  /** @internal */
+  override [GATES](): Gates {
+    return this.#gates
+  }
+
+  /** @internal */
+  override [ENTRIES](): Entry[] {
+    this.#entries ??= this.#describe().entries.map(({ name, shape, kind, tied }) => {
+      const source = this.#source(tied ?? name)
+      return { name, shape, kind, tied, source }
+    })
+    return this.#entries
+  }
+
+  /** @internal */
+  override [ASSIGN](state: StateDict): void {
+    const tensors = [...state.values()].map((tensor) => tensor[HANDLE].settled('loadStateDict()'))
+    guarded(() => this.#native.loadState(JSON.stringify([...state.keys()]), tensors, false))
+  }
+
+  #describe(): ModuleDescription {
+    this.#description ??= JSON.parse(guarded(() => this.#native.describe())) as ModuleDescription
+    return this.#description
+  }
+
+  /** Where an entry comes from: the model inside that has it, so that both give the same objects. */
+  #source(name: string): EntrySource {
+    const dot = name.indexOf('.')
+    const inner = this.#inner.get(name.slice(0, dot))
+    const rest = name.slice(dot + 1)
+    const shared = inner?.[ENTRIES]().find((entry) => entry.name === rest)
+    if (shared) return shared.source
+    let entry = this.#own.get(name)
+    if (!entry) {
+      entry = new OwnEntry(() => guarded(() => this.#native.entry(name)), this.#gates)
+      this.#own.set(name, entry)
+    }
+    return entry
+  }
+
+  /** Fixes a call: its arguments, its random numbers, its place in the order. */
+  protected prepare(positional: readonly unknown[], options: CallControl | undefined): PreparedCall {
+    const { signal, ...rest } = options ?? {}
+    const encoded = encodeCall(positional, options === undefined || isPlain(options) ? rest : options)
+    const handles = encoded.tensors
+    return {
+      encoded,
+      context: nextContext(),
+      reads: mergeGates([this.#gates, ...handles.map((handle) => handle.valueGates())]),
+      graph: mergeGates([this.#gates, ...handles.map((handle) => handle.gates)]),
+      signal: checkSignal(signal),
+    }
+  }
+
+  /** Runs a method of the native model. The result has the type that the flags of the call ask for. */
+  protected async call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
+    const call = this.prepare(positional, options)
+    const { encoded, context, graph } = call
+    const result = await this.heavy(
+      call,
+      (abort) => this.#native.call(method, encoded.json, pinned(encoded.tensors), context, abort),
+      ({ tensors }) => {
+        for (const tensor of tensors) tensor.dispose()
+      },
+    )
+    return decode(result, graph) as never
+  }
+
+  /** As {@link call}, at once. */
+  protected callSync(method: string, positional: readonly unknown[], options?: object): never {
+    const { json, tensors } = encodeCall(positional, options)
+    const graph = mergeGates([this.#gates, ...tensors.map((handle) => handle.gates)])
+    const reads = mergeGates([this.#gates, ...tensors.map((handle) => handle.valueGates())])
+    const context = nextContext()
+    const natives = tensors.map((handle) => handle.use())
+    return scheduleSync(`${method}Sync()`, reads, NO_GATES, () =>
+      decode(
+        guarded(() => this.#native.callSync(method, json, natives, context)),
+        graph,
+      ),
+    ) as never
+  }
+
+  /** Runs a heavy part of a prepared call. */
+  protected heavy<T>(
+    { encoded, reads, signal }: PreparedCall,
+    start: (abort: NativeAbortFlag) => Promise<T>,
+    discard?: (value: T) => void,
+  ): Promise<T> {
+    return heavy({ reads, writes: NO_GATES, inputs: encoded.tensors, signal, start, ...(discard && { discard }) })
+  }
+}
+
+const pinned = (handles: readonly TensorHandle[]) => handles.map((handle) => handle.pinned())
+
+const isPlain = (value: unknown) => typeof value === 'object' && value !== null && !(value instanceof Tensor)
+
+/** A parameter or buffer that this model does not have from another one. */
+class OwnEntry implements EntrySource {
+  #tensor: Tensor | null = null
+
+  constructor(
+    private readonly read: () => ReturnType<NativeModule['entry']>,
+    private readonly gates: Gates,
+  ) {}
+
+  tensor(): Tensor {
+    if (!this.#tensor || this.#tensor[HANDLE].disposed) {
+      this.#tensor = new Tensor(new TensorHandle(this.read(), this.gates, true, true))
+    }
+    return this.#tensor
+  }
+
+  dispose(): void {
+    this.#tensor?.dispose()
+  }
+}

@@ -1,0 +1,99 @@
+import { XTransformersError } from './errors.js'
+import type { TopAOptions, TopKOptions } from './options.gen.js'
+import { anyNumber, type Rule, type Rules, withDefaults } from './rules.js'
+import { apply, checkTensor, type Tensor } from './tensor.js'
+import { axis, type CrossEntropyOptions } from './tensor-ops.js'
+
+function checkList(tensors: readonly Tensor[], name: string): Tensor {
+  const [first] = tensors
+  if (first === undefined) throw new XTransformersError('invalid_argument', `${name} needs at least one tensor`)
+  return checkTensor(first, `${name}'s first tensor`)
+}
+
+/**
+ * Tensors one after another along an axis; the other axes have equal lengths.
+ *
+ * @example
+ * cat([ones([2, 3]), zeros([2, 1])], 1).shape // [2, 4]
+ */
+export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  return apply('cat', tensors, { dim: axis(dim, checkList(tensors, 'cat').shape.length) })
+}
+
+/**
+ * Tensors of one shape along a new axis.
+ *
+ * @example
+ * stack([ones([3]), zeros([3])]).shape // [2, 3]
+ */
+export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+  return apply('stack', tensors, { dim: axis(dim, checkList(tensors, 'stack').shape.length + 1) })
+}
+
+/** `a` where the condition is true, else `b`. */
+export function where(condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
+  return checkTensor(condition, 'the condition').where(a, b)
+}
+
+/** Matrix product of the last two axes, (.., m, k) and (.., k, n). */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  return checkTensor(a, 'the first operand').matmul(b)
+}
+
+/** Softmax along an axis. */
+export function softmax(x: Tensor, dim = -1): Tensor {
+  return checkTensor(x, 'the operand').softmax(dim)
+}
+
+/** Logarithm of the softmax along an axis. */
+export function logSoftmax(x: Tensor, dim = -1): Tensor {
+  return checkTensor(x, 'the operand').logSoftmax(dim)
+}
+
+/**
+ * Mean cross entropy of logits, (.., classes), with target ids, (..).
+ *
+ * @example
+ * const loss = crossEntropy(await model.forward(x), labels)
+ */
+export function crossEntropy(logits: Tensor, targets: Tensor, options?: CrossEntropyOptions): Tensor {
+  return checkTensor(logits, 'logits').crossEntropy(targets, options)
+}
+
+/** Mean of the squared differences. */
+export function mse(prediction: Tensor, target: Tensor): Tensor {
+  return checkTensor(prediction, 'the prediction').mse(target)
+}
+
+const PROBABILITY: Rule = {
+  default: 0.9,
+  allowed: 'a number from 0 to 1',
+  fits: (v) => typeof v === 'number' && v >= 0 && v <= 1,
+}
+const THRESHOLD: Rules = { thres: PROBABILITY }
+const TOP_A: Rules = { min_p_pow: anyNumber(2), min_p_ratio: anyNumber(0.02) }
+
+function filter(name: string, logits: Tensor, options: object, rules: Rules): Tensor {
+  return apply(name, [checkTensor(logits, 'logits')], withDefaults(name, rules, options))
+}
+
+/** Keeps the largest logits of each row, (rows, num_tokens): a share of `1 - thres`, rounded up; the others become -Infinity. */
+export function top_k(logits: Tensor, options: TopKOptions = {}): Tensor {
+  return filter('top_k', logits, options, THRESHOLD)
+}
+
+/**
+ * Keeps the likeliest tokens of each row, (rows, num_tokens), up to a probability of `1 - thres`, the first one beyond it included;
+ * the others become -Infinity. As in Python, 0.9 keeps a mass of about 0.1.
+ */
+export function top_p(logits: Tensor, options: TopKOptions = {}): Tensor {
+  return filter('top_p', logits, options, THRESHOLD)
+}
+
+/**
+ * Drops tokens with a probability below `min_p_ratio` times the largest one (of all rows) to the power of `min_p_pow`; as in Python the others
+ * become equally likely.
+ */
+export function top_a(logits: Tensor, options: TopAOptions = {}): Tensor {
+  return filter('top_a', logits, options, TOP_A)
+}

@@ -1,0 +1,27 @@
+import { native } from '#native'
+import { guarded, XTransformersError } from './errors.js'
+
+/** What {@link info} tells. */
+export interface RuntimeInfo {
+  /** Version of the native side. */
+  version: string
+  /** What it was built for. */
+  target: string
+  /** How many threads it uses. */
+  threads: number
+  /** Whether it can use a GPU. */
+  cuda: boolean
+}
+
+/** What computes here. */
+export function info(): RuntimeInfo {
+  return JSON.parse(native.info())
+}
+
+/** Sets how many threads the native side uses. */
+export function setNumThreads(count: number): void {
+  if (!Number.isInteger(count) || count < 1) {
+    throw new XTransformersError('invalid_argument', `setNumThreads takes a whole number from 1, got ${String(count)}`)
+  }
+  guarded(() => native.setNumThreads(count))
+}

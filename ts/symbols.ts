@@ -1,0 +1,9 @@
+// `using` looks for Symbol.dispose when it runs; the first releases of Node 20 and some browsers do not have it yet.
+if (!Symbol.dispose) {
+  Object.defineProperty(Symbol, 'dispose', { value: Symbol.for('Symbol.dispose') })
+}
+
+/** Where an object keeps what only this library may touch. */
+export const HANDLE: unique symbol = Symbol('x-transformers.handle')
+/** Node prints an object with the method of this name. */
+export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never

@@ -1,0 +1,296 @@
+import { XTransformersError } from './errors.js'
+import type { DType } from './native.js'
+import type { Tensor } from './tensor.js'
+
+/** Which axes a reduction takes away; absent: all. Negative ones count from the end. */
+export type Axes = number | readonly number[]
+
+/** Options of a reduction. */
+export interface ReduceOptions {
+  /**
+   * The axes stay, with length 1.
+   *
+   * @default false
+   */
+  keepdim?: boolean
+}
+
+/** Options of `crossEntropy`. */
+export interface CrossEntropyOptions {
+  /**
+   * Targets with this value do not count.
+   *
+   * @default -100
+   */
+  ignore_index?: number
+}
+
+/** `dim` counted from the front. */
+export function axis(dim: number, axes: number): number {
+  const found = dim < 0 ? dim + axes : dim
+  if (!Number.isInteger(dim) || found < 0 || found >= axes) {
+    throw new XTransformersError('invalid_tensor', `there is no axis ${String(dim)}: the tensor has ${axes} axes`)
+  }
+  return found
+}
+
+/**
+ * The operations of a {@link Tensor}, all differentiable but for comparisons and `argmax`. Light: they run at once, in the calling thread.
+ * A second operand may be a number; shapes are broadcast as in NumPy.
+ */
+export abstract class TensorOps {
+  abstract readonly shape: readonly number[]
+
+  /** Runs an operation of the native side on this tensor and others. */
+  protected abstract run(name: string, others: readonly Tensor[], args?: Record<string, unknown>): Tensor
+
+  #binary(name: string, other: Tensor | number): Tensor {
+    // a NaN or an infinity has no JSON: such numbers become tensors
+    if (typeof other !== 'number') return this.run(name, [other])
+    return Number.isFinite(other) ? this.run(name, [], { scalar: other }) : this.run(name, [this.filled(other)])
+  }
+
+  /** One element of that value, of the type that it takes in an operation with this tensor. */
+  protected abstract filled(value: number): Tensor
+
+  #reduce(name: string, dims: Axes | undefined, { keepdim = false }: ReduceOptions = {}): Tensor {
+    if (dims === undefined) return this.run(name, [], { keepdim })
+    const list = typeof dims === 'number' ? [dims] : dims
+    return this.run(name, [], { dims: list.map((dim) => axis(dim, this.shape.length)), keepdim })
+  }
+
+  /** Sum; `number` or a tensor that is broadcast. */
+  add(other: Tensor | number): Tensor {
+    return this.#binary('add', other)
+  }
+
+  /** Difference. */
+  sub(other: Tensor | number): Tensor {
+    return this.#binary('sub', other)
+  }
+
+  /** Product, element by element. */
+  mul(other: Tensor | number): Tensor {
+    return this.#binary('mul', other)
+  }
+
+  /** Quotient. */
+  div(other: Tensor | number): Tensor {
+    return this.#binary('div', other)
+  }
+
+  /** Power. The exponent gets no gradient: where it needs one, write `a.log().mul(b).exp()`. */
+  pow(exponent: Tensor | number): Tensor {
+    return this.#binary('pow', exponent)
+  }
+
+  /** The larger of both, element by element. */
+  maximum(other: Tensor | number): Tensor {
+    return this.#binary('maximum', other)
+  }
+
+  /** The smaller of both, element by element. */
+  minimum(other: Tensor | number): Tensor {
+    return this.#binary('minimum', other)
+  }
+
+  /** Where both are equal, as `bool`. */
+  eq(other: Tensor | number): Tensor {
+    return this.#binary('eq', other)
+  }
+
+  /** Where both differ, as `bool`. */
+  ne(other: Tensor | number): Tensor {
+    return this.#binary('ne', other)
+  }
+
+  /** Where this is less, as `bool`. */
+  lt(other: Tensor | number): Tensor {
+    return this.#binary('lt', other)
+  }
+
+  /** Where this is less or equal, as `bool`. */
+  le(other: Tensor | number): Tensor {
+    return this.#binary('le', other)
+  }
+
+  /** Where this is greater, as `bool`. */
+  gt(other: Tensor | number): Tensor {
+    return this.#binary('gt', other)
+  }
+
+  /** Where this is greater or equal, as `bool`. */
+  ge(other: Tensor | number): Tensor {
+    return this.#binary('ge', other)
+  }
+
+  /** Where this is zero or false, as `bool`. */
+  logicalNot(): Tensor {
+    return this.run('logical_not', [])
+  }
+
+  /** The negative. */
+  neg(): Tensor {
+    return this.run('neg', [])
+  }
+
+  /** e to the power of each element. */
+  exp(): Tensor {
+    return this.run('exp', [])
+  }
+
+  /** Natural logarithm. */
+  log(): Tensor {
+    return this.run('log', [])
+  }
+
+  /** Square root. */
+  sqrt(): Tensor {
+    return this.run('sqrt', [])
+  }
+
+  /** Absolute value. */
+  abs(): Tensor {
+    return this.run('abs', [])
+  }
+
+  /** Hyperbolic tangent. */
+  tanh(): Tensor {
+    return this.run('tanh', [])
+  }
+
+  /** 1 / (1 + exp(-x)). */
+  sigmoid(): Tensor {
+    return this.run('sigmoid', [])
+  }
+
+  /** max(x, 0); its gradient at 0 is 0, as in PyTorch. */
+  relu(): Tensor {
+    return this.run('relu', [])
+  }
+
+  /** GELU, the exact one (erf). */
+  gelu(): Tensor {
+    return this.run('gelu', [])
+  }
+
+  /** SiLU: x * sigmoid(x). */
+  silu(): Tensor {
+    return this.run('silu', [])
+  }
+
+  /**
+   * Sum over the given axes.
+   *
+   * @example
+   * ones([2, 3]).sum(-1).shape // [2]
+   */
+  sum(dims?: Axes, options?: ReduceOptions): Tensor {
+    return this.#reduce('sum', dims, options)
+  }
+
+  /** Mean over the given axes. */
+  mean(dims?: Axes, options?: ReduceOptions): Tensor {
+    return this.#reduce('mean', dims, options)
+  }
+
+  /** Largest element over the given axes. */
+  max(dims?: Axes, options?: ReduceOptions): Tensor {
+    return this.#reduce('max', dims, options)
+  }
+
+  /** Smallest element over the given axes. */
+  min(dims?: Axes, options?: ReduceOptions): Tensor {
+    return this.#reduce('min', dims, options)
+  }
+
+  /** Index of the largest element along an axis, as `i64`. */
+  argmax(dim = -1, { keepdim = false }: ReduceOptions = {}): Tensor {
+    return this.run('argmax', [], { dim: axis(dim, this.shape.length), keepdim })
+  }
+
+  /** Matrix product of the last two axes, (.., m, k) and (.., k, n); the axes before are broadcast. */
+  matmul(other: Tensor): Tensor {
+    return this.run('matmul', [other])
+  }
+
+  /** Softmax along an axis. */
+  softmax(dim = -1): Tensor {
+    return this.run('softmax', [], { dim: axis(dim, this.shape.length) })
+  }
+
+  /** Logarithm of the softmax along an axis. */
+  logSoftmax(dim = -1): Tensor {
+    return this.run('log_softmax', [], { dim: axis(dim, this.shape.length) })
+  }
+
+  /** Mean cross entropy of these logits, (.., classes), with target ids, (..). */
+  crossEntropy(targets: Tensor, { ignore_index = -100 }: CrossEntropyOptions = {}): Tensor {
+    return this.run('cross_entropy', [targets], { ignore_index })
+  }
+
+  /** Mean of the squared differences. */
+  mse(target: Tensor): Tensor {
+    return this.run('mse', [target])
+  }
+
+  /**
+   * The same elements in another shape; one length may be -1, and is then found.
+   *
+   * @example
+   * arange(0, 6).reshape([2, -1]).shape // [2, 3]
+   */
+  reshape(shape: readonly number[]): Tensor {
+    const size = this.shape.reduce((a, b) => a * b, 1)
+    const known = shape.filter((n) => n !== -1).reduce((a, b) => a * b, 1)
+    const found = shape.map((n) => (n === -1 && known > 0 ? size / known : n))
+    const fits = found.every((n) => Number.isInteger(n) && n >= 0) && found.reduce((a, b) => a * b, 1) === size
+    if (!fits) {
+      throw new XTransformersError(
+        'invalid_tensor',
+        `[${this.shape}], ${size} elements, cannot be reshaped to [${shape}]`,
+      )
+    }
+    return this.run('reshape', [], { shape: found })
+  }
+
+  /** The axes in another order. */
+  permute(dims: readonly number[]): Tensor {
+    return this.run('permute', [], { dims: dims.map((dim) => axis(dim, this.shape.length)) })
+  }
+
+  /** Two axes swapped. */
+  transpose(a = -2, b = -1): Tensor {
+    const dims = this.shape.map((_, i) => i)
+    const [from, to] = [axis(a, dims.length), axis(b, dims.length)]
+    dims[from] = to
+    dims[to] = from
+    return this.run('permute', [], { dims })
+  }
+
+  /** The part from `start` to before `end` along an axis; negative ones count from the end, as in Python. */
+  slice(dim: number, start: number, end?: number): Tensor {
+    const at = axis(dim, this.shape.length)
+    const length = this.shape[at] as number
+    const clip = (n: number) => Math.min(length, Math.max(0, n < 0 ? n + length : n))
+    const from = clip(start)
+    return this.run('slice', [], { dim: at, start: from, end: Math.max(from, clip(end ?? length)) })
+  }
+
+  /** The elements that `index` (`i64`, with the same number of axes) names along an axis, as in PyTorch. */
+  gather(dim: number, index: Tensor): Tensor {
+    return this.run('gather', [index], { dim: axis(dim, this.shape.length) })
+  }
+
+  /** `a` where this is true, else `b`. */
+  where(a: Tensor | number, b: Tensor | number): Tensor {
+    const like: TensorOps = typeof a !== 'number' ? a : typeof b !== 'number' ? b : this
+    const tensor = (x: Tensor | number) => (typeof x !== 'number' ? x : like.filled(x))
+    return this.run('where', [tensor(a), tensor(b)])
+  }
+
+  /** The same values in another type. */
+  cast(dtype: DType): Tensor {
+    return this.run('cast', [], { dtype })
+  }
+}

@@ -1,0 +1,303 @@
+import { native } from '#native'
+import { type CallControl, checkSignal, heavy } from './calls.js'
+import { DTYPES, describe, elements, isFloat, nested, type TypedArray } from './data.js'
+import { guarded, XTransformersError } from './errors.js'
+import { TensorHandle } from './handle.js'
+import type { DType, NativeTensor } from './native.js'
+import { nextContext, plainContext } from './random.js'
+import { Gate, type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
+import { track } from './scope.js'
+import { HANDLE, INSPECT } from './symbols.js'
+import { TensorOps } from './tensor-ops.js'
+
+/** Where tensors are: `cpu`, `cuda` or `cuda:0`. */
+export type Device = 'cpu' | 'cuda' | `cuda:${number}`
+
+/** Options of {@link Tensor.backward}. */
+export interface BackwardOptions extends CallControl {
+  /**
+   * Keeps the graph for a further backward.
+   *
+   * @default false
+   */
+  retain_graph?: boolean
+}
+
+/** Numbers or booleans, nested as the axes are; a plain one for a tensor without axes. */
+export type Nested = number | boolean | Nested[]
+
+/**
+ * An array of numbers with a shape, on a device, with its place in the graph of computations.
+ *
+ * Its values never change, but for parameters. It is freed by `dispose()`, by `using`, by `tidy`, or in the end by the garbage collector.
+ *
+ * @example
+ * const x = tensor([[1, 2], [3, 4]], { requires_grad: true })
+ * const loss = x.mul(x).sum()
+ * await loss.backward()
+ * x.grad?.toArray() // [[2, 4], [6, 8]]
+ */
+export class Tensor extends TensorOps {
+  /** @internal */
+  readonly [HANDLE]: TensorHandle
+  #shape: readonly number[] | null = null
+
+  /** @internal Tensors are made by `tensor`, `zeros` and their like. */
+  constructor(handle: TensorHandle) {
+    super()
+    if (!(handle instanceof TensorHandle)) {
+      throw new XTransformersError(
+        'invalid_argument',
+        'a Tensor is made by tensor(data), zeros(shape) and their like, not by new',
+      )
+    }
+    this[HANDLE] = handle
+    // the parameters of a model live as long as the model
+    if (!handle.owned) track(handle)
+  }
+
+  /** Length of each axis. */
+  get shape(): readonly number[] {
+    const current = this[HANDLE].use()
+    this.#shape ??= Object.freeze(current.shape())
+    return this.#shape
+  }
+
+  /** Type of the elements. */
+  get dtype(): DType {
+    return this[HANDLE].use().dtype()
+  }
+
+  /** `cpu`, or `cuda:0`. */
+  get device(): Device {
+    return this[HANDLE].use().device() as Device
+  }
+
+  /** Whether a backward reaches this tensor. */
+  get requires_grad(): boolean {
+    return this[HANDLE].use().requiresGrad()
+  }
+
+  /** Makes this tensor a leaf that collects a gradient, or one that does not. */
+  set requires_grad(on: boolean) {
+    const handle = this[HANDLE]
+    const current = handle.use()
+    if (current.requiresGrad() === on) return
+    if (handle.owned) {
+      throw new XTransformersError(
+        'invalid_argument',
+        'the parameters of a model always require a gradient: leave those that shall not change out of the optimizer',
+      )
+    }
+    if (!on && !current.isLeaf()) {
+      throw new XTransformersError(
+        'invalid_tensor',
+        'only a leaf can stop requiring a gradient: use detach() for a result',
+      )
+    }
+    if (on) handle.becomeLeaf(leaf(current))
+    else scheduleSync('requires_grad', NO_GATES, handle.gates, () => handle.swap(current.detach()))
+  }
+
+  /**
+   * The gradient that backward has added up, in a leaf; null where there is none.
+   *
+   * @throws XTransformersError (`busy`) while a backward on the same weights is pending
+   */
+  get grad(): Tensor | null {
+    const gradient = guarded(() => this[HANDLE].settled('grad').grad())
+    return gradient && wrap(gradient)
+  }
+
+  /** Sets or clears the gradient; it has the shape of the tensor. */
+  set grad(value: Tensor | null) {
+    const handle = this[HANDLE]
+    const gradient = value && checkTensor(value, 'grad')[HANDLE].settled('grad')
+    scheduleSync('setting grad', NO_GATES, handle.gates, () => guarded(() => handle.use().setGrad(gradient)))
+  }
+
+  /**
+   * The values in row-major order: Float32Array (also for f16 and bf16), Float64Array, BigInt64Array for i64, Uint8Array for u8 and bool.
+   * Of a parameter: as they are once the calls made before have ended.
+   */
+  data(): Promise<TypedArray> {
+    const handle = this[HANDLE]
+    handle.pin()
+    return schedule(handle.valueGates(), NO_GATES, () => guarded(() => elements(handle.pinned()))).finally(() =>
+      handle.unpin(),
+    )
+  }
+
+  /** As {@link data}, at once. */
+  dataSync(): TypedArray {
+    return guarded(() => elements(this[HANDLE].settled('dataSync()')))
+  }
+
+  /** The only element, as a number; a boolean for `bool`. */
+  item(): number | boolean {
+    const size = this.shape.reduce((a, b) => a * b, 1)
+    if (size !== 1) {
+      throw new XTransformersError(
+        'invalid_tensor',
+        `item() needs a tensor with one element, this one has shape [${this.shape}]`,
+      )
+    }
+    const value = Number(this.dataSync()[0])
+    return this.dtype === 'bool' ? value !== 0 : value
+  }
+
+  /** The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself. */
+  toArray(): Nested {
+    return nested(this.dataSync(), this.shape, this.dtype)
+  }
+
+  /**
+   * The same values on another device or in another type; always a new tensor.
+   *
+   * @example
+   * x.to('cuda')
+   * x.to('f64')
+   */
+  to(target: Device | DType): Tensor {
+    if ((DTYPES as readonly string[]).includes(target)) return this.cast(target as DType)
+    return this.run('to_device', [], { device: checkDevice(target) })
+  }
+
+  /** The same values on the GPU. */
+  cuda(): Tensor {
+    return this.to('cuda')
+  }
+
+  /** The same values in main memory. */
+  cpu(): Tensor {
+    return this.to('cpu')
+  }
+
+  /** The same values without a graph. */
+  detach(): Tensor {
+    return wrap(guarded(() => this[HANDLE].settled('detach()').detach()))
+  }
+
+  /**
+   * Adds the gradients of this tensor, of one element, to the leaves that it depends on (`.grad`), and frees the graph.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where there is no graph, where it was freed by an earlier backward, or where a parameter has changed
+   * since the forward
+   */
+  backward({ retain_graph = false, signal }: BackwardOptions = {}): Promise<void> {
+    const handle = this[HANDLE]
+    try {
+      return heavy({
+        reads: NO_GATES,
+        writes: handle.gates,
+        inputs: [handle],
+        signal: checkSignal(signal),
+        start: (abort) => native.backward(handle.pinned(), retain_graph, abort),
+      })
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** As {@link backward}, at once. */
+  backwardSync({ retain_graph = false }: { retain_graph?: boolean } = {}): void {
+    const handle = this[HANDLE]
+    scheduleSync('backwardSync()', NO_GATES, handle.gates, () =>
+      guarded(() => native.backwardSync(handle.use(), retain_graph)),
+    )
+  }
+
+  /** Frees the values, and the graph if nothing else holds it. Every later use is an error. */
+  dispose(): void {
+    this[HANDLE].dispose()
+  }
+
+  /** For `using`. */
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** Shape, type and, for a small tensor, the values. */
+  override toString(): string {
+    const handle = this[HANDLE]
+    if (handle.disposed) return 'Tensor(disposed)'
+    const head = `Tensor([${this.shape.join(', ')}], ${this.dtype}${this.device === 'cpu' ? '' : `, ${this.device}`})`
+    const size = this.shape.reduce((a, b) => a * b, 1)
+    return size > 100 || handle.busy() ? head : `${head} ${JSON.stringify(this.toArray())}`
+  }
+
+  /** @internal */
+  [INSPECT](): string {
+    return this.toString()
+  }
+
+  protected override run(name: string, others: readonly Tensor[], args?: Record<string, unknown>): Tensor {
+    return apply(name, [this, ...others], args)
+  }
+
+  protected override filled(value: number): Tensor {
+    // a comparison of integers with 0.5, say, must not round it
+    const dtype = isFloat(this.dtype)
+      ? this.dtype
+      : Number.isInteger(value) && this.dtype !== 'bool'
+        ? this.dtype
+        : 'f32'
+    const bytes = new Uint8Array(Float64Array.of(value).buffer)
+    return wrap(guarded(() => native.tensor(bytes, 'f64', dtype, [], this.device)))
+  }
+}
+
+/** A native tensor as the public class. `gates`: of the weights that its graph may hold. */
+export function wrap(tensor: NativeTensor, gates: Gates = NO_GATES): Tensor {
+  const kept = gates.size > 0 && tensor.requiresGrad() ? gates : NO_GATES
+  return new Tensor(new TensorHandle(tensor, kept, false))
+}
+
+/** A new leaf, with a gate of its own. */
+export function wrapLeaf(tensor: NativeTensor): Tensor {
+  return new Tensor(new TensorHandle(tensor, new Set([new Gate()]), true))
+}
+
+/** @throws XTransformersError (`invalid_argument`) where `value` is no tensor */
+export function checkTensor(value: unknown, what: string): Tensor {
+  if (value instanceof Tensor) return value
+  const hint = value instanceof Promise ? ', got a Promise: await it first' : `, got ${describe(value)}`
+  throw new XTransformersError('invalid_argument', `${what} must be a Tensor${hint}`)
+}
+
+/** Device names that the native side knows. */
+export function checkDevice(device: unknown): Device {
+  if (device === 'cuda') return 'cuda:0'
+  if (typeof device === 'string' && /^(cpu|cuda:\d+)$/.test(device)) return device as Device
+  throw new XTransformersError(
+    'invalid_tensor',
+    `the device must be 'cpu', 'cuda' or 'cuda:0', got ${describe(device)}`,
+  )
+}
+
+const RANDOM = new Set(['rand', 'randn', 'randint'])
+
+/** Runs an operation on tensors, now. */
+export function apply(name: string, inputs: readonly Tensor[], args: Record<string, unknown> = {}): Tensor {
+  const handles = inputs.map((input) => checkTensor(input, 'the operand')[HANDLE])
+  const natives = handles.map((handle) => handle.settled(name))
+  const result = guarded(() => native.op(name, natives, JSON.stringify(args), plainContext()))
+  return wrap(result, mergeGates(handles.map((handle) => handle.gates)))
+}
+
+/** Runs an operation that makes a tensor. */
+export function create(name: string, args: Record<string, unknown>): NativeTensor {
+  const context = RANDOM.has(name) ? nextContext() : plainContext()
+  return guarded(() => native.op(name, [], JSON.stringify(args), context))
+}
+
+/** A leaf with the same values. */
+export function leaf(tensor: NativeTensor): NativeTensor {
+  if (!isFloat(tensor.dtype())) {
+    throw new XTransformersError(
+      'invalid_tensor',
+      `only floating-point tensors can require a gradient, this one is ${tensor.dtype()}`,
+    )
+  }
+  return guarded(() => tensor.asLeaf())
+}

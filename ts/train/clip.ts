@@ -1,0 +1,49 @@
+import { native } from '#native'
+import { type CallControl, checkSignal, heavy } from '../calls.js'
+import { guarded, XTransformersError } from '../errors.js'
+import { mergeGates, NO_GATES, scheduleSync } from '../schedule.js'
+import { HANDLE } from '../symbols.js'
+import { checkTensor, type Tensor } from '../tensor.js'
+
+function check(parameters: Iterable<Tensor>, max: number) {
+  if (typeof max !== 'number' || Number.isNaN(max) || max < 0) {
+    throw new XTransformersError('invalid_argument', `the largest norm must be a number from 0, got ${String(max)}`)
+  }
+  const handles = Array.from(parameters, (parameter, i) => checkTensor(parameter, `parameter ${i}`)[HANDLE])
+  return { handles, gates: mergeGates(handles.map((handle) => handle.gates)) }
+}
+
+/**
+ * Scales the gradients so that their common norm is at most `max` (`Infinity`: leaves them), and resolves to the norm before. Parameters without
+ * a gradient are passed over.
+ *
+ * @example
+ * await loss.backward()
+ * const norm = await clipGradNorm(model.parameters(), 1)
+ */
+export async function clipGradNorm(
+  parameters: Iterable<Tensor>,
+  max: number,
+  { signal }: CallControl = {},
+): Promise<number> {
+  const { handles, gates } = check(parameters, max)
+  return await heavy({
+    reads: NO_GATES,
+    writes: gates,
+    inputs: handles,
+    signal: checkSignal(signal),
+    start: (abort) =>
+      native.clipGradNorm(
+        handles.map((handle) => handle.pinned()),
+        max,
+        abort,
+      ),
+  })
+}
+
+/** As {@link clipGradNorm}, at once. */
+export function clipGradNormSync(parameters: Iterable<Tensor>, max: number): number {
+  const { handles, gates } = check(parameters, max)
+  const natives = handles.map((handle) => handle.use())
+  return scheduleSync('clipGradNormSync()', NO_GATES, gates, () => guarded(() => native.clipGradNormSync(natives, max)))
+}

@@ -1,0 +1,61 @@
+import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
+import { anyNumber, betas, flag, notNegative, type Rules } from '../rules.js'
+import type { Tensor } from '../tensor.js'
+import { Optimizer, type ParamGroup } from './optimizer.js'
+
+const SGD_RULES: Rules = {
+  lr: notNegative(1e-3),
+  momentum: notNegative(0),
+  dampening: anyNumber(0),
+  weight_decay: notNegative(0),
+  nesterov: flag(false),
+}
+
+const adamRules = (weightDecay: number): Rules => ({
+  lr: notNegative(1e-3),
+  betas: betas(0.9, 0.999),
+  eps: notNegative(1e-8),
+  weight_decay: notNegative(weightDecay),
+})
+
+/**
+ * Gradient descent, with momentum if wanted; PyTorch's defaults.
+ *
+ * @example
+ * const optimizer = new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
+ */
+export class SGD extends Optimizer<SGDOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(parameters: Iterable<Tensor> | readonly ParamGroup<SGDOptions>[], options: SGDOptions = {}) {
+    super('SGD', SGD_RULES, parameters, options)
+  }
+}
+
+/**
+ * Adam, with PyTorch's defaults. <https://arxiv.org/abs/1412.6980>
+ *
+ * @example
+ * const optimizer = new Adam(model.parameters(), { lr: 3e-4 })
+ */
+export class Adam extends Optimizer<AdamOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(parameters: Iterable<Tensor> | readonly ParamGroup<AdamOptions>[], options: AdamOptions = {}) {
+    super('Adam', adamRules(0), parameters, options)
+  }
+}
+
+/**
+ * Adam with decoupled weight decay, with PyTorch's defaults. <https://arxiv.org/abs/1711.05101>
+ *
+ * @example
+ * const optimizer = new AdamW([
+ *   { params: matrices, weight_decay: 0.1 },
+ *   { params: vectors, weight_decay: 0 },
+ * ], { lr: 3e-4 })
+ */
+export class AdamW extends Optimizer<AdamWOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(parameters: Iterable<Tensor> | readonly ParamGroup<AdamWOptions>[], options: AdamWOptions = {}) {
+    super('AdamW', adamRules(0.01), parameters, options)
+  }
+}
