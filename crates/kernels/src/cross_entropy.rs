@@ -114,9 +114,9 @@ fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
     }
     let scale = weight / sum_by(dx, |d| d);
     for d in dx.iter_mut() {
-        *d = *d * scale;
+        *d *= scale;
     }
-    dx[class] = dx[class] - weight;
+    dx[class] -= weight;
 }
 
 #[cfg(test)]

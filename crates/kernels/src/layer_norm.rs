@@ -142,8 +142,7 @@ mod tests {
             let width = dims[dims.len() - 1];
             let (x, w, b, g) = (normal(&dims, 1), normal(&[width], 2), normal(&[width], 3), normal(&dims, 4));
             close(&forward(&x, &w, &b, 1e-5).unwrap(), &reference(&x, &w, &b, 1e-5).unwrap(), 1e-5);
-            let (got, want) =
-                (backward(&x, &w, &g, 1e-5).unwrap(), backward_reference(&x, &w, &g, 1e-5).unwrap());
+            let (got, want) = (backward(&x, &w, &g, 1e-5).unwrap(), backward_reference(&x, &w, &g, 1e-5).unwrap());
             close(&got.x, &want.x, 1e-4);
             close(&got.weight, &want.weight, 1e-5);
             close(&got.bias, &want.bias, 1e-5);
@@ -152,7 +151,8 @@ mod tests {
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, w, b, g) = (f64s(&normal(&[2, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[7], 3)), f64s(&normal(&[2, 7], 4)));
+        let (x, w, b, g) =
+            (f64s(&normal(&[2, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[7], 3)), f64s(&normal(&[2, 7], 4)));
         let got = backward(&x, &w, &g, 1e-5).unwrap();
         differences(&x, &g, &got.x, |x| forward(x, &w, &b, 1e-5).unwrap());
         differences(&w, &g, &got.weight, |w| forward(&x, w, &b, 1e-5).unwrap());

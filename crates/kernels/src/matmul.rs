@@ -139,9 +139,8 @@ pub(crate) fn product<T: Real>(
     scale: Scale<T>,
     threads: Parallelism,
 ) {
-    let last = |v: &View<T>, rows: usize, columns: usize| {
-        (rows as isize - 1) * v.row + (columns as isize - 1) * v.column
-    };
+    let last =
+        |v: &View<T>, rows: usize, columns: usize| (rows as isize - 1) * v.row + (columns as isize - 1) * v.column;
     if m == 0 || n == 0 {
         return;
     }

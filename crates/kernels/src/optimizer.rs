@@ -120,8 +120,7 @@ fn squares_cpu<T: Real>(x: &Array) -> Result<f64> {
     let x = x.contiguous()?;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let parts: Vec<f64> =
-        xs.par_chunks(1024).map(|c| crate::simd::sum_by(c, |v| v * v).wide()).collect();
+    let parts: Vec<f64> = xs.par_chunks(1024).map(|c| crate::simd::sum_by(c, |v| v * v).wide()).collect();
     Ok(parts.iter().sum())
 }
 

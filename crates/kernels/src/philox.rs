@@ -54,7 +54,7 @@ impl Stream {
     pub fn below(&self, bound: u64, count: usize) -> Vec<u64> {
         let number = |i: usize| {
             let block = self.block((i / 2) as u32);
-            let (hi, lo) = if i % 2 == 0 { (block[0], block[1]) } else { (block[2], block[3]) };
+            let (hi, lo) = if i.is_multiple_of(2) { (block[0], block[1]) } else { (block[2], block[3]) };
             let wide = (u64::from(hi) << 32) | u64::from(lo);
             ((u128::from(wide) * u128::from(bound)) >> 64) as u64
         };

@@ -43,14 +43,16 @@ pub fn exp(x: f32) -> f32 {
 /// `erf(x) = 1 - (a1 t + ... + a5 t^5) e^(-x^2)`, t = 1 / (1 + p |x|): Abramowitz and Stegun, 7.1.26; near 0, where that
 /// loses digits, the Taylor series.
 #[inline(always)]
-#[allow(clippy::excessive_precision)]
+#[allow(clippy::excessive_precision, clippy::approx_constant)]
 pub fn erf(x: f32) -> f32 {
     let a = x.abs();
     let t = 1.0 / (1.0 + 0.327_591_1 * a);
-    let poly = t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
+    let poly =
+        t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
     let far = 1.0 - poly * exp(-a * a);
     let s = a * a;
-    let near = a * (1.128_379_167 + s * (-0.376_126_389 + s * (0.112_837_917 + s * (-0.026_866_170 + s * 0.005_223_977))));
+    let near =
+        a * (1.128_379_167 + s * (-0.376_126_389 + s * (0.112_837_917 + s * (-0.026_866_170 + s * 0.005_223_977))));
     let y = if a < 0.45 { near } else { far };
     if x < 0.0 {
         -y
@@ -132,7 +134,13 @@ mod tests {
         let mut x = -100.0_f32;
         while x < 100.0 {
             let (got, want) = (exp(x) as f64, (x as f64).exp());
-            let near = if want < 1.2e-38 { got <= 1.3e-38 } else if want > f32::MAX as f64 { got.is_infinite() || got > 3.3e38 } else { (got - want).abs() <= 3e-7 * want };
+            let near = if want < 1.2e-38 {
+                got <= 1.3e-38
+            } else if want > f32::MAX as f64 {
+                got.is_infinite() || got > 3.3e38
+            } else {
+                (got - want).abs() <= 3e-7 * want
+            };
             assert!(near, "exp({x}) = {got}, not {want}");
             x += 0.0037;
         }

@@ -179,7 +179,7 @@ fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, limit: usize, y: &mut [
         }
     }
     let top = max(seen);
-    if top == T::LOWEST && !seen.iter().any(|v| *v != *v) {
+    if top == T::LOWEST && !seen.iter().any(|v| v.wide().is_nan()) {
         y.fill(T::ONE / T::of(all as f64));
         return;
     }
@@ -188,7 +188,7 @@ fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, limit: usize, y: &mut [
     }
     let scale = T::ONE / sum_by(seen, |v| v);
     for v in seen.iter_mut() {
-        *v = *v * scale;
+        *v *= scale;
     }
     hidden.fill(T::ZERO);
 }
@@ -265,7 +265,11 @@ mod tests {
 
     #[test]
     fn any_rank_and_more_queries_than_keys() {
-        close(&forward(&normal(&[7], 1), &Mask::default()).unwrap(), &reference(&normal(&[7], 1), &Mask::default()).unwrap(), 1e-6);
+        close(
+            &forward(&normal(&[7], 1), &Mask::default()).unwrap(),
+            &reference(&normal(&[7], 1), &Mask::default()).unwrap(),
+            1e-6,
+        );
         let (x, mask) = (normal(&[1, 1, 5, 3], 1), Mask { allowed: None, causal: true });
         close(&forward(&x, &mask).unwrap(), &reference(&x, &mask).unwrap(), 1e-6);
     }

@@ -22,7 +22,10 @@ pub struct Work<T, J> {
 }
 
 /// A promise of what `run` gives on another thread.
-pub fn in_background<T, J>(run: impl FnOnce() -> Result<T> + Send + 'static, finish: fn(T) -> J) -> AsyncTask<Work<T, J>>
+pub fn in_background<T, J>(
+    run: impl FnOnce() -> Result<T> + Send + 'static,
+    finish: fn(T) -> J,
+) -> AsyncTask<Work<T, J>>
 where
     T: Send + 'static,
     J: ToNapiValue + TypeName,
