@@ -79,7 +79,7 @@ export abstract class TensorOps {
     return this.#binary('div', other)
   }
 
-  /** Power. The exponent gets no gradient: where it needs one, write `a.log().mul(b).exp()`. */
+  /** Power. */
   pow(exponent: Tensor | number): Tensor {
     return this.#binary('pow', exponent)
   }

@@ -46,7 +46,14 @@ pub fn load_state(model: &Model, names: &str, tensors: &[Tensor], strict: bool) 
 }
 
 /// Runs a method; `args` is a JSON array.
-pub fn call(model: &Model, method: &str, args: &str, tensors: &[Tensor], context: &Context, abort: &AbortFlag) -> Result<Reply> {
+pub fn call(
+    model: &Model,
+    method: &str,
+    args: &str,
+    tensors: &[Tensor],
+    context: &Context,
+    abort: &AbortFlag,
+) -> Result<Reply> {
     let rng = context.rng();
     let aborted = || abort.is_set();
     let args = Args::new(format!("{}.{method}", model.class()), parse(args)?, tensors)?;

@@ -41,7 +41,11 @@ pub fn from_bytes(bytes: &[u8], source: &str, kind: &str, shape: &[usize], devic
     alloc::check(shape, kind.dtype())?;
     let count: usize = shape.iter().product();
     if bytes.len() != count * source.dtype().size_in_bytes() {
-        return Err(Error::Shape(format!("{} bytes for {count} values of type {} in shape {shape:?}", bytes.len(), source.name())));
+        return Err(Error::Shape(format!(
+            "{} bytes for {count} values of type {} in shape {shape:?}",
+            bytes.len(),
+            source.name()
+        )));
     }
     let array = Array::from_raw_buffer(bytes, source.dtype(), shape, &Device::Cpu)?;
     let plain = if source == Kind::Bool { Tensor::boolean(array) } else { Tensor::constant(array) };
@@ -78,11 +82,17 @@ pub fn to_leaf(tensor: &Tensor) -> Result<Tensor> {
 /// Sets or clears the gradient of a leaf.
 pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
     let Some(leaf) = tensor.as_leaf() else {
-        return Err(Error::Shape("only a leaf (a parameter, or a tensor made with requires_grad) has a gradient".into()));
+        return Err(Error::Shape(
+            "only a leaf (a parameter, or a tensor made with requires_grad) has a gradient".into(),
+        ));
     };
     let array = grad.map(Tensor::array).transpose()?;
     if let Some(array) = array.as_ref().filter(|a| a.dtype() != leaf.dtype()) {
-        return Err(Error::Shape(format!("a gradient of type {:?} for a tensor of type {:?}", array.dtype(), leaf.dtype())));
+        return Err(Error::Shape(format!(
+            "a gradient of type {:?} for a tensor of type {:?}",
+            array.dtype(),
+            leaf.dtype()
+        )));
     }
     Ok(leaf.set_grad(array)?)
 }

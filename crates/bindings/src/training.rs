@@ -13,7 +13,11 @@ pub fn backward(loss: &Tensor, retain: bool, abort: &AbortFlag) -> Result<()> {
 
 fn leaves(parameters: &[Tensor]) -> Result<Vec<Arc<Leaf>>> {
     let leaf = |t: &Tensor| {
-        t.as_leaf().cloned().ok_or_else(|| Error::Shape("a parameter must be a leaf: one of `parameters()`, or a tensor made with requires_grad".into()))
+        t.as_leaf().cloned().ok_or_else(|| {
+            Error::Shape(
+                "a parameter must be a leaf: one of `parameters()`, or a tensor made with requires_grad".into(),
+            )
+        })
     };
     parameters.iter().map(leaf).collect()
 }

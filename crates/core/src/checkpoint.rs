@@ -13,11 +13,8 @@ const KEY: &str = "x-transformers";
 
 /// The bytes of a checkpoint.
 pub fn save(model: &Model) -> Result<Vec<u8>> {
-    let tensors = model
-        .entries()
-        .iter()
-        .map(|e| Ok((e.name.clone(), e.param.values()?)))
-        .collect::<Result<Vec<_>>>()?;
+    let tensors =
+        model.entries().iter().map(|e| Ok((e.name.clone(), e.param.values()?))).collect::<Result<Vec<_>>>()?;
     let mut description = model.spec();
     if let Some(map) = description.as_object_mut() {
         map.insert("version".into(), json!(VERSION));
@@ -42,14 +39,13 @@ pub fn load(bytes: &[u8], device: &Device) -> Result<Arc<Model>> {
 }
 
 /// Safetensors bytes of named arrays.
-pub fn write(tensors: Vec<(String, Array)>, mut metadata: HashMap<String, String>) -> Result<Vec<u8>> {
-    // other readers take this as a sign that names and shapes are PyTorch's
-    metadata.insert("format".into(), "pt".into());
+pub fn write(tensors: Vec<(String, Array)>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
     let plain = tensors
         .into_iter()
         .map(|(name, array)| Ok((name, array.contiguous()?.to_device(&Device::Cpu)?)))
         .collect::<Result<Vec<_>>>()?;
-    safetensors::serialize(plain, Some(metadata)).map_err(|e| Error::Checkpoint(format!("cannot write the checkpoint: {e}")))
+    safetensors::serialize(plain, Some(metadata))
+        .map_err(|e| Error::Checkpoint(format!("cannot write the checkpoint: {e}")))
 }
 
 /// Named arrays.
@@ -57,13 +53,15 @@ pub type Tensors = Vec<(String, Array)>;
 
 /// The named arrays in safetensors bytes, and the metadata.
 pub fn read(bytes: &[u8]) -> Result<(Tensors, HashMap<String, String>)> {
-    let damaged = |e: safetensors::SafeTensorError| Error::Checkpoint(format!("this is no whole safetensors file: {e}"));
+    let damaged =
+        |e: safetensors::SafeTensorError| Error::Checkpoint(format!("this is no whole safetensors file: {e}"));
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let array = |name: &str| -> Result<Array> {
         let view = file.tensor(name).map_err(damaged)?;
-        let dtype = DType::try_from(view.dtype())
-            .map_err(|_| Error::Checkpoint(format!("tensor `{name}` has the type {:?}, which is not supported", view.dtype())))?;
+        let dtype = DType::try_from(view.dtype()).map_err(|_| {
+            Error::Checkpoint(format!("tensor `{name}` has the type {:?}, which is not supported", view.dtype()))
+        })?;
         Ok(Array::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?)
     };
     let mut names: Vec<String> = file.names().into_iter().map(str::to_string).collect();

@@ -12,8 +12,12 @@ use xt_kernels::Array;
 pub enum Init {
     Constant(f64),
     /// Evenly from -bound to bound.
-    Uniform { bound: f64 },
-    Normal { std: f64 },
+    Uniform {
+        bound: f64,
+    },
+    Normal {
+        std: f64,
+    },
     /// These values, row by row.
     Values(Vec<f64>),
 }

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, Tensor};
 use serde_json::{Map, Value as Json};
-use xt_options::{Options, OptionType, Problems, TensorRef};
+use xt_options::{OptionType, Options, Problems, TensorRef};
 
 /// The result of a call.
 pub enum Value {
@@ -53,7 +53,8 @@ impl<'a> Args<'a> {
         let Json::Array(mut positional) = json else {
             return Err(Error::Internal("arguments are not an array".into()));
         };
-        let is_named = |v: &Json| v.as_object().is_some_and(|o| !o.contains_key("$tensor") && !o.contains_key("$value"));
+        let is_named =
+            |v: &Json| v.as_object().is_some_and(|o| !o.contains_key("$tensor") && !o.contains_key("$value"));
         let named = match positional.pop() {
             Some(last) if is_named(&last) => last,
             last => {

@@ -80,18 +80,22 @@ fn zero_inside(x: &Array) -> Result<bool> {
     Ok(x.elem_count() > 0 && x.eq(&x.zeros_like()?)?.to_dtype(DType::U8)?.max_all()?.to_scalar::<u8>()? != 0)
 }
 
-/// `a` to the power `b`. No gradient goes to `b`.
+/// `a` to the power `b`. The gradient of the exponent is 0 where the base is 0 and the exponent is not negative.
 pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let dims = equal_shape(a, b, "pow")?;
-    if b.requires_grad() {
-        return invalid("pow: the exponent cannot require a gradient; write exp(log(a) * b)");
-    }
     let (x, y) = (a.array()?.broadcast_as(dims.as_slice())?, b.array()?.broadcast_as(dims.as_slice())?);
     let z = power(&x, &y)?;
-    let da = a.dims().to_vec();
-    Ok(Tensor::record(z, &[a], move |g| {
+    let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
+    let (needs_exponent, kept) = (b.requires_grad(), z.clone());
+    Ok(Tensor::record(z, &[a, b], move |g| {
         let slope = (&y * power(&x, &(&y - 1.0)?)?)?;
-        Ok(vec![Some(sum_to(&(g * slope)?, &da)?)])
+        let base = sum_to(&(g * slope)?, &da)?;
+        if !needs_exponent {
+            return Ok(vec![Some(base), None]);
+        }
+        let flat = x.eq(&x.zeros_like()?)?.mul(&y.ge(&y.zeros_like()?)?)?;
+        let slope = flat.where_cond(&x.zeros_like()?, &(&kept * x.contiguous()?.log()?)?)?;
+        Ok(vec![Some(base), Some(sum_to(&(g * slope)?, &db)?)])
     }))
 }
 

@@ -37,7 +37,15 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
     }
     let y = a.gather(&i, axis)?;
     Ok(Tensor::record(y, &[x], move |g| {
-        Ok(vec![Some(a.zeros_like()?.scatter_add(&i, &g.contiguous()?, axis)?)])
+        // where the indices are fewer than the rows of another axis, the rows behind them get nothing
+        let mut dims = i.dims().to_vec();
+        dims[axis] = a.dims()[axis];
+        let zeros = crate::Array::zeros(dims.as_slice(), g.dtype(), g.device())?;
+        let mut dx = zeros.scatter_add(&i, &g.contiguous()?, axis)?;
+        for (other, size) in a.dims().iter().enumerate() {
+            dx = dx.pad_with_zeros(other, 0, size - dims[other])?;
+        }
+        Ok(vec![Some(dx)])
     }))
 }
 

@@ -13,8 +13,15 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     if x.rank() == 0 || weight.rank() != 2 || x.dim(x.rank() - 1) != weight.dim(1) {
         return invalid(format!("a layer with weights {:?} does not take {:?}", weight.dims(), x.dims()));
     }
+    if let Some(bias) = bias.filter(|bias| bias.dims() != [weight.dim(0)]) {
+        return invalid(format!("a layer with weights {:?} does not take a bias {:?}", weight.dims(), bias.dims()));
+    }
     if x.dtype() != weight.dtype() {
-        return invalid(format!("the input is {:?}, the weights are {:?}; cast one of them", x.dtype(), weight.dtype()));
+        return invalid(format!(
+            "the input is {:?}, the weights are {:?}; cast one of them",
+            x.dtype(),
+            weight.dtype()
+        ));
     }
     let (a, w) = (x.array()?, weight.array()?);
     let b = bias.map(Tensor::array).transpose()?;

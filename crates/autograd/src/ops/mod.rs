@@ -8,7 +8,8 @@ mod shape;
 mod unary;
 
 pub use arithmetic::{
-    add, affine, compare, div, equal_shape, logical_not, matmul, maximum, minimum, mul, pow, scalar_like, sub, Comparison,
+    add, affine, compare, div, equal_shape, logical_not, matmul, maximum, minimum, mul, pow, scalar_like, sub,
+    Comparison,
 };
 pub use index::{embedding, gather, where_cond};
 pub use layers::{activation, cross_entropy, dropout, layer_norm, linear, masked_softmax, mse, rotary};

@@ -32,9 +32,8 @@ pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let a = x.array()?;
     let y = if axes.is_empty() { a } else { a.sum_keepdim(axes.as_slice())? };
     let (from, kept) = (x.dims().to_vec(), reduced(x, &axes, true));
-    let y = Tensor::record(y, &[x], move |g| {
-        Ok(vec![Some(g.reshape(kept.as_slice())?.broadcast_as(from.as_slice())?)])
-    });
+    let y =
+        Tensor::record(y, &[x], move |g| Ok(vec![Some(g.reshape(kept.as_slice())?.broadcast_as(from.as_slice())?)]));
     reshape(&y, &reduced(x, &axes, keep))
 }
 

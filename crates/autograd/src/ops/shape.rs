@@ -82,7 +82,9 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
         return invalid("cat: no tensors");
     };
     let fits = |t: &Tensor| {
-        t.rank() == first.rank() && t.kind() == first.kind() && (0..t.rank()).all(|i| i == axis || t.dim(i) == first.dim(i))
+        t.rank() == first.rank()
+            && t.kind() == first.kind()
+            && (0..t.rank()).all(|i| i == axis || t.dim(i) == first.dim(i))
     };
     if axis >= first.rank() || !parts.iter().all(|t| fits(t)) {
         let shapes: Vec<_> = parts.iter().map(|t| t.dims()).collect();

@@ -7,7 +7,7 @@ fn float(x: &Tensor, name: &str) -> Result<Array> {
     if !x.dtype().is_float() {
         return invalid(format!("{name} needs floating-point values, got {}", x.kind().map_or("?", |k| k.name())));
     }
-    x.array().map_err(Into::into)
+    x.array()
 }
 
 pub fn neg(x: &Tensor) -> Result<Tensor> {

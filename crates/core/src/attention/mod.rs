@@ -80,10 +80,7 @@ impl Attention {
         let heads = self.project(x, with)?;
         let scores = ops::matmul(&heads.q, &ops::transpose(&heads.k, 2, 3)?, self.scale)?;
         let weights = self.weights(&scores, x, with)?;
-        let maps = with.record.then(|| AttentionMaps {
-            pre_softmax_attn: scores,
-            post_softmax_attn: weights.clone(),
-        });
+        let maps = with.record.then(|| AttentionMaps { pre_softmax_attn: scores, post_softmax_attn: weights.clone() });
         let values = ops::matmul(&dropout(&weights, self.dropout, ctx)?, &heads.v, 1.0)?;
         let y = self.to_out.forward(&merge(&values)?)?;
         Ok((zero_masked(&y, with.mask)?, maps))

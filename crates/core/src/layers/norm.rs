@@ -14,10 +14,7 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     pub fn new(dim: usize, p: &mut Params) -> Self {
-        Self {
-            weight: p.add("weight", &[dim], Init::Constant(1.0)),
-            bias: p.add("bias", &[dim], Init::Constant(0.0)),
-        }
+        Self { weight: p.add("weight", &[dim], Init::Constant(1.0)), bias: p.add("bias", &[dim], Init::Constant(0.0)) }
     }
 
     /// (.., dim) to (.., dim).

@@ -51,10 +51,9 @@ pub struct LayersOutput {
 
 impl AttentionLayers {
     pub fn new(place: Place, causal: bool, options: &StackOptions, p: &mut Params) -> Result<Self> {
-        let kinds = options.layer_kinds(place).map_err(|problem| Error::Options {
-            class: "layers".into(),
-            problems: Problems(vec![problem]),
-        })?;
+        let kinds = options
+            .layer_kinds(place)
+            .map_err(|problem| Error::Options { class: "layers".into(), problems: Problems(vec![problem]) })?;
         let rotary = options.is_rotary().then(|| Rotary::new(options, &mut p.under("rotary_pos_emb")));
         let layers = kinds
             .iter()
@@ -144,7 +143,9 @@ impl AttentionLayers {
         }
         match (&with.context, self.cross_attend) {
             (None, true) => Error::shape("context is missing: these layers have cross attention"),
-            (Some(_), false) => Error::shape("context was given, but these layers have no cross attention: set `cross_attend`"),
+            (Some(_), false) => {
+                Error::shape("context was given, but these layers have no cross attention: set `cross_attend`")
+            }
             (Some(context), true) => check_context(context, x, self.dim),
             (None, false) => Ok(()),
         }

@@ -60,11 +60,7 @@ fn token_tensors(inputs: &LayerInputs, tokens: &TokenInputs, args: &Args) -> Res
 fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: LayersCall = args.named()?;
     let out = layers.forward(&args.tensor(0, "x")?, &layer_tensors(&call.inputs, args)?, call.return_hiddens, ctx)?;
-    Ok(if call.return_hiddens {
-        Value::List(vec![out.x.into(), out.intermediates.into()])
-    } else {
-        out.x.into()
-    })
+    Ok(if call.return_hiddens { Value::List(vec![out.x.into(), out.intermediates.into()]) } else { out.x.into() })
 }
 
 fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {

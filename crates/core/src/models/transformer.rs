@@ -53,7 +53,12 @@ pub struct TransformerOutput {
 
 impl TransformerWrapper {
     /// `entries` are those of the layers.
-    pub fn new(layers: Arc<AttentionLayers>, entries: &[Entry], options: &TransformerWrapperOptions, p: &mut Params) -> Self {
+    pub fn new(
+        layers: Arc<AttentionLayers>,
+        entries: &[Entry],
+        options: &TransformerWrapperOptions,
+        p: &mut Params,
+    ) -> Self {
         let dim = layers.dim();
         let emb_dim = options.emb_dim.map_or(dim, |n| n.get());
         let (num_tokens, max_seq_len) = (options.tokens.num_tokens.get(), options.sequence.max_seq_len.get());
@@ -114,11 +119,21 @@ impl TransformerWrapper {
     fn embed(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         if x.rank() != 2 || x.dtype() != DType::I64 {
             let kind = x.kind().map_or("?", |k| k.name());
-            return Error::shape(format!("token ids must be i64 of shape (batch, length), got {kind} of shape {:?}", x.dims()));
+            return Error::shape(format!(
+                "token ids must be i64 of shape (batch, length), got {kind} of shape {:?}",
+                x.dims()
+            ));
         }
         let mut y = self.token_emb.forward(x)?;
-        if let Some(positions) = &self.pos_emb {
-            y = ops::add(&y, &positions.forward(x.dim(1), with.pos.as_ref())?)?;
+        // integers are looked up; another type is the embedding itself, also for layers that know positions
+        let external = with.pos.as_ref().filter(|pos| pos.dtype() != DType::I64);
+        let positions = match (external, &self.pos_emb) {
+            (Some(embedding), _) => Some(embedding.clone()),
+            (None, Some(table)) => Some(table.forward(x.dim(1), with.pos.as_ref())?),
+            (None, None) => None,
+        };
+        if let Some(positions) = positions {
+            y = ops::add(&y, &positions)?;
         }
         if let Some(more) = &with.sum_embeds {
             y = ops::add(&y, more)?;

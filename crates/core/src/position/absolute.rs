@@ -3,7 +3,7 @@
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>, in its learned form.
 
 use crate::layers::Embedding;
-use crate::{DType, Error, Init, Params, Result, Tensor};
+use crate::{Error, Init, Params, Result, Tensor};
 use xt_autograd::ops;
 
 pub struct AbsolutePositions {
@@ -21,12 +21,9 @@ impl AbsolutePositions {
         }
     }
 
-    /// Vectors to add to a sequence of length `n`: (n, dim), or of `pos`' shape with dim behind.
-    ///
-    /// `pos` of integers is looked up; of another type it is the embedding itself, and is not scaled.
+    /// Vectors to add to a sequence of length `n`: (n, dim), or those of the positions `pos`, i64 (..): (.., dim).
     pub fn forward(&self, n: usize, pos: Option<&Tensor>) -> Result<Tensor> {
         let rows = match pos {
-            Some(pos) if pos.dtype() != DType::I64 => return Ok(pos.clone()),
             Some(pos) => self.table.forward(pos)?,
             None if n > self.max_seq_len => {
                 return Error::shape(format!(

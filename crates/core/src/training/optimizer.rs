@@ -166,7 +166,8 @@ impl Optimizer {
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let mut named = Vec::new();
         for (i, s) in self.state.iter().enumerate().filter(|(_, s)| s.step > 0) {
-            let arrays = [("exp_avg", &s.exp_avg), ("exp_avg_sq", &s.exp_avg_sq), ("momentum_buffer", &s.momentum_buffer)];
+            let arrays =
+                [("exp_avg", &s.exp_avg), ("exp_avg_sq", &s.exp_avg_sq), ("momentum_buffer", &s.momentum_buffer)];
             let step = Array::full(s.step as f64, (), &Device::Cpu)?.to_dtype(DType::F32)?;
             named.push((format!("{i}.step"), Tensor::constant(step)));
             named.extend(arrays.iter().filter_map(|(name, array)| {

@@ -203,7 +203,9 @@ fn gradients(
     for (name, model) in models {
         let prefix = if models.len() == 1 { String::new() } else { format!("{name}.") };
         let tied = model.tied();
-        for entry in model.entries().iter().filter(|e| e.kind == EntryKind::Parameter && !tied.contains_key(e.name.as_str())) {
+        for entry in
+            model.entries().iter().filter(|e| e.kind == EntryKind::Parameter && !tied.contains_key(e.name.as_str()))
+        {
             got.extend(entry.param.leaf().grad().map(|g| (format!("{prefix}{}", entry.name), g)));
         }
     }

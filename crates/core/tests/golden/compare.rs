@@ -18,8 +18,24 @@ pub fn difference(name: &str, got: &Array, want: &Array, tol: f64, floor: f64) -
     }
     let finite = want.iter().filter(|x| x.is_finite());
     let limit = tol * finite.fold(floor, |m, x| m.max(x.abs()));
-    let error = |g: &f64, w: &f64| if w.is_infinite() { if g == w { 0.0 } else { f64::INFINITY } } else { (g - w).abs() };
+    let error = |g: &f64, w: &f64| {
+        if w.is_infinite() {
+            if g == w {
+                0.0
+            } else {
+                f64::INFINITY
+            }
+        } else {
+            (g - w).abs()
+        }
+    };
     // NaN must not pass: it is larger than nothing
-    let worst = got.iter().zip(&want).map(|(g, w)| error(g, w)).fold(0.0_f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) });
+    let worst = got.iter().zip(&want).map(|(g, w)| error(g, w)).fold(0.0_f64, |m, e| {
+        if e.is_nan() {
+            f64::INFINITY
+        } else {
+            m.max(e)
+        }
+    });
     (worst > limit).then(|| format!("{name}: off by {worst:.3e}, {:.1} times the tolerance", worst / limit))
 }

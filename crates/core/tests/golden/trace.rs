@@ -53,8 +53,11 @@ fn part<'a>(data: &'a HashMap<String, Array>, prefix: &'a str) -> impl Iterator<
     data.iter().filter_map(move |(k, v)| k.strip_prefix(prefix).map(|k| (k.to_string(), v.clone())))
 }
 
-/// The number of parameters and the settings of each group, and the parameters in the groups' order.
-fn groups(meta: &Json, parameters: &[Arc<Leaf>]) -> (Vec<(usize, Map<String, Json>)>, Vec<Arc<Leaf>>) {
+/// The number of parameters and the settings of each group.
+type Groups = Vec<(usize, Map<String, Json>)>;
+
+/// The groups, and the parameters in their order.
+fn groups(meta: &Json, parameters: &[Arc<Leaf>]) -> (Groups, Vec<Arc<Leaf>>) {
     let mut settings = meta["optimizer"].as_object().unwrap().clone();
     settings.remove("name");
     let Some(dims) = settings.remove("no_decay_below_dims").and_then(|d| d.as_u64()) else {
