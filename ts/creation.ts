@@ -2,7 +2,7 @@ import { native } from '#native'
 import { DTYPES, describe, isFloat, pack, type TensorData } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 import type { DType, NativeTensor } from './native.js'
-import { checkDevice, create, type Device, leaf, type Tensor, wrap, wrapLeaf } from './tensor.js'
+import { checkDevice, create, type Device, type Tensor, wrap, wrapLeaf } from './tensor.js'
 
 /** Where a new tensor is and what it holds. */
 export interface TensorOptions {
@@ -61,7 +61,7 @@ function checkShape(shape: unknown): number[] {
 function finish(made: NativeTensor, requires_grad = false): Tensor {
   if (!requires_grad) return wrap(made)
   try {
-    return wrapLeaf(leaf(made))
+    return wrapLeaf(guarded(() => made.asLeaf()))
   } finally {
     made.dispose()
   }

@@ -100,11 +100,11 @@ export function guarded<T>(fn: () => T): T {
   }
 }
 
-/** An error with several problems at once, each on a line of its own. */
-export function problemsError(subject: string, problems: readonly Problem[]): XTransformersError {
-  const lines = problems.map((p) => {
-    const hint = p.did_you_mean ? `; did you mean \`${p.did_you_mean}\`?` : ''
-    return `${p.path}: ${p.message}${hint}${p.allowed ? `; allowed: ${p.allowed}` : ''}`
-  })
-  return new XTransformersError('invalid_options', `${subject}:\n${lines.map((l) => `  ${l}`).join('\n')}`, problems)
+/** As {@link guarded}, for a call that gives a promise. */
+export async function guardedAsync<T>(fn: () => Promise<T>): Promise<T> {
+  try {
+    return await fn()
+  } catch (error) {
+    throw fromNative(error)
+  }
 }

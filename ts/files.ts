@@ -1,5 +1,8 @@
 import { type Files, native, files as platform } from '#native'
-import { guarded, XTransformersError } from './errors.js'
+import { heavy } from './calls.js'
+import { guarded, guardedAsync, XTransformersError } from './errors.js'
+import type { NativeResult } from './native.js'
+import { mergeGates, NO_GATES } from './schedule.js'
 import { HANDLE } from './symbols.js'
 import { type Tensor, wrap } from './tensor.js'
 
@@ -30,10 +33,41 @@ export function readBytesSync(source: Source): Uint8Array {
   return typeof source === 'string' ? files().readSync(source) : toBytes(source)
 }
 
-/** Named tensors as the bytes of a safetensors file. */
-export function writeTensorBytes(tensors: ReadonlyMap<string, Tensor>, metadata: Record<string, string>): Uint8Array {
-  const natives = [...tensors.values()].map((tensor) => tensor[HANDLE].use())
-  return guarded(() => native.writeTensors(JSON.stringify([...tensors.keys()]), natives, JSON.stringify(metadata)))
+/** As JSON: names, and what else the file says. */
+const texts = (tensors: ReadonlyMap<string, Tensor>, metadata: Record<string, string>) =>
+  [JSON.stringify([...tensors.keys()]), JSON.stringify(metadata)] as const
+
+const handlesOf = (tensors: ReadonlyMap<string, Tensor>) => Array.from(tensors.values(), (tensor) => tensor[HANDLE])
+
+/** Named tensors as the bytes of a safetensors file; parameters as they are once the calls made before have ended. */
+export async function writeTensorBytes(
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: Record<string, string>,
+): Promise<Uint8Array> {
+  const inputs = handlesOf(tensors)
+  const [names, rest] = texts(tensors, metadata)
+  const start = () =>
+    native.writeTensors(
+      names,
+      inputs.map((handle) => handle.pinned()),
+      rest,
+    )
+  return await heavy({
+    reads: mergeGates(inputs.map((handle) => handle.valueGates())),
+    writes: NO_GATES,
+    inputs,
+    start,
+  })
+}
+
+/** As {@link writeTensorBytes}, at once. */
+export function writeTensorBytesSync(
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: Record<string, string>,
+): Uint8Array {
+  const natives = handlesOf(tensors).map((handle) => handle.settled('saving'))
+  const [names, rest] = texts(tensors, metadata)
+  return guarded(() => native.writeTensorsSync(names, natives, rest))
 }
 
 /** What is in a safetensors file. */
@@ -43,8 +77,16 @@ export interface TensorFile {
 }
 
 /** Reads the bytes of a safetensors file. */
-export function readTensorBytes(bytes: Uint8Array): TensorFile {
-  const { json, tensors } = guarded(() => native.readTensors(bytes))
+export async function readTensorBytes(bytes: Uint8Array): Promise<TensorFile> {
+  return unpack(await guardedAsync(() => native.readTensors(bytes)))
+}
+
+/** As {@link readTensorBytes}, at once. */
+export function readTensorBytesSync(bytes: Uint8Array): TensorFile {
+  return unpack(guarded(() => native.readTensorsSync(bytes)))
+}
+
+function unpack({ json, tensors }: NativeResult): TensorFile {
   const wrapped = tensors.map((tensor) => wrap(tensor))
   const file: { metadata?: Record<string, string>; tensors: Record<string, { $tensor: number }> } = JSON.parse(json)
   const named = Object.entries(file.tensors).map(([name, { $tensor }]) => [name, wrapped[$tensor] as Tensor] as const)

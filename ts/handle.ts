@@ -1,6 +1,6 @@
-import { XTransformersError } from './errors.js'
+import { guarded, XTransformersError } from './errors.js'
 import type { NativeTensor } from './native.js'
-import { Gate, type Gates, isBusy, NO_GATES } from './schedule.js'
+import { Gate, type Gates, isBusy, NO_GATES, scheduleSync } from './schedule.js'
 
 /** The native tensor behind a {@link Tensor}, and how long it lives. */
 export class TensorHandle {
@@ -47,16 +47,29 @@ export class TensorHandle {
     this.#free()
   }
 
-  /** Puts another native tensor in place; the object that the user holds stays the same. */
-  swap(native: NativeTensor): void {
-    this.#native.dispose()
-    this.#native = native
+  /** Freezes or thaws a leaf; makes a leaf of values without a graph. */
+  requireGrad(on: boolean): void {
+    const native = this.use()
+    if (native.requiresGrad() === on) return
+    const refuse = (message: string) => {
+      throw new XTransformersError('invalid_tensor', message)
+    }
+    if (native.isLeaf()) {
+      scheduleSync('requires_grad', NO_GATES, this.gates, () => guarded(() => native.setRequiresGrad(on)))
+    } else if (!on) {
+      refuse('only a leaf can stop requiring a gradient: use detach() for a result')
+    } else if (this.owned) {
+      refuse('a buffer of a model is no parameter: it cannot require a gradient')
+    } else {
+      this.#becomeLeaf(guarded(() => native.asLeaf()))
+    }
   }
 
-  /** Puts a leaf in place, whose values may change from now on. */
-  becomeLeaf(native: NativeTensor): void {
-    this.swap(native)
-    if (!this.live) this.gates = new Set([new Gate()])
+  /** Puts a leaf in place, whose values may change from now on; the object that the user holds stays the same. */
+  #becomeLeaf(native: NativeTensor): void {
+    this.#native.dispose()
+    this.#native = native
+    this.gates = new Set([new Gate()])
     this.live = true
   }
 

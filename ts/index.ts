@@ -4,7 +4,15 @@
  * @packageDocumentation
  */
 export type { CallControl } from './calls.js'
-export { type LoadOptions, load, loadSync, loadTensors, loadTensorsSync, saveTensors } from './checkpoint.js'
+export {
+  type LoadOptions,
+  load,
+  loadSync,
+  loadTensors,
+  loadTensorsSync,
+  saveTensors,
+  saveTensorsSync,
+} from './checkpoint.js'
 export {
   arange,
   type FromDataOptions,

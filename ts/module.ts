@@ -1,8 +1,8 @@
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
-import { files, writeTensorBytes } from './files.js'
+import { files, writeTensorBytes, writeTensorBytesSync } from './files.js'
 import { assign, move, own } from './parameters.js'
-import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
+import { type Gates, mergeGates, NO_GATES, scheduleSync } from './schedule.js'
 import { HANDLE } from './symbols.js'
 import { checkDevice, type Device, Tensor } from './tensor.js'
 import { renderTree } from './tree.js'
@@ -40,7 +40,7 @@ export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
  * A model, or a part of one.
  *
  * Extend it with a `forward` of your own: properties that are Modules, arrays of Modules, or Tensors with `requires_grad` become its children
- * and parameters, named as the properties are.
+ * and parameters, named as the properties are. A parameter whose `requires_grad` was set to false stays one: it is frozen.
  *
  * @example
  * class Classifier extends Module {
@@ -193,16 +193,16 @@ export abstract class Module<Options = unknown> {
 
   /** The weights as the bytes of a safetensors file. */
   saveBytes(): Promise<Uint8Array> {
-    return schedule(this[GATES](), NO_GATES, () => this.#bytes())
+    return writeTensorBytes(this.stateDict(), this.#metadata())
   }
 
   /** As {@link saveBytes}, at once. */
   saveBytesSync(): Uint8Array {
-    return scheduleSync('saveBytesSync()', this[GATES](), NO_GATES, () => this.#bytes())
+    return writeTensorBytesSync(this.stateDict(), this.#metadata())
   }
 
-  #bytes(): Uint8Array {
-    return writeTensorBytes(this.stateDict(), { format: 'pt', class: this.constructor.name })
+  #metadata(): Record<string, string> {
+    return { format: 'pt', class: this.constructor.name }
   }
 
   /** Frees the weights. Every later use is an error. */
@@ -275,7 +275,7 @@ const open = new Set<Module>()
 
 const isPart = (value: unknown) =>
   (value instanceof Module && !open.has(value)) ||
-  (value instanceof Tensor && !value[HANDLE].disposed && value[HANDLE].live && value.requires_grad)
+  (value instanceof Tensor && !value[HANDLE].disposed && value[HANDLE].live && value[HANDLE].use().isLeaf())
 
 const list = (lines: string[]) => lines.map((line) => `  ${line}`).join('\n')
 

@@ -13,7 +13,11 @@ import { renderTree } from './tree.js'
 
 /** A native model that was loaded: a constructor that gets this in place of options takes it over. */
 export class Adopted {
-  constructor(readonly native: NativeModule) {}
+  constructor(
+    readonly native: NativeModule,
+    /** The models within, by the name of the option. */
+    readonly inner: ReadonlyMap<string, NativeModel>,
+  ) {}
 }
 
 /** A call that is ready to go: everything about it was fixed when it was made. */
@@ -34,6 +38,8 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   readonly #gates: Gates
   /** The models given to the constructor, by the option's name, which is also the prefix of their parameters. */
   readonly #inner: ReadonlyMap<string, NativeModel>
+  /** Whether the models within were loaded together with this one, and end with it. */
+  readonly #adopted: boolean
   readonly #own = new Map<string, OwnEntry>()
   #description: ModuleDescription | null = null
   #entries: Entry[] | null = null
@@ -42,9 +48,10 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   protected constructor(className: string, options: object | Adopted) {
     super()
     this.#class = className
+    this.#adopted = options instanceof Adopted
     if (options instanceof Adopted) {
       this.#native = options.native
-      this.#inner = new Map()
+      this.#inner = options.inner
     } else {
       const { json, modules } = encode(options ?? {})
       this.#native = guarded(() => native.construct(className, json, modules, nextContext()))
@@ -87,8 +94,12 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     return scheduleSync('saveBytesSync()', this.#gates, NO_GATES, () => guarded(() => this.#native.saveBytesSync()))
   }
 
-  /** Frees the model, once the calls made before have ended; weights that another model shares stay. */
+  /**
+   * Frees the model, once the calls made before have ended. Weights that another model shares stay; but the models within one that was loaded are
+   * freed with it.
+   */
   override dispose(): void {
+    if (this.#adopted) for (const inner of this.#inner.values()) inner.dispose()
     scheduleSoon(this.#gates, () => {
       for (const entry of this.#own.values()) entry.dispose()
       this.#native.dispose()
@@ -97,6 +108,11 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   override toString(): string {
     return renderTree(this.#class, this[ENTRIES](), this.options as Record<string, unknown>)
+  }
+
+  /** The model that was given as option `name`. */
+  protected within<M extends NativeModel>(name: string): M {
+    return this.#inner.get(name) as M
   }
 
   /** @internal */

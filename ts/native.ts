@@ -21,11 +21,17 @@ export interface NativeTensor {
   /** `cpu`, or `cuda:0`. */
   device(): string
   requiresGrad(): boolean
+  /** Freezes or thaws a leaf: whether operations from now on lead a gradient to it. */
+  setRequiresGrad(on: boolean): void
   isLeaf(): boolean
   /** The accumulated gradient of a leaf; null where there is none yet. */
   grad(): NativeTensor | null
   /** Sets (same shape) or clears the gradient of a leaf. */
   setGrad(grad: NativeTensor | null): void
+  /** Puts the values of `source`, of the same shape, into a leaf; graphs made from the old ones become stale. */
+  assign(source: NativeTensor): void
+  /** Moves a leaf and its gradient, in place. */
+  moveTo(device: string): void
   /** The same values as a new leaf that collects a gradient. */
   asLeaf(): NativeTensor
   /** The same values without a graph. */
@@ -60,6 +66,8 @@ export interface NativeModule {
   describe(): string
   /** The parameter or buffer of that name; draws its initial value where that was not done yet. */
   entry(name: string): NativeTensor
+  /** A new handle of the model that was given to the constructor as option `name`. */
+  child(name: string): NativeModule
   /** Sets training mode, of the models within too. */
   train(on: boolean): void
   /** Moves weights, gradients and buffers, in place. */
@@ -83,9 +91,6 @@ export interface NativeModule {
   /** The checkpoint (safetensors with class, options and version in the metadata). */
   saveBytes(): Promise<Uint8Array>
   saveBytesSync(): Uint8Array
-  /** Node only. Writes a temporary file beside `path`, then renames it. */
-  saveFile(path: string): Promise<void>
-  saveFileSync(path: string): void
   dispose(): void
 }
 
@@ -146,18 +151,28 @@ export interface Native {
   /** A model from a checkpoint's bytes. */
   load(bytes: Uint8Array, device: string): Promise<NativeModule>
   loadSync(bytes: Uint8Array, device: string): NativeModule
-  /** Node only. */
-  loadFile(path: string, device: string): Promise<NativeModule>
-  loadFileSync(path: string, device: string): NativeModule
   /** `kind`: SGD, Adam or AdamW; `groups` is a JSON array with the number of parameters in each group. */
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer
   /** Scales the gradients so that their common norm is at most `max`; gives the norm before. */
   clipGradNorm(parameters: NativeTensor[], max: number, abort: NativeAbortFlag): Promise<number>
   clipGradNormSync(parameters: NativeTensor[], max: number): number
   /** Safetensors bytes of named tensors; `names` and `metadata` (string values) are JSON. */
-  writeTensors(names: string, tensors: NativeTensor[], metadata: string): Uint8Array
+  writeTensors(names: string, tensors: NativeTensor[], metadata: string): Promise<Uint8Array>
+  writeTensorsSync(names: string, tensors: NativeTensor[], metadata: string): Uint8Array
   /** The tensors in a safetensors file; JSON `{ "metadata": {...}, "tensors": { NAME: {"$tensor": i} } }`. */
-  readTensors(bytes: Uint8Array): NativeResult
+  readTensors(bytes: Uint8Array): Promise<NativeResult>
+  readTensorsSync(bytes: Uint8Array): NativeResult
+  /**
+   * The options of a class (`AdamW`, `Decoder`), a function (`top_k`, `cosineWarmup`) or an interface (`TransformerCall`), as JSON, with the
+   * defaults of those that are not given.
+   * @throws with code `invalid_options` and every problem
+   */
+  resolveOptions(name: string, options: string): string
+  /**
+   * The same for parameter groups: `groups` is a JSON array, each one's own options, which go before the `common` ones.
+   * Problems of a group have paths such as `param_groups[1].lr`.
+   */
+  resolveGroups(name: string, common: string, groups: string): string
   setNumThreads(count: number): void
   /** JSON: `{ "version", "target", "threads", "cuda" }`. */
   info(): string

@@ -1,6 +1,6 @@
 import { XTransformersError } from './errors.js'
 import type { TopAOptions, TopKOptions } from './options.gen.js'
-import { anyNumber, type Rule, type Rules, withDefaults } from './rules.js'
+import { resolveOptions } from './options.js'
 import { apply, checkTensor, type Tensor } from './tensor.js'
 import { axis, type CrossEntropyOptions } from './tensor-ops.js'
 
@@ -65,21 +65,13 @@ export function mse(prediction: Tensor, target: Tensor): Tensor {
   return checkTensor(prediction, 'the prediction').mse(target)
 }
 
-const PROBABILITY: Rule = {
-  default: 0.9,
-  allowed: 'a number from 0 to 1',
-  fits: (v) => typeof v === 'number' && v >= 0 && v <= 1,
-}
-const THRESHOLD: Rules = { thres: PROBABILITY }
-const TOP_A: Rules = { min_p_pow: anyNumber(2), min_p_ratio: anyNumber(0.02) }
-
-function filter(name: string, logits: Tensor, options: object, rules: Rules): Tensor {
-  return apply(name, [checkTensor(logits, 'logits')], withDefaults(name, rules, options))
+function filter(name: string, logits: Tensor, options: TopKOptions | TopAOptions): Tensor {
+  return apply(name, [checkTensor(logits, 'logits')], { ...resolveOptions(name, options) })
 }
 
 /** Keeps the largest logits of each row, (rows, num_tokens): a share of `1 - thres`, rounded up; the others become -Infinity. */
 export function top_k(logits: Tensor, options: TopKOptions = {}): Tensor {
-  return filter('top_k', logits, options, THRESHOLD)
+  return filter('top_k', logits, options)
 }
 
 /**
@@ -87,7 +79,7 @@ export function top_k(logits: Tensor, options: TopKOptions = {}): Tensor {
  * the others become -Infinity. As in Python, 0.9 keeps a mass of about 0.1.
  */
 export function top_p(logits: Tensor, options: TopKOptions = {}): Tensor {
-  return filter('top_p', logits, options, THRESHOLD)
+  return filter('top_p', logits, options)
 }
 
 /**
@@ -95,5 +87,5 @@ export function top_p(logits: Tensor, options: TopKOptions = {}): Tensor {
  * become equally likely.
  */
 export function top_a(logits: Tensor, options: TopAOptions = {}): Tensor {
-  return filter('top_a', logits, options, TOP_A)
+  return filter('top_a', logits, options)
 }

@@ -3677,3 +3677,37 @@ export interface AdamWOptions {
    */
   eps?: number
 }
+
+/** Options of a constant learning rate. */
+export interface ConstantOptions {
+  /** Learning rate. */
+  lr: number
+}
+
+/** Options of a learning rate that grows evenly and then stays. */
+export interface LinearWarmupOptions {
+  /** Learning rate after the warm-up. */
+  lr: number
+  /** Length of the warm-up in steps. */
+  warmup_steps: number
+}
+
+/**
+ * Options of a learning rate that grows evenly and then falls along half a cosine.
+ *
+ * @see https://arxiv.org/abs/1608.03983
+ */
+export interface CosineWarmupOptions {
+  /** Learning rate after the warm-up. */
+  lr: number
+  /** Length of the warm-up in steps. */
+  warmup_steps: number
+  /** The step at which the rate has fallen to `min_lr`, where it stays. */
+  total_steps: number
+  /**
+   * Learning rate at the end.
+   *
+   * @default 0
+   */
+  min_lr?: number
+}

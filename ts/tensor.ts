@@ -73,30 +73,20 @@ export class Tensor extends TensorOps {
     return this[HANDLE].use().device() as Device
   }
 
-  /** Whether a backward reaches this tensor. */
+  /**
+   * Whether a backward reaches this tensor. Of a leaf it can be set: false freezes a parameter, which then gets no gradient and is passed over
+   * by optimizers, true thaws it.
+   *
+   * @throws XTransformersError on setting: (`invalid_tensor`) where the tensor is a result; (`busy`) while a call on the parameter is pending
+   * @example
+   * for (const parameter of encoder.parameters()) parameter.requires_grad = false
+   */
   get requires_grad(): boolean {
     return this[HANDLE].use().requiresGrad()
   }
 
-  /** Makes this tensor a leaf that collects a gradient, or one that does not. */
   set requires_grad(on: boolean) {
-    const handle = this[HANDLE]
-    const current = handle.use()
-    if (current.requiresGrad() === on) return
-    if (handle.owned) {
-      throw new XTransformersError(
-        'invalid_argument',
-        'the parameters of a model always require a gradient: leave those that shall not change out of the optimizer',
-      )
-    }
-    if (!on && !current.isLeaf()) {
-      throw new XTransformersError(
-        'invalid_tensor',
-        'only a leaf can stop requiring a gradient: use detach() for a result',
-      )
-    }
-    if (on) handle.becomeLeaf(leaf(current))
-    else scheduleSync('requires_grad', NO_GATES, handle.gates, () => handle.swap(current.detach()))
+    this[HANDLE].requireGrad(on)
   }
 
   /**
@@ -289,15 +279,4 @@ export function apply(name: string, inputs: readonly Tensor[], args: Record<stri
 export function create(name: string, args: Record<string, unknown>): NativeTensor {
   const context = RANDOM.has(name) ? nextContext() : plainContext()
   return guarded(() => native.op(name, [], JSON.stringify(args), context))
-}
-
-/** A leaf with the same values. */
-export function leaf(tensor: NativeTensor): NativeTensor {
-  if (!isFloat(tensor.dtype())) {
-    throw new XTransformersError(
-      'invalid_tensor',
-      `only floating-point tensors can require a gradient, this one is ${tensor.dtype()}`,
-    )
-  }
-  return guarded(() => tensor.asLeaf())
 }

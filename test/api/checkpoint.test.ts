@@ -10,6 +10,7 @@ import {
   loadTensors,
   ones,
   saveTensors,
+  saveTensorsSync,
   TransformerWrapper,
   tensor,
 } from 'x-transformers'
@@ -35,6 +36,24 @@ describe('a checkpoint', () => {
     expect([...loaded.stateDict().keys()]).toEqual([...model.stateDict().keys()])
     expect((await loaded.forward(ids(2, 9))).item()).toBe((await model.forward(ids(2, 9))).item())
     expect(loaded.training).toBe(true)
+  })
+
+  it('gives the models within, which share the weights', async () => {
+    const original = smallModel()
+    expect(original.net.attn_layers).toBeInstanceOf(Decoder)
+    const loaded = await load<AutoregressiveWrapper>(await original.saveBytes())
+    expect(loaded.net).toBeInstanceOf(TransformerWrapper)
+    expect(loaded.net.attn_layers).toBeInstanceOf(Decoder)
+    expect(loaded.net).toBe(loaded.net)
+    expect(loaded.net.options).toEqual(original.net.options)
+    const [inner, outer] = [loaded.net.attn_layers.namedParameters(), loaded.namedParameters()]
+    for (const [name, parameter] of inner) expect(outer.get(`net.attn_layers.${name}`)).toBe(parameter)
+
+    const logits = await original.net.forward(ids(1, 4))
+    expect(numbers(await loaded.net.forward(ids(1, 4)))).toEqual(numbers(logits))
+    const { net } = loaded
+    loaded.dispose()
+    await expect(net.forward(ids(1, 4))).rejects.toThrow(/disposed/)
   })
 
   it('is equal from every way to save and load', async () => {
@@ -109,6 +128,8 @@ describe('tensors in a file', () => {
       ['d', ones([2], { dtype: 'u8' })],
     ])
     await saveTensors(tensors, path('tensors.safetensors'), { note: 'x' })
+    saveTensorsSync(tensors, path('sync.safetensors'), { note: 'x' })
+    expect(readFileSync(path('sync.safetensors')).length).toBe(readFileSync(path('tensors.safetensors')).length)
     const back = await loadTensors(path('tensors.safetensors'))
     expect(back.metadata).toMatchObject({ note: 'x' })
     expect([...back.tensors.keys()].sort()).toEqual(['a', 'b.c', 'd'])

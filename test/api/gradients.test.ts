@@ -164,6 +164,8 @@ describe('requires_grad', () => {
     expect(x.grad?.toArray()).toEqual([3, 3])
     x.requires_grad = false
     expect(x.mul(3).requires_grad).toBe(false)
+    x.requires_grad = true
+    expect(x.mul(3).requires_grad).toBe(true)
     const y = ones([2], { requires_grad: true }).mul(2)
     expect(() => {
       y.requires_grad = false

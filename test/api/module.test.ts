@@ -140,6 +140,64 @@ suite('loadStateDict', () => {
   })
 })
 
+suite('a frozen part of a model', () => {
+  it('gets no gradient and stays as it is, until it thaws', async () => {
+    const model = smallModel()
+    const optimizer = new AdamW(model.parameters(), { lr: 0.1, weight_decay: 0.1 })
+    const train = async () => {
+      const loss = await model.forward(ids(2, 9))
+      await loss.backward()
+      await optimizer.step()
+    }
+    const named = [...model.namedParameters()]
+    const parts = { head: named.filter(([name]) => name.includes('to_logits')), rest: [] as typeof named }
+    parts.rest = named.filter((entry) => !parts.head.includes(entry))
+    for (const [, parameter] of parts.rest) parameter.requires_grad = false
+    const before = parts.rest.map(([, parameter]) => numbers(parameter))
+    const head = parts.head.map(([, parameter]) => numbers(parameter))
+    await train()
+    expect(parts.rest.every(([, parameter]) => parameter.grad === null)).toBe(true)
+    expect(parts.rest.map(([, parameter]) => numbers(parameter))).toEqual(before)
+    expect(parts.head.map(([, parameter]) => numbers(parameter))).not.toEqual(head)
+    expect([...model.namedParameters().keys()]).toEqual(named.map(([name]) => name))
+
+    for (const [, parameter] of parts.rest) parameter.requires_grad = true
+    await train()
+    const after = parts.rest.map(([, parameter]) => numbers(parameter))
+    for (const [i, values] of after.entries()) expect(values, parts.rest[i]?.[0]).not.toEqual(before[i])
+  })
+
+  it('leaves a graph that was made before as it was', async () => {
+    const model = smallModel()
+    const loss = await model.forward(ids(2, 9))
+    const [first] = model.parameters() as [Tensor]
+    first.requires_grad = false
+    await loss.backward()
+    expect(first.grad).not.toBeNull()
+  })
+
+  it('may be all of it: then there is nothing to go back to', async () => {
+    const model = smallModel()
+    for (const parameter of model.parameters()) parameter.requires_grad = false
+    const loss = await model.forward(ids(2, 9))
+    expect(loss.requires_grad).toBe(false)
+    await expect(loss.backward()).rejects.toMatchObject({ code: 'no_graph' })
+  })
+
+  it('is not a buffer, nor changed while a call is pending', async () => {
+    const model = smallModel({ attn_dim_head: 64, rotary_pos_emb: true })
+    const buffer = model.stateDict().get('net.attn_layers.rotary_pos_emb.inv_freq') as Tensor
+    expect(() => {
+      buffer.requires_grad = true
+    }).toThrow(/buffer/)
+    const pending = model.forward(ids(2, 9))
+    expect(() => {
+      ;(model.parameters()[0] as Tensor).requires_grad = false
+    }).toThrowError(expect.objectContaining({ code: 'busy' }))
+    await pending
+  })
+})
+
 suite('a module of one’s own', () => {
   class Head extends Module {
     weight = randn([16, 2], { requires_grad: true })
@@ -208,6 +266,40 @@ suite('a module of one’s own', () => {
     await loss.backward()
     await optimizer.step()
     expect(numbers(b.heads[0]?.weight as Tensor)).not.toEqual(before)
+  })
+
+  it('makes a backward through its own old values an error', async () => {
+    const [a, b] = [new Head(), new Head()]
+    const loss = a.forward(ones([2, 16])).sum()
+    a.loadStateDict(b.stateDict())
+    await expect(loss.backward()).rejects.toMatchObject({ code: 'stale_parameters' })
+  })
+
+  it('keeps its parameters, their gradients and its optimizer over a move', async () => {
+    const model = new Head()
+    const optimizer = new AdamW(model.parameters(), { lr: 0.1 })
+    const step = async () => {
+      model
+        .forward(ones([2, 16]))
+        .sum()
+        .backwardSync()
+      await optimizer.step()
+    }
+    await step()
+    const [before, gradient] = [numbers(model.weight), numbers(model.weight.grad as Tensor)]
+    model.to('cpu')
+    expect(numbers(model.weight)).toEqual(before)
+    expect(numbers(model.weight.grad as Tensor)).toEqual(gradient)
+    await step()
+    expect(numbers(model.weight)).not.toEqual(before)
+    expect(optimizer.stateDict().state.get('0.step')?.item()).toBe(2)
+  })
+
+  it('keeps a frozen parameter of its own', () => {
+    const model = new Head()
+    model.weight.requires_grad = false
+    expect([...model.stateDict().keys()]).toEqual(['weight'])
+    expect(model.forward(ones([2, 16])).requires_grad).toBe(false)
   })
 
   it('saves its weights, for a model of the same class', async () => {

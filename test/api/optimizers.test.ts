@@ -51,6 +51,11 @@ function adam(lr: number, decay: number, decoupled: boolean, [b1, b2] = [0.9, 0.
   })
 }
 
+function frozen(parameter: Tensor): Tensor {
+  parameter.requires_grad = false
+  return parameter
+}
+
 describe('a step equals the one by hand', () => {
   it('of SGD', async () => {
     const p = parameter()
@@ -185,8 +190,8 @@ describe('an optimizer', () => {
       expect.objectContaining({
         code: 'invalid_options',
         problems: [
-          expect.objectContaining({ path: 'lr', allowed: 'a number from 0' }),
           expect.objectContaining({ path: 'beta', did_you_mean: 'betas' }),
+          expect.objectContaining({ path: 'lr', allowed: 'a number from 0' }),
           expect.objectContaining({ path: 'betas' }),
           expect.objectContaining({ path: 'param_groups[0].weigth_decay', did_you_mean: 'weight_decay' }),
         ],
@@ -201,6 +206,50 @@ describe('an optimizer', () => {
     expect(() => {
       optimizer.lr = Number.NaN
     }).toThrow(/from 0/)
+  })
+
+  it('tells in which group a setting is wrong, and takes what was given to all', async () => {
+    const [p, q] = [parameter(), parameter()]
+    const groups = [{ params: [p] }, { params: [q], momentum: 0 }]
+    expect(() => new SGD(groups, { momentum: 0.9, nesterov: true })).toThrowError(
+      expect.objectContaining({ problems: [expect.objectContaining({ path: 'param_groups[1].nesterov' })] }),
+    )
+    const optimizer = new SGD(groups, { lr: 0.1 })
+    const [, second] = optimizer.param_groups
+    if (second) second.lr = Number.NaN
+    await expect(optimizer.step()).rejects.toThrow(/param_groups\[1\]\.lr: got NaN; allowed: a number from 0/)
+    expect(() => {
+      optimizer.lr = undefined as never
+    }).toThrow(/from 0/)
+  })
+
+  it('waits with later steps until its state is loaded', async () => {
+    const [p, q] = [parameter(), parameter()]
+    const saved = new SGD([p], { lr: 1 })
+    const optimizer = new SGD([q], { lr: 100 })
+    q.grad = ones([3], { dtype: 'f64' })
+    const loading = optimizer.load(await saved.saveBytes())
+    expect(() => optimizer.stepSync()).toThrowError(expect.objectContaining({ code: 'busy' }))
+    await loading
+    optimizer.stepSync()
+    expectClose(
+      numbers(q),
+      START.map((w) => w - 1),
+    )
+  })
+
+  it('passes over a frozen parameter until it thaws', async () => {
+    const [p, q] = [parameter(), parameter()]
+    const optimizer = new AdamW([p, q], { weight_decay: 0.5 })
+    p.grad = q.grad = ones([3], { dtype: 'f64' })
+    p.requires_grad = false
+    await optimizer.step()
+    expect(numbers(p)).toEqual(START)
+    expect(numbers(q)).not.toEqual(START)
+    p.requires_grad = true
+    await optimizer.step()
+    expect(numbers(p)).not.toEqual(START)
+    expect(() => new AdamW(smallModel().parameters().map(frozen))).not.toThrow()
   })
 
   it('lowers the loss of a model', async () => {

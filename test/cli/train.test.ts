@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -73,7 +73,7 @@ describe('npm start and npm run sample', () => {
 
 describe('npm run parity', () => {
   it('refuses a folder that is not there, or has no cases', async () => {
-    for (const folder of ['no-such-folder', fileURLToPath(new URL('.', import.meta.url))]) {
+    for (const folder of ['no-such-folder', dirname(fileURLToPath(import.meta.url))]) {
       const { code, stderr } = await run('parity', [folder])
       expect(code).toBe(1)
       expect(stderr).toContain(folder)

@@ -36,6 +36,11 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
     super('AutoregressiveWrapper', withNet(net, options))
   }
 
+  /** The model that was given. */
+  get net(): TransformerWrapper {
+    return this.within('net')
+  }
+
   /** The mean loss, one element, of predicting each token of (batch, length) from those before it. */
   override forward(x: Tensor, options?: AutoregressiveCall & CallControl): Promise<Tensor> {
     return this.call('forward', [x], options)
@@ -85,6 +90,11 @@ export class ContinuousAutoregressiveWrapper extends NativeModel<ContinuousAutor
     super('ContinuousAutoregressiveWrapper', withNet(net, options))
   }
 
+  /** The model that was given. */
+  get net(): ContinuousTransformerWrapper {
+    return this.within('net')
+  }
+
   /** The mean squared error, one element, of predicting each vector of (batch, length, dim_in) from those before it. */
   override forward(x: Tensor, options?: ContinuousAutoregressiveCall & CallControl): Promise<Tensor> {
     return this.call('forward', [x], options)
@@ -119,6 +129,11 @@ export class NonAutoregressiveWrapper extends NativeModel<NonAutoregressiveWrapp
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: TransformerWrapper, options: NonAutoregressiveWrapperOptions) {
     super('NonAutoregressiveWrapper', withNet(net, options))
+  }
+
+  /** The model that was given. */
+  get net(): TransformerWrapper {
+    return this.within('net')
   }
 
   /** The losses for token ids, (batch, max_seq_len). */

@@ -9,6 +9,7 @@ import type {
   ViTransformerWrapperOptions,
 } from '../options.gen.js'
 import type { Tensor } from '../tensor.js'
+import type { Decoder, Encoder } from './layers.js'
 import type { LayerIntermediates, None, Only } from './outputs.js'
 
 type Flags = 'return_logits_and_embeddings' | 'return_intermediates' | 'return_mems' | 'return_attn'
@@ -31,6 +32,11 @@ export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: TransformerWrapperOptions) {
     super('TransformerWrapper', options)
+  }
+
+  /** The layers that were given. */
+  get attn_layers(): Encoder | Decoder {
+    return this.within('attn_layers')
   }
 
   /**
@@ -83,6 +89,11 @@ export class ContinuousTransformerWrapper extends NativeModel<ContinuousTransfor
     super('ContinuousTransformerWrapper', options)
   }
 
+  /** The layers that were given. */
+  get attn_layers(): Encoder | Decoder {
+    return this.within('attn_layers')
+  }
+
   /** Vectors, (batch, length, dim_out), for vectors, (batch, length, dim_in). */
   override forward(
     x: Tensor,
@@ -121,6 +132,11 @@ export class ViTransformerWrapper extends NativeModel<ViTransformerWrapperOption
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: ViTransformerWrapperOptions) {
     super('ViTransformerWrapper', options)
+  }
+
+  /** The layers that were given. */
+  get attn_layers(): Encoder {
+    return this.within('attn_layers')
   }
 
   /** Logits, (batch, num_classes), for images, (batch, channels, height, width); with `return_embeddings` (batch, patches, dim). */

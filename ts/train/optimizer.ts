@@ -1,10 +1,19 @@
 import { native } from '#native'
 import { type CallControl, checkSignal, heavy } from '../calls.js'
-import { describe } from '../data.js'
-import { guarded, problemsError, XTransformersError } from '../errors.js'
-import { files, readBytes, readBytesSync, readTensorBytes, type Source, writeTensorBytes } from '../files.js'
+import { guarded, XTransformersError } from '../errors.js'
+import {
+  files,
+  readBytes,
+  readBytesSync,
+  readTensorBytes,
+  readTensorBytesSync,
+  type Source,
+  type TensorFile,
+  writeTensorBytes,
+  writeTensorBytesSync,
+} from '../files.js'
 import type { NativeOptimizer, NativeTensor } from '../native.js'
-import { type Rules, validate } from '../rules.js'
+import { resolveGroups, resolveOptions } from '../options.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
 import { HANDLE } from '../symbols.js'
 import { checkTensor, Tensor, wrap } from '../tensor.js'
@@ -29,56 +38,21 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   /** The groups with their settings, which may be changed between steps. */
   readonly param_groups: (Settings<Options> & { readonly params: readonly Tensor[] })[]
   readonly #kind: string
-  readonly #rules: Rules
-  readonly #parameters: Tensor[]
   readonly #gates: Gates
-  #native: NativeOptimizer
-  /** What the native optimizer was made with; a parameter of the user's own may have been replaced since. */
-  #handles: (NativeTensor | null)[]
+  readonly #native: NativeOptimizer
 
   /** @internal */
-  protected constructor(
-    kind: string,
-    rules: Rules,
-    parameters: Iterable<Tensor> | readonly ParamGroup<Options>[],
-    options: Options,
-  ) {
+  protected constructor(kind: string, parameters: Iterable<Tensor> | readonly ParamGroup<Options>[], options: Options) {
     this.#kind = kind
-    this.#rules = rules
-    const defaults = { ...Object.fromEntries(Object.entries(rules).map(([k, r]) => [k, r.default])), ...given(options) }
-    const problems = validate(rules, given(options), '')
     const groups = grouped<Options>(parameters)
-    for (const [i, { params: _, ...own }] of groups.entries()) {
-      problems.push(...validate(rules, given(own), `param_groups[${i}].`, defaults))
-    }
-    if (problems.length > 0) throw problemsError(`${kind} cannot be made with these options`, problems)
-    this.param_groups = groups.map(({ params, ...own }) => ({ ...defaults, ...given(own), params }) as never)
-    this.#parameters = groups.flatMap(({ params }) => params)
-    checkParameters(this.#parameters)
-    this.#gates = mergeGates(this.#parameters.map((p) => p[HANDLE].gates))
-    this.#handles = this.#parameters.map((p) => p[HANDLE].use())
-    this.#native = this.#make(this.#handles as NativeTensor[])
-  }
-
-  #make(handles: NativeTensor[]): NativeOptimizer {
-    const sizes = JSON.stringify(this.param_groups.map(({ params }) => params.length))
-    return guarded(() => native.optimizer(this.#kind, handles, sizes))
-  }
-
-  /** The native optimizer for the parameters as they are now. */
-  #current(): NativeOptimizer {
-    const handles = this.#parameters.map((p) => (p[HANDLE].disposed ? null : p[HANDLE].use()))
-    if (handles.every((handle, i) => handle === null || handle === this.#handles[i])) return this.#native
-    const whole = handles.filter((handle) => handle !== null)
-    if (whole.length < handles.length)
-      throw new XTransformersError('disposed', 'a parameter of this optimizer was disposed')
-    const { json, tensors } = this.#native.state()
-    const next = this.#make(whole)
-    guarded(() => next.loadState(JSON.stringify(Object.keys(JSON.parse(json))), tensors))
-    this.#native.dispose()
-    this.#native = next
-    this.#handles = whole
-    return next
+    const settings = resolveGroups(kind, options, groups.map(settingsOf))
+    this.param_groups = groups.map(({ params }, i) => ({ ...settings[i], params }) as never)
+    const all = groups.flatMap(({ params }) => params)
+    checkParameters(all)
+    this.#gates = mergeGates(all.map((parameter) => parameter[HANDLE].gates))
+    const sizes = JSON.stringify(groups.map(({ params }) => params.length))
+    const handles = all.map((parameter) => parameter[HANDLE].use())
+    this.#native = guarded(() => native.optimizer(kind, handles, sizes))
   }
 
   /** The learning rate of the first group; setting it sets that of every group. */
@@ -87,21 +61,16 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 
   set lr(value: number) {
-    if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
-      throw new XTransformersError('invalid_argument', `lr must be a number from 0, got ${describe(value)}`)
-    }
-    for (const group of this.param_groups) group.lr = value
+    const { lr } = resolveOptions<{ lr: number }>(this.#kind, { lr: value ?? null } as { lr: number })
+    for (const group of this.param_groups) group.lr = lr
   }
 
   /** The settings as they are now, for the native side. */
   #groups(): string {
-    const groups = this.param_groups.map(({ params: _, ...settings }) => settings as Record<string, unknown>)
-    const problems = groups.flatMap((group, i) => validate(this.#rules, given(group), `param_groups[${i}].`))
-    if (problems.length > 0) throw problemsError('the settings of this step are not valid', problems)
-    return JSON.stringify(groups)
+    return JSON.stringify(resolveGroups(this.#kind, {}, this.param_groups.map(settingsOf)))
   }
 
-  /** Changes every parameter that has a gradient, by one step. Settings are taken when the call is made. */
+  /** Changes every parameter that has a gradient and is not frozen, by one step. Settings are taken when the call is made. */
   step({ signal }: CallControl = {}): Promise<void> {
     try {
       const groups = this.#groups()
@@ -109,7 +78,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
         reads: NO_GATES,
         writes: this.#gates,
         signal: checkSignal(signal),
-        start: (abort) => this.#current().step(groups, abort),
+        start: (abort) => this.#native.step(groups, abort),
       })
     } catch (error) {
       return Promise.reject(error)
@@ -119,12 +88,12 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   /** As {@link step}, at once. */
   stepSync(): void {
     const groups = this.#groups()
-    scheduleSync('stepSync()', NO_GATES, this.#gates, () => guarded(() => this.#current().stepSync(groups)))
+    scheduleSync('stepSync()', NO_GATES, this.#gates, () => guarded(() => this.#native.stepSync(groups)))
   }
 
   /** Clears the gradients: at once, or in its place in the order where calls on the parameters are pending. */
   zeroGrad(): void {
-    scheduleSoon(this.#gates, () => guarded(() => this.#current().zeroGrad()))
+    scheduleSoon(this.#gates, () => guarded(() => this.#native.zeroGrad()))
   }
 
   /** Settings and averages, to go on later; the tensors are copies of now. */
@@ -138,7 +107,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
       ...structuredClone(settings),
       params: params.map(() => at++),
     }))
-    const { json, tensors } = guarded(() => this.#current().state())
+    const { json, tensors } = guarded(() => this.#native.state())
     const names: Record<string, { $tensor: number }> = JSON.parse(json)
     const state = Object.entries(names).map(
       ([name, { $tensor }]) => [name, wrap(tensors[$tensor] as NativeTensor)] as const,
@@ -151,37 +120,49 @@ export abstract class Optimizer<Options extends { lr?: number }> {
    *
    * @throws XTransformersError (`invalid_checkpoint`) where they are not; (`busy`) while a call on the parameters is pending
    */
-  loadStateDict({ param_groups, state }: OptimizerState<object>): void {
+  loadStateDict(state: OptimizerState<object>): void {
+    scheduleSync('loadStateDict()', NO_GATES, this.#gates, () => this.#put(state))
+  }
+
+  #put({ param_groups, state }: OptimizerState<object>): void {
     const sizes = (groups: readonly { params: readonly unknown[] }[]) =>
       String(groups.map(({ params }) => params.length))
     if (!Array.isArray(param_groups) || sizes(param_groups) !== sizes(this.param_groups)) {
       throw new XTransformersError('invalid_checkpoint', 'the state is of an optimizer with other groups of parameters')
     }
-    const settings = param_groups.map(({ params: _, ...own }) => own as Record<string, unknown>)
-    const problems = settings.flatMap((own, i) => validate(this.#rules, own, `param_groups[${i}].`))
-    if (problems.length > 0) throw problemsError('the state does not fit this optimizer', problems)
-    scheduleSync('loadStateDict()', NO_GATES, this.#gates, () => {
-      const tensors = [...state.values()].map((tensor) => checkTensor(tensor, 'the state')[HANDLE].use())
-      guarded(() => this.#current().loadState(JSON.stringify([...state.keys()]), tensors))
-      for (const [i, own] of settings.entries()) Object.assign(this.param_groups[i] as object, own)
-    })
+    const merged = param_groups.map((group, i) => ({ ...this.param_groups[i], ...group }))
+    const settings = resolveGroups(this.#kind, {}, merged.map(settingsOf))
+    const tensors = [...state.values()].map((tensor) =>
+      checkTensor(tensor, 'the state')[HANDLE].settled('loadStateDict()'),
+    )
+    guarded(() => this.#native.loadState(JSON.stringify([...state.keys()]), tensors))
+    for (const [i, own] of settings.entries()) Object.assign(this.param_groups[i] as object, own)
   }
 
-  #bytes(): Uint8Array {
+  /** The state, and what else its file says. */
+  #file(): [state: Map<string, Tensor>, metadata: Record<string, string>] {
     const { param_groups, state } = this.#state()
-    const bytes = writeTensorBytes(state, { optimizer: this.#kind, param_groups: JSON.stringify(param_groups) })
-    for (const tensor of state.values()) tensor.dispose()
-    return bytes
+    return [state, { optimizer: this.#kind, param_groups: JSON.stringify(param_groups) }]
   }
 
   /** The state as the bytes of a safetensors file. */
   saveBytes(): Promise<Uint8Array> {
-    return schedule(this.#gates, NO_GATES, () => this.#bytes())
+    return schedule(this.#gates, NO_GATES, async () => {
+      const [state, metadata] = this.#file()
+      return await writeTensorBytes(state, metadata).finally(() => disposeAll(state))
+    })
   }
 
   /** As {@link saveBytes}, at once. */
   saveBytesSync(): Uint8Array {
-    return scheduleSync('saveBytesSync()', this.#gates, NO_GATES, () => this.#bytes())
+    return scheduleSync('saveBytesSync()', this.#gates, NO_GATES, () => {
+      const [state, metadata] = this.#file()
+      try {
+        return writeTensorBytesSync(state, metadata)
+      } finally {
+        disposeAll(state)
+      }
+    })
   }
 
   /** Writes the state as safetensors (a temporary file, then a rename). */
@@ -196,27 +177,34 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 
   /**
-   * Puts back what `save` or `saveBytes` has made.
+   * Puts back what `save` or `saveBytes` has made. Later calls on the parameters wait for it.
+   *
+   * @throws XTransformersError (`file`, `invalid_checkpoint`)
+   */
+  load(source: Source): Promise<void> {
+    return schedule(NO_GATES, this.#gates, async () => this.#restore(await readTensorBytes(await readBytes(source))))
+  }
+
+  /**
+   * As {@link load}, at once.
    *
    * @throws XTransformersError (`file`, `invalid_checkpoint`); (`busy`) while a call on the parameters is pending
    */
-  async load(source: Source): Promise<void> {
-    this.#restore(await readBytes(source))
-  }
-
-  /** As {@link load}, at once. */
   loadSync(source: Source): void {
-    this.#restore(readBytesSync(source))
+    const bytes = readBytesSync(source)
+    scheduleSync('loadSync()', NO_GATES, this.#gates, () => this.#restore(readTensorBytesSync(bytes)))
   }
 
-  #restore(bytes: Uint8Array): void {
-    const { metadata, tensors } = readTensorBytes(bytes)
-    if (metadata.optimizer !== this.#kind || metadata.param_groups === undefined) {
-      const found = metadata.optimizer ? `that of ${metadata.optimizer}` : 'no optimizer state'
-      throw new XTransformersError('invalid_checkpoint', `this is ${found}, not the state of ${this.#kind}`)
+  #restore({ metadata, tensors }: TensorFile): void {
+    try {
+      if (metadata.optimizer !== this.#kind || metadata.param_groups === undefined) {
+        const found = metadata.optimizer ? `that of ${metadata.optimizer}` : 'no optimizer state'
+        throw new XTransformersError('invalid_checkpoint', `this is ${found}, not the state of ${this.#kind}`)
+      }
+      this.#put({ param_groups: parseGroups(metadata.param_groups), state: tensors })
+    } finally {
+      disposeAll(tensors)
     }
-    this.loadStateDict({ param_groups: JSON.parse(metadata.param_groups), state: tensors })
-    for (const tensor of tensors.values()) tensor.dispose()
   }
 
   /** Frees the averages, once the calls made before have ended. The parameters stay. */
@@ -230,9 +218,19 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 }
 
-/** Without the options that are `undefined`: they are absent. */
-function given(options: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined))
+/** The settings of a group, without its parameters. */
+const settingsOf = ({ params: _, ...settings }: { params: readonly unknown[] }) => settings as object
+
+function disposeAll(tensors: ReadonlyMap<string, Tensor>): void {
+  for (const tensor of tensors.values()) tensor.dispose()
+}
+
+function parseGroups(json: string): SavedGroup<object>[] {
+  try {
+    return JSON.parse(json)
+  } catch (error) {
+    throw new XTransformersError('invalid_checkpoint', 'the settings in this file are damaged', [], { cause: error })
+  }
 }
 
 function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Options>[]): ParamGroup<Options>[] {
@@ -259,8 +257,9 @@ function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Opt
 function checkParameters(parameters: readonly Tensor[]): void {
   const seen = new Set<Tensor>()
   for (const [i, parameter] of parameters.entries()) {
-    const { live } = checkTensor(parameter, `parameter ${i}`)[HANDLE]
-    if (!live || !parameter.requires_grad) {
+    const handle = checkTensor(parameter, `parameter ${i}`)[HANDLE]
+    // a frozen parameter may thaw
+    if (!handle.live || !handle.use().isLeaf()) {
       throw new XTransformersError('invalid_argument', `parameter ${i} must be a leaf that requires a gradient`)
     }
     if (seen.has(parameter)) throw new XTransformersError('invalid_argument', `parameter ${i} was given twice`)

@@ -1,22 +1,6 @@
 import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
-import { anyNumber, betas, flag, notNegative, type Rules } from '../rules.js'
 import type { Tensor } from '../tensor.js'
 import { Optimizer, type ParamGroup } from './optimizer.js'
-
-const SGD_RULES: Rules = {
-  lr: notNegative(1e-3),
-  momentum: notNegative(0),
-  dampening: anyNumber(0),
-  weight_decay: notNegative(0),
-  nesterov: flag(false),
-}
-
-const adamRules = (weightDecay: number): Rules => ({
-  lr: notNegative(1e-3),
-  betas: betas(0.9, 0.999),
-  eps: notNegative(1e-8),
-  weight_decay: notNegative(weightDecay),
-})
 
 /**
  * Gradient descent, with momentum if wanted; PyTorch's defaults.
@@ -27,7 +11,7 @@ const adamRules = (weightDecay: number): Rules => ({
 export class SGD extends Optimizer<SGDOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(parameters: Iterable<Tensor> | readonly ParamGroup<SGDOptions>[], options: SGDOptions = {}) {
-    super('SGD', SGD_RULES, parameters, options)
+    super('SGD', parameters, options)
   }
 }
 
@@ -40,7 +24,7 @@ export class SGD extends Optimizer<SGDOptions> {
 export class Adam extends Optimizer<AdamOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(parameters: Iterable<Tensor> | readonly ParamGroup<AdamOptions>[], options: AdamOptions = {}) {
-    super('Adam', adamRules(0), parameters, options)
+    super('Adam', parameters, options)
   }
 }
 
@@ -56,6 +40,6 @@ export class Adam extends Optimizer<AdamOptions> {
 export class AdamW extends Optimizer<AdamWOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(parameters: Iterable<Tensor> | readonly ParamGroup<AdamWOptions>[], options: AdamWOptions = {}) {
-    super('AdamW', adamRules(0.01), parameters, options)
+    super('AdamW', parameters, options)
   }
 }

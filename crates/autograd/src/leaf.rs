@@ -2,7 +2,7 @@
 
 use crate::error::invalid;
 use crate::{Array, DType, Device, Error, Result};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Makes the first values of a leaf.
@@ -14,6 +14,7 @@ pub struct Leaf {
     state: Mutex<State>,
     grad: Mutex<Option<Array>>,
     version: AtomicU64,
+    requires_grad: AtomicBool,
 }
 
 struct State {
@@ -34,8 +35,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Leaf {
     pub fn new(values: Array) -> Self {
-        let state = State { device: values.device().clone(), dtype: values.dtype(), values: Values::Ready(values.clone()) };
-        Self { shape: values.dims().to_vec(), state: Mutex::new(state), grad: Mutex::new(None), version: AtomicU64::new(0) }
+        let state =
+            State { device: values.device().clone(), dtype: values.dtype(), values: Values::Ready(values.clone()) };
+        Self::with(values.dims().to_vec(), state)
     }
 
     /// A leaf whose values `initial` makes at first use, f32 on the CPU until [`Leaf::move_to`] says otherwise.
@@ -45,7 +47,17 @@ impl Leaf {
     ) -> Self {
         let values = Values::Pending(Box::new(initial));
         let state = State { device: Device::Cpu, dtype: DType::F32, values };
-        Self { shape, state: Mutex::new(state), grad: Mutex::new(None), version: AtomicU64::new(0) }
+        Self::with(shape, state)
+    }
+
+    fn with(shape: Vec<usize>, state: State) -> Self {
+        Self {
+            shape,
+            state: Mutex::new(state),
+            grad: Mutex::new(None),
+            version: AtomicU64::new(0),
+            requires_grad: AtomicBool::new(true),
+        }
     }
 
     pub fn shape(&self) -> &[usize] {
@@ -105,6 +117,16 @@ impl Leaf {
         self.version.load(Ordering::SeqCst)
     }
 
+    /// Whether forwards made now lead a gradient here.
+    pub fn requires_grad(&self) -> bool {
+        self.requires_grad.load(Ordering::SeqCst)
+    }
+
+    /// Thaws or freezes. A graph that exists stays as it was made, and so does the gradient.
+    pub fn set_requires_grad(&self, on: bool) {
+        self.requires_grad.store(on, Ordering::SeqCst);
+    }
+
     pub fn grad(&self) -> Option<Array> {
         lock(&self.grad).clone()
     }
@@ -113,7 +135,11 @@ impl Leaf {
     pub fn set_grad(&self, grad: Option<Array>) -> Result<()> {
         if let Some(grad) = &grad {
             if grad.dims() != self.shape {
-                return invalid(format!("a gradient of shape {:?} for a tensor of shape {:?}", grad.dims(), self.shape));
+                return invalid(format!(
+                    "a gradient of shape {:?} for a tensor of shape {:?}",
+                    grad.dims(),
+                    self.shape
+                ));
             }
         }
         *lock(&self.grad) = grad;
@@ -138,5 +164,71 @@ impl Leaf {
         } else {
             Err(Error::StaleParameter { shape: self.shape.clone() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ops, Tensor};
+    use std::sync::Arc;
+
+    fn leaf(values: [f64; 2]) -> Arc<Leaf> {
+        Arc::new(Leaf::new(Array::new(&values, &Device::Cpu).unwrap()))
+    }
+
+    fn values(array: &Array) -> Vec<f64> {
+        array.to_vec1().unwrap()
+    }
+
+    fn loss(a: &Arc<Leaf>, b: &Arc<Leaf>) -> Tensor {
+        let product = ops::mul(&Tensor::leaf(a.clone()), &Tensor::leaf(b.clone())).unwrap();
+        ops::sum(&product, None, false).unwrap()
+    }
+
+    #[test]
+    fn a_frozen_leaf_gets_no_gradient_until_it_thaws() {
+        let (a, b) = (leaf([1.0, 2.0]), leaf([3.0, 4.0]));
+        a.set_requires_grad(false);
+        assert!(!Tensor::leaf(a.clone()).requires_grad());
+        loss(&a, &b).backward(false, &|| false).unwrap();
+        assert!(a.grad().is_none());
+        assert_eq!(values(&b.grad().unwrap()), [1.0, 2.0]);
+        a.set_requires_grad(true);
+        loss(&a, &b).backward(false, &|| false).unwrap();
+        assert_eq!(values(&a.grad().unwrap()), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn a_graph_stays_as_it_was_made() {
+        let (a, b) = (leaf([1.0, 2.0]), leaf([3.0, 4.0]));
+        let before = loss(&a, &b);
+        a.set_requires_grad(false);
+        let meanwhile = loss(&a, &b);
+        before.backward(false, &|| false).unwrap();
+        assert_eq!(values(&a.grad().unwrap()), [3.0, 4.0]);
+        a.set_requires_grad(true);
+        a.set_grad(None).unwrap();
+        meanwhile.backward(false, &|| false).unwrap();
+        assert!(a.grad().is_none());
+    }
+
+    #[test]
+    fn frozen_leaves_alone_make_no_graph() {
+        let (a, b) = (leaf([1.0, 2.0]), leaf([3.0, 4.0]));
+        a.set_requires_grad(false);
+        b.set_requires_grad(false);
+        assert!(matches!(loss(&a, &b).backward(false, &|| false), Err(Error::NoGraph)));
+    }
+
+    #[test]
+    fn a_change_of_a_leaf_that_was_frozen_makes_no_graph_stale() {
+        let (a, b) = (leaf([1.0, 2.0]), leaf([3.0, 4.0]));
+        a.set_requires_grad(false);
+        let loss = loss(&a, &b);
+        a.set(Array::new(&[9.0, 9.0], &Device::Cpu).unwrap()).unwrap();
+        loss.backward(false, &|| false).unwrap();
+        // with the values of the forward
+        assert_eq!(values(&b.grad().unwrap()), [1.0, 2.0]);
     }
 }

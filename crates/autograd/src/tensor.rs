@@ -81,7 +81,7 @@ impl Tensor {
         Self { repr: Repr::Value { array, node: None }, boolean: true }
     }
 
-    /// A tensor that collects a gradient.
+    /// A tensor that collects a gradient, unless its leaf is frozen.
     pub fn leaf(leaf: Arc<Leaf>) -> Self {
         Self { repr: Repr::Leaf(leaf), boolean: false }
     }
@@ -102,7 +102,8 @@ impl Tensor {
 
     pub(crate) fn edge(&self) -> Edge {
         match &self.repr {
-            Repr::Leaf(leaf) => Edge::Leaf(leaf.clone(), leaf.version()),
+            Repr::Leaf(leaf) if leaf.requires_grad() => Edge::Leaf(leaf.clone(), leaf.version()),
+            Repr::Leaf(_) => Edge::Nowhere,
             Repr::Value { node: Some(node), .. } => Edge::Node(node.clone()),
             Repr::Value { node: None, .. } => Edge::Nowhere,
         }
@@ -124,8 +125,12 @@ impl Tensor {
         }
     }
 
+    /// Whether a backward reaches this tensor: not a frozen leaf.
     pub fn requires_grad(&self) -> bool {
-        !matches!(&self.repr, Repr::Value { node: None, .. })
+        match &self.repr {
+            Repr::Leaf(leaf) => leaf.requires_grad(),
+            Repr::Value { node, .. } => node.is_some(),
+        }
     }
 
     /// The same values without a graph.

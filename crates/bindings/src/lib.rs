@@ -7,14 +7,21 @@ mod context;
 mod guard;
 mod model;
 mod ops;
+mod options;
 mod tensor;
 mod training;
 
 pub use context::{AbortFlag, Context};
 pub use guard::guard;
-pub use model::{call, construct, describe, entry, generation, load, load_state, save, train, Generating, Reply};
+pub use model::{
+    call, child, construct, describe, entry, generation, load, load_state, save, train, Generating, Reply,
+};
 pub use ops::op;
-pub use tensor::{bytes_of, device_name, from_bytes, parse_device, read_tensors, set_grad, to_leaf, write_tensors};
+pub use options::{resolve_groups, resolve_options};
+pub use tensor::{
+    assign, bytes_of, device_name, from_bytes, move_to, parse_device, read_tensors, set_grad, set_requires_grad,
+    to_leaf, write_tensors,
+};
 pub use training::{backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step};
 pub use xt_core::training::Optimizer;
 pub use xt_core::{Error, Model, Result, Tensor};

@@ -31,6 +31,11 @@ pub fn entry(model: &Model, name: &str) -> Result<Tensor> {
     })
 }
 
+/// The model that was given to the constructor as option `name`.
+pub fn child(model: &Model, name: &str) -> Result<Arc<Model>> {
+    model.child(name)
+}
+
 /// Sets training mode, of the models within too.
 pub fn train(model: &Model, on: bool) {
     model.train(on);

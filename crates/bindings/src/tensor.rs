@@ -79,13 +79,32 @@ pub fn to_leaf(tensor: &Tensor) -> Result<Tensor> {
     Ok(Tensor::leaf(Arc::new(Leaf::new(tensor.array()?))))
 }
 
+/// The leaf behind a tensor; `what` is what only a leaf does.
+fn leaf<'a>(tensor: &'a Tensor, what: &str) -> Result<&'a Arc<Leaf>> {
+    let no_leaf = || format!("only a leaf (a parameter, or a tensor made with requires_grad) {what}");
+    tensor.as_leaf().ok_or_else(|| Error::Shape(no_leaf()))
+}
+
+/// Freezes or thaws a leaf.
+pub fn set_requires_grad(tensor: &Tensor, on: bool) -> Result<()> {
+    leaf(tensor, "can be frozen")?.set_requires_grad(on);
+    Ok(())
+}
+
+/// Puts the values of `source` into a leaf of the same shape, which keeps its type and device.
+pub fn assign(tensor: &Tensor, source: &Tensor) -> Result<()> {
+    Ok(leaf(tensor, "takes other values")?.set(source.array()?)?)
+}
+
+/// Moves a leaf and its gradient, in place.
+pub fn move_to(tensor: &Tensor, device: &str) -> Result<()> {
+    let leaf = leaf(tensor, "moves in place")?;
+    Ok(leaf.move_to(&parse_device(device)?, leaf.dtype())?)
+}
+
 /// Sets or clears the gradient of a leaf.
 pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
-    let Some(leaf) = tensor.as_leaf() else {
-        return Err(Error::Shape(
-            "only a leaf (a parameter, or a tensor made with requires_grad) has a gradient".into(),
-        ));
-    };
+    let leaf = leaf(tensor, "has a gradient")?;
     let array = grad.map(Tensor::array).transpose()?;
     if let Some(array) = array.as_ref().filter(|a| a.dtype() != leaf.dtype()) {
         return Err(Error::Shape(format!(

@@ -125,8 +125,18 @@ pub fn clip_grad_norm_sync(parameters: Vec<ClassInstance<NativeTensor>>, max: f6
     now(|| bindings::clip_grad_norm(&parameters, max, &bindings::AbortFlag::default()))
 }
 
-#[napi]
+#[napi(ts_return_type = "Promise<Uint8Array>")]
 pub fn write_tensors(
+    names: String,
+    inputs: Vec<ClassInstance<NativeTensor>>,
+    metadata: String,
+) -> napi::Result<AsyncTask<Work<Vec<u8>, Uint8Array>>> {
+    let inputs = tensors(&inputs)?;
+    Ok(in_background(move || bindings::write_tensors(&names, &inputs, &metadata), Uint8Array::from))
+}
+
+#[napi]
+pub fn write_tensors_sync(
     names: String,
     inputs: Vec<ClassInstance<NativeTensor>>,
     metadata: String,
@@ -135,9 +145,24 @@ pub fn write_tensors(
     now(|| bindings::write_tensors(&names, &inputs, &metadata)).map(Uint8Array::from)
 }
 
+#[napi(ts_return_type = "Promise<NativeResult>")]
+pub fn read_tensors(bytes: Uint8Array) -> AsyncTask<Work<bindings::Reply, NativeResult>> {
+    in_background(move || bindings::read_tensors(&bytes), NativeResult::from)
+}
+
 #[napi]
-pub fn read_tensors(env: Env, bytes: &[u8]) -> napi::Result<NativeResult> {
+pub fn read_tensors_sync(env: Env, bytes: &[u8]) -> napi::Result<NativeResult> {
     report(env, now(|| bindings::read_tensors(bytes))).map(NativeResult::from)
+}
+
+#[napi]
+pub fn resolve_options(name: String, options: String) -> napi::Result<String> {
+    now(|| bindings::resolve_options(&name, &options))
+}
+
+#[napi]
+pub fn resolve_groups(name: String, common: String, groups: String) -> napi::Result<String> {
+    now(|| bindings::resolve_groups(&name, &common, &groups))
 }
 
 #[napi]

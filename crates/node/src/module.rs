@@ -38,6 +38,12 @@ impl NativeModule {
     }
 
     #[napi]
+    pub fn child(&self, name: String) -> napi::Result<NativeModule> {
+        let model = self.get()?;
+        now(|| bindings::child(&model, &name)).map(NativeModule::new)
+    }
+
+    #[napi]
     pub fn train(&self, on: bool) -> napi::Result<()> {
         bindings::train(&*self.get()?, on);
         Ok(())

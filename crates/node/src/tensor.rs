@@ -79,6 +79,24 @@ impl NativeTensor {
     }
 
     #[napi]
+    pub fn set_requires_grad(&self, on: bool) -> napi::Result<()> {
+        let tensor = self.get()?;
+        now(|| bindings::set_requires_grad(&tensor, on))
+    }
+
+    #[napi]
+    pub fn assign(&self, env: Env, source: ClassInstance<NativeTensor>) -> napi::Result<()> {
+        let (tensor, source) = (self.get()?, source.get()?);
+        report(env, now(|| bindings::assign(&tensor, &source)))
+    }
+
+    #[napi]
+    pub fn move_to(&self, env: Env, device: String) -> napi::Result<()> {
+        let tensor = self.get()?;
+        report(env, now(|| bindings::move_to(&tensor, &device)))
+    }
+
+    #[napi]
     pub fn as_leaf(&self) -> napi::Result<NativeTensor> {
         let tensor = self.get()?;
         now(|| bindings::to_leaf(&tensor)).map(NativeTensor::new)

@@ -1,7 +1,8 @@
 //! Every option of x-transformers, declared once: name, type, default, documentation with the paper's address.
 //!
 //! Nothing here knows tensors. [`parse`] turns JSON into a struct and tells every problem at once; `xtask` writes the
-//! TypeScript interfaces and the README's table from each struct's [`Spec`].
+//! TypeScript interfaces and the README's table from each struct's [`Spec`]. [`sets`] has every struct by the name of its
+//! class or function.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -14,6 +15,8 @@ pub mod feedforward;
 pub mod generation;
 pub mod layers;
 pub mod optimizers;
+pub mod schedules;
+pub mod sets;
 pub mod stack;
 pub mod wrappers;
 
@@ -31,4 +34,4 @@ pub use parse::field;
 pub use parse::{parse, Options};
 pub use problem::{nearest, Problem, Problems};
 pub use spec::{split_links, Field, Group, Kind, Named, Spec};
-pub use types::{Classes, ModuleRef, OneOrMany, OptionType, Probability, TensorRef};
+pub use types::{Classes, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, TensorRef};

@@ -74,6 +74,14 @@ macro_rules! options {
                 Some(Self { $( $field: $field?, )* $( $group: $group?, )* })
             }
 
+            fn write(&self, prefix: &str, map: &mut serde_json::Map<String, serde_json::Value>) {
+                let _ = (prefix, &map);
+                $(
+                    map.insert(format!("{prefix}{}", stringify!($field)), $crate::OptionType::write(&self.$field));
+                )*
+                $( $crate::Options::write(&self.$group, &format!("{prefix}{}", $prefix), map); )*
+            }
+
             fn check(&self, prefix: &str, problems: &mut $crate::Problems) {
                 $( $crate::Options::check(&self.$group, &format!("{prefix}{}", $prefix), problems); )*
                 self.conflicts(prefix, problems);

@@ -1,18 +1,18 @@
 //! Options of the optimizers, with PyTorch's defaults.
 
-use crate::{options, Problems};
+use crate::{options, NonNegative, Problems};
 
 options! {
     /// Options of gradient descent with momentum.
     pub struct SgdOptions {
         /// Learning rate.
-        lr: f64 = 1e-3,
+        lr: NonNegative = NonNegative(1e-3),
         /// How much of the step before goes into this one.
-        momentum: f64 = 0.0,
+        momentum: NonNegative = NonNegative(0.0),
         /// How much less the gradient counts once there is momentum.
         dampening: f64 = 0.0,
         /// This much of each weight is added to its gradient.
-        weight_decay: f64 = 0.0,
+        weight_decay: NonNegative = NonNegative(0.0),
         /// Looks ahead by one momentum step; needs `momentum` and no `dampening`.
         nesterov: bool = false,
     }
@@ -21,10 +21,8 @@ options! {
 
 impl SgdOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        let values = [("lr", self.lr), ("momentum", self.momentum), ("weight_decay", self.weight_decay)];
-        not_negative(&values, prefix, problems);
         problems.require(
-            !self.nesterov || (self.momentum > 0.0 && self.dampening == 0.0),
+            !self.nesterov || (self.momentum.0 > 0.0 && self.dampening == 0.0),
             &format!("{prefix}nesterov"),
             format!("needs `{prefix}momentum` above 0 and `{prefix}dampening` 0"),
         );
@@ -35,18 +33,17 @@ options! {
     /// What Adam and AdamW have in common.
     pub struct MomentOptions {
         /// Learning rate.
-        lr: f64 = 1e-3,
+        lr: NonNegative = NonNegative(1e-3),
         /// How slowly the averages of the gradient and of its square move, two numbers from 0 to below 1.
         betas: Vec<f64> = vec![0.9, 0.999],
         /// Added to the root of the second average, so that nothing is divided by 0.
-        eps: f64 = 1e-8,
+        eps: NonNegative = NonNegative(1e-8),
     }
     groups {}
 }
 
 impl MomentOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        not_negative(&[("lr", self.lr), ("eps", self.eps)], prefix, problems);
         problems.require(
             self.betas.len() == 2 && self.betas.iter().all(|beta| (0.0..1.0).contains(beta)),
             &format!("{prefix}betas"),
@@ -59,34 +56,24 @@ options! {
     /// Options of Adam. <https://arxiv.org/abs/1412.6980>
     pub struct AdamOptions {
         /// This much of each weight is added to its gradient.
-        weight_decay: f64 = 0.0,
+        weight_decay: NonNegative = NonNegative(0.0),
     }
     groups { "" moments: MomentOptions, }
 }
 
 impl AdamOptions {
-    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        not_negative(&[("weight_decay", self.weight_decay)], prefix, problems);
-    }
+    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }
 
 options! {
     /// Options of AdamW. <https://arxiv.org/abs/1711.05101>
     pub struct AdamWOptions {
         /// Each step takes this much, times the learning rate, off each weight.
-        weight_decay: f64 = 0.01,
+        weight_decay: NonNegative = NonNegative(0.01),
     }
     groups { "" moments: MomentOptions, }
 }
 
 impl AdamWOptions {
-    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        not_negative(&[("weight_decay", self.weight_decay)], prefix, problems);
-    }
-}
-
-fn not_negative(values: &[(&str, f64)], prefix: &str, problems: &mut Problems) {
-    for (name, value) in values {
-        problems.require(*value >= 0.0, &format!("{prefix}{name}"), "must not be negative");
-    }
+    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }

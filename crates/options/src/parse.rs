@@ -12,6 +12,16 @@ pub trait Options: Sized + 'static {
     /// Reads the fields, each under `prefix` plus its name. `None` where a required one is missing or wrong.
     fn read(map: &Map<String, Value>, prefix: &str, problems: &mut Problems) -> Option<Self>;
 
+    /// Writes every field, each under `prefix` plus its name.
+    fn write(&self, prefix: &str, map: &mut Map<String, Value>);
+
+    /// All options as a JSON object, those at their default too.
+    fn to_json(&self) -> Value {
+        let mut map = Map::new();
+        self.write("", &mut map);
+        Value::Object(map)
+    }
+
     /// Notes what is wrong with the values as a whole; paths start with `prefix`.
     fn check(&self, prefix: &str, problems: &mut Problems) {
         let _ = (prefix, problems);

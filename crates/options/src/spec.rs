@@ -36,6 +36,8 @@ pub enum Kind {
         min: i64,
     },
     Number,
+    /// A number from 0.
+    NonNegative,
     /// A number from 0 to 1.
     Probability,
     /// One of these strings.
@@ -60,6 +62,7 @@ impl Kind {
             Kind::Integer { min } if *min == i64::MIN => "a whole number".into(),
             Kind::Integer { min } => format!("a whole number >= {min}"),
             Kind::Number => "a finite number".into(),
+            Kind::NonNegative => "a number from 0".into(),
             Kind::Probability => "a number from 0 to 1".into(),
             Kind::Text(names) => quoted(names),
             Kind::Filter(names) => format!("{} or a function of the logits", quoted(names)),

@@ -3,6 +3,7 @@
 mod conflicts;
 mod declarations;
 mod reading;
+mod sets;
 
 use crate::{parse, Options, Problem, Problems};
 use serde_json::{json, Map, Value};

@@ -78,6 +78,20 @@ impl OptionType for f64 {
     }
 }
 
+/// A finite number from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct NonNegative(pub f64);
+
+impl OptionType for NonNegative {
+    const KIND: Kind = Kind::NonNegative;
+    fn read(value: &Value) -> Option<Self> {
+        f64::read(value).filter(|x| *x >= 0.0).map(NonNegative)
+    }
+    fn write(&self) -> Value {
+        json!(self.0)
+    }
+}
+
 /// A number from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct Probability(pub f64);

@@ -1,6 +1,5 @@
 //! Chores of the project: `cargo run -p xtask -- generate [--check]`.
 
-mod interfaces;
 mod table;
 mod typescript;
 

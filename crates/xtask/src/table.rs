@@ -1,8 +1,7 @@
 //! The option tables in the README, one for each class.
 
-use crate::interfaces;
 use crate::typescript::{literal, type_of, LATER};
-use xt_options::{Named, Spec};
+use xt_options::{sets, Named, Spec};
 
 pub const START: &str = "<!-- options:start -->";
 pub const END: &str = "<!-- options:end -->";
@@ -20,14 +19,14 @@ pub fn splice(readme: &str) -> Option<String> {
 fn tables() -> String {
     let mut listed = vec![];
     let mut tables = String::new();
-    for interface in interfaces::all() {
-        let Some(heading) = interface.heading else { continue };
-        let options = interface.options();
+    for set in sets::all() {
+        let Some(heading) = set.heading else { continue };
+        let options = set.options();
         let mut writer =
             Writer { heading, names: options.iter().map(|o| o.name.as_str()).collect(), listed: &mut listed };
         let mut rows = vec![];
-        writer.rows(&interface.spec, "", &mut rows);
-        rows.retain(|row| !interface.positional.contains(&row.name.as_str()));
+        writer.rows(&set.spec, "", &mut rows);
+        rows.retain(|row| !set.positional.contains(&row.name.as_str()));
         rows.sort_by_key(|row| !row.required);
         let rows: String = rows.iter().map(|row| row.line.as_str()).collect();
         tables += &format!("<details>\n<summary><b>{heading}</b></summary>\n\n");

@@ -88,7 +88,9 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
     let (needs_exponent, kept) = (b.requires_grad(), z.clone());
     Ok(Tensor::record(z, &[a, b], move |g| {
-        let slope = (&y * power(&x, &(&y - 1.0)?)?)?;
+        // 0 to the power 0 is 1 and flat, where y · x^(y - 1) would be 0 times infinity
+        let zero = y.zeros_like()?;
+        let slope = y.eq(&zero)?.where_cond(&zero, &(&y * power(&x, &(&y - 1.0)?)?)?)?;
         let base = sum_to(&(g * slope)?, &da)?;
         if !needs_exponent {
             return Ok(vec![Some(base), None]);

@@ -4,18 +4,19 @@ use super::require_mask;
 use crate::{Array, Error, Result, Tensor};
 
 /// Which scores, (batch, heads, i, j), count: u8, broadcastable to them. `None` where all do.
+///
+/// `cross`: the keys are those of a context; `borrowed`: their mask is that of the queries, for want of one of their own.
 pub fn combined(
     keys: Option<&Tensor>,
     attn_mask: Option<&Tensor>,
     scores: &Tensor,
-    cross: bool,
-    x: &[usize],
+    (cross, borrowed): (bool, bool),
 ) -> Result<Option<Array>> {
     let (batch, heads, i, j) = (scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3));
     let keys = match keys {
         None => None,
         Some(mask) => {
-            if cross && mask.dims() != [batch, j] && mask.dims() == &x[..2] {
+            if cross && borrowed && mask.dims() != [batch, j] {
                 return Error::shape(format!(
                     "mask stands for the context too where context_mask is missing, but has {} columns, the context {j}: pass context_mask",
                     mask.dim(1)

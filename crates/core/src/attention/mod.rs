@@ -79,7 +79,7 @@ impl Attention {
         self.check(x, with)?;
         let heads = self.project(x, with)?;
         let scores = ops::matmul(&heads.q, &ops::transpose(&heads.k, 2, 3)?, self.scale)?;
-        let weights = self.weights(&scores, x, with)?;
+        let weights = self.weights(&scores, with)?;
         let maps = with.record.then(|| AttentionMaps { pre_softmax_attn: scores, post_softmax_attn: weights.clone() });
         let values = ops::matmul(&dropout(&weights, self.dropout, ctx)?, &heads.v, 1.0)?;
         let y = self.to_out.forward(&merge(&values)?)?;
@@ -100,9 +100,10 @@ impl Attention {
     }
 
     /// Softmax of the scores under all masks.
-    fn weights(&self, scores: &Tensor, x: &Tensor, with: &AttentionInputs) -> Result<Tensor> {
+    fn weights(&self, scores: &Tensor, with: &AttentionInputs) -> Result<Tensor> {
         let keys = with.context_mask.or(with.mask);
-        let allowed = combined(keys, with.attn_mask, scores, with.context.is_some(), x.dims())?;
+        let from = (with.context.is_some(), with.context_mask.is_none());
+        let allowed = combined(keys, with.attn_mask, scores, from)?;
         Ok(ops::masked_softmax(scores, &ops::Mask { allowed, causal: self.causal })?)
     }
 
@@ -121,7 +122,8 @@ fn require_mask(mask: &Tensor, name: &str, dims: &[usize]) -> Result<()> {
         return Error::shape(format!("{name} must be bool, got {kind}: compare it (`mask.ne(0)`) or cast it"));
     }
     if mask.rank() == 2 && dims.len() == 2 && mask.dim(0) == dims[0] && mask.dim(1) != dims[1] {
-        return Error::shape(format!("{name} has {} columns, x has {}", mask.dim(1), dims[1]));
+        let other = if name == "context_mask" { "the context" } else { "x" };
+        return Error::shape(format!("{name} has {} columns, {other} has {}", mask.dim(1), dims[1]));
     }
     if mask.dims() != dims {
         return Error::shape(format!("{name} must have shape {dims:?}, got {:?}", mask.dims()));

@@ -71,7 +71,7 @@ fn from_spec(spec: &Json, seed: u64, calls: &mut u64) -> Result<Arc<Model>> {
 struct Parts<'a> {
     class: &'a str,
     modules: &'a [Arc<Model>],
-    used: Vec<Arc<Model>>,
+    used: Vec<(String, Arc<Model>)>,
 }
 
 impl Parts<'_> {
@@ -84,7 +84,7 @@ impl Parts<'_> {
             problems.add(path, format!("got a {}; allowed: {}", model.class(), C::NAMES.join(" or ")));
             return Err(Error::Options { class: self.class.into(), problems });
         }
-        self.used.push(model.clone());
+        self.used.push((path.into(), model.clone()));
         Ok(model)
     }
 }

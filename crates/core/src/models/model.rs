@@ -13,7 +13,8 @@ pub struct Model {
     pub(super) options: Json,
     pub(super) entries: Vec<Entry>,
     pub(super) body: Body,
-    pub(super) children: Vec<Arc<Model>>,
+    /// By the option that each was given as.
+    pub(super) children: Vec<(String, Arc<Model>)>,
 }
 
 /// What `load_state` did not find, and what it could not use.
@@ -52,6 +53,13 @@ impl Model {
         &self.body
     }
 
+    /// The model that was given as option `name`.
+    pub fn child(&self, name: &str) -> Result<Arc<Model>> {
+        let found = self.children.iter().find(|(given, _)| given == name);
+        let none = || Error::State(format!("there is no model `{name}` in {}", self.class));
+        found.map(|(_, child)| child.clone()).ok_or_else(none)
+    }
+
     /// Entries whose tensor is that of an earlier one: name, and the earlier name.
     pub fn tied(&self) -> HashMap<&str, &str> {
         let mut first: HashMap<*const Leaf, &str> = HashMap::new();
@@ -87,7 +95,7 @@ impl Model {
             Body::Transformer(model) => model.mode().set(on),
             Body::Autoregressive(model) => model.mode().set(on),
         }
-        self.children.iter().for_each(|child| child.train(on));
+        self.children.iter().for_each(|(_, child)| child.train(on));
     }
 
     /// Moves weights and gradients.

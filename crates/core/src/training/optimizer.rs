@@ -4,8 +4,8 @@ use crate::{Array, DType, Device, Error, Leaf, Result, Tensor};
 use serde_json::Value as Json;
 use std::sync::Arc;
 use xt_kernels::optimizer as kernels;
-use xt_options::optimizers::{AdamOptions, AdamWOptions, SgdOptions};
-use xt_options::{Options, Problems};
+use xt_options::optimizers::{AdamOptions, AdamWOptions, MomentOptions, SgdOptions};
+use xt_options::{NonNegative, Options, Problems};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptimizerKind {
@@ -74,7 +74,8 @@ impl Optimizer {
         Ok(Self { kind, leaves, groups, state })
     }
 
-    /// One step; `groups` are the settings of each group. Parameters without a gradient stay as they are.
+    /// One step; `groups` are the settings of each group. Parameters without a gradient, and frozen ones, stay as they
+    /// are.
     ///
     /// Weights and state change together at the end, so that an error or an abort leaves everything as it was.
     pub fn step(&mut self, groups: &[Json], aborted: &dyn Fn() -> bool) -> Result<()> {
@@ -88,7 +89,8 @@ impl Optimizer {
             if aborted() {
                 return Err(xt_autograd::Error::Aborted.into());
             }
-            if let Some(grad) = self.leaves[index].grad() {
+            let leaf = &self.leaves[index];
+            if let Some(grad) = leaf.grad().filter(|_| leaf.requires_grad()) {
                 let (weight, state) = self.updated(index, &grad, &settings[group])?;
                 done.push((index, weight, state));
             }
@@ -126,22 +128,36 @@ impl Optimizer {
     }
 
     fn settings(&self, group: usize, json: &Json) -> Result<Settings> {
-        let adam = |lr, betas: &[f64], eps, weight_decay, decoupled| {
-            let beta = |i: usize| betas.get(i).copied().unwrap_or_default();
-            Settings::Adam(kernels::Adam { lr, beta1: beta(0), beta2: beta(1), eps, weight_decay, decoupled, step: 0 })
+        let adam = |o: MomentOptions, weight_decay: NonNegative, decoupled| {
+            let beta = |i: usize| o.betas.get(i).copied().unwrap_or_default();
+            Settings::Adam(kernels::Adam {
+                lr: o.lr.0,
+                beta1: beta(0),
+                beta2: beta(1),
+                eps: o.eps.0,
+                weight_decay: weight_decay.0,
+                decoupled,
+                step: 0,
+            })
         };
         Ok(match self.kind {
             OptimizerKind::Sgd => {
                 let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = self.parse(group, json)?;
-                Settings::Sgd(kernels::Sgd { lr, momentum, dampening, weight_decay, nesterov })
+                Settings::Sgd(kernels::Sgd {
+                    lr: lr.0,
+                    momentum: momentum.0,
+                    dampening,
+                    weight_decay: weight_decay.0,
+                    nesterov,
+                })
             }
             OptimizerKind::Adam => {
                 let o: AdamOptions = self.parse(group, json)?;
-                adam(o.moments.lr, &o.moments.betas, o.moments.eps, o.weight_decay, false)
+                adam(o.moments, o.weight_decay, false)
             }
             OptimizerKind::AdamW => {
                 let o: AdamWOptions = self.parse(group, json)?;
-                adam(o.moments.lr, &o.moments.betas, o.moments.eps, o.weight_decay, true)
+                adam(o.moments, o.weight_decay, true)
             }
         })
     }

@@ -1,43 +1,14 @@
 //! What is true of every declaration.
 
 use crate::{
-    attention::*, autoregressive::*, calls::*, generation::*, layers::*, optimizers::*, split_links, wrappers::*, Kind,
+    autoregressive::*, generation::*, layers::*, optimizers::*, schedules::*, sets, split_links, wrappers::*, Kind,
     Options, Spec,
 };
 use serde_json::{json, Value};
 use std::collections::{BTreeMap, HashSet};
 
 fn specs() -> Vec<Spec> {
-    vec![
-        LayersOptions::SPEC,
-        CrossAttenderOptions::SPEC,
-        AttentionOptions::SPEC,
-        TransformerWrapperOptions::SPEC,
-        ContinuousTransformerWrapperOptions::SPEC,
-        ViTransformerWrapperOptions::SPEC,
-        XTransformerOptions::SPEC,
-        AutoregressiveWrapperOptions::SPEC,
-        ContinuousAutoregressiveWrapperOptions::SPEC,
-        NonAutoregressiveWrapperOptions::SPEC,
-        LayersCall::SPEC,
-        AttentionCall::SPEC,
-        TransformerCall::SPEC,
-        ContinuousTransformerCall::SPEC,
-        ViTransformerCall::SPEC,
-        XTransformerCall::SPEC,
-        AutoregressiveCall::SPEC,
-        ContinuousAutoregressiveCall::SPEC,
-        NonAutoregressiveCall::SPEC,
-        GenerateOptions::SPEC,
-        XTransformerGenerate::SPEC,
-        ContinuousGenerate::SPEC,
-        NonAutoregressiveGenerate::SPEC,
-        TopKOptions::SPEC,
-        TopAOptions::SPEC,
-        SgdOptions::SPEC,
-        AdamOptions::SPEC,
-        AdamWOptions::SPEC,
-    ]
+    sets::all().into_iter().map(|set| set.spec).collect()
 }
 
 #[test]
@@ -69,6 +40,7 @@ fn every_default_is_read_back_as_it_is_written() {
             Kind::Bool => value.is_boolean(),
             Kind::Integer { min } => value.as_i64().is_some_and(|n| n >= *min),
             Kind::Number => value.is_f64(),
+            Kind::NonNegative => value.as_f64().is_some_and(|x| x >= 0.0),
             Kind::Probability => value.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)),
             Kind::Text(words) | Kind::Filter(words) => value.as_str().is_some_and(|word| words.contains(&word)),
             Kind::Optional(inner) => value.is_null() || fits(inner, value),
@@ -170,6 +142,9 @@ fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
     }));
     assert_defaults::<SgdOptions>(json!({
         "lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": false,
+    }));
+    assert_defaults::<CosineWarmupOptions>(json!({
+        "lr": "required", "warmup_steps": "required", "total_steps": "required", "min_lr": 0,
     }));
     assert_defaults::<AdamOptions>(json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0 }));
     assert_defaults::<AdamWOptions>(json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01 }));

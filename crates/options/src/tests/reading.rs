@@ -44,6 +44,8 @@ fn misspelt_names_get_a_hint() {
     let hint = |name: &str| problems::<LayersOptions>(layers(json!({ name: 1 })))[0].did_you_mean.clone();
     let hints = [
         ("hedas", "heads"),
+        ("head", "heads"),
+        ("custom", "custom_layers"),
         ("attn_talking_head", "attn_talking_heads"),
         ("qk_norm_dim_scale", "attn_qk_norm_dim_scale"),
         ("rotaryPosEmb", "rotary_pos_emb"),

@@ -1,0 +1,188 @@
+//! Every set of options by name: of classes, calls, filters, optimizers and schedules. From this list come the
+//! TypeScript interfaces, the README's tables, and the validation by name.
+
+use crate::{attention, autoregressive, calls, generation, layers, optimizers, schedules, wrappers};
+use crate::{parse, Named, Options, Problems, Spec};
+use serde_json::{Map, Value};
+
+/// A set of options: what a class, a call or a function takes.
+pub struct OptionSet {
+    /// Its interface in TypeScript.
+    pub interface: &'static str,
+    pub spec: Spec,
+    /// Options that are positional arguments in TypeScript.
+    pub positional: &'static [&'static str],
+    /// The heading of its table in the README, where it has one.
+    pub heading: Option<&'static str>,
+    /// The functions that take it, where its name does not tell.
+    functions: &'static [&'static str],
+    read: fn(&Value) -> Result<Value, Problems>,
+}
+
+impl OptionSet {
+    fn of<T: Options>(interface: &'static str) -> Self {
+        Self { interface, spec: T::SPEC, positional: &[], heading: None, functions: &[], read: resolved::<T> }
+    }
+
+    fn table(self, heading: &'static str) -> Self {
+        Self { heading: Some(heading), ..self }
+    }
+
+    fn after(self, positional: &'static [&'static str]) -> Self {
+        Self { positional, ..self }
+    }
+
+    fn of_functions(self, functions: &'static [&'static str]) -> Self {
+        Self { functions, ..self }
+    }
+
+    fn reading(self, read: fn(&Value) -> Result<Value, Problems>) -> Self {
+        Self { read, ..self }
+    }
+
+    /// Whether `name` is its interface, its class, or one of its functions.
+    fn is(&self, name: &str) -> bool {
+        let class = self.interface.strip_suffix("Options");
+        self.interface == name || class == Some(name) || self.functions.contains(&name)
+    }
+
+    /// Its options under their full names, the required ones first.
+    pub fn options(&self) -> Vec<Named> {
+        let mut options = self.spec.flatten();
+        options.retain(|option| !self.positional.contains(&option.name.as_str()));
+        options.sort_by_key(|option| option.field.default.is_some());
+        options
+    }
+
+    /// `value`, checked, with the defaults of what is not in it.
+    pub fn resolve(&self, value: &Value) -> Result<Value, Problems> {
+        (self.read)(value)
+    }
+
+    /// Each of `groups` over the options that all have in common, with defaults. Problems come all at once, those of a
+    /// group under `param_groups[INDEX]`.
+    pub fn resolve_groups(&self, common: &Value, groups: &[Value]) -> Result<Vec<Value>, Problems> {
+        let mut problems = self.resolve(common).err().unwrap_or_default();
+        // what is wrong for all is told once
+        let mut sound = common.as_object().cloned().unwrap_or_default();
+        sound.retain(|name, _| !problems.0.iter().any(|problem| problem.path == *name));
+        let mut all = vec![];
+        for (i, group) in groups.iter().enumerate() {
+            match self.resolve(&over(&sound, group)) {
+                Ok(group) => all.push(group),
+                Err(own) => problems.0.extend(own.under(&format!("param_groups[{i}]")).0),
+            }
+        }
+        if problems.0.is_empty() {
+            Ok(all)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// `own` in place of what `common` has under the same names.
+fn over(common: &Map<String, Value>, own: &Value) -> Value {
+    match own {
+        Value::Object(own) => Value::Object(common.clone().into_iter().chain(own.clone()).collect()),
+        other => other.clone(),
+    }
+}
+
+fn resolved<T: Options>(value: &Value) -> Result<Value, Problems> {
+    parse::<T>(value).map(|options| options.to_json())
+}
+
+/// Options of an `Encoder` or a `Decoder`: what goes together depends on the class too.
+fn resolved_layers(class: &str, value: &Value) -> Result<Value, Problems> {
+    let options: layers::LayersOptions = parse(value)?;
+    let mut problems = Problems::default();
+    options.check_class(class, &mut problems);
+    if problems.0.is_empty() {
+        Ok(options.to_json())
+    } else {
+        Err(problems)
+    }
+}
+
+/// The set of options of a class, a function or an interface.
+pub fn find(name: &str) -> Option<OptionSet> {
+    all().into_iter().find(|set| set.is(name))
+}
+
+pub fn all() -> Vec<OptionSet> {
+    [classes(), calls(), generations(), training()].into_iter().flatten().collect()
+}
+
+fn classes() -> Vec<OptionSet> {
+    use autoregressive::*;
+    use layers::*;
+    use wrappers::*;
+    vec![
+        OptionSet::of::<LayersOptions>("EncoderOptions")
+            .reading(|value| resolved_layers("Encoder", value))
+            .table("Encoder, Decoder"),
+        OptionSet::of::<LayersOptions>("DecoderOptions").reading(|value| resolved_layers("Decoder", value)),
+        OptionSet::of::<CrossAttenderOptions>("CrossAttenderOptions").table("CrossAttender"),
+        OptionSet::of::<attention::AttentionOptions>("AttentionOptions").table("Attention"),
+        OptionSet::of::<TransformerWrapperOptions>("TransformerWrapperOptions").table("TransformerWrapper"),
+        OptionSet::of::<ContinuousTransformerWrapperOptions>("ContinuousTransformerWrapperOptions")
+            .table("ContinuousTransformerWrapper"),
+        OptionSet::of::<ViTransformerWrapperOptions>("ViTransformerWrapperOptions").table("ViTransformerWrapper"),
+        OptionSet::of::<XTransformerOptions>("XTransformerOptions").table("XTransformer"),
+        OptionSet::of::<AutoregressiveWrapperOptions>("AutoregressiveWrapperOptions")
+            .after(&["net"])
+            .table("AutoregressiveWrapper"),
+        OptionSet::of::<ContinuousAutoregressiveWrapperOptions>("ContinuousAutoregressiveWrapperOptions")
+            .after(&["net"])
+            .table("ContinuousAutoregressiveWrapper"),
+        OptionSet::of::<NonAutoregressiveWrapperOptions>("NonAutoregressiveWrapperOptions")
+            .after(&["net"])
+            .table("NonAutoregressiveWrapper"),
+    ]
+}
+
+fn calls() -> Vec<OptionSet> {
+    use calls::*;
+    vec![
+        OptionSet::of::<LayersCall>("LayersCall"),
+        OptionSet::of::<AttentionCall>("AttentionCall"),
+        OptionSet::of::<TransformerCall>("TransformerCall").table("forward of a TransformerWrapper"),
+        OptionSet::of::<ContinuousTransformerCall>("ContinuousTransformerCall"),
+        OptionSet::of::<ViTransformerCall>("ViTransformerCall"),
+        OptionSet::of::<XTransformerCall>("XTransformerCall").table("forward of an XTransformer"),
+        OptionSet::of::<AutoregressiveCall>("AutoregressiveCall"),
+        OptionSet::of::<ContinuousAutoregressiveCall>("ContinuousAutoregressiveCall"),
+        OptionSet::of::<NonAutoregressiveCall>("NonAutoregressiveCall"),
+    ]
+}
+
+fn generations() -> Vec<OptionSet> {
+    use generation::*;
+    vec![
+        OptionSet::of::<SamplingOptions>("SamplingOptions").table("generate, stream"),
+        OptionSet::of::<GenerateOptions>("GenerateOptions"),
+        OptionSet::of::<XTransformerGenerate>("XTransformerGenerate"),
+        OptionSet::of::<ContinuousGenerate>("ContinuousGenerate"),
+        OptionSet::of::<NonAutoregressiveGenerate>("NonAutoregressiveGenerate"),
+        OptionSet::of::<TopKOptions>("TopKOptions").of_functions(&["top_k", "top_p"]),
+        OptionSet::of::<TopAOptions>("TopAOptions").of_functions(&["top_a"]),
+    ]
+}
+
+fn training() -> Vec<OptionSet> {
+    use optimizers::*;
+    use schedules::*;
+    vec![
+        OptionSet::of::<SgdOptions>("SGDOptions").table("SGD"),
+        OptionSet::of::<AdamOptions>("AdamOptions").table("Adam"),
+        OptionSet::of::<AdamWOptions>("AdamWOptions").table("AdamW"),
+        OptionSet::of::<ConstantOptions>("ConstantOptions").of_functions(&["constant"]).table("constant"),
+        OptionSet::of::<LinearWarmupOptions>("LinearWarmupOptions")
+            .of_functions(&["linearWarmup"])
+            .table("linearWarmup"),
+        OptionSet::of::<CosineWarmupOptions>("CosineWarmupOptions")
+            .of_functions(&["cosineWarmup"])
+            .table("cosineWarmup"),
+    ]
+}

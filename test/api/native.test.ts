@@ -1,0 +1,58 @@
+// ts/native.ts is written by hand: here it is held against what the addon has.
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+import { describe, expect, it } from 'vitest'
+import { native } from '../../ts/native.node.js'
+
+const CONTEXT = '{"seed":0,"call":0,"grad":false}'
+
+/** The names of the members of every interface in ts/native.ts, in order of the alphabet. */
+function declared(): Map<string, string[]> {
+  const path = fileURLToPath(new URL('../../ts/native.ts', import.meta.url))
+  const file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest)
+  const interfaces = file.statements.filter(ts.isInterfaceDeclaration)
+  return new Map(
+    interfaces.map(({ name, members }) => [name.text, members.map((m) => m.name?.getText(file) ?? '').sort()]),
+  )
+}
+
+/** The names of an object and of its class. */
+function present(object: object): string[] {
+  const prototype = Object.getPrototypeOf(object)
+  const inherited = prototype === Object.prototype ? [] : Object.getOwnPropertyNames(prototype)
+  return [...Object.keys(object), ...inherited].filter((name) => name !== 'constructor').sort()
+}
+
+function instances(): Record<string, object> {
+  const tensor = native.tensor(new Uint8Array(8), 'i64', 'i64', [1, 1], 'cpu')
+  const weight = native.op('zeros', [], '{"shape":[2]}', CONTEXT).asLeaf()
+  const layers = native.construct('Decoder', '{"dim":8,"depth":1,"heads":1,"attn_dim_head":8}', [], CONTEXT)
+  const options = '{"num_tokens":4,"max_seq_len":4,"attn_layers":{"$module":0}}'
+  const net = native.construct('TransformerWrapper', options, [layers], CONTEXT)
+  const model = native.construct('AutoregressiveWrapper', '{"net":{"$module":0}}', [net], CONTEXT)
+  return {
+    // classes of the addon are exported too
+    Native: Object.fromEntries(Object.entries(native).filter(([name]) => !name.startsWith('Native'))),
+    NativeTensor: tensor,
+    NativeResult: net.callSync('forward', '[{"$tensor":0}]', [tensor], CONTEXT),
+    NativeAbortFlag: native.abortFlag(),
+    NativeModule: model,
+    NativeGeneration: model.generation('[{"$tensor":0},1]', [tensor], CONTEXT),
+    NativeOptimizer: native.optimizer('SGD', [weight], '[1]'),
+  }
+}
+
+describe('the addon has exactly what is declared', () => {
+  const interfaces = declared()
+  const objects = instances()
+
+  it('of every native object', () => {
+    const names = [...interfaces.keys()].filter((name) => name.startsWith('Native'))
+    expect(names.sort()).toEqual(Object.keys(objects).sort())
+  })
+
+  it.each(Object.entries(objects))('as %s', (name, object) => {
+    expect(present(object)).toEqual(interfaces.get(name))
+  })
+})
