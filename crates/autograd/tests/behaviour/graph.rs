@@ -1,0 +1,182 @@
+//! The graph: what backward does to it, and what it does where it cannot go on.
+
+use crate::common::{array, backward, grad, leaf, normal, total};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use xt_autograd::{is_grad_enabled, no_grad, ops, with_grad, Error, Tensor};
+
+const DEPTH: usize = 200_000;
+
+fn chain(x: &Tensor, length: usize) -> Tensor {
+    (0..length).fold(x.clone(), |y, _| ops::affine(&y, 1.0, 1.0).unwrap())
+}
+
+/// Runs `f` where recursion over the graph would end the process.
+fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(256 * 1024).spawn(f).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_chain_of_200_000_nodes_goes_backward_on_a_small_stack() {
+    on_a_small_stack(|| {
+        let (x, of_x) = leaf(array(&[1.0], &[]));
+        backward(&chain(&x, DEPTH)).unwrap();
+        assert_eq!(grad(&of_x), [1.0]);
+    });
+}
+
+#[test]
+fn a_chain_of_200_000_nodes_is_dropped_on_a_small_stack() {
+    on_a_small_stack(|| drop(chain(&leaf(array(&[1.0], &[])).0, DEPTH)));
+}
+
+#[test]
+fn a_chain_of_200_000_nodes_survives_a_failed_and_a_retained_backward_on_a_small_stack() {
+    on_a_small_stack(|| {
+        let (x, of_x) = leaf(array(&[1.0], &[]));
+        let y = chain(&x, DEPTH);
+        y.backward(true, &|| false).unwrap();
+        let steps = AtomicUsize::new(0);
+        let late = || steps.fetch_add(1, Ordering::Relaxed) > DEPTH / 2;
+        assert!(matches!(y.backward(false, &late), Err(Error::Aborted)));
+        drop(y);
+        assert_eq!(grad(&of_x), [1.0]);
+    });
+}
+
+#[test]
+fn a_wide_ladder_is_dropped_from_several_threads_at_once() {
+    let (x, _) = leaf(array(&[1.0], &[]));
+    // every rung is held twice by the next one
+    let ladder = |x: &Tensor| (0..DEPTH / 4).fold(x.clone(), |y, _| ops::add(&y, &y).unwrap());
+    let shared = ladder(&x);
+    let ends: Vec<Tensor> = (0..4).map(|_| chain(&shared, 1000)).collect();
+    drop(shared);
+    let threads: Vec<_> = ends.into_iter().map(|end| std::thread::spawn(move || drop(end))).collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+}
+
+#[test]
+fn a_second_backward_finds_the_graph_freed_and_adds_nothing() {
+    let (x, of_x) = leaf(array(&[3.0], &[1]));
+    let y = ops::mul(&x, &x).unwrap();
+    backward(&y).unwrap();
+    assert!(matches!(backward(&y), Err(Error::GraphFreed)));
+    assert_eq!(grad(&of_x), [6.0]);
+    assert_eq!(crate::common::values(&y.array().unwrap()), [9.0], "the loss stays readable");
+}
+
+#[test]
+fn a_graph_that_is_partly_freed_adds_nothing() {
+    let ((a, of_a), (b, of_b)) = (leaf(array(&[3.0], &[1])), leaf(array(&[2.0], &[1])));
+    let shared = ops::exp(&a).unwrap();
+    backward(&total(&shared)).unwrap();
+    let before = grad(&of_a);
+    let both = total(&ops::add(&shared, &ops::mul(&b, &b).unwrap()).unwrap());
+    assert!(matches!(backward(&both), Err(Error::GraphFreed)));
+    assert_eq!(grad(&of_a), before);
+    assert!(of_b.grad().is_none());
+}
+
+#[test]
+fn a_retained_graph_goes_backward_again_and_adds_up() {
+    let (x, of_x) = leaf(array(&[3.0], &[1]));
+    let y = ops::mul(&x, &x).unwrap();
+    y.backward(true, &|| false).unwrap();
+    y.backward(true, &|| false).unwrap();
+    assert_eq!(grad(&of_x), [12.0]);
+    backward(&y).unwrap();
+    assert_eq!(grad(&of_x), [18.0]);
+    assert!(matches!(backward(&y), Err(Error::GraphFreed)));
+}
+
+#[test]
+fn all_paths_of_a_diamond_add_up() {
+    let (x, of_x) = leaf(array(&[0.5], &[1]));
+    let a = ops::affine(&x, 2.0, 0.0).unwrap();
+    let (left, right) = (ops::affine(&a, 3.0, 0.0).unwrap(), ops::affine(&a, 5.0, 0.0).unwrap());
+    let y = ops::add(&ops::add(&left, &right).unwrap(), &x).unwrap();
+    backward(&y).unwrap();
+    assert_eq!(grad(&of_x), [17.0]);
+}
+
+#[test]
+fn a_leaf_that_changed_after_the_forward_stops_backward_before_any_gradient() {
+    for deep in [false, true] {
+        let ((a, of_a), (b, of_b)) = (leaf(array(&[3.0], &[1])), leaf(array(&[2.0], &[1])));
+        let end = if deep { chain(&a, 10) } else { a };
+        let y = ops::add(&ops::mul(&b, &b).unwrap(), &end).unwrap();
+        of_a.set(array(&[4.0], &[1])).unwrap();
+        match backward(&y) {
+            Err(Error::StaleParameter { shape }) => assert_eq!(shape, [1]),
+            other => panic!("{other:?}"),
+        }
+        assert!(of_a.grad().is_none() && of_b.grad().is_none());
+    }
+}
+
+#[test]
+fn a_leaf_that_moved_to_another_type_after_the_forward_is_stale_too() {
+    let (x, of_x) = leaf(array(&[3.0], &[1]));
+    let y = ops::exp(&x).unwrap();
+    of_x.move_to(&xt_autograd::Device::Cpu, xt_autograd::DType::F32).unwrap();
+    assert!(matches!(backward(&y), Err(Error::StaleParameter { .. })));
+    assert!(of_x.grad().is_none());
+}
+
+#[test]
+fn an_abort_leaves_gradients_as_they_were() {
+    let (x, of_x) = leaf(array(&[3.0], &[1]));
+    backward(&ops::affine(&x, 1.5, 0.0).unwrap()).unwrap();
+    for after in [0, 1, 5] {
+        let y = chain(&x, 20);
+        let polls = AtomicUsize::new(0);
+        let aborted = || polls.fetch_add(1, Ordering::Relaxed) >= after;
+        assert!(matches!(y.backward(true, &aborted), Err(Error::Aborted)));
+        assert_eq!(grad(&of_x), [1.5]);
+    }
+}
+
+#[test]
+fn an_aborted_retained_graph_can_go_backward_later() {
+    let (x, of_x) = leaf(array(&[3.0], &[1]));
+    let y = chain(&x, 20);
+    let polls = AtomicUsize::new(0);
+    assert!(y.backward(true, &|| polls.fetch_add(1, Ordering::Relaxed) >= 7).is_err());
+    backward(&y).unwrap();
+    assert_eq!(grad(&of_x), [1.0]);
+}
+
+#[test]
+fn without_recording_there_is_no_graph() {
+    let (x, _) = leaf(array(&[3.0], &[1]));
+    let y = no_grad(|| {
+        assert!(!is_grad_enabled());
+        with_grad(true, || assert!(ops::exp(&x).unwrap().requires_grad()));
+        ops::exp(&x).unwrap()
+    });
+    assert!(is_grad_enabled() && !y.requires_grad());
+    assert!(matches!(backward(&y), Err(Error::NoGraph)));
+    assert!(matches!(backward(&Tensor::constant(array(&[1.0], &[]))), Err(Error::NoGraph)));
+    let panicked = std::panic::catch_unwind(|| no_grad(|| panic!("inside")));
+    assert!(panicked.is_err() && is_grad_enabled(), "a panic inside leaves recording on");
+}
+
+#[test]
+fn a_detached_tensor_stops_the_gradient() {
+    let (x, of_x) = leaf(array(&[3.0], &[1]));
+    let y = ops::mul(&x, &ops::mul(&x, &x).unwrap().detach().unwrap()).unwrap();
+    backward(&y).unwrap();
+    assert_eq!(grad(&of_x), [9.0]);
+}
+
+#[test]
+fn only_a_single_element_goes_backward() {
+    let (x, of_x) = leaf(normal(&[2, 3], 1));
+    match backward(&ops::exp(&x).unwrap()) {
+        Err(Error::NotScalar { shape }) => assert_eq!(shape, [2, 3]),
+        other => panic!("{other:?}"),
+    }
+    let one = ops::reshape(&total(&x), &[1, 1]).unwrap();
+    backward(&one).unwrap();
+    assert_eq!(grad(&of_x), [1.0; 6]);
+}

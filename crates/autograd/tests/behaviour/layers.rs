@@ -1,0 +1,94 @@
+//! Gradients of what layers are made of.
+
+use crate::common::{check_all, ids, normal, Case};
+use xt_autograd::ops::{self, Mask};
+use xt_autograd::{Array, DType, Device};
+use xt_kernels::philox::Stream;
+
+const STREAM: Stream = Stream { seed: 5, call: 6, draw: 7 };
+
+#[test]
+fn linear_norm_dropout_and_rotary() {
+    let cases: [Case; 8] = [
+        ("linear", &[&[2, 3], &[4, 3], &[4]], |x| ops::linear(&x[0], &x[1], Some(&x[2]))),
+        ("linear, no bias", &[&[2, 2, 3], &[4, 3]], |x| ops::linear(&x[0], &x[1], None)),
+        ("linear, one vector", &[&[3], &[4, 3], &[4]], |x| ops::linear(&x[0], &x[1], Some(&x[2]))),
+        ("layer_norm", &[&[2, 3, 5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 1e-5)),
+        ("layer_norm, one vector", &[&[5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 0.1)),
+        ("dropout", &[&[4, 5]], |x| ops::dropout(&x[0], 0.4, STREAM)),
+        ("dropout of everything", &[&[4, 5]], |x| ops::dropout(&x[0], 1.0, STREAM)),
+        ("rotary", &[&[2, 3, 2, 5]], |x| ops::rotary(&x[0], &normal(&[3, 2], 8), &normal(&[3, 2], 9))),
+    ];
+    check_all(&cases);
+}
+
+#[test]
+fn softmax_under_masks() {
+    let cases: [Case; 6] = [
+        ("no mask", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask::default())),
+        ("causal", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true })),
+        ("more queries than keys", &[&[1, 1, 4, 2]], |x| {
+            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true })
+        }),
+        ("keys", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &keys(false))),
+        ("keys, causal", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &keys(true))),
+        ("pairs", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &pairs())),
+    ];
+    check_all(&cases);
+}
+
+/// In the second sequence no key is left: its rows depend on no score.
+fn keys(causal: bool) -> Mask {
+    let allowed = Array::from_vec(vec![1u8, 0, 1, 0, 0, 0], (2, 1, 1, 3), &Device::Cpu).unwrap();
+    Mask { allowed: Some(allowed), causal }
+}
+
+fn pairs() -> Mask {
+    let allowed = Array::from_vec(vec![1u8, 1, 0, 0, 1, 1], (1, 1, 2, 3), &Device::Cpu).unwrap();
+    Mask { allowed: Some(allowed), causal: false }
+}
+
+#[test]
+fn losses() {
+    let cases: [Case; 5] = [
+        ("cross_entropy", &[&[4, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[4]), -100)),
+        ("cross_entropy, rows of rows", &[&[2, 2, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[2, 2]), 7)),
+        ("cross_entropy, some ignored", &[&[4, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), -9)),
+        ("cross_entropy, scaled", &[&[4, 3]], |x| {
+            ops::affine(&ops::cross_entropy(&x[0], &ids(&[1, 1, 1, 0], &[4]), 0)?, 3.0, 1.0)
+        }),
+        ("mse", &[&[2, 3], &[2, 3]], |x| ops::mse(&x[0], &x[1])),
+    ];
+    check_all(&cases);
+}
+
+#[test]
+fn an_attention_made_of_them() {
+    let case: Case = ("attention", &[&[2, 3, 4], &[4, 4], &[4, 4], &[4, 4]], |x| {
+        let head = |w: &xt_autograd::Tensor| {
+            ops::transpose(&ops::reshape(&ops::linear(&x[0], w, None)?, &[2, 3, 2, 2])?, 1, 2)
+        };
+        let (q, k, v) = (head(&x[1])?, head(&x[2])?, head(&x[3])?);
+        let scores = ops::matmul(&q, &ops::transpose(&k, 2, 3)?, 0.7)?;
+        let weights = ops::masked_softmax(&scores, &Mask { allowed: None, causal: true })?;
+        let mixed = ops::transpose(&ops::matmul(&ops::dropout(&weights, 0.2, STREAM)?, &v, 1.0)?, 1, 2)?;
+        ops::add(&ops::reshape(&mixed, &[2, 3, 4])?, &x[0])
+    });
+    check_all(&[case]);
+}
+
+#[test]
+fn half_precision_goes_through_every_layer() {
+    let x = crate::common::leaf(normal(&[1, 2, 2, 4], 1).to_dtype(DType::BF16).unwrap());
+    let half = |dims: &[usize]| crate::common::leaf(normal(dims, 2).to_dtype(DType::BF16).unwrap()).0;
+    let y = ops::linear(&x.0, &half(&[4, 4]), Some(&half(&[4]))).unwrap();
+    let y = ops::layer_norm(&y, &half(&[4]), &half(&[4]), 1e-5).unwrap();
+    let y = ops::masked_softmax(&y, &Mask { allowed: None, causal: false }).unwrap();
+    let y = ops::dropout(&ops::activation(&y, ops::Activation::Gelu).unwrap(), 0.1, STREAM).unwrap();
+    let table = |seed| normal(&[2, 2], seed).to_dtype(DType::BF16).unwrap();
+    let y = ops::matmul(&ops::rotary(&y, &table(3), &table(4)).unwrap(), &half(&[4, 2]), 1.0).unwrap();
+    crate::common::backward(&ops::mean(&y, None, false).unwrap()).unwrap();
+    let grad = x.1.grad().unwrap();
+    assert_eq!((grad.dtype(), grad.dims()), (DType::BF16, [1, 2, 2, 4].as_slice()));
+    assert!(crate::common::values(&grad).iter().all(|g| g.is_finite()));
+}

@@ -1,0 +1,134 @@
+//! What does not fit is an error with a message that names it, and never a panic.
+
+use crate::common::{array, ids, leaf, normal};
+use xt_autograd::ops::{self, Activation, Mask};
+use xt_autograd::{DType, Result, Tensor};
+use xt_kernels::philox::Stream;
+
+fn x(dims: &[usize]) -> Tensor {
+    Tensor::constant(normal(dims, 1))
+}
+
+fn f32s(dims: &[usize]) -> Tensor {
+    Tensor::constant(normal(dims, 1).to_dtype(DType::F32).unwrap())
+}
+
+type Refused = (&'static str, fn() -> Result<Tensor>);
+
+fn all_refused(cases: &[Refused]) {
+    for (words, op) in cases {
+        let message = op().err().unwrap_or_else(|| panic!("`{words}` was taken")).to_string();
+        assert!(message.contains(words), "`{words}` is not in: {message}");
+    }
+}
+
+#[test]
+fn arithmetic() {
+    all_refused(&[
+        ("add: shapes [2, 3] and [2, 4] do not broadcast", || ops::add(&x(&[2, 3]), &x(&[2, 4]))),
+        ("mul: types f64 and f32 differ", || ops::mul(&x(&[2]), &f32s(&[2]))),
+        ("division of whole numbers by zero", || ops::div(&ids(&[1], &[1]), &ids(&[0], &[1]))),
+        ("0.5 with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), 0.5)),
+        ("matmul: both need two axes", || ops::matmul(&x(&[2]), &x(&[2, 2]), 1.0)),
+        ("[2, 3] and [4, 2]", || ops::matmul(&x(&[2, 3]), &x(&[4, 2]), 1.0)),
+        ("types", || ops::matmul(&x(&[2, 2]), &f32s(&[2, 2]), 1.0)),
+        ("exp needs floating-point values", || ops::exp(&ids(&[1], &[1]))),
+        ("gelu needs floating-point values", || ops::activation(&ids(&[1], &[1]), Activation::Gelu)),
+        ("out of memory", || {
+            let wide = |dims: &[usize]| ops::broadcast_to(&x(&[1, 1]), dims);
+            ops::add(&wide(&[1 << 31, 1])?, &wide(&[1, 1 << 31])?)
+        }),
+    ]);
+}
+
+#[test]
+fn shapes() {
+    all_refused(&[
+        ("6 elements", || ops::reshape(&x(&[2, 3]), &[4])),
+        ("6 elements", || ops::reshape(&x(&[2, 3]), &[usize::MAX, 2])),
+        ("no order of the 2 axes", || ops::permute(&x(&[2, 3]), &[0, 0])),
+        ("no order of the 2 axes", || ops::permute(&x(&[2, 3]), &[0])),
+        ("no axes 0 and 2", || ops::transpose(&x(&[2, 3]), 0, 2)),
+        ("slice", || ops::narrow(&x(&[2, 3]), 1, 2, 2)),
+        ("slice", || ops::narrow(&x(&[2, 3]), 1, usize::MAX, 2)),
+        ("slice", || ops::narrow(&x(&[2, 3]), 2, 0, 1)),
+        ("cat: no tensors", || ops::cat(&[], 0)),
+        ("differ in type or outside of axis 0", || ops::cat(&[&x(&[2, 3]), &x(&[2, 4])], 0)),
+        ("differ in type or outside of axis 2", || ops::cat(&[&x(&[2, 3])], 2)),
+        ("no place for axis 3", || ops::stack(&[&x(&[2, 3])], 3)),
+        ("differ", || ops::stack(&[&x(&[2, 3]), &x(&[3, 2])], 0)),
+        ("", || ops::broadcast_to(&x(&[2, 3]), &[3])),
+        ("", || ops::broadcast_to(&x(&[2, 3]), &[4, 3])),
+    ]);
+}
+
+#[test]
+fn reductions() {
+    all_refused(&[
+        ("no axis 2", || ops::sum(&x(&[2, 3]), Some(&[2]), false)),
+        ("mean needs floating-point values", || ops::mean(&ids(&[1], &[1]), None, false)),
+        ("nothing", || ops::max(&x(&[0, 3]), None, false)),
+        ("nothing", || ops::argmax(&x(&[2, 0]), 1, false)),
+        ("no axis 0", || ops::softmax(&x(&[]), 0)),
+        ("softmax needs floating-point values", || ops::log_softmax(&ids(&[1], &[1]), 0)),
+    ]);
+}
+
+#[test]
+fn choices() {
+    all_refused(&[
+        ("indices must be i64", || ops::embedding(&x(&[2, 3]), &x(&[2]))),
+        ("index 2 is out of range", || ops::embedding(&x(&[2, 3]), &ids(&[0, 2], &[2]))),
+        ("", || ops::embedding(&x(&[2]), &ids(&[0], &[1]))),
+        ("index 3 is out of range", || ops::gather(&x(&[2, 3]), &ids(&[3], &[1, 1]), 1)),
+        ("index -1 is out of range", || ops::gather(&x(&[2, 3]), &ids(&[-1], &[1, 1]), 1)),
+        ("do not fit", || ops::gather(&x(&[2, 3]), &ids(&[0], &[1]), 1)),
+        ("condition must be bool", || ops::where_cond(&x(&[2]), &x(&[2]), &x(&[2]))),
+        ("do not broadcast", || ops::where_cond(&ops::cast(&x(&[3]), DType::U8, true)?, &x(&[2]), &x(&[2]))),
+    ]);
+}
+
+#[test]
+fn layers() {
+    all_refused(&[
+        ("weights [4, 3] does not take [2, 2]", || ops::linear(&x(&[2, 2]), &x(&[4, 3]), None)),
+        ("F32, the weights are F64", || ops::linear(&f32s(&[2, 3]), &x(&[4, 3]), None)),
+        ("bias", || ops::linear(&x(&[2, 3]), &x(&[4, 3]), Some(&x(&[3])))),
+        ("F64", || ops::linear(&x(&[2, 3]), &x(&[4, 3]), Some(&f32s(&[4])))),
+        ("norm over [4]", || ops::layer_norm(&x(&[2, 3]), &x(&[4]), &x(&[4]), 1e-5)),
+        ("F64", || ops::layer_norm(&x(&[2, 3]), &f32s(&[3]), &x(&[3]), 1e-5)),
+        ("", || ops::masked_softmax(&x(&[2, 3]), &Mask { allowed: None, causal: true })),
+        ("rotary table", || ops::rotary(&x(&[1, 2, 1, 4]), &normal(&[3, 2], 1), &normal(&[3, 2], 1))),
+        ("rotary table", || ops::rotary(&x(&[1, 2, 1, 3]), &normal(&[2, 2], 1), &normal(&[2, 2], 1))),
+        ("targets must be i64 of shape [2]", || ops::cross_entropy(&x(&[2, 3]), &ids(&[0], &[1]), 0)),
+        ("target 3 is out of range", || ops::cross_entropy(&x(&[2, 3]), &ids(&[0, 3], &[2]), -1)),
+        ("axis of classes", || ops::cross_entropy(&x(&[]), &ids(&[0], &[1]), 0)),
+        ("mse: shapes [2] and [3] differ", || ops::mse(&x(&[2]), &x(&[3]))),
+    ]);
+}
+
+#[test]
+fn empty_tensors_pass_through() {
+    let empty = x(&[2, 0, 4]);
+    let stream = Stream { seed: 1, call: 1, draw: 1 };
+    for y in [
+        ops::exp(&empty),
+        ops::add(&empty, &x(&[4])),
+        ops::activation(&empty, Activation::Silu),
+        ops::layer_norm(&empty, &x(&[4]), &x(&[4]), 1e-5),
+        ops::dropout(&empty, 0.5, stream),
+        ops::softmax(&empty, 2),
+        ops::linear(&empty, &x(&[4, 4]), Some(&x(&[4]))),
+    ] {
+        assert_eq!(y.unwrap().dims(), [2, 0, 4]);
+    }
+    assert_eq!(crate::common::values(&ops::sum(&empty, None, false).unwrap().array().unwrap()), [0.0]);
+}
+
+#[test]
+fn values_and_gradients_of_a_leaf_keep_its_shape() {
+    let (_, of_x) = leaf(normal(&[2, 3], 1));
+    assert!(of_x.set(array(&[1.0], &[1])).is_err());
+    assert!(of_x.set_grad(Some(array(&[1.0], &[1]))).is_err());
+    assert_eq!((of_x.version(), of_x.grad().is_none()), (0, true));
+}

@@ -1,0 +1,141 @@
+//! Small models, and calls of them.
+
+use serde_json::{json, Value as Json};
+use std::sync::Arc;
+use xt_core::{Args, Array, Ctx, DType, Device, Model, Result, Rng, Tensor, Value};
+
+/// `more` on top of `base`.
+pub fn with(mut base: Json, more: Json) -> Json {
+    let map = base.as_object_mut().unwrap();
+    map.extend(more.as_object().unwrap().clone());
+    base
+}
+
+pub fn spec(class: &str, options: Json) -> Json {
+    json!({ "class": class, "options": options })
+}
+
+/// Layers of width 16 with two heads of 8, two blocks deep.
+pub fn layers(class: &str, more: Json) -> Json {
+    spec(class, with(json!({ "dim": 16, "depth": 2, "heads": 2, "attn_dim_head": 8 }), more))
+}
+
+/// A model over 17 tokens, at most 12 at once.
+pub fn transformer(layers: Json, more: Json) -> Json {
+    spec("TransformerWrapper", with(json!({ "num_tokens": 17, "max_seq_len": 12, "attn_layers": layers }), more))
+}
+
+pub fn gpt(more_layers: Json, more: Json) -> Json {
+    transformer(layers("Decoder", more_layers), more)
+}
+
+pub fn autoregressive(net: Json, more: Json) -> Json {
+    spec("AutoregressiveWrapper", with(json!({ "net": net }), more))
+}
+
+/// A plain GPT with its loss.
+pub fn plain() -> Json {
+    autoregressive(gpt(json!({}), json!({})), json!({}))
+}
+
+pub fn build(spec: &Json) -> Arc<Model> {
+    Model::from_spec(spec, 1).unwrap()
+}
+
+pub fn ids(values: &[i64], dims: &[usize]) -> Tensor {
+    Tensor::constant(Array::from_vec(values.to_vec(), dims, &Device::Cpu).unwrap())
+}
+
+/// Seeded token ids from 0 to 16.
+pub fn tokens(batch: usize, n: usize, seed: u64) -> Tensor {
+    let drawn = Rng::new(seed, 0).stream().below(17, batch * n);
+    ids(&drawn.into_iter().map(|t| t as i64).collect::<Vec<_>>(), &[batch, n])
+}
+
+/// Seeded normal numbers, f32.
+pub fn normal(dims: &[usize], seed: u64) -> Tensor {
+    Tensor::constant(float(&Rng::new(seed, 0).stream().normal(dims.iter().product()), dims))
+}
+
+pub fn float(values: &[f64], dims: &[usize]) -> Array {
+    Array::from_vec(values.to_vec(), dims, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
+}
+
+pub fn mask(bits: &[u8], dims: &[usize]) -> Tensor {
+    Tensor::boolean(Array::from_vec(bits.to_vec(), dims, &Device::Cpu).unwrap())
+}
+
+/// Calls `method` with arguments of which tensors stand as `{"$tensor": i}`. `number` is the random number of the call.
+pub fn call_numbered(model: &Model, method: &str, args: Json, tensors: &[Tensor], number: u64) -> Result<Value> {
+    let rng = Rng::new(3, number);
+    model.call(method, &Args::new(model.class(), args, tensors)?, &Ctx::new(&rng, &|| false))
+}
+
+/// `forward` of the first tensor; `named` are the other arguments.
+pub fn forward_with(model: &Model, tensors: &[Tensor], named: Json) -> Result<Value> {
+    call_numbered(model, "forward", json!([{ "$tensor": 0 }, named]), tensors, 1)
+}
+
+pub fn forward(model: &Model, x: &Tensor) -> Tensor {
+    forward_numbered(model, x, 1)
+}
+
+pub fn forward_numbered(model: &Model, x: &Tensor, number: u64) -> Tensor {
+    tensor(call_numbered(model, "forward", json!([{ "$tensor": 0 }]), std::slice::from_ref(x), number).unwrap())
+}
+
+pub fn tensor(value: Value) -> Tensor {
+    match value {
+        Value::Tensor(tensor) => tensor,
+        _ => panic!("the call gives no single tensor"),
+    }
+}
+
+pub fn array_values(array: &Array) -> Vec<f64> {
+    array.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+pub fn values(tensor: &Tensor) -> Vec<f64> {
+    array_values(&tensor.array().unwrap())
+}
+
+pub fn parameter(model: &Model, name: &str) -> Vec<f64> {
+    array_values(&model.entry(name).unwrap().param.values().unwrap())
+}
+
+pub fn set(model: &Model, name: &str, values: &[f64]) {
+    let leaf = model.entry(name).unwrap().param.leaf().clone();
+    let dims = leaf.shape().to_vec();
+    leaf.set(float(values, &dims)).unwrap();
+}
+
+/// Sets every element of a parameter.
+pub fn fill(model: &Model, name: &str, value: f64) {
+    let count: usize = model.entry(name).unwrap().param.leaf().shape().iter().product();
+    set(model, name, &vec![value; count]);
+}
+
+/// A square matrix with `value` on its diagonal.
+pub fn diagonal(size: usize, value: f64) -> Vec<f64> {
+    (0..size * size).map(|i| if i % (size + 1) == 0 { value } else { 0.0 }).collect()
+}
+
+#[track_caller]
+pub fn close(got: &[f64], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len());
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= tolerance * (1.0 + w.abs()), "entry {i}: got {g}, want {w}");
+    }
+}
+
+/// Fails unless `share` of `count` independent draws lies within five standard errors of `p`: by chance that fails
+/// once in two million times, and the draws are seeded.
+#[track_caller]
+pub fn share_is(share: f64, p: f64, count: usize) {
+    let error = (p * (1.0 - p) / count as f64).sqrt();
+    assert!((share - p).abs() <= 5.0 * error + 1e-12, "a share of {share} in {count}, not {p}");
+}
+
+pub fn json_of(text: &str) -> Json {
+    serde_json::from_str(text).unwrap()
+}

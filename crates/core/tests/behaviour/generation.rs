@@ -1,0 +1,178 @@
+//! Generation: what each step sees, and when it ends.
+
+use crate::common::{
+    array_values, autoregressive, build, call_numbered, float, forward, gpt, ids, normal, plain, tensor, tokens, values,
+};
+use serde_json::{json, Value as Json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use xt_core::{Args, Ctx, Model, Result, Rng, Tensor};
+
+fn generate(model: &Model, start: &Tensor, count: usize, named: Json) -> Result<Tensor> {
+    let args = json!([{ "$tensor": 0 }, count, named]);
+    call_numbered(model, "generate", args, std::slice::from_ref(start), 1).map(tensor)
+}
+
+/// The likeliest next token of every row, by plain forwards of the net, over the last `window` tokens.
+fn repeated_argmax(net: &Model, start: &Tensor, count: usize, window: usize) -> Vec<f64> {
+    let n = start.dim(1);
+    let mut rows: Vec<Vec<i64>> =
+        values(start).chunks_exact(n).map(|row| row.iter().map(|t| *t as i64).collect()).collect();
+    for _ in 0..count {
+        let seen = rows[0].len().min(window);
+        let x: Vec<i64> = rows.iter().flat_map(|row| row[row.len() - seen..].to_vec()).collect();
+        let logits = values(&forward(net, &ids(&x, &[rows.len(), seen])));
+        for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(seen * 17)) {
+            let last = &logits[(seen - 1) * 17..];
+            row.push((0..17).fold(0, |best, i| if last[i] > last[best] { i } else { best }) as i64);
+        }
+    }
+    rows.iter().flat_map(|row| row[n..].iter().map(|t| *t as f64)).collect()
+}
+
+#[test]
+fn greedy_generation_repeats_the_argmax_also_beyond_the_window() {
+    for layers in [json!({}), json!({ "rotary_pos_emb": true }), json!({ "pre_norm": false })] {
+        let (net, model) =
+            (build(&gpt(layers.clone(), json!({}))), build(&autoregressive(gpt(layers, json!({})), json!({}))));
+        let state: Vec<_> =
+            net.entries().iter().map(|e| (format!("net.{}", e.name), e.param.values().unwrap())).collect();
+        model.load_state(&state, true).unwrap();
+        net.train(false);
+        for n in [1, 5, 12, 15] {
+            let start = tokens(2, n, n as u64);
+            let want = repeated_argmax(&net, &start, 14, 12);
+            let greedy = [
+                json!({ "temperature": 0.0 }),
+                json!({ "filter_thres": 0.95 }), // one of 17 is left
+                json!({ "temperature": 0.0, "filter_logits_fn": "top_p" }),
+                json!({ "filter_thres": 1.0, "filter_logits_fn": "top_p" }),
+            ];
+            for named in greedy {
+                let got = generate(&model, &start, 14, named.clone()).unwrap();
+                assert_eq!(got.dims(), [2, 14]);
+                assert_eq!(values(&got), want, "prompt of {n}, {named}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prompt_without_batch_axis_gives_tokens_without_one() {
+    let model = build(&plain());
+    let greedy = json!({ "temperature": 0.0 });
+    let flat = generate(&model, &ids(&[1, 2, 3], &[3]), 5, greedy.clone()).unwrap();
+    let batched = generate(&model, &ids(&[1, 2, 3], &[1, 3]), 5, greedy.clone()).unwrap();
+    assert_eq!((flat.dims(), batched.dims()), ([5].as_slice(), [1, 5].as_slice()));
+    assert_eq!(values(&flat), values(&batched));
+    assert_eq!(generate(&model, &ids(&[1], &[1]), 0, greedy).unwrap().dims(), [0]);
+}
+
+#[test]
+fn a_mask_over_the_prompt_grows_with_the_tokens_and_leaves_with_the_window() {
+    let model = build(&plain());
+    let hidden = crate::common::mask(&[0, 0, 1, 1, 1], &[1, 5]);
+    let run = |start: &[i64], with_mask: bool| {
+        let named = if with_mask {
+            json!({ "temperature": 0.0, "mask": { "$tensor": 1 } })
+        } else {
+            json!({ "temperature": 0.0 })
+        };
+        let inputs = [ids(start, &[1, 5]), hidden.clone()];
+        values(&tensor(call_numbered(&model, "generate", json!([{ "$tensor": 0 }, 12, named]), &inputs, 1).unwrap()))
+    };
+    assert_eq!(run(&[1, 2, 3, 4, 5], true), run(&[9, 8, 3, 4, 5], true));
+    let wrong = [ids(&[1, 2, 3], &[1, 3]), hidden.clone()];
+    let args = json!([{ "$tensor": 0 }, 2, { "mask": { "$tensor": 1 } }]);
+    let error = call_numbered(&model, "generate", args, &wrong, 1).err().unwrap().to_string();
+    assert!(error.contains("mask must be bool of shape [1, 3]"), "{error}");
+}
+
+/// Runs a generation whose logits are given: `wanted[step][row]` is the likely token.
+fn steered(prompt: &[i64], rows: usize, eos: i64, wanted: &[&[i64]]) -> (usize, Vec<f64>) {
+    let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "pad_value": 13 })));
+    let named = json!({ "temperature": 0.0, "eos_token": eos });
+    let start = [ids(prompt, &[rows, prompt.len() / rows])];
+    let args = Args::new("generate", json!([{ "$tensor": 0 }, wanted.len(), named]), &start).unwrap();
+    let mut generation = model.generation(&args).unwrap();
+    let mut steps = 0;
+    for step in wanted {
+        let hot = |token: &i64| (0..17).map(move |i| f64::from(i == *token)).collect::<Vec<_>>();
+        let logits = Tensor::constant(float(&step.iter().flat_map(hot).collect::<Vec<_>>(), &[rows, 17]));
+        match generation.accept(&logits, false, &Rng::new(1, 1)).unwrap() {
+            Some(tokens) => assert_eq!(tokens.len(), rows),
+            None => break,
+        }
+        steps += 1;
+    }
+    (steps, values(&generation.tokens().unwrap()))
+}
+
+#[test]
+fn generation_ends_once_every_row_has_the_end_token_and_pads_what_is_behind() {
+    // prompts, rows, end token, tokens by step; steps taken, tokens in the end (13 is the padding)
+    type Ending<'a> = (&'a [i64], usize, i64, &'a [&'a [i64]], usize, &'a [f64]);
+    let cases: [Ending; 5] = [
+        (&[1], 1, 4, &[&[5], &[4], &[6]], 2, &[5.0, 4.0]),
+        (&[1, 1], 2, 4, &[&[5, 4], &[4, 7], &[6, 6]], 2, &[5.0, 4.0, 4.0, 13.0]),
+        (&[1, 1], 2, 4, &[&[4, 5], &[7, 5], &[8, 4]], 3, &[4.0, 13.0, 13.0, 5.0, 5.0, 4.0]),
+        // an end in the prompt counts, and blanks all that is new
+        (&[4, 1, 1, 2], 2, 4, &[&[5, 6], &[7, 4], &[8, 8]], 2, &[13.0, 13.0, 6.0, 4.0]),
+        // not all rows end: nothing is padded
+        (&[1, 1], 2, 4, &[&[4, 5], &[7, 6]], 2, &[4.0, 7.0, 5.0, 6.0]),
+    ];
+    for (prompt, rows, eos, wanted, steps, tokens) in cases {
+        assert_eq!(steered(prompt, rows, eos, wanted), (steps, tokens.to_vec()), "{prompt:?} {wanted:?}");
+    }
+}
+
+#[test]
+fn an_abort_ends_generation_between_steps() {
+    let model = build(&plain());
+    let polls = AtomicUsize::new(0);
+    let aborted = || polls.fetch_add(1, Ordering::Relaxed) > 20;
+    let (rng, start) = (Rng::new(1, 1), [ids(&[1], &[1])]);
+    let args = Args::new("generate", json!([{ "$tensor": 0 }, 1000]), &start).unwrap();
+    let error = model.call("generate", &args, &Ctx::new(&rng, &aborted)).err().unwrap();
+    assert_eq!(error.code(), "aborted");
+    let x = [tokens(1, 5, 1)];
+    let args = Args::new("forward", json!([{ "$tensor": 0 }]), &x).unwrap();
+    assert_eq!(model.call("forward", &args, &Ctx::new(&rng, &|| true)).err().unwrap().code(), "aborted");
+}
+
+#[test]
+fn generated_logits_carry_no_graph_and_leave_no_gradient() {
+    let model = build(&plain());
+    let start = [ids(&[1], &[1])];
+    let generation = model.generation(&Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap()).unwrap();
+    let rng = Rng::new(1, 1);
+    assert!(!generation.logits(&Ctx::new(&rng, &|| false)).unwrap().requires_grad());
+    generate(&model, &start[0], 3, json!({})).unwrap();
+    assert!(model.entries().iter().all(|e| e.param.leaf().grad().is_none()));
+}
+
+#[test]
+fn prompts_and_logits_that_do_not_fit_are_errors() {
+    let model = build(&plain());
+    let cases = [
+        (normal(&[1, 3], 1), "i64"),
+        (ids(&[], &[1, 0]), "at least one token"),
+        (ids(&[1], &[1, 1, 1]), "start_tokens"),
+        (ids(&[17], &[1]), "index 17 is out of range"),
+        (ids(&[-1], &[1]), "index -1 is out of range"),
+    ];
+    for (start, words) in cases {
+        let message = generate(&model, &start, 2, json!({})).err().unwrap().to_string();
+        assert!(message.contains(words), "`{words}` is not in: {message}");
+    }
+    let start = [ids(&[1], &[1])];
+    let args = Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap();
+    let mut generation = model.generation(&args).unwrap();
+    let nan = Tensor::constant(float(&[f64::NAN; 17], &[1, 17]));
+    for (logits, words) in
+        [(nan, "NaN"), (normal(&[2, 17], 1), "(1, num_tokens)"), (normal(&[17], 1), "(1, num_tokens)")]
+    {
+        let message = generation.accept(&logits, false, &Rng::new(1, 1)).unwrap_err().to_string();
+        assert!(message.contains(words), "`{words}` is not in: {message}");
+    }
+    assert_eq!(array_values(&generation.tokens().unwrap().array().unwrap()).len(), 0, "nothing was taken");
+}
