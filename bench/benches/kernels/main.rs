@@ -1,1 +1,23 @@
-fn main(){}
+//! Throughput of every kernel, forward and backward.
+//!
+//! Products report elem/s with one element per floating-point operation, so read FLOP/s: a product of (m, k) and (k, n) has
+//! 2 m k n of them. All others are bound by memory and report B/s over what they read and write once, or at least must:
+//! temporary arrays do not count.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod layers;
+mod memory;
+mod products;
+mod setup;
+
+use criterion::{criterion_group, criterion_main};
+
+criterion_group! {
+    name = kernels;
+    config = setup::config();
+    targets = products::matmul, products::attention, products::linear, layers::layer_norm, layers::softmax,
+        layers::activation, layers::cross_entropy, layers::rotary, memory::add, memory::dropout, memory::embedding,
+        memory::optimizer, memory::random
+}
+criterion_main!(kernels);

@@ -1,0 +1,54 @@
+//! Matrix products: elem/s are FLOP/s.
+
+use crate::setup::{normal, product, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS};
+use criterion::Criterion;
+use xt_kernels::{linear as kernel, matmul as batched};
+
+pub fn matmul(c: &mut Criterion) {
+    let mut group = c.benchmark_group("matmul");
+    for n in [64, 128, 256, 512, 1024] {
+        let (a, b) = (normal(&[n, n], 1), normal(&[n, n], 2));
+        product(&mut group, &format!("{n}x{n}"), 2 * n * n * n, || batched::matmul(&a, &b, 1.0));
+    }
+    // the gradients of a product read one of its factors turned
+    let (a, b) = (normal(&[512, 512], 1), normal(&[512, 512], 2));
+    let (at, bt) = (a.t().unwrap(), b.t().unwrap());
+    product(&mut group, "512x512, left turned", 2 * 512 * 512 * 512, || batched::matmul(&at, &b, 1.0));
+    product(&mut group, "512x512, right turned", 2 * 512 * 512 * 512, || batched::matmul(&a, &bt, 1.0));
+    group.finish();
+}
+
+/// Scores and values of attention, over heads that are views, as in the models; and their gradients.
+pub fn attention(c: &mut Criterion) {
+    let mut group = c.benchmark_group("attention");
+    for (batch, length, heads, dim) in [(BATCH, LENGTH, HEADS, DIM_HEAD), (4, 1024, 8, 64)] {
+        let head = |seed| normal(&[batch, length, heads, dim], seed).transpose(1, 2).unwrap();
+        let (q, k, v, g) = (head(1), head(2), head(3), head(4));
+        let kt = k.transpose(2, 3).unwrap();
+        let weights = normal(&[batch, heads, length, length], 5);
+        let (wt, vt) = (weights.transpose(2, 3).unwrap(), v.transpose(2, 3).unwrap());
+        let flops = 2 * batch * heads * length * length * dim;
+        let name = |what: &str| format!("{what}, {batch}x{heads}x{length}x{dim}");
+        product(&mut group, &name("q kT"), flops, || batched::matmul(&q, &kt, 0.1));
+        product(&mut group, &name("weights v"), flops, || batched::matmul(&weights, &v, 1.0));
+        product(&mut group, &name("gradient of weights"), flops, || batched::matmul(&g, &vt, 1.0));
+        product(&mut group, &name("gradient of v"), flops, || batched::matmul(&wt, &g, 1.0));
+    }
+    group.finish();
+}
+
+pub fn linear(c: &mut Criterion) {
+    let mut group = c.benchmark_group("linear");
+    for (rows, inputs, outputs) in [(ROWS, DIM, 4 * DIM), (ROWS, 4 * DIM, DIM), (1024, 512, 2048), (1, 512, 512)] {
+        let (x, w, b) = (normal(&[rows, inputs], 1), normal(&[outputs, inputs], 2), normal(&[outputs], 3));
+        let g = normal(&[rows, outputs], 4);
+        let flops = 2 * rows * inputs * outputs;
+        let name = |what: &str| format!("{what}, {rows}x{inputs} to {outputs}");
+        product(&mut group, &name("forward"), flops, || kernel::forward(&x, &w, Some(&b)));
+        product(&mut group, &name("gradient of the input"), flops, || kernel::grad_input(&g, &w));
+        product(&mut group, &name("gradient of the weight"), flops, || kernel::grad_weight(&g, &x));
+    }
+    let g = normal(&[ROWS, 4 * DIM], 4);
+    crate::setup::memory(&mut group, "gradient of the bias", ROWS * 4 * DIM, || kernel::grad_bias(&g));
+    group.finish();
+}
