@@ -13,6 +13,8 @@ pub enum Activation {
     Gelu,
     Silu,
     Relu,
+    /// `max(x, 0)^2`. Source: Primer, <https://arxiv.org/abs/2109.08668>.
+    ReluSquared,
     Sigmoid,
 }
 
@@ -22,6 +24,7 @@ pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
         Activation::Gelu => x.gelu_erf(),
         Activation::Silu => x * candle_nn::ops::sigmoid(x)?,
         Activation::Relu => x.relu(),
+        Activation::ReluSquared => x.relu()?.sqr(),
         Activation::Sigmoid => candle_nn::ops::sigmoid(x),
     }
 }
@@ -32,6 +35,7 @@ pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
         Activation::Gelu => map::<T>(x, gelu),
         Activation::Silu => map::<T>(x, silu),
         Activation::Relu => map::<T>(x, relu),
+        Activation::ReluSquared => map::<T>(x, relu_squared),
         Activation::Sigmoid => map::<T>(x, sigmoid),
     }, else reference(x, kind))
 }
@@ -42,6 +46,7 @@ pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
         Activation::Gelu => zip::<T>(x, grad, gelu_grad),
         Activation::Silu => zip::<T>(x, grad, silu_grad),
         Activation::Relu => zip::<T>(x, grad, relu_grad),
+        Activation::ReluSquared => zip::<T>(x, grad, relu_squared_grad),
         Activation::Sigmoid => zip::<T>(x, grad, sigmoid_grad),
     }, else grad * slope_reference(x, kind)?)
 }
@@ -59,6 +64,7 @@ fn slope_reference(x: &Array, kind: Activation) -> Result<Array> {
         }
         // 0 at 0, as in PyTorch
         Activation::Relu => x.gt(0.0)?.to_dtype(x.dtype()),
+        Activation::ReluSquared => x.relu()? * 2.0,
         Activation::Sigmoid => {
             let s = sigma()?;
             &s * (1.0 - &s)?
@@ -111,6 +117,8 @@ over_slices!(zip silu_grad = |x, g| {
 });
 over_slices!(map relu = |x| if x > T::ZERO { x } else { x * T::ZERO });
 over_slices!(zip relu_grad = |x, g| if x > T::ZERO { g } else { T::ZERO });
+over_slices!(map relu_squared = |x| if x > T::ZERO { x * x } else { x * T::ZERO });
+over_slices!(zip relu_squared_grad = |x, g| if x > T::ZERO { g * (x + x) } else { T::ZERO });
 over_slices!(map sigmoid = |x| logistic(x));
 over_slices!(zip sigmoid_grad = |x, g| {
     let s = logistic(x);
@@ -122,7 +130,8 @@ mod tests {
     use super::*;
     use crate::testing::{close, differences, f64s, normal};
 
-    const ALL: [Activation; 4] = [Activation::Gelu, Activation::Silu, Activation::Relu, Activation::Sigmoid];
+    const ALL: [Activation; 5] =
+        [Activation::Gelu, Activation::Silu, Activation::Relu, Activation::ReluSquared, Activation::Sigmoid];
 
     #[test]
     fn equals_the_reference() {

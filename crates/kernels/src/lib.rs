@@ -12,13 +12,16 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
+pub mod glu;
 pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
 pub mod optimizer;
 pub mod philox;
 pub mod rotary;
+pub mod scale_norm;
 pub mod softmax;
+pub mod sparse_topk;
 
 mod cpu;
 mod simd;

@@ -36,11 +36,16 @@ impl Mask {
 
 /// Softmax on candle's own operations.
 pub fn reference(scores: &Array, mask: &Mask) -> Result<Array> {
-    let filled = match mask_of(scores, mask)? {
-        None => scores.clone(),
-        Some(allowed) => allowed.where_cond(scores, &lowest(scores)?)?,
-    };
+    let filled = filled(scores, mask)?;
     candle_nn::ops::softmax(&filled, filled.rank() - 1)
+}
+
+/// The scores, with the lowest finite number where the mask allows nothing.
+pub fn filled(scores: &Array, mask: &Mask) -> Result<Array> {
+    match mask_of(scores, mask)? {
+        None => Ok(scores.clone()),
+        Some(allowed) => allowed.where_cond(scores, &lowest(scores)?),
+    }
 }
 
 fn mask_of(scores: &Array, mask: &Mask) -> Result<Option<Array>> {

@@ -54,6 +54,41 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     }))
 }
 
+/// `x / max(|x| · scale, eps) · gain` over the last axis, `gain` (dim).
+pub fn scale_norm(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> Result<Tensor> {
+    if x.rank() == 0 || gain.dims() != [x.dim(x.rank() - 1)] {
+        return invalid(format!("a norm over {:?} features does not take {:?}", gain.dims(), x.dims()));
+    }
+    let s = kernels::scale_norm::Scale { scale, eps };
+    let (a, w) = (x.array()?, gain.array()?);
+    let y = kernels::scale_norm::forward(&a, Some(&w), s)?;
+    Ok(Tensor::record(y, &[x, gain], move |g| {
+        let (dx, dgain) = kernels::scale_norm::backward(&a, Some(&w), g, s)?;
+        Ok(vec![Some(dx), dgain])
+    }))
+}
+
+/// Rows of length 1 over the last axis; PyTorch's least length.
+pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
+    if x.rank() == 0 {
+        return invalid("l2 norm of a scalar");
+    }
+    let s = kernels::scale_norm::Scale { scale: 1.0, eps: 1e-12 };
+    let a = x.array()?;
+    let y = kernels::scale_norm::forward(&a, None, s)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::scale_norm::backward(&a, None, g, s)?.0)])))
+}
+
+/// Gated linear unit: the first half of the last axis, times the activation of the second.
+pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
+    if x.rank() == 0 || !x.dim(x.rank() - 1).is_multiple_of(2) {
+        return invalid(format!("a gated unit halves the last axis; it does not take {:?}", x.dims()));
+    }
+    let a = x.array()?;
+    let y = kernels::glu::forward(&a, kind)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::glu::backward(&a, g, kind)?)])))
+}
+
 /// Softmax over the last axis of scores, under a mask.
 pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
     let y = kernels::softmax::forward(&scores.array()?, mask)?;

@@ -12,7 +12,9 @@ pub use arithmetic::{
     Comparison,
 };
 pub use index::{embedding, gather, where_cond};
-pub use layers::{activation, cross_entropy, dropout, layer_norm, linear, masked_softmax, mse, rotary};
+pub use layers::{
+    activation, cross_entropy, dropout, glu, l2_norm, layer_norm, linear, masked_softmax, mse, rotary, scale_norm,
+};
 pub use reduce::{argmax, log_softmax, max, mean, min, softmax, sum};
 pub use shape::{broadcast_to, cast, cat, narrow, permute, reshape, stack, to_device, transpose};
 pub use unary::{abs, exp, log, neg, sqrt, tanh};

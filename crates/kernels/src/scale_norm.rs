@@ -1,0 +1,179 @@
+//! Division of each row by its length: `y = x / max(|x| · scale, eps) · gain`.
+//!
+//! Shapes: `x`, `y` are (.., dim), `gain` (dim) where there is one. RMSNorm has the scale dim^-0.5, ScaleNorm 1, and l2
+//! normalisation 1 without a gain.
+
+use crate::cpu::{self, dispatch, Real};
+use crate::linear::sum_vectors;
+use crate::simd::{sum_by, sum_by2};
+use crate::{Array, Result};
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+/// The factor of the length, and the least divisor.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    pub scale: f64,
+    pub eps: f64,
+}
+
+/// The divisor of each row, (.., 1), on candle's own operations.
+fn divisor(x: &Array, s: Scale) -> Result<Array> {
+    (x.sqr()?.sum_keepdim(x.rank() - 1)?.sqrt()? * s.scale)?.maximum(s.eps)
+}
+
+/// The norm on candle's own operations.
+pub fn reference(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
+    let y = x.broadcast_div(&divisor(x, s)?)?;
+    gain.map_or_else(|| Ok(y.clone()), |gain| y.broadcast_mul(gain))
+}
+
+/// The norm of each row.
+pub fn forward(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
+    dispatch!(x, T => forward_cpu::<T>(x, gain, s), else reference(x, gain, s))
+}
+
+fn gains<T: Real>(gain: Option<&Array>, width: usize) -> Result<Vec<T>> {
+    gain.map_or_else(|| Ok(vec![T::ONE; width]), |gain| gain.contiguous()?.to_vec1::<T>())
+}
+
+fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
+    let x = x.contiguous()?;
+    let (_, width) = cpu::rows_and_width(&x);
+    let gain = gains::<T>(gain, width)?;
+    let xs = cpu::slice::<T>(&x)?;
+    let xs: &[T] = &xs;
+    let mut y = vec![T::ZERO; xs.len()];
+    let block = (cpu::rows_per_task(width) * width).max(1);
+    y.par_chunks_mut(block).zip(xs.par_chunks(block)).for_each(|(y, x)| forward_rows(x, &gain, s, y));
+    cpu::array(y, x.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn forward_rows<T: Real>(x: &[T], gain: &[T], s: Scale, y: &mut [T]) {
+    let width = gain.len().max(1);
+    for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+        let factor = T::ONE / row_divisor(x, s).0;
+        for i in 0..width {
+            y[i] = x[i] * factor * gain[i];
+        }
+    }
+}
+
+/// What a row is divided by, and whether that is the least divisor.
+#[inline(always)]
+fn row_divisor<T: Real>(x: &[T], s: Scale) -> (T, bool) {
+    let length = sum_by(x, |v| v * v).sqrt() * T::of(s.scale);
+    let least = T::of(s.eps);
+    // not `length < least`: NaN goes on
+    if length <= least {
+        (least, true)
+    } else {
+        (length, false)
+    }
+}
+
+/// Gradients of the input and of the gain.
+pub fn backward(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -> Result<(Array, Option<Array>)> {
+    dispatch!(x, T => backward_cpu::<T>(x, gain, grad, s), else backward_reference(x, gain, grad, s))
+}
+
+fn backward_reference(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -> Result<(Array, Option<Array>)> {
+    let last = x.rank() - 1;
+    let by = divisor(x, s)?;
+    let y = x.broadcast_div(&by)?;
+    let weighted = gain.map_or_else(|| Ok(grad.clone()), |gain| grad.broadcast_mul(gain))?;
+    // rows at the least divisor are divided by a constant
+    let free = by.gt(s.eps)?.to_dtype(x.dtype())?;
+    let along = ((&weighted * &y)?.sum_keepdim(last)? * (s.scale * s.scale))?.mul(&free)?;
+    let dx = (weighted - y.broadcast_mul(&along)?)?.broadcast_div(&by)?;
+    let dgain = gain.map(|_| {
+        let (rows, width) = cpu::rows_and_width(x);
+        (grad * &y)?.reshape((rows, width))?.sum(0)
+    });
+    Ok((dx, dgain.transpose()?))
+}
+
+fn backward_cpu<T: Real>(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -> Result<(Array, Option<Array>)> {
+    let (x, grad) = (x.contiguous()?, grad.contiguous()?);
+    let (_, width) = cpu::rows_and_width(&x);
+    let gain_values = gains::<T>(gain, width)?;
+    let (xs, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&grad)?);
+    let (xs, gs): (&[T], &[T]) = (&xs, &gs);
+    let mut dx = vec![T::ZERO; xs.len()];
+    let block = (cpu::rows_per_task(width) * width).max(1);
+    let partial: Vec<Vec<T>> = dx
+        .par_chunks_mut(block)
+        .zip(xs.par_chunks(block).zip(gs.par_chunks(block)))
+        .map(|(dx, (x, g))| {
+            let mut dgain = vec![T::ZERO; width];
+            backward_rows(x, &gain_values, g, s, dx, &mut dgain);
+            dgain
+        })
+        .collect();
+    let dgain = gain.map(|_| cpu::array(sum_vectors(partial, width), width)).transpose()?;
+    Ok((cpu::array(dx, x.dims())?, dgain))
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn backward_rows<T: Real>(x: &[T], gain: &[T], grad: &[T], s: Scale, dx: &mut [T], dgain: &mut [T]) {
+    let width = gain.len().max(1);
+    let mut weighted = vec![T::ZERO; width];
+    for ((x, g), dx) in x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width)) {
+        let (by, least) = row_divisor(x, s);
+        let factor = T::ONE / by;
+        for i in 0..width {
+            weighted[i] = g[i] * gain[i];
+            dgain[i] += g[i] * x[i] * factor;
+        }
+        let along =
+            if least { T::ZERO } else { sum_by2(&weighted, x, |a, b| a * b) * factor * T::of(s.scale * s.scale) };
+        for i in 0..width {
+            dx[i] = (weighted[i] - x[i] * factor * along) * factor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal};
+
+    const SCALES: [Scale; 3] =
+        [Scale { scale: 0.3, eps: 1e-8 }, Scale { scale: 1.0, eps: 1e-5 }, Scale { scale: 1.0, eps: 4.0 }];
+
+    #[test]
+    fn equals_the_reference_values_and_gradients() {
+        for (dims, s) in
+            [vec![2, 3, 24], vec![1, 1], vec![300, 33]].into_iter().flat_map(|d| SCALES.map(|s| (d.clone(), s)))
+        {
+            let width = dims[dims.len() - 1];
+            let (x, gain, g) = (normal(&dims, 1), normal(&[width], 2), normal(&dims, 3));
+            for gain in [None, Some(&gain)] {
+                close(&forward(&x, gain, s).unwrap(), &reference(&x, gain, s).unwrap(), 1e-5);
+                let (got, want) = (backward(&x, gain, &g, s).unwrap(), backward_reference(&x, gain, &g, s).unwrap());
+                close(&got.0, &want.0, 1e-4);
+                assert_eq!(got.1.is_some(), gain.is_some());
+                if let (Some(got), Some(want)) = (got.1, want.1) {
+                    close(&got, &want, 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (x, gain, g) = (f64s(&normal(&[3, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[3, 7], 3)));
+        for s in SCALES {
+            let (dx, dgain) = backward(&x, Some(&gain), &g, s).unwrap();
+            differences(&x, &g, &dx, |x| forward(x, Some(&gain), s).unwrap());
+            differences(&gain, &g, &dgain.unwrap(), |gain| forward(&x, Some(gain), s).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_row_of_zeros_stays_zero() {
+        let x = Array::zeros((1, 4), crate::DType::F32, &crate::Device::Cpu).unwrap();
+        assert_eq!(forward(&x, None, SCALES[1]).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 4]]);
+    }
+}
