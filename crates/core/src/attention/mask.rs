@@ -1,53 +1,116 @@
 //! The masks of one attention, made into one.
+//!
+//! Masks cover the keys of the sequence. Keys in front of these (memories, memory key/values) are always allowed.
 
-use super::require_mask;
-use crate::{Array, Error, Result, Tensor};
+use crate::{Array, DType, Error, Result, Tensor};
+use xt_autograd::ops::Mask;
 
-/// Which scores, (batch, heads, i, j), count: u8, broadcastable to them. `None` where all do.
-///
-/// `cross`: the keys are those of a context; `borrowed`: their mask is that of the queries, for want of one of their own.
-pub fn combined(
-    keys: Option<&Tensor>,
-    attn_mask: Option<&Tensor>,
-    scores: &Tensor,
-    (cross, borrowed): (bool, bool),
-) -> Result<Option<Array>> {
-    let (batch, heads, i, j) = (scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3));
-    let keys = match keys {
-        None => None,
-        Some(mask) => {
-            if cross && borrowed && mask.dims() != [batch, j] {
-                return Error::shape(format!(
-                    "mask stands for the context too where context_mask is missing, but has {} columns, the context {j}: pass context_mask",
-                    mask.dim(1)
-                ));
-            }
-            require_mask(mask, if cross { "context_mask" } else { "mask" }, &[batch, j])?;
-            Some(mask.array()?.reshape((batch, 1, 1, j))?)
+/// What restricts an attention.
+pub struct Masks<'a> {
+    /// bool, (batch, keys).
+    pub keys: Option<&'a Tensor>,
+    /// bool, (i, keys), (heads, i, keys) or (batch, heads, i, keys).
+    pub pairs: Option<&'a Tensor>,
+    pub cross: bool,
+    /// `keys` is the queries' mask, for want of one of the context.
+    pub borrowed: bool,
+    /// How many keys stand in front of those that the masks cover.
+    pub front: usize,
+    /// A query sees no key that is further back than this.
+    pub max_attend_past: Option<usize>,
+    pub causal: bool,
+}
+
+impl Masks<'_> {
+    /// What is allowed of `scores`, (batch, heads, i, j).
+    pub fn combined(&self, scores: &Tensor) -> Result<Mask> {
+        let parts = [self.by_key(scores)?, self.by_pair(scores)?, self.by_distance(scores)?];
+        let mut allowed: Option<Array> = None;
+        for part in parts.into_iter().flatten() {
+            allowed = Some(match allowed {
+                Some(all) => all.broadcast_mul(&part)?,
+                None => part,
+            });
         }
-    };
-    let pairs = match attn_mask {
-        None => None,
-        Some(mask) => {
-            let dims = match mask.rank() {
-                2 => [1, 1, mask.dim(0), mask.dim(1)],
-                3 => [1, mask.dim(0), mask.dim(1), mask.dim(2)],
-                4 => [mask.dim(0), mask.dim(1), mask.dim(2), mask.dim(3)],
-                _ => return Error::shape(format!("attn_mask must have 2, 3 or 4 axes, got {:?}", mask.dims())),
-            };
-            let fits = dims.iter().zip([batch, heads, i, j]).all(|(m, s)| *m == s || *m == 1);
-            if !mask.is_boolean() || !fits {
-                return Error::shape(format!(
-                    "attn_mask must be bool of shape ({i}, {j}), ({heads}, {i}, {j}) or ({batch}, {heads}, {i}, {j}), got {} of shape {:?}",
-                    mask.kind().map_or("?", |k| k.name()),
-                    mask.dims()
-                ));
-            }
-            Some(mask.array()?.reshape(&dims)?)
+        Ok(Mask { allowed, causal: self.causal })
+    }
+
+    fn by_key(&self, scores: &Tensor) -> Result<Option<Array>> {
+        let Some(mask) = self.keys else {
+            return Ok(None);
+        };
+        let (batch, j) = (scores.dim(0), scores.dim(3));
+        let name = if self.cross { "context_mask" } else { "mask" };
+        let covered = j - self.front;
+        if self.cross && self.borrowed && mask.dims() != [batch, covered] {
+            return Error::shape(format!(
+                "mask stands for the context too where context_mask is missing, but has {} columns, the context {covered}: pass context_mask",
+                mask.dim(1)
+            ));
         }
-    };
-    Ok(match (keys, pairs) {
-        (Some(keys), Some(pairs)) => Some(keys.broadcast_mul(&pairs)?),
-        (keys, pairs) => keys.or(pairs),
-    })
+        require_mask(mask, name, &[batch, covered])?;
+        let mask = extended(&mask.array()?, 1, self.front)?;
+        Ok(Some(mask.reshape((batch, 1, 1, j))?))
+    }
+
+    fn by_pair(&self, scores: &Tensor) -> Result<Option<Array>> {
+        let Some(mask) = self.pairs else {
+            return Ok(None);
+        };
+        let (batch, heads, i, j) = (scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3));
+        let d = mask.dims();
+        let dims = match d.len() {
+            2 => [1, 1, d[0], d[1]],
+            3 => [1, d[0], d[1], d[2]],
+            4 => [d[0], d[1], d[2], d[3]],
+            _ => return Error::shape(format!("attn_mask must have 2, 3 or 4 axes, got {d:?}")),
+        };
+        let one_or = |size: usize, full: usize| size == full || size == 1;
+        let j = j - self.front;
+        let fits = one_or(dims[0], batch) && one_or(dims[1], heads) && dims[2] == i && dims[3] == j;
+        if !mask.is_boolean() || !fits {
+            return Error::shape(format!(
+                "attn_mask must be bool of shape ({i}, {j}), ({heads}, {i}, {j}) or ({batch}, {heads}, {i}, {j}), got {} of shape {d:?}",
+                mask.kind().map_or("?", |k| k.name()),
+            ));
+        }
+        Ok(Some(extended(&mask.array()?.reshape(&dims)?, 3, self.front)?))
+    }
+
+    fn by_distance(&self, scores: &Tensor) -> Result<Option<Array>> {
+        let Some(most) = self.max_attend_past else {
+            return Ok(None);
+        };
+        let (i, j) = (scores.dim(2), scores.dim(3));
+        // query number r stands at position r + j - i
+        let near = |r: usize, c: usize| r + j <= c + i + most;
+        let allowed: Vec<u8> = (0..i).flat_map(|r| (0..j).map(move |c| u8::from(near(r, c)))).collect();
+        Ok(Some(Array::from_vec(allowed, (1, 1, i, j), &scores.device())?))
+    }
+}
+
+/// `mask` with `count` more entries, all allowed, in front of axis `axis`.
+fn extended(mask: &Array, axis: usize, count: usize) -> Result<Array> {
+    if count == 0 {
+        return Ok(mask.clone());
+    }
+    let mut dims = mask.dims().to_vec();
+    dims[axis] = count;
+    Ok(Array::cat(&[&Array::ones(dims, DType::U8, mask.device())?, mask], axis)?)
+}
+
+/// An error unless `mask` is of truth values, with the shape that is needed.
+pub fn require_mask(mask: &Tensor, name: &str, dims: &[usize]) -> Result<()> {
+    if !mask.is_boolean() {
+        let kind = mask.kind().map_or("?", |k| k.name());
+        return Error::shape(format!("{name} must be bool, got {kind}: compare it (`mask.ne(0)`) or cast it"));
+    }
+    if mask.rank() == 2 && dims.len() == 2 && mask.dim(0) == dims[0] && mask.dim(1) != dims[1] {
+        let other = if name == "context_mask" { "the context" } else { "x" };
+        return Error::shape(format!("{name} has {} columns, {other} has {}", mask.dim(1), dims[1]));
+    }
+    if mask.dims() != dims {
+        return Error::shape(format!("{name} must have shape {dims:?}, got {:?}", mask.dims()));
+    }
+    Ok(())
 }

@@ -1,34 +1,51 @@
-//! Attention, as a pipeline of steps that the options switch on.
+//! Attention, as a pipeline of steps that the options switch on; each variant has a file of its own.
 //!
-//! Shapes: x is (batch, i, dim), the context (batch, j, dim); heads are (batch, heads, i or j, head dimension);
-//! scores (batch, heads, i, j).
+//! Shapes: x is (batch, i, dim), the context (batch, j, dim); heads are (batch, heads, i or j, head dimension), where keys and
+//! values may have one head for all; scores are (batch, heads, i, j).
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>.
 
+mod heads;
 mod mask;
+mod memory_kv;
+mod output;
+mod qk_norm;
+mod sparse_topk;
+mod talking_heads;
 
-use crate::layers::{dropout, Linear};
-use crate::position::Rotation;
-use crate::{Ctx, Error, Params, Result, Tensor};
-use mask::combined;
+use crate::layers::dropout;
+use crate::position::{PositionBias, Rotation};
+use crate::{Ctx, Params, Result, Tensor};
+use heads::{Heads, Projection};
+use mask::{require_mask, Masks};
+use memory_kv::MemoryKv;
+use output::{Gates, Output};
+use qk_norm::QkNorm;
+use sparse_topk::SparseTopk;
+use talking_heads::TalkingHeads;
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
 
 pub struct Attention {
-    to_q: Linear,
-    to_k: Linear,
-    to_v: Linear,
-    to_out: Linear,
-    heads: usize,
-    dim_head: usize,
+    project: Projection,
+    qk_norm: Option<QkNorm>,
+    pre_talking: Option<TalkingHeads>,
+    post_talking: Option<TalkingHeads>,
+    memory: Option<MemoryKv>,
+    sparse: Option<SparseTopk>,
+    output: Output,
     scale: f64,
     dropout: f64,
     causal: bool,
+    max_attend_past: Option<usize>,
 }
 
 /// What an attention gets besides its input.
+#[derive(Clone, Copy, Default)]
 pub struct AttentionInputs<'a> {
     /// What keys and values are made from; the input itself where absent.
     pub context: Option<&'a Tensor>,
+    /// Memories in front of the keys' and values' input, (batch, count, dim).
+    pub mem: Option<&'a Tensor>,
     /// bool, (batch, i): rows that are False come out as 0.
     pub mask: Option<&'a Tensor>,
     /// bool, (batch, j): keys that are False are not attended to. Absent: `mask`.
@@ -37,104 +54,106 @@ pub struct AttentionInputs<'a> {
     pub attn_mask: Option<&'a Tensor>,
     /// Rotary positions, for self attention.
     pub rotation: Option<&'a Rotation>,
-    /// Whether the maps are to be returned.
-    pub record: bool,
+    /// A bias of the scores by position, for self attention.
+    pub bias: Option<&'a PositionBias<'a>>,
+    /// Scores of the layer before, to be added (residual attention).
+    pub previous: Option<&'a Tensor>,
 }
 
 /// The attention maps, (batch, heads, i, j).
 #[derive(Clone)]
 pub struct AttentionMaps {
-    /// Scaled scores, before masks.
+    /// Scaled scores with those of the layer before, before masks and biases.
     pub pre_softmax_attn: Tensor,
     /// Weights, before dropout.
     pub post_softmax_attn: Tensor,
 }
 
-/// Queries, keys and values, each (batch, heads, length, head dimension).
-struct Heads {
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-}
-
 impl Attention {
     pub fn new(dim: usize, heads: usize, causal: bool, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let dim_head = options.dim_head.get();
-        let inner = heads * dim_head;
+        let scale = if options.qk_norm { options.qk_norm_scale } else { (dim_head as f64).powf(-0.5) };
+        // parameters are registered in the order of the Python package
+        let project = Projection::new(dim, heads, options, p);
+        let qk_norm = options.qk_norm.then(|| QkNorm::new(options, p));
+        let gates = Gates::new(dim, heads, options, p);
+        let memory = (options.num_mem_kv > 0).then(|| MemoryKv::new(heads, options, p));
+        let talking = |name: &str| options.talking_heads.then(|| TalkingHeads::new(heads, &mut p.under(name)));
         Self {
-            to_q: Linear::new(dim, inner, false, &mut p.under("to_q")),
-            to_k: Linear::new(dim, inner, false, &mut p.under("to_k")),
-            to_v: Linear::new(dim, inner, false, &mut p.under("to_v")),
-            to_out: Linear::new(inner, dim, false, &mut p.under("to_out")),
-            heads,
-            dim_head,
-            scale: (dim_head as f64).powf(-0.5),
+            project,
+            qk_norm,
+            pre_talking: talking("pre_softmax_talking_heads"),
+            post_talking: talking("post_softmax_talking_heads"),
+            memory,
+            sparse: options.sparse_topk.map(|k| SparseTopk::new(k.get())),
+            output: Output::new(dim, heads, gates, options, p),
+            scale,
             dropout: options.dropout.0,
             causal,
+            max_attend_past: options.max_attend_past,
         }
     }
 
-    /// (batch, i, dim) to (batch, i, dim), and the maps where they were asked for.
-    pub fn forward(&self, x: &Tensor, with: &AttentionInputs, ctx: &Ctx) -> Result<(Tensor, Option<AttentionMaps>)> {
-        self.check(x, with)?;
-        let heads = self.project(x, with)?;
-        let scores = ops::matmul(&heads.q, &ops::transpose(&heads.k, 2, 3)?, self.scale)?;
-        let weights = self.weights(&scores, with)?;
-        let maps = with.record.then(|| AttentionMaps { pre_softmax_attn: scores, post_softmax_attn: weights.clone() });
-        let values = ops::matmul(&dropout(&weights, self.dropout, ctx)?, &heads.v, 1.0)?;
-        let y = self.to_out.forward(&merge(&values)?)?;
-        Ok((zero_masked(&y, with.mask)?, maps))
-    }
-
-    fn project(&self, x: &Tensor, with: &AttentionInputs) -> Result<Heads> {
-        let source = with.context.unwrap_or(x);
-        let head = |layer: &Linear, x: &Tensor| -> Result<Tensor> {
-            let split = ops::reshape(&layer.forward(x)?, &[x.dim(0), x.dim(1), self.heads, self.dim_head])?;
-            let turned = match with.rotation {
-                Some(rotation) => rotation.apply(&split)?,
-                None => split,
-            };
-            Ok(ops::transpose(&turned, 1, 2)?)
-        };
-        Ok(Heads { q: head(&self.to_q, x)?, k: head(&self.to_k, source)?, v: head(&self.to_v, source)? })
-    }
-
-    /// Softmax of the scores under all masks.
-    fn weights(&self, scores: &Tensor, with: &AttentionInputs) -> Result<Tensor> {
-        let keys = with.context_mask.or(with.mask);
-        let from = (with.context.is_some(), with.context_mask.is_none());
-        let allowed = combined(keys, with.attn_mask, scores, from)?;
-        Ok(ops::masked_softmax(scores, &ops::Mask { allowed, causal: self.causal })?)
-    }
-
-    fn check(&self, x: &Tensor, with: &AttentionInputs) -> Result<()> {
+    /// (batch, i, dim) to (batch, i, dim), and the maps.
+    pub fn forward(&self, x: &Tensor, with: &AttentionInputs, ctx: &Ctx) -> Result<(Tensor, AttentionMaps)> {
         if let Some(mask) = with.mask {
             require_mask(mask, "mask", &[x.dim(0), x.dim(1)])?;
         }
-        Ok(())
+        let heads = self.heads(x, with)?;
+        let mut scores = ops::matmul(&heads.q, &ops::transpose(&heads.k, 2, 3)?, self.scale)?;
+        if let Some(previous) = with.previous {
+            scores = ops::add(&scores, previous)?;
+        }
+        let covered = with.context.unwrap_or(x).dim(1);
+        let weights = self.weights(&scores, covered, with)?;
+        let maps = AttentionMaps { pre_softmax_attn: scores, post_softmax_attn: weights.clone() };
+        let mixed = mix(&self.post_talking, &dropout(&weights, self.dropout, ctx)?)?;
+        let values = ops::matmul(&mixed, &heads.v, 1.0)?;
+        Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
+    }
+
+    /// Queries, keys and values with norm, positions and memories.
+    fn heads(&self, x: &Tensor, with: &AttentionInputs) -> Result<Heads> {
+        let mut heads = self.project.forward(x, with)?;
+        if let Some(norm) = &self.qk_norm {
+            (heads.q, heads.k) = (norm.query(&heads.q)?, norm.key(&heads.k)?);
+        }
+        if let Some(rotation) = with.rotation {
+            rotation.apply(&mut heads.q, &mut heads.k, &mut heads.v)?;
+        }
+        let mut heads = heads.by_head()?;
+        if let Some(memory) = &self.memory {
+            (heads.k, heads.v) = memory.forward(&heads.k, &heads.v, self.qk_norm.as_ref())?;
+        }
+        Ok(heads)
+    }
+
+    /// Softmax of the scores, after talking heads and biases, under all masks.
+    /// `covered` is the number of keys that the masks are about: the last ones.
+    fn weights(&self, scores: &Tensor, covered: usize, with: &AttentionInputs) -> Result<Tensor> {
+        let mut mixed = mix(&self.pre_talking, scores)?;
+        if let Some(bias) = with.bias {
+            mixed = bias.add_to(&mixed)?;
+        }
+        let masks = Masks {
+            keys: with.context_mask.or(with.mask),
+            pairs: with.attn_mask,
+            cross: with.context.is_some(),
+            borrowed: with.context_mask.is_none(),
+            front: scores.dim(3) - covered,
+            max_attend_past: self.max_attend_past,
+            causal: self.causal,
+        };
+        let mut mask = masks.combined(&mixed)?;
+        if let Some(sparse) = &self.sparse {
+            mask = sparse.restrict(&mixed, mask)?;
+        }
+        Ok(ops::masked_softmax(&mixed, &mask)?)
     }
 }
 
-/// An error unless `mask` is of truth values, with the shape that is needed.
-fn require_mask(mask: &Tensor, name: &str, dims: &[usize]) -> Result<()> {
-    if !mask.is_boolean() {
-        let kind = mask.kind().map_or("?", |k| k.name());
-        return Error::shape(format!("{name} must be bool, got {kind}: compare it (`mask.ne(0)`) or cast it"));
-    }
-    if mask.rank() == 2 && dims.len() == 2 && mask.dim(0) == dims[0] && mask.dim(1) != dims[1] {
-        let other = if name == "context_mask" { "the context" } else { "x" };
-        return Error::shape(format!("{name} has {} columns, {other} has {}", mask.dim(1), dims[1]));
-    }
-    if mask.dims() != dims {
-        return Error::shape(format!("{name} must have shape {dims:?}, got {:?}", mask.dims()));
-    }
-    Ok(())
-}
-
-/// (batch, heads, n, d) to (batch, n, heads · d).
-fn merge(x: &Tensor) -> Result<Tensor> {
-    let merged = [x.dim(0), x.dim(2), x.dim(1) * x.dim(3)];
-    Ok(ops::reshape(&ops::transpose(x, 1, 2)?, &merged)?)
+fn mix(talking: &Option<TalkingHeads>, x: &Tensor) -> Result<Tensor> {
+    talking.as_ref().map_or_else(|| Ok(x.clone()), |t| t.forward(x))
 }
 
 /// Rows where the mask is False become 0.

@@ -1,0 +1,73 @@
+//! From the values that attention has gathered to the output of the layer.
+//!
+//! Tensor product: <https://arxiv.org/abs/2208.06061>; head scale: NormFormer, <https://arxiv.org/abs/2110.09456>;
+//! gated values: AlphaFold 2, <https://doi.org/10.1038/s41586-021-03819-2>; attention on attention: <https://arxiv.org/abs/1908.06954>.
+
+use crate::layers::Linear;
+use crate::{Init, Param, Params, Result, Tensor};
+use xt_autograd::ops::{self, Activation};
+use xt_options::attention::AttentionBlockOptions;
+
+/// Learned factors of what attention has gathered.
+pub struct Gates {
+    /// One factor for each head, (1, heads, 1, 1).
+    head_scale: Option<Param>,
+    to_v_gate: Option<Linear>,
+}
+
+impl Gates {
+    pub fn new(dim: usize, heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
+        // open at first
+        let laws = (Init::Constant(0.0), Init::Constant(1.0));
+        let inner = heads * options.value_dim();
+        Self {
+            to_v_gate: options.gate_values.then(|| Linear::with_laws(dim, inner, laws, &mut p.under("to_v_gate"))),
+            head_scale: options.head_scale.then(|| p.add("head_scale_params", &[1, heads, 1, 1], Init::Constant(1.0))),
+        }
+    }
+}
+
+pub struct Output {
+    gates: Gates,
+    to_out: Linear,
+    /// The projection is twice as wide, and one half gates the other.
+    on_attn: bool,
+}
+
+impl Output {
+    pub fn new(dim: usize, heads: usize, gates: Gates, options: &AttentionBlockOptions, p: &mut Params) -> Self {
+        let (name, width) = if options.on_attn { ("to_out.0", 2 * dim) } else { ("to_out", dim) };
+        let to_out = Linear::new(heads * options.value_dim(), width, false, &mut p.under(name));
+        if options.zero_init_output {
+            to_out.start_at_zero();
+        }
+        Self { gates, to_out, on_attn: options.on_attn }
+    }
+
+    /// `values` (batch, heads, i, value dimension), `r` the factor of the tensor product, `x` the input of the layer.
+    pub fn forward(&self, values: &Tensor, r: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
+        let mut y = values.clone();
+        if let Some(r) = r {
+            y = ops::add(&ops::mul(&y, r)?, &y)?;
+        }
+        if let Some(scale) = &self.gates.head_scale {
+            y = ops::mul(&y, &scale.tensor())?;
+        }
+        y = merge(&y)?;
+        if let Some(gate) = &self.gates.to_v_gate {
+            y = ops::mul(&y, &ops::activation(&gate.forward(x)?, Activation::Sigmoid)?)?;
+        }
+        let y = self.to_out.forward(&y)?;
+        if self.on_attn {
+            Ok(ops::glu(&y, Activation::Sigmoid)?)
+        } else {
+            Ok(y)
+        }
+    }
+}
+
+/// (batch, heads, n, d) to (batch, n, heads · d).
+fn merge(x: &Tensor) -> Result<Tensor> {
+    let merged = [x.dim(0), x.dim(2), x.dim(1) * x.dim(3)];
+    Ok(ops::reshape(&ops::transpose(x, 1, 2)?, &merged)?)
+}
