@@ -1,15 +1,20 @@
 //! The feed-forward layer: up to `mult` times the width, an activation, dropout, and down again.
 //!
-//! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>; GELU, <https://arxiv.org/abs/1606.08415>.
+//! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>; GELU, <https://arxiv.org/abs/1606.08415>;
+//! gated, GLU Variants Improve Transformer, <https://arxiv.org/abs/2002.05202>; squared ReLU, Primer,
+//! <https://arxiv.org/abs/2109.08668>; norm after the activation, NormFormer, <https://arxiv.org/abs/2110.09456>.
 
-use super::{dropout, Linear};
+use super::{dropout, LayerNorm, Linear};
 use crate::{Ctx, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation};
 use xt_options::feedforward::FeedForwardOptions;
 
 pub struct FeedForward {
     up: Linear,
+    /// The up-projection is twice as wide, and one half gates the other.
+    glu: bool,
     activation: Activation,
+    norm: Option<LayerNorm>,
     dropout: f64,
     down: Linear,
 }
@@ -19,18 +24,33 @@ impl FeedForward {
         let inner = options.inner_dim(dim);
         let out = options.dim_out.map_or(dim, |n| n.get());
         let bias = !options.no_bias;
-        // the numbers are the places in PyTorch's Sequential
-        Self {
-            up: Linear::new(dim, inner, bias, &mut p.under("ff.0.0")),
-            activation: Activation::Gelu,
-            dropout: options.dropout.0,
-            down: Linear::new(inner, out, bias, &mut p.under("ff.3")),
+        // the numbers are the places in PyTorch's Sequential; the gated projection keeps its bias
+        let up = if options.glu {
+            Linear::new(dim, 2 * inner, true, &mut p.under("ff.0.proj"))
+        } else {
+            Linear::new(dim, inner, bias, &mut p.under("ff.0.0"))
+        };
+        let norm = options.post_act_ln.then(|| LayerNorm::new(inner, &mut p.under("ff.1")));
+        let down = Linear::new(inner, out, bias, &mut p.under("ff.3"));
+        if options.zero_init_output {
+            down.start_at_zero();
         }
+        let activation = match (options.relu_squared, options.swish) {
+            (true, _) => Activation::ReluSquared,
+            (false, true) => Activation::Silu,
+            (false, false) => Activation::Gelu,
+        };
+        Self { up, glu: options.glu, activation, norm, dropout: options.dropout.0, down }
     }
 
     /// (batch, n, dim) to (batch, n, dim).
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
-        let hidden = ops::activation(&self.up.forward(x)?, self.activation)?;
+        let up = self.up.forward(x)?;
+        let mut hidden =
+            if self.glu { ops::glu(&up, self.activation)? } else { ops::activation(&up, self.activation)? };
+        if let Some(norm) = &self.norm {
+            hidden = norm.forward(&hidden)?;
+        }
         self.down.forward(&dropout(&hidden, self.dropout, ctx)?)
     }
 }

@@ -17,6 +17,17 @@ impl Linear {
         }
     }
 
+    /// With other laws for weight and bias.
+    pub fn with_laws(inputs: usize, outputs: usize, (weight, bias): (Init, Init), p: &mut Params) -> Self {
+        Self { weight: p.add("weight", &[outputs, inputs], weight), bias: Some(p.add("bias", &[outputs], bias)) }
+    }
+
+    /// Weight and bias start at 0, so that the branch that this layer ends does so too.
+    pub fn start_at_zero(&self) {
+        self.weight.set_law(Init::Constant(0.0));
+        self.bias.iter().for_each(|bias| bias.set_law(Init::Constant(0.0)));
+    }
+
     /// (.., in) to (.., out).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(Param::tensor);

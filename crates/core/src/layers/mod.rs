@@ -1,16 +1,22 @@
 //! The plain layers, one file each.
 
+pub mod deepnorm;
 mod dropout;
 mod embedding;
 mod feedforward;
+mod gru;
 mod linear;
 mod norm;
+mod residual;
+mod shift;
 mod stack;
 mod sublayer;
+mod token_dropout;
 
 pub use dropout::dropout;
 pub use embedding::Embedding;
 pub use feedforward::FeedForward;
 pub use linear::Linear;
 pub use norm::{LayerNorm, Norm};
-pub use stack::{AttentionLayers, Intermediates, LayerTensors, LayersOutput};
+pub use stack::{AttentionLayers, Intermediates, LayerTensors, LayersOutput, Record};
+pub use token_dropout::drop_tokens;

@@ -2,9 +2,7 @@
 
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
-
-/// Added to the variance, as in PyTorch.
-const EPS: f64 = 1e-5;
+use xt_options::layers::StackOptions;
 
 /// Layer normalisation. Source: <https://arxiv.org/abs/1607.06450>.
 pub struct LayerNorm {
@@ -13,29 +11,81 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
+    /// Added to the variance, as in PyTorch.
+    const EPS: f64 = 1e-5;
+
     pub fn new(dim: usize, p: &mut Params) -> Self {
         Self { weight: p.add("weight", &[dim], Init::Constant(1.0)), bias: p.add("bias", &[dim], Init::Constant(0.0)) }
     }
 
     /// (.., dim) to (.., dim).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(ops::layer_norm(x, &self.weight.tensor(), &self.bias.tensor(), EPS)?)
+        Ok(ops::layer_norm(x, &self.weight.tensor(), &self.bias.tensor(), Self::EPS)?)
     }
 }
 
-/// The norm that the options of the layers choose.
+/// Division by the root of the mean square, then a gain for each feature. Source: <https://arxiv.org/abs/1910.07467>.
+pub struct RmsNorm {
+    g: Param,
+    dim: usize,
+}
+
+impl RmsNorm {
+    /// The least divisor.
+    const EPS: f64 = 1e-8;
+
+    pub fn new(dim: usize, p: &mut Params) -> Self {
+        Self { g: p.add("g", &[dim], Init::Constant(1.0)), dim }
+    }
+
+    /// (.., dim) to (.., dim).
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::scale_norm(x, &self.g.tensor(), (self.dim as f64).powf(-0.5), Self::EPS)?)
+    }
+}
+
+/// Division by the length, then one gain for all features. Source: <https://arxiv.org/abs/1910.05895>.
+pub struct ScaleNorm {
+    g: Param,
+    dim: usize,
+}
+
+impl ScaleNorm {
+    /// The least divisor.
+    const EPS: f64 = 1e-5;
+
+    pub fn new(dim: usize, p: &mut Params) -> Self {
+        Self { g: p.add("g", &[1], Init::Constant((dim as f64).powf(-0.5))), dim }
+    }
+
+    /// (.., dim) to (.., dim).
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let gain = ops::broadcast_to(&self.g.tensor(), &[self.dim])?;
+        Ok(ops::scale_norm(x, &gain, 1.0, Self::EPS)?)
+    }
+}
+
+/// The norm that the options of the layers choose: RMSNorm before ScaleNorm.
 pub enum Norm {
     Layer(LayerNorm),
+    Rms(RmsNorm),
+    Scale(ScaleNorm),
 }
 
 impl Norm {
-    pub fn new(dim: usize, p: &mut Params) -> Self {
-        Norm::Layer(LayerNorm::new(dim, p))
+    pub fn new(dim: usize, options: &StackOptions, p: &mut Params) -> Self {
+        match (options.use_rmsnorm, options.use_scalenorm) {
+            (true, _) => Norm::Rms(RmsNorm::new(dim, p)),
+            (false, true) => Norm::Scale(ScaleNorm::new(dim, p)),
+            (false, false) => Norm::Layer(LayerNorm::new(dim, p)),
+        }
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Norm::Layer(norm) => norm.forward(x),
+            Norm::Rms(norm) => norm.forward(x),
+            Norm::Scale(norm) => norm.forward(x),
         }
     }
 }

@@ -1,19 +1,26 @@
 //! The stack of sub-layers behind `Encoder`, `Decoder` and `CrossAttender`.
 
-use super::sublayer::{Block, Position, SubLayer};
+use super::deepnorm;
+use super::residual::ResidualKind;
+use super::sublayer::{Position, SubLayer};
+use super::token_dropout::drop_tokens;
 use crate::attention::{AttentionInputs, AttentionMaps};
-use crate::position::Rotary;
+use crate::position::{Rotary, ScoreBias};
 use crate::{Ctx, Error, Mode, Params, Result, Tensor};
 use xt_options::layers::StackOptions;
 use xt_options::stack::Place;
-use xt_options::Problems;
+use xt_options::{LayerKind, Problems};
 
 pub struct AttentionLayers {
     layers: Vec<SubLayer>,
     rotary: Option<Rotary>,
+    bias: Option<ScoreBias>,
     dim: usize,
     cross_attend: bool,
     has_pos_emb: bool,
+    residual_attn: bool,
+    cross_residual_attn: bool,
+    cross_attn_tokens_dropout: f64,
     mode: Mode,
 }
 
@@ -30,6 +37,8 @@ pub struct LayerTensors {
     pub attn_mask: Option<Tensor>,
     /// bool, (batch, n).
     pub self_attn_context_mask: Option<Tensor>,
+    /// For each self attention, (batch, count, dim).
+    pub mems: Vec<Tensor>,
 }
 
 /// What happened inside, as the reference names it.
@@ -41,34 +50,64 @@ pub struct Intermediates {
     pub attn_intermediates: Vec<AttentionMaps>,
 }
 
+/// Which intermediates a forward keeps; what is not asked for is freed on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub hiddens: bool,
+    pub maps: bool,
+}
+
 /// The result of a forward.
 pub struct LayersOutput {
     /// (batch, n, dim).
     pub x: Tensor,
-    /// Empty unless asked for.
     pub intermediates: Intermediates,
 }
 
 impl AttentionLayers {
-    pub fn new(place: Place, causal: bool, options: &StackOptions, p: &mut Params) -> Result<Self> {
+    /// `alpha` is the factor of the residual stream that an enclosing model wants (XTransformer's deepnorm).
+    pub fn new(place: Place, causal: bool, alpha: Option<f64>, options: &StackOptions, p: &mut Params) -> Result<Self> {
         let kinds = options
             .layer_kinds(place)
             .map_err(|problem| Error::Options { class: "layers".into(), problems: Problems(vec![problem]) })?;
+        let depth = options.depth.get();
+        let residual = ResidualKind {
+            gated: options.gate_residual,
+            scaled: options.scale_residual || options.deepnorm || alpha.is_some(),
+            constant: match alpha {
+                Some(alpha) => alpha,
+                None if options.deepnorm => deepnorm::alpha(depth),
+                None => options.scale_residual_constant,
+            },
+        };
+        let layer = |(index, kind): (usize, &LayerKind)| {
+            let at = Position {
+                index,
+                last: index + 1 == kinds.len(),
+                dim: place.dim,
+                causal,
+                pre_norm: options.pre_norm && !options.deepnorm,
+                residual,
+            };
+            SubLayer::new(*kind, &at, options, &mut p.under("layers").under(index))
+        };
+        let before = p.count();
+        let layers: Vec<SubLayer> = kinds.iter().enumerate().map(layer).collect();
         let rotary = options.is_rotary().then(|| Rotary::new(options, &mut p.under("rotary_pos_emb")));
-        let layers = kinds
-            .iter()
-            .enumerate()
-            .map(|(index, kind)| {
-                let at = Position { index, last: index + 1 == kinds.len(), dim: place.dim, causal };
-                SubLayer::new(*kind, &at, options, &mut p.under("layers").under(index))
-            })
-            .collect();
+        let bias = ScoreBias::new(place.dim, causal, options, p);
+        if options.deepnorm {
+            deepnorm::initialise(&p.since(before), deepnorm::beta(depth));
+        }
         Ok(Self {
             layers,
             rotary,
+            bias,
             dim: place.dim,
             cross_attend: place.cross_attend,
             has_pos_emb: options.has_pos_emb(),
+            residual_attn: options.residual_attn,
+            cross_residual_attn: options.cross_residual_attn,
+            cross_attn_tokens_dropout: options.cross_attn_tokens_dropout.0,
             mode: Mode::default(),
         })
     }
@@ -87,27 +126,16 @@ impl AttentionLayers {
         self.has_pos_emb
     }
 
-    /// (batch, n, dim) to (batch, n, dim). `record` asks for the intermediates.
-    pub fn forward(&self, x: &Tensor, with: &LayerTensors, record: bool, ctx: &Ctx) -> Result<LayersOutput> {
+    /// (batch, n, dim) to (batch, n, dim).
+    pub fn forward(&self, x: &Tensor, with: &LayerTensors, record: Record, ctx: &Ctx) -> Result<LayersOutput> {
         self.check(x, with)?;
         let ctx = &ctx.inside(&self.mode);
-        let rotation = self.rotary.as_ref().map(|rotary| rotary.tables(x.dim(1), x.dtype())).transpose()?;
-        let own = AttentionInputs {
-            context: None,
-            mask: with.mask.as_ref(),
-            context_mask: with.self_attn_context_mask.as_ref(),
-            attn_mask: with.attn_mask.as_ref(),
-            rotation: rotation.as_ref(),
-            record,
-        };
-        let cross = AttentionInputs {
-            context: with.context.as_ref(),
-            mask: with.mask.as_ref(),
-            context_mask: with.context_mask.as_ref(),
-            attn_mask: None,
-            rotation: None,
-            record,
-        };
+        let longest = with.mems.iter().map(|m| m.dim(1)).max().unwrap_or(0) + x.dim(1);
+        let rotation = self.rotary.as_ref().map(|rotary| rotary.tables(longest, x.dtype())).transpose()?;
+        let bias = self.bias.as_ref().map(ScoreBias::for_call);
+        let (mut context, mut context_mask) = (with.context.clone(), with.context_mask.clone());
+        let (mut previous, mut previous_cross) = (None, None);
+        let mut mems = with.mems.iter();
         let mut x = x.clone();
         let mut intermediates = Intermediates::default();
         for layer in &self.layers {
@@ -115,19 +143,45 @@ impl AttentionLayers {
             if ctx.training && layer.drop > 0.0 && ctx.rng.chance(layer.drop) {
                 continue;
             }
-            let input = layer.before(&x)?;
-            let (branch, maps) = match &layer.block {
-                Block::SelfAttention(attention) => {
-                    if record {
-                        intermediates.hiddens.push(x.clone());
-                    }
-                    attention.forward(&input, &own, ctx)?
-                }
-                Block::CrossAttention(attention) => attention.forward(&input, &cross, ctx)?,
-                Block::FeedForward(feedforward) => (feedforward.forward(&input, ctx)?, None),
+            let cross = layer.kind == LayerKind::CrossAttention;
+            if layer.kind == LayerKind::SelfAttention && record.hiddens {
+                intermediates.hiddens.push(x.clone());
+            }
+            if cross && ctx.training && self.cross_attn_tokens_dropout > 0.0 {
+                (context, context_mask) = drop_tokens(context, context_mask, self.cross_attn_tokens_dropout, ctx)?;
+            }
+            let inputs = match layer.kind {
+                LayerKind::SelfAttention => AttentionInputs {
+                    context: None,
+                    mem: mems.next(),
+                    mask: with.mask.as_ref(),
+                    context_mask: with.self_attn_context_mask.as_ref(),
+                    attn_mask: with.attn_mask.as_ref(),
+                    rotation: rotation.as_ref(),
+                    bias: bias.as_ref(),
+                    previous: previous.as_ref(),
+                },
+                LayerKind::CrossAttention => AttentionInputs {
+                    context: context.as_ref(),
+                    mask: with.mask.as_ref(),
+                    context_mask: context_mask.as_ref(),
+                    previous: previous_cross.as_ref(),
+                    ..AttentionInputs::default()
+                },
+                LayerKind::FeedForward => AttentionInputs { mask: with.mask.as_ref(), ..AttentionInputs::default() },
             };
-            intermediates.attn_intermediates.extend(maps);
-            x = layer.after(&branch, &x)?;
+            let (y, maps) = layer.forward(&x, &inputs, ctx)?;
+            x = y;
+            if let Some(maps) = maps {
+                match (cross, self.residual_attn, self.cross_residual_attn) {
+                    (false, true, _) => previous = Some(maps.pre_softmax_attn.clone()),
+                    (true, _, true) => previous_cross = Some(maps.pre_softmax_attn.clone()),
+                    _ => {}
+                }
+                if record.maps {
+                    intermediates.attn_intermediates.push(maps);
+                }
+            }
         }
         Ok(LayersOutput { x, intermediates })
     }
@@ -141,26 +195,21 @@ impl AttentionLayers {
                 x.dims()
             ));
         }
+        let like = |t: &Tensor, name: &str| {
+            if t.rank() == 3 && t.dim(2) == self.dim && t.dim(0) == x.dim(0) && t.dtype() == x.dtype() {
+                return Ok(());
+            }
+            let (batch, dim) = (x.dim(0), self.dim);
+            Error::shape(format!("{name} must have shape ({batch}, length, {dim}), got {:?}", t.dims()))
+        };
+        with.mems.iter().try_for_each(|mem| like(mem, "each of mems"))?;
         match (&with.context, self.cross_attend) {
             (None, true) => Error::shape("context is missing: these layers have cross attention"),
             (Some(_), false) => {
                 Error::shape("context was given, but these layers have no cross attention: set `cross_attend`")
             }
-            (Some(context), true) => check_context(context, x, self.dim),
+            (Some(context), true) => like(context, "context"),
             (None, false) => Ok(()),
         }
     }
-}
-
-fn check_context(context: &Tensor, x: &Tensor, dim: usize) -> Result<()> {
-    if context.rank() != 3 || context.dim(2) != dim || context.dim(0) != x.dim(0) || context.dtype() != x.dtype() {
-        return Error::shape(format!(
-            "context must be {:?} of shape ({}, length, {dim}), got {:?} of shape {:?}",
-            x.dtype(),
-            x.dim(0),
-            context.dtype(),
-            context.dims()
-        ));
-    }
-    Ok(())
 }

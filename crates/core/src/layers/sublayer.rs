@@ -1,24 +1,31 @@
 //! One sub-layer: norm, block, residual.
 
+use super::residual::{Residual, ResidualKind};
+use super::shift::ShiftTokens;
 use super::{FeedForward, Norm};
-use crate::attention::Attention;
-use crate::{Params, Result, Tensor};
+use crate::attention::{Attention, AttentionInputs, AttentionMaps};
+use crate::{Ctx, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 use xt_options::LayerKind;
 
 /// What a sub-layer computes between its norm and its residual.
-pub enum Block {
-    SelfAttention(Attention),
-    CrossAttention(Attention),
+enum Block {
+    Attention(Box<Attention>),
     FeedForward(FeedForward),
 }
 
 /// A block with its norms and its residual.
 pub struct SubLayer {
-    pub block: Block,
+    pub kind: LayerKind,
+    block: Block,
+    shift: Option<ShiftTokens>,
+    /// A factor of the branch: feed-forwards of macaron layers have a half.
+    factor: f64,
     /// Before the block; absent with post-norm.
     pre: Option<Norm>,
+    /// After the block, with sandwich norm.
+    sandwich: Option<Norm>,
     /// After the residual, with post-norm; absent on the last sub-layer.
     post: Option<Norm>,
     residual: Residual,
@@ -32,43 +39,70 @@ pub struct Position {
     pub last: bool,
     pub dim: usize,
     pub causal: bool,
+    pub pre_norm: bool,
+    pub residual: ResidualKind,
 }
 
 impl SubLayer {
     pub fn new(kind: LayerKind, at: &Position, options: &StackOptions, p: &mut Params) -> Self {
-        let heads = options.heads.get();
+        let norm = |place: &str, on: bool| on.then(|| Norm::new(at.dim, options, &mut p.under("0").under(place)));
         // the numbers are the places in the reference's module lists
-        let norms = p.under("0");
-        let pre = options.pre_norm.then(|| Norm::new(at.dim, &mut norms.under("0")));
-        let post = (!options.pre_norm && !at.last).then(|| Norm::new(at.dim, &mut norms.under("2")));
+        let pre = norm("0", at.pre_norm);
+        let sandwich = norm("1", options.sandwich_norm && at.pre_norm);
+        let post = norm("2", !at.pre_norm && !at.last);
+        let shift = ShiftTokens::new(options.shift_tokens.at(at.index).unwrap_or(0), at.causal);
+        let factor = if options.macaron && kind == LayerKind::FeedForward { 0.5 } else { 1.0 };
+        // wrapped blocks stand one level deeper
         let mut inner = p.under("1");
-        let mut attention = |causal| Attention::new(at.dim, heads, causal, &options.attn, &mut inner);
+        for _ in 0..usize::from(shift.is_some()) + usize::from(factor != 1.0) {
+            inner = inner.under("fn");
+        }
+        let (mut attn, mut ff) = (options.attn.clone(), options.ff.clone());
+        attn.zero_init_output |= options.zero_init_branch_output;
+        ff.zero_init_output |= options.zero_init_branch_output;
         let block = match kind {
-            LayerKind::SelfAttention => Block::SelfAttention(attention(at.causal)),
-            LayerKind::CrossAttention => Block::CrossAttention(attention(false)),
-            LayerKind::FeedForward => Block::FeedForward(FeedForward::new(at.dim, &options.ff, &mut inner)),
+            LayerKind::FeedForward => Block::FeedForward(FeedForward::new(at.dim, &ff, &mut inner)),
+            _ => {
+                let causal = at.causal && kind == LayerKind::SelfAttention;
+                Block::Attention(Box::new(Attention::new(at.dim, options.heads.get(), causal, &attn, &mut inner)))
+            }
         };
-        let drop = options.layer_dropout.at(at.index).map_or(0.0, |p| p.0);
-        Self { block, pre, post, residual: Residual, drop }
+        Self {
+            kind,
+            block,
+            shift,
+            factor,
+            pre,
+            sandwich,
+            post,
+            residual: Residual::new(at.dim, at.residual, &mut p.under("2")),
+            drop: options.layer_dropout.at(at.index).map_or(0.0, |p| p.0),
+        }
     }
 
-    /// What the block gets.
-    pub fn before(&self, x: &Tensor) -> Result<Tensor> {
-        self.pre.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
-    }
-
-    /// What comes after the block: `branch` is its output, `x` the sub-layer's input.
-    pub fn after(&self, branch: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let y = self.residual.forward(branch, x)?;
-        self.post.as_ref().map_or_else(|| Ok(y.clone()), |norm| norm.forward(&y))
+    /// (batch, n, dim) to (batch, n, dim), and the maps of an attention.
+    pub fn forward(&self, x: &Tensor, with: &AttentionInputs, ctx: &Ctx) -> Result<(Tensor, Option<AttentionMaps>)> {
+        let mut input = applied(&self.pre, x)?;
+        if let Some(shift) = &self.shift {
+            // the reference hands masks to attention only
+            let mask = with.mask.filter(|_| self.kind != LayerKind::FeedForward);
+            input = shift.forward(&input, mask)?;
+        }
+        let (mut branch, maps) = match &self.block {
+            Block::Attention(attention) => {
+                let (branch, maps) = attention.forward(&input, with, ctx)?;
+                (branch, Some(maps))
+            }
+            Block::FeedForward(feedforward) => (feedforward.forward(&input, ctx)?, None),
+        };
+        if self.factor != 1.0 {
+            branch = ops::affine(&branch, self.factor, 0.0)?;
+        }
+        let branch = applied(&self.sandwich, &branch)?;
+        Ok((applied(&self.post, &self.residual.forward(&branch, x)?)?, maps))
     }
 }
 
-/// How a branch joins the stream: here, their sum.
-struct Residual;
-
-impl Residual {
-    fn forward(&self, branch: &Tensor, x: &Tensor) -> Result<Tensor> {
-        Ok(ops::add(branch, x)?)
-    }
+fn applied(norm: &Option<Norm>, x: &Tensor) -> Result<Tensor> {
+    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
 }

@@ -13,12 +13,15 @@ pub struct AbsolutePositions {
 }
 
 impl AbsolutePositions {
-    pub fn new(max_seq_len: usize, dim: usize, p: &mut Params) -> Self {
-        Self {
-            table: Embedding::new(max_seq_len, dim, Init::Normal { std: 1.0 }, &mut p.under("emb")),
-            max_seq_len,
-            scale: (dim as f64).powf(-0.5),
-        }
+    /// With `l2norm` the vectors have length 1 and no scale.
+    pub fn new(max_seq_len: usize, dim: usize, l2norm: bool, p: &mut Params) -> Self {
+        let mut p = p.under("emb");
+        let (table, scale) = if l2norm {
+            (Embedding::normalised(max_seq_len, dim, &mut p), 1.0)
+        } else {
+            (Embedding::new(max_seq_len, dim, Init::Normal { std: 1.0 }, &mut p), (dim as f64).powf(-0.5))
+        };
+        Self { table, max_seq_len, scale }
     }
 
     /// Vectors to add to a sequence of length `n`: (n, dim), or those of the positions `pos`, i64 (..): (.., dim).

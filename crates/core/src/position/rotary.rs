@@ -1,8 +1,9 @@
 //! Rotary positions: queries, keys and (as the reference does) values are turned by angles that grow with the position.
 //!
-//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>.
+//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>; with decay over the distance (xpos), A Length-Extrapolatable
+//! Transformer, <https://arxiv.org/abs/2212.10554>.
 
-use crate::{Array, DType, Device, Error, Param, Params, Result, Tensor};
+use crate::{Array, DType, Device, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
@@ -12,12 +13,26 @@ const BASE: f64 = 10_000.0;
 pub struct Rotary {
     /// Angle per position of each pair of features, (half).
     inv_freq: Param,
+    xpos: Option<Xpos>,
+}
+
+/// Decay over the distance: queries grow by scale^position, keys and values shrink by it.
+struct Xpos {
+    /// (half).
+    scale: Param,
+    base: f64,
 }
 
 /// Cosines and sines of the positions of a sequence, each (n, half).
-pub struct Rotation {
+struct Table {
     cos: Array,
     sin: Array,
+}
+
+/// The tables of one call.
+pub struct Rotation {
+    query: Table,
+    key: Table,
 }
 
 impl Rotary {
@@ -25,36 +40,62 @@ impl Rotary {
         let dim = options.rotary_dim();
         // a head of odd width keeps its last feature as it is
         let half = dim.div_ceil(2).min(options.attn.dim_head.get() / 2);
-        let inv_freq = (0..half).map(|i| BASE.powf(-((2 * i) as f64) / dim as f64)).collect();
-        Self { inv_freq: p.add_buffer("inv_freq", inv_freq) }
+        let pairs = (0..half).map(|i| (2 * i) as f64);
+        let inv_freq = p.add_buffer("inv_freq", pairs.clone().map(|i| BASE.powf(-i / dim as f64)).collect());
+        let xpos = options.rotary_xpos.then(|| {
+            let scale = pairs.map(|i| (i + 0.4 * dim as f64) / (1.4 * dim as f64)).collect();
+            Xpos { scale: p.add_buffer("scale", scale), base: options.rotary_xpos_scale_base }
+        });
+        Self { inv_freq, xpos }
     }
 
     /// The tables for positions 0 to n - 1.
     pub fn tables(&self, n: usize, dtype: DType) -> Result<Rotation> {
-        let inv_freq = self.inv_freq.values()?;
-        let device = inv_freq.device().clone();
-        let freq: Vec<f32> = inv_freq.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec1()?;
+        let freq = numbers(&self.inv_freq)?;
+        let device = self.inv_freq.leaf().device();
+        let scales =
+            self.xpos.as_ref().map(|xpos| Ok::<_, crate::Error>((numbers(&xpos.scale)?, xpos.base))).transpose()?;
         // the product in f32, as PyTorch takes it; the functions in f64, equal on every platform after rounding
-        let angle = |f: fn(f64) -> f64| -> Vec<f64> {
-            (0..n).flat_map(|i| freq.iter().map(move |w| f(f64::from(i as f32 * w)))).collect()
-        };
-        let table = |values: Vec<f64>| -> Result<Array> {
+        let table = |f: fn(f64) -> f64, sign: f64| -> Result<Array> {
+            let mut values = Vec::with_capacity(n * freq.len());
+            for position in 0..n {
+                for (i, w) in freq.iter().enumerate() {
+                    let growth = scales.as_ref().map_or(1.0, |(scale, base)| {
+                        let power = (position as f64 - (n / 2) as f64) / base;
+                        f64::from(scale[i]).powf(sign * power)
+                    });
+                    values.push(f(f64::from(position as f32 * w)) * growth);
+                }
+            }
             Ok(Array::from_vec(values, (n, freq.len()), &Device::Cpu)?.to_dtype(dtype)?.to_device(&device)?)
         };
-        Ok(Rotation { cos: table(angle(f64::cos))?, sin: table(angle(f64::sin))? })
+        let pair = |sign| -> Result<Table> { Ok(Table { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? }) };
+        Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
     }
 }
 
+fn numbers(buffer: &Param) -> Result<Vec<f32>> {
+    Ok(buffer.values()?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec1()?)
+}
+
 impl Rotation {
-    /// Turns the first features of each head: `x` is (batch, n, heads, dim).
-    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let (n, half) = self.cos.dims2().map_err(Error::from)?;
+    /// Turns the first features of queries, keys and values, each (batch, n, heads, dim).
+    pub fn apply(&self, q: &mut Tensor, k: &mut Tensor, v: &mut Tensor) -> Result<()> {
+        *q = self.query.turn(q)?;
+        *k = self.key.turn(k)?;
+        *v = self.key.turn(v)?;
+        Ok(())
+    }
+}
+
+impl Table {
+    fn turn(&self, x: &Tensor) -> Result<Tensor> {
+        let (n, half) = self.cos.dims2()?;
         if half == 0 {
             return Ok(x.clone());
         }
-        // queries that are fewer than the keys stand at the last positions
+        // a sequence shorter than the tables stands at the last positions
         let (count, from) = (x.dim(1), n.saturating_sub(x.dim(1)));
-        let part = |table: &Array| table.narrow(0, from, count);
-        Ok(ops::rotary(x, &part(&self.cos)?, &part(&self.sin)?)?)
+        Ok(ops::rotary(x, &self.cos.narrow(0, from, count)?, &self.sin.narrow(0, from, count)?)?)
     }
 }

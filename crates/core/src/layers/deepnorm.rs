@@ -1,0 +1,50 @@
+//! Initial values and residual constants for very deep models.
+//!
+//! Source: DeepNet: Scaling Transformers to 1,000 Layers, <https://arxiv.org/abs/2203.00555>.
+
+use crate::{Entry, Init};
+
+/// The factor of the stream in a stack by itself: (2 depth)^(1/4).
+pub fn alpha(depth: usize) -> f64 {
+    (2.0 * depth as f64).powf(0.25)
+}
+
+/// The gain of the first values in a stack by itself: (8 depth)^(-1/4).
+pub fn beta(depth: usize) -> f64 {
+    (8.0 * depth as f64).powf(-0.25)
+}
+
+/// Linear layers start from Xavier's normal law, those of values, outputs and feed-forwards with gain `beta`; their
+/// biases from 0. `entries` are those of the layers in question.
+pub fn initialise(entries: &[Entry], beta: f64) {
+    for entry in entries.iter().filter(|e| is_linear(&e.name)) {
+        let law = match entry.param.leaf().shape() {
+            [outputs, inputs] => {
+                let gain = if scaled(&entry.name) { beta } else { 1.0 };
+                Init::Normal { std: gain * (2.0 / (inputs + outputs) as f64).sqrt() }
+            }
+            _ => Init::Constant(0.0),
+        };
+        entry.param.set_law(law);
+    }
+}
+
+/// The reference goes by the module's name; `.to_v` covers `to_v_gate` too.
+fn scaled(name: &str) -> bool {
+    [".ff.", ".to_v", ".to_out"].iter().any(|part| name.contains(part))
+}
+
+/// Whether an entry belongs to a linear layer: neither norms, nor embeddings, nor recurrent units, nor bare parameters.
+fn is_linear(name: &str) -> bool {
+    let Some((module, leaf)) = name.rsplit_once('.') else {
+        return false;
+    };
+    let last = |count: usize| module.rsplit('.').take(count).collect::<Vec<_>>();
+    let named = |names: &[&str]| last(1).first().is_some_and(|m| names.contains(m));
+    let projection = named(&["to_q", "to_k", "to_v", "to_r", "to_out", "to_v_gate", "proj", "to_logits"])
+        || named(&["project_emb", "project_in", "project_out"])
+        || module.ends_with("to_out.0");
+    let feedforward = module.ends_with("ff.0.0") || module.ends_with("ff.3");
+    let mlp = module.contains("rel_pos.mlp.") && !module.ends_with(".1.norm");
+    matches!(leaf, "weight" | "bias") && (projection || feedforward || mlp)
+}

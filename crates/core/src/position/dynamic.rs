@@ -1,0 +1,66 @@
+//! A bias of the scores from a small network over the distance.
+//!
+//! Source: CrossFormer, <https://arxiv.org/abs/2108.00154>; on the logarithm of the distance, Swin Transformer V2,
+//! <https://arxiv.org/abs/2111.09883>.
+
+use super::bias::Span;
+use crate::layers::{LayerNorm, Linear};
+use crate::{Array, DType, Device, Params, Result, Tensor};
+use xt_autograd::ops::{self, Activation};
+use xt_options::layers::StackOptions;
+
+pub struct DynamicBias {
+    hidden: Vec<(Linear, Option<LayerNorm>)>,
+    out: Linear,
+    log_distance: bool,
+}
+
+impl DynamicBias {
+    pub fn new(dim: usize, options: &StackOptions, p: &mut Params) -> Self {
+        let (width, depth) = (dim / 4, options.dynamic_pos_bias_mlp_depth.get());
+        let hidden = (0..depth)
+            .map(|l| {
+                let p = p.under("mlp").under(l);
+                let linear = Linear::new(if l == 0 { 1 } else { width }, width, true, &mut p.under("0"));
+                (linear, options.dynamic_pos_bias_norm.then(|| LayerNorm::new(width, &mut p.under("1"))))
+            })
+            .collect();
+        let out = Linear::new(width, options.heads.get(), true, &mut p.under("mlp").under(depth));
+        Self { hidden, out, log_distance: options.dynamic_pos_bias_log_distance }
+    }
+
+    /// (heads, i, j).
+    pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
+        // every distance (query minus key) from 1 - i to j - 1, once
+        let (i, j) = (span.queries, span.keys);
+        let lowest = 1 - i as i64;
+        let count = i + j - 1;
+        let distances = (0..count as i64).map(|n| self.input(n + lowest)).collect::<Vec<f64>>();
+        let x = Array::from_vec(distances, (count, 1), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?;
+        let mut x = Tensor::constant(x);
+        for (linear, norm) in &self.hidden {
+            x = linear.forward(&x)?;
+            if let Some(norm) = norm {
+                x = norm.forward(&x)?;
+            }
+            x = ops::activation(&x, Activation::Silu)?;
+        }
+        let ids: Vec<i64> = span.distances().map(|d| -d - lowest).collect();
+        let ids = Tensor::constant(Array::from_vec(ids, (i, j), &Device::Cpu)?.to_device(device)?);
+        Ok(ops::permute(&ops::embedding(&self.out.forward(&x)?, &ids)?, &[2, 0, 1])?)
+    }
+
+    fn input(&self, distance: i64) -> f64 {
+        let d = distance as f64;
+        if self.log_distance {
+            // the sign of 0 is 0
+            if distance == 0 {
+                0.0
+            } else {
+                d.signum() * (d.abs() + 1.0).ln()
+            }
+        } else {
+            d
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! T5's relative positions: a learned bias for each head and bucket of distances, scaled by the root of the head dimension.
+//!
+//! Source: Exploring the Limits of Transfer Learning, <https://arxiv.org/abs/1910.10683>.
+
+use super::bias::Span;
+use crate::layers::Embedding;
+use crate::{Array, Device, Init, Params, Result, Tensor};
+use xt_autograd::ops;
+use xt_options::layers::StackOptions;
+
+pub struct RelativeBias {
+    table: Embedding,
+    buckets: usize,
+    max_distance: usize,
+    causal: bool,
+    scale: f64,
+}
+
+impl RelativeBias {
+    pub fn new(causal: bool, options: &StackOptions, p: &mut Params) -> Self {
+        let (buckets, heads) = (options.rel_pos_num_buckets.get(), options.heads.get());
+        Self {
+            table: Embedding::new(buckets, heads, Init::Normal { std: 1.0 }, &mut p.under("relative_attention_bias")),
+            buckets,
+            max_distance: options.rel_pos_max_distance.get(),
+            causal,
+            scale: (options.attn.dim_head.get() as f64).sqrt(),
+        }
+    }
+
+    /// (heads, i, j).
+    pub fn forward(&self, span: Span, device: &Device) -> Result<Tensor> {
+        let buckets: Vec<i64> = span.distances().map(|d| self.bucket(d) as i64).collect();
+        let ids = Array::from_vec(buckets, (span.queries, span.keys), &Device::Cpu)?.to_device(device)?;
+        let bias = self.table.forward(&Tensor::constant(ids))?;
+        Ok(ops::affine(&ops::permute(&bias, &[2, 0, 1])?, self.scale, 0.0)?)
+    }
+
+    /// The bucket of a distance (key minus query): causal, all are for the past; else half are for either direction,
+    /// the future in the upper half. Of these the first half is exact, the others grow with the logarithm.
+    fn bucket(&self, distance: i64) -> usize {
+        let (buckets, first, back) = if self.causal {
+            (self.buckets, 0, (-distance).max(0) as usize)
+        } else {
+            let half = self.buckets / 2;
+            (half, if distance > 0 { half } else { 0 }, distance.unsigned_abs() as usize)
+        };
+        let exact = buckets / 2;
+        if back < exact {
+            return first + back;
+        }
+        // in f32 and cut off, as the reference computes it
+        let ratio = (back as f32 / exact as f32).ln() / ((self.max_distance as f64 / exact as f64).ln() as f32);
+        let bucket = exact + (ratio * (buckets - exact) as f32) as usize;
+        first + bucket.min(buckets - 1)
+    }
+}
