@@ -29,15 +29,14 @@ export interface EncoderOptions {
    */
   heads?: number
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length. Declared, not available yet.
+   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   use_scalenorm?: boolean
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on. Declared, not
-   * available yet.
+   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
@@ -45,67 +44,66 @@ export interface EncoderOptions {
   use_rmsnorm?: boolean
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `use_abs_pos_emb` is off. Declared, not available yet.
+   * stay on unless `use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads. Declared, not
-   * available yet.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
   alibi_num_heads?: number | null
   /**
-   * The slopes of ALiBi are learned. Declared, not available yet.
+   * The slopes of ALiBi are learned.
    *
    * @default false
    */
   alibi_learned?: boolean
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off. Declared, not available yet.
+   * off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
   rel_pos_bias?: boolean
   /**
-   * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`. Declared, not available yet.
+   * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`.
    *
    * @default 32
    */
   rel_pos_num_buckets?: number
   /**
-   * Distances from here on share the last bucket of `rel_pos_bias`. Declared, not available yet.
+   * Distances from here on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
   rel_pos_max_distance?: number
   /**
    * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
-   * absolute positions stay on. Declared, not available yet.
+   * absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   dynamic_pos_bias?: boolean
   /**
-   * `dynamic_pos_bias` sees the logarithm of the distance. Declared, not available yet.
+   * `dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
   dynamic_pos_bias_log_distance?: boolean
   /**
-   * Number of hidden layers in the network of `dynamic_pos_bias`. Declared, not available yet.
+   * Number of hidden layers in the network of `dynamic_pos_bias`.
    *
    * @default 2
    */
   dynamic_pos_bias_mlp_depth?: number
   /**
-   * LayerNorm in the network of `dynamic_pos_bias`. Declared, not available yet.
+   * LayerNorm in the network of `dynamic_pos_bias`.
    *
    * @default false
    */
@@ -126,14 +124,14 @@ export interface EncoderOptions {
   rotary_emb_dim?: number | null
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `rotary_pos_emb` on. Declared, not available yet.
+   * turns `rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   rotary_xpos?: boolean
   /**
-   * Over how many positions the decay of `rotary_xpos` stretches. Declared, not available yet.
+   * Over how many positions the decay of `rotary_xpos` stretches.
    *
    * @default 512
    */
@@ -146,8 +144,7 @@ export interface EncoderOptions {
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them. Declared,
-   * not available yet.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
@@ -155,29 +152,28 @@ export interface EncoderOptions {
   sandwich_coef?: number | null
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `sandwich_coef`. Declared, not available yet.
+   * `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   par_ratio?: number | null
   /**
-   * The scores of self attention are added to those of the next layer. Declared, not available yet.
+   * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   residual_attn?: boolean
   /**
-   * The scores of cross attention are added to those of the next one. Declared, not available yet.
+   * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   cross_residual_attn?: boolean
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half. Declared, not
-   * available yet.
+   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
@@ -191,28 +187,28 @@ export interface EncoderOptions {
    */
   pre_norm?: boolean
   /**
-   * A GRU cell in place of the sum with the residual. Declared, not available yet.
+   * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   gate_residual?: boolean
   /**
-   * A learned factor per feature on the residual, as in NormFormer. Declared, not available yet.
+   * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   scale_residual?: boolean
   /**
-   * A fixed factor on the residual. Without effect under `gate_residual`. Declared, not available yet.
+   * A fixed factor on the residual. Without effect under `gate_residual`.
    *
    * @default 1
    */
   scale_residual_constant?: number
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
-   * `sandwich_norm`. Declared, not available yet.
+   * `sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
@@ -220,21 +216,21 @@ export interface EncoderOptions {
   deepnorm?: boolean
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer. Declared, not available yet.
+   * sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   shift_tokens?: number | readonly number[]
   /**
-   * A second norm on the output of each branch, as in CogView; needs `pre_norm`. Declared, not available yet.
+   * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   sandwich_norm?: boolean
   /**
-   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`. Declared, not available yet.
+   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
    *
    * @default false
    */
@@ -249,7 +245,6 @@ export interface EncoderOptions {
   layer_dropout?: number | readonly number[]
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
-   * Declared, not available yet.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -262,29 +257,28 @@ export interface EncoderOptions {
    */
   attn_dim_head?: number
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax. Declared, not available yet.
+   * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   attn_talking_heads?: boolean
   /**
-   * A learned factor for the output of each head, as in NormFormer. Declared, not available yet.
+   * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   attn_head_scale?: boolean
   /**
-   * Each query attends to this many keys only, those with the largest scores. Declared, not available yet.
+   * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   attn_sparse_topk?: number | null
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence. Declared, not available
-   * yet.
+   * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
@@ -297,83 +291,78 @@ export interface EncoderOptions {
    */
   attn_dropout?: number
   /**
-   * Attention on attention: the output passes through a gated linear unit. Declared, not available yet.
+   * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   attn_on_attn?: boolean
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2. Declared, not available yet.
+   * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   attn_gate_values?: boolean
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`. Declared, not
-   * available yet.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
    *
    * @default false
    */
   attn_zero_init_output?: boolean
   /**
-   * A query sees keys at most this many positions back. Declared, not available yet.
+   * A query sees keys at most this many positions back.
    *
    * @default null
    */
   attn_max_attend_past?: number | null
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product. Declared, not available yet.
+   * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   attn_qk_norm?: boolean
   /**
-   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide. Declared, not available
-   * yet.
+   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
   attn_qk_norm_groups?: number
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width. Declared,
-   * not available yet.
+   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number
   /**
    * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   attn_qk_norm_dim_scale?: boolean
   /**
-   * All query heads share one head of keys and values (multi-query attention). Declared, not available yet.
+   * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   attn_one_kv_head?: boolean
   /**
-   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`. Declared, not available
-   * yet.
+   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
   attn_shared_kv?: boolean
   /**
-   * Width of one head's values. Absent: `attn_dim_head`. Declared, not available yet.
+   * Width of one head's values. Absent: `attn_dim_head`.
    *
    * @default null
    */
   attn_value_dim_head?: number | null
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself. Declared, not available yet.
+   * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
@@ -393,28 +382,27 @@ export interface EncoderOptions {
   ff_dim_out?: number | null
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_glu?: boolean
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU. Declared, not available yet.
+   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_swish?: boolean
   /**
-   * The square of ReLU as the activation. Goes before `ff_swish` where both are on. Declared, not available yet.
+   * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   ff_relu_squared?: boolean
   /**
-   * A LayerNorm right after the activation, as in NormFormer. Declared, not available yet.
+   * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
@@ -434,7 +422,7 @@ export interface EncoderOptions {
    */
   ff_no_bias?: boolean
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first. Declared, not available yet.
+   * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
@@ -467,15 +455,14 @@ export interface DecoderOptions {
    */
   heads?: number
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length. Declared, not available yet.
+   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   use_scalenorm?: boolean
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on. Declared, not
-   * available yet.
+   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
@@ -483,67 +470,66 @@ export interface DecoderOptions {
   use_rmsnorm?: boolean
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `use_abs_pos_emb` is off. Declared, not available yet.
+   * stay on unless `use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads. Declared, not
-   * available yet.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
   alibi_num_heads?: number | null
   /**
-   * The slopes of ALiBi are learned. Declared, not available yet.
+   * The slopes of ALiBi are learned.
    *
    * @default false
    */
   alibi_learned?: boolean
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off. Declared, not available yet.
+   * off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
   rel_pos_bias?: boolean
   /**
-   * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`. Declared, not available yet.
+   * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`.
    *
    * @default 32
    */
   rel_pos_num_buckets?: number
   /**
-   * Distances from here on share the last bucket of `rel_pos_bias`. Declared, not available yet.
+   * Distances from here on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
   rel_pos_max_distance?: number
   /**
    * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
-   * absolute positions stay on. Declared, not available yet.
+   * absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   dynamic_pos_bias?: boolean
   /**
-   * `dynamic_pos_bias` sees the logarithm of the distance. Declared, not available yet.
+   * `dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
   dynamic_pos_bias_log_distance?: boolean
   /**
-   * Number of hidden layers in the network of `dynamic_pos_bias`. Declared, not available yet.
+   * Number of hidden layers in the network of `dynamic_pos_bias`.
    *
    * @default 2
    */
   dynamic_pos_bias_mlp_depth?: number
   /**
-   * LayerNorm in the network of `dynamic_pos_bias`. Declared, not available yet.
+   * LayerNorm in the network of `dynamic_pos_bias`.
    *
    * @default false
    */
@@ -564,14 +550,14 @@ export interface DecoderOptions {
   rotary_emb_dim?: number | null
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `rotary_pos_emb` on. Declared, not available yet.
+   * turns `rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   rotary_xpos?: boolean
   /**
-   * Over how many positions the decay of `rotary_xpos` stretches. Declared, not available yet.
+   * Over how many positions the decay of `rotary_xpos` stretches.
    *
    * @default 512
    */
@@ -584,8 +570,7 @@ export interface DecoderOptions {
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them. Declared,
-   * not available yet.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
@@ -593,29 +578,28 @@ export interface DecoderOptions {
   sandwich_coef?: number | null
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `sandwich_coef`. Declared, not available yet.
+   * `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   par_ratio?: number | null
   /**
-   * The scores of self attention are added to those of the next layer. Declared, not available yet.
+   * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   residual_attn?: boolean
   /**
-   * The scores of cross attention are added to those of the next one. Declared, not available yet.
+   * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   cross_residual_attn?: boolean
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half. Declared, not
-   * available yet.
+   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
@@ -629,28 +613,28 @@ export interface DecoderOptions {
    */
   pre_norm?: boolean
   /**
-   * A GRU cell in place of the sum with the residual. Declared, not available yet.
+   * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   gate_residual?: boolean
   /**
-   * A learned factor per feature on the residual, as in NormFormer. Declared, not available yet.
+   * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   scale_residual?: boolean
   /**
-   * A fixed factor on the residual. Without effect under `gate_residual`. Declared, not available yet.
+   * A fixed factor on the residual. Without effect under `gate_residual`.
    *
    * @default 1
    */
   scale_residual_constant?: number
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
-   * `sandwich_norm`. Declared, not available yet.
+   * `sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
@@ -658,21 +642,21 @@ export interface DecoderOptions {
   deepnorm?: boolean
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer. Declared, not available yet.
+   * sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   shift_tokens?: number | readonly number[]
   /**
-   * A second norm on the output of each branch, as in CogView; needs `pre_norm`. Declared, not available yet.
+   * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   sandwich_norm?: boolean
   /**
-   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`. Declared, not available yet.
+   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
    *
    * @default false
    */
@@ -687,7 +671,6 @@ export interface DecoderOptions {
   layer_dropout?: number | readonly number[]
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
-   * Declared, not available yet.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -700,29 +683,28 @@ export interface DecoderOptions {
    */
   attn_dim_head?: number
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax. Declared, not available yet.
+   * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   attn_talking_heads?: boolean
   /**
-   * A learned factor for the output of each head, as in NormFormer. Declared, not available yet.
+   * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   attn_head_scale?: boolean
   /**
-   * Each query attends to this many keys only, those with the largest scores. Declared, not available yet.
+   * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   attn_sparse_topk?: number | null
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence. Declared, not available
-   * yet.
+   * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
@@ -735,83 +717,78 @@ export interface DecoderOptions {
    */
   attn_dropout?: number
   /**
-   * Attention on attention: the output passes through a gated linear unit. Declared, not available yet.
+   * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   attn_on_attn?: boolean
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2. Declared, not available yet.
+   * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   attn_gate_values?: boolean
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`. Declared, not
-   * available yet.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
    *
    * @default false
    */
   attn_zero_init_output?: boolean
   /**
-   * A query sees keys at most this many positions back. Declared, not available yet.
+   * A query sees keys at most this many positions back.
    *
    * @default null
    */
   attn_max_attend_past?: number | null
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product. Declared, not available yet.
+   * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   attn_qk_norm?: boolean
   /**
-   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide. Declared, not available
-   * yet.
+   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
   attn_qk_norm_groups?: number
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width. Declared,
-   * not available yet.
+   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number
   /**
    * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   attn_qk_norm_dim_scale?: boolean
   /**
-   * All query heads share one head of keys and values (multi-query attention). Declared, not available yet.
+   * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   attn_one_kv_head?: boolean
   /**
-   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`. Declared, not available
-   * yet.
+   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
   attn_shared_kv?: boolean
   /**
-   * Width of one head's values. Absent: `attn_dim_head`. Declared, not available yet.
+   * Width of one head's values. Absent: `attn_dim_head`.
    *
    * @default null
    */
   attn_value_dim_head?: number | null
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself. Declared, not available yet.
+   * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
@@ -831,28 +808,27 @@ export interface DecoderOptions {
   ff_dim_out?: number | null
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_glu?: boolean
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU. Declared, not available yet.
+   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_swish?: boolean
   /**
-   * The square of ReLU as the activation. Goes before `ff_swish` where both are on. Declared, not available yet.
+   * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   ff_relu_squared?: boolean
   /**
-   * A LayerNorm right after the activation, as in NormFormer. Declared, not available yet.
+   * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
@@ -872,7 +848,7 @@ export interface DecoderOptions {
    */
   ff_no_bias?: boolean
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first. Declared, not available yet.
+   * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
@@ -893,15 +869,14 @@ export interface CrossAttenderOptions {
    */
   heads?: number
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length. Declared, not available yet.
+   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   use_scalenorm?: boolean
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on. Declared, not
-   * available yet.
+   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
@@ -909,67 +884,66 @@ export interface CrossAttenderOptions {
   use_rmsnorm?: boolean
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `use_abs_pos_emb` is off. Declared, not available yet.
+   * stay on unless `use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads. Declared, not
-   * available yet.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
   alibi_num_heads?: number | null
   /**
-   * The slopes of ALiBi are learned. Declared, not available yet.
+   * The slopes of ALiBi are learned.
    *
    * @default false
    */
   alibi_learned?: boolean
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off. Declared, not available yet.
+   * off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
   rel_pos_bias?: boolean
   /**
-   * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`. Declared, not available yet.
+   * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`.
    *
    * @default 32
    */
   rel_pos_num_buckets?: number
   /**
-   * Distances from here on share the last bucket of `rel_pos_bias`. Declared, not available yet.
+   * Distances from here on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
   rel_pos_max_distance?: number
   /**
    * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
-   * absolute positions stay on. Declared, not available yet.
+   * absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   dynamic_pos_bias?: boolean
   /**
-   * `dynamic_pos_bias` sees the logarithm of the distance. Declared, not available yet.
+   * `dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
   dynamic_pos_bias_log_distance?: boolean
   /**
-   * Number of hidden layers in the network of `dynamic_pos_bias`. Declared, not available yet.
+   * Number of hidden layers in the network of `dynamic_pos_bias`.
    *
    * @default 2
    */
   dynamic_pos_bias_mlp_depth?: number
   /**
-   * LayerNorm in the network of `dynamic_pos_bias`. Declared, not available yet.
+   * LayerNorm in the network of `dynamic_pos_bias`.
    *
    * @default false
    */
@@ -990,14 +964,14 @@ export interface CrossAttenderOptions {
   rotary_emb_dim?: number | null
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `rotary_pos_emb` on. Declared, not available yet.
+   * turns `rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   rotary_xpos?: boolean
   /**
-   * Over how many positions the decay of `rotary_xpos` stretches. Declared, not available yet.
+   * Over how many positions the decay of `rotary_xpos` stretches.
    *
    * @default 512
    */
@@ -1010,8 +984,7 @@ export interface CrossAttenderOptions {
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them. Declared,
-   * not available yet.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
@@ -1019,29 +992,28 @@ export interface CrossAttenderOptions {
   sandwich_coef?: number | null
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `sandwich_coef`. Declared, not available yet.
+   * `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   par_ratio?: number | null
   /**
-   * The scores of self attention are added to those of the next layer. Declared, not available yet.
+   * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   residual_attn?: boolean
   /**
-   * The scores of cross attention are added to those of the next one. Declared, not available yet.
+   * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   cross_residual_attn?: boolean
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half. Declared, not
-   * available yet.
+   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
@@ -1055,28 +1027,28 @@ export interface CrossAttenderOptions {
    */
   pre_norm?: boolean
   /**
-   * A GRU cell in place of the sum with the residual. Declared, not available yet.
+   * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   gate_residual?: boolean
   /**
-   * A learned factor per feature on the residual, as in NormFormer. Declared, not available yet.
+   * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   scale_residual?: boolean
   /**
-   * A fixed factor on the residual. Without effect under `gate_residual`. Declared, not available yet.
+   * A fixed factor on the residual. Without effect under `gate_residual`.
    *
    * @default 1
    */
   scale_residual_constant?: number
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
-   * `sandwich_norm`. Declared, not available yet.
+   * `sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
@@ -1084,21 +1056,21 @@ export interface CrossAttenderOptions {
   deepnorm?: boolean
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer. Declared, not available yet.
+   * sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   shift_tokens?: number | readonly number[]
   /**
-   * A second norm on the output of each branch, as in CogView; needs `pre_norm`. Declared, not available yet.
+   * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   sandwich_norm?: boolean
   /**
-   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`. Declared, not available yet.
+   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
    *
    * @default false
    */
@@ -1113,7 +1085,6 @@ export interface CrossAttenderOptions {
   layer_dropout?: number | readonly number[]
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
-   * Declared, not available yet.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -1126,29 +1097,28 @@ export interface CrossAttenderOptions {
    */
   attn_dim_head?: number
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax. Declared, not available yet.
+   * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   attn_talking_heads?: boolean
   /**
-   * A learned factor for the output of each head, as in NormFormer. Declared, not available yet.
+   * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   attn_head_scale?: boolean
   /**
-   * Each query attends to this many keys only, those with the largest scores. Declared, not available yet.
+   * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   attn_sparse_topk?: number | null
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence. Declared, not available
-   * yet.
+   * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
@@ -1161,83 +1131,78 @@ export interface CrossAttenderOptions {
    */
   attn_dropout?: number
   /**
-   * Attention on attention: the output passes through a gated linear unit. Declared, not available yet.
+   * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   attn_on_attn?: boolean
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2. Declared, not available yet.
+   * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   attn_gate_values?: boolean
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`. Declared, not
-   * available yet.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
    *
    * @default false
    */
   attn_zero_init_output?: boolean
   /**
-   * A query sees keys at most this many positions back. Declared, not available yet.
+   * A query sees keys at most this many positions back.
    *
    * @default null
    */
   attn_max_attend_past?: number | null
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product. Declared, not available yet.
+   * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   attn_qk_norm?: boolean
   /**
-   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide. Declared, not available
-   * yet.
+   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
   attn_qk_norm_groups?: number
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width. Declared,
-   * not available yet.
+   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number
   /**
    * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   attn_qk_norm_dim_scale?: boolean
   /**
-   * All query heads share one head of keys and values (multi-query attention). Declared, not available yet.
+   * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   attn_one_kv_head?: boolean
   /**
-   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`. Declared, not available
-   * yet.
+   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
   attn_shared_kv?: boolean
   /**
-   * Width of one head's values. Absent: `attn_dim_head`. Declared, not available yet.
+   * Width of one head's values. Absent: `attn_dim_head`.
    *
    * @default null
    */
   attn_value_dim_head?: number | null
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself. Declared, not available yet.
+   * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
@@ -1257,28 +1222,27 @@ export interface CrossAttenderOptions {
   ff_dim_out?: number | null
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_glu?: boolean
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU. Declared, not available yet.
+   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_swish?: boolean
   /**
-   * The square of ReLU as the activation. Goes before `ff_swish` where both are on. Declared, not available yet.
+   * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   ff_relu_squared?: boolean
   /**
-   * A LayerNorm right after the activation, as in NormFormer. Declared, not available yet.
+   * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
@@ -1298,7 +1262,7 @@ export interface CrossAttenderOptions {
    */
   ff_no_bias?: boolean
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first. Declared, not available yet.
+   * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
@@ -1329,29 +1293,28 @@ export interface AttentionOptions {
    */
   dim_head?: number
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax. Declared, not available yet.
+   * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   talking_heads?: boolean
   /**
-   * A learned factor for the output of each head, as in NormFormer. Declared, not available yet.
+   * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   head_scale?: boolean
   /**
-   * Each query attends to this many keys only, those with the largest scores. Declared, not available yet.
+   * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   sparse_topk?: number | null
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence. Declared, not available
-   * yet.
+   * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
@@ -1364,81 +1327,78 @@ export interface AttentionOptions {
    */
   dropout?: number
   /**
-   * Attention on attention: the output passes through a gated linear unit. Declared, not available yet.
+   * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   on_attn?: boolean
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2. Declared, not available yet.
+   * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   gate_values?: boolean
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `on_attn`. Declared, not
-   * available yet.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with `on_attn`.
    *
    * @default false
    */
   zero_init_output?: boolean
   /**
-   * A query sees keys at most this many positions back. Declared, not available yet.
+   * A query sees keys at most this many positions back.
    *
    * @default null
    */
   max_attend_past?: number | null
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product. Declared, not available yet.
+   * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   qk_norm?: boolean
   /**
-   * With `qk_norm`: features are normalised in this many groups, each at least 3 wide. Declared, not available yet.
+   * With `qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
   qk_norm_groups?: number
   /**
-   * With `qk_norm`: the factor for the similarities, in place of one over the root of the head's width. Declared, not
-   * available yet.
+   * With `qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
   qk_norm_scale?: number
   /**
-   * With `qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT. Declared, not
-   * available yet.
+   * With `qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   qk_norm_dim_scale?: boolean
   /**
-   * All query heads share one head of keys and values (multi-query attention). Declared, not available yet.
+   * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   one_kv_head?: boolean
   /**
-   * The keys serve as the values too. `value_dim_head` must then equal `dim_head`. Declared, not available yet.
+   * The keys serve as the values too. `value_dim_head` must then equal `dim_head`.
    *
    * @default false
    */
   shared_kv?: boolean
   /**
-   * Width of one head's values. Absent: `dim_head`. Declared, not available yet.
+   * Width of one head's values. Absent: `dim_head`.
    *
    * @default null
    */
   value_dim_head?: number | null
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself. Declared, not available yet.
+   * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
@@ -1462,22 +1422,20 @@ export interface TransformerWrapperOptions {
   emb_dim?: number | null
   /**
    * Length of the memories that `return_mems` gives, which needs this option; 0 keeps them whole (Transformer-XL).
-   * Declared, not available yet.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   max_mem_len?: number | null
   /**
-   * Memories go this many layers further down in the next segment, those of the lowest to the top. Declared, not
-   * available yet.
+   * Memories go this many layers further down in the next segment, those of the lowest to the top.
    *
    * @default 0
    * @see https://arxiv.org/abs/2012.15688
    */
   shift_mem_down?: number
   /**
-   * The head uses the weights of the token embedding. Declared, not available yet.
+   * The head uses the weights of the token embedding.
    *
    * @default false
    * @see https://arxiv.org/abs/1608.05859
@@ -1490,7 +1448,7 @@ export interface TransformerWrapperOptions {
    */
   logits_dim?: number | null
   /**
-   * Token and position embeddings of length 1, with small initial values. Declared, not available yet.
+   * Token and position embeddings of length 1, with small initial values.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
@@ -1518,16 +1476,14 @@ export interface TransformerWrapperOptions {
    */
   use_abs_pos_emb?: boolean
   /**
-   * Absolute positions from sines and cosines with one learned factor, in place of a learned table. Declared, not
-   * available yet.
+   * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
   scaled_sinu_pos_emb?: boolean
   /**
-   * This many learned vectors stand in front of the sequence, and are cut off after the layers. Declared, not available
-   * yet.
+   * This many learned vectors stand in front of the sequence, and are cut off after the layers.
    *
    * @default null
    * @see https://arxiv.org/abs/2006.11527
@@ -1581,8 +1537,7 @@ export interface ContinuousTransformerWrapperOptions {
    */
   use_abs_pos_emb?: boolean
   /**
-   * Absolute positions from sines and cosines with one learned factor, in place of a learned table. Declared, not
-   * available yet.
+   * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
@@ -1710,16 +1665,14 @@ export interface XTransformerOptions {
    */
   enc_use_abs_pos_emb?: boolean
   /**
-   * Absolute positions from sines and cosines with one learned factor, in place of a learned table. Declared, not
-   * available yet.
+   * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
   enc_scaled_sinu_pos_emb?: boolean
   /**
-   * This many learned vectors stand in front of the sequence, and are cut off after the layers. Declared, not available
-   * yet.
+   * This many learned vectors stand in front of the sequence, and are cut off after the layers.
    *
    * @default null
    * @see https://arxiv.org/abs/2006.11527
@@ -1733,15 +1686,14 @@ export interface XTransformerOptions {
    */
   enc_heads?: number
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length. Declared, not available yet.
+   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   enc_use_scalenorm?: boolean
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `enc_use_scalenorm` where both are on. Declared, not
-   * available yet.
+   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `enc_use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
@@ -1749,67 +1701,66 @@ export interface XTransformerOptions {
   enc_use_rmsnorm?: boolean
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `enc_use_abs_pos_emb` is off. Declared, not available yet.
+   * stay on unless `enc_use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   enc_alibi_pos_bias?: boolean
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads. Declared, not
-   * available yet.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
   enc_alibi_num_heads?: number | null
   /**
-   * The slopes of ALiBi are learned. Declared, not available yet.
+   * The slopes of ALiBi are learned.
    *
    * @default false
    */
   enc_alibi_learned?: boolean
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off. Declared, not available yet.
+   * off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
   enc_rel_pos_bias?: boolean
   /**
-   * Number of buckets of `enc_rel_pos_bias`; at most `enc_rel_pos_max_distance`. Declared, not available yet.
+   * Number of buckets of `enc_rel_pos_bias`; at most `enc_rel_pos_max_distance`.
    *
    * @default 32
    */
   enc_rel_pos_num_buckets?: number
   /**
-   * Distances from here on share the last bucket of `enc_rel_pos_bias`. Declared, not available yet.
+   * Distances from here on share the last bucket of `enc_rel_pos_bias`.
    *
    * @default 128
    */
   enc_rel_pos_max_distance?: number
   /**
    * A small network turns each distance into a bias on the scores. Goes before `enc_alibi_pos_bias` where both are on;
-   * absolute positions stay on. Declared, not available yet.
+   * absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   enc_dynamic_pos_bias?: boolean
   /**
-   * `enc_dynamic_pos_bias` sees the logarithm of the distance. Declared, not available yet.
+   * `enc_dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
   enc_dynamic_pos_bias_log_distance?: boolean
   /**
-   * Number of hidden layers in the network of `enc_dynamic_pos_bias`. Declared, not available yet.
+   * Number of hidden layers in the network of `enc_dynamic_pos_bias`.
    *
    * @default 2
    */
   enc_dynamic_pos_bias_mlp_depth?: number
   /**
-   * LayerNorm in the network of `enc_dynamic_pos_bias`. Declared, not available yet.
+   * LayerNorm in the network of `enc_dynamic_pos_bias`.
    *
    * @default false
    */
@@ -1830,14 +1781,14 @@ export interface XTransformerOptions {
   enc_rotary_emb_dim?: number | null
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `enc_rotary_pos_emb` on. Declared, not available yet.
+   * turns `enc_rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   enc_rotary_xpos?: boolean
   /**
-   * Over how many positions the decay of `enc_rotary_xpos` stretches. Declared, not available yet.
+   * Over how many positions the decay of `enc_rotary_xpos` stretches.
    *
    * @default 512
    */
@@ -1850,8 +1801,7 @@ export interface XTransformerOptions {
    */
   enc_custom_layers?: readonly ('a' | 'c' | 'f')[] | null
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them. Declared,
-   * not available yet.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
@@ -1859,29 +1809,28 @@ export interface XTransformerOptions {
   enc_sandwich_coef?: number | null
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `enc_sandwich_coef`. Declared, not available yet.
+   * `enc_sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   enc_par_ratio?: number | null
   /**
-   * The scores of self attention are added to those of the next layer. Declared, not available yet.
+   * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   enc_residual_attn?: boolean
   /**
-   * The scores of cross attention are added to those of the next one. Declared, not available yet.
+   * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   enc_cross_residual_attn?: boolean
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half. Declared, not
-   * available yet.
+   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
@@ -1895,28 +1844,28 @@ export interface XTransformerOptions {
    */
   enc_pre_norm?: boolean
   /**
-   * A GRU cell in place of the sum with the residual. Declared, not available yet.
+   * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   enc_gate_residual?: boolean
   /**
-   * A learned factor per feature on the residual, as in NormFormer. Declared, not available yet.
+   * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   enc_scale_residual?: boolean
   /**
-   * A fixed factor on the residual. Without effect under `enc_gate_residual`. Declared, not available yet.
+   * A fixed factor on the residual. Without effect under `enc_gate_residual`.
    *
    * @default 1
    */
   enc_scale_residual_constant?: number
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `enc_pre_norm`
-   * and `enc_sandwich_norm`. Declared, not available yet.
+   * and `enc_sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
@@ -1924,21 +1873,21 @@ export interface XTransformerOptions {
   enc_deepnorm?: boolean
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer. Declared, not available yet.
+   * sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   enc_shift_tokens?: number | readonly number[]
   /**
-   * A second norm on the output of each branch, as in CogView; needs `enc_pre_norm`. Declared, not available yet.
+   * A second norm on the output of each branch, as in CogView; needs `enc_pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   enc_sandwich_norm?: boolean
   /**
-   * The last linear layer of every branch starts at 0. Not with `enc_attn_on_attn`. Declared, not available yet.
+   * The last linear layer of every branch starts at 0. Not with `enc_attn_on_attn`.
    *
    * @default false
    */
@@ -1953,7 +1902,6 @@ export interface XTransformerOptions {
   enc_layer_dropout?: number | readonly number[]
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
-   * Declared, not available yet.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -1966,29 +1914,28 @@ export interface XTransformerOptions {
    */
   enc_attn_dim_head?: number
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax. Declared, not available yet.
+   * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   enc_attn_talking_heads?: boolean
   /**
-   * A learned factor for the output of each head, as in NormFormer. Declared, not available yet.
+   * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   enc_attn_head_scale?: boolean
   /**
-   * Each query attends to this many keys only, those with the largest scores. Declared, not available yet.
+   * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   enc_attn_sparse_topk?: number | null
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence. Declared, not available
-   * yet.
+   * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
@@ -2001,83 +1948,78 @@ export interface XTransformerOptions {
    */
   enc_attn_dropout?: number
   /**
-   * Attention on attention: the output passes through a gated linear unit. Declared, not available yet.
+   * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   enc_attn_on_attn?: boolean
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2. Declared, not available yet.
+   * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   enc_attn_gate_values?: boolean
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `enc_attn_on_attn`. Declared,
-   * not available yet.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with `enc_attn_on_attn`.
    *
    * @default false
    */
   enc_attn_zero_init_output?: boolean
   /**
-   * A query sees keys at most this many positions back. Declared, not available yet.
+   * A query sees keys at most this many positions back.
    *
    * @default null
    */
   enc_attn_max_attend_past?: number | null
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product. Declared, not available yet.
+   * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   enc_attn_qk_norm?: boolean
   /**
-   * With `enc_attn_qk_norm`: features are normalised in this many groups, each at least 3 wide. Declared, not available
-   * yet.
+   * With `enc_attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
   enc_attn_qk_norm_groups?: number
   /**
    * With `enc_attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
-   * Declared, not available yet.
    *
    * @default 10
    */
   enc_attn_qk_norm_scale?: number
   /**
    * With `enc_attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   enc_attn_qk_norm_dim_scale?: boolean
   /**
-   * All query heads share one head of keys and values (multi-query attention). Declared, not available yet.
+   * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   enc_attn_one_kv_head?: boolean
   /**
-   * The keys serve as the values too. `enc_attn_value_dim_head` must then equal `enc_attn_dim_head`. Declared, not
-   * available yet.
+   * The keys serve as the values too. `enc_attn_value_dim_head` must then equal `enc_attn_dim_head`.
    *
    * @default false
    */
   enc_attn_shared_kv?: boolean
   /**
-   * Width of one head's values. Absent: `enc_attn_dim_head`. Declared, not available yet.
+   * Width of one head's values. Absent: `enc_attn_dim_head`.
    *
    * @default null
    */
   enc_attn_value_dim_head?: number | null
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself. Declared, not available yet.
+   * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
@@ -2097,28 +2039,27 @@ export interface XTransformerOptions {
   enc_ff_dim_out?: number | null
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   enc_ff_glu?: boolean
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `enc_ff_glu` this is SwiGLU. Declared, not available yet.
+   * SiLU (Swish) as the activation instead of GELU; with `enc_ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   enc_ff_swish?: boolean
   /**
-   * The square of ReLU as the activation. Goes before `enc_ff_swish` where both are on. Declared, not available yet.
+   * The square of ReLU as the activation. Goes before `enc_ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   enc_ff_relu_squared?: boolean
   /**
-   * A LayerNorm right after the activation, as in NormFormer. Declared, not available yet.
+   * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
@@ -2138,7 +2079,7 @@ export interface XTransformerOptions {
    */
   enc_ff_no_bias?: boolean
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first. Declared, not available yet.
+   * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
@@ -2164,8 +2105,7 @@ export interface XTransformerOptions {
    */
   dec_use_abs_pos_emb?: boolean
   /**
-   * Absolute positions from sines and cosines with one learned factor, in place of a learned table. Declared, not
-   * available yet.
+   * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
@@ -2179,15 +2119,14 @@ export interface XTransformerOptions {
    */
   dec_heads?: number
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length. Declared, not available yet.
+   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   dec_use_scalenorm?: boolean
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `dec_use_scalenorm` where both are on. Declared, not
-   * available yet.
+   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `dec_use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
@@ -2195,67 +2134,66 @@ export interface XTransformerOptions {
   dec_use_rmsnorm?: boolean
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `dec_use_abs_pos_emb` is off. Declared, not available yet.
+   * stay on unless `dec_use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   dec_alibi_pos_bias?: boolean
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads. Declared, not
-   * available yet.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
   dec_alibi_num_heads?: number | null
   /**
-   * The slopes of ALiBi are learned. Declared, not available yet.
+   * The slopes of ALiBi are learned.
    *
    * @default false
    */
   dec_alibi_learned?: boolean
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off. Declared, not available yet.
+   * off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
   dec_rel_pos_bias?: boolean
   /**
-   * Number of buckets of `dec_rel_pos_bias`; at most `dec_rel_pos_max_distance`. Declared, not available yet.
+   * Number of buckets of `dec_rel_pos_bias`; at most `dec_rel_pos_max_distance`.
    *
    * @default 32
    */
   dec_rel_pos_num_buckets?: number
   /**
-   * Distances from here on share the last bucket of `dec_rel_pos_bias`. Declared, not available yet.
+   * Distances from here on share the last bucket of `dec_rel_pos_bias`.
    *
    * @default 128
    */
   dec_rel_pos_max_distance?: number
   /**
    * A small network turns each distance into a bias on the scores. Goes before `dec_alibi_pos_bias` where both are on;
-   * absolute positions stay on. Declared, not available yet.
+   * absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   dec_dynamic_pos_bias?: boolean
   /**
-   * `dec_dynamic_pos_bias` sees the logarithm of the distance. Declared, not available yet.
+   * `dec_dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
   dec_dynamic_pos_bias_log_distance?: boolean
   /**
-   * Number of hidden layers in the network of `dec_dynamic_pos_bias`. Declared, not available yet.
+   * Number of hidden layers in the network of `dec_dynamic_pos_bias`.
    *
    * @default 2
    */
   dec_dynamic_pos_bias_mlp_depth?: number
   /**
-   * LayerNorm in the network of `dec_dynamic_pos_bias`. Declared, not available yet.
+   * LayerNorm in the network of `dec_dynamic_pos_bias`.
    *
    * @default false
    */
@@ -2276,14 +2214,14 @@ export interface XTransformerOptions {
   dec_rotary_emb_dim?: number | null
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `dec_rotary_pos_emb` on. Declared, not available yet.
+   * turns `dec_rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   dec_rotary_xpos?: boolean
   /**
-   * Over how many positions the decay of `dec_rotary_xpos` stretches. Declared, not available yet.
+   * Over how many positions the decay of `dec_rotary_xpos` stretches.
    *
    * @default 512
    */
@@ -2296,8 +2234,7 @@ export interface XTransformerOptions {
    */
   dec_custom_layers?: readonly ('a' | 'c' | 'f')[] | null
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them. Declared,
-   * not available yet.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
@@ -2305,29 +2242,28 @@ export interface XTransformerOptions {
   dec_sandwich_coef?: number | null
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `dec_sandwich_coef`. Declared, not available yet.
+   * `dec_sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   dec_par_ratio?: number | null
   /**
-   * The scores of self attention are added to those of the next layer. Declared, not available yet.
+   * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   dec_residual_attn?: boolean
   /**
-   * The scores of cross attention are added to those of the next one. Declared, not available yet.
+   * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   dec_cross_residual_attn?: boolean
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half. Declared, not
-   * available yet.
+   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
@@ -2341,28 +2277,28 @@ export interface XTransformerOptions {
    */
   dec_pre_norm?: boolean
   /**
-   * A GRU cell in place of the sum with the residual. Declared, not available yet.
+   * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   dec_gate_residual?: boolean
   /**
-   * A learned factor per feature on the residual, as in NormFormer. Declared, not available yet.
+   * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   dec_scale_residual?: boolean
   /**
-   * A fixed factor on the residual. Without effect under `dec_gate_residual`. Declared, not available yet.
+   * A fixed factor on the residual. Without effect under `dec_gate_residual`.
    *
    * @default 1
    */
   dec_scale_residual_constant?: number
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `dec_pre_norm`
-   * and `dec_sandwich_norm`. Declared, not available yet.
+   * and `dec_sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
@@ -2370,21 +2306,21 @@ export interface XTransformerOptions {
   dec_deepnorm?: boolean
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer. Declared, not available yet.
+   * sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   dec_shift_tokens?: number | readonly number[]
   /**
-   * A second norm on the output of each branch, as in CogView; needs `dec_pre_norm`. Declared, not available yet.
+   * A second norm on the output of each branch, as in CogView; needs `dec_pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   dec_sandwich_norm?: boolean
   /**
-   * The last linear layer of every branch starts at 0. Not with `dec_attn_on_attn`. Declared, not available yet.
+   * The last linear layer of every branch starts at 0. Not with `dec_attn_on_attn`.
    *
    * @default false
    */
@@ -2399,7 +2335,6 @@ export interface XTransformerOptions {
   dec_layer_dropout?: number | readonly number[]
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
-   * Declared, not available yet.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -2412,29 +2347,28 @@ export interface XTransformerOptions {
    */
   dec_attn_dim_head?: number
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax. Declared, not available yet.
+   * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   dec_attn_talking_heads?: boolean
   /**
-   * A learned factor for the output of each head, as in NormFormer. Declared, not available yet.
+   * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   dec_attn_head_scale?: boolean
   /**
-   * Each query attends to this many keys only, those with the largest scores. Declared, not available yet.
+   * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   dec_attn_sparse_topk?: number | null
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence. Declared, not available
-   * yet.
+   * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
@@ -2447,83 +2381,78 @@ export interface XTransformerOptions {
    */
   dec_attn_dropout?: number
   /**
-   * Attention on attention: the output passes through a gated linear unit. Declared, not available yet.
+   * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   dec_attn_on_attn?: boolean
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2. Declared, not available yet.
+   * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   dec_attn_gate_values?: boolean
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `dec_attn_on_attn`. Declared,
-   * not available yet.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with `dec_attn_on_attn`.
    *
    * @default false
    */
   dec_attn_zero_init_output?: boolean
   /**
-   * A query sees keys at most this many positions back. Declared, not available yet.
+   * A query sees keys at most this many positions back.
    *
    * @default null
    */
   dec_attn_max_attend_past?: number | null
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product. Declared, not available yet.
+   * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   dec_attn_qk_norm?: boolean
   /**
-   * With `dec_attn_qk_norm`: features are normalised in this many groups, each at least 3 wide. Declared, not available
-   * yet.
+   * With `dec_attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
   dec_attn_qk_norm_groups?: number
   /**
    * With `dec_attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
-   * Declared, not available yet.
    *
    * @default 10
    */
   dec_attn_qk_norm_scale?: number
   /**
    * With `dec_attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   dec_attn_qk_norm_dim_scale?: boolean
   /**
-   * All query heads share one head of keys and values (multi-query attention). Declared, not available yet.
+   * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   dec_attn_one_kv_head?: boolean
   /**
-   * The keys serve as the values too. `dec_attn_value_dim_head` must then equal `dec_attn_dim_head`. Declared, not
-   * available yet.
+   * The keys serve as the values too. `dec_attn_value_dim_head` must then equal `dec_attn_dim_head`.
    *
    * @default false
    */
   dec_attn_shared_kv?: boolean
   /**
-   * Width of one head's values. Absent: `dec_attn_dim_head`. Declared, not available yet.
+   * Width of one head's values. Absent: `dec_attn_dim_head`.
    *
    * @default null
    */
   dec_attn_value_dim_head?: number | null
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself. Declared, not available yet.
+   * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
@@ -2543,28 +2472,27 @@ export interface XTransformerOptions {
   dec_ff_dim_out?: number | null
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
-   * Declared, not available yet.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   dec_ff_glu?: boolean
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `dec_ff_glu` this is SwiGLU. Declared, not available yet.
+   * SiLU (Swish) as the activation instead of GELU; with `dec_ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   dec_ff_swish?: boolean
   /**
-   * The square of ReLU as the activation. Goes before `dec_ff_swish` where both are on. Declared, not available yet.
+   * The square of ReLU as the activation. Goes before `dec_ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   dec_ff_relu_squared?: boolean
   /**
-   * A LayerNorm right after the activation, as in NormFormer. Declared, not available yet.
+   * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
@@ -2584,7 +2512,7 @@ export interface XTransformerOptions {
    */
   dec_ff_no_bias?: boolean
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first. Declared, not available yet.
+   * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
@@ -2745,8 +2673,7 @@ export interface LayersCall {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -2810,7 +2737,7 @@ export interface TransformerCall {
    */
   return_intermediates?: boolean
   /**
-   * Gives the memories for the next segment besides. Declared, not available yet.
+   * Gives the memories for the next segment besides.
    *
    * @default false
    * @see https://arxiv.org/abs/1901.02860
@@ -2854,8 +2781,7 @@ export interface TransformerCall {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -2935,8 +2861,7 @@ export interface ContinuousTransformerCall {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -3025,8 +2950,7 @@ export interface AutoregressiveCall {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -3088,8 +3012,7 @@ export interface ContinuousAutoregressiveCall {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -3161,8 +3084,7 @@ export interface NonAutoregressiveCall {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -3306,8 +3228,7 @@ export interface GenerateOptions {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -3445,8 +3366,7 @@ export interface ContinuousGenerate {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -3524,8 +3444,7 @@ export interface NonAutoregressiveGenerate {
    */
   self_attn_context_mask?: Tensor | null
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them. Declared, not available
-   * yet.
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860

@@ -92,6 +92,23 @@ pub struct Entry {
     pub param: Param,
 }
 
+/// `entries`, whose names start with `prefix`: those of that place, then those of each inner place as they first occur.
+fn own_first(entries: Vec<Entry>, prefix: &str) -> Vec<Entry> {
+    let (mut own, mut inner): (Vec<Entry>, Vec<(String, Vec<Entry>)>) = Default::default();
+    for entry in entries {
+        let place = entry.name[prefix.len()..].split_once('.').map(|(place, _)| format!("{prefix}{place}."));
+        match place {
+            None => own.push(entry),
+            Some(place) => match inner.iter_mut().find(|(name, _)| *name == place) {
+                Some((_, list)) => list.push(entry),
+                None => inner.push((place, vec![entry])),
+            },
+        }
+    }
+    own.extend(inner.into_iter().flat_map(|(place, list)| own_first(list, &place)));
+    own
+}
+
 /// Where a model under construction registers its parameters. Names get the prefix of the place.
 #[derive(Clone)]
 pub struct Params {
@@ -100,13 +117,22 @@ pub struct Params {
 }
 
 struct Shared {
-    rng: Rng,
+    rng: Rc<Rng>,
     entries: RefCell<Vec<Entry>>,
 }
 
 impl Params {
     pub fn new(rng: Rng) -> Self {
+        Self::with_rng(Rc::new(rng))
+    }
+
+    fn with_rng(rng: Rc<Rng>) -> Self {
         Self { prefix: String::new(), shared: Rc::new(Shared { rng, entries: RefCell::default() }) }
+    }
+
+    /// An empty registry that draws from the same random numbers, for a part that is included later.
+    pub fn apart(&self) -> Params {
+        Self::with_rng(self.shared.rng.clone())
     }
 
     /// The place `name` inside this one.
@@ -131,6 +157,12 @@ impl Params {
         param
     }
 
+    /// A parameter of another place, under a name of this one too.
+    pub fn share(&mut self, name: &str, param: &Param) {
+        let name = format!("{}{name}", self.prefix);
+        self.push(Entry { name, kind: EntryKind::Parameter, param: param.clone() });
+    }
+
     /// Takes over the entries of a model that this one shares.
     pub fn include(&mut self, entries: &[Entry]) {
         for entry in entries {
@@ -142,8 +174,18 @@ impl Params {
         self.shared.entries.borrow_mut().push(entry);
     }
 
-    /// All entries so far, in order.
+    /// How many entries there are so far.
+    pub fn count(&self) -> usize {
+        self.shared.entries.borrow().len()
+    }
+
+    /// The entries after the first `count`, as they were registered.
+    pub fn since(&self, count: usize) -> Vec<Entry> {
+        self.shared.entries.borrow().iter().skip(count).cloned().collect()
+    }
+
+    /// All entries in PyTorch's order: at each place its own, then those of the places inside it.
     pub fn entries(&self) -> Vec<Entry> {
-        self.shared.entries.borrow().clone()
+        own_first(self.since(0), "")
     }
 }

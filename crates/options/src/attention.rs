@@ -11,47 +11,47 @@ options! {
         dim_head: NonZeroUsize = size(64),
         /// Learned mixing of the attention maps across the heads, before and after the softmax.
         /// <https://arxiv.org/abs/2003.02436>
-        (later) talking_heads: bool = false,
+        talking_heads: bool = false,
         /// A learned factor for the output of each head, as in NormFormer. <https://arxiv.org/abs/2110.09456>
-        (later) head_scale: bool = false,
+        head_scale: bool = false,
         /// Each query attends to this many keys only, those with the largest scores.
         /// <https://arxiv.org/abs/1912.11637>
-        (later) sparse_topk: Option<NonZeroUsize> = None,
+        sparse_topk: Option<NonZeroUsize> = None,
         /// This many learned keys and values, which every query sees besides those of the sequence.
         /// <https://arxiv.org/abs/1907.01470>
-        (later) num_mem_kv: usize = 0,
+        num_mem_kv: usize = 0,
         /// Dropout on the attention map while training.
         dropout: Probability = Probability(0.0),
         /// Attention on attention: the output passes through a gated linear unit.
         /// <https://arxiv.org/abs/1908.06954>
-        (later) on_attn: bool = false,
+        on_attn: bool = false,
         /// Gates the aggregated values with the block's input, as in AlphaFold 2.
         /// <https://doi.org/10.1038/s41586-021-03819-2>
-        (later) gate_values: bool = false,
+        gate_values: bool = false,
         /// The output projection starts at 0, so that the branch adds nothing at first. Not with `on_attn`.
-        (later) zero_init_output: bool = false,
+        zero_init_output: bool = false,
         /// A query sees keys at most this many positions back.
-        (later) max_attend_past: Option<usize> = None,
+        max_attend_past: Option<usize> = None,
         /// Cosine similarity: queries and keys are brought to length 1 before their product.
         /// <https://arxiv.org/abs/2010.04245>
-        (later) qk_norm: bool = false,
+        qk_norm: bool = false,
         /// With `qk_norm`: features are normalised in this many groups, each at least 3 wide.
-        (later) qk_norm_groups: NonZeroUsize = size(1),
+        qk_norm_groups: NonZeroUsize = size(1),
         /// With `qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
-        (later) qk_norm_scale: f64 = 10.0,
+        qk_norm_scale: f64 = 10.0,
         /// With `qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
         /// <https://arxiv.org/abs/2302.05442>
-        (later) qk_norm_dim_scale: bool = false,
+        qk_norm_dim_scale: bool = false,
         /// All query heads share one head of keys and values (multi-query attention).
         /// <https://arxiv.org/abs/1911.02150>
-        (later) one_kv_head: bool = false,
+        one_kv_head: bool = false,
         /// The keys serve as the values too. `value_dim_head` must then equal `dim_head`.
-        (later) shared_kv: bool = false,
+        shared_kv: bool = false,
         /// Width of one head's values. Absent: `dim_head`.
-        (later) value_dim_head: Option<NonZeroUsize> = None,
+        value_dim_head: Option<NonZeroUsize> = None,
         /// The output is multiplied with a projection of the query's input, and added to itself.
         /// <https://arxiv.org/abs/2208.06061>
-        (later) tensor_product: bool = false,
+        tensor_product: bool = false,
     }
     groups {}
 }

@@ -18,7 +18,7 @@ options! {
         self_attn_context_mask: Option<TensorRef> = None,
         /// Memories of the segment before, one for each self attention, as `return_mems` gives them.
         /// <https://arxiv.org/abs/1901.02860>
-        (later) mems: Option<Vec<TensorRef>> = None,
+        mems: Option<Vec<TensorRef>> = None,
     }
     groups {}
 }
@@ -86,7 +86,7 @@ options! {
         /// Gives the layers' inputs and attention maps besides.
         return_intermediates: bool = false,
         /// Gives the memories for the next segment besides. <https://arxiv.org/abs/1901.02860>
-        (later) return_mems: bool = false,
+        return_mems: bool = false,
         /// Gives the attention maps after the softmax besides.
         return_attn: bool = false,
     }

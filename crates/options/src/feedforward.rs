@@ -12,22 +12,22 @@ options! {
         dim_out: Option<NonZeroUsize> = None,
         /// Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the
         /// activation. <https://arxiv.org/abs/2002.05202>
-        (later) glu: bool = false,
+        glu: bool = false,
         /// SiLU (Swish) as the activation instead of GELU; with `glu` this is SwiGLU.
         /// <https://arxiv.org/abs/2002.05202>
-        (later) swish: bool = false,
+        swish: bool = false,
         /// The square of ReLU as the activation. Goes before `swish` where both are on.
         /// <https://arxiv.org/abs/2109.08668>
-        (later) relu_squared: bool = false,
+        relu_squared: bool = false,
         /// A LayerNorm right after the activation, as in NormFormer. <https://arxiv.org/abs/2110.09456>
-        (later) post_act_ln: bool = false,
+        post_act_ln: bool = false,
         /// Dropout on the hidden layer while training.
         dropout: Probability = Probability(0.0),
         /// Linear layers without bias, as in PaLM. With `glu` the gated projection keeps its bias.
         /// <https://arxiv.org/abs/2204.02311>
         no_bias: bool = false,
         /// The last linear layer starts at 0, so that the branch adds nothing at first.
-        (later) zero_init_output: bool = false,
+        zero_init_output: bool = false,
     }
     groups {}
 }

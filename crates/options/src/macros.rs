@@ -5,7 +5,7 @@
 /// layer yet: any value but its default is an error that says so. `groups` takes over the options of
 /// another struct, their names with a prefix.
 ///
-/// ```ignore
+/// ```text
 /// options! {
 ///     /// Options of the feed-forward layer.
 ///     pub struct FeedForwardOptions {

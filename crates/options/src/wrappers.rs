@@ -43,7 +43,7 @@ options! {
         use_abs_pos_emb: bool = true,
         /// Absolute positions from sines and cosines with one learned factor, in place of a learned table.
         /// <https://arxiv.org/abs/2202.10447>
-        (later) scaled_sinu_pos_emb: bool = false,
+        scaled_sinu_pos_emb: bool = false,
     }
     groups {}
 }
@@ -53,7 +53,7 @@ options! {
     pub struct MemoryTokenOptions {
         /// This many learned vectors stand in front of the sequence, and are cut off after the layers.
         /// <https://arxiv.org/abs/2006.11527>
-        (later) num_memory_tokens: Option<usize> = None,
+        num_memory_tokens: Option<usize> = None,
     }
     groups {}
 }
@@ -102,16 +102,16 @@ options! {
         emb_dim: Option<NonZeroUsize> = None,
         /// Length of the memories that `return_mems` gives, which needs this option; 0 keeps them whole
         /// (Transformer-XL). <https://arxiv.org/abs/1901.02860>
-        (later) max_mem_len: Option<usize> = None,
+        max_mem_len: Option<usize> = None,
         /// Memories go this many layers further down in the next segment, those of the lowest to the top.
         /// <https://arxiv.org/abs/2012.15688>
-        (later) shift_mem_down: usize = 0,
+        shift_mem_down: usize = 0,
         /// The head uses the weights of the token embedding. <https://arxiv.org/abs/1608.05859>
-        (later) tie_embedding: bool = false,
+        tie_embedding: bool = false,
         /// Width of the head. Absent: `num_tokens`.
         logits_dim: Option<NonZeroUsize> = None,
         /// Token and position embeddings of length 1, with small initial values. <https://arxiv.org/abs/1910.05895>
-        (later) l2norm_embed: bool = false,
+        l2norm_embed: bool = false,
         /// The share of the gradient that reaches the embeddings, as in CogView. <https://arxiv.org/abs/2105.13290>
         emb_frac_gradient: f64 = 1.0,
     }

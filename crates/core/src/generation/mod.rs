@@ -5,7 +5,7 @@ mod sampler;
 
 pub use filters::{top_a, top_k, top_p};
 
-use crate::models::{AutoregressiveWrapper, TokenTensors};
+use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
 use crate::{Array, Ctx, DType, Device, Error, Result, Rng, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops};
@@ -16,6 +16,8 @@ pub struct Generation {
     model: Arc<AutoregressiveWrapper>,
     sampling: SamplingOptions,
     with: TokenTensors,
+    /// What an encoder is still to read; its output then goes along with every step.
+    source: Option<Source>,
     /// The prompt and what was drawn so far, row by row.
     rows: Vec<Vec<i64>>,
     prompt: usize,
@@ -24,6 +26,13 @@ pub struct Generation {
     /// The prompt had no batch axis.
     single: bool,
     device: Device,
+}
+
+/// The source of a generation by encoder and decoder.
+struct Source {
+    model: Arc<XTransformer>,
+    tokens: Tensor,
+    with: SourceTensors,
 }
 
 impl Generation {
@@ -45,7 +54,13 @@ impl Generation {
         }
         let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         let rows: Vec<Vec<i64>> = ids.chunks_exact(n).map(<[i64]>::to_vec).collect();
-        Ok(Self { model, sampling, with, rows, prompt: n, left: seq_len, single, device: start.device() })
+        Ok(Self { model, sampling, with, source: None, rows, prompt: n, left: seq_len, single, device: start.device() })
+    }
+
+    /// The same, after the encoder of `model` has read `tokens`, which happens at the first step.
+    pub fn with_source(mut self, model: Arc<XTransformer>, tokens: Tensor, with: SourceTensors) -> Self {
+        self.source = Some(Source { model, tokens, with });
+        self
     }
 
     /// Whether all tokens are there.
@@ -54,8 +69,12 @@ impl Generation {
     }
 
     /// Logits of the next token, (rows, num_tokens).
-    pub fn logits(&self, ctx: &Ctx) -> Result<Tensor> {
+    pub fn logits(&mut self, ctx: &Ctx) -> Result<Tensor> {
         ctx.check()?;
+        if let Some(source) = &self.source {
+            self.with.layers = source.model.encoded(&source.tokens, &source.with, ctx)?;
+            self.source = None;
+        }
         let n = self.rows.first().map_or(0, Vec::len);
         let seen = n.min(self.model.net().max_seq_len());
         let ids: Vec<i64> = self.rows.iter().flat_map(|row| row[n - seen..].iter().copied()).collect();

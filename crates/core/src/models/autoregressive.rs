@@ -4,7 +4,7 @@ use super::{TokenTensors, TransformerWrapper};
 use crate::{Ctx, Device, Error, Mode, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{ops, Array};
-use xt_options::autoregressive::AutoregressiveWrapperOptions;
+use xt_options::wrappers::TargetOptions;
 
 pub struct AutoregressiveWrapper {
     net: Arc<TransformerWrapper>,
@@ -15,14 +15,9 @@ pub struct AutoregressiveWrapper {
 }
 
 impl AutoregressiveWrapper {
-    pub fn new(net: Arc<TransformerWrapper>, options: &AutoregressiveWrapperOptions) -> Self {
-        Self {
-            net,
-            ignore_index: options.targets.ignore_index,
-            pad_value: options.targets.pad_value,
-            mask_prob: options.mask_prob.0,
-            mode: Mode::default(),
-        }
+    /// `mask_prob` is the share of keys that the forgetful causal mask hides.
+    pub fn new(net: Arc<TransformerWrapper>, targets: &TargetOptions, mask_prob: f64) -> Self {
+        Self { net, ignore_index: targets.ignore_index, pad_value: targets.pad_value, mask_prob, mode: Mode::default() }
     }
 
     pub fn mode(&self) -> &Mode {

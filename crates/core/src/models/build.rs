@@ -1,38 +1,55 @@
 //! Models from their class name and options.
 
-use super::{AutoregressiveWrapper, Body, Model, TransformerWrapper};
+use super::{
+    AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Model,
+    TransformerConfig, TransformerWrapper, ViTransformerWrapper, XTransformer,
+};
+use crate::attention::Attention;
 use crate::layers::AttentionLayers;
-use crate::{Error, Params, Result, Rng};
+use crate::{Error, Mode, Params, Result, Rng};
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
-use xt_options::autoregressive::AutoregressiveWrapperOptions;
-use xt_options::layers::LayersOptions;
-use xt_options::wrappers::TransformerWrapperOptions;
+use xt_options::attention::AttentionOptions;
+use xt_options::autoregressive::{AutoregressiveWrapperOptions, ContinuousAutoregressiveWrapperOptions};
+use xt_options::layers::{CrossAttenderOptions, LayersOptions};
+use xt_options::wrappers::{
+    ContinuousTransformerWrapperOptions, TransformerWrapperOptions, ViTransformerWrapperOptions,
+};
 use xt_options::{nearest, Classes, ModuleRef, Options, Problems};
 
 /// Classes that are there.
-const CLASSES: [&str; 4] = ["Encoder", "Decoder", "TransformerWrapper", "AutoregressiveWrapper"];
-
-/// Classes of the package that are still to come.
-const LATER: [&str; 7] = [
+const CLASSES: [&str; 10] = [
+    "Encoder",
+    "Decoder",
     "CrossAttender",
     "Attention",
+    "TransformerWrapper",
+    "AutoregressiveWrapper",
     "XTransformer",
     "ViTransformerWrapper",
     "ContinuousTransformerWrapper",
-    "NonAutoregressiveWrapper",
     "ContinuousAutoregressiveWrapper",
 ];
+
+/// Classes of the package that are still to come.
+const LATER: [&str; 1] = ["NonAutoregressiveWrapper"];
 
 impl Model {
     /// A model of class `class`. `{"$module": i}` in the options stands for `modules[i]`, whose weights it shares.
     pub fn build(class: &str, options: &Json, modules: &[Arc<Model>], rng: Rng) -> Result<Model> {
         let mut p = Params::new(rng);
         let mut with = Parts { class, modules, used: Vec::new() };
+        let p = &mut p;
         let body = match class {
-            "Encoder" | "Decoder" => layers(class, options, &mut p)?,
-            "TransformerWrapper" => transformer(options, &mut with, &mut p)?,
-            "AutoregressiveWrapper" => autoregressive(options, &mut with, &mut p)?,
+            "Encoder" | "Decoder" => layers(class, options, p)?,
+            "CrossAttender" => cross_attender(options, p)?,
+            "Attention" => attention(options, p)?,
+            "TransformerWrapper" => transformer(options, &mut with, p)?,
+            "AutoregressiveWrapper" => autoregressive(options, &mut with, p)?,
+            "XTransformer" => Body::XTransformer(Arc::new(XTransformer::new(&parse(class, options)?, p)?)),
+            "ViTransformerWrapper" => vit(options, &mut with, p)?,
+            "ContinuousTransformerWrapper" => continuous(options, &mut with, p)?,
+            "ContinuousAutoregressiveWrapper" => continuous_autoregressive(options, &mut with, p)?,
             _ if LATER.contains(&class) => return Err(Error::NotAvailable(format!("the class {class}"))),
             _ => return Err(unknown_class(class)),
         };
@@ -89,27 +106,81 @@ impl Parts<'_> {
     }
 }
 
+impl Parts<'_> {
+    /// The layers behind `attn_layers`, and their model.
+    fn layers<C: Classes>(&mut self, reference: &ModuleRef<C>) -> Result<(Arc<AttentionLayers>, Arc<Model>)> {
+        let child = self.take(reference, "attn_layers")?;
+        match &child.body {
+            Body::Layers(layers) => Ok((layers.clone(), child.clone())),
+            _ => Err(Error::Internal("attn_layers is no stack of layers".into())),
+        }
+    }
+}
+
 fn parse<T: Options>(class: &str, options: &Json) -> Result<T> {
     xt_options::parse(options).map_err(|problems| Error::Options { class: class.into(), problems })
+}
+
+fn refuse(class: &str, problems: Problems) -> Result<()> {
+    if problems.0.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Options { class: class.into(), problems })
 }
 
 fn layers(class: &str, options: &Json, p: &mut Params) -> Result<Body> {
     let options: LayersOptions = parse(class, options)?;
     let mut problems = Problems::default();
     options.check_class(class, &mut problems);
-    if !problems.0.is_empty() {
-        return Err(Error::Options { class: class.into(), problems });
-    }
-    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.place(), class == "Decoder", &options.stack, p)?)))
+    refuse(class, problems)?;
+    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.place(), class == "Decoder", None, &options.stack, p)?)))
+}
+
+fn cross_attender(options: &Json, p: &mut Params) -> Result<Body> {
+    let options: CrossAttenderOptions = parse("CrossAttender", options)?;
+    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.place(), false, None, &options.stack, p)?)))
+}
+
+fn attention(options: &Json, p: &mut Params) -> Result<Body> {
+    let o: AttentionOptions = parse("Attention", options)?;
+    let attention = Attention::new(o.dim.get(), o.heads.get(), o.causal, &o.block, p);
+    Ok(Body::Attention(Arc::new(BareAttention { attention, dim: o.dim.get(), mode: Mode::default() })))
 }
 
 fn transformer(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
     let options: TransformerWrapperOptions = parse(with.class, options)?;
-    let child = with.take(&options.attn_layers, "attn_layers")?;
-    let Body::Layers(layers) = &child.body else {
-        return Err(Error::Internal("attn_layers is no stack of layers".into()));
-    };
-    Ok(Body::Transformer(Arc::new(TransformerWrapper::new(layers.clone(), child.entries(), &options, p))))
+    let (layers, child) = with.layers(&options.attn_layers)?;
+    let config = TransformerConfig::from(&options);
+    let emb_dim = config.emb_dim.unwrap_or(layers.dim());
+    let mut problems = Problems::default();
+    options.sequence.check_width(emb_dim, layers.has_pos_emb(), "", &mut problems);
+    problems.require(
+        !config.tie_embedding || emb_dim == layers.dim(),
+        "tie_embedding",
+        format!("needs embeddings as wide as the layers ({}), not {emb_dim}", layers.dim()),
+    );
+    problems.require(
+        !config.tie_embedding || config.logits_dim.is_none_or(|n| n == config.num_tokens),
+        "logits_dim",
+        "does not go with `tie_embedding`, whose head gives one logit for each token",
+    );
+    refuse(with.class, problems)?;
+    Ok(Body::Transformer(Arc::new(TransformerWrapper::new(layers, child.entries(), None, &config, p))))
+}
+
+fn continuous(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
+    let options: ContinuousTransformerWrapperOptions = parse(with.class, options)?;
+    let (layers, child) = with.layers(&options.attn_layers)?;
+    let mut problems = Problems::default();
+    options.sequence.check_width(layers.dim(), layers.has_pos_emb(), "", &mut problems);
+    refuse(with.class, problems)?;
+    Ok(Body::Continuous(Arc::new(ContinuousTransformerWrapper::new(layers, child.entries(), &options, p))))
+}
+
+fn vit(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
+    let options: ViTransformerWrapperOptions = parse(with.class, options)?;
+    let (layers, child) = with.layers(&options.attn_layers)?;
+    Ok(Body::Vit(Arc::new(ViTransformerWrapper::new(layers, child.entries(), &options, p))))
 }
 
 fn autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
@@ -119,7 +190,18 @@ fn autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Bo
         return Err(Error::Internal("net is no transformer over tokens".into()));
     };
     p.under("net").include(child.entries());
-    Ok(Body::Autoregressive(Arc::new(AutoregressiveWrapper::new(net.clone(), &options))))
+    let wrapper = AutoregressiveWrapper::new(net.clone(), &options.targets, options.mask_prob.0);
+    Ok(Body::Autoregressive(Arc::new(wrapper)))
+}
+
+fn continuous_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
+    let options: ContinuousAutoregressiveWrapperOptions = parse(with.class, options)?;
+    let child = with.take(&options.net, "net")?;
+    let Body::Continuous(net) = &child.body else {
+        return Err(Error::Internal("net is no transformer over continuous values".into()));
+    };
+    p.under("net").include(child.entries());
+    Ok(Body::ContinuousAutoregressive(Arc::new(ContinuousAutoregressiveWrapper::new(net.clone()))))
 }
 
 fn unknown_class(class: &str) -> Error {

@@ -1,20 +1,40 @@
 //! Calls by name: arguments from JSON and tensors, results as values.
 
-use super::{AutoregressiveWrapper, Body, Model, Returns, TokenTensors, TransformerOutput, TransformerWrapper};
+use super::continuous::ContinuousTensors;
+use super::x_transformer::SourceTensors;
+use super::{
+    AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Model,
+    Returns, TokenTensors, TransformerOutput, TransformerWrapper, ViTransformerWrapper, XTransformer,
+};
+use crate::attention::AttentionInputs;
 use crate::generation::Generation;
-use crate::layers::{AttentionLayers, Intermediates, LayerTensors};
+use crate::layers::{AttentionLayers, Intermediates, LayerTensors, Record};
 use crate::{Args, Ctx, Error, Result, Value};
-use xt_options::calls::{AutoregressiveCall, LayerInputs, LayersCall, TokenInputs, TransformerCall};
-use xt_options::generation::GenerateOptions;
+use xt_options::calls::{
+    AttentionCall, AutoregressiveCall, ContinuousAutoregressiveCall, ContinuousInputs, ContinuousTransformerCall,
+    LayerInputs, LayersCall, SourceInputs, TokenInputs, TransformerCall, ViTransformerCall, XTransformerCall,
+};
+use xt_options::generation::{ContinuousGenerate, GenerateOptions, XTransformerGenerate};
 
 impl Model {
     /// Runs `forward` or `generate`.
     pub fn call(&self, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
         match (&self.body, method) {
+            (Body::Attention(model), "forward") => call_attention(model, args, ctx),
             (Body::Layers(layers), "forward") => call_layers(layers, args, ctx),
             (Body::Transformer(model), "forward") => call_transformer(model, args, ctx),
+            (Body::Continuous(model), "forward") => call_continuous(model, args, ctx),
+            (Body::Vit(model), "forward") => call_vit(model, args, ctx),
             (Body::Autoregressive(model), "forward") => call_loss(model, args, ctx),
-            (Body::Autoregressive(_), "generate") => {
+            (Body::ContinuousAutoregressive(model), "forward") => call_continuous_loss(model, args, ctx),
+            (Body::XTransformer(model), "forward") => call_x_transformer(model, args, ctx),
+            (Body::ContinuousAutoregressive(model), "generate") => {
+                let options: ContinuousGenerate = args.named()?;
+                let with = continuous_tensors(&options.inputs, &options.values, args)?;
+                let seq_len = args.positional(1, "seq_len")?;
+                Ok(model.generate(&args.tensor(0, "start")?, seq_len, &with, ctx)?.into())
+            }
+            (Body::Autoregressive(_) | Body::XTransformer(_), "generate") => {
                 let mut generation = self.generation(args)?;
                 while !generation.done() {
                     let logits = generation.logits(ctx)?;
@@ -26,15 +46,41 @@ impl Model {
         }
     }
 
-    /// A generation in steps; arguments as for `generate`.
+    /// A generation of tokens in steps; arguments as for `generate`.
     pub fn generation(&self, args: &Args) -> Result<Generation> {
-        let Body::Autoregressive(model) = &self.body else {
-            return Err(Error::NotAvailable(format!("{}.generate", self.class())));
-        };
-        let options: GenerateOptions = args.named()?;
-        let with = token_tensors(&options.inputs, &options.tokens, args)?;
-        let start = args.tensor(0, "start_tokens")?;
-        Generation::new(model.clone(), &start, args.positional(1, "seq_len")?, options.sampling, with)
+        match &self.body {
+            Body::Autoregressive(model) => {
+                let options: GenerateOptions = args.named()?;
+                let with = token_tensors(&options.inputs, &options.tokens, args)?;
+                let start = args.tensor(0, "start_tokens")?;
+                Generation::new(model.clone(), &start, args.positional(1, "seq_len")?, options.sampling, with)
+            }
+            Body::XTransformer(model) => {
+                let options: XTransformerGenerate = args.named()?;
+                let with = token_tensors(&no_inputs(), &options.tokens, args)?;
+                let start = args.tensor(1, "seq_out_start")?;
+                let seq_len = args.positional(2, "seq_len")?;
+                let decoder = model.decoder().clone();
+                let source = source_tensors(&options.source, None, args)?;
+                Ok(Generation::new(decoder, &start, seq_len, options.sampling, with)?.with_source(
+                    model.clone(),
+                    args.tensor(0, "seq_in")?,
+                    source,
+                ))
+            }
+            _ => Err(Error::NotAvailable(format!("{}.generate in steps", self.class()))),
+        }
+    }
+}
+
+fn no_inputs() -> LayerInputs {
+    LayerInputs {
+        context: None,
+        mask: None,
+        context_mask: None,
+        attn_mask: None,
+        self_attn_context_mask: None,
+        mems: None,
     }
 }
 
@@ -45,6 +91,7 @@ fn layer_tensors(inputs: &LayerInputs, args: &Args) -> Result<LayerTensors> {
         context_mask: args.optional(inputs.context_mask)?,
         attn_mask: args.optional(inputs.attn_mask)?,
         self_attn_context_mask: args.optional(inputs.self_attn_context_mask)?,
+        mems: inputs.mems.iter().flatten().map(|r| args.resolve(*r)).collect::<Result<_>>()?,
     })
 }
 
@@ -57,9 +104,49 @@ fn token_tensors(inputs: &LayerInputs, tokens: &TokenInputs, args: &Args) -> Res
     })
 }
 
+fn continuous_tensors(inputs: &LayerInputs, values: &ContinuousInputs, args: &Args) -> Result<ContinuousTensors> {
+    Ok(ContinuousTensors {
+        pos: args.optional(values.pos)?,
+        prepend_embeds: args.optional(values.prepend_embeds)?,
+        layers: layer_tensors(inputs, args)?,
+    })
+}
+
+fn source_tensors(source: &SourceInputs, front: Option<xt_options::TensorRef>, args: &Args) -> Result<SourceTensors> {
+    Ok(SourceTensors {
+        mask: args.optional(source.mask)?,
+        attn_mask: args.optional(source.attn_mask)?,
+        prepend_embeds: args.optional(front)?,
+    })
+}
+
+fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: AttentionCall = args.named()?;
+    let x = args.tensor(0, "x")?;
+    let (context, mem) = (args.optional(call.context)?, args.optional(call.mem)?);
+    for (name, t) in [("x", Some(&x)), ("context", context.as_ref()), ("mem", mem.as_ref())] {
+        if let Some(t) = t.filter(|t| t.rank() != 3 || t.dim(2) != model.dim || t.dim(0) != x.dim(0)) {
+            return Error::shape(format!("{name} must have shape (batch, length, {}), got {:?}", model.dim, t.dims()));
+        }
+    }
+    let (mask, context_mask) = (args.optional(call.mask)?, args.optional(call.context_mask)?);
+    let attn_mask = args.optional(call.attn_mask)?;
+    let inputs = AttentionInputs {
+        context: context.as_ref(),
+        mem: mem.as_ref(),
+        mask: mask.as_ref(),
+        context_mask: context_mask.as_ref(),
+        attn_mask: attn_mask.as_ref(),
+        ..AttentionInputs::default()
+    };
+    let (y, maps) = model.attention.forward(&x, &inputs, &ctx.inside(&model.mode))?;
+    Ok(Value::List(vec![y.into(), maps.into()]))
+}
+
 fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: LayersCall = args.named()?;
-    let out = layers.forward(&args.tensor(0, "x")?, &layer_tensors(&call.inputs, args)?, call.return_hiddens, ctx)?;
+    let record = Record { hiddens: call.return_hiddens, maps: call.return_hiddens };
+    let out = layers.forward(&args.tensor(0, "x")?, &layer_tensors(&call.inputs, args)?, record, ctx)?;
     Ok(if call.return_hiddens { Value::List(vec![out.x.into(), out.intermediates.into()]) } else { out.x.into() })
 }
 
@@ -69,20 +156,43 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         logits: call.return_logits_and_embeddings || !call.return_embeddings,
         embeddings: call.return_logits_and_embeddings || call.return_embeddings,
         intermediates: call.return_intermediates || call.return_attn,
+        mems: call.return_mems,
     };
     let with = token_tensors(&call.inputs, &call.tokens, args)?;
-    let TransformerOutput { logits, embeddings, intermediates } =
+    let TransformerOutput { logits, embeddings, intermediates, mems } =
         model.forward(&args.tensor(0, "x")?, &with, returns, ctx)?;
     let mut out: Vec<Value> = logits.into_iter().chain(embeddings).map(Value::Tensor).collect();
     let first = if out.len() == 1 { out.remove(0) } else { Value::List(out) };
-    Ok(match (call.return_intermediates, call.return_attn) {
-        (true, _) => Value::List(vec![first, intermediates.into()]),
-        (false, true) => {
-            let maps = intermediates.attn_intermediates.into_iter().map(|m| m.post_softmax_attn).collect::<Vec<_>>();
-            Value::List(vec![first, maps.into()])
-        }
-        (false, false) => first,
+    // the reference's precedence, where several are asked for
+    Ok(match (call.return_intermediates, mems, call.return_attn) {
+        (true, _, _) => Value::List(vec![first, intermediates.into()]),
+        (false, Some(mems), _) => Value::List(vec![first, mems.into()]),
+        (false, None, true) => Value::List(vec![first, maps_after_softmax(intermediates)]),
+        (false, None, false) => first,
     })
+}
+
+fn maps_after_softmax(intermediates: Intermediates) -> Value {
+    let maps = intermediates.attn_intermediates.into_iter().map(|m| m.post_softmax_attn);
+    maps.collect::<Vec<_>>().into()
+}
+
+fn call_continuous(model: &ContinuousTransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: ContinuousTransformerCall = args.named()?;
+    let with = continuous_tensors(&call.inputs, &call.values, args)?;
+    let wanted = call.return_intermediates || call.return_attn;
+    let record = Record { hiddens: wanted, maps: wanted };
+    let (y, intermediates) = model.forward(&args.tensor(0, "x")?, &with, call.return_embeddings, record, ctx)?;
+    Ok(match (call.return_intermediates, call.return_attn) {
+        (true, _) => Value::List(vec![y.into(), intermediates.into()]),
+        (false, true) => Value::List(vec![y.into(), maps_after_softmax(intermediates)]),
+        (false, false) => y.into(),
+    })
+}
+
+fn call_vit(model: &ViTransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: ViTransformerCall = args.named()?;
+    Ok(model.forward(&args.tensor(0, "img")?, call.return_embeddings, ctx)?.into())
 }
 
 fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
@@ -91,17 +201,30 @@ fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Va
     Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
 }
 
+fn call_continuous_loss(model: &ContinuousAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: ContinuousAutoregressiveCall = args.named()?;
+    let with = continuous_tensors(&call.inputs, &call.values, args)?;
+    Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
+}
+
+fn call_x_transformer(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: XTransformerCall = args.named()?;
+    let with = source_tensors(&call.source, call.src_prepend_embeds, args)?;
+    Ok(model.forward(&args.tensor(0, "src")?, &args.tensor(1, "tgt")?, &with, ctx)?.into())
+}
+
+impl From<crate::attention::AttentionMaps> for Value {
+    fn from(maps: crate::attention::AttentionMaps) -> Self {
+        Value::Fields(vec![
+            ("pre_softmax_attn", maps.pre_softmax_attn.into()),
+            ("post_softmax_attn", maps.post_softmax_attn.into()),
+        ])
+    }
+}
+
 impl From<Intermediates> for Value {
     fn from(intermediates: Intermediates) -> Self {
-        let maps = intermediates.attn_intermediates.into_iter().map(|m| {
-            Value::Fields(vec![
-                ("pre_softmax_attn", m.pre_softmax_attn.into()),
-                ("post_softmax_attn", m.post_softmax_attn.into()),
-            ])
-        });
-        Value::Fields(vec![
-            ("hiddens", intermediates.hiddens.into()),
-            ("attn_intermediates", Value::List(maps.collect())),
-        ])
+        let maps = intermediates.attn_intermediates.into_iter().map(Value::from).collect();
+        Value::Fields(vec![("hiddens", intermediates.hiddens.into()), ("attn_intermediates", Value::List(maps))])
     }
 }

@@ -3,20 +3,57 @@
 mod autoregressive;
 mod build;
 mod call;
+mod continuous;
+mod memory;
 mod model;
 mod transformer;
+mod vit;
+mod x_transformer;
 
 pub use autoregressive::AutoregressiveWrapper;
+pub use continuous::{ContinuousAutoregressiveWrapper, ContinuousTensors, ContinuousTransformerWrapper};
 pub use model::{LoadReport, Model};
-pub use transformer::{Returns, TokenTensors, TransformerOutput, TransformerWrapper};
+pub use transformer::{Returns, TokenTensors, TransformerConfig, TransformerOutput, TransformerWrapper};
+pub use vit::ViTransformerWrapper;
+pub use x_transformer::{SourceTensors, XTransformer};
 
+use crate::attention::Attention;
 use crate::layers::AttentionLayers;
+use crate::Mode;
 use std::sync::Arc;
 
 /// The classes that models can be of.
 #[derive(Clone)]
 pub enum Body {
+    Attention(Arc<BareAttention>),
     Layers(Arc<AttentionLayers>),
     Transformer(Arc<TransformerWrapper>),
+    Continuous(Arc<ContinuousTransformerWrapper>),
+    Vit(Arc<ViTransformerWrapper>),
     Autoregressive(Arc<AutoregressiveWrapper>),
+    ContinuousAutoregressive(Arc<ContinuousAutoregressiveWrapper>),
+    XTransformer(Arc<XTransformer>),
+}
+
+/// An attention by itself.
+pub struct BareAttention {
+    pub attention: Attention,
+    pub dim: usize,
+    pub mode: Mode,
+}
+
+impl Body {
+    /// Sets the mode of this model; those that it was given have their own.
+    pub(crate) fn train(&self, on: bool) {
+        match self {
+            Body::Attention(model) => model.mode.set(on),
+            Body::Layers(model) => model.mode().set(on),
+            Body::Transformer(model) => model.mode().set(on),
+            Body::Continuous(model) => model.mode().set(on),
+            Body::Vit(model) => model.mode().set(on),
+            Body::Autoregressive(model) => model.mode().set(on),
+            Body::ContinuousAutoregressive(model) => model.mode().set(on),
+            Body::XTransformer(model) => model.train(on),
+        }
+    }
 }

@@ -90,11 +90,7 @@ impl Model {
 
     /// Sets training mode, of the models within too.
     pub fn train(&self, on: bool) {
-        match &self.body {
-            Body::Layers(layers) => layers.mode().set(on),
-            Body::Transformer(model) => model.mode().set(on),
-            Body::Autoregressive(model) => model.mode().set(on),
-        }
+        self.body.train(on);
         self.children.iter().for_each(|(_, child)| child.train(on));
     }
 

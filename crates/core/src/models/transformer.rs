@@ -1,24 +1,29 @@
 //! Token embedding, positions, layers, final norm and a head that gives logits.
 
-use crate::layers::{dropout, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerTensors, Linear};
-use crate::position::AbsolutePositions;
-use crate::{Ctx, DType, Entry, Error, Init, Mode, Params, Result, Tensor};
+use super::memory::{next_memories, shifted_down, MemoryTokens};
+use crate::layers::{dropout, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerTensors, Linear, Record};
+use crate::position::PositionEmbedding;
+use crate::{Ctx, DType, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::ops;
-use xt_options::wrappers::TransformerWrapperOptions;
+use xt_options::wrappers::{SequenceOptions, TokenOptions, TransformerWrapperOptions};
 
 pub struct TransformerWrapper {
     token_emb: Embedding,
-    pos_emb: Option<AbsolutePositions>,
+    pos_emb: PositionEmbedding,
     post_emb_norm: Option<LayerNorm>,
     project_emb: Option<Linear>,
+    memory_tokens: Option<MemoryTokens>,
     layers: Arc<AttentionLayers>,
     norm: LayerNorm,
-    to_logits: Linear,
+    /// Absent where the token embedding serves as head.
+    to_logits: Option<Linear>,
     emb_dim: usize,
     emb_dropout: f64,
     emb_frac_gradient: f64,
     max_seq_len: usize,
+    max_mem_len: Option<usize>,
+    shift_mem_down: usize,
     mode: Mode,
 }
 
@@ -40,6 +45,7 @@ pub struct Returns {
     pub logits: bool,
     pub embeddings: bool,
     pub intermediates: bool,
+    pub mems: bool,
 }
 
 /// The result of a forward: what was asked for.
@@ -49,40 +55,107 @@ pub struct TransformerOutput {
     /// (batch, n, dim), after the final norm.
     pub embeddings: Option<Tensor>,
     pub intermediates: Intermediates,
+    /// For each self attention, (batch, count, dim).
+    pub mems: Option<Vec<Tensor>>,
+}
+
+/// What a transformer over tokens is made from, besides its layers.
+#[derive(Clone)]
+pub struct TransformerConfig {
+    pub num_tokens: usize,
+    pub sequence: SequenceOptions,
+    pub emb_dim: Option<usize>,
+    pub logits_dim: Option<usize>,
+    pub num_memory_tokens: usize,
+    pub post_emb_norm: bool,
+    pub l2norm_embed: bool,
+    pub tie_embedding: bool,
+    pub emb_frac_gradient: f64,
+    pub max_mem_len: Option<usize>,
+    pub shift_mem_down: usize,
+}
+
+impl TransformerConfig {
+    /// The defaults, but for the vocabulary, the sequence and the memory tokens.
+    pub fn plain(tokens: &TokenOptions, sequence: &SequenceOptions, num_memory_tokens: Option<usize>) -> Self {
+        Self {
+            num_tokens: tokens.num_tokens.get(),
+            sequence: sequence.clone(),
+            emb_dim: None,
+            logits_dim: None,
+            num_memory_tokens: num_memory_tokens.unwrap_or(0),
+            post_emb_norm: false,
+            l2norm_embed: false,
+            tie_embedding: false,
+            emb_frac_gradient: 1.0,
+            max_mem_len: None,
+            shift_mem_down: 0,
+        }
+    }
+}
+
+impl From<&TransformerWrapperOptions> for TransformerConfig {
+    fn from(o: &TransformerWrapperOptions) -> Self {
+        Self {
+            emb_dim: o.emb_dim.map(|n| n.get()),
+            logits_dim: o.logits_dim.map(|n| n.get()),
+            post_emb_norm: o.norm.post_emb_norm,
+            l2norm_embed: o.l2norm_embed,
+            tie_embedding: o.tie_embedding,
+            emb_frac_gradient: o.emb_frac_gradient,
+            max_mem_len: o.max_mem_len,
+            shift_mem_down: o.shift_mem_down,
+            ..Self::plain(&o.tokens, &o.sequence, o.memory.num_memory_tokens)
+        }
+    }
 }
 
 impl TransformerWrapper {
-    /// `entries` are those of the layers.
+    /// `entries` are those of the layers; `tied` is a token embedding to use in place of an own one.
     pub fn new(
         layers: Arc<AttentionLayers>,
         entries: &[Entry],
-        options: &TransformerWrapperOptions,
+        tied: Option<&Param>,
+        config: &TransformerConfig,
         p: &mut Params,
     ) -> Self {
         let dim = layers.dim();
-        let emb_dim = options.emb_dim.map_or(dim, |n| n.get());
-        let (num_tokens, max_seq_len) = (options.tokens.num_tokens.get(), options.sequence.max_seq_len.get());
-        let absolute = options.sequence.use_abs_pos_emb && !layers.has_pos_emb();
-        // Kaiming's law for a table: sqrt(2 / emb_dim)
-        let law = Init::Normal { std: (2.0 / emb_dim as f64).sqrt() };
-        let token_emb = Embedding::new(num_tokens, emb_dim, law, &mut p.under("token_emb.emb"));
-        let pos_emb = absolute.then(|| AbsolutePositions::new(max_seq_len, emb_dim, &mut p.under("pos_emb")));
-        let post_emb_norm = options.norm.post_emb_norm.then(|| LayerNorm::new(emb_dim, &mut p.under("post_emb_norm")));
+        let emb_dim = config.emb_dim.unwrap_or(dim);
+        let num_tokens = config.num_tokens;
+        let mut token_params = p.under("token_emb.emb");
+        let token_emb = match tied {
+            Some(weight) => Embedding::tied(weight, &mut token_params),
+            None if config.l2norm_embed => Embedding::normalised(num_tokens, emb_dim, &mut token_params),
+            None => {
+                // Kaiming's law for a table
+                let law = Init::Normal { std: (2.0 / emb_dim as f64).sqrt() };
+                Embedding::new(num_tokens, emb_dim, law, &mut token_params)
+            }
+        };
+        let known = layers.has_pos_emb();
+        let pos_emb = PositionEmbedding::new(emb_dim, known, config.l2norm_embed, &config.sequence, p);
+        let post_emb_norm = config.post_emb_norm.then(|| LayerNorm::new(emb_dim, &mut p.under("post_emb_norm")));
         let project_emb = (emb_dim != dim).then(|| Linear::new(emb_dim, dim, true, &mut p.under("project_emb")));
+        let memory_tokens = MemoryTokens::new(config.num_memory_tokens, dim, p);
         p.under("attn_layers").include(entries);
-        let outputs = options.logits_dim.map_or(num_tokens, |n| n.get());
+        let norm = LayerNorm::new(dim, &mut p.under("norm"));
+        let outputs = config.logits_dim.unwrap_or(num_tokens);
+        let head = || Linear::new(dim, outputs, true, &mut p.under("to_logits"));
         Self {
             token_emb,
             pos_emb,
             post_emb_norm,
             project_emb,
-            norm: LayerNorm::new(dim, &mut p.under("norm")),
-            to_logits: Linear::new(dim, outputs, true, &mut p.under("to_logits")),
+            memory_tokens,
+            norm,
+            to_logits: (!config.tie_embedding).then(head),
             layers,
             emb_dim,
-            emb_dropout: options.sequence.emb_dropout.0,
-            emb_frac_gradient: options.emb_frac_gradient,
-            max_seq_len,
+            emb_dropout: config.sequence.emb_dropout.0,
+            emb_frac_gradient: config.emb_frac_gradient,
+            max_seq_len: config.sequence.max_seq_len.get(),
+            max_mem_len: config.max_mem_len,
+            shift_mem_down: config.shift_mem_down,
             mode: Mode::default(),
         }
     }
@@ -91,8 +164,17 @@ impl TransformerWrapper {
         &self.mode
     }
 
+    pub fn layers(&self) -> &AttentionLayers {
+        &self.layers
+    }
+
     pub fn max_seq_len(&self) -> usize {
         self.max_seq_len
+    }
+
+    /// The table of the token embedding, (num_tokens, emb_dim).
+    pub fn token_table(&self) -> &Param {
+        self.token_emb.param()
     }
 
     /// Logits (batch, n, num_tokens) for token ids, i64 (batch, n).
@@ -102,17 +184,49 @@ impl TransformerWrapper {
         logits.ok_or_else(|| Error::Internal("no logits".into()))
     }
 
+    /// Embeddings after the final norm, (batch, n, dim), for token ids, i64 (batch, n).
+    pub fn embeddings(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
+        let returns = Returns { embeddings: true, ..Returns::default() };
+        let embeddings = self.forward(x, with, returns, ctx)?.embeddings;
+        embeddings.ok_or_else(|| Error::Internal("no embeddings".into()))
+    }
+
     /// Runs the model on token ids, i64 (batch, n).
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, returns: Returns, ctx: &Ctx) -> Result<TransformerOutput> {
         let ctx = &ctx.inside(&self.mode);
-        let embedded = self.embed(x, with, ctx)?;
-        let out = self.layers.forward(&embedded, &with.layers, returns.intermediates, ctx)?;
-        let x = self.norm.forward(&out.x)?;
+        let mut embedded = self.embed(x, with, ctx)?;
+        let mut inputs = with.layers.clone();
+        if let Some(memory) = &self.memory_tokens {
+            embedded = memory.prepend(&embedded, &mut inputs)?;
+        }
+        inputs.mems = shifted_down(&inputs.mems, self.shift_mem_down);
+        let record = Record { hiddens: returns.intermediates || returns.mems, maps: returns.intermediates };
+        let out = self.layers.forward(&embedded, &inputs, record, ctx)?;
+        let mut x = self.norm.forward(&out.x)?;
+        if let Some(memory) = &self.memory_tokens {
+            x = memory.cut(&x)?;
+        }
+        let mems = returns.mems.then(|| self.memories(&inputs.mems, &out.intermediates)).transpose()?;
         Ok(TransformerOutput {
-            logits: returns.logits.then(|| self.to_logits.forward(&x)).transpose()?,
+            logits: returns.logits.then(|| self.head(&x)).transpose()?,
             embeddings: returns.embeddings.then_some(x),
             intermediates: out.intermediates,
+            mems,
         })
+    }
+
+    fn head(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.to_logits {
+            Some(linear) => linear.forward(x),
+            None => self.token_emb.project_back(x),
+        }
+    }
+
+    fn memories(&self, old: &[Tensor], intermediates: &Intermediates) -> Result<Vec<Tensor>> {
+        let Some(most) = self.max_mem_len else {
+            return Error::shape("return_mems needs the option `max_mem_len`: the length of the memories, 0 for all");
+        };
+        next_memories(old, &intermediates.hiddens, most)
     }
 
     /// What the layers get: (batch, n, dim).
@@ -125,14 +239,7 @@ impl TransformerWrapper {
             ));
         }
         let mut y = self.token_emb.forward(x)?;
-        // integers are looked up; another type is the embedding itself, also for layers that know positions
-        let external = with.pos.as_ref().filter(|pos| pos.dtype() != DType::I64);
-        let positions = match (external, &self.pos_emb) {
-            (Some(embedding), _) => Some(embedding.clone()),
-            (None, Some(table)) => Some(table.forward(x.dim(1), with.pos.as_ref())?),
-            (None, None) => None,
-        };
-        if let Some(positions) = positions {
+        if let Some(positions) = self.pos_emb.forward(x.dim(1), with.pos.as_ref())? {
             y = ops::add(&y, &positions)?;
         }
         if let Some(more) = &with.sum_embeds {
@@ -142,8 +249,7 @@ impl TransformerWrapper {
             y = norm.forward(&y)?;
         }
         if let Some(front) = &with.prepend_embeds {
-            self.check_front(front, x.dim(0))?;
-            y = ops::cat(&[front, &y], 1)?;
+            y = prepended(front, &y, self.emb_dim)?;
         }
         y = fraction_of_gradient(&y, self.emb_frac_gradient)?;
         y = dropout(&y, self.emb_dropout, ctx)?;
@@ -152,17 +258,18 @@ impl TransformerWrapper {
             None => Ok(y),
         }
     }
+}
 
-    fn check_front(&self, front: &Tensor, batch: usize) -> Result<()> {
-        if front.rank() != 3 || front.dim(0) != batch || front.dim(2) != self.emb_dim {
-            return Error::shape(format!(
-                "prepend_embeds must have shape ({batch}, count, {}), got {:?}",
-                self.emb_dim,
-                front.dims()
-            ));
-        }
-        Ok(())
+/// `front` (batch, count, dim) and then `x`.
+pub(super) fn prepended(front: &Tensor, x: &Tensor, dim: usize) -> Result<Tensor> {
+    if front.rank() != 3 || front.dim(0) != x.dim(0) || front.dim(2) != dim {
+        return Error::shape(format!(
+            "prepend_embeds must have shape ({}, count, {dim}), got {:?}",
+            x.dim(0),
+            front.dims()
+        ));
     }
+    Ok(ops::cat(&[front, x], 1)?)
 }
 
 /// The same values, of whose gradient only the share `fraction` passes. Source: CogView, <https://arxiv.org/abs/2105.13290>.

@@ -143,7 +143,8 @@ fn an_abort_ends_generation_between_steps() {
 fn generated_logits_carry_no_graph_and_leave_no_gradient() {
     let model = build(&plain());
     let start = [ids(&[1], &[1])];
-    let generation = model.generation(&Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap()).unwrap();
+    let mut generation =
+        model.generation(&Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap()).unwrap();
     let rng = Rng::new(1, 1);
     assert!(!generation.logits(&Ctx::new(&rng, &|| false)).unwrap().requires_grad());
     generate(&model, &start[0], 3, json!({})).unwrap();

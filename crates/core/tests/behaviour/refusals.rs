@@ -54,7 +54,7 @@ fn of_a_transformer() {
             (one("pos"), vec![x(), ids(&[1; 7], &[7])], tensor, "do not broadcast"),
             (one("masc"), vec![x(), bits(&[2, 8])], "invalid_options", "did you mean `mask`"),
             (json!({ "mask": true }), vec![x()], "invalid_options", "mask: got true"),
-            (json!({ "return_mems": true }), vec![x()], "not_available", "return_mems"),
+            (json!({ "return_mems": true }), vec![x()], tensor, "return_mems needs the option `max_mem_len`"),
         ],
     );
 }
@@ -77,9 +77,9 @@ fn of_layers_with_and_without_a_context() {
                 "x must be floating-point of shape (batch, length, 16)",
             ),
             (context.clone(), vec![tokens(2, 4, 1), c()], tensor, "x must be floating-point"),
-            (context.clone(), vec![x(), normal(&[2, 5, 15], 1)], tensor, "context must be"),
-            (context.clone(), vec![x(), normal(&[3, 5, 16], 1)], tensor, "context must be"),
-            (context.clone(), vec![x(), normal(&[5, 16], 1)], tensor, "context must be"),
+            (context.clone(), vec![x(), normal(&[2, 5, 15], 1)], tensor, "context must have shape (2, length, 16)"),
+            (context.clone(), vec![x(), normal(&[3, 5, 16], 1)], tensor, "context must have shape (2, length, 16)"),
+            (context.clone(), vec![x(), normal(&[5, 16], 1)], tensor, "context must have shape (2, length, 16)"),
             (masked, vec![x(), c(), bits(&[2, 4])], tensor, "context_mask has 4 columns, the context has 5"),
             (query_mask, vec![x(), c(), bits(&[2, 4])], tensor, "pass context_mask"),
         ],

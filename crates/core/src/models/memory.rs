@@ -1,0 +1,72 @@
+//! Memories: learned tokens in front of the sequence, and hidden states of earlier segments.
+
+use crate::layers::LayerTensors;
+use crate::{Array, DType, Error, Init, Param, Params, Result, Tensor};
+use xt_autograd::ops;
+
+/// Learned vectors in front of the sequence. Source: Memory Transformer, <https://arxiv.org/abs/2006.11527>.
+pub struct MemoryTokens {
+    tokens: Param,
+    count: usize,
+}
+
+impl MemoryTokens {
+    pub fn new(count: usize, dim: usize, p: &mut Params) -> Option<Self> {
+        (count > 0).then(|| Self { tokens: p.add("memory_tokens", &[count, dim], Init::Normal { std: 1.0 }), count })
+    }
+
+    /// (batch, count + n, dim); the masks over the sequence grow with it.
+    pub fn prepend(&self, x: &Tensor, with: &mut LayerTensors) -> Result<Tensor> {
+        let front = ops::broadcast_to(&self.tokens.tensor(), &[x.dim(0), self.count, x.dim(2)])?;
+        for mask in [&mut with.mask, &mut with.self_attn_context_mask] {
+            *mask = mask.as_ref().map(|m| allowed_in_front(m, 1, self.count)).transpose()?;
+        }
+        if let Some(mask) = &with.attn_mask {
+            let rows = mask.rank().saturating_sub(2);
+            let wider = allowed_in_front(mask, rows + 1, self.count)?;
+            with.attn_mask = Some(allowed_in_front(&wider, rows, self.count)?);
+        }
+        Ok(ops::cat(&[&front, x], 1)?)
+    }
+
+    /// The sequence without them.
+    pub fn cut(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::narrow(x, 1, self.count, x.dim(1) - self.count)?)
+    }
+}
+
+/// `mask` with `count` more entries, all allowed, in front of axis `axis`.
+fn allowed_in_front(mask: &Tensor, axis: usize, count: usize) -> Result<Tensor> {
+    if !mask.is_boolean() || axis >= mask.rank() {
+        return Error::shape(format!("a mask must be bool, got {mask:?}"));
+    }
+    let mut dims = mask.dims().to_vec();
+    dims[axis] = count;
+    let front = Tensor::boolean(Array::ones(dims, DType::U8, &mask.device())?);
+    Ok(ops::cat(&[&front, mask], axis)?)
+}
+
+/// Memories of the layers below for each layer; those of the lowest `by` go to the top.
+/// Source: ERNIE-Doc, <https://arxiv.org/abs/2012.15688>.
+pub fn shifted_down(mems: &[Tensor], by: usize) -> Vec<Tensor> {
+    let mut mems = mems.to_vec();
+    let by = by.min(mems.len());
+    mems.rotate_left(by);
+    mems
+}
+
+/// The memories for the next segment: of each self attention the old ones and its input, cut to the last `most` (0: all),
+/// without a graph. Source: Transformer-XL, <https://arxiv.org/abs/1901.02860>.
+pub fn next_memories(old: &[Tensor], hiddens: &[Tensor], most: usize) -> Result<Vec<Tensor>> {
+    let next = |(i, hidden): (usize, &Tensor)| -> Result<Tensor> {
+        let whole = match old.get(i) {
+            Some(old) => ops::cat(&[&old.detach()?, &hidden.detach()?], 1)?,
+            None => hidden.detach()?,
+        };
+        let keep = if most == 0 { whole.dim(1) } else { most.min(whole.dim(1)) };
+        let cut = ops::narrow(&whole, 1, whole.dim(1) - keep, keep)?;
+        // a copy, so that the part that was cut off is freed
+        Ok(Tensor::constant(cut.array()?.force_contiguous()?))
+    };
+    hiddens.iter().enumerate().map(next).collect()
+}

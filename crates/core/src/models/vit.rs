@@ -1,0 +1,110 @@
+//! A transformer over the patches of an image.
+//!
+//! Source: An Image is Worth 16x16 Words, <https://arxiv.org/abs/2010.11929>; mean pooling: <https://arxiv.org/abs/2205.01580>.
+
+use crate::layers::{dropout, AttentionLayers, LayerNorm, LayerTensors, Linear, Record};
+use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
+use std::sync::Arc;
+use xt_autograd::ops;
+use xt_options::wrappers::ViTransformerWrapperOptions;
+
+pub struct ViTransformerWrapper {
+    /// (1, patches + 1, dim).
+    pos_embedding: Param,
+    patch_to_embedding: (LayerNorm, Linear, LayerNorm),
+    post_emb_norm: Option<LayerNorm>,
+    layers: Arc<AttentionLayers>,
+    norm: LayerNorm,
+    mlp_head: Option<Linear>,
+    emb_dropout: f64,
+    patch: usize,
+    channels: usize,
+    patches: usize,
+    mode: Mode,
+}
+
+impl ViTransformerWrapper {
+    /// `entries` are those of the layers.
+    pub fn new(
+        layers: Arc<AttentionLayers>,
+        entries: &[Entry],
+        options: &ViTransformerWrapperOptions,
+        p: &mut Params,
+    ) -> Self {
+        let (dim, patch, channels) = (layers.dim(), options.patch_size.get(), options.channels.get());
+        let side = options.image_size.get() / patch;
+        let width = channels * patch * patch;
+        let pos_embedding = p.add("pos_embedding", &[1, side * side + 1, dim], Init::Normal { std: 1.0 });
+        let embedding = p.under("patch_to_embedding");
+        let patch_to_embedding = (
+            LayerNorm::new(width, &mut embedding.under("0")),
+            Linear::new(width, dim, true, &mut embedding.under("1")),
+            LayerNorm::new(dim, &mut embedding.under("2")),
+        );
+        let post_emb_norm = options.norm.post_emb_norm.then(|| LayerNorm::new(dim, &mut p.under("post_emb_norm")));
+        p.under("attn_layers").include(entries);
+        let norm = LayerNorm::new(dim, &mut p.under("norm"));
+        let mlp_head = options.num_classes.map(|n| Linear::new(dim, n.get(), true, &mut p.under("mlp_head")));
+        Self {
+            pos_embedding,
+            patch_to_embedding,
+            post_emb_norm,
+            layers,
+            norm,
+            mlp_head,
+            emb_dropout: options.emb_dropout.0,
+            patch,
+            channels,
+            patches: side * side,
+            mode: Mode::default(),
+        }
+    }
+
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Images (batch, channels, height, width) to (batch, num_classes); without classes to the mean embedding,
+    /// (batch, dim); with `embeddings` to those of the patches, (batch, patches, dim).
+    pub fn forward(&self, image: &Tensor, embeddings: bool, ctx: &Ctx) -> Result<Tensor> {
+        let ctx = &ctx.inside(&self.mode);
+        let (first, linear, second) = &self.patch_to_embedding;
+        let patches = self.patches(image)?;
+        let mut x = second.forward(&linear.forward(&first.forward(&patches)?)?)?;
+        x = ops::add(&x, &ops::narrow(&self.pos_embedding.tensor(), 1, 0, x.dim(1))?)?;
+        if let Some(norm) = &self.post_emb_norm {
+            x = norm.forward(&x)?;
+        }
+        x = dropout(&x, self.emb_dropout, ctx)?;
+        let out = self.layers.forward(&x, &LayerTensors::default(), Record::default(), ctx)?;
+        let x = self.norm.forward(&out.x)?;
+        if embeddings {
+            return Ok(x);
+        }
+        let pooled = ops::mean(&x, Some(&[1]), false)?;
+        self.mlp_head.as_ref().map_or_else(|| Ok(pooled.clone()), |head| head.forward(&pooled))
+    }
+
+    /// Patches row by row, the features of each in the order (row, column, channel): (batch, patches, width).
+    fn patches(&self, image: &Tensor) -> Result<Tensor> {
+        let p = self.patch;
+        let fits = image.rank() == 4
+            && image.dim(1) == self.channels
+            && image.dtype().is_float()
+            && (2..4).all(|axis| image.dim(axis) > 0 && image.dim(axis).is_multiple_of(p))
+            && (image.dim(2) / p) * (image.dim(3) / p) <= self.patches + 1;
+        if !fits {
+            return Error::shape(format!(
+                "an image must be floating-point of shape (batch, {}, height, width), both multiples of {p} with at most {} patches, got {:?} of shape {:?}",
+                self.channels,
+                self.patches + 1,
+                image.dtype(),
+                image.dims()
+            ));
+        }
+        let (batch, rows, columns) = (image.dim(0), image.dim(2) / p, image.dim(3) / p);
+        let split = ops::reshape(image, &[batch, self.channels, rows, p, columns, p])?;
+        let ordered = ops::permute(&split, &[0, 2, 4, 3, 5, 1])?;
+        Ok(ops::reshape(&ordered, &[batch, rows * columns, p * p * self.channels])?)
+    }
+}

@@ -1,0 +1,134 @@
+//! An encoder and a decoder over tokens.
+//!
+//! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>.
+
+use super::transformer::{TokenTensors, TransformerConfig, TransformerWrapper};
+use super::AutoregressiveWrapper;
+use crate::layers::{deepnorm, drop_tokens, AttentionLayers, LayerTensors};
+use crate::{Array, Ctx, DType, Mode, Params, Result, Tensor};
+use std::sync::Arc;
+use xt_autograd::{no_grad, ops};
+use xt_options::layers::StackOptions;
+use xt_options::stack::Place;
+use xt_options::wrappers::XTransformerOptions;
+
+pub struct XTransformer {
+    encoder: TransformerWrapper,
+    decoder: Arc<AutoregressiveWrapper>,
+    cross_attn_tokens_dropout: f64,
+    mode: Mode,
+}
+
+/// The tensors that go along with the source.
+#[derive(Clone, Default)]
+pub struct SourceTensors {
+    /// bool, (batch, source length).
+    pub mask: Option<Tensor>,
+    /// bool, in 2, 3 or 4 axes: for the encoder's self attention.
+    pub attn_mask: Option<Tensor>,
+    /// (batch, count, dim), put in front of the source; the mask does not cover them.
+    pub prepend_embeds: Option<Tensor>,
+}
+
+/// What one half is made from.
+struct Half<'a> {
+    place: Place,
+    causal: bool,
+    stack: &'a StackOptions,
+    config: TransformerConfig,
+    /// Factor of the residual stream, and gain of the first values.
+    deepnorm: Option<(f64, f64)>,
+}
+
+impl XTransformer {
+    pub fn new(options: &XTransformerOptions, p: &mut Params) -> Result<Self> {
+        let (enc, dec) = (&options.encoder, &options.decoder);
+        let (enc_depth, dec_depth) = (enc.stack.depth.get() as f64, dec.stack.depth.get() as f64);
+        let common = enc_depth.powi(4) * dec_depth;
+        let encoder = Half {
+            place: options.encoder_place(),
+            causal: false,
+            stack: &enc.stack,
+            config: TransformerConfig::plain(&enc.tokens, &enc.sequence, enc.memory.num_memory_tokens),
+            deepnorm: options.deepnorm.then(|| (0.81 * common.powf(1.0 / 16.0), 0.87 * common.powf(-1.0 / 16.0))),
+        };
+        let decoder = Half {
+            place: options.decoder_place(),
+            causal: true,
+            stack: &dec.stack,
+            config: TransformerConfig::plain(&dec.tokens, &dec.sequence, None),
+            deepnorm: options.deepnorm.then(|| ((3.0 * dec_depth).powf(0.25), (12.0 * dec_depth).powf(-0.25))),
+        };
+        let encoder = encoder.build(None, &mut p.under("encoder"))?;
+        let tied = options.tie_token_emb.then(|| encoder.token_table().clone());
+        let net = decoder.build(tied.as_ref(), &mut p.under("decoder.net"))?;
+        Ok(Self {
+            encoder,
+            decoder: Arc::new(AutoregressiveWrapper::new(Arc::new(net), &options.targets, 0.0)),
+            cross_attn_tokens_dropout: options.cross_attn_tokens_dropout.0,
+            mode: Mode::default(),
+        })
+    }
+
+    /// Sets training mode, of both halves too.
+    pub fn train(&self, on: bool) {
+        self.mode.set(on);
+        for net in [&self.encoder, self.decoder.net()] {
+            net.mode().set(on);
+            net.layers().mode().set(on);
+        }
+        self.decoder.mode().set(on);
+    }
+
+    pub fn decoder(&self) -> &Arc<AutoregressiveWrapper> {
+        &self.decoder
+    }
+
+    /// Mean cross-entropy of the target's tokens given those before them and the source; both i64, (batch, length).
+    pub fn forward(&self, src: &Tensor, tgt: &Tensor, with: &SourceTensors, ctx: &Ctx) -> Result<Tensor> {
+        let own = ctx.inside(&self.mode);
+        let (encoded, mask) = self.encode(src, with, ctx)?;
+        let (context, context_mask) = if own.training && self.cross_attn_tokens_dropout > 0.0 {
+            drop_tokens(Some(encoded), mask, self.cross_attn_tokens_dropout, &own)?
+        } else {
+            (Some(encoded), mask)
+        };
+        let layers = LayerTensors { context, context_mask, ..LayerTensors::default() };
+        self.decoder.forward(tgt, &TokenTensors { layers, ..TokenTensors::default() }, ctx)
+    }
+
+    /// What generation goes along with: the source, encoded once.
+    pub fn encoded(&self, src: &Tensor, with: &SourceTensors, ctx: &Ctx) -> Result<LayerTensors> {
+        let (context, context_mask) = no_grad(|| self.encode(src, with, &ctx.evaluating()))?;
+        Ok(LayerTensors { context: Some(context), context_mask, ..LayerTensors::default() })
+    }
+
+    /// (batch, count + source length, dim), and the mask over it.
+    fn encode(&self, src: &Tensor, with: &SourceTensors, ctx: &Ctx) -> Result<(Tensor, Option<Tensor>)> {
+        let mut mask = with.mask.clone();
+        if let (Some(own), Some(front)) = (&with.mask, &with.prepend_embeds) {
+            let ones = Array::ones((own.dim(0), front.dim(1)), DType::U8, &own.device())?;
+            mask = Some(ops::cat(&[&Tensor::boolean(ones), own], 1)?);
+        }
+        let tensors = TokenTensors {
+            prepend_embeds: with.prepend_embeds.clone(),
+            layers: LayerTensors { mask: mask.clone(), attn_mask: with.attn_mask.clone(), ..LayerTensors::default() },
+            ..TokenTensors::default()
+        };
+        Ok((self.encoder.embeddings(src, &tensors, ctx)?, mask))
+    }
+}
+
+impl Half<'_> {
+    fn build(&self, tied: Option<&crate::Param>, p: &mut Params) -> Result<TransformerWrapper> {
+        let mut apart = p.apart();
+        let alpha = self.deepnorm.map(|(alpha, _)| alpha);
+        let layers = AttentionLayers::new(self.place, self.causal, alpha, self.stack, &mut apart)?;
+        let before = p.count();
+        let model = TransformerWrapper::new(Arc::new(layers), &apart.entries(), tied, &self.config, p);
+        if let Some((_, beta)) = self.deepnorm {
+            deepnorm::initialise(&p.since(before), beta);
+        }
+        Ok(model)
+    }
+}
