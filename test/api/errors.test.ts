@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Decoder, Encoder, ones, TransformerWrapper, tensor, XTransformersError } from 'x-transformers'
+import { Decoder, ones, TransformerWrapper, tensor, XTransformersError } from 'x-transformers'
 import { fromNative } from '../../ts/errors.js'
 import { ids, smallModel, smallNet } from './helpers.js'
 
@@ -62,10 +62,10 @@ describe('an error of a constructor', () => {
     expect(problems(() => new Decoder(loop as never)).message).toContain('heads')
   })
 
-  it('says so where an option has no layer yet', () => {
-    const error = problems(() => new Encoder({ dim: 16, depth: 1, use_rmsnorm: true }))
+  it('says so where this build lacks a device', () => {
+    const error = problems(() => ones([1], { device: 'cuda' }))
     expect(error.code).toBe('not_available')
-    expect(error.message).toContain('use_rmsnorm')
+    expect(error.message).toContain('cuda')
   })
 })
 

@@ -6,6 +6,7 @@ use xt_options::{OptionType, Options, Problems, TensorRef};
 
 /// The result of a call.
 pub enum Value {
+    Null,
     Tensor(Tensor),
     List(Vec<Value>),
     /// Named fields, in order.
@@ -15,6 +16,12 @@ pub enum Value {
 impl From<Tensor> for Value {
     fn from(tensor: Tensor) -> Self {
         Value::Tensor(tensor)
+    }
+}
+
+impl From<Option<Tensor>> for Value {
+    fn from(tensor: Option<Tensor>) -> Self {
+        tensor.map_or(Value::Null, Value::Tensor)
     }
 }
 
@@ -28,6 +35,7 @@ impl Value {
     /// JSON in which `{"$tensor": i}` stands for `tensors[i]`.
     pub fn into_json(self, tensors: &mut Vec<Tensor>) -> Json {
         match self {
+            Value::Null => Json::Null,
             Value::Tensor(tensor) => {
                 tensors.push(tensor);
                 TensorRef(tensors.len() - 1).write()

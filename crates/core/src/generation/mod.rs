@@ -1,9 +1,11 @@
 //! Drawing sequences from a model, token by token.
 
 mod filters;
+mod gumbel;
 mod sampler;
 
 pub use filters::{top_a, top_k, top_p};
+pub use gumbel::{gumbel_argmax, gumbel_noise, likelihood};
 
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
 use crate::{Array, Ctx, DType, Device, Error, Result, Rng, Tensor};

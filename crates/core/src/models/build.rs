@@ -1,16 +1,18 @@
 //! Models from their class name and options.
 
 use super::{
-    AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Model,
-    TransformerConfig, TransformerWrapper, ViTransformerWrapper, XTransformer,
+    AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Critic,
+    Model, NonAutoregressiveWrapper, TransformerConfig, TransformerWrapper, ViTransformerWrapper, XTransformer,
 };
 use crate::attention::Attention;
-use crate::layers::AttentionLayers;
+use crate::layers::{AttentionLayers, Linear};
 use crate::{Error, Mode, Params, Result, Rng};
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_options::attention::AttentionOptions;
-use xt_options::autoregressive::{AutoregressiveWrapperOptions, ContinuousAutoregressiveWrapperOptions};
+use xt_options::autoregressive::{
+    AutoregressiveWrapperOptions, ContinuousAutoregressiveWrapperOptions, NonAutoregressiveWrapperOptions,
+};
 use xt_options::layers::{CrossAttenderOptions, LayersOptions};
 use xt_options::wrappers::{
     ContinuousTransformerWrapperOptions, TransformerWrapperOptions, ViTransformerWrapperOptions,
@@ -18,7 +20,7 @@ use xt_options::wrappers::{
 use xt_options::{nearest, Classes, ModuleRef, Options, Problems};
 
 /// Classes that are there.
-const CLASSES: [&str; 10] = [
+const CLASSES: [&str; 11] = [
     "Encoder",
     "Decoder",
     "CrossAttender",
@@ -28,11 +30,9 @@ const CLASSES: [&str; 10] = [
     "XTransformer",
     "ViTransformerWrapper",
     "ContinuousTransformerWrapper",
+    "NonAutoregressiveWrapper",
     "ContinuousAutoregressiveWrapper",
 ];
-
-/// Classes of the package that are still to come.
-const LATER: [&str; 1] = ["NonAutoregressiveWrapper"];
 
 impl Model {
     /// A model of class `class`. `{"$module": i}` in the options stands for `modules[i]`, whose weights it shares.
@@ -46,11 +46,11 @@ impl Model {
             "Attention" => attention(options, p)?,
             "TransformerWrapper" => transformer(options, &mut with, p)?,
             "AutoregressiveWrapper" => autoregressive(options, &mut with, p)?,
+            "NonAutoregressiveWrapper" => non_autoregressive(options, &mut with, p)?,
             "XTransformer" => Body::XTransformer(Arc::new(XTransformer::new(&parse(class, options)?, p)?)),
             "ViTransformerWrapper" => vit(options, &mut with, p)?,
             "ContinuousTransformerWrapper" => continuous(options, &mut with, p)?,
             "ContinuousAutoregressiveWrapper" => continuous_autoregressive(options, &mut with, p)?,
-            _ if LATER.contains(&class) => return Err(Error::NotAvailable(format!("the class {class}"))),
             _ => return Err(unknown_class(class)),
         };
         Ok(Model {
@@ -114,6 +114,23 @@ impl Parts<'_> {
             Body::Layers(layers) => Ok((layers.clone(), child.clone())),
             _ => Err(Error::Internal("attn_layers is no stack of layers".into())),
         }
+    }
+}
+
+impl Parts<'_> {
+    /// The transformer over tokens behind option `path`; its entries are included under that name.
+    fn transformer<C: Classes>(
+        &mut self,
+        reference: &ModuleRef<C>,
+        path: &str,
+        p: &mut Params,
+    ) -> Result<Arc<TransformerWrapper>> {
+        let child = self.take(reference, path)?;
+        let Body::Transformer(net) = &child.body else {
+            return Err(Error::Internal(format!("{path} is no transformer over tokens")));
+        };
+        p.under(path).include(child.entries());
+        Ok(net.clone())
     }
 }
 
@@ -185,13 +202,35 @@ fn vit(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
 
 fn autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
     let options: AutoregressiveWrapperOptions = parse(with.class, options)?;
-    let child = with.take(&options.net, "net")?;
-    let Body::Transformer(net) = &child.body else {
-        return Err(Error::Internal("net is no transformer over tokens".into()));
-    };
-    p.under("net").include(child.entries());
-    let wrapper = AutoregressiveWrapper::new(net.clone(), &options.targets, options.mask_prob.0);
+    let net = with.transformer(&options.net, "net", p)?;
+    let wrapper = AutoregressiveWrapper::new(net, &options.targets, options.mask_prob.0);
     Ok(Body::Autoregressive(Arc::new(wrapper)))
+}
+
+fn non_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
+    let options: NonAutoregressiveWrapperOptions = parse(with.class, options)?;
+    let net = with.transformer(&options.net, "net", p)?;
+    let mut problems = Problems::default();
+    problems.require(options.mask_id < net.num_tokens(), "mask_id", format!("must be below {}", net.num_tokens()));
+    problems.require(
+        !options.self_cond || net.emb_dim() == net.layers().dim(),
+        "self_cond",
+        "needs a model whose embeddings are as wide as its layers",
+    );
+    let critic = match &options.token_critic {
+        Some(reference) => Some(Critic::Model(with.transformer(reference, "token_critic", p)?)),
+        None if options.self_token_critic => {
+            let place = p.under("token_critic");
+            place.under("net").include(with.used[0].1.entries());
+            Some(Critic::Itself(Linear::new(net.layers().dim(), 1, true, &mut place.under("to_logits"))))
+        }
+        None => None,
+    };
+    if let Some(Critic::Model(model)) = &critic {
+        problems.require(model.outputs() == 1, "token_critic", "must have a `logits_dim` of 1");
+    }
+    refuse(with.class, problems)?;
+    Ok(Body::NonAutoregressive(Arc::new(NonAutoregressiveWrapper::new(net, critic, &options, p))))
 }
 
 fn continuous_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
@@ -208,7 +247,7 @@ fn unknown_class(class: &str) -> Error {
     let mut problems = Problems::default();
     problems.add("class", format!("there is no class {class}"));
     if let Some(problem) = problems.0.first_mut() {
-        problem.did_you_mean = nearest(class, CLASSES.into_iter().chain(LATER));
+        problem.did_you_mean = nearest(class, CLASSES);
         problem.allowed = Some(CLASSES.join(", "));
     }
     Error::Options { class: class.into(), problems }

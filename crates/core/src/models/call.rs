@@ -4,7 +4,8 @@ use super::continuous::ContinuousTensors;
 use super::x_transformer::SourceTensors;
 use super::{
     AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Model,
-    Returns, TokenTensors, TransformerOutput, TransformerWrapper, ViTransformerWrapper, XTransformer,
+    NonAutoregressiveWrapper, Returns, TokenTensors, Training, TransformerOutput, TransformerWrapper,
+    ViTransformerWrapper, XTransformer,
 };
 use crate::attention::AttentionInputs;
 use crate::generation::Generation;
@@ -12,9 +13,10 @@ use crate::layers::{AttentionLayers, Intermediates, LayerTensors, Record};
 use crate::{Args, Ctx, Error, Result, Value};
 use xt_options::calls::{
     AttentionCall, AutoregressiveCall, ContinuousAutoregressiveCall, ContinuousInputs, ContinuousTransformerCall,
-    LayerInputs, LayersCall, SourceInputs, TokenInputs, TransformerCall, ViTransformerCall, XTransformerCall,
+    LayerInputs, LayersCall, NonAutoregressiveCall, SourceInputs, TokenInputs, TransformerCall, ViTransformerCall,
+    XTransformerCall,
 };
-use xt_options::generation::{ContinuousGenerate, GenerateOptions, XTransformerGenerate};
+use xt_options::generation::{ContinuousGenerate, GenerateOptions, NonAutoregressiveGenerate, XTransformerGenerate};
 
 impl Model {
     /// Runs `forward` or `generate`.
@@ -26,6 +28,12 @@ impl Model {
             (Body::Continuous(model), "forward") => call_continuous(model, args, ctx),
             (Body::Vit(model), "forward") => call_vit(model, args, ctx),
             (Body::Autoregressive(model), "forward") => call_loss(model, args, ctx),
+            (Body::NonAutoregressive(model), "forward") => call_losses(model, args, ctx),
+            (Body::NonAutoregressive(model), "generate") => {
+                let options: NonAutoregressiveGenerate = args.named()?;
+                let with = token_tensors(&options.inputs, &options.tokens, args)?;
+                Ok(model.generate(&options, &with, ctx)?.into())
+            }
             (Body::ContinuousAutoregressive(model), "forward") => call_continuous_loss(model, args, ctx),
             (Body::XTransformer(model), "forward") => call_x_transformer(model, args, ctx),
             (Body::ContinuousAutoregressive(model), "generate") => {
@@ -199,6 +207,22 @@ fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Va
     let call: AutoregressiveCall = args.named()?;
     let with = token_tensors(&call.inputs, &call.tokens, args)?;
     Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
+}
+
+fn call_losses(model: &NonAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: NonAutoregressiveCall = args.named()?;
+    let with = token_tensors(&call.inputs, &call.tokens, args)?;
+    let train = Training {
+        only_generator: call.only_train_generator,
+        only_critic: call.only_train_critic,
+        temperature: call.generator_sample_temperature,
+    };
+    let losses = model.forward(&args.tensor(0, "x")?, &with, train, ctx)?;
+    Ok(Value::Fields(vec![
+        ("loss", losses.loss.into()),
+        ("generator_loss", losses.generator_loss.into()),
+        ("critic_loss", losses.critic_loss.into()),
+    ]))
 }
 
 fn call_continuous_loss(model: &ContinuousAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {

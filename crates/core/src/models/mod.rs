@@ -4,8 +4,10 @@ mod autoregressive;
 mod build;
 mod call;
 mod continuous;
+mod masking;
 mod memory;
 mod model;
+mod non_autoregressive;
 mod transformer;
 mod vit;
 mod x_transformer;
@@ -13,6 +15,7 @@ mod x_transformer;
 pub use autoregressive::AutoregressiveWrapper;
 pub use continuous::{ContinuousAutoregressiveWrapper, ContinuousTensors, ContinuousTransformerWrapper};
 pub use model::{LoadReport, Model};
+pub use non_autoregressive::{Critic, Losses, NonAutoregressiveWrapper, Training};
 pub use transformer::{Returns, TokenTensors, TransformerConfig, TransformerOutput, TransformerWrapper};
 pub use vit::ViTransformerWrapper;
 pub use x_transformer::{SourceTensors, XTransformer};
@@ -31,6 +34,7 @@ pub enum Body {
     Continuous(Arc<ContinuousTransformerWrapper>),
     Vit(Arc<ViTransformerWrapper>),
     Autoregressive(Arc<AutoregressiveWrapper>),
+    NonAutoregressive(Arc<NonAutoregressiveWrapper>),
     ContinuousAutoregressive(Arc<ContinuousAutoregressiveWrapper>),
     XTransformer(Arc<XTransformer>),
 }
@@ -52,6 +56,7 @@ impl Body {
             Body::Continuous(model) => model.mode().set(on),
             Body::Vit(model) => model.mode().set(on),
             Body::Autoregressive(model) => model.mode().set(on),
+            Body::NonAutoregressive(model) => model.mode().set(on),
             Body::ContinuousAutoregressive(model) => model.mode().set(on),
             Body::XTransformer(model) => model.train(on),
         }

@@ -18,6 +18,8 @@ pub struct TransformerWrapper {
     norm: LayerNorm,
     /// Absent where the token embedding serves as head.
     to_logits: Option<Linear>,
+    num_tokens: usize,
+    outputs: usize,
     emb_dim: usize,
     emb_dropout: f64,
     emb_frac_gradient: f64,
@@ -150,6 +152,8 @@ impl TransformerWrapper {
             norm,
             to_logits: (!config.tie_embedding).then(head),
             layers,
+            num_tokens,
+            outputs,
             emb_dim,
             emb_dropout: config.sequence.emb_dropout.0,
             emb_frac_gradient: config.emb_frac_gradient,
@@ -170,6 +174,21 @@ impl TransformerWrapper {
 
     pub fn max_seq_len(&self) -> usize {
         self.max_seq_len
+    }
+
+    /// Width of the token embeddings.
+    pub fn emb_dim(&self) -> usize {
+        self.emb_dim
+    }
+
+    /// Number of tokens of the vocabulary.
+    pub fn num_tokens(&self) -> usize {
+        self.num_tokens
+    }
+
+    /// Width of the head.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// The table of the token embedding, (num_tokens, emb_dim).

@@ -77,11 +77,7 @@ fn a_description_that_fits_no_model_is_an_error_that_says_why() {
         (of(json!({ "class": 3, "options": {} })), "invalid_checkpoint", "`class` and `options`"),
         (of(json!({ "class": "Decoder", "options": 3 })), "invalid_checkpoint", "`class` and `options`"),
         (of(json!({ "class": "Decodre", "options": {} })), "invalid_options", "did you mean `Decoder`"),
-        (
-            of(json!({ "class": "NonAutoregressiveWrapper", "options": {} })),
-            "not_available",
-            "NonAutoregressiveWrapper",
-        ),
+        (of(json!({ "class": "NonAutoregressiveWrapper", "options": {} })), "invalid_options", "net: is required"),
         (of(json!({ "class": "Decoder", "options": {} })), "invalid_options", "dim: is required"),
         (of(layers("Decoder", json!({ "headz": 3 }))), "invalid_options", "did you mean `heads`"),
         (of(layers("Decoder", json!({}))), "invalid_state", "is missing"),

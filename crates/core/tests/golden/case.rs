@@ -152,6 +152,7 @@ fn store(names: &Json, value: Value, outputs: &mut Outputs) {
 
 fn store_named(name: &str, value: Value, outputs: &mut Outputs) {
     match value {
+        Value::Null => {}
         Value::Tensor(tensor) => {
             outputs.insert(name.to_string(), tensor);
         }

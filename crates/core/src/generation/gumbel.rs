@@ -1,0 +1,32 @@
+//! Draws by Gumbel's law: the largest of logits with its noise is distributed as their softmax.
+
+use super::filters::{rows, softmax};
+use crate::{Result, Rng, Tensor};
+
+/// `count` numbers of Gumbel's law.
+pub fn gumbel_noise(count: usize, rng: &Rng) -> Vec<f64> {
+    // kept from 0, so that both logarithms are finite
+    rng.stream().uniform(count).into_iter().map(|u| -(-(u.max(1e-20)).ln()).max(1e-20).ln()).collect()
+}
+
+/// For each row of `logits`, (.., num_tokens), a token drawn at `temperature`.
+pub fn gumbel_argmax(logits: &Tensor, temperature: f64, rng: &Rng) -> Result<Vec<i64>> {
+    let noise = gumbel_noise(logits.elem_count(), rng);
+    let mut at = 0;
+    let best = |row: &Vec<f64>| {
+        let noise = &noise[at..at + row.len()];
+        at += row.len();
+        let score = |i: usize| row[i] / temperature.max(1e-10) + noise[i];
+        (0..row.len()).fold(0, |best, i| if score(i) > score(best) { i } else { best }) as i64
+    };
+    Ok(rows(logits)?.iter().map(best).collect())
+}
+
+/// The probability of each row's token at `temperature`.
+pub fn likelihood(logits: &Tensor, tokens: &[i64], temperature: f64) -> Result<Vec<f64>> {
+    let chance = |(row, token): (&Vec<f64>, &i64)| {
+        let scaled: Vec<f64> = row.iter().map(|x| x / temperature).collect();
+        softmax(&scaled)[*token as usize]
+    };
+    Ok(rows(logits)?.iter().zip(tokens).map(chance).collect())
+}
