@@ -34,7 +34,7 @@ pub fn info() -> String {
     json!({
         "version": xt_core::VERSION,
         "target": target,
-        "threads": xt_kernels::num_threads(),
+        "threads": xt_kernels::parallel::threads(),
         "cuda": cfg!(feature = "cuda"),
     })
     .to_string()
@@ -42,8 +42,10 @@ pub fn info() -> String {
 
 /// Sets the number of threads of the CPU kernels; possible once, before their first use.
 pub fn set_num_threads(count: usize) -> Result<()> {
-    let built = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
-    built.map_err(|_| Error::State("the number of threads can be set only before the first computation".into()))
+    if xt_kernels::parallel::set_threads(count) {
+        return Ok(());
+    }
+    Err(Error::State("the number of threads can be set only before the first computation".into()))
 }
 
 /// JSON of an argument that the façade has written itself.

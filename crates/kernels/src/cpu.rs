@@ -157,14 +157,6 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
-/// Elements per task when a kernel splits element-wise work over threads.
-pub const CHUNK: usize = 16 * 1024;
-
-/// Rows per task, so that a task has about `CHUNK` elements.
-pub fn rows_per_task(width: usize) -> usize {
-    (CHUNK / width.max(1)).max(1)
-}
-
 /// The last axis of a shape and the number of rows before it.
 pub fn rows_and_width(array: &Array) -> (usize, usize) {
     let width = array.dims().last().copied().unwrap_or(1);

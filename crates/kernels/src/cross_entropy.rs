@@ -4,10 +4,10 @@
 //! do not count; where none counts the loss is NaN, as in PyTorch.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::parallel::{map, part, pieces, rows_per_piece};
 use crate::simd::{max, sum_by};
 use crate::{Array, DType, Device, Result};
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 /// The loss on candle's own operations.
 pub fn reference(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
@@ -50,11 +50,11 @@ fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> R
     let (_, width) = logits.dims2()?;
     let xs = cpu::slice::<T>(&logits)?;
     let xs: &[T] = &xs;
-    let losses: Vec<f64> = xs
-        .par_chunks(width.max(1))
-        .zip(&classes)
-        .map(|(row, class)| class.map_or(0.0, |class| (log_sum_exp(row) - row[class]).wide()))
-        .collect();
+    let loss = |row: usize| {
+        let logits = part(xs, row, width);
+        classes[row].map_or(0.0, |class| (log_sum_exp(logits) - logits[class]).wide())
+    };
+    let losses = map(classes.len(), rows_per_piece(width), loss);
     let count = classes.iter().flatten().count();
     cpu::array(vec![T::of(losses.iter().sum::<f64>() / count as f64)], ())
 }
@@ -98,9 +98,13 @@ fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, gra
     let xs: &[T] = &xs;
     let weight = T::of(grad / classes.iter().flatten().count() as f64);
     let mut dx = vec![T::ZERO; xs.len()];
-    dx.par_chunks_mut(width.max(1)).zip(xs.par_chunks(width.max(1)).zip(&classes)).for_each(|(dx, (x, class))| {
-        if let Some(class) = class {
-            backward_row(x, *class, weight, dx);
+    let count = rows_per_piece(width);
+    pieces(&mut dx, count * width, |piece, dx| {
+        for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
+            let row = piece * count + r;
+            if let Some(class) = classes[row] {
+                backward_row(part(xs, row, width), class, weight, dx);
+            }
         }
     });
     cpu::array(dx, (rows, width))

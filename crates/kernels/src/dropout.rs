@@ -3,10 +3,10 @@
 //! The mask is a function of the random stream alone, so backward makes it again instead of keeping it.
 //! Source: Dropout, <https://jmlr.org/papers/v15/srivastava14a.html>.
 
-use crate::cpu::{self, dispatch, Real, CHUNK};
+use crate::cpu::{self, dispatch, Real};
+use crate::parallel::{part, pieces, PIECE};
 use crate::philox::Stream;
 use crate::{Array, Device, Result};
-use rayon::prelude::*;
 
 /// A word below this drops its element.
 fn threshold(p: f64) -> u64 {
@@ -45,9 +45,9 @@ fn dropout_cpu<T: Real>(x: &Array, p: f64, stream: Stream) -> Result<Array> {
     let xs: &[T] = &xs;
     let (limit, scale) = (threshold(p), T::of(scale(p)));
     let mut y = vec![T::ZERO; xs.len()];
-    y.par_chunks_mut(CHUNK).zip(xs.par_chunks(CHUNK)).enumerate().for_each(|(task, (y, x))| {
-        for (b, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
-            let words = stream.block((task * (CHUNK / 4) + b) as u32);
+    pieces(&mut y, PIECE, |piece, y| {
+        for (b, (y, x)) in y.chunks_mut(4).zip(part(xs, piece, PIECE).chunks(4)).enumerate() {
+            let words = stream.block((piece * (PIECE / 4) + b) as u32);
             for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
                 *y = if u64::from(word) >= limit { *x * scale } else { T::ZERO };
             }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn equals_the_reference() {
-        for n in [1, 3, 4, 5, CHUNK + 3] {
+        for n in [1, 3, 4, 5, PIECE + 3] {
             let x = normal(&[n], 1);
             close(&dropout(&x, 0.3, STREAM).unwrap(), &reference(&x, 0.3, STREAM).unwrap(), 1e-6);
         }

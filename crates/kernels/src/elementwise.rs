@@ -1,8 +1,8 @@
 //! Element-wise work shared over threads.
 
-use crate::cpu::{self, dispatch, Real, CHUNK};
+use crate::cpu::{self, dispatch, Real};
+use crate::parallel::{part, pieces, PIECE};
 use crate::{Array, Result};
-use rayon::prelude::*;
 
 /// `f` over slices of `x`.
 pub(crate) fn map<T: Real>(x: &Array, f: impl Fn(&[T], &mut [T]) + Sync) -> Result<Array> {
@@ -10,7 +10,7 @@ pub(crate) fn map<T: Real>(x: &Array, f: impl Fn(&[T], &mut [T]) + Sync) -> Resu
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     let mut y = vec![T::ZERO; xs.len()];
-    y.par_chunks_mut(CHUNK).zip(xs.par_chunks(CHUNK)).for_each(|(y, x)| f(x, y));
+    pieces(&mut y, PIECE, |piece, y| f(part(xs, piece, PIECE), y));
     cpu::array(y, x.dims())
 }
 
@@ -23,8 +23,7 @@ pub(crate) fn zip<T: Real>(a: &Array, b: &Array, f: impl Fn(&[T], &[T], &mut [T]
     let (xs, ys) = (cpu::slice::<T>(&a)?, cpu::slice::<T>(&b)?);
     let (xs, ys): (&[T], &[T]) = (&xs, &ys);
     let mut z = vec![T::ZERO; xs.len()];
-    let parts = xs.par_chunks(CHUNK).zip(ys.par_chunks(CHUNK));
-    z.par_chunks_mut(CHUNK).zip(parts).for_each(|(z, (x, y))| f(x, y, z));
+    pieces(&mut z, PIECE, |piece, z| f(part(xs, piece, PIECE), part(ys, piece, PIECE), z));
     cpu::array(z, a.dims())
 }
 

@@ -5,10 +5,10 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::linear::sum_vectors;
+use crate::parallel::{map_pieces, part, pieces, rows_per_piece};
 use crate::simd::{sum_by, sum_by2};
 use crate::{Array, Result};
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 /// The norm on candle's own operations.
 pub fn reference(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
@@ -34,8 +34,8 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Re
     let (xs, ws, bs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&bias)?);
     let (xs, ws, bs): (&[T], &[T], &[T]) = (&xs, &ws, &bs);
     let mut y = vec![T::ZERO; xs.len()];
-    let block = (cpu::rows_per_task(width) * width).max(1);
-    y.par_chunks_mut(block).zip(xs.par_chunks(block)).for_each(|(y, x)| forward_rows(x, ws, bs, eps, y));
+    let block = rows_per_piece(width) * width;
+    pieces(&mut y, block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y));
     cpu::array(y, x.dims())
 }
 
@@ -90,16 +90,12 @@ fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, eps: f64) -> R
     let (xs, ws, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
     let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
     let mut dx = vec![T::ZERO; xs.len()];
-    let block = (cpu::rows_per_task(width) * width).max(1);
-    let partial: Vec<(Vec<T>, Vec<T>)> = dx
-        .par_chunks_mut(block)
-        .zip(xs.par_chunks(block).zip(gs.par_chunks(block)))
-        .map(|(dx, (x, g))| {
-            let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
-            backward_rows(x, ws, g, eps, dx, (&mut dw, &mut db));
-            (dw, db)
-        })
-        .collect();
+    let block = rows_per_piece(width) * width;
+    let partial = map_pieces(&mut dx, block, |piece, dx| {
+        let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
+        backward_rows(part(xs, piece, block), ws, part(gs, piece, block), eps, dx, (&mut dw, &mut db));
+        (dw, db)
+    });
     let (dw, db) = partial.into_iter().unzip();
     Ok(Gradients {
         x: cpu::array(dx, x.dims())?,

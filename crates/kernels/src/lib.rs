@@ -17,6 +17,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
 pub mod optimizer;
+pub mod parallel;
 pub mod philox;
 pub mod rotary;
 pub mod scale_norm;
@@ -29,8 +30,3 @@ mod simd;
 mod testing;
 
 pub use candle_core::{DType, Device, DeviceLocation, Error, Result, Shape, Tensor as Array};
-
-/// How many threads the CPU kernels share.
-pub fn num_threads() -> usize {
-    rayon::current_num_threads()
-}

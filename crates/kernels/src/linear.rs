@@ -3,7 +3,8 @@
 //! Shapes: `x` is (.., in), `weight` (out, in) as in PyTorch, `bias` (out), `y` (.., out).
 
 use crate::cpu::{self, dispatch, Real};
-use crate::matmul::{product, threads_for, Scale, View};
+use crate::matmul::{product, Scale, View};
+use crate::parallel::{for_product, map, part, rows_per_piece};
 use crate::{Array, Result};
 
 /// The layer on candle's own operations.
@@ -43,7 +44,7 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
     }
     let own = if bias.is_some() { T::ONE } else { T::ZERO };
     let (a, b) = (row_major(&xs, inner), transposed(&ws, inner));
-    product(&mut y, (rows, out, inner), a, b, Scale { own, product: T::ONE }, threads_for(rows, out, inner));
+    product(&mut y, (rows, out, inner), a, b, Scale { own, product: T::ONE }, for_product(rows, out, inner));
     cpu::array(y, with_width(&x, out))
 }
 
@@ -71,20 +72,18 @@ pub fn grad_bias(grad: &Array) -> Result<Array> {
 }
 
 fn column_sums<T: Real>(grad: &Array) -> Result<Array> {
-    use rayon::prelude::*;
     let grad = grad.contiguous()?;
     let (_, width) = cpu::rows_and_width(&grad);
     let gs = cpu::slice::<T>(&grad)?;
     // partial sums over fixed blocks of rows, so that the result does not depend on the number of threads
-    let block = cpu::rows_per_task(width) * width;
-    let partial: Vec<Vec<T>> = gs
-        .par_chunks(block.max(1))
-        .map(|rows| {
-            let mut sum = vec![T::ZERO; width];
-            rows.chunks_exact(width.max(1)).for_each(|row| add_assign(&mut sum, row));
-            sum
-        })
-        .collect();
+    let gs: &[T] = &gs;
+    let block = rows_per_piece(width) * width;
+    let sum = |piece: usize| {
+        let mut sum = vec![T::ZERO; width];
+        part(gs, piece, block).chunks_exact(width.max(1)).for_each(|row| add_assign(&mut sum, row));
+        sum
+    };
+    let partial = map(gs.len().div_ceil(block.max(1)), 1, sum);
     cpu::array(sum_vectors(partial, width), width)
 }
 

@@ -4,9 +4,9 @@
 //! Transposed or permuted views are read in place, so that heads need no copy.
 
 use crate::cpu::{self, dispatch, Real, Slice};
+use crate::parallel::{for_product, pieces, threads};
 use crate::{alloc, Array, Error, Result};
 use gemm::Parallelism;
-use rayon::prelude::*;
 
 /// The product on candle's own operations.
 pub fn reference(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
@@ -92,12 +92,17 @@ fn batched<T: Real>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
     };
     if m * n > 0 && k > 0 {
         let count = lhs.offsets.len();
-        if count >= crate::num_threads() && count > 1 {
+        if count >= threads() && count > 1 {
             // whole matrices go to threads: no thread then waits for another within a small product
-            y.par_chunks_mut(m * n).enumerate().for_each(|(i, out)| product(i, out, Parallelism::None));
+            let together = (SMALL / (m * n * k)).max(1);
+            pieces(&mut y, together * m * n, |piece, y| {
+                for (i, out) in y.chunks_mut(m * n).enumerate() {
+                    product(piece * together + i, out, Parallelism::None);
+                }
+            });
         } else {
             for (i, out) in y.chunks_mut(m * n).enumerate() {
-                product(i, out, threads_for(m, n, k));
+                product(i, out, for_product(m, n, k));
             }
         }
     }
@@ -119,16 +124,8 @@ pub(crate) struct Scale<T> {
     pub product: T,
 }
 
-/// Products below this many multiplications run on one thread: waking others costs more than they save.
-const PARALLEL_FROM: usize = 128 * 128 * 128;
-
-pub(crate) fn threads_for(m: usize, n: usize, k: usize) -> Parallelism {
-    if m * n * k < PARALLEL_FROM || crate::num_threads() == 1 {
-        Parallelism::None
-    } else {
-        Parallelism::Rayon(0)
-    }
-}
+/// Small matrices of a batch go to a thread together, so that each has at least this many multiplications.
+const SMALL: usize = 64 * 64 * 64;
 
 /// Writes `own · y + product · a b` into `y`, (m, n) row by row.
 pub(crate) fn product<T: Real>(

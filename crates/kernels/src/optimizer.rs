@@ -1,9 +1,9 @@
 //! Steps of the optimizers over one parameter, and the norm of gradients.
 
-use crate::cpu::{self, dispatch, Real, CHUNK};
+use crate::cpu::{self, dispatch, Real};
+use crate::parallel::{map, part, pieces3, PIECE};
 use crate::{Array, Result};
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 /// Settings of one Adam step.
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +63,7 @@ fn adam_cpu<T: Real>(weight: &Array, grad: &Array, mean: &Array, square: &Array,
     if [w.len(), m.len(), v.len()] != [gs.len(); 3] {
         candle_core::bail!("gradient {:?} and state do not fit the parameter {:?}", grad.dims(), weight.dims());
     }
-    w.par_chunks_mut(CHUNK)
-        .zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)))
-        .zip(gs.par_chunks(CHUNK))
-        .for_each(|((w, (m, v)), g)| adam_slice(w, g, m, v, s));
+    pieces3((&mut w, &mut m, &mut v), PIECE, |piece, (w, m, v)| adam_slice(w, part(gs, piece, PIECE), m, v, s));
     let back = |values: Vec<T>| cpu::array(values, weight.dims());
     Ok(AdamResult { weight: back(w)?, mean: back(m)?, square: back(v)? })
 }
@@ -120,7 +117,8 @@ fn squares_cpu<T: Real>(x: &Array) -> Result<f64> {
     let x = x.contiguous()?;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let parts: Vec<f64> = xs.par_chunks(1024).map(|c| crate::simd::sum_by(c, |v| v * v).wide()).collect();
+    // short pieces, summed in f64: the norm of many small numbers keeps its digits
+    let parts = map(xs.len().div_ceil(1024), 16, |i| crate::simd::sum_by(part(xs, i, 1024), |v| v * v).wide());
     Ok(parts.iter().sum())
 }
 

@@ -5,8 +5,8 @@
 //! Source: RoFormer, <https://arxiv.org/abs/2104.09864>.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::parallel::{part, pieces, rows_per_piece};
 use crate::{Array, Result};
-use rayon::prelude::*;
 
 /// Which way: the map itself, or its transpose, which is its gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,21 +45,28 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
     let sign = if direction == Direction::Forward { T::ONE } else { -T::ONE };
     let mut y = vec![T::ZERO; xs.len()];
     let width = (heads * dim).max(1); // one position
-    y.par_chunks_mut(width).zip(xs.par_chunks(width)).enumerate().with_min_len(cpu::rows_per_task(width)).for_each(
-        |(row, (y, x))| {
-            let at = (row % n) * half;
-            let (cos, sin) = (&cs[at..at + half], &ss[at..at + half]);
-            for (y, x) in y.chunks_exact_mut(dim.max(1)).zip(x.chunks_exact(dim.max(1))) {
-                for f in 0..half {
-                    let (a, b, s) = (x[f], x[f + half], sign * sin[f]);
-                    y[f] = a * cos[f] - b * s;
-                    y[f + half] = b * cos[f] + a * s;
-                }
-                y[2 * half..].copy_from_slice(&x[2 * half..]);
-            }
-        },
-    );
+    let count = rows_per_piece(width);
+    pieces(&mut y, count * width, |piece, y| {
+        for (r, y) in y.chunks_exact_mut(width).enumerate() {
+            let row = piece * count + r;
+            let (cos, sin) = (part(cs, row % n, half), part(ss, row % n, half));
+            turn(part(xs, row, width), y, dim, (cos, sin), sign);
+        }
+    });
     cpu::array(y, x.dims())
+}
+
+/// Turns every head of one position.
+fn turn<T: Real>(x: &[T], y: &mut [T], dim: usize, (cos, sin): (&[T], &[T]), sign: T) {
+    let half = cos.len();
+    for (y, x) in y.chunks_exact_mut(dim.max(1)).zip(x.chunks_exact(dim.max(1))) {
+        for f in 0..half {
+            let (a, b, s) = (x[f], x[f + half], sign * sin[f]);
+            y[f] = a * cos[f] - b * s;
+            y[f + half] = b * cos[f] + a * s;
+        }
+        y[2 * half..].copy_from_slice(&x[2 * half..]);
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::linear::sum_vectors;
+use crate::parallel::{map_pieces, part, pieces, rows_per_piece};
 use crate::simd::{sum_by, sum_by2};
 use crate::{Array, Result};
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 /// The factor of the length, and the least divisor.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +44,8 @@ fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Arr
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     let mut y = vec![T::ZERO; xs.len()];
-    let block = (cpu::rows_per_task(width) * width).max(1);
-    y.par_chunks_mut(block).zip(xs.par_chunks(block)).for_each(|(y, x)| forward_rows(x, &gain, s, y));
+    let block = rows_per_piece(width) * width;
+    pieces(&mut y, block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y));
     cpu::array(y, x.dims())
 }
 
@@ -101,16 +101,12 @@ fn backward_cpu<T: Real>(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale
     let (xs, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&grad)?);
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
     let mut dx = vec![T::ZERO; xs.len()];
-    let block = (cpu::rows_per_task(width) * width).max(1);
-    let partial: Vec<Vec<T>> = dx
-        .par_chunks_mut(block)
-        .zip(xs.par_chunks(block).zip(gs.par_chunks(block)))
-        .map(|(dx, (x, g))| {
-            let mut dgain = vec![T::ZERO; width];
-            backward_rows(x, &gain_values, g, s, dx, &mut dgain);
-            dgain
-        })
-        .collect();
+    let block = rows_per_piece(width) * width;
+    let partial = map_pieces(&mut dx, block, |piece, dx| {
+        let mut dgain = vec![T::ZERO; width];
+        backward_rows(part(xs, piece, block), &gain_values, part(gs, piece, block), s, dx, &mut dgain);
+        dgain
+    });
     let dgain = gain.map(|_| cpu::array(sum_vectors(partial, width), width)).transpose()?;
     Ok((cpu::array(dx, x.dims())?, dgain))
 }

@@ -5,10 +5,10 @@
 //! finite number, and no gradient.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::parallel::{part, pieces, rows_per_piece};
 use crate::simd::{max, sum_by, sum_by2};
 use crate::{Array, DType, Result};
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 /// Which keys each query may attend to.
 #[derive(Clone, Default)]
@@ -159,9 +159,10 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     let xs = cpu::slice::<T>(&scores)?;
     let xs: &[T] = &xs;
     let mut y = vec![T::ZERO; xs.len()];
-    let count = cpu::rows_per_task(width);
-    let block = (count * width).max(1);
-    y.par_chunks_mut(block).zip(xs.par_chunks(block)).enumerate().for_each(|(task, (y, x))| {
+    let count = rows_per_piece(width);
+    let block = count * width;
+    pieces(&mut y, block, |task, y| {
+        let x = part(xs, task, block);
         let mut line = Vec::new();
         for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             let row = task * count + r;
@@ -208,22 +209,20 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
     let (ys, gs) = (cpu::slice::<T>(&y)?, cpu::slice::<T>(&grad)?);
     let (ys, gs): (&[T], &[T]) = (&ys, &gs);
     let mut dx = vec![T::ZERO; ys.len()];
-    let count = cpu::rows_per_task(width);
-    let block = (count * width).max(1);
-    dx.par_chunks_mut(block).zip(ys.par_chunks(block).zip(gs.par_chunks(block))).enumerate().for_each(
-        |(task, (dx, (y, g)))| {
-            let mut line = Vec::new();
-            for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
-                let (row, at) = (task * count + r, r * width);
-                let limit = rows.limit(row);
-                let masked = |allowed: &[u8]| allowed[..limit].iter().all(|a| *a == 0);
-                if limit == 0 || rows.allowed(row, &mut line).is_some_and(masked) {
-                    continue; // uniform weights that depend on no score
-                }
-                backward_row(&y[at..at + limit], &g[at..at + limit], &mut dx[..limit]);
+    let count = rows_per_piece(width);
+    let block = count * width;
+    pieces(&mut dx, block, |task, dx| {
+        let mut line = Vec::new();
+        for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
+            let row = task * count + r;
+            let limit = rows.limit(row);
+            let masked = |allowed: &[u8]| allowed[..limit].iter().all(|a| *a == 0);
+            if limit == 0 || rows.allowed(row, &mut line).is_some_and(masked) {
+                continue; // uniform weights that depend on no score
             }
-        },
-    );
+            backward_row(&part(ys, row, width)[..limit], &part(gs, row, width)[..limit], &mut dx[..limit]);
+        }
+    });
     cpu::array(dx, y.dims())
 }
 

@@ -3,9 +3,9 @@
 //! Shapes: scores and result, u8, are (batch, heads, i, j). Masked scores count as the lowest finite number.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::parallel::{part, pieces};
 use crate::softmax::{self, Mask};
 use crate::{Array, Result};
-use rayon::prelude::*;
 
 /// The choice on candle's own operations.
 pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
@@ -34,7 +34,8 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
     let xs = cpu::slice::<T>(&filled)?;
     let xs: &[T] = &xs;
     let mut chosen = vec![0u8; xs.len()];
-    chosen.par_chunks_mut(width.max(1)).zip(xs.par_chunks(width.max(1))).for_each(|(chosen, row)| {
+    pieces(&mut chosen, width, |i, chosen| {
+        let row = part(xs, i, width);
         let mut sorted = row.to_vec();
         let (_, limit, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.wide().total_cmp(&a.wide()));
         chosen.iter_mut().zip(row).for_each(|(c, x)| *c = u8::from(*x >= *limit));
