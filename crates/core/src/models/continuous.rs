@@ -133,13 +133,7 @@ impl ContinuousAutoregressiveWrapper {
             with.layers.mask = Some(ops::narrow(mask, 1, 0, n - 1)?);
         }
         let (out, _) = self.net.forward(&input, &with, false, Record::default(), ctx)?;
-        if out.dims() != target.dims() {
-            return Error::shape(format!(
-                "the model gives vectors of {} features for inputs of {}: `dim_out` must equal `dim_in`",
-                out.dim(2),
-                target.dim(2)
-            ));
-        }
+        require_width(&out, target.dim(2))?;
         let Some(mask) = &with.layers.mask else {
             return Ok(ops::mse(&out, &target)?);
         };
@@ -169,9 +163,21 @@ impl ContinuousAutoregressiveWrapper {
             let seen = all.dim(1).min(self.net.max_seq_len);
             let x = ops::narrow(&all, 1, all.dim(1) - seen, seen)?;
             let (out, _) = no_grad(|| self.net.forward(&x, with, false, Record::default(), ctx))?;
+            require_width(&out, x.dim(2))?;
             all = ops::cat(&[&all, &ops::narrow(&out, 1, out.dim(1) - 1, 1)?], 1)?;
         }
         let new = ops::narrow(&all, 1, prompt, seq_len)?;
         Ok(if single { ops::reshape(&new, &[seq_len, new.dim(2)])? } else { new })
     }
+}
+
+/// An error unless what the model gives is as wide as what it takes.
+fn require_width(out: &Tensor, width: usize) -> Result<()> {
+    if out.dim(2) == width {
+        return Ok(());
+    }
+    let got = out.dim(2);
+    Error::shape(format!(
+        "the model gives vectors of {got} features for inputs of {width}: `dim_out` must equal `dim_in`"
+    ))
 }
