@@ -111,7 +111,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   /** The model that was given as option `name`. */
-  protected within<M extends NativeModel>(name: string): M {
+  protected within<M extends NativeModel | undefined>(name: string): M {
     return this.#inner.get(name) as M
   }
 

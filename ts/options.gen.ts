@@ -117,7 +117,7 @@ export interface EncoderOptions {
    */
   rotary_pos_emb?: boolean
   /**
-   * How many features of a head are turned, at least 32. Absent: half of `attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
    *
    * @default null
    */
@@ -215,8 +215,8 @@ export interface EncoderOptions {
    */
   deepnorm?: boolean
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
+   * earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -543,7 +543,7 @@ export interface DecoderOptions {
    */
   rotary_pos_emb?: boolean
   /**
-   * How many features of a head are turned, at least 32. Absent: half of `attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
    *
    * @default null
    */
@@ -641,8 +641,8 @@ export interface DecoderOptions {
    */
   deepnorm?: boolean
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
+   * earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -957,7 +957,7 @@ export interface CrossAttenderOptions {
    */
   rotary_pos_emb?: boolean
   /**
-   * How many features of a head are turned, at least 32. Absent: half of `attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
    *
    * @default null
    */
@@ -1055,8 +1055,8 @@ export interface CrossAttenderOptions {
    */
   deepnorm?: boolean
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
+   * earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -1774,7 +1774,7 @@ export interface XTransformerOptions {
    */
   enc_rotary_pos_emb?: boolean
   /**
-   * How many features of a head are turned, at least 32. Absent: half of `enc_attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `enc_attn_dim_head`.
    *
    * @default null
    */
@@ -1872,8 +1872,8 @@ export interface XTransformerOptions {
    */
   enc_deepnorm?: boolean
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
+   * earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -2207,7 +2207,7 @@ export interface XTransformerOptions {
    */
   dec_rotary_pos_emb?: boolean
   /**
-   * How many features of a head are turned, at least 32. Absent: half of `dec_attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `dec_attn_dim_head`.
    *
    * @default null
    */
@@ -2305,8 +2305,8 @@ export interface XTransformerOptions {
    */
   dec_deepnorm?: boolean
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number for each
-   * sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
+   * earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578

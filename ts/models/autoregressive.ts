@@ -13,6 +13,7 @@ import type {
 } from '../options.gen.js'
 import type { Tensor } from '../tensor.js'
 import { Generative } from './generative.js'
+import type { None } from './outputs.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
 
 /** What a wrapper was given, as one object of options; a loaded model is taken over as it is. */
@@ -83,7 +84,18 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
   }
 }
 
-/** Trains a model over vectors to predict the next one, and generates with it. Shares the weights of `net`. */
+/**
+ * Trains a model over vectors to predict the next one, and generates with it. Shares the weights of `net`.
+ *
+ * @example
+ * const net = new ContinuousTransformerWrapper({
+ *   dim_in: 777, dim_out: 777, max_seq_len: 1024,
+ *   attn_layers: new Decoder({ dim: 512, depth: 12 }),
+ * })
+ * const model = new ContinuousAutoregressiveWrapper(net)
+ * const loss = await model.forward(randn([1, 1024, 777]))
+ * const vectors = await model.generate(randn([1, 777]), 17) // (17, 777)
+ */
 export class ContinuousAutoregressiveWrapper extends NativeModel<ContinuousAutoregressiveWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: ContinuousTransformerWrapper, options?: ContinuousAutoregressiveWrapperOptions) {
@@ -117,14 +129,29 @@ export class ContinuousAutoregressiveWrapper extends NativeModel<ContinuousAutor
 }
 
 /** The losses of a {@link NonAutoregressiveWrapper}, one element each. */
-export interface Losses {
+export interface Losses<Generator extends Tensor | null = Tensor> {
+  /** What to go back from: the weighted sum of both, or the only one there is. */
   loss: Tensor
-  generator_loss: Tensor
+  /** Null where only the critic trains. */
+  generator_loss: Generator
   /** Null without a critic. */
   critic_loss: Tensor | null
 }
 
-/** Trains a model over an Encoder to fill in masked tokens, and generates all tokens at once in a few steps. Shares the weights of `net`. */
+type OneLoss = Losses<Tensor | null>
+
+/**
+ * Trains a model over an Encoder to fill in masked tokens, and generates all tokens at once in a few steps. Shares the weights of `net`.
+ *
+ * @example
+ * const net = new TransformerWrapper({
+ *   num_tokens: 257, max_seq_len: 64,
+ *   attn_layers: new Encoder({ dim: 512, depth: 6 }),
+ * })
+ * const model = new NonAutoregressiveWrapper(net, { mask_id: 256, steps: 18, schedule: 'cosine', self_token_critic: true })
+ * const { loss } = await model.forward(randint(0, 256, [4, 64]))
+ * const tokens = await model.generate({ batch_size: 2 }) // (2, 64)
+ */
 export class NonAutoregressiveWrapper extends NativeModel<NonAutoregressiveWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: TransformerWrapper, options: NonAutoregressiveWrapperOptions) {
@@ -136,13 +163,25 @@ export class NonAutoregressiveWrapper extends NativeModel<NonAutoregressiveWrapp
     return this.within('net')
   }
 
+  /** The critic that was given; null without one, also where `net` is its own. */
+  get token_critic(): TransformerWrapper | null {
+    return this.within<TransformerWrapper | undefined>('token_critic') ?? null
+  }
+
   /** The losses for token ids, (batch, max_seq_len). */
-  override forward(x: Tensor, options?: NonAutoregressiveCall & CallControl): Promise<Losses> {
+  override forward(
+    x: Tensor,
+    options?: NonAutoregressiveCall & None<'only_train_critic'> & CallControl,
+  ): Promise<Losses>
+  override forward(x: Tensor, options?: NonAutoregressiveCall & CallControl): Promise<OneLoss>
+  override forward(x: Tensor, options?: NonAutoregressiveCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Tensor, options?: NonAutoregressiveCall): Losses {
+  forwardSync(x: Tensor, options?: NonAutoregressiveCall & None<'only_train_critic'>): Losses
+  forwardSync(x: Tensor, options?: NonAutoregressiveCall): OneLoss
+  forwardSync(x: Tensor, options?: NonAutoregressiveCall): never {
     return this.callSync('forward', [x], options)
   }
 

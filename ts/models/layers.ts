@@ -75,7 +75,13 @@ export class CrossAttender extends Layers<CrossAttenderOptions> {
   }
 }
 
-/** One attention layer. */
+/**
+ * One attention layer, without norm and residual.
+ *
+ * @example
+ * const attention = new Attention({ dim: 512, heads: 8, causal: true })
+ * const [y, { post_softmax_attn }] = await attention.forward(randn([1, 16, 512]))
+ */
 export class Attention extends NativeModel<AttentionOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: AttentionOptions) {

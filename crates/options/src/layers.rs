@@ -46,7 +46,7 @@ options! {
         /// Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns
         /// absolute positions off. <https://arxiv.org/abs/2104.09864>
         rotary_pos_emb: bool = false,
-        /// How many features of a head are turned, at least 32. Absent: half of `attn_dim_head`.
+        /// How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
         rotary_emb_dim: Option<NonZeroUsize> = None,
         /// Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders
         /// only; turns `rotary_pos_emb` on. <https://arxiv.org/abs/2212.10554>
@@ -80,8 +80,8 @@ options! {
         /// Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
         /// Overrides `pre_norm` and `sandwich_norm`. <https://arxiv.org/abs/2203.00555>
         deepnorm: bool = false,
-        /// Shifts parts of the features by up to this many positions before each sub-layer; an array gives the number
-        /// for each sub-layer. <https://doi.org/10.5281/zenodo.5196578>
+        /// Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders
+        /// to earlier ones too. An array gives the number for each sub-layer. <https://doi.org/10.5281/zenodo.5196578>
         shift_tokens: OneOrMany<usize> = OneOrMany::One(0),
         /// A second norm on the output of each branch, as in CogView; needs `pre_norm`.
         /// <https://arxiv.org/abs/2105.13290>
