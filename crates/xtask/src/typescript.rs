@@ -161,7 +161,7 @@ mod tests {
         let file = file();
         let (_, x_transformer) = file.split_once("interface XTransformerOptions").unwrap();
         assert!(x_transformer.contains("With `enc_attn_qk_norm`:"));
-        assert!(x_transformer.contains("at least 32. Absent: half of `dec_attn_dim_head`."));
+        assert!(x_transformer.contains("Absent: half of `dec_attn_dim_head`."));
     }
 
     #[test]
