@@ -119,6 +119,12 @@ impl StackOptions {
                 format!("has {} entries, but there are {} sub-layers", length.unwrap_or_default(), kinds.len()),
             );
         }
+        let several = kinds.iter().filter(|kind| **kind == CrossAttention).count() > 1;
+        problems.require(
+            !(several && self.cross_residual_attn && self.cross_attn_tokens_dropout.0 > 0.0),
+            &path("cross_attn_tokens_dropout"),
+            format!("does not go with `{prefix}cross_residual_attn`: each layer would have scores for other keys"),
+        );
         if kinds.contains(&SelfAttention) {
             self.check_positions(place.dim, prefix, problems);
         } else if self.is_rotary() {

@@ -45,6 +45,8 @@ fn is_linear(name: &str) -> bool {
         || named(&["project_emb", "project_in", "project_out"])
         || module.ends_with("to_out.0");
     let feedforward = module.ends_with("ff.0.0") || module.ends_with("ff.3");
-    let mlp = module.contains("rel_pos.mlp.") && !module.ends_with(".1.norm");
+    // `mlp.2.0`, or the last one, `mlp.2`; `mlp.2.1` is a norm
+    let place = module.split_once("rel_pos.mlp.").map(|(_, place)| place);
+    let mlp = place.is_some_and(|place| !place.contains('.') || place.ends_with(".0"));
     matches!(leaf, "weight" | "bias") && (projection || feedforward || mlp)
 }

@@ -7,7 +7,7 @@ use super::masking::{largest, shuffled, subset, Grid};
 use super::{Returns, TokenTensors, TransformerWrapper};
 use crate::generation::{gumbel_argmax, gumbel_noise, likelihood, top_k};
 use crate::layers::Linear;
-use crate::{Ctx, Error, Init, Mode, Param, Params, Result, Tensor};
+use crate::{Array, Ctx, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops, with_grad};
 use xt_options::autoregressive::NonAutoregressiveWrapperOptions;
@@ -198,6 +198,7 @@ impl NonAutoregressiveWrapper {
             let x = ids.to_tensor(&device)?;
             let (logits, embeddings) = no_grad(|| self.run(&x, last.as_ref(), with, ctx))?;
             last = last.map(|_| embeddings);
+            let logits = self.without_mask(&logits)?;
             let logits = options.filter_thres.map_or_else(|| Ok(logits.clone()), |thres| top_k(&logits, thres.0))?;
             let annealing = (self.steps - step) as f64 / self.steps as f64;
             let temperature = (options.start_temperature * annealing).max(1e-3);
@@ -221,6 +222,17 @@ impl NonAutoregressiveWrapper {
         }
         let out = ids.to_tensor(&device)?;
         Ok(if options.batch_size.is_none() { ops::reshape(&out, &[n])? } else { out })
+    }
+
+    /// The mask is no token to fill in.
+    fn without_mask(&self, logits: &Tensor) -> Result<Tensor> {
+        let outputs = logits.dim(2);
+        if outputs < 2 {
+            return Ok(logits.clone());
+        }
+        let others = (0..outputs as i64).map(|id| u8::from(id != self.mask_id)).collect();
+        let others = Tensor::boolean(Array::from_vec(others, (1, 1, outputs), &logits.device())?);
+        Ok(ops::where_cond(&others, logits, &ops::scalar_like(logits, f64::NEG_INFINITY)?)?)
     }
 
     fn run(&self, x: &Tensor, last: Option<&Tensor>, with: &TokenTensors, ctx: &Ctx) -> Result<(Tensor, Tensor)> {

@@ -32,6 +32,10 @@ fn layers_refuse_what_python_refuses() {
         (json!({ "rotary_pos_emb": true, "attn_value_dim_head": 16 }), "attn_value_dim_head"),
         (json!({ "rotary_pos_emb": true, "custom_layers": ["c", "f"] }), "rotary_pos_emb"),
         (json!({ "dynamic_pos_bias": true, "attn_num_mem_kv": 2 }), "dynamic_pos_bias"),
+        (
+            json!({ "cross_attend": true, "cross_residual_attn": true, "cross_attn_tokens_dropout": 0.1 }),
+            "cross_attn_tokens_dropout",
+        ),
         (json!({ "sandwich_coef": 0 }), "sandwich_coef"),
         (json!({ "sandwich_coef": 3 }), "sandwich_coef"),
         (json!({ "par_ratio": 1 }), "par_ratio"),
@@ -67,6 +71,7 @@ fn layers_accept_what_python_accepts_and_what_it_should() {
         json!({ "rotary_pos_emb": true, "attn_dim_head": 8 }),
         json!({ "rotary_pos_emb": true, "rotary_emb_dim": 128 }),
         json!({ "only_cross": true }),
+        json!({ "cross_attend": true, "depth": 1, "cross_residual_attn": true, "cross_attn_tokens_dropout": 0.1 }),
         json!({ "custom_layers": ["c", "f"] }),
         json!({ "custom_layers": ["a", "f"], "par_ratio": 99, "sandwich_coef": 99 }),
         json!({ "ff_dim_out": 64 }),
