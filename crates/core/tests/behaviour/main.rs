@@ -4,16 +4,24 @@
 
 mod checkpoint;
 mod common;
+mod coverage;
 mod damaged;
+mod deep;
 mod dropout;
 mod forgetful_mask;
 mod generation;
 mod gradients;
 mod influence;
 mod initial_values;
+mod masked_generation;
+mod masked_losses;
+mod mended;
+mod mended_positions;
 mod modes;
 mod names;
 mod optimizers;
+mod options;
 mod refusals;
 mod sampling;
 mod state;
+mod token_dropout;

@@ -1,0 +1,116 @@
+//! Every option is covered: by a recorded case that sets it to something else than its default, or by a property test
+//! that is named after it.
+//!
+//! A test covers the options whose names stand in its own name, whole words: `tie_embedding_makes_the_token_table_the_head`
+//! covers `tie_embedding`. An option of a half of `XTransformer` goes by its name without `enc_` or `dec_`, one of the
+//! class `Attention` also by its name in the layers, with `attn_`. Recorded training runs count for optimizers and schedules.
+
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use xt_options::{sets, Named};
+
+/// The values that recorded cases give to each name.
+fn recorded() -> BTreeMap<String, Vec<Json>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden");
+    let mut given = BTreeMap::new();
+    for file in files(&folder, "json") {
+        collect(&serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap(), &mut given);
+    }
+    given
+}
+
+fn collect(json: &Json, given: &mut BTreeMap<String, Vec<Json>>) {
+    match json {
+        Json::Object(map) => {
+            for (key, value) in map {
+                if let (true, Json::Object(named)) =
+                    (["kwargs", "optimizer", "schedule"].contains(&key.as_str()), value)
+                {
+                    named.iter().for_each(|(name, v)| given.entry(name.clone()).or_default().push(v.clone()));
+                }
+                collect(value, given);
+            }
+        }
+        Json::Array(list) => list.iter().for_each(|value| collect(value, given)),
+        _ => {}
+    }
+}
+
+/// The names of all tests in these sources, each as `_words_between_lines_`.
+fn tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "rs") {
+        let source = std::fs::read_to_string(file).unwrap();
+        let mut lines = source.lines().map(str::trim);
+        while let Some(line) = lines.next() {
+            if line == "#[test]" {
+                let name = lines.next().and_then(|l| l.strip_prefix("fn ")).and_then(|l| l.split('(').next());
+                names.insert(format!("_{}_", name.expect("a test's name follows its mark")));
+            }
+        }
+    }
+    names
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let inside = entries.iter().filter(|p| p.is_dir()).flat_map(|p| files(p, extension));
+    inside.chain(entries.iter().filter(|p| p.extension().is_some_and(|e| e == extension)).cloned()).collect()
+}
+
+/// The names that an option goes by.
+fn aliases(interface: &str, name: &str) -> Vec<String> {
+    let bare = ["enc_", "dec_"].iter().find_map(|half| name.strip_prefix(half)).unwrap_or(name);
+    let halves = ["enc_", "dec_"].map(|half| format!("{half}{bare}"));
+    let own = interface.starts_with("Attention").then(|| format!("attn_{name}"));
+    [name.to_string(), bare.to_string()].into_iter().chain(halves).chain(own).collect()
+}
+
+/// Whether a value is another one than the default; any value of a required option is.
+fn is_set(option: &Named, value: &Json) -> bool {
+    option.field.default.is_none_or(|default| {
+        let default = default();
+        match (default.as_f64(), value.as_f64()) {
+            (Some(a), Some(b)) => a != b,
+            _ => default != *value,
+        }
+    })
+}
+
+fn uncovered(cases: &BTreeMap<String, Vec<Json>>, tests: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut missing = BTreeSet::new();
+    for set in sets::all() {
+        for option in set.spec.flatten() {
+            let names = aliases(set.interface, &option.name);
+            let recorded = |name: &String| cases.get(name).is_some_and(|all| all.iter().any(|v| is_set(&option, v)));
+            let named = |name: &String| tests.iter().any(|test| test.contains(&format!("_{name}_")));
+            if !names.iter().any(|name| recorded(name) || named(name)) {
+                missing.insert(format!("{} of {}", option.name, set.interface));
+            }
+        }
+    }
+    missing
+}
+
+#[test]
+fn every_option_has_a_recorded_case_or_a_test_named_after_it() {
+    let missing = uncovered(&recorded(), &tests());
+    let list: Vec<String> = missing.into_iter().collect();
+    assert!(list.is_empty(), "no case and no test for\n{}", list.join("\n"));
+}
+
+#[test]
+fn an_option_without_case_and_test_is_found() {
+    let (mut cases, mut tests) = (recorded(), tests());
+    cases.remove("attn_on_attn");
+    // its default is no case
+    cases.insert("macaron".into(), vec![Json::Bool(false)]);
+    tests.retain(|name| !name.contains("_tie_embedding_"));
+    let missing = uncovered(&cases, &tests);
+    for name in
+        ["attn_on_attn of DecoderOptions", "macaron of EncoderOptions", "tie_embedding of TransformerWrapperOptions"]
+    {
+        assert!(missing.contains(name), "{name}");
+    }
+}

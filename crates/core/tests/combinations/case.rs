@@ -1,0 +1,136 @@
+//! One case: a model's specification, and what its call gets.
+
+use crate::draw::{legal, Options};
+use serde_json::{json, Value as Json};
+use std::sync::Arc;
+use xt_core::Model;
+use xt_options::stack::Place;
+use xt_options::{layers, wrappers, LayerKind};
+
+/// A model and a call.
+#[derive(Clone)]
+pub struct Case {
+    pub spec: Json,
+    /// Names of arguments and of results that the call asks for.
+    pub call: Options,
+    pub model: Arc<Model>,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let call: Vec<&String> = self.call.keys().collect();
+        write!(f, "{} called with {call:?}", self.spec)
+    }
+}
+
+impl Case {
+    pub fn new(mut spec: Json, call: Options) -> Self {
+        let model = legal(&mut spec);
+        let mut case = Self { spec, call, model };
+        case.drop_what_leaves_no_key();
+        case
+    }
+
+    /// A window over the past and a mask over pairs may leave a query no key at all; then, as in Python, it sees all.
+    fn drop_what_leaves_no_key(&mut self) {
+        if ["attn_max_attend_past", "max_attend_past", "enc_attn_max_attend_past"]
+            .iter()
+            .any(|name| self.option(name).is_some())
+        {
+            self.call.retain(|name, _| !name.starts_with("attn_mask"));
+        }
+    }
+
+    pub fn asks(&self, name: &str) -> bool {
+        self.call.contains_key(name)
+    }
+
+    /// An option of the model, or of one inside it.
+    pub fn option(&self, name: &str) -> Option<&Json> {
+        fn find<'a>(spec: &'a Json, name: &str) -> Option<&'a Json> {
+            let options = spec["options"].as_object()?;
+            options.get(name).filter(|v| v.get("class").is_none()).or_else(|| {
+                let inner = options.values().filter(|v| v.get("class").is_some());
+                inner.flat_map(|spec| find(spec, name)).next()
+            })
+        }
+        find(&self.spec, name)
+    }
+
+    pub fn is_on(&self, name: &str) -> bool {
+        self.option(name).is_some_and(|value| *value == json!(true))
+    }
+
+    /// The specification of the stack of layers.
+    pub fn layers(&self) -> &Json {
+        let mut spec = &self.spec;
+        while let Some(inner) = ["net", "attn_layers"].iter().find_map(|name| spec["options"].get(name)) {
+            spec = inner;
+        }
+        spec
+    }
+
+    pub fn causal(&self) -> bool {
+        self.layers()["class"] == "Decoder"
+    }
+
+    pub fn cross_attends(&self) -> bool {
+        self.layers()["class"] == "CrossAttender" || self.is_on("cross_attend")
+    }
+
+    /// The sub-layers in their order.
+    pub fn kinds(&self) -> Vec<LayerKind> {
+        let spec = self.layers();
+        let of = |stack: &xt_options::layers::StackOptions, place: Place| stack.layer_kinds(place).unwrap();
+        match spec["class"].as_str().unwrap() {
+            "CrossAttender" => {
+                let o: layers::CrossAttenderOptions = xt_options::parse(&spec["options"]).unwrap();
+                of(&o.stack, o.place())
+            }
+            "XTransformer" => {
+                let o: wrappers::XTransformerOptions = xt_options::parse(&spec["options"]).unwrap();
+                of(&o.decoder.stack, o.decoder_place())
+            }
+            "Attention" => vec![LayerKind::SelfAttention],
+            _ => {
+                let o: layers::LayersOptions = xt_options::parse(&spec["options"]).unwrap();
+                of(&o.stack, o.place())
+            }
+        }
+    }
+
+    pub fn self_attentions(&self) -> usize {
+        self.kinds().iter().filter(|kind| **kind == LayerKind::SelfAttention).count()
+    }
+
+    /// A cross attention without a context looks at the sequence itself, all of it, as in Python.
+    pub fn crosses_to_itself(&self) -> bool {
+        !self.cross_attends() && self.kinds().contains(&LayerKind::CrossAttention)
+    }
+
+    pub fn shifts(&self) -> bool {
+        self.option("shift_tokens").is_some()
+    }
+
+    /// Whether the options lead a gradient to the parameter of this name.
+    pub fn reaches(&self, name: &str) -> bool {
+        let embeddings_only = self.asks("return_embeddings") && !self.asks("return_logits_and_embeddings");
+        let head = ["to_logits.", "project_out.", "mlp_head."].iter().any(|part| name.starts_with(part));
+        let unused_bias = name.contains("rel_pos.") && !self.uses_bias(name);
+        // an encoder has a head, as in Python, of which nothing is asked
+        let unused_head = name.starts_with("encoder.to_logits.") || (head && embeddings_only);
+        let replaced = name.contains("pos_emb.") && !name.contains("rotary") && self.asks("pos_embeds");
+        let unread = name.starts_with("encoder.") && !self.kinds().contains(&LayerKind::CrossAttention);
+        let condition = name == "null_embed" && self.option("self_cond_train_prob") != Some(&json!(0.0));
+        !(unread || unused_bias || unused_head || replaced || condition)
+    }
+
+    /// Whether a bias of the scores has scores to be added to.
+    fn uses_bias(&self, name: &str) -> bool {
+        if name.starts_with("encoder.") {
+            let o: wrappers::XTransformerOptions = xt_options::parse(&self.spec["options"]).unwrap();
+            return o.encoder.stack.layer_kinds(o.encoder_place()).unwrap().contains(&LayerKind::SelfAttention);
+        }
+        self.self_attentions() > 0
+    }
+}

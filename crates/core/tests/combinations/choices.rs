@@ -1,0 +1,183 @@
+//! The options that cases are drawn from, each with values other than its default. They suit width 16, two heads of 8,
+//! two blocks.
+
+use serde_json::{json, Value as Json};
+
+/// An option and a value.
+pub type Choice = (String, Json);
+
+fn named(json: Json) -> Vec<Choice> {
+    let values = |(name, values): (String, Json)| -> Vec<Choice> {
+        values.as_array().unwrap().iter().map(|value| (name.clone(), value.clone())).collect()
+    };
+    json.as_object().unwrap().clone().into_iter().flat_map(values).collect()
+}
+
+/// The same with `prefix` in front.
+pub fn prefixed(prefix: &str, choices: Vec<Choice>) -> Vec<Choice> {
+    choices.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)).collect()
+}
+
+/// One attention block.
+pub fn attention() -> Vec<Choice> {
+    named(json!({
+        "dim_head": [6, 40],
+        "talking_heads": [true],
+        "head_scale": [true],
+        "sparse_topk": [2, 3],
+        "num_mem_kv": [2],
+        "dropout": [0.2],
+        "on_attn": [true],
+        "gate_values": [true],
+        "zero_init_output": [true],
+        "max_attend_past": [2],
+        "qk_norm": [true],
+        "qk_norm_groups": [2],
+        "qk_norm_scale": [4.0],
+        "qk_norm_dim_scale": [true],
+        "one_kv_head": [true],
+        "shared_kv": [true],
+        "value_dim_head": [6],
+        "tensor_product": [true],
+    }))
+}
+
+fn feedforward() -> Vec<Choice> {
+    named(json!({
+        "mult": [1.5],
+        "dim_out": [1, 16],
+        "glu": [true],
+        "swish": [true],
+        "relu_squared": [true],
+        "post_act_ln": [true],
+        "dropout": [0.2],
+        "no_bias": [true],
+        "zero_init_output": [true],
+    }))
+}
+
+/// What every stack of layers takes.
+pub fn stack() -> Vec<Choice> {
+    let own = named(json!({
+        "heads": [1, 3],
+        "depth": [1, 3],
+        "use_scalenorm": [true],
+        "use_rmsnorm": [true],
+        "alibi_pos_bias": [true],
+        "alibi_num_heads": [1],
+        "alibi_learned": [true],
+        "rel_pos_bias": [true],
+        "rel_pos_num_buckets": [8],
+        "rel_pos_max_distance": [16],
+        "dynamic_pos_bias": [true],
+        "dynamic_pos_bias_log_distance": [true],
+        "dynamic_pos_bias_mlp_depth": [1],
+        "dynamic_pos_bias_norm": [true],
+        "rotary_pos_emb": [true],
+        "rotary_emb_dim": [40],
+        "rotary_xpos": [true],
+        "rotary_xpos_scale_base": [8.0],
+        "custom_layers": [["f", "a", "a"], ["a", "c", "f", "c"]],
+        "sandwich_coef": [1],
+        "par_ratio": [3],
+        "residual_attn": [true],
+        "cross_residual_attn": [true],
+        "macaron": [true],
+        "pre_norm": [false],
+        "gate_residual": [true],
+        "scale_residual": [true],
+        "scale_residual_constant": [1.5],
+        "deepnorm": [true],
+        "shift_tokens": [1, 2, [0, 1, 0, 2]],
+        "sandwich_norm": [true],
+        "zero_init_branch_output": [true],
+        "layer_dropout": [0.3, [0.0, 0.5, 0.0, 0.5]],
+        "cross_attn_tokens_dropout": [0.3],
+    }));
+    [own, prefixed("attn_", attention()), prefixed("ff_", feedforward())].concat()
+}
+
+/// A stack that may look at a context.
+pub fn layers() -> Vec<Choice> {
+    let cross = named(json!({ "cross_attend": [true, true, true], "only_cross": [true] }));
+    [cross, stack()].concat()
+}
+
+/// How a sequence is embedded.
+pub fn sequence() -> Vec<Choice> {
+    named(json!({ "emb_dropout": [0.2], "use_abs_pos_emb": [false], "scaled_sinu_pos_emb": [true] }))
+}
+
+pub fn transformer() -> Vec<Choice> {
+    let own = named(json!({
+        "emb_dim": [10],
+        "max_mem_len": [0, 4],
+        "shift_mem_down": [1],
+        "tie_embedding": [true],
+        "l2norm_embed": [true],
+        "emb_frac_gradient": [0.3],
+        "num_memory_tokens": [2],
+        "post_emb_norm": [true],
+    }));
+    [own, sequence()].concat()
+}
+
+pub fn continuous() -> Vec<Choice> {
+    let own = named(json!({ "dim_in": [3], "dim_out": [4], "emb_dim": [10], "post_emb_norm": [true] }));
+    [own, sequence()].concat()
+}
+
+pub fn vit() -> Vec<Choice> {
+    named(
+        json!({ "channels": [1], "num_classes": [5], "dropout": [0.5], "emb_dropout": [0.2], "post_emb_norm": [true] }),
+    )
+}
+
+pub fn x_transformer() -> Vec<Choice> {
+    let own = named(json!({
+        "tie_token_emb": [true],
+        "deepnorm": [true],
+        "cross_attn_tokens_dropout": [0.3],
+        "ignore_index": [3],
+        "pad_value": [1],
+        "enc_num_memory_tokens": [2],
+        "dec_only_cross": [true],
+    }));
+    let half = [stack(), sequence()].concat();
+    [own, prefixed("enc_", half.clone()), prefixed("dec_", half)].concat()
+}
+
+pub fn autoregressive() -> Vec<Choice> {
+    named(json!({ "mask_prob": [0.3], "ignore_index": [3], "pad_value": [1] }))
+}
+
+pub fn non_autoregressive() -> Vec<Choice> {
+    named(json!({
+        "steps": [3],
+        "self_cond": [true],
+        "self_cond_train_prob": [0.0, 1.0],
+        "no_replace_prob": [0.0],
+        "random_token_prob": [0.4],
+        "schedule": ["cosine"],
+        "can_mask_prev_unmasked": [true],
+        "self_token_critic": [true],
+        "critic_loss_weight": [0.5],
+    }))
+}
+
+/// How tokens are drawn.
+pub fn sampling() -> Vec<Choice> {
+    named(json!({
+        "eos_token": [3],
+        "temperature": [0.0, 0.7],
+        "filter_logits_fn": ["top_p", "top_a"],
+        "filter_thres": [0.5],
+        "min_p_pow": [1.5],
+        "min_p_ratio": [0.1],
+    }))
+}
+
+/// Arguments of a call and what it is to return; an argument stands for a tensor of its own shape.
+pub fn calls(names: &[&str]) -> Vec<Choice> {
+    names.iter().map(|name| (name.to_string(), json!(true))).collect()
+}

@@ -1,0 +1,124 @@
+//! The tensors of a call, from the names of its arguments.
+
+use crate::case::Case;
+use crate::common::{ids, mask, normal};
+use serde_json::{json, Map, Value as Json};
+use xt_autograd::ops;
+use xt_core::{DType, Tensor};
+
+pub const BATCH: usize = 2;
+pub const N: usize = 6;
+pub const DIM: usize = 16;
+/// How many vectors stand in front of a sequence.
+const FRONT: usize = 2;
+const CONTEXT: usize = 5;
+const MEMS: usize = 3;
+
+/// Named arguments and the tensors that they stand for.
+#[derive(Clone)]
+pub struct Inputs {
+    named: Map<String, Json>,
+    pub tensors: Vec<Tensor>,
+    dtype: DType,
+}
+
+impl Inputs {
+    /// `positional` come first.
+    pub fn new(positional: Vec<Tensor>, dtype: DType) -> Self {
+        Self { named: Map::new(), tensors: positional, dtype }
+    }
+
+    pub fn add(&mut self, name: &str, tensor: Tensor) {
+        self.named.insert(name.into(), json!({ "$tensor": self.tensors.len() }));
+        self.tensors.push(tensor);
+    }
+
+    pub fn flag(&mut self, name: &str, value: Json) {
+        self.named.insert(name.into(), value);
+    }
+
+    pub fn floats(&self, dims: &[usize], seed: u64) -> Tensor {
+        ops::cast(&normal(dims, seed), self.dtype, false).unwrap()
+    }
+
+    pub fn named(&self) -> Json {
+        Json::Object(self.named.clone())
+    }
+
+    /// The masks of an encoder's source, which do not cover what stands in front of it; those over pairs do.
+    pub fn add_source(&mut self, case: &Case, n: usize) {
+        let whole = n + if case.asks("src_prepend_embeds") { FRONT } else { 0 };
+        for name in case.call.keys() {
+            match name.as_str() {
+                "mask" => self.add("mask", real(n, 0, 0)),
+                "attn_mask_2" => self.add("attn_mask", pairs(whole, &[])),
+                "attn_mask_4" => self.add("attn_mask", pairs(whole, &[BATCH, 1])),
+                _ => {}
+            }
+        }
+    }
+
+    /// What the call asks for, for a sequence of `n`, of which each embedding has `width` features.
+    pub fn add_call(&mut self, case: &Case, n: usize, width: usize) {
+        let front = if case.asks("prepend_embeds") { FRONT } else { 0 };
+        let whole = n + front;
+        if case.cross_attends() {
+            self.add("context", self.floats(&[BATCH, CONTEXT, DIM], 11));
+            // without it the queries' mask would stand for the context
+            if case.asks("context_mask") || case.asks("mask") {
+                self.add("context_mask", real(CONTEXT, 0, 1));
+            }
+        }
+        for name in case.call.keys() {
+            match name.as_str() {
+                "mask" => self.add("mask", real(whole, front, 0)),
+                "self_attn_context_mask" => self.add("self_attn_context_mask", real(whole, front, 1)),
+                "attn_mask_2" => self.add("attn_mask", pairs(whole, &[])),
+                "attn_mask_3" => self.add("attn_mask", pairs(whole, &[1])),
+                "attn_mask_4" => self.add("attn_mask", pairs(whole, &[BATCH, 1])),
+                "mems" => {
+                    let first = self.tensors.len();
+                    let count = case.self_attentions();
+                    (0..count).for_each(|i| self.tensors.push(self.floats(&[BATCH, MEMS, DIM], 20 + i as u64)));
+                    let list: Vec<Json> = (first..first + count).map(|i| json!({ "$tensor": i })).collect();
+                    self.flag("mems", json!(list));
+                }
+                "pos" => self.add("pos", ids(&(0..n as i64).rev().collect::<Vec<_>>(), &[n])),
+                "pos_embeds" => self.add("pos", self.floats(&[n, width], 12)),
+                "prepend_embeds" => self.add("prepend_embeds", self.floats(&[BATCH, FRONT, width], 13)),
+                "sum_embeds" => self.add("sum_embeds", self.floats(&[BATCH, n, width], 14)),
+                name if name.starts_with("return_") => self.flag(name, json!(true)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Which of `n` positions are real: every third one is not, from another one in each row, and never the first `always`
+/// and the one behind them. No two neighbours are missing.
+fn is_real(row: usize, i: usize, always: usize, from: usize) -> bool {
+    i <= always || (i - always + row + from) % 3 != 2
+}
+
+fn real(n: usize, always: usize, from: usize) -> Tensor {
+    let bits: Vec<u8> =
+        (0..BATCH).flat_map(|row| (0..n).map(move |i| u8::from(is_real(row, i, always, from)))).collect();
+    mask(&bits, &[BATCH, n])
+}
+
+/// Whether position `i` of the sequence is hidden as a key in a row.
+pub fn is_hidden(case: &Case, row: usize, i: usize) -> bool {
+    let from = if case.asks("self_attn_context_mask") { 1 } else { 0 };
+    !is_real(row, i, 0, from)
+}
+
+/// Everybody sees the first, itself, and two thirds of the others.
+fn pairs(n: usize, front: &[usize]) -> Tensor {
+    let dims = [front, &[n, n]].concat();
+    let allowed = |k: usize| {
+        let (sheet, i, j) = (k / (n * n), k / n % n, k % n);
+        j == 0 || i == j || !(sheet + i + 2 * j).is_multiple_of(3)
+    };
+    let bits: Vec<u8> = (0..dims.iter().product()).map(|k| u8::from(allowed(k))).collect();
+    mask(&bits, &dims)
+}
