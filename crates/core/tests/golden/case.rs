@@ -123,6 +123,10 @@ fn resolve(v: &Json, inputs: &BTreeMap<String, Tensor>, outputs: &Outputs, tenso
             }
         };
     }
+    // a filter stands by its name
+    if let Some(function) = v.get("$function") {
+        return function.clone();
+    }
     match v {
         Json::Object(map) => map.iter().map(|(k, v)| (k.clone(), resolve(v, inputs, outputs, tensors))).collect(),
         other => other.clone(),
