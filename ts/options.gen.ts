@@ -244,7 +244,8 @@ export interface EncoderOptions {
    */
   layer_dropout?: number | readonly number[]
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
+   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
+   * `cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -670,7 +671,8 @@ export interface DecoderOptions {
    */
   layer_dropout?: number | readonly number[]
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
+   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
+   * `cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -1084,7 +1086,8 @@ export interface CrossAttenderOptions {
    */
   layer_dropout?: number | readonly number[]
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
+   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
+   * `cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -1901,7 +1904,8 @@ export interface XTransformerOptions {
    */
   enc_layer_dropout?: number | readonly number[]
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
+   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
+   * `enc_cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -2334,7 +2338,8 @@ export interface XTransformerOptions {
    */
   dec_layer_dropout?: number | readonly number[]
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
+   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
+   * `dec_cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765

@@ -91,8 +91,8 @@ options! {
         /// Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for
         /// each sub-layer. <https://arxiv.org/abs/1603.09382>
         layer_dropout: OneOrMany<Probability> = OneOrMany::One(Probability(0.0)),
-        /// The share of the context that each cross attention drops in training, on top of what earlier ones dropped.
-        /// <https://arxiv.org/abs/2202.07765>
+        /// The share of the context that each cross attention drops in training, on top of what earlier ones dropped;
+        /// not with `cross_residual_attn` over several of them. <https://arxiv.org/abs/2202.07765>
         cross_attn_tokens_dropout: Probability = Probability(0.0),
     }
     groups {

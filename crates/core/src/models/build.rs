@@ -217,6 +217,7 @@ fn non_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Resul
         "self_cond",
         "needs a model whose embeddings are as wide as its layers",
     );
+    problems.require(net.outputs() >= net.num_tokens(), "net", "must give a logit for each token");
     let critic = match &options.token_critic {
         Some(reference) => Some(Critic::Model(with.transformer(reference, "token_critic", p)?)),
         None if options.self_token_critic => {
