@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Decoder, ones, TransformerWrapper, tensor, XTransformersError } from 'x-transformers'
+import { Decoder, Encoder, ones, TransformerWrapper, tensor, XTransformersError } from 'x-transformers'
 import { fromNative } from '../../ts/errors.js'
 import { ids, smallModel, smallNet } from './helpers.js'
 
@@ -54,6 +54,19 @@ describe('an error of a constructor', () => {
     expect(wrap({ dim: 16, depth: 1 }).message).toMatch(/attn_layers/)
     expect(wrap(smallNet()).message).toMatch(/attn_layers.*Encoder|attn_layers.*Decoder/)
     expect(wrap(ones([1])).message).toMatch(/attn_layers/)
+  })
+
+  it('tells what the class and the layers refuse together with the rest', () => {
+    // rotary_xpos is for a Decoder only; headz is unknown
+    const encoder = problems(() => new Encoder({ dim: 16, depth: 1, rotary_xpos: true, headz: 3 } as never))
+    expect(encoder.problems.map((p) => p.path).sort()).toEqual(['headz', 'rotary_xpos'])
+    const attn_layers = new Decoder({ dim: 16, depth: 1 })
+    const wrapper = { num_tokens: 5, max_seq_len: 8, emb_dim: 8, tie_embedding: true, attn_layers, maxlen: 1 }
+    expect(
+      problems(() => new TransformerWrapper(wrapper as never))
+        .problems.map((p) => p.path)
+        .sort(),
+    ).toEqual(['maxlen', 'tie_embedding'])
   })
 
   it('survives an object that contains itself', () => {

@@ -100,6 +100,9 @@ impl Leaf {
     /// Moves values and gradient.
     pub fn move_to(&self, device: &Device, dtype: DType) -> Result<()> {
         let mut state = lock(&self.state);
+        if state.device.same_device(device) && state.dtype == dtype {
+            return Ok(()); // graphs stay valid
+        }
         if let Values::Ready(values) = &state.values {
             state.values = Values::Ready(values.to_device(device)?.to_dtype(dtype)?);
         }

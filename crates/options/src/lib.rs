@@ -31,7 +31,7 @@ mod types;
 pub use choices::{Filter, LayerKind, Schedule};
 #[doc(hidden)]
 pub use parse::field;
-pub use parse::{parse, Options};
+pub use parse::{parse, parse_and, Options};
 pub use problem::{nearest, Problem, Problems};
 pub use spec::{split_links, Field, Group, Kind, Named, Spec};
 pub use types::{Classes, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, TensorRef};

@@ -30,6 +30,11 @@ pub trait Options: Sized + 'static {
 
 /// Reads `value`, a JSON object; every problem comes back at once.
 pub fn parse<T: Options>(value: &Value) -> Result<T, Problems> {
+    parse_and(value, |_, _| {})
+}
+
+/// As [`parse`]; `also` notes what is wrong with options that could be read, for reasons that lie outside of them.
+pub fn parse_and<T: Options>(value: &Value, also: impl FnOnce(&T, &mut Problems)) -> Result<T, Problems> {
     let mut problems = Problems::default();
     let Some(map) = value.as_object() else {
         problems.add("options", "must be an object");
@@ -39,6 +44,7 @@ pub fn parse<T: Options>(value: &Value) -> Result<T, Problems> {
     let parsed = T::read(map, "", &mut problems);
     if let Some(options) = &parsed {
         options.check("", &mut problems);
+        also(options, &mut problems);
     }
     match parsed {
         Some(options) if problems.0.is_empty() => Ok(options),

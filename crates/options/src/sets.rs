@@ -2,7 +2,7 @@
 //! TypeScript interfaces, the README's tables, and the validation by name.
 
 use crate::{attention, autoregressive, calls, generation, layers, optimizers, schedules, wrappers};
-use crate::{parse, Named, Options, Problems, Spec};
+use crate::{parse, parse_and, Named, Options, Problems, Spec};
 use serde_json::{Map, Value};
 
 /// A set of options: what a class, a call or a function takes.
@@ -95,14 +95,8 @@ fn resolved<T: Options>(value: &Value) -> Result<Value, Problems> {
 
 /// Options of an `Encoder` or a `Decoder`: what goes together depends on the class too.
 fn resolved_layers(class: &str, value: &Value) -> Result<Value, Problems> {
-    let options: layers::LayersOptions = parse(value)?;
-    let mut problems = Problems::default();
-    options.check_class(class, &mut problems);
-    if problems.0.is_empty() {
-        Ok(options.to_json())
-    } else {
-        Err(problems)
-    }
+    let check = |options: &layers::LayersOptions, problems: &mut Problems| options.check_class(class, problems);
+    Ok(parse_and(value, check)?.to_json())
 }
 
 /// The set of options of a class, a function or an interface.

@@ -180,3 +180,12 @@ fn only_a_single_element_goes_backward() {
     backward(&one).unwrap();
     assert_eq!(grad(&of_x), [1.0; 6]);
 }
+
+#[test]
+fn a_leaf_that_moved_to_where_it_was_changes_nothing() {
+    let (x, of_x) = leaf(array(&[3.0], &[1]));
+    let y = ops::affine(&x, 2.0, 0.0).unwrap();
+    of_x.move_to(&of_x.device(), of_x.dtype()).unwrap();
+    backward(&y).unwrap();
+    assert_eq!(grad(&of_x), [2.0]);
+}

@@ -107,6 +107,14 @@ impl Parts<'_> {
 }
 
 impl Parts<'_> {
+    /// The layers that a reference names, if it names layers.
+    fn peek<C: Classes>(&self, reference: &ModuleRef<C>) -> Option<&AttentionLayers> {
+        match &self.modules.get(reference.index)?.body {
+            Body::Layers(layers) => Some(layers),
+            _ => None,
+        }
+    }
+
     /// The layers behind `attn_layers`, and their model.
     fn layers<C: Classes>(&mut self, reference: &ModuleRef<C>) -> Result<(Arc<AttentionLayers>, Arc<Model>)> {
         let child = self.take(reference, "attn_layers")?;
@@ -135,7 +143,12 @@ impl Parts<'_> {
 }
 
 fn parse<T: Options>(class: &str, options: &Json) -> Result<T> {
-    xt_options::parse(options).map_err(|problems| Error::Options { class: class.into(), problems })
+    parse_and(class, options, |_, _| {})
+}
+
+/// `also` notes what is wrong for reasons that lie outside of the options.
+fn parse_and<T: Options>(class: &str, options: &Json, also: impl FnOnce(&T, &mut Problems)) -> Result<T> {
+    xt_options::parse_and(options, also).map_err(|problems| Error::Options { class: class.into(), problems })
 }
 
 fn refuse(class: &str, problems: Problems) -> Result<()> {
@@ -146,10 +159,8 @@ fn refuse(class: &str, problems: Problems) -> Result<()> {
 }
 
 fn layers(class: &str, options: &Json, p: &mut Params) -> Result<Body> {
-    let options: LayersOptions = parse(class, options)?;
-    let mut problems = Problems::default();
-    options.check_class(class, &mut problems);
-    refuse(class, problems)?;
+    let options: LayersOptions =
+        parse_and(class, options, |o: &LayersOptions, problems| o.check_class(class, problems))?;
     Ok(Body::Layers(Arc::new(AttentionLayers::new(options.place(), class == "Decoder", None, &options.stack, p)?)))
 }
 
@@ -165,32 +176,41 @@ fn attention(options: &Json, p: &mut Params) -> Result<Body> {
 }
 
 fn transformer(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
-    let options: TransformerWrapperOptions = parse(with.class, options)?;
+    let check = |o: &TransformerWrapperOptions, problems: &mut Problems| {
+        if let Some(layers) = with.peek(&o.attn_layers) {
+            check_transformer(o, layers, problems);
+        }
+    };
+    let options: TransformerWrapperOptions = parse_and(with.class, options, check)?;
     let (layers, child) = with.layers(&options.attn_layers)?;
     let config = TransformerConfig::from(&options);
-    let emb_dim = config.emb_dim.unwrap_or(layers.dim());
-    let mut problems = Problems::default();
-    options.sequence.check_width(emb_dim, layers.has_pos_emb(), "", &mut problems);
+    Ok(Body::Transformer(Arc::new(TransformerWrapper::new(layers, child.entries(), None, &config, p))))
+}
+
+/// Notes what does not go with the layers.
+fn check_transformer(o: &TransformerWrapperOptions, layers: &AttentionLayers, problems: &mut Problems) {
+    let emb_dim = o.emb_dim.map_or(layers.dim(), |n| n.get());
+    o.sequence.check_width(emb_dim, layers.has_pos_emb(), "", problems);
     problems.require(
-        !config.tie_embedding || emb_dim == layers.dim(),
+        !o.tie_embedding || emb_dim == layers.dim(),
         "tie_embedding",
         format!("needs embeddings as wide as the layers ({}), not {emb_dim}", layers.dim()),
     );
     problems.require(
-        !config.tie_embedding || config.logits_dim.is_none_or(|n| n == config.num_tokens),
+        !o.tie_embedding || o.logits_dim.is_none_or(|n| n == o.tokens.num_tokens),
         "logits_dim",
         "does not go with `tie_embedding`, whose head gives one logit for each token",
     );
-    refuse(with.class, problems)?;
-    Ok(Body::Transformer(Arc::new(TransformerWrapper::new(layers, child.entries(), None, &config, p))))
 }
 
 fn continuous(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
-    let options: ContinuousTransformerWrapperOptions = parse(with.class, options)?;
+    let check = |o: &ContinuousTransformerWrapperOptions, problems: &mut Problems| {
+        if let Some(layers) = with.peek(&o.attn_layers) {
+            o.sequence.check_width(layers.dim(), layers.has_pos_emb(), "", problems);
+        }
+    };
+    let options: ContinuousTransformerWrapperOptions = parse_and(with.class, options, check)?;
     let (layers, child) = with.layers(&options.attn_layers)?;
-    let mut problems = Problems::default();
-    options.sequence.check_width(layers.dim(), layers.has_pos_emb(), "", &mut problems);
-    refuse(with.class, problems)?;
     Ok(Body::Continuous(Arc::new(ContinuousTransformerWrapper::new(layers, child.entries(), &options, p))))
 }
 
