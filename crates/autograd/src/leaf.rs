@@ -28,6 +28,10 @@ enum Values {
     Ready(Array),
 }
 
+fn bytes(shape: &[usize], dtype: DType) -> u64 {
+    shape.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d as u64))
+}
+
 /// A panic elsewhere leaves the data of these locks whole: each is set in one assignment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -84,6 +88,20 @@ impl Leaf {
         };
         state.values = Values::Ready(made.clone());
         Ok(made)
+    }
+
+    /// Bytes that the first use will take; 0 where the values are there.
+    pub fn pending_bytes(&self) -> u64 {
+        let state = lock(&self.state);
+        match state.values {
+            Values::Ready(_) => 0,
+            Values::Pending(_) => bytes(&self.shape, state.dtype),
+        }
+    }
+
+    /// Bytes of the values, and of a gradient.
+    pub fn bytes(&self) -> u64 {
+        bytes(&self.shape, self.dtype())
     }
 
     /// Replaces the values; graphs that were made from the old ones become stale.

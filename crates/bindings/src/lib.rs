@@ -25,15 +25,18 @@ pub use tensor::{
 pub use training::{backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step};
 pub use xt_core::training::Optimizer;
 pub use xt_core::{Error, Model, Result, Tensor};
+pub use xt_kernels::memory;
 
 use serde_json::json;
 
 /// Version, target, threads and whether CUDA is in this build, as JSON.
 pub fn info() -> String {
     let target = if cfg!(target_family = "wasm") { "wasm" } else { "native" };
+    let simd = if cfg!(target_feature = "relaxed-simd") { "relaxed" } else { "plain" };
     json!({
         "version": xt_core::VERSION,
         "target": target,
+        "simd": simd,
         "threads": xt_kernels::parallel::threads(),
         "cuda": cfg!(feature = "cuda"),
     })

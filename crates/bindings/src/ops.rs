@@ -10,7 +10,7 @@ use xt_kernels::alloc;
 /// The arguments of all operations; each reads those that it knows.
 #[derive(Deserialize)]
 struct OpArgs {
-    shape: Option<Vec<usize>>,
+    shape: Option<Vec<u64>>,
     dtype: Option<String>,
     device: Option<String>,
     dim: Option<usize>,
@@ -29,12 +29,32 @@ struct OpArgs {
     min_p_ratio: Option<f64>,
 }
 
+/// Operations whose result is as large as their input, on kernels that do not look whether there is room for it.
+const AS_LARGE: [&str; 13] = [
+    "neg",
+    "exp",
+    "log",
+    "sqrt",
+    "abs",
+    "tanh",
+    "logical_not",
+    "softmax",
+    "log_softmax",
+    "top_k",
+    "top_p",
+    "top_a",
+    "cast",
+];
+
 /// Runs operation `name`; `args` is a JSON object.
 pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Result<Tensor> {
     let args: OpArgs = parse(args)?;
     with_grad(context.grad, || match inputs {
         [] => create(name, &args, context),
         [x, rest @ ..] => {
+            if AS_LARGE.contains(&name) {
+                alloc::check(x.dims(), x.dtype())?;
+            }
             for family in [unary, binary, reduction, shape, other] {
                 if let Some(result) = family(name, x, rest, &args)? {
                     return Ok(result);
@@ -51,16 +71,18 @@ fn need<T>(value: Option<T>, name: &str) -> Result<T> {
 
 /// Tensors from nothing.
 fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
-    let shape = args.shape.clone().unwrap_or_default();
+    let wide = args.shape.clone().unwrap_or_default();
     let kind = Kind::parse(args.dtype.as_deref().unwrap_or("f32"))?;
     let device = parse_device(args.device.as_deref().unwrap_or("cpu"))?;
-    // numbers are made as f64
-    alloc::check(&shape, DType::F64)?;
+    // other numbers are made as f64
+    let made_as = if matches!(name, "zeros" | "ones") { kind.dtype() } else { DType::F64 };
+    alloc::check_wide(&wide, made_as)?;
+    let shape = sizes(&wide)?;
     let count: usize = shape.iter().product();
     let stream = || context.rng().stream();
     let array = match name {
-        "zeros" => Array::zeros(shape.as_slice(), DType::F32, &Device::Cpu)?,
-        "ones" => Array::ones(shape.as_slice(), DType::F32, &Device::Cpu)?,
+        "zeros" => Array::zeros(shape.as_slice(), made_as, &Device::Cpu)?,
+        "ones" => Array::ones(shape.as_slice(), made_as, &Device::Cpu)?,
         "full" => Array::full(need(args.value, "value")?, shape.as_slice(), &Device::Cpu)?,
         "rand" => Array::from_vec(stream().uniform(count), shape.as_slice(), &Device::Cpu)?,
         "randn" => Array::from_vec(stream().normal(count), shape.as_slice(), &Device::Cpu)?,
@@ -78,6 +100,12 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     Ok(ops::to_device(&made, &device)?)
 }
 
+/// Lengths of axes, as far as they can be addressed.
+fn sizes(wide: &[u64]) -> Result<Vec<usize>> {
+    let too_long = |d: &u64| Error::Shape(format!("an axis of {d} is longer than what can be addressed here"));
+    wide.iter().map(|d| usize::try_from(*d).map_err(|_| too_long(d))).collect()
+}
+
 fn arange(args: &OpArgs) -> Result<Array> {
     let (start, end) = (need(args.start, "start")?, need(args.end, "end")?);
     let step = args.step.unwrap_or(1.0);
@@ -85,7 +113,7 @@ fn arange(args: &OpArgs) -> Result<Array> {
     if step == 0.0 || !count.is_finite() {
         return Err(Error::Shape(format!("arange from {start} to {end} in steps of {step} has no end")));
     }
-    alloc::check(&[count as usize], DType::F64)?;
+    alloc::check_wide(&[count as u64], DType::F64)?;
     let values: Vec<f64> = (0..count as usize).map(|i| start + step * i as f64).collect();
     Ok(Array::from_vec(values, count as usize, &Device::Cpu)?)
 }
@@ -151,7 +179,7 @@ fn reduction(name: &str, x: &Tensor, _rest: &[Tensor], args: &OpArgs) -> Found {
 fn shape(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
     let all = || [x].into_iter().chain(rest).collect::<Vec<_>>();
     Ok(Some(match name {
-        "reshape" => ops::reshape(x, &need(args.shape.clone(), "shape")?)?,
+        "reshape" => ops::reshape(x, &sizes(&need(args.shape.clone(), "shape")?)?)?,
         "permute" => ops::permute(x, &need(args.dims.clone(), "dims")?)?,
         "slice" => {
             let (start, end) = (need(args.start, "start")? as usize, need(args.end, "end")? as usize);

@@ -22,7 +22,8 @@ pub fn parse_device(name: &str) -> Result<Device> {
         return Err(Error::Shape(format!("`{name}` is no device; allowed: cpu, cuda, cuda:N")));
     };
     if !cfg!(feature = "cuda") {
-        return Err(Error::NotAvailable("cuda: this build of the addon runs on the CPU only, so the device".into()));
+        let build = if cfg!(target_family = "wasm") { "WebAssembly runs" } else { "this build of the addon runs" };
+        return Err(Error::NotAvailable(format!("cuda: {build} on the CPU only, so the device")));
     }
     Device::new_cuda(index).map_err(|e| Error::Shape(format!("{name} cannot be used: {e}")))
 }
@@ -55,6 +56,7 @@ pub fn from_bytes(bytes: &[u8], source: &str, kind: &str, shape: &[usize], devic
 
 /// The values in row-major order, little-endian: f32 for f16 and bf16.
 pub fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>> {
+    alloc::check(tensor.dims(), if tensor.dtype() == DType::F16 { DType::F32 } else { tensor.dtype() })?;
     let array = tensor.array()?.to_device(&Device::Cpu)?.flatten_all()?;
     Ok(match array.dtype() {
         DType::F64 => collect(array.to_vec1::<f64>()?, f64::to_le_bytes),

@@ -13,6 +13,7 @@ const KEY: &str = "x-transformers";
 
 /// The bytes of a checkpoint.
 pub fn save(model: &Model) -> Result<Vec<u8>> {
+    model.check_memory()?;
     let tensors =
         model.entries().iter().map(|e| Ok((e.name.clone(), e.param.values()?))).collect::<Result<Vec<_>>>()?;
     let mut description = model.spec();

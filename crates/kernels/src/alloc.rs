@@ -1,15 +1,38 @@
 //! Refuses what memory cannot hold, where Rust's allocator would abort the process.
 
-use crate::{DType, Error, Result};
+use crate::cpu::Real;
+use crate::{memory, DType, Result};
+
+/// Blocks from this size on are tried before they are taken: there may be enough memory, and none of it in one piece.
+const LARGE: usize = if cfg!(target_family = "wasm") { 1 << 16 } else { 1 << 28 };
 
 /// An error where an array of this shape cannot be allocated.
 pub fn check(dims: &[usize], dtype: DType) -> Result<()> {
-    let bytes = dims.iter().try_fold(dtype.size_in_bytes(), |n, d| n.checked_mul(*d));
-    let fits = bytes.is_some_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
-    if !fits {
-        return Err(Error::Msg(format!("out of memory: a tensor of shape {dims:?} and type {dtype:?} does not fit")));
+    let wide: Vec<u64> = dims.iter().map(|d| *d as u64).collect();
+    check_wide(&wide, dtype)
+}
+
+/// As [`check`], for sizes that may be larger than what can be addressed.
+pub fn check_wide(dims: &[u64], dtype: DType) -> Result<()> {
+    let size = dtype.size_in_bytes() as u64;
+    let bytes = if dims.contains(&0) { 0 } else { dims.iter().fold(size, |n, d| n.saturating_mul(*d)) };
+    if fits(bytes) {
+        return Ok(());
     }
-    Ok(())
+    Err(memory::out_of_memory(&format!("a tensor of shape {dims:?} and type {dtype:?}"), bytes))
+}
+
+fn fits(bytes: u64) -> bool {
+    let Some(size) = usize::try_from(bytes).ok().filter(|_| bytes <= memory::largest()) else {
+        return false;
+    };
+    size < LARGE || Vec::<u8>::new().try_reserve_exact(size).is_ok()
+}
+
+/// `count` zeroes, or an error where they cannot be allocated.
+pub(crate) fn zeros<T: Real>(count: usize) -> Result<Vec<T>> {
+    check(&[count], T::DTYPE)?;
+    Ok(vec![T::ZERO; count])
 }
 
 #[cfg(test)]
@@ -21,5 +44,8 @@ mod tests {
         assert!(check(&[1 << 30, 1 << 30], DType::F32).is_err());
         assert!(check(&[usize::MAX, 2], DType::F32).is_err());
         assert!(check(&[2, 3], DType::F32).is_ok());
+        assert!(check_wide(&[u64::MAX, 0], DType::F32).is_ok());
+        let text = check_wide(&[5, 1 << 40], DType::F32).unwrap_err().to_string();
+        assert!(text.contains("[5, 1099511627776] and type F32 needs 20480.0 GiB"), "{text}");
     }
 }

@@ -1,7 +1,9 @@
 //! Access to the values of CPU arrays, and the element types that the CPU kernels know.
 
+use crate::matmul::{Scale, View};
 use crate::{Array, Device, Result, Shape};
 use candle_core::{Storage, StorageRef, WithDType};
+use gemm::Parallelism;
 use std::ops::{Deref, Range};
 
 /// An element type of the CPU kernels: f32 or f64.
@@ -31,6 +33,18 @@ pub trait Real:
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
     fn wide(self) -> f64;
+    /// A product by a kernel of our own, where there is one for this type and platform: whether it was done.
+    #[inline(always)]
+    fn own_product(
+        _: &mut [Self],
+        _: (usize, usize, usize),
+        _: View<Self>,
+        _: View<Self>,
+        _: Scale<Self>,
+        _: Parallelism,
+    ) -> bool {
+        false
+    }
 }
 
 impl Real for f32 {
@@ -60,6 +74,25 @@ impl Real for f32 {
     #[inline(always)]
     fn wide(self) -> f64 {
         f64::from(self)
+    }
+    #[cfg(target_arch = "wasm32")]
+    fn own_product(
+        y: &mut [f32],
+        (m, n, k): (usize, usize, usize),
+        a: View<f32>,
+        b: View<f32>,
+        scale: Scale<f32>,
+        threads: Parallelism,
+    ) -> bool {
+        // packing pays from a few rows on
+        if m < 4 || n < 4 {
+            return false;
+        }
+        crate::parallel::row_blocks(y, n, threads, |first, rows, y| {
+            let a = View { data: &a.data[first * a.row as usize..], ..a };
+            crate::product::product(y, (rows, n, k), a, b, scale);
+        });
+        true
     }
 }
 

@@ -97,7 +97,7 @@ fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, gra
     let xs = cpu::slice::<T>(&logits)?;
     let xs: &[T] = &xs;
     let weight = T::of(grad / classes.iter().flatten().count() as f64);
-    let mut dx = vec![T::ZERO; xs.len()];
+    let mut dx = crate::alloc::zeros::<T>(xs.len())?;
     let count = rows_per_piece(width);
     pieces(&mut dx, count * width, |piece, dx| {
         for (r, dx) in dx.chunks_exact_mut(width).enumerate() {

@@ -44,7 +44,7 @@ fn dropout_cpu<T: Real>(x: &Array, p: f64, stream: Stream) -> Result<Array> {
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     let (limit, scale) = (threshold(p), T::of(scale(p)));
-    let mut y = vec![T::ZERO; xs.len()];
+    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     pieces(&mut y, PIECE, |piece, y| {
         for (b, (y, x)) in y.chunks_mut(4).zip(part(xs, piece, PIECE).chunks(4)).enumerate() {
             let words = stream.block((piece * (PIECE / 4) + b) as u32);

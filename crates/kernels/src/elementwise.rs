@@ -9,7 +9,7 @@ pub(crate) fn map<T: Real>(x: &Array, f: impl Fn(&[T], &mut [T]) + Sync) -> Resu
     let x = x.contiguous()?;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let mut y = vec![T::ZERO; xs.len()];
+    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     pieces(&mut y, PIECE, |piece, y| f(part(xs, piece, PIECE), y));
     cpu::array(y, x.dims())
 }
@@ -22,7 +22,7 @@ pub(crate) fn zip<T: Real>(a: &Array, b: &Array, f: impl Fn(&[T], &[T], &mut [T]
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let (xs, ys) = (cpu::slice::<T>(&a)?, cpu::slice::<T>(&b)?);
     let (xs, ys): (&[T], &[T]) = (&xs, &ys);
-    let mut z = vec![T::ZERO; xs.len()];
+    let mut z = crate::alloc::zeros::<T>(xs.len())?;
     pieces(&mut z, PIECE, |piece, z| f(part(xs, piece, PIECE), part(ys, piece, PIECE), z));
     cpu::array(z, a.dims())
 }

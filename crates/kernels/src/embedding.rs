@@ -61,7 +61,7 @@ pub fn backward(table: &Array, ids: &Array, grad: &Array) -> Result<Array> {
 fn backward_cpu<T: Real>(grad: &Array, rows: &[usize], (count, width): (usize, usize)) -> Result<Array> {
     let grad = grad.contiguous()?;
     let gs = cpu::slice::<T>(&grad)?;
-    let mut dt = vec![T::ZERO; count * width];
+    let mut dt = crate::alloc::zeros::<T>(count * width)?;
     for (g, r) in gs.chunks_exact(width.max(1)).zip(rows) {
         crate::linear::add_assign(&mut dt[r * width..(r + 1) * width], g);
     }

@@ -33,7 +33,7 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Re
     let (_, width) = cpu::rows_and_width(&x);
     let (xs, ws, bs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&bias)?);
     let (xs, ws, bs): (&[T], &[T], &[T]) = (&xs, &ws, &bs);
-    let mut y = vec![T::ZERO; xs.len()];
+    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     let block = rows_per_piece(width) * width;
     pieces(&mut y, block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y));
     cpu::array(y, x.dims())
@@ -89,7 +89,7 @@ fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, eps: f64) -> R
     let (_, width) = cpu::rows_and_width(&x);
     let (xs, ws, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
     let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
-    let mut dx = vec![T::ZERO; xs.len()];
+    let mut dx = crate::alloc::zeros::<T>(xs.len())?;
     let block = rows_per_piece(width) * width;
     let partial = map_pieces(&mut dx, block, |piece, dx| {
         let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);

@@ -8,6 +8,7 @@
 
 pub mod activation;
 pub mod alloc;
+pub mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
@@ -16,6 +17,7 @@ pub mod glu;
 pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
+pub mod memory;
 pub mod optimizer;
 pub mod parallel;
 pub mod philox;
@@ -25,6 +27,8 @@ pub mod softmax;
 pub mod sparse_topk;
 
 mod cpu;
+#[cfg(any(target_arch = "wasm32", test))]
+mod product;
 mod simd;
 #[cfg(test)]
 mod testing;

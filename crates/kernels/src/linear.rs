@@ -36,7 +36,7 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let ((rows, inner), (out, _)) = (cpu::rows_and_width(&x), weight.dims2()?);
     let (xs, ws) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?);
-    let mut y = vec![T::ZERO; rows * out];
+    let mut y = crate::alloc::zeros::<T>(rows * out)?;
     if let Some(bias) = bias {
         let bias = bias.contiguous()?;
         let bs = cpu::slice::<T>(&bias)?;

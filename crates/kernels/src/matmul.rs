@@ -148,6 +148,9 @@ pub(crate) fn product<T: Real>(
     assert!(y.len() >= m * n, "output too short");
     assert!(a.row >= 0 && a.column >= 0 && b.row >= 0 && b.column >= 0, "negative strides");
     assert!((last(&a, m, k) as usize) < a.data.len() && (last(&b, k, n) as usize) < b.data.len(), "operand too short");
+    if T::own_product(y, (m, n, k), a, b, scale, threads) {
+        return;
+    }
     // SAFETY: the assertions above keep every element that gemm reads or writes inside the three slices, `y` is borrowed
     // mutably and so overlaps neither operand, and T is f32 or f64, both known to gemm.
     unsafe {

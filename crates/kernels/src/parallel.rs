@@ -35,7 +35,7 @@ pub fn pieces<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) +
 /// What `f(number, piece)` gives for each `size` elements of `out`, in order.
 pub fn map_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) -> R + Sync) -> Vec<R> {
     let size = size.max(1);
-    if out.len() <= size {
+    if out.len() <= size || threads() == 1 {
         return out.chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect();
     }
     out.par_chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect()
@@ -50,13 +50,17 @@ pub fn pieces3<T: Send>(
     if a.len() <= size {
         return f(0, (a, b, c));
     }
+    if threads() == 1 {
+        let rest = b.chunks_mut(size).zip(c.chunks_mut(size));
+        return a.chunks_mut(size).zip(rest).enumerate().for_each(|(i, (a, (b, c)))| f(i, (a, b, c)));
+    }
     let rest = b.par_chunks_mut(size).zip(c.par_chunks_mut(size));
     a.par_chunks_mut(size).zip(rest).enumerate().for_each(|(i, (a, (b, c)))| f(i, (a, b, c)));
 }
 
 /// What `f` gives for 0 to `count` - 1, in order; `per_piece` of them run in one go.
 pub fn map<R: Send>(count: usize, per_piece: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    if count <= per_piece {
+    if count <= per_piece || threads() == 1 {
         return (0..count).map(f).collect();
     }
     (0..count).into_par_iter().with_min_len(per_piece.max(1)).map(&f).collect()
@@ -66,6 +70,15 @@ pub fn map<R: Send>(count: usize, per_piece: usize, f: impl Fn(usize) -> R + Syn
 pub fn part<T>(xs: &[T], index: usize, size: usize) -> &[T] {
     let start = (index * size).min(xs.len());
     &xs[start..xs.len().min(start + size)]
+}
+
+/// Runs `f(first row, rows, block)` for blocks of rows of `y`, one for each thread that `threads` allows.
+#[cfg(any(target_arch = "wasm32", test))]
+pub fn row_blocks<T: Send>(y: &mut [T], width: usize, threads: Parallelism, f: impl Fn(usize, usize, &mut [T]) + Sync) {
+    let rows = y.len() / width.max(1);
+    let count = if matches!(threads, Parallelism::None) { 1 } else { self::threads() };
+    let per_block = rows.div_ceil(count).next_multiple_of(4);
+    pieces(y, per_block * width, |i, block| f(i * per_block, block.len() / width, block));
 }
 
 /// How a product of (m, k) and (k, n) is to use threads.

@@ -43,7 +43,7 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
     let (xs, cs, ss) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&cos)?, cpu::slice::<T>(&sin)?);
     let (xs, cs, ss): (&[T], &[T], &[T]) = (&xs, &cs, &ss);
     let sign = if direction == Direction::Forward { T::ONE } else { -T::ONE };
-    let mut y = vec![T::ZERO; xs.len()];
+    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     let width = (heads * dim).max(1); // one position
     let count = rows_per_piece(width);
     pieces(&mut y, count * width, |piece, y| {

@@ -43,7 +43,7 @@ fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Arr
     let gain = gains::<T>(gain, width)?;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let mut y = vec![T::ZERO; xs.len()];
+    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     let block = rows_per_piece(width) * width;
     pieces(&mut y, block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y));
     cpu::array(y, x.dims())
@@ -100,7 +100,7 @@ fn backward_cpu<T: Real>(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale
     let gain_values = gains::<T>(gain, width)?;
     let (xs, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&grad)?);
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
-    let mut dx = vec![T::ZERO; xs.len()];
+    let mut dx = crate::alloc::zeros::<T>(xs.len())?;
     let block = rows_per_piece(width) * width;
     let partial = map_pieces(&mut dx, block, |piece, dx| {
         let mut dgain = vec![T::ZERO; width];

@@ -38,27 +38,28 @@ pub fn exp(x: f32) -> f32 {
     }
 }
 
-/// The error function, absolute error below 3e-7.
+/// The error function, absolute error below 5e-7.
 ///
-/// `erf(x) = 1 - (a1 t + ... + a5 t^5) e^(-x^2)`, t = 1 / (1 + p |x|): Abramowitz and Stegun, 7.1.26; near 0, where that
-/// loses digits, the Taylor series.
+/// `erf(x) = x P(x²) / Q(x²)` up to 3.9, where it is 1 in f32; the coefficients are a least-squares fit of the largest error (2e-8
+/// before rounding). One division and no branch: half the time of formulas with an exponential.
 #[inline(always)]
 #[allow(clippy::excessive_precision, clippy::approx_constant)]
 pub fn erf(x: f32) -> f32 {
-    let a = x.abs();
-    let t = 1.0 / (1.0 + 0.327_591_1 * a);
-    let poly =
-        t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
-    let far = 1.0 - poly * exp(-a * a);
-    let s = a * a;
-    let near =
-        a * (1.128_379_167 + s * (-0.376_126_389 + s * (0.112_837_917 + s * (-0.026_866_170 + s * 0.005_223_977))));
-    let y = if a < 0.45 { near } else { far };
-    if x < 0.0 {
-        -y
-    } else {
-        y
-    }
+    let x = x.clamp(-3.9, 3.9);
+    let s = x * x;
+    let mut p = 2.066_321_7e-6_f32;
+    p = p * s + 2.850_866_3e-4;
+    p = p * s + 3.739_315_6e-3;
+    p = p * s + 5.267_100_4e-2;
+    p = p * s + 1.896_890_6e-1;
+    p = p * s + 1.128_379_1;
+    let mut q = 3.826_976_2e-5_f32;
+    q = q * s + 1.157_618_01e-3;
+    q = q * s + 1.491_618_6e-2;
+    q = q * s + 1.138_281_4e-1;
+    q = q * s + 5.014_403_46e-1;
+    q = q * s + 1.0;
+    (x * p / q).clamp(-1.0, 1.0)
 }
 
 /// The sum of `f(x)` over `xs`.
@@ -154,9 +155,12 @@ mod tests {
         let mut x = -6.0_f32;
         while x < 6.0 {
             let (got, want) = (erf(x) as f64, libm::erf(x as f64));
-            assert!((got - want).abs() < 3e-7, "erf({x}) = {got}, not {want}");
+            assert!((got - want).abs() < 5e-7, "erf({x}) = {got}, not {want}");
             x += 0.0011;
         }
+        assert!(erf(f32::NAN).is_nan());
+        assert_eq!((erf(f32::INFINITY), erf(-9.0)), (1.0, -1.0));
+        assert!((erf(1e-20) / 1e-20 - 1.128_379_2).abs() < 1e-6);
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn backward_reference(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
 }
 
 /// For each row of scores: its part of the mask, and how many keys causality leaves it.
-struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     mask: Option<cpu::Slice<'a, u8>>,
     offset: usize,
     /// Strides of the mask over (batch, heads, i, j), 0 where it repeats.
@@ -99,14 +99,17 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn new(scores: &Array, mask: &'a Mask) -> Result<Self> {
-        let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims: [1; 4], causal: mask.causal };
         if mask.allowed.is_none() && !mask.causal {
             let (count, width) = cpu::rows_and_width(scores);
-            rows.dims = [1, 1, count, width];
-            return Ok(rows);
+            return Self::with_dims([1, 1, count, width], mask);
         }
         let (b, h, i, j) = scores.dims4()?;
-        rows.dims = [b, h, i, j];
+        Self::with_dims([b, h, i, j], mask)
+    }
+
+    /// For scores of shape (batch, heads, i, j).
+    pub(crate) fn with_dims(dims: [usize; 4], mask: &'a Mask) -> Result<Self> {
+        let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims, causal: mask.causal };
         if let Some(allowed) = &mask.allowed {
             let dims = allowed.dims4()?;
             let sizes = [dims.0, dims.1, dims.2, dims.3];
@@ -123,7 +126,7 @@ impl<'a> Rows<'a> {
     }
 
     /// How many keys row `row` sees.
-    fn limit(&self, row: usize) -> usize {
+    pub(crate) fn limit(&self, row: usize) -> usize {
         let [_, _, i, j] = self.dims;
         if self.causal {
             (row % i + j + 1).saturating_sub(i).min(j)
@@ -133,7 +136,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The mask of row `row`, written to `line` where it is not one piece of memory.
-    fn allowed<'b>(&'b self, row: usize, line: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+    pub(crate) fn allowed<'b>(&'b self, row: usize, line: &'b mut Vec<u8>) -> Option<&'b [u8]> {
         let mask: &[u8] = self.mask.as_ref()?;
         let [_, h, i, j] = self.dims;
         let at = self.offset
@@ -158,7 +161,7 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     let width = rows.dims[3];
     let xs = cpu::slice::<T>(&scores)?;
     let xs: &[T] = &xs;
-    let mut y = vec![T::ZERO; xs.len()];
+    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     let count = rows_per_piece(width);
     let block = count * width;
     pieces(&mut y, block, |task, y| {
@@ -172,22 +175,24 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     cpu::array(y, scores.dims())
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, limit: usize, y: &mut [T]) {
-    let all = y.len();
-    let (seen, hidden) = y.split_at_mut(limit);
-    match allowed {
-        None => seen.copy_from_slice(&x[..limit]),
-        Some(allowed) => {
-            for ((y, x), a) in seen.iter_mut().zip(x).zip(allowed) {
-                *y = if *a != 0 { *x } else { T::LOWEST };
-            }
-        }
+    y[..limit].copy_from_slice(&x[..limit]);
+    if weights_in_place(y, allowed, limit) {
+        y.fill(T::ONE / T::of(y.len() as f64));
+    }
+}
+
+/// Makes weights of a row of scores, of which the first `limit` count; those that `allowed` excludes, and the rest, get 0. Whether
+/// nothing is allowed: then all keys are to weigh alike, and the row holds nothing of use.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(crate) fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, limit: usize) -> bool {
+    let (seen, hidden) = row.split_at_mut(limit);
+    for (x, a) in seen.iter_mut().zip(allowed.unwrap_or_default()) {
+        *x = if *a != 0 { *x } else { T::LOWEST };
     }
     let top = max(seen);
     if top == T::LOWEST && !seen.iter().any(|v| v.wide().is_nan()) {
-        y.fill(T::ONE / T::of(all as f64));
-        return;
+        return true;
     }
     for v in seen.iter_mut() {
         *v = (*v - top).exp();
@@ -197,6 +202,7 @@ fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, limit: usize, y: &mut [
         *v *= scale;
     }
     hidden.fill(T::ZERO);
+    false
 }
 
 fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
@@ -208,7 +214,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
     let width = rows.dims[3];
     let (ys, gs) = (cpu::slice::<T>(&y)?, cpu::slice::<T>(&grad)?);
     let (ys, gs): (&[T], &[T]) = (&ys, &gs);
-    let mut dx = vec![T::ZERO; ys.len()];
+    let mut dx = crate::alloc::zeros::<T>(ys.len())?;
     let count = rows_per_piece(width);
     let block = count * width;
     pieces(&mut dx, block, |task, dx| {
@@ -227,7 +233,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
+pub(crate) fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
     let along = sum_by2(y, grad, |a, b| a * b);
     for ((dx, y), g) in dx.iter_mut().zip(y).zip(grad) {
         *dx = *y * (*g - along);

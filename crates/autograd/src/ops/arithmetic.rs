@@ -11,19 +11,22 @@ pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
         let kind = |t: &Tensor| t.kind().map_or("?", |k| k.name());
         return invalid(format!("{name}: types {} and {} differ; cast one of them", kind(a), kind(b)));
     }
-    let rank = a.rank().max(b.rank());
-    let axis = |t: &Tensor, i: usize| (i + t.rank()).checked_sub(rank).map_or(1, |i| t.dim(i));
-    let mut dims = Vec::with_capacity(rank);
-    for i in 0..rank {
-        dims.push(match (axis(a, i), axis(b, i)) {
-            (x, y) if x == y => x,
-            (1, y) => y,
-            (x, 1) => x,
-            _ => return invalid(format!("{name}: shapes {:?} and {:?} do not broadcast", a.dims(), b.dims())),
-        });
-    }
+    let dims = common_shape(a.dims(), b.dims(), name)?;
     alloc::check(&dims, a.dtype())?;
     Ok(dims)
+}
+
+/// The shape that both are broadcast to.
+pub(super) fn common_shape(a: &[usize], b: &[usize], name: &str) -> Result<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let axis = |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).map_or(1, |i| dims[i]);
+    let size = |i: usize| match (axis(a, i), axis(b, i)) {
+        (x, y) if x == y => Ok(x),
+        (1, y) => Ok(y),
+        (x, 1) => Ok(x),
+        _ => invalid(format!("{name}: shapes {a:?} and {b:?} do not broadcast")),
+    };
+    (0..rank).map(size).collect()
 }
 
 /// `value` as a tensor that goes with `x` in arithmetic.

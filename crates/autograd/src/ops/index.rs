@@ -56,8 +56,8 @@ pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> 
         return invalid("where: the condition must be bool");
     }
     let plain = Tensor::constant(condition.array()?);
-    let like = Tensor::constant(crate::Array::zeros(dims.as_slice(), DType::U8, &condition.device())?);
-    let dims = super::equal_shape(&plain, &like, "where")?;
+    let dims = super::arithmetic::common_shape(&dims, condition.dims(), "where")?;
+    xt_kernels::alloc::check(&dims, a.dtype())?;
     let wide = |t: &Tensor| t.array()?.broadcast_as(dims.as_slice())?.contiguous().map_err(crate::Error::from);
     let c = wide(&plain)?;
     let y = c.where_cond(&wide(a)?, &wide(b)?)?;

@@ -96,6 +96,17 @@ pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
     Ok(Tensor::record(y, &[scores], move |g| Ok(vec![Some(kernels::softmax::backward(&kept, g, &mask)?)])))
 }
 
+/// `softmax(scale · q kᵀ, masked) v` without the scores in memory: `q` (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch, heads
+/// or 1, j, dv).
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: &Mask) -> Result<Tensor> {
+    let (qa, ka, va, mask) = (q.array()?, k.array()?, v.array()?, mask.clone());
+    let y = kernels::attention::forward(&qa, &ka, &va, scale, &mask)?;
+    Ok(Tensor::record(y, &[q, k, v], move |g| {
+        let grads = kernels::attention::backward(&qa, &ka, &va, g, scale, &mask)?;
+        Ok(vec![Some(grads.q), Some(grads.k), Some(grads.v)])
+    }))
+}
+
 /// GELU, SiLU, ReLU or the logistic function.
 pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     if !x.dtype().is_float() {

@@ -2,6 +2,7 @@
 
 use crate::error::invalid;
 use crate::{Array, DType, Device, Result, Tensor};
+use xt_kernels::alloc;
 
 /// Sums `grad` over the axes that broadcasting has added or stretched, down to `dims`.
 pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
@@ -19,7 +20,11 @@ pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
         return invalid(format!("reshape: {:?} has {} elements, {dims:?} another number", x.dims(), x.elem_count()));
     }
     let from = x.dims().to_vec();
-    let y = keep_kind(x, x.array()?.reshape(dims)?);
+    let array = x.array()?;
+    if !array.is_contiguous() {
+        alloc::check(dims, x.dtype())?; // a copy
+    }
+    let y = keep_kind(x, array.reshape(dims)?);
     Ok(record_like(y, x, move |g| Ok(vec![Some(g.reshape(from.as_slice())?)])))
 }
 
@@ -91,6 +96,9 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
         return invalid(format!("cat: {shapes:?} differ in type or outside of axis {axis}"));
     }
     let arrays = parts.iter().map(|t| t.array()).collect::<Result<Vec<_>>>()?;
+    let mut dims: Vec<u64> = first.dims().iter().map(|d| *d as u64).collect();
+    dims[axis] = parts.iter().map(|t| t.dim(axis) as u64).sum();
+    alloc::check_wide(&dims, first.dtype())?;
     let y = Array::cat(&arrays, axis)?;
     if first.is_boolean() {
         return Ok(Tensor::boolean(y));
@@ -133,17 +141,30 @@ pub fn broadcast_to(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
 pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
     let a = x.array()?;
     if boolean {
-        return Ok(if x.is_boolean() { x.clone() } else { Tensor::boolean(a.ne(&a.zeros_like()?)?) });
+        if x.is_boolean() {
+            return Ok(x.clone());
+        }
+        // the zeroes to compare with, and the result
+        alloc::check(&[x.elem_count(), 2], x.dtype())?;
+        return Ok(Tensor::boolean(a.ne(&a.zeros_like()?)?));
     }
     if dtype == x.dtype() && !x.is_boolean() {
         return Ok(x.clone());
     }
     let from = x.dtype();
-    let y = a.to_dtype(dtype)?;
+    alloc::check(x.dims(), dtype)?;
+    let y = converted(&a, dtype)?;
     if !dtype.is_float() {
         return Ok(Tensor::constant(y));
     }
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(g.to_dtype(from)?)])))
+}
+
+/// From f64 to half precision by way of f32, as some processors do it: rounding is then the same on all.
+fn converted(a: &Array, dtype: DType) -> Result<Array> {
+    let small = matches!(dtype, DType::F16 | DType::BF16);
+    let a = if small && a.dtype() == DType::F64 { a.to_dtype(DType::F32)? } else { a.clone() };
+    Ok(a.to_dtype(dtype)?)
 }
 
 /// The same values on another device.

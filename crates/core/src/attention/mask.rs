@@ -2,7 +2,7 @@
 //!
 //! Masks cover the keys of the sequence. Keys in front of these (memories, memory key/values) are always allowed.
 
-use crate::{Array, DType, Error, Result, Tensor};
+use crate::{Array, DType, Device, Error, Result, Tensor};
 use xt_autograd::ops::Mask;
 
 /// What restricts an attention.
@@ -22,9 +22,9 @@ pub struct Masks<'a> {
 }
 
 impl Masks<'_> {
-    /// What is allowed of `scores`, (batch, heads, i, j).
-    pub fn combined(&self, scores: &Tensor) -> Result<Mask> {
-        let parts = [self.by_key(scores)?, self.by_pair(scores)?, self.by_distance(scores)?];
+    /// What is allowed of scores of shape `dims`, (batch, heads, i, j).
+    pub fn combined(&self, dims: [usize; 4], device: &Device) -> Result<Mask> {
+        let parts = [self.by_key(dims)?, self.by_pair(dims)?, self.by_distance(dims, device)?];
         let mut allowed: Option<Array> = None;
         for part in parts.into_iter().flatten() {
             allowed = Some(match allowed {
@@ -35,11 +35,10 @@ impl Masks<'_> {
         Ok(Mask { allowed, causal: self.causal })
     }
 
-    fn by_key(&self, scores: &Tensor) -> Result<Option<Array>> {
+    fn by_key(&self, [batch, _, _, j]: [usize; 4]) -> Result<Option<Array>> {
         let Some(mask) = self.keys else {
             return Ok(None);
         };
-        let (batch, j) = (scores.dim(0), scores.dim(3));
         let name = if self.cross { "context_mask" } else { "mask" };
         let covered = j - self.front;
         if self.cross && self.borrowed && mask.dims() != [batch, covered] {
@@ -53,11 +52,10 @@ impl Masks<'_> {
         Ok(Some(mask.reshape((batch, 1, 1, j))?))
     }
 
-    fn by_pair(&self, scores: &Tensor) -> Result<Option<Array>> {
+    fn by_pair(&self, [batch, heads, i, j]: [usize; 4]) -> Result<Option<Array>> {
         let Some(mask) = self.pairs else {
             return Ok(None);
         };
-        let (batch, heads, i, j) = (scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3));
         let d = mask.dims();
         let dims = match d.len() {
             2 => [1, 1, d[0], d[1]],
@@ -77,15 +75,14 @@ impl Masks<'_> {
         Ok(Some(extended(&mask.array()?.reshape(&dims)?, 3, self.front)?))
     }
 
-    fn by_distance(&self, scores: &Tensor) -> Result<Option<Array>> {
+    fn by_distance(&self, [_, _, i, j]: [usize; 4], device: &Device) -> Result<Option<Array>> {
         let Some(most) = self.max_attend_past else {
             return Ok(None);
         };
-        let (i, j) = (scores.dim(2), scores.dim(3));
         // query number r stands at position r + j - i
         let near = |r: usize, c: usize| r + j <= c + i + most;
         let allowed: Vec<u8> = (0..i).flat_map(|r| (0..j).map(move |c| u8::from(near(r, c)))).collect();
-        Ok(Some(Array::from_vec(allowed, (1, 1, i, j), &scores.device())?))
+        Ok(Some(Array::from_vec(allowed, (1, 1, i, j), device)?))
     }
 }
 

@@ -58,6 +58,8 @@ pub struct AttentionInputs<'a> {
     pub bias: Option<&'a PositionBias<'a>>,
     /// Scores of the layer before, to be added (residual attention).
     pub previous: Option<&'a Tensor>,
+    /// Whether the maps are wanted. Without, they are not kept in memory where that is possible.
+    pub maps: bool,
 }
 
 /// The attention maps, (batch, heads, i, j).
@@ -94,22 +96,52 @@ impl Attention {
         }
     }
 
-    /// (batch, i, dim) to (batch, i, dim), and the maps.
-    pub fn forward(&self, x: &Tensor, with: &AttentionInputs, ctx: &Ctx) -> Result<(Tensor, AttentionMaps)> {
+    /// (batch, i, dim) to (batch, i, dim), and the maps where they are wanted.
+    pub fn forward(&self, x: &Tensor, with: &AttentionInputs, ctx: &Ctx) -> Result<(Tensor, Option<AttentionMaps>)> {
         if let Some(mask) = with.mask {
             require_mask(mask, "mask", &[x.dim(0), x.dim(1)])?;
         }
         let heads = self.heads(x, with)?;
+        let covered = with.context.unwrap_or(x).dim(1);
+        let (values, maps) = if self.fuses(with, ctx) {
+            (self.fused(&heads, covered, with)?, None)
+        } else {
+            let (values, maps) = self.by_steps(&heads, covered, with, ctx)?;
+            (values, with.maps.then_some(maps))
+        };
+        Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
+    }
+
+    /// Whether nothing needs to see the scores as a whole.
+    fn fuses(&self, with: &AttentionInputs, ctx: &Ctx) -> bool {
+        let mixes = self.pre_talking.is_some() || self.post_talking.is_some();
+        let added = with.bias.is_some() || with.previous.is_some();
+        let drops = ctx.training && self.dropout > 0.0;
+        !(mixes || added || drops || with.maps || self.sparse.is_some())
+    }
+
+    fn fused(&self, heads: &Heads, covered: usize, with: &AttentionInputs) -> Result<Tensor> {
+        let (q, j) = (&heads.q, heads.k.dim(2));
+        let mask = self.masks(covered, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j], &q.device())?;
+        Ok(ops::attention(q, &heads.k, &heads.v, self.scale, &mask)?)
+    }
+
+    /// What the weights gather, (batch, heads, i, value dimension), and the maps.
+    fn by_steps(
+        &self,
+        heads: &Heads,
+        covered: usize,
+        with: &AttentionInputs,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, AttentionMaps)> {
         let mut scores = ops::matmul(&heads.q, &ops::transpose(&heads.k, 2, 3)?, self.scale)?;
         if let Some(previous) = with.previous {
             scores = ops::add(&scores, previous)?;
         }
-        let covered = with.context.unwrap_or(x).dim(1);
         let weights = self.weights(&scores, covered, with)?;
         let maps = AttentionMaps { pre_softmax_attn: scores, post_softmax_attn: weights.clone() };
         let mixed = mix(&self.post_talking, &dropout(&weights, self.dropout, ctx)?)?;
-        let values = ops::matmul(&mixed, &heads.v, 1.0)?;
-        Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
+        Ok((ops::matmul(&mixed, &heads.v, 1.0)?, maps))
     }
 
     /// Queries, keys and values with norm, positions and memories.
@@ -128,6 +160,19 @@ impl Attention {
         Ok(heads)
     }
 
+    /// The masks over `j` keys, of which they cover the last `covered`.
+    fn masks<'a>(&self, covered: usize, j: usize, with: &AttentionInputs<'a>) -> Masks<'a> {
+        Masks {
+            keys: with.context_mask.or(with.mask),
+            pairs: with.attn_mask,
+            cross: with.context.is_some(),
+            borrowed: with.context_mask.is_none(),
+            front: j - covered,
+            max_attend_past: self.max_attend_past,
+            causal: self.causal,
+        }
+    }
+
     /// Softmax of the scores, after talking heads and biases, under all masks.
     /// `covered` is the number of keys that the masks are about: the last ones.
     fn weights(&self, scores: &Tensor, covered: usize, with: &AttentionInputs) -> Result<Tensor> {
@@ -135,16 +180,8 @@ impl Attention {
         if let Some(bias) = with.bias {
             mixed = bias.add_to(&mixed)?;
         }
-        let masks = Masks {
-            keys: with.context_mask.or(with.mask),
-            pairs: with.attn_mask,
-            cross: with.context.is_some(),
-            borrowed: with.context_mask.is_none(),
-            front: scores.dim(3) - covered,
-            max_attend_past: self.max_attend_past,
-            causal: self.causal,
-        };
-        let mut mask = masks.combined(&mixed)?;
+        let dims = [scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3)];
+        let mut mask = self.masks(covered, dims[3], with).combined(dims, &scores.device())?;
         if let Some(sparse) = &self.sparse {
             mask = sparse.restrict(&mixed, mask)?;
         }

@@ -160,12 +160,14 @@ impl AttentionLayers {
                     rotation: rotation.as_ref(),
                     bias: bias.as_ref(),
                     previous: previous.as_ref(),
+                    maps: record.maps || self.residual_attn,
                 },
                 LayerKind::CrossAttention => AttentionInputs {
                     context: context.as_ref(),
                     mask: with.mask.as_ref(),
                     context_mask: context_mask.as_ref(),
                     previous: previous_cross.as_ref(),
+                    maps: record.maps || self.cross_residual_attn,
                     ..AttentionInputs::default()
                 },
                 LayerKind::FeedForward => AttentionInputs { mask: with.mask.as_ref(), ..AttentionInputs::default() },

@@ -91,7 +91,7 @@ impl SubLayer {
         let (mut branch, maps) = match &self.block {
             Block::Attention(attention) => {
                 let (branch, maps) = attention.forward(&input, with, ctx)?;
-                (branch, Some(maps))
+                (branch, maps)
             }
             Block::FeedForward(feedforward) => (feedforward.forward(&input, ctx)?, None),
         };

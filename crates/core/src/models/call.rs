@@ -21,6 +21,7 @@ use xt_options::generation::{ContinuousGenerate, GenerateOptions, NonAutoregress
 impl Model {
     /// Runs `forward` or `generate`.
     pub fn call(&self, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
+        self.check_memory()?;
         match (&self.body, method) {
             (Body::Attention(model), "forward") => call_attention(model, args, ctx),
             (Body::Layers(layers), "forward") => call_layers(layers, args, ctx),
@@ -56,6 +57,7 @@ impl Model {
 
     /// A generation of tokens in steps; arguments as for `generate`.
     pub fn generation(&self, args: &Args) -> Result<Generation> {
+        self.check_memory()?;
         match &self.body {
             Body::Autoregressive(model) => {
                 let options: GenerateOptions = args.named()?;
@@ -145,9 +147,11 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
         mask: mask.as_ref(),
         context_mask: context_mask.as_ref(),
         attn_mask: attn_mask.as_ref(),
+        maps: true,
         ..AttentionInputs::default()
     };
     let (y, maps) = model.attention.forward(&x, &inputs, &ctx.inside(&model.mode))?;
+    let maps = maps.ok_or_else(|| Error::Internal("no maps".into()))?;
     Ok(Value::List(vec![y.into(), maps.into()]))
 }
 

@@ -39,6 +39,15 @@ impl Model {
         json!({ "class": self.class, "options": self.options })
     }
 
+    /// A model that does not fit says so before its first computation, not in the middle of it.
+    pub(crate) fn check_memory(&self) -> Result<()> {
+        let pending = self.entries.iter().map(|entry| entry.param.leaf().pending_bytes());
+        let (sum, largest) = pending.fold((0u64, 0), |(sum, largest), n| (sum.saturating_add(n), n.max(largest)));
+        // values are drawn as f64
+        let what = format!("this {}", self.class());
+        Ok(xt_kernels::memory::check(&what, sum.saturating_add(largest.saturating_mul(2)))?)
+    }
+
     /// The state dict's entries, in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

@@ -58,6 +58,16 @@ enum Settings {
     Adam(kernels::Adam),
 }
 
+/// Training that cannot fit says so before it starts.
+fn check_memory(kind: OptimizerKind, leaves: &[Arc<Leaf>]) -> Result<()> {
+    let pending: u64 = leaves.iter().map(|leaf| leaf.pending_bytes()).sum();
+    let all: u64 = leaves.iter().map(|leaf| leaf.bytes()).sum();
+    // the gradient; then what is kept, and its new values together with those of the weights
+    let kept = if kind == OptimizerKind::Sgd { 0 } else { 2 };
+    let needed = pending.saturating_add(all.saturating_mul(1 + kept + 1 + kept));
+    Ok(xt_kernels::memory::check("training with this optimizer", needed)?)
+}
+
 impl Optimizer {
     /// `groups` has the number of parameters in each group; the parameters come in that order.
     pub fn new(kind: OptimizerKind, leaves: Vec<Arc<Leaf>>, groups: Vec<usize>) -> Result<Self> {
@@ -70,6 +80,7 @@ impl Optimizer {
             problems.add("parameters", "a parameter stands in the list twice");
             return Err(Error::Options { class: kind.name().into(), problems });
         }
+        check_memory(kind, &leaves)?;
         let state = vec![State::default(); leaves.len()];
         Ok(Self { kind, leaves, groups, state })
     }

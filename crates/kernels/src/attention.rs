@@ -1,0 +1,346 @@
+//! Attention in one: `y = softmax(scale · q kᵀ, masked) v`, without the scores in memory.
+//!
+//! Shapes: `q` is (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch, heads or 1, j, dv), `y` (batch, heads, i, dv).
+//! Queries are taken in blocks: a block's scores stay in the cache, and the keys that causality hides from all of it cost nothing.
+//! The gradient makes the weights again, block by block.
+//! Source: FlashAttention, <https://arxiv.org/abs/2205.14135>; here whole rows of scores fit, so that the softmax needs no rescaling.
+
+use crate::cpu::{self, dispatch, Real, Slice};
+use crate::matmul::{product, Scale, View};
+use crate::parallel::{map, pieces};
+use crate::softmax::{self, backward_row, weights_in_place, Mask, Rows};
+use crate::{alloc, Array, Result};
+use gemm::Parallelism;
+
+/// Queries in a block.
+const BLOCK: usize = 64;
+
+/// Gradients of the three inputs, in their shapes.
+pub struct Gradients {
+    pub q: Array,
+    pub k: Array,
+    pub v: Array,
+}
+
+/// Attention by its steps.
+pub fn reference(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Result<Array> {
+    let scores = crate::matmul::reference(q, &k.transpose(2, 3)?, scale)?;
+    crate::matmul::reference(&softmax::reference(&scores, mask)?, v, 1.0)
+}
+
+/// (batch, heads, i, dv).
+pub fn forward(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Result<Array> {
+    dispatch!(q, T => forward_cpu::<T>(q, k, v, scale, mask), else reference(q, k, v, scale, mask))
+}
+
+/// The gradients for `grad`, that of the output.
+pub fn backward(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
+    dispatch!(q, T => backward_cpu::<T>(q, k, v, grad, scale, mask), else backward_reference(q, k, v, grad, scale, mask))
+}
+
+fn backward_reference(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
+    let product = |a: &Array, b: &Array, alpha| crate::matmul::reference(a, b, alpha);
+    let scores = product(q, &k.transpose(2, 3)?, scale)?;
+    let weights = softmax::reference(&scores, mask)?;
+    let dscores = softmax::backward(&weights, &product(grad, &v.transpose(2, 3)?, 1.0)?, mask)?;
+    Ok(Gradients {
+        q: product(&dscores, k, scale)?,
+        k: sum_heads(&product(&dscores.transpose(2, 3)?, q, scale)?, k)?,
+        v: sum_heads(&product(&weights.transpose(2, 3)?, grad, 1.0)?, v)?,
+    })
+}
+
+/// One head for all gets the sum of what each would get.
+fn sum_heads(grad: &Array, like: &Array) -> Result<Array> {
+    if grad.dim(1)? == like.dim(1)? {
+        return Ok(grad.clone());
+    }
+    grad.sum_keepdim(1)
+}
+
+/// An operand, of which each head's part is a matrix at some place of its storage.
+struct Operand<'a, T> {
+    values: Slice<'a, T>,
+    start: usize,
+    strides: [usize; 4],
+}
+
+impl<'a, T: Real> Operand<'a, T> {
+    fn new(array: &'a Array, heads: usize) -> Result<Self> {
+        let (values, start) = cpu::strided::<T>(array)?;
+        let s = array.stride();
+        let by_head = if array.dim(1)? == heads { s[1] } else { 0 };
+        Ok(Self { values, start, strides: [s[0], by_head, s[2], s[3]] })
+    }
+
+    /// The matrix (length, width) of a head, from row `row` on.
+    fn head(&self, batch: usize, head: usize, row: usize) -> View<'_, T> {
+        let [b, h, n, d] = self.strides;
+        let data = self.values.get(self.start + batch * b + head * h + row * n..).unwrap_or_default();
+        View { data, row: n as isize, column: d as isize }
+    }
+}
+
+/// A product on this thread: heads are what is shared over threads.
+fn multiply<T: Real>(y: &mut [T], size: (usize, usize, usize), a: View<T>, b: View<T>, scale: Scale<T>) {
+    product(y, size, a, b, scale, Parallelism::None);
+}
+
+fn turned<T>(view: View<'_, T>) -> View<'_, T> {
+    View { row: view.column, column: view.row, ..view }
+}
+
+fn row_major<T>(data: &[T], width: usize) -> View<'_, T> {
+    View { data, row: width as isize, column: 1 }
+}
+
+/// Sizes of one attention.
+#[derive(Clone, Copy)]
+struct Sizes {
+    heads: usize,
+    i: usize,
+    j: usize,
+    d: usize,
+    dv: usize,
+}
+
+fn sizes(q: &Array, k: &Array, v: &Array) -> Result<(usize, Sizes)> {
+    let (batch, heads, i, d) = q.dims4()?;
+    let ((kb, kh, j, kd), (vb, vh, vj, dv)) = (k.dims4()?, v.dims4()?);
+    let fits = |b: usize, h: usize| b == batch && (h == heads || h == 1);
+    if !fits(kb, kh) || !fits(vb, vh) || kd != d || vj != j {
+        candle_core::bail!("attention: shapes {:?}, {:?} and {:?} do not fit", q.dims(), k.dims(), v.dims());
+    }
+    Ok((batch, Sizes { heads, i, j, d, dv }))
+}
+
+/// The weights of a block of queries, (rows, seen): `seen` keys, the first ones, are those that any of its rows sees.
+struct Block<T> {
+    weights: Vec<T>,
+    seen: usize,
+    /// Rows without an allowed key: they weigh all keys alike.
+    uniform: Vec<bool>,
+}
+
+/// What is the same for all blocks of an attention.
+struct Attention<'a, T> {
+    q: Operand<'a, T>,
+    k: Operand<'a, T>,
+    v: Operand<'a, T>,
+    rows: Rows<'a>,
+    sizes: Sizes,
+    scale: T,
+}
+
+impl<'a, T: Real> Attention<'a, T> {
+    fn new(q: &'a Array, k: &'a Array, v: &'a Array, scale: f64, mask: &'a Mask) -> Result<(usize, Self)> {
+        let (batch, sizes) = sizes(q, k, v)?;
+        let heads = sizes.heads;
+        let rows = Rows::with_dims([batch, heads, sizes.i, sizes.j], mask)?;
+        let (q, k, v) = (Operand::new(q, heads)?, Operand::new(k, heads)?, Operand::new(v, heads)?);
+        Ok((batch, Self { q, k, v, rows, sizes, scale: T::of(scale) }))
+    }
+
+    /// Queries `first` to `first + count` of the head that is number `unit` of all.
+    fn block(&self, unit: usize, first: usize, count: usize) -> Block<T> {
+        let Sizes { heads, i, j, d, .. } = self.sizes;
+        let (batch, head) = (unit / heads, unit % heads);
+        let row = unit * i + first;
+        let seen = self.rows.limit(row + count - 1);
+        let mut weights = vec![T::ZERO; count * seen];
+        let (a, b) = (self.q.head(batch, head, first), turned(self.k.head(batch, head, 0)));
+        let scale = Scale { own: T::ZERO, product: self.scale };
+        multiply(&mut weights, (count, seen, d), a, b, scale);
+        let mut line = Vec::new();
+        let weigh = |(r, weights): (usize, &mut [T])| {
+            let allowed = self.rows.allowed(row + r, &mut line);
+            let uniform = weights_in_place(weights, allowed, self.rows.limit(row + r));
+            if uniform {
+                weights.fill(T::ZERO);
+            }
+            uniform
+        };
+        // a row that sees nothing at all has no place in `weights`
+        let uniform = match seen {
+            0 => vec![j > 0; count],
+            _ => weights.chunks_exact_mut(seen).enumerate().map(weigh).collect(),
+        };
+        Block { weights, seen, uniform }
+    }
+}
+
+fn forward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Result<Array> {
+    let (batch, attention) = Attention::<T>::new(q, k, v, scale, mask)?;
+    let Sizes { heads, i, j, dv, .. } = attention.sizes;
+    let dims = [batch, heads, i, dv];
+    let mut y = alloc::zeros::<T>(dims.iter().product())?;
+    if j == 0 {
+        return cpu::array(y, dims.as_slice());
+    }
+    pieces(&mut y, i * dv, |unit, y| {
+        for (block, y) in y.chunks_mut(BLOCK * dv).enumerate() {
+            let (first, count) = (block * BLOCK, y.len() / dv);
+            let Block { weights, seen, uniform } = attention.block(unit, first, count);
+            let values = attention.v.head(unit / heads, unit % heads, 0);
+            let scale = Scale { own: T::ZERO, product: T::ONE };
+            multiply(y, (count, dv, seen), row_major(&weights, seen), values, scale);
+            for (y, _) in y.chunks_exact_mut(dv).zip(&uniform).filter(|(_, uniform)| **uniform) {
+                mean(y, values, j);
+            }
+        }
+    });
+    cpu::array(y, dims.as_slice())
+}
+
+/// The mean of `count` rows.
+fn mean<T: Real>(y: &mut [T], values: View<T>, count: usize) {
+    for (c, y) in y.iter_mut().enumerate() {
+        let at = |r: usize| values.data[r * values.row as usize + c * values.column as usize];
+        let mut sum = T::ZERO;
+        (0..count).for_each(|r| sum += at(r));
+        *y = sum / T::of(count as f64);
+    }
+}
+
+/// Gradients of one head.
+struct HeadGradients<T> {
+    q: Vec<T>,
+    k: Vec<T>,
+    v: Vec<T>,
+}
+
+fn backward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
+    let (batch, attention) = Attention::<T>::new(q, k, v, scale, mask)?;
+    let Sizes { heads, i, j, d, dv } = attention.sizes;
+    let grad = Operand::<T>::new(grad, heads)?;
+    let all = map(batch * heads, 1, |unit| attention.head_gradients(unit, &grad));
+    let mut sum = (Vec::new(), Vec::new(), Vec::new());
+    for head in all {
+        sum.0.extend(head.q);
+        sum.1.extend(head.k);
+        sum.2.extend(head.v);
+    }
+    Ok(Gradients {
+        q: cpu::array(sum.0, (batch, heads, i, d))?,
+        k: sum_heads(&cpu::array(sum.1, (batch, heads, j, d))?, k)?,
+        v: sum_heads(&cpu::array(sum.2, (batch, heads, j, dv))?, v)?,
+    })
+}
+
+impl<T: Real> Attention<'_, T> {
+    fn head_gradients(&self, unit: usize, grad: &Operand<T>) -> HeadGradients<T> {
+        let Sizes { heads, i, j, d, dv } = self.sizes;
+        let (batch, head) = (unit / heads, unit % heads);
+        let mut out = HeadGradients { q: vec![T::ZERO; i * d], k: vec![T::ZERO; j * d], v: vec![T::ZERO; j * dv] };
+        let (keys, values) = (self.k.head(batch, head, 0), self.v.head(batch, head, 0));
+        let set = Scale { own: T::ZERO, product: self.scale };
+        for first in (0..i).step_by(BLOCK) {
+            let count = (i - first).min(BLOCK);
+            let Block { weights, seen, uniform } = self.block(unit, first, count);
+            let (dy, queries) = (grad.head(batch, head, first), self.q.head(batch, head, first));
+            uniform_gradient(&mut out.v, dy, &uniform, (j, dv));
+            if seen == 0 {
+                continue;
+            }
+            let mut dweights = vec![T::ZERO; count * seen];
+            multiply(&mut dweights, (count, seen, dv), dy, turned(values), Scale { own: T::ZERO, product: T::ONE });
+            let w = row_major(&weights, seen);
+            let more = Scale { own: T::ONE, product: T::ONE };
+            multiply(&mut out.v[..seen * dv], (seen, dv, count), turned(w), dy, more);
+            let mut dscores = vec![T::ZERO; count * seen];
+            for (r, dx) in dscores.chunks_exact_mut(seen).enumerate().filter(|(r, _)| !uniform[*r]) {
+                let limit = self.rows.limit(unit * i + first + r);
+                let row = r * seen..r * seen + limit;
+                backward_row(&weights[row.clone()], &dweights[row], &mut dx[..limit]);
+            }
+            let ds = row_major(&dscores, seen);
+            multiply(&mut out.q[first * d..(first + count) * d], (count, d, seen), ds, keys, set);
+            let more = Scale { own: T::ONE, product: self.scale };
+            multiply(&mut out.k[..seen * d], (seen, d, count), turned(ds), queries, more);
+        }
+        out
+    }
+}
+
+/// Rows that weigh all keys alike give each value the same share of their gradient.
+fn uniform_gradient<T: Real>(dv: &mut [T], dy: View<T>, uniform: &[bool], (j, width): (usize, usize)) {
+    let share = T::ONE / T::of(j as f64);
+    for r in uniform.iter().enumerate().filter(|(_, uniform)| **uniform).map(|(r, _)| r) {
+        for row in dv.chunks_exact_mut(width.max(1)) {
+            for (c, x) in row.iter_mut().enumerate() {
+                *x += share * dy.data[r * dy.row as usize + c * dy.column as usize];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+    use crate::{DType, Device};
+
+    type Case = ([usize; 4], [usize; 2], usize, [usize; 2]);
+
+    /// Queries (b, h, i, d), heads of keys and their length, width of values.
+    const CASES: [Case; 5] = [
+        ([2, 3, 5, 4], [3, 5], 4, [1, 1]),
+        ([1, 2, 70, 8], [1, 75], 3, [2, 1]),
+        ([2, 2, 130, 6], [2, 130], 6, [1, 0]),
+        ([1, 1, 9, 2], [1, 4], 2, [0, 0]),
+        ([1, 2, 1, 4], [2, 33], 5, [0, 1]),
+    ];
+
+    fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
+        // the first row of each mask sees nothing, the rest two of three keys
+        let keys = |n: usize| (0..n).map(|x| u8::from(x / j > 0 && x % 3 != 1)).collect::<Vec<u8>>();
+        let by_key: Vec<u8> = (0..batch * j).map(|x| u8::from(x % 4 != 0)).collect();
+        let by_key = Array::from_vec(by_key, (batch, 1, 1, j), &Device::Cpu).unwrap();
+        let pairs = Array::from_vec(keys(i * j), (1, 1, i, j), &Device::Cpu).unwrap();
+        let both = |allowed: Option<Array>| [false, true].map(|causal| Mask { allowed: allowed.clone(), causal });
+        [both(None), both(Some(by_key)), both(Some(pairs))].concat()
+    }
+
+    fn inputs((q, [kh, j], dv, _): &Case) -> [Array; 4] {
+        let [b, h, i, d] = *q;
+        // views, as heads are
+        let turned =
+            |dims: [usize; 4], seed| normal(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap();
+        [turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3), turned([b, h, i, *dv], 4)]
+    }
+
+    #[test]
+    fn equals_the_reference_under_every_mask() {
+        for case in &CASES {
+            let [q, k, v, grad] = inputs(case);
+            let (b, _, i, _) = q.dims4().unwrap();
+            for mask in masks(b, i, k.dim(2).unwrap()) {
+                let want = reference(&q, &k, &v, 0.5, &mask).unwrap();
+                close(&forward(&q, &k, &v, 0.5, &mask).unwrap(), &want, 1e-5);
+                let got = backward(&q, &k, &v, &grad, 0.5, &mask).unwrap();
+                let want = backward_reference(&q, &k, &v, &grad, 0.5, &mask).unwrap();
+                for (got, want) in [(got.q, want.q), (got.k, want.k), (got.v, want.v)] {
+                    close(&got, &want, 1e-4);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn f64_equals_the_reference_closely() {
+        let [q, k, v, grad] = inputs(&CASES[2]).map(|x| x.to_dtype(DType::F64).unwrap());
+        let mask = Mask { allowed: None, causal: true };
+        close(&forward(&q, &k, &v, 0.3, &mask).unwrap(), &reference(&q, &k, &v, 0.3, &mask).unwrap(), 1e-12);
+        let got = backward(&q, &k, &v, &grad, 0.3, &mask).unwrap();
+        let want = backward_reference(&q, &k, &v, &grad, 0.3, &mask).unwrap();
+        close(&got.k, &want.k, 1e-12);
+    }
+
+    #[test]
+    fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
+        let x = |dims: &[usize]| normal(dims, 1);
+        assert!(forward(&x(&[1, 2, 3, 4]), &x(&[1, 3, 3, 4]), &x(&[1, 2, 3, 4]), 1.0, &Mask::default()).is_err());
+        let y = forward(&x(&[1, 1, 2, 4]), &x(&[1, 1, 0, 4]), &x(&[1, 1, 0, 3]), 1.0, &Mask::default()).unwrap();
+        assert_eq!(y.dims(), [1, 1, 2, 3]);
+    }
+}

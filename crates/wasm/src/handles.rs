@@ -1,0 +1,61 @@
+//! What the numbers stand for that JavaScript holds. One thread of JavaScript talks to a module, so the tables are thread-local.
+
+use crate::{to_js, Thrown};
+use slab::Slab;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::LocalKey;
+use xt_bindings::{Error, Generating, Model, Optimizer, Tensor};
+
+/// A place in a table.
+pub type Handle = u32;
+
+thread_local! {
+    static TENSOR: RefCell<Slab<Tensor>> = const { RefCell::new(Slab::new()) };
+    static MODEL: RefCell<Slab<Arc<Model>>> = const { RefCell::new(Slab::new()) };
+    static GENERATION: RefCell<Slab<Rc<Generating>>> = const { RefCell::new(Slab::new()) };
+    static OPTIMIZER: RefCell<Slab<SharedOptimizer>> = const { RefCell::new(Slab::new()) };
+}
+
+pub static TENSORS: Table<Tensor> = Table { slab: &TENSOR, what: "this tensor" };
+pub static MODELS: Table<Arc<Model>> = Table { slab: &MODEL, what: "this model" };
+pub static GENERATIONS: Table<Rc<Generating>> = Table { slab: &GENERATION, what: "this generation" };
+pub static OPTIMIZERS: Table<SharedOptimizer> = Table { slab: &OPTIMIZER, what: "this optimizer" };
+
+/// An optimizer, shared between its handle and the call that uses it.
+#[derive(Clone)]
+pub struct SharedOptimizer(pub Rc<RefCell<Optimizer>>);
+
+impl From<Optimizer> for SharedOptimizer {
+    fn from(optimizer: Optimizer) -> Self {
+        Self(Rc::new(RefCell::new(optimizer)))
+    }
+}
+
+/// Values by number. They are cheap to clone: references.
+pub struct Table<T: 'static> {
+    slab: &'static LocalKey<RefCell<Slab<T>>>,
+    what: &'static str,
+}
+
+impl<T: Clone> Table<T> {
+    pub fn insert(&self, value: T) -> Handle {
+        self.slab.with_borrow_mut(|slab| slab.insert(value) as Handle)
+    }
+
+    pub fn get(&self, handle: Handle) -> Thrown<T> {
+        let value = self.slab.with_borrow(|slab| slab.get(handle as usize).cloned());
+        value.ok_or_else(|| to_js(Error::Disposed(self.what)))
+    }
+
+    /// Frees the place. The value is dropped after the table is released, since dropping may take long.
+    pub fn remove(&self, handle: Handle) {
+        drop(self.slab.with_borrow_mut(|slab| slab.try_remove(handle as usize)));
+    }
+}
+
+/// The tensors behind handles.
+pub fn tensors(handles: &[Handle]) -> Thrown<Vec<Tensor>> {
+    handles.iter().map(|handle| TENSORS.get(*handle)).collect()
+}

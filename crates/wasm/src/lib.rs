@@ -1,0 +1,105 @@
+//! The module for WebAssembly: `ts/native.ts` as functions over numbered handles, which `ts/wasm/` makes objects of. Each function
+//! forwards to `xt-bindings`.
+//!
+//! Handles are numbers, since an array of wasm-bindgen's objects would be consumed by the call that it is passed to.
+
+#![cfg(target_arch = "wasm32")]
+
+mod allocator;
+mod handles;
+mod memory;
+mod model;
+mod optimizer;
+mod tensor;
+#[cfg(feature = "threads")]
+mod threads;
+
+use handles::{tensors, Handle, MODELS, OPTIMIZERS, TENSORS};
+use js_sys::{Array, Uint32Array};
+use wasm_bindgen::prelude::*;
+use xt_bindings::{self as bindings, AbortFlag, Context, Error, Reply, Result};
+
+/// What JavaScript catches: an `Error` whose message is the JSON of ours.
+type Thrown<T> = std::result::Result<T, JsError>;
+
+fn to_js(error: Error) -> JsError {
+    JsError::new(&error.to_json().to_string())
+}
+
+/// Runs `f` now.
+fn now<T>(f: impl FnOnce() -> Result<T>) -> Thrown<T> {
+    f().map_err(to_js)
+}
+
+/// `[json, handles]`.
+fn reply(reply: Reply) -> Array {
+    let handles: Vec<Handle> = reply.tensors.into_iter().map(|tensor| TENSORS.insert(tensor)).collect();
+    Array::of2(&reply.json.into(), &Uint32Array::from(handles.as_slice()).into())
+}
+
+/// A panic cannot be caught here: it ends the module. The message is told before.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| memory::note(info.to_string())));
+}
+
+#[wasm_bindgen]
+pub fn op(name: &str, inputs: &[Handle], args: &str, context: &str) -> Thrown<Handle> {
+    let inputs = tensors(inputs)?;
+    now(|| bindings::op(name, &inputs, args, &Context::parse(context)?)).map(|y| TENSORS.insert(y))
+}
+
+#[wasm_bindgen]
+pub fn backward(loss: Handle, retain: bool) -> Thrown<()> {
+    let loss = TENSORS.get(loss)?;
+    now(|| bindings::backward(&loss, retain, &AbortFlag::default()))
+}
+
+#[wasm_bindgen]
+pub fn construct(class_name: &str, options: &str, modules: &[Handle], context: &str) -> Thrown<Handle> {
+    let modules = modules.iter().map(|m| MODELS.get(*m)).collect::<Thrown<Vec<_>>>()?;
+    now(|| bindings::construct(class_name, options, &modules, &Context::parse(context)?)).map(|m| MODELS.insert(m))
+}
+
+#[wasm_bindgen]
+pub fn load(bytes: &[u8], device: &str) -> Thrown<Handle> {
+    now(|| bindings::load(bytes, device)).map(|model| MODELS.insert(model))
+}
+
+#[wasm_bindgen]
+pub fn optimizer(kind: &str, parameters: &[Handle], groups: &str) -> Thrown<Handle> {
+    let parameters = tensors(parameters)?;
+    now(|| bindings::optimizer(kind, &parameters, groups)).map(|o| OPTIMIZERS.insert(o.into()))
+}
+
+#[wasm_bindgen]
+pub fn clip_grad_norm(parameters: &[Handle], max: f64) -> Thrown<f64> {
+    let parameters = tensors(parameters)?;
+    now(|| bindings::clip_grad_norm(&parameters, max, &AbortFlag::default()))
+}
+
+#[wasm_bindgen]
+pub fn write_tensors(names: &str, inputs: &[Handle], metadata: &str) -> Thrown<Vec<u8>> {
+    let inputs = tensors(inputs)?;
+    now(|| bindings::write_tensors(names, &inputs, metadata))
+}
+
+#[wasm_bindgen]
+pub fn read_tensors(bytes: &[u8]) -> Thrown<Array> {
+    now(|| bindings::read_tensors(bytes)).map(reply)
+}
+
+#[wasm_bindgen]
+pub fn resolve_options(name: &str, options: &str) -> Thrown<String> {
+    now(|| bindings::resolve_options(name, options))
+}
+
+#[wasm_bindgen]
+pub fn resolve_groups(name: &str, common: &str, groups: &str) -> Thrown<String> {
+    now(|| bindings::resolve_groups(name, common, groups))
+}
+
+#[wasm_bindgen]
+pub fn info() -> String {
+    bindings::info()
+}

@@ -1,0 +1,99 @@
+//! Models and generations by handle.
+
+use crate::handles::{tensors, Handle, GENERATIONS, MODELS, TENSORS};
+use crate::{now, reply, Thrown};
+use js_sys::Array;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use xt_bindings::{self as bindings, AbortFlag, Context};
+
+#[wasm_bindgen]
+pub fn model_describe(model: Handle) -> Thrown<String> {
+    Ok(bindings::describe(&*MODELS.get(model)?))
+}
+
+#[wasm_bindgen]
+pub fn model_entry(model: Handle, name: &str) -> Thrown<Handle> {
+    let model = MODELS.get(model)?;
+    now(|| bindings::entry(&model, name)).map(|entry| TENSORS.insert(entry))
+}
+
+#[wasm_bindgen]
+pub fn model_child(model: Handle, name: &str) -> Thrown<Handle> {
+    let model = MODELS.get(model)?;
+    now(|| bindings::child(&model, name)).map(|child| MODELS.insert(child))
+}
+
+#[wasm_bindgen]
+pub fn model_train(model: Handle, on: bool) -> Thrown<()> {
+    bindings::train(&*MODELS.get(model)?, on);
+    Ok(())
+}
+
+#[wasm_bindgen]
+pub fn model_to(model: Handle, device: &str) -> Thrown<()> {
+    let model = MODELS.get(model)?;
+    now(|| model.move_to(&bindings::parse_device(device)?))
+}
+
+#[wasm_bindgen]
+pub fn model_load_state(model: Handle, names: &str, inputs: &[Handle], strict: bool) -> Thrown<String> {
+    let (model, inputs) = (MODELS.get(model)?, tensors(inputs)?);
+    now(|| bindings::load_state(&model, names, &inputs, strict))
+}
+
+#[wasm_bindgen]
+pub fn model_call(model: Handle, method: &str, args: &str, inputs: &[Handle], context: &str) -> Thrown<Array> {
+    let (model, inputs) = (MODELS.get(model)?, tensors(inputs)?);
+    let run = || bindings::call(&model, method, args, &inputs, &Context::parse(context)?, &AbortFlag::default());
+    now(run).map(reply)
+}
+
+#[wasm_bindgen]
+pub fn model_generation(model: Handle, args: &str, inputs: &[Handle], context: &str) -> Thrown<Handle> {
+    let (model, inputs) = (MODELS.get(model)?, tensors(inputs)?);
+    let start = || bindings::generation(&model, args, &inputs, &Context::parse(context)?);
+    now(start).map(|generation| GENERATIONS.insert(Rc::new(generation)))
+}
+
+#[wasm_bindgen]
+pub fn model_save(model: Handle) -> Thrown<Vec<u8>> {
+    let model = MODELS.get(model)?;
+    now(|| bindings::save(&model))
+}
+
+#[wasm_bindgen]
+pub fn model_free(model: Handle) {
+    MODELS.remove(model);
+}
+
+#[wasm_bindgen]
+pub fn generation_logits(generation: Handle) -> Thrown<Handle> {
+    let generation = GENERATIONS.get(generation)?;
+    now(|| generation.logits(&AbortFlag::default())).map(|logits| TENSORS.insert(logits))
+}
+
+/// Whole numbers, as many as rows; none once the generation is over.
+#[wasm_bindgen]
+pub fn generation_accept(generation: Handle, logits: Handle, filtered: bool) -> Thrown<Option<Vec<f64>>> {
+    let (generation, logits) = (GENERATIONS.get(generation)?, TENSORS.get(logits)?);
+    let tokens = now(|| generation.accept(&logits, filtered))?;
+    Ok(tokens.map(|tokens| tokens.into_iter().map(|token| token as f64).collect()))
+}
+
+#[wasm_bindgen]
+pub fn generation_done(generation: Handle) -> Thrown<bool> {
+    let generation = GENERATIONS.get(generation)?;
+    now(|| generation.done())
+}
+
+#[wasm_bindgen]
+pub fn generation_tokens(generation: Handle) -> Thrown<Handle> {
+    let generation = GENERATIONS.get(generation)?;
+    now(|| generation.tokens()).map(|tokens| TENSORS.insert(tokens))
+}
+
+#[wasm_bindgen]
+pub fn generation_free(generation: Handle) {
+    GENERATIONS.remove(generation);
+}

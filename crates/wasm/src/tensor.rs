@@ -1,0 +1,90 @@
+//! Tensors by handle.
+
+use crate::handles::{Handle, TENSORS};
+use crate::{now, Thrown};
+use wasm_bindgen::prelude::*;
+use xt_bindings::{self as bindings, Tensor};
+
+#[wasm_bindgen]
+pub fn tensor(bytes: &[u8], source: &str, dtype: &str, shape: &[f64], device: &str) -> Thrown<Handle> {
+    let shape: Vec<usize> = shape.iter().map(|d| *d as usize).collect();
+    now(|| bindings::from_bytes(bytes, source, dtype, &shape, device)).map(|x| TENSORS.insert(x))
+}
+
+#[wasm_bindgen]
+pub fn tensor_shape(tensor: Handle) -> Thrown<Vec<f64>> {
+    Ok(TENSORS.get(tensor)?.dims().iter().map(|d| *d as f64).collect())
+}
+
+#[wasm_bindgen]
+pub fn tensor_dtype(tensor: Handle) -> Thrown<String> {
+    Ok(TENSORS.get(tensor)?.kind().map_or("unknown", |kind| kind.name()).into())
+}
+
+#[wasm_bindgen]
+pub fn tensor_device(tensor: Handle) -> Thrown<String> {
+    Ok(bindings::device_name(&TENSORS.get(tensor)?))
+}
+
+#[wasm_bindgen]
+pub fn tensor_requires_grad(tensor: Handle) -> Thrown<bool> {
+    Ok(TENSORS.get(tensor)?.requires_grad())
+}
+
+#[wasm_bindgen]
+pub fn tensor_set_requires_grad(tensor: Handle, on: bool) -> Thrown<()> {
+    let tensor = TENSORS.get(tensor)?;
+    now(|| bindings::set_requires_grad(&tensor, on))
+}
+
+#[wasm_bindgen]
+pub fn tensor_is_leaf(tensor: Handle) -> Thrown<bool> {
+    Ok(TENSORS.get(tensor)?.as_leaf().is_some())
+}
+
+#[wasm_bindgen]
+pub fn tensor_grad(tensor: Handle) -> Thrown<Option<Handle>> {
+    let grad = TENSORS.get(tensor)?.as_leaf().and_then(|leaf| leaf.grad());
+    Ok(grad.map(|array| TENSORS.insert(Tensor::constant(array))))
+}
+
+#[wasm_bindgen]
+pub fn tensor_set_grad(tensor: Handle, grad: Option<Handle>) -> Thrown<()> {
+    let (tensor, grad) = (TENSORS.get(tensor)?, grad.map(|g| TENSORS.get(g)).transpose()?);
+    now(|| bindings::set_grad(&tensor, grad.as_ref()))
+}
+
+#[wasm_bindgen]
+pub fn tensor_assign(tensor: Handle, source: Handle) -> Thrown<()> {
+    let (tensor, source) = (TENSORS.get(tensor)?, TENSORS.get(source)?);
+    now(|| bindings::assign(&tensor, &source))
+}
+
+#[wasm_bindgen]
+pub fn tensor_move_to(tensor: Handle, device: &str) -> Thrown<()> {
+    let tensor = TENSORS.get(tensor)?;
+    now(|| bindings::move_to(&tensor, device))
+}
+
+#[wasm_bindgen]
+pub fn tensor_as_leaf(tensor: Handle) -> Thrown<Handle> {
+    let tensor = TENSORS.get(tensor)?;
+    now(|| bindings::to_leaf(&tensor)).map(|leaf| TENSORS.insert(leaf))
+}
+
+#[wasm_bindgen]
+pub fn tensor_detach(tensor: Handle) -> Thrown<Handle> {
+    let tensor = TENSORS.get(tensor)?;
+    now(|| Ok(tensor.detach()?)).map(|x| TENSORS.insert(x))
+}
+
+#[wasm_bindgen]
+pub fn tensor_data(tensor: Handle) -> Thrown<Vec<u8>> {
+    let tensor = TENSORS.get(tensor)?;
+    now(|| bindings::bytes_of(&tensor))
+}
+
+#[wasm_bindgen]
+pub fn tensor_free(tensor: Handle) {
+    TENSORS.remove(tensor);
+}
