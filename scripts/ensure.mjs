@@ -1,13 +1,17 @@
-// Installs and builds what is missing or stale. `node scripts/ensure.mjs [packages] [addon] [ts]`; without a name, everything.
+// Installs and builds what is missing or stale. `node scripts/ensure.mjs [packages] [addon] [wasm] [ts]`; without a name, what Node needs.
 import { pathToFileURL } from 'node:url'
 import { ensureAddon } from './addon.mjs'
 import { Failure, say } from './lib.mjs'
 import { ensurePackages } from './packages.mjs'
 import { ensureTypeScript } from './typescript.mjs'
+import { ensureWasm } from './wasm/build.mjs'
 
-const STEPS = { packages: ensurePackages, addon: ensureAddon, ts: ensureTypeScript }
+const STEPS = { packages: ensurePackages, addon: ensureAddon, wasm: () => ensureWasm(), ts: ensureTypeScript }
 
-export async function ensure(names = Object.keys(STEPS)) {
+/** What Node needs; `wasm` takes tools and time that a training run should not wait for. */
+const NODE = ['packages', 'addon', 'ts']
+
+export async function ensure(names = NODE) {
   for (const name of names) {
     if (!STEPS[name])
       throw new Failure(`There is nothing named ${name} to build; there is: ${Object.keys(STEPS).join(', ')}.`)

@@ -1,8 +1,8 @@
 // What the scripts share. Plain Node without dependencies, since they run before anything is installed.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -13,7 +13,22 @@ export const say = (message) => process.stderr.write(`${message}\n`)
 /** A failure that is explained by its message alone. */
 export class Failure extends Error {}
 
-const GENERATED = new Set(['node_modules', 'target', 'dist'])
+/** Where downloads and built tools are kept: a folder that git ignores, or one that outlives the clone (XT_CACHE). */
+export function cache() {
+  const folder = process.env.XT_CACHE ? resolve(process.env.XT_CACHE) : join(root, '.cache')
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+/** The full path of a program on PATH; null where there is none. */
+export function onPath(name) {
+  const suffixes = process.platform === 'win32' ? ['.exe', '.cmd', ''] : ['']
+  const places = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+  const paths = places.flatMap((folder) => suffixes.map((suffix) => join(folder, name + suffix)))
+  return paths.find((path) => existsSync(path)) ?? null
+}
+
+const GENERATED = new Set(['node_modules', 'target', 'dist', 'pkg'])
 
 function* walk(path) {
   if (!statSync(path).isDirectory()) {
@@ -42,10 +57,10 @@ export const readText = (path) => (existsSync(path) ? readFileSync(path, 'utf8')
  * Runs a program in the root and resolves to `{ code, out }`. Its stdout goes where `stdout` says: to our stderr, into
  * `out` alone ('capture'), or to our stdout and into `out` ('tee').
  */
-export function run(program, args, { stdout = 'stderr', env = {}, shell = false } = {}) {
+export function run(program, args, { stdout = 'stderr', env = {}, shell = false, cwd = root } = {}) {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
-      cwd: root,
+      cwd,
       shell,
       env: { ...process.env, ...env },
       stdio: ['ignore', stdout === 'stderr' ? 2 : 'pipe', stdout === 'tee' ? 'pipe' : 'inherit'],
@@ -60,6 +75,13 @@ export function run(program, args, { stdout = 'stderr', env = {}, shell = false 
     child.on('error', (error) => resolve({ code: 127, out: out + error.message }))
     child.on('close', (code, signal) => resolve({ code: signal ? 1 : code, out }))
   })
+}
+
+/** Runs npm. Under npm its own file is known; outside, `npm` is a script that Windows only finds through a shell. */
+export function npm(args, options) {
+  const own = process.env.npm_execpath
+  if (own?.endsWith('.js')) return run(process.execPath, [own, ...args], options)
+  return run('npm', args, { shell: process.platform === 'win32', ...options })
 }
 
 /** The main file of a devDependency's command, to be run with this Node. */

@@ -1,7 +1,7 @@
 // Installs the npm packages when they are missing or are not those of package-lock.json.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Failure, root, run, say } from './lib.mjs'
+import { Failure, npm, root, say } from './lib.mjs'
 
 const packagesIn = (path) => (existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).packages : {})
 
@@ -20,11 +20,6 @@ export async function ensurePackages() {
   }
   if (installed()) return
   say('Installing the npm packages ...')
-  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error']
-  // Under npm its own file is known; outside, `npm` is a script that Windows only finds through a shell.
-  const npm = process.env.npm_execpath
-  const { code } = npm?.endsWith('.js')
-    ? await run(process.execPath, [npm, ...args])
-    : await run('npm', args, { shell: process.platform === 'win32' })
+  const { code } = await npm(['ci', '--no-audit', '--no-fund', '--loglevel=error'])
   if (code !== 0) throw new Failure('`npm ci` failed; the reason stands above.')
 }

@@ -21,7 +21,7 @@ const check = async (result) => {
 
 async function build() {
   try {
-    await ensure()
+    await ensure(['packages', 'addon', 'wasm', 'ts'])
     return { passed: 1, failed: 0, skipped: 0 }
   } catch (error) {
     if (!(error instanceof Failure)) throw error
@@ -45,13 +45,15 @@ async function cargoTest() {
   return counts
 }
 
-async function vitest() {
+/** The tests of TypeScript in one of the two runtimes. */
+async function vitest(project) {
   const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
   const file = join(folder, 'vitest.json')
   try {
     const { code } = await node(
       bin('vitest'),
       'run',
+      `--project=${project}`,
       '--reporter=default',
       '--reporter=json',
       `--outputFile.json=${file}`,
@@ -84,7 +86,8 @@ const PARTS = {
   'cargo test': cargoTest,
   biome: () => check(node(bin('@biomejs/biome', 'biome'), 'check', '--error-on-warnings')),
   tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit')),
-  vitest,
+  'vitest node': () => vitest('node'),
+  'vitest browser': () => vitest('browser'),
 }
 
 const COLUMNS = ['passed', 'failed', 'skipped', 'seconds']
@@ -109,7 +112,7 @@ await main(async () => {
   if (!names.length) throw new Failure(`No part is named so; there is: ${Object.keys(PARTS).join(', ')}.`)
   await ensurePackages()
   await checkRust()
-  const needsBuild = names.includes('vitest') && !names.includes('build')
+  const needsBuild = names.some((name) => name.startsWith('vitest')) && !names.includes('build')
   const rows = []
   for (const part of needsBuild ? ['build', ...names] : names) {
     say(`\n== ${part}`)

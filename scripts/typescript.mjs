@@ -1,6 +1,7 @@
-// Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/esm for everything else, dist/cli for the commands.
-import { rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+// Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/esm for everything else, dist/cli for the commands; and
+// puts the WebAssembly modules, where they were built, beside it.
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
 
 const SOURCES = [
@@ -15,6 +16,11 @@ const SOURCES = [
   'scripts/typescript.mjs',
 ]
 
+/** What Node imports: name in dist, and the CommonJS module behind it. */
+const ENTRIES = { node: 'index', wasm: 'wasm', worker: 'worker' }
+
+const PKG = join(root, 'ts/wasm/pkg')
+
 const dist = (path) => join(root, 'dist', path)
 
 async function compile(project) {
@@ -22,10 +28,10 @@ async function compile(project) {
   if (code !== 0) throw new Failure(`The TypeScript did not compile (tsconfig.${project}.json).`)
 }
 
-/** The names that the package exports as values. */
-async function exportedNames() {
+/** The names that an entry exports as values. */
+async function exportedNames(entry) {
   const { default: ts } = await import('typescript')
-  const index = dist('cjs/index.d.ts')
+  const index = dist(`cjs/${entry}.d.ts`)
   const program = ts.createProgram([index], { module: ts.ModuleKind.CommonJS, skipLibCheck: true, noLib: true })
   const checker = program.getTypeChecker()
   const isValue = (symbol) => {
@@ -45,25 +51,67 @@ async function exportedNames() {
 
 /** `import` in Node gets the objects that `require` gets, so that every class exists once. */
 async function writeEntries() {
-  // A package.json of its own makes the folder CommonJS, and then `#native` is looked up in it.
-  const imports = { '#native': './native.node.js' }
-  writeFileSync(dist('cjs/package.json'), `${JSON.stringify({ type: 'commonjs', imports }, null, 2)}\n`)
-  const names = (await exportedNames()).sort()
-  writeFileSync(
-    dist('node.mjs'),
-    `import all from './cjs/index.js'\n\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = all\n`,
-  )
-  writeFileSync(dist('node.d.mts'), "export * from './cjs/index.js'\n")
+  writeFileSync(dist('cjs/package.json'), `${JSON.stringify({ type: 'commonjs' }, null, 2)}\n`)
+  for (const [name, entry] of Object.entries(ENTRIES)) {
+    const names = (await exportedNames(entry)).sort()
+    writeFileSync(
+      dist(`${name}.mjs`),
+      `import all from './cjs/${entry}.js'\n\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = all\n`,
+    )
+    writeFileSync(dist(`${name}.d.mts`), `export * from './cjs/${entry}.js'\n`)
+  }
+}
+
+function* filesIn(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) yield* filesIn(path)
+    else yield path
+  }
+}
+
+/** What stands for `#native` and `#worker` in each build. Paths, since a page reads no package.json, and a folder's own hides the root's. */
+const LINKS = {
+  cjs: { '#native': 'native.node.js', '#worker': 'worker/start.node.js' },
+  esm: { '#native': 'native.browser.js', '#worker': 'worker/start.browser.js' },
+}
+
+function resolveLinks(build) {
+  for (const path of filesIn(dist(build))) {
+    if (!/\.(js|d\.ts)$/.test(path)) continue
+    const text = readFileSync(path, 'utf8')
+    const linked = text.replace(/(['"])(#native|#worker)\1/g, (_, quote, name) => {
+      const to = relative(dirname(path), dist(`${build}/${LINKS[build][name]}`)).replaceAll('\\', '/')
+      return `${quote}${to.startsWith('.') ? to : `./${to}`}${quote}`
+    })
+    if (linked !== text) writeFileSync(path, linked)
+  }
+}
+
+/** Copies the modules that `npm run build:wasm` has made; Node gets their JavaScript as CommonJS. */
+async function placeWasm() {
+  if (!existsSync(PKG)) return
+  mkdirSync(dist('esm/wasm/pkg'), { recursive: true })
+  cpSync(PKG, dist('esm/wasm/pkg'), { recursive: true, filter: (path) => !path.endsWith('.stamp') })
+  const { default: ts } = await import('typescript')
+  const options = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 }
+  mkdirSync(dist('cjs/wasm/pkg'), { recursive: true })
+  const glue = readFileSync(join(PKG, 'single.js'), 'utf8')
+  const { outputText } = ts.transpileModule(glue, { compilerOptions: options })
+  writeFileSync(dist('cjs/wasm/pkg/single.js'), outputText)
 }
 
 export async function ensureTypeScript() {
   const stamp = dist('.stamp')
-  const hash = hashOf(SOURCES)
+  const modules = existsSync(PKG) ? readdirSync(PKG).map((name) => join('ts/wasm/pkg', name)) : []
+  const hash = hashOf([...SOURCES, ...modules])
   if (readText(stamp) === hash) return
   say('Compiling the TypeScript ...')
   rmSync(dist(''), { recursive: true, force: true })
   await Promise.all([compile('esm'), compile('cjs')])
+  for (const build of Object.keys(LINKS)) resolveLinks(build)
   await writeEntries()
+  await placeWasm()
   await compile('cli')
   writeFileSync(stamp, hash)
 }

@@ -1,0 +1,146 @@
+// Packs what is published into pack/: the package, and a platform package for each addon at the root, laid out as napi-rs does.
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+import { brotliCompress, constants } from 'node:zlib'
+import { ensure, main } from './ensure.mjs'
+import { Failure, npm, root, say } from './lib.mjs'
+import { isStub } from './wasm/stub.mjs'
+
+/** Most bytes of a WebAssembly file, compressed as servers do. */
+const LIMIT = 1_200_000
+
+const PKG = join(root, 'ts/wasm/pkg')
+const WASM = ['x-transformers.wasm', 'x-transformers.relaxed.wasm', 'x-transformers.threads.wasm']
+
+/** Beside these, npm takes package.json and what `files` in it names. */
+const TEXTS = ['README.md', 'LICENSE', 'CHANGELOG.md']
+
+/** What follows the architecture in a platform's name, as npm calls it. */
+const LIBC = { gnu: 'glibc', gnueabihf: 'glibc', musl: 'musl', musleabihf: 'musl' }
+
+const manifest = () => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+
+const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`)
+
+/** The addons at the root: `{ file, platform }`, such as `linux-x64-gnu`. */
+function addons() {
+  const found = readdirSync(root).flatMap((file) => {
+    const platform = file.match(/^x-transformers\.([\w-]+)\.node$/)?.[1]
+    return platform ? [{ file, platform }] : []
+  })
+  if (found.length) return found
+  throw new Failure('There is no native addon to pack: `npm run build:addon` makes the one for this machine.')
+}
+
+function checkBuilt() {
+  const missing = ['single.js', 'threads.js', ...WASM].filter((name) => !existsSync(join(PKG, name)))
+  if (missing.length) {
+    throw new Failure(`ts/wasm/pkg has no ${missing.join(', ')}: \`npm run build:wasm\` makes what is missing.`)
+  }
+  const built = [...WASM.map((name) => `esm/wasm/pkg/${name}`), 'node.mjs', 'cjs/index.js', 'esm/index.js']
+  if (built.every((path) => existsSync(join(root, 'dist', path)))) return
+  throw new Failure('The compiled TypeScript is missing, or misses WebAssembly: `npm run build:ts` makes it.')
+}
+
+const platformPackage = (platform) => `@x-transformers/${platform}`
+
+/** The package itself. The commands of the repository stay out. */
+function stageMain(folder, platforms) {
+  const { scripts, devDependencies, ...published } = manifest()
+  const optionalDependencies = Object.fromEntries(platforms.map((p) => [platformPackage(p), published.version]))
+  mkdirSync(folder, { recursive: true })
+  writeJson(join(folder, 'package.json'), { ...published, optionalDependencies })
+  for (const name of TEXTS) cpSync(join(root, name), join(folder, name))
+  const cli = join(root, 'dist/cli')
+  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true, filter: (path) => path !== cli })
+}
+
+/** What npm installs on one platform alone. */
+function stageAddon(folder, { file, platform }) {
+  const { version, author, license, engines } = manifest()
+  const [os, cpu, abi] = platform.split('-')
+  mkdirSync(folder, { recursive: true })
+  writeJson(join(folder, 'package.json'), {
+    name: platformPackage(platform),
+    version,
+    description: `The native addon of x-transformers for ${platform}`,
+    author,
+    license,
+    type: 'commonjs',
+    main: file,
+    files: [file],
+    os: [os],
+    cpu: [cpu],
+    ...(LIBC[abi] && { libc: [LIBC[abi]] }),
+    engines,
+    publishConfig: { access: 'public' },
+  })
+  const readme = `The native addon of \`x-transformers\` for ${platform}. npm installs it together with that package, where it fits.\n`
+  writeFileSync(join(folder, 'README.md'), `# \`${platformPackage(platform)}\`\n\n${readme}`)
+  cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
+  cpSync(join(root, file), join(folder, file))
+}
+
+async function tarball(folder, into) {
+  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', into]
+  const { code, out } = await npm(args, { cwd: folder, stdout: 'capture' })
+  if (code !== 0) throw new Failure(`\`npm pack\` failed in ${folder}; the reason stands above.`)
+  const [{ name, filename, size, unpackedSize }] = JSON.parse(out)
+  return { name, file: join(into, filename.replace(/^@/, '').replace('/', '-')), size, unpackedSize }
+}
+
+/** Stages and packs everything into a folder, which is emptied first. The main package comes first. */
+export async function pack(into) {
+  checkBuilt()
+  const found = addons()
+  rmSync(into, { recursive: true, force: true })
+  stageMain(
+    join(into, 'x-transformers'),
+    found.map(({ platform }) => platform),
+  )
+  for (const addon of found) stageAddon(join(into, addon.platform), addon)
+  const folders = ['x-transformers', ...found.map(({ platform }) => platform)]
+  const tarballs = []
+  for (const folder of folders) tarballs.push(await tarball(join(into, folder), into))
+  return tarballs
+}
+
+/** Sizes of the WebAssembly files; with brotli they must fit. The highest quality, 11, takes half a minute, and 9 gives a tenth more. */
+export async function wasmSizes(quality = 11) {
+  checkBuilt()
+  return await Promise.all(
+    WASM.map(async (name) => {
+      const bytes = readFileSync(join(root, 'dist/esm/wasm/pkg', name))
+      const params = { [constants.BROTLI_PARAM_QUALITY]: quality, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
+      const { length } = await promisify(brotliCompress)(bytes, { params })
+      return { name, size: bytes.length, brotli: length, fits: length <= LIMIT }
+    }),
+  )
+}
+
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`
+
+async function packAll() {
+  await ensure(['packages', 'addon', 'wasm', 'ts'])
+  if (isStub()) say('The package will have no WebAssembly with threads: that build was left out here.')
+  const tarballs = await pack(join(root, 'pack'))
+  for (const { file, size, unpackedSize } of tarballs) {
+    console.log(`${file.slice(root.length + 1)}: ${megabytes(size)}, unpacked ${megabytes(unpackedSize)}`)
+  }
+  const sizes = await wasmSizes()
+  for (const { name, size, brotli } of sizes) console.log(`${name}: ${megabytes(size)}, brotli ${megabytes(brotli)}`)
+  const large = sizes.filter(({ fits }) => !fits).map(({ name }) => name)
+  if (large.length) throw new Failure(`Too large, more than ${megabytes(LIMIT)} with brotli: ${large.join(', ')}.`)
+}
+
+function refuse() {
+  throw new Failure(
+    'Nothing is published from here: package.json of the repository lacks the platform packages.\nRun `npm run pack`, then `npm publish` each tarball in pack/, the platform packages first.',
+  )
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  await main(async () => (process.argv[2] === 'refuse' ? refuse() : packAll()))
+}

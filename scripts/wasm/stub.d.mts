@@ -1,0 +1,2 @@
+export function writeStub(folder?: string): void
+export function isStub(folder?: string): boolean
