@@ -1,12 +1,9 @@
 import { native } from '#native'
 import { guarded, guardedAsync, XTransformersError } from './errors.js'
 import {
-  files,
-  readBytes,
-  readBytesSync,
+  explain,
   readTensorBytes,
   readTensorBytesSync,
-  type Source,
   type TensorFile,
   writeTensorBytes,
   writeTensorBytesSync,
@@ -15,10 +12,12 @@ import * as models from './models/index.js'
 import type { Module } from './module.js'
 import type { ModuleDescription, NativeModule } from './native.js'
 import { Adopted, type NativeModel } from './native-model.js'
+import { readBytes, readBytesSync, type Source, type SyncSource, saveTo, saveToSync, type Target } from './sources.js'
+import { type ReadOptions, throwIfAborted } from './streams.js'
 import { checkDevice, checkTensor, type Device, type Tensor } from './tensor.js'
 
 /** Options of {@link load}. */
-export interface LoadOptions {
+export interface LoadOptions extends ReadOptions {
   /**
    * Where the weights shall be.
    *
@@ -44,67 +43,88 @@ function rebuild(loaded: NativeModule): NativeModel {
 const isModel = (option: unknown) => typeof (option as { class?: unknown } | null)?.class === 'string'
 
 /**
- * Rebuilds a whole model from a checkpoint that `save` or `saveBytes` has made.
+ * Rebuilds a whole model from a checkpoint that `save`, `saveBlob` or `saveBytes` has made.
  *
- * @param source a path (Node), or the bytes of the file
+ * @param source a path (Node), an address, a File, the bytes of the file ...: see {@link Source}
  * @throws XTransformersError (`file`, `invalid_checkpoint`)
  * @example
  * const model = await load<AutoregressiveWrapper>('moby-dick.safetensors')
+ * @example
+ * const model = await load(new URL('https://example.org/moby-dick.safetensors'), {
+ *   on_progress: ({ loaded, total }) => console.log(`${loaded} of ${total ?? '?'} bytes`),
+ * })
  */
 export async function load<M extends Module = Module>(
   source: Source,
-  { device = 'cpu' }: LoadOptions = {},
+  { device = 'cpu', ...reading }: LoadOptions = {},
 ): Promise<M> {
   const target = checkDevice(device)
-  const bytes = await readBytes(source)
-  return rebuild(await guardedAsync(() => native.load(bytes, target))) as Module as M
+  const bytes = await readBytes(source, reading)
+  const loaded = await guardedAsync(() => native.load(bytes, target)).catch((error) => {
+    throw explain(error, bytes)
+  })
+  if (reading.signal?.aborted) loaded.dispose()
+  throwIfAborted(reading.signal)
+  return rebuild(loaded) as Module as M
 }
 
-/** As {@link load}, at once. */
-export function loadSync<M extends Module = Module>(source: Source, { device = 'cpu' }: LoadOptions = {}): M {
+/** As {@link load}, at once: of a path (Node) or of bytes. */
+export function loadSync<M extends Module = Module>(
+  source: SyncSource,
+  { device = 'cpu' }: Pick<LoadOptions, 'device'> = {},
+): M {
   const target = checkDevice(device)
   const bytes = readBytesSync(source)
-  return rebuild(guarded(() => native.loadSync(bytes, target))) as Module as M
+  try {
+    return rebuild(native.loadSync(bytes, target)) as Module as M
+  } catch (error) {
+    throw explain(error, bytes)
+  }
 }
 
 /**
  * Reads the tensors of any safetensors file, such as one from Python.
  *
+ * @throws XTransformersError (`file`, `invalid_checkpoint`)
  * @example
  * const { tensors } = await loadTensors('weights.safetensors')
  * model.loadStateDict(tensors)
  */
-export async function loadTensors(source: Source): Promise<TensorFile> {
-  return await readTensorBytes(await readBytes(source))
+export async function loadTensors(source: Source, options: ReadOptions = {}): Promise<TensorFile> {
+  const file = await readTensorBytes(await readBytes(source, options))
+  if (options.signal?.aborted) for (const tensor of file.tensors.values()) tensor.dispose()
+  throwIfAborted(options.signal)
+  return file
 }
 
-/** As {@link loadTensors}, at once. */
-export function loadTensorsSync(source: Source): TensorFile {
+/** As {@link loadTensors}, at once: of a path (Node) or of bytes. */
+export function loadTensorsSync(source: SyncSource): TensorFile {
   return readTensorBytesSync(readBytesSync(source))
 }
 
 /**
- * Writes named tensors as a safetensors file (a temporary file, then a rename).
+ * Writes named tensors as a safetensors file.
  *
+ * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
+ * @throws XTransformersError (`file`)
  * @example
  * await saveTensors(model.stateDict(), 'weights.safetensors')
  */
 export async function saveTensors(
   tensors: ReadonlyMap<string, Tensor>,
-  path: string,
+  target: Target,
   metadata: Record<string, string> = {},
 ): Promise<void> {
-  const store = files()
   for (const [name, tensor] of tensors) checkTensor(tensor, name)
-  await store.write(path, await writeTensorBytes(tensors, { format: 'pt', ...metadata }))
+  await saveTo(target, () => writeTensorBytes(tensors, { format: 'pt', ...metadata }))
 }
 
-/** As {@link saveTensors}, at once. */
+/** As {@link saveTensors}, at once: to a path (Node). */
 export function saveTensorsSync(
   tensors: ReadonlyMap<string, Tensor>,
   path: string,
   metadata: Record<string, string> = {},
 ): void {
   for (const [name, tensor] of tensors) checkTensor(tensor, name)
-  files().writeSync(path, writeTensorBytesSync(tensors, { format: 'pt', ...metadata }))
+  saveToSync(path, () => writeTensorBytesSync(tensors, { format: 'pt', ...metadata }))
 }

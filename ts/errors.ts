@@ -22,6 +22,8 @@ export interface Problem {
  * - `invalid_state`: not now
  * - `no_addon`: the native addon was not found
  * - `aborted`: ended by a signal (a call with a `signal` rejects with its reason instead)
+ * - `out_of_memory`: a tensor, a model or a call does not fit
+ * - `worker`: a worker did not start, or broke down; `terminated`: use after `terminate()`
  * - `internal`: a defect of this library
  */
 export type ErrorCode =
@@ -40,6 +42,9 @@ export type ErrorCode =
   | 'invalid_state'
   | 'no_addon'
   | 'aborted'
+  | 'out_of_memory'
+  | 'worker'
+  | 'terminated'
   | 'internal'
 
 /**

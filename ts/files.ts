@@ -1,36 +1,33 @@
-import { type Files, native, files as platform } from '#native'
+import { native } from '#native'
 import { heavy } from './calls.js'
-import { guarded, guardedAsync, XTransformersError } from './errors.js'
+import { fromNative, guarded, guardedAsync, XTransformersError } from './errors.js'
 import type { NativeResult } from './native.js'
 import { mergeGates, NO_GATES } from './schedule.js'
 import { HANDLE } from './symbols.js'
 import { type Tensor, wrap } from './tensor.js'
 
-/** Something to load: a path, or the bytes of a file. */
-export type Source = string | Uint8Array | ArrayBuffer
+export type { Source, SyncSource, Target } from './sources.js'
 
-/** The file system. */
-export function files(): Files {
-  if (platform) return platform
-  throw new XTransformersError('file', 'there are no files here: use saveBytes() and load(bytes)')
-}
+/** What is often loaded by mistake, by how it begins. */
+const MISTAKES: readonly [start: RegExp, what: string][] = [
+  [/^$/, 'it is empty'],
+  [
+    /^(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml)/i,
+    'it looks like HTML, as servers answer where there is no such file: check the address',
+  ],
+  [/^version https:\/\/git-lfs/, 'it is a pointer of Git LFS: fetch the file itself (git lfs pull)'],
+  [/^PK/, "it is a zip file, as torch.save makes: write it in Python with safetensors' save_file"],
+  [/^.\x8b/s, 'it is compressed (gzip): unpack it first'],
+]
 
-/** A source that is not a path, as bytes. */
-function toBytes(source: Exclude<Source, string>): Uint8Array {
-  if (source instanceof Uint8Array) return source
-  // not `instanceof`: the buffer may come from another realm, such as a worker
-  if (Object.prototype.toString.call(source) === '[object ArrayBuffer]') return new Uint8Array(source)
-  throw new XTransformersError('invalid_argument', 'load takes a path, a Uint8Array or an ArrayBuffer')
-}
-
-/** The bytes of a file. */
-export async function readBytes(source: Source): Promise<Uint8Array> {
-  return typeof source === 'string' ? await files().read(source) : toBytes(source)
-}
-
-/** As {@link readBytes}, at once. */
-export function readBytesSync(source: Source): Uint8Array {
-  return typeof source === 'string' ? files().readSync(source) : toBytes(source)
+/** An error about bytes that cannot be loaded, which also says what they are where that is plain to see. */
+export function explain(error: unknown, bytes: Uint8Array): XTransformersError {
+  const plain = fromNative(error)
+  const start = String.fromCharCode(...bytes.subarray(0, 40))
+  // the header of a safetensors file begins at the ninth byte
+  const what = start[8] === '{' ? undefined : MISTAKES.find(([pattern]) => pattern.test(start))?.[1]
+  if (plain.code !== 'invalid_checkpoint' || what === undefined) return plain
+  return new XTransformersError(plain.code, `${plain.message}; ${what}`, [], { cause: plain })
 }
 
 /** As JSON: names, and what else the file says. */
@@ -78,12 +75,21 @@ export interface TensorFile {
 
 /** Reads the bytes of a safetensors file. */
 export async function readTensorBytes(bytes: Uint8Array): Promise<TensorFile> {
-  return unpack(await guardedAsync(() => native.readTensors(bytes)))
+  const pending = guardedAsync(() => native.readTensors(bytes))
+  return unpack(
+    await pending.catch((error) => {
+      throw explain(error, bytes)
+    }),
+  )
 }
 
 /** As {@link readTensorBytes}, at once. */
 export function readTensorBytesSync(bytes: Uint8Array): TensorFile {
-  return unpack(guarded(() => native.readTensorsSync(bytes)))
+  try {
+    return unpack(native.readTensorsSync(bytes))
+  } catch (error) {
+    throw explain(error, bytes)
+  }
 }
 
 function unpack({ json, tensors }: NativeResult): TensorFile {

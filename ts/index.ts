@@ -3,6 +3,8 @@
  *
  * @packageDocumentation
  */
+import './symbols.js'
+
 export type { CallControl } from './calls.js'
 export {
   type LoadOptions,
@@ -28,7 +30,7 @@ export {
 export type { TensorData, TypedArray } from './data.js'
 export { describe, type ModelDescription } from './describe.js'
 export { type ErrorCode, type Problem, XTransformersError } from './errors.js'
-export type { Source, TensorFile } from './files.js'
+export type { TensorFile } from './files.js'
 export { noGrad } from './grad-mode.js'
 export { memory, tidy } from './memory.js'
 export * from './models/index.js'
@@ -38,6 +40,8 @@ export { cat, crossEntropy, logSoftmax, matmul, mse, softmax, stack, top_a, top_
 export type * from './options.gen.js'
 export { manualSeed } from './random.js'
 export { info, type RuntimeInfo, setNumThreads } from './runtime.js'
+export type { Source, SyncSource, Target } from './sources.js'
+export type { FileHandle, Progress, ReadOptions } from './streams.js'
 export { type BackwardOptions, type Device, type Nested, Tensor } from './tensor.js'
 export type { Axes, CrossEntropyOptions, ReduceOptions } from './tensor-ops.js'
 export { clipGradNorm, clipGradNormSync } from './train/clip.js'

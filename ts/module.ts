@@ -1,8 +1,9 @@
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
-import { files, writeTensorBytes, writeTensorBytesSync } from './files.js'
+import { writeTensorBytes, writeTensorBytesSync } from './files.js'
 import { assign, move, own } from './parameters.js'
 import { type Gates, mergeGates, NO_GATES, scheduleSync } from './schedule.js'
+import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
 import { HANDLE } from './symbols.js'
 import { checkDevice, type Device, Tensor } from './tensor.js'
 import { renderTree } from './tree.js'
@@ -178,17 +179,23 @@ export abstract class Module<Options = unknown> {
   }
 
   /**
-   * Writes the weights as safetensors: first to a temporary file beside `path`, which is then renamed. The weights are those of now: later
-   * steps wait until they are read.
+   * Writes the weights as safetensors. The weights are those of now: later steps wait until they are read.
+   *
+   * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
+   * @throws XTransformersError (`file`); what was in the file before then stays
    */
-  async save(path: string): Promise<void> {
-    const store = files()
-    await store.write(path, await this.saveBytes())
+  save(target: Target): Promise<void> {
+    return saveTo(target, () => this.saveBytes())
   }
 
-  /** As {@link save}, at once. */
+  /** As {@link save}, at once: to a path (Node). */
   saveSync(path: string): void {
-    files().writeSync(path, this.saveBytesSync())
+    saveToSync(path, () => this.saveBytesSync())
+  }
+
+  /** The weights as a safetensors file in a Blob, such as for a download. */
+  async saveBlob(): Promise<Blob> {
+    return toBlob(await this.saveBytes())
   }
 
   /** The weights as the bytes of a safetensors file. */

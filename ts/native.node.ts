@@ -1,17 +1,12 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { XTransformersError } from './errors.js'
 import type { Native } from './native.js'
+import type { Glue } from './wasm/glue.js'
+import { hasRelaxedSimd, type ModuleSource, type Running, startSingle } from './wasm/start.js'
 
-/** Files, where the platform has them. Writing is atomic: a temporary file, then a rename. */
-export interface Files {
-  read(path: string): Promise<Uint8Array>
-  readSync(path: string): Uint8Array
-  write(path: string, bytes: Uint8Array): Promise<void>
-  writeSync(path: string, bytes: Uint8Array): void
-}
+export { files } from './files.node.js'
 
 // Built, this is CommonJS; tests run it as it is, where vitest provides __dirname.
 const here = typeof __dirname === 'string' ? __dirname : process.cwd()
@@ -35,6 +30,7 @@ function roots(): string[] {
 
 function candidates(name: string): string[] {
   const chosen = process.env.X_TRANSFORMERS_ADDON
+  if (chosen === 'wasm') return []
   // whoever names a file wants that one, or an error
   if (chosen) return [resolve(chosen)]
   const file = `x-transformers.${name}.node`
@@ -42,15 +38,34 @@ function candidates(name: string): string[] {
   return [...places.filter((path) => existsSync(path)), `@x-transformers/${name}`]
 }
 
-function load(): Native {
+/** The module for WebAssembly, started at once; null where it was not built. */
+function loadWasm(): Running | null {
+  const folders = roots().flatMap((root) => [root, join(root, 'dist/cjs')])
+  const glue = folders.map((folder) => join(folder, 'wasm/pkg/single.js')).find((path) => existsSync(path))
+  if (!glue) return null
+  const name = hasRelaxedSimd() ? 'x-transformers.relaxed.wasm' : 'x-transformers.wasm'
+  const file = join(dirname(glue), '../../../esm/wasm/pkg', name)
+  if (!existsSync(file)) return null
+  const module = new WebAssembly.Module(readFileSync(file))
+  return startSingle(addonRequire(glue) as Glue, module, `there is no native addon for ${triple()}`)
+}
+
+function load(): { native: Native; running: Omit<Running, 'native'> | null } {
   const name = triple()
   const failures: string[] = []
   for (const candidate of candidates(name)) {
     try {
-      return addonRequire(candidate) as Native
+      return { native: addonRequire(candidate) as Native, running: null }
     } catch (error) {
       failures.push(`${candidate}: ${(error as Error).message.split('\n')[0]}`)
     }
+  }
+  // whoever names a file wants that one, or an error
+  const chosen = process.env.X_TRANSFORMERS_ADDON
+  const wasm = !chosen || chosen === 'wasm' ? loadWasm() : null
+  if (wasm) {
+    const { native, ...running } = wasm
+    return { native, running }
   }
   throw new XTransformersError(
     'no_addon',
@@ -58,46 +73,12 @@ function load(): Native {
   )
 }
 
-/** The addon for this platform. */
-export const native: Native = load()
+const loaded = load()
 
-const io = (error: unknown) => new XTransformersError('file', (error as Error).message, [], { cause: error })
+/** The addon for this platform, or the module for WebAssembly. */
+export const native: Native = loaded.native
+/** How the module for WebAssembly runs; null where there is an addon. */
+export const running = loaded.running
 
-let written = 0
-const temporary = (path: string) => `${path}.${process.pid}.${written++}.tmp`
-
-/** Node's file system. */
-export const files: Files | null = {
-  async read(path) {
-    return await readFile(path).catch((error) => {
-      throw io(error)
-    })
-  },
-  readSync(path) {
-    try {
-      return readFileSync(path)
-    } catch (error) {
-      throw io(error)
-    }
-  },
-  async write(path, bytes) {
-    const beside = temporary(path)
-    try {
-      await writeFile(beside, bytes)
-      await rename(beside, path)
-    } catch (error) {
-      await rm(beside, { force: true })
-      throw io(error)
-    }
-  },
-  writeSync(path, bytes) {
-    const beside = temporary(path)
-    try {
-      writeFileSync(beside, bytes)
-      renameSync(beside, path)
-    } catch (error) {
-      rmSync(beside, { force: true })
-      throw io(error)
-    }
-  },
-}
+/** For programs that run in browsers too: in Node everything is there once it is imported. */
+export async function init(_settings?: ModuleSource): Promise<void> {}

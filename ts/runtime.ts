@@ -1,4 +1,4 @@
-import { native } from '#native'
+import { native, running } from '#native'
 import { guarded, XTransformersError } from './errors.js'
 
 /** What {@link info} tells. */
@@ -6,16 +6,21 @@ export interface RuntimeInfo {
   /** Version of the native side. */
   version: string
   /** What it was built for. */
-  target: string
+  target: 'native' | 'wasm'
   /** How many threads it uses. */
   threads: number
+  /** In WebAssembly: why so many. */
+  threads_reason?: string
+  /** In WebAssembly: which of the builds runs. `relaxed` is faster, `threads` uses several cores. */
+  build?: 'plain' | 'relaxed' | 'threads'
   /** Whether it can use a GPU. */
   cuda: boolean
 }
 
 /** What computes here. */
 export function info(): RuntimeInfo {
-  return JSON.parse(native.info())
+  const { simd: _, ...known } = JSON.parse(native.info())
+  return { ...known, ...running }
 }
 
 /** Sets how many threads the native side uses. */

@@ -1,3 +1,6 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+// The line above goes into the published types: it declares Symbol.dispose for programs whose `lib` does not.
+
 // `using` looks for Symbol.dispose when it runs; the first releases of Node 20 and some browsers do not have it yet.
 if (!Symbol.dispose) {
   Object.defineProperty(Symbol, 'dispose', { value: Symbol.for('Symbol.dispose') })

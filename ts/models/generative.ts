@@ -21,17 +21,17 @@ interface Sampling extends CallControl {
 export abstract class Generative<Options> extends NativeModel<Options> {
   protected generateTokens(positional: readonly unknown[], options: Sampling = {}): Promise<Tensor> {
     const { filter, rest } = split(options)
-    if (!filter) return this.call('generate', positional, rest)
-    return this.#generateFiltered(positional, rest, filter)
+    return this.#generate(positional, rest, filter)
   }
 
-  async #generateFiltered(positional: readonly unknown[], rest: CallControl, filter: LogitsFilter): Promise<Tensor> {
+  /** Token by token: an abort is seen between two of them, also where a computation lets nothing through (WebAssembly). */
+  async #generate(positional: readonly unknown[], rest: CallControl, filter: LogitsFilter | null): Promise<Tensor> {
     const call = this.prepare(positional, rest)
     const run = async (abort: NativeAbortFlag) => {
       const generation = this.#start(call)
       try {
         while (!generation.done()) accept(generation, await generation.logits(abort), filter)
-        return wrap(generation.tokens())
+        return wrap(guarded(() => generation.tokens()))
       } finally {
         generation.dispose()
       }

@@ -2,12 +2,8 @@ import { native } from '#native'
 import { type CallControl, checkSignal, heavy } from '../calls.js'
 import { guarded, XTransformersError } from '../errors.js'
 import {
-  files,
-  readBytes,
-  readBytesSync,
   readTensorBytes,
   readTensorBytesSync,
-  type Source,
   type TensorFile,
   writeTensorBytes,
   writeTensorBytesSync,
@@ -15,6 +11,17 @@ import {
 import type { NativeOptimizer, NativeTensor } from '../native.js'
 import { resolveGroups, resolveOptions } from '../options.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
+import {
+  readBytes,
+  readBytesSync,
+  type Source,
+  type SyncSource,
+  saveTo,
+  saveToSync,
+  type Target,
+  toBlob,
+} from '../sources.js'
+import type { ReadOptions } from '../streams.js'
 import { HANDLE } from '../symbols.js'
 import { checkTensor, Tensor, wrap } from '../tensor.js'
 
@@ -165,32 +172,42 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     })
   }
 
-  /** Writes the state as safetensors (a temporary file, then a rename). */
-  async save(path: string): Promise<void> {
-    const store = files()
-    await store.write(path, await this.saveBytes())
-  }
-
-  /** As {@link save}, at once. */
-  saveSync(path: string): void {
-    files().writeSync(path, this.saveBytesSync())
-  }
-
   /**
-   * Puts back what `save` or `saveBytes` has made. Later calls on the parameters wait for it.
+   * Writes the state as safetensors.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`)
+   * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
+   * @throws XTransformersError (`file`); what was in the file before then stays
    */
-  load(source: Source): Promise<void> {
-    return schedule(NO_GATES, this.#gates, async () => this.#restore(await readTensorBytes(await readBytes(source))))
+  save(target: Target): Promise<void> {
+    return saveTo(target, () => this.saveBytes())
+  }
+
+  /** As {@link save}, at once: to a path (Node). */
+  saveSync(path: string): void {
+    saveToSync(path, () => this.saveBytesSync())
+  }
+
+  /** The state as a safetensors file in a Blob. */
+  async saveBlob(): Promise<Blob> {
+    return toBlob(await this.saveBytes())
   }
 
   /**
-   * As {@link load}, at once.
+   * Puts back what `save`, `saveBlob` or `saveBytes` has made. Later calls on the parameters wait for it.
+   *
+   * @throws XTransformersError (`file`, `invalid_checkpoint`); the state is then as before
+   */
+  async load(source: Source, options: ReadOptions = {}): Promise<void> {
+    const run = async () => this.#restore(await readTensorBytes(await readBytes(source, options)))
+    await schedule(NO_GATES, this.#gates, run, checkSignal(options.signal))
+  }
+
+  /**
+   * As {@link load}, at once: of a path (Node) or of bytes.
    *
    * @throws XTransformersError (`file`, `invalid_checkpoint`); (`busy`) while a call on the parameters is pending
    */
-  loadSync(source: Source): void {
+  loadSync(source: SyncSource): void {
     const bytes = readBytesSync(source)
     scheduleSync('loadSync()', NO_GATES, this.#gates, () => this.#restore(readTensorBytesSync(bytes)))
   }

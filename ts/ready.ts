@@ -1,0 +1,4 @@
+// For browsers: what imports this starts once WebAssembly is there.
+import { init } from '#native'
+
+await init()

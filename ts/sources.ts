@@ -1,0 +1,152 @@
+/** What can be loaded, and where to save: every kind of it, on every platform. */
+import { files as platform } from '#native'
+import { checkSignal } from './calls.js'
+import { describe } from './data.js'
+import { XTransformersError } from './errors.js'
+import { handleSink, streamSink } from './sinks.js'
+import {
+  type FileHandle,
+  fileError,
+  isBytes,
+  type ReadOptions,
+  readBlob,
+  readResponse,
+  readStream,
+  reasonOf,
+  type Sink,
+  throwIfAborted,
+} from './streams.js'
+
+/**
+ * Something to load.
+ *
+ * - a string: in Node a path; in the browser an address, relative to the page, or `opfs:folder/name` (the origin private file system)
+ * - a URL: `http:`, `https:`, `blob:`, `data:`; in Node `file:` too, in the browser `opfs:` too
+ * - a Blob or a File; a Response; a stream of bytes; a `FileSystemFileHandle`
+ * - the bytes themselves
+ */
+export type Source = string | URL | Blob | Response | ReadableStream<Uint8Array> | FileHandle | Uint8Array | ArrayBuffer
+
+/** Something to load at once: in Node a path or a `file:` URL; everywhere the bytes. */
+export type SyncSource = string | URL | Uint8Array | ArrayBuffer
+
+/**
+ * Where to save.
+ *
+ * - a string: in Node a path (a temporary file is written beside it, then renamed); in the browser `opfs:folder/name` (the origin private file
+ *   system; folders are made as needed)
+ * - a `FileSystemFileHandle`, such as one from `showSaveFilePicker()`
+ * - a stream that takes pieces of type Uint8Array, and is closed at the end
+ *
+ * Where writing fails, a file keeps its old content, and a stream is aborted.
+ */
+export type Target = string | FileHandle | WritableStream
+
+type Loose = { [name: string]: unknown } | null | undefined
+
+const has = (value: unknown, method: string) => typeof (value as Loose)?.[method] === 'function'
+const tagOf = (value: unknown) => Object.prototype.toString.call(value)
+
+/** Bytes in memory; null for a source of another kind. */
+function bytesIn(source: unknown): Uint8Array | null {
+  if (isBytes(source)) return source
+  // not `instanceof`: the buffer may come from another realm, such as a worker
+  return tagOf(source) === '[object ArrayBuffer]' ? new Uint8Array(source as ArrayBuffer) : null
+}
+
+const isName = (source: unknown): source is string | URL =>
+  typeof source === 'string' || tagOf(source) === '[object URL]'
+
+/** The bytes of a source. */
+export async function readBytes(source: Source, { signal, on_progress }: ReadOptions = {}): Promise<Uint8Array> {
+  const options = { signal: checkSignal(signal), on_progress: on_progress ?? undefined }
+  if (options.on_progress !== undefined && typeof options.on_progress !== 'function') {
+    throw new XTransformersError('invalid_argument', `on_progress must be a function, got ${describe(on_progress)}`)
+  }
+  const bytes = await readAny(source, options)
+  throwIfAborted(options.signal)
+  return bytes
+}
+
+async function readAny(source: Source, options: ReadOptions): Promise<Uint8Array> {
+  if (isName(source)) return await platform.read(source, options)
+  const bytes = bytesIn(source)
+  if (bytes) {
+    options.on_progress?.({ loaded: bytes.length, total: bytes.length })
+    return bytes
+  }
+  // told by what they can do: they may be of another realm
+  if (has(source, 'getFile')) return await readBlob(await fileOf(source as FileHandle), options)
+  if (has(source, 'getReader')) {
+    return await readStream(
+      source as ReadableStream<Uint8Array>,
+      { name: 'the stream', size: null, exact: false },
+      options,
+    )
+  }
+  if (has(source, 'clone') && 'ok' in (source as object)) return await readResponse(source as Response, options)
+  if (has(source, 'stream') && has(source, 'slice')) return await readBlob(source as Blob, options)
+  throw new XTransformersError(
+    'invalid_argument',
+    `a source is a URL, a Blob, a Response, a ReadableStream, a FileSystemFileHandle, a path, a Uint8Array or an ArrayBuffer, got ${describe(source)}`,
+  )
+}
+
+async function fileOf(handle: FileHandle): Promise<Blob> {
+  try {
+    return await handle.getFile()
+  } catch (error) {
+    throw fileError(`${handle.name} cannot be read: ${reasonOf(error)}`, error)
+  }
+}
+
+/** As {@link readBytes}, at once. */
+export function readBytesSync(source: SyncSource): Uint8Array {
+  if (isName(source)) return platform.readSync(source)
+  const bytes = bytesIn(source)
+  if (bytes) return bytes
+  throw new XTransformersError(
+    'invalid_argument',
+    `at once only a path, a Uint8Array or an ArrayBuffer can be loaded, got ${describe(source)}: await load() instead`,
+  )
+}
+
+function openTarget(target: Target): Sink | Promise<Sink> {
+  if (typeof target === 'string') return platform.open(target)
+  if (has(target, 'getFile')) return handleSink(target as FileHandle)
+  if (has(target, 'getWriter')) return streamSink(target as WritableStream, 'the stream')
+  throw new XTransformersError(
+    'invalid_argument',
+    `a target is a path (in the browser "opfs:folder/name"), a FileSystemFileHandle or a WritableStream, got ${describe(target)}`,
+  )
+}
+
+/** Saves what `produce` makes. Both begin at once: the browser opens files only soon after a click, and the weights are those of now. */
+export async function saveTo(target: Target, produce: () => Promise<Uint8Array>): Promise<void> {
+  const opening = openTarget(target)
+  const [sink, bytes] = await Promise.allSettled([opening, (async () => await produce())()])
+  if (bytes.status === 'rejected') {
+    if (sink.status === 'fulfilled') await sink.value.abort(bytes.reason)
+    throw bytes.reason
+  }
+  if (sink.status === 'rejected') throw sink.reason
+  await sink.value.write(bytes.value)
+}
+
+/** As {@link saveTo}, at once. */
+export function saveToSync(path: string, produce: () => Uint8Array): void {
+  if (typeof path !== 'string') {
+    throw new XTransformersError(
+      'invalid_argument',
+      `at once only to a path can be saved, got ${describe(path)}: await save() instead`,
+    )
+  }
+  platform.writeSync(path, produce)
+}
+
+/** Bytes as a Blob, such as for a download. */
+export function toBlob(bytes: Uint8Array): Blob {
+  // a Blob takes no shared memory
+  const plain = tagOf(bytes.buffer) === '[object ArrayBuffer]' ? bytes : bytes.slice()
+  return new Blob([plain as Uint8Array<ArrayBuffer>], { type: 'application/octet-stream' })
+}

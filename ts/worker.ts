@@ -1,0 +1,37 @@
+/**
+ * Models off the main thread: `spawn()` starts a worker with the library in it. Tensors go there and come from there as copies.
+ *
+ * @packageDocumentation
+ */
+import './symbols.js'
+
+export type { TensorData, TypedArray } from './data.js'
+export type { ModelDescription } from './describe.js'
+export { type ErrorCode, type Problem, XTransformersError } from './errors.js'
+export type { LoadResult } from './module.js'
+export type { DType } from './native.js'
+export type { RuntimeInfo } from './runtime.js'
+export type { Target } from './sources.js'
+export type { Progress, ReadOptions } from './streams.js'
+export type { Nested } from './tensor.js'
+export type { Library, WorkerLoadOptions } from './worker/library.js'
+export type {
+  Attention,
+  AutoregressiveWrapper,
+  ContinuousAutoregressiveWrapper,
+  ContinuousTransformerWrapper,
+  CrossAttender,
+  Decoder,
+  Encoder,
+  NonAutoregressiveWrapper,
+  TransformerWrapper,
+  ViTransformerWrapper,
+  XTransformer,
+} from './worker/models.js'
+export type { Adam, AdamW, RemoteGroup, RemoteOptimizer, RemoteParameters, SGD } from './worker/optimizers.js'
+export type { Port, StepResult } from './worker/protocol.js'
+export type { RemoteModel } from './worker/remote-model.js'
+export type { WorkerSource } from './worker/source.js'
+export { type SpawnOptions, spawn, type WorkerModuleSource } from './worker/spawn.js'
+export { HostTensor, type HostTensorOptions, type TensorInput, tensor } from './worker/tensor.js'
+export type { Objective, Trainable, TrainStep } from './worker/train-step.js'

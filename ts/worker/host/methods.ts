@@ -1,0 +1,72 @@
+/** The methods of models and optimizers that the page can call. */
+import { describe } from '../../describe.js'
+import { XTransformersError } from '../../errors.js'
+import { noGrad } from '../../grad-mode.js'
+import type { NativeModel } from '../../native-model.js'
+import { resolveGroups } from '../../options.js'
+import type { Target } from '../../sources.js'
+import type { Tensor } from '../../tensor.js'
+import { isPlain } from '../transfer.js'
+import type { Call } from './call.js'
+import { sourceOf } from './objects.js'
+import type { AnyOptimizer } from './table.js'
+
+/** The last argument with the call's signal in it. */
+function withSignal(args: readonly unknown[], { abortable, signal }: Call): unknown[] {
+  if (!abortable) return [...args]
+  const last = args.at(-1)
+  const named = typeof last === 'object' && last !== null && isPlain(last)
+  return named ? [...args.slice(0, -1), { ...last, signal }] : [...args, { signal }]
+}
+
+export type Method<T> = (object: T, args: readonly unknown[], call: Call) => unknown
+
+function computing(name: 'forward' | 'generate'): Method<NativeModel> {
+  return (model, args, call) => {
+    const method = (model as unknown as Record<string, unknown>)[name]
+    if (typeof method !== 'function') {
+      throw new XTransformersError('invalid_argument', `a ${model.className} has no ${name}()`)
+    }
+    // nobody could go back through a copy
+    return noGrad(() => method.apply(model, withSignal(args, call)))
+  }
+}
+
+export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
+  forward: computing('forward'),
+  generate: computing('generate'),
+  describe: (model) => describe(model),
+  numParameters: (model) => model.numParameters,
+  stateDict: (model) => model.stateDict(),
+  loadStateDict: (model, [state, options]) =>
+    model.loadStateDict(state as Record<string, Tensor>, options as { strict?: boolean }),
+  saveBytes: (model) => model.saveBytes(),
+  saveBlob: (model) => model.saveBlob(),
+  save: (model, [target]) => model.save(target as Target),
+  train: (model, [on]) => void model.train(on as boolean),
+}
+
+export const OPTIMIZER_METHODS: Record<string, Method<{ optimizer: AnyOptimizer; kind: string }>> = {
+  setOptions: ({ optimizer, kind }, [options, group]) => setOptions(optimizer, kind, options as object, group),
+  zeroGrad: ({ optimizer }) => optimizer.zeroGrad(),
+  saveBytes: ({ optimizer }) => optimizer.saveBytes(),
+  save: ({ optimizer }, [target]) => optimizer.save(target as Target),
+  load: async ({ optimizer }, [source]) => {
+    await optimizer.load(sourceOf(source))
+    return optimizer.lr
+  },
+}
+
+function setOptions(optimizer: AnyOptimizer, kind: string, options: object, group: unknown): void {
+  const { param_groups: groups } = optimizer
+  if (group !== undefined && groups[group as number] === undefined) {
+    throw new XTransformersError('invalid_argument', `there is no group ${String(group)}; there are ${groups.length}`)
+  }
+  const chosen = groups.filter((_, i) => group === undefined || group === i)
+  const settings = resolveGroups<object>(
+    kind,
+    {},
+    chosen.map(({ params: _, ...now }): object => ({ ...now, ...options })),
+  )
+  for (const [i, own] of settings.entries()) Object.assign(chosen[i] as object, own)
+}

@@ -1,0 +1,89 @@
+import { XTransformersError } from '../../errors.js'
+import type { NativeModel } from '../../native-model.js'
+import type { Optimizer } from '../../train/optimizer.js'
+import type { Id } from '../protocol.js'
+
+/** An optimizer with settings of any kind. */
+export type AnyOptimizer = Optimizer<{ lr?: number }>
+
+interface ModelEntry {
+  model: NativeModel
+  /** The models within, where it was loaded: they end with it. */
+  inner: Id[]
+}
+
+interface OptimizerEntry {
+  optimizer: AnyOptimizer
+  kind: string
+  /** Of a change that nobody waited for. */
+  failure: unknown
+}
+
+type Entry = ModelEntry | OptimizerEntry | { error: unknown }
+
+/** The models and optimizers of the page, by their numbers. */
+export class Table {
+  readonly #entries = new Map<Id, Entry>()
+  #last = 0
+
+  /** A number of the worker's own. */
+  next(): Id {
+    return --this.#last
+  }
+
+  addModel(id: Id, model: NativeModel, inner: Id[] = []): void {
+    this.#entries.set(id, { model, inner })
+  }
+
+  addOptimizer(id: Id, optimizer: AnyOptimizer, kind: string): void {
+    this.#entries.set(id, { optimizer, kind, failure: null })
+  }
+
+  /** Every later call on it fails in the same way. */
+  addFailure(id: Id, error: unknown): void {
+    this.#entries.set(id, { error })
+  }
+
+  model(id: Id): NativeModel {
+    const entry = this.entry(id)
+    if ('model' in entry) return entry.model
+    throw new XTransformersError('invalid_argument', 'an optimizer was given where a model is needed')
+  }
+
+  optimizer(id: Id): OptimizerEntry {
+    const entry = this.entry(id)
+    if (!('optimizer' in entry)) {
+      throw new XTransformersError('invalid_argument', 'a model was given where an optimizer is needed')
+    }
+    const { failure } = entry
+    entry.failure = null
+    if (failure !== null) throw failure
+    return entry
+  }
+
+  /** @throws what its construction threw; XTransformersError (`disposed`) after `dispose()` */
+  entry(id: Id): ModelEntry | OptimizerEntry {
+    const entry = this.#entries.get(id)
+    if (!entry) throw new XTransformersError('disposed', 'this was disposed and cannot be used any more')
+    if ('error' in entry) throw entry.error
+    return entry
+  }
+
+  dispose(ids: readonly Id[]): void {
+    for (const id of ids) {
+      const entry = this.#entries.get(id)
+      this.#entries.delete(id)
+      if (!entry || 'error' in entry) continue
+      if ('optimizer' in entry) {
+        entry.optimizer.dispose()
+      } else {
+        entry.model.dispose()
+        for (const inner of entry.inner) this.#entries.delete(inner)
+      }
+    }
+  }
+
+  clear(): void {
+    this.dispose([...this.#entries.keys()])
+  }
+}

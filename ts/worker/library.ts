@@ -1,0 +1,174 @@
+import { XTransformersError } from '../errors.js'
+import type * as Main from '../models/index.js'
+import type { RuntimeInfo } from '../runtime.js'
+import type { ReadOptions } from '../streams.js'
+import { type Connection, checkSignal } from './client.js'
+import * as models from './models.js'
+import * as optimizers from './optimizers.js'
+import type { StepResult, WireModel } from './protocol.js'
+import { Adopted, type RemoteModel } from './remote-model.js'
+import { packSource, type WorkerSource } from './source.js'
+import { packStep, type Trainable, type TrainStep } from './train-step.js'
+import type { RemoteClass } from './types.js'
+
+/** Options of {@link Library.load}. */
+export interface WorkerLoadOptions extends ReadOptions {
+  /**
+   * Gives the memory of an ArrayBuffer, or of a Uint8Array that is all of one, to the worker in place of a copy; the page cannot use it any more.
+   *
+   * @default false
+   */
+  transfer?: boolean
+}
+
+type ModelClass = new (home: Connection, name: string, args: readonly unknown[] | Adopted) => RemoteModel
+
+const MODELS = {
+  Encoder: models.Encoder,
+  Decoder: models.Decoder,
+  CrossAttender: models.CrossAttender,
+  Attention: models.Attention,
+  TransformerWrapper: models.TransformerWrapper,
+  ContinuousTransformerWrapper: models.ContinuousTransformerWrapper,
+  ViTransformerWrapper: models.ViTransformerWrapper,
+  XTransformer: models.XTransformer,
+  AutoregressiveWrapper: models.AutoregressiveWrapper,
+  ContinuousAutoregressiveWrapper: models.ContinuousAutoregressiveWrapper,
+  NonAutoregressiveWrapper: models.NonAutoregressiveWrapper,
+} satisfies Record<string, ModelClass>
+
+const OPTIMIZERS = { SGD: optimizers.SGD, Adam: optimizers.Adam, AdamW: optimizers.AdamW }
+
+type Models = typeof MODELS
+type Optimizers = typeof OPTIMIZERS
+type OptionsOf<O> = O extends optimizers.RemoteOptimizer<infer Options> ? Options : never
+
+/** The classes of the main library, for the worker. */
+export type LibraryClasses = {
+  /** As the class of this name in the main library: the same options, with models of this worker. */
+  readonly [Name in keyof Models]: RemoteClass<(typeof Main)[Name], InstanceType<Models[Name]>>
+} & {
+  /** As the optimizer of this name in the main library, for all parameters of a model or for groups of them. */
+  readonly [Name in keyof Optimizers]: new (
+    of: optimizers.RemoteParameters<OptionsOf<InstanceType<Optimizers[Name]>>>,
+    options?: OptionsOf<InstanceType<Optimizers[Name]>>,
+  ) => InstanceType<Optimizers[Name]>
+}
+
+/** The library in a worker. Everything runs in the order of the calls, one after another; a stream lets others pass between two tokens. */
+export type Library = LibraryCalls & LibraryClasses
+
+/** The library behind a connection. */
+export function libraryOf(home: Connection): Library {
+  const calls = new LibraryCalls(home)
+  for (const [name, Class] of Object.entries<ModelClass>(MODELS)) {
+    const Bound = class extends Class {
+      constructor(...args: readonly unknown[]) {
+        super(home, name, args[0] instanceof Adopted ? args[0] : args)
+      }
+    }
+    Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })
+  }
+  for (const [name, Class] of Object.entries(OPTIMIZERS as Record<string, typeof optimizers.AdamW>)) {
+    const Bound = class extends Class {
+      constructor(of: optimizers.RemoteParameters<object>, options: object = {}) {
+        super(home, name, of, options)
+      }
+    }
+    Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })
+  }
+  return calls as Library
+}
+
+const named = (Class: object, name: string) => Object.defineProperty(Class, 'name', { value: name })
+
+/** What the library does besides its classes. */
+export class LibraryCalls {
+  readonly #home: Connection
+
+  /** @internal */
+  constructor(home: Connection) {
+    this.#home = home
+  }
+
+  /** What computes in the worker, on how many threads, and why on so many. */
+  info(): Promise<RuntimeInfo> {
+    return this.#home.request('info', null)
+  }
+
+  /** How much memory tensors, weights and graphs take in the worker. */
+  memory(): Promise<{ native_bytes: number }> {
+    return this.#home.request('memory', null)
+  }
+
+  /**
+   * Seeds everything random in the calls that follow: initial values, dropout, sampling. The numbers are those of the main library.
+   *
+   * @param value a whole number from 0 to 2^53 - 1
+   * @throws XTransformersError (`invalid_argument`) for any other value
+   */
+  manualSeed(value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new XTransformersError(
+        'invalid_argument',
+        `manualSeed takes a whole number from 0 to 2^53 - 1, got ${String(value)}`,
+      )
+    }
+    this.#home.request('seed', { seed: value }).catch(() => {})
+  }
+
+  /**
+   * A whole step of training: the gradients of all batches, averaged; clipping, where it is wanted; one step of the optimizer.
+   *
+   * @throws XTransformersError (`invalid_argument`) where `forward` gives no loss and there is no `objective`
+   * @example
+   * const { loss } = await x.trainStep({ model, optimizer, batches: [[tokens]], max_grad_norm: 0.5 })
+   */
+  async trainStep<Model extends Trainable>(step: TrainStep<Model>): Promise<StepResult> {
+    const { value, transfer } = packStep(step, this.#home)
+    return await this.#home.request('trainStep', value, { signal: checkSignal(step.signal), transfer })
+  }
+
+  /**
+   * Rebuilds a whole model from a checkpoint. Other calls go on meanwhile.
+   *
+   * @param source an address, `opfs:folder/name`, a File, the bytes ...: see {@link WorkerSource}
+   * @throws XTransformersError (`file`, `invalid_checkpoint`)
+   * @example
+   * const model = await x.load<AutoregressiveWrapper>('/moby-dick.safetensors', { on_progress: ({ loaded, total }) => {} })
+   */
+  async load<Model extends RemoteModel = RemoteModel>(
+    source: WorkerSource,
+    { transfer: give = false, signal, on_progress, ...options }: WorkerLoadOptions = {},
+  ): Promise<Model> {
+    const { value, transfer } = packSource(source, give)
+    const object = this.#home.next()
+    const params = { object, source: value, options }
+    try {
+      const control = { signal: checkSignal(signal), on_progress, transfer }
+      return this.#adopt(await this.#home.request('load', params, control)) as Model
+    } catch (error) {
+      // it may be there all the same, where an abort came too late
+      this.#home.dispose(object)
+      throw error
+    }
+  }
+
+  /** The page's objects for a loaded model. */
+  #adopt({ object, class: name, inner }: WireModel): RemoteModel {
+    const within = Object.entries(inner).map(([option, model]) => [option, this.#adopt(model)] as const)
+    const Class = (this as unknown as Record<string, new (adopted: Adopted) => RemoteModel>)[name]
+    if (!Class) throw new XTransformersError('internal', `there is no class ${name} here`)
+    return new Class(new Adopted(object, new Map(within)))
+  }
+
+  /** Ends the worker at once and frees all its memory. Calls that wait, and every later one, reject with an error of code `terminated`. */
+  terminate(): void {
+    this.#home.terminate()
+  }
+
+  /** For `using`. */
+  [Symbol.dispose](): void {
+    this.terminate()
+  }
+}

@@ -1,0 +1,132 @@
+import { XTransformersError } from '../errors.js'
+import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
+import type { Target } from '../sources.js'
+import type { Connection } from './client.js'
+import type { WireGroup } from './protocol.js'
+import { callRemote, type RemoteHandle, RemoteModel, saveRemote, tellRemote } from './remote-model.js'
+import { packSource, type WorkerSource } from './source.js'
+import { packArguments, REMOTE } from './values.js'
+
+/**
+ * Parameters that share their settings; what is not set here comes from the optimizer's options. `params` are names as `describe()` gives them;
+ * absent: all of the model.
+ */
+export type RemoteGroup<Options> = Options & { model: RemoteModel; params?: readonly string[] }
+
+/** What an optimizer is for: all parameters of a model, or groups of them. */
+export type RemoteParameters<Options> = RemoteModel | readonly RemoteGroup<Options>[]
+
+/** PyTorch's. */
+const DEFAULT_LR = 1e-3
+
+/** An optimizer in a worker, for `trainStep`. */
+export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: number }> {
+  /** @internal */
+  readonly [REMOTE]: RemoteHandle
+  /** Resolves to the optimizer once it is there. Rejects with every problem of the options; so does every call on it. */
+  readonly ready: Promise<this>
+  #lr: number
+
+  /** @internal */
+  constructor(home: Connection, name: string, of: RemoteParameters<Options>, options: Options) {
+    const id = home.next()
+    const groups = groupsOf<Options>(of)
+    // the models in the worker live as long as the optimizer
+    this[REMOTE] = { home, id, owner: groups.map(({ model }) => model) }
+    this.#lr = groups[0]?.lr ?? options.lr ?? DEFAULT_LR
+    const wire = groups.map((group, i) => wireGroup(group, home, `param_groups[${i}]`))
+    const params = { object: id, class: name, groups: wire, options: packOne(options, home, `the options of ${name}`) }
+    this.ready = home.request('optimizer', params).then(() => this)
+    this.ready.catch(() => {})
+    home.trackObject(this, id)
+  }
+
+  /**
+   * The learning rate of the first group, as it was set here; setting it sets that of every group, for the calls that follow. The next call
+   * on the optimizer rejects where it is no rate.
+   */
+  get lr(): number {
+    return this.#lr
+  }
+
+  set lr(value: number) {
+    this.#lr = value
+    tellRemote(this[REMOTE], 'setOptions', [{ lr: value ?? null }])
+  }
+
+  /**
+   * Changes settings, of all groups or of one.
+   *
+   * @throws XTransformersError (`invalid_options`) with every problem; nothing is changed then
+   */
+  async setOptions(options: Partial<Options>, group?: number): Promise<void> {
+    await callRemote(this[REMOTE], 'setOptions', [options, group])
+    if (options.lr !== undefined && (group === undefined || group === 0)) this.#lr = options.lr
+  }
+
+  /** Frees the gradients that an aborted step has left; every step does it at its start. */
+  zeroGrad(): void {
+    tellRemote(this[REMOTE], 'zeroGrad', [])
+  }
+
+  /** Settings and averages as the bytes of a safetensors file. */
+  saveBytes(): Promise<Uint8Array> {
+    return callRemote(this[REMOTE], 'saveBytes', [])
+  }
+
+  /** Writes settings and averages from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`, a stream; in Node a path. */
+  save(target: Target): Promise<void> {
+    return saveRemote(this[REMOTE], target)
+  }
+
+  /**
+   * Puts back what `save` or `saveBytes` has made. The groups must be as they were.
+   *
+   * @throws XTransformersError (`file`, `invalid_checkpoint`)
+   */
+  async load(source: WorkerSource): Promise<void> {
+    const { home, id } = this[REMOTE]
+    const { value, transfer } = packSource(source, false)
+    const lr = await home.request('call', { object: id, method: 'load', args: [value] }, { transfer })
+    this.#lr = lr as number
+  }
+
+  /** Frees the averages, after the calls made before. The parameters stay. */
+  dispose(): void {
+    const { home, id } = this[REMOTE]
+    home.untrack(this)
+    home.dispose(id)
+  }
+
+  /** For `using`. */
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/** Gradient descent, with momentum if wanted, in a worker. */
+export class SGD extends RemoteOptimizer<SGDOptions> {}
+
+/** Adam, in a worker. */
+export class Adam extends RemoteOptimizer<AdamOptions> {}
+
+/** Adam with decoupled weight decay, in a worker. */
+export class AdamW extends RemoteOptimizer<AdamWOptions> {}
+
+function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<Options>[] {
+  if (of instanceof RemoteModel) return [{ model: of } as RemoteGroup<Options>]
+  if (Array.isArray(of) && of.length > 0 && of.every((group) => group?.model instanceof RemoteModel)) return of
+  throw new XTransformersError(
+    'invalid_argument',
+    'an optimizer in a worker needs a model of that worker, or groups [{ model, params: names, lr }]',
+  )
+}
+
+function wireGroup({ model, params, ...settings }: RemoteGroup<object>, home: Connection, what: string): WireGroup {
+  const remote = model[REMOTE]
+  // refuses a model of another worker
+  packArguments([model], home, `${what}.model`)
+  return { model: remote.id, params: params ? [...params] : null, settings: packOne(settings, home, what) }
+}
+
+const packOne = (options: object, home: Connection, what: string) => packArguments([options], home, what).value[0]

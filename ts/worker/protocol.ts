@@ -1,0 +1,134 @@
+/** Every message between the page and the worker. What crosses is copied by structured cloning, or transferred. */
+import type { TypedArray } from '../data.js'
+import type { ErrorCode, Problem } from '../errors.js'
+import type { DType } from '../native.js'
+import type { RuntimeInfo } from '../runtime.js'
+import type { Progress } from '../streams.js'
+
+/** A call, or an object (a model, an optimizer). The page counts up from 1; the worker counts down from -1 for models within a loaded one. */
+export type Id = number
+
+/** A tensor: its values in row-major order, as `Tensor.data()` gives them. */
+export interface WireTensor {
+  data: TypedArray
+  shape: readonly number[]
+  dtype: DType
+}
+
+/**
+ * Arguments and results: anything that structured cloning takes, in which `{ $tensor: WireTensor }` stands for a tensor and `{ $object: Id }` for
+ * a model.
+ */
+export type Wire = unknown
+
+export interface WireError {
+  name: string
+  message: string
+  /** Of an XTransformersError. */
+  code: ErrorCode | null
+  problems: readonly Problem[]
+}
+
+/** How the library in the worker is started. */
+export interface InitSettings {
+  threads?: number | 'auto'
+  url?: string
+  threads_url?: string
+  bytes?: ArrayBuffer | ArrayBufferView
+  module?: object
+}
+
+/** A loaded model. */
+export interface WireModel {
+  object: Id
+  class: string
+  /** The models within, by the option's name. */
+  inner: Record<string, WireModel>
+}
+
+/** Parameters of an optimizer that share their settings. */
+export interface WireGroup {
+  model: Id
+  /** Null: all of the model. */
+  params: readonly string[] | null
+  settings: Wire
+}
+
+export interface WireStep {
+  model: Id
+  optimizer: Id
+  /** Arguments of `forward`. */
+  batches: Wire[][]
+  objective: { kind: 'cross_entropy' | 'mse'; targets: Wire[]; options: Wire } | null
+  max_grad_norm: number | null
+}
+
+/** What a train step tells. */
+export interface StepResult {
+  /** The loss before the step; the mean over the batches. */
+  loss: number
+  /** The norm of all gradients before clipping; null without `max_grad_norm`. */
+  grad_norm: number | null
+}
+
+/** What the worker can be asked: parameters, and the result. */
+export interface Operations {
+  info: [params: null, result: RuntimeInfo]
+  memory: [params: null, result: { native_bytes: number }]
+  seed: [params: { seed: number }, result: null]
+  construct: [params: { object: Id; class: string; args: Wire[] }, result: null]
+  optimizer: [params: { object: Id; class: string; groups: WireGroup[]; options: Wire }, result: null]
+  load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
+  /** A method of a model or an optimizer. `quiet`: nobody looks at its error, the next call on the object shall have it. */
+  call: [params: { object: Id; method: string; args: Wire[]; quiet?: boolean }, result: Wire]
+  /** The tokens come as items, as many as were pulled. */
+  stream: [params: { object: Id; args: Wire[] }, result: null]
+  trainStep: [params: WireStep, result: StepResult]
+}
+
+export type Operation = keyof Operations
+export type Params<K extends Operation> = Operations[K][0]
+export type Result<K extends Operation> = Operations[K][1]
+
+export type Request<K extends Operation = Operation> = {
+  [Op in K]: { type: 'request'; id: Id; op: Op; params: Params<Op>; abortable: boolean }
+}[K]
+
+export type ToWorker =
+  /** The first message. */
+  | { type: 'init'; settings: InitSettings }
+  | Request
+  /** Nobody wants the result of a call any more; also ends a stream. */
+  | { type: 'abort'; id: Id }
+  /** So many more tokens of a stream may be made. */
+  | { type: 'pull'; id: Id; count: number }
+  /** Objects that the page has no use for any more. */
+  | { type: 'dispose'; objects: Id[] }
+
+export type FromWorker =
+  /** Answers to `init`. */
+  | { type: 'ready' }
+  | { type: 'failed'; error: WireError }
+  | { type: 'result'; id: Id; value: unknown }
+  | { type: 'error'; id: Id; error: WireError }
+  | { type: 'progress'; id: Id | null; progress: Progress }
+  | { type: 'item'; id: Id; value: number | number[] }
+  /** The native side has broken down: nothing works any more. */
+  | { type: 'crashed'; error: WireError }
+
+/** One end of the connection: a Worker, what a worker sees of itself, or a MessagePort. */
+export interface Port {
+  postMessage(message: unknown, transfer: object[]): void
+  // biome-ignore lint/suspicious/noExplicitAny: so that Workers and MessagePorts fit, with or without the types of the DOM
+  addEventListener(type: string, listener: (event: any) => void): void
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  removeEventListener(type: string, listener: (event: any) => void): void
+  /** Of a MessagePort. */
+  start?(): void
+  close?(): void
+  /** Of a Worker. */
+  terminate?(): unknown
+  /** Of Node's ports: whether it keeps the process going. */
+  ref?(): void
+  unref?(): void
+}

@@ -1,0 +1,196 @@
+import type { ModelDescription } from '../describe.js'
+import type { LoadResult, Module } from '../module.js'
+import type { Target } from '../sources.js'
+import { type Connection, checkSignal } from './client.js'
+import type { Id } from './protocol.js'
+import type { HostTensor, TensorInput } from './tensor.js'
+import type { RemoteMethod } from './types.js'
+import { packArguments, REMOTE, type Remote, unpackResult } from './values.js'
+
+/** A loaded model: a constructor that gets this in place of arguments takes it over. */
+export class Adopted {
+  constructor(
+    readonly object: Id,
+    /** The models within, by the option's name. */
+    readonly inner: ReadonlyMap<string, RemoteModel>,
+  ) {}
+}
+
+/** The named arguments at the end of a call, apart from its signal. */
+export function splitSignal(args: readonly unknown[]): { args: unknown[]; signal: AbortSignal | undefined } {
+  const last = args.at(-1)
+  if (typeof last !== 'object' || last === null || !('signal' in last)) return { args: [...args], signal: undefined }
+  const { signal, ...rest } = last
+  return { args: [...args.slice(0, -1), rest], signal: checkSignal(signal) }
+}
+
+/** Runs a method of an object in the worker. */
+export async function callRemote<T>(
+  { home, id }: RemoteHandle,
+  method: string,
+  args: readonly unknown[],
+  signal?: AbortSignal,
+): Promise<T> {
+  const { value, transfer } = packArguments(args, home, `the argument of ${method}()`)
+  const result = await home.request('call', { object: id, method, args: value }, { signal, transfer })
+  return unpackResult(result) as T
+}
+
+/** As {@link callRemote}, for small changes: nobody waits, and an error is that of the next call on the object. */
+export function tellRemote({ home, id }: RemoteHandle, method: string, args: readonly unknown[]): void {
+  const { value } = packArguments(args, home, `the argument of ${method}()`)
+  home.request('call', { object: id, method, args: value, quiet: true }).catch(() => {})
+}
+
+/** What is behind a model or an optimizer of the page. */
+export interface RemoteHandle extends Remote {
+  home: Connection
+  /** Frees this one when it is freed. */
+  owner: object | null
+}
+
+/** A model in a worker. What is called on it runs there, in the order of the calls. */
+export abstract class RemoteModel {
+  /** @internal */
+  readonly [REMOTE]: RemoteHandle
+  /**
+   * Resolves to the model once it is there. Rejects with every problem of the options; so does every call on the model, so that nobody has to
+   * wait for this.
+   */
+  readonly ready: Promise<this>
+  readonly #inner: ReadonlyMap<string, RemoteModel>
+  #training = true
+
+  /** @internal */
+  constructor(home: Connection, name: string, args: readonly unknown[] | Adopted) {
+    const id = args instanceof Adopted ? args.object : home.next()
+    this[REMOTE] = { home, id, owner: null }
+    if (args instanceof Adopted) {
+      this.#inner = args.inner
+      for (const inner of args.inner.values()) inner[REMOTE].owner = this
+      this.ready = Promise.resolve(this)
+    } else {
+      const { value } = packArguments(args, home, `the argument of ${name}`)
+      this.#inner = modelsIn(args)
+      this.ready = home.request('construct', { object: id, class: name, args: value }).then(() => this)
+      this.ready.catch(() => {})
+    }
+    home.trackObject(this, id)
+  }
+
+  /** Whether dropout is on: true for a new model, false after `eval()`. */
+  get training(): boolean {
+    return this.#training
+  }
+
+  /** Turns dropout on (or off), in the models within too; calls made before keep the mode that they were made in. */
+  train(on = true): this {
+    this.#mode(on)
+    tellRemote(this[REMOTE], 'train', [on])
+    return this
+  }
+
+  /** Turns dropout off, and nothing else. */
+  eval(): this {
+    return this.train(false)
+  }
+
+  #mode(on: boolean): void {
+    this.#training = on
+    for (const inner of this.#inner.values()) inner.#mode(on)
+  }
+
+  /** The structure of the model: its options, parts, shapes and sizes. Draws no values. */
+  describe(): Promise<ModelDescription> {
+    return callRemote(this[REMOTE], 'describe', [])
+  }
+
+  /** Number of single weights, each counted once. Draws no values. */
+  numParameters(): Promise<number> {
+    return callRemote(this[REMOTE], 'numParameters', [])
+  }
+
+  /** Copies of every parameter and persistent buffer, by its name in the Python package. */
+  async stateDict(): Promise<Map<string, HostTensor>> {
+    return new Map(Object.entries(await callRemote<Record<string, HostTensor>>(this[REMOTE], 'stateDict', [])))
+  }
+
+  /**
+   * Copies values into the parameters and buffers, by name.
+   *
+   * @param options `strict` (default true): missing and unexpected names are an error, and nothing is changed
+   * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit
+   */
+  loadStateDict(
+    state: ReadonlyMap<string, TensorInput> | Readonly<Record<string, TensorInput>>,
+    options: { strict?: boolean } = {},
+  ): Promise<LoadResult> {
+    const entries = state instanceof Map ? Object.fromEntries(state) : state
+    return callRemote(this[REMOTE], 'loadStateDict', [entries, options])
+  }
+
+  /** The weights as the bytes of a safetensors file. */
+  saveBytes(): Promise<Uint8Array> {
+    return callRemote(this[REMOTE], 'saveBytes', [])
+  }
+
+  /** The weights as a Blob with the content of a safetensors file, such as for a download. */
+  saveBlob(): Promise<Blob> {
+    return callRemote(this[REMOTE], 'saveBlob', [])
+  }
+
+  /** Writes the weights as safetensors, from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`, a stream; in Node a path. */
+  save(target: Target): Promise<void> {
+    return saveRemote(this[REMOTE], target)
+  }
+
+  /** Frees the model, after the calls made before. Weights that another model shares stay; but the models within one that was loaded are freed with it. */
+  dispose(): void {
+    const { home, id } = this[REMOTE]
+    home.untrack(this)
+    home.dispose(id)
+  }
+
+  /** For `using`. */
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** The model that was given as option `name`. */
+  protected within<M extends RemoteModel | undefined>(name: string): M {
+    return this.#inner.get(name) as M
+  }
+
+  /** @internal */
+  protected compute(method: string): never {
+    const run = (...given: unknown[]) => {
+      const { args, signal } = splitSignal(given)
+      return callRemote(this[REMOTE], method, args, signal)
+    }
+    // an async function, so that wrong arguments reject
+    return (async (...given: unknown[]) => await run(...given)) as never
+  }
+}
+
+/** A model with the `forward` of `M`. */
+export abstract class Computing<M extends Module> extends RemoteModel {
+  /** As `forward` of the class in the main library, for copies: results have no graph. */
+  get forward(): RemoteMethod<M['forward']> {
+    return this.compute('forward')
+  }
+}
+
+/** The models among the arguments of a constructor, by the option's name. */
+function modelsIn(args: readonly unknown[]): Map<string, RemoteModel> {
+  const named = args.flatMap((arg): [string, unknown][] => {
+    if (arg instanceof RemoteModel) return [['net', arg]]
+    return typeof arg === 'object' && arg !== null ? Object.entries(arg) : []
+  })
+  return new Map(named.filter((entry): entry is [string, RemoteModel] => entry[1] instanceof RemoteModel))
+}
+
+/** Saves an object in the worker; handles of files are copied, streams are transferred. */
+export async function saveRemote({ home, id }: RemoteHandle, target: Target): Promise<void> {
+  const transfer = typeof (target as { getWriter?: unknown } | null)?.getWriter === 'function' ? [target as object] : []
+  await home.request('call', { object: id, method: 'save', args: [target] }, { transfer })
+}

@@ -1,0 +1,45 @@
+import { describe } from '../data.js'
+import { XTransformersError } from '../errors.js'
+import type { Source } from '../sources.js'
+import type { Packed } from './transfer.js'
+
+/**
+ * Something to load in a worker. Bytes are copied, unless they are to be given away (`transfer`); Blobs and handles of files refer to the same
+ * content; a stream is given away. Of a Response: `await response.blob()`.
+ */
+export type WorkerSource = Exclude<Source, Response>
+
+/** An address as the page sees it: the worker's script has another one. Names of files in Node, and of others than http, stay as they are. */
+export function absolute(address: string | URL): string {
+  const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } }
+  const base = document?.baseURI ?? location?.href
+  if (address instanceof URL || base === undefined || /^[a-z][a-z0-9+.-]*:/i.test(address)) return String(address)
+  try {
+    return new URL(address, base).href
+  } catch {
+    return address
+  }
+}
+
+const tagOf = (value: unknown) => Object.prototype.toString.call(value)
+
+/** A source, ready to be posted. */
+export function packSource(source: WorkerSource, give: boolean): Packed<unknown> {
+  if (typeof source === 'string') return { value: absolute(source), transfer: [] }
+  if (source instanceof URL) return { value: { $url: source.href }, transfer: [] }
+  const kind = tagOf(source)
+  if (kind === '[object Uint8Array]') return packBytes(source as Uint8Array, give)
+  if (kind === '[object ArrayBuffer]') return packBytes(new Uint8Array(source as ArrayBuffer), give)
+  if (typeof source === 'object' && source !== null && kind !== '[object Response]') {
+    return { value: source, transfer: 'getReader' in source ? [source] : [] }
+  }
+  const hint = kind === '[object Response]' ? ': give its blob(), or its URL' : ''
+  throw new XTransformersError('invalid_argument', `${describe(source)} cannot be loaded in a worker${hint}`)
+}
+
+/** The memory is given away as a whole, so that only all of it can be. */
+function packBytes(bytes: Uint8Array, give: boolean): Packed<Uint8Array> {
+  const whole = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength
+  const value = give && whole ? bytes : bytes.slice()
+  return { value, transfer: [value.buffer] }
+}

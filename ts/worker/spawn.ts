@@ -1,0 +1,90 @@
+import { start } from '#worker'
+import { describe } from '../data.js'
+import { XTransformersError } from '../errors.js'
+import type { ReadOptions } from '../streams.js'
+import { Connection, checkSignal } from './client.js'
+import { type Library, libraryOf } from './library.js'
+import type { InitSettings, Port } from './protocol.js'
+import { absolute } from './source.js'
+
+/** Where a worker's WebAssembly comes from. What is absent is the package's own. */
+export interface WorkerModuleSource {
+  /** Address of `x-transformers.wasm` (or `x-transformers.relaxed.wasm`): what runs on one thread. */
+  url?: string | URL
+  /** The content of that file. */
+  bytes?: ArrayBuffer | ArrayBufferView
+  /** That file, compiled: a `WebAssembly.Module`. */
+  module?: object
+  /** Address of `x-transformers.threads.wasm`: what runs on several threads. Where it cannot be had there is one, and `info()` says why. */
+  threads_url?: string | URL
+}
+
+/** Options of {@link spawn}. */
+export interface SpawnOptions extends ReadOptions {
+  /**
+   * How many threads compute: `auto` is as many as there are cores. More than one needs a page that is cross-origin isolated; elsewhere there is
+   * one, and `info()` says why.
+   *
+   * @default 'auto'
+   */
+  threads?: number | 'auto'
+  /** Where the WebAssembly files come from, for pages that place them themselves. */
+  wasm?: WorkerModuleSource
+  /**
+   * A Worker that runs `x-transformers/worker/entry`, or the address of that script, of another origin too: for bundlers that do not find it by
+   * themselves. Absent: the package's own.
+   */
+  worker?: Port | string | URL
+}
+
+const KEYS = ['threads', 'wasm', 'worker', 'on_progress', 'signal']
+
+/**
+ * Starts a worker with the library in it. The page stays responsive whatever runs there; `terminate()` frees all of its memory. In Node, whose
+ * calls run off the main thread anyway, it is the library of this process behind the same interface.
+ *
+ * @throws XTransformersError (`worker`) where the worker does not start, (`no_addon`) where it does not get its WebAssembly
+ * @example
+ * const x = await spawn()
+ * const model = new x.TransformerWrapper({ num_tokens: 256, max_seq_len: 64, attn_layers: new x.Decoder({ dim: 64, depth: 2 }) })
+ * const logits = await model.forward(tensor([[1, 2, 3]], { dtype: 'i64' }))
+ */
+export async function spawn(options: SpawnOptions = {}): Promise<Library> {
+  const settings = settingsOf(options)
+  const { on_progress } = options
+  const signal = checkSignal(options.signal)
+  signal?.throwIfAborted()
+  return await connect(start(options.worker), settings, { signal, on_progress })
+}
+
+/** The library behind a port where {@link serve} listens. */
+export async function connect(port: Port, settings: InitSettings = {}, control: ReadOptions = {}): Promise<Library> {
+  const connection = new Connection(port)
+  await connection.init(settings, control)
+  return libraryOf(connection)
+}
+
+function settingsOf(options: SpawnOptions): InitSettings {
+  const unknown = Object.keys(options).find((key) => !KEYS.includes(key))
+  if (unknown) {
+    throw new XTransformersError(
+      'invalid_options',
+      `${unknown} is not an option of spawn; there are ${KEYS.join(', ')}`,
+    )
+  }
+  const { threads = 'auto', wasm = {} } = options
+  if (threads !== 'auto' && !(Number.isInteger(threads) && threads > 0)) {
+    throw new XTransformersError(
+      'invalid_options',
+      `threads must be a whole number from 1, or 'auto', got ${describe(threads)}`,
+    )
+  }
+  const { url, bytes, module, threads_url } = wasm
+  return {
+    threads,
+    ...(url && { url: absolute(url) }),
+    ...(threads_url && { threads_url: absolute(threads_url) }),
+    ...(bytes && { bytes }),
+    ...(module && { module }),
+  }
+}

@@ -1,0 +1,29 @@
+import { running } from '#native'
+import { XTransformersError } from '../errors.js'
+import { setNumThreads } from '../runtime.js'
+import { serve } from './host/serve.js'
+import type { Port } from './protocol.js'
+
+/** The library of this process behind a port: what is heavy runs off the main thread anyway. */
+export function start(worker?: unknown): Port {
+  if (worker !== undefined) {
+    throw new XTransformersError(
+      'invalid_argument',
+      'the option worker is for browsers: in Node there is none to choose',
+    )
+  }
+  const { port1, port2 } = new MessageChannel()
+  const stop = serve(port2 as Port, ({ threads }) => {
+    // `running`: WebAssembly, where there is no addon. It has one thread, as on a page that is not isolated; `info()` says so
+    if (typeof threads === 'number' && !running) setNumThreads(threads)
+  })
+  // the page's end alone keeps the process going, while somebody waits
+  ;(port2 as Port).unref?.()
+  return Object.assign(port1 as Port, {
+    terminate() {
+      stop()
+      port1.close()
+      port2.close()
+    },
+  })
+}

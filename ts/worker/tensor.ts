@@ -1,0 +1,123 @@
+import { DTYPES, describe, nested, type Packed, pack, type TensorData, type TypedArray } from '../data.js'
+import { XTransformersError } from '../errors.js'
+import type { DType } from '../native.js'
+import { INSPECT } from '../symbols.js'
+import type { Nested, Tensor } from '../tensor.js'
+import type { WireTensor } from './protocol.js'
+
+/** Options of the worker's {@link tensor}. */
+export interface HostTensorOptions {
+  /** Shape of the tensor. Absent: that of the nested arrays, or one axis for a typed array. */
+  shape?: readonly number[]
+  /** Type of the elements. Absent: that of a typed array, `bool` for booleans, `i64` for bigints, else `f32`. */
+  dtype?: DType
+}
+
+/**
+ * Numbers with a shape, in JavaScript's memory: what goes to a worker and comes from it. A copy, without a graph; nothing has to be freed.
+ *
+ * @example
+ * const logits = await model.forward(tensor([[1, 2, 3]], { dtype: 'i64' }))
+ * logits.shape // [1, 3, 256]
+ * logits.data // Float32Array
+ */
+export class HostTensor {
+  /** The values in row-major order: Float32Array (also for f16 and bf16), Float64Array, BigInt64Array for i64, Uint8Array for u8 and bool. */
+  readonly data: TypedArray
+  /** Length of each axis. */
+  readonly shape: readonly number[]
+  /** Type of the elements. */
+  readonly dtype: DType
+
+  /** @internal Made by {@link tensor}. */
+  constructor({ data, shape, dtype }: WireTensor) {
+    this.data = data
+    this.shape = Object.freeze([...shape])
+    this.dtype = dtype
+  }
+
+  /** The only element, as a number; a boolean for `bool`. */
+  item(): number | boolean {
+    if (this.data.length !== 1) {
+      throw new XTransformersError(
+        'invalid_tensor',
+        `item() needs a tensor with one element, this one has shape [${this.shape}]`,
+      )
+    }
+    const value = Number(this.data[0])
+    return this.dtype === 'bool' ? value !== 0 : value
+  }
+
+  /** The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself. */
+  toArray(): Nested {
+    return nested(this.data, this.shape, this.dtype)
+  }
+
+  /** Shape, type and, for a small tensor, the values. */
+  toString(): string {
+    const head = `HostTensor([${this.shape.join(', ')}], ${this.dtype})`
+    return this.data.length > 100 ? head : `${head} ${JSON.stringify(this.toArray())}`
+  }
+
+  /** @internal */
+  [INSPECT](): string {
+    return this.toString()
+  }
+}
+
+/** A tensor as an argument: one of the worker's entry, or a `Tensor` of the library where the page has that too. */
+export type TensorInput = HostTensor | Tensor
+
+const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
+
+/**
+ * A tensor for a worker from a number, nested arrays, or a typed array; the values are copied.
+ *
+ * @throws XTransformersError (`invalid_tensor`) where nested arrays are not rectangular or the shape does not fit
+ * @example
+ * tensor([[1, 2], [3, 4]], { dtype: 'i64' })
+ * tensor(new Float32Array(6), { shape: [2, 3] })
+ */
+export function tensor(data: TensorData, options: HostTensorOptions = {}): HostTensor {
+  for (const key of Object.keys(options)) {
+    if (key === 'shape' || key === 'dtype') continue
+    throw new XTransformersError('invalid_options', `${key} is not an option here; there are shape, dtype`)
+  }
+  const { dtype } = options
+  if (dtype !== undefined && !DTYPES.includes(dtype)) {
+    throw new XTransformersError('invalid_tensor', `dtype must be one of ${DTYPES.join(', ')}, got ${describe(dtype)}`)
+  }
+  const packed = pack(data, dtype)
+  const shape = options.shape === undefined ? packed.shape : checkShape(options.shape)
+  if (sizeOf(shape) !== sizeOf(packed.shape)) {
+    throw new XTransformersError(
+      'invalid_tensor',
+      `shape [${shape}] has ${sizeOf(shape)} elements, the data ${sizeOf(packed.shape)}`,
+    )
+  }
+  return new HostTensor({ data: values(packed), shape, dtype: packed.dtype })
+}
+
+function checkShape(shape: unknown): readonly number[] {
+  if (Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0)) return shape
+  const got = Array.isArray(shape) ? `[${shape}]` : describe(shape)
+  throw new XTransformersError(
+    'invalid_tensor',
+    `a shape is an array of whole numbers from 0, such as [2, 3], got ${got}`,
+  )
+}
+
+/** A copy of the values in the array that stands for their type. */
+function values({ bytes, source, dtype }: Packed): TypedArray {
+  const copy = arrayOf(source, bytes.slice().buffer as ArrayBuffer)
+  if (copy.constructor === arrayOf(dtype, new ArrayBuffer(0)).constructor) return copy
+  // only to floats: whole numbers were converted, and checked, by pack
+  const numbers = copy as ArrayLike<number | bigint>
+  return dtype === 'f64' ? Float64Array.from(numbers, Number) : Float32Array.from(numbers, Number)
+}
+
+function arrayOf(dtype: DType, buffer: ArrayBuffer): TypedArray {
+  if (dtype === 'f64') return new Float64Array(buffer)
+  if (dtype === 'i64') return new BigInt64Array(buffer)
+  return dtype === 'u8' || dtype === 'bool' ? new Uint8Array(buffer) : new Float32Array(buffer)
+}

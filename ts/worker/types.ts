@@ -1,0 +1,63 @@
+/** The types of the main library as they are on the page: tensors are copies, models are in the worker. */
+import type * as Main from '../models/index.js'
+import type { Module } from '../module.js'
+import type { Tensor } from '../tensor.js'
+import type * as Remote from './models.js'
+import type { HostTensor, TensorInput } from './tensor.js'
+
+/** A model of the main library as the one in the worker. All stacks of layers look alike. */
+export type RemoteOf<M> = M extends Main.TransformerWrapper
+  ? Remote.TransformerWrapper
+  : M extends Main.ContinuousTransformerWrapper
+    ? Remote.ContinuousTransformerWrapper
+    : M extends Main.Encoder
+      ? Remote.Encoder
+      : never
+
+/** What a worker takes in place of `T`. Functions cannot go there. */
+export type Input<T> = T extends Tensor
+  ? TensorInput
+  : T extends Module
+    ? RemoteOf<T>
+    : T extends AbortSignal
+      ? T
+      : T extends (...args: never[]) => unknown
+        ? never
+        : T extends object
+          ? { [K in keyof T]: Input<T[K]> }
+          : T
+
+/** What comes from a worker in place of `T`. */
+export type Output<T> = T extends Tensor ? HostTensor : T extends object ? { [K in keyof T]: Output<T[K]> } : T
+
+/** The arguments of a function, for a worker. */
+export type Inputs<A> = A extends readonly unknown[] ? { [K in keyof A]: Input<A[K]> } : never
+
+type Signature<A, R> = (...args: Inputs<A>) => Promise<Output<Awaited<R>>>
+
+/**
+ * A method of the main library as a call of the worker. Overloads stay: the type of a result follows the flags. (TypeScript matches overloads
+ * from the last one on; where there are fewer, the first stands for the rest.)
+ */
+export type RemoteMethod<F> = F extends {
+  (...args: infer A1): infer R1
+  (...args: infer A2): infer R2
+  (...args: infer A3): infer R3
+  (...args: infer A4): infer R4
+  (...args: infer A5): infer R5
+  (...args: infer A6): infer R6
+  (...args: infer A7): infer R7
+}
+  ? Signature<A1, R1> &
+      Signature<A2, R2> &
+      Signature<A3, R3> &
+      Signature<A4, R4> &
+      Signature<A5, R5> &
+      Signature<A6, R6> &
+      Signature<A7, R7>
+  : never
+
+/** A class of the main library as one of the worker. */
+export type RemoteClass<Class extends abstract new (...args: never[]) => unknown, Instance> = new (
+  ...args: Inputs<ConstructorParameters<Class>>
+) => Instance

@@ -1,0 +1,15 @@
+import { XTransformersError } from '../errors.js'
+import type { WireError } from './protocol.js'
+
+/** An error as plain data: structured cloning would lose its class and its code. */
+export function packError(error: unknown): WireError {
+  const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
+  const own = error instanceof XTransformersError
+  return { name, message, code: own ? error.code : null, problems: own ? error.problems : [] }
+}
+
+/** The error again. */
+export function unpackError({ name, message, code, problems }: WireError): Error {
+  if (code !== null) return new XTransformersError(code, message, problems)
+  return Object.assign(new Error(message), { name })
+}
