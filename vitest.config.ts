@@ -1,31 +1,62 @@
 import { fileURLToPath } from 'node:url'
+import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
+import { ensureChromium, FLAGS } from './scripts/chromium.mjs'
+import { commands } from './test/browser/commands.js'
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-export default defineConfig({
-  // Tests run the TypeScript sources, on the addon that `npm run build:addon` made.
-  resolve: {
-    alias: [
-      { find: /^x-transformers$/, replacement: file('./ts/index.ts') },
-      { find: /^#native$/, replacement: file('./ts/native.node.ts') },
-    ],
-  },
+/** Tests run the TypeScript sources, on what `npm run build:addon` and `npm run build:wasm` have made. */
+const sources = (entry: string, native: string, worker: string) => [
+  { find: /^x-transformers$/, replacement: file(entry) },
+  { find: /^x-transformers\/wasm$/, replacement: file('./ts/wasm.ts') },
+  { find: /^x-transformers\/worker$/, replacement: file('./ts/worker.ts') },
+  { find: /^#native$/, replacement: file(native) },
+  { find: /^#worker$/, replacement: file(worker) },
+]
+
+// One project per runtime.
+export default defineConfig(async () => ({
   test: {
-    // One project per runtime.
     projects: [
       {
-        extends: true,
+        resolve: { alias: sources('./ts/index.ts', './ts/native.node.ts', './ts/worker/start.node.ts') },
         test: {
           name: 'node',
           include: ['test/**/*.test.ts'],
           exclude: ['test/browser/**'],
-          pool: 'forks',
+          globalSetup: ['test/package/setup.ts'],
+          pool: 'forks' as const,
           execArgv: ['--expose-gc'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
+      {
+        resolve: {
+          alias: sources('./ts/index.browser.ts', './ts/native.browser.ts', './ts/worker/start.browser.ts'),
+        },
+        // a page may share memory with workers only where these are set
+        server: {
+          headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' },
+        },
+        test: {
+          name: 'browser',
+          include: ['test/{api,browser,worker}/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            commands,
+            provider: playwright({
+              launchOptions: { executablePath: await ensureChromium(), args: [...FLAGS, '--js-flags=--expose-gc'] },
+            }),
+            instances: [{ browser: 'chromium' as const }],
+          },
+        },
+      },
     ],
   },
-})
+}))

@@ -1,36 +1,24 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+// Checkpoints as bytes; files are in test/node/checkpoint.test.ts and test/browser/opfs.test.ts.
+import { describe, expect, it } from 'vitest'
 import {
   AutoregressiveWrapper,
   Decoder,
   load,
   loadSync,
   loadTensors,
+  loadTensorsSync,
   ones,
   saveTensors,
-  saveTensorsSync,
   TransformerWrapper,
   tensor,
 } from 'x-transformers'
+import { FakeFile, header } from './bytes.js'
 import { ids, numbers, smallModel } from './helpers.js'
-
-const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
-const path = (name: string) => join(folder, name)
-
-/** The header of a safetensors file. */
-function header(bytes: Uint8Array): Record<string, unknown> {
-  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true))
-  return JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)))
-}
 
 describe('a checkpoint', () => {
   it('rebuilds the whole model', async () => {
     const model = smallModel({ rotary_pos_emb: true, attn_dim_head: 64, ff_mult: 2 })
-    await model.save(path('model.safetensors'))
-    const loaded = await load<AutoregressiveWrapper>(path('model.safetensors'))
+    const loaded = await load<AutoregressiveWrapper>(await model.saveBytes())
     expect(loaded).toBeInstanceOf(AutoregressiveWrapper)
     expect(loaded.options).toEqual(model.options)
     expect([...loaded.stateDict().keys()]).toEqual([...model.stateDict().keys()])
@@ -58,12 +46,13 @@ describe('a checkpoint', () => {
 
   it('is equal from every way to save and load', async () => {
     const model = smallModel()
-    model.saveSync(path('sync.safetensors'))
     const bytes = await model.saveBytes()
     expect(header(model.saveBytesSync())).toEqual(header(bytes))
-    expect(header(readFileSync(path('sync.safetensors')))).toEqual(header(bytes))
+    const file = new FakeFile()
+    await model.save(file)
+    expect(header(file.content)).toEqual(header(bytes))
     const copy = new Uint8Array(bytes).buffer
-    const models = [loadSync(path('sync.safetensors')), loadSync(bytes), await load(copy), await load(bytes)]
+    const models = [loadSync(file.content), loadSync(bytes), loadSync(copy), await load(copy), await load(bytes)]
     for (const loaded of models) expect(loaded.parameters().map(numbers)).toEqual(model.parameters().map(numbers))
   })
 
@@ -78,18 +67,7 @@ describe('a checkpoint', () => {
     expect(JSON.stringify(metadata)).toMatch(/version/)
   })
 
-  it('is written to a temporary file first, and leaves none behind', async () => {
-    const file = path('atomic.safetensors')
-    writeFileSync(file, 'old')
-    await smallModel().save(file)
-    expect(readdirSync(folder).filter((name) => name.startsWith('atomic'))).toEqual(['atomic.safetensors'])
-    await expect(smallModel().save(path('no/such/folder/x.safetensors'))).rejects.toMatchObject({
-      name: 'XTransformersError',
-    })
-  })
-
   it('that is broken is an error, not a crash', async () => {
-    await expect(load(path('nothing.safetensors'))).rejects.toMatchObject({ name: 'XTransformersError' })
     const bytes = await smallModel().saveBytes()
     for (const broken of [
       new Uint8Array(0),
@@ -127,15 +105,15 @@ describe('tensors in a file', () => {
       ['b.c', tensor([1, 2], { dtype: 'i64' })],
       ['d', ones([2], { dtype: 'u8' })],
     ])
-    await saveTensors(tensors, path('tensors.safetensors'), { note: 'x' })
-    saveTensorsSync(tensors, path('sync.safetensors'), { note: 'x' })
-    expect(readFileSync(path('sync.safetensors')).length).toBe(readFileSync(path('tensors.safetensors')).length)
-    const back = await loadTensors(path('tensors.safetensors'))
-    expect(back.metadata).toMatchObject({ note: 'x' })
-    expect([...back.tensors.keys()].sort()).toEqual(['a', 'b.c', 'd'])
-    for (const [name, value] of tensors) {
-      expect(back.tensors.get(name)?.toArray()).toEqual(value.toArray())
-      expect(back.tensors.get(name)?.dtype).toBe(value.dtype)
+    const file = new FakeFile()
+    await saveTensors(tensors, file, { note: 'x' })
+    for (const back of [await loadTensors(file), loadTensorsSync(file.content)]) {
+      expect(back.metadata).toMatchObject({ note: 'x' })
+      expect([...back.tensors.keys()].sort()).toEqual(['a', 'b.c', 'd'])
+      for (const [name, value] of tensors) {
+        expect(back.tensors.get(name)?.toArray()).toEqual(value.toArray())
+        expect(back.tensors.get(name)?.dtype).toBe(value.dtype)
+      }
     }
   })
 })

@@ -68,8 +68,12 @@ export function weighted(x: Tensor): Tensor {
   return x.mul(tensor(weights, { shape: x.shape })).sum()
 }
 
+/** A turn of the event loop, in which finalizers run. */
+export const turn = () => new Promise<void>((resolve) => setTimeout(resolve))
+
 /** Collects garbage, finalizers included; needs --expose-gc. */
 export async function collect(): Promise<void> {
+  expect(globalThis.gc, 'the flag --expose-gc').toBeTypeOf('function')
   for (let i = 0; i < 4; i++) {
     globalThis.gc?.()
     await new Promise((resolve) => setTimeout(resolve, 5))

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { AdamW, clipGradNorm, memory, ones, randn, type Tensor, tidy, zeros } from 'x-transformers'
-import { collect, ids, smallModel } from './helpers.js'
+import { memory, ones, randn, type Tensor, tidy, zeros } from 'x-transformers'
+import { collect, smallModel, turn } from './helpers.js'
 
 const used = () => memory().native_bytes
 const MEGABYTE = 2 ** 20
@@ -53,45 +53,18 @@ describe('native memory', () => {
     expect(used()).toBeLessThan(before + 2 * MEGABYTE)
   })
 
-  it('is known to V8, which collects garbage before it piles up', async () => {
+  it('is known to the garbage collector, which collects before it piles up', async () => {
     await collect()
     const before = used()
     let most = 0
     for (let i = 0; i < 400; i++) {
       zeros([2 * MEGABYTE])
       most = Math.max(most, used())
-      await new Promise((resolve) => setImmediate(resolve))
+      await turn()
     }
     // 3,200 MB were made, and nobody called dispose or gc
     expect(most - before).toBeLessThan(1000 * MEGABYTE)
   })
-
-  it('does not grow over 300 training steps', async () => {
-    const model = smallModel()
-    const parameters = model.parameters()
-    const optimizer = new AdamW(parameters)
-    const step = async () => {
-      using batch = ids(8, 17)
-      using loss = await model.forward(batch)
-      await loss.backward()
-      await clipGradNorm(parameters, 1)
-      await optimizer.step()
-      optimizer.zeroGrad()
-    }
-    const sizes: { rss: number; native: number }[] = []
-    for (let i = 1; i <= 300; i++) {
-      await step()
-      if (i < 100 || i % 20 !== 0) continue
-      await collect()
-      sizes.push({ rss: process.memoryUsage().rss, native: used() })
-    }
-    // A leak grows from one look to the next. What a thread of the pool keeps to work with comes once for each, at some time.
-    const grown = sizes.slice(1).map(({ native }, i) => native - (sizes[i]?.native ?? 0))
-    const median = grown.sort((x, y) => x - y)[Math.floor(grown.length / 2)]
-    expect(median).toBeLessThan(8 * 1024)
-    expect(sizes.at(-1)?.native).toBeLessThan((sizes[0]?.native ?? 0) + 8 * MEGABYTE)
-    expect(sizes.at(-1)?.rss).toBeLessThan((sizes[0]?.rss ?? 0) + 16 * MEGABYTE)
-  }, 120_000)
 })
 
 describe('tidy', () => {

@@ -16,7 +16,7 @@ function work(log: string[], name: string) {
 }
 
 const gates = () => new Set([new Gate()])
-const settle = () => new Promise((resolve) => setImmediate(resolve))
+const settle = () => new Promise((resolve) => setTimeout(resolve))
 
 describe('the order of calls on the same weights', () => {
   it('starts a call at once where nothing is pending', () => {

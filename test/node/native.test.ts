@@ -1,4 +1,5 @@
-// ts/native.ts is written by hand: here it is held against what the addon has.
+// ts/native.ts is written by hand: here it is held against what the addon for Node has. The one for WebAssembly is TypeScript
+// (`implements Native` in ts/wasm/addon.ts), so the compiler does the same there.
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'

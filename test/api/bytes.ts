@@ -1,0 +1,100 @@
+/** Sources and targets for the tests of loading and saving; they work on every platform. */
+import { expect } from 'vitest'
+import { XTransformersError } from 'x-transformers'
+
+/** What `on_progress` was told. */
+export interface Told {
+  loaded: number
+  total: number | null
+}
+
+/** A stream of bytes in pieces of `size`. */
+export function inPieces(bytes: Uint8Array, size: number): ReadableStream<Uint8Array> {
+  let at = 0
+  return new ReadableStream({
+    pull(controller) {
+      if (at >= bytes.length) return controller.close()
+      controller.enqueue(bytes.slice(at, at + size))
+      at += size
+    },
+  })
+}
+
+/** A stream that gives `bytes`, and then nothing: it never ends. */
+export function endless(bytes: Uint8Array): { stream: ReadableStream<Uint8Array>; cancelled: unknown[] } {
+  const cancelled: unknown[] = []
+  const stream = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(bytes),
+    cancel: (reason) => void cancelled.push(reason),
+  })
+  return { stream, cancelled }
+}
+
+/** Checks that the calls lead from 0 to `size`. */
+export function expectProgress(told: readonly Told[], size: number): void {
+  expect(told.length).toBeGreaterThan(0)
+  for (const [i, { loaded, total }] of told.entries()) {
+    expect(loaded).toBeGreaterThanOrEqual(told[i - 1]?.loaded ?? 0)
+    if (total !== null) expect(loaded).toBeLessThanOrEqual(total)
+  }
+  expect(told.at(-1)).toEqual({ loaded: size, total: size })
+}
+
+/** Expects the promise to reject with an error of the library. */
+export async function expectError(pending: Promise<unknown>, code: string, message: RegExp): Promise<void> {
+  const error = await pending.then(
+    () => 'no error',
+    (error) => error,
+  )
+  expect(error).toBeInstanceOf(XTransformersError)
+  expect(error).toMatchObject({ code, message: expect.stringMatching(message) })
+}
+
+export function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, at)
+    at += chunk.length
+  }
+  return whole
+}
+
+/** The header of a safetensors file. */
+export function header(bytes: Uint8Array): Record<string, unknown> {
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true))
+  return JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)))
+}
+
+/** A file with a handle, as `showSaveFilePicker()` gives one: what is written replaces the content at the end. */
+export class FakeFile {
+  content: Uint8Array
+  readonly name = 'fake.safetensors'
+  aborted: unknown[] = []
+  opened = 0
+  /** What writing fails with. */
+  failure: unknown
+
+  constructor(content: Uint8Array = new Uint8Array(0)) {
+    this.content = content
+  }
+
+  async getFile(): Promise<Blob> {
+    return new Blob([this.content.slice()])
+  }
+
+  async createWritable(): Promise<WritableStream> {
+    this.opened++
+    const chunks: Uint8Array[] = []
+    return new WritableStream<Uint8Array>({
+      write: (chunk) => {
+        if (this.failure) throw this.failure
+        chunks.push(chunk)
+      },
+      close: () => {
+        this.content = joined(chunks)
+      },
+      abort: (reason) => void this.aborted.push(reason),
+    })
+  }
+}

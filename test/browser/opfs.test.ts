@@ -1,0 +1,137 @@
+// What only a browser has: the origin private file system, addresses as strings.
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { AdamW, load, loadSync, loadTensors, saveTensors, type Tensor, tensor } from 'x-transformers'
+import { expectError, expectProgress, type Told } from '../api/bytes.js'
+import { numbers, smallModel } from '../api/helpers.js'
+
+const FOLDER = 'x-transformers-test'
+const opfs = (name: string) => `opfs:${FOLDER}/${name}`
+
+const model = smallModel()
+const values = (of: { parameters(): Tensor[] }) => of.parameters().map(numbers)
+let bytes: Uint8Array
+beforeAll(async () => {
+  bytes = await model.saveBytes()
+})
+
+/** The names in the folder of these tests. */
+async function names(): Promise<string[]> {
+  const root = await navigator.storage.getDirectory()
+  const folder = await root.getDirectoryHandle(FOLDER, { create: true })
+  const found: string[] = []
+  for await (const name of folder.keys()) found.push(name)
+  return found
+}
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  const root = await navigator.storage.getDirectory()
+  await root.removeEntry(FOLDER, { recursive: true }).catch(() => {})
+})
+
+describe('the origin private file system', () => {
+  it('keeps a model', async () => {
+    await model.save(opfs('deep/er/model.safetensors'))
+    for (const source of [opfs('deep/er/model.safetensors'), new URL(opfs('deep/er/model.safetensors'))]) {
+      const told: Told[] = []
+      expect(values(await load(source, { on_progress: (progress) => told.push(progress) }))).toEqual(values(model))
+      expectProgress(told, bytes.length)
+      expect(told[0]?.total).toBe(bytes.length)
+    }
+  })
+
+  it('keeps an optimizer, and tensors', async () => {
+    const optimizer = new AdamW(model.parameters(), { lr: 0.5 })
+    await optimizer.save(opfs('optimizer'))
+    const other = new AdamW(model.parameters())
+    await other.load(opfs('optimizer'))
+    expect(other.lr).toBe(0.5)
+    await saveTensors(new Map([['a', tensor([1, 2])]]), opfs('tensors'))
+    expect((await loadTensors(opfs('tensors'))).tensors.get('a')?.toArray()).toEqual([1, 2])
+  })
+
+  it('takes the new content, also a shorter one', async () => {
+    await saveTensors(new Map([['a', tensor(new Float32Array(5000))]]), opfs('x'))
+    await saveTensors(new Map([['b', tensor([3])]]), opfs('x'))
+    expect([...(await loadTensors(opfs('x'))).tensors.keys()]).toEqual(['b'])
+    expect(await names()).toEqual(['x'])
+  })
+
+  it('takes names with any letters', async () => {
+    const name = opfs('a model ü 100%.safetensors')
+    await model.save(name)
+    expect(await names()).toEqual(['a model ü 100%.safetensors'])
+    expect(values(await load(name))).toEqual(values(model))
+    await model.save(opfs('ü b'))
+    expect(values(await load(new URL(opfs('ü b'))))).toEqual(values(model))
+  })
+
+  it('refuses what is no path', async () => {
+    for (const path of ['opfs:', 'opfs:/x', 'opfs:a//b', 'opfs:a/', 'opfs:../x', 'opfs:a/./b', 'opfs:a/..']) {
+      await expectError(model.save(path), 'invalid_argument', /write opfs:folder\/name/)
+      await expectError(load(path), 'invalid_argument', /write opfs:folder\/name/)
+    }
+  })
+
+  it('tells what is not there', async () => {
+    await expectError(load(opfs('nothing')), 'file', /there is no file opfs:.*\/nothing in the origin private/)
+    await expectError(load(opfs('no/folder/nothing')), 'file', /there is no file/)
+    await model.save(opfs('folder/model'))
+    await expectError(load(opfs('folder')), 'file', /a folder and a file have the same name/)
+    await expectError(model.save(opfs('folder')), 'file', /a folder and a file have the same name/)
+    await expectError(model.save(opfs('folder/model/x')), 'file', /a folder and a file have the same name/)
+  })
+
+  it('keeps the old content where saving fails, and says how much room there is', async () => {
+    await saveTensors(new Map([['old', tensor([1])]]), opfs('old'))
+    const full = () => {
+      throw new DOMException('full', 'QuotaExceededError')
+    }
+    const createWritable = vi.spyOn(FileSystemFileHandle.prototype, 'createWritable')
+    createWritable.mockImplementation(async () => new WritableStream({ write: full }) as FileSystemWritableFileStream)
+    const room = new RegExp(`no room for .* it needs ${bytes.length} bytes; the browser tells of \\d+ free bytes`)
+    await expectError(model.save(opfs('old')), 'file', room)
+    await expectError(model.save(opfs('new')), 'file', room)
+    vi.spyOn(navigator.storage, 'estimate').mockResolvedValue({ quota: 1000, usage: 900 })
+    await expectError(model.save(opfs('new')), 'file', /bytes, and 100 are free \(900 of 1000 are in use\)/)
+    createWritable.mockRejectedValue(new DOMException('in use', 'NoModificationAllowedError'))
+    await expectError(model.save(opfs('new')), 'file', /opfs:.*\/new cannot be written: in use/)
+    const gone = smallModel()
+    gone.dispose()
+    await expectError(gone.save(opfs('new')), 'disposed', /disposed/)
+    expect(await names()).toEqual(['old'])
+    expect([...(await loadTensors(opfs('old'))).tensors.keys()]).toEqual(['old'])
+  })
+
+  it('says so where a page has none', async () => {
+    vi.spyOn(navigator, 'storage', 'get').mockReturnValue(undefined as never)
+    await expectError(model.save(opfs('x')), 'file', /https or localhost/)
+    await expectError(load(opfs('x')), 'file', /https or localhost/)
+  })
+})
+
+describe('in a browser', () => {
+  it('a handle of a file can be loaded and saved', async () => {
+    const root = await navigator.storage.getDirectory()
+    const folder = await root.getDirectoryHandle(FOLDER, { create: true })
+    const handle = await folder.getFileHandle('handle', { create: true })
+    await model.save(handle)
+    expect(values(await load(handle))).toEqual(values(model))
+    await saveTensors(new Map([['a', tensor([4])]]), await handle.createWritable())
+    expect((await loadTensors(handle)).tensors.get('a')?.toArray()).toEqual([4])
+  })
+
+  it('a string is an address', async () => {
+    expect(values(await load(URL.createObjectURL(await model.saveBlob())))).toEqual(values(model))
+    await expectError(load('http://127.0.0.1:9/x'), 'file', /127\.0\.0\.1:9\/x cannot be fetched: .*CORS/)
+    await expectError(load('file:///x'), 'file', /<input type="file">/)
+    await expectError(load(new URL('file:///x')), 'file', /<input type="file">/)
+  })
+
+  it('a path cannot be saved to, and nothing can be waited for', async () => {
+    await expectError(model.save('model.safetensors'), 'file', /"opfs:folder\/name".*saveBlob\(\)/)
+    expect(() => model.saveSync('opfs:x')).toThrow(/await save\(\)/)
+    expect(() => loadSync('opfs:x')).toThrow(/await load\(\)/)
+    expect(values(loadSync(bytes))).toEqual(values(model))
+  })
+})

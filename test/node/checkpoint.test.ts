@@ -1,0 +1,91 @@
+// Checkpoints in files; what a file holds is in test/api/checkpoint.test.ts, what else can be loaded in sources.test.ts.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import {
+  AutoregressiveWrapper,
+  load,
+  loadSync,
+  loadTensors,
+  loadTensorsSync,
+  ones,
+  saveTensors,
+  saveTensorsSync,
+  tensor,
+} from 'x-transformers'
+import { header } from '../api/bytes.js'
+import { ids, numbers, smallModel } from '../api/helpers.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const path = (name: string) => join(folder, name)
+
+describe('a checkpoint in a file', () => {
+  it('rebuilds the whole model', async () => {
+    const model = smallModel({ rotary_pos_emb: true, attn_dim_head: 64, ff_mult: 2 })
+    await model.save(path('model.safetensors'))
+    const loaded = await load<AutoregressiveWrapper>(path('model.safetensors'))
+    expect(loaded).toBeInstanceOf(AutoregressiveWrapper)
+    expect(loaded.options).toEqual(model.options)
+    expect([...loaded.stateDict().keys()]).toEqual([...model.stateDict().keys()])
+    expect((await loaded.forward(ids(2, 9))).item()).toBe((await model.forward(ids(2, 9))).item())
+    expect(loaded.training).toBe(true)
+  })
+
+  it('is equal from every way to save and load', async () => {
+    const model = smallModel()
+    model.saveSync(path('sync.safetensors'))
+    await model.save(path('async.safetensors'))
+    const bytes = await model.saveBytes()
+    for (const name of ['sync.safetensors', 'async.safetensors']) {
+      expect(header(readFileSync(path(name)))).toEqual(header(bytes))
+      for (const loaded of [loadSync(path(name)), await load(path(name))]) {
+        expect(loaded.parameters().map(numbers)).toEqual(model.parameters().map(numbers))
+      }
+    }
+  })
+
+  it('is written to a temporary file first, and leaves none behind', async () => {
+    const file = path('atomic.safetensors')
+    writeFileSync(file, 'old')
+    await smallModel().save(file)
+    expect(readdirSync(folder).filter((name) => name.startsWith('atomic'))).toEqual(['atomic.safetensors'])
+    await expect(smallModel().save(path('no/such/folder/x.safetensors'))).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
+  })
+
+  it('that is not there or broken is an error, not a crash', async () => {
+    const bytes = await smallModel().saveBytes()
+    writeFileSync(path('cut.safetensors'), bytes.subarray(0, bytes.length - 10))
+    for (const name of ['nothing.safetensors', 'cut.safetensors']) {
+      await expect(load(path(name))).rejects.toMatchObject({ name: 'XTransformersError' })
+      expect(() => loadSync(path(name))).toThrowError(expect.objectContaining({ name: 'XTransformersError' }))
+    }
+  })
+})
+
+describe('tensors in a file', () => {
+  it('come back with names, types and shapes', async () => {
+    const tensors = new Map([
+      ['a', tensor([[1.5, 2.5]])],
+      ['b.c', tensor([1, 2], { dtype: 'i64' })],
+      ['d', ones([2], { dtype: 'u8' })],
+    ])
+    await saveTensors(tensors, path('tensors.safetensors'), { note: 'x' })
+    saveTensorsSync(tensors, path('tensors-sync.safetensors'), { note: 'x' })
+    expect(readFileSync(path('tensors-sync.safetensors')).length).toBe(readFileSync(path('tensors.safetensors')).length)
+    for (const back of [
+      await loadTensors(path('tensors.safetensors')),
+      loadTensorsSync(path('tensors-sync.safetensors')),
+    ]) {
+      expect(back.metadata).toMatchObject({ note: 'x' })
+      expect([...back.tensors.keys()].sort()).toEqual(['a', 'b.c', 'd'])
+      for (const [name, value] of tensors) {
+        expect(back.tensors.get(name)?.toArray()).toEqual(value.toArray())
+        expect(back.tensors.get(name)?.dtype).toBe(value.dtype)
+      }
+    }
+  })
+})

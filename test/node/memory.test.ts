@@ -1,0 +1,36 @@
+// What the whole process takes; the rest about memory is in test/api/memory.test.ts and test/browser/memory.test.ts.
+import { describe, expect, it } from 'vitest'
+import { AdamW, clipGradNorm, memory } from 'x-transformers'
+import { collect, ids, smallModel } from '../api/helpers.js'
+
+const used = () => memory().native_bytes
+const MEGABYTE = 2 ** 20
+
+describe('the memory of the process', () => {
+  it('does not grow over 300 training steps', async () => {
+    const model = smallModel()
+    const parameters = model.parameters()
+    const optimizer = new AdamW(parameters)
+    const step = async () => {
+      using batch = ids(8, 17)
+      using loss = await model.forward(batch)
+      await loss.backward()
+      await clipGradNorm(parameters, 1)
+      await optimizer.step()
+      optimizer.zeroGrad()
+    }
+    const sizes: { rss: number; native: number }[] = []
+    for (let i = 1; i <= 300; i++) {
+      await step()
+      if (i < 100 || i % 20 !== 0) continue
+      await collect()
+      sizes.push({ rss: process.memoryUsage().rss, native: used() })
+    }
+    // A leak grows from one look to the next. What a thread of the pool keeps to work with comes once for each, at some time.
+    const grown = sizes.slice(1).map(({ native }, i) => native - (sizes[i]?.native ?? 0))
+    const median = grown.sort((x, y) => x - y)[Math.floor(grown.length / 2)]
+    expect(median).toBeLessThan(8 * 1024)
+    expect(sizes.at(-1)?.native).toBeLessThan((sizes[0]?.native ?? 0) + 8 * MEGABYTE)
+    expect(sizes.at(-1)?.rss).toBeLessThan((sizes[0]?.rss ?? 0) + 16 * MEGABYTE)
+  }, 120_000)
+})

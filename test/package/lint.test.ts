@@ -1,0 +1,56 @@
+// What linters of packages say of the tarballs, and what is refused.
+import { beforeAll, describe, expect, it } from 'vitest'
+import { wasmSizes } from '../../scripts/pack.mjs'
+import { bin, node, type Packed, packed, root } from './packed.js'
+
+let installed: Packed
+beforeAll(async () => {
+  installed = await packed()
+}, 300_000)
+
+/**
+ * `node16`: without node10, which knows no `exports` and hence only the package's own name. No Node since 12 resolves so, and TypeScript has
+ * deprecated it. Not checked is the script of a Worker, an ES module for browsers that nobody requires.
+ */
+const ATTW = [
+  '--profile',
+  'node16',
+  '--exclude-entrypoints',
+  'worker/entry',
+  '--no-definitely-typed',
+  '--format',
+  'ascii',
+]
+
+describe('the tarballs', () => {
+  it('are clean for publint --strict', async () => {
+    for (const { file } of installed.tarballs) {
+      expect(await node(installed.folder, bin('publint'), 'run', file, '--strict')).toContain('All good!')
+    }
+  })
+
+  it('have types that are clean for attw', async () => {
+    const main = installed.tarballs[0]?.file as string
+    const said = await node(installed.folder, bin('@arethetypeswrong/cli', 'attw'), main, ...ATTW)
+    // the entries that were checked
+    expect(said).toContain('"x-transformers"')
+    expect(said).toContain('"x-transformers/wasm"')
+    expect(said).toContain('"x-transformers/worker"')
+  })
+})
+
+describe('the WebAssembly files', () => {
+  it('have at most 1.2 MB with brotli', async () => {
+    // not the highest quality, which takes half a minute and gives smaller files yet
+    const sizes = await wasmSizes(9)
+    console.log(sizes.map(({ name, size, brotli }) => `${name}: ${size} bytes, with brotli ${brotli}`).join('\n'))
+    expect(sizes).toHaveLength(3)
+    expect(sizes.filter(({ fits }) => !fits)).toEqual([])
+  })
+})
+
+describe('npm publish in the repository', () => {
+  it('is refused, and says what to do', async () => {
+    await expect(node(root, 'scripts/pack.mjs', 'refuse')).rejects.toThrow('npm run pack')
+  })
+})

@@ -1,0 +1,111 @@
+// The packed package in Node: installed into an empty folder, with the platform's addon and without.
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { readmeBlocks } from '../readme/blocks.js'
+import { bin, node, type Packed, packed, root } from './packed.js'
+
+let installed: Packed
+beforeAll(async () => {
+  installed = await packed()
+}, 300_000)
+
+/** The first sample of the README, and what computed it. */
+function sample(system: 'import' | 'require'): string {
+  const { code } = readmeBlocks().find(({ title }) => title === 'A first model 1') as { code: string }
+  const target = (x: string) => `\nconsole.log(${x}.info().target)\n`
+  if (system === 'import') return `${code}\nimport * as $x from 'x-transformers'${target('$x')}`
+  const body = code.replace(/^import (\{.*\}) from ('x-transformers')$/m, 'const $1 = require($2)')
+  return `async function run() {\n${body}${target("require('x-transformers')")}}\nrun()\n`
+}
+
+/** Runs a module in one of the folders. */
+async function run(folder: string, name: string, code: string): Promise<string[]> {
+  writeFileSync(join(folder, name), code)
+  return (await node(folder, name)).trim().split('\n')
+}
+
+describe.each(['native', 'wasm'] as const)('the installed package, %s', (target) => {
+  it('has the files that it needs, and no others', () => {
+    const modules = join(installed[target], 'node_modules')
+    expect(existsSync(join(modules, '@x-transformers'))).toBe(target === 'native')
+    const own = (path: string) => existsSync(join(modules, 'x-transformers', path))
+    expect(['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/cjs', 'dist/esm'].filter((path) => !own(path))).toEqual([])
+    expect(['ts', 'test', 'scripts', 'crates', 'dist/cli', 'dist/.stamp', 'node_modules'].filter(own)).toEqual([])
+  })
+
+  it("runs the README's first sample by import", async () => {
+    expect(await run(installed[target], 'sample.mjs', sample('import'))).toEqual(['[ 1, 1024, 256 ]', target])
+  })
+
+  it("runs the README's first sample by require", async () => {
+    expect(await run(installed[target], 'sample.cjs', sample('require'))).toEqual(['[ 1, 1024, 256 ]', target])
+  })
+
+  it('gives the same objects by import and by require, from every entry', async () => {
+    const code = `
+      import { createRequire } from 'node:module'
+      const require = createRequire(import.meta.url)
+      for (const name of ['x-transformers', 'x-transformers/wasm', 'x-transformers/worker']) {
+        const a = await import(name)
+        const b = require(name)
+        const names = Object.keys(b)
+        console.log(names.length > 3, names.every((key) => a[key] === b[key]), Object.keys(a).sort().join() === names.sort().join())
+      }
+      console.log((await import('x-transformers')).Decoder === require('x-transformers/wasm').Decoder)
+    `
+    expect(await run(installed[target], 'same.mjs', code)).toEqual([...Array(3).fill('true true true'), 'true'])
+  })
+
+  it('does nothing in init of x-transformers/wasm', async () => {
+    const code = `
+      import { info, init } from 'x-transformers/wasm'
+      console.log(JSON.stringify(info()))
+      await init({ url: 'https://nowhere.invalid/x.wasm' })
+      console.log(JSON.stringify(info()))
+    `
+    const [before, after] = await run(installed[target], 'init.mjs', code)
+    expect(after).toBe(before)
+    expect(JSON.parse(after as string).target).toBe(target)
+  })
+
+  it('spawns a library by x-transformers/worker', async () => {
+    const code = `
+      import { spawn, tensor } from 'x-transformers/worker'
+      const x = await spawn({ threads: 2 })
+      const attn_layers = new x.Decoder({ dim: 32, depth: 1, heads: 2, attn_dim_head: 16 })
+      const model = new x.AutoregressiveWrapper(new x.TransformerWrapper({ num_tokens: 16, max_seq_len: 8, attn_layers }))
+      const optimizer = new x.AdamW(model, { lr: 1e-2 })
+      const batch = tensor([[1, 2, 3, 4]], { dtype: 'i64' })
+      const step = async () => (await x.trainStep({ model, optimizer, batches: [[batch]] })).loss
+      const first = await step()
+      for (let i = 0; i < 5; i++) await step()
+      const { target, threads } = await x.info()
+      console.log((await step()) < first, (await model.net.forward(batch)).shape.join(), target, threads)
+      x.terminate()
+    `
+    expect(await run(installed[target], 'spawn.mjs', code)).toEqual([
+      `true 1,4,16 ${target} ${target === 'native' ? 2 : 1}`,
+    ])
+  })
+})
+
+describe('the types of the installed package', () => {
+  const CASES = {
+    // a project of Node: no DOM
+    node16: { files: ['program.mts', 'program.cts'], module: 'node16', lib: ['es2022'], types: ['node'] },
+    // a project for the browser: nothing of Node
+    bundler: { files: ['program.ts'], module: 'esnext', lib: ['es2022', 'dom'], types: [] },
+  }
+
+  it.for(Object.entries(CASES))('serve a program under moduleResolution %s', async ([moduleResolution, settings]) => {
+    const { files, ...options } = settings
+    const folder = join(installed.native, `types-${moduleResolution}`)
+    mkdirSync(folder)
+    for (const file of files) copyFileSync(join(root, 'test/package/apps/program.ts'), join(folder, file))
+    const typeRoots = [join(root, 'node_modules/@types')]
+    const common = { moduleResolution, target: 'es2022', strict: true, noEmit: true, typeRoots }
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...common, ...options }, files }))
+    expect(await node(folder, bin('typescript', 'tsc'), '-p', '.')).toBe('')
+  })
+})

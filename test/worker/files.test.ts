@@ -1,0 +1,127 @@
+import { describe, expect, it } from 'vitest'
+import * as main from 'x-transformers'
+import type { AutoregressiveWrapper, Progress } from 'x-transformers/worker'
+import { ids, library, numbers, smallModel } from './helpers.js'
+
+describe('a checkpoint in a worker', () => {
+  it('goes both ways between the libraries', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const bytes = await model.saveBytes()
+    const own = await main.load<main.AutoregressiveWrapper>(bytes)
+    const loss = (await model.forward(ids(2, 9))).item()
+    expect((await own.forward(main.tensor(ids(2, 9).data, { shape: [2, 9] }))).item()).toBe(loss)
+
+    const loaded = await x.load<AutoregressiveWrapper>(await own.saveBytes())
+    expect(loaded).toBeInstanceOf(x.AutoregressiveWrapper)
+    expect(loaded.net).toBeInstanceOf(x.TransformerWrapper)
+    expect(loaded.net.attn_layers).toBeInstanceOf(x.Decoder)
+    expect(loaded.net).toBe(loaded.net)
+    expect(await loaded.describe()).toEqual(await model.describe())
+    expect((await loaded.forward(ids(2, 9))).item()).toBe(loss)
+    expect(numbers(await loaded.net.forward(ids(1, 4)))).toEqual(numbers(await model.net.forward(ids(1, 4))))
+    await loaded.ready
+    // a model within can be part of another one
+    const again = new x.AutoregressiveWrapper(loaded.net)
+    expect((await again.forward(ids(2, 9))).item()).toBe(loss)
+  })
+
+  it('comes from memory, a Blob or a stream', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const bytes = await model.saveBytes()
+    const want = (await model.forward(ids(2, 9))).item()
+    const blob = await model.saveBlob()
+    expect(blob).toBeInstanceOf(Blob)
+    expect(blob.size).toBe(bytes.length)
+    const buffer = bytes.slice().buffer
+    const part = new Uint8Array(bytes.length + 16)
+    part.set(bytes, 8)
+    for (const source of [bytes, buffer, part.subarray(8, 8 + bytes.length), blob, blob.stream()]) {
+      const loaded = await x.load<AutoregressiveWrapper>(source as Blob)
+      expect((await loaded.forward(ids(2, 9))).item()).toBe(want)
+    }
+    expect(bytes.length).toBeGreaterThan(0)
+    expect(buffer.byteLength).toBe(bytes.length)
+    await x.load(buffer, { transfer: true })
+    expect(buffer.byteLength).toBe(0)
+  })
+
+  it('tells how far it has come', async () => {
+    const x = await library()
+    const bytes = await smallModel(x).saveBytes()
+    const seen: Progress[] = []
+    await x.load(new Blob([bytes as Uint8Array<ArrayBuffer>]), { on_progress: (progress) => seen.push(progress) })
+    expect(seen.at(-1)).toEqual({ loaded: bytes.length, total: bytes.length })
+    const failing = x.load(bytes, {
+      on_progress: () => {
+        throw new Error('mine')
+      },
+    })
+    await expect(failing).rejects.toThrow('mine')
+  })
+
+  it('is not waited for by other calls', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const bytes = await model.saveBytes()
+    let open = () => {}
+    const slow = new ReadableStream<Uint8Array>({
+      async start(controller) {
+        controller.enqueue(bytes.slice(0, 10))
+        await new Promise<void>((resolve) => {
+          open = resolve
+        })
+        controller.enqueue(bytes.slice(10))
+        controller.close()
+      },
+    })
+    const pending = x.load<AutoregressiveWrapper>(slow)
+    const loss = (await model.forward(ids(2, 9))).item()
+    open()
+    expect((await (await pending).forward(ids(2, 9))).item()).toBe(loss)
+  })
+
+  it('that is aborted leaves nothing behind', async () => {
+    const x = await library()
+    const bytes = await smallModel(x).saveBytes()
+    const before = (await x.memory()).native_bytes
+    const never = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(bytes.slice(0, 10)) })
+    const controller = new AbortController()
+    const pending = x.load(never, { signal: controller.signal })
+    setTimeout(() => controller.abort('enough'), 20)
+    await expect(pending).rejects.toBe('enough')
+    await expect(x.load(bytes, { signal: controller.signal })).rejects.toBe('enough')
+    for (let i = 0; i < 5; i++) {
+      const late = new AbortController()
+      const load = x.load(bytes, { signal: late.signal, on_progress: () => late.abort('late') })
+      await expect(load).rejects.toBe('late')
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect((await x.memory()).native_bytes).toBeLessThan(before + 4096)
+  })
+
+  it('that is none says so', async () => {
+    const x = await library()
+    await expect(x.load(new Uint8Array(100))).rejects.toMatchObject({ code: 'invalid_checkpoint' })
+    await expect(x.load(5 as never)).rejects.toThrow(/5 cannot be loaded in a worker/)
+    await expect(x.load(new Response('') as never)).rejects.toThrow(/give its blob\(\)/)
+    await expect(x.load(new URL('data:,nothing'))).rejects.toMatchObject({ code: 'invalid_checkpoint' })
+    await expect(x.load({ getFile: () => 1 } as never)).rejects.toThrow(/cannot go to a worker/)
+    await expect(x.load(new Uint8Array(8), { strict: true } as never)).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
+  })
+
+  it('goes to a stream', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const optimizer = new x.AdamW(model)
+    for (const object of [model, optimizer]) {
+      const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+      const [file] = await Promise.all([new Response(readable).arrayBuffer(), object.save(writable)])
+      expect(file.byteLength).toBe((await object.saveBytes()).length)
+    }
+    await expect(model.save(5 as never)).rejects.toMatchObject({ code: 'invalid_argument' })
+  })
+})

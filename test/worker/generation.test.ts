@@ -1,0 +1,207 @@
+import { describe, expect, it } from 'vitest'
+import * as main from 'x-transformers'
+import { tensor } from 'x-transformers/worker'
+import type { Port, ToWorker } from '../../ts/worker/protocol.js'
+import { collect, smallModel as mainModel, numbers as mainNumbers, ids as mainTokens } from '../api/helpers.js'
+import { all, ids, LAYERS, library, numbers, smallModel } from './helpers.js'
+
+const DRAWN = { filter_thres: 0.1 }
+
+/** Lets messages go to and fro. */
+const settle = () => new Promise((resolve) => setTimeout(resolve, 50))
+
+/** Notes what the page sends. */
+function watched(log: ToWorker[]) {
+  return (port: Port) => {
+    const post = port.postMessage.bind(port)
+    port.postMessage = (message, transfer) => {
+      log.push(message as ToWorker)
+      post(message, transfer)
+    }
+    return port
+  }
+}
+
+describe('generate in a worker', () => {
+  it('draws what the main library draws', async () => {
+    main.manualSeed(4)
+    const want = await mainModel().generate(mainTokens(2, 3), 12, DRAWN)
+    const x = await library()
+    x.manualSeed(4)
+    const got = await smallModel(x).generate(ids(2, 3), 12, DRAWN)
+    expect(got.shape).toEqual([2, 12])
+    expect(got.dtype).toBe('i64')
+    expect(numbers(got)).toEqual(mainNumbers(want))
+  })
+
+  it('is there for vectors, masks, and encoders with decoders', async () => {
+    const x = await library()
+    const vectors = new x.ContinuousAutoregressiveWrapper(
+      new x.ContinuousTransformerWrapper({ dim_in: 3, dim_out: 3, max_seq_len: 8, attn_layers: new x.Decoder(LAYERS) }),
+    )
+    expect((await vectors.generate(tensor([[1, 2, 3]]), 5)).shape).toEqual([5, 3])
+    const net = new x.TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: new x.Encoder(LAYERS) })
+    const masked = new x.NonAutoregressiveWrapper(net, { mask_id: 10, steps: 3 })
+    expect((await masked.generate({ batch_size: 2 })).shape).toEqual([2, 8])
+    expect((await masked.generate()).shape).toEqual([8])
+    const [enc, dec] = [
+      { enc_num_tokens: 11, enc_max_seq_len: 8, enc_depth: 1, enc_heads: 2 },
+      { dec_num_tokens: 11, dec_max_seq_len: 8, dec_depth: 1, dec_heads: 2 },
+    ]
+    const both = new x.XTransformer({ dim: 16, ...enc, ...dec })
+    const want = numbers(await both.generate(ids(1, 4), ids(1, 1), 5, { temperature: 0 }))
+    expect(await all(both.stream(ids(1, 4), ids(1, 1), 5, { temperature: 0 }))).toEqual(want)
+  })
+
+  it('says which arguments are wrong', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    await expect(model.generate(ids(1, 3), 5, { temprature: 1 } as never)).rejects.toThrow(/temperature/)
+    await expect(model.generate(ids(1, 3), 5, { filter_logits_fn: (y: unknown) => y } as never)).rejects.toThrow(
+      /filter_logits_fn is a function, which cannot go to a worker/,
+    )
+    await expect(model.generate([1, 2] as never, 5)).rejects.toMatchObject({ name: 'XTransformersError' })
+    expect(() => model.stream(ids(1, 3), 5, { filter_logits_fn: () => 1 } as never)).toThrow(/cannot go to a worker/)
+    await expect(all(model.stream(ids(1, 3), 5, { temprature: 1 } as never))).rejects.toThrow(/temperature/)
+  })
+
+  it('is aborted', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const pending = model.generate(ids(1, 3), 100_000, { signal: controller.signal })
+    const queued = model.generate(ids(1, 3), 100_000, { signal: controller.signal })
+    setTimeout(() => controller.abort(reason), 10)
+    await expect(pending).rejects.toBe(reason)
+    await expect(queued).rejects.toBe(reason)
+    await expect(model.generate(ids(1, 3), 2, { signal: controller.signal })).rejects.toBe(reason)
+    expect((await model.generate(ids(1, 3), 2)).shape).toEqual([1, 2])
+  })
+})
+
+describe('stream in a worker', () => {
+  it('gives the tokens of the main library, one by one', async () => {
+    main.manualSeed(4)
+    const want = await all(mainModel().stream(mainTokens(1, 3), 20, DRAWN))
+    const x = await library()
+    x.manualSeed(4)
+    expect(await all(smallModel(x).stream(ids(1, 3), 20, DRAWN))).toEqual(want)
+  })
+
+  it('gives arrays for several rows', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const rows = await all(model.stream<number[]>(ids(2, 3), 4, { temperature: 0 }))
+    const want = (await model.generate(ids(2, 3), 4, { temperature: 0 })).toArray() as number[][]
+    expect(rows).toEqual([0, 1, 2, 3].map((i) => want.map((row) => row[i])))
+  })
+
+  it('is only a little ahead of its reader', async () => {
+    const log: ToWorker[] = []
+    const x = await library(watched(log))
+    const model = smallModel(x)
+    const pulled = () => log.reduce((sum, message) => sum + (message.type === 'pull' ? message.count : 0), 0)
+    const stream = model.stream(ids(1, 3), 50)
+    await settle()
+    expect(pulled()).toBe(0)
+    await stream.next()
+    await settle()
+    expect(pulled()).toBe(4)
+    await stream.next()
+    expect(pulled()).toBe(5)
+    // several readers at once each get their own
+    const more = await Promise.all([stream.next(), stream.next(), stream.next()])
+    expect(more.every(({ done, value }) => !done && typeof value === 'number')).toBe(true)
+    expect(1 + 1 + 3 + (await all(stream)).length).toBe(50)
+    expect(await stream.next()).toEqual({ done: true, value: undefined })
+  })
+
+  it('ends in the worker when the loop is left', async () => {
+    const log: ToWorker[] = []
+    const x = await library(watched(log))
+    const model = smallModel(x)
+    const only = async (count: number) => {
+      for await (const _ of model.stream(ids(1, 3), 100)) if (--count === 0) break
+      await settle()
+      await collect()
+      return (await x.memory()).native_bytes
+    }
+    const before = await only(3)
+    expect(log.at(-2)).toMatchObject({ type: 'abort' })
+    for (let i = 0; i < 5; i++) await only(3)
+    expect(await only(3)).toBeLessThan(before + 4096)
+  })
+
+  it('lets other calls run between two tokens', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const optimizer = new x.SGD(model, { lr: 0.1 })
+    let count = 0
+    for await (const _ of model.stream(ids(1, 3), 6)) {
+      await x.trainStep({ model, optimizer, batches: [[ids(2, 9)]] })
+      count++
+    }
+    expect(count).toBe(6)
+  })
+
+  it('runs beside another one', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const greedy = { temperature: 0 }
+    const [a, b] = [
+      numbers(await model.generate(ids(1, 3), 9, greedy)),
+      numbers(await model.generate(ids(1, 5), 9, greedy)),
+    ]
+    const both = await Promise.all([all(model.stream(ids(1, 3), 9, greedy)), all(model.stream(ids(1, 5), 9, greedy))])
+    expect(both).toEqual([a, b])
+  })
+
+  it('rejects with the reason of its signal, at once', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const controller = new AbortController()
+    const { signal } = controller
+    const reason = new Error('enough')
+    const seen: number[] = []
+    const run = async () => {
+      for await (const token of model.stream(ids(1, 3), 50, { signal })) {
+        seen.push(token)
+        if (seen.length === 2) controller.abort(reason)
+      }
+    }
+    await expect(run()).rejects.toBe(reason)
+    expect(seen.length).toBe(2)
+    const late = model.stream(ids(1, 3), 50, { signal })
+    await expect(late.next()).rejects.toBe(reason)
+    expect(await late.next()).toEqual({ done: true, value: undefined })
+    expect(() => model.stream(ids(1, 3), 50, { signal: 1 } as never)).toThrow(/AbortSignal/)
+  })
+
+  it('ends with the worker', async () => {
+    const x = await library()
+    const stream = smallModel(x).stream(ids(1, 3), 50)
+    await stream.next()
+    const pending = Promise.allSettled([stream.next(), stream.next(), stream.next(), stream.next(), stream.next()])
+    x.terminate()
+    const results = await pending
+    expect(results.some(({ status }) => status === 'rejected')).toBe(true)
+    const late = smallModel(x).stream(ids(1, 3), 50)
+    await expect(late.next()).rejects.toMatchObject({ code: 'terminated' })
+  })
+
+  it.skipIf(!globalThis.gc)('ends in the worker when it is garbage', async () => {
+    const log: ToWorker[] = []
+    const x = await library(watched(log))
+    const model = smallModel(x)
+    await (async () => {
+      model.stream(ids(1, 3), 50)
+      await model.stream(ids(1, 3), 50, { signal: new AbortController().signal }).next()
+    })()
+    await settle()
+    await collect()
+    await collect()
+    expect(log.filter(({ type }) => type === 'abort').length).toBe(2)
+    await model.ready
+  })
+})

@@ -1,0 +1,53 @@
+import { afterEach } from 'vitest'
+import { type HostTensor, type Library, tensor } from 'x-transformers/worker'
+import { serve } from '../../ts/worker/host/serve.js'
+import type { Port } from '../../ts/worker/protocol.js'
+import { connect } from '../../ts/worker/spawn.js'
+
+const open: (() => void)[] = []
+afterEach(() => {
+  for (const close of open.splice(0)) close()
+})
+
+/** The library behind a MessageChannel, served in this same thread; it ends with the test. */
+export async function library(change: (port: Port) => Port = (port) => port): Promise<Library> {
+  const { port1, port2 } = new MessageChannel()
+  const stop = serve(port2 as Port)
+  // as with a Worker, what runs there ends with it
+  const ending = Object.assign(change(port1 as Port), { terminate: () => stop() })
+  const x = await connect(ending)
+  open.push(() => {
+    x.terminate()
+    port1.close()
+    port2.close()
+  })
+  return x
+}
+
+export const VOCABULARY = 11
+
+/** Options of a decoder small enough to train in a moment. */
+export const LAYERS = { dim: 16, depth: 1, heads: 2, attn_dim_head: 8 }
+export const NET = { num_tokens: VOCABULARY, max_seq_len: 16 }
+
+export function smallNet(x: Library, layers: object = {}) {
+  return new x.TransformerWrapper({ ...NET, attn_layers: new x.Decoder({ ...LAYERS, ...layers }) })
+}
+
+export function smallModel(x: Library, layers: object = {}) {
+  return new x.AutoregressiveWrapper(smallNet(x, layers))
+}
+
+/** Token ids in rows, the same ones as those of `ids` in test/api. */
+export function ids(rows: number, columns: number, vocabulary = VOCABULARY): HostTensor {
+  const data = Array.from({ length: rows * columns }, (_, i) => (i * 7 + 3) % vocabulary)
+  return tensor(data, { shape: [rows, columns], dtype: 'i64' })
+}
+
+export const numbers = ({ data }: HostTensor): number[] => Array.from(data as ArrayLike<number | bigint>, Number)
+
+export async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = []
+  for await (const item of stream) items.push(item)
+  return items
+}
