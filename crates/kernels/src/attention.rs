@@ -13,7 +13,7 @@ use crate::{alloc, Array, Result};
 use gemm::Parallelism;
 
 /// Queries in a block.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// Gradients of the three inputs, in their shapes.
 pub struct Gradients {

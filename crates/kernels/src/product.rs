@@ -162,9 +162,10 @@ fn pack<const W: usize>(
             panel.fill(0.0);
         }
         if there == W && along == 1 {
-            for four in (0..W).step_by(4) {
-                let line = |i: usize| &data[start + (four + i) * across..][..depth];
-                interleave::<W>(panel, four, [line(0), line(1), line(2), line(3)]);
+            let line = |i: usize| &data[start + i * across..][..depth];
+            interleave::<W, 0>(panel, [line(0), line(1), line(2), line(3)]);
+            if W == NR {
+                interleave::<W, 4>(panel, [line(4), line(5), line(6), line(7)]);
             }
         } else if across == 1 {
             for (k, place) in panel.chunks_exact_mut(W).enumerate() {
@@ -180,20 +181,21 @@ fn pack<const W: usize>(
     }
 }
 
-/// Writes number k of four lines to places `at` to `at` + 3 of step k.
+/// Writes number k of four lines to places AT to AT + 3 of step k.
 #[inline(always)]
-fn interleave<const W: usize>(panel: &mut [f32], at: usize, lines: [&[f32]; 4]) {
+fn interleave<const W: usize, const AT: usize>(panel: &mut [f32], lines: [&[f32]; 4]) {
     let depth = lines[0].len();
-    let whole = depth - depth % 4;
-    for k in (0..whole).step_by(4) {
-        let turned = lanes::transpose(lines.map(|line| lanes::load(line, k)));
-        for (i, v) in turned.into_iter().enumerate() {
-            lanes::store(v, panel, (k + i) * W + at);
+    let [a, b, c, d] = lines.map(|line| line.as_chunks::<4>().0);
+    let fours = a.iter().zip(b).zip(c.iter().zip(d));
+    for (steps, ((a, b), (c, d))) in panel.chunks_exact_mut(4 * W).zip(fours) {
+        let turned = lanes::transpose([a, b, c, d].map(|four| lanes::load(four, 0)));
+        for (step, v) in steps.chunks_exact_mut(W).zip(turned) {
+            lanes::store(v, step, AT);
         }
     }
-    for k in whole..depth {
+    for k in depth - depth % 4..depth {
         for (i, line) in lines.iter().enumerate() {
-            panel[k * W + at + i] = line[k];
+            panel[k * W + AT + i] = line[k];
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use crate::cpu::Real;
 
-/// Lanes that the reductions below keep apart: two registers of AVX-512, four of AVX2.
-const LANES: usize = 32;
+/// Lanes that the reductions below keep apart: two registers of AVX-512, four of AVX2, two of WebAssembly. What is left over of a row
+/// goes one by one.
+const LANES: usize = if cfg!(target_family = "wasm") { 8 } else { 32 };
 
 /// `e^x` to about 1.5 units in the last place, 0 below -87.3, infinity above 88.72.
 ///
