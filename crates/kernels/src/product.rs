@@ -169,8 +169,12 @@ fn pack<const W: usize>(
             }
         } else if across == 1 {
             for (k, place) in panel.chunks_exact_mut(W).enumerate() {
-                let from = start + k * along;
-                place[..there].copy_from_slice(&data[from..from + there]);
+                let line = &data[start + k * along..];
+                match (place.first_chunk_mut::<W>(), line.first_chunk::<W>()) {
+                    // a length that the compiler knows, so that no call is made
+                    (Some(place), Some(line)) if there == W => *place = *line,
+                    _ => place[..there].copy_from_slice(&line[..there]),
+                }
             }
         } else {
             for i in 0..there {
