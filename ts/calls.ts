@@ -1,5 +1,5 @@
 import { native } from '#native'
-import { fromNative, XTransformersError } from './errors.js'
+import { fromNative } from './errors.js'
 import type { TensorHandle } from './handle.js'
 import type { NativeAbortFlag } from './native.js'
 import { type Gates, schedule } from './schedule.js'
@@ -20,14 +20,6 @@ export interface HeavyCall<T> {
   start: (abort: NativeAbortFlag) => Promise<T>
   /** Frees a result that nobody wants because the call was aborted. Absent: what has happened has happened, and it resolves. */
   discard?: (value: T) => void
-}
-
-/** Checks the `signal` of a call's options. */
-export function checkSignal(signal: unknown): AbortSignal | undefined {
-  if (signal === undefined || signal === null) return undefined
-  const like = signal as AbortSignal
-  if (typeof like.aborted === 'boolean' && typeof like.addEventListener === 'function') return like
-  throw new XTransformersError('invalid_argument', 'signal must be an AbortSignal')
 }
 
 /** Runs a heavy call in its turn, translates its errors, and lets its signal abort it. */

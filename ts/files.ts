@@ -6,8 +6,6 @@ import { mergeGates, NO_GATES } from './schedule.js'
 import { HANDLE } from './symbols.js'
 import { type Tensor, wrap } from './tensor.js'
 
-export type { Source, SyncSource, Target } from './sources.js'
-
 /** What is often loaded by mistake, by how it begins. */
 const MISTAKES: readonly [start: RegExp, what: string][] = [
   [/^$/, 'it is empty'],

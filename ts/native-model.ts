@@ -1,5 +1,6 @@
 import { native } from '#native'
-import { type CallControl, checkSignal, heavy } from './calls.js'
+import { type CallControl, heavy } from './calls.js'
+import { checkSignal } from './checks.js'
 import { decode, type Encoded, encode, encodeCall, NATIVE_MODULE } from './encode.js'
 import { guarded } from './errors.js'
 import { TensorHandle } from './handle.js'

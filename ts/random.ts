@@ -1,4 +1,4 @@
-import { XTransformersError } from './errors.js'
+import { checkSeed } from './checks.js'
 import { gradEnabled } from './grad-mode.js'
 import type { ContextJson } from './native.js'
 
@@ -20,12 +20,7 @@ let calls = 0
  * const b = randn([2]) // equal to a
  */
 export function manualSeed(value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new XTransformersError(
-      'invalid_argument',
-      `manualSeed takes a whole number from 0 to 2^53 - 1, got ${String(value)}`,
-    )
-  }
+  checkSeed(value)
   seed = value
   calls = 0
 }

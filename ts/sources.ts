@@ -1,6 +1,6 @@
 /** What can be loaded, and where to save: every kind of it, on every platform. */
 import { files as platform } from '#native'
-import { checkSignal } from './calls.js'
+import { checkSignal } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import { handleSink, streamSink } from './sinks.js'

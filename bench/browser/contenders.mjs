@@ -1,7 +1,8 @@
 // Who takes part: TensorFlow.js and this package, each held in a page of Chromium or in a process of its own.
 import { fork } from 'node:child_process'
 import { join } from 'node:path'
-import { onPath, root } from '../../scripts/lib.mjs'
+import { ensureChromium, FLAGS } from '../../scripts/chromium.mjs'
+import { root } from '../../scripts/lib.mjs'
 import { bundle } from './bundle.mjs'
 import { serve } from './server.mjs'
 
@@ -20,23 +21,10 @@ export const CONTENDERS = {
   native: { title: 'ours, Node, one thread', file: './ours.js', process: true },
 }
 
-// --disable-gpu and the rest: nothing but the page shall run.
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--no-first-run',
-]
-
 /** Chromium with the pages of the bench: `{ version, open(), close() }`. */
 export async function startBrowser() {
   const { chromium } = await import('playwright-core')
-  const names = ['chromium', 'chromium-browser', 'google-chrome']
-  // Without one on PATH, Playwright's own browser.
-  const executablePath = process.env.CHROMIUM ?? names.map(onPath).find(Boolean)
+  const executablePath = await ensureChromium()
   const server = await serve(root, { [`${PAGES}/tfjs.js`]: () => bundle(join(root, PAGES, 'tfjs.js')) })
   const browser = await chromium.launch({ executablePath, args: FLAGS })
   return {

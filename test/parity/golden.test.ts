@@ -11,9 +11,8 @@ it('finds the recorded cases and traces', () => {
 
 describe('gives what the Python package gave', () => {
   for (const fixture of fixtures) {
-    it(fixture.name, async (context) => {
+    it(fixture.name, async () => {
       const { status, reason } = await runFile(fixture)
-      if (status === 'skipped') context.skip(reason)
       expect(status, reason).toBe('passed')
     })
   }

@@ -1,5 +1,6 @@
 import { native } from '#native'
-import { type CallControl, checkSignal, heavy } from '../calls.js'
+import { type CallControl, heavy } from '../calls.js'
+import { checkSignal } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
 import {
   readTensorBytes,

@@ -19,14 +19,6 @@ interface Pending {
   on_item: ((value: never) => void) | null
 }
 
-/** Checks the `signal` of a call's options. */
-export function checkSignal(signal: unknown): AbortSignal | undefined {
-  if (signal === undefined || signal === null) return undefined
-  const like = signal as AbortSignal
-  if (typeof like.aborted === 'boolean' && typeof like.addEventListener === 'function') return like
-  throw new XTransformersError('invalid_argument', 'signal must be an AbortSignal')
-}
-
 const START =
   'see that its script is served from the origin of the page and that the content security policy allows it (worker-src), or pass spawn({ worker }) with a Worker, or the address, of x-transformers/worker/entry'
 

@@ -1,8 +1,9 @@
+import { checkSeed, checkSignal } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type * as Main from '../models/index.js'
 import type { RuntimeInfo } from '../runtime.js'
 import type { ReadOptions } from '../streams.js'
-import { type Connection, checkSignal } from './client.js'
+import type { Connection } from './client.js'
 import * as models from './models.js'
 import * as optimizers from './optimizers.js'
 import type { StepResult, WireModel } from './protocol.js'
@@ -108,12 +109,7 @@ export class LibraryCalls {
    * @throws XTransformersError (`invalid_argument`) for any other value
    */
   manualSeed(value: number): void {
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw new XTransformersError(
-        'invalid_argument',
-        `manualSeed takes a whole number from 0 to 2^53 - 1, got ${String(value)}`,
-      )
-    }
+    checkSeed(value)
     this.#home.request('seed', { seed: value }).catch(() => {})
   }
 
