@@ -39,28 +39,37 @@ pub fn exp(x: f32) -> f32 {
     }
 }
 
-/// The error function, absolute error below 5e-7.
+/// The error function, absolute error below 3e-7.
 ///
-/// `erf(x) = x P(x²) / Q(x²)` up to 3.9, where it is 1 in f32; the coefficients are a least-squares fit of the largest error (2e-8
-/// before rounding). One division and no branch: half the time of formulas with an exponential.
+/// `erf(x) = x P(x²) / Q(x²)` up to 4, where it is 1 in f32; the coefficients are a least-squares fit of the largest error (2e-8
+/// before rounding), summed in pairs, which rounds less than Horner's rule. One division and no branch: half the time of formulas with
+/// an exponential.
 #[inline(always)]
-#[allow(clippy::excessive_precision, clippy::approx_constant)]
+#[allow(clippy::excessive_precision, clippy::approx_constant, clippy::unreadable_literal)]
 pub fn erf(x: f32) -> f32 {
-    let x = x.clamp(-3.9, 3.9);
+    const P: [f32; 6] = [
+        1.1283791065216064,
+        0.19357076287269592,
+        0.05310524255037308,
+        0.0038845031522214413,
+        0.00028460161411203444,
+        1.9866904494847404e-06,
+    ];
+    const Q: [f32; 6] = [
+        1.0,
+        0.5048801302909851,
+        0.11536072939634323,
+        0.015209522098302841,
+        0.0011858728248625994,
+        3.742113767657429e-05,
+    ];
+    let x = x.clamp(-4.0, 4.0);
     let s = x * x;
-    let mut p = 2.066_321_7e-6_f32;
-    p = p * s + 2.850_866_3e-4;
-    p = p * s + 3.739_315_6e-3;
-    p = p * s + 5.267_100_4e-2;
-    p = p * s + 1.896_890_6e-1;
-    p = p * s + 1.128_379_1;
-    let mut q = 3.826_976_2e-5_f32;
-    q = q * s + 1.157_618_01e-3;
-    q = q * s + 1.491_618_6e-2;
-    q = q * s + 1.138_281_4e-1;
-    q = q * s + 5.014_403_46e-1;
-    q = q * s + 1.0;
-    (x * p / q).clamp(-1.0, 1.0)
+    let sum = |c: [f32; 6]| {
+        let s2 = s * s;
+        (c[0] + c[1] * s) + (c[2] + c[3] * s) * s2 + (c[4] + c[5] * s) * (s2 * s2)
+    };
+    (sum(P) * (x / sum(Q))).clamp(-1.0, 1.0)
 }
 
 /// The sum of `f(x)` over `xs`.
@@ -156,7 +165,7 @@ mod tests {
         let mut x = -6.0_f32;
         while x < 6.0 {
             let (got, want) = (erf(x) as f64, libm::erf(x as f64));
-            assert!((got - want).abs() < 5e-7, "erf({x}) = {got}, not {want}");
+            assert!((got - want).abs() < 3e-7, "erf({x}) = {got}, not {want}");
             x += 0.0011;
         }
         assert!(erf(f32::NAN).is_nan());
