@@ -29,10 +29,10 @@ fn fits(bytes: u64) -> bool {
     size < LARGE || Vec::<u8>::new().try_reserve_exact(size).is_ok()
 }
 
-/// `count` zeroes, or an error where they cannot be allocated.
-pub(crate) fn zeros<T: Real>(count: usize) -> Result<Vec<T>> {
+/// Room for `count` numbers, or an error where it cannot be allocated.
+pub(crate) fn room<T: Real>(count: usize) -> Result<Vec<T>> {
     check(&[count], T::DTYPE)?;
-    Ok(vec![T::ZERO; count])
+    Ok(Vec::with_capacity(count))
 }
 
 #[cfg(test)]

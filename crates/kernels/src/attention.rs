@@ -6,10 +6,10 @@
 //! Source: FlashAttention, <https://arxiv.org/abs/2205.14135>; here whole rows of scores fit, so that the softmax needs no rescaling.
 
 use crate::cpu::{self, dispatch, Real, Slice};
-use crate::matmul::{product, Scale, View};
-use crate::parallel::{map, pieces};
+use crate::matmul::{product, Start, View};
+use crate::parallel::{each, zeros};
 use crate::softmax::{self, backward_row, weights_in_place, Mask, Rows};
-use crate::{alloc, Array, Result};
+use crate::{Array, Result};
 use gemm::Parallelism;
 
 /// Queries in a block.
@@ -82,8 +82,8 @@ impl<'a, T: Real> Operand<'a, T> {
 }
 
 /// A product on this thread: heads are what is shared over threads.
-fn multiply<T: Real>(y: &mut [T], size: (usize, usize, usize), a: View<T>, b: View<T>, scale: Scale<T>) {
-    product(y, size, a, b, scale, Parallelism::None);
+fn multiply<T: Real>(y: &mut [T], size: (usize, usize, usize), a: View<T>, b: View<T>, alpha: T, start: Start<T>) {
+    product(y, size, a, b, alpha, start, Parallelism::None);
 }
 
 fn turned<T>(view: View<'_, T>) -> View<'_, T> {
@@ -149,8 +149,7 @@ impl<'a, T: Real> Attention<'a, T> {
         let seen = self.rows.limit(row + count - 1);
         let mut weights = vec![T::ZERO; count * seen];
         let (a, b) = (self.q.head(batch, head, first), turned(self.k.head(batch, head, 0)));
-        let scale = Scale { own: T::ZERO, product: self.scale };
-        multiply(&mut weights, (count, seen, d), a, b, scale);
+        multiply(&mut weights, (count, seen, d), a, b, self.scale, Start::Nothing);
         let mut line = Vec::new();
         let weigh = |(r, weights): (usize, &mut [T])| {
             let allowed = self.rows.allowed(row + r, &mut line);
@@ -169,27 +168,52 @@ impl<'a, T: Real> Attention<'a, T> {
     }
 }
 
+/// The rows of an array in the order (batch, n, heads, width), for each batch and head: what threads can write at the same time.
+fn rows_by_head<T>(y: &mut [T], n: usize, heads: usize, width: usize) -> Vec<Vec<&mut [T]>> {
+    let batch = y.len().checked_div(n * heads * width).unwrap_or(0);
+    let mut rows: Vec<Vec<&mut [T]>> = (0..batch * heads).map(|_| Vec::with_capacity(n)).collect();
+    for (at, row) in y.chunks_exact_mut(width.max(1)).enumerate() {
+        rows[at / (n * heads) * heads + at % heads].push(row);
+    }
+    rows
+}
+
+/// An array (batch, heads, n, width) from values in the order (batch, n, heads, width): layers merge the heads again, which then is
+/// no copy.
+fn heads_last<T: Real>(values: Vec<T>, [batch, heads, n, width]: [usize; 4]) -> Result<Array> {
+    cpu::array(values, (batch, n, heads, width))?.transpose(1, 2)
+}
+
 fn forward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Result<Array> {
     let (batch, attention) = Attention::<T>::new(q, k, v, scale, mask)?;
     let Sizes { heads, i, j, dv, .. } = attention.sizes;
     let dims = [batch, heads, i, dv];
-    let mut y = alloc::zeros::<T>(dims.iter().product())?;
-    if j == 0 {
-        return cpu::array(y, dims.as_slice());
+    let mut y = zeros::<T>(dims.iter().product())?;
+    if j > 0 {
+        each(rows_by_head(&mut y, i, heads, dv), |unit, rows| attention.gather(unit, rows));
     }
-    pieces(&mut y, i * dv, |unit, y| {
-        for (block, y) in y.chunks_mut(BLOCK * dv).enumerate() {
-            let (first, count) = (block * BLOCK, y.len() / dv);
-            let Block { weights, seen, uniform } = attention.block(unit, first, count);
-            let values = attention.v.head(unit / heads, unit % heads, 0);
-            let scale = Scale { own: T::ZERO, product: T::ONE };
-            multiply(y, (count, dv, seen), row_major(&weights, seen), values, scale);
-            for (y, _) in y.chunks_exact_mut(dv).zip(&uniform).filter(|(_, uniform)| **uniform) {
-                mean(y, values, j);
+    heads_last(y, dims)
+}
+
+impl<T: Real> Attention<'_, T> {
+    /// Writes what the queries of a head gather.
+    fn gather(&self, unit: usize, mut rows: Vec<&mut [T]>) {
+        let Sizes { heads, j, dv, .. } = self.sizes;
+        let values = self.v.head(unit / heads, unit % heads, 0);
+        let mut y = vec![T::ZERO; BLOCK * dv];
+        for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
+            let count = rows.len();
+            let Block { weights, seen, uniform } = self.block(unit, block * BLOCK, count);
+            let w = row_major(&weights, seen);
+            multiply(&mut y, (count, dv, seen), w, values, T::ONE, Start::Nothing);
+            for ((row, y), uniform) in rows.iter_mut().zip(y.chunks_exact(dv)).zip(uniform) {
+                match uniform {
+                    true => mean(row, values, j),
+                    false => row.copy_from_slice(y),
+                }
             }
         }
-    });
-    cpu::array(y, dims.as_slice())
+    }
 }
 
 /// The mean of `count` rows.
@@ -202,51 +226,52 @@ fn mean<T: Real>(y: &mut [T], values: View<T>, count: usize) {
     }
 }
 
-/// Gradients of one head.
-struct HeadGradients<T> {
-    q: Vec<T>,
-    k: Vec<T>,
-    v: Vec<T>,
-}
-
 fn backward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
     let (batch, attention) = Attention::<T>::new(q, k, v, scale, mask)?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let grad = Operand::<T>::new(grad, heads)?;
-    let all = map(batch * heads, 1, |unit| attention.head_gradients(unit, &grad));
-    let mut sum = (Vec::new(), Vec::new(), Vec::new());
-    for head in all {
-        sum.0.extend(head.q);
-        sum.1.extend(head.k);
-        sum.2.extend(head.v);
+    let dims = [[batch, heads, i, d], [batch, heads, j, d], [batch, heads, j, dv]];
+    let empty = |dims: [usize; 4]| zeros::<T>(dims.iter().product());
+    let (mut all_q, mut all_k, mut all_v) = (empty(dims[0])?, empty(dims[1])?, empty(dims[2])?);
+    if i * j * d * dv > 0 {
+        let q = rows_by_head(&mut all_q, i, heads, d).into_iter();
+        let rest = rows_by_head(&mut all_k, j, heads, d).into_iter().zip(rows_by_head(&mut all_v, j, heads, dv));
+        let rows = q.zip(rest).map(|(q, (k, v))| HeadRows { q, k, v }).collect();
+        each(rows, |unit, rows| attention.head_gradients(unit, &grad, rows));
     }
     Ok(Gradients {
-        q: cpu::array(sum.0, (batch, heads, i, d))?,
-        k: sum_heads(&cpu::array(sum.1, (batch, heads, j, d))?, k)?,
-        v: sum_heads(&cpu::array(sum.2, (batch, heads, j, dv))?, v)?,
+        q: heads_last(all_q, dims[0])?,
+        k: sum_heads(&heads_last(all_k, dims[1])?, k)?,
+        v: sum_heads(&heads_last(all_v, dims[2])?, v)?,
     })
 }
 
+/// The rows of a head's gradients, in their places.
+struct HeadRows<'a, T> {
+    q: Vec<&'a mut [T]>,
+    k: Vec<&'a mut [T]>,
+    v: Vec<&'a mut [T]>,
+}
+
 impl<T: Real> Attention<'_, T> {
-    fn head_gradients(&self, unit: usize, grad: &Operand<T>) -> HeadGradients<T> {
+    fn head_gradients(&self, unit: usize, grad: &Operand<T>, mut rows: HeadRows<T>) {
         let Sizes { heads, i, j, d, dv } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
-        let mut out = HeadGradients { q: vec![T::ZERO; i * d], k: vec![T::ZERO; j * d], v: vec![T::ZERO; j * dv] };
+        let (mut dk, mut dvalues) = (vec![T::ZERO; j * d], vec![T::ZERO; j * dv]);
         let (keys, values) = (self.k.head(batch, head, 0), self.v.head(batch, head, 0));
-        let set = Scale { own: T::ZERO, product: self.scale };
+        let mut dq = vec![T::ZERO; BLOCK * d];
         for first in (0..i).step_by(BLOCK) {
             let count = (i - first).min(BLOCK);
             let Block { weights, seen, uniform } = self.block(unit, first, count);
             let (dy, queries) = (grad.head(batch, head, first), self.q.head(batch, head, first));
-            uniform_gradient(&mut out.v, dy, &uniform, (j, dv));
+            uniform_gradient(&mut dvalues, dy, &uniform, (j, dv));
             if seen == 0 {
                 continue;
             }
             let mut dweights = vec![T::ZERO; count * seen];
-            multiply(&mut dweights, (count, seen, dv), dy, turned(values), Scale { own: T::ZERO, product: T::ONE });
-            let w = row_major(&weights, seen);
-            let more = Scale { own: T::ONE, product: T::ONE };
-            multiply(&mut out.v[..seen * dv], (seen, dv, count), turned(w), dy, more);
+            multiply(&mut dweights, (count, seen, dv), dy, turned(values), T::ONE, Start::Nothing);
+            let w = turned(row_major(&weights, seen));
+            multiply(&mut dvalues, (seen, dv, count), w, dy, T::ONE, Start::Own);
             let mut dscores = vec![T::ZERO; count * seen];
             for (r, dx) in dscores.chunks_exact_mut(seen).enumerate().filter(|(r, _)| !uniform[*r]) {
                 let limit = self.rows.limit(unit * i + first + r);
@@ -254,12 +279,19 @@ impl<T: Real> Attention<'_, T> {
                 backward_row(&weights[row.clone()], &dweights[row], &mut dx[..limit]);
             }
             let ds = row_major(&dscores, seen);
-            multiply(&mut out.q[first * d..(first + count) * d], (count, d, seen), ds, keys, set);
-            let more = Scale { own: T::ONE, product: self.scale };
-            multiply(&mut out.k[..seen * d], (seen, d, count), turned(ds), queries, more);
+            multiply(&mut dq, (count, d, seen), ds, keys, self.scale, Start::Nothing);
+            place(&mut rows.q[first..first + count], &dq);
+            multiply(&mut dk, (seen, d, count), turned(ds), queries, self.scale, Start::Own);
         }
-        out
+        place(&mut rows.k, &dk);
+        place(&mut rows.v, &dvalues);
     }
+}
+
+/// Copies rows to where they belong.
+fn place<T: Copy>(rows: &mut [&mut [T]], values: &[T]) {
+    let width = rows.first().map_or(1, |row| row.len());
+    rows.iter_mut().zip(values.chunks_exact(width.max(1))).for_each(|(row, values)| row.copy_from_slice(values));
 }
 
 /// Rows that weigh all keys alike give each value the same share of their gradient.

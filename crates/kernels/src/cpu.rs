@@ -1,9 +1,10 @@
 //! Access to the values of CPU arrays, and the element types that the CPU kernels know.
 
-use crate::matmul::{Scale, View};
+use crate::matmul::{Start, View};
 use crate::{Array, Device, Result, Shape};
 use candle_core::{Storage, StorageRef, WithDType};
 use gemm::Parallelism;
+use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};
 
 /// An element type of the CPU kernels: f32 or f64.
@@ -34,13 +35,17 @@ pub trait Real:
     fn sqrt(self) -> Self;
     fn wide(self) -> f64;
     /// A product by a kernel of our own, where there is one for this type and platform: whether it was done.
+    ///
+    /// # Safety
+    /// As for `matmul::write`: with [`Start::Own`], the output must hold numbers.
     #[inline(always)]
-    fn own_product(
-        _: &mut [Self],
+    unsafe fn own_product(
+        _: &mut [MaybeUninit<Self>],
         _: (usize, usize, usize),
         _: View<Self>,
         _: View<Self>,
-        _: Scale<Self>,
+        _: Self,
+        _: Start<Self>,
         _: Parallelism,
     ) -> bool {
         false
@@ -76,22 +81,21 @@ impl Real for f32 {
         f64::from(self)
     }
     #[cfg(target_arch = "wasm32")]
-    fn own_product(
-        y: &mut [f32],
+    unsafe fn own_product(
+        y: &mut [MaybeUninit<f32>],
         (m, n, k): (usize, usize, usize),
         a: View<f32>,
         b: View<f32>,
-        scale: Scale<f32>,
+        alpha: f32,
+        start: Start<f32>,
         threads: Parallelism,
     ) -> bool {
         // packing pays from a few rows on
         if m < 4 || n < 4 {
             return false;
         }
-        crate::parallel::row_blocks(y, n, threads, |first, rows, y| {
-            let a = View { data: &a.data[first * a.row as usize..], ..a };
-            crate::product::product(y, (rows, n, k), a, b, scale);
-        });
+        // SAFETY: the caller's promise.
+        unsafe { crate::product::product(y, (m, n, k), a, b, alpha, start, threads) };
         true
     }
 }

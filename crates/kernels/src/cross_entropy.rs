@@ -4,7 +4,8 @@
 //! do not count; where none counts the loss is NaN, as in PyTorch.
 
 use crate::cpu::{self, dispatch, Real};
-use crate::parallel::{map, part, pieces, rows_per_piece};
+use crate::layout::contiguous;
+use crate::parallel::{computed, map, part, rows_per_piece};
 use crate::simd::{max, sum_by};
 use crate::{Array, DType, Device, Result};
 use multiversion::multiversion;
@@ -46,7 +47,7 @@ pub fn forward(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Arr
 
 fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
     let classes = classes(logits, targets, ignore_index)?;
-    let logits = logits.contiguous()?;
+    let logits = contiguous(logits)?;
     let (_, width) = logits.dims2()?;
     let xs = cpu::slice::<T>(&logits)?;
     let xs: &[T] = &xs;
@@ -92,21 +93,20 @@ fn backward_reference(logits: &Array, targets: &Array, ignore_index: i64, grad: 
 
 fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
     let classes = classes(logits, targets, ignore_index)?;
-    let logits = logits.contiguous()?;
+    let logits = contiguous(logits)?;
     let (rows, width) = logits.dims2()?;
     let xs = cpu::slice::<T>(&logits)?;
     let xs: &[T] = &xs;
     let weight = T::of(grad / classes.iter().flatten().count() as f64);
-    let mut dx = crate::alloc::zeros::<T>(xs.len())?;
     let count = rows_per_piece(width);
-    pieces(&mut dx, count * width, |piece, dx| {
+    let dx = computed(xs.len(), count * width, |piece, dx: &mut [T]| {
         for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
             let row = piece * count + r;
             if let Some(class) = classes[row] {
                 backward_row(part(xs, row, width), class, weight, dx);
             }
         }
-    });
+    })?;
     cpu::array(dx, (rows, width))
 }
 

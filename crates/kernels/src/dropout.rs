@@ -4,7 +4,8 @@
 //! Source: Dropout, <https://jmlr.org/papers/v15/srivastava14a.html>.
 
 use crate::cpu::{self, dispatch, Real};
-use crate::parallel::{part, pieces, PIECE};
+use crate::layout::contiguous;
+use crate::parallel::{computed, part, PIECE};
 use crate::philox::Stream;
 use crate::{Array, Device, Result};
 
@@ -40,19 +41,18 @@ pub fn dropout(x: &Array, p: f64, stream: Stream) -> Result<Array> {
 }
 
 fn dropout_cpu<T: Real>(x: &Array, p: f64, stream: Stream) -> Result<Array> {
-    let x = x.contiguous()?;
+    let x = contiguous(x)?;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     let (limit, scale) = (threshold(p), T::of(scale(p)));
-    let mut y = crate::alloc::zeros::<T>(xs.len())?;
-    pieces(&mut y, PIECE, |piece, y| {
+    let y = computed(xs.len(), PIECE, |piece, y: &mut [T]| {
         for (b, (y, x)) in y.chunks_mut(4).zip(part(xs, piece, PIECE).chunks(4)).enumerate() {
             let words = stream.block((piece * (PIECE / 4) + b) as u32);
             for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
                 *y = if u64::from(word) >= limit { *x * scale } else { T::ZERO };
             }
         }
-    });
+    })?;
     cpu::array(y, x.dims())
 }
 

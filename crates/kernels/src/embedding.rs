@@ -3,6 +3,7 @@
 //! Shapes: `table` is (count, dim), `ids`, i64, (..); the result is (.., dim).
 
 use crate::cpu::{self, dispatch, Real};
+use crate::layout::contiguous;
 use crate::{alloc, Array, DType, Device, Result};
 
 /// The rows on candle's own operations.
@@ -40,7 +41,7 @@ fn dims2(table: &Array) -> Result<(usize, usize)> {
 }
 
 fn forward_cpu<T: Real>(table: &Array, rows: &[usize], dims: Vec<usize>) -> Result<Array> {
-    let table = table.contiguous()?;
+    let table = contiguous(table)?;
     let width = dims2(&table)?.1;
     let ts = cpu::slice::<T>(&table)?;
     let mut y = Vec::with_capacity(rows.len() * width);
@@ -59,9 +60,9 @@ pub fn backward(table: &Array, ids: &Array, grad: &Array) -> Result<Array> {
 }
 
 fn backward_cpu<T: Real>(grad: &Array, rows: &[usize], (count, width): (usize, usize)) -> Result<Array> {
-    let grad = grad.contiguous()?;
+    let grad = contiguous(grad)?;
     let gs = cpu::slice::<T>(&grad)?;
-    let mut dt = crate::alloc::zeros::<T>(count * width)?;
+    let mut dt = crate::parallel::zeros::<T>(count * width)?;
     for (g, r) in gs.chunks_exact(width.max(1)).zip(rows) {
         crate::linear::add_assign(&mut dt[r * width..(r + 1) * width], g);
     }

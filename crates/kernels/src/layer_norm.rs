@@ -4,8 +4,9 @@
 //! Source: Layer Normalization, <https://arxiv.org/abs/1607.06450>.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::layout::contiguous;
 use crate::linear::sum_vectors;
-use crate::parallel::{map_pieces, part, pieces, rows_per_piece};
+use crate::parallel::{computed, computed_with, part, rows_per_piece};
 use crate::simd::{sum_by, sum_by2};
 use crate::{Array, Result};
 use multiversion::multiversion;
@@ -29,13 +30,12 @@ pub fn forward(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Arra
 }
 
 fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
-    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    let (x, weight, bias) = (contiguous(x)?, contiguous(weight)?, contiguous(bias)?);
     let (_, width) = cpu::rows_and_width(&x);
     let (xs, ws, bs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&bias)?);
     let (xs, ws, bs): (&[T], &[T], &[T]) = (&xs, &ws, &bs);
-    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     let block = rows_per_piece(width) * width;
-    pieces(&mut y, block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y));
+    let y = computed(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y))?;
     cpu::array(y, x.dims())
 }
 
@@ -85,17 +85,16 @@ fn backward_reference(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Resu
 }
 
 fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Result<Gradients> {
-    let (x, weight, grad) = (x.contiguous()?, weight.contiguous()?, grad.contiguous()?);
+    let (x, weight, grad) = (contiguous(x)?, contiguous(weight)?, contiguous(grad)?);
     let (_, width) = cpu::rows_and_width(&x);
     let (xs, ws, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
     let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
-    let mut dx = crate::alloc::zeros::<T>(xs.len())?;
     let block = rows_per_piece(width) * width;
-    let partial = map_pieces(&mut dx, block, |piece, dx| {
+    let (dx, partial) = computed_with(xs.len(), block, |piece, dx| {
         let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
         backward_rows(part(xs, piece, block), ws, part(gs, piece, block), eps, dx, (&mut dw, &mut db));
         (dw, db)
-    });
+    })?;
     let (dw, db) = partial.into_iter().unzip();
     Ok(Gradients {
         x: cpu::array(dx, x.dims())?,

@@ -15,6 +15,7 @@ pub mod elementwise;
 pub mod embedding;
 pub mod glu;
 pub mod layer_norm;
+pub mod layout;
 pub mod linear;
 pub mod matmul;
 pub mod memory;

@@ -3,7 +3,8 @@
 //! Shapes: `x` is (.., in), `weight` (out, in) as in PyTorch, `bias` (out), `y` (.., out).
 
 use crate::cpu::{self, dispatch, Real};
-use crate::matmul::{product, Scale, View};
+use crate::layout::contiguous;
+use crate::matmul::{fresh, View};
 use crate::parallel::{for_product, map, part, rows_per_piece};
 use crate::{Array, Result};
 
@@ -33,18 +34,13 @@ pub fn forward(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array>
 }
 
 fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let (x, weight) = (contiguous(x)?, contiguous(weight)?);
     let ((rows, inner), (out, _)) = (cpu::rows_and_width(&x), weight.dims2()?);
     let (xs, ws) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?);
-    let mut y = crate::alloc::zeros::<T>(rows * out)?;
-    if let Some(bias) = bias {
-        let bias = bias.contiguous()?;
-        let bs = cpu::slice::<T>(&bias)?;
-        y.chunks_exact_mut(out.max(1)).for_each(|row| row.copy_from_slice(&bs));
-    }
-    let own = if bias.is_some() { T::ONE } else { T::ZERO };
+    let bias = bias.map(contiguous).transpose()?;
+    let bs = bias.as_ref().map(cpu::slice::<T>).transpose()?;
     let (a, b) = (row_major(&xs, inner), transposed(&ws, inner));
-    product(&mut y, (rows, out, inner), a, b, Scale { own, product: T::ONE }, for_product(rows, out, inner));
+    let y = fresh((rows, out, inner), a, b, bs.as_deref(), for_product(rows, out, inner))?;
     cpu::array(y, with_width(&x, out))
 }
 
@@ -52,15 +48,15 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
 pub fn grad_input(grad: &Array, weight: &Array) -> Result<Array> {
     let (out, inner) = weight.dims2()?;
     let (rows, _) = cpu::rows_and_width(grad);
-    let g = grad.contiguous()?.reshape((rows, out))?;
+    let g = contiguous(grad)?.reshape((rows, out))?;
     crate::matmul::matmul(&g, weight, 1.0)?.reshape(with_width(grad, inner))
 }
 
 /// Gradient of the weight, (out, in): `gradᵀ x`.
 pub fn grad_weight(grad: &Array, x: &Array) -> Result<Array> {
     let ((rows, out), (_, inner)) = (cpu::rows_and_width(grad), cpu::rows_and_width(x));
-    let g = grad.contiguous()?.reshape((rows, out))?;
-    crate::matmul::matmul(&g.t()?, &x.contiguous()?.reshape((rows, inner))?, 1.0)
+    let g = contiguous(grad)?.reshape((rows, out))?;
+    crate::matmul::matmul(&g.t()?, &contiguous(x)?.reshape((rows, inner))?, 1.0)
 }
 
 /// Gradient of the bias, (out): the sum of `grad` over all but its last axis.
@@ -72,7 +68,7 @@ pub fn grad_bias(grad: &Array) -> Result<Array> {
 }
 
 fn column_sums<T: Real>(grad: &Array) -> Result<Array> {
-    let grad = grad.contiguous()?;
+    let grad = contiguous(grad)?;
     let (_, width) = cpu::rows_and_width(&grad);
     let gs = cpu::slice::<T>(&grad)?;
     // partial sums over fixed blocks of rows, so that the result does not depend on the number of threads

@@ -4,9 +4,10 @@
 //! Transposed or permuted views are read in place, so that heads need no copy.
 
 use crate::cpu::{self, dispatch, Real, Slice};
-use crate::parallel::{for_product, pieces, threads};
+use crate::parallel::{for_product, pieces, pieces_by, rows_per_piece, threads};
 use crate::{alloc, Array, Error, Result};
 use gemm::Parallelism;
+use std::mem::MaybeUninit;
 
 /// The product on candle's own operations.
 pub fn reference(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
@@ -84,28 +85,31 @@ fn batched<T: Real>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
     let (m, n, k) = (tail[0], tail[1], a.dims()[a.rank() - 1]);
     let (lhs, rhs) = (Matrix::<T>::of(a, batch)?, Matrix::<T>::of(b, batch)?);
     let (ls, rs): (&[T], &[T]) = (&lhs.storage, &rhs.storage);
-    let mut y = vec![T::ZERO; dims.iter().product()];
-    let product = |i: usize, out: &mut [T], threads: Parallelism| {
+    let count = dims.iter().product();
+    let mut y = alloc::room::<T>(count)?;
+    let fresh = &mut y.spare_capacity_mut()[..count];
+    let multiply = |i: usize, out: &mut [MaybeUninit<T>], threads: Parallelism| {
         let l = View { data: &ls[lhs.offsets[i]..], row: lhs.row, column: lhs.column };
         let r = View { data: &rs[rhs.offsets[i]..], row: rhs.row, column: rhs.column };
-        product(out, (m, n, k), l, r, Scale { own: T::ZERO, product: T::of(alpha) }, threads);
+        // SAFETY: nothing is added to what `out` holds.
+        unsafe { write(out, (m, n, k), l, r, T::of(alpha), Start::Nothing, threads) };
     };
-    if m * n > 0 && k > 0 {
-        let count = lhs.offsets.len();
-        if count >= threads() && count > 1 {
-            // whole matrices go to threads: no thread then waits for another within a small product
-            let together = (SMALL / (m * n * k)).max(1);
-            pieces(&mut y, together * m * n, |piece, y| {
-                for (i, out) in y.chunks_mut(m * n).enumerate() {
-                    product(piece * together + i, out, Parallelism::None);
-                }
-            });
-        } else {
+    let matrices = lhs.offsets.len();
+    if m * n > 0 && matrices >= threads() && matrices > 1 {
+        // whole matrices go to threads: no thread then waits for another within a small product
+        let together = (SMALL / (m * n * k.max(1))).max(1);
+        pieces(fresh, together * m * n, |piece, y| {
             for (i, out) in y.chunks_mut(m * n).enumerate() {
-                product(i, out, for_product(m, n, k));
+                multiply(piece * together + i, out, Parallelism::None);
             }
+        });
+    } else if m * n > 0 {
+        for (i, out) in fresh.chunks_mut(m * n).enumerate() {
+            multiply(i, out, for_product(m, n, k));
         }
     }
+    // SAFETY: every matrix of the batch was written, and they cover `count` numbers.
+    unsafe { y.set_len(count) };
     cpu::array(y, dims)
 }
 
@@ -117,23 +121,64 @@ pub(crate) struct View<'a, T> {
     pub column: isize,
 }
 
-/// `y = own · y + product · a b`; where `own` is 0, y's old values are not read.
+/// What a product is added to.
 #[derive(Clone, Copy)]
-pub(crate) struct Scale<T> {
-    pub own: T,
-    pub product: T,
+pub(crate) enum Start<'a, T> {
+    /// Nothing: what `y` held before is not read.
+    Nothing,
+    /// A number for each column.
+    Bias(&'a [T]),
+    /// What `y` holds.
+    Own,
 }
 
 /// Small matrices of a batch go to a thread together, so that each has at least this many multiplications.
 const SMALL: usize = 64 * 64 * 64;
 
-/// Writes `own · y + product · a b` into `y`, (m, n) row by row.
+/// Writes `start + alpha · a b` into `y`, (m, n) row by row.
 pub(crate) fn product<T: Real>(
     y: &mut [T],
+    size: (usize, usize, usize),
+    a: View<T>,
+    b: View<T>,
+    alpha: T,
+    start: Start<T>,
+    threads: Parallelism,
+) {
+    // SAFETY: MaybeUninit<T> has the layout of T, and `write` puts numbers only.
+    let y = unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast::<MaybeUninit<T>>(), y.len()) };
+    // SAFETY: `y` holds numbers.
+    unsafe { write(y, size, a, b, alpha, start, threads) };
+}
+
+/// `bias + a b`, (m, n), in new memory.
+pub(crate) fn fresh<T: Real>(
     (m, n, k): (usize, usize, usize),
     a: View<T>,
     b: View<T>,
-    scale: Scale<T>,
+    bias: Option<&[T]>,
+    threads: Parallelism,
+) -> Result<Vec<T>> {
+    let mut y = alloc::room::<T>(m * n)?;
+    let start = bias.map_or(Start::Nothing, Start::Bias);
+    // SAFETY: nothing is added to what `y` holds.
+    unsafe { write(&mut y.spare_capacity_mut()[..m * n], (m, n, k), a, b, T::ONE, start, threads) };
+    // SAFETY: every element was written.
+    unsafe { y.set_len(m * n) };
+    Ok(y)
+}
+
+/// Writes every element of `y`, (m, n) row by row.
+///
+/// # Safety
+/// With [`Start::Own`], `y` must hold numbers.
+unsafe fn write<T: Real>(
+    y: &mut [MaybeUninit<T>],
+    (m, n, k): (usize, usize, usize),
+    a: View<T>,
+    b: View<T>,
+    alpha: T,
+    start: Start<T>,
     threads: Parallelism,
 ) {
     let last =
@@ -141,40 +186,57 @@ pub(crate) fn product<T: Real>(
     if m == 0 || n == 0 {
         return;
     }
-    if k == 0 {
-        y.iter_mut().for_each(|x| *x = scale.own * *x);
-        return;
-    }
     assert!(y.len() >= m * n, "output too short");
+    let y = &mut y[..m * n];
+    if k == 0 {
+        return begin(y, n, start, threads);
+    }
     assert!(a.row >= 0 && a.column >= 0 && b.row >= 0 && b.column >= 0, "negative strides");
     assert!((last(&a, m, k) as usize) < a.data.len() && (last(&b, k, n) as usize) < b.data.len(), "operand too short");
-    if T::own_product(y, (m, n, k), a, b, scale, threads) {
+    // SAFETY: the caller's promise.
+    if unsafe { T::own_product(y, (m, n, k), a, b, alpha, start, threads) } {
         return;
     }
+    if let Start::Bias(_) = start {
+        begin(y, n, start, threads);
+    }
     // SAFETY: the assertions above keep every element that gemm reads or writes inside the three slices, `y` is borrowed
-    // mutably and so overlaps neither operand, and T is f32 or f64, both known to gemm.
+    // mutably and so overlaps neither operand, and T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            y.as_mut_ptr(),
+            y.as_mut_ptr().cast::<T>(),
             1,
             n as isize,
-            scale.own != T::ZERO,
+            !matches!(start, Start::Nothing),
             a.data.as_ptr(),
             a.column,
             a.row,
             b.data.as_ptr(),
             b.column,
             b.row,
-            scale.own,
-            scale.product,
+            T::ONE,
+            alpha,
             false,
             false,
             false,
             threads,
         );
+    }
+}
+
+/// What a product is added to, without the product.
+fn begin<T: Real>(y: &mut [MaybeUninit<T>], width: usize, start: Start<T>, threads: Parallelism) {
+    match start {
+        Start::Own => {}
+        Start::Nothing => y.fill(MaybeUninit::new(T::ZERO)),
+        Start::Bias(bias) => pieces_by(threads, y, rows_per_piece(width) * width, |_, y| {
+            for row in y.chunks_exact_mut(width) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y = MaybeUninit::new(*b));
+            }
+        }),
     }
 }
 

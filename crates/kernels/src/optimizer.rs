@@ -1,7 +1,8 @@
 //! Steps of the optimizers over one parameter, and the norm of gradients.
 
 use crate::cpu::{self, dispatch, Real};
-use crate::parallel::{map, part, pieces3, PIECE};
+use crate::layout::contiguous;
+use crate::parallel::{computed3, map, part, PIECE};
 use crate::{Array, Result};
 use multiversion::multiversion;
 
@@ -54,32 +55,32 @@ fn corrections(s: Adam) -> (f64, f64) {
 }
 
 fn adam_cpu<T: Real>(weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<AdamResult> {
-    let grad = grad.contiguous()?;
-    let mut w = weight.contiguous()?.flatten_all()?.to_vec1::<T>()?;
-    let mut m = mean.contiguous()?.flatten_all()?.to_vec1::<T>()?;
-    let mut v = square.contiguous()?.flatten_all()?.to_vec1::<T>()?;
-    let gs = cpu::slice::<T>(&grad)?;
-    let gs: &[T] = &gs;
-    if [w.len(), m.len(), v.len()] != [gs.len(); 3] {
+    let all = [contiguous(weight)?, contiguous(grad)?, contiguous(mean)?, contiguous(square)?];
+    let slices = [cpu::slice::<T>(&all[0])?, cpu::slice(&all[1])?, cpu::slice(&all[2])?, cpu::slice(&all[3])?];
+    let old = slices.each_ref().map(|slice| -> &[T] { slice });
+    if old.iter().any(|values| values.len() != old[0].len()) {
         candle_core::bail!("gradient {:?} and state do not fit the parameter {:?}", grad.dims(), weight.dims());
     }
-    pieces3((&mut w, &mut m, &mut v), PIECE, |piece, (w, m, v)| adam_slice(w, part(gs, piece, PIECE), m, v, s));
-    let back = |values: Vec<T>| cpu::array(values, weight.dims());
-    Ok(AdamResult { weight: back(w)?, mean: back(m)?, square: back(v)? })
+    let step = |piece, new: [&mut [T]; 3]| adam_slice(new, old.map(|values| part(values, piece, PIECE)), s);
+    let [weight, mean, square] = computed3(old[0].len(), PIECE, step)?.map(|values| cpu::array(values, grad.dims()));
+    Ok(AdamResult { weight: weight?, mean: mean?, square: square? })
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn adam_slice<T: Real>(w: &mut [T], g: &[T], m: &mut [T], v: &mut [T], s: Adam) {
+fn adam_slice<T: Real>([w1, m1, v1]: [&mut [T]; 3], [w, g, m, v]: [&[T]; 4], s: Adam) {
     let (rate, root) = corrections(s);
     let (rate, inverse_root, eps) = (T::of(rate), T::of(1.0 / root), T::of(s.eps));
     let (b1, c1, b2, c2) = (T::of(s.beta1), T::of(1.0 - s.beta1), T::of(s.beta2), T::of(1.0 - s.beta2));
     let shrink = T::of(if s.decoupled { 1.0 - s.lr * s.weight_decay } else { 1.0 });
     let decay = T::of(if s.decoupled { 0.0 } else { s.weight_decay });
-    for i in 0..w.len().min(g.len()).min(m.len()).min(v.len()) {
+    let n = w.len();
+    let (g, m, v) = (&g[..n], &m[..n], &v[..n]);
+    let (w1, m1, v1) = (&mut w1[..n], &mut m1[..n], &mut v1[..n]);
+    for i in 0..n {
         let g = g[i] + decay * w[i];
-        m[i] = b1 * m[i] + c1 * g;
-        v[i] = b2 * v[i] + c2 * g * g;
-        w[i] = w[i] * shrink - rate * m[i] / (v[i].sqrt() * inverse_root + eps);
+        m1[i] = b1 * m[i] + c1 * g;
+        v1[i] = b2 * v[i] + c2 * g * g;
+        w1[i] = w[i] * shrink - rate * m1[i] / (v1[i].sqrt() * inverse_root + eps);
     }
 }
 
@@ -114,7 +115,7 @@ pub fn sum_of_squares(x: &Array) -> Result<f64> {
 }
 
 fn squares_cpu<T: Real>(x: &Array) -> Result<f64> {
-    let x = x.contiguous()?;
+    let x = contiguous(x)?;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     // short pieces, summed in f64: the norm of many small numbers keeps its digits

@@ -3,8 +3,11 @@
 //! Pieces have a fixed size, and their results come in order, so that no result depends on the number of threads. One piece
 //! runs where it is called: small work pays nothing for threads.
 
+use crate::cpu::Real;
+use crate::{alloc, Result};
 use gemm::Parallelism;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Elements per piece of element-wise work.
 pub const PIECE: usize = 16 * 1024;
@@ -32,6 +35,14 @@ pub fn pieces<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) +
     map_pieces(out, size, f);
 }
 
+/// [`pieces`], on this thread alone where `how` says so.
+pub fn pieces_by<T: Send>(how: Parallelism, out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    match how {
+        Parallelism::None => out.chunks_mut(size.max(1)).enumerate().for_each(|(i, piece)| f(i, piece)),
+        Parallelism::Rayon(_) => pieces(out, size, f),
+    }
+}
+
 /// What `f(number, piece)` gives for each `size` elements of `out`, in order.
 pub fn map_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) -> R + Sync) -> Vec<R> {
     let size = size.max(1);
@@ -41,21 +52,59 @@ pub fn map_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: impl Fn(usize
     out.par_chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect()
 }
 
-/// [`pieces`] of three slices of one length.
-pub fn pieces3<T: Send>(
-    (a, b, c): (&mut [T], &mut [T], &mut [T]),
+/// `count` numbers that `f(number, piece)` writes in pieces of `size`; what it leaves out is 0.
+pub(crate) fn computed<T: Real>(count: usize, size: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Result<Vec<T>> {
+    Ok(computed_with(count, size, f)?.0)
+}
+
+/// [`computed`], with what `f` gives for each piece, in order.
+pub(crate) fn computed_with<T: Real, R: Send>(
+    count: usize,
     size: usize,
-    f: impl Fn(usize, (&mut [T], &mut [T], &mut [T])) + Sync,
-) {
-    if a.len() <= size {
-        return f(0, (a, b, c));
+    f: impl Fn(usize, &mut [T]) -> R + Sync,
+) -> Result<(Vec<T>, Vec<R>)> {
+    let mut values = alloc::room::<T>(count)?;
+    let results = map_pieces(&mut values.spare_capacity_mut()[..count], size, |i, piece| f(i, cleared(piece)));
+    // SAFETY: every piece was cleared, and the pieces cover `count` numbers.
+    unsafe { values.set_len(count) };
+    Ok((values, results))
+}
+
+/// The same for three results of one length.
+pub(crate) fn computed3<T: Real>(
+    count: usize,
+    size: usize,
+    f: impl Fn(usize, [&mut [T]; 3]) + Sync,
+) -> Result<[Vec<T>; 3]> {
+    let mut all = [alloc::room::<T>(count)?, alloc::room::<T>(count)?, alloc::room::<T>(count)?];
+    let [a, b, c] = all.each_mut().map(|values| values.spare_capacity_mut()[..count].chunks_mut(size.max(1)));
+    let parts: Vec<_> = a.zip(b.zip(c)).map(|(a, (b, c))| [a, b, c]).collect();
+    each(parts, |i, parts| f(i, parts.map(cleared)));
+    for values in &mut all {
+        // SAFETY: every piece was cleared, and the pieces cover `count` numbers.
+        unsafe { values.set_len(count) };
     }
-    if threads() == 1 {
-        let rest = b.chunks_mut(size).zip(c.chunks_mut(size));
-        return a.chunks_mut(size).zip(rest).enumerate().for_each(|(i, (a, (b, c)))| f(i, (a, b, c)));
+    Ok(all)
+}
+
+/// Fresh memory as zeroes: cleared by the thread that is about to write it, so that it is in that thread's cache.
+fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
+    piece.fill(MaybeUninit::new(T::ZERO));
+    // SAFETY: all elements have just been written, and MaybeUninit<T> has the layout of T.
+    unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }
+}
+
+/// `count` zeroes.
+pub(crate) fn zeros<T: Real>(count: usize) -> Result<Vec<T>> {
+    computed(count, PIECE, |_, _| {})
+}
+
+/// Runs `f(number, item)` for each item.
+pub fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Sync) {
+    if items.len() <= 1 || threads() == 1 {
+        return items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
     }
-    let rest = b.par_chunks_mut(size).zip(c.par_chunks_mut(size));
-    a.par_chunks_mut(size).zip(rest).enumerate().for_each(|(i, (a, (b, c)))| f(i, (a, b, c)));
+    items.into_par_iter().enumerate().for_each(|(i, item)| f(i, item));
 }
 
 /// What `f` gives for 0 to `count` - 1, in order; `per_piece` of them run in one go.
@@ -72,13 +121,13 @@ pub fn part<T>(xs: &[T], index: usize, size: usize) -> &[T] {
     &xs[start..xs.len().min(start + size)]
 }
 
-/// Runs `f(first row, rows, block)` for blocks of rows of `y`, one for each thread that `threads` allows.
+/// How many rows of a product go to a thread at once: at most `most`, and so few that all threads have work to the end.
 #[cfg(any(target_arch = "wasm32", test))]
-pub fn row_blocks<T: Send>(y: &mut [T], width: usize, threads: Parallelism, f: impl Fn(usize, usize, &mut [T]) + Sync) {
-    let rows = y.len() / width.max(1);
-    let count = if matches!(threads, Parallelism::None) { 1 } else { self::threads() };
-    let per_block = rows.div_ceil(count).next_multiple_of(4);
-    pieces(y, per_block * width, |i, block| f(i * per_block, block.len() / width, block));
+pub fn rows_at_once(rows: usize, most: usize, how: Parallelism) -> usize {
+    match how {
+        Parallelism::None => most,
+        Parallelism::Rayon(_) => rows.div_ceil(4 * threads()).next_multiple_of(4).clamp(16.min(most), most),
+    }
 }
 
 /// How a product of (m, k) and (k, n) is to use threads.

@@ -1,4 +1,4 @@
-//! One product of two f32 matrices on four-lane vectors, for WebAssembly: `y = own · y + product · a b`.
+//! One product of two f32 matrices on four-lane vectors, for WebAssembly: `y = start + alpha · a b`.
 //!
 //! The crate `gemm`, which other platforms use, multiplies and adds in two instructions there; where the engine has relaxed SIMD
 //! both are one. Blocks of `b` are packed into panels of eight columns, blocks of `a` into panels of four rows, and an inner kernel
@@ -6,10 +6,15 @@
 //! of which there are fifteen, and then moves sums to memory and back in every step.
 //! Source: Anatomy of High-Performance Matrix Multiplication, <https://doi.org/10.1145/1356052.1356053>.
 //!
-//! Each result is summed in an order that depends on its own row and column alone, so that rows may be split over threads.
+//! Threads pack a block of `b` together, then each takes rows of the result. Every result is summed in an order that depends on its own
+//! row and column alone, so that it does not matter who takes which.
 
-use crate::matmul::{Scale, View};
-use std::cell::RefCell;
+use crate::matmul::{Start, View};
+use crate::parallel::{pieces_by, rows_at_once, threads};
+use gemm::Parallelism;
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::thread::LocalKey;
 
 /// Rows and columns of a tile.
 const MR: usize = 4;
@@ -38,11 +43,6 @@ mod lanes {
         return f32x4_relaxed_madd(a, b, c);
         #[cfg(not(target_feature = "relaxed-simd"))]
         f32x4_add(f32x4_mul(a, b), c)
-    }
-
-    #[inline(always)]
-    pub fn scaled(v: V, by: f32) -> V {
-        f32x4_mul(v, f32x4_splat(by))
     }
 
     /// Rows become columns.
@@ -88,11 +88,6 @@ mod lanes {
     #[inline(always)]
     pub fn mul_add(a: V, b: V, c: V) -> V {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
-    }
-
-    #[inline(always)]
-    pub fn scaled(v: V, by: f32) -> V {
-        v.map(|x| x * by)
     }
 
     #[inline(always)]
@@ -204,42 +199,61 @@ fn interleave<const W: usize, const AT: usize>(panel: &mut [f32], lines: [&[f32]
     }
 }
 
-/// Writes a tile to its place in `y`, whose rows have `width` numbers.
+/// Writes a tile to its place in `y`, whose rows have `width` numbers. `start` begins at the tile's first column.
+///
+/// # Safety
+/// With [`Start::Own`], `y` must hold numbers.
 #[inline(always)]
-fn write(y: &mut [f32], width: usize, tile: &Tile, (rows, columns): (usize, usize), scale: Scale<f32>) {
+unsafe fn write(
+    y: &mut [MaybeUninit<f32>],
+    width: usize,
+    tile: &Tile,
+    (rows, columns): (usize, usize),
+    alpha: f32,
+    start: Start<f32>,
+) {
+    let alpha = lanes::splat(alpha);
     for (row, sums) in y.chunks_mut(width).zip(tile).take(rows) {
+        let row = &mut row[..columns];
+        let mut values = [0.0; NR];
+        match start {
+            Start::Nothing => {}
+            Start::Bias(bias) => first(&mut values, bias),
+            // SAFETY: the caller's promise, and MaybeUninit<f32> has the layout of f32.
+            Start::Own => first(&mut values, unsafe { &*(std::ptr::from_mut(row) as *const [f32]) }),
+        }
+        for (i, sum) in sums.iter().enumerate() {
+            lanes::store(lanes::mul_add(*sum, alpha, lanes::load(&values, 4 * i)), &mut values, 4 * i);
+        }
         match row.first_chunk_mut::<NR>() {
-            Some(row) if columns == NR => write_row(row, sums, scale),
-            _ => {
-                let mut values = [0.0; NR];
-                values[..columns].copy_from_slice(&row[..columns]);
-                write_row(&mut values, sums, scale);
-                row[..columns].copy_from_slice(&values[..columns]);
-            }
+            // a length that the compiler knows, so that no call is made
+            Some(row) => *row = values.map(MaybeUninit::new),
+            None => row.iter_mut().zip(values).for_each(|(y, x)| *y = MaybeUninit::new(x)),
         }
     }
 }
 
+/// The first numbers of `from`, as many as there are.
 #[inline(always)]
-fn write_row(row: &mut [f32; NR], sums: &[V; 2], scale: Scale<f32>) {
-    let product = lanes::splat(scale.product);
-    for (i, sum) in sums.iter().enumerate() {
-        // what `y` held before may be anything where it does not count
-        let before =
-            if scale.own == 0.0 { lanes::splat(0.0) } else { lanes::scaled(lanes::load(row, 4 * i), scale.own) };
-        lanes::store(lanes::mul_add(*sum, product, before), row, 4 * i);
+fn first(into: &mut [f32; NR], from: &[f32]) {
+    match from.first_chunk::<NR>() {
+        Some(from) => *into = *from,
+        None => into[..from.len()].copy_from_slice(from),
     }
-}
-
-#[derive(Default)]
-struct Packed {
-    a: Vec<f32>,
-    b: Vec<f32>,
 }
 
 thread_local! {
     /// One block of each operand, kept between products.
-    static PACKED: RefCell<Packed> = RefCell::default();
+    static ROWS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Runs `f` on a buffer of this thread, or on a new one where a product is under way that waits for other threads.
+fn with_buffer<R>(kept: &'static LocalKey<Cell<Vec<f32>>>, length: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let mut buffer = kept.take();
+    let result = f(resized(&mut buffer, length));
+    kept.set(buffer);
+    result
 }
 
 fn resized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
@@ -254,42 +268,77 @@ fn from<T>(view: View<T>, row: usize, column: usize) -> View<T> {
     View { data: &view.data[row * view.row as usize + column * view.column as usize..], ..view }
 }
 
-/// Writes `own · y + product · a b` into `y`, (m, n) row by row. Strides are not negative, and all elements are inside.
-pub fn product(y: &mut [f32], (m, n, k): (usize, usize, usize), a: View<f32>, b: View<f32>, scale: Scale<f32>) {
-    PACKED.with_borrow_mut(|packed| {
-        for j in (0..n).step_by(NC) {
-            let columns = (n - j).min(NC);
-            for l in (0..k).step_by(KC) {
-                let depth = (k - l).min(KC);
-                let own = if l == 0 { scale.own } else { 1.0 };
-                let right = resized(&mut packed.b, columns.next_multiple_of(NR) * depth);
-                pack_columns(right, from(b, l, j), (depth, columns));
-                for i in (0..m).step_by(MC) {
-                    let rows = (m - i).min(MC);
-                    let left = resized(&mut packed.a, rows.next_multiple_of(MR) * depth);
-                    pack_rows(left, from(a, i, l), (rows, depth));
-                    let block = &mut y[i * n + j..];
-                    let scale = Scale { own, product: scale.product };
-                    multiply_block(block, n, (left, right), (rows, columns, depth), scale);
-                }
-            }
+/// Writes `start + alpha · a b` into `y`, (m, n) row by row: every element. Strides are not negative, and all elements are inside.
+///
+/// # Safety
+/// With [`Start::Own`], `y` must hold numbers.
+pub unsafe fn product(
+    y: &mut [MaybeUninit<f32>],
+    (m, n, k): (usize, usize, usize),
+    a: View<f32>,
+    b: View<f32>,
+    alpha: f32,
+    start: Start<f32>,
+    how: Parallelism,
+) {
+    let at_once = rows_at_once(m, MC, how);
+    for j in (0..n).step_by(NC) {
+        let columns = (n - j).min(NC);
+        for l in (0..k).step_by(KC) {
+            let depth = (k - l).min(KC);
+            let start = if l == 0 { from_column(start, j) } else { Start::Own };
+            with_buffer(&COLUMNS, columns.next_multiple_of(NR) * depth, |right| {
+                pack_together(right, from(b, l, j), (depth, columns), how);
+                let right: &[f32] = right;
+                pieces_by(how, y, at_once * n, |i, y| {
+                    let rows = y.len() / n;
+                    with_buffer(&ROWS, rows.next_multiple_of(MR) * depth, |left| {
+                        pack_rows(left, from(a, i * at_once, l), (rows, depth));
+                        // SAFETY: the caller's promise; from the second block of `k` on, the first one has written all of `y`.
+                        unsafe { multiply_block(&mut y[j..], n, (left, right), (rows, columns, depth), alpha, start) };
+                    });
+                });
+            });
         }
+    }
+}
+
+/// The start of the columns from `column` on.
+fn from_column(start: Start<f32>, column: usize) -> Start<f32> {
+    match start {
+        Start::Bias(bias) => Start::Bias(&bias[column..]),
+        other => other,
+    }
+}
+
+/// [`pack_columns`], shared over threads.
+fn pack_together(into: &mut [f32], b: View<f32>, (depth, columns): (usize, usize), how: Parallelism) {
+    let panels = columns.div_ceil(NR).div_ceil(2 * threads());
+    pieces_by(how, into, panels * NR * depth, |i, part| {
+        let first = i * panels * NR;
+        pack_columns(part, from(b, 0, first), (depth, (columns - first).min(panels * NR)));
     });
 }
 
 /// All tiles of a block.
-fn multiply_block(
-    y: &mut [f32],
+///
+/// # Safety
+/// With [`Start::Own`], `y` must hold numbers.
+unsafe fn multiply_block(
+    y: &mut [MaybeUninit<f32>],
     width: usize,
     (left, right): (&[f32], &[f32]),
     (rows, columns, depth): (usize, usize, usize),
-    scale: Scale<f32>,
+    alpha: f32,
+    start: Start<f32>,
 ) {
     for (jr, panel) in right.chunks_exact(NR * depth).enumerate() {
+        let start = from_column(start, jr * NR);
         for (ir, strip) in left.chunks_exact(MR * depth).enumerate() {
             let sums = tile(strip, panel);
             let size = ((rows - ir * MR).min(MR), (columns - jr * NR).min(NR));
-            write(&mut y[ir * MR * width + jr * NR..], width, &sums, size, scale);
+            // SAFETY: the caller's promise.
+            unsafe { write(&mut y[ir * MR * width + jr * NR..], width, &sums, size, alpha, start) };
         }
     }
 }
@@ -303,36 +352,48 @@ mod tests {
         Stream { seed, call: 0, draw: 0 }.normal(count).into_iter().map(|x| x as f32).collect()
     }
 
-    fn plain(y: &[f32], (m, n, k): (usize, usize, usize), a: View<f32>, b: View<f32>, scale: Scale<f32>) -> Vec<f32> {
+    fn plain(
+        y: &[f32],
+        (m, n, k): (usize, usize, usize),
+        a: View<f32>,
+        b: View<f32>,
+        alpha: f32,
+        start: Start<f32>,
+    ) -> Vec<f32> {
         let at = |v: &View<f32>, i: usize, j: usize| f64::from(v.data[i * v.row as usize + j * v.column as usize]);
         let sum = |i, j| (0..k).map(|l| at(&a, i, l) * at(&b, l, j)).sum::<f64>();
-        let value = |at: usize| f64::from(scale.own * y[at]) + f64::from(scale.product) * sum(at / n, at % n);
-        (0..m * n).map(|at| value(at) as f32).collect()
+        let before = |at: usize| match start {
+            Start::Nothing => 0.0,
+            Start::Bias(bias) => f64::from(bias[at % n]),
+            Start::Own => f64::from(y[at]),
+        };
+        (0..m * n).map(|at| (before(at) + f64::from(alpha) * sum(at / n, at % n)) as f32).collect()
     }
 
     #[test]
     fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
-        let sizes =
-            [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (100, 33, 257), (13, 8, 600), (2, 3, 0)];
+        let sizes = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (100, 33, 257), (13, 8, 600)];
         for (m, n, k) in sizes {
-            let (xs, ws, old) = (numbers(m * k + 1, 1), numbers(k * n + 1, 2), numbers(m * n, 3));
+            let (xs, ws, old, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(m * n, 3), numbers(n, 4));
             for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
                 let view = |data, rows, columns, turned: bool| match turned {
                     false => View { data, row: columns as isize, column: 1 },
                     true => View { data, row: 1, column: rows as isize },
                 };
                 let (a, b) = (view(&xs[..], m, k, ta), view(&ws[..], k, n, tb));
-                for scale in [Scale { own: 0.0, product: 1.0 }, Scale { own: 1.0, product: 0.5 }] {
-                    let mut y = old.clone();
-                    product(&mut y, (m, n, k), a, b, scale);
-                    if k == 0 {
-                        continue; // the caller treats it
-                    }
-                    for (got, want) in y.iter().zip(plain(&old, (m, n, k), a, b, scale)) {
-                        assert!(
-                            (got - want).abs() <= 1e-5 * (k as f32).sqrt().max(1.0) * want.abs().max(1.0),
-                            "{m} {n} {k}"
-                        );
+                for (alpha, start) in [(1.0, Start::Nothing), (0.5, Start::Own), (1.0, Start::Bias(&bias))] {
+                    let want = plain(&old, (m, n, k), a, b, alpha, start);
+                    for how in [Parallelism::None, Parallelism::Rayon(0)] {
+                        let mut y: Vec<MaybeUninit<f32>> = old.iter().copied().map(MaybeUninit::new).collect();
+                        // SAFETY: `y` holds numbers, before and after.
+                        let got: Vec<f32> = unsafe {
+                            product(&mut y, (m, n, k), a, b, alpha, start, how);
+                            y.iter().map(|y| y.assume_init()).collect()
+                        };
+                        for (got, want) in got.iter().zip(&want) {
+                            let near = 1e-5 * (k as f32).sqrt().max(1.0) * want.abs().max(1.0);
+                            assert!((got - want).abs() <= near, "{m} {n} {k}: {got}, not {want}");
+                        }
                     }
                 }
             }

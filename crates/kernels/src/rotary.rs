@@ -5,7 +5,8 @@
 //! Source: RoFormer, <https://arxiv.org/abs/2104.09864>.
 
 use crate::cpu::{self, dispatch, Real};
-use crate::parallel::{part, pieces, rows_per_piece};
+use crate::layout::contiguous;
+use crate::parallel::{computed, part, rows_per_piece};
 use crate::{Array, Result};
 
 /// Which way: the map itself, or its transpose, which is its gradient.
@@ -38,21 +39,20 @@ pub fn rotate(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Resu
 }
 
 fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
-    let (x, cos, sin) = (x.contiguous()?, cos.contiguous()?, sin.contiguous()?);
+    let (x, cos, sin) = (contiguous(x)?, contiguous(cos)?, contiguous(sin)?);
     let ((_, n, heads, dim), (_, half)) = (x.dims4()?, cos.dims2()?);
     let (xs, cs, ss) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&cos)?, cpu::slice::<T>(&sin)?);
     let (xs, cs, ss): (&[T], &[T], &[T]) = (&xs, &cs, &ss);
     let sign = if direction == Direction::Forward { T::ONE } else { -T::ONE };
-    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     let width = (heads * dim).max(1); // one position
     let count = rows_per_piece(width);
-    pieces(&mut y, count * width, |piece, y| {
+    let y = computed(xs.len(), count * width, |piece, y: &mut [T]| {
         for (r, y) in y.chunks_exact_mut(width).enumerate() {
             let row = piece * count + r;
             let (cos, sin) = (part(cs, row % n, half), part(ss, row % n, half));
             turn(part(xs, row, width), y, dim, (cos, sin), sign);
         }
-    });
+    })?;
     cpu::array(y, x.dims())
 }
 
@@ -60,12 +60,14 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
 fn turn<T: Real>(x: &[T], y: &mut [T], dim: usize, (cos, sin): (&[T], &[T]), sign: T) {
     let half = cos.len();
     for (y, x) in y.chunks_exact_mut(dim.max(1)).zip(x.chunks_exact(dim.max(1))) {
+        let ((a, rest), (y1, y_rest)) = (x.split_at(half), y.split_at_mut(half));
+        let ((b, still), (y2, y_still)) = (rest.split_at(half), y_rest.split_at_mut(half));
         for f in 0..half {
-            let (a, b, s) = (x[f], x[f + half], sign * sin[f]);
-            y[f] = a * cos[f] - b * s;
-            y[f + half] = b * cos[f] + a * s;
+            let s = sign * sin[f];
+            y1[f] = a[f] * cos[f] - b[f] * s;
+            y2[f] = b[f] * cos[f] + a[f] * s;
         }
-        y[2 * half..].copy_from_slice(&x[2 * half..]);
+        y_still.copy_from_slice(still);
     }
 }
 

@@ -4,8 +4,9 @@
 //! normalisation 1 without a gain.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::layout::contiguous;
 use crate::linear::sum_vectors;
-use crate::parallel::{map_pieces, part, pieces, rows_per_piece};
+use crate::parallel::{computed, computed_with, part, rows_per_piece};
 use crate::simd::{sum_by, sum_by2};
 use crate::{Array, Result};
 use multiversion::multiversion;
@@ -38,14 +39,13 @@ fn gains<T: Real>(gain: Option<&Array>, width: usize) -> Result<Vec<T>> {
 }
 
 fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
-    let x = x.contiguous()?;
+    let x = contiguous(x)?;
     let (_, width) = cpu::rows_and_width(&x);
     let gain = gains::<T>(gain, width)?;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     let block = rows_per_piece(width) * width;
-    pieces(&mut y, block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y));
+    let y = computed(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y))?;
     cpu::array(y, x.dims())
 }
 
@@ -95,18 +95,17 @@ fn backward_reference(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -
 }
 
 fn backward_cpu<T: Real>(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -> Result<(Array, Option<Array>)> {
-    let (x, grad) = (x.contiguous()?, grad.contiguous()?);
+    let (x, grad) = (contiguous(x)?, contiguous(grad)?);
     let (_, width) = cpu::rows_and_width(&x);
     let gain_values = gains::<T>(gain, width)?;
     let (xs, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&grad)?);
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
-    let mut dx = crate::alloc::zeros::<T>(xs.len())?;
     let block = rows_per_piece(width) * width;
-    let partial = map_pieces(&mut dx, block, |piece, dx| {
+    let (dx, partial) = computed_with(xs.len(), block, |piece, dx| {
         let mut dgain = vec![T::ZERO; width];
         backward_rows(part(xs, piece, block), &gain_values, part(gs, piece, block), s, dx, &mut dgain);
         dgain
-    });
+    })?;
     let dgain = gain.map(|_| cpu::array(sum_vectors(partial, width), width)).transpose()?;
     Ok((cpu::array(dx, x.dims())?, dgain))
 }

@@ -5,7 +5,8 @@
 //! finite number, and no gradient.
 
 use crate::cpu::{self, dispatch, Real};
-use crate::parallel::{part, pieces, rows_per_piece};
+use crate::layout::contiguous;
+use crate::parallel::{computed, part, rows_per_piece};
 use crate::simd::{max, sum_by, sum_by2};
 use crate::{Array, DType, Result};
 use multiversion::multiversion;
@@ -153,7 +154,7 @@ impl<'a> Rows<'a> {
 }
 
 fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
-    let scores = scores.contiguous()?;
+    let scores = contiguous(scores)?;
     if scores.elem_count() == 0 {
         return Ok(scores);
     }
@@ -161,17 +162,16 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     let width = rows.dims[3];
     let xs = cpu::slice::<T>(&scores)?;
     let xs: &[T] = &xs;
-    let mut y = crate::alloc::zeros::<T>(xs.len())?;
     let count = rows_per_piece(width);
     let block = count * width;
-    pieces(&mut y, block, |task, y| {
+    let y = computed(xs.len(), block, |task, y: &mut [T]| {
         let x = part(xs, task, block);
         let mut line = Vec::new();
         for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             let row = task * count + r;
             forward_row(x, rows.allowed(row, &mut line), rows.limit(row), y);
         }
-    });
+    })?;
     cpu::array(y, scores.dims())
 }
 
@@ -206,7 +206,7 @@ pub(crate) fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, l
 }
 
 fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
-    let (y, grad) = (y.contiguous()?, grad.contiguous()?);
+    let (y, grad) = (contiguous(y)?, contiguous(grad)?);
     if y.elem_count() == 0 {
         return Ok(grad);
     }
@@ -214,10 +214,9 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
     let width = rows.dims[3];
     let (ys, gs) = (cpu::slice::<T>(&y)?, cpu::slice::<T>(&grad)?);
     let (ys, gs): (&[T], &[T]) = (&ys, &gs);
-    let mut dx = crate::alloc::zeros::<T>(ys.len())?;
     let count = rows_per_piece(width);
     let block = count * width;
-    pieces(&mut dx, block, |task, dx| {
+    let dx = computed(ys.len(), block, |task, dx: &mut [T]| {
         let mut line = Vec::new();
         for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
             let row = task * count + r;
@@ -228,7 +227,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
             }
             backward_row(&part(ys, row, width)[..limit], &part(gs, row, width)[..limit], &mut dx[..limit]);
         }
-    });
+    })?;
     cpu::array(dx, y.dims())
 }
 

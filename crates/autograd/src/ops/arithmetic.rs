@@ -47,7 +47,8 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     equal_shape(a, b, "sub")?;
-    let z = a.array()?.broadcast_sub(&b.array()?)?;
+    let (x, y) = (a.array()?, b.array()?);
+    let z = if x.dims() == y.dims() { elementwise::sub(&x, &y)? } else { x.broadcast_sub(&y)? };
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
     Ok(Tensor::record(z, &[a, b], move |g| Ok(vec![Some(sum_to(g, &da)?), Some(sum_to(&g.neg()?, &db)?)])))
 }
@@ -55,13 +56,18 @@ pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     equal_shape(a, b, "mul")?;
     let (x, y) = (a.array()?, b.array()?);
-    let z = x.broadcast_mul(&y)?;
+    let z = product(&x, &y)?;
     let needs = (a.requires_grad(), b.requires_grad());
     Ok(Tensor::record(z, &[a, b], move |g| {
-        let da = needs.0.then(|| sum_to(&g.broadcast_mul(&y)?, x.dims())).transpose()?;
-        let db = needs.1.then(|| sum_to(&g.broadcast_mul(&x)?, y.dims())).transpose()?;
+        let da = needs.0.then(|| sum_to(&product(g, &y)?, x.dims())).transpose()?;
+        let db = needs.1.then(|| sum_to(&product(g, &x)?, y.dims())).transpose()?;
         Ok(vec![da, db])
     }))
+}
+
+/// Element by element, with broadcasting.
+fn product(x: &Array, y: &Array) -> Result<Array> {
+    Ok(if x.dims() == y.dims() { elementwise::mul(x, y)? } else { x.broadcast_mul(y)? })
 }
 
 /// True division; whole numbers divide to whole numbers, towards 0.
@@ -167,8 +173,8 @@ pub fn logical_not(x: &Tensor) -> Result<Tensor> {
 
 /// `a · scale + offset`.
 pub fn affine(x: &Tensor, scale: f64, offset: f64) -> Result<Tensor> {
-    let y = x.array()?.affine(scale, offset)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(g.affine(scale, 0.0)?)])))
+    let y = elementwise::affine(&x.array()?, scale, offset)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(elementwise::affine(g, scale, 0.0)?)])))
 }
 
 /// `alpha · a b`, batched; shapes as in [`xt_kernels::matmul`]. Vectors count as matrices with one row or column.

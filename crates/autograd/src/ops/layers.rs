@@ -29,7 +29,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let needs = (x.requires_grad(), weight.requires_grad(), bias.is_some());
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
-        let g = g.contiguous()?;
+        let g = kernels::layout::contiguous(g)?;
         let mut grads = vec![
             needs.0.then(|| kernels::linear::grad_input(&g, &w)).transpose()?,
             needs.1.then(|| kernels::linear::grad_weight(&g, &a)).transpose()?,
@@ -142,7 +142,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
             targets.dims()
         ));
     }
-    let flat = logits.array()?.contiguous()?.reshape((rows.iter().product::<usize>(), *classes))?;
+    let flat = kernels::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
     let targets = targets.array()?;
     let loss = kernels::cross_entropy::forward(&flat, &targets, ignore_index)?;
     let dims = logits.dims().to_vec();

@@ -3,6 +3,7 @@
 use crate::error::invalid;
 use crate::{Array, DType, Device, Result, Tensor};
 use xt_kernels::alloc;
+use xt_kernels::layout::contiguous;
 
 /// Sums `grad` over the axes that broadcasting has added or stretched, down to `dims`.
 pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
@@ -24,8 +25,8 @@ pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if !array.is_contiguous() {
         alloc::check(dims, x.dtype())?; // a copy
     }
-    let y = keep_kind(x, array.reshape(dims)?);
-    Ok(record_like(y, x, move |g| Ok(vec![Some(g.reshape(from.as_slice())?)])))
+    let y = keep_kind(x, contiguous(&array)?.reshape(dims)?);
+    Ok(record_like(y, x, move |g| Ok(vec![Some(contiguous(g)?.reshape(from.as_slice())?)])))
 }
 
 /// The same mark for truth values as `x` has.

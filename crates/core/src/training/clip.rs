@@ -20,7 +20,7 @@ pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool
     if factor < 1.0 {
         for leaf in leaves {
             if let Some(grad) = leaf.grad() {
-                leaf.set_grad(Some(grad.affine(factor, 0.0)?))?;
+                leaf.set_grad(Some(xt_kernels::elementwise::affine(&grad, factor, 0.0)?))?;
             }
         }
     }

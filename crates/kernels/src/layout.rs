@@ -1,0 +1,99 @@
+//! Copies of views into row-major order, shared over threads.
+//!
+//! Heads that were split, parts of an axis and the like are views whose last axis is whole: rows of memory, copied one by one.
+
+use crate::cpu::{self, dispatch, Real};
+use crate::parallel::{computed, rows_per_piece};
+use crate::{Array, Result};
+
+/// The copy on candle's own operations.
+pub fn reference(x: &Array) -> Result<Array> {
+    x.contiguous()
+}
+
+/// `x` itself where it is in row-major order, else a copy that is.
+pub fn contiguous(x: &Array) -> Result<Array> {
+    if x.is_contiguous() {
+        return Ok(x.clone());
+    }
+    dispatch!(x, T => copied::<T>(x), else reference(x))
+}
+
+fn copied<T: Real>(x: &Array) -> Result<Array> {
+    let (dims, strides) = (x.dims(), x.stride());
+    let whole = dims.last().is_some_and(|width| *width > 0) && strides.last() == Some(&1);
+    if !whole || x.elem_count() == 0 {
+        return reference(x);
+    }
+    let (width, outer) = (dims[dims.len() - 1], dims.len() - 1);
+    let (source, start) = cpu::strided::<T>(x)?;
+    let source: &[T] = &source;
+    let count = rows_per_piece(width);
+    let y = computed(x.elem_count(), count * width, |piece, y: &mut [T]| {
+        let mut place = Place::new(&dims[..outer], &strides[..outer], piece * count);
+        for y in y.chunks_exact_mut(width) {
+            y.copy_from_slice(&source[start + place.offset..][..width]);
+            place.advance();
+        }
+    })?;
+    cpu::array(y, dims)
+}
+
+/// A row of a strided array: its index along each axis, and its offset.
+struct Place<'a> {
+    dims: &'a [usize],
+    strides: &'a [usize],
+    index: Vec<usize>,
+    offset: usize,
+}
+
+impl<'a> Place<'a> {
+    fn new(dims: &'a [usize], strides: &'a [usize], row: usize) -> Self {
+        let mut rest = row;
+        let mut index = vec![0; dims.len()];
+        for (at, dim) in index.iter_mut().zip(dims).rev() {
+            (*at, rest) = (rest % dim, rest / dim);
+        }
+        let offset = index.iter().zip(strides).map(|(at, stride)| at * stride).sum();
+        Self { dims, strides, index, offset }
+    }
+
+    /// To the next row; behind the last one, to the first.
+    fn advance(&mut self) {
+        for axis in (0..self.dims.len()).rev() {
+            self.index[axis] += 1;
+            self.offset += self.strides[axis];
+            if self.index[axis] < self.dims[axis] {
+                return;
+            }
+            self.offset -= self.dims[axis] * self.strides[axis];
+            self.index[axis] = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::normal;
+
+    #[test]
+    fn every_view_is_copied_as_candle_does() {
+        let x = normal(&[3, 50, 6, 40], 1);
+        let views = [
+            x.clone(),
+            x.transpose(1, 2).unwrap(),
+            x.transpose(2, 3).unwrap(),
+            x.narrow(3, 7, 20).unwrap(),
+            x.narrow(1, 1, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
+            x.permute([2, 0, 1, 3]).unwrap().narrow(0, 2, 3).unwrap(),
+            x.narrow(0, 0, 0).unwrap(),
+        ];
+        for view in views {
+            let (got, want) = (contiguous(&view).unwrap(), reference(&view).unwrap());
+            assert!(got.is_contiguous());
+            let values = |a: &Array| a.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!((got.dims(), values(&got)), (want.dims(), values(&want)));
+        }
+    }
+}
