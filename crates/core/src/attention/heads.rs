@@ -21,8 +21,7 @@ pub struct Projection {
     value_dim: usize,
 }
 
-/// Queries, keys, values and the factor of the tensor product: (batch, length, heads, head dimension), and after
-/// [`Heads::by_head`] (batch, heads, length, head dimension).
+/// Queries, keys, values and the factor of the tensor product, (batch, heads, length, head dimension).
 pub struct Heads {
     pub q: Tensor,
     pub k: Tensor,
@@ -47,30 +46,33 @@ impl Projection {
         }
     }
 
-    pub fn forward(&self, x: &Tensor, with: &AttentionInputs) -> Result<Heads> {
+    /// Queries of `x`, and the factor of the tensor product, (batch, i, heads, head dimension).
+    pub fn queries(&self, x: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        let r = self.to_r.as_ref().map(|to_r| split(to_r, x, self.kv_heads, self.value_dim)).transpose()?;
+        Ok((split(&self.to_q, x, self.heads, self.dim_head)?, r))
+    }
+
+    /// Keys and values of the context or of `x`, behind the memories, (batch, j, heads, head dimension).
+    pub fn keys_values(&self, x: &Tensor, with: &AttentionInputs) -> Result<(Tensor, Tensor)> {
         let source = with.context.unwrap_or(x);
         let source = match with.mem {
             Some(mem) => ops::cat(&[mem, source], 1)?,
             None => source.clone(),
-        };
-        let split = |layer: &Linear, x: &Tensor, heads, width| -> Result<Tensor> {
-            Ok(ops::reshape(&layer.forward(x)?, &[x.dim(0), x.dim(1), heads, width])?)
         };
         let k = split(&self.to_k, &source, self.kv_heads, self.dim_head)?;
         let v = match &self.to_v {
             Some(to_v) => split(to_v, &source, self.kv_heads, self.value_dim)?,
             None => k.clone(),
         };
-        let r = self.to_r.as_ref().map(|to_r| split(to_r, x, self.kv_heads, self.value_dim)).transpose()?;
-        Ok(Heads { q: split(&self.to_q, x, self.heads, self.dim_head)?, k, v, r })
+        Ok((k, v))
     }
 }
 
-impl Heads {
-    /// The same with heads before positions.
-    pub fn by_head(&self) -> Result<Heads> {
-        let turn = |x: &Tensor| -> Result<Tensor> { Ok(ops::transpose(x, 1, 2)?) };
-        let r = self.r.as_ref().map(turn).transpose()?;
-        Ok(Heads { q: turn(&self.q)?, k: turn(&self.k)?, v: turn(&self.v)?, r })
-    }
+fn split(layer: &Linear, x: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
+    Ok(ops::reshape(&layer.forward(x)?, &[x.dim(0), x.dim(1), heads, width])?)
+}
+
+/// Heads before positions, or the other way round.
+pub fn by_head(x: &Tensor) -> Result<Tensor> {
+    Ok(ops::transpose(x, 1, 2)?)
 }

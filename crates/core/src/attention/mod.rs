@@ -4,6 +4,7 @@
 //! values may have one head for all; scores are (batch, heads, i, j).
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>.
 
+mod cache;
 mod heads;
 mod mask;
 mod memory_kv;
@@ -12,10 +13,12 @@ mod qk_norm;
 mod sparse_topk;
 mod talking_heads;
 
+pub use cache::KeyValues;
+
 use crate::layers::dropout;
 use crate::position::{PositionBias, Rotation};
-use crate::{Ctx, Params, Result, Tensor};
-use heads::{Heads, Projection};
+use crate::{Array, Ctx, Params, Result, Tensor};
+use heads::{by_head, Heads, Projection};
 use mask::{require_mask, Masks};
 use memory_kv::MemoryKv;
 use output::{Gates, Output};
@@ -58,6 +61,10 @@ pub struct AttentionInputs<'a> {
     pub bias: Option<&'a PositionBias<'a>>,
     /// Scores of the layer before, to be added (residual attention).
     pub previous: Option<&'a Tensor>,
+    /// Positions before those of the input, whose keys and values are in a cache.
+    pub past: usize,
+    /// A factor of the values' features, (width), since the cache has them for another centre of xpos.
+    pub recentred: Option<&'a Array>,
     /// Whether the maps are wanted. Without, they are not kept in memory where that is possible.
     pub maps: bool,
 }
@@ -96,20 +103,35 @@ impl Attention {
         }
     }
 
-    /// (batch, i, dim) to (batch, i, dim), and the maps where they are wanted.
-    pub fn forward(&self, x: &Tensor, with: &AttentionInputs, ctx: &Ctx) -> Result<(Tensor, Option<AttentionMaps>)> {
+    /// (batch, i, dim) to (batch, i, dim), and the maps where they are wanted. With a cache, keys and values of earlier positions (or, in cross
+    /// attention, of the context) come from there.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        with: &AttentionInputs,
+        cache: Option<&mut KeyValues>,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, Option<AttentionMaps>)> {
         if let Some(mask) = with.mask {
             require_mask(mask, "mask", &[x.dim(0), x.dim(1)])?;
         }
-        let heads = self.heads(x, with)?;
-        let covered = with.context.unwrap_or(x).dim(1);
-        let (values, maps) = if self.fuses(with, ctx) {
+        let heads = self.heads(x, with, cache)?;
+        let covered = with.context.map_or(with.past + x.dim(1), |context| context.dim(1));
+        let (mut values, maps) = if self.fuses(with, ctx) {
             (self.fused(&heads, covered, with)?, None)
         } else {
             let (values, maps) = self.by_steps(&heads, covered, with, ctx)?;
             (values, with.maps.then_some(maps))
         };
+        if let Some(factor) = with.recentred {
+            values = ops::mul(&values, &Tensor::constant(factor.clone()))?;
+        }
         Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
+    }
+
+    /// Whether a generation may keep keys and values: none of them depends on later positions.
+    pub fn is_causal(&self) -> bool {
+        self.causal
     }
 
     /// Whether nothing needs to see the scores as a whole.
@@ -145,19 +167,52 @@ impl Attention {
     }
 
     /// Queries, keys and values with norm, positions and memories.
-    fn heads(&self, x: &Tensor, with: &AttentionInputs) -> Result<Heads> {
-        let mut heads = self.project.forward(x, with)?;
+    fn heads(&self, x: &Tensor, with: &AttentionInputs, cache: Option<&mut KeyValues>) -> Result<Heads> {
+        let (q, r) = self.project.queries(x)?;
+        let q = match &self.qk_norm {
+            Some(norm) => norm.query(&q)?,
+            None => q,
+        };
+        let q = by_head(&with.rotation.map_or_else(|| Ok(q.clone()), |rotation| rotation.query(&q))?)?;
+        let r = r.as_ref().map(by_head).transpose()?;
+        let Some(cache) = cache else {
+            let (k, v) = self.in_front(self.keys_values(x, with)?)?;
+            return Ok(Heads { q, k, v, r });
+        };
+        if cache.is_empty() {
+            let (k, v) = self.in_front(self.keys_values(x, with)?)?;
+            cache.append(&k, &v)?;
+        } else if with.context.is_none() {
+            let (k, v) = self.keys_values(x, with)?;
+            cache.append(&k, &v)?;
+            if let (Some(memory), Some(factor)) = (&self.memory, with.recentred) {
+                let batch = x.dim(0);
+                let (k, v) = memory.divided(batch, factor, self.qk_norm.as_ref())?;
+                cache.replace_front(&k, &v)?;
+            }
+        }
+        let (k, v) = cache.all()?;
+        Ok(Heads { q, k, v, r })
+    }
+
+    /// Keys and values of the input or the context, and of memories in front of it, (batch, heads, j, width).
+    fn keys_values(&self, x: &Tensor, with: &AttentionInputs) -> Result<(Tensor, Tensor)> {
+        let (mut k, mut v) = self.project.keys_values(x, with)?;
         if let Some(norm) = &self.qk_norm {
-            (heads.q, heads.k) = (norm.query(&heads.q)?, norm.key(&heads.k)?);
+            k = norm.key(&k)?;
         }
         if let Some(rotation) = with.rotation {
-            rotation.apply(&mut heads.q, &mut heads.k, &mut heads.v)?;
+            (k, v) = (rotation.key(&k)?, rotation.key(&v)?);
         }
-        let mut heads = heads.by_head()?;
-        if let Some(memory) = &self.memory {
-            (heads.k, heads.v) = memory.forward(&heads.k, &heads.v, self.qk_norm.as_ref())?;
+        Ok((by_head(&k)?, by_head(&v)?))
+    }
+
+    /// The same with learned keys and values in front.
+    fn in_front(&self, (k, v): (Tensor, Tensor)) -> Result<(Tensor, Tensor)> {
+        match &self.memory {
+            Some(memory) => memory.forward(&k, &v, self.qk_norm.as_ref()),
+            None => Ok((k, v)),
         }
-        Ok(heads)
     }
 
     /// The masks over `j` keys, of which they cover the last `covered`.

@@ -1,5 +1,6 @@
 //! The plain layers, one file each.
 
+mod cache;
 pub mod deepnorm;
 mod dropout;
 mod embedding;
@@ -13,6 +14,8 @@ mod stack;
 mod sublayer;
 mod token_dropout;
 
+pub(crate) use cache::last_columns;
+pub use cache::{LayerCache, LayersCache};
 pub use dropout::dropout;
 pub use embedding::Embedding;
 pub use feedforward::FeedForward;

@@ -2,6 +2,7 @@
 //!
 //! Source: RWKV, <https://github.com/BlinkDL/RWKV-LM>.
 
+use super::cache::last_columns;
 use crate::{Array, Error, Result, Tensor};
 use xt_autograd::ops;
 
@@ -18,21 +19,33 @@ impl ShiftTokens {
         (amount > 0).then(|| Self { shifts: (lowest..=amount).collect() })
     }
 
-    /// (batch, n, dim) to the same; masked positions do not move into others.
-    pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    /// (batch, n, dim) to the same; masked positions do not move into others. `tail` holds the last inputs before `x`, where there
+    /// were any, and then those of `x`.
+    pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>, tail: Option<&mut Option<Tensor>>) -> Result<Tensor> {
         let width = x.dim(2) / self.shifts.len();
         if width == 0 {
             return Error::shape(format!("{} features are too few for {} shifts", x.dim(2), self.shifts.len()));
         }
         let zero = ops::scalar_like(x, 0.0)?;
-        let clean = match mask {
+        let mut clean = match mask {
             None => x.clone(),
             Some(mask) => ops::where_cond(&ops::reshape(mask, &[x.dim(0), x.dim(1), 1])?, x, &zero)?,
         };
+        if let Some(tail) = tail {
+            if let Some(before) = tail.take() {
+                clean = ops::cat(&[&before, &clean], 1)?;
+            }
+            let most = self.shifts.iter().copied().max().unwrap_or(0) as usize;
+            // a copy, so that the rest of the inputs is freed
+            *tail = Some(Tensor::constant(last_columns(&clean, most)?.array()?.force_contiguous()?));
+        }
         let mut parts = Vec::with_capacity(self.shifts.len() + 1);
         for (segment, amount) in self.shifts.iter().enumerate() {
-            let source = if *amount == 0 { x } else { &clean };
-            parts.push(shifted(&ops::narrow(source, 2, segment * width, width)?, *amount)?);
+            let part = |source: &Tensor| ops::narrow(source, 2, segment * width, width);
+            parts.push(match amount {
+                0 => part(x)?,
+                _ => last_columns(&shifted(&part(&clean)?, *amount)?, x.dim(1))?,
+            });
         }
         let done = width * self.shifts.len();
         if done < x.dim(2) {

@@ -1,12 +1,13 @@
 //! The stack of sub-layers behind `Encoder`, `Decoder` and `CrossAttender`.
 
+use super::cache::{last_columns, LayersCache};
 use super::deepnorm;
 use super::residual::ResidualKind;
 use super::sublayer::{Position, SubLayer};
 use super::token_dropout::drop_tokens;
 use crate::attention::{AttentionInputs, AttentionMaps};
-use crate::position::{Rotary, ScoreBias};
-use crate::{Ctx, Error, Mode, Params, Result, Tensor};
+use crate::position::{Positions, Rotary, ScoreBias};
+use crate::{Array, Ctx, Error, Mode, Params, Result, Tensor};
 use xt_options::layers::StackOptions;
 use xt_options::stack::Place;
 use xt_options::{LayerKind, Problems};
@@ -16,6 +17,8 @@ pub struct AttentionLayers {
     rotary: Option<Rotary>,
     bias: Option<ScoreBias>,
     dim: usize,
+    /// Width of a head's values.
+    value_dim: usize,
     cross_attend: bool,
     has_pos_emb: bool,
     residual_attn: bool,
@@ -64,6 +67,19 @@ pub struct LayersOutput {
     pub intermediates: Intermediates,
 }
 
+/// Where a call stands in its sequence, and what follows from it.
+struct Call {
+    /// Positions before those of the call, in a cache.
+    past: usize,
+    positions: Positions,
+    mems: Vec<Tensor>,
+    /// The mask of the call's positions.
+    rows: Option<Tensor>,
+    /// The mask of all positions, where it is another one.
+    keys: Option<Tensor>,
+    recentred: Option<Array>,
+}
+
 impl AttentionLayers {
     /// `alpha` is the factor of the residual stream that an enclosing model wants (XTransformer's deepnorm).
     pub fn new(place: Place, causal: bool, alpha: Option<f64>, options: &StackOptions, p: &mut Params) -> Result<Self> {
@@ -103,6 +119,7 @@ impl AttentionLayers {
             rotary,
             bias,
             dim: place.dim,
+            value_dim: options.attn.value_dim(),
             cross_attend: place.cross_attend,
             has_pos_emb: options.has_pos_emb(),
             residual_attn: options.residual_attn,
@@ -126,19 +143,59 @@ impl AttentionLayers {
         self.has_pos_emb
     }
 
+    /// Why a generation cannot keep keys and values, where it cannot.
+    pub fn not_cacheable(&self) -> Option<&'static str> {
+        let open = |layer: &SubLayer| match layer.kind {
+            LayerKind::SelfAttention => !layer.is_causal(),
+            // it attends to the sequence itself
+            LayerKind::CrossAttention => !self.cross_attend,
+            LayerKind::FeedForward => false,
+        };
+        self.layers.iter().any(open).then_some(
+            "an attention sees later positions, so that each new token changes what is known of the ones before: take a Decoder",
+        )
+    }
+
+    /// What a generation keeps between its steps, with room for `room` positions behind those of the first step.
+    pub fn cache(&self, room: usize) -> LayersCache {
+        LayersCache::new(self.layers.len(), room)
+    }
+
     /// (batch, n, dim) to (batch, n, dim).
     pub fn forward(&self, x: &Tensor, with: &LayerTensors, record: Record, ctx: &Ctx) -> Result<LayersOutput> {
+        self.run(x, with, record, None, ctx)
+    }
+
+    /// The same for positions that continue those in the cache: `x` holds the new ones alone, masks cover all. Memories count in the first step.
+    pub fn forward_cached(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        cache: &mut LayersCache,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        Ok(self.run(x, with, Record::default(), Some(cache), ctx)?.x)
+    }
+
+    fn run(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        record: Record,
+        mut cache: Option<&mut LayersCache>,
+        ctx: &Ctx,
+    ) -> Result<LayersOutput> {
         self.check(x, with)?;
         let ctx = &ctx.inside(&self.mode);
-        let longest = with.mems.iter().map(|m| m.dim(1)).max().unwrap_or(0) + x.dim(1);
-        let rotation = self.rotary.as_ref().map(|rotary| rotary.tables(longest, x.dtype())).transpose()?;
+        let call = self.call(x, with, cache.as_deref_mut())?;
+        let rotation = self.rotary.as_ref().map(|rotary| rotary.tables(&call.positions, x.dtype())).transpose()?;
         let bias = self.bias.as_ref().map(ScoreBias::for_call);
         let (mut context, mut context_mask) = (with.context.clone(), with.context_mask.clone());
         let (mut previous, mut previous_cross) = (None, None);
-        let mut mems = with.mems.iter();
+        let mut mems = call.mems.iter();
         let mut x = x.clone();
         let mut intermediates = Intermediates::default();
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
             ctx.check()?;
             if ctx.training && layer.drop > 0.0 && ctx.rng.chance(layer.drop) {
                 continue;
@@ -154,25 +211,28 @@ impl AttentionLayers {
                 LayerKind::SelfAttention => AttentionInputs {
                     context: None,
                     mem: mems.next(),
-                    mask: with.mask.as_ref(),
-                    context_mask: with.self_attn_context_mask.as_ref(),
+                    mask: call.rows.as_ref(),
+                    context_mask: with.self_attn_context_mask.as_ref().or(call.keys.as_ref()),
                     attn_mask: with.attn_mask.as_ref(),
                     rotation: rotation.as_ref(),
                     bias: bias.as_ref(),
                     previous: previous.as_ref(),
+                    past: call.past,
+                    recentred: call.recentred.as_ref(),
                     maps: record.maps || self.residual_attn,
                 },
                 LayerKind::CrossAttention => AttentionInputs {
                     context: context.as_ref(),
-                    mask: with.mask.as_ref(),
-                    context_mask: context_mask.as_ref(),
+                    mask: call.rows.as_ref(),
+                    context_mask: context_mask.as_ref().or(call.keys.as_ref()),
                     previous: previous_cross.as_ref(),
                     maps: record.maps || self.cross_residual_attn,
                     ..AttentionInputs::default()
                 },
-                LayerKind::FeedForward => AttentionInputs { mask: with.mask.as_ref(), ..AttentionInputs::default() },
+                LayerKind::FeedForward => AttentionInputs { mask: call.rows.as_ref(), ..AttentionInputs::default() },
             };
-            let (y, maps) = layer.forward(&x, &inputs, ctx)?;
+            let kept = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(index));
+            let (y, maps) = layer.forward(&x, &inputs, kept, ctx)?;
             x = y;
             if let Some(maps) = maps {
                 match (cross, self.residual_attn, self.cross_residual_attn) {
@@ -185,7 +245,39 @@ impl AttentionLayers {
                 }
             }
         }
+        if let Some(cache) = cache {
+            cache.seen = call.past + x.dim(1);
+        }
         Ok(LayersOutput { x, intermediates })
+    }
+
+    /// Where a call stands in its sequence.
+    fn call(&self, x: &Tensor, with: &LayerTensors, cache: Option<&mut LayersCache>) -> Result<Call> {
+        let given = with.mems.iter().map(|m| m.dim(1)).max().unwrap_or(0);
+        let Some(cache) = cache else {
+            let (mems, rows) = (with.mems.clone(), with.mask.clone());
+            let positions = Positions::all(given + x.dim(1));
+            return Ok(Call { past: 0, positions, mems, rows, keys: None, recentred: None });
+        };
+        let first = cache.seen == 0;
+        if first {
+            cache.memories = given;
+            cache.centre = (given + x.dim(1)) / 2;
+        }
+        let end = cache.memories + cache.seen + x.dim(1);
+        let start = if first { 0 } else { end - x.dim(1) };
+        let recentred = match &self.rotary {
+            Some(rotary) => rotary.recentred(cache.centre, end / 2, self.value_dim, x.dtype())?,
+            None => None,
+        };
+        Ok(Call {
+            past: cache.seen,
+            positions: Positions { range: start..end, centre: cache.centre },
+            mems: if first { with.mems.clone() } else { Vec::new() },
+            rows: with.mask.as_ref().map(|mask| last_columns(mask, x.dim(1))).transpose()?,
+            keys: if first { None } else { with.mask.clone() },
+            recentred,
+        })
     }
 
     fn check(&self, x: &Tensor, with: &LayerTensors) -> Result<()> {

@@ -1,5 +1,6 @@
 //! One sub-layer: norm, block, residual.
 
+use super::cache::LayerCache;
 use super::residual::{Residual, ResidualKind};
 use super::shift::ShiftTokens;
 use super::{FeedForward, Norm};
@@ -80,18 +81,29 @@ impl SubLayer {
         }
     }
 
-    /// (batch, n, dim) to (batch, n, dim), and the maps of an attention.
-    pub fn forward(&self, x: &Tensor, with: &AttentionInputs, ctx: &Ctx) -> Result<(Tensor, Option<AttentionMaps>)> {
+    /// Whether this is an attention that sees no later positions.
+    pub fn is_causal(&self) -> bool {
+        matches!(&self.block, Block::Attention(attention) if attention.is_causal())
+    }
+
+    /// (batch, n, dim) to (batch, n, dim), and the maps of an attention. With a cache, `x` holds new positions alone.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        with: &AttentionInputs,
+        mut cache: Option<&mut LayerCache>,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, Option<AttentionMaps>)> {
         let mut input = applied(&self.pre, x)?;
         if let Some(shift) = &self.shift {
             // the reference hands masks to attention only
             let mask = with.mask.filter(|_| self.kind != LayerKind::FeedForward);
-            input = shift.forward(&input, mask)?;
+            input = shift.forward(&input, mask, cache.as_mut().map(|cache| &mut cache.tail))?;
         }
         let (mut branch, maps) = match &self.block {
             Block::Attention(attention) => {
-                let (branch, maps) = attention.forward(&input, with, ctx)?;
-                (branch, maps)
+                let kept = cache.map(|cache| &mut cache.key_values);
+                attention.forward(&input, with, kept, ctx)?
             }
             Block::FeedForward(feedforward) => (feedforward.forward(&input, ctx)?, None),
         };

@@ -1,7 +1,9 @@
 //! A transformer over continuous vectors in place of tokens, and its autoregressive loss and generation.
 
 use super::transformer::prepended;
-use crate::layers::{dropout, AttentionLayers, Intermediates, LayerNorm, LayerTensors, Linear, Record};
+use crate::layers::{
+    dropout, last_columns, AttentionLayers, Intermediates, LayerNorm, LayerTensors, LayersCache, Linear, Record,
+};
 use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Mode, Params, Result, Tensor};
 use std::sync::Arc;
@@ -75,29 +77,69 @@ impl ContinuousTransformerWrapper {
         ctx: &Ctx,
     ) -> Result<(Tensor, Intermediates)> {
         let ctx = &ctx.inside(&self.mode);
-        if x.rank() != 3 || x.dim(2) != self.dim_in || !x.dtype().is_float() {
-            let (kind, width) = (x.kind().map_or("?", |k| k.name()), self.dim_in);
-            return Error::shape(format!(
-                "x must be floating-point of shape (batch, length, {width}), got {kind} of shape {:?}",
-                x.dims()
-            ));
+        self.check(x)?;
+        let y = self.embed(x, with, 0, ctx)?;
+        let out = self.layers.forward(&y, &with.layers, record, ctx)?;
+        Ok((self.head(&out.x, embeddings)?, out.intermediates))
+    }
+
+    /// The vector behind the last one, (batch, 1, dim_out), for all vectors so far, or with a cache for those that it has not seen.
+    pub fn next(
+        &self,
+        x: &Tensor,
+        with: &ContinuousTensors,
+        cache: Option<&mut LayersCache>,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        let ctx = &ctx.inside(&self.mode);
+        self.check(x)?;
+        let y = match cache {
+            None => self.layers.forward(&self.embed(x, with, 0, ctx)?, &with.layers, Record::default(), ctx)?.x,
+            Some(cache) => {
+                let front = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
+                let y = self.embed(x, with, cache.seen().saturating_sub(front), ctx)?;
+                self.layers.forward_cached(&y, &with.layers, cache, ctx)?
+            }
+        };
+        self.head(&last_columns(&y, 1)?, false)
+    }
+
+    /// Why a generation cannot keep keys and values, where it cannot.
+    pub fn not_cacheable(&self) -> Option<&'static str> {
+        self.layers.not_cacheable()
+    }
+
+    fn check(&self, x: &Tensor) -> Result<()> {
+        if x.rank() == 3 && x.dim(2) == self.dim_in && x.dtype().is_float() {
+            return Ok(());
         }
+        let (kind, width) = (x.kind().map_or("?", |k| k.name()), self.dim_in);
+        Error::shape(format!(
+            "x must be floating-point of shape (batch, length, {width}), got {kind} of shape {:?}",
+            x.dims()
+        ))
+    }
+
+    /// What the layers get, for vectors behind `past` others; embeddings to be prepended come with the first ones.
+    fn embed(&self, x: &Tensor, with: &ContinuousTensors, past: usize, ctx: &Ctx) -> Result<Tensor> {
         let mut y = self.project_in.as_ref().map_or_else(|| Ok(x.clone()), |linear| linear.forward(x))?;
-        if let Some(positions) = self.pos_emb.forward(x.dim(1), with.pos.as_ref())? {
+        if let Some(positions) = self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())? {
             y = ops::add(&y, &positions)?;
         }
         if let Some(norm) = &self.post_emb_norm {
             y = norm.forward(&y)?;
         }
-        if let Some(front) = &with.prepend_embeds {
+        if let Some(front) = with.prepend_embeds.as_ref().filter(|_| past == 0) {
             y = prepended(front, &y, self.layers.dim())?;
         }
-        y = dropout(&y, self.emb_dropout, ctx)?;
-        let out = self.layers.forward(&y, &with.layers, record, ctx)?;
-        let y = self.norm.forward(&out.x)?;
+        dropout(&y, self.emb_dropout, ctx)
+    }
+
+    fn head(&self, x: &Tensor, embeddings: bool) -> Result<Tensor> {
+        let y = self.norm.forward(x)?;
         match &self.project_out {
-            Some(linear) if !embeddings => Ok((linear.forward(&y)?, out.intermediates)),
-            _ => Ok((y, out.intermediates)),
+            Some(linear) if !embeddings => linear.forward(&y),
+            _ => Ok(y),
         }
     }
 }
@@ -158,16 +200,49 @@ impl ContinuousAutoregressiveWrapper {
         let ctx = &ctx.evaluating();
         let mut all = if single { ops::reshape(&start, &[1, start.dim(0), start.dim(1)])? } else { start.clone() };
         let prompt = all.dim(1);
+        let mut steps = VectorSteps::new(&self.net, with, seq_len);
         for _ in 0..seq_len {
             ctx.check()?;
-            let seen = all.dim(1).min(self.net.max_seq_len);
-            let x = ops::narrow(&all, 1, all.dim(1) - seen, seen)?;
-            let (out, _) = no_grad(|| self.net.forward(&x, with, false, Record::default(), ctx))?;
-            require_width(&out, x.dim(2))?;
-            all = ops::cat(&[&all, &ops::narrow(&out, 1, out.dim(1) - 1, 1)?], 1)?;
+            let next = no_grad(|| steps.next(&all, ctx))?;
+            all = ops::cat(&[&all, &next], 1)?;
         }
         let new = ops::narrow(&all, 1, prompt, seq_len)?;
         Ok(if single { ops::reshape(&new, &[seq_len, new.dim(2)])? } else { new })
+    }
+}
+
+/// What gives the next vector.
+struct VectorSteps<'a> {
+    net: &'a ContinuousTransformerWrapper,
+    with: &'a ContinuousTensors,
+    cache: Option<LayersCache>,
+}
+
+impl<'a> VectorSteps<'a> {
+    /// For `count` vectors.
+    fn new(net: &'a ContinuousTransformerWrapper, with: &'a ContinuousTensors, count: usize) -> Self {
+        let LayerTensors { mask, attn_mask, self_attn_context_mask, .. } = &with.layers;
+        // these fit one length of the sequence
+        let fixed = mask.is_some() || attn_mask.is_some() || self_attn_context_mask.is_some() || with.pos.is_some();
+        let cached = !fixed && net.not_cacheable().is_none();
+        Self { net, with, cache: cached.then(|| net.layers.cache(count.min(net.max_seq_len))) }
+    }
+
+    /// (batch, 1, dim) behind all vectors so far.
+    fn next(&mut self, all: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+        let n = all.dim(1);
+        let seen = n.min(self.net.max_seq_len);
+        if n > seen {
+            // the window slides, and with it what every position knows
+            self.cache = None;
+        }
+        let x = match &self.cache {
+            Some(cache) if cache.seen() > 0 => last_columns(all, 1)?,
+            _ => last_columns(all, seen)?,
+        };
+        let next = self.net.next(&x, self.with, self.cache.as_mut(), ctx)?;
+        require_width(&next, all.dim(2))?;
+        Ok(next)
     }
 }
 

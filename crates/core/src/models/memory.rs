@@ -15,9 +15,18 @@ impl MemoryTokens {
         (count > 0).then(|| Self { tokens: p.add("memory_tokens", &[count, dim], Init::Normal { std: 1.0 }), count })
     }
 
-    /// (batch, count + n, dim); the masks over the sequence grow with it.
-    pub fn prepend(&self, x: &Tensor, with: &mut LayerTensors) -> Result<Tensor> {
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// (batch, count + n, dim).
+    pub fn prepend(&self, x: &Tensor) -> Result<Tensor> {
         let front = ops::broadcast_to(&self.tokens.tensor(), &[x.dim(0), self.count, x.dim(2)])?;
+        Ok(ops::cat(&[&front, x], 1)?)
+    }
+
+    /// Lets the masks over the sequence cover the tokens in front of it too.
+    pub fn extend_masks(&self, with: &mut LayerTensors) -> Result<()> {
         for mask in [&mut with.mask, &mut with.self_attn_context_mask] {
             *mask = mask.as_ref().map(|m| allowed_in_front(m, 1, self.count)).transpose()?;
         }
@@ -26,7 +35,7 @@ impl MemoryTokens {
             let wider = allowed_in_front(mask, rows + 1, self.count)?;
             with.attn_mask = Some(allowed_in_front(&wider, rows, self.count)?);
         }
-        Ok(ops::cat(&[&front, x], 1)?)
+        Ok(())
     }
 
     /// The sequence without them.

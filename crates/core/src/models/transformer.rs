@@ -1,7 +1,10 @@
 //! Token embedding, positions, layers, final norm and a head that gives logits.
 
 use super::memory::{next_memories, shifted_down, MemoryTokens};
-use crate::layers::{dropout, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerTensors, Linear, Record};
+use crate::layers::{
+    dropout, last_columns, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerTensors, LayersCache, Linear,
+    Record,
+};
 use crate::position::PositionEmbedding;
 use crate::{Ctx, DType, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
@@ -213,12 +216,7 @@ impl TransformerWrapper {
     /// Runs the model on token ids, i64 (batch, n).
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, returns: Returns, ctx: &Ctx) -> Result<TransformerOutput> {
         let ctx = &ctx.inside(&self.mode);
-        let mut embedded = self.embed(x, with, ctx)?;
-        let mut inputs = with.layers.clone();
-        if let Some(memory) = &self.memory_tokens {
-            embedded = memory.prepend(&embedded, &mut inputs)?;
-        }
-        inputs.mems = shifted_down(&inputs.mems, self.shift_mem_down);
+        let (embedded, inputs) = self.layer_inputs(x, with, 0, ctx)?;
         let record = Record { hiddens: returns.intermediates || returns.mems, maps: returns.intermediates };
         let out = self.layers.forward(&embedded, &inputs, record, ctx)?;
         let mut x = self.norm.forward(&out.x)?;
@@ -232,6 +230,53 @@ impl TransformerWrapper {
             intermediates: out.intermediates,
             mems,
         })
+    }
+
+    /// Logits of the token behind the last one, (batch, num_tokens), for all token ids so far, i64 (batch, n), or with a cache for those
+    /// that it has not seen. What goes along with the tokens covers all of them.
+    pub fn next_logits(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        cache: Option<&mut LayersCache>,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        let ctx = &ctx.inside(&self.mode);
+        let past = cache.as_ref().map_or(0, |cache| cache.seen());
+        let (embedded, inputs) = self.layer_inputs(x, with, past, ctx)?;
+        let y = match cache {
+            Some(cache) => self.layers.forward_cached(&embedded, &inputs, cache, ctx)?,
+            None => self.layers.forward(&embedded, &inputs, Record::default(), ctx)?.x,
+        };
+        let logits = self.head(&self.norm.forward(&last_columns(&y, 1)?)?)?;
+        Ok(ops::reshape(&logits, &[x.dim(0), self.outputs])?)
+    }
+
+    /// Why a generation cannot keep keys and values, where it cannot.
+    pub fn not_cacheable(&self) -> Option<&'static str> {
+        self.layers.not_cacheable()
+    }
+
+    /// What a generation keeps between its steps, with room for `room` tokens behind those of the first step.
+    pub fn cache(&self, room: usize) -> LayersCache {
+        self.layers.cache(room)
+    }
+
+    /// What the layers get, (batch, n, dim) and what goes along with it, for tokens behind `past` positions of the layers: memory tokens
+    /// and prepended embeddings come first, and once.
+    fn layer_inputs(&self, x: &Tensor, with: &TokenTensors, past: usize, ctx: &Ctx) -> Result<(Tensor, LayerTensors)> {
+        let front = self.memory_tokens.as_ref().map_or(0, MemoryTokens::count);
+        let prepended = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
+        let mut embedded = self.embed(x, with, past.saturating_sub(front + prepended), ctx)?;
+        let mut inputs = with.layers.clone();
+        if let Some(memory) = &self.memory_tokens {
+            memory.extend_masks(&mut inputs)?;
+            if past == 0 {
+                embedded = memory.prepend(&embedded)?;
+            }
+        }
+        inputs.mems = shifted_down(&inputs.mems, self.shift_mem_down);
+        Ok((embedded, inputs))
     }
 
     fn head(&self, x: &Tensor) -> Result<Tensor> {
@@ -248,8 +293,8 @@ impl TransformerWrapper {
         next_memories(old, &intermediates.hiddens, most)
     }
 
-    /// What the layers get: (batch, n, dim).
-    fn embed(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
+    /// (batch, n, dim) of tokens behind `past` others; embeddings to be prepended come with the first ones.
+    fn embed(&self, x: &Tensor, with: &TokenTensors, past: usize, ctx: &Ctx) -> Result<Tensor> {
         if x.rank() != 2 || x.dtype() != DType::I64 {
             let kind = x.kind().map_or("?", |k| k.name());
             return Error::shape(format!(
@@ -258,7 +303,7 @@ impl TransformerWrapper {
             ));
         }
         let mut y = self.token_emb.forward(x)?;
-        if let Some(positions) = self.pos_emb.forward(x.dim(1), with.pos.as_ref())? {
+        if let Some(positions) = self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())? {
             y = ops::add(&y, &positions)?;
         }
         if let Some(more) = &with.sum_embeds {
@@ -267,7 +312,7 @@ impl TransformerWrapper {
         if let Some(norm) = &self.post_emb_norm {
             y = norm.forward(&y)?;
         }
-        if let Some(front) = &with.prepend_embeds {
+        if let Some(front) = with.prepend_embeds.as_ref().filter(|_| past == 0) {
             y = prepended(front, &y, self.emb_dim)?;
         }
         y = fraction_of_gradient(&y, self.emb_frac_gradient)?;

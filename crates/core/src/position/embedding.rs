@@ -1,7 +1,8 @@
 //! The positions that a wrapper adds to its embeddings: learned, sinusoidal, from outside, or none.
 
 use super::{AbsolutePositions, SinusoidalPositions};
-use crate::{DType, Params, Result, Tensor};
+use crate::{Array, DType, Device, Error, Params, Result, Tensor};
+use xt_autograd::ops;
 use xt_options::wrappers::SequenceOptions;
 
 pub enum PositionEmbedding {
@@ -32,5 +33,25 @@ impl PositionEmbedding {
             Self::Sinusoidal(positions) => Some(positions.forward(n, pos)?),
             Self::None => None,
         })
+    }
+
+    /// The same for `n` positions behind `past` others; `pos` covers all of them.
+    pub fn behind(&self, past: usize, n: usize, pos: Option<&Tensor>, device: &Device) -> Result<Option<Tensor>> {
+        match pos {
+            _ if past == 0 => self.forward(n, pos),
+            Some(pos) => {
+                // positions are the last axis of integers, and the one before the features of embeddings
+                let axis = (pos.rank() + usize::from(pos.dtype() == DType::I64)).saturating_sub(2);
+                if axis >= pos.rank() || pos.dim(axis) != past + n {
+                    return Error::shape(format!("pos must cover {} positions, got {:?}", past + n, pos.dims()));
+                }
+                self.forward(n, Some(&ops::narrow(pos, axis, past, n)?))
+            }
+            None if matches!(self, Self::None) => Ok(None),
+            None => {
+                let positions = Array::arange(past as i64, (past + n) as i64, device)?;
+                self.forward(n, Some(&Tensor::constant(positions)))
+            }
+        }
     }
 }

@@ -23,6 +23,22 @@ struct Xpos {
     base: f64,
 }
 
+/// Which positions tables are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// The positions themselves.
+    pub range: std::ops::Range<usize>,
+    /// Where xpos' decay is 1: the reference takes the middle of the sequence.
+    pub centre: usize,
+}
+
+impl Positions {
+    /// Positions 0 to n - 1.
+    pub fn all(n: usize) -> Self {
+        Self { range: 0..n, centre: n / 2 }
+    }
+}
+
 /// Cosines and sines of the positions of a sequence, each (n, half).
 struct Table {
     cos: Array,
@@ -49,19 +65,20 @@ impl Rotary {
         Self { inv_freq, xpos }
     }
 
-    /// The tables for positions 0 to n - 1.
-    pub fn tables(&self, n: usize, dtype: DType) -> Result<Rotation> {
+    /// The tables for some positions.
+    pub fn tables(&self, positions: &Positions, dtype: DType) -> Result<Rotation> {
         let freq = numbers(&self.inv_freq)?;
         let device = self.inv_freq.leaf().device();
         let scales =
             self.xpos.as_ref().map(|xpos| Ok::<_, crate::Error>((numbers(&xpos.scale)?, xpos.base))).transpose()?;
         // the product in f32, as PyTorch takes it; the functions in f64, equal on every platform after rounding
         let table = |f: fn(f64) -> f64, sign: f64| -> Result<Array> {
+            let n = positions.range.len();
             let mut values = Vec::with_capacity(n * freq.len());
-            for position in 0..n {
+            for position in positions.range.clone() {
                 for (i, w) in freq.iter().enumerate() {
                     let growth = scales.as_ref().map_or(1.0, |(scale, base)| {
-                        let power = (position as f64 - (n / 2) as f64) / base;
+                        let power = (position as f64 - positions.centre as f64) / base;
                         f64::from(scale[i]).powf(sign * power)
                     });
                     values.push(f(f64::from(position as f32 * w)) * growth);
@@ -72,6 +89,20 @@ impl Rotary {
         let pair = |sign| -> Result<Table> { Ok(Table { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? }) };
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
     }
+
+    /// What xpos multiplies the gathered values with, (width), where keys and values were decayed around `from` and the sequence now has
+    /// its centre at `to`. `None`: nothing.
+    pub fn recentred(&self, from: usize, to: usize, width: usize, dtype: DType) -> Result<Option<Array>> {
+        let Some(xpos) = self.xpos.as_ref().filter(|_| from != to) else {
+            return Ok(None);
+        };
+        let power = (to as f64 - from as f64) / xpos.base;
+        let half: Vec<f64> = numbers(&xpos.scale)?.iter().map(|scale| f64::from(*scale).powf(power)).collect();
+        let mut factors = [half.clone(), half].concat();
+        factors.resize(width, 1.0);
+        let factors = Array::from_vec(factors, width, &Device::Cpu)?.to_dtype(dtype)?;
+        Ok(Some(factors.to_device(&xpos.scale.leaf().device())?))
+    }
 }
 
 fn numbers(buffer: &Param) -> Result<Vec<f32>> {
@@ -79,12 +110,14 @@ fn numbers(buffer: &Param) -> Result<Vec<f32>> {
 }
 
 impl Rotation {
-    /// Turns the first features of queries, keys and values, each (batch, n, heads, dim).
-    pub fn apply(&self, q: &mut Tensor, k: &mut Tensor, v: &mut Tensor) -> Result<()> {
-        *q = self.query.turn(q)?;
-        *k = self.key.turn(k)?;
-        *v = self.key.turn(v)?;
-        Ok(())
+    /// Turns the first features of queries, (batch, n, heads, dim).
+    pub fn query(&self, q: &Tensor) -> Result<Tensor> {
+        self.query.turn(q)
+    }
+
+    /// Turns the first features of keys or values, (batch, n, heads, dim).
+    pub fn key(&self, k: &Tensor) -> Result<Tensor> {
+        self.key.turn(k)
     }
 }
 
