@@ -31,6 +31,7 @@ mod cpu;
 #[cfg(any(target_arch = "wasm32", test))]
 mod product;
 mod simd;
+mod skinny;
 #[cfg(test)]
 mod testing;
 

@@ -6,7 +6,7 @@ use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::matmul::{fresh, View};
 use crate::parallel::{for_product, map, part, rows_per_piece};
-use crate::{Array, Result};
+use crate::{skinny, Array, Result};
 
 /// The layer on candle's own operations.
 pub fn reference(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
@@ -39,6 +39,10 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
     let (xs, ws) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?);
     let bias = bias.map(contiguous).transpose()?;
     let bs = bias.as_ref().map(cpu::slice::<T>).transpose()?;
+    if rows <= skinny::MOST_ROWS && rows * out * inner > 0 {
+        let y = skinny::product(&xs, &ws, bs.as_deref(), (rows, out, inner))?;
+        return cpu::array(y, with_width(&x, out));
+    }
     let (a, b) = (row_major(&xs, inner), transposed(&ws, inner));
     let y = fresh((rows, out, inner), a, b, bs.as_deref(), for_product(rows, out, inner))?;
     cpu::array(y, with_width(&x, out))
