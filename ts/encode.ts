@@ -51,6 +51,8 @@ export function encode(value: unknown): Encoded {
     if (typeof value === 'number') return Number.isFinite(value) ? value : other(String(value))
     if (typeof value === 'string' || typeof value === 'boolean') return value
     if (typeof value === 'object') return object(value, depth)
+    // a filter of the caller's: the native side knows that there is one
+    if (typeof value === 'function') return { $function: true, ...other(describe(value)) }
     return other(typeof value === 'bigint' ? `${value}n` : describe(value))
   }
 

@@ -75,7 +75,7 @@ export interface NativeModule {
   /** Copies values in; `names` is a JSON array, one per tensor. Gives JSON `{ "missing": string[], "unexpected": string[] }`. */
   loadState(names: string, tensors: NativeTensor[], strict: boolean): string
   /**
-   * Runs `forward` or `generate`. `args` is a JSON array: the positional arguments, then one object;
+   * Runs `forward`, `generate` or `score`. `args` is a JSON array: the positional arguments, then one object;
    * tensors stand in it as `{"$tensor": i}`.
    */
   call(
@@ -86,8 +86,8 @@ export interface NativeModule {
     abort: NativeAbortFlag,
   ): Promise<NativeResult>
   callSync(method: string, args: string, tensors: NativeTensor[], context: ContextJson): NativeResult
-  /** Starts a generation of which the caller takes the steps; arguments as for `generate`. */
-  generation(args: string, tensors: NativeTensor[], context: ContextJson): NativeGeneration
+  /** Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`, with its arguments. */
+  generation(method: string, args: string, tensors: NativeTensor[], context: ContextJson): NativeGeneration
   /** The checkpoint (safetensors with class, options and version in the metadata). */
   saveBytes(): Promise<Uint8Array>
   saveBytesSync(): Uint8Array
@@ -96,12 +96,12 @@ export interface NativeModule {
 
 /** A generation in steps: `next` until it gives null. */
 export interface NativeGeneration {
-  /** The logits of the next token, (rows, num_tokens), before filter and temperature. */
+  /** The logits of the next token, (rows, num_tokens), after the penalty, before filter and temperature. */
   logits(abort: NativeAbortFlag): Promise<NativeTensor>
   logitsSync(): NativeTensor
   /**
-   * Draws the next token of every row from `logits`. `filtered`: a user's function has filtered them, only the temperature is
-   * still to be applied; else the generation's own filter runs first. Null once the generation is over.
+   * Chooses the next token of every row from `logits`. `filtered`: a user's function has been at them, in place of `top_k`, `top_p` or
+   * `top_a`. Null once the generation is over.
    */
   accept(logits: NativeTensor, filtered: boolean): number[] | null
   /** Whether all tokens are there. */

@@ -2983,6 +2983,115 @@ export interface AutoregressiveCall {
   sum_embeds?: Tensor | null
 }
 
+/** Which tokens a score counts. */
+export interface CountedTokens {
+  /**
+   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
+   *
+   * @default false
+   */
+  ignore_pad?: boolean
+}
+
+/** Arguments of an `AutoregressiveWrapper`'s score. A `mask` has a column for each token. */
+export interface ScoreOptions {
+  /**
+   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
+   *
+   * @default false
+   */
+  ignore_pad?: boolean
+  /**
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   *
+   * @default null
+   */
+  context?: Tensor | null
+  /**
+   * True where a position is real, (batch, length); others are not attended to.
+   *
+   * @default null
+   */
+  mask?: Tensor | null
+  /**
+   * True where a position of the context is real, (batch, context length).
+   *
+   * @default null
+   */
+  context_mask?: Tensor | null
+  /**
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
+   * with batch and heads in front.
+   *
+   * @default null
+   */
+  attn_mask?: Tensor | null
+  /**
+   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   *
+   * @default null
+   */
+  self_attn_context_mask?: Tensor | null
+  /**
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1901.02860
+   */
+  mems?: readonly Tensor[] | null
+  /**
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   *
+   * @default null
+   */
+  pos?: Tensor | null
+  /**
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
+   * too.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  prepend_embeds?: Tensor | null
+  /**
+   * Embeddings to add to those of the tokens.
+   *
+   * @default null
+   */
+  sum_embeds?: Tensor | null
+}
+
+/** Arguments of an `XTransformer`'s score; the tensors belong to the source, as for its loss. */
+export interface XTransformerScore {
+  /**
+   * Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask` does not cover
+   * them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null
+  /**
+   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
+   *
+   * @default false
+   */
+  ignore_pad?: boolean
+  /**
+   * True where a token of the source is real, (batch, source length).
+   *
+   * @default null
+   */
+  mask?: Tensor | null
+  /**
+   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
+   * batch and heads in front.
+   *
+   * @default null
+   */
+  attn_mask?: Tensor | null
+}
+
 /** Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less than the sequence. */
 export interface ContinuousAutoregressiveCall {
   /**
@@ -3117,14 +3226,15 @@ export interface NonAutoregressiveCall {
   sum_embeds?: Tensor | null
 }
 
-/** How the next token is chosen, and when to stop. */
+/** How the next token is chosen, and when to stop. The order: penalty, filters, temperature, draw. */
 export interface SamplingOptions {
   /**
-   * The end of a sequence: generation stops once every row has it, and `pad_value` fills up what is behind it.
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
+   * generation stops once every row has. One in a prompt counts.
    *
    * @default null
    */
-  eos_token?: number | null
+  eos_token?: number | readonly number[] | null
   /**
    * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
    *
@@ -3132,13 +3242,55 @@ export interface SamplingOptions {
    */
   temperature?: number
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them.
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
+   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
    *
-   * @default 'top_k'
+   * @default null
    * @see https://arxiv.org/abs/1805.04833
    * @see https://arxiv.org/abs/1904.09751
    */
-  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor)
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  /**
+   * Keeps this many of the likeliest tokens.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1805.04833
+   */
+  top_k_tokens?: number | null
+  /**
+   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1904.09751
+   */
+  nucleus_p?: number | null
+  /**
+   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2407.01082
+   */
+  min_p?: number | null
+  /**
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
+   * negative ones multiplied. 1: not at all.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1909.05858
+   */
+  repetition_penalty?: number
+  /**
+   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   *
+   * @default 1
+   */
+  num_return_sequences?: number
+  /**
+   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   *
+   * @default null
+   */
+  seed?: number | null
   /**
    * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
    * a probability of one less this, the first beyond it included.
@@ -3160,14 +3312,33 @@ export interface SamplingOptions {
   min_p_ratio?: number
 }
 
+/** Beam search: the likeliest sequences, found by keeping several open ones of each prompt. Nothing is drawn. */
+export interface BeamOptions {
+  /**
+   * How many sequences of each prompt stay open. 1: no beam search.
+   *
+   * @default 1
+   */
+  num_beams?: number
+  /**
+   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
+   * less than 0 short ones.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1609.08144
+   */
+  length_penalty?: number
+}
+
 /** Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model. */
 export interface GenerateOptions {
   /**
-   * The end of a sequence: generation stops once every row has it, and `pad_value` fills up what is behind it.
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
+   * generation stops once every row has. One in a prompt counts.
    *
    * @default null
    */
-  eos_token?: number | null
+  eos_token?: number | readonly number[] | null
   /**
    * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
    *
@@ -3175,13 +3346,213 @@ export interface GenerateOptions {
    */
   temperature?: number
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them.
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
+   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
    *
-   * @default 'top_k'
+   * @default null
    * @see https://arxiv.org/abs/1805.04833
    * @see https://arxiv.org/abs/1904.09751
    */
-  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor)
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  /**
+   * Keeps this many of the likeliest tokens.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1805.04833
+   */
+  top_k_tokens?: number | null
+  /**
+   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1904.09751
+   */
+  nucleus_p?: number | null
+  /**
+   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2407.01082
+   */
+  min_p?: number | null
+  /**
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
+   * negative ones multiplied. 1: not at all.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1909.05858
+   */
+  repetition_penalty?: number
+  /**
+   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   *
+   * @default 1
+   */
+  num_return_sequences?: number
+  /**
+   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   *
+   * @default null
+   */
+  seed?: number | null
+  /**
+   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
+   * a probability of one less this, the first beyond it included.
+   *
+   * @default 0.9
+   */
+  filter_thres?: number
+  /**
+   * The power of the largest probability in the limit below which a token is dropped.
+   *
+   * @default 2
+   */
+  min_p_pow?: number
+  /**
+   * The factor of the limit below which a token is dropped.
+   *
+   * @default 0.02
+   */
+  min_p_ratio?: number
+  /**
+   * How many sequences of each prompt stay open. 1: no beam search.
+   *
+   * @default 1
+   */
+  num_beams?: number
+  /**
+   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
+   * less than 0 short ones.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1609.08144
+   */
+  length_penalty?: number
+  /**
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   *
+   * @default null
+   */
+  context?: Tensor | null
+  /**
+   * True where a position is real, (batch, length); others are not attended to.
+   *
+   * @default null
+   */
+  mask?: Tensor | null
+  /**
+   * True where a position of the context is real, (batch, context length).
+   *
+   * @default null
+   */
+  context_mask?: Tensor | null
+  /**
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
+   * with batch and heads in front.
+   *
+   * @default null
+   */
+  attn_mask?: Tensor | null
+  /**
+   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   *
+   * @default null
+   */
+  self_attn_context_mask?: Tensor | null
+  /**
+   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1901.02860
+   */
+  mems?: readonly Tensor[] | null
+  /**
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   *
+   * @default null
+   */
+  pos?: Tensor | null
+  /**
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
+   * too.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  prepend_embeds?: Tensor | null
+  /**
+   * Embeddings to add to those of the tokens.
+   *
+   * @default null
+   */
+  sum_embeds?: Tensor | null
+}
+
+/** Arguments of an `AutoregressiveWrapper`'s generation token by token; each step passes the tensors to the model. */
+export interface StreamOptions {
+  /**
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
+   * generation stops once every row has. One in a prompt counts.
+   *
+   * @default null
+   */
+  eos_token?: number | readonly number[] | null
+  /**
+   * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
+   *
+   * @default 1
+   */
+  temperature?: number
+  /**
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
+   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1805.04833
+   * @see https://arxiv.org/abs/1904.09751
+   */
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  /**
+   * Keeps this many of the likeliest tokens.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1805.04833
+   */
+  top_k_tokens?: number | null
+  /**
+   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1904.09751
+   */
+  nucleus_p?: number | null
+  /**
+   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2407.01082
+   */
+  min_p?: number | null
+  /**
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
+   * negative ones multiplied. 1: not at all.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1909.05858
+   */
+  repetition_penalty?: number
+  /**
+   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   *
+   * @default 1
+   */
+  num_return_sequences?: number
+  /**
+   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   *
+   * @default null
+   */
+  seed?: number | null
   /**
    * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
    * a probability of one less this, the first beyond it included.
@@ -3264,11 +3635,12 @@ export interface GenerateOptions {
 /** Arguments of an `XTransformer`'s generation. */
 export interface XTransformerGenerate {
   /**
-   * The end of a sequence: generation stops once every row has it, and `pad_value` fills up what is behind it.
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
+   * generation stops once every row has. One in a prompt counts.
    *
    * @default null
    */
-  eos_token?: number | null
+  eos_token?: number | readonly number[] | null
   /**
    * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
    *
@@ -3276,13 +3648,188 @@ export interface XTransformerGenerate {
    */
   temperature?: number
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them.
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
+   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
    *
-   * @default 'top_k'
+   * @default null
    * @see https://arxiv.org/abs/1805.04833
    * @see https://arxiv.org/abs/1904.09751
    */
-  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor)
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  /**
+   * Keeps this many of the likeliest tokens.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1805.04833
+   */
+  top_k_tokens?: number | null
+  /**
+   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1904.09751
+   */
+  nucleus_p?: number | null
+  /**
+   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2407.01082
+   */
+  min_p?: number | null
+  /**
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
+   * negative ones multiplied. 1: not at all.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1909.05858
+   */
+  repetition_penalty?: number
+  /**
+   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   *
+   * @default 1
+   */
+  num_return_sequences?: number
+  /**
+   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   *
+   * @default null
+   */
+  seed?: number | null
+  /**
+   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
+   * a probability of one less this, the first beyond it included.
+   *
+   * @default 0.9
+   */
+  filter_thres?: number
+  /**
+   * The power of the largest probability in the limit below which a token is dropped.
+   *
+   * @default 2
+   */
+  min_p_pow?: number
+  /**
+   * The factor of the limit below which a token is dropped.
+   *
+   * @default 0.02
+   */
+  min_p_ratio?: number
+  /**
+   * How many sequences of each prompt stay open. 1: no beam search.
+   *
+   * @default 1
+   */
+  num_beams?: number
+  /**
+   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
+   * less than 0 short ones.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1609.08144
+   */
+  length_penalty?: number
+  /**
+   * True where a token of the source is real, (batch, source length).
+   *
+   * @default null
+   */
+  mask?: Tensor | null
+  /**
+   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
+   * batch and heads in front.
+   *
+   * @default null
+   */
+  attn_mask?: Tensor | null
+  /**
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   *
+   * @default null
+   */
+  pos?: Tensor | null
+  /**
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
+   * too.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  prepend_embeds?: Tensor | null
+  /**
+   * Embeddings to add to those of the tokens.
+   *
+   * @default null
+   */
+  sum_embeds?: Tensor | null
+}
+
+/** Arguments of an `XTransformer`'s generation token by token. */
+export interface XTransformerStream {
+  /**
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
+   * generation stops once every row has. One in a prompt counts.
+   *
+   * @default null
+   */
+  eos_token?: number | readonly number[] | null
+  /**
+   * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
+   *
+   * @default 1
+   */
+  temperature?: number
+  /**
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
+   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1805.04833
+   * @see https://arxiv.org/abs/1904.09751
+   */
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  /**
+   * Keeps this many of the likeliest tokens.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1805.04833
+   */
+  top_k_tokens?: number | null
+  /**
+   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1904.09751
+   */
+  nucleus_p?: number | null
+  /**
+   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2407.01082
+   */
+  min_p?: number | null
+  /**
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
+   * negative ones multiplied. 1: not at all.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1909.05858
+   */
+  repetition_penalty?: number
+  /**
+   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   *
+   * @default 1
+   */
+  num_return_sequences?: number
+  /**
+   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   *
+   * @default null
+   */
+  seed?: number | null
   /**
    * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
    * a probability of one less this, the first beyond it included.

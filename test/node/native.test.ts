@@ -39,7 +39,7 @@ function instances(): Record<string, object> {
     NativeResult: net.callSync('forward', '[{"$tensor":0}]', [tensor], CONTEXT),
     NativeAbortFlag: native.abortFlag(),
     NativeModule: model,
-    NativeGeneration: model.generation('[{"$tensor":0},1]', [tensor], CONTEXT),
+    NativeGeneration: model.generation('generate', '[{"$tensor":0},1]', [tensor], CONTEXT),
     NativeOptimizer: native.optimizer('SGD', [weight], '[1]'),
   }
 }

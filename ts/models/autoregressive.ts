@@ -10,9 +10,11 @@ import type {
   NonAutoregressiveCall,
   NonAutoregressiveGenerate,
   NonAutoregressiveWrapperOptions,
+  ScoreOptions,
+  StreamOptions,
 } from '../options.gen.js'
 import type { Tensor } from '../tensor.js'
-import { Generative } from './generative.js'
+import { Generative, type Score } from './generative.js'
 import type { None } from './outputs.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
 
@@ -54,6 +56,10 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
 
   /**
    * Writes on: `seq_len` new tokens, (batch, new) for a start of (batch, length), (new) for a start of (length). Dropout is off meanwhile.
+   * With `num_return_sequences` of k more than 1: (batch * k, new), the k rows of a prompt together.
+   *
+   * Prompts of different lengths are padded, on either side, and a `mask` says which tokens are real: each row goes on behind its own last
+   * one, and its positions count from its own first one.
    *
    * A `filter_logits_fn` of your own gets logits (rows, num_tokens) and gives logits; what it makes besides is freed after each token.
    *
@@ -70,7 +76,8 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
   }
 
   /**
-   * As {@link generate}, token by token: a number for one row, `number[]` for several (name it: `stream<number[]>`). Leaving the loop frees the generation.
+   * As {@link generate}, token by token: a number for one row, `number[]` for several (name it: `stream<number[]>`); a row that has ended gives
+   * `pad_value`. Leaving the loop frees the generation. There is no beam search here: its first token is known at the end only.
    *
    * @example
    * for await (const token of model.stream(prompt, 256, { signal })) process.stdout.write(decode(token))
@@ -78,9 +85,24 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
   stream<Row extends number | number[] = number>(
     start_tokens: Tensor,
     seq_len: number,
-    options?: GenerateOptions & CallControl,
+    options?: StreamOptions & CallControl,
   ): AsyncIterable<Row> {
     return this.streamTokens([start_tokens, seq_len], options) as AsyncIterable<Row>
+  }
+
+  /**
+   * How likely each row of tokens is, (batch, length) or (length), at least 2 long. Dropout is off, and no graph is kept.
+   *
+   * @example
+   * const { log_probs, perplexity } = await model.score(tokens, { mask })
+   */
+  score(tokens: Tensor, options?: ScoreOptions & CallControl): Promise<Score> {
+    return this.call('score', [tokens], options)
+  }
+
+  /** As {@link score}, at once. */
+  scoreSync(tokens: Tensor, options?: ScoreOptions): Score {
+    return this.callSync('score', [tokens], options)
   }
 }
 

@@ -14,21 +14,32 @@ import { Tensor, wrap } from '../tensor.js'
 export type LogitsFilter = (logits: Tensor) => Tensor
 
 interface Sampling extends CallControl {
-  filter_logits_fn?: string | LogitsFilter
+  filter_logits_fn?: string | LogitsFilter | null
+}
+
+/** How likely a model holds sequences to be. */
+export interface Score {
+  /**
+   * The logarithm of the probability of each token but the first, given those before it: (batch, length - 1). 0 for tokens that do not
+   * count: those that are `ignore_index`, and those that are not real or stand behind one that is not, where there is a `mask`.
+   */
+  log_probs: Tensor
+  /** Of each row, (batch): e to the mean of the negative log-probabilities that count. NaN for a row in which none does. */
+  perplexity: Tensor
 }
 
 /** Models over tokens that write on: `generate` and `stream`, with the filter as a name or as a function. */
 export abstract class Generative<Options> extends NativeModel<Options> {
   protected generateTokens(positional: readonly unknown[], options: Sampling = {}): Promise<Tensor> {
-    const { filter, rest } = split(options)
-    return this.#generate(positional, rest, filter)
+    return this.#generate(positional, options)
   }
 
   /** Token by token: an abort is seen between two of them, also where a computation lets nothing through (WebAssembly). */
-  async #generate(positional: readonly unknown[], rest: CallControl, filter: LogitsFilter | null): Promise<Tensor> {
-    const call = this.prepare(positional, rest)
+  async #generate(positional: readonly unknown[], options: Sampling): Promise<Tensor> {
+    const filter = ownFilter(options)
+    const call = this.prepare(positional, options)
     const run = async (abort: NativeAbortFlag) => {
-      const generation = this.#start(call)
+      const generation = this.#start('generate', call)
       try {
         while (!generation.done()) accept(generation, await generation.logits(abort), filter)
         return wrap(guarded(() => generation.tokens()))
@@ -40,11 +51,11 @@ export abstract class Generative<Options> extends NativeModel<Options> {
   }
 
   protected generateTokensSync(positional: readonly unknown[], options: Sampling = {}): Tensor {
-    const { filter, rest } = split(options)
-    if (!filter) return this.callSync('generate', positional, rest)
-    const call = this.prepare(positional, rest)
+    const filter = ownFilter(options)
+    if (!filter) return this.callSync('generate', positional, options)
+    const call = this.prepare(positional, options)
     return scheduleSync('generateSync()', call.reads, NO_GATES, () => {
-      const generation = this.#start(call)
+      const generation = this.#start('generate', call)
       try {
         while (!generation.done()) {
           accept(
@@ -61,8 +72,8 @@ export abstract class Generative<Options> extends NativeModel<Options> {
   }
 
   protected streamTokens(positional: readonly unknown[], options: Sampling = {}): AsyncIterable<number | number[]> {
-    const { filter, rest } = split(options)
-    const call = this.prepare(positional, rest)
+    const filter = ownFilter(options)
+    const call = this.prepare(positional, options)
     // Whoever reads slowly may dispose the prompt before the first token is asked for.
     for (const tensor of call.encoded.tensors) tensor.pin()
     return this.#tokens(call, filter)
@@ -72,7 +83,7 @@ export abstract class Generative<Options> extends NativeModel<Options> {
   async *#tokens(call: PreparedCall, filter: LogitsFilter | null): AsyncGenerator<number | number[]> {
     let generation: NativeGeneration
     try {
-      generation = await this.heavy(call, async () => this.#start(call))
+      generation = await this.heavy(call, async () => this.#start('stream', call))
     } finally {
       for (const tensor of call.encoded.tensors) tensor.unpin()
     }
@@ -93,18 +104,18 @@ export abstract class Generative<Options> extends NativeModel<Options> {
     }
   }
 
-  #start({ encoded, context }: PreparedCall): NativeGeneration {
+  #start(method: 'generate' | 'stream', { encoded, context }: PreparedCall): NativeGeneration {
     const tensors = encoded.tensors.map((handle) => handle.pinned())
-    return guarded(() => this[NATIVE_MODULE]().generation(encoded.json, tensors, context))
+    return guarded(() => this[NATIVE_MODULE]().generation(method, encoded.json, tensors, context))
   }
 }
 
-function split({ filter_logits_fn, ...rest }: Sampling): { filter: LogitsFilter | null; rest: CallControl } {
-  if (typeof filter_logits_fn === 'function') return { filter: filter_logits_fn, rest }
-  return { filter: null, rest: filter_logits_fn === undefined ? rest : ({ ...rest, filter_logits_fn } as CallControl) }
+/** The filter that runs here; the native side is told that there is one. */
+function ownFilter({ filter_logits_fn: filter }: Sampling): LogitsFilter | null {
+  return typeof filter === 'function' ? filter : null
 }
 
-/** Filters the logits, draws the next tokens, and frees both. */
+/** Filters the logits, chooses the next tokens, and frees both. */
 function accept(generation: NativeGeneration, native: NativeTensor, filter: LogitsFilter | null): number[] | null {
   if (!filter) {
     try {

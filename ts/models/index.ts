@@ -4,7 +4,7 @@ export {
   type Losses,
   NonAutoregressiveWrapper,
 } from './autoregressive.js'
-export type { LogitsFilter } from './generative.js'
+export type { LogitsFilter, Score } from './generative.js'
 export { Attention, CrossAttender, Decoder, Encoder } from './layers.js'
 export type { AttentionIntermediates, LayerIntermediates } from './outputs.js'
 export { ContinuousTransformerWrapper, TransformerWrapper, ViTransformerWrapper } from './transformer.js'

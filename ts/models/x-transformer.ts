@@ -1,7 +1,13 @@
 import type { CallControl } from '../calls.js'
-import type { XTransformerCall, XTransformerGenerate, XTransformerOptions } from '../options.gen.js'
+import type {
+  XTransformerCall,
+  XTransformerGenerate,
+  XTransformerOptions,
+  XTransformerScore,
+  XTransformerStream,
+} from '../options.gen.js'
 import type { Tensor } from '../tensor.js'
-import { Generative } from './generative.js'
+import { Generative, type Score } from './generative.js'
 
 /**
  * An encoder and a decoder over tokens; the options of the encoder start with `enc_`, those of the decoder with `dec_`.
@@ -30,7 +36,7 @@ export class XTransformer extends Generative<XTransformerOptions> {
     return this.callSync('forward', [src, tgt], options)
   }
 
-  /** Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new tokens, (batch, new). */
+  /** Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new tokens, (batch, new); with `num_return_sequences` of k, (batch * k, new), the k rows of a prompt together. */
   generate(
     seq_in: Tensor,
     seq_out_start: Tensor,
@@ -50,8 +56,18 @@ export class XTransformer extends Generative<XTransformerOptions> {
     seq_in: Tensor,
     seq_out_start: Tensor,
     seq_len: number,
-    options?: XTransformerGenerate & CallControl,
+    options?: XTransformerStream & CallControl,
   ): AsyncIterable<Row> {
     return this.streamTokens([seq_in, seq_out_start, seq_len], options) as AsyncIterable<Row>
+  }
+
+  /** How likely each row of the target, (batch, target length), is for its source, (batch, source length). Dropout is off, and no graph is kept. */
+  score(src: Tensor, tgt: Tensor, options?: XTransformerScore & CallControl): Promise<Score> {
+    return this.call('score', [src, tgt], options)
+  }
+
+  /** As {@link score}, at once. */
+  scoreSync(src: Tensor, tgt: Tensor, options?: XTransformerScore): Score {
+    return this.callSync('score', [src, tgt], options)
   }
 }

@@ -168,8 +168,8 @@ class WasmModule extends Owned implements NativeModule {
     return result(this.instance, (glue) => glue.model_call(this.handle, method, args, handles(tensors), context))
   }
 
-  generation(args: string, tensors: NativeTensor[], context: string): NativeGeneration {
-    const start = (glue: Glue) => glue.model_generation(this.handle, args, handles(tensors), context)
+  generation(method: string, args: string, tensors: NativeTensor[], context: string): NativeGeneration {
+    const start = (glue: Glue) => glue.model_generation(this.handle, method, args, handles(tensors), context)
     return new WasmGeneration(this.instance, this.run(start))
   }
 

@@ -29,7 +29,7 @@ export interface Glue {
   model_to(model: Handle, device: string): void
   model_load_state(model: Handle, names: string, tensors: Uint32Array, strict: boolean): string
   model_call(model: Handle, method: string, args: string, tensors: Uint32Array, context: string): Reply
-  model_generation(model: Handle, args: string, tensors: Uint32Array, context: string): Handle
+  model_generation(model: Handle, method: string, args: string, tensors: Uint32Array, context: string): Handle
   model_save(model: Handle): Uint8Array
   model_free(model: Handle): void
 

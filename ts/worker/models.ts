@@ -1,7 +1,7 @@
 /** The classes of the main library as they are on the page. `x.Decoder` of a spawned library is a subclass that knows its worker. */
 import type { CallControl } from '../calls.js'
 import type * as Main from '../models/index.js'
-import type { GenerateOptions, XTransformerGenerate } from '../options.gen.js'
+import type { StreamOptions, XTransformerStream } from '../options.gen.js'
 import { Computing, type RemoteModel, splitSignal } from './remote-model.js'
 import { TokenStream } from './stream.js'
 import type { TensorInput } from './tensor.js'
@@ -61,9 +61,14 @@ export class XTransformer extends Computing<Main.XTransformer> {
     seq_in: TensorInput,
     seq_out_start: TensorInput,
     seq_len: number,
-    options: Input<XTransformerGenerate & CallControl> = {},
+    options: Input<XTransformerStream & CallControl> = {},
   ): AsyncIterableIterator<Row> {
     return streamOf(this, [seq_in, seq_out_start, seq_len, options])
+  }
+
+  /** How likely each row of the target, (batch, target length), is for its source, (batch, source length). */
+  get score(): RemoteMethod<Main.XTransformer['score']> {
+    return this.compute('score')
   }
 }
 
@@ -86,9 +91,14 @@ export class AutoregressiveWrapper extends Computing<Main.AutoregressiveWrapper>
   stream<Row extends number | number[] = number>(
     start_tokens: TensorInput,
     seq_len: number,
-    options: Input<GenerateOptions & CallControl> = {},
+    options: Input<StreamOptions & CallControl> = {},
   ): AsyncIterableIterator<Row> {
     return streamOf(this, [start_tokens, seq_len, options])
+  }
+
+  /** How likely each row of tokens is, (batch, length) or (length). */
+  get score(): RemoteMethod<Main.AutoregressiveWrapper['score']> {
+    return this.compute('score')
   }
 }
 

@@ -84,10 +84,16 @@ pub struct Generating {
     rng: Rng,
 }
 
-/// Starts a generation; arguments as for `generate`.
-pub fn generation(model: &Model, args: &str, tensors: &[Tensor], context: &Context) -> Result<Generating> {
-    let args = Args::new(format!("{}.generate", model.class()), parse(args)?, tensors)?;
-    Ok(Generating { generation: Mutex::new(model.generation(&args)?), rng: context.rng() })
+/// Starts a generation for `method`, "generate" or "stream", with its arguments.
+pub fn generation(
+    model: &Model,
+    method: &str,
+    args: &str,
+    tensors: &[Tensor],
+    context: &Context,
+) -> Result<Generating> {
+    let args = Args::new(format!("{}.{method}", model.class()), parse(args)?, tensors)?;
+    Ok(Generating { generation: Mutex::new(model.generation(method, &args)?), rng: context.rng() })
 }
 
 impl Generating {

@@ -75,7 +75,13 @@ impl<'a> Args<'a> {
 
     /// The named arguments, checked.
     pub fn named<T: Options>(&self) -> Result<T> {
-        xt_options::parse(&self.named).map_err(|problems| Error::Options { class: self.what.clone(), problems })
+        self.named_and(|_, _| {})
+    }
+
+    /// As [`Args::named`]; `also` notes what is wrong besides.
+    pub fn named_and<T: Options>(&self, also: impl FnOnce(&T, &mut Problems)) -> Result<T> {
+        let wrong = |problems| Error::Options { class: self.what.clone(), problems };
+        xt_options::parse_and(&self.named, also).map_err(wrong)
     }
 
     /// A positional argument of type `T`; `name` names it in errors.

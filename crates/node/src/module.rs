@@ -99,12 +99,14 @@ impl NativeModule {
     #[napi]
     pub fn generation(
         &self,
+        method: String,
         args: String,
         inputs: Vec<ClassInstance<NativeTensor>>,
         context: String,
     ) -> napi::Result<NativeGeneration> {
         let (model, inputs) = (self.get()?, tensors(&inputs)?);
-        now(|| bindings::generation(&model, &args, &inputs, &Context::parse(&context)?)).map(NativeGeneration::new)
+        let start = || bindings::generation(&model, &method, &args, &inputs, &Context::parse(&context)?);
+        now(start).map(NativeGeneration::new)
     }
 
     #[napi(ts_return_type = "Promise<Uint8Array>")]

@@ -144,6 +144,31 @@ options! {
 }
 
 options! {
+    /// Which tokens a score counts.
+    pub struct CountedTokens {
+        /// Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
+        ignore_pad: bool = false,
+    }
+    groups {}
+}
+
+options! {
+    /// Arguments of an `AutoregressiveWrapper`'s score. A `mask` has a column for each token.
+    pub struct ScoreOptions {}
+    groups { "" counted: CountedTokens, "" inputs: LayerInputs, "" tokens: TokenInputs, }
+}
+
+options! {
+    /// Arguments of an `XTransformer`'s score; the tensors belong to the source, as for its loss.
+    pub struct XTransformerScore {
+        /// Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask` does not
+        /// cover them. <https://arxiv.org/abs/2209.06794>
+        src_prepend_embeds: Option<TensorRef> = None,
+    }
+    groups { "" counted: CountedTokens, "" source: SourceInputs, }
+}
+
+options! {
     /// Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less than the sequence.
     pub struct ContinuousAutoregressiveCall {}
     groups { "" inputs: LayerInputs, "" values: ContinuousInputs, }
@@ -173,16 +198,26 @@ macro_rules! no_conflicts {
 
 no_conflicts! {
     LayerInputs TokenInputs ContinuousInputs AttentionCall LayersCall TransformerCall ContinuousTransformerCall
-    ViTransformerCall SourceInputs XTransformerCall NonAutoregressiveCall
+    ViTransformerCall SourceInputs XTransformerCall NonAutoregressiveCall CountedTokens XTransformerScore
 }
 
-/// In the reference such a call fails, as there are more predictions than targets.
+/// In the reference such a loss fails, as there are more predictions than targets.
 fn no_targets(prepend_embeds: Option<TensorRef>, prefix: &str, problems: &mut Problems) {
     let path = format!("{prefix}prepend_embeds");
-    problems.require(prepend_embeds.is_none(), &path, "does not go with a loss: there are no targets for them");
+    problems.require(
+        prepend_embeds.is_none(),
+        &path,
+        "does not go with a loss or a score: there are no targets for them",
+    );
 }
 
 impl AutoregressiveCall {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        no_targets(self.tokens.prepend_embeds, prefix, problems);
+    }
+}
+
+impl ScoreOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         no_targets(self.tokens.prepend_embeds, prefix, problems);
     }

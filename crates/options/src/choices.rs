@@ -62,3 +62,26 @@ choice! {
         TopA = "top_a",
     }
 }
+
+/// How the caller filters logits: by name, or by a function of its own, which runs outside (`{"$function": true}` in JSON).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterChoice {
+    Named(Filter),
+    Own,
+}
+
+impl OptionType for FilterChoice {
+    const KIND: Kind = Filter::KIND;
+    fn read(value: &Value) -> Option<Self> {
+        match value.get("$function") {
+            Some(_) => Some(Self::Own),
+            None => Filter::read(value).map(Self::Named),
+        }
+    }
+    fn write(&self) -> Value {
+        match self {
+            Self::Named(filter) => filter.write(),
+            Self::Own => json!({ "$function": true }),
+        }
+    }
+}

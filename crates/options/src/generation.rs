@@ -1,7 +1,8 @@
 //! Arguments of `generate` and `stream`, and of the filters of logits.
 
 use crate::calls::{ContinuousInputs, LayerInputs, SourceInputs, TokenInputs};
-use crate::{options, Filter, Probability, Problems};
+use crate::types::size;
+use crate::{options, Filter, FilterChoice, OneOrMany, Probability, Problems, Seed};
 use std::num::NonZeroUsize;
 
 options! {
@@ -34,15 +35,31 @@ impl TopAOptions {
 }
 
 options! {
-    /// How the next token is chosen, and when to stop.
+    /// How the next token is chosen, and when to stop. The order: penalty, filters, temperature, draw.
     pub struct SamplingOptions {
-        /// The end of a sequence: generation stops once every row has it, and `pad_value` fills up what is behind it.
-        eos_token: Option<i64> = None,
+        /// The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
+        /// generation stops once every row has. One in a prompt counts.
+        eos_token: Option<OneOrMany<i64>> = None,
         /// The logits are divided by this before a token is drawn; 0 takes the likeliest one.
         temperature: f64 = 1.0,
         /// Which logits stay: those of `top_k` (<https://arxiv.org/abs/1805.04833>), of `top_p`
-        /// (<https://arxiv.org/abs/1904.09751>), of `top_a`, or what a function of your own makes of them.
-        filter_logits_fn: Filter = Filter::TopK,
+        /// (<https://arxiv.org/abs/1904.09751>), of `top_a`, or what a function of your own makes of them. Absent: `top_k`;
+        /// none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
+        filter_logits_fn: Option<FilterChoice> = None,
+        /// Keeps this many of the likeliest tokens. <https://arxiv.org/abs/1805.04833>
+        top_k_tokens: Option<NonZeroUsize> = None,
+        /// Keeps the smallest set of likeliest tokens whose probability together is at least this.
+        /// <https://arxiv.org/abs/1904.09751>
+        nucleus_p: Option<Probability> = None,
+        /// Keeps the tokens that are at least this share as likely as the likeliest one. <https://arxiv.org/abs/2407.01082>
+        min_p: Option<Probability> = None,
+        /// How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by
+        /// this, negative ones multiplied. 1: not at all. <https://arxiv.org/abs/1909.05858>
+        repetition_penalty: f64 = 1.0,
+        /// How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+        num_return_sequences: NonZeroUsize = size(1),
+        /// Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+        seed: Option<Seed> = None,
     }
     groups {
         "filter_" threshold: TopKOptions,
@@ -51,17 +68,110 @@ options! {
 }
 
 impl SamplingOptions {
+    /// Whether one of the filters under plain names is on.
+    pub fn has_plain_filter(&self) -> bool {
+        self.top_k_tokens.is_some() || self.nucleus_p.is_some() || self.min_p.is_some()
+    }
+
+    /// The filter of the reference that is on, its default included.
+    pub fn filter(&self) -> Option<Filter> {
+        match self.filter_logits_fn {
+            Some(FilterChoice::Named(filter)) => Some(filter),
+            Some(FilterChoice::Own) => None,
+            None => (!self.has_plain_filter()).then_some(Filter::TopK),
+        }
+    }
+
+    /// The tokens that end a sequence.
+    pub fn ends(&self) -> Vec<i64> {
+        match &self.eos_token {
+            None => vec![],
+            Some(OneOrMany::One(token)) => vec![*token],
+            Some(OneOrMany::Many(tokens)) => tokens.clone(),
+        }
+    }
+
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        problems.require(self.temperature >= 0.0, &format!("{prefix}temperature"), "must not be negative");
-        let keeps = self.filter_logits_fn != Filter::TopK || self.threshold.thres.0 < 1.0;
-        let path = format!("{prefix}filter_thres");
-        problems.require(keeps, &path, "must be less than 1 with `top_k`, which would keep no token");
+        let mut require = |holds, name, message| problems.require(holds, &format!("{prefix}{name}"), message);
+        require(self.temperature >= 0.0, "temperature", "must not be negative");
+        let keeps = self.filter() != Some(Filter::TopK) || self.threshold.thres.0 < 1.0;
+        require(keeps, "filter_thres", "must be less than 1 with `top_k`, which would keep no token");
+        let some = self.nucleus_p.is_none_or(|p| p.0 > 0.0);
+        require(some, "nucleus_p", "must be more than 0, so that a token is kept");
+        require(self.repetition_penalty > 0.0, "repetition_penalty", "must be more than 0");
+    }
+}
+
+options! {
+    /// Beam search: the likeliest sequences, found by keeping several open ones of each prompt. Nothing is drawn.
+    pub struct BeamOptions {
+        /// How many sequences of each prompt stay open. 1: no beam search.
+        num_beams: NonZeroUsize = size(1),
+        /// A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long
+        /// ones, less than 0 short ones. <https://arxiv.org/abs/1609.08144>
+        length_penalty: f64 = 1.0,
+    }
+    groups {}
+}
+
+impl BeamOptions {
+    /// Whether several sequences of a prompt stay open.
+    pub fn are_on(&self) -> bool {
+        self.num_beams.get() > 1
+    }
+
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        let used = self.are_on() || self.length_penalty == 1.0;
+        problems.require(used, &format!("{prefix}length_penalty"), "needs `num_beams` of more than 1");
+    }
+
+    /// Notes what does not go with these beams, in a generation that chooses as `sampling` says.
+    fn check_sampling(&self, sampling: &SamplingOptions, prefix: &str, problems: &mut Problems) {
+        let several = sampling.num_return_sequences.get() > 1;
+        let mut require = |holds, name, message: &str| problems.require(holds, &format!("{prefix}{name}"), message);
+        if !self.are_on() {
+            let differ = !several || sampling.temperature != 0.0;
+            let message =
+                "would give the same sequence several times with a `temperature` of 0; raise it, or use `num_beams`";
+            require(differ, "num_return_sequences", message);
+            return;
+        }
+        let filters = [
+            (sampling.filter_logits_fn.is_none(), "filter_logits_fn"),
+            (sampling.top_k_tokens.is_none(), "top_k_tokens"),
+            (sampling.nucleus_p.is_none(), "nucleus_p"),
+            (sampling.min_p.is_none(), "min_p"),
+        ];
+        for (absent, name) in filters {
+            require(absent, name, "does not go with `num_beams`: beam search looks at all tokens");
+        }
+        let plain = sampling.temperature == 0.0 || sampling.temperature == 1.0;
+        require(plain, "temperature", "does not go with `num_beams`: beam search draws nothing; leave it out");
+        let enough = sampling.num_return_sequences <= self.num_beams;
+        require(enough, "num_return_sequences", "must not be more than `num_beams`");
+    }
+
+    /// Notes that there are no beams in a stream.
+    pub fn check_stream(&self, problems: &mut Problems) {
+        let message = "does not go with stream(): which tokens come first is known at the end only; use generate()";
+        problems.require(!self.are_on(), "num_beams", message);
     }
 }
 
 options! {
     /// Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model.
     pub struct GenerateOptions {}
+    groups {
+        "" sampling: SamplingOptions,
+        "" beams: BeamOptions,
+        "" inputs: LayerInputs,
+        "" tokens: TokenInputs,
+    }
+}
+
+options! {
+    /// Arguments of an `AutoregressiveWrapper`'s generation token by token; each step passes the tensors to the model.
+    pub struct StreamOptions {}
     groups {
         "" sampling: SamplingOptions,
         "" inputs: LayerInputs,
@@ -72,6 +182,17 @@ options! {
 options! {
     /// Arguments of an `XTransformer`'s generation.
     pub struct XTransformerGenerate {}
+    groups {
+        "" sampling: SamplingOptions,
+        "" beams: BeamOptions,
+        "" source: SourceInputs,
+        "" tokens: TokenInputs,
+    }
+}
+
+options! {
+    /// Arguments of an `XTransformer`'s generation token by token.
+    pub struct XTransformerStream {}
     groups {
         "" sampling: SamplingOptions,
         "" source: SourceInputs,
@@ -86,10 +207,22 @@ options! {
 }
 
 impl GenerateOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        self.beams.check_sampling(&self.sampling, prefix, problems);
+    }
 }
 
 impl XTransformerGenerate {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        self.beams.check_sampling(&self.sampling, prefix, problems);
+    }
+}
+
+impl StreamOptions {
+    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
+}
+
+impl XTransformerStream {
     fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }
 

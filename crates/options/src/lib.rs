@@ -28,10 +28,10 @@ mod spec;
 mod tests;
 mod types;
 
-pub use choices::{Filter, LayerKind, Schedule};
+pub use choices::{Filter, FilterChoice, LayerKind, Schedule};
 #[doc(hidden)]
 pub use parse::field;
 pub use parse::{parse, parse_and, Options};
 pub use problem::{nearest, Problem, Problems};
 pub use spec::{split_links, Field, Group, Kind, Named, Spec};
-pub use types::{Classes, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, TensorRef};
+pub use types::{Classes, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, Seed, TensorRef};

@@ -146,6 +146,9 @@ fn calls() -> Vec<OptionSet> {
         OptionSet::of::<ViTransformerCall>("ViTransformerCall"),
         OptionSet::of::<XTransformerCall>("XTransformerCall").table("forward of an XTransformer"),
         OptionSet::of::<AutoregressiveCall>("AutoregressiveCall"),
+        OptionSet::of::<CountedTokens>("CountedTokens").table("score"),
+        OptionSet::of::<ScoreOptions>("ScoreOptions"),
+        OptionSet::of::<XTransformerScore>("XTransformerScore"),
         OptionSet::of::<ContinuousAutoregressiveCall>("ContinuousAutoregressiveCall"),
         OptionSet::of::<NonAutoregressiveCall>("NonAutoregressiveCall"),
     ]
@@ -155,8 +158,11 @@ fn generations() -> Vec<OptionSet> {
     use generation::*;
     vec![
         OptionSet::of::<SamplingOptions>("SamplingOptions").table("generate, stream"),
+        OptionSet::of::<BeamOptions>("BeamOptions").table("generate, besides"),
         OptionSet::of::<GenerateOptions>("GenerateOptions"),
+        OptionSet::of::<StreamOptions>("StreamOptions"),
         OptionSet::of::<XTransformerGenerate>("XTransformerGenerate"),
+        OptionSet::of::<XTransformerStream>("XTransformerStream"),
         OptionSet::of::<ContinuousGenerate>("ContinuousGenerate"),
         OptionSet::of::<NonAutoregressiveGenerate>("NonAutoregressiveGenerate"),
         OptionSet::of::<TopKOptions>("TopKOptions").of_functions(&["top_k", "top_p"]),

@@ -106,6 +106,20 @@ impl OptionType for Probability {
     }
 }
 
+/// What random numbers start from: 0 to 2^53 - 1, on every platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub u64);
+
+impl OptionType for Seed {
+    const KIND: Kind = Kind::Integer { min: 0 };
+    fn read(value: &Value) -> Option<Self> {
+        u64::try_from(whole(value)?).ok().filter(|seed| *seed < 1 << 53).map(Seed)
+    }
+    fn write(&self) -> Value {
+        json!(self.0)
+    }
+}
+
 impl<T: OptionType> OptionType for Option<T> {
     const KIND: Kind = Kind::Optional(&T::KIND);
     fn read(value: &Value) -> Option<Self> {

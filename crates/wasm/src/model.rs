@@ -50,9 +50,9 @@ pub fn model_call(model: Handle, method: &str, args: &str, inputs: &[Handle], co
 }
 
 #[wasm_bindgen]
-pub fn model_generation(model: Handle, args: &str, inputs: &[Handle], context: &str) -> Thrown<Handle> {
+pub fn model_generation(model: Handle, method: &str, args: &str, inputs: &[Handle], context: &str) -> Thrown<Handle> {
     let (model, inputs) = (MODELS.get(model)?, tensors(inputs)?);
-    let start = || bindings::generation(&model, args, &inputs, &Context::parse(context)?);
+    let start = || bindings::generation(&model, method, args, &inputs, &Context::parse(context)?);
     now(start).map(|generation| GENERATIONS.insert(Rc::new(generation)))
 }
 

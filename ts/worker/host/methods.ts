@@ -21,7 +21,7 @@ function withSignal(args: readonly unknown[], { abortable, signal }: Call): unkn
 
 export type Method<T> = (object: T, args: readonly unknown[], call: Call) => unknown
 
-function computing(name: 'forward' | 'generate'): Method<NativeModel> {
+function computing(name: 'forward' | 'generate' | 'score'): Method<NativeModel> {
   return (model, args, call) => {
     const method = (model as unknown as Record<string, unknown>)[name]
     if (typeof method !== 'function') {
@@ -35,6 +35,7 @@ function computing(name: 'forward' | 'generate'): Method<NativeModel> {
 export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
   forward: computing('forward'),
   generate: computing('generate'),
+  score: computing('score'),
   describe: (model) => describe(model),
   numParameters: (model) => model.numParameters,
   stateDict: (model) => model.stateDict(),

@@ -1,73 +1,146 @@
 //! Filters of logits, (rows, num_tokens): what is to be dropped becomes -inf.
 
-use crate::{Array, DType, Device, Error, Result, Tensor};
+use super::table::Table;
+use crate::{Array, Device, Result, Tensor};
+use std::cmp::Ordering;
+
+/// What rounding to f32 may change of a probability near a limit.
+const ROUNDING: f64 = 1e-6;
 
 /// Keeps the largest `ceil((1 - thres) · num_tokens)` logits of each row.
 /// Source: Hierarchical Neural Story Generation, <https://arxiv.org/abs/1805.04833>.
 pub fn top_k(logits: &Tensor, thres: f64) -> Result<Tensor> {
-    by_row(logits, |row| {
-        let keep = ((1.0 - thres) * row.len() as f64).ceil() as usize;
-        descending(row).into_iter().skip(keep).for_each(|i| row[i] = f64::NEG_INFINITY);
-    })
+    by_row(logits, |row| keep_share(row, thres))
 }
 
 /// Keeps the largest logits of each row until their probability exceeds `1 - thres`, at least one: as in the reference,
 /// 0.9 keeps about a tenth of the mass.
 /// Source: The Curious Case of Neural Text Degeneration, <https://arxiv.org/abs/1904.09751>.
 pub fn top_p(logits: &Tensor, thres: f64) -> Result<Tensor> {
-    by_row(logits, |row| {
-        let weights = softmax(row);
-        let mut before = 0.0;
-        for (rank, i) in descending(row).into_iter().enumerate() {
-            if rank > 0 && before > 1.0 - thres {
-                row[i] = f64::NEG_INFINITY;
-            }
-            before += weights[i];
-        }
-    })
+    by_row(logits, |row| keep_past_mass(row, thres))
 }
 
 /// Drops tokens less likely than `ratio · p^pow`, p the largest probability in the whole batch; all others
 /// become equally likely.
 pub fn top_a(logits: &Tensor, pow: f64, ratio: f64) -> Result<Tensor> {
-    let rows = rows(logits)?;
-    let weights: Vec<Vec<f64>> = rows.iter().map(|row| softmax(row)).collect();
-    let limit = weights.iter().flatten().fold(0.0_f64, |m, p| m.max(*p)).powf(pow) * ratio;
-    let kept = |p: &f64| if *p < limit { f64::NEG_INFINITY } else { 1.0 };
-    back(logits, weights.iter().flatten().map(kept).collect())
+    let limit = limit_of_top_a(&Table::read(logits)?, pow, ratio);
+    by_row(logits, |row| keep_alike(row, limit))
 }
 
-fn by_row(logits: &Tensor, mut filter: impl FnMut(&mut [f64])) -> Result<Tensor> {
-    let mut rows = rows(logits)?;
-    rows.iter_mut().for_each(|row| filter(row));
-    back(logits, rows.concat())
-}
-
-/// The rows of logits as f64.
-pub(super) fn rows(logits: &Tensor) -> Result<Vec<Vec<f64>>> {
-    if logits.rank() == 0 || !logits.dtype().is_float() || logits.elem_count() == 0 {
-        return Error::shape(format!("logits must be floating-point of shape (rows, num_tokens), got {logits:?}"));
+fn by_row(logits: &Tensor, filter: impl Fn(&mut [f64])) -> Result<Tensor> {
+    let table = Table::read(logits)?;
+    let mut all = Vec::with_capacity(logits.elem_count());
+    let mut row = vec![];
+    for i in 0..table.rows() {
+        table.copy_row(i, &mut row);
+        filter(&mut row);
+        all.extend_from_slice(&row);
     }
-    let width = logits.dim(logits.rank() - 1);
-    let all: Vec<f64> = logits.array()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-    Ok(all.chunks_exact(width).map(<[f64]>::to_vec).collect())
+    let array = Array::from_vec(all, logits.dims(), &Device::Cpu)?;
+    Ok(Tensor::constant(array.to_dtype(logits.dtype())?.to_device(&logits.device())?))
 }
 
-fn back(like: &Tensor, values: Vec<f64>) -> Result<Tensor> {
-    let array = Array::from_vec(values, like.dims(), &Device::Cpu)?;
-    Ok(Tensor::constant(array.to_dtype(like.dtype())?.to_device(&like.device())?))
+/// `top_k` of the reference, on one row.
+pub fn keep_share(row: &mut [f64], thres: f64) {
+    keep_largest(row, ((1.0 - thres) * row.len() as f64).ceil() as usize);
 }
 
-pub(super) fn softmax(row: &[f64]) -> Vec<f64> {
-    let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+/// `top_p` of the reference, on one row.
+pub fn keep_past_mass(row: &mut [f64], thres: f64) {
+    keep_while(row, |before| before <= 1.0 - thres);
+}
+
+/// `top_a` of the reference, on one row.
+pub fn keep_alike(row: &mut [f64], limit: f64) {
+    let weights = softmax(row);
+    for (x, p) in row.iter_mut().zip(weights) {
+        *x = if p < limit { f64::NEG_INFINITY } else { 1.0 };
+    }
+}
+
+/// The probability below which `top_a` drops tokens: it depends on the largest one of all rows.
+pub fn limit_of_top_a(table: &Table, pow: f64, ratio: f64) -> f64 {
+    let mut row = vec![];
+    let mut largest = 0.0_f64;
+    for i in 0..table.rows() {
+        table.copy_row(i, &mut row);
+        largest = softmax(&row).into_iter().fold(largest, f64::max);
+    }
+    largest.powf(pow) * ratio
+}
+
+/// Keeps the `count` largest; of equal ones the first.
+pub fn keep_largest(row: &mut [f64], count: usize) {
+    if count >= row.len() {
+        return;
+    }
+    if count == 0 {
+        return row.fill(f64::NEG_INFINITY);
+    }
+    let mut values = row.to_vec();
+    let (_, last, _) = values.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
+    let last = *last;
+    let above = row.iter().filter(|x| x.total_cmp(&last) == Ordering::Greater).count();
+    let mut equal = count - above;
+    for x in row {
+        let keep = match x.total_cmp(&last) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal if equal > 0 => {
+                equal -= 1;
+                true
+            }
+            Ordering::Equal => false,
+        };
+        if !keep {
+            *x = f64::NEG_INFINITY;
+        }
+    }
+}
+
+/// Keeps the smallest set of the largest that has at least the probability `p` together.
+pub fn keep_nucleus(row: &mut [f64], p: f64) {
+    if p < 1.0 {
+        keep_while(row, |before| before < p - ROUNDING);
+    }
+}
+
+/// Keeps what is at least `share` times as likely as the largest.
+pub fn keep_likely(row: &mut [f64], share: f64) {
+    let limit = largest(row) + share.ln() - ROUNDING;
+    row.iter_mut().filter(|x| **x < limit).for_each(|x| *x = f64::NEG_INFINITY);
+}
+
+/// Keeps the largest one, and further ones in their order as long as `goes_on` holds for the probability of those before.
+fn keep_while(row: &mut [f64], goes_on: impl Fn(f64) -> bool) {
+    let weights = softmax(row);
+    let mut order: Vec<usize> = (0..row.len()).collect();
+    let by_size = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
+    // only as many are sorted as are needed: mostly few of a large vocabulary
+    let (mut sorted, mut kept, mut before) = (0, 0, 0.0);
+    while kept == sorted && sorted < order.len() {
+        let more = (3 * sorted).max(64).min(order.len() - sorted);
+        let rest = &mut order[sorted..];
+        if more < rest.len() {
+            rest.select_nth_unstable_by(more, by_size);
+        }
+        rest[..more].sort_unstable_by(by_size);
+        sorted += more;
+        while kept < sorted && (kept == 0 || goes_on(before)) {
+            before += weights[order[kept]];
+            kept += 1;
+        }
+    }
+    order[kept..].iter().for_each(|i| row[*i] = f64::NEG_INFINITY);
+}
+
+pub fn softmax(row: &[f64]) -> Vec<f64> {
+    let top = largest(row);
     let weights: Vec<f64> = row.iter().map(|x| (x - top).exp()).collect();
     let sum: f64 = weights.iter().sum();
     weights.iter().map(|w| w / sum).collect()
 }
 
-/// Indices from the largest value to the smallest; equal ones in their order.
-fn descending(row: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..row.len()).collect();
-    order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
-    order
+fn largest(row: &[f64]) -> f64 {
+    row.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }

@@ -1,6 +1,7 @@
 //! Draws by Gumbel's law: the largest of logits with its noise is distributed as their softmax.
 
-use super::filters::{rows, softmax};
+use super::filters::softmax;
+use super::table::Table;
 use crate::{Result, Rng, Tensor};
 
 /// `count` numbers of Gumbel's law.
@@ -13,20 +14,22 @@ pub fn gumbel_noise(count: usize, rng: &Rng) -> Vec<f64> {
 pub fn gumbel_argmax(logits: &Tensor, temperature: f64, rng: &Rng) -> Result<Vec<i64>> {
     let noise = gumbel_noise(logits.elem_count(), rng);
     let mut at = 0;
-    let best = |row: &Vec<f64>| {
+    let table = Table::read(logits)?;
+    let mut best = |row: Vec<f64>| {
         let noise = &noise[at..at + row.len()];
         at += row.len();
         let score = |i: usize| row[i] / temperature.max(1e-10) + noise[i];
         (0..row.len()).fold(0, |best, i| if score(i) > score(best) { i } else { best }) as i64
     };
-    Ok(rows(logits)?.iter().map(best).collect())
+    Ok((0..table.rows()).map(|i| best(table.row(i))).collect())
 }
 
 /// The probability of each row's token at `temperature`.
 pub fn likelihood(logits: &Tensor, tokens: &[i64], temperature: f64) -> Result<Vec<f64>> {
-    let chance = |(row, token): (&Vec<f64>, &i64)| {
-        let scaled: Vec<f64> = row.iter().map(|x| x / temperature).collect();
+    let table = Table::read(logits)?;
+    let chance = |(i, token): (usize, &i64)| {
+        let scaled: Vec<f64> = table.row(i).iter().map(|x| x / temperature).collect();
         softmax(&scaled)[*token as usize]
     };
-    Ok(rows(logits)?.iter().zip(tokens).map(chance).collect())
+    Ok((0..table.rows()).zip(tokens).map(chance).collect())
 }

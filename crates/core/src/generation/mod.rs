@@ -1,29 +1,51 @@
 //! Drawing sequences from a model, token by token.
 
+mod beams;
 mod filters;
 mod gumbel;
+mod parts;
+mod penalties;
+mod prompts;
 mod sampler;
 mod steps;
+mod table;
 
 pub use filters::{top_a, top_k, top_p};
 pub use gumbel::{gumbel_argmax, gumbel_noise, likelihood};
+pub use prompts::has_columns;
 
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
-use crate::{Array, Ctx, DType, Device, Error, Result, Rng, Tensor};
+use crate::{Array, Ctx, Device, Result, Rng, Tensor};
+use beams::Beams;
+use parts::Parts;
+use prompts::Prompts;
 use std::sync::Arc;
-use steps::Steps;
-use xt_options::generation::SamplingOptions;
+use xt_options::generation::{BeamOptions, SamplingOptions};
+
+/// The number of a call whose seed is its own: none that is counted reaches it.
+const SEEDED_CALL: u64 = u64::MAX;
 
 /// A generation that is under way.
 pub struct Generation {
-    steps: Steps,
+    parts: Parts,
     sampling: SamplingOptions,
-    /// The prompt and what was drawn so far, row by row.
+    /// In place of drawing.
+    beams: Option<Beams>,
+    /// The random numbers of a generation with a seed of its own.
+    rng: Option<Rng>,
+    /// What the model sees: padding, prompt and what was chosen so far, row by row.
     rows: Vec<Vec<i64>>,
+    /// Tokens that end a row.
+    ends: Vec<i64>,
+    /// Where each row's first end is.
+    ended: Vec<Option<usize>>,
+    /// Columns of the prompts, padding included.
     prompt: usize,
+    /// How many columns at the start of each row are padding.
+    padding: Vec<usize>,
     /// How many tokens are still to come.
     left: usize,
-    /// The prompt had no batch axis.
+    /// The result has no batch axis.
     single: bool,
     /// What stands behind the end of a row.
     pad_value: i64,
@@ -31,32 +53,52 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// `start` is i64, (n) or (batch, n); `seq_len` tokens follow it.
+    /// `start` is i64, (n) or (batch, n); `seq_len` tokens follow it. A mask in `with` says which tokens of `start` are
+    /// real; each row goes on behind its own last one.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         start: &Tensor,
         seq_len: usize,
         sampling: SamplingOptions,
-        with: TokenTensors,
+        beams: &BeamOptions,
+        mut with: TokenTensors,
     ) -> Result<Self> {
-        let (single, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
-        if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0 {
-            return Error::shape(format!(
-                "start_tokens must be i64 of shape (length) or (batch, length), with at least one token, got {} of shape {:?}",
-                start.kind().map_or("?", |k| k.name()),
-                start.dims()
-            ));
-        }
-        let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
-        let rows: Vec<Vec<i64>> = ids.chunks_exact(n).map(<[i64]>::to_vec).collect();
-        let (pad_value, device) = (model.pad_value(), start.device());
-        let steps = Steps::new(model, with, n, device.clone());
-        Ok(Self { steps, sampling, rows, prompt: n, left: seq_len, single, pad_value, device })
+        let prompts = Prompts::read(start, &mut with)?;
+        let ends = sampling.ends();
+        let wanted = sampling.num_return_sequences.get();
+        let beam_search = beams.are_on().then(|| {
+            let real: Vec<&[i64]> = prompts.rows.iter().zip(&prompts.padding).map(|(row, p)| &row[*p..]).collect();
+            Beams::new(&real, beams.num_beams.get(), beams.length_penalty, ends.clone(), seq_len)
+        });
+        let single = prompts.single && wanted == 1;
+        let times = if beams.are_on() { beams.num_beams.get() } else { wanted };
+        let (prompt, pad_value, device) = (start.dim(start.rank() - 1), model.pad_value(), start.device());
+        let parts = Parts::new(model, with, prompt, &prompts.padding, times, &device)?;
+        let (rows, padding) = prompts.repeated(times);
+        // an end in the prompt counts
+        let end =
+            |(row, from): (&Vec<i64>, &usize)| row[*from..].iter().position(|t| ends.contains(t)).map(|i| from + i);
+        let ended = rows.iter().zip(&padding).map(end).collect();
+        Ok(Self {
+            parts,
+            beams: beam_search,
+            rng: sampling.seed.map(|seed| Rng::new(seed.0, SEEDED_CALL)),
+            sampling,
+            rows,
+            ends,
+            ended,
+            prompt,
+            padding,
+            left: seq_len,
+            single,
+            pad_value,
+            device,
+        })
     }
 
     /// The same, after the encoder of `model` has read `tokens`, which happens at the first step.
     pub fn with_source(mut self, model: Arc<XTransformer>, tokens: Tensor, with: SourceTensors) -> Self {
-        self.steps.read_source(model, tokens, with);
+        self.parts.read_source(&model, &tokens, &with);
         self
     }
 
@@ -65,41 +107,98 @@ impl Generation {
         self.left == 0
     }
 
-    /// Logits of the next token, (rows, num_tokens).
+    /// Logits of the next token, (rows, num_tokens), the penalty in them. Each prompt has as many rows as it has beams, or
+    /// sequences to return.
     pub fn logits(&mut self, ctx: &Ctx) -> Result<Tensor> {
-        self.steps.logits(&self.rows, ctx)
+        let logits = self.parts.logits(&self.rows, ctx)?;
+        match self.sampling.repetition_penalty {
+            1.0 => Ok(logits),
+            penalty => penalties::repetition(&logits, &self.rows, &self.padding, penalty),
+        }
     }
 
-    /// Draws the next token of every row. `filtered`: the logits have been filtered already. `None` once all are there.
+    /// Chooses the next token of every row. `filtered`: a filter of the caller's has been at the logits. Gives the tokens,
+    /// `pad_value` for rows that had ended before; with beams those of the sequences that are open. `None` once all are there.
     pub fn accept(&mut self, logits: &Tensor, filtered: bool, rng: &Rng) -> Result<Option<Vec<i64>>> {
         if self.done() {
             return Ok(None);
         }
-        let drawn = sampler::draw(logits, self.rows.len(), filtered, &self.sampling, rng)?;
-        self.rows.iter_mut().zip(&drawn).for_each(|(row, token)| row.push(*token));
-        self.left -= 1;
-        if let Some(eos) = self.sampling.eos_token {
-            self.stop_at(eos);
+        if self.beams.is_some() {
+            self.advance(logits)?;
+        } else {
+            let rng = self.rng.as_ref().unwrap_or(rng);
+            let drawn = sampler::draw(logits, self.rows.len(), filtered, &self.sampling, rng)?;
+            self.push(&drawn);
         }
-        Ok(Some(self.rows.iter().filter_map(|row| row.last().copied()).collect()))
+        let column = self.rows.first().map_or(0, Vec::len) - 1;
+        Ok(Some((0..self.rows.len()).map(|row| self.token(row, column)).collect()))
     }
 
-    /// Once every row, prompts included, has `eos`: what is behind the first one becomes padding, and that is the end.
-    fn stop_at(&mut self, eos: i64) {
-        let ends: Option<Vec<usize>> = self.rows.iter().map(|row| row.iter().position(|t| *t == eos)).collect();
-        for (row, end) in self.rows.iter_mut().zip(ends.iter().flatten()) {
-            row[end + 1..].fill(self.pad_value);
+    /// One more token for each row; the last one ends with the last row.
+    fn push(&mut self, drawn: &[i64]) {
+        for ((row, token), ended) in self.rows.iter_mut().zip(drawn).zip(&mut self.ended) {
+            match *ended {
+                // a token that the model knows, which padding need not be
+                Some(end) => row.push(row[end]),
+                None => {
+                    *ended = self.ends.contains(token).then_some(row.len());
+                    row.push(*token);
+                }
+            }
         }
-        if ends.is_some() {
-            self.left = 0;
+        self.left = if self.ended.iter().all(Option::is_some) { 0 } else { self.left - 1 };
+    }
+
+    fn advance(&mut self, logits: &Tensor) -> Result<()> {
+        let Some(beams) = &mut self.beams else { return Ok(()) };
+        let (rows, prompt) = (&self.rows, self.prompt);
+        let next = beams.advance(logits, |row| &rows[row][prompt..])?;
+        let longer = |(from, token): (&usize, &i64)| [rows[*from].as_slice(), &[*token]].concat();
+        let rows = next.from.iter().zip(&next.tokens).map(longer).collect();
+        let done = beams.done();
+        self.parts.reorder(&next.from)?;
+        self.rows = rows;
+        self.left = if done { 0 } else { self.left - 1 };
+        Ok(())
+    }
+
+    /// What a row has in a column, padding behind its end.
+    fn token(&self, row: usize, column: usize) -> i64 {
+        match self.ended[row] {
+            Some(end) if self.beams.is_none() && column > end => self.pad_value,
+            _ => self.rows[row][column],
         }
     }
 
-    /// The new tokens, i64: (count), or (batch, count) for a prompt with a batch axis.
+    /// The new tokens, i64: (count), or (rows, count) for a prompt with a batch axis or several sequences to return.
     pub fn tokens(&self) -> Result<Tensor> {
-        let new: Vec<i64> = self.rows.iter().flat_map(|row| row[self.prompt..].iter().copied()).collect();
-        let count = new.len() / self.rows.len().max(1);
-        let dims = if self.single { vec![count] } else { vec![self.rows.len(), count] };
-        Ok(Tensor::constant(Array::from_vec(new, dims, &self.device)?))
+        let made = self.rows.first().map_or(0, Vec::len) - self.prompt;
+        let rows: Vec<Vec<i64>> = match &self.beams {
+            None => {
+                let columns = self.prompt..self.prompt + made;
+                (0..self.rows.len()).map(|row| columns.clone().map(|c| self.token(row, c)).collect()).collect()
+            }
+            Some(beams) => self.best(beams, made),
+        };
+        let count = rows.first().map_or(0, Vec::len);
+        let dims = if self.single { vec![count] } else { vec![rows.len(), count] };
+        Ok(Tensor::constant(Array::from_vec(rows.concat(), dims, &self.device)?))
+    }
+
+    /// The best sequences that beam search has found in `made` steps, padded to the longest of them.
+    fn best(&self, beams: &Beams, made: usize) -> Vec<Vec<i64>> {
+        let wanted = self.sampling.num_return_sequences.get();
+        let found = beams.best(wanted, |row| &self.rows[row][self.prompt..]);
+        let count = found.iter().flatten().map(Vec::len).max().unwrap_or(0).max(made.min(1));
+        let padded = |mut tokens: Vec<i64>| {
+            tokens.resize(count, self.pad_value);
+            tokens
+        };
+        let several = |mut group: Vec<Vec<i64>>| {
+            // where there are no more sequences: padding
+            group.resize(wanted, vec![]);
+            group.into_iter().map(padded)
+        };
+        found.into_iter().flat_map(several).collect()
     }
 }

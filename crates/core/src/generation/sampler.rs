@@ -1,37 +1,66 @@
-//! From logits to tokens.
+//! From logits to tokens, drawn.
 
-use super::filters::{rows, softmax, top_a, top_k, top_p};
+use super::filters::{keep_alike, keep_largest, keep_likely, keep_nucleus, keep_past_mass, keep_share, limit_of_top_a};
+use super::table::Table;
 use crate::{Error, Result, Rng, Tensor};
 use xt_options::generation::SamplingOptions;
 use xt_options::Filter;
 
-/// One token for each row of `logits`, (rows, num_tokens).
-pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, rng: &Rng) -> Result<Vec<i64>> {
+/// The logits of `count` rows as numbers, none of which is NaN.
+pub fn numbers(logits: &Tensor, count: usize) -> Result<Table> {
     if logits.rank() != 2 || logits.dim(0) != count {
         return Error::shape(format!("logits must have shape ({count}, num_tokens), got {:?}", logits.dims()));
     }
-    let raw = rows(logits)?;
-    if raw.iter().flatten().any(|x| x.is_nan()) {
+    let table = Table::read(logits)?;
+    if table.has_nan() {
         return Error::shape("the logits are NaN: has training diverged?");
     }
-    let kept = match s.filter_logits_fn {
-        _ if filtered => raw.clone(),
-        Filter::TopK => rows(&top_k(logits, s.threshold.thres.0)?)?,
-        Filter::TopP => rows(&top_p(logits, s.threshold.thres.0)?)?,
-        Filter::TopA => rows(&top_a(logits, s.top_a.min_p_pow, s.top_a.min_p_ratio)?)?,
+    Ok(table)
+}
+
+/// One token for each row of `logits`, (rows, num_tokens). `filtered`: a filter of the caller's has been at them.
+pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, rng: &Rng) -> Result<Vec<i64>> {
+    let table = numbers(logits, count)?;
+    let filter = if filtered { None } else { s.filter() };
+    let limit = match filter {
+        Some(Filter::TopA) => limit_of_top_a(&table, s.top_a.min_p_pow, s.top_a.min_p_ratio),
+        _ => 0.0,
     };
-    let chances = rng.stream().uniform(count);
-    let token = |((kept, raw), chance): ((&Vec<f64>, &Vec<f64>), f64)| {
-        let nothing_left = kept.iter().all(|x| *x == f64::NEG_INFINITY);
-        let from = if nothing_left { raw } else { kept };
-        if s.temperature == 0.0 || nothing_left {
-            largest(from)
-        } else {
-            let scaled: Vec<f64> = from.iter().map(|x| x / s.temperature).collect();
-            pick(&softmax(&scaled), chance)
+    let mut row = Vec::with_capacity(table.width());
+    let token = |(i, chance)| {
+        table.copy_row(i, &mut row);
+        // a filter leaves the likeliest token
+        if s.temperature == 0.0 {
+            return largest(&row);
         }
+        keep(&mut row, filter, limit, s);
+        if row.iter().all(|x| *x == f64::NEG_INFINITY) {
+            // but for `top_a`, which looks at all rows
+            table.copy_row(i, &mut row);
+            return largest(&row);
+        }
+        pick(&mut row, s.temperature, chance)
     };
-    Ok(kept.iter().zip(&raw).zip(chances).map(token).collect())
+    Ok(rng.stream().uniform(count).into_iter().enumerate().map(token).collect())
+}
+
+/// Applies the filters: that of the reference, then the others, each to what the one before has left.
+fn keep(row: &mut [f64], filter: Option<Filter>, limit: f64, s: &SamplingOptions) {
+    match filter {
+        None => {}
+        Some(Filter::TopK) => keep_share(row, s.threshold.thres.0),
+        Some(Filter::TopP) => keep_past_mass(row, s.threshold.thres.0),
+        Some(Filter::TopA) => keep_alike(row, limit),
+    }
+    if let Some(count) = s.top_k_tokens {
+        keep_largest(row, count.get());
+    }
+    if let Some(p) = s.nucleus_p {
+        keep_nucleus(row, p.0);
+    }
+    if let Some(share) = s.min_p {
+        keep_likely(row, share.0);
+    }
 }
 
 /// The first of the largest values.
@@ -40,15 +69,21 @@ fn largest(row: &[f64]) -> i64 {
     (0..row.len()).fold(0, better) as i64
 }
 
-/// The index at which the summed weights exceed `chance`.
-fn pick(weights: &[f64], chance: f64) -> i64 {
+/// The index at which the summed probabilities exceed `chance`; `row` becomes its weights.
+fn pick(row: &mut [f64], temperature: f64, chance: f64) -> i64 {
+    let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut total = 0.0;
+    for x in row.iter_mut() {
+        *x = ((*x - top) / temperature).exp();
+        total += *x;
+    }
     let mut sum = 0.0;
-    for (i, w) in weights.iter().enumerate() {
-        sum += w;
-        if chance < sum {
+    for (i, weight) in row.iter().enumerate() {
+        sum += weight;
+        if chance * total < sum {
             return i as i64;
         }
     }
-    // rounding may leave the sum a little below 1
-    weights.iter().rposition(|w| *w > 0.0).unwrap_or(0) as i64
+    // rounding may leave the sum a little below the total
+    row.iter().rposition(|weight| *weight > 0.0).unwrap_or(0) as i64
 }

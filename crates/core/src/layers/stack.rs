@@ -161,6 +161,13 @@ impl AttentionLayers {
         LayersCache::new(self.layers.len(), room)
     }
 
+    /// Whether padding in front of a sequence, although masked, changes what comes of the positions behind it: rotary
+    /// positions turn the values too, token shift moves features from one position to the next, and biases see how far
+    /// away memories are, which stand before the padding.
+    pub fn padding_shows(&self, memories: bool) -> bool {
+        self.rotary.is_some() || self.layers.iter().any(SubLayer::has_shift) || (memories && self.bias.is_some())
+    }
+
     /// (batch, n, dim) to (batch, n, dim).
     pub fn forward(&self, x: &Tensor, with: &LayerTensors, record: Record, ctx: &Ctx) -> Result<LayersOutput> {
         self.run(x, with, record, None, ctx)

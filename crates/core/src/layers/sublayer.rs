@@ -81,6 +81,10 @@ impl SubLayer {
         }
     }
 
+    pub fn has_shift(&self) -> bool {
+        self.shift.is_some()
+    }
+
     /// Whether this is an attention that sees no later positions.
     pub fn is_causal(&self) -> bool {
         matches!(&self.block, Block::Attention(attention) if attention.is_causal())

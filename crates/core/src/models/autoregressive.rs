@@ -8,7 +8,7 @@ use xt_options::wrappers::TargetOptions;
 
 pub struct AutoregressiveWrapper {
     net: Arc<TransformerWrapper>,
-    ignore_index: i64,
+    pub(super) ignore_index: i64,
     pad_value: i64,
     mask_prob: f64,
     mode: Mode,

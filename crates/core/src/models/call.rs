@@ -4,7 +4,7 @@ use super::continuous::ContinuousTensors;
 use super::x_transformer::SourceTensors;
 use super::{
     AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Model,
-    NonAutoregressiveWrapper, Returns, TokenTensors, Training, TransformerOutput, TransformerWrapper,
+    NonAutoregressiveWrapper, Returns, Score, TokenTensors, Training, TransformerOutput, TransformerWrapper,
     ViTransformerWrapper, XTransformer,
 };
 use crate::attention::AttentionInputs;
@@ -13,13 +13,13 @@ use crate::layers::{AttentionLayers, Intermediates, LayerTensors, Record};
 use crate::{Args, Ctx, Error, Result, Value};
 use xt_options::calls::{
     AttentionCall, AutoregressiveCall, ContinuousAutoregressiveCall, ContinuousInputs, ContinuousTransformerCall,
-    LayerInputs, LayersCall, NonAutoregressiveCall, SourceInputs, TokenInputs, TransformerCall, ViTransformerCall,
-    XTransformerCall,
+    LayerInputs, LayersCall, NonAutoregressiveCall, ScoreOptions, SourceInputs, TokenInputs, TransformerCall,
+    ViTransformerCall, XTransformerCall, XTransformerScore,
 };
 use xt_options::generation::{ContinuousGenerate, GenerateOptions, NonAutoregressiveGenerate, XTransformerGenerate};
 
 impl Model {
-    /// Runs `forward` or `generate`.
+    /// Runs `forward`, `generate` or `score`.
     pub fn call(&self, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
         self.check_memory()?;
         match (&self.body, method) {
@@ -29,6 +29,8 @@ impl Model {
             (Body::Continuous(model), "forward") => call_continuous(model, args, ctx),
             (Body::Vit(model), "forward") => call_vit(model, args, ctx),
             (Body::Autoregressive(model), "forward") => call_loss(model, args, ctx),
+            (Body::Autoregressive(model), "score") => call_score(model, args, ctx),
+            (Body::XTransformer(model), "score") => call_x_transformer_score(model, args, ctx),
             (Body::NonAutoregressive(model), "forward") => call_losses(model, args, ctx),
             (Body::NonAutoregressive(model), "generate") => {
                 let options: NonAutoregressiveGenerate = args.named()?;
@@ -44,7 +46,7 @@ impl Model {
                 Ok(model.generate(&args.tensor(0, "start")?, seq_len, &with, ctx)?.into())
             }
             (Body::Autoregressive(_) | Body::XTransformer(_), "generate") => {
-                let mut generation = self.generation(args)?;
+                let mut generation = self.generation("generate", args)?;
                 while !generation.done() {
                     let logits = generation.logits(ctx)?;
                     generation.accept(&logits, false, ctx.rng)?;
@@ -55,30 +57,37 @@ impl Model {
         }
     }
 
-    /// A generation of tokens in steps; arguments as for `generate`.
-    pub fn generation(&self, args: &Args) -> Result<Generation> {
+    /// A generation of tokens in steps, for `method`: "generate" or "stream", with its arguments.
+    pub fn generation(&self, method: &str, args: &Args) -> Result<Generation> {
         self.check_memory()?;
+        let stream = method == "stream";
         match &self.body {
             Body::Autoregressive(model) => {
-                let options: GenerateOptions = args.named()?;
+                let options: GenerateOptions = args.named_and(|o: &GenerateOptions, problems| {
+                    if stream {
+                        o.beams.check_stream(problems);
+                    }
+                })?;
                 let with = token_tensors(&options.inputs, &options.tokens, args)?;
                 let start = args.tensor(0, "start_tokens")?;
-                Generation::new(model.clone(), &start, args.positional(1, "seq_len")?, options.sampling, with)
+                let seq_len = args.positional(1, "seq_len")?;
+                Generation::new(model.clone(), &start, seq_len, options.sampling, &options.beams, with)
             }
             Body::XTransformer(model) => {
-                let options: XTransformerGenerate = args.named()?;
+                let options: XTransformerGenerate = args.named_and(|o: &XTransformerGenerate, problems| {
+                    if stream {
+                        o.beams.check_stream(problems);
+                    }
+                })?;
                 let with = token_tensors(&no_inputs(), &options.tokens, args)?;
                 let start = args.tensor(1, "seq_out_start")?;
                 let seq_len = args.positional(2, "seq_len")?;
                 let decoder = model.decoder().clone();
                 let source = source_tensors(&options.source, None, args)?;
-                Ok(Generation::new(decoder, &start, seq_len, options.sampling, with)?.with_source(
-                    model.clone(),
-                    args.tensor(0, "seq_in")?,
-                    source,
-                ))
+                let generation = Generation::new(decoder, &start, seq_len, options.sampling, &options.beams, with)?;
+                Ok(generation.with_source(model.clone(), args.tensor(0, "seq_in")?, source))
             }
-            _ => Err(Error::NotAvailable(format!("{}.generate in steps", self.class()))),
+            _ => Err(Error::NotAvailable(format!("{}.{method} in steps", self.class()))),
         }
     }
 }
@@ -211,6 +220,25 @@ fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Va
     let call: AutoregressiveCall = args.named()?;
     let with = token_tensors(&call.inputs, &call.tokens, args)?;
     Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
+}
+
+fn call_score(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: ScoreOptions = args.named()?;
+    let with = token_tensors(&call.inputs, &call.tokens, args)?;
+    Ok(model.score(&args.tensor(0, "tokens")?, &with, call.counted.ignore_pad, ctx)?.into())
+}
+
+fn call_x_transformer_score(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: XTransformerScore = args.named()?;
+    let with = source_tensors(&call.source, call.src_prepend_embeds, args)?;
+    let (src, tgt) = (args.tensor(0, "src")?, args.tensor(1, "tgt")?);
+    Ok(model.score(&src, &tgt, &with, call.counted.ignore_pad, ctx)?.into())
+}
+
+impl From<Score> for Value {
+    fn from(score: Score) -> Self {
+        Value::Fields(vec![("log_probs", score.log_probs.into()), ("perplexity", score.perplexity.into())])
+    }
 }
 
 fn call_losses(model: &NonAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {

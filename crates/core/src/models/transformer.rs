@@ -179,6 +179,12 @@ impl TransformerWrapper {
         self.max_seq_len
     }
 
+    /// Whether padding in front of the tokens, although masked, changes what comes of those behind it.
+    pub fn padding_shows(&self, with: &TokenTensors) -> bool {
+        let in_front = self.memory_tokens.is_some() || with.prepend_embeds.is_some() || !with.layers.mems.is_empty();
+        self.layers.padding_shows(in_front)
+    }
+
     /// Width of the token embeddings.
     pub fn emb_dim(&self) -> usize {
         self.emb_dim

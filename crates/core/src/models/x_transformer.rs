@@ -3,7 +3,7 @@
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>.
 
 use super::transformer::{TokenTensors, TransformerConfig, TransformerWrapper};
-use super::AutoregressiveWrapper;
+use super::{AutoregressiveWrapper, Score};
 use crate::layers::{deepnorm, drop_tokens, AttentionLayers, LayerTensors};
 use crate::{Array, Ctx, DType, Mode, Params, Result, Tensor};
 use std::sync::Arc;
@@ -95,6 +95,20 @@ impl XTransformer {
         };
         let layers = LayerTensors { context, context_mask, ..LayerTensors::default() };
         self.decoder.forward(tgt, &TokenTensors { layers, ..TokenTensors::default() }, ctx)
+    }
+
+    /// Log-probabilities of the target's tokens given those before them and the source; see
+    /// [`AutoregressiveWrapper::score`]. Dropout is off, and there is no graph.
+    pub fn score(
+        &self,
+        src: &Tensor,
+        tgt: &Tensor,
+        with: &SourceTensors,
+        ignore_pad: bool,
+        ctx: &Ctx,
+    ) -> Result<Score> {
+        let layers = self.encoded(src, with, ctx)?;
+        self.decoder.score(tgt, &TokenTensors { layers, ..TokenTensors::default() }, ignore_pad, ctx)
     }
 
     /// What generation goes along with: the source, encoded once.

@@ -88,12 +88,12 @@ fn a_mask_over_the_prompt_grows_with_the_tokens_and_leaves_with_the_window() {
 }
 
 /// Runs a generation whose logits are given: `wanted[step][row]` is the likely token.
-fn steered(prompt: &[i64], rows: usize, eos: i64, wanted: &[&[i64]]) -> (usize, Vec<f64>) {
+fn steered(prompt: &[i64], rows: usize, eos: Json, wanted: &[&[i64]]) -> (usize, Vec<f64>) {
     let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "pad_value": 13 })));
     let named = json!({ "temperature": 0.0, "eos_token": eos });
     let start = [ids(prompt, &[rows, prompt.len() / rows])];
     let args = Args::new("generate", json!([{ "$tensor": 0 }, wanted.len(), named]), &start).unwrap();
-    let mut generation = model.generation(&args).unwrap();
+    let mut generation = model.generation("generate", &args).unwrap();
     let mut steps = 0;
     for step in wanted {
         let hot = |token: &i64| (0..17).map(move |i| f64::from(i == *token)).collect::<Vec<_>>();
@@ -108,17 +108,19 @@ fn steered(prompt: &[i64], rows: usize, eos: i64, wanted: &[&[i64]]) -> (usize, 
 }
 
 #[test]
-fn generation_ends_once_every_row_has_the_end_token_and_pads_what_is_behind() {
-    // prompts, rows, end token, tokens by step; steps taken, tokens in the end (13 is the padding)
-    type Ending<'a> = (&'a [i64], usize, i64, &'a [&'a [i64]], usize, &'a [f64]);
-    let cases: [Ending; 5] = [
-        (&[1], 1, 4, &[&[5], &[4], &[6]], 2, &[5.0, 4.0]),
-        (&[1, 1], 2, 4, &[&[5, 4], &[4, 7], &[6, 6]], 2, &[5.0, 4.0, 4.0, 13.0]),
-        (&[1, 1], 2, 4, &[&[4, 5], &[7, 5], &[8, 4]], 3, &[4.0, 13.0, 13.0, 5.0, 5.0, 4.0]),
+fn generation_ends_once_every_row_has_an_eos_token_and_pads_what_is_behind() {
+    // prompts, rows, end tokens, tokens by step; steps taken, tokens in the end (13 is the padding)
+    type Ending<'a> = (&'a [i64], usize, Json, &'a [&'a [i64]], usize, &'a [f64]);
+    let cases: [Ending; 7] = [
+        (&[1], 1, json!(4), &[&[5], &[4], &[6]], 2, &[5.0, 4.0]),
+        (&[1, 1], 2, json!(4), &[&[5, 4], &[4, 7], &[6, 6]], 2, &[5.0, 4.0, 4.0, 13.0]),
+        (&[1, 1], 2, json!(4), &[&[4, 5], &[7, 5], &[8, 4]], 3, &[4.0, 13.0, 13.0, 5.0, 5.0, 4.0]),
         // an end in the prompt counts, and blanks all that is new
-        (&[4, 1, 1, 2], 2, 4, &[&[5, 6], &[7, 4], &[8, 8]], 2, &[13.0, 13.0, 6.0, 4.0]),
-        // not all rows end: nothing is padded
-        (&[1, 1], 2, 4, &[&[4, 5], &[7, 6]], 2, &[4.0, 7.0, 5.0, 6.0]),
+        (&[4, 1, 1, 2], 2, json!(4), &[&[5, 6], &[7, 4], &[8, 8]], 2, &[13.0, 13.0, 6.0, 4.0]),
+        // not all rows end: those that do are padded
+        (&[1, 1], 2, json!(4), &[&[4, 5], &[7, 6]], 2, &[4.0, 13.0, 5.0, 6.0]),
+        (&[1, 1], 2, json!([4, 6]), &[&[4, 5], &[7, 6], &[8, 8]], 2, &[4.0, 13.0, 5.0, 6.0]),
+        (&[1, 6, 1, 1], 2, json!([4, 6]), &[&[4, 5], &[7, 4]], 2, &[13.0, 13.0, 5.0, 4.0]),
     ];
     for (prompt, rows, eos, wanted, steps, tokens) in cases {
         assert_eq!(steered(prompt, rows, eos, wanted), (steps, tokens.to_vec()), "{prompt:?} {wanted:?}");
@@ -144,7 +146,7 @@ fn generated_logits_carry_no_graph_and_leave_no_gradient() {
     let model = build(&plain());
     let start = [ids(&[1], &[1])];
     let mut generation =
-        model.generation(&Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap()).unwrap();
+        model.generation("generate", &Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap()).unwrap();
     let rng = Rng::new(1, 1);
     assert!(!generation.logits(&Ctx::new(&rng, &|| false)).unwrap().requires_grad());
     generate(&model, &start[0], 3, json!({})).unwrap();
@@ -167,7 +169,7 @@ fn prompts_and_logits_that_do_not_fit_are_errors() {
     }
     let start = [ids(&[1], &[1])];
     let args = Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap();
-    let mut generation = model.generation(&args).unwrap();
+    let mut generation = model.generation("generate", &args).unwrap();
     let nan = Tensor::constant(float(&[f64::NAN; 17], &[1, 17]));
     for (logits, words) in
         [(nan, "NaN"), (normal(&[2, 17], 1), "(1, num_tokens)"), (normal(&[17], 1), "(1, num_tokens)")]
@@ -176,4 +178,68 @@ fn prompts_and_logits_that_do_not_fit_are_errors() {
         assert!(message.contains(words), "`{words}` is not in: {message}");
     }
     assert_eq!(array_values(&generation.tokens().unwrap().array().unwrap()).len(), 0, "nothing was taken");
+}
+
+#[test]
+fn num_return_sequences_stand_together_by_prompt() {
+    let model = build(&plain());
+    let flat = generate(&model, &ids(&[1, 2, 3], &[3]), 5, json!({ "num_return_sequences": 3 })).unwrap();
+    assert_eq!(flat.dims(), [3, 5]);
+    // one token of 17 is left: all sequences of a prompt are its greedy one
+    let named = json!({ "num_return_sequences": 2, "filter_thres": 0.95 });
+    let start = tokens(3, 4, 2);
+    let got = values(&generate(&model, &start, 5, named).unwrap());
+    let greedy = values(&generate(&model, &start, 5, json!({ "temperature": 0 })).unwrap());
+    let want: Vec<f64> = greedy.chunks_exact(5).flat_map(|row| [row, row].concat()).collect();
+    assert_eq!(got, want);
+    // drawn, they differ
+    let drawn = values(&generate(&model, &start, 9, json!({ "num_return_sequences": 2, "filter_thres": 0 })).unwrap());
+    assert!(drawn.chunks_exact(18).all(|pair| pair[..9] != pair[9..]));
+}
+
+#[test]
+fn repetition_penalty_makes_tokens_of_prompt_and_result_less_likely() {
+    let model = build(&plain());
+    let start = [ids(&[3, 3, 5, 0, 0, 7], &[2, 3])];
+    let logits = |named: Json| {
+        let args = Args::new("generate", json!([{ "$tensor": 0 }, 3, named]), &start).unwrap();
+        let mut generation = model.generation("generate", &args).unwrap();
+        let rng = Rng::new(1, 1);
+        let ctx = Ctx::new(&rng, &|| false);
+        let first = values(&generation.logits(&ctx).unwrap());
+        // token 9 and token 1 come next
+        let hot = |token: usize| (0..17).map(move |i| f64::from(i == token));
+        let hot: Vec<f64> = hot(9).chain(hot(1)).collect();
+        let forced = Tensor::constant(float(&hot, &[2, 17]));
+        generation.accept(&forced, true, &rng).unwrap();
+        (first, values(&generation.logits(&ctx).unwrap()))
+    };
+    let greedy = |penalty: f64| json!({ "temperature": 0, "repetition_penalty": penalty });
+    let (plain, penalised) = (logits(greedy(1.0)), logits(greedy(2.0)));
+    let less = |logits: &[f64], seen: &[&[usize]]| -> Vec<f64> {
+        let penalty = |(i, x): (usize, &f64)| match seen[i / 17].contains(&(i % 17)) {
+            true if *x > 0.0 => x / 2.0,
+            true => x * 2.0,
+            false => *x,
+        };
+        logits.iter().enumerate().map(penalty).collect()
+    };
+    crate::common::close(&penalised.0, &less(&plain.0, &[&[3, 5], &[0, 7]]), 1e-6);
+    crate::common::close(&penalised.1, &less(&plain.1, &[&[3, 5, 9], &[0, 7, 1]]), 1e-6);
+}
+
+#[test]
+fn seed_repeats_a_call_whatever_was_drawn_before() {
+    let model = build(&plain());
+    let start = [tokens(2, 3, 1)];
+    let draw = |seed: Json, number: u64| {
+        let named = json!({ "filter_thres": 0, "seed": seed });
+        values(&tensor(
+            call_numbered(&model, "generate", json!([{ "$tensor": 0 }, 12, named]), &start, number).unwrap(),
+        ))
+    };
+    assert_eq!(draw(json!(7), 1), draw(json!(7), 2));
+    assert_ne!(draw(json!(7), 1), draw(json!(8), 1));
+    assert_ne!(draw(json!(null), 1), draw(json!(null), 2));
+    assert_eq!(draw(json!(9_007_199_254_740_991_u64), 1), draw(json!(9_007_199_254_740_991_u64), 5));
 }

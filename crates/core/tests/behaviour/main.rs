@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod beams;
 mod checkpoint;
 mod common;
 mod coverage;
@@ -21,7 +22,9 @@ mod modes;
 mod names;
 mod optimizers;
 mod options;
+mod prompts;
 mod refusals;
 mod sampling;
+mod score;
 mod state;
 mod token_dropout;

@@ -143,7 +143,7 @@ fn filter_logits_fn_chooses_the_filter() {
         let model = build(&plain());
         let start = [ids(&[0; 500], &[500, 1])];
         let args = Args::new("generate", json!([{ "$tensor": 0 }, 1, named]), &start).unwrap();
-        let mut generation = model.generation(&args).unwrap();
+        let mut generation = model.generation("generate", &args).unwrap();
         let all = Tensor::constant(float(&logits.repeat(500), &[500, 5]));
         let mut seen = generation.accept(&all, false, &Rng::new(5, 1)).unwrap().unwrap();
         seen.sort_unstable();

@@ -11,7 +11,7 @@ fn drawn(logits: &[f64], named: Json, filtered: bool, number: u64) -> Vec<f64> {
     let model = build(&plain());
     let start = [ids(&vec![0; ROWS], &[ROWS, 1])];
     let args = Args::new("generate", json!([{ "$tensor": 0 }, 1, named]), &start).unwrap();
-    let mut generation = model.generation(&args).unwrap();
+    let mut generation = model.generation("generate", &args).unwrap();
     let all = Tensor::constant(float(&logits.repeat(ROWS), &[ROWS, logits.len()]));
     let tokens = generation.accept(&all, filtered, &Rng::new(5, number)).unwrap().unwrap();
     let mut counts = vec![0.0; logits.len()];
@@ -106,4 +106,101 @@ fn rows_and_calls_draw_independently_and_the_same_call_the_same() {
     assert_eq!(a, b);
     assert_ne!(a, drawn(&flat, named(), false, 7));
     follows(&a, &[0.25; 4]);
+}
+
+/// The chances of the tokens that `kept` names, in proportion.
+fn rest(kept: &[usize]) -> Vec<f64> {
+    let mut all = vec![f64::NEG_INFINITY; 5];
+    kept.iter().for_each(|i| all[*i] = logits()[*i]);
+    softmax(&all, 1.0)
+}
+
+#[test]
+fn top_k_tokens_keeps_so_many() {
+    for (count, kept) in [(1, &[1][..]), (2, &[1, 4]), (3, &[1, 4, 2]), (5, &[0, 1, 2, 3, 4]), (50, &[0, 1, 2, 3, 4])] {
+        follows(&drawn(&logits(), json!({ "top_k_tokens": count }), false, 8), &rest(kept));
+    }
+    // of equal ones the first
+    follows(
+        &drawn(&[1.0, 2.0, 1.0, 1.0], json!({ "top_k_tokens": 2, "temperature": 1e9 }), false, 8),
+        &[0.5, 0.5, 0.0, 0.0],
+    );
+}
+
+#[test]
+fn nucleus_p_keeps_the_smallest_set_with_that_mass() {
+    let cases = [
+        (0.01, &[1][..]),
+        (0.5, &[1]),
+        (0.51, &[1, 4]),
+        (0.75, &[1, 4]),
+        (0.9, &[1, 4, 2]),
+        (0.95, &[1, 4, 2, 0]),
+        (1.0, &[0, 1, 2, 3, 4]),
+    ];
+    for (p, kept) in cases {
+        follows(&drawn(&logits(), json!({ "nucleus_p": p }), false, 9), &rest(kept));
+    }
+}
+
+#[test]
+fn min_p_keeps_what_is_not_much_less_likely_than_the_likeliest() {
+    for (p, kept) in [(1.0, &[1][..]), (0.5, &[1, 4]), (0.3, &[1, 4, 2]), (0.1, &[1, 4, 2, 0]), (0.0, &[0, 1, 2, 3, 4])]
+    {
+        follows(&drawn(&logits(), json!({ "min_p": p }), false, 10), &rest(kept));
+    }
+}
+
+#[test]
+fn filters_under_plain_names_go_together_one_after_the_other() {
+    // three tokens of 0.5, 0.25, 0.15: the first two have 0.83 of what is left
+    follows(&drawn(&logits(), json!({ "top_k_tokens": 3, "nucleus_p": 0.83 }), false, 11), &rest(&[1, 4]));
+    follows(&drawn(&logits(), json!({ "top_k_tokens": 4, "min_p": 0.3 }), false, 11), &rest(&[1, 4, 2]));
+    // a filter of the reference that is asked for comes first
+    let named = json!({ "filter_logits_fn": "top_k", "filter_thres": 0.6, "min_p": 0.1 });
+    follows(&drawn(&logits(), named, false, 11), &rest(&[1, 4]));
+    // they see the logits before the temperature, which evens out what they have left
+    let hot = drawn(&logits(), json!({ "nucleus_p": 0.75, "temperature": 2 }), false, 12);
+    let mut all = vec![f64::NEG_INFINITY; 5];
+    [1, 4].iter().for_each(|i| all[*i] = logits()[*i]);
+    follows(&hot, &softmax(&all, 2.0));
+    // and go on behind a filter of the caller's
+    let mut own = logits();
+    own[1] = f64::NEG_INFINITY;
+    follows(&drawn(&own, json!({ "top_k_tokens": 2 }), true, 13), &rest(&[4, 2]));
+}
+
+/// Ids by falling logit, equal ones in their order.
+fn descending(row: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..row.len()).collect();
+    order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
+    order
+}
+
+#[test]
+fn filters_of_large_vocabularies_keep_what_sorting_says() {
+    // steps of a half: many are equal
+    let row: Vec<f64> = Rng::new(2, 1).stream().normal(3000).into_iter().map(|x| (4.0 * x).round() / 2.0).collect();
+    let logits = Tensor::constant(float(&row, &[1, 3000]));
+    let (order, weights) = (descending(&row), softmax(&row, 1.0));
+    let kept = |filtered: xt_core::Result<Tensor>| -> Vec<usize> {
+        let values = crate::common::values(&filtered.unwrap());
+        (0..3000).filter(|i| values[*i] > f64::NEG_INFINITY).collect()
+    };
+    let sorted = |count: usize| {
+        let mut first = order[..count].to_vec();
+        first.sort_unstable();
+        first
+    };
+    for thres in [0.0, 0.1, 0.5, 0.9, 0.999] {
+        let count = ((1.0 - thres) * 3000.0_f64).ceil() as usize;
+        assert_eq!(kept(xt_core::generation::top_k(&logits, thres)), sorted(count), "top_k {thres}");
+        let mut before = 0.0;
+        let mut count = 0;
+        while count < 3000 && (count == 0 || before <= 1.0 - thres) {
+            before += weights[order[count]];
+            count += 1;
+        }
+        assert_eq!(kept(xt_core::generation::top_p(&logits, thres)), sorted(count), "top_p {thres}");
+    }
 }

@@ -166,6 +166,18 @@ fn calls_refuse_what_cannot_work() {
     refused::<GenerateOptions>(json!({ "temperature": -1 }), "temperature");
     accepted::<GenerateOptions>(json!({ "temperature": 0 }));
     refused::<GenerateOptions>(json!({ "filter_thres": 1 }), "filter_thres");
+    accepted::<GenerateOptions>(json!({ "filter_thres": 1, "nucleus_p": 0.9 }));
+    accepted::<GenerateOptions>(
+        json!({ "eos_token": [3, 4], "min_p": 0, "top_k_tokens": 1, "repetition_penalty": 0.5 }),
+    );
+    refused::<GenerateOptions>(json!({ "nucleus_p": 0 }), "nucleus_p");
+    refused::<GenerateOptions>(json!({ "min_p": 1.5 }), "min_p");
+    refused::<GenerateOptions>(json!({ "top_k_tokens": 0 }), "top_k_tokens");
+    refused::<GenerateOptions>(json!({ "repetition_penalty": 0 }), "repetition_penalty");
+    refused::<GenerateOptions>(json!({ "seed": -1 }), "seed");
+    refused::<GenerateOptions>(json!({ "seed": 9_007_199_254_740_992_u64 }), "seed");
+    accepted::<GenerateOptions>(json!({ "seed": 9_007_199_254_740_991_u64 }));
+    refused::<GenerateOptions>(json!({ "num_return_sequences": 2, "temperature": 0 }), "num_return_sequences");
     accepted::<GenerateOptions>(json!({ "filter_thres": 1, "filter_logits_fn": "top_p" }));
     refused::<AutoregressiveCall>(json!({ "prepend_embeds": { "$tensor": 0 } }), "prepend_embeds");
     refused::<NonAutoregressiveGenerate>(json!({ "filter_thres": 1 }), "filter_thres");
@@ -205,4 +217,21 @@ fn the_sub_layers_stand_in_pythons_order() {
     assert_eq!(order(json!({ "par_ratio": 4, "depth": 4 })), "affaffff");
     assert_eq!(order(json!({ "par_ratio": 4, "depth": 4, "cross_attend": true })), "acfacfacffff");
     assert_eq!(order(json!({ "custom_layers": ["f", "a"], "par_ratio": 4 })), "fa");
+}
+
+#[test]
+fn beams_refuse_what_draws_and_tell_it_all_at_once() {
+    refused::<GenerateOptions>(json!({ "length_penalty": 2 }), "length_penalty");
+    accepted::<XTransformerGenerate>(json!({ "num_beams": 3, "length_penalty": -1, "num_return_sequences": 3 }));
+    accepted::<GenerateOptions>(json!({ "num_beams": 3, "temperature": 0, "seed": 3, "repetition_penalty": 2 }));
+    let all = json!({
+        "num_beams": 2, "num_return_sequences": 3, "temperature": 0.5, "filter_logits_fn": { "$function": true },
+        "top_k_tokens": 3, "nucleus_p": 0.5, "min_p": 0.5,
+    });
+    let names = ["filter_logits_fn", "top_k_tokens", "nucleus_p", "min_p", "temperature", "num_return_sequences"];
+    assert_eq!(paths::<GenerateOptions>(all.clone()), names);
+    assert_eq!(paths::<XTransformerGenerate>(all), names);
+    let stream = |value| crate::parse_and(&value, |o: &GenerateOptions, problems| o.beams.check_stream(problems));
+    assert!(stream(json!({})).is_ok());
+    assert_eq!(stream(json!({ "num_beams": 2 })).unwrap_err().0[0].path, "num_beams");
 }

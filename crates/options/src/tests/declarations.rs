@@ -1,8 +1,8 @@
 //! What is true of every declaration.
 
 use crate::{
-    autoregressive::*, generation::*, layers::*, optimizers::*, schedules::*, sets, split_links, wrappers::*, Kind,
-    Options, Spec,
+    autoregressive::*, generation::*, layers::*, optimizers::*, parse, schedules::*, sets, split_links, wrappers::*,
+    Filter, Kind, Options, Spec,
 };
 use serde_json::{json, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -137,9 +137,12 @@ fn defaults_of_the_wrappers_are_those_of_python() {
 #[test]
 fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
     assert_defaults::<SamplingOptions>(json!({
-        "eos_token": null, "temperature": 1, "filter_logits_fn": "top_k", "filter_thres": 0.9, "min_p_pow": 2,
-        "min_p_ratio": 0.02,
+        "eos_token": null, "temperature": 1, "filter_logits_fn": null, "filter_thres": 0.9, "min_p_pow": 2,
+        "min_p_ratio": 0.02, "top_k_tokens": null, "nucleus_p": null, "min_p": null, "repetition_penalty": 1,
+        "num_return_sequences": 1, "seed": null,
     }));
+    // absent is `top_k` there
+    assert_eq!(parse::<SamplingOptions>(&json!({})).unwrap().filter(), Some(Filter::TopK));
     assert_defaults::<SgdOptions>(json!({
         "lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": false,
     }));

@@ -105,7 +105,7 @@ fn models_and_filters_are_read() {
     let problem = &problems::<AutoregressiveWrapperOptions>(json!({ "net": 1 }))[0];
     assert_eq!(problem.allowed.as_deref(), Some("TransformerWrapper"));
     let generate: GenerateOptions = parse(&json!({ "filter_logits_fn": "top_a", "filter_thres": 0.5 })).unwrap();
-    assert_eq!(generate.sampling.filter_logits_fn, Filter::TopA);
+    assert_eq!(generate.sampling.filter(), Some(Filter::TopA));
     assert_eq!(generate.sampling.threshold.thres.0, 0.5);
 }
 

@@ -1,0 +1,94 @@
+//! Rows whose prompts are equally long go through the model together, where padding in front of a prompt would show in what
+//! follows it.
+
+use super::prompts::{has_columns, with_rows, without_columns};
+use super::steps::Steps;
+use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
+use crate::{Array, Ctx, Device, Result, Tensor};
+use std::sync::Arc;
+use xt_autograd::no_grad;
+
+/// All rows of a generation: as one batch, or as one for each length.
+pub struct Parts(Vec<Part>);
+
+struct Part {
+    /// Which rows these are.
+    rows: Vec<usize>,
+    /// Columns of padding that the model does not see.
+    cut: usize,
+    steps: Steps,
+}
+
+impl Parts {
+    /// For prompts of `prompt` columns, of which each has so much `padding` in front, `times` rows for each prompt.
+    pub fn new(
+        model: Arc<AutoregressiveWrapper>,
+        with: TokenTensors,
+        prompt: usize,
+        padding: &[usize],
+        times: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut cuts = vec![0];
+        if model.net().padding_shows(&with) && !has_columns(&with) {
+            cuts = padding.to_vec();
+            cuts.sort_unstable();
+            cuts.dedup();
+        }
+        let apart = cuts != [0];
+        let part = |cut: usize| {
+            let prompts: Vec<usize> = (0..padding.len()).filter(|i| !apart || padding[*i] == cut).collect();
+            let own = prompts.iter().map(|i| padding[*i] - cut);
+            let own = own.flat_map(|padding| std::iter::repeat_n(padding, times)).collect();
+            let with = match apart {
+                true => no_grad(|| without_columns(&with_rows(&with, padding.len(), &prompts)?, cut))?,
+                false => with.clone(),
+            };
+            let rows = prompts.iter().flat_map(|i| i * times..(i + 1) * times).collect();
+            Ok(Part { rows, cut, steps: Steps::new(model.clone(), with, prompt - cut, own, times, device.clone()) })
+        };
+        Ok(Self(cuts.into_iter().map(part).collect::<Result<_>>()?))
+    }
+
+    /// The encoder of `model` reads `tokens` at the first step. Such prompts have no mask, and so one part.
+    pub fn read_source(&mut self, model: &Arc<XTransformer>, tokens: &Tensor, with: &SourceTensors) {
+        for part in &mut self.0 {
+            part.steps.read_source(model.clone(), tokens.clone(), with.clone());
+        }
+    }
+
+    /// Logits of the next token of each row, (rows, num_tokens). `rows` hold the prompt and what was drawn so far.
+    pub fn logits(&mut self, rows: &[Vec<i64>], ctx: &Ctx) -> Result<Tensor> {
+        if let [part] = self.0.as_mut_slice() {
+            if part.cut == 0 {
+                return part.steps.logits(rows, ctx);
+            }
+        }
+        let mut all = vec![];
+        // where each row's logits will be
+        let mut places = vec![0; rows.len()];
+        let mut place = 0;
+        for part in &mut self.0 {
+            let own: Vec<Vec<i64>> = part.rows.iter().map(|row| rows[*row][part.cut..].to_vec()).collect();
+            all.push(part.steps.logits(&own, ctx)?.array()?);
+            for row in &part.rows {
+                places[*row] = place;
+                place += 1;
+            }
+        }
+        let all = Array::cat(&all, 0)?;
+        let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();
+        let places = Array::from_vec(places, rows.len(), all.device())?;
+        Ok(Tensor::constant(all.index_select(&places, 0)?))
+    }
+
+    /// Row number i continues what was row `from[i]`, one of the same prompt.
+    pub fn reorder(&mut self, from: &[usize]) -> Result<()> {
+        for part in &mut self.0 {
+            let place = |row: usize| part.rows.iter().position(|own| *own == row).unwrap_or(0);
+            let own: Vec<usize> = part.rows.iter().map(|row| place(from[*row])).collect();
+            part.steps.reorder(&own)?;
+        }
+        Ok(())
+    }
+}

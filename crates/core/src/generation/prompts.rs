@@ -1,0 +1,189 @@
+//! Prompts, of different lengths where a mask says so, that all end at the same column; and what goes along with them.
+
+use crate::models::TokenTensors;
+use crate::{Array, DType, Device, Error, Result, Tensor};
+use xt_autograd::ops;
+
+/// Prompts padded on the left: those that were padded on the right have been turned round.
+pub struct Prompts {
+    /// Token ids, row by row, all of one length.
+    pub rows: Vec<Vec<i64>>,
+    /// How many columns at the start of each row are padding.
+    pub padding: Vec<usize>,
+    /// Whether they came without a batch axis.
+    pub single: bool,
+}
+
+/// Which columns of a row are real: from the first one that is to the last.
+struct Span {
+    first: usize,
+    /// How far the row is turned to the right, so that its last real column becomes the last of all.
+    turn: usize,
+}
+
+impl Prompts {
+    /// `start` is i64, (n) or (batch, n). A mask in `with`, bool (batch, front + n), says which tokens are real; it and
+    /// `self_attn_context_mask` are turned with the rows.
+    pub fn read(start: &Tensor, with: &mut TokenTensors) -> Result<Self> {
+        let (single, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
+        if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0 {
+            return Error::shape(format!(
+                "start_tokens must be i64 of shape (length) or (batch, length), with at least one token, got {} of shape {:?}",
+                start.kind().map_or("?", |k| k.name()),
+                start.dims()
+            ));
+        }
+        let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+        let mut rows: Vec<Vec<i64>> = ids.chunks_exact(n).map(<[i64]>::to_vec).collect();
+        let Some(mask) = with.layers.mask.clone() else {
+            let padding = vec![0; rows.len()];
+            return Ok(Self { rows, padding, single });
+        };
+        let front = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
+        let real = bits(&mask, rows.len(), front + n)?;
+        let spans = spans(&real, front)?;
+        if spans.iter().any(|span| span.turn > 0) {
+            refuse_columns(with)?;
+        }
+        rows.iter_mut().zip(&spans).for_each(|(row, span)| row.rotate_right(span.turn));
+        with.layers.mask = Some(turned(&mask, &real, &spans, front)?);
+        if let Some(keys) = &with.layers.self_attn_context_mask {
+            let mut allowed = bits(keys, rows.len(), front + n)?;
+            // padding is nothing to attend to, whatever this mask says of it
+            allowed.iter_mut().flatten().zip(real.iter().flatten()).for_each(|(a, real)| *a &= real);
+            with.layers.self_attn_context_mask = Some(turned(keys, &allowed, &spans, front)?);
+        }
+        Ok(Self { rows, padding: spans.iter().map(|span| span.first + span.turn).collect(), single })
+    }
+
+    /// Rows and padding, each prompt's `times` times, one after the other.
+    pub fn repeated(self, times: usize) -> (Vec<Vec<i64>>, Vec<usize>) {
+        let rows = self.rows.into_iter().flat_map(|row| std::iter::repeat_n(row, times)).collect();
+        (rows, self.padding.into_iter().flat_map(|padding| std::iter::repeat_n(padding, times)).collect())
+    }
+}
+
+/// The values of a mask, row by row.
+pub fn bits(mask: &Tensor, rows: usize, columns: usize) -> Result<Vec<Vec<u8>>> {
+    if mask.dims() != [rows, columns] || !mask.is_boolean() {
+        return Error::shape(format!("mask must be bool of shape {:?}, got {mask:?}", [rows, columns]));
+    }
+    let flat: Vec<u8> = mask.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+    Ok(flat.chunks_exact(columns).map(<[u8]>::to_vec).collect())
+}
+
+fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
+    let span = |(i, row): (usize, &Vec<u8>)| {
+        let row = &row[front..];
+        match (row.iter().position(|r| *r != 0), row.iter().rposition(|r| *r != 0)) {
+            (Some(first), Some(last)) => Ok(Span { first, turn: row.len() - 1 - last }),
+            _ => Error::shape(format!("row {i} of mask is false everywhere: a prompt needs at least one token")),
+        }
+    };
+    real.iter().enumerate().map(span).collect()
+}
+
+/// What belongs to columns of the prompt, by its name.
+fn columns(with: &TokenTensors) -> Option<&'static str> {
+    let given = [
+        ("pos", with.pos.is_some()),
+        ("sum_embeds", with.sum_embeds.is_some()),
+        ("attn_mask", with.layers.attn_mask.is_some()),
+    ];
+    given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+}
+
+/// Whether something goes along that belongs to columns of the prompt, other than masks over them.
+pub fn has_columns(with: &TokenTensors) -> bool {
+    columns(with).is_some()
+}
+
+/// What belongs to columns does not follow them when a row is turned.
+fn refuse_columns(with: &TokenTensors) -> Result<()> {
+    match columns(with) {
+        Some(name) => {
+            Error::shape(format!("{name} does not go with prompts that are padded on the right: pad them on the left"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// `rows`, turned behind the `front` columns, as a mask on the device of `like`.
+fn turned(like: &Tensor, rows: &[Vec<u8>], spans: &[Span], front: usize) -> Result<Tensor> {
+    let mut rows = rows.to_vec();
+    rows.iter_mut().zip(spans).for_each(|(row, span)| row[front..].rotate_right(span.turn));
+    let array = Array::from_vec(rows.concat(), like.dims(), &Device::Cpu)?;
+    Ok(Tensor::boolean(array.to_device(&like.device())?))
+}
+
+/// Positions of the last `seen` of `n` columns, i64 (rows, seen): each row counts from its own first token. `None` where
+/// there is no padding, so that all count from the first column.
+pub fn positions(padding: &[usize], n: usize, seen: usize, device: &Device) -> Result<Option<Tensor>> {
+    if padding.iter().all(|padding| *padding == 0) {
+        return Ok(None);
+    }
+    let cut = n - seen;
+    let row = |padding: &usize| {
+        let first = padding.saturating_sub(cut);
+        (0..seen).map(move |column| column.saturating_sub(first) as i64)
+    };
+    let all: Vec<i64> = padding.iter().flat_map(row).collect();
+    Ok(Some(Tensor::constant(Array::from_vec(all, (padding.len(), seen), device)?)))
+}
+
+/// Each row `times` times, one after the other, of every tensor that has one for each of `batch` prompts.
+pub fn repeat(with: &TokenTensors, batch: usize, times: usize) -> Result<TokenTensors> {
+    if times == 1 {
+        return Ok(with.clone());
+    }
+    let rows: Vec<usize> = (0..batch).flat_map(|row| std::iter::repeat_n(row, times)).collect();
+    with_rows(with, batch, &rows)
+}
+
+/// The given rows of every tensor that has one for each of `batch` prompts. Without a graph.
+pub fn with_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<TokenTensors> {
+    let mut with = with.clone();
+    let layers = &mut with.layers;
+    // with the number of axes that a tensor with a batch axis has
+    let integers = with.pos.as_ref().is_some_and(|pos| pos.dtype() == DType::I64);
+    let tensors = [
+        (&mut with.pos, if integers { 2 } else { 3 }),
+        (&mut with.prepend_embeds, 3),
+        (&mut with.sum_embeds, 3),
+        (&mut layers.context, 3),
+        (&mut layers.mask, 2),
+        (&mut layers.context_mask, 2),
+        (&mut layers.attn_mask, 4),
+        (&mut layers.self_attn_context_mask, 2),
+    ];
+    for (tensor, rank) in tensors {
+        if let Some(t) = tensor.as_ref().filter(|t| t.rank() == rank && t.dim(0) == batch) {
+            *tensor = Some(select(t, rows)?);
+        }
+    }
+    for memory in layers.mems.iter_mut().filter(|m| m.rank() == 3 && m.dim(0) == batch) {
+        *memory = select(memory, rows)?;
+    }
+    Ok(with)
+}
+
+fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    let array = x.array()?;
+    let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+    let chosen = array.index_select(&Array::from_vec(rows.clone(), rows.len(), array.device())?, 0)?;
+    Ok(if x.is_boolean() { Tensor::boolean(chosen) } else { Tensor::constant(chosen) })
+}
+
+/// The masks without the first `cut` columns of the prompt.
+pub fn without_columns(with: &TokenTensors, cut: usize) -> Result<TokenTensors> {
+    let mut with = with.clone();
+    let front = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
+    let shorter = |mask: &Tensor| -> Result<Tensor> {
+        let rest = ops::narrow(mask, 1, front + cut, mask.dim(1) - front - cut)?;
+        Ok(ops::cat(&[&ops::narrow(mask, 1, 0, front)?, &rest], 1)?)
+    };
+    let layers = &mut with.layers;
+    layers.mask = layers.mask.as_ref().map(shorter).transpose()?;
+    layers.self_attn_context_mask = layers.self_attn_context_mask.as_ref().map(shorter).transpose()?;
+    Ok(with)
+}

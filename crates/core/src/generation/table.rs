@@ -1,0 +1,84 @@
+//! Logits as plain numbers.
+
+use crate::{Array, DType, Device, Error, Result, Tensor};
+
+/// Logits of shape (.., width) on the CPU, copied once.
+pub struct Table {
+    numbers: Numbers,
+    width: usize,
+}
+
+enum Numbers {
+    Single(Vec<f32>),
+    Double(Vec<f64>),
+}
+
+impl Table {
+    pub fn read(logits: &Tensor) -> Result<Self> {
+        if logits.rank() == 0 || !logits.dtype().is_float() || logits.elem_count() == 0 {
+            return Error::shape(format!("logits must be floating-point of shape (rows, num_tokens), got {logits:?}"));
+        }
+        let flat = logits.array()?.to_device(&Device::Cpu)?.flatten_all()?;
+        let numbers = match logits.dtype() {
+            DType::F32 => Numbers::Single(flat.to_vec1()?),
+            _ => Numbers::Double(flat.to_dtype(DType::F64)?.to_vec1()?),
+        };
+        Ok(Self { numbers, width: logits.dim(logits.rank() - 1) })
+    }
+
+    pub fn rows(&self) -> usize {
+        let count = match &self.numbers {
+            Numbers::Single(x) => x.len(),
+            Numbers::Double(x) => x.len(),
+        };
+        count / self.width
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn has_nan(&self) -> bool {
+        match &self.numbers {
+            Numbers::Single(x) => x.iter().any(|x| x.is_nan()),
+            Numbers::Double(x) => x.iter().any(|x| x.is_nan()),
+        }
+    }
+
+    /// Puts row `i` in place of what is in `row`.
+    pub fn copy_row(&self, i: usize, row: &mut Vec<f64>) {
+        let range = i * self.width..(i + 1) * self.width;
+        row.clear();
+        match &self.numbers {
+            Numbers::Single(x) => row.extend(x[range].iter().map(|x| f64::from(*x))),
+            Numbers::Double(x) => row.extend_from_slice(&x[range]),
+        }
+    }
+
+    pub fn row(&self, i: usize) -> Vec<f64> {
+        let mut row = Vec::with_capacity(self.width);
+        self.copy_row(i, &mut row);
+        row
+    }
+
+    /// Changes single numbers: `change` gets the old one. Columns past the last are passed over.
+    pub fn change(&mut self, row: usize, column: usize, change: impl Fn(f64) -> f64) {
+        if column >= self.width {
+            return;
+        }
+        let at = row * self.width + column;
+        match &mut self.numbers {
+            Numbers::Single(x) => x[at] = change(f64::from(x[at])) as f32,
+            Numbers::Double(x) => x[at] = change(x[at]),
+        }
+    }
+
+    /// A tensor with these numbers, of the shape, type and device of `like`.
+    pub fn like(self, like: &Tensor) -> Result<Tensor> {
+        let array = match self.numbers {
+            Numbers::Single(x) => Array::from_vec(x, like.dims(), &Device::Cpu)?,
+            Numbers::Double(x) => Array::from_vec(x, like.dims(), &Device::Cpu)?,
+        };
+        Ok(Tensor::constant(array.to_dtype(like.dtype())?.to_device(&like.device())?))
+    }
+}

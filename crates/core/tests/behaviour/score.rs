@@ -1,0 +1,153 @@
+//! How likely a model holds sequences to be.
+
+use crate::common::{
+    autoregressive, build, call_numbered, close, forward, forward_with, gpt, ids, mask, normal, plain, spec, tensor,
+    tokens, values, with,
+};
+use serde_json::{json, Value as Json};
+use xt_core::{Model, Result, Tensor, Value};
+
+fn score_of(model: &Model, tensors: &[Tensor], args: Json) -> Result<[Tensor; 2]> {
+    let Value::Fields(fields) = call_numbered(model, "score", args, tensors, 1)? else { panic!("fields") };
+    assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["log_probs", "perplexity"]);
+    let [log_probs, perplexity]: [Tensor; 2] =
+        fields.into_iter().map(|(_, value)| tensor(value)).collect::<Vec<_>>().try_into().ok().unwrap();
+    assert!(!log_probs.requires_grad() && !perplexity.requires_grad());
+    Ok([log_probs, perplexity])
+}
+
+fn score(model: &Model, tensors: &[Tensor], named: Json) -> [Tensor; 2] {
+    score_of(model, tensors, json!([{ "$tensor": 0 }, named])).unwrap()
+}
+
+#[test]
+fn a_score_is_the_log_softmax_of_each_token_and_its_mean_the_loss() {
+    let model = build(&plain());
+    let net = build(&gpt(json!({}), json!({})));
+    let state: Vec<_> =
+        model.entries().iter().map(|e| (e.name.replacen("net.", "", 1), e.param.values().unwrap())).collect();
+    net.load_state(&state, true).unwrap();
+    let x = tokens(3, 8, 4);
+    let [log_probs, perplexity] = score(&model, std::slice::from_ref(&x), json!({}));
+    assert_eq!((log_probs.dims(), perplexity.dims()), ([3, 7].as_slice(), [3].as_slice()));
+    let (logits, x_values) = (values(&forward(&net, &x)), values(&x));
+    let mut want = vec![];
+    for row in 0..3 {
+        for i in 1..8 {
+            let logits = &logits[(row * 8 + i - 1) * 17..][..17];
+            let sum: f64 = logits.iter().map(|x| x.exp()).sum();
+            want.push(logits[x_values[row * 8 + i] as usize] - sum.ln());
+        }
+    }
+    close(&values(&log_probs), &want, 1e-5);
+    let means: Vec<f64> = want.chunks_exact(7).map(|row| (-row.iter().sum::<f64>() / 7.0).exp()).collect();
+    close(&values(&perplexity), &means, 1e-5);
+    let loss = values(&forward(&model, &x))[0];
+    close(&[-want.iter().sum::<f64>() / 21.0], &[loss], 1e-5);
+}
+
+#[test]
+fn tokens_without_batch_axis_give_a_score_without_one() {
+    let model = build(&plain());
+    let [log_probs, perplexity] = score(&model, &[ids(&[1, 2, 3, 4], &[4])], json!({}));
+    assert_eq!((log_probs.dims(), perplexity.dims()), ([3].as_slice(), [].as_slice()));
+    let [batch, ppl] = score(&model, &[ids(&[1, 2, 3, 4], &[1, 4])], json!({}));
+    assert_eq!((values(&log_probs), values(&perplexity)), (values(&batch), values(&ppl)));
+}
+
+#[test]
+fn padding_on_either_side_does_not_count_and_changes_nothing() {
+    let kinds = [json!({}), json!({ "rotary_pos_emb": true, "shift_tokens": 1 }), json!({ "alibi_pos_bias": true })];
+    for (own, more) in kinds.into_iter().map(|own| (own, json!({ "num_memory_tokens": 2 }))) {
+        let model = build(&autoregressive(gpt(own, more), json!({})));
+        let [want, ppl] = score(&model, &[ids(&[3, 1, 4, 1], &[1, 4])], json!({}));
+        let both = ids(&[9, 9, 3, 1, 4, 1, 3, 1, 4, 1, 9, 9], &[2, 6]);
+        let real = mask(&[0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0], &[2, 6]);
+        let [got, both_ppl] = score(&model, &[both, real], json!({ "mask": { "$tensor": 1 } }));
+        let want = values(&want);
+        let zeros = [0.0; 2];
+        close(&values(&got), &[&zeros, &want[..], &want[..], &zeros].concat(), 1e-5);
+        close(&values(&both_ppl), &[values(&ppl), values(&ppl)].concat(), 1e-5);
+    }
+}
+
+#[test]
+fn tokens_that_are_ignore_index_do_not_count() {
+    let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "ignore_index": 5 })));
+    let x = ids(&[1, 5, 2, 5, 5, 5], &[2, 3]);
+    let [log_probs, perplexity] = score(&model, std::slice::from_ref(&x), json!({}));
+    let got = values(&log_probs);
+    assert_eq!([got[0], got[2], got[3]], [0.0; 3]);
+    assert!(got[1] < 0.0);
+    let perplexity = values(&perplexity);
+    close(&perplexity[..1], &[(-got[1]).exp()], 1e-6);
+    assert!(perplexity[1].is_nan(), "a row in which nothing counts");
+    close(&[-got[1]], &[values(&forward(&model, &x))[0]], 1e-5);
+}
+
+#[test]
+fn ignore_pad_leaves_out_what_stands_behind_an_end() {
+    let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "pad_value": 0 })));
+    let x = [ids(&[1, 7, 0, 0], &[1, 4])];
+    let [all, _] = score(&model, &x, json!({}));
+    let [some, perplexity] = score(&model, &x, json!({ "ignore_pad": true }));
+    let (all, some) = (values(&all), values(&some));
+    assert!(all.iter().all(|x| *x < 0.0));
+    assert_eq!(some, [all[0], 0.0, 0.0]);
+    close(&values(&perplexity), &[(-all[0]).exp()], 1e-6);
+}
+
+#[test]
+fn dropout_and_the_forgetful_mask_are_off() {
+    let dropping = json!({ "attn_dropout": 0.5, "ff_dropout": 0.5, "layer_dropout": 0.5 });
+    let model = build(&autoregressive(gpt(dropping, json!({ "emb_dropout": 0.5 })), json!({ "mask_prob": 0.5 })));
+    let x = [tokens(2, 6, 1)];
+    model.train(true);
+    let [training, _] = score(&model, &x, json!({}));
+    model.train(false);
+    let [evaluating, _] = score(&model, &x, json!({}));
+    assert_eq!(values(&training), values(&evaluating));
+}
+
+fn encoder_decoder(more: Json) -> std::sync::Arc<Model> {
+    let half = |name: &str| {
+        json!({ format!("{name}_num_tokens"): 17, format!("{name}_max_seq_len"): 12, format!("{name}_depth"): 1,
+                format!("{name}_heads"): 2, format!("{name}_attn_dim_head"): 8 })
+    };
+    build(&spec("XTransformer", with(with(with(json!({ "dim": 16 }), half("enc")), half("dec")), more)))
+}
+
+#[test]
+fn an_encoder_with_decoder_scores_the_target_given_its_source() {
+    let model = encoder_decoder(json!({ "ignore_index": 3 }));
+    let inputs = [tokens(2, 5, 1), tokens(2, 6, 2), mask(&[1, 1, 1, 0, 0, 1, 1, 1, 1, 1], &[2, 5])];
+    let args = || json!([{ "$tensor": 0 }, { "$tensor": 1 }, { "mask": { "$tensor": 2 } }]);
+    let [log_probs, perplexity] = score_of(&model, &inputs, args()).unwrap();
+    assert_eq!((log_probs.dims(), perplexity.dims()), ([2, 5].as_slice(), [2].as_slice()));
+    let loss = values(&tensor(call_numbered(&model, "forward", args(), &inputs, 1).unwrap()))[0];
+    let counted: Vec<f64> = values(&log_probs).into_iter().filter(|x| *x != 0.0).collect();
+    close(&[-counted.iter().sum::<f64>() / counted.len() as f64], &[loss], 1e-5);
+}
+
+#[test]
+fn what_cannot_be_scored_is_an_error() {
+    let model = build(&plain());
+    let message = |tensors: &[Tensor], named: Json| {
+        score_of(&model, tensors, json!([{ "$tensor": 0 }, named])).err().unwrap().to_string()
+    };
+    let x = tokens(2, 4, 1);
+    let cases = [
+        (message(&[ids(&[1], &[1])], json!({})), "length at least 2"),
+        (message(&[ids(&[], &[0])], json!({})), "length at least 2"),
+        (message(&[normal(&[2, 3], 1)], json!({})), "i64"),
+        (message(&[ids(&[1, 17], &[2])], json!({})), "17"),
+        (message(&[x.clone(), mask(&[1; 6], &[2, 3])], json!({ "mask": { "$tensor": 1 } })), "one for each token"),
+        (message(&[x, normal(&[2, 1, 16], 1)], json!({ "prepend_embeds": { "$tensor": 1 } })), "or a score"),
+    ];
+    for (message, words) in cases {
+        assert!(message.contains(words), "`{words}` is not in: {message}");
+    }
+    let net = build(&gpt(json!({}), json!({})));
+    assert!(forward_with(&net, &[tokens(1, 2, 1)], json!({})).is_ok());
+    assert!(score_of(&net, &[tokens(1, 2, 1)], json!([{ "$tensor": 0 }])).is_err(), "logits have no score");
+}
