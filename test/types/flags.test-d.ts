@@ -6,6 +6,7 @@ import {
   Encoder,
   type LayerIntermediates,
   Module,
+  type Score,
   type Tensor,
   TransformerWrapper,
   tensor,
@@ -42,7 +43,13 @@ const either: unknown = await net.forward(x, { return_mems: flag })
 
 is<Tensor>()(await model.forward(x))
 is<Tensor>()(await model.generate(x, 3, { temperature: 0.5, filter_logits_fn: (logits) => logits.mul(2), signal }))
-for await (const token of model.stream(x, 3)) is<number>()(token)
+is<Tensor>()(
+  await model.generate(x, 3, { num_beams: 2, num_return_sequences: 2, eos_token: [1, 2], length_penalty: 1 }),
+)
+is<Tensor>()(model.generateSync(x, 3, { top_k_tokens: 2, nucleus_p: 0.5, min_p: null, seed: 1, eos_token: 1 }))
+is<Score>()(await model.score(x, { mask: x, ignore_pad: true, signal }))
+is<Tensor>()(model.scoreSync(x).log_probs)
+for await (const token of model.stream(x, 3, { seed: 1 })) is<number>()(token)
 for await (const tokens of model.stream<number[]>(x, 3)) is<number[]>()(tokens)
 
 new AdamW(model.parameters(), { betas: [0.9, 0.99] })
@@ -63,6 +70,8 @@ new Decoder({ dim: 8, depth: 1, head: 8 })
 new Decoder({ dim: 8 })
 // @ts-expect-error: an argument that does not exist
 net.forward(x, { maks: x })
+// @ts-expect-error: a stream has no beams
+model.stream(x, 3, { num_beams: 2 })
 // @ts-expect-error: a filter that does not exist
 model.generate(x, 3, { filter_logits_fn: 'topk' })
 // @ts-expect-error: a type of elements that does not exist

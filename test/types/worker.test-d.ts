@@ -44,6 +44,10 @@ interface Intermediates {
 }
 type Flat<T> = { [K in keyof T]: T[K] }
 
+const { log_probs, perplexity } = await model.score(tokens, { mask: tokens, signal })
+is<HostTensor[]>()([log_probs, perplexity])
+is<HostTensor>()(await model.generate(tokens, 3, { num_beams: 2, eos_token: [1, 2] }))
+
 // results follow the flags
 is<HostTensor>()(await decoder.forward(tokens))
 is<HostTensor>()(await net.forward(tokens))

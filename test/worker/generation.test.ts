@@ -3,7 +3,7 @@ import * as main from 'x-transformers'
 import { tensor } from 'x-transformers/worker'
 import type { Port, ToWorker } from '../../ts/worker/protocol.js'
 import { collect, smallModel as mainModel, numbers as mainNumbers, ids as mainTokens } from '../api/helpers.js'
-import { all, ids, LAYERS, library, numbers, smallModel } from './helpers.js'
+import { all, ids, LAYERS, library, numbers, smallModel, smallNet } from './helpers.js'
 
 const DRAWN = { filter_thres: 0.1 }
 
@@ -53,6 +53,44 @@ describe('generate in a worker', () => {
     expect(await all(both.stream(ids(1, 4), ids(1, 1), 5, { temperature: 0 }))).toEqual(want)
   })
 
+  it('takes beams, several ends, seeds and prompts of different lengths', async () => {
+    const x = await library()
+    const [model, same] = [smallModel(x), mainModel()]
+    // the same weights
+    await model.loadStateDict(new Map([...same.stateDict()]))
+    const options = { num_beams: 3, num_return_sequences: 2, eos_token: [1, 7] }
+    expect(numbers(await model.generate(ids(2, 3), 6, options))).toEqual(
+      mainNumbers(await same.generate(mainTokens(2, 3), 6, options)),
+    )
+    const seeded = { seed: 3, filter_thres: 0, num_return_sequences: 2 }
+    const drawn = numbers(await model.generate(ids(2, 3), 6, seeded))
+    expect(drawn).toEqual(mainNumbers(await same.generate(mainTokens(2, 3), 6, seeded)))
+    expect(numbers(await model.generate(ids(2, 3), 6, seeded))).toEqual(drawn)
+    const mask = tensor([
+      [true, false, false],
+      [true, true, true],
+    ])
+    const [first] = (await model.generate(ids(2, 3), 5, { temperature: 0, mask })).toArray() as number[][]
+    expect(first).toEqual(numbers(await model.generate(ids(1, 1), 5, { temperature: 0 })))
+    await expect(model.generate(ids(1, 3), 5, { num_beams: 2, min_p: 0.5 })).rejects.toThrow(/min_p/)
+    await expect(all(model.stream(ids(1, 3), 5, { num_beams: 2 } as never))).rejects.toThrow(/num_beams/)
+  })
+
+  it('scores', async () => {
+    const x = await library()
+    const [model, same] = [smallModel(x), mainModel()]
+    await model.loadStateDict(new Map([...same.stateDict()]))
+    const { log_probs, perplexity } = await model.score(ids(2, 5))
+    const want = await same.score(mainTokens(2, 5))
+    expect([log_probs.shape, perplexity.shape]).toEqual([[2, 4], [2]])
+    expect(numbers(log_probs)).toEqual(mainNumbers(want.log_probs))
+    expect(numbers(perplexity)).toEqual(mainNumbers(want.perplexity))
+    await expect(model.score(ids(1, 1))).rejects.toThrow(/length at least 2/)
+    const half = (name: string) => ({ [`${name}_num_tokens`]: 11, [`${name}_max_seq_len`]: 8, [`${name}_depth`]: 1 })
+    const both = new x.XTransformer({ dim: 16, ...half('enc'), ...half('dec') } as never)
+    expect((await both.score(ids(2, 4), ids(2, 3))).log_probs.shape).toEqual([2, 2])
+  })
+
   it('says which arguments are wrong', async () => {
     const x = await library()
     const model = smallModel(x)
@@ -95,6 +133,17 @@ describe('stream in a worker', () => {
     const rows = await all(model.stream<number[]>(ids(2, 3), 4, { temperature: 0 }))
     const want = (await model.generate(ids(2, 3), 4, { temperature: 0 })).toArray() as number[][]
     expect(rows).toEqual([0, 1, 2, 3].map((i) => want.map((row) => row[i])))
+  })
+
+  it('gives padding for a row that has ended', async () => {
+    const x = await library()
+    const model = new x.AutoregressiveWrapper(smallNet(x), { pad_value: 99 })
+    const start = tensor([[3], [5]], { dtype: 'i64' })
+    // token 3 stands in the first prompt, and counts
+    const rows = await all(model.stream<number[]>(start, 4, { eos_token: [3], top_k_tokens: 1 }))
+    expect(rows[0]?.[0]).toBe(99)
+    expect(rows.length).toBeGreaterThan(0)
+    expect(rows.every((row) => row[0] === 99 && row.length === 2)).toBe(true)
   })
 
   it('is only a little ahead of its reader', async () => {

@@ -145,7 +145,7 @@ impl BeamOptions {
         for (absent, name) in filters {
             require(absent, name, "does not go with `num_beams`: beam search looks at all tokens");
         }
-        let plain = sampling.temperature == 0.0 || sampling.temperature == 1.0;
+        let plain = sampling.temperature <= 0.0 || sampling.temperature == 1.0;
         require(plain, "temperature", "does not go with `num_beams`: beam search draws nothing; leave it out");
         let enough = sampling.num_return_sequences <= self.num_beams;
         require(enough, "num_return_sequences", "must not be more than `num_beams`");
