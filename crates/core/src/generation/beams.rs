@@ -45,7 +45,7 @@ pub struct Advance {
 
 impl Beams {
     /// `count` beams for each of `prompts` that get at most `longest` tokens, one of `ends` being the last.
-    pub fn new(prompts: &[&[i64]], count: usize, length_penalty: f64, ends: Vec<i64>, longest: usize) -> Self {
+    pub fn new(prompts: &[&[i64]], count: usize, length_penalty: f64, ends: &[i64], longest: usize) -> Self {
         let group = |prompt: &&[i64]| {
             // the rows of one prompt are alike at first: one of them is open
             let mut open = vec![f64::NEG_INFINITY; count];
@@ -55,7 +55,7 @@ impl Beams {
             Group { open, ended: if done { vec![(vec![], 0.0); count] } else { vec![] }, done }
         };
         let groups = prompts.iter().map(group).collect();
-        Self { groups, count, length_penalty, ends, longest, length: 0 }
+        Self { groups, count, length_penalty, ends: ends.to_vec(), longest, length: 0 }
     }
 
     /// Whether nothing can change any more.

@@ -116,22 +116,25 @@ fn keep_while(row: &mut [f64], goes_on: impl Fn(f64) -> bool) {
     let weights = softmax(row);
     let mut order: Vec<usize> = (0..row.len()).collect();
     let by_size = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
-    // only as many are sorted as are needed: mostly few of a large vocabulary
-    let (mut sorted, mut kept, mut before) = (0, 0, 0.0);
-    while kept == sorted && sorted < order.len() {
-        let more = (3 * sorted).max(64).min(order.len() - sorted);
-        let rest = &mut order[sorted..];
-        if more < rest.len() {
-            rest.select_nth_unstable_by(more, by_size);
-        }
-        rest[..more].sort_unstable_by(by_size);
-        sorted += more;
-        while kept < sorted && (kept == 0 || goes_on(before)) {
-            before += weights[order[kept]];
-            kept += 1;
+    // the first that goes is between `low` and `high`; halves take the place of sorting a large vocabulary
+    let (mut low, mut high, mut before) = (0, row.len(), 0.0);
+    while high - low > 32 {
+        let half = (high - low) / 2;
+        order[low..high].select_nth_unstable_by(half, by_size);
+        let upper: f64 = order[low..low + half].iter().map(|i| weights[*i]).sum();
+        if goes_on(before + upper) {
+            before += upper;
+            low += half;
+        } else {
+            high = low + half;
         }
     }
-    order[kept..].iter().for_each(|i| row[*i] = f64::NEG_INFINITY);
+    order[low..high].sort_unstable_by(by_size);
+    while low < high && (low == 0 || goes_on(before)) {
+        before += weights[order[low]];
+        low += 1;
+    }
+    order[low..].iter().for_each(|i| row[*i] = f64::NEG_INFINITY);
 }
 
 pub fn softmax(row: &[f64]) -> Vec<f64> {

@@ -15,7 +15,7 @@ pub use gumbel::{gumbel_argmax, gumbel_noise, likelihood};
 pub use prompts::has_columns;
 
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
-use crate::{Array, Ctx, Device, Result, Rng, Tensor};
+use crate::{Array, Ctx, DType, Device, Result, Rng, Tensor};
 use beams::Beams;
 use parts::Parts;
 use prompts::Prompts;
@@ -66,12 +66,10 @@ impl Generation {
         let prompts = Prompts::read(start, &mut with)?;
         let ends = sampling.ends();
         let wanted = sampling.num_return_sequences.get();
-        let beam_search = beams.are_on().then(|| {
-            let real: Vec<&[i64]> = prompts.rows.iter().zip(&prompts.padding).map(|(row, p)| &row[*p..]).collect();
-            Beams::new(&real, beams.num_beams.get(), beams.length_penalty, ends.clone(), seq_len)
-        });
         let single = prompts.single && wanted == 1;
         let times = if beams.are_on() { beams.num_beams.get() } else { wanted };
+        check_memory(&prompts, times, model.net().outputs(), &with)?;
+        let beams = beams.are_on().then(|| Beams::new(&prompts.real(), times, beams.length_penalty, &ends, seq_len));
         let (prompt, pad_value, device) = (start.dim(start.rank() - 1), model.pad_value(), start.device());
         let parts = Parts::new(model, with, prompt, &prompts.padding, times, &device)?;
         let (rows, padding) = prompts.repeated(times);
@@ -81,7 +79,7 @@ impl Generation {
         let ended = rows.iter().zip(&padding).map(end).collect();
         Ok(Self {
             parts,
-            beams: beam_search,
+            beams,
             rng: sampling.seed.map(|seed| Rng::new(seed.0, SEEDED_CALL)),
             sampling,
             rows,
@@ -201,4 +199,15 @@ impl Generation {
         };
         found.into_iter().flat_map(several).collect()
     }
+}
+
+/// An error where so many rows cannot be held: `times` for each prompt, with `outputs` logits each.
+fn check_memory(prompts: &Prompts, times: usize, outputs: usize, with: &TokenTensors) -> Result<()> {
+    let layers = &with.layers;
+    let tensors = [&with.prepend_embeds, &with.sum_embeds, &layers.context, &layers.mask, &layers.context_mask];
+    let beside: usize = tensors.into_iter().flatten().chain(&layers.mems).map(Tensor::elem_count).sum();
+    let (batch, columns) = (prompts.rows.len(), prompts.rows.first().map_or(0, Vec::len));
+    // ids, logits as they are chosen from, what goes along, and a little for the row itself
+    let each = columns + 2 * outputs + beside / batch.max(1) + 16;
+    Ok(xt_kernels::alloc::check_wide(&[batch as u64, times as u64, each as u64], DType::F64)?)
 }

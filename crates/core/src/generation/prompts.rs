@@ -56,6 +56,11 @@ impl Prompts {
         Ok(Self { rows, padding: spans.iter().map(|span| span.first + span.turn).collect(), single })
     }
 
+    /// The tokens of each row without padding in front.
+    pub fn real(&self) -> Vec<&[i64]> {
+        self.rows.iter().zip(&self.padding).map(|(row, padding)| &row[*padding..]).collect()
+    }
+
     /// Rows and padding, each prompt's `times` times, one after the other.
     pub fn repeated(self, times: usize) -> (Vec<Vec<i64>>, Vec<usize>) {
         let rows = self.rows.into_iter().flat_map(|row| std::iter::repeat_n(row, times)).collect();

@@ -243,3 +243,13 @@ fn seed_repeats_a_call_whatever_was_drawn_before() {
     assert_ne!(draw(json!(null), 1), draw(json!(null), 2));
     assert_eq!(draw(json!(9_007_199_254_740_991_u64), 1), draw(json!(9_007_199_254_740_991_u64), 5));
 }
+
+#[test]
+fn more_sequences_than_memory_holds_are_an_error_before_they_start() {
+    let model = build(&plain());
+    let start = tokens(2, 3, 1);
+    for named in [json!({ "num_return_sequences": 1e12 }), json!({ "num_beams": 1e12 }), json!({ "num_beams": 8e15 })] {
+        let error = generate(&model, &start, 3, named.clone()).err().unwrap();
+        assert_eq!(error.code(), "out_of_memory", "{named}: {error}");
+    }
+}

@@ -30,7 +30,7 @@ fn a_wrong_value_is_shown_with_what_is_allowed() {
     let wrong = json!({ "filter_logits_fn": "nucleus" });
     assert_eq!(
         problems::<GenerateOptions>(wrong)[0].to_string(),
-        "filter_logits_fn: got \"nucleus\"; allowed: 'top_k' or 'top_p' or 'top_a' or a function of the logits"
+        "filter_logits_fn: got \"nucleus\"; allowed: 'top_k' or 'top_p' or 'top_a' or a function of the logits or null"
     );
 }
 
