@@ -158,7 +158,7 @@ fn generations() -> Vec<OptionSet> {
     use generation::*;
     vec![
         OptionSet::of::<SamplingOptions>("SamplingOptions").table("generate, stream"),
-        OptionSet::of::<BeamOptions>("BeamOptions").table("generate, besides"),
+        OptionSet::of::<BeamOptions>("BeamOptions").table("generate: beam search"),
         OptionSet::of::<GenerateOptions>("GenerateOptions"),
         OptionSet::of::<StreamOptions>("StreamOptions"),
         OptionSet::of::<XTransformerGenerate>("XTransformerGenerate"),
