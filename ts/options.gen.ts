@@ -3429,6 +3429,15 @@ export interface GenerateOptions {
    */
   length_penalty?: number
   /**
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
+   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
+   * Transformer Decoding,.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/1911.02150
+   */
+  cache_kv?: boolean
+  /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
@@ -3572,6 +3581,15 @@ export interface StreamOptions {
    * @default 0.02
    */
   min_p_ratio?: number
+  /**
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
+   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
+   * Transformer Decoding,.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/1911.02150
+   */
+  cache_kv?: boolean
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
@@ -3731,6 +3749,15 @@ export interface XTransformerGenerate {
    */
   length_penalty?: number
   /**
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
+   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
+   * Transformer Decoding,.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/1911.02150
+   */
+  cache_kv?: boolean
+  /**
    * True where a token of the source is real, (batch, source length).
    *
    * @default null
@@ -3850,6 +3877,15 @@ export interface XTransformerStream {
    */
   min_p_ratio?: number
   /**
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
+   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
+   * Transformer Decoding,.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/1911.02150
+   */
+  cache_kv?: boolean
+  /**
    * True where a token of the source is real, (batch, source length).
    *
    * @default null
@@ -3886,6 +3922,15 @@ export interface XTransformerStream {
 
 /** Arguments of a `ContinuousAutoregressiveWrapper`'s generation; each step passes the tensors to the model. */
 export interface ContinuousGenerate {
+  /**
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
+   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
+   * Transformer Decoding,.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/1911.02150
+   */
+  cache_kv?: boolean
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *

@@ -159,11 +159,27 @@ impl BeamOptions {
 }
 
 options! {
+    /// What a generation keeps.
+    pub struct CacheOptions {
+        /// Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before. What comes
+        /// out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast Transformer Decoding,
+        /// <https://arxiv.org/abs/1911.02150>.
+        cache_kv: bool = true,
+    }
+    groups {}
+}
+
+impl CacheOptions {
+    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
+}
+
+options! {
     /// Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model.
     pub struct GenerateOptions {}
     groups {
         "" sampling: SamplingOptions,
         "" beams: BeamOptions,
+        "" cache: CacheOptions,
         "" inputs: LayerInputs,
         "" tokens: TokenInputs,
     }
@@ -174,6 +190,7 @@ options! {
     pub struct StreamOptions {}
     groups {
         "" sampling: SamplingOptions,
+        "" cache: CacheOptions,
         "" inputs: LayerInputs,
         "" tokens: TokenInputs,
     }
@@ -185,6 +202,7 @@ options! {
     groups {
         "" sampling: SamplingOptions,
         "" beams: BeamOptions,
+        "" cache: CacheOptions,
         "" source: SourceInputs,
         "" tokens: TokenInputs,
     }
@@ -195,6 +213,7 @@ options! {
     pub struct XTransformerStream {}
     groups {
         "" sampling: SamplingOptions,
+        "" cache: CacheOptions,
         "" source: SourceInputs,
         "" tokens: TokenInputs,
     }
@@ -203,7 +222,7 @@ options! {
 options! {
     /// Arguments of a `ContinuousAutoregressiveWrapper`'s generation; each step passes the tensors to the model.
     pub struct ContinuousGenerate {}
-    groups { "" inputs: LayerInputs, "" values: ContinuousInputs, }
+    groups { "" cache: CacheOptions, "" inputs: LayerInputs, "" values: ContinuousInputs, }
 }
 
 impl GenerateOptions {

@@ -1,15 +1,19 @@
 //! Keys and values of the positions that a generation has seen: a new token projects its own and attends to all.
 //!
-//! Buffers have room for all positions from the start; a step writes its part of them in place. This is the one exception to the rule that arrays
-//! are never changed: no graph holds these (generation keeps none), and views of them end with the step.
+//! Buffers have room for more positions than there are; a step writes its part of them in place. Where the room is used up it doubles, up to
+//! the length that is known from the start. This is the one exception to the rule that arrays are never changed: no graph holds these
+//! (generation keeps none), and views of them end with the step.
 //!
 //! Source: Fast Transformer Decoding, <https://arxiv.org/abs/1911.02150>, section 2.4.1.
 
 use crate::{Array, Result, Tensor};
 
+/// Positions that a first buffer has room for at least, where so many will come.
+const LEAST: usize = 256;
+
 /// The keys and values of one attention.
 pub struct KeyValues {
-    /// How many positions will be added to the first ones.
+    /// How many positions there will be; before the first step, behind those of that step.
     room: usize,
     /// (batch, heads, room, width) each; absent before the first step.
     buffers: Option<(Array, Array)>,
@@ -30,18 +34,30 @@ impl KeyValues {
     pub fn append(&mut self, k: &Tensor, v: &Tensor) -> Result<()> {
         let (k, v) = (k.array()?, v.array()?);
         let count = k.dim(2)?;
-        if self.buffers.is_none() {
-            let capacity = count + self.room;
-            self.buffers = Some((with_capacity(&k, capacity)?, with_capacity(&v, capacity)?));
-        }
+        self.reserve(&k, &v, count)?;
         self.put(&k, &v, self.length)?;
         self.length += count;
         Ok(())
     }
 
-    /// Writes other keys and values over the first ones.
-    pub fn replace_front(&mut self, k: &Tensor, v: &Tensor) -> Result<()> {
-        self.put(&k.array()?, &v.array()?, 0)
+    /// Makes room for `count` more positions.
+    fn reserve(&mut self, k: &Array, v: &Array, count: usize) -> Result<()> {
+        let Some((keys, values)) = &self.buffers else {
+            let capacity = count + self.room.min(count.max(LEAST));
+            self.room = self.room.saturating_add(count);
+            self.buffers = Some((with_capacity(k, capacity)?, with_capacity(v, capacity)?));
+            return Ok(());
+        };
+        let (capacity, needed) = (keys.dim(2)?, self.length + count);
+        if needed <= capacity {
+            return Ok(());
+        }
+        let capacity = (2 * capacity).min(self.room).max(needed);
+        let (more_keys, more_values) = (with_capacity(k, capacity)?, with_capacity(v, capacity)?);
+        more_keys.slice_set(keys, 2, 0)?;
+        more_values.slice_set(values, 2, 0)?;
+        self.buffers = Some((more_keys, more_values));
+        Ok(())
     }
 
     fn put(&mut self, k: &Array, v: &Array, at: usize) -> Result<()> {

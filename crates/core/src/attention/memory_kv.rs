@@ -3,7 +3,7 @@
 //! Source: Augmenting Self-attention with Persistent Memory, <https://arxiv.org/abs/1907.01470>.
 
 use super::qk_norm::QkNorm;
-use crate::{Array, Init, Param, Params, Result, Tensor};
+use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
 
@@ -23,29 +23,12 @@ impl MemoryKv {
 
     /// Keys and values, (batch, heads, count + j, head dimension).
     pub fn forward(&self, k: &Tensor, v: &Tensor, norm: Option<&QkNorm>) -> Result<(Tensor, Tensor)> {
-        let (mem_k, mem_v) = self.normed(norm)?;
-        let front =
-            |memory: &Tensor, x: &Tensor| -> Result<Tensor> { Ok(ops::cat(&[&for_batch(memory, x.dim(0))?, x], 2)?) };
-        Ok((front(&mem_k, k)?, front(&mem_v, v)?))
-    }
-
-    /// The memories alone, (batch, heads, count, head dimension), divided by what the values are multiplied with afterwards: memories have no
-    /// position, and so no decay.
-    pub fn divided(&self, batch: usize, factor: &Array, norm: Option<&QkNorm>) -> Result<(Tensor, Tensor)> {
-        let (mem_k, mem_v) = self.normed(norm)?;
-        let factor = Tensor::constant(factor.clone());
-        let divided = |memory: &Tensor| for_batch(&ops::div(memory, &factor)?, batch);
-        Ok((divided(&mem_k)?, divided(&mem_v)?))
-    }
-
-    fn normed(&self, norm: Option<&QkNorm>) -> Result<(Tensor, Tensor)> {
         let mem_k = self.mem_k.tensor();
         let mem_k = norm.map_or_else(|| Ok(mem_k.clone()), |norm| norm.memory_key(&mem_k))?;
-        Ok((mem_k, self.mem_v.tensor()))
+        let front = |memory: &Tensor, x: &Tensor| -> Result<Tensor> {
+            let dims = [x.dim(0), memory.dim(0), memory.dim(1), memory.dim(2)];
+            Ok(ops::cat(&[&ops::broadcast_to(memory, &dims)?, x], 2)?)
+        };
+        Ok((front(&mem_k, k)?, front(&self.mem_v.tensor(), v)?))
     }
-}
-
-/// (heads, count, width) for each of a batch.
-fn for_batch(memory: &Tensor, batch: usize) -> Result<Tensor> {
-    Ok(ops::broadcast_to(memory, &[batch, memory.dim(0), memory.dim(1), memory.dim(2)])?)
 }

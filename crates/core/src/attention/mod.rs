@@ -17,7 +17,7 @@ pub use cache::KeyValues;
 
 use crate::layers::dropout;
 use crate::position::{PositionBias, Rotation};
-use crate::{Array, Ctx, Params, Result, Tensor};
+use crate::{Ctx, Params, Result, Tensor};
 use heads::{by_head, Heads, Projection};
 use mask::{require_mask, Masks};
 use memory_kv::MemoryKv;
@@ -63,8 +63,6 @@ pub struct AttentionInputs<'a> {
     pub previous: Option<&'a Tensor>,
     /// Positions before those of the input, whose keys and values are in a cache.
     pub past: usize,
-    /// A factor of the values' features, (width), since the cache has them for another centre of xpos.
-    pub recentred: Option<&'a Array>,
     /// Whether the maps are wanted. Without, they are not kept in memory where that is possible.
     pub maps: bool,
 }
@@ -117,21 +115,23 @@ impl Attention {
         }
         let heads = self.heads(x, with, cache)?;
         let covered = with.context.map_or(with.past + x.dim(1), |context| context.dim(1));
-        let (mut values, maps) = if self.fuses(with, ctx) {
+        let (values, maps) = if self.fuses(with, ctx) {
             (self.fused(&heads, covered, with)?, None)
         } else {
             let (values, maps) = self.by_steps(&heads, covered, with, ctx)?;
             (values, with.maps.then_some(maps))
         };
-        if let Some(factor) = with.recentred {
-            values = ops::mul(&values, &Tensor::constant(factor.clone()))?;
-        }
         Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
     }
 
-    /// Whether a generation may keep keys and values: none of them depends on later positions.
+    /// Whether no position sees later ones.
     pub fn is_causal(&self) -> bool {
         self.causal
+    }
+
+    /// Whether there is a distance beyond which a query sees no key.
+    pub fn is_limited(&self) -> bool {
+        self.max_attend_past.is_some()
     }
 
     /// Whether nothing needs to see the scores as a whole.
@@ -185,11 +185,6 @@ impl Attention {
         } else if with.context.is_none() {
             let (k, v) = self.keys_values(x, with)?;
             cache.append(&k, &v)?;
-            if let (Some(memory), Some(factor)) = (&self.memory, with.recentred) {
-                let batch = x.dim(0);
-                let (k, v) = memory.divided(batch, factor, self.qk_norm.as_ref())?;
-                cache.replace_front(&k, &v)?;
-            }
         }
         let (k, v) = cache.all()?;
         Ok(Heads { q, k, v, r })

@@ -13,6 +13,7 @@ mod table;
 pub use filters::{top_a, top_k, top_p};
 pub use gumbel::{gumbel_argmax, gumbel_noise, likelihood};
 pub use prompts::has_columns;
+pub use steps::Caching;
 
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
 use crate::{Array, Ctx, DType, Device, Result, Rng, Tensor};
@@ -62,6 +63,7 @@ impl Generation {
         sampling: SamplingOptions,
         beams: &BeamOptions,
         mut with: TokenTensors,
+        caching: Caching,
     ) -> Result<Self> {
         let prompts = Prompts::read(start, &mut with)?;
         let ends = sampling.ends();
@@ -71,7 +73,8 @@ impl Generation {
         check_memory(&prompts, times, model.net().outputs(), &with)?;
         let beams = beams.are_on().then(|| Beams::new(&prompts.real(), times, beams.length_penalty, &ends, seq_len));
         let (prompt, pad_value, device) = (start.dim(start.rank() - 1), model.pad_value(), start.device());
-        let parts = Parts::new(model, with, prompt, &prompts.padding, times, &device)?;
+        let columns = prompt.saturating_add(seq_len);
+        let parts = Parts::new(model, with, (prompt, columns), &prompts.padding, times, &device, &caching)?;
         let (rows, padding) = prompts.repeated(times);
         // an end in the prompt counts
         let end =
@@ -98,6 +101,11 @@ impl Generation {
     pub fn with_source(mut self, model: Arc<XTransformer>, tokens: Tensor, with: SourceTensors) -> Self {
         self.parts.read_source(&model, &tokens, &with);
         self
+    }
+
+    /// Whether keys and values of the columns so far are kept for the next step.
+    pub fn is_cached(&self) -> bool {
+        self.parts.keep()
     }
 
     /// Whether all tokens are there.

@@ -2,7 +2,7 @@
 //! follows it.
 
 use super::prompts::{has_columns, with_rows, without_columns};
-use super::steps::Steps;
+use super::steps::{Caching, Steps};
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
 use crate::{Array, Ctx, Device, Result, Tensor};
 use std::sync::Arc;
@@ -20,14 +20,15 @@ struct Part {
 }
 
 impl Parts {
-    /// For prompts of `prompt` columns, of which each has so much `padding` in front, `times` rows for each prompt.
+    /// For prompts of `prompt` columns, of `columns` at the end, each with so much `padding` in front, `times` rows for each prompt.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         with: TokenTensors,
-        prompt: usize,
+        (prompt, columns): (usize, usize),
         padding: &[usize],
         times: usize,
         device: &Device,
+        caching: &Caching,
     ) -> Result<Self> {
         let mut cuts = vec![0];
         if model.net().padding_shows(&with) && !has_columns(&with) {
@@ -45,7 +46,9 @@ impl Parts {
                 false => with.clone(),
             };
             let rows = prompts.iter().flat_map(|i| i * times..(i + 1) * times).collect();
-            Ok(Part { rows, cut, steps: Steps::new(model.clone(), with, prompt - cut, own, times, device.clone()) })
+            let sizes = (prompt - cut, columns - cut);
+            let steps = Steps::new(model.clone(), with, sizes, own, times, device.clone(), caching.clone());
+            Ok(Part { rows, cut, steps })
         };
         Ok(Self(cuts.into_iter().map(part).collect::<Result<_>>()?))
     }
@@ -80,6 +83,11 @@ impl Parts {
         let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();
         let places = Array::from_vec(places, rows.len(), all.device())?;
         Ok(Tensor::constant(all.index_select(&places, 0)?))
+    }
+
+    /// Whether all parts keep keys and values.
+    pub fn keep(&self) -> bool {
+        self.0.iter().all(|part| part.steps.keeps())
     }
 
     /// Row number i continues what was row `from[i]`, one of the same prompt.

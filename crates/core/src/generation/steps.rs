@@ -1,12 +1,34 @@
 //! What gives the logits of the next token.
 
-use super::prompts::{positions, repeat};
+use super::prompts::{has_columns, positions, repeat};
+use crate::layers::LayersCache;
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
-use crate::{Array, Ctx, DType, Device, Error, Result, Tensor};
+use crate::{Array, Ctx, DType, Device, Error, Leaf, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops};
 
-/// A model and what goes along with each of its steps. Evaluates the whole window at every step.
+/// Whether keys and values are kept between the steps, and of which weights: once these change, what was kept is of no use.
+#[derive(Clone)]
+pub struct Caching {
+    pub on: bool,
+    pub weights: Vec<Arc<Leaf>>,
+}
+
+impl Caching {
+    /// Another number after every change.
+    fn version(&self) -> u64 {
+        self.weights.iter().map(|leaf| leaf.version()).sum()
+    }
+}
+
+/// What is kept of the columns before.
+struct Kept {
+    layers: LayersCache,
+    columns: usize,
+    version: u64,
+}
+
+/// A model and what goes along with each of its steps. Evaluates new columns alone where it can, else the whole window.
 pub struct Steps {
     model: Arc<AutoregressiveWrapper>,
     /// With a row for each prompt before the first step, then with one for each row.
@@ -17,6 +39,10 @@ pub struct Steps {
     ready: bool,
     /// Length of the prompts.
     prompt: usize,
+    /// Columns at the end of the generation.
+    columns: usize,
+    caching: Caching,
+    kept: Option<Kept>,
     /// How many columns at the start of each row are padding, which a mask in `with` hides.
     padding: Vec<usize>,
     /// How many rows, one after the other, continue one prompt.
@@ -32,17 +58,19 @@ struct Source {
 }
 
 impl Steps {
-    /// For prompts of `prompt` columns with so much `padding` at the start of each row, `times` rows for each prompt.
-    /// `with` has a row for each prompt.
+    /// For prompts of `prompt` columns, `columns` at the end, with so much `padding` at the start of each row, `times` rows for each
+    /// prompt. `with` has a row for each prompt.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         with: TokenTensors,
-        prompt: usize,
+        (prompt, columns): (usize, usize),
         padding: Vec<usize>,
         times: usize,
         device: Device,
+        caching: Caching,
     ) -> Self {
-        Self { model, with, source: None, ready: false, prompt, padding, times, device }
+        let (source, kept) = (None, None);
+        Self { model, with, source, ready: false, prompt, columns, caching, kept, padding, times, device }
     }
 
     /// The encoder of `model` reads `tokens` at the first step.
@@ -56,18 +84,47 @@ impl Steps {
         self.prepare(ctx)?;
         let n = rows.first().map_or(0, Vec::len);
         let seen = n.min(self.model.net().max_seq_len());
-        let ids: Vec<i64> = rows.iter().flat_map(|row| row[n - seen..].iter().copied()).collect();
-        let x = Tensor::constant(Array::from_vec(ids, (rows.len(), seen), &self.device)?);
-        no_grad(|| {
-            let logits = self.model.net().logits(&x, &self.tensors(n, seen)?, &ctx.evaluating())?;
-            let last = ops::narrow(&logits, 1, logits.dim(1) - 1, 1)?;
-            Ok(ops::reshape(&last, &[logits.dim(0), logits.dim(2)])?)
+        // taken out: after an error it would be at different columns in different layers
+        let mut kept = self.take_kept(n, seen);
+        let new = kept.as_ref().map_or(seen, |kept| n - kept.columns);
+        let ids: Vec<i64> = rows.iter().flat_map(|row| row[n - new..].iter().copied()).collect();
+        let x = Tensor::constant(Array::from_vec(ids, (rows.len(), new), &self.device)?);
+        let layers = kept.as_mut().map(|kept| &mut kept.layers);
+        let logits = no_grad(|| self.model.net().next_logits(&x, &self.tensors(n, seen)?, layers, &ctx.evaluating()))?;
+        self.kept = kept.map(|kept| Kept { columns: n, ..kept });
+        Ok(logits)
+    }
+
+    /// What is kept for the step behind `n` columns, of which the model sees the last `seen`. `None` where nothing can be kept: what a
+    /// position knows changes with the window, and tensors that belong to columns fit one length.
+    fn take_kept(&mut self, n: usize, seen: usize) -> Option<Kept> {
+        let net = self.model.net();
+        let kept = self.kept.take();
+        if !self.caching.on || seen < n || net.not_cacheable().is_some() || has_columns(&self.with) {
+            return None;
+        }
+        let version = self.caching.version();
+        kept.filter(|kept| kept.version == version).or_else(|| {
+            let room = self.columns.min(net.max_seq_len()).saturating_sub(n);
+            Some(Kept { layers: net.cache(room), columns: 0, version })
         })
     }
 
-    /// Row number i continues what was row `from[i]`, one of the same prompt. Nothing to do as long as every step
-    /// evaluates the whole window.
-    pub fn reorder(&mut self, _from: &[usize]) -> Result<()> {
+    /// Whether the next step will evaluate new columns alone, unless the weights change.
+    pub fn keeps(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Row number i continues what was row `from[i]`, one of the same prompt.
+    pub fn reorder(&mut self, from: &[usize]) -> Result<()> {
+        if from.iter().copied().eq(0..from.len()) {
+            return Ok(());
+        }
+        let Some(mut kept) = self.kept.take() else {
+            return Ok(());
+        };
+        kept.layers.reorder(from)?;
+        self.kept = Some(kept);
         Ok(())
     }
 

@@ -19,15 +19,13 @@ pub struct LayersCache {
     pub(super) seen: usize,
     /// Memories in front of them.
     pub(super) memories: usize,
-    /// Where xpos' decay is 1 in what is kept.
-    pub(super) centre: usize,
 }
 
 impl LayersCache {
     /// For `layers` sub-layers, with room for `room` positions behind those of the first step.
     pub(super) fn new(layers: usize, room: usize) -> Self {
         let layer = |_| LayerCache { key_values: KeyValues::new(room), tail: None };
-        Self { layers: (0..layers).map(layer).collect(), seen: 0, memories: 0, centre: 0 }
+        Self { layers: (0..layers).map(layer).collect(), seen: 0, memories: 0 }
     }
 
     /// Positions of the sequence so far.

@@ -5,9 +5,10 @@ use super::deepnorm;
 use super::residual::ResidualKind;
 use super::sublayer::{Position, SubLayer};
 use super::token_dropout::drop_tokens;
-use crate::attention::{AttentionInputs, AttentionMaps};
-use crate::position::{Positions, Rotary, ScoreBias};
-use crate::{Array, Ctx, Error, Mode, Params, Result, Tensor};
+use crate::attention::{Attention, AttentionInputs, AttentionMaps};
+use crate::position::{Rotary, ScoreBias};
+use crate::{Ctx, Error, Mode, Params, Result, Tensor};
+use std::ops::Range;
 use xt_options::layers::StackOptions;
 use xt_options::stack::Place;
 use xt_options::{LayerKind, Problems};
@@ -17,8 +18,6 @@ pub struct AttentionLayers {
     rotary: Option<Rotary>,
     bias: Option<ScoreBias>,
     dim: usize,
-    /// Width of a head's values.
-    value_dim: usize,
     cross_attend: bool,
     has_pos_emb: bool,
     residual_attn: bool,
@@ -71,13 +70,12 @@ pub struct LayersOutput {
 struct Call {
     /// Positions before those of the call, in a cache.
     past: usize,
-    positions: Positions,
+    positions: Range<usize>,
     mems: Vec<Tensor>,
     /// The mask of the call's positions.
     rows: Option<Tensor>,
     /// The mask of all positions, where it is another one.
     keys: Option<Tensor>,
-    recentred: Option<Array>,
 }
 
 impl AttentionLayers {
@@ -119,7 +117,6 @@ impl AttentionLayers {
             rotary,
             bias,
             dim: place.dim,
-            value_dim: options.attn.value_dim(),
             cross_attend: place.cross_attend,
             has_pos_emb: options.has_pos_emb(),
             residual_attn: options.residual_attn,
@@ -143,17 +140,25 @@ impl AttentionLayers {
         self.has_pos_emb
     }
 
-    /// Why a generation cannot keep keys and values, where it cannot.
+    /// Why a generation cannot keep keys and values, where it cannot: what an earlier position knows changes with later ones.
     pub fn not_cacheable(&self) -> Option<&'static str> {
-        let open = |layer: &SubLayer| match layer.kind {
-            LayerKind::SelfAttention => !layer.is_causal(),
-            // it attends to the sequence itself
-            LayerKind::CrossAttention => !self.cross_attend,
-            LayerKind::FeedForward => false,
+        let attentions = || self.layers.iter().filter_map(|layer| Some((layer.kind, layer.attention()?)));
+        let crosses = |kind| kind == LayerKind::CrossAttention;
+        // without a context they attend to the sequence itself
+        let open = |(kind, attention): (LayerKind, &Attention)| match crosses(kind) {
+            true => !self.cross_attend,
+            false => !attention.is_causal(),
         };
-        self.layers.iter().any(open).then_some(
-            "an attention sees later positions, so that each new token changes what is known of the ones before: take a Decoder",
-        )
+        if attentions().any(open) {
+            return Some("an attention sees later positions: take a Decoder");
+        }
+        if self.rotary.as_ref().is_some_and(Rotary::moves) {
+            return Some("`rotary_xpos` decays values around the middle of the sequence, which moves with each token");
+        }
+        if attentions().any(|(kind, attention)| crosses(kind) && attention.is_limited()) {
+            return Some("`attn_max_attend_past` counts from the end of the context for the last token, which moves with each token");
+        }
+        None
     }
 
     /// What a generation keeps between its steps, with room for `room` positions behind those of the first step.
@@ -195,7 +200,8 @@ impl AttentionLayers {
         self.check(x, with)?;
         let ctx = &ctx.inside(&self.mode);
         let call = self.call(x, with, cache.as_deref_mut())?;
-        let rotation = self.rotary.as_ref().map(|rotary| rotary.tables(&call.positions, x.dtype())).transpose()?;
+        let rotation =
+            self.rotary.as_ref().map(|rotary| rotary.tables(call.positions.clone(), x.dtype())).transpose()?;
         let bias = self.bias.as_ref().map(ScoreBias::for_call);
         let (mut context, mut context_mask) = (with.context.clone(), with.context_mask.clone());
         let (mut previous, mut previous_cross) = (None, None);
@@ -225,7 +231,6 @@ impl AttentionLayers {
                     bias: bias.as_ref(),
                     previous: previous.as_ref(),
                     past: call.past,
-                    recentred: call.recentred.as_ref(),
                     maps: record.maps || self.residual_attn,
                 },
                 LayerKind::CrossAttention => AttentionInputs {
@@ -263,27 +268,20 @@ impl AttentionLayers {
         let given = with.mems.iter().map(|m| m.dim(1)).max().unwrap_or(0);
         let Some(cache) = cache else {
             let (mems, rows) = (with.mems.clone(), with.mask.clone());
-            let positions = Positions::all(given + x.dim(1));
-            return Ok(Call { past: 0, positions, mems, rows, keys: None, recentred: None });
+            return Ok(Call { past: 0, positions: 0..given + x.dim(1), mems, rows, keys: None });
         };
         let first = cache.seen == 0;
         if first {
             cache.memories = given;
-            cache.centre = (given + x.dim(1)) / 2;
         }
         let end = cache.memories + cache.seen + x.dim(1);
         let start = if first { 0 } else { end - x.dim(1) };
-        let recentred = match &self.rotary {
-            Some(rotary) => rotary.recentred(cache.centre, end / 2, self.value_dim, x.dtype())?,
-            None => None,
-        };
         Ok(Call {
             past: cache.seen,
-            positions: Positions { range: start..end, centre: cache.centre },
+            positions: start..end,
             mems: if first { with.mems.clone() } else { Vec::new() },
             rows: with.mask.as_ref().map(|mask| last_columns(mask, x.dim(1))).transpose()?,
             keys: if first { None } else { with.mask.clone() },
-            recentred,
         })
     }
 

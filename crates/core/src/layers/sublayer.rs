@@ -85,9 +85,12 @@ impl SubLayer {
         self.shift.is_some()
     }
 
-    /// Whether this is an attention that sees no later positions.
-    pub fn is_causal(&self) -> bool {
-        matches!(&self.block, Block::Attention(attention) if attention.is_causal())
+    /// The attention, where this is one.
+    pub fn attention(&self) -> Option<&Attention> {
+        match &self.block {
+            Block::Attention(attention) => Some(attention),
+            Block::FeedForward(_) => None,
+        }
     }
 
     /// (batch, n, dim) to (batch, n, dim), and the maps of an attention. With a cache, `x` holds new positions alone.

@@ -43,7 +43,8 @@ impl Model {
                 let options: ContinuousGenerate = args.named()?;
                 let with = continuous_tensors(&options.inputs, &options.values, args)?;
                 let seq_len = args.positional(1, "seq_len")?;
-                Ok(model.generate(&args.tensor(0, "start")?, seq_len, &with, ctx)?.into())
+                let cache_kv = options.cache.cache_kv;
+                Ok(model.generate(&args.tensor(0, "start")?, seq_len, &with, cache_kv, ctx)?.into())
             }
             (Body::Autoregressive(_) | Body::XTransformer(_), "generate") => {
                 let mut generation = self.generation("generate", args)?;
@@ -71,7 +72,8 @@ impl Model {
                 let with = token_tensors(&options.inputs, &options.tokens, args)?;
                 let start = args.tensor(0, "start_tokens")?;
                 let seq_len = args.positional(1, "seq_len")?;
-                Generation::new(model.clone(), &start, seq_len, options.sampling, &options.beams, with)
+                let caching = self.caching(options.cache.cache_kv);
+                Generation::new(model.clone(), &start, seq_len, options.sampling, &options.beams, with, caching)
             }
             Body::XTransformer(model) => {
                 let options: XTransformerGenerate = args.named_and(|o: &XTransformerGenerate, problems| {
@@ -84,7 +86,9 @@ impl Model {
                 let seq_len = args.positional(2, "seq_len")?;
                 let decoder = model.decoder().clone();
                 let source = source_tensors(&options.source, None, args)?;
-                let generation = Generation::new(decoder, &start, seq_len, options.sampling, &options.beams, with)?;
+                let caching = self.caching(options.cache.cache_kv);
+                let generation =
+                    Generation::new(decoder, &start, seq_len, options.sampling, &options.beams, with, caching)?;
                 Ok(generation.with_source(model.clone(), args.tensor(0, "seq_in")?, source))
             }
             _ => Err(Error::NotAvailable(format!("{}.{method} in steps", self.class()))),

@@ -159,6 +159,10 @@ impl ContinuousAutoregressiveWrapper {
         &self.mode
     }
 
+    pub fn net(&self) -> &ContinuousTransformerWrapper {
+        &self.net
+    }
+
     /// Mean squared error of each vector given those before it; `x` is (batch, n, dim). A mask of full length loses its last column;
     /// it chooses the inputs whose predictions count.
     pub fn forward(&self, x: &Tensor, with: &ContinuousTensors, ctx: &Ctx) -> Result<Tensor> {
@@ -187,8 +191,16 @@ impl ContinuousAutoregressiveWrapper {
         Ok(ops::affine(&ops::sum(&counted, None, false)?, 1.0 / (count * target.dim(2) as f64), 0.0)?)
     }
 
-    /// The `seq_len` vectors that follow `start`, (n, dim) or (batch, n, dim); the same axes come back.
-    pub fn generate(&self, start: &Tensor, seq_len: usize, with: &ContinuousTensors, ctx: &Ctx) -> Result<Tensor> {
+    /// The `seq_len` vectors that follow `start`, (n, dim) or (batch, n, dim); the same axes come back. `cache_kv`: whether keys and values
+    /// are kept between the steps.
+    pub fn generate(
+        &self,
+        start: &Tensor,
+        seq_len: usize,
+        with: &ContinuousTensors,
+        cache_kv: bool,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
         let single = start.rank() == 2;
         if !matches!(start.rank(), 2 | 3) || start.elem_count() == 0 {
             return Error::shape(format!(
@@ -200,7 +212,7 @@ impl ContinuousAutoregressiveWrapper {
         let ctx = &ctx.evaluating();
         let mut all = if single { ops::reshape(&start, &[1, start.dim(0), start.dim(1)])? } else { start.clone() };
         let prompt = all.dim(1);
-        let mut steps = VectorSteps::new(&self.net, with, seq_len);
+        let mut steps = VectorSteps::new(&self.net, with, cache_kv, seq_len);
         for _ in 0..seq_len {
             ctx.check()?;
             let next = no_grad(|| steps.next(&all, ctx))?;
@@ -220,11 +232,11 @@ struct VectorSteps<'a> {
 
 impl<'a> VectorSteps<'a> {
     /// For `count` vectors.
-    fn new(net: &'a ContinuousTransformerWrapper, with: &'a ContinuousTensors, count: usize) -> Self {
+    fn new(net: &'a ContinuousTransformerWrapper, with: &'a ContinuousTensors, cache_kv: bool, count: usize) -> Self {
         let LayerTensors { mask, attn_mask, self_attn_context_mask, .. } = &with.layers;
         // these fit one length of the sequence
         let fixed = mask.is_some() || attn_mask.is_some() || self_attn_context_mask.is_some() || with.pos.is_some();
-        let cached = !fixed && net.not_cacheable().is_none();
+        let cached = cache_kv && !fixed && net.not_cacheable().is_none();
         Self { net, with, cache: cached.then(|| net.layers.cache(count.min(net.max_seq_len))) }
     }
 

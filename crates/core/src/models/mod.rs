@@ -49,6 +49,16 @@ pub struct BareAttention {
 }
 
 impl Body {
+    /// Why a generation cannot keep keys and values between its steps; `None` where it can, and for models that generate nothing that way.
+    pub(crate) fn not_cacheable(&self) -> Option<&'static str> {
+        match self {
+            Body::Autoregressive(model) => model.net().not_cacheable(),
+            Body::XTransformer(model) => model.decoder().net().not_cacheable(),
+            Body::ContinuousAutoregressive(model) => model.net().not_cacheable(),
+            _ => None,
+        }
+    }
+
     /// Sets the mode of this model; those that it was given have their own.
     pub(crate) fn train(&self, on: bool) {
         match self {

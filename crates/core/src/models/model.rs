@@ -1,6 +1,7 @@
 //! A model of any class: its options, its state dict, its mode.
 
 use super::Body;
+use crate::generation::Caching;
 use crate::{Array, Device, Entry, EntryKind, Error, Leaf, Result};
 use serde_json::{json, Value as Json};
 use std::collections::{HashMap, HashSet};
@@ -94,7 +95,13 @@ impl Model {
             json!({ "name": e.name, "shape": e.param.leaf().shape(), "kind": kind, "tied": tied.get(e.name.as_str()) })
         };
         let entries: Vec<Json> = self.entries.iter().map(row).collect();
-        json!({ "class": self.class, "options": self.options, "entries": entries })
+        let not_cacheable = self.body.not_cacheable();
+        json!({ "class": self.class, "options": self.options, "entries": entries, "not_cacheable": not_cacheable })
+    }
+
+    /// Whether and with which weights a generation keeps what it has computed.
+    pub(crate) fn caching(&self, on: bool) -> Caching {
+        Caching { on, weights: self.entries.iter().map(|entry| entry.param.leaf().clone()).collect() }
     }
 
     /// Sets training mode, of the models within too.

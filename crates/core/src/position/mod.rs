@@ -12,5 +12,5 @@ mod sinusoidal;
 pub use absolute::AbsolutePositions;
 pub use bias::{PositionBias, ScoreBias};
 pub use embedding::PositionEmbedding;
-pub use rotary::{Positions, Rotary, Rotation};
+pub use rotary::{Rotary, Rotation};
 pub use sinusoidal::SinusoidalPositions;

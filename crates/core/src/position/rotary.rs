@@ -4,6 +4,7 @@
 //! Transformer, <https://arxiv.org/abs/2212.10554>.
 
 use crate::{Array, DType, Device, Param, Params, Result, Tensor};
+use std::ops::Range;
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
@@ -21,22 +22,6 @@ struct Xpos {
     /// (half).
     scale: Param,
     base: f64,
-}
-
-/// Which positions tables are for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Positions {
-    /// The positions themselves.
-    pub range: std::ops::Range<usize>,
-    /// Where xpos' decay is 1: the reference takes the middle of the sequence.
-    pub centre: usize,
-}
-
-impl Positions {
-    /// Positions 0 to n - 1.
-    pub fn all(n: usize) -> Self {
-        Self { range: 0..n, centre: n / 2 }
-    }
 }
 
 /// Cosines and sines of the positions of a sequence, each (n, half).
@@ -65,20 +50,20 @@ impl Rotary {
         Self { inv_freq, xpos }
     }
 
-    /// The tables for some positions.
-    pub fn tables(&self, positions: &Positions, dtype: DType) -> Result<Rotation> {
+    /// The tables for `positions` of a sequence that ends with them.
+    pub fn tables(&self, positions: Range<usize>, dtype: DType) -> Result<Rotation> {
         let freq = numbers(&self.inv_freq)?;
         let device = self.inv_freq.leaf().device();
         let scales =
             self.xpos.as_ref().map(|xpos| Ok::<_, crate::Error>((numbers(&xpos.scale)?, xpos.base))).transpose()?;
         // the product in f32, as PyTorch takes it; the functions in f64, equal on every platform after rounding
         let table = |f: fn(f64) -> f64, sign: f64| -> Result<Array> {
-            let n = positions.range.len();
+            let n = positions.len();
             let mut values = Vec::with_capacity(n * freq.len());
-            for position in positions.range.clone() {
+            for position in positions.clone() {
                 for (i, w) in freq.iter().enumerate() {
                     let growth = scales.as_ref().map_or(1.0, |(scale, base)| {
-                        let power = (position as f64 - positions.centre as f64) / base;
+                        let power = (position as f64 - (positions.end / 2) as f64) / base;
                         f64::from(scale[i]).powf(sign * power)
                     });
                     values.push(f(f64::from(position as f32 * w)) * growth);
@@ -90,18 +75,9 @@ impl Rotary {
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
     }
 
-    /// What xpos multiplies the gathered values with, (width), where keys and values were decayed around `from` and the sequence now has
-    /// its centre at `to`. `None`: nothing.
-    pub fn recentred(&self, from: usize, to: usize, width: usize, dtype: DType) -> Result<Option<Array>> {
-        let Some(xpos) = self.xpos.as_ref().filter(|_| from != to) else {
-            return Ok(None);
-        };
-        let power = (to as f64 - from as f64) / xpos.base;
-        let half: Vec<f64> = numbers(&xpos.scale)?.iter().map(|scale| f64::from(*scale).powf(power)).collect();
-        let mut factors = [half.clone(), half].concat();
-        factors.resize(width, 1.0);
-        let factors = Array::from_vec(factors, width, &Device::Cpu)?.to_dtype(dtype)?;
-        Ok(Some(factors.to_device(&xpos.scale.leaf().device())?))
+    /// Whether keys and values change with the length of the sequence: xpos decays them around its middle.
+    pub fn moves(&self) -> bool {
+        self.xpos.is_some()
     }
 }
 

@@ -17,7 +17,7 @@ const NEW: usize = 4;
 /// The last token.
 const MASK_ID: usize = 16;
 
-fn around(class: &str, net: Json, options: Options) -> Json {
+pub fn around(class: &str, net: Json, options: Options) -> Json {
     json!({ "class": class, "options": with(json!({ "net": net }), Json::Object(options)) })
 }
 
@@ -53,14 +53,14 @@ fn width_in(case: &Case) -> usize {
     case.option("dim_in").map_or(DIM, |n| n.as_u64().unwrap() as usize)
 }
 
-fn vectors(case: &Case, dtype: DType, n: usize, covered: usize) -> Inputs {
+pub fn vectors(case: &Case, dtype: DType, n: usize, covered: usize) -> Inputs {
     let mut inputs = Inputs::new(vec![], dtype);
     inputs.tensors.push(inputs.floats(&[BATCH, n, width_in(case)], 1));
     inputs.add_call(case, covered, DIM);
     inputs
 }
 
-fn pair(case: &Case, dtype: DType) -> Inputs {
+pub fn pair(case: &Case, dtype: DType) -> Inputs {
     let mut inputs = Inputs::new(vec![tokens(BATCH, N, 1), tokens(BATCH, 5, 2)], dtype);
     if case.asks("src_prepend_embeds") {
         let front = inputs.floats(&[BATCH, 2, DIM], 13);
@@ -79,7 +79,7 @@ fn token_models() -> impl Strategy<Value = Case> {
     (class(), layers, net, some(choices::autoregressive(), 2), some(call, 2)).prop_map(make)
 }
 
-fn vector_models() -> impl Strategy<Value = Case> {
+pub fn vector_models() -> impl Strategy<Value = Case> {
     let make = |(class, layers, mut net, call): (&str, Options, Options, Options)| {
         // what comes out goes in again
         let width = net.get("dim_in").cloned().unwrap_or(json!(DIM));
@@ -90,7 +90,7 @@ fn vector_models() -> impl Strategy<Value = Case> {
     (class(), some(choices::layers(), 7), some(choices::continuous(), 3), some(call, 2)).prop_map(make)
 }
 
-fn pairs() -> impl Strategy<Value = Case> {
+pub fn pairs() -> impl Strategy<Value = Case> {
     let make = |(options, call): (Options, Options)| {
         let mut required = json!({ "dim": DIM });
         for half in ["enc", "dec"] {

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cached;
 mod case;
 mod choices;
 #[path = "../behaviour/common.rs"]

@@ -1,0 +1,103 @@
+//! `cache_kv`: what a generation keeps between its steps, and when that is of no use any more.
+
+use crate::common::{
+    autoregressive, build, call_numbered, fill, gpt, layers, plain, spec, tensor, tokens, transformer, values,
+};
+use serde_json::{json, Value as Json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use xt_core::generation::Generation;
+use xt_core::{Args, Ctx, Model, Rng, Tensor};
+
+fn start(model: &Model, prompt: &Tensor, count: usize, named: Json) -> Generation {
+    let tensors = [prompt.clone()];
+    let args = Args::new("generate", json!([{ "$tensor": 0 }, count, named]), &tensors).unwrap();
+    model.generation("generate", &args).unwrap()
+}
+
+fn logits(generation: &mut Generation) -> Tensor {
+    generation.logits(&Ctx::new(&Rng::new(1, 1), &|| false)).unwrap()
+}
+
+#[track_caller]
+fn near(got: &Tensor, want: &Tensor) {
+    for (got, want) in values(got).iter().zip(values(want)) {
+        assert!((got - want).abs() < 1e-4, "{got}, not {want}");
+    }
+}
+
+/// Two generations, with `cache_kv` and without.
+fn both(model: &Model) -> [Generation; 2] {
+    [true, false].map(|kept| start(model, &tokens(2, 4, 1), 8, json!({ "cache_kv": kept, "temperature": 0.0 })))
+}
+
+/// One step of both, which take the same token.
+fn step([kept, plain]: &mut [Generation; 2]) {
+    let (got, want) = (logits(kept), logits(plain));
+    near(&got, &want);
+    let rng = Rng::new(1, 1);
+    kept.accept(&want, false, &rng).unwrap();
+    plain.accept(&want, false, &rng).unwrap();
+}
+
+#[test]
+fn cache_kv_gives_the_same_tokens_and_can_be_turned_off() {
+    let model = build(&plain());
+    let tokens = |named: Json| {
+        let args = json!([{ "$tensor": 0 }, 8, named]);
+        values(&tensor(call_numbered(&model, "generate", args, &[crate::common::tokens(2, 4, 1)], 1).unwrap()))
+    };
+    let kept = tokens(json!({ "temperature": 0.0 }));
+    assert_eq!(kept, tokens(json!({ "temperature": 0.0, "cache_kv": false })));
+    // beams change places in what is kept
+    let beams = tokens(json!({ "num_beams": 3 }));
+    assert_eq!(beams, tokens(json!({ "num_beams": 3, "cache_kv": false })));
+}
+
+#[test]
+fn weights_that_change_between_two_steps_make_what_was_kept_useless() {
+    let model = build(&plain());
+    let mut pair = both(&model);
+    step(&mut pair);
+    fill(&model, "net.attn_layers.layers.0.1.to_v.weight", 0.3);
+    step(&mut pair);
+    step(&mut pair);
+    assert!(pair[0].is_cached() && !pair[1].is_cached());
+}
+
+#[test]
+fn an_abort_in_the_middle_of_a_step_leaves_nothing_half_done() {
+    let model = build(&plain());
+    let mut pair = both(&model);
+    step(&mut pair);
+    for after in 1..5 {
+        let asked = AtomicUsize::new(0);
+        let aborted = || asked.fetch_add(1, Ordering::SeqCst) >= after;
+        assert!(pair[0].logits(&Ctx::new(&Rng::new(1, 1), &aborted)).is_err());
+        step(&mut pair);
+    }
+}
+
+#[test]
+fn models_that_cannot_keep_anything_say_why_and_generate_all_the_same() {
+    let cases = [
+        (json!({}), None),
+        (json!({ "rotary_pos_emb": true, "attn_max_attend_past": 3, "shift_tokens": 1 }), None),
+        (json!({ "rotary_xpos": true }), Some("rotary_xpos")),
+    ];
+    let not_cacheable = |model: &Model| model.describe()["not_cacheable"].as_str().map(str::to_string);
+    for (options, reason) in cases {
+        let model = build(&autoregressive(gpt(options, json!({})), json!({})));
+        assert_eq!(not_cacheable(&model).is_some(), reason.is_some());
+        assert!(reason.is_none_or(|word| not_cacheable(&model).unwrap().contains(word)));
+        step(&mut both(&model));
+    }
+    let encoder = transformer(layers("Encoder", json!({})), json!({}));
+    let model = build(&autoregressive(encoder, json!({})));
+    assert!(not_cacheable(&model).unwrap().contains("Decoder"));
+    let mut pair = both(&model);
+    step(&mut pair);
+    step(&mut pair);
+    assert!(!pair[0].is_cached());
+    // a model that generates nothing has nothing to say of it
+    assert_eq!(not_cacheable(&build(&spec("Encoder", json!({ "dim": 16, "depth": 1 })))), None);
+}
