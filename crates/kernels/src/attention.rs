@@ -8,12 +8,16 @@
 use crate::cpu::{self, dispatch, Real, Slice};
 use crate::matmul::{product, Start, View};
 use crate::parallel::{each, zeros};
+use crate::skinny::Many;
 use crate::softmax::{self, backward_row, weights_in_place, Mask, Rows};
 use crate::{Array, Result};
 use gemm::Parallelism;
 
 /// Queries in a block.
 const BLOCK: usize = 32;
+
+/// Multiplications that one thread does alone.
+const SMALL: usize = 1 << 16;
 
 /// Gradients of the three inputs, in their shapes.
 pub struct Gradients {
@@ -94,6 +98,11 @@ fn row_major<T>(data: &[T], width: usize) -> View<'_, T> {
     View { data, row: width as isize, column: 1 }
 }
 
+/// The rows of a matrix, where each is one piece of memory.
+fn rows_of<T>(view: View<'_, T>, width: usize) -> Option<Many<'_, T>> {
+    (view.column == 1 && width > 0).then_some(Many { data: view.data, stride: view.row as usize, width })
+}
+
 /// Sizes of one attention.
 #[derive(Clone, Copy)]
 struct Sizes {
@@ -148,8 +157,14 @@ impl<'a, T: Real> Attention<'a, T> {
         let row = unit * i + first;
         let seen = self.rows.limit(row + count - 1);
         let mut weights = vec![T::ZERO; count * seen];
-        let (a, b) = (self.q.head(batch, head, first), turned(self.k.head(batch, head, 0)));
-        multiply(&mut weights, (count, seen, d), a, b, self.scale, Start::Nothing);
+        let (queries, keys) = (self.q.head(batch, head, first), self.k.head(batch, head, 0));
+        match rows_of(keys, d) {
+            Some(keys) if count == 1 && queries.column == 1 && seen > 0 => {
+                T::products(&queries.data[..d], keys, &mut weights);
+                weights.iter_mut().for_each(|w| *w *= self.scale);
+            }
+            _ => multiply(&mut weights, (count, seen, d), queries, turned(keys), self.scale, Start::Nothing),
+        }
         let mut line = Vec::new();
         let weigh = |(r, weights): (usize, &mut [T])| {
             let allowed = self.rows.allowed(row + r, &mut line);
@@ -186,11 +201,17 @@ fn heads_last<T: Real>(values: Vec<T>, [batch, heads, n, width]: [usize; 4]) -> 
 
 fn forward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Result<Array> {
     let (batch, attention) = Attention::<T>::new(q, k, v, scale, mask)?;
-    let Sizes { heads, i, j, dv, .. } = attention.sizes;
+    let Sizes { heads, i, j, d, dv } = attention.sizes;
     let dims = [batch, heads, i, dv];
     let mut y = zeros::<T>(dims.iter().product())?;
     if j > 0 {
-        each(rows_by_head(&mut y, i, heads, dv), |unit, rows| attention.gather(unit, rows));
+        let rows = rows_by_head(&mut y, i, heads, dv);
+        // a step of a generation over a short past: waking other threads costs more than it saves
+        if batch * heads * i * j * (d + dv) < SMALL {
+            rows.into_iter().enumerate().for_each(|(unit, rows)| attention.gather(unit, rows));
+        } else {
+            each(rows, |unit, rows| attention.gather(unit, rows));
+        }
     }
     heads_last(y, dims)
 }
@@ -204,8 +225,13 @@ impl<T: Real> Attention<'_, T> {
         for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
             let count = rows.len();
             let Block { weights, seen, uniform } = self.block(unit, block * BLOCK, count);
-            let w = row_major(&weights, seen);
-            multiply(&mut y, (count, dv, seen), w, values, T::ONE, Start::Nothing);
+            match rows_of(values, dv) {
+                Some(values) if count == 1 => T::weighted_sum(&weights, values, &mut y[..dv]),
+                _ => {
+                    let w = row_major(&weights, seen);
+                    multiply(&mut y, (count, dv, seen), w, values, T::ONE, Start::Nothing);
+                }
+            }
             for ((row, y), uniform) in rows.iter_mut().zip(y.chunks_exact(dv)).zip(uniform) {
                 match uniform {
                     true => mean(row, values, j),

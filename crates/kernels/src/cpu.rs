@@ -1,6 +1,7 @@
 //! Access to the values of CPU arrays, and the element types that the CPU kernels know.
 
 use crate::matmul::{Start, View};
+use crate::skinny::{products_reference, weighted_sum_reference, Many};
 use crate::{Array, Device, Result, Shape};
 use candle_core::{Storage, StorageRef, WithDType};
 use gemm::Parallelism;
@@ -34,6 +35,14 @@ pub trait Real:
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
     fn wide(self) -> f64;
+    /// Products of the few rows of `x`, (m, width), with the many of `w`: `y` is (many, m).
+    fn products(x: &[Self], w: Many<Self>, y: &mut [Self]) {
+        products_reference(x, w, y);
+    }
+    /// The sum of `rows`, each with its weight, into `y`, (width).
+    fn weighted_sum(weights: &[Self], rows: Many<Self>, y: &mut [Self]) {
+        weighted_sum_reference(weights, rows, y);
+    }
     /// A product by a kernel of our own, where there is one for this type and platform: whether it was done.
     ///
     /// # Safety
@@ -79,6 +88,12 @@ impl Real for f32 {
     #[inline(always)]
     fn wide(self) -> f64 {
         f64::from(self)
+    }
+    fn products(x: &[f32], w: Many<f32>, y: &mut [f32]) {
+        crate::skinny::products_f32(x, w, y);
+    }
+    fn weighted_sum(weights: &[f32], rows: Many<f32>, y: &mut [f32]) {
+        crate::skinny::weighted_sum_f32(weights, rows, y);
     }
     #[cfg(target_arch = "wasm32")]
     unsafe fn own_product(
