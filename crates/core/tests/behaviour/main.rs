@@ -24,6 +24,7 @@ mod names;
 mod optimizers;
 mod options;
 mod prompts;
+mod python_files;
 mod refusals;
 mod sampling;
 mod score;

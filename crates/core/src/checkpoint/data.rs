@@ -1,0 +1,205 @@
+//! The values of one tensor, or of one of PyTorch's storages, on their way from a file into the vector that the tensor then owns.
+
+use super::layout::{gather, Layout};
+use crate::{Array, DType, Device, Error, Result};
+use half::{bf16, f16};
+use xt_kernels::alloc;
+
+/// How a value stands in a file, little-endian. Whole numbers of other widths than ours become i64, which holds them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    F64,
+    F32,
+    F16,
+    Bf16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U8,
+    Bool,
+}
+
+impl Element {
+    /// By its names in safetensors and among PyTorch's storages.
+    const NAMES: [(&'static str, &'static str, Element); 10] = [
+        ("F64", "DoubleStorage", Element::F64),
+        ("F32", "FloatStorage", Element::F32),
+        ("F16", "HalfStorage", Element::F16),
+        ("BF16", "BFloat16Storage", Element::Bf16),
+        ("I64", "LongStorage", Element::I64),
+        ("I32", "IntStorage", Element::I32),
+        ("I16", "ShortStorage", Element::I16),
+        ("I8", "CharStorage", Element::I8),
+        ("U8", "ByteStorage", Element::U8),
+        ("BOOL", "BoolStorage", Element::Bool),
+    ];
+
+    pub fn of_safetensors(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(own, _, _)| *own == name).map(|(_, _, element)| *element)
+    }
+
+    pub fn of_storage(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, own, _)| *own == name).map(|(_, _, element)| *element)
+    }
+
+    /// Bytes in the file.
+    pub fn size(self) -> usize {
+        match self {
+            Element::F64 | Element::I64 => 8,
+            Element::F32 | Element::I32 => 4,
+            Element::F16 | Element::Bf16 | Element::I16 => 2,
+            Element::I8 | Element::U8 | Element::Bool => 1,
+        }
+    }
+
+    /// What it becomes. `widen`: values of half precision become f32, as parameters are.
+    fn dtype(self, widen: bool) -> DType {
+        match self {
+            Element::F64 => DType::F64,
+            Element::F16 if !widen => DType::F16,
+            Element::Bf16 if !widen => DType::BF16,
+            Element::F32 | Element::F16 | Element::Bf16 => DType::F32,
+            Element::I64 | Element::I32 | Element::I16 | Element::I8 => DType::I64,
+            Element::U8 | Element::Bool => DType::U8,
+        }
+    }
+}
+
+/// Values in the type that their tensor has.
+enum Values {
+    F64(Vec<f64>),
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+    I64(Vec<i64>),
+    U8(Vec<u8>),
+}
+
+/// Takes the bytes of one tensor or storage, in pieces of any length.
+pub struct Sink {
+    /// Names it in errors.
+    pub name: String,
+    element: Element,
+    values: Values,
+    /// A value of which only the first bytes have come.
+    carry: [u8; 8],
+    carried: usize,
+}
+
+/// An empty vector with room for `count` values, or an error where memory does not give them.
+pub(super) fn room<T>(count: usize, dtype: DType) -> Result<Vec<T>> {
+    alloc::check(&[count], dtype)?;
+    let mut values = Vec::new();
+    match values.try_reserve_exact(count) {
+        Ok(()) => Ok(values),
+        // the check above has asked for the same; another thread may have taken it since
+        Err(e) => Err(Error::Checkpoint(format!("{count} values do not fit into memory: {e}"))),
+    }
+}
+
+fn read<T, const N: usize>(to: &mut Vec<T>, bytes: &[u8], value: impl Fn([u8; N]) -> T) {
+    to.extend(bytes.as_chunks::<N>().0.iter().map(|b| value(*b)));
+}
+
+impl Sink {
+    /// For `count` values, whose memory is taken now.
+    pub fn new(name: String, element: Element, count: usize, widen: bool) -> Result<Self> {
+        let dtype = element.dtype(widen);
+        let values = match dtype {
+            DType::F64 => Values::F64(room(count, dtype)?),
+            DType::F16 => Values::F16(room(count, dtype)?),
+            DType::BF16 => Values::Bf16(room(count, dtype)?),
+            DType::I64 => Values::I64(room(count, dtype)?),
+            DType::U8 => Values::U8(room(count, dtype)?),
+            _ => Values::F32(room(count, dtype)?),
+        };
+        Ok(Self { name, element, values, carry: [0; 8], carried: 0 })
+    }
+
+    /// The next bytes. The caller never gives more than there is room for.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        let size = self.element.size();
+        if self.carried > 0 {
+            let (first, rest) = bytes.split_at(bytes.len().min(size - self.carried));
+            self.carry[self.carried..self.carried + first.len()].copy_from_slice(first);
+            self.carried += first.len();
+            bytes = rest;
+            if self.carried < size {
+                return;
+            }
+            let carry = self.carry;
+            self.extend(&carry[..size]);
+        }
+        let (whole, rest) = bytes.split_at(bytes.len() / size * size);
+        self.extend(whole);
+        self.carry[..rest.len()].copy_from_slice(rest);
+        self.carried = rest.len();
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        match (&mut self.values, self.element) {
+            (Values::F64(to), _) => read(to, bytes, f64::from_le_bytes),
+            (Values::F32(to), Element::F16) => read(to, bytes, |b| f16::from_le_bytes(b).to_f32()),
+            (Values::F32(to), Element::Bf16) => read(to, bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            (Values::F32(to), _) => read(to, bytes, f32::from_le_bytes),
+            (Values::F16(to), _) => read(to, bytes, f16::from_le_bytes),
+            (Values::Bf16(to), _) => read(to, bytes, bf16::from_le_bytes),
+            (Values::I64(to), Element::I32) => read(to, bytes, |b| i32::from_le_bytes(b).into()),
+            (Values::I64(to), Element::I16) => read(to, bytes, |b| i16::from_le_bytes(b).into()),
+            (Values::I64(to), Element::I8) => read(to, bytes, |b| i8::from_le_bytes(b).into()),
+            (Values::I64(to), _) => read(to, bytes, i64::from_le_bytes),
+            (Values::U8(to), Element::Bool) => to.extend(bytes.iter().map(|b| u8::from(*b != 0))),
+            (Values::U8(to), _) => to.extend_from_slice(bytes),
+        }
+    }
+
+    pub fn is_boolean(&self) -> bool {
+        self.element == Element::Bool
+    }
+
+    /// Plain bytes, of a sink of u8.
+    pub fn into_bytes(self) -> Result<Vec<u8>> {
+        match self.values {
+            Values::U8(bytes) => Ok(bytes),
+            _ => Err(Error::Internal("a sink of bytes was expected".into())),
+        }
+    }
+
+    /// All values in a row, without a copy.
+    pub fn into_array(self) -> Result<Array> {
+        let (cpu, count) = (&Device::Cpu, self.len());
+        Ok(match self.values {
+            Values::F64(v) => Array::from_vec(v, count, cpu)?,
+            Values::F32(v) => Array::from_vec(v, count, cpu)?,
+            Values::F16(v) => Array::from_vec(v, count, cpu)?,
+            Values::Bf16(v) => Array::from_vec(v, count, cpu)?,
+            Values::I64(v) => Array::from_vec(v, count, cpu)?,
+            Values::U8(v) => Array::from_vec(v, count, cpu)?,
+        })
+    }
+
+    /// A copy of the values that `layout` chooses, all in a row.
+    pub fn view(&self, layout: &Layout) -> Result<Array> {
+        let (cpu, count) = (&Device::Cpu, layout.count());
+        Ok(match &self.values {
+            Values::F64(v) => Array::from_vec(gather(v, layout, DType::F64)?, count, cpu)?,
+            Values::F32(v) => Array::from_vec(gather(v, layout, DType::F32)?, count, cpu)?,
+            Values::F16(v) => Array::from_vec(gather(v, layout, DType::F16)?, count, cpu)?,
+            Values::Bf16(v) => Array::from_vec(gather(v, layout, DType::BF16)?, count, cpu)?,
+            Values::I64(v) => Array::from_vec(gather(v, layout, DType::I64)?, count, cpu)?,
+            Values::U8(v) => Array::from_vec(gather(v, layout, DType::U8)?, count, cpu)?,
+        })
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            Values::F64(v) => v.len(),
+            Values::F32(v) => v.len(),
+            Values::F16(v) => v.len(),
+            Values::Bf16(v) => v.len(),
+            Values::I64(v) => v.len(),
+            Values::U8(v) => v.len(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The header of a safetensors file: names, types, shapes and places of its tensors.
+
+use super::data::{Element, Sink};
+use super::pieces::Piece;
+use super::{damaged, shown, Plan};
+use crate::Result;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use xt_kernels::memory;
+
+/// Longest header that is read, as in the format's own library.
+const LONGEST: u64 = 100_000_000;
+
+const WHAT: &str = "this is no whole safetensors file";
+
+/// The length of the header, which the first eight bytes tell.
+pub fn length(head: &[u8], size: Option<u64>) -> Result<u64> {
+    let Some(bytes) = head.first_chunk::<8>() else {
+        return Err(damaged(format!("{WHAT}: it has {} bytes", head.len())));
+    };
+    let length = u64::from_le_bytes(*bytes);
+    if length > LONGEST {
+        return Err(damaged(format!("{WHAT}: its header should have {length} bytes, more than any has")));
+    }
+    match size {
+        Some(size) if 8 + length > size => {
+            Err(damaged(format!("{WHAT}: its header should have {length} bytes, and the file ends after {size}")))
+        }
+        _ => {
+            memory::check("the header of this safetensors file", 16 * length)?;
+            Ok(length)
+        }
+    }
+}
+
+/// What the header says of one tensor.
+#[derive(serde::Deserialize)]
+struct Info {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+#[derive(Default)]
+struct Header {
+    metadata: HashMap<String, String>,
+    tensors: Vec<(String, Info)>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// Keeps every entry: JSON itself would let the last of two with the same name win.
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object with the tensors by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
+        let mut header = Header::default();
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "__metadata__" => header.metadata = map.next_value()?,
+                _ => header.tensors.push((name, map.next_value()?)),
+            }
+        }
+        Ok(header)
+    }
+}
+
+/// What a file holds, and where.
+pub struct Contents {
+    pub metadata: HashMap<String, String>,
+    pub plans: Vec<Plan>,
+    pub sinks: Vec<Sink>,
+    pub pieces: Vec<Piece>,
+    /// The first byte after the last tensor.
+    pub end: u64,
+}
+
+/// Reads a header. All of it is checked before memory is taken for a tensor.
+pub fn read(json: &[u8], size: Option<u64>, widen: bool) -> Result<Contents> {
+    let mut header: Header = serde_json::from_slice(json)
+        .map_err(|e| damaged(format!("{WHAT}: its header of {} bytes is damaged: {e}", json.len())))?;
+    check_names(&header.tensors)?;
+    header.tensors.sort_by_key(|(_, info)| info.data_offsets);
+    let checked: Vec<(Element, Vec<usize>)> =
+        header.tensors.iter().map(|(name, info)| check(name, info)).collect::<Result<_>>()?;
+    let start = 8 + json.len() as u64;
+    let end = check_places(&header.tensors, start, size)?;
+    let mut contents = Contents { metadata: header.metadata, plans: vec![], sinks: vec![], pieces: vec![], end };
+    for ((name, info), (element, shape)) in header.tensors.into_iter().zip(checked) {
+        let (sink, count) = (contents.sinks.len(), shape.iter().product());
+        let (from, to) = info.data_offsets;
+        contents.sinks.push(Sink::new(format!("tensor `{}`", shown(&name)), element, count, widen)?);
+        contents.pieces.push(Piece { start: start + from, end: start + to, sink, record: None });
+        contents.plans.push(Plan { name, sink, shape, view: None });
+    }
+    contents.plans.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(contents)
+}
+
+fn check_names(tensors: &[(String, Info)]) -> Result<()> {
+    let mut names = HashSet::new();
+    match tensors.iter().find(|(name, _)| !names.insert(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(damaged(format!("{WHAT}: it has two tensors named `{}`", shown(name)))),
+    }
+}
+
+/// Type and shape of a tensor; its bytes must be as many as they need.
+fn check(name: &str, info: &Info) -> Result<(Element, Vec<usize>)> {
+    let name = shown(name);
+    let element = Element::of_safetensors(&info.dtype).ok_or_else(|| {
+        damaged(format!("tensor `{name}` has the type {}, which is not supported", shown(&info.dtype)))
+    })?;
+    let shape: Option<Vec<usize>> = info.shape.iter().map(|d| usize::try_from(*d).ok()).collect();
+    let count = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    let bytes = shape.as_ref().and_then(count).and_then(|n| n.checked_mul(element.size()));
+    let (from, to) = info.data_offsets;
+    match (shape, bytes) {
+        (Some(shape), Some(bytes)) if to.checked_sub(from) == Some(bytes as u64) => Ok((element, shape)),
+        (_, bytes) => Err(damaged(format!(
+            "tensor `{name}` of shape {:?} and type {} should have {} bytes, and its data goes from {from} to {to}",
+            info.shape,
+            info.dtype,
+            bytes.map_or("more than can be".into(), |n| n.to_string())
+        ))),
+    }
+}
+
+/// The tensors fill the file from `start` on, without overlaps and gaps. Gives where they end.
+fn check_places(tensors: &[(String, Info)], start: u64, size: Option<u64>) -> Result<u64> {
+    let (mut end, mut before) = (0, "the header");
+    for (name, Info { data_offsets: (from, to), .. }) in tensors {
+        if *from != end {
+            let what = if *from < end { "overlaps" } else { "does not begin where it should, after" };
+            let (name, before) = (shown(name), shown(before));
+            return Err(damaged(format!("{WHAT}: tensor `{name}` {what} {before}: it begins at {from}, not at {end}")));
+        }
+        let place = start.checked_add(*to).filter(|place| size.is_none_or(|size| *place <= size));
+        if place.is_none() {
+            let (name, size) = (shown(name), size.unwrap_or(u64::MAX));
+            return Err(damaged(format!(
+                "{WHAT}: it ends after {size} bytes, in the middle of tensor `{name}` (bytes {} to {})",
+                start.saturating_add(*from),
+                start.saturating_add(*to)
+            )));
+        }
+        (end, before) = (*to, name);
+    }
+    match size {
+        Some(size) if start + end < size => Err(too_long(start + end)),
+        _ => Ok(start + end),
+    }
+}
+
+/// An error for what comes after the last tensor.
+pub fn too_long(end: u64) -> crate::Error {
+    damaged(format!("{WHAT}: it goes on after its last tensor, which ends at byte {end}"))
+}

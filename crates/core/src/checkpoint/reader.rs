@@ -1,0 +1,294 @@
+//! Reads a file of tensors without touching it: says which bytes it wants next, and takes them.
+//!
+//! One state machine for all formats, so that paths, Blobs, streams and bytes are read in the same way, asynchronously or not.
+
+use super::data::Sink;
+use super::pieces::{Pieces, Whole};
+use super::zip::{Directory, End, Record};
+use super::{damaged, header, pickle, torch, zip, File, Plan, Range};
+use crate::{Array, Error, Result, Tensor};
+use std::cmp::min;
+use std::collections::HashMap;
+
+/// How many bytes tell the format. Not more than the smallest file may have after its header's length.
+const START: u64 = 64;
+
+/// How the tensors are read.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Of the file, where it is known.
+    pub size: Option<u64>,
+    /// Which of several state dicts in a file of PyTorch.
+    pub key: Option<String>,
+    /// Whether values of half precision become f32.
+    pub widen: bool,
+}
+
+/// The records of a zip file, and the folder that they are in.
+struct Zip {
+    records: Vec<Record>,
+    folder: String,
+}
+
+enum Phase {
+    /// The first bytes, which tell the format.
+    Start(Whole),
+    /// A zip file of which the size is not known yet.
+    Unsized,
+    Header(Whole),
+    Tail(Whole),
+    End64(Whole),
+    Directory(Whole, Directory),
+    /// The description of the tensors.
+    Preamble(Zip, Pieces),
+    Data(Pieces, &'static str),
+    /// Whether nothing comes after this place.
+    Rest(u64),
+    Done,
+    Failed,
+}
+
+/// A file of tensors on its way into memory.
+pub struct Reader {
+    settings: Settings,
+    phase: Phase,
+    metadata: HashMap<String, String>,
+    plans: Vec<Plan>,
+    sinks: Vec<Sink>,
+}
+
+const SAFETENSORS: &str = "safetensors file";
+const TORCH: &str = "zip file of PyTorch";
+
+impl Reader {
+    pub fn new(settings: Settings) -> Self {
+        let start = Whole::new(0, settings.size.map_or(START, |size| min(size, START)));
+        Self { settings, phase: Phase::Start(start), metadata: HashMap::new(), plans: Vec::new(), sinks: Vec::new() }
+    }
+
+    /// Whether the file has its directory at the end: then its bytes are wanted in any order, and its size must be set.
+    pub fn needs_size(&self) -> bool {
+        matches!(self.phase, Phase::Unsized)
+    }
+
+    /// Tells the size where it was not known at first.
+    pub fn set_size(&mut self, size: u64) {
+        self.settings.size = Some(size);
+        if self.needs_size() {
+            self.phase = Self::tail(size);
+        }
+    }
+
+    fn tail(size: u64) -> Phase {
+        let length = min(size, zip::TAIL);
+        Phase::Tail(Whole::new(size - length, length))
+    }
+
+    /// The bytes to read next; none once all have come.
+    pub fn next(&self) -> Option<Range> {
+        match &self.phase {
+            Phase::Start(whole) | Phase::Header(whole) | Phase::Tail(whole) | Phase::End64(whole) => Some(whole.next()),
+            Phase::Directory(whole, _) => Some(whole.next()),
+            Phase::Preamble(_, pieces) | Phase::Data(pieces, _) => pieces.next(),
+            Phase::Rest(offset) => Some(Range { offset: *offset, length: 1 }),
+            Phase::Unsized | Phase::Done | Phase::Failed => None,
+        }
+    }
+
+    /// Takes the bytes that `next` has asked for; fewer where the file ends before.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
+        let Some(range) = self.next() else {
+            return Err(Error::Internal("nothing more was to be read".into()));
+        };
+        let length = bytes.len() as u64;
+        if length > range.length {
+            return Err(Error::Internal("more was read than was asked for".into()));
+        }
+        let phase = std::mem::replace(&mut self.phase, Phase::Failed);
+        let ended = (length < range.length).then_some(range.offset + length);
+        self.phase = self.advance(phase, bytes, ended)?;
+        Ok(())
+    }
+
+    /// `ended`: where the file has ended before what was wanted.
+    fn advance(&mut self, phase: Phase, bytes: &[u8], ended: Option<u64>) -> Result<Phase> {
+        match (phase, ended) {
+            (Phase::Start(mut whole), _) => {
+                whole.feed(bytes);
+                self.detect(whole.bytes)
+            }
+            (Phase::Rest(end), Some(_)) => Ok(self.done(end)),
+            (Phase::Rest(end), None) => Err(header::too_long(end)),
+            (Phase::Data(mut pieces, what), Some(at)) => {
+                pieces.feed(bytes, &mut self.sinks)?;
+                Err(pieces.cut(what, at, &self.sinks))
+            }
+            (phase, Some(at)) => Err(Self::cut(&phase, at)),
+            (Phase::Header(mut whole), None) => match whole.feed(bytes) {
+                true => self.header(&whole.bytes[8..]),
+                false => Ok(Phase::Header(whole)),
+            },
+            (Phase::Data(mut pieces, what), None) => {
+                pieces.feed(bytes, &mut self.sinks)?;
+                Ok(Phase::Data(pieces, what)).map(|phase| self.settled(phase))
+            }
+            (phase, None) => self.advance_zip(phase, bytes),
+        }
+    }
+
+    /// Knows a format by its first bytes.
+    fn detect(&mut self, start: Vec<u8>) -> Result<Phase> {
+        if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+            return Ok(self.settings.size.map_or(Phase::Unsized, Self::tail));
+        }
+        torch::refuse_pickles(&start)?;
+        let length = 8 + header::length(&start, self.settings.size)?;
+        let mut whole = Whole::new(0, length);
+        let own = min(start.len() as u64, length) as usize;
+        whole.feed(&start[..own]);
+        if (own as u64) < length {
+            return Ok(Phase::Header(whole));
+        }
+        let phase = self.header(&whole.bytes[8..])?;
+        self.first_values(phase, &start[own..])
+    }
+
+    /// In a small file values have come together with the header.
+    fn first_values(&mut self, phase: Phase, mut bytes: &[u8]) -> Result<Phase> {
+        let mut phase = phase;
+        while let (Phase::Data(pieces, _), false) = (&mut phase, bytes.is_empty()) {
+            let wanted = pieces.next().map_or(0, |range| min(range.length, bytes.len() as u64)) as usize;
+            pieces.feed(&bytes[..wanted], &mut self.sinks)?;
+            bytes = &bytes[wanted..];
+            phase = self.settled(phase);
+        }
+        match phase {
+            Phase::Rest(end) if !bytes.is_empty() => Err(header::too_long(end)),
+            phase => Ok(phase),
+        }
+    }
+
+    fn header(&mut self, json: &[u8]) -> Result<Phase> {
+        let contents = header::read(json, self.settings.size, self.settings.widen)?;
+        (self.metadata, self.plans, self.sinks) = (contents.metadata, contents.plans, contents.sinks);
+        let data = Phase::Data(Pieces::new(contents.pieces), SAFETENSORS);
+        // a file of a known size was checked to have nothing after its last tensor
+        Ok(match self.settled(data) {
+            Phase::Rest(_) => self.done_or_rest(contents.end),
+            phase => phase,
+        })
+    }
+
+    /// What comes after the last piece.
+    fn settled(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Data(pieces, what) if pieces.next().is_none() => match what {
+                SAFETENSORS => self.done_or_rest(pieces.end()),
+                _ => Phase::Done,
+            },
+            phase => phase,
+        }
+    }
+
+    fn done_or_rest(&mut self, end: u64) -> Phase {
+        match self.settings.size {
+            Some(_) => self.done(end),
+            None => Phase::Rest(end),
+        }
+    }
+
+    fn done(&mut self, end: u64) -> Phase {
+        self.settings.size = Some(end);
+        Phase::Done
+    }
+
+    fn advance_zip(&mut self, phase: Phase, bytes: &[u8]) -> Result<Phase> {
+        let size = self.settings.size.unwrap_or(0);
+        Ok(match phase {
+            Phase::Tail(mut whole) => match whole.feed(bytes) {
+                false => Phase::Tail(whole),
+                true => match zip::find_end(&whole.bytes, size)? {
+                    End::Directory(directory) => self.directory(directory)?,
+                    End::Zip64(at) if at.saturating_add(zip::END64) <= size => Phase::End64(Whole::new(at, zip::END64)),
+                    End::Zip64(_) => return Err(damaged("this zip file is damaged: its end points behind it".into())),
+                },
+            },
+            Phase::End64(mut whole) => match whole.feed(bytes) {
+                false => Phase::End64(whole),
+                true => self.directory(zip::read_end64(&whole.bytes, size)?)?,
+            },
+            Phase::Directory(mut whole, directory) => match whole.feed(bytes) {
+                false => Phase::Directory(whole, directory),
+                true => self.records(zip::records(&whole.bytes, &directory)?)?,
+            },
+            Phase::Preamble(zip, mut pieces) => {
+                pieces.feed(bytes, &mut self.sinks)?;
+                match pieces.next() {
+                    Some(_) => Phase::Preamble(zip, pieces),
+                    None => self.contents(&zip)?,
+                }
+            }
+            _ => return Err(Error::Internal("bytes came too late".into())),
+        })
+    }
+
+    fn directory(&mut self, directory: Directory) -> Result<Phase> {
+        match directory.length {
+            0 => self.records(Vec::new()),
+            length => Ok(Phase::Directory(Whole::new(directory.offset, length), directory)),
+        }
+    }
+
+    fn records(&mut self, records: Vec<Record>) -> Result<Phase> {
+        let folder = torch::folder(&records)?;
+        let (sinks, pieces) = torch::preamble(&records, &folder)?;
+        self.sinks = sinks;
+        Ok(Phase::Preamble(Zip { records, folder }, Pieces::new(pieces)))
+    }
+
+    /// From the pickle to the storages that it needs.
+    fn contents(&mut self, zip: &Zip) -> Result<Phase> {
+        let mut preamble = std::mem::take(&mut self.sinks).into_iter();
+        let described = preamble.next().map_or(Ok(Vec::new()), Sink::into_bytes)?;
+        if let Some(order) = preamble.next() {
+            torch::check_byte_order(&order.into_bytes()?)?;
+        }
+        let pickle = pickle::read(&described)?;
+        let key = self.settings.key.as_deref();
+        let (plans, sinks, pieces) = torch::contents(&pickle, key, &zip.records, &zip.folder, self.settings.widen)?;
+        (self.plans, self.sinks) = (plans, sinks);
+        Ok(self.settled(Phase::Data(Pieces::new(pieces), TORCH)))
+    }
+
+    /// An error for a source that has ended at `at`.
+    fn cut(phase: &Phase, at: u64) -> Error {
+        let (what, inside) = match phase {
+            Phase::Header(_) => (SAFETENSORS, ", in the middle of its header"),
+            _ => (TORCH, ""),
+        };
+        damaged(format!("this is no whole {what}: it ends after {at} bytes{inside}"))
+    }
+
+    /// The tensors, once all bytes have come.
+    pub fn finish(self) -> Result<File> {
+        if !matches!(self.phase, Phase::Done) {
+            return Err(Error::Internal("the file was not read to its end".into()));
+        }
+        // views are copied while the storages are there; the others take them over
+        let views = self.plans.iter().map(|plan| match (&plan.view, self.sinks.get(plan.sink)) {
+            (Some(layout), Some(sink)) => sink.view(layout).map(Some),
+            _ => Ok(None),
+        });
+        let views: Vec<Option<Array>> = views.collect::<Result<_>>()?;
+        let boolean: Vec<bool> = self.sinks.iter().map(Sink::is_boolean).collect();
+        let arrays: Vec<Array> = self.sinks.into_iter().map(Sink::into_array).collect::<Result<_>>()?;
+        let tensor = |(plan, view): (Plan, Option<Array>)| {
+            let array = view.as_ref().or(arrays.get(plan.sink));
+            let array = array.ok_or_else(|| Error::Internal("a tensor has no values".into()))?.reshape(plan.shape)?;
+            let boolean = boolean.get(plan.sink).is_some_and(|b| *b);
+            Ok((plan.name, if boolean { Tensor::boolean(array) } else { Tensor::constant(array) }))
+        };
+        let tensors = self.plans.into_iter().zip(views).map(tensor).collect::<Result<_>>()?;
+        Ok(File { tensors, metadata: self.metadata })
+    }
+}
