@@ -1,6 +1,6 @@
 //! Models: construction, calls, state, checkpoints, generation.
 
-use crate::{parse, parse_device, AbortFlag, Context, Error, Result};
+use crate::{parse, AbortFlag, Context, Error, Result};
 use serde_json::{json, Value as Json};
 use std::sync::{Arc, Mutex, TryLockError};
 use xt_core::generation::Generation;
@@ -71,11 +71,6 @@ pub fn call(
 /// The bytes of a checkpoint.
 pub fn save(model: &Model) -> Result<Vec<u8>> {
     checkpoint::save(model)
-}
-
-/// A model from the bytes of a checkpoint.
-pub fn load(bytes: &[u8], device: &str) -> Result<Arc<Model>> {
-    checkpoint::load(bytes, &parse_device(device)?)
 }
 
 /// A generation of which the caller takes the steps, with its random numbers.

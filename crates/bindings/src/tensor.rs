@@ -2,7 +2,6 @@
 
 use crate::{parse, Error, Result};
 use half::{bf16, f16};
-use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use xt_core::{checkpoint, Array, DType, Device, Kind, Leaf, Tensor};
@@ -122,14 +121,4 @@ pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
 pub fn write_tensors(names: &str, tensors: &[Tensor], metadata: &str) -> Result<Vec<u8>> {
     let (names, metadata): (Vec<String>, HashMap<String, String>) = (parse(names)?, parse(metadata)?);
     checkpoint::write_tensors(names.into_iter().zip(tensors.iter().cloned()).collect(), metadata)
-}
-
-/// The tensors in safetensors bytes: JSON `{ "metadata", "tensors" }`, and the list that it refers to.
-pub fn read_tensors(bytes: &[u8]) -> Result<crate::Reply> {
-    let (named, metadata) = checkpoint::read(bytes)?;
-    let (names, tensors): (Vec<String>, Vec<Tensor>) =
-        named.into_iter().map(|(name, array)| (name, Tensor::constant(array))).unzip();
-    let refs: serde_json::Map<_, _> =
-        names.into_iter().enumerate().map(|(i, name)| (name, json!({ "$tensor": i }))).collect();
-    Ok(crate::Reply { json: json!({ "metadata": metadata, "tensors": refs }).to_string(), tensors })
 }

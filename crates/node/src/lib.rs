@@ -4,6 +4,7 @@ mod generation;
 mod memory;
 mod module;
 mod optimizer;
+mod reader;
 mod tensor;
 mod work;
 
@@ -13,7 +14,7 @@ use napi::bindgen_prelude::{AsyncTask, ClassInstance, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use optimizer::NativeOptimizer;
-use tensor::{tensors, NativeResult, NativeTensor};
+use tensor::{tensors, NativeTensor};
 use work::{in_background, now, Work};
 use xt_bindings::{self as bindings, Context};
 
@@ -89,16 +90,6 @@ pub fn construct(
     report(env, built).map(NativeModule::new)
 }
 
-#[napi(ts_return_type = "Promise<NativeModule>")]
-pub fn load(bytes: Uint8Array, device: String) -> AsyncTask<Work<std::sync::Arc<bindings::Model>, NativeModule>> {
-    in_background(move || bindings::load(&bytes, &device), NativeModule::new)
-}
-
-#[napi]
-pub fn load_sync(env: Env, bytes: &[u8], device: String) -> napi::Result<NativeModule> {
-    report(env, now(|| bindings::load(bytes, &device))).map(NativeModule::new)
-}
-
 #[napi]
 pub fn optimizer(
     kind: String,
@@ -143,16 +134,6 @@ pub fn write_tensors_sync(
 ) -> napi::Result<Uint8Array> {
     let inputs = tensors(&inputs)?;
     now(|| bindings::write_tensors(&names, &inputs, &metadata)).map(Uint8Array::from)
-}
-
-#[napi(ts_return_type = "Promise<NativeResult>")]
-pub fn read_tensors(bytes: Uint8Array) -> AsyncTask<Work<bindings::Reply, NativeResult>> {
-    in_background(move || bindings::read_tensors(&bytes), NativeResult::from)
-}
-
-#[napi]
-pub fn read_tensors_sync(env: Env, bytes: &[u8]) -> napi::Result<NativeResult> {
-    report(env, now(|| bindings::read_tensors(bytes))).map(NativeResult::from)
 }
 
 #[napi]

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::LocalKey;
-use xt_bindings::{Error, Generating, Model, Optimizer, Tensor};
+use xt_bindings::{Error, Generating, Model, Optimizer, Reading, Tensor};
 
 /// A place in a table.
 pub type Handle = u32;
@@ -15,12 +15,14 @@ thread_local! {
     static TENSOR: RefCell<Slab<Tensor>> = const { RefCell::new(Slab::new()) };
     static MODEL: RefCell<Slab<Arc<Model>>> = const { RefCell::new(Slab::new()) };
     static GENERATION: RefCell<Slab<Rc<Generating>>> = const { RefCell::new(Slab::new()) };
+    static READER: RefCell<Slab<Rc<Reading>>> = const { RefCell::new(Slab::new()) };
     static OPTIMIZER: RefCell<Slab<SharedOptimizer>> = const { RefCell::new(Slab::new()) };
 }
 
 pub static TENSORS: Table<Tensor> = Table { slab: &TENSOR, what: "this tensor" };
 pub static MODELS: Table<Arc<Model>> = Table { slab: &MODEL, what: "this model" };
 pub static GENERATIONS: Table<Rc<Generating>> = Table { slab: &GENERATION, what: "this generation" };
+pub static READERS: Table<Rc<Reading>> = Table { slab: &READER, what: "this file" };
 pub static OPTIMIZERS: Table<SharedOptimizer> = Table { slab: &OPTIMIZER, what: "this optimizer" };
 
 /// An optimizer, shared between its handle and the call that uses it.

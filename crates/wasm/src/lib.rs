@@ -10,6 +10,7 @@ mod handles;
 mod memory;
 mod model;
 mod optimizer;
+mod reader;
 mod tensor;
 #[cfg(feature = "threads")]
 mod threads;
@@ -62,11 +63,6 @@ pub fn construct(class_name: &str, options: &str, modules: &[Handle], context: &
 }
 
 #[wasm_bindgen]
-pub fn load(bytes: &[u8], device: &str) -> Thrown<Handle> {
-    now(|| bindings::load(bytes, device)).map(|model| MODELS.insert(model))
-}
-
-#[wasm_bindgen]
 pub fn optimizer(kind: &str, parameters: &[Handle], groups: &str) -> Thrown<Handle> {
     let parameters = tensors(parameters)?;
     now(|| bindings::optimizer(kind, &parameters, groups)).map(|o| OPTIMIZERS.insert(o.into()))
@@ -82,11 +78,6 @@ pub fn clip_grad_norm(parameters: &[Handle], max: f64) -> Thrown<f64> {
 pub fn write_tensors(names: &str, inputs: &[Handle], metadata: &str) -> Thrown<Vec<u8>> {
     let inputs = tensors(inputs)?;
     now(|| bindings::write_tensors(names, &inputs, metadata))
-}
-
-#[wasm_bindgen]
-pub fn read_tensors(bytes: &[u8]) -> Thrown<Array> {
-    now(|| bindings::read_tensors(bytes)).map(reply)
 }
 
 #[wasm_bindgen]

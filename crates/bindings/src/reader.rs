@@ -1,0 +1,72 @@
+//! Files of tensors, fed by the caller.
+
+use crate::{parse, parse_device, Error, Reply, Result};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::{Arc, Mutex, PoisonError};
+use xt_core::checkpoint::{rebuild, File, Reader, Settings};
+use xt_core::{Model, Tensor};
+
+/// A file on its way into memory, until its tensors are taken.
+pub struct Reading(Mutex<Option<Reader>>);
+
+/// What the façade says about a file.
+#[derive(Deserialize)]
+struct Said {
+    size: Option<f64>,
+    key: Option<String>,
+    widen: bool,
+}
+
+/// A file; `settings` is JSON: `{ "size": number | null, "key": string | null, "widen": boolean }`.
+pub fn reader(settings: &str) -> Result<Reading> {
+    let Said { size, key, widen } = parse(settings)?;
+    Ok(Reading(Mutex::new(Some(Reader::new(Settings { size: size.map(|size| size as u64), key, widen })))))
+}
+
+impl Reading {
+    /// A reader that has failed says so itself, so a poisoned lock changes nothing.
+    fn with<T>(&self, f: impl FnOnce(&mut Reader) -> Result<T>) -> Result<T> {
+        let mut reader = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f(reader.as_mut().ok_or(Error::Disposed("this file"))?)
+    }
+
+    fn finish(&self) -> Result<File> {
+        let reader = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        reader.ok_or(Error::Disposed("this file"))?.finish()
+    }
+
+    /// Offset and length of the bytes to read next; none once all have come.
+    pub fn next(&self) -> Result<Option<Vec<f64>>> {
+        self.with(|reader| Ok(reader.next().map(|range| vec![range.offset as f64, range.length as f64])))
+    }
+
+    /// Whether it goes on only once the size is set; then its bytes are wanted in any order.
+    pub fn needs_size(&self) -> Result<bool> {
+        self.with(|reader| Ok(reader.needs_size()))
+    }
+
+    pub fn set_size(&self, size: f64) -> Result<()> {
+        self.with(|reader| {
+            reader.set_size(size as u64);
+            Ok(())
+        })
+    }
+
+    /// Takes the bytes that `next` has asked for; fewer where the file has ended.
+    pub fn feed(&self, bytes: &[u8]) -> Result<()> {
+        self.with(|reader| reader.feed(bytes))
+    }
+
+    /// The tensors: JSON `{ "metadata", "names" }`, and the list in the order of the names.
+    pub fn tensors(&self) -> Result<Reply> {
+        let file = self.finish()?;
+        let (names, tensors): (Vec<String>, Vec<Tensor>) = file.tensors.into_iter().unzip();
+        Ok(Reply { json: json!({ "metadata": file.metadata, "names": names }).to_string(), tensors })
+    }
+
+    /// The model that the file describes.
+    pub fn model(&self, device: &str) -> Result<Arc<Model>> {
+        rebuild(self.finish()?, &parse_device(device)?)
+    }
+}

@@ -1,0 +1,89 @@
+//! The handle of a file that is read.
+
+use crate::memory::report;
+use crate::module::NativeModule;
+use crate::tensor::NativeResult;
+use crate::work::{in_background, now, to_napi, Work};
+use napi::bindgen_prelude::{AsyncTask, Uint8Array};
+use napi::Env;
+use napi_derive::napi;
+use std::sync::Arc;
+use xt_bindings::{self as bindings, Error, Model, Reading, Reply};
+
+/// A file on its way into memory, until it is disposed.
+#[napi]
+pub struct NativeReader(Option<Arc<Reading>>);
+
+impl NativeReader {
+    fn get(&self) -> napi::Result<Arc<Reading>> {
+        self.0.clone().ok_or_else(|| to_napi(Error::Disposed("this file")))
+    }
+}
+
+#[napi]
+pub fn reader(settings: String) -> napi::Result<NativeReader> {
+    now(|| bindings::reader(&settings)).map(|reading| NativeReader(Some(Arc::new(reading))))
+}
+
+#[napi]
+impl NativeReader {
+    #[napi]
+    pub fn next(&self) -> napi::Result<Option<Vec<f64>>> {
+        let reading = self.get()?;
+        now(|| reading.next())
+    }
+
+    #[napi]
+    pub fn needs_size(&self) -> napi::Result<bool> {
+        let reading = self.get()?;
+        now(|| reading.needs_size())
+    }
+
+    #[napi]
+    pub fn set_size(&self, size: f64) -> napi::Result<()> {
+        let reading = self.get()?;
+        now(|| reading.set_size(size))
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn feed(&self, bytes: Uint8Array) -> napi::Result<AsyncTask<Work<(), ()>>> {
+        let reading = self.get()?;
+        Ok(in_background(move || reading.feed(&bytes), |()| ()))
+    }
+
+    #[napi]
+    pub fn feed_sync(&self, env: Env, bytes: &[u8]) -> napi::Result<()> {
+        let reading = self.get()?;
+        report(env, now(|| reading.feed(bytes)))
+    }
+
+    #[napi(ts_return_type = "Promise<NativeResult>")]
+    pub fn tensors(&self) -> napi::Result<AsyncTask<Work<Reply, NativeResult>>> {
+        let reading = self.get()?;
+        Ok(in_background(move || reading.tensors(), NativeResult::from))
+    }
+
+    #[napi]
+    pub fn tensors_sync(&self, env: Env) -> napi::Result<NativeResult> {
+        let reading = self.get()?;
+        report(env, now(|| reading.tensors())).map(NativeResult::from)
+    }
+
+    #[napi(ts_return_type = "Promise<NativeModule>")]
+    pub fn model(&self, device: String) -> napi::Result<AsyncTask<Work<Arc<Model>, NativeModule>>> {
+        let reading = self.get()?;
+        Ok(in_background(move || reading.model(&device), NativeModule::new))
+    }
+
+    #[napi]
+    pub fn model_sync(&self, env: Env, device: String) -> napi::Result<NativeModule> {
+        let reading = self.get()?;
+        report(env, now(|| reading.model(&device))).map(NativeModule::new)
+    }
+
+    #[napi]
+    pub fn dispose(&mut self, env: Env) -> napi::Result<()> {
+        self.0 = None;
+        report(env, Ok(()))
+    }
+}
