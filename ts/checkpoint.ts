@@ -1,10 +1,11 @@
-import { native } from '#native'
-import { guarded, guardedAsync, XTransformersError } from './errors.js'
+import { guarded, XTransformersError } from './errors.js'
 import {
-  explain,
-  readTensorBytes,
-  readTensorBytesSync,
+  readTensors,
+  readTensorsSync,
+  type SyncTensorSource,
   type TensorFile,
+  type TensorReadOptions,
+  type TensorSource,
   writeTensorBytes,
   writeTensorBytesSync,
 } from './files.js'
@@ -12,7 +13,9 @@ import * as models from './models/index.js'
 import type { Module } from './module.js'
 import type { ModuleDescription, NativeModule } from './native.js'
 import { Adopted, type NativeModel } from './native-model.js'
-import { readBytes, readBytesSync, type Source, type SyncSource, saveTo, saveToSync, type Target } from './sources.js'
+import { readSource, readSourceSync } from './reading.js'
+import { Index } from './shards.js'
+import { type Source, type SyncSource, saveTo, saveToSync, type Target } from './sources.js'
 import { type ReadOptions, throwIfAborted } from './streams.js'
 import { checkDevice, checkTensor, type Device, type Tensor } from './tensor.js'
 
@@ -59,13 +62,21 @@ export async function load<M extends Module = Module>(
   { device = 'cpu', ...reading }: LoadOptions = {},
 ): Promise<M> {
   const target = checkDevice(device)
-  const bytes = await readBytes(source, reading)
-  const loaded = await guardedAsync(() => native.load(bytes, target)).catch((error) => {
-    throw explain(error, bytes)
-  })
+  const loaded = modelIn(await readSource(source, WHOLE, reading, (reader) => reader.model(target)))
   if (reading.signal?.aborted) loaded.dispose()
   throwIfAborted(reading.signal)
   return rebuild(loaded) as Module as M
+}
+
+/** How a checkpoint of a whole model is read. */
+const WHOLE = { key: null, widen: true }
+
+function modelIn(loaded: NativeModule | Index): NativeModule {
+  if (!(loaded instanceof Index)) return loaded
+  throw new XTransformersError(
+    'invalid_checkpoint',
+    'this is the index of a checkpoint in several files, which does not say which model it is for: build the model with its constructor, then use loadWeights',
+  )
 }
 
 /** As {@link load}, at once: of a path (Node) or of bytes. */
@@ -74,32 +85,31 @@ export function loadSync<M extends Module = Module>(
   { device = 'cpu' }: Pick<LoadOptions, 'device'> = {},
 ): M {
   const target = checkDevice(device)
-  const bytes = readBytesSync(source)
-  try {
-    return rebuild(native.loadSync(bytes, target)) as Module as M
-  } catch (error) {
-    throw explain(error, bytes)
-  }
+  return rebuild(modelIn(readSourceSync(source, WHOLE, (reader) => reader.modelSync(target)))) as Module as M
 }
 
 /**
- * Reads the tensors of any safetensors file, such as one from Python.
+ * Reads the tensors of a file: safetensors, or a state dict that `torch.save` has written (PyTorch 1.6 or newer; of its pickle nothing is
+ * executed). A checkpoint in several files is read by its index, which names those beside it, or as the list of its files.
  *
- * @throws XTransformersError (`file`, `invalid_checkpoint`)
+ * Pieces go straight into the tensors. Only PyTorch's format from a stream or an address is held in memory as a whole, since its directory is
+ * at the end.
+ *
+ * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`)
  * @example
- * const { tensors } = await loadTensors('weights.safetensors')
+ * const { tensors } = await loadTensors('pytorch_model.bin')
  * model.loadStateDict(tensors)
+ * @example
+ * await loadTensors('model.safetensors.index.json') // in Node, or an address
+ * await loadTensors([...input.files]) // in a page
  */
-export async function loadTensors(source: Source, options: ReadOptions = {}): Promise<TensorFile> {
-  const file = await readTensorBytes(await readBytes(source, options))
-  if (options.signal?.aborted) for (const tensor of file.tensors.values()) tensor.dispose()
-  throwIfAborted(options.signal)
-  return file
+export function loadTensors(source: TensorSource, options: TensorReadOptions = {}): Promise<TensorFile> {
+  return readTensors(source, options)
 }
 
-/** As {@link loadTensors}, at once: of a path (Node) or of bytes. */
-export function loadTensorsSync(source: SyncSource): TensorFile {
-  return readTensorBytesSync(readBytesSync(source))
+/** As {@link loadTensors}, at once: of paths (Node) or of bytes. */
+export function loadTensorsSync(source: SyncTensorSource, options: Pick<TensorReadOptions, 'key'> = {}): TensorFile {
+  return readTensorsSync(source, options)
 }
 
 /**

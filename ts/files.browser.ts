@@ -1,6 +1,7 @@
 import { XTransformersError } from './errors.js'
+import { BlobInput, type Input, StreamInput } from './inputs.js'
 import { handleSink } from './sinks.js'
-import { type Files, fetchBytes, fileError, type ReadOptions, readBlob, reasonOf, throwIfAborted } from './streams.js'
+import { bodyOf, type Files, fetched, fileError, type ReadOptions, reasonOf, throwIfAborted } from './streams.js'
 
 const OPFS = 'opfs:'
 
@@ -47,7 +48,7 @@ function opfsError(error: unknown, name: string, what: string): XTransformersErr
   return fileError(`${name} cannot be ${what}: ${reasonOf(error)}`, error)
 }
 
-async function readOpfs(name: string, options: ReadOptions): Promise<Uint8Array> {
+async function readOpfs(name: string, options: ReadOptions): Promise<Input> {
   const parts = partsOf(name)
   throwIfAborted(options.signal)
   let file: File
@@ -57,7 +58,7 @@ async function readOpfs(name: string, options: ReadOptions): Promise<Uint8Array>
   } catch (error) {
     throw opfsError(error, name, 'read')
   }
-  return await readBlob(file, options)
+  return new BlobInput(file, options)
 }
 
 async function exists(folder: FileSystemDirectoryHandle, name: string): Promise<boolean> {
@@ -100,7 +101,14 @@ export const files: Files = {
         'a page cannot read file: addresses: let the user choose a file (<input type="file">), and load that File',
       )
     }
-    return await fetchBytes(name, options)
+    const { stream, origin } = bodyOf(await fetched(name, options))
+    return new StreamInput(stream, origin, options)
+  },
+  beside(name, file) {
+    const text = String(name)
+    if (text.startsWith(OPFS)) return text.slice(0, Math.max(text.lastIndexOf('/') + 1, OPFS.length)) + file
+    const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } }
+    return new URL(encodeURIComponent(file), new URL(text, document?.baseURI ?? location?.href))
   },
   readSync() {
     throw atOnce('load()')

@@ -1,8 +1,19 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { type FileHandle, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { XTransformersError } from './errors.js'
-import { allocate, type Files, fetchBytes, fileError, type ReadOptions, throwIfAborted, truncated } from './streams.js'
+import { type Input, MemoryInput, Meter, PlacedInput, StreamInput, type SyncInput } from './inputs.js'
+import {
+  allocate,
+  bodyOf,
+  type Files,
+  fetched,
+  fileError,
+  type ReadOptions,
+  throwIfAborted,
+  truncated,
+} from './streams.js'
 
 /** An error of the file system. */
 function io(error: unknown, name?: string | URL): XTransformersError {
@@ -34,32 +45,46 @@ function pathOf(name: string | URL): string {
   }
 }
 
-const CHUNK = 4 * 1024 * 1024
+/** A file, which is closed when the reading ends. */
+class FileInput extends PlacedInput {
+  readonly #handle: FileHandle
+  readonly #name: string
 
-async function readPath(path: string, options: ReadOptions): Promise<Uint8Array> {
+  constructor(handle: FileHandle, name: string, size: number, options: ReadOptions) {
+    super(size, options)
+    this.#handle = handle
+    this.#name = name
+  }
+
+  protected async fetch(offset: number, length: number): Promise<Uint8Array> {
+    const bytes = allocate(length, this.#name)
+    for (let at = 0; at < length; ) {
+      const { bytesRead } = await checked(this.#handle.read(bytes, at, length - at, offset + at), this.#name)
+      if (bytesRead === 0) throw truncated({ name: this.#name, size: this.size, exact: true }, offset + at)
+      at += bytesRead
+    }
+    return bytes
+  }
+
+  override async close(): Promise<void> {
+    await this.#handle.close()
+  }
+}
+
+async function openPath(path: string, options: ReadOptions): Promise<Input> {
   throwIfAborted(options.signal)
   const handle = await checked(open(path), path)
   try {
     const stat = await checked(handle.stat(), path)
+    if (stat.isFile() && stat.size > 0) return new FileInput(handle, path, stat.size, options)
     // pipes and devices do not tell their size
-    return stat.isFile() && stat.size > 0
-      ? await readFrom(handle, path, stat.size, options)
-      : await readUnsized(handle, path, options)
-  } finally {
+    const bytes = await readUnsized(handle, path, options)
     await handle.close()
+    return new MemoryInput(bytes)
+  } catch (error) {
+    await handle.close()
+    throw error
   }
-}
-
-async function readFrom(handle: FileHandle, name: string, size: number, { signal, on_progress }: ReadOptions) {
-  const bytes = allocate(size, name)
-  for (let loaded = 0; loaded < size; ) {
-    const { bytesRead } = await checked(handle.read(bytes, loaded, Math.min(CHUNK, size - loaded)), name)
-    throwIfAborted(signal)
-    if (bytesRead === 0) throw truncated({ name, size, exact: true }, loaded)
-    loaded += bytesRead
-    on_progress?.({ loaded, total: size })
-  }
-  return bytes
 }
 
 async function readUnsized(handle: FileHandle, name: string, { signal, on_progress }: ReadOptions) {
@@ -67,8 +92,55 @@ async function readUnsized(handle: FileHandle, name: string, { signal, on_progre
     throwIfAborted(signal)
     throw io(error, name)
   })
-  on_progress?.({ loaded: bytes.length, total: bytes.length })
+  new Meter(bytes.length, on_progress).end(bytes.length)
   return bytes
+}
+
+/** A file that is read at once. */
+class SyncFile implements SyncInput {
+  constructor(
+    readonly descriptor: number,
+    readonly name: string,
+    readonly size: number,
+  ) {}
+
+  read(offset: number, length: number): Uint8Array {
+    const bytes = allocate(length, this.name)
+    for (let at = 0; at < length; ) {
+      const read = this.#read(bytes, at, offset)
+      if (read === 0) throw truncated({ name: this.name, size: this.size, exact: true }, offset + at)
+      at += read
+    }
+    return bytes
+  }
+
+  #read(bytes: Uint8Array, at: number, offset: number): number {
+    try {
+      return readSync(this.descriptor, bytes, at, bytes.length - at, offset + at)
+    } catch (error) {
+      throw io(error, this.name)
+    }
+  }
+
+  close(): void {
+    closeSync(this.descriptor)
+  }
+}
+
+/** Bytes that are there already. */
+function inMemory(bytes: Uint8Array): SyncInput {
+  return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length), close: () => {} }
+}
+
+function openPathSync(path: string): SyncInput {
+  const descriptor = openSync(path, 'r')
+  const stat = fstatSync(descriptor)
+  if (stat.isFile() && stat.size > 0) return new SyncFile(descriptor, path, stat.size)
+  try {
+    return inMemory(readFileSync(descriptor))
+  } finally {
+    closeSync(descriptor)
+  }
 }
 
 let written = 0
@@ -89,16 +161,21 @@ async function write(path: string, bytes: Uint8Array): Promise<void> {
 export const files: Files = {
   async read(name, options) {
     refuseOpfs(name)
-    return isFileURL(name) ? await readPath(pathOf(name), options) : await fetchBytes(name, options)
+    if (isFileURL(name)) return await openPath(pathOf(name), options)
+    const { stream, origin } = bodyOf(await fetched(name, options))
+    return new StreamInput(stream, origin, options)
   },
   readSync(name) {
     refuseOpfs(name)
     if (!isFileURL(name)) throw fileError(`${name} cannot be fetched at once: await load() or loadTensors()`)
     try {
-      return readFileSync(pathOf(name))
+      return openPathSync(pathOf(name))
     } catch (error) {
       throw io(error, name)
     }
+  },
+  beside(name, file) {
+    return typeof name === 'string' ? join(dirname(name), file) : new URL(encodeURIComponent(file), name)
   },
   open(path) {
     refuseOpfs(path)

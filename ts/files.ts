@@ -1,32 +1,15 @@
 import { native } from '#native'
 import { heavy } from './calls.js'
-import { fromNative, guarded, guardedAsync, XTransformersError } from './errors.js'
-import type { NativeResult } from './native.js'
+import { describe } from './data.js'
+import { guarded, XTransformersError } from './errors.js'
+import type { NativeReader, NativeResult, NativeTensor } from './native.js'
+import { readSource, readSourceSync, type Settings } from './reading.js'
 import { mergeGates, NO_GATES } from './schedule.js'
+import { Index } from './shards.js'
+import { besides, type Source, type SyncSource } from './sources.js'
+import { type Progress, type ReadOptions, throwIfAborted } from './streams.js'
 import { HANDLE } from './symbols.js'
 import { type Tensor, wrap } from './tensor.js'
-
-/** What is often loaded by mistake, by how it begins. */
-const MISTAKES: readonly [start: RegExp, what: string][] = [
-  [/^$/, 'it is empty'],
-  [
-    /^(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml)/i,
-    'it looks like HTML, as servers answer where there is no such file: check the address',
-  ],
-  [/^version https:\/\/git-lfs/, 'it is a pointer of Git LFS: fetch the file itself (git lfs pull)'],
-  [/^PK/, "it is a zip file, as torch.save makes: write it in Python with safetensors' save_file"],
-  [/^.\x8b/s, 'it is compressed (gzip): unpack it first'],
-]
-
-/** An error about bytes that cannot be loaded, which also says what they are where that is plain to see. */
-export function explain(error: unknown, bytes: Uint8Array): XTransformersError {
-  const plain = fromNative(error)
-  const start = String.fromCharCode(...bytes.subarray(0, 40))
-  // the header of a safetensors file begins at the ninth byte
-  const what = start[8] === '{' ? undefined : MISTAKES.find(([pattern]) => pattern.test(start))?.[1]
-  if (plain.code !== 'invalid_checkpoint' || what === undefined) return plain
-  return new XTransformersError(plain.code, `${plain.message}; ${what}`, [], { cause: plain })
-}
 
 /** As JSON: names, and what else the file says. */
 const texts = (tensors: ReadonlyMap<string, Tensor>, metadata: Record<string, string>) =>
@@ -65,34 +48,137 @@ export function writeTensorBytesSync(
   return guarded(() => native.writeTensorsSync(names, natives, rest))
 }
 
-/** What is in a safetensors file. */
+/** What is in a file of tensors, or in several. */
 export interface TensorFile {
+  /** Of safetensors: what its header says besides. */
   metadata: Record<string, string>
   tensors: Map<string, Tensor>
 }
 
-/** Reads the bytes of a safetensors file. */
-export async function readTensorBytes(bytes: Uint8Array): Promise<TensorFile> {
-  const pending = guardedAsync(() => native.readTensors(bytes))
-  return unpack(
-    await pending.catch((error) => {
-      throw explain(error, bytes)
-    }),
-  )
+/** A file of tensors, or all files of one checkpoint (with its index, or without). */
+export type TensorSource = Source | readonly Source[]
+
+/** As {@link TensorSource}, to be read at once. */
+export type SyncTensorSource = SyncSource | readonly SyncSource[]
+
+/** Options of everything that reads tensors from a file. */
+export interface TensorReadOptions extends ReadOptions {
+  /** Which of several state dicts in a file of PyTorch, such as `model` of `torch.save({'model': ..., 'ema': ...})`. */
+  key?: string
 }
 
-/** As {@link readTensorBytes}, at once. */
-export function readTensorBytesSync(bytes: Uint8Array): TensorFile {
+/** Options that are checked. */
+type Reading = TensorReadOptions & { widen?: boolean }
+
+function settingsOf({ key, widen = false }: Reading): Settings {
+  if (key === undefined || typeof key === 'string') return { key: key ?? null, widen }
+  throw new XTransformersError('invalid_argument', `key must be a string, got ${describe(key)}`)
+}
+
+/** Reads the tensors of a file, or of all files of a checkpoint. `widen`: values of half precision become f32. */
+export async function readTensors(source: TensorSource, options: Reading = {}): Promise<TensorFile> {
+  const settings = settingsOf(options)
+  const take = async (reader: NativeReader) => unpack(await reader.tensors())
+  if (isList(source)) return await readParts(source, null, settings, options)
+  const part = await readSource(source, settings, options, take)
+  if (!(part instanceof Index)) return part
+  const files = part.names.map((name) => besides(source, name))
+  return await readParts(files, part, settings, options)
+}
+
+/** As {@link readTensors}, at once. */
+export function readTensorsSync(source: SyncTensorSource, options: Reading = {}): TensorFile {
+  const settings = settingsOf(options)
+  const take = (reader: NativeReader) => unpack(reader.tensorsSync())
+  const parts = isList(source) ? source.map((part) => part) : [source]
+  const merged = new Merged()
   try {
-    return unpack(native.readTensorsSync(bytes))
+    for (const part of parts) {
+      const file = readSourceSync(part, settings, take)
+      if (file instanceof Index && parts.length === 1) {
+        parts.push(...file.names.map((name) => besides(part, name) as SyncSource))
+      }
+      merged.add(file)
+    }
+    return merged.done()
   } catch (error) {
-    throw explain(error, bytes)
+    merged.dispose()
+    throw error
   }
 }
 
+const isList = <S>(source: S | readonly S[]): source is readonly S[] => Array.isArray(source)
+
+/** Reads several files, one after the other; progress is that of all of them. */
+async function readParts(
+  sources: readonly Source[],
+  index: Index | null,
+  settings: Settings,
+  { signal, on_progress }: ReadOptions,
+): Promise<TensorFile> {
+  const merged = new Merged()
+  if (index) merged.add(index)
+  let before = 0
+  try {
+    for (const source of sources) {
+      let loaded = 0
+      const tell = (progress: Progress) => {
+        loaded = progress.loaded
+        // how many more there are is known only at the end
+        on_progress?.({ loaded: before + loaded, total: null })
+      }
+      const options = { on_progress: tell, ...(signal && { signal }) }
+      merged.add(await readSource(source, settings, options, async (reader) => unpack(await reader.tensors())))
+      before += loaded
+    }
+    const file = merged.done()
+    on_progress?.({ loaded: before, total: before })
+    throwIfAborted(signal)
+    return file
+  } catch (error) {
+    merged.dispose()
+    throw error
+  }
+}
+
+/** The tensors of several files. */
+class Merged {
+  readonly #file: TensorFile = { metadata: {}, tensors: new Map() }
+  #index: Index | null = null
+
+  add(part: TensorFile | Index): void {
+    if (part instanceof Index) {
+      this.#index = part
+      return
+    }
+    Object.assign(this.#file.metadata, part.metadata)
+    const twice: string[] = []
+    for (const [name, tensor] of part.tensors) {
+      if (this.#file.tensors.has(name)) {
+        twice.push(name)
+        tensor.dispose()
+      } else this.#file.tensors.set(name, tensor)
+    }
+    if (twice.length === 0) return
+    throw new XTransformersError('invalid_checkpoint', `tensor ${twice[0]} is in two of the files`)
+  }
+
+  done(): TensorFile {
+    this.#index?.check(this.#file.tensors)
+    return this.#file
+  }
+
+  dispose(): void {
+    disposeAll(this.#file.tensors)
+  }
+}
+
+/** Frees tensors that nobody needs any more. */
+export function disposeAll(tensors: ReadonlyMap<string, Tensor>): void {
+  for (const tensor of tensors.values()) tensor.dispose()
+}
+
 function unpack({ json, tensors }: NativeResult): TensorFile {
-  const wrapped = tensors.map((tensor) => wrap(tensor))
-  const file: { metadata?: Record<string, string>; tensors: Record<string, { $tensor: number }> } = JSON.parse(json)
-  const named = Object.entries(file.tensors).map(([name, { $tensor }]) => [name, wrapped[$tensor] as Tensor] as const)
-  return { metadata: file.metadata ?? {}, tensors: new Map(named) }
+  const { metadata, names }: { metadata: Record<string, string>; names: string[] } = JSON.parse(json)
+  return { metadata, tensors: new Map(names.map((name, i) => [name, wrap(tensors[i] as NativeTensor)])) }
 }

@@ -1,9 +1,19 @@
-import { describe } from './data.js'
-import { XTransformersError } from './errors.js'
-import { writeTensorBytes, writeTensorBytesSync } from './files.js'
+import { checkSignal } from './checks.js'
+import {
+  disposeAll,
+  readTensors,
+  readTensorsSync,
+  type SyncTensorSource,
+  type TensorReadOptions,
+  type TensorSource,
+  writeTensorBytes,
+  writeTensorBytesSync,
+} from './files.js'
 import { assign, move, own } from './parameters.js'
-import { type Gates, mergeGates, NO_GATES, scheduleSync } from './schedule.js'
+import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
+import { fitState, type LoadResult, type LoadStateOptions } from './state.js'
+import { throwIfAborted } from './streams.js'
 import { HANDLE } from './symbols.js'
 import { checkDevice, type Device, Tensor } from './tensor.js'
 import { renderTree } from './tree.js'
@@ -23,11 +33,8 @@ export interface Entry {
   source: EntrySource
 }
 
-/** What {@link Module.loadStateDict} gives: names of the model that the map lacks, and names of the map that the model lacks. */
-export interface LoadResult {
-  missing: string[]
-  unexpected: string[]
-}
+/** Options of {@link Module.loadWeights}. */
+export type LoadWeightsOptions = LoadStateOptions & TensorReadOptions
 
 /** A state dict, as {@link Module.stateDict} gives it. */
 export type StateDict = ReadonlyMap<string, Tensor>
@@ -100,28 +107,54 @@ export abstract class Module<Options = unknown> {
   }
 
   /**
-   * Copies values into the parameters and buffers, by name.
+   * Copies values into the parameters and buffers, by name; values of other types are converted.
    *
-   * @param options `strict` (default true): missing and unexpected names are an error, and nothing is changed
+   * @returns what was missing, unexpected or of another shape, and which prefix was taken off the names
    * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit; (`busy`) while a call on the model is pending
    */
-  loadStateDict(
-    state: StateDict | Readonly<Record<string, Tensor>>,
-    { strict = true }: { strict?: boolean } = {},
-  ): LoadResult {
+  loadStateDict(state: StateDict | Readonly<Record<string, Tensor>>, options: LoadStateOptions = {}): LoadResult {
     const map: StateDict = state instanceof Map ? state : new Map(Object.entries(state))
-    const entries = new Map(this[ENTRIES]().map((entry) => [entry.name, entry]))
-    const missing = [...entries.keys()].filter((name) => !map.has(name))
-    const unexpected = [...map.keys()].filter((name) => !entries.has(name))
-    const problems = shapeProblems(map, entries)
-    if (strict) problems.push(...missing.map((name) => `${name} is missing`))
-    if (strict) problems.push(...unexpected.map((name) => `${name} is not in this model`))
-    if (problems.length > 0) {
-      throw new XTransformersError('invalid_checkpoint', `the state dict does not fit this model:\n${list(problems)}`)
-    }
-    const known = new Map([...map].filter(([name]) => entries.has(name)))
+    const { known, result } = fitState(map, this[ENTRIES](), options)
     scheduleSync('loadStateDict()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
-    return { missing, unexpected }
+    return result
+  }
+
+  /**
+   * Reads a file straight into the parameters and buffers: safetensors (also in several files, by their index) or what `torch.save` has made of a
+   * state dict; see {@link loadTensors}. Calls that follow wait for it. All or nothing: an error or an abort changes nothing.
+   *
+   * @returns as {@link loadStateDict}
+   * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`)
+   * @example
+   * const { missing } = await model.loadWeights('pytorch_model.bin', { strict: false })
+   */
+  async loadWeights(source: TensorSource, options: LoadWeightsOptions = {}): Promise<LoadResult> {
+    const signal = checkSignal(options.signal)
+    const reading = readTensors(source, { ...options, widen: true })
+    const put = async () => {
+      const { known, result } = fitState((await reading).tensors, this[ENTRIES](), options)
+      throwIfAborted(signal)
+      this[ASSIGN](known)
+      return result
+    }
+    // the native tensors go with the call, however it ends
+    const free = () => void reading.then(({ tensors }) => disposeAll(tensors)).catch(() => {})
+    return await schedule(NO_GATES, this[GATES](), put, signal).finally(free)
+  }
+
+  /** As {@link loadWeights}, at once: of paths (Node) or of bytes. */
+  loadWeightsSync(
+    source: SyncTensorSource,
+    options: Omit<LoadWeightsOptions, 'signal' | 'on_progress'> = {},
+  ): LoadResult {
+    const { tensors } = readTensorsSync(source, { ...options, widen: true })
+    try {
+      const { known, result } = fitState(tensors, this[ENTRIES](), options)
+      scheduleSync('loadWeightsSync()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
+      return result
+    } finally {
+      disposeAll(tensors)
+    }
   }
 
   /** Turns dropout on (or off): in this model and in those within. */
@@ -284,19 +317,8 @@ const isPart = (value: unknown) =>
   (value instanceof Module && !open.has(value)) ||
   (value instanceof Tensor && !value[HANDLE].disposed && value[HANDLE].live && value[HANDLE].use().isLeaf())
 
-const list = (lines: string[]) => lines.map((line) => `  ${line}`).join('\n')
-
 const prefixed = (entry: Entry, name: string): Entry => ({
   ...entry,
   name: `${name}.${entry.name}`,
   tied: entry.tied === null ? null : `${name}.${entry.tied}`,
 })
-
-function shapeProblems(state: StateDict, entries: ReadonlyMap<string, Entry>): string[] {
-  return [...state].flatMap(([name, value]) => {
-    const entry = entries.get(name)
-    if (!(value instanceof Tensor)) return [`${name} must be a Tensor, got ${describe(value)}`]
-    if (!entry || String(entry.shape) === String(value.shape)) return []
-    return [`${name} has shape [${value.shape}], the model needs [${entry.shape}]`]
-  })
-}

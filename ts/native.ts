@@ -125,6 +125,35 @@ export interface NativeOptimizer {
   dispose(): void
 }
 
+/** How a file of tensors is read. */
+export interface ReaderSettings {
+  /** In bytes; null where it is not known. */
+  size: number | null
+  /** Which of several state dicts in a file of PyTorch. */
+  key: string | null
+  /** Whether values of half precision become f32. */
+  widen: boolean
+}
+
+/** A file of tensors (safetensors, PyTorch's zip format) on its way into memory. It asks for bytes and is given them. */
+export interface NativeReader {
+  /** Offset and length of the bytes to read next; null once all have come, and where `needsSize`. */
+  next(): number[] | null
+  /** Whether it goes on only after `setSize`: its directory is at the end. From then on bytes are wanted in any order. */
+  needsSize(): boolean
+  setSize(size: number): void
+  /** Takes the bytes that `next` has asked for; fewer where the file ends before. They must not change until it resolves. */
+  feed(bytes: Uint8Array): Promise<void>
+  feedSync(bytes: Uint8Array): void
+  /** The tensors, once; JSON `{ "metadata": {...}, "names": [...] }`, one name per tensor. */
+  tensors(): Promise<NativeResult>
+  tensorsSync(): NativeResult
+  /** The model that a checkpoint describes, in place of the tensors. */
+  model(device: string): Promise<NativeModule>
+  modelSync(device: string): NativeModule
+  dispose(): void
+}
+
 export interface Native {
   /** Functions, so that no class of the addon leaks into the façade. */
   abortFlag(): NativeAbortFlag
@@ -148,9 +177,8 @@ export interface Native {
   backwardSync(loss: NativeTensor, retain: boolean): void
   /** A model by class name; `{"$module": i}` in the options' JSON stands for `modules[i]`, whose weights it shares. */
   construct(className: string, options: string, modules: NativeModule[], context: ContextJson): NativeModule
-  /** A model from a checkpoint's bytes. */
-  load(bytes: Uint8Array, device: string): Promise<NativeModule>
-  loadSync(bytes: Uint8Array, device: string): NativeModule
+  /** A file of tensors, read as it is fed; `settings` is JSON of ReaderSettings. */
+  reader(settings: string): NativeReader
   /** `kind`: SGD, Adam or AdamW; `groups` is a JSON array with the number of parameters in each group. */
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer
   /** Scales the gradients so that their common norm is at most `max`; gives the norm before. */
@@ -159,9 +187,6 @@ export interface Native {
   /** Safetensors bytes of named tensors; `names` and `metadata` (string values) are JSON. */
   writeTensors(names: string, tensors: NativeTensor[], metadata: string): Promise<Uint8Array>
   writeTensorsSync(names: string, tensors: NativeTensor[], metadata: string): Uint8Array
-  /** The tensors in a safetensors file; JSON `{ "metadata": {...}, "tensors": { NAME: {"$tensor": i} } }`. */
-  readTensors(bytes: Uint8Array): Promise<NativeResult>
-  readTensorsSync(bytes: Uint8Array): NativeResult
   /**
    * The options of a class (`AdamW`, `Decoder`), a function (`top_k`, `cosineWarmup`) or an interface (`TransformerCall`), as JSON, with the
    * defaults of those that are not given.

@@ -3,19 +3,9 @@ import { files as platform } from '#native'
 import { checkSignal } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
+import { BlobInput, type Input, MemoryInput, Meter, StreamInput, type SyncInput } from './inputs.js'
 import { handleSink, streamSink } from './sinks.js'
-import {
-  type FileHandle,
-  fileError,
-  isBytes,
-  type ReadOptions,
-  readBlob,
-  readResponse,
-  readStream,
-  reasonOf,
-  type Sink,
-  throwIfAborted,
-} from './streams.js'
+import { bodyOf, type FileHandle, fileError, isBytes, type ReadOptions, reasonOf, type Sink } from './streams.js'
 
 /**
  * Something to load.
@@ -57,38 +47,52 @@ function bytesIn(source: unknown): Uint8Array | null {
 const isName = (source: unknown): source is string | URL =>
   typeof source === 'string' || tagOf(source) === '[object URL]'
 
-/** The bytes of a source. */
-export async function readBytes(source: Source, { signal, on_progress }: ReadOptions = {}): Promise<Uint8Array> {
+/** What reads a source. */
+export async function openSource(source: Source, { signal, on_progress }: ReadOptions = {}): Promise<Input> {
   const options = { signal: checkSignal(signal), on_progress: on_progress ?? undefined }
   if (options.on_progress !== undefined && typeof options.on_progress !== 'function') {
     throw new XTransformersError('invalid_argument', `on_progress must be a function, got ${describe(on_progress)}`)
   }
-  const bytes = await readAny(source, options)
-  throwIfAborted(options.signal)
-  return bytes
+  const input = await openAny(source, options as ReadOptions)
+  if (!signal?.aborted) return input
+  await input.close(signal.reason)
+  throw signal.reason
 }
 
-async function readAny(source: Source, options: ReadOptions): Promise<Uint8Array> {
+async function openAny(source: Source, options: ReadOptions): Promise<Input> {
   if (isName(source)) return await platform.read(source, options)
   const bytes = bytesIn(source)
   if (bytes) {
-    options.on_progress?.({ loaded: bytes.length, total: bytes.length })
-    return bytes
+    new Meter(bytes.length, options.on_progress).end(bytes.length)
+    return new MemoryInput(bytes)
   }
   // told by what they can do: they may be of another realm
-  if (has(source, 'getFile')) return await readBlob(await fileOf(source as FileHandle), options)
+  if (has(source, 'getFile')) return new BlobInput(await fileOf(source as FileHandle), options)
   if (has(source, 'getReader')) {
-    return await readStream(
-      source as ReadableStream<Uint8Array>,
-      { name: 'the stream', size: null, exact: false },
-      options,
-    )
+    const origin = { name: 'the stream', size: null, exact: false }
+    return new StreamInput(source as ReadableStream<Uint8Array>, origin, options)
   }
-  if (has(source, 'clone') && 'ok' in (source as object)) return await readResponse(source as Response, options)
-  if (has(source, 'stream') && has(source, 'slice')) return await readBlob(source as Blob, options)
+  if (has(source, 'clone') && 'ok' in (source as object)) {
+    const { stream, origin } = bodyOf(source as Response)
+    return new StreamInput(stream, origin, options)
+  }
+  if (has(source, 'stream') && has(source, 'slice')) return new BlobInput(source as Blob, options)
   throw new XTransformersError(
     'invalid_argument',
     `a source is a URL, a Blob, a Response, a ReadableStream, a FileSystemFileHandle, a path, a Uint8Array or an ArrayBuffer, got ${describe(source)}`,
+  )
+}
+
+/**
+ * A file beside the one that a source names.
+ *
+ * @throws XTransformersError (`invalid_argument`) where the source is no name
+ */
+export function besides(source: Source, file: string): string | URL {
+  if (isName(source) && !/^(data|blob):/i.test(String(source))) return platform.beside(source, file)
+  throw new XTransformersError(
+    'invalid_argument',
+    `this file is the index of a checkpoint in several files, and ${file} cannot be found from it: give all of them, as [index, file, file]`,
   )
 }
 
@@ -100,11 +104,13 @@ async function fileOf(handle: FileHandle): Promise<Blob> {
   }
 }
 
-/** As {@link readBytes}, at once. */
-export function readBytesSync(source: SyncSource): Uint8Array {
+/** As {@link openSource}, at once. */
+export function openSourceSync(source: SyncSource): SyncInput {
   if (isName(source)) return platform.readSync(source)
   const bytes = bytesIn(source)
-  if (bytes) return bytes
+  if (bytes) {
+    return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length), close: () => {} }
+  }
   throw new XTransformersError(
     'invalid_argument',
     `at once only a path, a Uint8Array or an ArrayBuffer can be loaded, got ${describe(source)}: await load() instead`,

@@ -1,6 +1,6 @@
-/** Reading bytes as every platform can: fetch, streams and Blobs; and what the platforms add to it. */
-import { describe } from './data.js'
+/** What every read has in common, fetch, and what the platforms add to it. */
 import { XTransformersError } from './errors.js'
+import type { Input, SyncInput } from './inputs.js'
 
 /** How far a read has come, in bytes. */
 export interface Progress {
@@ -35,8 +35,10 @@ export interface Sink {
 
 /** What a platform finds by a name. Every error has the code `file`, or `invalid_argument` for names that cannot be. */
 export interface Files {
-  read(name: string | URL, options: ReadOptions): Promise<Uint8Array>
-  readSync(name: string | URL): Uint8Array
+  read(name: string | URL, options: ReadOptions): Promise<Input>
+  readSync(name: string | URL): SyncInput
+  /** The name of a file beside another one. */
+  beside(name: string | URL, file: string): string | URL
   /** Checks the name, and touches nothing yet. */
   open(name: string): Sink
   writeSync(path: string, produce: () => Uint8Array): void
@@ -80,119 +82,9 @@ export function allocate(size: number, name: string): Uint8Array {
 export const truncated = ({ name, size }: Origin, loaded: number, cause?: unknown) =>
   fileError(`${name} ended after ${loaded} of ${size} bytes: load it again`, cause)
 
-/** The pieces of one read: in one buffer where the size is known. */
-class Collector {
-  #loaded = 0
-  #told: Progress | null = null
-  #chunks: Uint8Array[] = []
-  #whole: Uint8Array | null
-  readonly #origin: Origin
-  readonly #on_progress: ReadOptions['on_progress']
-
-  constructor(origin: Origin, on_progress: ReadOptions['on_progress']) {
-    this.#origin = origin
-    this.#on_progress = on_progress
-    this.#whole = origin.size === null ? null : allocate(origin.size, origin.name)
-  }
-
-  get loaded(): number {
-    return this.#loaded
-  }
-
-  add(chunk: Uint8Array): void {
-    const end = this.#loaded + chunk.length
-    if (this.#whole && end > this.#whole.length) {
-      // the size was that of the compressed bytes: from here on it is unknown
-      this.#chunks = [this.#whole.subarray(0, this.#loaded)]
-      this.#whole = null
-    }
-    if (this.#whole) this.#whole.set(chunk, this.#loaded)
-    else this.#chunks.push(chunk)
-    this.#loaded = end
-    this.#tell(this.#whole?.length ?? null)
-  }
-
-  end(): Uint8Array {
-    if (this.#whole && this.#origin.exact && this.#loaded < this.#whole.length) {
-      throw truncated(this.#origin, this.#loaded)
-    }
-    const bytes = this.#whole?.subarray(0, this.#loaded) ?? this.#joined()
-    if (this.#told?.total !== this.#loaded) this.#tell(this.#loaded)
-    return bytes
-  }
-
-  #joined(): Uint8Array {
-    const whole = allocate(this.#loaded, this.#origin.name)
-    let at = 0
-    for (const chunk of this.#chunks) {
-      whole.set(chunk, at)
-      at += chunk.length
-    }
-    return whole
-  }
-
-  #tell(total: number | null): void {
-    this.#told = { loaded: this.#loaded, total }
-    this.#on_progress?.(this.#told)
-  }
-}
-
-function readerOf(stream: ReadableStream<Uint8Array>, name: string): ReadableStreamDefaultReader<Uint8Array> {
-  try {
-    return stream.getReader()
-  } catch (error) {
-    throw fileError(`${name} is read by someone else already: give a new one`, error)
-  }
-}
-
-/** All bytes of a stream, which is cancelled when the reading fails. */
-export async function readStream(
-  stream: ReadableStream<Uint8Array>,
-  origin: Origin,
-  { signal, on_progress }: ReadOptions,
-): Promise<Uint8Array> {
-  const reader = readerOf(stream, origin.name)
-  const cancel = (reason: unknown) => void reader.cancel(reason).catch(() => {})
-  // a pending read then ends at once
-  const onAbort = () => cancel(signal?.reason)
-  signal?.addEventListener('abort', onAbort, { once: true })
-  try {
-    if (signal?.aborted) onAbort()
-    const collector = new Collector(origin, on_progress)
-    for (;;) {
-      const { done, value } = await reader.read().catch((error) => {
-        throw fileError(`${origin.name} broke off after ${collector.loaded} bytes: ${reasonOf(error)}`, error)
-      })
-      throwIfAborted(signal)
-      if (done) return collector.end()
-      collector.add(checkChunk(value, origin.name))
-    }
-  } catch (error) {
-    cancel(error)
-    throw signal?.aborted ? signal.reason : error
-  } finally {
-    signal?.removeEventListener('abort', onAbort)
-  }
-}
-
 /** Whether it is a Uint8Array, of another realm too. */
 export const isBytes = (value: unknown): value is Uint8Array =>
   Object.prototype.toString.call(value) === '[object Uint8Array]'
-
-function checkChunk(chunk: unknown, name: string): Uint8Array {
-  if (isBytes(chunk)) return chunk
-  throw new XTransformersError(
-    'invalid_argument',
-    `${name} must give pieces of type Uint8Array, got ${describe(chunk)}`,
-  )
-}
-
-/** The bytes of a Blob or File. */
-export function readBlob(blob: Blob, options: ReadOptions): Promise<Uint8Array> {
-  const { name } = blob as { name?: unknown }
-  const origin = { name: typeof name === 'string' && name ? name : 'the Blob', size: blob.size, exact: true }
-  return readStream(blob.stream(), origin, options)
-}
 
 const withoutPassword = (text: string) => text.replace(/([a-z]+:\/\/)[^\s/?#]*@/gi, '$1')
 
@@ -203,15 +95,14 @@ function shown(address: string | URL): string {
 }
 
 /** The body of a response. */
-export async function readResponse(response: Response, options: ReadOptions): Promise<Uint8Array> {
+export function bodyOf(response: Response): { stream: ReadableStream<Uint8Array>; origin: Origin } {
   const name = response.url ? shown(response.url) : 'the Response'
   if (!response.ok) {
     response.body?.cancel().catch(() => {})
     throw fileError(`${name} cannot be loaded: ${refusal(response)}`)
   }
   if (response.bodyUsed) throw fileError(`${name} was read already: give a new Response, or response.clone()`)
-  const origin = { name, ...sizeOf(response) }
-  return await readStream(response.body ?? new Blob([]).stream(), origin, options)
+  return { stream: response.body ?? new Blob([]).stream(), origin: { name, ...sizeOf(response) } }
 }
 
 function refusal({ type, status, statusText }: Response): string {
@@ -229,11 +120,9 @@ function sizeOf({ headers, type }: Response): Pick<Origin, 'size' | 'exact'> {
 }
 
 /** What is at an address (http:, https:, blob:, data:, and what else fetch knows). */
-export async function fetchBytes(address: string | URL, options: ReadOptions): Promise<Uint8Array> {
-  const { signal } = options
-  let response: Response
+export async function fetched(address: string | URL, { signal }: ReadOptions): Promise<Response> {
   try {
-    response = await fetch(address, signal ? { signal } : {})
+    return await fetch(address, signal ? { signal } : {})
   } catch (error) {
     throwIfAborted(signal)
     // the browser tells scripts no more than that
@@ -242,5 +131,4 @@ export async function fetchBytes(address: string | URL, options: ReadOptions): P
       : ' (no such address, no answer, or an answer that this page may not read: CORS)'
     throw fileError(`${shown(address)} cannot be fetched: ${withoutPassword(reasonOf(error))}${hint}`, error)
   }
-  return await readResponse(response, options)
 }

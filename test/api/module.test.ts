@@ -100,7 +100,7 @@ suite('loadStateDict', () => {
   it('copies values from another model', async () => {
     const [a, b] = [smallModel(), smallModel()]
     const x = ids(2, 9)
-    expect(b.loadStateDict(a.stateDict())).toEqual({ missing: [], unexpected: [] })
+    expect(b.loadStateDict(a.stateDict())).toEqual({ missing: [], unexpected: [], mismatched: [], prefix: null })
     expect((await b.forward(x)).item()).toBe((await a.forward(x)).item())
   })
 

@@ -41,6 +41,7 @@ function instances(): Record<string, object> {
     NativeModule: model,
     NativeGeneration: model.generation('generate', '[{"$tensor":0},1]', [tensor], CONTEXT),
     NativeOptimizer: native.optimizer('SGD', [weight], '[1]'),
+    NativeReader: native.reader('{"size":null,"key":null,"widen":false}'),
   }
 }
 

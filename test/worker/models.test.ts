@@ -148,7 +148,12 @@ describe('a model in a worker', () => {
     const net = smallNet(x)
     main.manualSeed(3)
     const other = new main.TransformerWrapper({ ...NET, attn_layers: new main.Decoder(LAYERS) })
-    expect(await net.loadStateDict(other.stateDict())).toEqual({ missing: [], unexpected: [] })
+    expect(await net.loadStateDict(other.stateDict())).toEqual({
+      missing: [],
+      unexpected: [],
+      mismatched: [],
+      prefix: null,
+    })
     expect([...(await net.stateDict())].map(([name, t]) => [name, t.shape, numbers(t)])).toEqual(
       [...other.stateDict()].map(([name, t]) => [name, t.shape, mainNumbers(t)]),
     )

@@ -3,8 +3,9 @@ import { type CallControl, heavy } from '../calls.js'
 import { checkSignal } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
 import {
-  readTensorBytes,
-  readTensorBytesSync,
+  disposeAll,
+  readTensors,
+  readTensorsSync,
   type TensorFile,
   writeTensorBytes,
   writeTensorBytesSync,
@@ -12,16 +13,7 @@ import {
 import type { NativeOptimizer, NativeTensor } from '../native.js'
 import { resolveGroups, resolveOptions } from '../options.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
-import {
-  readBytes,
-  readBytesSync,
-  type Source,
-  type SyncSource,
-  saveTo,
-  saveToSync,
-  type Target,
-  toBlob,
-} from '../sources.js'
+import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
 import type { ReadOptions } from '../streams.js'
 import { HANDLE } from '../symbols.js'
 import { checkTensor, Tensor, wrap } from '../tensor.js'
@@ -199,7 +191,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
    * @throws XTransformersError (`file`, `invalid_checkpoint`); the state is then as before
    */
   async load(source: Source, options: ReadOptions = {}): Promise<void> {
-    const run = async () => this.#restore(await readTensorBytes(await readBytes(source, options)))
+    const run = async () => this.#restore(await readTensors(source, options))
     await schedule(NO_GATES, this.#gates, run, checkSignal(options.signal))
   }
 
@@ -209,8 +201,8 @@ export abstract class Optimizer<Options extends { lr?: number }> {
    * @throws XTransformersError (`file`, `invalid_checkpoint`); (`busy`) while a call on the parameters is pending
    */
   loadSync(source: SyncSource): void {
-    const bytes = readBytesSync(source)
-    scheduleSync('loadSync()', NO_GATES, this.#gates, () => this.#restore(readTensorBytesSync(bytes)))
+    const file = readTensorsSync(source)
+    scheduleSync('loadSync()', NO_GATES, this.#gates, () => this.#restore(file))
   }
 
   #restore({ metadata, tensors }: TensorFile): void {
@@ -238,10 +230,6 @@ export abstract class Optimizer<Options extends { lr?: number }> {
 
 /** The settings of a group, without its parameters. */
 const settingsOf = ({ params: _, ...settings }: { params: readonly unknown[] }) => settings as object
-
-function disposeAll(tensors: ReadonlyMap<string, Tensor>): void {
-  for (const tensor of tensors.values()) tensor.dispose()
-}
 
 function parseGroups(json: string): SavedGroup<object>[] {
   try {

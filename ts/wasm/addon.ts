@@ -6,6 +6,7 @@ import type {
   NativeGeneration,
   NativeModule,
   NativeOptimizer,
+  NativeReader,
   NativeResult,
   NativeTensor,
 } from '../native.js'
@@ -111,8 +112,8 @@ class WasmTensor extends Owned implements NativeTensor {
 }
 
 /** A reply of the module; all that the call has left behind counts for its first tensor. */
-function result(instance: Instance, call: (glue: Glue) => Reply): NativeResult {
-  const [[json, tensors], ballast] = instance.make(call)
+function result(instance: Instance, call: (glue: Glue) => Reply, held = 0): NativeResult {
+  const [[json, tensors], ballast] = instance.make(call, held)
   return {
     json,
     tensors: Array.from(tensors, (handle, i) => new WasmTensor(instance, handle, i === 0 ? ballast : null)),
@@ -235,6 +236,57 @@ class WasmOptimizer extends Owned implements NativeOptimizer {
   }
 }
 
+class WasmReader extends Owned implements NativeReader {
+  /** Bytes that its tensors take already. */
+  #held = 0
+
+  constructor(instance: Instance, handle: Handle) {
+    super(instance, handle, (glue) => glue.reader_free(handle))
+  }
+
+  next(): number[] | null {
+    const range = this.run((glue) => glue.reader_next(this.handle))
+    return range ? Array.from(range) : null
+  }
+
+  needsSize(): boolean {
+    return this.run((glue) => glue.reader_needs_size(this.handle))
+  }
+
+  setSize(size: number): void {
+    this.run((glue) => glue.reader_set_size(this.handle, size))
+  }
+
+  feed(bytes: Uint8Array): Promise<void> {
+    return later([this], () => this.feedSync(bytes))
+  }
+
+  feedSync(bytes: Uint8Array): void {
+    this.instance.checkRoom(bytes.length, 'reading the file')
+    const [, grown] = this.instance.measure((glue) => glue.reader_feed(this.handle, bytes))
+    this.#held += grown
+  }
+
+  tensors(): Promise<NativeResult> {
+    return later([this], () => this.tensorsSync())
+  }
+
+  tensorsSync(): NativeResult {
+    return result(this.instance, (glue) => glue.reader_tensors(this.handle), this.#held)
+  }
+
+  model(device: string): Promise<NativeModule> {
+    return later([this], () => this.modelSync(device))
+  }
+
+  modelSync(device: string): NativeModule {
+    return new WasmModule(
+      this.instance,
+      this.run((glue) => glue.reader_model(this.handle, device)),
+    )
+  }
+}
+
 class WasmNative implements Native {
   constructor(private readonly instance: Instance) {}
 
@@ -265,16 +317,9 @@ class WasmNative implements Native {
     return new WasmModule(this.instance, this.instance.run(make))
   }
 
-  load(bytes: Uint8Array, device: string): Promise<NativeModule> {
-    return later([], () => this.loadSync(bytes, device))
-  }
-
-  loadSync(bytes: Uint8Array, device: string): NativeModule {
-    this.instance.checkRoom(2 * bytes.length, 'loading the model')
-    return new WasmModule(
-      this.instance,
-      this.instance.run((glue) => glue.load(bytes, device)),
-    )
+  reader(settings: string): NativeReader {
+    const handle = this.instance.run((glue) => glue.reader(settings))
+    return new WasmReader(this.instance, handle)
   }
 
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer {
@@ -296,15 +341,6 @@ class WasmNative implements Native {
 
   writeTensorsSync(names: string, tensors: NativeTensor[], metadata: string): Uint8Array {
     return this.instance.run((glue) => glue.write_tensors(names, handles(tensors), metadata))
-  }
-
-  readTensors(bytes: Uint8Array): Promise<NativeResult> {
-    return later([], () => this.readTensorsSync(bytes))
-  }
-
-  readTensorsSync(bytes: Uint8Array): NativeResult {
-    this.instance.checkRoom(2 * bytes.length, 'reading the file')
-    return result(this.instance, (glue) => glue.read_tensors(bytes))
   }
 
   resolveOptions(name: string, options: string): string {

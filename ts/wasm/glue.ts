@@ -45,14 +45,21 @@ export interface Glue {
   optimizer_load_state(optimizer: Handle, names: string, tensors: Uint32Array): void
   optimizer_free(optimizer: Handle): void
 
+  reader(settings: string): Handle
+  reader_next(reader: Handle): Float64Array | undefined
+  reader_needs_size(reader: Handle): boolean
+  reader_set_size(reader: Handle, size: number): void
+  reader_feed(reader: Handle, bytes: Uint8Array): void
+  reader_tensors(reader: Handle): Reply
+  reader_model(reader: Handle, device: string): Handle
+  reader_free(reader: Handle): void
+
   op(name: string, inputs: Uint32Array, args: string, context: string): Handle
   backward(loss: Handle, retain: boolean): void
   construct(className: string, options: string, modules: Uint32Array, context: string): Handle
-  load(bytes: Uint8Array, device: string): Handle
   optimizer(kind: string, parameters: Uint32Array, groups: string): Handle
   clip_grad_norm(parameters: Uint32Array, max: number): number
   write_tensors(names: string, tensors: Uint32Array, metadata: string): Uint8Array
-  read_tensors(bytes: Uint8Array): Reply
   resolve_options(name: string, options: string): string
   resolve_groups(name: string, common: string, groups: string): string
   info(): string

@@ -24,11 +24,20 @@ export class Instance {
     }
   }
 
-  /** As `run`, for calls that make something: what it holds is told to the garbage collector through the ballast. */
-  make<T>(call: (glue: Glue) => T): [value: T, ballast: Ballast | null] {
+  /**
+   * As `run`, for calls that make something: what it holds is told to the garbage collector through the ballast. `held`: bytes that it takes over
+   * from calls before.
+   */
+  make<T>(call: (glue: Glue) => T, held = 0): [value: T, ballast: Ballast | null] {
+    const [value, grown] = this.measure(call)
+    return [value, Ballast.of(grown + held)]
+  }
+
+  /** As `run`, with the bytes that the call has left behind. */
+  measure<T>(call: (glue: Glue) => T): [value: T, bytes: number] {
     const before = this.run((glue) => glue.memory_in_use())
     const value = this.run(call)
-    return [value, Ballast.of(this.run((glue) => glue.memory_in_use()) - before)]
+    return [value, this.run((glue) => glue.memory_in_use()) - before]
   }
 
   /** Frees something, whatever state the module is in. */

@@ -1,12 +1,24 @@
 import { checkSignal } from '../checks.js'
 import type { ModelDescription } from '../describe.js'
-import type { LoadResult, Module } from '../module.js'
+import type { LoadWeightsOptions, Module } from '../module.js'
 import type { Target } from '../sources.js'
+import type { LoadResult, LoadStateOptions } from '../state.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
+import { packSources, type WorkerSource } from './source.js'
 import type { HostTensor, TensorInput } from './tensor.js'
 import type { RemoteMethod } from './types.js'
 import { packArguments, REMOTE, type Remote, unpackResult } from './values.js'
+
+/** Options of {@link RemoteModel.loadWeights}. */
+export interface WorkerWeightsOptions extends LoadWeightsOptions {
+  /**
+   * Gives the memory of ArrayBuffers, or of Uint8Arrays that are all of one, to the worker in place of a copy; the page cannot use it any more.
+   *
+   * @default false
+   */
+  transfer?: boolean
+}
 
 /** A loaded model: a constructor that gets this in place of arguments takes it over. */
 export class Adopted {
@@ -117,17 +129,33 @@ export abstract class RemoteModel {
   }
 
   /**
-   * Copies values into the parameters and buffers, by name.
+   * Copies values into the parameters and buffers, by name; values of other types are converted.
    *
-   * @param options `strict` (default true): missing and unexpected names are an error, and nothing is changed
    * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit
    */
   loadStateDict(
     state: ReadonlyMap<string, TensorInput> | Readonly<Record<string, TensorInput>>,
-    options: { strict?: boolean } = {},
+    options: LoadStateOptions = {},
   ): Promise<LoadResult> {
     const entries = state instanceof Map ? Object.fromEntries(state) : state
     return callRemote(this[REMOTE], 'loadStateDict', [entries, options])
+  }
+
+  /**
+   * Reads a file straight into the parameters and buffers, as `loadWeights` of the main library does: safetensors, or what `torch.save` has made of
+   * a state dict. Later calls on this worker wait for it.
+   *
+   * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`); nothing is changed then, nor after an abort
+   */
+  async loadWeights(
+    source: WorkerSource | readonly WorkerSource[],
+    { transfer: give = false, signal, on_progress, ...options }: WorkerWeightsOptions = {},
+  ): Promise<LoadResult> {
+    const { home, id } = this[REMOTE]
+    const { value, transfer } = packSources(source, give)
+    const control = { signal: checkSignal(signal), on_progress, transfer }
+    const call = { object: id, method: 'loadWeights', args: [value, options] }
+    return (await home.request('call', call, control)) as LoadResult
   }
 
   /** The weights as the bytes of a safetensors file. */

@@ -37,6 +37,13 @@ export function packSource(source: WorkerSource, give: boolean): Packed<unknown>
   throw new XTransformersError('invalid_argument', `${describe(source)} cannot be loaded in a worker${hint}`)
 }
 
+/** One source, or several, ready to be posted. */
+export function packSources(source: WorkerSource | readonly WorkerSource[], give: boolean): Packed<unknown> {
+  if (!Array.isArray(source)) return packSource(source as WorkerSource, give)
+  const packed = (source as readonly WorkerSource[]).map((one) => packSource(one, give))
+  return { value: packed.map(({ value }) => value), transfer: packed.flatMap(({ transfer }) => transfer) }
+}
+
 /** The memory is given away as a whole, so that only all of it can be. */
 function packBytes(bytes: Uint8Array, give: boolean): Packed<Uint8Array> {
   const whole = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength

@@ -5,6 +5,7 @@ import { noGrad } from '../../grad-mode.js'
 import type { NativeModel } from '../../native-model.js'
 import { resolveGroups } from '../../options.js'
 import type { Target } from '../../sources.js'
+import type { LoadStateOptions } from '../../state.js'
 import type { Tensor } from '../../tensor.js'
 import { isPlain } from '../transfer.js'
 import type { Call } from './call.js'
@@ -40,7 +41,13 @@ export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
   numParameters: (model) => model.numParameters,
   stateDict: (model) => model.stateDict(),
   loadStateDict: (model, [state, options]) =>
-    model.loadStateDict(state as Record<string, Tensor>, options as { strict?: boolean }),
+    model.loadStateDict(state as Record<string, Tensor>, options as LoadStateOptions),
+  loadWeights: (model, [source, options], { id, signal, send }) =>
+    model.loadWeights(Array.isArray(source) ? source.map(sourceOf) : sourceOf(source), {
+      ...(options as LoadStateOptions),
+      signal,
+      on_progress: (progress) => send({ type: 'progress', id, progress }),
+    }),
   saveBytes: (model) => model.saveBytes(),
   saveBlob: (model) => model.saveBlob(),
   save: (model, [target]) => model.save(target as Target),

@@ -3,7 +3,7 @@
 use super::layout::{gather, Layout};
 use crate::{Array, DType, Device, Error, Result};
 use half::{bf16, f16};
-use xt_kernels::alloc;
+use xt_kernels::{alloc, memory};
 
 /// How a value stands in a file, little-endian. Whole numbers of other widths than ours become i64, which holds them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,12 @@ pub(super) fn room<T>(count: usize, dtype: DType) -> Result<Vec<T>> {
 
 fn read<T, const N: usize>(to: &mut Vec<T>, bytes: &[u8], value: impl Fn([u8; N]) -> T) {
     to.extend(bytes.as_chunks::<N>().0.iter().map(|b| value(*b)));
+}
+
+/// An error where memory cannot hold all of these together, each so many values.
+pub fn check_memory(tensors: impl Iterator<Item = (Element, u64)>, widen: bool) -> Result<()> {
+    let bytes = tensors.map(|(element, count)| count.saturating_mul(element.dtype(widen).size_in_bytes() as u64));
+    Ok(memory::check("what is in this file", bytes.fold(0, u64::saturating_add))?)
 }
 
 impl Sink {

@@ -1,6 +1,6 @@
 //! The header of a safetensors file: names, types, shapes and places of its tensors.
 
-use super::data::{Element, Sink};
+use super::data::{check_memory, Element, Sink};
 use super::pieces::Piece;
 use super::{damaged, shown, Plan};
 use crate::Result;
@@ -96,6 +96,8 @@ pub fn read(json: &[u8], size: Option<u64>, widen: bool) -> Result<Contents> {
         header.tensors.iter().map(|(name, info)| check(name, info)).collect::<Result<_>>()?;
     let start = 8 + json.len() as u64;
     let end = check_places(&header.tensors, start, size)?;
+    let counts = checked.iter().map(|(element, shape)| (*element, shape.iter().product::<usize>() as u64));
+    check_memory(counts, widen)?;
     let mut contents = Contents { metadata: header.metadata, plans: vec![], sinks: vec![], pieces: vec![], end };
     for ((name, info), (element, shape)) in header.tensors.into_iter().zip(checked) {
         let (sink, count) = (contents.sinks.len(), shape.iter().product());

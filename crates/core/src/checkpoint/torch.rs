@@ -1,6 +1,6 @@
 //! PyTorch's zip format: which tensors a pickle describes, and which records they need.
 
-use super::data::{Element, Sink};
+use super::data::{check_memory, Element, Sink};
 use super::layout::Layout;
 use super::pickle::Pickle;
 use super::pieces::Piece;
@@ -163,6 +163,7 @@ pub fn contents(
         plans.push(Plan { name: name.into(), sink, shape: layout.shape.clone(), view: (!whole).then_some(layout) });
     }
     check_copies(copied, storages.iter().map(|(_, element, storage, _)| element.size() as u64 * storage.count).sum())?;
+    check_memory(storages.iter().map(|(_, element, storage, _)| (*element, storage.count)), widen)?;
     let (mut sinks, mut pieces) = (Vec::new(), Vec::new());
     for (name, element, storage, record) in storages {
         pieces.push(piece(record, sinks.len()));
