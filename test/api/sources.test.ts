@@ -213,7 +213,11 @@ describe('a source that cannot be loaded', () => {
     await expectError(loadTensors(new Response(page)), 'invalid_checkpoint', /looks like HTML/)
     const pointer = text('version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 5\n')
     await expectError(load(pointer), 'invalid_checkpoint', /Git LFS/)
-    await expectError(load(text('PK\x03\x04 and so on')), 'invalid_checkpoint', /zip file \(as torch.save writes\) is cut short/)
+    await expectError(
+      load(text('PK\x03\x04 and so on')),
+      'invalid_checkpoint',
+      /zip file \(as torch.save writes\) is cut short/,
+    )
     await expectError(load(new Blob([])), 'invalid_checkpoint', /it is empty/)
     await expectError(load(new Response(null)), 'invalid_checkpoint', /it is empty/)
     const zipped = blob().stream().pipeThrough(new CompressionStream('gzip'))

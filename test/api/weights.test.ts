@@ -1,0 +1,317 @@
+// Weights from Python: what test/checkpoints holds, from every kind of source.
+import { describe, expect, it } from 'vitest'
+import {
+  AdamW,
+  AutoregressiveWrapper,
+  load,
+  loadSync,
+  loadTensors,
+  loadTensorsSync,
+  Module,
+  memory,
+  ones,
+  randn,
+  saveTensors,
+  type Tensor,
+  tensor,
+  zeros,
+} from 'x-transformers'
+import { endless, expectError, expectProgress, FakeFile, inPieces, type Told } from './bytes.js'
+import { ids, numbers, smallModel } from './helpers.js'
+import { expectRecorded, makeRecorded, recorded, recordedJson } from './recorded.js'
+
+const CLEAN = { missing: [], unexpected: [], mismatched: [], prefix: null }
+
+describe('weights that Python has saved', () => {
+  it.each([
+    ['model.pt', null, 'logits'],
+    ['protocol4.pt', null, 'logits'],
+    ['nested.pt', null, 'logits'],
+    ['parallel.pt', 'module.', 'logits'],
+    ['autoregressive.pt', 'net.', 'logits'],
+    ['bf16.pt', null, 'bf16'],
+    ['model.safetensors', null, 'logits'],
+    ['f16.safetensors', null, 'f16'],
+    ['bf16.safetensors', null, 'bf16'],
+  ] as const)('compute the same: %s', async (name, prefix, logits) => {
+    const bytes = await recorded(name)
+    const model = await makeRecorded()
+    expect(await model.loadWeights(bytes)).toEqual({ ...CLEAN, prefix })
+    await expectRecorded(model, logits)
+    const second = await makeRecorded()
+    expect(second.loadWeightsSync(bytes)).toEqual({ ...CLEAN, prefix })
+    await expectRecorded(second, logits)
+    const third = await makeRecorded()
+    expect(third.loadStateDict((await loadTensors(bytes)).tensors)).toEqual({ ...CLEAN, prefix })
+    await expectRecorded(third, logits)
+    for (const { dtype } of third.parameters()) expect(dtype).toBe('f32')
+  })
+
+  it('of a wrapper go into the same wrapper', async () => {
+    const net = await makeRecorded()
+    expect(await new AutoregressiveWrapper(net).loadWeights(await recorded('autoregressive.pt'))).toEqual(CLEAN)
+    await expectRecorded(net)
+  })
+
+  it.each(['model.pt', 'model.safetensors'])('come from every kind of source: %s', async (name) => {
+    const bytes = await recorded(name)
+    const sources = [
+      bytes,
+      bytes.buffer,
+      new Blob([bytes]),
+      new File([bytes], name),
+      new FakeFile(bytes),
+      new Response(bytes),
+      new Response(inPieces(bytes, 100), { headers: { 'content-length': String(bytes.length) } }),
+      inPieces(bytes, 1),
+      inPieces(bytes, 777),
+      new URL(URL.createObjectURL(new Blob([bytes]))),
+    ]
+    for (const source of sources) {
+      const model = await makeRecorded()
+      const told: Told[] = []
+      await model.loadWeights(source, { on_progress: (progress) => told.push(progress) })
+      await expectRecorded(model)
+      expectProgress(told, bytes.length)
+    }
+  })
+
+  it('in several files come as a list, with or without their index', async () => {
+    const parts = await Promise.all(['1', '2'].map((i) => recorded(`sharded-0000${i}-of-00002.safetensors`)))
+    const index = await recorded('sharded.safetensors.index.json')
+    for (const list of [
+      parts,
+      [index, ...parts],
+      [new Blob([parts[1] as never]), new Blob([index]), inPieces(parts[0] as never, 99)],
+    ]) {
+      const model = await makeRecorded()
+      const told: Told[] = []
+      expect(await model.loadWeights(list, { on_progress: (progress) => told.push(progress) })).toEqual(CLEAN)
+      await expectRecorded(model)
+      expect(told.at(-1)?.total).toBe(told.at(-1)?.loaded)
+    }
+    expect(loadTensorsSync([index, ...parts]).tensors.size).toBe((await loadTensors(parts)).tensors.size)
+    const [first] = parts as [Uint8Array]
+    await expectError(
+      loadTensors([index, first]),
+      'invalid_checkpoint',
+      /tensor .* is in sharded-00002-of-00002.safetensors/,
+    )
+    await expectError(loadTensors([first, first]), 'invalid_checkpoint', /is in two of the files/)
+    await expectError(loadTensors(index), 'invalid_argument', /give all of them, as \[index, file, file\]/)
+    await expectError(load(index), 'invalid_checkpoint', /loadWeights/)
+  })
+
+  it('have the values, shapes and types of Python', async () => {
+    const want = await recordedJson<Record<string, { shape: number[]; data: number[] }>>('views.json')
+    for (const name of ['views.pt', 'views.safetensors']) {
+      for (const { tensors } of [await loadTensors(await recorded(name)), loadTensorsSync(await recorded(name))]) {
+        expect([...tensors.keys()].sort()).toEqual(Object.keys(want).sort())
+        for (const [key, value] of tensors) {
+          expect(value.shape, key).toEqual(want[key]?.shape)
+          expect(numbers(value), key).toEqual(want[key]?.data.map(Number))
+        }
+        expect([tensors.get('bool')?.dtype, tensors.get('bf16')?.dtype, tensors.get('i8')?.dtype]).toEqual([
+          'bool',
+          'bf16',
+          'i64',
+        ])
+      }
+    }
+  })
+
+  it('are one of several dicts by the option key', async () => {
+    const bytes = await recorded('two.pt')
+    const model = await makeRecorded()
+    await expectError(model.loadWeights(bytes), 'invalid_checkpoint', /option `key`: `model`, `ema`/)
+    await model.loadWeights(bytes, { key: 'model' })
+    await expectRecorded(model)
+    const { tensors } = await loadTensors(bytes, { key: 'ema' })
+    expect(tensors.get('to_logits.bias')?.abs().sum().item()).toBe(0)
+    await expectError(loadTensors(bytes, { key: 5 as never }), 'invalid_argument', /key must be a string/)
+  })
+})
+
+describe('a file that is refused', () => {
+  it.each([
+    ['old.pt', /before version 1.6.*torch.save\(torch.load/],
+    ['hostile.pt', /system`.*Nothing in the file was executed/],
+    ['whole.pt', /TransformerWrapper`.*torch.save\(model.state_dict\(\), path\)/],
+    ['complex.pt', /tensor `odd` has the type torch.ComplexFloatStorage/],
+    ['packed.pt', /compressed/],
+    ['big-endian.pt', /little-endian/],
+    ['missing.pt', /tensor `bias` is missing/],
+    ['other.zip', /none that torch.save has made/],
+  ])('says why: %s', async (name, message) => {
+    const bytes = await recorded(name)
+    const model = await makeRecorded()
+    const before = model.parameters().map(numbers)
+    for (const source of [bytes, new Blob([bytes]), inPieces(bytes, 500)]) {
+      await expectError(model.loadWeights(source), 'invalid_checkpoint', message)
+    }
+    expect(() => loadTensorsSync(bytes)).toThrow(message)
+    expect(model.parameters().map(numbers)).toEqual(before)
+  })
+
+  it('that is cut short names the tensor', async () => {
+    const bytes = await recorded('model.safetensors')
+    const cut = bytes.slice(0, bytes.length - 3)
+    for (const source of [cut, new Blob([cut]), inPieces(cut, 500)]) {
+      await expectError(loadTensors(source), 'invalid_checkpoint', /in the middle of tensor `token_emb.emb.weight`/)
+    }
+    const whole = await recorded('model.pt')
+    await expectError(
+      loadTensors(whole.slice(0, 5000)),
+      'invalid_checkpoint',
+      /cut short or damaged: it has 5000 bytes/,
+    )
+  })
+
+  it('is so when it is no model at all', async () => {
+    await expectError(load(await recorded('model.pt')), 'invalid_checkpoint', /does not say which model.*loadWeights/)
+    expect(() => loadSync(new Uint8Array(20))).toThrow(/no whole safetensors file/)
+    for (const text of ['{"a": 1, "b": 2}', '{"weight_map": []   }', '{"weight_map": {']) {
+      await expectError(loadTensors(new Blob([text])), 'invalid_checkpoint', /JSON/)
+    }
+    for (const file of ['../x.safetensors', 'a/b', '..', 'c:x', '']) {
+      const index = new Blob([JSON.stringify({ weight_map: { x: file } })])
+      await expectError(loadTensors(index), 'invalid_checkpoint', /cannot be beside it/)
+    }
+  })
+
+  it('by a damage anywhere is an error or loads, and never more', async () => {
+    for (const name of ['small.pt', 'views.safetensors']) {
+      const bytes = await recorded(name)
+      for (let at = 0; at < bytes.length; at += 3) {
+        const damaged = bytes.slice()
+        damaged[at] = (damaged[at] as number) ^ 0xff
+        try {
+          for (const value of loadTensorsSync(damaged).tensors.values()) value.dispose()
+        } catch (error) {
+          expect(error).toMatchObject({
+            name: 'XTransformersError',
+            code: expect.stringMatching(/^(invalid_checkpoint|out_of_memory)$/),
+          })
+        }
+      }
+    }
+    // the native side still works
+    expect(ones([2]).sum().item()).toBe(2)
+  })
+})
+
+describe('loadWeights', () => {
+  const bytesOf = async (model: { saveBytes(): Promise<Uint8Array> }) => (await model.saveBytes()).slice()
+
+  it('reports what does not fit where it is not strict, and loads the rest', async () => {
+    const model = smallModel()
+    const before = numbers(model.stateDict().get('net.norm.weight') as Tensor)
+    const file = new FakeFile()
+    const state = new Map<string, Tensor>([
+      ['net.norm.bias', ones([16])],
+      ['net.norm.weight', ones([3])],
+      ['net.other', zeros([1])],
+    ])
+    await saveTensors(state, file)
+    const result = await model.loadWeights(file, { strict: false })
+    expect(result.missing).toContain('net.to_logits.weight')
+    expect(result.missing).not.toContain('net.norm.weight')
+    expect(result.unexpected).toEqual(['net.other'])
+    expect(result.mismatched).toEqual([{ name: 'net.norm.weight', expected: [16], got: [3] }])
+    expect(numbers(model.stateDict().get('net.norm.bias') as Tensor)).toEqual(Array(16).fill(1))
+    expect(numbers(model.stateDict().get('net.norm.weight') as Tensor)).toEqual(before)
+    expect(model.loadStateDict(state, { strict: false })).toEqual(result)
+    await expectError(
+      model.loadWeights(file),
+      'invalid_checkpoint',
+      /norm.weight has shape \[3\], the model needs \[16\][\s\S]*net.to_logits.weight is missing[\s\S]*net.other is not in this model/,
+    )
+  })
+
+  it('takes a prefix off every name, and tells', async () => {
+    const model = smallModel()
+    const state = (prefix: string) =>
+      new Map([...smallModel().stateDict()].map(([name, value]) => [prefix + name, value]))
+    for (const prefix of ['module.', '_orig_mod.', 'module._orig_mod.']) {
+      expect(model.loadStateDict(state(prefix))).toEqual({ ...CLEAN, prefix })
+    }
+    expect(() => model.loadStateDict(state('model.'))).toThrow(/model.net.norm.weight is not in this model/)
+    expect(model.loadStateDict(state('model.'), { prefix: 'model.' })).toEqual({ ...CLEAN, prefix: 'model.' })
+    const mixed = state('module.').set('step', ones([1]))
+    expect(() => model.loadStateDict(mixed)).toThrow(/step is not in this model/)
+    const forced = model.loadStateDict(mixed, { prefix: 'module.', strict: false })
+    expect(forced).toEqual({ ...CLEAN, unexpected: ['step'], prefix: 'module.' })
+    expect(model.loadStateDict(new Map(), { strict: false }).prefix).toBe(null)
+    expect(() => model.loadStateDict(state(''), { prefix: 'module.' })).toThrow(/is missing/)
+  })
+
+  it('keeps its place in the order of calls', async () => {
+    const [model, other] = [smallModel(), smallModel()]
+    const x = ids(2, 9)
+    const bytes = await bytesOf(other)
+    const before = model.forward(x)
+    const loading = model.loadWeights(inPieces(bytes, 500))
+    const after = model.forward(x)
+    expect(() => model.loadWeightsSync(bytes)).toThrowError(expect.objectContaining({ code: 'busy' }))
+    const [old, loss] = [(await before).item(), (await after).item()]
+    expect(await loading).toEqual(CLEAN)
+    expect(loss).toBe((await other.forward(x)).item())
+    expect(loss).not.toBe(old)
+  })
+
+  it('that fails or is aborted changes nothing, and leaves no memory behind', async () => {
+    const model = smallModel()
+    const before = model.parameters().map(numbers)
+    const bytes = await bytesOf(smallModel())
+    const used = memory().native_bytes
+    const controller = new AbortController()
+    const { stream, cancelled } = endless(bytes.slice(0, 3000))
+    const pending = model.loadWeights(stream, {
+      signal: controller.signal,
+      on_progress: () => void setTimeout(() => controller.abort('enough')),
+    })
+    await expect(pending).rejects.toBe('enough')
+    expect(cancelled).toEqual(['enough'])
+    await expect(model.loadWeights(bytes, { signal: controller.signal })).rejects.toBe('enough')
+    const late = new AbortController()
+    const on_progress = () => late.abort('late')
+    await expect(model.loadWeights(new Blob([bytes]), { signal: late.signal, on_progress })).rejects.toBe('late')
+    await expectError(model.loadWeights(bytes.slice(0, 3000)), 'invalid_checkpoint', /no whole/)
+    await expectError(model.loadWeights(5 as never), 'invalid_argument', /a source is/)
+    expect(model.parameters().map(numbers)).toEqual(before)
+    expect(memory().native_bytes - used).toBeLessThan(bytes.length)
+  })
+
+  it('keeps the parameters that an optimizer holds', async () => {
+    const model = smallModel()
+    const [first] = model.parameters()
+    const optimizer = new AdamW(model.parameters(), { lr: 0.1 })
+    await model.loadWeights(await bytesOf(smallModel()))
+    expect(model.parameters()[0]).toBe(first)
+    const before = numbers(first as Tensor)
+    await (await model.forward(ids(2, 9))).backward()
+    await optimizer.step()
+    expect(numbers(first as Tensor)).not.toEqual(before)
+  })
+
+  it('fills modules of a user’s own', async () => {
+    class Head extends Module {
+      net = smallModel().net
+      weight = randn([16, 2], { requires_grad: true })
+      scale = tensor([1.5], { dtype: 'f64', requires_grad: true })
+
+      async forward(x: Tensor): Promise<Tensor> {
+        return (await this.net.forward(x, { return_embeddings: true })).matmul(this.weight)
+      }
+    }
+    const [a, b] = [new Head(), new Head()]
+    const bytes = (await a.saveBytes()).slice()
+    expect(await b.loadWeights(new Blob([bytes]))).toEqual(CLEAN)
+    expect(numbers(await b.forward(ids(1, 4)))).toEqual(numbers(await a.forward(ids(1, 4))))
+    const half = new Map([['weight', ones([16, 2], { dtype: 'bf16' })]])
+    const file = new FakeFile()
+    await saveTensors(half, file)
+    await b.loadWeights(file, { strict: false })
+    expect([b.weight.dtype, b.scale.dtype, b.weight.sum().item()]).toEqual(['f32', 'f64', 32])
+  })
+})
