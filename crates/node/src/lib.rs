@@ -14,6 +14,7 @@ use napi::bindgen_prelude::{AsyncTask, ClassInstance, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use optimizer::NativeOptimizer;
+use reader::NativeReader;
 use tensor::{tensors, NativeTensor};
 use work::{in_background, now, Work};
 use xt_bindings::{self as bindings, Context};
@@ -134,6 +135,11 @@ pub fn write_tensors_sync(
 ) -> napi::Result<Uint8Array> {
     let inputs = tensors(&inputs)?;
     now(|| bindings::write_tensors(&names, &inputs, &metadata)).map(Uint8Array::from)
+}
+
+#[napi]
+pub fn reader(settings: String) -> napi::Result<NativeReader> {
+    now(|| bindings::reader(&settings)).map(NativeReader::new)
 }
 
 #[napi]

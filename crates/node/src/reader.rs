@@ -8,21 +8,20 @@ use napi::bindgen_prelude::{AsyncTask, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use std::sync::Arc;
-use xt_bindings::{self as bindings, Error, Model, Reading, Reply};
+use xt_bindings::{Error, Model, Reading, Reply};
 
 /// A file on its way into memory, until it is disposed.
 #[napi]
 pub struct NativeReader(Option<Arc<Reading>>);
 
 impl NativeReader {
+    pub fn new(reading: Reading) -> Self {
+        Self(Some(Arc::new(reading)))
+    }
+
     fn get(&self) -> napi::Result<Arc<Reading>> {
         self.0.clone().ok_or_else(|| to_napi(Error::Disposed("this file")))
     }
-}
-
-#[napi]
-pub fn reader(settings: String) -> napi::Result<NativeReader> {
-    now(|| bindings::reader(&settings)).map(|reading| NativeReader(Some(Arc::new(reading))))
 }
 
 #[napi]

@@ -2,7 +2,7 @@
 
 use super::data::{check_memory, Element, Sink};
 use super::pieces::Piece;
-use super::{damaged, shown, Plan};
+use super::{count_of, damaged, shown, Plan};
 use crate::Result;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::{HashMap, HashSet};
@@ -125,8 +125,7 @@ fn check(name: &str, info: &Info) -> Result<(Element, Vec<usize>)> {
         damaged(format!("tensor `{name}` has the type {}, which is not supported", shown(&info.dtype)))
     })?;
     let shape: Option<Vec<usize>> = info.shape.iter().map(|d| usize::try_from(*d).ok()).collect();
-    let count = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-    let bytes = shape.as_ref().and_then(count).and_then(|n| n.checked_mul(element.size()));
+    let bytes = shape.as_deref().and_then(count_of).and_then(|n| n.checked_mul(element.size()));
     let (from, to) = info.data_offsets;
     match (shape, bytes) {
         (Some(shape), Some(bytes)) if to.checked_sub(from) == Some(bytes as u64) => Ok((element, shape)),

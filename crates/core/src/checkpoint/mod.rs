@@ -56,6 +56,12 @@ fn damaged(message: String) -> Error {
     Error::Checkpoint(message)
 }
 
+/// How many values a shape has; none where they, or a part of the axes, are more than can be addressed.
+fn count_of(shape: &[usize]) -> Option<usize> {
+    let product = shape.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)))?;
+    Some(if shape.contains(&0) { 0 } else { product })
+}
+
 /// A name from a file, for messages: not longer than a line.
 fn shown(name: &str) -> String {
     match name.char_indices().nth(120) {

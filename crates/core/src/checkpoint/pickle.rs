@@ -240,7 +240,9 @@ impl<'a> Machine<'a> {
         let top = self.top()?;
         match self.values.get_mut(top) {
             Some(Value::List(list)) => list.extend_from_slice(items),
-            Some(Value::Dict(pairs)) if items.len() % 2 == 0 => pairs.extend(items.chunks(2).map(|p| (p[0], p[1]))),
+            Some(Value::Dict(pairs)) if items.len().is_multiple_of(2) => {
+                pairs.extend(items.chunks(2).map(|p| (p[0], p[1])))
+            }
             Some(Value::Other) => {}
             _ => return Err(damaged_pickle("it adds values to something that takes none")),
         }

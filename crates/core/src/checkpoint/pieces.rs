@@ -90,7 +90,7 @@ impl Pieces {
         while !bytes.is_empty() {
             let Some(piece) = self.list.get_mut(self.at) else { return Ok(()) };
             let until = if self.position < piece.start { piece.start } else { piece.end };
-            let (own, rest) = bytes.split_at(min((until - self.position) as usize, bytes.len()));
+            let (own, rest) = bytes.split_at(min(until - self.position, bytes.len() as u64) as usize);
             if let Some(sink) = sinks.get_mut(piece.sink).filter(|_| self.position >= piece.start) {
                 match &mut piece.record {
                     None => sink.push(own),

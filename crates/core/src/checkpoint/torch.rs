@@ -6,7 +6,7 @@ use super::pickle::Pickle;
 use super::pieces::Piece;
 use super::value::{damaged_pickle, Id, Value, View};
 use super::zip::{LocalHeader, Record};
-use super::{damaged, shown, Plan};
+use super::{count_of, damaged, shown, Plan};
 use crate::Result;
 use std::collections::{HashMap, HashSet};
 
@@ -214,7 +214,7 @@ fn layout(name: &str, view: &View) -> Result<Layout> {
     };
     let narrow = |list: &[u64]| list.iter().map(|n| usize::try_from(*n).ok()).collect::<Option<Vec<_>>>();
     match (usize::try_from(view.offset).ok(), narrow(&view.shape), narrow(&view.strides)) {
-        (Some(offset), Some(shape), Some(strides)) if inside && count.is_some_and(|n| usize::try_from(n).is_ok()) => {
+        (Some(offset), Some(shape), Some(strides)) if inside && count_of(&shape).is_some() => {
             Ok(Layout { offset, shape, strides })
         }
         _ => Err(damaged_pickle(&format!(
