@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(of(layout(0, &[2, 3], &[1, 2])), [0, 2, 4, 1, 3, 5]);
         assert_eq!(of(layout(5, &[2, 2, 2], &[12, 0, 3])), [5, 8, 5, 8, 17, 20, 17, 20]);
         assert_eq!(of(layout(7, &[], &[])), [7]);
-        assert_eq!(of(layout(0, &[3, 0], &[1, 1])), []);
+        assert!(of(layout(0, &[3, 0], &[1, 1])).is_empty());
     }
 
     #[test]
