@@ -45,10 +45,16 @@ function pathOf(name: string | URL): string {
   }
 }
 
+/** A buffer of at least that size: the old one, where it is large enough. */
+const roomFor = (length: number, old: Uint8Array | null, name: string) =>
+  old && old.length >= length ? old : allocate(length, name)
+
 /** A file, which is closed when the reading ends. */
 class FileInput extends PlacedInput {
   readonly #handle: FileHandle
   readonly #name: string
+  /** For one read after the other: a fresh buffer for each would fill the memory until the garbage collector comes. */
+  #room: Uint8Array | null = null
 
   constructor(handle: FileHandle, name: string, size: number, options: ReadOptions) {
     super(size, options)
@@ -57,7 +63,8 @@ class FileInput extends PlacedInput {
   }
 
   protected async fetch(offset: number, length: number): Promise<Uint8Array> {
-    const bytes = allocate(length, this.#name)
+    this.#room = roomFor(length, this.#room, this.#name)
+    const bytes = this.#room.subarray(0, length)
     for (let at = 0; at < length; ) {
       const { bytesRead } = await checked(this.#handle.read(bytes, at, length - at, offset + at), this.#name)
       if (bytesRead === 0) throw truncated({ name: this.#name, size: this.size, exact: true }, offset + at)
@@ -98,6 +105,8 @@ async function readUnsized(handle: FileHandle, name: string, { signal, on_progre
 
 /** A file that is read at once. */
 class SyncFile implements SyncInput {
+  #room: Uint8Array | null = null
+
   constructor(
     readonly descriptor: number,
     readonly name: string,
@@ -105,7 +114,8 @@ class SyncFile implements SyncInput {
   ) {}
 
   read(offset: number, length: number): Uint8Array {
-    const bytes = allocate(length, this.name)
+    this.#room = roomFor(length, this.#room, this.name)
+    const bytes = this.#room.subarray(0, length)
     for (let at = 0; at < length; ) {
       const read = this.#read(bytes, at, offset)
       if (read === 0) throw truncated({ name: this.name, size: this.size, exact: true }, offset + at)

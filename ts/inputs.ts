@@ -17,7 +17,10 @@ import {
 export interface Input {
   /** In bytes; null where only its end tells. */
   readonly size: number | null
-  /** Up to `length` bytes from `offset` on, fewer at the end. Where the size is not known, `offset` never goes back. */
+  /**
+   * Up to `length` bytes from `offset` on, fewer at the end; they may be gone at the next read. Where the size is not known, `offset` never
+   * goes back.
+   */
   read(offset: number, length: number): Promise<Uint8Array>
   /** The same with a known size: for a source that comes from front to back, what is left of it is read into memory. */
   sized(): Promise<SizedInput>

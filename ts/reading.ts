@@ -24,7 +24,7 @@ const MISTAKES: readonly [start: RegExp, what: string][] = [
 /** An error about bytes that cannot be loaded, which also says what they are where that is plain to see from the first of them. */
 function explain(error: unknown, start: Uint8Array | null): XTransformersError {
   const plain = fromNative(error)
-  const text = String.fromCharCode(...(start ?? []).slice(0, 40))
+  const text = String.fromCharCode(...(start ?? []))
   // the header of a safetensors file begins at the ninth byte
   const known = start === null || text[8] === '{'
   const what = known ? undefined : MISTAKES.find(([pattern]) => pattern.test(text))?.[1]
@@ -93,7 +93,7 @@ async function feed<T>(
     if (!range) break
     const bytes = await input.read(...range)
     if (start === null && isIndex(bytes)) return await readIndex(source)
-    start ??= bytes
+    start ??= bytes.slice(0, 40)
     await told(() => reader.feed(bytes), start)
     throwIfAborted(signal)
   }
@@ -137,7 +137,7 @@ function feedSync<T>(reader: NativeReader, input: SyncInput, finish: (reader: Na
   for (let range = rangeOf(reader); range; range = rangeOf(reader)) {
     const bytes = input.read(...range)
     if (start === null && isIndex(bytes)) return parseIndex(input.read(0, Math.min(input.size, LONGEST_INDEX)))
-    start ??= bytes
+    start ??= bytes.slice(0, 40)
     step(() => reader.feedSync(bytes))
   }
   return step(() => finish(reader))

@@ -5,10 +5,12 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import {
   AutoregressiveWrapper,
+  full,
   load,
   loadSync,
   loadTensors,
   loadTensorsSync,
+  memory,
   ones,
   saveTensors,
   saveTensorsSync,
@@ -63,6 +65,27 @@ describe('a checkpoint in a file', () => {
       await expect(load(path(name))).rejects.toMatchObject({ name: 'XTransformersError' })
       expect(() => loadSync(path(name))).toThrowError(expect.objectContaining({ name: 'XTransformersError' }))
     }
+  })
+})
+
+describe('a large file', () => {
+  it('goes into its tensors in pieces, without a copy of it in memory', async () => {
+    const size = 96 * 2 ** 20
+    const halves = ['a', 'b'].map((name, i) => [name, full([size / 8], i + 1)] as const)
+    await saveTensors(new Map(halves), path('large.safetensors'))
+    for (const [, half] of halves) half.dispose()
+    gc?.()
+    const buffers = process.memoryUsage().arrayBuffers
+    const native = memory().native_bytes
+    let most = 0
+    const on_progress = () => {
+      most = Math.max(most, process.memoryUsage().arrayBuffers - buffers)
+    }
+    const { tensors } = await loadTensors(path('large.safetensors'), { on_progress })
+    expect(most).toBeLessThan(16 * 2 ** 20)
+    expect(memory().native_bytes - native).toBeLessThan(size * 1.05)
+    expect(tensors.get('b')?.mean().item()).toBe(2)
+    expect(loadTensorsSync(path('large.safetensors')).tensors.get('a')?.mean().item()).toBe(1)
   })
 })
 
