@@ -125,10 +125,10 @@ fn check(name: &str, info: &Info) -> Result<(Element, Vec<usize>)> {
         damaged(format!("tensor `{name}` has the type {}, which is not supported", shown(&info.dtype)))
     })?;
     let shape: Option<Vec<usize>> = info.shape.iter().map(|d| usize::try_from(*d).ok()).collect();
-    let bytes = shape.as_deref().and_then(count_of).and_then(|n| n.checked_mul(element.size()));
+    let bytes = shape.as_deref().and_then(count_of).and_then(|n| (n as u64).checked_mul(element.size() as u64));
     let (from, to) = info.data_offsets;
     match (shape, bytes) {
-        (Some(shape), Some(bytes)) if to.checked_sub(from) == Some(bytes as u64) => Ok((element, shape)),
+        (Some(shape), Some(bytes)) if to.checked_sub(from) == Some(bytes) => Ok((element, shape)),
         (_, bytes) => Err(damaged(format!(
             "tensor `{name}` of shape {:?} and type {} should have {} bytes, and its data goes from {from} to {to}",
             info.shape,
