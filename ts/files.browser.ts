@@ -105,7 +105,7 @@ export const files: Files = {
     return new StreamInput(stream, origin, options)
   },
   beside(name, file) {
-    const text = String(name)
+    const text = typeof name === 'string' ? name : plainName(name)
     if (text.startsWith(OPFS)) return text.slice(0, Math.max(text.lastIndexOf('/') + 1, OPFS.length)) + file
     const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } }
     return new URL(encodeURIComponent(file), new URL(text, document?.baseURI ?? location?.href))

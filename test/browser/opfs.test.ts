@@ -3,6 +3,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { AdamW, load, loadSync, loadTensors, saveTensors, type Tensor, tensor } from 'x-transformers'
 import { expectError, expectProgress, type Told } from '../api/bytes.js'
 import { numbers, smallModel } from '../api/helpers.js'
+import { expectRecorded, makeRecorded, recorded } from '../api/recorded.js'
 
 const FOLDER = 'x-transformers-test'
 const opfs = (name: string) => `opfs:${FOLDER}/${name}`
@@ -119,6 +120,30 @@ describe('in a browser', () => {
     expect(values(await load(handle))).toEqual(values(model))
     await saveTensors(new Map([['a', tensor([4])]]), await handle.createWritable())
     expect((await loadTensors(handle)).tensors.get('a')?.toArray()).toEqual([4])
+  })
+
+  it('the index of a checkpoint finds the files beside it: at an address, and in the file system of the page', async () => {
+    const root = await navigator.storage.getDirectory()
+    const folder = await root.getDirectoryHandle(FOLDER, { create: true })
+    const index = 'sharded.safetensors.index.json'
+    for (const name of [index, 'sharded-00001-of-00002.safetensors', 'sharded-00002-of-00002.safetensors']) {
+      const stream = await (await folder.getFileHandle(name, { create: true })).createWritable()
+      await stream.write(await recorded(name))
+      await stream.close()
+    }
+    const address = `/test/checkpoints/${index}`
+    for (const source of [address, new URL(address, location.href), opfs(index), new URL(opfs(index))]) {
+      const python = await makeRecorded()
+      await python.loadWeights(source)
+      await expectRecorded(python)
+    }
+    await folder.removeEntry('sharded-00002-of-00002.safetensors')
+    await expectError(loadTensors(opfs(index)), 'file', /there is no file .*sharded-00002-of-00002.safetensors/)
+    await expectError(
+      loadTensors(URL.createObjectURL(new Blob([await recorded(index)]))),
+      'invalid_argument',
+      /give all of them/,
+    )
   })
 
   it('a string is an address', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -13,6 +13,8 @@ describe('the README’s samples', () => {
   // they write files
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
+    // what the Python sample writes
+    copyFileSync(new URL('../checkpoints/model.pt', import.meta.url), join(folder, 'model.pt'))
     process.chdir(folder)
   })
   afterAll(() => {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import * as main from 'x-transformers'
-import type { AutoregressiveWrapper, Progress } from 'x-transformers/worker'
+import { type AutoregressiveWrapper, type Progress, tensor } from 'x-transformers/worker'
+import { expectClose } from '../api/helpers.js'
+import { recorded, recordedModel } from '../api/recorded.js'
 import { ids, library, numbers, smallModel } from './helpers.js'
 
 describe('a checkpoint in a worker', () => {
@@ -111,6 +113,53 @@ describe('a checkpoint in a worker', () => {
     await expect(x.load(new Uint8Array(8), { strict: true } as never)).rejects.toMatchObject({
       name: 'XTransformersError',
     })
+  })
+
+  it('of Python goes into a model, and later calls wait for it', async () => {
+    const x = await library()
+    const { options, layers, tokens, logits } = await recordedModel()
+    const make = () => new x.TransformerWrapper({ ...options, attn_layers: new x.Decoder(layers) }).eval()
+    const input = tensor(tokens, { shape: [1, tokens.length], dtype: 'i64' })
+    const shards = [1, 2].map((i) => recorded(`sharded-0000${i}-of-00002.safetensors`))
+    const sources = [
+      [await recorded('model.pt'), null],
+      [new Blob([await recorded('model.pt')]), null],
+      [new Blob([await recorded('model.pt')]).stream(), null],
+      [await recorded('parallel.pt'), 'module.'],
+      [await Promise.all(shards), null],
+    ] as const
+    for (const [source, prefix] of sources) {
+      const model = make()
+      const seen: Progress[] = []
+      const loading = model.loadWeights(source, { on_progress: (progress) => seen.push(progress) })
+      expectClose(numbers(await model.forward(input)), logits)
+      expect(await loading).toEqual({ missing: [], unexpected: [], mismatched: [], prefix })
+      expect(seen.at(-1)?.total).toBe(seen.at(-1)?.loaded)
+    }
+    const model = make()
+    const report = await model.loadWeights(await recorded('small.pt'), { strict: false })
+    expect(report.unexpected).toEqual(['weight', 'bias'])
+    await expect(model.loadWeights(await recorded('two.pt'))).rejects.toThrow(/option `key`/)
+    await model.loadWeights(await recorded('two.pt'), { key: 'model' })
+    expectClose(numbers(await model.forward(input)), logits)
+  })
+
+  it('of Python that is refused, or aborted, changes nothing', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const before = (await model.forward(ids(2, 9))).item()
+    await expect(model.loadWeights(await recorded('hostile.pt'))).rejects.toMatchObject({
+      code: 'invalid_checkpoint',
+      message: expect.stringMatching(/Nothing in the file was executed/),
+    })
+    const bytes = (await smallModel(x).saveBytes()).slice()
+    const late = new AbortController()
+    const on_progress = () => late.abort('late')
+    await expect(model.loadWeights(bytes, { signal: late.signal, on_progress })).rejects.toBe('late')
+    expect((await model.forward(ids(2, 9))).item()).toBe(before)
+    await model.loadWeights(bytes.buffer, { transfer: true })
+    expect(bytes.length).toBe(0)
+    expect((await model.forward(ids(2, 9))).item()).not.toBe(before)
   })
 
   it('goes to a stream', async () => {

@@ -8,6 +8,8 @@ mod layout;
 mod pickle;
 mod pieces;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod torch;
 mod value;
 mod zip;

@@ -1,0 +1,132 @@
+//! Pickles that no program of PyTorch would write: each is an error, and takes little time and memory.
+
+use super::value::Value;
+use super::{pickle, Reader, Settings};
+use crate::Result;
+
+fn refuse(bytes: &[u8], words: &str) {
+    let message = pickle::read(bytes).err().unwrap().to_string();
+    assert!(message.contains(words), "{message}");
+}
+
+/// A tensor of `FloatStorage` "0" with four values, of this shape and these strides, as PyTorch pickles it.
+fn tensor(shape: &[u32], strides: &[u32], offset: u32) -> Vec<u8> {
+    let number = |n: &u32| [&b"J"[..], &n.to_le_bytes()].concat();
+    let tuple = |list: &[u32]| [vec![b'('], list.iter().flat_map(number).collect(), vec![b't']].concat();
+    [
+        &b"ctorch._utils\n_rebuild_tensor_v2\n(("[..],
+        b"X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04tQ",
+        &number(&offset),
+        &tuple(shape),
+        &tuple(strides),
+        b"\x89ccollections\nOrderedDict\n)RtR",
+    ]
+    .concat()
+}
+
+/// A file of PyTorch with the dict `{"x": tensor}`.
+fn file(tensor: &[u8]) -> Vec<u8> {
+    let pickled = [b"\x80\x02}X\x01\0\0\0x", tensor, b"s."].concat();
+    let mut bytes = Vec::new();
+    let mut directory = Vec::new();
+    for (name, content) in [("a/data.pkl", pickled), ("a/data/0", vec![0; 16])] {
+        let (length, name_length) = ((content.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
+        let sizes = [&[0u8; 4][..], &length, &length, &name_length, &[0; 2]].concat();
+        let start = (bytes.len() as u32).to_le_bytes();
+        directory.extend([&b"PK\x01\x02"[..], &[0; 12], &sizes, &[0; 10], &start, name.as_bytes()].concat());
+        bytes.extend([&b"PK\x03\x04"[..], &[0; 10], &sizes, name.as_bytes(), &content].concat());
+    }
+    let (offset, length) = ((bytes.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes());
+    let end = [&b"PK\x05\x06"[..], &[0; 4], &[2, 0, 2, 0], &length, &offset, &[0; 2]].concat();
+    [bytes, directory, end].concat()
+}
+
+fn read(tensor: &[u8]) -> Result<Vec<usize>> {
+    let file = super::read_file(&file(tensor), false)?;
+    Ok(file.tensors[0].1.dims().to_vec())
+}
+
+#[test]
+fn a_view_must_stay_within_its_storage() {
+    assert_eq!(read(&tensor(&[2, 2], &[2, 1], 0)).unwrap(), [2, 2]);
+    assert_eq!(read(&tensor(&[3, 5], &[1, 0], 1)).unwrap(), [3, 5]);
+    for (shape, strides, offset) in [
+        (&[5][..], &[1][..], 0),
+        (&[4], &[1], 1),
+        (&[2, 2], &[3, 1], 0),
+        (&[1], &[1], u32::MAX >> 1),
+        (&[2], &[u32::MAX >> 1], 0),
+        (&[u32::MAX >> 1, u32::MAX >> 1, u32::MAX >> 1], &[0, 0, 0], 0),
+        (&[u32::MAX >> 1, u32::MAX >> 1, u32::MAX >> 1, 0], &[0, 0, 0, 0], 0),
+        (&[u32::MAX], &[1], 0),
+    ] {
+        let message = read(&tensor(shape, strides, offset)).unwrap_err().to_string();
+        assert!(message.contains("tensor `x`") || message.contains("a tensor is described"), "{message}");
+    }
+    let message = read(&tensor(&[1 << 30], &[0], 0)).unwrap_err().to_string();
+    assert!(message.contains("repeat their values"), "{message}");
+    refuse(&tensor(&[1; 65], &[1; 65], 0), "a tensor is described in a way");
+    refuse(&tensor(&[1, 1], &[1], 0), "a tensor is described in a way");
+}
+
+#[test]
+fn depth_and_cycles_are_no_matter() {
+    let deep = [vec![b']'; 200_000], vec![b'a'; 199_999], b".".to_vec()].concat();
+    assert!(matches!(pickle::read(&deep).unwrap().values.first(), Some(Value::List(_))));
+    let cycle = pickle::read(b"}q\0X\x01\0\0\0xh\0s.").unwrap();
+    assert_eq!(cycle.root, 0);
+    refuse(&vec![b'('; 100_000], "ends too early");
+    // each tuple has the one before it twice: copied, it would have 2^1000 parts
+    let doubled = [&b")"[..], &b"q\0h\0\x86".repeat(1000), b"."].concat();
+    assert!(pickle::read(&doubled).is_ok());
+}
+
+#[test]
+fn a_tensor_that_is_asked_for_again_and_again_is_refused() {
+    let once = tensor(&[1; 60], &[1; 60], 0);
+    // the function, then its arguments, are kept; each call costs six bytes and would make a shape of sixty
+    let arguments = [&once[b"ctorch._utils\n_rebuild_tensor_v2\n".len()..once.len() - 1], b"q\x01"].concat();
+    let many = [&b"ctorch._utils\n_rebuild_tensor_v2\nq\0"[..], &arguments, &b"0h\0h\x01R".repeat(5000), b"."].concat();
+    refuse(&many, "more tensors than its size allows");
+}
+
+#[test]
+fn what_is_no_pickle_of_pytorch_is_refused() {
+    for (bytes, words) in [
+        (&b""[..], "ends too early"),
+        (b".", "its stack is empty"),
+        (b"\xff", "0xff is no instruction"),
+        (b"t.", "a mark is missing"),
+        (b"(a.", "its stack is empty"),
+        (b"h\x05.", "refers to a value that is not there"),
+        (b"NNs.", "its stack is empty"),
+        (b"NNNs.", "takes none"),
+        (b"X\xff\xff\xff\x7fabc.", "ends too early"),
+        (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffabc.", "ends too early"),
+        (b"NQ.", "a storage is described"),
+        (b"N)R.", "no function"),
+        (b"ccollections\nOrderedDict\nNR.", "no function"),
+        (b"ccollections\nOrderedDict\nN\x85R.", "does not take"),
+        (b"cbuiltins\neval\n.", "`builtins.eval`"),
+        (b"cposix\nsystem\nX\x02\0\0\0ls\x85R.", "`posix.system`"),
+        (b"\x8c\x08builtins\x8c\x04exec\x93.", "`builtins.exec`"),
+        (b"ctorch.storage\n_load_from_bytes\n.", "`torch.storage._load_from_bytes`"),
+        (b"ctorch\nload\n.", "`torch.load`"),
+        (b"c\n\n.", "Nothing in the file was executed"),
+        (b"Nb.", "its stack is empty"),
+        (b"NNb.", "gives attributes"),
+    ] {
+        refuse(bytes, words);
+    }
+}
+
+#[test]
+fn a_reader_takes_only_what_it_has_asked_for() {
+    let mut reader = Reader::new(Settings { size: Some(10), ..Settings::default() });
+    assert_eq!(reader.feed(&[0; 11]).unwrap_err().code(), "internal");
+    assert_eq!(reader.feed(b"\x02\0\0\0\0\0\0\0{}").map(|()| reader.next()).unwrap(), None);
+    assert_eq!(reader.feed(b"more").unwrap_err().code(), "internal");
+    assert!(reader.finish().unwrap().tensors.is_empty());
+    let failed = Reader::new(Settings::default());
+    assert_eq!(failed.finish().err().unwrap().code(), "internal");
+}
