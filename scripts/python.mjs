@@ -1,13 +1,14 @@
 // `npm run python`: sets up the Python package x-transformers 1.9.2, with PyTorch, in the cache, for test/node/python.test.ts. PyTorch is
 // large (some gigabytes on Linux, where its wheel brings CUDA's libraries), so that nothing else asks for it.
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { cache, Failure, onPath, root, run, say } from './lib.mjs'
+import { Failure, onPath, root, run, say } from './lib.mjs'
 
 const PACKAGES = ['torch', 'numpy', 'safetensors', 'einops', 'x-transformers==1.9.2']
 
-const folder = () => join(process.env.XT_CACHE ?? join(root, '.cache'), 'python')
+// not by `cache()`, which makes the folder: a test only looks
+const folder = () => resolve(process.env.XT_CACHE ?? join(root, '.cache'), 'python')
 const inside = (name) => join(folder(), process.platform === 'win32' ? `Scripts/${name}.exe` : `bin/${name}`)
 /** Written at the end: a folder without it is of an attempt that broke off. */
 const ready = () => join(folder(), 'ready')
@@ -27,7 +28,6 @@ async function setUp() {
   const python = onPath('python3') ?? onPath('python')
   if (!python) throw new Failure('There is no python3 on PATH: install Python 3.10 or newer.')
   rmSync(folder(), { recursive: true, force: true })
-  mkdirSync(cache(), { recursive: true })
   await step(python, '-m', 'venv', folder())
   say(`Installing ${PACKAGES.join(', ')} (minutes, and gigabytes on Linux) ...`)
   await step(inside('python'), '-m', 'pip', 'install', '--no-cache-dir', '--progress-bar', 'off', ...PACKAGES)
