@@ -163,7 +163,7 @@ describe('a file that is refused', () => {
     await expectError(
       loadTensors(whole.slice(0, 5000)),
       'invalid_checkpoint',
-      /cut short or damaged: it has 5000 bytes/,
+      /cut short: it ends after 5000 bytes, and tensor `attn_layers/,
     )
   })
 

@@ -8,6 +8,7 @@ mod layout;
 mod pickle;
 mod pieces;
 mod reader;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod torch;

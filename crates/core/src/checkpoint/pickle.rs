@@ -12,6 +12,8 @@ use xt_kernels::memory;
 pub struct Pickle {
     pub values: Vec<Value>,
     pub root: Id,
+    /// In bytes; what comes after is not looked at.
+    pub length: usize,
 }
 
 /// Reads a pickle.
@@ -21,7 +23,7 @@ pub fn read(bytes: &[u8]) -> Result<Pickle> {
     let mut machine = Machine { bytes, left: bytes.len(), ..Machine::default() };
     while machine.step()? {}
     let root = machine.pop()?;
-    Ok(Pickle { values: machine.values, root })
+    Ok(Pickle { values: machine.values, root, length: machine.at })
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@
 use super::data::Sink;
 use super::pieces::{Pieces, Whole};
 use super::zip::{Directory, End, Record};
-use super::{damaged, header, pickle, torch, zip, File, Plan, Range};
+use super::{damaged, header, pickle, salvage, torch, zip, File, Plan, Range};
 use crate::{Array, Error, Result, Tensor};
 use std::cmp::min;
 use std::collections::HashMap;
@@ -24,12 +24,6 @@ pub struct Settings {
     pub widen: bool,
 }
 
-/// The records of a zip file, and the folder that they are in.
-struct Zip {
-    records: Vec<Record>,
-    folder: String,
-}
-
 enum Phase {
     /// The first bytes, which tell the format.
     Start(Whole),
@@ -37,10 +31,12 @@ enum Phase {
     Unsized,
     Header(Whole),
     Tail(Whole),
+    /// The beginning of a zip file that has lost its end, and what is wrong.
+    Salvage(Whole, Error),
     End64(Whole),
     Directory(Whole, Directory),
     /// The description of the tensors.
-    Preamble(Zip, Pieces),
+    Preamble(torch::Zip, Pieces),
     Data(Pieces, &'static str),
     /// Whether nothing comes after this place.
     Rest(u64),
@@ -88,7 +84,7 @@ impl Reader {
     pub fn next(&self) -> Option<Range> {
         match &self.phase {
             Phase::Start(whole) | Phase::Header(whole) | Phase::Tail(whole) | Phase::End64(whole) => Some(whole.next()),
-            Phase::Directory(whole, _) => Some(whole.next()),
+            Phase::Directory(whole, _) | Phase::Salvage(whole, _) => Some(whole.next()),
             Phase::Preamble(_, pieces) | Phase::Data(pieces, _) => pieces.next(),
             Phase::Rest(offset) => Some(Range { offset: *offset, length: 1 }),
             Phase::Unsized | Phase::Done | Phase::Failed => None,
@@ -207,10 +203,15 @@ impl Reader {
         Ok(match phase {
             Phase::Tail(mut whole) => match whole.feed(bytes) {
                 false => Phase::Tail(whole),
-                true => match zip::find_end(&whole.bytes, size)? {
-                    End::Directory(directory) => self.directory(directory)?,
-                    End::Zip64(at) if at.saturating_add(zip::END64) <= size => Phase::End64(Whole::new(at, zip::END64)),
-                    End::Zip64(_) => return Err(damaged("this zip file is damaged: its end points behind it".into())),
+                true => match zip::find_end(&whole.bytes, size) {
+                    Err(error) => Phase::Salvage(Whole::new(0, min(size, salvage::LOOK)), error),
+                    Ok(End::Directory(directory)) => self.directory(directory)?,
+                    Ok(End::Zip64(at)) if at.saturating_add(zip::END64) <= size => {
+                        Phase::End64(Whole::new(at, zip::END64))
+                    }
+                    Ok(End::Zip64(_)) => {
+                        return Err(damaged("this zip file is damaged: its end points behind it".into()))
+                    }
                 },
             },
             Phase::End64(mut whole) => match whole.feed(bytes) {
@@ -220,6 +221,10 @@ impl Reader {
             Phase::Directory(mut whole, directory) => match whole.feed(bytes) {
                 false => Phase::Directory(whole, directory),
                 true => self.records(zip::records(&whole.bytes, &directory)?)?,
+            },
+            Phase::Salvage(mut whole, error) => match whole.feed(bytes) {
+                false => Phase::Salvage(whole, error),
+                true => return Err(salvage::explain(&whole.bytes, size, self.settings.key.as_deref()).unwrap_or(error)),
             },
             Phase::Preamble(zip, mut pieces) => {
                 pieces.feed(bytes, &mut self.sinks)?;
@@ -243,11 +248,11 @@ impl Reader {
         let folder = torch::folder(&records)?;
         let (sinks, pieces) = torch::preamble(&records, &folder)?;
         self.sinks = sinks;
-        Ok(Phase::Preamble(Zip { records, folder }, Pieces::new(pieces)))
+        Ok(Phase::Preamble(torch::Zip { records, folder }, Pieces::new(pieces)))
     }
 
     /// From the pickle to the storages that it needs.
-    fn contents(&mut self, zip: &Zip) -> Result<Phase> {
+    fn contents(&mut self, zip: &torch::Zip) -> Result<Phase> {
         let mut preamble = std::mem::take(&mut self.sinks).into_iter();
         let described = preamble.next().map_or(Ok(Vec::new()), Sink::into_bytes)?;
         if let Some(order) = preamble.next() {
@@ -255,7 +260,7 @@ impl Reader {
         }
         let pickle = pickle::read(&described)?;
         let key = self.settings.key.as_deref();
-        let (plans, sinks, pieces) = torch::contents(&pickle, key, &zip.records, &zip.folder, self.settings.widen)?;
+        let (plans, sinks, pieces) = torch::contents(&pickle, key, zip, self.settings.widen)?;
         (self.plans, self.sinks) = (plans, sinks);
         Ok(self.settled(Phase::Data(Pieces::new(pieces), TORCH)))
     }

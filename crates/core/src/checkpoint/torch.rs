@@ -15,8 +15,14 @@ const LONGEST: u64 = 16 << 20;
 /// Copies of views may take so much more than what is stored.
 const COPIES: u64 = 64 << 20;
 
-const PICKLE: &str = "data.pkl";
+pub const PICKLE: &str = "data.pkl";
 const BYTE_ORDER: &str = "byteorder";
+
+/// The records of a file, and the folder that they are in.
+pub struct Zip {
+    pub records: Vec<Record>,
+    pub folder: String,
+}
 
 /// The folder that all records are in, with its slash.
 pub fn folder(records: &[Record]) -> Result<String> {
@@ -95,7 +101,7 @@ fn inner(pickle: &Pickle) -> Vec<(&str, Id)> {
 }
 
 /// The state dict of a file: its dict itself, or the only one in it that has tensors, or the one named `key`.
-fn state_dict<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<(&'a str, &'a View)>> {
+pub fn state_dict<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<(&'a str, &'a View)>> {
     let outer = tensors_in(pickle, pickle.root)?;
     if key.is_none() && !outer.is_empty() {
         return Ok(outer);
@@ -130,8 +136,7 @@ fn state_dict<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<(&'a str,
 pub fn contents(
     pickle: &Pickle,
     key: Option<&str>,
-    records: &[Record],
-    folder: &str,
+    Zip { records, folder }: &Zip,
     widen: bool,
 ) -> Result<(Vec<Plan>, Vec<Sink>, Vec<Piece>)> {
     let by_name: HashMap<&str, &Record> = records.iter().map(|record| (record.name.as_str(), record)).collect();

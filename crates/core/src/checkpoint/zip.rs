@@ -178,6 +178,14 @@ impl Record {
     }
 }
 
+/// Name and first bytes of the record that a file begins with.
+pub fn content_of_first(start: &[u8]) -> Option<(&str, &[u8])> {
+    let head = start.starts_with(b"PK\x03\x04").then_some(start)?;
+    let name = LOCAL + number::<2>(head, 26)? as usize;
+    let content = name + number::<2>(head, 28)? as usize;
+    Some((std::str::from_utf8(head.get(LOCAL..name)?).ok()?, head.get(content..)?))
+}
+
 /// Reads a record: the header before it, its content, what follows.
 pub struct LocalHeader {
     name: String,

@@ -1,0 +1,43 @@
+//! What a zip file that was cut short still tells: its directory is lost with its end, but PyTorch writes the description of the tensors first.
+
+use super::pickle;
+use super::torch::{state_dict, PICKLE};
+use super::zip::content_of_first;
+use super::{damaged, shown};
+use crate::Error;
+use std::collections::HashSet;
+
+/// How much of the file is looked at.
+pub const LOOK: u64 = 1 << 20;
+
+/// At least so many bytes stand between two storages: what ends the record of one, and the header of the other with its name.
+const HEADER: u64 = 56;
+
+/// An error that names the first tensor which cannot be whole in a file of `size` bytes that begins with `start`; none where that is
+/// not to be known.
+pub fn explain(start: &[u8], size: u64, key: Option<&str>) -> Option<Error> {
+    let (name, content) = content_of_first(start)?;
+    if !name.ends_with(PICKLE) {
+        return None;
+    }
+    let pickle = pickle::read(content).ok()?;
+    let tensors = state_dict(&pickle, key).ok()?;
+    // the storages come after the pickle, in the order of their first use; what else there is between them only adds to it
+    let before = start.len() - content.len() + pickle.length;
+    let (mut end, mut seen) = (before as u64, HashSet::new());
+    for (name, view) in tensors {
+        let storage = &view.storage;
+        if seen.insert(&storage.key) {
+            let bytes = storage.count.saturating_mul(storage.element(name).ok()?.size() as u64);
+            end = end.saturating_add(bytes).saturating_add(HEADER);
+        }
+        if end > size {
+            return Some(damaged(format!(
+                "this zip file (as torch.save writes) is cut short: it ends after {size} bytes, and tensor `{}`, at the latest, goes on \
+                 after that. Copy or save it again",
+                shown(name)
+            )));
+        }
+    }
+    None
+}
