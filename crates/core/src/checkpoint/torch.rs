@@ -149,22 +149,15 @@ pub fn contents(
         let sink = *known.entry(storage.key.as_str()).or_insert(storages.len());
         if sink == storages.len() {
             let full = format!("{folder}data/{}", storage.key);
-            let record = *by_name.get(full.as_str()).ok_or_else(|| {
-                damaged(format!(
-                    "this file is damaged: record `{}` with tensor `{}` is missing",
-                    shown(&full),
-                    shown(name)
-                ))
-            })?;
-            check_record(record, name, element, storage.count)?;
-            storages.push((name, element, storage, record));
+            let record = by_name.get(full.as_str()).copied();
+            storages.push((name, element, storage, check_record(record, &full, name, element, storage.count)?));
         } else if storages.get(sink).is_none_or(|(_, other, same, _)| *other != element || same.count != storage.count)
         {
             return Err(damaged_pickle(&format!("tensor `{}` gives its storage another type or size", shown(name))));
         }
         let layout = layout(name, view)?;
         let whole = layout.is_whole(storage.count as usize);
-        copied = copied.saturating_add(if whole { 0 } else { 8 * layout.count() as u64 });
+        copied = copied.saturating_add(if whole { 0 } else { (layout.count() as u64).saturating_mul(8) });
         plans.push(Plan { name: name.into(), sink, shape: layout.shape.clone(), view: (!whole).then_some(layout) });
     }
     check_copies(copied, storages.iter().map(|(_, element, storage, _)| element.size() as u64 * storage.count).sum())?;
@@ -178,18 +171,25 @@ pub fn contents(
     Ok((plans, sinks, pieces))
 }
 
-/// An error where a record has not the bytes that its storage needs.
-fn check_record(record: &Record, name: &str, element: Element, count: u64) -> Result<()> {
-    record.check_plain(&format!("tensor `{}`", shown(name)))?;
+/// The record `full`, which must have the bytes that a storage needs.
+fn check_record<'a>(
+    record: Option<&'a Record>,
+    full: &str,
+    name: &str,
+    element: Element,
+    count: u64,
+) -> Result<&'a Record> {
+    let (name, full) = (shown(name), shown(full));
+    let record = record
+        .ok_or_else(|| damaged(format!("this file is damaged: record `{full}` with tensor `{name}` is missing")))?;
+    record.check_plain(&format!("tensor `{name}`"))?;
     let needed = count.checked_mul(element.size() as u64).filter(|_| usize::try_from(count).is_ok());
     if needed == Some(record.length) {
-        return Ok(());
+        return Ok(record);
     }
     let needed = needed.map_or("more than can be".into(), |n| n.to_string());
     Err(damaged(format!(
-        "this file is damaged: the storage of tensor `{}` should have {needed} bytes, and record `{}` has {}",
-        shown(name),
-        shown(&record.name),
+        "this file is damaged: the storage of tensor `{name}` should have {needed} bytes, and record `{full}` has {}",
         record.length
     )))
 }
