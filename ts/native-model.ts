@@ -70,7 +70,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   /** The options as given to the constructor; a nested model as `{ class, options }`. */
   override get options(): Options {
-    return structuredClone(this.#describe().options) as Options
+    return structuredClone(this.described().options) as Options
   }
 
   override train(on = true): this {
@@ -128,7 +128,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   /** @internal */
   override [ENTRIES](): Entry[] {
-    this.#entries ??= this.#describe().entries.map(({ name, shape, kind, tied }) => {
+    this.#entries ??= this.described().entries.map(({ name, shape, kind, tied }) => {
       const source = this.#source(tied ?? name)
       return { name, shape, kind, tied, source }
     })
@@ -141,7 +141,8 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     guarded(() => this.#native.loadState(JSON.stringify([...state.keys()]), tensors, false))
   }
 
-  #describe(): ModuleDescription {
+  /** @internal What the native side tells of the model. Draws no values. */
+  protected described(): ModuleDescription {
     this.#description ??= JSON.parse(guarded(() => this.#native.describe())) as ModuleDescription
     return this.#description
   }

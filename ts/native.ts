@@ -59,6 +59,8 @@ export interface ModuleDescription {
   options: Record<string, unknown>
   /** In the order of the Python package's state dict. `tied`: the entry whose tensor this one shares. */
   entries: { name: string; shape: number[]; kind: 'parameter' | 'buffer'; tied: string | null }[]
+  /** Why generation cannot keep keys and values between its steps; null where it can, and for models that generate nothing that way. */
+  not_cacheable: string | null
 }
 
 export interface NativeModule {

@@ -3,6 +3,7 @@ import {
   Attention,
   type AttentionIntermediates,
   AutoregressiveWrapper,
+  type Cacheable,
   ContinuousAutoregressiveWrapper,
   ContinuousTransformerWrapper,
   CrossAttender,
@@ -56,6 +57,7 @@ const vectors = new ContinuousAutoregressiveWrapper(continuous)
 is<Tensor>()(await vectors.forward(x, { mask: x }))
 is<Tensor>()(await vectors.generate(x, 17))
 is<ContinuousTransformerWrapper>()(vectors.net)
+is<Cacheable>()(vectors.cacheable)
 
 const masked = new NonAutoregressiveWrapper(net, { mask_id: 3, schedule: 'cosine', token_critic: net })
 is<Losses>()(await masked.forward(x))
@@ -82,6 +84,10 @@ is<Tensor>()(await both.generate(x, x, 3, { mask: x, temperature: 0.5, eos_token
 for await (const token of both.stream(x, x, 3)) is<number>()(token)
 for await (const tokens of both.stream<number[]>(x, x, 3, { signal })) is<number[]>()(tokens)
 
+is<Cacheable>()(both.cacheable)
+is<boolean>()(both.cacheable.cached)
+is<string | null>()(new AutoregressiveWrapper(net).cacheable.reason)
+
 is<Module>()(await load('file'))
 is<XTransformer>()(await load<XTransformer>('file', { device: 'cpu' }))
 is<ModelDescription>()(describe(both))
@@ -98,5 +104,7 @@ new Decoder({ dim: 8, depth: 1, custom_layers: ['x'] })
 new Decoder({ dim: 8, depth: 1, causal: true })
 // @ts-expect-error: the images are not given to generate
 both.generate(x, x, 3, { src_prepend_embeds: x })
+// @ts-expect-error: it computes all tokens at every step, whatever was before
+masked.cacheable
 // @ts-expect-error: an encoder gives no losses
 masked.forward(x).then(({ losses }) => losses)

@@ -3,6 +3,7 @@ import type { Tensor } from 'x-transformers'
 import {
   type AdamW,
   type AutoregressiveWrapper,
+  type Cacheable,
   type Decoder,
   type Encoder,
   type HostTensor,
@@ -33,6 +34,7 @@ const model: AutoregressiveWrapper = new x.AutoregressiveWrapper(net, { mask_pro
 is<Encoder | Decoder>()(net.attn_layers)
 is<TransformerWrapper>()(model.net)
 is<AutoregressiveWrapper>()(await model.ready)
+is<Cacheable>()(await model.cacheable())
 
 interface Attentions {
   pre_softmax_attn: HostTensor

@@ -16,6 +16,7 @@ import type {
 import type { Tensor } from '../tensor.js'
 import { Generative, type Score } from './generative.js'
 import type { None } from './outputs.js'
+import { Stepwise } from './stepwise.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
 
 /** What a wrapper was given, as one object of options; a loaded model is taken over as it is. */
@@ -118,7 +119,7 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
  * const loss = await model.forward(randn([1, 1024, 777]))
  * const vectors = await model.generate(randn([1, 777]), 17) // (17, 777)
  */
-export class ContinuousAutoregressiveWrapper extends NativeModel<ContinuousAutoregressiveWrapperOptions> {
+export class ContinuousAutoregressiveWrapper extends Stepwise<ContinuousAutoregressiveWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: ContinuousTransformerWrapper, options?: ContinuousAutoregressiveWrapperOptions) {
     super('ContinuousAutoregressiveWrapper', withNet(net, options))

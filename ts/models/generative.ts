@@ -5,10 +5,11 @@ import { guarded, XTransformersError } from '../errors.js'
 import { noGrad } from '../grad-mode.js'
 import { tidy } from '../memory.js'
 import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native.js'
-import { NativeModel, type PreparedCall } from '../native-model.js'
+import type { PreparedCall } from '../native-model.js'
 import { NO_GATES, scheduleSync } from '../schedule.js'
 import { HANDLE } from '../symbols.js'
 import { Tensor, wrap } from '../tensor.js'
+import { Stepwise } from './stepwise.js'
 
 /** A filter of one's own. */
 export type LogitsFilter = (logits: Tensor) => Tensor
@@ -29,7 +30,7 @@ export interface Score {
 }
 
 /** Models over tokens that write on: `generate` and `stream`, with the filter as a name or as a function. */
-export abstract class Generative<Options> extends NativeModel<Options> {
+export abstract class Generative<Options> extends Stepwise<Options> {
   protected generateTokens(positional: readonly unknown[], options: Sampling = {}): Promise<Tensor> {
     return this.#generate(positional, options)
   }

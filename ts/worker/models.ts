@@ -2,7 +2,7 @@
 import type { CallControl } from '../calls.js'
 import type * as Main from '../models/index.js'
 import type { StreamOptions, XTransformerStream } from '../options.gen.js'
-import { Computing, type RemoteModel, splitSignal } from './remote-model.js'
+import { Computing, type RemoteModel, Stepwise, splitSignal } from './remote-model.js'
 import { TokenStream } from './stream.js'
 import type { TensorInput } from './tensor.js'
 import type { Input, RemoteMethod } from './types.js'
@@ -50,7 +50,7 @@ function streamOf<Row>(model: RemoteModel, given: readonly unknown[]): AsyncIter
 }
 
 /** An encoder and a decoder over tokens, in a worker. */
-export class XTransformer extends Computing<Main.XTransformer> {
+export class XTransformer extends Stepwise<Main.XTransformer> {
   /** Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new tokens, (batch, new). */
   get generate(): RemoteMethod<Main.XTransformer['generate']> {
     return this.compute('generate')
@@ -73,7 +73,7 @@ export class XTransformer extends Computing<Main.XTransformer> {
 }
 
 /** Trains a model over tokens to predict the next one, and generates with it, in a worker. Shares the weights of `net`. */
-export class AutoregressiveWrapper extends Computing<Main.AutoregressiveWrapper> {
+export class AutoregressiveWrapper extends Stepwise<Main.AutoregressiveWrapper> {
   /** The model that was given. */
   get net(): TransformerWrapper {
     return this.within('net')
@@ -103,7 +103,7 @@ export class AutoregressiveWrapper extends Computing<Main.AutoregressiveWrapper>
 }
 
 /** Trains a model over vectors to predict the next one, and generates with it, in a worker. Shares the weights of `net`. */
-export class ContinuousAutoregressiveWrapper extends Computing<Main.ContinuousAutoregressiveWrapper> {
+export class ContinuousAutoregressiveWrapper extends Stepwise<Main.ContinuousAutoregressiveWrapper> {
   /** The model that was given. */
   get net(): ContinuousTransformerWrapper {
     return this.within('net')

@@ -1,5 +1,6 @@
 import { checkSignal } from '../checks.js'
 import type { ModelDescription } from '../describe.js'
+import type { Cacheable } from '../models/stepwise.js'
 import type { LoadWeightsOptions, Module } from '../module.js'
 import type { Target } from '../sources.js'
 import type { LoadResult, LoadStateOptions } from '../state.js'
@@ -206,6 +207,19 @@ export abstract class Computing<M extends Module> extends RemoteModel {
   /** As `forward` of the class in the main library, for copies: results have no graph. */
   get forward(): RemoteMethod<M['forward']> {
     return this.compute('forward')
+  }
+}
+
+/** A model that generates step by step. */
+export abstract class Stepwise<M extends Module> extends Computing<M> {
+  /**
+   * Whether `generate` keeps keys and values between its steps, and why not where it does not. Draws no values.
+   *
+   * @example
+   * const { cached, reason } = await model.cacheable()
+   */
+  cacheable(): Promise<Cacheable> {
+    return callRemote(this[REMOTE], 'cacheable', [])
   }
 }
 

@@ -2,6 +2,7 @@
 import { describe } from '../../describe.js'
 import { XTransformersError } from '../../errors.js'
 import { noGrad } from '../../grad-mode.js'
+import { Stepwise } from '../../models/stepwise.js'
 import type { NativeModel } from '../../native-model.js'
 import { resolveGroups } from '../../options.js'
 import type { Target } from '../../sources.js'
@@ -33,12 +34,18 @@ function computing(name: 'forward' | 'generate' | 'score'): Method<NativeModel> 
   }
 }
 
+function cacheable(model: NativeModel): unknown {
+  if (model instanceof Stepwise) return model.cacheable
+  throw new XTransformersError('invalid_argument', `a ${model.className} does not generate step by step`)
+}
+
 export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
   forward: computing('forward'),
   generate: computing('generate'),
   score: computing('score'),
   describe: (model) => describe(model),
   numParameters: (model) => model.numParameters,
+  cacheable,
   stateDict: (model) => model.stateDict(),
   loadStateDict: (model, [state, options]) =>
     model.loadStateDict(state as Record<string, Tensor>, options as LoadStateOptions),
