@@ -1,0 +1,148 @@
+import {
+  type Decoder,
+  type SamplingOptions,
+  type StreamOptions,
+  type Tensor,
+  type TransformerWrapperOptions,
+  tensor,
+} from 'x-transformers'
+
+export type LayerOptions = ConstructorParameters<typeof Decoder>[0]
+export type Layers = Partial<LayerOptions>
+export type Net = Partial<Omit<TransformerWrapperOptions, 'attn_layers'>>
+
+/** Width of the models that these options suit. They have two heads and two blocks. */
+export const DIM = 16
+
+/** Every option of the layers, each with what it needs to have an effect: a new option needs a line, else tsc fails. */
+export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'>, Layers[]> = {
+  depth: [{ depth: 1 }, { depth: 3 }],
+  heads: [{ heads: 1 }, { heads: 3 }],
+  only_cross: [{ cross_attend: true, only_cross: true }],
+  use_scalenorm: [{ use_scalenorm: true }],
+  use_rmsnorm: [{ use_rmsnorm: true }],
+  alibi_pos_bias: [{ alibi_pos_bias: true }],
+  alibi_num_heads: [{ alibi_pos_bias: true, alibi_num_heads: 1 }],
+  alibi_learned: [{ alibi_pos_bias: true, alibi_learned: true }],
+  rel_pos_bias: [{ rel_pos_bias: true }],
+  rel_pos_num_buckets: [{ rel_pos_bias: true, rel_pos_num_buckets: 8 }],
+  rel_pos_max_distance: [{ rel_pos_bias: true, rel_pos_num_buckets: 8, rel_pos_max_distance: 12 }],
+  dynamic_pos_bias: [{ dynamic_pos_bias: true }],
+  dynamic_pos_bias_log_distance: [{ dynamic_pos_bias: true, dynamic_pos_bias_log_distance: true }],
+  dynamic_pos_bias_mlp_depth: [{ dynamic_pos_bias: true, dynamic_pos_bias_mlp_depth: 1 }],
+  dynamic_pos_bias_norm: [{ dynamic_pos_bias: true, dynamic_pos_bias_norm: true }],
+  rotary_pos_emb: [{ rotary_pos_emb: true }],
+  rotary_emb_dim: [{ rotary_pos_emb: true, rotary_emb_dim: 40, attn_dim_head: 48 }],
+  rotary_xpos: [{ rotary_xpos: true }],
+  rotary_xpos_scale_base: [{ rotary_xpos: true, rotary_xpos_scale_base: 8 }],
+  custom_layers: [{ custom_layers: ['f', 'a', 'a'] }, { cross_attend: true, custom_layers: ['a', 'c', 'f', 'c'] }],
+  sandwich_coef: [{ sandwich_coef: 1 }],
+  par_ratio: [{ par_ratio: 3 }],
+  residual_attn: [{ residual_attn: true }, { residual_attn: true, pre_norm: false }],
+  cross_residual_attn: [{ cross_attend: true, cross_residual_attn: true }],
+  macaron: [{ macaron: true }],
+  pre_norm: [{ pre_norm: false }],
+  gate_residual: [{ gate_residual: true }],
+  scale_residual: [{ scale_residual: true }],
+  scale_residual_constant: [{ scale_residual_constant: 1.5 }],
+  deepnorm: [{ deepnorm: true }],
+  shift_tokens: [{ shift_tokens: 1 }, { shift_tokens: 3 }, { shift_tokens: [0, 1, 0, 2] }],
+  sandwich_norm: [{ sandwich_norm: true }],
+  zero_init_branch_output: [{ zero_init_branch_output: true }],
+  layer_dropout: [{ layer_dropout: 0.5 }],
+  cross_attn_tokens_dropout: [{ cross_attend: true, cross_attn_tokens_dropout: 0.5 }],
+  attn_dim_head: [{ attn_dim_head: 6 }],
+  attn_talking_heads: [{ attn_talking_heads: true }],
+  attn_head_scale: [{ attn_head_scale: true }],
+  attn_sparse_topk: [{ attn_sparse_topk: 3 }],
+  attn_num_mem_kv: [{ attn_num_mem_kv: 2 }, { attn_num_mem_kv: 2, attn_one_kv_head: true }],
+  attn_dropout: [{ attn_dropout: 0.5 }],
+  attn_on_attn: [{ attn_on_attn: true }],
+  attn_gate_values: [{ attn_gate_values: true }],
+  attn_zero_init_output: [{ attn_zero_init_output: true }],
+  attn_max_attend_past: [{ attn_max_attend_past: 3 }],
+  attn_qk_norm: [{ attn_qk_norm: true }, { attn_qk_norm: true, attn_num_mem_kv: 2 }],
+  attn_qk_norm_groups: [{ attn_qk_norm: true, attn_qk_norm_groups: 2 }],
+  attn_qk_norm_scale: [{ attn_qk_norm: true, attn_qk_norm_scale: 4 }],
+  attn_qk_norm_dim_scale: [{ attn_qk_norm: true, attn_qk_norm_dim_scale: true }],
+  attn_one_kv_head: [{ attn_one_kv_head: true }],
+  attn_shared_kv: [{ attn_shared_kv: true }],
+  attn_value_dim_head: [{ attn_value_dim_head: 6 }],
+  attn_tensor_product: [{ attn_tensor_product: true }],
+  ff_mult: [{ ff_mult: 1.5 }],
+  ff_dim_out: [{ ff_dim_out: DIM }],
+  ff_glu: [{ ff_glu: true }],
+  ff_swish: [{ ff_swish: true }],
+  ff_relu_squared: [{ ff_relu_squared: true }],
+  ff_post_act_ln: [{ ff_post_act_ln: true }],
+  ff_dropout: [{ ff_dropout: 0.5 }],
+  ff_no_bias: [{ ff_no_bias: true }],
+  ff_zero_init_output: [{ ff_zero_init_output: true }],
+}
+
+/** The same for what is around the layers. */
+export const EMBEDDINGS: Record<Exclude<keyof TransformerWrapperOptions, 'attn_layers' | 'num_tokens'>, Net[]> = {
+  max_seq_len: [{ max_seq_len: 6 }],
+  emb_dim: [{ emb_dim: 10 }],
+  max_mem_len: [{ max_mem_len: 4 }],
+  shift_mem_down: [{ max_mem_len: 4, shift_mem_down: 1 }],
+  tie_embedding: [{ tie_embedding: true }],
+  logits_dim: [{ logits_dim: 9 }],
+  emb_frac_gradient: [{ emb_frac_gradient: 0.5 }],
+  emb_dropout: [{ emb_dropout: 0.5 }],
+  use_abs_pos_emb: [{ use_abs_pos_emb: false }],
+  scaled_sinu_pos_emb: [{ scaled_sinu_pos_emb: true }],
+  num_memory_tokens: [{ num_memory_tokens: 3 }],
+  post_emb_norm: [{ post_emb_norm: true }],
+  l2norm_embed: [{ l2norm_embed: true }],
+}
+
+/** Fixed values of both signs. */
+export const waves = (shape: number[], phase = 1): Tensor =>
+  tensor(
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(1.7 * i + phase)),
+    { shape },
+  )
+
+/** A mask: `1` is true, a blank begins a row. */
+export const bits = (rows: string): Tensor => tensor(rows.split(' ').map((row) => [...row].map((bit) => bit === '1')))
+
+/** What goes along with a generation and does not say how to choose. */
+export type Inputs = Omit<StreamOptions, keyof SamplingOptions | 'cache_kv'>
+
+export interface Along {
+  layers?: Layers
+  net?: Net
+  /** How many tokens it lasts for; any number where it does not say. */
+  tokens?: number
+  inputs: () => Inputs
+}
+
+export const context = (): Tensor => waves([2, 5, DIM], 2)
+const crossing: Layers = { cross_attend: true }
+
+/** What can go along with the generation of two rows, by the name of the tensor. */
+export const ALONG: Record<keyof Inputs, Along[]> = {
+  // padding on the left, on the right, and in the middle
+  mask: ['0011 1111', '1100 1110', '0111 1011'].map((mask) => ({ inputs: () => ({ mask: bits(mask) }) })),
+  context: [{ layers: crossing, inputs: () => ({ context: context() }) }],
+  context_mask: [
+    { layers: crossing, inputs: () => ({ context: context(), context_mask: bits('11010 01111') }) },
+    {
+      layers: { ...crossing, attn_num_mem_kv: 2 },
+      inputs: () => ({ context: context(), context_mask: bits('00000 01111') }),
+    },
+  ],
+  attn_mask: [{ tokens: 1, inputs: () => ({ attn_mask: bits('1000 1100 0110 1011') }) }],
+  self_attn_context_mask: [{ inputs: () => ({ self_attn_context_mask: bits('1011 1101') }) }],
+  mems: [{ rel_pos_bias: true }, { shift_tokens: 1 }, { rotary_pos_emb: true }, { residual_attn: true }].map(
+    (layers) => ({
+      layers,
+      net: { max_mem_len: 4 },
+      inputs: () => ({ mems: [waves([2, 3, DIM], 3), waves([2, 3, DIM], 4)] }),
+    }),
+  ),
+  pos: [{ tokens: 1, inputs: () => ({ pos: tensor([3, 2, 1, 0], { dtype: 'i64' }) }) }],
+  prepend_embeds: [{ inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5) }) }],
+  sum_embeds: [{ tokens: 1, inputs: () => ({ sum_embeds: waves([2, 4, DIM], 6) }) }],
+}
