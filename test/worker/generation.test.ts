@@ -76,6 +76,29 @@ describe('generate in a worker', () => {
     await expect(all(model.stream(ids(1, 3), 5, { num_beams: 2 } as never))).rejects.toThrow(/num_beams/)
   })
 
+  it('keeps keys and values, and says where it cannot', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    expect(await model.cacheable()).toEqual({ cached: true, reason: null })
+    const run = async (cache_kv: boolean) => numbers(await model.generate(ids(2, 3), 20, { seed: 2, cache_kv }))
+    const tokens = await run(true)
+    expect(tokens).toEqual(await run(false))
+    for (const cache_kv of [true, false]) {
+      const streamed = await all(model.stream<number[]>(ids(2, 3), 20, { seed: 2, cache_kv }))
+      expect(streamed.flat()).toEqual(streamed.flatMap((_, i) => [tokens[i], tokens[20 + i]]))
+    }
+    const vectors = new x.ContinuousAutoregressiveWrapper(
+      new x.ContinuousTransformerWrapper({
+        ...{ dim_in: 3, dim_out: 3, max_seq_len: 8 },
+        attn_layers: new x.Decoder({ ...LAYERS, rotary_xpos: true }),
+      }),
+    )
+    expect(await vectors.cacheable()).toEqual({ cached: false, reason: expect.stringContaining('rotary_xpos') })
+    const half = (name: string) => ({ [`${name}_num_tokens`]: 11, [`${name}_max_seq_len`]: 8, [`${name}_depth`]: 1 })
+    const both = new x.XTransformer({ dim: 16, ...half('enc'), ...half('dec') } as never)
+    expect(await both.cacheable()).toEqual({ cached: true, reason: null })
+  })
+
   it('scores', async () => {
     const x = await library()
     const [model, same] = [smallModel(x), mainModel()]
