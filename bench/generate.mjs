@@ -26,7 +26,7 @@ const ROWS = 16
 /** What takes longest is measured so often at most. */
 const FEW = 3
 /** Tokens of a stream whose times are compared: with some on each side. */
-const [EARLY, LATE, AROUND] = [10, 1000, 4]
+const [EARLY, LATE, AROUND] = [10, 1000, 8]
 /** Shorter, so that the late tokens are still within the window. */
 const STREAM_PROMPT = 16
 
