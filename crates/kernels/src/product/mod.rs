@@ -24,87 +24,10 @@ const MC: usize = 96;
 const KC: usize = 256;
 const NC: usize = 1024;
 
-/// Four numbers.
-#[cfg(target_arch = "wasm32")]
-mod lanes {
-    use core::arch::wasm32::*;
-
-    pub type V = v128;
-
-    #[inline(always)]
-    pub fn splat(x: f32) -> V {
-        f32x4_splat(x)
-    }
-
-    /// `a b + c`
-    #[inline(always)]
-    pub fn mul_add(a: V, b: V, c: V) -> V {
-        #[cfg(target_feature = "relaxed-simd")]
-        return f32x4_relaxed_madd(a, b, c);
-        #[cfg(not(target_feature = "relaxed-simd"))]
-        f32x4_add(f32x4_mul(a, b), c)
-    }
-
-    /// Rows become columns.
-    #[inline(always)]
-    pub fn transpose([a, b, c, d]: [V; 4]) -> [V; 4] {
-        let (ab, ab2) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
-        let (cd, cd2) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
-        [
-            i64x2_shuffle::<0, 2>(ab, cd),
-            i64x2_shuffle::<1, 3>(ab, cd),
-            i64x2_shuffle::<0, 2>(ab2, cd2),
-            i64x2_shuffle::<1, 3>(ab2, cd2),
-        ]
-    }
-
-    /// Puts four numbers into `xs`, from `at` on.
-    #[inline(always)]
-    pub fn store(v: V, xs: &mut [f32], at: usize) {
-        let four = &mut xs[at..at + 4];
-        // SAFETY: the slice has four numbers; v128_store needs no alignment.
-        unsafe { v128_store(four.as_mut_ptr().cast(), v) }
-    }
-
-    /// Four numbers of `xs`, from `at` on.
-    #[inline(always)]
-    pub fn load(xs: &[f32], at: usize) -> V {
-        let four = &xs[at..at + 4];
-        // SAFETY: the slice has four numbers; v128_load needs no alignment.
-        unsafe { v128_load(four.as_ptr().cast()) }
-    }
-}
-
-/// The same in plain numbers, so that the tests run everywhere.
-#[cfg(not(target_arch = "wasm32"))]
-mod lanes {
-    pub type V = [f32; 4];
-
-    #[inline(always)]
-    pub fn splat(x: f32) -> V {
-        [x; 4]
-    }
-
-    #[inline(always)]
-    pub fn mul_add(a: V, b: V, c: V) -> V {
-        std::array::from_fn(|i| a[i] * b[i] + c[i])
-    }
-
-    #[inline(always)]
-    pub fn transpose(rows: [V; 4]) -> [V; 4] {
-        std::array::from_fn(|i| rows.map(|row| row[i]))
-    }
-
-    #[inline(always)]
-    pub fn store(v: V, xs: &mut [f32], at: usize) {
-        xs[at..at + 4].copy_from_slice(&v);
-    }
-
-    #[inline(always)]
-    pub fn load(xs: &[f32], at: usize) -> V {
-        std::array::from_fn(|i| xs[at + i])
-    }
-}
+#[cfg_attr(not(target_arch = "wasm32"), path = "plain_lanes.rs")]
+mod lanes;
+#[cfg(test)]
+mod tests;
 
 use lanes::V;
 
@@ -339,64 +262,6 @@ unsafe fn multiply_block(
             let size = ((rows - ir * MR).min(MR), (columns - jr * NR).min(NR));
             // SAFETY: the caller's promise.
             unsafe { write(&mut y[ir * MR * width + jr * NR..], width, &sums, size, alpha, start) };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::philox::Stream;
-
-    fn numbers(count: usize, seed: u64) -> Vec<f32> {
-        Stream { seed, call: 0, draw: 0 }.normal(count).into_iter().map(|x| x as f32).collect()
-    }
-
-    fn plain(
-        y: &[f32],
-        (m, n, k): (usize, usize, usize),
-        a: View<f32>,
-        b: View<f32>,
-        alpha: f32,
-        start: Start<f32>,
-    ) -> Vec<f32> {
-        let at = |v: &View<f32>, i: usize, j: usize| f64::from(v.data[i * v.row as usize + j * v.column as usize]);
-        let sum = |i, j| (0..k).map(|l| at(&a, i, l) * at(&b, l, j)).sum::<f64>();
-        let before = |at: usize| match start {
-            Start::Nothing => 0.0,
-            Start::Bias(bias) => f64::from(bias[at % n]),
-            Start::Own => f64::from(y[at]),
-        };
-        (0..m * n).map(|at| (before(at) + f64::from(alpha) * sum(at / n, at % n)) as f32).collect()
-    }
-
-    #[test]
-    fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
-        let sizes = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (100, 33, 257), (13, 8, 600)];
-        for (m, n, k) in sizes {
-            let (xs, ws, old, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(m * n, 3), numbers(n, 4));
-            for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
-                let view = |data, rows, columns, turned: bool| match turned {
-                    false => View { data, row: columns as isize, column: 1 },
-                    true => View { data, row: 1, column: rows as isize },
-                };
-                let (a, b) = (view(&xs[..], m, k, ta), view(&ws[..], k, n, tb));
-                for (alpha, start) in [(1.0, Start::Nothing), (0.5, Start::Own), (1.0, Start::Bias(&bias))] {
-                    let want = plain(&old, (m, n, k), a, b, alpha, start);
-                    for how in [Parallelism::None, Parallelism::Rayon(0)] {
-                        let mut y: Vec<MaybeUninit<f32>> = old.iter().copied().map(MaybeUninit::new).collect();
-                        // SAFETY: `y` holds numbers, before and after.
-                        let got: Vec<f32> = unsafe {
-                            product(&mut y, (m, n, k), a, b, alpha, start, how);
-                            y.iter().map(|y| y.assume_init()).collect()
-                        };
-                        for (got, want) in got.iter().zip(&want) {
-                            let near = 1e-5 * (k as f32).sqrt().max(1.0) * want.abs().max(1.0);
-                            assert!((got - want).abs() <= near, "{m} {n} {k}: {got}, not {want}");
-                        }
-                    }
-                }
-            }
         }
     }
 }

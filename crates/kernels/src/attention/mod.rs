@@ -5,11 +5,15 @@
 //! The gradient makes the weights again, block by block.
 //! Source: FlashAttention, <https://arxiv.org/abs/2205.14135>; here whole rows of scores fit, so that the softmax needs no rescaling.
 
+mod backward;
+#[cfg(test)]
+mod tests;
+
 use crate::cpu::{self, dispatch, Real, Slice};
 use crate::matmul::{product, Start, View};
 use crate::parallel::{each, zeros};
 use crate::skinny::Many;
-use crate::softmax::{self, backward_row, weights_in_place, Mask, Rows};
+use crate::softmax::{self, weights_in_place, Mask, Rows};
 use crate::{Array, Result};
 use gemm::Parallelism;
 
@@ -39,7 +43,7 @@ pub fn forward(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Resu
 
 /// The gradients for `grad`, that of the output.
 pub fn backward(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
-    dispatch!(q, T => backward_cpu::<T>(q, k, v, grad, scale, mask), else backward_reference(q, k, v, grad, scale, mask))
+    dispatch!(q, T => backward::gradients::<T>(q, k, v, grad, scale, mask), else backward_reference(q, k, v, grad, scale, mask))
 }
 
 fn backward_reference(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
@@ -249,156 +253,5 @@ fn mean<T: Real>(y: &mut [T], values: View<T>, count: usize) {
         let mut sum = T::ZERO;
         (0..count).for_each(|r| sum += at(r));
         *y = sum / T::of(count as f64);
-    }
-}
-
-fn backward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
-    let (batch, attention) = Attention::<T>::new(q, k, v, scale, mask)?;
-    let Sizes { heads, i, j, d, dv } = attention.sizes;
-    let grad = Operand::<T>::new(grad, heads)?;
-    let dims = [[batch, heads, i, d], [batch, heads, j, d], [batch, heads, j, dv]];
-    let empty = |dims: [usize; 4]| zeros::<T>(dims.iter().product());
-    let (mut all_q, mut all_k, mut all_v) = (empty(dims[0])?, empty(dims[1])?, empty(dims[2])?);
-    if i * j * d * dv > 0 {
-        let q = rows_by_head(&mut all_q, i, heads, d).into_iter();
-        let rest = rows_by_head(&mut all_k, j, heads, d).into_iter().zip(rows_by_head(&mut all_v, j, heads, dv));
-        let rows = q.zip(rest).map(|(q, (k, v))| HeadRows { q, k, v }).collect();
-        each(rows, |unit, rows| attention.head_gradients(unit, &grad, rows));
-    }
-    Ok(Gradients {
-        q: heads_last(all_q, dims[0])?,
-        k: sum_heads(&heads_last(all_k, dims[1])?, k)?,
-        v: sum_heads(&heads_last(all_v, dims[2])?, v)?,
-    })
-}
-
-/// The rows of a head's gradients, in their places.
-struct HeadRows<'a, T> {
-    q: Vec<&'a mut [T]>,
-    k: Vec<&'a mut [T]>,
-    v: Vec<&'a mut [T]>,
-}
-
-impl<T: Real> Attention<'_, T> {
-    fn head_gradients(&self, unit: usize, grad: &Operand<T>, mut rows: HeadRows<T>) {
-        let Sizes { heads, i, j, d, dv } = self.sizes;
-        let (batch, head) = (unit / heads, unit % heads);
-        let (mut dk, mut dvalues) = (vec![T::ZERO; j * d], vec![T::ZERO; j * dv]);
-        let (keys, values) = (self.k.head(batch, head, 0), self.v.head(batch, head, 0));
-        let mut dq = vec![T::ZERO; BLOCK * d];
-        for first in (0..i).step_by(BLOCK) {
-            let count = (i - first).min(BLOCK);
-            let Block { weights, seen, uniform } = self.block(unit, first, count);
-            let (dy, queries) = (grad.head(batch, head, first), self.q.head(batch, head, first));
-            uniform_gradient(&mut dvalues, dy, &uniform, (j, dv));
-            if seen == 0 {
-                continue;
-            }
-            let mut dweights = vec![T::ZERO; count * seen];
-            multiply(&mut dweights, (count, seen, dv), dy, turned(values), T::ONE, Start::Nothing);
-            let w = turned(row_major(&weights, seen));
-            multiply(&mut dvalues, (seen, dv, count), w, dy, T::ONE, Start::Own);
-            let mut dscores = vec![T::ZERO; count * seen];
-            for (r, dx) in dscores.chunks_exact_mut(seen).enumerate().filter(|(r, _)| !uniform[*r]) {
-                let limit = self.rows.limit(unit * i + first + r);
-                let row = r * seen..r * seen + limit;
-                backward_row(&weights[row.clone()], &dweights[row], &mut dx[..limit]);
-            }
-            let ds = row_major(&dscores, seen);
-            multiply(&mut dq, (count, d, seen), ds, keys, self.scale, Start::Nothing);
-            place(&mut rows.q[first..first + count], &dq);
-            multiply(&mut dk, (seen, d, count), turned(ds), queries, self.scale, Start::Own);
-        }
-        place(&mut rows.k, &dk);
-        place(&mut rows.v, &dvalues);
-    }
-}
-
-/// Copies rows to where they belong.
-fn place<T: Copy>(rows: &mut [&mut [T]], values: &[T]) {
-    let width = rows.first().map_or(1, |row| row.len());
-    rows.iter_mut().zip(values.chunks_exact(width.max(1))).for_each(|(row, values)| row.copy_from_slice(values));
-}
-
-/// Rows that weigh all keys alike give each value the same share of their gradient.
-fn uniform_gradient<T: Real>(dv: &mut [T], dy: View<T>, uniform: &[bool], (j, width): (usize, usize)) {
-    let share = T::ONE / T::of(j as f64);
-    for r in uniform.iter().enumerate().filter(|(_, uniform)| **uniform).map(|(r, _)| r) {
-        for row in dv.chunks_exact_mut(width.max(1)) {
-            for (c, x) in row.iter_mut().enumerate() {
-                *x += share * dy.data[r * dy.row as usize + c * dy.column as usize];
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{close, normal};
-    use crate::{DType, Device};
-
-    type Case = ([usize; 4], [usize; 2], usize, [usize; 2]);
-
-    /// Queries (b, h, i, d), heads of keys and their length, width of values.
-    const CASES: [Case; 5] = [
-        ([2, 3, 5, 4], [3, 5], 4, [1, 1]),
-        ([1, 2, 70, 8], [1, 75], 3, [2, 1]),
-        ([2, 2, 130, 6], [2, 130], 6, [1, 0]),
-        ([1, 1, 9, 2], [1, 4], 2, [0, 0]),
-        ([1, 2, 1, 4], [2, 33], 5, [0, 1]),
-    ];
-
-    fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
-        // the first row of each mask sees nothing, the rest two of three keys
-        let keys = |n: usize| (0..n).map(|x| u8::from(x / j > 0 && x % 3 != 1)).collect::<Vec<u8>>();
-        let by_key: Vec<u8> = (0..batch * j).map(|x| u8::from(x % 4 != 0)).collect();
-        let by_key = Array::from_vec(by_key, (batch, 1, 1, j), &Device::Cpu).unwrap();
-        let pairs = Array::from_vec(keys(i * j), (1, 1, i, j), &Device::Cpu).unwrap();
-        let both = |allowed: Option<Array>| [false, true].map(|causal| Mask { allowed: allowed.clone(), causal });
-        [both(None), both(Some(by_key)), both(Some(pairs))].concat()
-    }
-
-    fn inputs((q, [kh, j], dv, _): &Case) -> [Array; 4] {
-        let [b, h, i, d] = *q;
-        // views, as heads are
-        let turned =
-            |dims: [usize; 4], seed| normal(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap();
-        [turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3), turned([b, h, i, *dv], 4)]
-    }
-
-    #[test]
-    fn equals_the_reference_under_every_mask() {
-        for case in &CASES {
-            let [q, k, v, grad] = inputs(case);
-            let (b, _, i, _) = q.dims4().unwrap();
-            for mask in masks(b, i, k.dim(2).unwrap()) {
-                let want = reference(&q, &k, &v, 0.5, &mask).unwrap();
-                close(&forward(&q, &k, &v, 0.5, &mask).unwrap(), &want, 1e-5);
-                let got = backward(&q, &k, &v, &grad, 0.5, &mask).unwrap();
-                let want = backward_reference(&q, &k, &v, &grad, 0.5, &mask).unwrap();
-                for (got, want) in [(got.q, want.q), (got.k, want.k), (got.v, want.v)] {
-                    close(&got, &want, 1e-4);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn f64_equals_the_reference_closely() {
-        let [q, k, v, grad] = inputs(&CASES[2]).map(|x| x.to_dtype(DType::F64).unwrap());
-        let mask = Mask { allowed: None, causal: true };
-        close(&forward(&q, &k, &v, 0.3, &mask).unwrap(), &reference(&q, &k, &v, 0.3, &mask).unwrap(), 1e-12);
-        let got = backward(&q, &k, &v, &grad, 0.3, &mask).unwrap();
-        let want = backward_reference(&q, &k, &v, &grad, 0.3, &mask).unwrap();
-        close(&got.k, &want.k, 1e-12);
-    }
-
-    #[test]
-    fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
-        let x = |dims: &[usize]| normal(dims, 1);
-        assert!(forward(&x(&[1, 2, 3, 4]), &x(&[1, 3, 3, 4]), &x(&[1, 2, 3, 4]), 1.0, &Mask::default()).is_err());
-        let y = forward(&x(&[1, 1, 2, 4]), &x(&[1, 1, 0, 4]), &x(&[1, 1, 0, 3]), 1.0, &Mask::default()).unwrap();
-        assert_eq!(y.dims(), [1, 1, 2, 3]);
     }
 }
