@@ -97,7 +97,7 @@ fn batched<T: Real>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
     let matrices = lhs.offsets.len();
     if m * n > 0 && matrices >= threads() && matrices > 1 {
         // whole matrices go to threads: no thread then waits for another within a small product
-        let together = (SMALL / (m * n * k.max(1))).max(1);
+        let together = (SMALL / multiplications(&[m, n, k.max(1)])).max(1) as usize;
         pieces(fresh, together * m * n, |piece, y| {
             for (i, out) in y.chunks_mut(m * n).enumerate() {
                 multiply(piece * together + i, out, Parallelism::None);
@@ -133,7 +133,12 @@ pub(crate) enum Start<'a, T> {
 }
 
 /// Small matrices of a batch go to a thread together, so that each has at least this many multiplications.
-const SMALL: usize = 64 * 64 * 64;
+const SMALL: u64 = 64 * 64 * 64;
+
+/// The product of sizes, which need not fit into 32 bits.
+pub(crate) fn multiplications(sizes: &[usize]) -> u64 {
+    sizes.iter().fold(1, |product: u64, size| product.saturating_mul(*size as u64))
+}
 
 /// Writes `start + alpha · a b` into `y`, (m, n) row by row.
 pub(crate) fn product<T: Real>(
@@ -159,6 +164,7 @@ pub(crate) fn fresh<T: Real>(
     bias: Option<&[T]>,
     threads: Parallelism,
 ) -> Result<Vec<T>> {
+    alloc::check(&[m, n], T::DTYPE)?;
     let mut y = alloc::room::<T>(m * n)?;
     let start = bias.map_or(Start::Nothing, Start::Bias);
     // SAFETY: nothing is added to what `y` holds.
@@ -186,7 +192,8 @@ unsafe fn write<T: Real>(
     if m == 0 || n == 0 {
         return;
     }
-    assert!(y.len() >= m * n, "output too short");
+    assert!(m.checked_mul(n).is_some_and(|count| count <= y.len()), "output too short");
+    assert!(!matches!(start, Start::Bias(bias) if bias.len() != n), "a bias of another width");
     let y = &mut y[..m * n];
     if k == 0 {
         return begin(y, n, start, threads);

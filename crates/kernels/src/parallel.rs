@@ -4,6 +4,7 @@
 //! runs where it is called: small work pays nothing for threads.
 
 use crate::cpu::Real;
+use crate::matmul::multiplications;
 use crate::{alloc, Result};
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -13,7 +14,7 @@ use std::mem::MaybeUninit;
 pub const PIECE: usize = 16 * 1024;
 
 /// Products below this many multiplications run on one thread: waking others costs more than they save.
-const PRODUCT: usize = 128 * 128 * 128;
+const PRODUCT: u64 = 128 * 128 * 128;
 
 /// How many threads share the work.
 pub fn threads() -> usize {
@@ -132,7 +133,7 @@ pub fn rows_at_once(rows: usize, most: usize, how: Parallelism) -> usize {
 
 /// How a product of (m, k) and (k, n) is to use threads.
 pub fn for_product(m: usize, n: usize, k: usize) -> Parallelism {
-    if m * n * k < PRODUCT || threads() == 1 {
+    if multiplications(&[m, n, k]) < PRODUCT || threads() == 1 {
         Parallelism::None
     } else {
         Parallelism::Rayon(0)

@@ -80,9 +80,17 @@ impl KeyValues {
 
     /// Row i of the batch continues what was row `rows[i]`; `rows`, u32, may be more or fewer than before.
     pub fn reorder(&mut self, rows: &Array) -> Result<()> {
-        if let Some((keys, values)) = &mut self.buffers {
-            (*keys, *values) = (keys.index_select(rows, 0)?, values.index_select(rows, 0)?);
-        }
+        let Some((keys, values)) = &self.buffers else {
+            return Ok(());
+        };
+        let chosen = |buffer: &Array| -> Result<Array> {
+            // what was not written yet is not copied
+            let part = buffer.narrow(2, 0, self.length)?.contiguous()?.index_select(rows, 0)?;
+            let whole = with_capacity(&part, buffer.dim(2)?)?;
+            whole.slice_set(&part, 2, 0)?;
+            Ok(whole)
+        };
+        self.buffers = Some((chosen(keys)?, chosen(values)?));
         Ok(())
     }
 }

@@ -39,8 +39,7 @@ impl Parts {
         let apart = cuts != [0];
         let part = |cut: usize| {
             let prompts: Vec<usize> = (0..padding.len()).filter(|i| !apart || padding[*i] == cut).collect();
-            let own = prompts.iter().map(|i| padding[*i] - cut);
-            let own = own.flat_map(|padding| std::iter::repeat_n(padding, times)).collect();
+            let own = prompts.iter().map(|i| padding[*i] - cut).collect();
             let with = match apart {
                 true => no_grad(|| without_columns(&with_rows(&with, padding.len(), &prompts)?, cut))?,
                 false => with.clone(),

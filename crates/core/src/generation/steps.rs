@@ -31,12 +31,10 @@ struct Kept {
 /// A model and what goes along with each of its steps. Evaluates new columns alone where it can, else the whole window.
 pub struct Steps {
     model: Arc<AutoregressiveWrapper>,
-    /// With a row for each prompt before the first step, then with one for each row.
+    /// Before the first step of each prompt, then of each row; `padding` too.
     with: TokenTensors,
     /// What an encoder is still to read; its output then goes along with every step.
     source: Option<Source>,
-    /// Whether `with` has its rows.
-    ready: bool,
     /// Length of the prompts.
     prompt: usize,
     /// Columns at the end of the generation.
@@ -45,7 +43,7 @@ pub struct Steps {
     kept: Option<Kept>,
     /// How many columns at the start of each row are padding, which a mask in `with` hides.
     padding: Vec<usize>,
-    /// How many rows, one after the other, continue one prompt.
+    /// How many rows, one after the other, belong to each row of `with`: those of a prompt before the first step, then 1.
     times: usize,
     device: Device,
 }
@@ -58,7 +56,7 @@ struct Source {
 }
 
 impl Steps {
-    /// For prompts of `prompt` columns, `columns` at the end, with so much `padding` at the start of each row, `times` rows for each
+    /// For prompts of `prompt` columns, `columns` at the end, with so much `padding` at the start of each, `times` rows for each
     /// prompt. `with` has a row for each prompt.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
@@ -70,7 +68,7 @@ impl Steps {
         caching: Caching,
     ) -> Self {
         let (source, kept) = (None, None);
-        Self { model, with, source, ready: false, prompt, columns, caching, kept, padding, times, device }
+        Self { model, with, source, prompt, columns, caching, kept, padding, times, device }
     }
 
     /// The encoder of `model` reads `tokens` at the first step.
@@ -87,12 +85,33 @@ impl Steps {
         // taken out: after an error it would be at different columns in different layers
         let mut kept = self.take_kept(n, seen);
         let new = kept.as_ref().map_or(seen, |kept| n - kept.columns);
-        let ids: Vec<i64> = rows.iter().flat_map(|row| row[n - new..].iter().copied()).collect();
-        let x = Tensor::constant(Array::from_vec(ids, (rows.len(), new), &self.device)?);
+        // the rows of a prompt are alike as long as nothing was drawn
+        let ids: Vec<i64> = rows.iter().step_by(self.times).flat_map(|row| row[n - new..].iter().copied()).collect();
+        let x = Tensor::constant(Array::from_vec(ids, (rows.len() / self.times, new), &self.device)?);
         let layers = kept.as_mut().map(|kept| &mut kept.layers);
         let logits = no_grad(|| self.model.net().next_logits(&x, &self.tensors(n, seen)?, layers, &ctx.evaluating()))?;
+        let logits = self.spread(logits, kept.as_mut())?;
         self.kept = kept.map(|kept| Kept { columns: n, ..kept });
         Ok(logits)
+    }
+
+    /// Behind the first step: what goes along with a prompt, and what was computed of it, for each of its rows.
+    fn spread(&mut self, logits: Tensor, kept: Option<&mut Kept>) -> Result<Tensor> {
+        let (prompts, times) = (self.padding.len(), self.times);
+        if times == 1 {
+            return Ok(logits);
+        }
+        let with = no_grad(|| repeat(&self.with, prompts, times))?;
+        if let Some(kept) = kept {
+            kept.layers.repeat(prompts, times)?;
+        }
+        let rows: Vec<u32> = (0..prompts).flat_map(|row| std::iter::repeat_n(row as u32, times)).collect();
+        let count = rows.len();
+        let array = logits.array()?;
+        let logits = array.index_select(&Array::from_vec(rows, count, array.device())?, 0)?;
+        self.padding = self.padding.iter().flat_map(|padding| std::iter::repeat_n(*padding, times)).collect();
+        (self.with, self.times) = (with, 1);
+        Ok(Tensor::constant(logits))
     }
 
     /// What is kept for the step behind `n` columns, of which the model sees the last `seen`. `None` where nothing can be kept: what a
@@ -104,7 +123,8 @@ impl Steps {
             return None;
         }
         let version = self.caching.version();
-        kept.filter(|kept| kept.version == version).or_else(|| {
+        // the same columns again: their logits are not kept
+        kept.filter(|kept| kept.version == version && kept.columns < n).or_else(|| {
             let room = self.columns.min(net.max_seq_len()).saturating_sub(n);
             Some(Kept { layers: net.cache(room), columns: 0, version })
         })
@@ -128,17 +148,12 @@ impl Steps {
         Ok(())
     }
 
-    /// Before the first step: reads the source, and gives each row its own tensors.
+    /// Before the first step: reads the source.
     fn prepare(&mut self, ctx: &Ctx) -> Result<()> {
-        if self.ready {
-            return Ok(());
-        }
         if let Some(source) = &self.source {
             self.with.layers = source.model.encoded(&source.tokens, &source.with, ctx)?;
+            self.source = None;
         }
-        self.with = no_grad(|| repeat(&self.with, self.padding.len() / self.times, self.times))?;
-        self.source = None;
-        self.ready = true;
         Ok(())
     }
 

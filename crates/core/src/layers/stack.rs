@@ -163,7 +163,7 @@ impl AttentionLayers {
 
     /// What a generation keeps between its steps, with room for `room` positions behind those of the first step.
     pub fn cache(&self, room: usize) -> LayersCache {
-        LayersCache::new(self.layers.len(), room)
+        LayersCache::new(self.layers.iter().map(|layer| layer.kind == LayerKind::CrossAttention), room)
     }
 
     /// Whether padding in front of a sequence, although masked, changes what comes of the positions behind it: rotary

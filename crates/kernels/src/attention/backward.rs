@@ -25,7 +25,8 @@ pub(super) fn gradients<T: Real>(
     let dims = [[batch, heads, i, d], [batch, heads, j, d], [batch, heads, j, dv]];
     let empty = |dims: [usize; 4]| zeros::<T>(dims.iter().product());
     let (mut all_q, mut all_k, mut all_v) = (empty(dims[0])?, empty(dims[1])?, empty(dims[2])?);
-    if i * j * d * dv > 0 {
+    // not their product, which may be 0 in 32 bits
+    if [i, j, d, dv].iter().all(|size| *size > 0) {
         let q = rows_by_head(&mut all_q, i, heads, d).into_iter();
         let rest = rows_by_head(&mut all_k, j, heads, d).into_iter().zip(rows_by_head(&mut all_v, j, heads, dv));
         let rows = q.zip(rest).map(|(q, (k, v))| HeadRows { q, k, v }).collect();

@@ -10,7 +10,7 @@ mod backward;
 mod tests;
 
 use crate::cpu::{self, dispatch, Real, Slice};
-use crate::matmul::{product, Start, View};
+use crate::matmul::{multiplications, product, Start, View};
 use crate::parallel::{each, zeros};
 use crate::skinny::Many;
 use crate::softmax::{self, weights_in_place, Mask, Rows};
@@ -21,7 +21,7 @@ use gemm::Parallelism;
 const BLOCK: usize = 32;
 
 /// Multiplications that one thread does alone.
-const SMALL: usize = 1 << 16;
+const SMALL: u64 = 1 << 16;
 
 /// Gradients of the three inputs, in their shapes.
 pub struct Gradients {
@@ -211,7 +211,7 @@ fn forward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask
     if j > 0 {
         let rows = rows_by_head(&mut y, i, heads, dv);
         // a step of a generation over a short past: waking other threads costs more than it saves
-        if batch * heads * i * j * (d + dv) < SMALL {
+        if multiplications(&[batch, heads, i, j, d + dv]) < SMALL {
             rows.into_iter().enumerate().for_each(|(unit, rows)| attention.gather(unit, rows));
         } else {
             each(rows, |unit, rows| attention.gather(unit, rows));
