@@ -130,7 +130,10 @@ export abstract class Module<Options = unknown> {
    */
   async loadWeights(source: TensorSource, options: LoadWeightsOptions = {}): Promise<LoadResult> {
     const signal = checkSignal(options.signal)
+    const gates = this[GATES]()
     const reading = readTensors(source, { ...options, widen: true })
+    // it may fail before its turn comes, when nobody looks at it yet: in Node that would end the process
+    reading.catch(() => {})
     const put = async () => {
       const { known, result } = fitState((await reading).tensors, this[ENTRIES](), options)
       throwIfAborted(signal)
@@ -139,7 +142,7 @@ export abstract class Module<Options = unknown> {
     }
     // the native tensors go with the call, however it ends
     const free = () => void reading.then(({ tensors }) => disposeAll(tensors)).catch(() => {})
-    return await schedule(NO_GATES, this[GATES](), put, signal).finally(free)
+    return await schedule(NO_GATES, gates, put, signal).finally(free)
   }
 
   /** As {@link loadWeights}, at once: of paths (Node) or of bytes. */

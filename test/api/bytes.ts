@@ -50,6 +50,19 @@ export async function expectError(pending: Promise<unknown>, code: string, messa
   expect(error).toMatchObject({ code, message: expect.stringMatching(message) })
 }
 
+/** Collects the rejections that nobody handles, until `stop`. */
+export function watchRejections(): { seen: unknown[]; stop(): void } {
+  const seen: unknown[] = []
+  if (typeof addEventListener === 'function') {
+    const listener = ({ reason }: PromiseRejectionEvent) => void seen.push(reason)
+    addEventListener('unhandledrejection', listener)
+    return { seen, stop: () => removeEventListener('unhandledrejection', listener) }
+  }
+  const listener = (reason: unknown) => void seen.push(reason)
+  process.on('unhandledRejection', listener)
+  return { seen, stop: () => void process.off('unhandledRejection', listener) }
+}
+
 export function joined(chunks: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
   let at = 0

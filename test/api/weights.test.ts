@@ -14,9 +14,10 @@ import {
   saveTensors,
   type Tensor,
   tensor,
+  XTransformersError,
   zeros,
 } from 'x-transformers'
-import { endless, expectError, expectProgress, FakeFile, inPieces, type Told } from './bytes.js'
+import { endless, expectError, expectProgress, FakeFile, inPieces, type Told, watchRejections } from './bytes.js'
 import { ids, numbers, smallModel } from './helpers.js'
 import { expectRecorded, makeRecorded, recorded, recordedJson } from './recorded.js'
 
@@ -280,6 +281,33 @@ describe('loadWeights', () => {
     await expectError(model.loadWeights(5 as never), 'invalid_argument', /a source is/)
     expect(model.parameters().map(numbers)).toEqual(before)
     expect(memory().native_bytes - used).toBeLessThan(bytes.length)
+  })
+
+  it('that fails before its turn rejects in its turn, and nowhere else', async () => {
+    const [model, other] = [smallModel(), smallModel()]
+    const bytes = await bytesOf(other)
+    let finish = () => {}
+    const stream = new ReadableStream<Uint8Array>({
+      start(controller) {
+        finish = () => {
+          controller.enqueue(bytes)
+          controller.close()
+        }
+      },
+    })
+    const rejections = watchRejections()
+    // the first one ends when the test wants it to
+    const calls = [model.forward(ids(2, 9)), model.loadWeights(stream)]
+    const failing = ['missing.pt', bytes.slice(0, 3000)].map((source) =>
+      expect(model.loadWeights(source)).rejects.toBeInstanceOf(XTransformersError),
+    )
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    finish()
+    await Promise.all([...calls, ...failing])
+    await new Promise((resolve) => setTimeout(resolve))
+    rejections.stop()
+    expect(rejections.seen).toEqual([])
+    expect(model.parameters().map(numbers)).toEqual(other.parameters().map(numbers))
   })
 
   it('keeps the parameters that an optimizer holds', async () => {
