@@ -120,8 +120,11 @@ export abstract class Module<Options = unknown> {
   }
 
   /**
-   * Reads a file straight into the parameters and buffers: safetensors (also in several files, by their index) or what `torch.save` has made of a
-   * state dict; see {@link loadTensors}. Calls that follow wait for it. All or nothing: an error or an abort changes nothing.
+   * Reads a file into the parameters and buffers: safetensors (also in several files, by their index) or what `torch.save` has made of a
+   * state dict; see {@link loadTensors}. Calls that follow wait for it.
+   *
+   * All or nothing: an error or an abort changes nothing. So all values are read into new tensors first, and take the place of the old ones at the
+   * end: at its peak there is memory for the old weights and the new.
    *
    * @returns as {@link loadStateDict}
    * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`)

@@ -143,8 +143,8 @@ export abstract class RemoteModel {
   }
 
   /**
-   * Reads a file straight into the parameters and buffers, as `loadWeights` of the main library does: safetensors, or what `torch.save` has made of
-   * a state dict. Later calls on this worker wait for it.
+   * Reads a file into the parameters and buffers, as `loadWeights` of the main library does: safetensors, or what `torch.save` has made of a state
+   * dict. Later calls on this worker wait for it. At its peak there is memory for the old weights and the new.
    *
    * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`); nothing is changed then, nor after an abort
    */
