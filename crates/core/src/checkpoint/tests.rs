@@ -3,6 +3,7 @@
 use super::value::Value;
 use super::{pickle, Reader, Settings};
 use crate::Result;
+use std::time::{Duration, Instant};
 
 fn refuse(bytes: &[u8], words: &str) {
     let message = pickle::read(bytes).err().unwrap().to_string();
@@ -24,9 +25,8 @@ fn tensor(shape: &[u32], strides: &[u32], offset: u32) -> Vec<u8> {
     .concat()
 }
 
-/// A file of PyTorch with the dict `{"x": tensor}`.
-fn file(tensor: &[u8]) -> Vec<u8> {
-    let pickled = [b"\x80\x02}X\x01\0\0\0x", tensor, b"s."].concat();
+/// A file of PyTorch with this pickle, and four values of f32 in storage "0".
+fn file(pickled: Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut directory = Vec::new();
     for (name, content) in [("a/data.pkl", pickled), ("a/data/0", vec![0; 16])] {
@@ -42,7 +42,8 @@ fn file(tensor: &[u8]) -> Vec<u8> {
 }
 
 fn read(tensor: &[u8]) -> Result<Vec<usize>> {
-    let file = super::read_file(&file(tensor), false)?;
+    let pickled = [b"\x80\x02}X\x01\0\0\0x", tensor, b"s."].concat();
+    let file = super::read_file(&file(pickled), false)?;
     Ok(file.tensors[0].1.dims().to_vec())
 }
 
@@ -88,6 +89,59 @@ fn a_tensor_that_is_asked_for_again_and_again_is_refused() {
     let arguments = [&once[b"ctorch._utils\n_rebuild_tensor_v2\n".len()..once.len() - 1], b"q\x01"].concat();
     let many = [&b"ctorch._utils\n_rebuild_tensor_v2\nq\0"[..], &arguments, &b"0h\0h\x01R".repeat(5000), b"."].concat();
     refuse(&many, "more tensors than its size allows");
+}
+
+/// Peak of this process's memory in KiB, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The entries `from..to` of a dict: numbers as names, all for one value.
+fn numbered(from: usize, to: usize, value: &[u8]) -> Vec<u8> {
+    let entry = |n: usize| [&b"\x8c"[..], &[n.to_string().len() as u8], n.to_string().as_bytes(), value].concat();
+    (from..to).flat_map(entry).collect()
+}
+
+#[test]
+fn a_dict_with_many_names_is_looked_at_once() {
+    let once = [&b"}q\0("[..], &numbered(0, 1, &tensor(&[4], &[1], 0)), b"q\x01", &numbered(1, 20_000, b"h\x01"), b"u"];
+    let pickled = [b"\x80\x02}(", &numbered(0, 1, &once.concat())[..], &numbered(1, 20_000, b"h\0"), b"u."].concat();
+    let file = file(pickled);
+    assert!(file.len() < 400_000, "{} bytes", file.len());
+    let read = |bytes: &[u8], key: Option<&str>| {
+        let file = super::read_with(bytes, Settings { key: key.map(str::to_string), ..Settings::default() });
+        file.map(|file| file.tensors.len()).map_err(|e| e.to_string())
+    };
+    let (started, before) = (Instant::now(), peak_memory());
+    for (key, words) in [(None, "option `key`: `0`, "), (Some("x"), "named `x`; it has: `0`, ")] {
+        let message = read(&file, key).unwrap_err();
+        assert!(message.contains(words) && message.ends_with("`7` and 19992 more"), "{message}");
+    }
+    assert_eq!(read(&file, Some("19999")), Ok(20_000));
+    // without its end: what is wrong is looked for in the pickle
+    let cut = &file[..file.len() - 1];
+    assert!(read(cut, None).is_err_and(|message| message.contains("cut short")));
+    assert!(
+        read(&file[..file.len() - 150], Some("5")).is_err_and(|message| message.contains("tensor `0`, at the latest"))
+    );
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    if let (Some(before), Some(after)) = (before, peak_memory()) {
+        assert!(after - before < 512 << 10, "{} MiB", (after - before) >> 10);
+    }
+}
+
+#[test]
+fn a_tensor_with_many_names_is_refused_where_its_shape_is_long() {
+    let names = |count| numbered(1, count, b"h\x01");
+    let of = |axes: usize, count| {
+        let first = numbered(0, 1, &tensor(&vec![1; axes], &vec![1; axes], 0));
+        super::read_file(&file([&b"\x80\x02}("[..], &first, b"q\x01", &names(count), b"u."].concat()), false)
+    };
+    assert_eq!(of(4, 50_000).unwrap().tensors.len(), 50_000);
+    let message = of(60, 50_000).err().unwrap().to_string();
+    assert!(message.contains("more tensors than its size allows"), "{message}");
 }
 
 #[test]

@@ -14,6 +14,10 @@ use std::collections::{HashMap, HashSet};
 const LONGEST: u64 = 16 << 20;
 /// Copies of views may take so much more than what is stored.
 const COPIES: u64 = 64 << 20;
+/// Shapes of tensors that have several names may have so many more numbers than the pickle has bytes.
+const SHARED: usize = 1 << 20;
+/// How many dicts a message names.
+const NAMED: usize = 8;
 
 pub const PICKLE: &str = "data.pkl";
 const BYTE_ORDER: &str = "byteorder";
@@ -72,63 +76,85 @@ pub fn check_byte_order(order: &[u8]) -> Result<()> {
     )))
 }
 
-/// The tensors of a dict, in order: entries whose key is text and whose value is a tensor.
+/// The entries of a dict; none of what is no dict.
+fn pairs(pickle: &Pickle, dict: Id) -> &[(Id, Id)] {
+    match pickle.values.get(dict) {
+        Some(Value::Dict(pairs)) => pairs,
+        _ => &[],
+    }
+}
+
+/// Entries whose key is text and whose value is a tensor, in order.
+fn entries(pickle: &Pickle, dict: Id) -> impl Iterator<Item = (&str, &View)> {
+    let entry = |(key, value): &(Id, Id)| match (pickle.values.get(*key), pickle.values.get(*value)) {
+        (Some(Value::Text(name)), Some(Value::Tensor(view))) => Some((name.as_str(), &**view)),
+        _ => None,
+    };
+    pairs(pickle, dict).iter().filter_map(entry)
+}
+
+/// The tensors of a dict, in order.
 fn tensors_in(pickle: &Pickle, dict: Id) -> Result<Vec<(&str, &View)>> {
-    let Some(Value::Dict(pairs)) = pickle.values.get(dict) else { return Ok(Vec::new()) };
-    let mut names = HashSet::new();
-    let mut found = Vec::new();
-    for (key, value) in pairs {
-        if let (Some(Value::Text(name)), Some(Value::Tensor(view))) =
-            (pickle.values.get(*key), pickle.values.get(*value))
-        {
-            if !names.insert(name) {
-                return Err(damaged_pickle(&format!("it has two tensors named `{}`", shown(name))));
-            }
-            found.push((name.as_str(), &**view));
+    let (mut names, mut found) = (HashSet::new(), Vec::new());
+    // a name costs a few bytes, and would get a copy of the shape of a tensor that has other names too
+    let mut left = pickle.length + SHARED;
+    for (name, view) in entries(pickle, dict) {
+        if !names.insert(name) {
+            return Err(damaged_pickle(&format!("it has two tensors named `{}`", shown(name))));
         }
+        let rest = left.checked_sub(2 * view.shape.len() + 4);
+        left = rest.ok_or_else(|| damaged_pickle("it has more tensors than its size allows"))?;
+        found.push((name, view));
     }
     Ok(found)
 }
 
-/// The entries of the outer dict that are dicts.
+/// The dicts in the outer one that have tensors. Many names can stand for the same dict, so that each is looked at once.
 fn inner(pickle: &Pickle) -> Vec<(&str, Id)> {
-    let Some(Value::Dict(pairs)) = pickle.values.get(pickle.root) else { return Vec::new() };
-    let dict = |(key, value): &(Id, Id)| match (pickle.values.get(*key), pickle.values.get(*value)) {
-        (Some(Value::Text(name)), Some(Value::Dict(_))) => Some((name.as_str(), *value)),
+    let mut seen = HashMap::new();
+    let mut has_tensors = |dict: Id| *seen.entry(dict).or_insert_with(|| entries(pickle, dict).next().is_some());
+    let dict = |(key, value): &(Id, Id)| match pickle.values.get(*key) {
+        Some(Value::Text(name)) if has_tensors(*value) => Some((name.as_str(), *value)),
         _ => None,
     };
-    pairs.iter().filter_map(dict).collect()
+    pairs(pickle, pickle.root).iter().filter_map(dict).collect()
+}
+
+/// The names of dicts, for messages: not more than one reads.
+fn named(dicts: &[(&str, Id)]) -> String {
+    let names: Vec<String> = dicts.iter().take(NAMED).map(|(name, _)| format!("`{}`", shown(name))).collect();
+    match dicts.len() {
+        0 => "none".into(),
+        count if count > NAMED => format!("{} and {} more", names.join(", "), count - NAMED),
+        _ => names.join(", "),
+    }
 }
 
 /// The state dict of a file: its dict itself, or the only one in it that has tensors, or the one named `key`.
 pub fn state_dict<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<(&'a str, &'a View)>> {
+    if let Some(key) = key {
+        let dicts = inner(pickle);
+        return match dicts.iter().find(|(name, _)| *name == key) {
+            Some((_, dict)) => tensors_in(pickle, *dict),
+            None => Err(damaged(format!(
+                "this file has no dict of tensors named `{}`; it has: {}",
+                shown(key),
+                named(&dicts)
+            ))),
+        };
+    }
     let outer = tensors_in(pickle, pickle.root)?;
-    if key.is_none() && !outer.is_empty() {
+    if !outer.is_empty() {
         return Ok(outer);
     }
-    let mut candidates = Vec::new();
-    for (name, id) in inner(pickle) {
-        let tensors = tensors_in(pickle, id)?;
-        if !tensors.is_empty() {
-            candidates.push((name, tensors));
-        }
-    }
-    let names: Vec<String> = candidates.iter().map(|(name, _)| format!("`{}`", shown(name))).collect();
-    if let Some(key) = key {
-        let found = candidates.into_iter().find(|(name, _)| *name == key);
-        let names = if names.is_empty() { "none".into() } else { names.join(", ") };
-        return found.map(|(_, tensors)| tensors).ok_or_else(|| {
-            damaged(format!("this file has no dict of tensors named `{}`; it has: {names}", shown(key)))
-        });
-    }
     let is_empty_dict = matches!(pickle.values.get(pickle.root), Some(Value::Dict(pairs)) if pairs.is_empty());
-    match (candidates.pop(), candidates.len()) {
-        (Some((_, tensors)), 0) => Ok(tensors),
-        (None, _) if is_empty_dict => Ok(Vec::new()),
-        (None, _) => Err(damaged(
+    match inner(pickle).as_slice() {
+        [(_, dict)] => tensors_in(pickle, *dict),
+        [] if is_empty_dict => Ok(Vec::new()),
+        [] => Err(damaged(
             "this file holds no state dict: no dict from names to tensors. In Python: torch.save(model.state_dict(), path)".into(),
         )),
-        _ => Err(damaged(format!("this file has several dicts of tensors: choose one by the option `key`: {}", names.join(", ")))),
+        several => Err(damaged(format!("this file has several dicts of tensors: choose one by the option `key`: {}", named(several)))),
     }
 }
 
