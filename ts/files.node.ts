@@ -3,7 +3,7 @@ import { type FileHandle, open, readFile, rename, rm, writeFile } from 'node:fs/
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { XTransformersError } from './errors.js'
-import { type Input, MemoryInput, Meter, PlacedInput, StreamInput, type SyncInput } from './inputs.js'
+import { type Input, inMemory, MemoryInput, Meter, PlacedInput, StreamInput, type SyncInput } from './inputs.js'
 import {
   allocate,
   bodyOf,
@@ -137,19 +137,16 @@ class SyncFile implements SyncInput {
   }
 }
 
-/** Bytes that are there already. */
-function inMemory(bytes: Uint8Array): SyncInput {
-  return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length), close: () => {} }
-}
-
 function openPathSync(path: string): SyncInput {
   const descriptor = openSync(path, 'r')
-  const stat = fstatSync(descriptor)
-  if (stat.isFile() && stat.size > 0) return new SyncFile(descriptor, path, stat.size)
+  let file: SyncFile | null = null
   try {
-    return inMemory(readFileSync(descriptor))
+    const stat = fstatSync(descriptor)
+    if (stat.isFile() && stat.size > 0) file = new SyncFile(descriptor, path, stat.size)
+    return file ?? inMemory(readFileSync(descriptor))
   } finally {
-    closeSync(descriptor)
+    // a file is closed by whoever reads it
+    if (!file) closeSync(descriptor)
   }
 }
 

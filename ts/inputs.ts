@@ -39,6 +39,11 @@ export interface SyncInput {
   close(): void
 }
 
+/** Bytes that are there already, at once. */
+export function inMemory(bytes: Uint8Array): SyncInput {
+  return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length), close: () => {} }
+}
+
 /** Tells how far a read has come. */
 export class Meter {
   #loaded = 0

@@ -1,6 +1,6 @@
 /** Reads files of tensors: hands the native side the bytes that it asks for, straight from the source. */
 import { native } from '#native'
-import { fromNative, XTransformersError } from './errors.js'
+import { fromNative, guarded, XTransformersError } from './errors.js'
 import type { Input, SizedInput, SyncInput } from './inputs.js'
 import type { NativeReader, ReaderSettings } from './native.js'
 import { type Index, isIndex, LONGEST_INDEX, parseIndex } from './shards.js'
@@ -44,7 +44,7 @@ async function told<T>(step: () => Promise<T>, start: Uint8Array | null): Promis
 }
 
 const makeReader = (settings: Settings, size: number | null): NativeReader =>
-  native.reader(JSON.stringify({ ...settings, size } satisfies ReaderSettings))
+  guarded(() => native.reader(JSON.stringify({ ...settings, size } satisfies ReaderSettings)))
 
 const rangeOf = (reader: NativeReader) => {
   const range = reader.next()
@@ -62,8 +62,9 @@ export async function readSource<T>(
   finish: (reader: NativeReader) => Promise<T>,
 ): Promise<T | Index> {
   const input = await openSource(source, options)
-  const reader = makeReader(settings, input.size)
+  let reader: NativeReader | null = null
   try {
+    reader = makeReader(settings, input.size)
     const result = await feed(reader, input, options.signal, finish)
     await input.close()
     return result
@@ -71,7 +72,7 @@ export async function readSource<T>(
     await input.close(error)
     throw error
   } finally {
-    reader.dispose()
+    reader?.dispose()
   }
 }
 
@@ -116,12 +117,13 @@ export function readSourceSync<T>(
   finish: (reader: NativeReader) => T,
 ): T | Index {
   const input = openSourceSync(source)
-  const reader = makeReader(settings, input.size)
+  let reader: NativeReader | null = null
   try {
+    reader = makeReader(settings, input.size)
     return feedSync(reader, input, finish)
   } finally {
     input.close()
-    reader.dispose()
+    reader?.dispose()
   }
 }
 

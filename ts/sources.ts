@@ -3,7 +3,7 @@ import { files as platform } from '#native'
 import { checkSignal } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
-import { BlobInput, type Input, MemoryInput, Meter, StreamInput, type SyncInput } from './inputs.js'
+import { BlobInput, type Input, inMemory, MemoryInput, Meter, StreamInput, type SyncInput } from './inputs.js'
 import { handleSink, streamSink } from './sinks.js'
 import { bodyOf, type FileHandle, fileError, isBytes, type ReadOptions, reasonOf, type Sink } from './streams.js'
 
@@ -108,9 +108,7 @@ async function fileOf(handle: FileHandle): Promise<Blob> {
 export function openSourceSync(source: SyncSource): SyncInput {
   if (isName(source)) return platform.readSync(source)
   const bytes = bytesIn(source)
-  if (bytes) {
-    return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length), close: () => {} }
-  }
+  if (bytes) return inMemory(bytes)
   throw new XTransformersError(
     'invalid_argument',
     `at once only a path, a Uint8Array or an ArrayBuffer can be loaded, got ${describe(source)}: await load() instead`,

@@ -1,4 +1,4 @@
-import {
+import fs, {
   createWriteStream,
   mkdirSync,
   mkdtempSync,
@@ -9,15 +9,17 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
+import { syncBuiltinESMExports } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { load, loadSync, loadTensors, loadTensorsSync, saveTensors, type Tensor, tensor } from 'x-transformers'
-import { expectError, expectProgress, type Told } from '../api/bytes.js'
+import { native } from '../../ts/native.node.js'
+import { endless, expectError, expectProgress, type Told } from '../api/bytes.js'
 import { numbers, smallModel } from '../api/helpers.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
@@ -167,6 +169,36 @@ describe('a file', () => {
     await expectError(load('a\0b'), 'file', /null bytes/)
     await expectError(load(new URL('file://other-host/x')), 'file', /host/)
     expect(() => loadTensorsSync(path('nothing'))).toThrowError(expect.objectContaining({ code: 'file' }))
+  })
+
+  it('is closed where it cannot be looked at, or the native side cannot read it', async () => {
+    writeFileSync(path('closed.safetensors'), bytes)
+    const opened: number[] = []
+    const { fstatSync } = fs
+    const look = (fail: boolean) => (descriptor: number) => {
+      opened.push(descriptor)
+      if (fail) throw Object.assign(new Error('EIO: i/o error, fstat'), { code: 'EIO' })
+      return fstatSync(descriptor)
+    }
+    const reader = vi.spyOn(native, 'reader').mockImplementation(() => {
+      throw new Error('no reader')
+    })
+    try {
+      for (const fail of [true, false]) {
+        fs.fstatSync = look(fail) as typeof fstatSync
+        syncBuiltinESMExports()
+        expect(() => loadTensorsSync(path('closed.safetensors'))).toThrow(fail ? /EIO/ : /no reader/)
+      }
+      const { stream, cancelled } = endless(bytes)
+      await expectError(loadTensors(stream), 'internal', /no reader/)
+      expect(cancelled).toMatchObject([{ code: 'internal' }])
+    } finally {
+      fs.fstatSync = fstatSync
+      syncBuiltinESMExports()
+      reader.mockRestore()
+    }
+    expect(opened.length).toBe(2)
+    for (const descriptor of opened) expect(() => fstatSync(descriptor)).toThrow(/EBADF/)
   })
 
   it('of a browser is refused', async () => {
