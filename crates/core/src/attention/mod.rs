@@ -134,6 +134,11 @@ impl Attention {
         self.max_attend_past.is_some()
     }
 
+    /// Whether there are learned keys and values in front.
+    pub fn has_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
     /// Whether nothing needs to see the scores as a whole.
     fn fuses(&self, with: &AttentionInputs, ctx: &Ctx) -> bool {
         let mixes = self.pre_talking.is_some() || self.post_talking.is_some();

@@ -139,7 +139,9 @@ fn keep_while(row: &mut [f64], goes_on: impl Fn(f64) -> bool) {
 
 pub fn softmax(row: &[f64]) -> Vec<f64> {
     let top = largest(row);
-    let weights: Vec<f64> = row.iter().map(|x| (x - top).exp()).collect();
+    // of infinite ones the difference is no number
+    let weight = |x: &f64| if top == f64::INFINITY { f64::from(u8::from(*x == top)) } else { (x - top).exp() };
+    let weights: Vec<f64> = row.iter().map(weight).collect();
     let sum: f64 = weights.iter().sum();
     weights.iter().map(|w| w / sum).collect()
 }

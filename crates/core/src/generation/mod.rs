@@ -65,7 +65,7 @@ impl Generation {
         mut with: TokenTensors,
         caching: Caching,
     ) -> Result<Self> {
-        let prompts = Prompts::read(start, &mut with)?;
+        let prompts = Prompts::read(start, model.net().num_tokens(), &mut with)?;
         let ends = sampling.ends();
         let wanted = sampling.num_return_sequences.get();
         let single = prompts.single && wanted == 1;

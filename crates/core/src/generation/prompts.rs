@@ -23,8 +23,9 @@ struct Span {
 
 impl Prompts {
     /// `start` is i64, (n) or (batch, n). A mask in `with`, bool (batch, front + n), says which tokens are real; it and
-    /// `self_attn_context_mask` are turned with the rows.
-    pub fn read(start: &Tensor, with: &mut TokenTensors) -> Result<Self> {
+    /// `self_attn_context_mask` are turned with the rows. A prompt without batch axis may have masks without one. Where the mask is false an
+    /// id need not be one of the `vocabulary`.
+    pub fn read(start: &Tensor, vocabulary: usize, with: &mut TokenTensors) -> Result<Self> {
         let (single, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
         if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0 {
             return Error::shape(format!(
@@ -35,6 +36,9 @@ impl Prompts {
         }
         let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         let mut rows: Vec<Vec<i64>> = ids.chunks_exact(n).map(<[i64]>::to_vec).collect();
+        if single {
+            with.layers.add_batch_axis()?;
+        }
         let Some(mask) = with.layers.mask.clone() else {
             let padding = vec![0; rows.len()];
             return Ok(Self { rows, padding, single });
@@ -45,7 +49,10 @@ impl Prompts {
         if spans.iter().any(|span| span.turn > 0) {
             refuse_columns(with)?;
         }
-        rows.iter_mut().zip(&spans).for_each(|(row, span)| row.rotate_right(span.turn));
+        for ((row, real), span) in rows.iter_mut().zip(&real).zip(&spans) {
+            known(row, &real[front..], span, vocabulary);
+            row.rotate_right(span.turn);
+        }
         with.layers.mask = Some(turned(&mask, &real, &spans, front)?);
         if let Some(keys) = &with.layers.self_attn_context_mask {
             let mut allowed = bits(keys, rows.len(), front + n)?;
@@ -86,6 +93,14 @@ fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
         }
     };
     real.iter().enumerate().map(span).collect()
+}
+
+/// Puts the first real token in place of those that are neither real nor in the vocabulary: between real ones, it is neither a further token
+/// to penalise nor a new end.
+fn known(row: &mut [i64], real: &[u8], span: &Span, vocabulary: usize) {
+    let first = row[span.first];
+    let unknown = |id: &i64| usize::try_from(*id).map_or(true, |id| id >= vocabulary);
+    row.iter_mut().zip(real).filter(|(id, real)| **real == 0 && unknown(id)).for_each(|(id, _)| *id = first);
 }
 
 /// What belongs to columns of the prompt, by its name.

@@ -6,15 +6,16 @@ use crate::{Error, Result, Rng, Tensor};
 use xt_options::generation::SamplingOptions;
 use xt_options::Filter;
 
-/// The logits of `count` rows as numbers, none of which is NaN.
+/// The logits of `count` rows as numbers, none of which is NaN or +inf: a filter may force tokens by +inf.
 pub fn numbers(logits: &Tensor, count: usize) -> Result<Table> {
     if logits.rank() != 2 || logits.dim(0) != count {
         return Error::shape(format!("logits must have shape ({count}, num_tokens), got {:?}", logits.dims()));
     }
-    let table = Table::read(logits)?;
+    let mut table = Table::read(logits)?;
     if table.has_nan() {
         return Error::shape("the logits are NaN: has training diverged?");
     }
+    table.force_infinite();
     Ok(table)
 }
 
@@ -23,7 +24,10 @@ pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, 
     let table = numbers(logits, count)?;
     let filter = if filtered { None } else { s.filter() };
     let limit = match filter {
-        Some(Filter::TopA) => limit_of_top_a(&table, s.top_a.min_p_pow, s.top_a.min_p_ratio),
+        Some(Filter::TopA) => {
+            let (pow, ratio) = s.limit();
+            limit_of_top_a(&table, pow, ratio)
+        }
         _ => 0.0,
     };
     let mut row = Vec::with_capacity(table.width());

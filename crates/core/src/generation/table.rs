@@ -1,6 +1,7 @@
 //! Logits as plain numbers.
 
 use crate::{Array, DType, Device, Error, Result, Tensor};
+use std::ops::Neg;
 
 /// Logits of shape (.., width) on the CPU, copied once.
 pub struct Table {
@@ -45,6 +46,15 @@ impl Table {
         }
     }
 
+    /// Where a row has +inf, these tokens alone can come, each as likely as the others: +inf becomes 0, and all else -inf, so that no
+    /// difference of two infinities arises.
+    pub fn force_infinite(&mut self) {
+        match &mut self.numbers {
+            Numbers::Single(x) => force(x, self.width, f32::INFINITY, 0.0),
+            Numbers::Double(x) => force(x, self.width, f64::INFINITY, 0.0),
+        }
+    }
+
     /// Puts row `i` in place of what is in `row`.
     pub fn copy_row(&self, i: usize, row: &mut Vec<f64>) {
         let range = i * self.width..(i + 1) * self.width;
@@ -80,5 +90,11 @@ impl Table {
             Numbers::Double(x) => Array::from_vec(x, like.dims(), &Device::Cpu)?,
         };
         Ok(Tensor::constant(array.to_dtype(like.dtype())?.to_device(&like.device())?))
+    }
+}
+
+fn force<T: Copy + PartialEq + Neg<Output = T>>(all: &mut [T], width: usize, infinity: T, zero: T) {
+    for row in all.chunks_exact_mut(width).filter(|row| row.contains(&infinity)) {
+        row.iter_mut().for_each(|x| *x = if *x == infinity { zero } else { -infinity });
     }
 }

@@ -19,6 +19,11 @@ impl ShiftTokens {
         (amount > 0).then(|| Self { shifts: (lowest..=amount).collect() })
     }
 
+    /// Whether a segment moves towards earlier positions.
+    pub fn is_backward(&self) -> bool {
+        self.shifts.iter().any(|shift| *shift < 0)
+    }
+
     /// (batch, n, dim) to the same; masked positions do not move into others. `tail` holds the last inputs before `x`, where there
     /// were any, and then those of `x`.
     pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>, tail: Option<&mut Option<Tensor>>) -> Result<Tensor> {

@@ -9,6 +9,7 @@ use crate::attention::{Attention, AttentionInputs, AttentionMaps};
 use crate::position::{Rotary, ScoreBias};
 use crate::{Ctx, Error, Mode, Params, Result, Tensor};
 use std::ops::Range;
+use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 use xt_options::stack::Place;
 use xt_options::{LayerKind, Problems};
@@ -41,6 +42,18 @@ pub struct LayerTensors {
     pub self_attn_context_mask: Option<Tensor>,
     /// For each self attention, (batch, count, dim).
     pub mems: Vec<Tensor>,
+}
+
+impl LayerTensors {
+    /// Gives masks over tokens without a batch axis one.
+    pub fn add_batch_axis(&mut self) -> Result<()> {
+        for mask in [&mut self.mask, &mut self.self_attn_context_mask] {
+            if let Some(row) = mask.as_ref().filter(|mask| mask.rank() == 1) {
+                *mask = Some(ops::reshape(row, &[1, row.dim(0)])?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What happened inside, as the reference names it.
@@ -140,22 +153,36 @@ impl AttentionLayers {
         self.has_pos_emb
     }
 
+    /// Whether what comes of a position depends on later ones.
+    pub fn sees_later(&self) -> bool {
+        self.attentions().any(|(kind, attention)| self.is_open(kind, attention))
+            || self.layers.iter().any(SubLayer::shifts_back)
+    }
+
+    fn attentions(&self) -> impl Iterator<Item = (LayerKind, &Attention)> {
+        self.layers.iter().filter_map(|layer| Some((layer.kind, layer.attention()?)))
+    }
+
+    /// Whether an attention sees later positions; a cross attention does without a context, since it then attends to the sequence itself.
+    fn is_open(&self, kind: LayerKind, attention: &Attention) -> bool {
+        match kind {
+            LayerKind::CrossAttention => !self.cross_attend,
+            _ => !attention.is_causal(),
+        }
+    }
+
     /// Why a generation cannot keep keys and values, where it cannot: what an earlier position knows changes with later ones.
     pub fn not_cacheable(&self) -> Option<&'static str> {
-        let attentions = || self.layers.iter().filter_map(|layer| Some((layer.kind, layer.attention()?)));
-        let crosses = |kind| kind == LayerKind::CrossAttention;
-        // without a context they attend to the sequence itself
-        let open = |(kind, attention): (LayerKind, &Attention)| match crosses(kind) {
-            true => !self.cross_attend,
-            false => !attention.is_causal(),
-        };
-        if attentions().any(open) {
+        if self.attentions().any(|(kind, attention)| self.is_open(kind, attention)) {
             return Some("an attention sees later positions: take a Decoder");
+        }
+        if self.layers.iter().any(SubLayer::shifts_back) {
+            return Some("`shift_tokens` takes features from later positions too: take a Decoder");
         }
         if self.rotary.as_ref().is_some_and(Rotary::moves) {
             return Some("`rotary_xpos` decays values around the middle of the sequence, which moves with each token");
         }
-        if attentions().any(|(kind, attention)| crosses(kind) && attention.is_limited()) {
+        if self.attentions().any(|(kind, attention)| kind == LayerKind::CrossAttention && attention.is_limited()) {
             return Some("`attn_max_attend_past` counts from the end of the context for the last token, which moves with each token");
         }
         None
@@ -167,10 +194,13 @@ impl AttentionLayers {
     }
 
     /// Whether padding in front of a sequence, although masked, changes what comes of the positions behind it: rotary
-    /// positions turn the values too, token shift moves features from one position to the next, and biases see how far
-    /// away memories are, which stand before the padding.
+    /// positions turn the values too, token shift moves features from one position to the next, and biases and windows see
+    /// how far away memories and learned keys are, which stand before the padding.
     pub fn padding_shows(&self, memories: bool) -> bool {
-        self.rotary.is_some() || self.layers.iter().any(SubLayer::has_shift) || (memories && self.bias.is_some())
+        let any = |what: fn(&Attention) -> bool| self.attentions().any(|(_, attention)| what(attention));
+        let front = memories || any(Attention::has_memory);
+        let by_distance = self.bias.is_some() || any(Attention::is_limited);
+        self.rotary.is_some() || self.layers.iter().any(SubLayer::has_shift) || (front && by_distance)
     }
 
     /// (batch, n, dim) to (batch, n, dim).

@@ -85,6 +85,11 @@ impl SubLayer {
         self.shift.is_some()
     }
 
+    /// Whether features come from later positions.
+    pub fn shifts_back(&self) -> bool {
+        self.shift.as_ref().is_some_and(ShiftTokens::is_backward)
+    }
+
     /// The attention, where this is one.
     pub fn attention(&self) -> Option<&Attention> {
         match &self.block {

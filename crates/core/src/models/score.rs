@@ -21,7 +21,9 @@ impl AutoregressiveWrapper {
     pub fn score(&self, tokens: &Tensor, with: &TokenTensors, ignore_pad: bool, ctx: &Ctx) -> Result<Score> {
         if tokens.rank() == 1 {
             let batch = ops::reshape(tokens, &[1, tokens.dim(0)])?;
-            let score = self.score(&batch, with, ignore_pad, ctx)?;
+            let mut with = with.clone();
+            with.layers.add_batch_axis()?;
+            let score = self.score(&batch, &with, ignore_pad, ctx)?;
             let log_probs = ops::reshape(&score.log_probs, &[tokens.dim(0) - 1])?;
             return Ok(Score { log_probs, perplexity: ops::reshape(&score.perplexity, &[])? });
         }
@@ -42,7 +44,7 @@ impl AutoregressiveWrapper {
             turn(real, &turns, false);
         }
         let counted = self.counted(&ids, n, real.as_deref(), ignore_pad);
-        let input: Vec<i64> = ids.chunks_exact(n).flat_map(|row| &row[..n - 1]).copied().collect();
+        let input = self.input(&ids, n, real.as_deref(), &counted);
         let input = Tensor::constant(Array::from_vec(input, (batch, n - 1), &tokens.device())?);
         no_grad(|| {
             let logits = self.net().logits(&input, &with, &ctx.evaluating())?;
@@ -51,6 +53,25 @@ impl AutoregressiveWrapper {
             let targets: Vec<i64> = targets.map(|(id, counts)| if *counts { *id } else { 0 }).collect();
             scored(&logits, targets, &counted, &turns)
         })
+    }
+
+    /// What the model sees, (batch · (n - 1)): where a token is not real, or nothing behind it counts, it need not be one of the vocabulary.
+    fn input(&self, ids: &[i64], n: usize, real: Option<&[u8]>, counted: &[bool]) -> Vec<i64> {
+        let sees_later = self.net().layers().sees_later();
+        let last = |row: &[bool]| row.iter().rposition(|counts| *counts).map_or(0, |at| at + 1);
+        let needed: Vec<usize> =
+            counted.chunks_exact(n - 1).map(|row| if sees_later { n } else { last(row) }).collect();
+        let vocabulary = self.net().num_tokens();
+        let seen = |at: usize| {
+            let matters = real.is_none_or(|real| real[at] != 0) && at % n < needed[at / n];
+            let known = usize::try_from(ids[at]).is_ok_and(|id| id < vocabulary);
+            if known || matters {
+                ids[at]
+            } else {
+                0
+            }
+        };
+        (0..ids.len()).filter(|at| at % n + 1 < n).map(seen).collect()
     }
 
     /// Which tokens count, (batch · (n - 1)).

@@ -148,3 +148,22 @@ fn more_beams_than_tokens_are_no_trouble() {
     let named = json!({ "num_beams": 4, "eos_token": 0, "num_return_sequences": 3 });
     assert_eq!(generate(&model, &ids(&[0], &[1, 1]), 3, named), [[0], [0], [0]]);
 }
+
+#[test]
+fn infinite_logits_force_their_tokens_on_beams() {
+    // 1 (0.6) leads to 2, then to itself; all scores stay numbers, of which the larger one wins
+    let logits = |row: &[i64]| match row.last() {
+        None => [0.4, 0.6, 0.0],
+        Some(2) => [0.7, f64::INFINITY, 0.2],
+        _ => [0.7, 0.1, f64::INFINITY],
+    };
+    assert_eq!(steered(None, logits), [1.0, 2.0, 1.0]);
+    assert_eq!(steered(Some(2), logits), [1.0, 2.0]);
+    // two that are forced share the chance: 0, 1 and one of them has 0.2, less than 1, 0, 1 with 0.3
+    let logits = |row: &[i64]| match row.last() {
+        None => [0.4, 0.6, 0.0],
+        Some(1) => [f64::INFINITY, 0.0, f64::INFINITY],
+        _ => [0.0, 1.0, 0.0],
+    };
+    assert_eq!(steered(None, logits), [1.0, 0.0, 1.0]);
+}

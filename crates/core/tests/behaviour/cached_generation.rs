@@ -98,6 +98,11 @@ fn models_that_cannot_keep_anything_say_why_and_generate_all_the_same() {
     step(&mut pair);
     step(&mut pair);
     assert!(!pair[0].is_cached());
+    let shifting = layers("Encoder", json!({ "custom_layers": ["f", "f"], "shift_tokens": 1 }));
+    let model = build(&autoregressive(transformer(shifting, json!({})), json!({})));
+    assert!(not_cacheable(&model).unwrap().contains("shift_tokens"));
+    let mut pair = both(&model);
+    (0..3).for_each(|_| step(&mut pair));
     // a model that generates nothing has nothing to say of it
     assert_eq!(not_cacheable(&build(&spec("Encoder", json!({ "dim": 16, "depth": 1 })))), None);
 }

@@ -65,6 +65,9 @@ fn padded_prompts_go_on_as_each_alone_whatever_the_positions() {
         (json!({ "shift_tokens": 1 }), json!({})),
         (json!({ "attn_num_mem_kv": 2 }), json!({ "num_memory_tokens": 2 })),
         (json!({ "rel_pos_bias": true }), json!({ "num_memory_tokens": 2 })),
+        (json!({ "alibi_pos_bias": true, "attn_num_mem_kv": 2 }), json!({})),
+        (json!({ "attn_max_attend_past": 2, "attn_num_mem_kv": 2 }), json!({})),
+        (json!({ "attn_max_attend_past": 4 }), json!({ "num_memory_tokens": 2 })),
         (json!({ "rotary_pos_emb": true, "shift_tokens": 1 }), json!({ "num_memory_tokens": 1 })),
     ];
     for (own, more) in kinds {
@@ -170,4 +173,44 @@ fn a_step_at_a_time_gives_padding_for_rows_that_have_ended() {
     assert_eq!(rows[0][0] as f64, first[0]);
     // a padding that the model does not know never reaches it
     assert!(rows.len() > 1 && rows[1..].iter().all(|row| row[0] == 99), "{rows:?}");
+}
+
+#[test]
+fn padding_need_not_be_of_the_vocabulary() {
+    for own in [json!({}), json!({ "rotary_pos_emb": true })] {
+        let model = build(&autoregressive(gpt(own, json!({})), json!({})));
+        for named in [json!({ "temperature": 0, "repetition_penalty": 2 }), json!({ "num_beams": 2 })] {
+            let want = values(&generate(&model, &[ids(&[3, 1, 4], &[1, 3])], 14, named.clone()).unwrap());
+            let named = with(named, json!({ "mask": { "$tensor": 1 } }));
+            for padding in [-1, -100, 17, i64::MAX] {
+                let tokens = ids(&[padding, padding, 3, 1, 4, 3, 1, 4, padding, padding], &[2, 5]);
+                let real = mask(&[0, 0, 1, 1, 1, 1, 1, 1, 0, 0], &[2, 5]);
+                let got = values(&generate(&model, &[tokens, real], 14, named.clone()).unwrap());
+                assert_eq!(got, [want.clone(), want.clone()].concat(), "{padding}");
+            }
+        }
+    }
+    let model = build(&plain());
+    let hole = |id: i64, more: Json| {
+        let tensors = [ids(&[3, id, 4], &[1, 3]), mask(&[1, 0, 1], &[1, 3])];
+        generate(&model, &tensors, 5, with(json!({ "mask": { "$tensor": 1 } }), more))
+    };
+    let named = || json!({ "temperature": 0, "repetition_penalty": 3 });
+    let (got, want) = (hole(-1, named()).unwrap(), hole(3, named()).unwrap());
+    assert_eq!(values(&got), values(&want), "a token that is not real is none to penalise");
+    let error = generate(&model, &[ids(&[3, -1], &[1, 2])], 2, json!({})).err().unwrap().to_string();
+    assert!(error.contains("-1"), "{error}");
+}
+
+#[test]
+fn a_prompt_without_batch_axis_takes_masks_without_one() {
+    let model = build(&plain());
+    let named = json!({ "temperature": 0 });
+    let want = generate(&model, &[ids(&[1, 2], &[2])], 4, named.clone()).unwrap();
+    let masked = with(named, json!({ "mask": { "$tensor": 1 }, "self_attn_context_mask": { "$tensor": 1 } }));
+    let got = generate(&model, &[ids(&[1, 2, 9], &[3]), mask(&[1, 1, 0], &[3])], 4, masked.clone()).unwrap();
+    assert_eq!((got.dims(), values(&got)), (want.dims(), values(&want)));
+    let error = |tokens: Tensor| generate(&model, &[tokens, mask(&[1, 1], &[2])], 4, masked.clone()).err().unwrap();
+    assert!(error(ids(&[1, 2, 9], &[3])).to_string().contains("mask must be bool of shape [1, 3]"));
+    assert!(error(ids(&[1, 2], &[1, 2])).to_string().contains("mask must be bool of shape [1, 2]"));
 }

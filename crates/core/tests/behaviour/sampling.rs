@@ -204,3 +204,25 @@ fn filters_of_large_vocabularies_keep_what_sorting_says() {
         assert_eq!(kept(xt_core::generation::top_p(&logits, thres)), sorted(count), "top_p {thres}");
     }
 }
+
+#[test]
+fn infinite_logits_force_their_tokens_whatever_the_filter() {
+    const INF: f64 = f64::INFINITY;
+    let filters = [
+        json!({}),
+        json!({ "filter_thres": 0.0 }),
+        json!({ "temperature": 0.0 }),
+        json!({ "filter_logits_fn": "top_p" }),
+        json!({ "filter_logits_fn": "top_a" }),
+        json!({ "nucleus_p": 0.5 }),
+        json!({ "min_p": 0.5 }),
+        json!({ "repetition_penalty": 2.0 }),
+    ];
+    for (named, filtered) in filters.into_iter().flat_map(|named| [(named.clone(), true), (named, false)]) {
+        let counts = drawn(&[1.0, 3.0, INF, 2.0], named, filtered, 8);
+        assert_eq!(counts, [0.0, 0.0, ROWS as f64, 0.0]);
+    }
+    // among several each is as likely
+    let counts = drawn(&[INF, 3.0, INF, 2.0], json!({ "filter_thres": 0.0 }), false, 9);
+    follows(&counts, &[0.5, 0.0, 0.5, 0.0]);
+}

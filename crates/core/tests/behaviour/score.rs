@@ -109,6 +109,40 @@ fn dropout_and_the_forgetful_mask_are_off() {
     assert_eq!(values(&training), values(&evaluating));
 }
 
+#[test]
+fn tokens_that_do_not_count_need_not_be_of_the_vocabulary() {
+    for own in [json!({}), json!({ "rotary_pos_emb": true, "shift_tokens": 1 })] {
+        let model = build(&autoregressive(gpt(own, json!({})), json!({})));
+        let [want, ppl] = score(&model, &[ids(&[3, 4, 5], &[1, 3])], json!({}));
+        let (want, ppl) = (values(&want), values(&ppl)[0]);
+        let [got, same] = score(&model, &[ids(&[3, 4, 5, -100, -100], &[1, 5])], json!({}));
+        close(&values(&got), &[&want[..], &[0.0; 2]].concat(), 1e-5);
+        close(&values(&same), &[ppl], 1e-5);
+        let tokens = ids(&[-1, -1, 3, 4, 5, 3, 4, 5, 17, 17], &[2, 5]);
+        let real = mask(&[0, 0, 1, 1, 1, 1, 1, 1, 0, 0], &[2, 5]);
+        let [got, same] = score(&model, &[tokens, real], json!({ "mask": { "$tensor": 1 } }));
+        close(&values(&got), &[&[0.0; 2], &want[..], &want[..], &[0.0; 2]].concat(), 1e-5);
+        close(&values(&same), &[ppl, ppl], 1e-5);
+    }
+    let message =
+        |model: &Model, x: Tensor| score_of(model, &[x], json!([{ "$tensor": 0 }])).err().unwrap().to_string();
+    // one that others follow from
+    assert!(message(&build(&plain()), ids(&[3, -100, 4], &[3])).contains("-100"));
+    // an encoder sees those at the end
+    let encoder = crate::common::transformer(crate::common::layers("Encoder", json!({})), json!({}));
+    assert!(message(&build(&autoregressive(encoder, json!({}))), ids(&[3, 4, -100, -100], &[4])).contains("-100"));
+}
+
+#[test]
+fn tokens_without_batch_axis_take_masks_without_one() {
+    let model = build(&plain());
+    let x = ids(&[3, 1, 4, 9], &[4]);
+    let named = || json!({ "mask": { "$tensor": 1 }, "self_attn_context_mask": { "$tensor": 1 } });
+    let [got, ppl] = score(&model, &[x.clone(), mask(&[1, 1, 1, 0], &[4])], named());
+    let [want, other] = score(&model, &[x, mask(&[1, 1, 1, 0], &[1, 4])], named());
+    assert_eq!((got.dims(), values(&got), values(&ppl)), ([3].as_slice(), values(&want), values(&other)));
+}
+
 fn encoder_decoder(more: Json) -> std::sync::Arc<Model> {
     let half = |name: &str| {
         json!({ format!("{name}_num_tokens"): 17, format!("{name}_max_seq_len"): 12, format!("{name}_depth"): 1,
