@@ -188,7 +188,8 @@ pub fn with_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<To
 }
 
 fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
-    let array = x.array()?;
+    // an encoder's output may be a part of a larger array
+    let array = x.array()?.contiguous()?;
     let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
     let chosen = array.index_select(&Array::from_vec(rows.clone(), rows.len(), array.device())?, 0)?;
     Ok(if x.is_boolean() { Tensor::boolean(chosen) } else { Tensor::constant(chosen) })

@@ -1,6 +1,6 @@
 //! Beam search.
 
-use crate::common::{autoregressive, build, call_numbered, float, gpt, ids, tensor, values};
+use crate::common::{autoregressive, build, call_numbered, float, gpt, ids, spec, tensor, tokens, values, with};
 use serde_json::{json, Value as Json};
 use xt_core::{Args, Model, Rng, Tensor, Value};
 
@@ -166,4 +166,24 @@ fn infinite_logits_force_their_tokens_on_beams() {
         _ => [0.0, 1.0, 0.0],
     };
     assert_eq!(steered(None, logits), [1.0, 0.0, 1.0]);
+}
+
+#[test]
+fn beams_behind_an_encoder_with_memory_tokens() {
+    let half = |name: &str| {
+        json!({ format!("{name}_num_tokens"): 17, format!("{name}_max_seq_len"): 12, format!("{name}_depth"): 1,
+                format!("{name}_heads"): 2, format!("{name}_attn_dim_head"): 8 })
+    };
+    let options = with(with(json!({ "dim": 16, "enc_num_memory_tokens": 2 }), half("enc")), half("dec"));
+    let model = build(&spec("XTransformer", options));
+    let run = |rows: usize, named: Json| {
+        let inputs = [tokens(rows, 5, 1), ids(&vec![1; rows], &[rows, 1])];
+        values(&tensor(
+            call_numbered(&model, "generate", json!([{ "$tensor": 0 }, { "$tensor": 1 }, 6, named]), &inputs, 1)
+                .unwrap(),
+        ))
+    };
+    let one = run(1, json!({ "num_beams": 3 }));
+    assert_eq!(run(2, json!({ "num_beams": 3 }))[..6], one);
+    assert_eq!(run(1, json!({ "num_return_sequences": 2, "top_k_tokens": 1 })).len(), 12);
 }

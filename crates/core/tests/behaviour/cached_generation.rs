@@ -1,7 +1,7 @@
 //! `cache_kv`: what a generation keeps between its steps, and when that is of no use any more.
 
 use crate::common::{
-    autoregressive, build, call_numbered, fill, gpt, layers, plain, spec, tensor, tokens, transformer, values,
+    autoregressive, build, call_numbered, fill, gpt, layers, plain, spec, tensor, tokens, transformer, values, with,
 };
 use serde_json::{json, Value as Json};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,4 +105,25 @@ fn models_that_cannot_keep_anything_say_why_and_generate_all_the_same() {
     (0..3).for_each(|_| step(&mut pair));
     // a model that generates nothing has nothing to say of it
     assert_eq!(not_cacheable(&build(&spec("Encoder", json!({ "dim": 16, "depth": 1 })))), None);
+}
+
+#[test]
+fn hundreds_of_tokens_behind_a_short_prompt_outgrow_the_first_buffers() {
+    let rng = Rng::new(1, 1);
+    for options in [json!({}), json!({ "rotary_pos_emb": true, "shift_tokens": 1, "attn_one_kv_head": true })] {
+        let model = build(&autoregressive(gpt(options, json!({ "max_seq_len": 400 })), json!({})));
+        for named in [json!({ "temperature": 0 }), json!({ "num_beams": 2 })] {
+            let [mut kept, mut plain] = [true, false]
+                .map(|kept| start(&model, &tokens(2, 2, 1), 300, with(named.clone(), json!({ "cache_kv": kept }))));
+            while !plain.done() {
+                let (got, want) = (logits(&mut kept), logits(&mut plain));
+                near(&got, &want);
+                assert!(kept.is_cached());
+                let chosen = plain.accept(&want, false, &rng).unwrap();
+                assert_eq!(kept.accept(&want, false, &rng).unwrap(), chosen);
+            }
+            let rows = [kept, plain].map(|generation| values(&generation.tokens().unwrap()));
+            assert_eq!((rows[0].len(), &rows[0]), (600, &rows[1]));
+        }
+    }
 }

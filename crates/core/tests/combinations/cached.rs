@@ -1,8 +1,8 @@
 //! With kept keys and values each step gives the logits that it gives without.
 
 use crate::case::Case;
-use crate::choices::{self, calls};
-use crate::common::{call_numbered, float, ids, values};
+use crate::choices::{self, calls, Choice};
+use crate::common::{call_numbered, float, ids, normal, values};
 use crate::draw::{config, some, Options};
 use crate::inputs::Inputs;
 use crate::losses::{around, pair, pairs, vector_models, vectors};
@@ -10,6 +10,7 @@ use crate::run::{flat, to_f64};
 use crate::wrappers::{emb_dim, transformer};
 use proptest::prelude::*;
 use serde_json::{json, Value as Json};
+use xt_autograd::ops;
 use xt_core::{Args, Ctx, DType, Rng, Tensor};
 
 const PROMPT: usize = 3;
@@ -26,10 +27,17 @@ fn unused(rows: usize, step: usize) -> Tensor {
     Tensor::constant(float(&all, &[rows, 17]))
 }
 
+/// Logits that let beams of equal prompts change places, and the worse one be given up.
+fn shuffling(rows: usize, step: usize) -> Tensor {
+    normal(&[rows, 17], step as u64)
+}
+
 /// The logits of every step.
-fn steps(case: &Case, mut inputs: Inputs, positional: usize, cache_kv: bool) -> Vec<Vec<f64>> {
+fn steps(case: &Case, mut inputs: Inputs, positional: usize, beams: usize, cache_kv: bool) -> Vec<Vec<f64>> {
     inputs.flag("cache_kv", json!(cache_kv));
     inputs.flag("temperature", json!(0.0));
+    inputs.flag("num_beams", json!(beams));
+    let choose = if beams > 1 { shuffling } else { unused };
     let mut args: Vec<Json> = (0..positional).map(|i| json!({ "$tensor": i })).collect();
     args.extend([json!(NEW), inputs.named()]);
     let args = Args::new("generate", json!(args), &inputs.tensors).unwrap();
@@ -42,7 +50,7 @@ fn steps(case: &Case, mut inputs: Inputs, positional: usize, cache_kv: bool) -> 
         let columns = inputs.tensors[positional - 1].dim(1) + all.len() - 1;
         let expected = cache_kv && columns <= WINDOW && case.model.describe()["not_cacheable"].is_null();
         assert_eq!(generation.is_cached(), expected, "behind {columns} columns");
-        generation.accept(&unused(logits.dim(0), all.len() - 1), true, &rng).unwrap();
+        generation.accept(&choose(logits.dim(0), all.len() - 1), true, &rng).unwrap();
     }
     all
 }
@@ -54,21 +62,31 @@ fn near(got: &[f64], want: &[f64], what: &str) {
     assert!(got.len() == want.len() && off <= 1e-4 * most.max(1.0), "{what}: {off} apart, of {most}");
 }
 
-fn agree(case: &Case, inputs: &Inputs, positional: usize) {
-    let plain = steps(case, inputs.clone(), positional, false);
-    let kept = steps(case, inputs.clone(), positional, true);
+fn agree(case: &Case, inputs: &Inputs, positional: usize, beams: usize) {
+    // beams of one prompt have tokens in common, whose scores tie
+    let beams = if is_sparse(case) { 1 } else { beams };
+    let plain = steps(case, inputs.clone(), positional, beams, false);
+    let kept = steps(case, inputs.clone(), positional, beams, true);
     assert_eq!((plain.len(), kept.len()), (NEW, NEW));
     for (step, (got, want)) in kept.iter().zip(&plain).enumerate() {
         near(got, want, &format!("step {step}"));
     }
 }
 
-fn decoders() -> impl Strategy<Value = Case> {
-    let make = |(layers, net, call): (Options, Options, Options)| {
-        Case::new(around("AutoregressiveWrapper", transformer("Decoder", layers, net), Options::new()), call)
+/// Models over the layers of a class.
+fn over(class: &'static str, choices: Vec<Choice>) -> impl Strategy<Value = Case> {
+    let make = move |(layers, net, call): (Options, Options, Options)| {
+        Case::new(around("AutoregressiveWrapper", transformer(class, layers, net), Options::new()), call)
     };
     let call = calls(&["mask", "context_mask", "mems", "prepend_embeds", "self_attn_context_mask"]);
-    (some(choices::layers(), 7), some(choices::transformer(), 3), some(call, 3)).prop_map(make)
+    (some(choices, 7), some(choices::transformer(), 3), some(call, 3)).prop_map(make)
+}
+
+/// Of most of these nothing can be kept; of feed-forwards and cross attentions alone it can.
+fn encoders() -> impl Strategy<Value = Case> {
+    let orders = [json!(["f", "f"]), json!(["c", "f"])].map(|order| ("custom_layers".into(), order));
+    let only = [("cross_attend".into(), json!(true)), ("only_cross".into(), json!(true))];
+    over("Encoder", [&choices::layers()[..], &orders, &only].concat())
 }
 
 fn prompt(case: &Case) -> Inputs {
@@ -79,47 +97,74 @@ fn prompt(case: &Case) -> Inputs {
 
 /// In f32 two scores are soon so near to each other that rounding decides which of them a sparse top k keeps.
 fn dtype(case: &Case) -> DType {
-    let sparse = ["attn_sparse_topk", "dec_attn_sparse_topk", "enc_attn_sparse_topk"];
-    if sparse.iter().any(|name| case.option(name).is_some()) {
+    if is_sparse(case) {
         to_f64(case);
         return DType::F64;
     }
     DType::F32
 }
 
+fn is_sparse(case: &Case) -> bool {
+    let names = ["attn_sparse_topk", "dec_attn_sparse_topk", "enc_attn_sparse_topk"];
+    names.iter().any(|name| case.option(name).is_some())
+}
+
+/// `count` vectors behind the first `prompt` ones of the inputs.
+fn vectors_behind(case: &Case, mut inputs: Inputs, prompt: Tensor, count: usize, cache_kv: bool) -> Tensor {
+    inputs.tensors[0] = prompt;
+    inputs.flag("cache_kv", json!(cache_kv));
+    let args = json!([{ "$tensor": 0 }, count, inputs.named()]);
+    flat(call_numbered(&case.model, "generate", args, &inputs.tensors, 2).unwrap()).swap_remove(0)
+}
+
+/// Vectors feed back into the model: what is rounded differently drifts apart. So each step that keeps something gets what the other
+/// model got.
+fn agree_step_by_step(case: &Case, inputs: &Inputs) {
+    let mut all = inputs.tensors[0].clone();
+    for step in 0..NEW {
+        let next = |count, cache_kv| vectors_behind(case, inputs.clone(), all.clone(), count, cache_kv);
+        // the first one is of the prompt, the second one of what was kept of it
+        let (got, want) = (next(2, true), next(2, false));
+        near(&values(&got), &values(&want), &format!("behind {} vectors", PROMPT + step));
+        all = ops::cat(&[&all, &ops::narrow(&want, 1, 0, 1).unwrap()], 1).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(config(500))]
 
     #[test]
-    fn decoders_over_tokens(case in decoders()) {
-        agree(&case, &prompt(&case), 1);
+    fn decoders_over_tokens(case in over("Decoder", choices::layers()), beams in 1_usize..4) {
+        agree(&case, &prompt(&case), 1, beams);
     }
 
     #[test]
-    fn encoders_with_decoders(case in pairs()) {
+    fn encoders_over_tokens(case in encoders(), beams in 1_usize..3) {
+        agree(&case, &prompt(&case), 1, beams);
+    }
+
+    #[test]
+    fn encoders_with_decoders(case in pairs(), beams in 1_usize..4) {
         let mut source = case.clone();
         source.call.remove("src_prepend_embeds");
         let mut inputs = pair(&source, dtype(&source));
         inputs.tensors[1] = ids(&[0, 1, 1, 0], &[2, 2]);
-        agree(&source, &inputs, 2);
+        agree(&source, &inputs, 2, beams);
     }
 
     #[test]
-    fn decoders_over_continuous_values(case in vector_models()) {
+    fn decoders_over_continuous_values(case in vector_models(), prepended in any::<bool>()) {
         let mut start = case.clone();
         start.call.retain(|name, _| ["context_mask", "mems"].contains(&name.as_str()));
-        let new = |cache_kv: bool| {
-            let mut inputs = vectors(&start, dtype(&start), PROMPT, PROMPT);
-            inputs.flag("cache_kv", json!(cache_kv));
-            let args = json!([{ "$tensor": 0 }, NEW, inputs.named()]);
-            values(&flat(call_numbered(&start.model, "generate", args, &inputs.tensors, 2).unwrap())[0])
-        };
-        // vectors feed back into the model: what is rounded differently drifts apart
-        let (got, want) = (new(true), new(false));
-        let first = want.len() / NEW;
-        near(&got[..first], &want[..first], "the first vector");
-        let most = want.iter().fold(0.01_f64, |m, x| m.max(x.abs()));
-        let off = got.iter().zip(&want).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
-        prop_assert!(off <= 1e-3 * most, "{off} apart, of {most}");
+        if prepended {
+            start.call.insert("prepend_embeds".into(), json!(true));
+        }
+        agree_step_by_step(&start, &vectors(&start, dtype(&start), PROMPT, PROMPT));
+        // rounded so little, all steps together drift hardly
+        to_f64(&start);
+        let inputs = vectors(&start, DType::F64, PROMPT, PROMPT);
+        let [got, want] =
+            [true, false].map(|kept| vectors_behind(&start, inputs.clone(), inputs.tensors[0].clone(), NEW, kept));
+        near(&values(&got), &values(&want), "all steps");
     }
 }
