@@ -19,6 +19,7 @@ use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransfo
 use crate::{Array, Ctx, DType, Device, Result, Rng, Tensor};
 use beams::Beams;
 use parts::Parts;
+use penalties::Repetition;
 use prompts::Prompts;
 use std::sync::Arc;
 use xt_options::generation::{BeamOptions, SamplingOptions};
@@ -32,6 +33,7 @@ pub struct Generation {
     sampling: SamplingOptions,
     /// In place of drawing.
     beams: Option<Beams>,
+    repetition: Option<Repetition>,
     /// The random numbers of a generation with a seed of its own.
     rng: Option<Rng>,
     /// What the model sees: padding, prompt and what was chosen so far, row by row.
@@ -42,8 +44,6 @@ pub struct Generation {
     ended: Vec<Option<usize>>,
     /// Columns of the prompts, padding included.
     prompt: usize,
-    /// How many columns at the start of each row are padding.
-    padding: Vec<usize>,
     /// How many tokens are still to come.
     left: usize,
     /// The result has no batch axis.
@@ -83,13 +83,13 @@ impl Generation {
         Ok(Self {
             parts,
             beams,
+            repetition: Repetition::new(&rows, &padding, sampling.repetition_penalty),
             rng: sampling.seed.map(|seed| Rng::new(seed.0, SEEDED_CALL)),
             sampling,
             rows,
             ends,
             ended,
             prompt,
-            padding,
             left: seq_len,
             single,
             pad_value,
@@ -117,10 +117,7 @@ impl Generation {
     /// sequences to return.
     pub fn logits(&mut self, ctx: &Ctx) -> Result<Tensor> {
         let logits = self.parts.logits(&self.rows, ctx)?;
-        match self.sampling.repetition_penalty {
-            1.0 => Ok(logits),
-            penalty => penalties::repetition(&logits, &self.rows, &self.padding, penalty),
-        }
+        self.repetition.as_ref().map_or(Ok(logits.clone()), |repetition| repetition.apply(&logits))
     }
 
     /// Chooses the next token of every row. `filtered`: a filter of the caller's has been at the logits. Gives the tokens,
@@ -142,13 +139,14 @@ impl Generation {
 
     /// One more token for each row; the last one ends with the last row.
     fn push(&mut self, drawn: &[i64]) {
-        for ((row, token), ended) in self.rows.iter_mut().zip(drawn).zip(&mut self.ended) {
+        for (i, ((row, token), ended)) in self.rows.iter_mut().zip(drawn).zip(&mut self.ended).enumerate() {
             match *ended {
                 // a token that the model knows, which padding need not be
                 Some(end) => row.push(row[end]),
                 None => {
                     *ended = self.ends.contains(token).then_some(row.len());
                     row.push(*token);
+                    self.repetition.iter_mut().for_each(|repetition| repetition.add(i, *token));
                 }
             }
         }
@@ -163,6 +161,10 @@ impl Generation {
         let rows = next.from.iter().zip(&next.tokens).map(longer).collect();
         let done = beams.done();
         self.parts.reorder(&next.from)?;
+        if let Some(repetition) = &mut self.repetition {
+            repetition.reorder(&next.from);
+            next.tokens.iter().enumerate().for_each(|(row, token)| repetition.add(row, *token));
+        }
         self.rows = rows;
         self.left = if done { 0 } else { self.left - 1 };
         Ok(())
