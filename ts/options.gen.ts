@@ -3251,6 +3251,25 @@ export interface SamplingOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
+   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   *
+   * @default null
+   */
+  filter_thres?: number | null
+  /**
+   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   *
+   * @default null
+   */
+  min_p_pow?: number | null
+  /**
+   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   *
+   * @default null
+   */
+  min_p_ratio?: number | null
+  /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
@@ -3291,25 +3310,6 @@ export interface SamplingOptions {
    * @default null
    */
   seed?: number | null
-  /**
-   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
-   * a probability of one less this, the first beyond it included.
-   *
-   * @default 0.9
-   */
-  filter_thres?: number
-  /**
-   * The power of the largest probability in the limit below which a token is dropped.
-   *
-   * @default 2
-   */
-  min_p_pow?: number
-  /**
-   * The factor of the limit below which a token is dropped.
-   *
-   * @default 0.02
-   */
-  min_p_ratio?: number
 }
 
 /** Beam search: the likeliest sequences, found by keeping several open ones of each prompt. Nothing is drawn. */
@@ -3328,6 +3328,19 @@ export interface BeamOptions {
    * @see https://arxiv.org/abs/1609.08144
    */
   length_penalty?: number
+}
+
+/** What a generation keeps. */
+export interface CacheOptions {
+  /**
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
+   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
+   * Transformer Decoding,.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/1911.02150
+   */
+  cache_kv?: boolean
 }
 
 /** Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model. */
@@ -3355,6 +3368,25 @@ export interface GenerateOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
+   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   *
+   * @default null
+   */
+  filter_thres?: number | null
+  /**
+   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   *
+   * @default null
+   */
+  min_p_pow?: number | null
+  /**
+   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   *
+   * @default null
+   */
+  min_p_ratio?: number | null
+  /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
@@ -3395,25 +3427,6 @@ export interface GenerateOptions {
    * @default null
    */
   seed?: number | null
-  /**
-   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
-   * a probability of one less this, the first beyond it included.
-   *
-   * @default 0.9
-   */
-  filter_thres?: number
-  /**
-   * The power of the largest probability in the limit below which a token is dropped.
-   *
-   * @default 2
-   */
-  min_p_pow?: number
-  /**
-   * The factor of the limit below which a token is dropped.
-   *
-   * @default 0.02
-   */
-  min_p_ratio?: number
   /**
    * How many sequences of each prompt stay open. 1: no beam search.
    *
@@ -3522,6 +3535,25 @@ export interface StreamOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
+   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   *
+   * @default null
+   */
+  filter_thres?: number | null
+  /**
+   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   *
+   * @default null
+   */
+  min_p_pow?: number | null
+  /**
+   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   *
+   * @default null
+   */
+  min_p_ratio?: number | null
+  /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
@@ -3562,25 +3594,6 @@ export interface StreamOptions {
    * @default null
    */
   seed?: number | null
-  /**
-   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
-   * a probability of one less this, the first beyond it included.
-   *
-   * @default 0.9
-   */
-  filter_thres?: number
-  /**
-   * The power of the largest probability in the limit below which a token is dropped.
-   *
-   * @default 2
-   */
-  min_p_pow?: number
-  /**
-   * The factor of the limit below which a token is dropped.
-   *
-   * @default 0.02
-   */
-  min_p_ratio?: number
   /**
    * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
    * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
@@ -3675,6 +3688,25 @@ export interface XTransformerGenerate {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
+   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   *
+   * @default null
+   */
+  filter_thres?: number | null
+  /**
+   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   *
+   * @default null
+   */
+  min_p_pow?: number | null
+  /**
+   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   *
+   * @default null
+   */
+  min_p_ratio?: number | null
+  /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
@@ -3715,25 +3747,6 @@ export interface XTransformerGenerate {
    * @default null
    */
   seed?: number | null
-  /**
-   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
-   * a probability of one less this, the first beyond it included.
-   *
-   * @default 0.9
-   */
-  filter_thres?: number
-  /**
-   * The power of the largest probability in the limit below which a token is dropped.
-   *
-   * @default 2
-   */
-  min_p_pow?: number
-  /**
-   * The factor of the limit below which a token is dropped.
-   *
-   * @default 0.02
-   */
-  min_p_ratio?: number
   /**
    * How many sequences of each prompt stay open. 1: no beam search.
    *
@@ -3817,6 +3830,25 @@ export interface XTransformerStream {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
+   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   *
+   * @default null
+   */
+  filter_thres?: number | null
+  /**
+   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   *
+   * @default null
+   */
+  min_p_pow?: number | null
+  /**
+   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   *
+   * @default null
+   */
+  min_p_ratio?: number | null
+  /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
@@ -3857,25 +3889,6 @@ export interface XTransformerStream {
    * @default null
    */
   seed?: number | null
-  /**
-   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
-   * a probability of one less this, the first beyond it included.
-   *
-   * @default 0.9
-   */
-  filter_thres?: number
-  /**
-   * The power of the largest probability in the limit below which a token is dropped.
-   *
-   * @default 2
-   */
-  min_p_pow?: number
-  /**
-   * The factor of the limit below which a token is dropped.
-   *
-   * @default 0.02
-   */
-  min_p_ratio?: number
   /**
    * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
    * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast

@@ -5,12 +5,16 @@ use crate::types::size;
 use crate::{options, Filter, FilterChoice, OneOrMany, Probability, Problems, Seed};
 use std::num::NonZeroUsize;
 
+const THRES: Probability = Probability(0.9);
+const MIN_P_POW: f64 = 2.0;
+const MIN_P_RATIO: f64 = 0.02;
+
 options! {
     /// Options of `top_k` and `top_p`.
     pub struct TopKOptions {
         /// How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones
         /// up to a probability of one less this, the first beyond it included.
-        thres: Probability = Probability(0.9),
+        thres: Probability = THRES,
     }
     groups {}
 }
@@ -23,9 +27,9 @@ options! {
     /// Options of `top_a`.
     pub struct TopAOptions {
         /// The power of the largest probability in the limit below which a token is dropped.
-        min_p_pow: f64 = 2.0,
+        min_p_pow: f64 = MIN_P_POW,
         /// The factor of the limit below which a token is dropped.
-        min_p_ratio: f64 = 0.02,
+        min_p_ratio: f64 = MIN_P_RATIO,
     }
     groups {}
 }
@@ -46,6 +50,13 @@ options! {
         /// (<https://arxiv.org/abs/1904.09751>), of `top_a`, or what a function of your own makes of them. Absent: `top_k`;
         /// none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
         filter_logits_fn: Option<FilterChoice> = None,
+        /// How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
+        /// a probability of one less this, the first beyond it included. Absent: 0.9.
+        filter_thres: Option<Probability> = None,
+        /// The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+        min_p_pow: Option<f64> = None,
+        /// The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+        min_p_ratio: Option<f64> = None,
         /// Keeps this many of the likeliest tokens. <https://arxiv.org/abs/1805.04833>
         top_k_tokens: Option<NonZeroUsize> = None,
         /// Keeps the smallest set of likeliest tokens whose probability together is at least this.
@@ -61,10 +72,7 @@ options! {
         /// Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
         seed: Option<Seed> = None,
     }
-    groups {
-        "filter_" threshold: TopKOptions,
-        "" top_a: TopAOptions,
-    }
+    groups {}
 }
 
 impl SamplingOptions {
@@ -82,6 +90,16 @@ impl SamplingOptions {
         }
     }
 
+    /// How much `top_k` or `top_p` drops.
+    pub fn thres(&self) -> f64 {
+        self.filter_thres.unwrap_or(THRES).0
+    }
+
+    /// Power and factor of the limit of `top_a`.
+    pub fn limit(&self) -> (f64, f64) {
+        (self.min_p_pow.unwrap_or(MIN_P_POW), self.min_p_ratio.unwrap_or(MIN_P_RATIO))
+    }
+
     /// The tokens that end a sequence.
     pub fn ends(&self) -> Vec<i64> {
         match &self.eos_token {
@@ -94,8 +112,15 @@ impl SamplingOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         let mut require = |holds, name, message| problems.require(holds, &format!("{prefix}{name}"), message);
         require(self.temperature >= 0.0, "temperature", "must not be negative");
-        let keeps = self.filter() != Some(Filter::TopK) || self.threshold.thres.0 < 1.0;
+        let keeps = self.filter() != Some(Filter::TopK) || self.thres() < 1.0;
         require(keeps, "filter_thres", "must be less than 1 with `top_k`, which would keep no token");
+        let by_share = matches!(self.filter(), Some(Filter::TopK | Filter::TopP));
+        let message = "is for `top_k` and `top_p` alone, and neither is on";
+        require(by_share || self.filter_thres.is_none(), "filter_thres", message);
+        let by_limit = self.filter() == Some(Filter::TopA);
+        for (absent, name) in [(self.min_p_pow.is_none(), "min_p_pow"), (self.min_p_ratio.is_none(), "min_p_ratio")] {
+            require(by_limit || absent, name, "is for a `filter_logits_fn` of `top_a` alone");
+        }
         let some = self.nucleus_p.is_none_or(|p| p.0 > 0.0);
         require(some, "nucleus_p", "must be more than 0, so that a token is kept");
         require(self.repetition_penalty > 0.0, "repetition_penalty", "must be more than 0");
@@ -136,8 +161,10 @@ impl BeamOptions {
             require(differ, "num_return_sequences", message);
             return;
         }
+        require(sampling.seed.is_none(), "seed", "does not go with `num_beams`: beam search draws nothing");
         let filters = [
             (sampling.filter_logits_fn.is_none(), "filter_logits_fn"),
+            (sampling.filter_thres.is_none(), "filter_thres"),
             (sampling.top_k_tokens.is_none(), "top_k_tokens"),
             (sampling.nucleus_p.is_none(), "nucleus_p"),
             (sampling.min_p.is_none(), "min_p"),

@@ -159,6 +159,7 @@ fn generations() -> Vec<OptionSet> {
     vec![
         OptionSet::of::<SamplingOptions>("SamplingOptions").table("generate, stream"),
         OptionSet::of::<BeamOptions>("BeamOptions").table("generate: beam search"),
+        OptionSet::of::<CacheOptions>("CacheOptions").table("generate, stream: what is kept"),
         OptionSet::of::<GenerateOptions>("GenerateOptions"),
         OptionSet::of::<StreamOptions>("StreamOptions"),
         OptionSet::of::<XTransformerGenerate>("XTransformerGenerate"),

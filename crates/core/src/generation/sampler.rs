@@ -52,8 +52,8 @@ pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, 
 fn keep(row: &mut [f64], filter: Option<Filter>, limit: f64, s: &SamplingOptions) {
     match filter {
         None => {}
-        Some(Filter::TopK) => keep_share(row, s.threshold.thres.0),
-        Some(Filter::TopP) => keep_past_mass(row, s.threshold.thres.0),
+        Some(Filter::TopK) => keep_share(row, s.thres()),
+        Some(Filter::TopP) => keep_past_mass(row, s.thres()),
         Some(Filter::TopA) => keep_alike(row, limit),
     }
     if let Some(count) = s.top_k_tokens {

@@ -23,7 +23,15 @@ pub fn around(class: &str, net: Json, options: Options) -> Json {
 
 /// Generates from the first `positional` tensors; `sampling` are further arguments.
 fn generated(case: &Case, mut inputs: Inputs, positional: usize, sampling: &Options) -> Tensor {
-    sampling.iter().for_each(|(name, value)| inputs.flag(name, value.clone()));
+    let filter = sampling.get("filter_logits_fn").and_then(Json::as_str).unwrap_or("top_k");
+    // what is about another filter is refused
+    let used = |name: &str| match name {
+        "filter_thres" => filter != "top_a",
+        "min_p_pow" | "min_p_ratio" => filter == "top_a",
+        _ => true,
+    };
+    let used = sampling.iter().filter(|(name, _)| used(name));
+    used.for_each(|(name, value)| inputs.flag(name, value.clone()));
     let mut args: Vec<Json> = (0..positional).map(|i| json!({ "$tensor": i })).collect();
     args.extend([json!(NEW), inputs.named()]);
     let value = call_numbered(&case.model, "generate", json!(args), &inputs.tensors, 2);

@@ -166,7 +166,6 @@ fn calls_refuse_what_cannot_work() {
     refused::<GenerateOptions>(json!({ "temperature": -1 }), "temperature");
     accepted::<GenerateOptions>(json!({ "temperature": 0 }));
     refused::<GenerateOptions>(json!({ "filter_thres": 1 }), "filter_thres");
-    accepted::<GenerateOptions>(json!({ "filter_thres": 1, "nucleus_p": 0.9 }));
     accepted::<GenerateOptions>(
         json!({ "eos_token": [3, 4], "min_p": 0, "top_k_tokens": 1, "repetition_penalty": 0.5 }),
     );
@@ -182,6 +181,33 @@ fn calls_refuse_what_cannot_work() {
     refused::<AutoregressiveCall>(json!({ "prepend_embeds": { "$tensor": 0 } }), "prepend_embeds");
     refused::<NonAutoregressiveGenerate>(json!({ "filter_thres": 1 }), "filter_thres");
     accepted::<TransformerCall>(json!({ "return_embeddings": true, "return_logits_and_embeddings": true }));
+}
+
+#[test]
+fn options_of_a_filter_that_is_not_used_are_refused() {
+    accepted::<GenerateOptions>(json!({ "filter_thres": 0.9 }));
+    accepted::<GenerateOptions>(json!({ "filter_thres": 0.9, "filter_logits_fn": "top_k", "min_p": 0.1 }));
+    accepted::<GenerateOptions>(json!({ "filter_logits_fn": "top_a", "min_p_pow": 1.5, "min_p_ratio": 0.1 }));
+    let others = [
+        json!({ "filter_logits_fn": { "$function": "filter_logits_fn" } }),
+        json!({ "nucleus_p": 0.9 }),
+        json!({ "min_p": 0.1 }),
+        json!({ "top_k_tokens": 3 }),
+        json!({ "num_beams": 2 }),
+    ];
+    let more = |base: &Value, name: &str, value: f64| {
+        let mut all = base.clone();
+        all[name] = json!(value);
+        all
+    };
+    for other in others.iter().chain([&json!({ "filter_logits_fn": "top_a" })]) {
+        refused::<GenerateOptions>(more(other, "filter_thres", 0.5), "filter_thres");
+    }
+    for other in others.iter().chain([&json!({}), &json!({ "filter_logits_fn": "top_p" })]) {
+        refused::<GenerateOptions>(more(other, "min_p_pow", 2.0), "min_p_pow");
+        refused::<GenerateOptions>(more(other, "min_p_ratio", 0.02), "min_p_ratio");
+    }
+    refused::<GenerateOptions>(json!({ "num_beams": 2, "seed": 3 }), "seed");
 }
 
 #[test]
@@ -223,7 +249,7 @@ fn the_sub_layers_stand_in_pythons_order() {
 fn beams_refuse_what_draws_and_tell_it_all_at_once() {
     refused::<GenerateOptions>(json!({ "length_penalty": 2 }), "length_penalty");
     accepted::<XTransformerGenerate>(json!({ "num_beams": 3, "length_penalty": -1, "num_return_sequences": 3 }));
-    accepted::<GenerateOptions>(json!({ "num_beams": 3, "temperature": 0, "seed": 3, "repetition_penalty": 2 }));
+    accepted::<GenerateOptions>(json!({ "num_beams": 3, "temperature": 0, "repetition_penalty": 2 }));
     let all = json!({
         "num_beams": 2, "num_return_sequences": 3, "temperature": 0.5, "filter_logits_fn": { "$function": true },
         "top_k_tokens": 3, "nucleus_p": 0.5, "min_p": 0.5,

@@ -137,12 +137,13 @@ fn defaults_of_the_wrappers_are_those_of_python() {
 #[test]
 fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
     assert_defaults::<SamplingOptions>(json!({
-        "eos_token": null, "temperature": 1, "filter_logits_fn": null, "filter_thres": 0.9, "min_p_pow": 2,
-        "min_p_ratio": 0.02, "top_k_tokens": null, "nucleus_p": null, "min_p": null, "repetition_penalty": 1,
+        "eos_token": null, "temperature": 1, "filter_logits_fn": null, "filter_thres": null, "min_p_pow": null,
+        "min_p_ratio": null, "top_k_tokens": null, "nucleus_p": null, "min_p": null, "repetition_penalty": 1,
         "num_return_sequences": 1, "seed": null,
     }));
     // absent is `top_k` there
-    assert_eq!(parse::<SamplingOptions>(&json!({})).unwrap().filter(), Some(Filter::TopK));
+    let absent = parse::<SamplingOptions>(&json!({})).unwrap();
+    assert_eq!((absent.filter(), absent.thres(), absent.limit()), (Some(Filter::TopK), 0.9, (2.0, 0.02)));
     assert_defaults::<SgdOptions>(json!({
         "lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": false,
     }));

@@ -104,9 +104,10 @@ fn models_and_filters_are_read() {
     assert_eq!((wrapper.net.index, wrapper.mask_prob.0, wrapper.targets.ignore_index), (0, 0.15, -100));
     let problem = &problems::<AutoregressiveWrapperOptions>(json!({ "net": 1 }))[0];
     assert_eq!(problem.allowed.as_deref(), Some("TransformerWrapper"));
-    let generate: GenerateOptions = parse(&json!({ "filter_logits_fn": "top_a", "filter_thres": 0.5 })).unwrap();
-    assert_eq!(generate.sampling.filter(), Some(Filter::TopA));
-    assert_eq!(generate.sampling.threshold.thres.0, 0.5);
+    let generate: GenerateOptions = parse(&json!({ "filter_logits_fn": "top_a", "min_p_ratio": 0.5 })).unwrap();
+    assert_eq!((generate.sampling.filter(), generate.sampling.limit()), (Some(Filter::TopA), (2.0, 0.5)));
+    let generate: GenerateOptions = parse(&json!({ "filter_logits_fn": "top_p", "filter_thres": 0.5 })).unwrap();
+    assert_eq!((generate.sampling.filter(), generate.sampling.thres()), (Some(Filter::TopP), 0.5));
 }
 
 options! {
