@@ -3251,7 +3251,7 @@ export interface SamplingOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
-   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
@@ -3368,7 +3368,7 @@ export interface GenerateOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
-   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
@@ -3535,7 +3535,7 @@ export interface StreamOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
-   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
@@ -3688,7 +3688,7 @@ export interface XTransformerGenerate {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
-   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
@@ -3830,7 +3830,7 @@ export interface XTransformerStream {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
   /**
-   * How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null

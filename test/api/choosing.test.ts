@@ -98,6 +98,39 @@ describe('seed', () => {
   })
 })
 
+describe('a filter of your own', () => {
+  it('may force a token with Infinity', async () => {
+    const model = smallModel()
+    const sevens = tensor(Array.from({ length: VOCABULARY }, (_, id) => id === 7))
+    const filter_logits_fn = (logits: Tensor) => sevens.where(Number.POSITIVE_INFINITY, logits)
+    for (const options of [{}, GREEDY, { nucleus_p: 0.9 }]) {
+      expect(numbers(await model.generate(ids(1, 3), 4, { ...options, filter_logits_fn }))).toEqual([7, 7, 7, 7])
+    }
+  })
+
+  it('takes no options of the filters that it replaces', async () => {
+    const model = smallModel()
+    const own = { filter_logits_fn: (logits: Tensor) => logits }
+    const generate = (options: object) => problems(model.generate(ids(1, 3), 4, options))
+    expect(await generate({ ...own, filter_thres: 0.9 })).toEqual(['filter_thres'])
+    expect(await generate({ ...own, min_p_pow: 2, min_p_ratio: 0.02 })).toEqual(['min_p_pow', 'min_p_ratio'])
+    expect(await generate({ nucleus_p: 0.9, filter_thres: 0.9 })).toEqual(['filter_thres'])
+    expect(await generate({ num_beams: 2, filter_thres: 0.9, seed: 1 })).toEqual(['seed', 'filter_thres'])
+  })
+})
+
+describe('prompts', () => {
+  it('without a batch axis take a mask without one, and padding of any number', async () => {
+    const model = smallModel()
+    const want = numbers(await model.generate(tensor([1, 2], { dtype: 'i64' }), 4, GREEDY))
+    const mask = tensor([true, true, false])
+    const start = tensor([1, 2, -1], { dtype: 'i64' })
+    expect(numbers(await model.generate(start, 4, { ...GREEDY, mask }))).toEqual(want)
+    const both = tensor([[1, 2, -1]], { dtype: 'i64' })
+    expect(rows(await model.generate(both, 4, { ...GREEDY, mask: tensor([[true, true, false]]) }))).toEqual([want])
+  })
+})
+
 describe('num_return_sequences', () => {
   it('gives the rows of a prompt together', async () => {
     const model = smallModel()

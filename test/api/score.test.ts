@@ -38,6 +38,17 @@ describe('score', () => {
     expect(numbers(again.perplexity)).toEqual(numbers(perplexity))
   })
 
+  it('takes any numbers for what does not count, and masks without a batch axis', async () => {
+    const model = smallModel()
+    const want = numbers((await model.score(tensor([3, 1, 4], { dtype: 'i64' }))).log_probs)
+    const ignored = await model.score(tensor([[3, 1, 4, -100, -100]], { dtype: 'i64' }))
+    expectClose(numbers(ignored.log_probs), [...want, 0, 0])
+    const mask = tensor([false, true, true, true, false])
+    const masked = await model.score(tensor([-1, 3, 1, 4, -1], { dtype: 'i64' }), { mask })
+    expect(masked.log_probs.shape).toEqual([4])
+    expectClose(numbers(masked.log_probs), [0, ...want, 0])
+  })
+
   it.each([{}, { rotary_pos_emb: true }])('leaves padding out on either side, with %o', async (layers) => {
     const model = smallModel(layers)
     const alone = await model.score(tensor([3, 1, 4], { dtype: 'i64' }))

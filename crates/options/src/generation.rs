@@ -50,8 +50,8 @@ options! {
         /// (<https://arxiv.org/abs/1904.09751>), of `top_a`, or what a function of your own makes of them. Absent: `top_k`;
         /// none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
         filter_logits_fn: Option<FilterChoice> = None,
-        /// How much `top_k` or `top_p` drops. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
-        /// a probability of one less this, the first beyond it included. Absent: 0.9.
+        /// How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the largest
+        /// ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
         filter_thres: Option<Probability> = None,
         /// The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
         min_p_pow: Option<f64> = None,

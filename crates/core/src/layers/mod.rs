@@ -8,6 +8,7 @@ mod feedforward;
 mod gru;
 mod linear;
 mod norm;
+mod reach;
 mod residual;
 mod shift;
 mod stack;
