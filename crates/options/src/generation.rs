@@ -59,8 +59,7 @@ options! {
         min_p_ratio: Option<f64> = None,
         /// Keeps this many of the likeliest tokens. <https://arxiv.org/abs/1805.04833>
         top_k_tokens: Option<NonZeroUsize> = None,
-        /// Keeps the smallest set of likeliest tokens whose probability together is at least this.
-        /// <https://arxiv.org/abs/1904.09751>
+        /// Keeps the smallest set of likeliest tokens whose probability together is at least this. <https://arxiv.org/abs/1904.09751>
         nucleus_p: Option<Probability> = None,
         /// Keeps the tokens that are at least this share as likely as the likeliest one. <https://arxiv.org/abs/2407.01082>
         min_p: Option<Probability> = None,
@@ -112,14 +111,13 @@ impl SamplingOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         let mut require = |holds, name, message| problems.require(holds, &format!("{prefix}{name}"), message);
         require(self.temperature >= 0.0, "temperature", "must not be negative");
-        let keeps = self.filter() != Some(Filter::TopK) || self.thres() < 1.0;
+        let filter = self.filter();
+        let keeps = filter != Some(Filter::TopK) || self.thres() < 1.0;
         require(keeps, "filter_thres", "must be less than 1 with `top_k`, which would keep no token");
-        let by_share = matches!(self.filter(), Some(Filter::TopK | Filter::TopP));
-        let message = "is for `top_k` and `top_p` alone, and neither is on";
-        require(by_share || self.filter_thres.is_none(), "filter_thres", message);
-        let by_limit = self.filter() == Some(Filter::TopA);
+        let used = self.filter_thres.is_none() || matches!(filter, Some(Filter::TopK | Filter::TopP));
+        require(used, "filter_thres", "is for `top_k` and `top_p` alone, and neither is on");
         for (absent, name) in [(self.min_p_pow.is_none(), "min_p_pow"), (self.min_p_ratio.is_none(), "min_p_ratio")] {
-            require(by_limit || absent, name, "is for a `filter_logits_fn` of `top_a` alone");
+            require(absent || filter == Some(Filter::TopA), name, "is for a `filter_logits_fn` of `top_a` alone");
         }
         let some = self.nucleus_p.is_none_or(|p| p.0 > 0.0);
         require(some, "nucleus_p", "must be more than 0, so that a token is kept");
