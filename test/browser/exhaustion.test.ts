@@ -85,7 +85,8 @@ describe.runIf(((navigator as { deviceMemory?: number }).deviceMemory ?? 0) >= 8
   })
 
   it('all is well once something was freed', async () => {
-    for (const tensor of filler.splice(-8)) tensor.dispose()
+    // all of it: which blocks stand side by side depends on when garbage was collected before
+    for (const tensor of filler.splice(0)) tensor.dispose()
     using y = x.exp()
     expect(y.slice(0, 0, 2).toArray()).toEqual([Math.fround(Math.E), Math.fround(Math.E)])
   })
