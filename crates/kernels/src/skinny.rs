@@ -91,10 +91,6 @@ impl WithSimd for Products<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Products { x, w, y } = self;
         let m = x.len() / w.width;
-        if m == 1 {
-            // one stream of memory, which the processor fetches ahead best
-            return y.iter_mut().enumerate().for_each(|(j, y)| *y = dot::<S>(simd, x, w.row(j)));
-        }
         let n = y.len() / m;
         let (pairs, fours) = (m - m % 2, n - n % 4);
         for j in (0..fours).step_by(4) {
@@ -109,25 +105,6 @@ impl WithSimd for Products<'_> {
             (0..m).for_each(|i| tile::<S, 1, 1>(simd, x, w, (i, j), y));
         }
     }
-}
-
-/// The sum of products of two rows of one length, in four sums.
-#[inline(always)]
-fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let ((av, a), (bv, b)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
-    let ((a4, ar), (b4, br)) = (av.as_chunks::<4>(), bv.as_chunks::<4>());
-    let mut sums = [simd.splat_f32s(0.0); 4];
-    for (a, b) in a4.iter().zip(b4) {
-        for c in 0..4 {
-            sums[c] = simd.mul_add_e_f32s(a[c], b[c], sums[c]);
-        }
-    }
-    for (a, b) in ar.iter().zip(br) {
-        sums[0] = simd.mul_add_e_f32s(*a, *b, sums[0]);
-    }
-    let rest: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
-    let halves = (simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]));
-    simd.reduce_sum_f32s(simd.add_f32s(halves.0, halves.1)) + rest
 }
 
 /// Products of M rows of `x`, from i on, with N rows of `w`, from j on.
