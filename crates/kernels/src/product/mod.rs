@@ -56,6 +56,19 @@ fn tile(rows: &[f32], columns: &[f32]) -> Tile {
     sums
 }
 
+/// The same for rows that lie in memory one by one: packing them would only be a copy.
+#[inline(always)]
+fn tile_of_rows(rows: [&[f32]; MR], columns: &[f32]) -> Tile {
+    let mut sums = [[lanes::splat(0.0); 2]; MR];
+    let (b, _) = columns.as_chunks::<NR>();
+    // one length for all, so that the loop checks none
+    let rows = rows.map(|row| &row[..b.len()]);
+    for (k, b) in b.iter().enumerate() {
+        step(&mut sums, &rows.map(|row| row[k]), b);
+    }
+    sums
+}
+
 /// Panels of four rows of `a`: (depth, 4) each, rows that are not there filled with 0.
 fn pack_rows(into: &mut [f32], a: View<f32>, (rows, depth): (usize, usize)) {
     pack::<MR>(into, a.data, (a.row as usize, a.column as usize), (rows, depth));
@@ -214,12 +227,9 @@ pub unsafe fn product(
                 pack_together(right, from(b, l, j), (depth, columns), how);
                 let right: &[f32] = right;
                 pieces_by(how, y, at_once * n, |i, y| {
-                    let rows = y.len() / n;
-                    with_buffer(&ROWS, rows.next_multiple_of(MR) * depth, |left| {
-                        pack_rows(left, from(a, i * at_once, l), (rows, depth));
-                        // SAFETY: the caller's promise; from the second block of `k` on, the first one has written all of `y`.
-                        unsafe { multiply_block(&mut y[j..], n, (left, right), (rows, columns, depth), alpha, start) };
-                    });
+                    let size = (y.len() / n, columns, depth);
+                    // SAFETY: the caller's promise; from the second block of `k` on, the first one has written all of `y`.
+                    unsafe { multiply_rows(&mut y[j..], n, from(a, i * at_once, l), right, size, alpha, start) };
                 });
             });
         }
@@ -243,7 +253,43 @@ fn pack_together(into: &mut [f32], b: View<f32>, (depth, columns): (usize, usize
     });
 }
 
-/// All tiles of a block.
+/// Some rows of `a` times a packed block of `b`.
+///
+/// # Safety
+/// With [`Start::Own`], `y` must hold numbers.
+unsafe fn multiply_rows(
+    y: &mut [MaybeUninit<f32>],
+    width: usize,
+    a: View<f32>,
+    right: &[f32],
+    (rows, columns, depth): (usize, usize, usize),
+    alpha: f32,
+    start: Start<f32>,
+) {
+    // in place where each row is one piece of memory, but for those that make no whole strip
+    let direct = if a.column == 1 { rows - rows % MR } else { 0 };
+    for (jr, panel) in right.chunks_exact(NR * depth).enumerate() {
+        let start = from_column(start, jr * NR);
+        let wide = (columns - jr * NR).min(NR);
+        for first in (0..direct).step_by(MR) {
+            let strip = std::array::from_fn(|r| &a.data[(first + r) * a.row as usize..][..depth]);
+            let sums = tile_of_rows(strip, panel);
+            // SAFETY: the caller's promise.
+            unsafe { write(&mut y[first * width + jr * NR..], width, &sums, (MR, wide), alpha, start) };
+        }
+    }
+    if direct == rows {
+        return;
+    }
+    let rest = rows - direct;
+    with_buffer(&ROWS, rest.next_multiple_of(MR) * depth, |left| {
+        pack_rows(left, from(a, direct, 0), (rest, depth));
+        // SAFETY: the caller's promise.
+        unsafe { multiply_block(&mut y[direct * width..], width, (left, right), (rest, columns, depth), alpha, start) };
+    });
+}
+
+/// All tiles of a packed block.
 ///
 /// # Safety
 /// With [`Start::Own`], `y` must hold numbers.
