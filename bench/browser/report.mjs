@@ -10,14 +10,13 @@ const median = (values) => {
 const BASES = { tfjs: 'of TF.js', 'tfjs-tuned': 'of tuned', native: 'of native' }
 
 /**
- * A row for each work and contender. `cold_ms` is the very first call, before the warm-up; `first_ms` the first one after it, and
- * `first_to_later` its ratio to the median of those that follow.
+ * A row for each work and contender. `cold_ms` is the very first call, before the warm-up; `first_ms` the first one right after it, and
+ * `first_to_later` its ratio to the median of those that were counted.
  */
 export function summary(entries, model) {
   return ['forward', 'trainStep'].flatMap((work) => {
     const medians = Object.fromEntries(entries.map((entry) => [entry.name, median(entry.times[work])]))
-    return entries.map(({ name, title, info, times, cold }) => {
-      const [first, ...later] = times[work]
+    return entries.map(({ name, title, info, times, cold, first }) => {
       const bases = Object.keys(BASES).filter((base) => medians[base])
       return {
         model,
@@ -27,11 +26,11 @@ export function summary(entries, model) {
         info,
         calls: times[work].length,
         cold_ms: cold[work],
-        first_ms: first,
+        first_ms: first[work],
         median_ms: medians[name],
         min_ms: Math.min(...times[work]),
         max_ms: Math.max(...times[work]),
-        first_to_later: later.length ? first / median(later) : null,
+        first_to_later: first[work] / medians[name],
         ratios: Object.fromEntries(bases.map((base) => [base, medians[name] / medians[base]])),
       }
     })
