@@ -1,0 +1,99 @@
+// The work that this package and the Python package are compared on: each gives a function that does it once. workloads.py has the same
+// for Python; sizes and options must stay equal.
+
+/** How often a workload runs before it is measured, and how many of its runs one turn takes. */
+const TURNS = {
+  gpt_forward: { warm_up: 1, runs: 3 },
+  gpt_train_step: { warm_up: 1, runs: 2 },
+  palm_train_step: { warm_up: 1, runs: 2 },
+  char_train_step: { warm_up: 1, runs: 5 },
+  tiny_train_step: { warm_up: 10, runs: 60 },
+  encdec_train_step: { warm_up: 1, runs: 2 },
+  vit_forward: { warm_up: 1, runs: 7 },
+  t5bias_forward: { warm_up: 1, runs: 3 },
+  long_forward: { warm_up: 1, runs: 3 },
+  generate_128: { warm_up: 1, runs: 1 },
+}
+
+export const NAMES = Object.keys(TURNS)
+export const turns = (name) => TURNS[name]
+
+const ids = (x, count, ...shape) => x.randint(0, count, shape)
+
+function lm(x, options = {}) {
+  const { num_tokens = 20_000, max_seq_len = 1025, ...layers } = options
+  const attn_layers = new x.Decoder({ dim: 512, depth: 12, heads: 8, ...layers })
+  return new x.TransformerWrapper({ num_tokens, max_seq_len, attn_layers })
+}
+
+/** A step of AdamW with clipping on the loss that `loss` gives. */
+function trainer(x, model, ...inputs) {
+  model.train()
+  const optimizer = new x.AdamW(model.parameters(), { lr: 3e-4 })
+  return async () => {
+    const loss = await model.forward(...inputs)
+    await loss.backward()
+    await x.clipGradNorm(model.parameters(), 0.5)
+    await optimizer.step()
+    optimizer.zeroGrad()
+    loss.dispose()
+  }
+}
+
+function forward(x, model, ...inputs) {
+  model.eval()
+  return () =>
+    x.noGrad(async () => {
+      const output = await model.forward(...inputs)
+      output.dispose()
+    })
+}
+
+const language = (x, options) => new x.AutoregressiveWrapper(lm(x, options))
+
+const MAKE = {
+  gpt_forward: (x) => forward(x, lm(x), ids(x, 20_000, 1, 1024)),
+  gpt_train_step: (x) => trainer(x, language(x), ids(x, 20_000, 1, 1025)),
+  palm_train_step: (x) => {
+    const options = { depth: 6, rotary_pos_emb: true, ff_glu: true, ff_swish: true, ff_no_bias: true }
+    const model = language(x, { ...options, attn_one_kv_head: true, use_rmsnorm: true })
+    return trainer(x, model, ids(x, 20_000, 1, 1025))
+  },
+  char_train_step: (x) => {
+    const options = { num_tokens: 256, max_seq_len: 257, dim: 256, depth: 6, rotary_pos_emb: true }
+    return trainer(x, language(x, options), ids(x, 256, 8, 257))
+  },
+  tiny_train_step: (x) => {
+    const options = { num_tokens: 256, max_seq_len: 65, dim: 64, depth: 4, heads: 4 }
+    return trainer(x, language(x, options), ids(x, 256, 4, 65))
+  },
+  encdec_train_step: (x) => {
+    const side = (prefix) => ({
+      [`${prefix}_num_tokens`]: 256,
+      [`${prefix}_depth`]: 6,
+      [`${prefix}_heads`]: 8,
+      [`${prefix}_max_seq_len`]: 1024,
+    })
+    const model = new x.XTransformer({ dim: 512, ...side('enc'), ...side('dec'), tie_token_emb: true })
+    const mask = x.ones([1, 1024], { dtype: 'bool' })
+    return trainer(x, model, ids(x, 256, 1, 1024), ids(x, 256, 1, 1024), { mask })
+  },
+  vit_forward: (x) => {
+    const attn_layers = new x.Encoder({ dim: 512, depth: 6, heads: 8 })
+    const model = new x.ViTransformerWrapper({ image_size: 256, patch_size: 32, num_classes: 1000, attn_layers })
+    return forward(x, model, x.randn([8, 3, 256, 256]))
+  },
+  t5bias_forward: (x) => forward(x, lm(x, { depth: 6, rel_pos_bias: true }), ids(x, 20_000, 1, 1024)),
+  long_forward: (x) => {
+    const model = lm(x, { num_tokens: 256, max_seq_len: 4096, dim: 256, depth: 2 })
+    return forward(x, model, ids(x, 256, 1, 4096))
+  },
+  generate_128: (x) => {
+    const model = language(x).eval()
+    const prompt = ids(x, 20_000, 1, 32)
+    return async () => (await model.generate(prompt, 128)).dispose()
+  },
+}
+
+/** The workload `name` over the library `x`: a function that does the work once. */
+export const make = (x, name) => MAKE[name](x)
