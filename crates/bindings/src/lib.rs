@@ -26,6 +26,7 @@ pub use training::{backward, clip_grad_norm, optimizer, optimizer_load_state, op
 pub use xt_core::training::Optimizer;
 pub use xt_core::{Error, Model, Result, Tensor};
 pub use xt_kernels::memory;
+pub use xt_kernels::parallel::together;
 
 use serde_json::json;
 

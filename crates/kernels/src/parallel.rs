@@ -9,9 +9,14 @@ use crate::{alloc, Result};
 use gemm::Parallelism;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 /// Elements per piece of element-wise work.
 pub const PIECE: usize = 16 * 1024;
+
+/// How often a thread without work looks for some before it lets other programs go first.
+const PATIENCE: u32 = 4096;
 
 /// Products below this many multiplications run on one thread: waking others costs more than they save.
 const PRODUCT: u64 = 128 * 128 * 128;
@@ -24,6 +29,51 @@ pub fn threads() -> usize {
 /// Sets the number of threads; possible once, before their first use. Whether that was so.
 pub fn set_threads(count: usize) -> bool {
     rayon::ThreadPoolBuilder::new().num_threads(count).build_global().is_ok()
+}
+
+/// Runs `f`, which calls kernels one after the other, among the threads that they share: handing a kernel's work from one to the next then
+/// costs little, as the others look for it instead of sleeping until `f` ends. One call at a time is there; what is called meanwhile
+/// runs where it is, so that no call waits for the end of another.
+pub fn together<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if threads() == 1 || TAKEN.swap(true, Ordering::Acquire) {
+        return f();
+    }
+    let _place = OnDrop(|| TAKEN.store(false, Ordering::Release));
+    let done = Arc::new(AtomicBool::new(false));
+    rayon::scope(|_| {
+        let _end = OnDrop(|| done.store(true, Ordering::Release));
+        for _ in 1..threads() {
+            let done = done.clone();
+            rayon::spawn(move || stand_by(&done));
+        }
+        f()
+    })
+}
+
+/// Takes work of other threads until `done`.
+fn stand_by(done: &AtomicBool) {
+    let mut idle = 0_u32;
+    while !done.load(Ordering::Acquire) {
+        if rayon::yield_now() == Some(rayon::Yield::Executed) {
+            idle = 0;
+        } else if idle < PATIENCE {
+            idle += 1;
+            std::hint::spin_loop();
+        } else {
+            // other programs may want the processor
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Runs a function when it is dropped, also by a panic.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// Rows per piece, so that a piece has about [`PIECE`] elements.
@@ -143,6 +193,27 @@ pub fn for_product(m: usize, n: usize, k: usize) -> Parallelism {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_among_the_threads_do_not_wait_for_each_other_and_survive_panics() {
+        let sum = || map(1000, 1, |i| i).into_iter().sum::<usize>();
+        let (inside, outside) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::channel();
+        let first = std::thread::spawn(move || {
+            together(move || {
+                inside.send(()).unwrap();
+                // the second call ends while this one is there
+                told.recv().unwrap();
+                sum()
+            })
+        });
+        outside.recv().unwrap();
+        assert_eq!(together(sum), 499_500);
+        tell.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), 499_500);
+        assert!(std::panic::catch_unwind(|| together(|| panic!("slip"))).is_err());
+        assert_eq!(together(|| together(sum)), 499_500);
+    }
 
     #[test]
     fn every_element_belongs_to_one_piece() {

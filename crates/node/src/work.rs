@@ -39,7 +39,7 @@ impl<T: Send + 'static, J: ToNapiValue + TypeName> Task for Work<T, J> {
 
     fn compute(&mut self) -> napi::Result<T> {
         let run = self.run.take();
-        now(|| run.ok_or_else(|| Error::Internal("work ran twice".into()))?())
+        now(move || xt_bindings::together(move || run.ok_or_else(|| Error::Internal("work ran twice".into()))?()))
     }
 
     fn resolve(&mut self, env: Env, output: T) -> napi::Result<J> {
