@@ -98,6 +98,11 @@ export interface NativeModule {
 
 /** A generation in steps: `next` until it gives null. */
 export interface NativeGeneration {
+  /**
+   * Takes steps without a user's function, `logits` and `accept`, until `done`: as many as let other calls have their turn; where an abort is
+   * not seen meanwhile (WebAssembly), one.
+   */
+  advance(abort: NativeAbortFlag): Promise<void>
   /** The logits of the next token, (rows, num_tokens), after the penalty, before filter and temperature. */
   logits(abort: NativeAbortFlag): Promise<NativeTensor>
   logitsSync(): NativeTensor

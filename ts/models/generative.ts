@@ -35,14 +35,17 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     return this.#generate(positional, options)
   }
 
-  /** Token by token: an abort is seen between two of them, also where a computation lets nothing through (WebAssembly). */
+  /** Step by step: an abort is seen between two of them, also where a computation lets nothing through (WebAssembly). */
   async #generate(positional: readonly unknown[], options: Sampling): Promise<Tensor> {
     const filter = ownFilter(options)
     const call = this.prepare(positional, options)
     const run = async (abort: NativeAbortFlag) => {
       const generation = this.#start('generate', call)
       try {
-        while (!generation.done()) accept(generation, await generation.logits(abort), filter)
+        while (!generation.done()) {
+          if (filter) accept(generation, await generation.logits(abort), filter)
+          else await generation.advance(abort)
+        }
         return wrap(guarded(() => generation.tokens()))
       } finally {
         generation.dispose()

@@ -188,6 +188,18 @@ class WasmGeneration extends Owned implements NativeGeneration {
     super(instance, handle, (glue) => glue.generation_free(handle))
   }
 
+  advance(abort: NativeAbortFlag): Promise<void> {
+    const step = () => {
+      const logits = this.logitsSync()
+      try {
+        this.accept(logits, false)
+      } finally {
+        logits.dispose()
+      }
+    }
+    return later([this], step, abort)
+  }
+
   logits(abort: NativeAbortFlag): Promise<NativeTensor> {
     return later([this], () => this.logitsSync(), abort)
   }

@@ -113,6 +113,13 @@ impl Generating {
         self.with(|g| g.accept(logits, filtered, &self.rng))
     }
 
+    /// Takes a step: logits, and the next token of every row. Whether all are there then.
+    pub fn step(&self, abort: &AbortFlag) -> Result<bool> {
+        let logits = self.logits(abort)?;
+        self.accept(&logits, false)?;
+        self.done()
+    }
+
     pub fn done(&self) -> Result<bool> {
         self.with(|g| Ok(g.done()))
     }

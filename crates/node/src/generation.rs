@@ -6,7 +6,11 @@ use crate::NativeAbortFlag;
 use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use xt_bindings::{AbortFlag, Error, Generating, Tensor};
+
+/// How long a generation keeps a thread of Node's pool, which has few.
+const TURN: Duration = Duration::from_millis(100);
 
 /// A generation, until it is disposed.
 #[napi]
@@ -34,6 +38,17 @@ impl NativeGeneration {
     pub fn logits_sync(&self) -> napi::Result<NativeTensor> {
         let generation = self.get()?;
         now(|| generation.logits(&AbortFlag::default())).map(NativeTensor::new)
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn advance(&self, abort: &NativeAbortFlag) -> napi::Result<AsyncTask<Work<(), ()>>> {
+        let (generation, abort) = (self.get()?, abort.flag());
+        let steps = move || {
+            let start = Instant::now();
+            while !generation.step(&abort)? && start.elapsed() < TURN {}
+            Ok(())
+        };
+        Ok(in_background(steps, |()| ()))
     }
 
     #[napi]
