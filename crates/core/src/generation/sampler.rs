@@ -43,7 +43,7 @@ pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, 
             table.copy_row(i, &mut row);
             return largest(&row);
         }
-        pick(&mut row, s.temperature, chance)
+        pick(&row, s.temperature, chance)
     };
     Ok(rng.stream().uniform(count).into_iter().enumerate().map(token).collect())
 }
@@ -73,21 +73,23 @@ fn largest(row: &[f64]) -> i64 {
     (0..row.len()).fold(0, better) as i64
 }
 
-/// The index at which the summed probabilities exceed `chance`; `row` becomes its weights.
-fn pick(row: &mut [f64], temperature: f64, chance: f64) -> i64 {
-    let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+/// The index at which the summed probabilities exceed `chance`, of a row that is not all -inf.
+fn pick(row: &[f64], temperature: f64, chance: f64) -> i64 {
+    // a filter has mostly left few
+    let mut kept: Vec<(usize, f64)> = row.iter().copied().enumerate().filter(|(_, x)| *x > f64::NEG_INFINITY).collect();
+    let top = kept.iter().map(|(_, x)| *x).fold(f64::NEG_INFINITY, f64::max);
     let mut total = 0.0;
-    for x in row.iter_mut() {
+    for (_, x) in &mut kept {
         *x = ((*x - top) / temperature).exp();
         total += *x;
     }
     let mut sum = 0.0;
-    for (i, weight) in row.iter().enumerate() {
+    for (i, weight) in &kept {
         sum += weight;
         if chance * total < sum {
-            return i as i64;
+            return *i as i64;
         }
     }
     // rounding may leave the sum a little below the total
-    row.iter().rposition(|weight| *weight > 0.0).unwrap_or(0) as i64
+    kept.iter().rev().find(|(_, weight)| *weight > 0.0).map_or(0, |(i, _)| *i as i64)
 }
