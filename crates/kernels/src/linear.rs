@@ -40,12 +40,31 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
     let bias = bias.map(contiguous).transpose()?;
     let bs = bias.as_ref().map(cpu::slice::<T>).transpose()?;
     if rows <= skinny::MOST_ROWS && rows * out * inner > 0 {
-        let y = skinny::product(&xs, &ws, bs.as_deref(), (rows, out, inner))?;
+        let layer = skinny::Layer { weight: &ws, bias: bs.as_deref() };
+        let y = skinny::products(&xs, &[layer], (rows, inner))?.swap_remove(0);
         return cpu::array(y, with_width(&x, out));
     }
     let (a, b) = (row_major(&xs, inner), transposed(&ws, inner));
     let y = fresh((rows, out, inner), a, b, bs.as_deref(), for_product(rows, out, inner))?;
     cpu::array(y, with_width(&x, out))
+}
+
+/// `x Wᵀ` for several weights of one width: those of a few rows are computed in one go.
+pub fn forward_all(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
+    let (rows, inner) = cpu::rows_and_width(x);
+    let few = rows * inner > 0 && rows <= skinny::MOST_ROWS && weights.iter().all(|w| w.elem_count() > 0);
+    let one_by_one = || weights.iter().map(|w| forward(x, w, None)).collect();
+    dispatch!(x, T => if few { few_rows::<T>(x, weights) } else { one_by_one() }, else one_by_one())
+}
+
+fn few_rows<T: Real>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
+    let x = contiguous(x)?;
+    let weights = weights.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
+    let xs = cpu::slice::<T>(&x)?;
+    let slices = weights.iter().map(cpu::slice::<T>).collect::<Result<Vec<_>>>()?;
+    let layers: Vec<_> = slices.iter().map(|weight| skinny::Layer { weight, bias: None }).collect();
+    let products = skinny::products(&xs, &layers, cpu::rows_and_width(&x))?;
+    products.into_iter().zip(&weights).map(|(y, w)| cpu::array(y, with_width(&x, w.dim(0)?))).collect()
 }
 
 /// Gradient of the input: `grad W`.
@@ -118,6 +137,18 @@ mod tests {
             let (x, w, b) = (normal(&dims, 1), normal(&[out, inner], 2), normal(&[out], 3));
             close(&forward(&x, &w, Some(&b)).unwrap(), &reference(&x, &w, Some(&b)).unwrap(), 1e-5);
             close(&forward(&x, &w, None).unwrap(), &reference(&x, &w, None).unwrap(), 1e-5);
+        }
+    }
+
+    #[test]
+    fn several_at_once_equal_one_after_the_other() {
+        for rows in [0, 1, 3, 40] {
+            let x = normal(&[rows, 9], 1);
+            let weights = [normal(&[7, 9], 2), normal(&[9, 8], 3).t().unwrap(), normal(&[130, 9], 4)];
+            let all = forward_all(&x, &weights).unwrap();
+            for (y, w) in all.iter().zip(&weights) {
+                close(y, &reference(&x, w, None).unwrap(), 1e-5);
+            }
         }
     }
 

@@ -5,17 +5,18 @@
 //! rows with four are in registers at a time.
 
 use crate::cpu::Real;
-use crate::parallel::{computed, part, threads};
+use crate::parallel::{computed, each, part, threads, zeros};
 use crate::Result;
 use pulp::{Arch, Simd, WithSimd};
 
-/// From more rows on, packing pays.
-pub const MOST_ROWS: usize = 24;
+/// From more rows on, packing pays: the product for WebAssembly packs less.
+pub const MOST_ROWS: usize = if cfg!(target_family = "wasm") { 24 } else { 96 };
 
 /// Numbers of `w` that a thread takes at once, at least.
 const GRAIN: usize = 32 * 1024;
 
-/// Rows of memory: row number i starts at `i · stride`, and has `width` numbers.
+/// Rows of memory: row number i starts at `i · stride`, and has `width` numbers. What stands behind the last one that is asked for in
+/// `data` will be read next.
 #[derive(Clone, Copy)]
 pub struct Many<'a, T> {
     pub data: &'a [T],
@@ -30,24 +31,40 @@ impl<'a, T> Many<'a, T> {
     }
 }
 
-/// `x Wᵀ + bias`, (m, n), for `x` (m, k) with a small m, `w` (n, k), `bias` (n).
-pub fn product<T: Real>(x: &[T], w: &[T], bias: Option<&[T]>, (m, n, k): (usize, usize, usize)) -> Result<Vec<T>> {
-    let columns = (GRAIN / k.max(1)).max(n.div_ceil(8 * threads())).next_multiple_of(4);
-    // (n, m), so that each thread writes one piece of memory
-    let turned = computed(n * m, columns * m, |piece, y: &mut [T]| {
-        T::products(x, Many { data: part(w, piece, columns * k), stride: k, width: k }, y);
-        if let Some(bias) = bias {
-            for (y, b) in y.chunks_exact_mut(m).zip(part(bias, piece, columns)) {
+/// A layer: weights (n, k) and bias (n).
+#[derive(Clone, Copy)]
+pub struct Layer<'a, T> {
+    pub weight: &'a [T],
+    pub bias: Option<&'a [T]>,
+}
+
+/// `x Wᵀ + bias`, (m, n), for each of some layers: `x` (m, k) with a small m. Threads share the weights of all.
+pub fn products<T: Real>(x: &[T], layers: &[Layer<T>], (m, k): (usize, usize)) -> Result<Vec<Vec<T>>> {
+    let sizes = layers.iter().map(|layer| layer.weight.len() / k);
+    let columns = (GRAIN / k).max(sizes.clone().sum::<usize>().div_ceil(8 * threads())).next_multiple_of(4);
+    // (n, m) each, so that each thread writes one piece of memory
+    let mut turned = sizes.map(|n| zeros::<T>(n * m)).collect::<Result<Vec<_>>>()?;
+    let pieces = turned
+        .iter_mut()
+        .zip(layers)
+        .flat_map(|(y, layer)| y.chunks_mut(columns * m).enumerate().map(move |(i, y)| (layer, i, y)));
+    each(pieces.collect(), |_, (layer, i, y)| {
+        T::products(x, Many { data: &layer.weight[i * columns * k..], stride: k, width: k }, y);
+        if let Some(bias) = layer.bias {
+            for (y, b) in y.chunks_exact_mut(m).zip(part(bias, i, columns)) {
                 y.iter_mut().for_each(|y| *y += *b);
             }
         }
-    })?;
+    });
     if m == 1 {
         return Ok(turned);
     }
-    computed(m * n, n, |row, y: &mut [T]| {
-        y.iter_mut().zip(turned[row..].iter().step_by(m)).for_each(|(y, x)| *y = *x);
-    })
+    let turn = |turned: Vec<T>| {
+        computed(turned.len(), turned.len() / m, |row, y: &mut [T]| {
+            y.iter_mut().zip(turned[row..].iter().step_by(m)).for_each(|(y, x)| *y = *x);
+        })
+    };
+    turned.into_iter().map(turn).collect()
 }
 
 /// [`Real::products`], one by one.
@@ -92,19 +109,49 @@ impl WithSimd for Products<'_> {
         let Products { x, w, y } = self;
         let m = x.len() / w.width;
         let n = y.len() / m;
-        let (pairs, fours) = (m - m % 2, n - n % 4);
+        let fours = n - n % 4;
+        // sums of four rows with four need 21 registers
+        let tall = if S::REGISTER_COUNT >= 32 { m - m % 4 } else { 0 };
+        let pairs = m - m % 2;
         for j in (0..fours).step_by(4) {
-            for i in (0..pairs).step_by(2) {
-                tile::<S, 2, 4>(simd, x, w, (i, j), y);
+            let ahead = j * w.stride + AHEAD < w.data.len();
+            for i in (0..tall).step_by(4) {
+                tile::<S, 4, 4>(simd, x, w, (i, j), ahead && i == 0, y);
+            }
+            for i in (tall..pairs).step_by(2) {
+                tile::<S, 2, 4>(simd, x, w, (i, j), ahead && i == 0, y);
             }
             if pairs < m {
-                tile::<S, 1, 4>(simd, x, w, (pairs, j), y);
+                tile::<S, 1, 4>(simd, x, w, (pairs, j), ahead && m == 1, y);
             }
         }
         for j in fours..n {
-            (0..m).for_each(|i| tile::<S, 1, 1>(simd, x, w, (i, j), y));
+            (0..m).for_each(|i| tile::<S, 1, 1>(simd, x, w, (i, j), false, y));
         }
     }
+}
+
+/// How many numbers ahead of those that are read now the processor fetches meanwhile.
+const AHEAD: usize = 8 * 1024;
+
+/// Tells the processor that what lies [`AHEAD`] of `at` will be read: it fetches more at a time into its second cache than it would for reads alone.
+#[inline(always)]
+fn fetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which may name any address.
+    unsafe {
+        use core::arch::x86_64::{_mm_prefetch, _MM_HINT_T1};
+        _mm_prefetch(at.cast::<i8>(), _MM_HINT_T1);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// Tells the processor that `data` will be read soon: it fetches the first part.
+pub fn soon<T>(data: &[T]) {
+    const LINE: usize = 64;
+    let bytes = std::mem::size_of_val(data).min(AHEAD * size_of::<f32>());
+    (0..bytes).step_by(LINE).for_each(|at| fetch(data.as_ptr().cast::<u8>().wrapping_add(at).cast()));
 }
 
 /// Products of M rows of `x`, from i on, with N rows of `w`, from j on.
@@ -114,6 +161,7 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     x: &[f32],
     w: Many<f32>,
     (i, j): (usize, usize),
+    ahead: bool,
     y: &mut [f32],
 ) {
     let m = x.len() / w.width;
@@ -125,6 +173,9 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     let mut sums = [[simd.splat_f32s(0.0); N]; M];
     for at in 0..n {
         let columns: [S::f32s; N] = std::array::from_fn(|c| wv[c][at]);
+        if ahead {
+            wv.iter().for_each(|row| fetch(row.as_ptr().wrapping_add(at).cast::<f32>().wrapping_add(AHEAD).cast()));
+        }
         for r in 0..M {
             let row = xv[r][at];
             for c in 0..N {
@@ -158,6 +209,10 @@ impl WithSimd for WeightedSum<'_> {
             columns::<S, 8>(simd, weights, rows, done, whole);
             done += 8;
         }
+        while whole.len() - done >= 4 {
+            columns::<S, 4>(simd, weights, rows, done, whole);
+            done += 4;
+        }
         while done < whole.len() {
             columns::<S, 1>(simd, weights, rows, done, whole);
             done += 1;
@@ -176,6 +231,9 @@ fn columns<S: Simd, const N: usize>(simd: S, weights: &[f32], rows: Many<f32>, a
     for (i, weight) in weights.iter().enumerate() {
         let weight = simd.splat_f32s(*weight);
         let row = &S::as_simd_f32s(rows.row(i)).0[at..][..N];
+        if N > 1 && i * rows.stride + AHEAD < rows.data.len() {
+            row.iter().for_each(|x| fetch(std::ptr::from_ref(x).cast::<f32>().wrapping_add(AHEAD).cast()));
+        }
         for c in 0..N {
             sums[c] = simd.mul_add_e_f32s(weight, row[c], sums[c]);
         }
@@ -209,8 +267,13 @@ mod tests {
             let plain = x.matmul(&w.t().unwrap()).unwrap();
             for bias in [None, Some(flat(&b))] {
                 let want = if bias.is_some() { plain.broadcast_add(&b).unwrap() } else { plain.clone() };
-                let got = product(&flat(&x), &flat(&w), bias.as_deref(), (m, n, k)).unwrap();
-                close(&Array::from_vec(got, (m, n), &Device::Cpu).unwrap(), &want, 1e-5);
+                let (weight, half) = (flat(&w), n / 2 * k);
+                let layer = Layer { weight: &weight, bias: bias.as_deref() };
+                let [upper, lower] = [&weight[..half], &weight[half..]].map(|weight| Layer { weight, bias: None });
+                let got = products(&flat(&x), &[layer, upper, lower], (m, k)).unwrap();
+                let array = |i: usize| Array::from_slice(&got[i], (m, got[i].len() / m), &Device::Cpu).unwrap();
+                close(&array(0), &want, 1e-5);
+                close(&Array::cat(&[&array(1), &array(2)], 1).unwrap(), &plain, 1e-5);
             }
         }
     }

@@ -1,20 +1,27 @@
 //! What layers are made of: each one node over a fused kernel.
 
 use crate::error::invalid;
-use crate::{DType, Result, Tensor};
+use crate::{is_grad_enabled, DType, Result, Tensor};
 use xt_kernels::activation::Activation;
 use xt_kernels::philox::Stream;
 use xt_kernels::rotary::Direction;
 use xt_kernels::softmax::Mask;
 use xt_kernels::{self as kernels, Array};
 
-/// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out).
-pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+/// `x Wᵀ` for several weights, (out, in) each: without a graph, in one go.
+pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
+    let graph = is_grad_enabled() && (x.requires_grad() || weights.iter().any(Tensor::requires_grad));
+    if graph {
+        return weights.iter().map(|weight| linear(x, weight, None)).collect();
+    }
+    weights.iter().try_for_each(|weight| check_linear(x, weight))?;
+    let arrays = weights.iter().map(Tensor::array).collect::<Result<Vec<_>>>()?;
+    Ok(kernels::linear::forward_all(&x.array()?, &arrays)?.into_iter().map(Tensor::constant).collect())
+}
+
+fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
     if x.rank() == 0 || weight.rank() != 2 || x.dim(x.rank() - 1) != weight.dim(1) {
         return invalid(format!("a layer with weights {:?} does not take {:?}", weight.dims(), x.dims()));
-    }
-    if let Some(bias) = bias.filter(|bias| bias.dims() != [weight.dim(0)]) {
-        return invalid(format!("a layer with weights {:?} does not take a bias {:?}", weight.dims(), bias.dims()));
     }
     if x.dtype() != weight.dtype() {
         return invalid(format!(
@@ -22,6 +29,15 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
             x.dtype(),
             weight.dtype()
         ));
+    }
+    Ok(())
+}
+
+/// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out).
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    check_linear(x, weight)?;
+    if let Some(bias) = bias.filter(|bias| bias.dims() != [weight.dim(0)]) {
+        return invalid(format!("a layer with weights {:?} does not take a bias {:?}", weight.dims(), bias.dims()));
     }
     let (a, w) = (x.array()?, weight.array()?);
     let b = bias.map(Tensor::array).transpose()?;

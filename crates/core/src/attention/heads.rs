@@ -4,7 +4,7 @@
 
 use super::AttentionInputs;
 use crate::layers::Linear;
-use crate::{Params, Result, Tensor};
+use crate::{Error, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
 
@@ -29,6 +29,13 @@ pub struct Heads {
     pub r: Option<Tensor>,
 }
 
+/// The same as they are projected, (batch, length, heads, head dimension); keys and values where they were asked for.
+pub struct Projected {
+    pub q: Tensor,
+    pub r: Option<Tensor>,
+    pub keys: Option<(Tensor, Tensor)>,
+}
+
 impl Projection {
     pub fn new(dim: usize, heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let (dim_head, value_dim) = (options.dim_head.get(), options.value_dim());
@@ -46,30 +53,42 @@ impl Projection {
         }
     }
 
-    /// Queries of `x`, and the factor of the tensor product, (batch, i, heads, head dimension).
-    pub fn queries(&self, x: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
-        let r = self.to_r.as_ref().map(|to_r| split(to_r, x, self.kv_heads, self.value_dim)).transpose()?;
-        Ok((split(&self.to_q, x, self.heads, self.dim_head)?, r))
-    }
-
-    /// Keys and values of the context or of `x`, behind the memories, (batch, j, heads, head dimension).
-    pub fn keys_values(&self, x: &Tensor, with: &AttentionInputs) -> Result<(Tensor, Tensor)> {
-        let source = with.context.unwrap_or(x);
-        let source = match with.mem {
-            Some(mem) => ops::cat(&[mem, source], 1)?,
-            None => source.clone(),
+    /// Queries and the factor of the tensor product of `x`; where `keys` says so, keys and values of the context or of `x`, behind the memories.
+    pub fn forward(&self, x: &Tensor, with: &AttentionInputs, keys: bool) -> Result<Projected> {
+        let own = with.context.is_none() && with.mem.is_none();
+        let for_queries = [Some(&self.to_q), self.to_r.as_ref()];
+        let for_keys = [Some(&self.to_k), self.to_v.as_ref()];
+        let mut done = match keys && own {
+            true => apply(x, for_queries.into_iter().chain(for_keys))?,
+            false => apply(x, for_queries)?,
         };
-        let k = split(&self.to_k, &source, self.kv_heads, self.dim_head)?;
-        let v = match &self.to_v {
-            Some(to_v) => split(to_v, &source, self.kv_heads, self.value_dim)?,
-            None => k.clone(),
-        };
-        Ok((k, v))
+        if keys && !own {
+            let source = with.context.unwrap_or(x);
+            let source = with.mem.map_or_else(|| Ok(source.clone()), |mem| ops::cat(&[mem, source], 1))?;
+            done.extend(apply(&source, for_keys)?);
+        }
+        let mut done = done.into_iter();
+        let mut next = |heads: usize, width: usize| done.next().map(|y| split(&y, heads, width)).transpose();
+        let q = next(self.heads, self.dim_head)?;
+        let r = if self.to_r.is_some() { next(self.kv_heads, self.value_dim)? } else { None };
+        let k = next(self.kv_heads, self.dim_head)?;
+        let v = next(self.kv_heads, self.value_dim)?;
+        Ok(Projected {
+            q: q.ok_or_else(|| Error::Internal("no queries".into()))?,
+            r,
+            keys: k.map(|k| (k.clone(), v.unwrap_or(k))),
+        })
     }
 }
 
-fn split(layer: &Linear, x: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
-    Ok(ops::reshape(&layer.forward(x)?, &[x.dim(0), x.dim(1), heads, width])?)
+/// Layers of one input; absent ones give nothing.
+fn apply<'a>(x: &Tensor, layers: impl IntoIterator<Item = Option<&'a Linear>>) -> Result<Vec<Tensor>> {
+    let layers: Vec<&Linear> = layers.into_iter().flatten().collect();
+    Linear::forward_all(&layers, x)
+}
+
+fn split(y: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
+    Ok(ops::reshape(y, &[y.dim(0), y.dim(1), heads, width])?)
 }
 
 /// Heads before positions, or the other way round.

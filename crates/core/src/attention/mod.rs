@@ -17,8 +17,8 @@ pub use cache::KeyValues;
 
 use crate::layers::dropout;
 use crate::position::{PositionBias, Rotation};
-use crate::{Ctx, Params, Result, Tensor};
-use heads::{by_head, Heads, Projection};
+use crate::{Ctx, Error, Params, Result, Tensor};
+use heads::{by_head, Heads, Projected, Projection};
 use mask::{require_mask, Masks};
 use memory_kv::MemoryKv;
 use output::{Gates, Output};
@@ -173,31 +173,29 @@ impl Attention {
 
     /// Queries, keys and values with norm, positions and memories.
     fn heads(&self, x: &Tensor, with: &AttentionInputs, cache: Option<&mut KeyValues>) -> Result<Heads> {
-        let (q, r) = self.project.queries(x)?;
+        let first = cache.as_ref().is_none_or(|cache| cache.is_empty());
+        let Projected { q, r, keys } = self.project.forward(x, with, first || with.context.is_none())?;
         let q = match &self.qk_norm {
             Some(norm) => norm.query(&q)?,
             None => q,
         };
         let q = by_head(&with.rotation.map_or_else(|| Ok(q.clone()), |rotation| rotation.query(&q))?)?;
         let r = r.as_ref().map(by_head).transpose()?;
-        let Some(cache) = cache else {
-            let (k, v) = self.in_front(self.keys_values(x, with)?)?;
-            return Ok(Heads { q, k, v, r });
+        let new = keys.map(|keys| self.placed(keys, with)).transpose()?;
+        let new = if first { new.map(|new| self.in_front(new)).transpose()? } else { new };
+        let all = match (cache, new) {
+            (None, new) => new,
+            (Some(cache), new) => {
+                new.map_or(Ok(()), |(k, v)| cache.append(&k, &v))?;
+                Some(cache.all()?)
+            }
         };
-        if cache.is_empty() {
-            let (k, v) = self.in_front(self.keys_values(x, with)?)?;
-            cache.append(&k, &v)?;
-        } else if with.context.is_none() {
-            let (k, v) = self.keys_values(x, with)?;
-            cache.append(&k, &v)?;
-        }
-        let (k, v) = cache.all()?;
+        let (k, v) = all.ok_or_else(|| Error::Internal("no keys".into()))?;
         Ok(Heads { q, k, v, r })
     }
 
-    /// Keys and values of the input or the context, and of memories in front of it, (batch, heads, j, width).
-    fn keys_values(&self, x: &Tensor, with: &AttentionInputs) -> Result<(Tensor, Tensor)> {
-        let (mut k, mut v) = self.project.keys_values(x, with)?;
+    /// Keys and values with norm and positions, (batch, heads, j, width).
+    fn placed(&self, (mut k, mut v): (Tensor, Tensor), with: &AttentionInputs) -> Result<(Tensor, Tensor)> {
         if let Some(norm) = &self.qk_norm {
             k = norm.key(&k)?;
         }

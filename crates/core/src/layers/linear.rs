@@ -28,6 +28,12 @@ impl Linear {
         self.bias.iter().for_each(|bias| bias.set_law(Init::Constant(0.0)));
     }
 
+    /// (.., in) to (.., out) for each of some layers without a bias.
+    pub fn forward_all(layers: &[&Linear], x: &Tensor) -> Result<Vec<Tensor>> {
+        let weights: Vec<_> = layers.iter().map(|layer| layer.weight.tensor()).collect();
+        Ok(ops::linears(x, &weights)?)
+    }
+
     /// (.., in) to (.., out).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(Param::tensor);

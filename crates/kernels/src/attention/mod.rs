@@ -12,7 +12,7 @@ mod tests;
 use crate::cpu::{self, dispatch, Real, Slice};
 use crate::matmul::{multiplications, product, Start, View};
 use crate::parallel::{each, zeros};
-use crate::skinny::Many;
+use crate::skinny::{soon, Many};
 use crate::softmax::{self, weights_in_place, Mask, Rows};
 use crate::{Array, Result};
 use gemm::Parallelism;
@@ -102,9 +102,11 @@ fn row_major<T>(data: &[T], width: usize) -> View<'_, T> {
     View { data, row: width as isize, column: 1 }
 }
 
-/// The rows of a matrix, where each is one piece of memory.
-fn rows_of<T>(view: View<'_, T>, width: usize) -> Option<Many<'_, T>> {
-    (view.column == 1 && width > 0).then_some(Many { data: view.data, stride: view.row as usize, width })
+/// The first `count` rows of a matrix, where each is one piece of memory.
+fn rows_of<T>(view: View<'_, T>, count: usize, width: usize) -> Option<Many<'_, T>> {
+    let stride = view.row as usize;
+    let there = view.column == 1 && width > 0 && count > 0;
+    there.then(|| Many { data: &view.data[..(count - 1) * stride + width], stride, width })
 }
 
 /// Sizes of one attention.
@@ -162,9 +164,11 @@ impl<'a, T: Real> Attention<'a, T> {
         let seen = self.rows.limit(row + count - 1);
         let mut weights = vec![T::ZERO; count * seen];
         let (queries, keys) = (self.q.head(batch, head, first), self.k.head(batch, head, 0));
-        match rows_of(keys, d) {
-            Some(keys) if count == 1 && queries.column == 1 && seen > 0 => {
+        match rows_of(keys, seen, d) {
+            Some(keys) if count == 1 && queries.column == 1 => {
                 T::products(&queries.data[..d], keys, &mut weights);
+                // while the weights become probabilities
+                soon(self.v.head(batch, head, 0).data);
                 weights.iter_mut().for_each(|w| *w *= self.scale);
             }
             _ => multiply(&mut weights, (count, seen, d), queries, turned(keys), self.scale, Start::Nothing),
@@ -229,8 +233,12 @@ impl<T: Real> Attention<'_, T> {
         for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
             let count = rows.len();
             let Block { weights, seen, uniform } = self.block(unit, block * BLOCK, count);
-            match rows_of(values, dv) {
-                Some(values) if count == 1 => T::weighted_sum(&weights, values, &mut y[..dv]),
+            match rows_of(values, seen, dv) {
+                Some(values) if count == 1 => {
+                    // this thread's next head
+                    soon(self.k.head((unit + 1) / heads, (unit + 1) % heads, 0).data);
+                    T::weighted_sum(&weights, values, &mut y[..dv]);
+                }
                 _ => {
                     let w = row_major(&weights, seen);
                     multiply(&mut y, (count, dv, seen), w, values, T::ONE, Start::Nothing);
