@@ -3,7 +3,7 @@
 use crate::matmul::{Start, View};
 use crate::skinny::{products_reference, weighted_sum_reference, Many};
 use crate::{Array, Device, Result, Shape};
-use candle_core::{Storage, StorageRef, WithDType};
+use candle_core::{CpuStorage, Storage, StorageRef, WithDType};
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};
@@ -31,10 +31,14 @@ pub trait Real:
     const LOWEST: Self;
     fn of(x: f64) -> Self;
     fn exp(self) -> Self;
+    /// The exponential of a number that is not above 0.
+    fn exp_down(self) -> Self;
     fn erf(self) -> Self;
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
     fn wide(self) -> f64;
+    /// The values of a storage of this type.
+    fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
     /// Products of the few rows of `x`, (m, width), with the many of `w`: `y` is (many, m).
     fn products(x: &[Self], w: Many<Self>, y: &mut [Self]) {
         products_reference(x, w, y);
@@ -65,6 +69,12 @@ impl Real for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const LOWEST: Self = f32::MIN;
+    fn values_mut(storage: &mut CpuStorage) -> Option<&mut [f32]> {
+        match storage {
+            CpuStorage::F32(values) => Some(values),
+            _ => None,
+        }
+    }
     #[inline(always)]
     fn of(x: f64) -> Self {
         x as f32
@@ -72,6 +82,10 @@ impl Real for f32 {
     #[inline(always)]
     fn exp(self) -> Self {
         crate::simd::exp(self)
+    }
+    #[inline(always)]
+    fn exp_down(self) -> Self {
+        crate::simd::exp_down(self)
     }
     #[inline(always)]
     fn erf(self) -> Self {
@@ -119,12 +133,22 @@ impl Real for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const LOWEST: Self = f64::MIN;
+    fn values_mut(storage: &mut CpuStorage) -> Option<&mut [f64]> {
+        match storage {
+            CpuStorage::F64(values) => Some(values),
+            _ => None,
+        }
+    }
     #[inline(always)]
     fn of(x: f64) -> Self {
         x
     }
     #[inline(always)]
     fn exp(self) -> Self {
+        f64::exp(self)
+    }
+    #[inline(always)]
+    fn exp_down(self) -> Self {
         f64::exp(self)
     }
     #[inline(always)]

@@ -63,7 +63,7 @@ fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> R
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn log_sum_exp<T: Real>(row: &[T]) -> T {
     let top = max(row);
-    sum_by(row, |x| (x - top).exp()).ln() + top
+    sum_by(row, |x| (x - top).exp_down()).ln() + top
 }
 
 /// Gradient of the logits, for the gradient `grad` of the loss.
@@ -114,7 +114,7 @@ fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, gra
 fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
     let top = max(x);
     for (d, x) in dx.iter_mut().zip(x) {
-        *d = (*x - top).exp();
+        *d = (*x - top).exp_down();
     }
     let scale = weight / sum_by(dx, |d| d);
     for d in dx.iter_mut() {

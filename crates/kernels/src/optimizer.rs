@@ -2,9 +2,11 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
-use crate::parallel::{computed3, map, part, PIECE};
-use crate::{Array, Result};
+use crate::parallel::{each, map, part, PIECE};
+use crate::{Array, DType, Result};
+use candle_core::{CpuStorage, InplaceOp1, Layout};
 use multiversion::multiversion;
+use std::cell::RefCell;
 
 /// Settings of one Adam step.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +29,22 @@ pub struct AdamResult {
     pub square: Array,
 }
 
-/// One step of Adam, <https://arxiv.org/abs/1412.6980>, or AdamW, <https://arxiv.org/abs/1711.05101>.
-/// `mean` and `square` are the running averages of the gradient and of its square.
-pub fn adam(weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<AdamResult> {
-    dispatch!(weight, T => adam_cpu::<T>(weight, grad, mean, square, s), else adam_reference(weight, grad, mean, square, s))
+/// Whether [`adam_in_place`] takes a weight with its gradient and averages.
+pub fn is_in_place(all: [&Array; 4]) -> bool {
+    let known = |array: &Array| array.device().is_cpu() && matches!(array.dtype(), DType::F32 | DType::F64);
+    let alike = |array: &Array| array.dtype() == all[0].dtype() && array.dims() == all[0].dims();
+    all.into_iter().all(|array| known(array) && alike(array))
+}
+
+/// One step of Adam, <https://arxiv.org/abs/1412.6980>, or AdamW, <https://arxiv.org/abs/1711.05101>, on the CPU.
+/// `mean` and `square` are the running averages of the gradient and of its square. The new weight is written to `new`. These three are
+/// whole storages that nothing else holds.
+pub fn adam_in_place(new: &Array, weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<()> {
+    dispatch!(
+        weight,
+        T => adam_cpu::<T>(new, weight, grad, mean, square, s),
+        else candle_core::bail!("a step in place needs f32 or f64 on the CPU")
+    )
 }
 
 /// The step on candle's own operations.
@@ -54,33 +68,63 @@ fn corrections(s: Adam) -> (f64, f64) {
     (s.lr / power(s.beta1), power(s.beta2).sqrt())
 }
 
-fn adam_cpu<T: Real>(weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<AdamResult> {
-    let all = [contiguous(weight)?, contiguous(grad)?, contiguous(mean)?, contiguous(square)?];
-    let slices = [cpu::slice::<T>(&all[0])?, cpu::slice(&all[1])?, cpu::slice(&all[2])?, cpu::slice(&all[3])?];
-    let old = slices.each_ref().map(|slice| -> &[T] { slice });
-    if old.iter().any(|values| values.len() != old[0].len()) {
-        candle_core::bail!("gradient {:?} and state do not fit the parameter {:?}", grad.dims(), weight.dims());
+/// An operation on the storage of an array.
+struct InPlace<F>(RefCell<F>);
+
+impl<F: FnMut(&mut CpuStorage) -> Result<()>> InplaceOp1 for InPlace<F> {
+    fn name(&self) -> &'static str {
+        "in place"
     }
-    let step = |piece, new: [&mut [T]; 3]| adam_slice(new, old.map(|values| part(values, piece, PIECE)), s);
-    let [weight, mean, square] = computed3(old[0].len(), PIECE, step)?.map(|values| cpu::array(values, grad.dims()));
-    Ok(AdamResult { weight: weight?, mean: mean?, square: square? })
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
+        (self.0.borrow_mut())(storage)
+    }
+}
+
+/// Runs `f` on the values of `array`, which are `count`.
+fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> Result<()>) -> Result<()> {
+    let on_storage = |storage: &mut CpuStorage| match T::values_mut(storage) {
+        Some(values) if values.len() == count => f(values),
+        _ => candle_core::bail!("state {:?} does not fit a parameter of {count} numbers", array.dims()),
+    };
+    array.inplace_op1(&InPlace(RefCell::new(on_storage)))
+}
+
+fn adam_cpu<T: Real>(new: &Array, weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<()> {
+    let (weight, grad) = (contiguous(weight)?, contiguous(grad)?);
+    let (w, g) = (cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
+    let (w, g): (&[T], &[T]) = (&w, &g);
+    if w.len() != g.len() {
+        candle_core::bail!("a gradient {:?} for a parameter {:?}", grad.dims(), weight.dims());
+    }
+    change::<T>(new, w.len(), |new| {
+        change::<T>(mean, w.len(), |mean| {
+            change::<T>(square, w.len(), |square| {
+                let [new, mean, square] = [&mut *new, &mut *mean, square].map(|all| all.chunks_mut(PIECE));
+                let pieces = new.zip(mean.zip(square)).collect();
+                each(pieces, |i, (new, (mean, square))| {
+                    adam_slice([new, mean, square], [part(w, i, PIECE), part(g, i, PIECE)], s);
+                });
+                Ok(())
+            })
+        })
+    })
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn adam_slice<T: Real>([w1, m1, v1]: [&mut [T]; 3], [w, g, m, v]: [&[T]; 4], s: Adam) {
+fn adam_slice<T: Real>([new, m, v]: [&mut [T]; 3], [w, g]: [&[T]; 2], s: Adam) {
     let (rate, root) = corrections(s);
     let (rate, inverse_root, eps) = (T::of(rate), T::of(1.0 / root), T::of(s.eps));
     let (b1, c1, b2, c2) = (T::of(s.beta1), T::of(1.0 - s.beta1), T::of(s.beta2), T::of(1.0 - s.beta2));
     let shrink = T::of(if s.decoupled { 1.0 - s.lr * s.weight_decay } else { 1.0 });
     let decay = T::of(if s.decoupled { 0.0 } else { s.weight_decay });
     let n = w.len();
-    let (g, m, v) = (&g[..n], &m[..n], &v[..n]);
-    let (w1, m1, v1) = (&mut w1[..n], &mut m1[..n], &mut v1[..n]);
+    let (g, new, m, v) = (&g[..n], &mut new[..n], &mut m[..n], &mut v[..n]);
     for i in 0..n {
         let g = g[i] + decay * w[i];
-        m1[i] = b1 * m[i] + c1 * g;
-        v1[i] = b2 * v[i] + c2 * g * g;
-        w1[i] = w[i] * shrink - rate * m1[i] / (v1[i].sqrt() * inverse_root + eps);
+        m[i] = b1 * m[i] + c1 * g;
+        v[i] = b2 * v[i] + c2 * g * g;
+        new[i] = w[i] * shrink - rate * m[i] / (v[i].sqrt() * inverse_root + eps);
     }
 }
 
@@ -134,10 +178,14 @@ mod tests {
         let v = normal(&[3, 7], 4).sqr().unwrap();
         for decoupled in [false, true] {
             let s = Adam { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, decoupled, step: 3 };
-            let (got, want) = (adam(&w, &g, &m, &v, s).unwrap(), adam_reference(&w, &g, &m, &v, s).unwrap());
-            close(&got.weight, &want.weight, 1e-5);
-            close(&got.mean, &want.mean, 1e-6);
-            close(&got.square, &want.square, 1e-6);
+            let want = adam_reference(&w, &g, &m, &v, s).unwrap();
+            let [new, mean, square] = [&w, &m, &v].map(|array| array.copy().unwrap());
+            adam_in_place(&new, &w, &g, &mean, &square, s).unwrap();
+            close(&new, &want.weight, 1e-5);
+            close(&mean, &want.mean, 1e-6);
+            close(&square, &want.square, 1e-6);
+            let message = adam_in_place(&new, &w, &g, &normal(&[2], 5), &square, s).unwrap_err().to_string();
+            assert!(message.contains("[2]"), "{message}");
         }
     }
 

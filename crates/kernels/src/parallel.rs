@@ -121,23 +121,6 @@ pub(crate) fn computed_with<T: Real, R: Send>(
     Ok((values, results))
 }
 
-/// The same for three results of one length.
-pub(crate) fn computed3<T: Real>(
-    count: usize,
-    size: usize,
-    f: impl Fn(usize, [&mut [T]; 3]) + Sync,
-) -> Result<[Vec<T>; 3]> {
-    let mut all = [alloc::room::<T>(count)?, alloc::room::<T>(count)?, alloc::room::<T>(count)?];
-    let [a, b, c] = all.each_mut().map(|values| values.spare_capacity_mut()[..count].chunks_mut(size.max(1)));
-    let parts: Vec<_> = a.zip(b.zip(c)).map(|(a, (b, c))| [a, b, c]).collect();
-    each(parts, |i, parts| f(i, parts.map(cleared)));
-    for values in &mut all {
-        // SAFETY: every piece was cleared, and the pieces cover `count` numbers.
-        unsafe { values.set_len(count) };
-    }
-    Ok(all)
-}
-
 /// Fresh memory as zeroes: cleared by the thread that is about to write it, so that it is in that thread's cache.
 fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     piece.fill(MaybeUninit::new(T::ZERO));

@@ -7,33 +7,54 @@ use crate::cpu::Real;
 /// goes one by one.
 const LANES: usize = if cfg!(target_family = "wasm") { 8 } else { 32 };
 
-/// `e^x` to about 1.5 units in the last place, 0 below -87.3, infinity above 88.72.
+/// Below, e^x is 0.
+const LEAST: f32 = -87.33;
+
+/// e^x as (y, n): y · 2^n, n a whole number.
 ///
-/// x = n ln 2 + r, |r| <= ln 2 / 2; e^r by the degree-6 minimax polynomial of the Cephes library's `expf`; 2^n through the exponent bits.
+/// x = n ln 2 + r, |r| <= ln 2 / 2; e^r by the degree-6 minimax polynomial of the Cephes library's `expf`.
 #[inline(always)]
 #[allow(clippy::excessive_precision)]
-pub fn exp(x: f32) -> f32 {
+fn exp_parts(x: f32) -> (f32, i32) {
     // adding 1.5 * 2^23 rounds to the nearest whole number, which then stands in the low bits
     const ROUND: f32 = 12_582_912.0;
-    let clamped = x.clamp(-87.33, 88.722_83);
-    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
-    let r = clamped - n * 0.693_359_375 + n * 2.121_944_4e-4;
+    let r = x - n * 0.693_359_375 + n * 2.121_944_4e-4;
     let mut p = 1.987_569_15e-4_f32;
     p = p * r + 1.398_199_95e-3;
     p = p * r + 8.333_451_9e-3;
     p = p * r + 4.166_579_6e-2;
     p = p * r + 1.666_666_55e-1;
     p = p * r + 5.000_000_1e-1;
-    let e = p * r * r + r + 1.0;
+    (p * r * r + r + 1.0, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+}
+
+/// `e^x` to about 1.5 units in the last place, 0 below -87.3, infinity above 88.72: 2^n through the exponent bits.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    let (e, n) = exp_parts(x.clamp(LEAST, 88.722_83));
     // half the power twice: 2^128 has no f32 of its own
-    let half = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) >> 1;
-    let rest = (n as i32) - half;
-    let y = e * f32::from_bits(((half + 127) << 23) as u32) * f32::from_bits(((rest + 127) << 23) as u32);
+    let half = n >> 1;
+    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
+    let y = e * power(half) * power(n - half);
     let y = if x > 88.722_83 { f32::INFINITY } else { y };
-    let y = if x < -87.33 { 0.0 } else { y };
+    let y = if x < LEAST { 0.0 } else { y };
     if x.is_nan() {
         x
+    } else {
+        y
+    }
+}
+
+/// `e^x` of an x that is not above 0, as [`exp`]: softmax needs no more, and there are fewer cases to tell apart.
+#[inline(always)]
+pub fn exp_down(x: f32) -> f32 {
+    let clamped = if x < LEAST { LEAST } else { x };
+    let (e, n) = exp_parts(clamped);
+    let y = e * f32::from_bits(((n + 127) << 23) as u32);
+    if x < LEAST {
+        0.0
     } else {
         y
     }
@@ -155,6 +176,13 @@ mod tests {
             assert!(near, "exp({x}) = {got}, not {want}");
             x += 0.0037;
         }
+        let mut x = -100.0_f32;
+        while x <= 0.0 {
+            assert_eq!(exp_down(x), exp(x), "{x}");
+            x += 0.0037;
+        }
+        assert_eq!((exp_down(0.0), exp_down(f32::NEG_INFINITY)), (1.0, 0.0));
+        assert!(exp_down(f32::NAN).is_nan());
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NAN).is_nan());
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);

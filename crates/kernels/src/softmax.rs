@@ -195,7 +195,7 @@ pub(crate) fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, l
         return true;
     }
     for v in seen.iter_mut() {
-        *v = (*v - top).exp();
+        *v = (*v - top).exp_down();
     }
     let scale = T::ONE / sum_by(seen, |v| v);
     for v in seen.iter_mut() {

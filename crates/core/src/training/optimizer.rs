@@ -33,7 +33,7 @@ impl OptimizerKind {
     }
 }
 
-/// What an optimizer keeps of one parameter between steps.
+/// What an optimizer keeps of one parameter between steps. The averages change in place: nothing else holds them.
 #[derive(Clone, Default)]
 struct State {
     step: u64,
@@ -51,6 +51,14 @@ pub struct Optimizer {
     state: Vec<State>,
 }
 
+/// What a step will put in place of the weight and the state of one parameter.
+struct Plan {
+    weight: Array,
+    state: State,
+    /// What is left to do in place: the weight is room for the new one until then, and the averages are those before.
+    rest: Option<(Array, kernels::Adam)>,
+}
+
 /// The settings of one group.
 enum Settings {
     Sgd(kernels::Sgd),
@@ -62,9 +70,9 @@ enum Settings {
 fn check_memory(kind: OptimizerKind, leaves: &[Arc<Leaf>]) -> Result<()> {
     let pending: u64 = leaves.iter().map(|leaf| leaf.pending_bytes()).sum();
     let all: u64 = leaves.iter().map(|leaf| leaf.bytes()).sum();
-    // the gradient; then what is kept, and its new values together with those of the weights
+    // the gradient, what is kept, and the new weights
     let kept = if kind == OptimizerKind::Sgd { 0 } else { 2 };
-    let needed = pending.saturating_add(all.saturating_mul(1 + kept + 1 + kept));
+    let needed = pending.saturating_add(all.saturating_mul(1 + kept + 1));
     Ok(xt_kernels::memory::check("training with this optimizer", needed)?)
 }
 
@@ -95,45 +103,59 @@ impl Optimizer {
             return Err(Error::Internal("settings for another number of groups".into()));
         }
         let group_of = self.groups.iter().enumerate().flat_map(|(g, n)| std::iter::repeat_n(g, *n));
-        let mut done = Vec::new();
+        let mut planned = Vec::new();
         for (index, group) in group_of.enumerate() {
             if aborted() {
                 return Err(xt_autograd::Error::Aborted.into());
             }
             let leaf = &self.leaves[index];
             if let Some(grad) = leaf.grad().filter(|_| leaf.requires_grad()) {
-                let (weight, state) = self.updated(index, &grad, &settings[group])?;
-                done.push((index, weight, state));
+                planned.push((index, self.plan(index, &grad, &settings[group])?));
             }
         }
-        for (index, weight, state) in done {
+        for (index, Plan { weight, state, rest }) in planned {
+            if let Some((grad, s)) = rest {
+                let (Some(mean), Some(square)) = (&state.exp_avg, &state.exp_avg_sq) else {
+                    return Err(Error::Internal("a step without averages".into()));
+                };
+                kernels::adam_in_place(&weight, &self.leaves[index].values()?, &grad, mean, square, s)?;
+            }
             self.leaves[index].set(weight)?;
             self.state[index] = state;
         }
         Ok(())
     }
 
-    fn updated(&self, index: usize, grad: &Array, settings: &Settings) -> Result<(Array, State)> {
+    /// Whatever may fail, for lack of memory for instance, is done here.
+    fn plan(&self, index: usize, grad: &Array, settings: &Settings) -> Result<Plan> {
         let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
         let placed = |array: &Array| array.to_device(weight.device());
         match settings {
             Settings::Sgd(s) => {
                 let buffer = old.momentum_buffer.as_ref().map(placed).transpose()?;
                 let (weight, momentum_buffer) = kernels::sgd(&weight, grad, buffer.as_ref(), *s)?;
-                Ok((weight, State { step: old.step + 1, momentum_buffer, ..State::default() }))
+                let state = State { step: old.step + 1, momentum_buffer, ..State::default() };
+                Ok(Plan { weight, state, rest: None })
             }
             Settings::Adam(s) => {
-                let or_zeros = |a: &Option<Array>| a.as_ref().map_or_else(|| weight.zeros_like(), placed);
+                let zeros = || {
+                    xt_kernels::alloc::check(weight.dims(), weight.dtype())?;
+                    weight.zeros_like()
+                };
+                let or_zeros = |a: &Option<Array>| a.as_ref().map_or_else(zeros, placed);
                 let (mean, square) = (or_zeros(&old.exp_avg)?, or_zeros(&old.exp_avg_sq)?);
                 let s = kernels::Adam { step: old.step + 1, ..*s };
-                let new = kernels::adam(&weight, grad, &mean, &square, s)?;
-                let state = State {
+                let state = |mean, square| State {
                     step: s.step,
-                    exp_avg: Some(new.mean),
-                    exp_avg_sq: Some(new.square),
+                    exp_avg: Some(mean),
+                    exp_avg_sq: Some(square),
                     momentum_buffer: None,
                 };
-                Ok((new.weight, state))
+                if kernels::is_in_place([&weight, grad, &mean, &square]) {
+                    return Ok(Plan { weight: zeros()?, state: state(mean, square), rest: Some((grad.clone(), s)) });
+                }
+                let new = kernels::adam_reference(&weight, grad, &mean, &square, s)?;
+                Ok(Plan { weight: new.weight, state: state(new.mean, new.square), rest: None })
             }
         }
     }
@@ -197,9 +219,14 @@ impl Optimizer {
                 [("exp_avg", &s.exp_avg), ("exp_avg_sq", &s.exp_avg_sq), ("momentum_buffer", &s.momentum_buffer)];
             let step = Array::full(s.step as f64, (), &Device::Cpu)?.to_dtype(DType::F32)?;
             named.push((format!("{i}.step"), Tensor::constant(step)));
-            named.extend(arrays.iter().filter_map(|(name, array)| {
-                array.as_ref().map(|a| (format!("{i}.{name}"), Tensor::constant(a.clone())))
-            }));
+            named.extend(
+                arrays
+                    .iter()
+                    .filter_map(|(name, array)| {
+                        array.as_ref().map(|a| Ok((format!("{i}.{name}"), Tensor::constant(a.copy()?))))
+                    })
+                    .collect::<Result<Vec<_>>>()?,
+            );
         }
         Ok(named)
     }
@@ -221,7 +248,8 @@ impl Optimizer {
                 let (got, want) = (tensor.dims(), self.leaves[index].shape());
                 return Err(Error::State(format!("`{name}` has shape {got:?}, the parameter {want:?}")));
             }
-            let array = Some(tensor.array()?.to_dtype(self.leaves[index].dtype())?);
+            let array = tensor.array()?.to_dtype(self.leaves[index].dtype())?;
+            let array = Some(array.force_contiguous()?);
             match field {
                 "exp_avg" => slot.exp_avg = array,
                 "exp_avg_sq" => slot.exp_avg_sq = array,
