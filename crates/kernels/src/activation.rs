@@ -76,24 +76,33 @@ const FRAC_1_SQRT_2: f64 = std::f64::consts::FRAC_1_SQRT_2;
 /// 1 / sqrt(2 pi).
 const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 
+/// Elements that are computed side by side: in WebAssembly the constants of a function are made anew in each round.
+const SIDE_BY_SIDE: usize = 16;
+
 /// Makes functions over slices of one over elements, compiled for several processors.
 macro_rules! over_slices {
     (map $name:ident = |$x:ident| $body:expr) => {
         #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
         fn $name<T: Real>(x: &[T], y: &mut [T]) {
-            for (y, x) in y.iter_mut().zip(x) {
-                let $x = *x;
-                *y = $body;
+            let f = |$x: T| $body;
+            let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
+            let (xs, last) = x.as_chunks::<SIDE_BY_SIDE>();
+            for (y, x) in ys.iter_mut().zip(xs) {
+                (0..SIDE_BY_SIDE).for_each(|i| y[i] = f(x[i]));
             }
+            rest.iter_mut().zip(last).for_each(|(y, x)| *y = f(*x));
         }
     };
     (zip $name:ident = |$x:ident, $g:ident| $body:expr) => {
         #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
         fn $name<T: Real>(x: &[T], g: &[T], y: &mut [T]) {
-            for ((y, x), g) in y.iter_mut().zip(x).zip(g) {
-                let ($x, $g) = (*x, *g);
-                *y = $body;
+            let f = |$x: T, $g: T| $body;
+            let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
+            let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
+            for (y, (x, g)) in ys.iter_mut().zip(xs.iter().zip(gs)) {
+                (0..SIDE_BY_SIDE).for_each(|i| y[i] = f(x[i], g[i]));
             }
+            rest.iter_mut().zip(last.iter().zip(last_g)).for_each(|(y, (x, g))| *y = f(*x, *g));
         }
     };
 }

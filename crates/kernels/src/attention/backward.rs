@@ -1,8 +1,8 @@
 //! The gradient of attention, block by block: the weights are made again.
 
 use super::{
-    heads_last, multiply, row_major, rows_by_head, sum_heads, turned, Attention, Block, Gradients, Operand, Sizes,
-    BLOCK,
+    block_size, heads_last, multiply, row_major, rows_by_head, sum_heads, turned, Attention, Block, Gradients, Operand,
+    Sizes,
 };
 use crate::cpu::Real;
 use crate::matmul::{Start, View};
@@ -52,9 +52,10 @@ impl<T: Real> Attention<'_, T> {
         let (batch, head) = (unit / heads, unit % heads);
         let (mut dk, mut dvalues) = (vec![T::ZERO; j * d], vec![T::ZERO; j * dv]);
         let (keys, values) = (self.k.head(batch, head, 0), self.v.head(batch, head, 0));
-        let mut dq = vec![T::ZERO; BLOCK * d];
-        for first in (0..i).step_by(BLOCK) {
-            let count = (i - first).min(BLOCK);
+        let block_size = block_size(i);
+        let mut dq = vec![T::ZERO; block_size * d];
+        for first in (0..i).step_by(block_size) {
+            let count = (i - first).min(block_size);
             let Block { weights, seen, uniform } = self.block(unit, first, count);
             let (dy, queries) = (grad.head(batch, head, first), self.q.head(batch, head, first));
             uniform_gradient(&mut dvalues, dy, &uniform, (j, dv));

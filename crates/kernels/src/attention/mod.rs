@@ -17,8 +17,15 @@ use crate::softmax::{self, weights_in_place, Mask, Rows};
 use crate::{Array, Result};
 use gemm::Parallelism;
 
-/// Queries in a block.
-const BLOCK: usize = 32;
+/// How many of `i` queries make a block. Under causality a block computes scores that all but its last query hide: few, where blocks are
+/// small beside the sequence.
+fn block_size(i: usize) -> usize {
+    if i <= 64 {
+        16
+    } else {
+        32
+    }
+}
 
 /// Multiplications that one thread does alone.
 const SMALL: u64 = 1 << 16;
@@ -227,12 +234,13 @@ fn forward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask
 impl<T: Real> Attention<'_, T> {
     /// Writes what the queries of a head gather.
     fn gather(&self, unit: usize, mut rows: Vec<&mut [T]>) {
-        let Sizes { heads, j, dv, .. } = self.sizes;
+        let Sizes { heads, i, j, dv, .. } = self.sizes;
+        let block_size = block_size(i);
         let values = self.v.head(unit / heads, unit % heads, 0);
-        let mut y = vec![T::ZERO; BLOCK * dv];
-        for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
+        let mut y = vec![T::ZERO; block_size * dv];
+        for (block, rows) in rows.chunks_mut(block_size).enumerate() {
             let count = rows.len();
-            let Block { weights, seen, uniform } = self.block(unit, block * BLOCK, count);
+            let Block { weights, seen, uniform } = self.block(unit, block * block_size, count);
             match rows_of(values, seen, dv) {
                 Some(values) if count == 1 => {
                     // this thread's next head

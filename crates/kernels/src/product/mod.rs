@@ -61,10 +61,10 @@ fn tile(rows: &[f32], columns: &[f32]) -> Tile {
 fn tile_of_rows(rows: [&[f32]; MR], columns: &[f32]) -> Tile {
     let mut sums = [[lanes::splat(0.0); 2]; MR];
     let (b, _) = columns.as_chunks::<NR>();
-    // one length for all, so that the loop checks none
-    let rows = rows.map(|row| &row[..b.len()]);
-    for (k, b) in b.iter().enumerate() {
-        step(&mut sums, &rows.map(|row| row[k]), b);
+    let [first, second, third, fourth] = rows;
+    // iterators alone: an index would be compared with the length in every step
+    for ((a, b), (c, (d, columns))) in first.iter().zip(second).zip(third.iter().zip(fourth.iter().zip(b))) {
+        step(&mut sums, &[*a, *b, *c, *d], columns);
     }
     sums
 }
