@@ -1,13 +1,13 @@
 // Generation by a model of 12 layers: how long 128 tokens take, whether a late token costs more than an early one, and many rows more than
 // one; with kept keys and values and without.
-import { spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { arch, cpus } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { main } from '../scripts/ensure.mjs'
 import { Failure, root, say } from '../scripts/lib.mjs'
+import { start } from './contender.mjs'
+import { median } from './numbers.mjs'
 
 const HELP = `npm run bench:generate -- [--rounds N] [--threads N] [--python PYTHON] [--json FILE]
 
@@ -58,9 +58,9 @@ function ours(x) {
   return {
     async seconds(rows, tokens, options) {
       const prompt = x.randint(0, num_tokens, [rows, PROMPT])
-      const start = performance.now()
+      const begin = performance.now()
       const drawn = await model.generate(prompt, tokens, options)
-      const seconds = (performance.now() - start) / 1000
+      const seconds = (performance.now() - begin) / 1000
       for (const tensor of [prompt, drawn]) tensor.dispose()
       return seconds
     },
@@ -73,9 +73,9 @@ function timed(stream) {
   const tokens = stream[Symbol.asyncIterator]()
   return {
     async take() {
-      const start = performance.now()
+      const begin = performance.now()
       await tokens.next()
-      return performance.now() - start
+      return performance.now() - begin
     },
     end: () => tokens.return(),
   }
@@ -84,29 +84,13 @@ function timed(stream) {
 /** The Python package in a process of its own: `{ info, seconds(rows, tokens), close() }`. */
 async function startPython(program) {
   const script = join(root, 'bench/generate.py')
-  const child = spawn(program, ['-W', 'ignore', script, JSON.stringify({ ...MODEL, prompt: PROMPT })], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const failed = new Promise((_, reject) => {
-    child.once('error', (error) => reject(new Failure(`${program} does not run: ${error.message}`)))
-    child.once('exit', (code) => reject(new Failure(`${program} ended with ${code}; the reason stands above.`)))
-  })
-  // it also ends when it is told to
-  failed.catch(() => {})
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const answer = async () => {
-    const { done, value } = await Promise.race([lines.next(), failed])
-    // the output ends before the process does
-    return done ? failed : JSON.parse(value)
-  }
-  return {
-    info: await answer(),
-    async seconds(rows, tokens) {
-      child.stdin.write(`${JSON.stringify([rows, tokens])}\n`)
-      return (await answer()).seconds
-    },
-    close: () => child.kill(),
-  }
+  const { info, ask, close } = await start(program, [
+    '-W',
+    'ignore',
+    script,
+    JSON.stringify({ ...MODEL, prompt: PROMPT }),
+  ])
+  return { info, close, seconds: async (rows, tokens) => (await ask(JSON.stringify([rows, tokens]))).seconds }
 }
 
 /** What is measured: a title, how often, and a run. */
@@ -149,12 +133,6 @@ async function tokenTimes(own) {
   await early.end()
   await late.end()
   return times
-}
-
-const median = (values) => {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
 function ratios({ cached, python, rows, plain }, { early, late }) {

@@ -7,6 +7,9 @@ import { Failure, onPath, root, run, say } from './lib.mjs'
 
 const PACKAGES = ['torch', 'numpy', 'safetensors', 'einops', 'x-transformers==1.9.2']
 
+/** The newest version and what it needs besides PyTorch, which it shares with 1.9.2. */
+const NEWEST = ['x-transformers', 'einops', 'einx', 'loguru', 'packaging', 'torch-einops-utils', 'frozendict']
+
 // not by `cache()`, which makes the folder: a test only looks
 const folder = () => resolve(process.env.XT_CACHE ?? join(root, '.cache'), 'python')
 const inside = (name) => join(folder(), process.platform === 'win32' ? `Scripts/${name}.exe` : `bin/${name}`)
@@ -24,7 +27,20 @@ async function step(program, ...args) {
   if (code !== 0) throw new Failure(`${[program, ...args].join(' ')} failed; the reason stands above.`)
 }
 
-async function setUp() {
+/** Where the newest x-transformers lies, beside 1.9.2 of the environment: for PYTHONPATH. Installed where it is missing. */
+export async function newestPath() {
+  const at = resolve(folder(), '../python-newest')
+  const done = join(at, 'ready')
+  if (existsSync(done)) return at
+  rmSync(at, { recursive: true, force: true })
+  say(`Installing ${NEWEST.join(', ')} ...`)
+  const install = ['-m', 'pip', 'install', '--no-cache-dir', '--progress-bar', 'off', '--no-deps', '--target', at]
+  await step(pythonPath() ?? inside('python'), ...install, ...NEWEST)
+  writeFileSync(done, NEWEST.join('\n'))
+  return at
+}
+
+export async function setUp() {
   const python = onPath('python3') ?? onPath('python')
   if (!python) throw new Failure('There is no python3 on PATH: install Python 3.10 or newer.')
   rmSync(folder(), { recursive: true, force: true })

@@ -1,10 +1,5 @@
 // What the bench prints: a table for each model and work.
-
-const median = (values) => {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}
+import { median } from '../numbers.mjs'
 
 /** The contenders that others are compared with, where they take part. */
 const BASES = { tfjs: 'of TF.js', 'tfjs-tuned': 'of tuned', native: 'of native' }

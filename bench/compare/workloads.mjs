@@ -18,6 +18,24 @@ const TURNS = {
 export const NAMES = Object.keys(TURNS)
 export const turns = (name) => TURNS[name]
 
+/** What must be reached: our time as a share of that of 1.9.2, and of that of the newest version. */
+export const GOALS = {
+  gpt_forward: [0.35, 0.9],
+  gpt_train_step: [0.45, 0.85],
+  palm_train_step: [0.5, 0.75],
+  char_train_step: [0.6, 0.8],
+  tiny_train_step: [0.45, 0.45],
+  encdec_train_step: [0.6, 0.8],
+  vit_forward: [0.8, 0.8],
+  t5bias_forward: [0.4, null],
+  long_forward: [0.1, 0.85],
+  generate_128: [0.11, 0.45],
+  start: [0.05, 0.05],
+}
+
+/** The same for the peak memory of train steps. */
+export const MEMORY_GOALS = [0.5, 0.7]
+
 const ids = (x, count, ...shape) => x.randint(0, count, shape)
 
 function lm(x, options = {}) {
@@ -92,6 +110,11 @@ const MAKE = {
     const model = language(x).eval()
     const prompt = ids(x, 20_000, 1, 32)
     return async () => (await model.generate(prompt, 128)).dispose()
+  },
+  // a process's whole life: what it takes to a first result
+  start: (x) => {
+    const options = { num_tokens: 256, max_seq_len: 65, dim: 64, depth: 4, heads: 4 }
+    return forward(x, lm(x, options), ids(x, 256, 1, 64))
   },
 }
 

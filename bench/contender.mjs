@@ -1,0 +1,41 @@
+// A contender in a process of its own, which answers each line with a line of JSON; the first line, without being asked, says what runs.
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { Failure } from '../scripts/lib.mjs'
+
+/** Starts `program`: `{ info, ask(line), close() }`. */
+export async function start(program, args, env = {}) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...env } })
+  const failed = new Promise((_, reject) => {
+    child.once('error', (error) => reject(new Failure(`${program} does not run: ${error.message}`)))
+    child.once('exit', (code) => reject(new Failure(`${args.join(' ')} ended with ${code}; the reason stands above.`)))
+  })
+  // it also ends when it is told to
+  failed.catch(() => {})
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const answer = async () => {
+    const { done, value } = await Promise.race([lines.next(), failed])
+    // the output ends before the process does
+    return done ? failed : JSON.parse(value)
+  }
+  return {
+    info: await answer(),
+    ask(line) {
+      child.stdin.write(`${line}\n`)
+      return answer()
+    },
+    close: () => child.kill(),
+  }
+}
+
+/** Seconds that a whole process takes. */
+export async function wholeLife(program, args, env = {}) {
+  const begin = performance.now()
+  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...env } })
+  const code = await new Promise((resolve, reject) => {
+    child.once('error', (error) => reject(new Failure(`${program} does not run: ${error.message}`)))
+    child.once('exit', resolve)
+  })
+  if (code !== 0) throw new Failure(`${args.join(' ')} ended with ${code}; the reason stands above.`)
+  return (performance.now() - begin) / 1000
+}
