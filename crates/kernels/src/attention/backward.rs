@@ -1,8 +1,8 @@
 //! The gradient of attention, block by block: the weights are made again.
 
 use super::{
-    block_size, heads_last, multiply, row_major, rows_by_head, sum_heads, turned, Attention, Block, Gradients, Operand,
-    Sizes,
+    block_size, heads_last, multiply, resize, row_major, rows_by_head, sum_heads, turned, Attention, Block, Gradients,
+    Operand, Sizes,
 };
 use crate::cpu::Real;
 use crate::matmul::{Start, View};
@@ -54,19 +54,24 @@ impl<T: Real> Attention<'_, T> {
         let (keys, values) = (self.k.head(batch, head, 0), self.v.head(batch, head, 0));
         let block_size = block_size(i);
         let mut dq = vec![T::ZERO; block_size * d];
+        let room = || Vec::with_capacity(block_size.min(i) * j);
+        let (mut buffer, mut dweights, mut dscores) = (room(), room(), room());
         for first in (0..i).step_by(block_size) {
             let count = (i - first).min(block_size);
-            let Block { weights, seen, uniform } = self.block(unit, first, count);
+            let Block { weights, seen, uniform } = self.block(unit, first, count, buffer);
             let (dy, queries) = (grad.head(batch, head, first), self.q.head(batch, head, first));
             uniform_gradient(&mut dvalues, dy, &uniform, (j, dv));
             if seen == 0 {
+                buffer = weights;
                 continue;
             }
-            let mut dweights = vec![T::ZERO; count * seen];
+            resize(&mut dweights, count * seen);
             multiply(&mut dweights, (count, seen, dv), dy, turned(values), T::ONE, Start::Nothing);
             let w = turned(row_major(&weights, seen));
             multiply(&mut dvalues, (seen, dv, count), w, dy, T::ONE, Start::Own);
-            let mut dscores = vec![T::ZERO; count * seen];
+            // keys that a row does not see get nothing
+            dscores.clear();
+            dscores.resize(count * seen, T::ZERO);
             for (r, dx) in dscores.chunks_exact_mut(seen).enumerate().filter(|(r, _)| !uniform[*r]) {
                 let limit = self.rows.limit(unit * i + first + r);
                 let row = r * seen..r * seen + limit;
@@ -76,6 +81,7 @@ impl<T: Real> Attention<'_, T> {
             multiply(&mut dq, (count, d, seen), ds, keys, self.scale, Start::Nothing);
             place(&mut rows.q[first..first + count], &dq);
             multiply(&mut dk, (seen, d, count), turned(ds), queries, self.scale, Start::Own);
+            buffer = weights;
         }
         place(&mut rows.k, &dk);
         place(&mut rows.v, &dvalues);

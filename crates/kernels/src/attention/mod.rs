@@ -18,12 +18,13 @@ use crate::{Array, Result};
 use gemm::Parallelism;
 
 /// How many of `i` queries make a block. Under causality a block computes scores that all but its last query hide: few, where blocks are
-/// small beside the sequence.
+/// small beside the sequence. But for each block, the keys and values are packed anew, which costs less in WebAssembly.
 fn block_size(i: usize) -> usize {
-    if i <= 64 {
-        16
-    } else {
-        32
+    match i {
+        0..=64 => 16,
+        _ if cfg!(target_family = "wasm") => 32,
+        65..=512 => 96,
+        _ => 192,
     }
 }
 
@@ -144,6 +145,12 @@ struct Block<T> {
     uniform: Vec<bool>,
 }
 
+/// Makes `values` hold `count` numbers, whatever they are: they will be written.
+fn resize<T: Real>(values: &mut Vec<T>, count: usize) {
+    values.truncate(count);
+    values.resize(count, T::ZERO);
+}
+
 /// What is the same for all blocks of an attention.
 struct Attention<'a, T> {
     q: Operand<'a, T>,
@@ -163,13 +170,14 @@ impl<'a, T: Real> Attention<'a, T> {
         Ok((batch, Self { q, k, v, rows, sizes, scale: T::of(scale) }))
     }
 
-    /// Queries `first` to `first + count` of the head that is number `unit` of all.
-    fn block(&self, unit: usize, first: usize, count: usize) -> Block<T> {
+    /// Queries `first` to `first + count` of the head that is number `unit` of all; the weights stand in `buffer`.
+    fn block(&self, unit: usize, first: usize, count: usize, buffer: Vec<T>) -> Block<T> {
         let Sizes { heads, i, j, d, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
         let row = unit * i + first;
         let seen = self.rows.limit(row + count - 1);
-        let mut weights = vec![T::ZERO; count * seen];
+        let mut weights = buffer;
+        resize(&mut weights, count * seen);
         let (queries, keys) = (self.q.head(batch, head, first), self.k.head(batch, head, 0));
         match rows_of(keys, seen, d) {
             Some(keys) if count == 1 && queries.column == 1 => {
@@ -238,9 +246,10 @@ impl<T: Real> Attention<'_, T> {
         let block_size = block_size(i);
         let values = self.v.head(unit / heads, unit % heads, 0);
         let mut y = vec![T::ZERO; block_size * dv];
+        let mut buffer = Vec::with_capacity(block_size.min(i) * j);
         for (block, rows) in rows.chunks_mut(block_size).enumerate() {
             let count = rows.len();
-            let Block { weights, seen, uniform } = self.block(unit, block * block_size, count);
+            let Block { weights, seen, uniform } = self.block(unit, block * block_size, count, buffer);
             match rows_of(values, seen, dv) {
                 Some(values) if count == 1 => {
                     // this thread's next head
@@ -258,6 +267,7 @@ impl<T: Real> Attention<'_, T> {
                     false => row.copy_from_slice(y),
                 }
             }
+            buffer = weights;
         }
     }
 }

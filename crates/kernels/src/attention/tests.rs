@@ -5,12 +5,15 @@ use crate::{DType, Device};
 type Case = ([usize; 4], [usize; 2], usize, [usize; 2]);
 
 /// Queries (b, h, i, d), heads of keys and their length, width of values.
-const CASES: [Case; 5] = [
+const CASES: [Case; 7] = [
     ([2, 3, 5, 4], [3, 5], 4, [1, 1]),
     ([1, 2, 70, 8], [1, 75], 3, [2, 1]),
     ([2, 2, 130, 6], [2, 130], 6, [1, 0]),
     ([1, 1, 9, 2], [1, 4], 2, [0, 0]),
     ([1, 2, 1, 4], [2, 33], 5, [0, 1]),
+    // several blocks of each size
+    ([1, 2, 50, 4], [2, 50], 4, [1, 1]),
+    ([1, 1, 600, 3], [1, 603], 2, [1, 0]),
 ];
 
 fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
