@@ -31,24 +31,34 @@ pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
 
 /// The function of each element.
 pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
-    dispatch!(x, T => match kind {
-        Activation::Gelu => map::<T>(x, gelu),
-        Activation::Silu => map::<T>(x, silu),
-        Activation::Relu => map::<T>(x, relu),
-        Activation::ReluSquared => map::<T>(x, relu_squared),
-        Activation::Sigmoid => map::<T>(x, sigmoid),
-    }, else reference(x, kind))
+    dispatch!(x, T => map::<T>(x, of_slice(kind)), else reference(x, kind))
 }
 
 /// The derivative at `x`, times `grad`.
 pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
-    dispatch!(x, T => match kind {
-        Activation::Gelu => zip::<T>(x, grad, gelu_grad),
-        Activation::Silu => zip::<T>(x, grad, silu_grad),
-        Activation::Relu => zip::<T>(x, grad, relu_grad),
-        Activation::ReluSquared => zip::<T>(x, grad, relu_squared_grad),
-        Activation::Sigmoid => zip::<T>(x, grad, sigmoid_grad),
-    }, else grad * slope_reference(x, kind)?)
+    dispatch!(x, T => zip::<T>(x, grad, slope_of_slice(kind)), else grad * slope_reference(x, kind)?)
+}
+
+/// The function over slices: input, output.
+pub(crate) fn of_slice<T: Real>(kind: Activation) -> fn(&[T], &mut [T]) {
+    match kind {
+        Activation::Gelu => gelu,
+        Activation::Silu => silu,
+        Activation::Relu => relu,
+        Activation::ReluSquared => relu_squared,
+        Activation::Sigmoid => sigmoid,
+    }
+}
+
+/// Its derivative, times a gradient: input, gradient, output.
+pub(crate) fn slope_of_slice<T: Real>(kind: Activation) -> fn(&[T], &[T], &mut [T]) {
+    match kind {
+        Activation::Gelu => gelu_grad,
+        Activation::Silu => silu_grad,
+        Activation::Relu => relu_grad,
+        Activation::ReluSquared => relu_squared_grad,
+        Activation::Sigmoid => sigmoid_grad,
+    }
 }
 
 fn slope_reference(x: &Array, kind: Activation) -> Result<Array> {

@@ -3,8 +3,12 @@
 //! Shapes: `x` is (.., 2 dim), `y` (.., dim).
 //! Source: GLU Variants Improve Transformer, <https://arxiv.org/abs/2002.05202>.
 
-use crate::activation::{self, Activation};
+use crate::activation::{self, of_slice, slope_of_slice, Activation};
+use crate::cpu::{self, dispatch, Real};
+use crate::layout::contiguous;
+use crate::parallel::{computed, part, rows_per_piece};
 use crate::{Array, Result};
+use multiversion::multiversion;
 
 fn halves(x: &Array) -> Result<(Array, Array)> {
     let last = x.rank() - 1;
@@ -20,16 +24,72 @@ pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
 
 /// The unit.
 pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
-    let (a, b) = halves(x)?;
-    a * activation::forward(&b, kind)?
+    dispatch!(x, T => forward_cpu::<T>(x, kind), else reference(x, kind))
 }
 
 /// Gradient of the input.
 pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
+    dispatch!(x, T => backward_cpu::<T>(x, grad, kind), else backward_reference(x, grad, kind))
+}
+
+fn backward_reference(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
     let (a, b) = halves(x)?;
     let da = (grad * activation::forward(&b, kind)?)?;
     let db = activation::backward(&b, &(grad * a)?, kind)?;
     Array::cat(&[da, db], x.rank() - 1)
+}
+
+fn forward_cpu<T: Real>(x: &Array, kind: Activation) -> Result<Array> {
+    let x = contiguous(x)?;
+    let (rows, width) = cpu::rows_and_width(&x);
+    let half = width / 2;
+    let mut dims = x.dims().to_vec();
+    dims[x.rank() - 1] = half;
+    let xs = cpu::slice::<T>(&x)?;
+    let xs: &[T] = &xs;
+    let (count, act) = (rows_per_piece(half), of_slice::<T>(kind));
+    let y = computed(rows * half, count * half, |piece, y: &mut [T]| {
+        let x = part(xs, piece, count * width);
+        for (y, x) in y.chunks_exact_mut(half.max(1)).zip(x.chunks_exact(width.max(1))) {
+            let (a, b) = x.split_at(half);
+            act(b, y);
+            multiply(y, a);
+        }
+    })?;
+    cpu::array(y, dims)
+}
+
+fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
+    let (x, grad) = (contiguous(x)?, contiguous(grad)?);
+    let (rows, width) = cpu::rows_and_width(&x);
+    let half = width / 2;
+    if grad.elem_count() != rows * half {
+        candle_core::bail!("a gradient {:?} for a gated unit of {:?}", grad.dims(), x.dims());
+    }
+    let (xs, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&grad)?);
+    let (xs, gs): (&[T], &[T]) = (&xs, &gs);
+    let count = rows_per_piece(width);
+    let (act, slope) = (of_slice::<T>(kind), slope_of_slice::<T>(kind));
+    let dx = computed(rows * width, count * width, |piece, dx: &mut [T]| {
+        let (x, g) = (part(xs, piece, count * width), part(gs, piece, count * half));
+        let mut through = vec![T::ZERO; half];
+        for (r, dx) in dx.chunks_exact_mut(width.max(1)).enumerate() {
+            let (a, b) = part(x, r, width).split_at(half);
+            let (da, db) = dx.split_at_mut(half);
+            let g = part(g, r, half);
+            act(b, da);
+            multiply(da, g);
+            through.copy_from_slice(g);
+            multiply(&mut through, a);
+            slope(b, &through, db);
+        }
+    })?;
+    cpu::array(dx, x.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn multiply<T: Real>(y: &mut [T], by: &[T]) {
+    y.iter_mut().zip(by).for_each(|(y, x)| *y *= *x);
 }
 
 #[cfg(test)]
@@ -42,7 +102,22 @@ mod tests {
         let (x, g) = (f64s(&normal(&[2, 3, 8], 1)), f64s(&normal(&[2, 3, 4], 2)));
         for kind in [Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::ReluSquared] {
             close(&forward(&x, kind).unwrap(), &reference(&x, kind).unwrap(), 1e-6);
+            close(&backward(&x, &g, kind).unwrap(), &backward_reference(&x, &g, kind).unwrap(), 1e-6);
             differences(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
+        }
+    }
+
+    #[test]
+    fn takes_views_many_rows_and_nothing() {
+        let x = normal(&[38, 700], 1).t().unwrap();
+        let g = normal(&[700, 19], 2);
+        close(&forward(&x, Activation::Silu).unwrap(), &reference(&x, Activation::Silu).unwrap(), 1e-6);
+        let want = backward_reference(&x.contiguous().unwrap(), &g, Activation::Silu).unwrap();
+        close(&backward(&x, &g, Activation::Silu).unwrap(), &want, 1e-6);
+        for dims in [[0, 4], [3, 0]] {
+            let half = [dims[0], dims[1] / 2];
+            assert_eq!(forward(&normal(&dims, 1), Activation::Gelu).unwrap().dims(), half);
+            assert_eq!(backward(&normal(&dims, 1), &normal(&half, 2), Activation::Gelu).unwrap().dims(), dims);
         }
     }
 }

@@ -33,12 +33,17 @@ fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out).
-pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    check_linear(x, weight)?;
+fn check_bias(weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
     if let Some(bias) = bias.filter(|bias| bias.dims() != [weight.dim(0)]) {
         return invalid(format!("a layer with weights {:?} does not take a bias {:?}", weight.dims(), bias.dims()));
     }
+    Ok(())
+}
+
+/// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out).
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    check_linear(x, weight)?;
+    check_bias(weight, bias)?;
     let (a, w) = (x.array()?, weight.array()?);
     let b = bias.map(Tensor::array).transpose()?;
     let y = kernels::linear::forward(&a, &w, b.as_ref())?;
@@ -51,6 +56,72 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
             needs.1.then(|| kernels::linear::grad_weight(&g, &a)).transpose()?,
         ];
         if needs.2 {
+            grads.push(Some(kernels::linear::grad_bias(&g)?));
+        }
+        Ok(grads)
+    }))
+}
+
+/// What stands in front of a layer, element by element.
+#[derive(Clone, Copy, Debug)]
+pub enum Inner {
+    Activation(Activation),
+    /// A gated unit, [`glu`].
+    Glu(Activation),
+}
+
+impl Inner {
+    fn check(self, x: &Tensor) -> Result<()> {
+        match self {
+            Self::Activation(kind) if !x.dtype().is_float() => {
+                invalid(format!("{kind:?} needs floating-point values; cast first").to_lowercase())
+            }
+            Self::Glu(_) if x.rank() == 0 || !x.dim(x.rank() - 1).is_multiple_of(2) => {
+                invalid(format!("a gated unit halves the last axis; it does not take {:?}", x.dims()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn forward(self, x: &Array) -> Result<Array> {
+        Ok(match self {
+            Self::Activation(kind) => kernels::activation::forward(x, kind)?,
+            Self::Glu(kind) => kernels::glu::forward(x, kind)?,
+        })
+    }
+
+    fn backward(self, x: &Array, grad: &Array) -> Result<Array> {
+        Ok(match self {
+            Self::Activation(kind) => kernels::activation::backward(x, grad, kind)?,
+            Self::Glu(kind) => kernels::glu::backward(x, grad, kind)?,
+        })
+    }
+}
+
+/// [`linear`] of `inner(x)`: keeps x alone for the gradient and makes what stands between again, which takes less time than memory would cost.
+pub fn linear_of(x: &Tensor, inner: Inner, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    if !is_grad_enabled() || !weight.requires_grad() {
+        let hidden = match inner {
+            Inner::Activation(kind) => activation(x, kind)?,
+            Inner::Glu(kind) => glu(x, kind)?,
+        };
+        return linear(&hidden, weight, bias);
+    }
+    inner.check(x)?;
+    let (a, w) = (x.array()?, weight.array()?);
+    let hidden = Tensor::constant(inner.forward(&a)?);
+    check_linear(&hidden, weight)?;
+    check_bias(weight, bias)?;
+    let b = bias.map(Tensor::array).transpose()?;
+    let y = kernels::linear::forward(&hidden.array()?, &w, b.as_ref())?;
+    let needs = (x.requires_grad(), bias.is_some());
+    let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
+    Ok(Tensor::record(y, &inputs, move |g| {
+        let g = kernels::layout::contiguous(g)?;
+        let through = || inner.backward(&a, &kernels::linear::grad_input(&g, &w)?);
+        let mut grads =
+            vec![needs.0.then(through).transpose()?, Some(kernels::linear::grad_weight(&g, &inner.forward(&a)?)?)];
+        if needs.1 {
             grads.push(Some(kernels::linear::grad_bias(&g)?));
         }
         Ok(grads)
@@ -97,9 +168,7 @@ pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
 
 /// Gated linear unit: the first half of the last axis, times the activation of the second.
 pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
-    if x.rank() == 0 || !x.dim(x.rank() - 1).is_multiple_of(2) {
-        return invalid(format!("a gated unit halves the last axis; it does not take {:?}", x.dims()));
-    }
+    Inner::Glu(kind).check(x)?;
     let a = x.array()?;
     let y = kernels::glu::forward(&a, kind)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::glu::backward(&a, g, kind)?)])))
@@ -125,9 +194,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: &Mask) ->
 
 /// GELU, SiLU, ReLU or the logistic function.
 pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
-    if !x.dtype().is_float() {
-        return invalid(format!("{kind:?} needs floating-point values; cast first").to_lowercase());
-    }
+    Inner::Activation(kind).check(x)?;
     let a = x.array()?;
     let y = kernels::activation::forward(&a, kind)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::activation::backward(&a, g, kind)?)])))

@@ -1,7 +1,7 @@
 //! Gradients of what layers are made of.
 
 use crate::common::{check_all, ids, normal, Case};
-use xt_autograd::ops::{self, Mask};
+use xt_autograd::ops::{self, Activation, Inner, Mask};
 use xt_autograd::{Array, DType, Device};
 use xt_kernels::philox::Stream;
 
@@ -9,7 +9,17 @@ const STREAM: Stream = Stream { seed: 5, call: 6, draw: 7 };
 
 #[test]
 fn linear_norm_dropout_and_rotary() {
-    let cases: [Case; 8] = [
+    let cases: [Case; 11] = [
+        ("linear of an activation", &[&[2, 3], &[4, 3], &[4]], |x| {
+            ops::linear_of(&x[0], Inner::Activation(Activation::Gelu), &x[1], Some(&x[2]))
+        }),
+        ("linear of a gated unit", &[&[2, 2, 6], &[4, 3]], |x| {
+            ops::linear_of(&x[0], Inner::Glu(Activation::Silu), &x[1], None)
+        }),
+        ("linear of an activation, frozen", &[&[2, 3]], |x| {
+            let weight = xt_autograd::Tensor::constant(normal(&[4, 3], 7));
+            ops::linear_of(&x[0], Inner::Activation(Activation::Gelu), &weight, None)
+        }),
         ("linear", &[&[2, 3], &[4, 3], &[4]], |x| ops::linear(&x[0], &x[1], Some(&x[2]))),
         ("linear, no bias", &[&[2, 2, 3], &[4, 3]], |x| ops::linear(&x[0], &x[1], None)),
         ("linear, one vector", &[&[3], &[4, 3], &[4]], |x| ops::linear(&x[0], &x[1], Some(&x[2]))),

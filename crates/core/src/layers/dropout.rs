@@ -3,9 +3,14 @@
 use crate::{Ctx, Result, Tensor};
 use xt_autograd::ops;
 
+/// Whether [`dropout`] does anything.
+pub fn drops(p: f64, ctx: &Ctx) -> bool {
+    ctx.training && p > 0.0
+}
+
 /// Sets elements to 0 with probability `p` and scales the others up; does nothing outside of training.
 pub fn dropout(x: &Tensor, p: f64, ctx: &Ctx) -> Result<Tensor> {
-    if !ctx.training || p == 0.0 {
+    if !drops(p, ctx) {
         return Ok(x.clone());
     }
     Ok(ops::dropout(x, p, ctx.rng.stream())?)

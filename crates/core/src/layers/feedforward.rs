@@ -4,9 +4,9 @@
 //! gated, GLU Variants Improve Transformer, <https://arxiv.org/abs/2002.05202>; squared ReLU, Primer,
 //! <https://arxiv.org/abs/2109.08668>; norm after the activation, NormFormer, <https://arxiv.org/abs/2110.09456>.
 
-use super::{dropout, LayerNorm, Linear};
+use super::{dropout, drops, LayerNorm, Linear};
 use crate::{Ctx, Params, Result, Tensor};
-use xt_autograd::ops::{self, Activation};
+use xt_autograd::ops::{self, Activation, Inner};
 use xt_options::feedforward::FeedForwardOptions;
 
 pub struct FeedForward {
@@ -46,6 +46,10 @@ impl FeedForward {
     /// (batch, n, dim) to (batch, n, dim).
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         let up = self.up.forward(x)?;
+        let inner = if self.glu { Inner::Glu(self.activation) } else { Inner::Activation(self.activation) };
+        if self.norm.is_none() && !drops(self.dropout, ctx) {
+            return self.down.forward_of(&up, inner);
+        }
         let mut hidden =
             if self.glu { ops::glu(&up, self.activation)? } else { ops::activation(&up, self.activation)? };
         if let Some(norm) = &self.norm {

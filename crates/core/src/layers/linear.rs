@@ -1,7 +1,7 @@
 //! `y = x Wᵀ + bias`, with PyTorch's shapes and first values.
 
 use crate::{Init, Param, Params, Result, Tensor};
-use xt_autograd::ops;
+use xt_autograd::ops::{self, Inner};
 
 pub struct Linear {
     weight: Param,
@@ -32,6 +32,12 @@ impl Linear {
     pub fn forward_all(layers: &[&Linear], x: &Tensor) -> Result<Vec<Tensor>> {
         let weights: Vec<_> = layers.iter().map(|layer| layer.weight.tensor()).collect();
         Ok(ops::linears(x, &weights)?)
+    }
+
+    /// Of `inner(x)`, (.., in) to (.., out).
+    pub fn forward_of(&self, x: &Tensor, inner: Inner) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(Param::tensor);
+        Ok(ops::linear_of(x, inner, &self.weight.tensor(), bias.as_ref())?)
     }
 
     /// (.., in) to (.., out).

@@ -152,6 +152,24 @@ fn groups_have_their_own_settings_and_parameters_without_gradient_stay() {
 }
 
 #[test]
+fn a_state_that_was_given_away_or_put_back_stays_as_it_is() {
+    let leaves = leaves();
+    let mut optimizer = Optimizer::new(OptimizerKind::AdamW, leaves.clone(), vec![2]).unwrap();
+    run(&mut optimizer, &leaves, 0..2, &json!({}));
+    let given = optimizer.state().unwrap();
+    let values = |state: &[(String, Tensor)]| -> Vec<_> {
+        state.iter().filter(|(_, t)| t.rank() > 0).map(|(_, t)| array_values(&t.array().unwrap())).collect()
+    };
+    let before = values(&given);
+    run(&mut optimizer, &leaves, 2..3, &json!({}));
+    assert_eq!(values(&given), before);
+    assert_ne!(values(&optimizer.state().unwrap()), before);
+    optimizer.load_state(&given).unwrap();
+    run(&mut optimizer, &leaves, 3..4, &json!({}));
+    assert_eq!(values(&given), before);
+}
+
+#[test]
 fn errors_and_aborts_change_no_weight() {
     let leaves = leaves();
     let before = weights(&leaves);
