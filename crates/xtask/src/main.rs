@@ -38,8 +38,10 @@ fn arguments() -> Result<bool, lexopt::Error> {
     command.map(|_| check).ok_or_else(|| "what to do is missing".into())
 }
 
+/// Where this runs, not where it was built: clones may share what cargo has built.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&here).join("../..")
 }
 
 fn run(root: &Path, check: bool) -> Result<ExitCode, String> {
