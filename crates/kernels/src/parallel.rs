@@ -8,6 +8,7 @@ use crate::matmul::multiplications;
 use crate::{alloc, Result};
 use gemm::Parallelism;
 use rayon::prelude::*;
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -42,7 +43,11 @@ pub fn together<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     let _place = OnDrop(|| TAKEN.store(false, Ordering::Release));
     let done = Arc::new(AtomicBool::new(false));
     rayon::scope(|_| {
-        let _end = OnDrop(|| done.store(true, Ordering::Release));
+        BUSY.set(true);
+        let _end = OnDrop(|| {
+            done.store(true, Ordering::Release);
+            BUSY.set(false);
+        });
         for _ in 1..threads() {
             let done = done.clone();
             rayon::spawn(move || stand_by(&done));
@@ -51,8 +56,17 @@ pub fn together<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// Takes work of other threads until `done`.
+thread_local! {
+    /// Whether this thread computes a call, or stands by already.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Takes work of other threads until `done`. Not where this was taken up by a thread that waits within a call: it would wait for itself.
 fn stand_by(done: &AtomicBool) {
+    if BUSY.replace(true) {
+        return;
+    }
+    let _end = OnDrop(|| BUSY.set(false));
     let mut idle = 0_u32;
     while !done.load(Ordering::Acquire) {
         if rayon::yield_now() == Some(rayon::Yield::Executed) {
@@ -196,6 +210,10 @@ mod tests {
         assert_eq!(first.join().unwrap(), 499_500);
         assert!(std::panic::catch_unwind(|| together(|| panic!("slip"))).is_err());
         assert_eq!(together(|| together(sum)), 499_500);
+        // whoever is busy with a call does not stand by for it
+        BUSY.set(true);
+        stand_by(&AtomicBool::new(false));
+        BUSY.set(false);
     }
 
     #[test]

@@ -136,6 +136,12 @@ const AHEAD: usize = 8 * 1024;
 
 /// Tells the processor that what lies [`AHEAD`] of `at` will be read: it fetches more at a time into its second cache than it would for reads alone.
 #[inline(always)]
+fn fetch_ahead<T>(at: *const T) {
+    fetch(at.cast::<f32>().wrapping_add(AHEAD).cast());
+}
+
+/// Tells the processor that what lies at `at` will be read.
+#[inline(always)]
 fn fetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which may name any address.
@@ -174,7 +180,7 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     for at in 0..n {
         let columns: [S::f32s; N] = std::array::from_fn(|c| wv[c][at]);
         if ahead {
-            wv.iter().for_each(|row| fetch(row.as_ptr().wrapping_add(at).cast::<f32>().wrapping_add(AHEAD).cast()));
+            wv.iter().for_each(|row| fetch_ahead(row.as_ptr().wrapping_add(at)));
         }
         for r in 0..M {
             let row = xv[r][at];
@@ -232,7 +238,7 @@ fn columns<S: Simd, const N: usize>(simd: S, weights: &[f32], rows: Many<f32>, a
         let weight = simd.splat_f32s(*weight);
         let row = &S::as_simd_f32s(rows.row(i)).0[at..][..N];
         if N > 1 && i * rows.stride + AHEAD < rows.data.len() {
-            row.iter().for_each(|x| fetch(std::ptr::from_ref(x).cast::<f32>().wrapping_add(AHEAD).cast()));
+            row.iter().for_each(|x| fetch_ahead(x));
         }
         for c in 0..N {
             sums[c] = simd.mul_add_e_f32s(weight, row[c], sums[c]);

@@ -42,19 +42,34 @@ fn check_bias(weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
 
 /// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out).
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    check_linear(x, weight)?;
+    layer(x, None, weight, bias)
+}
+
+/// [`linear`] of `inner(x)`: keeps x alone for the gradient and makes what stands between again, which takes less time than memory would cost.
+pub fn linear_of(x: &Tensor, inner: Inner, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    inner.check(x)?;
+    layer(x, Some(inner), weight, bias)
+}
+
+fn layer(x: &Tensor, inner: Option<Inner>, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let between = move |a: &Array| inner.map_or_else(|| Ok(a.clone()), |inner| inner.forward(a));
+    let a = x.array()?;
+    let hidden = Tensor::constant(between(&a)?);
+    check_linear(&hidden, weight)?;
     check_bias(weight, bias)?;
-    let (a, w) = (x.array()?, weight.array()?);
+    let w = weight.array()?;
     let b = bias.map(Tensor::array).transpose()?;
-    let y = kernels::linear::forward(&a, &w, b.as_ref())?;
+    let y = kernels::linear::forward(&hidden.array()?, &w, b.as_ref())?;
     let needs = (x.requires_grad(), weight.requires_grad(), bias.is_some());
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
         let g = kernels::layout::contiguous(g)?;
-        let mut grads = vec![
-            needs.0.then(|| kernels::linear::grad_input(&g, &w)).transpose()?,
-            needs.1.then(|| kernels::linear::grad_weight(&g, &a)).transpose()?,
-        ];
+        let of_input = || -> Result<Array> {
+            let d = kernels::linear::grad_input(&g, &w)?;
+            inner.map_or(Ok(d.clone()), |inner| inner.backward(&a, &d))
+        };
+        let of_weight = || -> Result<Array> { Ok(kernels::linear::grad_weight(&g, &between(&a)?)?) };
+        let mut grads = vec![needs.0.then(of_input).transpose()?, needs.1.then(of_weight).transpose()?];
         if needs.2 {
             grads.push(Some(kernels::linear::grad_bias(&g)?));
         }
@@ -96,36 +111,6 @@ impl Inner {
             Self::Glu(kind) => kernels::glu::backward(x, grad, kind)?,
         })
     }
-}
-
-/// [`linear`] of `inner(x)`: keeps x alone for the gradient and makes what stands between again, which takes less time than memory would cost.
-pub fn linear_of(x: &Tensor, inner: Inner, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    if !is_grad_enabled() || !weight.requires_grad() {
-        let hidden = match inner {
-            Inner::Activation(kind) => activation(x, kind)?,
-            Inner::Glu(kind) => glu(x, kind)?,
-        };
-        return linear(&hidden, weight, bias);
-    }
-    inner.check(x)?;
-    let (a, w) = (x.array()?, weight.array()?);
-    let hidden = Tensor::constant(inner.forward(&a)?);
-    check_linear(&hidden, weight)?;
-    check_bias(weight, bias)?;
-    let b = bias.map(Tensor::array).transpose()?;
-    let y = kernels::linear::forward(&hidden.array()?, &w, b.as_ref())?;
-    let needs = (x.requires_grad(), bias.is_some());
-    let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
-    Ok(Tensor::record(y, &inputs, move |g| {
-        let g = kernels::layout::contiguous(g)?;
-        let through = || inner.backward(&a, &kernels::linear::grad_input(&g, &w)?);
-        let mut grads =
-            vec![needs.0.then(through).transpose()?, Some(kernels::linear::grad_weight(&g, &inner.forward(&a)?)?)];
-        if needs.1 {
-            grads.push(Some(kernels::linear::grad_bias(&g)?));
-        }
-        Ok(grads)
-    }))
 }
 
 /// Layer normalisation over the last axis.

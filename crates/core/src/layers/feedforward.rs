@@ -11,9 +11,8 @@ use xt_options::feedforward::FeedForwardOptions;
 
 pub struct FeedForward {
     up: Linear,
-    /// The up-projection is twice as wide, and one half gates the other.
-    glu: bool,
-    activation: Activation,
+    /// What stands between the projections; with a gated unit, the first one is twice as wide.
+    inner: Inner,
     norm: Option<LayerNorm>,
     dropout: f64,
     down: Linear,
@@ -40,18 +39,20 @@ impl FeedForward {
             (false, true) => Activation::Silu,
             (false, false) => Activation::Gelu,
         };
-        Self { up, glu: options.glu, activation, norm, dropout: options.dropout.0, down }
+        let inner = if options.glu { Inner::Glu(activation) } else { Inner::Activation(activation) };
+        Self { up, inner, norm, dropout: options.dropout.0, down }
     }
 
     /// (batch, n, dim) to (batch, n, dim).
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         let up = self.up.forward(x)?;
-        let inner = if self.glu { Inner::Glu(self.activation) } else { Inner::Activation(self.activation) };
         if self.norm.is_none() && !drops(self.dropout, ctx) {
-            return self.down.forward_of(&up, inner);
+            return self.down.forward_of(&up, self.inner);
         }
-        let mut hidden =
-            if self.glu { ops::glu(&up, self.activation)? } else { ops::activation(&up, self.activation)? };
+        let mut hidden = match self.inner {
+            Inner::Glu(activation) => ops::glu(&up, activation)?,
+            Inner::Activation(activation) => ops::activation(&up, activation)?,
+        };
         if let Some(norm) = &self.norm {
             hidden = norm.forward(&hidden)?;
         }
