@@ -8,7 +8,7 @@
 export const MODELS = {
   tiny: {
     ...{ num_tokens: 256, max_seq_len: 65, dim: 64, depth: 4, heads: 4, rotary: false },
-    ...{ batch: 4, length: 64, warm_up: 10, calls: 10 },
+    ...{ batch: 4, length: 64, warm_up: 20, calls: 10 },
   },
   char: {
     ...{ num_tokens: 256, max_seq_len: 257, dim: 256, depth: 6, heads: 8, rotary: true },

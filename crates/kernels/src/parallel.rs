@@ -174,7 +174,7 @@ pub fn part<T>(xs: &[T], index: usize, size: usize) -> &[T] {
 pub fn rows_at_once(rows: usize, most: usize, how: Parallelism) -> usize {
     match how {
         Parallelism::None => most,
-        Parallelism::Rayon(_) => rows.div_ceil(4 * threads()).next_multiple_of(4).clamp(16.min(most), most),
+        Parallelism::Rayon(_) => rows.div_ceil(4 * threads()).next_multiple_of(12).clamp(24.min(most), most),
     }
 }
 

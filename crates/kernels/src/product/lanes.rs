@@ -46,3 +46,10 @@ pub fn load(xs: &[f32], at: usize) -> V {
     // SAFETY: the slice has four numbers; v128_load needs no alignment.
     unsafe { v128_load(four.as_ptr().cast()) }
 }
+
+/// The four numbers.
+#[inline(always)]
+pub fn numbers(v: V) -> [f32; 4] {
+    // SAFETY: both are sixteen bytes, of which any are numbers.
+    unsafe { std::mem::transmute(v) }
+}

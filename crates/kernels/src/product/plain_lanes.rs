@@ -26,3 +26,8 @@ pub fn store(v: V, xs: &mut [f32], at: usize) {
 pub fn load(xs: &[f32], at: usize) -> V {
     std::array::from_fn(|i| xs[at + i])
 }
+
+#[inline(always)]
+pub fn numbers(v: V) -> [f32; 4] {
+    v
+}

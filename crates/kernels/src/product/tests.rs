@@ -25,7 +25,10 @@ fn plain(
 
 #[test]
 fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
-    let sizes = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (100, 33, 257), (13, 8, 600)];
+    let small = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (13, 8, 600)];
+    // 3 x 12: rows and columns left over in every way
+    let large = [(24, 24, 6), (100, 33, 257), (26, 28, 5), (25, 29, 9), (50, 64, 64), (27, 1057, 3)];
+    let sizes = small.into_iter().chain(large);
     for (m, n, k) in sizes {
         let (xs, ws, old, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(m * n, 3), numbers(n, 4));
         for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
