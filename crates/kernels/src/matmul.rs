@@ -4,10 +4,11 @@
 //! Transposed or permuted views are read in place, so that heads need no copy.
 
 use crate::cpu::{self, dispatch, Real, Slice};
-use crate::parallel::{for_product, pieces, pieces_by, rows_per_piece, threads};
+use crate::parallel::{each, for_product, pieces, pieces_by, rows_per_piece, threads};
 use crate::{alloc, Array, Error, Result};
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// The product on candle's own operations.
 pub fn reference(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
@@ -204,24 +205,90 @@ unsafe fn write<T: Real>(
     if unsafe { T::own_product(y, (m, n, k), a, b, alpha, start, threads) } {
         return;
     }
-    if let Start::Bias(_) = start {
-        begin(y, n, start, threads);
+    let whole = Part { rows: 0..m, columns: 0..n };
+    let parts = match threads {
+        Parallelism::None => vec![whole],
+        Parallelism::Rayon(_) => parts(whole, a.column != 1 && b.column == 1),
+    };
+    // one part: the threads share its blocks
+    let threads = if parts.len() == 1 { threads } else { Parallelism::None };
+    let y = Target(y.as_mut_ptr().cast::<T>());
+    // SAFETY: the parts do not overlap and lie in `y`, which is borrowed mutably and so overlaps neither operand; the assertions above keep
+    // every element of the operands inside their slices; the caller's promise.
+    each(parts, |_, part| unsafe { multiply(y, (n, k), part, (a, b), alpha, start, threads) });
+}
+
+/// Rows and columns of a product.
+#[derive(Clone)]
+struct Part {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// Where threads write, each its part.
+#[derive(Clone, Copy)]
+struct Target<T>(*mut T);
+// SAFETY: whoever writes says that the parts do not overlap.
+unsafe impl<T: Send> Send for Target<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Target<T> {}
+
+/// Parts narrower than this pack too much for what they multiply.
+const NARROWEST: usize = 128;
+
+/// Parts for the threads, each of which packs for itself: that costs less than packing together, when all wait for all in every block.
+/// What must be turned over on the way is packed once: parts are rows where that is `a`, else columns. The whole where they would be narrow.
+fn parts(whole: Part, by_rows: bool) -> Vec<Part> {
+    let range = if by_rows { whole.rows.clone() } else { whole.columns.clone() };
+    let size = range.len().div_ceil(threads()).next_multiple_of(64);
+    // more than one for each thread, where they stay wide, as other programs may slow a thread down
+    let size = if size >= 8 * NARROWEST { size / 2 } else { size };
+    if size < NARROWEST {
+        return vec![whole];
     }
-    // SAFETY: the assertions above keep every element that gemm reads or writes inside the three slices, `y` is borrowed
-    // mutably and so overlaps neither operand, and T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.
+    let steps = range.clone().step_by(size).map(|first| first..(first + size).min(range.end));
+    let part = |strip| match by_rows {
+        true => Part { rows: strip, ..whole.clone() },
+        false => Part { columns: strip, ..whole.clone() },
+    };
+    steps.map(part).collect()
+}
+
+/// Writes a part of `start + alpha · a b` by gemm. `y` has `n` numbers in a row.
+///
+/// # Safety
+/// `y`, `a` and `b` must have all rows and columns of the part, and nobody else may use these of `y` meanwhile; with [`Start::Own`] they must hold numbers.
+unsafe fn multiply<T: Real>(
+    Target(y): Target<T>,
+    (n, k): (usize, usize),
+    Part { rows, columns }: Part,
+    (a, b): (View<T>, View<T>),
+    alpha: T,
+    start: Start<T>,
+    threads: Parallelism,
+) {
+    let first = rows.start * n + columns.start;
+    if let Start::Bias(bias) = start {
+        let bias = &bias[columns.clone()];
+        for row in 0..rows.len() {
+            // SAFETY: the row is in the part.
+            unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(first + row * n), bias.len()) };
+        }
+    }
+    // SAFETY: the caller's promise; T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.
     unsafe {
         gemm::gemm(
-            m,
-            n,
+            rows.len(),
+            columns.len(),
             k,
-            y.as_mut_ptr().cast::<T>(),
+            y.add(first),
             1,
             n as isize,
             !matches!(start, Start::Nothing),
-            a.data.as_ptr(),
+            a.data.as_ptr().offset(rows.start as isize * a.row),
             a.column,
             a.row,
-            b.data.as_ptr(),
+            b.data.as_ptr().offset(columns.start as isize * b.column),
             b.column,
             b.row,
             T::ONE,
