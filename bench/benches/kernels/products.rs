@@ -2,7 +2,8 @@
 
 use crate::setup::{normal, product, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS};
 use criterion::Criterion;
-use xt_kernels::{linear as kernel, matmul as batched};
+use xt_kernels::softmax::Mask;
+use xt_kernels::{attention as fused, linear as kernel, matmul as batched};
 
 pub fn matmul(c: &mut Criterion) {
     let mut group = c.benchmark_group("matmul");
@@ -33,6 +34,14 @@ pub fn attention(c: &mut Criterion) {
         product(&mut group, &name("weights v"), flops, || batched::matmul(&weights, &v, 1.0));
         product(&mut group, &name("gradient of weights"), flops, || batched::matmul(&g, &vt, 1.0));
         product(&mut group, &name("gradient of v"), flops, || batched::matmul(&wt, &g, 1.0));
+        let bias = normal(&[heads, 2 * length - 1], 6);
+        for (what, bias) in [("in one", None), ("in one with a bias", Some(bias))] {
+            let mask = Mask { allowed: None, causal: true };
+            let of = fused::Inputs { q: q.clone(), k: k.clone(), v: v.clone(), bias, scale: 0.1, mask };
+            // causality hides half of the pairs
+            product(&mut group, &name(what), flops, || fused::forward(&of));
+            product(&mut group, &name(&format!("{what}, gradients")), 5 * flops / 2, || fused::backward(&of, &g));
+        }
     }
     group.finish();
 }

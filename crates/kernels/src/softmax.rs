@@ -177,16 +177,24 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
 
 fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, limit: usize, y: &mut [T]) {
     y[..limit].copy_from_slice(&x[..limit]);
-    if weights_in_place(y, allowed, limit) {
+    if weights_in_place(y, None, allowed, limit) {
         y.fill(T::ONE / T::of(y.len() as f64));
     }
 }
 
-/// Makes weights of a row of scores, of which the first `limit` count; those that `allowed` excludes, and the rest, get 0. Whether
-/// nothing is allowed: then all keys are to weigh alike, and the row holds nothing of use.
+/// Makes weights of a row of scores, to which `bias` is added and of which the first `limit` count; those that `allowed` excludes, and the rest,
+/// get 0. Whether nothing is allowed: then all keys are to weigh alike, and the row holds nothing of use.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(crate) fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, limit: usize) -> bool {
+pub(crate) fn weights_in_place<T: Real>(
+    row: &mut [T],
+    bias: Option<&[T]>,
+    allowed: Option<&[u8]>,
+    limit: usize,
+) -> bool {
     let (seen, hidden) = row.split_at_mut(limit);
+    for (x, b) in seen.iter_mut().zip(bias.unwrap_or_default()) {
+        *x += *b;
+    }
     for (x, a) in seen.iter_mut().zip(allowed.unwrap_or_default()) {
         *x = if *a != 0 { *x } else { T::LOWEST };
     }

@@ -166,15 +166,28 @@ pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
     Ok(Tensor::record(y, &[scores], move |g| Ok(vec![Some(kernels::softmax::backward(&kept, g, &mask)?)])))
 }
 
-/// `softmax(scale · q kᵀ, masked) v` without the scores in memory: `q` (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch, heads
-/// or 1, j, dv).
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: &Mask) -> Result<Tensor> {
-    let (qa, ka, va, mask) = (q.array()?, k.array()?, v.array()?, mask.clone());
-    let y = kernels::attention::forward(&qa, &ka, &va, scale, &mask)?;
-    Ok(Tensor::record(y, &[q, k, v], move |g| {
-        let grads = kernels::attention::backward(&qa, &ka, &va, g, scale, &mask)?;
-        Ok(vec![Some(grads.q), Some(grads.k), Some(grads.v)])
+/// `softmax(scale · q kᵀ + bias, masked) v` without the scores in memory: `q` (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch,
+/// heads or 1, j, dv), the bias by distance (heads, i + j - 1), see [`spread`].
+pub fn attention(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    bias: Option<&Tensor>,
+    scale: f64,
+    mask: &Mask,
+) -> Result<Tensor> {
+    let (qa, ka, va, ba) = (q.array()?, k.array()?, v.array()?, bias.map(Tensor::array).transpose()?);
+    let of = kernels::attention::Inputs { q: qa, k: ka, v: va, bias: ba, scale, mask: mask.clone() };
+    let y = kernels::attention::forward(&of)?;
+    let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(bias).collect();
+    Ok(Tensor::record(y, &inputs, move |g| {
+        let grads = kernels::attention::backward(&of, g)?;
+        Ok([Some(grads.q), Some(grads.k), Some(grads.v)].into_iter().chain(grads.bias.map(Some)).collect())
     }))
+}
+
+/// A bias by distance, (heads, i + j - 1), as a matrix over queries and keys, (heads, i, j): number n is for query r and key n + r + 1 - i.
+pub fn spread(bias: &Tensor, i: usize, j: usize) -> Result<Tensor> {
+    let y = kernels::attention::distances::spread(&bias.array()?, i, j)?;
+    Ok(Tensor::record(y, &[bias], |g| Ok(vec![Some(kernels::attention::distances::gather(g)?)])))
 }
 
 /// GELU, SiLU, ReLU or the logistic function.

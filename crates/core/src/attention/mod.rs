@@ -16,7 +16,7 @@ mod talking_heads;
 pub use cache::KeyValues;
 
 use crate::layers::dropout;
-use crate::position::{PositionBias, Rotation};
+use crate::position::{PositionBias, Rotation, Span};
 use crate::{Ctx, Error, Params, Result, Tensor};
 use heads::{by_head, Heads, Projected, Projection};
 use mask::{require_mask, Masks};
@@ -142,15 +142,16 @@ impl Attention {
     /// Whether nothing needs to see the scores as a whole.
     fn fuses(&self, with: &AttentionInputs, ctx: &Ctx) -> bool {
         let mixes = self.pre_talking.is_some() || self.post_talking.is_some();
-        let added = with.bias.is_some() || with.previous.is_some();
         let drops = ctx.training && self.dropout > 0.0;
-        !(mixes || added || drops || with.maps || self.sparse.is_some())
+        !(mixes || with.previous.is_some() || drops || with.maps || self.sparse.is_some())
     }
 
     fn fused(&self, heads: &Heads, covered: usize, with: &AttentionInputs) -> Result<Tensor> {
         let (q, j) = (&heads.q, heads.k.dim(2));
         let mask = self.masks(covered, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j], &q.device())?;
-        Ok(ops::attention(q, &heads.k, &heads.v, self.scale, &mask)?)
+        let span = Span { queries: q.dim(2), keys: j };
+        let bias = with.bias.map(|bias| bias.by_distance(span, q)).transpose()?;
+        Ok(ops::attention((q, &heads.k, &heads.v), bias.as_ref(), self.scale, &mask)?)
     }
 
     /// What the weights gather, (batch, heads, i, value dimension), and the maps.

@@ -25,23 +25,22 @@ impl Alibi {
         Self { slopes, learned, without: heads - count }
     }
 
-    /// (heads, i, j).
+    /// By distance, (heads, i + j - 1).
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
         let array = |values: Vec<f64>, dims: &[usize]| -> Result<Tensor> {
             Ok(Tensor::constant(Array::from_vec(values, dims, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?))
         };
-        let distances = span.distances().map(|d| -(d.unsigned_abs() as f64)).collect();
-        let distances = array(distances, &[1, span.queries, span.keys])?;
+        let distances: Vec<_> = span.distances().map(|d| -(d.unsigned_abs() as f64)).collect();
+        let count = distances.len();
         let slopes = match &self.learned {
-            Some(logs) => ops::exp(&logs.tensor())?,
-            None => array(self.slopes.clone(), &[self.slopes.len(), 1, 1])?,
+            Some(logs) => ops::reshape(&ops::exp(&logs.tensor())?, &[self.slopes.len(), 1])?,
+            None => array(self.slopes.clone(), &[self.slopes.len(), 1])?,
         };
-        let bias = ops::mul(&slopes, &distances)?;
+        let bias = ops::mul(&slopes, &array(distances, &[1, count])?)?;
         if self.without == 0 {
             return Ok(bias);
         }
-        let rest = array(vec![0.0; self.without * span.queries * span.keys], &[self.without, span.queries, span.keys])?;
-        Ok(ops::cat(&[&bias, &rest], 0)?)
+        Ok(ops::cat(&[&bias, &array(vec![0.0; self.without * count], &[self.without, count])?], 0)?)
     }
 }
 

@@ -3,7 +3,8 @@
 use super::alibi::Alibi;
 use super::dynamic::DynamicBias;
 use super::relative::RelativeBias;
-use crate::{DType, Device, Params, Result, Tensor};
+use crate::{Params, Result, Tensor};
+use std::sync::{Mutex, PoisonError};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
@@ -22,10 +23,9 @@ pub struct Span {
 }
 
 impl Span {
-    /// Key minus query, row by row.
+    /// Key minus query, of all pairs: from the last query and the first key to the first query and the last key.
     pub fn distances(self) -> impl Iterator<Item = i64> {
-        let offset = self.keys as i64 - self.queries as i64;
-        (0..self.queries as i64).flat_map(move |i| (0..self.keys as i64).map(move |j| j - i - offset))
+        (0..(self.queries + self.keys).saturating_sub(1) as i64).map(move |n| n + 1 - self.keys as i64)
     }
 }
 
@@ -46,38 +46,44 @@ impl ScoreBias {
 
     /// The bias of one call, made once for every span that its layers ask for.
     pub fn for_call(&self) -> PositionBias<'_> {
-        PositionBias { kind: self, made: Default::default() }
+        PositionBias { kind: self, made: Default::default(), matrices: Default::default() }
     }
 }
+
+type Made = Mutex<Vec<(Span, Tensor)>>;
 
 /// The bias of one call.
 pub struct PositionBias<'a> {
     kind: &'a ScoreBias,
-    made: std::sync::Mutex<Vec<(Span, Tensor)>>,
+    made: Made,
+    matrices: Made,
 }
 
 impl PositionBias<'_> {
+    /// The bias for each of the span's distances, (heads, queries + keys - 1), in the type of `like`.
+    pub fn by_distance(&self, span: Span, like: &Tensor) -> Result<Tensor> {
+        once(&self.made, span, || match self.kind {
+            ScoreBias::Relative(bias) => bias.forward(span, &like.device()),
+            ScoreBias::Dynamic(bias) => bias.forward(span, like.dtype(), &like.device()),
+            ScoreBias::Alibi(bias) => bias.forward(span, like.dtype(), &like.device()),
+        })
+    }
+
     /// `scores` (batch, heads, i, j) plus the bias.
     pub fn add_to(&self, scores: &Tensor) -> Result<Tensor> {
         let span = Span { queries: scores.dim(2), keys: scores.dim(3) };
-        let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let bias = match made.iter().find(|(s, _)| *s == span) {
-            Some((_, bias)) => bias.clone(),
-            None => {
-                let bias = self.make(span, scores.dtype(), &scores.device())?;
-                made.push((span, bias.clone()));
-                bias
-            }
-        };
-        Ok(ops::add(scores, &bias)?)
+        let matrix = || Ok(ops::spread(&self.by_distance(span, scores)?, span.queries, span.keys)?);
+        Ok(ops::add(scores, &once(&self.matrices, span, matrix)?)?)
     }
+}
 
-    /// (heads, i, j).
-    fn make(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
-        match self.kind {
-            ScoreBias::Relative(bias) => bias.forward(span, device),
-            ScoreBias::Dynamic(bias) => bias.forward(span, dtype, device),
-            ScoreBias::Alibi(bias) => bias.forward(span, dtype, device),
-        }
+/// What was made for this span, or what `make` gives.
+fn once(all: &Made, span: Span, make: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, made)) = all.iter().find(|(s, _)| *s == span) {
+        return Ok(made.clone());
     }
+    let made = make()?;
+    all.push((span, made.clone()));
+    Ok(made)
 }

@@ -29,14 +29,11 @@ impl DynamicBias {
         Self { hidden, out, log_distance: options.dynamic_pos_bias_log_distance }
     }
 
-    /// (heads, i, j).
+    /// By distance, (heads, i + j - 1).
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
-        // every distance (query minus key) from 1 - i to j - 1, once
-        let (i, j) = (span.queries, span.keys);
-        let lowest = 1 - i as i64;
-        let count = i + j - 1;
-        let distances = (0..count as i64).map(|n| self.input(n + lowest)).collect::<Vec<f64>>();
-        let x = Array::from_vec(distances, (count, 1), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?;
+        // the network sees query minus key
+        let distances = span.distances().map(|d| self.input(-d)).collect::<Vec<f64>>();
+        let x = Array::new(distances.as_slice(), &Device::Cpu)?.unsqueeze(1)?.to_dtype(dtype)?.to_device(device)?;
         let mut x = Tensor::constant(x);
         for (linear, norm) in &self.hidden {
             x = linear.forward(&x)?;
@@ -45,9 +42,7 @@ impl DynamicBias {
             }
             x = ops::activation(&x, Activation::Silu)?;
         }
-        let ids: Vec<i64> = span.distances().map(|d| -d - lowest).collect();
-        let ids = Tensor::constant(Array::from_vec(ids, (i, j), &Device::Cpu)?.to_device(device)?);
-        Ok(ops::permute(&ops::embedding(&self.out.forward(&x)?, &ids)?, &[2, 0, 1])?)
+        Ok(ops::transpose(&self.out.forward(&x)?, 0, 1)?)
     }
 
     fn input(&self, distance: i64) -> f64 {

@@ -10,7 +10,7 @@ mod rotary;
 mod sinusoidal;
 
 pub use absolute::AbsolutePositions;
-pub use bias::{PositionBias, ScoreBias};
+pub use bias::{PositionBias, ScoreBias, Span};
 pub use embedding::PositionEmbedding;
 pub use rotary::{Rotary, Rotation};
 pub use sinusoidal::SinusoidalPositions;

@@ -28,12 +28,12 @@ impl RelativeBias {
         }
     }
 
-    /// (heads, i, j).
+    /// By distance, (heads, i + j - 1).
     pub fn forward(&self, span: Span, device: &Device) -> Result<Tensor> {
         let buckets: Vec<i64> = span.distances().map(|d| self.bucket(d) as i64).collect();
-        let ids = Array::from_vec(buckets, (span.queries, span.keys), &Device::Cpu)?.to_device(device)?;
+        let ids = Array::new(buckets.as_slice(), &Device::Cpu)?.to_device(device)?;
         let bias = self.table.forward(&Tensor::constant(ids))?;
-        Ok(ops::affine(&ops::permute(&bias, &[2, 0, 1])?, self.scale, 0.0)?)
+        Ok(ops::affine(&ops::transpose(&bias, 0, 1)?, self.scale, 0.0)?)
     }
 
     /// The bucket of a distance (key minus query): causal, all are for the past; else half are for either direction,

@@ -2,40 +2,46 @@
 
 use super::{
     block_size, heads_last, multiply, resize, row_major, rows_by_head, sum_heads, turned, Attention, Block, Gradients,
-    Operand, Sizes,
+    Inputs, Operand, Sizes,
 };
-use crate::cpu::Real;
+use crate::cpu::{self, Real};
+use crate::layout::contiguous;
+use crate::linear::add_assign;
 use crate::matmul::{Start, View};
 use crate::parallel::{each, zeros};
-use crate::softmax::{backward_row, Mask};
+use crate::softmax::backward_row;
 use crate::{Array, Result};
 
-/// The gradients of the three inputs.
-pub(super) fn gradients<T: Real>(
-    q: &Array,
-    k: &Array,
-    v: &Array,
-    grad: &Array,
-    scale: f64,
-    mask: &Mask,
-) -> Result<Gradients> {
-    let (batch, attention) = Attention::<T>::new(q, k, v, scale, mask)?;
+/// The gradients of the inputs.
+pub(super) fn gradients<T: Real>(of: &Inputs, grad: &Array) -> Result<Gradients> {
+    let bias = of.bias.as_ref().map(contiguous).transpose()?;
+    let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let grad = Operand::<T>::new(grad, heads)?;
     let dims = [[batch, heads, i, d], [batch, heads, j, d], [batch, heads, j, dv]];
     let empty = |dims: [usize; 4]| zeros::<T>(dims.iter().product());
     let (mut all_q, mut all_k, mut all_v) = (empty(dims[0])?, empty(dims[1])?, empty(dims[2])?);
+    // of each head of each row of the batch; nothing where there is no bias
+    let by_distance = bias.as_ref().map_or(0, |bias| bias.elem_count() / heads);
+    let mut all_bias = zeros::<T>(batch * heads * by_distance)?;
     // not their product, which may be 0 in 32 bits
     if [i, j, d, dv].iter().all(|size| *size > 0) {
         let q = rows_by_head(&mut all_q, i, heads, d).into_iter();
-        let rest = rows_by_head(&mut all_k, j, heads, d).into_iter().zip(rows_by_head(&mut all_v, j, heads, dv));
-        let rows = q.zip(rest).map(|(q, (k, v))| HeadRows { q, k, v }).collect();
-        each(rows, |unit, rows| attention.head_gradients(unit, &grad, rows));
+        let k = rows_by_head(&mut all_k, j, heads, d).into_iter();
+        let v = rows_by_head(&mut all_v, j, heads, dv).into_iter();
+        let mut bias = all_bias.chunks_mut(by_distance.max(1));
+        let rows = q.zip(k.zip(v)).map(|(q, (k, v))| HeadRows { q, k, v, bias: bias.next().unwrap_or_default() });
+        each(rows.collect(), |unit, rows| attention.head_gradients(unit, &grad, rows));
     }
+    let bias = match &bias {
+        Some(bias) => Some(cpu::array(all_bias, (batch, heads, by_distance))?.sum(0)?.reshape(bias.shape())?),
+        None => None,
+    };
     Ok(Gradients {
         q: heads_last(all_q, dims[0])?,
-        k: sum_heads(&heads_last(all_k, dims[1])?, k)?,
-        v: sum_heads(&heads_last(all_v, dims[2])?, v)?,
+        k: sum_heads(&heads_last(all_k, dims[1])?, &of.k)?,
+        v: sum_heads(&heads_last(all_v, dims[2])?, &of.v)?,
+        bias,
     })
 }
 
@@ -44,6 +50,8 @@ struct HeadRows<'a, T> {
     q: Vec<&'a mut [T]>,
     k: Vec<&'a mut [T]>,
     v: Vec<&'a mut [T]>,
+    /// By distance; empty where there is no bias.
+    bias: &'a mut [T],
 }
 
 impl<T: Real> Attention<'_, T> {
@@ -76,6 +84,9 @@ impl<T: Real> Attention<'_, T> {
                 let limit = self.rows.limit(unit * i + first + r);
                 let row = r * seen..r * seen + limit;
                 backward_row(&weights[row.clone()], &dweights[row], &mut dx[..limit]);
+                if !rows.bias.is_empty() {
+                    add_assign(&mut rows.bias[i - 1 - first - r..], &dx[..limit]);
+                }
             }
             let ds = row_major(&dscores, seen);
             multiply(&mut dq, (count, d, seen), ds, keys, self.scale, Start::Nothing);

@@ -1,15 +1,18 @@
-//! Attention in one: `y = softmax(scale · q kᵀ, masked) v`, without the scores in memory.
+//! Attention in one: `y = softmax(scale · q kᵀ + bias, masked) v`, without the scores in memory.
 //!
-//! Shapes: `q` is (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch, heads or 1, j, dv), `y` (batch, heads, i, dv).
+//! Shapes: `q` is (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch, heads or 1, j, dv), `y` (batch, heads, i, dv). The bias is one by
+//! distance, (heads, i + j - 1): see `distances.rs`.
 //! Queries are taken in blocks: a block's scores stay in the cache, and the keys that causality hides from all of it cost nothing.
 //! The gradient makes the weights again, block by block.
 //! Source: FlashAttention, <https://arxiv.org/abs/2205.14135>; here whole rows of scores fit, so that the softmax needs no rescaling.
 
 mod backward;
+pub mod distances;
 #[cfg(test)]
 mod tests;
 
 use crate::cpu::{self, dispatch, Real, Slice};
+use crate::layout::contiguous;
 use crate::matmul::{multiplications, product, Start, View};
 use crate::parallel::{each, zeros};
 use crate::skinny::{soon, Many};
@@ -33,38 +36,59 @@ fn block_size(i: usize) -> usize {
 /// Multiplications that one thread does alone.
 const SMALL: u64 = 1 << 16;
 
-/// Gradients of the three inputs, in their shapes.
+/// What attention is made of.
+#[derive(Clone)]
+pub struct Inputs {
+    pub q: Array,
+    pub k: Array,
+    pub v: Array,
+    pub bias: Option<Array>,
+    pub scale: f64,
+    pub mask: Mask,
+}
+
+/// Gradients of the inputs, in their shapes.
 pub struct Gradients {
     pub q: Array,
     pub k: Array,
     pub v: Array,
+    pub bias: Option<Array>,
 }
 
 /// Attention by its steps.
-pub fn reference(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Result<Array> {
-    let scores = crate::matmul::reference(q, &k.transpose(2, 3)?, scale)?;
-    crate::matmul::reference(&softmax::reference(&scores, mask)?, v, 1.0)
+pub fn reference(of: &Inputs) -> Result<Array> {
+    crate::matmul::reference(&weights_reference(of)?, &of.v, 1.0)
+}
+
+fn weights_reference(of: &Inputs) -> Result<Array> {
+    let scores = crate::matmul::reference(&of.q, &of.k.transpose(2, 3)?, of.scale)?;
+    let scores = match &of.bias {
+        Some(bias) => scores.broadcast_add(&distances::spread_reference(bias, scores.dim(2)?, scores.dim(3)?)?)?,
+        None => scores,
+    };
+    softmax::reference(&scores, &of.mask)
 }
 
 /// (batch, heads, i, dv).
-pub fn forward(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Result<Array> {
-    dispatch!(q, T => forward_cpu::<T>(q, k, v, scale, mask), else reference(q, k, v, scale, mask))
+pub fn forward(of: &Inputs) -> Result<Array> {
+    dispatch!(of.q, T => forward_cpu::<T>(of), else reference(of))
 }
 
 /// The gradients for `grad`, that of the output.
-pub fn backward(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
-    dispatch!(q, T => backward::gradients::<T>(q, k, v, grad, scale, mask), else backward_reference(q, k, v, grad, scale, mask))
+pub fn backward(of: &Inputs, grad: &Array) -> Result<Gradients> {
+    dispatch!(of.q, T => backward::gradients::<T>(of, grad), else backward_reference(of, grad))
 }
 
-fn backward_reference(q: &Array, k: &Array, v: &Array, grad: &Array, scale: f64, mask: &Mask) -> Result<Gradients> {
+fn backward_reference(of: &Inputs, grad: &Array) -> Result<Gradients> {
     let product = |a: &Array, b: &Array, alpha| crate::matmul::reference(a, b, alpha);
-    let scores = product(q, &k.transpose(2, 3)?, scale)?;
-    let weights = softmax::reference(&scores, mask)?;
+    let Inputs { q, k, v, bias, scale, mask } = of;
+    let weights = weights_reference(of)?;
     let dscores = softmax::backward(&weights, &product(grad, &v.transpose(2, 3)?, 1.0)?, mask)?;
     Ok(Gradients {
-        q: product(&dscores, k, scale)?,
-        k: sum_heads(&product(&dscores.transpose(2, 3)?, q, scale)?, k)?,
+        q: product(&dscores, k, *scale)?,
+        k: sum_heads(&product(&dscores.transpose(2, 3)?, q, *scale)?, k)?,
         v: sum_heads(&product(&weights.transpose(2, 3)?, grad, 1.0)?, v)?,
+        bias: bias.as_ref().map(|_| distances::gather_reference(&dscores.sum(0)?)).transpose()?,
     })
 }
 
@@ -158,18 +182,32 @@ struct Attention<'a, T> {
     q: Operand<'a, T>,
     k: Operand<'a, T>,
     v: Operand<'a, T>,
+    /// (heads, i + j - 1)
+    bias: Option<Slice<'a, T>>,
     rows: Rows<'a>,
     sizes: Sizes,
     scale: T,
 }
 
 impl<'a, T: Real> Attention<'a, T> {
-    fn new(q: &'a Array, k: &'a Array, v: &'a Array, scale: f64, mask: &'a Mask) -> Result<(usize, Self)> {
-        let (batch, sizes) = sizes(q, k, v)?;
-        let heads = sizes.heads;
-        let rows = Rows::with_dims([batch, heads, sizes.i, sizes.j], mask)?;
-        let (q, k, v) = (Operand::new(q, heads)?, Operand::new(k, heads)?, Operand::new(v, heads)?);
-        Ok((batch, Self { q, k, v, rows, sizes, scale: T::of(scale) }))
+    /// `bias` is that of `of`, row by row.
+    fn new(of: &'a Inputs, bias: Option<&'a Array>) -> Result<(usize, Self)> {
+        let (batch, sizes) = sizes(&of.q, &of.k, &of.v)?;
+        let Sizes { heads, i, j, .. } = sizes;
+        if let Some(bias) = bias {
+            distances::check(bias, heads, i, j)?;
+        }
+        let rows = Rows::with_dims([batch, heads, i, j], &of.mask)?;
+        let bias = bias.map(cpu::slice::<T>).transpose()?;
+        let (q, k, v) = (Operand::new(&of.q, heads)?, Operand::new(&of.k, heads)?, Operand::new(&of.v, heads)?);
+        Ok((batch, Self { q, k, v, bias, rows, sizes, scale: T::of(of.scale) }))
+    }
+
+    /// What is added to the scores of query `row` of a head, for each key.
+    fn bias_of(&self, head: usize, row: usize) -> Option<&[T]> {
+        let Sizes { i, j, .. } = self.sizes;
+        let bias: &[T] = self.bias.as_ref()?;
+        bias.get(head * (i + j - 1) + i - 1 - row..)
     }
 
     /// Queries `first` to `first + count` of the head that is number `unit` of all; the weights stand in `buffer`.
@@ -193,7 +231,8 @@ impl<'a, T: Real> Attention<'a, T> {
         let mut line = Vec::new();
         let weigh = |(r, weights): (usize, &mut [T])| {
             let allowed = self.rows.allowed(row + r, &mut line);
-            let uniform = weights_in_place(weights, allowed, self.rows.limit(row + r));
+            let bias = self.bias_of(head, first + r);
+            let uniform = weights_in_place(weights, bias, allowed, self.rows.limit(row + r));
             if uniform {
                 weights.fill(T::ZERO);
             }
@@ -224,8 +263,9 @@ fn heads_last<T: Real>(values: Vec<T>, [batch, heads, n, width]: [usize; 4]) -> 
     cpu::array(values, (batch, n, heads, width))?.transpose(1, 2)
 }
 
-fn forward_cpu<T: Real>(q: &Array, k: &Array, v: &Array, scale: f64, mask: &Mask) -> Result<Array> {
-    let (batch, attention) = Attention::<T>::new(q, k, v, scale, mask)?;
+fn forward_cpu<T: Real>(of: &Inputs) -> Result<Array> {
+    let bias = of.bias.as_ref().map(contiguous).transpose()?;
+    let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let dims = [batch, heads, i, dv];
     let mut y = zeros::<T>(dims.iter().product())?;

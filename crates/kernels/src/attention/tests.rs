@@ -26,25 +26,34 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
     [both(None), both(Some(by_key)), both(Some(pairs))].concat()
 }
 
-fn inputs((q, [kh, j], dv, _): &Case) -> [Array; 4] {
+/// Without a mask and a bias, and a gradient of the output.
+fn inputs((q, [kh, j], dv, _): &Case) -> (Inputs, Array) {
     let [b, h, i, d] = *q;
     // views, as heads are
     let turned = |dims: [usize; 4], seed| normal(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap();
-    [turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3), turned([b, h, i, *dv], 4)]
+    let (q, k, v) = (turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3));
+    (Inputs { q, k, v, bias: None, scale: 0.5, mask: Mask::default() }, turned([b, h, i, *dv], 4))
+}
+
+fn bias_for(of: &Inputs) -> Array {
+    let (_, heads, i, _) = of.q.dims4().unwrap();
+    normal(&[heads, i + of.k.dim(2).unwrap() - 1], 5)
 }
 
 #[test]
-fn equals_the_reference_under_every_mask() {
+fn equals_the_reference_under_every_mask_with_and_without_a_bias() {
     for case in &CASES {
-        let [q, k, v, grad] = inputs(case);
-        let (b, _, i, _) = q.dims4().unwrap();
-        for mask in masks(b, i, k.dim(2).unwrap()) {
-            let want = reference(&q, &k, &v, 0.5, &mask).unwrap();
-            close(&forward(&q, &k, &v, 0.5, &mask).unwrap(), &want, 1e-5);
-            let got = backward(&q, &k, &v, &grad, 0.5, &mask).unwrap();
-            let want = backward_reference(&q, &k, &v, &grad, 0.5, &mask).unwrap();
-            for (got, want) in [(got.q, want.q), (got.k, want.k), (got.v, want.v)] {
-                close(&got, &want, 1e-4);
+        let (plain, grad) = inputs(case);
+        for mask in masks(plain.q.dim(0).unwrap(), plain.q.dim(2).unwrap(), plain.k.dim(2).unwrap()) {
+            for bias in [None, Some(bias_for(&plain))] {
+                let of = Inputs { mask: mask.clone(), bias, ..plain.clone() };
+                close(&forward(&of).unwrap(), &reference(&of).unwrap(), 1e-5);
+                let (got, want) = (backward(&of, &grad).unwrap(), backward_reference(&of, &grad).unwrap());
+                for (got, want) in [(got.q, want.q), (got.k, want.k), (got.v, want.v)] {
+                    close(&got, &want, 1e-4);
+                }
+                assert_eq!(got.bias.is_some(), of.bias.is_some());
+                got.bias.iter().zip(&want.bias).for_each(|(got, want)| close(got, want, 1e-4));
             }
         }
     }
@@ -52,18 +61,26 @@ fn equals_the_reference_under_every_mask() {
 
 #[test]
 fn f64_equals_the_reference_closely() {
-    let [q, k, v, grad] = inputs(&CASES[2]).map(|x| x.to_dtype(DType::F64).unwrap());
-    let mask = Mask { allowed: None, causal: true };
-    close(&forward(&q, &k, &v, 0.3, &mask).unwrap(), &reference(&q, &k, &v, 0.3, &mask).unwrap(), 1e-12);
-    let got = backward(&q, &k, &v, &grad, 0.3, &mask).unwrap();
-    let want = backward_reference(&q, &k, &v, &grad, 0.3, &mask).unwrap();
+    let (plain, grad) = inputs(&CASES[2]);
+    let double = |x: &Array| x.to_dtype(DType::F64).unwrap();
+    let bias = Some(double(&bias_for(&plain)));
+    let (q, k, v) = (double(&plain.q), double(&plain.k), double(&plain.v));
+    let of = Inputs { q, k, v, bias, scale: 0.3, mask: Mask { allowed: None, causal: true } };
+    close(&forward(&of).unwrap(), &reference(&of).unwrap(), 1e-12);
+    let (got, want) = (backward(&of, &double(&grad)).unwrap(), backward_reference(&of, &double(&grad)).unwrap());
     close(&got.k, &want.k, 1e-12);
+    close(&got.bias.unwrap(), &want.bias.unwrap(), 1e-12);
 }
 
 #[test]
 fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
-    let x = |dims: &[usize]| normal(dims, 1);
-    assert!(forward(&x(&[1, 2, 3, 4]), &x(&[1, 3, 3, 4]), &x(&[1, 2, 3, 4]), 1.0, &Mask::default()).is_err());
-    let y = forward(&x(&[1, 1, 2, 4]), &x(&[1, 1, 0, 4]), &x(&[1, 1, 0, 3]), 1.0, &Mask::default()).unwrap();
-    assert_eq!(y.dims(), [1, 1, 2, 3]);
+    let of = |dims: [[usize; 4]; 3]| {
+        let [q, k, v] = dims.map(|dims| normal(&dims, 1));
+        Inputs { q, k, v, bias: None, scale: 1.0, mask: Mask::default() }
+    };
+    assert!(forward(&of([[1, 2, 3, 4], [1, 3, 3, 4], [1, 2, 3, 4]])).is_err());
+    assert_eq!(forward(&of([[1, 1, 2, 4], [1, 1, 0, 4], [1, 1, 0, 3]])).unwrap().dims(), [1, 1, 2, 3]);
+    let fits = of([[1, 2, 3, 4]; 3]);
+    assert!(forward(&Inputs { bias: Some(normal(&[2, 5], 1)), ..fits.clone() }).is_ok());
+    assert!(forward(&Inputs { bias: Some(normal(&[2, 6], 1)), ..fits }).is_err());
 }
