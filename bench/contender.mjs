@@ -28,6 +28,28 @@ export async function start(program, args, env = {}) {
   }
 }
 
+/** Contenders `[name, [program, args, env]]` that take turns at what they do: `{ name: { info, seconds, peak } }`. */
+export async function compete(contenders, { warm_up, runs }, rounds) {
+  const entries = []
+  try {
+    for (const [name, command] of contenders) {
+      const contender = await start(...command)
+      entries.push({ ...contender, name, seconds: [], peak: 0 })
+      await contender.ask(warm_up)
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (const entry of entries) {
+        const { seconds, peak } = await entry.ask(runs)
+        entry.seconds.push(...seconds)
+        entry.peak = peak
+      }
+    }
+    return Object.fromEntries(entries.map(({ name, info, seconds, peak }) => [name, { info, seconds, peak }]))
+  } finally {
+    for (const { close } of entries) close()
+  }
+}
+
 /** Seconds that a whole process takes. */
 export async function wholeLife(program, args, env = {}) {
   const begin = performance.now()

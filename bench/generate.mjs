@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { main } from '../scripts/ensure.mjs'
 import { Failure, root, say } from '../scripts/lib.mjs'
 import { start } from './contender.mjs'
-import { median } from './numbers.mjs'
+import { median, whole } from './numbers.mjs'
 
 const HELP = `npm run bench:generate -- [--rounds N] [--threads N] [--python PYTHON] [--json FILE]
 
@@ -34,12 +34,7 @@ function settings() {
   const text = { type: 'string' }
   const options = { help: { type: 'boolean' }, rounds: text, threads: text, python: text, json: text }
   const { values } = parseArgs({ options })
-  const whole = (name) => {
-    if (values[name] === undefined) return undefined
-    if (!/^[1-9]\d*$/.test(values[name])) throw new Failure(`--${name} takes a whole number from 1.`)
-    return Number(values[name])
-  }
-  return { ...values, rounds: whole('rounds') ?? 5, threads: whole('threads') }
+  return { ...values, rounds: whole('rounds', values) ?? 5, threads: whole('threads', values) }
 }
 
 async function library(threads) {

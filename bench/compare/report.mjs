@@ -1,4 +1,5 @@
-// The table of run.mjs.
+// The table of run.mjs, and what stands above tables.
+import { cpus } from 'node:os'
 import { median } from '../numbers.mjs'
 import { GOALS, MEMORY_GOALS } from './workloads.mjs'
 
@@ -6,6 +7,20 @@ const MEGABYTE = 1e6
 
 const time = (seconds) => (seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`)
 const memory = (bytes) => `${(bytes / MEGABYTE).toFixed(0)} MB`
+
+export const machineNow = (rounds) => ({
+  cpu: cpus()[0]?.model,
+  cpus: cpus().length,
+  node: process.version,
+  date: new Date().toISOString().slice(0, 10),
+  rounds,
+})
+
+/** What was measured where; `infos` has the `info` of each contender. */
+export function heading({ cpu, cpus, node, date }, infos) {
+  const versions = Object.entries(infos).map(([name, { info }]) => `${name}: ${Object.entries(info).flat().join(' ')}`)
+  return `${cpu}, ${cpus} processors, Node ${node}, ${date}; ${versions.join('; ')}`
+}
 
 /** A ratio, with a mark where it misses its goal. */
 function ratio(own, peer, goal) {

@@ -1,14 +1,14 @@
 // This package beside the Python package x-transformers, on the CPU: 1.9.2, and the newest version with fused attention and kept keys and
 // values. Contenders take turns at each workload, each in a process of its own; medians and peaks of memory are compared.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { main } from '../../scripts/ensure.mjs'
 import { Failure, root, say } from '../../scripts/lib.mjs'
 import { newestPath, pythonPath, setUp } from '../../scripts/python.mjs'
-import { start, wholeLife } from '../contender.mjs'
-import { table } from './report.mjs'
+import { compete, wholeLife } from '../contender.mjs'
+import { whole } from '../numbers.mjs'
+import { heading, machineNow, table } from './report.mjs'
 import { NAMES, turns } from './workloads.mjs'
 
 const HELP = `npm run bench:compare -- [--only NAME,NAME] [--rounds N] [--threads N] [--contenders ours,old,newest] [--out FOLDER]
@@ -37,19 +37,14 @@ function settings() {
     if (unknown) throw new Failure(`There is no ${what} ${unknown}; there is: ${known.join(', ')}.`)
     return names
   }
-  const whole = (name) => {
-    if (values[name] !== undefined && !/^[1-9]\d*$/.test(values[name]))
-      throw new Failure(`--${name} takes a whole number from 1.`)
-    return values[name]
-  }
   const contenders = pick(values.contenders, ['ours', ...PEERS], 'contender')
   if (!contenders.includes('ours')) throw new Failure('--contenders: without `ours` there is nothing to compare.')
   return {
     help: values.help,
     names: pick(values.only, [...NAMES, START], 'workload'),
     contenders,
-    rounds: Number(whole('rounds') ?? 3),
-    threads: whole('threads'),
+    rounds: whole('rounds', values) ?? 3,
+    threads: whole('threads', values),
     out: values.out ?? join(root, 'bench/results'),
   }
 }
@@ -59,10 +54,10 @@ async function commands({ contenders, threads }) {
   if (!existsSync(join(root, 'dist/cjs/index.js')))
     throw new Failure('There is nothing to measure: npm run build first.')
   const script = (name) => join(root, 'bench/compare', name)
-  const all = { ours: (name) => [process.execPath, [script('ours.mjs'), name, ...(threads ? [threads] : [])]] }
+  const all = { ours: (name) => [process.execPath, [script('ours.mjs'), name, ...(threads ? [`${threads}`] : [])]] }
   if (!contenders.some((name) => PEERS.includes(name))) return all
   if (!pythonPath()) await setUp()
-  const env = threads ? { OMP_NUM_THREADS: threads } : {}
+  const env = threads ? { OMP_NUM_THREADS: `${threads}` } : {}
   const python = (name, ...flags) => [pythonPath(), ['-W', 'ignore', script('workloads.py'), name, ...flags], env]
   if (contenders.includes('old')) all.old = (name) => python(name)
   if (contenders.includes('newest')) {
@@ -73,29 +68,6 @@ async function commands({ contenders, threads }) {
     }
   }
   return all
-}
-
-/** Alternating turns: `{ contender: { seconds, peak, info } }`. */
-async function compare(name, all, rounds) {
-  const { warm_up, runs } = turns(name)
-  const entries = []
-  try {
-    for (const [contender, command] of all) {
-      const process = await start(...command(name))
-      entries.push({ ...process, contender, seconds: [], peak: 0 })
-      await process.ask(warm_up)
-    }
-    for (let round = 0; round < rounds; round++) {
-      for (const entry of entries) {
-        const { seconds, peak } = await entry.ask(runs)
-        entry.seconds.push(...seconds)
-        entry.peak = peak
-      }
-    }
-    return Object.fromEntries(entries.map(({ contender, info, seconds, peak }) => [contender, { info, seconds, peak }]))
-  } finally {
-    for (const { close } of entries) close()
-  }
 }
 
 /** From the start of a process to its end, with a first result between. */
@@ -112,16 +84,13 @@ async function compareStart(all, rounds) {
 }
 
 function write(out, results, rounds) {
-  const date = new Date().toISOString().slice(0, 10)
-  const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, node: process.version, date, rounds }
+  const machine = machineNow(rounds)
   const infos = Object.values(results).find(({ ours }) => ours.info) ?? {}
-  const versions = Object.entries(infos).map(([name, { info }]) => `${name}: ${Object.entries(info).flat().join(' ')}`)
-  const text = [`${machine.cpu}, ${machine.cpus} processors, Node ${machine.node}, ${date}; ${versions.join('; ')}`, '']
-  const lines = [...text, ...table(results)]
+  const lines = [heading(machine, infos), '', ...table(results)]
   console.log(lines.join('\n'))
   mkdirSync(out, { recursive: true })
-  writeFileSync(join(out, `${date}.md`), `${lines.join('\n')}\n`)
-  writeFileSync(join(out, `${date}.json`), `${JSON.stringify({ ...machine, results }, null, 1)}\n`)
+  writeFileSync(join(out, `${machine.date}.md`), `${lines.join('\n')}\n`)
+  writeFileSync(join(out, `${machine.date}.json`), `${JSON.stringify({ ...machine, results }, null, 1)}\n`)
 }
 
 async function bench() {
@@ -133,7 +102,13 @@ async function bench() {
     say(name)
     const taking = Object.entries(all).filter(([contender]) => !REFUSED[contender]?.includes(name))
     results[name] =
-      name === START ? await compareStart(taking, options.rounds) : await compare(name, taking, options.rounds)
+      name === START
+        ? await compareStart(taking, options.rounds)
+        : await compete(
+            taking.map(([contender, command]) => [contender, command(name)]),
+            turns(name),
+            options.rounds,
+          )
   }
   write(options.out, results, options.rounds)
 }

@@ -38,14 +38,14 @@ export const MEMORY_GOALS = [0.5, 0.7]
 
 const ids = (x, count, ...shape) => x.randint(0, count, shape)
 
-function lm(x, options = {}) {
+export function lm(x, options = {}, wrapper = {}) {
   const { num_tokens = 20_000, max_seq_len = 1025, ...layers } = options
   const attn_layers = new x.Decoder({ dim: 512, depth: 12, heads: 8, ...layers })
-  return new x.TransformerWrapper({ num_tokens, max_seq_len, attn_layers })
+  return new x.TransformerWrapper({ num_tokens, max_seq_len, attn_layers, ...wrapper })
 }
 
 /** A step of AdamW with clipping on the loss that `loss` gives. */
-function trainer(x, model, ...inputs) {
+export function trainer(x, model, ...inputs) {
   model.train()
   const optimizer = new x.AdamW(model.parameters(), { lr: 3e-4 })
   return async () => {
@@ -69,6 +69,10 @@ function forward(x, model, ...inputs) {
 
 const language = (x, options) => new x.AutoregressiveWrapper(lm(x, options))
 
+/** The model of char_train_step, which ../options measures too, and what a step takes. */
+export const CHAR = { num_tokens: 256, max_seq_len: 257, dim: 256, depth: 6, rotary_pos_emb: true }
+export const chars = (x) => ids(x, 256, 8, 257)
+
 const MAKE = {
   gpt_forward: (x) => forward(x, lm(x), ids(x, 20_000, 1, 1024)),
   gpt_train_step: (x) => trainer(x, language(x), ids(x, 20_000, 1, 1025)),
@@ -77,10 +81,7 @@ const MAKE = {
     const model = language(x, { ...options, attn_one_kv_head: true, use_rmsnorm: true })
     return trainer(x, model, ids(x, 20_000, 1, 1025))
   },
-  char_train_step: (x) => {
-    const options = { num_tokens: 256, max_seq_len: 257, dim: 256, depth: 6, rotary_pos_emb: true }
-    return trainer(x, language(x, options), ids(x, 256, 8, 257))
-  },
+  char_train_step: (x) => trainer(x, language(x, CHAR), chars(x)),
   tiny_train_step: (x) => {
     const options = { num_tokens: 256, max_seq_len: 65, dim: 64, depth: 4, heads: 4 }
     return trainer(x, language(x, options), ids(x, 256, 4, 65))

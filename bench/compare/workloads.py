@@ -24,9 +24,9 @@ def ids(count, *shape):
     return torch.randint(0, count, shape)
 
 
-def lm(num_tokens=20000, max_seq_len=1025, dim=512, depth=12, heads=8, **options):
+def lm(num_tokens=20000, max_seq_len=1025, dim=512, depth=12, heads=8, wrapper={}, **options):
     layers = Decoder(dim=dim, depth=depth, heads=heads, **FLASH, **options)
-    return TransformerWrapper(num_tokens=num_tokens, max_seq_len=max_seq_len, attn_layers=layers)
+    return TransformerWrapper(num_tokens=num_tokens, max_seq_len=max_seq_len, attn_layers=layers, **wrapper)
 
 
 def forward(model, *inputs):
@@ -79,6 +79,10 @@ def generate():
     return lambda: model.generate(prompt, 128, **cached)
 
 
+def chars():
+    return ids(256, 8, 257)
+
+
 CHAR = dict(num_tokens=256, max_seq_len=257, dim=256, depth=6, rotary_pos_emb=True)
 TINY = dict(num_tokens=256, max_seq_len=65, dim=64, depth=4, heads=4)
 
@@ -86,7 +90,7 @@ WORKLOADS = dict(
     gpt_forward=lambda: forward(lm(), ids(20000, 1, 1024)),
     gpt_train_step=lambda: trainer(language(), ids(20000, 1, 1025)),
     palm_train_step=lambda: trainer(palm(), ids(20000, 1, 1025)),
-    char_train_step=lambda: trainer(language(**CHAR), ids(256, 8, 257)),
+    char_train_step=lambda: trainer(language(**CHAR), chars()),
     tiny_train_step=lambda: trainer(language(**TINY), ids(256, 4, 65)),
     encdec_train_step=encdec,
     vit_forward=vit,
@@ -101,13 +105,7 @@ def tell(value):
     print(json.dumps(value), flush=True)
 
 
-def main():
-    name, *flags = sys.argv[1:]
-    if 'flash' in flags:
-        FLASH['attn_flash'] = True
-    run = WORKLOADS[name]()
-    if name == 'start':
-        return run()
+def serve(run):
     tell(dict(torch=torch.__version__, x_transformers=version('x-transformers'), threads=torch.get_num_threads()))
     for line in sys.stdin:
         seconds = []
@@ -116,6 +114,14 @@ def main():
             run()
             seconds.append(time.perf_counter() - start)
         tell(dict(seconds=seconds, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+
+
+def main():
+    name, *flags = sys.argv[1:]
+    if 'flash' in flags:
+        FLASH['attn_flash'] = True
+    run = WORKLOADS[name]()
+    return run() if name == 'start' else serve(run)
 
 
 if __name__ == '__main__':
