@@ -42,11 +42,10 @@ pub fn optimizer(c: &mut Criterion) {
     let mut group = c.benchmark_group("optimizer");
     let [w, g, m] = [1, 2, 3].map(|seed| normal(&[MILLION], seed));
     let v = normal(&[MILLION], 4).sqr().unwrap();
-    let new = normal(&[MILLION], 5);
     let with =
         |decoupled| Adam { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, decoupled, step: 7 };
-    memory(&mut group, "adam", 7 * MILLION, || adam_in_place(&new, &w, &g, &m, &v, with(false)));
-    memory(&mut group, "adamw", 7 * MILLION, || adam_in_place(&new, &w, &g, &m, &v, with(true)));
+    memory(&mut group, "adam", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(false)));
+    memory(&mut group, "adamw", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(true)));
     let s = Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false };
     memory(&mut group, "sgd with momentum", 5 * MILLION, || sgd(&w, &g, Some(&m), s));
     memory(&mut group, "sum of squares", MILLION, || sum_of_squares(&g));

@@ -29,6 +29,24 @@ fn fits(bytes: u64) -> bool {
     size < LARGE || Vec::<u8>::new().try_reserve_exact(size).is_ok()
 }
 
+/// An error where arrays of these bytes cannot be allocated one after the other, none of them freed before the last; `what` needs them.
+pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
+    let needed = bytes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    memory::check(what, needed)?;
+    if cfg!(target_family = "wasm") {
+        // memory there may be enough, but in pieces that are too small
+        let mut rooms = Vec::new();
+        for bytes in bytes {
+            let mut room = Vec::<u8>::new();
+            if room.try_reserve_exact(usize::try_from(*bytes).unwrap_or(usize::MAX)).is_err() {
+                return Err(memory::out_of_memory(what, needed));
+            }
+            rooms.push(room);
+        }
+    }
+    Ok(())
+}
+
 /// Room for `count` numbers, or an error where it cannot be allocated.
 pub(crate) fn room<T: Real>(count: usize) -> Result<Vec<T>> {
     check(&[count], T::DTYPE)?;

@@ -2,7 +2,7 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
-use crate::parallel::{each, map, part, PIECE};
+use crate::parallel::{computed_beside, map, part, PIECE};
 use crate::{Array, DType, Result};
 use candle_core::{CpuStorage, InplaceOp1, Layout};
 use multiversion::multiversion;
@@ -37,12 +37,12 @@ pub fn is_in_place(all: [&Array; 4]) -> bool {
 }
 
 /// One step of Adam, <https://arxiv.org/abs/1412.6980>, or AdamW, <https://arxiv.org/abs/1711.05101>, on the CPU.
-/// `mean` and `square` are the running averages of the gradient and of its square. The new weight is written to `new`. These three are
-/// whole storages that nothing else holds.
-pub fn adam_in_place(new: &Array, weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<()> {
+/// `mean` and `square` are the running averages of the gradient and of its square: whole storages that nothing else holds, and that change. Gives
+/// the new weight. Where this is an error, nothing has changed.
+pub fn adam_in_place(weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<Array> {
     dispatch!(
         weight,
-        T => adam_cpu::<T>(new, weight, grad, mean, square, s),
+        T => adam_cpu::<T>(weight, grad, mean, square, s),
         else candle_core::bail!("a step in place needs f32 or f64 on the CPU")
     )
 }
@@ -90,25 +90,24 @@ fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> R
     array.inplace_op1(&InPlace(RefCell::new(on_storage)))
 }
 
-fn adam_cpu<T: Real>(new: &Array, weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<()> {
+fn adam_cpu<T: Real>(weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<Array> {
     let (weight, grad) = (contiguous(weight)?, contiguous(grad)?);
     let (w, g) = (cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
     let (w, g): (&[T], &[T]) = (&w, &g);
     if w.len() != g.len() {
         candle_core::bail!("a gradient {:?} for a parameter {:?}", grad.dims(), weight.dims());
     }
-    change::<T>(new, w.len(), |new| {
-        change::<T>(mean, w.len(), |mean| {
-            change::<T>(square, w.len(), |square| {
-                let [new, mean, square] = [&mut *new, &mut *mean, square].map(|all| all.chunks_mut(PIECE));
-                let pieces = new.zip(mean.zip(square)).collect();
-                each(pieces, |i, (new, (mean, square))| {
-                    adam_slice([new, mean, square], [part(w, i, PIECE), part(g, i, PIECE)], s);
-                });
-                Ok(())
-            })
+    let mut new = Vec::new();
+    change::<T>(mean, w.len(), |mean| {
+        change::<T>(square, w.len(), |square| {
+            let averages = mean.chunks_mut(PIECE).zip(square.chunks_mut(PIECE)).collect();
+            new = computed_beside(w.len(), PIECE, averages, |i, new, (mean, square)| {
+                adam_slice([new, mean, square], [part(w, i, PIECE), part(g, i, PIECE)], s);
+            })?;
+            Ok(())
         })
-    })
+    })?;
+    cpu::array(new, weight.dims())
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
@@ -179,12 +178,12 @@ mod tests {
         for decoupled in [false, true] {
             let s = Adam { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, decoupled, step: 3 };
             let want = adam_reference(&w, &g, &m, &v, s).unwrap();
-            let [new, mean, square] = [&w, &m, &v].map(|array| array.copy().unwrap());
-            adam_in_place(&new, &w, &g, &mean, &square, s).unwrap();
+            let [mean, square] = [&m, &v].map(|array| array.copy().unwrap());
+            let new = adam_in_place(&w, &g, &mean, &square, s).unwrap();
             close(&new, &want.weight, 1e-5);
             close(&mean, &want.mean, 1e-6);
             close(&square, &want.square, 1e-6);
-            let message = adam_in_place(&new, &w, &g, &normal(&[2], 5), &square, s).unwrap_err().to_string();
+            let message = adam_in_place(&w, &g, &normal(&[2], 5), &square, s).unwrap_err().to_string();
             assert!(message.contains("[2]"), "{message}");
         }
     }

@@ -135,6 +135,25 @@ pub(crate) fn computed_with<T: Real, R: Send>(
     Ok((values, results))
 }
 
+/// [`computed`], where `f` gets an item for each piece too.
+pub(crate) fn computed_beside<T: Real, I: Send>(
+    count: usize,
+    size: usize,
+    items: Vec<I>,
+    f: impl Fn(usize, &mut [T], I) + Sync,
+) -> Result<Vec<T>> {
+    let mut values = alloc::room::<T>(count)?;
+    let fresh = &mut values.spare_capacity_mut()[..count];
+    if fresh.len().div_ceil(size.max(1)) != items.len() {
+        candle_core::bail!("{} items for {count} numbers in pieces of {size}", items.len());
+    }
+    let pieces = fresh.chunks_mut(size.max(1)).zip(items).collect();
+    each(pieces, |i, (piece, item)| f(i, cleared(piece), item));
+    // SAFETY: every piece was cleared, and the pieces cover `count` numbers.
+    unsafe { values.set_len(count) };
+    Ok(values)
+}
+
 /// Fresh memory as zeroes: cleared by the thread that is about to write it, so that it is in that thread's cache.
 fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     piece.fill(MaybeUninit::new(T::ZERO));

@@ -53,10 +53,15 @@ pub struct Optimizer {
 
 /// What a step will put in place of the weight and the state of one parameter.
 struct Plan {
-    weight: Array,
+    weight: NewWeight,
     state: State,
-    /// What is left to do in place: the weight is room for the new one until then, and the averages are those before.
-    rest: Option<(Array, kernels::Adam)>,
+}
+
+enum NewWeight {
+    Made(Array),
+    /// Made when its turn comes, from the gradient; the averages of the state, those before, change in place then. So a step takes
+    /// memory for one new weight at a time.
+    Later(Array, kernels::Adam),
 }
 
 /// The settings of one group.
@@ -103,23 +108,32 @@ impl Optimizer {
             return Err(Error::Internal("settings for another number of groups".into()));
         }
         let group_of = self.groups.iter().enumerate().flat_map(|(g, n)| std::iter::repeat_n(g, *n));
-        let mut planned = Vec::new();
+        let (mut planned, mut bytes) = (Vec::new(), Vec::new());
         for (index, group) in group_of.enumerate() {
             if aborted() {
                 return Err(xt_autograd::Error::Aborted.into());
             }
             let leaf = &self.leaves[index];
             if let Some(grad) = leaf.grad().filter(|_| leaf.requires_grad()) {
-                planned.push((index, self.plan(index, &grad, &settings[group])?));
+                let plan = self.plan(index, &grad, &settings[group])?;
+                if matches!(plan.weight, NewWeight::Later(..)) {
+                    bytes.push(leaf.bytes());
+                }
+                planned.push((index, plan));
             }
         }
-        for (index, Plan { weight, state, rest }) in planned {
-            if let Some((grad, s)) = rest {
-                let (Some(mean), Some(square)) = (&state.exp_avg, &state.exp_avg_sq) else {
-                    return Err(Error::Internal("a step without averages".into()));
-                };
-                kernels::adam_in_place(&weight, &self.leaves[index].values()?, &grad, mean, square, s)?;
-            }
+        // all at once: others may hold the weights before, which then are not freed on the way
+        xt_kernels::alloc::check_all("a step of the optimizer", &bytes)?;
+        for (index, Plan { weight, state }) in planned {
+            let weight = match weight {
+                NewWeight::Made(weight) => weight,
+                NewWeight::Later(grad, s) => {
+                    let (Some(mean), Some(square)) = (&state.exp_avg, &state.exp_avg_sq) else {
+                        return Err(Error::Internal("a step without averages".into()));
+                    };
+                    kernels::adam_in_place(&self.leaves[index].values()?, &grad, mean, square, s)?
+                }
+            };
             self.leaves[index].set(weight)?;
             self.state[index] = state;
         }
@@ -135,7 +149,7 @@ impl Optimizer {
                 let buffer = old.momentum_buffer.as_ref().map(placed).transpose()?;
                 let (weight, momentum_buffer) = kernels::sgd(&weight, grad, buffer.as_ref(), *s)?;
                 let state = State { step: old.step + 1, momentum_buffer, ..State::default() };
-                Ok(Plan { weight, state, rest: None })
+                Ok(Plan { weight: NewWeight::Made(weight), state })
             }
             Settings::Adam(s) => {
                 let zeros = || {
@@ -152,10 +166,10 @@ impl Optimizer {
                     momentum_buffer: None,
                 };
                 if kernels::is_in_place([&weight, grad, &mean, &square]) {
-                    return Ok(Plan { weight: zeros()?, state: state(mean, square), rest: Some((grad.clone(), s)) });
+                    return Ok(Plan { weight: NewWeight::Later(grad.clone(), s), state: state(mean, square) });
                 }
                 let new = kernels::adam_reference(&weight, grad, &mean, &square, s)?;
-                Ok(Plan { weight: new.weight, state: state(new.mean, new.square), rest: None })
+                Ok(Plan { weight: NewWeight::Made(new.weight), state: state(new.mean, new.square) })
             }
         }
     }
