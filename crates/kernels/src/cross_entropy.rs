@@ -12,7 +12,7 @@ use multiversion::multiversion;
 
 /// The loss on candle's own operations.
 pub fn reference(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
-    let classes = classes(logits, targets, ignore_index)?;
+    let classes = classes(logits.dims2()?, targets, ignore_index)?;
     let (rows, wanted): (Vec<u32>, Vec<i64>) =
         classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r as u32, c as i64))).unzip();
     let count = rows.len();
@@ -26,8 +26,7 @@ pub fn reference(logits: &Array, targets: &Array, ignore_index: i64) -> Result<A
 }
 
 /// The class of each row, `None` where it is ignored.
-fn classes(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Vec<Option<usize>>> {
-    let (rows, count) = logits.dims2()?;
+pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_index: i64) -> Result<Vec<Option<usize>>> {
     let targets: Vec<i64> = targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
     if targets.len() != rows {
         candle_core::bail!("{} targets for {rows} rows of logits", targets.len());
@@ -46,7 +45,7 @@ pub fn forward(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Arr
 }
 
 fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
-    let classes = classes(logits, targets, ignore_index)?;
+    let classes = classes(logits.dims2()?, targets, ignore_index)?;
     let logits = contiguous(logits)?;
     let (_, width) = logits.dims2()?;
     let xs = cpu::slice::<T>(&logits)?;
@@ -61,7 +60,7 @@ fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> R
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn log_sum_exp<T: Real>(row: &[T]) -> T {
+pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
     let top = max(row);
     sum_by(row, |x| (x - top).exp_down()).ln() + top
 }
@@ -76,7 +75,7 @@ pub fn backward(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -
 }
 
 fn backward_reference(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
-    let classes = classes(logits, targets, ignore_index)?;
+    let classes = classes(logits.dims2()?, targets, ignore_index)?;
     let (rows, width) = logits.dims2()?;
     let count = classes.iter().flatten().count() as f64;
     let mut hot = vec![0f32; rows * width];
@@ -92,7 +91,7 @@ fn backward_reference(logits: &Array, targets: &Array, ignore_index: i64, grad: 
 }
 
 fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
-    let classes = classes(logits, targets, ignore_index)?;
+    let classes = classes(logits.dims2()?, targets, ignore_index)?;
     let logits = contiguous(logits)?;
     let (rows, width) = logits.dims2()?;
     let xs = cpu::slice::<T>(&logits)?;

@@ -17,6 +17,7 @@ pub mod glu;
 pub mod layer_norm;
 pub mod layout;
 pub mod linear;
+pub mod linear_cross_entropy;
 pub mod matmul;
 pub mod memory;
 pub mod optimizer;

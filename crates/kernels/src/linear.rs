@@ -94,16 +94,19 @@ fn column_sums<T: Real>(grad: &Array) -> Result<Array> {
     let grad = contiguous(grad)?;
     let (_, width) = cpu::rows_and_width(&grad);
     let gs = cpu::slice::<T>(&grad)?;
+    cpu::array(column_sums_of(&gs, width), width)
+}
+
+/// The sum of the rows, `width` numbers each.
+pub(crate) fn column_sums_of<T: Real>(rows: &[T], width: usize) -> Vec<T> {
     // partial sums over fixed blocks of rows, so that the result does not depend on the number of threads
-    let gs: &[T] = &gs;
     let block = rows_per_piece(width) * width;
     let sum = |piece: usize| {
         let mut sum = vec![T::ZERO; width];
-        part(gs, piece, block).chunks_exact(width.max(1)).for_each(|row| add_assign(&mut sum, row));
+        part(rows, piece, block).chunks_exact(width.max(1)).for_each(|row| add_assign(&mut sum, row));
         sum
     };
-    let partial = map(gs.len().div_ceil(block.max(1)), 1, sum);
-    cpu::array(sum_vectors(partial, width), width)
+    sum_vectors(map(rows.len().div_ceil(block.max(1)), 1, sum), width)
 }
 
 /// Adds vectors of one width, in order.
@@ -117,11 +120,11 @@ pub(crate) fn add_assign<T: Real>(sum: &mut [T], xs: &[T]) {
     sum.iter_mut().zip(xs).for_each(|(s, x)| *s += *x);
 }
 
-fn row_major<T>(data: &[T], width: usize) -> View<'_, T> {
+pub(crate) fn row_major<T>(data: &[T], width: usize) -> View<'_, T> {
     View { data, row: width as isize, column: 1 }
 }
 
-fn transposed<T>(data: &[T], width: usize) -> View<'_, T> {
+pub(crate) fn transposed<T>(data: &[T], width: usize) -> View<'_, T> {
     View { data, row: 1, column: width as isize }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::invalid;
 use crate::{is_grad_enabled, DType, Result, Tensor};
 use xt_kernels::activation::Activation;
+use xt_kernels::linear_cross_entropy::{Inputs, Wanted};
 use xt_kernels::philox::Stream;
 use xt_kernels::rotary::Direction;
 use xt_kernels::softmax::Mask;
@@ -216,6 +217,18 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
     let Some((classes, rows)) = logits.dims().split_last() else {
         return invalid("cross-entropy: the logits need an axis of classes");
     };
+    check_targets(targets, rows)?;
+    let flat = kernels::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
+    let targets = targets.array()?;
+    let loss = kernels::cross_entropy::forward(&flat, &targets, ignore_index)?;
+    let dims = logits.dims().to_vec();
+    Ok(Tensor::record(loss, &[logits], move |g| {
+        let d = kernels::cross_entropy::backward(&flat, &targets, ignore_index, scalar(g)?)?;
+        Ok(vec![Some(d.reshape(dims.as_slice())?)])
+    }))
+}
+
+fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
     if rows != targets.dims() || targets.dtype() != DType::I64 {
         return invalid(format!(
             "cross-entropy: targets must be i64 of shape {rows:?}, got {} of shape {:?}",
@@ -223,14 +236,48 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
             targets.dims()
         ));
     }
-    let flat = kernels::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
-    let targets = targets.array()?;
-    let loss = kernels::cross_entropy::forward(&flat, &targets, ignore_index)?;
-    let dims = logits.dims().to_vec();
-    Ok(Tensor::record(loss, &[logits], move |g| {
-        let g = g.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        let d = kernels::cross_entropy::backward(&flat, &targets, ignore_index, g)?;
-        Ok(vec![Some(d.reshape(dims.as_slice())?)])
+    Ok(())
+}
+
+fn scalar(x: &Array) -> Result<f64> {
+    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
+
+/// [`cross_entropy`] of `x Wᵀ + bias` without all logits in memory: `x` (.., in), `weight` (classes, in), `bias` (classes), `targets` i64 (..).
+/// Where a graph is recorded, the gradients are computed at once.
+pub fn linear_cross_entropy(
+    x: &Tensor,
+    (weight, bias): (&Tensor, Option<&Tensor>),
+    targets: &Tensor,
+    ignore_index: i64,
+) -> Result<Tensor> {
+    check_linear(x, weight)?;
+    check_bias(weight, bias)?;
+    let (dims, inner) = (x.dims().to_vec(), weight.dim(1));
+    let rows = &dims[..dims.len() - 1];
+    check_targets(targets, rows)?;
+    let a = kernels::layout::contiguous(&x.array()?)?.reshape((rows.iter().product::<usize>(), inner))?;
+    let (w, b, t) = (weight.array()?, bias.map(Tensor::array).transpose()?, targets.array()?);
+    let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
+    let wanted = Wanted { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
+    let of = Inputs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, ignore_index };
+    let (loss, grads) = kernels::linear_cross_entropy::forward(&of, wanted)?;
+    let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
+    let biased = bias.is_some();
+    Ok(Tensor::record(loss, &inputs, move |g| {
+        let g = scalar(g)?;
+        let scaled = |grad: &Option<Array>| -> Result<Option<Array>> {
+            Ok(match grad {
+                Some(grad) if g != 1.0 => Some(kernels::elementwise::affine(grad, g, 0.0)?),
+                other => other.clone(),
+            })
+        };
+        let x = scaled(&grads.x)?.map(|d| d.reshape(dims.as_slice())).transpose()?;
+        let mut all = vec![x, scaled(&grads.weight)?];
+        if biased {
+            all.push(scaled(&grads.bias)?);
+        }
+        Ok(all)
     }))
 }
 

@@ -60,10 +60,17 @@ fn pairs() -> Mask {
 
 #[test]
 fn losses() {
-    let cases: [Case; 5] = [
+    let cases: [Case; 7] = [
         ("cross_entropy", &[&[4, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[4]), -100)),
         ("cross_entropy, rows of rows", &[&[2, 2, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[2, 2]), 7)),
         ("cross_entropy, some ignored", &[&[4, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), -9)),
+        ("linear_cross_entropy", &[&[2, 2, 3], &[5, 3], &[5]], |x| {
+            let targets = ids(&[0, 2, -9, 4], &[2, 2]);
+            ops::affine(&ops::linear_cross_entropy(&x[0], (&x[1], Some(&x[2])), &targets, -9)?, 3.0, 1.0)
+        }),
+        ("linear_cross_entropy, without bias", &[&[2, 3], &[4, 3]], |x| {
+            ops::linear_cross_entropy(&x[0], (&x[1], None), &ids(&[3, 0], &[2]), -9)
+        }),
         ("cross_entropy, scaled", &[&[4, 3]], |x| {
             ops::affine(&ops::cross_entropy(&x[0], &ids(&[1, 1, 1, 0], &[4]), 0)?, 3.0, 1.0)
         }),

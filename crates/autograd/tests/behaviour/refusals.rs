@@ -102,6 +102,12 @@ fn layers() {
         ("rotary table", || ops::rotary(&x(&[1, 2, 1, 3]), &normal(&[2, 2], 1), &normal(&[2, 2], 1))),
         ("targets must be i64 of shape [2]", || ops::cross_entropy(&x(&[2, 3]), &ids(&[0], &[1]), 0)),
         ("target 3 is out of range", || ops::cross_entropy(&x(&[2, 3]), &ids(&[0, 3], &[2]), -1)),
+        ("targets must be i64 of shape [2]", || {
+            ops::linear_cross_entropy(&x(&[2, 3]), (&x(&[4, 3]), None), &ids(&[0], &[1]), 0)
+        }),
+        ("does not take a bias", || {
+            ops::linear_cross_entropy(&x(&[1, 3]), (&x(&[4, 3]), Some(&x(&[3]))), &ids(&[0], &[1]), 0)
+        }),
         ("axis of classes", || ops::cross_entropy(&x(&[]), &ids(&[0], &[1]), 0)),
         ("mse: shapes [2] and [3] differ", || ops::mse(&x(&[2]), &x(&[3]))),
     ]);

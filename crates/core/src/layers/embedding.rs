@@ -50,6 +50,11 @@ impl Embedding {
         Ok(ops::linear(x, &self.weight.tensor(), None)?)
     }
 
+    /// Mean cross-entropy of these logits with targets, i64 (..).
+    pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
+        Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), None), targets, ignore_index)?)
+    }
+
     pub fn param(&self) -> &Param {
         &self.weight
     }

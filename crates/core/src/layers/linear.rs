@@ -45,4 +45,10 @@ impl Linear {
         let bias = self.bias.as_ref().map(Param::tensor);
         Ok(ops::linear(x, &self.weight.tensor(), bias.as_ref())?)
     }
+
+    /// Mean cross-entropy of what this layer gives for `x` (.., in), with targets, i64 (..).
+    pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(Param::tensor);
+        Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), bias.as_ref()), targets, ignore_index)?)
+    }
 }

@@ -47,8 +47,7 @@ impl AutoregressiveWrapper {
         if self.mask_prob > 0.0 {
             with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, ctx)?);
         }
-        let logits = self.net.logits(&input, &with, ctx)?;
-        Ok(ops::cross_entropy(&logits, &target, self.ignore_index)?)
+        self.net.cross_entropy(&input, &with, &target, self.ignore_index, ctx)
     }
 
     /// Which positions may be attended to, bool (batch, n - 1): in each row the same number of random ones may not, never the

@@ -212,6 +212,22 @@ impl TransformerWrapper {
         logits.ok_or_else(|| Error::Internal("no logits".into()))
     }
 
+    /// Mean cross-entropy of the logits with `targets`, i64 (batch, n), of which those equal to `ignore_index` do not count.
+    pub fn cross_entropy(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        targets: &Tensor,
+        ignore_index: i64,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        let x = self.embeddings(x, with, ctx)?;
+        match &self.to_logits {
+            Some(linear) => linear.cross_entropy(&x, targets, ignore_index),
+            None => self.token_emb.cross_entropy(&x, targets, ignore_index),
+        }
+    }
+
     /// Embeddings after the final norm, (batch, n, dim), for token ids, i64 (batch, n).
     pub fn embeddings(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         let returns = Returns { embeddings: true, ..Returns::default() };
