@@ -5,7 +5,7 @@ use criterion::Criterion;
 use xt_kernels::activation::{self as act, Activation};
 use xt_kernels::rotary::{rotate, Direction};
 use xt_kernels::softmax::{self as soft, Mask};
-use xt_kernels::{cross_entropy as loss, layer_norm as norm, Array, DType, Device};
+use xt_kernels::{cross_entropy as loss, gru as gates, layer_norm as norm, Array, DType, Device};
 
 pub fn layer_norm(c: &mut Criterion) {
     let mut group = c.benchmark_group("layer_norm");
@@ -59,6 +59,17 @@ pub fn cross_entropy(c: &mut Criterion) {
         memory(&mut group, &name("forward"), rows * classes, || loss::forward(&x, &targets, -100));
         memory(&mut group, &name("backward"), 2 * rows * classes, || loss::backward(&x, &targets, -100, 1.0));
     }
+    group.finish();
+}
+
+/// The gates of a recurrent unit.
+pub fn gru(c: &mut Criterion) {
+    let mut group = c.benchmark_group("gru");
+    let gates = |seed| normal(&[ROWS, 3 * DIM], seed);
+    let of = gates::Inputs { input: gates(1), hidden: gates(2), state: normal(&[ROWS, DIM], 3) };
+    let g = normal(&[ROWS, DIM], 4);
+    memory(&mut group, "forward", 8 * ROWS * DIM, || gates::forward(&of));
+    memory(&mut group, "backward", 15 * ROWS * DIM, || gates::backward(&of, &g));
     group.finish();
 }
 

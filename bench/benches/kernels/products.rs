@@ -1,9 +1,9 @@
 //! Matrix products: elem/s are FLOP/s.
 
-use crate::setup::{normal, product, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS};
+use crate::setup::{indices, normal, product, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
 use xt_kernels::softmax::Mask;
-use xt_kernels::{attention as fused, linear as kernel, matmul as batched};
+use xt_kernels::{attention as fused, linear as kernel, linear_cross_entropy as loss, matmul as batched};
 
 pub fn matmul(c: &mut Criterion) {
     let mut group = c.benchmark_group("matmul");
@@ -59,5 +59,20 @@ pub fn linear(c: &mut Criterion) {
     }
     let g = normal(&[ROWS, 4 * DIM], 4);
     crate::setup::memory(&mut group, "gradient of the bias", ROWS * 4 * DIM, || kernel::grad_bias(&g));
+    group.finish();
+}
+
+/// Loss and gradients of a layer that gives logits.
+pub fn linear_cross_entropy(c: &mut Criterion) {
+    let mut group = c.benchmark_group("linear_cross_entropy");
+    for (rows, classes, dim) in [(ROWS, TOKENS, DIM), (1024, 20_000, 512)] {
+        let (x, weight, targets) = (normal(&[rows, dim], 1), normal(&[classes, dim], 2), indices(rows, classes));
+        let of = loss::Inputs { x: &x, weight: &weight, bias: None, targets: &targets, ignore_index: -100 };
+        let name = |what: &str| format!("{what}, {rows}x{dim} to {classes}");
+        let flops = 2 * rows * classes * dim;
+        product(&mut group, &name("forward"), flops, || loss::forward(&of, loss::Wanted::default()));
+        let both = loss::Wanted { x: true, weight: true, bias: false };
+        product(&mut group, &name("forward and backward"), 3 * flops, || loss::forward(&of, both));
+    }
     group.finish();
 }

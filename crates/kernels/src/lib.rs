@@ -14,6 +14,7 @@ pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
 pub mod glu;
+pub mod gru;
 pub mod layer_norm;
 pub mod layout;
 pub mod linear;

@@ -160,6 +160,15 @@ pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::glu::backward(&a, g, kind)?)])))
 }
 
+/// The gates of a recurrent unit: `input` and `hidden` (.., 3 dim), `state` (.., dim), see [`kernels::gru`].
+pub fn gru_gates(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Result<Tensor> {
+    let of = kernels::gru::Inputs { input: input.array()?, hidden: hidden.array()?, state: state.array()? };
+    let y = kernels::gru::forward(&of)?;
+    Ok(Tensor::record(y, &[input, hidden, state], move |g| {
+        Ok(kernels::gru::backward(&of, g)?.into_iter().map(Some).collect())
+    }))
+}
+
 /// Softmax over the last axis of scores, under a mask.
 pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
     let y = kernels::softmax::forward(&scores.array()?, mask)?;

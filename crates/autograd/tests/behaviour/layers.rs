@@ -9,7 +9,8 @@ const STREAM: Stream = Stream { seed: 5, call: 6, draw: 7 };
 
 #[test]
 fn linear_norm_dropout_and_rotary() {
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
+        ("gru_gates", &[&[2, 2, 6], &[2, 2, 6], &[2, 2, 2]], |x| ops::gru_gates(&x[0], &x[1], &x[2])),
         ("linear of an activation", &[&[2, 3], &[4, 3], &[4]], |x| {
             ops::linear_of(&x[0], Inner::Activation(Activation::Gelu), &x[1], Some(&x[2]))
         }),
