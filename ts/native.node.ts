@@ -12,15 +12,16 @@ export { files } from './files.node.js'
 const here = typeof __dirname === 'string' ? __dirname : process.cwd()
 const addonRequire = createRequire(join(here, 'native.node.js'))
 
-/** The platform in napi-rs's spelling, such as `linux-x64-gnu`. */
-function triple(): string {
+/**
+ * The platform in napi-rs's spelling, such as `linux-x64-gnu`; on Linux for either C library, the more frequent one first. Which of them is
+ * there Node tells only in a report, which takes longer than to load the addon; one for the other does not load.
+ */
+function triples(): string[] {
   const { platform, arch } = process
-  if (platform === 'win32') return `win32-${arch}-msvc`
-  if (platform !== 'linux') return `${platform}-${arch}`
-  const report = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
-  const gnu = Boolean(report.header.glibcVersionRuntime)
-  if (arch === 'arm') return `linux-arm-${gnu ? 'gnueabihf' : 'musleabihf'}`
-  return `linux-${arch}-${gnu ? 'gnu' : 'musl'}`
+  if (platform === 'win32') return [`win32-${arch}-msvc`]
+  if (platform !== 'linux') return [`${platform}-${arch}`]
+  const libraries = arch === 'arm' ? ['gnueabihf', 'musleabihf'] : ['gnu', 'musl']
+  return libraries.map((library) => `linux-${arch}-${library}`)
 }
 
 /** Where the package's own files may be: this file is in ts/, or in a folder of dist/. */
@@ -28,14 +29,21 @@ function roots(): string[] {
   return [here, dirname(here), dirname(dirname(here))]
 }
 
-function candidates(name: string): string[] {
+function candidates(): string[] {
   const chosen = process.env.X_TRANSFORMERS_ADDON
   if (chosen === 'wasm') return []
   // whoever names a file wants that one, or an error
   if (chosen) return [resolve(chosen)]
-  const file = `x-transformers.${name}.node`
-  const places = roots().flatMap((root) => [join(root, file), join(root, 'dist', file)])
-  return [...places.filter((path) => existsSync(path)), `@x-transformers/${name}`]
+  return triples().flatMap((name) => {
+    const file = `x-transformers.${name}.node`
+    const places = roots().flatMap((root) => [join(root, file), join(root, 'dist', file)])
+    return [...places.filter((path) => existsSync(path)), `@x-transformers/${name}`]
+  })
+}
+
+/** For people. */
+function platform(): string {
+  return triples().join(' or ')
 }
 
 /** The module for WebAssembly, started at once; null where it was not built. */
@@ -47,13 +55,12 @@ function loadWasm(): Running | null {
   const file = join(dirname(glue), '../../../esm/wasm/pkg', name)
   if (!existsSync(file)) return null
   const module = new WebAssembly.Module(readFileSync(file))
-  return startSingle(addonRequire(glue) as Glue, module, `there is no native addon for ${triple()}`)
+  return startSingle(addonRequire(glue) as Glue, module, `there is no native addon for ${platform()}`)
 }
 
 function load(): { native: Native; running: Omit<Running, 'native'> | null } {
-  const name = triple()
   const failures: string[] = []
-  for (const candidate of candidates(name)) {
+  for (const candidate of candidates()) {
     try {
       return { native: addonRequire(candidate) as Native, running: null }
     } catch (error) {
@@ -69,7 +76,7 @@ function load(): { native: Native; running: Omit<Running, 'native'> | null } {
   }
   throw new XTransformersError(
     'no_addon',
-    `there is no native addon of x-transformers for ${name}: build it with \`npm run build\` in the package's folder, or name one with the environment variable X_TRANSFORMERS_ADDON. Tried:\n${failures.map((f) => `  ${f}`).join('\n')}`,
+    `there is no native addon of x-transformers for ${platform()}: build it with \`npm run build\` in the package's folder, or name one with the environment variable X_TRANSFORMERS_ADDON. Tried:\n${failures.map((f) => `  ${f}`).join('\n')}`,
   )
 }
 

@@ -1,6 +1,7 @@
 //! Copies of views into row-major order, shared over threads.
 //!
-//! Heads that were split, parts of an axis and the like are views whose last axis is whole: rows of memory, copied one by one.
+//! Heads that were split, parts of an axis and the like are views whose last axis is whole: rows of memory, copied one by one. Of others
+//! (transposed matrices, patches of an image) the rows are gathered.
 
 use crate::cpu::{self, dispatch, Real};
 use crate::parallel::{computed, rows_per_piece};
@@ -21,18 +22,25 @@ pub fn contiguous(x: &Array) -> Result<Array> {
 
 fn copied<T: Real>(x: &Array) -> Result<Array> {
     let (dims, strides) = (x.dims(), x.stride());
-    let whole = dims.last().is_some_and(|width| *width > 0) && strides.last() == Some(&1);
-    if !whole || x.elem_count() == 0 {
+    let (Some(width), Some(step)) = (dims.last().copied(), strides.last().copied()) else {
+        return reference(x);
+    };
+    if x.elem_count() == 0 {
         return reference(x);
     }
-    let (width, outer) = (dims[dims.len() - 1], dims.len() - 1);
+    let outer = dims.len() - 1;
     let (source, start) = cpu::strided::<T>(x)?;
     let source: &[T] = &source;
     let count = rows_per_piece(width);
     let y = computed(x.elem_count(), count * width, |piece, y: &mut [T]| {
         let mut place = Place::new(&dims[..outer], &strides[..outer], piece * count);
         for y in y.chunks_exact_mut(width) {
-            y.copy_from_slice(&source[start + place.offset..][..width]);
+            let row = &source[start + place.offset..];
+            match step {
+                1 => y.copy_from_slice(&row[..width]),
+                0 => y.fill(row[0]),
+                _ => y.iter_mut().zip(row.iter().step_by(step)).for_each(|(y, x)| *y = *x),
+            }
             place.advance();
         }
     })?;
@@ -87,6 +95,9 @@ mod tests {
             x.narrow(3, 7, 20).unwrap(),
             x.narrow(1, 1, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
             x.permute([2, 0, 1, 3]).unwrap().narrow(0, 2, 3).unwrap(),
+            x.permute([3, 1, 0, 2]).unwrap(),
+            x.narrow(3, 5, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
+            x.narrow(0, 1, 1).unwrap().permute([1, 2, 3, 0]).unwrap(),
             x.narrow(0, 0, 0).unwrap(),
         ];
         for view in views {
