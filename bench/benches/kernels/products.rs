@@ -2,6 +2,7 @@
 
 use crate::setup::{normal, product, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS};
 use criterion::Criterion;
+use xt_kernels::quantized::{self, Format, Packed};
 use xt_kernels::{linear as kernel, matmul as batched};
 
 pub fn matmul(c: &mut Criterion) {
@@ -50,5 +51,21 @@ pub fn linear(c: &mut Criterion) {
     }
     let g = normal(&[ROWS, 4 * DIM], 4);
     crate::setup::memory(&mut group, "gradient of the bias", ROWS * 4 * DIM, || kernel::grad_bias(&g));
+    group.finish();
+}
+
+/// Weights in fewer bytes, for one row and for many, beside f32.
+pub fn quantized(c: &mut Criterion) {
+    let mut group = c.benchmark_group("quantized");
+    for (rows, inputs, outputs) in [(1, 512, 20_000), (16, 512, 2048), (1024, 512, 2048)] {
+        let (x, w) = (normal(&[rows, inputs], 1), normal(&[outputs, inputs], 2));
+        let flops = 2 * rows * inputs * outputs;
+        let name = |what: &str| format!("{what}, {rows}x{inputs} to {outputs}");
+        product(&mut group, &name("f32"), flops, || kernel::forward(&x, &w, None));
+        for format in Format::ALL {
+            let packed = Packed::new(&w, format).unwrap();
+            product(&mut group, &name(format.name()), flops, || quantized::forward(&x, &packed, None));
+        }
+    }
     group.finish();
 }

@@ -20,7 +20,7 @@ pub fn reference(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Arra
     y.reshape(with_width(x, out))
 }
 
-fn with_width(x: &Array, width: usize) -> Vec<usize> {
+pub(crate) fn with_width(x: &Array, width: usize) -> Vec<usize> {
     let mut dims = x.dims().to_vec();
     if let Some(last) = dims.last_mut() {
         *last = width;
@@ -117,11 +117,11 @@ pub(crate) fn add_assign<T: Real>(sum: &mut [T], xs: &[T]) {
     sum.iter_mut().zip(xs).for_each(|(s, x)| *s += *x);
 }
 
-fn row_major<T>(data: &[T], width: usize) -> View<'_, T> {
+pub(crate) fn row_major<T>(data: &[T], width: usize) -> View<'_, T> {
     View { data, row: width as isize, column: 1 }
 }
 
-fn transposed<T>(data: &[T], width: usize) -> View<'_, T> {
+pub(crate) fn transposed<T>(data: &[T], width: usize) -> View<'_, T> {
     View { data, row: 1, column: width as isize }
 }
 
