@@ -172,17 +172,6 @@ impl Packed {
         }
     }
 
-    /// Tells the processor that it will need what lies [`AHEAD`] of `count` weights, those of the rows from number `first` on: it would not read so
-    /// far ahead while it computes.
-    fn fetch(&self, first: usize, count: usize) {
-        let from = first * self.width;
-        match &self.numbers {
-            Numbers::Q8 { quants, .. } => soon(window(quants, from, count)),
-            Numbers::Q4 { quants, .. } => soon(window(quants, from / 2, count / 2)),
-            Numbers::Bf16(halves) => soon(window(halves, from, count)),
-        }
-    }
-
     /// Products of a few rows of `x`, (m, width), with the rows from number `first` on: `y` is (rows, m).
     fn products(&self, x: &[f32], first: usize, y: &mut [f32]) {
         let (m, k) = (x.len() / self.width, self.width);
@@ -190,17 +179,10 @@ impl Packed {
         let mut near = vec![0.0; at_once * k];
         for (i, y) in y.chunks_mut(at_once * m).enumerate() {
             let rows = &mut near[..y.len() / m * k];
-            self.fetch(first + i * at_once, rows.len());
             self.write(first + i * at_once, rows);
             products_f32(x, Many { data: rows, stride: k, width: k }, y);
         }
     }
-}
-
-/// `count` numbers that lie [`AHEAD`] of those from `from` on, as far as there are such.
-fn window<T>(numbers: &[T], from: usize, count: usize) -> &[T] {
-    let start = (from + AHEAD / size_of::<T>()).min(numbers.len());
-    &numbers[start..numbers.len().min(start + count)]
 }
 
 /// The layer with the weight as f32, on candle's own operations.
@@ -313,6 +295,14 @@ fn widen(bits: u16) -> f32 {
     f32::from_bits(magnitude | sign)
 }
 
+/// `count` numbers that lie [`AHEAD`] of those from `from` on, as far as there are such: the processor is told that it will need them, as it would
+/// not read so far ahead while it computes.
+#[inline(always)]
+fn ahead<T>(numbers: &[T], from: usize, count: usize) -> &[T] {
+    let start = (from + AHEAD / size_of::<T>()).min(numbers.len());
+    &numbers[start..numbers.len().min(start + count)]
+}
+
 /// Blocks as f32, [`CHUNK`] weights at most: all scales first, so that they become f32 as vectors too.
 #[inline(always)]
 fn scaled(quants: &[i8], scales: &[u16], out: &mut [f32]) {
@@ -328,16 +318,20 @@ fn scaled(quants: &[i8], scales: &[u16], out: &mut [f32]) {
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn unpack_q8(quants: &[i8], scales: &[u16], out: &mut [f32]) {
-    let chunks = quants.chunks(CHUNK).zip(scales.chunks(CHUNK / BLOCK));
-    out.chunks_mut(CHUNK).zip(chunks).for_each(|(out, (quants, scales))| scaled(quants, scales, out));
+    let chunks = quants.chunks(CHUNK).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
+    for (out, (i, (chunk, scales))) in out.chunks_mut(CHUNK).zip(chunks) {
+        soon(ahead(quants, i * CHUNK, CHUNK));
+        scaled(chunk, scales, out);
+    }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn unpack_q4(quants: &[u8], scales: &[u16], out: &mut [f32]) {
     let mut numbers = [0_i8; CHUNK];
-    let chunks = quants.chunks(CHUNK / 2).zip(scales.chunks(CHUNK / BLOCK));
-    for (out, (quants, scales)) in out.chunks_mut(CHUNK).zip(chunks) {
-        for (pair, q) in numbers.as_chunks_mut::<2>().0.iter_mut().zip(quants) {
+    let chunks = quants.chunks(CHUNK / 2).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
+    for (out, (i, (chunk, scales))) in out.chunks_mut(CHUNK).zip(chunks) {
+        soon(ahead(quants, i * CHUNK / 2, CHUNK / 2));
+        for (pair, q) in numbers.as_chunks_mut::<2>().0.iter_mut().zip(chunk) {
             *pair = [(q & 15) as i8 - 8, (q >> 4) as i8 - 8];
         }
         scaled(&numbers, scales, out);
@@ -346,7 +340,10 @@ fn unpack_q4(quants: &[u8], scales: &[u16], out: &mut [f32]) {
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn unpack_bf16(halves: &[u16], out: &mut [f32]) {
-    out.iter_mut().zip(halves).for_each(|(w, half)| *w = f32::from_bits(u32::from(*half) << 16));
+    for (i, (out, chunk)) in out.chunks_mut(CHUNK).zip(halves.chunks(CHUNK)).enumerate() {
+        soon(ahead(halves, i * CHUNK, CHUNK));
+        out.iter_mut().zip(chunk).for_each(|(w, half)| *w = f32::from_bits(u32::from(*half) << 16));
+    }
 }
 
 #[cfg(test)]
