@@ -139,7 +139,7 @@ fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
         let refused = [
             ops::linear(&of_input, &w, None),
             ops::linear(&input, &w, Some(&bias)),
-            ops::linears(&of_input, &[w.clone()]).map(|mut all| all.remove(0)),
+            ops::linears(&of_input, std::slice::from_ref(&w)).map(|mut all| all.remove(0)),
         ];
         for result in refused {
             assert!(matches!(result, Err(Error::Quantized { what: "training", .. })));
