@@ -1,5 +1,5 @@
 // Generation by a model of 12 layers: how long 128 tokens take, whether a late token costs more than an early one, and many rows more than
-// one; with kept keys and values and without.
+// one; with kept keys and values and without; with weights in fewer bytes.
 import { existsSync, writeFileSync } from 'node:fs'
 import { arch, cpus } from 'node:os'
 import { join } from 'node:path'
@@ -23,6 +23,8 @@ const MODEL = { num_tokens: 20_000, max_seq_len: 1025, dim: 512, depth: 12, head
 const PROMPT = 32
 const NEW = 128
 const ROWS = 16
+/** Of weights in fewer bytes, beside f32. */
+const FORMATS = ['bf16', 'q8_0', 'q4_0']
 /** What takes longest is measured so often at most. */
 const FEW = 3
 /** Tokens of a stream whose times are compared: with some on each side. */
@@ -45,11 +47,12 @@ async function library(threads) {
   return x
 }
 
-/** Our generation: seconds for `NEW` tokens behind each of `rows` prompts, and tokens of a stream one by one. */
-function ours(x) {
+/** Our generation: seconds for `NEW` tokens behind each of `rows` prompts, and tokens of a stream one by one. `format`: of the weights, unless f32. */
+function ours(x, format) {
   const { num_tokens, max_seq_len, ...layers } = MODEL
   const net = new x.TransformerWrapper({ num_tokens, max_seq_len, attn_layers: new x.Decoder(layers) })
   const model = new x.AutoregressiveWrapper(net).eval()
+  if (format) model.quantize(format)
   return {
     async seconds(rows, tokens, options) {
       const prompt = x.randint(0, num_tokens, [rows, PROMPT])
@@ -89,10 +92,15 @@ async function startPython(program) {
 }
 
 /** What is measured: a title, how often, and a run. */
-function contenders(own, python, rounds) {
+function contenders(own, quantized, python, rounds) {
   const few = Math.min(rounds, FEW)
+  const formats = quantized.map(([format, model]) => [
+    format,
+    { title: `1 row, ${format}`, rounds, run: (tokens) => model.seconds(1, tokens) },
+  ])
   return {
     cached: { title: '1 row', rounds, run: (tokens) => own.seconds(1, tokens) },
+    ...Object.fromEntries(formats),
     ...(python && { python: { title: '1 row, Python', rounds, run: (tokens) => python.seconds(1, tokens) } }),
     rows: { title: `${ROWS} rows`, rounds: few, run: (tokens) => own.seconds(ROWS, tokens) },
     plain: {
@@ -130,11 +138,12 @@ async function tokenTimes(own) {
   return times
 }
 
-function ratios({ cached, python, rows, plain }, { early, late }) {
+function ratios({ cached, python, rows, plain, ...times }, { early, late }) {
   const over = (a, b) => median(a) / median(b)
   return {
     [`${ROWS} rows to 1`]: over(rows, cached),
     'cache_kv: false to true': over(plain, cached),
+    ...Object.fromEntries(FORMATS.map((format) => [`${format} to f32`, over(times[format], cached)])),
     [`token ${LATE} to token ${EARLY}`]: over(late, early),
     ...(python && { 'this package to Python': over(cached, python) }),
   }
@@ -164,7 +173,8 @@ async function bench() {
   const x = await library(threads)
   const [own, python] = [ours(x), program ? await startPython(program) : null]
   try {
-    const all = contenders(own, python, rounds)
+    const quantized = FORMATS.map((format) => [format, ours(x, format)])
+    const all = contenders(own, quantized, python, rounds)
     const [times, tokens] = [await inTurns(all), await tokenTimes(own)]
     console.log(report(all, times, tokens))
     const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, arch: arch(), node: process.version }

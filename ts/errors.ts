@@ -16,6 +16,7 @@ export interface Problem {
  * - `invalid_options`: names or values of options, see `problems`; `invalid_argument`, `invalid_tensor`: other arguments that do not fit
  * - `not_available`: known, but not in this version
  * - `graph_freed`, `stale_parameters`, `not_scalar`, `no_graph`: backward is not possible
+ * - `quantized`: training, or another device, after `quantize()`
  * - `busy`: a synchronous call while an asynchronous one on the same weights is pending
  * - `disposed`: use after `dispose()`
  * - `file`, `invalid_checkpoint`: a file, or its content
@@ -35,6 +36,7 @@ export type ErrorCode =
   | 'stale_parameters'
   | 'not_scalar'
   | 'no_graph'
+  | 'quantized'
   | 'busy'
   | 'disposed'
   | 'file'

@@ -34,7 +34,7 @@ export type { SyncTensorSource, TensorFile, TensorReadOptions, TensorSource } fr
 export { noGrad } from './grad-mode.js'
 export { memory, tidy } from './memory.js'
 export * from './models/index.js'
-export { type LoadWeightsOptions, Module, type StateDict } from './module.js'
+export { type LoadWeightsOptions, Module, type Quantization, type StateDict } from './module.js'
 export type { DType } from './native.js'
 export { cat, crossEntropy, logSoftmax, matmul, mse, softmax, stack, top_a, top_k, top_p, where } from './ops.js'
 export type * from './options.gen.js'

@@ -4,7 +4,16 @@ import { checkSignal } from './checks.js'
 import { decode, type Encoded, encode, encodeCall, NATIVE_MODULE } from './encode.js'
 import { guarded } from './errors.js'
 import { TensorHandle } from './handle.js'
-import { ASSIGN, ENTRIES, type Entry, type EntrySource, GATES, Module, type StateDict } from './module.js'
+import {
+  ASSIGN,
+  ENTRIES,
+  type Entry,
+  type EntrySource,
+  GATES,
+  Module,
+  type Quantization,
+  type StateDict,
+} from './module.js'
 import type { ContextJson, ModuleDescription, NativeAbortFlag, NativeModule } from './native.js'
 import { nextContext } from './random.js'
 import { Gate, type Gates, mergeGates, NO_GATES, scheduleSoon, scheduleSync } from './schedule.js'
@@ -85,6 +94,15 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const target = checkDevice(device)
     scheduleSync('to()', NO_GATES, this.#gates, () => guarded(() => this.#native.to(target)))
     return this
+  }
+
+  override quantize(format: Quantization): this {
+    scheduleSync('quantize()', NO_GATES, this.#gates, () => guarded(() => this.#native.quantize(String(format))))
+    return this
+  }
+
+  override get quantization(): Quantization | null {
+    return guarded(() => this.#native.quantization()) as Quantization | null
   }
 
   override saveBytes(): Promise<Uint8Array> {

@@ -74,6 +74,10 @@ export interface NativeModule {
   train(on: boolean): void
   /** Moves weights, gradients and buffers, in place. */
   to(device: string): void
+  /** Keeps the weights of linear layers as `q8_0`, `q4_0` or `bf16`, for inference, until others are loaded. */
+  quantize(format: string): void
+  /** The format of the quantized weights; null where there are none. */
+  quantization(): string | null
   /** Copies values in; `names` is a JSON array, one per tensor. Gives JSON `{ "missing": string[], "unexpected": string[] }`. */
   loadState(names: string, tensors: NativeTensor[], strict: boolean): string
   /**

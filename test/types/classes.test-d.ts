@@ -16,6 +16,7 @@ import {
   type ModelDescription,
   type Module,
   NonAutoregressiveWrapper,
+  type Quantization,
   type Tensor,
   TransformerWrapper,
   ViTransformerWrapper,
@@ -34,6 +35,11 @@ declare const signal: AbortSignal
 const encoder = new Encoder({ dim: 8, depth: 1, shift_tokens: [1, 0], layer_dropout: [0.1, 0] })
 const decoder = new Decoder({ dim: 8, depth: 1, cross_attend: true, custom_layers: ['a', 'c', 'f'] })
 const net = new TransformerWrapper({ num_tokens: 4, max_seq_len: 8, attn_layers: encoder })
+
+is<TransformerWrapper>()(net.quantize('q8_0'))
+is<Quantization | null>()(net.quantization)
+// @ts-expect-error: there is no such format
+net.quantize('q5_1')
 
 const cross = new CrossAttender({ dim: 8, depth: 1 })
 is<Tensor>()(await cross.forward(x, { context: x, mask: x, context_mask: x }))

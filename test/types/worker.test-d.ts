@@ -8,6 +8,7 @@ import {
   type Encoder,
   type HostTensor,
   type Library,
+  type Quantization,
   type RemoteModel,
   type StepResult,
   spawn,
@@ -92,6 +93,11 @@ await x.trainStep({
   objective: { cross_entropy: [tokens], ignore_index: -1 },
 })
 await optimizer.setOptions({ lr: 1, weight_decay: 0 }, 0)
+
+is<void>()(await net.quantize('bf16'))
+is<Quantization | null>()(await net.quantization())
+// @ts-expect-error: there is no such format
+net.quantize('f16')
 
 is<RemoteModel>()(await x.load('/model.safetensors'))
 is<AutoregressiveWrapper>()(await x.load<AutoregressiveWrapper>(new Uint8Array(8), { transfer: true, signal }))

@@ -191,6 +191,27 @@ describe('a model in a worker', () => {
     expect((await gpt3.describe()).num_parameters).toBeGreaterThan(1e11)
   })
 
+  it('can be quantized, in the order of the calls', async () => {
+    const x = await library()
+    const wide = { dim: 32, attn_dim_head: 16 }
+    const net = smallNet(x, wide)
+    const tokens = ids(1, 8)
+    const [before, quantized, after] = [net.forward(tokens), net.quantize('q8_0'), net.forward(tokens)]
+    expect(await quantized).toBeUndefined()
+    expect(await net.quantization()).toBe('q8_0')
+    expect(await net.attn_layers.quantization()).toBe('q8_0')
+    expect(numbers(await after)).not.toEqual(numbers(await before))
+    const model = new x.AutoregressiveWrapper(net)
+    expect((await model.generate(tokens, 3)).shape).toEqual([1, 3])
+    const optimizer = new x.SGD(model, { lr: 0.1 })
+    const training = x.trainStep({ model, optimizer, batches: [[tokens]] })
+    await expect(training).rejects.toMatchObject({ code: 'quantized' })
+    await net.loadStateDict(await smallNet(x, wide).stateDict())
+    expect(await net.quantization()).toBe(null)
+    await x.trainStep({ model, optimizer, batches: [[tokens]] })
+    await expect(net.quantize('q8' as never)).rejects.toMatchObject({ code: 'invalid_options' })
+  })
+
   it('resolves to itself when it is there', async () => {
     const x = await library()
     const model = smallModel(x)

@@ -151,6 +151,14 @@ class WasmModule extends Owned implements NativeModule {
     this.run((glue) => glue.model_to(this.handle, device))
   }
 
+  quantize(format: string): void {
+    this.run((glue) => glue.model_quantize(this.handle, format))
+  }
+
+  quantization(): string | null {
+    return this.run((glue) => glue.model_quantization(this.handle)) ?? null
+  }
+
   loadState(names: string, tensors: NativeTensor[], strict: boolean): string {
     return this.run((glue) => glue.model_load_state(this.handle, names, handles(tensors), strict))
   }

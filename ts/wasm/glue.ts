@@ -27,6 +27,8 @@ export interface Glue {
   model_child(model: Handle, name: string): Handle
   model_train(model: Handle, on: boolean): void
   model_to(model: Handle, device: string): void
+  model_quantize(model: Handle, format: string): void
+  model_quantization(model: Handle): string | undefined
   model_load_state(model: Handle, names: string, tensors: Uint32Array, strict: boolean): string
   model_call(model: Handle, method: string, args: string, tensors: Uint32Array, context: string): Reply
   model_generation(model: Handle, method: string, args: string, tensors: Uint32Array, context: string): Handle

@@ -1,7 +1,7 @@
 import { checkSignal } from '../checks.js'
 import type { ModelDescription } from '../describe.js'
 import type { Cacheable } from '../models/stepwise.js'
-import type { LoadWeightsOptions, Module } from '../module.js'
+import type { LoadWeightsOptions, Module, Quantization } from '../module.js'
 import type { Target } from '../sources.js'
 import type { LoadResult, LoadStateOptions } from '../state.js'
 import type { Connection } from './client.js'
@@ -122,6 +122,20 @@ export abstract class RemoteModel {
   /** Number of single weights, each counted once. Draws no values. */
   numParameters(): Promise<number> {
     return callRemote(this[REMOTE], 'numParameters', [])
+  }
+
+  /**
+   * Keeps the weights of linear layers in fewer bytes, for inference, as `quantize` of the main library does; calls made before have the old ones.
+   *
+   * @throws XTransformersError (`invalid_options`, `invalid_tensor`)
+   */
+  async quantize(format: Quantization): Promise<void> {
+    await callRemote(this[REMOTE], 'quantize', [format])
+  }
+
+  /** How quantized weights are kept; null where all are f32. */
+  quantization(): Promise<Quantization | null> {
+    return callRemote(this[REMOTE], 'quantization', [])
   }
 
   /** Copies of every parameter and persistent buffer, by its name in the Python package. */

@@ -16,9 +16,9 @@ use criterion::{criterion_group, criterion_main};
 criterion_group! {
     name = kernels;
     config = setup::config();
-    targets = products::matmul, products::attention, products::linear,
-        products::linear_cross_entropy, layers::gru, layers::layer_norm, layers::softmax,
-        layers::activation, layers::cross_entropy, layers::rotary, memory::add, memory::dropout, memory::embedding,
+    targets = products::matmul, products::attention, products::linear, products::linear_cross_entropy,
+        products::quantized, layers::gru, layers::layer_norm, layers::softmax, layers::activation,
+        layers::cross_entropy, layers::rotary, memory::add, memory::dropout, memory::embedding,
         memory::optimizer, memory::random
 }
 criterion_main!(kernels);

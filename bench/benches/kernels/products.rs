@@ -2,6 +2,7 @@
 
 use crate::setup::{indices, normal, product, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
+use xt_kernels::quantized::{self, Format, Packed};
 use xt_kernels::softmax::Mask;
 use xt_kernels::{attention as fused, linear as kernel, linear_cross_entropy as loss, matmul as batched};
 
@@ -73,6 +74,22 @@ pub fn linear_cross_entropy(c: &mut Criterion) {
         product(&mut group, &name("forward"), flops, || loss::forward(&of, loss::Wanted::default()));
         let both = loss::Wanted { x: true, weight: true, bias: false };
         product(&mut group, &name("forward and backward"), 3 * flops, || loss::forward(&of, both));
+    }
+    group.finish();
+}
+
+/// Weights in fewer bytes, for one row and for many, beside f32.
+pub fn quantized(c: &mut Criterion) {
+    let mut group = c.benchmark_group("quantized");
+    for (rows, inputs, outputs) in [(1, 512, 20_000), (16, 512, 2048), (1024, 512, 2048)] {
+        let (x, w) = (normal(&[rows, inputs], 1), normal(&[outputs, inputs], 2));
+        let flops = 2 * rows * inputs * outputs;
+        let name = |what: &str| format!("{what}, {rows}x{inputs} to {outputs}");
+        product(&mut group, &name("f32"), flops, || kernel::forward(&x, &w, None));
+        for format in Format::ALL {
+            let packed = Packed::new(&w, format).unwrap();
+            product(&mut group, &name(format.name()), flops, || quantized::forward(&x, &packed, None));
+        }
     }
     group.finish();
 }

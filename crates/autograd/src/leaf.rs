@@ -3,7 +3,8 @@
 use crate::error::invalid;
 use crate::{Array, DType, Device, Error, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use xt_kernels::quantized::{self, Format, Packed};
 
 /// Makes the first values of a leaf.
 type Initial = Box<dyn Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync>;
@@ -26,10 +27,35 @@ struct State {
 enum Values {
     Pending(Initial),
     Ready(Array),
+    /// For inference: f32 on the CPU, in fewer bytes.
+    Packed(Arc<Packed>),
 }
 
 fn bytes(shape: &[usize], dtype: DType) -> u64 {
     shape.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d as u64))
+}
+
+impl State {
+    /// The values, those that are pending too.
+    fn array(&self, shape: &[usize]) -> Result<Array> {
+        Ok(match &self.values {
+            Values::Ready(array) => array.clone(),
+            Values::Pending(initial) => {
+                xt_kernels::alloc::check(shape, self.dtype)?;
+                initial(&self.device)?.to_dtype(self.dtype)?
+            }
+            Values::Packed(packed) => packed.values()?,
+        })
+    }
+
+    /// An error where values of this type, or on this device, cannot be quantized.
+    fn check_place(&self) -> Result<()> {
+        if self.dtype == DType::F32 && self.device.is_cpu() {
+            return Ok(());
+        }
+        let place = self.device.location();
+        invalid(format!("only f32 weights on the CPU can be quantized, not {:?} on {place:?}", self.dtype))
+    }
 }
 
 /// A panic elsewhere leaves the data of these locks whole: each is set in one assignment.
@@ -76,25 +102,63 @@ impl Leaf {
         lock(&self.state).device.clone()
     }
 
-    /// The values, made now if this is their first use.
+    /// The values, made now if this is their first use; of a quantized leaf in a new array.
     pub fn values(&self) -> Result<Array> {
         let mut state = lock(&self.state);
-        let made = match &state.values {
-            Values::Ready(array) => return Ok(array.clone()),
-            Values::Pending(initial) => {
-                xt_kernels::alloc::check(&self.shape, state.dtype)?;
-                initial(&state.device)?.to_dtype(state.dtype)?
-            }
-        };
-        state.values = Values::Ready(made.clone());
-        Ok(made)
+        let values = state.array(&self.shape)?;
+        if let Values::Pending(_) = &state.values {
+            state.values = Values::Ready(values.clone());
+        }
+        Ok(values)
+    }
+
+    /// The values as [`Leaf::quantize`] has left them.
+    pub fn packed(&self) -> Option<Arc<Packed>> {
+        match &lock(&self.state).values {
+            Values::Packed(packed) => Some(packed.clone()),
+            Values::Pending(_) | Values::Ready(_) => None,
+        }
+    }
+
+    /// An error where [`Leaf::quantize`] would give one, apart from memory. First values are not drawn for it.
+    pub fn check_quantize(&self, format: Format) -> Result<()> {
+        let state = lock(&self.state);
+        state.check_place()?;
+        match &state.values {
+            Values::Ready(values) => Ok(quantized::check(values, format)?),
+            Values::Packed(packed) => Ok(quantized::check(&packed.values()?, format)?),
+            Values::Pending(_) => Ok(()),
+        }
+    }
+
+    /// Keeps the values, of two axes, in fewer bytes until others are set; frees the f32 ones and the gradient. Graphs that were made before become
+    /// stale.
+    pub fn quantize(&self, format: Format) -> Result<()> {
+        let mut state = lock(&self.state);
+        state.check_place()?;
+        if matches!(&state.values, Values::Packed(packed) if packed.format() == format) {
+            return Ok(());
+        }
+        let packed = Packed::new(&state.array(&self.shape)?, format)?;
+        state.values = Values::Packed(Arc::new(packed));
+        self.version.fetch_add(1, Ordering::SeqCst);
+        *lock(&self.grad) = None;
+        Ok(())
+    }
+
+    /// An error where the leaf is quantized: `what` needs f32.
+    pub fn require_plain(&self, what: &'static str) -> Result<()> {
+        match self.packed() {
+            None => Ok(()),
+            Some(packed) => Err(Error::Quantized { shape: self.shape.clone(), format: packed.format().name(), what }),
+        }
     }
 
     /// Bytes that the first use will take; 0 where the values are there.
     pub fn pending_bytes(&self) -> u64 {
         let state = lock(&self.state);
         match state.values {
-            Values::Ready(_) => 0,
+            Values::Ready(_) | Values::Packed(_) => 0,
             Values::Pending(_) => bytes(&self.shape, state.dtype),
         }
     }
@@ -115,12 +179,13 @@ impl Leaf {
         Ok(())
     }
 
-    /// Moves values and gradient.
+    /// Moves values and gradient; not of a quantized leaf.
     pub fn move_to(&self, device: &Device, dtype: DType) -> Result<()> {
-        let mut state = lock(&self.state);
-        if state.device.same_device(device) && state.dtype == dtype {
+        if self.is_at(device, dtype) {
             return Ok(()); // graphs stay valid
         }
+        self.require_plain("moving it")?;
+        let mut state = lock(&self.state);
         if let Values::Ready(values) = &state.values {
             state.values = Values::Ready(values.to_device(device)?.to_dtype(dtype)?);
         }
@@ -131,6 +196,12 @@ impl Leaf {
             *grad = Some(old.to_device(device)?.to_dtype(dtype)?);
         }
         Ok(())
+    }
+
+    /// Whether [`Leaf::move_to`] has nothing to do.
+    pub fn is_at(&self, device: &Device, dtype: DType) -> bool {
+        let state = lock(&self.state);
+        state.device.same_device(device) && state.dtype == dtype
     }
 
     /// Counts the changes of the values.
@@ -240,6 +311,35 @@ mod tests {
         a.set_requires_grad(false);
         b.set_requires_grad(false);
         assert!(matches!(loss(&a, &b).backward(false, &|| false), Err(Error::NoGraph)));
+    }
+
+    #[test]
+    fn a_quantized_leaf_gives_rounded_values_until_others_are_set() {
+        let numbers: Vec<f32> = (0..64).map(|i| (i as f32).sin()).collect();
+        let leaf = Arc::new(Leaf::new(Array::from_slice(&numbers, (2, 32), &Device::Cpu).unwrap()));
+        let ones = || leaf.values().unwrap().ones_like().unwrap();
+        let near = |tolerance: f32| {
+            let got: Vec<f32> = leaf.values().unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            got.iter().zip(&numbers).all(|(g, w)| (g - w).abs() <= tolerance)
+        };
+        leaf.set_grad(Some(ones())).unwrap();
+        let before = ops::sum(&Tensor::leaf(leaf.clone()), None, false).unwrap();
+        leaf.quantize(Format::Q8_0).unwrap();
+        assert!(near(5e-3) && !near(1e-6));
+        assert!(leaf.grad().is_none());
+        assert!(matches!(before.backward(false, &|| false), Err(Error::StaleParameter { .. })));
+        // the same again changes nothing, another format rounds further
+        let version = leaf.version();
+        leaf.quantize(Format::Q8_0).unwrap();
+        assert_eq!(leaf.version(), version);
+        leaf.quantize(Format::Q4_0).unwrap();
+        assert!(leaf.version() > version && !near(5e-3) && near(0.15));
+        assert!(leaf.move_to(&Device::Cpu, DType::F32).is_ok());
+        assert!(matches!(leaf.move_to(&Device::Cpu, DType::F64), Err(Error::Quantized { .. })));
+        leaf.set(ones()).unwrap();
+        assert!(leaf.packed().is_none() && leaf.require_plain("training").is_ok());
+        assert!(leaf.move_to(&Device::Cpu, DType::F64).is_ok());
+        assert!(leaf.quantize(Format::Bf16).unwrap_err().to_string().contains("F64"));
     }
 
     #[test]

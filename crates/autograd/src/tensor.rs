@@ -4,6 +4,7 @@ use crate::error::invalid;
 use crate::node::{Edge, Node};
 use crate::{is_grad_enabled, Array, DType, Device, Leaf, Result};
 use std::sync::Arc;
+use xt_kernels::quantized::Packed;
 
 /// Values with a place in the graph. Cheap to clone: a clone is the same tensor.
 #[derive(Clone)]
@@ -123,6 +124,11 @@ impl Tensor {
             Repr::Leaf(leaf) => Some(leaf),
             Repr::Value { .. } => None,
         }
+    }
+
+    /// The values of a quantized leaf as they are kept.
+    pub fn packed(&self) -> Option<Arc<Packed>> {
+        self.as_leaf().and_then(|leaf| leaf.packed())
     }
 
     /// Whether a backward reaches this tensor: not a frozen leaf.

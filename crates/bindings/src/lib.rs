@@ -14,7 +14,10 @@ mod training;
 
 pub use context::{AbortFlag, Context};
 pub use guard::guard;
-pub use model::{call, child, construct, describe, entry, generation, load_state, save, train, Generating, Reply};
+pub use model::{
+    call, child, construct, describe, entry, generation, load_state, quantization, quantize, save, train, Generating,
+    Reply,
+};
 pub use ops::op;
 pub use options::{resolve_groups, resolve_options};
 pub use reader::{reader, Reading};

@@ -4,6 +4,7 @@ use crate::{parse, AbortFlag, Context, Error, Result};
 use serde_json::{json, Value as Json};
 use std::sync::{Arc, Mutex, TryLockError};
 use xt_core::generation::Generation;
+use xt_core::models::parse_format;
 use xt_core::{checkpoint, with_grad, Args, Array, Ctx, EntryKind, Model, Rng, Tensor};
 
 /// A result with tensors in it: `{"$tensor": i}` in the JSON stands for `tensors[i]`.
@@ -39,6 +40,16 @@ pub fn child(model: &Model, name: &str) -> Result<Arc<Model>> {
 /// Sets training mode, of the models within too.
 pub fn train(model: &Model, on: bool) {
     model.train(on);
+}
+
+/// Keeps the weights of linear layers as `format`, for inference.
+pub fn quantize(model: &Model, format: &str) -> Result<()> {
+    model.quantize(parse_format(format)?)
+}
+
+/// The format of the quantized weights.
+pub fn quantization(model: &Model) -> Option<String> {
+    model.quantization().map(|format| format.name().into())
 }
 
 /// Copies values in; gives JSON `{ "missing", "unexpected" }`.

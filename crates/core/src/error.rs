@@ -56,6 +56,7 @@ impl Error {
             Error::Shape(_) | Error::Tensor(Graph::Invalid(_) | Graph::Kernel(_)) => "invalid_tensor",
             Error::Tensor(Graph::GraphFreed) => "graph_freed",
             Error::Tensor(Graph::StaleParameter { .. }) => "stale_parameters",
+            Error::Tensor(Graph::Quantized { .. }) => "quantized",
             Error::Tensor(Graph::NotScalar { .. }) => "not_scalar",
             Error::Tensor(Graph::NoGraph) => "no_graph",
             Error::Tensor(Graph::Aborted) => "aborted",

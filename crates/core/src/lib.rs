@@ -22,7 +22,7 @@ pub use error::{Error, Result};
 pub use models::{LoadReport, Model};
 pub use params::{Entry, EntryKind, Init, Param, Params};
 pub use value::{Args, Value};
-pub use xt_autograd::{no_grad, with_grad, Array, DType, Device, Kind, Leaf, Tensor};
+pub use xt_autograd::{no_grad, with_grad, Array, DType, Device, Format, Kind, Leaf, Tensor};
 
 /// The version that checkpoints carry.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

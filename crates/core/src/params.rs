@@ -44,6 +44,8 @@ impl Init {
 pub struct Param {
     leaf: Arc<Leaf>,
     law: Arc<Mutex<Init>>,
+    /// Whether it is the weight of a linear layer.
+    matrix: bool,
 }
 
 impl Param {
@@ -54,7 +56,7 @@ impl Param {
             let values = source.lock().unwrap_or_else(PoisonError::into_inner).draw(count, stream);
             Array::from_vec(values, dims.as_slice(), device)
         };
-        Self { leaf: Arc::new(Leaf::lazy(shape.to_vec(), initial)), law }
+        Self { leaf: Arc::new(Leaf::lazy(shape.to_vec(), initial)), law, matrix: false }
     }
 
     /// The parameter as a tensor that collects a gradient.
@@ -69,6 +71,11 @@ impl Param {
 
     pub fn leaf(&self) -> &Arc<Leaf> {
         &self.leaf
+    }
+
+    /// Whether it is the weight of a linear layer, (out, in), and nothing else.
+    pub fn is_matrix(&self) -> bool {
+        self.matrix
     }
 
     /// Another law, for values that have not been drawn yet.
@@ -142,17 +149,22 @@ impl Params {
 
     /// A parameter of this place.
     pub fn add(&mut self, name: &str, shape: &[usize], law: Init) -> Param {
-        self.register(name, EntryKind::Parameter, shape, law)
+        self.register(name, EntryKind::Parameter, false, shape, law)
+    }
+
+    /// The weight of a linear layer of this place, (out, in).
+    pub fn add_matrix(&mut self, name: &str, shape: &[usize; 2], law: Init) -> Param {
+        self.register(name, EntryKind::Parameter, true, shape, law)
     }
 
     /// Values that belong to the state dict and are not trained.
     pub fn add_buffer(&mut self, name: &str, values: Vec<f64>) -> Param {
         let shape = [values.len()];
-        self.register(name, EntryKind::Buffer, &shape, Init::Values(values))
+        self.register(name, EntryKind::Buffer, false, &shape, Init::Values(values))
     }
 
-    fn register(&mut self, name: &str, kind: EntryKind, shape: &[usize], law: Init) -> Param {
-        let param = Param::new(shape, law, self.shared.rng.stream());
+    fn register(&mut self, name: &str, kind: EntryKind, matrix: bool, shape: &[usize], law: Init) -> Param {
+        let param = Param { matrix, ..Param::new(shape, law, self.shared.rng.stream()) };
         self.push(Entry { name: format!("{}{name}", self.prefix), kind, param: param.clone() });
         param
     }

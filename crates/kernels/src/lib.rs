@@ -24,6 +24,7 @@ pub mod memory;
 pub mod optimizer;
 pub mod parallel;
 pub mod philox;
+pub mod quantized;
 pub mod rotary;
 pub mod scale_norm;
 pub mod softmax;

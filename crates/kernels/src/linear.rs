@@ -20,7 +20,7 @@ pub fn reference(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Arra
     y.reshape(with_width(x, out))
 }
 
-fn with_width(x: &Array, width: usize) -> Vec<usize> {
+pub(crate) fn with_width(x: &Array, width: usize) -> Vec<usize> {
     let mut dims = x.dims().to_vec();
     if let Some(last) = dims.last_mut() {
         *last = width;

@@ -40,17 +40,29 @@ pub struct Layer<'a, T> {
 
 /// `x Wᵀ + bias`, (m, n), for each of some layers: `x` (m, k) with a small m. Threads share the weights of all.
 pub fn products<T: Real>(x: &[T], layers: &[Layer<T>], (m, k): (usize, usize)) -> Result<Vec<Vec<T>>> {
-    let sizes = layers.iter().map(|layer| layer.weight.len() / k);
-    let columns = (GRAIN / k).max(sizes.clone().sum::<usize>().div_ceil(8 * threads())).next_multiple_of(4);
+    let sizes: Vec<_> = layers.iter().map(|layer| (layer.weight.len() / k, layer.bias)).collect();
+    shared(&sizes, (m, k), |layer, first, y| {
+        T::products(x, Many { data: &layers[layer].weight[first * k..], stride: k, width: k }, y);
+    })
+}
+
+/// The same for layers of n rows, with their bias, of which `f(layer, first, y)` gives the products from row number `first` on: `y` is (rows, m).
+pub fn shared<T: Real>(
+    layers: &[(usize, Option<&[T]>)],
+    (m, k): (usize, usize),
+    f: impl Fn(usize, usize, &mut [T]) + Sync,
+) -> Result<Vec<Vec<T>>> {
+    let all: usize = layers.iter().map(|(n, _)| n).sum();
+    let columns = (GRAIN / k).max(all.div_ceil(8 * threads())).next_multiple_of(4);
     // (n, m) each, so that each thread writes one piece of memory
-    let mut turned = sizes.map(|n| zeros::<T>(n * m)).collect::<Result<Vec<_>>>()?;
+    let mut turned = layers.iter().map(|(n, _)| zeros::<T>(n * m)).collect::<Result<Vec<_>>>()?;
     let pieces = turned
         .iter_mut()
-        .zip(layers)
-        .flat_map(|(y, layer)| y.chunks_mut(columns * m).enumerate().map(move |(i, y)| (layer, i, y)));
+        .enumerate()
+        .flat_map(|(layer, y)| y.chunks_mut(columns * m).enumerate().map(move |(i, y)| (layer, i, y)));
     each(pieces.collect(), |_, (layer, i, y)| {
-        T::products(x, Many { data: &layer.weight[i * columns * k..], stride: k, width: k }, y);
-        if let Some(bias) = layer.bias {
+        f(layer, i * columns, y);
+        if let Some(bias) = layers[layer].1 {
             for (y, b) in y.chunks_exact_mut(m).zip(part(bias, i, columns)) {
                 y.iter_mut().for_each(|y| *y += *b);
             }

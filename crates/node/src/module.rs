@@ -56,6 +56,17 @@ impl NativeModule {
     }
 
     #[napi]
+    pub fn quantize(&self, env: Env, format: String) -> napi::Result<()> {
+        let model = self.get()?;
+        report(env, now(|| bindings::quantize(&model, &format)))
+    }
+
+    #[napi]
+    pub fn quantization(&self) -> napi::Result<Option<String>> {
+        Ok(bindings::quantization(&*self.get()?))
+    }
+
+    #[napi]
     pub fn load_state(
         &self,
         env: Env,

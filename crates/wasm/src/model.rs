@@ -37,6 +37,17 @@ pub fn model_to(model: Handle, device: &str) -> Thrown<()> {
 }
 
 #[wasm_bindgen]
+pub fn model_quantize(model: Handle, format: &str) -> Thrown<()> {
+    let model = MODELS.get(model)?;
+    now(|| bindings::quantize(&model, format))
+}
+
+#[wasm_bindgen]
+pub fn model_quantization(model: Handle) -> Thrown<Option<String>> {
+    Ok(bindings::quantization(&*MODELS.get(model)?))
+}
+
+#[wasm_bindgen]
 pub fn model_load_state(model: Handle, names: &str, inputs: &[Handle], strict: bool) -> Thrown<String> {
     let (model, inputs) = (MODELS.get(model)?, tensors(inputs)?);
     now(|| bindings::load_state(&model, names, &inputs, strict))

@@ -3,6 +3,7 @@ import { describe } from '../../describe.js'
 import { XTransformersError } from '../../errors.js'
 import { noGrad } from '../../grad-mode.js'
 import { Stepwise } from '../../models/stepwise.js'
+import type { Quantization } from '../../module.js'
 import type { NativeModel } from '../../native-model.js'
 import { resolveGroups } from '../../options.js'
 import type { Target } from '../../sources.js'
@@ -45,6 +46,8 @@ export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
   score: computing('score'),
   describe: (model) => describe(model),
   numParameters: (model) => model.numParameters,
+  quantize: (model, [format]) => void model.quantize(format as Quantization),
+  quantization: (model) => model.quantization,
   cacheable,
   stateDict: (model) => model.stateDict(),
   loadStateDict: (model, [state, options]) =>

@@ -1,10 +1,11 @@
 //! What layers are made of: each one node over a fused kernel.
 
 use crate::error::invalid;
-use crate::{is_grad_enabled, DType, Result, Tensor};
+use crate::{is_grad_enabled, DType, Error, Result, Tensor};
 use xt_kernels::activation::Activation;
 use xt_kernels::linear_cross_entropy::{Inputs, Wanted};
 use xt_kernels::philox::Stream;
+use xt_kernels::quantized::Packed;
 use xt_kernels::rotary::Direction;
 use xt_kernels::softmax::Mask;
 use xt_kernels::{self as kernels, Array};
@@ -16,6 +17,15 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
         return weights.iter().map(|weight| linear(x, weight, None)).collect();
     }
     weights.iter().try_for_each(|weight| check_linear(x, weight))?;
+    let packed: Vec<_> = weights.iter().filter_map(Tensor::packed).collect();
+    if packed.len() == weights.len() {
+        let packed: Vec<_> = packed.iter().map(AsRef::as_ref).collect();
+        let all = kernels::quantized::forward_all(&x.array()?, &packed)?;
+        return Ok(all.into_iter().map(Tensor::constant).collect());
+    }
+    if !packed.is_empty() {
+        return weights.iter().map(|weight| linear(x, weight, None)).collect();
+    }
     let arrays = weights.iter().map(Tensor::array).collect::<Result<Vec<_>>>()?;
     Ok(kernels::linear::forward_all(&x.array()?, &arrays)?.into_iter().map(Tensor::constant).collect())
 }
@@ -58,6 +68,9 @@ fn layer(x: &Tensor, inner: Option<Inner>, weight: &Tensor, bias: Option<&Tensor
     let hidden = Tensor::constant(between(&a)?);
     check_linear(&hidden, weight)?;
     check_bias(weight, bias)?;
+    if let Some(packed) = weight.packed() {
+        return quantized_linear(x, &hidden, (weight, &packed), bias);
+    }
     let w = weight.array()?;
     let b = bias.map(Tensor::array).transpose()?;
     let y = kernels::linear::forward(&hidden.array()?, &w, b.as_ref())?;
@@ -76,6 +89,21 @@ fn layer(x: &Tensor, inner: Option<Inner>, weight: &Tensor, bias: Option<&Tensor
         }
         Ok(grads)
     }))
+}
+
+/// The layer of x, or of what was made of it, with a quantized weight: it has no graph, and what needs one is an error.
+fn quantized_linear(
+    x: &Tensor,
+    hidden: &Tensor,
+    (weight, packed): (&Tensor, &Packed),
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    if is_grad_enabled() && [x, weight].into_iter().chain(bias).any(Tensor::requires_grad) {
+        let (shape, format) = (weight.dims().to_vec(), packed.format().name());
+        return Err(Error::Quantized { shape, format, what: "training" });
+    }
+    let bias = bias.map(Tensor::array).transpose()?;
+    Ok(Tensor::constant(kernels::quantized::forward(&hidden.array()?, packed, bias.as_ref())?))
 }
 
 /// What stands in front of a layer, element by element.
@@ -265,6 +293,9 @@ pub fn linear_cross_entropy(
     let (dims, inner) = (x.dims().to_vec(), weight.dim(1));
     let rows = &dims[..dims.len() - 1];
     check_targets(targets, rows)?;
+    if weight.packed().is_some() {
+        return cross_entropy(&linear(x, weight, bias)?, targets, ignore_index);
+    }
     let a = kernels::layout::contiguous(&x.array()?)?.reshape((rows.iter().product::<usize>(), inner))?;
     let (w, b, t) = (weight.array()?, bias.map(Tensor::array).transpose()?, targets.array()?);
     let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();

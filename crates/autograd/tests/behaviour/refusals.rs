@@ -1,8 +1,8 @@
 //! What does not fit is an error with a message that names it, and never a panic.
 
 use crate::common::{array, ids, leaf, normal};
-use xt_autograd::ops::{self, Activation, Mask};
-use xt_autograd::{DType, Result, Tensor};
+use xt_autograd::ops::{self, Activation, Inner, Mask};
+use xt_autograd::{no_grad, DType, Error, Format, Result, Tensor};
 use xt_kernels::philox::Stream;
 
 fn x(dims: &[usize]) -> Tensor {
@@ -111,6 +111,50 @@ fn layers() {
         ("axis of classes", || ops::cross_entropy(&x(&[]), &ids(&[0], &[1]), 0)),
         ("mse: shapes [2] and [3] differ", || ops::mse(&x(&[2]), &x(&[3]))),
     ]);
+}
+
+#[test]
+fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
+    let weight = |seed, format: Option<Format>| {
+        let (tensor, leaf) = leaf(normal(&[6, 32], seed).to_dtype(DType::F32).unwrap());
+        leaf.set_requires_grad(false);
+        if let Some(format) = format {
+            leaf.quantize(format).unwrap();
+        }
+        tensor
+    };
+    let of_input = leaf(normal(&[3, 32], 1).to_dtype(DType::F32).unwrap()).0;
+    let (input, wide) = (of_input.detach().unwrap(), f32s(&[3, 64]));
+    let bias = leaf(normal(&[6], 2).to_dtype(DType::F32).unwrap()).0;
+    for format in Format::ALL {
+        let w = weight(3, Some(format));
+        let plain = w.detach().unwrap();
+        let glu = Inner::Glu(Activation::Gelu);
+        let near = |got: Result<Tensor>, want: Result<Tensor>| {
+            let [got, want] = [got, want].map(|y| crate::common::values(&y.unwrap().array().unwrap()));
+            got.iter().zip(&want).for_each(|(g, w)| assert!((g - w).abs() < 1e-4, "{format:?}: {g}, not {w}"));
+        };
+        near(ops::linear(&input, &w, None), ops::linear(&input, &plain, None));
+        near(ops::linear_of(&wide, glu, &w, None), ops::linear_of(&wide, glu, &plain, None));
+        // some of them quantized
+        let mixed = [w.clone(), weight(4, None), weight(5, Some(format))];
+        for (y, w) in ops::linears(&input, &mixed).unwrap().into_iter().zip(&mixed) {
+            near(Ok(y), ops::linear(&input, &w.detach().unwrap(), None));
+        }
+        // whatever the gradient is for
+        let refused = [
+            ops::linear(&of_input, &w, None),
+            ops::linear(&input, &w, Some(&bias)),
+            ops::linears(&of_input, std::slice::from_ref(&w)).map(|mut all| all.remove(0)),
+        ];
+        for result in refused {
+            assert!(matches!(result, Err(Error::Quantized { what: "training", .. })));
+        }
+        no_grad(|| ops::linear(&of_input, &w, Some(&bias))).unwrap();
+    }
+    let quantized = weight(3, Some(Format::Q8_0));
+    assert!(ops::linear(&input, &quantized, Some(&x(&[6]))).unwrap_err().to_string().contains("F64"));
+    assert!(ops::linear(&x(&[2, 32]), &quantized, None).unwrap_err().to_string().contains("cast one of them"));
 }
 
 #[test]

@@ -12,14 +12,14 @@ impl Linear {
     /// Weight (out, in), bias (out).
     pub fn new(inputs: usize, outputs: usize, bias: bool, p: &mut Params) -> Self {
         Self {
-            weight: p.add("weight", &[outputs, inputs], Init::fan_in(inputs)),
+            weight: p.add_matrix("weight", &[outputs, inputs], Init::fan_in(inputs)),
             bias: bias.then(|| p.add("bias", &[outputs], Init::fan_in(inputs))),
         }
     }
 
     /// With other laws for weight and bias.
     pub fn with_laws(inputs: usize, outputs: usize, (weight, bias): (Init, Init), p: &mut Params) -> Self {
-        Self { weight: p.add("weight", &[outputs, inputs], weight), bias: Some(p.add("bias", &[outputs], bias)) }
+        Self { weight: p.add_matrix("weight", &[outputs, inputs], weight), bias: Some(p.add("bias", &[outputs], bias)) }
     }
 
     /// Weight and bias start at 0, so that the branch that this layer ends does so too.

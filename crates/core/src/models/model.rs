@@ -112,6 +112,12 @@ impl Model {
 
     /// Moves weights and gradients.
     pub fn move_to(&self, device: &Device) -> Result<()> {
+        // before any has moved
+        for leaf in self.entries.iter().map(|entry| entry.param.leaf()) {
+            if !leaf.is_at(device, leaf.dtype()) {
+                leaf.require_plain("moving it")?;
+            }
+        }
         self.entries.iter().try_for_each(|e| Ok(e.param.leaf().move_to(device, e.param.leaf().dtype())?))
     }
 

@@ -99,7 +99,7 @@ impl Optimizer {
     }
 
     /// One step; `groups` are the settings of each group. Parameters without a gradient, and frozen ones, stay as they
-    /// are.
+    /// are; quantized ones that are not frozen are an error.
     ///
     /// Weights and state change together at the end, so that an error or an abort leaves everything as it was.
     pub fn step(&mut self, groups: &[Json], aborted: &dyn Fn() -> bool) -> Result<()> {
@@ -114,6 +114,9 @@ impl Optimizer {
                 return Err(xt_autograd::Error::Aborted.into());
             }
             let leaf = &self.leaves[index];
+            if leaf.requires_grad() {
+                leaf.require_plain("training")?;
+            }
             if let Some(grad) = leaf.grad().filter(|_| leaf.requires_grad()) {
                 let plan = self.plan(index, &grad, &settings[group])?;
                 if matches!(plan.weight, NewWeight::Later(..)) {

@@ -25,6 +25,7 @@ mod names;
 mod optimizers;
 mod options;
 mod prompts;
+mod quantize;
 mod refusals;
 mod sampling;
 mod score;

@@ -1,0 +1,47 @@
+//! Weights of linear layers in fewer bytes, for inference.
+
+use super::Model;
+use crate::{Entry, Error, Format, Result};
+use xt_options::{nearest, Problems};
+
+/// The format of that name.
+pub fn parse_format(name: &str) -> Result<Format> {
+    if let Some(format) = Format::ALL.into_iter().find(|format| format.name() == name) {
+        return Ok(format);
+    }
+    let names = Format::ALL.map(Format::name);
+    let mut problems = Problems::default();
+    problems.add("format", format!("there is no format `{name}`"));
+    if let Some(problem) = problems.0.first_mut() {
+        problem.did_you_mean = nearest(name, names);
+        problem.allowed = Some(names.join(", "));
+    }
+    Err(Error::Options { class: "quantize".into(), problems })
+}
+
+impl Model {
+    /// Keeps the weights of linear layers in fewer bytes until others are loaded: those whose rows `format` takes. Models that share them follow.
+    /// All are checked first, so that weights that the format cannot hold change nothing.
+    pub fn quantize(&self, format: Format) -> Result<()> {
+        let weights: Vec<_> = self.entries.iter().filter(|entry| fits(entry, format)).collect();
+        for Entry { name, param, .. } in &weights {
+            param.leaf().check_quantize(format).map_err(|error| Error::Shape(format!("`{name}`: {error}")))?;
+        }
+        let pending = weights.iter().map(|entry| entry.param.leaf().pending_bytes()).max().unwrap_or(0);
+        let packed = weights.iter().map(|entry| format.bytes(entry.param.leaf().shape().iter().product()) as u64);
+        // values are drawn as f64
+        let needed = packed.fold(pending.saturating_mul(3), u64::saturating_add);
+        xt_kernels::memory::check(&format!("this {}", self.class()), needed)?;
+        weights.iter().try_for_each(|entry| Ok(entry.param.leaf().quantize(format)?))
+    }
+
+    /// How quantized weights are kept: the first one, where they are in several formats. `None` where there are none.
+    pub fn quantization(&self) -> Option<Format> {
+        let packed = self.entries.iter().find_map(|entry| entry.param.leaf().packed());
+        packed.map(|packed| packed.format())
+    }
+}
+
+fn fits(Entry { param, .. }: &Entry, format: Format) -> bool {
+    param.is_matrix() && param.leaf().shape().last().is_some_and(|width| format.takes(*width))
+}
