@@ -310,6 +310,8 @@ fn scaled(quants: &[i8], scales: &[u16], out: &mut [f32]) {
     wide.iter_mut().zip(scales).for_each(|(wide, scale)| *wide = widen(*scale));
     let blocks = quants.as_chunks::<BLOCK>().0.iter().zip(&wide);
     for (out, (quants, scale)) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+        // all are read before one is written: vectors need that, where the compiler does not see that the two lie apart
+        let quants = *quants;
         for i in 0..BLOCK {
             out[i] = f32::from(quants[i]) * scale;
         }
