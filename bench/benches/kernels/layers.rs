@@ -1,6 +1,6 @@
 //! Norms, softmax, activations, rotary positions and the loss: B/s over inputs and outputs.
 
-use crate::setup::{indices, memory, normal, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
+use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
 use xt_kernels::activation::{self as act, Activation};
 use xt_kernels::rotary::{rotate, Direction};
@@ -8,18 +8,18 @@ use xt_kernels::softmax::{self as soft, Mask};
 use xt_kernels::{cross_entropy as loss, gru as gates, layer_norm as norm, Array, DType, Device};
 
 pub fn layer_norm(c: &mut Criterion) {
-    let mut group = c.benchmark_group("layer_norm");
+    let mut group = Group::new(c, "layer_norm");
     for (rows, width) in [(ROWS, DIM), (4096, 512)] {
         let (x, w, b) = (normal(&[rows, width], 1), normal(&[width], 2), normal(&[width], 3));
         let (g, size) = (normal(&[rows, width], 4), rows * width);
-        memory(&mut group, &format!("forward, {rows}x{width}"), 2 * size, || norm::forward(&x, &w, &b, 1e-5));
-        memory(&mut group, &format!("backward, {rows}x{width}"), 3 * size, || norm::backward(&x, &w, &g, 1e-5));
+        group.memory(&format!("forward, {rows}x{width}"), 2 * size, || norm::forward(&x, &w, &b, 1e-5));
+        group.memory(&format!("backward, {rows}x{width}"), 3 * size, || norm::backward(&x, &w, &g, 1e-5));
     }
     group.finish();
 }
 
 pub fn softmax(c: &mut Criterion) {
-    let mut group = c.benchmark_group("softmax");
+    let mut group = Group::new(c, "softmax");
     for (batch, heads, length) in [(BATCH, HEADS, LENGTH), (1, 8, 1024)] {
         let dims = [batch, heads, length, length];
         let (x, g, size) = (normal(&dims, 1), normal(&dims, 2), dims.iter().product::<usize>());
@@ -32,54 +32,54 @@ pub fn softmax(c: &mut Criterion) {
         for (name, mask) in masks {
             let y = soft::forward(&x, &mask).unwrap();
             let name = |what: &str| format!("{what}, {name}, {batch}x{heads}x{length}x{length}");
-            memory(&mut group, &name("forward"), 2 * size, || soft::forward(&x, &mask));
-            memory(&mut group, &name("backward"), 3 * size, || soft::backward(&y, &g, &mask));
+            group.memory(&name("forward"), 2 * size, || soft::forward(&x, &mask));
+            group.memory(&name("backward"), 3 * size, || soft::backward(&y, &g, &mask));
         }
     }
     group.finish();
 }
 
 pub fn activation(c: &mut Criterion) {
-    let mut group = c.benchmark_group("activation");
+    let mut group = Group::new(c, "activation");
     let dims = [ROWS, 4 * DIM];
     let (x, g, size) = (normal(&dims, 1), normal(&dims, 2), ROWS * 4 * DIM);
     for kind in [Activation::Gelu, Activation::Silu, Activation::Relu, Activation::Sigmoid] {
         let name = |what: &str| format!("{what}, {kind:?}, {}x{}", dims[0], dims[1]).to_lowercase();
-        memory(&mut group, &name("forward"), 2 * size, || act::forward(&x, kind));
-        memory(&mut group, &name("backward"), 3 * size, || act::backward(&x, &g, kind));
+        group.memory(&name("forward"), 2 * size, || act::forward(&x, kind));
+        group.memory(&name("backward"), 3 * size, || act::backward(&x, &g, kind));
     }
     group.finish();
 }
 
 pub fn cross_entropy(c: &mut Criterion) {
-    let mut group = c.benchmark_group("cross_entropy");
+    let mut group = Group::new(c, "cross_entropy");
     for (rows, classes) in [(ROWS, TOKENS), (512, 32_000)] {
         let (x, targets) = (normal(&[rows, classes], 1), indices(rows, classes));
         let name = |what: &str| format!("{what}, {rows}x{classes}");
-        memory(&mut group, &name("forward"), rows * classes, || loss::forward(&x, &targets, -100));
-        memory(&mut group, &name("backward"), 2 * rows * classes, || loss::backward(&x, &targets, -100, 1.0));
+        group.memory(&name("forward"), rows * classes, || loss::forward(&x, &targets, -100));
+        group.memory(&name("backward"), 2 * rows * classes, || loss::backward(&x, &targets, -100, 1.0));
     }
     group.finish();
 }
 
 /// The gates of a recurrent unit.
 pub fn gru(c: &mut Criterion) {
-    let mut group = c.benchmark_group("gru");
+    let mut group = Group::new(c, "gru");
     let gates = |seed| normal(&[ROWS, 3 * DIM], seed);
     let of = gates::Inputs { input: gates(1), hidden: gates(2), state: normal(&[ROWS, DIM], 3) };
     let g = normal(&[ROWS, DIM], 4);
-    memory(&mut group, "forward", 8 * ROWS * DIM, || gates::forward(&of));
-    memory(&mut group, "backward", 15 * ROWS * DIM, || gates::backward(&of, &g));
+    group.memory("forward", 8 * ROWS * DIM, || gates::forward(&of));
+    group.memory("backward", 15 * ROWS * DIM, || gates::backward(&of, &g));
     group.finish();
 }
 
 pub fn rotary(c: &mut Criterion) {
-    let mut group = c.benchmark_group("rotary");
+    let mut group = Group::new(c, "rotary");
     let half = DIM_HEAD / 2;
     let x = normal(&[BATCH, LENGTH, HEADS, DIM_HEAD], 1);
     let (cos, sin) = (normal(&[LENGTH, half], 2), normal(&[LENGTH, half], 3));
     for (name, direction) in [("forward", Direction::Forward), ("backward", Direction::Transposed)] {
-        memory(&mut group, name, 2 * x.elem_count(), || rotate(&x, &cos, &sin, direction));
+        group.memory(name, 2 * x.elem_count(), || rotate(&x, &cos, &sin, direction));
     }
     group.finish();
 }

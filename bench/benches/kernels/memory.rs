@@ -1,6 +1,6 @@
 //! Sums, dropout, tables, optimizers and random numbers: B/s over inputs and outputs.
 
-use crate::setup::{indices, memory, normal, DIM, ROWS, TOKENS};
+use crate::setup::{indices, normal, Group, DIM, ROWS, TOKENS};
 use criterion::Criterion;
 use xt_kernels::optimizer::{adam_in_place, sgd, sum_of_squares, Adam, Sgd};
 use xt_kernels::philox::Stream;
@@ -10,52 +10,52 @@ const STREAM: Stream = Stream { seed: 1, call: 2, draw: 3 };
 const MILLION: usize = 1 << 20;
 
 pub fn add(c: &mut Criterion) {
-    let mut group = c.benchmark_group("add");
+    let mut group = Group::new(c, "add");
     for size in [ROWS * DIM, 16 * MILLION] {
         let (a, b) = (normal(&[size], 1), normal(&[size], 2));
-        memory(&mut group, &format!("{size}"), 3 * size, || elementwise::add(&a, &b));
+        group.memory(&format!("{size}"), 3 * size, || elementwise::add(&a, &b));
     }
     group.finish();
 }
 
 /// Its gradient is the same kernel.
 pub fn dropout(c: &mut Criterion) {
-    let mut group = c.benchmark_group("dropout");
+    let mut group = Group::new(c, "dropout");
     let x = normal(&[ROWS, 4 * DIM], 1);
-    memory(&mut group, "forward and backward", 2 * x.elem_count(), || drop::dropout(&x, 0.1, STREAM));
+    group.memory("forward and backward", 2 * x.elem_count(), || drop::dropout(&x, 0.1, STREAM));
     group.finish();
 }
 
 pub fn embedding(c: &mut Criterion) {
-    let mut group = c.benchmark_group("embedding");
+    let mut group = Group::new(c, "embedding");
     for count in [TOKENS, 32_000] {
         let (weight, ids, g) = (normal(&[count, DIM], 1), indices(ROWS, count), normal(&[ROWS, DIM], 2));
         let size = ROWS * DIM;
-        memory(&mut group, &format!("forward, {count} rows"), 2 * size, || table::forward(&weight, &ids));
+        group.memory(&format!("forward, {count} rows"), 2 * size, || table::forward(&weight, &ids));
         let both = size + count * DIM;
-        memory(&mut group, &format!("backward, {count} rows"), both, || table::backward(&weight, &ids, &g));
+        group.memory(&format!("backward, {count} rows"), both, || table::backward(&weight, &ids, &g));
     }
     group.finish();
 }
 
 pub fn optimizer(c: &mut Criterion) {
-    let mut group = c.benchmark_group("optimizer");
+    let mut group = Group::new(c, "optimizer");
     let [w, g, m] = [1, 2, 3].map(|seed| normal(&[MILLION], seed));
     let v = normal(&[MILLION], 4).sqr().unwrap();
     let with =
         |decoupled| Adam { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, decoupled, step: 7 };
-    memory(&mut group, "adam", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(false)));
-    memory(&mut group, "adamw", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(true)));
+    group.memory("adam", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(false)));
+    group.memory("adamw", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(true)));
     let s = Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false };
-    memory(&mut group, "sgd with momentum", 5 * MILLION, || sgd(&w, &g, Some(&m), s));
-    memory(&mut group, "sum of squares", MILLION, || sum_of_squares(&g));
+    group.memory("sgd with momentum", 5 * MILLION, || sgd(&w, &g, Some(&m), s));
+    group.memory("sum of squares", MILLION, || sum_of_squares(&g));
     group.finish();
 }
 
 /// Initial values and noise. Made in f64: eight bytes each.
 pub fn random(c: &mut Criterion) {
-    let mut group = c.benchmark_group("random");
-    memory(&mut group, "uniform", 2 * MILLION, || Ok(STREAM.uniform(MILLION)));
-    memory(&mut group, "normal", 2 * MILLION, || Ok(STREAM.normal(MILLION)));
+    let mut group = Group::new(c, "random");
+    group.memory("uniform", 2 * MILLION, || Ok(STREAM.uniform(MILLION)));
+    group.memory("normal", 2 * MILLION, || Ok(STREAM.normal(MILLION)));
     group.finish();
 }

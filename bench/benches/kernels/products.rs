@@ -1,28 +1,30 @@
 //! Matrix products: elem/s are FLOP/s.
 
-use crate::setup::{indices, normal, product, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
+use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
+use xt_kernels::dropout::Dropout;
+use xt_kernels::philox::Stream;
 use xt_kernels::quantized::{self, Format, Packed};
 use xt_kernels::softmax::Mask;
 use xt_kernels::{attention as fused, linear as kernel, linear_cross_entropy as loss, matmul as batched};
 
 pub fn matmul(c: &mut Criterion) {
-    let mut group = c.benchmark_group("matmul");
+    let mut group = Group::new(c, "matmul");
     for n in [64, 128, 256, 512, 1024] {
         let (a, b) = (normal(&[n, n], 1), normal(&[n, n], 2));
-        product(&mut group, &format!("{n}x{n}"), 2 * n * n * n, || batched::matmul(&a, &b, 1.0));
+        group.product(&format!("{n}x{n}"), 2 * n * n * n, || batched::matmul(&a, &b, 1.0));
     }
     // the gradients of a product read one of its factors turned
     let (a, b) = (normal(&[512, 512], 1), normal(&[512, 512], 2));
     let (at, bt) = (a.t().unwrap(), b.t().unwrap());
-    product(&mut group, "512x512, left turned", 2 * 512 * 512 * 512, || batched::matmul(&at, &b, 1.0));
-    product(&mut group, "512x512, right turned", 2 * 512 * 512 * 512, || batched::matmul(&a, &bt, 1.0));
+    group.product("512x512, left turned", 2 * 512 * 512 * 512, || batched::matmul(&at, &b, 1.0));
+    group.product("512x512, right turned", 2 * 512 * 512 * 512, || batched::matmul(&a, &bt, 1.0));
     group.finish();
 }
 
 /// Scores and values of attention, over heads that are views, as in the models; and their gradients.
 pub fn attention(c: &mut Criterion) {
-    let mut group = c.benchmark_group("attention");
+    let mut group = Group::new(c, "attention");
     for (batch, length, heads, dim) in [(BATCH, LENGTH, HEADS, DIM_HEAD), (4, 1024, 8, 64)] {
         let head = |seed| normal(&[batch, length, heads, dim], seed).transpose(1, 2).unwrap();
         let (q, k, v, g) = (head(1), head(2), head(3), head(4));
@@ -31,64 +33,71 @@ pub fn attention(c: &mut Criterion) {
         let (wt, vt) = (weights.transpose(2, 3).unwrap(), v.transpose(2, 3).unwrap());
         let flops = 2 * batch * heads * length * length * dim;
         let name = |what: &str| format!("{what}, {batch}x{heads}x{length}x{dim}");
-        product(&mut group, &name("q kT"), flops, || batched::matmul(&q, &kt, 0.1));
-        product(&mut group, &name("weights v"), flops, || batched::matmul(&weights, &v, 1.0));
-        product(&mut group, &name("gradient of weights"), flops, || batched::matmul(&g, &vt, 1.0));
-        product(&mut group, &name("gradient of v"), flops, || batched::matmul(&wt, &g, 1.0));
+        group.product(&name("q kT"), flops, || batched::matmul(&q, &kt, 0.1));
+        group.product(&name("weights v"), flops, || batched::matmul(&weights, &v, 1.0));
+        group.product(&name("gradient of weights"), flops, || batched::matmul(&g, &vt, 1.0));
+        group.product(&name("gradient of v"), flops, || batched::matmul(&wt, &g, 1.0));
         let bias = normal(&[heads, 2 * length - 1], 6);
-        for (what, bias) in [("in one", None), ("in one with a bias", Some(bias))] {
+        let dropout = Dropout { p: 0.1, stream: Stream { seed: 1, call: 0, draw: 0 } };
+        let variants = [
+            ("in one", None, None),
+            ("in one with a bias", Some(bias), None),
+            ("in one with dropout", None, Some(dropout)),
+        ];
+        for (what, bias, dropout) in variants {
             let mask = Mask { allowed: None, causal: true };
-            let of = fused::Inputs { q: q.clone(), k: k.clone(), v: v.clone(), bias, scale: 0.1, mask };
+            let of = fused::Inputs { q: q.clone(), k: k.clone(), v: v.clone(), bias, scale: 0.1, mask, dropout };
+            let (_, saved) = fused::forward(&of).unwrap();
             // causality hides half of the pairs
-            product(&mut group, &name(what), flops, || fused::forward(&of));
-            product(&mut group, &name(&format!("{what}, gradients")), 5 * flops / 2, || fused::backward(&of, &g));
+            group.product(&name(what), flops, || fused::forward(&of));
+            group.product(&name(&format!("{what}, gradients")), 5 * flops / 2, || fused::backward(&of, &saved, &g));
         }
     }
     group.finish();
 }
 
 pub fn linear(c: &mut Criterion) {
-    let mut group = c.benchmark_group("linear");
+    let mut group = Group::new(c, "linear");
     for (rows, inputs, outputs) in [(ROWS, DIM, 4 * DIM), (ROWS, 4 * DIM, DIM), (1024, 512, 2048), (1, 512, 512)] {
         let (x, w, b) = (normal(&[rows, inputs], 1), normal(&[outputs, inputs], 2), normal(&[outputs], 3));
         let g = normal(&[rows, outputs], 4);
         let flops = 2 * rows * inputs * outputs;
         let name = |what: &str| format!("{what}, {rows}x{inputs} to {outputs}");
-        product(&mut group, &name("forward"), flops, || kernel::forward(&x, &w, Some(&b)));
-        product(&mut group, &name("gradient of the input"), flops, || kernel::grad_input(&g, &w));
-        product(&mut group, &name("gradient of the weight"), flops, || kernel::grad_weight(&g, &x));
+        group.product(&name("forward"), flops, || kernel::forward(&x, &w, Some(&b)));
+        group.product(&name("gradient of the input"), flops, || kernel::grad_input(&g, &w));
+        group.product(&name("gradient of the weight"), flops, || kernel::grad_weight(&g, &x));
     }
     let g = normal(&[ROWS, 4 * DIM], 4);
-    crate::setup::memory(&mut group, "gradient of the bias", ROWS * 4 * DIM, || kernel::grad_bias(&g));
+    group.memory("gradient of the bias", ROWS * 4 * DIM, || kernel::grad_bias(&g));
     group.finish();
 }
 
 /// Loss and gradients of a layer that gives logits.
 pub fn linear_cross_entropy(c: &mut Criterion) {
-    let mut group = c.benchmark_group("linear_cross_entropy");
+    let mut group = Group::new(c, "linear_cross_entropy");
     for (rows, classes, dim) in [(ROWS, TOKENS, DIM), (1024, 20_000, 512)] {
         let (x, weight, targets) = (normal(&[rows, dim], 1), normal(&[classes, dim], 2), indices(rows, classes));
         let of = loss::Inputs { x: &x, weight: &weight, bias: None, targets: &targets, ignore_index: -100 };
         let name = |what: &str| format!("{what}, {rows}x{dim} to {classes}");
         let flops = 2 * rows * classes * dim;
-        product(&mut group, &name("forward"), flops, || loss::forward(&of, loss::Wanted::default()));
+        group.product(&name("forward"), flops, || loss::forward(&of, loss::Wanted::default()));
         let both = loss::Wanted { x: true, weight: true, bias: false };
-        product(&mut group, &name("forward and backward"), 3 * flops, || loss::forward(&of, both));
+        group.product(&name("forward and backward"), 3 * flops, || loss::forward(&of, both));
     }
     group.finish();
 }
 
 /// Weights in fewer bytes, for one row and for many, beside f32.
 pub fn quantized(c: &mut Criterion) {
-    let mut group = c.benchmark_group("quantized");
+    let mut group = Group::new(c, "quantized");
     for (rows, inputs, outputs) in [(1, 512, 20_000), (16, 512, 2048), (1024, 512, 2048)] {
         let (x, w) = (normal(&[rows, inputs], 1), normal(&[outputs, inputs], 2));
         let flops = 2 * rows * inputs * outputs;
         let name = |what: &str| format!("{what}, {rows}x{inputs} to {outputs}");
-        product(&mut group, &name("f32"), flops, || kernel::forward(&x, &w, None));
+        group.product(&name("f32"), flops, || kernel::forward(&x, &w, None));
         for format in Format::ALL {
             let packed = Packed::new(&w, format).unwrap();
-            product(&mut group, &name(format.name()), flops, || quantized::forward(&x, &packed, None));
+            group.product(&name(format.name()), flops, || quantized::forward(&x, &packed, None));
         }
     }
     group.finish();

@@ -1,9 +1,10 @@
 //! Inputs, and how long to measure.
 
+use crate::shares;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use xt_kernels::philox::Stream;
 use xt_kernels::{Array, DType, Device, Result};
 
@@ -37,17 +38,44 @@ pub fn indices(count: usize, bound: usize) -> Array {
     Array::from_vec(drawn.into_iter().map(|i| i as i64).collect::<Vec<_>>(), count, &Device::Cpu).unwrap()
 }
 
-/// One kernel, of `flops` floating-point operations.
-pub fn product<T>(group: &mut BenchmarkGroup<WallTime>, name: &str, flops: usize, f: impl Fn() -> Result<T>) {
-    run(group, name, Throughput::Elements(flops as u64), f);
+/// Kernels that are measured one after the other.
+pub struct Group<'a> {
+    name: &'static str,
+    group: BenchmarkGroup<'a, WallTime>,
 }
 
-/// One kernel that reads and writes this many f32 altogether.
-pub fn memory<T>(group: &mut BenchmarkGroup<WallTime>, name: &str, floats: usize, f: impl Fn() -> Result<T>) {
-    run(group, name, Throughput::Bytes(4 * floats as u64), f);
-}
+impl<'a> Group<'a> {
+    pub fn new(c: &'a mut Criterion, name: &'static str) -> Self {
+        Self { name, group: c.benchmark_group(name) }
+    }
 
-fn run<T>(group: &mut BenchmarkGroup<WallTime>, name: &str, throughput: Throughput, f: impl Fn() -> Result<T>) {
-    group.throughput(throughput);
-    group.bench_function(name, |b| b.iter(|| black_box(f().unwrap())));
+    /// One kernel, of `flops` floating-point operations.
+    pub fn product<T>(&mut self, name: &str, flops: usize, f: impl Fn() -> Result<T>) {
+        self.run(name, Throughput::Elements(flops as u64), f);
+    }
+
+    /// One kernel that reads and writes this many f32 altogether.
+    pub fn memory<T>(&mut self, name: &str, floats: usize, f: impl Fn() -> Result<T>) {
+        self.run(name, Throughput::Bytes(4 * floats as u64), f);
+    }
+
+    fn run<T>(&mut self, name: &str, throughput: Throughput, f: impl Fn() -> Result<T>) {
+        let whole = format!("{}: {name}", self.name);
+        self.group.throughput(throughput.clone());
+        self.group.bench_function(name, |b| {
+            b.iter_custom(|times| {
+                let start = Instant::now();
+                for _ in 0..times {
+                    black_box(f().unwrap());
+                }
+                let took = start.elapsed();
+                shares::record(&whole, &throughput, took.as_secs_f64() / times as f64);
+                took
+            });
+        });
+    }
+
+    pub fn finish(self) {
+        self.group.finish();
+    }
 }
