@@ -24,6 +24,7 @@ pub trait Real:
     + std::ops::AddAssign
     + std::ops::SubAssign
     + std::ops::MulAssign
+    + std::ops::DivAssign
 {
     const ZERO: Self;
     const ONE: Self;
@@ -52,8 +53,10 @@ pub trait Real:
     /// # Safety
     /// As for `matmul::write`: with [`Start::Own`], the output must hold numbers.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     unsafe fn own_product(
         _: &mut [MaybeUninit<Self>],
+        _: usize,
         _: (usize, usize, usize),
         _: View<Self>,
         _: View<Self>,
@@ -110,8 +113,10 @@ impl Real for f32 {
         crate::skinny::weighted_sum_f32(weights, rows, y);
     }
     #[cfg(target_arch = "wasm32")]
+    #[allow(clippy::too_many_arguments)]
     unsafe fn own_product(
         y: &mut [MaybeUninit<f32>],
+        stride: usize,
         (m, n, k): (usize, usize, usize),
         a: View<f32>,
         b: View<f32>,
@@ -124,7 +129,7 @@ impl Real for f32 {
             return false;
         }
         // SAFETY: the caller's promise.
-        unsafe { crate::product::product(y, (m, n, k), a, b, alpha, start, threads) };
+        unsafe { crate::product::product(y, stride, (m, n, k), a, b, alpha, start, threads) };
         true
     }
 }

@@ -6,8 +6,9 @@
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::parallel::{computed, part, PIECE};
-use crate::philox::Stream;
+use crate::philox::{Stream, LANES};
 use crate::{Array, Device, Result};
+use multiversion::multiversion;
 
 /// A word below this drops its element.
 fn threshold(p: f64) -> u64 {
@@ -35,23 +36,52 @@ fn scale(p: f64) -> f64 {
     }
 }
 
-/// Drops elements of `x` with probability `p`. The gradient is the same function of the gradient.
-pub fn dropout(x: &Array, p: f64, stream: Stream) -> Result<Array> {
-    dispatch!(x, T => dropout_cpu::<T>(x, p, stream), else reference(x, p, stream))
+/// Which elements of an array are dropped, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// The probability, 0 to 1.
+    pub p: f64,
+    pub stream: Stream,
 }
 
-fn dropout_cpu<T: Real>(x: &Array, p: f64, stream: Stream) -> Result<Array> {
+impl Dropout {
+    /// What the elements from number `first` on are multiplied with: 0 or 1 / (1 - p).
+    pub(crate) fn factors<T: Real>(self, first: u64, factors: &mut [T]) {
+        match u32::try_from(threshold(self.p)) {
+            Ok(limit) => fill(self.stream, limit, T::of(scale(self.p)), first, factors),
+            // all are dropped
+            Err(_) => factors.fill(T::ZERO),
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn fill<T: Real>(stream: Stream, limit: u32, scale: T, first: u64, mut factors: &mut [T]) {
+    let (mut block, mut skipped) = ((first / 4) as u32, (first % 4) as usize);
+    while !factors.is_empty() {
+        let mut words = [0; 4 * LANES];
+        stream.blocks(block, &mut words);
+        let (now, later) = factors.split_at_mut(factors.len().min(words.len() - skipped));
+        for (factor, word) in now.iter_mut().zip(&words[skipped..]) {
+            *factor = if *word >= limit { scale } else { T::ZERO };
+        }
+        (factors, block, skipped) = (later, block.wrapping_add(LANES as u32), 0);
+    }
+}
+
+/// Drops elements of `x` with probability `p`. The gradient is the same function of the gradient.
+pub fn dropout(x: &Array, p: f64, stream: Stream) -> Result<Array> {
+    dispatch!(x, T => dropout_cpu::<T>(x, Dropout { p, stream }), else reference(x, p, stream))
+}
+
+fn dropout_cpu<T: Real>(x: &Array, dropout: Dropout) -> Result<Array> {
     let x = contiguous(x)?;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let (limit, scale) = (threshold(p), T::of(scale(p)));
     let y = computed(xs.len(), PIECE, |piece, y: &mut [T]| {
-        for (b, (y, x)) in y.chunks_mut(4).zip(part(xs, piece, PIECE).chunks(4)).enumerate() {
-            let words = stream.block((piece * (PIECE / 4) + b) as u32);
-            for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
-                *y = if u64::from(word) >= limit { *x * scale } else { T::ZERO };
-            }
-        }
+        dropout.factors((piece * PIECE) as u64, y);
+        // what is dropped is 0, also where it is not finite
+        y.iter_mut().zip(part(xs, piece, PIECE)).for_each(|(y, x)| *y = if *y == T::ZERO { T::ZERO } else { *x * *y });
     })?;
     cpu::array(y, x.dims())
 }
@@ -68,6 +98,20 @@ mod tests {
         for n in [1, 3, 4, 5, PIECE + 3] {
             let x = normal(&[n], 1);
             close(&dropout(&x, 0.3, STREAM).unwrap(), &reference(&x, 0.3, STREAM).unwrap(), 1e-6);
+        }
+    }
+
+    #[test]
+    fn factors_from_any_element_on() {
+        for p in [0.0, 0.3, 1.0] {
+            let dropout = Dropout { p, stream: STREAM };
+            let mut all = [9.0_f32; 300];
+            dropout.factors(0, &mut all);
+            for first in [1, 2, 63, 64, 129] {
+                let mut some = [9.0_f32; 150];
+                dropout.factors(first as u64, &mut some);
+                assert_eq!(some, all[first..first + 150]);
+            }
         }
     }
 

@@ -159,11 +159,11 @@ impl<T: Real> Sums<T> {
         if self.wanted.x {
             let dx = &mut self.x[first * inner..][..count * inner];
             let (a, b) = (row_major(grad, width), row_major(weight, inner));
-            product(dx, (count, inner, width), a, b, T::ONE, Start::Nothing, threads);
+            product(dx, inner, (count, inner, width), a, b, T::ONE, Start::Nothing, threads);
         }
         if self.wanted.weight {
             let (a, b) = (transposed(grad, width), row_major(x, inner));
-            product(&mut self.weight, (width, inner, count), a, b, T::ONE, Start::Own, threads);
+            product(&mut self.weight, inner, (width, inner, count), a, b, T::ONE, Start::Own, threads);
         }
         if self.wanted.bias {
             add_assign(&mut self.bias, &column_sums_of(grad, width));

@@ -93,7 +93,7 @@ fn batched<T: Real>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
         let l = View { data: &ls[lhs.offsets[i]..], row: lhs.row, column: lhs.column };
         let r = View { data: &rs[rhs.offsets[i]..], row: rhs.row, column: rhs.column };
         // SAFETY: nothing is added to what `out` holds.
-        unsafe { write(out, (m, n, k), l, r, T::of(alpha), Start::Nothing, threads) };
+        unsafe { write(out, n, (m, n, k), l, r, T::of(alpha), Start::Nothing, threads) };
     };
     let matrices = lhs.offsets.len();
     if m * n > 0 && matrices >= threads() && matrices > 1 {
@@ -141,9 +141,11 @@ pub(crate) fn multiplications(sizes: &[usize]) -> u64 {
     sizes.iter().fold(1, |product: u64, size| product.saturating_mul(*size as u64))
 }
 
-/// Writes `start + alpha · a b` into `y`, (m, n) row by row.
+/// Writes `start + alpha · a b` into `y`, (m, n), whose rows begin `stride` numbers after each other.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn product<T: Real>(
     y: &mut [T],
+    stride: usize,
     size: (usize, usize, usize),
     a: View<T>,
     b: View<T>,
@@ -154,7 +156,7 @@ pub(crate) fn product<T: Real>(
     // SAFETY: MaybeUninit<T> has the layout of T, and `write` puts numbers only.
     let y = unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast::<MaybeUninit<T>>(), y.len()) };
     // SAFETY: `y` holds numbers.
-    unsafe { write(y, size, a, b, alpha, start, threads) };
+    unsafe { write(y, stride, size, a, b, alpha, start, threads) };
 }
 
 /// `bias + a b`, (m, n), in new memory.
@@ -169,18 +171,20 @@ pub(crate) fn fresh<T: Real>(
     let mut y = alloc::room::<T>(m * n)?;
     let start = bias.map_or(Start::Nothing, Start::Bias);
     // SAFETY: nothing is added to what `y` holds.
-    unsafe { write(&mut y.spare_capacity_mut()[..m * n], (m, n, k), a, b, T::ONE, start, threads) };
+    unsafe { write(&mut y.spare_capacity_mut()[..m * n], n, (m, n, k), a, b, T::ONE, start, threads) };
     // SAFETY: every element was written.
     unsafe { y.set_len(m * n) };
     Ok(y)
 }
 
-/// Writes every element of `y`, (m, n) row by row.
+/// Writes every element of `y`, (m, n), whose rows begin `stride` numbers after each other.
 ///
 /// # Safety
 /// With [`Start::Own`], `y` must hold numbers.
+#[allow(clippy::too_many_arguments)]
 unsafe fn write<T: Real>(
     y: &mut [MaybeUninit<T>],
+    stride: usize,
     (m, n, k): (usize, usize, usize),
     a: View<T>,
     b: View<T>,
@@ -193,16 +197,18 @@ unsafe fn write<T: Real>(
     if m == 0 || n == 0 {
         return;
     }
-    assert!(m.checked_mul(n).is_some_and(|count| count <= y.len()), "output too short");
+    assert!(n <= stride, "rows overlap");
+    let needed = (m - 1).checked_mul(stride).and_then(|before| before.checked_add(n));
+    assert!(needed.is_some_and(|needed| needed <= y.len()), "output too short");
     assert!(!matches!(start, Start::Bias(bias) if bias.len() != n), "a bias of another width");
-    let y = &mut y[..m * n];
+    let y = &mut y[..(m - 1) * stride + n];
     if k == 0 {
-        return begin(y, n, start, threads);
+        return begin(y, stride, n, start, threads);
     }
     assert!(a.row >= 0 && a.column >= 0 && b.row >= 0 && b.column >= 0, "negative strides");
     assert!((last(&a, m, k) as usize) < a.data.len() && (last(&b, k, n) as usize) < b.data.len(), "operand too short");
     // SAFETY: the caller's promise.
-    if unsafe { T::own_product(y, (m, n, k), a, b, alpha, start, threads) } {
+    if unsafe { T::own_product(y, stride, (m, n, k), a, b, alpha, start, threads) } {
         return;
     }
     let whole = Part { rows: 0..m, columns: 0..n };
@@ -215,7 +221,7 @@ unsafe fn write<T: Real>(
     let y = Target(y.as_mut_ptr().cast::<T>());
     // SAFETY: the parts do not overlap and lie in `y`, which is borrowed mutably and so overlaps neither operand; the assertions above keep
     // every element of the operands inside their slices; the caller's promise.
-    each(parts, |_, part| unsafe { multiply(y, (n, k), part, (a, b), alpha, start, threads) });
+    each(parts, |_, part| unsafe { multiply(y, (stride, k), part, (a, b), alpha, start, threads) });
 }
 
 /// Rows and columns of a product.
@@ -254,25 +260,25 @@ fn parts(whole: Part, by_rows: bool) -> Vec<Part> {
     steps.map(part).collect()
 }
 
-/// Writes a part of `start + alpha · a b` by gemm. `y` has `n` numbers in a row.
+/// Writes a part of `start + alpha · a b` by gemm. Rows of `y` begin `stride` numbers after each other.
 ///
 /// # Safety
 /// `y`, `a` and `b` must have all rows and columns of the part, and nobody else may use these of `y` meanwhile; with [`Start::Own`] they must hold numbers.
 unsafe fn multiply<T: Real>(
     Target(y): Target<T>,
-    (n, k): (usize, usize),
+    (stride, k): (usize, usize),
     Part { rows, columns }: Part,
     (a, b): (View<T>, View<T>),
     alpha: T,
     start: Start<T>,
     threads: Parallelism,
 ) {
-    let first = rows.start * n + columns.start;
+    let first = rows.start * stride + columns.start;
     if let Start::Bias(bias) = start {
         let bias = &bias[columns.clone()];
         for row in 0..rows.len() {
             // SAFETY: the row is in the part.
-            unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(first + row * n), bias.len()) };
+            unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(first + row * stride), bias.len()) };
         }
     }
     // SAFETY: the caller's promise; T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.
@@ -283,7 +289,7 @@ unsafe fn multiply<T: Real>(
             k,
             y.add(first),
             1,
-            n as isize,
+            stride as isize,
             !matches!(start, Start::Nothing),
             a.data.as_ptr().offset(rows.start as isize * a.row),
             a.column,
@@ -302,22 +308,22 @@ unsafe fn multiply<T: Real>(
 }
 
 /// What a product is added to, without the product.
-fn begin<T: Real>(y: &mut [MaybeUninit<T>], width: usize, start: Start<T>, threads: Parallelism) {
-    match start {
-        Start::Own => {}
-        Start::Nothing => y.fill(MaybeUninit::new(T::ZERO)),
-        Start::Bias(bias) => pieces_by(threads, y, rows_per_piece(width) * width, |_, y| {
-            for row in y.chunks_exact_mut(width) {
-                row.iter_mut().zip(bias).for_each(|(y, b)| *y = MaybeUninit::new(*b));
+fn begin<T: Real>(y: &mut [MaybeUninit<T>], stride: usize, width: usize, start: Start<T>, threads: Parallelism) {
+    pieces_by(threads, y, rows_per_piece(stride) * stride, |_, y| {
+        for row in y.chunks_mut(stride).map(|row| &mut row[..width]) {
+            match start {
+                Start::Own => {}
+                Start::Nothing => row.fill(MaybeUninit::new(T::ZERO)),
+                Start::Bias(bias) => row.iter_mut().zip(bias).for_each(|(y, b)| *y = MaybeUninit::new(*b)),
             }
-        }),
-    }
+        }
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{close, normal, values};
 
     #[test]
     fn equals_the_reference_for_odd_shapes_views_and_broadcasts() {
@@ -342,6 +348,26 @@ mod tests {
         let part = normal(&[4, 8], 4).narrow(1, 2, 5).unwrap();
         let square = normal(&[5, 5], 5);
         close(&matmul(&part, &square, 1.0).unwrap(), &reference(&part, &square, 1.0).unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn rows_of_the_result_may_lie_apart() {
+        let (m, n, stride) = (5, 7, 10);
+        for k in [0, 6] {
+            let (a, b) = (values(&normal(&[m, k], 1)), values(&normal(&[k, n], 2)));
+            let view = |data, width: usize| View { data, row: width as isize, column: 1 };
+            let bias = [0.5; 7];
+            for start in [Start::Nothing, Start::Bias(&bias), Start::Own] {
+                let mut dense = vec![2.0; m * n];
+                product(&mut dense, n, (m, n, k), view(&a, k), view(&b, n), 0.5, start, Parallelism::None);
+                let mut apart = vec![2.0; m * stride];
+                product(&mut apart, stride, (m, n, k), view(&a, k), view(&b, n), 0.5, start, Parallelism::None);
+                for (row, apart) in dense.chunks(n).zip(apart.chunks(stride)) {
+                    assert_eq!(row, &apart[..n]);
+                    assert_eq!(apart[n..], [2.0; 3]);
+                }
+            }
+        }
     }
 
     #[test]

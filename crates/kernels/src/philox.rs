@@ -4,6 +4,12 @@
 //! mask can be made again in the backward pass.
 //! Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, <https://doi.org/10.1145/2063384.2063405>.
 
+/// Rounds of each block.
+const ROUNDS: usize = 10;
+
+/// Blocks that are made side by side.
+pub const LANES: usize = 16;
+
 /// Names one array of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stream {
@@ -20,6 +26,26 @@ impl Stream {
     pub fn block(&self, index: u32) -> [u32; 4] {
         let key = [self.seed as u32, (self.seed >> 32) as u32];
         philox4x32([index, self.draw, self.call as u32, (self.call >> 32) as u32], key)
+    }
+
+    /// The words of [`LANES`] blocks, from block `first` on, in order: side by side, so that they become vector instructions of the processor
+    /// that the calling function was compiled for.
+    #[inline(always)]
+    pub fn blocks(&self, first: u32, words: &mut [u32; 4 * LANES]) {
+        let mut key = [self.seed as u32, (self.seed >> 32) as u32];
+        let mut counter =
+            [[0; LANES], [self.draw; LANES], [self.call as u32; LANES], [(self.call >> 32) as u32; LANES]];
+        counter[0].iter_mut().enumerate().for_each(|(lane, index)| *index = first.wrapping_add(lane as u32));
+        for _ in 0..ROUNDS {
+            let [a, b, c, d] = &mut counter;
+            for lane in 0..LANES {
+                [a[lane], b[lane], c[lane], d[lane]] = round([a[lane], b[lane], c[lane], d[lane]], key);
+            }
+            key = next_key(key);
+        }
+        for (lane, block) in words.chunks_exact_mut(4).enumerate() {
+            (0..4).for_each(|i| block[i] = counter[i][lane]);
+        }
     }
 
     /// Word number `index`.
@@ -67,19 +93,40 @@ impl Stream {
 }
 
 #[inline(always)]
-fn philox4x32(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
-    for _ in 0..10 {
-        let x = u64::from(c[0]) * 0xD251_1F53;
-        let y = u64::from(c[2]) * 0xCD9E_8D57;
-        c = [(y >> 32) as u32 ^ c[1] ^ k[0], y as u32, (x >> 32) as u32 ^ c[3] ^ k[1], x as u32];
-        k = [k[0].wrapping_add(0x9E37_79B9), k[1].wrapping_add(0xBB67_AE85)];
+fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..ROUNDS {
+        counter = round(counter, key);
+        key = next_key(key);
     }
-    c
+    counter
+}
+
+#[inline(always)]
+fn round(c: [u32; 4], k: [u32; 2]) -> [u32; 4] {
+    let x = u64::from(c[0]) * 0xD251_1F53;
+    let y = u64::from(c[2]) * 0xCD9E_8D57;
+    [(y >> 32) as u32 ^ c[1] ^ k[0], y as u32, (x >> 32) as u32 ^ c[3] ^ k[1], x as u32]
+}
+
+#[inline(always)]
+fn next_key(k: [u32; 2]) -> [u32; 2] {
+    [k[0].wrapping_add(0x9E37_79B9), k[1].wrapping_add(0xBB67_AE85)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_side_by_side_are_those_one_by_one() {
+        let stream = Stream { seed: u64::MAX - 5, call: (7 << 32) | 9, draw: 3 };
+        for first in [0, 5, u32::MAX - 3] {
+            let mut words = [0; 4 * LANES];
+            stream.blocks(first, &mut words);
+            let blocks = words.chunks_exact(4).zip(0..);
+            assert!(blocks.into_iter().all(|(words, i)| words == stream.block(first.wrapping_add(i))));
+        }
+    }
 
     /// Known answers of the Random123 library for philox4x32-10.
     #[test]

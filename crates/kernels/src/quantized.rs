@@ -240,7 +240,7 @@ fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f3
         weight.write_all(first, rows);
         let start = bias.map_or(Start::Nothing, |bias| Start::Bias(&bias[first..first + count]));
         let out = if at_once < n { &mut columns[..m * count] } else { &mut y };
-        product(out, (m, count, k), row_major(xs, k), transposed(rows, k), 1.0, start, for_product(m, count, k));
+        product(out, count, (m, count, k), row_major(xs, k), transposed(rows, k), 1.0, start, for_product(m, count, k));
         if at_once < n {
             let (columns, height) = (&columns[..m * count], rows_per_piece(n));
             pieces(&mut y, height * n, |i, y| {

@@ -177,24 +177,16 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
 
 fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, limit: usize, y: &mut [T]) {
     y[..limit].copy_from_slice(&x[..limit]);
-    if weights_in_place(y, None, allowed, limit) {
+    if weights_in_place(y, allowed, limit) {
         y.fill(T::ONE / T::of(y.len() as f64));
     }
 }
 
-/// Makes weights of a row of scores, to which `bias` is added and of which the first `limit` count; those that `allowed` excludes, and the rest,
-/// get 0. Whether nothing is allowed: then all keys are to weigh alike, and the row holds nothing of use.
+/// Makes weights of a row of scores, of which the first `limit` count; those that `allowed` excludes, and the rest, get 0. Whether nothing is
+/// allowed: then all keys are to weigh alike, and the row holds nothing of use.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(crate) fn weights_in_place<T: Real>(
-    row: &mut [T],
-    bias: Option<&[T]>,
-    allowed: Option<&[u8]>,
-    limit: usize,
-) -> bool {
+fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, limit: usize) -> bool {
     let (seen, hidden) = row.split_at_mut(limit);
-    for (x, b) in seen.iter_mut().zip(bias.unwrap_or_default()) {
-        *x += *b;
-    }
     for (x, a) in seen.iter_mut().zip(allowed.unwrap_or_default()) {
         *x = if *a != 0 { *x } else { T::LOWEST };
     }
@@ -240,7 +232,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(crate) fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
+fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
     let along = sum_by2(y, grad, |a, b| a * b);
     for ((dx, y), g) in dx.iter_mut().zip(y).zip(grad) {
         *dx = *y * (*g - along);

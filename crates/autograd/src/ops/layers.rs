@@ -3,6 +3,7 @@
 use crate::error::invalid;
 use crate::{is_grad_enabled, DType, Error, Result, Tensor};
 use xt_kernels::activation::Activation;
+use xt_kernels::dropout::Dropout;
 use xt_kernels::linear_cross_entropy::{Inputs, Wanted};
 use xt_kernels::philox::Stream;
 use xt_kernels::quantized::Packed;
@@ -204,20 +205,21 @@ pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
     Ok(Tensor::record(y, &[scores], move |g| Ok(vec![Some(kernels::softmax::backward(&kept, g, &mask)?)])))
 }
 
-/// `softmax(scale · q kᵀ + bias, masked) v` without the scores in memory: `q` (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch,
+/// `dropout(softmax(scale · q kᵀ + bias, masked)) v` without the scores in memory: `q` (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch,
 /// heads or 1, j, dv), the bias by distance (heads, i + j - 1), see [`spread`].
 pub fn attention(
     (q, k, v): (&Tensor, &Tensor, &Tensor),
     bias: Option<&Tensor>,
     scale: f64,
     mask: &Mask,
+    dropout: Option<Dropout>,
 ) -> Result<Tensor> {
     let (qa, ka, va, ba) = (q.array()?, k.array()?, v.array()?, bias.map(Tensor::array).transpose()?);
-    let of = kernels::attention::Inputs { q: qa, k: ka, v: va, bias: ba, scale, mask: mask.clone() };
-    let y = kernels::attention::forward(&of)?;
+    let of = kernels::attention::Inputs { q: qa, k: ka, v: va, bias: ba, scale, mask: mask.clone(), dropout };
+    let (y, saved) = kernels::attention::forward(&of)?;
     let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
-        let grads = kernels::attention::backward(&of, g)?;
+        let grads = kernels::attention::backward(&of, &saved, g)?;
         Ok([Some(grads.q), Some(grads.k), Some(grads.v)].into_iter().chain(grads.bias.map(Some)).collect())
     }))
 }

@@ -15,7 +15,7 @@ mod talking_heads;
 
 pub use cache::KeyValues;
 
-use crate::layers::dropout;
+use crate::layers::{drawn, dropout};
 use crate::position::{PositionBias, Rotation, Span};
 use crate::{Ctx, Error, Params, Result, Tensor};
 use heads::{by_head, Heads, Projected, Projection};
@@ -115,8 +115,8 @@ impl Attention {
         }
         let heads = self.heads(x, with, cache)?;
         let covered = with.context.map_or(with.past + x.dim(1), |context| context.dim(1));
-        let (values, maps) = if self.fuses(with, ctx) {
-            (self.fused(&heads, covered, with)?, None)
+        let (values, maps) = if self.fuses(with) {
+            (self.fused(&heads, covered, with, ctx)?, None)
         } else {
             let (values, maps) = self.by_steps(&heads, covered, with, ctx)?;
             (values, with.maps.then_some(maps))
@@ -140,18 +140,17 @@ impl Attention {
     }
 
     /// Whether nothing needs to see the scores as a whole.
-    fn fuses(&self, with: &AttentionInputs, ctx: &Ctx) -> bool {
+    fn fuses(&self, with: &AttentionInputs) -> bool {
         let mixes = self.pre_talking.is_some() || self.post_talking.is_some();
-        let drops = ctx.training && self.dropout > 0.0;
-        !(mixes || with.previous.is_some() || drops || with.maps || self.sparse.is_some())
+        !(mixes || with.previous.is_some() || with.maps || self.sparse.is_some())
     }
 
-    fn fused(&self, heads: &Heads, covered: usize, with: &AttentionInputs) -> Result<Tensor> {
+    fn fused(&self, heads: &Heads, covered: usize, with: &AttentionInputs, ctx: &Ctx) -> Result<Tensor> {
         let (q, j) = (&heads.q, heads.k.dim(2));
         let mask = self.masks(covered, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j], &q.device())?;
         let span = Span { queries: q.dim(2), keys: j };
         let bias = with.bias.map(|bias| bias.by_distance(span, q)).transpose()?;
-        Ok(ops::attention((q, &heads.k, &heads.v), bias.as_ref(), self.scale, &mask)?)
+        Ok(ops::attention((q, &heads.k, &heads.v), bias.as_ref(), self.scale, &mask, drawn(self.dropout, ctx))?)
     }
 
     /// What the weights gather, (batch, heads, i, value dimension), and the maps.

@@ -2,10 +2,16 @@
 
 use crate::{Ctx, Result, Tensor};
 use xt_autograd::ops;
+use xt_kernels::dropout::Dropout;
 
 /// Whether [`dropout`] does anything.
 pub fn drops(p: f64, ctx: &Ctx) -> bool {
     ctx.training && p > 0.0
+}
+
+/// What a kernel needs to drop elements itself; nothing outside of training.
+pub fn drawn(p: f64, ctx: &Ctx) -> Option<Dropout> {
+    drops(p, ctx).then(|| Dropout { p, stream: ctx.rng.stream() })
 }
 
 /// Sets elements to 0 with probability `p` and scales the others up; does nothing outside of training.

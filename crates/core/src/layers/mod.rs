@@ -17,7 +17,7 @@ mod token_dropout;
 
 pub(crate) use cache::last_columns;
 pub use cache::{LayerCache, LayersCache};
-pub use dropout::{dropout, drops};
+pub use dropout::{drawn, dropout, drops};
 pub use embedding::Embedding;
 pub use feedforward::FeedForward;
 pub use linear::Linear;

@@ -192,7 +192,8 @@ fn return_intermediates_alone_gives_the_logits_with_hiddens_and_maps() {
     let Value::Fields(fields) = &pair[1] else { panic!("no fields") };
     assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["hiddens", "attn_intermediates"]);
     let all = list(value);
-    assert_eq!(values(&all[0]), values(&forward(&model, &x)));
+    // with maps, attention goes by its steps, which round differently
+    close(&values(&all[0]), &values(&forward(&model, &x)), 1e-6);
     let dims: Vec<&[usize]> = all.iter().map(Tensor::dims).collect();
     let (hidden, map): (&[usize], &[usize]) = (&[2, N, 16], &[2, 2, N, N]);
     assert_eq!(dims[1..], [hidden, hidden, map, map, map, map]);

@@ -248,12 +248,15 @@ fn from<T>(view: View<T>, row: usize, column: usize) -> View<T> {
     View { data: &view.data[row * view.row as usize + column * view.column as usize..], ..view }
 }
 
-/// Writes `start + alpha · a b` into `y`, (m, n) row by row: every element. Strides are not negative, and all elements are inside.
+/// Writes `start + alpha · a b` into `y`, (m, n), whose rows begin `stride` numbers after each other: every element. Strides are not negative,
+/// and all elements are inside.
 ///
 /// # Safety
 /// With [`Start::Own`], `y` must hold numbers.
+#[allow(clippy::too_many_arguments)]
 pub unsafe fn product(
     y: &mut [MaybeUninit<f32>],
+    stride: usize,
     (m, n, k): (usize, usize, usize),
     a: View<f32>,
     b: View<f32>,
@@ -277,10 +280,10 @@ pub unsafe fn product(
                     pack_together::<NARROW>(narrow, b, (depth, columns - panels.wide_columns()), how);
                 }
                 let block = Block { packed: right, panels, columns, depth };
-                pieces_by(how, y, at_once * n, |i, y| {
-                    let rows = y.len() / n;
+                pieces_by(how, y, at_once * stride, |i, y| {
+                    let rows = y.len().div_ceil(stride);
                     // SAFETY: the caller's promise; from the second block of `k` on, the first one has written all of `y`.
-                    unsafe { multiply_rows(&mut y[j..], n, from(a, i * at_once, l), block, rows, alpha, start) };
+                    unsafe { multiply_rows(&mut y[j..], stride, from(a, i * at_once, l), block, rows, alpha, start) };
                 });
             });
         }

@@ -43,7 +43,7 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
                     let mut y: Vec<MaybeUninit<f32>> = old.iter().copied().map(MaybeUninit::new).collect();
                     // SAFETY: `y` holds numbers, before and after.
                     let got: Vec<f32> = unsafe {
-                        product(&mut y, (m, n, k), a, b, alpha, start, how);
+                        product(&mut y, n, (m, n, k), a, b, alpha, start, how);
                         y.iter().map(|y| y.assume_init()).collect()
                     };
                     for (got, want) in got.iter().zip(&want) {

@@ -1,0 +1,160 @@
+//! What queries gather, tile by tile.
+
+use super::tiles::{block_size, stride, weigh, Row, Turned, WIDTH};
+use super::{heads_last, multiply, row_major, rows_by_head, Attention, Inputs, Place, Sizes};
+use crate::cpu::{self, Real};
+use crate::layout::contiguous;
+use crate::matmul::{multiplications, Start, View};
+use crate::parallel::{each, zeros};
+use crate::skinny::{soon, Many};
+use crate::{Array, Result};
+
+/// Multiplications that one thread does alone.
+const SMALL: u64 = 1 << 16;
+
+/// The output, and each row's part of `Saved`.
+pub(super) fn forward<T: Real>(of: &Inputs) -> Result<(Array, Array)> {
+    let bias = of.bias.as_ref().map(contiguous).transpose()?;
+    let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
+    let Sizes { heads, i, j, d, dv } = attention.sizes;
+    let dims = [batch, heads, i, dv];
+    let mut y = zeros::<T>(dims.iter().product())?;
+    let mut states = vec![Row::START; batch * heads * i];
+    if j > 0 {
+        let rows = rows_by_head(&mut y, i, heads, dv);
+        let units: Vec<_> = rows.into_iter().zip(states.chunks_mut(i.max(1))).collect();
+        // a step of a generation over a short past: waking other threads costs more than it saves
+        if multiplications(&[batch, heads, i, j, d + dv]) < SMALL {
+            units.into_iter().enumerate().for_each(|(unit, (rows, states))| attention.gather(unit, rows, states));
+        } else {
+            each(units, |unit, (rows, states)| attention.gather(unit, rows, states));
+        }
+    }
+    let count = states.len();
+    let states = states.into_iter().flat_map(|row| [row.top, row.sum]).collect();
+    Ok((heads_last(y, dims)?, cpu::array::<T>(states, (count, 2))?))
+}
+
+/// The first `count` rows of a matrix, where each is one piece of memory.
+fn rows_of<T>(view: View<'_, T>, count: usize, width: usize) -> Option<Many<'_, T>> {
+    let stride = view.row as usize;
+    let there = view.column == 1 && width > 0 && count > 0;
+    there.then(|| Many { data: &view.data[..(count - 1) * stride + width], stride, width })
+}
+
+impl<T: Real> Attention<'_, T> {
+    /// Writes what the queries of a head gather, and what softmax found for each.
+    fn gather(&self, unit: usize, mut rows: Vec<&mut [T]>, states: &mut [Row<T>]) {
+        if let ([row], [state]) = (&mut rows[..], &mut *states) {
+            if self.gather_one(unit, row, state).is_some() {
+                return;
+            }
+        }
+        let Sizes { heads, i, j, d, dv, .. } = self.sizes;
+        let (batch, head) = (unit / heads, unit % heads);
+        let (block_size, stride) = (block_size(i), stride(j));
+        let keys = Turned::new(self.k.head(batch, head, 0), (j, d), i.div_ceil(block_size));
+        let values = self.v.head(batch, head, 0);
+        let mut tile = Tile { scores: vec![T::ZERO; block_size.min(i) * stride], stride, factors: Vec::new() };
+        let mut y = vec![T::ZERO; block_size.min(i) * dv];
+        for (block, (rows, states)) in rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate() {
+            let (first, count) = (block * block_size, rows.len());
+            let queries = self.q.head(batch, head, first);
+            y.fill(T::ZERO);
+            for key in (0..self.rows.limit(unit * i + first + count - 1)).step_by(WIDTH) {
+                let place = Place { unit, query: first, key };
+                let width = (self.rows.limit(unit * i + first + count - 1) - key).min(WIDTH);
+                let scores = (&mut tile.scores[..], stride);
+                multiply(scores, (count, width, d), queries, keys.tile(key, width), self.scale, Start::Nothing);
+                self.weigh_tile(&mut tile, place, width, states, &mut y);
+                let weights = row_major(&tile.scores, stride);
+                let values = View { data: values.data.get(key * values.row as usize..).unwrap_or_default(), ..values };
+                multiply((&mut y, dv), (count, dv, width), weights, values, T::ONE, Start::Own);
+            }
+            for (r, ((row, y), state)) in rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate() {
+                match state.is_uniform() {
+                    true => weighted_sum(row, values, &self.shares(unit * i + first + r)),
+                    false => scaled(row, y, T::ONE / state.sum),
+                }
+            }
+        }
+    }
+
+    /// Makes weights of a tile of scores, and scales down what was gathered before.
+    fn weigh_tile(&self, tile: &mut Tile<T>, place: Place, width: usize, states: &mut [Row<T>], y: &mut [T]) {
+        let Sizes { i, dv, .. } = self.sizes;
+        let mut line = Vec::new();
+        for (r, (scores, state)) in tile.scores.chunks_mut(tile.stride).zip(states).enumerate() {
+            let place = Place { query: place.query + r, ..place };
+            let scores = &mut scores[..width];
+            let (now, scale) = weigh(scores, self.limits(place, width, &mut line), *state);
+            *state = now;
+            if scale != T::ONE {
+                y[r * dv..(r + 1) * dv].iter_mut().for_each(|y| *y *= scale);
+            }
+            if let Some(dropout) = self.dropout {
+                tile.factors.resize(width, T::ZERO);
+                self.factors(dropout, place.unit * i + place.query, place.key, &mut tile.factors);
+                scores.iter_mut().zip(&tile.factors).for_each(|(score, factor)| *score *= *factor);
+            }
+        }
+    }
+
+    /// The same for a single query, without packing; nothing where keys or values lie in pieces.
+    fn gather_one(&self, unit: usize, y: &mut [T], state: &mut Row<T>) -> Option<()> {
+        let Sizes { heads, j, d, dv, .. } = self.sizes;
+        let (batch, head) = (unit / heads, unit % heads);
+        let seen = self.rows.limit(unit);
+        let (queries, values) = (self.q.head(batch, head, 0), self.v.head(batch, head, 0));
+        let (keys, of_values) = (rows_of(self.k.head(batch, head, 0), seen, d)?, rows_of(values, seen, dv)?);
+        if queries.column != 1 {
+            return None;
+        }
+        let mut weights = vec![T::ZERO; seen];
+        T::products(&queries.data[..d], keys, &mut weights);
+        // while the weights become probabilities
+        soon(values.data);
+        weights.iter_mut().for_each(|w| *w *= self.scale);
+        let mut line = Vec::new();
+        let place = Place { unit, query: 0, key: 0 };
+        (*state, _) = weigh(&mut weights, self.limits(place, seen, &mut line), Row::START);
+        if let Some(dropout) = self.dropout {
+            let mut factors = vec![T::ZERO; seen];
+            self.factors(dropout, unit, 0, &mut factors);
+            weights.iter_mut().zip(factors).for_each(|(weight, factor)| *weight *= factor);
+        }
+        // this thread's next head
+        soon(self.k.head((unit + 1) / heads, (unit + 1) % heads, 0).data);
+        if state.is_uniform() {
+            debug_assert!(j > 0);
+            weighted_sum(y, values, &self.shares(unit));
+        } else {
+            T::weighted_sum(&weights, of_values, y);
+            let scale = T::ONE / state.sum;
+            y.iter_mut().for_each(|y| *y *= scale);
+        }
+        Some(())
+    }
+}
+
+/// Scores of a block of queries, then their weights.
+struct Tile<T> {
+    scores: Vec<T>,
+    stride: usize,
+    /// Of dropout, for one row.
+    factors: Vec<T>,
+}
+
+fn scaled<T: Real>(into: &mut [T], from: &[T], scale: T) {
+    into.iter_mut().zip(from).for_each(|(y, x)| *y = *x * scale);
+}
+
+/// The sum of rows, each with its weight.
+fn weighted_sum<T: Real>(y: &mut [T], values: View<T>, weights: &[T]) {
+    for (c, y) in y.iter_mut().enumerate() {
+        let at = |r: usize| values.data[r * values.row as usize + c * values.column as usize];
+        let mut sum = T::ZERO;
+        weights.iter().enumerate().for_each(|(r, weight)| sum += *weight * at(r));
+        *y = sum;
+    }
+}
