@@ -1,6 +1,6 @@
 // What the whole process takes; the rest about memory is in test/api/memory.test.ts and test/browser/memory.test.ts.
 import { describe, expect, it } from 'vitest'
-import { AdamW, clipGradNorm, memory } from 'x-transformers'
+import { AdamW, clipGradNorm, Decoder, memory, randn } from 'x-transformers'
 import { collect, ids, smallModel } from '../api/helpers.js'
 
 const used = () => memory().native_bytes
@@ -33,4 +33,21 @@ describe('the memory of the process', () => {
     expect(sizes.at(-1)?.native).toBeLessThan((sizes[0]?.native ?? 0) + 8 * MEGABYTE)
     expect(sizes.at(-1)?.rss).toBeLessThan((sizes[0]?.rss ?? 0) + 16 * MEGABYTE)
   }, 120_000)
+
+  it('holds no matrix of scores at any time of a step', async () => {
+    const length = 8192
+    const peak = () => process.resourceUsage().maxRSS * 1024
+    const decoder = new Decoder({ dim: 32, depth: 1, heads: 4, attn_dim_head: 8, attn_dropout: 0.1 })
+    const step = async (positions: number) => {
+      using x = randn([1, positions, 32])
+      using y = await decoder.forward(x)
+      using loss = y.sum()
+      await loss.backward()
+    }
+    await step(8)
+    const before = peak()
+    await step(length)
+    // the scores of one head alone have as many
+    expect(peak() - before).toBeLessThan(length * length * 4)
+  })
 })

@@ -26,8 +26,8 @@ pub fn softmax(c: &mut Criterion) {
         let keys = Array::ones((batch, 1, 1, length), DType::U8, &Device::Cpu).unwrap();
         let masks = [
             ("plain", Mask::default()),
-            ("causal", Mask { allowed: None, causal: true }),
-            ("causal, keys", Mask { allowed: Some(keys), causal: true }),
+            ("causal", Mask { allowed: None, causal: true, past: None }),
+            ("causal, keys", Mask { allowed: Some(keys), causal: true, past: None }),
         ];
         for (name, mask) in masks {
             let y = soft::forward(&x, &mask).unwrap();

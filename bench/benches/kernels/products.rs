@@ -45,7 +45,7 @@ pub fn attention(c: &mut Criterion) {
             ("in one with dropout", None, Some(dropout)),
         ];
         for (what, bias, dropout) in variants {
-            let mask = Mask { allowed: None, causal: true };
+            let mask = Mask { allowed: None, causal: true, past: None };
             let of = fused::Inputs { q: q.clone(), k: k.clone(), v: v.clone(), bias, scale: 0.1, mask, dropout };
             let (_, saved) = fused::forward(&of).unwrap();
             // causality hides half of the pairs

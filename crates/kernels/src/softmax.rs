@@ -10,6 +10,7 @@ use crate::parallel::{computed, part, rows_per_piece};
 use crate::simd::{max, sum_by, sum_by2};
 use crate::{Array, DType, Result};
 use multiversion::multiversion;
+use std::ops::Range;
 
 /// Which keys each query may attend to.
 #[derive(Clone, Default)]
@@ -18,19 +19,36 @@ pub struct Mask {
     pub allowed: Option<Array>,
     /// Query number i of I sees the keys up to i + J - I: the last query sees all.
     pub causal: bool,
+    /// Query number i of I sees no key before i + J - I, less this.
+    pub past: Option<usize>,
 }
 
 impl Mask {
+    /// Whether everything is allowed.
+    fn is_empty(&self) -> bool {
+        self.allowed.is_none() && !self.causal && self.past.is_none()
+    }
+
+    /// The keys that query `r` of `i` sees of `j` by its position.
+    fn near(&self, r: usize, i: usize, j: usize) -> Range<usize> {
+        let end = if self.causal { (r + j + 1).saturating_sub(i).min(j) } else { j };
+        let start = self.past.map_or(0, |past| (r + j).saturating_sub(i.saturating_add(past)));
+        start.min(end)..end
+    }
+
     /// The mask as one array, (1 or batch, 1 or heads, 1 or i, j); `None` where everything is allowed.
     pub fn dense(&self, i: usize, j: usize, device: &crate::Device) -> Result<Option<Array>> {
-        if !self.causal {
+        if !self.causal && self.past.is_none() {
             return Ok(self.allowed.clone());
         }
-        let triangle: Vec<u8> = (0..i).flat_map(|r| (0..j).map(move |c| u8::from(c + i <= r + j))).collect();
-        let triangle = Array::from_vec(triangle, (1, 1, i, j), device)?;
+        let row = |r: usize| {
+            let near = self.near(r, i, j);
+            (0..j).map(move |c| u8::from(near.contains(&c)))
+        };
+        let near = Array::from_vec((0..i).flat_map(row).collect::<Vec<u8>>(), (1, 1, i, j), device)?;
         match &self.allowed {
-            Some(allowed) => Ok(Some(triangle.broadcast_mul(allowed)?)),
-            None => Ok(Some(triangle)),
+            Some(allowed) => Ok(Some(near.broadcast_mul(allowed)?)),
+            None => Ok(Some(near)),
         }
     }
 }
@@ -50,7 +68,7 @@ pub fn filled(scores: &Array, mask: &Mask) -> Result<Array> {
 }
 
 fn mask_of(scores: &Array, mask: &Mask) -> Result<Option<Array>> {
-    if mask.allowed.is_none() && !mask.causal {
+    if mask.is_empty() {
         return Ok(None);
     }
     let (_, _, i, j) = scores.dims4()?;
@@ -88,19 +106,19 @@ fn backward_reference(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
     }
 }
 
-/// For each row of scores: its part of the mask, and how many keys causality leaves it.
+/// For each row of scores: its part of the mask, and the keys that it sees by its position.
 pub(crate) struct Rows<'a> {
     mask: Option<cpu::Slice<'a, u8>>,
     offset: usize,
     /// Strides of the mask over (batch, heads, i, j), 0 where it repeats.
     strides: [usize; 4],
     dims: [usize; 4],
-    causal: bool,
+    by_position: &'a Mask,
 }
 
 impl<'a> Rows<'a> {
     fn new(scores: &Array, mask: &'a Mask) -> Result<Self> {
-        if mask.allowed.is_none() && !mask.causal {
+        if mask.is_empty() {
             let (count, width) = cpu::rows_and_width(scores);
             return Self::with_dims([1, 1, count, width], mask);
         }
@@ -110,7 +128,7 @@ impl<'a> Rows<'a> {
 
     /// For scores of shape (batch, heads, i, j).
     pub(crate) fn with_dims(dims: [usize; 4], mask: &'a Mask) -> Result<Self> {
-        let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims, causal: mask.causal };
+        let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims, by_position: mask };
         if let Some(allowed) = &mask.allowed {
             let dims = allowed.dims4()?;
             let sizes = [dims.0, dims.1, dims.2, dims.3];
@@ -126,14 +144,10 @@ impl<'a> Rows<'a> {
         Ok(rows)
     }
 
-    /// How many keys row `row` sees.
-    pub(crate) fn limit(&self, row: usize) -> usize {
+    /// The keys that row `row` sees by its position.
+    pub(crate) fn seen(&self, row: usize) -> Range<usize> {
         let [_, _, i, j] = self.dims;
-        if self.causal {
-            (row % i + j + 1).saturating_sub(i).min(j)
-        } else {
-            j
-        }
+        self.by_position.near(row % i, i, j)
     }
 
     /// The mask of row `row`, written to `line` where it is not one piece of memory.
@@ -169,24 +183,26 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
         let mut line = Vec::new();
         for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             let row = task * count + r;
-            forward_row(x, rows.allowed(row, &mut line), rows.limit(row), y);
+            forward_row(x, rows.allowed(row, &mut line), rows.seen(row), y);
         }
     })?;
     cpu::array(y, scores.dims())
 }
 
-fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, limit: usize, y: &mut [T]) {
-    y[..limit].copy_from_slice(&x[..limit]);
-    if weights_in_place(y, allowed, limit) {
+fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, seen: Range<usize>, y: &mut [T]) {
+    y[seen.clone()].copy_from_slice(&x[seen.clone()]);
+    if weights_in_place(y, allowed, seen) {
         y.fill(T::ONE / T::of(y.len() as f64));
     }
 }
 
-/// Makes weights of a row of scores, of which the first `limit` count; those that `allowed` excludes, and the rest, get 0. Whether nothing is
-/// allowed: then all keys are to weigh alike, and the row holds nothing of use.
+/// Makes weights of those scores of a row that are `seen`; those that `allowed` excludes, and the rest, get 0. Whether nothing is allowed: then
+/// all keys are to weigh alike, and the row holds nothing of use.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, limit: usize) -> bool {
-    let (seen, hidden) = row.split_at_mut(limit);
+fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<usize>) -> bool {
+    let allowed = allowed.map(|allowed| &allowed[seen.clone()]);
+    let (before, row) = row.split_at_mut(seen.start);
+    let (seen, hidden) = row.split_at_mut(seen.len());
     for (x, a) in seen.iter_mut().zip(allowed.unwrap_or_default()) {
         *x = if *a != 0 { *x } else { T::LOWEST };
     }
@@ -201,6 +217,7 @@ fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, limit: usize
     for v in seen.iter_mut() {
         *v *= scale;
     }
+    before.fill(T::ZERO);
     hidden.fill(T::ZERO);
     false
 }
@@ -220,12 +237,13 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
         let mut line = Vec::new();
         for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
             let row = task * count + r;
-            let limit = rows.limit(row);
-            let masked = |allowed: &[u8]| allowed[..limit].iter().all(|a| *a == 0);
-            if limit == 0 || rows.allowed(row, &mut line).is_some_and(masked) {
+            let seen = rows.seen(row);
+            let masked = |allowed: &[u8]| allowed[seen.clone()].iter().all(|a| *a == 0);
+            if seen.is_empty() || rows.allowed(row, &mut line).is_some_and(masked) {
                 continue; // uniform weights that depend on no score
             }
-            backward_row(&part(ys, row, width)[..limit], &part(gs, row, width)[..limit], &mut dx[..limit]);
+            let of = |xs| &part(xs, row, width)[seen.clone()];
+            backward_row(of(ys), of(gs), &mut dx[seen.clone()]);
         }
     })?;
     cpu::array(dx, y.dims())
@@ -250,7 +268,9 @@ mod tests {
         let full = (normal(&[2, 3, 4, 5], 9).ge(0.0).unwrap() + 0.0).unwrap();
         let turned = full.permute([0, 1, 3, 2]).unwrap().contiguous().unwrap().permute([0, 1, 3, 2]).unwrap();
         let allowed = [None, Some(key.clone()), Some((key * 0.0).unwrap()), Some(full), Some(turned)];
-        allowed.into_iter().flat_map(|a| [false, true].map(|causal| Mask { allowed: a.clone(), causal })).collect()
+        let by_position = [(false, None), (true, None), (true, Some(1)), (false, Some(0)), (false, Some(7))];
+        let masks = |a: Option<Array>| by_position.map(|(causal, past)| Mask { allowed: a.clone(), causal, past });
+        allowed.into_iter().flat_map(masks).collect()
     }
 
     #[test]
@@ -279,7 +299,7 @@ mod tests {
             &reference(&normal(&[7], 1), &Mask::default()).unwrap(),
             1e-6,
         );
-        let (x, mask) = (normal(&[1, 1, 5, 3], 1), Mask { allowed: None, causal: true });
+        let (x, mask) = (normal(&[1, 1, 5, 3], 1), Mask { allowed: None, causal: true, past: None });
         close(&forward(&x, &mask).unwrap(), &reference(&x, &mask).unwrap(), 1e-6);
     }
 }

@@ -52,7 +52,7 @@ mod tests {
     fn equals_the_reference() {
         let x = normal(&[2, 3, 5, 7], 1);
         for (k, causal) in [(1, false), (3, true), (7, true), (4, false)] {
-            let mask = Mask { allowed: None, causal };
+            let mask = Mask { allowed: None, causal, past: None };
             close(&largest(&x, &mask, k).unwrap(), &reference(&x, &mask, k).unwrap(), 0.0);
         }
     }

@@ -37,9 +37,9 @@ fn linear_norm_dropout_and_rotary() {
 fn softmax_under_masks() {
     let cases: [Case; 6] = [
         ("no mask", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask::default())),
-        ("causal", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true })),
+        ("causal", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, past: None })),
         ("more queries than keys", &[&[1, 1, 4, 2]], |x| {
-            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true })
+            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, past: None })
         }),
         ("keys", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &keys(false))),
         ("keys, causal", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &keys(true))),
@@ -51,12 +51,12 @@ fn softmax_under_masks() {
 /// In the second sequence no key is left: its rows depend on no score.
 fn keys(causal: bool) -> Mask {
     let allowed = Array::from_vec(vec![1u8, 0, 1, 0, 0, 0], (2, 1, 1, 3), &Device::Cpu).unwrap();
-    Mask { allowed: Some(allowed), causal }
+    Mask { allowed: Some(allowed), causal, past: None }
 }
 
 fn pairs() -> Mask {
     let allowed = Array::from_vec(vec![1u8, 1, 0, 0, 1, 1], (1, 1, 2, 3), &Device::Cpu).unwrap();
-    Mask { allowed: Some(allowed), causal: false }
+    Mask { allowed: Some(allowed), causal: false, past: None }
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_attention_made_of_them() {
         };
         let (q, k, v) = (head(&x[1])?, head(&x[2])?, head(&x[3])?);
         let scores = ops::matmul(&q, &ops::transpose(&k, 2, 3)?, 0.7)?;
-        let weights = ops::masked_softmax(&scores, &Mask { allowed: None, causal: true })?;
+        let weights = ops::masked_softmax(&scores, &Mask { allowed: None, causal: true, past: None })?;
         let mixed = ops::transpose(&ops::matmul(&ops::dropout(&weights, 0.2, STREAM)?, &v, 1.0)?, 1, 2)?;
         ops::add(&ops::reshape(&mixed, &[2, 3, 4])?, &x[0])
     });
@@ -101,7 +101,7 @@ fn half_precision_goes_through_every_layer() {
     let half = |dims: &[usize]| crate::common::leaf(normal(dims, 2).to_dtype(DType::BF16).unwrap()).0;
     let y = ops::linear(&x.0, &half(&[4, 4]), Some(&half(&[4]))).unwrap();
     let y = ops::layer_norm(&y, &half(&[4]), &half(&[4]), 1e-5).unwrap();
-    let y = ops::masked_softmax(&y, &Mask { allowed: None, causal: false }).unwrap();
+    let y = ops::masked_softmax(&y, &Mask { allowed: None, causal: false, past: None }).unwrap();
     let y = ops::dropout(&ops::activation(&y, ops::Activation::Gelu).unwrap(), 0.1, STREAM).unwrap();
     let table = |seed| normal(&[2, 2], seed).to_dtype(DType::BF16).unwrap();
     let y = ops::matmul(&ops::rotary(&y, &table(3), &table(4)).unwrap(), &half(&[4, 2]), 1.0).unwrap();

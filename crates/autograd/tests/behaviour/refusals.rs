@@ -97,7 +97,7 @@ fn layers() {
         ("F64", || ops::linear(&x(&[2, 3]), &x(&[4, 3]), Some(&f32s(&[4])))),
         ("norm over [4]", || ops::layer_norm(&x(&[2, 3]), &x(&[4]), &x(&[4]), 1e-5)),
         ("F64", || ops::layer_norm(&x(&[2, 3]), &f32s(&[3]), &x(&[3]), 1e-5)),
-        ("", || ops::masked_softmax(&x(&[2, 3]), &Mask { allowed: None, causal: true })),
+        ("", || ops::masked_softmax(&x(&[2, 3]), &Mask { allowed: None, causal: true, past: None })),
         ("rotary table", || ops::rotary(&x(&[1, 2, 1, 4]), &normal(&[3, 2], 1), &normal(&[3, 2], 1))),
         ("rotary table", || ops::rotary(&x(&[1, 2, 1, 3]), &normal(&[2, 2], 1), &normal(&[2, 2], 1))),
         ("targets must be i64 of shape [2]", || ops::cross_entropy(&x(&[2, 3]), &ids(&[0], &[1]), 0)),

@@ -2,7 +2,7 @@
 //!
 //! Masks cover the keys of the sequence. Keys in front of these (memories, memory key/values) are always allowed.
 
-use crate::{Array, DType, Device, Error, Result, Tensor};
+use crate::{Array, DType, Error, Result, Tensor};
 use xt_autograd::ops::Mask;
 
 /// What restricts an attention.
@@ -23,8 +23,8 @@ pub struct Masks<'a> {
 
 impl Masks<'_> {
     /// What is allowed of scores of shape `dims`, (batch, heads, i, j).
-    pub fn combined(&self, dims: [usize; 4], device: &Device) -> Result<Mask> {
-        let parts = [self.by_key(dims)?, self.by_pair(dims)?, self.by_distance(dims, device)?];
+    pub fn combined(&self, dims: [usize; 4]) -> Result<Mask> {
+        let parts = [self.by_key(dims)?, self.by_pair(dims)?];
         let mut allowed: Option<Array> = None;
         for part in parts.into_iter().flatten() {
             allowed = Some(match allowed {
@@ -32,7 +32,7 @@ impl Masks<'_> {
                 None => part,
             });
         }
-        Ok(Mask { allowed, causal: self.causal })
+        Ok(Mask { allowed, causal: self.causal, past: self.max_attend_past })
     }
 
     fn by_key(&self, [batch, _, _, j]: [usize; 4]) -> Result<Option<Array>> {
@@ -73,16 +73,6 @@ impl Masks<'_> {
             ));
         }
         Ok(Some(extended(&mask.array()?.reshape(&dims)?, 3, self.front)?))
-    }
-
-    fn by_distance(&self, [_, _, i, j]: [usize; 4], device: &Device) -> Result<Option<Array>> {
-        let Some(most) = self.max_attend_past else {
-            return Ok(None);
-        };
-        // query number r stands at position r + j - i
-        let near = |r: usize, c: usize| r + j <= c + i + most;
-        let allowed: Vec<u8> = (0..i).flat_map(|r| (0..j).map(move |c| u8::from(near(r, c)))).collect();
-        Ok(Some(Array::from_vec(allowed, (1, 1, i, j), device)?))
     }
 }
 

@@ -147,7 +147,7 @@ impl Attention {
 
     fn fused(&self, heads: &Heads, covered: usize, with: &AttentionInputs, ctx: &Ctx) -> Result<Tensor> {
         let (q, j) = (&heads.q, heads.k.dim(2));
-        let mask = self.masks(covered, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j], &q.device())?;
+        let mask = self.masks(covered, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j])?;
         let span = Span { queries: q.dim(2), keys: j };
         let bias = with.bias.map(|bias| bias.by_distance(span, q)).transpose()?;
         Ok(ops::attention((q, &heads.k, &heads.v), bias.as_ref(), self.scale, &mask, drawn(self.dropout, ctx))?)
@@ -234,7 +234,7 @@ impl Attention {
             mixed = bias.add_to(&mixed)?;
         }
         let dims = [scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3)];
-        let mut mask = self.masks(covered, dims[3], with).combined(dims, &scores.device())?;
+        let mut mask = self.masks(covered, dims[3], with).combined(dims)?;
         if let Some(sparse) = &self.sparse {
             mask = sparse.restrict(&mixed, mask)?;
         }

@@ -20,6 +20,6 @@ impl SparseTopk {
             return Ok(mask);
         }
         let allowed = xt_kernels::sparse_topk::largest(&scores.array()?, &mask, self.k)?;
-        Ok(Mask { allowed: Some(allowed), causal: false })
+        Ok(Mask { allowed: Some(allowed), ..Mask::default() })
     }
 }

@@ -1,6 +1,6 @@
 //! The gradient of attention, tile by tile: the weights are made again.
 
-use super::tiles::{block_size, scores_gradient, stride, weigh_again, Row, Turned, WIDTH};
+use super::tiles::{block_size, scores_gradient, stride, weigh_again, Row, Turned};
 use super::{
     heads_last, multiply, row_major, rows_by_head, sum_heads, turned, Attention, Gradients, Inputs, Operand, Place,
     Sizes,
@@ -11,6 +11,7 @@ use crate::linear::add_assign;
 use crate::matmul::{Start, View};
 use crate::parallel::{each, zeros};
 use crate::{Array, Result};
+use std::ops::Range;
 
 /// The gradients of the inputs.
 pub(super) fn gradients<T: Real>(of: &Inputs, (y, states): (&Array, &Array), grad: &Array) -> Result<Gradients> {
@@ -81,9 +82,8 @@ impl<T: Real> Attention<'_, T> {
             let (dy, queries) = (with.grad.head(batch, head, first), self.q.head(batch, head, first));
             let states = self.states(unit, first, count, with, &mut dvalues);
             dq.fill(T::ZERO);
-            let seen = self.rows.limit(unit * i + first + count - 1);
-            for key in (0..seen).step_by(WIDTH) {
-                let width = (seen - key).min(WIDTH);
+            for Range { start: key, end } in self.tiles(unit, first, count) {
+                let width = end - key;
                 let scores = (&mut tile.weights[..], stride);
                 multiply(scores, (count, width, d), queries, keys.tile(key, width), self.scale, Start::Nothing);
                 let grad = (&mut tile.grad[..], stride);
@@ -142,9 +142,9 @@ impl<T: Real> Attention<'_, T> {
                 grad.iter_mut().zip(&*factors).for_each(|(grad, factor)| *grad *= *factor);
                 factors.iter_mut().zip(&*weights).for_each(|(factor, weight)| *factor *= *weight);
             }
-            scores_gradient(weights, grad, limits.seen, *along);
+            scores_gradient(weights, grad, limits.seen.clone(), *along);
             if !dbias.is_empty() {
-                add_assign(&mut dbias[i - 1 - place.query + place.key..], &grad[..limits.seen]);
+                add_assign(&mut dbias[i - 1 - place.query + place.key..], &grad[..limits.seen.end]);
             }
         }
     }

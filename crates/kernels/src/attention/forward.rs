@@ -1,6 +1,6 @@
 //! What queries gather, tile by tile.
 
-use super::tiles::{block_size, stride, weigh, Row, Turned, WIDTH};
+use super::tiles::{block_size, stride, weigh, Row, Turned};
 use super::{heads_last, multiply, row_major, rows_by_head, Attention, Inputs, Place, Sizes};
 use crate::cpu::{self, Real};
 use crate::layout::contiguous;
@@ -8,6 +8,7 @@ use crate::matmul::{multiplications, Start, View};
 use crate::parallel::{each, zeros};
 use crate::skinny::{soon, Many};
 use crate::{Array, Result};
+use std::ops::Range;
 
 /// Multiplications that one thread does alone.
 const SMALL: u64 = 1 << 16;
@@ -61,9 +62,8 @@ impl<T: Real> Attention<'_, T> {
             let (first, count) = (block * block_size, rows.len());
             let queries = self.q.head(batch, head, first);
             y.fill(T::ZERO);
-            for key in (0..self.rows.limit(unit * i + first + count - 1)).step_by(WIDTH) {
-                let place = Place { unit, query: first, key };
-                let width = (self.rows.limit(unit * i + first + count - 1) - key).min(WIDTH);
+            for Range { start: key, end } in self.tiles(unit, first, count) {
+                let (place, width) = (Place { unit, query: first, key }, end - key);
                 let scores = (&mut tile.scores[..], stride);
                 multiply(scores, (count, width, d), queries, keys.tile(key, width), self.scale, Start::Nothing);
                 self.weigh_tile(&mut tile, place, width, states, &mut y);
@@ -87,7 +87,7 @@ impl<T: Real> Attention<'_, T> {
         for (r, (scores, state)) in tile.scores.chunks_mut(tile.stride).zip(states).enumerate() {
             let place = Place { query: place.query + r, ..place };
             let scores = &mut scores[..width];
-            let (now, scale) = weigh(scores, self.limits(place, width, &mut line), *state);
+            let (now, scale) = weigh(scores, &self.limits(place, width, &mut line), *state);
             *state = now;
             if scale != T::ONE {
                 y[r * dv..(r + 1) * dv].iter_mut().for_each(|y| *y *= scale);
@@ -104,23 +104,24 @@ impl<T: Real> Attention<'_, T> {
     fn gather_one(&self, unit: usize, y: &mut [T], state: &mut Row<T>) -> Option<()> {
         let Sizes { heads, j, d, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
-        let seen = self.rows.limit(unit);
+        let Range { start: key, end } = self.rows.seen(unit);
         let (queries, values) = (self.q.head(batch, head, 0), self.v.head(batch, head, 0));
-        let (keys, of_values) = (rows_of(self.k.head(batch, head, 0), seen, d)?, rows_of(values, seen, dv)?);
+        let keys = rows_of(self.k.head(batch, head, key), end - key, d)?;
+        let of_values = rows_of(self.v.head(batch, head, key), end - key, dv)?;
         if queries.column != 1 {
             return None;
         }
-        let mut weights = vec![T::ZERO; seen];
+        let mut weights = vec![T::ZERO; end - key];
         T::products(&queries.data[..d], keys, &mut weights);
         // while the weights become probabilities
-        soon(values.data);
+        soon(of_values.data);
         weights.iter_mut().for_each(|w| *w *= self.scale);
         let mut line = Vec::new();
-        let place = Place { unit, query: 0, key: 0 };
-        (*state, _) = weigh(&mut weights, self.limits(place, seen, &mut line), Row::START);
+        let place = Place { unit, query: 0, key };
+        (*state, _) = weigh(&mut weights, &self.limits(place, end - key, &mut line), Row::START);
         if let Some(dropout) = self.dropout {
-            let mut factors = vec![T::ZERO; seen];
-            self.factors(dropout, unit, 0, &mut factors);
+            let mut factors = vec![T::ZERO; end - key];
+            self.factors(dropout, unit, key, &mut factors);
             weights.iter_mut().zip(factors).for_each(|(weight, factor)| *weight *= factor);
         }
         // this thread's next head

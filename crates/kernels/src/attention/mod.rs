@@ -20,7 +20,8 @@ use crate::matmul::{product, Start, View};
 use crate::softmax::{self, Mask, Rows};
 use crate::{Array, Result};
 use gemm::Parallelism;
-use tiles::Limits;
+use std::ops::Range;
+use tiles::{Limits, WIDTH};
 
 /// What attention is made of.
 #[derive(Clone)]
@@ -228,7 +229,16 @@ impl<'a, T: Real> Attention<'a, T> {
         let row = unit * i + query;
         let bias = self.bias_of(unit % heads, query).and_then(|bias| bias.get(key..));
         let allowed = self.rows.allowed(row, line).and_then(|allowed| allowed.get(key..));
-        Limits { bias, allowed, seen: self.rows.limit(row).saturating_sub(key).min(width) }
+        let seen = self.rows.seen(row);
+        let within = |at: usize| at.saturating_sub(key).min(width);
+        Limits { bias, allowed, seen: within(seen.start)..within(seen.end) }
+    }
+
+    /// The keys of the tiles that `count` queries of a head see any of, from query `first` on.
+    fn tiles(&self, unit: usize, first: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+        let row = unit * self.sizes.i + first;
+        let (start, end) = (self.rows.seen(row).start / WIDTH * WIDTH, self.rows.seen(row + count - 1).end);
+        (start..end).step_by(WIDTH).map(move |key| key..end.min(key + WIDTH))
     }
 }
 

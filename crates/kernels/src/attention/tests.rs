@@ -28,7 +28,9 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
     let by_key: Vec<u8> = (0..batch * j).map(|x| u8::from(x % 4 != 0)).collect();
     let by_key = Array::from_vec(by_key, (batch, 1, 1, j), &Device::Cpu).unwrap();
     let pairs = Array::from_vec(keys(i * j), (1, 1, i, j), &Device::Cpu).unwrap();
-    let both = |allowed: Option<Array>| [false, true].map(|causal| Mask { allowed: allowed.clone(), causal });
+    let by_position = [(false, None), (true, None), (true, Some(2)), (false, Some(40))];
+    let both =
+        |allowed: Option<Array>| by_position.map(|(causal, past)| Mask { allowed: allowed.clone(), causal, past });
     [both(None), both(Some(by_key)), both(Some(pairs))].concat()
 }
 
@@ -73,7 +75,8 @@ fn f64_equals_the_reference_closely() {
     let double = |x: &Array| x.to_dtype(DType::F64).unwrap();
     let bias = Some(double(&bias_for(&plain)));
     let (q, k, v) = (double(&plain.q), double(&plain.k), double(&plain.v));
-    let of = Inputs { q, k, v, bias, scale: 0.3, mask: Mask { allowed: None, causal: true }, dropout: DROPOUT };
+    let of =
+        Inputs { q, k, v, bias, scale: 0.3, mask: Mask { allowed: None, causal: true, past: None }, dropout: DROPOUT };
     let (y, saved) = forward(&of).unwrap();
     close(&y, &reference(&of).unwrap(), 1e-12);
     let (got, want) =

@@ -4,6 +4,7 @@ use super::View;
 use crate::cpu::Real;
 use crate::simd::{max, sum_by};
 use multiversion::multiversion;
+use std::ops::Range;
 
 /// How many of `i` queries make a block. Under causality a block computes scores that all but its last query hide: few, where blocks are
 /// small beside the sequence. But for each block, the keys and values are packed anew, which costs less in WebAssembly, where the
@@ -100,32 +101,38 @@ pub(super) struct Limits<'a, T> {
     pub bias: Option<&'a [T]>,
     /// 0 for the keys that are not allowed.
     pub allowed: Option<&'a [u8]>,
-    /// How many keys causality leaves.
-    pub seen: usize,
+    /// The keys of the tile that the query sees by its position.
+    pub seen: Range<usize>,
 }
 
-#[inline(always)]
-fn restrict<T: Real>(seen: &mut [T], limits: &Limits<T>) {
-    for (x, b) in seen.iter_mut().zip(limits.bias.unwrap_or_default()) {
-        *x += *b;
-    }
-    for (x, a) in seen.iter_mut().zip(limits.allowed.unwrap_or_default()) {
-        *x = if *a != 0 { *x } else { T::LOWEST };
+impl<T: Real> Limits<'_, T> {
+    /// The scores that are seen, with the bias, and the lowest number where nothing is allowed; the others become 0.
+    #[inline(always)]
+    fn apply<'b>(&self, scores: &'b mut [T]) -> &'b mut [T] {
+        let seen = self.seen.clone();
+        scores[..seen.start].fill(T::ZERO);
+        scores[seen.end..].fill(T::ZERO);
+        let scores = &mut scores[seen.clone()];
+        if let Some(bias) = self.bias {
+            scores.iter_mut().zip(&bias[seen.clone()]).for_each(|(x, b)| *x += *b);
+        }
+        if let Some(allowed) = self.allowed {
+            scores.iter_mut().zip(&allowed[seen]).for_each(|(x, a)| *x = if *a != 0 { *x } else { T::LOWEST });
+        }
+        scores
     }
 }
 
 /// Makes exponentials of a row of scores, less the largest so far, and 0 of those that do not count. The row after these keys, and what all that
 /// was gathered before is to be multiplied with. Rows of which nothing is allowed hold nothing of use.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(super) fn weigh<T: Real>(scores: &mut [T], limits: Limits<T>, before: Row<T>) -> (Row<T>, T) {
-    let (seen, hidden) = scores.split_at_mut(limits.seen);
-    restrict(seen, &limits);
+pub(super) fn weigh<T: Real>(scores: &mut [T], limits: &Limits<T>, before: Row<T>) -> (Row<T>, T) {
+    let seen = limits.apply(scores);
     let largest = max(seen);
     let top = if largest > before.top { largest } else { before.top };
     for v in seen.iter_mut() {
         *v = (*v - top).exp_down();
     }
-    hidden.fill(T::ZERO);
     let scale = (before.top - top).exp_down();
     (Row { top, sum: before.sum * scale + sum_by(seen, |v| v) }, scale)
 }
@@ -133,25 +140,23 @@ pub(super) fn weigh<T: Real>(scores: &mut [T], limits: Limits<T>, before: Row<T>
 /// Makes weights of a row of scores, where `row` is what [`weigh`] found in the end.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn weigh_again<T: Real>(scores: &mut [T], limits: &Limits<T>, row: Row<T>) {
-    let (seen, hidden) = scores.split_at_mut(limits.seen);
-    hidden.fill(T::ZERO);
     if row.is_uniform() {
-        return seen.fill(T::ZERO);
+        return scores.fill(T::ZERO);
     }
-    restrict(seen, limits);
+    let seen = limits.apply(scores);
     let scale = T::ONE / row.sum;
     for v in seen.iter_mut() {
         *v = (*v - row.top).exp_down() * scale;
     }
 }
 
-/// Makes gradients of scores of those of the weights, in place: of the first `seen`, and 0 of the others. `along` is the sum of all weights, each
+/// Makes gradients of scores of those of the weights, in place: of those that are `seen`, and 0 of the others. `along` is the sum of all weights, each
 /// times its gradient.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(super) fn scores_gradient<T: Real>(weights: &[T], grad: &mut [T], seen: usize, along: T) {
-    let (grad, hidden) = grad.split_at_mut(seen);
-    for (g, w) in grad.iter_mut().zip(weights) {
+pub(super) fn scores_gradient<T: Real>(weights: &[T], grad: &mut [T], seen: Range<usize>, along: T) {
+    grad[..seen.start].fill(T::ZERO);
+    grad[seen.end..].fill(T::ZERO);
+    for (g, w) in grad[seen.clone()].iter_mut().zip(&weights[seen]) {
         *g = *w * (*g - along);
     }
-    hidden.fill(T::ZERO);
 }
