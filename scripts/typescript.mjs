@@ -2,6 +2,7 @@
 // puts the WebAssembly modules, where they were built, beside it.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { bundle } from './bundle.mjs'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
 
 const SOURCES = [
@@ -13,6 +14,7 @@ const SOURCES = [
   'tsconfig.cli.json',
   'package.json',
   'package-lock.json',
+  'scripts/bundle.mjs',
   'scripts/typescript.mjs',
 ]
 
@@ -110,6 +112,7 @@ export async function ensureTypeScript() {
   rmSync(dist(''), { recursive: true, force: true })
   await Promise.all([compile('esm'), compile('cjs')])
   for (const build of Object.keys(LINKS)) resolveLinks(build)
+  await bundle(Object.values(ENTRIES), dist('cjs'))
   await writeEntries()
   await placeWasm()
   await compile('cli')
