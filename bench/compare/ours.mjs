@@ -2,10 +2,14 @@
 //
 //   node ours.mjs NAME [THREADS]
 import x from '../../dist/cjs/index.js'
-import { serve } from './serve.mjs'
 import { make } from './workloads.mjs'
 
 const [name, threads] = process.argv.slice(2)
 if (threads) x.setNumThreads(Number(threads))
 const run = make(x, name)
-await (name === 'start' ? run() : serve(x, run))
+if (name === 'start') await run()
+else {
+  // what reads lines is no part of a start
+  const { serve } = await import('./serve.mjs')
+  await serve(x, run)
+}
