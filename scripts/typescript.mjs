@@ -56,9 +56,11 @@ async function writeEntries() {
   writeFileSync(dist('cjs/package.json'), `${JSON.stringify({ type: 'commonjs' }, null, 2)}\n`)
   for (const [name, entry] of Object.entries(ENTRIES)) {
     const names = (await exportedNames(entry)).sort()
+    // an `import` would have Node search the text for names first, which takes some milliseconds
+    const all = `createRequire(import.meta.url)('./cjs/${entry}.js')`
     writeFileSync(
       dist(`${name}.mjs`),
-      `import all from './cjs/${entry}.js'\n\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = all\n`,
+      `import { createRequire } from 'node:module'\n\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = ${all}\n`,
     )
     writeFileSync(dist(`${name}.d.mts`), `export * from './cjs/${entry}.js'\n`)
   }
