@@ -1,7 +1,7 @@
 // This package's contender of run.mjs: as workloads.py, from which its lines differ in nothing.
 //
 //   node ours.mjs NAME [THREADS]
-import x from '../../dist/cjs/index.js'
+import * as x from 'x-transformers'
 import { make } from './workloads.mjs'
 
 const [name, threads] = process.argv.slice(2)
