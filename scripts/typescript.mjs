@@ -2,6 +2,7 @@
 // puts the WebAssembly modules, where they were built, beside it.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { bundle } from './bundle.mjs'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
 
 const SOURCES = [
@@ -13,6 +14,7 @@ const SOURCES = [
   'tsconfig.cli.json',
   'package.json',
   'package-lock.json',
+  'scripts/bundle.mjs',
   'scripts/typescript.mjs',
 ]
 
@@ -54,9 +56,11 @@ async function writeEntries() {
   writeFileSync(dist('cjs/package.json'), `${JSON.stringify({ type: 'commonjs' }, null, 2)}\n`)
   for (const [name, entry] of Object.entries(ENTRIES)) {
     const names = (await exportedNames(entry)).sort()
+    // an `import` would have Node search the text for names first, which takes some milliseconds
+    const all = `createRequire(import.meta.url)('./cjs/${entry}.js')`
     writeFileSync(
       dist(`${name}.mjs`),
-      `import all from './cjs/${entry}.js'\n\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = all\n`,
+      `import { createRequire } from 'node:module'\n\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = ${all}\n`,
     )
     writeFileSync(dist(`${name}.d.mts`), `export * from './cjs/${entry}.js'\n`)
   }
@@ -110,6 +114,7 @@ export async function ensureTypeScript() {
   rmSync(dist(''), { recursive: true, force: true })
   await Promise.all([compile('esm'), compile('cjs')])
   for (const build of Object.keys(LINKS)) resolveLinks(build)
+  await bundle(Object.values(ENTRIES), dist('cjs'))
   await writeEntries()
   await placeWasm()
   await compile('cli')

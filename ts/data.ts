@@ -27,8 +27,8 @@ const FLOATS: readonly DType[] = ['f32', 'f64', 'f16', 'bf16']
 
 export const isFloat = (dtype: DType) => FLOATS.includes(dtype)
 
-/** A value in words, for messages. */
-export function describe(value: unknown): string {
+/** A value in words, for messages. Not named `describe` here: in the one file for Node the public function keeps that name. */
+function inWords(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'function') return 'a function'
@@ -37,6 +37,8 @@ export function describe(value: unknown): string {
   const name = value.constructor?.name
   return name && name !== 'Object' ? `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}` : 'an object'
 }
+
+export { inWords as describe }
 
 /** The values of a native tensor; their bytes may stand anywhere in a larger buffer. */
 export function elements(tensor: NativeTensor): TypedArray {
@@ -138,7 +140,7 @@ function flatten(data: unknown, depth: number, path: string, shape: number[], fl
     if (typeof data !== 'number' && typeof data !== 'bigint' && typeof data !== 'boolean') {
       throw new XTransformersError(
         'invalid_argument',
-        `${place} must be a number, a boolean or an array, got ${describe(data)}`,
+        `${place} must be a number, a boolean or an array, got ${inWords(data)}`,
       )
     }
     if (depth !== shape.length) throw ragged(place, `an array of ${shape[depth]}`, 'a number')

@@ -1,5 +1,16 @@
-import { closeSync, fstatSync, openSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { type FileHandle, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  // Node loads it with its first use, node:fs/promises at once
+  promises,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { XTransformersError } from './errors.js'
@@ -80,7 +91,7 @@ class FileInput extends PlacedInput {
 
 async function openPath(path: string, options: ReadOptions): Promise<Input> {
   throwIfAborted(options.signal)
-  const handle = await checked(open(path), path)
+  const handle = await checked(promises.open(path), path)
   try {
     const stat = await checked(handle.stat(), path)
     if (stat.isFile() && stat.size > 0) return new FileInput(handle, path, stat.size, options)
@@ -95,7 +106,7 @@ async function openPath(path: string, options: ReadOptions): Promise<Input> {
 }
 
 async function readUnsized(handle: FileHandle, name: string, { signal, on_progress }: ReadOptions) {
-  const bytes = await readFile(handle, { signal }).catch((error) => {
+  const bytes = await promises.readFile(handle, { signal }).catch((error) => {
     throwIfAborted(signal)
     throw io(error, name)
   })
@@ -156,10 +167,10 @@ const temporary = (path: string) => `${path}.${process.pid}.${written++}.tmp`
 async function write(path: string, bytes: Uint8Array): Promise<void> {
   const beside = temporary(path)
   try {
-    await writeFile(beside, bytes)
-    await rename(beside, path)
+    await promises.writeFile(beside, bytes)
+    await promises.rename(beside, path)
   } catch (error) {
-    await rm(beside, { force: true }).catch(() => {})
+    await promises.rm(beside, { force: true }).catch(() => {})
     throw io(error)
   }
 }

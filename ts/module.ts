@@ -170,7 +170,7 @@ export abstract class Module<Options = unknown> {
   train(on = true): this {
     this.#training = on
     this.#walk((parts) => {
-      for (const [, child] of parts) if (child instanceof Module) child.train(on)
+      for (const [, child] of parts) if (isModule(child)) child.train(on)
     })
     return this
   }
@@ -189,7 +189,7 @@ export abstract class Module<Options = unknown> {
     const target = checkDevice(device)
     const moveAll = (parts: Part[]) => {
       for (const [, part] of parts) {
-        if (part instanceof Module) part.to(target)
+        if (isModule(part)) part.to(target)
         else move(part, target)
       }
     }
@@ -229,7 +229,7 @@ export abstract class Module<Options = unknown> {
    */
   quantize(format: Quantization): this {
     const quantizeAll = (parts: Part[]) => {
-      for (const [, part] of parts) if (part instanceof Module) part.quantize(format)
+      for (const [, part] of parts) if (isModule(part)) part.quantize(format)
     }
     scheduleSync('quantize()', NO_GATES, this[GATES](), () => this.#walk(quantizeAll))
     return this
@@ -238,7 +238,7 @@ export abstract class Module<Options = unknown> {
   /** How quantized weights are kept: the first one, where they are in several formats; null where all are f32. */
   get quantization(): Quantization | null {
     return this.#walk((parts) => {
-      for (const [, part] of parts) if (part instanceof Module && part.quantization) return part.quantization
+      for (const [, part] of parts) if (isModule(part) && part.quantization) return part.quantization
       return null
     })
   }
@@ -310,13 +310,13 @@ export abstract class Module<Options = unknown> {
   /** @internal The lines of the state dict. */
   [ENTRIES](): Entry[] {
     const lines = ([name, part]: Part) =>
-      part instanceof Module ? part[ENTRIES]().map((entry) => prefixed(entry, name)) : [own(name, part)]
+      isModule(part) ? part[ENTRIES]().map((entry) => prefixed(entry, name)) : [own(name, part)]
     return this.#walk((parts) => parts.flatMap(lines))
   }
 
   /** @internal The gates of all weights. */
   [GATES](): Gates {
-    const gates = ([, part]: Part) => (part instanceof Module ? part[GATES]() : part[HANDLE].gates)
+    const gates = ([, part]: Part) => (isModule(part) ? part[GATES]() : part[HANDLE].gates)
     return this.#walk((parts) => mergeGates(parts.map(gates)))
   }
 
@@ -325,7 +325,7 @@ export abstract class Module<Options = unknown> {
     this.#walk((parts) => {
       for (const [name, part] of parts) {
         const value = state.get(name)
-        if (part instanceof Module) part[ASSIGN](below(state, `${name}.`))
+        if (isModule(part)) part[ASSIGN](below(state, `${name}.`))
         else if (value) assign(part, value)
       }
     })
@@ -357,6 +357,9 @@ const below = (state: StateDict, prefix: string): StateDict =>
 
 /** The modules being walked: a child may know its parent. */
 const open = new Set<Module>()
+
+/** The class itself does not speak of `Module`: in the file for Node esbuild would name it otherwise. */
+const isModule = (value: unknown) => value instanceof Module
 
 const isPart = (value: unknown) =>
   (value instanceof Module && !open.has(value)) ||

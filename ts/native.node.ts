@@ -58,7 +58,7 @@ function loadWasm(): Running | null {
   return startSingle(addonRequire(glue) as Glue, module, `there is no native addon for ${platform()}`)
 }
 
-function load(): { native: Native; running: Omit<Running, 'native'> | null } {
+function find(): { native: Native; running: Omit<Running, 'native'> | null } {
   const failures: string[] = []
   for (const candidate of candidates()) {
     try {
@@ -80,12 +80,12 @@ function load(): { native: Native; running: Omit<Running, 'native'> | null } {
   )
 }
 
-const loaded = load()
+const found = find()
 
 /** The addon for this platform, or the module for WebAssembly. */
-export const native: Native = loaded.native
+export const native: Native = found.native
 /** How the module for WebAssembly runs; null where there is an addon. */
-export const running = loaded.running
+export const running = found.running
 
 /** For programs that run in browsers too: in Node everything is there once it is imported. */
 export async function init(_settings?: ModuleSource): Promise<void> {}

@@ -45,6 +45,23 @@ describe('the built package', () => {
     expect(differing).toEqual([])
   })
 
+  it('leaves functions and classes the names that they are exported under', async () => {
+    const code = `
+      const named = Object.entries(require('x-transformers')).map(([name, value]) => [name, value.name])
+      console.log(JSON.stringify(named.filter(([name, own]) => name !== own)))
+    `
+    expect(await node('commonjs', code)).toEqual([])
+  })
+
+  it('is a few files in Node, since each costs time at the start', async () => {
+    const code = `
+      require('x-transformers')
+      console.log(JSON.stringify(Object.keys(require.cache).map((path) => require('path').basename(path))))
+    `
+    const files = (await node('commonjs', code)) as string[]
+    expect(files.filter((name) => !name.endsWith('.node'))).toEqual(['index.js', 'shared.js'])
+  })
+
   it('exports what the sources export', async () => {
     const sources = Object.keys(await import('x-transformers')).sort()
     const code = `import * as x from 'x-transformers'; console.log(JSON.stringify(Object.keys(x).sort()))`
