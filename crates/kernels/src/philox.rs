@@ -4,6 +4,8 @@
 //! mask can be made again in the backward pass.
 //! Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, <https://doi.org/10.1145/2063384.2063405>.
 
+use crate::parallel::{pieces, PIECE};
+
 /// Rounds of each block.
 const ROUNDS: usize = 10;
 
@@ -56,7 +58,7 @@ impl Stream {
 
     /// `count` numbers, evenly spread over [0, 1), multiples of 2^-24 (exact in f32).
     pub fn uniform(&self, count: usize) -> Vec<f64> {
-        self.words(count).map(|w| f64::from(w >> 8) * (1.0 / 16_777_216.0)).collect()
+        self.by_block(count, |words| words.map(|word| f64::from(word >> 8) * (1.0 / 16_777_216.0)))
     }
 
     /// `count` normally distributed numbers, by the method of Box and Muller, computed in f64.
@@ -68,12 +70,22 @@ impl Stream {
             let radius = (-2.0 * u.ln()).sqrt();
             [radius * v.cos(), radius * v.sin()]
         };
-        let blocks = (0..count.div_ceil(4)).flat_map(|i| {
-            let [a, b, c, d] = self.block(i as u32);
+        self.by_block(count, |[a, b, c, d]| {
             let ([w, x], [y, z]) = (pair(a, b), pair(c, d));
             [w, x, y, z]
+        })
+    }
+
+    /// `count` numbers, of which each block of words gives four.
+    fn by_block(&self, count: usize, f: impl Fn([u32; 4]) -> [f64; 4] + Sync) -> Vec<f64> {
+        let mut numbers = vec![0.0; count];
+        pieces(&mut numbers, PIECE, |piece, numbers| {
+            for (i, four) in numbers.chunks_mut(4).enumerate() {
+                let made = f(self.block((piece * (PIECE / 4) + i) as u32));
+                four.copy_from_slice(&made[..four.len()]);
+            }
         });
-        blocks.take(count).collect()
+        numbers
     }
 
     /// `count` whole numbers from 0 to `bound` - 1, bound > 0. Two words for each, so that the bias stays below 2^-32.
@@ -85,10 +97,6 @@ impl Stream {
             ((u128::from(wide) * u128::from(bound)) >> 64) as u64
         };
         (0..count).map(number).collect()
-    }
-
-    fn words(&self, count: usize) -> impl Iterator<Item = u32> + '_ {
-        (0..count.div_ceil(4)).flat_map(|i| self.block(i as u32)).take(count)
     }
 }
 
