@@ -61,7 +61,7 @@ impl<T: Real> Attention<'_, T> {
         for (block, (rows, states)) in rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate() {
             let (first, count) = (block * block_size, rows.len());
             let queries = self.q.head(batch, head, first);
-            y.fill(T::ZERO);
+            let mut start = Start::Nothing;
             for Range { start: key, end } in self.tiles(unit, first, count) {
                 let (place, width) = (Place { unit, query: first, key }, end - key);
                 let scores = (&mut tile.scores[..], stride);
@@ -69,7 +69,8 @@ impl<T: Real> Attention<'_, T> {
                 self.weigh_tile(&mut tile, place, width, states, &mut y);
                 let weights = row_major(&tile.scores, stride);
                 let values = View { data: values.data.get(key * values.row as usize..).unwrap_or_default(), ..values };
-                multiply((&mut y, dv), (count, dv, width), weights, values, T::ONE, Start::Own);
+                multiply((&mut y, dv), (count, dv, width), weights, values, T::ONE, start);
+                start = Start::Own;
             }
             for (r, ((row, y), state)) in rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate() {
                 match state.is_uniform() {
