@@ -99,12 +99,14 @@ describe('graphs that nobody goes back through', () => {
     await collect()
     const before = memory().native_bytes
     let most = 0
-    for (let i = 0; i < 100; i++) {
+    // V8 lets some 340 MB come together before it looks, however small the graphs are
+    const count = 200
+    for (let i = 0; i < count; i++) {
       await model.forward(batch())
       most = Math.max(most, memory().native_bytes - before)
     }
     expect(graph).toBeGreaterThan(2 * MEGABYTE)
-    expect(most).toBeLessThan(50 * graph)
+    expect(most).toBeLessThan((count / 2) * graph)
     await collect()
     expect(memory().native_bytes).toBeLessThan(before + MEGABYTE)
   })
