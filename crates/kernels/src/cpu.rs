@@ -1,11 +1,10 @@
 //! Access to the values of CPU arrays, and the element types that the CPU kernels know.
 
 use crate::matmul::{Start, View};
+use crate::product::Product;
 use crate::skinny::{products_reference, weighted_sum_reference, Many};
 use crate::{Array, Device, Result, Shape};
 use candle_core::{CpuStorage, Storage, StorageRef, WithDType};
-use gemm::Parallelism;
-use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};
 
 /// An element type of the CPU kernels: f32 or f64.
@@ -48,21 +47,19 @@ pub trait Real:
     fn weighted_sum(weights: &[Self], rows: Many<Self>, y: &mut [Self]) {
         weighted_sum_reference(weights, rows, y);
     }
-    /// A product by a kernel of our own, where there is one for this type and platform: whether it was done.
+    /// Writes a product by a kernel of our own, where there is one for this type: whether it was done. Sizes are (m, n, k).
     ///
     /// # Safety
-    /// As for `matmul::write`: with [`Start::Own`], the output must hold numbers.
+    /// All elements of `a`, `b` and `y` are there, and nobody else uses those of `y` meanwhile; with [`Start::Own`] they hold numbers.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     unsafe fn own_product(
-        _: &mut [MaybeUninit<Self>],
-        _: usize,
-        _: (usize, usize, usize),
-        _: View<Self>,
-        _: View<Self>,
-        _: Self,
-        _: Start<Self>,
-        _: Parallelism,
+        _y: *mut Self,
+        _stride: usize,
+        _size: (usize, usize, usize),
+        _a: View<Self>,
+        _b: View<Self>,
+        _alpha: Self,
+        _start: Start<Self>,
     ) -> bool {
         false
     }
@@ -112,24 +109,21 @@ impl Real for f32 {
     fn weighted_sum(weights: &[f32], rows: Many<f32>, y: &mut [f32]) {
         crate::skinny::weighted_sum_f32(weights, rows, y);
     }
-    #[cfg(target_arch = "wasm32")]
-    #[allow(clippy::too_many_arguments)]
     unsafe fn own_product(
-        y: &mut [MaybeUninit<f32>],
+        y: *mut f32,
         stride: usize,
-        (m, n, k): (usize, usize, usize),
+        size: (usize, usize, usize),
         a: View<f32>,
         b: View<f32>,
         alpha: f32,
         start: Start<f32>,
-        threads: Parallelism,
     ) -> bool {
-        // packing pays from a few rows on
-        if m < 4 || n < 4 {
+        // it is made for vectors of columns
+        if size.0 < 4 || size.1 < 4 {
             return false;
         }
         // SAFETY: the caller's promise.
-        unsafe { crate::product::product(y, stride, (m, n, k), a, b, alpha, start, threads) };
+        unsafe { crate::product::product(Product { y, stride, size, a, b, alpha, start }) };
         true
     }
 }

@@ -31,7 +31,6 @@ pub mod softmax;
 pub mod sparse_topk;
 
 mod cpu;
-#[cfg(any(target_arch = "wasm32", test))]
 mod product;
 mod simd;
 mod skinny;

@@ -207,10 +207,6 @@ unsafe fn write<T: Real>(
     }
     assert!(a.row >= 0 && a.column >= 0 && b.row >= 0 && b.column >= 0, "negative strides");
     assert!((last(&a, m, k) as usize) < a.data.len() && (last(&b, k, n) as usize) < b.data.len(), "operand too short");
-    // SAFETY: the caller's promise.
-    if unsafe { T::own_product(y, stride, (m, n, k), a, b, alpha, start, threads) } {
-        return;
-    }
     let whole = Part { rows: 0..m, columns: 0..n };
     let parts = match threads {
         Parallelism::None => vec![whole],
@@ -239,19 +235,25 @@ unsafe impl<T: Send> Send for Target<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Target<T> {}
 
-/// Parts narrower than this pack too much for what they multiply.
-const NARROWEST: usize = 128;
+/// Narrower parts pack too much for what they multiply.
+const NARROWEST: usize = 64;
 
 /// Parts for the threads, each of which packs for itself: that costs less than packing together, when all wait for all in every block.
-/// What must be turned over on the way is packed once: parts are rows where that is `a`, else columns. The whole where they would be narrow.
+/// What must be turned over on the way is packed once: parts are rows where that is `a`, else columns; the other way round where they would
+/// be narrow. The whole where they would be in both ways.
 fn parts(whole: Part, by_rows: bool) -> Vec<Part> {
+    let (rows, columns) = (whole.rows.len(), whole.columns.len());
+    let size = |all: usize| all.div_ceil(threads()).next_multiple_of(NARROWEST);
+    let fits = |all: usize| size(all) * (threads() - 1) < all && all >= 2 * NARROWEST;
+    let by_rows = match (fits(rows), fits(columns)) {
+        (false, false) => return vec![whole],
+        (true, true) => by_rows,
+        (rows, _) => rows,
+    };
     let range = if by_rows { whole.rows.clone() } else { whole.columns.clone() };
-    let size = range.len().div_ceil(threads()).next_multiple_of(64);
+    let size = size(range.len());
     // more than one for each thread, where they stay wide, as other programs may slow a thread down
-    let size = if size >= 8 * NARROWEST { size / 2 } else { size };
-    if size < NARROWEST {
-        return vec![whole];
-    }
+    let size = if size >= 16 * NARROWEST { size / 2 } else { size };
     let steps = range.clone().step_by(size).map(|first| first..(first + size).min(range.end));
     let part = |strip| match by_rows {
         true => Part { rows: strip, ..whole.clone() },
@@ -260,7 +262,7 @@ fn parts(whole: Part, by_rows: bool) -> Vec<Part> {
     steps.map(part).collect()
 }
 
-/// Writes a part of `start + alpha · a b` by gemm. Rows of `y` begin `stride` numbers after each other.
+/// Writes a part of `start + alpha · a b`. Rows of `y` begin `stride` numbers after each other.
 ///
 /// # Safety
 /// `y`, `a` and `b` must have all rows and columns of the part, and nobody else may use these of `y` meanwhile; with [`Start::Own`] they must hold numbers.
@@ -273,28 +275,57 @@ unsafe fn multiply<T: Real>(
     start: Start<T>,
     threads: Parallelism,
 ) {
-    let first = rows.start * stride + columns.start;
-    if let Start::Bias(bias) = start {
-        let bias = &bias[columns.clone()];
-        for row in 0..rows.len() {
-            // SAFETY: the row is in the part.
-            unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(first + row * stride), bias.len()) };
+    let a = View { data: &a.data[rows.start * a.row as usize..], ..a };
+    let b = View { data: &b.data[columns.start * b.column as usize..], ..b };
+    let start = match start {
+        Start::Bias(bias) => Start::Bias(&bias[columns.clone()]),
+        start => start,
+    };
+    let size = (rows.len(), columns.len(), k);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let y = y.add(rows.start * stride + columns.start);
+        if !T::own_product(y, stride, size, a, b, alpha, start) {
+            by_gemm(y, stride, size, (a, b), alpha, start, threads);
         }
     }
+}
+
+/// The same by the crate gemm: f64, and few rows or columns.
+///
+/// # Safety
+/// As for [`multiply`].
+unsafe fn by_gemm<T: Real>(
+    y: *mut T,
+    stride: usize,
+    (m, n, k): (usize, usize, usize),
+    (a, b): (View<T>, View<T>),
+    alpha: T,
+    start: Start<T>,
+    threads: Parallelism,
+) {
+    if let Start::Bias(bias) = start {
+        for row in 0..m {
+            // SAFETY: the caller's promise; a bias has a number for each column.
+            unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(row * stride), n) };
+        }
+    }
+    let add = !matches!(start, Start::Nothing);
+    let (ap, bp, along) = (a.data.as_ptr(), b.data.as_ptr(), stride as isize);
     // SAFETY: the caller's promise; T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.
     unsafe {
         gemm::gemm(
-            rows.len(),
-            columns.len(),
+            m,
+            n,
             k,
-            y.add(first),
+            y,
             1,
-            stride as isize,
-            !matches!(start, Start::Nothing),
-            a.data.as_ptr().offset(rows.start as isize * a.row),
+            along,
+            add,
+            ap,
             a.column,
             a.row,
-            b.data.as_ptr().offset(columns.start as isize * b.column),
+            bp,
             b.column,
             b.row,
             T::ONE,

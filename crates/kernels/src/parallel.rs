@@ -188,15 +188,6 @@ pub fn part<T>(xs: &[T], index: usize, size: usize) -> &[T] {
     &xs[start..xs.len().min(start + size)]
 }
 
-/// How many rows of a product go to a thread at once: at most `most`, and so few that all threads have work to the end.
-#[cfg(any(target_arch = "wasm32", test))]
-pub fn rows_at_once(rows: usize, most: usize, how: Parallelism) -> usize {
-    match how {
-        Parallelism::None => most,
-        Parallelism::Rayon(_) => rows.div_ceil(4 * threads()).next_multiple_of(12).clamp(24.min(most), most),
-    }
-}
-
 /// How a product of (m, k) and (k, n) is to use threads.
 pub fn for_product(m: usize, n: usize, k: usize) -> Parallelism {
     if multiplications(&[m, n, k]) < PRODUCT || threads() == 1 {

@@ -1,55 +1,60 @@
-//! Four numbers as WebAssembly has them.
+//! What the product needs of a processor.
 
-use core::arch::wasm32::*;
+use super::tile::Panel;
 
-pub type V = v128;
+/// Vectors of numbers, and the tiles that fit the registers.
+///
+/// Everything here and all that calls it is inlined into one function, which is compiled for the processor's instructions.
+pub trait Lanes: Copy {
+    type V: Copy;
+    /// Numbers of a vector: at most [`MOST`].
+    const COUNT: usize;
+    /// Vectors of the widest panel, 2 or 3.
+    const WIDEST: usize;
+    /// With fewer rows or columns than these, panels of two vectors do more.
+    const NARROW_BELOW: usize = 0;
+    /// [`Lanes::turn`] takes as many lines of as many numbers.
+    const BLOCK: usize;
 
-#[inline(always)]
-pub fn splat(x: f32) -> V {
-    f32x4_splat(x)
+    fn splat(self, x: f32) -> Self::V;
+
+    /// `a b + c`
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+
+    /// A vector from anywhere in memory.
+    ///
+    /// # Safety
+    /// [`Lanes::COUNT`] numbers stand there.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+
+    /// # Safety
+    /// [`Lanes::COUNT`] numbers have their place there.
+    unsafe fn store(self, v: Self::V, to: *mut f32);
+
+    /// Tells the processor that what lies at `at` will be needed soon.
+    #[inline(always)]
+    fn fetch(self, _at: *const f32) {}
+
+    /// Writes lines as columns: number k of line i goes to `to + k · step + i`. Lines begin `across` numbers after each other.
+    ///
+    /// # Safety
+    /// All [`Lanes::BLOCK`]² numbers are there, on both sides.
+    #[inline(always)]
+    unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
+        for i in 0..Self::BLOCK {
+            for k in 0..Self::BLOCK {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(k * step + i) = *from.add(i * across + k) };
+            }
+        }
+    }
+
+    /// All rows times a panel of `vectors`, in tiles of as many rows as fit.
+    ///
+    /// # Safety
+    /// As for [`Panel::all`].
+    unsafe fn multiply(self, panel: Panel, vectors: usize);
 }
 
-/// `a b + c`
-#[inline(always)]
-pub fn mul_add(a: V, b: V, c: V) -> V {
-    #[cfg(target_feature = "relaxed-simd")]
-    return f32x4_relaxed_madd(a, b, c);
-    #[cfg(not(target_feature = "relaxed-simd"))]
-    f32x4_add(f32x4_mul(a, b), c)
-}
-
-/// Rows become columns.
-#[inline(always)]
-pub fn transpose([a, b, c, d]: [V; 4]) -> [V; 4] {
-    let (ab, ab2) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
-    let (cd, cd2) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
-    [
-        i64x2_shuffle::<0, 2>(ab, cd),
-        i64x2_shuffle::<1, 3>(ab, cd),
-        i64x2_shuffle::<0, 2>(ab2, cd2),
-        i64x2_shuffle::<1, 3>(ab2, cd2),
-    ]
-}
-
-/// Puts four numbers into `xs`, from `at` on.
-#[inline(always)]
-pub fn store(v: V, xs: &mut [f32], at: usize) {
-    let four = &mut xs[at..at + 4];
-    // SAFETY: the slice has four numbers; v128_store needs no alignment.
-    unsafe { v128_store(four.as_mut_ptr().cast(), v) }
-}
-
-/// Four numbers of `xs`, from `at` on.
-#[inline(always)]
-pub fn load(xs: &[f32], at: usize) -> V {
-    let four = &xs[at..at + 4];
-    // SAFETY: the slice has four numbers; v128_load needs no alignment.
-    unsafe { v128_load(four.as_ptr().cast()) }
-}
-
-/// The four numbers.
-#[inline(always)]
-pub fn numbers(v: V) -> [f32; 4] {
-    // SAFETY: both are sixteen bytes, of which any are numbers.
-    unsafe { std::mem::transmute(v) }
-}
+/// No processor has more numbers in a vector.
+pub const MOST: usize = 16;

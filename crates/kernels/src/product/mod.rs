@@ -1,429 +1,293 @@
-//! One product of two f32 matrices on four-lane vectors, for WebAssembly: `y = start + alpha · a b`.
+//! One product of two f32 matrices, on one thread: `y = start + alpha · a b`.
 //!
-//! The crate `gemm`, which other platforms use, multiplies and adds in two instructions there; where the engine has relaxed SIMD
-//! both are one. Blocks of `b` are packed into panels of columns, rows of `a` are read where they lie (or from a copy where they lie
-//! in pieces), and an inner kernel keeps a tile of results in registers. V8 has fifteen of them, and moves sums to memory and back in
-//! every step of a tile that needs more, with its factors. Tiles of 3 x 12 come closest to the processor's peak; 4 x 8 fit few rows and what
-//! is left of the columns.
+//! Blocks of `b` are packed into panels of a few vectors of columns. Rows of `a` are read where they lie, or from a copy where they lie in pieces.
+//! A tile of results stays in registers while it goes along rows and panel. What is turned on the way, weights above all, is turned in
+//! blocks by vector instructions: the crate `gemm`, which does the same for f64, takes one number at a time.
 //! Source: Anatomy of High-Performance Matrix Multiplication, <https://doi.org/10.1145/1356052.1356053>.
 //!
-//! Threads pack a block of `b` together, then each takes rows of the result. Every result is summed in an order that depends on its own
-//! row and column alone, so that it does not matter who takes which, nor in what tile.
+//! Every result is summed in an order that depends on `k` alone, so that it does not matter who takes which part, nor in what tile.
 
-use crate::matmul::{Start, View};
-use crate::parallel::{pieces_by, rows_at_once, threads};
-use gemm::Parallelism;
-use std::cell::Cell;
-use std::mem::MaybeUninit;
-use std::thread::LocalKey;
-
-/// Columns of a panel: three vectors, and two.
-const WIDE: usize = 12;
-const NARROW: usize = 8;
-/// From so many rows and columns on, tiles of 3 x 12 pay, though rows are left over.
-const LARGE: usize = 24;
-/// Blocks: a panel of `b`, KC x 12, stays in the first cache, a block of `a`, MC x KC, in the second.
-const MC: usize = 96;
-const KC: usize = 256;
-const NC: usize = 1024;
-
-#[cfg_attr(not(target_arch = "wasm32"), path = "plain_lanes.rs")]
 mod lanes;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+mod pack;
 #[cfg(test)]
 mod tests;
+mod tile;
+#[cfg(target_arch = "wasm32")]
+mod wasm;
 
-use lanes::V;
+use crate::matmul::{Start, View};
+use lanes::Lanes;
+use std::cell::Cell;
+use std::hint::black_box;
+use tile::Panel;
 
-/// M rows of N vectors.
-type Tile<const M: usize, const N: usize> = [[V; N]; M];
+/// Blocks: rows of a tile with KC steps stay in the first cache, a block of `a`, MC x KC, in the second. MC is a multiple of the rows of all tiles. In
+/// WebAssembly a panel of `b` stays in the first cache too.
+const MC: usize = 96;
+const KC: usize = if cfg!(target_family = "wasm") { 256 } else { 512 };
+const NC: usize = 1024;
 
-/// Panels of a block of `b`: first the wide ones, then the narrow ones, of which the last may have columns that are not there.
+/// For so few rows, `b` is read where it lies: packing would not pay.
+const IN_PLACE: usize = 24;
+/// Nor does it for so many numbers, which the first cache holds.
+const SMALL: usize = 8 * 1024;
+
+/// Between rows of a copy: with a power of two alone, they would all want the same places of a cache.
+const APART: usize = 16;
+
+/// A product: sizes (m, n, k), `a` (m, k), `b` (k, n), and `y` (m, n), whose rows begin `stride` numbers after each other.
+#[derive(Clone, Copy)]
+pub struct Product<'a> {
+    pub y: *mut f32,
+    pub stride: usize,
+    pub size: (usize, usize, usize),
+    pub a: View<'a, f32>,
+    pub b: View<'a, f32>,
+    pub alpha: f32,
+    pub start: Start<'a, f32>,
+}
+
+/// A block of each operand.
+#[derive(Default)]
+pub struct Buffers {
+    rows: Vec<f32>,
+    columns: Vec<f32>,
+}
+
+thread_local! {
+    /// Kept between products.
+    static KEPT: Cell<Buffers> = const { Cell::new(Buffers { rows: Vec::new(), columns: Vec::new() }) };
+}
+
+/// Writes all of `y`.
+///
+/// # Safety
+/// All elements of `a`, `b` and `y` are there, and strides are not negative; nobody else uses those of `y` meanwhile; with [`Start::Own`] they hold
+/// numbers; a bias has n numbers.
+pub unsafe fn product(product: Product) {
+    let mut buffers = KEPT.take();
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(target_arch = "wasm32")]
+        run(wasm::Wasm, product, &mut buffers);
+        #[cfg(not(target_arch = "wasm32"))]
+        pulp::Arch::new().dispatch(native::Job::new(product, &mut buffers));
+    }
+    KEPT.set(buffers);
+}
+
+/// Panels of a block of `b`: first the widest, then narrower ones, of which the last may have columns that are not there.
 #[derive(Clone, Copy)]
 struct Panels {
     wide: usize,
     narrow: usize,
+    /// Vectors of a narrow one.
+    vectors: usize,
 }
 
 impl Panels {
-    fn of(rows: usize, columns: usize) -> Self {
-        if rows.min(columns) < LARGE {
-            return Self { wide: 0, narrow: columns.div_ceil(NARROW) };
+    #[inline(always)]
+    fn of<L: Lanes>(rows: usize, columns: usize) -> Self {
+        let all = columns.div_ceil(L::COUNT);
+        if rows.min(columns) < L::NARROW_BELOW {
+            return Self { wide: 0, narrow: all.div_ceil(2), vectors: 2 };
         }
-        // one wide panel less where its columns make two narrow ones with what is left
-        let (whole, left) = (columns / WIDE, columns % WIDE);
-        let wide = if (1..=2 * NARROW - WIDE).contains(&left) { whole - 1 } else { whole };
-        Self { wide, narrow: (columns - wide * WIDE).div_ceil(NARROW) }
-    }
-
-    /// Columns of the wide panels.
-    fn wide_columns(self) -> usize {
-        self.wide * WIDE
-    }
-
-    fn columns(self) -> usize {
-        self.wide_columns() + self.narrow * NARROW
-    }
-}
-
-/// The sum over all steps of M rows times a packed panel of N vectors.
-#[inline(always)]
-fn tile<const M: usize, const N: usize>(rows: [&[f32]; M], panel: &[f32]) -> Tile<M, N> {
-    let mut sums = [[lanes::splat(0.0); N]; M];
-    let (steps, _) = panel.as_chunks::<4>().0.as_chunks::<N>();
-    let rows = rows.map(|row| &row[..steps.len()]);
-    for (k, step) in steps.iter().enumerate() {
-        let columns: [V; N] = std::array::from_fn(|c| lanes::load(&step[c], 0));
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            // SAFETY: each row has a number for each step; the compiler would compare the index with the length every time.
-            let x = lanes::splat(unsafe { *row.get_unchecked(k) });
-            for (sum, column) in sums.iter_mut().zip(columns) {
-                *sum = lanes::mul_add(x, column, *sum);
-            }
+        match (all / L::WIDEST, all % L::WIDEST) {
+            (wide, 0) => Self { wide, narrow: 0, vectors: 0 },
+            // two of two vectors keep more of the processor busy than three and one
+            (wide, 1) if L::WIDEST == 3 && wide > 0 => Self { wide: wide - 1, narrow: 2, vectors: 2 },
+            (wide, vectors) => Self { wide, narrow: 1, vectors },
         }
     }
-    sums
-}
 
-/// Panels of `W` lines: (depth, W) each, lines that are not there filled with 0. `strides`: from line to line, and along a line.
-fn pack<const W: usize>(
-    into: &mut [f32],
-    data: &[f32],
-    (across, along): (usize, usize),
-    (lines, depth): (usize, usize),
-) {
-    for (panel, first) in into.chunks_exact_mut(W * depth).zip((0..lines).step_by(W)) {
-        let there = (lines - first).min(W);
-        let start = first * across;
-        if there < W {
-            panel.fill(0.0);
-        }
-        if there == W && along == 1 {
-            let line = |i: usize| &data[start + i * across..][..depth];
-            for at in (0..W).step_by(4) {
-                interleave::<W>(panel, at, std::array::from_fn(|i| line(at + i)));
-            }
-        } else if across == 1 {
-            for (k, place) in panel.chunks_exact_mut(W).enumerate() {
-                let line = &data[start + k * along..];
-                match (place.first_chunk_mut::<W>(), line.first_chunk::<W>()) {
-                    // a length that the compiler knows, so that no call is made
-                    (Some(place), Some(line)) if there == W => *place = *line,
-                    _ => place[..there].copy_from_slice(&line[..there]),
-                }
-            }
-        } else {
-            for i in 0..there {
-                let from = start + i * across;
-                panel[i..].iter_mut().step_by(W).enumerate().for_each(|(k, place)| *place = data[from + k * along]);
-            }
+    fn count(self) -> usize {
+        self.wide + self.narrow
+    }
+
+    /// The vector that panel number `i` begins with, and how many it has.
+    #[inline(always)]
+    fn at<L: Lanes>(self, i: usize) -> (usize, usize) {
+        match i.checked_sub(self.wide) {
+            None => (i * L::WIDEST, L::WIDEST),
+            Some(narrow) => (self.wide * L::WIDEST + narrow * self.vectors, self.vectors),
         }
     }
 }
 
-/// Writes number k of four lines to places `at` to `at` + 3 of step k.
-#[inline(always)]
-fn interleave<const W: usize>(panel: &mut [f32], at: usize, lines: [&[f32]; 4]) {
-    let depth = lines[0].len();
-    let [a, b, c, d] = lines.map(|line| line.as_chunks::<4>().0);
-    let fours = a.iter().zip(b).zip(c.iter().zip(d));
-    for (steps, ((a, b), (c, d))) in panel.chunks_exact_mut(4 * W).zip(fours) {
-        let turned = lanes::transpose([a, b, c, d].map(|four| lanes::load(four, 0)));
-        for (step, v) in steps.chunks_exact_mut(W).zip(turned) {
-            lanes::store(v, step, at);
-        }
-    }
-    for k in depth - depth % 4..depth {
-        for (i, line) in lines.iter().enumerate() {
-            panel[k * W + at + i] = line[k];
-        }
-    }
-}
-
-/// Rows as one piece of memory each, (rows, depth), from a matrix whose columns or single numbers lie apart.
-fn copy_rows(into: &mut [f32], a: View<f32>, (rows, depth): (usize, usize)) {
-    let (row, column) = (a.row as usize, a.column as usize);
-    for (first, four) in into.chunks_mut(4 * depth).enumerate().map(|(i, four)| (4 * i, four)) {
-        let whole = if rows - first >= 4 && row == 1 { depth - depth % 4 } else { 0 };
-        for k in (0..whole).step_by(4) {
-            let steps = std::array::from_fn(|s| lanes::load(a.data, (k + s) * column + first));
-            for (r, v) in lanes::transpose(steps).into_iter().enumerate() {
-                lanes::store(v, four, r * depth + k);
-            }
-        }
-        for (r, line) in four.chunks_exact_mut(depth).enumerate() {
-            for (k, place) in line.iter_mut().enumerate().skip(whole) {
-                *place = a.data[(first + r) * row + k * column];
-            }
-        }
-    }
-}
-
-/// Writes a tile to its place in `y`, whose rows have `width` numbers: its first `columns`. `start` begins at the tile's first column.
-///
 /// # Safety
-/// With [`Start::Own`], `y` must hold numbers.
+/// As for [`product`].
 #[inline(always)]
-unsafe fn write<const M: usize, const N: usize>(
-    y: &mut [MaybeUninit<f32>],
-    width: usize,
-    sums: Tile<M, N>,
-    columns: usize,
-    alpha: f32,
-    start: Start<f32>,
-) {
-    match start {
-        Start::Nothing => put(y, width, sums, columns, alpha, |_, _| lanes::splat(0.0)),
-        Start::Bias(bias) if bias.len() >= 4 * N => put(y, width, sums, columns, alpha, |_, at| lanes::load(bias, at)),
-        Start::Bias(bias) => put(y, width, sums, columns, alpha, |_, at| some(bias, at)),
-        Start::Own => put(y, width, sums, columns, alpha, |row, at| {
-            // SAFETY: the caller's promise, and MaybeUninit<f32> has the layout of f32.
-            some(unsafe { &*(std::ptr::from_ref(row) as *const [f32]) }, at)
-        }),
-    }
-}
-
-/// [`write`] with what stood before, which `before(row of y, column)` gives, four columns at a time.
-#[inline(always)]
-fn put<const M: usize, const N: usize>(
-    y: &mut [MaybeUninit<f32>],
-    width: usize,
-    sums: Tile<M, N>,
-    columns: usize,
-    alpha: f32,
-    before: impl Fn(&[MaybeUninit<f32>], usize) -> V,
-) {
-    let alpha = lanes::splat(alpha);
-    for (r, sums) in sums.into_iter().enumerate() {
-        let row = &mut y[r * width..][..columns];
-        for (c, sum) in sums.into_iter().enumerate() {
-            let sum = lanes::mul_add(sum, alpha, before(row, 4 * c));
-            match row.get_mut(4 * c..).and_then(|row| row.first_chunk_mut::<4>()) {
-                Some(four) => *four = lanes::numbers(sum).map(MaybeUninit::new),
-                None => {
-                    let left = row.iter_mut().skip(4 * c);
-                    left.zip(lanes::numbers(sum)).for_each(|(y, x)| *y = MaybeUninit::new(x));
-                }
+unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers) {
+    let (m, n, k) = of.size;
+    // blocks of one depth
+    let most = k.div_ceil(k.div_ceil(KC).max(1)).next_multiple_of(L::BLOCK);
+    for j in (0..n).step_by(NC) {
+        let columns = (n - j).min(NC);
+        let panels = Panels::of::<L>(m, columns);
+        for l in (0..k).step_by(most) {
+            // the compiler would find the smaller of the two anew in every step of a tile
+            let depth = black_box((k - l).min(most));
+            let start = match of.start {
+                _ if l > 0 => Start::Own,
+                Start::Bias(bias) => Start::Bias(&bias[j..]),
+                start => start,
+            };
+            let right = Right {
+                b: from(of.b, l, j),
+                panels,
+                columns,
+                depth,
+                in_place: of.b.column == 1 && (m <= IN_PLACE || of.b.row as usize * depth <= SMALL),
+            };
+            let packed = right.pack(lanes, &mut buffers.columns);
+            for i in (0..m).step_by(MC) {
+                let rows = (m - i).min(MC);
+                let a = from(of.a, i, l);
+                let (a, across) = lines(lanes, a, (rows, depth), &mut buffers.rows);
+                // SAFETY: the first row and column of the block are inside.
+                let y = unsafe { of.y.add(i * of.stride + j) };
+                let left = Panel {
+                    a,
+                    across,
+                    rows,
+                    b: packed,
+                    step: 0,
+                    depth,
+                    y,
+                    stride: of.stride,
+                    columns,
+                    alpha: of.alpha,
+                    start,
+                };
+                // SAFETY: the caller's promise; from the second block of `k` on, the first one has written `y`.
+                unsafe { right.multiply(lanes, packed, left) };
             }
         }
     }
 }
 
-/// Four numbers from `at` on; those that are not there are 0.
+/// The elements of a matrix from (row, column) on.
 #[inline(always)]
-fn some(from: &[f32], at: usize) -> V {
-    let from = from.get(at..).unwrap_or_default();
-    match from.first_chunk::<4>() {
-        Some(four) => lanes::load(four, 0),
-        None => {
-            let mut four = [0.0; 4];
-            four[..from.len()].copy_from_slice(from);
-            lanes::load(&four, 0)
-        }
-    }
-}
-
-thread_local! {
-    /// One block of each operand, kept between products.
-    static ROWS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
-
-/// Runs `f` on a buffer of this thread, or on a new one where a product is under way that waits for other threads.
-fn with_buffer<R>(kept: &'static LocalKey<Cell<Vec<f32>>>, length: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = kept.take();
-    let result = f(resized(&mut buffer, length));
-    kept.set(buffer);
-    result
-}
-
-fn resized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
-    }
-    &mut buffer[..length]
-}
-
-/// `data` from the element (row, column) on.
 fn from<T>(view: View<T>, row: usize, column: usize) -> View<T> {
     View { data: &view.data[row * view.row as usize + column * view.column as usize..], ..view }
 }
 
-/// Writes `start + alpha · a b` into `y`, (m, n), whose rows begin `stride` numbers after each other: every element. Strides are not negative,
-/// and all elements are inside.
-///
-/// # Safety
-/// With [`Start::Own`], `y` must hold numbers.
-#[allow(clippy::too_many_arguments)]
-pub unsafe fn product(
-    y: &mut [MaybeUninit<f32>],
-    stride: usize,
-    (m, n, k): (usize, usize, usize),
+/// Rows as one piece of memory each: where they begin, and how far they are apart.
+#[inline(always)]
+fn lines<L: Lanes>(
+    lanes: L,
     a: View<f32>,
-    b: View<f32>,
-    alpha: f32,
-    start: Start<f32>,
-    how: Parallelism,
-) {
-    let at_once = rows_at_once(m, MC, how);
-    for j in (0..n).step_by(NC) {
-        let columns = (n - j).min(NC);
-        let panels = Panels::of(m, columns);
-        for l in (0..k).step_by(KC) {
-            let depth = (k - l).min(KC);
-            let start = if l == 0 { from_column(start, j) } else { Start::Own };
-            with_buffer(&COLUMNS, panels.columns() * depth, |right| {
-                let (wide, narrow) = right.split_at_mut(panels.wide_columns() * depth);
-                let b = from(b, l, j);
-                pack_together::<WIDE>(wide, b, (depth, panels.wide_columns()), how);
-                if panels.narrow > 0 {
-                    let b = from(b, 0, panels.wide_columns());
-                    pack_together::<NARROW>(narrow, b, (depth, columns - panels.wide_columns()), how);
-                }
-                let block = Block { packed: right, panels, columns, depth };
-                pieces_by(how, y, at_once * stride, |i, y| {
-                    let rows = y.len().div_ceil(stride);
-                    // SAFETY: the caller's promise; from the second block of `k` on, the first one has written all of `y`.
-                    unsafe { multiply_rows(&mut y[j..], stride, from(a, i * at_once, l), block, rows, alpha, start) };
-                });
-            });
-        }
+    (rows, depth): (usize, usize),
+    buffer: &mut Vec<f32>,
+) -> (*const f32, usize) {
+    if a.column == 1 || depth == 1 {
+        return (a.data.as_ptr(), a.row as usize);
     }
+    let across = depth + APART;
+    let copy = aligned(buffer, rows * across);
+    pack::rows(lanes, copy, across, a, (rows, depth));
+    (copy.as_ptr(), across)
 }
 
-/// The start of the columns from `column` on.
-fn from_column(start: Start<f32>, column: usize) -> Start<f32> {
-    match start {
-        Start::Bias(bias) => Start::Bias(&bias[column..]),
-        other => other,
+/// `length` numbers that begin with a line of the caches.
+fn aligned(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    const LINE: usize = 64;
+    let needed = length + LINE / size_of::<f32>();
+    if buffer.len() < needed {
+        buffer.resize(needed, 0.0);
     }
+    let first = buffer.as_ptr().align_offset(LINE).min(needed - length);
+    &mut buffer[first..first + length]
 }
 
-/// Panels of W columns of `b`, (depth, columns), packed by all threads.
-fn pack_together<const W: usize>(into: &mut [f32], b: View<f32>, (depth, columns): (usize, usize), how: Parallelism) {
-    let panels = columns.div_ceil(W).div_ceil(2 * threads());
-    pieces_by(how, into, panels * W * depth, |i, part| {
-        let first = i * panels * W;
-        let b = from(b, 0, first);
-        pack::<W>(part, b.data, (b.column as usize, b.row as usize), ((columns - first).min(panels * W), depth));
-    });
-}
-
-/// A packed block of `b`.
+/// A block of `b`.
 #[derive(Clone, Copy)]
-struct Block<'a> {
-    packed: &'a [f32],
+struct Right<'a> {
+    b: View<'a, f32>,
     panels: Panels,
     columns: usize,
     depth: usize,
+    /// Whether panels of which all columns are there are read where they lie.
+    in_place: bool,
 }
 
-/// Some rows of `a` times a packed block of `b`.
-///
-/// # Safety
-/// With [`Start::Own`], `y` must hold numbers.
-unsafe fn multiply_rows(
-    y: &mut [MaybeUninit<f32>],
-    width: usize,
-    a: View<f32>,
-    block: Block,
-    rows: usize,
-    alpha: f32,
-    start: Start<f32>,
-) {
-    let depth = block.depth;
-    if a.column == 1 {
-        // SAFETY: the caller's promise.
-        return unsafe { multiply_lines(y, width, (a.data, a.row as usize), block, rows, alpha, start) };
-    }
-    with_buffer(&ROWS, rows * depth, |copy| {
-        copy_rows(copy, a, (rows, depth));
-        // SAFETY: the caller's promise.
-        unsafe { multiply_lines(y, width, (copy, depth), block, rows, alpha, start) };
-    });
-}
-
-/// [`multiply_rows`] of rows that are one piece of memory each, `stride` apart.
-///
-/// # Safety
-/// With [`Start::Own`], `y` must hold numbers.
-unsafe fn multiply_lines(
-    y: &mut [MaybeUninit<f32>],
-    width: usize,
-    a: (&[f32], usize),
-    block: Block,
-    rows: usize,
-    alpha: f32,
-    start: Start<f32>,
-) {
-    let Block { packed, panels, columns, depth } = block;
-    let (wide, narrow) = packed.split_at(panels.wide_columns() * depth);
-    for (i, panel) in wide.chunks_exact(WIDE * depth).enumerate() {
-        let (y, start) = (&mut y[i * WIDE..], from_column(start, i * WIDE));
-        let place = Place { y, width, columns: WIDE, alpha, start };
-        // SAFETY: the caller's promise.
-        unsafe { place.all::<3, 3>(a, panel, (rows, depth)) };
-    }
-    for (i, panel) in narrow.chunks_exact(NARROW * depth).enumerate() {
-        let first = panels.wide_columns() + i * NARROW;
-        let (y, start) = (&mut y[first..], from_column(start, first));
-        let place = Place { y, width, columns: (columns - first).min(NARROW), alpha, start };
-        // SAFETY: the caller's promise.
-        unsafe { place.all::<4, 2>(a, panel, (rows, depth)) };
-    }
-}
-
-/// Where the results of a panel go.
-struct Place<'a> {
-    /// From the panel's first column on.
-    y: &'a mut [MaybeUninit<f32>],
-    width: usize,
+/// Where a panel stands.
+struct PanelOf {
+    /// Its first column.
+    first: usize,
+    /// Columns that are there.
     columns: usize,
-    alpha: f32,
-    start: Start<'a, f32>,
+    vectors: usize,
+    /// Its place among the packed ones.
+    at: usize,
+    /// Whether it is read where it lies in `b`.
+    in_place: bool,
 }
 
-impl Place<'_> {
-    /// All rows times a panel of N vectors, M rows at a time.
-    ///
-    /// # Safety
-    /// With [`Start::Own`], `y` must hold numbers.
+impl Right<'_> {
     #[inline(always)]
-    unsafe fn all<const M: usize, const N: usize>(
-        mut self,
-        a: (&[f32], usize),
-        panel: &[f32],
-        (rows, depth): (usize, usize),
-    ) {
-        let whole = rows - rows % M;
-        // SAFETY: the caller's promise.
-        unsafe {
-            for first in (0..whole).step_by(M) {
-                self.some::<M, N>(a, panel, (first, depth));
-            }
-            match rows - whole {
-                1 => self.some::<1, N>(a, panel, (whole, depth)),
-                2 => self.some::<2, N>(a, panel, (whole, depth)),
-                3 => self.some::<3, N>(a, panel, (whole, depth)),
-                _ => {}
-            }
+    fn panel<L: Lanes>(&self, i: usize) -> PanelOf {
+        let (first, vectors) = self.panels.at::<L>(i);
+        let (first, width) = (first * L::COUNT, vectors * L::COUNT);
+        let columns = width.min(self.columns.saturating_sub(first));
+        PanelOf {
+            first,
+            columns,
+            vectors,
+            at: first * self.depth + i * APART,
+            in_place: self.in_place && columns == width,
         }
     }
 
-    /// M rows, from `first` on, times a panel.
+    /// Packs the panels that are not read where they lie.
+    #[inline(always)]
+    fn pack<L: Lanes>(&self, lanes: L, buffer: &mut Vec<f32>) -> *const f32 {
+        let panels = (0..self.panels.count()).map(|i| self.panel::<L>(i)).filter(|panel| !panel.in_place);
+        let last = self.panel::<L>(self.panels.count() - 1);
+        let packed = aligned(buffer, last.at + last.vectors * L::COUNT * self.depth);
+        if self.b.column == 1 {
+            // a few rows at a time, as all of a row is one piece of memory
+            pack::clear(&mut packed[last.at..], (last.columns, last.vectors * L::COUNT));
+            const TOGETHER: usize = 4;
+            for first in (0..self.depth).step_by(TOGETHER) {
+                for panel in panels.clone() {
+                    let width = panel.vectors * L::COUNT;
+                    for k in first..self.depth.min(first + TOGETHER) {
+                        let row = &self.b.data[k * self.b.row as usize + panel.first..][..panel.columns];
+                        pack::copy(lanes, row, &mut packed[panel.at + k * width..][..panel.columns]);
+                    }
+                }
+            }
+        } else {
+            for panel in panels {
+                let (into, width) = (&mut packed[panel.at..], panel.vectors * L::COUNT);
+                pack::panel(lanes, into, from(self.b, 0, panel.first), (self.depth, panel.columns, width));
+            }
+        }
+        packed.as_ptr()
+    }
+
+    /// A block of rows times all panels. `left` has their place, and what the panels have in common.
     ///
     /// # Safety
-    /// With [`Start::Own`], `y` must hold numbers.
+    /// As for [`Panel::all`]; `packed` is what [`Right::pack`] gave.
     #[inline(always)]
-    unsafe fn some<const M: usize, const N: usize>(
-        &mut self,
-        (data, stride): (&[f32], usize),
-        panel: &[f32],
-        (first, depth): (usize, usize),
-    ) {
-        let rows = std::array::from_fn(|r| &data[(first + r) * stride..][..depth]);
-        let sums = tile::<M, N>(rows, panel);
-        let y = &mut self.y[first * self.width..];
-        // SAFETY: the caller's promise.
-        unsafe { write(y, self.width, sums, self.columns, self.alpha, self.start) };
+    unsafe fn multiply<L: Lanes>(&self, lanes: L, packed: *const f32, left: Panel) {
+        for i in 0..self.panels.count() {
+            let PanelOf { first, columns, vectors, at, in_place } = self.panel::<L>(i);
+            let (b, step) = match in_place {
+                true => (self.b.data[first..].as_ptr(), self.b.row as usize),
+                // SAFETY: the panel's place.
+                false => (unsafe { packed.add(at) }, vectors * L::COUNT),
+            };
+            let start = match left.start {
+                Start::Bias(bias) => Start::Bias(&bias[first..]),
+                start => start,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { lanes.multiply(Panel { b, step, y: left.y.add(first), columns, start, ..left }, vectors) };
+        }
     }
 }

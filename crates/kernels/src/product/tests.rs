@@ -5,51 +5,108 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
     Stream { seed, call: 0, draw: 0 }.normal(count).into_iter().map(|x| x as f32).collect()
 }
 
-fn plain(
-    y: &[f32],
-    (m, n, k): (usize, usize, usize),
-    a: View<f32>,
-    b: View<f32>,
-    alpha: f32,
-    start: Start<f32>,
-) -> Vec<f32> {
+/// Four numbers without vector instructions, in the tiles of WebAssembly.
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl Lanes for Plain {
+    type V = [f32; 4];
+    const COUNT: usize = 4;
+    const WIDEST: usize = 3;
+    const NARROW_BELOW: usize = 24;
+    const BLOCK: usize = 4;
+
+    fn splat(self, x: f32) -> [f32; 4] {
+        [x; 4]
+    }
+
+    fn mul_add(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+
+    unsafe fn load(self, from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    unsafe fn store(self, v: [f32; 4], to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+
+    unsafe fn multiply(self, panel: Panel, vectors: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match vectors {
+                3 => panel.all::<Self, 3, 3>(self),
+                2 => panel.all::<Self, 4, 2>(self),
+                _ => panel.all::<Self, 4, 1>(self),
+            }
+        }
+    }
+}
+
+/// The element (i, j) of the product, summed in f64.
+fn plain(of: &Product, old: &[f32], (i, j): (usize, usize)) -> f32 {
     let at = |v: &View<f32>, i: usize, j: usize| f64::from(v.data[i * v.row as usize + j * v.column as usize]);
-    let sum = |i, j| (0..k).map(|l| at(&a, i, l) * at(&b, l, j)).sum::<f64>();
-    let before = |at: usize| match start {
+    let sum: f64 = (0..of.size.2).map(|l| at(&of.a, i, l) * at(&of.b, l, j)).sum();
+    let before = match of.start {
         Start::Nothing => 0.0,
-        Start::Bias(bias) => f64::from(bias[at % n]),
-        Start::Own => f64::from(y[at]),
+        Start::Bias(bias) => bias[j],
+        Start::Own => old[i * of.stride + j],
     };
-    (0..m * n).map(|at| (before(at) + f64::from(alpha) * sum(at / n, at % n)) as f32).collect()
+    (f64::from(before) + f64::from(of.alpha) * sum) as f32
+}
+
+/// What a product writes into a copy of `old`.
+fn written(of: Product, old: &[f32], product: impl FnOnce(Product)) -> Vec<f32> {
+    let mut y = old.to_vec();
+    product(Product { y: y.as_mut_ptr(), ..of });
+    y
+}
+
+/// Compares both with the plain sum, and looks whether anything was written between the rows.
+fn check(of: Product, old: &[f32]) {
+    let (m, n, k) = of.size;
+    // SAFETY: operands and result are whole.
+    let native = written(of, old, |of| unsafe { product(of) });
+    // SAFETY: as above.
+    let plain_lanes = written(of, old, |of| unsafe { run(Plain, of, &mut Buffers::default()) });
+    for got in [native, plain_lanes] {
+        for (at, got) in got.iter().enumerate() {
+            let (i, j) = (at / of.stride, at % of.stride);
+            if j >= n {
+                assert_eq!(*got, old[at], "{m} {n} {k}: written outside");
+                continue;
+            }
+            let want = plain(&of, old, (i, j));
+            let near = 1e-5 * (k as f32).sqrt().max(1.0) * want.abs().max(1.0);
+            assert!((got - want).abs() <= near, "{m} {n} {k}: {got}, not {want}");
+        }
+    }
 }
 
 #[test]
 fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
-    let small = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (13, 8, 600)];
-    // 3 x 12: rows and columns left over in every way
-    let large = [(24, 24, 6), (100, 33, 257), (26, 28, 5), (25, 29, 9), (50, 64, 64), (27, 1057, 3)];
-    let sizes = small.into_iter().chain(large);
-    for (m, n, k) in sizes {
-        let (xs, ws, old, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(m * n, 3), numbers(n, 4));
-        for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
-            let view = |data, rows, columns, turned: bool| match turned {
-                false => View { data, row: columns as isize, column: 1 },
-                true => View { data, row: 1, column: rows as isize },
-            };
-            let (a, b) = (view(&xs[..], m, k, ta), view(&ws[..], k, n, tb));
-            for (alpha, start) in [(1.0, Start::Nothing), (0.5, Start::Own), (1.0, Start::Bias(&bias))] {
-                let want = plain(&old, (m, n, k), a, b, alpha, start);
-                for how in [Parallelism::None, Parallelism::Rayon(0)] {
-                    let mut y: Vec<MaybeUninit<f32>> = old.iter().copied().map(MaybeUninit::new).collect();
-                    // SAFETY: `y` holds numbers, before and after.
-                    let got: Vec<f32> = unsafe {
-                        product(&mut y, n, (m, n, k), a, b, alpha, start, how);
-                        y.iter().map(|y| y.assume_init()).collect()
-                    };
-                    for (got, want) in got.iter().zip(&want) {
-                        let near = 1e-5 * (k as f32).sqrt().max(1.0) * want.abs().max(1.0);
-                        assert!((got - want).abs() <= near, "{m} {n} {k}: {got}, not {want}");
-                    }
+    let small = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (13, 8, 600), (3, 64, 20)];
+    // rows, columns and vectors left over in every way
+    let large = [(24, 24, 6), (100, 33, 257), (26, 28, 5), (25, 29, 9), (50, 64, 64), (27, 1057, 3), (31, 80, 17)];
+    for (m, n, k) in small.into_iter().chain(large) {
+        let stride = n + 3;
+        let (xs, ws, old, bias) = (numbers(2 * m * k, 1), numbers(2 * k * n, 2), numbers(m * stride, 3), numbers(n, 4));
+        // as they lie, turned, and with single numbers apart
+        let views = |data, rows: usize, columns: usize| {
+            [(columns, 1), (1, rows), (2 * columns, 2)].map(|(row, column)| View {
+                data,
+                row: row as isize,
+                column: column as isize,
+            })
+        };
+        for a in views(&xs[..], m, k) {
+            for b in views(&ws[..], k, n) {
+                for (alpha, start) in [(1.0, Start::Nothing), (0.5, Start::Own), (1.0, Start::Bias(&bias))] {
+                    let of = Product { y: std::ptr::null_mut(), stride, size: (m, n, k), a, b, alpha, start };
+                    check(of, &old);
                 }
             }
         }
