@@ -63,23 +63,29 @@ impl<S: Simd> Lanes for Native<S> {
 
     #[inline(always)]
     unsafe fn multiply(self, panel: Panel, vectors: usize) {
-        if S::REGISTER_COUNT >= 32 {
-            match vectors {
-                3 => self.0.vectorize(All::<S, 8, 3>(self.0, panel)),
-                2 => self.0.vectorize(All::<S, 8, 2>(self.0, panel)),
-                _ => self.0.vectorize(All::<S, 8, 1>(self.0, panel)),
-            }
-        } else {
-            match vectors {
-                2 => self.0.vectorize(All::<S, 6, 2>(self.0, panel)),
-                _ => self.0.vectorize(All::<S, 6, 1>(self.0, panel)),
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (S::REGISTER_COUNT >= 32, vectors) {
+                (true, 3) => all::<S, 8, 3>(self.0, panel),
+                (true, 2) => all::<S, 8, 2>(self.0, panel),
+                (true, _) => all::<S, 8, 1>(self.0, panel),
+                (false, 2) => all::<S, 6, 2>(self.0, panel),
+                (false, _) => all::<S, 6, 1>(self.0, panel),
             }
         }
     }
 }
 
-/// All rows times a panel: a function of its own for each tile, so that the compiler has all registers for it. Made where [`Lanes::multiply`] is called,
-/// whose caller keeps the promise.
+/// All rows times a panel: a function of its own for each tile, so that the compiler has all registers for it.
+///
+/// # Safety
+/// As for [`Panel::all`].
+#[inline(never)]
+unsafe fn all<S: Simd, const M: usize, const N: usize>(simd: S, panel: Panel) {
+    simd.vectorize(All::<S, M, N>(simd, panel));
+}
+
+/// What [`all`] does, with the processor's instructions: made there, where the caller keeps the promise.
 struct All<'a, S, const M: usize, const N: usize>(S, Panel<'a>);
 
 impl<S: Simd, const M: usize, const N: usize> NullaryFnOnce for All<'_, S, M, N> {
