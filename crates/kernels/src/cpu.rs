@@ -47,6 +47,13 @@ pub trait Real:
     fn weighted_sum(weights: &[Self], rows: Many<Self>, y: &mut [Self]) {
         weighted_sum_reference(weights, rows, y);
     }
+    /// Writes lines as columns: number k of line i goes to `into[k · step + i]`. Lines, each of `length` numbers, begin `across` numbers after each other.
+    fn turn(into: &mut [Self], step: usize, from: &[Self], across: usize, (lines, length): (usize, usize)) {
+        for i in 0..lines {
+            let line = &from[i * across..][..length];
+            line.iter().enumerate().for_each(|(k, x)| into[k * step + i] = *x);
+        }
+    }
     /// Writes a product by a kernel of our own, where there is one for this type: whether it was done. Sizes are (m, n, k).
     ///
     /// # Safety
@@ -108,6 +115,9 @@ impl Real for f32 {
     }
     fn weighted_sum(weights: &[f32], rows: Many<f32>, y: &mut [f32]) {
         crate::skinny::weighted_sum_f32(weights, rows, y);
+    }
+    fn turn(into: &mut [f32], step: usize, from: &[f32], across: usize, size: (usize, usize)) {
+        crate::product::turn(into, step, from, across, size);
     }
     unsafe fn own_product(
         y: *mut f32,

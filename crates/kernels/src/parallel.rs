@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 /// Elements per piece of element-wise work.
-pub const PIECE: usize = 16 * 1024;
+pub const PIECE: usize = 8 * 1024;
 
 /// How often a thread without work looks for some before it lets other programs go first.
 const PATIENCE: u32 = 4096;

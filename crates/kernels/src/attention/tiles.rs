@@ -40,10 +40,11 @@ pub(super) struct Turned<'a, T> {
 impl<'a, T: Real> Turned<'a, T> {
     pub fn new(rows: View<'a, T>, (j, width): (usize, usize), blocks: usize) -> Self {
         let mut turned = Vec::new();
-        if blocks > 1 && !cfg!(target_family = "wasm") {
+        if blocks > 1 && rows.column == 1 && !cfg!(target_family = "wasm") {
             turned = vec![T::ZERO; j * width];
             for (tile, into) in turned.chunks_mut(WIDTH * width).enumerate() {
-                turn(into, rows, (tile * WIDTH, into.len() / width));
+                let count = into.len() / width;
+                T::turn(into, count, &rows.data[tile * WIDTH * rows.row as usize..], rows.row as usize, (count, width));
             }
         }
         Self { rows, width, turned }
@@ -63,19 +64,6 @@ impl<'a, T: Real> Turned<'a, T> {
     /// The rows from `first` on, as they are.
     pub fn from(&self, first: usize) -> View<'a, T> {
         View { data: self.rows.data.get(first * self.rows.row as usize..).unwrap_or_default(), ..self.rows }
-    }
-}
-
-/// Writes `count` rows from `first` on as columns: some at a time, so that both sides stay in the first cache.
-fn turn<T: Real>(into: &mut [T], from: View<T>, (first, count): (usize, usize)) {
-    const AT_ONCE: usize = 16;
-    let (row, column) = (from.row as usize, from.column as usize);
-    for start in (0..count).step_by(AT_ONCE) {
-        let end = count.min(start + AT_ONCE);
-        for (c, into) in into.chunks_exact_mut(count).enumerate() {
-            let from = &from.data[(first + start) * row + c * column..];
-            into[start..end].iter_mut().enumerate().for_each(|(r, place)| *place = from[r * row]);
-        }
     }
 }
 

@@ -78,6 +78,14 @@ pub unsafe fn product(product: Product) {
     KEPT.set(buffers);
 }
 
+/// Writes lines as columns: number k of line i goes to `into[k · step + i]`. Lines, each of `length` numbers, begin `across` numbers after each other.
+pub fn turn(into: &mut [f32], step: usize, from: &[f32], across: usize, (lines, length): (usize, usize)) {
+    #[cfg(target_arch = "wasm32")]
+    pack::turned(wasm::Wasm, into, step, from, across, (lines, length));
+    #[cfg(not(target_arch = "wasm32"))]
+    pulp::Arch::new().dispatch(native::Turn { into, step, from, across, size: (lines, length) });
+}
+
 /// Panels of a block of `b`: first the widest, then narrower ones, of which the last may have columns that are not there.
 #[derive(Clone, Copy)]
 struct Panels {

@@ -2,7 +2,7 @@
 
 use super::lanes::Lanes;
 use super::tile::Panel;
-use super::{run, Buffers, Product};
+use super::{pack, run, Buffers, Product};
 use pulp::{NullaryFnOnce, Simd, WithSimd};
 
 /// Vectors of S. Where there are 32 registers, tiles of 8 x 3 vectors leave room for a step's factors; where there are 16, those of 6 x 2.
@@ -148,5 +148,24 @@ impl WithSimd for Job<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         // SAFETY: whoever made the job said so.
         unsafe { run(Native(simd), self.product, self.buffers) };
+    }
+}
+
+/// [`super::turn`] with the vectors of the processor.
+pub struct Turn<'a> {
+    pub into: &'a mut [f32],
+    pub step: usize,
+    pub from: &'a [f32],
+    pub across: usize,
+    /// Lines, and the numbers of each.
+    pub size: (usize, usize),
+}
+
+impl WithSimd for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        pack::turned(Native(simd), self.into, self.step, self.from, self.across, self.size);
     }
 }

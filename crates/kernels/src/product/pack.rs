@@ -60,7 +60,7 @@ pub fn rows<L: Lanes>(lanes: L, into: &mut [f32], across: usize, a: View<f32>, (
 
 /// Writes lines as columns: number k of line i goes to `into[k · step + i]`. Lines begin `across` numbers after each other.
 #[inline(always)]
-fn turned<L: Lanes>(
+pub fn turned<L: Lanes>(
     lanes: L,
     into: &mut [f32],
     step: usize,
