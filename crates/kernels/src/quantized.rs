@@ -10,7 +10,7 @@ use crate::layout::contiguous;
 use crate::linear::{row_major, transposed, with_width};
 use crate::matmul::{product, Start};
 use crate::parallel::{for_product, map, map_pieces, part, pieces, rows_per_piece, zeros, PIECE};
-use crate::skinny::{products_f32, shared, soon, Many, MOST_ROWS};
+use crate::skinny::{products_f32, shared, soon, Many};
 use crate::{alloc, cpu, linear, Array, DType, Result};
 use half::{bf16, f16};
 use multiversion::multiversion;
@@ -29,6 +29,9 @@ const AHEAD: usize = 16 * 1024;
 
 /// Weights that are f32 at a time in a product of many rows.
 const SCRATCH: usize = 256 * 1024;
+
+/// So few rows are multiplied while the weights are in the nearest cache.
+const FEW: usize = if cfg!(target_family = "wasm") { 24 } else { 96 };
 
 /// How a weight is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,7 +223,7 @@ pub fn forward_all(x: &Array, weights: &[&Packed]) -> Result<Vec<Array>> {
 }
 
 fn is_few(rows: usize) -> bool {
-    (1..=MOST_ROWS).contains(&rows)
+    (1..=FEW).contains(&rows)
 }
 
 /// Some rows of weights after the other, each a product of its own.

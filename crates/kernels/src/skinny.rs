@@ -5,12 +5,12 @@
 //! rows with four are in registers at a time.
 
 use crate::cpu::Real;
-use crate::parallel::{computed, each, part, threads, zeros};
+use crate::parallel::{computed, each, part, rows_per_piece, threads, zeros};
 use crate::Result;
 use pulp::{Arch, Simd, WithSimd};
 
-/// From more rows on, packing pays: the product for WebAssembly packs less.
-pub const MOST_ROWS: usize = if cfg!(target_family = "wasm") { 24 } else { 96 };
+/// With more rows, packing pays.
+pub const MOST_ROWS: usize = if cfg!(target_family = "wasm") { 24 } else { 16 };
 
 /// Numbers of `w` that a thread takes at once, at least.
 const GRAIN: usize = 32 * 1024;
@@ -72,8 +72,13 @@ pub fn shared<T: Real>(
         return Ok(turned);
     }
     let turn = |turned: Vec<T>| {
-        computed(turned.len(), turned.len() / m, |row, y: &mut [T]| {
-            y.iter_mut().zip(turned[row..].iter().step_by(m)).for_each(|(y, x)| *y = *x);
+        let n = turned.len() / m;
+        let rows = rows_per_piece(n);
+        computed(turned.len(), rows * n, |piece, y: &mut [T]| {
+            for (row, y) in y.chunks_exact_mut(n.max(1)).enumerate() {
+                let from = turned[piece * rows + row..].iter().step_by(m);
+                y.iter_mut().zip(from).for_each(|(y, x)| *y = *x);
+            }
         })
     };
     turned.into_iter().map(turn).collect()
