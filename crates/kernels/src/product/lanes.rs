@@ -41,12 +41,8 @@ pub trait Lanes: Copy {
     /// All [`Lanes::BLOCK`]² numbers are there, on both sides.
     #[inline(always)]
     unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
-        for i in 0..Self::BLOCK {
-            for k in 0..Self::BLOCK {
-                // SAFETY: the caller's promise.
-                unsafe { *to.add(k * step + i) = *from.add(i * across + k) };
-            }
-        }
+        // SAFETY: the caller's promise.
+        unsafe { turn_one_by_one(Self::BLOCK, from, across, to, step) }
     }
 
     /// All rows times a panel of `vectors`, in tiles of as many rows as fit.
@@ -58,3 +54,17 @@ pub trait Lanes: Copy {
 
 /// No processor has more numbers in a vector.
 pub const MOST: usize = 16;
+
+/// [`Lanes::turn`] without vectors.
+///
+/// # Safety
+/// All `block`² numbers are there, on both sides.
+#[inline(always)]
+pub unsafe fn turn_one_by_one(block: usize, from: *const f32, across: usize, to: *mut f32, step: usize) {
+    for i in 0..block {
+        for k in 0..block {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(k * step + i) = *from.add(i * across + k) };
+        }
+    }
+}

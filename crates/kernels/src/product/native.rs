@@ -1,6 +1,6 @@
 //! Vectors of the processor that the program runs on, by pulp: eight numbers with AVX2, sixteen with AVX-512, four with NEON.
 
-use super::lanes::Lanes;
+use super::lanes::{turn_one_by_one, Lanes};
 use super::tile::Panel;
 use super::{pack, run, Buffers, Product};
 use pulp::{NullaryFnOnce, Simd, WithSimd};
@@ -48,15 +48,12 @@ impl<S: Simd> Lanes for Native<S> {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
-        if S::F32_LANES >= 8 {
-            // SAFETY: the caller's promise; processors with vectors of eight numbers have AVX.
-            unsafe { turn_eight(from, across, to, step) }
-        } else {
-            for i in 0..Self::BLOCK {
-                for k in 0..Self::BLOCK {
-                    // SAFETY: the caller's promise.
-                    unsafe { *to.add(k * step + i) = *from.add(i * across + k) };
-                }
+        // SAFETY: the caller's promise; processors with vectors of eight numbers have AVX.
+        unsafe {
+            if S::F32_LANES >= 8 {
+                turn_eight(from, across, to, step);
+            } else {
+                turn_one_by_one(Self::BLOCK, from, across, to, step);
             }
         }
     }

@@ -5,42 +5,45 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
     Stream { seed, call: 0, draw: 0 }.normal(count).into_iter().map(|x| x as f32).collect()
 }
 
-/// Four numbers without vector instructions, in the tiles of WebAssembly.
+/// N numbers without vector instructions: four in the tiles of WebAssembly, sixteen in those of AVX-512, which not every machine has.
 #[derive(Clone, Copy)]
-struct Plain;
+struct Plain<const N: usize>;
 
-impl Lanes for Plain {
-    type V = [f32; 4];
-    const COUNT: usize = 4;
+impl<const N: usize> Lanes for Plain<N> {
+    type V = [f32; N];
+    const COUNT: usize = N;
     const WIDEST: usize = 3;
-    const NARROW_BELOW: usize = 24;
-    const BLOCK: usize = 4;
+    const NARROW_BELOW: usize = if N == 4 { 24 } else { 0 };
+    const BLOCK: usize = if N == 4 { 4 } else { 8 };
 
-    fn splat(self, x: f32) -> [f32; 4] {
-        [x; 4]
+    fn splat(self, x: f32) -> [f32; N] {
+        [x; N]
     }
 
-    fn mul_add(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+    fn mul_add(self, a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
 
-    unsafe fn load(self, from: *const f32) -> [f32; 4] {
+    unsafe fn load(self, from: *const f32) -> [f32; N] {
         // SAFETY: the caller's promise.
-        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+        unsafe { from.cast::<[f32; N]>().read_unaligned() }
     }
 
-    unsafe fn store(self, v: [f32; 4], to: *mut f32) {
+    unsafe fn store(self, v: [f32; N], to: *mut f32) {
         // SAFETY: the caller's promise.
-        unsafe { to.cast::<[f32; 4]>().write_unaligned(v) }
+        unsafe { to.cast::<[f32; N]>().write_unaligned(v) }
     }
 
     unsafe fn multiply(self, panel: Panel, vectors: usize) {
         // SAFETY: the caller's promise.
         unsafe {
-            match vectors {
-                3 => panel.all::<Self, 3, 3>(self),
-                2 => panel.all::<Self, 4, 2>(self),
-                _ => panel.all::<Self, 4, 1>(self),
+            match (N, vectors) {
+                (4, 3) => panel.all::<Self, 3, 3>(self),
+                (4, 2) => panel.all::<Self, 4, 2>(self),
+                (4, _) => panel.all::<Self, 4, 1>(self),
+                (_, 3) => panel.all::<Self, 8, 3>(self),
+                (_, 2) => panel.all::<Self, 8, 2>(self),
+                (_, _) => panel.all::<Self, 8, 1>(self),
             }
         }
     }
@@ -65,14 +68,16 @@ fn written(of: Product, old: &[f32], product: impl FnOnce(Product)) -> Vec<f32> 
     y
 }
 
-/// Compares both with the plain sum, and looks whether anything was written between the rows.
+/// Compares the products of all lanes with the plain sum, and looks whether anything was written between the rows.
 fn check(of: Product, old: &[f32]) {
     let (m, n, k) = of.size;
     // SAFETY: operands and result are whole.
     let native = written(of, old, |of| unsafe { product(of) });
     // SAFETY: as above.
-    let plain_lanes = written(of, old, |of| unsafe { run(Plain, of, &mut Buffers::default()) });
-    for got in [native, plain_lanes] {
+    let four = written(of, old, |of| unsafe { run(Plain::<4>, of, &mut Buffers::default()) });
+    // SAFETY: as above.
+    let sixteen = written(of, old, |of| unsafe { run(Plain::<16>, of, &mut Buffers::default()) });
+    for got in [native, four, sixteen] {
         for (at, got) in got.iter().enumerate() {
             let (i, j) = (at / of.stride, at % of.stride);
             if j >= n {
@@ -90,7 +95,17 @@ fn check(of: Product, old: &[f32]) {
 fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
     let small = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (13, 8, 600), (3, 64, 20)];
     // rows, columns and vectors left over in every way
-    let large = [(24, 24, 6), (100, 33, 257), (26, 28, 5), (25, 29, 9), (50, 64, 64), (27, 1057, 3), (31, 80, 17)];
+    let large = [
+        (24, 24, 6),
+        (100, 33, 257),
+        (26, 28, 5),
+        (25, 29, 9),
+        (50, 64, 64),
+        (27, 1057, 3),
+        (31, 80, 17),
+        (39, 144, 9),
+        (15, 64, 520),
+    ];
     for (m, n, k) in small.into_iter().chain(large) {
         let stride = n + 3;
         let (xs, ws, old, bias) = (numbers(2 * m * k, 1), numbers(2 * k * n, 2), numbers(m * stride, 3), numbers(n, 4));
