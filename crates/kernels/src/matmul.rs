@@ -210,7 +210,7 @@ unsafe fn write<T: Real>(
     let whole = Part { rows: 0..m, columns: 0..n };
     let parts = match threads {
         Parallelism::None => vec![whole],
-        Parallelism::Rayon(_) => parts(whole, a.column != 1 && b.column == 1),
+        Parallelism::Rayon(_) => parts(whole, a.column != 1 && b.column == 1, crate::parallel::threads()),
     };
     // one part: the threads share its blocks
     let threads = if parts.len() == 1 { threads } else { Parallelism::None };
@@ -239,17 +239,17 @@ unsafe impl<T: Send> Sync for Target<T> {}
 const NARROWEST: usize = 64;
 
 /// Parts for the threads, each of which packs for itself: that costs less than packing together, when all wait for all in every block.
-/// What must be turned over on the way is packed once: parts are rows where that is `a`, else columns; the other way round where they would
-/// be narrow. The whole where they would be in both ways.
-fn parts(whole: Part, by_rows: bool) -> Vec<Part> {
-    let (rows, columns) = (whole.rows.len(), whole.columns.len());
-    let size = |all: usize| all.div_ceil(threads()).next_multiple_of(NARROWEST);
-    let fits = |all: usize| size(all) * (threads() - 1) < all && all >= 2 * NARROWEST;
-    let by_rows = match (fits(rows), fits(columns)) {
-        (false, false) => return vec![whole],
-        (true, true) => by_rows,
-        (rows, _) => rows,
-    };
+/// What must be turned over on the way is packed once: parts are rows where that is `a`, else columns; the other way round where that gives more
+/// threads something to do. The whole where all parts would be narrow.
+fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
+    let size = |all: usize| all.div_ceil(threads).next_multiple_of(NARROWEST);
+    let count = |all: usize| if all < 2 * NARROWEST { 1 } else { all.div_ceil(size(all)) };
+    let (rows, columns) = (count(whole.rows.len()), count(whole.columns.len()));
+    let (own, other) = if by_rows { (rows, columns) } else { (columns, rows) };
+    let by_rows = by_rows ^ (own < threads && own < other);
+    if own.max(other) == 1 {
+        return vec![whole];
+    }
     let range = if by_rows { whole.rows.clone() } else { whole.columns.clone() };
     let size = size(range.len());
     // more than one for each thread, where they stay wide, as other programs may slow a thread down
@@ -396,6 +396,21 @@ mod tests {
                 for (row, apart) in dense.chunks(n).zip(apart.chunks(stride)) {
                     assert_eq!(row, &apart[..n]);
                     assert_eq!(apart[n..], [2.0; 3]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_cover_the_product_and_give_work_to_many_threads() {
+        for (m, n) in [(1, 1), (127, 127), (128, 64), (256, 256), (1024, 2048), (2048, 130), (300, 20_000)] {
+            for threads in [2, 3, 8, 24] {
+                for by_rows in [false, true] {
+                    let all = parts(Part { rows: 0..m, columns: 0..n }, by_rows, threads);
+                    let elements: usize = all.iter().map(|part| part.rows.len() * part.columns.len()).sum();
+                    assert_eq!(elements, m * n);
+                    let wanted = threads.min(m.max(n) / NARROWEST);
+                    assert!(all.len() >= wanted.div_ceil(2), "{m} {n}, {threads} threads: {} parts", all.len());
                 }
             }
         }
