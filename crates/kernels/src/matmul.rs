@@ -237,12 +237,14 @@ unsafe impl<T: Send> Sync for Target<T> {}
 
 /// Narrower parts pack too much for what they multiply.
 const NARROWEST: usize = 64;
+/// Parts are whole vectors of any processor.
+const GRAIN: usize = 16;
 
 /// Parts for the threads, each of which packs for itself: that costs less than packing together, when all wait for all in every block.
 /// What must be turned over on the way is packed once: parts are rows where that is `a`, else columns; the other way round where that gives more
 /// threads something to do. The whole where all parts would be narrow.
 fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
-    let size = |all: usize| all.div_ceil(threads).next_multiple_of(NARROWEST);
+    let size = |all: usize| all.div_ceil(threads).next_multiple_of(GRAIN).max(NARROWEST);
     let count = |all: usize| if all < 2 * NARROWEST { 1 } else { all.div_ceil(size(all)) };
     let (rows, columns) = (count(whole.rows.len()), count(whole.columns.len()));
     let (own, other) = if by_rows { (rows, columns) } else { (columns, rows) };
@@ -253,7 +255,7 @@ fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
     let range = if by_rows { whole.rows.clone() } else { whole.columns.clone() };
     let size = size(range.len());
     // more than one for each thread, where they stay wide, as other programs may slow a thread down
-    let size = if size >= 16 * NARROWEST { size / 2 } else { size };
+    let size = if size >= 16 * NARROWEST { (size / 2).next_multiple_of(GRAIN) } else { size };
     let steps = range.clone().step_by(size).map(|first| first..(first + size).min(range.end));
     let part = |strip| match by_rows {
         true => Part { rows: strip, ..whole.clone() },
@@ -412,6 +414,17 @@ mod tests {
                     let wanted = threads.min(m.max(n) / NARROWEST);
                     assert!(all.len() >= wanted.div_ceil(2), "{m} {n}, {threads} threads: {} parts", all.len());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_of_one_size() {
+        for (m, n) in [(3072, 160), (160, 3072), (200, 200), (2000, 1100)] {
+            for by_rows in [false, true] {
+                let all = parts(Part { rows: 0..m, columns: 0..n }, by_rows, 2);
+                let largest = all.iter().map(|part| part.rows.len() * part.columns.len()).max().unwrap();
+                assert!(largest * all.len() * 4 <= m * n * 5, "{m} {n}: {largest} in one of {}", all.len());
             }
         }
     }
