@@ -28,6 +28,8 @@ pub use tensor::{
 pub use training::{backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step};
 pub use xt_core::training::Optimizer;
 pub use xt_core::{Error, Model, Result, Tensor};
+#[cfg(target_os = "linux")]
+pub use xt_kernels::blocks;
 pub use xt_kernels::memory;
 pub use xt_kernels::parallel::together;
 

@@ -4,7 +4,7 @@ use crate::cpu::Real;
 use crate::{memory, DType, Result};
 
 /// Blocks from this size on are tried before they are taken: there may be enough memory, and none of it in one piece.
-const LARGE: usize = if cfg!(target_family = "wasm") { 1 << 16 } else { 1 << 28 };
+pub(crate) const LARGE: usize = if cfg!(target_family = "wasm") { 1 << 16 } else { 1 << 28 };
 
 /// An error where an array of this shape cannot be allocated.
 pub fn check(dims: &[usize], dtype: DType) -> Result<()> {

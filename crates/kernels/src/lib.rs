@@ -9,6 +9,8 @@
 pub mod activation;
 pub mod alloc;
 pub mod attention;
+#[cfg(target_os = "linux")]
+pub mod blocks;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;

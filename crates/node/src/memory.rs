@@ -3,10 +3,17 @@
 use mimalloc::MiMalloc;
 use napi::Env;
 use std::cell::Cell;
+#[cfg(target_os = "linux")]
+use xt_bindings::blocks::Blocks;
 pub use xt_bindings::memory::in_use;
 use xt_bindings::memory::Counting;
 
-/// mimalloc keeps freed blocks for the next step, where the system's allocator would return them and fault them in again.
+/// mimalloc keeps freed blocks for a while, where the system's allocator would return them and fault them in again; large ones are kept for
+/// the next step, where the system can be told that they are not needed.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: Counting<Blocks<MiMalloc>> = Counting(Blocks::new(MiMalloc));
+#[cfg(not(target_os = "linux"))]
 #[global_allocator]
 static ALLOCATOR: Counting<MiMalloc> = Counting(MiMalloc);
 
@@ -18,6 +25,8 @@ thread_local! {
 /// Tells V8 how much the addon's memory has changed since it was told last; small changes wait. Gives `result` on.
 pub fn report<T>(env: Env, result: napi::Result<T>) -> napi::Result<T> {
     const STEP: i64 = 64 * 1024;
+    #[cfg(target_os = "linux")]
+    ALLOCATOR.0.settle();
     let change = in_use() - TOLD.get();
     if change.abs() >= STEP {
         TOLD.set(TOLD.get() + change);
