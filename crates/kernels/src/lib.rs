@@ -32,6 +32,7 @@ pub mod scale_norm;
 pub mod softmax;
 pub mod sparse_topk;
 
+mod buffer;
 mod cpu;
 mod product;
 mod simd;

@@ -155,7 +155,7 @@ pub(crate) fn computed_beside<T: Real, I: Send>(
 }
 
 /// Fresh memory as zeroes: cleared by the thread that is about to write it, so that it is in that thread's cache.
-fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
+pub(crate) fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     piece.fill(MaybeUninit::new(T::ZERO));
     // SAFETY: all elements have just been written, and MaybeUninit<T> has the layout of T.
     unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }

@@ -1,13 +1,14 @@
 //! What queries gather, tile by tile.
 
-use super::tiles::{block_size, stride, weigh, Row, Turned};
+use super::tiles::{block_size, from, stride, together, weigh, Row, Turned, Workspace};
 use super::{heads_last, multiply, row_major, rows_by_head, Attention, Inputs, Place, Sizes};
 use crate::cpu::{self, Real};
 use crate::layout::contiguous;
 use crate::matmul::{multiplications, Start, View};
-use crate::parallel::{each, zeros};
+use crate::parallel::{cleared, each, zeros};
 use crate::skinny::{soon, Many};
-use crate::{Array, Result};
+use crate::{alloc, Array, Result};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Multiplications that one thread does alone.
@@ -19,10 +20,11 @@ pub(super) fn forward<T: Real>(of: &Inputs) -> Result<(Array, Array)> {
     let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let dims = [batch, heads, i, dv];
-    let mut y = zeros::<T>(dims.iter().product())?;
+    let count = dims.iter().product();
     let mut states = vec![Row::START; batch * heads * i];
+    let mut y = if j > 0 { alloc::room::<T>(count)? } else { zeros(count)? };
     if j > 0 {
-        let rows = rows_by_head(&mut y, i, heads, dv);
+        let rows = rows_by_head(&mut y.spare_capacity_mut()[..count], i, heads, dv);
         let units: Vec<_> = rows.into_iter().zip(states.chunks_mut(i.max(1))).collect();
         // a step of a generation over a short past: waking other threads costs more than it saves
         if multiplications(&[batch, heads, i, j, d + dv]) < SMALL {
@@ -30,10 +32,12 @@ pub(super) fn forward<T: Real>(of: &Inputs) -> Result<(Array, Array)> {
         } else {
             each(units, |unit, (rows, states)| attention.gather(unit, rows, states));
         }
+        // SAFETY: every head's rows were written: those are all.
+        unsafe { y.set_len(count) };
     }
-    let count = states.len();
+    let rows = states.len();
     let states = states.into_iter().flat_map(|row| [row.top, row.sum]).collect();
-    Ok((heads_last(y, dims)?, cpu::array::<T>(states, (count, 2))?))
+    Ok((heads_last(y, dims)?, cpu::array::<T>(states, (rows, 2))?))
 }
 
 /// The first `count` rows of a matrix, where each is one piece of memory.
@@ -45,36 +49,47 @@ fn rows_of<T>(view: View<'_, T>, count: usize, width: usize) -> Option<Many<'_, 
 
 impl<T: Real> Attention<'_, T> {
     /// Writes what the queries of a head gather, and what softmax found for each.
-    fn gather(&self, unit: usize, mut rows: Vec<&mut [T]>, states: &mut [Row<T>]) {
+    fn gather(&self, unit: usize, mut rows: Vec<&mut [MaybeUninit<T>]>, states: &mut [Row<T>]) {
         if let ([row], [state]) = (&mut rows[..], &mut *states) {
             if self.gather_one(unit, row, state).is_some() {
                 return;
             }
         }
+        Workspace::with(|workspace| self.gather_in(workspace, unit, rows, states));
+    }
+
+    fn gather_in(
+        &self,
+        workspace: &mut Workspace<T>,
+        unit: usize,
+        mut rows: Vec<&mut [MaybeUninit<T>]>,
+        states: &mut [Row<T>],
+    ) {
         let Sizes { heads, i, j, d, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
         let (block_size, stride) = (block_size(i), stride(j));
-        let keys = Turned::new(self.k.head(batch, head, 0), (j, d), i.div_ceil(block_size));
-        let values = self.v.head(batch, head, 0);
-        let mut tile = Tile { scores: vec![T::ZERO; block_size.min(i) * stride], stride, factors: Vec::new() };
-        let mut y = vec![T::ZERO; block_size.min(i) * dv];
+        let blocks = i.div_ceil(block_size);
+        let keys = Turned::new(self.k.head(batch, head, 0), (j, d), blocks, &mut workspace.turned_keys);
+        let values = together(self.v.head(batch, head, 0), (j, dv), blocks, &mut workspace.values);
+        let scores = workspace.weights.of(block_size.min(i) * stride);
+        let mut tile = Tile { scores, stride, factors: Vec::new() };
+        let y = workspace.gathered.of(block_size.min(i) * dv);
         for (block, (rows, states)) in rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate() {
             let (first, count) = (block * block_size, rows.len());
             let queries = self.q.head(batch, head, first);
             let mut start = Start::Nothing;
             for Range { start: key, end } in self.tiles(unit, first, count) {
                 let (place, width) = (Place { unit, query: first, key }, end - key);
-                let scores = (&mut tile.scores[..], stride);
-                multiply(scores, (count, width, d), queries, keys.tile(key, width), self.scale, Start::Nothing);
-                self.weigh_tile(&mut tile, place, width, states, &mut y);
-                let weights = row_major(&tile.scores, stride);
-                let values = View { data: values.data.get(key * values.row as usize..).unwrap_or_default(), ..values };
-                multiply((&mut y, dv), (count, dv, width), weights, values, T::ONE, start);
+                let scores = (&mut *tile.scores, stride);
+                multiply(scores, (count, width, d), queries, keys.tile(key), self.scale, Start::Nothing);
+                self.weigh_tile(&mut tile, place, width, states, y);
+                let weights = row_major(tile.scores, stride);
+                multiply((&mut *y, dv), (count, dv, width), weights, from(values, key), T::ONE, start);
                 start = Start::Own;
             }
             for (r, ((row, y), state)) in rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate() {
                 match state.is_uniform() {
-                    true => weighted_sum(row, values, &self.shares(unit * i + first + r)),
+                    true => weighted_sum(cleared(row), values, &self.shares(unit * i + first + r)),
                     false => scaled(row, y, T::ONE / state.sum),
                 }
             }
@@ -102,7 +117,7 @@ impl<T: Real> Attention<'_, T> {
     }
 
     /// The same for a single query, without packing; nothing where keys or values lie in pieces.
-    fn gather_one(&self, unit: usize, y: &mut [T], state: &mut Row<T>) -> Option<()> {
+    fn gather_one(&self, unit: usize, y: &mut [MaybeUninit<T>], state: &mut Row<T>) -> Option<()> {
         let Sizes { heads, j, d, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
         let Range { start: key, end } = self.rows.seen(unit);
@@ -127,6 +142,7 @@ impl<T: Real> Attention<'_, T> {
         }
         // this thread's next head
         soon(self.k.head((unit + 1) / heads, (unit + 1) % heads, 0).data);
+        let y = cleared(y);
         if state.is_uniform() {
             debug_assert!(j > 0);
             weighted_sum(y, values, &self.shares(unit));
@@ -140,15 +156,15 @@ impl<T: Real> Attention<'_, T> {
 }
 
 /// Scores of a block of queries, then their weights.
-struct Tile<T> {
-    scores: Vec<T>,
+struct Tile<'a, T> {
+    scores: &'a mut [T],
     stride: usize,
     /// Of dropout, for one row.
     factors: Vec<T>,
 }
 
-fn scaled<T: Real>(into: &mut [T], from: &[T], scale: T) {
-    into.iter_mut().zip(from).for_each(|(y, x)| *y = *x * scale);
+fn scaled<T: Real>(into: &mut [MaybeUninit<T>], from: &[T], scale: T) {
+    into.iter_mut().zip(from).for_each(|(y, x)| *y = MaybeUninit::new(*x * scale));
 }
 
 /// The sum of rows, each with its weight.

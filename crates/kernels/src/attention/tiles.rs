@@ -1,70 +1,132 @@
 //! Tiles of scores, some queries by some keys.
 
 use super::View;
+use crate::buffer::{apart, Buffer};
 use crate::cpu::Real;
 use crate::simd::{max, sum_by};
 use multiversion::multiversion;
+use std::any::Any;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// How many of `i` queries make a block. Under causality a block computes scores that all but its last query hide: few, where blocks are
-/// small beside the sequence. But for each block, the keys and values are packed anew, which costs less in WebAssembly, where the
-/// product takes three rows at a time.
+/// small beside the sequence. But each block reads keys and values anew. In WebAssembly the product takes three rows at a time.
 pub(super) fn block_size(i: usize) -> usize {
     match i {
         0..=64 if cfg!(target_family = "wasm") => 24,
         _ if cfg!(target_family = "wasm") => 36,
         0..=64 => 16,
-        65..=512 => 96,
-        _ => 192,
+        65..=512 => 48,
+        _ => 96,
     }
 }
 
 /// Keys of a tile: its scores for a block of queries stay in the second cache.
 pub(super) const WIDTH: usize = 512;
 
-/// From a row of a tile to the next: some more than its keys, as rows that lie a power of two apart would all want the same places of the first cache.
+/// From a row of a tile to the next.
 pub(super) fn stride(j: usize) -> usize {
-    const APART: usize = 16;
-    j.min(WIDTH) + if cfg!(target_family = "wasm") { 0 } else { APART }
+    apart(j.min(WIDTH))
 }
 
-/// Keys or values, (j, width), turned once for all blocks, where there are several: products would do it for each. That of WebAssembly turns what
-/// it packs as fast as it would copy.
+/// What a thread works with, head after head.
+#[derive(Default)]
+pub(super) struct Workspace<T> {
+    /// Copies of a head's keys and values, for all blocks.
+    pub keys: Buffer<T>,
+    pub turned_keys: Buffer<T>,
+    pub values: Buffer<T>,
+    /// Tiles.
+    pub weights: Buffer<T>,
+    pub grad: Buffer<T>,
+    pub dropped: Buffer<T>,
+    /// Gathered by a block of queries.
+    pub gathered: Buffer<T>,
+    /// Gradients of a head's keys and values.
+    pub dk: Buffer<T>,
+    pub dv: Buffer<T>,
+}
+
+impl<T: Real> Workspace<T> {
+    /// Runs `f` with what this thread keeps.
+    pub fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R {
+        thread_local!(static KEPT: Cell<Option<Box<dyn Any>>> = const { Cell::new(None) });
+        let mut workspace = KEPT.take().and_then(|kept| kept.downcast::<Self>().ok()).unwrap_or_default();
+        let result = f(&mut workspace);
+        if workspace.size() <= MOST_KEPT {
+            KEPT.set(Some(workspace));
+        }
+        result
+    }
+
+    /// Numbers of all buffers.
+    fn size(&self) -> usize {
+        let Self { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv } = self;
+        [keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv].iter().map(|buffer| buffer.len()).sum()
+    }
+}
+
+/// More numbers than these are not kept: sequences are long then, and the time to take the memory again is little beside the work.
+const MOST_KEPT: usize = 4 << 20;
+
+/// Keys or values, (j, width), turned once for all blocks, where there are several: products would do it for each.
 pub(super) struct Turned<'a, T> {
     rows: View<'a, T>,
     width: usize,
-    /// (width, keys of the tile), tile by tile.
-    turned: Vec<T>,
+    j: usize,
+    /// (width, keys of the tile), tile by tile, with rows [`apart`]; nothing where they were not turned.
+    turned: &'a [T],
 }
 
 impl<'a, T: Real> Turned<'a, T> {
-    pub fn new(rows: View<'a, T>, (j, width): (usize, usize), blocks: usize) -> Self {
-        let mut turned = Vec::new();
-        if blocks > 1 && rows.column == 1 && !cfg!(target_family = "wasm") {
-            turned = vec![T::ZERO; j * width];
-            for (tile, into) in turned.chunks_mut(WIDTH * width).enumerate() {
-                let count = into.len() / width;
-                T::turn(into, count, &rows.data[tile * WIDTH * rows.row as usize..], rows.row as usize, (count, width));
+    pub fn new(rows: View<'a, T>, (j, width): (usize, usize), blocks: usize, buffer: &'a mut Buffer<T>) -> Self {
+        let mut turned: &[T] = &[];
+        if blocks > 1 && rows.column == 1 {
+            let tiles = (0..j).step_by(WIDTH).map(|first| (first, (j - first).min(WIDTH)));
+            let all = buffer.of(tiles.clone().map(|(_, count)| width * apart(count)).sum());
+            for (first, count) in tiles {
+                let into = &mut all[width * first / WIDTH * apart(WIDTH)..];
+                let from = &rows.data[first * rows.row as usize..];
+                T::turn(into, apart(count), from, rows.row as usize, (count, width));
             }
+            turned = all;
         }
-        Self { rows, width, turned }
+        Self { rows, width, j, turned }
     }
 
-    /// The tile from row `first` on, as (width, keys), of which `keys` are asked for.
-    pub fn tile(&self, first: usize, keys: usize) -> View<'_, T> {
-        let View { data, row, column } = self.from(first);
+    /// The tile from row `first` on, as (width, keys).
+    pub fn tile(&self, first: usize) -> View<'_, T> {
         if self.turned.is_empty() {
+            let View { data, row, column } = from(self.rows, first);
             return View { data, row: column, column: row };
         }
-        let all = self.turned.len() / self.width;
-        debug_assert!(first.is_multiple_of(WIDTH) && first + keys <= all);
-        View { data: &self.turned[first * self.width..], row: (all - first).min(WIDTH) as isize, column: 1 }
+        debug_assert!(first.is_multiple_of(WIDTH) && first < self.j);
+        let data = &self.turned[self.width * first / WIDTH * apart(WIDTH)..];
+        View { data, row: apart((self.j - first).min(WIDTH)) as isize, column: 1 }
     }
+}
 
-    /// The rows from `first` on, as they are.
-    pub fn from(&self, first: usize) -> View<'a, T> {
-        View { data: self.rows.data.get(first * self.rows.row as usize..).unwrap_or_default(), ..self.rows }
+/// The rows from `first` on.
+pub(super) fn from<T>(rows: View<'_, T>, first: usize) -> View<'_, T> {
+    View { data: rows.data.get(first * rows.row as usize..).unwrap_or_default(), ..rows }
+}
+
+/// Keys or values, (j, width), copied once for all blocks, where there are several and they lie between those of other heads.
+pub(super) fn together<'a, T: Real>(
+    rows: View<'a, T>,
+    (j, width): (usize, usize),
+    blocks: usize,
+    buffer: &'a mut Buffer<T>,
+) -> View<'a, T> {
+    if blocks <= 1 || rows.column != 1 {
+        return rows;
     }
+    let stride = apart(width);
+    let data = buffer.of(j * stride);
+    for (r, into) in data.chunks_exact_mut(stride).enumerate() {
+        into[..width].copy_from_slice(&rows.data[r * rows.row as usize..][..width]);
+    }
+    View { data, row: stride as isize, column: 1 }
 }
 
 /// What softmax knows of a row after some of its keys.

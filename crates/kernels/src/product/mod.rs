@@ -17,6 +17,7 @@ mod tile;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 
+use crate::buffer::{are_apart, Buffer};
 use crate::matmul::{Start, View};
 use lanes::Lanes;
 use std::cell::Cell;
@@ -33,6 +34,8 @@ const NC: usize = 1024;
 const IN_PLACE: usize = 24;
 /// Nor does it for so many numbers, which the first cache holds.
 const SMALL: usize = 8 * 1024;
+/// Nor for so many, which the second one holds, where rows want different places of the first.
+const MEDIUM: usize = 128 * 1024;
 
 /// Between rows of a copy: with a power of two alone, they would all want the same places of a cache.
 const APART: usize = 16;
@@ -52,13 +55,13 @@ pub struct Product<'a> {
 /// A block of each operand.
 #[derive(Default)]
 pub struct Buffers {
-    rows: Vec<f32>,
-    columns: Vec<f32>,
+    rows: Buffer<f32>,
+    columns: Buffer<f32>,
 }
 
 thread_local! {
     /// Kept between products.
-    static KEPT: Cell<Buffers> = const { Cell::new(Buffers { rows: Vec::new(), columns: Vec::new() }) };
+    static KEPT: Cell<Buffers> = const { Cell::new(Buffers { rows: Buffer::new(), columns: Buffer::new() }) };
 }
 
 /// Writes all of `y`.
@@ -147,7 +150,7 @@ unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers) {
                 panels,
                 columns,
                 depth,
-                in_place: of.b.column == 1 && (m <= IN_PLACE || of.b.row as usize * depth <= SMALL),
+                in_place: of.b.column == 1 && (m <= IN_PLACE || stays(of.b.row as usize, depth)),
             };
             let packed = right.pack(lanes, &mut buffers.columns);
             for i in (0..m).step_by(MC) {
@@ -176,6 +179,11 @@ unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers) {
     }
 }
 
+/// Whether rows of `b` stay in a cache without being copied.
+fn stays(row: usize, depth: usize) -> bool {
+    row * depth <= SMALL || (are_apart(row) && row * depth <= MEDIUM)
+}
+
 /// The elements of a matrix from (row, column) on.
 #[inline(always)]
 fn from<T>(view: View<T>, row: usize, column: usize) -> View<T> {
@@ -188,26 +196,15 @@ fn lines<L: Lanes>(
     lanes: L,
     a: View<f32>,
     (rows, depth): (usize, usize),
-    buffer: &mut Vec<f32>,
+    buffer: &mut Buffer<f32>,
 ) -> (*const f32, usize) {
     if a.column == 1 || depth == 1 {
         return (a.data.as_ptr(), a.row as usize);
     }
     let across = depth + APART;
-    let copy = aligned(buffer, rows * across);
+    let copy = buffer.of(rows * across);
     pack::rows(lanes, copy, across, a, (rows, depth));
     (copy.as_ptr(), across)
-}
-
-/// `length` numbers that begin with a line of the caches.
-fn aligned(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    const LINE: usize = 64;
-    let needed = length + LINE / size_of::<f32>();
-    if buffer.len() < needed {
-        buffer.resize(needed, 0.0);
-    }
-    let first = buffer.as_ptr().align_offset(LINE).min(needed - length);
-    &mut buffer[first..first + length]
 }
 
 /// A block of `b`.
@@ -251,10 +248,10 @@ impl Right<'_> {
 
     /// Packs the panels that are not read where they lie.
     #[inline(always)]
-    fn pack<L: Lanes>(&self, lanes: L, buffer: &mut Vec<f32>) -> *const f32 {
+    fn pack<L: Lanes>(&self, lanes: L, buffer: &mut Buffer<f32>) -> *const f32 {
         let panels = (0..self.panels.count()).map(|i| self.panel::<L>(i)).filter(|panel| !panel.in_place);
         let last = self.panel::<L>(self.panels.count() - 1);
-        let packed = aligned(buffer, last.at + last.vectors * L::COUNT * self.depth);
+        let packed = buffer.of(last.at + last.vectors * L::COUNT * self.depth);
         if self.b.column == 1 {
             // a few rows at a time, as all of a row is one piece of memory
             pack::clear(&mut packed[last.at..], (last.columns, last.vectors * L::COUNT));
