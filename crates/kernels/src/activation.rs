@@ -6,6 +6,7 @@ use crate::cpu::{dispatch, Real};
 use crate::elementwise::{map, zip};
 use crate::{Array, Result};
 use multiversion::multiversion;
+use std::mem::MaybeUninit;
 
 /// Which function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +32,18 @@ pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
 
 /// The function of each element.
 pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
-    dispatch!(x, T => map::<T>(x, of_slice(kind)), else reference(x, kind))
+    // SAFETY: it writes a number for each.
+    dispatch!(x, T => unsafe { map::<T>(x, of_slice(kind)) }, else reference(x, kind))
 }
 
 /// The derivative at `x`, times `grad`.
 pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
-    dispatch!(x, T => zip::<T>(x, grad, slope_of_slice(kind)), else grad * slope_reference(x, kind)?)
+    // SAFETY: it writes a number for each two.
+    dispatch!(x, T => unsafe { zip::<T>(x, grad, slope_of_slice(kind)) }, else grad * slope_reference(x, kind)?)
 }
 
-/// The function over slices: input, output.
-pub(crate) fn of_slice<T: Real>(kind: Activation) -> fn(&[T], &mut [T]) {
+/// The function over slices: input, output, all of which it writes.
+pub(crate) fn of_slice<T: Real>(kind: Activation) -> fn(&[T], &mut [MaybeUninit<T>]) {
     match kind {
         Activation::Gelu => gelu,
         Activation::Silu => silu,
@@ -50,8 +53,8 @@ pub(crate) fn of_slice<T: Real>(kind: Activation) -> fn(&[T], &mut [T]) {
     }
 }
 
-/// Its derivative, times a gradient: input, gradient, output.
-pub(crate) fn slope_of_slice<T: Real>(kind: Activation) -> fn(&[T], &[T], &mut [T]) {
+/// Its derivative, times a gradient: input, gradient, output, all of which it writes.
+pub(crate) fn slope_of_slice<T: Real>(kind: Activation) -> fn(&[T], &[T], &mut [MaybeUninit<T>]) {
     match kind {
         Activation::Gelu => gelu_grad,
         Activation::Silu => silu_grad,
@@ -93,8 +96,9 @@ const SIDE_BY_SIDE: usize = 16;
 macro_rules! over_slices {
     (map $name:ident = |$x:ident| $body:expr) => {
         #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-        fn $name<T: Real>(x: &[T], y: &mut [T]) {
-            let f = |$x: T| $body;
+        fn $name<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
+            let f = |$x: T| MaybeUninit::new($body);
+            let x = &x[..y.len()];
             let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
             let (xs, last) = x.as_chunks::<SIDE_BY_SIDE>();
             for (y, x) in ys.iter_mut().zip(xs) {
@@ -105,8 +109,9 @@ macro_rules! over_slices {
     };
     (zip $name:ident = |$x:ident, $g:ident| $body:expr) => {
         #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-        fn $name<T: Real>(x: &[T], g: &[T], y: &mut [T]) {
-            let f = |$x: T, $g: T| $body;
+        fn $name<T: Real>(x: &[T], g: &[T], y: &mut [MaybeUninit<T>]) {
+            let f = |$x: T, $g: T| MaybeUninit::new($body);
+            let (x, g) = (&x[..y.len()], &g[..y.len()]);
             let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
             let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
             for (y, (x, g)) in ys.iter_mut().zip(xs.iter().zip(gs)) {

@@ -6,14 +6,22 @@
 use crate::activation::{self, of_slice, slope_of_slice, Activation};
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
-use crate::parallel::{computed, part, rows_per_piece};
+use crate::parallel::{full, part, rows_per_piece, written};
 use crate::{Array, Result};
 use multiversion::multiversion;
+use std::mem::MaybeUninit;
 
 fn halves(x: &Array) -> Result<(Array, Array)> {
     let last = x.rank() - 1;
-    let width = x.dims()[last] / 2;
+    let width = half(x.dims()[last])?;
     Ok((x.narrow(last, 0, width)?, x.narrow(last, width, width)?))
+}
+
+fn half(width: usize) -> Result<usize> {
+    if !width.is_multiple_of(2) {
+        candle_core::bail!("a gated unit of rows of {width}, which have no halves");
+    }
+    Ok(width / 2)
 }
 
 /// The unit on candle's own operations.
@@ -42,27 +50,30 @@ fn backward_reference(x: &Array, grad: &Array, kind: Activation) -> Result<Array
 fn forward_cpu<T: Real>(x: &Array, kind: Activation) -> Result<Array> {
     let x = contiguous(x)?;
     let (rows, width) = cpu::rows_and_width(&x);
-    let half = width / 2;
+    let half = half(width)?;
     let mut dims = x.dims().to_vec();
     dims[x.rank() - 1] = half;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     let (count, act) = (rows_per_piece(half), of_slice::<T>(kind));
-    let y = computed(rows * half, count * half, |piece, y: &mut [T]| {
+    let write = |piece: usize, y: &mut [MaybeUninit<T>]| {
         let x = part(xs, piece, count * width);
         for (y, x) in y.chunks_exact_mut(half.max(1)).zip(x.chunks_exact(width.max(1))) {
             let (a, b) = x.split_at(half);
             act(b, y);
-            multiply(y, a);
+            // SAFETY: all was written.
+            multiply(unsafe { full(y) }, a);
         }
-    })?;
+    };
+    // SAFETY: rows are whole, and all of each is written.
+    let y = unsafe { written(rows * half, count * half, write) }?;
     cpu::array(y, dims)
 }
 
 fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
     let (x, grad) = (contiguous(x)?, contiguous(grad)?);
     let (rows, width) = cpu::rows_and_width(&x);
-    let half = width / 2;
+    let half = half(width)?;
     if grad.elem_count() != rows * half {
         candle_core::bail!("a gradient {:?} for a gated unit of {:?}", grad.dims(), x.dims());
     }
@@ -70,7 +81,7 @@ fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Ar
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
     let count = rows_per_piece(width);
     let (act, slope) = (of_slice::<T>(kind), slope_of_slice::<T>(kind));
-    let dx = computed(rows * width, count * width, |piece, dx: &mut [T]| {
+    let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let (x, g) = (part(xs, piece, count * width), part(gs, piece, count * half));
         let mut through = vec![T::ZERO; half];
         for (r, dx) in dx.chunks_exact_mut(width.max(1)).enumerate() {
@@ -78,12 +89,15 @@ fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Ar
             let (da, db) = dx.split_at_mut(half);
             let g = part(g, r, half);
             act(b, da);
-            multiply(da, g);
+            // SAFETY: all was written.
+            multiply(unsafe { full(da) }, g);
             through.copy_from_slice(g);
             multiply(&mut through, a);
             slope(b, &through, db);
         }
-    })?;
+    };
+    // SAFETY: rows are whole, and both halves of each are written.
+    let dx = unsafe { written(rows * width, count * width, write) }?;
     cpu::array(dx, x.dims())
 }
 

@@ -6,10 +6,11 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
-use crate::parallel::{computed, computed_beside, part, rows_per_piece, zeros};
+use crate::parallel::{cleared, computed, part, rows_per_piece, written_beside, zeros};
 use crate::{Array, Result};
 use candle_nn::ops::sigmoid;
 use multiversion::multiversion;
+use std::mem::MaybeUninit;
 
 /// What the gates are made of.
 #[derive(Clone)]
@@ -106,14 +107,17 @@ fn backward_cpu<T: Real>(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
     let (mut dhidden, mut dstate) = (zeros::<T>(h.len())?, zeros::<T>(s.len())?);
     let block = (count * dim).max(1);
     let others = dhidden.chunks_mut(3 * block).zip(dstate.chunks_mut(block)).collect();
-    let dinput = computed_beside(i.len(), 3 * block, others, |piece, di: &mut [T], (dh, ds): (&mut [T], &mut [T])| {
-        let rows = di.chunks_exact_mut(3 * dim).zip(dh.chunks_exact_mut(3 * dim)).zip(ds.chunks_exact_mut(dim));
+    let write = |piece, di: &mut [MaybeUninit<T>], (dh, ds): (&mut [T], &mut [T])| {
+        let rows =
+            cleared(di).chunks_exact_mut(3 * dim).zip(dh.chunks_exact_mut(3 * dim)).zip(ds.chunks_exact_mut(dim));
         for (r, ((di, dh), ds)) in rows.enumerate() {
             let row = piece * count + r;
             let inputs = [part(i, row, 3 * dim), part(h, row, 3 * dim), part(s, row, dim), part(g, row, dim)];
             backward_row(inputs, di, dh, ds);
         }
-    })?;
+    };
+    // SAFETY: it clears all that it is given.
+    let dinput = unsafe { written_beside(i.len(), 3 * block, others, write) }?;
     Ok([cpu::array(dinput, input.dims())?, cpu::array(dhidden, hidden.dims())?, cpu::array(dstate, state.dims())?])
 }
 

@@ -6,10 +6,11 @@
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::linear::sum_vectors;
-use crate::parallel::{computed, computed_with, part, rows_per_piece};
+use crate::parallel::{part, rows_per_piece, written, written_with};
 use crate::simd::{sum_by, sum_by2};
 use crate::{Array, Result};
 use multiversion::multiversion;
+use std::mem::MaybeUninit;
 
 /// The norm on candle's own operations.
 pub fn reference(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
@@ -29,23 +30,33 @@ pub fn forward(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Arra
     dispatch!(x, T => forward_cpu::<T>(x, weight, bias, eps), else reference(x, weight, bias, eps))
 }
 
+/// Parameters have a number for each of a row.
+fn check(params: &[&Array], width: usize) -> Result<()> {
+    match params.iter().find(|param| param.elem_count() != width) {
+        Some(param) => candle_core::bail!("layer norm: parameters {:?} for rows of {width}", param.dims()),
+        None => Ok(()),
+    }
+}
+
 fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
     let (x, weight, bias) = (contiguous(x)?, contiguous(weight)?, contiguous(bias)?);
     let (_, width) = cpu::rows_and_width(&x);
+    check(&[&weight, &bias], width)?;
     let (xs, ws, bs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&bias)?);
     let (xs, ws, bs): (&[T], &[T], &[T]) = (&xs, &ws, &bs);
     let block = rows_per_piece(width) * width;
-    let y = computed(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y))?;
+    // SAFETY: rows are whole, and all of each is written.
+    let y = unsafe { written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y)) }?;
     cpu::array(y, x.dims())
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn forward_rows<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: f64, y: &mut [T]) {
+fn forward_rows<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: f64, y: &mut [MaybeUninit<T>]) {
     let width = weight.len().max(1);
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
         let (mean, scale) = moments(x, eps);
         for i in 0..width {
-            y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+            y[i] = MaybeUninit::new((x[i] - mean) * scale * weight[i] + bias[i]);
         }
     }
 }
@@ -87,14 +98,17 @@ fn backward_reference(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Resu
 fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Result<Gradients> {
     let (x, weight, grad) = (contiguous(x)?, contiguous(weight)?, contiguous(grad)?);
     let (_, width) = cpu::rows_and_width(&x);
+    check(&[&weight], width)?;
     let (xs, ws, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
     let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
     let block = rows_per_piece(width) * width;
-    let (dx, partial) = computed_with(xs.len(), block, |piece, dx| {
+    let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
         backward_rows(part(xs, piece, block), ws, part(gs, piece, block), eps, dx, (&mut dw, &mut db));
         (dw, db)
-    })?;
+    };
+    // SAFETY: rows are whole, and all of each is written.
+    let (dx, partial) = unsafe { written_with(xs.len(), block, write) }?;
     let (dw, db) = partial.into_iter().unzip();
     Ok(Gradients {
         x: cpu::array(dx, x.dims())?,
@@ -104,8 +118,14 @@ fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, eps: f64) -> R
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn backward_rows<T: Real>(x: &[T], weight: &[T], grad: &[T], eps: f64, dx: &mut [T], params: (&mut [T], &mut [T])) {
-    let (dw, db) = params;
+fn backward_rows<T: Real>(
+    x: &[T],
+    weight: &[T],
+    grad: &[T],
+    eps: f64,
+    dx: &mut [MaybeUninit<T>],
+    (dw, db): (&mut [T], &mut [T]),
+) {
     let width = weight.len().max(1);
     let n = T::of(width as f64);
     let mut hat = vec![T::ZERO; width];
@@ -121,7 +141,7 @@ fn backward_rows<T: Real>(x: &[T], weight: &[T], grad: &[T], eps: f64, dx: &mut 
         let offset = sum_by(&weighted, |v| v) / n;
         let along = sum_by2(&weighted, &hat, |a, b| a * b) / n;
         for i in 0..width {
-            dx[i] = (weighted[i] - offset - hat[i] * along) * scale;
+            dx[i] = MaybeUninit::new((weighted[i] - offset - hat[i] * along) * scale);
         }
     }
 }

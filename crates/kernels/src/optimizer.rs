@@ -2,11 +2,12 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
-use crate::parallel::{computed_beside, map, part, PIECE};
+use crate::parallel::{map, part, written_beside, PIECE};
 use crate::{Array, DType, Result};
 use candle_core::{CpuStorage, InplaceOp1, Layout};
 use multiversion::multiversion;
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
 /// Settings of one Adam step.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +102,11 @@ fn adam_cpu<T: Real>(weight: &Array, grad: &Array, mean: &Array, square: &Array,
     change::<T>(mean, w.len(), |mean| {
         change::<T>(square, w.len(), |square| {
             let averages = mean.chunks_mut(PIECE).zip(square.chunks_mut(PIECE)).collect();
-            new = computed_beside(w.len(), PIECE, averages, |i, new, (mean, square)| {
-                adam_slice([new, mean, square], [part(w, i, PIECE), part(g, i, PIECE)], s);
-            })?;
+            let write = |i, new: &mut [MaybeUninit<T>], (mean, square): (&mut [T], &mut [T])| {
+                adam_slice(new, [mean, square], [part(w, i, PIECE), part(g, i, PIECE)], s);
+            };
+            // SAFETY: it writes a number for each of the weight.
+            new = unsafe { written_beside(w.len(), PIECE, averages, write) }?;
             Ok(())
         })
     })?;
@@ -111,7 +114,7 @@ fn adam_cpu<T: Real>(weight: &Array, grad: &Array, mean: &Array, square: &Array,
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn adam_slice<T: Real>([new, m, v]: [&mut [T]; 3], [w, g]: [&[T]; 2], s: Adam) {
+fn adam_slice<T: Real>(new: &mut [MaybeUninit<T>], [m, v]: [&mut [T]; 2], [w, g]: [&[T]; 2], s: Adam) {
     let (rate, root) = corrections(s);
     let (rate, inverse_root, eps) = (T::of(rate), T::of(1.0 / root), T::of(s.eps));
     let (b1, c1, b2, c2) = (T::of(s.beta1), T::of(1.0 - s.beta1), T::of(s.beta2), T::of(1.0 - s.beta2));
@@ -123,7 +126,7 @@ fn adam_slice<T: Real>([new, m, v]: [&mut [T]; 3], [w, g]: [&[T]; 2], s: Adam) {
         let g = g[i] + decay * w[i];
         m[i] = b1 * m[i] + c1 * g;
         v[i] = b2 * v[i] + c2 * g * g;
-        new[i] = w[i] * shrink - rate * m[i] / (v[i].sqrt() * inverse_root + eps);
+        new[i] = MaybeUninit::new(w[i] * shrink - rate * m[i] / (v[i].sqrt() * inverse_root + eps));
     }
 }
 

@@ -135,30 +135,84 @@ pub(crate) fn computed_with<T: Real, R: Send>(
     Ok((values, results))
 }
 
-/// [`computed`], where `f` gets an item for each piece too.
-pub(crate) fn computed_beside<T: Real, I: Send>(
+/// [`written`], where `f` gets an item for each piece too.
+///
+/// # Safety
+/// As for [`written_with`].
+pub(crate) unsafe fn written_beside<T: Real, I: Send>(
     count: usize,
     size: usize,
     items: Vec<I>,
-    f: impl Fn(usize, &mut [T], I) + Sync,
+    f: impl Fn(usize, &mut [MaybeUninit<T>], I) + Sync,
 ) -> Result<Vec<T>> {
     let mut values = alloc::room::<T>(count)?;
     let fresh = &mut values.spare_capacity_mut()[..count];
     if fresh.len().div_ceil(size.max(1)) != items.len() {
         candle_core::bail!("{} items for {count} numbers in pieces of {size}", items.len());
     }
-    let pieces = fresh.chunks_mut(size.max(1)).zip(items).collect();
-    each(pieces, |i, (piece, item)| f(i, cleared(piece), item));
-    // SAFETY: every piece was cleared, and the pieces cover `count` numbers.
+    let pieces: Vec<(&mut [MaybeUninit<T>], I)> = fresh.chunks_mut(size.max(1)).zip(items).collect();
+    each(pieces, |i, (piece, item)| {
+        marked(piece);
+        f(i, piece, item);
+    });
+    // SAFETY: the caller's promise; the pieces cover `count` numbers.
     unsafe { values.set_len(count) };
     Ok(values)
+}
+
+/// [`computed_with`], where `f` writes every number of its piece: nothing is cleared before.
+///
+/// # Safety
+/// `f` must write all of its piece.
+pub(crate) unsafe fn written_with<T: Real, R: Send>(
+    count: usize,
+    size: usize,
+    f: impl Fn(usize, &mut [MaybeUninit<T>]) -> R + Sync,
+) -> Result<(Vec<T>, Vec<R>)> {
+    let mut values = alloc::room::<T>(count)?;
+    let results = map_pieces(&mut values.spare_capacity_mut()[..count], size, |i, piece| {
+        marked(piece);
+        f(i, piece)
+    });
+    // SAFETY: the caller's promise; the pieces cover `count` numbers.
+    unsafe { values.set_len(count) };
+    Ok((values, results))
+}
+
+/// [`written_with`], without results of the pieces.
+///
+/// # Safety
+/// As for [`written_with`].
+pub(crate) unsafe fn written<T: Real>(
+    count: usize,
+    size: usize,
+    f: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
+) -> Result<Vec<T>> {
+    // SAFETY: the caller's promise.
+    Ok(unsafe { written_with(count, size, f) }?.0)
+}
+
+/// Numbers that were written.
+///
+/// # Safety
+/// All of them were.
+pub(crate) unsafe fn full<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
+    // SAFETY: the caller's promise; MaybeUninit<T> has the layout of T.
+    unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }
+}
+
+/// Tests see what was left out.
+fn marked<T: Real>(piece: &mut [MaybeUninit<T>]) {
+    if cfg!(test) {
+        piece.fill(MaybeUninit::new(T::of(f64::NAN)));
+    }
 }
 
 /// Fresh memory as zeroes: cleared by the thread that is about to write it, so that it is in that thread's cache.
 pub(crate) fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     piece.fill(MaybeUninit::new(T::ZERO));
-    // SAFETY: all elements have just been written, and MaybeUninit<T> has the layout of T.
-    unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }
+    // SAFETY: see above.
+    unsafe { full(piece) }
 }
 
 /// `count` zeroes.

@@ -6,8 +6,10 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
-use crate::parallel::{computed, part, rows_per_piece};
+use crate::parallel::{part, rows_per_piece, written};
 use crate::{Array, Result};
+use multiversion::multiversion;
+use std::mem::MaybeUninit;
 
 /// Which way: the map itself, or its transpose, which is its gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,28 +48,31 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
     let sign = if direction == Direction::Forward { T::ONE } else { -T::ONE };
     let width = (heads * dim).max(1); // one position
     let count = rows_per_piece(width);
-    let y = computed(xs.len(), count * width, |piece, y: &mut [T]| {
+    let write = |piece: usize, y: &mut [MaybeUninit<T>]| {
         for (r, y) in y.chunks_exact_mut(width).enumerate() {
             let row = piece * count + r;
             let (cos, sin) = (part(cs, row % n, half), part(ss, row % n, half));
             turn(part(xs, row, width), y, dim, (cos, sin), sign);
         }
-    })?;
+    };
+    // SAFETY: positions are whole, and all of each is written.
+    let y = unsafe { written(xs.len(), count * width, write) }?;
     cpu::array(y, x.dims())
 }
 
 /// Turns every head of one position.
-fn turn<T: Real>(x: &[T], y: &mut [T], dim: usize, (cos, sin): (&[T], &[T]), sign: T) {
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn turn<T: Real>(x: &[T], y: &mut [MaybeUninit<T>], dim: usize, (cos, sin): (&[T], &[T]), sign: T) {
     let half = cos.len();
     for (y, x) in y.chunks_exact_mut(dim.max(1)).zip(x.chunks_exact(dim.max(1))) {
         let ((a, rest), (y1, y_rest)) = (x.split_at(half), y.split_at_mut(half));
         let ((b, still), (y2, y_still)) = (rest.split_at(half), y_rest.split_at_mut(half));
         for f in 0..half {
             let s = sign * sin[f];
-            y1[f] = a[f] * cos[f] - b[f] * s;
-            y2[f] = b[f] * cos[f] + a[f] * s;
+            y1[f] = MaybeUninit::new(a[f] * cos[f] - b[f] * s);
+            y2[f] = MaybeUninit::new(b[f] * cos[f] + a[f] * s);
         }
-        y_still.copy_from_slice(still);
+        y_still.iter_mut().zip(still).for_each(|(y, x)| *y = MaybeUninit::new(*x));
     }
 }
 

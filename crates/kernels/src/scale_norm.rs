@@ -6,10 +6,11 @@
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::linear::sum_vectors;
-use crate::parallel::{computed, computed_with, part, rows_per_piece};
+use crate::parallel::{part, rows_per_piece, written, written_with};
 use crate::simd::{sum_by, sum_by2};
 use crate::{Array, Result};
 use multiversion::multiversion;
+use std::mem::MaybeUninit;
 
 /// The factor of the length, and the least divisor.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +35,13 @@ pub fn forward(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
     dispatch!(x, T => forward_cpu::<T>(x, gain, s), else reference(x, gain, s))
 }
 
+/// A number for each of a row.
 fn gains<T: Real>(gain: Option<&Array>, width: usize) -> Result<Vec<T>> {
-    gain.map_or_else(|| Ok(vec![T::ONE; width]), |gain| gain.contiguous()?.to_vec1::<T>())
+    let gains = gain.map_or_else(|| Ok(vec![T::ONE; width]), |gain| gain.contiguous()?.to_vec1::<T>())?;
+    if gains.len() != width {
+        candle_core::bail!("{} gains for rows of {width}", gains.len());
+    }
+    Ok(gains)
 }
 
 fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
@@ -45,17 +51,18 @@ fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Arr
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     let block = rows_per_piece(width) * width;
-    let y = computed(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y))?;
+    // SAFETY: rows are whole, and all of each is written.
+    let y = unsafe { written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y)) }?;
     cpu::array(y, x.dims())
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn forward_rows<T: Real>(x: &[T], gain: &[T], s: Scale, y: &mut [T]) {
+fn forward_rows<T: Real>(x: &[T], gain: &[T], s: Scale, y: &mut [MaybeUninit<T>]) {
     let width = gain.len().max(1);
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
         let factor = T::ONE / row_divisor(x, s).0;
         for i in 0..width {
-            y[i] = x[i] * factor * gain[i];
+            y[i] = MaybeUninit::new(x[i] * factor * gain[i]);
         }
     }
 }
@@ -101,17 +108,19 @@ fn backward_cpu<T: Real>(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale
     let (xs, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&grad)?);
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
     let block = rows_per_piece(width) * width;
-    let (dx, partial) = computed_with(xs.len(), block, |piece, dx| {
+    let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let mut dgain = vec![T::ZERO; width];
         backward_rows(part(xs, piece, block), &gain_values, part(gs, piece, block), s, dx, &mut dgain);
         dgain
-    })?;
+    };
+    // SAFETY: rows are whole, and all of each is written.
+    let (dx, partial) = unsafe { written_with(xs.len(), block, write) }?;
     let dgain = gain.map(|_| cpu::array(sum_vectors(partial, width), width)).transpose()?;
     Ok((cpu::array(dx, x.dims())?, dgain))
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn backward_rows<T: Real>(x: &[T], gain: &[T], grad: &[T], s: Scale, dx: &mut [T], dgain: &mut [T]) {
+fn backward_rows<T: Real>(x: &[T], gain: &[T], grad: &[T], s: Scale, dx: &mut [MaybeUninit<T>], dgain: &mut [T]) {
     let width = gain.len().max(1);
     let mut weighted = vec![T::ZERO; width];
     for ((x, g), dx) in x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width)) {
@@ -124,7 +133,7 @@ fn backward_rows<T: Real>(x: &[T], gain: &[T], grad: &[T], s: Scale, dx: &mut [T
         let along =
             if least { T::ZERO } else { sum_by2(&weighted, x, |a, b| a * b) * factor * T::of(s.scale * s.scale) };
         for i in 0..width {
-            dx[i] = (weighted[i] - x[i] * factor * along) * factor;
+            dx[i] = MaybeUninit::new((weighted[i] - x[i] * factor * along) * factor);
         }
     }
 }
