@@ -34,16 +34,16 @@ describe('the memory of the process', () => {
     expect(sizes.at(-1)?.rss).toBeLessThan((sizes[0]?.rss ?? 0) + 16 * MEGABYTE)
   }, 120_000)
 
-  it('is given back to the system some seconds after it was freed', async () => {
+  it('is given back to the system when it was free for twenty seconds', async () => {
     const rss = () => process.memoryUsage().rss
     const before = rss()
     const large = randn([5, 5_000_000])
     expect(rss() - before).toBeGreaterThan(90 * MEGABYTE)
     large.dispose()
-    await new Promise((resolve) => setTimeout(resolve, 4200))
+    await new Promise((resolve) => setTimeout(resolve, 20_200))
     randn([1]).dispose()
     expect(rss() - before).toBeLessThan(30 * MEGABYTE)
-  }, 30_000)
+  }, 60_000)
 
   it('holds no matrix of scores at any time of a step', async () => {
     const length = 8192
