@@ -112,6 +112,12 @@ mod tests {
     use crate::testing::{close, differences, f64s, normal};
 
     #[test]
+    fn rows_without_halves_are_errors() {
+        let (x, g) = (normal(&[2, 5], 1), normal(&[2, 2], 2));
+        assert!(forward(&x, Activation::Gelu).is_err() && backward(&x, &g, Activation::Gelu).is_err());
+    }
+
+    #[test]
     fn equals_the_reference_and_agrees_with_differences() {
         let (x, g) = (f64s(&normal(&[2, 3, 8], 1)), f64s(&normal(&[2, 3, 4], 2)));
         for kind in [Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::ReluSquared] {

@@ -165,6 +165,13 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_another_width_are_errors() {
+        let (x, w, short) = (normal(&[2, 7], 1), normal(&[7], 2), normal(&[6], 3));
+        assert!(forward(&x, &short, &w, 1e-5).is_err() && forward(&x, &w, &short, 1e-5).is_err());
+        assert!(backward(&x, &short, &x, 1e-5).is_err());
+    }
+
+    #[test]
     fn gradient_agrees_with_differences() {
         let (x, w, b, g) =
             (f64s(&normal(&[2, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[7], 3)), f64s(&normal(&[2, 7], 4)));

@@ -119,20 +119,8 @@ pub fn map_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: impl Fn(usize
 
 /// `count` numbers that `f(number, piece)` writes in pieces of `size`; what it leaves out is 0.
 pub(crate) fn computed<T: Real>(count: usize, size: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Result<Vec<T>> {
-    Ok(computed_with(count, size, f)?.0)
-}
-
-/// [`computed`], with what `f` gives for each piece, in order.
-pub(crate) fn computed_with<T: Real, R: Send>(
-    count: usize,
-    size: usize,
-    f: impl Fn(usize, &mut [T]) -> R + Sync,
-) -> Result<(Vec<T>, Vec<R>)> {
-    let mut values = alloc::room::<T>(count)?;
-    let results = map_pieces(&mut values.spare_capacity_mut()[..count], size, |i, piece| f(i, cleared(piece)));
-    // SAFETY: every piece was cleared, and the pieces cover `count` numbers.
-    unsafe { values.set_len(count) };
-    Ok((values, results))
+    // SAFETY: every piece is cleared.
+    unsafe { written(count, size, |i, piece| f(i, cleared(piece))) }
 }
 
 /// [`written`], where `f` gets an item for each piece too.
@@ -160,7 +148,7 @@ pub(crate) unsafe fn written_beside<T: Real, I: Send>(
     Ok(values)
 }
 
-/// [`computed_with`], where `f` writes every number of its piece: nothing is cleared before.
+/// `count` numbers that `f(number, piece)` writes in pieces of `size`, and what it gives for each piece, in order.
 ///
 /// # Safety
 /// `f` must write all of its piece.

@@ -176,6 +176,13 @@ mod tests {
     }
 
     #[test]
+    fn gains_of_another_width_are_errors() {
+        let (x, short) = (normal(&[2, 7], 1), normal(&[6], 2));
+        assert!(forward(&x, Some(&short), SCALES[0]).is_err());
+        assert!(backward(&x, Some(&short), &x, SCALES[0]).is_err());
+    }
+
+    #[test]
     fn a_row_of_zeros_stays_zero() {
         let x = Array::zeros((1, 4), crate::DType::F32, &crate::Device::Cpu).unwrap();
         assert_eq!(forward(&x, None, SCALES[1]).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 4]]);

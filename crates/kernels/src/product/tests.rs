@@ -105,6 +105,8 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
         (31, 80, 17),
         (39, 144, 9),
         (15, 64, 520),
+        // rows of `b` that lie an odd number of lines apart, and are read where they lie
+        (30, 80, 200),
     ];
     for (m, n, k) in small.into_iter().chain(large) {
         let stride = n + 3;
