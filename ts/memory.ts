@@ -59,7 +59,18 @@ function tensorsIn(value: unknown): Set<TensorHandle> {
   return found
 }
 
-/** How much memory tensors, weights and graphs take at the moment, outside of JavaScript's heap. */
-export function memory(): { native_bytes: number } {
-  return { native_bytes: native.memory() }
+/** Memory outside of JavaScript's heap, at the moment. */
+export interface Memory {
+  /** What tensors, weights and graphs take. */
+  native_bytes: number
+  /**
+   * What threads keep to work with: each takes its blocks when it computes for the first time, up to some 20 MB, and uses them again and
+   * again.
+   */
+  kept_bytes: number
+}
+
+/** How much memory the library takes, outside of JavaScript's heap. */
+export function memory(): Memory {
+  return { native_bytes: native.memoryHeld(), kept_bytes: native.memoryKept() }
 }

@@ -212,6 +212,8 @@ export interface Native {
   setNumThreads(count: number): void
   /** JSON: `{ "version", "target", "threads", "cuda" }`. */
   info(): string
-  /** Bytes of native memory in use by tensors and graphs. */
-  memory(): number
+  /** Bytes of native memory in use by tensors, weights and graphs. */
+  memoryHeld(): number
+  /** Bytes that threads keep to work with. */
+  memoryKept(): number
 }

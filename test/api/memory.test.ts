@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { memory, ones, randn, type Tensor, tidy, zeros } from 'x-transformers'
+import { Decoder, memory, ones, randn, type Tensor, tidy, zeros } from 'x-transformers'
 import { collect, smallModel, turn } from './helpers.js'
 
 const used = () => memory().native_bytes
@@ -119,5 +119,27 @@ describe('tidy', () => {
     })
     expect(model.parameters()[0]?.shape).toBeDefined()
     expect(randn([1]).shape).toEqual([1])
+  })
+})
+
+describe('memory that is kept to work with', () => {
+  it('is counted apart, and used again', async () => {
+    const attend = async () => {
+      const x = randn([2, 300, 32])
+      using y = await decoder.forward(x)
+      x.dispose()
+      expect(y.shape).toEqual([2, 300, 32])
+    }
+    const decoder = new Decoder({ dim: 32, depth: 1, heads: 2, attn_dim_head: 16 })
+    await attend()
+    await collect()
+    const before = memory()
+    expect(before.kept_bytes).toBeGreaterThan(300 * 16 * 4)
+    for (let i = 0; i < 30; i++) await attend()
+    await collect()
+    const after = memory()
+    expect(after.native_bytes).toBeLessThan(before.native_bytes + SLACK)
+    // of some threads it may be their first work
+    expect(after.kept_bytes).toBeLessThan(20e6 * 8)
   })
 })

@@ -5,6 +5,7 @@ import { collect, ids, smallModel } from '../api/helpers.js'
 
 const used = () => memory().native_bytes
 const MEGABYTE = 2 ** 20
+const SLACK = 64 * 1024
 
 describe('the memory of the process', () => {
   it('does not grow over 300 training steps', async () => {
@@ -26,11 +27,11 @@ describe('the memory of the process', () => {
       await collect()
       sizes.push({ rss: process.memoryUsage().rss, native: used() })
     }
-    // A leak grows from one look to the next. What a thread of the pool keeps to work with comes once for each, at some time.
+    // a leak grows from one look to the next
     const grown = sizes.slice(1).map(({ native }, i) => native - (sizes[i]?.native ?? 0))
     const median = grown.sort((x, y) => x - y)[Math.floor(grown.length / 2)]
     expect(median).toBeLessThan(8 * 1024)
-    expect(sizes.at(-1)?.native).toBeLessThan((sizes[0]?.native ?? 0) + 8 * MEGABYTE)
+    expect(sizes.at(-1)?.native).toBeLessThan((sizes[0]?.native ?? 0) + SLACK)
     expect(sizes.at(-1)?.rss).toBeLessThan((sizes[0]?.rss ?? 0) + 16 * MEGABYTE)
   }, 120_000)
 

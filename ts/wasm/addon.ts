@@ -382,7 +382,11 @@ class WasmNative implements Native {
     return this.instance.run((glue) => glue.info())
   }
 
-  memory(): number {
-    return this.instance.run((glue) => glue.memory_in_use())
+  memoryHeld(): number {
+    return this.instance.run((glue) => glue.memory_held())
+  }
+
+  memoryKept(): number {
+    return this.instance.run((glue) => glue.memory_kept())
   }
 }

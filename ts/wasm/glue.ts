@@ -65,7 +65,8 @@ export interface Glue {
   resolve_options(name: string, options: string): string
   resolve_groups(name: string, common: string, groups: string): string
   info(): string
-  memory_in_use(): number
+  memory_held(): number
+  memory_kept(): number
   memory_available(): number
   last_words(): string | undefined
   failed_allocation(): number

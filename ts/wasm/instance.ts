@@ -35,9 +35,9 @@ export class Instance {
 
   /** As `run`, with the bytes that the call has left behind. */
   measure<T>(call: (glue: Glue) => T): [value: T, bytes: number] {
-    const before = this.run((glue) => glue.memory_in_use())
+    const before = this.run((glue) => glue.memory_held())
     const value = this.run(call)
-    return [value, this.run((glue) => glue.memory_in_use()) - before]
+    return [value, this.run((glue) => glue.memory_held()) - before]
   }
 
   /** Frees something, whatever state the module is in. */

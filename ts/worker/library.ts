@@ -1,5 +1,6 @@
 import { checkSeed, checkSignal } from '../checks.js'
 import { XTransformersError } from '../errors.js'
+import type { Memory } from '../memory.js'
 import type * as Main from '../models/index.js'
 import type { RuntimeInfo } from '../runtime.js'
 import type { ReadOptions } from '../streams.js'
@@ -97,8 +98,8 @@ export class LibraryCalls {
     return this.#home.request('info', null)
   }
 
-  /** How much memory tensors, weights and graphs take in the worker. */
-  memory(): Promise<{ native_bytes: number }> {
+  /** How much memory the library takes in the worker. */
+  memory(): Promise<Memory> {
     return this.#home.request('memory', null)
   }
 

@@ -1,6 +1,7 @@
 /** Every message between the page and the worker. What crosses is copied by structured cloning, or transferred. */
 import type { TypedArray } from '../data.js'
 import type { ErrorCode, Problem } from '../errors.js'
+import type { Memory } from '../memory.js'
 import type { DType } from '../native.js'
 import type { RuntimeInfo } from '../runtime.js'
 import type { Progress } from '../streams.js'
@@ -74,7 +75,7 @@ export interface StepResult {
 /** What the worker can be asked: parameters, and the result. */
 export interface Operations {
   info: [params: null, result: RuntimeInfo]
-  memory: [params: null, result: { native_bytes: number }]
+  memory: [params: null, result: Memory]
   seed: [params: { seed: number }, result: null]
   construct: [params: { object: Id; class: string; args: Wire[] }, result: null]
   optimizer: [params: { object: Id; class: string; groups: WireGroup[]; options: Wire }, result: null]

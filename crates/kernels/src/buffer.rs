@@ -1,11 +1,12 @@
 //! Memory to work with, which is kept for the next time.
 
 use crate::cpu::Real;
+use crate::memory::keep;
 
 /// A line of the caches, in bytes.
 const LINE: usize = 64;
 
-/// Grows as needed.
+/// Grows as needed; counted as [`kept`](crate::memory::kept).
 #[derive(Default)]
 pub(crate) struct Buffer<T>(Vec<T>);
 
@@ -19,8 +20,10 @@ impl<T: Real> Buffer<T> {
         let needed = length + LINE / size_of::<T>();
         if self.0.len() < needed {
             // nothing of it is wanted, so that nothing need be moved
+            let before = self.bytes();
             self.0.clear();
             self.0.resize(needed, T::ZERO);
+            keep(self.bytes() - before);
         }
         let first = self.0.as_ptr().align_offset(LINE).min(needed - length);
         &mut self.0[first..first + length]
@@ -34,6 +37,18 @@ impl<T: Real> Buffer<T> {
 
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+impl<T> Buffer<T> {
+    fn bytes(&self) -> i64 {
+        (self.0.capacity() * size_of::<T>()) as i64
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        keep(-self.bytes());
     }
 }
 
@@ -60,6 +75,18 @@ mod tests {
             let numbers = buffer.of(length);
             assert_eq!((numbers.len(), numbers.as_ptr() as usize % LINE), (length, 0));
         }
+    }
+
+    #[test]
+    fn is_counted_as_kept() {
+        let mut buffer = Buffer::<f64>::new();
+        // more than all that other tests keep meanwhile
+        const LENGTH: usize = 1 << 25;
+        let bytes = (LENGTH * size_of::<f64>()) as i64;
+        buffer.of(LENGTH);
+        assert!(crate::memory::kept() >= bytes);
+        drop(buffer);
+        assert!(crate::memory::kept() < bytes);
     }
 
     #[test]

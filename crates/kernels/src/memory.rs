@@ -16,6 +16,7 @@ const RESERVE: u64 = 48 << 20;
 
 static IN_USE: AtomicI64 = AtomicI64::new(0);
 static FAILED: AtomicUsize = AtomicUsize::new(0);
+static KEPT: AtomicI64 = AtomicI64::new(0);
 
 /// An allocator that counts what another one gives.
 pub struct Counting<A>(pub A);
@@ -60,6 +61,20 @@ fn count(bytes: i64) {
 /// Bytes in use; 0 where the program has another allocator.
 pub fn in_use() -> i64 {
     IN_USE.load(Ordering::Relaxed)
+}
+
+/// Of those in use, the bytes that threads keep to work with: they come when a thread works for the first time, and stay.
+pub fn kept() -> i64 {
+    KEPT.load(Ordering::Relaxed)
+}
+
+/// The others in use: of tensors, weights, graphs, and handles.
+pub fn held() -> i64 {
+    in_use() - kept()
+}
+
+pub(crate) fn keep(change: i64) {
+    KEPT.fetch_add(change, Ordering::Relaxed);
 }
 
 /// Bytes that the last allocation wanted which failed; 0 where none has.

@@ -162,8 +162,14 @@ pub fn info() -> String {
     bindings::info()
 }
 
-/// Bytes of native memory in use.
+/// Bytes of native memory in use, without those that threads keep to work with.
 #[napi]
-pub fn memory() -> f64 {
-    memory::in_use() as f64
+pub fn memory_held() -> f64 {
+    bindings::memory::held() as f64
+}
+
+/// Bytes that threads keep to work with.
+#[napi]
+pub fn memory_kept() -> f64 {
+    bindings::memory::kept() as f64
 }

@@ -5,8 +5,7 @@ use napi::Env;
 use std::cell::Cell;
 #[cfg(target_os = "linux")]
 use xt_bindings::blocks::Blocks;
-pub use xt_bindings::memory::in_use;
-use xt_bindings::memory::Counting;
+use xt_bindings::memory::{in_use, Counting};
 
 /// mimalloc keeps freed blocks for a while, where the system's allocator would return them and fault them in again; large ones are kept for
 /// the next step, where the system can be told that they are not needed.

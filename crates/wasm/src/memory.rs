@@ -27,10 +27,16 @@ pub fn failed_allocation() -> f64 {
     xt_bindings::memory::failed() as f64
 }
 
-/// Bytes in use.
+/// Bytes in use, without those that threads keep to work with.
 #[wasm_bindgen]
-pub fn memory_in_use() -> f64 {
-    xt_bindings::memory::in_use() as f64
+pub fn memory_held() -> f64 {
+    xt_bindings::memory::held() as f64
+}
+
+/// Bytes that threads keep to work with.
+#[wasm_bindgen]
+pub fn memory_kept() -> f64 {
+    xt_bindings::memory::kept() as f64
 }
 
 /// Bytes that can still be asked for.
