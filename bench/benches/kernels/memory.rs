@@ -2,9 +2,10 @@
 
 use crate::setup::{indices, normal, Group, DIM, ROWS, TOKENS};
 use criterion::Criterion;
+use xt_kernels::layout::contiguous;
 use xt_kernels::optimizer::{adam_in_place, sgd, sum_of_squares, Adam, Sgd};
 use xt_kernels::philox::Stream;
-use xt_kernels::{dropout as drop, elementwise, embedding as table};
+use xt_kernels::{dropout as drop, elementwise, embedding as table, reduce};
 
 const STREAM: Stream = Stream { seed: 1, call: 2, draw: 3 };
 const MILLION: usize = 1 << 20;
@@ -15,6 +16,28 @@ pub fn add(c: &mut Criterion) {
         let (a, b) = (normal(&[size], 1), normal(&[size], 2));
         group.memory(&format!("{size}"), 3 * size, || elementwise::add(&a, &b));
     }
+    group.finish();
+}
+
+/// A row for all rows, a number for each row, and the sums that are their gradients.
+pub fn broadcast(c: &mut Criterion) {
+    let mut group = Group::new(c, "broadcast");
+    let (x, row, column) = (normal(&[ROWS, DIM], 1), normal(&[DIM], 2), normal(&[ROWS, 1], 3));
+    let size = x.elem_count();
+    group.memory("add a row", 2 * size, || elementwise::add(&x, &row));
+    group.memory("multiply each row", 2 * size, || elementwise::mul(&x, &column));
+    group.memory("sum of rows", size, || reduce::sum(&x, &[0]));
+    group.memory("sum of each row", size, || reduce::sum(&x, &[1]));
+    group.finish();
+}
+
+/// Views made contiguous: a matrix turned, and the patches of an image.
+pub fn layout(c: &mut Criterion) {
+    let mut group = Group::new(c, "layout");
+    let turned = normal(&[ROWS, DIM], 1).t().unwrap();
+    group.memory("a matrix turned", 2 * turned.elem_count(), || contiguous(&turned));
+    let image = normal(&[8, 3, 8, 32, 8, 32], 1).permute([0, 2, 4, 3, 5, 1]).unwrap();
+    group.memory("patches of 8 images", 2 * image.elem_count(), || contiguous(&image));
     group.finish();
 }
 

@@ -1,7 +1,7 @@
 //! Refuses what memory cannot hold, where Rust's allocator would abort the process.
 
-use crate::cpu::Real;
 use crate::{memory, DType, Result};
+use candle_core::WithDType;
 
 /// Blocks from this size on are tried before they are taken: there may be enough memory, and none of it in one piece.
 pub(crate) const LARGE: usize = if cfg!(target_family = "wasm") { 1 << 16 } else { 1 << 28 };
@@ -48,7 +48,7 @@ pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
 }
 
 /// Room for `count` numbers, or an error where it cannot be allocated.
-pub(crate) fn room<T: Real>(count: usize) -> Result<Vec<T>> {
+pub(crate) fn room<T: WithDType>(count: usize) -> Result<Vec<T>> {
     check(&[count], T::DTYPE)?;
     Ok(Vec::with_capacity(count))
 }

@@ -36,6 +36,8 @@ pub trait Real:
     fn erf(self) -> Self;
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
+    fn abs(self) -> Self;
+    fn tanh(self) -> Self;
     fn wide(self) -> f64;
     /// The values of a storage of this type.
     fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
@@ -107,6 +109,14 @@ impl Real for f32 {
         f32::sqrt(self)
     }
     #[inline(always)]
+    fn abs(self) -> Self {
+        f32::abs(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        f32::tanh(self)
+    }
+    #[inline(always)]
     fn wide(self) -> f64 {
         f64::from(self)
     }
@@ -171,6 +181,14 @@ impl Real for f64 {
     #[inline(always)]
     fn sqrt(self) -> Self {
         f64::sqrt(self)
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        f64::abs(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        f64::tanh(self)
     }
     #[inline(always)]
     fn wide(self) -> f64 {
@@ -241,6 +259,31 @@ macro_rules! dispatch {
     };
 }
 pub(crate) use dispatch;
+
+/// [`dispatch`] for every type of number that tensors have.
+macro_rules! dispatch_all {
+    ($array:expr, $T:ident => $fast:expr, else $slow:expr) => {{
+        use $crate::DType;
+        macro_rules! run {
+            ($type:ty) => {{
+                type $T = $type;
+                $fast
+            }};
+        }
+        match $array.dtype() {
+            _ if !$array.device().is_cpu() => $slow,
+            DType::U8 => run!(u8),
+            DType::U32 => run!(u32),
+            DType::I64 => run!(i64),
+            DType::F16 => run!(half::f16),
+            DType::BF16 => run!(half::bf16),
+            DType::F32 => run!(f32),
+            DType::F64 => run!(f64),
+            _ => $slow,
+        }
+    }};
+}
+pub(crate) use dispatch_all;
 
 /// The last axis of a shape and the number of rows before it.
 pub fn rows_and_width(array: &Array) -> (usize, usize) {

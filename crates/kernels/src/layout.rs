@@ -1,7 +1,7 @@
 //! Copies of views into row-major order, shared over threads.
 //!
-//! Heads that were split, parts of an axis and the like are views whose last axis is whole: rows of memory, copied one by one. Of others
-//! (transposed matrices, patches of an image) the rows are gathered.
+//! Heads that were split, parts of an axis and the like are views whose last axis is whole: rows of memory, copied one by one. Where the axis before
+//! the last is whole (transposed matrices, patches of an image), its lines are turned. Of others the rows are gathered.
 
 use crate::cpu::{self, dispatch, Real};
 use crate::parallel::{computed, rows_per_piece};
@@ -32,31 +32,36 @@ fn copied<T: Real>(x: &Array) -> Result<Array> {
     let (source, start) = cpu::strided::<T>(x)?;
     let source: &[T] = &source;
     let count = rows_per_piece(width);
-    let y = computed(x.elem_count(), count * width, |piece, y: &mut [T]| {
+    let turned = step > 1 && strides[..outer].last() == Some(&1);
+    let y = computed(x.elem_count(), count * width, |piece, mut y: &mut [T]| {
         let mut place = Place::new(&dims[..outer], &strides[..outer], piece * count);
-        for y in y.chunks_exact_mut(width) {
-            let row = &source[start + place.offset..];
+        while !y.is_empty() {
+            let from = &source[start + place.offset..];
+            let rows = if turned { place.left().min(y.len() / width) } else { 1 };
+            let (now, rest) = y.split_at_mut(rows * width);
             match step {
-                1 => y.copy_from_slice(&row[..width]),
-                0 => y.fill(row[0]),
-                _ => y.iter_mut().zip(row.iter().step_by(step)).for_each(|(y, x)| *y = *x),
+                1 => now.copy_from_slice(&from[..width]),
+                0 => now.fill(from[0]),
+                _ if turned => T::turn(now, width, from, step, (width, rows)),
+                _ => now.iter_mut().zip(from.iter().step_by(step)).for_each(|(y, x)| *y = *x),
             }
-            place.advance();
+            place.advance_by(rows);
+            y = rest;
         }
     })?;
     cpu::array(y, dims)
 }
 
 /// A row of a strided array: its index along each axis, and its offset.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     dims: &'a [usize],
     strides: &'a [usize],
     index: Vec<usize>,
-    offset: usize,
+    pub offset: usize,
 }
 
 impl<'a> Place<'a> {
-    fn new(dims: &'a [usize], strides: &'a [usize], row: usize) -> Self {
+    pub fn new(dims: &'a [usize], strides: &'a [usize], row: usize) -> Self {
         let mut rest = row;
         let mut index = vec![0; dims.len()];
         for (at, dim) in index.iter_mut().zip(dims).rev() {
@@ -66,11 +71,22 @@ impl<'a> Place<'a> {
         Self { dims, strides, index, offset }
     }
 
+    /// Rows until the end of the last axis.
+    fn left(&self) -> usize {
+        self.dims.last().zip(self.index.last()).map_or(1, |(dim, at)| dim - at)
+    }
+
     /// To the next row; behind the last one, to the first.
-    fn advance(&mut self) {
+    pub fn advance(&mut self) {
+        self.advance_by(1);
+    }
+
+    /// Some rows on, at most to the [end](Self::left) of the last axis.
+    fn advance_by(&mut self, mut rows: usize) {
         for axis in (0..self.dims.len()).rev() {
-            self.index[axis] += 1;
-            self.offset += self.strides[axis];
+            self.index[axis] += rows;
+            self.offset += rows * self.strides[axis];
+            rows = 1;
             if self.index[axis] < self.dims[axis] {
                 return;
             }
@@ -96,6 +112,12 @@ mod tests {
             x.narrow(1, 1, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
             x.permute([2, 0, 1, 3]).unwrap().narrow(0, 2, 3).unwrap(),
             x.permute([3, 1, 0, 2]).unwrap(),
+            x.permute([1, 0, 3, 2]).unwrap(),
+            x.narrow(2, 1, 3).unwrap().permute([1, 3, 0, 2]).unwrap(),
+            x.reshape((450, 80)).unwrap().t().unwrap(),
+            x.reshape((9000, 4)).unwrap().t().unwrap(),
+            x.reshape((4, 9000)).unwrap().t().unwrap(),
+            x.reshape((5, 3, 30, 2, 40)).unwrap().permute([0, 2, 4, 3, 1]).unwrap(),
             x.narrow(3, 5, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
             x.narrow(0, 1, 1).unwrap().permute([1, 2, 3, 0]).unwrap(),
             x.narrow(0, 0, 0).unwrap(),

@@ -27,6 +27,7 @@ pub mod optimizer;
 pub mod parallel;
 pub mod philox;
 pub mod quantized;
+pub mod reduce;
 pub mod rotary;
 pub mod scale_norm;
 pub mod softmax;

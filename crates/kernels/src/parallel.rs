@@ -6,6 +6,7 @@
 use crate::cpu::Real;
 use crate::matmul::multiplications;
 use crate::{alloc, Result};
+use candle_core::WithDType;
 use gemm::Parallelism;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -127,7 +128,7 @@ pub(crate) fn computed<T: Real>(count: usize, size: usize, f: impl Fn(usize, &mu
 ///
 /// # Safety
 /// As for [`written_with`].
-pub(crate) unsafe fn written_beside<T: Real, I: Send>(
+pub(crate) unsafe fn written_beside<T: WithDType, I: Send>(
     count: usize,
     size: usize,
     items: Vec<I>,
@@ -152,7 +153,7 @@ pub(crate) unsafe fn written_beside<T: Real, I: Send>(
 ///
 /// # Safety
 /// `f` must write all of its piece.
-pub(crate) unsafe fn written_with<T: Real, R: Send>(
+pub(crate) unsafe fn written_with<T: WithDType, R: Send>(
     count: usize,
     size: usize,
     f: impl Fn(usize, &mut [MaybeUninit<T>]) -> R + Sync,
@@ -171,7 +172,7 @@ pub(crate) unsafe fn written_with<T: Real, R: Send>(
 ///
 /// # Safety
 /// As for [`written_with`].
-pub(crate) unsafe fn written<T: Real>(
+pub(crate) unsafe fn written<T: WithDType>(
     count: usize,
     size: usize,
     f: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
@@ -184,15 +185,15 @@ pub(crate) unsafe fn written<T: Real>(
 ///
 /// # Safety
 /// All of them were.
-pub(crate) unsafe fn full<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
+pub(crate) unsafe fn full<T: WithDType>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     // SAFETY: the caller's promise; MaybeUninit<T> has the layout of T.
     unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }
 }
 
 /// Tests see what was left out.
-fn marked<T: Real>(piece: &mut [MaybeUninit<T>]) {
+fn marked<T: WithDType>(piece: &mut [MaybeUninit<T>]) {
     if cfg!(test) {
-        piece.fill(MaybeUninit::new(T::of(f64::NAN)));
+        piece.fill(MaybeUninit::new(T::from_f64(f64::NAN)));
     }
 }
 

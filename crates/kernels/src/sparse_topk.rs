@@ -5,7 +5,7 @@
 use crate::cpu::{self, dispatch, Real};
 use crate::parallel::{part, pieces};
 use crate::softmax::{self, Mask};
-use crate::{Array, Result};
+use crate::{elementwise, Array, Result};
 
 /// The choice on candle's own operations.
 pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
@@ -23,7 +23,7 @@ pub fn largest(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
 fn within(chosen: Array, scores: &Array, mask: &Mask) -> Result<Array> {
     let (_, _, i, j) = scores.dims4()?;
     match mask.dense(i, j, scores.device())? {
-        Some(allowed) => chosen.broadcast_mul(&allowed),
+        Some(allowed) => elementwise::mul(&chosen, &allowed),
         None => Ok(chosen),
     }
 }

@@ -3,7 +3,8 @@
 use super::shape::sum_to;
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
-use xt_kernels::{alloc, elementwise};
+use xt_kernels::alloc;
+use xt_kernels::elementwise::{self, Binary, Unary};
 
 /// The common shape of `a` and `b` by the rules of broadcasting; types must agree.
 pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
@@ -40,7 +41,7 @@ pub fn scalar_like(x: &Tensor, value: f64) -> Result<Tensor> {
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     equal_shape(a, b, "add")?;
     let (x, y) = (a.array()?, b.array()?);
-    let z = if x.dims() == y.dims() { elementwise::add(&x, &y)? } else { x.broadcast_add(&y)? };
+    let z = elementwise::add(&x, &y)?;
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
     Ok(Tensor::record(z, &[a, b], move |g| Ok(vec![Some(sum_to(g, &da)?), Some(sum_to(g, &db)?)])))
 }
@@ -48,26 +49,23 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     equal_shape(a, b, "sub")?;
     let (x, y) = (a.array()?, b.array()?);
-    let z = if x.dims() == y.dims() { elementwise::sub(&x, &y)? } else { x.broadcast_sub(&y)? };
+    let z = elementwise::sub(&x, &y)?;
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
-    Ok(Tensor::record(z, &[a, b], move |g| Ok(vec![Some(sum_to(g, &da)?), Some(sum_to(&g.neg()?, &db)?)])))
+    Ok(Tensor::record(z, &[a, b], move |g| {
+        Ok(vec![Some(sum_to(g, &da)?), Some(sum_to(&elementwise::unary(g, Unary::Neg)?, &db)?)])
+    }))
 }
 
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     equal_shape(a, b, "mul")?;
     let (x, y) = (a.array()?, b.array()?);
-    let z = product(&x, &y)?;
+    let z = elementwise::mul(&x, &y)?;
     let needs = (a.requires_grad(), b.requires_grad());
     Ok(Tensor::record(z, &[a, b], move |g| {
-        let da = needs.0.then(|| sum_to(&product(g, &y)?, x.dims())).transpose()?;
-        let db = needs.1.then(|| sum_to(&product(g, &x)?, y.dims())).transpose()?;
+        let da = needs.0.then(|| sum_to(&elementwise::mul(g, &y)?, x.dims())).transpose()?;
+        let db = needs.1.then(|| sum_to(&elementwise::mul(g, &x)?, y.dims())).transpose()?;
         Ok(vec![da, db])
     }))
-}
-
-/// Element by element, with broadcasting.
-fn product(x: &Array, y: &Array) -> Result<Array> {
-    Ok(if x.dims() == y.dims() { elementwise::mul(x, y)? } else { x.broadcast_mul(y)? })
 }
 
 /// True division; whole numbers divide to whole numbers, towards 0.
@@ -77,10 +75,10 @@ pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !x.dtype().is_float() && zero_inside(&y)? {
         return invalid("div: division of whole numbers by zero");
     }
-    let z = x.broadcast_div(&y)?;
+    let z = elementwise::div(&x, &y)?;
     Ok(Tensor::record(z, &[a, b], move |g| {
-        let by_y = g.broadcast_div(&y)?;
-        let db = by_y.broadcast_mul(&x)?.broadcast_div(&y)?.neg()?;
+        let by_y = elementwise::div(g, &y)?;
+        let db = elementwise::unary(&elementwise::div(&elementwise::mul(&by_y, &x)?, &y)?, Unary::Neg)?;
         Ok(vec![Some(sum_to(&by_y, x.dims())?), Some(sum_to(&db, y.dims())?)])
     }))
 }
@@ -99,14 +97,16 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(Tensor::record(z, &[a, b], move |g| {
         // 0 to the power 0 is 1 and flat, where y · x^(y - 1) would be 0 times infinity
         let zero = y.zeros_like()?;
-        let slope = y.eq(&zero)?.where_cond(&zero, &(&y * power(&x, &(&y - 1.0)?)?)?)?;
-        let base = sum_to(&(g * slope)?, &da)?;
+        let less = power(&x, &elementwise::affine(&y, 1.0, -1.0)?)?;
+        let slope = y.eq(&zero)?.where_cond(&zero, &elementwise::mul(&y, &less)?)?;
+        let base = sum_to(&elementwise::mul(g, &slope)?, &da)?;
         if !needs_exponent {
             return Ok(vec![Some(base), None]);
         }
-        let flat = x.eq(&x.zeros_like()?)?.mul(&y.ge(&y.zeros_like()?)?)?;
-        let slope = flat.where_cond(&x.zeros_like()?, &(&kept * x.contiguous()?.log()?)?)?;
-        Ok(vec![Some(base), Some(sum_to(&(g * slope)?, &db)?)])
+        let flat = elementwise::mul(&x.eq(&x.zeros_like()?)?, &y.ge(&y.zeros_like()?)?)?;
+        let slope = elementwise::mul(&kept, &elementwise::unary(&x, Unary::Log)?)?;
+        let slope = flat.where_cond(&x.zeros_like()?, &slope)?;
+        Ok(vec![Some(base), Some(sum_to(&elementwise::mul(g, &slope)?, &db)?)])
     }))
 }
 
@@ -130,12 +130,13 @@ pub fn minimum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 fn extreme(a: &Tensor, b: &Tensor, name: &str, larger: bool) -> Result<Tensor> {
     equal_shape(a, b, name)?;
     let (x, y) = (a.array()?, b.array()?);
-    let z = if larger { x.broadcast_maximum(&y)? } else { x.broadcast_minimum(&y)? };
+    let z = elementwise::binary(&x, &y, if larger { Binary::Max } else { Binary::Min })?;
     Ok(Tensor::record(z, &[a, b], move |g| {
         let wins = if larger { x.broadcast_gt(&y)? } else { x.broadcast_lt(&y)? }.to_dtype(g.dtype())?;
-        let tie = (x.broadcast_eq(&y)?.to_dtype(g.dtype())? * 0.5)?;
-        let share = (wins + tie)?;
-        let (da, db) = ((g * &share)?, (g * (1.0 - &share)?)?);
+        let tie = elementwise::affine(&x.broadcast_eq(&y)?.to_dtype(g.dtype())?, 0.5, 0.0)?;
+        let share = elementwise::add(&wins, &tie)?;
+        let da = elementwise::mul(g, &share)?;
+        let db = elementwise::sub(g, &da)?;
         Ok(vec![Some(sum_to(&da, x.dims())?), Some(sum_to(&db, y.dims())?)])
     }))
 }

@@ -3,6 +3,7 @@
 use super::shape::{permute, reshape};
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
+use xt_kernels::elementwise::{self, Unary};
 use xt_kernels::softmax::Mask;
 
 /// The axes to reduce: all where none are given.
@@ -30,7 +31,7 @@ fn reduced(x: &Tensor, axes: &[usize], keep: bool) -> Vec<usize> {
 pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let axes = axes(x, dims)?;
     let a = x.array()?;
-    let y = if axes.is_empty() { a } else { a.sum_keepdim(axes.as_slice())? };
+    let y = if axes.is_empty() { a } else { xt_kernels::reduce::sum(&a, &axes)? };
     let (from, kept) = (x.dims().to_vec(), reduced(x, &axes, true));
     let y =
         Tensor::record(y, &[x], move |g| Ok(vec![Some(g.reshape(kept.as_slice())?.broadcast_as(from.as_slice())?)]));
@@ -69,9 +70,9 @@ fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, largest: bool) -> Res
     let kept = y.clone();
     let y = Tensor::record(y, &[x], move |g| {
         let hit = a.broadcast_eq(&kept)?.to_dtype(g.dtype())?;
-        let count = if axes.is_empty() { hit.clone() } else { hit.sum_keepdim(axes.as_slice())? };
-        let share = g.reshape(kept.dims())?.broadcast_div(&count)?;
-        Ok(vec![Some(hit.broadcast_mul(&share)?)])
+        let count = if axes.is_empty() { hit.clone() } else { xt_kernels::reduce::sum(&hit, &axes)? };
+        let share = elementwise::div(&g.reshape(kept.dims())?, &count)?;
+        Ok(vec![Some(elementwise::mul(&hit, &share)?)])
     });
     let axes = self::axes(x, dims)?;
     reshape(&y, &reduced(x, &axes, keep))
@@ -105,11 +106,15 @@ pub fn softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
 pub fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     along(x, axis, |x| {
         let last = x.rank() - 1;
-        let y = candle_nn::ops::log_softmax(&x.array()?, last)?;
+        let a = x.array()?;
+        let centred = elementwise::sub(&a, &a.max_keepdim(last)?)?;
+        let total = xt_kernels::reduce::sum(&elementwise::unary(&centred, Unary::Exp)?, &[last])?;
+        let y = elementwise::sub(&centred, &elementwise::unary(&total, Unary::Log)?)?;
         let kept = y.clone();
         Ok(Tensor::record(y, &[x], move |g| {
-            let weights: Array = kept.exp()?;
-            Ok(vec![Some((g - weights.broadcast_mul(&g.sum_keepdim(last)?)?)?)])
+            let weights: Array = elementwise::unary(&kept, Unary::Exp)?;
+            let total = xt_kernels::reduce::sum(g, &[last])?;
+            Ok(vec![Some(elementwise::sub(g, &elementwise::mul(&weights, &total)?)?)])
         }))
     })
 }

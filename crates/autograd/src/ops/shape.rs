@@ -13,7 +13,7 @@ pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
     let added = grad.rank() - dims.len();
     let axes: Vec<usize> =
         (0..grad.rank()).filter(|i| *i < added || (dims[i - added] == 1 && grad.dims()[*i] != 1)).collect();
-    Ok(grad.sum_keepdim(axes)?.reshape(dims)?)
+    Ok(xt_kernels::reduce::sum(grad, &axes)?.reshape(dims)?)
 }
 
 pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {

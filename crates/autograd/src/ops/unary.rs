@@ -2,6 +2,7 @@
 
 use crate::error::invalid;
 use crate::{Array, Result, Tensor};
+use xt_kernels::elementwise::{affine, div, mul, unary, Unary};
 
 fn float(x: &Tensor, name: &str) -> Result<Array> {
     if !x.dtype().is_float() {
@@ -11,37 +12,41 @@ fn float(x: &Tensor, name: &str) -> Result<Array> {
 }
 
 pub fn neg(x: &Tensor) -> Result<Tensor> {
-    let y = if x.dtype().is_float() { x.array()?.neg()? } else { x.array()?.affine(-1.0, 0.0)? };
-    Ok(Tensor::record(y, &[x], |g| Ok(vec![Some(g.neg()?)])))
+    let negative = |a: &Array| if a.dtype().is_float() { unary(a, Unary::Neg) } else { affine(a, -1.0, 0.0) };
+    let y = negative(&x.array()?)?;
+    Ok(Tensor::record(y, &[x], |g| Ok(vec![Some(unary(g, Unary::Neg)?)])))
 }
 
 pub fn exp(x: &Tensor) -> Result<Tensor> {
-    let y = float(x, "exp")?.exp()?;
+    let y = unary(&float(x, "exp")?, Unary::Exp)?;
     let kept = y.clone();
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some((g * &kept)?)])))
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(mul(g, &kept)?)])))
 }
 
 /// The natural logarithm.
 pub fn log(x: &Tensor) -> Result<Tensor> {
     let a = float(x, "log")?;
-    Ok(Tensor::record(a.log()?, &[x], move |g| Ok(vec![Some((g / &a)?)])))
+    Ok(Tensor::record(unary(&a, Unary::Log)?, &[x], move |g| Ok(vec![Some(div(g, &a)?)])))
 }
 
 pub fn sqrt(x: &Tensor) -> Result<Tensor> {
-    let y = float(x, "sqrt")?.sqrt()?;
+    let y = unary(&float(x, "sqrt")?, Unary::Sqrt)?;
     let kept = y.clone();
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(((g / &kept)? * 0.5)?)])))
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(affine(&div(g, &kept)?, 0.5, 0.0)?)])))
 }
 
 /// The gradient at 0 is 0, as in PyTorch.
 pub fn abs(x: &Tensor) -> Result<Tensor> {
     let a = x.array()?;
-    let y = a.abs()?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some((g * a.sign()?)?)])))
+    let y = unary(&a, Unary::Abs)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(mul(g, &unary(&a, Unary::Sign)?)?)])))
 }
 
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
-    let y = float(x, "tanh")?.tanh()?;
+    let y = unary(&float(x, "tanh")?, Unary::Tanh)?;
     let kept = y.clone();
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some((g * (1.0 - kept.sqr()?)?)?)])))
+    Ok(Tensor::record(y, &[x], move |g| {
+        let slope = affine(&unary(&kept, Unary::Square)?, -1.0, 1.0)?;
+        Ok(vec![Some(mul(g, &slope)?)])
+    }))
 }

@@ -4,6 +4,7 @@
 
 use crate::{Array, DType, Error, Result, Tensor};
 use xt_autograd::ops::Mask;
+use xt_kernels::elementwise;
 
 /// What restricts an attention.
 pub struct Masks<'a> {
@@ -28,7 +29,7 @@ impl Masks<'_> {
         let mut allowed: Option<Array> = None;
         for part in parts.into_iter().flatten() {
             allowed = Some(match allowed {
-                Some(all) => all.broadcast_mul(&part)?,
+                Some(all) => elementwise::mul(&all, &part)?,
                 None => part,
             });
         }
