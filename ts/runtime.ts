@@ -23,10 +23,24 @@ export function info(): RuntimeInfo {
   return { ...known, ...running }
 }
 
-/** Sets how many threads the native side uses. */
+/** More are a slip rather than a machine. */
+const MOST_THREADS = 1024
+
+/**
+ * Sets how many threads share the work of all calls that begin later, in the whole process. Unless set, there are as many as the process may
+ * use processors: the limits of a container (cgroups) and of `taskset` count, and so does the environment variable `RAYON_NUM_THREADS`.
+ *
+ * Models that run at the same time share these threads. Results do not depend on how many there are.
+ *
+ * @param count a whole number from 1 to 1,024
+ * @throws XTransformersError (`invalid_argument`) for any other value; (`not_available`) in WebAssembly, where `spawn({ threads })` sets it
+ */
 export function setNumThreads(count: number): void {
-  if (!Number.isInteger(count) || count < 1) {
-    throw new XTransformersError('invalid_argument', `setNumThreads takes a whole number from 1, got ${String(count)}`)
+  if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
+    throw new XTransformersError(
+      'invalid_argument',
+      `setNumThreads takes a whole number from 1 to ${MOST_THREADS}, got ${String(count)}`,
+    )
   }
   guarded(() => native.setNumThreads(count))
 }

@@ -49,12 +49,9 @@ pub fn info() -> String {
     .to_string()
 }
 
-/// Sets the number of threads of the CPU kernels; possible once, before their first use.
+/// Sets how many threads share the work of the CPU kernels, for calls that begin later.
 pub fn set_num_threads(count: usize) -> Result<()> {
-    if xt_kernels::parallel::set_threads(count) {
-        return Ok(());
-    }
-    Err(Error::State("the number of threads can be set only before the first computation".into()))
+    Ok(xt_kernels::parallel::set_threads(count)?)
 }
 
 /// JSON of an argument that the façade has written itself.

@@ -9,10 +9,11 @@ use crate::{alloc, Result};
 use candle_core::WithDType;
 use gemm::Parallelism;
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Elements per piece of element-wise work.
 pub const PIECE: usize = 8 * 1024;
@@ -23,14 +24,41 @@ const PATIENCE: u32 = 4096;
 /// Products below this many multiplications run on one thread: waking others costs more than they save.
 const PRODUCT: u64 = 128 * 128 * 128;
 
-/// How many threads share the work.
-pub fn threads() -> usize {
-    rayon::current_num_threads()
+/// Who shares the work, once a number of threads was set; until then it is rayon's own pool, of as many as the process may use processors.
+static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
+
+fn pool() -> Option<Arc<ThreadPool>> {
+    POOL.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Sets the number of threads; possible once, before their first use. Whether that was so.
-pub fn set_threads(count: usize) -> bool {
-    rayon::ThreadPoolBuilder::new().num_threads(count).build_global().is_ok()
+/// How many threads share the work.
+pub fn threads() -> usize {
+    match pool() {
+        Some(pool) if rayon::current_thread_index().is_none() => pool.current_num_threads(),
+        _ => rayon::current_num_threads(),
+    }
+}
+
+/// Sets how many threads share the work from the next call on; those that are under way end on the threads that they have.
+pub fn set_threads(count: usize) -> Result<()> {
+    // before their first use, rayon's own pool can have any number
+    let first = pool().is_none() && ThreadPoolBuilder::new().num_threads(count).build_global().is_ok();
+    if first || count == threads() {
+        return Ok(());
+    }
+    let pool = ThreadPoolBuilder::new().num_threads(count).build();
+    let pool = pool.map_err(|e| crate::Error::Msg(format!("{count} threads cannot be started: {e}")))?;
+    // dropped outside of the lock: it may be the last who knows the threads of before
+    let _before = POOL.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(pool));
+    Ok(())
+}
+
+/// Runs `f` among the threads that share the work; within it, what a thread shares it shares with these.
+fn among_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    match pool() {
+        Some(pool) if rayon::current_thread_index().is_none() => pool.install(f),
+        _ => f(),
+    }
 }
 
 /// Runs `f`, which calls kernels one after the other, among the threads that they share: handing a kernel's work from one to the next then
@@ -43,18 +71,21 @@ pub fn together<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     }
     let _place = OnDrop(|| TAKEN.store(false, Ordering::Release));
     let done = Arc::new(AtomicBool::new(false));
-    rayon::scope(|_| {
-        BUSY.set(true);
-        let _end = OnDrop(|| {
-            done.store(true, Ordering::Release);
-            BUSY.set(false);
-        });
-        for _ in 1..threads() {
-            let done = done.clone();
-            rayon::spawn(move || stand_by(&done));
-        }
-        f()
-    })
+    let call = || {
+        rayon::scope(|_| {
+            BUSY.set(true);
+            let _end = OnDrop(|| {
+                done.store(true, Ordering::Release);
+                BUSY.set(false);
+            });
+            for _ in 1..threads() {
+                let done = done.clone();
+                rayon::spawn(move || stand_by(&done));
+            }
+            f()
+        })
+    };
+    among_threads(call)
 }
 
 thread_local! {
@@ -115,7 +146,7 @@ pub fn map_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: impl Fn(usize
     if out.len() <= size || threads() == 1 {
         return out.chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect();
     }
-    out.par_chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect()
+    among_threads(|| out.par_chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect())
 }
 
 /// `count` numbers that `f(number, piece)` writes in pieces of `size`; what it leaves out is 0.
@@ -214,7 +245,7 @@ pub fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Sync) {
     if items.len() <= 1 || threads() == 1 {
         return items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
     }
-    items.into_par_iter().enumerate().for_each(|(i, item)| f(i, item));
+    among_threads(|| items.into_par_iter().enumerate().for_each(|(i, item)| f(i, item)));
 }
 
 /// What `f` gives for 0 to `count` - 1, in order; `per_piece` of them run in one go.
@@ -222,7 +253,7 @@ pub fn map<R: Send>(count: usize, per_piece: usize, f: impl Fn(usize) -> R + Syn
     if count <= per_piece || threads() == 1 {
         return (0..count).map(f).collect();
     }
-    (0..count).into_par_iter().with_min_len(per_piece.max(1)).map(&f).collect()
+    among_threads(|| (0..count).into_par_iter().with_min_len(per_piece.max(1)).map(&f).collect())
 }
 
 /// Piece number `index` of `xs`; the last one may be shorter.
@@ -267,6 +298,22 @@ mod tests {
         BUSY.set(true);
         stand_by(&AtomicBool::new(false));
         BUSY.set(false);
+    }
+
+    #[test]
+    fn the_number_of_threads_can_change_within_calls_and_between() {
+        let first = threads();
+        let sum = || map(1000, 1, |i| i).into_iter().sum::<usize>();
+        for count in [3, 1, 2] {
+            let within = together(|| {
+                set_threads(count).unwrap();
+                sum()
+            });
+            assert_eq!((within, sum(), threads()), (499_500, 499_500, count));
+            let indices = map(1000, 1, |_| rayon::current_thread_index());
+            assert!(indices.into_iter().flatten().all(|index| index < count));
+        }
+        set_threads(first).unwrap();
     }
 
     #[test]
