@@ -43,14 +43,18 @@ fn along<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Res
         let sums = map(outer, rows_per_piece(count), |row| of_row(part(xs, row, count)));
         return Ok(sums);
     }
-    if outer == 1 {
+    if outer == 1 && inner < PIECE {
         return Ok(column_sums_of(xs, inner));
     }
-    let rows = rows_per_piece(count * inner);
-    computed(outer * inner, rows * inner, |piece, sums: &mut [T]| {
-        for (i, sums) in sums.chunks_exact_mut(inner).enumerate() {
-            let block = part(xs, piece * rows + i, count * inner);
-            block.chunks_exact(inner).for_each(|row| add_assign(sums, row));
+    let size = (PIECE / count.max(1)).max(64);
+    computed(outer * inner, size, |piece, mut sums: &mut [T]| {
+        let mut at = piece * size;
+        while !sums.is_empty() {
+            let (block, first) = (part(xs, at / inner, count * inner), at % inner);
+            let (now, rest) = sums.split_at_mut(sums.len().min(inner - first));
+            block.chunks_exact(inner).for_each(|row| add_assign(now, &row[first..][..now.len()]));
+            at += now.len();
+            sums = rest;
         }
     })
 }
@@ -71,7 +75,7 @@ mod tests {
 
     #[test]
     fn equals_the_reference() {
-        let cases: [(&[usize], &[usize]); 12] = [
+        let cases: [(&[usize], &[usize]); 15] = [
             (&[2, 3, 5], &[2]),
             (&[2, 3, 5], &[1]),
             (&[2, 3, 5], &[0]),
@@ -83,6 +87,9 @@ mod tests {
             (&[2, 3, 4, 5, 6], &[1, 3]),
             (&[3, 20_000], &[1]),
             (&[20_000, 3], &[0]),
+            (&[8, 9000], &[0]),
+            (&[3, 8, 9000], &[1]),
+            (&[700, 3, 2], &[1]),
             (&[2, 0, 3], &[1]),
         ];
         for (dims, axes) in cases {

@@ -11,7 +11,7 @@ use crate::layout::contiguous;
 use crate::linear::add_assign;
 use crate::matmul::{Start, View};
 use crate::parallel::{each, zeros};
-use crate::{alloc, Array, Result};
+use crate::{alloc, reduce, Array, Result};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -48,7 +48,9 @@ pub(super) fn gradients<T: Real>(of: &Inputs, (y, states): (&Array, &Array), gra
         }
     }
     let bias = match &bias {
-        Some(bias) => Some(cpu::array(all_bias, (batch, heads, by_distance))?.sum(0)?.reshape(bias.shape())?),
+        Some(bias) => {
+            Some(reduce::sum(&cpu::array(all_bias, (batch, heads, by_distance))?, &[0])?.reshape(bias.shape())?)
+        }
         None => None,
     };
     Ok(Gradients {

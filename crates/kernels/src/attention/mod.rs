@@ -18,7 +18,7 @@ use crate::cpu::{self, dispatch, Real, Slice};
 use crate::dropout::{dropout, Dropout};
 use crate::matmul::{product, Start, View};
 use crate::softmax::{self, Mask, Rows};
-use crate::{Array, Result};
+use crate::{reduce, Array, Result};
 use gemm::Parallelism;
 use std::ops::Range;
 use tiles::{Limits, WIDTH};
@@ -105,7 +105,7 @@ fn sum_heads(grad: &Array, like: &Array) -> Result<Array> {
     if grad.dim(1)? == like.dim(1)? {
         return Ok(grad.clone());
     }
-    grad.sum_keepdim(1)
+    reduce::sum(grad, &[1])
 }
 
 /// An operand, of which each head's part is a matrix at some place of its storage.
