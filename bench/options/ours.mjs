@@ -2,6 +2,8 @@
 // same for Python.
 //
 //   node ours.mjs ROW
+//
+// With `batch` in it: of so many sequences in place of 8.
 import x from '../../dist/cjs/index.js'
 import { serve } from '../compare/serve.mjs'
 import { CHAR, chars, lm, trainer } from '../compare/workloads.mjs'
@@ -24,7 +26,7 @@ function recurrent(net) {
   }
 }
 
-const { layers, wrapper, autoregressive = {}, memories } = JSON.parse(process.argv[2])
+const { layers, wrapper, autoregressive = {}, memories, batch } = JSON.parse(process.argv[2])
 const net = lm(x, { ...CHAR, ...layers }, wrapper)
 const model = memories ? recurrent(net) : new x.AutoregressiveWrapper(net, autoregressive)
-await serve(x, trainer(x, model, chars(x)))
+await serve(x, trainer(x, model, chars(x, batch)))
