@@ -4,8 +4,12 @@ use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, 
 use criterion::Criterion;
 use xt_kernels::activation::{self as act, Activation};
 use xt_kernels::rotary::{rotate, Direction};
+use xt_kernels::scale_norm::{self as scaled, Scale};
 use xt_kernels::softmax::{self as soft, Mask};
-use xt_kernels::{cross_entropy as loss, gru as gates, layer_norm as norm, Array, DType, Device};
+use xt_kernels::token_shift::{self as shift, Shifts};
+use xt_kernels::{
+    cross_entropy as loss, glu as gated, gru as gates, layer_norm as norm, sparse_topk as topk, Array, DType, Device,
+};
 
 pub fn layer_norm(c: &mut Criterion) {
     let mut group = Group::new(c, "layer_norm");
@@ -15,6 +19,42 @@ pub fn layer_norm(c: &mut Criterion) {
         group.memory(&format!("forward, {rows}x{width}"), 2 * size, || norm::forward(&x, &w, &b, 1e-5));
         group.memory(&format!("backward, {rows}x{width}"), 3 * size, || norm::backward(&x, &w, &g, 1e-5));
     }
+    group.finish();
+}
+
+pub fn scale_norm(c: &mut Criterion) {
+    let mut group = Group::new(c, "scale_norm");
+    let (x, gain, g) = (normal(&[4096, 512], 1), normal(&[512], 2), normal(&[4096, 512], 3));
+    let (scale, size) = (Scale { scale: 512f64.powf(-0.5), eps: 1e-5 }, x.elem_count());
+    group.memory("forward", 2 * size, || scaled::forward(&x, Some(&gain), scale));
+    group.memory("backward", 3 * size, || scaled::backward(&x, Some(&gain), &g, scale));
+    group.finish();
+}
+
+pub fn glu(c: &mut Criterion) {
+    let mut group = Group::new(c, "glu");
+    let (x, g) = (normal(&[ROWS, 8 * DIM], 1), normal(&[ROWS, 4 * DIM], 2));
+    let half = g.elem_count();
+    group.memory("forward", 3 * half, || gated::forward(&x, Activation::Gelu));
+    group.memory("backward", 5 * half, || gated::backward(&x, &g, Activation::Gelu));
+    group.finish();
+}
+
+/// Its gradient is the same kernel, the other way round.
+pub fn token_shift(c: &mut Criterion) {
+    let mut group = Group::new(c, "token_shift");
+    let x = normal(&[BATCH, LENGTH, DIM], 1);
+    let shifts = Shifts { by: &[0, 1], mask: None };
+    group.memory("forward", 2 * x.elem_count(), || shift::forward(&x, shifts));
+    group.finish();
+}
+
+/// Has no gradient.
+pub fn sparse_topk(c: &mut Criterion) {
+    let mut group = Group::new(c, "sparse_topk");
+    let x = normal(&[BATCH, HEADS, LENGTH, LENGTH], 1);
+    let mask = Mask { allowed: None, causal: true, past: None };
+    group.memory("8 of 128", 5 * x.elem_count() / 4, || topk::largest(&x, &mask, 8));
     group.finish();
 }
 

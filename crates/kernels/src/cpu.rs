@@ -29,6 +29,10 @@ pub trait Real:
     const ONE: Self;
     /// The lowest finite value: what masked scores are filled with, as in PyTorch.
     const LOWEST: Self;
+    /// A whole number in its place: it has the order of `total_cmp`, and is compared in less time.
+    type Key: Ord + Copy + Send;
+    fn key(self) -> Self::Key;
+    fn of_key(key: Self::Key) -> Self;
     fn of(x: f64) -> Self;
     fn exp(self) -> Self;
     /// The exponential of a number that is not above 0.
@@ -78,6 +82,17 @@ impl Real for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const LOWEST: Self = f32::MIN;
+    type Key = i32;
+    #[inline(always)]
+    fn key(self) -> i32 {
+        let bits = self.to_bits() as i32;
+        // of negative numbers the larger bits are the lower number
+        bits ^ ((bits >> 31) & i32::MAX)
+    }
+    #[inline(always)]
+    fn of_key(key: i32) -> Self {
+        f32::from_bits((key ^ ((key >> 31) & i32::MAX)) as u32)
+    }
     fn values_mut(storage: &mut CpuStorage) -> Option<&mut [f32]> {
         match storage {
             CpuStorage::F32(values) => Some(values),
@@ -152,6 +167,16 @@ impl Real for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const LOWEST: Self = f64::MIN;
+    type Key = i64;
+    #[inline(always)]
+    fn key(self) -> i64 {
+        let bits = self.to_bits() as i64;
+        bits ^ ((bits >> 63) & i64::MAX)
+    }
+    #[inline(always)]
+    fn of_key(key: i64) -> Self {
+        f64::from_bits((key ^ ((key >> 63) & i64::MAX)) as u64)
+    }
     fn values_mut(storage: &mut CpuStorage) -> Option<&mut [f64]> {
         match storage {
             CpuStorage::F64(values) => Some(values),
@@ -289,4 +314,17 @@ pub(crate) use dispatch_all;
 pub fn rows_and_width(array: &Array) -> (usize, usize) {
     let width = array.dims().last().copied().unwrap_or(1);
     (array.elem_count() / width.max(1), width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_the_order_of_their_numbers_and_give_them_back() {
+        let x = [f32::NEG_INFINITY, f32::MIN, -1.5, -1e-40, -0.0, 0.0, 1e-40, 2.0, f32::MAX, f32::INFINITY, f32::NAN];
+        assert!(x.is_sorted_by_key(|x| x.key()) && x.is_sorted_by_key(|x| f64::from(*x).key()));
+        assert!(x.iter().all(|x| f32::of_key(x.key()).to_bits() == x.to_bits()));
+        assert!(x.iter().all(|x| f64::of_key(f64::from(*x).key()).to_bits() == f64::from(*x).to_bits()));
+    }
 }

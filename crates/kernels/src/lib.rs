@@ -32,6 +32,7 @@ pub mod rotary;
 pub mod scale_norm;
 pub mod softmax;
 pub mod sparse_topk;
+pub mod token_shift;
 
 mod buffer;
 mod cpu;

@@ -8,7 +8,7 @@ use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::parallel::{computed, part, rows_per_piece};
 use crate::simd::{max, sum_by, sum_by2};
-use crate::{Array, DType, Result};
+use crate::{elementwise, Array, DType, Result};
 use multiversion::multiversion;
 use std::ops::Range;
 
@@ -47,7 +47,7 @@ impl Mask {
         };
         let near = Array::from_vec((0..i).flat_map(row).collect::<Vec<u8>>(), (1, 1, i, j), device)?;
         match &self.allowed {
-            Some(allowed) => Ok(Some(near.broadcast_mul(allowed)?)),
+            Some(allowed) => Ok(Some(elementwise::mul(&near, allowed)?)),
             None => Ok(Some(near)),
         }
     }

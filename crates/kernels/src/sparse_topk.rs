@@ -3,8 +3,9 @@
 //! Shapes: scores and result, u8, are (batch, heads, i, j). Masked scores count as the lowest finite number.
 
 use crate::cpu::{self, dispatch, Real};
-use crate::parallel::{part, pieces};
-use crate::softmax::{self, Mask};
+use crate::layout::contiguous;
+use crate::parallel::{part, pieces, rows_per_piece};
+use crate::softmax::{self, Mask, Rows};
 use crate::{elementwise, Array, Result};
 
 /// The choice on candle's own operations.
@@ -12,15 +13,7 @@ pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
     let filled = softmax::filled(scores, mask)?.contiguous()?;
     let (sorted, _) = filled.sort_last_dim(false)?;
     let limit = sorted.narrow(scores.rank() - 1, k - 1, 1)?;
-    within(filled.broadcast_ge(&limit)?, scores, mask)
-}
-
-/// 1 where a score is allowed and no less than the k-th largest of its row; k is from 1 to j.
-pub fn largest(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
-    dispatch!(scores, T => largest_cpu::<T>(scores, mask, k), else reference(scores, mask, k))
-}
-
-fn within(chosen: Array, scores: &Array, mask: &Mask) -> Result<Array> {
+    let chosen = filled.broadcast_ge(&limit)?;
     let (_, _, i, j) = scores.dims4()?;
     match mask.dense(i, j, scores.device())? {
         Some(allowed) => elementwise::mul(&chosen, &allowed),
@@ -28,19 +21,45 @@ fn within(chosen: Array, scores: &Array, mask: &Mask) -> Result<Array> {
     }
 }
 
+/// 1 where a score is allowed and no less than the k-th largest of its row; k is from 1 to j.
+pub fn largest(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
+    dispatch!(scores, T => largest_cpu::<T>(scores, mask, k), else reference(scores, mask, k))
+}
+
 fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
-    let filled = softmax::filled(scores, mask)?.contiguous()?;
-    let (_, width) = cpu::rows_and_width(&filled);
-    let xs = cpu::slice::<T>(&filled)?;
+    let (b, h, i, j) = scores.dims4()?;
+    let scores = contiguous(scores)?;
+    let xs = cpu::slice::<T>(&scores)?;
     let xs: &[T] = &xs;
+    let rows = Rows::with_dims([b, h, i, j], mask)?;
+    let count = rows_per_piece(j);
     let mut chosen = vec![0u8; xs.len()];
-    pieces(&mut chosen, width, |i, chosen| {
-        let row = part(xs, i, width);
-        let mut sorted = row.to_vec();
-        let (_, limit, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.wide().total_cmp(&a.wide()));
-        chosen.iter_mut().zip(row).for_each(|(c, x)| *c = u8::from(*x >= *limit));
+    pieces(&mut chosen, count * j, |piece, chosen| {
+        let (mut line, mut keys) = (Vec::new(), Vec::new());
+        for (r, chosen) in chosen.chunks_exact_mut(j).enumerate() {
+            let row = piece * count + r;
+            let (seen, allowed) = (rows.seen(row), rows.allowed(row, &mut line));
+            let here = |at: &usize| allowed.is_none_or(|allowed| allowed[*at] != 0);
+            let x = part(xs, row, j);
+            keys.clear();
+            keys.extend(seen.clone().filter(here).map(|at| x[at].key()));
+            let limit = limit::<T>(&mut keys, j, k);
+            seen.filter(here).for_each(|at| chosen[at] = u8::from(x[at] >= limit));
+        }
     });
-    within(cpu::array(chosen, filled.dims())?, scores, mask)
+    cpu::array(chosen, scores.dims())
+}
+
+/// The k-th largest of `j` scores, of which `keys` are allowed; the others count as the lowest finite number.
+fn limit<T: Real>(keys: &mut [T::Key], j: usize, k: usize) -> T {
+    let Some(at) = keys.len().checked_sub(k) else {
+        return T::LOWEST;
+    };
+    let limit = T::of_key(*keys.select_nth_unstable(at).1);
+    if keys.len() < j && limit < T::LOWEST {
+        return T::LOWEST;
+    }
+    limit
 }
 
 #[cfg(test)]
@@ -51,9 +70,15 @@ mod tests {
     #[test]
     fn equals_the_reference() {
         let x = normal(&[2, 3, 5, 7], 1);
+        let some: Vec<u8> = (0..2 * 7).map(|i| u8::from(i % 3 != 0)).collect();
+        let keys = Array::from_vec(some, (2, 1, 1, 7), &crate::Device::Cpu).unwrap();
         for (k, causal) in [(1, false), (3, true), (7, true), (4, false)] {
-            let mask = Mask { allowed: None, causal, past: None };
-            close(&largest(&x, &mask, k).unwrap(), &reference(&x, &mask, k).unwrap(), 0.0);
+            for allowed in [None, Some(keys.clone())] {
+                for past in [None, Some(1)] {
+                    let mask = Mask { allowed: allowed.clone(), causal, past };
+                    close(&largest(&x, &mask, k).unwrap(), &reference(&x, &mask, k).unwrap(), 0.0);
+                }
+            }
         }
     }
 

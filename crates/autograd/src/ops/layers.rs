@@ -2,6 +2,7 @@
 
 use crate::error::invalid;
 use crate::{is_grad_enabled, DType, Error, Result, Tensor};
+use std::sync::Arc;
 use xt_kernels::activation::Activation;
 use xt_kernels::dropout::Dropout;
 use xt_kernels::linear_cross_entropy::{Inputs, Wanted};
@@ -9,6 +10,7 @@ use xt_kernels::philox::Stream;
 use xt_kernels::quantized::Packed;
 use xt_kernels::rotary::Direction;
 use xt_kernels::softmax::Mask;
+use xt_kernels::token_shift::Shifts;
 use xt_kernels::{self as kernels, Array};
 
 /// `x Wᵀ` for several weights, (out, in) each: without a graph, in one go.
@@ -187,6 +189,15 @@ pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
     let a = x.array()?;
     let y = kernels::glu::forward(&a, kind)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::glu::backward(&a, g, kind)?)])))
+}
+
+/// Segments of the features of `x`, (batch, n, dim), moved to neighbouring positions, see [`kernels::token_shift`]; `mask` is bool, (batch, n).
+pub fn token_shift(x: &Tensor, by: Arc<[i64]>, mask: Option<&Tensor>) -> Result<Tensor> {
+    let mask = mask.map(Tensor::array).transpose()?;
+    let y = kernels::token_shift::forward(&x.array()?, Shifts { by: &by, mask: mask.as_ref() })?;
+    Ok(Tensor::record(y, &[x], move |g| {
+        Ok(vec![Some(kernels::token_shift::backward(g, Shifts { by: &by, mask: mask.as_ref() })?)])
+    }))
 }
 
 /// The gates of a recurrent unit: `input` and `hidden` (.., 3 dim), `state` (.., dim), see [`kernels::gru`].

@@ -3,12 +3,13 @@
 //! Source: RWKV, <https://github.com/BlinkDL/RWKV-LM>.
 
 use super::cache::last_columns;
-use crate::{Array, Error, Result, Tensor};
+use crate::{Array, DType, Error, Result, Tensor};
+use std::sync::Arc;
 use xt_autograd::ops;
 
 pub struct ShiftTokens {
     /// How far each segment of the features moves, towards later positions.
-    shifts: Vec<i64>,
+    shifts: Arc<[i64]>,
 }
 
 impl ShiftTokens {
@@ -31,43 +32,30 @@ impl ShiftTokens {
         if width == 0 {
             return Error::shape(format!("{} features are too few for {} shifts", x.dim(2), self.shifts.len()));
         }
-        let zero = ops::scalar_like(x, 0.0)?;
-        let mut clean = match mask {
-            None => x.clone(),
-            Some(mask) => ops::where_cond(&ops::reshape(mask, &[x.dim(0), x.dim(1), 1])?, x, &zero)?,
+        let Some(tail) = tail else {
+            return Ok(ops::token_shift(x, self.shifts.clone(), mask)?);
         };
-        if let Some(tail) = tail {
-            if let Some(before) = tail.take() {
-                clean = ops::cat(&[&before, &clean], 1)?;
+        let before = tail.take();
+        let front = before.as_ref().map_or(0, |before| before.dim(1));
+        let (mut all, mut there) = (x.clone(), mask.cloned());
+        if let Some(before) = &before {
+            all = ops::cat(&[before, x], 1)?;
+            // what was masked is zeros there
+            let ones = Tensor::boolean(Array::ones((x.dim(0), front), DType::U8, &x.device())?);
+            there = there.map(|mask| ops::cat(&[&ones, &mask], 1)).transpose()?;
+        }
+        let most = self.shifts.iter().copied().max().unwrap_or(0) as usize;
+        let last = last_columns(&all, most)?;
+        let last = match &there {
+            None => last,
+            Some(mask) => {
+                let mask = last_columns(mask, most)?;
+                let mask = ops::reshape(&mask, &[mask.dim(0), mask.dim(1), 1])?;
+                ops::where_cond(&mask, &last, &ops::scalar_like(x, 0.0)?)?
             }
-            let most = self.shifts.iter().copied().max().unwrap_or(0) as usize;
-            // a copy, so that the rest of the inputs is freed
-            *tail = Some(Tensor::constant(last_columns(&clean, most)?.array()?.force_contiguous()?));
-        }
-        let mut parts = Vec::with_capacity(self.shifts.len() + 1);
-        for (segment, amount) in self.shifts.iter().enumerate() {
-            let part = |source: &Tensor| ops::narrow(source, 2, segment * width, width);
-            parts.push(match amount {
-                0 => part(x)?,
-                _ => last_columns(&shifted(&part(&clean)?, *amount)?, x.dim(1))?,
-            });
-        }
-        let done = width * self.shifts.len();
-        if done < x.dim(2) {
-            parts.push(ops::narrow(x, 2, done, x.dim(2) - done)?);
-        }
-        Ok(ops::cat(&parts.iter().collect::<Vec<_>>(), 2)?)
+        };
+        // a copy, so that the rest of the inputs is freed
+        *tail = Some(Tensor::constant(last.array()?.force_contiguous()?));
+        last_columns(&ops::token_shift(&all, self.shifts.clone(), there.as_ref())?, x.dim(1))
     }
-}
-
-/// The sequence moved by `amount` positions, zeros where nothing comes in.
-fn shifted(x: &Tensor, amount: i64) -> Result<Tensor> {
-    let n = x.dim(1);
-    let by = (amount.unsigned_abs() as usize).min(n);
-    if by == 0 {
-        return Ok(x.clone());
-    }
-    let zeros = Tensor::constant(Array::zeros((x.dim(0), by, x.dim(2)), x.dtype(), &x.device())?);
-    let kept = ops::narrow(x, 1, if amount > 0 { 0 } else { by }, n - by)?;
-    Ok(if amount > 0 { ops::cat(&[&zeros, &kept], 1)? } else { ops::cat(&[&kept, &zeros], 1)? })
 }
