@@ -67,6 +67,14 @@ pub fn linear(c: &mut Criterion) {
         group.product(&name("gradient of the input"), flops, || kernel::grad_input(&g, &w));
         group.product(&name("gradient of the weight"), flops, || kernel::grad_weight(&g, &x));
     }
+    // queries, keys and values
+    let x = normal(&[1024, 512], 1);
+    let pairs = [1, 2, 3].map(|seed| (normal(&[1024, 512], seed), normal(&[512, 512], seed + 3)));
+    let (grads, weights) = (pairs.clone().map(|(g, _)| g), pairs.clone().map(|(_, w)| w));
+    let flops = 3 * 2 * 1024 * 512 * 512;
+    group.product("three at once, forward, 1024x512 to 512", flops, || kernel::forward_all(&x, &weights));
+    group.product("three at once, gradient of the input", flops, || kernel::grad_input_all(&pairs));
+    group.product("three at once, gradients of the weights", flops, || kernel::grad_weight_all(&grads, &x));
     let g = normal(&[ROWS, 4 * DIM], 4);
     group.memory("gradient of the bias", ROWS * 4 * DIM, || kernel::grad_bias(&g));
     group.finish();

@@ -21,12 +21,12 @@ impl Tensor {
             return Err(Error::NoGraph);
         }
         // nodes with larger numbers come first: all of a node's gradient is there when its turn comes
-        while let Some((_, (node, grad))) = walk.nodes.pop_last() {
+        while let Some((_, (node, grads))) = walk.nodes.pop_last() {
             if aborted() {
                 return Err(Error::Aborted);
             }
             let body = node.take().ok_or(Error::GraphFreed)?;
-            let done = walk.step(&body, &grad);
+            let done = walk.step(&body, &grads);
             if retain {
                 node.put_back(body);
             }
@@ -39,19 +39,20 @@ impl Tensor {
 /// Gradients that wait for their node or leaf.
 #[derive(Default)]
 struct Walk {
-    nodes: BTreeMap<u64, (Arc<Node>, Array)>,
+    /// With a gradient for each result.
+    nodes: BTreeMap<u64, (Arc<Node>, Vec<Option<Array>>)>,
     /// By address: a leaf has no number.
     leaves: BTreeMap<usize, (Arc<Leaf>, Array)>,
 }
 
 impl Walk {
-    fn step(&mut self, body: &Body, grad: &Array) -> Result<()> {
+    fn step(&mut self, body: &Body, grads: &[Option<Array>]) -> Result<()> {
         for edge in &body.inputs {
             if let Edge::Leaf(leaf, version) = edge {
                 leaf.require_version(*version)?;
             }
         }
-        let grads = (body.backward)(grad)?;
+        let grads = (body.backward)(grads)?;
         for (edge, grad) in body.inputs.iter().zip(grads) {
             if let Some(grad) = grad {
                 self.add(edge.clone(), grad)?;
@@ -67,9 +68,11 @@ impl Walk {
         };
         match edge {
             Edge::Nowhere => {}
-            Edge::Node(node) => {
-                let old = self.nodes.remove(&node.id).map(|(_, g)| g);
-                self.nodes.insert(node.id, (node, sum(old)?));
+            Edge::Node(node, result) => {
+                let count = node.results;
+                let (_, grads) = self.nodes.entry(node.id).or_insert_with(|| (node, vec![None; count]));
+                let old = grads[result].take();
+                grads[result] = Some(sum(old)?);
             }
             Edge::Leaf(leaf, version) => {
                 leaf.require_version(version)?;

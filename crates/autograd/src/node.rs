@@ -5,13 +5,14 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Gradients of a node's inputs for the gradient of its output; `None` for an input that needs none.
-pub(crate) type Backward = Box<dyn Fn(&Array) -> Result<Vec<Option<Array>>> + Send + Sync>;
+/// Gradients of a node's inputs for those of its results; `None` for an input that needs none, and for a result that nothing depends on.
+pub(crate) type Backward = Box<dyn Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync>;
 
 /// One operation of a forward.
 pub(crate) struct Node {
     /// Grows with every node, so that inputs have smaller numbers than what is made from them.
     pub id: u64,
+    pub results: usize,
     body: Mutex<Option<Body>>,
 }
 
@@ -25,7 +26,8 @@ pub(crate) struct Body {
 #[derive(Clone)]
 pub(crate) enum Edge {
     Nowhere,
-    Node(Arc<Node>),
+    /// One of the node's results.
+    Node(Arc<Node>, usize),
     /// With the version that the forward has seen.
     Leaf(Arc<Leaf>, u64),
 }
@@ -33,8 +35,8 @@ pub(crate) enum Edge {
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Node {
-    pub fn new(inputs: Vec<Edge>, backward: Backward) -> Self {
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), body: Mutex::new(Some(Body { inputs, backward })) }
+    pub fn new(inputs: Vec<Edge>, results: usize, backward: Backward) -> Self {
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), results, body: Mutex::new(Some(Body { inputs, backward })) }
     }
 
     /// Takes the body out: the arrays that it holds are freed with it.
@@ -54,7 +56,7 @@ impl Drop for Node {
         let mut bodies: Vec<Body> = self.take().into_iter().collect();
         while let Some(body) = bodies.pop() {
             for edge in body.inputs {
-                if let Edge::Node(node) = edge {
+                if let Edge::Node(node, _) = edge {
                     bodies.extend(Arc::into_inner(node).and_then(|node| node.take()));
                 }
             }

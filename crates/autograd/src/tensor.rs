@@ -17,7 +17,11 @@ pub struct Tensor {
 #[derive(Clone)]
 enum Repr {
     Leaf(Arc<Leaf>),
-    Value { array: Array, node: Option<Arc<Node>> },
+    /// `node` says which of its results this is.
+    Value {
+        array: Array,
+        node: Option<(Arc<Node>, usize)>,
+    },
 }
 
 /// The element type as users name it.
@@ -94,18 +98,43 @@ impl Tensor {
         inputs: &[&Tensor],
         backward: impl Fn(&Array) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
     ) -> Self {
-        if !is_grad_enabled() || !inputs.iter().any(|t| t.requires_grad()) {
-            return Self::constant(array);
-        }
-        let node = Node::new(inputs.iter().map(|t| t.edge()).collect(), Box::new(backward));
-        Self { repr: Repr::Value { array, node: Some(Arc::new(node)) }, boolean: false }
+        let of_one = move |grads: &[Option<Array>]| match grads {
+            [Some(grad)] => backward(grad),
+            _ => Ok(Vec::new()),
+        };
+        Self::with_node(array, Self::node(inputs, 1, of_one).map(|node| (node, 0)))
+    }
+
+    /// [`record`](Self::record) of several results: `backward` gets a gradient for each, `None` where nothing depends on it.
+    pub fn record_all(
+        arrays: Vec<Array>,
+        inputs: &[&Tensor],
+        backward: impl Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
+    ) -> Vec<Self> {
+        let node = Self::node(inputs, arrays.len(), backward);
+        let one = |(i, array)| Self::with_node(array, node.clone().map(|node| (node, i)));
+        arrays.into_iter().enumerate().map(one).collect()
+    }
+
+    /// Nothing where no input needs a gradient.
+    fn node(
+        inputs: &[&Tensor],
+        results: usize,
+        backward: impl Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
+    ) -> Option<Arc<Node>> {
+        let needed = is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
+        needed.then(|| Arc::new(Node::new(inputs.iter().map(|t| t.edge()).collect(), results, Box::new(backward))))
+    }
+
+    fn with_node(array: Array, node: Option<(Arc<Node>, usize)>) -> Self {
+        Self { repr: Repr::Value { array, node }, boolean: false }
     }
 
     pub(crate) fn edge(&self) -> Edge {
         match &self.repr {
             Repr::Leaf(leaf) if leaf.requires_grad() => Edge::Leaf(leaf.clone(), leaf.version()),
             Repr::Leaf(_) => Edge::Nowhere,
-            Repr::Value { node: Some(node), .. } => Edge::Node(node.clone()),
+            Repr::Value { node: Some((node, result)), .. } => Edge::Node(node.clone(), *result),
             Repr::Value { node: None, .. } => Edge::Nowhere,
         }
     }

@@ -1,6 +1,6 @@
 //! Access to the values of CPU arrays, and the element types that the CPU kernels know.
 
-use crate::matmul::{Start, View};
+use crate::jobs::{Start, View};
 use crate::product::Product;
 use crate::skinny::{products_reference, weighted_sum_reference, Many};
 use crate::{Array, Device, Result, Shape};

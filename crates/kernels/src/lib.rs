@@ -36,6 +36,7 @@ pub mod token_shift;
 
 mod buffer;
 mod cpu;
+mod jobs;
 mod product;
 mod simd;
 mod skinny;

@@ -3,10 +3,11 @@
 //! Shapes: `x` is (.., in), `weight` (out, in) as in PyTorch, `bias` (out), `y` (.., out).
 
 use crate::cpu::{self, dispatch, Real};
+use crate::jobs::{Term, View};
 use crate::layout::contiguous;
-use crate::matmul::{fresh, View};
+use crate::matmul::{fresh, fresh_all, fresh_sum};
 use crate::parallel::{for_product, map, part, rows_per_piece};
-use crate::{skinny, Array, Result};
+use crate::{elementwise, skinny, Array, Result};
 
 /// The layer on candle's own operations.
 pub fn reference(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
@@ -49,12 +50,28 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
     cpu::array(y, with_width(&x, out))
 }
 
-/// `x Wᵀ` for several weights of one width: those of a few rows are computed in one go.
+/// `x Wᵀ` for several weights of one width, in one go.
 pub fn forward_all(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
     let (rows, inner) = cpu::rows_and_width(x);
     let few = rows * inner > 0 && rows <= skinny::MOST_ROWS && weights.iter().all(|w| w.elem_count() > 0);
     let one_by_one = || weights.iter().map(|w| forward(x, w, None)).collect();
-    dispatch!(x, T => if few { few_rows::<T>(x, weights) } else { one_by_one() }, else one_by_one())
+    dispatch!(x, T => if few { few_rows::<T>(x, weights) } else { many_rows::<T>(x, weights) }, else one_by_one())
+}
+
+fn many_rows<T: Real>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
+    let x = contiguous(x)?;
+    let weights = weights.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
+    let xs = cpu::slice::<T>(&x)?;
+    let slices = weights.iter().map(cpu::slice::<T>).collect::<Result<Vec<_>>>()?;
+    let (rows, inner) = cpu::rows_and_width(&x);
+    let products: Vec<_> = slices
+        .iter()
+        .zip(&weights)
+        .map(|(slice, w)| {
+            ((rows, w.dims()[0]), Term { k: inner, a: row_major(&xs, inner), b: transposed(slice, inner) })
+        })
+        .collect();
+    fresh_all(&products)?.into_iter().zip(&weights).map(|(y, w)| cpu::array(y, with_width(&x, w.dim(0)?))).collect()
 }
 
 fn few_rows<T: Real>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
@@ -80,6 +97,49 @@ pub fn grad_weight(grad: &Array, x: &Array) -> Result<Array> {
     let ((rows, out), (_, inner)) = (cpu::rows_and_width(grad), cpu::rows_and_width(x));
     let g = contiguous(grad)?.reshape((rows, out))?;
     crate::matmul::matmul(&g.t()?, &contiguous(x)?.reshape((rows, inner))?, 1.0)
+}
+
+/// Gradient of the input of several layers: the sum of `grad W` over pairs of a gradient and a weight, of which there must be one.
+pub fn grad_input_all(layers: &[(Array, Array)]) -> Result<Array> {
+    let Some((grad, weight)) = layers.first() else {
+        candle_core::bail!("no layer");
+    };
+    let (_, inner) = weight.dims2()?;
+    let (rows, _) = cpu::rows_and_width(grad);
+    dispatch!(grad, T => {
+        let layers = layers.iter().map(|(g, w)| Ok((contiguous(g)?, contiguous(w)?))).collect::<Result<Vec<_>>>()?;
+        let slices = layers.iter().map(|(g, w)| Ok((cpu::slice::<T>(g)?, cpu::slice::<T>(w)?)));
+        let slices = slices.collect::<Result<Vec<_>>>()?;
+        let terms: Vec<_> = slices.iter().zip(&layers).map(|((g, w), (_, weight))| {
+            let k = weight.dims()[0];
+            Term { k, a: row_major(g, k), b: row_major(w, inner) }
+        }).collect();
+        cpu::array(fresh_sum((rows, inner), &terms)?, with_width(grad, inner))
+    }, else {
+        let mut total = grad_input(grad, weight)?;
+        for (grad, weight) in &layers[1..] {
+            total = elementwise::add(&total, &grad_input(grad, weight)?)?;
+        }
+        Ok(total)
+    })
+}
+
+/// Gradients of the weights of several layers of one input: `gradᵀ x` for each gradient.
+pub fn grad_weight_all(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
+    let (rows, inner) = cpu::rows_and_width(x);
+    dispatch!(x, T => {
+        let x = contiguous(x)?;
+        let xs = cpu::slice::<T>(&x)?;
+        let grads = grads.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
+        let slices = grads.iter().map(cpu::slice::<T>).collect::<Result<Vec<_>>>()?;
+        let outs: Vec<usize> = grads.iter().map(|grad| cpu::rows_and_width(grad).1).collect();
+        let products: Vec<_> = slices
+            .iter()
+            .zip(&outs)
+            .map(|(g, out)| ((*out, inner), Term { k: rows, a: transposed(g, *out), b: row_major(&xs, inner) }))
+            .collect();
+        fresh_all(&products)?.into_iter().zip(&outs).map(|(d, out)| cpu::array(d, (*out, inner))).collect()
+    }, else grads.iter().map(|grad| grad_weight(grad, x)).collect())
 }
 
 /// Gradient of the bias, (out): the sum of `grad` over all but its last axis.
@@ -145,13 +205,20 @@ mod tests {
 
     #[test]
     fn several_at_once_equal_one_after_the_other() {
-        for rows in [0, 1, 3, 40] {
+        for rows in [0, 1, 3, 40, 600] {
             let x = normal(&[rows, 9], 1);
-            let weights = [normal(&[7, 9], 2), normal(&[9, 8], 3).t().unwrap(), normal(&[130, 9], 4)];
+            let weights = [normal(&[7, 9], 2), normal(&[9, 8], 3).t().unwrap(), normal(&[1300, 9], 4)];
             let all = forward_all(&x, &weights).unwrap();
             for (y, w) in all.iter().zip(&weights) {
                 close(y, &reference(&x, w, None).unwrap(), 1e-5);
             }
+            let grads: Vec<_> = all.iter().enumerate().map(|(i, y)| normal(y.dims(), i as u64)).collect();
+            for (d, g) in grad_weight_all(&grads, &x).unwrap().iter().zip(&grads) {
+                close(d, &grad_weight(g, &x).unwrap(), 1e-5);
+            }
+            let pairs: Vec<_> = grads.into_iter().zip(weights).collect();
+            let want = pairs.iter().map(|(g, w)| grad_input(g, w).unwrap()).reduce(|a, b| (a + b).unwrap()).unwrap();
+            close(&grad_input_all(&pairs).unwrap(), &want, 1e-5);
         }
     }
 

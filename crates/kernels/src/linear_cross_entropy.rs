@@ -6,9 +6,10 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::cross_entropy::{self, classes};
+use crate::jobs::Start;
 use crate::layout::contiguous;
 use crate::linear::{self, add_assign, column_sums_of, row_major, transposed};
-use crate::matmul::{fresh, product, Start};
+use crate::matmul::{fresh, product};
 use crate::parallel::{for_product, map_pieces, part, rows_per_piece, zeros};
 use crate::simd::{max, sum_by};
 use crate::{Array, Result};

@@ -4,7 +4,7 @@
 //! runs where it is called: small work pays nothing for threads.
 
 use crate::cpu::Real;
-use crate::matmul::multiplications;
+use crate::jobs::multiplications;
 use crate::{alloc, Result};
 use candle_core::WithDType;
 use gemm::Parallelism;
@@ -264,7 +264,12 @@ pub fn part<T>(xs: &[T], index: usize, size: usize) -> &[T] {
 
 /// How a product of (m, k) and (k, n) is to use threads.
 pub fn for_product(m: usize, n: usize, k: usize) -> Parallelism {
-    if multiplications(&[m, n, k]) < PRODUCT || threads() == 1 {
+    for_work(multiplications(&[m, n, k]))
+}
+
+/// How products of so many multiplications altogether are to use threads.
+pub fn for_work(multiplications: u64) -> Parallelism {
+    if multiplications < PRODUCT || threads() == 1 {
         Parallelism::None
     } else {
         Parallelism::Rayon(0)

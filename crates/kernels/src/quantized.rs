@@ -6,9 +6,10 @@
 //! The formats are those of ggml, <https://github.com/ggml-org/ggml>, with the same values: blocks of 32 neighbours with a common scale in f16. Scales and
 //! numbers lie apart here, so that both are read as vectors.
 
+use crate::jobs::Start;
 use crate::layout::contiguous;
 use crate::linear::{row_major, transposed, with_width};
-use crate::matmul::{product, Start};
+use crate::matmul::product;
 use crate::parallel::{for_product, map, map_pieces, part, pieces, rows_per_piece, zeros, PIECE};
 use crate::skinny::{products_f32, shared, soon, Many};
 use crate::{alloc, cpu, linear, Array, DType, Result};

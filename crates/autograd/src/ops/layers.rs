@@ -13,15 +13,12 @@ use xt_kernels::softmax::Mask;
 use xt_kernels::token_shift::Shifts;
 use xt_kernels::{self as kernels, Array};
 
-/// `x Wᵀ` for several weights, (out, in) each: without a graph, in one go.
+/// `x Wᵀ` for several weights, (out, in) each: one node, whose products run in one go.
 pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
-    let graph = is_grad_enabled() && (x.requires_grad() || weights.iter().any(Tensor::requires_grad));
-    if graph {
-        return weights.iter().map(|weight| linear(x, weight, None)).collect();
-    }
     weights.iter().try_for_each(|weight| check_linear(x, weight))?;
     let packed: Vec<_> = weights.iter().filter_map(Tensor::packed).collect();
-    if packed.len() == weights.len() {
+    let graph = is_grad_enabled() && (x.requires_grad() || weights.iter().any(Tensor::requires_grad));
+    if !graph && packed.len() == weights.len() {
         let packed: Vec<_> = packed.iter().map(AsRef::as_ref).collect();
         let all = kernels::quantized::forward_all(&x.array()?, &packed)?;
         return Ok(all.into_iter().map(Tensor::constant).collect());
@@ -30,7 +27,25 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
         return weights.iter().map(|weight| linear(x, weight, None)).collect();
     }
     let arrays = weights.iter().map(Tensor::array).collect::<Result<Vec<_>>>()?;
-    Ok(kernels::linear::forward_all(&x.array()?, &arrays)?.into_iter().map(Tensor::constant).collect())
+    let a = x.array()?;
+    let all = kernels::linear::forward_all(&a, &arrays)?;
+    let inputs: Vec<&Tensor> = std::iter::once(x).chain(weights).collect();
+    let (of_input, of_weights) = (x.requires_grad(), weights.iter().map(Tensor::requires_grad).collect::<Vec<_>>());
+    Ok(Tensor::record_all(all, &inputs, move |grads| {
+        let given: Vec<(usize, &Array)> =
+            grads.iter().enumerate().filter_map(|(i, g)| Some((i, g.as_ref()?))).collect();
+        let mut of_all = vec![None; 1 + arrays.len()];
+        if of_input && !given.is_empty() {
+            let layers: Vec<_> = given.iter().map(|(i, g)| ((*g).clone(), arrays[*i].clone())).collect();
+            of_all[0] = Some(kernels::linear::grad_input_all(&layers)?);
+        }
+        let wanted: Vec<_> = given.into_iter().filter(|(i, _)| of_weights[*i]).collect();
+        let grads: Vec<_> = wanted.iter().map(|(_, g)| (*g).clone()).collect();
+        for ((i, _), d) in wanted.iter().zip(kernels::linear::grad_weight_all(&grads, &a)?) {
+            of_all[1 + i] = Some(d);
+        }
+        Ok(of_all)
+    }))
 }
 
 fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {

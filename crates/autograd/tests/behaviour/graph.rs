@@ -100,6 +100,25 @@ fn all_paths_of_a_diamond_add_up() {
 }
 
 #[test]
+fn results_of_one_node_count_where_something_depends_on_them() {
+    let (x, of_x) = leaf(array(&[2.0, 3.0], &[1, 2]));
+    let (weights, leaves): (Vec<_>, Vec<_>) =
+        [1.0, 10.0, 100.0].map(|w| leaf(array(&[w, w], &[1, 2]))).into_iter().unzip();
+    let all = ops::linears(&x, &weights).unwrap();
+    // the first one twice, the second one never
+    let y = ops::add(&all[2], &ops::add(&all[0], &all[0]).unwrap()).unwrap();
+    let loss = total(&y);
+    loss.backward(true, &|| false).unwrap();
+    assert_eq!(grad(&of_x), [102.0, 102.0]);
+    assert_eq!((grad(&leaves[0]), grad(&leaves[2])), (vec![4.0, 6.0], vec![2.0, 3.0]));
+    assert!(leaves[1].grad().is_none());
+    // later, by way of another result: of the graph that was kept
+    backward(&total(&all[1])).unwrap();
+    assert_eq!((grad(&of_x), grad(&leaves[1])), (vec![112.0, 112.0], vec![2.0, 3.0]));
+    assert!(matches!(backward(&loss), Err(Error::GraphFreed)));
+}
+
+#[test]
 fn a_leaf_that_changed_after_the_forward_stops_backward_before_any_gradient() {
     for deep in [false, true] {
         let ((a, of_a), (b, of_b)) = (leaf(array(&[3.0], &[1])), leaf(array(&[2.0], &[1])));

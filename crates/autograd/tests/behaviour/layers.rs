@@ -9,7 +9,7 @@ const STREAM: Stream = Stream { seed: 5, call: 6, draw: 7 };
 
 #[test]
 fn linear_norm_dropout_and_rotary() {
-    let cases: [Case; 12] = [
+    let cases: [Case; 15] = [
         ("gru_gates", &[&[2, 2, 6], &[2, 2, 6], &[2, 2, 2]], |x| ops::gru_gates(&x[0], &x[1], &x[2])),
         ("linear of an activation", &[&[2, 3], &[4, 3], &[4]], |x| {
             ops::linear_of(&x[0], Inner::Activation(Activation::Gelu), &x[1], Some(&x[2]))
@@ -24,6 +24,15 @@ fn linear_norm_dropout_and_rotary() {
         ("linear", &[&[2, 3], &[4, 3], &[4]], |x| ops::linear(&x[0], &x[1], Some(&x[2]))),
         ("linear, no bias", &[&[2, 2, 3], &[4, 3]], |x| ops::linear(&x[0], &x[1], None)),
         ("linear, one vector", &[&[3], &[4, 3], &[4]], |x| ops::linear(&x[0], &x[1], Some(&x[2]))),
+        ("several linear", &[&[2, 2, 3], &[4, 3], &[2, 3]], |x| {
+            let all = ops::linears(&x[0], &x[1..])?;
+            ops::cat(&[&all[0], &all[1], &ops::mul(&all[1], &all[1])?], 2)
+        }),
+        ("token_shift", &[&[2, 3, 5]], |x| ops::token_shift(&x[0], vec![-1, 0].into(), None)),
+        ("token_shift, masked", &[&[2, 3, 5]], |x| {
+            let there = Array::from_vec(vec![1u8, 0, 1, 1, 1, 0], (2, 3), &Device::Cpu)?;
+            ops::token_shift(&x[0], vec![0, 1].into(), Some(&xt_autograd::Tensor::boolean(there)))
+        }),
         ("layer_norm", &[&[2, 3, 5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 1e-5)),
         ("layer_norm, one vector", &[&[5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 0.1)),
         ("dropout", &[&[4, 5]], |x| ops::dropout(&x[0], 0.4, STREAM)),

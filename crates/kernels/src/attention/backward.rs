@@ -7,9 +7,9 @@ use super::{
 };
 use crate::buffer::{apart, Buffer};
 use crate::cpu::{self, Real};
+use crate::jobs::{Start, View};
 use crate::layout::contiguous;
 use crate::linear::add_assign;
-use crate::matmul::{Start, View};
 use crate::parallel::{each, zeros};
 use crate::{alloc, reduce, Array, Result};
 use std::mem::MaybeUninit;

@@ -3,8 +3,8 @@
 use super::tiles::{block_size, from, stride, together, weigh, Row, Turned, Workspace};
 use super::{heads_last, multiply, row_major, rows_by_head, Attention, Inputs, Place, Sizes};
 use crate::cpu::{self, Real};
+use crate::jobs::{multiplications, Start, View};
 use crate::layout::contiguous;
-use crate::matmul::{multiplications, Start, View};
 use crate::parallel::{cleared, each, zeros};
 use crate::skinny::{soon, Many};
 use crate::{alloc, Array, Result};

@@ -16,7 +16,8 @@ mod tiles;
 
 use crate::cpu::{self, dispatch, Real, Slice};
 use crate::dropout::{dropout, Dropout};
-use crate::matmul::{product, Start, View};
+use crate::jobs::{Start, View};
+use crate::matmul::product;
 use crate::softmax::{self, Mask, Rows};
 use crate::{reduce, Array, Result};
 use gemm::Parallelism;

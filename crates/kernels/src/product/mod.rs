@@ -18,7 +18,7 @@ mod tile;
 mod wasm;
 
 use crate::buffer::{are_apart, Buffer};
-use crate::matmul::{Start, View};
+use crate::jobs::{Start, View};
 use lanes::Lanes;
 use std::cell::Cell;
 use std::hint::black_box;

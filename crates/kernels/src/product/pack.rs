@@ -1,7 +1,7 @@
 //! Copies of blocks, in the order in which tiles read them.
 
 use super::lanes::Lanes;
-use crate::matmul::View;
+use crate::jobs::View;
 
 /// Makes columns that are not there 0.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Tiles: some rows times the vectors of a panel, in registers.
 
 use super::lanes::{Lanes, MOST};
-use crate::matmul::Start;
+use crate::jobs::Start;
 
 /// Rows of `a` times a panel of `b`.
 #[derive(Clone, Copy)]

@@ -1,0 +1,268 @@
+//! Products that threads share: each writes its part.
+
+use crate::cpu::Real;
+use crate::parallel::{each, pieces_by, rows_per_piece};
+use gemm::Parallelism;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// A strided matrix that starts at the first element of `data`.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a, T> {
+    pub data: &'a [T],
+    pub row: isize,
+    pub column: isize,
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a, T> {
+    /// Nothing: what `y` held before is not read.
+    Nothing,
+    /// A number for each column.
+    Bias(&'a [T]),
+    /// What `y` holds.
+    Own,
+}
+
+/// The product of sizes, which need not fit into 32 bits.
+pub(crate) fn multiplications(sizes: &[usize]) -> u64 {
+    sizes.iter().fold(1, |product: u64, size| product.saturating_mul(*size as u64))
+}
+
+/// A product of (m, k) and (k, n).
+#[derive(Clone, Copy)]
+pub(crate) struct Term<'a, T> {
+    pub k: usize,
+    pub a: View<'a, T>,
+    pub b: View<'a, T>,
+}
+
+impl<T> Term<'_, T> {
+    /// Panics where an element would be outside of its slice.
+    fn check(&self, (m, n): (usize, usize)) {
+        let Self { k, a, b } = self;
+        let last =
+            |v: &View<T>, rows: usize, columns: usize| (rows as isize - 1) * v.row + (columns as isize - 1) * v.column;
+        assert!(a.row >= 0 && a.column >= 0 && b.row >= 0 && b.column >= 0, "negative strides");
+        assert!(
+            (last(a, m, *k) as usize) < a.data.len() && (last(b, *k, n) as usize) < b.data.len(),
+            "operand too short"
+        );
+    }
+}
+
+/// A sum of products, (m, n), and where it goes: rows begin `stride` numbers after each other.
+pub(crate) struct Job<'a, T> {
+    pub y: &'a mut [MaybeUninit<T>],
+    pub stride: usize,
+    pub size: (usize, usize),
+    pub terms: &'a [Term<'a, T>],
+}
+
+/// Writes every element of all jobs: `start + alpha ·` their sums.
+///
+/// # Safety
+/// With [`Start::Own`], they must hold numbers.
+pub(crate) unsafe fn write_all<T: Real>(jobs: Vec<Job<T>>, alpha: T, start: Start<T>, threads: Parallelism) {
+    let mut shares = Vec::new();
+    for Job { y, stride, size: (m, n), terms } in jobs {
+        if m == 0 || n == 0 {
+            continue;
+        }
+        assert!(n <= stride, "rows overlap");
+        let needed = (m - 1).checked_mul(stride).and_then(|before| before.checked_add(n));
+        assert!(needed.is_some_and(|needed| needed <= y.len()), "output too short");
+        assert!(!matches!(start, Start::Bias(bias) if bias.len() != n), "a bias of another width");
+        let y = &mut y[..(m - 1) * stride + n];
+        let Some(first) = terms.iter().find(|term| term.k > 0) else {
+            begin(y, stride, n, start, threads);
+            continue;
+        };
+        terms.iter().filter(|term| term.k > 0).for_each(|term| term.check((m, n)));
+        let whole = Part { rows: 0..m, columns: 0..n };
+        let parts = match threads {
+            Parallelism::None => vec![whole],
+            Parallelism::Rayon(_) => {
+                parts(whole, first.a.column != 1 && first.b.column == 1, crate::parallel::threads())
+            }
+        };
+        let y = Target(y.as_mut_ptr().cast::<T>());
+        shares.extend(parts.into_iter().map(|part| (y, stride, terms, part)));
+    }
+    // one part: the threads share its blocks
+    let threads = if shares.len() == 1 { threads } else { Parallelism::None };
+    each(shares, |_, (y, stride, terms, part)| {
+        let mut start = start;
+        for Term { k, a, b } in terms.iter().filter(|term| term.k > 0) {
+            // SAFETY: the parts do not overlap and lie in `y`, which is borrowed mutably and so overlaps neither operand; the assertions above keep
+            // every element of the operands inside their slices; the caller's promise, and from the second term on the first one has written the part.
+            unsafe { multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, threads) };
+            start = Start::Own;
+        }
+    });
+}
+
+/// Rows and columns of a product.
+#[derive(Clone)]
+struct Part {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// Where threads write, each its part.
+#[derive(Clone, Copy)]
+struct Target<T>(*mut T);
+// SAFETY: whoever writes says that the parts do not overlap.
+unsafe impl<T: Send> Send for Target<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Target<T> {}
+
+/// Narrower parts pack too much for what they multiply.
+const NARROWEST: usize = 64;
+/// Parts are whole vectors of any processor.
+const GRAIN: usize = 16;
+
+/// Parts for the threads, each of which packs for itself: that costs less than packing together, when all wait for all in every block.
+/// What must be turned over on the way is packed once: parts are rows where that is `a`, else columns; the other way round where that gives more
+/// threads something to do. The whole where all parts would be narrow.
+fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
+    let size = |all: usize| all.div_ceil(threads).next_multiple_of(GRAIN).max(NARROWEST);
+    let count = |all: usize| if all < 2 * NARROWEST { 1 } else { all.div_ceil(size(all)) };
+    let (rows, columns) = (count(whole.rows.len()), count(whole.columns.len()));
+    let (own, other) = if by_rows { (rows, columns) } else { (columns, rows) };
+    let by_rows = by_rows ^ (own < threads && own < other);
+    if own.max(other) == 1 {
+        return vec![whole];
+    }
+    let range = if by_rows { whole.rows.clone() } else { whole.columns.clone() };
+    let size = size(range.len());
+    // more than one for each thread, where they stay wide, as other programs may slow a thread down
+    let size = if size >= 16 * NARROWEST { (size / 2).next_multiple_of(GRAIN) } else { size };
+    let steps = range.clone().step_by(size).map(|first| first..(first + size).min(range.end));
+    let part = |strip| match by_rows {
+        true => Part { rows: strip, ..whole.clone() },
+        false => Part { columns: strip, ..whole.clone() },
+    };
+    steps.map(part).collect()
+}
+
+/// Writes a part of `start + alpha · a b`. Rows of `y` begin `stride` numbers after each other.
+///
+/// # Safety
+/// `y`, `a` and `b` must have all rows and columns of the part, and nobody else may use these of `y` meanwhile; with [`Start::Own`] they must hold numbers.
+unsafe fn multiply<T: Real>(
+    Target(y): Target<T>,
+    (stride, k): (usize, usize),
+    Part { rows, columns }: Part,
+    (a, b): (View<T>, View<T>),
+    alpha: T,
+    start: Start<T>,
+    threads: Parallelism,
+) {
+    let a = View { data: &a.data[rows.start * a.row as usize..], ..a };
+    let b = View { data: &b.data[columns.start * b.column as usize..], ..b };
+    let start = match start {
+        Start::Bias(bias) => Start::Bias(&bias[columns.clone()]),
+        start => start,
+    };
+    let size = (rows.len(), columns.len(), k);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let y = y.add(rows.start * stride + columns.start);
+        if !T::own_product(y, stride, size, a, b, alpha, start) {
+            by_gemm(y, stride, size, (a, b), alpha, start, threads);
+        }
+    }
+}
+
+/// The same by the crate gemm: f64, and few rows or columns.
+///
+/// # Safety
+/// As for [`multiply`].
+unsafe fn by_gemm<T: Real>(
+    y: *mut T,
+    stride: usize,
+    (m, n, k): (usize, usize, usize),
+    (a, b): (View<T>, View<T>),
+    alpha: T,
+    start: Start<T>,
+    threads: Parallelism,
+) {
+    if let Start::Bias(bias) = start {
+        for row in 0..m {
+            // SAFETY: the caller's promise; a bias has a number for each column.
+            unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(row * stride), n) };
+        }
+    }
+    let add = !matches!(start, Start::Nothing);
+    let (ap, bp, along) = (a.data.as_ptr(), b.data.as_ptr(), stride as isize);
+    // SAFETY: the caller's promise; T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            y,
+            1,
+            along,
+            add,
+            ap,
+            a.column,
+            a.row,
+            bp,
+            b.column,
+            b.row,
+            T::ONE,
+            alpha,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+/// What a product is added to, without the product.
+fn begin<T: Real>(y: &mut [MaybeUninit<T>], stride: usize, width: usize, start: Start<T>, threads: Parallelism) {
+    pieces_by(threads, y, rows_per_piece(stride) * stride, |_, y| {
+        for row in y.chunks_mut(stride).map(|row| &mut row[..width]) {
+            match start {
+                Start::Own => {}
+                Start::Nothing => row.fill(MaybeUninit::new(T::ZERO)),
+                Start::Bias(bias) => row.iter_mut().zip(bias).for_each(|(y, b)| *y = MaybeUninit::new(*b)),
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_the_product_and_give_work_to_many_threads() {
+        for (m, n) in [(1, 1), (127, 127), (128, 64), (256, 256), (1024, 2048), (2048, 130), (300, 20_000)] {
+            for threads in [2, 3, 8, 24] {
+                for by_rows in [false, true] {
+                    let all = parts(Part { rows: 0..m, columns: 0..n }, by_rows, threads);
+                    let elements: usize = all.iter().map(|part| part.rows.len() * part.columns.len()).sum();
+                    assert_eq!(elements, m * n);
+                    let wanted = threads.min(m.max(n) / NARROWEST);
+                    assert!(all.len() >= wanted.div_ceil(2), "{m} {n}, {threads} threads: {} parts", all.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_of_one_size() {
+        for (m, n) in [(3072, 160), (160, 3072), (200, 200), (2000, 1100)] {
+            for by_rows in [false, true] {
+                let all = parts(Part { rows: 0..m, columns: 0..n }, by_rows, 2);
+                let largest = all.iter().map(|part| part.rows.len() * part.columns.len()).max().unwrap();
+                assert!(largest * all.len() * 4 <= m * n * 5, "{m} {n}: {largest} in one of {}", all.len());
+            }
+        }
+    }
+}
