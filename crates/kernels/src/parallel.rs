@@ -142,7 +142,11 @@ pub fn pieces_by<T: Send>(how: Parallelism, out: &mut [T], size: usize, f: impl 
 
 /// What `f(number, piece)` gives for each `size` elements of `out`, in order.
 pub fn map_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) -> R + Sync) -> Vec<R> {
-    let size = size.max(1);
+    shared_pieces(out, size.max(1), &f)
+}
+
+/// One copy in the program for all functions: what rayon makes of each would be larger than most kernels.
+fn shared_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: &(dyn Fn(usize, &mut [T]) -> R + Sync)) -> Vec<R> {
     if out.len() <= size || threads() == 1 {
         return out.chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect();
     }
@@ -242,6 +246,10 @@ pub(crate) fn zeros<T: Real>(count: usize) -> Result<Vec<T>> {
 
 /// Runs `f(number, item)` for each item.
 pub fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Sync) {
+    shared_items(items, &f);
+}
+
+fn shared_items<T: Send>(items: Vec<T>, f: &(dyn Fn(usize, T) + Sync)) {
     if items.len() <= 1 || threads() == 1 {
         return items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
     }
@@ -250,10 +258,14 @@ pub fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Sync) {
 
 /// What `f` gives for 0 to `count` - 1, in order; `per_piece` of them run in one go.
 pub fn map<R: Send>(count: usize, per_piece: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    shared_map(count, per_piece, &f)
+}
+
+fn shared_map<R: Send>(count: usize, per_piece: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
     if count <= per_piece || threads() == 1 {
         return (0..count).map(f).collect();
     }
-    among_threads(|| (0..count).into_par_iter().with_min_len(per_piece.max(1)).map(&f).collect())
+    among_threads(|| (0..count).into_par_iter().with_min_len(per_piece.max(1)).map(f).collect())
 }
 
 /// Piece number `index` of `xs`; the last one may be shorter.
