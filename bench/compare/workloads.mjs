@@ -71,7 +71,8 @@ const language = (x, options) => new x.AutoregressiveWrapper(lm(x, options))
 
 /** The model of char_train_step, which ../options measures too, and what a step takes. */
 export const CHAR = { num_tokens: 256, max_seq_len: 257, dim: 256, depth: 6, rotary_pos_emb: true }
-export const chars = (x, batch = 8) => ids(x, 256, batch, 257)
+export const BATCH = 8
+export const chars = (x, batch = BATCH) => ids(x, 256, batch, 257)
 
 const MAKE = {
   gpt_forward: (x) => forward(x, lm(x), ids(x, 20_000, 1, 1024)),

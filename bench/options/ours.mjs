@@ -3,7 +3,7 @@
 //
 //   node ours.mjs ROW
 //
-// With `batch` in it: of so many sequences in place of 8.
+// With `batch` in it: of so many sequences.
 import x from '../../dist/cjs/index.js'
 import { serve } from '../compare/serve.mjs'
 import { CHAR, chars, lm, trainer } from '../compare/workloads.mjs'

@@ -8,6 +8,7 @@ import { main } from '../../scripts/ensure.mjs'
 import { Failure, root, say } from '../../scripts/lib.mjs'
 import { pythonPath, setUp } from '../../scripts/python.mjs'
 import { heading, machineNow } from '../compare/report.mjs'
+import { BATCH } from '../compare/workloads.mjs'
 import { compete } from '../contender.mjs'
 import { whole } from '../numbers.mjs'
 import { report } from './report.mjs'
@@ -63,7 +64,7 @@ function contenders(row, python) {
   const all = [
     ['plain', ours({})],
     ['ours', ours(row)],
-    ['twice', ours({ ...row, batch: 16 })],
+    ['twice', ours({ ...row, batch: 2 * BATCH })],
   ]
   // -B: importing would leave files beside the source
   if (python && !row.fails)

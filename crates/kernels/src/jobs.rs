@@ -1,7 +1,7 @@
 //! Products that threads share: each writes its part.
 
 use crate::cpu::Real;
-use crate::parallel::{each, pieces_by, rows_per_piece};
+use crate::parallel::{among_threads, each, pieces_by, rows_per_piece};
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -92,7 +92,7 @@ pub(crate) unsafe fn write_all<T: Real>(jobs: Vec<Job<T>>, alpha: T, start: Star
     }
     // one part: the threads share its blocks
     let threads = if shares.len() == 1 { threads } else { Parallelism::None };
-    each(shares, |_, (y, stride, terms, part)| {
+    let share = |_, (y, stride, terms, part): (Target<T>, usize, &[Term<T>], Part)| {
         let mut start = start;
         for Term { k, a, b } in terms.iter().filter(|term| term.k > 0) {
             // SAFETY: the parts do not overlap and lie in `y`, which is borrowed mutably and so overlaps neither operand; the assertions above keep
@@ -100,7 +100,12 @@ pub(crate) unsafe fn write_all<T: Real>(jobs: Vec<Job<T>>, alpha: T, start: Star
             unsafe { multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, threads) };
             start = Start::Own;
         }
-    });
+    };
+    match threads {
+        Parallelism::None => each(shares, share),
+        // gemm shares with whom it runs among
+        Parallelism::Rayon(_) => among_threads(|| each(shares, share)),
+    }
 }
 
 /// Rows and columns of a product.

@@ -7,7 +7,7 @@ use crate::jobs::{Term, View};
 use crate::layout::contiguous;
 use crate::matmul::{fresh, fresh_all, fresh_sum};
 use crate::parallel::{for_product, map, part, rows_per_piece};
-use crate::{elementwise, skinny, Array, Result};
+use crate::{elementwise, reduce, skinny, Array, Result};
 
 /// The layer on candle's own operations.
 pub fn reference(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
@@ -144,17 +144,8 @@ pub fn grad_weight_all(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
 
 /// Gradient of the bias, (out): the sum of `grad` over all but its last axis.
 pub fn grad_bias(grad: &Array) -> Result<Array> {
-    dispatch!(grad, T => column_sums::<T>(grad), else {
-        let (rows, width) = cpu::rows_and_width(grad);
-        grad.contiguous()?.reshape((rows, width))?.sum(0)
-    })
-}
-
-fn column_sums<T: Real>(grad: &Array) -> Result<Array> {
-    let grad = contiguous(grad)?;
-    let (_, width) = cpu::rows_and_width(&grad);
-    let gs = cpu::slice::<T>(&grad)?;
-    cpu::array(column_sums_of(&gs, width), width)
+    let (rows, width) = cpu::rows_and_width(grad);
+    reduce::sum(&contiguous(grad)?.reshape((rows, width))?, &[0])?.reshape(width)
 }
 
 /// The sum of the rows, `width` numbers each.

@@ -54,7 +54,7 @@ pub fn set_threads(count: usize) -> Result<()> {
 }
 
 /// Runs `f` among the threads that share the work; within it, what a thread shares it shares with these.
-fn among_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn among_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     match pool() {
         Some(pool) if rayon::current_thread_index().is_none() => pool.install(f),
         _ => f(),

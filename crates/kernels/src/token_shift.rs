@@ -40,22 +40,21 @@ enum Masked {
 /// The shift on candle's own operations.
 pub fn reference(x: &Array, shifts: Shifts) -> Result<Array> {
     let width = shifts.width(x)?;
-    let clean = match shifts.mask {
-        Some(mask) => elementwise::mul(x, &mask.ne(&mask.zeros_like()?)?.to_dtype(x.dtype())?.unsqueeze(2)?)?,
-        None => x.clone(),
-    };
+    let clean = present(x, shifts.mask)?;
     joined(x, shifts.by, width, |segment, by| moved(&clean.narrow(2, segment, width)?, by))
 }
 
 fn backward_reference(grad: &Array, shifts: Shifts) -> Result<Array> {
     let width = shifts.width(grad)?;
-    joined(grad, shifts.by, width, |segment, by| {
-        let back = moved(&grad.narrow(2, segment, width)?, -by)?;
-        match shifts.mask {
-            Some(mask) => elementwise::mul(&back, &mask.ne(&mask.zeros_like()?)?.to_dtype(grad.dtype())?.unsqueeze(2)?),
-            None => Ok(back),
-        }
-    })
+    joined(grad, shifts.by, width, |segment, by| present(&moved(&grad.narrow(2, segment, width)?, -by)?, shifts.mask))
+}
+
+/// Zeros at positions that are not there.
+fn present(x: &Array, mask: Option<&Array>) -> Result<Array> {
+    match mask {
+        Some(mask) => elementwise::mul(x, &mask.ne(&mask.zeros_like()?)?.to_dtype(x.dtype())?.unsqueeze(2)?),
+        None => Ok(x.clone()),
+    }
 }
 
 fn joined(x: &Array, by: &[i64], width: usize, part: impl Fn(usize, i64) -> Result<Array>) -> Result<Array> {

@@ -12,8 +12,8 @@ fn float(x: &Tensor, name: &str) -> Result<Array> {
 }
 
 pub fn neg(x: &Tensor) -> Result<Tensor> {
-    let negative = |a: &Array| if a.dtype().is_float() { unary(a, Unary::Neg) } else { affine(a, -1.0, 0.0) };
-    let y = negative(&x.array()?)?;
+    let a = x.array()?;
+    let y = if a.dtype().is_float() { unary(&a, Unary::Neg)? } else { affine(&a, -1.0, 0.0)? };
     Ok(Tensor::record(y, &[x], |g| Ok(vec![Some(unary(g, Unary::Neg)?)])))
 }
 

@@ -28,20 +28,17 @@ impl ShiftTokens {
     /// (batch, n, dim) to the same; masked positions do not move into others. `tail` holds the last inputs before `x`, where there
     /// were any, and then those of `x`.
     pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>, tail: Option<&mut Option<Tensor>>) -> Result<Tensor> {
-        let width = x.dim(2) / self.shifts.len();
-        if width == 0 {
+        if x.dim(2) < self.shifts.len() {
             return Error::shape(format!("{} features are too few for {} shifts", x.dim(2), self.shifts.len()));
         }
         let Some(tail) = tail else {
             return Ok(ops::token_shift(x, self.shifts.clone(), mask)?);
         };
-        let before = tail.take();
-        let front = before.as_ref().map_or(0, |before| before.dim(1));
         let (mut all, mut there) = (x.clone(), mask.cloned());
-        if let Some(before) = &before {
-            all = ops::cat(&[before, x], 1)?;
+        if let Some(before) = tail.take() {
+            all = ops::cat(&[&before, x], 1)?;
             // what was masked is zeros there
-            let ones = Tensor::boolean(Array::ones((x.dim(0), front), DType::U8, &x.device())?);
+            let ones = Tensor::boolean(Array::ones((x.dim(0), before.dim(1)), DType::U8, &x.device())?);
             there = there.map(|mask| ops::cat(&[&ones, &mask], 1)).transpose()?;
         }
         let most = self.shifts.iter().copied().max().unwrap_or(0) as usize;
