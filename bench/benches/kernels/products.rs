@@ -2,7 +2,9 @@
 
 use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
+use xt_kernels::activation::Activation;
 use xt_kernels::dropout::Dropout;
+use xt_kernels::feedforward::{self as network, Inner};
 use xt_kernels::philox::Stream;
 use xt_kernels::quantized::{self, Format, Packed};
 use xt_kernels::softmax::Mask;
@@ -77,6 +79,32 @@ pub fn linear(c: &mut Criterion) {
     group.product("three at once, gradients of the weights", flops, || kernel::grad_weight_all(&grads, &x));
     let g = normal(&[ROWS, 4 * DIM], 4);
     group.memory("gradient of the bias", ROWS * 4 * DIM, || kernel::grad_bias(&g));
+    group.finish();
+}
+
+/// A feed-forward network's products with what is done to their rows, beside the same one after the other.
+pub fn feedforward(c: &mut Criterion) {
+    let mut group = Group::new(c, "feedforward");
+    for (rows, dim) in [(ROWS, DIM), (1024, 512)] {
+        for (kind, inner) in
+            [("gelu", Inner::Activation(Activation::Gelu)), ("gated by silu", Inner::Glu(Activation::Silu))]
+        {
+            let width = 4 * dim;
+            let wide = if let Inner::Glu(_) = inner { 2 * width } else { width };
+            let (x, w, b) = (normal(&[rows, dim], 1), normal(&[wide, dim], 2), normal(&[wide], 3));
+            let (g, down, up) = (normal(&[rows, dim], 4), normal(&[dim, width], 5), normal(&[rows, wide], 6));
+            let name = |what: &str| format!("{what}, {kind}, {rows}x{dim} to {width}");
+            let (forward, backward) = (2 * rows * dim * wide, 2 * rows * dim * width);
+            let bias = Some(&b);
+            group.product(&name("forward"), forward, || network::up_and_hidden(&x, &w, bias, inner));
+            group.product(&name("forward, no graph"), forward, || network::hidden(&x, &w, bias, inner));
+            group.product(&name("forward, one by one"), forward, || inner.forward(&kernel::forward(&x, &w, bias)?));
+            group.product(&name("backward"), backward, || network::backward(&g, &down, &up, inner));
+            group.product(&name("backward, one by one"), backward, || {
+                network::backward_reference(&g, &down, &up, inner)
+            });
+        }
+    }
     group.finish();
 }
 

@@ -33,34 +33,34 @@ pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
 /// The function of each element.
 pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
     // SAFETY: it writes a number for each.
-    dispatch!(x, T => unsafe { map::<T>(x, of_slice(kind)) }, else reference(x, kind))
+    dispatch!(x, T => unsafe { map::<T>(x, kind.functions().value) }, else reference(x, kind))
 }
 
 /// The derivative at `x`, times `grad`.
 pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
     // SAFETY: it writes a number for each two.
-    dispatch!(x, T => unsafe { zip::<T>(x, grad, slope_of_slice(kind)) }, else grad * slope_reference(x, kind)?)
+    dispatch!(x, T => unsafe { zip::<T>(x, grad, kind.functions().slope) }, else grad * slope_reference(x, kind)?)
 }
 
-/// The function over slices: input, output, all of which it writes.
-pub(crate) fn of_slice<T: Real>(kind: Activation) -> fn(&[T], &mut [MaybeUninit<T>]) {
-    match kind {
-        Activation::Gelu => gelu,
-        Activation::Silu => silu,
-        Activation::Relu => relu,
-        Activation::ReluSquared => relu_squared,
-        Activation::Sigmoid => sigmoid,
-    }
+/// An activation over slices, which it writes whole.
+pub(crate) struct Functions<T> {
+    /// Input, output.
+    pub value: fn(&[T], &mut [MaybeUninit<T>]),
+    /// Input, gradient, and the slope times the gradient.
+    pub slope: fn(&[T], &[T], &mut [MaybeUninit<T>]),
+    /// Both: input, the gradient, which the output replaces, and the slope times the gradient.
+    pub both: fn(&[T], &mut [T], &mut [MaybeUninit<T>]),
 }
 
-/// Its derivative, times a gradient: input, gradient, output, all of which it writes.
-pub(crate) fn slope_of_slice<T: Real>(kind: Activation) -> fn(&[T], &[T], &mut [MaybeUninit<T>]) {
-    match kind {
-        Activation::Gelu => gelu_grad,
-        Activation::Silu => silu_grad,
-        Activation::Relu => relu_grad,
-        Activation::ReluSquared => relu_squared_grad,
-        Activation::Sigmoid => sigmoid_grad,
+impl Activation {
+    pub(crate) fn functions<T: Real>(self) -> Functions<T> {
+        match self {
+            Self::Gelu => gelu::functions(),
+            Self::Silu => silu::functions(),
+            Self::Relu => relu::functions(),
+            Self::ReluSquared => relu_squared::functions(),
+            Self::Sigmoid => sigmoid::functions(),
+        }
     }
 }
 
@@ -92,32 +92,61 @@ const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 /// Elements that are computed side by side: in WebAssembly the constants of a function are made anew in each round.
 const SIDE_BY_SIDE: usize = 16;
 
-/// Makes functions over slices of one over elements, compiled for several processors.
+/// Makes functions over slices of what an element and a gradient give: the activation, and its slope times the gradient. Compiled for several
+/// processors; of what a function does not need, the compiler leaves nothing.
 macro_rules! over_slices {
-    (map $name:ident = |$x:ident| $body:expr) => {
-        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-        fn $name<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
-            let f = |$x: T| MaybeUninit::new($body);
-            let x = &x[..y.len()];
-            let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
-            let (xs, last) = x.as_chunks::<SIDE_BY_SIDE>();
-            for (y, x) in ys.iter_mut().zip(xs) {
-                (0..SIDE_BY_SIDE).for_each(|i| y[i] = f(x[i]));
+    ($name:ident, |$x:ident, $g:ident| $body:expr) => {
+        mod $name {
+            use super::*;
+
+            #[inline(always)]
+            fn f<T: Real>($x: T, $g: T) -> (T, T) {
+                $body
             }
-            rest.iter_mut().zip(last).for_each(|(y, x)| *y = f(*x));
-        }
-    };
-    (zip $name:ident = |$x:ident, $g:ident| $body:expr) => {
-        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-        fn $name<T: Real>(x: &[T], g: &[T], y: &mut [MaybeUninit<T>]) {
-            let f = |$x: T, $g: T| MaybeUninit::new($body);
-            let (x, g) = (&x[..y.len()], &g[..y.len()]);
-            let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
-            let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
-            for (y, (x, g)) in ys.iter_mut().zip(xs.iter().zip(gs)) {
-                (0..SIDE_BY_SIDE).for_each(|i| y[i] = f(x[i], g[i]));
+
+            pub fn functions<T: Real>() -> Functions<T> {
+                Functions { value, slope, both }
             }
-            rest.iter_mut().zip(last.iter().zip(last_g)).for_each(|(y, (x, g))| *y = f(*x, *g));
+
+            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            fn value<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
+                let f = |x: T| MaybeUninit::new(f(x, T::ZERO).0);
+                let x = &x[..y.len()];
+                let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
+                let (xs, last) = x.as_chunks::<SIDE_BY_SIDE>();
+                for (y, x) in ys.iter_mut().zip(xs) {
+                    (0..SIDE_BY_SIDE).for_each(|i| y[i] = f(x[i]));
+                }
+                rest.iter_mut().zip(last).for_each(|(y, x)| *y = f(*x));
+            }
+
+            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            fn slope<T: Real>(x: &[T], g: &[T], d: &mut [MaybeUninit<T>]) {
+                let f = |x: T, g: T| MaybeUninit::new(f(x, g).1);
+                let (x, g) = (&x[..d.len()], &g[..d.len()]);
+                let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
+                let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
+                for (d, (x, g)) in ds.iter_mut().zip(xs.iter().zip(gs)) {
+                    (0..SIDE_BY_SIDE).for_each(|i| d[i] = f(x[i], g[i]));
+                }
+                rest.iter_mut().zip(last.iter().zip(last_g)).for_each(|(d, (x, g))| *d = f(*x, *g));
+            }
+
+            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            fn both<T: Real>(x: &[T], g: &mut [T], d: &mut [MaybeUninit<T>]) {
+                let f = |x: T, g: &mut T| {
+                    let (y, d) = f(x, *g);
+                    *g = y;
+                    MaybeUninit::new(d)
+                };
+                let (x, g) = (&x[..d.len()], &mut g[..d.len()]);
+                let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
+                let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks_mut::<SIDE_BY_SIDE>());
+                for (d, (x, g)) in ds.iter_mut().zip(xs.iter().zip(gs)) {
+                    (0..SIDE_BY_SIDE).for_each(|i| d[i] = f(x[i], &mut g[i]));
+                }
+                rest.iter_mut().zip(last.iter().zip(last_g)).for_each(|(d, (x, g))| *d = f(*x, g));
+            }
         }
     };
 }
@@ -132,21 +161,19 @@ fn logistic<T: Real>(x: T) -> T {
     T::ONE / (T::ONE + (-x).exp())
 }
 
-over_slices!(map gelu = |x| x * phi(x));
-over_slices!(zip gelu_grad = |x, g| g * (phi(x) + x * (x * x * T::of(-0.5)).exp() * T::of(INV_SQRT_TAU)));
-over_slices!(map silu = |x| x * logistic(x));
-over_slices!(zip silu_grad = |x, g| {
-    let s = logistic(x);
-    g * (s + x * s * (T::ONE - s))
+over_slices!(gelu, |x, g| {
+    let p = phi(x);
+    (x * p, g * (p + x * (x * x * T::of(-0.5)).exp() * T::of(INV_SQRT_TAU)))
 });
-over_slices!(map relu = |x| if x > T::ZERO { x } else { x * T::ZERO });
-over_slices!(zip relu_grad = |x, g| if x > T::ZERO { g } else { T::ZERO });
-over_slices!(map relu_squared = |x| if x > T::ZERO { x * x } else { x * T::ZERO });
-over_slices!(zip relu_squared_grad = |x, g| if x > T::ZERO { g * (x + x) } else { T::ZERO });
-over_slices!(map sigmoid = |x| logistic(x));
-over_slices!(zip sigmoid_grad = |x, g| {
+over_slices!(silu, |x, g| {
     let s = logistic(x);
-    g * s * (T::ONE - s)
+    (x * s, g * (s + x * s * (T::ONE - s)))
+});
+over_slices!(relu, |x, g| if x > T::ZERO { (x, g) } else { (x * T::ZERO, T::ZERO) });
+over_slices!(relu_squared, |x, g| if x > T::ZERO { (x * x, g * (x + x)) } else { (x * T::ZERO, T::ZERO) });
+over_slices!(sigmoid, |x, g| {
+    let s = logistic(x);
+    (s, g * s * (T::ONE - s))
 });
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Access to the values of CPU arrays, and the element types that the CPU kernels know.
 
-use crate::jobs::{Start, View};
+use crate::jobs::{Finish, Start, View};
 use crate::product::Product;
 use crate::skinny::{products_reference, weighted_sum_reference, Many};
 use crate::{Array, Device, Result, Shape};
@@ -64,6 +64,7 @@ pub trait Real:
     ///
     /// # Safety
     /// All elements of `a`, `b` and `y` are there, and nobody else uses those of `y` meanwhile; with [`Start::Own`] they hold numbers.
+    #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     unsafe fn own_product(
         _y: *mut Self,
@@ -73,6 +74,7 @@ pub trait Real:
         _b: View<Self>,
         _alpha: Self,
         _start: Start<Self>,
+        _finish: Option<Finish<Self>>,
     ) -> bool {
         false
     }
@@ -152,13 +154,14 @@ impl Real for f32 {
         b: View<f32>,
         alpha: f32,
         start: Start<f32>,
+        finish: Option<Finish<f32>>,
     ) -> bool {
         // it is made for vectors of columns
         if size.0 < 4 || size.1 < 4 {
             return false;
         }
         // SAFETY: the caller's promise.
-        unsafe { crate::product::product(Product { y, stride, size, a, b, alpha, start }) };
+        unsafe { crate::product::product(Product { y, stride, size, a, b, alpha, start, finish }) };
         true
     }
 }

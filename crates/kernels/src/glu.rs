@@ -3,7 +3,7 @@
 //! Shapes: `x` is (.., 2 dim), `y` (.., dim).
 //! Source: GLU Variants Improve Transformer, <https://arxiv.org/abs/2002.05202>.
 
-use crate::activation::{self, of_slice, slope_of_slice, Activation};
+use crate::activation::{self, Activation, Functions};
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::parallel::{full, part, rows_per_piece, written};
@@ -55,7 +55,7 @@ fn forward_cpu<T: Real>(x: &Array, kind: Activation) -> Result<Array> {
     dims[x.rank() - 1] = half;
     let xs = cpu::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let (count, act) = (rows_per_piece(half), of_slice::<T>(kind));
+    let (count, act) = (rows_per_piece(half), kind.functions::<T>().value);
     let write = |piece: usize, y: &mut [MaybeUninit<T>]| {
         let x = part(xs, piece, count * width);
         for (y, x) in y.chunks_exact_mut(half.max(1)).zip(x.chunks_exact(width.max(1))) {
@@ -80,25 +80,46 @@ fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Ar
     let (xs, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&grad)?);
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
     let count = rows_per_piece(width);
-    let (act, slope) = (of_slice::<T>(kind), slope_of_slice::<T>(kind));
+    let functions = kind.functions::<T>();
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let (x, g) = (part(xs, piece, count * width), part(gs, piece, count * half));
-        let mut through = vec![T::ZERO; half];
+        let mut row = vec![T::ZERO; half];
         for (r, dx) in dx.chunks_exact_mut(width.max(1)).enumerate() {
-            let (a, b) = part(x, r, width).split_at(half);
-            let (da, db) = dx.split_at_mut(half);
-            let g = part(g, r, half);
-            act(b, da);
-            // SAFETY: all was written.
-            multiply(unsafe { full(da) }, g);
-            through.copy_from_slice(g);
-            multiply(&mut through, a);
-            slope(b, &through, db);
+            row.copy_from_slice(part(g, r, half));
+            backward_row(&functions, part(x, r, width).split_at(half), &mut row, dx.split_at_mut(half));
         }
     };
     // SAFETY: rows are whole, and both halves of each are written.
     let dx = unsafe { written(rows * width, count * width, write) }?;
     cpu::array(dx, x.dims())
+}
+
+/// For halves `a` and `b` of a row, or of a part of one, the gradients of both; in place of the gradient `g`, the unit itself.
+pub(crate) fn backward_row<T: Real>(
+    functions: &Functions<T>,
+    (a, b): (&[T], &[T]),
+    g: &mut [T],
+    (da, db): (&mut [MaybeUninit<T>], &mut [MaybeUninit<T>]),
+) {
+    const CHUNK: usize = 128;
+    let mut through = [T::ZERO; CHUNK];
+    let chunks = g.chunks_mut(CHUNK).zip(da.chunks_mut(CHUNK).zip(db.chunks_mut(CHUNK)));
+    for (i, (g, (da, db))) in chunks.enumerate() {
+        let (a, b, through) = (part(a, i, CHUNK), part(b, i, CHUNK), &mut through[..g.len()]);
+        through.copy_from_slice(g);
+        multiply(through, a);
+        (functions.both)(b, through, db);
+        exchange(through, a, g, da);
+    }
+}
+
+/// `da = activated · g`, then `g = activated · a`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn exchange<T: Real>(activated: &[T], a: &[T], g: &mut [T], da: &mut [MaybeUninit<T>]) {
+    for ((s, a), (g, da)) in activated.iter().zip(a).zip(g.iter_mut().zip(da)) {
+        *da = MaybeUninit::new(*s * *g);
+        *g = *s * *a;
+    }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]

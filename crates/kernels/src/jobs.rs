@@ -52,12 +52,35 @@ impl<T> Term<'_, T> {
     }
 }
 
+/// What is done with numbers of a row that are complete, while they are in a cache: the row, the first of their columns, and the numbers. It gets each
+/// number once.
+pub(crate) type Finish<'a, T> = &'a (dyn Fn(usize, usize, &mut [T]) + Sync);
+
 /// A sum of products, (m, n), and where it goes: rows begin `stride` numbers after each other.
 pub(crate) struct Job<'a, T> {
     pub y: &'a mut [MaybeUninit<T>],
     pub stride: usize,
     pub size: (usize, usize),
     pub terms: &'a [Term<'a, T>],
+    pub finish: Option<Finish<'a, T>>,
+}
+
+/// Hands the rows of a block to `finish`.
+///
+/// # Safety
+/// They hold numbers, which nobody else uses meanwhile.
+#[inline]
+pub(crate) unsafe fn finish_rows<T>(
+    finish: Finish<T>,
+    y: *mut T,
+    stride: usize,
+    (row, column): (usize, usize),
+    (rows, columns): (usize, usize),
+) {
+    for r in row..row + rows {
+        // SAFETY: the caller's promise.
+        finish(r, column, unsafe { std::slice::from_raw_parts_mut(y.add(r * stride + column), columns) });
+    }
 }
 
 /// Writes every element of all jobs: `start + alpha ·` their sums.
@@ -66,7 +89,7 @@ pub(crate) struct Job<'a, T> {
 /// With [`Start::Own`], they must hold numbers.
 pub(crate) unsafe fn write_all<T: Real>(jobs: Vec<Job<T>>, alpha: T, start: Start<T>, threads: Parallelism) {
     let mut shares = Vec::new();
-    for Job { y, stride, size: (m, n), terms } in jobs {
+    for Job { y, stride, size: (m, n), terms, finish } in jobs {
         if m == 0 || n == 0 {
             continue;
         }
@@ -77,6 +100,10 @@ pub(crate) unsafe fn write_all<T: Real>(jobs: Vec<Job<T>>, alpha: T, start: Star
         let y = &mut y[..(m - 1) * stride + n];
         let Some(first) = terms.iter().find(|term| term.k > 0) else {
             begin(y, stride, n, start, threads);
+            if let Some(finish) = finish {
+                // SAFETY: `begin` wrote all rows.
+                unsafe { finish_rows(finish, y.as_mut_ptr().cast::<T>(), stride, (0, 0), (m, n)) };
+            }
             continue;
         };
         terms.iter().filter(|term| term.k > 0).for_each(|term| term.check((m, n)));
@@ -88,16 +115,18 @@ pub(crate) unsafe fn write_all<T: Real>(jobs: Vec<Job<T>>, alpha: T, start: Star
             }
         };
         let y = Target(y.as_mut_ptr().cast::<T>());
-        shares.extend(parts.into_iter().map(|part| (y, stride, terms, part)));
+        shares.extend(parts.into_iter().map(|part| Share { y, stride, terms, part, finish }));
     }
     // one part: the threads share its blocks
     let threads = if shares.len() == 1 { threads } else { Parallelism::None };
-    let share = |_, (y, stride, terms, part): (Target<T>, usize, &[Term<T>], Part)| {
+    let share = |_, Share { y, stride, terms, part, finish }: Share<T>| {
         let mut start = start;
-        for Term { k, a, b } in terms.iter().filter(|term| term.k > 0) {
+        let last = terms.iter().rposition(|term| term.k > 0);
+        for (i, Term { k, a, b }) in terms.iter().enumerate().filter(|(_, term)| term.k > 0) {
+            let finish = finish.filter(|_| Some(i) == last);
             // SAFETY: the parts do not overlap and lie in `y`, which is borrowed mutably and so overlaps neither operand; the assertions above keep
             // every element of the operands inside their slices; the caller's promise, and from the second term on the first one has written the part.
-            unsafe { multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, threads) };
+            unsafe { multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, finish, threads) };
             start = Start::Own;
         }
     };
@@ -113,6 +142,15 @@ pub(crate) unsafe fn write_all<T: Real>(jobs: Vec<Job<T>>, alpha: T, start: Star
 struct Part {
     rows: Range<usize>,
     columns: Range<usize>,
+}
+
+/// A part of a job.
+struct Share<'a, T> {
+    y: Target<T>,
+    stride: usize,
+    terms: &'a [Term<'a, T>],
+    part: Part,
+    finish: Option<Finish<'a, T>>,
 }
 
 /// Where threads write, each its part.
@@ -156,6 +194,7 @@ fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
 ///
 /// # Safety
 /// `y`, `a` and `b` must have all rows and columns of the part, and nobody else may use these of `y` meanwhile; with [`Start::Own`] they must hold numbers.
+#[allow(clippy::too_many_arguments)]
 unsafe fn multiply<T: Real>(
     Target(y): Target<T>,
     (stride, k): (usize, usize),
@@ -163,8 +202,10 @@ unsafe fn multiply<T: Real>(
     (a, b): (View<T>, View<T>),
     alpha: T,
     start: Start<T>,
+    finish: Option<Finish<T>>,
     threads: Parallelism,
 ) {
+    let first = rows.start * stride + columns.start;
     let a = View { data: &a.data[rows.start * a.row as usize..], ..a };
     let b = View { data: &b.data[columns.start * b.column as usize..], ..b };
     let start = match start {
@@ -172,11 +213,19 @@ unsafe fn multiply<T: Real>(
         start => start,
     };
     let size = (rows.len(), columns.len(), k);
+    let placed = finish.map(|finish| {
+        move |row: usize, column: usize, y: &mut [T]| finish(rows.start + row, columns.start + column, y)
+    });
+    let finish = placed.as_ref().map(|placed| placed as Finish<T>);
     // SAFETY: the caller's promise.
     unsafe {
-        let y = y.add(rows.start * stride + columns.start);
-        if !T::own_product(y, stride, size, a, b, alpha, start) {
-            by_gemm(y, stride, size, (a, b), alpha, start, threads);
+        let y = y.add(first);
+        if T::own_product(y, stride, size, a, b, alpha, start, finish) {
+            return;
+        }
+        by_gemm(y, stride, size, (a, b), alpha, start, threads);
+        if let Some(finish) = finish {
+            finish_rows(finish, y, stride, (0, 0), (size.0, size.1));
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
+pub mod feedforward;
 pub mod glu;
 pub mod gru;
 pub mod layer_norm;

@@ -6,7 +6,7 @@ use crate::cpu::{self, dispatch, Real};
 use crate::jobs::{Term, View};
 use crate::layout::contiguous;
 use crate::matmul::{fresh, fresh_all, fresh_sum};
-use crate::parallel::{for_product, map, part, rows_per_piece};
+use crate::parallel::{map, part, rows_per_piece};
 use crate::{elementwise, reduce, skinny, Array, Result};
 
 /// The layer on candle's own operations.
@@ -45,8 +45,8 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
         let y = skinny::products(&xs, &[layer], (rows, inner))?.swap_remove(0);
         return cpu::array(y, with_width(&x, out));
     }
-    let (a, b) = (row_major(&xs, inner), transposed(&ws, inner));
-    let y = fresh((rows, out, inner), a, b, bs.as_deref(), for_product(rows, out, inner))?;
+    let term = Term { k: inner, a: row_major(&xs, inner), b: transposed(&ws, inner) };
+    let y = fresh((rows, out), term, bs.as_deref(), None)?;
     cpu::array(y, with_width(&x, out))
 }
 

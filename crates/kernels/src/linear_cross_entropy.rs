@@ -6,7 +6,7 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::cross_entropy::{self, classes};
-use crate::jobs::Start;
+use crate::jobs::{Start, Term};
 use crate::layout::contiguous;
 use crate::linear::{self, add_assign, column_sums_of, row_major, transposed};
 use crate::matmul::{fresh, product};
@@ -86,9 +86,8 @@ fn forward_cpu<T: Real>(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients
     let size = block_rows(rows, width);
     for (block, classes) in classes.chunks(size).enumerate() {
         let x = part(&xs, block, size * inner);
-        let logits = (classes.len(), width, inner);
-        let threads = for_product(classes.len(), width, inner);
-        let mut logits = fresh(logits, row_major(x, inner), transposed(&ws, inner), bs.as_deref(), threads)?;
+        let term = Term { k: inner, a: row_major(x, inner), b: transposed(&ws, inner) };
+        let mut logits = fresh((classes.len(), width), term, bs.as_deref(), None)?;
         let factor = wanted.any().then(|| T::of(1.0 / count));
         let together = rows_per_piece(width);
         let losses = map_pieces(&mut logits, together * width, |piece, logits| {

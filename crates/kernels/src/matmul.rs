@@ -4,7 +4,7 @@
 //! Transposed or permuted views are read in place, so that heads need no copy.
 
 use crate::cpu::{self, dispatch, Real, Slice};
-use crate::jobs::{multiplications, write_all, Job, Start, Term, View};
+use crate::jobs::{multiplications, write_all, Finish, Job, Start, Term, View};
 use crate::parallel::{for_product, for_work, pieces, threads};
 use crate::{alloc, Array, Error, Result};
 use gemm::Parallelism;
@@ -135,19 +135,20 @@ pub(crate) fn product<T: Real>(
     unsafe { write(y, stride, size, a, b, alpha, start, threads) };
 }
 
-/// `bias + a b`, (m, n), in new memory.
+/// `bias + a b`, (m, n), in new memory, with what `finish` makes of it.
 pub(crate) fn fresh<T: Real>(
-    (m, n, k): (usize, usize, usize),
-    a: View<T>,
-    b: View<T>,
+    (m, n): (usize, usize),
+    term: Term<T>,
     bias: Option<&[T]>,
-    threads: Parallelism,
+    finish: Option<Finish<T>>,
 ) -> Result<Vec<T>> {
     alloc::check(&[m, n], T::DTYPE)?;
     let mut y = alloc::room::<T>(m * n)?;
     let start = bias.map_or(Start::Nothing, Start::Bias);
+    let fresh = &mut y.spare_capacity_mut()[..m * n];
+    let job = Job { y: fresh, stride: n, size: (m, n), terms: std::slice::from_ref(&term), finish };
     // SAFETY: nothing is added to what `y` holds.
-    unsafe { write(&mut y.spare_capacity_mut()[..m * n], n, (m, n, k), a, b, T::ONE, start, threads) };
+    unsafe { write_all(vec![job], T::ONE, start, for_product(m, n, term.k)) };
     // SAFETY: every element was written.
     unsafe { y.set_len(m * n) };
     Ok(y)
@@ -165,6 +166,7 @@ pub(crate) fn fresh_all<T: Real>(products: &[((usize, usize), Term<T>)]) -> Resu
         stride: *n,
         size: (*m, *n),
         terms: std::slice::from_ref(term),
+        finish: None,
     });
     let work = products.iter().map(|((m, n), term)| multiplications(&[*m, *n, term.k])).fold(0, u64::saturating_add);
     // SAFETY: nothing is added to what they hold.
@@ -181,7 +183,7 @@ pub(crate) fn fresh_sum<T: Real>((m, n): (usize, usize), terms: &[Term<T>]) -> R
     alloc::check(&[m, n], T::DTYPE)?;
     let mut y = alloc::room::<T>(m * n)?;
     let work = terms.iter().map(|term| multiplications(&[m, n, term.k])).fold(0, u64::saturating_add);
-    let job = Job { y: &mut y.spare_capacity_mut()[..m * n], stride: n, size: (m, n), terms };
+    let job = Job { y: &mut y.spare_capacity_mut()[..m * n], stride: n, size: (m, n), terms, finish: None };
     // SAFETY: nothing is added to what `y` holds.
     unsafe { write_all(vec![job], T::ONE, Start::Nothing, for_work(work)) };
     // SAFETY: every element was written.
@@ -206,7 +208,7 @@ unsafe fn write<T: Real>(
 ) {
     let terms = &[Term { k, a, b }];
     // SAFETY: the caller's promise.
-    unsafe { write_all(vec![Job { y, stride, size: (m, n), terms }], alpha, start, threads) };
+    unsafe { write_all(vec![Job { y, stride, size: (m, n), terms, finish: None }], alpha, start, threads) };
 }
 
 #[cfg(test)]

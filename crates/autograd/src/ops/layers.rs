@@ -5,6 +5,7 @@ use crate::{is_grad_enabled, DType, Error, Result, Tensor};
 use std::sync::Arc;
 use xt_kernels::activation::Activation;
 use xt_kernels::dropout::Dropout;
+pub use xt_kernels::feedforward::Inner;
 use xt_kernels::linear_cross_entropy::{Inputs, Wanted};
 use xt_kernels::philox::Stream;
 use xt_kernels::quantized::Packed;
@@ -71,93 +72,100 @@ fn check_bias(weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
 
 /// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out).
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    layer(x, None, weight, bias)
-}
-
-/// [`linear`] of `inner(x)`: keeps x alone for the gradient and makes what stands between again, which takes less time than memory would cost.
-pub fn linear_of(x: &Tensor, inner: Inner, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    inner.check(x)?;
-    layer(x, Some(inner), weight, bias)
-}
-
-fn layer(x: &Tensor, inner: Option<Inner>, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let between = move |a: &Array| inner.map_or_else(|| Ok(a.clone()), |inner| inner.forward(a));
-    let a = x.array()?;
-    let hidden = Tensor::constant(between(&a)?);
-    check_linear(&hidden, weight)?;
+    check_linear(x, weight)?;
     check_bias(weight, bias)?;
     if let Some(packed) = weight.packed() {
-        return quantized_linear(x, &hidden, (weight, &packed), bias);
+        return quantized_linear(x, (weight, &packed), bias);
     }
-    let w = weight.array()?;
+    let (a, w) = (x.array()?, weight.array()?);
     let b = bias.map(Tensor::array).transpose()?;
-    let y = kernels::linear::forward(&hidden.array()?, &w, b.as_ref())?;
+    let y = kernels::linear::forward(&a, &w, b.as_ref())?;
     let needs = (x.requires_grad(), weight.requires_grad(), bias.is_some());
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
         let g = kernels::layout::contiguous(g)?;
-        let of_input = || -> Result<Array> {
-            let d = kernels::linear::grad_input(&g, &w)?;
-            inner.map_or(Ok(d.clone()), |inner| inner.backward(&a, &d))
-        };
-        let of_weight = || -> Result<Array> { Ok(kernels::linear::grad_weight(&g, &between(&a)?)?) };
-        let mut grads = vec![needs.0.then(of_input).transpose()?, needs.1.then(of_weight).transpose()?];
-        if needs.2 {
-            grads.push(Some(kernels::linear::grad_bias(&g)?));
-        }
-        Ok(grads)
+        let of_input = needs.0.then(|| kernels::linear::grad_input(&g, &w)).transpose()?;
+        let of_weight = needs.1.then(|| kernels::linear::grad_weight(&g, &a)).transpose()?;
+        let of_bias = needs.2.then(|| kernels::linear::grad_bias(&g)).transpose()?;
+        Ok([of_input, of_weight].into_iter().chain(needs.2.then_some(of_bias)).collect())
     }))
 }
 
-/// The layer of x, or of what was made of it, with a quantized weight: it has no graph, and what needs one is an error.
-fn quantized_linear(
-    x: &Tensor,
-    hidden: &Tensor,
-    (weight, packed): (&Tensor, &Packed),
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
+/// [`linear`] with a quantized weight: it has no graph, and what needs one is an error.
+fn quantized_linear(x: &Tensor, (weight, packed): (&Tensor, &Packed), bias: Option<&Tensor>) -> Result<Tensor> {
     if is_grad_enabled() && [x, weight].into_iter().chain(bias).any(Tensor::requires_grad) {
         let (shape, format) = (weight.dims().to_vec(), packed.format().name());
         return Err(Error::Quantized { shape, format, what: "training" });
     }
     let bias = bias.map(Tensor::array).transpose()?;
-    Ok(Tensor::constant(kernels::quantized::forward(&hidden.array()?, packed, bias.as_ref())?))
+    Ok(Tensor::constant(kernels::quantized::forward(&x.array()?, packed, bias.as_ref())?))
 }
 
-/// What stands in front of a layer, element by element.
-#[derive(Clone, Copy, Debug)]
-pub enum Inner {
-    Activation(Activation),
-    /// A gated unit, [`glu`].
-    Glu(Activation),
+/// A linear layer's weight, (out, in), and bias, (out).
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    pub weight: &'a Tensor,
+    pub bias: Option<&'a Tensor>,
 }
 
-impl Inner {
-    fn check(self, x: &Tensor) -> Result<()> {
-        match self {
-            Self::Activation(kind) if !x.dtype().is_float() => {
-                invalid(format!("{kind:?} needs floating-point values; cast first").to_lowercase())
-            }
-            Self::Glu(_) if x.rank() == 0 || !x.dim(x.rank() - 1).is_multiple_of(2) => {
-                invalid(format!("a gated unit halves the last axis; it does not take {:?}", x.dims()))
-            }
-            _ => Ok(()),
+impl Layer<'_> {
+    fn requires_grad(&self) -> bool {
+        [self.weight].into_iter().chain(self.bias).any(Tensor::requires_grad)
+    }
+}
+
+/// `down(inner(up(x)))`, `x` (.., in), with a gated unit between, [`Inner::Glu`], where `up` is twice as wide as `down` takes: one node. It keeps what
+/// `up` gives and makes what `inner` does to it again for the gradient, which takes less time than memory would cost.
+pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<Tensor> {
+    check_linear(x, up.weight)?;
+    check_bias(up.weight, up.bias)?;
+    if up.weight.packed().is_some() || down.weight.packed().is_some() {
+        let up = linear(x, up.weight, up.bias)?;
+        let hidden = match inner {
+            Inner::Activation(kind) => activation(&up, kind)?,
+            Inner::Glu(kind) => glu(&up, kind)?,
+        };
+        return linear(&hidden, down.weight, down.bias);
+    }
+    let (a, w1, w2) = (x.array()?, up.weight.array()?, down.weight.array()?);
+    let [b1, b2] = [up.bias, down.bias].map(|bias| bias.map(Tensor::array).transpose());
+    let (b1, b2) = (b1?, b2?);
+    let graph = is_grad_enabled() && (x.requires_grad() || up.requires_grad() || down.requires_grad());
+    let (wide, hidden) = if graph {
+        let (wide, hidden) = kernels::feedforward::up_and_hidden(&a, &w1, b1.as_ref(), inner)?;
+        (Some(wide), hidden)
+    } else {
+        (None, kernels::feedforward::hidden(&a, &w1, b1.as_ref(), inner)?)
+    };
+    let hidden = Tensor::constant(hidden);
+    check_linear(&hidden, down.weight)?;
+    check_bias(down.weight, down.bias)?;
+    let y = kernels::linear::forward(&hidden.array()?, &w2, b2.as_ref())?;
+    let Some(wide) = wide else {
+        return Ok(Tensor::constant(y));
+    };
+    let wanted = |tensor: Option<&Tensor>| tensor.is_some_and(Tensor::requires_grad);
+    let needs = [Some(x), Some(up.weight), up.bias, Some(down.weight), down.bias].map(wanted);
+    let biased = [true, true, up.bias.is_some(), true, down.bias.is_some()];
+    let inputs: Vec<&Tensor> =
+        [x, up.weight].into_iter().chain(up.bias).chain([down.weight]).chain(down.bias).collect();
+    Ok(Tensor::record(y, &inputs, move |g| {
+        use kernels::linear::{grad_bias, grad_input, grad_weight};
+        let g = kernels::layout::contiguous(g)?;
+        let [of_x, of_w1, of_b1, of_w2, of_b2] = needs;
+        let [mut dx, mut dw1, mut db1, mut dw2] = [const { None }; 4];
+        if of_x || of_w1 || of_b1 || of_w2 {
+            let (d, hidden) = kernels::feedforward::backward(&g, &w2, &wide, inner)?;
+            dw2 = of_w2.then(|| grad_weight(&g, &hidden)).transpose()?;
+            drop(hidden);
+            dx = of_x.then(|| grad_input(&d, &w1)).transpose()?;
+            dw1 = of_w1.then(|| grad_weight(&d, &a)).transpose()?;
+            db1 = of_b1.then(|| grad_bias(&d)).transpose()?;
         }
-    }
-
-    fn forward(self, x: &Array) -> Result<Array> {
-        Ok(match self {
-            Self::Activation(kind) => kernels::activation::forward(x, kind)?,
-            Self::Glu(kind) => kernels::glu::forward(x, kind)?,
-        })
-    }
-
-    fn backward(self, x: &Array, grad: &Array) -> Result<Array> {
-        Ok(match self {
-            Self::Activation(kind) => kernels::activation::backward(x, grad, kind)?,
-            Self::Glu(kind) => kernels::glu::backward(x, grad, kind)?,
-        })
-    }
+        let db2 = of_b2.then(|| grad_bias(&g)).transpose()?;
+        let grads = [dx, dw1, db1, dw2, db2].into_iter().zip(biased);
+        Ok(grads.filter_map(|(grad, there)| there.then_some(grad)).collect())
+    }))
 }
 
 /// Layer normalisation over the last axis.
@@ -200,7 +208,9 @@ pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
 
 /// Gated linear unit: the first half of the last axis, times the activation of the second.
 pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
-    Inner::Glu(kind).check(x)?;
+    if x.rank() == 0 || !x.dim(x.rank() - 1).is_multiple_of(2) {
+        return invalid(format!("a gated unit halves the last axis; it does not take {:?}", x.dims()));
+    }
     let a = x.array()?;
     let y = kernels::glu::forward(&a, kind)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::glu::backward(&a, g, kind)?)])))
@@ -258,7 +268,9 @@ pub fn spread(bias: &Tensor, i: usize, j: usize) -> Result<Tensor> {
 
 /// GELU, SiLU, ReLU or the logistic function.
 pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
-    Inner::Activation(kind).check(x)?;
+    if !x.dtype().is_float() {
+        return invalid(format!("{kind:?} needs floating-point values; cast first").to_lowercase());
+    }
     let a = x.array()?;
     let y = kernels::activation::forward(&a, kind)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::activation::backward(&a, g, kind)?)])))

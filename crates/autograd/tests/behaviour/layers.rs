@@ -1,25 +1,36 @@
 //! Gradients of what layers are made of.
 
 use crate::common::{check_all, ids, normal, Case};
-use xt_autograd::ops::{self, Activation, Inner, Mask};
-use xt_autograd::{Array, DType, Device};
+use xt_autograd::ops::{self, Activation, Inner, Layer, Mask};
+use xt_autograd::{Array, DType, Device, Tensor};
 use xt_kernels::philox::Stream;
 
 const STREAM: Stream = Stream { seed: 5, call: 6, draw: 7 };
 
+fn layer<'a>(weight: &'a Tensor, bias: Option<&'a Tensor>) -> Layer<'a> {
+    Layer { weight, bias }
+}
+
 #[test]
 fn linear_norm_dropout_and_rotary() {
-    let cases: [Case; 15] = [
+    let cases: [Case; 16] = [
         ("gru_gates", &[&[2, 2, 6], &[2, 2, 6], &[2, 2, 2]], |x| ops::gru_gates(&x[0], &x[1], &x[2])),
-        ("linear of an activation", &[&[2, 3], &[4, 3], &[4]], |x| {
-            ops::linear_of(&x[0], Inner::Activation(Activation::Gelu), &x[1], Some(&x[2]))
+        ("feedforward, an activation", &[&[2, 3], &[5, 3], &[5], &[4, 5], &[4]], |x| {
+            let (up, down) = (layer(&x[1], Some(&x[2])), layer(&x[3], Some(&x[4])));
+            ops::feedforward(&x[0], up, Inner::Activation(Activation::Gelu), down)
         }),
-        ("linear of a gated unit", &[&[2, 2, 6], &[4, 3]], |x| {
-            ops::linear_of(&x[0], Inner::Glu(Activation::Silu), &x[1], None)
+        ("feedforward, a gated unit, one bias", &[&[2, 2, 3], &[6, 3], &[6], &[4, 3]], |x| {
+            ops::feedforward(&x[0], layer(&x[1], Some(&x[2])), Inner::Glu(Activation::Silu), layer(&x[3], None))
         }),
-        ("linear of an activation, frozen", &[&[2, 3]], |x| {
-            let weight = xt_autograd::Tensor::constant(normal(&[4, 3], 7));
-            ops::linear_of(&x[0], Inner::Activation(Activation::Gelu), &weight, None)
+        ("feedforward, frozen first weight", &[&[2, 3], &[4, 5], &[4]], |x| {
+            let weight = Tensor::constant(normal(&[5, 3], 7));
+            let (up, down) = (layer(&weight, None), layer(&x[1], Some(&x[2])));
+            ops::feedforward(&x[0], up, Inner::Activation(Activation::Silu), down)
+        }),
+        ("feedforward, all but the first weight frozen", &[&[5, 3]], |x| {
+            let [input, weight] = [normal(&[2, 3], 7), normal(&[4, 5], 8)].map(Tensor::constant);
+            let (up, down) = (layer(&x[0], None), layer(&weight, None));
+            ops::feedforward(&input, up, Inner::Activation(Activation::Gelu), down)
         }),
         ("linear", &[&[2, 3], &[4, 3], &[4]], |x| ops::linear(&x[0], &x[1], Some(&x[2]))),
         ("linear, no bias", &[&[2, 2, 3], &[4, 3]], |x| ops::linear(&x[0], &x[1], None)),
@@ -31,7 +42,7 @@ fn linear_norm_dropout_and_rotary() {
         ("token_shift", &[&[2, 3, 5]], |x| ops::token_shift(&x[0], vec![-1, 0].into(), None)),
         ("token_shift, masked", &[&[2, 3, 5]], |x| {
             let there = Array::from_vec(vec![1u8, 0, 1, 1, 1, 0], (2, 3), &Device::Cpu)?;
-            ops::token_shift(&x[0], vec![0, 1].into(), Some(&xt_autograd::Tensor::boolean(there)))
+            ops::token_shift(&x[0], vec![0, 1].into(), Some(&Tensor::boolean(there)))
         }),
         ("layer_norm", &[&[2, 3, 5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 1e-5)),
         ("layer_norm, one vector", &[&[5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 0.1)),

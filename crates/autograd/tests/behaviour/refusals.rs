@@ -1,7 +1,7 @@
 //! What does not fit is an error with a message that names it, and never a panic.
 
 use crate::common::{array, ids, leaf, normal};
-use xt_autograd::ops::{self, Activation, Inner, Mask};
+use xt_autograd::ops::{self, Activation, Inner, Layer, Mask};
 use xt_autograd::{no_grad, DType, Error, Format, Result, Tensor};
 use xt_kernels::philox::Stream;
 
@@ -115,27 +115,36 @@ fn layers() {
 
 #[test]
 fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
-    let weight = |seed, format: Option<Format>| {
-        let (tensor, leaf) = leaf(normal(&[6, 32], seed).to_dtype(DType::F32).unwrap());
+    let of_rows = |rows, seed, format: Option<Format>| {
+        let (tensor, leaf) = leaf(normal(&[rows, 32], seed).to_dtype(DType::F32).unwrap());
         leaf.set_requires_grad(false);
         if let Some(format) = format {
             leaf.quantize(format).unwrap();
         }
         tensor
     };
+    let weight = |seed, format| of_rows(6, seed, format);
     let of_input = leaf(normal(&[3, 32], 1).to_dtype(DType::F32).unwrap()).0;
-    let (input, wide) = (of_input.detach().unwrap(), f32s(&[3, 64]));
+    let input = of_input.detach().unwrap();
     let bias = leaf(normal(&[6], 2).to_dtype(DType::F32).unwrap()).0;
     for format in Format::ALL {
         let w = weight(3, Some(format));
         let plain = w.detach().unwrap();
-        let glu = Inner::Glu(Activation::Gelu);
         let near = |got: Result<Tensor>, want: Result<Tensor>| {
             let [got, want] = [got, want].map(|y| crate::common::values(&y.unwrap().array().unwrap()));
             got.iter().zip(&want).for_each(|(g, w)| assert!((g - w).abs() < 1e-4, "{format:?}: {g}, not {w}"));
         };
         near(ops::linear(&input, &w, None), ops::linear(&input, &plain, None));
-        near(ops::linear_of(&wide, glu, &w, None), ops::linear_of(&wide, glu, &plain, None));
+        // one of a feed-forward network's layers, or both
+        let up = of_rows(64, 6, Some(format));
+        let through = |up: &Tensor, down: &Tensor| {
+            let [up, down] = [up, down].map(|weight| Layer { weight, bias: None });
+            ops::feedforward(&input, up, Inner::Glu(Activation::Gelu), down)
+        };
+        let plain_up = up.detach().unwrap();
+        for (up, down) in [(&up, &w), (&up, &plain), (&plain_up, &w)] {
+            near(through(up, down), through(&plain_up, &plain));
+        }
         // some of them quantized
         let mixed = [w.clone(), weight(4, None), weight(5, Some(format))];
         for (y, w) in ops::linears(&input, &mixed).unwrap().into_iter().zip(&mixed) {

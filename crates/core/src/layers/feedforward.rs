@@ -45,10 +45,10 @@ impl FeedForward {
 
     /// (batch, n, dim) to (batch, n, dim).
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
-        let up = self.up.forward(x)?;
         if self.norm.is_none() && !drops(self.dropout, ctx) {
-            return self.down.forward_of(&up, self.inner);
+            return self.up.forward_through(x, self.inner, &self.down);
         }
+        let up = self.up.forward(x)?;
         let mut hidden = match self.inner {
             Inner::Glu(activation) => ops::glu(&up, activation)?,
             Inner::Activation(activation) => ops::activation(&up, activation)?,

@@ -1,7 +1,7 @@
 //! `y = x Wᵀ + bias`, with PyTorch's shapes and first values.
 
 use crate::{Init, Param, Params, Result, Tensor};
-use xt_autograd::ops::{self, Inner};
+use xt_autograd::ops::{self, Inner, Layer};
 
 pub struct Linear {
     weight: Param,
@@ -34,10 +34,12 @@ impl Linear {
         Ok(ops::linears(x, &weights)?)
     }
 
-    /// Of `inner(x)`, (.., in) to (.., out).
-    pub fn forward_of(&self, x: &Tensor, inner: Inner) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(Param::tensor);
-        Ok(ops::linear_of(x, inner, &self.weight.tensor(), bias.as_ref())?)
+    /// `down(inner(self(x)))`, (.., in) to what `down` gives.
+    pub fn forward_through(&self, x: &Tensor, inner: Inner, down: &Linear) -> Result<Tensor> {
+        let tensors = |layer: &Linear| (layer.weight.tensor(), layer.bias.as_ref().map(Param::tensor));
+        let ((w1, b1), (w2, b2)) = (tensors(self), tensors(down));
+        let (up, down) = (Layer { weight: &w1, bias: b1.as_ref() }, Layer { weight: &w2, bias: b2.as_ref() });
+        Ok(ops::feedforward(x, up, inner, down)?)
     }
 
     /// (.., in) to (.., out).

@@ -18,7 +18,7 @@ mod tile;
 mod wasm;
 
 use crate::buffer::{are_apart, Buffer};
-use crate::jobs::{Start, View};
+use crate::jobs::{finish_rows, Finish, Start, View};
 use lanes::Lanes;
 use std::cell::Cell;
 use std::hint::black_box;
@@ -50,6 +50,7 @@ pub struct Product<'a> {
     pub b: View<'a, f32>,
     pub alpha: f32,
     pub start: Start<'a, f32>,
+    pub finish: Option<Finish<'a, f32>>,
 }
 
 /// A block of each operand.
@@ -174,6 +175,10 @@ unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers) {
                 };
                 // SAFETY: the caller's promise; from the second block of `k` on, the first one has written `y`.
                 unsafe { right.multiply(lanes, packed, left) };
+                if let Some(finish) = of.finish.filter(|_| l + depth == k) {
+                    // SAFETY: the block is complete.
+                    unsafe { finish_rows(finish, of.y, of.stride, (i, j), (rows, columns)) };
+                }
             }
         }
     }

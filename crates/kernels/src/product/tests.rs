@@ -122,7 +122,8 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
         for a in views(&xs[..], m, k) {
             for b in views(&ws[..], k, n) {
                 for (alpha, start) in [(1.0, Start::Nothing), (0.5, Start::Own), (1.0, Start::Bias(&bias))] {
-                    let of = Product { y: std::ptr::null_mut(), stride, size: (m, n, k), a, b, alpha, start };
+                    let of =
+                        Product { y: std::ptr::null_mut(), stride, size: (m, n, k), a, b, alpha, start, finish: None };
                     check(of, &old);
                 }
             }
