@@ -3,9 +3,9 @@
 use crate::setup::{indices, normal, Group, DIM, ROWS, TOKENS};
 use criterion::Criterion;
 use xt_kernels::layout::contiguous;
-use xt_kernels::optimizer::{adam_in_place, sgd, sum_of_squares, Adam, Sgd};
+use xt_kernels::optimizer::{adam_in_place, sgd_in_place, sum_of_squares, Adam, Sgd};
 use xt_kernels::philox::Stream;
-use xt_kernels::{dropout as drop, elementwise, embedding as table, reduce};
+use xt_kernels::{dropout as drop, elementwise, embedding as table, in_place, reduce};
 
 const STREAM: Stream = Stream { seed: 1, call: 2, draw: 3 };
 const MILLION: usize = 1 << 20;
@@ -15,6 +15,7 @@ pub fn add(c: &mut Criterion) {
     for size in [ROWS * DIM, 16 * MILLION] {
         let (a, b) = (normal(&[size], 1), normal(&[size], 2));
         group.memory(&format!("{size}"), 3 * size, || elementwise::add(&a, &b));
+        group.memory(&format!("{size}, in place"), 3 * size, || in_place::add(&a, &b));
     }
     group.finish();
 }
@@ -69,8 +70,9 @@ pub fn optimizer(c: &mut Criterion) {
         |decoupled| Adam { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, decoupled, step: 7 };
     group.memory("adam", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(false)));
     group.memory("adamw", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(true)));
-    let s = Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false };
-    group.memory("sgd with momentum", 5 * MILLION, || sgd(&w, &g, Some(&m), s));
+    let s = Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false };
+    group.memory("sgd with momentum", 5 * MILLION, || sgd_in_place(&w, &g, Some(&m), s));
+    group.memory("sgd", 3 * MILLION, || sgd_in_place(&w, &g, None, s));
     group.memory("sum of squares", MILLION, || sum_of_squares(&g));
     group.finish();
 }

@@ -4,6 +4,7 @@ use crate::error::invalid;
 use crate::{Array, DType, Device, Error, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use xt_kernels::in_place;
 use xt_kernels::quantized::{self, Format, Packed};
 
 /// Makes the first values of a leaf.
@@ -13,9 +14,21 @@ type Initial = Box<dyn Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync>;
 pub struct Leaf {
     shape: Vec<usize>,
     state: Mutex<State>,
-    grad: Mutex<Option<Array>>,
+    grad: Mutex<Option<Gradient>>,
     version: AtomicU64,
     requires_grad: AtomicBool,
+}
+
+struct Gradient {
+    array: Array,
+    /// Whether the leaf has made it and nobody else was given it: then more can be added in place.
+    is_own: bool,
+}
+
+impl Gradient {
+    fn of(array: Array) -> Self {
+        Self { array, is_own: false }
+    }
 }
 
 struct State {
@@ -193,7 +206,7 @@ impl Leaf {
         self.version.fetch_add(1, Ordering::SeqCst);
         let mut grad = lock(&self.grad);
         if let Some(old) = grad.as_ref() {
-            *grad = Some(old.to_device(device)?.to_dtype(dtype)?);
+            *grad = Some(Gradient::of(old.array.to_device(device)?.to_dtype(dtype)?));
         }
         Ok(())
     }
@@ -219,8 +232,12 @@ impl Leaf {
         self.requires_grad.store(on, Ordering::SeqCst);
     }
 
+    /// The gradient as it is now: what is added later does not change it.
     pub fn grad(&self) -> Option<Array> {
-        lock(&self.grad).clone()
+        let mut grad = lock(&self.grad);
+        let grad = grad.as_mut()?;
+        grad.is_own = false;
+        Some(grad.array.clone())
     }
 
     /// Sets or clears the gradient.
@@ -234,18 +251,22 @@ impl Leaf {
                 ));
             }
         }
-        *lock(&self.grad) = grad;
+        *lock(&self.grad) = grad.map(Gradient::of);
         Ok(())
     }
 
     /// Adds to the gradient.
     pub fn add_grad(&self, more: Array) -> Result<()> {
         let mut grad = lock(&self.grad);
-        let sum = match grad.as_ref() {
-            None => more.contiguous()?,
-            Some(old) => xt_kernels::elementwise::add(old, &more)?,
+        let (array, is_own) = match grad.as_ref() {
+            // others may hold it too
+            None => (xt_kernels::layout::contiguous(&more)?, false),
+            Some(old) if old.is_own && in_place::is_possible(&[&old.array, &more]) => {
+                return Ok(in_place::add(&old.array, &more)?);
+            }
+            Some(old) => (xt_kernels::elementwise::add(&old.array, &more)?, true),
         };
-        *grad = Some(sum);
+        *grad = Some(Gradient { array, is_own });
         Ok(())
     }
 
@@ -289,6 +310,34 @@ mod tests {
         a.set_requires_grad(true);
         loss(&a, &b).backward(false, &|| false).unwrap();
         assert_eq!(values(&a.grad().unwrap()), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn gradients_add_up_in_place_but_for_what_others_hold() {
+        let (a, b) = (leaf([1.0, 2.0]), leaf([3.0, 4.0]));
+        let backward = || loss(&a, &b).backward(false, &|| false).unwrap();
+        let place = || a.grad.lock().unwrap().as_ref().map(|grad| grad.array.id());
+        backward();
+        let first = a.grad().unwrap();
+        backward();
+        let second = place();
+        backward();
+        assert_eq!(place(), second);
+        // whoever was given a gradient keeps what it was
+        let third = a.grad().unwrap();
+        backward();
+        assert_ne!(place(), second);
+        let fourth = place();
+        backward();
+        assert_eq!(place(), fourth);
+        let all = [first, third, a.grad().unwrap()].map(|grad| values(&grad));
+        assert_eq!(all, [[3.0, 4.0], [9.0, 12.0], [15.0, 20.0]]);
+        assert_eq!(values(&b.grad().unwrap()), [5.0, 10.0]);
+        // what was set belongs to whoever set it
+        let own = Array::new(&[1.0, 1.0], &Device::Cpu).unwrap();
+        a.set_grad(Some(own.clone())).unwrap();
+        backward();
+        assert_eq!([values(&own), values(&a.grad().unwrap())], [[1.0, 1.0], [4.0, 5.0]]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod embedding;
 pub mod feedforward;
 pub mod glu;
 pub mod gru;
+pub mod in_place;
 pub mod layer_norm;
 pub mod layout;
 pub mod linear;

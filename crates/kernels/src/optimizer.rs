@@ -1,12 +1,12 @@
 //! Steps of the optimizers over one parameter, and the norm of gradients.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::elementwise::{affine, zip};
+use crate::in_place::change;
 use crate::layout::contiguous;
 use crate::parallel::{map, part, written_beside, PIECE};
-use crate::{Array, DType, Result};
-use candle_core::{CpuStorage, InplaceOp1, Layout};
+use crate::{Array, Result};
 use multiversion::multiversion;
-use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 /// Settings of one Adam step.
@@ -30,16 +30,9 @@ pub struct AdamResult {
     pub square: Array,
 }
 
-/// Whether [`adam_in_place`] takes a weight with its gradient and averages.
-pub fn is_in_place(all: [&Array; 4]) -> bool {
-    let known = |array: &Array| array.device().is_cpu() && matches!(array.dtype(), DType::F32 | DType::F64);
-    let alike = |array: &Array| array.dtype() == all[0].dtype() && array.dims() == all[0].dims();
-    all.into_iter().all(|array| known(array) && alike(array))
-}
-
 /// One step of Adam, <https://arxiv.org/abs/1412.6980>, or AdamW, <https://arxiv.org/abs/1711.05101>, on the CPU.
-/// `mean` and `square` are the running averages of the gradient and of its square: whole storages that nothing else holds, and that change. Gives
-/// the new weight. Where this is an error, nothing has changed.
+/// `mean` and `square` are the running averages of the gradient and of its square, which change, see [`crate::in_place`]. Gives the new weight. Where this is
+/// an error, nothing has changed.
 pub fn adam_in_place(weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<Array> {
     dispatch!(
         weight,
@@ -67,28 +60,6 @@ pub fn adam_reference(weight: &Array, grad: &Array, mean: &Array, square: &Array
 fn corrections(s: Adam) -> (f64, f64) {
     let power = |beta: f64| 1.0 - beta.powf(s.step as f64);
     (s.lr / power(s.beta1), power(s.beta2).sqrt())
-}
-
-/// An operation on the storage of an array.
-struct InPlace<F>(RefCell<F>);
-
-impl<F: FnMut(&mut CpuStorage) -> Result<()>> InplaceOp1 for InPlace<F> {
-    fn name(&self) -> &'static str {
-        "in place"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
-        (self.0.borrow_mut())(storage)
-    }
-}
-
-/// Runs `f` on the values of `array`, which are `count`.
-fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> Result<()>) -> Result<()> {
-    let on_storage = |storage: &mut CpuStorage| match T::values_mut(storage) {
-        Some(values) if values.len() == count => f(values),
-        _ => candle_core::bail!("state {:?} does not fit a parameter of {count} numbers", array.dims()),
-    };
-    array.inplace_op1(&InPlace(RefCell::new(on_storage)))
 }
 
 fn adam_cpu<T: Real>(weight: &Array, grad: &Array, mean: &Array, square: &Array, s: Adam) -> Result<Array> {
@@ -138,21 +109,78 @@ pub struct Sgd {
     pub dampening: f64,
     pub weight_decay: f64,
     pub nesterov: bool,
+    /// A first step starts the buffer with the gradient itself, as PyTorch does.
+    pub first: bool,
 }
 
-/// One step of stochastic gradient descent; gives the weight and, with momentum, the new buffer. A first step
-/// (`buffer` is `None`) starts the buffer with the gradient itself, as PyTorch does.
-pub fn sgd(weight: &Array, grad: &Array, buffer: Option<&Array>, s: Sgd) -> Result<(Array, Option<Array>)> {
-    let grad = if s.weight_decay == 0.0 { grad.clone() } else { (grad + (weight * s.weight_decay)?)? };
-    if s.momentum == 0.0 {
-        return Ok(((weight - (grad * s.lr)?)?, None));
-    }
-    let buffer = match buffer {
-        None => grad.clone(),
-        Some(buffer) => ((buffer * s.momentum)? + (&grad * (1.0 - s.dampening))?)?,
+/// One step of stochastic gradient descent on the CPU. `buffer` is the gradients' running sum, which changes, see [`crate::in_place`]; without
+/// momentum there is none. Gives the new weight. Where this is an error, nothing has changed.
+pub fn sgd_in_place(weight: &Array, grad: &Array, buffer: Option<&Array>, s: Sgd) -> Result<Array> {
+    dispatch!(
+        weight,
+        T => sgd_cpu::<T>(weight, grad, buffer, s),
+        else candle_core::bail!("a step in place needs f32 or f64 on the CPU")
+    )
+}
+
+/// The step on other operations: the new weight and buffer.
+pub fn sgd_reference(weight: &Array, grad: &Array, buffer: Option<&Array>, s: Sgd) -> Result<(Array, Option<Array>)> {
+    let grad = if s.weight_decay == 0.0 { grad.clone() } else { (grad + affine(weight, s.weight_decay, 0.0)?)? };
+    let Some(buffer) = buffer else {
+        return Ok(((weight - affine(&grad, s.lr, 0.0)?)?, None));
     };
-    let direction = if s.nesterov { (grad + (&buffer * s.momentum)?)? } else { buffer.clone() };
-    Ok(((weight - (direction * s.lr)?)?, Some(buffer)))
+    let buffer = match s.first {
+        true => grad.clone(),
+        false => (affine(buffer, s.momentum, 0.0)? + affine(&grad, 1.0 - s.dampening, 0.0)?)?,
+    };
+    let direction = if s.nesterov { (grad + affine(&buffer, s.momentum, 0.0)?)? } else { buffer.clone() };
+    Ok(((weight - affine(&direction, s.lr, 0.0)?)?, Some(buffer)))
+}
+
+fn sgd_cpu<T: Real>(weight: &Array, grad: &Array, buffer: Option<&Array>, s: Sgd) -> Result<Array> {
+    let Some(buffer) = buffer else {
+        let (lr, decay) = (T::of(s.lr), T::of(s.weight_decay));
+        let step = |w: &[T], g: &[T], new: &mut [MaybeUninit<T>]| {
+            new.iter_mut().zip(w.iter().zip(g)).for_each(|(new, (w, g))| {
+                *new = MaybeUninit::new(*w - lr * (*g + decay * *w));
+            });
+        };
+        // SAFETY: it writes a number for each two.
+        return unsafe { zip::<T>(weight, grad, step) };
+    };
+    let (weight, grad) = (contiguous(weight)?, contiguous(grad)?);
+    let (w, g) = (cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
+    let (w, g): (&[T], &[T]) = (&w, &g);
+    if w.len() != g.len() {
+        candle_core::bail!("a gradient {:?} for a parameter {:?}", grad.dims(), weight.dims());
+    }
+    let mut new = Vec::new();
+    change::<T>(buffer, w.len(), |buffer| {
+        let pieces = buffer.chunks_mut(PIECE).collect();
+        let write = |i, new: &mut [MaybeUninit<T>], buffer: &mut [T]| {
+            sgd_slice(new, buffer, [part(w, i, PIECE), part(g, i, PIECE)], s);
+        };
+        // SAFETY: it writes a number for each of the weight.
+        new = unsafe { written_beside(w.len(), PIECE, pieces, write) }?;
+        Ok(())
+    })?;
+    cpu::array(new, weight.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn sgd_slice<T: Real>(new: &mut [MaybeUninit<T>], buffer: &mut [T], [w, g]: [&[T]; 2], s: Sgd) {
+    let (lr, decay) = (T::of(s.lr), T::of(s.weight_decay));
+    // what the new buffer takes of the old one and of the gradient, and what the direction takes of the gradient and of the new buffer
+    let (old, more) = if s.first { (0.0, 1.0) } else { (s.momentum, 1.0 - s.dampening) };
+    let (own, sum) = if s.nesterov { (1.0, s.momentum) } else { (0.0, 1.0) };
+    let [old, more, own, sum] = [old, more, own, sum].map(T::of);
+    let n = w.len();
+    let (g, new, b) = (&g[..n], &mut new[..n], &mut buffer[..n]);
+    for i in 0..n {
+        let g = g[i] + decay * w[i];
+        b[i] = old * b[i] + more * g;
+        new[i] = MaybeUninit::new(w[i] - lr * (own * g + sum * b[i]));
+    }
 }
 
 /// The sum of squares, in f64.
@@ -191,12 +219,37 @@ mod tests {
         }
     }
 
+    fn sgd() -> Sgd {
+        Sgd { lr: 0.5, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false }
+    }
+
+    #[test]
+    fn sgd_equals_the_reference() {
+        let (w, g, b) = (normal(&[3, 7], 1), normal(&[3, 7], 2), normal(&[3, 7], 3));
+        let settings = [
+            sgd(),
+            Sgd { first: true, nesterov: true, ..sgd() },
+            Sgd { nesterov: true, dampening: 0.4, weight_decay: 0.1, ..sgd() },
+            Sgd { dampening: 0.4, weight_decay: 0.1, first: true, ..sgd() },
+        ];
+        for s in settings {
+            let (want, buffer) = sgd_reference(&w, &g, Some(&b), s).unwrap();
+            let own = b.copy().unwrap();
+            close(&sgd_in_place(&w, &g, Some(&own), s).unwrap(), &want, 1e-6);
+            close(&own, &buffer.unwrap(), 1e-6);
+            let (want, _) = sgd_reference(&w, &g, None, s).unwrap();
+            close(&sgd_in_place(&w, &g, None, s).unwrap(), &want, 1e-6);
+            let message = sgd_in_place(&w, &g, Some(&normal(&[2], 5)), s).unwrap_err().to_string();
+            assert!(message.contains("[2]"), "{message}");
+        }
+    }
+
     #[test]
     fn sgd_with_momentum_by_hand() {
         let (w, g) = (normal(&[4], 1), normal(&[4], 2));
-        let s = Sgd { lr: 0.5, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false };
-        let (w1, b1) = sgd(&w, &g, None, s).unwrap();
-        let (w2, _) = sgd(&w1, &g, b1.as_ref(), s).unwrap();
+        let buffer = w.zeros_like().unwrap();
+        let w1 = sgd_in_place(&w, &g, Some(&buffer), Sgd { first: true, ..sgd() }).unwrap();
+        let w2 = sgd_in_place(&w1, &g, Some(&buffer), sgd()).unwrap();
         for (i, x) in values(&w2).iter().enumerate() {
             let want = values(&w)[i] - 0.5 * values(&g)[i] * (1.0 + 1.9);
             assert!((x - want).abs() < 1e-5);

@@ -3,6 +3,7 @@
 use crate::{Array, DType, Device, Error, Leaf, Result, Tensor};
 use serde_json::Value as Json;
 use std::sync::Arc;
+use xt_kernels::in_place::is_possible;
 use xt_kernels::optimizer as kernels;
 use xt_options::optimizers::{AdamOptions, AdamWOptions, MomentOptions, SgdOptions};
 use xt_options::{NonNegative, Options, Problems};
@@ -61,13 +62,13 @@ enum NewWeight {
     Made(Array),
     /// Made when its turn comes, from the gradient; the averages of the state, those before, change in place then. So a step takes
     /// memory for one new weight at a time.
-    Later(Array, kernels::Adam),
+    Later(Array, Settings),
 }
 
-/// The settings of one group.
+/// The settings of one group; `first` and `step` are filled in for each parameter.
+#[derive(Clone, Copy)]
 enum Settings {
     Sgd(kernels::Sgd),
-    /// `step` is filled in for each parameter.
     Adam(kernels::Adam),
 }
 
@@ -130,11 +131,17 @@ impl Optimizer {
         for (index, Plan { weight, state }) in planned {
             let weight = match weight {
                 NewWeight::Made(weight) => weight,
-                NewWeight::Later(grad, s) => {
-                    let (Some(mean), Some(square)) = (&state.exp_avg, &state.exp_avg_sq) else {
-                        return Err(Error::Internal("a step without averages".into()));
-                    };
-                    kernels::adam_in_place(&self.leaves[index].values()?, &grad, mean, square, s)?
+                NewWeight::Later(grad, settings) => {
+                    let old = self.leaves[index].values()?;
+                    match (settings, &state.exp_avg, &state.exp_avg_sq) {
+                        (Settings::Sgd(s), ..) => {
+                            kernels::sgd_in_place(&old, &grad, state.momentum_buffer.as_ref(), s)?
+                        }
+                        (Settings::Adam(s), Some(mean), Some(square)) => {
+                            kernels::adam_in_place(&old, &grad, mean, square, s)?
+                        }
+                        _ => return Err(Error::Internal("a step without averages".into())),
+                    }
                 }
             };
             self.leaves[index].set(weight)?;
@@ -146,30 +153,35 @@ impl Optimizer {
     /// Whatever may fail, for lack of memory for instance, is done here.
     fn plan(&self, index: usize, grad: &Array, settings: &Settings) -> Result<Plan> {
         let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
-        let placed = |array: &Array| array.to_device(weight.device());
+        let kept = |array: &Option<Array>| match array {
+            Some(array) => array.to_device(weight.device()),
+            None => {
+                xt_kernels::alloc::check(weight.dims(), weight.dtype())?;
+                weight.zeros_like()
+            }
+        };
+        let step = old.step + 1;
         match settings {
             Settings::Sgd(s) => {
-                let buffer = old.momentum_buffer.as_ref().map(placed).transpose()?;
-                let (weight, momentum_buffer) = kernels::sgd(&weight, grad, buffer.as_ref(), *s)?;
-                let state = State { step: old.step + 1, momentum_buffer, ..State::default() };
+                let s = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
+                let buffer = (s.momentum != 0.0).then(|| kept(&old.momentum_buffer)).transpose()?;
+                let all: Vec<_> = [&weight, grad].into_iter().chain(&buffer).collect();
+                if is_possible(&all) {
+                    let state = State { step, momentum_buffer: buffer, ..State::default() };
+                    return Ok(Plan { weight: NewWeight::Later(grad.clone(), Settings::Sgd(s)), state });
+                }
+                let (weight, momentum_buffer) = kernels::sgd_reference(&weight, grad, buffer.as_ref(), s)?;
+                let state = State { step, momentum_buffer, ..State::default() };
                 Ok(Plan { weight: NewWeight::Made(weight), state })
             }
             Settings::Adam(s) => {
-                let zeros = || {
-                    xt_kernels::alloc::check(weight.dims(), weight.dtype())?;
-                    weight.zeros_like()
-                };
-                let or_zeros = |a: &Option<Array>| a.as_ref().map_or_else(zeros, placed);
-                let (mean, square) = (or_zeros(&old.exp_avg)?, or_zeros(&old.exp_avg_sq)?);
-                let s = kernels::Adam { step: old.step + 1, ..*s };
-                let state = |mean, square| State {
-                    step: s.step,
-                    exp_avg: Some(mean),
-                    exp_avg_sq: Some(square),
-                    momentum_buffer: None,
-                };
-                if kernels::is_in_place([&weight, grad, &mean, &square]) {
-                    return Ok(Plan { weight: NewWeight::Later(grad.clone(), s), state: state(mean, square) });
+                let (mean, square) = (kept(&old.exp_avg)?, kept(&old.exp_avg_sq)?);
+                let s = kernels::Adam { step, ..*s };
+                let state =
+                    |mean, square| State { step, exp_avg: Some(mean), exp_avg_sq: Some(square), momentum_buffer: None };
+                if is_possible(&[&weight, grad, &mean, &square]) {
+                    let weight = NewWeight::Later(grad.clone(), Settings::Adam(s));
+                    return Ok(Plan { weight, state: state(mean, square) });
                 }
                 let new = kernels::adam_reference(&weight, grad, &mean, &square, s)?;
                 Ok(Plan { weight: NewWeight::Made(new.weight), state: state(new.mean, new.square) })
@@ -199,6 +211,7 @@ impl Optimizer {
                     dampening,
                     weight_decay: weight_decay.0,
                     nesterov,
+                    first: false,
                 })
             }
             OptimizerKind::Adam => {
