@@ -1,7 +1,7 @@
 //! The handle of a generation.
 
 use crate::tensor::NativeTensor;
-use crate::work::{in_background, now, to_napi, Work};
+use crate::work::{in_background, now, now_shared, to_napi, Work};
 use crate::NativeAbortFlag;
 use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
@@ -37,7 +37,7 @@ impl NativeGeneration {
     #[napi]
     pub fn logits_sync(&self) -> napi::Result<NativeTensor> {
         let generation = self.get()?;
-        now(|| generation.logits(&AbortFlag::default())).map(NativeTensor::new)
+        now_shared(|| generation.logits(&AbortFlag::default())).map(NativeTensor::new)
     }
 
     #[napi(ts_return_type = "Promise<void>")]

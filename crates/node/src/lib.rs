@@ -16,7 +16,7 @@ use napi_derive::napi;
 use optimizer::NativeOptimizer;
 use reader::NativeReader;
 use tensor::{tensors, NativeTensor};
-use work::{in_background, now, Work};
+use work::{in_background, now, now_shared, Work};
 use xt_bindings::{self as bindings, Context};
 
 /// Set by an AbortSignal; heavy work polls it.
@@ -75,7 +75,7 @@ pub fn backward(loss: &NativeTensor, retain: bool, abort: &NativeAbortFlag) -> n
 #[napi]
 pub fn backward_sync(env: Env, loss: &NativeTensor, retain: bool) -> napi::Result<()> {
     let loss = loss.get()?;
-    report(env, now(|| bindings::backward(&loss, retain, &bindings::AbortFlag::default())))
+    report(env, now_shared(|| bindings::backward(&loss, retain, &bindings::AbortFlag::default())))
 }
 
 #[napi]
@@ -114,7 +114,7 @@ pub fn clip_grad_norm(
 #[napi]
 pub fn clip_grad_norm_sync(parameters: Vec<ClassInstance<NativeTensor>>, max: f64) -> napi::Result<f64> {
     let parameters = tensors(&parameters)?;
-    now(|| bindings::clip_grad_norm(&parameters, max, &bindings::AbortFlag::default()))
+    now_shared(|| bindings::clip_grad_norm(&parameters, max, &bindings::AbortFlag::default()))
 }
 
 #[napi(ts_return_type = "Promise<Uint8Array>")]

@@ -2,7 +2,7 @@
 
 use crate::memory::report;
 use crate::tensor::{tensors, NativeResult, NativeTensor};
-use crate::work::{in_background, now, to_napi, Work};
+use crate::work::{in_background, now, now_shared, to_napi, Work};
 use crate::{generation::NativeGeneration, NativeAbortFlag};
 use napi::bindgen_prelude::{AsyncTask, ClassInstance, Uint8Array};
 use napi::Env;
@@ -104,7 +104,7 @@ impl NativeModule {
     ) -> napi::Result<NativeResult> {
         let (model, inputs) = (self.get()?, tensors(&inputs)?);
         let run = || bindings::call(&model, &method, &args, &inputs, &Context::parse(&context)?, &AbortFlag::default());
-        report(env, now(run)).map(NativeResult::from)
+        report(env, now_shared(run)).map(NativeResult::from)
     }
 
     #[napi]

@@ -2,7 +2,7 @@
 
 use crate::memory::report;
 use crate::tensor::{tensors, NativeResult, NativeTensor};
-use crate::work::{in_background, now, to_napi, Work};
+use crate::work::{in_background, now, now_shared, to_napi, Work};
 use crate::NativeAbortFlag;
 use napi::bindgen_prelude::{AsyncTask, ClassInstance};
 use napi::Env;
@@ -40,7 +40,7 @@ impl NativeOptimizer {
     #[napi]
     pub fn step_sync(&self, env: Env, groups: String) -> napi::Result<()> {
         let optimizer = self.get()?;
-        report(env, now(|| bindings::optimizer_step(&mut lock(&optimizer), &groups, &AbortFlag::default())))
+        report(env, now_shared(|| bindings::optimizer_step(&mut lock(&optimizer), &groups, &AbortFlag::default())))
     }
 
     #[napi]

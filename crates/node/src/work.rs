@@ -10,6 +10,11 @@ pub fn now<T>(f: impl FnOnce() -> Result<T>) -> napi::Result<T> {
     guard(f).map_err(to_napi)
 }
 
+/// Runs `f`, of many kernels, now and among the threads that share their work, while the calling thread waits.
+pub fn now_shared<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> napi::Result<T> {
+    now(|| xt_bindings::together(f))
+}
+
 /// An error that carries its code and problems as JSON.
 pub fn to_napi(error: Error) -> napi::Error {
     napi::Error::new(Status::GenericFailure, error.to_json().to_string())
@@ -39,7 +44,7 @@ impl<T: Send + 'static, J: ToNapiValue + TypeName> Task for Work<T, J> {
 
     fn compute(&mut self) -> napi::Result<T> {
         let run = self.run.take();
-        now(move || xt_bindings::together(move || run.ok_or_else(|| Error::Internal("work ran twice".into()))?()))
+        now_shared(move || run.ok_or_else(|| Error::Internal("work ran twice".into()))?())
     }
 
     fn resolve(&mut self, env: Env, output: T) -> napi::Result<J> {
