@@ -3,7 +3,7 @@
 use crate::setup::{indices, normal, Group, DIM, ROWS, TOKENS};
 use criterion::Criterion;
 use xt_kernels::layout::contiguous;
-use xt_kernels::optimizer::{adam_in_place, sgd_in_place, sum_of_squares, Adam, Sgd};
+use xt_kernels::optimizer::{sum_of_squares, update_all, Adam, Sgd, Step, Update};
 use xt_kernels::philox::Stream;
 use xt_kernels::{dropout as drop, elementwise, embedding as table, in_place, reduce};
 
@@ -64,16 +64,26 @@ pub fn embedding(c: &mut Criterion) {
 
 pub fn optimizer(c: &mut Criterion) {
     let mut group = Group::new(c, "optimizer");
-    let [w, g, m] = [1, 2, 3].map(|seed| normal(&[MILLION], seed));
-    let v = normal(&[MILLION], 4).sqr().unwrap();
-    let with =
+    let adam =
         |decoupled| Adam { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, decoupled, step: 7 };
-    group.memory("adam", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(false)));
-    group.memory("adamw", 7 * MILLION, || adam_in_place(&w, &g, &m, &v, with(true)));
-    let s = Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false };
-    group.memory("sgd with momentum", 5 * MILLION, || sgd_in_place(&w, &g, Some(&m), s));
-    group.memory("sgd", 3 * MILLION, || sgd_in_place(&w, &g, None, s));
-    group.memory("sum of squares", MILLION, || sum_of_squares(&g));
+    let sgd = Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false };
+    // one large parameter, and many small ones of as many numbers
+    for (name, count) in [("", 1), (", 64 parameters", 64)] {
+        let array = |seed| normal(&[MILLION / count], seed).sqr().unwrap();
+        let updates = |step: &dyn Fn() -> Step| -> Vec<Update> {
+            (0..count).map(|_| Update { weight: array(1), grad: array(2), factor: 0.5, step: step() }).collect()
+        };
+        let of_adam = |d| updates(&|| Step::Adam { settings: adam(d), mean: array(3), square: array(4) });
+        let (plain, decoupled) = (of_adam(false), of_adam(true));
+        let momentum = updates(&|| Step::Sgd { settings: sgd, buffer: Some(array(3)) });
+        let without = updates(&|| Step::Sgd { settings: sgd, buffer: None });
+        group.memory(&format!("adam{name}"), 7 * MILLION, || update_all(&plain));
+        group.memory(&format!("adamw{name}"), 7 * MILLION, || update_all(&decoupled));
+        group.memory(&format!("sgd with momentum{name}"), 5 * MILLION, || update_all(&momentum));
+        group.memory(&format!("sgd{name}"), 3 * MILLION, || update_all(&without));
+        let grads: Vec<_> = plain.into_iter().map(|of| of.grad).collect();
+        group.memory(&format!("sum of squares{name}"), MILLION, || sum_of_squares(&grads));
+    }
     group.finish();
 }
 

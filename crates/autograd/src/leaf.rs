@@ -21,13 +21,24 @@ pub struct Leaf {
 
 struct Gradient {
     array: Array,
-    /// Whether the leaf has made it and nobody else was given it: then more can be added in place.
+    /// How often it counts.
+    factor: f64,
+    /// Whether the leaf has made the array and nobody else was given it: then more can be added in place.
     is_own: bool,
 }
 
 impl Gradient {
     fn of(array: Array) -> Self {
-        Self { array, is_own: false }
+        Self { array, factor: 1.0, is_own: false }
+    }
+
+    /// The array, after the factor has become a part of it.
+    fn whole(&mut self) -> Result<&Array> {
+        if self.factor != 1.0 {
+            let array = xt_kernels::elementwise::affine(&self.array, self.factor, 0.0)?;
+            *self = Self { array, factor: 1.0, is_own: true };
+        }
+        Ok(&self.array)
     }
 }
 
@@ -205,8 +216,8 @@ impl Leaf {
         (state.device, state.dtype) = (device.clone(), dtype);
         self.version.fetch_add(1, Ordering::SeqCst);
         let mut grad = lock(&self.grad);
-        if let Some(old) = grad.as_ref() {
-            *grad = Some(Gradient::of(old.array.to_device(device)?.to_dtype(dtype)?));
+        if let Some(old) = grad.as_mut() {
+            *old = Gradient::of(old.whole()?.to_device(device)?.to_dtype(dtype)?);
         }
         Ok(())
     }
@@ -233,11 +244,26 @@ impl Leaf {
     }
 
     /// The gradient as it is now: what is added later does not change it.
-    pub fn grad(&self) -> Option<Array> {
+    pub fn grad(&self) -> Result<Option<Array>> {
         let mut grad = lock(&self.grad);
-        let grad = grad.as_mut()?;
+        let Some(grad) = grad.as_mut() else {
+            return Ok(None);
+        };
+        let array = grad.whole()?.clone();
         grad.is_own = false;
-        Some(grad.array.clone())
+        Ok(Some(array))
+    }
+
+    /// An array, and how often it counts, which together are the gradient until something is added: to be read at once.
+    pub fn grad_and_factor(&self) -> Option<(Array, f64)> {
+        lock(&self.grad).as_ref().map(|grad| (grad.array.clone(), grad.factor))
+    }
+
+    /// Multiplies the gradient; whoever reads it next does the work.
+    pub fn scale_grad(&self, factor: f64) {
+        if let Some(grad) = lock(&self.grad).as_mut() {
+            grad.factor *= factor;
+        }
     }
 
     /// Sets or clears the gradient.
@@ -258,15 +284,17 @@ impl Leaf {
     /// Adds to the gradient.
     pub fn add_grad(&self, more: Array) -> Result<()> {
         let mut grad = lock(&self.grad);
-        let (array, is_own) = match grad.as_ref() {
+        let Some(old) = grad.as_mut() else {
             // others may hold it too
-            None => (xt_kernels::layout::contiguous(&more)?, false),
-            Some(old) if old.is_own && in_place::is_possible(&[&old.array, &more]) => {
-                return Ok(in_place::add(&old.array, &more)?);
-            }
-            Some(old) => (xt_kernels::elementwise::add(&old.array, &more)?, true),
+            *grad = Some(Gradient::of(xt_kernels::layout::contiguous(&more)?));
+            return Ok(());
         };
-        *grad = Some(Gradient { array, is_own });
+        old.whole()?;
+        if old.is_own && in_place::is_possible(&[&old.array, &more]) {
+            return Ok(in_place::add(&old.array, &more)?);
+        }
+        let array = xt_kernels::elementwise::add(&old.array, &more)?;
+        *old = Gradient { array, factor: 1.0, is_own: true };
         Ok(())
     }
 
@@ -305,11 +333,11 @@ mod tests {
         a.set_requires_grad(false);
         assert!(!Tensor::leaf(a.clone()).requires_grad());
         loss(&a, &b).backward(false, &|| false).unwrap();
-        assert!(a.grad().is_none());
-        assert_eq!(values(&b.grad().unwrap()), [1.0, 2.0]);
+        assert!(a.grad().unwrap().is_none());
+        assert_eq!(values(&b.grad().unwrap().unwrap()), [1.0, 2.0]);
         a.set_requires_grad(true);
         loss(&a, &b).backward(false, &|| false).unwrap();
-        assert_eq!(values(&a.grad().unwrap()), [3.0, 4.0]);
+        assert_eq!(values(&a.grad().unwrap().unwrap()), [3.0, 4.0]);
     }
 
     #[test]
@@ -318,26 +346,33 @@ mod tests {
         let backward = || loss(&a, &b).backward(false, &|| false).unwrap();
         let place = || a.grad.lock().unwrap().as_ref().map(|grad| grad.array.id());
         backward();
-        let first = a.grad().unwrap();
+        let first = a.grad().unwrap().unwrap();
         backward();
         let second = place();
         backward();
         assert_eq!(place(), second);
         // whoever was given a gradient keeps what it was
-        let third = a.grad().unwrap();
+        let third = a.grad().unwrap().unwrap();
         backward();
         assert_ne!(place(), second);
         let fourth = place();
         backward();
         assert_eq!(place(), fourth);
-        let all = [first, third, a.grad().unwrap()].map(|grad| values(&grad));
+        let all = [first, third, a.grad().unwrap().unwrap()].map(|grad| values(&grad));
         assert_eq!(all, [[3.0, 4.0], [9.0, 12.0], [15.0, 20.0]]);
-        assert_eq!(values(&b.grad().unwrap()), [5.0, 10.0]);
+        assert_eq!(values(&b.grad().unwrap().unwrap()), [5.0, 10.0]);
+        // a factor is a part of what is given, and of what more is added to
+        a.scale_grad(0.5);
+        a.scale_grad(0.5);
+        assert_eq!(a.grad_and_factor().unwrap().1, 0.25);
+        backward();
+        a.scale_grad(2.0);
+        assert_eq!(values(&a.grad().unwrap().unwrap()), [13.5, 18.0]);
         // what was set belongs to whoever set it
         let own = Array::new(&[1.0, 1.0], &Device::Cpu).unwrap();
         a.set_grad(Some(own.clone())).unwrap();
         backward();
-        assert_eq!([values(&own), values(&a.grad().unwrap())], [[1.0, 1.0], [4.0, 5.0]]);
+        assert_eq!([values(&own), values(&a.grad().unwrap().unwrap())], [[1.0, 1.0], [4.0, 5.0]]);
     }
 
     #[test]
@@ -347,11 +382,11 @@ mod tests {
         a.set_requires_grad(false);
         let meanwhile = loss(&a, &b);
         before.backward(false, &|| false).unwrap();
-        assert_eq!(values(&a.grad().unwrap()), [3.0, 4.0]);
+        assert_eq!(values(&a.grad().unwrap().unwrap()), [3.0, 4.0]);
         a.set_requires_grad(true);
         a.set_grad(None).unwrap();
         meanwhile.backward(false, &|| false).unwrap();
-        assert!(a.grad().is_none());
+        assert!(a.grad().unwrap().is_none());
     }
 
     #[test]
@@ -375,7 +410,7 @@ mod tests {
         let before = ops::sum(&Tensor::leaf(leaf.clone()), None, false).unwrap();
         leaf.quantize(Format::Q8_0).unwrap();
         assert!(near(5e-3) && !near(1e-6));
-        assert!(leaf.grad().is_none());
+        assert!(leaf.grad().unwrap().is_none());
         assert!(matches!(before.backward(false, &|| false), Err(Error::StaleParameter { .. })));
         // the same again changes nothing, another format rounds further
         let version = leaf.version();
@@ -399,6 +434,6 @@ mod tests {
         a.set(Array::new(&[9.0, 9.0], &Device::Cpu).unwrap()).unwrap();
         loss.backward(false, &|| false).unwrap();
         // with the values of the forward
-        assert_eq!(values(&b.grad().unwrap()), [1.0, 2.0]);
+        assert_eq!(values(&b.grad().unwrap().unwrap()), [1.0, 2.0]);
     }
 }

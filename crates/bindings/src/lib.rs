@@ -22,7 +22,7 @@ pub use ops::op;
 pub use options::{resolve_groups, resolve_options};
 pub use reader::{reader, Reading};
 pub use tensor::{
-    assign, bytes_of, device_name, from_bytes, move_to, parse_device, set_grad, set_requires_grad, to_leaf,
+    assign, bytes_of, device_name, from_bytes, grad, move_to, parse_device, set_grad, set_requires_grad, to_leaf,
     write_tensors,
 };
 pub use training::{backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step};

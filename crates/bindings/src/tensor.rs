@@ -103,6 +103,12 @@ pub fn move_to(tensor: &Tensor, device: &str) -> Result<()> {
     Ok(leaf.move_to(&parse_device(device)?, leaf.dtype())?)
 }
 
+/// The gradient of a leaf.
+pub fn grad(tensor: &Tensor) -> Result<Option<Tensor>> {
+    let grad = tensor.as_leaf().map(|leaf| leaf.grad()).transpose()?;
+    Ok(grad.flatten().map(Tensor::constant))
+}
+
 /// Sets or clears the gradient of a leaf.
 pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
     let leaf = leaf(tensor, "has a gradient")?;

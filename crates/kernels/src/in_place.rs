@@ -34,8 +34,22 @@ fn add_cpu<T: Real>(sum: &Array, more: &Array) -> Result<()> {
     })
 }
 
+/// The values of `array`, which are `count`.
+///
+/// # Safety
+/// The array lives as long, and nobody else uses its values meanwhile.
+pub(crate) unsafe fn values<'a, T: Real>(array: &Array, count: usize) -> Result<&'a mut [T]> {
+    let mut first = std::ptr::null_mut();
+    change::<T>(array, count, |values| {
+        first = values.as_mut_ptr();
+        Ok(())
+    })?;
+    // SAFETY: these are the values, and the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts_mut(first, count) })
+}
+
 /// Runs `f` on the values of `array`, which are `count`.
-pub(crate) fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> Result<()>) -> Result<()> {
+fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> Result<()>) -> Result<()> {
     let on_storage = |storage: &mut CpuStorage| match T::values_mut(storage) {
         Some(values) if values.len() == count => f(values),
         _ => candle_core::bail!("{:?} in place of {count} numbers", array.dims()),

@@ -68,8 +68,9 @@ impl NativeTensor {
 
     #[napi]
     pub fn grad(&self) -> napi::Result<Option<NativeTensor>> {
-        let grad = self.get()?.as_leaf().and_then(|leaf| leaf.grad());
-        Ok(grad.map(|array| NativeTensor::new(Tensor::constant(array))))
+        let tensor = self.get()?;
+        let grad = now(|| bindings::grad(&tensor))?;
+        Ok(grad.map(NativeTensor::new))
     }
 
     #[napi]

@@ -44,8 +44,9 @@ pub fn tensor_is_leaf(tensor: Handle) -> Thrown<bool> {
 
 #[wasm_bindgen]
 pub fn tensor_grad(tensor: Handle) -> Thrown<Option<Handle>> {
-    let grad = TENSORS.get(tensor)?.as_leaf().and_then(|leaf| leaf.grad());
-    Ok(grad.map(|array| TENSORS.insert(Tensor::constant(array))))
+    let tensor = TENSORS.get(tensor)?;
+    let grad = now(|| bindings::grad(&tensor))?;
+    Ok(grad.map(|grad| TENSORS.insert(grad)))
 }
 
 #[wasm_bindgen]

@@ -4,25 +4,25 @@
 
 use crate::{Leaf, Result};
 use std::sync::Arc;
+use xt_kernels::optimizer::sum_of_squares;
 
 /// Scales all gradients by the same factor so that their common norm is at most `max`; gives the norm before.
 pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool) -> Result<f64> {
     let mut squares = 0.0;
-    for grad in leaves.iter().filter_map(|leaf| leaf.grad()) {
+    // gradients that were scaled already count less
+    let grads: Vec<_> = leaves.iter().filter_map(|leaf| leaf.grad_and_factor()).collect();
+    for alike in grads.chunk_by(|a, b| a.1 == b.1) {
         if aborted() {
             return Err(xt_autograd::Error::Aborted.into());
         }
-        squares += xt_kernels::optimizer::sum_of_squares(&grad)?;
+        let arrays: Vec<_> = alike.iter().map(|(array, _)| array.clone()).collect();
+        squares += alike[0].1.powi(2) * sum_of_squares(&arrays)?;
     }
     let norm = squares.sqrt();
     // the small number is PyTorch's
     let factor = max / (norm + 1e-6);
     if factor < 1.0 {
-        for leaf in leaves {
-            if let Some(grad) = leaf.grad() {
-                leaf.set_grad(Some(xt_kernels::elementwise::affine(&grad, factor, 0.0)?))?;
-            }
-        }
+        leaves.iter().for_each(|leaf| leaf.scale_grad(factor));
     }
     Ok(norm)
 }

@@ -3,8 +3,7 @@
 use crate::{Array, DType, Device, Error, Leaf, Result, Tensor};
 use serde_json::Value as Json;
 use std::sync::Arc;
-use xt_kernels::in_place::is_possible;
-use xt_kernels::optimizer as kernels;
+use xt_kernels::optimizer::{self as kernels, Step, Update};
 use xt_options::optimizers::{AdamOptions, AdamWOptions, MomentOptions, SgdOptions};
 use xt_options::{NonNegative, Options, Problems};
 
@@ -43,6 +42,18 @@ struct State {
     momentum_buffer: Option<Array>,
 }
 
+impl State {
+    /// After step number `step`.
+    fn of(step: u64, kept: Step) -> Self {
+        match kept {
+            Step::Adam { mean, square, .. } => {
+                Self { step, exp_avg: Some(mean), exp_avg_sq: Some(square), momentum_buffer: None }
+            }
+            Step::Sgd { buffer, .. } => Self { step, momentum_buffer: buffer, ..Self::default() },
+        }
+    }
+}
+
 /// An optimizer over groups of parameters.
 pub struct Optimizer {
     kind: OptimizerKind,
@@ -54,19 +65,22 @@ pub struct Optimizer {
 
 /// What a step will put in place of the weight and the state of one parameter.
 struct Plan {
+    /// The parameter's place in the list.
+    index: usize,
     weight: NewWeight,
     state: State,
 }
 
 enum NewWeight {
     Made(Array),
-    /// Made when its turn comes, from the gradient; the averages of the state, those before, change in place then. So a step takes
-    /// memory for one new weight at a time.
-    Later(Array, Settings),
+    /// Made when its turn comes; the averages of the state, those before, change in place then. So a step takes memory for a few new weights at a time.
+    Later(Update),
 }
 
+/// Small parameters are updated in one pass until they have this many numbers together.
+const TOGETHER: usize = 1 << 18;
+
 /// The settings of one group; `first` and `step` are filled in for each parameter.
-#[derive(Clone, Copy)]
 enum Settings {
     Sgd(kernels::Sgd),
     Adam(kernels::Adam),
@@ -118,40 +132,52 @@ impl Optimizer {
             if leaf.requires_grad() {
                 leaf.require_plain("training")?;
             }
-            if let Some(grad) = leaf.grad().filter(|_| leaf.requires_grad()) {
-                let plan = self.plan(index, &grad, &settings[group])?;
-                if matches!(plan.weight, NewWeight::Later(..)) {
+            if let Some((grad, factor)) = leaf.grad_and_factor().filter(|_| leaf.requires_grad()) {
+                let plan = self.plan(index, (grad, factor), &settings[group])?;
+                if matches!(plan.weight, NewWeight::Later(_)) {
                     bytes.push(leaf.bytes());
                 }
-                planned.push((index, plan));
+                planned.push(plan);
             }
         }
         // all at once: others may hold the weights before, which then are not freed on the way
         xt_kernels::alloc::check_all("a step of the optimizer", &bytes)?;
-        for (index, Plan { weight, state }) in planned {
-            let weight = match weight {
-                NewWeight::Made(weight) => weight,
-                NewWeight::Later(grad, settings) => {
-                    let old = self.leaves[index].values()?;
-                    match (settings, &state.exp_avg, &state.exp_avg_sq) {
-                        (Settings::Sgd(s), ..) => {
-                            kernels::sgd_in_place(&old, &grad, state.momentum_buffer.as_ref(), s)?
-                        }
-                        (Settings::Adam(s), Some(mean), Some(square)) => {
-                            kernels::adam_in_place(&old, &grad, mean, square, s)?
-                        }
-                        _ => return Err(Error::Internal("a step without averages".into())),
+        let mut later = Vec::new();
+        for Plan { index, weight, state } in planned {
+            match weight {
+                NewWeight::Made(weight) => self.put(index, weight, state)?,
+                NewWeight::Later(update) => {
+                    let size = |update: &Update| update.weight.elem_count();
+                    let together: usize = later.iter().map(|(_, other, _)| size(other)).sum();
+                    let fits = |(_, other, _): &(usize, Update, State)| other.weight.dtype() == update.weight.dtype();
+                    if together + size(&update) > TOGETHER || !later.first().is_none_or(fits) {
+                        self.put_all(std::mem::take(&mut later))?;
                     }
+                    later.push((index, update, state));
                 }
-            };
-            self.leaves[index].set(weight)?;
-            self.state[index] = state;
+            }
         }
+        self.put_all(later)
+    }
+
+    fn put(&mut self, index: usize, weight: Array, state: State) -> Result<()> {
+        self.leaves[index].set(weight)?;
+        self.state[index] = state;
         Ok(())
     }
 
+    fn put_all(&mut self, planned: Vec<(usize, Update, State)>) -> Result<()> {
+        let (mut updates, mut places) = (Vec::new(), Vec::new());
+        for (index, update, state) in planned {
+            updates.push(update);
+            places.push((index, state));
+        }
+        let weights = kernels::update_all(&updates)?;
+        weights.into_iter().zip(places).try_for_each(|(weight, (index, state))| self.put(index, weight, state))
+    }
+
     /// Whatever may fail, for lack of memory for instance, is done here.
-    fn plan(&self, index: usize, grad: &Array, settings: &Settings) -> Result<Plan> {
+    fn plan(&self, index: usize, (grad, factor): (Array, f64), settings: &Settings) -> Result<Plan> {
         let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
         let kept = |array: &Option<Array>| match array {
             Some(array) => array.to_device(weight.device()),
@@ -160,33 +186,24 @@ impl Optimizer {
                 weight.zeros_like()
             }
         };
-        let step = old.step + 1;
-        match settings {
+        let count = old.step + 1;
+        let step = match settings {
             Settings::Sgd(s) => {
-                let s = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
-                let buffer = (s.momentum != 0.0).then(|| kept(&old.momentum_buffer)).transpose()?;
-                let all: Vec<_> = [&weight, grad].into_iter().chain(&buffer).collect();
-                if is_possible(&all) {
-                    let state = State { step, momentum_buffer: buffer, ..State::default() };
-                    return Ok(Plan { weight: NewWeight::Later(grad.clone(), Settings::Sgd(s)), state });
-                }
-                let (weight, momentum_buffer) = kernels::sgd_reference(&weight, grad, buffer.as_ref(), s)?;
-                let state = State { step, momentum_buffer, ..State::default() };
-                Ok(Plan { weight: NewWeight::Made(weight), state })
+                let settings = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
+                Step::Sgd { settings, buffer: (s.momentum != 0.0).then(|| kept(&old.momentum_buffer)).transpose()? }
             }
             Settings::Adam(s) => {
-                let (mean, square) = (kept(&old.exp_avg)?, kept(&old.exp_avg_sq)?);
-                let s = kernels::Adam { step, ..*s };
-                let state =
-                    |mean, square| State { step, exp_avg: Some(mean), exp_avg_sq: Some(square), momentum_buffer: None };
-                if is_possible(&[&weight, grad, &mean, &square]) {
-                    let weight = NewWeight::Later(grad.clone(), Settings::Adam(s));
-                    return Ok(Plan { weight, state: state(mean, square) });
-                }
-                let new = kernels::adam_reference(&weight, grad, &mean, &square, s)?;
-                Ok(Plan { weight: NewWeight::Made(new.weight), state: state(new.mean, new.square) })
+                let settings = kernels::Adam { step: count, ..*s };
+                Step::Adam { settings, mean: kept(&old.exp_avg)?, square: kept(&old.exp_avg_sq)? }
             }
+        };
+        let update = Update { weight, grad, factor, step };
+        if update.is_in_place() {
+            let state = State::of(count, update.step.clone());
+            return Ok(Plan { index, weight: NewWeight::Later(update), state });
         }
+        let (weight, step) = kernels::update_reference(&update)?;
+        Ok(Plan { index, weight: NewWeight::Made(weight), state: State::of(count, step) })
     }
 
     fn settings(&self, group: usize, json: &Json) -> Result<Settings> {

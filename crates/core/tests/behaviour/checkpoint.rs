@@ -41,7 +41,7 @@ fn a_loaded_model_computes_and_trains_on() {
     let loss = forward(&loaded, &x);
     assert_eq!(values(&loss), values(&forward(&model, &x)));
     loss.backward(false, &|| false).unwrap();
-    assert!(loaded.entries().iter().all(|e| e.param.leaf().grad().is_some()));
+    assert!(loaded.entries().iter().all(|e| e.param.leaf().grad().unwrap().is_some()));
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn deepnorm_with_1000_layers_trains_a_step_and_is_freed() {
         let before = parameter(&model, "layers.0.1.to_v.weight");
         loss.backward(false, &|| false).unwrap();
         let leaves: Vec<Arc<Leaf>> = model.entries().iter().map(|e| e.param.leaf().clone()).collect();
-        assert!(leaves.iter().all(|leaf| leaf.grad().is_some()));
+        assert!(leaves.iter().all(|leaf| leaf.grad().unwrap().is_some()));
         let count = leaves.len();
         let mut optimizer = Optimizer::new(OptimizerKind::AdamW, leaves, vec![count]).unwrap();
         optimizer.step(&[json!({ "lr": 1e-3 })], &|| false).unwrap();

@@ -24,7 +24,7 @@ fn hidden(model: &Model, number: u64) -> Vec<Vec<bool>> {
     let args = json!([{ "$tensor": 0 }, { "sum_embeds": { "$tensor": 1 } }]);
     let loss = tensor(call_numbered(model, "forward", args, &inputs, number).unwrap());
     loss.backward(false, &|| false).unwrap();
-    let grads = array_values(&embeds.grad().unwrap());
+    let grads = array_values(&embeds.grad().unwrap().unwrap());
     let rows = grads.chunks_exact((N - 1) * 16);
     rows.map(|row| row.chunks_exact(16).take(N - 2).map(|g| g.iter().all(|v| *v == 0.0)).collect()).collect()
 }

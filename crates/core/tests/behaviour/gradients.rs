@@ -23,7 +23,8 @@ fn check(name: &str, spec: &Json) {
     let step = 1e-5;
     for entry in parameters() {
         let leaf = entry.param.leaf();
-        let grad = array_values(&leaf.grad().unwrap_or_else(|| panic!("{name}: {} has no gradient", entry.name)));
+        let grad =
+            array_values(&leaf.grad().unwrap().unwrap_or_else(|| panic!("{name}: {} has no gradient", entry.name)));
         // the largest entry, and some that are spread out
         let largest = (0..grad.len()).fold(0, |m, i| if grad[i].abs() > grad[m].abs() { i } else { m });
         for index in [largest, 0, grad.len() / 2, grad.len() - 1] {
@@ -67,7 +68,7 @@ fn a_fraction_of_the_gradient_reaches_the_embeddings_and_nothing_else_changes() 
         let net = gpt(json!({}), json!({ "emb_frac_gradient": fraction }));
         let model = build(&autoregressive(net, json!({})));
         forward_numbered(&model, &tokens(2, 7, 3), 1).backward(false, &|| false).unwrap();
-        let of = |name: &str| array_values(&model.entry(name).unwrap().param.leaf().grad().unwrap());
+        let of = |name: &str| array_values(&model.entry(name).unwrap().param.leaf().grad().unwrap().unwrap());
         [of("net.token_emb.emb.weight"), of("net.pos_emb.emb.weight"), of("net.to_logits.weight")]
     };
     let ([token, pos, head], [token4, pos4, head4]) = (grads(1.0), grads(0.25));
@@ -81,7 +82,7 @@ fn a_fraction_of_the_gradient_reaches_the_embeddings_and_nothing_else_changes() 
 fn two_backwards_add_up_and_an_abort_adds_nothing() {
     let model = build(&crate::common::plain());
     let grads = |model: &Model| -> Vec<f64> {
-        model.entries().iter().flat_map(|e| array_values(&e.param.leaf().grad().unwrap())).collect()
+        model.entries().iter().flat_map(|e| array_values(&e.param.leaf().grad().unwrap().unwrap())).collect()
     };
     let run = || forward_numbered(&model, &tokens(2, 7, 3), 1);
     run().backward(false, &|| false).unwrap();

@@ -146,7 +146,8 @@ fn token_critic_and_self_token_critic_learn_to_tell_real_tokens_from_generated_o
 pub fn reached(model: &Model, named: Json, call: u64) -> Vec<String> {
     let [loss, ..] = losses(model, &tokens(2, N, 1), named, call).unwrap();
     loss.unwrap().backward(false, &|| false).unwrap();
-    let names = model.entries().iter().filter(|e| e.param.leaf().grad().is_some()).map(|e| e.name.clone()).collect();
+    let names =
+        model.entries().iter().filter(|e| e.param.leaf().grad().unwrap().is_some()).map(|e| e.name.clone()).collect();
     model.entries().iter().for_each(|e| e.param.leaf().set_grad(None).unwrap());
     names
 }

@@ -55,7 +55,7 @@ fn masked(model: &Model, call: u64) -> (Vec<usize>, Vec<usize>) {
     };
     tensor(fields.swap_remove(0).1).backward(false, &|| false).unwrap();
     let counts = |leaf: &Leaf, group: usize| -> Vec<usize> {
-        let grad = array_values(&leaf.grad().unwrap());
+        let grad = array_values(&leaf.grad().unwrap().unwrap());
         let touched: Vec<bool> = grad.chunks_exact(16).map(|g| g.iter().any(|v| *v != 0.0)).collect();
         touched.chunks_exact(group).map(|part| part.iter().filter(|t| **t).count()).collect()
     };

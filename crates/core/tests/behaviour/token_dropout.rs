@@ -27,7 +27,7 @@ fn seen(model: &Model, real: Option<&Tensor>, number: u64) -> Vec<Vec<bool>> {
     }
     let y = tensor(call_numbered(model, "forward", json!([{ "$tensor": 0 }, named]), &inputs, number).unwrap());
     ops::sum(&ops::mul(&y, &y).unwrap(), None, false).unwrap().backward(false, &|| false).unwrap();
-    let grad = array_values(&context.grad().unwrap());
+    let grad = array_values(&context.grad().unwrap().unwrap());
     grad.chunks_exact(CONTEXT * 16)
         .map(|row| row.chunks_exact(16).map(|g| g.iter().any(|v| *v != 0.0)).collect())
         .collect()

@@ -35,12 +35,12 @@ pub fn agree_with_differences(case: &Case, positional: usize, make: &dyn Fn(&Cas
     }
     graph.backward(false, &|| false).unwrap();
     let all: Vec<_> = parameters(case).into_iter().filter(|e| !is_cut(case, &e.name)).collect();
-    let entries: Vec<_> = all.into_iter().filter(|e| e.param.leaf().grad().is_some()).collect();
+    let entries: Vec<_> = all.into_iter().filter(|e| e.param.leaf().grad().unwrap().is_some()).collect();
     let rng = Rng::new(7, entries.len() as u64);
     for k in 0..ENTRIES.min(2 * entries.len()) {
         let entry = &entries[rng.stream().below(entries.len() as u64, 1)[0] as usize];
         let leaf = entry.param.leaf();
-        let grad = array_values(&leaf.grad().unwrap());
+        let grad = array_values(&leaf.grad().unwrap().unwrap());
         let largest = (0..grad.len()).fold(0, |m, i| if grad[i].abs() > grad[m].abs() { i } else { m });
         let any = rng.stream().below(grad.len() as u64, 1)[0] as usize;
         let index = if k % 2 == 0 { largest } else { any };

@@ -66,7 +66,7 @@ pub fn clear(case: &Case) {
 /// Every parameter that the options reach has a gradient, and a finite one.
 pub fn gradients_are_whole(case: &Case, reached: impl Fn(&str) -> bool) {
     for entry in parameters(case) {
-        match entry.param.leaf().grad() {
+        match entry.param.leaf().grad().unwrap() {
             Some(grad) => {
                 assert!(
                     array_values(&grad).iter().all(|v| v.is_finite()),

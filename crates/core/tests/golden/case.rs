@@ -211,11 +211,11 @@ fn gradients(
         for entry in
             model.entries().iter().filter(|e| e.kind == EntryKind::Parameter && !tied.contains_key(e.name.as_str()))
         {
-            got.extend(entry.param.leaf().grad().map(|g| (format!("{prefix}{}", entry.name), g)));
+            got.extend(entry.param.leaf().grad().unwrap().map(|g| (format!("{prefix}{}", entry.name), g)));
         }
     }
     let mut wrong = compare_all("grad.", &got, &data.part("grad."), tol, floor);
-    let got = inputs.iter().filter_map(|(name, t)| Some((name.clone(), t.as_leaf()?.grad()?))).collect();
+    let got = inputs.iter().filter_map(|(name, t)| Some((name.clone(), t.as_leaf()?.grad().unwrap()?))).collect();
     wrong.extend(compare_all("grad_in.", &got, &data.part("grad_in."), tol, floor));
     wrong
 }
