@@ -17,7 +17,10 @@ pub fn layer_norm(c: &mut Criterion) {
         let (x, w, b) = (normal(&[rows, width], 1), normal(&[width], 2), normal(&[width], 3));
         let (g, size) = (normal(&[rows, width], 4), rows * width);
         group.memory(&format!("forward, {rows}x{width}"), 2 * size, || norm::forward(&x, &w, &b, 1e-5));
-        group.memory(&format!("backward, {rows}x{width}"), 3 * size, || norm::backward(&x, &w, &g, 1e-5));
+        group.memory(&format!("backward with what goes past, {rows}x{width}"), 4 * size, || {
+            norm::backward(&x, &w, &g, Some(&g), 1e-5)
+        });
+        group.memory(&format!("backward, {rows}x{width}"), 3 * size, || norm::backward(&x, &w, &g, None, 1e-5));
     }
     group.finish();
 }
@@ -27,7 +30,7 @@ pub fn scale_norm(c: &mut Criterion) {
     let (x, gain, g) = (normal(&[4096, 512], 1), normal(&[512], 2), normal(&[4096, 512], 3));
     let (scale, size) = (Scale { scale: 512f64.powf(-0.5), eps: 1e-5 }, x.elem_count());
     group.memory("forward", 2 * size, || scaled::forward(&x, Some(&gain), scale));
-    group.memory("backward", 3 * size, || scaled::backward(&x, Some(&gain), &g, scale));
+    group.memory("backward", 3 * size, || scaled::backward(&x, Some(&gain), &g, None, scale));
     group.finish();
 }
 

@@ -116,6 +116,21 @@ impl Tensor {
         arrays.into_iter().enumerate().map(one).collect()
     }
 
+    /// [`record_all`](Self::record_all) of two results.
+    pub fn record_pair(
+        (first, second): (Array, Array),
+        inputs: &[&Tensor],
+        backward: impl Fn(Option<&Array>, Option<&Array>) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
+    ) -> (Self, Self) {
+        let of_two = move |grads: &[Option<Array>]| match grads {
+            [first, second] => backward(first.as_ref(), second.as_ref()),
+            _ => Ok(Vec::new()),
+        };
+        let node = Self::node(inputs, 2, of_two);
+        let one = |array, i| Self::with_node(array, node.clone().map(|node| (node, i)));
+        (one(first, 0), one(second, 1))
+    }
+
     /// Nothing where no input needs a gradient.
     fn node(
         inputs: &[&Tensor],

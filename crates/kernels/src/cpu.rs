@@ -313,6 +313,14 @@ macro_rules! dispatch_all {
 }
 pub(crate) use dispatch_all;
 
+/// An error where one of them has another shape than `x`.
+pub fn check_like<'a>(x: &Array, others: impl IntoIterator<Item = Option<&'a Array>>) -> Result<()> {
+    match others.into_iter().flatten().find(|other| other.dims() != x.dims()) {
+        Some(other) => candle_core::bail!("{:?} beside {:?}", other.dims(), x.dims()),
+        None => Ok(()),
+    }
+}
+
 /// The last axis of a shape and the number of rows before it.
 pub fn rows_and_width(array: &Array) -> (usize, usize) {
     let width = array.dims().last().copied().unwrap_or(1);

@@ -77,12 +77,13 @@ pub struct Gradients {
     pub bias: Array,
 }
 
-/// The gradients, from the input and the output's gradient.
-pub fn backward(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Result<Gradients> {
-    dispatch!(x, T => backward_cpu::<T>(x, weight, grad, eps), else backward_reference(x, weight, grad, eps))
+/// The gradients, from the input and the output's gradient. Where the input goes another way too, past the norm, `past` is the gradient from there, which
+/// is added to the input's.
+pub fn backward(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
+    dispatch!(x, T => backward_cpu::<T>(x, weight, grad, past, eps), else backward_reference(x, weight, grad, past, eps))
 }
 
-fn backward_reference(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Result<Gradients> {
+fn backward_reference(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
     let last = x.rank() - 1;
     let (hat, scale) = normalised(x, eps)?;
     let weighted = grad.broadcast_mul(weight)?;
@@ -92,19 +93,26 @@ fn backward_reference(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Resu
         let (rows, width) = cpu::rows_and_width(a);
         a.contiguous()?.reshape((rows, width))?.sum(0)
     };
-    Ok(Gradients { x: inner.broadcast_mul(&scale)?, weight: columns(&(grad * &hat)?)?, bias: columns(grad)? })
+    let dx = inner.broadcast_mul(&scale)?;
+    let dx = past.map_or_else(|| Ok(dx.clone()), |past| &dx + past)?;
+    Ok(Gradients { x: dx, weight: columns(&(grad * &hat)?)?, bias: columns(grad)? })
 }
 
-fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, eps: f64) -> Result<Gradients> {
+fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
     let (x, weight, grad) = (contiguous(x)?, contiguous(weight)?, contiguous(grad)?);
+    let past = past.map(contiguous).transpose()?;
+    cpu::check_like(&x, [Some(&grad), past.as_ref()])?;
     let (_, width) = cpu::rows_and_width(&x);
     check(&[&weight], width)?;
     let (xs, ws, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&weight)?, cpu::slice::<T>(&grad)?);
     let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
+    let past = past.as_ref().map(cpu::slice::<T>).transpose()?;
+    let past: Option<&[T]> = past.as_deref();
     let block = rows_per_piece(width) * width;
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
-        backward_rows(part(xs, piece, block), ws, part(gs, piece, block), eps, dx, (&mut dw, &mut db));
+        let past = past.map(|past| part(past, piece, block));
+        backward_rows(part(xs, piece, block), ws, (part(gs, piece, block), past), eps, dx, (&mut dw, &mut db));
         (dw, db)
     };
     // SAFETY: rows are whole, and all of each is written.
@@ -121,7 +129,7 @@ fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, eps: f64) -> R
 fn backward_rows<T: Real>(
     x: &[T],
     weight: &[T],
-    grad: &[T],
+    (grad, past): (&[T], Option<&[T]>),
     eps: f64,
     dx: &mut [MaybeUninit<T>],
     (dw, db): (&mut [T], &mut [T]),
@@ -130,7 +138,8 @@ fn backward_rows<T: Real>(
     let n = T::of(width as f64);
     let mut hat = vec![T::ZERO; width];
     let mut weighted = vec![T::ZERO; width];
-    for ((x, g), dx) in x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width)) {
+    let rows = x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
+    for (row, ((x, g), dx)) in rows.enumerate() {
         let (mean, scale) = moments(x, eps);
         for i in 0..width {
             hat[i] = (x[i] - mean) * scale;
@@ -140,8 +149,10 @@ fn backward_rows<T: Real>(
         }
         let offset = sum_by(&weighted, |v| v) / n;
         let along = sum_by2(&weighted, &hat, |a, b| a * b) / n;
-        for i in 0..width {
-            dx[i] = MaybeUninit::new((weighted[i] - offset - hat[i] * along) * scale);
+        let d = |i: usize| (weighted[i] - offset - hat[i] * along) * scale;
+        match past.map(|past| part(past, row, width)) {
+            None => (0..width).for_each(|i| dx[i] = MaybeUninit::new(d(i))),
+            Some(past) => (0..width).for_each(|i| dx[i] = MaybeUninit::new(d(i) + past[i])),
         }
     }
 }
@@ -157,10 +168,14 @@ mod tests {
             let width = dims[dims.len() - 1];
             let (x, w, b, g) = (normal(&dims, 1), normal(&[width], 2), normal(&[width], 3), normal(&dims, 4));
             close(&forward(&x, &w, &b, 1e-5).unwrap(), &reference(&x, &w, &b, 1e-5).unwrap(), 1e-5);
-            let (got, want) = (backward(&x, &w, &g, 1e-5).unwrap(), backward_reference(&x, &w, &g, 1e-5).unwrap());
-            close(&got.x, &want.x, 1e-4);
-            close(&got.weight, &want.weight, 1e-5);
-            close(&got.bias, &want.bias, 1e-5);
+            let past = normal(&dims, 5);
+            for past in [None, Some(&past)] {
+                let got = backward(&x, &w, &g, past, 1e-5).unwrap();
+                let want = backward_reference(&x, &w, &g, past, 1e-5).unwrap();
+                close(&got.x, &want.x, 1e-4);
+                close(&got.weight, &want.weight, 1e-5);
+                close(&got.bias, &want.bias, 1e-5);
+            }
         }
     }
 
@@ -168,14 +183,15 @@ mod tests {
     fn parameters_of_another_width_are_errors() {
         let (x, w, short) = (normal(&[2, 7], 1), normal(&[7], 2), normal(&[6], 3));
         assert!(forward(&x, &short, &w, 1e-5).is_err() && forward(&x, &w, &short, 1e-5).is_err());
-        assert!(backward(&x, &short, &x, 1e-5).is_err());
+        assert!(backward(&x, &short, &x, None, 1e-5).is_err());
+        assert!(backward(&x, &w, &short, None, 1e-5).is_err() && backward(&x, &w, &x, Some(&short), 1e-5).is_err());
     }
 
     #[test]
     fn gradient_agrees_with_differences() {
         let (x, w, b, g) =
             (f64s(&normal(&[2, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[7], 3)), f64s(&normal(&[2, 7], 4)));
-        let got = backward(&x, &w, &g, 1e-5).unwrap();
+        let got = backward(&x, &w, &g, None, 1e-5).unwrap();
         differences(&x, &g, &got.x, |x| forward(x, &w, &b, 1e-5).unwrap());
         differences(&w, &g, &got.weight, |w| forward(&x, w, &b, 1e-5).unwrap());
     }

@@ -81,11 +81,21 @@ fn row_divisor<T: Real>(x: &[T], s: Scale) -> (T, bool) {
 }
 
 /// Gradients of the input and of the gain.
-pub fn backward(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -> Result<(Array, Option<Array>)> {
-    dispatch!(x, T => backward_cpu::<T>(x, gain, grad, s), else backward_reference(x, gain, grad, s))
+type Gradients = (Array, Option<Array>);
+
+/// The gradients, from the input and the output's gradient. Where the input goes another way too, past the norm, `past` is the gradient from there, which
+/// is added to the input's.
+pub fn backward(x: &Array, gain: Option<&Array>, grad: &Array, past: Option<&Array>, s: Scale) -> Result<Gradients> {
+    dispatch!(x, T => backward_cpu::<T>(x, gain, grad, past, s), else backward_reference(x, gain, grad, past, s))
 }
 
-fn backward_reference(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -> Result<(Array, Option<Array>)> {
+fn backward_reference(
+    x: &Array,
+    gain: Option<&Array>,
+    grad: &Array,
+    past: Option<&Array>,
+    s: Scale,
+) -> Result<Gradients> {
     let last = x.rank() - 1;
     let by = divisor(x, s)?;
     let y = x.broadcast_div(&by)?;
@@ -94,6 +104,7 @@ fn backward_reference(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -
     let free = by.gt(s.eps)?.to_dtype(x.dtype())?;
     let along = ((&weighted * &y)?.sum_keepdim(last)? * (s.scale * s.scale))?.mul(&free)?;
     let dx = (weighted - y.broadcast_mul(&along)?)?.broadcast_div(&by)?;
+    let dx = past.map_or_else(|| Ok(dx.clone()), |past| &dx + past)?;
     let dgain = gain.map(|_| {
         let (rows, width) = cpu::rows_and_width(x);
         (grad * &y)?.reshape((rows, width))?.sum(0)
@@ -101,16 +112,27 @@ fn backward_reference(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -
     Ok((dx, dgain.transpose()?))
 }
 
-fn backward_cpu<T: Real>(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale) -> Result<(Array, Option<Array>)> {
+fn backward_cpu<T: Real>(
+    x: &Array,
+    gain: Option<&Array>,
+    grad: &Array,
+    past: Option<&Array>,
+    s: Scale,
+) -> Result<Gradients> {
     let (x, grad) = (contiguous(x)?, contiguous(grad)?);
+    let past = past.map(contiguous).transpose()?;
+    cpu::check_like(&x, [Some(&grad), past.as_ref()])?;
     let (_, width) = cpu::rows_and_width(&x);
     let gain_values = gains::<T>(gain, width)?;
     let (xs, gs) = (cpu::slice::<T>(&x)?, cpu::slice::<T>(&grad)?);
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
+    let past = past.as_ref().map(cpu::slice::<T>).transpose()?;
+    let past: Option<&[T]> = past.as_deref();
     let block = rows_per_piece(width) * width;
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let mut dgain = vec![T::ZERO; width];
-        backward_rows(part(xs, piece, block), &gain_values, part(gs, piece, block), s, dx, &mut dgain);
+        let past = past.map(|past| part(past, piece, block));
+        backward_rows(part(xs, piece, block), &gain_values, (part(gs, piece, block), past), s, dx, &mut dgain);
         dgain
     };
     // SAFETY: rows are whole, and all of each is written.
@@ -120,10 +142,18 @@ fn backward_cpu<T: Real>(x: &Array, gain: Option<&Array>, grad: &Array, s: Scale
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn backward_rows<T: Real>(x: &[T], gain: &[T], grad: &[T], s: Scale, dx: &mut [MaybeUninit<T>], dgain: &mut [T]) {
+fn backward_rows<T: Real>(
+    x: &[T],
+    gain: &[T],
+    (grad, past): (&[T], Option<&[T]>),
+    s: Scale,
+    dx: &mut [MaybeUninit<T>],
+    dgain: &mut [T],
+) {
     let width = gain.len().max(1);
     let mut weighted = vec![T::ZERO; width];
-    for ((x, g), dx) in x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width)) {
+    let rows = x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
+    for (row, ((x, g), dx)) in rows.enumerate() {
         let (by, least) = row_divisor(x, s);
         let factor = T::ONE / by;
         for i in 0..width {
@@ -132,8 +162,10 @@ fn backward_rows<T: Real>(x: &[T], gain: &[T], grad: &[T], s: Scale, dx: &mut [M
         }
         let along =
             if least { T::ZERO } else { sum_by2(&weighted, x, |a, b| a * b) * factor * T::of(s.scale * s.scale) };
-        for i in 0..width {
-            dx[i] = MaybeUninit::new((weighted[i] - x[i] * factor * along) * factor);
+        let d = |i: usize| (weighted[i] - x[i] * factor * along) * factor;
+        match past.map(|past| part(past, row, width)) {
+            None => (0..width).for_each(|i| dx[i] = MaybeUninit::new(d(i))),
+            Some(past) => (0..width).for_each(|i| dx[i] = MaybeUninit::new(d(i) + past[i])),
         }
     }
 }
@@ -152,14 +184,17 @@ mod tests {
             [vec![2, 3, 24], vec![1, 1], vec![300, 33]].into_iter().flat_map(|d| SCALES.map(|s| (d.clone(), s)))
         {
             let width = dims[dims.len() - 1];
-            let (x, gain, g) = (normal(&dims, 1), normal(&[width], 2), normal(&dims, 3));
+            let (x, gain, g, past) = (normal(&dims, 1), normal(&[width], 2), normal(&dims, 3), normal(&dims, 4));
             for gain in [None, Some(&gain)] {
                 close(&forward(&x, gain, s).unwrap(), &reference(&x, gain, s).unwrap(), 1e-5);
-                let (got, want) = (backward(&x, gain, &g, s).unwrap(), backward_reference(&x, gain, &g, s).unwrap());
-                close(&got.0, &want.0, 1e-4);
-                assert_eq!(got.1.is_some(), gain.is_some());
-                if let (Some(got), Some(want)) = (got.1, want.1) {
-                    close(&got, &want, 1e-5);
+                for past in [None, Some(&past)] {
+                    let got = backward(&x, gain, &g, past, s).unwrap();
+                    let want = backward_reference(&x, gain, &g, past, s).unwrap();
+                    close(&got.0, &want.0, 1e-4);
+                    assert_eq!(got.1.is_some(), gain.is_some());
+                    if let (Some(got), Some(want)) = (got.1, want.1) {
+                        close(&got, &want, 1e-5);
+                    }
                 }
             }
         }
@@ -169,7 +204,7 @@ mod tests {
     fn gradient_agrees_with_differences() {
         let (x, gain, g) = (f64s(&normal(&[3, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[3, 7], 3)));
         for s in SCALES {
-            let (dx, dgain) = backward(&x, Some(&gain), &g, s).unwrap();
+            let (dx, dgain) = backward(&x, Some(&gain), &g, None, s).unwrap();
             differences(&x, &g, &dx, |x| forward(x, Some(&gain), s).unwrap());
             differences(&gain, &g, &dgain.unwrap(), |gain| forward(&x, Some(gain), s).unwrap());
         }
@@ -179,7 +214,9 @@ mod tests {
     fn gains_of_another_width_are_errors() {
         let (x, short) = (normal(&[2, 7], 1), normal(&[6], 2));
         assert!(forward(&x, Some(&short), SCALES[0]).is_err());
-        assert!(backward(&x, Some(&short), &x, SCALES[0]).is_err());
+        assert!(backward(&x, Some(&short), &x, None, SCALES[0]).is_err());
+        assert!(backward(&x, None, &short, None, SCALES[0]).is_err());
+        assert!(backward(&x, None, &x, Some(&short), SCALES[0]).is_err());
     }
 
     #[test]

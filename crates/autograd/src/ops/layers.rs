@@ -170,27 +170,43 @@ pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<T
 
 /// Layer normalisation over the last axis.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    Ok(layer_norm_and_past(x, weight, bias, eps)?.0)
+}
+
+/// [`layer_norm`], and `x` as it is, for what goes past the norm: both gradients of x become one in the kernel.
+pub fn layer_norm_and_past(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     if x.rank() == 0 || weight.dims() != [x.dim(x.rank() - 1)] || bias.dims() != weight.dims() {
         return invalid(format!("a norm over {:?} features does not take {:?}", weight.dims(), x.dims()));
     }
     let (a, w) = (x.array()?, weight.array()?);
     let y = kernels::layer_norm::forward(&a, &w, &bias.array()?, eps)?;
-    Ok(Tensor::record(y, &[x, weight, bias], move |g| {
-        let d = kernels::layer_norm::backward(&a, &w, g, eps)?;
+    Ok(Tensor::record_pair((y, x.array()?), &[x, weight, bias], move |g, past| {
+        let Some(g) = g else {
+            return Ok(vec![past.cloned(), None, None]);
+        };
+        let d = kernels::layer_norm::backward(&a, &w, g, past, eps)?;
         Ok(vec![Some(d.x), Some(d.weight), Some(d.bias)])
     }))
 }
 
 /// `x / max(|x| · scale, eps) · gain` over the last axis, `gain` (dim).
 pub fn scale_norm(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> Result<Tensor> {
+    Ok(scale_norm_and_past(x, gain, scale, eps)?.0)
+}
+
+/// [`scale_norm`], and `x` as it is, see [`layer_norm_and_past`].
+pub fn scale_norm_and_past(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> Result<(Tensor, Tensor)> {
     if x.rank() == 0 || gain.dims() != [x.dim(x.rank() - 1)] {
         return invalid(format!("a norm over {:?} features does not take {:?}", gain.dims(), x.dims()));
     }
     let s = kernels::scale_norm::Scale { scale, eps };
     let (a, w) = (x.array()?, gain.array()?);
     let y = kernels::scale_norm::forward(&a, Some(&w), s)?;
-    Ok(Tensor::record(y, &[x, gain], move |g| {
-        let (dx, dgain) = kernels::scale_norm::backward(&a, Some(&w), g, s)?;
+    Ok(Tensor::record_pair((y, x.array()?), &[x, gain], move |g, past| {
+        let Some(g) = g else {
+            return Ok(vec![past.cloned(), None]);
+        };
+        let (dx, dgain) = kernels::scale_norm::backward(&a, Some(&w), g, past, s)?;
         Ok(vec![Some(dx), dgain])
     }))
 }
@@ -203,7 +219,7 @@ pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
     let s = kernels::scale_norm::Scale { scale: 1.0, eps: 1e-12 };
     let a = x.array()?;
     let y = kernels::scale_norm::forward(&a, None, s)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::scale_norm::backward(&a, None, g, s)?.0)])))
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::scale_norm::backward(&a, None, g, None, s)?.0)])))
 }
 
 /// Gated linear unit: the first half of the last axis, times the activation of the second.

@@ -13,8 +13,9 @@ pub use arithmetic::{
 };
 pub use index::{embedding, gather, where_cond};
 pub use layers::{
-    activation, attention, cross_entropy, dropout, feedforward, glu, gru_gates, l2_norm, layer_norm, linear,
-    linear_cross_entropy, linears, masked_softmax, mse, rotary, scale_norm, spread, token_shift, Inner, Layer,
+    activation, attention, cross_entropy, dropout, feedforward, glu, gru_gates, l2_norm, layer_norm,
+    layer_norm_and_past, linear, linear_cross_entropy, linears, masked_softmax, mse, rotary, scale_norm,
+    scale_norm_and_past, spread, token_shift, Inner, Layer,
 };
 pub use reduce::{argmax, log_softmax, max, mean, min, softmax, sum};
 pub use shape::{broadcast_to, cast, cat, narrow, permute, reshape, stack, to_device, transpose};

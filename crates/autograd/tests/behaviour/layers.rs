@@ -13,7 +13,7 @@ fn layer<'a>(weight: &'a Tensor, bias: Option<&'a Tensor>) -> Layer<'a> {
 
 #[test]
 fn linear_norm_dropout_and_rotary() {
-    let cases: [Case; 16] = [
+    let cases: [Case; 19] = [
         ("gru_gates", &[&[2, 2, 6], &[2, 2, 6], &[2, 2, 2]], |x| ops::gru_gates(&x[0], &x[1], &x[2])),
         ("feedforward, an activation", &[&[2, 3], &[5, 3], &[5], &[4, 5], &[4]], |x| {
             let (up, down) = (layer(&x[1], Some(&x[2])), layer(&x[3], Some(&x[4])));
@@ -45,6 +45,18 @@ fn linear_norm_dropout_and_rotary() {
             ops::token_shift(&x[0], vec![0, 1].into(), Some(&Tensor::boolean(there)))
         }),
         ("layer_norm", &[&[2, 3, 5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 1e-5)),
+        ("layer_norm and what goes past", &[&[2, 3, 5], &[5], &[5]], |x| {
+            let (y, past) = ops::layer_norm_and_past(&x[0], &x[1], &x[2], 1e-5)?;
+            ops::add(&ops::mul(&y, &y)?, &past)
+        }),
+        ("only what goes past", &[&[2, 3]], |x| {
+            let ones = Tensor::constant(Array::ones(3, DType::F64, &Device::Cpu)?);
+            ops::add(&ops::layer_norm_and_past(&x[0], &ones, &ones, 1e-5)?.1, &x[0])
+        }),
+        ("scale_norm and what goes past", &[&[2, 3, 5], &[5]], |x| {
+            let (y, past) = ops::scale_norm_and_past(&x[0], &x[1], 0.5, 1e-5)?;
+            ops::mul(&y, &past)
+        }),
         ("layer_norm, one vector", &[&[5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 0.1)),
         ("dropout", &[&[4, 5]], |x| ops::dropout(&x[0], 0.4, STREAM)),
         ("dropout of everything", &[&[4, 5]], |x| ops::dropout(&x[0], 1.0, STREAM)),

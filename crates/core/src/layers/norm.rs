@@ -20,7 +20,12 @@ impl LayerNorm {
 
     /// (.., dim) to (.., dim).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(ops::layer_norm(x, &self.weight.tensor(), &self.bias.tensor(), Self::EPS)?)
+        Ok(self.forward_and_past(x)?.0)
+    }
+
+    /// The norm, and `x` for what goes past it.
+    fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok(ops::layer_norm_and_past(x, &self.weight.tensor(), &self.bias.tensor(), Self::EPS)?)
     }
 }
 
@@ -38,9 +43,8 @@ impl RmsNorm {
         Self { g: p.add("g", &[dim], Init::Constant(1.0)), dim }
     }
 
-    /// (.., dim) to (.., dim).
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(ops::scale_norm(x, &self.g.tensor(), (self.dim as f64).powf(-0.5), Self::EPS)?)
+    fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok(ops::scale_norm_and_past(x, &self.g.tensor(), (self.dim as f64).powf(-0.5), Self::EPS)?)
     }
 }
 
@@ -58,10 +62,9 @@ impl ScaleNorm {
         Self { g: p.add("g", &[1], Init::Constant((dim as f64).powf(-0.5))), dim }
     }
 
-    /// (.., dim) to (.., dim).
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let gain = ops::broadcast_to(&self.g.tensor(), &[self.dim])?;
-        Ok(ops::scale_norm(x, &gain, 1.0, Self::EPS)?)
+        Ok(ops::scale_norm_and_past(x, &gain, 1.0, Self::EPS)?)
     }
 }
 
@@ -81,11 +84,17 @@ impl Norm {
         }
     }
 
+    /// (.., dim) to (.., dim).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(self.forward_and_past(x)?.0)
+    }
+
+    /// The norm, and `x` for what goes past it.
+    pub fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         match self {
-            Norm::Layer(norm) => norm.forward(x),
-            Norm::Rms(norm) => norm.forward(x),
-            Norm::Scale(norm) => norm.forward(x),
+            Norm::Layer(norm) => norm.forward_and_past(x),
+            Norm::Rms(norm) => norm.forward_and_past(x),
+            Norm::Scale(norm) => norm.forward_and_past(x),
         }
     }
 }

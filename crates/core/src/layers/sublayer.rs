@@ -106,7 +106,10 @@ impl SubLayer {
         mut cache: Option<&mut LayerCache>,
         ctx: &Ctx,
     ) -> Result<(Tensor, Option<AttentionMaps>)> {
-        let mut input = applied(&self.pre, x)?;
+        let (mut input, stream) = match &self.pre {
+            Some(norm) => norm.forward_and_past(x)?,
+            None => (x.clone(), x.clone()),
+        };
         if let Some(shift) = &self.shift {
             // the reference hands masks to attention only
             let mask = with.mask.filter(|_| self.kind != LayerKind::FeedForward);
@@ -123,7 +126,7 @@ impl SubLayer {
             branch = ops::affine(&branch, self.factor, 0.0)?;
         }
         let branch = applied(&self.sandwich, &branch)?;
-        Ok((applied(&self.post, &self.residual.forward(&branch, x)?)?, maps))
+        Ok((applied(&self.post, &self.residual.forward(&branch, &stream)?)?, maps))
     }
 }
 
