@@ -55,8 +55,8 @@ fn forward_rows<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: f64, y: &mut [M
     let width = weight.len().max(1);
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
         let (mean, scale) = moments(x, eps);
-        for i in 0..width {
-            y[i] = MaybeUninit::new((x[i] - mean) * scale * weight[i] + bias[i]);
+        for ((y, x), (w, b)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+            *y = MaybeUninit::new((*x - mean) * scale * *w + *b);
         }
     }
 }
@@ -141,18 +141,22 @@ fn backward_rows<T: Real>(
     let rows = x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
     for (row, ((x, g), dx)) in rows.enumerate() {
         let (mean, scale) = moments(x, eps);
-        for i in 0..width {
-            hat[i] = (x[i] - mean) * scale;
-            weighted[i] = g[i] * weight[i];
-            dw[i] += g[i] * hat[i];
-            db[i] += g[i];
+        for ((hat, weighted), (x, (g, w))) in hat.iter_mut().zip(&mut weighted).zip(x.iter().zip(g.iter().zip(weight)))
+        {
+            *hat = (*x - mean) * scale;
+            *weighted = *g * *w;
+        }
+        for ((dw, db), (g, hat)) in dw.iter_mut().zip(db.iter_mut()).zip(g.iter().zip(&hat)) {
+            *dw += *g * *hat;
+            *db += *g;
         }
         let offset = sum_by(&weighted, |v| v) / n;
         let along = sum_by2(&weighted, &hat, |a, b| a * b) / n;
-        let d = |i: usize| (weighted[i] - offset - hat[i] * along) * scale;
+        let d = |(weighted, hat): (&T, &T)| (*weighted - offset - *hat * along) * scale;
+        let of = dx.iter_mut().zip(weighted.iter().zip(&hat));
         match past.map(|past| part(past, row, width)) {
-            None => (0..width).for_each(|i| dx[i] = MaybeUninit::new(d(i))),
-            Some(past) => (0..width).for_each(|i| dx[i] = MaybeUninit::new(d(i) + past[i])),
+            None => of.for_each(|(dx, of)| *dx = MaybeUninit::new(d(of))),
+            Some(past) => of.zip(past).for_each(|((dx, of), past)| *dx = MaybeUninit::new(d(of) + *past)),
         }
     }
 }

@@ -6,10 +6,11 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
-use crate::parallel::{computed, part, rows_per_piece};
-use crate::simd::{max, sum_by, sum_by2};
+use crate::parallel::{computed, part, rows_per_piece, written};
+use crate::simd::{map_in_place, max, sum_by, sum_by2};
 use crate::{elementwise, Array, DType, Result};
 use multiversion::multiversion;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Which keys each query may attend to.
@@ -178,22 +179,20 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     let xs: &[T] = &xs;
     let count = rows_per_piece(width);
     let block = count * width;
-    let y = computed(xs.len(), block, |task, y: &mut [T]| {
+    let write = |task: usize, y: &mut [MaybeUninit<T>]| {
         let x = part(xs, task, block);
         let mut line = Vec::new();
         for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             let row = task * count + r;
-            forward_row(x, rows.allowed(row, &mut line), rows.seen(row), y);
+            let y = y.write_copy_of_slice(x);
+            if weights_in_place(y, rows.allowed(row, &mut line), rows.seen(row)) {
+                y.fill(T::ONE / T::of(width as f64));
+            }
         }
-    })?;
+    };
+    // SAFETY: rows are whole, and all of each is written.
+    let y = unsafe { written(xs.len(), block, write) }?;
     cpu::array(y, scores.dims())
-}
-
-fn forward_row<T: Real>(x: &[T], allowed: Option<&[u8]>, seen: Range<usize>, y: &mut [T]) {
-    y[seen.clone()].copy_from_slice(&x[seen.clone()]);
-    if weights_in_place(y, allowed, seen) {
-        y.fill(T::ONE / T::of(y.len() as f64));
-    }
 }
 
 /// Makes weights of those scores of a row that are `seen`; those that `allowed` excludes, and the rest, get 0. Whether nothing is allowed: then
@@ -210,13 +209,9 @@ fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<
     if top == T::LOWEST && !seen.iter().any(|v| v.wide().is_nan()) {
         return true;
     }
-    for v in seen.iter_mut() {
-        *v = (*v - top).exp_down();
-    }
+    map_in_place(seen, |v| (v - top).exp_down());
     let scale = T::ONE / sum_by(seen, |v| v);
-    for v in seen.iter_mut() {
-        *v *= scale;
-    }
+    map_in_place(seen, |v| v * scale);
     before.fill(T::ZERO);
     hidden.fill(T::ZERO);
     false

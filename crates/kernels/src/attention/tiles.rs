@@ -3,7 +3,7 @@
 use super::View;
 use crate::buffer::{apart, Buffer};
 use crate::cpu::Real;
-use crate::simd::{max, sum_by};
+use crate::simd::{map_in_place, max, sum_by, whole_vectors, zip_in_place};
 use multiversion::multiversion;
 use std::any::Any;
 use std::cell::Cell;
@@ -157,12 +157,10 @@ pub(super) struct Limits<'a, T> {
 }
 
 impl<T: Real> Limits<'_, T> {
-    /// The scores that are seen, with the bias, and the lowest number where nothing is allowed; the others become 0.
+    /// The scores that are seen, with the bias, and the lowest number where nothing is allowed.
     #[inline(always)]
     fn apply<'b>(&self, scores: &'b mut [T]) -> &'b mut [T] {
         let seen = self.seen.clone();
-        scores[..seen.start].fill(T::ZERO);
-        scores[seen.end..].fill(T::ZERO);
         let scores = &mut scores[seen.clone()];
         if let Some(bias) = self.bias {
             scores.iter_mut().zip(&bias[seen.clone()]).for_each(|(x, b)| *x += *b);
@@ -172,18 +170,25 @@ impl<T: Real> Limits<'_, T> {
         }
         scores
     }
+
+    /// Makes `f` of the scores that are seen, and 0 of the others; gives those that are seen, with some zeros behind them.
+    #[inline(always)]
+    fn map<'b>(&self, scores: &'b mut [T], f: impl Fn(T) -> T) -> &'b mut [T] {
+        let whole = whole_vectors(&self.seen, scores.len());
+        map_in_place(&mut scores[whole.clone()], f);
+        scores[..self.seen.start].fill(T::ZERO);
+        scores[self.seen.end..].fill(T::ZERO);
+        &mut scores[whole]
+    }
 }
 
 /// Makes exponentials of a row of scores, less the largest so far, and 0 of those that do not count. The row after these keys, and what all that
 /// was gathered before is to be multiplied with. Rows of which nothing is allowed hold nothing of use.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn weigh<T: Real>(scores: &mut [T], limits: &Limits<T>, before: Row<T>) -> (Row<T>, T) {
-    let seen = limits.apply(scores);
-    let largest = max(seen);
+    let largest = max(limits.apply(scores));
     let top = if largest > before.top { largest } else { before.top };
-    for v in seen.iter_mut() {
-        *v = (*v - top).exp_down();
-    }
+    let seen = limits.map(scores, |v| (v - top).exp_down());
     let scale = (before.top - top).exp_down();
     (Row { top, sum: before.sum * scale + sum_by(seen, |v| v) }, scale)
 }
@@ -194,20 +199,17 @@ pub(super) fn weigh_again<T: Real>(scores: &mut [T], limits: &Limits<T>, row: Ro
     if row.is_uniform() {
         return scores.fill(T::ZERO);
     }
-    let seen = limits.apply(scores);
+    limits.apply(scores);
     let scale = T::ONE / row.sum;
-    for v in seen.iter_mut() {
-        *v = (*v - row.top).exp_down() * scale;
-    }
+    limits.map(scores, |v| (v - row.top).exp_down() * scale);
 }
 
 /// Makes gradients of scores of those of the weights, in place: of those that are `seen`, and 0 of the others. `along` is the sum of all weights, each
 /// times its gradient.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn scores_gradient<T: Real>(weights: &[T], grad: &mut [T], seen: Range<usize>, along: T) {
+    let whole = whole_vectors(&seen, grad.len().min(weights.len()));
+    zip_in_place(&mut grad[whole.clone()], &weights[whole], |g, w| w * (g - along));
     grad[..seen.start].fill(T::ZERO);
     grad[seen.end..].fill(T::ZERO);
-    for (g, w) in grad[seen.clone()].iter_mut().zip(&weights[seen]) {
-        *g = *w * (*g - along);
-    }
 }
