@@ -115,9 +115,13 @@ macro_rules! over_slices {
                 let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
                 let (xs, last) = x.as_chunks::<SIDE_BY_SIDE>();
                 for (y, x) in ys.iter_mut().zip(xs) {
-                    (0..SIDE_BY_SIDE).for_each(|i| y[i] = f(x[i]));
+                    for i in 0..SIDE_BY_SIDE {
+                        y[i] = f(x[i]);
+                    }
                 }
-                rest.iter_mut().zip(last).for_each(|(y, x)| *y = f(*x));
+                for (y, x) in rest.iter_mut().zip(last) {
+                    *y = f(*x);
+                }
             }
 
             #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
@@ -127,9 +131,13 @@ macro_rules! over_slices {
                 let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
                 let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
                 for (d, (x, g)) in ds.iter_mut().zip(xs.iter().zip(gs)) {
-                    (0..SIDE_BY_SIDE).for_each(|i| d[i] = f(x[i], g[i]));
+                    for i in 0..SIDE_BY_SIDE {
+                        d[i] = f(x[i], g[i]);
+                    }
                 }
-                rest.iter_mut().zip(last.iter().zip(last_g)).for_each(|(d, (x, g))| *d = f(*x, *g));
+                for (d, (x, g)) in rest.iter_mut().zip(last.iter().zip(last_g)) {
+                    *d = f(*x, *g);
+                }
             }
 
             #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
@@ -143,9 +151,13 @@ macro_rules! over_slices {
                 let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
                 let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks_mut::<SIDE_BY_SIDE>());
                 for (d, (x, g)) in ds.iter_mut().zip(xs.iter().zip(gs)) {
-                    (0..SIDE_BY_SIDE).for_each(|i| d[i] = f(x[i], &mut g[i]));
+                    for i in 0..SIDE_BY_SIDE {
+                        d[i] = f(x[i], &mut g[i]);
+                    }
                 }
-                rest.iter_mut().zip(last.iter().zip(last_g)).for_each(|(d, (x, g))| *d = f(*x, g));
+                for (d, (x, g)) in rest.iter_mut().zip(last.iter().zip(last_g)) {
+                    *d = f(*x, g);
+                }
             }
         }
     };

@@ -152,11 +152,19 @@ fn backward_rows<T: Real>(
         }
         let offset = sum_by(&weighted, |v| v) / n;
         let along = sum_by2(&weighted, &hat, |a, b| a * b) / n;
-        let d = |(weighted, hat): (&T, &T)| (*weighted - offset - *hat * along) * scale;
         let of = dx.iter_mut().zip(weighted.iter().zip(&hat));
+        let d = |weighted: &T, hat: &T| (*weighted - offset - *hat * along) * scale;
         match past.map(|past| part(past, row, width)) {
-            None => of.for_each(|(dx, of)| *dx = MaybeUninit::new(d(of))),
-            Some(past) => of.zip(past).for_each(|((dx, of), past)| *dx = MaybeUninit::new(d(of) + *past)),
+            None => {
+                for (dx, (weighted, hat)) in of {
+                    *dx = MaybeUninit::new(d(weighted, hat));
+                }
+            }
+            Some(past) => {
+                for ((dx, (weighted, hat)), past) in of.zip(past) {
+                    *dx = MaybeUninit::new(d(weighted, hat) + *past);
+                }
+            }
         }
     }
 }

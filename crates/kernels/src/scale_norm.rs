@@ -162,10 +162,19 @@ fn backward_rows<T: Real>(
         }
         let along =
             if least { T::ZERO } else { sum_by2(&weighted, x, |a, b| a * b) * factor * T::of(s.scale * s.scale) };
-        let d = |i: usize| (weighted[i] - x[i] * factor * along) * factor;
+        let of = dx.iter_mut().zip(weighted.iter().zip(x));
+        let d = |weighted: &T, x: &T| (*weighted - *x * factor * along) * factor;
         match past.map(|past| part(past, row, width)) {
-            None => (0..width).for_each(|i| dx[i] = MaybeUninit::new(d(i))),
-            Some(past) => (0..width).for_each(|i| dx[i] = MaybeUninit::new(d(i) + past[i])),
+            None => {
+                for (dx, (weighted, x)) in of {
+                    *dx = MaybeUninit::new(d(weighted, x));
+                }
+            }
+            Some(past) => {
+                for ((dx, (weighted, x)), past) in of.zip(past) {
+                    *dx = MaybeUninit::new(d(weighted, x) + *past);
+                }
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Elementary functions without branches, and reductions over fixed lanes: loops over them become vector instructions
-//! of whatever processor the calling function was compiled for.
+//! of whatever processor the calling function was compiled for. They are written as `for`: what an iterator's methods become may stay a function of its
+//! own, which is compiled for the least of all processors.
 
 use crate::cpu::Real;
 use std::hint::black_box;
@@ -7,6 +8,16 @@ use std::ops::Range;
 
 /// Lanes that the reductions below keep apart: two registers of AVX-512, four of AVX2, two of WebAssembly.
 const LANES: usize = if cfg!(target_family = "wasm") { 8 } else { 32 };
+
+/// `a b + c` in one instruction where all processors that count have one; WebAssembly has none that gives the same everywhere.
+#[inline(always)]
+fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(target_family = "wasm") {
+        a * b + c
+    } else {
+        a.mul_add(b, c)
+    }
+}
 
 /// Below, e^x is 0.
 const LEAST: f32 = -87.33;
@@ -19,16 +30,16 @@ const LEAST: f32 = -87.33;
 fn exp_parts(x: f32) -> (f32, i32) {
     // adding 1.5 * 2^23 rounds to the nearest whole number, which then stands in the low bits
     const ROUND: f32 = 12_582_912.0;
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let shifted = mul_add(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = x - n * 0.693_359_375 + n * 2.121_944_4e-4;
+    let r = mul_add(n, 2.121_944_4e-4, mul_add(n, -0.693_359_375, x));
     let mut p = 1.987_569_15e-4_f32;
-    p = p * r + 1.398_199_95e-3;
-    p = p * r + 8.333_451_9e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_55e-1;
-    p = p * r + 5.000_000_1e-1;
-    (p * r * r + r + 1.0, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+    p = mul_add(p, r, 1.398_199_95e-3);
+    p = mul_add(p, r, 8.333_451_9e-3);
+    p = mul_add(p, r, 4.166_579_6e-2);
+    p = mul_add(p, r, 1.666_666_55e-1);
+    p = mul_add(p, r, 5.000_000_1e-1);
+    (mul_add(p, r * r, r) + 1.0, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
 }
 
 /// `e^x` to about 1.5 units in the last place, 0 below -87.3, infinity above 88.72: 2^n through the exponent bits.
@@ -90,7 +101,8 @@ pub fn erf(x: f32) -> f32 {
     let s = x * x;
     let sum = |c: [f32; 6]| {
         let s2 = s * s;
-        (c[0] + c[1] * s) + (c[2] + c[3] * s) * s2 + (c[4] + c[5] * s) * (s2 * s2)
+        let pair = |i: usize| mul_add(c[i + 1], s, c[i]);
+        mul_add(pair(4), s2 * s2, mul_add(pair(2), s2, pair(0)))
     };
     (sum(P) * (x / sum(Q))).clamp(-1.0, 1.0)
 }
@@ -103,10 +115,16 @@ const SIDE_BY_SIDE: usize = 16;
 pub fn map_in_place<T: Real>(xs: &mut [T], f: impl Fn(T) -> T) {
     let (chunks, rest) = xs.as_chunks_mut::<SIDE_BY_SIDE>();
     // as one loop: of two, the compiler may take the outer one for its vectors
-    chunks.as_flattened_mut().iter_mut().for_each(|x| *x = f(*x));
+    for x in chunks.as_flattened_mut() {
+        *x = f(*x);
+    }
     let (chunks, rest) = rest.as_chunks_mut::<FEW>();
-    chunks.as_flattened_mut().iter_mut().for_each(|x| *x = f(*x));
-    rest.iter_mut().for_each(|x| *x = f(*x));
+    for x in chunks.as_flattened_mut() {
+        *x = f(*x);
+    }
+    for x in rest {
+        *x = f(*x);
+    }
 }
 
 /// `f(x, y)` in place of each x.
@@ -115,10 +133,16 @@ pub fn zip_in_place<T: Real>(xs: &mut [T], ys: &[T], f: impl Fn(T, T) -> T) {
     let n = xs.len().min(ys.len());
     let (xc, xs) = xs[..n].as_chunks_mut::<SIDE_BY_SIDE>();
     let (yc, ys) = ys[..n].as_chunks::<SIDE_BY_SIDE>();
-    xc.as_flattened_mut().iter_mut().zip(yc.as_flattened()).for_each(|(x, y)| *x = f(*x, *y));
+    for (x, y) in xc.as_flattened_mut().iter_mut().zip(yc.as_flattened()) {
+        *x = f(*x, *y);
+    }
     let ((xc, xs), (yc, ys)) = (xs.as_chunks_mut::<FEW>(), ys.as_chunks::<FEW>());
-    xc.as_flattened_mut().iter_mut().zip(yc.as_flattened()).for_each(|(x, y)| *x = f(*x, *y));
-    xs.iter_mut().zip(ys).for_each(|(x, y)| *x = f(*x, *y));
+    for (x, y) in xc.as_flattened_mut().iter_mut().zip(yc.as_flattened()) {
+        *x = f(*x, *y);
+    }
+    for (x, y) in xs.iter_mut().zip(ys) {
+        *x = f(*x, *y);
+    }
 }
 
 /// The range up to the end of its last vector, where a row of `length` goes on so far: [`map_in_place`] takes less time for it.
@@ -143,14 +167,22 @@ pub fn sum_by2<T: Real>(xs: &[T], ys: &[T], f: impl Fn(T, T) -> T) -> T {
     let (yc, yr) = ys.as_chunks::<LANES>();
     let mut lanes = [T::ZERO; LANES];
     for (x, y) in xc.iter().zip(yc) {
-        (0..LANES).for_each(|l| lanes[l] += f(x[l], y[l]));
+        for l in 0..LANES {
+            lanes[l] += f(x[l], y[l]);
+        }
     }
     let mut few = fold(lanes, |a, b| a + b);
     let ((xc, xr), (yc, yr)) = (xr.as_chunks::<FEW>(), yr.as_chunks::<FEW>());
     for (x, y) in xc.iter().zip(yc) {
-        (0..FEW).for_each(|l| few[l] += f(x[l], y[l]));
+        for l in 0..FEW {
+            few[l] += f(x[l], y[l]);
+        }
     }
-    xr.iter().zip(yr).fold(last(few, |a, b| a + b), |sum, (x, y)| sum + f(*x, *y))
+    let mut sum = last(few, |a, b| a + b);
+    for (x, y) in xr.iter().zip(yr) {
+        sum += f(*x, *y);
+    }
+    sum
 }
 
 /// The largest value; `T::LOWEST` for none. NaN is passed over.
@@ -168,14 +200,22 @@ fn reduce<T: Real>(xs: &[T], start: T, f: impl Fn(&T) -> T, join: impl Fn(T, T) 
     let (chunks, rest) = xs.as_chunks::<LANES>();
     let mut lanes = [start; LANES];
     for chunk in chunks {
-        (0..LANES).for_each(|l| lanes[l] = join(lanes[l], f(&chunk[l])));
+        for l in 0..LANES {
+            lanes[l] = join(lanes[l], f(&chunk[l]));
+        }
     }
     let mut few = fold(lanes, &join);
     let (chunks, rest) = rest.as_chunks::<FEW>();
     for chunk in chunks {
-        (0..FEW).for_each(|l| few[l] = join(few[l], f(&chunk[l])));
+        for l in 0..FEW {
+            few[l] = join(few[l], f(&chunk[l]));
+        }
     }
-    rest.iter().fold(last(few, &join), |all, x| join(all, f(x)))
+    let mut all = last(few, &join);
+    for x in rest {
+        all = join(all, f(x));
+    }
+    all
 }
 
 /// Joins lanes until a few are left: as vectors and by twos, where one after the other each would wait for the one before.
@@ -185,7 +225,9 @@ fn fold<T: Real>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> [T; FEW] {
     black_box(&mut lanes);
     let mut half = LANES / 2;
     while half >= FEW {
-        (0..half).for_each(|l| lanes[l] = join(lanes[l], lanes[l + half]));
+        for l in 0..half {
+            lanes[l] = join(lanes[l], lanes[l + half]);
+        }
         half /= 2;
     }
     let mut few = std::array::from_fn(|l| lanes[l]);

@@ -6,7 +6,7 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
-use crate::parallel::{computed, part, rows_per_piece, written};
+use crate::parallel::{computed, full, part, rows_per_piece, written};
 use crate::simd::{map_in_place, max, sum_by, sum_by2};
 use crate::{elementwise, Array, DType, Result};
 use multiversion::multiversion;
@@ -184,7 +184,9 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
         let mut line = Vec::new();
         for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             let row = task * count + r;
-            let y = y.write_copy_of_slice(x);
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = MaybeUninit::new(*x));
+            // SAFETY: all was written.
+            let y = unsafe { full(y) };
             if weights_in_place(y, rows.allowed(row, &mut line), rows.seen(row)) {
                 y.fill(T::ONE / T::of(width as f64));
             }
