@@ -67,12 +67,14 @@ fn turn<T: Real>(x: &[T], y: &mut [MaybeUninit<T>], dim: usize, (cos, sin): (&[T
     for (y, x) in y.chunks_exact_mut(dim.max(1)).zip(x.chunks_exact(dim.max(1))) {
         let ((a, rest), (y1, y_rest)) = (x.split_at(half), y.split_at_mut(half));
         let ((b, still), (y2, y_still)) = (rest.split_at(half), y_rest.split_at_mut(half));
-        for f in 0..half {
-            let s = sign * sin[f];
-            y1[f] = MaybeUninit::new(a[f] * cos[f] - b[f] * s);
-            y2[f] = MaybeUninit::new(b[f] * cos[f] + a[f] * s);
+        for (((y1, y2), (a, b)), (cos, sin)) in y1.iter_mut().zip(y2).zip(a.iter().zip(b)).zip(cos.iter().zip(sin)) {
+            let s = sign * *sin;
+            *y1 = MaybeUninit::new(*a * *cos - *b * s);
+            *y2 = MaybeUninit::new(*b * *cos + *a * s);
         }
-        y_still.iter_mut().zip(still).for_each(|(y, x)| *y = MaybeUninit::new(*x));
+        for (y, x) in y_still.iter_mut().zip(still) {
+            *y = MaybeUninit::new(*x);
+        }
     }
 }
 

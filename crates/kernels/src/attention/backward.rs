@@ -1,6 +1,8 @@
 //! The gradient of attention, tile by tile: the weights are made again.
 
-use super::tiles::{block_size, from, scores_gradient, stride, together, weigh_again, Row, Turned, Workspace};
+use super::tiles::{
+    block_size, from, product_of_rows, scores_gradient, stride, together, weigh_again, Row, Turned, Workspace,
+};
 use super::{
     heads_last, multiply, row_major, rows_by_head, sum_heads, turned, Attention, Gradients, Inputs, Operand, Place,
     Sizes,
@@ -124,16 +126,13 @@ impl<T: Real> Attention<'_, T> {
         let Sizes { heads, i, j, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
         let (y, dy) = (with.y.head(batch, head, first), with.grad.head(batch, head, first));
-        let at = |view: &View<T>, r: usize, c: usize| view.data[r * view.row as usize + c * view.column as usize];
         let state = |r: usize| {
             let row = unit * i + first + r;
             let state = Row { top: with.rows[2 * row], sum: with.rows[2 * row + 1] };
             if state.is_uniform() {
                 add_shares(dvalues, apart(j), dy, r, &self.shares(row));
             }
-            let mut along = T::ZERO;
-            (0..dv).for_each(|c| along += at(&y, r, c) * at(&dy, r, c));
-            (state, along)
+            (state, product_of_rows(from(y, r), from(dy, r), dv))
         };
         (0..count).map(state).collect()
     }

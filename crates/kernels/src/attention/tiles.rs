@@ -3,7 +3,7 @@
 use super::View;
 use crate::buffer::{apart, Buffer};
 use crate::cpu::Real;
-use crate::simd::{map_in_place, max, sum_by, whole_vectors, zip_in_place};
+use crate::simd::{map_in_place, max, sum_by, sum_by2, whole_vectors, zip_in_place};
 use multiversion::multiversion;
 use std::any::Any;
 use std::cell::Cell;
@@ -202,6 +202,19 @@ pub(super) fn weigh_again<T: Real>(scores: &mut [T], limits: &Limits<T>, row: Ro
     limits.apply(scores);
     let scale = T::ONE / row.sum;
     limits.map(scores, |v| (v - row.top).exp_down() * scale);
+}
+
+/// The sum of products of the first rows' numbers.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(super) fn product_of_rows<T: Real>(a: View<T>, b: View<T>, width: usize) -> T {
+    if a.column == 1 && b.column == 1 {
+        return sum_by2(&a.data[..width], &b.data[..width], |a, b| a * b);
+    }
+    let mut sum = T::ZERO;
+    for c in 0..width {
+        sum += a.data[c * a.column as usize] * b.data[c * b.column as usize];
+    }
+    sum
 }
 
 /// Makes gradients of scores of those of the weights, in place: of those that are `seen`, and 0 of the others. `along` is the sum of all weights, each
