@@ -4,6 +4,7 @@
 
 use crate::cpu::{dispatch, Real};
 use crate::elementwise::{map, zip};
+use crate::simd::has_fma;
 use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
@@ -100,7 +101,7 @@ macro_rules! over_slices {
             use super::*;
 
             #[inline(always)]
-            fn f<T: Real>($x: T, $g: T) -> (T, T) {
+            fn f<T: Real, const FMA: bool>($x: T, $g: T) -> (T, T) {
                 $body
             }
 
@@ -110,7 +111,8 @@ macro_rules! over_slices {
 
             #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
             fn value<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
-                let f = |x: T| MaybeUninit::new(f(x, T::ZERO).0);
+                const FMA: bool = has_fma!();
+                let f = |x: T| MaybeUninit::new(f::<T, FMA>(x, T::ZERO).0);
                 let x = &x[..y.len()];
                 let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
                 let (xs, last) = x.as_chunks::<SIDE_BY_SIDE>();
@@ -126,7 +128,8 @@ macro_rules! over_slices {
 
             #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
             fn slope<T: Real>(x: &[T], g: &[T], d: &mut [MaybeUninit<T>]) {
-                let f = |x: T, g: T| MaybeUninit::new(f(x, g).1);
+                const FMA: bool = has_fma!();
+                let f = |x: T, g: T| MaybeUninit::new(f::<T, FMA>(x, g).1);
                 let (x, g) = (&x[..d.len()], &g[..d.len()]);
                 let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
                 let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
@@ -142,8 +145,9 @@ macro_rules! over_slices {
 
             #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
             fn both<T: Real>(x: &[T], g: &mut [T], d: &mut [MaybeUninit<T>]) {
+                const FMA: bool = has_fma!();
                 let f = |x: T, g: &mut T| {
-                    let (y, d) = f(x, *g);
+                    let (y, d) = f::<T, FMA>(x, *g);
                     *g = y;
                     MaybeUninit::new(d)
                 };
@@ -164,27 +168,27 @@ macro_rules! over_slices {
 }
 
 #[inline(always)]
-fn phi<T: Real>(x: T) -> T {
-    T::of(0.5) * (T::ONE + (x * T::of(FRAC_1_SQRT_2)).erf())
+fn phi<T: Real, const FMA: bool>(x: T) -> T {
+    T::of(0.5) * (T::ONE + (x * T::of(FRAC_1_SQRT_2)).erf::<FMA>())
 }
 
 #[inline(always)]
-fn logistic<T: Real>(x: T) -> T {
-    T::ONE / (T::ONE + (-x).exp())
+fn logistic<T: Real, const FMA: bool>(x: T) -> T {
+    T::ONE / (T::ONE + (-x).exp::<FMA>())
 }
 
 over_slices!(gelu, |x, g| {
-    let p = phi(x);
-    (x * p, g * (p + x * (x * x * T::of(-0.5)).exp() * T::of(INV_SQRT_TAU)))
+    let p = phi::<T, FMA>(x);
+    (x * p, g * (p + x * (x * x * T::of(-0.5)).exp::<FMA>() * T::of(INV_SQRT_TAU)))
 });
 over_slices!(silu, |x, g| {
-    let s = logistic(x);
+    let s = logistic::<T, FMA>(x);
     (x * s, g * (s + x * s * (T::ONE - s)))
 });
 over_slices!(relu, |x, g| if x > T::ZERO { (x, g) } else { (x * T::ZERO, T::ZERO) });
 over_slices!(relu_squared, |x, g| if x > T::ZERO { (x * x, g * (x + x)) } else { (x * T::ZERO, T::ZERO) });
 over_slices!(sigmoid, |x, g| {
-    let s = logistic(x);
+    let s = logistic::<T, FMA>(x);
     (s, g * s * (T::ONE - s))
 });
 

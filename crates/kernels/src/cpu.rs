@@ -34,10 +34,11 @@ pub trait Real:
     fn key(self) -> Self::Key;
     fn of_key(key: Self::Key) -> Self;
     fn of(x: f64) -> Self;
-    fn exp(self) -> Self;
+    /// The exponential, with one instruction for a product and a sum where there is one (`FMA`, see [`crate::simd::has_fma`]).
+    fn exp<const FMA: bool>(self) -> Self;
     /// The exponential of a number that is not above 0.
-    fn exp_down(self) -> Self;
-    fn erf(self) -> Self;
+    fn exp_down<const FMA: bool>(self) -> Self;
+    fn erf<const FMA: bool>(self) -> Self;
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
     fn abs(self) -> Self;
@@ -106,16 +107,16 @@ impl Real for f32 {
         x as f32
     }
     #[inline(always)]
-    fn exp(self) -> Self {
-        crate::simd::exp(self)
+    fn exp<const FMA: bool>(self) -> Self {
+        crate::simd::exp::<FMA>(self)
     }
     #[inline(always)]
-    fn exp_down(self) -> Self {
-        crate::simd::exp_down(self)
+    fn exp_down<const FMA: bool>(self) -> Self {
+        crate::simd::exp_down::<FMA>(self)
     }
     #[inline(always)]
-    fn erf(self) -> Self {
-        crate::simd::erf(self)
+    fn erf<const FMA: bool>(self) -> Self {
+        crate::simd::erf::<FMA>(self)
     }
     #[inline(always)]
     fn ln(self) -> Self {
@@ -191,15 +192,15 @@ impl Real for f64 {
         x
     }
     #[inline(always)]
-    fn exp(self) -> Self {
+    fn exp<const FMA: bool>(self) -> Self {
         f64::exp(self)
     }
     #[inline(always)]
-    fn exp_down(self) -> Self {
+    fn exp_down<const FMA: bool>(self) -> Self {
         f64::exp(self)
     }
     #[inline(always)]
-    fn erf(self) -> Self {
+    fn erf<const FMA: bool>(self) -> Self {
         libm::erf(self)
     }
     #[inline(always)]

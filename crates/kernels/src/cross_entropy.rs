@@ -6,7 +6,7 @@
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::parallel::{computed, map, part, rows_per_piece};
-use crate::simd::{max, sum_by};
+use crate::simd::{has_fma, max, sum_by};
 use crate::{Array, DType, Device, Result};
 use multiversion::multiversion;
 
@@ -61,8 +61,9 @@ fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> R
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
+    const FMA: bool = has_fma!();
     let top = max(row);
-    sum_by(row, |x| (x - top).exp_down()).ln() + top
+    sum_by(row, |x| (x - top).exp_down::<FMA>()).ln() + top
 }
 
 /// Gradient of the logits, for the gradient `grad` of the loss.
@@ -111,9 +112,10 @@ fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, gra
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
+    const FMA: bool = has_fma!();
     let top = max(x);
     for (d, x) in dx.iter_mut().zip(x) {
-        *d = (*x - top).exp_down();
+        *d = (*x - top).exp_down::<FMA>();
     }
     let scale = weight / sum_by(dx, |d| d);
     for d in dx.iter_mut() {

@@ -3,8 +3,10 @@
 use crate::cpu::{self, dispatch, dispatch_all, Real};
 use crate::layout::{contiguous, Place};
 use crate::parallel::{part, written, PIECE};
+use crate::simd::has_fma;
 use crate::{Array, Result, Shape};
 use candle_core::WithDType;
+use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
 /// What two numbers give.
@@ -102,7 +104,8 @@ pub fn unary(x: &Array, how: Unary) -> Result<Array> {
         Unary::Sign => each::<T>(x, |x| if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { T::ZERO }),
         Unary::Square => each::<T>(x, |x| x * x),
         Unary::Sqrt => each::<T>(x, Real::sqrt),
-        Unary::Exp => each::<T>(x, Real::exp),
+        // SAFETY: it writes a number for each.
+        Unary::Exp => unsafe { map::<T>(x, exponentials) },
         Unary::Log => each::<T>(x, Real::ln),
         Unary::Tanh => each::<T>(x, Real::tanh),
     }, else unary_reference(x, how))
@@ -147,6 +150,14 @@ pub(crate) unsafe fn zip<T: WithDType>(
     // SAFETY: the caller's promise.
     let z = unsafe { written(xs.len(), PIECE, |piece, z| f(part(xs, piece, PIECE), part(ys, piece, PIECE), z)) }?;
     cpu::array(z, a.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn exponentials<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
+    const FMA: bool = has_fma!();
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = MaybeUninit::new(x.exp::<FMA>());
+    }
 }
 
 fn each<T: Real>(x: &Array, f: impl Fn(T) -> T + Sync) -> Result<Array> {

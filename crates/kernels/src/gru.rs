@@ -7,6 +7,7 @@
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::parallel::{cleared, computed, part, rows_per_piece, written_beside, zeros};
+use crate::simd::has_fma;
 use crate::{Array, Result};
 use candle_nn::ops::sigmoid;
 use multiversion::multiversion;
@@ -122,14 +123,14 @@ fn backward_cpu<T: Real>(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
 }
 
 #[inline(always)]
-fn logistic<T: Real>(x: T) -> T {
-    T::ONE / (T::ONE + (-x).exp())
+fn logistic<T: Real, const FMA: bool>(x: T) -> T {
+    T::ONE / (T::ONE + (-x).exp::<FMA>())
 }
 
 #[inline(always)]
-fn tanh<T: Real>(x: T) -> T {
+fn tanh<T: Real, const FMA: bool>(x: T) -> T {
     let two = T::of(2.0);
-    two * logistic(two * x) - T::ONE
+    two * logistic::<T, FMA>(two * x) - T::ONE
 }
 
 /// Three parts of `dim` numbers.
@@ -140,11 +141,12 @@ fn thirds<T>(x: &[T], dim: usize) -> [&[T]; 3] {
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_row<T: Real>(input: &[T], hidden: &[T], state: &[T], y: &mut [T]) {
+    const FMA: bool = has_fma!();
     let dim = y.len();
     let ([ir, iz, i], [hr, hz, h], state) = (thirds(input, dim), thirds(hidden, dim), &state[..dim]);
     for k in 0..dim {
-        let (r, z) = (logistic(ir[k] + hr[k]), logistic(iz[k] + hz[k]));
-        let n = tanh(i[k] + r * h[k]);
+        let (r, z) = (logistic::<T, FMA>(ir[k] + hr[k]), logistic::<T, FMA>(iz[k] + hz[k]));
+        let n = tanh::<T, FMA>(i[k] + r * h[k]);
         y[k] = n + z * (state[k] - n);
     }
 }
@@ -156,6 +158,7 @@ fn backward_row<T: Real>(
     dhidden: &mut [T],
     dstate: &mut [T],
 ) {
+    const FMA: bool = has_fma!();
     let dim = dstate.len();
     let ([ir, iz, i], [hr, hz, h]) = (thirds(input, dim), thirds(hidden, dim));
     let (state, grad) = (&state[..dim], &grad[..dim]);
@@ -163,8 +166,8 @@ fn backward_row<T: Real>(
     let (dz, dn) = rest.split_at_mut(dim);
     let (dn, dhidden) = (&mut dn[..dim], &mut dhidden[..3 * dim]);
     for k in 0..dim {
-        let (r, z) = (logistic(ir[k] + hr[k]), logistic(iz[k] + hz[k]));
-        let n = tanh(i[k] + r * h[k]);
+        let (r, z) = (logistic::<T, FMA>(ir[k] + hr[k]), logistic::<T, FMA>(iz[k] + hz[k]));
+        let n = tanh::<T, FMA>(i[k] + r * h[k]);
         let g = grad[k];
         dn[k] = g * (T::ONE - z) * (T::ONE - n * n);
         dz[k] = g * (state[k] - n) * z * (T::ONE - z);

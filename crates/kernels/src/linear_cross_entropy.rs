@@ -11,7 +11,7 @@ use crate::layout::contiguous;
 use crate::linear::{self, add_assign, column_sums_of, row_major, transposed};
 use crate::matmul::{fresh, product};
 use crate::parallel::{for_product, map_pieces, part, rows_per_piece, zeros};
-use crate::simd::{max, sum_by};
+use crate::simd::{has_fma, max, sum_by};
 use crate::{Array, Result};
 use multiversion::multiversion;
 
@@ -124,9 +124,10 @@ fn row_loss<T: Real>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> 
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn loss_and_gradient<T: Real>(row: &mut [T], class: usize, factor: T) -> f64 {
+    const FMA: bool = has_fma!();
     let (top, wanted) = (max(row), row[class]);
     for x in row.iter_mut() {
-        *x = (*x - top).exp_down();
+        *x = (*x - top).exp_down::<FMA>();
     }
     let sum = sum_by(row, |x| x);
     let scale = factor / sum;

@@ -9,13 +9,26 @@ use std::ops::Range;
 /// Lanes that the reductions below keep apart: two registers of AVX-512, four of AVX2, two of WebAssembly.
 const LANES: usize = if cfg!(target_family = "wasm") { 8 } else { 32 };
 
-/// `a b + c` in one instruction where all processors that count have one; WebAssembly has none that gives the same everywhere.
+/// Within a function that is compiled for several processors: whether the one at hand has an instruction for `a b + c`. Where there is none,
+/// [`f32::mul_add`] is a slow function.
+macro_rules! has_fma {
+    () => {
+        multiversion::target::target_cfg_f!(any(
+            target_feature = "fma",
+            target_feature = "avx512f",
+            target_arch = "aarch64"
+        ))
+    };
+}
+pub(crate) use has_fma;
+
+/// `a b + c`.
 #[inline(always)]
-fn mul_add(a: f32, b: f32, c: f32) -> f32 {
-    if cfg!(target_family = "wasm") {
-        a * b + c
-    } else {
+fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA {
         a.mul_add(b, c)
+    } else {
+        a * b + c
     }
 }
 
@@ -27,25 +40,25 @@ const LEAST: f32 = -87.33;
 /// x = n ln 2 + r, |r| <= ln 2 / 2; e^r by the degree-6 minimax polynomial of the Cephes library's `expf`.
 #[inline(always)]
 #[allow(clippy::excessive_precision)]
-fn exp_parts(x: f32) -> (f32, i32) {
+fn exp_parts<const FMA: bool>(x: f32) -> (f32, i32) {
     // adding 1.5 * 2^23 rounds to the nearest whole number, which then stands in the low bits
     const ROUND: f32 = 12_582_912.0;
-    let shifted = mul_add(x, std::f32::consts::LOG2_E, ROUND);
+    let shifted = mul_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = mul_add(n, 2.121_944_4e-4, mul_add(n, -0.693_359_375, x));
+    let r = mul_add::<FMA>(n, 2.121_944_4e-4, mul_add::<FMA>(n, -0.693_359_375, x));
     let mut p = 1.987_569_15e-4_f32;
-    p = mul_add(p, r, 1.398_199_95e-3);
-    p = mul_add(p, r, 8.333_451_9e-3);
-    p = mul_add(p, r, 4.166_579_6e-2);
-    p = mul_add(p, r, 1.666_666_55e-1);
-    p = mul_add(p, r, 5.000_000_1e-1);
-    (mul_add(p, r * r, r) + 1.0, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+    p = mul_add::<FMA>(p, r, 1.398_199_95e-3);
+    p = mul_add::<FMA>(p, r, 8.333_451_9e-3);
+    p = mul_add::<FMA>(p, r, 4.166_579_6e-2);
+    p = mul_add::<FMA>(p, r, 1.666_666_55e-1);
+    p = mul_add::<FMA>(p, r, 5.000_000_1e-1);
+    (mul_add::<FMA>(p, r * r, r) + 1.0, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
 }
 
 /// `e^x` to about 1.5 units in the last place, 0 below -87.3, infinity above 88.72: 2^n through the exponent bits.
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
-    let (e, n) = exp_parts(x.clamp(LEAST, 88.722_83));
+pub fn exp<const FMA: bool>(x: f32) -> f32 {
+    let (e, n) = exp_parts::<FMA>(x.clamp(LEAST, 88.722_83));
     // half the power twice: 2^128 has no f32 of its own
     let half = n >> 1;
     let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
@@ -61,9 +74,9 @@ pub fn exp(x: f32) -> f32 {
 
 /// `e^x` of an x that is not above 0, as [`exp`]: softmax needs no more, and there are fewer cases to tell apart.
 #[inline(always)]
-pub fn exp_down(x: f32) -> f32 {
+pub fn exp_down<const FMA: bool>(x: f32) -> f32 {
     let clamped = if x < LEAST { LEAST } else { x };
-    let (e, n) = exp_parts(clamped);
+    let (e, n) = exp_parts::<FMA>(clamped);
     // of an x above 0 it is anything, which nobody needs
     let y = e * f32::from_bits((n.wrapping_add(127) << 23) as u32);
     if x < LEAST {
@@ -80,7 +93,7 @@ pub fn exp_down(x: f32) -> f32 {
 /// an exponential.
 #[inline(always)]
 #[allow(clippy::excessive_precision, clippy::approx_constant, clippy::unreadable_literal)]
-pub fn erf(x: f32) -> f32 {
+pub fn erf<const FMA: bool>(x: f32) -> f32 {
     const P: [f32; 6] = [
         1.1283791065216064,
         0.19357076287269592,
@@ -101,8 +114,8 @@ pub fn erf(x: f32) -> f32 {
     let s = x * x;
     let sum = |c: [f32; 6]| {
         let s2 = s * s;
-        let pair = |i: usize| mul_add(c[i + 1], s, c[i]);
-        mul_add(pair(4), s2 * s2, mul_add(pair(2), s2, pair(0)))
+        let pair = |i: usize| mul_add::<FMA>(c[i + 1], s, c[i]);
+        mul_add::<FMA>(pair(4), s2 * s2, mul_add::<FMA>(pair(2), s2, pair(0)))
     };
     (sum(P) * (x / sum(Q))).clamp(-1.0, 1.0)
 }
@@ -246,6 +259,12 @@ mod tests {
 
     #[test]
     fn exp_is_close_to_the_exact_one() {
+        exp_is_close::<true>();
+        exp_is_close::<false>();
+    }
+
+    fn exp_is_close<const FMA: bool>() {
+        let (exp, exp_down) = (exp::<FMA>, exp_down::<FMA>);
         let mut x = -100.0_f32;
         while x < 100.0 {
             let (got, want) = (exp(x) as f64, (x as f64).exp());
@@ -273,6 +292,12 @@ mod tests {
 
     #[test]
     fn erf_is_close_to_the_exact_one() {
+        erf_is_close::<true>();
+        erf_is_close::<false>();
+    }
+
+    fn erf_is_close<const FMA: bool>() {
+        let erf = erf::<FMA>;
         let mut x = -6.0_f32;
         while x < 6.0 {
             let (got, want) = (erf(x) as f64, libm::erf(x as f64));

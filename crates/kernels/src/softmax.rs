@@ -7,7 +7,7 @@
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::parallel::{computed, full, part, rows_per_piece, written};
-use crate::simd::{map_in_place, max, sum_by, sum_by2};
+use crate::simd::{has_fma, map_in_place, max, sum_by, sum_by2};
 use crate::{elementwise, Array, DType, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
@@ -201,6 +201,7 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
 /// all keys are to weigh alike, and the row holds nothing of use.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<usize>) -> bool {
+    const FMA: bool = has_fma!();
     let allowed = allowed.map(|allowed| &allowed[seen.clone()]);
     let (before, row) = row.split_at_mut(seen.start);
     let (seen, hidden) = row.split_at_mut(seen.len());
@@ -211,7 +212,7 @@ fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<
     if top == T::LOWEST && !seen.iter().any(|v| v.wide().is_nan()) {
         return true;
     }
-    map_in_place(seen, |v| (v - top).exp_down());
+    map_in_place(seen, |v| (v - top).exp_down::<FMA>());
     let scale = T::ONE / sum_by(seen, |v| v);
     map_in_place(seen, |v| v * scale);
     before.fill(T::ZERO);

@@ -3,7 +3,7 @@
 use super::View;
 use crate::buffer::{apart, Buffer};
 use crate::cpu::Real;
-use crate::simd::{map_in_place, max, sum_by, sum_by2, whole_vectors, zip_in_place};
+use crate::simd::{has_fma, map_in_place, max, sum_by, sum_by2, whole_vectors, zip_in_place};
 use multiversion::multiversion;
 use std::any::Any;
 use std::cell::Cell;
@@ -186,22 +186,24 @@ impl<T: Real> Limits<'_, T> {
 /// was gathered before is to be multiplied with. Rows of which nothing is allowed hold nothing of use.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn weigh<T: Real>(scores: &mut [T], limits: &Limits<T>, before: Row<T>) -> (Row<T>, T) {
+    const FMA: bool = has_fma!();
     let largest = max(limits.apply(scores));
     let top = if largest > before.top { largest } else { before.top };
-    let seen = limits.map(scores, |v| (v - top).exp_down());
-    let scale = (before.top - top).exp_down();
+    let seen = limits.map(scores, |v| (v - top).exp_down::<FMA>());
+    let scale = (before.top - top).exp_down::<FMA>();
     (Row { top, sum: before.sum * scale + sum_by(seen, |v| v) }, scale)
 }
 
 /// Makes weights of a row of scores, where `row` is what [`weigh`] found in the end.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn weigh_again<T: Real>(scores: &mut [T], limits: &Limits<T>, row: Row<T>) {
+    const FMA: bool = has_fma!();
     if row.is_uniform() {
         return scores.fill(T::ZERO);
     }
     limits.apply(scores);
     let scale = T::ONE / row.sum;
-    limits.map(scores, |v| (v - row.top).exp_down() * scale);
+    limits.map(scores, |v| (v - row.top).exp_down::<FMA>() * scale);
 }
 
 /// The sum of products of the first rows' numbers.
