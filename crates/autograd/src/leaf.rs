@@ -1,10 +1,10 @@
 //! Leaves of the graph: parameters, and inputs that collect a gradient.
 
 use crate::error::invalid;
+use crate::gradient::Gradient;
 use crate::{Array, DType, Device, Error, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use xt_kernels::in_place;
 use xt_kernels::quantized::{self, Format, Packed};
 
 /// Makes the first values of a leaf.
@@ -17,29 +17,6 @@ pub struct Leaf {
     grad: Mutex<Option<Gradient>>,
     version: AtomicU64,
     requires_grad: AtomicBool,
-}
-
-struct Gradient {
-    array: Array,
-    /// How often it counts.
-    factor: f64,
-    /// Whether the leaf has made the array and nobody else was given it: then more can be added in place.
-    is_own: bool,
-}
-
-impl Gradient {
-    fn of(array: Array) -> Self {
-        Self { array, factor: 1.0, is_own: false }
-    }
-
-    /// The array, after the factor has become a part of it.
-    fn whole(&mut self) -> Result<&Array> {
-        if self.factor != 1.0 {
-            let array = xt_kernels::elementwise::affine(&self.array, self.factor, 0.0)?;
-            *self = Self { array, factor: 1.0, is_own: true };
-        }
-        Ok(&self.array)
-    }
 }
 
 struct State {
@@ -245,24 +222,18 @@ impl Leaf {
 
     /// The gradient as it is now: what is added later does not change it.
     pub fn grad(&self) -> Result<Option<Array>> {
-        let mut grad = lock(&self.grad);
-        let Some(grad) = grad.as_mut() else {
-            return Ok(None);
-        };
-        let array = grad.whole()?.clone();
-        grad.is_own = false;
-        Ok(Some(array))
+        lock(&self.grad).as_mut().map(Gradient::given).transpose()
     }
 
     /// An array, and how often it counts, which together are the gradient until something is added: to be read at once.
     pub fn grad_and_factor(&self) -> Option<(Array, f64)> {
-        lock(&self.grad).as_ref().map(|grad| (grad.array.clone(), grad.factor))
+        lock(&self.grad).as_ref().map(Gradient::parts)
     }
 
     /// Multiplies the gradient; whoever reads it next does the work.
     pub fn scale_grad(&self, factor: f64) {
         if let Some(grad) = lock(&self.grad).as_mut() {
-            grad.factor *= factor;
+            grad.scale(factor);
         }
     }
 
@@ -284,18 +255,13 @@ impl Leaf {
     /// Adds to the gradient.
     pub fn add_grad(&self, more: Array) -> Result<()> {
         let mut grad = lock(&self.grad);
-        let Some(old) = grad.as_mut() else {
-            // others may hold it too
-            *grad = Some(Gradient::of(xt_kernels::layout::contiguous(&more)?));
-            return Ok(());
-        };
-        old.whole()?;
-        if old.is_own && in_place::is_possible(&[&old.array, &more]) {
-            return Ok(in_place::add(&old.array, &more)?);
+        match grad.as_mut() {
+            Some(grad) => grad.add(&more),
+            None => {
+                *grad = Some(Gradient::of(xt_kernels::layout::contiguous(&more)?));
+                Ok(())
+            }
         }
-        let array = xt_kernels::elementwise::add(&old.array, &more)?;
-        *old = Gradient { array, factor: 1.0, is_own: true };
-        Ok(())
     }
 
     /// An error where the values have changed since `version`.
@@ -338,41 +304,6 @@ mod tests {
         a.set_requires_grad(true);
         loss(&a, &b).backward(false, &|| false).unwrap();
         assert_eq!(values(&a.grad().unwrap().unwrap()), [3.0, 4.0]);
-    }
-
-    #[test]
-    fn gradients_add_up_in_place_but_for_what_others_hold() {
-        let (a, b) = (leaf([1.0, 2.0]), leaf([3.0, 4.0]));
-        let backward = || loss(&a, &b).backward(false, &|| false).unwrap();
-        let place = || a.grad.lock().unwrap().as_ref().map(|grad| grad.array.id());
-        backward();
-        let first = a.grad().unwrap().unwrap();
-        backward();
-        let second = place();
-        backward();
-        assert_eq!(place(), second);
-        // whoever was given a gradient keeps what it was
-        let third = a.grad().unwrap().unwrap();
-        backward();
-        assert_ne!(place(), second);
-        let fourth = place();
-        backward();
-        assert_eq!(place(), fourth);
-        let all = [first, third, a.grad().unwrap().unwrap()].map(|grad| values(&grad));
-        assert_eq!(all, [[3.0, 4.0], [9.0, 12.0], [15.0, 20.0]]);
-        assert_eq!(values(&b.grad().unwrap().unwrap()), [5.0, 10.0]);
-        // a factor is a part of what is given, and of what more is added to
-        a.scale_grad(0.5);
-        a.scale_grad(0.5);
-        assert_eq!(a.grad_and_factor().unwrap().1, 0.25);
-        backward();
-        a.scale_grad(2.0);
-        assert_eq!(values(&a.grad().unwrap().unwrap()), [13.5, 18.0]);
-        // what was set belongs to whoever set it
-        let own = Array::new(&[1.0, 1.0], &Device::Cpu).unwrap();
-        a.set_grad(Some(own.clone())).unwrap();
-        backward();
-        assert_eq!([values(&own), values(&a.grad().unwrap().unwrap())], [[1.0, 1.0], [4.0, 5.0]]);
     }
 
     #[test]

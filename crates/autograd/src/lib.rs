@@ -11,6 +11,7 @@
 
 mod backward;
 mod error;
+mod gradient;
 mod leaf;
 mod node;
 pub mod ops;

@@ -173,7 +173,7 @@ fn phi<T: Real, const FMA: bool>(x: T) -> T {
 }
 
 #[inline(always)]
-fn logistic<T: Real, const FMA: bool>(x: T) -> T {
+pub(crate) fn logistic<T: Real, const FMA: bool>(x: T) -> T {
     T::ONE / (T::ONE + (-x).exp::<FMA>())
 }
 

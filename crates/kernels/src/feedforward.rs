@@ -5,7 +5,7 @@
 
 use crate::activation::{self, Activation};
 use crate::cpu::{self, dispatch, Real};
-use crate::jobs::{Finish, Term};
+use crate::jobs::{Finish, Target, Term};
 use crate::layout::contiguous;
 use crate::linear::{self, row_major, transposed, with_width};
 use crate::matmul::fresh;
@@ -177,7 +177,7 @@ impl<T: Real> Beside<T> {
     }
 
     fn place(&mut self) -> Place<T> {
-        Place { first: self.values.as_mut_ptr(), width: self.width }
+        Place { first: Target(self.values.as_mut_ptr()), width: self.width }
     }
 
     /// # Safety
@@ -189,16 +189,12 @@ impl<T: Real> Beside<T> {
     }
 }
 
-/// Where threads write, each to places of its own.
+/// Rows that threads write, each numbers of its own.
 #[derive(Clone, Copy)]
 struct Place<T> {
-    first: *mut T,
+    first: Target<T>,
     width: usize,
 }
-// SAFETY: whoever takes a part says that it is nobody else's.
-unsafe impl<T: Send> Send for Place<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Place<T> {}
 
 impl<T: Real> Place<T> {
     /// # Safety
@@ -206,7 +202,7 @@ impl<T: Real> Place<T> {
     #[allow(clippy::mut_from_ref)]
     unsafe fn at<'a>(&self, row: usize, column: usize, count: usize) -> &'a mut [MaybeUninit<T>] {
         // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.width + column).cast(), count) }
+        unsafe { std::slice::from_raw_parts_mut(self.first.0.add(row * self.width + column).cast(), count) }
     }
 }
 

@@ -4,6 +4,7 @@
 //! `state` and `y` are (.., dim).
 //! Source: <https://arxiv.org/abs/1406.1078>.
 
+use crate::activation::logistic;
 use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::parallel::{cleared, computed, part, rows_per_piece, written_beside, zeros};
@@ -120,11 +121,6 @@ fn backward_cpu<T: Real>(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
     // SAFETY: it clears all that it is given.
     let dinput = unsafe { written_beside(i.len(), 3 * block, others, write) }?;
     Ok([cpu::array(dinput, input.dims())?, cpu::array(dhidden, hidden.dims())?, cpu::array(dstate, state.dims())?])
-}
-
-#[inline(always)]
-fn logistic<T: Real, const FMA: bool>(x: T) -> T {
-    T::ONE / (T::ONE + (-x).exp::<FMA>())
 }
 
 #[inline(always)]

@@ -155,7 +155,7 @@ struct Share<'a, T> {
 
 /// Where threads write, each its part.
 #[derive(Clone, Copy)]
-struct Target<T>(*mut T);
+pub(crate) struct Target<T>(pub *mut T);
 // SAFETY: whoever writes says that the parts do not overlap.
 unsafe impl<T: Send> Send for Target<T> {}
 // SAFETY: as above.

@@ -7,7 +7,7 @@ use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::linear::sum_vectors;
 use crate::parallel::{part, rows_per_piece, written, written_with};
-use crate::simd::{sum_by, sum_by2};
+use crate::simd::{sum_by, sum_by2, write_sum};
 use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
@@ -152,20 +152,8 @@ fn backward_rows<T: Real>(
         }
         let offset = sum_by(&weighted, |v| v) / n;
         let along = sum_by2(&weighted, &hat, |a, b| a * b) / n;
-        let of = dx.iter_mut().zip(weighted.iter().zip(&hat));
-        let d = |weighted: &T, hat: &T| (*weighted - offset - *hat * along) * scale;
-        match past.map(|past| part(past, row, width)) {
-            None => {
-                for (dx, (weighted, hat)) in of {
-                    *dx = MaybeUninit::new(d(weighted, hat));
-                }
-            }
-            Some(past) => {
-                for ((dx, (weighted, hat)), past) in of.zip(past) {
-                    *dx = MaybeUninit::new(d(weighted, hat) + *past);
-                }
-            }
-        }
+        let values = weighted.iter().zip(&hat).map(|(weighted, hat)| (*weighted - offset - *hat * along) * scale);
+        write_sum(dx, values, past.map(|past| part(past, row, width)));
     }
 }
 

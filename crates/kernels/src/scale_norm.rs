@@ -7,7 +7,7 @@ use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::linear::sum_vectors;
 use crate::parallel::{part, rows_per_piece, written, written_with};
-use crate::simd::{sum_by, sum_by2};
+use crate::simd::{sum_by, sum_by2, write_sum};
 use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
@@ -162,20 +162,8 @@ fn backward_rows<T: Real>(
         }
         let along =
             if least { T::ZERO } else { sum_by2(&weighted, x, |a, b| a * b) * factor * T::of(s.scale * s.scale) };
-        let of = dx.iter_mut().zip(weighted.iter().zip(x));
-        let d = |weighted: &T, x: &T| (*weighted - *x * factor * along) * factor;
-        match past.map(|past| part(past, row, width)) {
-            None => {
-                for (dx, (weighted, x)) in of {
-                    *dx = MaybeUninit::new(d(weighted, x));
-                }
-            }
-            Some(past) => {
-                for ((dx, (weighted, x)), past) in of.zip(past) {
-                    *dx = MaybeUninit::new(d(weighted, x) + *past);
-                }
-            }
-        }
+        let values = weighted.iter().zip(x).map(|(weighted, x)| (*weighted - *x * factor * along) * factor);
+        write_sum(dx, values, past.map(|past| part(past, row, width)));
     }
 }
 

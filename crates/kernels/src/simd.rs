@@ -4,6 +4,7 @@
 
 use crate::cpu::Real;
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Lanes that the reductions below keep apart: two registers of AVX-512, four of AVX2, two of WebAssembly.
@@ -155,6 +156,23 @@ pub fn zip_in_place<T: Real>(xs: &mut [T], ys: &[T], f: impl Fn(T, T) -> T) {
     }
     for (x, y) in xs.iter_mut().zip(ys) {
         *x = f(*x, *y);
+    }
+}
+
+/// Writes values, each with what is beside it, where there is something.
+#[inline(always)]
+pub fn write_sum<T: Real>(ys: &mut [MaybeUninit<T>], values: impl Iterator<Item = T>, beside: Option<&[T]>) {
+    match beside {
+        None => {
+            for (y, value) in ys.iter_mut().zip(values) {
+                *y = MaybeUninit::new(value);
+            }
+        }
+        Some(beside) => {
+            for ((y, value), x) in ys.iter_mut().zip(values).zip(beside) {
+                *y = MaybeUninit::new(value + *x);
+            }
+        }
     }
 }
 

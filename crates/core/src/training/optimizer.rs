@@ -63,16 +63,9 @@ pub struct Optimizer {
     state: Vec<State>,
 }
 
-/// What a step will put in place of the weight and the state of one parameter.
-struct Plan {
-    /// The parameter's place in the list.
-    index: usize,
-    weight: NewWeight,
-    state: State,
-}
-
-enum NewWeight {
-    Made(Array),
+/// How a step will get to the new weight and state of one parameter.
+enum Plan {
+    Made(Array, Step),
     /// Made when its turn comes; the averages of the state, those before, change in place then. So a step takes memory for a few new weights at a time.
     Later(Update),
 }
@@ -134,46 +127,46 @@ impl Optimizer {
             }
             if let Some((grad, factor)) = leaf.grad_and_factor().filter(|_| leaf.requires_grad()) {
                 let plan = self.plan(index, (grad, factor), &settings[group])?;
-                if matches!(plan.weight, NewWeight::Later(_)) {
+                if matches!(plan, Plan::Later(_)) {
                     bytes.push(leaf.bytes());
                 }
-                planned.push(plan);
+                planned.push((index, plan));
             }
         }
         // all at once: others may hold the weights before, which then are not freed on the way
         xt_kernels::alloc::check_all("a step of the optimizer", &bytes)?;
-        let mut later = Vec::new();
-        for Plan { index, weight, state } in planned {
-            match weight {
-                NewWeight::Made(weight) => self.put(index, weight, state)?,
-                NewWeight::Later(update) => {
-                    let size = |update: &Update| update.weight.elem_count();
-                    let together: usize = later.iter().map(|(_, other, _)| size(other)).sum();
-                    let fits = |(_, other, _): &(usize, Update, State)| other.weight.dtype() == update.weight.dtype();
-                    if together + size(&update) > TOGETHER || !later.first().is_none_or(fits) {
+        let (mut later, mut together): (Vec<(usize, Update)>, usize) = (Vec::new(), 0);
+        for (index, plan) in planned {
+            match plan {
+                Plan::Made(weight, step) => self.put(index, weight, step)?,
+                Plan::Later(update) => {
+                    let fits = |(_, other): &(usize, Update)| other.weight.dtype() == update.weight.dtype();
+                    let size = update.weight.elem_count();
+                    if together + size > TOGETHER || !later.first().is_none_or(fits) {
                         self.put_all(std::mem::take(&mut later))?;
+                        together = 0;
                     }
-                    later.push((index, update, state));
+                    later.push((index, update));
+                    together += size;
                 }
             }
         }
         self.put_all(later)
     }
 
-    fn put(&mut self, index: usize, weight: Array, state: State) -> Result<()> {
+    fn put(&mut self, index: usize, weight: Array, step: Step) -> Result<()> {
         self.leaves[index].set(weight)?;
-        self.state[index] = state;
+        self.state[index] = State::of(self.state[index].step + 1, step);
         Ok(())
     }
 
-    fn put_all(&mut self, planned: Vec<(usize, Update, State)>) -> Result<()> {
-        let (mut updates, mut places) = (Vec::new(), Vec::new());
-        for (index, update, state) in planned {
-            updates.push(update);
-            places.push((index, state));
-        }
+    fn put_all(&mut self, planned: Vec<(usize, Update)>) -> Result<()> {
+        let (places, updates): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
         let weights = kernels::update_all(&updates)?;
-        weights.into_iter().zip(places).try_for_each(|(weight, (index, state))| self.put(index, weight, state))
+        for ((index, update), weight) in places.into_iter().zip(updates).zip(weights) {
+            self.put(index, weight, update.step)?;
+        }
+        Ok(())
     }
 
     /// Whatever may fail, for lack of memory for instance, is done here.
@@ -186,24 +179,22 @@ impl Optimizer {
                 weight.zeros_like()
             }
         };
-        let count = old.step + 1;
         let step = match settings {
             Settings::Sgd(s) => {
                 let settings = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
                 Step::Sgd { settings, buffer: (s.momentum != 0.0).then(|| kept(&old.momentum_buffer)).transpose()? }
             }
             Settings::Adam(s) => {
-                let settings = kernels::Adam { step: count, ..*s };
+                let settings = kernels::Adam { step: old.step + 1, ..*s };
                 Step::Adam { settings, mean: kept(&old.exp_avg)?, square: kept(&old.exp_avg_sq)? }
             }
         };
         let update = Update { weight, grad, factor, step };
         if update.is_in_place() {
-            let state = State::of(count, update.step.clone());
-            return Ok(Plan { index, weight: NewWeight::Later(update), state });
+            return Ok(Plan::Later(update));
         }
         let (weight, step) = kernels::update_reference(&update)?;
-        Ok(Plan { index, weight: NewWeight::Made(weight), state: State::of(count, step) })
+        Ok(Plan::Made(weight, step))
     }
 
     fn settings(&self, group: usize, json: &Json) -> Result<Settings> {
