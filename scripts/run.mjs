@@ -6,7 +6,8 @@ import { ensure, main } from './ensure.mjs'
 import { root } from './lib.mjs'
 
 const [command, ...args] = process.argv.slice(2)
-await main(() => ensure())
+// the others do not need WebAssembly, whose tools take minutes to build
+await main(() => ensure(command === 'replay' ? ['packages', 'addon', 'wasm', 'ts'] : undefined))
 const file = join(root, 'dist/cli/ts/cli', `${command}.js`)
 process.argv = [process.argv[0], file, ...args]
 await import(pathToFileURL(file).href)

@@ -1,6 +1,6 @@
 import type { Module, Tensor } from 'x-transformers'
 import { build, exported, fromTensor, type ModelSpec, toTensor, toTensors } from './build.js'
-import { type Comparison, compare, compareNames } from './compare.js'
+import { type Comparison, compare, compareNames, type Observer } from './compare.js'
 import { part, type Stored } from './safetensors.js'
 
 interface Call {
@@ -136,11 +136,15 @@ async function compareAll(
   want: Map<string, Stored>,
   tolerance: number,
   floor: number,
+  observe: Observer,
 ): Promise<Comparison[]> {
   const comparisons = [compareNames(`the set of ${prefix}*`, got.keys(), want.keys())]
-  for (const [name, stored] of want) {
-    const value = got.get(name)
-    if (value) comparisons.push(compare(`${prefix}${name}`, await fromTensor(value), stored, tolerance, floor))
+  for (const [key, stored] of want) {
+    const [name, tensor] = [`${prefix}${key}`, got.get(key)]
+    if (!tensor) continue
+    const value = await fromTensor(tensor)
+    observe(name, value)
+    comparisons.push(compare(name, value, stored, tolerance, floor))
   }
   return comparisons
 }
@@ -158,12 +162,12 @@ function* parameters(spec: Case, models: Map<string, Module>): Generator<[string
 }
 
 /** Builds the models, makes the calls, and compares outputs and gradients with the recorded ones. */
-export async function runCase(spec: Case, data: Map<string, Stored>): Promise<Comparison[]> {
-  const { tolerance } = spec
+export async function runCase(spec: Case, data: Map<string, Stored>, observe: Observer): Promise<Comparison[]> {
+  const { out, out_floor, grad, grad_floor } = spec.tolerance
   const inputs = makeInputs(spec, data)
   const models = makeModels(spec, data)
   const outputs = flat(await makeCalls(spec, inputs, models))
-  const comparisons = await compareAll('out.', outputs, part(data, 'out.'), tolerance.out, tolerance.out_floor)
+  const comparisons = await compareAll('out.', outputs, part(data, 'out.'), out, out_floor, observe)
   if (!spec.objective) return comparisons
   await objective(spec, data, outputs).backward()
   for (const [prefix, tensors] of [
@@ -171,7 +175,7 @@ export async function runCase(spec: Case, data: Map<string, Stored>): Promise<Co
     ['grad_in.', inputs],
   ] as const) {
     const want = part(data, prefix)
-    comparisons.push(...(await compareAll(prefix, gradients(tensors), want, tolerance.grad, tolerance.grad_floor)))
+    comparisons.push(...(await compareAll(prefix, gradients(tensors), want, grad, grad_floor, observe)))
   }
   return comparisons
 }

@@ -8,6 +8,9 @@ export interface Comparison {
   reason?: string
 }
 
+/** Is told of every tensor that a fixture computes, by its name in the recording. */
+export type Observer = (name: string, value: Stored) => void
+
 const unequal = (name: string, reason: string): Comparison => ({ name, ratio: Number.POSITIVE_INFINITY, reason })
 
 function firstDifference(got: ArrayLike<unknown>, want: ArrayLike<unknown>): number {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Case } from './case.js'
+import type { Observer } from './compare.js'
 import { type Report, runFixture } from './harness.js'
 import type { Trace } from './trace.js'
 
@@ -30,7 +31,7 @@ export function listFixtures(folder: string): Fixture[] {
   })
 }
 
-export async function runFile({ path, spec }: Fixture): Promise<Report> {
+export async function runFile({ path, spec }: Fixture, observe?: Observer): Promise<Report> {
   if (spec instanceof Error) return { status: 'failed', reason: `its JSON cannot be read: ${spec.message}` }
   let bytes: Uint8Array
   try {
@@ -38,5 +39,5 @@ export async function runFile({ path, spec }: Fixture): Promise<Report> {
   } catch (error) {
     return { status: 'failed', reason: `its tensors cannot be read: ${(error as Error).message}` }
   }
-  return runFixture(spec, bytes)
+  return runFixture(spec, bytes, observe)
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { Case } from './case.js'
 import { compare, compareNames, compareNumbers } from './compare.js'
+import { digest } from './digest.js'
 import { runFixture } from './harness.js'
 import { readSafetensors, type Stored } from './safetensors.js'
 import type { Trace } from './trace.js'
@@ -70,5 +71,31 @@ describe('a fixture that was tampered with', () => {
     const layers = spec.models.model?.kwargs.attn_layers as { kwargs: Record<string, unknown> }
     layers.kwargs.no_such_option = true
     expect((await runFixture(spec, data)).status).toBe('failed')
+  })
+})
+
+describe('a digest', () => {
+  const run = async (name: string, change: (data: Map<string, Stored>) => void) => {
+    const golden = (file: string) => readFileSync(new URL(`../golden/${file}`, import.meta.url))
+    const data = readSafetensors(golden(`${name}.safetensors`))
+    change(data)
+    const { observe, value } = digest()
+    await runFixture(JSON.parse(golden(`${name}.json`).toString()), data, observe)
+    return value()
+  }
+  const nothing = digest().value()
+
+  it.each([
+    ['class-decoder', 'param.to_logits.bias'],
+    ['train-adamw-clip', 'start.net.to_logits.bias'],
+  ])('is equal for equal results only: %s', async (name, weight) => {
+    const plain = await run(name, () => {})
+    expect(plain).not.toBe(nothing)
+    expect(await run(name, () => {})).toBe(plain)
+    const slightly = (data: Map<string, Stored>) => {
+      const values = data.get(weight)?.data as Float32Array
+      values[0] = (values[0] as number) + 1e-6
+    }
+    expect(await run(name, slightly)).not.toBe(plain)
   })
 })

@@ -2,7 +2,7 @@
 // browser too; fixtures.ts reads them in Node.
 import { XTransformersError } from 'x-transformers'
 import { type Case, runCase } from './case.js'
-import type { Comparison } from './compare.js'
+import type { Comparison, Observer } from './compare.js'
 import { readSafetensors, type Stored } from './safetensors.js'
 import { runTrace, type Trace } from './trace.js'
 
@@ -22,11 +22,18 @@ function judge(comparisons: Comparison[]): Report {
   }
 }
 
-/** `data`: the safetensors file, as bytes or read already. */
-export async function runFixture(spec: Case | Trace, data: Uint8Array | Map<string, Stored>): Promise<Report> {
+/**
+ * `data`: the safetensors file, as bytes or read already. `observe` is told of every tensor that is
+ * compared.
+ */
+export async function runFixture(
+  spec: Case | Trace,
+  data: Uint8Array | Map<string, Stored>,
+  observe: Observer = () => {},
+): Promise<Report> {
   try {
     const tensors = data instanceof Uint8Array ? readSafetensors(data) : data
-    return judge('trace' in spec ? await runTrace(spec, tensors) : await runCase(spec, tensors))
+    return judge('trace' in spec ? await runTrace(spec, tensors, observe) : await runCase(spec, tensors, observe))
   } catch (error) {
     // A class or an option that this version does not have yet.
     const skipped = error instanceof XTransformersError && error.code === 'not_available'

@@ -1,6 +1,6 @@
 import { clipGradNorm, cosineWarmup, type Module, type Tensor, tensor } from 'x-transformers'
 import { build, exported, fromTensor, type ModelSpec, toTensors } from './build.js'
-import { type Comparison, compare, compareNames, compareNumbers } from './compare.js'
+import { type Comparison, compare, compareNames, compareNumbers, type Observer } from './compare.js'
 import { part, type Stored } from './safetensors.js'
 
 /** A recorded training run; test/golden/README.md says what the fields mean. */
@@ -78,12 +78,15 @@ async function train(spec: Trace, model: Module, batch: Stored) {
 }
 
 /** Trains as PyTorch did, and compares losses, norms, rates and the weights at the end. */
-export async function runTrace(spec: Trace, data: Map<string, Stored>): Promise<Comparison[]> {
+export async function runTrace(spec: Trace, data: Map<string, Stored>, observe: Observer): Promise<Comparison[]> {
   const model = build(spec.model)
   model.loadStateDict(toTensors(part(data, 'start.')), { strict: true })
   const batch = data.get('in.batch')
   if (!batch) throw new Error('the trace has no in.batch')
   const record = await train(spec, model.train(), batch)
+  for (const [name, values] of Object.entries(record)) {
+    observe(name, { shape: [values.length], data: Float64Array.from(values) })
+  }
 
   const { tolerance } = spec
   const comparisons = [
@@ -96,8 +99,11 @@ export async function runTrace(spec: Trace, data: Map<string, Stored>): Promise<
   const got = model.stateDict()
   comparisons.push(compareNames('the set of end.*', got.keys(), want.keys()))
   for (const [name, stored] of want) {
-    const value = got.get(name)
-    if (value) comparisons.push(compare(`end.${name}`, await fromTensor(value), stored, tolerance.end, FLOOR))
+    const tensor = got.get(name)
+    if (!tensor) continue
+    const value = await fromTensor(tensor)
+    observe(`end.${name}`, value)
+    comparisons.push(compare(`end.${name}`, value, stored, tolerance.end, FLOOR))
   }
   return comparisons
 }
