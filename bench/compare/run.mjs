@@ -1,23 +1,27 @@
 // This package beside the Python package x-transformers, on the CPU: 1.9.2, and the newest version with fused attention and kept keys and
 // values. Contenders take turns at each workload, each in a process of its own; medians and peaks of memory are compared.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { main } from '../../scripts/ensure.mjs'
 import { Failure, root, say } from '../../scripts/lib.mjs'
 import { newestPath, pythonPath, setUp } from '../../scripts/python.mjs'
 import { compete, wholeLife } from '../contender.mjs'
 import { whole } from '../numbers.mjs'
+import { compareWithBase, LEAST_ROUNDS } from './base.mjs'
 import { heading, machineNow, table } from './report.mjs'
 import { NAMES, turns } from './workloads.mjs'
 
 const HELP = `npm run bench:compare -- [--only NAME,NAME] [--rounds N] [--threads N] [--contenders ours,old,newest] [--out FOLDER]
+npm run bench:compare -- --base FOLDER [--only NAME,NAME] [--rounds N] [--threads N]
 
   --only        which workloads: ${NAMES.join(', ')}, start
   --rounds      how many turns each contender has (3); the medians over all runs are reported
   --threads     how many threads compute, in each contender (as many as there are processors)
   --contenders  this package, Python's 1.9.2 and its newest version; without Python, nothing is installed
   --out         where the results go (bench/results)
+  --base        another checkout of this project, built: the ratio of this build's time to that one's, over
+                at least 10 rounds; fails where the interval of 95 % confidence lies above 1.02
 
 The first run installs PyTorch into the cache, which takes some 5 GB. Takes some 15 minutes.
 `
@@ -29,7 +33,15 @@ const REFUSED = { newest: ['t5bias_forward'] }
 
 function settings() {
   const text = { type: 'string' }
-  const options = { help: { type: 'boolean' }, only: text, rounds: text, threads: text, contenders: text, out: text }
+  const options = {
+    help: { type: 'boolean' },
+    only: text,
+    rounds: text,
+    threads: text,
+    contenders: text,
+    out: text,
+    base: text,
+  }
   const { values } = parseArgs({ options })
   const pick = (given, known, what) => {
     const names = given?.split(',') ?? known
@@ -46,6 +58,7 @@ function settings() {
     rounds: whole('rounds', values) ?? 3,
     threads: whole('threads', values),
     out: values.out ?? join(root, 'bench/results'),
+    base: values.base && resolve(values.base),
   }
 }
 
@@ -93,9 +106,23 @@ function write(out, results, rounds) {
   writeFileSync(join(out, `${machine.date}.json`), `${JSON.stringify({ ...machine, results }, null, 1)}\n`)
 }
 
+async function benchBase({ base, names, rounds, threads }) {
+  if (!existsSync(join(base, 'dist/cjs/index.js')))
+    throw new Failure(`There is no build in ${base}: npm run build there.`)
+  const settings = { rounds: Math.max(rounds, LEAST_ROUNDS), threads }
+  const slower = await compareWithBase(
+    base,
+    names.filter((name) => name !== START),
+    turns,
+    settings,
+  )
+  if (slower.length) throw new Failure(`Slower than the base: ${slower.join(', ')}.`)
+}
+
 async function bench() {
   const options = settings()
   if (options.help) return void process.stdout.write(HELP)
+  if (options.base) return await benchBase(options)
   const all = await commands(options)
   const results = {}
   for (const name of options.names) {
