@@ -6,15 +6,14 @@ import {
   promises,
   readFileSync,
   readSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
 } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { XTransformersError } from './errors.js'
+import { XTransformersError } from './errors.js'
 import { type Input, inMemory, MemoryInput, Meter, PlacedInput, StreamInput, type SyncInput } from './inputs.js'
+import { absolute, save, saveError } from './saving.node.js'
+import { runLater, runNow } from './steps.node.js'
 import {
   allocate,
   bodyOf,
@@ -22,9 +21,11 @@ import {
   fetched,
   fileError,
   type ReadOptions,
+  type Sink,
   throwIfAborted,
   truncated,
 } from './streams.js'
+import { isPending, takeTurn } from './turns.node.js'
 
 /** An error of the file system. */
 function io(error: unknown, name?: string | URL): XTransformersError {
@@ -161,21 +162,46 @@ function openPathSync(path: string): SyncInput {
   }
 }
 
-let written = 0
-const temporary = (path: string) => `${path}.${process.pid}.${written++}.tmp`
-
-async function write(path: string, bytes: Uint8Array): Promise<void> {
-  const beside = temporary(path)
+/** @throws XTransformersError (`file`) where the process has no folder any more */
+function located(path: string): string {
   try {
-    await promises.writeFile(beside, bytes)
-    await promises.rename(beside, path)
+    return absolute(path)
   } catch (error) {
-    await promises.rm(beside, { force: true }).catch(() => {})
-    throw io(error)
+    throw saveError(path, error)
   }
 }
 
-/** Node's file system. Writing is atomic: a temporary file, then a rename. */
+/** Saves to `path` once its turn has come and the bytes are there. */
+function openTarget(path: string): Sink {
+  const place = located(path)
+  const turn = takeTurn(place)
+  const write = async (bytes: Uint8Array) => {
+    await turn.ready
+    try {
+      await runLater(save(place, bytes))
+    } catch (error) {
+      throw saveError(path, error)
+    } finally {
+      turn.end()
+    }
+  }
+  return { write, abort: async () => turn.end() }
+}
+
+function writeNow(path: string, produce: () => Uint8Array): void {
+  const place = located(path)
+  if (isPending(place)) {
+    throw new XTransformersError('busy', `${path} is being saved by an asynchronous call: await that call first`)
+  }
+  const bytes = produce()
+  try {
+    runNow(save(place, bytes))
+  } catch (error) {
+    throw saveError(path, error)
+  }
+}
+
+/** Node's file system. */
 export const files: Files = {
   async read(name, options) {
     refuseOpfs(name)
@@ -197,18 +223,10 @@ export const files: Files = {
   },
   open(path) {
     refuseOpfs(path)
-    return { write: (bytes) => write(path, bytes), abort: async () => {} }
+    return openTarget(path)
   },
   writeSync(path, produce) {
     refuseOpfs(path)
-    const bytes = produce()
-    const beside = temporary(path)
-    try {
-      writeFileSync(beside, bytes)
-      renameSync(beside, path)
-    } catch (error) {
-      rmSync(beside, { force: true })
-      throw io(error)
-    }
+    writeNow(path, produce)
   },
 }

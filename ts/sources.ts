@@ -23,12 +23,27 @@ export type SyncSource = string | URL | Uint8Array | ArrayBuffer
 /**
  * Where to save.
  *
- * - a string: in Node a path (a temporary file is written beside it, then renamed); in the browser `opfs:folder/name` (the origin private file
- *   system; folders are made as needed)
+ * - a string: in Node a path; in the browser `opfs:folder/name` (the origin private file system;
+ *   folders are made as needed)
  * - a `FileSystemFileHandle`, such as one from `showSaveFilePicker()`
  * - a stream that takes pieces of type Uint8Array, and is closed at the end
  *
- * Where writing fails, a file keeps its old content, and a stream is aborted.
+ * Where writing fails, a file keeps its old content, and a stream is aborted. In Node:
+ *
+ * - The content goes into a temporary file beside the target (`.x-transformers-….tmp`; only a
+ *   process that is killed leaves it behind) and to the disk, and then takes the place of the target
+ *   at once. A new file gets the usual mode (666 less the umask); an old one keeps its mode, owner
+ *   and group, but not what else a system notes of files (extended attributes, access lists).
+ * - Symbolic links are followed and stay; the target of a link that leads nowhere is made.
+ * - A file is written in place where it has several names (hard links), where it cannot be replaced
+ *   (a folder that may not be written, a mount point, a quota of files, an owner that may not be
+ *   given), and where the path is that of an open file (`/dev/fd/3`). Where that fails in the
+ *   middle, the error says that the file may be incomplete.
+ * - A pipe or a device is written to, as is what is open as `/dev/stdout`.
+ * - Refused, with code `file`: a folder, a socket, links in a circle, and a file that this process
+ *   may not write or that nobody may (mode 444, for root too).
+ * - Saves to one file run in the order of their calls: the last one wins. A synchronous one does not
+ *   wait (`busy`).
  */
 export type Target = string | FileHandle | WritableStream
 

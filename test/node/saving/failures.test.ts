@@ -1,0 +1,111 @@
+// What a save leaves behind when the system of files refuses it, and when it writes in place.
+import fs, { chmodSync, existsSync, linkSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { describe, expect, it, vi } from 'vitest'
+import { expectError } from '../../api/bytes.js'
+import { expectNothingElse, expectSaved, POSIX, path, WAYS } from './helpers.js'
+
+type Failing = 'rename' | 'write' | 'ftruncate' | 'fsync' | 'fchmod'
+
+/** Lets a call into the file system fail, in both of its forms. */
+function failing(name: Failing, code: string, when: (...args: never[]) => boolean = () => true) {
+  const error = Object.assign(new Error(`${code}: injected, ${name}`), { code, syscall: name })
+  const original = { now: fs[`${name}Sync`], later: fs[name] } as Record<string, (...args: unknown[]) => unknown>
+  const now = vi.spyOn(fs, `${name}Sync`).mockImplementation(((...args: never[]) => {
+    if (when(...args)) throw error
+    return original.now?.(...args)
+  }) as never)
+  const later = vi.spyOn(fs, name).mockImplementation(((...args: never[]) => {
+    if (when(...args)) (args.at(-1) as unknown as (error: Error) => void)(error)
+    else original.later?.(...args)
+  }) as never)
+  return () => {
+    now.mockRestore()
+    later.mockRestore()
+  }
+}
+
+describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
+  it.each(['ENOSPC', 'EIO', 'EDQUOT'])(
+    'leaves the old file as it was: %s while the new one is written',
+    async (code) => {
+      for (const call of ['write', 'ftruncate', 'fsync'] as const) {
+        writeFileSync(path('x'), 'old')
+        const restore = failing(call, code)
+        try {
+          await expectError(save(path('x')), 'file', new RegExp(`x cannot be saved: ${code}: injected$`))
+          await expectError(save(path('new')), 'file', new RegExp(`new cannot be saved: ${code}: injected$`))
+        } finally {
+          restore()
+        }
+        expect(readFileSync(path('x'), 'utf8')).toBe('old')
+        expectNothingElse('x')
+      }
+    },
+  )
+
+  it.each(['EBUSY', 'EXDEV', 'EPERM', 'EACCES'])(
+    'is written in place where the new one cannot take its place: %s',
+    async (code) => {
+      writeFileSync(path('x'), 'x'.repeat(9000))
+      const inode = statSync(path('x')).ino
+      const restore = failing('rename', code)
+      try {
+        await save(path('x'), 5)
+        await save(path('new'), 6)
+      } finally {
+        restore()
+      }
+      expectSaved('x', 5)
+      expectSaved('new', 6)
+      expect(statSync(path('x')).ino).toBe(inode)
+      expectNothingElse('x', 'new')
+    },
+  )
+
+  it.runIf(POSIX)('is written in place where its mode cannot be given', async () => {
+    writeFileSync(path('x'), 'x'.repeat(9000))
+    chmodSync(path('x'), 0o644)
+    const inode = statSync(path('x')).ino
+    const restore = failing('fchmod', 'EPERM')
+    try {
+      await save(path('x'), 5)
+    } finally {
+      restore()
+    }
+    expectSaved('x', 5)
+    expect(statSync(path('x')).ino).toBe(inode)
+    expectNothingElse('x')
+  })
+
+  it.runIf(POSIX)('says that a file may be incomplete where it could only be written in place', async () => {
+    writeFileSync(path('x'), 'old')
+    linkSync(path('x'), path('y'))
+    const restore = failing('ftruncate', 'EIO')
+    try {
+      await expectError(
+        save(path('x')),
+        'file',
+        /x cannot be saved: EIO: injected; it was written in place, and may be/,
+      )
+    } finally {
+      restore()
+    }
+    const restoreBoth = [failing('rename', 'EXDEV'), failing('ftruncate', 'EIO', () => existsSync(path('new')))]
+    try {
+      await expectError(save(path('new')), 'file', /new cannot be saved: EIO: injected; it was removed again$/)
+    } finally {
+      for (const restore of restoreBoth) restore()
+    }
+    expectNothingElse('x', 'y')
+  })
+
+  it('does not matter where a system cannot wait for the disk', async () => {
+    const restore = failing('fsync', 'EINVAL')
+    try {
+      await save(path('x'), 5)
+    } finally {
+      restore()
+    }
+    expectSaved('x', 5)
+  })
+})
