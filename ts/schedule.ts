@@ -49,11 +49,23 @@ class Job {
 }
 
 /**
+ * Not by `instanceof`: a page may replace the global `Promise`, as zone.js does, and async functions
+ * go on giving the one that was there at first.
+ */
+const isPending = <T>(value: PromiseLike<T> | T): value is PromiseLike<T> =>
+  typeof (value as PromiseLike<T> | null | undefined)?.then === 'function'
+
+/**
  * Runs `run` when its turn has come: at once where the gates are free. A call that fails lets the next one pass.
  *
  * With a signal: an abort before its turn rejects right away, and `run` is never called.
  */
-export function schedule<T>(reads: Gates, writes: Gates, run: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
+export function schedule<T>(
+  reads: Gates,
+  writes: Gates,
+  run: () => PromiseLike<T> | T,
+  signal?: AbortSignal,
+): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     let cancelled = false
     const onAbort = () => {
@@ -68,7 +80,7 @@ export function schedule<T>(reads: Gates, writes: Gates, run: () => Promise<T> |
     const job: Job = new Job(() => {
       signal?.removeEventListener('abort', onAbort)
       if (cancelled) return close(job)
-      let pending: Promise<T> | T
+      let pending: PromiseLike<T> | T
       try {
         pending = run()
       } catch (error) {
@@ -76,7 +88,7 @@ export function schedule<T>(reads: Gates, writes: Gates, run: () => Promise<T> |
         reject(error)
         return
       }
-      if (!(pending instanceof Promise)) {
+      if (!isPending(pending)) {
         close(job)
         resolve(pending)
         return

@@ -1,0 +1,101 @@
+// A page, or a framework such as Angular, may replace the global Promise before the library is there: with the built package, in another process.
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { Gate, NO_GATES, schedule } from '../../ts/schedule.js'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** What stands before the import. */
+const REPLACEMENTS = {
+  'a subclass': 'globalThis.Promise = class extends Promise {}',
+  'zone.js': `
+    require('zone.js/node')
+    if (!('__zone_symbol__state' in new Promise(() => {}))) throw new Error('zone.js has replaced nothing')`,
+  'that of another realm': `globalThis.Promise = require('node:vm').runInNewContext('Promise')`,
+}
+
+const MODEL = `
+  const LAYERS = { dim: 16, depth: 1, heads: 2, attn_dim_head: 8, ff_dropout: 0.1 }
+  const NET = { num_tokens: 11, max_seq_len: 16 }
+  const build = ({ Decoder, TransformerWrapper, AutoregressiveWrapper }) =>
+    new AutoregressiveWrapper(new TransformerWrapper({ ...NET, attn_layers: new Decoder(LAYERS) }))
+  const data = BigInt64Array.from({ length: 18 }, (_, i) => BigInt((i * 7 + 3) % 11))
+`
+
+/** Nothing is awaited but what the next call needs. */
+const TRAINING = `
+  const x = require('x-transformers')
+  ${MODEL}
+  async function main() {
+    x.manualSeed(7)
+    const model = build(x)
+    const optimizer = new x.AdamW(model.parameters(), { lr: 0.05 })
+    const tokens = x.tensor(data, { shape: [2, 9] })
+    const losses = []
+    const calls = []
+    for (let step = 0; step < 5; step++) {
+      const loss = await model.forward(tokens)
+      calls.push(loss.backward(), x.clipGradNorm(model.parameters(), 0.5), optimizer.step())
+      optimizer.zeroGrad()
+      losses.push(loss.item())
+    }
+    const bytes = model.saveBytes()
+    await Promise.all(calls)
+    return [losses, Buffer.from(await bytes).toString('base64')]
+  }
+`
+
+const IN_WORKER = `
+  const { spawn, tensor } = require('x-transformers/worker')
+  ${MODEL}
+  async function main() {
+    const x = await spawn()
+    x.manualSeed(7)
+    const model = build(x)
+    const optimizer = new x.AdamW(model, { lr: 0.05 })
+    const batches = [[tensor(data, { shape: [2, 9] })]]
+    const pending = Array.from({ length: 5 }, () => x.trainStep({ model, optimizer, batches, max_grad_norm: 0.5 }))
+    const bytes = model.saveBytes()
+    const losses = (await Promise.all(pending)).map(({ loss }) => loss)
+    const result = [losses, Buffer.from(await bytes).toString('base64')]
+    x.terminate()
+    return result
+  }
+`
+
+async function run(before: string, program: string): Promise<[losses: number[], weights: string]> {
+  const code = `${before}\n;${program}\n;main().then((result) => console.log(JSON.stringify(result)))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', code], { cwd: root })
+  return JSON.parse(stdout)
+}
+
+describe.each([
+  ['on this thread', TRAINING],
+  ['behind the port of a worker', IN_WORKER],
+])('calls that are not awaited, %s', (_, program) => {
+  it('keep their order with any global Promise', async () => {
+    const [losses, weights] = await run('', program)
+    expect(new Set(losses).size).toBe(5)
+    for (const [name, before] of Object.entries(REPLACEMENTS)) {
+      expect(await run(before, program), name).toEqual([losses, weights])
+    }
+  })
+})
+
+describe('a call that is waited for', () => {
+  it('is known by its then alone', async () => {
+    const gates = new Set([new Gate()])
+    const log: string[] = []
+    const then = (done: (value: string) => void) =>
+      void setTimeout(() => {
+        log.push('first')
+        done('value')
+      }, 20)
+    const first = schedule(NO_GATES, gates, () => ({ then }) as unknown as PromiseLike<string>)
+    const second = schedule(NO_GATES, gates, () => log.push('second'))
+    expect(await Promise.all([first, second])).toEqual(['value', 2])
+    expect(log).toEqual(['first', 'second'])
+  })
+})
