@@ -11,13 +11,14 @@ import {
 } from './files.js'
 import * as models from './models/index.js'
 import type { Module } from './module.js'
+import { checkMetadata, checkNamed, type NamedTensors } from './named.js'
 import type { ModuleDescription, NativeModule } from './native.js'
 import { Adopted, type NativeModel } from './native-model.js'
 import { readSource, readSourceSync } from './reading.js'
 import { Index } from './shards.js'
 import { type Source, type SyncSource, saveTo, saveToSync, type Target } from './sources.js'
 import { type ReadOptions, throwIfAborted } from './streams.js'
-import { checkDevice, checkTensor, type Device, type Tensor } from './tensor.js'
+import { checkDevice, type Device } from './tensor.js'
 
 /** Options of {@link load}. */
 export interface LoadOptions extends ReadOptions {
@@ -113,28 +114,33 @@ export function loadTensorsSync(source: SyncTensorSource, options: Pick<TensorRe
 }
 
 /**
- * Writes named tensors as a safetensors file.
+ * Writes named tensors as a safetensors file. Types, shapes and values come back as they are, to the last bit.
  *
+ * @param tensors a Map, or an object
  * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
- * @throws XTransformersError (`file`)
+ * @param metadata what the file says besides: strings by name; `format` is `pt` where it is not given
+ * @throws XTransformersError (`file`); (`invalid_argument`) where a name is `__metadata__` or no text that UTF-8 can hold, or where `metadata` has
+ * something else than strings: nothing is touched then
  * @example
  * await saveTensors(model.stateDict(), 'weights.safetensors')
+ * @example
+ * await saveTensors({ mean, deviation }, 'statistics.safetensors', { step: String(step) })
  */
 export async function saveTensors(
-  tensors: ReadonlyMap<string, Tensor>,
+  tensors: NamedTensors,
   target: Target,
-  metadata: Record<string, string> = {},
+  metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  for (const [name, tensor] of tensors) checkTensor(tensor, name)
-  await saveTo(target, () => writeTensorBytes(tensors, { format: 'pt', ...metadata }))
+  const [named, said] = [checkNamed(tensors), checkMetadata(metadata)]
+  await saveTo(target, () => writeTensorBytes(named, { format: 'pt', ...said }))
 }
 
 /** As {@link saveTensors}, at once: to a path (Node). */
 export function saveTensorsSync(
-  tensors: ReadonlyMap<string, Tensor>,
+  tensors: NamedTensors,
   path: string,
-  metadata: Record<string, string> = {},
+  metadata: Readonly<Record<string, string>> = {},
 ): void {
-  for (const [name, tensor] of tensors) checkTensor(tensor, name)
-  saveToSync(path, () => writeTensorBytesSync(tensors, { format: 'pt', ...metadata }))
+  const [named, said] = [checkNamed(tensors), checkMetadata(metadata)]
+  saveToSync(path, () => writeTensorBytesSync(named, { format: 'pt', ...said }))
 }

@@ -151,7 +151,8 @@ class Merged {
       this.#index = part
       return
     }
-    Object.assign(this.#file.metadata, part.metadata)
+    // an assignment would take a key `__proto__` for something else
+    this.#file.metadata = { ...this.#file.metadata, ...part.metadata }
     const twice: string[] = []
     for (const [name, tensor] of part.tensors) {
       if (this.#file.tensors.has(name)) {

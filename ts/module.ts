@@ -9,7 +9,8 @@ import {
   writeTensorBytes,
   writeTensorBytesSync,
 } from './files.js'
-import { assign, move, own } from './parameters.js'
+import { checkNamed, classNameOf } from './named.js'
+import { assign, distinct, move, own } from './parameters.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
 import { fitState, type LoadResult, type LoadStateOptions } from './state.js'
@@ -96,7 +97,7 @@ export abstract class Module<Options = unknown> {
   namedParameters(): Map<string, Tensor> {
     const seen = new Set<EntrySource>()
     const named = new Map<string, Tensor>()
-    for (const { name, kind, tied, source } of this[ENTRIES]()) {
+    for (const { name, kind, tied, source } of distinct(this[ENTRIES]())) {
       if (kind !== 'parameter' || tied !== null || seen.has(source)) continue
       seen.add(source)
       named.set(name, source.tensor())
@@ -106,7 +107,7 @@ export abstract class Module<Options = unknown> {
 
   /** Every parameter and persistent buffer by its name in the Python package. The tensors are the model's own: they follow the training. */
   stateDict(): Map<string, Tensor> {
-    return new Map(this[ENTRIES]().map(({ name, source }) => [name, source.tensor()]))
+    return new Map(distinct(this[ENTRIES]()).map(({ name, source }) => [name, source.tensor()]))
   }
 
   /**
@@ -260,7 +261,7 @@ export abstract class Module<Options = unknown> {
    * Writes the weights as safetensors. The weights are those of now: later steps wait until they are read.
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
-   * @throws XTransformersError (`file`); what was in the file before then stays
+   * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
    */
   save(target: Target): Promise<void> {
     return saveTo(target, () => this.saveBytes())
@@ -277,17 +278,17 @@ export abstract class Module<Options = unknown> {
   }
 
   /** The weights as the bytes of a safetensors file. */
-  saveBytes(): Promise<Uint8Array> {
-    return writeTensorBytes(this.stateDict(), this.#metadata())
+  async saveBytes(): Promise<Uint8Array> {
+    return await writeTensorBytes(checkNamed(this.stateDict()), this.#metadata())
   }
 
   /** As {@link saveBytes}, at once. */
   saveBytesSync(): Uint8Array {
-    return writeTensorBytesSync(this.stateDict(), this.#metadata())
+    return writeTensorBytesSync(checkNamed(this.stateDict()), this.#metadata())
   }
 
   #metadata(): Record<string, string> {
-    return { format: 'pt', class: this.constructor.name }
+    return { format: 'pt', class: classNameOf(this) }
   }
 
   /** Frees the weights. Every later use is an error. */

@@ -169,7 +169,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
    * Writes the state as safetensors.
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
-   * @throws XTransformersError (`file`); what was in the file before then stays
+   * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
    */
   save(target: Target): Promise<void> {
     return saveTo(target, () => this.saveBytes())

@@ -9,8 +9,11 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use xt_kernels::memory;
 
-/// Longest header that is read, as in the format's own library.
-const LONGEST: u64 = 100_000_000;
+/// The name that no tensor has.
+pub const METADATA: &str = "__metadata__";
+
+/// Longest header that is read and written, as in the format's own library.
+pub const LONGEST: u64 = 100_000_000;
 
 const WHAT: &str = "this is no whole safetensors file";
 
@@ -68,7 +71,7 @@ impl<'de> Visitor<'de> for Entries {
         let mut header = Header::default();
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
-                "__metadata__" => header.metadata = map.next_value()?,
+                METADATA => header.metadata = map.next_value()?,
                 _ => header.tensors.push((name, map.next_value()?)),
             }
         }

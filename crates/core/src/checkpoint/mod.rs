@@ -13,9 +13,11 @@ mod salvage;
 mod tests;
 mod torch;
 mod value;
+mod write;
 mod zip;
 
 pub use reader::{Reader, Settings};
+pub use write::{write, write_tensors};
 
 use crate::{Array, Device, Error, Model, Result, Tensor, VERSION};
 use layout::Layout;
@@ -110,16 +112,6 @@ fn arrays(tensors: Vec<(String, Tensor)>) -> Result<Tensors> {
     tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.array()?))).collect()
 }
 
-/// Safetensors bytes of named arrays.
-pub fn write(tensors: Vec<(String, Array)>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
-    let plain = tensors
-        .into_iter()
-        .map(|(name, array)| Ok((name, array.contiguous()?.to_device(&Device::Cpu)?)))
-        .collect::<Result<Vec<_>>>()?;
-    safetensors::serialize(plain, Some(metadata))
-        .map_err(|e| Error::Checkpoint(format!("cannot write the checkpoint: {e}")))
-}
-
 /// Named arrays.
 pub type Tensors = Vec<(String, Array)>;
 
@@ -145,10 +137,4 @@ pub fn read_with(bytes: &[u8], settings: Settings) -> Result<File> {
         let end = (offset + length).min(bytes.len() as u64);
         reader.feed(bytes.get(offset as usize..end as usize).unwrap_or_default())?;
     }
-}
-
-/// The same for tensors, with the mark of truth values kept out: safetensors has u8 for both.
-pub fn write_tensors(named: Vec<(String, Tensor)>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
-    let arrays = named.into_iter().map(|(name, t)| Ok((name, t.array()?))).collect::<Result<_>>()?;
-    write(arrays, metadata)
 }

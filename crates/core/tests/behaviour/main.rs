@@ -31,3 +31,4 @@ mod sampling;
 mod score;
 mod state;
 mod token_dropout;
+mod writing;

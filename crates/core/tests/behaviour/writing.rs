@@ -1,0 +1,105 @@
+//! What is written comes back as it was, or is refused.
+
+use crate::common::{array_values, autoregressive, build, float, gpt};
+use serde_json::json;
+use std::collections::HashMap;
+use xt_core::{checkpoint, Array, Device, Error, Kind, Result, Tensor};
+
+fn tensor(values: &[f64], shape: &[usize], kind: Kind) -> Tensor {
+    let array = float(values, shape).to_dtype(kind.dtype()).unwrap();
+    if kind == Kind::Bool {
+        Tensor::boolean(array)
+    } else {
+        Tensor::constant(array)
+    }
+}
+
+fn write(named: &[(&str, &Tensor)]) -> Result<Vec<u8>> {
+    let named = named.iter().map(|(name, t)| (name.to_string(), (*t).clone())).collect();
+    checkpoint::write_tensors(named, HashMap::from([("format".into(), "pt".into())]))
+}
+
+fn refused(result: Result<Vec<u8>>, words: &str) {
+    match result {
+        Err(Error::Shape(message)) => assert!(message.contains(words), "{message}"),
+        other => assert!(other.is_err(), "not refused, or with another code"),
+    }
+}
+
+#[test]
+fn every_kind_and_shape_comes_back() {
+    for (_, kind) in Kind::NAMES {
+        for shape in [&[][..], &[1], &[0], &[2, 0, 3], &[1, 2, 1, 1, 1, 1, 1, 1, 1, 2]] {
+            let count = shape.iter().product();
+            let values: Vec<f64> = (0..count).map(|i| (i % 2) as f64).collect();
+            let bytes = write(&[("x", &tensor(&values, shape, kind))]).unwrap();
+            let file = checkpoint::read_file(&bytes, false).unwrap();
+            let (name, back) = &file.tensors[0];
+            assert_eq!((name.as_str(), back.kind(), back.dims()), ("x", Some(kind), shape));
+            assert_eq!(array_values(&back.array().unwrap()), values);
+        }
+    }
+}
+
+#[test]
+fn views_with_gaps_and_offsets_are_written_as_what_they_show() {
+    let whole = float(&(0..24).map(f64::from).collect::<Vec<_>>(), &[2, 3, 4]);
+    let views = [
+        whole.narrow(0, 1, 1).unwrap(),
+        whole.narrow(2, 1, 2).unwrap(),
+        whole.t().unwrap(),
+        whole.narrow(1, 1, 1).unwrap().broadcast_as(&[2, 5, 4][..]).unwrap(),
+    ];
+    for view in views {
+        let bytes = write(&[("x", &Tensor::constant(view.clone()))]).unwrap();
+        let back = checkpoint::read_file(&bytes, false).unwrap().tensors[0].1.array().unwrap();
+        assert_eq!((back.dims(), array_values(&back)), (view.dims(), array_values(&view)));
+    }
+}
+
+#[test]
+fn the_same_tensors_give_the_same_bytes_with_aligned_values() {
+    let kinds = Kind::NAMES.map(|(name, kind)| (name, tensor(&[1.0], &[1], kind)));
+    let metadata = || HashMap::from(["c", "a", "b", "d"].map(|key| (key.to_string(), key.to_string())));
+    let write = |named: Vec<(String, Tensor)>| checkpoint::write_tensors(named, metadata()).unwrap();
+    let named: Vec<_> = kinds.iter().map(|(name, t)| (name.to_string(), t.clone())).collect();
+    let reversed: Vec<_> = named.iter().rev().cloned().collect();
+    let bytes = write(named);
+    assert_eq!(bytes, write(reversed));
+    let header: serde_json::Value =
+        serde_json::from_slice(&bytes[8..8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize]).unwrap();
+    for (name, tensor) in &kinds {
+        let start = header[name]["data_offsets"][0].as_u64().unwrap();
+        assert_eq!(start % tensor.dtype().size_in_bytes() as u64, 0, "{name}");
+    }
+}
+
+#[test]
+fn names_that_no_reader_would_find_are_refused() {
+    let one = tensor(&[1.0], &[1], Kind::F32);
+    refused(write(&[("__metadata__", &one)]), "`__metadata__`");
+    refused(write(&[("a", &one), ("b", &one), ("a", &one)]), "two tensors have the name `a`");
+    refused(write(&[(&"x".repeat(100_000_001), &one)]), "several files");
+    for name in ["", "a\0b", "\u{1f916}", "\"\\\n", "__metadata__ ", "__proto__"] {
+        let bytes = write(&[(name, &one)]).unwrap();
+        assert_eq!(checkpoint::read_file(&bytes, false).unwrap().tensors[0].0, name);
+    }
+}
+
+#[test]
+fn a_file_without_tensors_and_without_metadata_is_one() {
+    let bytes = checkpoint::write(Vec::<(String, Array)>::new(), HashMap::new()).unwrap();
+    let file = checkpoint::read_file(&bytes, false).unwrap();
+    assert_eq!((file.tensors.len(), file.metadata.len()), (0, 0));
+}
+
+#[test]
+fn numbers_among_the_options_of_a_model_come_back_to_the_last_bit() {
+    for rate in [0.1 + 0.2, 1.0 / 3.0, 5e-324, 0.999_999_999_999_999_9, 2.0_f64.powi(-40) / 3.0, 0.1 + 0.7] {
+        let options = json!({ "emb_dropout": rate, "emb_frac_gradient": rate });
+        let model = build(&autoregressive(gpt(json!({ "ff_dropout": rate }), options), json!({})));
+        let loaded = checkpoint::load(&checkpoint::save(&model).unwrap(), &Device::Cpu).unwrap();
+        assert_eq!(loaded.spec().to_string(), model.spec().to_string());
+        assert_eq!(loaded.spec()["options"]["net"]["options"]["emb_dropout"].as_f64(), Some(rate));
+    }
+}
