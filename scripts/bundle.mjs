@@ -18,6 +18,21 @@ function exportValues(text) {
 }
 
 /**
+ * What is not part of the bundle: addons, which are named in the same way from ts/node and from dist/cjs, and the functions of WebAssembly, which
+ * scripts/typescript.mjs puts beside the bundle.
+ */
+const APART = {
+  name: 'apart',
+  setup(build) {
+    build.onResolve({ filter: /\.node$|^@x-transformers\// }, ({ path }) => ({ path, external: true }))
+    build.onResolve({ filter: /\/wasm\/pkg\/single\.js$/ }, () => ({ path: './wasm/pkg/single.js', external: true }))
+  },
+}
+
+/** esbuild takes `require` in an ES module for something that has to be made first; and tracers look for this name. */
+const plainRequires = (text) => text.replaceAll('__require(', 'require(')
+
+/**
  * Writes the modules `entries` of ts/ into a folder, as CommonJS, and beside them shared.js with all that they have in common: so every class and every
  * list exists once.
  */
@@ -32,6 +47,7 @@ export async function bundle(entries, folder) {
     // what package.json says of side effects, it says of dist/esm
     ignoreAnnotations: true,
     bundle: true,
+    plugins: [APART],
     // it knows how to split ES modules alone
     splitting: true,
     format: 'esm',
@@ -41,9 +57,11 @@ export async function bundle(entries, folder) {
     write: false,
   })
   for (const { path, text } of outputFiles) {
-    const { code } = await esbuild.transform(exportValues(text), {
+    const { code } = await esbuild.transform(plainRequires(exportValues(text)), {
       ...SETTINGS,
       format: 'cjs',
+      // without what plainRequires has left over
+      treeShaking: true,
       banner: "'use strict';",
     })
     writeFileSync(join(folder, basename(path)), code)

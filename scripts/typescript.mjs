@@ -51,18 +51,24 @@ async function exportedNames(entry) {
     .map((symbol) => symbol.name)
 }
 
-/** `import` in Node gets the objects that `require` gets, so that every class exists once. */
+/** Ends a module that exports an entry's names from `all`. */
+const exportsOf = (names, all) => `export const {\n${names.map((name) => `  ${name},\n`).join('')}} = ${all}\n`
+
+/**
+ * `import` in Node gets the objects that `require` gets, so that every class exists once. An `import` of CommonJS would have Node search the text
+ * for names first, which takes some milliseconds; bundlers, though, follow nothing else, so they have modules of their own (the condition
+ * `module`). Tracers follow `createRequire` in the form here.
+ */
 async function writeEntries() {
   writeFileSync(dist('cjs/package.json'), `${JSON.stringify({ type: 'commonjs' }, null, 2)}\n`)
   for (const [name, entry] of Object.entries(ENTRIES)) {
     const names = (await exportedNames(entry)).sort()
-    // an `import` would have Node search the text for names first, which takes some milliseconds
-    const all = `createRequire(import.meta.url)('./cjs/${entry}.js')`
-    writeFileSync(
-      dist(`${name}.mjs`),
-      `import { createRequire } from 'node:module'\n\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = ${all}\n`,
-    )
+    const own = "import { createRequire } from 'node:module'\n\nconst require = createRequire(import.meta.url)\n"
+    writeFileSync(dist(`${name}.mjs`), own + exportsOf(names, `require('./cjs/${entry}.js')`))
     writeFileSync(dist(`${name}.d.mts`), `export * from './cjs/${entry}.js'\n`)
+    // which of the two a bundler takes for the module is its choice
+    const bundled = `import * as all from './cjs/${entry}.js'\n\n${exportsOf(names, 'all.default ?? all')}`
+    writeFileSync(dist(`${name}.bundle.mjs`), bundled)
   }
 }
 
