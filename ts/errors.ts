@@ -66,7 +66,7 @@ export class XTransformersError extends Error {
   /** Every problem of the options or arguments, not only the first; empty for errors of another kind. */
   readonly problems: readonly Problem[]
 
-  constructor(code: ErrorCode, message: string, problems: readonly Problem[] = [], options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, problems: readonly Problem[] = [], options?: { cause?: unknown }) {
     super(message, options)
     this.code = code
     this.problems = problems

@@ -1,9 +1,9 @@
 // The packed package in Node: installed into an empty folder, with the platform's addon and without.
-import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { readmeBlocks } from '../readme/blocks.js'
-import { bin, node, type Packed, packed, root } from './packed.js'
+import { node, type Packed, packed } from './packed.js'
 
 let installed: Packed
 beforeAll(async () => {
@@ -87,25 +87,5 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
     expect(await run(installed[target], 'spawn.mjs', code)).toEqual([
       `true 1,4,16 ${target} ${target === 'native' ? 2 : 1}`,
     ])
-  })
-})
-
-describe('the types of the installed package', () => {
-  const CASES = {
-    // a project of Node: no DOM
-    node16: { files: ['program.mts', 'program.cts'], module: 'node16', lib: ['es2022'], types: ['node'] },
-    // a project for the browser: nothing of Node
-    bundler: { files: ['program.ts'], module: 'esnext', lib: ['es2022', 'dom'], types: [] },
-  }
-
-  it.for(Object.entries(CASES))('serve a program under moduleResolution %s', async ([moduleResolution, settings]) => {
-    const { files, ...options } = settings
-    const folder = join(installed.native, `types-${moduleResolution}`)
-    mkdirSync(folder)
-    for (const file of files) copyFileSync(join(root, 'test/package/apps/program.ts'), join(folder, file))
-    const typeRoots = [join(root, 'node_modules/@types')]
-    const common = { moduleResolution, target: 'es2022', strict: true, noEmit: true, typeRoots }
-    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...common, ...options }, files }))
-    expect(await node(folder, bin('typescript', 'tsc'), '-p', '.')).toBe('')
   })
 })

@@ -33,7 +33,7 @@ export type Output<T> = T extends Tensor ? HostTensor : T extends object ? { [K 
 /** The arguments of a function, for a worker. */
 export type Inputs<A> = A extends readonly unknown[] ? { [K in keyof A]: Input<A[K]> } : never
 
-type Signature<A, R> = (...args: Inputs<A>) => Promise<Output<Awaited<R>>>
+type Signature<A extends readonly unknown[], R> = (...args: Inputs<A>) => Promise<Output<Awaited<R>>>
 
 /**
  * A method of the main library as a call of the worker. Overloads stay: the type of a result follows the flags. (TypeScript matches overloads

@@ -1,0 +1,142 @@
+// Programs for Node that are bundled or traced: built from the tarballs in one folder, which is gone when they run in another.
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { nodeFileTrace } from '@vercel/nft'
+import { type BuildOptions, build } from 'esbuild'
+import { build as vite } from 'vite'
+import { beforeAll, expect, it } from 'vitest'
+import webpack from 'webpack'
+import { node, type Packed, packed, root } from './packed.js'
+
+type Target = 'native' | 'wasm'
+
+/** Builds `main.js` of a project into a folder, and gives the name of the file to run. */
+type Builder = (project: string, out: string) => Promise<string>
+
+let installed: Packed
+beforeAll(async () => {
+  installed = await packed()
+}, 300_000)
+
+/** Builds with a copy of an installation, removes that, moves the output, runs it. */
+async function deployed(name: string, target: Target, builder: Builder): Promise<unknown> {
+  const project = join(installed.folder, 'deployed', name, 'project')
+  const out = join(installed.folder, 'deployed', name, 'out')
+  mkdirSync(out, { recursive: true })
+  cpSync(installed[target], project, { recursive: true })
+  cpSync(join(root, 'test/package/apps/deployed.js'), join(project, 'main.js'))
+  const file = await builder(project, out)
+  rmSync(project, { recursive: true })
+  const elsewhere = join(installed.folder, 'moved', name)
+  mkdirSync(dirname(elsewhere), { recursive: true })
+  renameSync(out, elsewhere)
+  expectNoPath(elsewhere, project)
+  return JSON.parse(await node(installed.folder, join(elsewhere, file)))
+}
+
+/** Where it was built must not stand in what was built. */
+function expectNoPath(folder: string, path: string): void {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => /\.[cm]?js$/.test(name))
+  expect(files.length).toBeGreaterThan(0)
+  expect(files.filter((name) => readFileSync(join(folder, name), 'utf8').includes(path))).toEqual([])
+}
+
+const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+
+const esbuild =
+  (settings: BuildOptions): Builder =>
+  async (project, out) => {
+    const file = settings.format === 'esm' ? 'main.mjs' : 'main.cjs'
+    const entry = { entryPoints: [join(project, 'main.js')], outfile: join(out, file) }
+    const banner: Record<string, string> = settings.format === 'esm' ? { js: REQUIRE } : {}
+    const common = { bundle: true, platform: 'node', absWorkingDir: project, logLevel: 'silent', banner } as const
+    const { warnings } = await build({ ...common, ...entry, ...settings })
+    expect(warnings).toEqual([])
+    return file
+  }
+
+/** The same program, with `require`. */
+const required =
+  (builder: Builder): Builder =>
+  async (project, out) => {
+    const path = join(project, 'main.js')
+    const text = readFileSync(path, 'utf8')
+    writeFileSync(path, text.replaceAll(/^import (\{.*\}) from ('.*')$/gm, 'const $1 = require($2)'))
+    return await builder(project, out)
+  }
+
+/** As for browsers: WebAssembly goes into `pkg` beside the bundle. */
+const withWasm =
+  (builder: Builder): Builder =>
+  async (project, out) => {
+    const from = join(project, 'node_modules/x-transformers/dist/esm/wasm/pkg')
+    cpSync(from, join(out, 'pkg'), { recursive: true, filter: (path) => !path.endsWith('.js') })
+    return await builder(project, out)
+  }
+
+const external: Builder = async (project, out) => {
+  cpSync(join(project, 'node_modules'), join(out, 'node_modules'), { recursive: true })
+  return await esbuild({ format: 'esm', packages: 'external', banner: {} })(project, out)
+}
+
+const webpack5: Builder = async (project, out) => {
+  const stats = await new Promise<webpack.Stats | undefined>((resolve, reject) =>
+    webpack(
+      {
+        mode: 'production',
+        target: 'node20',
+        context: project,
+        entry: './main.js',
+        output: { path: out, filename: 'main.cjs' },
+        module: { rules: [{ test: /\.node$/, type: 'asset/resource' }] },
+      },
+      (error, stats) => (error ? reject(error) : resolve(stats)),
+    ),
+  )
+  if (stats?.hasErrors()) throw new Error(stats.toString({ all: false, errors: true }))
+  return 'main.cjs'
+}
+
+/** By default packages stay outside; here the addon alone does, since Vite reads files as text. */
+const viteServer: Builder = async (project, out) => {
+  const addons = join(project, 'node_modules/@x-transformers')
+  await vite({
+    configFile: false,
+    root: project,
+    logLevel: 'error',
+    ssr: { noExternal: ['x-transformers'] },
+    build: { ssr: 'main.js', outDir: out, rolldownOptions: { external: [/\.node$/, /^@x-transformers\//] } },
+  })
+  cpSync(addons, join(out, 'node_modules/@x-transformers'), { recursive: true })
+  const [file] = readdirSync(out).filter((name) => /\.[cm]?js$/.test(name))
+  return file as string
+}
+
+const traced =
+  (name: string): Builder =>
+  async (project, out) => {
+    if (name !== 'main.js') renameSync(join(project, 'main.js'), join(project, name))
+    const { fileList } = await nodeFileTrace([join(project, name)], { base: project })
+    for (const file of fileList) cpSync(join(project, file), join(out, file))
+    return name
+  }
+
+const CASES: Record<string, [Target, Builder]> = {
+  'esbuild, CommonJS, copied addon': ['native', esbuild({ format: 'cjs', loader: { '.node': 'copy' } })],
+  'esbuild, CommonJS, addon as a file': ['native', esbuild({ format: 'cjs', loader: { '.node': 'file' } })],
+  'esbuild, ES module, copied addon': ['native', esbuild({ format: 'esm', loader: { '.node': 'copy' } })],
+  'esbuild, minified': ['native', esbuild({ format: 'cjs', minify: true, loader: { '.node': 'copy' } })],
+  'esbuild, external': ['native', external],
+  'esbuild, WebAssembly': ['wasm', withWasm(esbuild({ format: 'cjs' }))],
+  webpack: ['native', webpack5],
+  'webpack, WebAssembly': ['wasm', withWasm(webpack5)],
+  'Vite, for a server': ['native', viteServer],
+  '@vercel/nft': ['native', traced('main.mjs')],
+  '@vercel/nft, by require': ['native', required(traced('main.cjs'))],
+  '@vercel/nft, WebAssembly': ['wasm', traced('main.mjs')],
+}
+
+it.for(Object.entries(CASES))('%s: runs where it was not built', async ([name, [target, builder]]) => {
+  const report = await deployed(name.replaceAll(/\W+/g, '-'), target, builder)
+  expect(report).toEqual({ target, shape: [1, 8, 16], spawned: target })
+})

@@ -1,0 +1,60 @@
+// The installed package in Jest, whose tests run in a realm of their own: with the settings of a fresh project, in both of its environments.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { beforeAll, expect, it } from 'vitest'
+import { bin, node, packed } from './packed.js'
+
+let folder: string
+beforeAll(async () => {
+  folder = (await packed()).native
+}, 300_000)
+
+const PROGRAM = `
+const { Decoder, info, tensor, TransformerWrapper } = require('x-transformers')
+const { spawn } = require('x-transformers/worker')
+
+const layers = () => new Decoder({ dim: 32, depth: 1, heads: 2, attn_dim_head: 16 })
+
+test('runs a model', async () => {
+  expect(info().target).toBe('native')
+  const x = tensor([[1, 2, 3]], { dtype: 'i64' })
+  expect(x.toArray()).toEqual([[1, 2, 3]])
+  const model = new TransformerWrapper({ num_tokens: 16, max_seq_len: 8, attn_layers: layers() })
+  const logits = await model.forward(x)
+  expect(logits.shape).toEqual([1, 3, 16])
+  const loss = logits.mean()
+  await loss.backward()
+  expect(Number.isFinite(loss.item())).toBe(true)
+})
+
+test('takes the typed arrays of the test', () => {
+  expect(tensor(new Float32Array([1, 2])).toArray()).toEqual([1, 2])
+})
+
+test('gives its own errors', () => {
+  let code = null
+  try {
+    new Decoder({ dim: 32, depth: 1, dept: 2 })
+  } catch (error) {
+    code = error.code
+  }
+  expect(code).toBe('invalid_options')
+})
+
+test('has the entry for workers', async () => {
+  expect(typeof spawn).toBe('function')
+})
+`
+
+it.for(['node', 'jsdom'])('runs the tests of a project in the environment %s', async (environment) => {
+  const at = join(folder, `jest-${environment}`)
+  mkdirSync(at)
+  writeFileSync(join(at, 'package.json'), '{ "private": true }')
+  writeFileSync(join(at, 'model.test.js'), PROGRAM)
+  const testEnvironment = createRequire(import.meta.url).resolve(`jest-environment-${environment}`)
+  const config = { rootDir: at, testEnvironment, transform: {}, cacheDirectory: join(at, 'cache') }
+  const args = ['--config', JSON.stringify(config), '--runInBand', '--json', '--outputFile', join(at, 'report.json')]
+  const report = JSON.parse(await node(at, bin('jest'), ...args, '--silent'))
+  expect(report).toMatchObject({ success: true, numPassedTests: 4 })
+})

@@ -1,0 +1,77 @@
+// What compilers say of a program against the types of the tarball: the least TypeScript that reads them, and the one of this repository.
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { bin, node, packed, root } from './packed.js'
+
+let folder: string
+beforeAll(async () => {
+  folder = (await packed()).native
+}, 300_000)
+
+/** The README names the least one. */
+const COMPILERS = {
+  '5.2': join(root, 'test/package/least/node_modules/typescript/bin/tsc'),
+  current: bin('typescript', 'tsc'),
+}
+
+/** Each target, each module system; AbortSignal, Blob and streams from the types of Node or of the DOM. */
+const PROJECTS: Project[] = [
+  { target: 'es2020', module: 'node16', dom: false, types: ['node'] },
+  { target: 'es2020', module: 'bundler', dom: true, types: [] },
+  { target: 'es2021', module: 'node16', dom: true, types: [] },
+  { target: 'es2022', module: 'node16', dom: false, types: ['node'] },
+  { target: 'es2022', module: 'bundler', dom: true, types: [] },
+]
+
+interface Project {
+  module: string
+  dom: boolean
+  types: string[]
+  target: string
+}
+
+/** Compiles the program, and gives what was said. */
+async function compile(compiler: string, name: string, { module, dom, types, target }: Project): Promise<string> {
+  const at = join(folder, `types-${name}`.replaceAll(/\W+/g, '-'))
+  mkdirSync(at)
+  const files = module === 'node16' ? ['program.mts', 'program.cts'] : ['program.ts']
+  for (const file of files) copyFileSync(join(root, 'test/package/apps/program.ts'), join(at, file))
+  const compilerOptions = {
+    target,
+    lib: dom ? [target, 'dom'] : [target],
+    module: module === 'node16' ? 'node16' : 'esnext',
+    moduleResolution: module,
+    types,
+    typeRoots: [join(root, 'node_modules/@types')],
+    strict: true,
+    noEmit: true,
+    skipLibCheck: false,
+  }
+  writeFileSync(join(at, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+  return await node(at, compiler, '-p', '.')
+}
+
+describe.each(Object.entries(COMPILERS))('TypeScript %s', (version, compiler) => {
+  it.concurrent.for(PROJECTS)('reads the types: $target, $module, DOM $dom', async (project, { expect }) => {
+    const { target, module, dom } = project
+    expect(await compile(compiler, `${version}-${target}-${module}-${dom ? 'dom' : 'node'}`, project)).toBe('')
+  })
+
+  it('wants the types of Node or of the DOM, and nothing else', async () => {
+    const project = { module: 'node16', dom: false, types: [], target: 'es2022' }
+    const { message } = (await compile(compiler, `${version}-neither`, project).catch((error) => error)) as Error
+    const missing = [...message.matchAll(/error (TS\d+): (?:Cannot find name '(\w+)')?/g)]
+    const names = missing.map(([, code, name]) => (name === undefined ? code : name))
+    // `console` is the program's own
+    expect([...new Set(names)].sort()).toEqual([
+      'AbortSignal',
+      'Blob',
+      'ReadableStream',
+      'Response',
+      'URL',
+      'WritableStream',
+      'console',
+    ])
+  })
+})
