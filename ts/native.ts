@@ -190,7 +190,7 @@ export interface Native {
   construct(className: string, options: string, modules: NativeModule[], context: ContextJson): NativeModule
   /** A file of tensors, read as it is fed; `settings` is JSON of ReaderSettings. */
   reader(settings: string): NativeReader
-  /** `kind`: SGD, Adam or AdamW; `groups` is a JSON array with the number of parameters in each group. */
+  /** `kind`: SGD, Adam or AdamW; `groups` is a JSON array: for each group `{ "count", "settings" }`. */
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer
   /** Scales the gradients so that their common norm is at most `max`; gives the norm before. */
   clipGradNorm(parameters: NativeTensor[], max: number, abort: NativeAbortFlag): Promise<number>

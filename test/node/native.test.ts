@@ -40,7 +40,7 @@ function instances(): Record<string, object> {
     NativeAbortFlag: native.abortFlag(),
     NativeModule: model,
     NativeGeneration: model.generation('generate', '[{"$tensor":0},1]', [tensor], CONTEXT),
-    NativeOptimizer: native.optimizer('SGD', [weight], '[1]'),
+    NativeOptimizer: native.optimizer('SGD', [weight], '[{"count":1,"settings":{"lr":0.1}}]'),
     NativeReader: native.reader('{"size":null,"key":null,"widen":false}'),
   }
 }

@@ -50,9 +50,9 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     const all = groups.flatMap(({ params }) => params)
     checkParameters(all)
     this.#gates = mergeGates(all.map((parameter) => parameter[HANDLE].gates))
-    const sizes = JSON.stringify(groups.map(({ params }) => params.length))
+    const described = JSON.stringify(groups.map(({ params }, i) => ({ count: params.length, settings: settings[i] })))
     const handles = all.map((parameter) => parameter[HANDLE].use())
-    this.#native = guarded(() => native.optimizer(kind, handles, sizes))
+    this.#native = guarded(() => native.optimizer(kind, handles, described))
   }
 
   /** The learning rate of the first group; setting it sets that of every group. */

@@ -36,13 +36,35 @@ fn bytes(shape: &[usize], dtype: DType) -> u64 {
     shape.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d as u64))
 }
 
+/// An error where there is no room for first values of this shape.
+fn check_draw(shape: &[usize], dtype: DType) -> Result<()> {
+    let drawn = match dtype {
+        DType::F64 => 0,
+        _ => bytes(shape, DType::F64),
+    };
+    let needed = bytes(shape, dtype).saturating_add(drawn);
+    if shape.contains(&0) {
+        return Ok(());
+    }
+    Ok(xt_kernels::alloc::check_wide(&[needed], DType::U8)?)
+}
+
+/// As another type and on another device, where there is room for it.
+fn moved(values: &Array, dtype: DType, device: &Device) -> Result<Array> {
+    if values.dtype() != dtype || !values.device().same_device(device) {
+        xt_kernels::alloc::check_like(values, dtype, 1)?;
+    }
+    Ok(values.to_dtype(dtype)?.to_device(device)?)
+}
+
 impl State {
     /// The values, those that are pending too.
     fn array(&self, shape: &[usize]) -> Result<Array> {
         Ok(match &self.values {
             Values::Ready(array) => array.clone(),
             Values::Pending(initial) => {
-                xt_kernels::alloc::check(shape, self.dtype)?;
+                // they are drawn as f64
+                check_draw(shape, self.dtype)?;
                 initial(&self.device)?.to_dtype(self.dtype)?
             }
             Values::Packed(packed) => packed.values()?,
@@ -175,7 +197,7 @@ impl Leaf {
             return invalid(format!("values of shape {:?} for a parameter of shape {:?}", values.dims(), self.shape));
         }
         let mut state = lock(&self.state);
-        state.values = Values::Ready(values.to_dtype(state.dtype)?.to_device(&state.device)?);
+        state.values = Values::Ready(moved(&values, state.dtype, &state.device)?);
         self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -188,13 +210,13 @@ impl Leaf {
         self.require_plain("moving it")?;
         let mut state = lock(&self.state);
         if let Values::Ready(values) = &state.values {
-            state.values = Values::Ready(values.to_device(device)?.to_dtype(dtype)?);
+            state.values = Values::Ready(moved(values, dtype, device)?);
         }
         (state.device, state.dtype) = (device.clone(), dtype);
         self.version.fetch_add(1, Ordering::SeqCst);
         let mut grad = lock(&self.grad);
         if let Some(old) = grad.as_mut() {
-            *old = Gradient::of(old.whole()?.to_device(device)?.to_dtype(dtype)?);
+            *old = Gradient::of(moved(old.whole()?, dtype, device)?);
         }
         Ok(())
     }
@@ -228,6 +250,11 @@ impl Leaf {
     /// An array, and how often it counts, which together are the gradient until something is added: to be read at once.
     pub fn grad_and_factor(&self) -> Option<(Array, f64)> {
         lock(&self.grad).as_ref().map(Gradient::parts)
+    }
+
+    /// Whether a gradient is there.
+    pub fn has_grad(&self) -> bool {
+        lock(&self.grad).is_some()
     }
 
     /// Multiplies the gradient; whoever reads it next does the work.

@@ -30,21 +30,11 @@ struct OpArgs {
 }
 
 /// Operations whose result is as large as their input, on kernels that do not look whether there is room for it.
-const AS_LARGE: [&str; 13] = [
-    "neg",
-    "exp",
-    "log",
-    "sqrt",
-    "abs",
-    "tanh",
-    "logical_not",
-    "softmax",
-    "log_softmax",
-    "top_k",
-    "top_p",
-    "top_a",
-    "cast",
-];
+const AS_LARGE: [&str; 10] =
+    ["neg", "exp", "log", "sqrt", "abs", "tanh", "logical_not", "softmax", "log_softmax", "cast"];
+
+/// Those that copy their input as f64, or make their result as that.
+const WIDE: [&str; 3] = ["top_k", "top_p", "top_a"];
 
 /// Runs operation `name`; `args` is a JSON object.
 pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Result<Tensor> {
@@ -54,6 +44,9 @@ pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Resul
         [x, rest @ ..] => {
             if AS_LARGE.contains(&name) {
                 alloc::check(x.dims(), x.dtype())?;
+            }
+            if WIDE.contains(&name) {
+                alloc::check(&[x.elem_count(), 2], DType::F64)?;
             }
             for family in [unary, binary, reduction, shape, other] {
                 if let Some(result) = family(name, x, rest, &args)? {
@@ -162,8 +155,19 @@ fn binary(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
     Ok(Some(run(x, &second)?))
 }
 
+/// An error where there is no room for what stays of `x` without some axes: for the result, and where its type changes for both.
+fn check_reduced(name: &str, x: &Tensor, dims: Option<&[usize]>, dim: Option<usize>) -> Result<()> {
+    if !["sum", "mean", "max", "min", "argmax"].contains(&name) {
+        return Ok(());
+    }
+    let gone = |axis: &usize| dim == Some(*axis) || dim.is_none() && dims.is_none_or(|dims| dims.contains(axis));
+    let left: usize = (0..x.rank()).filter(|axis| !gone(axis)).map(|axis| x.dim(axis)).product();
+    Ok(alloc::check(&[left, 2], DType::F64)?)
+}
+
 fn reduction(name: &str, x: &Tensor, _rest: &[Tensor], args: &OpArgs) -> Found {
     let (dims, keep) = (args.dims.as_deref(), args.keepdim.unwrap_or(false));
+    check_reduced(name, x, dims, args.dim)?;
     Ok(Some(match name {
         "sum" => ops::sum(x, dims, keep)?,
         "mean" => ops::mean(x, dims, keep)?,

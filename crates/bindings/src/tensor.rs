@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use std::collections::HashMap;
 use std::sync::Arc;
 use xt_core::{checkpoint, Array, DType, Device, Kind, Leaf, Tensor};
-use xt_kernels::alloc;
+use xt_kernels::alloc::{self, bytes};
 
 /// `cpu`, `cuda` or `cuda:N`.
 pub fn parse_device(name: &str) -> Result<Device> {
@@ -47,6 +47,7 @@ pub fn from_bytes(bytes: &[u8], source: &str, kind: &str, shape: &[usize], devic
             source.name()
         )));
     }
+    alloc::check(shape, source.dtype())?;
     let array = Array::from_raw_buffer(bytes, source.dtype(), shape, &Device::Cpu)?;
     let plain = if source == Kind::Bool { Tensor::boolean(array) } else { Tensor::constant(array) };
     let cast = xt_autograd::ops::cast(&plain, kind.dtype(), kind == Kind::Bool)?;
@@ -55,20 +56,15 @@ pub fn from_bytes(bytes: &[u8], source: &str, kind: &str, shape: &[usize], devic
 
 /// The values in row-major order, little-endian: f32 for f16 and bf16.
 pub fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>> {
-    alloc::check(tensor.dims(), if tensor.dtype() == DType::F16 { DType::F32 } else { tensor.dtype() })?;
-    let array = tensor.array()?.to_device(&Device::Cpu)?.flatten_all()?;
+    let array = tensor.array()?.to_device(&Device::Cpu)?;
     Ok(match array.dtype() {
-        DType::F64 => collect(array.to_vec1::<f64>()?, f64::to_le_bytes),
-        DType::I64 => collect(array.to_vec1::<i64>()?, i64::to_le_bytes),
-        DType::U8 => array.to_vec1::<u8>()?,
-        DType::F16 => collect(array.to_vec1::<f16>()?, |x| x.to_f32().to_le_bytes()),
-        DType::BF16 => collect(array.to_vec1::<bf16>()?, |x| x.to_f32().to_le_bytes()),
-        _ => collect(array.to_dtype(DType::F32)?.to_vec1::<f32>()?, f32::to_le_bytes),
+        DType::F64 => bytes(&array, f64::to_le_bytes)?,
+        DType::I64 => bytes(&array, i64::to_le_bytes)?,
+        DType::U8 => bytes(&array, u8::to_le_bytes)?,
+        DType::F16 => bytes(&array, |x: f16| x.to_f32().to_le_bytes())?,
+        DType::BF16 => bytes(&array, |x: bf16| x.to_f32().to_le_bytes())?,
+        _ => bytes(&array.to_dtype(DType::F32)?, f32::to_le_bytes)?,
     })
-}
-
-fn collect<T: Copy, const N: usize>(values: Vec<T>, bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-    values.into_iter().flat_map(bytes).collect()
 }
 
 /// The same values as a new leaf that collects a gradient.

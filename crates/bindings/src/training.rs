@@ -1,6 +1,7 @@
 //! Backward, optimizers, clipping.
 
 use crate::{parse, AbortFlag, Error, Reply, Result};
+use serde::Deserialize;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::training::{Optimizer, OptimizerKind};
@@ -27,9 +28,20 @@ pub fn clip_grad_norm(parameters: &[Tensor], max: f64, abort: &AbortFlag) -> Res
     xt_core::training::clip_grad_norm(&leaves(parameters)?, max, &|| abort.is_set())
 }
 
-/// An optimizer; `groups` is a JSON array with the number of parameters in each group.
+/// A group of parameters as the façade describes it.
+#[derive(Deserialize)]
+struct Group {
+    count: usize,
+    settings: Json,
+}
+
+/// An optimizer; `groups` is a JSON array: for each group `{ "count", "settings" }`.
 pub fn optimizer(kind: &str, parameters: &[Tensor], groups: &str) -> Result<Optimizer> {
-    Optimizer::new(OptimizerKind::parse(kind)?, leaves(parameters)?, parse(groups)?)
+    let (counts, settings): (Vec<_>, Vec<_>) =
+        parse::<Vec<Group>>(groups)?.into_iter().map(|group| (group.count, group.settings)).unzip();
+    let optimizer = Optimizer::new(OptimizerKind::parse(kind)?, leaves(parameters)?, counts)?;
+    optimizer.check_memory(&settings)?;
+    Ok(optimizer)
 }
 
 /// One step; `groups` is a JSON array with the settings of each group.

@@ -3,14 +3,17 @@
 //! A training step frees and takes the same sizes over and over. A general allocator gives what was freed back to the system after a while, and
 //! the system clears it when it is next touched: up to a tenth of a step. Here freed blocks are joined with their neighbours and the best fit
 //! is taken, so that the region grows little beyond what is in use at most, and only what is not needed for some seconds is given back.
+//!
+//! A process that may have few addresses (`ulimit -v`) cannot reserve a region: there, and where the system refuses, [`pages`] gives blocks one by one.
 
+use crate::{limits, pages};
 use memmap2::{Advice, MmapMut, MmapOptions, UncheckedAdvice};
 use range_alloc::RangeAllocator;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cmp::Reverse;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Blocks are whole granules.
@@ -38,14 +41,51 @@ pub struct Blocks<A> {
 /// No block lies above it.
 const NOWHERE: usize = usize::MAX;
 
+/// Whether the process may have so few addresses that no region is reserved.
+pub fn addresses_are_limited() -> bool {
+    limits::addresses_are_limited(RESERVED as u64)
+}
+
+/// Whether blocks come from the system one by one.
+static SINGLE: AtomicBool = AtomicBool::new(false);
+/// Bytes of memory that the region keeps and nobody uses, and bytes of its addresses that nobody uses.
+static IDLE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Memory that is kept for the next blocks, and addresses that are reserved for them, in bytes.
+pub(crate) fn idle() -> (u64, u64) {
+    let [memory, addresses] = [0, 1].map(|i: usize| IDLE[i].load(Ordering::Relaxed) as u64);
+    (memory, addresses)
+}
+
+/// Whether addresses are limited, so that there may be memory and nowhere to put it.
+pub(crate) fn are_single() -> bool {
+    SINGLE.load(Ordering::Relaxed)
+}
+
+/// Keeps some addresses for an emergency where they are limited; `left` bytes are left.
+pub(crate) fn put_aside(left: u64) {
+    if are_single() {
+        pages::put_aside(left);
+    }
+}
+
+pub(crate) use pages::free_what_is_aside;
+
 impl<A> Blocks<A> {
     pub const fn new(inner: A) -> Self {
         Self { inner, region: Mutex::new(None), first: AtomicUsize::new(0) }
     }
 
-    /// A block of the region, and whether it holds zeros; nothing for sizes that are not its business, or while somebody else is at it.
+    /// A block that is none of the inner allocator's, and whether it holds zeros; null where there is no room. Nothing for sizes that are not its
+    /// business, or while somebody else is at the region.
     fn take(&self, layout: Layout) -> Option<(*mut u8, bool)> {
-        if !(LEAST..MOST).contains(&layout.size()) || layout.align() > GRANULE {
+        if layout.size() < LEAST {
+            return None;
+        }
+        if self.is_single(layout) {
+            return Some((pages::take(layout.size()), true));
+        }
+        if layout.size() >= MOST || layout.align() > GRANULE {
             return None;
         }
         // its own lists are small blocks; should they ever be large, this thread has the lock
@@ -54,11 +94,40 @@ impl<A> Blocks<A> {
             Err(TryLockError::Poisoned(region)) => region.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        if region.is_none() && self.first.load(Ordering::Relaxed) == 0 {
-            *region = Region::reserve();
-            self.first.store(region.as_ref().map_or(NOWHERE, |region| region.first), Ordering::Release);
-        }
         region.as_mut()?.take(granules(layout.size()))
+    }
+
+    /// Whether the system gives blocks like this one by one. What the first of them is told holds for all.
+    fn is_single(&self, layout: Layout) -> bool {
+        if layout.size() < LEAST || layout.align() > pages::ALIGN {
+            return false;
+        }
+        let first = match self.first.load(Ordering::Acquire) {
+            0 => self.begin(),
+            first => first,
+        };
+        first == NOWHERE
+    }
+
+    /// Reserves the region, once; where it begins.
+    #[cold]
+    fn begin(&self) -> usize {
+        // reserving takes no large blocks: nobody who waits here holds the lock
+        let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = self.first.load(Ordering::Acquire);
+        if first != 0 {
+            return first;
+        }
+        if !addresses_are_limited() {
+            *region = Region::reserve();
+        }
+        let first = region.as_ref().map_or(NOWHERE, |region| region.first);
+        SINGLE.store(first == NOWHERE, Ordering::Relaxed);
+        if let Some(region) = region.as_ref() {
+            region.note();
+        }
+        self.first.store(first, Ordering::Release);
+        first
     }
 
     /// The granules of a block of the region.
@@ -75,6 +144,7 @@ impl<A> Blocks<A> {
     pub fn settle(&self) {
         if let Ok(Some(region)) = self.region.try_lock().as_deref_mut() {
             region.settle();
+            region.note();
         }
     }
 
@@ -99,7 +169,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
         match self.take(layout) {
             Some((pointer, true)) => pointer,
             Some((pointer, false)) => {
-                // SAFETY: the block has this size.
+                // SAFETY: the block has this size, and is none that is null: those are said to hold zeros.
                 unsafe { pointer.write_bytes(0, layout.size()) };
                 pointer
             }
@@ -109,6 +179,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if self.is_single(layout) {
+            // SAFETY: all blocks like this one came from there.
+            return unsafe { pages::give(pointer, layout.size()) };
+        }
         let Some(place) = self.place(pointer, layout) else {
             // SAFETY: the caller's promise.
             return unsafe { self.inner.dealloc(pointer, layout) };
@@ -122,11 +196,14 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller promises that the size, rounded up to the alignment, is no more than isize::MAX.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        match self.place(pointer, layout) {
-            Some(place) if size >= LEAST && granules(size) == place.len() => pointer,
+        let single = [layout, new].map(|layout| self.is_single(layout));
+        match (single, self.place(pointer, layout)) {
+            // SAFETY: as for freeing.
+            ([true, true], _) => unsafe { pages::resize(pointer, layout.size(), size) },
+            ([false, false], Some(place)) if size >= LEAST && granules(size) == place.len() => pointer,
             // SAFETY: the caller's promise.
-            None => unsafe { self.inner.realloc(pointer, layout, size) },
-            Some(_) => {
+            ([false, false], None) => unsafe { self.inner.realloc(pointer, layout, size) },
+            _ => {
                 // SAFETY: the caller's promise; both blocks have the smaller of the sizes.
                 unsafe {
                     let moved = self.alloc(new);
@@ -192,6 +269,7 @@ impl Region {
         self.used += count;
         self.most[0] = self.most[0].max(self.used);
         self.settle();
+        self.note();
         // SAFETY: the granule is inside the map.
         let pointer = unsafe { self.map.as_mut_ptr().add(self.offset(range.start)) };
         // what the system gives, or gives again, is clear
@@ -207,6 +285,13 @@ impl Region {
         self.used -= range.len();
         self.ranges.free_range(range);
         self.settle();
+        self.note();
+    }
+
+    /// For [`idle`].
+    fn note(&self) {
+        IDLE[0].store((self.resident - self.used) * GRANULE, Ordering::Relaxed);
+        IDLE[1].store(RESERVED - self.used * GRANULE, Ordering::Relaxed);
     }
 
     /// At the end of a window, gives back what neither this nor the one before needed, and what lies between blocks: an eighth may.
@@ -261,6 +346,11 @@ mod tests {
     use std::thread::scope;
 
     const MIB: usize = 1 << 20;
+
+    /// Without a region, as where addresses are limited.
+    fn single() -> Blocks<System> {
+        Blocks { inner: System, region: Mutex::new(None), first: AtomicUsize::new(NOWHERE) }
+    }
 
     fn layout(size: usize) -> Layout {
         Layout::from_size_align(size, 64).unwrap()
@@ -373,26 +463,40 @@ mod tests {
 
     #[test]
     fn zeroed_blocks_are_clear_wherever_they_come_from() {
-        let blocks = Blocks::new(System);
-        for size in [MIB, MIB, MIB / 2, 5000, 2 * MIB] {
-            let mut block = Block::zeroed(&blocks, size);
-            assert!(block.holds(size, 0));
-            block.bytes().fill(9);
+        for blocks in [Blocks::new(System), single()] {
+            for size in [MIB, MIB, MIB / 2, 5000, 2 * MIB] {
+                let mut block = Block::zeroed(&blocks, size);
+                assert!(block.holds(size, 0));
+                block.bytes().fill(9);
+            }
         }
     }
 
     #[test]
     fn blocks_keep_what_they_hold_when_their_size_changes() {
-        let blocks = Blocks::new(System);
         let held = 3000;
-        for first in [held, LEAST] {
-            let mut block = Block::new(&blocks, first, 5);
-            for size in [LEAST + 1, MIB, MIB - 1, 3 * MIB, MOST, LEAST, LEAST - 1, LEAST, held] {
-                block.resize(size);
-                assert!(block.holds(held, 5));
+        for blocks in [Blocks::new(System), single()] {
+            for first in [held, LEAST] {
+                let mut block = Block::new(&blocks, first, 5);
+                for size in [LEAST + 1, MIB, MIB - 1, 3 * MIB, MOST, LEAST, LEAST - 1, LEAST, held] {
+                    block.resize(size);
+                    assert!(block.holds(held, 5));
+                }
             }
+            assert_eq!(used(&blocks), 0);
         }
-        assert_eq!(used(&blocks), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_is_null_and_leaves_what_was() {
+        let blocks = single();
+        let mut block = Block::new(&blocks, MIB, 5);
+        // SAFETY: the layouts are not empty; nothing is freed.
+        unsafe {
+            assert!(blocks.alloc(layout(1 << 60)).is_null() && blocks.alloc_zeroed(layout(1 << 60)).is_null());
+            assert!(blocks.realloc(block.pointer, layout(MIB), 1 << 60).is_null());
+        }
+        assert!(block.holds(MIB, 5));
     }
 
     #[test]

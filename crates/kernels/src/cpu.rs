@@ -1,9 +1,10 @@
 //! Access to the values of CPU arrays, and the element types that the CPU kernels know.
 
 use crate::jobs::{Finish, Start, View};
+use crate::layout::contiguous;
 use crate::product::Product;
 use crate::skinny::{products_reference, weighted_sum_reference, Many};
-use crate::{Array, Device, Result, Shape};
+use crate::{alloc, Array, Device, Result, Shape};
 use candle_core::{CpuStorage, Storage, StorageRef, WithDType};
 use std::ops::{Deref, Range};
 
@@ -266,6 +267,21 @@ pub fn strided<T: WithDType>(array: &Array) -> Result<(Slice<'_, T>, usize)> {
     Ok((Slice { storage, range: 0..length, element: std::marker::PhantomData }, start))
 }
 
+/// The values in row-major order, in a vector of their own.
+pub fn vector<T: WithDType>(array: &Array) -> Result<Vec<T>> {
+    alloc::check_like(array, T::DTYPE, if array.is_contiguous() { 1 } else { 2 })?;
+    array.flatten_all()?.to_vec1()
+}
+
+/// The values of a CPU array in row-major order, each as the bytes that `bytes` makes of it.
+pub fn bytes<T: WithDType, const N: usize>(array: &Array, bytes: impl Fn(T) -> [u8; N]) -> Result<Vec<u8>> {
+    let array = contiguous(array)?;
+    let values = slice::<T>(&array)?;
+    let mut all = alloc::filled(0u8, values.len().saturating_mul(N))?;
+    all.chunks_exact_mut(N).zip(values.iter()).for_each(|(to, x)| to.copy_from_slice(&bytes(*x)));
+    Ok(all)
+}
+
 /// An array from values in row-major order.
 pub fn array<T: WithDType>(values: Vec<T>, shape: impl Into<Shape>) -> Result<Array> {
     Array::from_vec(values, shape.into(), &Device::Cpu)
@@ -283,7 +299,11 @@ macro_rules! dispatch {
                 type $T = f64;
                 $fast
             }
-            _ => $slow,
+            _ => {
+                // candle does not look whether there is room: for a copy in row-major order, and for the result
+                $crate::alloc::check_like(&$array, $array.dtype(), 2)?;
+                $slow
+            }
         }
     };
 }

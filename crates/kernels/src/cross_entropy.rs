@@ -27,7 +27,9 @@ pub fn reference(logits: &Array, targets: &Array, ignore_index: i64) -> Result<A
 
 /// The class of each row, `None` where it is ignored.
 pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_index: i64) -> Result<Vec<Option<usize>>> {
-    let targets: Vec<i64> = targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+    // the classes take as much
+    crate::alloc::check_like(targets, DType::I64, 2)?;
+    let targets: Vec<i64> = cpu::vector(&targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
     if targets.len() != rows {
         candle_core::bail!("{} targets for {rows} rows of logits", targets.len());
     }

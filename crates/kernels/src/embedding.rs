@@ -19,7 +19,9 @@ fn output_dims(table: &Array, ids: &Array) -> Result<Vec<usize>> {
 
 /// The indices, checked against the number of rows.
 fn indices(ids: &Array, count: usize) -> Result<Vec<usize>> {
-    let ids: Vec<i64> = ids.to_dtype(DType::I64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+    // the rows take as much
+    alloc::check_like(ids, DType::I64, 2)?;
+    let ids: Vec<i64> = cpu::vector(&ids.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
     ids.into_iter()
         .map(|id| match usize::try_from(id) {
             Ok(row) if row < count => Ok(row),
@@ -44,7 +46,7 @@ fn forward_cpu<T: Real>(table: &Array, rows: &[usize], dims: Vec<usize>) -> Resu
     let table = contiguous(table)?;
     let width = dims2(&table)?.1;
     let ts = cpu::slice::<T>(&table)?;
-    let mut y = Vec::with_capacity(rows.len() * width);
+    let mut y = alloc::room(rows.len() * width)?;
     rows.iter().for_each(|r| y.extend_from_slice(&ts[r * width..(r + 1) * width]));
     cpu::array(y, dims)
 }

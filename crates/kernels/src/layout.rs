@@ -9,6 +9,7 @@ use crate::{Array, Result};
 
 /// The copy on candle's own operations.
 pub fn reference(x: &Array) -> Result<Array> {
+    crate::alloc::check_like(x, x.dtype(), 1)?;
     x.contiguous()
 }
 

@@ -39,7 +39,12 @@ pub mod token_shift;
 mod buffer;
 mod cpu;
 mod jobs;
+#[cfg(not(target_family = "wasm"))]
+mod limits;
+#[cfg(target_os = "linux")]
+mod pages;
 mod product;
+mod shortage;
 mod simd;
 mod skinny;
 #[cfg(test)]

@@ -71,6 +71,7 @@ impl<'a, T: Real> Matrix<'a, T> {
         let (storage, start) = cpu::strided::<T>(array)?;
         let (dims, strides) = (array.dims(), array.stride());
         let own = dims.len() - 2;
+        alloc::check(&[batch.iter().product(), 2], crate::DType::I64)?;
         let mut offsets = vec![start];
         for (i, size) in batch.iter().enumerate() {
             let axis = (i + own).checked_sub(batch.len()).filter(|axis| dims[*axis] != 1);

@@ -1,18 +1,9 @@
 //! How much memory is in use and how much is left. The addons set [`Counting`] as their allocator.
 
+use crate::shortage;
 use crate::{Error, Result};
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-
-/// What a module of WebAssembly can address.
-#[cfg(target_family = "wasm")]
-const LIMIT: u64 = 4 << 30;
-/// Elsewhere the system knows.
-#[cfg(not(target_family = "wasm"))]
-const LIMIT: u64 = u64::MAX;
-
-/// Kept for what is allocated without asking.
-const RESERVE: u64 = 48 << 20;
 
 static IN_USE: AtomicI64 = AtomicI64::new(0);
 static FAILED: AtomicUsize = AtomicUsize::new(0);
@@ -25,12 +16,12 @@ pub struct Counting<A>(pub A);
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are those that the inner allocator needs.
-        note(unsafe { self.0.alloc(layout) }, layout.size(), 0)
+        note(|| unsafe { self.0.alloc(layout) }, layout.size(), 0)
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        note(unsafe { self.0.alloc_zeroed(layout) }, layout.size(), 0)
+        note(|| unsafe { self.0.alloc_zeroed(layout) }, layout.size(), 0)
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -40,12 +31,17 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above.
-        note(unsafe { self.0.realloc(pointer, layout, size) }, size, layout.size())
+        // SAFETY: as above; a block that could not be moved is as it was.
+        note(|| unsafe { self.0.realloc(pointer, layout, size) }, size, layout.size())
     }
 }
 
-fn note(pointer: *mut u8, size: usize, before: usize) -> *mut u8 {
+#[inline]
+fn note(take: impl Fn() -> *mut u8, size: usize, before: usize) -> *mut u8 {
+    let mut pointer = take();
+    if pointer.is_null() {
+        pointer = shortage::take_again(&take);
+    }
     if pointer.is_null() {
         FAILED.store(size, Ordering::Relaxed);
     } else {
@@ -82,10 +78,7 @@ pub fn failed() -> usize {
     FAILED.load(Ordering::Relaxed)
 }
 
-/// Bytes that can still be asked for.
-pub fn available() -> u64 {
-    LIMIT.saturating_sub(in_use().max(0) as u64).saturating_sub(RESERVE)
-}
+pub use crate::shortage::available;
 
 /// Bytes that one array can have at most.
 pub(crate) fn largest() -> u64 {
@@ -94,7 +87,7 @@ pub(crate) fn largest() -> u64 {
 
 /// An error where `needed` bytes are not there.
 pub fn check(what: &str, needed: u64) -> Result<()> {
-    if needed <= available() {
+    if shortage::fits(needed) {
         return Ok(());
     }
     Err(out_of_memory(what, needed))
@@ -103,11 +96,9 @@ pub fn check(what: &str, needed: u64) -> Result<()> {
 const OUT_OF_MEMORY: &str = "out of memory: ";
 
 pub(crate) fn out_of_memory(what: &str, needed: u64) -> Error {
-    let left = match largest() {
-        left if left < needed => format!("{} are available", size(left)),
-        _ => "the system does not give them".into(),
-    };
-    Error::Msg(format!("{OUT_OF_MEMORY}{what} needs {}, and {left}", size(needed)))
+    let left = largest();
+    let pieces = if left < needed { "" } else { ", but not in one piece" };
+    Error::Msg(format!("{OUT_OF_MEMORY}{what} needs {}, and {} are available{pieces}", size(needed), size(left)))
 }
 
 /// Whether an error says that memory is short.

@@ -5,7 +5,7 @@ use crate::layout::contiguous;
 use crate::linear::{add_assign, column_sums_of};
 use crate::parallel::{computed, map, part, rows_per_piece, PIECE};
 use crate::simd::sum_by;
-use crate::{Array, Result};
+use crate::{alloc, Array, Result};
 use std::borrow::Cow;
 
 /// [`sum`] on candle's own operations.
@@ -39,6 +39,7 @@ fn along_all<T: Real>(x: &Array, axes: &[usize]) -> Result<Array> {
 
 /// Over the middle one of three axes.
 fn along<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Result<Vec<T>> {
+    alloc::check(&[outer, inner], T::DTYPE)?;
     if inner == 1 {
         let sums = map(outer, rows_per_piece(count), |row| of_row(part(xs, row, count)));
         return Ok(sums);

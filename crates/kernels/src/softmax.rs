@@ -62,6 +62,8 @@ pub fn reference(scores: &Array, mask: &Mask) -> Result<Array> {
 
 /// The scores, with the lowest finite number where the mask allows nothing.
 pub fn filled(scores: &Array, mask: &Mask) -> Result<Array> {
+    // the numbers to fill with are made as f64
+    crate::alloc::check_like(scores, DType::F64, 2)?;
     match mask_of(scores, mask)? {
         None => Ok(scores.clone()),
         Some(allowed) => allowed.where_cond(scores, &lowest(scores)?),

@@ -6,7 +6,7 @@ use crate::cpu::{self, dispatch, Real};
 use crate::layout::contiguous;
 use crate::parallel::{part, pieces, rows_per_piece};
 use crate::softmax::{self, Mask, Rows};
-use crate::{elementwise, Array, Result};
+use crate::{alloc, elementwise, Array, Result};
 
 /// The choice on candle's own operations.
 pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
@@ -33,7 +33,7 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
     let xs: &[T] = &xs;
     let rows = Rows::with_dims([b, h, i, j], mask)?;
     let count = rows_per_piece(j);
-    let mut chosen = vec![0u8; xs.len()];
+    let mut chosen = alloc::filled(0u8, xs.len())?;
     pieces(&mut chosen, count * j, |piece, chosen| {
         let (mut line, mut keys) = (Vec::new(), Vec::new());
         for (r, chosen) in chosen.chunks_exact_mut(j).enumerate() {

@@ -5,6 +5,8 @@ mod memory;
 mod module;
 mod optimizer;
 mod reader;
+#[cfg(target_os = "linux")]
+mod small;
 mod tensor;
 mod work;
 

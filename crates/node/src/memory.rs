@@ -1,5 +1,8 @@
 //! Tells V8 of the addon's native memory, so that the garbage collector knows what a small handle holds.
 
+#[cfg(target_os = "linux")]
+use crate::small::Small;
+#[cfg(not(target_os = "linux"))]
 use mimalloc::MiMalloc;
 use napi::Env;
 use std::cell::Cell;
@@ -11,7 +14,7 @@ use xt_bindings::memory::{in_use, Counting};
 /// the next step, where the system can be told that they are not needed.
 #[cfg(target_os = "linux")]
 #[global_allocator]
-static ALLOCATOR: Counting<Blocks<MiMalloc>> = Counting(Blocks::new(MiMalloc));
+static ALLOCATOR: Counting<Blocks<Small>> = Counting(Blocks::new(Small));
 #[cfg(not(target_os = "linux"))]
 #[global_allocator]
 static ALLOCATOR: Counting<MiMalloc> = Counting(MiMalloc);

@@ -41,7 +41,9 @@ fn whole(value: &Value) -> Option<i64> {
 impl OptionType for usize {
     const KIND: Kind = Kind::Integer { min: 0 };
     fn read(value: &Value) -> Option<Self> {
-        usize::try_from(whole(value)?).ok()
+        let whole = u64::try_from(whole(value)?).ok()?;
+        // where sizes have 32 bits, as in WebAssembly, what is larger fits nowhere: memory says so when it is used
+        Some(usize::try_from(whole).unwrap_or(usize::MAX))
     }
     fn write(&self) -> Value {
         json!(self)

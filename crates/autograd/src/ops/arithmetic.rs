@@ -84,6 +84,7 @@ pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn zero_inside(x: &Array) -> Result<bool> {
+    alloc::check_like(x, x.dtype(), 2)?;
     Ok(x.elem_count() > 0 && x.eq(&x.zeros_like()?)?.to_dtype(DType::U8)?.max_all()?.to_scalar::<u8>()? != 0)
 }
 
@@ -95,6 +96,7 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
     let (needs_exponent, kept) = (b.requires_grad(), z.clone());
     Ok(Tensor::record(z, &[a, b], move |g| {
+        alloc::check_like(&y, y.dtype(), 4)?;
         // 0 to the power 0 is 1 and flat, where y · x^(y - 1) would be 0 times infinity
         let zero = y.zeros_like()?;
         let less = power(&x, &elementwise::affine(&y, 1.0, -1.0)?)?;
@@ -113,6 +115,7 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// Element by element in f64, so that negative bases with whole exponents are right.
 fn power(x: &Array, y: &Array) -> Result<Array> {
     let wide = |a: &Array| a.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    alloc::check(&[x.elem_count(), 4], DType::F64)?;
     let z: Vec<f64> = wide(x)?.iter().zip(wide(y)?).map(|(x, y)| x.powf(y)).collect();
     Ok(Array::from_vec(z, x.dims(), x.device())?.to_dtype(x.dtype())?)
 }
@@ -132,6 +135,7 @@ fn extreme(a: &Tensor, b: &Tensor, name: &str, larger: bool) -> Result<Tensor> {
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::binary(&x, &y, if larger { Binary::Max } else { Binary::Min })?;
     Ok(Tensor::record(z, &[a, b], move |g| {
+        alloc::check_like(g, g.dtype(), 3)?;
         let wins = if larger { x.broadcast_gt(&y)? } else { x.broadcast_lt(&y)? }.to_dtype(g.dtype())?;
         let tie = elementwise::affine(&x.broadcast_eq(&y)?.to_dtype(g.dtype())?, 0.5, 0.0)?;
         let share = elementwise::add(&wins, &tie)?;
@@ -169,6 +173,8 @@ pub fn compare(a: &Tensor, b: &Tensor, how: Comparison) -> Result<Tensor> {
 /// True where `x` is 0 or false.
 pub fn logical_not(x: &Tensor) -> Result<Tensor> {
     let a = x.array()?;
+    // the zeroes to compare with, and the result
+    alloc::check_like(&a, a.dtype(), 2)?;
     Ok(Tensor::boolean(a.eq(&a.zeros_like()?)?))
 }
 

@@ -2,7 +2,9 @@
 
 use super::shape::sum_to;
 use crate::error::invalid;
-use crate::{DType, Result, Tensor};
+use crate::{Array, DType, Result, Tensor};
+use xt_kernels::alloc;
+use xt_kernels::layout::contiguous;
 
 fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
     if ids.dtype() != DType::I64 {
@@ -26,7 +28,8 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
     if !fits {
         return invalid(format!("gather: indices {:?} do not fit {:?} along axis {axis}", ids.dims(), x.dims()));
     }
-    let (a, i) = (x.array()?.contiguous()?, ids.array()?.contiguous()?);
+    let (a, i) = (contiguous(&x.array()?)?, contiguous(&ids.array()?)?);
+    alloc::check_like(&i, a.dtype(), 1)?;
     let bound = x.dim(axis) as i64;
     if i.elem_count() > 0 {
         let (low, high) = (i.min_all()?.to_scalar::<i64>()?, i.max_all()?.to_scalar::<i64>()?);
@@ -40,8 +43,10 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         // where the indices are fewer than the rows of another axis, the rows behind them get nothing
         let mut dims = i.dims().to_vec();
         dims[axis] = a.dims()[axis];
-        let zeros = crate::Array::zeros(dims.as_slice(), g.dtype(), g.device())?;
-        let mut dx = zeros.scatter_add(&i, &g.contiguous()?, axis)?;
+        // zeros, what is added to them, and its wider copies
+        alloc::check_like(&a, g.dtype(), 3)?;
+        let zeros = Array::zeros(dims.as_slice(), g.dtype(), g.device())?;
+        let mut dx = zeros.scatter_add(&i, &contiguous(g)?, axis)?;
         for (other, size) in a.dims().iter().enumerate() {
             dx = dx.pad_with_zeros(other, 0, size - dims[other])?;
         }
@@ -57,14 +62,18 @@ pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> 
     }
     let plain = Tensor::constant(condition.array()?);
     let dims = super::arithmetic::common_shape(&dims, condition.dims(), "where")?;
-    xt_kernels::alloc::check(&dims, a.dtype())?;
-    let wide = |t: &Tensor| t.array()?.broadcast_as(dims.as_slice())?.contiguous().map_err(crate::Error::from);
+    alloc::check(&dims, a.dtype())?;
+    let wide = |t: &Tensor| -> Result<Array> { Ok(contiguous(&t.array()?.broadcast_as(dims.as_slice())?)?) };
     let c = wide(&plain)?;
-    let y = c.where_cond(&wide(a)?, &wide(b)?)?;
+    let (yes, no) = (wide(a)?, wide(b)?);
+    alloc::check(&dims, a.dtype())?;
+    let y = c.where_cond(&yes, &no)?;
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
     Ok(Tensor::record(y, &[a, b], move |g| {
+        // zeros, and both results
+        alloc::check_like(g, g.dtype(), 3)?;
         let zero = g.zeros_like()?;
-        let g = g.contiguous()?;
+        let g = contiguous(g)?;
         Ok(vec![Some(sum_to(&c.where_cond(&g, &zero)?, &da)?), Some(sum_to(&c.where_cond(&zero, &g)?, &db)?)])
     }))
 }

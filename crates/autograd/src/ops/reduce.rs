@@ -69,6 +69,7 @@ fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, largest: bool) -> Res
     }
     let kept = y.clone();
     let y = Tensor::record(y, &[x], move |g| {
+        xt_kernels::alloc::check_like(&a, g.dtype(), 2)?;
         let hit = a.broadcast_eq(&kept)?.to_dtype(g.dtype())?;
         let count = if axes.is_empty() { hit.clone() } else { xt_kernels::reduce::sum(&hit, &axes)? };
         let share = elementwise::div(&g.reshape(kept.dims())?, &count)?;

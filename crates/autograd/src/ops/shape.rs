@@ -79,7 +79,12 @@ pub fn narrow(x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Te
     }
     let after = x.dim(axis) - start - length;
     let y = keep_kind(x, x.array()?.narrow(axis, start, length)?);
-    Ok(record_like(y, x, move |g| Ok(vec![Some(g.pad_with_zeros(axis, start, after)?)])))
+    let from = x.dims().to_vec();
+    Ok(record_like(y, x, move |g| {
+        // zeros before and after, and the whole
+        alloc::check_wide(&[from.iter().map(|d| *d as u64).product(), 2], g.dtype())?;
+        Ok(vec![Some(g.pad_with_zeros(axis, start, after)?)])
+    }))
 }
 
 /// The tensors one after the other along `axis`.
@@ -99,6 +104,8 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     let arrays = parts.iter().map(|t| t.array()).collect::<Result<Vec<_>>>()?;
     let mut dims: Vec<u64> = first.dims().iter().map(|d| *d as u64).collect();
     dims[axis] = parts.iter().map(|t| t.dim(axis) as u64).sum();
+    // what is no row-major array is copied first
+    dims.push(if arrays.iter().all(Array::is_contiguous) { 1 } else { 2 });
     alloc::check_wide(&dims, first.dtype())?;
     let y = Array::cat(&arrays, axis)?;
     if first.is_boolean() {
@@ -158,13 +165,20 @@ pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
     if !dtype.is_float() {
         return Ok(Tensor::constant(y));
     }
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(g.to_dtype(from)?)])))
+    Ok(Tensor::record(y, &[x], move |g| {
+        alloc::check_like(g, from, 1)?;
+        Ok(vec![Some(g.to_dtype(from)?)])
+    }))
 }
 
 /// From f64 to half precision by way of f32, as some processors do it: rounding is then the same on all.
 fn converted(a: &Array, dtype: DType) -> Result<Array> {
     let small = matches!(dtype, DType::F16 | DType::BF16);
-    let a = if small && a.dtype() == DType::F64 { a.to_dtype(DType::F32)? } else { a.clone() };
+    let twice = small && a.dtype() == DType::F64;
+    if twice {
+        alloc::check_like(a, DType::F64, 1)?;
+    }
+    let a = if twice { a.to_dtype(DType::F32)? } else { a.clone() };
     Ok(a.to_dtype(dtype)?)
 }
 

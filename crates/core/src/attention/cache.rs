@@ -64,8 +64,8 @@ impl KeyValues {
         let Some((keys, values)) = &self.buffers else {
             return Ok(());
         };
-        keys.slice_set(&k.contiguous()?, 2, at)?;
-        values.slice_set(&v.contiguous()?, 2, at)?;
+        keys.slice_set(&xt_kernels::layout::contiguous(k)?, 2, at)?;
+        values.slice_set(&xt_kernels::layout::contiguous(v)?, 2, at)?;
         Ok(())
     }
 
@@ -85,7 +85,10 @@ impl KeyValues {
         };
         let chosen = |buffer: &Array| -> Result<Array> {
             // what was not written yet is not copied
-            let part = buffer.narrow(2, 0, self.length)?.contiguous()?.index_select(rows, 0)?;
+            let part = xt_kernels::layout::contiguous(&buffer.narrow(2, 0, self.length)?)?;
+            let row = part.elem_count() / part.dim(0)?.max(1);
+            xt_kernels::alloc::check(&[rows.elem_count(), row], part.dtype())?;
+            let part = part.index_select(rows, 0)?;
             let whole = with_capacity(&part, buffer.dim(2)?)?;
             whole.slice_set(&part, 2, 0)?;
             Ok(whole)

@@ -2,6 +2,7 @@
 
 use crate::{Array, DType, Device, Error, Result, Tensor};
 use std::ops::Neg;
+use xt_kernels::alloc::{self, vector};
 
 /// Logits of shape (.., width) on the CPU, copied once.
 pub struct Table {
@@ -19,10 +20,13 @@ impl Table {
         if logits.rank() == 0 || !logits.dtype().is_float() || logits.elem_count() == 0 {
             return Error::shape(format!("logits must be floating-point of shape (rows, num_tokens), got {logits:?}"));
         }
-        let flat = logits.array()?.to_device(&Device::Cpu)?.flatten_all()?;
+        let array = logits.array()?.to_device(&Device::Cpu)?;
         let numbers = match logits.dtype() {
-            DType::F32 => Numbers::Single(flat.to_vec1()?),
-            _ => Numbers::Double(flat.to_dtype(DType::F64)?.to_vec1()?),
+            DType::F32 => Numbers::Single(vector(&array)?),
+            _ => {
+                alloc::check_like(&array, DType::F64, 1)?;
+                Numbers::Double(vector(&array.to_dtype(DType::F64)?)?)
+            }
         };
         Ok(Self { numbers, width: logits.dim(logits.rank() - 1) })
     }

@@ -57,6 +57,7 @@ impl<T: Copy> Grid<T> {
 
 impl Grid<i64> {
     pub fn from_tensor(x: &Tensor) -> Result<Self> {
+        xt_kernels::alloc::check(&[x.elem_count(), 2], DType::I64)?;
         let values = x.array()?.to_dtype(DType::I64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         Ok(Self::new(values, x.dim(1)))
     }
@@ -69,6 +70,7 @@ impl Grid<i64> {
 
 impl Grid<f64> {
     pub fn from_tensor_f64(x: &Tensor) -> Result<Self> {
+        xt_kernels::alloc::check(&[x.elem_count(), 2], DType::F64)?;
         let values = x.array()?.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         Ok(Self::new(values, x.dim(1)))
     }

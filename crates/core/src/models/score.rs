@@ -35,6 +35,7 @@ impl AutoregressiveWrapper {
             ));
         }
         let (batch, n) = (tokens.dim(0), tokens.dim(1));
+        xt_kernels::alloc::check(&[tokens.elem_count(), 3], crate::DType::I64)?;
         let mut ids: Vec<i64> = tokens.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         let mut real = with.layers.mask.as_ref().map(|mask| rows_of(mask, batch, n)).transpose()?;
         let turns = turns(real.as_deref(), batch, n);

@@ -70,6 +70,12 @@ enum Plan {
     Later(Update),
 }
 
+/// A copy that nobody else holds.
+fn copied(array: &Array) -> Result<Array> {
+    xt_kernels::alloc::check_like(array, array.dtype(), 1)?;
+    Ok(array.copy()?)
+}
+
 /// Small parameters are updated in one pass until they have this many numbers together.
 const TOGETHER: usize = 1 << 18;
 
@@ -79,14 +85,20 @@ enum Settings {
     Adam(kernels::Adam),
 }
 
-/// Training that cannot fit says so before it starts.
-fn check_memory(kind: OptimizerKind, leaves: &[Arc<Leaf>]) -> Result<()> {
-    let pending: u64 = leaves.iter().map(|leaf| leaf.pending_bytes()).sum();
-    let all: u64 = leaves.iter().map(|leaf| leaf.bytes()).sum();
-    // the gradient, what is kept, and the new weights
-    let kept = if kind == OptimizerKind::Sgd { 0 } else { 2 };
-    let needed = pending.saturating_add(all.saturating_mul(1 + kept + 1));
-    Ok(xt_kernels::memory::check("training with this optimizer", needed)?)
+impl Settings {
+    /// How many arrays of the size of a parameter are kept of each.
+    fn kept(&self) -> u64 {
+        match self {
+            Settings::Sgd(settings) if settings.momentum == 0.0 => 0,
+            Settings::Sgd(_) => 1,
+            Settings::Adam(_) => 2,
+        }
+    }
+}
+
+/// The sum of bytes of all; as many as can be written where they are more.
+fn sum(bytes: impl Iterator<Item = u64>) -> u64 {
+    bytes.fold(0, u64::saturating_add)
 }
 
 impl Optimizer {
@@ -101,9 +113,38 @@ impl Optimizer {
             problems.add("parameters", "a parameter stands in the list twice");
             return Err(Error::Options { class: kind.name().into(), problems });
         }
-        check_memory(kind, &leaves)?;
         let state = vec![State::default(); leaves.len()];
         Ok(Self { kind, leaves, groups, state })
+    }
+
+    /// An error where training with these settings of each group does not fit: before it starts.
+    pub fn check_memory(&self, groups: &[Json]) -> Result<()> {
+        let settings = self.all_settings(groups)?;
+        let pending = sum(self.leaves.iter().map(|leaf| leaf.pending_bytes()));
+        // the gradient, what is kept, and the new weights
+        let each = |(leaf, group): (&Arc<Leaf>, usize)| leaf.bytes().saturating_mul(1 + settings[group].kept() + 1);
+        let needed = sum(self.leaves.iter().zip(self.group_of()).map(each)).saturating_add(pending);
+        Ok(xt_kernels::memory::check("training with this optimizer", needed)?)
+    }
+
+    fn all_settings(&self, groups: &[Json]) -> Result<Vec<Settings>> {
+        let settings = groups.iter().enumerate().map(|(i, g)| self.settings(i, g)).collect::<Result<Vec<_>>>()?;
+        match settings.len() == self.groups.len() {
+            true => Ok(settings),
+            false => Err(Error::Internal("settings for another number of groups".into())),
+        }
+    }
+
+    /// The group of each parameter.
+    fn group_of(&self) -> impl Iterator<Item = usize> + use<'_> {
+        self.groups.iter().enumerate().flat_map(|(g, n)| std::iter::repeat_n(g, *n))
+    }
+
+    /// Bytes of what a step will keep of a parameter and does not yet.
+    fn missing(&self, index: usize, settings: &Settings) -> u64 {
+        let State { exp_avg, exp_avg_sq, momentum_buffer, .. } = &self.state[index];
+        let there = [exp_avg, exp_avg_sq, momentum_buffer].into_iter().flatten().count() as u64;
+        self.leaves[index].bytes().saturating_mul(settings.kept().saturating_sub(there))
     }
 
     /// One step; `groups` are the settings of each group. Parameters without a gradient, and frozen ones, stay as they
@@ -111,13 +152,15 @@ impl Optimizer {
     ///
     /// Weights and state change together at the end, so that an error or an abort leaves everything as it was.
     pub fn step(&mut self, groups: &[Json], aborted: &dyn Fn() -> bool) -> Result<()> {
-        let settings = groups.iter().enumerate().map(|(i, g)| self.settings(i, g)).collect::<Result<Vec<_>>>()?;
-        if settings.len() != self.groups.len() {
-            return Err(Error::Internal("settings for another number of groups".into()));
+        let settings = self.all_settings(groups)?;
+        let trained = |(i, _): &(usize, usize)| self.leaves[*i].requires_grad() && self.leaves[*i].has_grad();
+        let missing = self.group_of().enumerate().filter(trained).map(|(i, group)| self.missing(i, &settings[group]));
+        let missing = sum(missing);
+        if missing > 0 {
+            xt_kernels::memory::check("the first step of this optimizer", missing)?;
         }
-        let group_of = self.groups.iter().enumerate().flat_map(|(g, n)| std::iter::repeat_n(g, *n));
         let (mut planned, mut bytes) = (Vec::new(), Vec::new());
-        for (index, group) in group_of.enumerate() {
+        for (index, group) in self.group_of().enumerate() {
             if aborted() {
                 return Err(xt_autograd::Error::Aborted.into());
             }
@@ -261,7 +304,7 @@ impl Optimizer {
                 arrays
                     .iter()
                     .filter_map(|(name, array)| {
-                        array.as_ref().map(|a| Ok((format!("{i}.{name}"), Tensor::constant(a.copy()?))))
+                        array.as_ref().map(|a| Ok((format!("{i}.{name}"), Tensor::constant(copied(a)?))))
                     })
                     .collect::<Result<Vec<_>>>()?,
             );
@@ -286,8 +329,9 @@ impl Optimizer {
                 let (got, want) = (tensor.dims(), self.leaves[index].shape());
                 return Err(Error::State(format!("`{name}` has shape {got:?}, the parameter {want:?}")));
             }
-            let array = tensor.array()?.to_dtype(self.leaves[index].dtype())?;
-            let array = Some(array.force_contiguous()?);
+            let (array, dtype) = (tensor.array()?, self.leaves[index].dtype());
+            xt_kernels::alloc::check_like(&array, dtype, 2)?;
+            let array = Some(array.to_dtype(dtype)?.force_contiguous()?);
             match field {
                 "exp_avg" => slot.exp_avg = array,
                 "exp_avg_sq" => slot.exp_avg_sq = array,

@@ -24,6 +24,7 @@ fn count(i: usize, j: usize) -> usize {
 /// The bias as a matrix, on candle's own operations.
 pub fn spread_reference(bias: &Array, i: usize, j: usize) -> Result<Array> {
     check(bias, bias.dim(0)?, i, j)?;
+    crate::alloc::check(&[bias.dim(0)?, i, j], bias.dtype())?;
     let rows = (0..i).map(|r| bias.narrow(1, i - 1 - r, j)).collect::<Result<Vec<_>>>()?;
     match rows.is_empty() {
         true => Array::zeros((bias.dim(0)?, i, j), bias.dtype(), bias.device()),

@@ -21,7 +21,10 @@ pub(super) fn forward<T: Real>(of: &Inputs) -> Result<(Array, Array)> {
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let dims = [batch, heads, i, dv];
     let count = dims.iter().product();
-    let mut states = vec![Row::START; batch * heads * i];
+    let rows = batch * heads * i;
+    // two numbers each here, and where they are saved
+    alloc::check(&[rows, 4], T::DTYPE)?;
+    let mut states = vec![Row::START; rows];
     let mut y = if j > 0 { alloc::room::<T>(count)? } else { zeros(count)? };
     if j > 0 {
         let rows = rows_by_head(&mut y.spare_capacity_mut()[..count], i, heads, dv);

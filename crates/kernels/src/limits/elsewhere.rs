@@ -1,0 +1,53 @@
+//! What other systems say.
+
+use super::{left_of, Own, OF_MEMORY};
+
+/// Bytes that can still be asked for.
+pub(crate) fn left(own: Own) -> u64 {
+    // what can be asked for at most, and what the library itself has of it
+    total().map_or(u64::MAX, |total| left_of(total, own.in_use, OF_MEMORY))
+}
+
+/// The memory of the machine.
+#[cfg(target_vendor = "apple")]
+fn total() -> Option<u64> {
+    let (mut bytes, mut size) = (0u64, size_of::<u64>());
+    // SAFETY: the name ends with a zero, and the answer has this size.
+    let done = unsafe {
+        libc::sysctlbyname(
+            c"hw.memsize".as_ptr(),
+            std::ptr::from_mut(&mut bytes).cast(),
+            &mut size,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    (done == 0 && bytes > 0).then_some(bytes)
+}
+
+/// Memory and page files, as far as this process may have them.
+#[cfg(windows)]
+fn total() -> Option<u64> {
+    /// MEMORYSTATUSEX.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Status {
+        length: u32,
+        load: u32,
+        numbers: [u64; 7],
+    }
+    #[link(name = "kernel32")]
+    extern "system" {
+        fn GlobalMemoryStatusEx(status: *mut Status) -> i32;
+    }
+    let mut status = Status { length: size_of::<Status>() as u32, ..Status::default() };
+    // SAFETY: the structure has the length that it names.
+    let known = unsafe { GlobalMemoryStatusEx(&mut status) } != 0;
+    // total and available memory, then total and available with page files
+    known.then_some(status.numbers[2]).filter(|bytes| *bytes > 0)
+}
+
+#[cfg(not(any(target_vendor = "apple", windows)))]
+fn total() -> Option<u64> {
+    None
+}

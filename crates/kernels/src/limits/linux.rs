@@ -1,0 +1,176 @@
+//! What Linux says: the memory of the machine, of the process's control groups, and the limits of the process itself.
+
+use super::{cgroup, left_of, Own, Reserve, OF_MEMORY};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// Of addresses: an engine takes them by the hundred megabytes, for its code, its threads and its heap.
+const OF_ADDRESSES: Reserve = Reserve { part: 16, least: 96 << 20, most: 256 << 20 };
+
+/// Bytes that can still be asked for.
+pub(crate) fn left(own: Own) -> u64 {
+    let root = Path::new("/");
+    let process = Process::read(root).unwrap_or_default();
+    let memory = machine(root).min(cgroup::left(root));
+    let addresses = rlimit(Limit::Addresses).map_or(u64::MAX, |limit| left_of(limit, process.size, OF_ADDRESSES));
+    let data = rlimit(Limit::Data).map_or(u64::MAX, |limit| left_of(limit, process.data, OF_ADDRESSES));
+    least(own, process, memory, addresses.min(data))
+}
+
+/// The least of what there is of memory and of addresses.
+fn least(own: Own, process: Process, memory: u64, addresses: u64) -> u64 {
+    // given out, and written by nobody yet: the system counts it when it is
+    let untouched = own.in_use.saturating_sub(process.anonymous.saturating_sub(own.idle));
+    memory.saturating_add(own.idle).saturating_sub(untouched).min(addresses.saturating_add(own.addresses))
+}
+
+/// Whether the process has a limit that counts addresses, used or not: then none are reserved.
+pub(crate) fn addresses_are_limited(reserved: u64) -> bool {
+    [Limit::Addresses, Limit::Data].into_iter().filter_map(rlimit).any(|limit| limit / 4 < reserved)
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    Addresses,
+    /// Addresses that the process alone can write to.
+    Data,
+}
+
+/// A limit of the process, where there is one.
+fn rlimit(which: Limit) -> Option<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is written, and nothing else.
+    let done = unsafe {
+        match which {
+            Limit::Addresses => libc::getrlimit64(libc::RLIMIT_AS, &mut limit),
+            Limit::Data => libc::getrlimit64(libc::RLIMIT_DATA, &mut limit),
+        }
+    };
+    (done == 0 && limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// The text of a small file; nothing where it cannot be read. Takes no memory but that on the stack.
+pub(super) fn with_text<T>(path: &Path, f: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let mut buffer = [0u8; 8192];
+    let mut file = File::open(path).ok()?;
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]).ok()? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    let text = buffer.get(..length)?;
+    // what was cut off in the middle of a letter
+    let text = std::str::from_utf8(text).or_else(|e| std::str::from_utf8(&text[..e.valid_up_to()]));
+    f(text.ok()?)
+}
+
+/// What the process has, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Process {
+    /// Addresses.
+    size: u64,
+    /// Memory that no file stands behind.
+    anonymous: u64,
+    /// Addresses that it alone can write to.
+    data: u64,
+}
+
+impl Process {
+    fn read(root: &Path) -> Option<Self> {
+        with_text(&root.join("proc/self/statm"), |text| Self::of(text, page()))
+    }
+
+    /// `text` counts pages: all, in memory, of these shared, of code, 0, of data.
+    fn of(text: &str, page: u64) -> Option<Self> {
+        let mut pages = text.split_ascii_whitespace().map(|n| n.parse::<u64>().ok());
+        let mut next = || Some(pages.next()?? * page);
+        let (size, resident, shared, _, _, data) = (next()?, next()?, next()?, next()?, next()?, next()?);
+        Some(Self { size, anonymous: resident.saturating_sub(shared), data })
+    }
+}
+
+fn page() -> u64 {
+    // SAFETY: it only asks.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// Bytes that the machine can still give.
+fn machine(root: &Path) -> u64 {
+    static STRICT: OnceLock<bool> = OnceLock::new();
+    let strict = *STRICT.get_or_init(|| commits_are_limited(root));
+    with_text(&root.join("proc/meminfo"), |text| meminfo(text, strict)).unwrap_or(u64::MAX)
+}
+
+/// Whether the system gives no more than it could back with memory and swap.
+fn commits_are_limited(root: &Path) -> bool {
+    let mode = root.join("proc/sys/vm/overcommit_memory");
+    with_text(&mode, |text| Some(text.trim() == "2")).unwrap_or(false)
+}
+
+fn meminfo(text: &str, strict: bool) -> Option<u64> {
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+    };
+    let total = value("MemTotal")?;
+    // kernels before 3.14 do not say it
+    let available = value("MemAvailable").or_else(|| Some(value("MemFree")? + value("Cached")?))?;
+    let available = available + value("SwapFree").unwrap_or(0);
+    let left = available.saturating_sub(OF_MEMORY.of(total));
+    match (value("CommitLimit"), value("Committed_AS")) {
+        (Some(limit), Some(used)) if strict => Some(left.min(left_of(limit, used, OF_MEMORY))),
+        _ => Some(left),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const INFO: &str = "MemTotal:        4194304 kB\nMemFree:          102400 kB\nMemAvailable:    2097152 kB\nCached:            \
+                        1024 kB\nSwapFree:              0 kB\nCommitLimit:     2097152 kB\nCommitted_AS:     1048576 kB\n";
+
+    #[test]
+    fn of_the_machine_counts_what_is_available_and_swap() {
+        assert_eq!(meminfo(INFO, false), Some((2048 - 128) * MIB));
+        let swap = INFO.replace("SwapFree:              0", "SwapFree:        1048576");
+        assert_eq!(meminfo(&swap, false), Some((3072 - 128) * MIB));
+        let more = INFO.replace("SwapFree:              0", "SwapFree:        8388608");
+        assert_eq!(meminfo(&more, false), Some((10240 - 128) * MIB));
+        assert_eq!(meminfo(INFO, true), Some((1024 - 64) * MIB));
+        let old = INFO.replace("MemAvailable", "Other");
+        assert_eq!(meminfo(&old, false), Some(0));
+        assert_eq!(meminfo("", false), None);
+    }
+
+    #[test]
+    fn pages_of_the_process() {
+        let process = Process { size: 100 * 4096, anonymous: 20 * 4096, data: 40 * 4096 };
+        assert_eq!(Process::of("100 50 30 7 0 40 0\n", 4096), Some(process));
+        assert_eq!(Process::of("100 50", 4096), None);
+    }
+
+    #[test]
+    fn what_was_given_out_and_not_written_is_not_there_and_what_is_kept_is() {
+        let process = Process { size: 0, anonymous: 300, data: 0 };
+        let own = |in_use, idle| Own { in_use, idle, addresses: 50 };
+        assert_eq!(least(own(300, 0), process, 1000, u64::MAX), 1000);
+        assert_eq!(least(own(700, 0), process, 1000, u64::MAX), 600);
+        assert_eq!(least(own(200, 100), process, 1000, u64::MAX), 1100);
+        assert_eq!(least(own(300, 100), process, 1000, u64::MAX), 1000);
+        assert_eq!(least(own(5000, 0), process, 1000, u64::MAX), 0);
+        assert_eq!(least(own(0, 0), process, 1000, 70), 120);
+    }
+
+    #[test]
+    fn this_machine_says_something() {
+        let left = left(Own::default());
+        assert!(left > MIB && left < 1 << 46, "{left}");
+        assert!(Process::read(Path::new("/")).unwrap().size > MIB);
+    }
+}

@@ -1,0 +1,146 @@
+// Where a process may have little, out_of_memory is an error like others: no child ends by a signal, and each goes on afterwards.
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const LINUX = process.platform === 'linux'
+const folder = mkdtempSync(join(tmpdir(), 'xt-out-of-memory-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** What every child begins with. `until` runs something until it is refused, and then lets go of all that it gave. */
+const START = `
+const xt = require(${JSON.stringify(join(ROOT, 'dist/cjs/index.js'))})
+const { AdamW, Adam, SGD, AutoregressiveWrapper, Decoder, TransformerWrapper, cat, load, noGrad, ones, randint, randn, zeros } = xt
+const MILLION = 2 ** 20
+const gpt = (dim, depth, length = 1024) => new AutoregressiveWrapper(
+  new TransformerWrapper({ num_tokens: 256, max_seq_len: length, attn_layers: new Decoder({ dim, depth, heads: 4 }) }))
+const ids = (...shape) => randint(0, 256, shape)
+async function step(model, optimizer, x) {
+  const loss = await model.forward(x)
+  await loss.backward()
+  await optimizer.step()
+  optimizer.zeroGrad()
+}
+async function until(run, most = 1000) {
+  const all = []
+  try {
+    for (let i = 0; i < most; i++) all.push(await run(i))
+  } catch (error) {
+    if (error.code !== 'out_of_memory') throw error
+    if (!/needs [0-9.]+ [MG]iB, and [0-9.]+ [MG]iB are available/.test(error.message)) throw new Error(error.message)
+    console.log('refused', all.length, error.message)
+  }
+  for (const made of all.flat(9)) made?.dispose?.()
+}
+async function well() {
+  const model = gpt(32, 1)
+  const optimizer = new AdamW(model.parameters())
+  await step(model, optimizer, ids(2, 17))
+  if (ones([1000]).sum().item() !== 1000) throw new Error('wrong sum')
+  optimizer.dispose?.()
+  model.dispose()
+}
+`
+
+const RUNS = {
+  'tensors of 16 MB': 'await until(() => zeros([4 * MILLION]))',
+  'small tensors': 'await until(() => randn([20_000]), 100_000)',
+  'every type': `for (const dtype of ['f64', 'f16', 'bf16', 'i64', 'u8', 'bool']) await until(() => ones([3 * MILLION], { dtype }))`,
+  arithmetic: `const [a, b] = [randn([2048, 1024]), randn([1024])]
+    await until((i) => [a.add(b), a.exp(), a.gt(b), a.pow(2), a.div(3), a.softmax(0), a.matmul(a.permute(1, 0))][i % 7])`,
+  'half precision': `const a = randn([2048, 1024]).to('f16')
+    await until((i) => [a.add(a), a.exp(), a.to('f32'), a.to('f64'), a.matmul(a.permute(1, 0)), a.softmax(-1)][i % 6])`,
+  'whole numbers': `const a = randint(0, 9, [2048, 1024])
+    await until((i) => [a.add(a), a.mul(3), a.eq(2), a.to('u8'), a.to('f32'), a.max(0)][i % 6])`,
+  'copies and parts': `const a = randn([1024, 1024])
+    await until((i) => [cat([a, a], 1), a.permute(1, 0).reshape([-1]), cat([a.permute(1, 0), a], 0)][i % 3])`,
+  'copies for JavaScript': `const a = randn([3 * MILLION])
+    await until((i) => a.data())`,
+  gradients: `const a = randn([1024, 1024], { requires_grad: true })
+    await until((i) => [a.mul(a).exp(), a.pow(2).max(1), a.slice(0, 0, 500).mul(2), a.softmax(-1).mul(a)][i % 4])
+    await a.mul(a).sum().backward()`,
+  'larger and larger batches': `const model = gpt(128, 3)
+    const optimizer = new AdamW(model.parameters())
+    await until((i) => step(model, optimizer, ids(2 ** i, 257)), 16)`,
+  'larger and larger models': `for (const make of [(p) => new SGD(p, { lr: 0.1, momentum: 0.9 }), (p) => new Adam(p)])
+    await until(async (i) => {
+      const model = gpt(256 * (i + 1), 4)
+      await step(model, make(model.parameters()), ids(1, 33))
+      return model
+    }, 16)`,
+  generation: `const model = gpt(128, 2)
+    await until((i) => model.generate(ids(8 ** (i + 1), 32), 8), 9)
+    await until((i) => model.generate(ids(4, 32), 8, { num_beams: 8 ** (i + 1) }), 7)`,
+  'saving and loading': `await until(async (i) => {
+      const model = gpt(256 * (i + 1), 4)
+      const path = process.env.FOLDER + '/model-' + i + '.safetensors'
+      await model.save(path)
+      return [model, await load(path)]
+    }, 16)`,
+  'quantized models': `await until(async (i) => {
+      const model = gpt(512 * (i + 1), 3)
+      model.quantize('q4_0')
+      await model.generate(ids(1, 8), 4)
+      return model
+    }, 16)`,
+  'a model of 10 GB': `const model = gpt(4096, 12)
+    await until(() => model.forward(ids(1, 9)), 1)
+    await until(async () => { for (const parameter of model.parameters()) await parameter.data() }, 1)
+    await until(() => model.saveBytes(), 1)
+    await until(() => new AdamW(model.parameters()), 1)
+    model.dispose()`,
+}
+
+/** Runs a program in a process with limits; what it has printed, and how it ended. */
+function child(limits: string, program: string) {
+  const code = `${START}
+;(async () => {
+  await well()
+  await (async () => {${program}})()
+  globalThis.gc()
+  await well()
+  console.log('well')
+})()`
+  const node = `exec "${process.execPath}" --expose-gc -e "$PROGRAM"`
+  const env = { ...process.env, PROGRAM: code, FOLDER: folder, NODE_OPTIONS: '' }
+  const { status, signal, stdout, stderr } = spawnSync('bash', ['-c', `ulimit -c 0; ${limits}; ${node}`], {
+    env,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  })
+  for (const name of readdirSync(folder)) rmSync(join(folder, name))
+  return { status, signal, lines: stdout.trim().split('\n'), stderr: stderr.slice(0, 2000) }
+}
+
+describe.runIf(LINUX)('a process of few addresses', () => {
+  it.each(Object.entries(RUNS))('refuses %s and goes on', (_, program) => {
+    const { status, signal, lines, stderr } = child('ulimit -v 2500000', program)
+    expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
+    expect(lines.at(-1)).toBe('well')
+    expect(lines.length, 'nothing was refused').toBeGreaterThan(1)
+  })
+
+  it.each(['ulimit -v 1200000', 'ulimit -v 1600000', 'ulimit -d 600000'])('may have even fewer: %s', (limits) => {
+    const all = [RUNS['tensors of 16 MB'], RUNS.arithmetic, RUNS['larger and larger batches'], RUNS.generation]
+    const { status, signal, lines, stderr } = child(
+      limits,
+      all.map((run) => `await (async () => {${run}})();`).join('\n'),
+    )
+    expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
+    expect(lines.at(-1)).toBe('well')
+    expect(lines.length).toBeGreaterThan(all.length)
+  })
+
+  it('says how many tensors there is room for', () => {
+    const { lines } = child('ulimit -v 2500000', RUNS['tensors of 16 MB'])
+    const [, made, needs] = /^refused (\d+) .* needs (\d+) MiB/.exec(lines[0] as string) ?? []
+    expect(Number(needs)).toBe(16)
+    // of 2.4 GiB, the engine has about 0.8
+    expect(Number(made)).toBeGreaterThan(60)
+    expect(Number(made)).toBeLessThan(120)
+  })
+})
