@@ -1,5 +1,5 @@
 import { native } from '#native'
-import { fromNative } from './errors.js'
+import { guardedAsync } from './errors.js'
 import type { TensorHandle } from './handle.js'
 import type { NativeAbortFlag } from './native.js'
 import { type Gates, schedule } from './schedule.js'
@@ -22,8 +22,13 @@ export interface HeavyCall<T> {
   discard?: (value: T) => void
 }
 
-/** Runs a heavy call in its turn, translates its errors, and lets its signal abort it. */
-export function heavy<T>({ reads, writes, inputs = [], signal, start, discard }: HeavyCall<T>): Promise<T> {
+/** Runs a heavy call, one into the addon, in its turn, translates its errors, and lets its signal abort it. */
+export function heavy<T>(call: HeavyCall<T>): Promise<T> {
+  return heavySteps({ ...call, start: (abort) => guardedAsync(() => call.start(abort)) })
+}
+
+/** As {@link heavy}, for what runs functions of the caller's too: `start` translates the errors of the addon itself, and no others. */
+export function heavySteps<T>({ reads, writes, inputs = [], signal, start, discard }: HeavyCall<T>): Promise<T> {
   // all or none
   for (const input of inputs) input.use()
   for (const input of inputs) input.pin()
@@ -46,7 +51,7 @@ export function heavy<T>({ reads, writes, inputs = [], signal, start, discard }:
       throw signal.reason
     } catch (error) {
       if (signal?.aborted) throw signal.reason
-      throw fromNative(error)
+      throw error
     } finally {
       signal?.removeEventListener('abort', onAbort)
     }

@@ -1,3 +1,4 @@
+import { checkOptions } from './checks.js'
 import { guarded, XTransformersError } from './errors.js'
 import {
   readTensors,
@@ -58,11 +59,9 @@ const isModel = (option: unknown) => typeof (option as { class?: unknown } | nul
  *   on_progress: ({ loaded, total }) => console.log(`${loaded} of ${total ?? '?'} bytes`),
  * })
  */
-export async function load<M extends Module = Module>(
-  source: Source,
-  { device = 'cpu', ...reading }: LoadOptions = {},
-): Promise<M> {
-  const target = checkDevice(device)
+export async function load<M extends Module = Module>(source: Source, options: LoadOptions = {}): Promise<M> {
+  const { device, ...reading } = checkOptions(options, 'load()', ['device', 'signal', 'on_progress'])
+  const target = checkDevice(device ?? 'cpu')
   const loaded = modelIn(await readSource(source, WHOLE, reading, (reader) => reader.model(target)))
   if (reading.signal?.aborted) loaded.dispose()
   throwIfAborted(reading.signal)
@@ -81,11 +80,9 @@ function modelIn(loaded: NativeModule | Index): NativeModule {
 }
 
 /** As {@link load}, at once: of a path (Node) or of bytes. */
-export function loadSync<M extends Module = Module>(
-  source: SyncSource,
-  { device = 'cpu' }: Pick<LoadOptions, 'device'> = {},
-): M {
-  const target = checkDevice(device)
+export function loadSync<M extends Module = Module>(source: SyncSource, options: Pick<LoadOptions, 'device'> = {}): M {
+  const { device } = checkOptions(options, 'loadSync()', ['device'])
+  const target = checkDevice(device ?? 'cpu')
   return rebuild(modelIn(readSourceSync(source, WHOLE, (reader) => reader.modelSync(target)))) as Module as M
 }
 
@@ -104,13 +101,13 @@ export function loadSync<M extends Module = Module>(
  * await loadTensors('model.safetensors.index.json') // in Node, or an address
  * await loadTensors([...input.files]) // in a page
  */
-export function loadTensors(source: TensorSource, options: TensorReadOptions = {}): Promise<TensorFile> {
-  return readTensors(source, options)
+export async function loadTensors(source: TensorSource, options: TensorReadOptions = {}): Promise<TensorFile> {
+  return await readTensors(source, checkOptions(options, 'loadTensors()', ['key', 'signal', 'on_progress']))
 }
 
 /** As {@link loadTensors}, at once: of paths (Node) or of bytes. */
 export function loadTensorsSync(source: SyncTensorSource, options: Pick<TensorReadOptions, 'key'> = {}): TensorFile {
-  return readTensorsSync(source, options)
+  return readTensorsSync(source, checkOptions(options, 'loadTensorsSync()', ['key']))
 }
 
 /**

@@ -1,19 +1,172 @@
-// Checks of arguments that both sides of a worker make: nothing here may need the native side.
-import { XTransformersError } from './errors.js'
+// Checks of arguments, one for each kind, that both sides of a worker make: nothing here may need the native side.
+import { brandOf } from './brand.js'
+import { DTYPES, describe, MOST_AXES } from './data.js'
+import { type ErrorCode, XTransformersError } from './errors.js'
+import type { DType } from './native.js'
+import type { ReadOptions } from './streams.js'
+
+/** An error that says what was wanted and what came. */
+export function refuse(what: string, wanted: string, got: unknown, code: ErrorCode = 'invalid_argument') {
+  return new XTransformersError(code, `${what} must be ${wanted}, got ${describe(got)}`)
+}
+
+/** What kind of built-in an object is, of whichever realm: `Map`, `Promise`, `Object`. */
+const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+/** Whether it is a promise, of whichever realm or library. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (isObject(value) || typeof value === 'function') && typeof (value as { then?: unknown }).then === 'function'
+}
+
+/** Lets a promise fail that nobody will wait for: in Node that would end the process. */
+export function abandon(promise: PromiseLike<unknown>): void {
+  promise.then(undefined, () => {})
+}
+
+/** Whether it is a Map, of whichever realm. */
+export const isMap = (value: unknown): value is ReadonlyMap<unknown, unknown> =>
+  tagOf(value) === 'Map' && typeof (value as Map<unknown, unknown>).entries === 'function'
+
+/** Whether it is a Set, of whichever realm. */
+export const isSet = (value: unknown): value is ReadonlySet<unknown> =>
+  tagOf(value) === 'Set' && typeof (value as Set<unknown>).values === 'function'
+
+/** Whether it is a URL, of whichever realm. */
+export const isURL = (value: unknown): value is URL => tagOf(value) === 'URL'
+
+/** Whether it is an object as `{ }` makes one, in whichever realm, and not of a class. */
+export function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype === null) return true
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'hasOwnProperty')
+}
+
+/**
+ * Whether its own properties are what counts: a plain object, or one of a class of the caller's, such as a configuration. Not a Map, a Date, an array
+ * or another built-in, nor an object of this library.
+ */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (!isObject(value) || Array.isArray(value) || brandOf(value) !== null) return false
+  return isPlain(value) || (tagOf(value) === 'Object' && !isThenable(value))
+}
+
+/**
+ * Checks an object of options, and reads each of them once. Absent ones, `null` too, are no options.
+ *
+ * @param what the call, for messages: `backward()`
+ * @param keys the options that there are; absent: the native side knows them
+ * @throws XTransformersError (`invalid_options`)
+ */
+export function checkOptions<T extends object>(
+  options: T | null | undefined,
+  what: string,
+  keys?: readonly string[],
+): T {
+  if (options === undefined || options === null) return {} as T
+  if (!isRecord(options)) throw refuse(`the options of ${what}`, 'an object', options, 'invalid_options')
+  const own = { ...options } as Record<string, unknown>
+  if (Object.keys(own).length === 0 && !isPlain(options)) {
+    const got = `${describe(options)}, which has no enumerable properties of its own`
+    throw new XTransformersError('invalid_options', `the options of ${what} must be an object, got ${got}`)
+  }
+  // keys with a $ are ours alone
+  const unknown = Object.keys(own).find((key) => (keys ? !keys.includes(key) : key.startsWith('$')))
+  if (unknown === undefined) return own as T
+  const known = keys === undefined ? '' : keys.length > 0 ? `; there are ${keys.join(', ')}` : '; there are none'
+  throw new XTransformersError('invalid_options', `${unknown} is not an option of ${what}${known}`)
+}
 
 /** Checks the `signal` of a call's options. */
 export function checkSignal(signal: unknown): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined
-  const like = signal as AbortSignal
-  if (typeof like.aborted === 'boolean' && typeof like.addEventListener === 'function') return like
-  throw new XTransformersError('invalid_argument', 'signal must be an AbortSignal')
+  const { aborted, addEventListener, removeEventListener } = signal as AbortSignal
+  if (
+    typeof aborted === 'boolean' &&
+    typeof addEventListener === 'function' &&
+    typeof removeEventListener === 'function'
+  )
+    return signal as AbortSignal
+  throw refuse('signal', 'an AbortSignal', signal)
 }
+
+/** Checks a function that the library is to call. */
+export function checkFunction<F>(value: F, what: string): F {
+  if (typeof value === 'function') return value
+  throw refuse(what, 'a function', value)
+}
+
+/** Checks what everything that reads can be told. */
+export function checkReading({ signal, on_progress }: ReadOptions): ReadOptions {
+  const checked = checkSignal(signal)
+  const progress = on_progress ?? undefined
+  if (progress !== undefined) checkFunction(progress, 'on_progress')
+  return { ...(checked && { signal: checked }), ...(progress && { on_progress: progress }) }
+}
+
+/** Checks a flag; absent, it is `otherwise`. */
+export function checkFlag(value: unknown, what: string, otherwise?: boolean): boolean {
+  const flag = value ?? otherwise
+  if (typeof flag === 'boolean') return flag
+  throw refuse(what, 'true or false', value)
+}
+
+/** Checks a number that is neither NaN nor infinite. */
+export function checkNumber(value: unknown, what: string): number {
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  throw refuse(what, 'a finite number', value)
+}
+
+/** Checks a whole number. */
+export function checkInteger(value: unknown, what: string): number {
+  if (Number.isSafeInteger(value)) return value as number
+  throw refuse(what, 'a whole number', value)
+}
+
+/** Checks the type of a tensor's elements. */
+export function checkDType(value: unknown): DType {
+  if ((DTYPES as readonly unknown[]).includes(value)) return value as DType
+  throw refuse('dtype', `one of ${DTYPES.join(', ')}`, value, 'invalid_tensor')
+}
+
+/** Checks an array. */
+export function checkList<T>(value: readonly T[], what: string, of: string): T[] {
+  if (Array.isArray(value)) return [...value]
+  throw refuse(what, `an array of ${of}`, value)
+}
+
+/** Checks something that `for` can walk over, and gives what is in it. */
+export function checkIterable<T>(value: Iterable<T>, what: string, of: string): T[] {
+  // a typed array holds numbers, and its memory may be gone
+  const iterable =
+    isObject(value) &&
+    !ArrayBuffer.isView(value) &&
+    typeof (value as Partial<Iterable<T>>)[Symbol.iterator] === 'function'
+  if (iterable) return [...value]
+  throw refuse(what, `an array of ${of}`, value)
+}
+
+/** Checks the lengths of axes. `wildcard`: one of them may be -1. */
+export function checkShape(shape: unknown, wildcard = false): number[] {
+  const least = wildcard ? -1 : 0
+  const good = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= least)
+  if (good && shape.length <= MOST_AXES) return [...shape]
+  const got = Array.isArray(shape) ? (good ? `${shape.length} axes` : listed(shape)) : describe(shape)
+  const wanted = good
+    ? `a tensor has at most ${MOST_AXES} axes`
+    : `a shape is an array of whole numbers from ${least}, such as [2, 3]`
+  throw new XTransformersError('invalid_tensor', `${wanted}, got ${got}`)
+}
+
+/** Anything in an array, in words. */
+export const listed = (values: readonly unknown[]): string => `[${Array.from(values, describe).join(', ')}]`
 
 /** Checks the number that `manualSeed` takes. */
 export function checkSeed(value: unknown): void {
   if (Number.isSafeInteger(value) && (value as number) >= 0) return
   throw new XTransformersError(
     'invalid_argument',
-    `manualSeed takes a whole number from 0 to 2^53 - 1, got ${String(value)}`,
+    `manualSeed takes a whole number from 0 to 2^53 - 1, got ${describe(value)}`,
   )
 }

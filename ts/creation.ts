@@ -1,5 +1,6 @@
 import { native } from '#native'
-import { DTYPES, describe, isFloat, pack, type TensorData } from './data.js'
+import { checkDType, checkFlag, checkNumber, checkOptions, checkShape } from './checks.js'
+import { describe, isFloat, pack, type TensorData } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 import type { DType, NativeTensor } from './native.js'
 import { checkDevice, create, type Device, type Tensor, wrap, wrapLeaf } from './tensor.js'
@@ -35,26 +36,12 @@ export interface FromDataOptions extends TensorOptions {
 
 const KEYS = ['dtype', 'device', 'requires_grad']
 
-function check(options: FromDataOptions, keys = KEYS): void {
-  for (const key of Object.keys(options)) {
-    if (!keys.includes(key)) {
-      throw new XTransformersError('invalid_options', `${key} is not an option here; there are ${keys.join(', ')}`)
-    }
-  }
-  const { dtype } = options
-  if (dtype !== undefined && !DTYPES.includes(dtype)) {
-    throw new XTransformersError('invalid_tensor', `dtype must be one of ${DTYPES.join(', ')}, got ${describe(dtype)}`)
-  }
-}
-
-function checkShape(shape: unknown): number[] {
-  const good = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0)
-  if (good) return [...shape]
-  const got = Array.isArray(shape) ? `[${shape}]` : describe(shape)
-  throw new XTransformersError(
-    'invalid_tensor',
-    `a shape is an array of whole numbers from 0, such as [2, 3], got ${got}`,
-  )
+/** Checks the options of something that makes a tensor, and reads each of them once. */
+function check<T extends FromDataOptions>(options: T | undefined, what: string, keys = KEYS): T {
+  const own = checkOptions(options, `${what}()`, keys)
+  if (own.dtype !== undefined) checkDType(own.dtype)
+  if (own.requires_grad !== undefined) checkFlag(own.requires_grad, 'requires_grad')
+  return own
 }
 
 /** A new native tensor as the public class. */
@@ -68,14 +55,8 @@ function finish(made: NativeTensor, requires_grad = false): Tensor {
 }
 
 function make(name: string, shape: readonly number[], options: TensorOptions, args: object, otherwise: DType = 'f32') {
-  check(options)
-  const { dtype = otherwise, device = 'cpu', requires_grad } = options
+  const { dtype = otherwise, device = 'cpu', requires_grad } = check(options, name)
   return finish(create(name, { shape: checkShape(shape), dtype, device: checkDevice(device), ...args }), requires_grad)
-}
-
-function number(value: unknown, name: string): number {
-  if (typeof value === 'number' && Number.isFinite(value)) return value
-  throw new XTransformersError('invalid_argument', `${name} must be a finite number, got ${describe(value)}`)
 }
 
 /**
@@ -87,8 +68,8 @@ function number(value: unknown, name: string): number {
  * tensor(new BigInt64Array([1n, 2n]), { shape: [1, 2] }) // i64
  * tensor([1, 2, 3], { dtype: 'i64' })
  */
-export function tensor(data: TensorData, options: FromDataOptions = {}): Tensor {
-  check(options, ['shape', ...KEYS])
+export function tensor(data: TensorData, given: FromDataOptions = {}): Tensor {
+  const options = check(given, 'tensor', ['shape', ...KEYS])
   const packed = pack(data, options.dtype)
   const shape = options.shape === undefined ? packed.shape : checkShape(options.shape)
   const size = (lengths: number[]) => lengths.reduce((a, b) => a * b, 1)
@@ -114,9 +95,10 @@ export function ones(shape: readonly number[], options: TensorOptions = {}): Ten
 }
 
 /** A tensor with one value everywhere. */
-export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
+export function full(shape: readonly number[], value: number, given: TensorOptions = {}): Tensor {
+  const options = check(given, 'full')
   if (typeof value !== 'number' || !Number.isFinite(value)) {
-    if (typeof value !== 'number' || !isFloat(options.dtype ?? 'f32')) number(value, 'value')
+    if (typeof value !== 'number' || !isFloat(options.dtype ?? 'f32')) checkNumber(value, 'value')
     // no JSON for these: they come in by a sum
     const { requires_grad = false, ...rest } = options
     using base = make('zeros', shape, rest, {})
@@ -147,7 +129,7 @@ export function randint(low: number, high: number, shape: readonly number[], opt
   if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high) || low >= high) {
     throw new XTransformersError(
       'invalid_argument',
-      `randint needs whole numbers with low < high, got ${low} and ${high}`,
+      `randint needs whole numbers with low < high, got ${describe(low)} and ${describe(high)}`,
     )
   }
   return make('randint', shape, options, { low, high }, 'i64')
@@ -160,9 +142,8 @@ export function randint(low: number, high: number, shape: readonly number[], opt
  * arange(0, 6, 2).toArray() // [0, 2, 4]
  */
 export function arange(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
-  check(options)
-  const { dtype = 'i64', device = 'cpu', requires_grad } = options
-  const args = { start: number(start, 'start'), end: number(end, 'end'), step: number(step, 'step') }
+  const { dtype = 'i64', device = 'cpu', requires_grad } = check(options, 'arange')
+  const args = { start: checkNumber(start, 'start'), end: checkNumber(end, 'end'), step: checkNumber(step, 'step') }
   if (step === 0) throw new XTransformersError('invalid_argument', 'step must not be 0')
   if (!isFloat(dtype) && !Object.values(args).every(Number.isSafeInteger)) {
     throw new XTransformersError(

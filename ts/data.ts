@@ -1,3 +1,4 @@
+import { brandOf, otherCopy } from './brand.js'
 import { XTransformersError } from './errors.js'
 import type { DType, NativeTensor } from './native.js'
 import type { Nested } from './tensor.js'
@@ -18,6 +19,7 @@ export type TensorData =
   | Uint8ClampedArray
   | Uint16Array
   | Uint32Array
+  | BigUint64Array
 
 type Scalar = number | bigint | boolean
 
@@ -27,22 +29,44 @@ const FLOATS: readonly DType[] = ['f32', 'f64', 'f16', 'bf16']
 
 export const isFloat = (dtype: DType) => FLOATS.includes(dtype)
 
+/** Longest text of the caller's in a message. */
+const LONGEST = 80
+
 /** A value in words, for messages. Not named `describe` here: in the one file for Node the public function keeps that name. */
 function inWords(value: unknown): string {
-  if (value === null || value === undefined) return String(value)
-  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'string') return JSON.stringify(value.length > LONGEST ? `${value.slice(0, LONGEST)}...` : value)
+  if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
+  if (typeof value !== 'object' || value === null) return String(value)
   if (Array.isArray(value)) return 'an array'
-  if (typeof value !== 'object') return String(value)
-  const name = value.constructor?.name
-  return name && name !== 'Object' ? `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}` : 'an object'
+  // whatever a getter or a proxy of the caller's throws: the message is about something else
+  try {
+    return object(value)
+  } catch {
+    return 'an object'
+  }
+}
+
+/** An object by its kind, which holds in every realm, or by its class. */
+function object(value: object): string {
+  const told = otherCopy(value) ?? brandOf(value)?.is
+  if (told) return told
+  const tag = Object.prototype.toString.call(value).slice(8, -1)
+  if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function') return 'a Promise: await it first'
+  const { name } = (value.constructor ?? {}) as { name?: unknown }
+  const known = typeof name === 'string' && name !== '' && name !== 'Object' ? name : tag
+  return known === 'Object' ? 'an object' : `${/^[AEIOU]/.test(known) ? 'an' : 'a'} ${known}`
 }
 
 export { inWords as describe }
 
+/** Bytes of the addon, in this realm: what it makes is of the realm that has loaded it first. */
+export const ownBytes = ({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)
+
 /** The values of a native tensor; their bytes may stand anywhere in a larger buffer. */
 export function elements(tensor: NativeTensor): TypedArray {
-  const bytes = tensor.data()
+  const bytes = ownBytes(tensor.data())
   const dtype = tensor.dtype()
   if (dtype === 'u8' || dtype === 'bool') return bytes
   const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice()
@@ -75,7 +99,7 @@ export interface Packed {
 
 /** Makes `data` ready for the native side. `dtype` undefined: as the data suggests, numbers as f32. */
 export function pack(data: TensorData, dtype: DType | undefined): Packed {
-  if (ArrayBuffer.isView(data)) return packTyped(data as Exclude<TensorData, Scalar | readonly TensorData[]>, dtype)
+  if (ArrayBuffer.isView(data)) return packTyped(data as Typed, dtype)
   const shape: number[] = []
   const flat: Scalar[] = []
   flatten(data, 0, '', shape, flat)
@@ -85,22 +109,57 @@ export function pack(data: TensorData, dtype: DType | undefined): Packed {
 
 type Typed = Extract<TensorData, ArrayBufferView>
 
-function natural(data: Typed): DType {
-  if (data instanceof Float32Array) return 'f32'
-  if (data instanceof Float64Array) return 'f64'
-  if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return 'u8'
-  return 'i64'
+/** Of the prototype of all typed arrays: the name of their kind, whatever realm or subclass they are of, and undefined for anything else. */
+const kindOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)?.get
+
+/** The type that a typed array has by itself, and whether its bytes are those of a tensor of that type. */
+const KINDS: Record<string, readonly [natural: DType, same: boolean]> = {
+  Float32Array: ['f32', true],
+  Float64Array: ['f64', true],
+  Float16Array: ['f16', false],
+  Uint8Array: ['u8', true],
+  Uint8ClampedArray: ['u8', true],
+  BigInt64Array: ['i64', true],
+  BigUint64Array: ['i64', false],
+  Int8Array: ['i64', false],
+  Int16Array: ['i64', false],
+  Int32Array: ['i64', false],
+  Uint16Array: ['i64', false],
+  Uint32Array: ['i64', false],
 }
 
 function packTyped(data: Typed, wanted: DType | undefined): Packed {
-  const source = natural(data)
-  const dtype = wanted ?? source
-  const known = data instanceof BigInt64Array || !(source === 'i64')
-  // the native side converts; what could lose something goes element by element, with a look at each
-  if (known && (dtype === source || isFloat(dtype))) {
-    return { bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength), source, dtype, shape: [data.length] }
+  const kind = KINDS[kindOf?.call(data) as string]
+  if (!kind) {
+    const hint = 'give a typed array over its memory, such as new Float32Array(view.buffer)'
+    throw new XTransformersError(
+      'invalid_argument',
+      `data must be numbers of a known type, got ${inWords(data)}: ${hint}`,
+    )
   }
-  return { ...packFlat(Array.from<Scalar>(data as ArrayLike<number>), dtype), shape: [data.length] }
+  const [source, same] = kind
+  const dtype = wanted ?? source
+  const bytes = bytesOf(data)
+  const shape = [data.length]
+  // the native side converts; what could lose something goes element by element, with a look at each
+  if (same && (dtype === source || isFloat(dtype))) return { bytes, source, dtype, shape }
+  return { ...packFlat(Array.from<Scalar>(data as ArrayLike<number>), dtype), shape }
+}
+
+/** Whether other threads may write into the memory. */
+export const isShared = (buffer: ArrayBufferLike) =>
+  Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
+
+/** The bytes of a typed array; a copy of them where others may write meanwhile. */
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  let bytes: Uint8Array
+  try {
+    bytes = new Uint8Array(buffer, byteOffset, byteLength)
+  } catch (error) {
+    const message = 'the memory of the data is gone: its ArrayBuffer was transferred (to a worker, say) or made smaller'
+    throw new XTransformersError('invalid_argument', message, [], { cause: error })
+  }
+  return isShared(buffer) ? new Uint8Array(bytes) : bytes
 }
 
 function packFlat(flat: Scalar[], dtype: DType): Omit<Packed, 'shape'> {
@@ -130,10 +189,19 @@ function wholeNumber(value: Scalar): bigint {
   throw new XTransformersError('invalid_argument', `an i64 tensor holds whole numbers, got ${String(value)}`)
 }
 
+/** As many axes as PyTorch's tensors have. */
+export const MOST_AXES = 64
+
 /** Notes the values of nested arrays, which must be rectangular. */
 function flatten(data: unknown, depth: number, path: string, shape: number[], flat: Scalar[]): void {
   const list = Array.isArray(data) ? data : null
   const place = path === '' ? 'data' : `data${path}`
+  if (depth > MOST_AXES) {
+    throw new XTransformersError(
+      'invalid_tensor',
+      `data is nested deeper than the ${MOST_AXES} axes that a tensor can have`,
+    )
+  }
   // the first way down to a value sets the shape
   if (list && flat.length === 0 && shape.length === depth) shape.push(list.length)
   if (!list) {

@@ -1,4 +1,5 @@
-import { ENTRIES, type EntrySource, type Module } from './module.js'
+import { refuse } from './checks.js'
+import { ENTRIES, type EntrySource, Module } from './module.js'
 import { NativeModel } from './native-model.js'
 import { type ModelTree, treeOf } from './tree.js'
 
@@ -26,6 +27,7 @@ const BYTES_PER_WEIGHT = 4
  * const { num_parameters, bytes } = describe(new Decoder({ dim: 12288, depth: 96, heads: 96, attn_dim_head: 128 }))
  */
 export function describe(model: Module): ModelDescription {
+  if (!(model instanceof Module)) throw refuse('what describe() takes', 'a Module', model)
   const entries = model[ENTRIES]()
   const name = className(model)
   const seen = new Set<EntrySource>()

@@ -1,3 +1,4 @@
+import { checkOptions, isRecord } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import type { TensorHandle } from './handle.js'
@@ -35,13 +36,10 @@ export function encode(value: unknown): Encoded {
     if (value instanceof Tensor) return { $tensor: tensors.push(value[HANDLE]) - 1 }
     const model = (value as ModelLike)[NATIVE_MODULE]
     if (model) return { $module: modules.push(model.call(value)) - 1 }
-    if (value instanceof Promise) return other('a Promise (await it first)')
     if (depth > DEEPEST) return other('an object that contains itself')
     if (Array.isArray(value)) return value.map((item) => visit(item, depth + 1) ?? other('undefined'))
-    const prototype = Object.getPrototypeOf(value)
-    const plain = prototype === null || prototype === Object.prototype
     // keys with a $ are ours alone
-    if (!plain || Object.keys(value).some((key) => key.startsWith('$'))) return other(describe(value))
+    if (!isRecord(value) || Object.keys(value).some((key) => key.startsWith('$'))) return other(describe(value))
     const entries = Object.entries(value).map(([key, item]) => [key, visit(item, depth + 1)] as const)
     return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
   }
@@ -53,21 +51,24 @@ export function encode(value: unknown): Encoded {
     if (typeof value === 'object') return object(value, depth)
     // a filter of the caller's: the native side knows that there is one
     if (typeof value === 'function') return { $function: true, ...other(describe(value)) }
-    return other(typeof value === 'bigint' ? `${value}n` : describe(value))
+    return other(describe(value))
   }
 
   return { json: JSON.stringify(visit(value, 0) ?? null), tensors, modules }
 }
 
-/** Positional arguments and the object after them, for `NativeModule.call`. */
-export function encodeCall(positional: readonly unknown[], options: unknown): Encoded {
-  if (options !== undefined && (typeof options !== 'object' || options === null || options instanceof Tensor)) {
-    throw new XTransformersError(
-      'invalid_argument',
-      `the last argument is an object, such as { mask }, got ${describe(options)}`,
-    )
-  }
-  return encode([...positional, options ?? {}])
+/** Positional arguments and the options after them, which have been checked, for `NativeModule.call`. */
+export function encodeCall(positional: readonly unknown[], options: object): Encoded {
+  return encode([...positional, options])
+}
+
+/** Checks the object after the positional arguments of `method`, and reads it once. */
+export function checkArguments<T extends object>(options: T | null | undefined, method: string): T {
+  if (options === undefined || options === null || isRecord(options)) return checkOptions(options, `${method}()`)
+  throw new XTransformersError(
+    'invalid_argument',
+    `the last argument is an object, such as { mask }, got ${describe(options)}`,
+  )
 }
 
 /** A native result as what the user gets; its tensors may hold the graph of the weights behind `gates`. */

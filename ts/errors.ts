@@ -1,3 +1,5 @@
+import { BRAND, type Brand, brand, brandOf } from './brand.js'
+
 /** One thing that is wrong with a set of options or with a call. */
 export interface Problem {
   /** The option, as a path: `heads`, or `attn_layers.heads`. */
@@ -52,6 +54,8 @@ export type ErrorCode =
 /**
  * Every error of this library. The message says what to do; `code` is for programs.
  *
+ * `instanceof XTransformersError` holds for those of another copy of the library too, and of one in another realm (Jest, `vm`, an iframe).
+ *
  * @example
  * try {
  *   new Decoder({ dim: 512, depth: 6, head: 8 })
@@ -67,16 +71,36 @@ export class XTransformersError extends Error {
   readonly problems: readonly Problem[]
 
   constructor(code: ErrorCode, message: string, problems: readonly Problem[] = [], options?: { cause?: unknown }) {
-    super(message, options)
+    // anything else might have no text
+    super(typeof message === 'string' ? message : 'an error of x-transformers', options)
     this.code = code
     this.problems = problems
   }
+
+  /** @internal */
+  get [BRAND](): Brand {
+    return brand(IS_ERROR)
+  }
+
+  /** By what it is: an error of another copy has another class. A class of the caller's own that extends this one is asked in the usual way. */
+  static override [Symbol.hasInstance](value: unknown): value is XTransformersError {
+    // biome-ignore lint/complexity/noThisInStatic: a subclass inherits this method
+    if (this.prototype === XTransformersError.prototype) return brandOf(value)?.is === IS_ERROR
+    // biome-ignore lint/complexity/noThisInStatic: a subclass inherits this method
+    return Function.prototype[Symbol.hasInstance].call(this, value)
+  }
 }
 
-/** What the addon throws, as an {@link XTransformersError}; its messages are JSON (see native.ts). */
+const IS_ERROR = 'an XTransformersError'
+
+/**
+ * What the addon throws, as an {@link XTransformersError}; its messages are JSON (see native.ts). The addon's `Error` may be that of another realm.
+ * Only for calls into the addon: what a function of the caller's throws reaches the caller as it is.
+ */
 export function fromNative(error: unknown): XTransformersError {
   if (error instanceof XTransformersError) return error
-  const message = error instanceof Error ? error.message : String(error)
+  const told = (error as { message?: unknown } | null | undefined)?.message
+  const message = typeof told === 'string' ? told : String(error)
   const parsed = parse(message)
   if (!parsed) return new XTransformersError('internal', message, [], { cause: error })
   return new XTransformersError(parsed.code, parsed.message, parsed.problems)
@@ -98,7 +122,7 @@ function parse(text: string): { code: ErrorCode; message: string; problems: Prob
   }
 }
 
-/** Runs `fn`, a call into the addon, and translates its errors. */
+/** Runs `fn`, a call into the addon and nothing of the caller's, and translates its errors. */
 export function guarded<T>(fn: () => T): T {
   try {
     return fn()

@@ -1,9 +1,10 @@
 import { native } from '#native'
 import { heavy } from './calls.js'
-import { describe } from './data.js'
+import { checkReading, refuse } from './checks.js'
+import { ownBytes } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 import type { NativeReader, NativeResult, NativeTensor } from './native.js'
-import { readSource, readSourceSync, type Settings } from './reading.js'
+import { readSource, readSourceSync, type Settings, watch } from './reading.js'
 import { mergeGates, NO_GATES } from './schedule.js'
 import { Index } from './shards.js'
 import { besides, type Source, type SyncSource } from './sources.js'
@@ -30,12 +31,8 @@ export async function writeTensorBytes(
       inputs.map((handle) => handle.pinned()),
       rest,
     )
-  return await heavy({
-    reads: mergeGates(inputs.map((handle) => handle.valueGates())),
-    writes: NO_GATES,
-    inputs,
-    start,
-  })
+  const reads = mergeGates(inputs.map((handle) => handle.valueGates()))
+  return ownBytes(await heavy({ reads, writes: NO_GATES, inputs, start }))
 }
 
 /** As {@link writeTensorBytes}, at once. */
@@ -45,7 +42,7 @@ export function writeTensorBytesSync(
 ): Uint8Array {
   const natives = handlesOf(tensors).map((handle) => handle.settled('saving'))
   const [names, rest] = texts(tensors, metadata)
-  return guarded(() => native.writeTensorsSync(names, natives, rest))
+  return ownBytes(guarded(() => native.writeTensorsSync(names, natives, rest)))
 }
 
 /** What is in a file of tensors, or in several. */
@@ -71,8 +68,8 @@ export interface TensorReadOptions extends ReadOptions {
 type Reading = TensorReadOptions & { widen?: boolean }
 
 function settingsOf({ key, widen = false }: Reading): Settings {
-  if (key === undefined || typeof key === 'string') return { key: key ?? null, widen }
-  throw new XTransformersError('invalid_argument', `key must be a string, got ${describe(key)}`)
+  if (key === undefined || key === null || typeof key === 'string') return { key: key ?? null, widen }
+  throw refuse('key', 'a string', key)
 }
 
 /** Reads the tensors of a file, or of all files of a checkpoint. `widen`: values of half precision become f32. */
@@ -107,15 +104,22 @@ export function readTensorsSync(source: SyncTensorSource, options: Reading = {})
   }
 }
 
-const isList = <S>(source: S | readonly S[]): source is readonly S[] => Array.isArray(source)
+/** Whether it is a list of files, which names one at least. */
+function isList<S>(source: S | readonly S[]): source is readonly S[] {
+  if (!Array.isArray(source)) return false
+  if (source.length > 0) return true
+  throw new XTransformersError('invalid_argument', 'the list of files to load is empty')
+}
 
 /** Reads several files, one after the other; progress is that of all of them. */
 async function readParts(
   sources: readonly Source[],
   index: Index | null,
   settings: Settings,
-  { signal, on_progress }: ReadOptions,
+  given: ReadOptions,
 ): Promise<TensorFile> {
+  const progress = watch(checkReading(given))
+  const { signal, on_progress } = progress.options
   const merged = new Merged()
   if (index) merged.add(index)
   let before = 0
@@ -133,6 +137,7 @@ async function readParts(
     }
     const file = merged.done()
     on_progress?.({ loaded: before, total: before })
+    await progress.told()
     throwIfAborted(signal)
     return file
   } catch (error) {

@@ -1,3 +1,5 @@
+import { checkFunction } from './checks.js'
+
 let depth = 0
 
 /** Whether a call made now keeps a graph for backward. */
@@ -15,6 +17,7 @@ export function gradEnabled(): boolean {
  * const logits = await noGrad(() => model.forward(x))
  */
 export function noGrad<T>(fn: () => T): T {
+  checkFunction(fn, 'what noGrad runs')
   depth++
   try {
     return fn()

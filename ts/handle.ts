@@ -11,6 +11,7 @@ export class TensorHandle {
   /** Whether it is a parameter or buffer of one of this package's models. */
   readonly owned: boolean
   #native: NativeTensor
+  #shape: readonly number[] | null = null
   #pins = 0
   #disposed = false
 
@@ -29,6 +30,13 @@ export class TensorHandle {
   use(): NativeTensor {
     if (this.#disposed) throw new XTransformersError('disposed', 'this tensor was disposed and cannot be used any more')
     return this.#native
+  }
+
+  /** Length of each axis. */
+  shape(): readonly number[] {
+    const native = this.use()
+    this.#shape ??= Object.freeze(Array.from(native.shape()))
+    return this.#shape
   }
 
   /** As `use`, for a call that has pinned the tensor: the user may have disposed it since. */

@@ -26,8 +26,8 @@ export interface Input {
   sized(): Promise<SizedInput>
   /** Tells that all has come. */
   end(): void
-  /** Lets go of the source; `failure`: why not all was read. */
-  close(failure?: unknown): Promise<void>
+  /** Lets go of the source; `failure`: why not all was read, whatever was thrown. */
+  close(failure?: { readonly error: unknown }): Promise<void>
 }
 
 export type SizedInput = Input & { readonly size: number }
@@ -286,8 +286,8 @@ export class StreamInput implements Input {
     this.#meter.end()
   }
 
-  async close(failure?: unknown): Promise<void> {
+  async close(failure?: { readonly error: unknown }): Promise<void> {
     this.#signal?.removeEventListener('abort', this.#cancel)
-    if (failure !== undefined) this.#cancel(failure)
+    if (failure) this.#cancel(failure.error)
   }
 }

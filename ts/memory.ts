@@ -1,4 +1,5 @@
 import { native } from '#native'
+import { abandon, checkFunction, isMap, isSet, isThenable } from './checks.js'
 import { XTransformersError } from './errors.js'
 import type { TensorHandle } from './handle.js'
 import { closeScope, openScope, track } from './scope.js'
@@ -19,13 +20,13 @@ import { Tensor } from './tensor.js'
  * })
  */
 export function tidy<T>(fn: () => T): T {
+  checkFunction(fn, 'what tidy runs')
   const scope = openScope()
   let kept: Set<TensorHandle> = new Set()
   try {
     const result = fn()
-    if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
-      // nobody will wait for it; its own failure must not end the process
-      Promise.resolve(result).catch(() => {})
+    if (isThenable(result)) {
+      abandon(result)
       throw new XTransformersError(
         'invalid_argument',
         'tidy(fn) is for synchronous functions, fn returned a promise: in async code write `using x = await model.forward(y)`, or call x.dispose()',
@@ -52,8 +53,8 @@ function tensorsIn(value: unknown): Set<TensorHandle> {
     if (typeof next !== 'object' || next === null || ArrayBuffer.isView(next) || seen.has(next)) continue
     seen.add(next)
     if (next instanceof Tensor) found.add(next[HANDLE])
-    else if (next instanceof Map) for (const pair of next) open.push(...pair)
-    else if (Array.isArray(next) || next instanceof Set) for (const item of next) open.push(item)
+    else if (isMap(next)) for (const pair of next) open.push(...pair)
+    else if (Array.isArray(next) || isSet(next)) for (const item of next) open.push(item)
     else open.push(...Object.values(next))
   }
   return found

@@ -1,4 +1,5 @@
-import { checkSignal } from './checks.js'
+import { BRAND, type Brand, brand } from './brand.js'
+import { checkFlag, checkSignal } from './checks.js'
 import {
   disposeAll,
   readTensors,
@@ -13,7 +14,7 @@ import { checkNamed, classNameOf } from './named.js'
 import { assign, distinct, move, own } from './parameters.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
-import { fitState, type LoadResult, type LoadStateOptions } from './state.js'
+import { checkState, checkStateOptions, fitState, type LoadResult, type LoadStateOptions } from './state.js'
 import { throwIfAborted } from './streams.js'
 import { HANDLE } from './symbols.js'
 import { checkDevice, type Device, Tensor } from './tensor.js'
@@ -117,8 +118,8 @@ export abstract class Module<Options = unknown> {
    * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit; (`busy`) while a call on the model is pending
    */
   loadStateDict(state: StateDict | Readonly<Record<string, Tensor>>, options: LoadStateOptions = {}): LoadResult {
-    const map: StateDict = state instanceof Map ? state : new Map(Object.entries(state))
-    const { known, result } = fitState(map, this[ENTRIES](), options)
+    const fitting = checkStateOptions(options, 'loadStateDict()')
+    const { known, result } = fitState(checkState(state), this[ENTRIES](), fitting)
     scheduleSync('loadStateDict()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
     return result
   }
@@ -135,7 +136,8 @@ export abstract class Module<Options = unknown> {
    * @example
    * const { missing } = await model.loadWeights('pytorch_model.bin', { strict: false })
    */
-  async loadWeights(source: TensorSource, options: LoadWeightsOptions = {}): Promise<LoadResult> {
+  async loadWeights(source: TensorSource, given: LoadWeightsOptions = {}): Promise<LoadResult> {
+    const options = checkStateOptions(given, 'loadWeights()', ['key', 'signal', 'on_progress'])
     const signal = checkSignal(options.signal)
     const gates = this[GATES]()
     const reading = readTensors(source, { ...options, widen: true })
@@ -155,8 +157,9 @@ export abstract class Module<Options = unknown> {
   /** As {@link loadWeights}, at once: of paths (Node) or of bytes. */
   loadWeightsSync(
     source: SyncTensorSource,
-    options: Omit<LoadWeightsOptions, 'signal' | 'on_progress'> = {},
+    given: Omit<LoadWeightsOptions, 'signal' | 'on_progress'> = {},
   ): LoadResult {
+    const options = checkStateOptions(given, 'loadWeightsSync()', ['key'])
     const { tensors } = readTensorsSync(source, { ...options, widen: true })
     try {
       const { known, result } = fitState(tensors, this[ENTRIES](), options)
@@ -169,7 +172,7 @@ export abstract class Module<Options = unknown> {
 
   /** Turns dropout on (or off): in this model and in those within. */
   train(on = true): this {
-    this.#training = on
+    this.#training = checkFlag(on, 'the mode')
     this.#walk((parts) => {
       for (const [, child] of parts) if (isModule(child)) child.train(on)
     })
@@ -301,6 +304,16 @@ export abstract class Module<Options = unknown> {
   /** For `using`. */
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** @internal */
+  get [BRAND](): Brand {
+    return brand(`a ${this.constructor.name}`)
+  }
+
+  /** What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue, leave objects of their own kind alone. */
+  get [Symbol.toStringTag](): string {
+    return 'Module'
   }
 
   /** The model as a readable tree. */

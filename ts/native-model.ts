@@ -1,7 +1,8 @@
 import { native } from '#native'
-import { type CallControl, heavy } from './calls.js'
-import { checkSignal } from './checks.js'
-import { decode, type Encoded, encode, encodeCall, NATIVE_MODULE } from './encode.js'
+import { type CallControl, heavy, heavySteps } from './calls.js'
+import { checkOptions, checkSignal, refuse } from './checks.js'
+import { ownBytes } from './data.js'
+import { checkArguments, decode, type Encoded, encode, encodeCall, NATIVE_MODULE } from './encode.js'
 import { guarded } from './errors.js'
 import { TensorHandle } from './handle.js'
 import {
@@ -63,9 +64,10 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
       this.#native = options.native
       this.#inner = options.inner
     } else {
-      const { json, modules } = encode(options ?? {})
+      const own = checkOptions(options, className)
+      const { json, modules } = encode(own)
       this.#native = guarded(() => native.construct(className, json, modules, nextContext()))
-      const entries = Object.entries(options ?? {})
+      const entries = Object.entries(own)
       this.#inner = new Map(entries.filter((entry): entry is [string, NativeModel] => entry[1] instanceof NativeModel))
     }
     // shared weights keep the gate that they have
@@ -79,7 +81,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   /** The options as given to the constructor; a nested model as `{ class, options }`. */
   override get options(): Options {
-    return structuredClone(this.described().options) as Options
+    return JSON.parse(JSON.stringify(this.described().options)) as Options
   }
 
   override train(on = true): this {
@@ -97,7 +99,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   override quantize(format: Quantization): this {
-    scheduleSync('quantize()', NO_GATES, this.#gates, () => guarded(() => this.#native.quantize(String(format))))
+    scheduleSync('quantize()', NO_GATES, this.#gates, () => guarded(() => this.#native.quantize(checkFormat(format))))
     return this
   }
 
@@ -105,12 +107,13 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     return guarded(() => this.#native.quantization()) as Quantization | null
   }
 
-  override saveBytes(): Promise<Uint8Array> {
-    return heavy({ reads: this.#gates, writes: NO_GATES, start: () => this.#native.saveBytes() })
+  override async saveBytes(): Promise<Uint8Array> {
+    return ownBytes(await heavy({ reads: this.#gates, writes: NO_GATES, start: () => this.#native.saveBytes() }))
   }
 
   override saveBytesSync(): Uint8Array {
-    return scheduleSync('saveBytesSync()', this.#gates, NO_GATES, () => guarded(() => this.#native.saveBytesSync()))
+    const run = () => guarded(() => this.#native.saveBytesSync())
+    return ownBytes(scheduleSync('saveBytesSync()', this.#gates, NO_GATES, run))
   }
 
   /**
@@ -181,9 +184,13 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   /** Fixes a call: its arguments, its random numbers, its place in the order. */
-  protected prepare(positional: readonly unknown[], options: CallControl | undefined): PreparedCall {
-    const { signal, ...rest } = options ?? {}
-    const encoded = encodeCall(positional, options === undefined || isPlain(options) ? rest : options)
+  protected prepare(
+    method: string,
+    positional: readonly unknown[],
+    options: CallControl | null | undefined,
+  ): PreparedCall {
+    const { signal, ...rest } = checkArguments(options, method)
+    const encoded = encodeCall(positional, rest)
     const handles = encoded.tensors
     return {
       encoded,
@@ -196,7 +203,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   /** Runs a method of the native model. The result has the type that the flags of the call ask for. */
   protected async call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
-    const call = this.prepare(positional, options)
+    const call = this.prepare(method, positional, options)
     const { encoded, context, graph } = call
     const result = await this.heavy(
       call,
@@ -210,7 +217,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   /** As {@link call}, at once. */
   protected callSync(method: string, positional: readonly unknown[], options?: object): never {
-    const { json, tensors } = encodeCall(positional, options)
+    const { json, tensors } = encodeCall(positional, checkArguments(options ?? {}, `${method}Sync`))
     const graph = mergeGates([this.#gates, ...tensors.map((handle) => handle.gates)])
     const reads = mergeGates([this.#gates, ...tensors.map((handle) => handle.valueGates())])
     const context = nextContext()
@@ -223,6 +230,15 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     ) as never
   }
 
+  /** As {@link heavy}, for what runs functions of the caller's too: see {@link heavySteps}. */
+  protected heavySteps<T>(
+    { encoded, reads, signal }: PreparedCall,
+    start: (abort: NativeAbortFlag) => Promise<T>,
+    discard: (value: T) => void,
+  ): Promise<T> {
+    return heavySteps({ reads, writes: NO_GATES, inputs: encoded.tensors, signal, start, discard })
+  }
+
   /** Runs a heavy part of a prepared call. */
   protected heavy<T>(
     { encoded, reads, signal }: PreparedCall,
@@ -233,9 +249,13 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 }
 
-const pinned = (handles: readonly TensorHandle[]) => handles.map((handle) => handle.pinned())
+/** The native side knows the formats. */
+function checkFormat(format: unknown): string {
+  if (typeof format === 'string') return format
+  throw refuse('the format', "'q8_0', 'q4_0' or 'bf16'", format, 'invalid_options')
+}
 
-const isPlain = (value: unknown) => typeof value === 'object' && value !== null && !(value instanceof Tensor)
+const pinned = (handles: readonly TensorHandle[]) => handles.map((handle) => handle.pinned())
 
 /** A parameter or buffer that this model does not have from another one. */
 class OwnEntry implements EntrySource {

@@ -1,13 +1,16 @@
+import { checkIterable, checkShape } from './checks.js'
 import { XTransformersError } from './errors.js'
 import type { TopAOptions, TopKOptions } from './options.gen.js'
 import { resolveOptions } from './options.js'
 import { apply, checkTensor, type Tensor } from './tensor.js'
 import { axis, type CrossEntropyOptions } from './tensor-ops.js'
 
-function checkList(tensors: readonly Tensor[], name: string): Tensor {
-  const [first] = tensors
+/** Checks a list of tensors with at least one in it. */
+function checkTensors(tensors: Iterable<Tensor>, name: string): [first: Tensor, ...others: Tensor[]] {
+  const list = checkIterable(tensors, `what ${name} takes`, 'tensors')
+  const [first, ...others] = list.map((tensor, i) => checkTensor(tensor, `tensor ${i} of ${name}`))
   if (first === undefined) throw new XTransformersError('invalid_argument', `${name} needs at least one tensor`)
-  return checkTensor(first, `${name}'s first tensor`)
+  return [first, ...others]
 }
 
 /**
@@ -17,7 +20,8 @@ function checkList(tensors: readonly Tensor[], name: string): Tensor {
  * cat([ones([2, 3]), zeros([2, 1])], 1).shape // [2, 4]
  */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
-  return apply('cat', tensors, { dim: axis(dim, checkList(tensors, 'cat').shape.length) })
+  const list = checkTensors(tensors, 'cat')
+  return apply('cat', list, { dim: axis(dim, list[0].shape.length) })
 }
 
 /**
@@ -27,7 +31,9 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
  * stack([ones([3]), zeros([3])]).shape // [2, 3]
  */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
-  return apply('stack', tensors, { dim: axis(dim, checkList(tensors, 'stack').shape.length + 1) })
+  const list = checkTensors(tensors, 'stack')
+  checkShape([list.length, ...list[0].shape])
+  return apply('stack', list, { dim: axis(dim, list[0].shape.length + 1) })
 }
 
 /** `a` where the condition is true, else `b`. */

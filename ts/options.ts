@@ -1,8 +1,10 @@
 import { native } from '#native'
+import { checkOptions } from './checks.js'
 import { encode } from './encode.js'
 import { guarded } from './errors.js'
 
-const json = (options: unknown) => encode(options ?? {}).json
+/** As JSON, before the native side is called: what a getter of the caller's throws reaches the caller as it is. */
+const json = (name: string, options: object | null | undefined) => encode(checkOptions(options, name)).json
 
 /**
  * The options of a class or function, checked, with the defaults of those that are not given.
@@ -10,10 +12,13 @@ const json = (options: unknown) => encode(options ?? {}).json
  * @throws XTransformersError (`invalid_options`) with every problem
  */
 export function resolveOptions<T extends object>(name: string, options: T): Required<T> {
-  return JSON.parse(guarded(() => native.resolveOptions(name, json(options))))
+  const given = json(name, options)
+  return JSON.parse(guarded(() => native.resolveOptions(name, given)))
 }
 
 /** The settings of each parameter group: its own, else the `common` ones, else the defaults. Errors as for {@link resolveOptions}. */
 export function resolveGroups<T extends object>(name: string, common: T, groups: readonly T[]): Required<T>[] {
-  return JSON.parse(guarded(() => native.resolveGroups(name, json(common), json(groups))))
+  const given = json(name, common)
+  const own = `[${groups.map((group, i) => json(`${name}, param_groups[${i}]`, group)).join()}]`
+  return JSON.parse(guarded(() => native.resolveGroups(name, given, own)))
 }

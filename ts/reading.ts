@@ -1,11 +1,26 @@
 /** Reads files of tensors: hands the native side the bytes that it asks for, straight from the source. */
 import { native } from '#native'
+import { abandon, checkReading, isThenable } from './checks.js'
 import { fromNative, guarded, XTransformersError } from './errors.js'
 import type { Input, SizedInput, SyncInput } from './inputs.js'
 import type { NativeReader, ReaderSettings } from './native.js'
 import { type Index, isIndex, LONGEST_INDEX, parseIndex } from './shards.js'
 import { openSource, openSourceSync, type Source, type SyncSource } from './sources.js'
-import { type ReadOptions, throwIfAborted } from './streams.js'
+import { type Progress, type ReadOptions, throwIfAborted } from './streams.js'
+
+/** Reading with an `on_progress` that may be asynchronous; `told` rejects with what it rejects with. */
+export function watch({ on_progress, ...others }: ReadOptions): { options: ReadOptions; told: () => Promise<unknown> } {
+  let all: Promise<unknown> = Promise.resolve()
+  if (!on_progress) return { options: others, told: () => all }
+  const tell = (progress: Progress): void => {
+    const result: unknown = on_progress(progress)
+    if (!isThenable(result)) return
+    all = Promise.all([all, result])
+    // where the reading fails for another reason, nobody waits for it
+    abandon(all)
+  }
+  return { options: { ...others, on_progress: tell }, told: () => all }
+}
 
 /** How a file is read, but for its size. */
 export type Settings = Omit<ReaderSettings, 'size'>
@@ -61,15 +76,17 @@ export async function readSource<T>(
   options: ReadOptions,
   finish: (reader: NativeReader) => Promise<T>,
 ): Promise<T | Index> {
-  const input = await openSource(source, options)
+  const progress = watch(checkReading(options))
+  const input = await openSource(source, progress.options)
   let reader: NativeReader | null = null
   try {
     reader = makeReader(settings, input.size)
     const result = await feed(reader, input, options.signal, finish)
+    await progress.told()
     await input.close()
     return result
   } catch (error) {
-    await input.close(error)
+    await input.close({ error })
     throw error
   } finally {
     reader?.dispose()

@@ -1,4 +1,5 @@
 import { native, running } from '#native'
+import { describe } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 
 /** What {@link info} tells. */
@@ -39,7 +40,7 @@ export function setNumThreads(count: number): void {
   if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
     throw new XTransformersError(
       'invalid_argument',
-      `setNumThreads takes a whole number from 1 to ${MOST_THREADS}, got ${String(count)}`,
+      `setNumThreads takes a whole number from 1 to ${MOST_THREADS}, got ${describe(count)}`,
     )
   }
   guarded(() => native.setNumThreads(count))

@@ -1,6 +1,6 @@
 /** What can be loaded, and where to save: every kind of it, on every platform. */
 import { files as platform } from '#native'
-import { checkSignal } from './checks.js'
+import { checkReading } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import { BlobInput, type Input, inMemory, MemoryInput, Meter, StreamInput, type SyncInput } from './inputs.js'
@@ -63,14 +63,12 @@ const isName = (source: unknown): source is string | URL =>
   typeof source === 'string' || tagOf(source) === '[object URL]'
 
 /** What reads a source. */
-export async function openSource(source: Source, { signal, on_progress }: ReadOptions = {}): Promise<Input> {
-  const options = { signal: checkSignal(signal), on_progress: on_progress ?? undefined }
-  if (options.on_progress !== undefined && typeof options.on_progress !== 'function') {
-    throw new XTransformersError('invalid_argument', `on_progress must be a function, got ${describe(on_progress)}`)
-  }
-  const input = await openAny(source, options as ReadOptions)
+export async function openSource(source: Source, given: ReadOptions = {}): Promise<Input> {
+  const options = checkReading(given)
+  const { signal } = options
+  const input = await openAny(source, options)
   if (!signal?.aborted) return input
-  await input.close(signal.reason)
+  await input.close({ error: signal.reason })
   throw signal.reason
 }
 

@@ -1,4 +1,5 @@
 /** How a state dict fits a model. */
+import { checkFlag, checkOptions, isMap, isRecord, refuse } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import type { Entry, StateDict } from './module.js'
@@ -41,6 +42,30 @@ export interface LoadStateOptions {
   prefix?: string
 }
 
+/** Checks the options of everything that loads a state dict. `others`: what else there is. */
+export function checkStateOptions<T extends LoadStateOptions>(
+  options: T,
+  what: string,
+  others: readonly string[] = [],
+): T {
+  const own = checkOptions(options, what, ['strict', 'prefix', ...others])
+  checkFlag(own.strict, 'strict', true)
+  const { prefix } = own
+  if (prefix === undefined || prefix === null || typeof prefix === 'string') return own
+  throw refuse('prefix', 'a string', prefix)
+}
+
+/** Tensors by name: a Map of whichever realm, or an object. */
+export function checkNamedTensors(given: unknown, what: string): ReadonlyMap<string, unknown> {
+  const pairs = isMap(given) ? [...given] : isRecord(given) ? Object.entries(given) : null
+  if (pairs === null) throw refuse(what, 'a Map or an object of tensors by name', given)
+  for (const [name] of pairs) if (typeof name !== 'string') throw refuse(`a name in ${what}`, 'a string', name)
+  return new Map(pairs as [string, unknown][])
+}
+
+/** Checks a state dict; its tensors are checked when they are fitted. */
+export const checkState = (state: unknown) => checkNamedTensors(state, 'the state dict') as StateDict
+
 /** What goes into the model, and what is told about the rest. */
 export interface Fitted {
   known: StateDict
@@ -69,7 +94,7 @@ const list = (lines: string[]) => lines.map((line) => `  ${line}`).join('\n')
  * @throws XTransformersError (`invalid_checkpoint`) with every problem
  */
 export function fitState(state: StateDict, lines: readonly Entry[], options: LoadStateOptions): Fitted {
-  const { strict = true, prefix: wanted } = options
+  const { strict, prefix: wanted } = options
   const entries = new Map(lines.map((entry) => [entry.name, entry]))
   const prefix = wanted ?? findPrefix([...state.keys()], entries)
   const known = new Map<string, Tensor>()
@@ -85,7 +110,7 @@ export function fitState(state: StateDict, lines: readonly Entry[], options: Loa
   }
   const shaped = new Set(result.mismatched.map(({ name }) => name))
   result.missing = [...entries.keys()].filter((name) => !known.has(name) && !shaped.has(name))
-  const problems = strict ? [...wrong, ...problemsOf(result)] : wrong
+  const problems = (strict ?? true) ? [...wrong, ...problemsOf(result)] : wrong
   if (problems.length === 0) return { known, result }
   throw new XTransformersError('invalid_checkpoint', `the state dict does not fit this model:\n${list(problems)}`)
 }

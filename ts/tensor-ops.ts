@@ -1,3 +1,4 @@
+import { checkDType, checkFlag, checkInteger, checkList, checkOptions, checkShape, refuse } from './checks.js'
 import { XTransformersError } from './errors.js'
 import type { DType } from './native.js'
 import type { Tensor } from './tensor.js'
@@ -25,13 +26,21 @@ export interface CrossEntropyOptions {
   ignore_index?: number
 }
 
+/** What can stand beside a tensor. */
+const OPERAND = 'a Tensor or a number'
+
 /** `dim` counted from the front. */
 export function axis(dim: number, axes: number): number {
+  if (!Number.isInteger(dim)) throw refuse('an axis', 'a whole number', dim, 'invalid_tensor')
   const found = dim < 0 ? dim + axes : dim
-  if (!Number.isInteger(dim) || found < 0 || found >= axes) {
-    throw new XTransformersError('invalid_tensor', `there is no axis ${String(dim)}: the tensor has ${axes} axes`)
-  }
-  return found
+  if (found >= 0 && found < axes) return found
+  throw new XTransformersError('invalid_tensor', `there is no axis ${dim}: the tensor has ${axes} axes`)
+}
+
+/** The options of a reduction. */
+function keeps(options: ReduceOptions | undefined, name: string): boolean {
+  const { keepdim } = checkOptions(options, `${name}()`, ['keepdim'])
+  return checkFlag(keepdim, 'keepdim', false)
 }
 
 /**
@@ -46,16 +55,20 @@ export abstract class TensorOps {
 
   #binary(name: string, other: Tensor | number): Tensor {
     // a NaN or an infinity has no JSON: such numbers become tensors
-    if (typeof other !== 'number') return this.run(name, [other])
+    if (typeof other !== 'number') return this.run(name, [this.operand(other, OPERAND)])
     return Number.isFinite(other) ? this.run(name, [], { scalar: other }) : this.run(name, [this.filled(other)])
   }
 
   /** One element of that value, of the type that it takes in an operation with this tensor. */
   protected abstract filled(value: number): Tensor
 
-  #reduce(name: string, dims: Axes | undefined, { keepdim = false }: ReduceOptions = {}): Tensor {
-    if (dims === undefined) return this.run(name, [], { keepdim })
-    const list = typeof dims === 'number' ? [dims] : dims
+  /** Checks another tensor; `wanted`: what can stand there. */
+  protected abstract operand(value: unknown, wanted: string): Tensor
+
+  #reduce(name: string, dims: Axes | undefined, options: ReduceOptions | undefined): Tensor {
+    const keepdim = keeps(options, name)
+    if (dims === undefined || dims === null) return this.run(name, [], { keepdim })
+    const list = typeof dims === 'number' ? [dims] : checkList(dims, 'the axes', 'whole numbers')
     return this.run(name, [], { dims: list.map((dim) => axis(dim, this.shape.length)), keepdim })
   }
 
@@ -205,13 +218,14 @@ export abstract class TensorOps {
   }
 
   /** Index of the largest element along an axis, as `i64`. */
-  argmax(dim = -1, { keepdim = false }: ReduceOptions = {}): Tensor {
+  argmax(dim = -1, options?: ReduceOptions): Tensor {
+    const keepdim = keeps(options, 'argmax')
     return this.run('argmax', [], { dim: axis(dim, this.shape.length), keepdim })
   }
 
   /** Matrix product of the last two axes, (.., m, k) and (.., k, n); the axes before are broadcast. */
   matmul(other: Tensor): Tensor {
-    return this.run('matmul', [other])
+    return this.run('matmul', [this.operand(other, 'a Tensor')])
   }
 
   /** Softmax along an axis. */
@@ -225,13 +239,15 @@ export abstract class TensorOps {
   }
 
   /** Mean cross entropy of these logits, (.., classes), with target ids, (..). */
-  crossEntropy(targets: Tensor, { ignore_index = -100 }: CrossEntropyOptions = {}): Tensor {
-    return this.run('cross_entropy', [targets], { ignore_index })
+  crossEntropy(targets: Tensor, options?: CrossEntropyOptions): Tensor {
+    const { ignore_index } = checkOptions(options, 'crossEntropy()', ['ignore_index'])
+    const ignored = checkInteger(ignore_index ?? -100, 'ignore_index')
+    return this.run('cross_entropy', [this.operand(targets, 'a Tensor')], { ignore_index: ignored })
   }
 
   /** Mean of the squared differences. */
   mse(target: Tensor): Tensor {
-    return this.run('mse', [target])
+    return this.run('mse', [this.operand(target, 'a Tensor')])
   }
 
   /**
@@ -241,14 +257,15 @@ export abstract class TensorOps {
    * arange(0, 6).reshape([2, -1]).shape // [2, 3]
    */
   reshape(shape: readonly number[]): Tensor {
+    const wanted = checkShape(shape, true)
     const size = this.shape.reduce((a, b) => a * b, 1)
-    const known = shape.filter((n) => n !== -1).reduce((a, b) => a * b, 1)
-    const found = shape.map((n) => (n === -1 && known > 0 ? size / known : n))
+    const known = wanted.filter((n) => n !== -1).reduce((a, b) => a * b, 1)
+    const found = wanted.map((n) => (n === -1 && known > 0 ? size / known : n))
     const fits = found.every((n) => Number.isInteger(n) && n >= 0) && found.reduce((a, b) => a * b, 1) === size
     if (!fits) {
       throw new XTransformersError(
         'invalid_tensor',
-        `[${this.shape}], ${size} elements, cannot be reshaped to [${shape}]`,
+        `[${this.shape}], ${size} elements, cannot be reshaped to [${wanted}]`,
       )
     }
     return this.run('reshape', [], { shape: found })
@@ -256,7 +273,8 @@ export abstract class TensorOps {
 
   /** The axes in another order. */
   permute(dims: readonly number[]): Tensor {
-    return this.run('permute', [], { dims: dims.map((dim) => axis(dim, this.shape.length)) })
+    const list = checkList(dims, 'the axes', 'whole numbers')
+    return this.run('permute', [], { dims: list.map((dim) => axis(dim, this.shape.length)) })
   }
 
   /** Two axes swapped. */
@@ -273,24 +291,26 @@ export abstract class TensorOps {
     const at = axis(dim, this.shape.length)
     const length = this.shape[at] as number
     const clip = (n: number) => Math.min(length, Math.max(0, n < 0 ? n + length : n))
-    const from = clip(start)
-    return this.run('slice', [], { dim: at, start: from, end: Math.max(from, clip(end ?? length)) })
+    const from = clip(checkInteger(start, 'start'))
+    const to = clip(checkInteger(end ?? length, 'end'))
+    return this.run('slice', [], { dim: at, start: from, end: Math.max(from, to) })
   }
 
   /** The elements that `index` (`i64`, with the same number of axes) names along an axis, as in PyTorch. */
   gather(dim: number, index: Tensor): Tensor {
-    return this.run('gather', [index], { dim: axis(dim, this.shape.length) })
+    return this.run('gather', [this.operand(index, 'a Tensor of indices')], { dim: axis(dim, this.shape.length) })
   }
 
   /** `a` where this is true, else `b`. */
   where(a: Tensor | number, b: Tensor | number): Tensor {
-    const like: TensorOps = typeof a !== 'number' ? a : typeof b !== 'number' ? b : this
-    const tensor = (x: Tensor | number) => (typeof x !== 'number' ? x : like.filled(x))
-    return this.run('where', [tensor(a), tensor(b)])
+    const [first, second] = [a, b].map((x) => (typeof x === 'number' ? x : this.operand(x, OPERAND)))
+    const like: TensorOps = typeof first === 'object' ? first : typeof second === 'object' ? second : this
+    const tensor = (x: Tensor | number | undefined) => (typeof x === 'object' ? x : like.filled(x as number))
+    return this.run('where', [tensor(first), tensor(second)])
   }
 
   /** The same values in another type. */
   cast(dtype: DType): Tensor {
-    return this.run('cast', [], { dtype })
+    return this.run('cast', [], { dtype: checkDType(dtype) })
   }
 }

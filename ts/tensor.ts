@@ -1,7 +1,8 @@
 import { native } from '#native'
+import { BRAND, type Brand, brand } from './brand.js'
 import { type CallControl, heavy } from './calls.js'
-import { checkSignal } from './checks.js'
-import { DTYPES, describe, elements, isFloat, nested, type TypedArray } from './data.js'
+import { checkFlag, checkOptions, checkSignal, refuse } from './checks.js'
+import { DTYPES, elements, isFloat, nested, type TypedArray } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 import { TensorHandle } from './handle.js'
 import type { DType, NativeTensor } from './native.js'
@@ -41,7 +42,6 @@ export type Nested = number | boolean | Nested[]
 export class Tensor extends TensorOps {
   /** @internal */
   readonly [HANDLE]: TensorHandle
-  #shape: readonly number[] | null = null
 
   /** @internal Tensors are made by `tensor`, `zeros` and their like. */
   constructor(handle: TensorHandle) {
@@ -59,9 +59,7 @@ export class Tensor extends TensorOps {
 
   /** Length of each axis. */
   get shape(): readonly number[] {
-    const current = this[HANDLE].use()
-    this.#shape ??= Object.freeze(current.shape())
-    return this.#shape
+    return this[HANDLE].shape()
   }
 
   /** Type of the elements. */
@@ -87,7 +85,7 @@ export class Tensor extends TensorOps {
   }
 
   set requires_grad(on: boolean) {
-    this[HANDLE].requireGrad(on)
+    this[HANDLE].requireGrad(checkFlag(on, 'requires_grad'))
   }
 
   /**
@@ -103,7 +101,7 @@ export class Tensor extends TensorOps {
   /** Sets or clears the gradient; it has the shape of the tensor. */
   set grad(value: Tensor | null) {
     const handle = this[HANDLE]
-    const gradient = value && checkTensor(value, 'grad')[HANDLE].settled('grad')
+    const gradient = value === null || value === undefined ? null : checkTensor(value, 'grad')[HANDLE].settled('grad')
     scheduleSync('setting grad', NO_GATES, handle.gates, () => guarded(() => handle.use().setGrad(gradient)))
   }
 
@@ -150,8 +148,8 @@ export class Tensor extends TensorOps {
    * x.to('f64')
    */
   to(target: Device | DType): Tensor {
-    if ((DTYPES as readonly string[]).includes(target)) return this.cast(target as DType)
-    return this.run('to_device', [], { device: checkDevice(target) })
+    if ((DTYPES as readonly unknown[]).includes(target)) return this.cast(target as DType)
+    return this.run('to_device', [], { device: checkDevice(target, DTYPES) })
   }
 
   /** The same values on the GPU. */
@@ -175,15 +173,17 @@ export class Tensor extends TensorOps {
    * @throws XTransformersError (`invalid_tensor`) where there is no graph, where it was freed by an earlier backward, or where a parameter has changed
    * since the forward
    */
-  backward({ retain_graph = false, signal }: BackwardOptions = {}): Promise<void> {
+  backward(options?: BackwardOptions): Promise<void> {
     const handle = this[HANDLE]
     try {
+      const { retain_graph, signal } = checkOptions(options, 'backward()', ['retain_graph', 'signal'])
+      const retain = checkFlag(retain_graph, 'retain_graph', false)
       return heavy({
         reads: NO_GATES,
         writes: handle.gates,
         inputs: [handle],
         signal: checkSignal(signal),
-        start: (abort) => native.backward(handle.pinned(), retain_graph, abort),
+        start: (abort) => native.backward(handle.pinned(), retain, abort),
       })
     } catch (error) {
       return Promise.reject(error)
@@ -191,10 +191,12 @@ export class Tensor extends TensorOps {
   }
 
   /** As {@link backward}, at once. */
-  backwardSync({ retain_graph = false }: { retain_graph?: boolean } = {}): void {
+  backwardSync(options?: { retain_graph?: boolean }): void {
     const handle = this[HANDLE]
+    const { retain_graph } = checkOptions(options, 'backwardSync()', ['retain_graph'])
+    const retain = checkFlag(retain_graph, 'retain_graph', false)
     scheduleSync('backwardSync()', NO_GATES, handle.gates, () =>
-      guarded(() => native.backwardSync(handle.use(), retain_graph)),
+      guarded(() => native.backwardSync(handle.use(), retain)),
     )
   }
 
@@ -206,6 +208,16 @@ export class Tensor extends TensorOps {
   /** For `using`. */
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** @internal */
+  get [BRAND](): Brand {
+    return brand('a Tensor')
+  }
+
+  /** What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue, leave objects of their own kind alone. */
+  get [Symbol.toStringTag](): string {
+    return 'Tensor'
   }
 
   /** Shape, type and, for a small tensor, the values. */
@@ -224,6 +236,11 @@ export class Tensor extends TensorOps {
 
   protected override run(name: string, others: readonly Tensor[], args?: Record<string, unknown>): Tensor {
     return apply(name, [this, ...others], args)
+  }
+
+  protected override operand(value: unknown, wanted: string): Tensor {
+    if (value instanceof Tensor) return value
+    throw refuse('the operand', wanted, value)
   }
 
   protected override filled(value: number): Tensor {
@@ -252,18 +269,15 @@ export function wrapLeaf(tensor: NativeTensor): Tensor {
 /** @throws XTransformersError (`invalid_argument`) where `value` is no tensor */
 export function checkTensor(value: unknown, what: string): Tensor {
   if (value instanceof Tensor) return value
-  const hint = value instanceof Promise ? ', got a Promise: await it first' : `, got ${describe(value)}`
-  throw new XTransformersError('invalid_argument', `${what} must be a Tensor${hint}`)
+  throw refuse(what, 'a Tensor', value)
 }
 
-/** Device names that the native side knows. */
-export function checkDevice(device: unknown): Device {
+/** Device names that the native side knows. `others`: what else can stand there. */
+export function checkDevice(device: unknown, others: readonly string[] = []): Device {
   if (device === 'cuda') return 'cuda:0'
   if (typeof device === 'string' && /^(cpu|cuda:\d+)$/.test(device)) return device as Device
-  throw new XTransformersError(
-    'invalid_tensor',
-    `the device must be 'cpu', 'cuda' or 'cuda:0', got ${describe(device)}`,
-  )
+  const or = others.length > 0 ? `, or a type (${others.join(', ')})` : ''
+  throw refuse('the device', `'cpu', 'cuda' or 'cuda:0'${or}`, device, 'invalid_tensor')
 }
 
 const RANDOM = new Set(['rand', 'randn', 'randint'])

@@ -1,7 +1,7 @@
 import type { CallControl } from '../calls.js'
-import { describe } from '../data.js'
-import { NATIVE_MODULE } from '../encode.js'
-import { guarded, XTransformersError } from '../errors.js'
+import { abandon, isThenable, refuse } from '../checks.js'
+import { checkArguments, NATIVE_MODULE } from '../encode.js'
+import { guarded, guardedAsync, XTransformersError } from '../errors.js'
 import { noGrad } from '../grad-mode.js'
 import { tidy } from '../memory.js'
 import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native.js'
@@ -31,37 +31,39 @@ export interface Score {
 
 /** Models over tokens that write on: `generate` and `stream`, with the filter as a name or as a function. */
 export abstract class Generative<Options> extends Stepwise<Options> {
-  protected generateTokens(positional: readonly unknown[], options: Sampling = {}): Promise<Tensor> {
+  protected generateTokens(positional: readonly unknown[], options?: Sampling): Promise<Tensor> {
     return this.#generate(positional, options)
   }
 
   /** Step by step: an abort is seen between two of them, also where a computation lets nothing through (WebAssembly). */
-  async #generate(positional: readonly unknown[], options: Sampling): Promise<Tensor> {
+  async #generate(positional: readonly unknown[], given: Sampling | undefined): Promise<Tensor> {
+    const options = checkArguments(given, 'generate')
     const filter = ownFilter(options)
-    const call = this.prepare(positional, options)
+    const call = this.prepare('generate', positional, options)
     const run = async (abort: NativeAbortFlag) => {
       const generation = this.#start('generate', call)
       try {
-        while (!generation.done()) {
-          if (filter) accept(generation, await generation.logits(abort), filter)
-          else await generation.advance(abort)
+        while (!guarded(() => generation.done())) {
+          if (filter) accept(generation, await guardedAsync(() => generation.logits(abort)), filter)
+          else await guardedAsync(() => generation.advance(abort))
         }
         return wrap(guarded(() => generation.tokens()))
       } finally {
         generation.dispose()
       }
     }
-    return this.heavy(call, run, (tokens) => tokens.dispose())
+    return this.heavySteps(call, run, (tokens) => tokens.dispose())
   }
 
-  protected generateTokensSync(positional: readonly unknown[], options: Sampling = {}): Tensor {
+  protected generateTokensSync(positional: readonly unknown[], given?: Sampling): Tensor {
+    const options = checkArguments(given, 'generateSync')
     const filter = ownFilter(options)
     if (!filter) return this.callSync('generate', positional, options)
-    const call = this.prepare(positional, options)
+    const call = this.prepare('generate', positional, options)
     return scheduleSync('generateSync()', call.reads, NO_GATES, () => {
       const generation = this.#start('generate', call)
       try {
-        while (!generation.done()) {
+        while (!guarded(() => generation.done())) {
           accept(
             generation,
             guarded(() => generation.logitsSync()),
@@ -75,9 +77,10 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     })
   }
 
-  protected streamTokens(positional: readonly unknown[], options: Sampling = {}): AsyncIterable<number | number[]> {
+  protected streamTokens(positional: readonly unknown[], given?: Sampling): AsyncIterable<number | number[]> {
+    const options = checkArguments(given, 'stream')
     const filter = ownFilter(options)
-    const call = this.prepare(positional, options)
+    const call = this.prepare('stream', positional, options)
     // Whoever reads slowly may dispose the prompt before the first token is asked for.
     for (const tensor of call.encoded.tensors) tensor.pin()
     return this.#tokens(call, filter)
@@ -93,7 +96,7 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     }
     const step: PreparedCall = { ...call, encoded: { ...call.encoded, tensors: [] } }
     try {
-      while (!generation.done()) {
+      while (!guarded(() => generation.done())) {
         const logits = await this.heavy(
           step,
           (abort) => generation.logits(abort),
@@ -101,7 +104,8 @@ export abstract class Generative<Options> extends Stepwise<Options> {
         )
         const tokens = accept(generation, logits, filter)
         if (tokens === null) return
-        yield tokens.length === 1 ? (tokens[0] as number) : tokens
+        // the addon's array may be of another realm
+        yield tokens.length === 1 ? (tokens[0] as number) : Array.from(tokens)
       }
     } finally {
       generation.dispose()
@@ -128,14 +132,19 @@ function accept(generation: NativeGeneration, native: NativeTensor, filter: Logi
       native.dispose()
     }
   }
-  using logits = wrap(native)
-  using filtered = noGrad(() => tidy(() => checked(filter(logits), logits)))
-  return guarded(() => generation.accept(filtered[HANDLE].use(), true))
+  // what the filter has made ends with it; what it had before, such as a mask that it gives each time, is the caller's
+  return tidy(() => {
+    const logits = wrap(native)
+    const filtered = noGrad(() => checked(filter(logits), logits))
+    const allowed = filtered[HANDLE].use()
+    return guarded(() => generation.accept(allowed, true))
+  })
 }
 
 function checked(filtered: unknown, logits: Tensor): Tensor {
   if (!(filtered instanceof Tensor)) {
-    throw new XTransformersError('invalid_argument', `filter_logits_fn must return a Tensor, got ${describe(filtered)}`)
+    if (isThenable(filtered)) abandon(filtered)
+    throw refuse('what filter_logits_fn returns', 'a Tensor, and at once', filtered)
   }
   if (String(filtered.shape) === String(logits.shape)) return filtered
   throw new XTransformersError(

@@ -1,16 +1,17 @@
 import { native } from '#native'
 import { type CallControl, heavy } from '../calls.js'
-import { checkSignal } from '../checks.js'
-import { guarded, XTransformersError } from '../errors.js'
+import { checkIterable, checkOptions, checkSignal, refuse } from '../checks.js'
+import { guarded } from '../errors.js'
 import { mergeGates, NO_GATES, scheduleSync } from '../schedule.js'
 import { HANDLE } from '../symbols.js'
 import { checkTensor, type Tensor } from '../tensor.js'
 
 function check(parameters: Iterable<Tensor>, max: number) {
   if (typeof max !== 'number' || Number.isNaN(max) || max < 0) {
-    throw new XTransformersError('invalid_argument', `the largest norm must be a number from 0, got ${String(max)}`)
+    throw refuse('the largest norm', 'a number from 0', max)
   }
-  const handles = Array.from(parameters, (parameter, i) => checkTensor(parameter, `parameter ${i}`)[HANDLE])
+  const list = checkIterable(parameters, 'parameters', 'tensors, such as model.parameters()')
+  const handles = list.map((parameter, i) => checkTensor(parameter, `parameter ${i}`)[HANDLE])
   return { handles, gates: mergeGates(handles.map((handle) => handle.gates)) }
 }
 
@@ -25,8 +26,9 @@ function check(parameters: Iterable<Tensor>, max: number) {
 export async function clipGradNorm(
   parameters: Iterable<Tensor>,
   max: number,
-  { signal }: CallControl = {},
+  options: CallControl = {},
 ): Promise<number> {
+  const { signal } = checkOptions(options, 'clipGradNorm()', ['signal'])
   const { handles, gates } = check(parameters, max)
   return await heavy({
     reads: NO_GATES,

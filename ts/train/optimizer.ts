@@ -1,6 +1,7 @@
 import { native } from '#native'
+import { BRAND, type Brand, brand } from '../brand.js'
 import { type CallControl, heavy } from '../calls.js'
-import { checkSignal } from '../checks.js'
+import { checkIterable, checkOptions, checkSignal, isRecord, refuse } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
 import {
   disposeAll,
@@ -14,6 +15,7 @@ import type { NativeOptimizer, NativeTensor } from '../native.js'
 import { resolveGroups, resolveOptions } from '../options.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
 import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
+import { checkState } from '../state.js'
 import type { ReadOptions } from '../streams.js'
 import { HANDLE } from '../symbols.js'
 import { checkTensor, Tensor, wrap } from '../tensor.js'
@@ -40,6 +42,8 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   readonly #kind: string
   readonly #gates: Gates
   readonly #native: NativeOptimizer
+  /** Number of parameters in each group. */
+  readonly #sizes: readonly number[]
 
   /** @internal */
   protected constructor(kind: string, parameters: Iterable<Tensor> | readonly ParamGroup<Options>[], options: Options) {
@@ -50,6 +54,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     const all = groups.flatMap(({ params }) => params)
     checkParameters(all)
     this.#gates = mergeGates(all.map((parameter) => parameter[HANDLE].gates))
+    this.#sizes = groups.map(({ params }) => params.length)
     const described = JSON.stringify(groups.map(({ params }, i) => ({ count: params.length, settings: settings[i] })))
     const handles = all.map((parameter) => parameter[HANDLE].use())
     this.#native = guarded(() => native.optimizer(kind, handles, described))
@@ -65,14 +70,25 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     for (const group of this.param_groups) group.lr = lr
   }
 
-  /** The settings as they are now, for the native side. */
+  /** The settings as they are now, checked. */
+  #settings() {
+    const [had, has] = [this.#sizes.length, this.param_groups.length]
+    if (had === has) return resolveGroups(this.#kind, {}, this.param_groups.map(settingsOf))
+    throw new XTransformersError(
+      'invalid_state',
+      `the optimizer was made with ${had} groups of parameters, and param_groups has ${has}: make a new optimizer`,
+    )
+  }
+
+  /** The same for the native side. */
   #groups(): string {
-    return JSON.stringify(resolveGroups(this.#kind, {}, this.param_groups.map(settingsOf)))
+    return JSON.stringify(this.#settings())
   }
 
   /** Changes every parameter that has a gradient and is not frozen, by one step. Settings are taken when the call is made. */
-  step({ signal }: CallControl = {}): Promise<void> {
+  step(options?: CallControl): Promise<void> {
     try {
+      const { signal } = checkOptions(options, 'step()', ['signal'])
       const groups = this.#groups()
       return heavy({
         reads: NO_GATES,
@@ -103,10 +119,9 @@ export abstract class Optimizer<Options extends { lr?: number }> {
 
   #state(): OptimizerState<Settings<Options>> {
     let at = 0
-    const groups = this.param_groups.map(({ params, ...settings }) => ({
-      ...structuredClone(settings),
-      params: params.map(() => at++),
-    }))
+    // checked, since they may have been changed: a file could not hold a NaN, nor a clone a function
+    const settings = this.#settings()
+    const groups = this.#sizes.map((size, i) => ({ ...settings[i], params: Array.from({ length: size }, () => at++) }))
     const { json, tensors } = guarded(() => this.#native.state())
     const names: Record<string, { $tensor: number }> = JSON.parse(json)
     const state = Object.entries(names).map(
@@ -121,19 +136,19 @@ export abstract class Optimizer<Options extends { lr?: number }> {
    * @throws XTransformersError (`invalid_checkpoint`) where they are not; (`busy`) while a call on the parameters is pending
    */
   loadStateDict(state: OptimizerState<object>): void {
-    scheduleSync('loadStateDict()', NO_GATES, this.#gates, () => this.#put(state))
+    if (!isRecord(state)) throw refuse('the state', 'what stateDict() gives', state)
+    const given = { param_groups: state.param_groups, state: checkState(state.state) }
+    scheduleSync('loadStateDict()', NO_GATES, this.#gates, () => this.#put(given))
   }
 
-  #put({ param_groups, state }: OptimizerState<object>): void {
-    const sizes = (groups: readonly { params: readonly unknown[] }[]) =>
-      String(groups.map(({ params }) => params.length))
-    if (!Array.isArray(param_groups) || sizes(param_groups) !== sizes(this.param_groups)) {
+  #put({ param_groups, state }: { param_groups: unknown; state: ReadonlyMap<string, Tensor> }): void {
+    if (!isGroups(param_groups) || String(param_groups.map(({ params }) => params.length)) !== String(this.#sizes)) {
       throw new XTransformersError('invalid_checkpoint', 'the state is of an optimizer with other groups of parameters')
     }
     const merged = param_groups.map((group, i) => ({ ...this.param_groups[i], ...group }))
     const settings = resolveGroups(this.#kind, {}, merged.map(settingsOf))
     const tensors = [...state.values()].map((tensor) =>
-      checkTensor(tensor, 'the state')[HANDLE].settled('loadStateDict()'),
+      checkTensor(tensor, 'what the state has by name')[HANDLE].settled('loadStateDict()'),
     )
     guarded(() => this.#native.loadState(JSON.stringify([...state.keys()]), tensors))
     for (const [i, own] of settings.entries()) Object.assign(this.param_groups[i] as object, own)
@@ -190,7 +205,8 @@ export abstract class Optimizer<Options extends { lr?: number }> {
    *
    * @throws XTransformersError (`file`, `invalid_checkpoint`); the state is then as before
    */
-  async load(source: Source, options: ReadOptions = {}): Promise<void> {
+  async load(source: Source, given: ReadOptions = {}): Promise<void> {
+    const options = checkOptions(given, 'load()', ['signal', 'on_progress'])
     const run = async () => this.#restore(await readTensors(source, options))
     await schedule(NO_GATES, this.#gates, run, checkSignal(options.signal))
   }
@@ -217,6 +233,16 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     }
   }
 
+  /** @internal */
+  get [BRAND](): Brand {
+    return brand(`an optimizer (${this.#kind})`)
+  }
+
+  /** What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue, leave objects of their own kind alone. */
+  get [Symbol.toStringTag](): string {
+    return 'Optimizer'
+  }
+
   /** Frees the averages, once the calls made before have ended. The parameters stay. */
   dispose(): void {
     scheduleSoon(this.#gates, () => this.#native.dispose())
@@ -229,9 +255,17 @@ export abstract class Optimizer<Options extends { lr?: number }> {
 }
 
 /** The settings of a group, without its parameters. */
-const settingsOf = ({ params: _, ...settings }: { params: readonly unknown[] }) => settings as object
+function settingsOf(group: { params: readonly unknown[] }, i: number): object {
+  if (!isRecord(group)) throw refuse(`param_groups[${i}]`, 'an object { params, lr, ... }', group)
+  const { params: _, ...settings } = group
+  return settings
+}
 
-function parseGroups(json: string): SavedGroup<object>[] {
+/** Whether it is the groups of a state, as far as their sizes go. */
+const isGroups = (groups: unknown): groups is SavedGroup<object>[] =>
+  Array.isArray(groups) && groups.every((group) => isRecord(group) && Array.isArray(group.params))
+
+function parseGroups(json: string): unknown {
   try {
     return JSON.parse(json)
   } catch (error) {
@@ -240,7 +274,11 @@ function parseGroups(json: string): SavedGroup<object>[] {
 }
 
 function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Options>[]): ParamGroup<Options>[] {
-  const list: unknown[] = typeof parameters === 'object' && Symbol.iterator in parameters ? [...parameters] : []
+  const list: unknown[] = checkIterable<unknown>(
+    parameters,
+    'parameters',
+    'tensors, such as model.parameters(), or of groups { params, lr }',
+  )
   if (list.length === 0) {
     throw new XTransformersError(
       'invalid_argument',
@@ -249,14 +287,9 @@ function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Opt
   }
   if (list.every((item) => item instanceof Tensor)) return [{ params: list } as never]
   return list.map((item, i) => {
-    const { params } = (item ?? {}) as { params?: unknown }
-    if (item instanceof Tensor || !Array.isArray(params)) {
-      throw new XTransformersError(
-        'invalid_argument',
-        `param_groups[${i}] must be an object { params: Tensor[], ... }, like every group`,
-      )
-    }
-    return { ...(item as object), params: [...params] } as never
+    const group = isRecord(item) ? { ...item } : {}
+    if (Array.isArray(group.params)) return { ...group, params: [...group.params] } as never
+    throw refuse(`param_groups[${i}]`, 'an object { params: Tensor[], ... }, like every group', item)
   })
 }
 

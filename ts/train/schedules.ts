@@ -1,3 +1,4 @@
+import { checkNumber } from '../checks.js'
 import type { ConstantOptions, CosineWarmupOptions, LinearWarmupOptions } from '../options.gen.js'
 import { resolveOptions } from '../options.js'
 
@@ -12,13 +13,16 @@ export type Schedule = (step: number) => number
  */
 export function constant(options: ConstantOptions): Schedule {
   const { lr } = resolveOptions('constant', options)
-  return () => lr
+  return (step) => {
+    checkNumber(step, 'step')
+    return lr
+  }
 }
 
 /** A rate that grows evenly over the warm-up, `lr * (step + 1) / warmup_steps`, and then stays. */
 export function linearWarmup(options: LinearWarmupOptions): Schedule {
   const { lr, warmup_steps } = resolveOptions('linearWarmup', options)
-  return (step) => (step < warmup_steps ? (lr * (step + 1)) / warmup_steps : lr)
+  return (step) => (checkNumber(step, 'step') < warmup_steps ? (lr * (step + 1)) / warmup_steps : lr)
 }
 
 /**
@@ -31,7 +35,7 @@ export function linearWarmup(options: LinearWarmupOptions): Schedule {
 export function cosineWarmup(options: CosineWarmupOptions): Schedule {
   const { lr, warmup_steps, total_steps, min_lr } = resolveOptions('cosineWarmup', options)
   return (step) => {
-    if (step < warmup_steps) return (lr * (step + 1)) / warmup_steps
+    if (checkNumber(step, 'step') < warmup_steps) return (lr * (step + 1)) / warmup_steps
     const t = Math.min(1, (step - warmup_steps) / Math.max(1, total_steps - warmup_steps))
     return min_lr + ((lr - min_lr) * (1 + Math.cos(Math.PI * t))) / 2
   }

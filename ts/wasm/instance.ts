@@ -70,8 +70,9 @@ export class Instance {
   }
 }
 
-/** A trap, or a stack that was too small; errors of ours are plain `Error`s. */
-const isTrap = (error: unknown) => error instanceof WebAssembly.RuntimeError || error instanceof RangeError
+/** A trap, or a stack that was too small, of the realm of the module; errors of ours are plain `Error`s. */
+const isTrap = (error: unknown) =>
+  /^(RuntimeError|RangeError)$/.test(String((error as { name?: unknown } | null)?.name))
 
 type Free = (glue: Glue) => void
 

@@ -18,12 +18,14 @@ export async function compile(url: string | URL, on_progress?: OnProgress): Prom
   if (!response.ok) throw failed(`is not at ${url} (status ${response.status}): ${HOW}`)
   const type = response.headers.get('content-type') ?? ''
   if (type.startsWith('text/html')) throw failed(`is not at ${url}, where a page of HTML came: ${HOW}`)
+  const reported: { error?: unknown } = {}
   try {
     // streaming wants the right type, which servers that do not know .wasm do not give
     const streams = type.startsWith('application/wasm') && typeof WebAssembly.compileStreaming === 'function'
-    const watched = on_progress ? watch(response, on_progress) : response
+    const watched = on_progress ? watch(response, on_progress, reported) : response
     return await (streams ? WebAssembly.compileStreaming(watched) : WebAssembly.compile(await watched.arrayBuffer()))
   } catch (error) {
+    if ('error' in reported) throw reported.error
     throw unusable(error)
   }
 }
@@ -37,8 +39,16 @@ export async function moduleOf({ url, bytes, module, on_progress }: ModuleSource
   })
 }
 
-/** The same response, whose bytes are counted on their way. */
-function watch(response: Response, on_progress: OnProgress): Response {
+/** The same response, whose bytes are counted on their way. What `on_progress` throws ends it, and is noted: nobody else would say it as it is. */
+function watch(response: Response, on_progress: OnProgress, reported: { error?: unknown }): Response {
+  const tell: OnProgress = (progress) => {
+    try {
+      on_progress(progress)
+    } catch (error) {
+      reported.error = error
+      throw error
+    }
+  }
   // of a compressed file the length is that of what travels
   const length = response.headers.has('content-encoding') ? null : response.headers.get('content-length')
   const total = length === null ? null : Number(length)
@@ -46,10 +56,10 @@ function watch(response: Response, on_progress: OnProgress): Response {
   const counter = new TransformStream<Uint8Array, Uint8Array>({
     transform(chunk, controller) {
       loaded += chunk.length
-      on_progress({ loaded, total: total !== null && loaded <= total ? total : null })
+      tell({ loaded, total: total !== null && loaded <= total ? total : null })
       controller.enqueue(chunk)
     },
-    flush: () => on_progress({ loaded, total: loaded }),
+    flush: () => tell({ loaded, total: loaded }),
   })
   return new Response(response.body?.pipeThrough(counter), { headers: { 'content-type': 'application/wasm' } })
 }

@@ -1,5 +1,6 @@
+import { isThenable } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import type { Progress } from '../streams.js'
+import { type Progress, throwIfAborted } from '../streams.js'
 import type { FromWorker, Id, InitSettings, Operation, Params, Port, Request, Result, ToWorker } from './protocol.js'
 import { unpackError } from './wire-error.js'
 
@@ -63,7 +64,7 @@ export class Connection {
   /** Asks. Rejects with the worker's error, or at once with the reason of the signal. */
   async request<K extends Operation>(op: K, params: Params<K>, control: RequestControl = {}): Promise<Result<K>> {
     const { signal, transfer } = control
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     const id = this.next()
     const abortable = signal !== undefined
     const ask = () => this.#post({ type: 'request', id, op, params, abortable } as Request, transfer)
@@ -131,7 +132,8 @@ export class Connection {
     try {
       this.#port.postMessage(message, transfer)
     } catch (error) {
-      // DataCloneError
+      // a getter of the caller's may throw too
+      if ((error as { name?: unknown } | null)?.name !== 'DataCloneError') throw error
       throw new XTransformersError('invalid_argument', `that cannot go to a worker: ${(error as Error).message}`, [], {
         cause: error,
       })
@@ -195,11 +197,15 @@ export class Connection {
 
   #tell(id: Id, progress: Progress): void {
     const pending = this.#pending.get(id)
-    try {
-      pending?.on_progress?.(progress)
-    } catch (error) {
+    const fail = (error: unknown) => {
       this.abort(id)
       pending?.reject(error)
+    }
+    try {
+      const result: unknown = pending?.on_progress?.(progress)
+      if (isThenable(result)) result.then(undefined, fail)
+    } catch (error) {
+      fail(error)
     }
   }
 

@@ -1,4 +1,4 @@
-import { checkSeed, checkSignal } from '../checks.js'
+import { checkFlag, checkOptions, checkReading, checkSeed, checkSignal } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Memory } from '../memory.js'
 import type * as Main from '../models/index.js'
@@ -136,13 +136,15 @@ export class LibraryCalls {
    */
   async load<Model extends RemoteModel = RemoteModel>(
     source: WorkerSource,
-    { transfer: give = false, signal, on_progress, ...options }: WorkerLoadOptions = {},
+    given: WorkerLoadOptions = {},
   ): Promise<Model> {
-    const { value, transfer } = packSource(source, give)
+    const { transfer: give, signal, on_progress, ...options } = checkOptions(given, 'load()')
+    const reading = checkReading({ signal, on_progress } as ReadOptions)
+    const { value, transfer } = packSource(source, checkFlag(give, 'transfer', false))
     const object = this.#home.next()
     const params = { object, source: value, options }
     try {
-      const control = { signal: checkSignal(signal), on_progress, transfer }
+      const control = { ...reading, transfer }
       return this.#adopt(await this.#home.request('load', params, control)) as Model
     } catch (error) {
       // it may be there all the same, where an abort came too late

@@ -1,3 +1,5 @@
+import { BRAND, type Brand, brand } from '../brand.js'
+import { checkIterable, checkOptions, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
 import type { Target } from '../sources.js'
@@ -28,7 +30,8 @@ export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: n
   #lr: number
 
   /** @internal */
-  constructor(home: Connection, name: string, of: RemoteParameters<Options>, options: Options) {
+  constructor(home: Connection, name: string, of: RemoteParameters<Options>, given: Options) {
+    const options = checkOptions(given, name)
     const id = home.next()
     const groups = groupsOf<Options>(of)
     // the models in the worker live as long as the optimizer
@@ -50,8 +53,8 @@ export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: n
   }
 
   set lr(value: number) {
-    this.#lr = value
     tellRemote(this[REMOTE], 'setOptions', [{ lr: value ?? null }])
+    this.#lr = value
   }
 
   /**
@@ -59,9 +62,10 @@ export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: n
    *
    * @throws XTransformersError (`invalid_options`) with every problem; nothing is changed then
    */
-  async setOptions(options: Partial<Options>, group?: number): Promise<void> {
+  async setOptions(given: Partial<Options>, group?: number): Promise<void> {
+    const options = checkOptions(given, 'setOptions()')
     await callRemote(this[REMOTE], 'setOptions', [options, group])
-    if (options.lr !== undefined && (group === undefined || group === 0)) this.#lr = options.lr
+    if (options.lr !== undefined && (group === undefined || group === null || group === 0)) this.#lr = options.lr
   }
 
   /** Frees the gradients that an aborted step has left; every step does it at its start. */
@@ -91,6 +95,11 @@ export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: n
     this.#lr = lr as number
   }
 
+  /** @internal */
+  get [BRAND](): Brand {
+    return brand(`an optimizer in a worker (${this.constructor.name})`)
+  }
+
   /** Frees the averages, after the calls made before. The parameters stay. */
   dispose(): void {
     const { home, id } = this[REMOTE]
@@ -115,7 +124,8 @@ export class AdamW extends RemoteOptimizer<AdamWOptions> {}
 
 function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<Options>[] {
   if (of instanceof RemoteModel) return [{ model: of } as RemoteGroup<Options>]
-  if (Array.isArray(of) && of.length > 0 && of.every((group) => group?.model instanceof RemoteModel)) return of
+  const groups = Array.isArray(of) ? of.map((group) => (isRecord(group) ? { ...group } : group)) : []
+  if (groups.length > 0 && groups.every((group) => group?.model instanceof RemoteModel)) return groups
   throw new XTransformersError(
     'invalid_argument',
     'an optimizer in a worker needs a model of that worker, or groups [{ model, params: names, lr }]',
@@ -126,7 +136,8 @@ function wireGroup({ model, params, ...settings }: RemoteGroup<object>, home: Co
   const remote = model[REMOTE]
   // refuses a model of another worker
   packArguments([model], home, `${what}.model`)
-  return { model: remote.id, params: params ? [...params] : null, settings: packOne(settings, home, what) }
+  const names = params ? checkIterable(params, `${what}.params`, 'names') : null
+  return { model: remote.id, params: names, settings: packOne(settings, home, what) }
 }
 
 const packOne = (options: object, home: Connection, what: string) => packArguments([options], home, what).value[0]

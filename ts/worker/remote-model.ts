@@ -1,9 +1,11 @@
-import { checkSignal } from '../checks.js'
+import { BRAND, type Brand, brand } from '../brand.js'
+import { checkFlag, checkOptions, checkReading, checkSignal, isMap, isRecord } from '../checks.js'
 import type { ModelDescription } from '../describe.js'
 import type { Cacheable } from '../models/stepwise.js'
 import type { LoadWeightsOptions, Module, Quantization } from '../module.js'
 import type { Target } from '../sources.js'
 import type { LoadResult, LoadStateOptions } from '../state.js'
+import type { ReadOptions } from '../streams.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
 import { packSources, type WorkerSource } from './source.js'
@@ -33,7 +35,7 @@ export class Adopted {
 /** The named arguments at the end of a call, apart from its signal. */
 export function splitSignal(args: readonly unknown[]): { args: unknown[]; signal: AbortSignal | undefined } {
   const last = args.at(-1)
-  if (typeof last !== 'object' || last === null || !('signal' in last)) return { args: [...args], signal: undefined }
+  if (!isRecord(last) || !('signal' in last)) return { args: [...args], signal: undefined }
   const { signal, ...rest } = last
   return { args: [...args.slice(0, -1), rest], signal: checkSignal(signal) }
 }
@@ -99,7 +101,7 @@ export abstract class RemoteModel {
 
   /** Turns dropout on (or off), in the models within too; calls made before keep the mode that they were made in. */
   train(on = true): this {
-    this.#mode(on)
+    this.#mode(checkFlag(on, 'the mode'))
     tellRemote(this[REMOTE], 'train', [on])
     return this
   }
@@ -148,12 +150,12 @@ export abstract class RemoteModel {
    *
    * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit
    */
-  loadStateDict(
+  async loadStateDict(
     state: ReadonlyMap<string, TensorInput> | Readonly<Record<string, TensorInput>>,
     options: LoadStateOptions = {},
   ): Promise<LoadResult> {
-    const entries = state instanceof Map ? Object.fromEntries(state) : state
-    return callRemote(this[REMOTE], 'loadStateDict', [entries, options])
+    const entries = isMap(state) ? Object.fromEntries(state) : state
+    return await callRemote(this[REMOTE], 'loadStateDict', [entries, options])
   }
 
   /**
@@ -164,11 +166,12 @@ export abstract class RemoteModel {
    */
   async loadWeights(
     source: WorkerSource | readonly WorkerSource[],
-    { transfer: give = false, signal, on_progress, ...options }: WorkerWeightsOptions = {},
+    given: WorkerWeightsOptions = {},
   ): Promise<LoadResult> {
     const { home, id } = this[REMOTE]
-    const { value, transfer } = packSources(source, give)
-    const control = { signal: checkSignal(signal), on_progress, transfer }
+    const { transfer: give, signal, on_progress, ...options } = checkOptions(given, 'loadWeights()')
+    const { value, transfer } = packSources(source, checkFlag(give, 'transfer', false))
+    const control = { ...checkReading({ signal, on_progress } as ReadOptions), transfer }
     const call = { object: id, method: 'loadWeights', args: [value, options] }
     return (await home.request('call', call, control)) as LoadResult
   }
@@ -198,6 +201,11 @@ export abstract class RemoteModel {
   /** For `using`. */
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** @internal */
+  get [BRAND](): Brand {
+    return brand(`a ${this.constructor.name} in a worker`)
   }
 
   /** The model that was given as option `name`. */

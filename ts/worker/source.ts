@@ -1,4 +1,5 @@
-import { describe } from '../data.js'
+import { isURL } from '../checks.js'
+import { describe, isShared } from '../data.js'
 import { XTransformersError } from '../errors.js'
 import type { Source } from '../sources.js'
 import type { Packed } from './transfer.js'
@@ -13,7 +14,7 @@ export type WorkerSource = Exclude<Source, Response>
 export function absolute(address: string | URL): string {
   const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } }
   const base = document?.baseURI ?? location?.href
-  if (address instanceof URL || base === undefined || /^[a-z][a-z0-9+.-]*:/i.test(address)) return String(address)
+  if (isURL(address) || base === undefined || /^[a-z][a-z0-9+.-]*:/i.test(address)) return String(address)
   try {
     return new URL(address, base).href
   } catch {
@@ -26,7 +27,7 @@ const tagOf = (value: unknown) => Object.prototype.toString.call(value)
 /** A source, ready to be posted. */
 export function packSource(source: WorkerSource, give: boolean): Packed<unknown> {
   if (typeof source === 'string') return { value: absolute(source), transfer: [] }
-  if (source instanceof URL) return { value: { $url: source.href }, transfer: [] }
+  if (isURL(source)) return { value: { $url: source.href }, transfer: [] }
   const kind = tagOf(source)
   if (kind === '[object Uint8Array]') return packBytes(source as Uint8Array, give)
   if (kind === '[object ArrayBuffer]') return packBytes(new Uint8Array(source as ArrayBuffer), give)
@@ -46,7 +47,7 @@ export function packSources(source: WorkerSource | readonly WorkerSource[], give
 
 /** The memory is given away as a whole, so that only all of it can be. */
 function packBytes(bytes: Uint8Array, give: boolean): Packed<Uint8Array> {
-  const whole = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength
+  const whole = !isShared(bytes.buffer) && bytes.byteLength === bytes.buffer.byteLength
   const value = give && whole ? bytes : bytes.slice()
   return { value, transfer: [value.buffer] }
 }

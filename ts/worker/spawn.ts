@@ -1,8 +1,8 @@
 import { start } from '#worker'
-import { checkSignal } from '../checks.js'
+import { checkOptions, checkReading } from '../checks.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
-import type { ReadOptions } from '../streams.js'
+import { type ReadOptions, throwIfAborted } from '../streams.js'
 import { Connection } from './client.js'
 import { type Library, libraryOf } from './library.js'
 import type { InitSettings, Port } from './protocol.js'
@@ -50,12 +50,12 @@ const KEYS = ['threads', 'wasm', 'worker', 'on_progress', 'signal']
  * const model = new x.TransformerWrapper({ num_tokens: 256, max_seq_len: 64, attn_layers: new x.Decoder({ dim: 64, depth: 2 }) })
  * const logits = await model.forward(tensor([[1, 2, 3]], { dtype: 'i64' }))
  */
-export async function spawn(options: SpawnOptions = {}): Promise<Library> {
+export async function spawn(given: SpawnOptions = {}): Promise<Library> {
+  const options = checkOptions(given, 'spawn()', KEYS)
   const settings = settingsOf(options)
-  const { on_progress } = options
-  const signal = checkSignal(options.signal)
-  signal?.throwIfAborted()
-  return await connect(start(options.worker), settings, { signal, on_progress })
+  const reading = checkReading(options)
+  throwIfAborted(reading.signal)
+  return await connect(start(options.worker), settings, reading)
 }
 
 /** The library behind a port where {@link serve} listens. */
@@ -66,14 +66,8 @@ export async function connect(port: Port, settings: InitSettings = {}, control: 
 }
 
 function settingsOf(options: SpawnOptions): InitSettings {
-  const unknown = Object.keys(options).find((key) => !KEYS.includes(key))
-  if (unknown) {
-    throw new XTransformersError(
-      'invalid_options',
-      `${unknown} is not an option of spawn; there are ${KEYS.join(', ')}`,
-    )
-  }
-  const { threads = 'auto', wasm = {} } = options
+  const { threads = 'auto' } = options
+  const wasm = checkOptions(options.wasm, 'spawn(), wasm', ['url', 'bytes', 'module', 'threads_url'])
   if (threads !== 'auto' && !(Number.isInteger(threads) && threads > 0)) {
     throw new XTransformersError(
       'invalid_options',

@@ -1,3 +1,4 @@
+import { isURL } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Port } from './protocol.js'
 import { absolute } from './source.js'
@@ -8,7 +9,7 @@ export function start(worker: Port | string | URL | undefined): Port {
     // in exactly this form, so that bundlers find the script
     if (worker === undefined)
       return new Worker(new URL('./entry.js', import.meta.url), { type: 'module', name: 'x-transformers' })
-    return typeof worker === 'string' || worker instanceof URL ? fromAddress(absolute(worker)) : worker
+    return typeof worker === 'string' || isURL(worker) ? fromAddress(absolute(worker)) : worker
   } catch (error) {
     throw new XTransformersError(
       'worker',

@@ -1,4 +1,6 @@
-import { DTYPES, describe, nested, type Packed, pack, type TensorData, type TypedArray } from '../data.js'
+import { BRAND, type Brand, brand, brandOf } from '../brand.js'
+import { checkDType, checkOptions, checkShape } from '../checks.js'
+import { nested, type Packed, pack, type TensorData, type TypedArray } from '../data.js'
 import { XTransformersError } from '../errors.js'
 import type { DType } from '../native.js'
 import { INSPECT } from '../symbols.js'
@@ -60,10 +62,21 @@ export class HostTensor {
   }
 
   /** @internal */
+  get [BRAND](): Brand {
+    return brand(IS_HOST_TENSOR)
+  }
+
+  /** @internal */
   [INSPECT](): string {
     return this.toString()
   }
 }
+
+/** What a {@link HostTensor} is, to every copy of this package: it is copied anyway, so that all of them are taken. */
+const IS_HOST_TENSOR = 'a HostTensor (of x-transformers/worker, for models in a worker)'
+
+/** Whether it is a {@link HostTensor}, of whichever copy of this package. */
+export const isHostTensor = (value: unknown): value is HostTensor => brandOf(value)?.is === IS_HOST_TENSOR
 
 /** A tensor as an argument: one of the worker's entry, or a `Tensor` of the library where the page has that too. */
 export type TensorInput = HostTensor | Tensor
@@ -78,15 +91,9 @@ const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
  * tensor([[1, 2], [3, 4]], { dtype: 'i64' })
  * tensor(new Float32Array(6), { shape: [2, 3] })
  */
-export function tensor(data: TensorData, options: HostTensorOptions = {}): HostTensor {
-  for (const key of Object.keys(options)) {
-    if (key === 'shape' || key === 'dtype') continue
-    throw new XTransformersError('invalid_options', `${key} is not an option here; there are shape, dtype`)
-  }
-  const { dtype } = options
-  if (dtype !== undefined && !DTYPES.includes(dtype)) {
-    throw new XTransformersError('invalid_tensor', `dtype must be one of ${DTYPES.join(', ')}, got ${describe(dtype)}`)
-  }
+export function tensor(data: TensorData, given: HostTensorOptions = {}): HostTensor {
+  const options = checkOptions(given, 'tensor()', ['shape', 'dtype'])
+  const dtype = options.dtype === undefined ? undefined : checkDType(options.dtype)
   const packed = pack(data, dtype)
   const shape = options.shape === undefined ? packed.shape : checkShape(options.shape)
   if (sizeOf(shape) !== sizeOf(packed.shape)) {
@@ -96,15 +103,6 @@ export function tensor(data: TensorData, options: HostTensorOptions = {}): HostT
     )
   }
   return new HostTensor({ data: values(packed), shape, dtype: packed.dtype })
-}
-
-function checkShape(shape: unknown): readonly number[] {
-  if (Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0)) return shape
-  const got = Array.isArray(shape) ? `[${shape}]` : describe(shape)
-  throw new XTransformersError(
-    'invalid_tensor',
-    `a shape is an array of whole numbers from 0, such as [2, 3], got ${got}`,
-  )
 }
 
 /** A copy of the values in the array that stands for their type. */

@@ -1,3 +1,4 @@
+import { checkOptions, isRecord } from '../checks.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
 import type { CrossEntropyOptions } from '../tensor-ops.js'
@@ -37,9 +38,7 @@ const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'si
 
 /** @throws XTransformersError (`invalid_argument`) */
 export function packStep(step: TrainStep, home: Connection): Packed<WireStep> {
-  const { model, optimizer, batches, objective, max_grad_norm: max } = step
-  const unknown = Object.keys(step).find((key) => !KEYS.includes(key))
-  if (unknown) throw wrong(`${unknown} is not an option; there are ${KEYS.join(', ')}`)
+  const { model, optimizer, batches, objective, max_grad_norm: max } = checkOptions(step, 'trainStep()', KEYS)
   if (!(model instanceof RemoteModel)) throw wrong(`model must be a model of this worker, got ${describe(model)}`)
   if (!(optimizer instanceof RemoteOptimizer))
     throw wrong(`optimizer must be one of this worker, got ${describe(optimizer)}`)
@@ -48,10 +47,10 @@ export function packStep(step: TrainStep, home: Connection): Packed<WireStep> {
   if (!isList(batches) || batches.length === 0 || !batches.every(isList)) {
     throw wrong('batches must be the arguments of forward for each batch: [[tokens]]')
   }
-  if (max !== undefined && (typeof max !== 'number' || !(max >= 0)))
+  if (max !== undefined && max !== null && (typeof max !== 'number' || !(max >= 0)))
     throw wrong(`max_grad_norm must be a number from 0, got ${describe(max)}`)
   const packed = batches.map((batch, i) => packArguments(batch, home, `batches[${i}]`))
-  const targets = objective === undefined ? null : packObjective(objective, batches.length, home)
+  const targets = objective === undefined || objective === null ? null : packObjective(objective, batches.length, home)
   return {
     value: {
       model: model[REMOTE].id,
@@ -69,6 +68,7 @@ function packObjective(
   count: number,
   home: Connection,
 ): Packed<NonNullable<WireStep['objective']>> {
+  if (!isRecord(objective)) throw wrong(`objective must be an object, got ${describe(objective)}`)
   const kind = 'cross_entropy' in objective ? 'cross_entropy' : 'mse'
   const { [kind]: targets, ...options } = objective as { cross_entropy: TensorInput[]; mse: TensorInput[] }
   if (!isList(targets) || targets.length !== count) {

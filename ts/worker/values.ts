@@ -1,9 +1,10 @@
 /** Arguments and results on the page's side: packed for the worker, and unpacked again. */
+import { isPlain, isRecord } from '../checks.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
 import type { Id, Wire, WireTensor } from './protocol.js'
-import { HostTensor, type TensorInput } from './tensor.js'
-import { isPlain, ownMemory, type Packed } from './transfer.js'
+import { HostTensor, isHostTensor, type TensorInput } from './tensor.js'
+import { ownMemory, type Packed } from './transfer.js'
 
 /** Where the page's models and optimizers keep what only this library may touch. */
 export const REMOTE: unique symbol = Symbol('x-transformers.remote')
@@ -42,15 +43,14 @@ class Packer {
   }
 
   #object(value: object, path: string, depth: number): Wire {
-    if (value instanceof HostTensor || isTensor(value)) return this.#tensor(value)
+    if (isHostTensor(value) || isTensor(value)) return this.#tensor(value)
     const remote = (value as { [REMOTE]?: Remote })[REMOTE]
     if (remote && remote.home !== this.home) throw refuse(path, 'of another worker')
     if (remote) return { $object: remote.id }
-    if (value instanceof Promise) throw refuse(path, 'a Promise (await it first)')
     if (depth > DEEPEST) throw refuse(path, 'an object that contains itself')
     if (Array.isArray(value)) return value.map((item, i) => this.pack(item, `${path}[${i}]`, depth + 1))
     if (ArrayBuffer.isView(value)) return value
-    if (!isPlain(value)) throw refuse(path, describe(value))
+    if (!isRecord(value)) throw refuse(path, describe(value))
     const entries = Object.entries(value).map(([key, item]) => {
       // keys with a $ are ours alone
       if (key.startsWith('$')) throw refuse(`${path}.${key}`, 'an unknown name')
@@ -60,7 +60,7 @@ class Packer {
   }
 
   #tensor(value: TensorInput): { $tensor: WireTensor } {
-    const data = value instanceof HostTensor ? value.data.slice() : ownMemory(value.dataSync())
+    const data = isHostTensor(value) ? value.data.slice() : ownMemory(value.dataSync())
     this.transfer.push(data.buffer)
     return { $tensor: { data, shape: [...value.shape], dtype: value.dtype } }
   }

@@ -1,11 +1,18 @@
+import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
 import type { WireError } from './protocol.js'
 
 /** An error as plain data: structured cloning would lose its class and its code. */
 export function packError(error: unknown): WireError {
-  const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
+  // by its looks: it may be of another realm
+  const { name = 'Error', message = describe(error) } = (error ?? {}) as { name?: unknown; message?: unknown }
   const own = error instanceof XTransformersError
-  return { name, message, code: own ? error.code : null, problems: own ? error.problems : [] }
+  return {
+    name: String(name),
+    message: String(message),
+    code: own ? error.code : null,
+    problems: own ? error.problems : [],
+  }
 }
 
 /** The error again. */

@@ -1,4 +1,7 @@
 /** The methods of models and optimizers that the page can call. */
+
+import { checkOptions, isPlain } from '../../checks.js'
+import { describe as inWords } from '../../data.js'
 import { describe } from '../../describe.js'
 import { XTransformersError } from '../../errors.js'
 import { noGrad } from '../../grad-mode.js'
@@ -9,7 +12,6 @@ import { resolveGroups } from '../../options.js'
 import type { Target } from '../../sources.js'
 import type { LoadStateOptions } from '../../state.js'
 import type { Tensor } from '../../tensor.js'
-import { isPlain } from '../transfer.js'
 import type { Call } from './call.js'
 import { sourceOf } from './objects.js'
 import type { AnyOptimizer } from './table.js'
@@ -75,12 +77,13 @@ export const OPTIMIZER_METHODS: Record<string, Method<{ optimizer: AnyOptimizer;
   },
 }
 
-function setOptions(optimizer: AnyOptimizer, kind: string, options: object, group: unknown): void {
+function setOptions(optimizer: AnyOptimizer, kind: string, given: object, group: unknown): void {
+  const options = checkOptions(given, 'setOptions()')
   const { param_groups: groups } = optimizer
-  if (group !== undefined && groups[group as number] === undefined) {
-    throw new XTransformersError('invalid_argument', `there is no group ${String(group)}; there are ${groups.length}`)
+  if (group !== undefined && group !== null && groups[group as number] === undefined) {
+    throw new XTransformersError('invalid_argument', `there is no group ${inWords(group)}; there are ${groups.length}`)
   }
-  const chosen = groups.filter((_, i) => group === undefined || group === i)
+  const chosen = groups.filter((_, i) => group === undefined || group === null || group === i)
   const settings = resolveGroups<object>(
     kind,
     {},

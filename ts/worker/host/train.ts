@@ -1,5 +1,6 @@
 import { XTransformersError } from '../../errors.js'
 import type { NativeModel } from '../../native-model.js'
+import { throwIfAborted } from '../../streams.js'
 import { Tensor } from '../../tensor.js'
 import { clipGradNorm } from '../../train/clip.js'
 import type { StepResult, WireStep } from '../protocol.js'
@@ -53,7 +54,7 @@ async function accumulate(
 ): Promise<number> {
   const args = tensors.unpack<unknown[]>(step.batches[i])
   const result: unknown = tensors.keep(await model.forward(...args))
-  signal.throwIfAborted()
+  throwIfAborted(signal)
   const loss = lossOf(result, step.objective, i, tensors)
   const value = Number(loss.item())
   const count = step.batches.length

@@ -1,9 +1,11 @@
 /** Arguments and results on the worker's side: tensors come as copies, and go as copies. */
+import { isMap, isPlain } from '../../checks.js'
 import { tensor } from '../../creation.js'
+import { isBytes } from '../../streams.js'
 import { HANDLE } from '../../symbols.js'
 import { Tensor } from '../../tensor.js'
 import type { Id, Wire, WireTensor } from '../protocol.js'
-import { isPlain, ownMemory, type Packed } from '../transfer.js'
+import { ownMemory, type Packed } from '../transfer.js'
 import type { Table } from './table.js'
 
 /** The tensors of one call, which end with it. */
@@ -50,10 +52,10 @@ export class Tensors {
         const { shape, dtype } = item
         return { $tensor: { data: give(ownMemory(item.dataSync())), shape: [...shape], dtype } }
       }
-      if (item instanceof Uint8Array) return give(ownMemory(item))
-      if (item instanceof Map) return Object.fromEntries(Array.from(item, ([key, part]) => [key, visit(part)]))
+      if (isBytes(item)) return give(ownMemory(item))
+      if (isMap(item)) return Object.fromEntries(Array.from(item, ([key, part]) => [key, visit(part)]))
       if (Array.isArray(item)) return item.map(visit)
-      if (typeof item !== 'object' || item === null || item instanceof Blob) return item
+      if (typeof item !== 'object' || item === null || !isPlain(item)) return item
       return Object.fromEntries(Object.entries(item).map(([key, part]) => [key, visit(part)]))
     }
     return { value: visit(value), transfer }

@@ -1,0 +1,257 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import * as library from 'x-transformers'
+import { Adam, AdamW, info, Module, manualSeed, ones, SGD, Tensor, tensor, XTransformersError } from 'x-transformers'
+import { fuzz, membersOf, type Wrong, wrongValues } from './fuzz.js'
+import { ids, numbers } from './helpers.js'
+import { ZOO } from './zoo.js'
+
+type Arguments = () => readonly unknown[]
+
+const { signal } = new AbortController()
+const on_progress = () => {}
+const x = () => tensor([[1, 2, 3], [4, 5, 6]]) // biome-ignore format: as it is
+const row = (...shape: number[]) => ones(shape)
+const mask = (...shape: number[]) => ones(shape, { dtype: 'bool' })
+
+/** A file of weights; of none, where nothing of the model fits. */
+let file: Uint8Array
+const making = { dtype: 'f32', device: 'cpu', requires_grad: false }
+const reading = { signal, on_progress }
+const weights = { strict: false, prefix: '', key: 'model', ...reading }
+
+/** Right arguments of every function, from which one at a time becomes wrong. Absent: {@link UNKNOWN}. */
+const FUNCTIONS: Record<string, Arguments> = {
+  tensor: () => [[1, 2], { shape: [2], ...making }],
+  zeros: () => [[2, 3], making],
+  ones: () => [[2, 3], making],
+  rand: () => [[2, 3], making],
+  randn: () => [[2, 3], making],
+  full: () => [[2, 3], 1, making],
+  randint: () => [0, 5, [2, 3], { ...making, dtype: 'i64' }],
+  arange: () => [0, 5, 1, { ...making, dtype: 'i64' }],
+  cat: () => [[x(), x()], 0],
+  stack: () => [[x(), x()], 0],
+  where: () => [mask(2, 3), x(), 1],
+  matmul: () => [x(), row(3, 2)],
+  softmax: () => [x(), -1],
+  logSoftmax: () => [x(), -1],
+  crossEntropy: () => [x(), tensor([0, 1], { dtype: 'i64' }), { ignore_index: -100 }],
+  mse: () => [x(), x()],
+  top_k: () => [x(), { thres: 0.5 }],
+  top_p: () => [x(), { thres: 0.5 }],
+  top_a: () => [x(), { min_p_pow: 2, min_p_ratio: 0.02 }],
+  clipGradNorm: () => [[ones([2], { requires_grad: true })], 1, { signal }],
+  clipGradNormSync: () => [[ones([2], { requires_grad: true })], 1],
+  constant: () => [{ lr: 0.1 }],
+  linearWarmup: () => [{ lr: 0.1, warmup_steps: 3 }],
+  cosineWarmup: () => [{ lr: 0.1, warmup_steps: 3, total_steps: 9, min_lr: 0 }],
+  manualSeed: () => [1],
+  setNumThreads: () => [info().threads],
+  noGrad: () => [() => 1],
+  tidy: () => [() => 1],
+  describe: () => [(ZOO.Decoder as (typeof ZOO)[string])[0]()],
+  load: () => [file, { device: 'cpu', ...reading }],
+  loadSync: () => [file, { device: 'cpu' }],
+  loadTensors: () => [file, { key: 'model', ...reading }],
+  loadTensorsSync: () => [file, { key: 'model' }],
+}
+
+/** For what is in no table: it is tried all the same. */
+const UNKNOWN: Arguments = () => [x(), x(), {}]
+
+/** What is written is the matter of other tests. */
+const SAVING = ['saveTensors', 'saveTensorsSync']
+
+const CONSTRUCTORS: Record<string, Arguments> = {
+  Module: () => [],
+  Tensor: () => [1],
+  XTransformersError: () => ['internal', 'a message', [], { cause: 1 }],
+  SGD: () => [[ones([2], { requires_grad: true })], { lr: 0.1, momentum: 0.9, nesterov: true }],
+  Adam: () => [[{ params: [ones([2], { requires_grad: true })], lr: 0.1 }], { betas: [0.9, 0.99], eps: 1e-8 }],
+  AdamW: () => [[ones([2], { requires_grad: true })], { lr: 0.1, weight_decay: 0.1 }],
+}
+
+class Own extends Module {
+  weight = ones([2, 3], { requires_grad: true })
+  part = (ZOO.Encoder as (typeof ZOO)[string])[0]()
+  forward(value: Tensor) {
+    return this.weight.mul(value)
+  }
+}
+
+const optimizer = (Class: typeof AdamW) => () => new Class([ones([2, 3], { requires_grad: true })], { lr: 0.1 })
+
+/** An object of every class. */
+const OBJECTS: Record<string, () => object> = {
+  Module: () => new Own(),
+  Tensor: () => tensor([[1, 2, 3], [4, 5, 6]], { requires_grad: true }), // biome-ignore format: as it is
+  XTransformersError: () => new XTransformersError('internal', 'a message'),
+  SGD: optimizer(SGD as never),
+  Adam: optimizer(Adam as never),
+  AdamW: optimizer(AdamW),
+  ...Object.fromEntries(Object.entries(ZOO).map(([name, [make]]) => [name, make])),
+}
+
+const layers = () => [row(1, 4, 16), { mask: mask(1, 4), return_hiddens: false, signal }]
+const decoding = { temperature: 1, filter_logits_fn: 'top_k', filter_thres: 0.5, eos_token: 1, cache_kv: true, signal }
+const sampled = () => [ids(2, 3), 2, { ...decoding, mask: mask(2, 3) }]
+const now = (args: Arguments) => () => {
+  const list = [...args()]
+  const { signal: _, ...rest } = list.pop() as { signal?: unknown }
+  return [...list, rest]
+}
+
+const FORWARD: Record<string, Arguments> = {
+  Module: () => [x()],
+  Encoder: layers,
+  Decoder: layers,
+  CrossAttender: () => [row(1, 4, 16), { context: row(1, 3, 16), signal }],
+  Attention: () => [row(1, 4, 16), { mask: mask(1, 4), signal }],
+  TransformerWrapper: () => [ids(2, 8), { mask: mask(2, 8), return_mems: false, mems: [row(2, 2, 16)], signal }],
+  ContinuousTransformerWrapper: () => [row(1, 8, 3), { mask: mask(1, 8), signal }],
+  ViTransformerWrapper: () => [row(1, 3, 8, 8), { return_embeddings: false, signal }],
+  XTransformer: () => [ids(2, 5), ids(2, 6), { mask: mask(2, 5), signal }],
+  AutoregressiveWrapper: () => [ids(2, 8), { mask: mask(2, 7), signal }],
+  ContinuousAutoregressiveWrapper: () => [row(1, 8, 3), { mask: mask(1, 7), signal }],
+  NonAutoregressiveWrapper: () => [ids(2, 8), { only_train_generator: false, signal }],
+}
+
+const GENERATE: Record<string, Arguments> = {
+  XTransformer: () => [ids(2, 5), ids(2, 3), 2, decoding],
+  ContinuousAutoregressiveWrapper: () => [row(1, 4, 3), 2, { cache_kv: true, signal }],
+  NonAutoregressiveWrapper: () => [{ batch_size: 1, start_temperature: 1, filter_thres: 0.7, signal }],
+}
+
+/** Right arguments of a method of an object of class `name`. */
+function methodArguments(name: string, method: string): Arguments {
+  const forward = FORWARD[name] ?? UNKNOWN
+  const generate = GENERATE[name] ?? sampled
+  const score: Arguments =
+    name === 'XTransformer' ? () => [ids(2, 5), ids(2, 6), { signal }] : () => [ids(2, 5), { signal }]
+  const state: Arguments =
+    name in { SGD: 1, Adam: 1, AdamW: 1 }
+      ? () => [(OBJECTS[name] as () => AdamW)().stateDict()]
+      : () => [new Map(), { strict: false, prefix: '' }]
+  const table: Record<string, Arguments> = {
+    forward,
+    forwardSync: now(forward),
+    generate,
+    generateSync: now(generate),
+    stream: generate,
+    score,
+    scoreSync: now(score),
+    loadStateDict: state,
+    loadWeights: () => [file, weights],
+    loadWeightsSync: () => [file, { strict: false, prefix: '', key: 'model' }],
+    load: () => [file, reading],
+    loadSync: () => [file],
+    save: () => [''],
+    saveSync: () => [''],
+    train: () => [true],
+    to: () => ['cpu'],
+    quantize: () => ['nothing'],
+    step: () => [{ signal }],
+    backward: () => [{ retain_graph: false, signal }],
+    backwardSync: () => [{ retain_graph: false }],
+    cast: () => ['f64'],
+    sum: () => [[0], { keepdim: true }],
+    mean: () => [0, { keepdim: true }],
+    max: () => [0, { keepdim: true }],
+    min: () => [0, { keepdim: true }],
+    argmax: () => [0, { keepdim: true }],
+    reshape: () => [[3, 2]],
+    permute: () => [[1, 0]],
+    transpose: () => [0, 1],
+    slice: () => [0, 0, 1],
+    gather: () => [0, tensor([[0, 1, 1]], { dtype: 'i64' })],
+    where: () => [x(), 0],
+    matmul: () => [row(3, 2)],
+    crossEntropy: () => [tensor([0, 1], { dtype: 'i64' }), { ignore_index: -100 }],
+  }
+  return (Object.hasOwn(table, method) ? table[method] : null) ?? UNKNOWN
+}
+
+/** Methods that TypeScript keeps from users, and those that end the object. */
+const INTERNAL =
+  /^(run|filled|operand|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
+
+/** Whether the object does what it did: its values and its gradients are whole. */
+async function expectUsable(name: string, object: object): Promise<void> {
+  if (object instanceof Tensor) {
+    expect(numbers(object.mul(2))).toEqual([2, 4, 6, 8, 10, 12])
+  } else if (object instanceof Module) {
+    const found = ((await ZOO[name]?.[1](object)) ?? (object.forward(x()) as Tensor)).dataSync()
+    expect(Array.from(found, Number).every(Number.isFinite)).toBe(true)
+  } else if (object instanceof AdamW || object instanceof Adam || object instanceof SGD) {
+    await object.step()
+  }
+}
+
+const isClass = (value: unknown) =>
+  typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value))
+const exported = Object.entries(library as unknown as Record<string, (...args: unknown[]) => unknown>)
+const classes = exported.filter(([, value]) => isClass(value)) as unknown as [
+  string,
+  new (...args: unknown[]) => object,
+][]
+
+let wrong: Wrong[]
+beforeAll(async () => {
+  manualSeed(1)
+  wrong = await wrongValues()
+  const own = new Own()
+  file = await own.saveBytes()
+})
+
+describe('wrong arguments are refused, or do no harm,', () => {
+  it('by every function', async () => {
+    const functions = exported.filter(
+      ([name, value]) => typeof value === 'function' && !isClass(value) && !SAVING.includes(name),
+    )
+    expect(functions.length).toBeGreaterThan(30)
+    const { threads } = info()
+    for (const [name, call] of functions) await fuzz(call, FUNCTIONS[name] ?? UNKNOWN, wrong)
+    expect(info().threads).toBe(threads)
+  })
+
+  it.each(classes)('by the constructor of %s', async (name, Class) => {
+    const zoo = ZOO[name]
+    const right = CONSTRUCTORS[name] ?? (zoo ? () => constructorOf(zoo[0]() as Module) : UNKNOWN)
+    await fuzz((...args) => new Class(...args), right, wrong)
+  })
+
+  it('by every class, of which there is an object here', () => {
+    expect(classes.map(([name]) => name).filter((name) => !OBJECTS[name])).toEqual([])
+  })
+
+  const members = Object.entries(OBJECTS).flatMap(([name, make]) => {
+    const { methods, setters } = membersOf(make())
+    return [
+      ...methods.filter((method) => !INTERNAL.test(method)).map((method) => [name, method, 'method'] as const),
+      ...setters.map((setter) => [name, setter, 'setter'] as const),
+    ]
+  })
+
+  it.each(members)('by %s.%s', async (name, member, kind) => {
+    const object = (OBJECTS[name] as () => object)() as Record<string, unknown>
+    const call = kind === 'method' ? object[member] : null
+    const run = (...args: unknown[]) => {
+      if (typeof call === 'function') return call.apply(object, args)
+      object[member] = args[0]
+      return undefined
+    }
+    await fuzz(run, kind === 'method' ? methodArguments(name, member) : () => [object[member]], wrong)
+    if (kind === 'setter' && object instanceof Tensor) object.requires_grad = true
+    await expectUsable(name, object)
+  })
+})
+
+/** The arguments that a model was made with. */
+function constructorOf(model: Module): unknown[] {
+  const given = { ...(model.options as Record<string, unknown>) }
+  for (const key of Object.keys(given)) {
+    if (typeof (given[key] as { class?: unknown } | null)?.class === 'string') given[key] = (model as never)[key]
+  }
+  const { net, ...options } = given
+  return net ? [net, options] : [options]
+}
