@@ -94,7 +94,11 @@ export function ones(shape: readonly number[], options: TensorOptions = {}): Ten
   return make('ones', shape, options, {})
 }
 
-/** A tensor with one value everywhere. */
+/**
+ * A tensor with one value everywhere.
+ *
+ * @throws XTransformersError (`invalid_tensor`) where the type does not hold the value, such as 300 or 1.5 for `u8`
+ */
 export function full(shape: readonly number[], value: number, given: TensorOptions = {}): Tensor {
   const options = check(given, 'full')
   if (typeof value !== 'number' || !Number.isFinite(value)) {
@@ -122,6 +126,7 @@ export function randn(shape: readonly number[], options: TensorOptions = {}): Te
 /**
  * Random whole numbers from `low` to below `high`, `i64` by default.
  *
+ * @throws XTransformersError (`invalid_tensor`) where the type does not hold all of them, such as up to 300 for `u8`
  * @example
  * randint(0, 256, [4, 1024])
  */
@@ -138,6 +143,7 @@ export function randint(low: number, high: number, shape: readonly number[], opt
 /**
  * The numbers from `start` to before `end`, `i64` by default.
  *
+ * @throws XTransformersError (`invalid_tensor`) where a type of whole numbers does not hold all of them
  * @example
  * arange(0, 6, 2).toArray() // [0, 2, 4]
  */

@@ -76,17 +76,35 @@ export function elements(tensor: NativeTensor): TypedArray {
   return new Float32Array(buffer, byteOffset, byteLength / 4)
 }
 
-/** Values as nested arrays. */
-export function nested(data: TypedArray, shape: readonly number[], dtype: DType): Nested {
+/**
+ * An element as a number, or as a boolean of `bool`.
+ *
+ * @throws XTransformersError (`invalid_tensor`) where it is a whole number that JavaScript's numbers do not hold
+ */
+export function plain(value: number | bigint | undefined, dtype: DType): number | boolean {
+  const number = Number(value)
+  if (dtype === 'bool') return number !== 0
+  if (typeof value !== 'bigint' || Number.isSafeInteger(number)) return number
+  throw new XTransformersError(
+    'invalid_tensor',
+    `${value} has more digits than a number: read dataSync(), a BigInt64Array, or cast to f64`,
+  )
+}
+
+/** Values as nested arrays; `element` makes one. */
+export function nested(data: TypedArray, shape: readonly number[], dtype: DType, element = plain): Nested {
   let at = 0
   const build = (axis: number): Nested => {
-    if (axis === shape.length) {
-      const value = Number(data[at++])
-      return dtype === 'bool' ? value !== 0 : value
-    }
+    if (axis === shape.length) return element(data[at++], dtype)
     return Array.from({ length: shape[axis] as number }, () => build(axis + 1))
   }
   return build(0)
+}
+
+/** Values as text: unlike JSON with NaN, and with all digits of an i64. */
+export function inline(data: TypedArray, shape: readonly number[], dtype: DType): string {
+  const element = (value: number | bigint | undefined) => (dtype === 'bool' ? value !== 0 : (String(value) as never))
+  return JSON.stringify(nested(data, shape, dtype, element)).replaceAll('"', '')
 }
 
 /** Bytes for the native side, what they are, and the shape that the data has by itself. */

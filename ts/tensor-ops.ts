@@ -45,7 +45,8 @@ function keeps(options: ReduceOptions | undefined, name: string): boolean {
 
 /**
  * The operations of a {@link Tensor}, all differentiable but for comparisons and `argmax`. Light: they run at once, in the calling thread.
- * A second operand may be a number; shapes are broadcast as in NumPy.
+ * A second operand may be a number; shapes are broadcast as in NumPy. Whole numbers and truth values are treated as in PyTorch: they are
+ * summed as `i64` and divided as `f32`; results that their type does not hold wrap, and numbers that it does not hold are errors.
  */
 export abstract class TensorOps {
   abstract readonly shape: readonly number[]
@@ -54,9 +55,9 @@ export abstract class TensorOps {
   protected abstract run(name: string, others: readonly Tensor[], args?: Record<string, unknown>): Tensor
 
   #binary(name: string, other: Tensor | number): Tensor {
-    // a NaN or an infinity has no JSON: such numbers become tensors
     if (typeof other !== 'number') return this.run(name, [this.operand(other, OPERAND)])
-    return Number.isFinite(other) ? this.run(name, [], { scalar: other }) : this.run(name, [this.filled(other)])
+    // JSON has no word for NaN and the infinities
+    return this.run(name, [], { scalar: Number.isFinite(other) ? other : String(other) })
   }
 
   /** One element of that value, of the type that it takes in an operation with this tensor. */
@@ -72,7 +73,7 @@ export abstract class TensorOps {
     return this.run(name, [], { dims: list.map((dim) => axis(dim, this.shape.length)), keepdim })
   }
 
-  /** Sum; `number` or a tensor that is broadcast. */
+  /** Sum; `number` or a tensor that is broadcast. Of two `bool` tensors whether one is true. */
   add(other: Tensor | number): Tensor {
     return this.#binary('add', other)
   }
@@ -82,32 +83,41 @@ export abstract class TensorOps {
     return this.#binary('sub', other)
   }
 
-  /** Product, element by element. */
+  /** Product, element by element. Of two `bool` tensors whether both are true. */
   mul(other: Tensor | number): Tensor {
     return this.#binary('mul', other)
   }
 
-  /** Quotient. */
+  /**
+   * True quotient: whole numbers give `f32`. For whole ones cast the result, which cuts off the fraction.
+   *
+   * @example
+   * tensor([1, 3], { dtype: 'i64' }).div(2).toArray() // [0.5, 1.5]
+   */
   div(other: Tensor | number): Tensor {
     return this.#binary('div', other)
   }
 
-  /** Power. */
+  /**
+   * Power.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where whole numbers have negative exponents
+   */
   pow(exponent: Tensor | number): Tensor {
     return this.#binary('pow', exponent)
   }
 
-  /** The larger of both, element by element. */
+  /** The larger of both, element by element; NaN where one is. */
   maximum(other: Tensor | number): Tensor {
     return this.#binary('maximum', other)
   }
 
-  /** The smaller of both, element by element. */
+  /** The smaller of both, element by element; NaN where one is. */
   minimum(other: Tensor | number): Tensor {
     return this.#binary('minimum', other)
   }
 
-  /** Where both are equal, as `bool`. */
+  /** Where both are equal, as `bool`. Whole numbers are compared exactly, also with fractions. */
   eq(other: Tensor | number): Tensor {
     return this.#binary('eq', other)
   }
@@ -193,7 +203,7 @@ export abstract class TensorOps {
   }
 
   /**
-   * Sum over the given axes.
+   * Sum over the given axes; of whole numbers and truth values it is `i64`, of nothing 0.
    *
    * @example
    * ones([2, 3]).sum(-1).shape // [2]
@@ -202,22 +212,38 @@ export abstract class TensorOps {
     return this.#reduce('sum', dims, options)
   }
 
-  /** Mean over the given axes. */
+  /**
+   * Mean over the given axes; NaN of nothing.
+   *
+   * @throws XTransformersError (`invalid_tensor`) for whole numbers: cast them first
+   */
   mean(dims?: Axes, options?: ReduceOptions): Tensor {
     return this.#reduce('mean', dims, options)
   }
 
-  /** Largest element over the given axes. */
+  /**
+   * Largest element over the given axes; NaN where there is one.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where an axis is empty
+   */
   max(dims?: Axes, options?: ReduceOptions): Tensor {
     return this.#reduce('max', dims, options)
   }
 
-  /** Smallest element over the given axes. */
+  /**
+   * Smallest element over the given axes; NaN where there is one.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where an axis is empty
+   */
   min(dims?: Axes, options?: ReduceOptions): Tensor {
     return this.#reduce('min', dims, options)
   }
 
-  /** Index of the largest element along an axis, as `i64`. */
+  /**
+   * Index of the largest element along an axis, as `i64`: of the first one, and of the first NaN where there is one.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where the axis is empty
+   */
   argmax(dim = -1, options?: ReduceOptions): Tensor {
     const keepdim = keeps(options, 'argmax')
     return this.run('argmax', [], { dim: axis(dim, this.shape.length), keepdim })
@@ -238,7 +264,7 @@ export abstract class TensorOps {
     return this.run('log_softmax', [], { dim: axis(dim, this.shape.length) })
   }
 
-  /** Mean cross entropy of these logits, (.., classes), with target ids, (..). */
+  /** Mean cross entropy of these logits, (.., classes), with target ids, (..); NaN where no target counts. */
   crossEntropy(targets: Tensor, options?: CrossEntropyOptions): Tensor {
     const { ignore_index } = checkOptions(options, 'crossEntropy()', ['ignore_index'])
     const ignored = checkInteger(ignore_index ?? -100, 'ignore_index')
@@ -309,7 +335,11 @@ export abstract class TensorOps {
     return this.run('where', [tensor(first), tensor(second)])
   }
 
-  /** The same values in another type. */
+  /**
+   * The same values in another type. As in PyTorch, `bool` is true for all but 0, fractions are cut off, and `u8` wraps.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where NaN or a number beyond 64 bits is to become a whole one
+   */
   cast(dtype: DType): Tensor {
     return this.run('cast', [], { dtype: checkDType(dtype) })
   }

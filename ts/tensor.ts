@@ -2,7 +2,7 @@ import { native } from '#native'
 import { BRAND, type Brand, brand } from './brand.js'
 import { type CallControl, heavy } from './calls.js'
 import { checkFlag, checkOptions, checkSignal, refuse } from './checks.js'
-import { DTYPES, elements, isFloat, nested, type TypedArray } from './data.js'
+import { DTYPES, describe, elements, inline, isFloat, nested, pack, plain, type TypedArray } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 import { TensorHandle } from './handle.js'
 import type { DType, NativeTensor } from './native.js'
@@ -122,7 +122,11 @@ export class Tensor extends TensorOps {
     return guarded(() => elements(this[HANDLE].settled('dataSync()')))
   }
 
-  /** The only element, as a number; a boolean for `bool`. */
+  /**
+   * The only element, as a number; a boolean for `bool`.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where there are several, or an `i64` beyond 2^53, which a number does not hold
+   */
   item(): number | boolean {
     const size = this.shape.reduce((a, b) => a * b, 1)
     if (size !== 1) {
@@ -131,11 +135,14 @@ export class Tensor extends TensorOps {
         `item() needs a tensor with one element, this one has shape [${this.shape}]`,
       )
     }
-    const value = Number(this.dataSync()[0])
-    return this.dtype === 'bool' ? value !== 0 : value
+    return plain(this.dataSync()[0], this.dtype)
   }
 
-  /** The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself. */
+  /**
+   * The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where one is an `i64` beyond 2^53, which a number does not hold: `dataSync()` gives it
+   */
   toArray(): Nested {
     return nested(this.dataSync(), this.shape, this.dtype)
   }
@@ -226,7 +233,8 @@ export class Tensor extends TensorOps {
     if (handle.disposed) return 'Tensor(disposed)'
     const head = `Tensor([${this.shape.join(', ')}], ${this.dtype}${this.device === 'cpu' ? '' : `, ${this.device}`})`
     const size = this.shape.reduce((a, b) => a * b, 1)
-    return size > 100 || handle.busy() ? head : `${head} ${JSON.stringify(this.toArray())}`
+    if (size > 100 || handle.busy()) return head
+    return `${head} ${inline(this.dataSync(), this.shape, this.dtype)}`
   }
 
   /** @internal */
@@ -244,14 +252,14 @@ export class Tensor extends TensorOps {
   }
 
   protected override filled(value: number): Tensor {
-    // a comparison of integers with 0.5, say, must not round it
+    // whole numbers do not round 0.5, say
     const dtype = isFloat(this.dtype)
       ? this.dtype
       : Number.isInteger(value) && this.dtype !== 'bool'
         ? this.dtype
         : 'f32'
-    const bytes = new Uint8Array(Float64Array.of(value).buffer)
-    return wrap(guarded(() => native.tensor(bytes, 'f64', dtype, [], this.device)))
+    const { bytes, source } = pack(value, dtype)
+    return wrap(guarded(() => native.tensor(bytes, source, dtype, [], this.device)))
   }
 }
 

@@ -1,9 +1,18 @@
-import { checkNumber } from '../checks.js'
+import { describe } from '../data.js'
+import { XTransformersError } from '../errors.js'
 import type { ConstantOptions, CosineWarmupOptions, LinearWarmupOptions } from '../options.gen.js'
 import { resolveOptions } from '../options.js'
 
-/** The learning rate of a step, counted from 0. */
+/** The learning rate of a step, counted from 0. Anything but a number from 0 is an error (`invalid_argument`). */
 export type Schedule = (step: number) => number
+
+/** A schedule that refuses what is no step. */
+function of(rate: Schedule): Schedule {
+  return (step) => {
+    if (typeof step === 'number' && Number.isFinite(step) && step >= 0) return rate(step)
+    throw new XTransformersError('invalid_argument', `a step is a number from 0, got ${describe(step)}`)
+  }
+}
 
 /**
  * The same rate at every step.
@@ -13,16 +22,13 @@ export type Schedule = (step: number) => number
  */
 export function constant(options: ConstantOptions): Schedule {
   const { lr } = resolveOptions('constant', options)
-  return (step) => {
-    checkNumber(step, 'step')
-    return lr
-  }
+  return of(() => lr)
 }
 
 /** A rate that grows evenly over the warm-up, `lr * (step + 1) / warmup_steps`, and then stays. */
 export function linearWarmup(options: LinearWarmupOptions): Schedule {
   const { lr, warmup_steps } = resolveOptions('linearWarmup', options)
-  return (step) => (checkNumber(step, 'step') < warmup_steps ? (lr * (step + 1)) / warmup_steps : lr)
+  return of((step) => (step < warmup_steps ? (lr * (step + 1)) / warmup_steps : lr))
 }
 
 /**
@@ -34,9 +40,9 @@ export function linearWarmup(options: LinearWarmupOptions): Schedule {
  */
 export function cosineWarmup(options: CosineWarmupOptions): Schedule {
   const { lr, warmup_steps, total_steps, min_lr } = resolveOptions('cosineWarmup', options)
-  return (step) => {
-    if (checkNumber(step, 'step') < warmup_steps) return (lr * (step + 1)) / warmup_steps
+  return of((step) => {
+    if (step < warmup_steps) return (lr * (step + 1)) / warmup_steps
     const t = Math.min(1, (step - warmup_steps) / Math.max(1, total_steps - warmup_steps))
     return min_lr + ((lr - min_lr) * (1 + Math.cos(Math.PI * t))) / 2
-  }
+  })
 }

@@ -1,6 +1,6 @@
 import { BRAND, type Brand, brand, brandOf } from '../brand.js'
 import { checkDType, checkOptions, checkShape } from '../checks.js'
-import { nested, type Packed, pack, type TensorData, type TypedArray } from '../data.js'
+import { describe, inline, nested, type Packed, pack, plain, type TensorData, type TypedArray } from '../data.js'
 import { XTransformersError } from '../errors.js'
 import type { DType } from '../native.js'
 import { INSPECT } from '../symbols.js'
@@ -46,8 +46,7 @@ export class HostTensor {
         `item() needs a tensor with one element, this one has shape [${this.shape}]`,
       )
     }
-    const value = Number(this.data[0])
-    return this.dtype === 'bool' ? value !== 0 : value
+    return plain(this.data[0], this.dtype)
   }
 
   /** The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself. */
@@ -58,7 +57,7 @@ export class HostTensor {
   /** Shape, type and, for a small tensor, the values. */
   toString(): string {
     const head = `HostTensor([${this.shape.join(', ')}], ${this.dtype})`
-    return this.data.length > 100 ? head : `${head} ${JSON.stringify(this.toArray())}`
+    return this.data.length > 100 ? head : `${head} ${inline(this.data, this.shape, this.dtype)}`
   }
 
   /** @internal */

@@ -3,6 +3,7 @@
 use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
 use xt_kernels::activation::{self as act, Activation};
+use xt_kernels::extremes::{self, Extreme};
 use xt_kernels::rotary::{rotate, Direction};
 use xt_kernels::scale_norm::{self as scaled, Scale};
 use xt_kernels::softmax::{self as soft, Mask};
@@ -90,6 +91,18 @@ pub fn activation(c: &mut Criterion) {
         let name = |what: &str| format!("{what}, {kind:?}, {}x{}", dims[0], dims[1]).to_lowercase();
         group.memory(&name("forward"), 2 * size, || act::forward(&x, kind));
         group.memory(&name("backward"), 3 * size, || act::backward(&x, &g, kind));
+    }
+    group.finish();
+}
+
+/// Has no gradient of its own.
+pub fn extremes(c: &mut Criterion) {
+    let mut group = Group::new(c, "extremes");
+    let x = normal(&[ROWS, 4 * DIM], 1);
+    for axis in [0, 1] {
+        let name = |what: &str| format!("{what}, axis {axis} of {ROWS}x{}", 4 * DIM);
+        group.memory(&name("max"), x.elem_count(), || extremes::extreme(&x, &[axis], Extreme::Max));
+        group.memory(&name("argmax"), x.elem_count(), || extremes::argmax(&x, axis));
     }
     group.finish();
 }

@@ -16,7 +16,7 @@ struct OpArgs {
     dim: Option<usize>,
     dims: Option<Vec<usize>>,
     keepdim: Option<bool>,
-    scalar: Option<f64>,
+    scalar: Option<Scalar>,
     value: Option<f64>,
     start: Option<f64>,
     end: Option<f64>,
@@ -27,6 +27,23 @@ struct OpArgs {
     thres: Option<f64>,
     min_p_pow: Option<f64>,
     min_p_ratio: Option<f64>,
+}
+
+/// A number; JSON has no word for NaN and the infinities, so these are strings.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Number(f64),
+    Named(String),
+}
+
+impl Scalar {
+    fn value(&self) -> Result<f64> {
+        match self {
+            Self::Number(value) => Ok(*value),
+            Self::Named(name) => name.parse().map_err(|_| Error::Internal(format!("`{name}` is no number"))),
+        }
+    }
 }
 
 /// Operations whose result is as large as their input, on kernels that do not look whether there is room for it.
@@ -71,13 +88,14 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     let made_as = if matches!(name, "zeros" | "ones") { kind.dtype() } else { DType::F64 };
     alloc::check_wide(&wide, made_as)?;
     let shape = sizes(&wide)?;
+    check_values(name, kind, args)?;
     let count: usize = shape.iter().product();
     let stream = || context.rng().stream();
     let array = match name {
         "zeros" => Array::zeros(shape.as_slice(), made_as, &Device::Cpu)?,
         "ones" => Array::ones(shape.as_slice(), made_as, &Device::Cpu)?,
         "full" => Array::full(need(args.value, "value")?, shape.as_slice(), &Device::Cpu)?,
-        "rand" => Array::from_vec(stream().uniform(count), shape.as_slice(), &Device::Cpu)?,
+        "rand" => Array::from_vec(below_one(stream().uniform(count), kind), shape.as_slice(), &Device::Cpu)?,
         "randn" => Array::from_vec(stream().normal(count), shape.as_slice(), &Device::Cpu)?,
         "randint" => {
             let (low, high) = (need(args.low, "low")?, need(args.high, "high")?);
@@ -91,6 +109,35 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     };
     let made = ops::cast(&Tensor::constant(array), kind.dtype(), kind == Kind::Bool)?;
     Ok(ops::to_device(&made, &device)?)
+}
+
+/// An error where the type does not hold the whole numbers that are asked for.
+fn check_values(name: &str, kind: Kind, args: &OpArgs) -> Result<()> {
+    let all: &[Option<f64>] = match name {
+        "full" if !kind.is_float() => &[args.value],
+        "randint" => &[args.low.map(|low| low as f64), args.high.map(|high| high as f64 - 1.0)],
+        "arange" if !kind.is_float() => &[args.start, last_of_range(args)],
+        _ => &[],
+    };
+    Ok(all.iter().flatten().try_for_each(|value| kind.check_whole(*value, name))?)
+}
+
+/// The last number of a range that is not empty.
+fn last_of_range(args: &OpArgs) -> Option<f64> {
+    let (start, end, step) = (args.start?, args.end?, args.step.unwrap_or(1.0));
+    let count = ((end - start) / step).ceil();
+    (count >= 1.0 && count.is_finite()).then(|| start + step * (count - 1.0))
+}
+
+/// Numbers below 1 with as few digits as the type has: others would be rounded to 1.
+fn below_one(mut values: Vec<f64>, kind: Kind) -> Vec<f64> {
+    let steps = match kind {
+        Kind::F16 => 2048.0,
+        Kind::BF16 => 256.0,
+        _ => return values,
+    };
+    values.iter_mut().for_each(|x| *x = (*x * steps).floor() / steps);
+    values
 }
 
 /// Lengths of axes, as far as they can be addressed.
@@ -131,6 +178,12 @@ fn unary(name: &str, x: &Tensor, _rest: &[Tensor], _args: &OpArgs) -> Found {
 }
 
 fn binary(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
+    if let Some(how) = comparison(name) {
+        return Ok(Some(match (rest.first(), &args.scalar) {
+            (Some(y), _) => ops::compare(x, y, how)?,
+            (None, value) => ops::compare_with(x, need(value.as_ref(), "scalar")?.value()?, how)?,
+        }));
+    }
     let run: fn(&Tensor, &Tensor) -> xt_autograd::Result<Tensor> = match name {
         "add" => ops::add,
         "sub" => ops::sub,
@@ -139,20 +192,26 @@ fn binary(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
         "pow" => ops::pow,
         "maximum" => ops::maximum,
         "minimum" => ops::minimum,
-        "eq" => |a, b| ops::compare(a, b, Comparison::Eq),
-        "ne" => |a, b| ops::compare(a, b, Comparison::Ne),
-        "lt" => |a, b| ops::compare(a, b, Comparison::Lt),
-        "le" => |a, b| ops::compare(a, b, Comparison::Le),
-        "gt" => |a, b| ops::compare(a, b, Comparison::Gt),
-        "ge" => |a, b| ops::compare(a, b, Comparison::Ge),
         _ => return Ok(None),
     };
-    let second = match (rest.first(), args.scalar) {
-        (Some(y), _) => y.clone(),
-        (None, Some(value)) => ops::scalar_like(x, value)?,
-        (None, None) => return Err(Error::Internal(format!("{name} needs a second operand"))),
-    };
-    Ok(Some(run(x, &second)?))
+    if let Some(y) = rest.first() {
+        return Ok(Some(run(x, y)?));
+    }
+    let value = need(args.scalar.as_ref(), "scalar")?.value()?;
+    let (x, y) = ops::beside_scalar(x, value, name == "div")?;
+    Ok(Some(run(&x, &y)?))
+}
+
+fn comparison(name: &str) -> Option<Comparison> {
+    Some(match name {
+        "eq" => Comparison::Eq,
+        "ne" => Comparison::Ne,
+        "lt" => Comparison::Lt,
+        "le" => Comparison::Le,
+        "gt" => Comparison::Gt,
+        "ge" => Comparison::Ge,
+        _ => return None,
+    })
 }
 
 /// An error where there is no room for what stays of `x` without some axes: for the result, and where its type changes for both.

@@ -25,8 +25,8 @@ pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
     match kind {
         Activation::Gelu => x.gelu_erf(),
         Activation::Silu => x * candle_nn::ops::sigmoid(x)?,
-        Activation::Relu => x.relu(),
-        Activation::ReluSquared => x.relu()?.sqr(),
+        Activation::Relu => rectified(x),
+        Activation::ReluSquared => rectified(x)?.sqr(),
         Activation::Sigmoid => candle_nn::ops::sigmoid(x),
     }
 }
@@ -65,6 +65,11 @@ impl Activation {
     }
 }
 
+/// `max(x, 0)`, NaN for NaN.
+fn rectified(x: &Array) -> Result<Array> {
+    x.le(0.0)?.where_cond(&x.zeros_like()?, x)
+}
+
 fn slope_reference(x: &Array, kind: Activation) -> Result<Array> {
     let sigma = || candle_nn::ops::sigmoid(x);
     match kind {
@@ -76,9 +81,9 @@ fn slope_reference(x: &Array, kind: Activation) -> Result<Array> {
             let s = sigma()?;
             &s + ((x * &s)? * (1.0 - &s)?)?
         }
-        // 0 at 0, as in PyTorch
-        Activation::Relu => x.gt(0.0)?.to_dtype(x.dtype()),
-        Activation::ReluSquared => x.relu()? * 2.0,
+        // 0 at 0 and 1 at NaN, as in PyTorch
+        Activation::Relu => x.le(0.0)?.eq(0.0)?.to_dtype(x.dtype()),
+        Activation::ReluSquared => rectified(x)? * 2.0,
         Activation::Sigmoid => {
             let s = sigma()?;
             &s * (1.0 - &s)?
@@ -185,8 +190,9 @@ over_slices!(silu, |x, g| {
     let s = logistic::<T, FMA>(x);
     (x * s, g * (s + x * s * (T::ONE - s)))
 });
-over_slices!(relu, |x, g| if x > T::ZERO { (x, g) } else { (x * T::ZERO, T::ZERO) });
-over_slices!(relu_squared, |x, g| if x > T::ZERO { (x * x, g * (x + x)) } else { (x * T::ZERO, T::ZERO) });
+// so turned that NaN goes on
+over_slices!(relu, |x, g| if x <= T::ZERO { (T::ZERO, T::ZERO) } else { (x, g) });
+over_slices!(relu_squared, |x, g| if x <= T::ZERO { (T::ZERO, T::ZERO) } else { (x * x, g * (x + x)) });
 over_slices!(sigmoid, |x, g| {
     let s = logistic::<T, FMA>(x);
     (s, g * s * (T::ONE - s))
@@ -215,6 +221,39 @@ mod tests {
         let (x, g) = (f64s(&normal(&[2, 9], 1)), f64s(&normal(&[2, 9], 2)));
         for kind in ALL {
             differences(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
+        }
+    }
+
+    #[test]
+    fn nan_goes_on_and_infinities_have_their_limits() {
+        let number = |x: &Array, at: usize| crate::testing::values(x)[at];
+        for kind in ALL {
+            for length in 1..=70 {
+                for at in 0..length {
+                    let mut values = crate::testing::values(&normal(&[length], 1));
+                    values[at] = f64::NAN;
+                    let x = Array::from_vec(values, length, &crate::Device::Cpu).unwrap();
+                    for x in [x.clone(), x.to_dtype(crate::DType::F32).unwrap()] {
+                        let y = forward(&x, kind).unwrap();
+                        assert!(number(&y, at).is_nan() && number(&reference(&x, kind).unwrap(), at).is_nan());
+                        assert_eq!(crate::testing::values(&y).iter().filter(|y| y.is_nan()).count(), 1);
+                        let g = Array::full(2.0, length, x.device()).unwrap().to_dtype(x.dtype()).unwrap();
+                        let d = number(&backward(&x, &g, kind).unwrap(), at);
+                        // as in PyTorch, the step of ReLU lets it pass
+                        assert!(if kind == Activation::Relu { d == 2.0 } else { d.is_nan() });
+                        let want = (&g * slope_reference(&x, kind).unwrap()).unwrap();
+                        assert!(number(&want, at) == d || d.is_nan());
+                    }
+                }
+            }
+        }
+        for dtype in [crate::DType::F32, crate::DType::F64, crate::DType::F16, crate::DType::BF16] {
+            let x = Array::new(&[f64::NEG_INFINITY, f64::NAN, f64::INFINITY, -0.0], &crate::Device::Cpu).unwrap();
+            let x = x.to_dtype(dtype).unwrap();
+            let y = crate::testing::values(&forward(&x, Activation::Relu).unwrap());
+            assert!(y[0] == 0.0 && y[1].is_nan() && y[2] == f64::INFINITY && y[3] == 0.0, "{dtype:?}: {y:?}");
+            let y = crate::testing::values(&forward(&x, Activation::Sigmoid).unwrap());
+            assert!(y[0] == 0.0 && y[1].is_nan() && y[2] == 1.0, "{dtype:?}: {y:?}");
         }
     }
 

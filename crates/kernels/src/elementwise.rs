@@ -16,7 +16,9 @@ pub enum Binary {
     Sub,
     Mul,
     Div,
+    /// NaN where one of both is.
     Max,
+    /// NaN where one of both is.
     Min,
 }
 
@@ -42,9 +44,23 @@ pub fn binary_reference(a: &Array, b: &Array, how: Binary) -> Result<Array> {
         Binary::Sub => a.broadcast_sub(b),
         Binary::Mul => a.broadcast_mul(b),
         Binary::Div => a.broadcast_div(b),
-        Binary::Max => a.broadcast_maximum(b),
-        Binary::Min => a.broadcast_minimum(b),
+        Binary::Max => chosen(a, b, |x, y| x.lt(y)),
+        Binary::Min => chosen(a, b, |x, y| x.gt(y)),
     }
+}
+
+/// `b` where it wins over `a` or is NaN, else `a`.
+fn chosen(a: &Array, b: &Array, wins: impl Fn(&Array, &Array) -> Result<Array>) -> Result<Array> {
+    let dims = a.shape().broadcast_shape_binary_op(b.shape(), "broadcast")?;
+    let (a, b) = (a.broadcast_as(&dims)?, b.broadcast_as(&dims)?);
+    wins(&a, &b)?.maximum(&b.ne(&b)?)?.where_cond(&b, &a)
+}
+
+/// Whether `x` is NaN; whole numbers never are.
+#[inline(always)]
+#[allow(clippy::eq_op)]
+pub(crate) fn is_nan<T: PartialEq>(x: T) -> bool {
+    x != x
 }
 
 /// [`unary`] on candle's own operations.
@@ -71,8 +87,8 @@ pub fn binary(a: &Array, b: &Array, how: Binary) -> Result<Array> {
         Binary::Sub => broadcast::<T>(a, b, |x, y| x - y),
         Binary::Mul => broadcast::<T>(a, b, |x, y| x * y),
         Binary::Div => broadcast::<T>(a, b, |x, y| x / y),
-        Binary::Max => broadcast::<T>(a, b, |x, y| if x < y { y } else { x }),
-        Binary::Min => broadcast::<T>(a, b, |x, y| if x > y { y } else { x }),
+        Binary::Max => broadcast::<T>(a, b, |x, y| if x < y || is_nan(y) { y } else { x }),
+        Binary::Min => broadcast::<T>(a, b, |x, y| if x > y || is_nan(y) { y } else { x }),
     }, else binary_reference(a, b, how))
 }
 
@@ -305,6 +321,37 @@ mod tests {
                 let values =
                     |x: &Array| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
                 assert_eq!(values(&got), values(&want), "{how:?} of {dtype:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_of_two_are_nan_where_one_is() {
+        let bits = |x: &Array| -> Vec<u64> {
+            crate::testing::values(x).into_iter().map(|x| if x.is_nan() { 1 } else { x.to_bits() }).collect()
+        };
+        for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+            let of = |values: Vec<f64>| {
+                let count = values.len();
+                Array::from_vec(values, count, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            };
+            for length in 1..=70 {
+                for at in 0..length {
+                    let mut values = crate::testing::values(&normal(&[length], 1));
+                    let other = of(crate::testing::values(&normal(&[length], 2)));
+                    values[at] = f64::NAN;
+                    let (x, one, nan) = (of(values), of(vec![0.1]), of(vec![f64::NAN]));
+                    for how in [Binary::Max, Binary::Min] {
+                        for (a, b) in [(&x, &other), (&other, &x), (&x, &one), (&one, &x)] {
+                            let got = binary(a, b, how).unwrap();
+                            assert!((0..length).all(|i| (bits(&got)[i] == 1) == (i == at)), "{length}, {at}");
+                            assert_eq!(bits(&got), bits(&binary_reference(a, b, how).unwrap()));
+                        }
+                        for (a, b) in [(&nan, &other), (&other, &nan)] {
+                            assert!(bits(&binary(a, b, how).unwrap()).iter().all(|x| *x == 1));
+                        }
+                    }
+                }
             }
         }
     }

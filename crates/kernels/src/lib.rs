@@ -11,10 +11,12 @@ pub mod alloc;
 pub mod attention;
 #[cfg(target_os = "linux")]
 pub mod blocks;
+pub mod convert;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
+pub mod extremes;
 pub mod feedforward;
 pub mod glu;
 pub mod gru;

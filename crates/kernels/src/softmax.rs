@@ -5,6 +5,7 @@
 //! finite number, and no gradient.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::elementwise::is_nan;
 use crate::layout::contiguous;
 use crate::parallel::{computed, full, part, rows_per_piece, written};
 use crate::simd::{has_fma, map_in_place, max, sum_by, sum_by2};
@@ -92,6 +93,9 @@ fn lowest(scores: &Array) -> Result<Array> {
 
 /// Weights of the keys, for scores of any rank without a mask, or of rank 4 with one.
 pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
+    if scores.elem_count() == 0 {
+        return Ok(scores.clone());
+    }
     dispatch!(scores, T => forward_cpu::<T>(scores, mask), else reference(scores, mask))
 }
 
@@ -172,9 +176,6 @@ impl<'a> Rows<'a> {
 
 fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     let scores = contiguous(scores)?;
-    if scores.elem_count() == 0 {
-        return Ok(scores);
-    }
     let rows = Rows::new(&scores, mask)?;
     let width = rows.dims[3];
     let xs = cpu::slice::<T>(&scores)?;
@@ -207,12 +208,17 @@ fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<
     let allowed = allowed.map(|allowed| &allowed[seen.clone()]);
     let (before, row) = row.split_at_mut(seen.start);
     let (seen, hidden) = row.split_at_mut(seen.len());
+    let whole = before.is_empty() && hidden.is_empty();
     for (x, a) in seen.iter_mut().zip(allowed.unwrap_or_default()) {
         *x = if *a != 0 { *x } else { T::LOWEST };
     }
     let top = max(seen);
-    if top == T::LOWEST && !seen.iter().any(|v| v.wide().is_nan()) {
-        return true;
+    if top == T::LOWEST {
+        // infinitely low scores are no masked ones: a row of nothing else has no weights, which gives NaN
+        let uniform = if whole { seen.iter().all(|v| *v == top) } else { !seen.iter().any(|v| is_nan(*v)) };
+        if uniform {
+            return true;
+        }
     }
     map_in_place(seen, |v| (v - top).exp_down::<FMA>());
     let scale = T::ONE / sum_by(seen, |v| v);
@@ -290,6 +296,30 @@ mod tests {
             let dx = backward(&forward(&x, &mask).unwrap(), &g, &mask).unwrap();
             differences(&x, &g, &dx, |x| forward(x, &mask).unwrap());
         }
+    }
+
+    #[test]
+    fn rows_with_nan_and_rows_without_weights_are_nan() {
+        let all = |x: &Array, f: fn(f64) -> bool| crate::testing::values(x).into_iter().all(f);
+        let mask = Mask::default();
+        for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+            for length in 1..=70 {
+                for at in 0..length {
+                    let mut values = crate::testing::values(&normal(&[length], 1));
+                    values[at] = f64::NAN;
+                    let x = Array::from_vec(values, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                    assert!(all(&forward(&x, &mask).unwrap(), f64::is_nan), "{length}, {at}");
+                    assert!(all(&reference(&x, &mask).unwrap(), f64::is_nan));
+                }
+                let lowest = Array::full(f64::NEG_INFINITY, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                assert!(all(&forward(&lowest, &mask).unwrap(), f64::is_nan), "{length}");
+                assert!(all(&reference(&lowest, &mask).unwrap(), f64::is_nan));
+            }
+            let empty = Array::zeros((2, 0), dtype, &Device::Cpu).unwrap();
+            assert_eq!(forward(&empty, &mask).unwrap().dims(), [2, 0]);
+        }
+        let x = Array::new(&[f64::NEG_INFINITY, 1.0, f64::MIN], &Device::Cpu).unwrap();
+        assert_eq!(forward(&x, &mask).unwrap().to_vec1::<f64>().unwrap(), [0.0, 1.0, 0.0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Shapes: scores and result, u8, are (batch, heads, i, j). Masked scores count as the lowest finite number.
 
 use crate::cpu::{self, dispatch, Real};
+use crate::elementwise::is_nan;
 use crate::layout::contiguous;
 use crate::parallel::{part, pieces, rows_per_piece};
 use crate::softmax::{self, Mask, Rows};
@@ -11,9 +12,11 @@ use crate::{alloc, elementwise, Array, Result};
 /// The choice on candle's own operations.
 pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
     let filled = softmax::filled(scores, mask)?.contiguous()?;
-    let (sorted, _) = filled.sort_last_dim(false)?;
+    // NaN counts as the largest: it has no place in an order
+    let top = Array::full(f64::INFINITY, filled.shape(), filled.device())?.to_dtype(filled.dtype())?;
+    let (sorted, _) = filled.ne(&filled)?.where_cond(&top, &filled)?.sort_last_dim(false)?;
     let limit = sorted.narrow(scores.rank() - 1, k - 1, 1)?;
-    let chosen = filled.broadcast_ge(&limit)?;
+    let chosen = filled.broadcast_lt(&limit)?.eq(0u8)?;
     let (_, _, i, j) = scores.dims4()?;
     match mask.dense(i, j, scores.device())? {
         Some(allowed) => elementwise::mul(&chosen, &allowed),
@@ -21,7 +24,7 @@ pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
     }
 }
 
-/// 1 where a score is allowed and no less than the k-th largest of its row; k is from 1 to j.
+/// 1 where a score is allowed and not less than the k-th largest of its row, NaN included; k is from 1 to j.
 pub fn largest(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
     dispatch!(scores, T => largest_cpu::<T>(scores, mask, k), else reference(scores, mask, k))
 }
@@ -31,6 +34,8 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
     let scores = contiguous(scores)?;
     let xs = cpu::slice::<T>(&scores)?;
     let xs: &[T] = &xs;
+    // what NaN counts as
+    let largest = T::of(f64::INFINITY);
     let rows = Rows::with_dims([b, h, i, j], mask)?;
     let count = rows_per_piece(j);
     let mut chosen = alloc::filled(0u8, xs.len())?;
@@ -42,12 +47,18 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
             let here = |at: &usize| allowed.is_none_or(|allowed| allowed[*at] != 0);
             let x = part(xs, row, j);
             keys.clear();
-            keys.extend(seen.clone().filter(here).map(|at| x[at].key()));
+            keys.extend(seen.clone().filter(here).map(|at| if is_nan(x[at]) { largest.key() } else { x[at].key() }));
             let limit = limit::<T>(&mut keys, j, k);
-            seen.filter(here).for_each(|at| chosen[at] = u8::from(x[at] >= limit));
+            seen.filter(here).for_each(|at| chosen[at] = u8::from(!less(x[at], limit)));
         }
     });
     cpu::array(chosen, scores.dims())
+}
+
+/// Of NaN it is false.
+#[inline(always)]
+fn less<T: Real>(x: T, limit: T) -> bool {
+    x < limit
 }
 
 /// The k-th largest of `j` scores, of which `keys` are allowed; the others count as the lowest finite number.
@@ -79,6 +90,20 @@ mod tests {
                     close(&largest(&x, &mask, k).unwrap(), &reference(&x, &mask, k).unwrap(), 0.0);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn nan_is_chosen() {
+        let mut values: Vec<f32> = (0..9).map(|i| (i * 5 % 9) as f32).collect();
+        (values[2], values[7]) = (f32::NAN, -f32::NAN);
+        let x = Array::from_vec(values, (1, 1, 1, 9), &crate::Device::Cpu).unwrap();
+        for k in 1..=9 {
+            let got = largest(&x, &Mask::default(), k).unwrap();
+            close(&got, &reference(&x, &Mask::default(), k).unwrap(), 0.0);
+            let chosen: Vec<u8> = got.flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!((chosen[2], chosen[7]), (1, 1));
+            assert_eq!(chosen.iter().sum::<u8>() as usize, k.max(2));
         }
     }
 

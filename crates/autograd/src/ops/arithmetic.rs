@@ -1,10 +1,12 @@
 //! Arithmetic and comparison of two tensors, with broadcasting, and the matrix product.
 
-use super::shape::sum_to;
+use super::shape::{cast, sum_to};
+use super::whole;
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
 use xt_kernels::alloc;
 use xt_kernels::elementwise::{self, Binary, Unary};
+use xt_kernels::layout::contiguous;
 
 /// The common shape of `a` and `b` by the rules of broadcasting; types must agree.
 pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
@@ -30,15 +32,36 @@ pub(super) fn common_shape(a: &[usize], b: &[usize], name: &str) -> Result<Vec<u
     (0..rank).map(size).collect()
 }
 
-/// `value` as a tensor that goes with `x` in arithmetic.
+/// `value` as a tensor that goes with `x` in arithmetic. Whole numbers take only what their type holds.
 pub fn scalar_like(x: &Tensor, value: f64) -> Result<Tensor> {
-    if !x.dtype().is_float() && value.fract() != 0.0 {
-        return invalid(format!("{value} with whole numbers: cast the tensor to f32 first"));
+    if !x.dtype().is_float() {
+        return whole::scalar(x, value);
     }
     Ok(Tensor::constant(Array::full(value, (), &x.device())?.to_dtype(x.dtype())?))
 }
 
+/// `x` and a number as the operands of arithmetic, as in PyTorch: truth values count as i64, and those to be `divided`, as whole numbers
+/// do, as f32.
+pub fn beside_scalar(x: &Tensor, value: f64, divided: bool) -> Result<(Tensor, Tensor)> {
+    let x = match x.dtype().is_float() {
+        false if divided => cast(x, DType::F32, false)?,
+        false if x.is_boolean() => cast(x, DType::I64, false)?,
+        _ => x.clone(),
+    };
+    let y = scalar_like(&x, value)?;
+    Ok((x, y))
+}
+
+/// Whether both are truth values, of which some operations are those of logic.
+fn both_boolean(a: &Tensor, b: &Tensor) -> bool {
+    a.is_boolean() && b.is_boolean()
+}
+
+/// The sum; of truth values whether one is true, as in PyTorch.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if both_boolean(a, b) {
+        return maximum(a, b);
+    }
     equal_shape(a, b, "add")?;
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::add(&x, &y)?;
@@ -46,7 +69,11 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(Tensor::record(z, &[a, b], move |g| Ok(vec![Some(sum_to(g, &da)?), Some(sum_to(g, &db)?)])))
 }
 
+/// The difference; truth values have none.
 pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if both_boolean(a, b) {
+        return invalid("sub: truth values have no difference: take ne for where they differ, or cast one to i64");
+    }
     equal_shape(a, b, "sub")?;
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::sub(&x, &y)?;
@@ -56,7 +83,11 @@ pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }))
 }
 
+/// The product, element by element; of truth values whether both are true, as in PyTorch.
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if both_boolean(a, b) {
+        return minimum(a, b);
+    }
     equal_shape(a, b, "mul")?;
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::mul(&x, &y)?;
@@ -68,13 +99,13 @@ pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }))
 }
 
-/// True division; whole numbers divide to whole numbers, towards 0.
+/// True division, as in PyTorch: whole numbers and truth values divide as f32, or as the other one's type.
 pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let float = [a, b].into_iter().map(Tensor::dtype).find(|dtype| dtype.is_float()).unwrap_or(DType::F32);
+    let real = |t: &Tensor| if t.dtype().is_float() { Ok(t.clone()) } else { cast(t, float, false) };
+    let (a, b) = (&real(a)?, &real(b)?);
     equal_shape(a, b, "div")?;
     let (x, y) = (a.array()?, b.array()?);
-    if !x.dtype().is_float() && zero_inside(&y)? {
-        return invalid("div: division of whole numbers by zero");
-    }
     let z = elementwise::div(&x, &y)?;
     Ok(Tensor::record(z, &[a, b], move |g| {
         let by_y = elementwise::div(g, &y)?;
@@ -83,15 +114,16 @@ pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }))
 }
 
-fn zero_inside(x: &Array) -> Result<bool> {
-    alloc::check_like(x, x.dtype(), 2)?;
-    Ok(x.elem_count() > 0 && x.eq(&x.zeros_like()?)?.to_dtype(DType::U8)?.max_all()?.to_scalar::<u8>()? != 0)
-}
-
-/// `a` to the power `b`. The gradient of the exponent is 0 where the base is 0 and the exponent is not negative.
+/// `a` to the power `b`; powers of whole numbers wrap, as sums do. The gradient of the exponent is 0 where the base is 0 and the exponent is not negative.
 pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let dims = equal_shape(a, b, "pow")?;
+    if both_boolean(a, b) {
+        return invalid("pow: truth values have no powers: cast to i64 or f32 first");
+    }
     let (x, y) = (a.array()?.broadcast_as(dims.as_slice())?, b.array()?.broadcast_as(dims.as_slice())?);
+    if !x.dtype().is_float() {
+        return Ok(Tensor::constant(whole::power(&x, &y)?));
+    }
     let z = power(&x, &y)?;
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
     let (needs_exponent, kept) = (b.requires_grad(), z.clone());
@@ -120,28 +152,32 @@ fn power(x: &Array, y: &Array) -> Result<Array> {
     Ok(Array::from_vec(z, x.dims(), x.device())?.to_dtype(x.dtype())?)
 }
 
-/// The larger of two; where they are equal, each gets half of the gradient.
+/// The larger of two, NaN where one of them is; where they are equal, each gets half of the gradient.
 pub fn maximum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    extreme(a, b, "maximum", true)
+    extreme(a, b, "maximum", Binary::Max)
 }
 
-/// The smaller of two; where they are equal, each gets half of the gradient.
+/// The smaller of two, NaN where one of them is; where they are equal, each gets half of the gradient.
 pub fn minimum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    extreme(a, b, "minimum", false)
+    extreme(a, b, "minimum", Binary::Min)
 }
 
-fn extreme(a: &Tensor, b: &Tensor, name: &str, larger: bool) -> Result<Tensor> {
+fn extreme(a: &Tensor, b: &Tensor, name: &str, how: Binary) -> Result<Tensor> {
     equal_shape(a, b, name)?;
     let (x, y) = (a.array()?, b.array()?);
-    let z = elementwise::binary(&x, &y, if larger { Binary::Max } else { Binary::Min })?;
+    let z = elementwise::binary(&x, &y, how)?;
+    if both_boolean(a, b) {
+        return Ok(Tensor::boolean(z));
+    }
     Ok(Tensor::record(z, &[a, b], move |g| {
         alloc::check_like(g, g.dtype(), 3)?;
-        let wins = if larger { x.broadcast_gt(&y)? } else { x.broadcast_lt(&y)? }.to_dtype(g.dtype())?;
-        let tie = elementwise::affine(&x.broadcast_eq(&y)?.to_dtype(g.dtype())?, 0.5, 0.0)?;
-        let share = elementwise::add(&wins, &tie)?;
-        let da = elementwise::mul(g, &share)?;
-        let db = elementwise::sub(g, &da)?;
-        Ok(vec![Some(sum_to(&da, x.dims())?), Some(sum_to(&db, y.dims())?)])
+        let (less, more) = (x.broadcast_lt(&y)?, x.broadcast_gt(&y)?);
+        let (a_loses, b_loses) = if how == Binary::Max { (less, more) } else { (more, less) };
+        let half = x.broadcast_eq(&y)?.where_cond(&elementwise::affine(g, 0.5, 0.0)?, &contiguous(g)?)?;
+        let zero = g.zeros_like()?;
+        // beside NaN both get all of it, as in PyTorch
+        let share = |loses: Array, dims: &[usize]| sum_to(&loses.where_cond(&zero, &half)?, dims);
+        Ok(vec![Some(share(a_loses, x.dims())?), Some(share(b_loses, y.dims())?)])
     }))
 }
 
@@ -168,6 +204,15 @@ pub fn compare(a: &Tensor, b: &Tensor, how: Comparison) -> Result<Tensor> {
         Comparison::Gt => x.broadcast_gt(&y)?,
         Comparison::Ge => x.broadcast_ge(&y)?,
     }))
+}
+
+/// Truth values of a comparison with a number. Whole numbers are compared exactly, also with fractions and with what their type
+/// does not hold.
+pub fn compare_with(x: &Tensor, value: f64, how: Comparison) -> Result<Tensor> {
+    if x.dtype().is_float() {
+        return compare(x, &scalar_like(x, value)?, how);
+    }
+    whole::compare(x, value, how)
 }
 
 /// True where `x` is 0 or false.

@@ -39,6 +39,9 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         }
     }
     let y = a.gather(&i, axis)?;
+    if x.is_boolean() {
+        return Ok(Tensor::boolean(y));
+    }
     Ok(Tensor::record(y, &[x], move |g| {
         // where the indices are fewer than the rows of another axis, the rows behind them get nothing
         let mut dims = i.dims().to_vec();
@@ -68,6 +71,9 @@ pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> 
     let (yes, no) = (wide(a)?, wide(b)?);
     alloc::check(&dims, a.dtype())?;
     let y = c.where_cond(&yes, &no)?;
+    if a.is_boolean() && b.is_boolean() {
+        return Ok(Tensor::boolean(y));
+    }
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
     Ok(Tensor::record(y, &[a, b], move |g| {
         // zeros, and both results

@@ -6,10 +6,11 @@ mod layers;
 mod reduce;
 mod shape;
 mod unary;
+mod whole;
 
 pub use arithmetic::{
-    add, affine, compare, div, equal_shape, logical_not, matmul, maximum, minimum, mul, pow, scalar_like, sub,
-    Comparison,
+    add, affine, beside_scalar, compare, compare_with, div, equal_shape, logical_not, matmul, maximum, minimum, mul,
+    pow, scalar_like, sub, Comparison,
 };
 pub use index::{embedding, gather, where_cond};
 pub use layers::{

@@ -1,9 +1,10 @@
 //! Sums, means, extremes and softmax along axes.
 
-use super::shape::{permute, reshape};
+use super::shape::{cast, keep_kind, permute, reshape};
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
 use xt_kernels::elementwise::{self, Unary};
+use xt_kernels::extremes::{self, Extreme};
 use xt_kernels::softmax::Mask;
 
 /// The axes to reduce: all where none are given.
@@ -27,67 +28,75 @@ fn reduced(x: &Tensor, axes: &[usize], keep: bool) -> Vec<usize> {
     x.dims().iter().enumerate().filter_map(left).collect()
 }
 
-/// Sum over `dims`, or over all axes.
+/// Sum over `dims`, or over all axes; of whole numbers and truth values it is i64, as in PyTorch.
 pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let axes = axes(x, dims)?;
     let a = x.array()?;
-    let y = if axes.is_empty() { a } else { xt_kernels::reduce::sum(&a, &axes)? };
+    let y = if axes.is_empty() && a.dtype().is_float() { a } else { xt_kernels::reduce::sum(&a, &axes)? };
     let (from, kept) = (x.dims().to_vec(), reduced(x, &axes, true));
     let y =
         Tensor::record(y, &[x], move |g| Ok(vec![Some(g.reshape(kept.as_slice())?.broadcast_as(from.as_slice())?)]));
     reshape(&y, &reduced(x, &axes, keep))
 }
 
-/// Mean over `dims`, or over all axes.
+/// Mean over `dims`, or over all axes; NaN of nothing. That of half precision is taken in f32.
 pub fn mean(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     if !x.dtype().is_float() {
-        return invalid("mean needs floating-point values; cast first");
+        let kind = x.kind().map_or("?", |k| k.name());
+        return invalid(format!("mean needs floating-point values, got {kind}: cast the tensor to f32 first"));
+    }
+    if matches!(x.dtype(), DType::F16 | DType::BF16) {
+        return cast(&mean(&cast(x, DType::F32, false)?, dims, keep)?, x.dtype(), false);
     }
     let count: usize = axes(x, dims)?.iter().map(|a| x.dim(*a)).product();
     super::affine(&sum(x, dims, keep)?, 1.0 / count as f64, 0.0)
 }
 
-/// Largest value over `dims`, or over all axes; equal ones share the gradient.
+/// Largest value over `dims`, or over all axes; equal ones share the gradient. NaN where there is one, to which the gradient goes.
 pub fn max(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
-    extreme(x, dims, keep, true)
+    extreme(x, dims, keep, Extreme::Max)
 }
 
-/// Smallest value over `dims`, or over all axes; equal ones share the gradient.
+/// Smallest value over `dims`, or over all axes; see [`max`].
 pub fn min(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
-    extreme(x, dims, keep, false)
+    extreme(x, dims, keep, Extreme::Min)
 }
 
-fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, largest: bool) -> Result<Tensor> {
-    let axes = axes(x, dims)?;
-    if axes.iter().any(|a| x.dim(*a) == 0) {
-        return invalid(format!("no largest or smallest of nothing: shape {:?}", x.dims()));
+/// An error where one of the axes holds nothing.
+fn check_filled(x: &Tensor, axes: &[usize], what: &str) -> Result<()> {
+    match axes.iter().find(|axis| x.dim(**axis) == 0) {
+        Some(axis) => invalid(format!("there is no {what} of nothing: axis {axis} of shape {:?} is empty", x.dims())),
+        None => Ok(()),
     }
+}
+
+fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, how: Extreme) -> Result<Tensor> {
+    let axes = axes(x, dims)?;
+    check_filled(x, &axes, if how == Extreme::Max { "largest" } else { "smallest" })?;
     let a = x.array()?;
-    let mut y = a.clone();
-    for axis in &axes {
-        y = if largest { y.max_keepdim(*axis)? } else { y.min_keepdim(*axis)? };
+    let y = if axes.is_empty() { a.clone() } else { extremes::extreme(&a, &axes, how)? };
+    let shape = reduced(x, &axes, keep);
+    if !x.dtype().is_float() {
+        return reshape(&keep_kind(x, y), &shape);
     }
     let kept = y.clone();
     let y = Tensor::record(y, &[x], move |g| {
         xt_kernels::alloc::check_like(&a, g.dtype(), 2)?;
-        let hit = a.broadcast_eq(&kept)?.to_dtype(g.dtype())?;
+        let missing = elementwise::mul(&a.ne(&a)?, &kept.ne(&kept)?)?;
+        let hit = elementwise::add(&a.broadcast_eq(&kept)?, &missing)?.to_dtype(g.dtype())?;
         let count = if axes.is_empty() { hit.clone() } else { xt_kernels::reduce::sum(&hit, &axes)? };
         let share = elementwise::div(&g.reshape(kept.dims())?, &count)?;
         Ok(vec![Some(elementwise::mul(&hit, &share)?)])
     });
-    let axes = self::axes(x, dims)?;
-    reshape(&y, &reduced(x, &axes, keep))
+    reshape(&y, &shape)
 }
 
-/// Position of the largest value along `axis`, i64; the first one where several are equal.
+/// Position of the largest value along `axis`, i64; the first one where several are equal, and that of the first NaN.
 pub fn argmax(x: &Tensor, axis: usize, keep: bool) -> Result<Tensor> {
     axes(x, Some(&[axis]))?;
-    if x.dim(axis) == 0 {
-        return invalid(format!("no largest of nothing: shape {:?}", x.dims()));
-    }
-    let a = x.array()?;
-    let y = if keep { a.argmax_keepdim(axis)? } else { a.argmax(axis)? };
-    Ok(Tensor::constant(y.to_dtype(DType::I64)?))
+    check_filled(x, &[axis], "largest")?;
+    let places = Tensor::constant(extremes::argmax(&x.array()?, axis)?);
+    reshape(&places, &reduced(x, &[axis], keep))
 }
 
 /// The order of axes that brings `axis` to the end; it is its own inverse.
@@ -108,7 +117,10 @@ pub fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     along(x, axis, |x| {
         let last = x.rank() - 1;
         let a = x.array()?;
-        let centred = elementwise::sub(&a, &a.max_keepdim(last)?)?;
+        if a.elem_count() == 0 {
+            return Ok(x.clone());
+        }
+        let centred = elementwise::sub(&a, &extremes::extreme(&a, &[last], Extreme::Max)?)?;
         let total = xt_kernels::reduce::sum(&elementwise::unary(&centred, Unary::Exp)?, &[last])?;
         let y = elementwise::sub(&centred, &elementwise::unary(&total, Unary::Log)?)?;
         let kept = y.clone();
@@ -122,7 +134,7 @@ pub fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
 
 fn along(x: &Tensor, axis: usize, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     if !x.dtype().is_float() {
-        return invalid("softmax needs floating-point values; cast first");
+        return invalid("softmax needs floating-point values: cast the tensor to f32 first");
     }
     let order = to_end(x, axis)?;
     if axis + 1 == x.rank() {

@@ -30,7 +30,7 @@ pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
 }
 
 /// The same mark for truth values as `x` has.
-fn keep_kind(x: &Tensor, array: Array) -> Tensor {
+pub(super) fn keep_kind(x: &Tensor, array: Array) -> Tensor {
     if x.is_boolean() {
         Tensor::boolean(array)
     } else {
@@ -145,7 +145,8 @@ pub fn broadcast_to(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     Ok(record_like(y, x, move |g| Ok(vec![Some(sum_to(g, &from)?)])))
 }
 
-/// Another type; `boolean` is true for a conversion to truth values.
+/// Another type; `boolean` is true for a conversion to truth values, where all but 0 is true, NaN too. Fractions are cut off and u8
+/// wraps, as in PyTorch; NaN and what has no i64 are errors.
 pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
     let a = x.array()?;
     if boolean {
@@ -160,7 +161,8 @@ pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
         return Ok(x.clone());
     }
     let from = x.dtype();
-    alloc::check(x.dims(), dtype)?;
+    let by_i64 = from.is_float() && !dtype.is_float();
+    alloc::check(x.dims(), if by_i64 { DType::I64 } else { dtype })?;
     let y = converted(&a, dtype)?;
     if !dtype.is_float() {
         return Ok(Tensor::constant(y));
@@ -179,7 +181,10 @@ fn converted(a: &Array, dtype: DType) -> Result<Array> {
         alloc::check_like(a, DType::F64, 1)?;
     }
     let a = if twice { a.to_dtype(DType::F32)? } else { a.clone() };
-    Ok(a.to_dtype(dtype)?)
+    match dtype.is_float() || !a.dtype().is_float() {
+        true => Ok(a.to_dtype(dtype)?),
+        false => Ok(xt_kernels::convert::to_whole(&a, dtype)?),
+    }
 }
 
 /// The same values on another device.

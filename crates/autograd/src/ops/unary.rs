@@ -2,18 +2,28 @@
 
 use crate::error::invalid;
 use crate::{Array, Result, Tensor};
-use xt_kernels::elementwise::{affine, div, mul, unary, Unary};
+use xt_kernels::elementwise::{affine, div, mul, sub, unary, Unary};
 
 fn float(x: &Tensor, name: &str) -> Result<Array> {
     if !x.dtype().is_float() {
-        return invalid(format!("{name} needs floating-point values, got {}", x.kind().map_or("?", |k| k.name())));
+        let kind = x.kind().map_or("?", |k| k.name());
+        return invalid(format!("{name} needs floating-point values, got {kind}: cast the tensor to f32 first"));
     }
     x.array()
 }
 
+/// An error for truth values, of which there is no such thing.
+fn number(x: &Tensor, name: &str) -> Result<Array> {
+    if x.is_boolean() {
+        return invalid(format!("{name} of truth values: take logicalNot, or cast the tensor to i64 first"));
+    }
+    x.array()
+}
+
+/// The negative; of u8 it wraps, as in PyTorch.
 pub fn neg(x: &Tensor) -> Result<Tensor> {
-    let a = x.array()?;
-    let y = if a.dtype().is_float() { unary(&a, Unary::Neg)? } else { affine(&a, -1.0, 0.0)? };
+    let a = number(x, "neg")?;
+    let y = if a.dtype().is_float() { unary(&a, Unary::Neg)? } else { sub(&a.zeros_like()?, &a)? };
     Ok(Tensor::record(y, &[x], |g| Ok(vec![Some(unary(g, Unary::Neg)?)])))
 }
 
@@ -37,7 +47,7 @@ pub fn sqrt(x: &Tensor) -> Result<Tensor> {
 
 /// The gradient at 0 is 0, as in PyTorch.
 pub fn abs(x: &Tensor) -> Result<Tensor> {
-    let a = x.array()?;
+    let a = number(x, "abs")?;
     let y = unary(&a, Unary::Abs)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(mul(g, &unary(&a, Unary::Sign)?)?)])))
 }

@@ -10,3 +10,4 @@ mod layers;
 mod refusals;
 mod shapes;
 mod special_points;
+mod whole_numbers;

@@ -2,7 +2,7 @@
 
 use crate::common::{array, ids, leaf, normal};
 use xt_autograd::ops::{self, Activation, Inner, Layer, Mask};
-use xt_autograd::{no_grad, DType, Error, Format, Result, Tensor};
+use xt_autograd::{no_grad, Array, DType, Device, Error, Format, Result, Tensor};
 use xt_kernels::philox::Stream;
 
 fn x(dims: &[usize]) -> Tensor {
@@ -11,6 +11,18 @@ fn x(dims: &[usize]) -> Tensor {
 
 fn f32s(dims: &[usize]) -> Tensor {
     Tensor::constant(normal(dims, 1).to_dtype(DType::F32).unwrap())
+}
+
+fn truth(values: &[u8]) -> Tensor {
+    Tensor::boolean(bytes(values).array().unwrap())
+}
+
+fn bytes(values: &[u8]) -> Tensor {
+    Tensor::constant(Array::new(values, &Device::Cpu).unwrap())
+}
+
+fn array_of(value: f64) -> Tensor {
+    Tensor::constant(Array::new(&[value], &Device::Cpu).unwrap())
 }
 
 type Refused = (&'static str, fn() -> Result<Tensor>);
@@ -27,7 +39,15 @@ fn arithmetic() {
     all_refused(&[
         ("add: shapes [2, 3] and [2, 4] do not broadcast", || ops::add(&x(&[2, 3]), &x(&[2, 4]))),
         ("mul: types f64 and f32 differ", || ops::mul(&x(&[2]), &f32s(&[2]))),
-        ("division of whole numbers by zero", || ops::div(&ids(&[1], &[1]), &ids(&[0], &[1]))),
+        ("add: types i64 and f32 differ", || ops::add(&ids(&[1], &[1]), &f32s(&[1]))),
+        ("1 to the power -1 is no whole number", || ops::pow(&ids(&[1], &[1]), &ids(&[-1], &[1]))),
+        ("truth values have no difference", || ops::sub(&truth(&[1]), &truth(&[0]))),
+        ("truth values have no powers", || ops::pow(&truth(&[1]), &truth(&[0]))),
+        ("neg of truth values", || ops::neg(&truth(&[1]))),
+        ("abs of truth values", || ops::abs(&truth(&[1]))),
+        ("300 is not one of the whole numbers of u8, 0 to 255", || ops::scalar_like(&bytes(&[1]), 300.0)),
+        ("NaN with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), f64::NAN)),
+        ("no whole number of 64 bits", || ops::cast(&array_of(f64::NAN), DType::I64, false)),
         ("0.5 with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), 0.5)),
         ("matmul: both need two axes", || ops::matmul(&x(&[2]), &x(&[2, 2]), 1.0)),
         ("[2, 3] and [4, 2]", || ops::matmul(&x(&[2, 3]), &x(&[4, 2]), 1.0)),
@@ -67,7 +87,8 @@ fn reductions() {
     all_refused(&[
         ("no axis 2", || ops::sum(&x(&[2, 3]), Some(&[2]), false)),
         ("mean needs floating-point values", || ops::mean(&ids(&[1], &[1]), None, false)),
-        ("nothing", || ops::max(&x(&[0, 3]), None, false)),
+        ("no largest of nothing: axis 0 of shape [0, 3]", || ops::max(&x(&[0, 3]), None, false)),
+        ("no smallest of nothing: axis 1 of shape [2, 0]", || ops::min(&x(&[2, 0]), Some(&[1]), false)),
         ("nothing", || ops::argmax(&x(&[2, 0]), 1, false)),
         ("no axis 0", || ops::softmax(&x(&[]), 0)),
         ("softmax needs floating-point values", || ops::log_softmax(&ids(&[1], &[1]), 0)),

@@ -3,7 +3,7 @@
 //! Source: Google's Neural Machine Translation System, <https://arxiv.org/abs/1609.08144>, with the plain power of the
 //! length as its penalty.
 
-use super::sampler::numbers;
+use super::sampler::{nothing_left, numbers};
 use super::table::Table;
 use crate::{Result, Tensor};
 
@@ -63,9 +63,15 @@ impl Beams {
         self.length >= self.longest || self.groups.iter().all(|group| group.done)
     }
 
-    /// Chooses the beams that go on, given the logits of `rows`, (rows, num_tokens); `new` gives the new tokens of a row.
-    pub fn advance<'a>(&mut self, logits: &Tensor, new: impl Fn(usize) -> &'a [i64]) -> Result<Advance> {
-        let table = numbers(logits, self.groups.len() * self.count)?;
+    /// Chooses the beams that go on, given the logits of `rows`, (rows, num_tokens), at which a filter of the caller's has been where they
+    /// are `filtered`; `new` gives the new tokens of a row.
+    pub fn advance<'a>(
+        &mut self,
+        logits: &Tensor,
+        filtered: bool,
+        new: impl Fn(usize) -> &'a [i64],
+    ) -> Result<Advance> {
+        let table = numbers(logits, self.groups.len() * self.count, filtered)?;
         self.length += 1;
         let (ends, count) = (&self.ends, self.count);
         let bound = Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };
@@ -74,6 +80,9 @@ impl Beams {
             let first = g * count;
             let candidates =
                 if group.done { vec![] } else { candidates(&table, first, &group.open, count + ends.len()) };
+            if candidates.is_empty() && !group.done && group.ended.is_empty() {
+                return Err(nothing_left(first, filtered));
+            }
             let mut next: Vec<Candidate> = Vec::with_capacity(count);
             for (rank, candidate) in candidates.into_iter().enumerate() {
                 if next.len() == count {

@@ -53,22 +53,27 @@ pub fn keep_past_mass(row: &mut [f64], thres: f64) {
 pub fn keep_alike(row: &mut [f64], limit: f64) {
     let weights = softmax(row);
     for (x, p) in row.iter_mut().zip(weights) {
-        *x = if p < limit { f64::NEG_INFINITY } else { 1.0 };
+        // what has no probability stays as it is
+        if p < limit {
+            *x = f64::NEG_INFINITY;
+        } else if p >= limit {
+            *x = 1.0;
+        }
     }
 }
 
-/// The probability below which `top_a` drops tokens: it depends on the largest one of all rows.
+/// The probability below which `top_a` drops tokens: it depends on the largest one of all rows, and is NaN where one has none.
 pub fn limit_of_top_a(table: &Table, pow: f64, ratio: f64) -> f64 {
     let mut row = vec![];
-    let mut largest = 0.0_f64;
+    let mut largest = 0.0;
     for i in 0..table.rows() {
         table.copy_row(i, &mut row);
-        largest = softmax(&row).into_iter().fold(largest, f64::max);
+        largest = softmax(&row).into_iter().fold(largest, |most, p| if p > most || p.is_nan() { p } else { most });
     }
     largest.powf(pow) * ratio
 }
 
-/// Keeps the `count` largest; of equal ones the first.
+/// Keeps the `count` largest; of equal ones the first. NaN is larger than all, as in PyTorch.
 pub fn keep_largest(row: &mut [f64], count: usize) {
     if count >= row.len() {
         return;
@@ -93,8 +98,11 @@ pub fn keep_largest(row: &mut [f64], count: usize) {
     }
 }
 
-/// A whole number that orders as [`f64::total_cmp`] does: comparing those is faster.
+/// A whole number that orders as [`f64::total_cmp`] does, but that all NaN are the largest: comparing those is faster.
 fn rank(x: f64) -> i64 {
+    if x.is_nan() {
+        return i64::MAX;
+    }
     let bits = x.to_bits() as i64;
     // of negative numbers, all bits but the sign are turned
     bits ^ ((bits >> 63) as u64 >> 1) as i64
@@ -116,6 +124,10 @@ pub fn keep_likely(row: &mut [f64], share: f64) {
 /// Keeps the largest one, and further ones in their order as long as `goes_on` holds for the probability of those before.
 fn keep_while(row: &mut [f64], goes_on: impl Fn(f64) -> bool) {
     let weights = softmax(row);
+    if weights.iter().any(|weight| weight.is_nan()) {
+        // there is no order of probabilities: as in the reference, all stay
+        return;
+    }
     let mut order: Vec<usize> = (0..row.len()).collect();
     let by_size = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
     // the first that goes is between `low` and `high`; halves take the place of sorting a large vocabulary
@@ -163,5 +175,28 @@ mod tests {
         numbers.sort_by(f64::total_cmp);
         by_rank.sort_by_key(|x| rank(*x));
         assert_eq!(numbers.map(f64::to_bits), by_rank.map(f64::to_bits));
+    }
+
+    #[test]
+    fn nan_stays_and_rows_without_probabilities_stay_as_they_are() {
+        const NONE: f64 = f64::NEG_INFINITY;
+        let same = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
+        for nan in [f64::NAN, -f64::NAN] {
+            let start = [1.0, nan, 3.0, 2.0];
+            let kept = |filter: &dyn Fn(&mut [f64])| {
+                let mut row = start;
+                filter(&mut row);
+                row
+            };
+            assert!(same(&kept(&|row| keep_largest(row, 1)), &[NONE, nan, NONE, NONE]));
+            assert!(same(&kept(&|row| keep_largest(row, 2)), &[NONE, nan, 3.0, NONE]));
+            assert!(same(&kept(&|row| keep_past_mass(row, 0.9)), &start));
+            assert!(same(&kept(&|row| keep_alike(row, 0.1)), &start));
+        }
+        let mut row = [NONE; 3];
+        keep_past_mass(&mut row, 0.9);
+        keep_alike(&mut row, 0.1);
+        keep_largest(&mut row, 2);
+        assert_eq!(row, [NONE; 3]);
     }
 }

@@ -1,8 +1,9 @@
 //! Draws by Gumbel's law: the largest of logits with its noise is distributed as their softmax.
 
 use super::filters::softmax;
+use super::sampler::nothing_left;
 use super::table::Table;
-use crate::{Result, Rng, Tensor};
+use crate::{Error, Result, Rng, Tensor};
 
 /// `count` numbers of Gumbel's law.
 pub fn gumbel_noise(count: usize, rng: &Rng) -> Vec<f64> {
@@ -10,18 +11,25 @@ pub fn gumbel_noise(count: usize, rng: &Rng) -> Vec<f64> {
     rng.stream().uniform(count).into_iter().map(|u| -(-(u.max(1e-20)).ln()).max(1e-20).ln()).collect()
 }
 
-/// For each row of `logits`, (.., num_tokens), a token drawn at `temperature`.
+/// For each row of `logits`, (.., num_tokens), a token drawn at `temperature`. NaN, and a row of which nothing is left, are errors.
 pub fn gumbel_argmax(logits: &Tensor, temperature: f64, rng: &Rng) -> Result<Vec<i64>> {
     let noise = gumbel_noise(logits.elem_count(), rng);
-    let mut at = 0;
     let table = Table::read(logits)?;
-    let mut best = |row: Vec<f64>| {
+    if table.has_nan() {
+        return Error::shape("the logits are NaN: has training diverged?");
+    }
+    let mut at = 0;
+    let mut best = |i: usize| {
+        let row = table.row(i);
         let noise = &noise[at..at + row.len()];
         at += row.len();
+        if row.iter().all(|x| *x == f64::NEG_INFINITY) {
+            return Err(nothing_left(i, false));
+        }
         let score = |i: usize| row[i] / temperature.max(1e-10) + noise[i];
-        (0..row.len()).fold(0, |best, i| if score(i) > score(best) { i } else { best }) as i64
+        Ok((0..row.len()).fold(0, |best, i| if score(i) > score(best) { i } else { best }) as i64)
     };
-    Ok((0..table.rows()).map(|i| best(table.row(i))).collect())
+    (0..table.rows()).map(&mut best).collect()
 }
 
 /// The probability of each row's token at `temperature`.

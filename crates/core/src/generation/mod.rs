@@ -12,7 +12,7 @@ mod table;
 
 pub use filters::{top_a, top_k, top_p};
 pub use gumbel::{gumbel_argmax, gumbel_noise, likelihood};
-pub use prompts::has_columns;
+pub use prompts::{has_columns, with_rows};
 pub use steps::Caching;
 
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
@@ -127,7 +127,7 @@ impl Generation {
             return Ok(None);
         }
         if self.beams.is_some() {
-            self.advance(logits)?;
+            self.advance(logits, filtered)?;
         } else {
             let rng = self.rng.as_ref().unwrap_or(rng);
             let drawn = sampler::draw(logits, self.rows.len(), filtered, &self.sampling, rng)?;
@@ -153,10 +153,10 @@ impl Generation {
         self.left = if self.ended.iter().all(Option::is_some) { 0 } else { self.left - 1 };
     }
 
-    fn advance(&mut self, logits: &Tensor) -> Result<()> {
+    fn advance(&mut self, logits: &Tensor, filtered: bool) -> Result<()> {
         let Some(beams) = &mut self.beams else { return Ok(()) };
         let (rows, prompt) = (&self.rows, self.prompt);
-        let next = beams.advance(logits, |row| &rows[row][prompt..])?;
+        let next = beams.advance(logits, filtered, |row| &rows[row][prompt..])?;
         let longer = |(from, token): (&usize, &i64)| [rows[*from].as_slice(), &[*token]].concat();
         let rows = next.from.iter().zip(&next.tokens).map(longer).collect();
         let done = beams.done();

@@ -6,14 +6,18 @@ use crate::{Error, Result, Rng, Tensor};
 use xt_options::generation::SamplingOptions;
 use xt_options::Filter;
 
-/// The logits of `count` rows as numbers, none of which is NaN or +inf: a filter may force tokens by +inf.
-pub fn numbers(logits: &Tensor, count: usize) -> Result<Table> {
+/// The logits of `count` rows as numbers, none of which is NaN or +inf: a filter may force tokens by +inf. `filtered`: one of the caller's
+/// has been at them.
+pub fn numbers(logits: &Tensor, count: usize, filtered: bool) -> Result<Table> {
     if logits.rank() != 2 || logits.dim(0) != count {
         return Error::shape(format!("logits must have shape ({count}, num_tokens), got {:?}", logits.dims()));
     }
     let mut table = Table::read(logits)?;
     if table.has_nan() {
-        return Error::shape("the logits are NaN: has training diverged?");
+        return Error::shape(match filtered {
+            true => "the logits that filter_logits_fn gave are NaN",
+            false => "the logits are NaN: has training diverged?",
+        });
     }
     table.force_infinite();
     Ok(table)
@@ -21,7 +25,7 @@ pub fn numbers(logits: &Tensor, count: usize) -> Result<Table> {
 
 /// One token for each row of `logits`, (rows, num_tokens). `filtered`: a filter of the caller's has been at them.
 pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, rng: &Rng) -> Result<Vec<i64>> {
-    let table = numbers(logits, count)?;
+    let table = numbers(logits, count, filtered)?;
     let filter = if filtered { None } else { s.filter() };
     let limit = match filter {
         Some(Filter::TopA) => {
@@ -33,19 +37,38 @@ pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, 
     let mut row = Vec::with_capacity(table.width());
     let token = |(i, chance)| {
         table.copy_row(i, &mut row);
+        if is_empty(&row) {
+            return Err(nothing_left(i, filtered));
+        }
         // a filter leaves the likeliest token
         if s.temperature == 0.0 {
-            return largest(&row);
+            return Ok(largest(&row));
         }
         keep(&mut row, filter, limit, s);
-        if row.iter().all(|x| *x == f64::NEG_INFINITY) {
-            // but for `top_a`, which looks at all rows
-            table.copy_row(i, &mut row);
-            return largest(&row);
+        if !is_empty(&row) {
+            return Ok(pick(&row, s.temperature, chance));
         }
-        pick(&row, s.temperature, chance)
+        match filter {
+            // it looks at all rows: in one beside a surer one the likeliest token stays
+            Some(Filter::TopA) => {
+                table.copy_row(i, &mut row);
+                Ok(largest(&row))
+            }
+            _ => Err(Error::Shape("a filter_thres of 1 leaves no token to draw: give a smaller one".into())),
+        }
     };
-    Ok(rng.stream().uniform(count).into_iter().enumerate().map(token).collect())
+    rng.stream().uniform(count).into_iter().enumerate().map(token).collect()
+}
+
+/// Whether no token can come.
+fn is_empty(row: &[f64]) -> bool {
+    row.iter().all(|x| *x == f64::NEG_INFINITY)
+}
+
+/// Row `i` of the logits is -inf everywhere.
+pub fn nothing_left(i: usize, filtered: bool) -> Error {
+    let cause = if filtered { "filter_logits_fn has ruled out every one" } else { "all its logits are -Infinity" };
+    Error::Shape(format!("row {i} has no token left to draw: {cause}"))
 }
 
 /// Applies the filters: that of the reference, then the others, each to what the one before has left.

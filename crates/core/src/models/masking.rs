@@ -1,6 +1,6 @@
 //! Grids of one value for each position of each row, and random choices among positions.
 
-use crate::{Array, DType, Device, Result, Rng, Tensor};
+use crate::{Array, DType, Device, Error, Result, Rng, Tensor};
 
 /// Values (rows, width).
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +57,12 @@ impl<T: Copy> Grid<T> {
 
 impl Grid<i64> {
     pub fn from_tensor(x: &Tensor) -> Result<Self> {
+        if x.dtype() != DType::I64 {
+            let kind = x.kind().map_or("?", |k| k.name());
+            return Error::shape(format!("token ids must be i64, got {kind}: make them with {{ dtype: 'i64' }}"));
+        }
         xt_kernels::alloc::check(&[x.elem_count(), 2], DType::I64)?;
-        let values = x.array()?.to_dtype(DType::I64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+        let values = x.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         Ok(Self::new(values, x.dim(1)))
     }
 

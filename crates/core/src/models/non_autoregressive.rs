@@ -207,9 +207,13 @@ impl NonAutoregressiveWrapper {
             let mut scores = match &self.critic {
                 Some(critic) => {
                     let judged = no_grad(|| self.judge(critic, &ids.to_tensor(&device)?, ctx))?;
+                    let judged = Grid::from_tensor_f64(&judged)?;
+                    if judged.values().iter().any(|score| score.is_nan()) {
+                        return Error::shape("the token critic's scores are NaN: has training diverged?");
+                    }
                     let noise = gumbel_noise(ids.len(), ctx.rng);
                     let level = options.noise_level_scale * annealing;
-                    Grid::from_tensor_f64(&judged)?.zip(&Grid::new(noise, n), |s, z| s + level * z)
+                    judged.zip(&Grid::new(noise, n), |s, z| s + level * z)
                 }
                 None => Grid::new(likelihood(&logits, &sampled.values(), temperature)?, n).map(|p| 1.0 - p),
             };

@@ -1,7 +1,7 @@
 //! How likely a model holds a sequence to be.
 
 use super::{AutoregressiveWrapper, TokenTensors};
-use crate::generation::has_columns;
+use crate::generation::{has_columns, with_rows};
 use crate::{Array, Ctx, DType, Device, Error, Result, Tensor};
 use xt_autograd::{no_grad, ops};
 
@@ -16,8 +16,9 @@ pub struct Score {
 impl AutoregressiveWrapper {
     /// The log-probability of each token but the first, for ids i64 (n) or (batch, n), n at least 2. Tokens that are
     /// `ignore_index` do not count, nor, with `ignore_pad`, those that are `pad_value`; where there is a mask, bool
-    /// (batch, n), only tokens that are real and stand behind a real one do, and a row is scored as if it began with its
-    /// first real token. Dropout is off, and there is no graph.
+    /// (batch, n) or, with `count` prepended embeddings, (batch, count + n), only tokens that are real and stand behind a real one do,
+    /// and a row is scored as if it began with its first real token. Where what stands behind shows in what comes before (the middle
+    /// of xpos), rows of one length go through the model together. Dropout is off, and there is no graph.
     pub fn score(&self, tokens: &Tensor, with: &TokenTensors, ignore_pad: bool, ctx: &Ctx) -> Result<Score> {
         if tokens.rank() == 1 {
             let batch = ops::reshape(tokens, &[1, tokens.dim(0)])?;
@@ -36,24 +37,47 @@ impl AutoregressiveWrapper {
         }
         let (batch, n) = (tokens.dim(0), tokens.dim(1));
         xt_kernels::alloc::check(&[tokens.elem_count(), 3], crate::DType::I64)?;
+        let front = with.prepend_embeds.as_ref().map_or(0, |embeds| embeds.dim(1));
         let mut ids: Vec<i64> = tokens.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
-        let mut real = with.layers.mask.as_ref().map(|mask| rows_of(mask, batch, n)).transpose()?;
+        let mut real = with.layers.mask.as_ref().map(|mask| behind(mask, batch, front, n)).transpose()?;
         let turns = turns(real.as_deref(), batch, n);
-        let with = inputs(with, &turns, n)?;
+        let with = inputs(with, &turns, front, n)?;
         turn(&mut ids, &turns, false);
         if let Some(real) = &mut real {
             turn(real, &turns, false);
         }
         let counted = self.counted(&ids, n, real.as_deref(), ignore_pad);
         let input = self.input(&ids, n, real.as_deref(), &counted);
-        let input = Tensor::constant(Array::from_vec(input, (batch, n - 1), &tokens.device())?);
+        let lengths = self.lengths(n, real.as_deref(), &counted);
+        let rows = Rows { n, front, input, ids, counted, device: tokens.device() };
         no_grad(|| {
-            let logits = self.net().logits(&input, &with, &ctx.evaluating())?;
-            let targets = ids.chunks_exact(n).flat_map(|row| &row[1..]).zip(&counted);
-            // a token that does not count need not be one of the vocabulary
-            let targets: Vec<i64> = targets.map(|(id, counts)| if *counts { *id } else { 0 }).collect();
-            scored(&logits, targets, &counted, &turns)
+            let mut all = Vec::new();
+            for part in parts(&lengths) {
+                let with = part_of(&with, (batch, n), front, &part)?;
+                ctx.check()?;
+                let logits = self.net().logits(&rows.seen(&part)?, &with, &ctx.evaluating())?;
+                all.push((rows.log_probs(&logits, &part)?, part.rows));
+            }
+            scored(together(&all, batch, &rows)?, &rows.counted, &turns)
         })
+    }
+
+    /// How many columns of each turned row the model is to see for its score, and one more; 0 where nothing counts. All of them where
+    /// what stands behind shows in nothing before.
+    fn lengths(&self, n: usize, real: Option<&[u8]>, counted: &[bool]) -> Vec<usize> {
+        let layers = self.net().layers();
+        let counts = counted.chunks_exact(n - 1).map(|row| row.iter().rposition(|counts| *counts).map(|at| at + 2));
+        let ends = counts.enumerate().map(|(row, end)| match end {
+            Some(_) if layers.sees_later() => {
+                let real = real.and_then(|real| real[row * n..][..n].iter().rposition(|r| *r != 0));
+                real.map_or(n, |last| last + 1)
+            }
+            end => end.unwrap_or(0),
+        });
+        if layers.not_cacheable().is_some() {
+            return ends.collect();
+        }
+        vec![n; counted.len() / (n - 1)]
     }
 
     /// What the model sees, (batch · (n - 1)): where a token is not real, or nothing behind it counts, it need not be one of the vocabulary.
@@ -85,6 +109,116 @@ impl AutoregressiveWrapper {
     }
 }
 
+/// Rows of one length, which go through the model together.
+struct Part {
+    length: usize,
+    rows: Vec<usize>,
+}
+
+/// The rows by their lengths; those of which nothing counts are in none.
+fn parts(lengths: &[usize]) -> Vec<Part> {
+    let mut all: Vec<usize> = lengths.iter().copied().filter(|length| *length > 1).collect();
+    all.sort_unstable();
+    all.dedup();
+    let rows = |length: usize| (0..lengths.len()).filter(|row| lengths[*row] == length).collect();
+    all.into_iter().map(|length| Part { length, rows: rows(length) }).collect()
+}
+
+/// All rows, turned.
+struct Rows {
+    n: usize,
+    /// Columns in front of the tokens.
+    front: usize,
+    /// (batch · (n - 1)).
+    input: Vec<i64>,
+    /// (batch · n).
+    ids: Vec<i64>,
+    /// (batch · (n - 1)).
+    counted: Vec<bool>,
+    device: Device,
+}
+
+impl Rows {
+    /// For each column of a part that comes behind another, what `f` makes of its place in (batch · (n - 1)).
+    fn each<T>(&self, part: &Part, f: impl Fn(usize) -> T) -> Vec<T> {
+        let row = |row: &usize| row * (self.n - 1)..row * (self.n - 1) + part.length - 1;
+        part.rows.iter().flat_map(row).map(f).collect()
+    }
+
+    /// What the model sees of a part.
+    fn seen(&self, part: &Part) -> Result<Tensor> {
+        let ids = self.each(part, |at| self.input[at]);
+        Ok(Tensor::constant(Array::from_vec(ids, (part.rows.len(), part.length - 1), &self.device)?))
+    }
+
+    /// From the logits of a part those of the tokens that came, (rows, n - 1); 0 where they do not count.
+    fn log_probs(&self, logits: &Tensor, part: &Part) -> Result<Tensor> {
+        let (rows, columns) = (part.rows.len(), part.length - 1);
+        let logits = ops::narrow(logits, 1, self.front, columns)?;
+        // a token that does not count need not be one of the vocabulary
+        let target = |at: usize| if self.counted[at] { self.ids[at + at / (self.n - 1) + 1] } else { 0 };
+        let targets = Array::from_vec(self.each(part, target), (rows, columns, 1), &self.device)?;
+        let all = ops::gather(&ops::log_softmax(&logits, 2)?, &Tensor::constant(targets), 2)?;
+        let all = ops::reshape(&all, &[rows, columns])?;
+        let bits = self.each(part, |at| u8::from(self.counted[at]));
+        let mask = Tensor::boolean(Array::from_vec(bits, (rows, columns), &self.device)?);
+        let kept = ops::where_cond(&mask, &all, &ops::scalar_like(&all, 0.0)?)?;
+        let rest = Array::zeros((rows, self.n - 1 - columns), kept.dtype(), &self.device)?;
+        Ok(if columns + 1 == self.n { kept } else { ops::cat(&[&kept, &Tensor::constant(rest)], 1)? })
+    }
+}
+
+/// The results of all parts in the order of the rows, (batch, n - 1); 0 for rows that are in none.
+fn together(parts: &[(Tensor, Vec<usize>)], batch: usize, rows: &Rows) -> Result<Tensor> {
+    if let [(all, own)] = parts {
+        if own.len() == batch {
+            return Ok(all.clone());
+        }
+    }
+    let dtype = parts.first().map_or(DType::F32, |(all, _)| all.dtype());
+    let mut arrays = parts.iter().map(|(all, _)| Ok(all.array()?)).collect::<Result<Vec<_>>>()?;
+    let scored: Vec<usize> = parts.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();
+    // the last one is for rows of which nothing counts
+    arrays.push(Array::zeros((1, rows.n - 1), dtype, &rows.device)?);
+    let place = |row: usize| scored.iter().position(|own| *own == row).unwrap_or(scored.len()) as i64;
+    let places = Array::from_vec((0..batch).map(place).collect::<Vec<_>>(), batch, &rows.device)?;
+    Ok(Tensor::constant(Array::cat(&arrays, 0)?.index_select(&places, 0)?))
+}
+
+/// What goes along with a part; `with` is for all rows, of which the masks have `front + n` columns.
+fn part_of(with: &TokenTensors, (batch, n): (usize, usize), front: usize, part: &Part) -> Result<TokenTensors> {
+    let mut with = if part.rows.len() == batch { with.clone() } else { with_rows(with, batch, &part.rows)? };
+    let columns = part.length - 1;
+    let first = |tensor: &mut Option<Tensor>, axis: fn(&Tensor) -> usize, length: usize| -> Result<()> {
+        if let Some(t) = tensor.as_ref().filter(|t| t.rank() > axis(t) && t.dim(axis(t)) > length) {
+            *tensor = Some(ops::narrow(t, axis(t), 0, length)?);
+        }
+        Ok(())
+    };
+    let layers = &mut with.layers;
+    first(&mut layers.mask, |_| 1, front + columns)?;
+    first(&mut layers.self_attn_context_mask, |_| 1, front + columns)?;
+    if part.length < n {
+        // these have no column for the last token
+        first(&mut layers.attn_mask, |mask| mask.rank().saturating_sub(1), front + columns)?;
+        first(&mut layers.attn_mask, |mask| mask.rank().saturating_sub(2), front + columns)?;
+        first(&mut with.sum_embeds, |_| 1, columns)?;
+        // positions are the last axis of integers, and the one before the features of embeddings
+        let axis: fn(&Tensor) -> usize = match with.pos.as_ref().map(Tensor::dtype) {
+            Some(DType::I64) => |pos| pos.rank().saturating_sub(1),
+            _ => |pos| pos.rank().saturating_sub(2),
+        };
+        first(&mut with.pos, axis, columns)?;
+    }
+    Ok(with)
+}
+
+/// The values of a mask over all tokens, row behind row, without the `front` columns before them.
+fn behind(mask: &Tensor, batch: usize, front: usize, n: usize) -> Result<Vec<u8>> {
+    let all = rows_of(mask, batch, front + n)?;
+    Ok(all.chunks_exact(front + n).flat_map(|row| &row[front..]).copied().collect())
+}
+
 /// The values of a mask over all tokens, row behind row.
 fn rows_of(mask: &Tensor, batch: usize, n: usize) -> Result<Vec<u8>> {
     if mask.dims() != [batch, n] || !mask.is_boolean() {
@@ -113,8 +247,8 @@ fn turn<T>(all: &mut [T], turns: &[usize], back: bool) {
     }
 }
 
-/// What goes along with all tokens but the last, the masks turned as the rows are.
-fn inputs(with: &TokenTensors, turns: &[usize], n: usize) -> Result<TokenTensors> {
+/// What goes along with the tokens, the masks turned as the rows are.
+fn inputs(with: &TokenTensors, turns: &[usize], front: usize, n: usize) -> Result<TokenTensors> {
     let mut with = with.clone();
     let turned = turns.iter().any(|by| *by > 0);
     if turned && has_columns(&with) {
@@ -122,30 +256,27 @@ fn inputs(with: &TokenTensors, turns: &[usize], n: usize) -> Result<TokenTensors
             "pos, sum_embeds and attn_mask do not go with tokens that are padded on the left: pad them on the right",
         );
     }
-    let shorter = |mask: &Tensor| -> Result<Tensor> {
-        let mut bits = rows_of(mask, turns.len(), n)?;
-        turn(&mut bits, turns, false);
-        let array = Array::from_vec(bits, (turns.len(), n), &Device::Cpu)?.to_device(&mask.device())?;
-        Ok(ops::narrow(&Tensor::boolean(array), 1, 0, n - 1)?)
+    let again = |mask: &Tensor| -> Result<Tensor> {
+        let mut bits = rows_of(mask, turns.len(), front + n)?;
+        for (row, by) in bits.chunks_exact_mut(front + n).zip(turns) {
+            row[front..].rotate_left(*by);
+        }
+        let array = Array::from_vec(bits, (turns.len(), front + n), &Device::Cpu)?.to_device(&mask.device())?;
+        Ok(Tensor::boolean(array))
     };
     let layers = &mut with.layers;
-    layers.mask = layers.mask.as_ref().map(shorter).transpose()?;
-    layers.self_attn_context_mask = layers.self_attn_context_mask.as_ref().map(shorter).transpose()?;
+    layers.mask = layers.mask.as_ref().map(again).transpose()?;
+    layers.self_attn_context_mask = layers.self_attn_context_mask.as_ref().map(again).transpose()?;
     Ok(with)
 }
 
-/// From logits (batch, n - 1, num_tokens) and the tokens that came, both turned.
-fn scored(logits: &Tensor, targets: Vec<i64>, counted: &[bool], turns: &[usize]) -> Result<Score> {
-    let (batch, n) = (logits.dim(0), logits.dim(1));
-    let device = logits.device();
-    let targets = Tensor::constant(Array::from_vec(targets, (batch, n, 1), &device)?);
-    let all = ops::reshape(&ops::gather(&ops::log_softmax(logits, 2)?, &targets, 2)?, &[batch, n])?;
-    let bits: Vec<u8> = counted.iter().map(|counts| u8::from(*counts)).collect();
-    let mask = Tensor::boolean(Array::from_vec(bits, (batch, n), &device)?);
-    let log_probs = ops::where_cond(&mask, &all, &ops::scalar_like(&all, 0.0)?)?;
+/// From log-probabilities (batch, n - 1), turned.
+fn scored(log_probs: Tensor, counted: &[bool], turns: &[usize]) -> Result<Score> {
+    let (batch, n) = (log_probs.dim(0), log_probs.dim(1));
+    let device = log_probs.device();
     let counts: Vec<f64> =
         counted.chunks_exact(n).map(|row| row.iter().filter(|counts| **counts).count() as f64).collect();
-    let counts = Tensor::constant(Array::from_vec(counts, batch, &device)?.to_dtype(logits.dtype())?);
+    let counts = Tensor::constant(Array::from_vec(counts, batch, &device)?.to_dtype(log_probs.dtype())?);
     let mean = ops::div(&ops::sum(&log_probs, Some(&[1]), false)?, &counts)?;
     let perplexity = ops::exp(&ops::neg(&mean)?)?;
     if turns.iter().all(|by| *by == 0) {

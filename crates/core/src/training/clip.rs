@@ -6,7 +6,8 @@ use crate::{Leaf, Result};
 use std::sync::Arc;
 use xt_kernels::optimizer::sum_of_squares;
 
-/// Scales all gradients by the same factor so that their common norm is at most `max`; gives the norm before.
+/// Scales all gradients by the same factor so that their common norm is at most `max`; gives the norm before. Where that is NaN, so are all
+/// gradients then; where it is infinite, they become 0, and what is infinite NaN.
 pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool) -> Result<f64> {
     let mut squares = 0.0;
     // gradients that were scaled already count less
@@ -21,7 +22,9 @@ pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool
     let norm = squares.sqrt();
     // the small number is PyTorch's
     let factor = max / (norm + 1e-6);
-    if factor < 1.0 {
+    // not where it is NaN, as in PyTorch: what is no number shows in all of them
+    let enough = factor >= 1.0;
+    if !enough {
         leaves.iter().for_each(|leaf| leaf.scale_grad(factor));
     }
     Ok(norm)

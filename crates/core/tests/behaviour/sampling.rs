@@ -92,10 +92,67 @@ fn temperature_0_takes_the_first_of_the_largest() {
     assert_eq!(counts, [0.0, ROWS as f64, 0.0, 0.0]);
 }
 
+/// What drawing from one row of logits says is wrong.
+fn refusal(logits: &[f64], named: Json, filtered: bool) -> String {
+    let start = [ids(&[0], &[1, 1])];
+    let args = Args::new("generate", json!([{ "$tensor": 0 }, 1, named]), &start).unwrap();
+    let mut generation = build(&plain()).generation("generate", &args).unwrap();
+    let all = Tensor::constant(float(logits, &[1, logits.len()]));
+    match generation.accept(&all, filtered, &Rng::new(5, 5)) {
+        Err(error) => error.to_string(),
+        Ok(tokens) => panic!("{tokens:?} of {logits:?}"),
+    }
+}
+
 #[test]
-fn logits_that_are_all_ruled_out_still_give_a_token() {
-    let counts = drawn(&[f64::NEG_INFINITY; 3], json!({ "filter_thres": 0.0 }), false, 5);
-    assert_eq!(counts.iter().sum::<f64>(), ROWS as f64);
+fn where_no_token_is_left_there_is_an_error() {
+    const NONE: [f64; 3] = [f64::NEG_INFINITY; 3];
+    let choices = [
+        json!({}),
+        json!({ "filter_thres": 0.0 }),
+        json!({ "temperature": 0.0 }),
+        json!({ "filter_logits_fn": "top_p" }),
+        json!({ "filter_logits_fn": "top_a" }),
+        json!({ "top_k_tokens": 1 }),
+        json!({ "nucleus_p": 0.5 }),
+        json!({ "min_p": 0.5 }),
+        json!({ "num_beams": 2 }),
+    ];
+    for named in choices {
+        let rows = if named["num_beams"].is_null() { 1 } else { 2 };
+        let all = |row: &[f64]| row.repeat(rows);
+        let refused = |row: &[f64], filtered| match rows {
+            1 => refusal(row, named.clone(), filtered),
+            _ => beams_refusal(&all(row), rows, filtered),
+        };
+        assert!(refused(&NONE, false).contains("row 0 has no token left to draw: all its logits are -Infinity"));
+        assert!(refused(&NONE, true).contains("row 0 has no token left to draw: filter_logits_fn"));
+        assert!(refused(&[1.0, f64::NAN, 2.0], false).contains("NaN: has training diverged?"));
+        assert!(refused(&[1.0, -f64::NAN, 2.0], true).contains("filter_logits_fn gave are NaN"));
+    }
+    let message = refusal(&[1.0, 2.0, 3.0], json!({ "filter_thres": 1.0 }), false);
+    assert!(message.contains("a filter_thres of 1 leaves no token"), "{message}");
+}
+
+fn beams_refusal(logits: &[f64], rows: usize, filtered: bool) -> String {
+    let start = [ids(&[0], &[1, 1])];
+    let args = Args::new("generate", json!([{ "$tensor": 0 }, 1, { "num_beams": rows }]), &start).unwrap();
+    let mut generation = build(&plain()).generation("generate", &args).unwrap();
+    let all = Tensor::constant(float(logits, &[rows, logits.len() / rows]));
+    match generation.accept(&all, filtered, &Rng::new(5, 5)) {
+        Err(error) => error.to_string(),
+        Ok(tokens) => panic!("{tokens:?} of {logits:?}"),
+    }
+}
+
+#[test]
+fn top_a_beside_a_surer_row_takes_the_likeliest_token() {
+    let start = [ids(&[0, 0], &[2, 1])];
+    let named = json!({ "filter_logits_fn": "top_a", "min_p_ratio": 1.0 });
+    let args = Args::new("generate", json!([{ "$tensor": 0 }, 1, named]), &start).unwrap();
+    let mut generation = build(&plain()).generation("generate", &args).unwrap();
+    let all = Tensor::constant(float(&[90.0, 0.0, 0.0, 0.0, 0.2, 0.1], &[2, 3]));
+    assert_eq!(generation.accept(&all, false, &Rng::new(5, 5)).unwrap().unwrap(), [0, 1]);
 }
 
 #[test]

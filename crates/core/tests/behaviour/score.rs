@@ -71,6 +71,96 @@ fn padding_on_either_side_does_not_count_and_changes_nothing() {
     }
 }
 
+/// Rows of other lengths, padded on either side, have the score that each has alone.
+#[track_caller]
+fn scored_as_alone(model: &Model, also: &[(&str, Tensor)]) {
+    let rows: [&[i64]; 4] = [&[3, 1, 4, 1, 5], &[2, 7], &[1, 8, 2], &[6, 6, 6, 2, 9, 4]];
+    for left in [true, false] {
+        let (mut padded, mut real) = (vec![], vec![]);
+        for row in rows {
+            let (mut ids, mut bits) = ([0i64; 7], [0u8; 7]);
+            let from = if left { 7 - row.len() } else { 0 };
+            ids[from..][..row.len()].copy_from_slice(row);
+            bits[from..][..row.len()].fill(1);
+            padded.extend(ids);
+            real.extend(bits);
+        }
+        let named = |first: usize| {
+            let one =
+                move |(i, (name, _)): (usize, &(&str, Tensor))| (name.to_string(), json!({ "$tensor": first + i }));
+            also.iter().enumerate().map(one)
+        };
+        let all = |i: usize| Json::Object(named(i).chain([("mask".into(), json!({ "$tensor": 1 }))]).collect());
+        let mut tensors = vec![ids(&padded, &[4, 7]), mask(&real, &[4, 7])];
+        tensors.extend(also.iter().map(|(_, t)| t.clone()));
+        let [together, perplexities] = score(model, &tensors, all(2));
+        let (together, perplexities) = (values(&together), values(&perplexities));
+        for (i, row) in rows.iter().enumerate() {
+            let own = also.iter().map(|(_, t)| xt_autograd::ops::narrow(t, 0, i, 1).unwrap());
+            let tensors: Vec<Tensor> = [ids(row, &[1, row.len()])].into_iter().chain(own).collect();
+            let named = Json::Object(named(1).collect());
+            let [alone, perplexity] = score(model, &tensors, named);
+            let from = if left { 7 - row.len() } else { 0 };
+            close(&together[6 * i + from..][..row.len() - 1], &values(&alone), 1e-5);
+            close(&perplexities[i..=i], &values(&perplexity), 1e-5);
+            let others = together[6 * i..][..6].iter().enumerate();
+            assert!(others.filter(|(c, _)| *c < from || *c >= from + row.len() - 1).all(|(_, x)| *x == 0.0));
+        }
+    }
+}
+
+#[test]
+fn padded_rows_have_the_score_that_each_has_alone_with_every_kind_of_position() {
+    let positions = [
+        json!({}),
+        json!({ "rotary_pos_emb": true }),
+        json!({ "rotary_xpos": true, "rotary_xpos_scale_base": 8 }),
+        json!({ "alibi_pos_bias": true, "alibi_learned": true }),
+        json!({ "rel_pos_bias": true, "rel_pos_num_buckets": 8, "rel_pos_max_distance": 4 }),
+        json!({ "dynamic_pos_bias": true }),
+    ];
+    let beside = [
+        json!({}),
+        json!({ "shift_tokens": 1 }),
+        json!({ "attn_num_mem_kv": 2, "attn_max_attend_past": 2 }),
+        json!({ "attn_sparse_topk": 2, "residual_attn": true }),
+    ];
+    let around = [
+        json!({}),
+        json!({ "num_memory_tokens": 2 }),
+        json!({ "scaled_sinu_pos_emb": true, "post_emb_norm": true }),
+        json!({ "use_abs_pos_emb": false, "l2norm_embed": true }),
+    ];
+    for own in &positions {
+        for more in &beside {
+            let both: serde_json::Map<String, Json> =
+                own.as_object().unwrap().clone().into_iter().chain(more.as_object().unwrap().clone()).collect();
+            for around in &around {
+                let model = gpt(Json::Object(both.clone()), around.clone());
+                scored_as_alone(&build(&autoregressive(model, json!({}))), &[]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_goes_along_with_padded_rows_stays_with_its_row() {
+    for own in [json!({ "rotary_xpos": true }), json!({ "attn_max_attend_past": 3 }), json!({})] {
+        let mut own = own.as_object().unwrap().clone();
+        own.insert("cross_attend".into(), true.into());
+        let model = build(&autoregressive(gpt(Json::Object(own.clone()), json!({})), json!({})));
+        let dim = values_of_context_dim(&model);
+        scored_as_alone(&model, &[("context", normal(&[4, 5, dim], 7))]);
+        let front = mask(&[1; 20], &[4, 5]);
+        scored_as_alone(&model, &[("context", normal(&[4, 5, dim], 7)), ("context_mask", front)]);
+    }
+}
+
+fn values_of_context_dim(model: &Model) -> usize {
+    let table = model.entries().iter().find(|e| e.name.contains("token_emb")).unwrap();
+    table.param.values().unwrap().dims()[1]
+}
+
 #[test]
 fn tokens_that_are_ignore_index_do_not_count() {
     let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "ignore_index": 5 })));
