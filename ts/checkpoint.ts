@@ -69,7 +69,7 @@ export async function load<M extends Module = Module>(source: Source, options: L
 }
 
 /** How a checkpoint of a whole model is read. */
-const WHOLE = { key: null, widen: true }
+const WHOLE = { key: null, widen: true, optimizer: false }
 
 function modelIn(loaded: NativeModule | Index): NativeModule {
   if (!(loaded instanceof Index)) return loaded

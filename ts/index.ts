@@ -46,7 +46,15 @@ export type { FileHandle, Progress, ReadOptions } from './streams.js'
 export { type BackwardOptions, type Device, type Nested, Tensor } from './tensor.js'
 export type { Axes, CrossEntropyOptions, ReduceOptions } from './tensor-ops.js'
 export { clipGradNorm, clipGradNormSync } from './train/clip.js'
-export type { OptimizerState, ParamGroup, SavedGroup } from './train/optimizer.js'
+export type { ParamGroup, StateReadOptions } from './train/optimizer.js'
 export { Adam, AdamW, SGD } from './train/optimizers.js'
+export type {
+  OptimizerState,
+  ParameterState,
+  PyTorchState,
+  SavedGroup,
+  StateFormat,
+  StateSaveOptions,
+} from './train/saved-state.js'
 export { constant, cosineWarmup, linearWarmup, type Schedule } from './train/schedules.js'
 export type { ModelTree } from './tree.js'

@@ -144,6 +144,8 @@ export interface ReaderSettings {
   key: string | null
   /** Whether values of half precision become f32. */
   widen: boolean
+  /** Whether the state of an optimizer is wanted of a file of PyTorch, instead of weights. */
+  optimizer: boolean
 }
 
 /** A file of tensors (safetensors, PyTorch's zip format) on its way into memory. It asks for bytes and is given them. */
@@ -198,6 +200,12 @@ export interface Native {
   /** Safetensors bytes of named tensors; `names` and `metadata` (string values) are JSON. */
   writeTensors(names: string, tensors: NativeTensor[], metadata: string): Promise<Uint8Array>
   writeTensorsSync(names: string, tensors: NativeTensor[], metadata: string): Uint8Array
+  /**
+   * The bytes of a file of PyTorch with the state of an optimizer: `names` as of {@link NativeOptimizer.state}, `groups` a JSON array of
+   * the settings of each group, with the places of its parameters (`params`).
+   */
+  writeOptimizer(kind: string, names: string, tensors: NativeTensor[], groups: string): Promise<Uint8Array>
+  writeOptimizerSync(kind: string, names: string, tensors: NativeTensor[], groups: string): Uint8Array
   /**
    * The options of a class (`AdamW`, `Decoder`), a function (`top_k`, `cosineWarmup`) or an interface (`TransformerCall`), as JSON, with the
    * defaults of those that are not given.

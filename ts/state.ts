@@ -36,8 +36,8 @@ export interface LoadStateOptions {
    */
   strict?: boolean
   /**
-   * What the names begin with that the model's do not. By default `module.` (DataParallel), `net.` (a wrapper around this model) and `_orig_mod.`
-   * (torch.compile) are found by themselves, where every name has them and none fits without.
+   * What the names begin with that the model's do not. By default `module.` (DataParallel), `net.` (a wrapper around this model), `_orig_mod.`
+   * (torch.compile) and `model.` (Lightning) are found by themselves, where every name has them and none fits without.
    */
   prefix?: string
 }
@@ -73,7 +73,7 @@ export interface Fitted {
 }
 
 /** What PyTorch and this package put before the names of a model. */
-const PREFIXES = ['module.', '_orig_mod.', 'net.']
+const PREFIXES = ['module.', '_orig_mod.', 'net.', 'model.']
 
 /** The prefix without which names fit; empty for none. */
 function findPrefix(names: readonly string[], known: { has(name: string): boolean }): string {

@@ -10,11 +10,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
+  Adam,
+  AdamW,
   AutoregressiveWrapper,
   ContinuousTransformerWrapper,
   loadTensors,
   loadTensorsSync,
   type Module,
+  SGD,
   saveTensors,
   type Tensor,
   type TransformerWrapper,
@@ -87,9 +90,9 @@ type Results = Record<string, Record<'f32' | 'f16' | 'bf16', Output>>
 const python = pythonPath()
 
 /** Runs the Python side, and gives what it computes. */
-async function runPython(command: 'write' | 'read', result: string): Promise<Results> {
+async function runPython<R = Results>(command: 'write' | 'read' | 'train' | 'resume', result: string): Promise<R> {
   await promisify(execFile)(python as string, [at('../python/program.py'), command, folder])
-  const { torch, results } = JSON.parse(readFileSync(path(result), 'utf8')) as { torch: string; results: Results }
+  const { torch, results } = JSON.parse(readFileSync(path(result), 'utf8')) as { torch: string; results: R }
   console.log(`PyTorch ${torch}: ${command}`)
   return results
 }
@@ -162,6 +165,32 @@ if (!python) {
       const read = await runPython('read', 'read.json')
       for (const [name, model] of Object.entries(made)) await expectOutput(model, read[name]?.f32, name)
       await expectOutput(net, read.autoregressive?.f32, 'autoregressive')
+    }, 300_000)
+
+    it('trains on from here, and here from there, with the state of each optimizer', async () => {
+      const losses = await runPython<Record<string, number[]>>('train', 'trained.json')
+      const expectLoss = (got: number | undefined, want: number | undefined, what: string) =>
+        expect(Math.abs((got ?? Number.NaN) - (want ?? Number.NaN)), what).toBeLessThan(2e-5)
+      for (const [name, Class] of Object.entries({ SGD, Adam, AdamW })) {
+        const net = models().wrapper as TransformerWrapper
+        const model = new AutoregressiveWrapper(net.train())
+        const optimizer = new Class(net.parameters(), { lr: 100 })
+        await net.loadWeights(path(`run-${name}.pt`))
+        await optimizer.load(path(`run-${name}.pt`))
+        for (const want of losses[name]?.slice(0, 2) ?? []) {
+          const loss = await model.forward(inputs(net))
+          optimizer.zeroGrad()
+          await loss.backward()
+          await optimizer.step()
+          expectLoss(loss.item() as number, want, name)
+        }
+        await net.save(path(`run-${name}.safetensors`))
+        await optimizer.save(path(`run-${name}.optimizer.pt`))
+      }
+      const resumed = await runPython<Record<string, number[]>>('resume', 'resumed.json')
+      for (const [name, list] of Object.entries(losses)) {
+        for (const i of [0, 1]) expectLoss(resumed[name]?.[i], list[i + 2], name)
+      }
     }, 300_000)
   })
 }

@@ -2,6 +2,8 @@
 
 usage:  python program.py write DIR     models of models.json with random weights, saved in every way, and what they compute
         python program.py read DIR      loads DIR/NAME.safetensors strictly, and writes what the models compute
+        python program.py train DIR     trains a model with each optimizer, saves in the middle, and writes the losses
+        python program.py resume DIR    goes on from DIR/run-NAME.safetensors and DIR/run-NAME.optimizer.pt, and writes the losses
 """
 import json
 import os
@@ -106,10 +108,59 @@ def read(folder):
     done(os.path.join(folder, "read.json"), results)
 
 
+OPTIMIZERS = {
+    "SGD": {"lr": 0.05, "momentum": 0.9, "nesterov": True},
+    "Adam": {"lr": 3e-3, "betas": (0.8, 0.95), "weight_decay": 0.01},
+    "AdamW": {"lr": 3e-3, "weight_decay": 0.1},
+}
+
+
+def run(name, state):
+    """A language model, its optimizer, and a step that gives the loss."""
+    net = models()["wrapper"].train()
+    if state is not None:
+        net.load_state_dict(state, strict=True)
+    model = x_transformers.AutoregressiveWrapper(net)
+    optimizer = getattr(torch.optim, name)(net.parameters(), **OPTIMIZERS[name])
+
+    def step():
+        loss = model(inputs(model))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return net, optimizer, step
+
+
+def train(folder):
+    results = {}
+    torch.manual_seed(8)
+    for name in OPTIMIZERS:
+        net, optimizer, step = run(name, None)
+        for _ in range(2):
+            loss = step()
+        checkpoint = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "best_val_loss": torch.tensor(loss)}
+        torch.save(checkpoint, os.path.join(folder, f"run-{name}.pt"))
+        results[name] = [step() for _ in range(4)]
+    done(os.path.join(folder, "trained.json"), results)
+
+
+def resume(folder):
+    results = {}
+    for name in OPTIMIZERS:
+        _, optimizer, step = run(name, load_file(os.path.join(folder, f"run-{name}.safetensors")))
+        for group in optimizer.param_groups:
+            group["lr"] = 100.0
+        optimizer.load_state_dict(torch.load(os.path.join(folder, f"run-{name}.optimizer.pt"), weights_only=True))
+        results[name] = [step() for _ in range(2)]
+    done(os.path.join(folder, "resumed.json"), results)
+
+
 def done(path, results):
     with open(path, "w") as file:
         json.dump({"torch": torch.__version__, "results": results}, file)
 
 
 if __name__ == "__main__":
-    {"write": write, "read": read}[sys.argv[1]](sys.argv[2])
+    {"write": write, "read": read, "train": train, "resume": resume}[sys.argv[1]](sys.argv[2])

@@ -293,13 +293,13 @@ describe('an optimizer in a worker', () => {
     await expect(optimizer.ready).rejects.toMatchObject(problem)
   })
 
-  it('goes on where it was saved', async () => {
+  it.each(['safetensors', 'torch'] as const)('goes on where it was saved, in the format %s', async (format) => {
     const x = await library()
     const model = smallModel(x)
     const optimizer = new x.AdamW(model, { lr: 0.01 })
     const step = { batches: [[ids(2, 9)] as Batch] }
     await x.trainStep({ ...step, model, optimizer })
-    const [weightsThen, stateThen] = [await model.saveBytes(), await optimizer.saveBytes()]
+    const [weightsThen, stateThen] = [await model.saveBytes(), await optimizer.saveBytes({ format })]
     const want = [await x.trainStep({ ...step, model, optimizer }), await x.trainStep({ ...step, model, optimizer })]
 
     const other = await library()

@@ -8,6 +8,8 @@ import {
   readTensors,
   readTensorsSync,
   type TensorFile,
+  writeOptimizerBytes,
+  writeOptimizerBytesSync,
   writeTensorBytes,
   writeTensorBytesSync,
 } from '../files.js'
@@ -15,22 +17,32 @@ import type { NativeOptimizer, NativeTensor } from '../native.js'
 import { resolveGroups, resolveOptions } from '../options.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
 import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
-import { checkState } from '../state.js'
 import type { ReadOptions } from '../streams.js'
 import { HANDLE } from '../symbols.js'
 import { checkTensor, Tensor, wrap } from '../tensor.js'
+import {
+  checkGroups,
+  formatOf,
+  type OptimizerState,
+  ownSettings,
+  type PyTorchState,
+  parseGroups,
+  placed,
+  type StateFormat,
+  type StateSaveOptions,
+  stateInFile,
+} from './saved-state.js'
 
 /** Parameters that share their settings; what is not set here comes from the optimizer's options. */
 export type ParamGroup<Options> = Options & { params: readonly Tensor[] }
 
-/** Settings of a group in {@link OptimizerState}: its parameters are known by their place. */
-export type SavedGroup<Options> = Options & { params: number[] }
-
-/** What an optimizer knows beyond the parameters. */
-export interface OptimizerState<Options = Record<string, unknown>> {
-  param_groups: SavedGroup<Options>[]
-  /** By name: `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`, `INDEX.momentum_buffer`, with the parameter's place. */
-  state: Map<string, Tensor>
+/** Options of {@link Optimizer.load}. */
+export interface StateReadOptions extends ReadOptions {
+  /**
+   * Which of several states in a file of PyTorch: the key of the dict, such as `optimizer`, or a path of keys and places with dots, such as
+   * `optimizer_states.0`. Without it, the only one is taken.
+   */
+  key?: string
 }
 
 type Settings<Options> = Required<Options> & { lr: number }
@@ -131,49 +143,71 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 
   /**
-   * Puts back what `stateDict()` gave. The groups must be as they were.
+   * Puts back what `stateDict()` gave, or what PyTorch's `state_dict()` has. The groups must be as they were; parameters are known by
+   * their order.
    *
-   * @throws XTransformersError (`invalid_checkpoint`) where they are not; (`busy`) while a call on the parameters is pending
+   * @throws XTransformersError (`invalid_checkpoint`) where they are not; (`not_available`) for settings of PyTorch that would change
+   *   results, such as `amsgrad`; (`busy`) while a call on the parameters is pending
    */
-  loadStateDict(state: OptimizerState<object>): void {
+  loadStateDict(state: OptimizerState<object> | PyTorchState): void {
     if (!isRecord(state)) throw refuse('the state', 'what stateDict() gives', state)
-    const given = { param_groups: state.param_groups, state: checkState(state.state) }
-    scheduleSync('loadStateDict()', NO_GATES, this.#gates, () => this.#put(given))
+    scheduleSync('loadStateDict()', NO_GATES, this.#gates, () => this.#put(state))
   }
 
-  #put({ param_groups, state }: { param_groups: unknown; state: ReadonlyMap<string, Tensor> }): void {
-    if (!isGroups(param_groups) || String(param_groups.map(({ params }) => params.length)) !== String(this.#sizes)) {
-      throw new XTransformersError('invalid_checkpoint', 'the state is of an optimizer with other groups of parameters')
-    }
-    const merged = param_groups.map((group, i) => ({ ...this.param_groups[i], ...group }))
-    const settings = resolveGroups(this.#kind, {}, merged.map(settingsOf))
-    const tensors = [...state.values()].map((tensor) =>
-      checkTensor(tensor, 'what the state has by name')[HANDLE].settled('loadStateDict()'),
+  #put(saved: OptimizerState<object> | PyTorchState): void {
+    const { param_groups, state } = (saved ?? {}) as Partial<OptimizerState<object>>
+    const groups = checkGroups(param_groups, this.#sizes)
+    const merged = groups.map((group, i) => ({ ...this.param_groups[i], ...ownSettings(this.#kind, group, i) }))
+    const settings = resolveGroups(
+      this.#kind,
+      {},
+      merged.map((group, i) => settingsOf(group as never, i)),
     )
-    guarded(() => this.#native.loadState(JSON.stringify([...state.keys()]), tensors))
+    const { tensors, made } = placed(state, groups)
+    try {
+      const natives = [...tensors.values()].map((tensor) => tensor[HANDLE].settled('loadStateDict()'))
+      guarded(() => this.#native.loadState(JSON.stringify([...tensors.keys()]), natives))
+    } finally {
+      disposeAll(made)
+    }
     for (const [i, own] of settings.entries()) Object.assign(this.param_groups[i] as object, own)
   }
 
-  /** The state, and what else its file says. */
-  #file(): [state: Map<string, Tensor>, metadata: Record<string, string>] {
-    const { param_groups, state } = this.#state()
-    return [state, { optimizer: this.#kind, param_groups: JSON.stringify(param_groups) }]
+  /** What a safetensors file says besides. */
+  #metadata(groups: string): Record<string, string> {
+    return { optimizer: this.#kind, param_groups: groups }
   }
 
-  /** The state as the bytes of a safetensors file. */
-  saveBytes(): Promise<Uint8Array> {
+  /** The state as the bytes of a file, by default of safetensors. */
+  async saveBytes(options: StateSaveOptions = {}): Promise<Uint8Array> {
+    return await this.#bytes(formatOf(null, options))
+  }
+
+  #bytes(format: StateFormat): Promise<Uint8Array> {
     return schedule(this.#gates, NO_GATES, async () => {
-      const [state, metadata] = this.#file()
-      return await writeTensorBytes(state, metadata).finally(() => disposeAll(state))
+      const { param_groups, state } = this.#state()
+      const groups = JSON.stringify(param_groups)
+      const writing =
+        format === 'torch'
+          ? writeOptimizerBytes(this.#kind, state, groups)
+          : writeTensorBytes(state, this.#metadata(groups))
+      return await writing.finally(() => disposeAll(state))
     })
   }
 
   /** As {@link saveBytes}, at once. */
-  saveBytesSync(): Uint8Array {
+  saveBytesSync(options: StateSaveOptions = {}): Uint8Array {
+    return this.#bytesSync(formatOf(null, options))
+  }
+
+  #bytesSync(format: StateFormat): Uint8Array {
     return scheduleSync('saveBytesSync()', this.#gates, NO_GATES, () => {
-      const [state, metadata] = this.#file()
+      const { param_groups, state } = this.#state()
+      const groups = JSON.stringify(param_groups)
       try {
-        return writeTensorBytesSync(state, metadata)
+        return format === 'torch'
+          ? writeOptimizerBytesSync(this.#kind, state, groups)
+          : writeTensorBytesSync(state, this.#metadata(groups))
       } finally {
         disposeAll(state)
       }
@@ -181,48 +215,63 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 
   /**
-   * Writes the state as safetensors.
+   * Writes the state: as PyTorch does where the name ends in `.pt`, `.pth`, `.bin` or `.ckpt`, else as safetensors.
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
    * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
+   * @example
+   * await optimizer.save('optimizer.pt') // in Python: optimizer.load_state_dict(torch.load('optimizer.pt'))
    */
-  save(target: Target): Promise<void> {
-    return saveTo(target, () => this.saveBytes())
+  async save(target: Target, options: StateSaveOptions = {}): Promise<void> {
+    const format = formatOf(target, options)
+    await saveTo(target, () => this.#bytes(format))
   }
 
   /** As {@link save}, at once: to a path (Node). */
-  saveSync(path: string): void {
-    saveToSync(path, () => this.saveBytesSync())
+  saveSync(path: string, options: StateSaveOptions = {}): void {
+    const format = formatOf(path, options)
+    saveToSync(path, () => this.#bytesSync(format))
   }
 
-  /** The state as a safetensors file in a Blob. */
-  async saveBlob(): Promise<Blob> {
-    return toBlob(await this.saveBytes())
+  /** The state as a file in a Blob, by default of safetensors. */
+  async saveBlob(options: StateSaveOptions = {}): Promise<Blob> {
+    return toBlob(await this.saveBytes(options))
   }
 
   /**
-   * Puts back what `save`, `saveBlob` or `saveBytes` has made. Later calls on the parameters wait for it.
+   * Puts back what `save`, `saveBlob` or `saveBytes` has made, or `torch.save` of the state of PyTorch's optimizer of the same name: alone, or
+   * within a checkpoint (`{'model': ..., 'optimizer': optimizer.state_dict()}`). Settings and averages are then those of the file; parameters are
+   * known by their order, which is that of `parameters()` in both languages. Later calls on the parameters wait for it.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`); the state is then as before
+   * @throws XTransformersError (`file`, `invalid_checkpoint`); (`not_available`) for settings of PyTorch that would change results, such as
+   *   `amsgrad`; the state is then as before
+   * @example
+   * await model.loadWeights('ckpt.pt')
+   * await optimizer.load('ckpt.pt')
    */
-  async load(source: Source, given: ReadOptions = {}): Promise<void> {
-    const options = checkOptions(given, 'load()', ['signal', 'on_progress'])
-    const run = async () => this.#restore(await readTensors(source, options))
+  async load(source: Source, given: StateReadOptions = {}): Promise<void> {
+    const options = checkOptions(given, 'load()', ['signal', 'on_progress', 'key'])
+    const run = async () => this.#restore(await readTensors(source, { ...options, optimizer: true }))
     await schedule(NO_GATES, this.#gates, run, checkSignal(options.signal))
   }
 
   /**
    * As {@link load}, at once: of a path (Node) or of bytes.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`); (`busy`) while a call on the parameters is pending
+   * @throws XTransformersError (`file`, `invalid_checkpoint`, `not_available`); (`busy`) while a call on the parameters is pending
    */
-  loadSync(source: SyncSource): void {
-    const file = readTensorsSync(source)
+  loadSync(source: SyncSource, options: Pick<StateReadOptions, 'key'> = {}): void {
+    const file = readTensorsSync(source, { ...options, optimizer: true })
     scheduleSync('loadSync()', NO_GATES, this.#gates, () => this.#restore(file))
   }
 
-  #restore({ metadata, tensors }: TensorFile): void {
+  #restore(file: TensorFile): void {
+    const { metadata, tensors } = file
     try {
+      if (metadata.optimizer === 'torch') {
+        this.#put(stateInFile(this.#kind, file, Object.keys(settingsOf(this.param_groups[0] as never, 0))))
+        return
+      }
       if (metadata.optimizer !== this.#kind || metadata.param_groups === undefined) {
         const found = metadata.optimizer ? `that of ${metadata.optimizer}` : 'no optimizer state'
         throw new XTransformersError('invalid_checkpoint', `this is ${found}, not the state of ${this.#kind}`)
@@ -259,18 +308,6 @@ function settingsOf(group: { params: readonly unknown[] }, i: number): object {
   if (!isRecord(group)) throw refuse(`param_groups[${i}]`, 'an object { params, lr, ... }', group)
   const { params: _, ...settings } = group
   return settings
-}
-
-/** Whether it is the groups of a state, as far as their sizes go. */
-const isGroups = (groups: unknown): groups is SavedGroup<object>[] =>
-  Array.isArray(groups) && groups.every((group) => isRecord(group) && Array.isArray(group.params))
-
-function parseGroups(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch (error) {
-    throw new XTransformersError('invalid_checkpoint', 'the settings in this file are damaged', [], { cause: error })
-  }
 }
 
 function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Options>[]): ParamGroup<Options>[] {

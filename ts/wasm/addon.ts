@@ -363,6 +363,14 @@ class WasmNative implements Native {
     return this.instance.run((glue) => glue.write_tensors(names, handles(tensors), metadata))
   }
 
+  writeOptimizer(kind: string, names: string, tensors: NativeTensor[], groups: string): Promise<Uint8Array> {
+    return later(tensors, () => this.writeOptimizerSync(kind, names, tensors, groups))
+  }
+
+  writeOptimizerSync(kind: string, names: string, tensors: NativeTensor[], groups: string): Uint8Array {
+    return this.instance.run((glue) => glue.write_optimizer(kind, names, handles(tensors), groups))
+  }
+
   resolveOptions(name: string, options: string): string {
     return this.instance.run((glue) => glue.resolve_options(name, options))
   }

@@ -62,6 +62,7 @@ export interface Glue {
   optimizer(kind: string, parameters: Uint32Array, groups: string): Handle
   clip_grad_norm(parameters: Uint32Array, max: number): number
   write_tensors(names: string, tensors: Uint32Array, metadata: string): Uint8Array
+  write_optimizer(kind: string, names: string, tensors: Uint32Array, groups: string): Uint8Array
   resolve_options(name: string, options: string): string
   resolve_groups(name: string, common: string, groups: string): string
   info(): string

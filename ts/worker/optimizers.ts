@@ -3,6 +3,7 @@ import { checkIterable, checkOptions, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
 import type { Target } from '../sources.js'
+import type { StateSaveOptions } from '../train/saved-state.js'
 import type { Connection } from './client.js'
 import type { WireGroup } from './protocol.js'
 import { callRemote, type RemoteHandle, RemoteModel, saveRemote, tellRemote } from './remote-model.js'
@@ -73,25 +74,29 @@ export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: n
     tellRemote(this[REMOTE], 'zeroGrad', [])
   }
 
-  /** Settings and averages as the bytes of a safetensors file. */
-  saveBytes(): Promise<Uint8Array> {
-    return callRemote(this[REMOTE], 'saveBytes', [])
-  }
-
-  /** Writes settings and averages from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`, a stream; in Node a path. */
-  save(target: Target): Promise<void> {
-    return saveRemote(this[REMOTE], target)
+  /** Settings and averages as the bytes of a file, by default of safetensors. */
+  saveBytes(options: StateSaveOptions = {}): Promise<Uint8Array> {
+    return callRemote(this[REMOTE], 'saveBytes', [options])
   }
 
   /**
-   * Puts back what `save` or `saveBytes` has made. The groups must be as they were.
-   *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`)
+   * Writes settings and averages from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`, a stream; in Node a path. As PyTorch does
+   * where the name ends in `.pt`, `.pth`, `.bin` or `.ckpt`, else as safetensors.
    */
-  async load(source: WorkerSource): Promise<void> {
+  save(target: Target, options: StateSaveOptions = {}): Promise<void> {
+    return saveRemote(this[REMOTE], target, options)
+  }
+
+  /**
+   * Puts back what `save` or `saveBytes` has made, or the state of PyTorch's optimizer of the same name, alone or within a checkpoint. The
+   * groups must be as they were.
+   *
+   * @throws XTransformersError (`file`, `invalid_checkpoint`); (`not_available`) for settings of PyTorch that would change results
+   */
+  async load(source: WorkerSource, options: { key?: string } = {}): Promise<void> {
     const { home, id } = this[REMOTE]
     const { value, transfer } = packSource(source, false)
-    const lr = await home.request('call', { object: id, method: 'load', args: [value] }, { transfer })
+    const lr = await home.request('call', { object: id, method: 'load', args: [value, options] }, { transfer })
     this.#lr = lr as number
   }
 

@@ -255,7 +255,7 @@ function modelsIn(args: readonly unknown[]): Map<string, RemoteModel> {
 }
 
 /** Saves an object in the worker; handles of files are copied, streams are transferred. */
-export async function saveRemote({ home, id }: RemoteHandle, target: Target): Promise<void> {
+export async function saveRemote({ home, id }: RemoteHandle, target: Target, options?: object): Promise<void> {
   const transfer = typeof (target as { getWriter?: unknown } | null)?.getWriter === 'function' ? [target as object] : []
-  await home.request('call', { object: id, method: 'save', args: [target] }, { transfer })
+  await home.request('call', { object: id, method: 'save', args: [target, options] }, { transfer })
 }

@@ -1,6 +1,6 @@
 import { BRAND, type Brand, brand, brandOf } from '../brand.js'
 import { checkDType, checkOptions, checkShape } from '../checks.js'
-import { describe, inline, nested, type Packed, pack, plain, type TensorData, type TypedArray } from '../data.js'
+import { inline, nested, type Packed, pack, plain, type TensorData, type TypedArray } from '../data.js'
 import { XTransformersError } from '../errors.js'
 import type { DType } from '../native.js'
 import { INSPECT } from '../symbols.js'

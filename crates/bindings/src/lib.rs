@@ -25,7 +25,9 @@ pub use tensor::{
     assign, bytes_of, device_name, from_bytes, grad, move_to, parse_device, set_grad, set_requires_grad, to_leaf,
     write_tensors,
 };
-pub use training::{backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step};
+pub use training::{
+    backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step, write_optimizer,
+};
 pub use xt_core::training::Optimizer;
 pub use xt_core::{Error, Model, Result, Tensor};
 #[cfg(target_os = "linux")]

@@ -16,12 +16,16 @@ struct Said {
     size: Option<f64>,
     key: Option<String>,
     widen: bool,
+    #[serde(default)]
+    optimizer: bool,
 }
 
-/// A file; `settings` is JSON: `{ "size": number | null, "key": string | null, "widen": boolean }`.
+/// A file; `settings` is JSON: `{ "size": number | null, "key": string | null,
+/// "widen": boolean, "optimizer": boolean }`.
 pub fn reader(settings: &str) -> Result<Reading> {
-    let Said { size, key, widen } = parse(settings)?;
-    Ok(Reading(Mutex::new(Some(Reader::new(Settings { size: size.map(|size| size as u64), key, widen })))))
+    let Said { size, key, widen, optimizer } = parse(settings)?;
+    let settings = Settings { size: size.map(|size| size as u64), key, widen, optimizer };
+    Ok(Reading(Mutex::new(Some(Reader::new(settings)))))
 }
 
 impl Reading {

@@ -4,6 +4,7 @@ use crate::{parse, AbortFlag, Error, Reply, Result};
 use serde::Deserialize;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
+use xt_core::checkpoint;
 use xt_core::training::{Optimizer, OptimizerKind};
 use xt_core::{Leaf, Tensor};
 
@@ -61,4 +62,12 @@ pub fn optimizer_state(optimizer: &Optimizer) -> Result<Reply> {
 pub fn optimizer_load_state(optimizer: &mut Optimizer, names: &str, tensors: &[Tensor]) -> Result<()> {
     let names: Vec<String> = parse(names)?;
     optimizer.load_state(&names.into_iter().zip(tensors.iter().cloned()).collect::<Vec<_>>())
+}
+
+/// The bytes of a file of PyTorch with the state of an optimizer; `names` is a JSON array, one per tensor,
+/// `groups` one of the settings of each group with the places of its parameters (`params`).
+pub fn write_optimizer(kind: &str, names: &str, tensors: &[Tensor], groups: &str) -> Result<Vec<u8>> {
+    let names: Vec<String> = parse(names)?;
+    let kind = OptimizerKind::parse(kind)?;
+    checkpoint::write_optimizer(kind, names.into_iter().zip(tensors.iter().cloned()).collect(), &parse(groups)?)
 }

@@ -17,6 +17,9 @@ pub enum Error {
     Tensor(#[from] xt_autograd::Error),
     #[error("{0}")]
     Checkpoint(String),
+    /// What a file rightly holds, and this library does not read.
+    #[error("{0}")]
+    Unsupported(String),
     /// A state dict that does not fit the model.
     #[error("{0}")]
     State(String),
@@ -49,7 +52,7 @@ impl Error {
         match self {
             Error::Options { problems, .. } if problems.only_later() => "not_available",
             Error::Options { .. } => "invalid_options",
-            Error::NotAvailable(_) => "not_available",
+            Error::NotAvailable(_) | Error::Unsupported(_) => "not_available",
             Error::Tensor(Graph::Kernel(_)) if xt_kernels::memory::is_out_of_memory(&self.to_string()) => {
                 "out_of_memory"
             }

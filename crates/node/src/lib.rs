@@ -139,6 +139,28 @@ pub fn write_tensors_sync(
     now(|| bindings::write_tensors(&names, &inputs, &metadata)).map(Uint8Array::from)
 }
 
+#[napi(ts_return_type = "Promise<Uint8Array>")]
+pub fn write_optimizer(
+    kind: String,
+    names: String,
+    inputs: Vec<ClassInstance<NativeTensor>>,
+    groups: String,
+) -> napi::Result<AsyncTask<Work<Vec<u8>, Uint8Array>>> {
+    let inputs = tensors(&inputs)?;
+    Ok(in_background(move || bindings::write_optimizer(&kind, &names, &inputs, &groups), Uint8Array::from))
+}
+
+#[napi]
+pub fn write_optimizer_sync(
+    kind: String,
+    names: String,
+    inputs: Vec<ClassInstance<NativeTensor>>,
+    groups: String,
+) -> napi::Result<Uint8Array> {
+    let inputs = tensors(&inputs)?;
+    now(|| bindings::write_optimizer(&kind, &names, &inputs, &groups)).map(Uint8Array::from)
+}
+
 #[napi]
 pub fn reader(settings: String) -> napi::Result<NativeReader> {
     now(|| bindings::reader(&settings)).map(NativeReader::new)

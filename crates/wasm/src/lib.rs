@@ -81,6 +81,12 @@ pub fn write_tensors(names: &str, inputs: &[Handle], metadata: &str) -> Thrown<V
 }
 
 #[wasm_bindgen]
+pub fn write_optimizer(kind: &str, names: &str, inputs: &[Handle], groups: &str) -> Thrown<Vec<u8>> {
+    let inputs = tensors(inputs)?;
+    now(|| bindings::write_optimizer(kind, names, &inputs, groups))
+}
+
+#[wasm_bindgen]
 pub fn resolve_options(name: &str, options: &str) -> Thrown<String> {
     now(|| bindings::resolve_options(name, options))
 }

@@ -12,6 +12,7 @@ import { resolveGroups } from '../../options.js'
 import type { Target } from '../../sources.js'
 import type { LoadStateOptions } from '../../state.js'
 import type { Tensor } from '../../tensor.js'
+import type { StateSaveOptions } from '../../train/saved-state.js'
 import type { Call } from './call.js'
 import { sourceOf } from './objects.js'
 import type { AnyOptimizer } from './table.js'
@@ -69,10 +70,10 @@ export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
 export const OPTIMIZER_METHODS: Record<string, Method<{ optimizer: AnyOptimizer; kind: string }>> = {
   setOptions: ({ optimizer, kind }, [options, group]) => setOptions(optimizer, kind, options as object, group),
   zeroGrad: ({ optimizer }) => optimizer.zeroGrad(),
-  saveBytes: ({ optimizer }) => optimizer.saveBytes(),
-  save: ({ optimizer }, [target]) => optimizer.save(target as Target),
-  load: async ({ optimizer }, [source]) => {
-    await optimizer.load(sourceOf(source))
+  saveBytes: ({ optimizer }, [options]) => optimizer.saveBytes(options as StateSaveOptions),
+  save: ({ optimizer }, [target, options]) => optimizer.save(target as Target, options as StateSaveOptions),
+  load: async ({ optimizer }, [source, options]) => {
+    await optimizer.load(sourceOf(source), options as { key?: string })
     return optimizer.lr
   },
 }

@@ -1,70 +1,12 @@
 //! The values of one tensor, or of one of PyTorch's storages, on their way from a file into the vector that the tensor then owns.
 
+use super::element::Element;
+use super::float8;
 use super::layout::{gather, Layout};
+use super::unsupported;
 use crate::{Array, DType, Device, Error, Result};
 use half::{bf16, f16};
 use xt_kernels::{alloc, memory};
-
-/// How a value stands in a file, little-endian. Whole numbers of other widths than ours become i64, which holds them all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Element {
-    F64,
-    F32,
-    F16,
-    Bf16,
-    I64,
-    I32,
-    I16,
-    I8,
-    U8,
-    Bool,
-}
-
-impl Element {
-    /// By its names in safetensors and among PyTorch's storages.
-    const NAMES: [(&'static str, &'static str, Element); 10] = [
-        ("F64", "DoubleStorage", Element::F64),
-        ("F32", "FloatStorage", Element::F32),
-        ("F16", "HalfStorage", Element::F16),
-        ("BF16", "BFloat16Storage", Element::Bf16),
-        ("I64", "LongStorage", Element::I64),
-        ("I32", "IntStorage", Element::I32),
-        ("I16", "ShortStorage", Element::I16),
-        ("I8", "CharStorage", Element::I8),
-        ("U8", "ByteStorage", Element::U8),
-        ("BOOL", "BoolStorage", Element::Bool),
-    ];
-
-    pub fn of_safetensors(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(own, _, _)| *own == name).map(|(_, _, element)| *element)
-    }
-
-    pub fn of_storage(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, own, _)| *own == name).map(|(_, _, element)| *element)
-    }
-
-    /// Bytes in the file.
-    pub fn size(self) -> usize {
-        match self {
-            Element::F64 | Element::I64 => 8,
-            Element::F32 | Element::I32 => 4,
-            Element::F16 | Element::Bf16 | Element::I16 => 2,
-            Element::I8 | Element::U8 | Element::Bool => 1,
-        }
-    }
-
-    /// What it becomes. `widen`: values of half precision become f32, as parameters are.
-    fn dtype(self, widen: bool) -> DType {
-        match self {
-            Element::F64 => DType::F64,
-            Element::F16 if !widen => DType::F16,
-            Element::Bf16 if !widen => DType::BF16,
-            Element::F32 | Element::F16 | Element::Bf16 => DType::F32,
-            Element::I64 | Element::I32 | Element::I16 | Element::I8 => DType::I64,
-            Element::U8 | Element::Bool => DType::U8,
-        }
-    }
-}
 
 /// Values in the type that their tensor has.
 enum Values {
@@ -124,7 +66,9 @@ impl Sink {
     }
 
     /// The next bytes. The caller never gives more than there is room for.
-    pub fn push(&mut self, mut bytes: &[u8]) {
+    ///
+    /// An error (`not_available`) where no type of ours holds a value.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         let size = self.element.size();
         if self.carried > 0 {
             let (first, rest) = bytes.split_at(bytes.len().min(size - self.carried));
@@ -132,32 +76,43 @@ impl Sink {
             self.carried += first.len();
             bytes = rest;
             if self.carried < size {
-                return;
+                return Ok(());
             }
             let carry = self.carry;
-            self.extend(&carry[..size]);
+            self.extend(&carry[..size])?;
         }
         let (whole, rest) = bytes.split_at(bytes.len() / size * size);
-        self.extend(whole);
+        self.extend(whole)?;
         self.carry[..rest.len()].copy_from_slice(rest);
         self.carried = rest.len();
+        Ok(())
     }
 
-    fn extend(&mut self, bytes: &[u8]) {
+    fn extend(&mut self, bytes: &[u8]) -> Result<()> {
         match (&mut self.values, self.element) {
             (Values::F64(to), _) => read(to, bytes, f64::from_le_bytes),
             (Values::F32(to), Element::F16) => read(to, bytes, |b| f16::from_le_bytes(b).to_f32()),
             (Values::F32(to), Element::Bf16) => read(to, bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            (Values::F32(to), Element::F8(format)) => {
+                let table = float8::table(format);
+                to.extend(bytes.iter().map(|b| table[usize::from(*b)]));
+            }
             (Values::F32(to), _) => read(to, bytes, f32::from_le_bytes),
             (Values::F16(to), _) => read(to, bytes, f16::from_le_bytes),
             (Values::Bf16(to), _) => read(to, bytes, bf16::from_le_bytes),
             (Values::I64(to), Element::I32) => read(to, bytes, |b| i32::from_le_bytes(b).into()),
             (Values::I64(to), Element::I16) => read(to, bytes, |b| i16::from_le_bytes(b).into()),
             (Values::I64(to), Element::I8) => read(to, bytes, |b| i8::from_le_bytes(b).into()),
+            (Values::I64(to), Element::U32) => read(to, bytes, |b| u32::from_le_bytes(b).into()),
+            (Values::I64(to), Element::U16) => read(to, bytes, |b| u16::from_le_bytes(b).into()),
+            (Values::I64(_), Element::U64) if bytes.as_chunks::<8>().0.iter().any(|b| b[7] & 0x80 != 0) => {
+                return Err(unsupported(format!("{} has values from 2^63 on, which i64 does not hold", self.name)));
+            }
             (Values::I64(to), _) => read(to, bytes, i64::from_le_bytes),
             (Values::U8(to), Element::Bool) => to.extend(bytes.iter().map(|b| u8::from(*b != 0))),
             (Values::U8(to), _) => to.extend_from_slice(bytes),
         }
+        Ok(())
     }
 
     pub fn is_boolean(&self) -> bool {

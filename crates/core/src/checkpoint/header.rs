@@ -1,8 +1,9 @@
 //! The header of a safetensors file: names, types, shapes and places of its tensors.
 
-use super::data::{check_memory, Element, Sink};
+use super::data::{check_memory, Sink};
+use super::element::Element;
 use super::pieces::Piece;
-use super::{count_of, damaged, shown, Plan};
+use super::{count_of, damaged, shown, unsupported, Plan};
 use crate::Result;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::{HashMap, HashSet};
@@ -124,8 +125,9 @@ fn check_names(tensors: &[(String, Info)]) -> Result<()> {
 /// Type and shape of a tensor; its bytes must be as many as they need.
 fn check(name: &str, info: &Info) -> Result<(Element, Vec<usize>)> {
     let name = shown(name);
-    let element = Element::of_safetensors(&info.dtype).ok_or_else(|| {
-        damaged(format!("tensor `{name}` has the type {}, which is not supported", shown(&info.dtype)))
+    let element = Element::of_safetensors(&info.dtype).ok_or_else(|| match Element::is_foreign(&info.dtype) {
+        true => unsupported(format!("tensor `{name}` has the type {}, which is not supported", info.dtype)),
+        false => damaged(format!("tensor `{name}` has the type {}, which is unknown", shown(&info.dtype))),
     })?;
     let shape: Option<Vec<usize>> = info.shape.iter().map(|d| usize::try_from(*d).ok()).collect();
     let bytes = shape.as_deref().and_then(count_of).and_then(|n| (n as u64).checked_mul(element.size() as u64));

@@ -2,9 +2,15 @@
 //! alone rebuild the model. Weights of the Python package are read from safetensors and from PyTorch's zip format. Files are the
 //! business of others: a [`Reader`] says which bytes it wants next.
 
+mod choose;
 mod data;
+mod element;
+mod float8;
+mod global;
 mod header;
 mod layout;
+mod local;
+mod optimizer;
 mod pickle;
 mod pieces;
 mod reader;
@@ -14,10 +20,14 @@ mod tests;
 mod torch;
 mod value;
 mod write;
+mod write_optimizer;
+mod write_pickle;
+mod write_zip;
 mod zip;
 
 pub use reader::{Reader, Settings};
 pub use write::{write, write_tensors};
+pub use write_optimizer::write_optimizer;
 
 use crate::{Array, Device, Error, Model, Result, Tensor, VERSION};
 use layout::Layout;
@@ -59,6 +69,11 @@ pub struct File {
 /// An error about the content of a file.
 fn damaged(message: String) -> Error {
     Error::Checkpoint(message)
+}
+
+/// An error about what is whole, and cannot be read or written here.
+fn unsupported(message: String) -> Error {
+    Error::Unsupported(message)
 }
 
 /// How many values a shape has; none where they, or a part of the axes, are more than can be addressed.

@@ -1,9 +1,10 @@
 //! The pickles in PyTorch's files, as data: a machine that knows the instructions which PyTorch writes, and a few names.
 //!
-//! Nothing is executed. A pickle asks for functions by name; here each name is either one of [`Global`], whose calls only put values
-//! together, or an error. Values stand in a list and refer to each other by number, so that no depth of nesting needs a deep stack.
+//! Nothing is executed. A pickle asks for functions by name; here each name is either a [`Global`], whose calls only put values together,
+//! or an error. Values stand in a list and refer to each other by number, so that no depth of nesting needs a deep stack.
 
-use super::value::{damaged_pickle, reduce, Global, Id, Value};
+use super::global::Global;
+use super::value::{damaged_pickle, reduce, Id, Value};
 use crate::Result;
 use std::collections::HashMap;
 use xt_kernels::memory;
@@ -145,12 +146,13 @@ impl<'a> Machine<'a> {
     fn literal(&mut self, code: u8) -> Result<Option<Value>> {
         Ok(Some(match code {
             b'N' => Value::None,
-            0x88 | 0x89 => Value::Other, // truth values
+            0x88 | 0x89 => Value::Bool(code == 0x88),
             b'J' => Value::Int(i64::from(self.number::<4>()? as u32 as i32)),
             b'K' => Value::Int(self.number::<1>()? as i64),
             b'M' => Value::Int(self.number::<2>()? as i64),
             0x8a => self.long()?,
-            b'G' => self.take(8).map(|_| Value::Other)?, // a float
+            // the one number that stands there with its first byte first
+            b'G' => Value::Float(f64::from_bits(self.number::<8>()?.swap_bytes())),
             b'X' => {
                 let length = self.number::<4>()?;
                 Value::Text(self.text(length)?)
@@ -265,10 +267,14 @@ impl<'a> Machine<'a> {
     fn call(&mut self) -> Result<bool> {
         let ids = self.last(2)?;
         let value = reduce(&self.values, ids[0], ids[1])?;
-        if let Value::Tensor(view) = &value {
-            let left = self.left.checked_sub(2 * view.shape.len() + 4);
-            self.left = left.ok_or_else(|| damaged_pickle("it has more tensors than its size allows"))?;
-        }
+        let size = match &value {
+            Value::Tensor(view) => 2 * view.shape.len() + 4,
+            Value::Dict(pairs) => pairs.len(),
+            Value::Tuple(items) => items.len(),
+            _ => 0,
+        };
+        let left = self.left.checked_sub(size);
+        self.left = left.ok_or_else(|| damaged_pickle("it has more tensors than its size allows"))?;
         self.value(value)
     }
 
@@ -276,7 +282,7 @@ impl<'a> Machine<'a> {
     fn build(&mut self) -> Result<bool> {
         self.pop()?;
         match self.values.get(self.top()?) {
-            Some(Value::Dict(_) | Value::Tensor(_) | Value::Other) => Ok(true),
+            Some(Value::Dict(_) | Value::Tensor(_) | Value::Strange(_) | Value::Other) => Ok(true),
             _ => Err(damaged_pickle("it gives attributes to something that has none")),
         }
     }

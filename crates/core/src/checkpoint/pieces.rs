@@ -1,7 +1,7 @@
 //! What is read from a file, by its place: tensors of a safetensors file, records of a zip.
 
 use super::data::Sink;
-use super::zip::LocalHeader;
+use super::local::LocalHeader;
 use super::{damaged, Range, CHUNK};
 use crate::Result;
 use std::cmp::min;
@@ -93,7 +93,7 @@ impl Pieces {
             let (own, rest) = bytes.split_at(min(until - self.position, bytes.len() as u64) as usize);
             if let Some(sink) = sinks.get_mut(piece.sink).filter(|_| self.position >= piece.start) {
                 match &mut piece.record {
-                    None => sink.push(own),
+                    None => sink.push(own)?,
                     Some(record) => record.take(own, sink)?,
                 }
                 if let (true, Some(record)) = (self.position + own.len() as u64 == piece.end, &piece.record) {

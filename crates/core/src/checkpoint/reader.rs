@@ -5,8 +5,8 @@
 use super::data::Sink;
 use super::pieces::{Pieces, Whole};
 use super::zip::{Directory, End, Record};
-use super::{damaged, header, pickle, salvage, torch, zip, File, Plan, Range};
-use crate::{Array, Error, Result, Tensor};
+use super::{choose, damaged, header, optimizer, pickle, salvage, torch, zip, File, Plan, Range};
+use crate::{Array, Device, Error, Result, Tensor};
 use std::cmp::min;
 use std::collections::HashMap;
 
@@ -20,6 +20,8 @@ pub struct Settings {
     pub size: Option<u64>,
     /// Which of several state dicts in a file of PyTorch.
     pub key: Option<String>,
+    /// Whether the state of an optimizer is wanted of such a file, instead of weights.
+    pub optimizer: bool,
     /// Whether values of half precision become f32.
     pub widen: bool,
 }
@@ -51,6 +53,8 @@ pub struct Reader {
     metadata: HashMap<String, String>,
     plans: Vec<Plan>,
     sinks: Vec<Sink>,
+    /// Tensors of one value each that stand in the description itself.
+    numbers: Vec<(String, f64)>,
 }
 
 const SAFETENSORS: &str = "safetensors file";
@@ -59,7 +63,14 @@ const TORCH: &str = "zip file of PyTorch";
 impl Reader {
     pub fn new(settings: Settings) -> Self {
         let start = Whole::new(0, settings.size.map_or(START, |size| min(size, START)));
-        Self { settings, phase: Phase::Start(start), metadata: HashMap::new(), plans: Vec::new(), sinks: Vec::new() }
+        Self {
+            settings,
+            phase: Phase::Start(start),
+            metadata: HashMap::new(),
+            plans: Vec::new(),
+            sinks: Vec::new(),
+            numbers: Vec::new(),
+        }
     }
 
     /// Whether the file has its directory at the end: then its bytes are wanted in any order, and its size must be set.
@@ -260,7 +271,17 @@ impl Reader {
         }
         let pickle = pickle::read(&described)?;
         let key = self.settings.key.as_deref();
-        let (plans, sinks, pieces) = torch::contents(&pickle, key, zip, self.settings.widen)?;
+        let chosen = match self.settings.optimizer {
+            false => choose::weights(&pickle, key)?,
+            true => {
+                let state = optimizer::read(&pickle, key)?;
+                self.numbers = state.numbers;
+                self.metadata.insert("optimizer".into(), "torch".into());
+                self.metadata.insert("param_groups".into(), state.groups.to_string());
+                state.tensors
+            }
+        };
+        let (plans, sinks, pieces) = torch::contents(&chosen, zip, self.settings.widen)?;
         (self.plans, self.sinks) = (plans, sinks);
         Ok(self.settled(Phase::Data(Pieces::new(pieces), TORCH)))
     }
@@ -293,7 +314,10 @@ impl Reader {
             let boolean = boolean.get(plan.sink).is_some_and(|b| *b);
             Ok((plan.name, if boolean { Tensor::boolean(array) } else { Tensor::constant(array) }))
         };
-        let tensors = self.plans.into_iter().zip(views).map(tensor).collect::<Result<_>>()?;
+        let mut tensors = self.plans.into_iter().zip(views).map(tensor).collect::<Result<Vec<_>>>()?;
+        for (name, value) in self.numbers {
+            tensors.push((name, Tensor::constant(Array::full(value, (), &Device::Cpu)?)));
+        }
         Ok(File { tensors, metadata: self.metadata })
     }
 }

@@ -1,7 +1,8 @@
 //! What a zip file that was cut short still tells: its directory is lost with its end, but PyTorch writes the description of the tensors first.
 
+use super::choose::weights;
 use super::pickle;
-use super::torch::{state_dict, PICKLE};
+use super::torch::PICKLE;
 use super::zip::content_of_first;
 use super::{damaged, shown};
 use crate::Error;
@@ -21,14 +22,13 @@ pub fn explain(start: &[u8], size: u64, key: Option<&str>) -> Option<Error> {
         return None;
     }
     let pickle = pickle::read(content).ok()?;
-    let tensors = state_dict(&pickle, key).ok()?;
+    let tensors = weights(&pickle, key).ok()?;
     // the storages come after the pickle, in the order of their first use; what else there is between them only adds to it
     let before = start.len() - content.len() + pickle.length;
     let (mut end, mut seen) = (before as u64, HashSet::new());
-    for (name, view) in tensors {
-        let storage = &view.storage;
-        if seen.insert(&storage.key) {
-            let bytes = storage.count.saturating_mul(storage.element(name).ok()?.size() as u64);
+    for (name, view) in &tensors {
+        if seen.insert(&view.storage.key) {
+            let bytes = view.stored(name).ok()?.saturating_mul(view.element(name).ok()?.size() as u64);
             end = end.saturating_add(bytes).saturating_add(HEADER);
         }
         if end > size {

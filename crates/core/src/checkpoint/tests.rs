@@ -117,7 +117,7 @@ fn a_dict_with_many_names_is_looked_at_once() {
     let (started, before) = (Instant::now(), peak_memory());
     for (key, words) in [(None, "option `key`: `0`, "), (Some("x"), "named `x`; it has: `0`, ")] {
         let message = read(&file, key).unwrap_err();
-        assert!(message.contains(words) && message.ends_with("`7` and 19992 more"), "{message}");
+        assert!(message.contains(words) && message.ends_with(" and 19992 more"), "{message}");
     }
     assert_eq!(read(&file, Some("19999")), Ok(20_000));
     // without its end: what is wrong is looked for in the pickle

@@ -1,23 +1,21 @@
-//! PyTorch's zip format: which tensors a pickle describes, and which records they need.
+//! PyTorch's zip format: which records the tensors of a pickle need.
 
-use super::data::{check_memory, Element, Sink};
+use super::choose::Chosen;
+use super::data::{check_memory, Sink};
+use super::element::Element;
 use super::layout::Layout;
-use super::pickle::Pickle;
+use super::local::LocalHeader;
 use super::pieces::Piece;
-use super::value::{damaged_pickle, Id, Value, View};
-use super::zip::{LocalHeader, Record};
+use super::value::{damaged_pickle, strange, View};
+use super::zip::Record;
 use super::{count_of, damaged, shown, Plan};
 use crate::Result;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Longest pickle that is read.
 const LONGEST: u64 = 16 << 20;
 /// Copies of views may take so much more than what is stored.
 const COPIES: u64 = 64 << 20;
-/// Shapes of tensors that have several names may have so many more numbers than the pickle has bytes.
-const SHARED: usize = 1 << 20;
-/// How many dicts a message names.
-const NAMED: usize = 8;
 
 pub const PICKLE: &str = "data.pkl";
 const BYTE_ORDER: &str = "byteorder";
@@ -76,125 +74,56 @@ pub fn check_byte_order(order: &[u8]) -> Result<()> {
     )))
 }
 
-/// The entries of a dict; none of what is no dict.
-fn pairs(pickle: &Pickle, dict: Id) -> &[(Id, Id)] {
-    match pickle.values.get(dict) {
-        Some(Value::Dict(pairs)) => pairs,
-        _ => &[],
-    }
+/// A record whose values are read: the name of a tensor in it, and what it holds.
+struct Stored<'a> {
+    name: &'a str,
+    element: Element,
+    count: u64,
+    record: &'a Record,
 }
 
-/// Entries whose key is text and whose value is a tensor, in order.
-fn entries(pickle: &Pickle, dict: Id) -> impl Iterator<Item = (&str, &View)> {
-    let entry = |(key, value): &(Id, Id)| match (pickle.values.get(*key), pickle.values.get(*value)) {
-        (Some(Value::Text(name)), Some(Value::Tensor(view))) => Some((name.as_str(), &**view)),
-        _ => None,
-    };
-    pairs(pickle, dict).iter().filter_map(entry)
-}
-
-/// The tensors of a dict, in order.
-fn tensors_in(pickle: &Pickle, dict: Id) -> Result<Vec<(&str, &View)>> {
-    let (mut names, mut found) = (HashSet::new(), Vec::new());
-    // a name costs a few bytes, and would get a copy of the shape of a tensor that has other names too
-    let mut left = pickle.length + SHARED;
-    for (name, view) in entries(pickle, dict) {
-        if !names.insert(name) {
-            return Err(damaged_pickle(&format!("it has two tensors named `{}`", shown(name))));
-        }
-        let rest = left.checked_sub(2 * view.shape.len() + 4);
-        left = rest.ok_or_else(|| damaged_pickle("it has more tensors than its size allows"))?;
-        found.push((name, view));
-    }
-    Ok(found)
-}
-
-/// The dicts in the outer one that have tensors. Many names can stand for the same dict, so that each is looked at once.
-fn inner(pickle: &Pickle) -> Vec<(&str, Id)> {
-    let mut seen = HashMap::new();
-    let mut has_tensors = |dict: Id| *seen.entry(dict).or_insert_with(|| entries(pickle, dict).next().is_some());
-    let dict = |(key, value): &(Id, Id)| match pickle.values.get(*key) {
-        Some(Value::Text(name)) if has_tensors(*value) => Some((name.as_str(), *value)),
-        _ => None,
-    };
-    pairs(pickle, pickle.root).iter().filter_map(dict).collect()
-}
-
-/// The names of dicts, for messages: not more than one reads.
-fn named(dicts: &[(&str, Id)]) -> String {
-    let names: Vec<String> = dicts.iter().take(NAMED).map(|(name, _)| format!("`{}`", shown(name))).collect();
-    match dicts.len() {
-        0 => "none".into(),
-        count if count > NAMED => format!("{} and {} more", names.join(", "), count - NAMED),
-        _ => names.join(", "),
-    }
-}
-
-/// The state dict of a file: its dict itself, or the only one in it that has tensors, or the one named `key`.
-pub fn state_dict<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<(&'a str, &'a View)>> {
-    if let Some(key) = key {
-        let dicts = inner(pickle);
-        return match dicts.iter().find(|(name, _)| *name == key) {
-            Some((_, dict)) => tensors_in(pickle, *dict),
-            None => Err(damaged(format!(
-                "this file has no dict of tensors named `{}`; it has: {}",
-                shown(key),
-                named(&dicts)
-            ))),
-        };
-    }
-    let outer = tensors_in(pickle, pickle.root)?;
-    if !outer.is_empty() {
-        return Ok(outer);
-    }
-    let is_empty_dict = matches!(pickle.values.get(pickle.root), Some(Value::Dict(pairs)) if pairs.is_empty());
-    match inner(pickle).as_slice() {
-        [(_, dict)] => tensors_in(pickle, *dict),
-        [] if is_empty_dict => Ok(Vec::new()),
-        [] => Err(damaged(
-            "this file holds no state dict: no dict from names to tensors. In Python: torch.save(model.state_dict(), path)".into(),
-        )),
-        several => Err(damaged(format!("this file has several dicts of tensors: choose one by the option `key`: {}", named(several)))),
-    }
-}
-
-/// What the state dict needs of the file. Everything is checked before memory is taken.
-pub fn contents(
-    pickle: &Pickle,
-    key: Option<&str>,
-    Zip { records, folder }: &Zip,
-    widen: bool,
-) -> Result<(Vec<Plan>, Vec<Sink>, Vec<Piece>)> {
-    let by_name: HashMap<&str, &Record> = records.iter().map(|record| (record.name.as_str(), record)).collect();
-    let (mut plans, mut storages) = (Vec::new(), Vec::new());
-    let mut known: HashMap<&str, usize> = HashMap::new();
-    let mut copied = 0u64;
-    for (name, view) in state_dict(pickle, key)? {
-        let storage = &view.storage;
-        let element = storage.element(name)?;
-        let sink = *known.entry(storage.key.as_str()).or_insert(storages.len());
-        if sink == storages.len() {
-            let full = format!("{folder}data/{}", storage.key);
-            let record = by_name.get(full.as_str()).copied();
-            storages.push((name, element, storage, check_record(record, &full, name, element, storage.count)?));
-        } else if storages.get(sink).is_none_or(|(_, other, same, _)| *other != element || same.count != storage.count)
-        {
-            return Err(damaged_pickle(&format!("tensor `{}` gives its storage another type or size", shown(name))));
-        }
-        let layout = layout(name, view)?;
-        let whole = layout.is_whole(storage.count as usize);
-        copied = copied.saturating_add(if whole { 0 } else { (layout.count() as u64).saturating_mul(8) });
-        plans.push(Plan { name: name.into(), sink, shape: layout.shape.clone(), view: (!whole).then_some(layout) });
-    }
-    check_copies(copied, storages.iter().map(|(_, element, storage, _)| element.size() as u64 * storage.count).sum())?;
-    check_memory(storages.iter().map(|(_, element, storage, _)| (*element, storage.count)), widen)?;
+/// What tensors need of the file. Everything is checked before memory is taken.
+pub fn contents(chosen: &[Chosen], zip: &Zip, widen: bool) -> Result<(Vec<Plan>, Vec<Sink>, Vec<Piece>)> {
+    let (plans, storages) = plan(chosen, zip)?;
+    let layouts = plans.iter().filter_map(|plan| plan.view.as_ref());
+    let copied = layouts.fold(0u64, |sum, layout| sum.saturating_add((layout.count() as u64).saturating_mul(8)));
+    check_copies(copied, storages.iter().map(|stored| stored.element.size() as u64 * stored.count).sum())?;
+    check_memory(storages.iter().map(|stored| (stored.element, stored.count)), widen)?;
     let (mut sinks, mut pieces) = (Vec::new(), Vec::new());
-    for (name, element, storage, record) in storages {
+    for Stored { name, element, count, record } in storages {
         pieces.push(piece(record, sinks.len()));
-        sinks.push(Sink::new(format!("tensor `{}`", shown(name)), element, storage.count as usize, widen)?);
+        sinks.push(Sink::new(format!("tensor `{}`", shown(name)), element, count as usize, widen)?);
     }
     pieces.sort_by_key(|piece| piece.start);
     Ok((plans, sinks, pieces))
+}
+
+fn plan<'a>(chosen: &'a [Chosen], Zip { records, folder }: &'a Zip) -> Result<(Vec<Plan>, Vec<Stored<'a>>)> {
+    let by_name: HashMap<&str, &Record> = records.iter().map(|record| (record.name.as_str(), record)).collect();
+    let (mut plans, mut storages) = (Vec::new(), Vec::<Stored>::new());
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    for (name, view) in chosen {
+        let (element, count) = (view.element(name)?, view.stored(name)?);
+        let sink = *known.entry(view.storage.key.as_str()).or_insert(storages.len());
+        match storages.get(sink) {
+            None => {
+                let full = format!("{folder}data/{}", view.storage.key);
+                let record = by_name.get(full.as_str()).copied();
+                let record = check_record(record, &full, name, element, count)?;
+                storages.push(Stored { name, element, count, record });
+            }
+            Some(other) if other.element == element && other.count == count => {}
+            // PyTorch writes this of the types that have no storage of their own
+            Some(_) if view.dtype.is_some() => return Err(strange(name, "shares its values with one of another type")),
+            Some(_) => {
+                return Err(damaged_pickle(&format!("tensor `{}` gives its storage another type or size", shown(name))))
+            }
+        }
+        let layout = layout(name, view, count)?;
+        let whole = layout.is_whole(count as usize);
+        plans.push(Plan { name: name.clone(), sink, shape: layout.shape.clone(), view: (!whole).then_some(layout) });
+    }
+    Ok((plans, storages))
 }
 
 /// The record `full`, which must have the bytes that a storage needs.
@@ -230,8 +159,8 @@ fn check_copies(copied: u64, stored: u64) -> Result<()> {
     ))
 }
 
-/// Checks that a view stays within its storage.
-fn layout(name: &str, view: &View) -> Result<Layout> {
+/// Checks that a view stays within its storage of `stored` values.
+fn layout(name: &str, view: &View, stored: u64) -> Result<Layout> {
     let count = view.shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
     let last = view
         .shape
@@ -240,7 +169,7 @@ fn layout(name: &str, view: &View) -> Result<Layout> {
         .try_fold(view.offset, |at, (size, stride)| at.checked_add(size.saturating_sub(1).checked_mul(*stride)?));
     let inside = match (count, last) {
         (Some(0), _) => true,
-        (Some(_), Some(last)) => last < view.storage.count,
+        (Some(_), Some(last)) => last < stored,
         _ => false,
     };
     let narrow = |list: &[u64]| list.iter().map(|n| usize::try_from(*n).ok()).collect::<Option<Vec<_>>>();
@@ -254,7 +183,7 @@ fn layout(name: &str, view: &View) -> Result<Layout> {
             view.shape,
             view.strides,
             view.offset,
-            view.storage.count
+            stored
         ))),
     }
 }

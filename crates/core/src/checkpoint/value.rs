@@ -1,17 +1,20 @@
-//! What a pickle of PyTorch can hold, and the few names that it may use.
+//! What a pickle of PyTorch can hold.
 
-use super::data::Element;
-use super::{damaged, shown};
+use super::element::Element;
+use super::global::{Global, Rebuild};
+use super::{damaged, shown, unsupported};
 use crate::{Error, Result};
 
 /// A place in the list of values.
 pub type Id = usize;
 
-/// What a state dict needs of a pickle. Everything else that PyTorch may put beside it is `Other`.
+/// What state dicts need of a pickle. Everything else that PyTorch may put beside it is `Other`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     None,
+    Bool(bool),
     Int(i64),
+    Float(f64),
     Text(String),
     Tuple(Vec<Id>),
     List(Vec<Id>),
@@ -20,7 +23,9 @@ pub enum Value {
     Global(Global),
     Storage(Box<Storage>),
     Tensor(Box<View>),
-    /// Numbers, bytes, sets, devices, types: never looked at.
+    /// A tensor whose values cannot be read, and what it is.
+    Strange(&'static str),
+    /// Bytes, sets, devices, types: never looked at.
     Other,
 }
 
@@ -29,8 +34,9 @@ pub enum Value {
 pub struct Storage {
     /// The name of its record.
     pub key: String,
-    /// As Python names it, such as `FloatStorage`.
+    /// As Python names it, such as `FloatStorage`; `UntypedStorage` of bytes.
     pub kind: String,
+    /// Of values; without a type, of bytes.
     pub count: u64,
 }
 
@@ -38,56 +44,26 @@ pub struct Storage {
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     pub storage: Storage,
+    /// Of values in a storage that has no type, as PyTorch names it.
+    pub dtype: Option<&'static str>,
     pub offset: u64,
     pub shape: Vec<u64>,
     pub strides: Vec<u64>,
-}
-
-/// The names that a pickle may use.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Global {
-    OrderedDict,
-    Tensor,
-    Parameter,
-    Size,
-    Storage(String),
-    /// Something that needs no look.
-    Inert,
 }
 
 pub fn damaged_pickle(why: &str) -> Error {
     damaged(format!("the description of the tensors in this file (data.pkl) is damaged: {why}"))
 }
 
+/// An error for a tensor named `name` that is not read.
+pub fn strange(name: &str, what: &str) -> Error {
+    unsupported(format!("tensor `{}` {what}, which is not supported", shown(name)))
+}
+
 /// Longest name of a type or record: they are copied for each tensor.
-const LONGEST: usize = 64;
+pub const LONGEST: usize = 64;
 /// Most axes of a tensor, as in PyTorch.
 const AXES: usize = 64;
-
-const ADVICE: &str =
-    "Nothing in the file was executed. Save the state dict alone, in Python: torch.save(model.state_dict(), path)";
-
-impl Global {
-    /// Looks a name up, and nothing more.
-    pub fn named(module: &str, name: &str) -> Result<Self> {
-        Ok(match (module, name) {
-            ("collections", "OrderedDict") => Global::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Global::Tensor,
-            ("torch._utils", "_rebuild_parameter") => Global::Parameter,
-            ("torch", "Size") => Global::Size,
-            ("torch", "device" | "float32" | "float64" | "float16" | "bfloat16" | "int64" | "uint8" | "bool") => {
-                Global::Inert
-            }
-            ("torch", kind) if kind.ends_with("Storage") && kind.len() < LONGEST => Global::Storage(kind.into()),
-            _ => {
-                let name = shown(&format!("{module}.{name}"));
-                return Err(damaged(format!(
-                    "the pickle in this file asks for `{name}`, which no state dict needs: it holds more than tensors. {ADVICE}"
-                )));
-            }
-        })
-    }
-}
 
 impl Value {
     /// What a persistent id stands for: `('storage', type, key, location, count)`.
@@ -107,16 +83,26 @@ impl Value {
     }
 }
 
-impl Storage {
-    /// The type of its values; `name` is that of a tensor in it.
+impl View {
+    /// The type of its values; `name` is that of the tensor.
     pub fn element(&self, name: &str) -> Result<Element> {
-        Element::of_storage(&self.kind).ok_or_else(|| {
-            damaged(format!(
-                "tensor `{}` has the type torch.{}, which is not supported",
-                shown(name),
-                shown(&self.kind)
-            ))
-        })
+        let (known, own) = match self.dtype {
+            Some(dtype) => (Element::of_torch(dtype), dtype),
+            None => (Element::of_storage(&self.storage.kind), self.storage.kind.as_str()),
+        };
+        known.ok_or_else(|| strange(name, &format!("has the type torch.{}", shown(own))))
+    }
+
+    /// How many values its storage has.
+    pub fn stored(&self, name: &str) -> Result<u64> {
+        let size = match self.dtype {
+            Some(_) => self.element(name)?.size() as u64,
+            None => 1,
+        };
+        match self.storage.count.is_multiple_of(size) {
+            true => Ok(self.storage.count / size),
+            false => Err(damaged_pickle(&format!("tensor `{}` has a storage that ends within a value", shown(name)))),
+        }
     }
 }
 
@@ -126,39 +112,127 @@ pub fn reduce(values: &[Value], callee: Id, arguments: Id) -> Result<Value> {
     else {
         return Err(damaged_pickle("it calls something that is no function"));
     };
-    let first = arguments.first().and_then(|id| values.get(*id));
-    match (global, first) {
+    match (global, arguments.first().and_then(|id| values.get(*id))) {
         (Global::OrderedDict, None) => Ok(Value::Dict(Vec::new())),
-        (Global::Tensor, _) => view(values, arguments).map(|view| Value::Tensor(Box::new(view))),
-        (Global::Parameter, Some(Value::Tensor(view))) => Ok(Value::Tensor(view.clone())),
+        (Global::OrderedDict, Some(Value::List(pairs))) => pairs_of(values, pairs),
+        (Global::Rebuild(how), _) => rebuild(values, *how, arguments),
+        (Global::Typed, _) => typed(values, arguments),
         (Global::Size, Some(Value::Tuple(sizes))) if sizes.len() <= AXES => Ok(Value::Tuple(sizes.clone())),
+        (Global::TensorClass, Some(Value::Tensor(view))) => Ok(Value::Tensor(view.clone())),
+        (Global::TensorClass, _) => Ok(Value::Strange("is made by a call of its class")),
         (Global::Inert, _) => Ok(Value::Other),
-        _ => Err(damaged_pickle("it calls a function with arguments that it does not take")),
+        _ => Err(arguments_not_taken()),
     }
 }
 
-/// The tensor that `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata])` gives.
-fn view(values: &[Value], arguments: &[Id]) -> Result<View> {
-    let wrong = || damaged_pickle("a tensor is described in a way that PyTorch does not use");
-    let [storage, offset, shape, strides, _, _, metadata @ ..] = arguments else { return Err(wrong()) };
-    let Some(Value::Storage(storage)) = values.get(*storage) else { return Err(wrong()) };
-    let number = |id: &Id| match values.get(*id) {
-        Some(Value::Int(n)) => u64::try_from(*n).ok(),
+fn arguments_not_taken() -> Error {
+    damaged_pickle("it calls a function with arguments that it does not take")
+}
+
+/// The dict of a list of pairs.
+fn pairs_of(values: &[Value], pairs: &[Id]) -> Result<Value> {
+    let pair = |id: &Id| match values.get(*id) {
+        Some(Value::Tuple(pair) | Value::List(pair)) if pair.len() == 2 => Some((pair[0], pair[1])),
         _ => None,
     };
-    let numbers = |id: &Id| match values.get(*id) {
-        Some(Value::Tuple(items) | Value::List(items)) if items.len() <= AXES => {
-            items.iter().map(number).collect::<Option<Vec<u64>>>()
+    pairs.iter().map(pair).collect::<Option<_>>().map(Value::Dict).ok_or_else(arguments_not_taken)
+}
+
+/// A tensor with attributes: `_rebuild_from_type_v2(function, class, arguments, state)`.
+fn typed(values: &[Value], arguments: &[Id]) -> Result<Value> {
+    let [function, class, inner, _] = arguments else { return Err(arguments_not_taken()) };
+    match [function, class, inner].map(|id| values.get(*id)) {
+        [Some(Value::Global(Global::Rebuild(how))), Some(Value::Global(Global::TensorClass)), Some(Value::Tuple(inner))] => {
+            rebuild(values, *how, inner)
         }
-        _ => None,
+        _ => Err(arguments_not_taken()),
+    }
+}
+
+fn rebuild(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
+    match (how, arguments.first().and_then(|id| values.get(*id))) {
+        (Rebuild::Plain | Rebuild::V2 | Rebuild::V3, _) => view(values, how, arguments),
+        // what a tensor is does not change by being a parameter
+        (Rebuild::Parameter, Some(Value::Tensor(view))) => Ok(Value::Tensor(view.clone())),
+        (Rebuild::Parameter, Some(Value::Strange(what))) => Ok(Value::Strange(what)),
+        (Rebuild::Strange(what), _) => Ok(Value::Strange(what)),
+        _ => Err(arguments_not_taken()),
+    }
+}
+
+/// The tensor that `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata])`
+/// gives; `_rebuild_tensor` ends before `requires_grad`, `_v3` has the type before the metadata.
+fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
+    let wrong = || damaged_pickle("a tensor is described in a way that PyTorch does not use");
+    let (dtype, metadata) = match (how, arguments.get(4..).unwrap_or_default()) {
+        (Rebuild::Plain, []) | (Rebuild::V2, [_, _]) => (None, None),
+        (Rebuild::V2, [_, _, metadata]) => (None, Some(metadata)),
+        (Rebuild::V3, [_, _, dtype]) => (Some(dtype), None),
+        (Rebuild::V3, [_, _, dtype, metadata]) => (Some(dtype), Some(metadata)),
+        _ => return Err(wrong()),
     };
-    let (Some(offset), Some(shape), Some(strides)) = (number(offset), numbers(shape), numbers(strides)) else {
-        return Err(wrong());
+    let dtype = match dtype.map(|id| values.get(*id)) {
+        None => None,
+        Some(Some(Value::Global(Global::Dtype(dtype)))) => Some(*dtype),
+        Some(_) => return Err(wrong()),
     };
-    // signs and conjugates that PyTorch has not computed yet stand there
-    let lazy = metadata.first().and_then(|id| values.get(*id));
-    if shape.len() != strides.len() || lazy.is_some_and(|m| *m != Value::None && *m != Value::Dict(Vec::new())) {
+    let Some([storage, offset, shape, strides]) = arguments.first_chunk() else { return Err(wrong()) };
+    let Some(Value::Storage(storage)) = values.get(*storage) else { return Err(wrong()) };
+    if dtype.is_some() != (storage.kind == Global::UNTYPED) {
         return Err(wrong());
     }
-    Ok(View { storage: (**storage).clone(), offset, shape, strides })
+    let (Some(offset), Some(shape), Some(strides)) =
+        (number(values, *offset), numbers(values, *shape), numbers(values, *strides))
+    else {
+        return Err(wrong());
+    };
+    if shape.len() != strides.len() {
+        return Err(wrong());
+    }
+    match metadata.map_or(Ok(None), |id| lazy(values, *id).ok_or_else(wrong))? {
+        Some(what) => Ok(Value::Strange(what)),
+        None => Ok(Value::Tensor(Box::new(View { storage: (**storage).clone(), dtype, offset, shape, strides }))),
+    }
+}
+
+fn number(values: &[Value], id: Id) -> Option<u64> {
+    match values.get(id) {
+        Some(Value::Int(n)) => u64::try_from(*n).ok(),
+        _ => None,
+    }
+}
+
+fn numbers(values: &[Value], id: Id) -> Option<Vec<u64>> {
+    match values.get(id) {
+        Some(Value::Tuple(items) | Value::List(items)) if items.len() <= AXES => {
+            items.iter().map(|id| number(values, *id)).collect()
+        }
+        _ => None,
+    }
+}
+
+/// What a tensor's metadata says of its values that does not stand in them: signs and conjugates that
+/// PyTorch has not computed yet. The outer `None`: it is no metadata.
+fn lazy(values: &[Value], metadata: Id) -> Option<Option<&'static str>> {
+    let pairs = match values.get(metadata)? {
+        Value::None => return Some(None),
+        Value::Dict(pairs) => pairs,
+        _ => return None,
+    };
+    let told = pairs.iter().filter(|(_, value)| values.get(*value) != Some(&Value::Bool(false)));
+    let names: Vec<&str> = told.filter_map(|(key, _)| text(values, *key)).collect();
+    Some(match names.as_slice() {
+        _ if names.contains(&"neg") => Some("is negated lazily (save it with .resolve_neg())"),
+        _ if names.contains(&"conj") => Some("is conjugated lazily (save it with .resolve_conj())"),
+        [] if pairs.iter().all(|(key, _)| text(values, *key).is_some()) => None,
+        _ => Some("has metadata of a backend"),
+    })
+}
+
+/// A text, where it is one.
+pub fn text(values: &[Value], id: Id) -> Option<&str> {
+    match values.get(id) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    }
 }

@@ -4,9 +4,7 @@
 //! nothing can wait for. PyTorch stores its records as they are, so that nothing has to be unpacked.
 
 use super::damaged;
-use super::data::Sink;
 use crate::{Error, Result};
-use std::cmp::min;
 use std::collections::HashSet;
 
 /// How far from the end the directory's own end may begin: its 22 bytes, a comment, and what points to the one for large files.
@@ -14,12 +12,12 @@ pub const TAIL: u64 = 22 + 0xffff + 20;
 /// Length of the end of the directory for large files.
 pub const END64: u64 = 56;
 /// Length of the header before a record, without name and extra field.
-const LOCAL: usize = 30;
+pub const LOCAL: usize = 30;
 /// Longest directory that is read.
 const DIRECTORY: u64 = 64 << 20;
 
 /// A number of `N` bytes, little-endian.
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
+pub fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let mut wide = [0; 8];
     wide[..N].copy_from_slice(bytes.get(at..at.checked_add(N)?)?);
     Some(u64::from_le_bytes(wide))
@@ -90,6 +88,8 @@ pub struct Record {
     pub name: String,
     encrypted: bool,
     compressed: bool,
+    /// The CRC-32 of its content; none where the file was written without.
+    pub crc: Option<u32>,
     /// In the file.
     stored: u64,
     /// Of the content.
@@ -113,6 +113,10 @@ pub fn records(bytes: &[u8], directory: &Directory) -> Result<Vec<Record>> {
     }
     if records.len() as u64 != directory.count {
         return Err(cut());
+    }
+    // torch.serialization.set_crc32_options(False) leaves out all of them
+    if records.iter().all(|record| record.crc == Some(0)) {
+        records.iter_mut().for_each(|record| record.crc = None);
     }
     records.sort_by_key(|record| record.start);
     let ends: Vec<u64> = records.iter().skip(1).map(|r| r.start).chain([directory.offset]).collect();
@@ -142,7 +146,8 @@ fn record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
     let [length, stored, start] =
         wide([number::<4>(entry, 24)?, number::<4>(entry, 20)?, number::<4>(entry, 42)?], extra)?;
     let (encrypted, compressed) = (flags & 1 != 0, method != 0 || stored != length);
-    let record = Record { name, encrypted, compressed, stored, length, start, end: start };
+    let crc = Some(number::<4>(entry, 16)? as u32);
+    let record = Record { name, encrypted, compressed, crc, stored, length, start, end: start };
     Some((record, 46 + lengths.iter().sum::<usize>()))
 }
 
@@ -184,61 +189,4 @@ pub fn content_of_first(start: &[u8]) -> Option<(&str, &[u8])> {
     let name = LOCAL + number::<2>(head, 26)? as usize;
     let content = name + number::<2>(head, 28)? as usize;
     Some((std::str::from_utf8(head.get(LOCAL..name)?).ok()?, head.get(content..)?))
-}
-
-/// Reads a record: the header before it, its content, what follows.
-pub struct LocalHeader {
-    name: String,
-    head: Vec<u8>,
-    /// Bytes of name and extra field that are still to come.
-    skip: usize,
-    left: u64,
-}
-
-impl LocalHeader {
-    pub fn of(record: &Record) -> Self {
-        Self { name: record.name.clone(), head: Vec::new(), skip: 0, left: record.length }
-    }
-
-    /// Takes the next bytes; the content goes into `sink`.
-    pub fn take(&mut self, mut bytes: &[u8], sink: &mut Sink) -> Result<()> {
-        if self.head.len() < LOCAL {
-            let (own, rest) = bytes.split_at(min(LOCAL - self.head.len(), bytes.len()));
-            self.head.extend_from_slice(own);
-            bytes = rest;
-            if self.head.len() == LOCAL {
-                self.skip = self.after_header().ok_or_else(|| {
-                    damaged(format!(
-                        "this zip file is damaged: there is no header before {} (record `{}`)",
-                        sink.name, self.name
-                    ))
-                })?;
-            }
-        }
-        let skipped = min(self.skip, bytes.len());
-        self.skip -= skipped;
-        bytes = &bytes[skipped..];
-        let own = min(self.left, bytes.len() as u64) as usize;
-        self.left -= own as u64;
-        sink.push(&bytes[..own]);
-        Ok(())
-    }
-
-    /// Length of name and extra field.
-    fn after_header(&self) -> Option<usize> {
-        let head = self.head.starts_with(b"PK\x03\x04").then_some(&self.head)?;
-        let name = number::<2>(head, 26)? as usize;
-        (name == self.name.len()).then_some(name + number::<2>(head, 28)? as usize)
-    }
-
-    /// An error where the record has ended too early.
-    pub fn check_whole(&self, sink: &Sink) -> Result<()> {
-        if self.left == 0 {
-            return Ok(());
-        }
-        Err(damaged(format!(
-            "this zip file is damaged: {} lacks {} bytes (record `{}`)",
-            sink.name, self.left, self.name
-        )))
-    }
 }

@@ -1,6 +1,6 @@
 //! SGD, Adam and AdamW, with PyTorch's meaning of their settings, and state that can be saved.
 
-use crate::{Array, DType, Device, Error, Leaf, Result, Tensor};
+use crate::{Array, Error, Leaf, Result};
 use serde_json::Value as Json;
 use std::sync::Arc;
 use xt_kernels::optimizer::{self as kernels, Step, Update};
@@ -24,7 +24,7 @@ impl OptimizerKind {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Sgd => "SGD",
             Self::Adam => "Adam",
@@ -35,11 +35,11 @@ impl OptimizerKind {
 
 /// What an optimizer keeps of one parameter between steps. The averages change in place: nothing else holds them.
 #[derive(Clone, Default)]
-struct State {
-    step: u64,
-    exp_avg: Option<Array>,
-    exp_avg_sq: Option<Array>,
-    momentum_buffer: Option<Array>,
+pub(super) struct State {
+    pub step: u64,
+    pub exp_avg: Option<Array>,
+    pub exp_avg_sq: Option<Array>,
+    pub momentum_buffer: Option<Array>,
 }
 
 impl State {
@@ -56,11 +56,11 @@ impl State {
 
 /// An optimizer over groups of parameters.
 pub struct Optimizer {
-    kind: OptimizerKind,
-    leaves: Vec<Arc<Leaf>>,
+    pub(super) kind: OptimizerKind,
+    pub(super) leaves: Vec<Arc<Leaf>>,
     /// Number of parameters in each group.
     groups: Vec<usize>,
-    state: Vec<State>,
+    pub(super) state: Vec<State>,
 }
 
 /// How a step will get to the new weight and state of one parameter.
@@ -71,7 +71,7 @@ enum Plan {
 }
 
 /// A copy that nobody else holds.
-fn copied(array: &Array) -> Result<Array> {
+pub(super) fn copied(array: &Array) -> Result<Array> {
     xt_kernels::alloc::check_like(array, array.dtype(), 1)?;
     Ok(array.copy()?)
 }
@@ -290,56 +290,5 @@ impl Optimizer {
 
     pub fn zero_grad(&self) -> Result<()> {
         self.leaves.iter().try_for_each(|leaf| Ok(leaf.set_grad(None)?))
-    }
-
-    /// The state as named tensors: `INDEX.step` and the averages.
-    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut named = Vec::new();
-        for (i, s) in self.state.iter().enumerate().filter(|(_, s)| s.step > 0) {
-            let arrays =
-                [("exp_avg", &s.exp_avg), ("exp_avg_sq", &s.exp_avg_sq), ("momentum_buffer", &s.momentum_buffer)];
-            let step = Array::full(s.step as f64, (), &Device::Cpu)?.to_dtype(DType::F32)?;
-            named.push((format!("{i}.step"), Tensor::constant(step)));
-            named.extend(
-                arrays
-                    .iter()
-                    .filter_map(|(name, array)| {
-                        array.as_ref().map(|a| Ok((format!("{i}.{name}"), Tensor::constant(copied(a)?))))
-                    })
-                    .collect::<Result<Vec<_>>>()?,
-            );
-        }
-        Ok(named)
-    }
-
-    /// Puts a state back, in place of the present one.
-    pub fn load_state(&mut self, named: &[(String, Tensor)]) -> Result<()> {
-        let mut state = vec![State::default(); self.leaves.len()];
-        for (name, tensor) in named {
-            let unknown = || Error::State(format!("`{name}` is no state of this optimizer"));
-            let (index, field) = name.split_once('.').ok_or_else(unknown)?;
-            let index: usize = index.parse().map_err(|_| unknown())?;
-            let slot = state.get_mut(index).ok_or_else(unknown)?;
-            if field == "step" {
-                let step: f64 = tensor.array()?.to_dtype(DType::F64)?.flatten_all()?.sum_all()?.to_scalar()?;
-                slot.step = step as u64;
-                continue;
-            }
-            if tensor.dims() != self.leaves[index].shape() {
-                let (got, want) = (tensor.dims(), self.leaves[index].shape());
-                return Err(Error::State(format!("`{name}` has shape {got:?}, the parameter {want:?}")));
-            }
-            let (array, dtype) = (tensor.array()?, self.leaves[index].dtype());
-            xt_kernels::alloc::check_like(&array, dtype, 2)?;
-            let array = Some(array.to_dtype(dtype)?.force_contiguous()?);
-            match field {
-                "exp_avg" => slot.exp_avg = array,
-                "exp_avg_sq" => slot.exp_avg_sq = array,
-                "momentum_buffer" => slot.momentum_buffer = array,
-                _ => return Err(unknown()),
-            }
-        }
-        self.state = state;
-        Ok(())
     }
 }

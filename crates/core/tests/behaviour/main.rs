@@ -31,4 +31,6 @@ mod sampling;
 mod score;
 mod state;
 mod token_dropout;
+mod torch_files;
+mod torch_optimizers;
 mod writing;

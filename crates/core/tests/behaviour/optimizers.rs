@@ -130,7 +130,7 @@ fn a_state_that_does_not_fit_is_an_error_and_changes_nothing() {
     assert_eq!(before, ["0.step", "0.exp_avg", "0.exp_avg_sq", "1.step", "1.exp_avg", "1.exp_avg_sq"]);
     for (name, count) in [("0.exp_avg", 4), ("2.exp_avg", 5), ("0.nothing", 5), ("x.exp_avg", 5), ("exp_avg", 5)] {
         let state = [(name.to_string(), Tensor::constant(float(&vec![0.0; count], &[count])))];
-        assert_eq!(optimizer.load_state(&state).unwrap_err().code(), "invalid_state", "{name}");
+        assert_eq!(optimizer.load_state(&state).unwrap_err().code(), "invalid_checkpoint", "{name}");
         assert_eq!(names(&optimizer), before);
     }
 }

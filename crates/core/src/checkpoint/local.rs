@@ -1,0 +1,84 @@
+//! A record of a zip file as it is read: the header before it, its content, what follows.
+
+use super::damaged;
+use super::data::Sink;
+use super::zip::{number, Record, LOCAL};
+use crate::{Error, Result};
+use crc32fast::Hasher;
+use std::cmp::min;
+
+/// Takes the bytes of a record; the content goes into a sink.
+pub struct LocalHeader {
+    name: String,
+    /// The header, with the name.
+    head: Vec<u8>,
+    /// Bytes of the extra field that are still to come.
+    skip: usize,
+    length: u64,
+    left: u64,
+    crc: Option<u32>,
+    hasher: Hasher,
+}
+
+impl LocalHeader {
+    pub fn of(record: &Record) -> Self {
+        let (name, length) = (record.name.clone(), record.length);
+        Self { name, head: Vec::new(), skip: 0, length, left: length, crc: record.crc, hasher: Hasher::new() }
+    }
+
+    /// Takes the next bytes.
+    pub fn take(&mut self, mut bytes: &[u8], sink: &mut Sink) -> Result<()> {
+        let whole = LOCAL + self.name.len();
+        if self.head.len() < whole {
+            let (own, rest) = bytes.split_at(min(whole - self.head.len(), bytes.len()));
+            self.head.extend_from_slice(own);
+            bytes = rest;
+            if self.head.len() == whole {
+                self.skip = self.after_name().ok_or_else(|| self.wrong(sink, "has no header before it"))?;
+            }
+        }
+        let skipped = min(self.skip, bytes.len());
+        self.skip -= skipped;
+        bytes = &bytes[skipped..];
+        let own = &bytes[..min(self.left, bytes.len() as u64) as usize];
+        self.left -= own.len() as u64;
+        if self.crc.is_some() {
+            self.hasher.update(own);
+        }
+        sink.push(own)
+    }
+
+    /// Length of the extra field, where the header is that of the record.
+    fn after_name(&self) -> Option<usize> {
+        let head = self.head.starts_with(b"PK\x03\x04").then_some(&self.head)?;
+        let field = |at| number::<4>(head, at);
+        let (flags, method) = (number::<2>(head, 6)?, number::<2>(head, 8)?);
+        // sizes and CRC come after the content where the writer did not know them before
+        let later = flags & 8 != 0;
+        let told = |at: usize, want: u64| Some(later || field(at)? == want || field(at)? == 0xffff_ffff);
+        let crc = self.crc.map_or(Some(true), |crc| told(14, crc.into()))?;
+        let sizes = told(18, self.length)? && told(22, self.length)?;
+        let name = number::<2>(head, 26)? as usize == self.name.len() && head.ends_with(self.name.as_bytes());
+        (name && sizes && crc && method == 0 && flags & 1 == 0).then_some(number::<2>(head, 28)? as usize)
+    }
+
+    fn wrong(&self, sink: &Sink, what: &str) -> Error {
+        damaged(format!(
+            "this zip file is damaged: {} {what} (record `{}`). Copy or save it again",
+            sink.name, self.name
+        ))
+    }
+
+    /// An error where the record has ended too early, or is not what was written.
+    pub fn check_whole(&self, sink: &Sink) -> Result<()> {
+        if self.left > 0 {
+            return Err(self.wrong(sink, &format!("lacks {} bytes", self.left)));
+        }
+        match self.crc {
+            Some(crc) if self.hasher.clone().finalize() != crc => {
+                Err(self.wrong(sink, "is not as it was written: its CRC-32 differs"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The state of an optimizer of PyTorch, as `optimizer.state_dict()` gives it: `state`, from the place
+//! of a parameter to its averages, and `param_groups` with the settings.
+
+use super::choose::{at, entries, pairs, Budget, Chosen};
+use super::pickle::Pickle;
+use super::value::{damaged_pickle, strange, text, Id, Value};
+use super::{damaged, shown, unsupported};
+use crate::{Error, Result};
+use serde_json::{json, Map, Value as Json};
+use std::collections::HashSet;
+
+/// What a file says of an optimizer.
+pub struct State<'a> {
+    /// `INDEX.FIELD`, and the settings that are tensors.
+    pub tensors: Vec<Chosen<'a>>,
+    /// Fields that are plain numbers, such as `INDEX.step`.
+    pub numbers: Vec<(String, f64)>,
+    /// `{ "$tensor": name }` stands for a setting that is a tensor.
+    pub groups: Json,
+}
+
+/// The parts of a state dict of an optimizer, where this is one.
+fn parts(pickle: &Pickle, id: Id) -> Option<(Id, &[Id])> {
+    let part = |wanted: &str| entries(pickle, id).find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let (state, groups) = (part("state")?, part("param_groups")?);
+    match (pickle.values.get(state)?, pickle.values.get(groups)?) {
+        (Value::Dict(_), Value::List(groups)) => Some((state, groups)),
+        _ => None,
+    }
+}
+
+/// The states in a value: itself, or those in the list that it is, each with its path.
+fn states(pickle: &Pickle, path: &str, id: Id) -> Vec<(String, Id)> {
+    let list = match pickle.values.get(id) {
+        Some(Value::List(items)) => items.as_slice(),
+        _ => return parts(pickle, id).map(|_| (path.to_string(), id)).into_iter().collect(),
+    };
+    let items = list.iter().enumerate().filter(|(_, item)| parts(pickle, **item).is_some());
+    items.map(|(i, item)| (format!("{path}.{i}"), *item)).collect()
+}
+
+fn find(pickle: &Pickle, key: Option<&str>) -> Result<Id> {
+    if parts(pickle, pickle.root).is_some() && key.is_none_or(str::is_empty) {
+        return Ok(pickle.root);
+    }
+    let mut seen = HashSet::new();
+    let found: Vec<(String, Id)> = match key {
+        Some(key) => at(pickle, pickle.root, key).map_or(Vec::new(), |id| states(pickle, key, id)),
+        None => entries(pickle, pickle.root)
+            .filter(|(_, id)| seen.insert(*id))
+            .flat_map(|(name, id)| states(pickle, name, id))
+            .collect(),
+    };
+    match (found.as_slice(), key) {
+        ([(_, id)], _) => Ok(*id),
+        ([], None) => Err(damaged(
+            "this file holds no state of an optimizer: no dict with `state` and `param_groups`. In Python: \
+             torch.save(optimizer.state_dict(), path)"
+                .into(),
+        )),
+        ([], Some(key)) => Err(damaged(format!("this file has no state of an optimizer named `{}`", shown(key)))),
+        (several, _) => {
+            let names: Vec<String> = several.iter().take(8).map(|(path, _)| format!("`{}`", shown(path))).collect();
+            Err(damaged(format!(
+                "this file has several states of optimizers: choose one by the option `key`: {}",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// The state that is named `key` (a path with dots), or the only one in the file.
+pub fn read<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<State<'a>> {
+    let id = find(pickle, key)?;
+    let (state, groups) = parts(pickle, id).ok_or_else(|| Error::Internal("a state has no parts".into()))?;
+    let mut reading = Reading { pickle, budget: Budget::new(pickle), tensors: Vec::new(), numbers: Vec::new() };
+    let mut places = HashSet::new();
+    for (key, fields) in pairs(pickle, state) {
+        match pickle.values.get(*key) {
+            Some(Value::Int(place)) if places.insert(*place) => reading.fields(*place, *fields)?,
+            Some(Value::Int(place)) => {
+                return Err(damaged_pickle(&format!("it has two states of parameter {place}")));
+            }
+            _ => return Err(unsupported(BY_NAME.into())),
+        }
+    }
+    let groups = groups.iter().enumerate().map(|(i, group)| reading.group(i, *group)).collect::<Result<Vec<_>>>()?;
+    Ok(State { tensors: reading.tensors, numbers: reading.numbers, groups: Json::Array(groups) })
+}
+
+const BY_NAME: &str = "the state of this optimizer has its parameters by name, which is not supported: save \
+                       optimizer.state_dict(), which has them by number";
+
+struct Reading<'a> {
+    pickle: &'a Pickle,
+    budget: Budget,
+    tensors: Vec<Chosen<'a>>,
+    numbers: Vec<(String, f64)>,
+}
+
+impl Reading<'_> {
+    /// What is kept of one parameter.
+    fn fields(&mut self, place: i64, fields: Id) -> Result<()> {
+        let mut names = HashSet::new();
+        for (key, value) in pairs(self.pickle, fields) {
+            let Some(field) = text(&self.pickle.values, *key) else { continue };
+            self.budget.spend(field.len() + 8)?;
+            let name = format!("{place}.{field}");
+            if !names.insert(field) {
+                return Err(damaged_pickle(&format!("it has two states named `{}`", shown(&name))));
+            }
+            match self.pickle.values.get(*value) {
+                Some(Value::None) => {}
+                Some(Value::Int(n)) => self.numbers.push((name, *n as f64)),
+                Some(Value::Float(x)) => self.numbers.push((name, *x)),
+                Some(Value::Tensor(_) | Value::Strange(_)) => self.tensor(name, *value)?,
+                _ => return Err(strange(&name, "of the optimizer's state is neither a tensor nor a number")),
+            }
+        }
+        Ok(())
+    }
+
+    fn tensor(&mut self, name: String, id: Id) -> Result<()> {
+        self.tensors.extend(self.budget.take(self.pickle, name, id)?);
+        Ok(())
+    }
+
+    /// The settings of a group; what no setting of ours can be is left out.
+    fn group(&mut self, place: usize, group: Id) -> Result<Json> {
+        let mut settings = Map::new();
+        for (key, id) in entries(self.pickle, group) {
+            self.budget.spend(key.len() + 8)?;
+            let path = format!("param_groups.{place}.{key}");
+            let value = match self.pickle.values.get(id) {
+                Some(Value::Tuple(items) | Value::List(items)) => {
+                    self.budget.spend(items.len())?;
+                    let items = items.iter().enumerate();
+                    let list = items.map(|(i, item)| self.setting(format!("{path}.{i}"), *item));
+                    list.collect::<Result<Option<Vec<_>>>>()?.map(Json::Array)
+                }
+                _ => self.setting(path, id)?,
+            };
+            if let Some(value) = value {
+                settings.insert(key.into(), value);
+            }
+        }
+        Ok(Json::Object(settings))
+    }
+
+    fn setting(&mut self, path: String, id: Id) -> Result<Option<Json>> {
+        Ok(match self.pickle.values.get(id) {
+            Some(Value::None) => Some(Json::Null),
+            Some(Value::Bool(b)) => Some(json!(b)),
+            Some(Value::Int(n)) => Some(json!(n)),
+            Some(Value::Float(x)) => Some(json!(x)),
+            Some(Value::Text(text)) => {
+                self.budget.spend(text.len())?;
+                Some(json!(text))
+            }
+            Some(Value::Tensor(_)) => {
+                self.tensor(path.clone(), id)?;
+                Some(json!({ "$tensor": path }))
+            }
+            _ => None,
+        })
+    }
+}

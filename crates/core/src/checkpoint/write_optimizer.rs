@@ -1,0 +1,103 @@
+//! The state of an optimizer as a file of PyTorch, which `torch.load(path, weights_only=True)` reads and
+//! `load_state_dict` of PyTorch's optimizer of the same name takes.
+
+use super::element::Element;
+use super::write_pickle::{pickle, Node, Stored};
+use super::write_zip::Zip;
+use crate::training::OptimizerKind;
+use crate::{Array, Device, Error, Result, Tensor};
+use safetensors::View as _;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use xt_kernels::memory;
+
+/// The folder of the records; PyTorch takes any.
+const FOLDER: &str = "archive";
+
+/// What PyTorch's settings have besides ours, as they are where nobody has set them.
+const COMMON: [(&str, Option<bool>); 3] =
+    [("maximize", Some(false)), ("foreach", None), ("differentiable", Some(false))];
+const OF_ADAM: [(&str, Option<bool>); 2] = [("amsgrad", Some(false)), ("capturable", Some(false))];
+
+/// Room for the header of a record and what fills up before its content.
+const RECORD: usize = 256;
+
+/// `named` are the tensors `INDEX.FIELD`, `groups` the settings with the places of their parameters.
+///
+/// An error (`out_of_memory`) where the file does not fit.
+pub fn write_optimizer(kind: OptimizerKind, named: Vec<(String, Tensor)>, groups: &Json) -> Result<Vec<u8>> {
+    let mut state: BTreeMap<i64, Vec<(Node, Node)>> = BTreeMap::new();
+    let mut arrays = Vec::new();
+    for (name, tensor) in named {
+        let unknown = || Error::Internal(format!("`{name}` is no state of an optimizer"));
+        let (index, field) = name.split_once('.').ok_or_else(unknown)?;
+        // PyTorch's SGD does not count its steps
+        if kind == OptimizerKind::Sgd && field == "step" {
+            continue;
+        }
+        let array = tensor.array()?.contiguous()?.to_device(&Device::Cpu)?;
+        let storage = Element::storage_of(array.dtype()).ok_or_else(unknown)?;
+        let stored = Stored { key: arrays.len().to_string(), kind: storage, shape: array.dims().to_vec() };
+        let fields = state.entry(index.parse().map_err(|_| unknown())?).or_default();
+        fields.push((Node::Text(field.into()), Node::Tensor(stored)));
+        arrays.push(array);
+    }
+    let state = state.into_iter().map(|(index, fields)| (Node::Int(index), Node::Dict(fields))).collect();
+    let groups = groups.as_array().map_or(Vec::new(), |groups| groups.iter().map(|g| group(kind, g)).collect());
+    let root = Node::Dict(vec![
+        (Node::Text("state".into()), Node::Dict(state)),
+        (Node::Text("param_groups".into()), Node::List(groups)),
+    ]);
+    write(&pickle(&root), &arrays)
+}
+
+/// The records in PyTorch's order.
+fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
+    let bytes = arrays.iter().map(|array| array.elem_count() as u64 * array.dtype().size_in_bytes() as u64);
+    let size = bytes.sum::<u64>() + (pickle.len() + RECORD * (arrays.len() + 4)) as u64;
+    // one tensor at a time is copied beside the file
+    memory::check("the file of the optimizer's state", size)?;
+    let mut zip = Zip::with_room(size as usize)?;
+    zip.add(&format!("{FOLDER}/data.pkl"), pickle);
+    zip.add(&format!("{FOLDER}/byteorder"), b"little");
+    for (i, array) in arrays.iter().enumerate() {
+        zip.add(&format!("{FOLDER}/data/{i}"), &array.data());
+    }
+    zip.add(&format!("{FOLDER}/version"), b"3\n");
+    Ok(zip.finish())
+}
+
+fn group(kind: OptimizerKind, settings: &Json) -> Node {
+    let text = |name: &str| Node::Text(name.into());
+    let own = settings.as_object().into_iter().flatten();
+    let mut pairs: Vec<(Node, Node)> = own.map(|(name, value)| (text(name), setting(name, value))).collect();
+    let adam = OF_ADAM.iter().filter(|_| kind != OptimizerKind::Sgd);
+    let more = COMMON.iter().chain(adam).chain(&[("fused", None)]);
+    let flag = |value: &Option<bool>| value.map_or(Node::None, Node::Bool);
+    pairs.extend(more.map(|(name, value)| (text(name), flag(value))));
+    if kind != OptimizerKind::Sgd {
+        pairs.push((text("decoupled_weight_decay"), Node::Bool(kind == OptimizerKind::AdamW)));
+    }
+    Node::Dict(pairs)
+}
+
+fn setting(name: &str, value: &Json) -> Node {
+    match value {
+        Json::Bool(b) => Node::Bool(*b),
+        Json::Number(n) => match n.as_i64() {
+            Some(n) => Node::Int(n),
+            None => Node::Float(n.as_f64().unwrap_or_default()),
+        },
+        Json::String(s) => Node::Text(s.clone()),
+        Json::Array(items) => {
+            let items = items.iter().map(|item| setting("", item)).collect();
+            // PyTorch takes pairs such as `betas` as tuples
+            if name == "params" {
+                Node::List(items)
+            } else {
+                Node::Tuple(items)
+            }
+        }
+        Json::Null | Json::Object(_) => Node::None,
+    }
+}

@@ -1,0 +1,92 @@
+//! The state of an optimizer as named tensors, as PyTorch names them: `INDEX.step`, `INDEX.exp_avg` ...
+
+use super::optimizer::{copied, Optimizer, OptimizerKind, State};
+use crate::{Array, DType, Device, Error, Result, Tensor};
+
+impl Optimizer {
+    /// The state: copies of now.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut named = Vec::new();
+        for (i, s) in self.state.iter().enumerate().filter(|(_, s)| s.step > 0) {
+            let step = Array::full(s.step as f64, (), &Device::Cpu)?.to_dtype(DType::F32)?;
+            named.push((format!("{i}.step"), Tensor::constant(step)));
+            let arrays =
+                [("exp_avg", &s.exp_avg), ("exp_avg_sq", &s.exp_avg_sq), ("momentum_buffer", &s.momentum_buffer)];
+            for (name, array) in arrays {
+                if let Some(array) = array {
+                    named.push((format!("{i}.{name}"), Tensor::constant(copied(array)?)));
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    /// Puts a state back, in place of the present one, which an error leaves as it is.
+    pub fn load_state(&mut self, named: &[(String, Tensor)]) -> Result<()> {
+        let mut state = vec![State::default(); self.leaves.len()];
+        for (name, tensor) in named {
+            let (index, field) = self.place(name)?;
+            match field {
+                "step" => state[index].step = count(name, tensor)?,
+                "exp_avg" => state[index].exp_avg = Some(self.average(name, index, tensor)?),
+                "exp_avg_sq" => state[index].exp_avg_sq = Some(self.average(name, index, tensor)?),
+                _ => state[index].momentum_buffer = Some(self.average(name, index, tensor)?),
+            }
+        }
+        for (index, own) in state.iter_mut().enumerate() {
+            self.check_whole(index, own)?;
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    /// The parameter and the field that a name stands for.
+    fn place<'a>(&self, name: &'a str) -> Result<(usize, &'a str)> {
+        let fields: &[&str] = match self.kind {
+            OptimizerKind::Sgd => &["step", "momentum_buffer"],
+            OptimizerKind::Adam | OptimizerKind::AdamW => &["step", "exp_avg", "exp_avg_sq"],
+        };
+        let place = name.split_once('.').and_then(|(index, field)| Some((index.parse::<usize>().ok()?, field)));
+        place.filter(|(index, field)| *index < self.leaves.len() && fields.contains(field)).ok_or_else(|| {
+            let (kind, count) = (self.kind.name(), self.leaves.len());
+            Error::Checkpoint(format!("`{name}` is no state of this optimizer ({kind} of {count} parameters)"))
+        })
+    }
+
+    fn average(&self, name: &str, index: usize, tensor: &Tensor) -> Result<Array> {
+        let leaf = &self.leaves[index];
+        if tensor.dims() != leaf.shape() {
+            let (got, want) = (tensor.dims(), leaf.shape());
+            return Err(Error::Checkpoint(format!("`{name}` has shape {got:?}, the parameter {want:?}")));
+        }
+        let array = tensor.array()?;
+        xt_kernels::alloc::check_like(&array, leaf.dtype(), 2)?;
+        Ok(array.to_dtype(leaf.dtype())?.force_contiguous()?)
+    }
+
+    /// An error where a part of a parameter's state is missing.
+    fn check_whole(&self, index: usize, own: &mut State) -> Result<()> {
+        if self.kind == OptimizerKind::Sgd {
+            // PyTorch's SGD does not count
+            own.step = own.step.max(u64::from(own.momentum_buffer.is_some()));
+            return Ok(());
+        }
+        let parts = [own.step > 0, own.exp_avg.is_some(), own.exp_avg_sq.is_some()];
+        if parts == [parts[0]; 3] || parts == [false, true, true] {
+            return Ok(());
+        }
+        Err(Error::Checkpoint(format!(
+            "the state of parameter {index} is not whole: it needs `{index}.step`, `{index}.exp_avg` and \
+             `{index}.exp_avg_sq`"
+        )))
+    }
+}
+
+/// A number of steps.
+fn count(name: &str, tensor: &Tensor) -> Result<u64> {
+    let values: Vec<f64> = tensor.array()?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+    match values.as_slice() {
+        [steps] if (0.0..=9e15).contains(steps) && steps.fract() == 0.0 => Ok(*steps as u64),
+        _ => Err(Error::Checkpoint(format!("`{name}` is no number of steps"))),
+    }
+}

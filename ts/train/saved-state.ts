@@ -1,0 +1,171 @@
+/** States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would change results. */
+import { full } from '../creation.js'
+import { describe } from '../data.js'
+import { XTransformersError } from '../errors.js'
+import { disposeAll, type TensorFile } from '../files.js'
+import { checkTensor, type Tensor } from '../tensor.js'
+
+/** Settings of a group in {@link OptimizerState}: its parameters are known by their place. */
+export type SavedGroup<Options> = Options & { params: number[] }
+
+/** What an optimizer knows beyond the parameters. */
+export interface OptimizerState<Options = Record<string, unknown>> {
+  param_groups: SavedGroup<Options>[]
+  /** By name: `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`, `INDEX.momentum_buffer`, with the parameter's place. */
+  state: Map<string, Tensor>
+}
+
+/** What is kept of one parameter, as PyTorch has it: `exp_avg`, `exp_avg_sq`, `step` or `momentum_buffer`. */
+export type ParameterState = Readonly<Record<string, Tensor | number | null>>
+
+/** As {@link OptimizerState}, with the state of each parameter under its number, as PyTorch's `state_dict()` has it. */
+export interface PyTorchState {
+  param_groups: readonly (Readonly<Record<string, unknown>> & { params: readonly number[] })[]
+  state: ReadonlyMap<number, ParameterState> | Readonly<Record<number, ParameterState>>
+}
+
+/** How the state of an optimizer is written: as safetensors, or as `torch.save(optimizer.state_dict(), path)` does. */
+export type StateFormat = 'safetensors' | 'torch'
+
+/** Options of all that saves the state of an optimizer. */
+export interface StateSaveOptions {
+  /**
+   * What is written. `torch`: what `torch.load(path, weights_only=True)` reads, and `load_state_dict` of PyTorch's optimizer of the same name
+   * takes. By default that for names that end in `.pt`, `.pth`, `.bin` or `.ckpt`, and `safetensors` for all else.
+   */
+  format?: StateFormat
+}
+
+const FORMATS: readonly StateFormat[] = ['safetensors', 'torch']
+
+/** The format of what is saved to a target. */
+export function formatOf(target: unknown, { format }: StateSaveOptions = {}): StateFormat {
+  if (format !== undefined) {
+    if (FORMATS.includes(format)) return format
+    throw new XTransformersError('invalid_argument', `format must be ${FORMATS.join(' or ')}, got ${describe(format)}`)
+  }
+  const name = typeof target === 'string' ? target : (target as { name?: unknown } | null | undefined)?.name
+  return typeof name === 'string' && /\.(pt|pth|bin|ckpt)$/i.test(name) ? 'torch' : 'safetensors'
+}
+
+const wrong = (message: string) => new XTransformersError('invalid_checkpoint', message)
+const otherResults = (message: string) => new XTransformersError('not_available', message)
+
+/** Settings of PyTorch's groups that change how it computes, and not what. */
+const WITHOUT_EFFECT = ['foreach', 'fused', 'capturable', 'differentiable', 'initial_lr', 'param_names']
+/** Those that change results where they are true. */
+const UNKNOWN_HERE = ['amsgrad', 'maximize']
+
+/** The settings of a group that are ours; the others are an error where they change results. */
+export function ownSettings(kind: string, group: object, place: number): Record<string, unknown> {
+  const own: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(group)) {
+    const path = `param_groups[${place}].${name}`
+    if (UNKNOWN_HERE.includes(name) && value) {
+      throw otherResults(`${path} is true in this state, which the ${kind} of this package does not have`)
+    }
+    if (name === 'decoupled_weight_decay' && Boolean(value) !== (kind === 'AdamW')) {
+      const [saved, other] = value ? ['AdamW', 'Adam'] : ['Adam', 'AdamW']
+      throw wrong(`this is the state of ${saved}, not of ${other} (${path} is ${value})`)
+    }
+    if ([...WITHOUT_EFFECT, ...UNKNOWN_HERE, 'decoupled_weight_decay', 'params'].includes(name)) continue
+    own[name] = value
+  }
+  return own
+}
+
+/** Settings in a file of PyTorch: those with the names of `known`, each of which must be there. */
+function settingsIn(kind: string, group: object, place: number, known: readonly string[]): Record<string, unknown> {
+  const own = ownSettings(kind, group, place)
+  // by what their groups have not, the optimizers with other rules are told from ours
+  const needed = kind === 'SGD' ? known : [...known, 'amsgrad']
+  const missing = needed.filter((name) => !(name in group))
+  if (missing.length === 0) return Object.fromEntries(known.map((name) => [name, own[name]]))
+  throw wrong(
+    `this is the state of another optimizer than ${kind}: param_groups[${place}] has no ${missing.join(' and no ')}`,
+  )
+}
+
+/** The names of settings that are tensors begin so. */
+const GROUPS = 'param_groups.'
+
+/** The state in a file of PyTorch. `known`: the names of our settings. */
+export function stateInFile(
+  kind: string,
+  { metadata, tensors }: TensorFile,
+  known: readonly string[],
+): OptimizerState<object> {
+  const plain = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(plain)
+    const name = (value as { $tensor?: string } | null)?.$tensor
+    return name === undefined ? value : Number(tensors.get(name)?.item())
+  }
+  const groups = parseGroups(metadata.param_groups).map(({ params, ...group }, i) => {
+    const settings = settingsIn(kind, group, i, known)
+    return { ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, plain(value)])), params }
+  })
+  return { param_groups: groups, state: new Map([...tensors].filter(([name]) => !name.startsWith(GROUPS))) }
+}
+
+export function parseGroups(json: string | undefined): SavedGroup<object>[] {
+  try {
+    return JSON.parse(json ?? '')
+  } catch (error) {
+    throw new XTransformersError('invalid_checkpoint', 'the settings in this file are damaged', [], { cause: error })
+  }
+}
+
+/** The groups of a state, which must be as many and as large as those of the optimizer. */
+export function checkGroups(groups: unknown, sizes: readonly number[]): readonly { params: readonly unknown[] }[] {
+  const list: { params?: unknown }[] = Array.isArray(groups) ? groups : []
+  const saved = list.map((group) => (Array.isArray(group?.params) ? group.params.length : -1))
+  if (Array.isArray(groups) && String(saved) === String(sizes) && saved.length === sizes.length) return groups
+  throw wrong(
+    `the state is of an optimizer with other groups of parameters: theirs have [${saved}], those of this one [${sizes}]`,
+  )
+}
+
+type Entries = [key: unknown, value: unknown][]
+
+/** Of a Map, whatever realm it is of, or of an object. */
+function entriesOf(value: unknown, what: string): Entries {
+  if (typeof value !== 'object' || value === null) throw wrong(`${what} must be an object, got ${describe(value)}`)
+  const { entries } = value as { entries?: unknown }
+  return typeof entries === 'function' ? [...(entries.call(value) as Iterable<Entries[0]>)] : Object.entries(value)
+}
+
+/** `INDEX.FIELD` and the value, of both forms. */
+function flatten(state: unknown): [name: string, value: unknown][] {
+  return entriesOf(state, 'the state').flatMap(([key, value]) => {
+    if (String(key).includes('.')) return [[String(key), value] as [string, unknown]]
+    const fields = entriesOf(value, `the state of parameter ${String(key)}`)
+    return fields.map(([field, part]): [string, unknown] => [`${String(key)}.${String(field)}`, part])
+  })
+}
+
+/** Tensors by `PLACE.FIELD`, and those of them that were made for plain numbers. */
+export interface Placed {
+  tensors: Map<string, Tensor>
+  made: Map<string, Tensor>
+}
+
+/** The state of each parameter under its place: numbers in `params` stand for the places that they have there, as in PyTorch. */
+export function placed(state: unknown, groups: readonly { params: readonly unknown[] }[]): Placed {
+  const places = new Map(groups.flatMap(({ params }) => params).map((id, place) => [String(id), place]))
+  const result: Placed = { tensors: new Map(), made: new Map() }
+  try {
+    for (const [name, value] of flatten(state)) {
+      const dot = name.indexOf('.')
+      const place = places.get(name.slice(0, dot))
+      if (place === undefined) throw wrong(`\`${name}\` is the state of a parameter that no group has`)
+      if (value === null || value === undefined) continue
+      const own = `${place}${name.slice(dot)}`
+      if (typeof value === 'number') result.made.set(own, full([], value, { dtype: 'f64' }))
+      result.tensors.set(own, result.made.get(own) ?? checkTensor(value, `\`${name}\` of the state`))
+    }
+    return result
+  } catch (error) {
+    disposeAll(result.made)
+    throw error
+  }
+}
