@@ -141,13 +141,22 @@ export function randint(low: number, high: number, shape: readonly number[], opt
 }
 
 /**
- * The numbers from `start` to before `end`, `i64` by default.
+ * The numbers from `start` (0) to before `end`, `i64` by default.
  *
  * @throws XTransformersError (`invalid_tensor`) where a type of whole numbers does not hold all of them
  * @example
+ * arange(3).toArray() // [0, 1, 2]
  * arange(0, 6, 2).toArray() // [0, 2, 4]
  */
-export function arange(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
+export function arange(end: number, options?: TensorOptions): Tensor
+export function arange(start: number, end: number, step?: number, options?: TensorOptions): Tensor
+export function arange(first: number, second?: number | TensorOptions, step?: number, options?: TensorOptions): Tensor {
+  // one number is the end, as in PyTorch
+  if (typeof second === 'object' && second !== null) return steps(0, first, 1, second)
+  return second === undefined ? steps(0, first, step, options) : steps(first, second, step, options)
+}
+
+function steps(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
   const { dtype = 'i64', device = 'cpu', requires_grad } = check(options, 'arange')
   const args = { start: checkNumber(start, 'start'), end: checkNumber(end, 'end'), step: checkNumber(step, 'step') }
   if (step === 0) throw new XTransformersError('invalid_argument', 'step must not be 0')

@@ -1,25 +1,29 @@
+import { type ArgumentKind, isData } from './arguments.js'
 import { checkOptions, isRecord } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
+import type { Quiet } from './grad-mode.js'
 import type { TensorHandle } from './handle.js'
 import type { NativeModule, NativeResult } from './native.js'
+import { TENSORS } from './options.gen.js'
 import type { Gates } from './schedule.js'
-import { HANDLE } from './symbols.js'
-import { Tensor, wrap } from './tensor.js'
+import { HANDLE, NATIVE_MODULE } from './symbols.js'
+import { fromArgument, Tensor, wrap } from './tensor.js'
 
 /** Arguments as JSON, and what stands in it as `{"$tensor": i}` and `{"$module": i}`. */
 export interface Encoded {
   json: string
   tensors: TensorHandle[]
   modules: NativeModule[]
+  /** Frees the tensors that were made of arrays, once the call has pinned them. */
+  free(): void
 }
-
-/** What an object is for the encoding; models tell it without being imported here. */
-export const NATIVE_MODULE: unique symbol = Symbol('x-transformers.native-module')
 
 interface ModelLike {
   [NATIVE_MODULE]?: () => NativeModule
 }
+
+export { NATIVE_MODULE }
 
 const DEEPEST = 32
 
@@ -54,12 +58,7 @@ export function encode(value: unknown): Encoded {
     return other(describe(value))
   }
 
-  return { json: JSON.stringify(visit(value, 0) ?? null), tensors, modules }
-}
-
-/** Positional arguments and the options after them, which have been checked, for `NativeModule.call`. */
-export function encodeCall(positional: readonly unknown[], options: object): Encoded {
-  return encode([...positional, options])
+  return { json: JSON.stringify(visit(value, 0) ?? null), tensors, modules, free: () => {} }
 }
 
 /** Checks the object after the positional arguments of `method`, and reads it once. */
@@ -71,9 +70,38 @@ export function checkArguments<T extends object>(options: T | null | undefined, 
   )
 }
 
-/** A native result as what the user gets; its tensors may hold the graph of the weights behind `gates`. */
-export function decode(result: NativeResult, gates: Gates): unknown {
-  const tensors = result.tensors.map((tensor) => wrap(tensor, gates))
+/** A positional argument that is a tensor. */
+export type Positional = readonly [name: string, kind: ArgumentKind]
+
+/** Positional arguments and the options after them, which have been checked, for `NativeModule.call`; arrays become tensors where `tensors` and the options say what they hold. */
+export function encodeCall(
+  positional: readonly unknown[],
+  options: object,
+  tensors: readonly Positional[] = [],
+): Encoded {
+  const made: Tensor[] = []
+  const free = () => {
+    for (const tensor of made.splice(0)) tensor.dispose()
+  }
+  const converted = (value: unknown, name: string, kind: ArgumentKind | undefined) => {
+    if (kind === undefined || !isData(value)) return value
+    const tensor = fromArgument(value as object, kind, name)
+    made.push(tensor)
+    return tensor
+  }
+  try {
+    const first = positional.map((value, i) => converted(value, tensors[i]?.[0] ?? '', tensors[i]?.[1]))
+    const named = Object.entries(options).map(([name, value]) => [name, converted(value, name, TENSORS[name])])
+    return { ...encode([...first, Object.fromEntries(named)]), free }
+  } catch (error) {
+    free()
+    throw error
+  }
+}
+
+/** A native result as what the user gets; its tensors may hold the graph of the weights behind `gates`, or come of a `noGrad`. */
+export function decode(result: NativeResult, gates: Gates, quiet: Quiet | null): unknown {
+  const tensors = result.tensors.map((tensor) => wrap(tensor, gates, quiet))
   const visit = (value: unknown): unknown => {
     if (typeof value !== 'object' || value === null) return value
     if (Array.isArray(value)) return value.map(visit)

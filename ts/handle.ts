@@ -1,6 +1,7 @@
 import { guarded, XTransformersError } from './errors.js'
+import type { Quiet } from './grad-mode.js'
 import type { NativeTensor } from './native.js'
-import { Gate, type Gates, isBusy, NO_GATES, scheduleSync } from './schedule.js'
+import { Gate, type Gates, isBusy, NO_GATES, scheduleSoon, scheduleSync } from './schedule.js'
 
 /** The native tensor behind a {@link Tensor}, and how long it lives. */
 export class TensorHandle {
@@ -8,6 +9,8 @@ export class TensorHandle {
   gates: Gates
   /** Whether the values may change in place: parameters, buffers and other leaves. */
   live: boolean
+  /** The `noGrad` that it comes of. */
+  quiet: Quiet | null = null
   /** Whether it is a parameter or buffer of one of this package's models. */
   readonly owned: boolean
   #native: NativeTensor
@@ -85,6 +88,21 @@ export class TensorHandle {
     if (this.#disposed) return
     this.#disposed = true
     this.#free()
+  }
+
+  /**
+   * As `dispose`, of a leaf also for those that hold it, such as optimizers: once the calls made before have ended. The parameters of the package's
+   * own models are freed with these.
+   */
+  release(): void {
+    if (this.#disposed || this.owned) return
+    const native = this.#native
+    this.#pins++
+    scheduleSoon(this.gates, () => {
+      guarded(() => native.freeLeaf())
+      this.unpin()
+    })
+    this.dispose()
   }
 
   #free(): void {

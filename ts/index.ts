@@ -5,6 +5,7 @@
  */
 import './symbols.js'
 
+export type { Ids, Mask, NestedArray, Vectors, WholeArray } from './arguments.js'
 export type { CallControl } from './calls.js'
 export {
   type LoadOptions,

@@ -1,5 +1,6 @@
 import { BRAND, type Brand, brand } from './brand.js'
 import { checkFlag, checkSignal } from './checks.js'
+import { below, distinct, type Entry, type EntrySource, prefixed, type StateDict } from './entries.js'
 import {
   disposeAll,
   readTensors,
@@ -10,30 +11,18 @@ import {
   writeTensorBytes,
   writeTensorBytesSync,
 } from './files.js'
+import { noteModule, requireSeen } from './hidden.js'
+import { ENDED, HOLDS, hold, isHeld, requireLive } from './holders.js'
 import { checkNamed, classNameOf } from './named.js'
-import { assign, distinct, move, own } from './parameters.js'
+import { assign, move, own } from './parameters.js'
+import { ASSIGN, ENTRIES, FORGET, GATES, isModule, type Part, withParts } from './parts.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
 import { checkState, checkStateOptions, fitState, type LoadResult, type LoadStateOptions } from './state.js'
 import { throwIfAborted } from './streams.js'
-import { HANDLE } from './symbols.js'
-import { checkDevice, type Device, Tensor } from './tensor.js'
+import { HANDLE, INSPECT, uncloneable } from './symbols.js'
+import { checkDevice, type Device, type Tensor } from './tensor.js'
 import { renderTree } from './tree.js'
-
-/** Where a parameter or buffer comes from; the same object for every model that shares it. */
-export interface EntrySource {
-  tensor(): Tensor
-}
-
-/** A line of a state dict. */
-export interface Entry {
-  name: string
-  shape: readonly number[]
-  kind: 'parameter' | 'buffer'
-  /** The entry whose tensor this one shares. */
-  tied: string | null
-  source: EntrySource
-}
 
 /** Options of {@link Module.loadWeights}. */
 export type LoadWeightsOptions = LoadStateOptions & TensorReadOptions
@@ -41,19 +30,20 @@ export type LoadWeightsOptions = LoadStateOptions & TensorReadOptions
 /** How {@link Module.quantize} keeps weights: in 8.5, 4.5 or 16 bits each, in place of 32. */
 export type Quantization = 'q8_0' | 'q4_0' | 'bf16'
 
-/** A state dict, as {@link Module.stateDict} gives it. */
-export type StateDict = ReadonlyMap<string, Tensor>
+export type { Entry, EntrySource, StateDict }
+export { ASSIGN, ENTRIES, FORGET, GATES }
 
-// Symbols, so that a user's own members never meet ours.
-export const ENTRIES: unique symbol = Symbol('x-transformers.entries')
-export const GATES: unique symbol = Symbol('x-transformers.gates')
-export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
+const UNCLONEABLE = uncloneable('a model cannot be cloned: send saveBytes()')
 
 /**
  * A model, or a part of one.
  *
- * Extend it with a `forward` of your own: properties that are Modules, arrays of Modules, or Tensors with `requires_grad` become its children
- * and parameters, named as the properties are. A parameter whose `requires_grad` was set to false stays one: it is frozen.
+ * Extend it with a `forward` of your own: properties that are Modules, or Tensors with `requires_grad`, become its children and parameters, named
+ * as the properties are; also those in arrays, Maps, Sets and plain objects, in one another too: `heads.0.weight`, `blocks.first.weight`. A
+ * parameter whose `requires_grad` was set to false stays one: it is frozen. Tensors that were made without it are no parameters, and are not saved.
+ *
+ * JavaScript shows nobody what is in `#private` fields, closures and WeakMaps. Where the constructor has made a parameter or a Module that
+ * is only there, the first use of the parameters is an error (`invalid_state`); `private` of TypeScript is fine.
  *
  * @example
  * class Classifier extends Module {
@@ -67,12 +57,17 @@ export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
  * }
  */
 export abstract class Module<Options = unknown> {
+  /** @internal */
+  readonly uncloneable: symbol = UNCLONEABLE
   #training = true
   readonly #options: Options
+  /** How it ended, in words; null while it lives. */
+  #ended: string | null = null
 
   /** @param options kept as `options`; a class of your own needs none */
   constructor(options?: Options) {
     this.#options = options as Options
+    noteModule(this)
   }
 
   /** What the model computes. */
@@ -294,11 +289,35 @@ export abstract class Module<Options = unknown> {
     return { format: 'pt', class: classNameOf(this) }
   }
 
-  /** Frees the weights. Every later use is an error. */
+  /**
+   * Frees the weights: its own, and those of the models within, unless another live model has these within too. Every later use is an error
+   * (`disposed`); so is a later step of an optimizer of them.
+   */
   dispose(): void {
-    this.#walk((parts) => {
-      for (const [, part] of parts) part.dispose()
+    if (this.#ended !== null) return
+    this.#ended = `this ${this.constructor.name} was disposed`
+    withParts(this, (parts) => {
+      for (const [, part] of parts) {
+        if (isHeld(part)) continue
+        if (isModule(part)) part.dispose()
+        else part[HANDLE].release()
+      }
     })
+  }
+
+  /** @internal As {@link dispose}, without the models within. */
+  [FORGET](): void {
+    this.dispose()
+  }
+
+  /** @internal */
+  get [ENDED](): string | null {
+    return this.#ended
+  }
+
+  /** @internal */
+  [HOLDS](part: object): boolean {
+    return withParts(this, (parts) => parts.some(([, own]) => own === part))
   }
 
   /** For `using`. */
@@ -318,14 +337,27 @@ export abstract class Module<Options = unknown> {
 
   /** The model as a readable tree. */
   toString(): string {
+    if (this.#ended !== null) return `${this.constructor.name}(disposed)`
     return renderTree(this.constructor.name, this[ENTRIES]())
+  }
+
+  /** @internal Printing must not fail. */
+  [INSPECT](): string {
+    try {
+      return this.toString()
+    } catch (error) {
+      return `${this.constructor.name}(${(error as Error).message})`
+    }
   }
 
   /** @internal The lines of the state dict. */
   [ENTRIES](): Entry[] {
+    requireLive(this)
     const lines = ([name, part]: Part) =>
       isModule(part) ? part[ENTRIES]().map((entry) => prefixed(entry, name)) : [own(name, part)]
-    return this.#walk((parts) => parts.flatMap(lines))
+    const entries = this.#walk((parts) => distinct(parts.flatMap(lines)))
+    requireSeen(this)
+    return entries
   }
 
   /** @internal The gates of all weights. */
@@ -345,42 +377,11 @@ export abstract class Module<Options = unknown> {
     })
   }
 
-  /** Runs `fn` with the children and own parameters, by dotted name; a child that knows its parent leads nowhere. */
+  /** Runs `fn` with the children and own parameters, by dotted name. */
   #walk<T>(fn: (parts: Part[]) => T): T {
-    open.add(this)
-    try {
-      return fn(Object.entries(this).flatMap(([name, value]) => partsIn(name, value)))
-    } finally {
-      open.delete(this)
-    }
+    return withParts(this, (parts) => {
+      for (const [, part] of parts) hold(this, part)
+      return fn(parts)
+    })
   }
 }
-
-type Part = [name: string, part: Module | Tensor]
-
-function partsIn(name: string, value: unknown): Part[] {
-  const items: [string, unknown][] = Array.isArray(value)
-    ? value.map((item, i) => [`${name}.${i}`, item])
-    : [[name, value]]
-  return items.filter((item): item is Part => isPart(item[1]))
-}
-
-/** The part of a state dict under a prefix. */
-const below = (state: StateDict, prefix: string): StateDict =>
-  new Map([...state].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => [key.slice(prefix.length), value]))
-
-/** The modules being walked: a child may know its parent. */
-const open = new Set<Module>()
-
-/** The class itself does not speak of `Module`: in the file for Node esbuild would name it otherwise. */
-const isModule = (value: unknown) => value instanceof Module
-
-const isPart = (value: unknown) =>
-  (value instanceof Module && !open.has(value)) ||
-  (value instanceof Tensor && !value[HANDLE].disposed && value[HANDLE].live && value[HANDLE].use().isLeaf())
-
-const prefixed = (entry: Entry, name: string): Entry => ({
-  ...entry,
-  name: `${name}.${entry.name}`,
-  tied: entry.tied === null ? null : `${name}.${entry.tied}`,
-})

@@ -38,6 +38,8 @@ export interface NativeTensor {
   detach(): NativeTensor
   /** Values in row-major order, little-endian: f32 for f16 and bf16, one byte each for u8 and bool. */
   data(): Uint8Array
+  /** Frees the values and the gradient of a leaf for good, whatever else holds it, such as an optimizer. */
+  freeLeaf(): void
   dispose(): void
 }
 
@@ -97,6 +99,8 @@ export interface NativeModule {
   /** The checkpoint (safetensors with class, options and version in the metadata). */
   saveBytes(): Promise<Uint8Array>
   saveBytesSync(): Uint8Array
+  /** Frees the weights with these names, a JSON array, for good, whatever else holds them. */
+  freeWeights(names: string): void
   dispose(): void
 }
 

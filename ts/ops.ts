@@ -1,8 +1,9 @@
+import { type Ids, isData, type Mask } from './arguments.js'
 import { checkIterable, checkShape } from './checks.js'
 import { XTransformersError } from './errors.js'
 import type { TopAOptions, TopKOptions } from './options.gen.js'
 import { resolveOptions } from './options.js'
-import { apply, checkTensor, type Tensor } from './tensor.js'
+import { apply, checkTensor, fromArgument, type Tensor } from './tensor.js'
 import { axis, type CrossEntropyOptions } from './tensor-ops.js'
 
 /** Checks a list of tensors with at least one in it. */
@@ -37,7 +38,11 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
 }
 
 /** `a` where the condition is true, else `b`. */
-export function where(condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
+export function where(condition: Mask, a: Tensor | number, b: Tensor | number): Tensor {
+  if (isData(condition)) {
+    using made = fromArgument(condition as object, 'mask', 'the condition')
+    return made.where(a, b)
+  }
   return checkTensor(condition, 'the condition').where(a, b)
 }
 
@@ -62,7 +67,7 @@ export function logSoftmax(x: Tensor, dim = -1): Tensor {
  * @example
  * const loss = crossEntropy(await model.forward(x), labels)
  */
-export function crossEntropy(logits: Tensor, targets: Tensor, options?: CrossEntropyOptions): Tensor {
+export function crossEntropy(logits: Tensor, targets: Ids, options?: CrossEntropyOptions): Tensor {
   return checkTensor(logits, 'logits').crossEntropy(targets, options)
 }
 

@@ -15,6 +15,9 @@ export function own(name: string, tensor: Tensor): Entry {
   return { name, shape: tensor.shape, kind: 'parameter', tied: null, source }
 }
 
+/** Whether some model has it as a parameter. */
+export const isOwn = (tensor: Tensor): boolean => sources.has(tensor)
+
 /** Copies values into a parameter of the user's own. */
 export function assign(parameter: Tensor, values: Tensor): void {
   const source = values[HANDLE].settled('loadStateDict()')

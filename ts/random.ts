@@ -31,6 +31,6 @@ export function nextContext(grad: boolean = gradEnabled()): ContextJson {
 }
 
 /** The context of an operation that draws nothing. */
-export function plainContext(): ContextJson {
-  return gradEnabled() ? '{"seed":0,"call":0,"grad":true}' : '{"seed":0,"call":0,"grad":false}'
+export function plainContext(grad: boolean = gradEnabled()): ContextJson {
+  return grad ? '{"seed":0,"call":0,"grad":true}' : '{"seed":0,"call":0,"grad":false}'
 }

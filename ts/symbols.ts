@@ -10,3 +10,10 @@ if (!Symbol.dispose) {
 export const HANDLE: unique symbol = Symbol('x-transformers.handle')
 /** Node prints an object with the method of this name. */
 export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never
+/** What an object is for the encoding of arguments; models tell it without being imported there. */
+export const NATIVE_MODULE: unique symbol = Symbol('x-transformers.native-module')
+/**
+ * The value of a property that `structuredClone`, `postMessage` and IndexedDB refuse, in place of making an empty object of an instance. Their
+ * `DataCloneError` has its text.
+ */
+export const uncloneable = (text: string): symbol => Symbol(text)

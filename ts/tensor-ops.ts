@@ -1,3 +1,4 @@
+import type { Ids } from './arguments.js'
 import { checkDType, checkFlag, checkInteger, checkList, checkOptions, checkShape, refuse } from './checks.js'
 import { XTransformersError } from './errors.js'
 import type { DType } from './native.js'
@@ -59,6 +60,9 @@ export abstract class TensorOps {
     // JSON has no word for NaN and the infinities
     return this.run(name, [], { scalar: Number.isFinite(other) ? other : String(other) })
   }
+
+  /** Gives `use` a tensor of whole numbers; one that is made of an array is freed after it. */
+  protected abstract whole(value: unknown, name: string, use: (tensor: Tensor) => Tensor): Tensor
 
   /** One element of that value, of the type that it takes in an operation with this tensor. */
   protected abstract filled(value: number): Tensor
@@ -265,10 +269,10 @@ export abstract class TensorOps {
   }
 
   /** Mean cross entropy of these logits, (.., classes), with target ids, (..); NaN where no target counts. */
-  crossEntropy(targets: Tensor, options?: CrossEntropyOptions): Tensor {
+  crossEntropy(targets: Ids, options?: CrossEntropyOptions): Tensor {
     const { ignore_index } = checkOptions(options, 'crossEntropy()', ['ignore_index'])
     const ignored = checkInteger(ignore_index ?? -100, 'ignore_index')
-    return this.run('cross_entropy', [this.operand(targets, 'a Tensor')], { ignore_index: ignored })
+    return this.whole(targets, 'targets', (ids) => this.run('cross_entropy', [ids], { ignore_index: ignored }))
   }
 
   /** Mean of the squared differences. */
@@ -323,8 +327,8 @@ export abstract class TensorOps {
   }
 
   /** The elements that `index` (`i64`, with the same number of axes) names along an axis, as in PyTorch. */
-  gather(dim: number, index: Tensor): Tensor {
-    return this.run('gather', [this.operand(index, 'a Tensor of indices')], { dim: axis(dim, this.shape.length) })
+  gather(dim: number, index: Ids): Tensor {
+    return this.whole(index, 'index', (ids) => this.run('gather', [ids], { dim: axis(dim, this.shape.length) }))
   }
 
   /** `a` where this is true, else `b`. */

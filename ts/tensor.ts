@@ -1,15 +1,18 @@
 import { native } from '#native'
+import { type ArgumentKind, isData, packArgument } from './arguments.js'
 import { BRAND, type Brand, brand } from './brand.js'
 import { type CallControl, heavy } from './calls.js'
 import { checkFlag, checkOptions, checkSignal, refuse } from './checks.js'
 import { DTYPES, elements, inline, isFloat, nested, pack, plain, type TypedArray } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
+import { type Quiet, quietOf } from './grad-mode.js'
 import { TensorHandle } from './handle.js'
+import { noteLeaf } from './hidden.js'
 import type { DType, NativeTensor } from './native.js'
 import { nextContext, plainContext } from './random.js'
 import { Gate, type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { track } from './scope.js'
-import { HANDLE, INSPECT } from './symbols.js'
+import { HANDLE, INSPECT, uncloneable } from './symbols.js'
 import { TensorOps } from './tensor-ops.js'
 
 /** Where tensors are: `cpu`, `cuda` or `cuda:0`. */
@@ -28,6 +31,8 @@ export interface BackwardOptions extends CallControl {
 /** Numbers or booleans, nested as the axes are; a plain one for a tensor without axes. */
 export type Nested = number | boolean | Nested[]
 
+const UNCLONEABLE = uncloneable('a Tensor cannot be cloned: send its data() and shape')
+
 /**
  * An array of numbers with a shape, on a device, with its place in the graph of computations.
  *
@@ -42,6 +47,8 @@ export type Nested = number | boolean | Nested[]
 export class Tensor extends TensorOps {
   /** @internal */
   readonly [HANDLE]: TensorHandle
+  /** @internal */
+  readonly uncloneable: symbol = UNCLONEABLE
 
   /** @internal Tensors are made by `tensor`, `zeros` and their like. */
   constructor(handle: TensorHandle) {
@@ -86,6 +93,7 @@ export class Tensor extends TensorOps {
 
   set requires_grad(on: boolean) {
     this[HANDLE].requireGrad(checkFlag(on, 'requires_grad'))
+    if (on) noteLeaf(this)
   }
 
   /**
@@ -171,7 +179,12 @@ export class Tensor extends TensorOps {
 
   /** The same values without a graph. */
   detach(): Tensor {
-    return wrap(guarded(() => this[HANDLE].settled('detach()').detach()))
+    const handle = this[HANDLE]
+    return wrap(
+      guarded(() => handle.settled('detach()').detach()),
+      NO_GATES,
+      handle.quiet,
+    )
   }
 
   /**
@@ -242,6 +255,11 @@ export class Tensor extends TensorOps {
     return this.toString()
   }
 
+  /** The values, for `JSON.stringify`. */
+  toJSON(): Nested {
+    return this.toArray()
+  }
+
   protected override run(name: string, others: readonly Tensor[], args?: Record<string, unknown>): Tensor {
     return apply(name, [this, ...others], args)
   }
@@ -249,6 +267,12 @@ export class Tensor extends TensorOps {
   protected override operand(value: unknown, wanted: string): Tensor {
     if (value instanceof Tensor) return value
     throw refuse('the operand', wanted, value)
+  }
+
+  protected override whole(value: unknown, name: string, use: (tensor: Tensor) => Tensor): Tensor {
+    if (!isData(value)) return use(this.operand(value, 'a Tensor, or an array of whole numbers'))
+    using made = fromArgument(value as object, 'ids', name, this.device)
+    return use(made)
   }
 
   protected override filled(value: number): Tensor {
@@ -263,15 +287,25 @@ export class Tensor extends TensorOps {
   }
 }
 
-/** A native tensor as the public class. `gates`: of the weights that its graph may hold. */
-export function wrap(tensor: NativeTensor, gates: Gates = NO_GATES): Tensor {
+/** A native tensor as the public class. `gates`: of the weights that its graph may hold; `quiet`: the `noGrad` that it comes of. */
+export function wrap(tensor: NativeTensor, gates: Gates = NO_GATES, quiet: Quiet | null = null): Tensor {
   const kept = gates.size > 0 && tensor.requiresGrad() ? gates : NO_GATES
-  return new Tensor(new TensorHandle(tensor, kept, false))
+  const handle = new TensorHandle(tensor, kept, false)
+  handle.quiet = quiet
+  return new Tensor(handle)
 }
 
 /** A new leaf, with a gate of its own. */
 export function wrapLeaf(tensor: NativeTensor): Tensor {
-  return new Tensor(new TensorHandle(tensor, new Set([new Gate()]), true))
+  const leaf = new Tensor(new TensorHandle(tensor, new Set([new Gate()]), true))
+  noteLeaf(leaf)
+  return leaf
+}
+
+/** A tensor from an array that stands for one; whoever asks for it frees it. */
+export function fromArgument(value: object, kind: ArgumentKind, name: string, device: Device = 'cpu'): Tensor {
+  const { bytes, source, dtype, shape } = packArgument(value, kind, name)
+  return wrap(guarded(() => native.tensor(bytes, source, dtype, shape, device)))
 }
 
 /** @throws XTransformersError (`invalid_argument`) where `value` is no tensor */
@@ -294,8 +328,9 @@ const RANDOM = new Set(['rand', 'randn', 'randint'])
 export function apply(name: string, inputs: readonly Tensor[], args: Record<string, unknown> = {}): Tensor {
   const handles = inputs.map((input) => checkTensor(input, 'the operand')[HANDLE])
   const natives = handles.map((handle) => handle.settled(name))
-  const result = guarded(() => native.op(name, natives, JSON.stringify(args), plainContext()))
-  return wrap(result, mergeGates(handles.map((handle) => handle.gates)))
+  const quiet = quietOf(handles)
+  const result = guarded(() => native.op(name, natives, JSON.stringify(args), plainContext(quiet === null)))
+  return wrap(result, mergeGates(handles.map((handle) => handle.gates)), quiet)
 }
 
 /** Runs an operation that makes a tensor. */

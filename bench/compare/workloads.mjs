@@ -60,11 +60,10 @@ export function trainer(x, model, ...inputs) {
 
 function forward(x, model, ...inputs) {
   model.eval()
-  return () =>
-    x.noGrad(async () => {
-      const output = await model.forward(...inputs)
-      output.dispose()
-    })
+  return async () => {
+    const output = await x.noGrad(() => model.forward(...inputs))
+    output.dispose()
+  }
 }
 
 const language = (x, options) => new x.AutoregressiveWrapper(lm(x, options))

@@ -65,7 +65,7 @@ describe('generate', () => {
     await expect(model.generate(start, 5, { temprature: 1 } as never)).rejects.toThrow(/temperature/)
     await expect(model.generate(start, 5, { filter_logits_fn: 'topk' as never })).rejects.toThrow(/top_k/)
     await expect(model.generate(start, -1)).rejects.toMatchObject({ name: 'XTransformersError' })
-    await expect(model.generate([1, 2] as never, 5)).rejects.toMatchObject({ name: 'XTransformersError' })
+    await expect(model.generate(['1', '2'] as never, 5)).rejects.toMatchObject({ name: 'XTransformersError' })
     const wrong = model.generate(start, 5, { filter_logits_fn: () => 5 as never })
     await expect(wrong).rejects.toThrow(/must return a Tensor/)
     const shape = model.generate(start, 5, { filter_logits_fn: (logits) => logits.slice(1, 0, 2) })

@@ -115,7 +115,7 @@ describe('score', () => {
     const model = smallModel()
     await expect(model.score(ids(1, 1))).rejects.toThrow(/length at least 2/)
     await expect(model.score(ids(1, 3), { maks: ids(1, 3) } as never)).rejects.toThrow(/did you mean `mask`/)
-    await expect(model.score([1, 2] as never)).rejects.toBeInstanceOf(XTransformersError)
+    await expect(model.score(['1', '2'] as never)).rejects.toBeInstanceOf(XTransformersError)
     await expect(model.score(ids(2, 3), { mask: tensor([[true, true]]) })).rejects.toThrow(/one for each token/)
   })
 })

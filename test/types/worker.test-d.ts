@@ -113,8 +113,10 @@ new x.TransformerWrapper({ num_tokens: 4, max_seq_len: 8, attn_layers: { dim: 8 
 new x.AutoregressiveWrapper(new x.ContinuousTransformerWrapper({ max_seq_len: 8, attn_layers: decoder }))
 // @ts-expect-error: an argument that does not exist
 net.forward(tokens, { maks: tokens })
-// @ts-expect-error: an array is no tensor
-net.forward([[1, 2]])
+net.forward([[1, 2]], { mask: [[true, false]] })
+model.generate(Int32Array.of(1, 2), 3)
+// @ts-expect-error: ids are numbers
+net.forward([['1', '2']])
 // @ts-expect-error: a function cannot go to a worker
 model.generate(tokens, 3, { filter_logits_fn: (logits: HostTensor) => logits })
 // @ts-expect-error: encoders do not generate

@@ -121,7 +121,7 @@ describe('generate in a worker', () => {
     await expect(model.generate(ids(1, 3), 5, { filter_logits_fn: (y: unknown) => y } as never)).rejects.toThrow(
       /filter_logits_fn is a function, which cannot go to a worker/,
     )
-    await expect(model.generate([1, 2] as never, 5)).rejects.toMatchObject({ name: 'XTransformersError' })
+    await expect(model.generate(['1', '2'] as never, 5)).rejects.toMatchObject({ name: 'XTransformersError' })
     expect(() => model.stream(ids(1, 3), 5, { filter_logits_fn: () => 1 } as never)).toThrow(/cannot go to a worker/)
     await expect(all(model.stream(ids(1, 3), 5, { temprature: 1 } as never))).rejects.toThrow(/temperature/)
   })

@@ -1,3 +1,4 @@
+import type { Ids, Vectors } from '../arguments.js'
 import type { CallControl } from '../calls.js'
 import { Adopted, NativeModel } from '../native-model.js'
 import type {
@@ -46,12 +47,12 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
   }
 
   /** The mean loss, one element, of predicting each token of (batch, length) from those before it. */
-  override forward(x: Tensor, options?: AutoregressiveCall & CallControl): Promise<Tensor> {
+  override forward(x: Ids, options?: AutoregressiveCall & CallControl): Promise<Tensor> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Tensor, options?: AutoregressiveCall): Tensor {
+  forwardSync(x: Ids, options?: AutoregressiveCall): Tensor {
     return this.callSync('forward', [x], options)
   }
 
@@ -67,12 +68,12 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
    * @example
    * const tokens = await model.generate(prompt, 256, { temperature: 0.8, filter_logits_fn: 'top_p' })
    */
-  generate(start_tokens: Tensor, seq_len: number, options?: GenerateOptions & CallControl): Promise<Tensor> {
+  generate(start_tokens: Ids, seq_len: number, options?: GenerateOptions & CallControl): Promise<Tensor> {
     return this.generateTokens([start_tokens, seq_len], options)
   }
 
   /** As {@link generate}, at once. */
-  generateSync(start_tokens: Tensor, seq_len: number, options?: GenerateOptions): Tensor {
+  generateSync(start_tokens: Ids, seq_len: number, options?: GenerateOptions): Tensor {
     return this.generateTokensSync([start_tokens, seq_len], options)
   }
 
@@ -84,7 +85,7 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
    * for await (const token of model.stream(prompt, 256, { signal })) process.stdout.write(decode(token))
    */
   stream<Row extends number | number[] = number>(
-    start_tokens: Tensor,
+    start_tokens: Ids,
     seq_len: number,
     options?: StreamOptions & CallControl,
   ): AsyncIterable<Row> {
@@ -97,12 +98,12 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
    * @example
    * const { log_probs, perplexity } = await model.score(tokens, { mask })
    */
-  score(tokens: Tensor, options?: ScoreOptions & CallControl): Promise<Score> {
+  score(tokens: Ids, options?: ScoreOptions & CallControl): Promise<Score> {
     return this.call('score', [tokens], options)
   }
 
   /** As {@link score}, at once. */
-  scoreSync(tokens: Tensor, options?: ScoreOptions): Score {
+  scoreSync(tokens: Ids, options?: ScoreOptions): Score {
     return this.callSync('score', [tokens], options)
   }
 }
@@ -131,22 +132,22 @@ export class ContinuousAutoregressiveWrapper extends Stepwise<ContinuousAutoregr
   }
 
   /** The mean squared error, one element, of predicting each vector of (batch, length, dim_in) from those before it. */
-  override forward(x: Tensor, options?: ContinuousAutoregressiveCall & CallControl): Promise<Tensor> {
+  override forward(x: Vectors, options?: ContinuousAutoregressiveCall & CallControl): Promise<Tensor> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Tensor, options?: ContinuousAutoregressiveCall): Tensor {
+  forwardSync(x: Vectors, options?: ContinuousAutoregressiveCall): Tensor {
     return this.callSync('forward', [x], options)
   }
 
   /** `seq_len` new vectors, (batch, new, dim) for a start of (batch, length, dim), (new, dim) for a start of (length, dim). */
-  generate(start_tokens: Tensor, seq_len: number, options?: ContinuousGenerate & CallControl): Promise<Tensor> {
+  generate(start_tokens: Vectors, seq_len: number, options?: ContinuousGenerate & CallControl): Promise<Tensor> {
     return this.call('generate', [start_tokens, seq_len], options)
   }
 
   /** As {@link generate}, at once. */
-  generateSync(start_tokens: Tensor, seq_len: number, options?: ContinuousGenerate): Tensor {
+  generateSync(start_tokens: Vectors, seq_len: number, options?: ContinuousGenerate): Tensor {
     return this.callSync('generate', [start_tokens, seq_len], options)
   }
 }
@@ -192,19 +193,16 @@ export class NonAutoregressiveWrapper extends NativeModel<NonAutoregressiveWrapp
   }
 
   /** The losses for token ids, (batch, max_seq_len). */
-  override forward(
-    x: Tensor,
-    options?: NonAutoregressiveCall & None<'only_train_critic'> & CallControl,
-  ): Promise<Losses>
-  override forward(x: Tensor, options?: NonAutoregressiveCall & CallControl): Promise<OneLoss>
-  override forward(x: Tensor, options?: NonAutoregressiveCall & CallControl): Promise<never> {
+  override forward(x: Ids, options?: NonAutoregressiveCall & None<'only_train_critic'> & CallControl): Promise<Losses>
+  override forward(x: Ids, options?: NonAutoregressiveCall & CallControl): Promise<OneLoss>
+  override forward(x: Ids, options?: NonAutoregressiveCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Tensor, options?: NonAutoregressiveCall & None<'only_train_critic'>): Losses
-  forwardSync(x: Tensor, options?: NonAutoregressiveCall): OneLoss
-  forwardSync(x: Tensor, options?: NonAutoregressiveCall): never {
+  forwardSync(x: Ids, options?: NonAutoregressiveCall & None<'only_train_critic'>): Losses
+  forwardSync(x: Ids, options?: NonAutoregressiveCall): OneLoss
+  forwardSync(x: Ids, options?: NonAutoregressiveCall): never {
     return this.callSync('forward', [x], options)
   }
 

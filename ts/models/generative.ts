@@ -1,6 +1,6 @@
 import type { CallControl } from '../calls.js'
 import { abandon, isThenable, refuse } from '../checks.js'
-import { checkArguments, NATIVE_MODULE } from '../encode.js'
+import { checkArguments } from '../encode.js'
 import { guarded, guardedAsync, XTransformersError } from '../errors.js'
 import { noGrad } from '../grad-mode.js'
 import { tidy } from '../memory.js'
@@ -60,7 +60,11 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     const filter = ownFilter(options)
     if (!filter) return this.callSync('generate', positional, options)
     const call = this.prepare('generate', positional, options)
-    return scheduleSync('generateSync()', call.reads, NO_GATES, () => {
+    return this.#generateNow(call, filter)
+  }
+
+  #generateNow(call: PreparedCall, filter: LogitsFilter): Tensor {
+    const run = () => {
       const generation = this.#start('generate', call)
       try {
         while (!guarded(() => generation.done())) {
@@ -74,7 +78,12 @@ export abstract class Generative<Options> extends Stepwise<Options> {
       } finally {
         generation.dispose()
       }
-    })
+    }
+    try {
+      return scheduleSync('generateSync()', call.reads, NO_GATES, run)
+    } finally {
+      call.encoded.free()
+    }
   }
 
   protected streamTokens(positional: readonly unknown[], given?: Sampling): AsyncIterable<number | number[]> {
@@ -83,18 +92,20 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     const call = this.prepare('stream', positional, options)
     // Whoever reads slowly may dispose the prompt before the first token is asked for.
     for (const tensor of call.encoded.tensors) tensor.pin()
+    call.encoded.free()
     return this.#tokens(call, filter)
   }
 
   /** Between two tokens the weights are free, so that the reader may train on. */
   async *#tokens(call: PreparedCall, filter: LogitsFilter | null): AsyncGenerator<number | number[]> {
     let generation: NativeGeneration
+    // its tensors are pinned, and may have been disposed since
+    const step: PreparedCall = { ...call, encoded: { ...call.encoded, tensors: [] } }
     try {
-      generation = await this.heavy(call, async () => this.#start('stream', call))
+      generation = await this.heavy(step, async () => this.#start('stream', call))
     } finally {
       for (const tensor of call.encoded.tensors) tensor.unpin()
     }
-    const step: PreparedCall = { ...call, encoded: { ...call.encoded, tensors: [] } }
     try {
       while (!guarded(() => generation.done())) {
         const logits = await this.heavy(
@@ -114,7 +125,7 @@ export abstract class Generative<Options> extends Stepwise<Options> {
 
   #start(method: 'generate' | 'stream', { encoded, context }: PreparedCall): NativeGeneration {
     const tensors = encoded.tensors.map((handle) => handle.pinned())
-    return guarded(() => this[NATIVE_MODULE]().generation(method, encoded.json, tensors, context))
+    return guarded(() => this.native().generation(method, encoded.json, tensors, context))
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Vectors } from '../arguments.js'
 import type { CallControl } from '../calls.js'
 import { NativeModel } from '../native-model.js'
 import type {
@@ -18,18 +19,18 @@ type WithIntermediates = [Tensor, LayerIntermediates]
 /** What `Encoder`, `Decoder` and `CrossAttender` have in common: a stack of layers without embeddings. */
 abstract class Layers<Options> extends NativeModel<Options> {
   /** The layers' output, (batch, length, dim), for an input of that shape; with `return_hiddens` what happened within besides. */
-  override forward(x: Tensor, options?: Plain & CallControl): Promise<Tensor>
-  override forward(x: Tensor, options: WithHiddens & CallControl): Promise<WithIntermediates>
-  override forward(x: Tensor, options?: LayersCall & CallControl): Promise<Tensor | WithIntermediates>
-  override forward(x: Tensor, options?: LayersCall & CallControl): Promise<never> {
+  override forward(x: Vectors, options?: Plain & CallControl): Promise<Tensor>
+  override forward(x: Vectors, options: WithHiddens & CallControl): Promise<WithIntermediates>
+  override forward(x: Vectors, options?: LayersCall & CallControl): Promise<Tensor | WithIntermediates>
+  override forward(x: Vectors, options?: LayersCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Tensor, options?: Plain): Tensor
-  forwardSync(x: Tensor, options: WithHiddens): WithIntermediates
-  forwardSync(x: Tensor, options?: LayersCall): Tensor | WithIntermediates
-  forwardSync(x: Tensor, options?: LayersCall): never {
+  forwardSync(x: Vectors, options?: Plain): Tensor
+  forwardSync(x: Vectors, options: WithHiddens): WithIntermediates
+  forwardSync(x: Vectors, options?: LayersCall): Tensor | WithIntermediates
+  forwardSync(x: Vectors, options?: LayersCall): never {
     return this.callSync('forward', [x], options)
   }
 }
@@ -89,12 +90,12 @@ export class Attention extends NativeModel<AttentionOptions> {
   }
 
   /** The output, (batch, length, dim), and what the attention saw. */
-  override forward(x: Tensor, options?: AttentionCall & CallControl): Promise<[Tensor, AttentionIntermediates]> {
+  override forward(x: Vectors, options?: AttentionCall & CallControl): Promise<[Tensor, AttentionIntermediates]> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Tensor, options?: AttentionCall): [Tensor, AttentionIntermediates] {
+  forwardSync(x: Vectors, options?: AttentionCall): [Tensor, AttentionIntermediates] {
     return this.callSync('forward', [x], options)
   }
 }

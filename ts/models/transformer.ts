@@ -1,3 +1,4 @@
+import type { Ids, Vectors } from '../arguments.js'
 import type { CallControl } from '../calls.js'
 import { NativeModel } from '../native-model.js'
 import type {
@@ -45,27 +46,24 @@ export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
    * `return_embeddings`: the embeddings, (batch, length, dim), in their place. `return_logits_and_embeddings`: both. `return_mems`: the memories for
    * the next segment besides. `return_attn`: the attention maps besides. `return_intermediates`: what happened within the layers besides.
    */
-  override forward(x: Tensor, options?: TransformerCall & None<Flags> & CallControl): Promise<Tensor>
-  override forward(x: Tensor, options: With<'return_logits_and_embeddings'> & CallControl): Promise<Pair>
-  override forward(
-    x: Tensor,
-    options: With<'return_intermediates'> & CallControl,
-  ): Promise<[Tensor, LayerIntermediates]>
-  override forward(x: Tensor, options: With<'return_mems'> & CallControl): Promise<[Tensor, Tensor[]]>
-  override forward(x: Tensor, options: With<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
-  override forward(x: Tensor, options?: TransformerCall & CallControl): Promise<Result>
-  override forward(x: Tensor, options?: TransformerCall & CallControl): Promise<never> {
+  override forward(x: Ids, options?: TransformerCall & None<Flags> & CallControl): Promise<Tensor>
+  override forward(x: Ids, options: With<'return_logits_and_embeddings'> & CallControl): Promise<Pair>
+  override forward(x: Ids, options: With<'return_intermediates'> & CallControl): Promise<[Tensor, LayerIntermediates]>
+  override forward(x: Ids, options: With<'return_mems'> & CallControl): Promise<[Tensor, Tensor[]]>
+  override forward(x: Ids, options: With<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
+  override forward(x: Ids, options?: TransformerCall & CallControl): Promise<Result>
+  override forward(x: Ids, options?: TransformerCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Tensor, options?: TransformerCall & None<Flags>): Tensor
-  forwardSync(x: Tensor, options: With<'return_logits_and_embeddings'>): Pair
-  forwardSync(x: Tensor, options: With<'return_intermediates'>): [Tensor, LayerIntermediates]
-  forwardSync(x: Tensor, options: With<'return_mems'>): [Tensor, Tensor[]]
-  forwardSync(x: Tensor, options: With<'return_attn'>): [Tensor, Tensor[]]
-  forwardSync(x: Tensor, options?: TransformerCall): Result
-  forwardSync(x: Tensor, options?: TransformerCall): never {
+  forwardSync(x: Ids, options?: TransformerCall & None<Flags>): Tensor
+  forwardSync(x: Ids, options: With<'return_logits_and_embeddings'>): Pair
+  forwardSync(x: Ids, options: With<'return_intermediates'>): [Tensor, LayerIntermediates]
+  forwardSync(x: Ids, options: With<'return_mems'>): [Tensor, Tensor[]]
+  forwardSync(x: Ids, options: With<'return_attn'>): [Tensor, Tensor[]]
+  forwardSync(x: Ids, options?: TransformerCall): Result
+  forwardSync(x: Ids, options?: TransformerCall): never {
     return this.callSync('forward', [x], options)
   }
 }
@@ -96,25 +94,25 @@ export class ContinuousTransformerWrapper extends NativeModel<ContinuousTransfor
 
   /** Vectors, (batch, length, dim_out), for vectors, (batch, length, dim_in). */
   override forward(
-    x: Tensor,
+    x: Vectors,
     options?: ContinuousTransformerCall & None<ContinuousFlags> & CallControl,
   ): Promise<Tensor>
   override forward(
-    x: Tensor,
+    x: Vectors,
     options: ContinuousWith<'return_intermediates'> & CallControl,
   ): Promise<[Tensor, LayerIntermediates]>
-  override forward(x: Tensor, options: ContinuousWith<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
-  override forward(x: Tensor, options?: ContinuousTransformerCall & CallControl): Promise<ContinuousResult>
-  override forward(x: Tensor, options?: ContinuousTransformerCall & CallControl): Promise<never> {
+  override forward(x: Vectors, options: ContinuousWith<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
+  override forward(x: Vectors, options?: ContinuousTransformerCall & CallControl): Promise<ContinuousResult>
+  override forward(x: Vectors, options?: ContinuousTransformerCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Tensor, options?: ContinuousTransformerCall & None<ContinuousFlags>): Tensor
-  forwardSync(x: Tensor, options: ContinuousWith<'return_intermediates'>): [Tensor, LayerIntermediates]
-  forwardSync(x: Tensor, options: ContinuousWith<'return_attn'>): [Tensor, Tensor[]]
-  forwardSync(x: Tensor, options?: ContinuousTransformerCall): ContinuousResult
-  forwardSync(x: Tensor, options?: ContinuousTransformerCall): never {
+  forwardSync(x: Vectors, options?: ContinuousTransformerCall & None<ContinuousFlags>): Tensor
+  forwardSync(x: Vectors, options: ContinuousWith<'return_intermediates'>): [Tensor, LayerIntermediates]
+  forwardSync(x: Vectors, options: ContinuousWith<'return_attn'>): [Tensor, Tensor[]]
+  forwardSync(x: Vectors, options?: ContinuousTransformerCall): ContinuousResult
+  forwardSync(x: Vectors, options?: ContinuousTransformerCall): never {
     return this.callSync('forward', [x], options)
   }
 }
@@ -140,12 +138,12 @@ export class ViTransformerWrapper extends NativeModel<ViTransformerWrapperOption
   }
 
   /** Logits, (batch, num_classes), for images, (batch, channels, height, width); with `return_embeddings` (batch, patches, dim). */
-  override forward(img: Tensor, options?: ViTransformerCall & CallControl): Promise<Tensor> {
+  override forward(img: Vectors, options?: ViTransformerCall & CallControl): Promise<Tensor> {
     return this.call('forward', [img], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(img: Tensor, options?: ViTransformerCall): Tensor {
+  forwardSync(img: Vectors, options?: ViTransformerCall): Tensor {
     return this.callSync('forward', [img], options)
   }
 }

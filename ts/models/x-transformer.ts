@@ -1,3 +1,4 @@
+import type { Ids } from '../arguments.js'
 import type { CallControl } from '../calls.js'
 import type {
   XTransformerCall,
@@ -27,19 +28,19 @@ export class XTransformer extends Generative<XTransformerOptions> {
   }
 
   /** The mean loss, one element, of predicting the target, (batch, target length), from the source, (batch, source length). */
-  override forward(src: Tensor, tgt: Tensor, options?: XTransformerCall & CallControl): Promise<Tensor> {
+  override forward(src: Ids, tgt: Ids, options?: XTransformerCall & CallControl): Promise<Tensor> {
     return this.call('forward', [src, tgt], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(src: Tensor, tgt: Tensor, options?: XTransformerCall): Tensor {
+  forwardSync(src: Ids, tgt: Ids, options?: XTransformerCall): Tensor {
     return this.callSync('forward', [src, tgt], options)
   }
 
   /** Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new tokens, (batch, new); with `num_return_sequences` of k, (batch * k, new), the k rows of a prompt together. */
   generate(
-    seq_in: Tensor,
-    seq_out_start: Tensor,
+    seq_in: Ids,
+    seq_out_start: Ids,
     seq_len: number,
     options?: XTransformerGenerate & CallControl,
   ): Promise<Tensor> {
@@ -47,14 +48,14 @@ export class XTransformer extends Generative<XTransformerOptions> {
   }
 
   /** As {@link generate}, at once. */
-  generateSync(seq_in: Tensor, seq_out_start: Tensor, seq_len: number, options?: XTransformerGenerate): Tensor {
+  generateSync(seq_in: Ids, seq_out_start: Ids, seq_len: number, options?: XTransformerGenerate): Tensor {
     return this.generateTokensSync([seq_in, seq_out_start, seq_len], options)
   }
 
   /** As {@link generate}, token by token: a number for one row, `number[]` for several (name it: `stream<number[]>`). */
   stream<Row extends number | number[] = number>(
-    seq_in: Tensor,
-    seq_out_start: Tensor,
+    seq_in: Ids,
+    seq_out_start: Ids,
     seq_len: number,
     options?: XTransformerStream & CallControl,
   ): AsyncIterable<Row> {
@@ -62,12 +63,12 @@ export class XTransformer extends Generative<XTransformerOptions> {
   }
 
   /** How likely each row of the target, (batch, target length), is for its source, (batch, source length). Dropout is off, and no graph is kept. */
-  score(src: Tensor, tgt: Tensor, options?: XTransformerScore & CallControl): Promise<Score> {
+  score(src: Ids, tgt: Ids, options?: XTransformerScore & CallControl): Promise<Score> {
     return this.call('score', [src, tgt], options)
   }
 
   /** As {@link score}, at once. */
-  scoreSync(src: Tensor, tgt: Tensor, options?: XTransformerScore): Score {
+  scoreSync(src: Ids, tgt: Ids, options?: XTransformerScore): Score {
     return this.callSync('score', [src, tgt], options)
   }
 }

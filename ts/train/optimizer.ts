@@ -18,7 +18,7 @@ import { resolveGroups, resolveOptions } from '../options.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
 import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
 import type { ReadOptions } from '../streams.js'
-import { HANDLE } from '../symbols.js'
+import { HANDLE, INSPECT } from '../symbols.js'
 import { checkTensor, Tensor, wrap } from '../tensor.js'
 import {
   checkGroups,
@@ -290,6 +290,18 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   /** What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue, leave objects of their own kind alone. */
   get [Symbol.toStringTag](): string {
     return 'Optimizer'
+  }
+
+  /** The kind, and the settings of each group. */
+  toString(): string {
+    const group = ({ params, ...settings }: { params: readonly unknown[] }) =>
+      `  ${params.length} parameters, ${JSON.stringify(settings)}`
+    return [`${this.#kind}(`, ...this.param_groups.map(group), ')'].join('\n')
+  }
+
+  /** @internal */
+  [INSPECT](): string {
+    return this.toString()
   }
 
   /** Frees the averages, once the calls made before have ended. The parameters stay. */

@@ -109,6 +109,10 @@ class WasmTensor extends Owned implements NativeTensor {
   data(): Uint8Array {
     return this.run((glue) => glue.tensor_data(this.handle))
   }
+
+  freeLeaf(): void {
+    this.run((glue) => glue.tensor_release(this.handle))
+  }
 }
 
 /** A reply of the module; all that the call has left behind counts for its first tensor. */
@@ -188,6 +192,10 @@ class WasmModule extends Owned implements NativeModule {
 
   saveBytesSync(): Uint8Array {
     return this.run((glue) => glue.model_save(this.handle))
+  }
+
+  freeWeights(names: string): void {
+    this.run((glue) => glue.model_release(this.handle, names))
   }
 }
 

@@ -20,6 +20,7 @@ export interface Glue {
   tensor_as_leaf(tensor: Handle): Handle
   tensor_detach(tensor: Handle): Handle
   tensor_data(tensor: Handle): Uint8Array
+  tensor_release(tensor: Handle): void
   tensor_free(tensor: Handle): void
 
   model_describe(model: Handle): string
@@ -33,6 +34,7 @@ export interface Glue {
   model_call(model: Handle, method: string, args: string, tensors: Uint32Array, context: string): Reply
   model_generation(model: Handle, method: string, args: string, tensors: Uint32Array, context: string): Handle
   model_save(model: Handle): Uint8Array
+  model_release(model: Handle, names: string): void
   model_free(model: Handle): void
 
   generation_logits(generation: Handle): Handle

@@ -93,13 +93,13 @@ export class Connection {
     if (this.#pending.delete(id)) this.#post({ type: 'abort', id })
   }
 
-  dispose(id: Id): void {
-    if (!this.#over) this.#post({ type: 'dispose', objects: [id] })
+  dispose(id: Id, lost = false): void {
+    if (!this.#over) this.#post({ type: 'dispose', objects: [id], lost })
   }
 
   /** Disposes an object in the worker once that of the page, `owner`, is garbage. A function of its own: closures of one scope hold all of it. */
   trackObject(owner: object, id: Id): void {
-    this.track(owner, () => this.dispose(id))
+    this.track(owner, () => this.dispose(id, true))
   }
 
   /** Calls `free`, which must not know it, once `owner` is garbage. */

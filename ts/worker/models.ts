@@ -1,10 +1,10 @@
 /** The classes of the main library as they are on the page. `x.Decoder` of a spawned library is a subclass that knows its worker. */
+import type { Ids } from '../arguments.js'
 import type { CallControl } from '../calls.js'
 import type * as Main from '../models/index.js'
 import type { StreamOptions, XTransformerStream } from '../options.gen.js'
 import { Computing, type RemoteModel, Stepwise, splitSignal } from './remote-model.js'
 import { TokenStream } from './stream.js'
-import type { TensorInput } from './tensor.js'
 import type { Input, RemoteMethod } from './types.js'
 
 /** Layers in which every position sees every other, in a worker. */
@@ -58,8 +58,8 @@ export class XTransformer extends Stepwise<Main.XTransformer> {
 
   /** As {@link generate}, token by token; see {@link AutoregressiveWrapper.stream}. */
   stream<Row extends number | number[] = number>(
-    seq_in: TensorInput,
-    seq_out_start: TensorInput,
+    seq_in: Input<Ids>,
+    seq_out_start: Input<Ids>,
     seq_len: number,
     options: Input<XTransformerStream & CallControl> = {},
   ): AsyncIterableIterator<Row> {
@@ -89,7 +89,7 @@ export class AutoregressiveWrapper extends Stepwise<Main.AutoregressiveWrapper> 
    * ahead of the reader; other calls run between two tokens. Leaving the loop ends the generation.
    */
   stream<Row extends number | number[] = number>(
-    start_tokens: TensorInput,
+    start_tokens: Input<Ids>,
     seq_len: number,
     options: Input<StreamOptions & CallControl> = {},
   ): AsyncIterableIterator<Row> {

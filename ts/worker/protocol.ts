@@ -103,8 +103,8 @@ export type ToWorker =
   | { type: 'abort'; id: Id }
   /** So many more tokens of a stream may be made. */
   | { type: 'pull'; id: Id; count: number }
-  /** Objects that the page has no use for any more. */
-  | { type: 'dispose'; objects: Id[] }
+  /** Objects that the page has disposed, or, as `lost`, has no reference to any more: then the models within may still be in use. */
+  | { type: 'dispose'; objects: Id[]; lost: boolean }
 
 export type FromWorker =
   /** Answers to `init`. */

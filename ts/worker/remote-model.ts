@@ -191,7 +191,10 @@ export abstract class RemoteModel {
     return saveRemote(this[REMOTE], target)
   }
 
-  /** Frees the model, after the calls made before. Weights that another model shares stay; but the models within one that was loaded are freed with it. */
+  /**
+   * Frees the model and the models that it was given, after the calls made before; what another live model has within stays. Every later use is an
+   * error (`disposed`), so is a later step of an optimizer.
+   */
   dispose(): void {
     const { home, id } = this[REMOTE]
     home.untrack(this)

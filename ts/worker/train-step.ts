@@ -1,3 +1,4 @@
+import type { Ids } from '../arguments.js'
 import { checkOptions, isRecord } from '../checks.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
@@ -8,12 +9,13 @@ import type { WireStep } from './protocol.js'
 import { RemoteModel } from './remote-model.js'
 import type { TensorInput } from './tensor.js'
 import type { Packed } from './transfer.js'
+import type { Input } from './types.js'
 import { packArguments, REMOTE } from './values.js'
 
 /** What makes a loss of what `forward` gives; the targets are one tensor for each batch. */
 export type Objective =
   /** The mean cross entropy of logits, (.., classes), with target ids, (..). */
-  | ({ cross_entropy: readonly TensorInput[] } & CrossEntropyOptions)
+  | ({ cross_entropy: readonly Input<Ids>[] } & CrossEntropyOptions)
   /** The mean of the squared differences. */
   | { mse: readonly TensorInput[] }
 

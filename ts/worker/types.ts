@@ -1,4 +1,5 @@
 /** The types of the main library as they are on the page: tensors are copies, models are in the worker. */
+import type { NestedArray } from '../arguments.js'
 import type * as Main from '../models/index.js'
 import type { Module } from '../module.js'
 import type { Tensor } from '../tensor.js'
@@ -14,18 +15,23 @@ export type RemoteOf<M> = M extends Main.TransformerWrapper
       ? Remote.Encoder
       : never
 
+/** What is the same on both sides. */
+type Values = ArrayBufferView | NestedArray<number | bigint | boolean>
+
 /** What a worker takes in place of `T`. Functions cannot go there. */
 export type Input<T> = T extends Tensor
   ? TensorInput
-  : T extends Module
-    ? RemoteOf<T>
-    : T extends AbortSignal
-      ? T
-      : T extends (...args: never[]) => unknown
-        ? never
-        : T extends object
-          ? { [K in keyof T]: Input<T[K]> }
-          : T
+  : T extends Values
+    ? T
+    : T extends Module
+      ? RemoteOf<T>
+      : T extends AbortSignal
+        ? T
+        : T extends (...args: never[]) => unknown
+          ? never
+          : T extends object
+            ? { [K in keyof T]: Input<T[K]> }
+            : T
 
 /** What comes from a worker in place of `T`. */
 export type Output<T> = T extends Tensor ? HostTensor : T extends object ? { [K in keyof T]: Output<T[K]> } : T

@@ -15,6 +15,9 @@ pub enum Error {
     /// Training, or another device, where weights are for inference.
     #[error("a weight of shape {shape:?} is quantized ({format}), which is for inference on the CPU: call the model inside noGrad, or load its weights again before {what}")]
     Quantized { shape: Vec<usize>, format: &'static str, what: &'static str },
+    /// A leaf whose model was disposed.
+    #[error("a parameter of shape {shape:?} was disposed with its model and cannot be used any more")]
+    Released { shape: Vec<usize> },
     #[error("backward needs a tensor with one element, such as a loss; this one has shape {shape:?}")]
     NotScalar { shape: Vec<usize> },
     #[error("this tensor depends on nothing that requires a gradient (was it made inside noGrad, or detached?)")]

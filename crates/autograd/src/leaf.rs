@@ -30,6 +30,8 @@ enum Values {
     Ready(Array),
     /// For inference: f32 on the CPU, in fewer bytes.
     Packed(Arc<Packed>),
+    /// Freed for good.
+    Released,
 }
 
 fn bytes(shape: &[usize], dtype: DType) -> u64 {
@@ -68,6 +70,7 @@ impl State {
                 initial(&self.device)?.to_dtype(self.dtype)?
             }
             Values::Packed(packed) => packed.values()?,
+            Values::Released => return Err(Error::Released { shape: shape.to_vec() }),
         })
     }
 
@@ -139,7 +142,7 @@ impl Leaf {
     pub fn packed(&self) -> Option<Arc<Packed>> {
         match &lock(&self.state).values {
             Values::Packed(packed) => Some(packed.clone()),
-            Values::Pending(_) | Values::Ready(_) => None,
+            Values::Pending(_) | Values::Ready(_) | Values::Released => None,
         }
     }
 
@@ -150,6 +153,7 @@ impl Leaf {
         match &state.values {
             Values::Ready(values) => Ok(quantized::check(values, format)?),
             Values::Packed(packed) => Ok(quantized::check(&packed.values()?, format)?),
+            Values::Released => Err(Error::Released { shape: self.shape.clone() }),
             Values::Pending(_) => Ok(()),
         }
     }
@@ -181,7 +185,7 @@ impl Leaf {
     pub fn pending_bytes(&self) -> u64 {
         let state = lock(&self.state);
         match state.values {
-            Values::Ready(_) | Values::Packed(_) => 0,
+            Values::Ready(_) | Values::Packed(_) | Values::Released => 0,
             Values::Pending(_) => bytes(&self.shape, state.dtype),
         }
     }
@@ -197,6 +201,9 @@ impl Leaf {
             return invalid(format!("values of shape {:?} for a parameter of shape {:?}", values.dims(), self.shape));
         }
         let mut state = lock(&self.state);
+        if let Values::Released = state.values {
+            return Err(Error::Released { shape: self.shape.clone() });
+        }
         state.values = Values::Ready(moved(&values, state.dtype, &state.device)?);
         self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
@@ -225,6 +232,25 @@ impl Leaf {
     pub fn is_at(&self, device: &Device, dtype: DType) -> bool {
         let state = lock(&self.state);
         state.device.same_device(device) && state.dtype == dtype
+    }
+
+    /// Frees values and gradient for good, whoever else holds the leaf. Graphs that were made before become stale.
+    pub fn release(&self) {
+        lock(&self.state).values = Values::Released;
+        self.version.fetch_add(1, Ordering::SeqCst);
+        *lock(&self.grad) = None;
+    }
+
+    /// An error after [`Leaf::release`].
+    pub fn require_held(&self) -> Result<()> {
+        if self.is_released() {
+            return Err(Error::Released { shape: self.shape.clone() });
+        }
+        Ok(())
+    }
+
+    fn is_released(&self) -> bool {
+        matches!(lock(&self.state).values, Values::Released)
     }
 
     /// Counts the changes of the values.
@@ -294,10 +320,10 @@ impl Leaf {
     /// An error where the values have changed since `version`.
     pub fn require_version(&self, version: u64) -> Result<()> {
         if self.version() == version {
-            Ok(())
-        } else {
-            Err(Error::StaleParameter { shape: self.shape.clone() })
+            return Ok(());
         }
+        self.require_held()?;
+        Err(Error::StaleParameter { shape: self.shape.clone() })
     }
 }
 
@@ -382,6 +408,19 @@ mod tests {
         assert!(leaf.packed().is_none() && leaf.require_plain("training").is_ok());
         assert!(leaf.move_to(&Device::Cpu, DType::F64).is_ok());
         assert!(leaf.quantize(Format::Bf16).unwrap_err().to_string().contains("F64"));
+    }
+
+    #[test]
+    fn a_released_leaf_has_nothing_and_takes_nothing() {
+        let (a, b) = (leaf([1.0, 2.0]), leaf([3.0, 4.0]));
+        loss(&a, &b).backward(false, &|| false).unwrap();
+        let before = loss(&a, &b);
+        a.release();
+        assert!(matches!(a.values(), Err(Error::Released { .. })));
+        assert!(a.grad().unwrap().is_none() && a.pending_bytes() == 0);
+        assert!(matches!(a.set(b.values().unwrap()), Err(Error::Released { .. })));
+        assert!(matches!(before.backward(false, &|| false), Err(Error::Released { .. })));
+        assert!(b.require_held().is_ok() && a.require_held().is_err());
     }
 
     #[test]

@@ -37,6 +37,12 @@ pub fn child(model: &Model, name: &str) -> Result<Arc<Model>> {
     model.child(name)
 }
 
+/// Frees the weights with these names, a JSON array, for good.
+pub fn release(model: &Model, names: &str) -> Result<()> {
+    model.release(&parse::<Vec<String>>(names)?);
+    Ok(())
+}
+
 /// Sets training mode, of the models within too.
 pub fn train(model: &Model, on: bool) {
     model.train(on);

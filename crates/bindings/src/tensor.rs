@@ -93,6 +93,14 @@ pub fn assign(tensor: &Tensor, source: &Tensor) -> Result<()> {
     Ok(leaf(tensor, "takes other values")?.set(source.array()?)?)
 }
 
+/// Frees the values and the gradient of a leaf for good; of another tensor nothing.
+pub fn release_leaf(tensor: &Tensor) -> Result<()> {
+    if let Some(leaf) = tensor.as_leaf() {
+        leaf.release();
+    }
+    Ok(())
+}
+
 /// Moves a leaf and its gradient, in place.
 pub fn move_to(tensor: &Tensor, device: &str) -> Result<()> {
     let leaf = leaf(tensor, "moves in place")?;

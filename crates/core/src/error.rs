@@ -66,7 +66,7 @@ impl Error {
             Error::Checkpoint(_) => "invalid_checkpoint",
             Error::State(_) => "invalid_state",
             Error::File(_) => "file",
-            Error::Disposed(_) => "disposed",
+            Error::Disposed(_) | Error::Tensor(Graph::Released { .. }) => "disposed",
             Error::Internal(_) => "internal",
         }
     }

@@ -10,6 +10,7 @@ pub mod checkpoint;
 mod context;
 mod error;
 pub mod generation;
+mod ids;
 pub mod layers;
 pub mod models;
 mod params;

@@ -100,6 +100,16 @@ impl<'a> Args<'a> {
         self.resolve(self.positional(index, name)?)
     }
 
+    /// The tensors that a named argument holds, before it is checked.
+    pub fn given(&self, name: &str) -> impl Iterator<Item = Tensor> + '_ {
+        let value = self.named.get(name).unwrap_or(&Json::Null);
+        let references = match value {
+            Json::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        references.iter().filter_map(|r| self.tensors.get(TensorRef::read(r)?.0).cloned())
+    }
+
     /// The tensor that stands for a reference.
     pub fn resolve(&self, reference: TensorRef) -> Result<Tensor> {
         let tensor = self.tensors.get(reference.0).cloned();
@@ -107,7 +117,7 @@ impl<'a> Args<'a> {
     }
 
     /// The tensor that stands for a reference, where there is one.
-    pub fn optional(&self, reference: Option<TensorRef>) -> Result<Option<Tensor>> {
-        reference.map(|r| self.resolve(r)).transpose()
+    pub fn optional(&self, reference: Option<impl Into<TensorRef>>) -> Result<Option<Tensor>> {
+        reference.map(|r| self.resolve(r.into())).transpose()
     }
 }

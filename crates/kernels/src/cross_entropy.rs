@@ -36,7 +36,10 @@ pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_ind
     let class = |target: i64| match usize::try_from(target) {
         _ if target == ignore_index => Ok(None),
         Ok(class) if class < count => Ok(Some(class)),
-        _ => candle_core::bail!("target {target} is out of range: the logits have {count} classes"),
+        _ => candle_core::bail!(
+            "target {target} is out of range: the logits have {count} classes, from 0; those that do not count are \
+             `ignore_index` ({ignore_index})"
+        ),
     };
     targets.into_iter().map(class).collect()
 }

@@ -133,6 +133,12 @@ impl NativeModule {
     }
 
     #[napi]
+    pub fn free_weights(&self, env: Env, names: String) -> napi::Result<()> {
+        let model = self.get()?;
+        report(env, now(|| bindings::release(&model, &names)))
+    }
+
+    #[napi]
     pub fn dispose(&mut self, env: Env) -> napi::Result<()> {
         self.0 = None;
         report(env, Ok(()))

@@ -116,6 +116,12 @@ impl NativeTensor {
     }
 
     #[napi]
+    pub fn free_leaf(&self, env: Env) -> napi::Result<()> {
+        let tensor = self.get()?;
+        report(env, now(|| bindings::release_leaf(&tensor)))
+    }
+
+    #[napi]
     pub fn dispose(&mut self, env: Env) -> napi::Result<()> {
         self.0 = None;
         report(env, Ok(()))

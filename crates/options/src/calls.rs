@@ -1,6 +1,6 @@
 //! Arguments of `forward`, besides the positional ones.
 
-use crate::{options, Problems, TensorRef};
+use crate::{options, IdsRef, MaskRef, Problems, TensorRef};
 
 options! {
     /// What the layers take from every call.
@@ -8,14 +8,14 @@ options! {
         /// The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
         context: Option<TensorRef> = None,
         /// True where a position is real, (batch, length); others are not attended to.
-        mask: Option<TensorRef> = None,
+        mask: Option<MaskRef> = None,
         /// True where a position of the context is real, (batch, context length).
-        context_mask: Option<TensorRef> = None,
+        context_mask: Option<MaskRef> = None,
         /// True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front,
         /// or 4 with batch and heads in front.
-        attn_mask: Option<TensorRef> = None,
+        attn_mask: Option<MaskRef> = None,
         /// True where a position may be attended to in self attention, (batch, length), in place of `mask`.
-        self_attn_context_mask: Option<TensorRef> = None,
+        self_attn_context_mask: Option<MaskRef> = None,
         /// Memories of the segment before, one for each self attention, as `return_mems` gives them.
         /// <https://arxiv.org/abs/1901.02860>
         mems: Option<Vec<TensorRef>> = None,
@@ -27,7 +27,7 @@ options! {
     /// What a model over tokens takes from every call besides.
     pub struct TokenInputs {
         /// Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
-        pos: Option<TensorRef> = None,
+        pos: Option<IdsRef> = None,
         /// Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers
         /// them too. <https://arxiv.org/abs/2209.06794>
         prepend_embeds: Option<TensorRef> = None,
@@ -41,7 +41,7 @@ options! {
     /// What a model over continuous values takes from every call besides.
     pub struct ContinuousInputs {
         /// Positions as integers, (length) or (batch, length).
-        pos: Option<TensorRef> = None,
+        pos: Option<IdsRef> = None,
         /// Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask` covers them
         /// too.
         prepend_embeds: Option<TensorRef> = None,
@@ -55,12 +55,12 @@ options! {
         /// What keys and values are made from, (batch, context length, width). Absent: the input itself.
         context: Option<TensorRef> = None,
         /// True where a position is real, (batch, length); the output is 0 at others.
-        mask: Option<TensorRef> = None,
+        mask: Option<MaskRef> = None,
         /// True where a key is real, (batch, context length). Absent: `mask`.
-        context_mask: Option<TensorRef> = None,
+        context_mask: Option<MaskRef> = None,
         /// True where a query (row) may attend to a key (column): 2 axes, 3 with the heads in front, or 4 with batch
         /// and heads in front.
-        attn_mask: Option<TensorRef> = None,
+        attn_mask: Option<MaskRef> = None,
         /// Memories that stand in front of the keys' and values' input, (batch, count, width).
         mem: Option<TensorRef> = None,
     }
@@ -119,10 +119,10 @@ options! {
     /// What the encoder of an `XTransformer` takes from every call.
     pub struct SourceInputs {
         /// True where a token of the source is real, (batch, source length).
-        mask: Option<TensorRef> = None,
+        mask: Option<MaskRef> = None,
         /// True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or
         /// 4 with batch and heads in front.
-        attn_mask: Option<TensorRef> = None,
+        attn_mask: Option<MaskRef> = None,
     }
     groups {}
 }

@@ -21,6 +21,7 @@ pub mod stack;
 pub mod wrappers;
 
 mod choices;
+mod elsewhere;
 mod parse;
 mod problem;
 mod spec;
@@ -33,5 +34,7 @@ pub use choices::{Filter, FilterChoice, LayerKind, Schedule};
 pub use parse::field;
 pub use parse::{parse, parse_and, Options};
 pub use problem::{nearest, Problem, Problems};
-pub use spec::{split_links, Field, Group, Kind, Named, Spec};
-pub use types::{Classes, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, Seed, TensorRef};
+pub use spec::{split_links, Elements, Field, Group, Kind, Named, Spec};
+pub use types::{
+    Classes, IdsRef, MaskRef, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, Seed, TensorRef,
+};

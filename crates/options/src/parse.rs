@@ -1,5 +1,6 @@
 //! From JSON to a struct of options: unknown names, wrong kinds, missing values and conflicts, all in one go.
 
+use crate::elsewhere;
 use crate::problem::{nearest, Problem, Problems};
 use crate::spec::Spec;
 use crate::types::OptionType;
@@ -54,12 +55,17 @@ pub fn parse_and<T: Options>(value: &Value, also: impl FnOnce(&T, &mut Problems)
 
 fn unknown_names(map: &Map<String, Value>, spec: &Spec, problems: &mut Problems) {
     let known = spec.flatten();
-    for name in map.keys().filter(|name| !known.iter().any(|k| k.name == **name)) {
-        problems.0.push(Problem {
-            path: name.clone(),
-            message: "is not an option here".into(),
-            did_you_mean: nearest(name, known.iter().map(|k| k.name.as_str())),
-            ..Problem::default()
+    let names: Vec<&str> = known.iter().map(|k| k.name.as_str()).collect();
+    for name in map.keys().filter(|name| !names.contains(&name.as_str())) {
+        let path = name.clone();
+        problems.0.push(match elsewhere::explain(name, &names) {
+            Some(message) => Problem { path, message, ..Problem::default() },
+            None => Problem {
+                path,
+                message: "is not an option here".into(),
+                did_you_mean: elsewhere::same(name, &names).or_else(|| nearest(name, names.iter().copied())),
+                ..Problem::default()
+            },
         });
     }
 }
@@ -88,7 +94,7 @@ pub fn field<T: OptionType>(
         problems.0.push(Problem {
             path: path.to_string(),
             message: format!("got {}", show(value)),
-            allowed: Some(T::KIND.describe()),
+            allowed: Some(elsewhere::allowed(path, value).map_or_else(|| T::KIND.describe(), str::to_string)),
             ..Problem::default()
         });
         return default;

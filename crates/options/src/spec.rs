@@ -47,11 +47,22 @@ pub enum Kind {
     List(&'static Kind),
     /// The inner kind, or a list of it.
     OneOrMany(&'static Kind),
-    Tensor,
+    /// A tensor of these elements.
+    Tensor(Elements),
     /// A model of one of these classes.
     Module(&'static [&'static str]),
     /// The name of a filter of logits; in TypeScript also a function.
     Filter(&'static [&'static str]),
+}
+
+/// What stands in a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elements {
+    Numbers,
+    /// Token ids or positions.
+    Ids,
+    /// Of a mask.
+    Truths,
 }
 
 impl Kind {
@@ -69,7 +80,9 @@ impl Kind {
             Kind::Optional(inner) => format!("{} or null", inner.describe()),
             Kind::List(inner) => format!("an array, each {}", inner.describe()),
             Kind::OneOrMany(inner) => format!("{0}, or an array of such", inner.describe()),
-            Kind::Tensor => "a tensor".into(),
+            Kind::Tensor(Elements::Numbers) => "a tensor".into(),
+            Kind::Tensor(Elements::Ids) => "a tensor, or whole numbers as an array".into(),
+            Kind::Tensor(Elements::Truths) => "a tensor, or booleans as an array".into(),
             Kind::Module(classes) => classes.join(" or "),
         }
     }

@@ -1,6 +1,6 @@
 //! The Rust types that an option may have, and how each is read from JSON.
 
-use crate::spec::Kind;
+use crate::spec::{Elements, Kind};
 use serde_json::{json, Value};
 use std::num::NonZeroUsize;
 
@@ -178,17 +178,49 @@ impl<T: OptionType> OptionType for OneOrMany<T> {
     }
 }
 
-/// A tensor that stands in JSON as `{"$tensor": index}`: its place in the list that goes along with the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TensorRef(pub usize);
+/// Declares a type of options for tensors, which differ in what users may give in place of one.
+macro_rules! tensor_ref {
+    ($(#[doc = $doc:literal])+ $Name:ident $elements:ident) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $Name(pub usize);
 
-impl OptionType for TensorRef {
-    const KIND: Kind = Kind::Tensor;
-    fn read(value: &Value) -> Option<Self> {
-        usize::read(value.get("$tensor")?).map(TensorRef)
+        impl OptionType for $Name {
+            const KIND: Kind = Kind::Tensor(Elements::$elements);
+            fn read(value: &Value) -> Option<Self> {
+                usize::read(value.get("$tensor")?).map($Name)
+            }
+            fn write(&self) -> Value {
+                json!({ "$tensor": self.0 })
+            }
+        }
+    };
+}
+
+tensor_ref! {
+    /// A tensor that stands in JSON as `{"$tensor": index}`: its place in the list that goes along with the call.
+    TensorRef Numbers
+}
+
+tensor_ref! {
+    /// A [`TensorRef`] to ids or positions.
+    IdsRef Ids
+}
+
+tensor_ref! {
+    /// A [`TensorRef`] to a mask.
+    MaskRef Truths
+}
+
+impl From<IdsRef> for TensorRef {
+    fn from(ids: IdsRef) -> Self {
+        TensorRef(ids.0)
     }
-    fn write(&self) -> Value {
-        json!({ "$tensor": self.0 })
+}
+
+impl From<MaskRef> for TensorRef {
+    fn from(mask: MaskRef) -> Self {
+        TensorRef(mask.0)
     }
 }
 

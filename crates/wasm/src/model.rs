@@ -74,6 +74,12 @@ pub fn model_save(model: Handle) -> Thrown<Vec<u8>> {
 }
 
 #[wasm_bindgen]
+pub fn model_release(model: Handle, names: &str) -> Thrown<()> {
+    let model = MODELS.get(model)?;
+    now(|| bindings::release(&model, names))
+}
+
+#[wasm_bindgen]
 pub fn model_free(model: Handle) {
     MODELS.remove(model);
 }

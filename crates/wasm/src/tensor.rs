@@ -86,6 +86,12 @@ pub fn tensor_data(tensor: Handle) -> Thrown<Vec<u8>> {
 }
 
 #[wasm_bindgen]
+pub fn tensor_release(tensor: Handle) -> Thrown<()> {
+    let tensor = TENSORS.get(tensor)?;
+    now(|| bindings::release_leaf(&tensor))
+}
+
+#[wasm_bindgen]
 pub fn tensor_free(tensor: Handle) {
     TENSORS.remove(tensor);
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use xt_options::sets::{self, OptionSet};
-use xt_options::{split_links, Kind, Named};
+use xt_options::{split_links, Elements, Kind, Named};
 
 /// The line width of the project's TypeScript.
 const WIDTH: usize = 120;
@@ -21,14 +21,38 @@ pub fn file() -> String {
     classes.sort_unstable();
     classes.dedup();
     let mut file = format!(
-        "{HEAD}\nimport type {{ {} }} from './models/index.js'\nimport type {{ Tensor }} from './tensor.js'\n",
+        "{HEAD}\nimport type {{ Ids, Mask }} from './arguments.js'\nimport type {{ {} }} from './models/index.js'\nimport type {{ Tensor }} from './tensor.js'\n",
         classes.join(", ")
     );
     for set in &sets {
         file += "\n";
         file += &declaration(set);
     }
-    file
+    file + "\n" + &tensors(&sets)
+}
+
+/// The options in whose place an array may stand, with what it holds. One name means the same everywhere.
+fn tensors(sets: &[OptionSet]) -> String {
+    let mut lines: Vec<String> = sets.iter().flat_map(OptionSet::options).filter_map(|o| line(&o)).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    let kinds = "Readonly<Record<string, 'ids' | 'mask' | undefined>>";
+    format!("{}export const TENSORS: {kinds} = {{\n{}}}\n", comment("", TENSORS, &[]), lines.concat())
+}
+
+const TENSORS: &str = "Options that are ids or masks: arrays may stand in their place.";
+
+fn line(option: &Named) -> Option<String> {
+    let inner = match &option.field.kind {
+        Kind::Optional(inner) => inner,
+        kind => kind,
+    };
+    let elements = match inner {
+        Kind::Tensor(Elements::Ids) => "ids",
+        Kind::Tensor(Elements::Truths) => "mask",
+        _ => return None,
+    };
+    Some(format!("  {}: '{elements}',\n", option.name))
 }
 
 fn declaration(set: &OptionSet) -> String {
@@ -89,7 +113,9 @@ pub fn type_of(kind: &Kind) -> String {
         Kind::Optional(inner) => format!("{} | null", type_of(inner)),
         Kind::List(inner) => list_of(inner),
         Kind::OneOrMany(inner) => format!("{} | {}", type_of(inner), list_of(inner)),
-        Kind::Tensor => "Tensor".into(),
+        Kind::Tensor(Elements::Numbers) => "Tensor".into(),
+        Kind::Tensor(Elements::Ids) => "Ids".into(),
+        Kind::Tensor(Elements::Truths) => "Mask".into(),
         Kind::Module(classes) => classes.join(" | "),
         Kind::Filter(names) => format!("{} | ((logits: Tensor) => Tensor)", quoted(names)),
     }

@@ -66,7 +66,7 @@ class Host {
         this.#calls.get(data.id)?.pull(data.count)
         break
       case 'dispose':
-        this.#later(() => this.#table.dispose(data.objects))
+        this.#later(() => this.#table.dispose(data.objects, data.lost))
         break
     }
   }

@@ -1,4 +1,5 @@
 import { XTransformersError } from '../../errors.js'
+import { FORGET } from '../../module.js'
 import type { NativeModel } from '../../native-model.js'
 import type { Optimizer } from '../../train/optimizer.js'
 import type { Id } from '../protocol.js'
@@ -69,7 +70,8 @@ export class Table {
     return entry
   }
 
-  dispose(ids: readonly Id[]): void {
+  /** `lost`: without the models within, which may be in use. */
+  dispose(ids: readonly Id[], lost = false): void {
     for (const id of ids) {
       const entry = this.#entries.get(id)
       this.#entries.delete(id)
@@ -77,7 +79,9 @@ export class Table {
       if ('optimizer' in entry) {
         entry.optimizer.dispose()
       } else {
-        entry.model.dispose()
+        // of a loaded model the page keeps all while it has a part
+        if (lost && entry.inner.length === 0) entry.model[FORGET]()
+        else entry.model.dispose()
         for (const inner of entry.inner) this.#entries.delete(inner)
       }
     }

@@ -8,7 +8,8 @@ use xt_kernels::layout::contiguous;
 
 fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
     if ids.dtype() != DType::I64 {
-        return invalid(format!("{name}: indices must be i64, got {}", ids.kind().map_or("?", |k| k.name())));
+        let kind = ids.kind().map_or("?", |k| k.name());
+        return invalid(format!("{name}: indices must be i64, got {kind}: convert them with `.to('i64')`"));
     }
     Ok(())
 }
@@ -61,7 +62,8 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
 pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let dims = super::equal_shape(a, b, "where")?;
     if condition.dtype() != DType::U8 {
-        return invalid("where: the condition must be bool");
+        let kind = condition.kind().map_or("?", |k| k.name());
+        return invalid(format!("where: the condition must be bool, got {kind}: compare it (`x.ne(0)`)"));
     }
     let plain = Tensor::constant(condition.array()?);
     let dims = super::arithmetic::common_shape(&dims, condition.dims(), "where")?;

@@ -323,8 +323,9 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
 
 fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
     if rows != targets.dims() || targets.dtype() != DType::I64 {
+        let remedy = if targets.dtype() == DType::I64 { "" } else { ": convert them with `.to('i64')`" };
         return invalid(format!(
-            "cross-entropy: targets must be i64 of shape {rows:?}, got {} of shape {:?}",
+            "cross-entropy: targets must be i64 of shape {rows:?}, got {} of shape {:?}{remedy}",
             targets.kind().map_or("?", |k| k.name()),
             targets.dims()
         ));

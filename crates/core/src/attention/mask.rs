@@ -2,6 +2,7 @@
 //!
 //! Masks cover the keys of the sequence. Keys in front of these (memories, memory key/values) are always allowed.
 
+use crate::ids::require_bool;
 use crate::{Array, DType, Error, Result, Tensor};
 use xt_autograd::ops::Mask;
 use xt_kernels::elementwise;
@@ -67,10 +68,10 @@ impl Masks<'_> {
         let one_or = |size: usize, full: usize| size == full || size == 1;
         let j = j - self.front;
         let fits = one_or(dims[0], batch) && one_or(dims[1], heads) && dims[2] == i && dims[3] == j;
-        if !mask.is_boolean() || !fits {
+        require_bool(mask, "attn_mask")?;
+        if !fits {
             return Error::shape(format!(
-                "attn_mask must be bool of shape ({i}, {j}), ({heads}, {i}, {j}) or ({batch}, {heads}, {i}, {j}), got {} of shape {d:?}",
-                mask.kind().map_or("?", |k| k.name()),
+                "attn_mask must be bool of shape ({i}, {j}), ({heads}, {i}, {j}) or ({batch}, {heads}, {i}, {j}), got {d:?}"
             ));
         }
         Ok(Some(extended(&mask.array()?.reshape(&dims)?, 3, self.front)?))
@@ -89,10 +90,7 @@ fn extended(mask: &Array, axis: usize, count: usize) -> Result<Array> {
 
 /// An error unless `mask` is of truth values, with the shape that is needed.
 pub fn require_mask(mask: &Tensor, name: &str, dims: &[usize]) -> Result<()> {
-    if !mask.is_boolean() {
-        let kind = mask.kind().map_or("?", |k| k.name());
-        return Error::shape(format!("{name} must be bool, got {kind}: compare it (`mask.ne(0)`) or cast it"));
-    }
+    require_bool(mask, name)?;
     if mask.rank() == 2 && dims.len() == 2 && mask.dim(0) == dims[0] && mask.dim(1) != dims[1] {
         let other = if name == "context_mask" { "the context" } else { "x" };
         return Error::shape(format!("{name} has {} columns, {other} has {}", mask.dim(1), dims[1]));

@@ -1,5 +1,6 @@
 //! Prompts, of different lengths where a mask says so, that all end at the same column; and what goes along with them.
 
+use crate::ids::{is_known, not_ids, outside, require_bool, unknown};
 use crate::models::TokenTensors;
 use crate::{Array, DType, Device, Error, Result, Tensor};
 use xt_autograd::ops;
@@ -28,11 +29,7 @@ impl Prompts {
     pub fn read(start: &Tensor, vocabulary: usize, with: &mut TokenTensors) -> Result<Self> {
         let (single, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
         if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0 {
-            return Error::shape(format!(
-                "start_tokens must be i64 of shape (length) or (batch, length), with at least one token, got {} of shape {:?}",
-                start.kind().map_or("?", |k| k.name()),
-                start.dims()
-            ));
+            return not_ids("start_tokens", "(length) or (batch, length), with at least one token,", start);
         }
         xt_kernels::alloc::check(&[start.elem_count(), 3], DType::I64)?;
         let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
@@ -41,6 +38,9 @@ impl Prompts {
             with.layers.add_batch_axis()?;
         }
         let Some(mask) = with.layers.mask.clone() else {
+            if let Some(error) = outside(start, vocabulary, None) {
+                return Err(error);
+            }
             let padding = vec![0; rows.len()];
             return Ok(Self { rows, padding, single });
         };
@@ -50,8 +50,11 @@ impl Prompts {
         if spans.iter().any(|span| span.turn > 0) {
             refuse_columns(with)?;
         }
-        for ((row, real), span) in rows.iter_mut().zip(&real).zip(&spans) {
+        for (i, ((row, real), span)) in rows.iter_mut().zip(&real).zip(&spans).enumerate() {
             known(row, &real[front..], span, vocabulary);
+            if let Some(at) = row.iter().position(|id| !is_known(*id, vocabulary)) {
+                return Err(unknown(row[at], &[i, at], vocabulary));
+            }
             row.rotate_right(span.turn);
         }
         with.layers.mask = Some(turned(&mask, &real, &spans, front)?);
@@ -78,8 +81,9 @@ impl Prompts {
 
 /// The values of a mask, row by row.
 pub fn bits(mask: &Tensor, rows: usize, columns: usize) -> Result<Vec<Vec<u8>>> {
-    if mask.dims() != [rows, columns] || !mask.is_boolean() {
-        return Error::shape(format!("mask must be bool of shape {:?}, got {mask:?}", [rows, columns]));
+    require_bool(mask, "mask")?;
+    if mask.dims() != [rows, columns] {
+        return Error::shape(format!("mask must be bool of shape {:?}, got {:?}", [rows, columns], mask.dims()));
     }
     let flat: Vec<u8> = mask.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
     Ok(flat.chunks_exact(columns).map(<[u8]>::to_vec).collect())
@@ -100,8 +104,8 @@ fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
 /// to penalise nor a new end.
 fn known(row: &mut [i64], real: &[u8], span: &Span, vocabulary: usize) {
     let first = row[span.first];
-    let unknown = |id: &i64| usize::try_from(*id).map_or(true, |id| id >= vocabulary);
-    row.iter_mut().zip(real).filter(|(id, real)| **real == 0 && unknown(id)).for_each(|(id, _)| *id = first);
+    let strange = |id: i64, real: u8| real == 0 && !is_known(id, vocabulary);
+    row.iter_mut().zip(real).filter(|(id, real)| strange(**id, **real)).for_each(|(id, _)| *id = first);
 }
 
 /// What belongs to columns of the prompt, by its name.

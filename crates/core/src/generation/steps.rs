@@ -1,6 +1,7 @@
 //! What gives the logits of the next token.
 
 use super::prompts::{has_columns, positions, repeat};
+use crate::ids::require_bool;
 use crate::layers::LayersCache;
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
 use crate::{Array, Ctx, DType, Device, Error, Leaf, Result, Tensor};
@@ -173,8 +174,9 @@ impl Steps {
     /// `mask` covers `front` positions that stay, then the prompt; new tokens count, the oldest leave the window.
     fn grow(&self, mask: &Tensor, front: usize, n: usize, seen: usize) -> Result<Tensor> {
         let dims = [self.padding.len(), front + self.prompt];
-        if mask.dims() != dims || !mask.is_boolean() {
-            return Error::shape(format!("mask must be bool of shape {dims:?}, got {mask:?}"));
+        require_bool(mask, "mask")?;
+        if mask.dims() != dims {
+            return Error::shape(format!("mask must be bool of shape {dims:?}, got {:?}", mask.dims()));
         }
         let more = Tensor::boolean(Array::ones((dims[0], n - self.prompt), DType::U8, &mask.device())?);
         let tokens = ops::cat(&[&ops::narrow(mask, 1, front, self.prompt)?, &more], 1)?;

@@ -6,6 +6,7 @@ use super::residual::ResidualKind;
 use super::sublayer::{Position, SubLayer};
 use super::token_dropout::drop_tokens;
 use crate::attention::{AttentionInputs, AttentionMaps};
+use crate::ids::{kind, require_type};
 use crate::position::{Rotary, ScoreBias};
 use crate::{Ctx, Error, Mode, Params, Result, Tensor};
 use std::ops::Range;
@@ -273,14 +274,15 @@ impl AttentionLayers {
     fn check(&self, x: &Tensor, with: &LayerTensors) -> Result<()> {
         if x.rank() != 3 || x.dim(2) != self.dim || !x.dtype().is_float() {
             return Error::shape(format!(
-                "x must be floating-point of shape (batch, length, {}), got {:?} of shape {:?}",
+                "x must be floating-point of shape (batch, length, {}), got {} of shape {:?}",
                 self.dim,
-                x.dtype(),
+                kind(x),
                 x.dims()
             ));
         }
         let like = |t: &Tensor, name: &str| {
-            if t.rank() == 3 && t.dim(2) == self.dim && t.dim(0) == x.dim(0) && t.dtype() == x.dtype() {
+            if t.rank() == 3 && t.dim(2) == self.dim && t.dim(0) == x.dim(0) {
+                require_type(t, name, x.dtype())?;
                 return Ok(());
             }
             let (batch, dim) = (x.dim(0), self.dim);

@@ -1,7 +1,8 @@
 //! Next-token prediction: the loss over a sequence.
 
 use super::{TokenTensors, TransformerWrapper};
-use crate::{Ctx, Device, Error, Mode, Result, Tensor};
+use crate::ids::{not_ids, outside};
+use crate::{Ctx, DType, Device, Error, Mode, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{ops, Array};
 use xt_options::wrappers::TargetOptions;
@@ -35,11 +36,8 @@ impl AutoregressiveWrapper {
 
     /// Mean cross-entropy of each token given those before it, for ids, i64 (batch, n). A mask has n - 1 columns.
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
-        if x.rank() != 2 || x.dim(1) < 2 {
-            return Error::shape(format!(
-                "token ids must have shape (batch, length), length at least 2, got {:?}",
-                x.dims()
-            ));
+        if x.rank() != 2 || x.dim(1) < 2 || x.dtype() != DType::I64 {
+            return not_ids("token ids", "(batch, length), length at least 2,", x);
         }
         let n = x.dim(1);
         let (input, target) = (ops::narrow(x, 1, 0, n - 1)?, ops::narrow(x, 1, 1, n - 1)?);
@@ -47,7 +45,16 @@ impl AutoregressiveWrapper {
         if self.mask_prob > 0.0 {
             with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, ctx)?);
         }
-        self.net.cross_entropy(&input, &with, &target, self.ignore_index, ctx)
+        let loss = self.net.cross_entropy(&input, &with, &target, self.ignore_index, ctx);
+        loss.map_err(|error| self.outside(x).unwrap_or(error))
+    }
+
+    /// An error that names an id of (batch, n) that the loss cannot take: the last of a row is a target alone, and may be ignored.
+    fn outside(&self, x: &Tensor) -> Option<Error> {
+        let tokens = self.net.num_tokens();
+        let input = ops::narrow(x, 1, 0, x.dim(1) - 1).ok()?;
+        let targets = || outside(x, tokens, Some(self.ignore_index)).filter(|_| self.net.outputs() == tokens);
+        outside(&input, tokens, None).or_else(targets)
     }
 
     /// Which positions may be attended to, bool (batch, n - 1): in each row the same number of random ones may not, never the

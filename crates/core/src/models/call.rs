@@ -9,6 +9,7 @@ use super::{
 };
 use crate::attention::AttentionInputs;
 use crate::generation::Generation;
+use crate::ids::require_type;
 use crate::layers::{AttentionLayers, Intermediates, LayerTensors, Record};
 use crate::{Args, Ctx, Error, Result, Value};
 use xt_options::calls::{
@@ -18,10 +19,14 @@ use xt_options::calls::{
 };
 use xt_options::generation::{ContinuousGenerate, GenerateOptions, NonAutoregressiveGenerate, XTransformerGenerate};
 
+/// Named arguments that are vectors of the model's type, unless they are whole numbers.
+const VECTORS: [&str; 7] = ["context", "mem", "mems", "pos", "prepend_embeds", "src_prepend_embeds", "sum_embeds"];
+
 impl Model {
     /// Runs `forward`, `generate` or `score`.
     pub fn call(&self, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
         self.check_memory()?;
+        self.check_types(args)?;
         match (&self.body, method) {
             (Body::Attention(model), "forward") => call_attention(model, args, ctx),
             (Body::Layers(layers), "forward") => call_layers(layers, args, ctx),
@@ -58,9 +63,25 @@ impl Model {
         }
     }
 
+    /// An error where vectors of an argument have another type than the weights.
+    fn check_types(&self, args: &Args) -> Result<()> {
+        let Some(weights) = self.entries.first().map(|entry| entry.param.leaf().dtype()) else {
+            return Ok(());
+        };
+        let first = match &self.body {
+            Body::Vit(_) => Some("img"),
+            Body::Attention(_) | Body::Layers(_) | Body::Continuous(_) | Body::ContinuousAutoregressive(_) => Some("x"),
+            Body::Transformer(_) | Body::Autoregressive(_) | Body::NonAutoregressive(_) | Body::XTransformer(_) => None,
+        };
+        let positional = first.into_iter().filter_map(|name| Some((name, args.tensor(0, name).ok()?)));
+        let vectors = positional.chain(VECTORS.into_iter().flat_map(|name| args.given(name).map(move |x| (name, x))));
+        vectors.filter(|(_, x)| x.dtype().is_float()).try_for_each(|(name, x)| require_type(&x, name, weights))
+    }
+
     /// A generation of tokens in steps, for `method`: "generate" or "stream", with its arguments.
     pub fn generation(&self, method: &str, args: &Args) -> Result<Generation> {
         self.check_memory()?;
+        self.check_types(args)?;
         let stream = method == "stream";
         match &self.body {
             Body::Autoregressive(model) => {

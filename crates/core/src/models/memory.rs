@@ -1,5 +1,6 @@
 //! Memories: learned tokens in front of the sequence, and hidden states of earlier segments.
 
+use crate::ids::require_bool;
 use crate::layers::LayerTensors;
 use crate::{Array, DType, Error, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
@@ -46,8 +47,9 @@ impl MemoryTokens {
 
 /// `mask` with `count` more entries, all allowed, in front of axis `axis`.
 fn allowed_in_front(mask: &Tensor, axis: usize, count: usize) -> Result<Tensor> {
-    if !mask.is_boolean() || axis >= mask.rank() {
-        return Error::shape(format!("a mask must be bool, got {mask:?}"));
+    require_bool(mask, "a mask")?;
+    if axis >= mask.rank() {
+        return Error::shape(format!("a mask must have more than {axis} axes, got shape {:?}", mask.dims()));
     }
     let mut dims = mask.dims().to_vec();
     dims[axis] = count;

@@ -104,6 +104,12 @@ impl Model {
         Caching { on, weights: self.entries.iter().map(|entry| entry.param.leaf().clone()).collect() }
     }
 
+    /// Frees the weights with these names for good, whoever else holds them: optimizers, graphs.
+    pub fn release(&self, names: &[String]) {
+        let gone = self.entries.iter().filter(|entry| names.contains(&entry.name));
+        gone.for_each(|entry| entry.param.leaf().release());
+    }
+
     /// Sets training mode, of the models within too.
     pub fn train(&self, on: bool) {
         self.body.train(on);

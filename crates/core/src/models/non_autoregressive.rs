@@ -6,8 +6,9 @@
 use super::masking::{largest, shuffled, subset, Grid};
 use super::{Returns, TokenTensors, TransformerWrapper};
 use crate::generation::{gumbel_argmax, gumbel_noise, likelihood, top_k};
+use crate::ids::{not_ids, outside};
 use crate::layers::Linear;
-use crate::{Array, Ctx, Error, Init, Mode, Param, Params, Result, Tensor};
+use crate::{Array, Ctx, DType, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops, with_grad};
 use xt_options::autoregressive::NonAutoregressiveWrapperOptions;
@@ -104,8 +105,11 @@ impl NonAutoregressiveWrapper {
     /// Losses of filling in randomly masked tokens, for ids, i64 (batch, max_seq_len).
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, train: Training, ctx: &Ctx) -> Result<Losses> {
         let n = self.net.max_seq_len();
-        if x.rank() != 2 || x.dim(1) != n {
-            return Error::shape(format!("token ids must have shape (batch, {n}), `max_seq_len`, got {:?}", x.dims()));
+        if x.rank() != 2 || x.dim(1) != n || x.dtype() != DType::I64 {
+            return not_ids("token ids", &format!("(batch, {n}), `max_seq_len`,"), x);
+        }
+        if let Some(error) = outside(x, self.net.num_tokens(), None) {
+            return Err(error);
         }
         let original = Grid::from_tensor(x)?;
         let mask = self.random_mask(original.rows(), n, ctx);

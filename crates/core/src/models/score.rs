@@ -2,6 +2,7 @@
 
 use super::{AutoregressiveWrapper, TokenTensors};
 use crate::generation::{has_columns, with_rows};
+use crate::ids::{is_known, not_ids, require_bool, unknown};
 use crate::{Array, Ctx, DType, Device, Error, Result, Tensor};
 use xt_autograd::{no_grad, ops};
 
@@ -29,11 +30,7 @@ impl AutoregressiveWrapper {
             return Ok(Score { log_probs, perplexity: ops::reshape(&score.perplexity, &[])? });
         }
         if tokens.rank() != 2 || tokens.dim(1) < 2 || tokens.dim(0) == 0 || tokens.dtype() != DType::I64 {
-            return Error::shape(format!(
-                "tokens must be i64 of shape (length) or (batch, length), length at least 2, got {} of shape {:?}",
-                tokens.kind().map_or("?", |k| k.name()),
-                tokens.dims()
-            ));
+            return not_ids("tokens", "(length) or (batch, length), length at least 2,", tokens);
         }
         let (batch, n) = (tokens.dim(0), tokens.dim(1));
         xt_kernels::alloc::check(&[tokens.elem_count(), 3], crate::DType::I64)?;
@@ -48,6 +45,11 @@ impl AutoregressiveWrapper {
         }
         let counted = self.counted(&ids, n, real.as_deref(), ignore_pad);
         let input = self.input(&ids, n, real.as_deref(), &counted);
+        // a token that does not count need not be one of the vocabulary
+        let targets = ids.chunks_exact(n).flat_map(|row| &row[1..]).zip(&counted);
+        let targets: Vec<i64> = targets.map(|(id, counts)| if *counts { *id } else { 0 }).collect();
+        self.check(&input, &turns, 0)?;
+        self.check(&targets, &turns, 1)?;
         let lengths = self.lengths(n, real.as_deref(), &counted);
         let rows = Rows { n, front, input, ids, counted, device: tokens.device() };
         no_grad(|| {
@@ -78,6 +80,15 @@ impl AutoregressiveWrapper {
             return ends.collect();
         }
         vec![n; counted.len() / (n - 1)]
+    }
+
+    /// An error that names an id, of as many rows as `turns`, which is not in the vocabulary; the first column was column `from`.
+    fn check(&self, ids: &[i64], turns: &[usize], from: usize) -> Result<()> {
+        let (tokens, width) = (self.net().num_tokens(), (ids.len() / turns.len().max(1)).max(1));
+        match ids.iter().position(|id| !is_known(*id, tokens)) {
+            Some(at) => Err(unknown(ids[at], &[at / width, at % width + from + turns[at / width]], tokens)),
+            None => Ok(()),
+        }
     }
 
     /// What the model sees, (batch · (n - 1)): where a token is not real, or nothing behind it counts, it need not be one of the vocabulary.
@@ -221,8 +232,13 @@ fn behind(mask: &Tensor, batch: usize, front: usize, n: usize) -> Result<Vec<u8>
 
 /// The values of a mask over all tokens, row behind row.
 fn rows_of(mask: &Tensor, batch: usize, n: usize) -> Result<Vec<u8>> {
-    if mask.dims() != [batch, n] || !mask.is_boolean() {
-        return Error::shape(format!("mask must be bool of shape {:?}, one for each token, got {mask:?}", [batch, n]));
+    require_bool(mask, "mask")?;
+    if mask.dims() != [batch, n] {
+        return Error::shape(format!(
+            "mask must be bool of shape {:?}, one for each token, got {:?}",
+            [batch, n],
+            mask.dims()
+        ));
     }
     Ok(mask.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }

@@ -1,6 +1,7 @@
 //! Token embedding, positions, layers, final norm and a head that gives logits.
 
 use super::memory::{next_memories, shifted_down, MemoryTokens};
+use crate::ids::{not_ids, outside};
 use crate::layers::{
     dropout, last_columns, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerTensors, LayersCache, Linear,
     Record,
@@ -318,13 +319,10 @@ impl TransformerWrapper {
     /// (batch, n, dim) of tokens behind `past` others; embeddings to be prepended come with the first ones.
     fn embed(&self, x: &Tensor, with: &TokenTensors, past: usize, ctx: &Ctx) -> Result<Tensor> {
         if x.rank() != 2 || x.dtype() != DType::I64 {
-            let kind = x.kind().map_or("?", |k| k.name());
-            return Error::shape(format!(
-                "token ids must be i64 of shape (batch, length), got {kind} of shape {:?}",
-                x.dims()
-            ));
+            return not_ids("token ids", "(batch, length)", x);
         }
-        let mut y = self.token_emb.forward(x)?;
+        let found = self.token_emb.forward(x);
+        let mut y = found.map_err(|error| outside(x, self.num_tokens, None).unwrap_or(error))?;
         if let Some(positions) = self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())? {
             y = ops::add(&y, &positions)?;
         }

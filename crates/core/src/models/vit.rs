@@ -2,6 +2,7 @@
 //!
 //! Source: An Image is Worth 16x16 Words, <https://arxiv.org/abs/2010.11929>; mean pooling: <https://arxiv.org/abs/2205.01580>.
 
+use crate::ids::kind;
 use crate::layers::{dropout, AttentionLayers, LayerNorm, LayerTensors, Linear, Record};
 use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
@@ -95,10 +96,10 @@ impl ViTransformerWrapper {
             && (image.dim(2) / p) * (image.dim(3) / p) <= self.patches + 1;
         if !fits {
             return Error::shape(format!(
-                "an image must be floating-point of shape (batch, {}, height, width), both multiples of {p} with at most {} patches, got {:?} of shape {:?}",
+                "an image must be floating-point of shape (batch, {}, height, width), both multiples of {p} with at most {} patches, got {} of shape {:?}",
                 self.channels,
                 self.patches + 1,
-                image.dtype(),
+                kind(image),
                 image.dims()
             ));
         }

@@ -165,6 +165,7 @@ impl Optimizer {
                 return Err(xt_autograd::Error::Aborted.into());
             }
             let leaf = &self.leaves[index];
+            leaf.require_held()?;
             if leaf.requires_grad() {
                 leaf.require_plain("training")?;
             }

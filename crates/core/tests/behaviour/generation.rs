@@ -160,8 +160,8 @@ fn prompts_and_logits_that_do_not_fit_are_errors() {
         (normal(&[1, 3], 1), "i64"),
         (ids(&[], &[1, 0]), "at least one token"),
         (ids(&[1], &[1, 1, 1]), "start_tokens"),
-        (ids(&[17], &[1]), "index 17 is out of range"),
-        (ids(&[-1], &[1]), "index -1 is out of range"),
+        (ids(&[17], &[1]), "token id 17 at [0] is not in the vocabulary"),
+        (ids(&[-1], &[1]), "token id -1 at [0] is not in the vocabulary"),
     ];
     for (start, words) in cases {
         let message = generate(&model, &start, 2, json!({})).err().unwrap().to_string();

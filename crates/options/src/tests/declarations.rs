@@ -46,7 +46,7 @@ fn every_default_is_read_back_as_it_is_written() {
             Kind::Optional(inner) => value.is_null() || fits(inner, value),
             Kind::List(inner) => value.as_array().is_some_and(|list| list.iter().all(|v| fits(inner, v))),
             Kind::OneOrMany(inner) => fits(inner, value),
-            Kind::Tensor | Kind::Module(_) => false,
+            Kind::Tensor(_) | Kind::Module(_) => false,
         }
     }
     for named in specs().iter().flat_map(Spec::flatten) {

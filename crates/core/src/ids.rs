@@ -1,0 +1,90 @@
+//! Token ids, masks and vectors as callers give them: what is wrong with their type or values, in words that help.
+
+use crate::{DType, Device, Error, Result, Tensor};
+
+/// The element type as users name it.
+pub fn kind(x: &Tensor) -> &'static str {
+    x.kind().map_or("?", |kind| kind.name())
+}
+
+/// An error that says what ids must be: `what` names them, `wanted` is their shape in words.
+pub fn not_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
+    let remedy = match (x.dtype(), x.rank()) {
+        (DType::I64, 1) => ": one row is `x.reshape([1, -1])`",
+        (DType::I64, _) => "",
+        _ => ": make them with `{ dtype: 'i64' }`, or convert them with `.to('i64')`",
+    };
+    Error::shape(format!("{what} must be i64 of shape {wanted}, got {} of shape {:?}{remedy}", kind(x), x.dims()))
+}
+
+/// An error that names the first of `ids`, i64 of any shape, that is neither in the vocabulary nor `ignored`; `None` where all are.
+pub fn outside(ids: &Tensor, num_tokens: usize, ignored: Option<i64>) -> Option<Error> {
+    let values = ids.array().ok()?.to_device(&Device::Cpu).ok()?.flatten_all().ok()?.to_vec1::<i64>().ok()?;
+    let at = values.iter().position(|id| Some(*id) != ignored && !is_known(*id, num_tokens))?;
+    Some(unknown(values[at], &place(at, ids.dims()), num_tokens))
+}
+
+/// Whether an id is in the vocabulary.
+pub fn is_known(id: i64, num_tokens: usize) -> bool {
+    usize::try_from(id).is_ok_and(|id| id < num_tokens)
+}
+
+/// The error of an id that is not.
+pub fn unknown(id: i64, place: &[usize], num_tokens: usize) -> Error {
+    let hint = if id < 0 { ". Padding needs an id of the vocabulary too: a `mask` hides it" } else { "" };
+    let last = num_tokens.saturating_sub(1);
+    Error::Shape(format!(
+        "token id {id} at {place:?} is not in the vocabulary: `num_tokens` is {num_tokens}, so ids go from 0 to {last}{hint}"
+    ))
+}
+
+/// The indices of element `at`.
+fn place(mut at: usize, dims: &[usize]) -> Vec<usize> {
+    let mut place: Vec<usize> = dims
+        .iter()
+        .rev()
+        .map(|size| {
+            let index = at % (*size).max(1);
+            at /= (*size).max(1);
+            index
+        })
+        .collect();
+    place.reverse();
+    place
+}
+
+/// An error unless `mask` is of truth values.
+pub fn require_bool(mask: &Tensor, name: &str) -> Result<()> {
+    if mask.is_boolean() {
+        return Ok(());
+    }
+    Error::shape(format!(
+        "{name} must be bool, got {}: compare it (`mask.ne(0)`), convert it with `.to('bool')`, or make it with \
+         `tensor([[1, 1, 0]], {{ dtype: 'bool' }})`",
+        kind(mask)
+    ))
+}
+
+/// An error unless `x` has the type of the weights.
+pub fn require_type(x: &Tensor, name: &str, weights: DType) -> Result<()> {
+    if x.dtype() == weights {
+        return Ok(());
+    }
+    let wanted = weights.as_str();
+    Error::shape(format!("{name} is {}, the weights are {wanted}: convert it with `.to('{wanted}')`", kind(x)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Array;
+
+    #[test]
+    fn the_first_id_outside_is_named_with_its_place() {
+        let ids = Tensor::constant(Array::from_vec(vec![1i64, 2, 3, -100, 11, 0], (2, 3), &Device::Cpu).unwrap());
+        let message = |ignored| outside(&ids, 11, ignored).map(|error| error.to_string());
+        assert!(message(None).unwrap().starts_with("token id -100 at [1, 0] is not in the vocabulary"));
+        assert!(message(Some(-100)).unwrap().starts_with("token id 11 at [1, 1] is not in the vocabulary"));
+        assert!(outside(&ids, 12, Some(-100)).is_none());
+    }
+}

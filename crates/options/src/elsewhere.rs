@@ -1,0 +1,283 @@
+//! Names and values that are right elsewhere: in newer versions of x-transformers, and in other libraries.
+
+use serde_json::Value;
+
+/// Options of x-transformers 2.x that 1.9.2 does not have, without the prefixes of the class that takes them over.
+const NEWER: &[&str] = &[
+    // attention
+    "add_zero_kv",
+    "attend_sdp_kwargs",
+    "cog_signed",
+    "cope_max_pos",
+    "cope_soft_onehot_pos",
+    "cope_talking_heads",
+    "custom_attn_fn",
+    "data_dependent_alibi",
+    "data_dependent_alibi_kwargs",
+    "data_dependent_alibi_per_row",
+    "dim_context",
+    "dim_latent_kv",
+    "dim_latent_q",
+    "flash_pack_seq",
+    "flash_pack_seq_kwargs",
+    "gate_value_heads",
+    "gumbel_softmax",
+    "gumbel_softmax_hard",
+    "gumbel_softmax_temp",
+    "hard",
+    "head_learned_sink",
+    "hybrid_fold_axial_dim",
+    "hybrid_learned_mix",
+    "hybrid_mask_kwarg",
+    "hybrid_module",
+    "inverted_attention",
+    "k_rmsnorm",
+    "kv_heads",
+    "l2_distance",
+    "laser",
+    "laser_softclamp_value",
+    "latent_rope_subheads",
+    "learned_value_residual_mix",
+    "logit_softclamp_value",
+    "low_rank_silu_gates",
+    "orthog_projected_values",
+    "orthog_projected_values_per_head",
+    "output_gate",
+    "post_talking_heads",
+    "pre_scale_post_talking_heads",
+    "pre_talking_heads",
+    "qk_rmsnorm",
+    "qkv_receive_diff_residuals",
+    "rotate_num_heads",
+    "selective",
+    "sigmoid",
+    "softclamp_logits",
+    "sparse_topk_straight_through",
+    "sublayer_dropout",
+    "swiglu_values",
+    "use_cope",
+    "use_latent_kv",
+    "use_latent_q",
+    "use_rel_proj_pos_bias",
+    "value_rmsnorm",
+    // layers and feed-forwards
+    "adaptive_condition_mlp",
+    "adaptive_condition_mlp_expansion",
+    "add_value_residual",
+    "attn_aggregated_residuals",
+    "custom_activation",
+    "deep_embed",
+    "depth_scale_residual",
+    "dim_condition",
+    "disable_abs_pos_emb",
+    "dynamic_tanh_init_alpha",
+    "gated_multi_residual",
+    "glu_gate_softclamp_value",
+    "glu_mult_bias",
+    "glu_softclamp",
+    "glu_up_softclamp_value",
+    "hyper_conn_sinkhorn_iters",
+    "integrate_layers",
+    "layer_integrate_use_softmax",
+    "layers_execute_order",
+    "layerscale_init_value",
+    "learned_reinject_input_gate",
+    "mv_split_residual",
+    "norm_add_unit_offset",
+    "num_residual_streams",
+    "only_attn",
+    "orthog_residual",
+    "polar_bias_uniform_init",
+    "polar_pos_emb",
+    "pre_and_post_norm",
+    "pre_norm_has_final_norm",
+    "reinject_input",
+    "rel_pos_kwargs",
+    "residual_fn_kwargs",
+    "rotary_base_rescale_factor",
+    "rotary_interpolation_factor",
+    "softclamp_output",
+    "softclamp_output_value",
+    "softclamp_value",
+    "solu",
+    "unet_skips",
+    "use_adaptive_layernorm",
+    "use_adaptive_layerscale",
+    "use_adaptive_rmsnorm",
+    "use_derf",
+    "use_dynamic_tanh",
+    "use_layerscale",
+    "use_simple_rmsnorm",
+    "verbose",
+    "weight_tie_layers",
+    // wrappers
+    "add_attn_z_loss",
+    "add_continuous_pred_head",
+    "attn_pool",
+    "attn_pool_depth",
+    "attn_z_loss_weight",
+    "average_pool_embed",
+    "dim_pooled_tokens",
+    "embed_num_tokens",
+    "equal_loss_weight_batch",
+    "loss_fn",
+    "looped",
+    "max_looped_steps",
+    "memory_tokens_interspersed_every",
+    "mixture_of_softmax",
+    "mixture_of_softmax_k",
+    "next_embed_loss_weight",
+    "num_cls_tokens",
+    "num_output_heads",
+    "num_pooled_tokens",
+    "num_register_tokens",
+    "probabilistic",
+    "recycling",
+    "return_only_embed",
+    "rollout_steps",
+    "sigsoftmax_logits",
+    "squeeze_out_last_dim",
+    "tie_embedding_scale",
+    "token_emb",
+    "train_max_recycle_steps",
+    "use_cls_token",
+    "use_l1_loss",
+    "use_simple_mdlm_loss_weight",
+    // calls
+    "additional_key_values",
+    "additional_kv_mask",
+    "amateur_model",
+    "attn_bias",
+    "cache",
+    "cache_age",
+    "condition",
+    "context_pos",
+    "contrastive_decode_kwargs",
+    "detach_mems",
+    "embed_ids",
+    "excise_prepend_embeds",
+    "filter_kwargs",
+    "in_attn_cond",
+    "input_not_include_cache",
+    "lens",
+    "mem_masks",
+    "prefix_attn_len",
+    "prepend_mask",
+    "prompt_lens",
+    "repeat_blocks",
+    "restrict_to_max_seq_len",
+    "return_attn_z_loss",
+    "return_embeddings_and_intermediates",
+    "return_logit_entropies",
+    "return_outputs",
+    "seq_pos_offset",
+    "seq_start_pos",
+];
+
+/// What the classes put before the names of options that they take over.
+const PREFIXES: [&str; 5] = ["enc_", "dec_", "cross_", "attn_", "ff_"];
+
+/// What is to be said of an unknown name that is known elsewhere; `names` are those that are known here.
+pub fn explain(name: &str, names: &[&str]) -> Option<String> {
+    let mut plain = name;
+    loop {
+        if matches!(plain, "flash" | "onnxable") {
+            return Some(
+                "is not needed: attention without the whole score matrix is always on here; leave it out".into(),
+            );
+        }
+        if NEWER.contains(&plain) {
+            let instead = instead(plain, names).map_or_else(String::new, |name| format!("; `{name}` is"));
+            return Some(format!("is not an option here: it is of x-transformers 2.x, not in 1.9.2{instead}"));
+        }
+        plain = PREFIXES.iter().find_map(|prefix| plain.strip_prefix(prefix))?;
+    }
+}
+
+/// An option of 1.9.2 that serves the same end.
+fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
+    let here = match plain {
+        "kv_heads" => "one_kv_head",
+        "qk_rmsnorm" | "k_rmsnorm" => "qk_norm",
+        "pre_talking_heads" | "post_talking_heads" => "talking_heads",
+        "use_simple_rmsnorm" => "use_rmsnorm",
+        "pre_and_post_norm" => "sandwich_norm",
+        "prompt_lens" | "lens" => "mask",
+        _ => return None,
+    };
+    ending(here, names)
+}
+
+/// The same option under its name in other libraries, and here.
+const SAME: &[(&[&str], &str)] = &[
+    (&["d_model", "n_embd", "n_embed", "embed_dim", "hidden_size", "model_dim", "emb_size"], "dim"),
+    (&["n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers"], "depth"),
+    (&["n_head", "n_heads", "nhead", "num_heads", "num_attention_heads"], "heads"),
+    (&["head_dim", "d_head", "d_k", "d_kv"], "dim_head"),
+    (&["vocab_size", "n_vocab", "vocabulary_size", "num_embeddings"], "num_tokens"),
+    (&["block_size", "n_ctx", "n_positions", "context_length", "seq_len", "max_position_embeddings"], "max_seq_len"),
+    (&["dropout", "attention_dropout", "attn_pdrop"], "attn_dropout"),
+    (&["resid_pdrop", "hidden_dropout_prob"], "ff_dropout"),
+    (&["embd_pdrop", "embedding_dropout"], "emb_dropout"),
+    (&["tie_word_embeddings", "tie_weights"], "tie_embedding"),
+    (&["attention_mask", "key_padding_mask", "src_key_padding_mask"], "mask"),
+    (&["position_ids", "positions"], "pos"),
+    (&["encoder_hidden_states", "memory"], "context"),
+    (&["encoder_attention_mask", "memory_key_padding_mask"], "context_mask"),
+    (&["top_k"], "top_k_tokens"),
+    (&["top_p"], "nucleus_p"),
+    (&["eos_token_id", "eos_id"], "eos_token"),
+    (&["learning_rate"], "lr"),
+    (&["eps_adam", "epsilon"], "eps"),
+];
+
+/// What an option of another library is called here, where it is one of `names`.
+pub fn same(name: &str, names: &[&str]) -> Option<String> {
+    let prefix = ["enc_", "dec_"].into_iter().find(|prefix| name.starts_with(prefix)).unwrap_or_default();
+    let (_, here) = SAME.iter().find(|(others, _)| others.contains(&&name[prefix.len()..]))?;
+    ending(&format!("{prefix}{here}"), names).map(str::to_string)
+}
+
+/// The name, or the shortest that ends with it.
+fn ending<'a>(wanted: &str, names: &[&'a str]) -> Option<&'a str> {
+    let exact = names.iter().copied().find(|name| *name == wanted);
+    let longer = || names.iter().copied().filter(|name| name.ends_with(&format!("_{wanted}"))).min_by_key(|n| n.len());
+    exact.or_else(longer)
+}
+
+/// What is allowed in place of a value that means something elsewhere.
+pub fn allowed(path: &str, value: &Value) -> Option<&'static str> {
+    let zero = value.as_f64() == Some(0.0);
+    (zero && path.ends_with("max_seq_len")).then_some(
+        "a whole number >= 1, the longest sequence. Without absolute positions, which 0 means in x-transformers 2.x, set `use_abs_pos_emb: false` too",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sets;
+
+    #[test]
+    fn no_name_that_is_an_option_here_is_called_newer_everywhere() {
+        for set in sets::all() {
+            let options = set.options();
+            let names: Vec<&str> = options.iter().map(|o| o.name.as_str()).collect();
+            // a name may be known to one class alone
+            assert!(names.iter().all(|name| !NEWER.contains(name)), "{}: {names:?}", set.interface);
+        }
+    }
+
+    #[test]
+    fn names_from_elsewhere_are_explained() {
+        let names = ["dim", "attn_one_kv_head", "attn_dim_head", "enc_depth", "mask"];
+        assert!(explain("attn_flash", &names).unwrap().contains("always on here"));
+        assert!(explain("dec_attn_kv_heads", &names).unwrap().ends_with("not in 1.9.2; `attn_one_kv_head` is"));
+        assert!(explain("use_layerscale", &names).unwrap().ends_with("not in 1.9.2"));
+        assert_eq!(explain("dimm", &names), None);
+        assert_eq!(same("d_model", &names).as_deref(), Some("dim"));
+        assert_eq!(same("head_dim", &names).as_deref(), Some("attn_dim_head"));
+        assert_eq!(same("enc_num_layers", &names).as_deref(), Some("enc_depth"));
+        assert_eq!(same("vocab_size", &names), None);
+    }
+}

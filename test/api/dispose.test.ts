@@ -1,0 +1,283 @@
+import { describe, expect, it } from 'vitest'
+import {
+  AdamW,
+  AutoregressiveWrapper,
+  ContinuousAutoregressiveWrapper,
+  ContinuousTransformerWrapper,
+  Decoder,
+  Encoder,
+  load,
+  Module,
+  memory,
+  NonAutoregressiveWrapper,
+  randn,
+  SGD,
+  type Tensor,
+  TransformerWrapper,
+  ViTransformerWrapper,
+  XTransformer,
+} from 'x-transformers'
+import { ids } from './helpers.js'
+
+const SLACK = 64 * 1024
+const used = () => memory().native_bytes
+const LAYERS = { dim: 128, depth: 2, heads: 4, attn_dim_head: 32 }
+const decoder = () => new Decoder(LAYERS)
+const net = (layers: Decoder | Encoder = decoder()) =>
+  new TransformerWrapper({ num_tokens: 257, max_seq_len: 16, attn_layers: layers })
+
+/** Draws the values, and gives the bytes of all weights. */
+function drawn(model: Module): number {
+  model.saveBytesSync()
+  return model.numParameters * 4
+}
+
+const DISPOSED = expect.objectContaining({ name: 'XTransformersError', code: 'disposed' })
+
+const WRAPPERS: [name: string, make: () => Module & { dispose(): void }][] = [
+  ['Decoder', decoder],
+  ['TransformerWrapper', net],
+  ['AutoregressiveWrapper', () => new AutoregressiveWrapper(net())],
+  ['NonAutoregressiveWrapper', () => new NonAutoregressiveWrapper(net(new Encoder(LAYERS)), { mask_id: 256 })],
+  [
+    'NonAutoregressiveWrapper, with a critic of its own',
+    () => new NonAutoregressiveWrapper(net(new Encoder(LAYERS)), { mask_id: 256, self_token_critic: true }),
+  ],
+  [
+    'NonAutoregressiveWrapper, with a critic',
+    () => {
+      const token_critic = new TransformerWrapper({
+        num_tokens: 257,
+        max_seq_len: 16,
+        logits_dim: 1,
+        attn_layers: new Encoder(LAYERS),
+      })
+      return new NonAutoregressiveWrapper(net(new Encoder(LAYERS)), { mask_id: 256, token_critic })
+    },
+  ],
+  [
+    'ContinuousAutoregressiveWrapper',
+    () =>
+      new ContinuousAutoregressiveWrapper(
+        new ContinuousTransformerWrapper({ dim_in: 8, dim_out: 8, max_seq_len: 16, attn_layers: decoder() }),
+      ),
+  ],
+  [
+    'ViTransformerWrapper',
+    () => new ViTransformerWrapper({ image_size: 32, patch_size: 8, num_classes: 3, attn_layers: new Encoder(LAYERS) }),
+  ],
+  [
+    'XTransformer',
+    () =>
+      new XTransformer({
+        dim: 128,
+        tie_token_emb: true,
+        enc_num_tokens: 64,
+        enc_depth: 1,
+        enc_heads: 4,
+        enc_max_seq_len: 16,
+        dec_num_tokens: 64,
+        dec_depth: 1,
+        dec_heads: 4,
+        dec_max_seq_len: 16,
+      }),
+  ],
+]
+
+describe('dispose of a model', () => {
+  it.each(WRAPPERS)('frees all that it holds: %s', async (_, make) => {
+    const before = used()
+    const model = make()
+    const bytes = drawn(model)
+    expect(bytes).toBeGreaterThan(4 * SLACK)
+    expect(used() - before).toBeGreaterThan(bytes - SLACK)
+    // those that look at parameters, and optimizers, hold nothing back
+    const parameters = model.parameters()
+    const optimizer = new SGD(parameters, { lr: 0.1 })
+    model.dispose()
+    expect(used() - before).toBeLessThan(SLACK)
+    expect(() => model.parameters()).toThrow(DISPOSED)
+    expect(() => parameters[0]?.shape).toThrow(DISPOSED)
+    expect(() => model.saveBytesSync()).toThrow(DISPOSED)
+    expect(String(model)).toMatch(/^[A-Za-z]+\(disposed\)$/)
+    await expect(optimizer.step()).rejects.toThrow(DISPOSED)
+    model.dispose()
+  })
+
+  it('frees a loaded one', async () => {
+    const bytes = await new AutoregressiveWrapper(net()).saveBytes()
+    const before = used()
+    const model = await load<AutoregressiveWrapper>(bytes)
+    const size = drawn(model)
+    expect(used() - before).toBeGreaterThan(size - SLACK)
+    model.dispose()
+    expect(used() - before).toBeLessThan(SLACK)
+  })
+
+  it('waits for the calls made before', async () => {
+    const model = new AutoregressiveWrapper(net())
+    const before = [model.forward(ids(2, 9)), model.saveBytes(), model.generate([1, 2], 3)]
+    model.dispose()
+    const late = model.forward(ids(2, 9))
+    await expect(late).rejects.toThrow(DISPOSED)
+    expect(((await before[0]) as Tensor).item()).toBeGreaterThan(0)
+    await Promise.all(before)
+  })
+
+  it('ends a stream', async () => {
+    const model = new AutoregressiveWrapper(net())
+    const stream = model.stream([1, 2], 9)[Symbol.asyncIterator]()
+    expect((await stream.next()).done).toBe(false)
+    model.dispose()
+    await expect(stream.next()).rejects.toThrow(DISPOSED)
+  })
+
+  it('leaves the result of a call, without its graph', async () => {
+    const model = new AutoregressiveWrapper(net())
+    const loss = await model.forward(ids(2, 9))
+    model.dispose()
+    expect(loss.item()).toBeGreaterThan(0)
+    await expect(loss.backward()).rejects.toThrow(DISPOSED)
+  })
+
+  it('leaves the averages of an optimizer to it', async () => {
+    const before = used()
+    const model = new AutoregressiveWrapper(net())
+    const optimizer = new AdamW(model.parameters(), { lr: 0.1 })
+    const loss = await model.forward(ids(2, 9))
+    await loss.backward()
+    await optimizer.step()
+    const bytes = drawn(model)
+    loss.dispose()
+    model.dispose()
+    expect(used() - before).toBeGreaterThan(2 * bytes - SLACK)
+    expect(used() - before).toBeLessThan(2.2 * bytes)
+    await expect(optimizer.step()).rejects.toThrow(DISPOSED)
+    optimizer.dispose()
+    expect(used() - before).toBeLessThan(2 * SLACK)
+  })
+})
+
+describe('weights that live models share', () => {
+  it('stay until the last of two wrappers ends', async () => {
+    const before = used()
+    const inner = net()
+    const [a, b] = [new AutoregressiveWrapper(inner), new AutoregressiveWrapper(inner, { pad_value: 1 })]
+    const want = (await a.forward(ids(2, 9))).item()
+    a.dispose()
+    expect((await b.forward(ids(2, 9))).item()).toBe(want)
+    expect((await inner.forward(ids(2, 9))).shape).toEqual([2, 9, 257])
+    expect(b.parameters()[0]?.dataSync().length).toBeGreaterThan(0)
+    await expect(a.forward(ids(2, 9))).rejects.toThrow(DISPOSED)
+    b.dispose()
+    expect(used() - before).toBeLessThan(2 * SLACK)
+    await expect(inner.forward(ids(2, 9))).rejects.toThrow(
+      /TransformerWrapper was disposed with the AutoregressiveWrapper/,
+    )
+  })
+
+  it('stay in the wrapper when the net was disposed first', async () => {
+    const before = used()
+    const inner = net()
+    const model = new AutoregressiveWrapper(inner)
+    const want = (await model.forward(ids(2, 9))).item()
+    inner.dispose()
+    await expect(inner.forward(ids(2, 9))).rejects.toThrow(DISPOSED)
+    expect(() => new AutoregressiveWrapper(inner)).toThrow(DISPOSED)
+    expect((await model.forward(ids(2, 9))).item()).toBe(want)
+    // its parameters can still be seen, for the first time too
+    const optimizer = new SGD(model.parameters(), { lr: 0.1 })
+    const loss = await model.forward(ids(2, 9))
+    await loss.backward()
+    await optimizer.step()
+    expect((await model.forward(ids(2, 9))).item()).not.toBe(want)
+    expect(model.eval().training).toBe(false)
+    model.dispose()
+    expect(used() - before).toBeLessThan(2 * SLACK)
+  })
+
+  it('stay in a net around layers that another wrapper had', async () => {
+    const layers = decoder()
+    const [a, b] = [net(layers), net(layers)]
+    new AutoregressiveWrapper(a).dispose()
+    expect((await b.forward(ids(2, 9))).shape).toEqual([2, 9, 257])
+    await expect(a.forward(ids(2, 9))).rejects.toThrow(DISPOSED)
+    b.dispose()
+    await expect(layers.forward(randn([1, 2, 128]))).rejects.toThrow(DISPOSED)
+  })
+
+  it('stay in a part of a loaded model that another one was given', async () => {
+    const loaded = await load<AutoregressiveWrapper>(await new AutoregressiveWrapper(net()).saveBytes())
+    const other = new AutoregressiveWrapper(loaded.net)
+    loaded.dispose()
+    expect((await other.forward(ids(2, 9))).item()).toBeGreaterThan(0)
+  })
+
+  it('stay in a Module of one’s own that was used', async () => {
+    class Both extends Module {
+      readonly inner: TransformerWrapper
+      constructor(inner: TransformerWrapper) {
+        super()
+        this.inner = inner
+      }
+      forward(x: Tensor): Promise<Tensor> {
+        return this.inner.forward(x)
+      }
+    }
+    const before = used()
+    const inner = net()
+    const [own, model] = [new Both(inner), new AutoregressiveWrapper(inner)]
+    own.eval()
+    model.dispose()
+    expect((await own.forward(ids(2, 9))).shape).toEqual([2, 9, 257])
+    own.dispose()
+    expect(used() - before).toBeLessThan(2 * SLACK)
+    expect(() => own.parameters()).toThrow(DISPOSED)
+  })
+})
+
+describe('dispose of a Module of one’s own', () => {
+  it('leaves parameters that another live one has, and those of another model', async () => {
+    class Head extends Module {
+      readonly weight: Tensor
+      constructor(weight: Tensor) {
+        super()
+        this.weight = weight
+      }
+      forward(): Tensor {
+        return this.weight.mul(2)
+      }
+    }
+    const weight = randn([3], { requires_grad: true })
+    const [a, b] = [new Head(weight), new Head(weight)]
+    expect([a.numParameters, b.numParameters]).toEqual([3, 3])
+    a.dispose()
+    expect(b.forward().shape).toEqual([3])
+    b.dispose()
+    expect(() => weight.shape).toThrow(DISPOSED)
+    const model = new AutoregressiveWrapper(net())
+    const tied = new Head(model.parameters()[0] as Tensor)
+    expect(tied.numParameters).toBeGreaterThan(0)
+    tied.dispose()
+    expect((await model.forward(ids(2, 9))).item()).toBeGreaterThan(0)
+  })
+
+  it('frees its own parameters, also those that an optimizer holds', async () => {
+    class Head extends Module {
+      weight = randn([512, 512], { requires_grad: true })
+      more = [randn([512, 512], { requires_grad: true })]
+      forward(): Tensor {
+        return this.weight
+      }
+    }
+    const before = used()
+    const head = new Head()
+    const optimizer = new SGD(head.parameters(), { lr: 0.1 })
+    head.weight.sum().backwardSync()
+    expect(used() - before).toBeGreaterThan(2 ** 20)
+    head.dispose()
+    expect(used() - before).toBeLessThan(SLACK)
+    expect(() => head.parameters()).toThrow(DISPOSED)
+    await expect(optimizer.step()).rejects.toThrow(DISPOSED)
+  })
+})

@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest'
+import { cat, type Ids, Module, noGrad, ones, type Tensor } from 'x-transformers'
+import { ids, smallModel, smallNet } from './helpers.js'
+
+const w = ones([2], { requires_grad: true })
+
+class Scaled extends Module {
+  inner = smallNet()
+  head = ones([11, 2], { requires_grad: true })
+
+  async forward(x: Ids): Promise<Tensor> {
+    const logits = await this.inner.forward(x)
+    await new Promise((resolve) => setTimeout(resolve))
+    const twice = cat([logits.detach(), logits], 1)
+    return await Promise.resolve(twice.matmul(this.head).exp())
+  }
+}
+
+describe('noGrad', () => {
+  it('holds for the async forward of a Module of one’s own, and ends with it', async () => {
+    const model = new Scaled()
+    const [pending, training] = [noGrad(() => model.forward([[1, 2]])), model.forward([[1, 2]])]
+    const y = await pending
+    expect(y.requires_grad).toBe(false)
+    expect((await training).requires_grad).toBe(true)
+    expect((await model.forward([[1, 2]])).requires_grad).toBe(true)
+    // from here on it is a value like others
+    expect(y.mean(1).matmul(ones([2, 2], { requires_grad: true })).requires_grad).toBe(true)
+    const failing = noGrad(() => model.forward([[99]]))
+    await expect(failing).rejects.toThrow(/99/)
+    expect(noGrad(() => w.mul(2)).mul(w).requires_grad).toBe(true)
+  })
+
+  it('holds for what is started in it, also in a promise of the library', async () => {
+    const model = smallModel()
+    expect((await noGrad(() => model.forward(ids(1, 4)))).requires_grad).toBe(false)
+    const two = await noGrad(() => Promise.all([model.forward(ids(1, 4)), model.net.forward(ids(1, 4))]))
+    expect(two.map((x) => x.requires_grad)).toEqual([false, false])
+    expect(noGrad(() => w.mul(2)).requires_grad).toBe(false)
+    expect(w.mul(2).requires_grad).toBe(true)
+  })
+
+  it.each([
+    ['an async arrow', async () => w.mul(2)],
+    [
+      'an async function',
+      async function later() {
+        return w.mul(2)
+      },
+    ],
+    ['an async method', { async run() {} }.run],
+    [
+      'a generator',
+      function* () {
+        yield w.mul(2)
+      },
+    ],
+    [
+      'an async generator',
+      async function* () {
+        yield w.mul(2)
+      },
+    ],
+    // as TypeScript, esbuild and Babel compile them for older engines
+    ['for ES2015', new Function('__awaiter', 'return () => __awaiter(void 0, void 0, void 0, function* () {})')()],
+    ['for ES5', new Function('tslib', 'return function () { return tslib.__awaiter(this, void 0) }')()],
+    ['by esbuild', new Function('__async', 'return () => __async(null, null, function* () {})')()],
+    ['by Babel', new Function('return function () { asyncGeneratorStep() }')()],
+  ] as [string, () => unknown][])('refuses %s, and runs nothing of it', (_, fn) => {
+    expect(() => noGrad(fn)).toThrow(
+      expect.objectContaining({ code: 'invalid_argument', message: expect.stringContaining('around each call') }),
+    )
+    expect(w.mul(2).requires_grad).toBe(true)
+  })
+
+  it('takes functions that have async ones within', () => {
+    const fn = new Function('__awaiter', 'return () => { const later = () => __awaiter(); return typeof later }')()
+    expect(noGrad(fn)).toBe('function')
+  })
+})

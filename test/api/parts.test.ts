@@ -1,0 +1,179 @@
+import { describe, expect, it } from 'vitest'
+import { Decoder, Module, ones, randn, SGD, type Tensor, tensor } from 'x-transformers'
+import { numbers } from './helpers.js'
+
+const leaf = (...shape: number[]) => randn(shape, { requires_grad: true })
+
+class Linear extends Module {
+  weight: Tensor
+  constructor(from: number, to: number) {
+    super()
+    this.weight = leaf(from, to)
+  }
+  forward(x: Tensor): Tensor {
+    return x.matmul(this.weight)
+  }
+}
+
+class Nested extends Module {
+  grid = [[new Linear(2, 3)], [new Linear(3, 2), leaf(1)]]
+  named = { first: new Linear(2, 2), deep: { list: [leaf(2)] } }
+  map = new Map<string | number, unknown>([
+    ['a', new Linear(1, 1)],
+    [7, leaf(3)],
+  ])
+  set = new Set([leaf(4)])
+  fixed = ones([2])
+  numbers = [
+    [1, 2],
+    [3, 4],
+  ]
+  self: unknown[] = [this, { up: this }]
+  loop: { again?: unknown; leaf: Tensor } = { leaf: leaf(5) }
+
+  constructor() {
+    super()
+    this.loop.again = this.loop
+  }
+
+  forward(): Tensor {
+    return this.named.deep.list[0] as Tensor
+  }
+}
+
+const NAMES = [
+  'grid.0.0.weight',
+  'grid.1.0.weight',
+  'grid.1.1',
+  'named.first.weight',
+  'named.deep.list.0',
+  'map.a.weight',
+  'map.7',
+  'set.0',
+  'loop.leaf',
+]
+
+describe('parameters in containers', () => {
+  it('are found, by dotted names', () => {
+    const model = new Nested()
+    expect([...model.namedParameters().keys()]).toEqual(NAMES)
+    expect([...model.stateDict().keys()]).toEqual(NAMES)
+    expect(model.numParameters).toBe(6 + 6 + 1 + 4 + 2 + 1 + 3 + 4 + 5)
+    expect(String(model)).toContain('(deep.list): 0 [2]')
+  })
+
+  it('are trained, saved and loaded', async () => {
+    const [a, b] = [new Nested(), new Nested()]
+    b.loadStateDict(a.stateDict())
+    expect(b.parameters().map(numbers)).toEqual(a.parameters().map(numbers))
+    const before = b.parameters().map(numbers)
+    const optimizer = new SGD(b.parameters(), { lr: 1 })
+    b.parameters()
+      .map((p) => p.sum())
+      .reduce((x, y) => x.add(y))
+      .backwardSync()
+    await optimizer.step()
+    for (const [i, values] of b.parameters().map(numbers).entries()) expect(values).not.toEqual(before[i])
+    await b.loadWeights(await a.saveBytes())
+    expect(b.parameters().map(numbers)).toEqual(before)
+  })
+
+  it('follow mode, device and dispose', () => {
+    const model = new Nested().eval()
+    expect(model.named.first.training).toBe(false)
+    expect((model.map.get('a') as Linear).training).toBe(false)
+    model.to('cpu')
+    model.dispose()
+    expect(() => model.loop.leaf.shape).toThrow(/disposed/)
+  })
+
+  it('must not meet under one name', () => {
+    class Twice extends Module {
+      a = { b: leaf(1) }
+      'a.b' = leaf(2)
+      forward(): Tensor {
+        return this.a.b
+      }
+    }
+    expect(() => new Twice().stateDict()).toThrow(
+      expect.objectContaining({ code: 'invalid_state', message: expect.stringContaining('a.b') }),
+    )
+  })
+
+  it('may be one under two names', () => {
+    class Tied extends Module {
+      a = leaf(2)
+      b = [this.a]
+      forward(): Tensor {
+        return this.a
+      }
+    }
+    expect([...new Tied().stateDict().keys()]).toEqual(['a', 'b.0'])
+    expect(new Tied().parameters()).toHaveLength(1)
+  })
+})
+
+const HIDDEN = (what: RegExp) =>
+  expect.objectContaining({ code: 'invalid_state', message: expect.stringMatching(what) })
+
+describe('parameters that nobody can see', () => {
+  it('are told of at the first use: a tensor in a private field', () => {
+    class Hidden extends Module {
+      seen = leaf(2)
+      #weight = leaf(16, 2)
+      forward(): Tensor {
+        return this.#weight
+      }
+    }
+    const says = HIDDEN(/^Hidden has made a parameter of shape \[16, 2\] where nobody can see it.*#private.*public/)
+    for (const use of ['parameters', 'namedParameters', 'stateDict'] as const)
+      expect(() => new Hidden()[use]()).toThrow(says)
+    expect(() => new Hidden().numParameters).toThrow(says)
+    expect(() => new Hidden().saveBytesSync()).toThrow(says)
+    expect(new Hidden().forward().shape).toEqual([16, 2])
+  })
+
+  it('are told of: a model in a private field, one of a part, and of a class that is extended', () => {
+    class Model extends Module {
+      #layers = new Decoder({ dim: 16, depth: 1 })
+      forward(x: Tensor): Promise<Tensor> {
+        return this.#layers.forward(x)
+      }
+    }
+    class Outer extends Module {
+      inner = new Model()
+      forward(x: Tensor): Promise<Tensor> {
+        return this.inner.forward(x)
+      }
+    }
+    class Child extends Model {
+      weight = leaf(1)
+    }
+    for (const Class of [Model, Outer])
+      expect(() => new Class().parameters()).toThrow(HIDDEN(/^Model has made a Decoder/))
+    expect(() => new Child().parameters()).toThrow(HIDDEN(/^Child has made a Decoder/))
+  })
+
+  it('are not told of where a property leads to them, or nothing needs them', () => {
+    class Fine extends Module {
+      #scale = 2
+      #mask = tensor([1, 0])
+      layers = new Decoder({ dim: 16, depth: 1 })
+      list = [leaf(2)]
+      #same = this.list
+      constructor() {
+        super()
+        leaf(9).dispose()
+      }
+      forward(): Tensor {
+        return (this.#same[0] as Tensor).mul(this.#scale).mul(this.#mask)
+      }
+    }
+    const model = new Fine()
+    const after = leaf(3)
+    const other = new Decoder({ dim: 16, depth: 1 })
+    expect(model.parameters().length).toBeGreaterThan(1)
+    expect([after.shape, other.training]).toEqual([[3], true])
+    expect(model.forward().toArray()).toHaveLength(2)
+  })
+})
