@@ -1,4 +1,4 @@
-import { guarded, XTransformersError } from './errors.js'
+import { guarded } from './errors.js'
 import type { Entry, EntrySource } from './module.js'
 import { HANDLE } from './symbols.js'
 import type { Device, Tensor } from './tensor.js'
@@ -27,20 +27,4 @@ export function assign(parameter: Tensor, values: Tensor): void {
 /** Moves a parameter of the user's own, with its gradient, to a device. */
 export function move(parameter: Tensor, device: Device): void {
   guarded(() => parameter[HANDLE].use().moveTo(device))
-}
-
-/**
- * Lines of which no two have the same name, as a property `layers.0` and the first of an array `layers` would: one of them would be lost.
- *
- * @throws XTransformersError (`invalid_state`) where two have
- */
-export function distinct(entries: readonly Entry[]): readonly Entry[] {
-  const sources = new Map<string, EntrySource>()
-  for (const { name, source } of entries) {
-    if ((sources.get(name) ?? source) !== source) {
-      throw new XTransformersError('invalid_state', `two parameters of this model have the name ${name}: rename one`)
-    }
-    sources.set(name, source)
-  }
-  return entries
 }
