@@ -12,7 +12,7 @@ beforeAll(async () => {
 
 const PROGRAM = `
 const { Decoder, info, tensor, TransformerWrapper } = require('x-transformers')
-const { spawn } = require('x-transformers/worker')
+const { spawn, tensor: tensorOfWorker } = require('x-transformers/worker')
 
 const layers = () => new Decoder({ dim: 32, depth: 1, heads: 2, attn_dim_head: 16 })
 
@@ -29,7 +29,7 @@ test('runs a model', async () => {
 })
 
 test('takes the typed arrays of the test', () => {
-  expect(tensor(new Float32Array([1, 2])).toArray()).toEqual([1, 2])
+  expect(tensor(new Float32Array([0.5, 2])).toArray()).toEqual([0.5, 2])
 })
 
 test('gives its own errors', () => {
@@ -43,7 +43,11 @@ test('gives its own errors', () => {
 })
 
 test('has the entry for workers', async () => {
-  expect(typeof spawn).toBe('function')
+  const x = await spawn()
+  const model = new x.TransformerWrapper({ num_tokens: 16, max_seq_len: 8, attn_layers: new x.Decoder({ dim: 32, depth: 1 }) })
+  const logits = await model.forward(tensorOfWorker([[1, 2, 3]], { dtype: 'i64' }))
+  expect(logits.shape).toEqual([1, 3, 16])
+  x.terminate()
 })
 `
 

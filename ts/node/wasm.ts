@@ -50,6 +50,10 @@ export function loadWasm(cause: string): Running | string {
   if (!functions) {
     return 'its WebAssembly is not there either (`npm run build:wasm` builds it in the repository; a bundle needs dist/esm/wasm/pkg as `pkg` beside it)'
   }
-  const module = new WebAssembly.Module(bytes as BufferSource)
-  return startSingle(functions, module, `Node runs WebAssembly on one thread; ${cause}`)
+  try {
+    const module = new WebAssembly.Module(bytes as BufferSource)
+    return startSingle(functions, module, `Node runs WebAssembly on one thread; ${cause}`)
+  } catch (error) {
+    return `its WebAssembly does not start: ${(error as Error).message}`
+  }
 }

@@ -5,6 +5,8 @@
 export function turn(): Promise<void> {
   return new Promise((resolve) => {
     if (typeof setImmediate === 'function') setImmediate(resolve)
+    // jsdom has neither
+    else if (typeof MessageChannel === 'undefined') setTimeout(resolve)
     else {
       waiting.push(resolve)
       channel().postMessage(null)

@@ -1,3 +1,5 @@
+// not the global, which jsdom takes away
+import { MessageChannel } from 'node:worker_threads'
 import { running } from '#native'
 // Whatever loads this has all of the library then, in one file: see scripts/bundle.mjs.
 import '../index.js'
@@ -15,13 +17,13 @@ export function start(worker?: unknown): Port {
     )
   }
   const { port1, port2 } = new MessageChannel()
-  const stop = serve(port2 as Port, ({ threads }) => {
+  const stop = serve(port2 as unknown as Port, ({ threads }) => {
     // `running`: WebAssembly, where there is no addon. It has one thread, as on a page that is not isolated; `info()` says so
     if (typeof threads === 'number' && !running) setNumThreads(threads)
   })
   // the page's end alone keeps the process going, while somebody waits
-  ;(port2 as Port).unref?.()
-  return Object.assign(port1 as Port, {
+  port2.unref()
+  return Object.assign(port1 as unknown as Port, {
     terminate() {
       stop()
       port1.close()
