@@ -18,18 +18,19 @@ function exportValues(text) {
 }
 
 /**
- * What is not part of the bundle: addons, which are named in the same way from ts/node and from dist/cjs, and the functions of WebAssembly, which
- * scripts/typescript.mjs puts beside the bundle.
+ * What is not part of the bundle: addons, which are named in the same way from ts/node and from
+ * dist/cjs, and the functions of WebAssembly, which scripts/typescript.mjs puts beside the bundle.
  */
 const APART = {
   name: 'apart',
   setup(build) {
     build.onResolve({ filter: /\.node$|^@x-transformers\// }, ({ path }) => ({ path, external: true }))
-    build.onResolve({ filter: /\/wasm\/pkg\/single\.js$/ }, () => ({ path: './wasm/pkg/single.js', external: true }))
+    const functions = { path: './wasm/pkg/single.js', external: true }
+    build.onResolve({ filter: /\/wasm\/pkg\/single\.js$/ }, () => functions)
   },
 }
 
-/** esbuild takes `require` in an ES module for something that has to be made first; and tracers look for this name. */
+/** In an ES module esbuild gives `require` another name; tracers look for this one. */
 const plainRequires = (text) => text.replaceAll('__require(', 'require(')
 
 /**

@@ -1,4 +1,5 @@
-// Checks what takes too long for `npm test`: a Next.js app with `output: 'standalone'`, from the tarballs, run where it was not built.
+// Checks what takes too long for `npm test`: a Next.js app with `output: 'standalone'`, from the
+// tarballs, run where it was not built.
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

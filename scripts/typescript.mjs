@@ -55,9 +55,10 @@ async function exportedNames(entry) {
 const exportsOf = (names, all) => `export const {\n${names.map((name) => `  ${name},\n`).join('')}} = ${all}\n`
 
 /**
- * `import` in Node gets the objects that `require` gets, so that every class exists once. An `import` of CommonJS would have Node search the text
- * for names first, which takes some milliseconds; bundlers, though, follow nothing else, so they have modules of their own (the condition
- * `module`). Tracers follow `createRequire` in the form here.
+ * `import` in Node gets the objects that `require` gets, so that every class exists once. An
+ * `import` of CommonJS would have Node search the text for names first, which takes some
+ * milliseconds; bundlers, though, follow nothing else, so they have modules of their own (the
+ * condition `module`). Tracers follow `createRequire` in the form here.
  */
 async function writeEntries() {
   writeFileSync(dist('cjs/package.json'), `${JSON.stringify({ type: 'commonjs' }, null, 2)}\n`)

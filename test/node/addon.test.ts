@@ -1,4 +1,5 @@
-// Which addon Node takes, and what is said where there is none: the built package, started with all that keeps it from its addon.
+// Which addon Node takes, and what is said where there is none: the built package, started with all
+// that keeps it from its addon.
 import { execFile } from 'node:child_process'
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,5 @@
-// Programs for Node that are bundled or traced: built from the tarballs in one folder, which is gone when they run in another.
+// Programs for Node that are bundled or traced: built from the tarballs in one folder, which is
+// gone when they run in another.
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { nodeFileTrace } from '@vercel/nft'

@@ -1,4 +1,5 @@
-// What compilers say of a program against the types of the tarball: the least TypeScript that reads them, and the one of this repository.
+// What compilers say of a program against the types of the tarball: the least TypeScript that reads
+// them, and the one of this repository.
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -15,7 +16,10 @@ const COMPILERS = {
   current: bin('typescript', 'tsc'),
 }
 
-/** Each target, each module system; AbortSignal, Blob and streams from the types of Node or of the DOM. */
+/**
+ * Each target, each module system; AbortSignal, Blob and streams from the types of Node or of the
+ * DOM.
+ */
 const PROJECTS: Project[] = [
   { target: 'es2020', module: 'node16', dom: false, types: ['node'] },
   { target: 'es2020', module: 'bundler', dom: true, types: [] },
@@ -53,7 +57,7 @@ async function compile(compiler: string, name: string, { module, dom, types, tar
 }
 
 describe.each(Object.entries(COMPILERS))('TypeScript %s', (version, compiler) => {
-  it.concurrent.for(PROJECTS)('reads the types: $target, $module, DOM $dom', async (project, { expect }) => {
+  it.for(PROJECTS)('reads the types: $target, $module, DOM $dom', async (project) => {
     const { target, module, dom } = project
     expect(await compile(compiler, `${version}-${target}-${module}-${dom ? 'dom' : 'node'}`, project)).toBe('')
   })

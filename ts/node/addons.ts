@@ -2,9 +2,10 @@
 export type Fail = (error: unknown) => void
 
 /**
- * The addon of each platform: first the one that was built in the repository, then the platform's package. The names are literal, and each `require`
- * stands in a `try` of its own: so tracers and bundlers find what is there and bear what is not. Only the function of the own platform is called.
- * Paths are the same from here and from dist/cjs.
+ * The addon of each platform: first the one that was built in the repository, then the platform's
+ * package. The names are literal, and each `require` stands in a `try` of its own: so tracers and
+ * bundlers find what is there and bear what is not. Only the function of the own platform is
+ * called. Paths are the same from here and from dist/cjs.
  */
 export const ADDONS: Record<string, (fail: Fail) => unknown> = {
   'darwin-arm64': (fail) => {

@@ -18,7 +18,10 @@ function head(path: string): DataView {
   }
 }
 
-/** The platform that a native library is for, such as `linux-x64`; null where the file is no such library. */
+/**
+ * The platform that a native library is for, such as `linux-x64`; null where the file is no such
+ * library.
+ */
 export function platformOf(path: string): string | null {
   const view = head(path)
   const magic = view.getUint32(0)

@@ -19,8 +19,9 @@ export interface Found {
 }
 
 /**
- * The platform in napi-rs's spelling, such as `linux-x64-gnu`; on Linux for either C library, the more frequent one first. Which of them is
- * there Node tells only in a report, which takes longer than to load the addon; one for the other does not load.
+ * The platform in napi-rs's spelling, such as `linux-x64-gnu`; on Linux for either C library, the
+ * more frequent one first. Which of them is there Node tells only in a report, which takes longer
+ * than to load the addon; one for the other does not load.
  */
 function triples(): string[] {
   const { platform, arch } = process

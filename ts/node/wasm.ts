@@ -29,7 +29,8 @@ function firstOf(readers: readonly (() => Uint8Array)[]): Uint8Array | null {
   return null
 }
 
-// Tracers look for these very calls. In a bundle the files are in `pkg` beside it, as in one for browsers.
+// Tracers look for these very calls. In a bundle the files are in `pkg` beside it, as in one for
+// browsers.
 const relaxed = () =>
   firstOf([
     () => readFileSync(join(__dirname, '../esm/wasm/pkg/x-transformers.relaxed.wasm')),
