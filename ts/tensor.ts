@@ -7,6 +7,7 @@ import { DTYPES, elements, inline, isFloat, nested, pack, plain, type TypedArray
 import { guarded, XTransformersError } from './errors.js'
 import { type Quiet, quietOf } from './grad-mode.js'
 import { TensorHandle } from './handle.js'
+import { checkHeap } from './heap.js'
 import { noteLeaf } from './hidden.js'
 import type { DType, NativeTensor } from './native.js'
 import { nextContext, plainContext } from './random.js'
@@ -150,8 +151,10 @@ export class Tensor extends TensorOps {
    * The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself.
    *
    * @throws XTransformersError (`invalid_tensor`) where one is an `i64` beyond 2^53, which a number does not hold: `dataSync()` gives it
+   * @throws XTransformersError (`out_of_memory`) where JavaScript's heap does not hold them; {@link data} needs none of it
    */
   toArray(): Nested {
+    checkHeap(this.shape)
     return nested(this.dataSync(), this.shape, this.dtype)
   }
 

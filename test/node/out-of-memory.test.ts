@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
+import { ones, zeros } from 'x-transformers'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const LINUX = process.platform === 'linux'
@@ -115,6 +116,19 @@ function child(limits: string, program: string) {
   for (const name of readdirSync(folder)) rmSync(join(folder, name))
   return { status, signal, lines: stdout.trim().split('\n'), stderr: stderr.slice(0, 2000) }
 }
+
+describe('nested arrays', () => {
+  it('are refused where the heap of JavaScript does not hold them', () => {
+    const large = zeros([2 ** 16, 2 ** 14], { dtype: 'u8' })
+    expect(() => large.toArray()).toThrow(
+      /\[65536, 16384\] need 16384 MiB of JavaScript's heap, and \d+ MiB are .*data\(\)/,
+    )
+    const row = zeros([2 ** 28], { dtype: 'bool' })
+    expect(() => row.toArray()).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
+    for (const tensor of [large, row]) tensor.dispose()
+    expect(ones([1000, 20]).toArray()).toHaveLength(1000)
+  })
+})
 
 describe.runIf(LINUX)('a process of few addresses', () => {
   it.each(Object.entries(RUNS))('refuses %s and goes on', (_, program) => {

@@ -136,7 +136,7 @@ impl Optimizer {
     }
 
     /// The group of each parameter.
-    fn group_of(&self) -> impl Iterator<Item = usize> + use<'_> {
+    fn group_of(&self) -> impl Iterator<Item = usize> + '_ {
         self.groups.iter().enumerate().flat_map(|(g, n)| std::iter::repeat_n(g, *n))
     }
 

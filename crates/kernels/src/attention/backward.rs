@@ -1,7 +1,8 @@
 //! The gradient of attention, tile by tile: the weights are made again.
 
 use super::tiles::{
-    block_size, from, product_of_rows, scores_gradient, stride, together, weigh_again, Row, Turned, Workspace,
+    block_size, check_room, from, product_of_rows, scores_gradient, stride, together, weigh_again, Row, Turned,
+    Workspace,
 };
 use super::{
     heads_last, multiply, row_major, rows_by_head, sum_heads, turned, Attention, Gradients, Inputs, Operand, Place,
@@ -24,6 +25,7 @@ pub(super) fn gradients<T: Real>(of: &Inputs, (y, states): (&Array, &Array), gra
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let states = cpu::slice::<T>(states)?;
     let with = With { grad: Operand::new(grad, heads)?, y: Operand::new(y, heads)?, rows: &states };
+    check_room::<T>(batch * heads, j, (d, dv))?;
     let dims = [[batch, heads, i, d], [batch, heads, j, d], [batch, heads, j, dv]];
     let counts = dims.map(|dims| dims.iter().product::<usize>());
     // not their product, which may be 0 in 32 bits

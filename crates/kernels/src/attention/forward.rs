@@ -1,6 +1,6 @@
 //! What queries gather, tile by tile.
 
-use super::tiles::{block_size, from, stride, together, weigh, Row, Turned, Workspace};
+use super::tiles::{block_size, check_room, from, stride, together, weigh, Row, Turned, Workspace};
 use super::{heads_last, multiply, row_major, rows_by_head, Attention, Inputs, Place, Sizes};
 use crate::cpu::{self, Real};
 use crate::jobs::{multiplications, Start, View};
@@ -24,6 +24,7 @@ pub(super) fn forward<T: Real>(of: &Inputs) -> Result<(Array, Array)> {
     let rows = batch * heads * i;
     // two numbers each here, and where they are saved
     alloc::check(&[rows, 4], T::DTYPE)?;
+    check_room::<T>(batch * heads, j, (d, dv))?;
     let mut states = vec![Row::START; rows];
     let mut y = if j > 0 { alloc::room::<T>(count)? } else { zeros(count)? };
     if j > 0 {

@@ -4,6 +4,7 @@ use super::View;
 use crate::buffer::{apart, Buffer};
 use crate::cpu::Real;
 use crate::simd::{has_fma, map_in_place, max, sum_by, sum_by2, whole_vectors, zip_in_place};
+use crate::Result;
 use multiversion::multiversion;
 use std::any::Any;
 use std::cell::Cell;
@@ -64,6 +65,13 @@ impl<T: Real> Workspace<T> {
         let Self { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv } = self;
         [keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv].iter().map(|buffer| buffer.len()).sum()
     }
+}
+
+/// An error where there is no room for what the threads work with: `units` heads of j keys.
+pub(super) fn check_room<T: Real>(units: usize, j: usize, (d, dv): (usize, usize)) -> Result<()> {
+    let threads = crate::parallel::threads().min(units);
+    // keys, keys turned, values, and the gradients of both
+    crate::alloc::check(&[threads, j, 3 * apart(d) + 2 * apart(dv)], T::DTYPE)
 }
 
 /// More numbers than these are not kept: sequences are long then, and the time to take the memory again is little beside the work.

@@ -73,7 +73,7 @@ pub(super) fn with_text<T>(path: &Path, f: impl FnOnce(&str) -> Option<T>) -> Op
 struct Process {
     /// Addresses.
     size: u64,
-    /// Memory that no file stands behind.
+    /// Memory that no file stands behind, in swap too.
     anonymous: u64,
     /// Addresses that it alone can write to.
     data: u64,
@@ -81,21 +81,20 @@ struct Process {
 
 impl Process {
     fn read(root: &Path) -> Option<Self> {
-        with_text(&root.join("proc/self/statm"), |text| Self::of(text, page()))
+        with_text(&root.join("proc/self/status"), Self::of)
     }
 
-    /// `text` counts pages: all, in memory, of these shared, of code, 0, of data.
-    fn of(text: &str, page: u64) -> Option<Self> {
-        let mut pages = text.split_ascii_whitespace().map(|n| n.parse::<u64>().ok());
-        let mut next = || Some(pages.next()?? * page);
-        let (size, resident, shared, _, _, data) = (next()?, next()?, next()?, next()?, next()?, next()?);
-        Some(Self { size, anonymous: resident.saturating_sub(shared), data })
+    fn of(text: &str) -> Option<Self> {
+        let resident = kibibytes(text, "RssAnon").or_else(|| kibibytes(text, "VmRSS"))?;
+        let anonymous = resident + kibibytes(text, "VmSwap").unwrap_or(0);
+        Some(Self { size: kibibytes(text, "VmSize")?, anonymous, data: kibibytes(text, "VmData")? })
     }
 }
 
-fn page() -> u64 {
-    // SAFETY: it only asks.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+/// The bytes that a line `name: number kB` tells.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1 << 10)
 }
 
 /// Bytes that the machine can still give.
@@ -112,10 +111,7 @@ fn commits_are_limited(root: &Path) -> bool {
 }
 
 fn meminfo(text: &str, strict: bool) -> Option<u64> {
-    let value = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
-    };
+    let value = |name| kibibytes(text, name);
     let total = value("MemTotal")?;
     // kernels before 3.14 do not say it
     let available = value("MemAvailable").or_else(|| Some(value("MemFree")? + value("Cached")?))?;
@@ -149,10 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_the_process() {
-        let process = Process { size: 100 * 4096, anonymous: 20 * 4096, data: 40 * 4096 };
-        assert_eq!(Process::of("100 50 30 7 0 40 0\n", 4096), Some(process));
-        assert_eq!(Process::of("100 50", 4096), None);
+    fn of_the_process_counts_what_was_swapped_out() {
+        let text = "Name:\tnode\nVmSize:\t  1000 kB\nVmRSS:\t   500 kB\nRssAnon:\t   300 kB\nVmData:\t   700 kB\nVmSwap:\t    50 kB\n";
+        let process = Process { size: 1000 << 10, anonymous: 350 << 10, data: 700 << 10 };
+        assert_eq!(Process::of(text), Some(process));
+        assert_eq!(Process::of(&text.replace("RssAnon", "Other")).map(|process| process.anonymous), Some(550 << 10));
+        assert_eq!(Process::of("Name:\tnode\n"), None);
     }
 
     #[test]
