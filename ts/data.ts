@@ -52,7 +52,7 @@ function object(value: object): string {
   const told = otherCopy(value) ?? brandOf(value)?.is
   if (told) return told
   const tag = Object.prototype.toString.call(value).slice(8, -1)
-  if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function') return 'a Promise: await it first'
+  if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function') return 'a Promise (await it first)'
   const { name } = (value.constructor ?? {}) as { name?: unknown }
   const known = typeof name === 'string' && name !== '' && name !== 'Object' ? name : tag
   return known === 'Object' ? 'an object' : `${/^[AEIOU]/.test(known) ? 'an' : 'a'} ${known}`

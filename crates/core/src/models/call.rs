@@ -8,7 +8,7 @@ use super::{
     ViTransformerWrapper, XTransformer,
 };
 use crate::attention::AttentionInputs;
-use crate::generation::Generation;
+use crate::generation::{check_length, Generation};
 use crate::ids::require_type;
 use crate::layers::{AttentionLayers, Intermediates, LayerTensors, Record};
 use crate::{Args, Ctx, Error, Result, Value};
@@ -93,6 +93,9 @@ impl Model {
                 let with = token_tensors(&options.inputs, &options.tokens, args)?;
                 let start = args.tensor(0, "start_tokens")?;
                 let seq_len = args.positional(1, "seq_len")?;
+                if !stream {
+                    check_length(&start, seq_len, &options.sampling)?;
+                }
                 let caching = self.caching(options.cache.cache_kv);
                 Generation::new(model.clone(), &start, seq_len, options.sampling, &options.beams, with, caching)
             }
@@ -105,6 +108,9 @@ impl Model {
                 let with = token_tensors(&no_inputs(), &options.tokens, args)?;
                 let start = args.tensor(1, "seq_out_start")?;
                 let seq_len = args.positional(2, "seq_len")?;
+                if !stream {
+                    check_length(&start, seq_len, &options.sampling)?;
+                }
                 let decoder = model.decoder().clone();
                 let source = source_tensors(&options.source, None, args)?;
                 let caching = self.caching(options.cache.cache_kv);

@@ -8,6 +8,7 @@ use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Mode, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops};
+use xt_kernels::alloc;
 use xt_options::wrappers::ContinuousTransformerWrapperOptions;
 
 pub struct ContinuousTransformerWrapper {
@@ -212,6 +213,8 @@ impl ContinuousAutoregressiveWrapper {
         let ctx = &ctx.evaluating();
         let mut all = if single { ops::reshape(&start, &[1, start.dim(0), start.dim(1)])? } else { start.clone() };
         let prompt = all.dim(1);
+        let columns = (prompt as u64).saturating_add(seq_len as u64);
+        alloc::check_wide(&[all.dim(0) as u64, columns, all.dim(2) as u64], all.dtype())?;
         let mut steps = VectorSteps::new(&self.net, with, cache_kv, seq_len);
         for _ in 0..seq_len {
             ctx.check()?;

@@ -11,6 +11,7 @@ use crate::layers::Linear;
 use crate::{Array, Ctx, DType, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops, with_grad};
+use xt_kernels::alloc;
 use xt_options::autoregressive::NonAutoregressiveWrapperOptions;
 use xt_options::generation::NonAutoregressiveGenerate;
 use xt_options::Schedule;
@@ -193,6 +194,8 @@ impl NonAutoregressiveWrapper {
     pub fn generate(&self, options: &NonAutoregressiveGenerate, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         let ctx = &ctx.evaluating();
         let (batch, n) = (options.batch_size.map_or(1, |b| b.get()), self.net.max_seq_len());
+        // the scores of a step, the largest that it makes
+        alloc::check_wide(&[batch as u64, n as u64, self.net.num_tokens() as u64], DType::F32)?;
         let device = self.net.token_table().leaf().device();
         let mut ids = Grid::from_fn(batch, n, |_, _| self.mask_id);
         let mut mask = Grid::from_fn(batch, n, |_, _| true);
