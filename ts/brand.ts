@@ -16,7 +16,12 @@ export interface Brand {
   /** In words, with the article: `a Tensor`. */
   readonly is: string
   readonly copy: Copy
+  /** Whether it is for models in a worker, or there. */
+  readonly remote: boolean
 }
+
+/** A name with its article. */
+export const withArticle = (name: string) => `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`
 
 /** This copy. */
 export const COPY: Copy = {
@@ -27,13 +32,19 @@ export const COPY: Copy = {
 }
 
 /** The brand of an object of this copy. */
-export const brand = (is: string): Brand => ({ is, copy: COPY })
+export const brand = (is: string, remote = false): Brand => ({ is, copy: COPY, remote })
 
 /** The brand of a value of any copy; null for everything else. */
 export function brandOf(value: unknown): Brand | null {
   if (typeof value !== 'object' || value === null) return null
   const told = (value as { [BRAND]?: Partial<Brand> })[BRAND]
   return typeof told?.is === 'string' && typeof told.copy === 'object' ? (told as Brand) : null
+}
+
+/** Whether it is of this library, and cannot be given to a model of this copy: it is of another copy, or for a worker. */
+export function isForeign(value: unknown): boolean {
+  const told = brandOf(value)
+  return told !== null && (told.copy !== COPY || told.remote === true)
 }
 
 /** What a value is, and what to do, where it is of another copy; null for everything else. */

@@ -1,4 +1,4 @@
-import { brandOf, otherCopy } from './brand.js'
+import { brandOf, otherCopy, withArticle } from './brand.js'
 import { XTransformersError } from './errors.js'
 import type { DType, NativeTensor } from './native.js'
 import type { Nested } from './tensor.js'
@@ -55,7 +55,7 @@ function object(value: object): string {
   if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function') return 'a Promise (await it first)'
   const { name } = (value.constructor ?? {}) as { name?: unknown }
   const known = typeof name === 'string' && name !== '' && name !== 'Object' ? name : tag
-  return known === 'Object' ? 'an object' : `${/^[AEIOU]/.test(known) ? 'an' : 'a'} ${known}`
+  return known === 'Object' ? 'an object' : withArticle(known)
 }
 
 export { inWords as describe }

@@ -1,4 +1,5 @@
 import { type ArgumentKind, isData } from './arguments.js'
+import { isForeign } from './brand.js'
 import { checkOptions, isRecord } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
@@ -30,35 +31,43 @@ const DEEPEST = 32
 /**
  * Encodes options or arguments. What JSON has no word for becomes `{"$value": "NaN"}`, so that the validator can name it;
  * `undefined` is absent.
+ *
+ * @param what the value, for messages
+ * @throws XTransformersError (`invalid_argument`) for tensors and models of another copy of this package
  */
-export function encode(value: unknown): Encoded {
+export function encode(value: unknown, what = ''): Encoded {
   const tensors: TensorHandle[] = []
   const modules: NativeModule[] = []
   const other = (words: string) => ({ $value: words })
 
-  const object = (value: object, depth: number): unknown => {
+  const object = (value: object, depth: number, path: string): unknown => {
     if (value instanceof Tensor) return { $tensor: tensors.push(value[HANDLE]) - 1 }
     const model = (value as ModelLike)[NATIVE_MODULE]
     if (model) return { $module: modules.push(model.call(value)) - 1 }
+    // told here, with all that has to be said of it
+    if (isForeign(value)) throw new XTransformersError('invalid_argument', `${path || 'that'} is ${describe(value)}`)
     if (depth > DEEPEST) return other('an object that contains itself')
-    if (Array.isArray(value)) return value.map((item) => visit(item, depth + 1) ?? other('undefined'))
+    if (Array.isArray(value))
+      return value.map((item, i) => visit(item, depth + 1, `${path}[${i}]`) ?? other('undefined'))
     // keys with a $ are ours alone
     if (!isRecord(value) || Object.keys(value).some((key) => key.startsWith('$'))) return other(describe(value))
-    const entries = Object.entries(value).map(([key, item]) => [key, visit(item, depth + 1)] as const)
+    const entries = Object.entries(value).map(
+      ([key, item]) => [key, visit(item, depth + 1, path ? `${path}.${key}` : key)] as const,
+    )
     return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
   }
 
-  const visit = (value: unknown, depth: number): unknown => {
+  const visit = (value: unknown, depth: number, path: string): unknown => {
     if (value === undefined || value === null) return value
     if (typeof value === 'number') return Number.isFinite(value) ? value : other(String(value))
     if (typeof value === 'string' || typeof value === 'boolean') return value
-    if (typeof value === 'object') return object(value, depth)
+    if (typeof value === 'object') return object(value, depth, path)
     // a filter of the caller's: the native side knows that there is one
     if (typeof value === 'function') return { $function: true, ...other(describe(value)) }
     return other(describe(value))
   }
 
-  return { json: JSON.stringify(visit(value, 0) ?? null), tensors, modules, free: () => {} }
+  return { json: JSON.stringify(visit(value, 0, what) ?? null), tensors, modules, free: () => {} }
 }
 
 /** Checks the object after the positional arguments of `method`, and reads it once. */
@@ -92,7 +101,7 @@ export function encodeCall(
   try {
     const first = positional.map((value, i) => converted(value, tensors[i]?.[0] ?? '', tensors[i]?.[1]))
     const named = Object.entries(options).map(([name, value]) => [name, converted(value, name, TENSORS[name])])
-    return { ...encode([...first, Object.fromEntries(named)]), free }
+    return { ...encode([...first, Object.fromEntries(named)], 'arguments'), free }
   } catch (error) {
     free()
     throw error

@@ -1,4 +1,4 @@
-import { BRAND, type Brand, brand } from './brand.js'
+import { BRAND, type Brand, brand, withArticle } from './brand.js'
 import { checkFlag, checkSignal } from './checks.js'
 import { below, distinct, type Entry, type EntrySource, prefixed, type StateDict } from './entries.js'
 import {
@@ -327,7 +327,7 @@ export abstract class Module<Options = unknown> {
 
   /** @internal */
   get [BRAND](): Brand {
-    return brand(`a ${this.constructor.name}`)
+    return brand(withArticle(this.constructor.name || 'Module'))
   }
 
   /** What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue, leave objects of their own kind alone. */

@@ -55,7 +55,7 @@ export abstract class TensorOps {
   /** Runs an operation of the native side on this tensor and others. */
   protected abstract run(name: string, others: readonly Tensor[], args?: Record<string, unknown>): Tensor
 
-  #binary(name: string, other: Tensor | number): Tensor {
+  private binary(name: string, other: Tensor | number): Tensor {
     if (typeof other !== 'number') return this.run(name, [this.operand(other, OPERAND)])
     // JSON has no word for NaN and the infinities
     return this.run(name, [], { scalar: Number.isFinite(other) ? other : String(other) })
@@ -70,7 +70,7 @@ export abstract class TensorOps {
   /** Checks another tensor; `wanted`: what can stand there. */
   protected abstract operand(value: unknown, wanted: string): Tensor
 
-  #reduce(name: string, dims: Axes | undefined, options: ReduceOptions | undefined): Tensor {
+  private reduce(name: string, dims: Axes | undefined, options: ReduceOptions | undefined): Tensor {
     const keepdim = keeps(options, name)
     if (dims === undefined || dims === null) return this.run(name, [], { keepdim })
     const list = typeof dims === 'number' ? [dims] : checkList(dims, 'the axes', 'whole numbers')
@@ -79,17 +79,17 @@ export abstract class TensorOps {
 
   /** Sum; `number` or a tensor that is broadcast. Of two `bool` tensors whether one is true. */
   add(other: Tensor | number): Tensor {
-    return this.#binary('add', other)
+    return this.binary('add', other)
   }
 
   /** Difference. */
   sub(other: Tensor | number): Tensor {
-    return this.#binary('sub', other)
+    return this.binary('sub', other)
   }
 
   /** Product, element by element. Of two `bool` tensors whether both are true. */
   mul(other: Tensor | number): Tensor {
-    return this.#binary('mul', other)
+    return this.binary('mul', other)
   }
 
   /**
@@ -99,7 +99,7 @@ export abstract class TensorOps {
    * tensor([1, 3], { dtype: 'i64' }).div(2).toArray() // [0.5, 1.5]
    */
   div(other: Tensor | number): Tensor {
-    return this.#binary('div', other)
+    return this.binary('div', other)
   }
 
   /**
@@ -108,47 +108,47 @@ export abstract class TensorOps {
    * @throws XTransformersError (`invalid_tensor`) where whole numbers have negative exponents
    */
   pow(exponent: Tensor | number): Tensor {
-    return this.#binary('pow', exponent)
+    return this.binary('pow', exponent)
   }
 
   /** The larger of both, element by element; NaN where one is. */
   maximum(other: Tensor | number): Tensor {
-    return this.#binary('maximum', other)
+    return this.binary('maximum', other)
   }
 
   /** The smaller of both, element by element; NaN where one is. */
   minimum(other: Tensor | number): Tensor {
-    return this.#binary('minimum', other)
+    return this.binary('minimum', other)
   }
 
   /** Where both are equal, as `bool`. Whole numbers are compared exactly, also with fractions. */
   eq(other: Tensor | number): Tensor {
-    return this.#binary('eq', other)
+    return this.binary('eq', other)
   }
 
   /** Where both differ, as `bool`. */
   ne(other: Tensor | number): Tensor {
-    return this.#binary('ne', other)
+    return this.binary('ne', other)
   }
 
   /** Where this is less, as `bool`. */
   lt(other: Tensor | number): Tensor {
-    return this.#binary('lt', other)
+    return this.binary('lt', other)
   }
 
   /** Where this is less or equal, as `bool`. */
   le(other: Tensor | number): Tensor {
-    return this.#binary('le', other)
+    return this.binary('le', other)
   }
 
   /** Where this is greater, as `bool`. */
   gt(other: Tensor | number): Tensor {
-    return this.#binary('gt', other)
+    return this.binary('gt', other)
   }
 
   /** Where this is greater or equal, as `bool`. */
   ge(other: Tensor | number): Tensor {
-    return this.#binary('ge', other)
+    return this.binary('ge', other)
   }
 
   /** Where this is zero or false, as `bool`. */
@@ -213,7 +213,7 @@ export abstract class TensorOps {
    * ones([2, 3]).sum(-1).shape // [2]
    */
   sum(dims?: Axes, options?: ReduceOptions): Tensor {
-    return this.#reduce('sum', dims, options)
+    return this.reduce('sum', dims, options)
   }
 
   /**
@@ -222,7 +222,7 @@ export abstract class TensorOps {
    * @throws XTransformersError (`invalid_tensor`) for whole numbers: cast them first
    */
   mean(dims?: Axes, options?: ReduceOptions): Tensor {
-    return this.#reduce('mean', dims, options)
+    return this.reduce('mean', dims, options)
   }
 
   /**
@@ -231,7 +231,7 @@ export abstract class TensorOps {
    * @throws XTransformersError (`invalid_tensor`) where an axis is empty
    */
   max(dims?: Axes, options?: ReduceOptions): Tensor {
-    return this.#reduce('max', dims, options)
+    return this.reduce('max', dims, options)
   }
 
   /**
@@ -240,7 +240,7 @@ export abstract class TensorOps {
    * @throws XTransformersError (`invalid_tensor`) where an axis is empty
    */
   min(dims?: Axes, options?: ReduceOptions): Tensor {
-    return this.#reduce('min', dims, options)
+    return this.reduce('min', dims, options)
   }
 
   /**

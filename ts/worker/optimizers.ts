@@ -102,7 +102,7 @@ export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: n
 
   /** @internal */
   get [BRAND](): Brand {
-    return brand(`an optimizer in a worker (${this.constructor.name})`)
+    return brand(`an optimizer in a worker (${this.constructor.name})`, true)
   }
 
   /** Frees the averages, after the calls made before. The parameters stay. */

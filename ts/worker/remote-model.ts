@@ -1,4 +1,4 @@
-import { BRAND, type Brand, brand } from '../brand.js'
+import { BRAND, type Brand, brand, withArticle } from '../brand.js'
 import { checkFlag, checkOptions, checkReading, checkSignal, isMap, isRecord } from '../checks.js'
 import type { ModelDescription } from '../describe.js'
 import type { Cacheable } from '../models/stepwise.js'
@@ -208,7 +208,7 @@ export abstract class RemoteModel {
 
   /** @internal */
   get [BRAND](): Brand {
-    return brand(`a ${this.constructor.name} in a worker`)
+    return brand(`${withArticle(this.constructor.name)} in a worker`, true)
   }
 
   /** The model that was given as option `name`. */

@@ -62,7 +62,7 @@ export class HostTensor {
 
   /** @internal */
   get [BRAND](): Brand {
-    return brand(IS_HOST_TENSOR)
+    return brand(IS_HOST_TENSOR, true)
   }
 
   /** @internal */
