@@ -169,15 +169,19 @@ export const isShared = (buffer: ArrayBufferLike) =>
   Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
 
 /** The bytes of a typed array; a copy of them where others may write meanwhile. */
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  let bytes: Uint8Array
+function bytesOf(data: ArrayBufferView): Uint8Array {
+  const bytes = presentBytes(data)
+  return isShared(bytes.buffer) ? new Uint8Array(bytes) : bytes
+}
+
+/** The bytes of a view, in this realm. */
+export function presentBytes({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
   try {
-    bytes = new Uint8Array(buffer, byteOffset, byteLength)
+    return new Uint8Array(buffer, byteOffset, byteLength)
   } catch (error) {
     const message = 'the memory of the data is gone: its ArrayBuffer was transferred (to a worker, say) or made smaller'
     throw new XTransformersError('invalid_argument', message, [], { cause: error })
   }
-  return isShared(buffer) ? new Uint8Array(bytes) : bytes
 }
 
 function packFlat(flat: Scalar[], dtype: DType): Omit<Packed, 'shape'> {

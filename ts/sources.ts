@@ -1,7 +1,7 @@
 /** What can be loaded, and where to save: every kind of it, on every platform. */
 import { files as platform } from '#native'
 import { checkReading } from './checks.js'
-import { describe } from './data.js'
+import { describe, presentBytes } from './data.js'
 import { XTransformersError } from './errors.js'
 import { BlobInput, type Input, inMemory, MemoryInput, Meter, StreamInput, type SyncInput } from './inputs.js'
 import { handleSink, streamSink } from './sinks.js'
@@ -54,7 +54,7 @@ const tagOf = (value: unknown) => Object.prototype.toString.call(value)
 
 /** Bytes in memory; null for a source of another kind. */
 function bytesIn(source: unknown): Uint8Array | null {
-  if (isBytes(source)) return source
+  if (isBytes(source)) return presentBytes(source)
   // not `instanceof`: the buffer may come from another realm, such as a worker
   return tagOf(source) === '[object ArrayBuffer]' ? new Uint8Array(source as ArrayBuffer) : null
 }

@@ -125,14 +125,17 @@ export async function wrongValues(): Promise<Wrong[]> {
 }
 
 /** Arguments with a wrong one in one place, or in one option; and those from that place on missing. */
-function* variants(right: readonly unknown[], wrong: readonly Wrong[]): Generator<[name: string, args: unknown[]]> {
-  for (const [at, argument] of right.entries()) {
-    yield [`without argument ${at}`, right.slice(0, at)]
-    for (const [name, value] of wrong) yield [`argument ${at}: ${name}`, right.with(at, value)]
+function* variants(
+  right: () => readonly unknown[],
+  wrong: readonly Wrong[],
+): Generator<[name: string, args: unknown[]]> {
+  for (const [at, argument] of right().entries()) {
+    yield [`without argument ${at}`, right().slice(0, at)]
+    for (const [name, value] of wrong) yield [`argument ${at}: ${name}`, right().with(at, value)]
     if (Object.getPrototypeOf(argument ?? 0) !== Object.prototype) continue
     for (const key of Object.keys(argument as object)) {
       for (const [name, value] of wrong) {
-        yield [`${key}: ${name}`, right.with(at, { ...(argument as object), [key]: value })]
+        yield [`${key}: ${name}`, right().with(at, { ...(argument as object), [key]: value })]
       }
     }
   }
@@ -166,7 +169,7 @@ export async function fuzz(
   wrong: readonly Wrong[],
 ): Promise<void> {
   const found: string[] = []
-  for (const [name, args] of variants(right(), wrong)) {
+  for (const [name, args] of variants(right, wrong)) {
     const defect = await outcome(() => call(...args), wrong)
     if (defect !== null) found.push(`${name}\n${defect}`)
   }

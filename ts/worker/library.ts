@@ -12,6 +12,7 @@ import { Adopted, type RemoteModel } from './remote-model.js'
 import { packSource, type WorkerSource } from './source.js'
 import { packStep, type Trainable, type TrainStep } from './train-step.js'
 import type { RemoteClass } from './types.js'
+import { packArguments } from './values.js'
 
 /** Options of {@link Library.load}. */
 export interface WorkerLoadOptions extends ReadOptions {
@@ -140,9 +141,10 @@ export class LibraryCalls {
   ): Promise<Model> {
     const { transfer: give, signal, on_progress, ...options } = checkOptions(given, 'load()')
     const reading = checkReading({ signal, on_progress } as ReadOptions)
+    const [plain] = packArguments([options], this.#home, 'the options of load()').value
     const { value, transfer } = packSource(source, checkFlag(give, 'transfer', false))
     const object = this.#home.next()
-    const params = { object, source: value, options }
+    const params = { object, source: value, options: plain }
     try {
       const control = { ...reading, transfer }
       return this.#adopt(await this.#home.request('load', params, control)) as Model

@@ -1,5 +1,5 @@
 import { BRAND, type Brand, brand, withArticle } from '../brand.js'
-import { checkFlag, checkOptions, checkReading, checkSignal, isMap, isRecord } from '../checks.js'
+import { checkFlag, checkOptions, checkReading, checkSignal, isMap, isRecord, refuse } from '../checks.js'
 import type { ModelDescription } from '../describe.js'
 import type { Cacheable } from '../models/stepwise.js'
 import type { LoadWeightsOptions, Module, Quantization } from '../module.js'
@@ -170,9 +170,10 @@ export abstract class RemoteModel {
   ): Promise<LoadResult> {
     const { home, id } = this[REMOTE]
     const { transfer: give, signal, on_progress, ...options } = checkOptions(given, 'loadWeights()')
+    const [plain] = packArguments([options], home, 'the options of loadWeights()').value
     const { value, transfer } = packSources(source, checkFlag(give, 'transfer', false))
     const control = { ...checkReading({ signal, on_progress } as ReadOptions), transfer }
-    const call = { object: id, method: 'loadWeights', args: [value, options] }
+    const call = { object: id, method: 'loadWeights', args: [value, plain] }
     return (await home.request('call', call, control)) as LoadResult
   }
 
@@ -259,6 +260,11 @@ function modelsIn(args: readonly unknown[]): Map<string, RemoteModel> {
 
 /** Saves an object in the worker; handles of files are copied, streams are transferred. */
 export async function saveRemote({ home, id }: RemoteHandle, target: Target, options?: object): Promise<void> {
-  const transfer = typeof (target as { getWriter?: unknown } | null)?.getWriter === 'function' ? [target as object] : []
+  const has = (method: string) =>
+    typeof (target as unknown as { [name: string]: unknown } | null)?.[method] === 'function'
+  if (typeof target !== 'string' && !has('getFile') && !has('getWriter')) {
+    throw refuse('a target', 'a path or "opfs:folder/name", a FileSystemFileHandle or a WritableStream', target)
+  }
+  const transfer = has('getWriter') ? [target as object] : []
   await home.request('call', { object: id, method: 'save', args: [target, options] }, { transfer })
 }

@@ -1,5 +1,5 @@
 import { isURL } from '../checks.js'
-import { describe, isShared } from '../data.js'
+import { describe, isShared, presentBytes } from '../data.js'
 import { XTransformersError } from '../errors.js'
 import type { Source } from '../sources.js'
 import type { Packed } from './transfer.js'
@@ -24,6 +24,9 @@ export function absolute(address: string | URL): string {
 
 const tagOf = (value: unknown) => Object.prototype.toString.call(value)
 
+const has = (value: unknown, method: string) =>
+  typeof (value as { [name: string]: unknown } | null | undefined)?.[method] === 'function'
+
 /** A source, ready to be posted. */
 export function packSource(source: WorkerSource, give: boolean): Packed<unknown> {
   if (typeof source === 'string') return { value: absolute(source), transfer: [] }
@@ -31,9 +34,8 @@ export function packSource(source: WorkerSource, give: boolean): Packed<unknown>
   const kind = tagOf(source)
   if (kind === '[object Uint8Array]') return packBytes(source as Uint8Array, give)
   if (kind === '[object ArrayBuffer]') return packBytes(new Uint8Array(source as ArrayBuffer), give)
-  if (typeof source === 'object' && source !== null && kind !== '[object Response]') {
-    return { value: source, transfer: 'getReader' in source ? [source] : [] }
-  }
+  if (has(source, 'getReader')) return { value: source, transfer: [source as object] }
+  if (has(source, 'getFile') || (has(source, 'stream') && has(source, 'slice'))) return { value: source, transfer: [] }
   const hint = kind === '[object Response]' ? ': give its blob(), or its URL' : ''
   throw new XTransformersError('invalid_argument', `${describe(source)} cannot be loaded in a worker${hint}`)
 }
@@ -46,7 +48,8 @@ export function packSources(source: WorkerSource | readonly WorkerSource[], give
 }
 
 /** The memory is given away as a whole, so that only all of it can be. */
-function packBytes(bytes: Uint8Array, give: boolean): Packed<Uint8Array> {
+function packBytes(given: Uint8Array, give: boolean): Packed<Uint8Array> {
+  const bytes = presentBytes(given)
   const whole = !isShared(bytes.buffer) && bytes.byteLength === bytes.buffer.byteLength
   const value = give && whole ? bytes : bytes.slice()
   return { value, transfer: [value.buffer] }
