@@ -22,6 +22,9 @@ pub enum Extreme {
 /// [`extreme`] on candle's own operations, which pass over NaN.
 pub fn reference(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
     check(x, axes)?;
+    if x.elem_count() == 0 {
+        return nothing(x, axes, x.dtype());
+    }
     let mut y = x.clone();
     let mut missing = x.ne(x)?;
     for axis in axes {
@@ -43,6 +46,12 @@ pub fn extreme(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
         Extreme::Max => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, max_of, larger)),
         Extreme::Min => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, min_of, smaller)),
     }, else reference(x, axes, how))
+}
+
+/// Of an empty array, over axes that are not.
+fn nothing(x: &Array, axes: &[usize], dtype: DType) -> Result<Array> {
+    let size = |(axis, size): (usize, &usize)| if axes.contains(&axis) { 1 } else { *size };
+    Array::zeros(x.dims().iter().enumerate().map(size).collect::<Vec<_>>(), dtype, x.device())
 }
 
 fn check(x: &Array, axes: &[usize]) -> Result<()> {
@@ -147,6 +156,9 @@ fn of_long_row<T: WithDType>(row: &[T], of_row: fn(&[T]) -> T) -> T {
 /// [`argmax`] on candle's own operations.
 pub fn argmax_reference(x: &Array, axis: usize) -> Result<Array> {
     check(x, &[axis])?;
+    if x.elem_count() == 0 {
+        return nothing(x, &[axis], DType::I64);
+    }
     let missing = x.ne(x)?;
     let first = missing.argmax_keepdim(axis)?;
     missing.max_keepdim(axis)?.where_cond(&first, &x.argmax_keepdim(axis)?)?.to_dtype(DType::I64)

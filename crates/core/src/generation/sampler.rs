@@ -45,17 +45,12 @@ pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, 
             return Ok(largest(&row));
         }
         keep(&mut row, filter, limit, s);
-        if !is_empty(&row) {
-            return Ok(pick(&row, s.temperature, chance));
+        if is_empty(&row) {
+            // only `top_a`, which looks at all rows, leaves nothing: beside a surer row the likeliest token stays
+            table.copy_row(i, &mut row);
+            return Ok(largest(&row));
         }
-        match filter {
-            // it looks at all rows: in one beside a surer one the likeliest token stays
-            Some(Filter::TopA) => {
-                table.copy_row(i, &mut row);
-                Ok(largest(&row))
-            }
-            _ => Err(Error::Shape("a filter_thres of 1 leaves no token to draw: give a smaller one".into())),
-        }
+        Ok(pick(&row, s.temperature, chance))
     };
     rng.stream().uniform(count).into_iter().enumerate().map(token).collect()
 }

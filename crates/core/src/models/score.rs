@@ -283,6 +283,12 @@ fn inputs(with: &TokenTensors, turns: &[usize], front: usize, n: usize) -> Resul
     let layers = &mut with.layers;
     layers.mask = layers.mask.as_ref().map(again).transpose()?;
     layers.self_attn_context_mask = layers.self_attn_context_mask.as_ref().map(again).transpose()?;
+    // where it stands for the context too, it does so as a whole
+    if let (Some(context), None, Some(mask)) = (&layers.context, &layers.context_mask, &layers.mask) {
+        if context.rank() == 3 && context.dim(1) == front + n - 1 {
+            layers.context_mask = Some(ops::narrow(mask, 1, 0, front + n - 1)?);
+        }
+    }
     Ok(with)
 }
 

@@ -74,7 +74,7 @@ fn padding_on_either_side_does_not_count_and_changes_nothing() {
 /// Rows of other lengths, padded on either side, have the score that each has alone.
 #[track_caller]
 fn scored_as_alone(model: &Model, also: &[(&str, Tensor)]) {
-    let rows: [&[i64]; 4] = [&[3, 1, 4, 1, 5], &[2, 7], &[1, 8, 2], &[6, 6, 6, 2, 9, 4]];
+    let rows: [&[i64]; 4] = [&[3, 1, 4, 8, 5], &[2, 7], &[1, 8, 2], &[6, 10, 3, 2, 9, 4]];
     for left in [true, false] {
         let (mut padded, mut real) = (vec![], vec![]);
         for row in rows {
@@ -136,6 +136,7 @@ fn padded_rows_have_the_score_that_each_has_alone_with_every_kind_of_position() 
             let both: serde_json::Map<String, Json> =
                 own.as_object().unwrap().clone().into_iter().chain(more.as_object().unwrap().clone()).collect();
             for around in &around {
+                eprintln!("{own} {more} {around}");
                 let model = gpt(Json::Object(both.clone()), around.clone());
                 scored_as_alone(&build(&autoregressive(model, json!({}))), &[]);
             }
@@ -150,9 +151,10 @@ fn what_goes_along_with_padded_rows_stays_with_its_row() {
         own.insert("cross_attend".into(), true.into());
         let model = build(&autoregressive(gpt(Json::Object(own.clone()), json!({})), json!({})));
         let dim = values_of_context_dim(&model);
-        scored_as_alone(&model, &[("context", normal(&[4, 5, dim], 7))]);
-        let front = mask(&[1; 20], &[4, 5]);
-        scored_as_alone(&model, &[("context", normal(&[4, 5, dim], 7)), ("context_mask", front)]);
+        let context = normal(&[4, 5, dim], 7);
+        for bits in [[1; 20], std::array::from_fn(|i| u8::from(i % 3 != 0))] {
+            scored_as_alone(&model, &[("context", context.clone()), ("context_mask", mask(&bits, &[4, 5]))]);
+        }
     }
 }
 
