@@ -3,13 +3,12 @@
 use crate::tensor::NativeTensor;
 use crate::work::{in_background, now, now_shared, to_napi, Work};
 use crate::NativeAbortFlag;
-use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use xt_bindings::{AbortFlag, Error, Generating, Tensor};
 
-/// How long a generation keeps a thread of Node's pool, which has few.
+/// How long a generation keeps a thread: there are few.
 const TURN: Duration = Duration::from_millis(100);
 
 /// A generation, until it is disposed.
@@ -29,9 +28,9 @@ impl NativeGeneration {
 #[napi]
 impl NativeGeneration {
     #[napi(ts_return_type = "Promise<NativeTensor>")]
-    pub fn logits(&self, abort: &NativeAbortFlag) -> napi::Result<AsyncTask<Work<Tensor, NativeTensor>>> {
+    pub fn logits(&self, abort: &NativeAbortFlag) -> napi::Result<Work<Tensor, NativeTensor>> {
         let (generation, abort) = (self.get()?, abort.flag());
-        Ok(in_background(move || generation.logits(&abort), NativeTensor::new))
+        Ok(in_background(abort, move |abort| generation.logits(abort), NativeTensor::new))
     }
 
     #[napi]
@@ -41,14 +40,14 @@ impl NativeGeneration {
     }
 
     #[napi(ts_return_type = "Promise<void>")]
-    pub fn advance(&self, abort: &NativeAbortFlag) -> napi::Result<AsyncTask<Work<(), ()>>> {
+    pub fn advance(&self, abort: &NativeAbortFlag) -> napi::Result<Work<(), ()>> {
         let (generation, abort) = (self.get()?, abort.flag());
-        let steps = move || {
+        let steps = move |abort: &AbortFlag| {
             let start = Instant::now();
-            while !generation.step(&abort)? && start.elapsed() < TURN {}
+            while !generation.step(abort)? && start.elapsed() < TURN {}
             Ok(())
         };
-        Ok(in_background(steps, |()| ()))
+        Ok(in_background(abort, steps, |()| ()))
     }
 
     #[napi]

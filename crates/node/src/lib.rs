@@ -1,30 +1,36 @@
-//! The addon for Node: `ts/native.ts` on napi-rs. Each function forwards to `xt-bindings`; heavy ones run on the thread pool.
+//! The addon for Node: `ts/native.ts` on napi-rs. Each function forwards to `xt-bindings`; heavy
+//! ones run on threads of its own.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod generation;
+mod load;
 mod memory;
 mod module;
 mod optimizer;
+mod promise;
 mod reader;
 #[cfg(target_os = "linux")]
 mod small;
 mod tensor;
+mod threads;
 mod work;
 
 use memory::report;
 use module::NativeModule;
-use napi::bindgen_prelude::{AsyncTask, ClassInstance, Uint8Array};
+use napi::bindgen_prelude::{ClassInstance, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use optimizer::NativeOptimizer;
 use reader::NativeReader;
 use tensor::{tensors, NativeTensor};
 use work::{in_background, now, now_shared, Work};
-use xt_bindings::{self as bindings, Context};
+use xt_bindings::{self as bindings, AbortFlag, Context};
 
 /// Set by an AbortSignal; heavy work polls it.
 #[napi]
 #[derive(Default)]
-pub struct NativeAbortFlag(bindings::AbortFlag);
+pub struct NativeAbortFlag(AbortFlag);
 
 #[napi]
 impl NativeAbortFlag {
@@ -33,7 +39,7 @@ impl NativeAbortFlag {
         self.0.set();
     }
 
-    pub(crate) fn flag(&self) -> bindings::AbortFlag {
+    pub(crate) fn flag(&self) -> AbortFlag {
         self.0.clone()
     }
 }
@@ -69,15 +75,15 @@ pub fn op(
 }
 
 #[napi(ts_return_type = "Promise<void>")]
-pub fn backward(loss: &NativeTensor, retain: bool, abort: &NativeAbortFlag) -> napi::Result<AsyncTask<Work<(), ()>>> {
+pub fn backward(loss: &NativeTensor, retain: bool, abort: &NativeAbortFlag) -> napi::Result<Work<(), ()>> {
     let (loss, abort) = (loss.get()?, abort.flag());
-    Ok(in_background(move || bindings::backward(&loss, retain, &abort), |()| ()))
+    Ok(in_background(abort, move |abort| bindings::backward(&loss, retain, abort), |()| ()))
 }
 
 #[napi]
 pub fn backward_sync(env: Env, loss: &NativeTensor, retain: bool) -> napi::Result<()> {
     let loss = loss.get()?;
-    report(env, now_shared(|| bindings::backward(&loss, retain, &bindings::AbortFlag::default())))
+    report(env, now_shared(|| bindings::backward(&loss, retain, &AbortFlag::default())))
 }
 
 #[napi]
@@ -108,15 +114,15 @@ pub fn clip_grad_norm(
     parameters: Vec<ClassInstance<NativeTensor>>,
     max: f64,
     abort: &NativeAbortFlag,
-) -> napi::Result<AsyncTask<Work<f64, f64>>> {
+) -> napi::Result<Work<f64, f64>> {
     let (parameters, abort) = (tensors(&parameters)?, abort.flag());
-    Ok(in_background(move || bindings::clip_grad_norm(&parameters, max, &abort), |norm| norm))
+    Ok(in_background(abort, move |abort| bindings::clip_grad_norm(&parameters, max, abort), |norm| norm))
 }
 
 #[napi]
 pub fn clip_grad_norm_sync(parameters: Vec<ClassInstance<NativeTensor>>, max: f64) -> napi::Result<f64> {
     let parameters = tensors(&parameters)?;
-    now_shared(|| bindings::clip_grad_norm(&parameters, max, &bindings::AbortFlag::default()))
+    now_shared(|| bindings::clip_grad_norm(&parameters, max, &AbortFlag::default()))
 }
 
 #[napi(ts_return_type = "Promise<Uint8Array>")]
@@ -124,9 +130,10 @@ pub fn write_tensors(
     names: String,
     inputs: Vec<ClassInstance<NativeTensor>>,
     metadata: String,
-) -> napi::Result<AsyncTask<Work<Vec<u8>, Uint8Array>>> {
+) -> napi::Result<Work<Vec<u8>, Uint8Array>> {
     let inputs = tensors(&inputs)?;
-    Ok(in_background(move || bindings::write_tensors(&names, &inputs, &metadata), Uint8Array::from))
+    let write = move |_: &AbortFlag| bindings::write_tensors(&names, &inputs, &metadata);
+    Ok(in_background(AbortFlag::default(), write, Uint8Array::from))
 }
 
 #[napi]
@@ -145,9 +152,10 @@ pub fn write_optimizer(
     names: String,
     inputs: Vec<ClassInstance<NativeTensor>>,
     groups: String,
-) -> napi::Result<AsyncTask<Work<Vec<u8>, Uint8Array>>> {
+) -> napi::Result<Work<Vec<u8>, Uint8Array>> {
     let inputs = tensors(&inputs)?;
-    Ok(in_background(move || bindings::write_optimizer(&kind, &names, &inputs, &groups), Uint8Array::from))
+    let write = move |_: &AbortFlag| bindings::write_optimizer(&kind, &names, &inputs, &groups);
+    Ok(in_background(AbortFlag::default(), write, Uint8Array::from))
 }
 
 #[napi]

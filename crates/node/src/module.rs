@@ -4,7 +4,7 @@ use crate::memory::report;
 use crate::tensor::{tensors, NativeResult, NativeTensor};
 use crate::work::{in_background, now, now_shared, to_napi, Work};
 use crate::{generation::NativeGeneration, NativeAbortFlag};
-use napi::bindgen_prelude::{AsyncTask, ClassInstance, Uint8Array};
+use napi::bindgen_prelude::{ClassInstance, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use std::sync::Arc;
@@ -86,11 +86,11 @@ impl NativeModule {
         inputs: Vec<ClassInstance<NativeTensor>>,
         context: String,
         abort: &NativeAbortFlag,
-    ) -> napi::Result<AsyncTask<Work<Reply, NativeResult>>> {
+    ) -> napi::Result<Work<Reply, NativeResult>> {
         let (model, inputs, abort) = (self.get()?, tensors(&inputs)?, abort.flag());
         let context = now(|| Context::parse(&context))?;
-        let run = move || bindings::call(&model, &method, &args, &inputs, &context, &abort);
-        Ok(in_background(run, NativeResult::from))
+        let run = move |abort: &AbortFlag| bindings::call(&model, &method, &args, &inputs, &context, abort);
+        Ok(in_background(abort, run, NativeResult::from))
     }
 
     #[napi]
@@ -121,9 +121,9 @@ impl NativeModule {
     }
 
     #[napi(ts_return_type = "Promise<Uint8Array>")]
-    pub fn save_bytes(&self) -> napi::Result<AsyncTask<Work<Vec<u8>, Uint8Array>>> {
+    pub fn save_bytes(&self) -> napi::Result<Work<Vec<u8>, Uint8Array>> {
         let model = self.get()?;
-        Ok(in_background(move || bindings::save(&model), Uint8Array::from))
+        Ok(in_background(AbortFlag::default(), move |_| bindings::save(&model), Uint8Array::from))
     }
 
     #[napi]

@@ -4,7 +4,7 @@ use crate::memory::report;
 use crate::tensor::{tensors, NativeResult, NativeTensor};
 use crate::work::{in_background, now, now_shared, to_napi, Work};
 use crate::NativeAbortFlag;
-use napi::bindgen_prelude::{AsyncTask, ClassInstance};
+use napi::bindgen_prelude::ClassInstance;
 use napi::Env;
 use napi_derive::napi;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,9 +32,9 @@ impl NativeOptimizer {
 #[napi]
 impl NativeOptimizer {
     #[napi(ts_return_type = "Promise<void>")]
-    pub fn step(&self, groups: String, abort: &NativeAbortFlag) -> napi::Result<AsyncTask<Work<(), ()>>> {
+    pub fn step(&self, groups: String, abort: &NativeAbortFlag) -> napi::Result<Work<(), ()>> {
         let (optimizer, abort) = (self.get()?, abort.flag());
-        Ok(in_background(move || bindings::optimizer_step(&mut lock(&optimizer), &groups, &abort), |()| ()))
+        Ok(in_background(abort, move |abort| bindings::optimizer_step(&mut lock(&optimizer), &groups, abort), |()| ()))
     }
 
     #[napi]

@@ -4,11 +4,11 @@ use crate::memory::report;
 use crate::module::NativeModule;
 use crate::tensor::NativeResult;
 use crate::work::{in_background, now, to_napi, Work};
-use napi::bindgen_prelude::{AsyncTask, Uint8Array};
+use napi::bindgen_prelude::Uint8Array;
 use napi::Env;
 use napi_derive::napi;
 use std::sync::Arc;
-use xt_bindings::{Error, Model, Reading, Reply};
+use xt_bindings::{AbortFlag, Error, Model, Reading, Reply};
 
 /// A file on its way into memory, until it is disposed.
 #[napi]
@@ -45,9 +45,9 @@ impl NativeReader {
     }
 
     #[napi(ts_return_type = "Promise<void>")]
-    pub fn feed(&self, bytes: Uint8Array) -> napi::Result<AsyncTask<Work<(), ()>>> {
+    pub fn feed(&self, bytes: Uint8Array) -> napi::Result<Work<(), ()>> {
         let reading = self.get()?;
-        Ok(in_background(move || reading.feed(&bytes), |()| ()))
+        Ok(in_background(AbortFlag::default(), move |_| reading.feed(&bytes), |()| ()))
     }
 
     #[napi]
@@ -57,9 +57,9 @@ impl NativeReader {
     }
 
     #[napi(ts_return_type = "Promise<NativeResult>")]
-    pub fn tensors(&self) -> napi::Result<AsyncTask<Work<Reply, NativeResult>>> {
+    pub fn tensors(&self) -> napi::Result<Work<Reply, NativeResult>> {
         let reading = self.get()?;
-        Ok(in_background(move || reading.tensors(), NativeResult::from))
+        Ok(in_background(AbortFlag::default(), move |_| reading.tensors(), NativeResult::from))
     }
 
     #[napi]
@@ -69,9 +69,9 @@ impl NativeReader {
     }
 
     #[napi(ts_return_type = "Promise<NativeModule>")]
-    pub fn model(&self, device: String) -> napi::Result<AsyncTask<Work<Arc<Model>, NativeModule>>> {
+    pub fn model(&self, device: String) -> napi::Result<Work<Arc<Model>, NativeModule>> {
         let reading = self.get()?;
-        Ok(in_background(move || reading.model(&device), NativeModule::new))
+        Ok(in_background(AbortFlag::default(), move |_| reading.model(&device), NativeModule::new))
     }
 
     #[napi]

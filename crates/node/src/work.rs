@@ -1,16 +1,19 @@
-//! Work on the thread pool, and errors on their way to JavaScript.
+//! Work on threads of the library's own, and errors on their way to JavaScript.
 
 use crate::memory::report;
-use napi::bindgen_prelude::{AsyncTask, ToNapiValue, TypeName};
-use napi::{Env, Status, Task};
-use xt_bindings::{guard, Error, Result};
+use crate::promise::Promise;
+use crate::threads::{ready, submit, Call};
+use napi::bindgen_prelude::ToNapiValue;
+use napi::{sys, Env, Status};
+use xt_bindings::{guard, AbortFlag, Error, Result};
 
 /// Runs `f` now, on the calling thread.
 pub fn now<T>(f: impl FnOnce() -> Result<T>) -> napi::Result<T> {
     guard(f).map_err(to_napi)
 }
 
-/// Runs `f`, of many kernels, now and among the threads that share their work, while the calling thread waits.
+/// Runs `f`, of many kernels, now and among the threads that share their work, while the calling
+/// thread waits.
 pub fn now_shared<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> napi::Result<T> {
     now(|| xt_bindings::together(f))
 }
@@ -20,38 +23,42 @@ pub fn to_napi(error: Error) -> napi::Error {
     napi::Error::new(Status::GenericFailure, error.to_json().to_string())
 }
 
-/// A computation that gives a `T`, which becomes a `J` for JavaScript.
+/// A computation that gives a `T`, which becomes a `J` for JavaScript. It begins when it is handed
+/// to JavaScript, as a promise.
 pub struct Work<T, J> {
-    run: Option<Box<dyn FnOnce() -> Result<T> + Send>>,
+    run: Box<dyn FnOnce(&AbortFlag) -> Result<T> + Send>,
+    abort: AbortFlag,
     finish: fn(T) -> J,
 }
 
-/// A promise of what `run` gives on another thread.
+/// A promise of what `run` gives on another thread. It is told when nobody waits any more: by the
+/// caller's flag, and where the caller's environment ends.
 pub fn in_background<T, J>(
-    run: impl FnOnce() -> Result<T> + Send + 'static,
+    abort: AbortFlag,
+    run: impl FnOnce(&AbortFlag) -> Result<T> + Send + 'static,
     finish: fn(T) -> J,
-) -> AsyncTask<Work<T, J>>
-where
-    T: Send + 'static,
-    J: ToNapiValue + TypeName,
-{
-    AsyncTask::new(Work { run: Some(Box::new(run)), finish })
+) -> Work<T, J> {
+    Work { run: Box::new(run), abort, finish }
 }
 
-impl<T: Send + 'static, J: ToNapiValue + TypeName> Task for Work<T, J> {
-    type Output = T;
-    type JsValue = J;
-
-    fn compute(&mut self) -> napi::Result<T> {
-        let run = self.run.take();
-        now_shared(move || run.ok_or_else(|| Error::Internal("work ran twice".into()))?())
+impl<T: Send + 'static, J: ToNapiValue + 'static> Work<T, J> {
+    fn begin(self, env: Env) -> napi::Result<sys::napi_value> {
+        ready().map_err(|error| to_napi(Error::Internal(format!("no thread can be started: {error}"))))?;
+        let Self { run, abort, finish } = self;
+        let (promise, value) = Promise::new(env)?;
+        let (owner, flag) = (promise.owner(), abort.clone());
+        let run = move || {
+            let output = now_shared(|| run(&flag));
+            promise.settle(move |env| report(env, output.map(finish)));
+        };
+        submit(Call { owner, abort, run: Box::new(run) });
+        Ok(value)
     }
+}
 
-    fn resolve(&mut self, env: Env, output: T) -> napi::Result<J> {
-        report(env, Ok((self.finish)(output)))
-    }
-
-    fn reject(&mut self, env: Env, error: napi::Error) -> napi::Result<J> {
-        report(env, Err(error))
+impl<T: Send + 'static, J: ToNapiValue + 'static> ToNapiValue for Work<T, J> {
+    #[allow(unsafe_code)]
+    unsafe fn to_napi_value(env: sys::napi_env, work: Self) -> napi::Result<sys::napi_value> {
+        work.begin(Env::from_raw(env))
     }
 }
