@@ -93,7 +93,8 @@ export function loadSync<M extends Module = Module>(source: SyncSource, options:
  * Pieces go straight into the tensors. Only PyTorch's format from a stream or an address is held in memory as a whole, since its directory is
  * at the end.
  *
- * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`)
+ * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`); (`not_available`)
+ *   for tensors whose type or layout is not supported, by name
  * @example
  * const { tensors } = await loadTensors('pytorch_model.bin')
  * model.loadStateDict(tensors)

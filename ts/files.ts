@@ -45,11 +45,11 @@ export function writeTensorBytesSync(
   return ownBytes(guarded(() => native.writeTensorsSync(names, natives, rest)))
 }
 
-/** The state of an optimizer as the bytes of a file of PyTorch; `groups` is JSON. */
+/** The state of an optimizer as the bytes of a file of PyTorch. */
 export async function writeOptimizerBytes(
   kind: string,
   tensors: ReadonlyMap<string, Tensor>,
-  groups: string,
+  groups: readonly object[],
 ): Promise<Uint8Array> {
   const inputs = handlesOf(tensors)
   const names = JSON.stringify([...tensors.keys()])
@@ -58,7 +58,7 @@ export async function writeOptimizerBytes(
       kind,
       names,
       inputs.map((handle) => handle.pinned()),
-      groups,
+      JSON.stringify(groups),
     )
   return await heavy({ reads: NO_GATES, writes: NO_GATES, inputs, start })
 }
@@ -67,10 +67,12 @@ export async function writeOptimizerBytes(
 export function writeOptimizerBytesSync(
   kind: string,
   tensors: ReadonlyMap<string, Tensor>,
-  groups: string,
+  groups: readonly object[],
 ): Uint8Array {
   const natives = handlesOf(tensors).map((handle) => handle.settled('saving'))
-  return guarded(() => native.writeOptimizerSync(kind, JSON.stringify([...tensors.keys()]), natives, groups))
+  return guarded(() =>
+    native.writeOptimizerSync(kind, JSON.stringify([...tensors.keys()]), natives, JSON.stringify(groups)),
+  )
 }
 
 /** What is in a file of tensors, or in several. */
@@ -89,13 +91,16 @@ export type SyncTensorSource = SyncSource | readonly SyncSource[]
 /** Options of everything that reads tensors from a file. */
 export interface TensorReadOptions extends ReadOptions {
   /**
-   * Which tensors of a file of PyTorch are read: the key of their dict, such as `ema` of `torch.save({'model': ..., 'ema': ...})`, or a path of
-   * keys and places with dots, such as `states.0.model`. The empty string stands for the outer dict.
+   * Which tensors of a file of PyTorch are read: the key of their dict, such as `ema` of
+   * `torch.save({'model': ..., 'ema': ...})`, or a path of keys and places with dots, such as
+   * `states.0.model`. The empty string stands for the outer dict.
    *
-   * Without it, they are found where that is clear: a tensor alone, or a list of them (their names are `0`, `1` ...); the only dict that has
-   * tensors under texts, the outer one or one in it, where numbers as tensors without axes, such as `best_val_loss`, do not count; of several,
-   * the only one with a usual name (`model`, `state_dict`, `model_state_dict`, `model_state`, `module`, `net`, `network`, `weights`,
-   * `params`, `ema`), if none has more tensors. Everything else is an error (`invalid_checkpoint`) that lists the keys and their tensors.
+   * Without it, they are found where that is clear: a tensor alone, or a list of them (their names
+   * are `0`, `1` ...); the only dict that has tensors under texts, the outer one or one in it,
+   * where numbers as tensors without axes, such as `best_val_loss`, do not count; of several, the
+   * only one with a usual name (`model`, `state_dict`, `model_state_dict`, `model_state`, `module`,
+   * `net`, `network`, `weights`, `params`, `ema`), if none has more tensors. Everything else is an
+   * error (`invalid_checkpoint`) that lists the keys and their tensors.
    */
   key?: string
 }
@@ -109,8 +114,9 @@ function settingsOf({ key, widen = false, optimizer = false }: Reading): Setting
 }
 
 /**
- * Reads the tensors of a file, or of all files of a checkpoint. `widen`: values of half precision become f32. `optimizer`: of a file of PyTorch
- * the state of an optimizer, with its groups in the metadata.
+ * Reads the tensors of a file, or of all files of a checkpoint. `widen`: values of half precision
+ * become f32. `optimizer`: of a file of PyTorch the state of an optimizer, with its groups in the
+ * metadata.
  */
 export async function readTensors(source: TensorSource, options: Reading = {}): Promise<TensorFile> {
   const settings = settingsOf(options)

@@ -205,8 +205,9 @@ export interface Native {
   writeTensors(names: string, tensors: NativeTensor[], metadata: string): Promise<Uint8Array>
   writeTensorsSync(names: string, tensors: NativeTensor[], metadata: string): Uint8Array
   /**
-   * The bytes of a file of PyTorch with the state of an optimizer: `names` as of {@link NativeOptimizer.state}, `groups` a JSON array of
-   * the settings of each group, with the places of its parameters (`params`).
+   * The bytes of a file of PyTorch with the state of an optimizer: `names` as of
+   * {@link NativeOptimizer.state}, `groups` a JSON array of the settings of each group, with the places of
+   * its parameters (`params`).
    */
   writeOptimizer(kind: string, names: string, tensors: NativeTensor[], groups: string): Promise<Uint8Array>
   writeOptimizerSync(kind: string, names: string, tensors: NativeTensor[], groups: string): Uint8Array

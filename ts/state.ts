@@ -36,8 +36,9 @@ export interface LoadStateOptions {
    */
   strict?: boolean
   /**
-   * What the names begin with that the model's do not. By default `module.` (DataParallel), `net.` (a wrapper around this model), `_orig_mod.`
-   * (torch.compile) and `model.` (Lightning) are found by themselves, where every name has them and none fits without.
+   * What the names begin with that the model's do not. By default `module.` (DataParallel), `net.`
+   * (a wrapper around this model), `_orig_mod.` (torch.compile) and `model.` (Lightning) are found
+   * by themselves, where every name has them and none fits without.
    */
   prefix?: string
 }

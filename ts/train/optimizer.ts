@@ -3,16 +3,7 @@ import { BRAND, type Brand, brand } from '../brand.js'
 import { type CallControl, heavy } from '../calls.js'
 import { checkIterable, checkOptions, checkSignal, isRecord, refuse } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
-import {
-  disposeAll,
-  readTensors,
-  readTensorsSync,
-  type TensorFile,
-  writeOptimizerBytes,
-  writeOptimizerBytesSync,
-  writeTensorBytes,
-  writeTensorBytesSync,
-} from '../files.js'
+import { disposeAll, readTensors, readTensorsSync, type TensorFile } from '../files.js'
 import type { NativeOptimizer, NativeTensor } from '../native.js'
 import { resolveGroups, resolveOptions } from '../options.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
@@ -31,6 +22,8 @@ import {
   type StateFormat,
   type StateSaveOptions,
   stateInFile,
+  writeState,
+  writeStateSync,
 } from './saved-state.js'
 
 /** Parameters that share their settings; what is not set here comes from the optimizer's options. */
@@ -39,8 +32,9 @@ export type ParamGroup<Options> = Options & { params: readonly Tensor[] }
 /** Options of {@link Optimizer.load}. */
 export interface StateReadOptions extends ReadOptions {
   /**
-   * Which of several states in a file of PyTorch: the key of the dict, such as `optimizer`, or a path of keys and places with dots, such as
-   * `optimizer_states.0`. Without it, the only one is taken.
+   * Which of several states in a file of PyTorch: the key of the dict, such as `optimizer`, or a
+   * path of keys and places with dots, such as `optimizer_states.0`. Without it, the only one is
+   * taken.
    */
   key?: string
 }
@@ -143,11 +137,12 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 
   /**
-   * Puts back what `stateDict()` gave, or what PyTorch's `state_dict()` has. The groups must be as they were; parameters are known by
-   * their order.
+   * Puts back what `stateDict()` gave, or what PyTorch's `state_dict()` has. The groups must be as
+   * they were; parameters are known by their order.
    *
-   * @throws XTransformersError (`invalid_checkpoint`) where they are not; (`not_available`) for settings of PyTorch that would change
-   *   results, such as `amsgrad`; (`busy`) while a call on the parameters is pending
+   * @throws XTransformersError (`invalid_checkpoint`) where they are not; (`not_available`) for
+   *   settings of PyTorch that would change results, such as `amsgrad`; (`busy`) while a call on
+   *   the parameters is pending
    */
   loadStateDict(state: OptimizerState<object> | PyTorchState): void {
     if (!isRecord(state)) throw refuse('the state', 'what stateDict() gives', state)
@@ -173,26 +168,13 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     for (const [i, own] of settings.entries()) Object.assign(this.param_groups[i] as object, own)
   }
 
-  /** What a safetensors file says besides. */
-  #metadata(groups: string): Record<string, string> {
-    return { optimizer: this.#kind, param_groups: groups }
-  }
-
   /** The state as the bytes of a file, by default of safetensors. */
   async saveBytes(options: StateSaveOptions = {}): Promise<Uint8Array> {
     return await this.#bytes(formatOf(null, options))
   }
 
   #bytes(format: StateFormat): Promise<Uint8Array> {
-    return schedule(this.#gates, NO_GATES, async () => {
-      const { param_groups, state } = this.#state()
-      const groups = JSON.stringify(param_groups)
-      const writing =
-        format === 'torch'
-          ? writeOptimizerBytes(this.#kind, state, groups)
-          : writeTensorBytes(state, this.#metadata(groups))
-      return await writing.finally(() => disposeAll(state))
-    })
+    return schedule(this.#gates, NO_GATES, () => writeState(format, this.#kind, this.#state()))
   }
 
   /** As {@link saveBytes}, at once. */
@@ -201,26 +183,19 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 
   #bytesSync(format: StateFormat): Uint8Array {
-    return scheduleSync('saveBytesSync()', this.#gates, NO_GATES, () => {
-      const { param_groups, state } = this.#state()
-      const groups = JSON.stringify(param_groups)
-      try {
-        return format === 'torch'
-          ? writeOptimizerBytesSync(this.#kind, state, groups)
-          : writeTensorBytesSync(state, this.#metadata(groups))
-      } finally {
-        disposeAll(state)
-      }
-    })
+    const write = () => writeStateSync(format, this.#kind, this.#state())
+    return scheduleSync('saveBytesSync()', this.#gates, NO_GATES, write)
   }
 
   /**
-   * Writes the state: as PyTorch does where the name ends in `.pt`, `.pth`, `.bin` or `.ckpt`, else as safetensors.
+   * Writes the state: as PyTorch does where the name ends in `.pt`, `.pth`, `.bin` or `.ckpt`, else
+   * as safetensors.
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
    * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
    * @example
-   * await optimizer.save('optimizer.pt') // in Python: optimizer.load_state_dict(torch.load('optimizer.pt'))
+   * await optimizer.save('optimizer.pt')
+   * // in Python: optimizer.load_state_dict(torch.load('optimizer.pt'))
    */
   async save(target: Target, options: StateSaveOptions = {}): Promise<void> {
     const format = formatOf(target, options)
@@ -239,12 +214,14 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 
   /**
-   * Puts back what `save`, `saveBlob` or `saveBytes` has made, or `torch.save` of the state of PyTorch's optimizer of the same name: alone, or
-   * within a checkpoint (`{'model': ..., 'optimizer': optimizer.state_dict()}`). Settings and averages are then those of the file; parameters are
-   * known by their order, which is that of `parameters()` in both languages. Later calls on the parameters wait for it.
+   * Puts back what `save`, `saveBlob` or `saveBytes` has made, or `torch.save` of the state of
+   * PyTorch's optimizer of the same name: alone, or within a checkpoint (`{'model': ...,
+   * 'optimizer': optimizer.state_dict()}`). Settings and averages are then those of the file;
+   * parameters are known by their order, which is that of `parameters()` in both languages. Later
+   * calls on the parameters wait for it.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`); (`not_available`) for settings of PyTorch that would change results, such as
-   *   `amsgrad`; the state is then as before
+   * @throws XTransformersError (`file`, `invalid_checkpoint`); (`not_available`) for settings of
+   *   PyTorch that would change results, such as `amsgrad`; the state is then as before
    * @example
    * await model.loadWeights('ckpt.pt')
    * await optimizer.load('ckpt.pt')
@@ -258,7 +235,8 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   /**
    * As {@link load}, at once: of a path (Node) or of bytes.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`, `not_available`); (`busy`) while a call on the parameters is pending
+   * @throws XTransformersError (`file`, `invalid_checkpoint`, `not_available`); (`busy`) while a
+   *   call on the parameters is pending
    */
   loadSync(source: SyncSource, options: Pick<StateReadOptions, 'key'> = {}): void {
     const file = readTensorsSync(source, { ...options, optimizer: true })

@@ -1,8 +1,18 @@
-/** States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would change results. */
+/**
+ * States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would
+ * change results.
+ */
 import { full } from '../creation.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
-import { disposeAll, type TensorFile } from '../files.js'
+import {
+  disposeAll,
+  type TensorFile,
+  writeOptimizerBytes,
+  writeOptimizerBytesSync,
+  writeTensorBytes,
+  writeTensorBytesSync,
+} from '../files.js'
 import { checkTensor, type Tensor } from '../tensor.js'
 
 /** Settings of a group in {@link OptimizerState}: its parameters are known by their place. */
@@ -11,27 +21,40 @@ export type SavedGroup<Options> = Options & { params: number[] }
 /** What an optimizer knows beyond the parameters. */
 export interface OptimizerState<Options = Record<string, unknown>> {
   param_groups: SavedGroup<Options>[]
-  /** By name: `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`, `INDEX.momentum_buffer`, with the parameter's place. */
+  /**
+   * By name: `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`, `INDEX.momentum_buffer`, with the
+   * parameter's place.
+   */
   state: Map<string, Tensor>
 }
 
-/** What is kept of one parameter, as PyTorch has it: `exp_avg`, `exp_avg_sq`, `step` or `momentum_buffer`. */
+/**
+ * What is kept of one parameter, as PyTorch has it: `exp_avg`, `exp_avg_sq`, `step` or
+ * `momentum_buffer`.
+ */
 export type ParameterState = Readonly<Record<string, Tensor | number | null>>
 
-/** As {@link OptimizerState}, with the state of each parameter under its number, as PyTorch's `state_dict()` has it. */
+/**
+ * As {@link OptimizerState}, with the state of each parameter under its number, as PyTorch's
+ * `state_dict()` has it.
+ */
 export interface PyTorchState {
   param_groups: readonly (Readonly<Record<string, unknown>> & { params: readonly number[] })[]
   state: ReadonlyMap<number, ParameterState> | Readonly<Record<number, ParameterState>>
 }
 
-/** How the state of an optimizer is written: as safetensors, or as `torch.save(optimizer.state_dict(), path)` does. */
+/**
+ * How the state of an optimizer is written: as safetensors, or as
+ * `torch.save(optimizer.state_dict(), path)` does.
+ */
 export type StateFormat = 'safetensors' | 'torch'
 
 /** Options of all that saves the state of an optimizer. */
 export interface StateSaveOptions {
   /**
-   * What is written. `torch`: what `torch.load(path, weights_only=True)` reads, and `load_state_dict` of PyTorch's optimizer of the same name
-   * takes. By default that for names that end in `.pt`, `.pth`, `.bin` or `.ckpt`, and `safetensors` for all else.
+   * What is written. `torch`: what `torch.load(path, weights_only=True)` reads, and
+   * `load_state_dict` of PyTorch's optimizer of the same name takes. By default that for names that
+   * end in `.pt`, `.pth`, `.bin` or `.ckpt`, and `safetensors` for all else.
    */
   format?: StateFormat
 }
@@ -46,6 +69,40 @@ export function formatOf(target: unknown, { format }: StateSaveOptions = {}): St
   }
   const name = typeof target === 'string' ? target : (target as { name?: unknown } | null | undefined)?.name
   return typeof name === 'string' && /\.(pt|pth|bin|ckpt)$/i.test(name) ? 'torch' : 'safetensors'
+}
+
+/** What a safetensors file says beside the tensors. */
+const metadataOf = (kind: string, groups: readonly object[]) => ({
+  optimizer: kind,
+  param_groups: JSON.stringify(groups),
+})
+
+/** The bytes of a file with a state, whose tensors are freed then. */
+export async function writeState(
+  format: StateFormat,
+  kind: string,
+  { param_groups: groups, state }: OptimizerState<object>,
+): Promise<Uint8Array> {
+  try {
+    if (format === 'torch') return await writeOptimizerBytes(kind, state, groups)
+    return await writeTensorBytes(state, metadataOf(kind, groups))
+  } finally {
+    disposeAll(state)
+  }
+}
+
+/** As {@link writeState}, at once. */
+export function writeStateSync(
+  format: StateFormat,
+  kind: string,
+  { param_groups: groups, state }: OptimizerState<object>,
+): Uint8Array {
+  try {
+    if (format === 'torch') return writeOptimizerBytesSync(kind, state, groups)
+    return writeTensorBytesSync(state, metadataOf(kind, groups))
+  } finally {
+    disposeAll(state)
+  }
 }
 
 const wrong = (message: string) => new XTransformersError('invalid_checkpoint', message)
@@ -149,7 +206,10 @@ export interface Placed {
   made: Map<string, Tensor>
 }
 
-/** The state of each parameter under its place: numbers in `params` stand for the places that they have there, as in PyTorch. */
+/**
+ * The state of each parameter under its place: numbers in `params` stand for the places that they
+ * have there, as in PyTorch.
+ */
 export function placed(state: unknown, groups: readonly { params: readonly unknown[] }[]): Placed {
   const places = new Map(groups.flatMap(({ params }) => params).map((id, place) => [String(id), place]))
   const result: Placed = { tensors: new Map(), made: new Map() }

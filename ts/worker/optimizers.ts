@@ -80,18 +80,20 @@ export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: n
   }
 
   /**
-   * Writes settings and averages from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`, a stream; in Node a path. As PyTorch does
-   * where the name ends in `.pt`, `.pth`, `.bin` or `.ckpt`, else as safetensors.
+   * Writes settings and averages from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`,
+   * a stream; in Node a path. As PyTorch does where the name ends in `.pt`, `.pth`, `.bin` or
+   * `.ckpt`, else as safetensors.
    */
   save(target: Target, options: StateSaveOptions = {}): Promise<void> {
     return saveRemote(this[REMOTE], target, options)
   }
 
   /**
-   * Puts back what `save` or `saveBytes` has made, or the state of PyTorch's optimizer of the same name, alone or within a checkpoint. The
-   * groups must be as they were.
+   * Puts back what `save` or `saveBytes` has made, or the state of PyTorch's optimizer of the same
+   * name, alone or within a checkpoint. The groups must be as they were.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`); (`not_available`) for settings of PyTorch that would change results
+   * @throws XTransformersError (`file`, `invalid_checkpoint`); (`not_available`) for settings of
+   *   PyTorch that would change results
    */
   async load(source: WorkerSource, options: { key?: string } = {}): Promise<void> {
     const { home, id } = this[REMOTE]

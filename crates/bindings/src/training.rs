@@ -64,8 +64,8 @@ pub fn optimizer_load_state(optimizer: &mut Optimizer, names: &str, tensors: &[T
     optimizer.load_state(&names.into_iter().zip(tensors.iter().cloned()).collect::<Vec<_>>())
 }
 
-/// The bytes of a file of PyTorch with the state of an optimizer; `names` is a JSON array, one per tensor,
-/// `groups` one of the settings of each group with the places of its parameters (`params`).
+/// The bytes of a file of PyTorch with the state of an optimizer; `names` is a JSON array, one per
+/// tensor, `groups` one of the settings of each group with the places of its parameters (`params`).
 pub fn write_optimizer(kind: &str, names: &str, tensors: &[Tensor], groups: &str) -> Result<Vec<u8>> {
     let names: Vec<String> = parse(names)?;
     let kind = OptimizerKind::parse(kind)?;

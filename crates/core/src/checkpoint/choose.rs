@@ -6,7 +6,8 @@ use super::{damaged, shown};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// Shapes of tensors that have several names may have so many more numbers than the pickle has bytes.
+/// Shapes of tensors that have several names may have so many more numbers than the pickle has
+/// bytes.
 const SHARED: usize = 1 << 20;
 /// How many dicts a message names.
 const NAMED: usize = 8;
@@ -70,7 +71,8 @@ impl Budget {
             Some(Found::Strange(what)) => return Err(strange(&name, what)),
             Some(Found::View(view)) => view,
         };
-        // a name costs a few bytes, and would get a copy of the shape of a tensor that has other names too
+        // a name costs a few bytes, and would get a copy of the shape of a tensor that has other
+        // names too
         self.spend(2 * view.shape.len() + 4)?;
         Ok(Some((name, view)))
     }
@@ -107,8 +109,8 @@ fn tensors_in(pickle: &Pickle, id: Id) -> Result<Vec<Chosen<'_>>> {
 /// A dict in the outer one, and how many tensors it has.
 type Inner<'a> = (&'a str, Id, usize);
 
-/// The dicts in the outer one that have tensors. Many names can stand for the same dict, so that each
-/// is looked at once.
+/// The dicts in the outer one that have tensors. Many names can stand for the same dict, so that
+/// each is looked at once.
 fn inner(pickle: &Pickle) -> Vec<Inner<'_>> {
     let mut seen = HashMap::new();
     let mut tensors = |dict: Id| *seen.entry(dict).or_insert_with(|| count(pickle, dict).0);
@@ -129,14 +131,15 @@ fn named(dicts: &[Inner]) -> String {
     }
 }
 
-/// What stands in a dict or a list under `key`, or at the end of a path of keys and places with dots.
+/// What stands in a dict or a list under `key`, or at the end of a path of keys and places with
+/// dots.
 pub fn at(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
     let mut place = (from, key);
     loop {
         let (id, rest) = place;
         let step = |name: &str| match name.len() == rest.len() {
             true => Some(""),
-            false => rest.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')),
+            false => rest.strip_prefix(name)?.strip_prefix('.').filter(|rest| !rest.is_empty()),
         };
         if let Some(Value::List(items) | Value::Tuple(items)) = pickle.values.get(id) {
             let name = rest.split('.').next()?;
@@ -167,8 +170,8 @@ fn keyed<'a>(pickle: &'a Pickle, key: &str) -> Result<Vec<Chosen<'a>>> {
 /// The weights of a file: what is named `key` (a path with dots; empty: the outer dict), or else
 ///
 /// - a tensor, or a list of tensors, where the file is nothing else;
-/// - the only dict of tensors: the outer one, or one in it. A number as a tensor without axes, such as
-///   a loss, does not make the outer dict one;
+/// - the only dict of tensors: the outer one, or one in it. A number as a tensor without axes, such
+///   as a loss, does not make the outer dict one;
 /// - of several, the only one that has a usual key ([`USUAL`]), if none has more tensors.
 ///
 /// Whatever else there is to choose from is an error.

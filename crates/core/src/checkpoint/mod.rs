@@ -2,6 +2,7 @@
 //! alone rebuild the model. Weights of the Python package are read from safetensors and from PyTorch's zip format. Files are the
 //! business of others: a [`Reader`] says which bytes it wants next.
 
+mod assemble;
 mod choose;
 mod data;
 mod element;
@@ -25,7 +26,7 @@ mod write_pickle;
 mod write_zip;
 mod zip;
 
-pub use reader::{Reader, Settings};
+pub use reader::Reader;
 pub use write::{write, write_tensors};
 pub use write_optimizer::write_optimizer;
 
@@ -46,6 +47,19 @@ const CHUNK: u64 = 4 << 20;
 pub struct Range {
     pub offset: u64,
     pub length: u64,
+}
+
+/// How the tensors are read.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Of the file, where it is known.
+    pub size: Option<u64>,
+    /// Which of several state dicts in a file of PyTorch.
+    pub key: Option<String>,
+    /// Whether the state of an optimizer is wanted of such a file, instead of weights.
+    pub optimizer: bool,
+    /// Whether values of half precision become f32.
+    pub widen: bool,
 }
 
 /// How a tensor is made of what is read.

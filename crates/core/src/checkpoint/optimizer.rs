@@ -1,5 +1,5 @@
-//! The state of an optimizer of PyTorch, as `optimizer.state_dict()` gives it: `state`, from the place
-//! of a parameter to its averages, and `param_groups` with the settings.
+//! The state of an optimizer of PyTorch, as `optimizer.state_dict()` gives it: `state`, from the
+//! place of a parameter to its averages, and `param_groups` with the settings.
 
 use super::choose::{at, entries, pairs, Budget, Chosen};
 use super::pickle::Pickle;

@@ -1,7 +1,8 @@
 //! The pickles in PyTorch's files, as data: a machine that knows the instructions which PyTorch writes, and a few names.
 //!
-//! Nothing is executed. A pickle asks for functions by name; here each name is either a [`Global`], whose calls only put values together,
-//! or an error. Values stand in a list and refer to each other by number, so that no depth of nesting needs a deep stack.
+//! Nothing is executed. A pickle asks for functions by name; here each name is either a [`Global`],
+//! whose calls only put values together, or an error. Values stand in a list and refer to each
+//! other by number, so that no depth of nesting needs a deep stack.
 
 use super::global::Global;
 use super::value::{damaged_pickle, reduce, Id, Value};

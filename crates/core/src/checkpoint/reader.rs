@@ -2,29 +2,17 @@
 //!
 //! One state machine for all formats, so that paths, Blobs, streams and bytes are read in the same way, asynchronously or not.
 
+use super::assemble::assemble;
 use super::data::Sink;
 use super::pieces::{Pieces, Whole};
 use super::zip::{Directory, End, Record};
-use super::{choose, damaged, header, optimizer, pickle, salvage, torch, zip, File, Plan, Range};
-use crate::{Array, Device, Error, Result, Tensor};
+use super::{choose, damaged, header, optimizer, pickle, salvage, torch, zip, File, Plan, Range, Settings};
+use crate::{Error, Result};
 use std::cmp::min;
 use std::collections::HashMap;
 
 /// How many bytes tell the format. Not more than the smallest file may have after its header's length.
 const START: u64 = 64;
-
-/// How the tensors are read.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Of the file, where it is known.
-    pub size: Option<u64>,
-    /// Which of several state dicts in a file of PyTorch.
-    pub key: Option<String>,
-    /// Whether the state of an optimizer is wanted of such a file, instead of weights.
-    pub optimizer: bool,
-    /// Whether values of half precision become f32.
-    pub widen: bool,
-}
 
 enum Phase {
     /// The first bytes, which tell the format.
@@ -300,24 +288,7 @@ impl Reader {
         if !matches!(self.phase, Phase::Done) {
             return Err(Error::Internal("the file was not read to its end".into()));
         }
-        // views are copied while the storages are there; the others take them over
-        let views = self.plans.iter().map(|plan| match (&plan.view, self.sinks.get(plan.sink)) {
-            (Some(layout), Some(sink)) => sink.view(layout).map(Some),
-            _ => Ok(None),
-        });
-        let views: Vec<Option<Array>> = views.collect::<Result<_>>()?;
-        let boolean: Vec<bool> = self.sinks.iter().map(Sink::is_boolean).collect();
-        let arrays: Vec<Array> = self.sinks.into_iter().map(Sink::into_array).collect::<Result<_>>()?;
-        let tensor = |(plan, view): (Plan, Option<Array>)| {
-            let array = view.as_ref().or(arrays.get(plan.sink));
-            let array = array.ok_or_else(|| Error::Internal("a tensor has no values".into()))?.reshape(plan.shape)?;
-            let boolean = boolean.get(plan.sink).is_some_and(|b| *b);
-            Ok((plan.name, if boolean { Tensor::boolean(array) } else { Tensor::constant(array) }))
-        };
-        let mut tensors = self.plans.into_iter().zip(views).map(tensor).collect::<Result<Vec<_>>>()?;
-        for (name, value) in self.numbers {
-            tensors.push((name, Tensor::constant(Array::full(value, (), &Device::Cpu)?)));
-        }
+        let tensors = assemble(self.plans, self.sinks, self.numbers)?;
         Ok(File { tensors, metadata: self.metadata })
     }
 }

@@ -160,8 +160,9 @@ fn rebuild(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     }
 }
 
-/// The tensor that `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata])`
-/// gives; `_rebuild_tensor` ends before `requires_grad`, `_v3` has the type before the metadata.
+/// The tensor that `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[,
+/// metadata])` gives; `_rebuild_tensor` ends before `requires_grad`, `_v3` has the type before the
+/// metadata.
 fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     let wrong = || damaged_pickle("a tensor is described in a way that PyTorch does not use");
     let (dtype, metadata) = match (how, arguments.get(4..).unwrap_or_default()) {
@@ -211,8 +212,8 @@ fn numbers(values: &[Value], id: Id) -> Option<Vec<u64>> {
     }
 }
 
-/// What a tensor's metadata says of its values that does not stand in them: signs and conjugates that
-/// PyTorch has not computed yet. The outer `None`: it is no metadata.
+/// What a tensor's metadata says of its values that does not stand in them: signs and conjugates
+/// that PyTorch has not computed yet. The outer `None`: it is no metadata.
 fn lazy(values: &[Value], metadata: Id) -> Option<Option<&'static str>> {
     let pairs = match values.get(metadata)? {
         Value::None => return Some(None),

@@ -1,5 +1,5 @@
-//! The state of an optimizer as a file of PyTorch, which `torch.load(path, weights_only=True)` reads and
-//! `load_state_dict` of PyTorch's optimizer of the same name takes.
+//! The state of an optimizer as a file of PyTorch, which `torch.load(path, weights_only=True)`
+//! reads and `load_state_dict` of PyTorch's optimizer of the same name takes.
 
 use super::element::Element;
 use super::write_pickle::{pickle, Node, Stored};
@@ -22,7 +22,8 @@ const OF_ADAM: [(&str, Option<bool>); 2] = [("amsgrad", Some(false)), ("capturab
 /// Room for the header of a record and what fills up before its content.
 const RECORD: usize = 256;
 
-/// `named` are the tensors `INDEX.FIELD`, `groups` the settings with the places of their parameters.
+/// `named` are the tensors `INDEX.FIELD`, `groups` the settings with the places of their
+/// parameters.
 ///
 /// An error (`out_of_memory`) where the file does not fit.
 pub fn write_optimizer(kind: OptimizerKind, named: Vec<(String, Tensor)>, groups: &Json) -> Result<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! The state of an optimizer as named tensors, as PyTorch names them: `INDEX.step`, `INDEX.exp_avg` ...
+//! The state of an optimizer as named tensors, as PyTorch names them: `INDEX.step` and so on.
 
 use super::optimizer::{copied, Optimizer, OptimizerKind, State};
 use crate::{Array, DType, Device, Error, Result, Tensor};

@@ -236,8 +236,8 @@ fn contents(file: &File) -> Vec<(String, Vec<usize>, Vec<u64>)> {
     file.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec(), bits(tensor))).collect()
 }
 
-/// Reads damaged bytes in both ways; an error has a known code. What is read of a file with checksums is
-/// what was in it before.
+/// Reads damaged bytes in both ways; an error has a known code. What is read of a file with
+/// checksums is what was in it before.
 fn survives(bytes: &[u8], what: &str, whole: Option<&File>) {
     for file in [checkpoint::read_file(bytes, true), stream(bytes)] {
         match file {

@@ -1,5 +1,5 @@
-//! States of PyTorch's optimizers (test/checkpoints/training.py): runs go on as in PyTorch, and the files
-//! written here are read back.
+//! States of PyTorch's optimizers (test/checkpoints/training.py): runs go on as in PyTorch, and the
+//! files written here are read back.
 
 use crate::common::{array_values, close, float};
 use crate::torch_files::recorded;
