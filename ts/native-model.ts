@@ -1,7 +1,7 @@
 import { native } from '#native'
 import { type CallControl, heavy, heavySteps } from './calls.js'
-import { checkOptions, checkSignal, refuse } from './checks.js'
-import { ownBytes } from './data.js'
+import { checkOptions, checkSignal } from './checks.js'
+import { describe, ownBytes } from './data.js'
 import { checkArguments, decode, type Encoded, encode, encodeCall } from './encode.js'
 import { OwnEntry } from './entries.js'
 import { guarded } from './errors.js'
@@ -111,7 +111,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   override quantize(format: Quantization): this {
     requireLive(this)
-    scheduleSync('quantize()', NO_GATES, this.#gates, () => guarded(() => this.#native.quantize(checkFormat(format))))
+    // the native side knows the formats
+    const name = typeof format === 'string' ? format : describe(format)
+    scheduleSync('quantize()', NO_GATES, this.#gates, () => guarded(() => this.#native.quantize(name)))
     return this
   }
 
@@ -349,12 +351,6 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
       encoded.free()
     }
   }
-}
-
-/** The native side knows the formats. */
-function checkFormat(format: unknown): string {
-  if (typeof format === 'string') return format
-  throw refuse('the format', "'q8_0', 'q4_0' or 'bf16'", format, 'invalid_options')
 }
 
 const isNative = (holder: object) => holder instanceof NativeModel

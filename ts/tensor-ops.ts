@@ -27,9 +27,6 @@ export interface CrossEntropyOptions {
   ignore_index?: number
 }
 
-/** What can stand beside a tensor. */
-const OPERAND = 'a Tensor or a number'
-
 /** `dim` counted from the front. */
 export function axis(dim: number, axes: number): number {
   if (!Number.isInteger(dim)) throw refuse('an axis', 'a whole number', dim, 'invalid_tensor')
@@ -56,7 +53,7 @@ export abstract class TensorOps {
   protected abstract run(name: string, others: readonly Tensor[], args?: Record<string, unknown>): Tensor
 
   private binary(name: string, other: Tensor | number): Tensor {
-    if (typeof other !== 'number') return this.run(name, [this.operand(other, OPERAND)])
+    if (typeof other !== 'number') return this.run(name, [this.operand(other)])
     // JSON has no word for NaN and the infinities
     return this.run(name, [], { scalar: Number.isFinite(other) ? other : String(other) })
   }
@@ -67,8 +64,8 @@ export abstract class TensorOps {
   /** One element of that value, of the type that it takes in an operation with this tensor. */
   protected abstract filled(value: number): Tensor
 
-  /** Checks another tensor; `wanted`: what can stand there. */
-  protected abstract operand(value: unknown, wanted: string): Tensor
+  /** Checks another tensor. */
+  protected abstract operand(value: unknown): Tensor
 
   private reduce(name: string, dims: Axes | undefined, options: ReduceOptions | undefined): Tensor {
     const keepdim = keeps(options, name)
@@ -255,7 +252,7 @@ export abstract class TensorOps {
 
   /** Matrix product of the last two axes, (.., m, k) and (.., k, n); the axes before are broadcast. */
   matmul(other: Tensor): Tensor {
-    return this.run('matmul', [this.operand(other, 'a Tensor')])
+    return this.run('matmul', [this.operand(other)])
   }
 
   /** Softmax along an axis. */
@@ -277,7 +274,7 @@ export abstract class TensorOps {
 
   /** Mean of the squared differences. */
   mse(target: Tensor): Tensor {
-    return this.run('mse', [this.operand(target, 'a Tensor')])
+    return this.run('mse', [this.operand(target)])
   }
 
   /**
@@ -333,7 +330,7 @@ export abstract class TensorOps {
 
   /** `a` where this is true, else `b`. */
   where(a: Tensor | number, b: Tensor | number): Tensor {
-    const [first, second] = [a, b].map((x) => (typeof x === 'number' ? x : this.operand(x, OPERAND)))
+    const [first, second] = [a, b].map((x) => (typeof x === 'number' ? x : this.operand(x)))
     const like: TensorOps = typeof first === 'object' ? first : typeof second === 'object' ? second : this
     const tensor = (x: Tensor | number | undefined) => (typeof x === 'object' ? x : like.filled(x as number))
     return this.run('where', [tensor(first), tensor(second)])

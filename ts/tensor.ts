@@ -267,13 +267,12 @@ export class Tensor extends TensorOps {
     return apply(name, [this, ...others], args)
   }
 
-  protected override operand(value: unknown, wanted: string): Tensor {
-    if (value instanceof Tensor) return value
-    throw refuse('the operand', wanted, value)
+  protected override operand(value: unknown): Tensor {
+    return checkTensor(value, 'the operand')
   }
 
   protected override whole(value: unknown, name: string, use: (tensor: Tensor) => Tensor): Tensor {
-    if (!isData(value)) return use(this.operand(value, 'a Tensor, or an array of whole numbers'))
+    if (!isData(value)) return use(this.operand(value))
     using made = fromArgument(value as object, 'ids', name, this.device)
     return use(made)
   }

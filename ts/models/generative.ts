@@ -1,5 +1,6 @@
 import type { CallControl } from '../calls.js'
-import { abandon, isThenable, refuse } from '../checks.js'
+import { abandon, isThenable } from '../checks.js'
+import { describe } from '../data.js'
 import { checkArguments } from '../encode.js'
 import { guarded, guardedAsync, XTransformersError } from '../errors.js'
 import { noGrad } from '../grad-mode.js'
@@ -155,7 +156,7 @@ function accept(generation: NativeGeneration, native: NativeTensor, filter: Logi
 function checked(filtered: unknown, logits: Tensor): Tensor {
   if (!(filtered instanceof Tensor)) {
     if (isThenable(filtered)) abandon(filtered)
-    throw refuse('what filter_logits_fn returns', 'a Tensor, and at once', filtered)
+    throw new XTransformersError('invalid_argument', `filter_logits_fn must return a Tensor, got ${describe(filtered)}`)
   }
   if (String(filtered.shape) === String(logits.shape)) return filtered
   throw new XTransformersError(
