@@ -56,10 +56,10 @@ pub struct Generation {
 /// An error where memory cannot hold all the tokens of a generation that nothing ends before: its steps would go on until then.
 pub fn check_length(start: &Tensor, seq_len: usize, sampling: &SamplingOptions) -> Result<()> {
     let rows = start.elem_count().max(1) / start.dims().last().copied().unwrap_or(1).max(1);
-    match sampling.ends().is_empty() {
-        true => Ok(xt_kernels::alloc::check_wide(&[rows as u64, seq_len as u64], DType::I64)?),
-        false => Ok(()),
+    if sampling.ends().is_empty() {
+        xt_kernels::alloc::check_wide(&[rows as u64, seq_len as u64], DType::I64)?;
     }
+    Ok(())
 }
 
 impl Generation {
