@@ -91,6 +91,11 @@ export function checkSignal(signal: unknown): AbortSignal | undefined {
   throw refuse('signal', 'an AbortSignal', signal)
 }
 
+/** Rejects as an aborted call does. Not the signal's own method, which those of some test environments do not have. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw signal.reason
+}
+
 /** Checks a function that the library is to call. */
 export function checkFunction<F>(value: F, what: string): F {
   if (typeof value === 'function') return value

@@ -1,6 +1,9 @@
 /** What every read has in common, fetch, and what the platforms add to it. */
+import { throwIfAborted } from './checks.js'
 import { XTransformersError } from './errors.js'
 import type { Input, SyncInput } from './inputs.js'
+
+export { throwIfAborted }
 
 /** How far a read has come, in bytes. */
 export interface Progress {
@@ -63,11 +66,6 @@ export function reasonOf(error: unknown): string {
   const { message, name, cause } = (error ?? {}) as { message?: string; name?: string; cause?: unknown }
   const { message: inner, code } = (cause ?? {}) as { message?: string; code?: string }
   return inner || code || message || name || String(error)
-}
-
-/** Rejects as an aborted call does. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw signal.reason
 }
 
 /** @throws XTransformersError (`file`) where memory cannot hold it */

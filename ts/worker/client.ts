@@ -1,6 +1,6 @@
-import { isThenable } from '../checks.js'
+import { isThenable, throwIfAborted } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import { type Progress, throwIfAborted } from '../streams.js'
+import type { Progress } from '../streams.js'
 import type { FromWorker, Id, InitSettings, Operation, Params, Port, Request, Result, ToWorker } from './protocol.js'
 import { unpackError } from './wire-error.js'
 
