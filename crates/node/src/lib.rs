@@ -4,6 +4,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod generation;
+// nothing loads a test program
+#[cfg_attr(test, allow(dead_code))]
 mod load;
 mod memory;
 mod module;

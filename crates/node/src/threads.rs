@@ -151,6 +151,7 @@ fn wait(
 }
 
 /// Ends all calls before the process does.
+#[cfg(unix)]
 pub fn end_all() {
     let mut state = state();
     // at this time nothing may be freed: it could belong to an environment that is no more
