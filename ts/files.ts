@@ -60,7 +60,7 @@ export async function writeOptimizerBytes(
       inputs.map((handle) => handle.pinned()),
       JSON.stringify(groups),
     )
-  return await heavy({ reads: NO_GATES, writes: NO_GATES, inputs, start })
+  return ownBytes(await heavy({ reads: NO_GATES, writes: NO_GATES, inputs, start }))
 }
 
 /** As {@link writeOptimizerBytes}, at once. */
@@ -70,9 +70,8 @@ export function writeOptimizerBytesSync(
   groups: readonly object[],
 ): Uint8Array {
   const natives = handlesOf(tensors).map((handle) => handle.settled('saving'))
-  return guarded(() =>
-    native.writeOptimizerSync(kind, JSON.stringify([...tensors.keys()]), natives, JSON.stringify(groups)),
-  )
+  const names = JSON.stringify([...tensors.keys()])
+  return ownBytes(guarded(() => native.writeOptimizerSync(kind, names, natives, JSON.stringify(groups))))
 }
 
 /** What is in a file of tensors, or in several. */

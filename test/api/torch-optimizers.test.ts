@@ -186,7 +186,7 @@ describe('the state of PyTorch’s optimizer', () => {
     const optimizer = new SGD([full([2], 1, { requires_grad: true })], { momentum: 0.9 })
     const groups = [{ lr: 1, params: [0] }]
     for (const [state, message] of [
-      [null, /other groups/],
+      [null, /the state must be what stateDict\(\) gives/],
       [{ param_groups: [{}], state: {} }, /other groups/],
       [{ param_groups: groups }, /the state must be an object/],
       [{ param_groups: groups, state: { 0: 5 } }, /the state of parameter 0 must be an object/],

@@ -150,7 +150,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   }
 
   #put(saved: OptimizerState<object> | PyTorchState): void {
-    const { param_groups, state } = (saved ?? {}) as Partial<OptimizerState<object>>
+    const { param_groups, state } = saved as Partial<OptimizerState<object>>
     const groups = checkGroups(param_groups, this.#sizes)
     const merged = groups.map((group, i) => ({ ...this.param_groups[i], ...ownSettings(this.#kind, group, i) }))
     const settings = resolveGroups(
@@ -238,7 +238,8 @@ export abstract class Optimizer<Options extends { lr?: number }> {
    * @throws XTransformersError (`file`, `invalid_checkpoint`, `not_available`); (`busy`) while a
    *   call on the parameters is pending
    */
-  loadSync(source: SyncSource, options: Pick<StateReadOptions, 'key'> = {}): void {
+  loadSync(source: SyncSource, given: Pick<StateReadOptions, 'key'> = {}): void {
+    const options = checkOptions(given, 'loadSync()', ['key'])
     const file = readTensorsSync(source, { ...options, optimizer: true })
     scheduleSync('loadSync()', NO_GATES, this.#gates, () => this.#restore(file))
   }

@@ -2,6 +2,7 @@
  * States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would
  * change results.
  */
+import { checkOptions, refuse } from '../checks.js'
 import { full } from '../creation.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
@@ -62,10 +63,11 @@ export interface StateSaveOptions {
 const FORMATS: readonly StateFormat[] = ['safetensors', 'torch']
 
 /** The format of what is saved to a target. */
-export function formatOf(target: unknown, { format }: StateSaveOptions = {}): StateFormat {
-  if (format !== undefined) {
+export function formatOf(target: unknown, options: StateSaveOptions = {}): StateFormat {
+  const { format } = checkOptions(options, 'saving', ['format'])
+  if (format !== undefined && format !== null) {
     if (FORMATS.includes(format)) return format
-    throw new XTransformersError('invalid_argument', `format must be ${FORMATS.join(' or ')}, got ${describe(format)}`)
+    throw refuse('format', FORMATS.join(' or '), format)
   }
   const name = typeof target === 'string' ? target : (target as { name?: unknown } | null | undefined)?.name
   return typeof name === 'string' && /\.(pt|pth|bin|ckpt)$/i.test(name) ? 'torch' : 'safetensors'
