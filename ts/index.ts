@@ -47,7 +47,8 @@ export type { FileHandle, Progress, ReadOptions } from './streams.js'
 export { type BackwardOptions, type Device, type Nested, Tensor } from './tensor.js'
 export type { Axes, CrossEntropyOptions, ReduceOptions } from './tensor-ops.js'
 export { clipGradNorm, clipGradNormSync } from './train/clip.js'
-export type { ParamGroup, StateReadOptions } from './train/optimizer.js'
+export type { ParamGroup } from './train/groups.js'
+export type { StateReadOptions } from './train/optimizer.js'
 export { Adam, AdamW, SGD } from './train/optimizers.js'
 export type {
   OptimizerState,

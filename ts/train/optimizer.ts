@@ -1,7 +1,7 @@
 import { native } from '#native'
 import { BRAND, type Brand, brand } from '../brand.js'
 import { type CallControl, heavy } from '../calls.js'
-import { checkIterable, checkOptions, checkSignal, isRecord, refuse } from '../checks.js'
+import { checkOptions, checkSignal, isRecord, refuse } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
 import { disposeAll, readTensors, readTensorsSync, type TensorFile } from '../files.js'
 import type { NativeOptimizer, NativeTensor } from '../native.js'
@@ -10,7 +10,8 @@ import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync 
 import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
 import type { ReadOptions } from '../streams.js'
 import { HANDLE, INSPECT } from '../symbols.js'
-import { checkTensor, Tensor, wrap } from '../tensor.js'
+import { type Tensor, wrap } from '../tensor.js'
+import { checkParameters, grouped, type ParamGroup, settingsOf } from './groups.js'
 import {
   checkGroups,
   formatOf,
@@ -25,9 +26,6 @@ import {
   writeState,
   writeStateSync,
 } from './saved-state.js'
-
-/** Parameters that share their settings; what is not set here comes from the optimizer's options. */
-export type ParamGroup<Options> = Options & { params: readonly Tensor[] }
 
 /** Options of {@link Optimizer.load}. */
 export interface StateReadOptions extends ReadOptions {
@@ -291,45 +289,5 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   /** For `using`. */
   [Symbol.dispose](): void {
     this.dispose()
-  }
-}
-
-/** The settings of a group, without its parameters. */
-function settingsOf(group: { params: readonly unknown[] }, i: number): object {
-  if (!isRecord(group)) throw refuse(`param_groups[${i}]`, 'an object { params, lr, ... }', group)
-  const { params: _, ...settings } = group
-  return settings
-}
-
-function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Options>[]): ParamGroup<Options>[] {
-  const list: unknown[] = checkIterable<unknown>(
-    parameters,
-    'parameters',
-    'tensors, such as model.parameters(), or of groups { params, lr }',
-  )
-  if (list.length === 0) {
-    throw new XTransformersError(
-      'invalid_argument',
-      'an optimizer needs parameters: model.parameters(), or groups [{ params, lr }]',
-    )
-  }
-  if (list.every((item) => item instanceof Tensor)) return [{ params: list } as never]
-  return list.map((item, i) => {
-    const group = isRecord(item) ? { ...item } : {}
-    if (Array.isArray(group.params)) return { ...group, params: [...group.params] } as never
-    throw refuse(`param_groups[${i}]`, 'an object { params: Tensor[], ... }, like every group', item)
-  })
-}
-
-function checkParameters(parameters: readonly Tensor[]): void {
-  const seen = new Set<Tensor>()
-  for (const [i, parameter] of parameters.entries()) {
-    const handle = checkTensor(parameter, `parameter ${i}`)[HANDLE]
-    // a frozen parameter may thaw
-    if (!handle.live || !handle.use().isLeaf()) {
-      throw new XTransformersError('invalid_argument', `parameter ${i} must be a leaf that requires a gradient`)
-    }
-    if (seen.has(parameter)) throw new XTransformersError('invalid_argument', `parameter ${i} was given twice`)
-    seen.add(parameter)
   }
 }

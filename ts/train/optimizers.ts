@@ -1,6 +1,7 @@
 import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
 import type { Tensor } from '../tensor.js'
-import { Optimizer, type ParamGroup } from './optimizer.js'
+import type { ParamGroup } from './groups.js'
+import { Optimizer } from './optimizer.js'
 
 /**
  * Gradient descent, with momentum if wanted; PyTorch's defaults.
