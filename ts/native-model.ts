@@ -335,7 +335,11 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     start: (abort: NativeAbortFlag) => Promise<T>,
     discard: (value: T) => void,
   ): Promise<T> {
-    return heavySteps({ reads, writes: NO_GATES, inputs: encoded.tensors, signal, start, discard })
+    try {
+      return heavySteps({ reads, writes: NO_GATES, inputs: encoded.tensors, signal, start, discard })
+    } finally {
+      encoded.free()
+    }
   }
 
   /** Runs a heavy part of a prepared call. */
