@@ -46,6 +46,15 @@ pub fn addresses_are_limited() -> bool {
     limits::addresses_are_limited(RESERVED as u64)
 }
 
+/// Keeps the C library from reserving 64 MiB of addresses for each thread that asks it for memory, as its `MALLOC_ARENA_MAX` does.
+pub fn spare_addresses() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number, under the lock of the C library.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
+}
+
 /// Whether blocks come from the system one by one.
 static SINGLE: AtomicBool = AtomicBool::new(false);
 /// Bytes of memory that the region keeps and nobody uses, and bytes of its addresses that nobody uses.

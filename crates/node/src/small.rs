@@ -31,6 +31,7 @@ fn first() {
     if addresses_are_limited() {
         // SAFETY: it sets a number.
         unsafe { libmimalloc_sys::mi_option_set(ARENA_RESERVE, FEW) };
+        xt_bindings::blocks::spare_addresses();
     }
 }
 
