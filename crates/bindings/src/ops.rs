@@ -214,7 +214,8 @@ fn comparison(name: &str) -> Option<Comparison> {
     })
 }
 
-/// An error where there is no room for what stays of `x` without some axes: for the result, and where its type changes for both.
+/// An error where there is no room for what stays of `x` without some axes: for the result, and
+/// where its type changes for both.
 fn check_reduced(name: &str, x: &Tensor, dims: Option<&[usize]>, dim: Option<usize>) -> Result<()> {
     if !["sum", "mean", "max", "min", "argmax"].contains(&name) {
         return Ok(());

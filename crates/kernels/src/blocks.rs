@@ -4,7 +4,8 @@
 //! the system clears it when it is next touched: up to a tenth of a step. Here freed blocks are joined with their neighbours and the best fit
 //! is taken, so that the region grows little beyond what is in use at most, and only what is not needed for some seconds is given back.
 //!
-//! A process that may have few addresses (`ulimit -v`) cannot reserve a region: there, and where the system refuses, [`pages`] gives blocks one by one.
+//! A process that may have few addresses (`ulimit -v`) cannot reserve a region: there, and where
+//! the system refuses, [`pages`] gives blocks one by one.
 
 use crate::{limits, pages};
 use memmap2::{Advice, MmapMut, MmapOptions, UncheckedAdvice};
@@ -46,7 +47,8 @@ pub fn addresses_are_limited() -> bool {
     limits::addresses_are_limited(RESERVED as u64)
 }
 
-/// Keeps the C library from reserving 64 MiB of addresses for each thread that asks it for memory, as its `MALLOC_ARENA_MAX` does.
+/// Keeps the C library from reserving 64 MiB of addresses for each thread that asks it for memory,
+/// as its `MALLOC_ARENA_MAX` does.
 pub fn spare_addresses() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it sets a number, under the lock of the C library.
@@ -57,7 +59,8 @@ pub fn spare_addresses() {
 
 /// Whether blocks come from the system one by one.
 static SINGLE: AtomicBool = AtomicBool::new(false);
-/// Bytes of memory that the region keeps and nobody uses, and bytes of its addresses that nobody uses.
+/// Bytes of memory that the region keeps and nobody uses, and bytes of its addresses that nobody
+/// uses.
 static IDLE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// Memory that is kept for the next blocks, and addresses that are reserved for them, in bytes.
@@ -85,7 +88,8 @@ impl<A> Blocks<A> {
         Self { inner, region: Mutex::new(None), first: AtomicUsize::new(0) }
     }
 
-    /// A block that is none of the inner allocator's, and whether it holds zeros; null where there is no room. Nothing for sizes that are not its
+    /// A block that is none of the inner allocator's, and whether it holds zeros; null where there
+    /// is no room. Nothing for sizes that are not its
     /// business, or while somebody else is at the region.
     fn take(&self, layout: Layout) -> Option<(*mut u8, bool)> {
         if layout.size() < LEAST {
@@ -106,7 +110,8 @@ impl<A> Blocks<A> {
         region.as_mut()?.take(granules(layout.size()))
     }
 
-    /// Whether the system gives blocks like this one by one. What the first of them is told holds for all.
+    /// Whether the system gives blocks like this one by one. What the first of them is told holds
+    /// for all.
     fn is_single(&self, layout: Layout) -> bool {
         if layout.size() < LEAST || layout.align() > pages::ALIGN {
             return false;
@@ -178,7 +183,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
         match self.take(layout) {
             Some((pointer, true)) => pointer,
             Some((pointer, false)) => {
-                // SAFETY: the block has this size, and is none that is null: those are said to hold zeros.
+                // SAFETY: the block has this size, and is none that is null: those are said to hold
+                // zeros.
                 unsafe { pointer.write_bytes(0, layout.size()) };
                 pointer
             }

@@ -1,4 +1,5 @@
-//! Blocks that the system gives and takes back one by one: where a process may have few addresses, none are reserved, and what was freed is gone.
+//! Blocks that the system gives and takes back one by one: where a process may have few addresses,
+//! none are reserved, and what was freed is gone.
 
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -48,7 +49,8 @@ pub unsafe fn resize(pointer: *mut u8, before: usize, size: usize) -> *mut u8 {
     }
 }
 
-/// Takes addresses that [`free_what_is_aside`] frees, once there is room for them: `left` bytes are left.
+/// Takes addresses that [`free_what_is_aside`] frees, once there is room for them: `left` bytes are
+/// left.
 pub fn put_aside(left: u64) {
     if !HELD.load(Ordering::Relaxed).is_null() || left < 4 * ASIDE as u64 {
         return;

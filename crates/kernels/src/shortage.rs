@@ -1,4 +1,5 @@
-//! What there is of memory, told without a question to the system each time, and what is done when there is none.
+//! What there is of memory, told without a question to the system each time, and what is done when
+//! there is none.
 
 #[cfg(target_family = "wasm")]
 mod wasm {
@@ -101,7 +102,8 @@ mod native {
         LEFT.load(Ordering::Relaxed).saturating_add_signed(USED.load(Ordering::Relaxed) - in_use())
     }
 
-    /// Whether there are `needed` bytes. The system is asked at times, and before anybody is refused.
+    /// Whether there are `needed` bytes. The system is asked at times, and before anybody is
+    /// refused.
     pub(crate) fn fits(needed: u64) -> bool {
         let left = estimate();
         if needed <= left {
@@ -132,7 +134,8 @@ mod native {
         result
     }
 
-    /// An allocation once more that has failed: with what was put aside for it, then after a while, in which other calls may end.
+    /// An allocation once more that has failed: with what was put aside for it, then after a while,
+    /// in which other calls may end.
     #[cold]
     pub(crate) fn take_again(take: &dyn Fn() -> *mut u8) -> *mut u8 {
         let mut pointer = std::ptr::null_mut();

@@ -1,4 +1,4 @@
-//! mimalloc for small blocks, with fewer addresses at a time where the process may not have many.
+//! mimalloc for small blocks, which keeps no addresses where the process may have few.
 
 // an allocator is unsafe by its trait, and mimalloc is known here alone
 #![allow(unsafe_code)]
@@ -8,9 +8,9 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, Ordering};
 use xt_bindings::blocks::addresses_are_limited;
 
-/// `mi_option_arena_reserve` of mimalloc 3: how many KiB it reserves at a time. It would be 1 GiB.
-const ARENA_RESERVE: libmimalloc_sys::mi_option_t = 23;
-const FEW: std::ffi::c_long = 32 << 10;
+/// `mi_option_disallow_arena_alloc` of mimalloc 3: whether pages come from the system one by one,
+/// and go back to it. The arenas, of 1 GiB, never do.
+const DISALLOW_ARENAS: libmimalloc_sys::mi_option_t = 26;
 
 static BEGUN: AtomicBool = AtomicBool::new(false);
 
@@ -30,7 +30,7 @@ fn first() {
     BEGUN.store(true, Ordering::Relaxed);
     if addresses_are_limited() {
         // SAFETY: it sets a number.
-        unsafe { libmimalloc_sys::mi_option_set(ARENA_RESERVE, FEW) };
+        unsafe { libmimalloc_sys::mi_option_set(DISALLOW_ARENAS, 1) };
         xt_bindings::blocks::spare_addresses();
     }
 }

@@ -1,4 +1,5 @@
-//! Limits of control groups, of both versions: those of the process's group, and of all groups that it is in.
+//! Limits of control groups, of both versions: those of the process's group, and of all groups that
+//! it is in.
 
 use super::linux::with_text;
 use super::{left_of, OF_MEMORY};
@@ -21,7 +22,8 @@ enum Kind {
     Second,
 }
 
-/// Bytes that the groups of the process can still give, without what is in caches of files: the system frees those first.
+/// Bytes that the groups of the process can still give, without what is in caches of files: the
+/// system frees those first.
 pub(super) fn left(root: &Path) -> u64 {
     let mounts = mounts(root);
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -41,7 +43,8 @@ fn mounts(root: &Path) -> Vec<Mount> {
     }
 }
 
-/// Lines of `mountinfo`: number, number, device, root, place, options and more, `-`, type, source, options.
+/// Lines of `mountinfo`: number, number, device, root, place, options and more, `-`, type, source,
+/// options.
 fn parse_mounts(text: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (front, back) = line.split_once(" - ")?;
@@ -93,7 +96,8 @@ fn group(text: &str, kind: Kind) -> Option<&str> {
 /// The least of what a group and those around it can still give.
 fn along(root: &Path, mount: &Mount, group: &str) -> u64 {
     let top = root.join(mount.place.strip_prefix("/").unwrap_or(&mount.place));
-    // within a namespace of its own, a group that is not below the one that is seen is seen as that one
+    // within a namespace of its own, a group that is not below the one that is seen is seen as that
+    // one
     let below = Path::new(group).strip_prefix(&mount.group).unwrap_or(Path::new(""));
     let below = if below.components().any(|part| part.as_os_str() == "..") { Path::new("") } else { below };
     let own = top.join(below);

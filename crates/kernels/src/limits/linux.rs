@@ -1,4 +1,5 @@
-//! What Linux says: the memory of the machine, of the process's control groups, and the limits of the process itself.
+//! What Linux says: the memory of the machine, of the process's control groups, and the limits of
+//! the process itself.
 
 use super::{cgroup, left_of, Own, Reserve, OF_MEMORY};
 use std::fs::File;
@@ -6,7 +7,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Of addresses: an engine takes them by the hundred megabytes, for its code, its threads and its heap.
+/// Of addresses: an engine takes them by the hundred megabytes, for its code, its threads and its
+/// heap.
 const OF_ADDRESSES: Reserve = Reserve { part: 16, least: 96 << 20, most: 256 << 20 };
 
 /// Bytes that can still be asked for.
@@ -51,7 +53,8 @@ fn rlimit(which: Limit) -> Option<u64> {
     (done == 0 && limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur)
 }
 
-/// The text of a small file; nothing where it cannot be read. Takes no memory but that on the stack.
+/// The text of a small file; nothing where it cannot be read. Takes no memory but that on the
+/// stack.
 pub(super) fn with_text<T>(path: &Path, f: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let mut buffer = [0u8; 8192];
     let mut file = File::open(path).ok()?;

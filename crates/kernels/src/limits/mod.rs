@@ -23,7 +23,8 @@ pub(crate) struct Own {
     pub addresses: u64,
 }
 
-/// What is left of `limit` where `used` are taken. A part stays for what allocates without asking: the JavaScript engine above all, which ends the
+/// What is left of `limit` where `used` are taken. A part stays for what allocates without asking:
+/// the JavaScript engine above all, which ends the
 /// process when it gets nothing.
 fn left_of(limit: u64, used: u64, reserve: Reserve) -> u64 {
     limit.saturating_sub(used).saturating_sub(reserve.of(limit))
