@@ -117,7 +117,7 @@ function child(limits: string, program: string) {
   console.log('well')
 })()`
   const node = `exec "${process.execPath}" --expose-gc -e "$PROGRAM"`
-  const env = { ...process.env, PROGRAM: code, FOLDER: folder, NODE_OPTIONS: '' }
+  const env = { ...process.env, PROGRAM: code, FOLDER: folder, NODE_OPTIONS: '', RAYON_NUM_THREADS: '2' }
   const { status, signal, stdout, stderr } = spawnSync('bash', ['-c', `ulimit -c 0; ${limits}; ${node}`], {
     env,
     encoding: 'utf8',
