@@ -52,6 +52,8 @@ pub(super) fn scalar(x: &Tensor, value: f64) -> Result<Tensor> {
 
 /// Element by element, of one shape; what a type does not hold wraps.
 pub(super) fn power(x: &Array, y: &Array) -> Result<Array> {
+    // both operands and the result
+    alloc::check(&[x.elem_count(), 3], DType::I64)?;
     let wide = |a: &Array| a.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>();
     let power = |(x, y): (i64, i64)| match u64::try_from(y) {
         Ok(y) => Ok(raised(x, y)),
