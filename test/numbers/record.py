@@ -25,7 +25,7 @@ def number(x):
     """JSON has no word for some, and JavaScript's numbers not enough digits."""
     if isinstance(x, float) and not math.isfinite(x):
         return str(x).replace("inf", "Infinity").replace("nan", "NaN")
-    return str(x) if isinstance(x, int) and abs(x) > 2**53 else x
+    return str(x) if isinstance(x, int) and abs(x) >= 2**53 else x
 
 
 def written(x):
