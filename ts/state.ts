@@ -36,9 +36,9 @@ export interface LoadStateOptions {
    */
   strict?: boolean
   /**
-   * What the names begin with that the model's do not. By default `module.` (DataParallel), `net.`
-   * (a wrapper around this model), `_orig_mod.` (torch.compile) and `model.` (Lightning) are found
-   * by themselves, where every name has them and none fits without.
+   * What the names begin with that the model's do not, such as `model.` (Lightning). By default
+   * `module.` (DataParallel), `net.` (a wrapper around this model) and `_orig_mod.` (torch.compile)
+   * are found by themselves, where every name has them and none fits without.
    */
   prefix?: string
 }
@@ -74,7 +74,7 @@ export interface Fitted {
 }
 
 /** What PyTorch and this package put before the names of a model. */
-const PREFIXES = ['module.', '_orig_mod.', 'net.', 'model.']
+const PREFIXES = ['module.', '_orig_mod.', 'net.']
 
 /** The prefix without which names fit; empty for none. */
 function findPrefix(names: readonly string[], known: { has(name: string): boolean }): string {

@@ -155,7 +155,7 @@ describe('the state of PyTorch’s optimizer', () => {
       ['optimizer-names.pt', sgd(), 'not_available', /by name/],
       ['optimizer-other.pt', adam(), 'invalid_checkpoint', /another optimizer than Adam.*no amsgrad/],
       ['optimizer-other.pt', sgd(), 'invalid_checkpoint', /another optimizer than SGD.*no momentum/],
-      ['optimizer-momentum.pt', adam(), 'invalid_checkpoint', /other groups of parameters.*\[4\].*\[1\]/],
+      ['optimizer-momentum.pt', sgd(), 'invalid_checkpoint', /other groups of parameters.*\[4\].*\[1\]/],
       ['optimizers.pt', adam(), 'invalid_checkpoint', /choose one by the option `key`: `a`, `c`/],
       ['model.pt', adam(), 'invalid_checkpoint', /holds no state of an optimizer/],
       ['model.safetensors', adam(), 'invalid_checkpoint', /no optimizer state/],
