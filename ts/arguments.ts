@@ -1,5 +1,5 @@
 /** Arrays in place of tensors, where it is known what stands in them: token ids, masks, vectors. */
-import { describe, type Packed, pack, type TensorData } from './data.js'
+import { describe, MOST_AXES, type Packed, pack, type TensorData } from './data.js'
 import { XTransformersError } from './errors.js'
 import type { DType } from './native.js'
 import type { Tensor } from './tensor.js'
@@ -75,11 +75,11 @@ function check(value: object, kind: ArgumentKind, name: string): void {
   if (kind === 'ids' && typeof first === 'boolean') throw wrong('ids are whole numbers, got booleans')
 }
 
-/** The first value in nested arrays, and where it stands. */
+/** The first value in nested arrays, and where it stands; an array may contain itself. */
 function firstOf(value: unknown): [path: string, first: unknown] {
   let path = ''
   let first = value
-  while (Array.isArray(first) && first.length > 0) {
+  for (let depth = 0; Array.isArray(first) && first.length > 0 && depth <= MOST_AXES; depth++) {
     first = first[0]
     path += '[0]'
   }

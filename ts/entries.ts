@@ -33,7 +33,7 @@ export function distinct(entries: Entry[]): Entry[] {
   const known = new Map<string, EntrySource>()
   for (const { name, source } of entries) {
     if ((known.get(name) ?? source) !== source) {
-      throw new XTransformersError('invalid_state', `two parameters of this model would be named ${name}: rename one`)
+      throw new XTransformersError('invalid_state', `two parameters of this model have the name ${name}: rename one`)
     }
     known.set(name, source)
   }

@@ -59,9 +59,6 @@ const FUNCTIONS: Record<string, Arguments> = {
 /** For what is in no table: it is tried all the same. */
 const UNKNOWN: Arguments = () => [x(), x(), {}]
 
-/** What is written is the matter of other tests. */
-const SAVING = ['saveTensors', 'saveTensorsSync']
-
 const CONSTRUCTORS: Record<string, Arguments> = {
   Module: () => [],
   Tensor: () => [1],
@@ -173,7 +170,7 @@ function methodArguments(name: string, method: string): Arguments {
 
 /** Methods that TypeScript keeps from users, and those that end the object. */
 const INTERNAL =
-  /^(run|filled|operand|binary|reduce|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
+  /^(run|filled|operand|whole|binary|reduce|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
 
 /** Whether the object does what it did: its values and its gradients are whole. */
 async function expectUsable(name: string, object: object): Promise<void> {
@@ -205,9 +202,7 @@ beforeAll(async () => {
 
 describe('wrong arguments are refused, or do no harm,', () => {
   it('by every function', async () => {
-    const functions = exported.filter(
-      ([name, value]) => typeof value === 'function' && !isClass(value) && !SAVING.includes(name),
-    )
+    const functions = exported.filter(([, value]) => typeof value === 'function' && !isClass(value))
     expect(functions.length).toBeGreaterThan(30)
     const { threads } = info()
     for (const [name, call] of functions) await fuzz(call, FUNCTIONS[name] ?? UNKNOWN, wrong)

@@ -2,7 +2,7 @@
  * States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would
  * change results.
  */
-import { checkOptions, refuse } from '../checks.js'
+import { checkOptions, isMap, isRecord, refuse } from '../checks.js'
 import { full } from '../creation.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
@@ -188,9 +188,9 @@ type Entries = [key: unknown, value: unknown][]
 
 /** Of a Map, whatever realm it is of, or of an object. */
 function entriesOf(value: unknown, what: string): Entries {
-  if (typeof value !== 'object' || value === null) throw wrong(`${what} must be an object, got ${describe(value)}`)
-  const { entries } = value as { entries?: unknown }
-  return typeof entries === 'function' ? [...(entries.call(value) as Iterable<Entries[0]>)] : Object.entries(value)
+  if (isMap(value)) return [...value.entries()]
+  if (isRecord(value)) return Object.entries(value)
+  throw wrong(`${what} must be an object or a Map, got ${describe(value)}`)
 }
 
 /** `INDEX.FIELD` and the value, of both forms. */

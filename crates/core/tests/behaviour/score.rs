@@ -116,7 +116,7 @@ fn padded_rows_have_the_score_that_each_has_alone_with_every_kind_of_position() 
         json!({ "rotary_pos_emb": true }),
         json!({ "rotary_xpos": true, "rotary_xpos_scale_base": 8 }),
         json!({ "alibi_pos_bias": true, "alibi_learned": true }),
-        json!({ "rel_pos_bias": true, "rel_pos_num_buckets": 8, "rel_pos_max_distance": 4 }),
+        json!({ "rel_pos_bias": true, "rel_pos_num_buckets": 8, "rel_pos_max_distance": 16 }),
         json!({ "dynamic_pos_bias": true }),
     ];
     let beside = [
@@ -136,7 +136,6 @@ fn padded_rows_have_the_score_that_each_has_alone_with_every_kind_of_position() 
             let both: serde_json::Map<String, Json> =
                 own.as_object().unwrap().clone().into_iter().chain(more.as_object().unwrap().clone()).collect();
             for around in &around {
-                eprintln!("{own} {more} {around}");
                 let model = gpt(Json::Object(both.clone()), around.clone());
                 scored_as_alone(&build(&autoregressive(model, json!({}))), &[]);
             }
