@@ -126,7 +126,7 @@ fn check_values(name: &str, kind: Kind, args: &OpArgs) -> Result<()> {
 fn last_of_range(args: &OpArgs) -> Option<f64> {
     let (start, end, step) = (args.start?, args.end?, args.step.unwrap_or(1.0));
     let count = ((end - start) / step).ceil();
-    (count >= 1.0 && count.is_finite()).then(|| start + step * (count - 1.0))
+    (count >= 1.0 && count.is_finite()).then_some(start + step * (count - 1.0))
 }
 
 /// Numbers below 1 with as few digits as the type has: others would be rounded to 1.

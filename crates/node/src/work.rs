@@ -23,10 +23,13 @@ pub fn to_napi(error: Error) -> napi::Error {
     napi::Error::new(Status::GenericFailure, error.to_json().to_string())
 }
 
+/// What is computed in the background, with the flag that tells it to end early.
+type Run<T> = Box<dyn FnOnce(&AbortFlag) -> Result<T> + Send>;
+
 /// A computation that gives a `T`, which becomes a `J` for JavaScript. It begins when it is handed
 /// to JavaScript, as a promise.
 pub struct Work<T, J> {
-    run: Box<dyn FnOnce(&AbortFlag) -> Result<T> + Send>,
+    run: Run<T>,
     abort: AbortFlag,
     finish: fn(T) -> J,
 }
