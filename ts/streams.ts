@@ -84,12 +84,17 @@ export const truncated = ({ name, size }: Origin, loaded: number, cause?: unknow
 export const isBytes = (value: unknown): value is Uint8Array =>
   Object.prototype.toString.call(value) === '[object Uint8Array]'
 
-const withoutPassword = (text: string) => text.replace(/([a-z]+:\/\/)[^\s/?#]*@/gi, '$1')
+// begins at a word alone: else a long text without addresses would be looked through from every letter
+const withoutPassword = (text: string) => text.replace(/\b([a-z\d]+:\/\/)[^\s/?#]*@/gi, '$1')
+
+/** Longest address in a message. */
+const SHOWN = 300
 
 /** An address for messages: without a password, and without the content of a `data:` URL. */
 function shown(address: string | URL): string {
   const text = String(address)
-  return text.startsWith('data:') ? 'the data: URL' : withoutPassword(text)
+  if (text.startsWith('data:')) return 'the data: URL'
+  return withoutPassword(text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text)
 }
 
 /** The body of a response. */

@@ -56,6 +56,19 @@ fn chosen(a: &Array, b: &Array, wins: impl Fn(&Array, &Array) -> Result<Array>) 
     wins(&a, &b)?.maximum(&b.ne(&b)?)?.where_cond(&b, &a)
 }
 
+/// `y` or `x`, as the comparisons say; NaN where neither holds. A plain choice between `x` and `y` is
+/// compiled to `relaxed_max` of WebAssembly's relaxed SIMD, which may lose NaN.
+#[inline(always)]
+fn ordered<T: Copy + std::ops::Add<Output = T>>(second: bool, first: bool, x: T, y: T) -> T {
+    if second {
+        y
+    } else if first {
+        x
+    } else {
+        x + y
+    }
+}
+
 /// Whether `x` is NaN; whole numbers never are.
 #[inline(always)]
 #[allow(clippy::eq_op)]
@@ -87,8 +100,8 @@ pub fn binary(a: &Array, b: &Array, how: Binary) -> Result<Array> {
         Binary::Sub => broadcast::<T>(a, b, |x, y| x - y),
         Binary::Mul => broadcast::<T>(a, b, |x, y| x * y),
         Binary::Div => broadcast::<T>(a, b, |x, y| x / y),
-        Binary::Max => broadcast::<T>(a, b, |x, y| if x < y || is_nan(y) { y } else { x }),
-        Binary::Min => broadcast::<T>(a, b, |x, y| if x > y || is_nan(y) { y } else { x }),
+        Binary::Max => broadcast::<T>(a, b, |x, y| ordered(x < y, x >= y, x, y)),
+        Binary::Min => broadcast::<T>(a, b, |x, y| ordered(x > y, x <= y, x, y)),
     }, else binary_reference(a, b, how))
 }
 
