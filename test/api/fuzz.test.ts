@@ -227,7 +227,10 @@ describe('wrong arguments are refused, or do no harm,', () => {
     ]
   })
 
-  it.each(members)('by %s.%s', async (name, member, kind) => {
+  // a page computes on its one thread: there the models' methods would take many minutes
+  const tried = info().target === 'wasm' ? members.filter(([name]) => name === 'Tensor') : members
+
+  it.each(tried)('by %s.%s', async (name, member, kind) => {
     const object = (OBJECTS[name] as () => object)() as Record<string, unknown>
     const call = kind === 'method' ? object[member] : null
     const run = (...args: unknown[]) => {
