@@ -6,10 +6,10 @@ import { XTransformersError } from './errors.js'
 import type { Quiet } from './grad-mode.js'
 import type { TensorHandle } from './handle.js'
 import type { NativeModule, NativeResult } from './native.js'
-import { TENSORS } from './options.gen.js'
 import type { Gates } from './schedule.js'
 import { HANDLE, NATIVE_MODULE } from './symbols.js'
 import { fromArgument, Tensor, wrap } from './tensor.js'
+import { TENSOR_OPTIONS } from './tensor-options.gen.js'
 
 /** Arguments as JSON, and what stands in it as `{"$tensor": i}` and `{"$module": i}`. */
 export interface Encoded {
@@ -100,7 +100,7 @@ export function encodeCall(
   }
   try {
     const first = positional.map((value, i) => converted(value, tensors[i]?.[0] ?? '', tensors[i]?.[1]))
-    const named = Object.entries(options).map(([name, value]) => [name, converted(value, name, TENSORS[name])])
+    const named = Object.entries(options).map(([name, value]) => [name, converted(value, name, TENSOR_OPTIONS[name])])
     return { ...encode([...first, Object.fromEntries(named)], 'arguments'), free }
   } catch (error) {
     free()

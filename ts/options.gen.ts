@@ -4241,12 +4241,3 @@ export interface CosineWarmupOptions {
    */
   min_lr?: number
 }
-
-/** Options that are ids or masks: arrays may stand in their place. */
-export const TENSORS: Readonly<Record<string, 'ids' | 'mask' | undefined>> = {
-  attn_mask: 'mask',
-  context_mask: 'mask',
-  mask: 'mask',
-  pos: 'ids',
-  self_attn_context_mask: 'mask',
-}

@@ -101,12 +101,13 @@ const webpack5: Builder = async (project, out) => {
 /** By default packages stay outside; here the addon alone does, since Vite reads files as text. */
 const viteServer: Builder = async (project, out) => {
   const addons = join(project, 'node_modules/@x-transformers')
+  const external = [/\.node$/, /^@x-transformers\//]
   await vite({
     configFile: false,
     root: project,
     logLevel: 'error',
     ssr: { noExternal: ['x-transformers'] },
-    build: { ssr: 'main.js', outDir: out, rolldownOptions: { external: [/\.node$/, /^@x-transformers\//] } },
+    build: { ssr: 'main.js', outDir: out, rolldownOptions: { cwd: project, external } },
   })
   cpSync(addons, join(out, 'node_modules/@x-transformers'), { recursive: true })
   const [file] = readdirSync(out).filter((name) => /\.[cm]?js$/.test(name))

@@ -1,6 +1,6 @@
 // The installed package in Jest, whose tests run in a realm of their own: with the settings of a
 // fresh project, in both of its environments.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
@@ -59,7 +59,8 @@ it.for(['node', 'jsdom'])('runs the tests of a project in the environment %s', a
   writeFileSync(join(at, 'model.test.js'), PROGRAM)
   const testEnvironment = createRequire(import.meta.url).resolve(`jest-environment-${environment}`)
   const config = { rootDir: at, testEnvironment, transform: {}, cacheDirectory: join(at, 'cache') }
-  const args = ['--config', JSON.stringify(config), '--runInBand', '--json', '--outputFile', join(at, 'report.json')]
-  const report = JSON.parse(await node(at, bin('jest'), ...args, '--silent'))
-  expect(report).toMatchObject({ success: true, numPassedTests: 4 })
+  const file = join(at, 'report.json')
+  const args = ['--config', JSON.stringify(config), '--runInBand', '--json', '--outputFile', file]
+  await node(at, bin('jest'), ...args, '--silent')
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ success: true, numPassedTests: 4 })
 })

@@ -1,4 +1,6 @@
 import { afterEach } from 'vitest'
+// in a page, where this same thread serves, WebAssembly is awaited here
+import 'x-transformers'
 import { type HostTensor, type Library, tensor } from 'x-transformers/worker'
 import { serve } from '../../ts/worker/host/serve.js'
 import type { Port } from '../../ts/worker/protocol.js'

@@ -1,5 +1,6 @@
-//! `ts/options.gen.ts`: a flat interface for each class and call, so that editors show every option with its
-//! documentation (mapped types would lose it).
+//! `ts/options.gen.ts` and `ts/tensor-options.gen.ts`. The first has a flat interface for each
+//! class and call, so that editors show every option with its documentation (mapped types would
+//! lose it).
 
 use serde_json::Value;
 use xt_options::sets::{self, OptionSet};
@@ -28,19 +29,19 @@ pub fn file() -> String {
         file += "\n";
         file += &declaration(set);
     }
-    file + "\n" + &tensors(&sets)
+    file
 }
 
-/// The options in whose place an array may stand, with what it holds. One name means the same everywhere.
-fn tensors(sets: &[OptionSet]) -> String {
-    let mut lines: Vec<String> = sets.iter().flat_map(OptionSet::options).filter_map(|o| line(&o)).collect();
+/// `ts/tensor-options.gen.ts`: the options in whose place an array may stand, with what it holds. One
+/// name means the same everywhere. Apart from the interfaces, whose file the package exports whole.
+pub fn tensor_options() -> String {
+    let mut lines: Vec<String> = sets::all().iter().flat_map(OptionSet::options).filter_map(|o| line(&o)).collect();
     lines.sort_unstable();
     lines.dedup();
     let kinds = "Readonly<Record<string, 'ids' | 'mask' | undefined>>";
-    format!("{}export const TENSORS: {kinds} = {{\n{}}}\n", comment("", TENSORS, &[]), lines.concat())
+    let about = comment("", "Options that are ids or masks: arrays may stand in their place.", &[]);
+    format!("{HEAD}\n{about}export const TENSOR_OPTIONS: {kinds} = {{\n{}}}\n", lines.concat())
 }
-
-const TENSORS: &str = "Options that are ids or masks: arrays may stand in their place.";
 
 fn line(option: &Named) -> Option<String> {
     let inner = match &option.field.kind {

@@ -133,8 +133,13 @@ fn padded_rows_have_the_score_that_each_has_alone_with_every_kind_of_position() 
     ];
     for own in &positions {
         for more in &beside {
+            let [own, more] = [own, more].map(|options| options.as_object().unwrap());
+            // memory keys have no distance: the options refuse the two together
+            if own.contains_key("dynamic_pos_bias") && more.contains_key("attn_num_mem_kv") {
+                continue;
+            }
             let both: serde_json::Map<String, Json> =
-                own.as_object().unwrap().clone().into_iter().chain(more.as_object().unwrap().clone()).collect();
+                own.iter().chain(more).map(|(name, value)| (name.clone(), value.clone())).collect();
             for around in &around {
                 let model = gpt(Json::Object(both.clone()), around.clone());
                 scored_as_alone(&build(&autoregressive(model, json!({}))), &[]);
