@@ -42,10 +42,11 @@ const OBJECTS: Record<string, () => object> = {
   Library: () => x,
 }
 
+/** No token is filtered out: so `eos_token` comes, also where 2^53 tokens are asked for. */
 const sampled: Arguments = () => [
   ids(),
   2,
-  { temperature: 1, filter_logits_fn: 'top_k', eos_token: 1, mask: mask(4), signal },
+  { temperature: 1, filter_logits_fn: 'top_k', filter_thres: 0, eos_token: 1, mask: mask(4), signal },
 ]
 
 const METHODS: Record<string, Arguments> = {
