@@ -1,6 +1,6 @@
 import { native } from '#native'
 import { checkDType, checkFlag, checkNumber, checkOptions, checkShape } from './checks.js'
-import { describe, isFloat, pack, type TensorData } from './data.js'
+import { describe, exactNumber, isFloat, pack, type TensorData } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 import type { DType, NativeTensor } from './native.js'
 import { checkDevice, create, type Device, type Tensor, wrap, wrapLeaf } from './tensor.js'
@@ -101,16 +101,9 @@ export function ones(shape: readonly number[], options: TensorOptions = {}): Ten
  */
 export function full(shape: readonly number[], value: number, given: TensorOptions = {}): Tensor {
   const options = check(given, 'full')
-  if (typeof value !== 'number' || !Number.isFinite(value)) {
-    if (typeof value !== 'number' || !isFloat(options.dtype ?? 'f32')) checkNumber(value, 'value')
-    // no JSON for these: they come in by a sum
-    const { requires_grad = false, ...rest } = options
-    using base = make('zeros', shape, rest, {})
-    const sum = base.add(value)
-    if (requires_grad) sum.requires_grad = true
-    return sum
-  }
-  return make('full', shape, options, { value })
+  const holds = typeof value === 'number' && (Number.isFinite(value) || isFloat(options.dtype ?? 'f32'))
+  if (!holds) checkNumber(value, 'value')
+  return make('full', shape, options, { value: exactNumber(value) })
 }
 
 /** Random numbers, uniform from 0 to below 1. */

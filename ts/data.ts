@@ -29,6 +29,10 @@ const FLOATS: readonly DType[] = ['f32', 'f64', 'f16', 'bf16']
 
 export const isFloat = (dtype: DType) => FLOATS.includes(dtype)
 
+/** A number as JSON that keeps it: JSON has no word for NaN and the infinities, and no sign at 0. */
+export const exactNumber = (x: number): number | string =>
+  Object.is(x, -0) ? '-0' : Number.isFinite(x) ? x : String(x)
+
 /** Longest text of the caller's in a message. */
 const LONGEST = 80
 

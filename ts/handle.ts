@@ -3,8 +3,13 @@ import type { Quiet } from './grad-mode.js'
 import type { NativeTensor } from './native.js'
 import { Gate, type Gates, isBusy, NO_GATES, scheduleSoon, scheduleSync } from './schedule.js'
 
+/** How many there have been. */
+let made = 0
+
 /** The native tensor behind a {@link Tensor}, and how long it lives. */
 export class TensorHandle {
+  /** Its number. Without one, two tensors would be alike to `deepStrictEqual`, which sees no private field. */
+  readonly id: number
   /** The weights whose graph this tensor holds. */
   gates: Gates
   /** Whether the values may change in place: parameters, buffers and other leaves. */
@@ -19,6 +24,7 @@ export class TensorHandle {
   #disposed = false
 
   constructor(native: NativeTensor, gates: Gates, live: boolean, owned = false) {
+    this.id = made++
     this.#native = native
     this.gates = gates
     this.live = live

@@ -15,34 +15,34 @@ export interface EncoderOptions {
    *
    * @default false
    */
-  cross_attend?: boolean
+  cross_attend?: boolean | undefined
   /**
    * With `cross_attend`: blocks of cross attention and feed-forward, without self attention.
    *
    * @default false
    */
-  only_cross?: boolean
+  only_cross?: boolean | undefined
   /**
    * Number of attention heads.
    *
    * @default 8
    * @see https://arxiv.org/abs/1706.03762
    */
-  heads?: number
+  heads?: number | undefined
   /**
    * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
-  use_scalenorm?: boolean
+  use_scalenorm?: boolean | undefined
   /**
    * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
-  use_rmsnorm?: boolean
+  use_rmsnorm?: boolean | undefined
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
    * stay on unless `use_abs_pos_emb` is off.
@@ -50,19 +50,19 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
-  alibi_pos_bias?: boolean
+  alibi_pos_bias?: boolean | undefined
   /**
    * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
-  alibi_num_heads?: number | null
+  alibi_num_heads?: number | null | undefined
   /**
    * The slopes of ALiBi are learned.
    *
    * @default false
    */
-  alibi_learned?: boolean
+  alibi_learned?: boolean | undefined
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
    * off.
@@ -70,19 +70,19 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
-  rel_pos_bias?: boolean
+  rel_pos_bias?: boolean | undefined
   /**
    * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`.
    *
    * @default 32
    */
-  rel_pos_num_buckets?: number
+  rel_pos_num_buckets?: number | undefined
   /**
    * Distances from here on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
-  rel_pos_max_distance?: number
+  rel_pos_max_distance?: number | undefined
   /**
    * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
    * absolute positions stay on.
@@ -90,25 +90,25 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
-  dynamic_pos_bias?: boolean
+  dynamic_pos_bias?: boolean | undefined
   /**
    * `dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
-  dynamic_pos_bias_log_distance?: boolean
+  dynamic_pos_bias_log_distance?: boolean | undefined
   /**
    * Number of hidden layers in the network of `dynamic_pos_bias`.
    *
    * @default 2
    */
-  dynamic_pos_bias_mlp_depth?: number
+  dynamic_pos_bias_mlp_depth?: number | undefined
   /**
    * LayerNorm in the network of `dynamic_pos_bias`.
    *
    * @default false
    */
-  dynamic_pos_bias_norm?: boolean
+  dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
    * positions off.
@@ -116,13 +116,13 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
-  rotary_pos_emb?: boolean
+  rotary_pos_emb?: boolean | undefined
   /**
    * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
    *
    * @default null
    */
-  rotary_emb_dim?: number | null
+  rotary_emb_dim?: number | null | undefined
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
    * turns `rotary_pos_emb` on.
@@ -130,27 +130,27 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
-  rotary_xpos?: boolean
+  rotary_xpos?: boolean | undefined
   /**
    * Over how many positions the decay of `rotary_xpos` stretches.
    *
    * @default 512
    */
-  rotary_xpos_scale_base?: number
+  rotary_xpos_scale_base?: number | undefined
   /**
    * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before `par_ratio`
    * and `sandwich_coef`.
    *
    * @default null
    */
-  custom_layers?: readonly ('a' | 'c' | 'f')[] | null
+  custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
    * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
-  sandwich_coef?: number | null
+  sandwich_coef?: number | null | undefined
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
    * `sandwich_coef`.
@@ -158,55 +158,55 @@ export interface EncoderOptions {
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
-  par_ratio?: number | null
+  par_ratio?: number | null | undefined
   /**
    * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  residual_attn?: boolean
+  residual_attn?: boolean | undefined
   /**
    * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  cross_residual_attn?: boolean
+  cross_residual_attn?: boolean | undefined
   /**
    * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
-  macaron?: boolean
+  macaron?: boolean | undefined
   /**
    * Norm in front of each sub-layer; off: after the sum with the residual.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
-  pre_norm?: boolean
+  pre_norm?: boolean | undefined
   /**
    * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
-  gate_residual?: boolean
+  gate_residual?: boolean | undefined
   /**
    * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  scale_residual?: boolean
+  scale_residual?: boolean | undefined
   /**
    * A fixed factor on the residual. Without effect under `gate_residual`.
    *
    * @default 1
    */
-  scale_residual_constant?: number
+  scale_residual_constant?: number | undefined
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
    * `sandwich_norm`.
@@ -214,7 +214,7 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
-  deepnorm?: boolean
+  deepnorm?: boolean | undefined
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
    * earlier ones too. An array gives the number for each sub-layer.
@@ -222,20 +222,20 @@ export interface EncoderOptions {
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
-  shift_tokens?: number | readonly number[]
+  shift_tokens?: number | readonly number[] | undefined
   /**
    * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
-  sandwich_norm?: boolean
+  sandwich_norm?: boolean | undefined
   /**
    * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
    *
    * @default false
    */
-  zero_init_branch_output?: boolean
+  zero_init_branch_output?: boolean | undefined
   /**
    * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
    * sub-layer.
@@ -243,7 +243,7 @@ export interface EncoderOptions {
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
-  layer_dropout?: number | readonly number[]
+  layer_dropout?: number | readonly number[] | undefined
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
    * `cross_residual_attn` over several of them.
@@ -251,184 +251,184 @@ export interface EncoderOptions {
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
-  cross_attn_tokens_dropout?: number
+  cross_attn_tokens_dropout?: number | undefined
   /**
    * Width of one head.
    *
    * @default 64
    */
-  attn_dim_head?: number
+  attn_dim_head?: number | undefined
   /**
    * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  attn_talking_heads?: boolean
+  attn_talking_heads?: boolean | undefined
   /**
    * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  attn_head_scale?: boolean
+  attn_head_scale?: boolean | undefined
   /**
    * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  attn_sparse_topk?: number | null
+  attn_sparse_topk?: number | null | undefined
   /**
    * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  attn_num_mem_kv?: number
+  attn_num_mem_kv?: number | undefined
   /**
    * Dropout on the attention map while training.
    *
    * @default 0
    */
-  attn_dropout?: number
+  attn_dropout?: number | undefined
   /**
    * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  attn_on_attn?: boolean
+  attn_on_attn?: boolean | undefined
   /**
    * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  attn_gate_values?: boolean
+  attn_gate_values?: boolean | undefined
   /**
    * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
    *
    * @default false
    */
-  attn_zero_init_output?: boolean
+  attn_zero_init_output?: boolean | undefined
   /**
    * A query sees keys at most this many positions back.
    *
    * @default null
    */
-  attn_max_attend_past?: number | null
+  attn_max_attend_past?: number | null | undefined
   /**
    * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  attn_qk_norm?: boolean
+  attn_qk_norm?: boolean | undefined
   /**
    * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
-  attn_qk_norm_groups?: number
+  attn_qk_norm_groups?: number | undefined
   /**
    * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
-  attn_qk_norm_scale?: number
+  attn_qk_norm_scale?: number | undefined
   /**
    * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_norm_dim_scale?: boolean
+  attn_qk_norm_dim_scale?: boolean | undefined
   /**
    * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  attn_one_kv_head?: boolean
+  attn_one_kv_head?: boolean | undefined
   /**
    * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
-  attn_shared_kv?: boolean
+  attn_shared_kv?: boolean | undefined
   /**
    * Width of one head's values. Absent: `attn_dim_head`.
    *
    * @default null
    */
-  attn_value_dim_head?: number | null
+  attn_value_dim_head?: number | null | undefined
   /**
    * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  attn_tensor_product?: boolean
+  attn_tensor_product?: boolean | undefined
   /**
    * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
    *
    * @default 4
    */
-  ff_mult?: number
+  ff_mult?: number | undefined
   /**
    * Width of the output. Absent: the width of the input, which the sum with the residual needs.
    *
    * @default null
    */
-  ff_dim_out?: number | null
+  ff_dim_out?: number | null | undefined
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_glu?: boolean
+  ff_glu?: boolean | undefined
   /**
    * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_swish?: boolean
+  ff_swish?: boolean | undefined
   /**
    * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  ff_relu_squared?: boolean
+  ff_relu_squared?: boolean | undefined
   /**
    * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  ff_post_act_ln?: boolean
+  ff_post_act_ln?: boolean | undefined
   /**
    * Dropout on the hidden layer while training.
    *
    * @default 0
    */
-  ff_dropout?: number
+  ff_dropout?: number | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu` the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  ff_no_bias?: boolean
+  ff_no_bias?: boolean | undefined
   /**
    * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
-  ff_zero_init_output?: boolean
+  ff_zero_init_output?: boolean | undefined
 }
 
 /** Options of a stack of layers. */
@@ -442,34 +442,34 @@ export interface DecoderOptions {
    *
    * @default false
    */
-  cross_attend?: boolean
+  cross_attend?: boolean | undefined
   /**
    * With `cross_attend`: blocks of cross attention and feed-forward, without self attention.
    *
    * @default false
    */
-  only_cross?: boolean
+  only_cross?: boolean | undefined
   /**
    * Number of attention heads.
    *
    * @default 8
    * @see https://arxiv.org/abs/1706.03762
    */
-  heads?: number
+  heads?: number | undefined
   /**
    * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
-  use_scalenorm?: boolean
+  use_scalenorm?: boolean | undefined
   /**
    * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
-  use_rmsnorm?: boolean
+  use_rmsnorm?: boolean | undefined
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
    * stay on unless `use_abs_pos_emb` is off.
@@ -477,19 +477,19 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
-  alibi_pos_bias?: boolean
+  alibi_pos_bias?: boolean | undefined
   /**
    * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
-  alibi_num_heads?: number | null
+  alibi_num_heads?: number | null | undefined
   /**
    * The slopes of ALiBi are learned.
    *
    * @default false
    */
-  alibi_learned?: boolean
+  alibi_learned?: boolean | undefined
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
    * off.
@@ -497,19 +497,19 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
-  rel_pos_bias?: boolean
+  rel_pos_bias?: boolean | undefined
   /**
    * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`.
    *
    * @default 32
    */
-  rel_pos_num_buckets?: number
+  rel_pos_num_buckets?: number | undefined
   /**
    * Distances from here on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
-  rel_pos_max_distance?: number
+  rel_pos_max_distance?: number | undefined
   /**
    * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
    * absolute positions stay on.
@@ -517,25 +517,25 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
-  dynamic_pos_bias?: boolean
+  dynamic_pos_bias?: boolean | undefined
   /**
    * `dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
-  dynamic_pos_bias_log_distance?: boolean
+  dynamic_pos_bias_log_distance?: boolean | undefined
   /**
    * Number of hidden layers in the network of `dynamic_pos_bias`.
    *
    * @default 2
    */
-  dynamic_pos_bias_mlp_depth?: number
+  dynamic_pos_bias_mlp_depth?: number | undefined
   /**
    * LayerNorm in the network of `dynamic_pos_bias`.
    *
    * @default false
    */
-  dynamic_pos_bias_norm?: boolean
+  dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
    * positions off.
@@ -543,13 +543,13 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
-  rotary_pos_emb?: boolean
+  rotary_pos_emb?: boolean | undefined
   /**
    * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
    *
    * @default null
    */
-  rotary_emb_dim?: number | null
+  rotary_emb_dim?: number | null | undefined
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
    * turns `rotary_pos_emb` on.
@@ -557,27 +557,27 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
-  rotary_xpos?: boolean
+  rotary_xpos?: boolean | undefined
   /**
    * Over how many positions the decay of `rotary_xpos` stretches.
    *
    * @default 512
    */
-  rotary_xpos_scale_base?: number
+  rotary_xpos_scale_base?: number | undefined
   /**
    * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before `par_ratio`
    * and `sandwich_coef`.
    *
    * @default null
    */
-  custom_layers?: readonly ('a' | 'c' | 'f')[] | null
+  custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
    * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
-  sandwich_coef?: number | null
+  sandwich_coef?: number | null | undefined
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
    * `sandwich_coef`.
@@ -585,55 +585,55 @@ export interface DecoderOptions {
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
-  par_ratio?: number | null
+  par_ratio?: number | null | undefined
   /**
    * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  residual_attn?: boolean
+  residual_attn?: boolean | undefined
   /**
    * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  cross_residual_attn?: boolean
+  cross_residual_attn?: boolean | undefined
   /**
    * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
-  macaron?: boolean
+  macaron?: boolean | undefined
   /**
    * Norm in front of each sub-layer; off: after the sum with the residual.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
-  pre_norm?: boolean
+  pre_norm?: boolean | undefined
   /**
    * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
-  gate_residual?: boolean
+  gate_residual?: boolean | undefined
   /**
    * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  scale_residual?: boolean
+  scale_residual?: boolean | undefined
   /**
    * A fixed factor on the residual. Without effect under `gate_residual`.
    *
    * @default 1
    */
-  scale_residual_constant?: number
+  scale_residual_constant?: number | undefined
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
    * `sandwich_norm`.
@@ -641,7 +641,7 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
-  deepnorm?: boolean
+  deepnorm?: boolean | undefined
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
    * earlier ones too. An array gives the number for each sub-layer.
@@ -649,20 +649,20 @@ export interface DecoderOptions {
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
-  shift_tokens?: number | readonly number[]
+  shift_tokens?: number | readonly number[] | undefined
   /**
    * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
-  sandwich_norm?: boolean
+  sandwich_norm?: boolean | undefined
   /**
    * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
    *
    * @default false
    */
-  zero_init_branch_output?: boolean
+  zero_init_branch_output?: boolean | undefined
   /**
    * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
    * sub-layer.
@@ -670,7 +670,7 @@ export interface DecoderOptions {
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
-  layer_dropout?: number | readonly number[]
+  layer_dropout?: number | readonly number[] | undefined
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
    * `cross_residual_attn` over several of them.
@@ -678,184 +678,184 @@ export interface DecoderOptions {
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
-  cross_attn_tokens_dropout?: number
+  cross_attn_tokens_dropout?: number | undefined
   /**
    * Width of one head.
    *
    * @default 64
    */
-  attn_dim_head?: number
+  attn_dim_head?: number | undefined
   /**
    * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  attn_talking_heads?: boolean
+  attn_talking_heads?: boolean | undefined
   /**
    * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  attn_head_scale?: boolean
+  attn_head_scale?: boolean | undefined
   /**
    * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  attn_sparse_topk?: number | null
+  attn_sparse_topk?: number | null | undefined
   /**
    * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  attn_num_mem_kv?: number
+  attn_num_mem_kv?: number | undefined
   /**
    * Dropout on the attention map while training.
    *
    * @default 0
    */
-  attn_dropout?: number
+  attn_dropout?: number | undefined
   /**
    * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  attn_on_attn?: boolean
+  attn_on_attn?: boolean | undefined
   /**
    * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  attn_gate_values?: boolean
+  attn_gate_values?: boolean | undefined
   /**
    * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
    *
    * @default false
    */
-  attn_zero_init_output?: boolean
+  attn_zero_init_output?: boolean | undefined
   /**
    * A query sees keys at most this many positions back.
    *
    * @default null
    */
-  attn_max_attend_past?: number | null
+  attn_max_attend_past?: number | null | undefined
   /**
    * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  attn_qk_norm?: boolean
+  attn_qk_norm?: boolean | undefined
   /**
    * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
-  attn_qk_norm_groups?: number
+  attn_qk_norm_groups?: number | undefined
   /**
    * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
-  attn_qk_norm_scale?: number
+  attn_qk_norm_scale?: number | undefined
   /**
    * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_norm_dim_scale?: boolean
+  attn_qk_norm_dim_scale?: boolean | undefined
   /**
    * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  attn_one_kv_head?: boolean
+  attn_one_kv_head?: boolean | undefined
   /**
    * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
-  attn_shared_kv?: boolean
+  attn_shared_kv?: boolean | undefined
   /**
    * Width of one head's values. Absent: `attn_dim_head`.
    *
    * @default null
    */
-  attn_value_dim_head?: number | null
+  attn_value_dim_head?: number | null | undefined
   /**
    * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  attn_tensor_product?: boolean
+  attn_tensor_product?: boolean | undefined
   /**
    * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
    *
    * @default 4
    */
-  ff_mult?: number
+  ff_mult?: number | undefined
   /**
    * Width of the output. Absent: the width of the input, which the sum with the residual needs.
    *
    * @default null
    */
-  ff_dim_out?: number | null
+  ff_dim_out?: number | null | undefined
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_glu?: boolean
+  ff_glu?: boolean | undefined
   /**
    * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_swish?: boolean
+  ff_swish?: boolean | undefined
   /**
    * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  ff_relu_squared?: boolean
+  ff_relu_squared?: boolean | undefined
   /**
    * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  ff_post_act_ln?: boolean
+  ff_post_act_ln?: boolean | undefined
   /**
    * Dropout on the hidden layer while training.
    *
    * @default 0
    */
-  ff_dropout?: number
+  ff_dropout?: number | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu` the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  ff_no_bias?: boolean
+  ff_no_bias?: boolean | undefined
   /**
    * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
-  ff_zero_init_output?: boolean
+  ff_zero_init_output?: boolean | undefined
 }
 
 /** Options of a stack that attends to a context only: no self attention, not causal. */
@@ -870,21 +870,21 @@ export interface CrossAttenderOptions {
    * @default 8
    * @see https://arxiv.org/abs/1706.03762
    */
-  heads?: number
+  heads?: number | undefined
   /**
    * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
-  use_scalenorm?: boolean
+  use_scalenorm?: boolean | undefined
   /**
    * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
-  use_rmsnorm?: boolean
+  use_rmsnorm?: boolean | undefined
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
    * stay on unless `use_abs_pos_emb` is off.
@@ -892,19 +892,19 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
-  alibi_pos_bias?: boolean
+  alibi_pos_bias?: boolean | undefined
   /**
    * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
-  alibi_num_heads?: number | null
+  alibi_num_heads?: number | null | undefined
   /**
    * The slopes of ALiBi are learned.
    *
    * @default false
    */
-  alibi_learned?: boolean
+  alibi_learned?: boolean | undefined
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
    * off.
@@ -912,19 +912,19 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
-  rel_pos_bias?: boolean
+  rel_pos_bias?: boolean | undefined
   /**
    * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`.
    *
    * @default 32
    */
-  rel_pos_num_buckets?: number
+  rel_pos_num_buckets?: number | undefined
   /**
    * Distances from here on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
-  rel_pos_max_distance?: number
+  rel_pos_max_distance?: number | undefined
   /**
    * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
    * absolute positions stay on.
@@ -932,25 +932,25 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
-  dynamic_pos_bias?: boolean
+  dynamic_pos_bias?: boolean | undefined
   /**
    * `dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
-  dynamic_pos_bias_log_distance?: boolean
+  dynamic_pos_bias_log_distance?: boolean | undefined
   /**
    * Number of hidden layers in the network of `dynamic_pos_bias`.
    *
    * @default 2
    */
-  dynamic_pos_bias_mlp_depth?: number
+  dynamic_pos_bias_mlp_depth?: number | undefined
   /**
    * LayerNorm in the network of `dynamic_pos_bias`.
    *
    * @default false
    */
-  dynamic_pos_bias_norm?: boolean
+  dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
    * positions off.
@@ -958,13 +958,13 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
-  rotary_pos_emb?: boolean
+  rotary_pos_emb?: boolean | undefined
   /**
    * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
    *
    * @default null
    */
-  rotary_emb_dim?: number | null
+  rotary_emb_dim?: number | null | undefined
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
    * turns `rotary_pos_emb` on.
@@ -972,27 +972,27 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
-  rotary_xpos?: boolean
+  rotary_xpos?: boolean | undefined
   /**
    * Over how many positions the decay of `rotary_xpos` stretches.
    *
    * @default 512
    */
-  rotary_xpos_scale_base?: number
+  rotary_xpos_scale_base?: number | undefined
   /**
    * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before `par_ratio`
    * and `sandwich_coef`.
    *
    * @default null
    */
-  custom_layers?: readonly ('a' | 'c' | 'f')[] | null
+  custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
    * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
-  sandwich_coef?: number | null
+  sandwich_coef?: number | null | undefined
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
    * `sandwich_coef`.
@@ -1000,55 +1000,55 @@ export interface CrossAttenderOptions {
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
-  par_ratio?: number | null
+  par_ratio?: number | null | undefined
   /**
    * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  residual_attn?: boolean
+  residual_attn?: boolean | undefined
   /**
    * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  cross_residual_attn?: boolean
+  cross_residual_attn?: boolean | undefined
   /**
    * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
-  macaron?: boolean
+  macaron?: boolean | undefined
   /**
    * Norm in front of each sub-layer; off: after the sum with the residual.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
-  pre_norm?: boolean
+  pre_norm?: boolean | undefined
   /**
    * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
-  gate_residual?: boolean
+  gate_residual?: boolean | undefined
   /**
    * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  scale_residual?: boolean
+  scale_residual?: boolean | undefined
   /**
    * A fixed factor on the residual. Without effect under `gate_residual`.
    *
    * @default 1
    */
-  scale_residual_constant?: number
+  scale_residual_constant?: number | undefined
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
    * `sandwich_norm`.
@@ -1056,7 +1056,7 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
-  deepnorm?: boolean
+  deepnorm?: boolean | undefined
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
    * earlier ones too. An array gives the number for each sub-layer.
@@ -1064,20 +1064,20 @@ export interface CrossAttenderOptions {
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
-  shift_tokens?: number | readonly number[]
+  shift_tokens?: number | readonly number[] | undefined
   /**
    * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
-  sandwich_norm?: boolean
+  sandwich_norm?: boolean | undefined
   /**
    * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
    *
    * @default false
    */
-  zero_init_branch_output?: boolean
+  zero_init_branch_output?: boolean | undefined
   /**
    * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
    * sub-layer.
@@ -1085,7 +1085,7 @@ export interface CrossAttenderOptions {
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
-  layer_dropout?: number | readonly number[]
+  layer_dropout?: number | readonly number[] | undefined
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
    * `cross_residual_attn` over several of them.
@@ -1093,184 +1093,184 @@ export interface CrossAttenderOptions {
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
-  cross_attn_tokens_dropout?: number
+  cross_attn_tokens_dropout?: number | undefined
   /**
    * Width of one head.
    *
    * @default 64
    */
-  attn_dim_head?: number
+  attn_dim_head?: number | undefined
   /**
    * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  attn_talking_heads?: boolean
+  attn_talking_heads?: boolean | undefined
   /**
    * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  attn_head_scale?: boolean
+  attn_head_scale?: boolean | undefined
   /**
    * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  attn_sparse_topk?: number | null
+  attn_sparse_topk?: number | null | undefined
   /**
    * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  attn_num_mem_kv?: number
+  attn_num_mem_kv?: number | undefined
   /**
    * Dropout on the attention map while training.
    *
    * @default 0
    */
-  attn_dropout?: number
+  attn_dropout?: number | undefined
   /**
    * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  attn_on_attn?: boolean
+  attn_on_attn?: boolean | undefined
   /**
    * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  attn_gate_values?: boolean
+  attn_gate_values?: boolean | undefined
   /**
    * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
    *
    * @default false
    */
-  attn_zero_init_output?: boolean
+  attn_zero_init_output?: boolean | undefined
   /**
    * A query sees keys at most this many positions back.
    *
    * @default null
    */
-  attn_max_attend_past?: number | null
+  attn_max_attend_past?: number | null | undefined
   /**
    * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  attn_qk_norm?: boolean
+  attn_qk_norm?: boolean | undefined
   /**
    * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
-  attn_qk_norm_groups?: number
+  attn_qk_norm_groups?: number | undefined
   /**
    * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
-  attn_qk_norm_scale?: number
+  attn_qk_norm_scale?: number | undefined
   /**
    * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_norm_dim_scale?: boolean
+  attn_qk_norm_dim_scale?: boolean | undefined
   /**
    * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  attn_one_kv_head?: boolean
+  attn_one_kv_head?: boolean | undefined
   /**
    * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
-  attn_shared_kv?: boolean
+  attn_shared_kv?: boolean | undefined
   /**
    * Width of one head's values. Absent: `attn_dim_head`.
    *
    * @default null
    */
-  attn_value_dim_head?: number | null
+  attn_value_dim_head?: number | null | undefined
   /**
    * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  attn_tensor_product?: boolean
+  attn_tensor_product?: boolean | undefined
   /**
    * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
    *
    * @default 4
    */
-  ff_mult?: number
+  ff_mult?: number | undefined
   /**
    * Width of the output. Absent: the width of the input, which the sum with the residual needs.
    *
    * @default null
    */
-  ff_dim_out?: number | null
+  ff_dim_out?: number | null | undefined
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_glu?: boolean
+  ff_glu?: boolean | undefined
   /**
    * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_swish?: boolean
+  ff_swish?: boolean | undefined
   /**
    * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  ff_relu_squared?: boolean
+  ff_relu_squared?: boolean | undefined
   /**
    * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  ff_post_act_ln?: boolean
+  ff_post_act_ln?: boolean | undefined
   /**
    * Dropout on the hidden layer while training.
    *
    * @default 0
    */
-  ff_dropout?: number
+  ff_dropout?: number | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu` the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  ff_no_bias?: boolean
+  ff_no_bias?: boolean | undefined
   /**
    * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
-  ff_zero_init_output?: boolean
+  ff_zero_init_output?: boolean | undefined
 }
 
 /** One multi-head attention block, without norm and residual. */
@@ -1283,131 +1283,131 @@ export interface AttentionOptions {
    * @default 8
    * @see https://arxiv.org/abs/1706.03762
    */
-  heads?: number
+  heads?: number | undefined
   /**
    * A query sees no key after its own position.
    *
    * @default false
    */
-  causal?: boolean
+  causal?: boolean | undefined
   /**
    * Width of one head.
    *
    * @default 64
    */
-  dim_head?: number
+  dim_head?: number | undefined
   /**
    * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  talking_heads?: boolean
+  talking_heads?: boolean | undefined
   /**
    * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  head_scale?: boolean
+  head_scale?: boolean | undefined
   /**
    * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  sparse_topk?: number | null
+  sparse_topk?: number | null | undefined
   /**
    * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  num_mem_kv?: number
+  num_mem_kv?: number | undefined
   /**
    * Dropout on the attention map while training.
    *
    * @default 0
    */
-  dropout?: number
+  dropout?: number | undefined
   /**
    * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  on_attn?: boolean
+  on_attn?: boolean | undefined
   /**
    * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  gate_values?: boolean
+  gate_values?: boolean | undefined
   /**
    * The output projection starts at 0, so that the branch adds nothing at first. Not with `on_attn`.
    *
    * @default false
    */
-  zero_init_output?: boolean
+  zero_init_output?: boolean | undefined
   /**
    * A query sees keys at most this many positions back.
    *
    * @default null
    */
-  max_attend_past?: number | null
+  max_attend_past?: number | null | undefined
   /**
    * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  qk_norm?: boolean
+  qk_norm?: boolean | undefined
   /**
    * With `qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
-  qk_norm_groups?: number
+  qk_norm_groups?: number | undefined
   /**
    * With `qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
-  qk_norm_scale?: number
+  qk_norm_scale?: number | undefined
   /**
    * With `qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  qk_norm_dim_scale?: boolean
+  qk_norm_dim_scale?: boolean | undefined
   /**
    * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  one_kv_head?: boolean
+  one_kv_head?: boolean | undefined
   /**
    * The keys serve as the values too. `value_dim_head` must then equal `dim_head`.
    *
    * @default false
    */
-  shared_kv?: boolean
+  shared_kv?: boolean | undefined
   /**
    * Width of one head's values. Absent: `dim_head`.
    *
    * @default null
    */
-  value_dim_head?: number | null
+  value_dim_head?: number | null | undefined
   /**
    * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  tensor_product?: boolean
+  tensor_product?: boolean | undefined
 }
 
 /** Options of a transformer over tokens. */
@@ -1423,54 +1423,54 @@ export interface TransformerWrapperOptions {
    *
    * @default null
    */
-  emb_dim?: number | null
+  emb_dim?: number | null | undefined
   /**
    * Length of the memories that `return_mems` gives, which needs this option; 0 keeps them whole (Transformer-XL).
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  max_mem_len?: number | null
+  max_mem_len?: number | null | undefined
   /**
    * Memories go this many layers further down in the next segment, those of the lowest to the top.
    *
    * @default 0
    * @see https://arxiv.org/abs/2012.15688
    */
-  shift_mem_down?: number
+  shift_mem_down?: number | undefined
   /**
    * The head uses the weights of the token embedding.
    *
    * @default false
    * @see https://arxiv.org/abs/1608.05859
    */
-  tie_embedding?: boolean
+  tie_embedding?: boolean | undefined
   /**
    * Width of the head. Absent: `num_tokens`.
    *
    * @default null
    */
-  logits_dim?: number | null
+  logits_dim?: number | null | undefined
   /**
    * Token and position embeddings of length 1, with small initial values.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
-  l2norm_embed?: boolean
+  l2norm_embed?: boolean | undefined
   /**
    * The share of the gradient that reaches the embeddings, as in CogView.
    *
    * @default 1
    * @see https://arxiv.org/abs/2105.13290
    */
-  emb_frac_gradient?: number
+  emb_frac_gradient?: number | undefined
   /**
    * Dropout on the embeddings while training.
    *
    * @default 0
    */
-  emb_dropout?: number
+  emb_dropout?: number | undefined
   /**
    * Absolute positions are added to the embeddings. Off by itself where the layers have `rel_pos_bias` or rotary
    * positions; decoders learn well without.
@@ -1478,28 +1478,28 @@ export interface TransformerWrapperOptions {
    * @default true
    * @see https://arxiv.org/abs/2203.16634
    */
-  use_abs_pos_emb?: boolean
+  use_abs_pos_emb?: boolean | undefined
   /**
    * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
-  scaled_sinu_pos_emb?: boolean
+  scaled_sinu_pos_emb?: boolean | undefined
   /**
    * This many learned vectors stand in front of the sequence, and are cut off after the layers.
    *
    * @default null
    * @see https://arxiv.org/abs/2006.11527
    */
-  num_memory_tokens?: number | null
+  num_memory_tokens?: number | null | undefined
   /**
    * LayerNorm on the sum of embeddings and positions, as in BLOOM.
    *
    * @default false
    * @see https://arxiv.org/abs/2211.05100
    */
-  post_emb_norm?: boolean
+  post_emb_norm?: boolean | undefined
 }
 
 /** Options of a transformer over continuous values. */
@@ -1513,25 +1513,25 @@ export interface ContinuousTransformerWrapperOptions {
    *
    * @default null
    */
-  dim_in?: number | null
+  dim_in?: number | null | undefined
   /**
    * Width of the output, by a projection. Absent: no projection.
    *
    * @default null
    */
-  dim_out?: number | null
+  dim_out?: number | null | undefined
   /**
    * Accepted as in Python, and without effect there and here.
    *
    * @default null
    */
-  emb_dim?: number | null
+  emb_dim?: number | null | undefined
   /**
    * Dropout on the embeddings while training.
    *
    * @default 0
    */
-  emb_dropout?: number
+  emb_dropout?: number | undefined
   /**
    * Absolute positions are added to the embeddings. Off by itself where the layers have `rel_pos_bias` or rotary
    * positions; decoders learn well without.
@@ -1539,21 +1539,21 @@ export interface ContinuousTransformerWrapperOptions {
    * @default true
    * @see https://arxiv.org/abs/2203.16634
    */
-  use_abs_pos_emb?: boolean
+  use_abs_pos_emb?: boolean | undefined
   /**
    * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
-  scaled_sinu_pos_emb?: boolean
+  scaled_sinu_pos_emb?: boolean | undefined
   /**
    * LayerNorm on the sum of embeddings and positions, as in BLOOM.
    *
    * @default false
    * @see https://arxiv.org/abs/2211.05100
    */
-  post_emb_norm?: boolean
+  post_emb_norm?: boolean | undefined
 }
 
 /**
@@ -1573,32 +1573,32 @@ export interface ViTransformerWrapperOptions {
    *
    * @default 3
    */
-  channels?: number
+  channels?: number | undefined
   /**
    * Number of classes of the head. Absent: the mean over the patches comes out.
    *
    * @default null
    */
-  num_classes?: number | null
+  num_classes?: number | null | undefined
   /**
    * Accepted as in Python, and without effect there and here; `emb_dropout` has one.
    *
    * @default 0
    */
-  dropout?: number
+  dropout?: number | undefined
   /**
    * Dropout on the embedded patches while training.
    *
    * @default 0
    */
-  emb_dropout?: number
+  emb_dropout?: number | undefined
   /**
    * LayerNorm on the sum of embeddings and positions, as in BLOOM.
    *
    * @default false
    * @see https://arxiv.org/abs/2211.05100
    */
-  post_emb_norm?: boolean
+  post_emb_norm?: boolean | undefined
 }
 
 /**
@@ -1626,7 +1626,7 @@ export interface XTransformerOptions {
    *
    * @default false
    */
-  tie_token_emb?: boolean
+  tie_token_emb?: boolean | undefined
   /**
    * Residuals and initial weights scaled as in DeepNet. The norms stay in front unless `enc_pre_norm` and
    * `dec_pre_norm` are off.
@@ -1634,32 +1634,32 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
-  deepnorm?: boolean
+  deepnorm?: boolean | undefined
   /**
    * The share of the encoder's output that the decoder does not see in training.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
-  cross_attn_tokens_dropout?: number
+  cross_attn_tokens_dropout?: number | undefined
   /**
    * Targets with this id do not count in the loss.
    *
    * @default -100
    */
-  ignore_index?: number
+  ignore_index?: number | undefined
   /**
    * What stands after the end of a generated sequence, behind its `eos_token`.
    *
    * @default 0
    */
-  pad_value?: number
+  pad_value?: number | undefined
   /**
    * Dropout on the embeddings while training.
    *
    * @default 0
    */
-  enc_emb_dropout?: number
+  enc_emb_dropout?: number | undefined
   /**
    * Absolute positions are added to the embeddings. Off by itself where the layers have `enc_rel_pos_bias` or rotary
    * positions; decoders learn well without.
@@ -1667,42 +1667,42 @@ export interface XTransformerOptions {
    * @default true
    * @see https://arxiv.org/abs/2203.16634
    */
-  enc_use_abs_pos_emb?: boolean
+  enc_use_abs_pos_emb?: boolean | undefined
   /**
    * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
-  enc_scaled_sinu_pos_emb?: boolean
+  enc_scaled_sinu_pos_emb?: boolean | undefined
   /**
    * This many learned vectors stand in front of the sequence, and are cut off after the layers.
    *
    * @default null
    * @see https://arxiv.org/abs/2006.11527
    */
-  enc_num_memory_tokens?: number | null
+  enc_num_memory_tokens?: number | null | undefined
   /**
    * Number of attention heads.
    *
    * @default 8
    * @see https://arxiv.org/abs/1706.03762
    */
-  enc_heads?: number
+  enc_heads?: number | undefined
   /**
    * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
-  enc_use_scalenorm?: boolean
+  enc_use_scalenorm?: boolean | undefined
   /**
    * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `enc_use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
-  enc_use_rmsnorm?: boolean
+  enc_use_rmsnorm?: boolean | undefined
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
    * stay on unless `enc_use_abs_pos_emb` is off.
@@ -1710,19 +1710,19 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
-  enc_alibi_pos_bias?: boolean
+  enc_alibi_pos_bias?: boolean | undefined
   /**
    * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
-  enc_alibi_num_heads?: number | null
+  enc_alibi_num_heads?: number | null | undefined
   /**
    * The slopes of ALiBi are learned.
    *
    * @default false
    */
-  enc_alibi_learned?: boolean
+  enc_alibi_learned?: boolean | undefined
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
    * off.
@@ -1730,19 +1730,19 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
-  enc_rel_pos_bias?: boolean
+  enc_rel_pos_bias?: boolean | undefined
   /**
    * Number of buckets of `enc_rel_pos_bias`; at most `enc_rel_pos_max_distance`.
    *
    * @default 32
    */
-  enc_rel_pos_num_buckets?: number
+  enc_rel_pos_num_buckets?: number | undefined
   /**
    * Distances from here on share the last bucket of `enc_rel_pos_bias`.
    *
    * @default 128
    */
-  enc_rel_pos_max_distance?: number
+  enc_rel_pos_max_distance?: number | undefined
   /**
    * A small network turns each distance into a bias on the scores. Goes before `enc_alibi_pos_bias` where both are on;
    * absolute positions stay on.
@@ -1750,25 +1750,25 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
-  enc_dynamic_pos_bias?: boolean
+  enc_dynamic_pos_bias?: boolean | undefined
   /**
    * `enc_dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
-  enc_dynamic_pos_bias_log_distance?: boolean
+  enc_dynamic_pos_bias_log_distance?: boolean | undefined
   /**
    * Number of hidden layers in the network of `enc_dynamic_pos_bias`.
    *
    * @default 2
    */
-  enc_dynamic_pos_bias_mlp_depth?: number
+  enc_dynamic_pos_bias_mlp_depth?: number | undefined
   /**
    * LayerNorm in the network of `enc_dynamic_pos_bias`.
    *
    * @default false
    */
-  enc_dynamic_pos_bias_norm?: boolean
+  enc_dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
    * positions off.
@@ -1776,13 +1776,13 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
-  enc_rotary_pos_emb?: boolean
+  enc_rotary_pos_emb?: boolean | undefined
   /**
    * How many features of a head are turned: at least 32, at most all of them. Absent: half of `enc_attn_dim_head`.
    *
    * @default null
    */
-  enc_rotary_emb_dim?: number | null
+  enc_rotary_emb_dim?: number | null | undefined
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
    * turns `enc_rotary_pos_emb` on.
@@ -1790,27 +1790,27 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
-  enc_rotary_xpos?: boolean
+  enc_rotary_xpos?: boolean | undefined
   /**
    * Over how many positions the decay of `enc_rotary_xpos` stretches.
    *
    * @default 512
    */
-  enc_rotary_xpos_scale_base?: number
+  enc_rotary_xpos_scale_base?: number | undefined
   /**
    * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before
    * `enc_par_ratio` and `enc_sandwich_coef`.
    *
    * @default null
    */
-  enc_custom_layers?: readonly ('a' | 'c' | 'f')[] | null
+  enc_custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
    * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
-  enc_sandwich_coef?: number | null
+  enc_sandwich_coef?: number | null | undefined
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
    * `enc_sandwich_coef`.
@@ -1818,55 +1818,55 @@ export interface XTransformerOptions {
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
-  enc_par_ratio?: number | null
+  enc_par_ratio?: number | null | undefined
   /**
    * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  enc_residual_attn?: boolean
+  enc_residual_attn?: boolean | undefined
   /**
    * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  enc_cross_residual_attn?: boolean
+  enc_cross_residual_attn?: boolean | undefined
   /**
    * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
-  enc_macaron?: boolean
+  enc_macaron?: boolean | undefined
   /**
    * Norm in front of each sub-layer; off: after the sum with the residual.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
-  enc_pre_norm?: boolean
+  enc_pre_norm?: boolean | undefined
   /**
    * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
-  enc_gate_residual?: boolean
+  enc_gate_residual?: boolean | undefined
   /**
    * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  enc_scale_residual?: boolean
+  enc_scale_residual?: boolean | undefined
   /**
    * A fixed factor on the residual. Without effect under `enc_gate_residual`.
    *
    * @default 1
    */
-  enc_scale_residual_constant?: number
+  enc_scale_residual_constant?: number | undefined
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `enc_pre_norm`
    * and `enc_sandwich_norm`.
@@ -1874,7 +1874,7 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
-  enc_deepnorm?: boolean
+  enc_deepnorm?: boolean | undefined
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
    * earlier ones too. An array gives the number for each sub-layer.
@@ -1882,20 +1882,20 @@ export interface XTransformerOptions {
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
-  enc_shift_tokens?: number | readonly number[]
+  enc_shift_tokens?: number | readonly number[] | undefined
   /**
    * A second norm on the output of each branch, as in CogView; needs `enc_pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
-  enc_sandwich_norm?: boolean
+  enc_sandwich_norm?: boolean | undefined
   /**
    * The last linear layer of every branch starts at 0. Not with `enc_attn_on_attn`.
    *
    * @default false
    */
-  enc_zero_init_branch_output?: boolean
+  enc_zero_init_branch_output?: boolean | undefined
   /**
    * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
    * sub-layer.
@@ -1903,7 +1903,7 @@ export interface XTransformerOptions {
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
-  enc_layer_dropout?: number | readonly number[]
+  enc_layer_dropout?: number | readonly number[] | undefined
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
    * `enc_cross_residual_attn` over several of them.
@@ -1911,196 +1911,196 @@ export interface XTransformerOptions {
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
-  enc_cross_attn_tokens_dropout?: number
+  enc_cross_attn_tokens_dropout?: number | undefined
   /**
    * Width of one head.
    *
    * @default 64
    */
-  enc_attn_dim_head?: number
+  enc_attn_dim_head?: number | undefined
   /**
    * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  enc_attn_talking_heads?: boolean
+  enc_attn_talking_heads?: boolean | undefined
   /**
    * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  enc_attn_head_scale?: boolean
+  enc_attn_head_scale?: boolean | undefined
   /**
    * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  enc_attn_sparse_topk?: number | null
+  enc_attn_sparse_topk?: number | null | undefined
   /**
    * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  enc_attn_num_mem_kv?: number
+  enc_attn_num_mem_kv?: number | undefined
   /**
    * Dropout on the attention map while training.
    *
    * @default 0
    */
-  enc_attn_dropout?: number
+  enc_attn_dropout?: number | undefined
   /**
    * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  enc_attn_on_attn?: boolean
+  enc_attn_on_attn?: boolean | undefined
   /**
    * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  enc_attn_gate_values?: boolean
+  enc_attn_gate_values?: boolean | undefined
   /**
    * The output projection starts at 0, so that the branch adds nothing at first. Not with `enc_attn_on_attn`.
    *
    * @default false
    */
-  enc_attn_zero_init_output?: boolean
+  enc_attn_zero_init_output?: boolean | undefined
   /**
    * A query sees keys at most this many positions back.
    *
    * @default null
    */
-  enc_attn_max_attend_past?: number | null
+  enc_attn_max_attend_past?: number | null | undefined
   /**
    * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  enc_attn_qk_norm?: boolean
+  enc_attn_qk_norm?: boolean | undefined
   /**
    * With `enc_attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
-  enc_attn_qk_norm_groups?: number
+  enc_attn_qk_norm_groups?: number | undefined
   /**
    * With `enc_attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
-  enc_attn_qk_norm_scale?: number
+  enc_attn_qk_norm_scale?: number | undefined
   /**
    * With `enc_attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  enc_attn_qk_norm_dim_scale?: boolean
+  enc_attn_qk_norm_dim_scale?: boolean | undefined
   /**
    * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  enc_attn_one_kv_head?: boolean
+  enc_attn_one_kv_head?: boolean | undefined
   /**
    * The keys serve as the values too. `enc_attn_value_dim_head` must then equal `enc_attn_dim_head`.
    *
    * @default false
    */
-  enc_attn_shared_kv?: boolean
+  enc_attn_shared_kv?: boolean | undefined
   /**
    * Width of one head's values. Absent: `enc_attn_dim_head`.
    *
    * @default null
    */
-  enc_attn_value_dim_head?: number | null
+  enc_attn_value_dim_head?: number | null | undefined
   /**
    * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  enc_attn_tensor_product?: boolean
+  enc_attn_tensor_product?: boolean | undefined
   /**
    * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
    *
    * @default 4
    */
-  enc_ff_mult?: number
+  enc_ff_mult?: number | undefined
   /**
    * Width of the output. Absent: the width of the input, which the sum with the residual needs.
    *
    * @default null
    */
-  enc_ff_dim_out?: number | null
+  enc_ff_dim_out?: number | null | undefined
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  enc_ff_glu?: boolean
+  enc_ff_glu?: boolean | undefined
   /**
    * SiLU (Swish) as the activation instead of GELU; with `enc_ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  enc_ff_swish?: boolean
+  enc_ff_swish?: boolean | undefined
   /**
    * The square of ReLU as the activation. Goes before `enc_ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  enc_ff_relu_squared?: boolean
+  enc_ff_relu_squared?: boolean | undefined
   /**
    * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  enc_ff_post_act_ln?: boolean
+  enc_ff_post_act_ln?: boolean | undefined
   /**
    * Dropout on the hidden layer while training.
    *
    * @default 0
    */
-  enc_ff_dropout?: number
+  enc_ff_dropout?: number | undefined
   /**
    * Linear layers without bias, as in PaLM. With `enc_ff_glu` the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  enc_ff_no_bias?: boolean
+  enc_ff_no_bias?: boolean | undefined
   /**
    * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
-  enc_ff_zero_init_output?: boolean
+  enc_ff_zero_init_output?: boolean | undefined
   /**
    * Blocks of cross attention and feed-forward, without self attention.
    *
    * @default false
    */
-  dec_only_cross?: boolean
+  dec_only_cross?: boolean | undefined
   /**
    * Dropout on the embeddings while training.
    *
    * @default 0
    */
-  dec_emb_dropout?: number
+  dec_emb_dropout?: number | undefined
   /**
    * Absolute positions are added to the embeddings. Off by itself where the layers have `dec_rel_pos_bias` or rotary
    * positions; decoders learn well without.
@@ -2108,35 +2108,35 @@ export interface XTransformerOptions {
    * @default true
    * @see https://arxiv.org/abs/2203.16634
    */
-  dec_use_abs_pos_emb?: boolean
+  dec_use_abs_pos_emb?: boolean | undefined
   /**
    * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
-  dec_scaled_sinu_pos_emb?: boolean
+  dec_scaled_sinu_pos_emb?: boolean | undefined
   /**
    * Number of attention heads.
    *
    * @default 8
    * @see https://arxiv.org/abs/1706.03762
    */
-  dec_heads?: number
+  dec_heads?: number | undefined
   /**
    * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
-  dec_use_scalenorm?: boolean
+  dec_use_scalenorm?: boolean | undefined
   /**
    * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `dec_use_scalenorm` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
-  dec_use_rmsnorm?: boolean
+  dec_use_rmsnorm?: boolean | undefined
   /**
    * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
    * stay on unless `dec_use_abs_pos_emb` is off.
@@ -2144,19 +2144,19 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
-  dec_alibi_pos_bias?: boolean
+  dec_alibi_pos_bias?: boolean | undefined
   /**
    * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
    *
    * @default null
    */
-  dec_alibi_num_heads?: number | null
+  dec_alibi_num_heads?: number | null | undefined
   /**
    * The slopes of ALiBi are learned.
    *
    * @default false
    */
-  dec_alibi_learned?: boolean
+  dec_alibi_learned?: boolean | undefined
   /**
    * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
    * off.
@@ -2164,19 +2164,19 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/1910.10683
    */
-  dec_rel_pos_bias?: boolean
+  dec_rel_pos_bias?: boolean | undefined
   /**
    * Number of buckets of `dec_rel_pos_bias`; at most `dec_rel_pos_max_distance`.
    *
    * @default 32
    */
-  dec_rel_pos_num_buckets?: number
+  dec_rel_pos_num_buckets?: number | undefined
   /**
    * Distances from here on share the last bucket of `dec_rel_pos_bias`.
    *
    * @default 128
    */
-  dec_rel_pos_max_distance?: number
+  dec_rel_pos_max_distance?: number | undefined
   /**
    * A small network turns each distance into a bias on the scores. Goes before `dec_alibi_pos_bias` where both are on;
    * absolute positions stay on.
@@ -2184,25 +2184,25 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
-  dec_dynamic_pos_bias?: boolean
+  dec_dynamic_pos_bias?: boolean | undefined
   /**
    * `dec_dynamic_pos_bias` sees the logarithm of the distance.
    *
    * @default false
    */
-  dec_dynamic_pos_bias_log_distance?: boolean
+  dec_dynamic_pos_bias_log_distance?: boolean | undefined
   /**
    * Number of hidden layers in the network of `dec_dynamic_pos_bias`.
    *
    * @default 2
    */
-  dec_dynamic_pos_bias_mlp_depth?: number
+  dec_dynamic_pos_bias_mlp_depth?: number | undefined
   /**
    * LayerNorm in the network of `dec_dynamic_pos_bias`.
    *
    * @default false
    */
-  dec_dynamic_pos_bias_norm?: boolean
+  dec_dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
    * positions off.
@@ -2210,13 +2210,13 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
-  dec_rotary_pos_emb?: boolean
+  dec_rotary_pos_emb?: boolean | undefined
   /**
    * How many features of a head are turned: at least 32, at most all of them. Absent: half of `dec_attn_dim_head`.
    *
    * @default null
    */
-  dec_rotary_emb_dim?: number | null
+  dec_rotary_emb_dim?: number | null | undefined
   /**
    * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
    * turns `dec_rotary_pos_emb` on.
@@ -2224,27 +2224,27 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
-  dec_rotary_xpos?: boolean
+  dec_rotary_xpos?: boolean | undefined
   /**
    * Over how many positions the decay of `dec_rotary_xpos` stretches.
    *
    * @default 512
    */
-  dec_rotary_xpos_scale_base?: number
+  dec_rotary_xpos_scale_base?: number | undefined
   /**
    * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before
    * `dec_par_ratio` and `dec_sandwich_coef`.
    *
    * @default null
    */
-  dec_custom_layers?: readonly ('a' | 'c' | 'f')[] | null
+  dec_custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
    * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
-  dec_sandwich_coef?: number | null
+  dec_sandwich_coef?: number | null | undefined
   /**
    * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
    * `dec_sandwich_coef`.
@@ -2252,55 +2252,55 @@ export interface XTransformerOptions {
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
-  dec_par_ratio?: number | null
+  dec_par_ratio?: number | null | undefined
   /**
    * The scores of self attention are added to those of the next layer.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  dec_residual_attn?: boolean
+  dec_residual_attn?: boolean | undefined
   /**
    * The scores of cross attention are added to those of the next one.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
-  dec_cross_residual_attn?: boolean
+  dec_cross_residual_attn?: boolean | undefined
   /**
    * A second feed-forward in front of each attention; the output of every feed-forward counts half.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
-  dec_macaron?: boolean
+  dec_macaron?: boolean | undefined
   /**
    * Norm in front of each sub-layer; off: after the sum with the residual.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
-  dec_pre_norm?: boolean
+  dec_pre_norm?: boolean | undefined
   /**
    * A GRU cell in place of the sum with the residual.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
-  dec_gate_residual?: boolean
+  dec_gate_residual?: boolean | undefined
   /**
    * A learned factor per feature on the residual, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  dec_scale_residual?: boolean
+  dec_scale_residual?: boolean | undefined
   /**
    * A fixed factor on the residual. Without effect under `dec_gate_residual`.
    *
    * @default 1
    */
-  dec_scale_residual_constant?: number
+  dec_scale_residual_constant?: number | undefined
   /**
    * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `dec_pre_norm`
    * and `dec_sandwich_norm`.
@@ -2308,7 +2308,7 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
-  dec_deepnorm?: boolean
+  dec_deepnorm?: boolean | undefined
   /**
    * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
    * earlier ones too. An array gives the number for each sub-layer.
@@ -2316,20 +2316,20 @@ export interface XTransformerOptions {
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
-  dec_shift_tokens?: number | readonly number[]
+  dec_shift_tokens?: number | readonly number[] | undefined
   /**
    * A second norm on the output of each branch, as in CogView; needs `dec_pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
-  dec_sandwich_norm?: boolean
+  dec_sandwich_norm?: boolean | undefined
   /**
    * The last linear layer of every branch starts at 0. Not with `dec_attn_on_attn`.
    *
    * @default false
    */
-  dec_zero_init_branch_output?: boolean
+  dec_zero_init_branch_output?: boolean | undefined
   /**
    * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
    * sub-layer.
@@ -2337,7 +2337,7 @@ export interface XTransformerOptions {
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
-  dec_layer_dropout?: number | readonly number[]
+  dec_layer_dropout?: number | readonly number[] | undefined
   /**
    * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
    * `dec_cross_residual_attn` over several of them.
@@ -2345,184 +2345,184 @@ export interface XTransformerOptions {
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
-  dec_cross_attn_tokens_dropout?: number
+  dec_cross_attn_tokens_dropout?: number | undefined
   /**
    * Width of one head.
    *
    * @default 64
    */
-  dec_attn_dim_head?: number
+  dec_attn_dim_head?: number | undefined
   /**
    * Learned mixing of the attention maps across the heads, before and after the softmax.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  dec_attn_talking_heads?: boolean
+  dec_attn_talking_heads?: boolean | undefined
   /**
    * A learned factor for the output of each head, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  dec_attn_head_scale?: boolean
+  dec_attn_head_scale?: boolean | undefined
   /**
    * Each query attends to this many keys only, those with the largest scores.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  dec_attn_sparse_topk?: number | null
+  dec_attn_sparse_topk?: number | null | undefined
   /**
    * This many learned keys and values, which every query sees besides those of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  dec_attn_num_mem_kv?: number
+  dec_attn_num_mem_kv?: number | undefined
   /**
    * Dropout on the attention map while training.
    *
    * @default 0
    */
-  dec_attn_dropout?: number
+  dec_attn_dropout?: number | undefined
   /**
    * Attention on attention: the output passes through a gated linear unit.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  dec_attn_on_attn?: boolean
+  dec_attn_on_attn?: boolean | undefined
   /**
    * Gates the aggregated values with the block's input, as in AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  dec_attn_gate_values?: boolean
+  dec_attn_gate_values?: boolean | undefined
   /**
    * The output projection starts at 0, so that the branch adds nothing at first. Not with `dec_attn_on_attn`.
    *
    * @default false
    */
-  dec_attn_zero_init_output?: boolean
+  dec_attn_zero_init_output?: boolean | undefined
   /**
    * A query sees keys at most this many positions back.
    *
    * @default null
    */
-  dec_attn_max_attend_past?: number | null
+  dec_attn_max_attend_past?: number | null | undefined
   /**
    * Cosine similarity: queries and keys are brought to length 1 before their product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  dec_attn_qk_norm?: boolean
+  dec_attn_qk_norm?: boolean | undefined
   /**
    * With `dec_attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
    *
    * @default 1
    */
-  dec_attn_qk_norm_groups?: number
+  dec_attn_qk_norm_groups?: number | undefined
   /**
    * With `dec_attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
    *
    * @default 10
    */
-  dec_attn_qk_norm_scale?: number
+  dec_attn_qk_norm_scale?: number | undefined
   /**
    * With `dec_attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  dec_attn_qk_norm_dim_scale?: boolean
+  dec_attn_qk_norm_dim_scale?: boolean | undefined
   /**
    * All query heads share one head of keys and values (multi-query attention).
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  dec_attn_one_kv_head?: boolean
+  dec_attn_one_kv_head?: boolean | undefined
   /**
    * The keys serve as the values too. `dec_attn_value_dim_head` must then equal `dec_attn_dim_head`.
    *
    * @default false
    */
-  dec_attn_shared_kv?: boolean
+  dec_attn_shared_kv?: boolean | undefined
   /**
    * Width of one head's values. Absent: `dec_attn_dim_head`.
    *
    * @default null
    */
-  dec_attn_value_dim_head?: number | null
+  dec_attn_value_dim_head?: number | null | undefined
   /**
    * The output is multiplied with a projection of the query's input, and added to itself.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  dec_attn_tensor_product?: boolean
+  dec_attn_tensor_product?: boolean | undefined
   /**
    * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
    *
    * @default 4
    */
-  dec_ff_mult?: number
+  dec_ff_mult?: number | undefined
   /**
    * Width of the output. Absent: the width of the input, which the sum with the residual needs.
    *
    * @default null
    */
-  dec_ff_dim_out?: number | null
+  dec_ff_dim_out?: number | null | undefined
   /**
    * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  dec_ff_glu?: boolean
+  dec_ff_glu?: boolean | undefined
   /**
    * SiLU (Swish) as the activation instead of GELU; with `dec_ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  dec_ff_swish?: boolean
+  dec_ff_swish?: boolean | undefined
   /**
    * The square of ReLU as the activation. Goes before `dec_ff_swish` where both are on.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  dec_ff_relu_squared?: boolean
+  dec_ff_relu_squared?: boolean | undefined
   /**
    * A LayerNorm right after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  dec_ff_post_act_ln?: boolean
+  dec_ff_post_act_ln?: boolean | undefined
   /**
    * Dropout on the hidden layer while training.
    *
    * @default 0
    */
-  dec_ff_dropout?: number
+  dec_ff_dropout?: number | undefined
   /**
    * Linear layers without bias, as in PaLM. With `dec_ff_glu` the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  dec_ff_no_bias?: boolean
+  dec_ff_no_bias?: boolean | undefined
   /**
    * The last linear layer starts at 0, so that the branch adds nothing at first.
    *
    * @default false
    */
-  dec_ff_zero_init_output?: boolean
+  dec_ff_zero_init_output?: boolean | undefined
 }
 
 /** Options of the wrapper that trains a model to predict the next token, and generates with it. */
@@ -2534,19 +2534,19 @@ export interface AutoregressiveWrapperOptions {
    * @default 0
    * @see https://arxiv.org/abs/2210.13432
    */
-  mask_prob?: number
+  mask_prob?: number | undefined
   /**
    * Targets with this id do not count in the loss.
    *
    * @default -100
    */
-  ignore_index?: number
+  ignore_index?: number | undefined
   /**
    * What stands after the end of a generated sequence, behind its `eos_token`.
    *
    * @default 0
    */
-  pad_value?: number
+  pad_value?: number | undefined
 }
 
 /** Options of the wrapper that trains a model to predict the next vector, and generates with it. */
@@ -2556,13 +2556,13 @@ export interface ContinuousAutoregressiveWrapperOptions {
    *
    * @default -100
    */
-  ignore_index?: number
+  ignore_index?: number | undefined
   /**
    * Accepted as in Python, and without effect there and here.
    *
    * @default 0
    */
-  pad_value?: number
+  pad_value?: number | undefined
 }
 
 /**
@@ -2578,65 +2578,65 @@ export interface NonAutoregressiveWrapperOptions {
    *
    * @default 18
    */
-  steps?: number
+  steps?: number | undefined
   /**
    * The model sees its own embeddings of the step before.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.04202
    */
-  self_cond?: boolean
+  self_cond?: boolean | undefined
   /**
    * With `self_cond`: how often training runs the model twice, so that there is a step before.
    *
    * @default 0.75
    */
-  self_cond_train_prob?: number
+  self_cond_train_prob?: number | undefined
   /**
    * The share of the masked tokens that stay as they are, in about every second call.
    *
    * @default 0.15
    * @see https://arxiv.org/abs/1810.04805
    */
-  no_replace_prob?: number
+  no_replace_prob?: number | undefined
   /**
    * The share of the masked tokens that become random ones, in about every second call.
    *
    * @default 0.1
    * @see https://arxiv.org/abs/1810.04805
    */
-  random_token_prob?: number
+  random_token_prob?: number | undefined
   /**
    * How the share of masked tokens falls over the steps.
    *
    * @default 'linear'
    */
-  schedule?: 'linear' | 'cosine'
+  schedule?: 'linear' | 'cosine' | undefined
   /**
    * A step may mask again what an earlier one filled in.
    *
    * @default false
    */
-  can_mask_prev_unmasked?: boolean
+  can_mask_prev_unmasked?: boolean | undefined
   /**
    * A model, with a `logits_dim` of 1, that learns which tokens were generated, and so which to mask again.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.04439
    */
-  token_critic?: TransformerWrapper | null
+  token_critic?: TransformerWrapper | null | undefined
   /**
    * `net` itself with a head of its own as the critic, in place of `token_critic`.
    *
    * @default false
    */
-  self_token_critic?: boolean
+  self_token_critic?: boolean | undefined
   /**
    * Weight of the critic's loss in the sum of both.
    *
    * @default 1
    */
-  critic_loss_weight?: number
+  critic_loss_weight?: number | undefined
 }
 
 /** Arguments of an `Encoder`, a `Decoder` or a `CrossAttender`. */
@@ -2646,45 +2646,45 @@ export interface LayersCall {
    *
    * @default false
    */
-  return_hiddens?: boolean
+  return_hiddens?: boolean | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
 }
 
 /** Arguments of an `Attention`. */
@@ -2694,32 +2694,32 @@ export interface AttentionCall {
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); the output is 0 at others.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a key is real, (batch, context length). Absent: `mask`.
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column): 2 axes, 3 with the heads in front, or 4 with batch and heads
    * in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * Memories that stand in front of the keys' and values' input, (batch, count, width).
    *
    * @default null
    */
-  mem?: Tensor | null
+  mem?: Tensor | null | undefined
 }
 
 /** Arguments of a `TransformerWrapper`. */
@@ -2729,76 +2729,76 @@ export interface TransformerCall {
    *
    * @default false
    */
-  return_embeddings?: boolean
+  return_embeddings?: boolean | undefined
   /**
    * Gives the logits and the embeddings.
    *
    * @default false
    */
-  return_logits_and_embeddings?: boolean
+  return_logits_and_embeddings?: boolean | undefined
   /**
    * Gives the layers' inputs and attention maps besides.
    *
    * @default false
    */
-  return_intermediates?: boolean
+  return_intermediates?: boolean | undefined
   /**
    * Gives the memories for the next segment besides.
    *
    * @default false
    * @see https://arxiv.org/abs/1901.02860
    */
-  return_mems?: boolean
+  return_mems?: boolean | undefined
   /**
    * Gives the attention maps after the softmax besides.
    *
    * @default false
    */
-  return_attn?: boolean
+  return_attn?: boolean | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -2806,13 +2806,13 @@ export interface TransformerCall {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of a `ContinuousTransformerWrapper`. */
@@ -2822,69 +2822,69 @@ export interface ContinuousTransformerCall {
    *
    * @default false
    */
-  return_embeddings?: boolean
+  return_embeddings?: boolean | undefined
   /**
    * Gives the layers' inputs and attention maps besides.
    *
    * @default false
    */
-  return_intermediates?: boolean
+  return_intermediates?: boolean | undefined
   /**
    * Gives the attention maps after the softmax besides.
    *
    * @default false
    */
-  return_attn?: boolean
+  return_attn?: boolean | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length).
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask` covers them too.
    *
    * @default null
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of a `ViTransformerWrapper`. */
@@ -2894,7 +2894,7 @@ export interface ViTransformerCall {
    *
    * @default false
    */
-  return_embeddings?: boolean
+  return_embeddings?: boolean | undefined
 }
 
 /** Arguments of an `XTransformer`. */
@@ -2906,20 +2906,20 @@ export interface XTransformerCall {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  src_prepend_embeds?: Tensor | null
+  src_prepend_embeds?: Tensor | null | undefined
   /**
    * True where a token of the source is real, (batch, source length).
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
    * batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
 }
 
 /** Arguments of an `AutoregressiveWrapper`'s loss. A `mask` has one column less than the tokens. */
@@ -2929,45 +2929,45 @@ export interface AutoregressiveCall {
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -2975,13 +2975,13 @@ export interface AutoregressiveCall {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** Which tokens a score counts. */
@@ -2991,7 +2991,7 @@ export interface CountedTokens {
    *
    * @default false
    */
-  ignore_pad?: boolean
+  ignore_pad?: boolean | undefined
 }
 
 /** Arguments of an `AutoregressiveWrapper`'s score. A `mask` has a column for each token. */
@@ -3001,51 +3001,51 @@ export interface ScoreOptions {
    *
    * @default false
    */
-  ignore_pad?: boolean
+  ignore_pad?: boolean | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -3053,13 +3053,13 @@ export interface ScoreOptions {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of an `XTransformer`'s score; the tensors belong to the source, as for its loss. */
@@ -3071,26 +3071,26 @@ export interface XTransformerScore {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  src_prepend_embeds?: Tensor | null
+  src_prepend_embeds?: Tensor | null | undefined
   /**
    * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
    *
    * @default false
    */
-  ignore_pad?: boolean
+  ignore_pad?: boolean | undefined
   /**
    * True where a token of the source is real, (batch, source length).
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
    * batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
 }
 
 /** Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less than the sequence. */
@@ -3100,51 +3100,51 @@ export interface ContinuousAutoregressiveCall {
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length).
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask` covers them too.
    *
    * @default null
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of a `NonAutoregressiveWrapper`'s loss. */
@@ -3154,63 +3154,63 @@ export interface NonAutoregressiveCall {
    *
    * @default false
    */
-  only_train_generator?: boolean
+  only_train_generator?: boolean | undefined
   /**
    * Gives the critic's loss only; the generator gets no gradient.
    *
    * @default false
    */
-  only_train_critic?: boolean
+  only_train_critic?: boolean | undefined
   /**
    * Temperature of the tokens that the critic judges. Absent: drawn from 0 to 1.
    *
    * @default null
    */
-  generator_sample_temperature?: number | null
+  generator_sample_temperature?: number | null | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -3218,13 +3218,13 @@ export interface NonAutoregressiveCall {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** How the next token is chosen, and when to stop. The order: penalty, filters, temperature, draw. */
@@ -3235,13 +3235,13 @@ export interface SamplingOptions {
    *
    * @default null
    */
-  eos_token?: number | readonly number[] | null
+  eos_token?: number | readonly number[] | null | undefined
   /**
    * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
    *
    * @default 1
    */
-  temperature?: number
+  temperature?: number | undefined
   /**
    * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
    * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
@@ -3250,47 +3250,47 @@ export interface SamplingOptions {
    * @see https://arxiv.org/abs/1805.04833
    * @see https://arxiv.org/abs/1904.09751
    */
-  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
    * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
    */
-  filter_thres?: number | null
+  filter_thres?: number | null | undefined
   /**
    * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
    *
    * @default null
    */
-  min_p_pow?: number | null
+  min_p_pow?: number | null | undefined
   /**
    * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
    *
    * @default null
    */
-  min_p_ratio?: number | null
+  min_p_ratio?: number | null | undefined
   /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
-  top_k_tokens?: number | null
+  top_k_tokens?: number | null | undefined
   /**
    * Keeps the smallest set of likeliest tokens whose probability together is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
-  nucleus_p?: number | null
+  nucleus_p?: number | null | undefined
   /**
    * Keeps the tokens that are at least this share as likely as the likeliest one.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
-  min_p?: number | null
+  min_p?: number | null | undefined
   /**
    * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
    * negative ones multiplied. 1: not at all.
@@ -3298,19 +3298,19 @@ export interface SamplingOptions {
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
-  repetition_penalty?: number
+  repetition_penalty?: number | undefined
   /**
    * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
    *
    * @default 1
    */
-  num_return_sequences?: number
+  num_return_sequences?: number | undefined
   /**
    * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
    *
    * @default null
    */
-  seed?: number | null
+  seed?: number | null | undefined
 }
 
 /** Beam search: the likeliest sequences, found by keeping several open ones of each prompt. Nothing is drawn. */
@@ -3320,7 +3320,7 @@ export interface BeamOptions {
    *
    * @default 1
    */
-  num_beams?: number
+  num_beams?: number | undefined
   /**
    * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
    * less than 0 short ones.
@@ -3328,7 +3328,7 @@ export interface BeamOptions {
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
    */
-  length_penalty?: number
+  length_penalty?: number | undefined
 }
 
 /** What a generation keeps. */
@@ -3341,7 +3341,7 @@ export interface CacheOptions {
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
-  cache_kv?: boolean
+  cache_kv?: boolean | undefined
 }
 
 /** Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model. */
@@ -3352,13 +3352,13 @@ export interface GenerateOptions {
    *
    * @default null
    */
-  eos_token?: number | readonly number[] | null
+  eos_token?: number | readonly number[] | null | undefined
   /**
    * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
    *
    * @default 1
    */
-  temperature?: number
+  temperature?: number | undefined
   /**
    * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
    * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
@@ -3367,47 +3367,47 @@ export interface GenerateOptions {
    * @see https://arxiv.org/abs/1805.04833
    * @see https://arxiv.org/abs/1904.09751
    */
-  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
    * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
    */
-  filter_thres?: number | null
+  filter_thres?: number | null | undefined
   /**
    * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
    *
    * @default null
    */
-  min_p_pow?: number | null
+  min_p_pow?: number | null | undefined
   /**
    * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
    *
    * @default null
    */
-  min_p_ratio?: number | null
+  min_p_ratio?: number | null | undefined
   /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
-  top_k_tokens?: number | null
+  top_k_tokens?: number | null | undefined
   /**
    * Keeps the smallest set of likeliest tokens whose probability together is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
-  nucleus_p?: number | null
+  nucleus_p?: number | null | undefined
   /**
    * Keeps the tokens that are at least this share as likely as the likeliest one.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
-  min_p?: number | null
+  min_p?: number | null | undefined
   /**
    * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
    * negative ones multiplied. 1: not at all.
@@ -3415,25 +3415,25 @@ export interface GenerateOptions {
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
-  repetition_penalty?: number
+  repetition_penalty?: number | undefined
   /**
    * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
    *
    * @default 1
    */
-  num_return_sequences?: number
+  num_return_sequences?: number | undefined
   /**
    * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
    *
    * @default null
    */
-  seed?: number | null
+  seed?: number | null | undefined
   /**
    * How many sequences of each prompt stay open. 1: no beam search.
    *
    * @default 1
    */
-  num_beams?: number
+  num_beams?: number | undefined
   /**
    * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
    * less than 0 short ones.
@@ -3441,7 +3441,7 @@ export interface GenerateOptions {
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
    */
-  length_penalty?: number
+  length_penalty?: number | undefined
   /**
    * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
    * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
@@ -3450,51 +3450,51 @@ export interface GenerateOptions {
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
-  cache_kv?: boolean
+  cache_kv?: boolean | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -3502,13 +3502,13 @@ export interface GenerateOptions {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of an `AutoregressiveWrapper`'s generation token by token; each step passes the tensors to the model. */
@@ -3519,13 +3519,13 @@ export interface StreamOptions {
    *
    * @default null
    */
-  eos_token?: number | readonly number[] | null
+  eos_token?: number | readonly number[] | null | undefined
   /**
    * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
    *
    * @default 1
    */
-  temperature?: number
+  temperature?: number | undefined
   /**
    * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
    * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
@@ -3534,47 +3534,47 @@ export interface StreamOptions {
    * @see https://arxiv.org/abs/1805.04833
    * @see https://arxiv.org/abs/1904.09751
    */
-  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
    * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
    */
-  filter_thres?: number | null
+  filter_thres?: number | null | undefined
   /**
    * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
    *
    * @default null
    */
-  min_p_pow?: number | null
+  min_p_pow?: number | null | undefined
   /**
    * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
    *
    * @default null
    */
-  min_p_ratio?: number | null
+  min_p_ratio?: number | null | undefined
   /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
-  top_k_tokens?: number | null
+  top_k_tokens?: number | null | undefined
   /**
    * Keeps the smallest set of likeliest tokens whose probability together is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
-  nucleus_p?: number | null
+  nucleus_p?: number | null | undefined
   /**
    * Keeps the tokens that are at least this share as likely as the likeliest one.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
-  min_p?: number | null
+  min_p?: number | null | undefined
   /**
    * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
    * negative ones multiplied. 1: not at all.
@@ -3582,19 +3582,19 @@ export interface StreamOptions {
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
-  repetition_penalty?: number
+  repetition_penalty?: number | undefined
   /**
    * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
    *
    * @default 1
    */
-  num_return_sequences?: number
+  num_return_sequences?: number | undefined
   /**
    * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
    *
    * @default null
    */
-  seed?: number | null
+  seed?: number | null | undefined
   /**
    * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
    * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
@@ -3603,51 +3603,51 @@ export interface StreamOptions {
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
-  cache_kv?: boolean
+  cache_kv?: boolean | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -3655,13 +3655,13 @@ export interface StreamOptions {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of an `XTransformer`'s generation. */
@@ -3672,13 +3672,13 @@ export interface XTransformerGenerate {
    *
    * @default null
    */
-  eos_token?: number | readonly number[] | null
+  eos_token?: number | readonly number[] | null | undefined
   /**
    * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
    *
    * @default 1
    */
-  temperature?: number
+  temperature?: number | undefined
   /**
    * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
    * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
@@ -3687,47 +3687,47 @@ export interface XTransformerGenerate {
    * @see https://arxiv.org/abs/1805.04833
    * @see https://arxiv.org/abs/1904.09751
    */
-  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
    * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
    */
-  filter_thres?: number | null
+  filter_thres?: number | null | undefined
   /**
    * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
    *
    * @default null
    */
-  min_p_pow?: number | null
+  min_p_pow?: number | null | undefined
   /**
    * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
    *
    * @default null
    */
-  min_p_ratio?: number | null
+  min_p_ratio?: number | null | undefined
   /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
-  top_k_tokens?: number | null
+  top_k_tokens?: number | null | undefined
   /**
    * Keeps the smallest set of likeliest tokens whose probability together is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
-  nucleus_p?: number | null
+  nucleus_p?: number | null | undefined
   /**
    * Keeps the tokens that are at least this share as likely as the likeliest one.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
-  min_p?: number | null
+  min_p?: number | null | undefined
   /**
    * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
    * negative ones multiplied. 1: not at all.
@@ -3735,25 +3735,25 @@ export interface XTransformerGenerate {
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
-  repetition_penalty?: number
+  repetition_penalty?: number | undefined
   /**
    * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
    *
    * @default 1
    */
-  num_return_sequences?: number
+  num_return_sequences?: number | undefined
   /**
    * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
    *
    * @default null
    */
-  seed?: number | null
+  seed?: number | null | undefined
   /**
    * How many sequences of each prompt stay open. 1: no beam search.
    *
    * @default 1
    */
-  num_beams?: number
+  num_beams?: number | undefined
   /**
    * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
    * less than 0 short ones.
@@ -3761,7 +3761,7 @@ export interface XTransformerGenerate {
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
    */
-  length_penalty?: number
+  length_penalty?: number | undefined
   /**
    * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
    * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
@@ -3770,26 +3770,26 @@ export interface XTransformerGenerate {
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
-  cache_kv?: boolean
+  cache_kv?: boolean | undefined
   /**
    * True where a token of the source is real, (batch, source length).
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
    * batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -3797,13 +3797,13 @@ export interface XTransformerGenerate {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of an `XTransformer`'s generation token by token. */
@@ -3814,13 +3814,13 @@ export interface XTransformerStream {
    *
    * @default null
    */
-  eos_token?: number | readonly number[] | null
+  eos_token?: number | readonly number[] | null | undefined
   /**
    * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
    *
    * @default 1
    */
-  temperature?: number
+  temperature?: number | undefined
   /**
    * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
    * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
@@ -3829,47 +3829,47 @@ export interface XTransformerStream {
    * @see https://arxiv.org/abs/1805.04833
    * @see https://arxiv.org/abs/1904.09751
    */
-  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null
+  filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
    * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
    * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
    *
    * @default null
    */
-  filter_thres?: number | null
+  filter_thres?: number | null | undefined
   /**
    * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
    *
    * @default null
    */
-  min_p_pow?: number | null
+  min_p_pow?: number | null | undefined
   /**
    * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
    *
    * @default null
    */
-  min_p_ratio?: number | null
+  min_p_ratio?: number | null | undefined
   /**
    * Keeps this many of the likeliest tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
-  top_k_tokens?: number | null
+  top_k_tokens?: number | null | undefined
   /**
    * Keeps the smallest set of likeliest tokens whose probability together is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
-  nucleus_p?: number | null
+  nucleus_p?: number | null | undefined
   /**
    * Keeps the tokens that are at least this share as likely as the likeliest one.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
-  min_p?: number | null
+  min_p?: number | null | undefined
   /**
    * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
    * negative ones multiplied. 1: not at all.
@@ -3877,19 +3877,19 @@ export interface XTransformerStream {
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
-  repetition_penalty?: number
+  repetition_penalty?: number | undefined
   /**
    * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
    *
    * @default 1
    */
-  num_return_sequences?: number
+  num_return_sequences?: number | undefined
   /**
    * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
    *
    * @default null
    */
-  seed?: number | null
+  seed?: number | null | undefined
   /**
    * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
    * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
@@ -3898,26 +3898,26 @@ export interface XTransformerStream {
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
-  cache_kv?: boolean
+  cache_kv?: boolean | undefined
   /**
    * True where a token of the source is real, (batch, source length).
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
    * batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -3925,13 +3925,13 @@ export interface XTransformerStream {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of a `ContinuousAutoregressiveWrapper`'s generation; each step passes the tensors to the model. */
@@ -3944,57 +3944,57 @@ export interface ContinuousGenerate {
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
-  cache_kv?: boolean
+  cache_kv?: boolean | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length).
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask` covers them too.
    *
    * @default null
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
 }
 
 /** Arguments of a `NonAutoregressiveWrapper`'s generation. */
@@ -4004,69 +4004,69 @@ export interface NonAutoregressiveGenerate {
    *
    * @default null
    */
-  batch_size?: number | null
+  batch_size?: number | null | undefined
   /**
    * Temperature of the first step; it falls to 0 over the steps.
    *
    * @default 1
    */
-  start_temperature?: number
+  start_temperature?: number | undefined
   /**
    * How much of the logits each step drops, as `top_k` does; null keeps all.
    *
    * @default 0.7
    */
-  filter_thres?: number | null
+  filter_thres?: number | null | undefined
   /**
    * How much noise goes into the choice of the tokens to mask again; it falls to 0 over the steps.
    *
    * @default 1
    */
-  noise_level_scale?: number
+  noise_level_scale?: number | undefined
   /**
    * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
    *
    * @default null
    */
-  context?: Tensor | null
+  context?: Tensor | null | undefined
   /**
    * True where a position is real, (batch, length); others are not attended to.
    *
    * @default null
    */
-  mask?: Mask | null
+  mask?: Mask | null | undefined
   /**
    * True where a position of the context is real, (batch, context length).
    *
    * @default null
    */
-  context_mask?: Mask | null
+  context_mask?: Mask | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
    * with batch and heads in front.
    *
    * @default null
    */
-  attn_mask?: Mask | null
+  attn_mask?: Mask | null | undefined
   /**
    * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
    *
    * @default null
    */
-  self_attn_context_mask?: Mask | null
+  self_attn_context_mask?: Mask | null | undefined
   /**
    * Memories of the segment before, one for each self attention, as `return_mems` gives them.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
-  mems?: readonly Tensor[] | null
+  mems?: readonly Tensor[] | null | undefined
   /**
    * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
    *
    * @default null
    */
-  pos?: Ids | null
+  pos?: Ids | null | undefined
   /**
    * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
    * too.
@@ -4074,13 +4074,13 @@ export interface NonAutoregressiveGenerate {
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
-  prepend_embeds?: Tensor | null
+  prepend_embeds?: Tensor | null | undefined
   /**
    * Embeddings to add to those of the tokens.
    *
    * @default null
    */
-  sum_embeds?: Tensor | null
+  sum_embeds?: Tensor | null | undefined
 }
 
 /** Options of `top_k` and `top_p`. */
@@ -4091,7 +4091,7 @@ export interface TopKOptions {
    *
    * @default 0.9
    */
-  thres?: number
+  thres?: number | undefined
 }
 
 /** Options of `top_a`. */
@@ -4101,13 +4101,13 @@ export interface TopAOptions {
    *
    * @default 2
    */
-  min_p_pow?: number
+  min_p_pow?: number | undefined
   /**
    * The factor of the limit below which a token is dropped.
    *
    * @default 0.02
    */
-  min_p_ratio?: number
+  min_p_ratio?: number | undefined
 }
 
 /** Options of gradient descent with momentum. */
@@ -4117,31 +4117,31 @@ export interface SGDOptions {
    *
    * @default 0.001
    */
-  lr?: number
+  lr?: number | undefined
   /**
    * How much of the step before goes into this one.
    *
    * @default 0
    */
-  momentum?: number
+  momentum?: number | undefined
   /**
    * How much less the gradient counts once there is momentum.
    *
    * @default 0
    */
-  dampening?: number
+  dampening?: number | undefined
   /**
    * This much of each weight is added to its gradient.
    *
    * @default 0
    */
-  weight_decay?: number
+  weight_decay?: number | undefined
   /**
    * Looks ahead by one momentum step; needs `momentum` and no `dampening`.
    *
    * @default false
    */
-  nesterov?: boolean
+  nesterov?: boolean | undefined
 }
 
 /**
@@ -4155,25 +4155,25 @@ export interface AdamOptions {
    *
    * @default 0
    */
-  weight_decay?: number
+  weight_decay?: number | undefined
   /**
    * Learning rate.
    *
    * @default 0.001
    */
-  lr?: number
+  lr?: number | undefined
   /**
    * How slowly the averages of the gradient and of its square move, two numbers from 0 to below 1.
    *
    * @default [0.9, 0.999]
    */
-  betas?: readonly number[]
+  betas?: readonly number[] | undefined
   /**
    * Added to the root of the second average, so that nothing is divided by 0.
    *
    * @default 1e-8
    */
-  eps?: number
+  eps?: number | undefined
 }
 
 /**
@@ -4187,25 +4187,25 @@ export interface AdamWOptions {
    *
    * @default 0.01
    */
-  weight_decay?: number
+  weight_decay?: number | undefined
   /**
    * Learning rate.
    *
    * @default 0.001
    */
-  lr?: number
+  lr?: number | undefined
   /**
    * How slowly the averages of the gradient and of its square move, two numbers from 0 to below 1.
    *
    * @default [0.9, 0.999]
    */
-  betas?: readonly number[]
+  betas?: readonly number[] | undefined
   /**
    * Added to the root of the second average, so that nothing is divided by 0.
    *
    * @default 1e-8
    */
-  eps?: number
+  eps?: number | undefined
 }
 
 /** Options of a constant learning rate. */
@@ -4239,5 +4239,5 @@ export interface CosineWarmupOptions {
    *
    * @default 0
    */
-  min_lr?: number
+  min_lr?: number | undefined
 }

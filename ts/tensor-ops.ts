@@ -1,5 +1,6 @@
 import type { Ids } from './arguments.js'
 import { checkDType, checkFlag, checkInteger, checkList, checkOptions, checkShape, refuse } from './checks.js'
+import { exactNumber } from './data.js'
 import { XTransformersError } from './errors.js'
 import type { DType } from './native.js'
 import type { Tensor } from './tensor.js'
@@ -54,8 +55,7 @@ export abstract class TensorOps {
 
   private binary(name: string, other: Tensor | number): Tensor {
     if (typeof other !== 'number') return this.run(name, [this.operand(other)])
-    // JSON has no word for NaN and the infinities
-    return this.run(name, [], { scalar: Number.isFinite(other) ? other : String(other) })
+    return this.run(name, [], { scalar: exactNumber(other) })
   }
 
   /** Gives `use` a tensor of whole numbers; one that is made of an array is freed after it. */

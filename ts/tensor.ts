@@ -253,6 +253,15 @@ export class Tensor extends TensorOps {
     return `${head} ${inline(this.dataSync(), this.shape, this.dtype)}`
   }
 
+  /**
+   * For operators of JavaScript, such as `loss < 2`: the only element, see {@link item}. Text is that of {@link toString}.
+   *
+   * @throws XTransformersError (`invalid_tensor`) where there are several elements: compare with `lt`, `eq` and their like
+   */
+  [Symbol.toPrimitive](hint: string): number | boolean | string {
+    return hint === 'string' ? this.toString() : this.item()
+  }
+
   /** @internal */
   [INSPECT](): string {
     return this.toString()

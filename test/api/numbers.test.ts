@@ -13,6 +13,7 @@ import {
   ones,
   rand,
   randint,
+  randn,
   type Tensor,
   tensor,
   zeros,
@@ -311,6 +312,38 @@ describe('what has no answer', () => {
     expect(mse(zeros([0]), zeros([0])).item()).toBeNaN()
   })
 
+  it('is no fraction of a type that holds none', () => {
+    for (const dtype of ['i64', 'u8', 'bool'] as const) {
+      expect(() => rand([2], { dtype })).toThrow(`rand gives fractions, which ${dtype} does not hold: take randint`)
+      expect(() => randn([2], { dtype })).toThrow(/randn gives fractions/)
+    }
+  })
+
+  it('is no infinity of a number that the type does not hold', () => {
+    expect(() => full([2], 1e300)).toThrow(/full: 1e\+?300 is beyond the numbers of f32|full: 10+ is beyond/)
+    expect(() => full([2], 1e5, { dtype: 'f16' })).toThrow(/beyond the numbers of f16, which end at 65504/)
+    expect(numbers(full([1], 65504, { dtype: 'f16' }))).toEqual([65504])
+    expect(numbers(full([1], 3.3895e38, { dtype: 'bf16' })).every(Number.isFinite)).toBe(true)
+    expect(numbers(full([1], -1e300, { dtype: 'f64' }))).toEqual([-1e300])
+  })
+
+  it('is no loss of whole numbers', () => {
+    for (const dtype of ['i64', 'u8', 'bool'] as const) {
+      const logits = ones([2, 3], { dtype })
+      for (const targets of [
+        [0, 1],
+        [-100, -100],
+      ]) {
+        expect(() => logits.crossEntropy(targets)).toThrow(
+          expect.objectContaining({
+            code: 'invalid_tensor',
+            message: expect.stringContaining('cast the tensor to f32'),
+          }),
+        )
+      }
+    }
+  })
+
   it('is no rate of a step that is none', () => {
     const rates = [
       constant({ lr: 1 }),
@@ -327,5 +360,61 @@ describe('what has no answer', () => {
 
   it('is no 1 among uniform numbers below 1', () => {
     for (const dtype of FLOATS) expect(rand([20_000], { dtype }).max().item()).toBeLessThan(1)
+  })
+})
+
+describe('half precision', () => {
+  const HALF = ['f16', 'bf16'] as const
+
+  it('adds up in f32 in softmax and losses, and in their gradients', () => {
+    for (const dtype of HALF) {
+      for (const classes of [300, 3000]) {
+        const weights = zeros([1, classes], { dtype }).softmax()
+        expect(weights.to('f32').sum().item()).toBeCloseTo(1, 2)
+        expect(zeros([1, classes], { dtype }).crossEntropy([0]).item()).toBeCloseTo(Math.log(classes), 1)
+      }
+      expect(
+        zeros([3000, 2], { dtype })
+          .crossEntropy(zeros([3000], { dtype: 'i64' }))
+          .item(),
+      ).toBeCloseTo(Math.LN2, 2)
+      const logits = zeros([1, 1000], { dtype, requires_grad: true })
+      logits.crossEntropy([0]).backwardSync()
+      const gradient = numbers(logits.grad as Tensor)
+      expect(gradient[0]).toBeCloseTo(-0.999, 2)
+      expect(gradient[1]).toBeCloseTo(0.001, 5)
+      const scores = zeros([1, 1000], { dtype, requires_grad: true })
+      scores.softmax().slice(1, 0, 1).sum().backwardSync()
+      expect((numbers(scores.grad as Tensor)[0] as number) * 1000).toBeCloseTo(0.999, 1)
+    }
+  })
+
+  it('adds up in f32 in the gradient of gather', () => {
+    for (const dtype of HALF) {
+      const x = ones([1], { dtype, requires_grad: true })
+      x.gather(0, zeros([4096], { dtype: 'i64' }))
+        .sum()
+        .backwardSync()
+      expect(numbers(x.grad as Tensor)).toEqual([4096])
+    }
+  })
+
+  it('takes numbers that the type does not hold', () => {
+    expect(tensor([6], { dtype: 'f16' }).div(65536).item()).toBeCloseTo(9.155e-5, 7)
+    expect(tensor([0.001], { dtype: 'f16' }).mul(65536).item()).toBeCloseTo(65.5, 0)
+    const x = tensor([2], { dtype: 'f16', requires_grad: true })
+    const y = x.div(131072).mul(131072)
+    expect([y.dtype, y.item()]).toEqual(['f16', 2])
+    x.div(4096).backwardSync()
+    expect(numbers(x.grad as Tensor)).toEqual([1 / 4096])
+  })
+})
+
+describe('the sign of 0', () => {
+  it('stays where it stands as a number', () => {
+    expect(tensor([1]).div(-0).item()).toBe(Number.NEGATIVE_INFINITY)
+    expect(Object.is(full([1], -0).item(), -0)).toBe(true)
+    expect(Object.is(tensor([-0]).add(-0).item(), -0)).toBe(true)
+    expect(full([1], -0, { dtype: 'i64' }).item()).toBe(0)
   })
 })

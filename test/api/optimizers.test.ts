@@ -322,7 +322,19 @@ describe('a schedule', () => {
     expect(rate(4)).toBeCloseTo(0.1 + (0.9 * (1 + Math.cos(Math.PI / 4))) / 2, 12)
     expect(rate(10)).toBeCloseTo(0.1, 12)
     expect(rate(99)).toBeCloseTo(0.1, 12)
-    expect(cosineWarmup({ lr: 1, warmup_steps: 0, total_steps: 0 })(0)).toBe(1)
+    expect(cosineWarmup({ lr: 1, warmup_steps: 0, total_steps: 0, min_lr: 0.2 })(0)).toBe(0.2)
+    expect(cosineWarmup({ lr: 1, warmup_steps: 4, total_steps: 4 })(4)).toBe(0)
+  })
+
+  it('never leaves its range', () => {
+    expect(linearWarmup({ lr: 1, warmup_steps: 2.5 })(2)).toBe(1)
+    expect(linearWarmup({ lr: 1, warmup_steps: 10 })(9.5)).toBe(1)
+    expect(cosineWarmup({ lr: 1, warmup_steps: 2, total_steps: 9 })(1.5)).toBe(1)
+    const cutOff = cosineWarmup({ lr: 1, warmup_steps: 10, total_steps: 5 })
+    expect([0, 4, 5, 9, 10, 11].map(cutOff)).toEqual([0.1, 0.5, 0, 0, 0, 0])
+    expect(() => cosineWarmup({ lr: 1, warmup_steps: 1, total_steps: 5, min_lr: 2 })).toThrow(
+      /min_lr: must not be more/,
+    )
   })
 
   it('says what its options lack', () => {

@@ -270,6 +270,22 @@ describe('a tensor', () => {
     expect(failure(() => tensor([1, 2]).item())).toEqual(error('invalid_tensor', /one element/))
   })
 
+  it('stands for its element among operators, and for text in text', () => {
+    const loss = tensor(1.5) as unknown as number
+    expect([loss < 2, loss > 2, +loss, loss * 2]).toEqual([true, false, 1.5, 3])
+    // biome-ignore lint/suspicious/noDoubleEquals: what is tried
+    expect((loss as unknown) == 1.5).toBe(true)
+    expect(`${tensor([1, 2])}`).toBe('Tensor([2], f32) [1,2]')
+    expect(() => (tensor([1, 2]) as unknown as number) < 2).toThrow(/item\(\) needs a tensor with one element/)
+  })
+
+  it('is no other one, whatever both hold', () => {
+    expect(tensor([1])).not.toEqual(tensor([2]))
+    expect(tensor([1])).not.toEqual(tensor([1]))
+    const x = tensor([1])
+    expect(x).toEqual(x)
+  })
+
   it('prints itself', () => {
     expect(String(tensor([[1, 2]]))).toBe('Tensor([1, 2], f32) [[1,2]]')
     expect(String(zeros([1000]))).toBe('Tensor([1000], f32)')

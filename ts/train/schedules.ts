@@ -6,6 +6,9 @@ import { resolveOptions } from '../options.js'
 /** The learning rate of a step, counted from 0. Anything but a number from 0 is an error (`invalid_argument`). */
 export type Schedule = (step: number) => number
 
+/** The rate in the warm-up, of which a fraction may be left at its last step. */
+const rising = (lr: number, step: number, steps: number) => lr * Math.min(1, (step + 1) / steps)
+
 /** A schedule that refuses what is no step. */
 function of(rate: Schedule): Schedule {
   return (step) => {
@@ -28,7 +31,7 @@ export function constant(options: ConstantOptions): Schedule {
 /** A rate that grows evenly over the warm-up, `lr * (step + 1) / warmup_steps`, and then stays. */
 export function linearWarmup(options: LinearWarmupOptions): Schedule {
   const { lr, warmup_steps } = resolveOptions('linearWarmup', options)
-  return of((step) => (step < warmup_steps ? (lr * (step + 1)) / warmup_steps : lr))
+  return of((step) => (step < warmup_steps ? rising(lr, step, warmup_steps) : lr))
 }
 
 /**
@@ -41,8 +44,9 @@ export function linearWarmup(options: LinearWarmupOptions): Schedule {
 export function cosineWarmup(options: CosineWarmupOptions): Schedule {
   const { lr, warmup_steps, total_steps, min_lr } = resolveOptions('cosineWarmup', options)
   return of((step) => {
-    if (step < warmup_steps) return (lr * (step + 1)) / warmup_steps
-    const t = Math.min(1, (step - warmup_steps) / Math.max(1, total_steps - warmup_steps))
+    if (step >= total_steps) return min_lr
+    if (step < warmup_steps) return rising(lr, step, warmup_steps)
+    const t = (step - warmup_steps) / (total_steps - warmup_steps)
     return min_lr + ((lr - min_lr) * (1 + Math.cos(Math.PI * t))) / 2
   })
 }

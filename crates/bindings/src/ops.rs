@@ -17,7 +17,7 @@ struct OpArgs {
     dims: Option<Vec<usize>>,
     keepdim: Option<bool>,
     scalar: Option<Scalar>,
-    value: Option<f64>,
+    value: Option<Scalar>,
     start: Option<f64>,
     end: Option<f64>,
     step: Option<f64>,
@@ -94,7 +94,7 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     let array = match name {
         "zeros" => Array::zeros(shape.as_slice(), made_as, &Device::Cpu)?,
         "ones" => Array::ones(shape.as_slice(), made_as, &Device::Cpu)?,
-        "full" => Array::full(need(args.value, "value")?, shape.as_slice(), &Device::Cpu)?,
+        "full" => Array::full(filling(args)?, shape.as_slice(), &Device::Cpu)?,
         "rand" => Array::from_vec(below_one(stream().uniform(count), kind), shape.as_slice(), &Device::Cpu)?,
         "randn" => Array::from_vec(stream().normal(count), shape.as_slice(), &Device::Cpu)?,
         "randint" => {
@@ -113,13 +113,40 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
 
 /// An error where the type does not hold the whole numbers that are asked for.
 fn check_values(name: &str, kind: Kind, args: &OpArgs) -> Result<()> {
+    if matches!(name, "rand" | "randn") && !kind.is_float() {
+        let message = format!("{name} gives fractions, which {} does not hold: take randint", kind.name());
+        return Err(Error::Shape(message));
+    }
+    if name == "full" && kind.is_float() {
+        return check_range(filling(args)?, kind);
+    }
     let all: &[Option<f64>] = match name {
-        "full" if !kind.is_float() => &[args.value],
+        "full" => &[Some(filling(args)?)],
         "randint" => &[args.low.map(|low| low as f64), args.high.map(|high| high as f64 - 1.0)],
         "arange" if !kind.is_float() => &[args.start, last_of_range(args)],
         _ => &[],
     };
     Ok(all.iter().flatten().try_for_each(|value| kind.check_whole(*value, name))?)
+}
+
+/// The number that fills a tensor.
+fn filling(args: &OpArgs) -> Result<f64> {
+    need(args.value.as_ref(), "value")?.value()
+}
+
+/// An error where the type would make infinity of a finite number.
+fn check_range(value: f64, kind: Kind) -> Result<()> {
+    let largest = match kind {
+        Kind::F32 => f64::from(f32::MAX),
+        Kind::F16 => 65504.0,
+        Kind::BF16 => 3.389_531_389_251_535_5e38,
+        _ => f64::MAX,
+    };
+    if value.is_finite() && value.abs() > largest {
+        let message = format!("full: {value} is beyond the numbers of {}, which end at {largest}", kind.name());
+        return Err(Error::Shape(message));
+    }
+    Ok(())
 }
 
 /// The last number of a range that is not empty.
@@ -198,8 +225,7 @@ fn binary(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
         return Ok(Some(run(x, y)?));
     }
     let value = need(args.scalar.as_ref(), "scalar")?.value()?;
-    let (x, y) = ops::beside_scalar(x, value, name == "div")?;
-    Ok(Some(run(&x, &y)?))
+    Ok(Some(ops::with_scalar(x, value, name == "div", run)?))
 }
 
 fn comparison(name: &str) -> Option<Comparison> {

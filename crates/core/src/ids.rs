@@ -10,7 +10,7 @@ pub fn kind(x: &Tensor) -> &'static str {
 /// An error that says what ids must be: `what` names them, `wanted` is their shape in words.
 pub fn not_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
     let remedy = match (x.dtype(), x.rank()) {
-        (DType::I64, 1) => ": one row is `x.reshape([1, -1])`",
+        (DType::I64, 1) => ": one row is `[ids]` of an array, `ids.reshape([1, -1])` of a tensor",
         (DType::I64, _) => "",
         _ => ": make them with `{ dtype: 'i64' }`, or convert them with `.to('i64')`",
     };

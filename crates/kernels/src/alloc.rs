@@ -84,7 +84,7 @@ pub fn filled<T: WithDType>(value: T, count: usize) -> Result<Vec<T>> {
     Ok(values)
 }
 
-pub use crate::cpu::{bytes, vector};
+pub use crate::cpu::{bytes, vector, wide};
 
 #[cfg(test)]
 mod tests {

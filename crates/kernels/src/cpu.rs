@@ -4,7 +4,7 @@ use crate::jobs::{Finish, Start, View};
 use crate::layout::contiguous;
 use crate::product::Product;
 use crate::skinny::{products_reference, weighted_sum_reference, Many};
-use crate::{alloc, Array, Device, Result, Shape};
+use crate::{alloc, Array, DType, Device, Result, Shape};
 use candle_core::{CpuStorage, Storage, StorageRef, WithDType};
 use std::ops::{Deref, Range};
 
@@ -269,6 +269,10 @@ pub fn strided<T: WithDType>(array: &Array) -> Result<(Slice<'_, T>, usize)> {
 
 /// The values in row-major order, in a vector of their own.
 pub fn vector<T: WithDType>(array: &Array) -> Result<Vec<T>> {
+    if array.elem_count() == 0 {
+        // candle would begin past the end of the storage
+        return Ok(vec![]);
+    }
     alloc::check_like(array, T::DTYPE, if array.is_contiguous() { 1 } else { 2 })?;
     array.flatten_all()?.to_vec1()
 }
@@ -333,6 +337,23 @@ macro_rules! dispatch_all {
     }};
 }
 pub(crate) use dispatch_all;
+
+/// The type that sums of `dtype` are taken in: half precision would soon stop growing.
+pub fn wide(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::BF16 => DType::F32,
+        _ => dtype,
+    }
+}
+
+/// `run` of `x` as f32, back in the type of `x`; `None` where that is wide enough for sums.
+pub fn widened(x: &Array, run: impl Fn(&Array) -> Result<Array>) -> Option<Result<Array>> {
+    let through = || {
+        alloc::check_like(x, DType::F32, 2)?;
+        run(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())
+    };
+    (wide(x.dtype()) != x.dtype()).then(through)
+}
 
 /// An error where one of them has another shape than `x`.
 pub fn check_like<'a>(x: &Array, others: impl IntoIterator<Item = Option<&'a Array>>) -> Result<()> {

@@ -46,6 +46,9 @@ pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_ind
 
 /// The mean loss.
 pub fn forward(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
+    if let Some(loss) = cpu::widened(logits, |logits| forward(logits, targets, ignore_index)) {
+        return loss;
+    }
     dispatch!(logits, T => forward_cpu::<T>(logits, targets, ignore_index), else reference(logits, targets, ignore_index))
 }
 
@@ -73,6 +76,9 @@ pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
 
 /// Gradient of the logits, for the gradient `grad` of the loss.
 pub fn backward(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
+    if let Some(dx) = cpu::widened(logits, |logits| backward(logits, targets, ignore_index, grad)) {
+        return dx;
+    }
     dispatch!(
         logits,
         T => backward_cpu::<T>(logits, targets, ignore_index, grad),

@@ -5,7 +5,7 @@
 
 use crate::activation::{self, Activation, Functions};
 use crate::cpu::{self, dispatch, Real};
-use crate::layout::contiguous;
+use crate::layout::{contiguous, narrow};
 use crate::parallel::{full, part, rows_per_piece, written};
 use crate::{Array, Result};
 use multiversion::multiversion;
@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 fn halves(x: &Array) -> Result<(Array, Array)> {
     let last = x.rank() - 1;
     let width = half(x.dims()[last])?;
-    Ok((x.narrow(last, 0, width)?, x.narrow(last, width, width)?))
+    Ok((narrow(x, last, 0, width)?, narrow(x, last, width, width)?))
 }
 
 fn half(width: usize) -> Result<usize> {

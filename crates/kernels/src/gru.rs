@@ -6,7 +6,7 @@
 
 use crate::activation::logistic;
 use crate::cpu::{self, dispatch, Real};
-use crate::layout::contiguous;
+use crate::layout::{contiguous, narrow};
 use crate::parallel::{cleared, computed, part, rows_per_piece, written_beside, zeros};
 use crate::simd::has_fma;
 use crate::{Array, Result};
@@ -40,7 +40,7 @@ impl Inputs {
     fn gates(&self) -> Result<[Array; 3]> {
         let last = self.state.rank() - 1;
         let dim = self.state.dims()[last];
-        let part = |x: &Array, gate: usize| x.narrow(last, gate * dim, dim);
+        let part = |x: &Array, gate: usize| narrow(x, last, gate * dim, dim);
         let (reset, update) = (
             sigmoid(&(part(&self.input, 0)? + part(&self.hidden, 0)?)?)?,
             sigmoid(&(part(&self.input, 1)? + part(&self.hidden, 1)?)?)?,
@@ -75,7 +75,7 @@ fn backward_reference(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
     let slope = |gate: &Array| gate * (1.0 - gate)?;
     let dnew = ((grad * (1.0 - &update)?)? * (1.0 - new.sqr()?)?)?;
     let dupdate = ((grad * (&of.state - &new)?)? * slope(&update)?)?;
-    let dreset = ((&dnew * of.hidden.narrow(last, 2 * dim, dim)?)? * slope(&reset)?)?;
+    let dreset = ((&dnew * narrow(&of.hidden, last, 2 * dim, dim)?)? * slope(&reset)?)?;
     let hidden = Array::cat(&[&dreset, &dupdate, &(&dnew * reset)?], last)?;
     Ok([Array::cat(&[dreset, dupdate, dnew], last)?, hidden, (grad * update)?])
 }

@@ -85,6 +85,10 @@ impl<'a, T: Real> Matrix<'a, T> {
 fn batched<T: Real>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Result<Array> {
     let (batch, tail) = dims.split_at(dims.len() - 2);
     let (m, n, k) = (tail[0], tail[1], a.dims()[a.rank() - 1]);
+    if k == 0 {
+        // sums of nothing, and no values to point at
+        return Array::zeros(dims, T::DTYPE, a.device());
+    }
     let (lhs, rhs) = (Matrix::<T>::of(a, batch)?, Matrix::<T>::of(b, batch)?);
     let (ls, rs): (&[T], &[T]) = (&lhs.storage, &rhs.storage);
     let count = dims.iter().product();

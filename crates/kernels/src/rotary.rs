@@ -5,7 +5,7 @@
 //! Source: RoFormer, <https://arxiv.org/abs/2104.09864>.
 
 use crate::cpu::{self, dispatch, Real};
-use crate::layout::contiguous;
+use crate::layout::{contiguous, narrow};
 use crate::parallel::{part, rows_per_piece, written};
 use crate::{Array, Result};
 use multiversion::multiversion;
@@ -25,10 +25,10 @@ pub fn reference(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> R
     let table = |t: &Array| t.reshape((1, n, 1, half));
     let (cos, sin) = (table(cos)?, table(sin)?);
     let sin = if direction == Direction::Forward { sin } else { sin.neg()? };
-    let (a, b) = (x.narrow(3, 0, half)?, x.narrow(3, half, half)?);
+    let (a, b) = (narrow(x, 3, 0, half)?, narrow(x, 3, half, half)?);
     let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
     let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
-    Array::cat(&[&first, &second, &x.narrow(3, 2 * half, dim - 2 * half)?], 3)
+    Array::cat(&[&first, &second, &narrow(x, 3, 2 * half, dim - 2 * half)?], 3)
 }
 
 /// Turns the features of `x`.

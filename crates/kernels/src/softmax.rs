@@ -96,11 +96,17 @@ pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
     if scores.elem_count() == 0 {
         return Ok(scores.clone());
     }
+    if let Some(weights) = cpu::widened(scores, |scores| forward(scores, mask)) {
+        return weights;
+    }
     dispatch!(scores, T => forward_cpu::<T>(scores, mask), else reference(scores, mask))
 }
 
 /// Gradient of the scores from the weights `y` and their gradient.
 pub fn backward(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
+    if let Some(dx) = cpu::widened(y, |y| backward(y, &grad.to_dtype(DType::F32)?, mask)) {
+        return dx;
+    }
     dispatch!(y, T => backward_cpu::<T>(y, grad, mask), else backward_reference(y, grad, mask))
 }
 

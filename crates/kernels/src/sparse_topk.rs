@@ -4,7 +4,7 @@
 
 use crate::cpu::{self, dispatch, Real};
 use crate::elementwise::is_nan;
-use crate::layout::contiguous;
+use crate::layout::{contiguous, narrow};
 use crate::parallel::{part, pieces, rows_per_piece};
 use crate::softmax::{self, Mask, Rows};
 use crate::{alloc, elementwise, Array, Result};
@@ -15,7 +15,7 @@ pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
     // NaN counts as the largest: it has no place in an order
     let top = Array::full(f64::INFINITY, filled.shape(), filled.device())?.to_dtype(filled.dtype())?;
     let (sorted, _) = filled.ne(&filled)?.where_cond(&top, &filled)?.sort_last_dim(false)?;
-    let limit = sorted.narrow(scores.rank() - 1, k - 1, 1)?;
+    let limit = narrow(&sorted, scores.rank() - 1, k - 1, 1)?;
     let chosen = filled.broadcast_lt(&limit)?.eq(0u8)?;
     let (_, _, i, j) = scores.dims4()?;
     match mask.dense(i, j, scores.device())? {

@@ -5,7 +5,7 @@
 //! Source: RWKV, <https://github.com/BlinkDL/RWKV-LM>.
 
 use crate::cpu::{self, dispatch, Real};
-use crate::layout::contiguous;
+use crate::layout::{contiguous, narrow};
 use crate::parallel::{computed, rows_per_piece};
 use crate::{elementwise, Array, DType, Result};
 
@@ -41,12 +41,12 @@ enum Masked {
 pub fn reference(x: &Array, shifts: Shifts) -> Result<Array> {
     let width = shifts.width(x)?;
     let clean = present(x, shifts.mask)?;
-    joined(x, shifts.by, width, |segment, by| moved(&clean.narrow(2, segment, width)?, by))
+    joined(x, shifts.by, width, |segment, by| moved(&narrow(&clean, 2, segment, width)?, by))
 }
 
 fn backward_reference(grad: &Array, shifts: Shifts) -> Result<Array> {
     let width = shifts.width(grad)?;
-    joined(grad, shifts.by, width, |segment, by| present(&moved(&grad.narrow(2, segment, width)?, -by)?, shifts.mask))
+    joined(grad, shifts.by, width, |segment, by| present(&moved(&narrow(grad, 2, segment, width)?, -by)?, shifts.mask))
 }
 
 /// Zeros at positions that are not there.
@@ -58,11 +58,11 @@ fn present(x: &Array, mask: Option<&Array>) -> Result<Array> {
 }
 
 fn joined(x: &Array, by: &[i64], width: usize, part: impl Fn(usize, i64) -> Result<Array>) -> Result<Array> {
-    let segment = |(i, by): (usize, &i64)| if *by == 0 { x.narrow(2, i * width, width) } else { part(i * width, *by) };
+    let segment = |(i, by): (usize, &i64)| if *by == 0 { narrow(x, 2, i * width, width) } else { part(i * width, *by) };
     let mut parts = by.iter().enumerate().map(segment).collect::<Result<Vec<_>>>()?;
     let done = width * by.len();
     if done < x.dim(2)? {
-        parts.push(x.narrow(2, done, x.dim(2)? - done)?);
+        parts.push(narrow(x, 2, done, x.dim(2)? - done)?);
     }
     Array::cat(&parts, 2)
 }
@@ -73,9 +73,9 @@ fn moved(x: &Array, by: i64) -> Result<Array> {
     if far == n {
         x.zeros_like()
     } else if by > 0 {
-        x.narrow(1, 0, n - far)?.pad_with_zeros(1, far, 0)
+        narrow(x, 1, 0, n - far)?.pad_with_zeros(1, far, 0)
     } else {
-        x.narrow(1, far, n - far)?.pad_with_zeros(1, 0, far)
+        narrow(x, 1, far, n - far)?.pad_with_zeros(1, 0, far)
     }
 }
 

@@ -38,7 +38,7 @@ options! {
     groups {}
 }
 
-/// Nothing to refuse: a warm-up may be longer than the whole, as in the functions themselves.
+/// Nothing to refuse.
 macro_rules! no_conflicts {
     ($($Name:ident)+) => { $(
         impl $Name {
@@ -47,4 +47,12 @@ macro_rules! no_conflicts {
     )+ };
 }
 
-no_conflicts! { ConstantOptions LinearWarmupOptions CosineWarmupOptions }
+no_conflicts! { ConstantOptions LinearWarmupOptions }
+
+impl CosineWarmupOptions {
+    /// A warm-up may be longer than the whole, which then ends in it.
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        let message = "must not be more than `lr`: the rate falls to it";
+        problems.require(self.min_lr.0 <= self.lr.0, &format!("{prefix}min_lr"), message);
+    }
+}

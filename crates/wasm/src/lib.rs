@@ -20,11 +20,12 @@ use js_sys::{Array, Uint32Array};
 use wasm_bindgen::prelude::*;
 use xt_bindings::{self as bindings, AbortFlag, Context, Error, Reply, Result};
 
-/// What JavaScript catches: an `Error` whose message is the JSON of ours.
-type Thrown<T> = std::result::Result<T, JsError>;
+/// What JavaScript catches: our error as JSON, in a string. wasm-bindgen would make an `Error` by a call without
+/// `new`, which a page that has put a class of its own in the place of `Error` refuses.
+type Thrown<T> = std::result::Result<T, JsValue>;
 
-fn to_js(error: Error) -> JsError {
-    JsError::new(&error.to_json().to_string())
+fn to_js(error: Error) -> JsValue {
+    error.to_json().to_string().into()
 }
 
 /// Runs `f` now.

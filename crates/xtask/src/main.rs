@@ -72,10 +72,9 @@ fn stale(root: &Path) -> Result<Vec<File>, String> {
         Err(error) => Err(format!("{name}: {error}")),
     };
     let mut stale = vec![];
-    for (name, content) in [
-        ("ts/options.gen.ts", typescript::file()),
-        ("ts/tensor-options.gen.ts", typescript::tensor_options()),
-    ] {
+    for (name, content) in
+        [("ts/options.gen.ts", typescript::file()), ("ts/tensor-options.gen.ts", typescript::tensor_options())]
+    {
         if read(name)?.as_ref() != Some(&content) {
             stale.push(File { name, content });
         }

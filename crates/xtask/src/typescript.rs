@@ -75,8 +75,9 @@ fn member(option: &Named, names: &[&str]) -> String {
     }
     let default = option.field.default.map(|default| format!("@default {}", literal(&default())));
     let tags: Vec<_> = default.into_iter().chain(option.links().iter().map(|link| format!("@see {link}"))).collect();
-    let mark = if option.field.default.is_some() { "?" } else { "" };
-    format!("{}  {}{mark}: {}\n", comment("  ", &text, &tags), option.name, type_of(&option.field.kind))
+    // `exactOptionalPropertyTypes` takes `?` at its word: a program may give undefined all the same
+    let (mark, absent) = if option.field.default.is_some() { ("?", " | undefined") } else { ("", "") };
+    format!("{}  {}{mark}: {}{absent}\n", comment("  ", &text, &tags), option.name, type_of(&option.field.kind))
 }
 
 /// A JSDoc comment, its lines filled up to the line width.
@@ -195,7 +196,7 @@ mod tests {
     fn required_options_have_no_question_mark_and_positional_ones_are_left_out() {
         let file = file();
         assert!(file.contains("\n  dim: number\n"));
-        assert!(file.contains("\n  heads?: number\n"));
+        assert!(file.contains("\n  heads?: number | undefined\n"));
         assert!(!file.contains("\n  net"));
     }
 }

@@ -52,6 +52,24 @@ pub fn beside_scalar(x: &Tensor, value: f64, divided: bool) -> Result<(Tensor, T
     Ok((x, y))
 }
 
+/// `run` of `x` and a number, see [`beside_scalar`]. Half precision is computed in f32, as in PyTorch: so the
+/// number need not be one that its type holds.
+pub fn with_scalar(
+    x: &Tensor,
+    value: f64,
+    divided: bool,
+    run: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let wide = alloc::wide(x.dtype());
+    if wide == x.dtype() {
+        let (x, y) = beside_scalar(x, value, divided)?;
+        return run(&x, &y);
+    }
+    alloc::check_like(&x.array()?, wide, 3)?;
+    let (y, scalar) = beside_scalar(&cast(x, wide, false)?, value, divided)?;
+    cast(&run(&y, &scalar)?, x.dtype(), false)
+}
+
 /// Whether both are truth values, of which some operations are those of logic.
 fn both_boolean(a: &Tensor, b: &Tensor) -> bool {
     a.is_boolean() && b.is_boolean()
@@ -233,6 +251,14 @@ pub fn affine(x: &Tensor, scale: f64, offset: f64) -> Result<Tensor> {
 pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
     if a.rank() < 2 || b.rank() < 2 {
         return invalid(format!("matmul: both need two axes or more, got {:?} and {:?}", a.dims(), b.dims()));
+    }
+    let kind = |t: &Tensor| t.kind().map_or("?", |k| k.name());
+    if let Some(whole) = [a, b].into_iter().find(|t| !t.dtype().is_float()) {
+        let kind = kind(whole);
+        return invalid(format!("matmul needs floating-point values, got {kind}: cast the tensor to f32 first"));
+    }
+    if a.dtype() != b.dtype() {
+        return invalid(format!("matmul: types {} and {} differ; cast one of them", kind(a), kind(b)));
     }
     let (x, y) = (a.array()?, b.array()?);
     let z = xt_kernels::matmul::matmul(&x, &y, alpha)?;

@@ -48,9 +48,10 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         let mut dims = i.dims().to_vec();
         dims[axis] = a.dims()[axis];
         // zeros, what is added to them, and its wider copies
-        alloc::check_like(&a, g.dtype(), 3)?;
-        let zeros = Array::zeros(dims.as_slice(), g.dtype(), g.device())?;
-        let mut dx = zeros.scatter_add(&i, &contiguous(g)?, axis)?;
+        let wide = alloc::wide(g.dtype());
+        alloc::check_like(&a, wide, 3)?;
+        let zeros = Array::zeros(dims.as_slice(), wide, g.device())?;
+        let mut dx = zeros.scatter_add(&i, &contiguous(g)?.to_dtype(wide)?, axis)?.to_dtype(g.dtype())?;
         for (other, size) in a.dims().iter().enumerate() {
             dx = dx.pad_with_zeros(other, 0, size - dims[other])?;
         }

@@ -311,6 +311,10 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
         return invalid("cross-entropy: the logits need an axis of classes");
     };
     check_targets(targets, rows)?;
+    if !logits.dtype().is_float() {
+        let kind = logits.kind().map_or("?", |k| k.name());
+        return invalid(format!("cross-entropy needs floating-point logits, got {kind}: cast the tensor to f32 first"));
+    }
     let flat = kernels::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
     let targets = targets.array()?;
     let loss = kernels::cross_entropy::forward(&flat, &targets, ignore_index)?;

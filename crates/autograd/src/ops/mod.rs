@@ -10,7 +10,7 @@ mod whole;
 
 pub use arithmetic::{
     add, affine, beside_scalar, compare, compare_with, div, equal_shape, logical_not, matmul, maximum, minimum, mul,
-    pow, scalar_like, sub, Comparison,
+    pow, scalar_like, sub, with_scalar, Comparison,
 };
 pub use index::{embedding, gather, where_cond};
 pub use layers::{

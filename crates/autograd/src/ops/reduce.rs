@@ -11,7 +11,9 @@ use xt_kernels::softmax::Mask;
 fn axes(x: &Tensor, dims: Option<&[usize]>) -> Result<Vec<usize>> {
     let mut axes = dims.map_or_else(|| (0..x.rank()).collect(), <[usize]>::to_vec);
     axes.sort_unstable();
-    axes.dedup();
+    if let Some(pair) = axes.windows(2).find(|pair| pair[0] == pair[1]) {
+        return invalid(format!("axis {} is there more than once", pair[0]));
+    }
     match axes.iter().find(|a| **a >= x.rank()) {
         Some(axis) => invalid(format!("there is no axis {axis} in shape {:?}", x.dims())),
         None => Ok(axes),

@@ -3,7 +3,7 @@
 use crate::error::invalid;
 use crate::{Array, DType, Device, Result, Tensor};
 use xt_kernels::alloc;
-use xt_kernels::layout::contiguous;
+use xt_kernels::layout::{contiguous, narrow as narrowed};
 
 /// Sums `grad` over the axes that broadcasting has added or stretched, down to `dims`.
 pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
@@ -78,7 +78,7 @@ pub fn narrow(x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Te
         return invalid(format!("slice: {length} entries from {start} on in axis {axis} of {:?}", x.dims()));
     }
     let after = x.dim(axis) - start - length;
-    let y = keep_kind(x, x.array()?.narrow(axis, start, length)?);
+    let y = keep_kind(x, narrowed(&x.array()?, axis, start, length)?);
     let from = x.dims().to_vec();
     Ok(record_like(y, x, move |g| {
         // zeros before and after, and the whole
@@ -116,7 +116,7 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
         let mut start = 0;
         let mut piece = |size: &usize| {
             start += size;
-            Ok(Some(g.narrow(axis, start - size, *size)?))
+            Ok(Some(narrowed(g, axis, start - size, *size)?))
         };
         sizes.iter().map(&mut piece).collect()
     }))
@@ -124,6 +124,10 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
 
 /// The tensors along a new axis.
 pub fn stack(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
+    if parts.windows(2).any(|pair| pair[0].dims() != pair[1].dims() || pair[0].kind() != pair[1].kind()) {
+        let shapes: Vec<_> = parts.iter().map(|t| t.dims()).collect();
+        return invalid(format!("stack: {shapes:?} differ in shape or type"));
+    }
     let raised = parts
         .iter()
         .map(|t| {

@@ -52,6 +52,7 @@ fn arithmetic() {
         ("matmul: both need two axes", || ops::matmul(&x(&[2]), &x(&[2, 2]), 1.0)),
         ("[2, 3] and [4, 2]", || ops::matmul(&x(&[2, 3]), &x(&[4, 2]), 1.0)),
         ("types", || ops::matmul(&x(&[2, 2]), &f32s(&[2, 2]), 1.0)),
+        ("matmul needs floating-point values, got i64", || ops::matmul(&ids(&[1], &[1, 1]), &x(&[1, 1]), 1.0)),
         ("exp needs floating-point values", || ops::exp(&ids(&[1], &[1]))),
         ("gelu needs floating-point values", || ops::activation(&ids(&[1], &[1]), Activation::Gelu)),
         ("out of memory", || {

@@ -7,6 +7,7 @@
 //! Source: Fast Transformer Decoding, <https://arxiv.org/abs/1911.02150>, section 2.4.1.
 
 use crate::{Array, Result, Tensor};
+use xt_kernels::layout::narrow;
 
 /// Positions that a first buffer has room for at least, where so many will come.
 const LEAST: usize = 256;
@@ -74,7 +75,7 @@ impl KeyValues {
         let Some((keys, values)) = &self.buffers else {
             return Err(crate::Error::Internal("an empty cache".into()));
         };
-        let view = |buffer: &Array| -> Result<Tensor> { Ok(Tensor::constant(buffer.narrow(2, 0, self.length)?)) };
+        let view = |buffer: &Array| -> Result<Tensor> { Ok(Tensor::constant(narrow(buffer, 2, 0, self.length)?)) };
         Ok((view(keys)?, view(values)?))
     }
 
@@ -85,7 +86,7 @@ impl KeyValues {
         };
         let chosen = |buffer: &Array| -> Result<Array> {
             // what was not written yet is not copied
-            let part = xt_kernels::layout::contiguous(&buffer.narrow(2, 0, self.length)?)?;
+            let part = xt_kernels::layout::contiguous(&narrow(buffer, 2, 0, self.length)?)?;
             let row = part.elem_count() / part.dim(0)?.max(1);
             xt_kernels::alloc::check(&[rows.elem_count(), row], part.dtype())?;
             let part = part.index_select(rows, 0)?;

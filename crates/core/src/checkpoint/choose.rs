@@ -1,16 +1,15 @@
 //! Which tensors of a pickle are the weights.
 
+use super::paths::paths;
 use super::pickle::Pickle;
 use super::value::{damaged_pickle, strange, text, Id, Value, View};
 use super::{damaged, shown};
 use crate::{Error, Result};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Shapes of tensors that have several names may have so many more numbers than the pickle has
 /// bytes.
 const SHARED: usize = 1 << 20;
-/// How many dicts a message names.
-const NAMED: usize = 8;
 
 /// Keys under which programs save the weights of their model.
 const USUAL: [&str; 10] =
@@ -39,8 +38,8 @@ pub fn pairs(pickle: &Pickle, dict: Id) -> &[(Id, Id)] {
     }
 }
 
-/// The entries of a dict whose key is text, in order.
-pub fn entries(pickle: &Pickle, dict: Id) -> impl Iterator<Item = (&str, Id)> {
+/// The entries of a dict whose key is text, in order. Of entries with the same key Python takes the last.
+pub fn entries(pickle: &Pickle, dict: Id) -> impl DoubleEndedIterator<Item = (&str, Id)> {
     pairs(pickle, dict).iter().filter_map(|(key, value)| Some((text(&pickle.values, *key)?, *value)))
 }
 
@@ -87,7 +86,7 @@ impl Budget {
 
 /// The tensors of a dict under their names, of a list by their places, or one alone as `0`.
 fn tensors_in(pickle: &Pickle, id: Id) -> Result<Vec<Chosen<'_>>> {
-    let (mut names, mut chosen, mut budget) = (HashSet::new(), Vec::new(), Budget::new(pickle));
+    let (mut places, mut chosen, mut budget) = (HashMap::new(), Vec::new(), Budget::new(pickle));
     let list = match pickle.values.get(id) {
         Some(Value::List(items) | Value::Tuple(items)) => items.as_slice(),
         Some(Value::Tensor(_) | Value::Strange(_)) => &[id],
@@ -98,10 +97,13 @@ fn tensors_in(pickle: &Pickle, id: Id) -> Result<Vec<Chosen<'_>>> {
     }
     for (name, value) in entries(pickle, id) {
         let Some(tensor) = budget.take(pickle, name.to_string(), value)? else { continue };
-        if !names.insert(name) {
-            return Err(damaged_pickle(&format!("it has two tensors named `{}`", shown(name))));
+        match places.get(name) {
+            Some(place) => chosen[*place] = tensor,
+            None => {
+                places.insert(name, chosen.len());
+                chosen.push(tensor);
+            }
         }
-        chosen.push(tensor);
     }
     Ok(chosen)
 }
@@ -118,17 +120,19 @@ fn inner(pickle: &Pickle) -> Vec<Inner<'_>> {
     dicts.filter(|(_, _, count)| *count > 0).collect()
 }
 
-/// The names of dicts and how many tensors they have, for messages: not more than one reads.
-fn named(dicts: &[Inner]) -> String {
-    let names: Vec<String> = dicts.iter().take(NAMED).map(|(name, _, _)| format!("`{}`", shown(name))).collect();
-    let counts: Vec<String> = dicts.iter().take(NAMED).map(|(_, _, count)| count.to_string()).collect();
-    let (names, counts) = (names.join(", "), counts.join(", "));
-    match dicts.len() {
-        0 => "none".into(),
-        1 => format!("{names} (tensors: {counts})"),
-        all if all > NAMED => format!("{names} (tensors: {counts}) and {} more", all - NAMED),
-        _ => format!("{names} (tensors: {counts}, in this order)"),
-    }
+/// Where dicts and lists of tensors stand, at any depth that programs use, with how many tensors they
+/// have: for messages.
+fn places(pickle: &Pickle) -> String {
+    let tensors = |id: Id| {
+        let items = match pickle.values.get(id) {
+            Some(Value::List(items) | Value::Tuple(items)) => items.as_slice(),
+            _ => &[],
+        };
+        let listed = items.iter().filter(|item| found(pickle, **item).is_some()).count();
+        let all = listed + count(pickle, id).0;
+        (all > 0).then(|| format!(" (tensors: {all})"))
+    };
+    paths(pickle, tensors)
 }
 
 /// What stands in a dict or a list under `key`, or at the end of a path of keys and places with
@@ -145,7 +149,7 @@ pub fn at(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
             let name = rest.split('.').next()?;
             place = (*items.get(name.parse::<usize>().ok()?)?, step(name)?);
         } else {
-            let whole = entries(pickle, id).find(|(name, _)| *name == rest).map(|(_, value)| value);
+            let whole = entries(pickle, id).rfind(|(name, _)| *name == rest).map(|(_, value)| value);
             let part = || {
                 let parts = entries(pickle, id).filter(|(name, _)| rest.starts_with(name) && step(name).is_some());
                 parts.max_by_key(|(name, _)| name.len()).and_then(|(name, value)| Some((value, step(name)?)))
@@ -164,7 +168,9 @@ fn keyed<'a>(pickle: &'a Pickle, key: &str) -> Result<Vec<Chosen<'a>>> {
     if !chosen.is_empty() {
         return Ok(chosen);
     }
-    Err(damaged(format!("this file has no dict of tensors named `{}`; it has: {}", shown(key), named(&inner(pickle)))))
+    let there = Some(places(pickle)).filter(|places| !places.is_empty());
+    let there = there.unwrap_or_else(|| "none".into());
+    Err(damaged(format!("this file has no dict of tensors named `{}`; it has: {there}", shown(key))))
 }
 
 /// The weights of a file: what is named `key` (a path with dots; empty: the outer dict), or else
@@ -187,25 +193,29 @@ pub fn weights<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<Chosen<'
         ([], _) => {
             let chosen = tensors_in(pickle, pickle.root)?;
             let is_empty_dict = pickle.values.get(pickle.root) == Some(&Value::Dict(Vec::new()));
-            (is_empty_dict || !chosen.is_empty()).then_some(chosen).ok_or_else(no_tensors)
+            (is_empty_dict || !chosen.is_empty()).then_some(chosen).ok_or_else(|| no_tensors(pickle))
         }
         (_, [(_, dict, count)]) if *count == most => tensors_in(pickle, *dict),
         ([(_, dict, _)], _) if wide == 0 => tensors_in(pickle, *dict),
-        (several, _) => Err(ambiguous(several, all)),
+        _ => Err(ambiguous(pickle, all)),
     }
 }
 
-fn no_tensors() -> Error {
-    damaged(
-        "this file holds no state dict: no dict from names to tensors. In Python: torch.save(model.state_dict(), path)"
-            .into(),
-    )
+fn no_tensors(pickle: &Pickle) -> Error {
+    match places(pickle) {
+        there if there.is_empty() => damaged(
+            "this file holds no state dict: no dict from names to tensors. In Python: torch.save(model.state_dict(), path)"
+                .into(),
+        ),
+        there => damaged(format!("this file has its tensors deeper within: choose them by the option `key`: {there}")),
+    }
 }
 
-fn ambiguous(dicts: &[Inner], outer: usize) -> Error {
+fn ambiguous(pickle: &Pickle, outer: usize) -> Error {
     let outer = match outer {
         0 => String::new(),
         count => format!("; `` is the outer dict itself (tensors: {count})"),
     };
-    damaged(format!("this file has several dicts of tensors: choose one by the option `key`: {}{outer}", named(dicts)))
+    let there = places(pickle);
+    damaged(format!("this file has several dicts of tensors: choose one by the option `key`: {there}{outer}"))
 }

@@ -1,7 +1,7 @@
 //! The names that a pickle of PyTorch may use: those that `torch.load(weights_only=True)` takes.
 
 use super::element::Element;
-use super::value::LONGEST;
+use super::value::SHORT;
 use super::{damaged, shown};
 use crate::Result;
 
@@ -61,6 +61,8 @@ impl Global {
             ("torch._utils", name) => rebuild(name).map(Global::Rebuild),
             ("torch.nn.parameter", "Parameter" | "Buffer") => Some(Global::TensorClass),
             ("torch.serialization", "_get_layout") => Some(Global::Inert),
+            ("torch.cuda" | "torch.sparse" | "torch.cuda.sparse", name) => of_device(name),
+            ("torch.storage", "TypedStorage") => Some(Global::Inert),
             ("torch.storage", Self::UNTYPED) => Some(Global::Storage(name.into())),
             ("torch", name) => in_torch(name),
             _ => None,
@@ -74,6 +76,15 @@ impl Global {
     }
 }
 
+/// Types of tensors and storages by their old names.
+fn of_device(name: &str) -> Option<Global> {
+    match name {
+        name if name.ends_with("Tensor") => Some(Global::Inert),
+        name if name.ends_with("Storage") && name.len() < SHORT => Some(Global::Storage(name.into())),
+        _ => None,
+    }
+}
+
 fn in_torch(name: &str) -> Option<Global> {
     if let Some(dtype) = Element::torch_name(name) {
         return Some(Global::Dtype(dtype));
@@ -83,8 +94,7 @@ fn in_torch(name: &str) -> Option<Global> {
         "device" => Some(Global::Inert),
         "Tensor" => Some(Global::TensorClass),
         name if QSCHEMES.contains(&name) => Some(Global::Inert),
-        name if name.ends_with("Storage") && name.len() < LONGEST => Some(Global::Storage(name.into())),
-        _ => None,
+        name => of_device(name),
     }
 }
 

@@ -72,7 +72,7 @@ impl<'de> Visitor<'de> for Entries {
         let mut header = Header::default();
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
-                METADATA => header.metadata = map.next_value()?,
+                METADATA => header.metadata = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 _ => header.tensors.push((name, map.next_value()?)),
             }
         }
@@ -129,7 +129,9 @@ fn check(name: &str, info: &Info) -> Result<(Element, Vec<usize>)> {
         true => unsupported(format!("tensor `{name}` has the type {}, which is not supported", info.dtype)),
         false => damaged(format!("tensor `{name}` has the type {}, which is unknown", shown(&info.dtype))),
     })?;
-    let shape: Option<Vec<usize>> = info.shape.iter().map(|d| usize::try_from(*d).ok()).collect();
+    // JavaScript's numbers hold no larger lengths
+    let length = |d: &u64| usize::try_from(*d).ok().filter(|_| *d <= 1 << 53);
+    let shape: Option<Vec<usize>> = info.shape.iter().map(length).collect();
     let bytes = shape.as_deref().and_then(count_of).and_then(|n| (n as u64).checked_mul(element.size() as u64));
     let (from, to) = info.data_offsets;
     match (shape, bytes) {

@@ -12,6 +12,7 @@ mod header;
 mod layout;
 mod local;
 mod optimizer;
+mod paths;
 mod pickle;
 mod pieces;
 mod reader;

@@ -2,6 +2,7 @@
 //! place of a parameter to its averages, and `param_groups` with the settings.
 
 use super::choose::{at, entries, pairs, Budget, Chosen};
+use super::paths::paths;
 use super::pickle::Pickle;
 use super::value::{damaged_pickle, strange, text, Id, Value};
 use super::{damaged, shown, unsupported};
@@ -21,7 +22,7 @@ pub struct State<'a> {
 
 /// The parts of a state dict of an optimizer, where this is one.
 fn parts(pickle: &Pickle, id: Id) -> Option<(Id, &[Id])> {
-    let part = |wanted: &str| entries(pickle, id).find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let part = |wanted: &str| entries(pickle, id).rfind(|(name, _)| *name == wanted).map(|(_, value)| value);
     let (state, groups) = (part("state")?, part("param_groups")?);
     match (pickle.values.get(state)?, pickle.values.get(groups)?) {
         (Value::Dict(_), Value::List(groups)) => Some((state, groups)),
@@ -53,20 +54,31 @@ fn find(pickle: &Pickle, key: Option<&str>) -> Result<Id> {
     };
     match (found.as_slice(), key) {
         ([(_, id)], _) => Ok(*id),
-        ([], None) => Err(damaged(
-            "this file holds no state of an optimizer: no dict with `state` and `param_groups`. In Python: \
-             torch.save(optimizer.state_dict(), path)"
-                .into(),
-        )),
-        ([], Some(key)) => Err(damaged(format!("this file has no state of an optimizer named `{}`", shown(key)))),
+        ([], key) => Err(no_state(pickle, key)),
         (several, _) => {
             let names: Vec<String> = several.iter().take(8).map(|(path, _)| format!("`{}`", shown(path))).collect();
-            Err(damaged(format!(
-                "this file has several states of optimizers: choose one by the option `key`: {}",
-                names.join(", ")
-            )))
+            let there = names.join(", ");
+            Err(damaged(format!("this file has several states of optimizers: choose one by the option `key`: {there}")))
         }
     }
+}
+
+fn no_state(pickle: &Pickle, key: Option<&str>) -> Error {
+    let there = paths(pickle, |id| parts(pickle, id).map(|_| String::new()));
+    damaged(match key {
+        None if there.is_empty() => {
+            "this file holds no state of an optimizer: no dict with `state` and `param_groups`. In \
+                                     Python: torch.save(optimizer.state_dict(), path)"
+                .into()
+        }
+        None => {
+            format!("this file has its states of optimizers deeper within: choose one by the option `key`: {there}")
+        }
+        Some(key) => {
+            let there = if there.is_empty() { "none".into() } else { there };
+            format!("this file has no state of an optimizer named `{}`; it has: {there}", shown(key))
+        }
+    })
 }
 
 /// The state that is named `key` (a path with dots), or the only one in the file.

@@ -5,7 +5,7 @@
 //! other by number, so that no depth of nesting needs a deep stack.
 
 use super::global::Global;
-use super::value::{damaged_pickle, reduce, Id, Value};
+use super::value::{damaged_pickle, reduce, Id, Value, SHORT};
 use crate::Result;
 use std::collections::HashMap;
 use xt_kernels::memory;
@@ -151,7 +151,14 @@ impl<'a> Machine<'a> {
             b'J' => Value::Int(i64::from(self.number::<4>()? as u32 as i32)),
             b'K' => Value::Int(self.number::<1>()? as i64),
             b'M' => Value::Int(self.number::<2>()? as i64),
-            0x8a => self.long()?,
+            0x8a => {
+                let length = self.number::<1>()?;
+                self.long(length)?
+            }
+            0x8b => {
+                let length = self.number::<4>()?;
+                self.long(length)?
+            }
             // the one number that stands there with its first byte first
             b'G' => Value::Float(f64::from_bits(self.number::<8>()?.swap_bytes())),
             b'X' => {
@@ -170,6 +177,10 @@ impl<'a> Machine<'a> {
                 let length = self.number::<4>()?;
                 self.take(length).map(|_| Value::Other)? // bytes
             }
+            0x8e | 0x96 => {
+                let length = self.number::<8>()?;
+                self.take(length).map(|_| Value::Other)?
+            }
             b'C' | b'U' => {
                 let length = self.number::<1>()?;
                 self.take(length).map(|_| Value::Other)?
@@ -186,9 +197,8 @@ impl<'a> Machine<'a> {
         }))
     }
 
-    /// A whole number of up to 255 bytes; those that i64 does not hold are no sizes.
-    fn long(&mut self) -> Result<Value> {
-        let length = self.number::<1>()?;
+    /// A whole number of `length` bytes; those that i64 does not hold are no sizes.
+    fn long(&mut self, length: u64) -> Result<Value> {
         let bytes = self.take(length)?;
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
         let mut wide = [if negative { 0xff } else { 0 }; 8];
@@ -269,7 +279,8 @@ impl<'a> Machine<'a> {
         let ids = self.last(2)?;
         let value = reduce(&self.values, ids[0], ids[1])?;
         let size = match &value {
-            Value::Tensor(view) => 2 * view.shape.len() + 4,
+            // the name of its storage is copied too: a short one counts as the tensor itself
+            Value::Tensor(view) => 2 * view.shape.len() + 4 + view.storage.key.len() / SHORT,
             Value::Dict(pairs) => pairs.len(),
             Value::Tuple(items) => items.len(),
             _ => 0,

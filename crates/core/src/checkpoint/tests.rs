@@ -115,7 +115,9 @@ fn a_dict_with_many_names_is_looked_at_once() {
         file.map(|file| file.tensors.len()).map_err(|e| e.to_string())
     };
     let (started, before) = (Instant::now(), peak_memory());
-    for (key, words) in [(None, "option `key`: `0`, "), (Some("x"), "named `x`; it has: `0`, ")] {
+    for (key, words) in
+        [(None, "option `key`: `0` (tensors: 20000), "), (Some("x"), "named `x`; it has: `0` (tensors: 20000), ")]
+    {
         let message = read(&file, key).unwrap_err();
         assert!(message.contains(words) && message.ends_with(" and 19992 more"), "{message}");
     }
@@ -142,6 +144,48 @@ fn a_tensor_with_many_names_is_refused_where_its_shape_is_long() {
     assert_eq!(of(4, 50_000).unwrap().tensors.len(), 50_000);
     let message = of(60, 50_000).err().unwrap().to_string();
     assert!(message.contains("more tensors than its size allows"), "{message}");
+}
+
+#[test]
+fn whatever_else_weights_only_takes_is_passed_over_or_read() {
+    let read = |pickled: &[u8]| {
+        let file = super::read_file(&file([&b"\x80\x02}("[..], pickled, b"u."].concat()), false);
+        file.map(|file| file.tensors).map_err(|e| e.to_string())
+    };
+    let named = |name: &str| [b"X", &(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat();
+    let (weight, key) = (tensor(&[2, 2], &[2, 1], 0), named("w"));
+    for other in [
+        &b"ctorch\nFloatTensor\n"[..],
+        b"ctorch.cuda\nHalfTensor\n",
+        b"ctorch.cuda\nFloatStorage\n",
+        b"ctorch.sparse\nDoubleTensor\n",
+        b"ctorch.storage\nTypedStorage\n",
+        b"ctorch\nSize\n)R",
+        b"ctorch\nSize\n](K\x02K\x03e\x85R",
+        b"\x96\x02\0\0\0\0\0\0\0ab",
+        b"\x8e\x02\0\0\0\0\0\0\0ab",
+        &[&b"\x8b\x2c\x01\0\0"[..], &[1; 300]].concat(),
+    ] {
+        let tensors = read(&[&named("o"), other, &key, &weight].concat()).unwrap();
+        assert_eq!((tensors.len(), tensors[0].0.as_str()), (1, "w"));
+    }
+    // of two values of a key the last counts, in the place of the first
+    let twice = [&key, &weight[..], &named("b"), &tensor(&[1], &[1], 0), &key, &tensor(&[3], &[1], 1)].concat();
+    let tensors = read(&twice).unwrap();
+    let found: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t.dims().to_vec())).collect();
+    assert_eq!(found, [("w", vec![3]), ("b", vec![1])]);
+}
+
+#[test]
+fn bytes_without_a_type_are_u8() {
+    let untyped = [
+        &b"\x80\x02}X\x01\0\0\0xctorch._utils\n_rebuild_tensor_v2\n(("[..],
+        b"X\x07\0\0\0storagectorch.storage\nUntypedStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x10tQ",
+        b"K\x02K\x04\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRs.",
+    ];
+    let tensors = super::read_file(&file(untyped.concat()), false);
+    let tensors = tensors.unwrap().tensors;
+    assert_eq!((tensors[0].1.dtype(), tensors[0].1.dims()), (crate::DType::U8, &[4][..]));
 }
 
 #[test]

@@ -8,12 +8,12 @@ use super::local::LocalHeader;
 use super::pieces::Piece;
 use super::value::{damaged_pickle, strange, View};
 use super::zip::Record;
-use super::{count_of, damaged, shown, Plan};
+use super::{count_of, damaged, shown, unsupported, Plan};
 use crate::Result;
 use std::collections::HashMap;
 
-/// Longest pickle that is read.
-const LONGEST: u64 = 16 << 20;
+/// Longest pickle that is read, if there is memory for its values.
+const LONGEST: u64 = 1 << 30;
 /// Copies of views may take so much more than what is stored.
 const COPIES: u64 = 64 << 20;
 
@@ -50,7 +50,11 @@ pub fn preamble(records: &[Record], folder: &str) -> Result<(Vec<Sink>, Vec<Piec
         let Some(record) = records.iter().find(|record| record.name == full) else { continue };
         record.check_plain("the description of the tensors")?;
         if record.length > LONGEST {
-            return Err(damaged_pickle(&format!("it has {} bytes, more than any state dict needs", record.length)));
+            return Err(unsupported(format!(
+                "the description of the tensors in this file ({name}) has {} bytes, more than are read: save the state \
+                 dict alone, in Python: torch.save(model.state_dict(), path)",
+                record.length
+            )));
         }
         pieces.push(piece(record, sinks.len()));
         sinks.push(Sink::new(name.into(), Element::U8, record.length as usize, false)?);

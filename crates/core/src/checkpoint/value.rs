@@ -60,8 +60,10 @@ pub fn strange(name: &str, what: &str) -> Error {
     unsupported(format!("tensor `{}` {what}, which is not supported", shown(name)))
 }
 
-/// Longest name of a type or record: they are copied for each tensor.
-pub const LONGEST: usize = 64;
+/// Longest name of a type.
+pub const SHORT: usize = 64;
+/// Longest name of a record.
+const LONGEST: usize = 4096;
 /// Most axes of a tensor, as in PyTorch.
 const AXES: usize = 64;
 
@@ -117,7 +119,10 @@ pub fn reduce(values: &[Value], callee: Id, arguments: Id) -> Result<Value> {
         (Global::OrderedDict, Some(Value::List(pairs))) => pairs_of(values, pairs),
         (Global::Rebuild(how), _) => rebuild(values, *how, arguments),
         (Global::Typed, _) => typed(values, arguments),
-        (Global::Size, Some(Value::Tuple(sizes))) if sizes.len() <= AXES => Ok(Value::Tuple(sizes.clone())),
+        (Global::Size, None) => Ok(Value::Tuple(Vec::new())),
+        (Global::Size, Some(Value::Tuple(sizes) | Value::List(sizes))) if sizes.len() <= AXES => {
+            Ok(Value::Tuple(sizes.clone()))
+        }
         (Global::TensorClass, Some(Value::Tensor(view))) => Ok(Value::Tensor(view.clone())),
         (Global::TensorClass, _) => Ok(Value::Strange("is made by a call of its class")),
         (Global::Inert, _) => Ok(Value::Other),
@@ -179,9 +184,12 @@ fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     };
     let Some([storage, offset, shape, strides]) = arguments.first_chunk() else { return Err(wrong()) };
     let Some(Value::Storage(storage)) = values.get(*storage) else { return Err(wrong()) };
-    if dtype.is_some() != (storage.kind == Global::UNTYPED) {
-        return Err(wrong());
-    }
+    let dtype = match (dtype, storage.kind == Global::UNTYPED) {
+        // bytes
+        (None, true) => Element::torch_name("uint8"),
+        (Some(_), false) => return Err(wrong()),
+        (dtype, _) => dtype,
+    };
     let (Some(offset), Some(shape), Some(strides)) =
         (number(values, *offset), numbers(values, *shape), numbers(values, *strides))
     else {

@@ -71,7 +71,7 @@ impl Beams {
         filtered: bool,
         new: impl Fn(usize) -> &'a [i64],
     ) -> Result<Advance> {
-        let table = numbers(logits, self.groups.len() * self.count, filtered)?;
+        let table = numbers(logits, self.groups.len() * self.count, filtered, |_| false)?;
         self.length += 1;
         let (ends, count) = (&self.ends, self.count);
         let bound = Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };

@@ -16,7 +16,7 @@ pub use prompts::{has_columns, with_rows};
 pub use steps::Caching;
 
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
-use crate::{Array, Ctx, DType, Device, Result, Rng, Tensor};
+use crate::{Array, Ctx, DType, Device, Error, Result, Rng, Tensor};
 use beams::Beams;
 use parts::Parts;
 use penalties::Repetition;
@@ -139,7 +139,7 @@ impl Generation {
             self.advance(logits, filtered)?;
         } else {
             let rng = self.rng.as_ref().unwrap_or(rng);
-            let drawn = sampler::draw(logits, self.rows.len(), filtered, &self.sampling, rng)?;
+            let drawn = sampler::draw(logits, &self.ended, filtered, &self.sampling, rng)?;
             self.push(&drawn);
         }
         let column = self.rows.first().map_or(0, Vec::len) - 1;
@@ -195,7 +195,7 @@ impl Generation {
                 let columns = self.prompt..self.prompt + made;
                 (0..self.rows.len()).map(|row| columns.clone().map(|c| self.token(row, c)).collect()).collect()
             }
-            Some(beams) => self.best(beams, made),
+            Some(beams) => self.best(beams, made)?,
         };
         let count = rows.first().map_or(0, Vec::len);
         let dims = if self.single { vec![count] } else { vec![rows.len(), count] };
@@ -203,7 +203,7 @@ impl Generation {
     }
 
     /// The best sequences that beam search has found in `made` steps, padded to the longest of them.
-    fn best(&self, beams: &Beams, made: usize) -> Vec<Vec<i64>> {
+    fn best(&self, beams: &Beams, made: usize) -> Result<Vec<Vec<i64>>> {
         let wanted = self.sampling.num_return_sequences.get();
         let found = beams.best(wanted, |row| &self.rows[row][self.prompt..]);
         let count = found.iter().flatten().map(Vec::len).max().unwrap_or(0).max(made.min(1));
@@ -211,12 +211,20 @@ impl Generation {
             tokens.resize(count, self.pad_value);
             tokens
         };
+        // where nothing follows a prompt, all its sequences are that
+        let too_few = |group: &Vec<Vec<i64>>| group.len() < wanted && !group.iter().all(Vec::is_empty);
+        if let Some((prompt, group)) = found.iter().enumerate().find(|(_, group)| too_few(group)) {
+            return Error::shape(format!(
+                "num_return_sequences is {wanted}, and there are only {} different sequences for prompt {prompt}: ask \
+                 for fewer, or for more tokens",
+                group.len()
+            ));
+        }
         let several = |mut group: Vec<Vec<i64>>| {
-            // where there are no more sequences: padding
             group.resize(wanted, vec![]);
             group.into_iter().map(padded)
         };
-        found.into_iter().flat_map(several).collect()
+        Ok(found.into_iter().flat_map(several).collect())
     }
 }
 

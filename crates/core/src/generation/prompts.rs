@@ -29,7 +29,7 @@ impl Prompts {
     pub fn read(start: &Tensor, vocabulary: usize, with: &mut TokenTensors) -> Result<Self> {
         let (single, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
         if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0 {
-            return not_ids("start_tokens", "(length) or (batch, length), with at least one token,", start);
+            return not_ids("start_tokens", "(length) or (batch, length), with at least one token", start);
         }
         xt_kernels::alloc::check(&[start.elem_count(), 3], DType::I64)?;
         let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;

@@ -6,14 +6,14 @@ use crate::{Error, Result, Rng, Tensor};
 use xt_options::generation::SamplingOptions;
 use xt_options::Filter;
 
-/// The logits of `count` rows as numbers, none of which is NaN or +inf: a filter may force tokens by +inf. `filtered`: one of the caller's
-/// has been at them.
-pub fn numbers(logits: &Tensor, count: usize, filtered: bool) -> Result<Table> {
+/// The logits of `count` rows as numbers, none of which is NaN or +inf: a filter may force tokens by
+/// +inf. `filtered`: one of the caller's has been at them. Rows that are `over` may hold anything.
+pub fn numbers(logits: &Tensor, count: usize, filtered: bool, over: impl Fn(usize) -> bool) -> Result<Table> {
     if logits.rank() != 2 || logits.dim(0) != count {
         return Error::shape(format!("logits must have shape ({count}, num_tokens), got {:?}", logits.dims()));
     }
     let mut table = Table::read(logits)?;
-    if table.has_nan() {
+    if (0..count).any(|row| !over(row) && table.has_nan(row)) {
         return Error::shape(match filtered {
             true => "the logits that filter_logits_fn gave are NaN",
             false => "the logits are NaN: has training diverged?",
@@ -23,9 +23,17 @@ pub fn numbers(logits: &Tensor, count: usize, filtered: bool) -> Result<Table> {
     Ok(table)
 }
 
-/// One token for each row of `logits`, (rows, num_tokens). `filtered`: a filter of the caller's has been at them.
-pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, rng: &Rng) -> Result<Vec<i64>> {
-    let table = numbers(logits, count, filtered)?;
+/// One token for each row of `logits`, (rows, num_tokens), 0 for those that have `ended`. `filtered`: a
+/// filter of the caller's has been at them.
+pub fn draw(
+    logits: &Tensor,
+    ended: &[Option<usize>],
+    filtered: bool,
+    s: &SamplingOptions,
+    rng: &Rng,
+) -> Result<Vec<i64>> {
+    let over = |row: usize| ended[row].is_some();
+    let table = numbers(logits, ended.len(), filtered, over)?;
     let filter = if filtered { None } else { s.filter() };
     let limit = match filter {
         Some(Filter::TopA) => {
@@ -36,6 +44,9 @@ pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, 
     };
     let mut row = Vec::with_capacity(table.width());
     let token = |(i, chance)| {
+        if over(i) {
+            return Ok(0);
+        }
         table.copy_row(i, &mut row);
         if is_empty(&row) {
             return Err(nothing_left(i, filtered));
@@ -52,7 +63,7 @@ pub fn draw(logits: &Tensor, count: usize, filtered: bool, s: &SamplingOptions, 
         }
         Ok(pick(&row, s.temperature, chance))
     };
-    rng.stream().uniform(count).into_iter().enumerate().map(token).collect()
+    rng.stream().uniform(ended.len()).into_iter().enumerate().map(token).collect()
 }
 
 /// Whether no token can come.

@@ -43,10 +43,12 @@ impl Table {
         self.width
     }
 
-    pub fn has_nan(&self) -> bool {
+    /// Whether one of the numbers of row `i` is NaN.
+    pub fn has_nan(&self, i: usize) -> bool {
+        let range = i * self.width..(i + 1) * self.width;
         match &self.numbers {
-            Numbers::Single(x) => x.iter().any(|x| x.is_nan()),
-            Numbers::Double(x) => x.iter().any(|x| x.is_nan()),
+            Numbers::Single(x) => x[range].iter().any(|x| x.is_nan()),
+            Numbers::Double(x) => x[range].iter().any(|x| x.is_nan()),
         }
     }
 

@@ -37,7 +37,7 @@ impl AutoregressiveWrapper {
     /// Mean cross-entropy of each token given those before it, for ids, i64 (batch, n). A mask has n - 1 columns.
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         if x.rank() != 2 || x.dim(1) < 2 || x.dtype() != DType::I64 {
-            return not_ids("token ids", "(batch, length), length at least 2,", x);
+            return not_ids("token ids", "(batch, length), length at least 2", x);
         }
         let n = x.dim(1);
         let (input, target) = (ops::narrow(x, 1, 0, n - 1)?, ops::narrow(x, 1, 1, n - 1)?);

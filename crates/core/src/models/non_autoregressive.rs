@@ -107,7 +107,7 @@ impl NonAutoregressiveWrapper {
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, train: Training, ctx: &Ctx) -> Result<Losses> {
         let n = self.net.max_seq_len();
         if x.rank() != 2 || x.dim(1) != n || x.dtype() != DType::I64 {
-            return not_ids("token ids", &format!("(batch, {n}), `max_seq_len`,"), x);
+            return not_ids("token ids", &format!("(batch, {n}), `max_seq_len`"), x);
         }
         if let Some(error) = outside(x, self.net.num_tokens(), None) {
             return Err(error);

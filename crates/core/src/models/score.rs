@@ -30,7 +30,7 @@ impl AutoregressiveWrapper {
             return Ok(Score { log_probs, perplexity: ops::reshape(&score.perplexity, &[])? });
         }
         if tokens.rank() != 2 || tokens.dim(1) < 2 || tokens.dim(0) == 0 || tokens.dtype() != DType::I64 {
-            return not_ids("tokens", "(length) or (batch, length), length at least 2,", tokens);
+            return not_ids("tokens", "(length) or (batch, length), length at least 2", tokens);
         }
         let (batch, n) = (tokens.dim(0), tokens.dim(1));
         xt_kernels::alloc::check(&[tokens.elem_count(), 3], crate::DType::I64)?;

@@ -6,6 +6,7 @@
 use crate::{Array, DType, Device, Param, Params, Result, Tensor};
 use std::ops::Range;
 use xt_autograd::ops;
+use xt_kernels::layout::narrow;
 use xt_options::layers::StackOptions;
 
 /// Angles fall from 1 to 1 / BASE per position.
@@ -105,6 +106,6 @@ impl Table {
         }
         // a sequence shorter than the tables stands at the last positions
         let (count, from) = (x.dim(1), n.saturating_sub(x.dim(1)));
-        Ok(ops::rotary(x, &self.cos.narrow(0, from, count)?, &self.sin.narrow(0, from, count)?)?)
+        Ok(ops::rotary(x, &narrow(&self.cos, 0, from, count)?, &narrow(&self.sin, 0, from, count)?)?)
     }
 }

@@ -145,8 +145,23 @@ fn more_beams_than_tokens_are_no_trouble() {
     let model = build(&autoregressive(gpt(json!({}), json!({ "num_tokens": 1 })), json!({})));
     let named = json!({ "num_beams": 4, "num_return_sequences": 1 });
     assert_eq!(generate(&model, &ids(&[0], &[1, 1]), 3, named), [[0, 0, 0]]);
-    let named = json!({ "num_beams": 4, "eos_token": 0, "num_return_sequences": 3 });
-    assert_eq!(generate(&model, &ids(&[0], &[1, 1]), 3, named), [[0], [0], [0]]);
+}
+
+#[test]
+fn more_sequences_than_there_are_is_an_error() {
+    let model = build(&autoregressive(gpt(json!({}), json!({ "num_tokens": 4 })), json!({})));
+    let named = |count: usize| json!({ "num_beams": 8, "num_return_sequences": count });
+    let run = |length: usize, count| {
+        let args = json!([{ "$tensor": 0 }, length, named(count)]);
+        call_numbered(&model, "generate", args, &[ids(&[1], &[1, 1])], 1).map(tensor)
+    };
+    let tokens = values(&run(1, 4).unwrap());
+    assert_eq!(tokens.iter().map(|x| *x as i64).collect::<std::collections::BTreeSet<_>>().len(), 4);
+    let text = run(1, 6).unwrap_err().to_string();
+    assert!(text.contains("there are only 4 different sequences for prompt 0"), "{text}");
+    assert_eq!(run(2, 6).unwrap().dims(), [6, 2]);
+    // nothing follows: all are alike
+    assert_eq!(run(0, 6).unwrap().dims(), [6, 0]);
 }
 
 #[test]

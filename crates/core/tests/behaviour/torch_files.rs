@@ -62,10 +62,10 @@ fn the_weights_are_found_where_that_is_clear() {
 #[test]
 fn what_is_not_clear_is_an_error_with_the_number_of_tensors() {
     for (name, words) in [
-        ("two.pt", "option `key`: `model`, `ema` (tensors: 18, 18, in this order)"),
-        ("unusual.pt", "option `key`: `stats`, `backbone` (tensors: 1, 2, in this order)"),
+        ("two.pt", "option `key`: `model` (tensors: 18), `ema` (tensors: 18)"),
+        ("unusual.pt", "option `key`: `stats` (tensors: 1), `backbone` (tensors: 2)"),
         ("outer.pt", "`backbone` (tensors: 2); `` is the outer dict itself (tensors: 1)"),
-        ("deep.pt", "holds no state dict"),
+        ("deep.pt", "deeper within: choose them by the option `key`: `0.a.b.c` (tensors: 2)"),
     ] {
         let error = refusal(name, None);
         assert_eq!(error.code(), "invalid_checkpoint", "{name}");

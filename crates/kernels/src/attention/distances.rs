@@ -4,7 +4,7 @@
 //! of memory, and the next query's begins one number earlier. As a matrix, (heads, i, j).
 
 use crate::cpu::{self, dispatch, Real};
-use crate::layout::contiguous;
+use crate::layout::{contiguous, narrow};
 use crate::linear::add_assign;
 use crate::parallel::computed;
 use crate::{Array, Result};
@@ -25,7 +25,7 @@ fn count(i: usize, j: usize) -> usize {
 pub fn spread_reference(bias: &Array, i: usize, j: usize) -> Result<Array> {
     check(bias, bias.dim(0)?, i, j)?;
     crate::alloc::check(&[bias.dim(0)?, i, j], bias.dtype())?;
-    let rows = (0..i).map(|r| bias.narrow(1, i - 1 - r, j)).collect::<Result<Vec<_>>>()?;
+    let rows = (0..i).map(|r| narrow(bias, 1, i - 1 - r, j)).collect::<Result<Vec<_>>>()?;
     match rows.is_empty() {
         true => Array::zeros((bias.dim(0)?, i, j), bias.dtype(), bias.device()),
         false => Array::stack(&rows, 1),
@@ -36,7 +36,7 @@ pub fn spread_reference(bias: &Array, i: usize, j: usize) -> Result<Array> {
 pub fn gather_reference(grad: &Array) -> Result<Array> {
     let (heads, i, j) = grad.dims3()?;
     let zero = Array::zeros((heads, count(i, j)), grad.dtype(), grad.device())?;
-    (0..i).try_fold(zero, |sum, r| sum + grad.narrow(1, r, 1)?.squeeze(1)?.pad_with_zeros(1, i - 1 - r, r)?)
+    (0..i).try_fold(zero, |sum, r| sum + narrow(grad, 1, r, 1)?.squeeze(1)?.pad_with_zeros(1, i - 1 - r, r)?)
 }
 
 /// The bias as a matrix.
