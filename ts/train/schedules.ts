@@ -7,7 +7,7 @@ import { resolveOptions } from '../options.js'
 export type Schedule = (step: number) => number
 
 /** The rate in the warm-up, of which a fraction may be left at its last step. */
-const rising = (lr: number, step: number, steps: number) => lr * Math.min(1, (step + 1) / steps)
+const rising = (lr: number, step: number, steps: number) => Math.min(lr, (lr * (step + 1)) / steps)
 
 /** A schedule that refuses what is no step. */
 function of(rate: Schedule): Schedule {
