@@ -5,7 +5,7 @@
  * stack: where the constructor is on it, it has made them. Engines whose stacks do not say so find nothing.
  */
 import { XTransformersError } from './errors.js'
-import { ENDED, type Holder, isHeld } from './holders.js'
+import { ENDED, type Holder, identity, isHeld, noteOwner } from './holders.js'
 import { isOwn } from './parameters.js'
 import { HANDLE, NATIVE_MODULE } from './symbols.js'
 import type { Tensor } from './tensor.js'
@@ -50,6 +50,7 @@ function classesOf(module: object): object[] {
 export function noteModule(module: Holder): void {
   note(module)
   if (NATIVE_MODULE in module) return
+  noteOwner(module)
   const classes = classesOf(module)
   if (!classes.some(hides)) return
   const names = new Set(classes.map((own) => (own as { name: string }).name).filter((name) => name !== ''))
@@ -83,7 +84,7 @@ function constructorsOnStack(): string[] {
 
 /** @throws XTransformersError (`invalid_state`) where the constructor of `module` has made parameters that cannot be seen; after a walk */
 export function requireSeen(module: object): void {
-  const hidden = (constructions.get(module)?.made ?? []).flatMap((reference) => {
+  const hidden = (constructions.get(identity(module))?.made ?? []).flatMap((reference) => {
     const made = reference.deref()
     return made && !isSeen(made) ? [inWords(made)] : []
   })

@@ -1,5 +1,6 @@
 /** What a model of the user's own consists of: the models and parameters that its properties lead to. */
 
+import { identity } from './holders.js'
 import type { Module } from './module.js'
 import { HANDLE } from './symbols.js'
 import { Tensor } from './tensor.js'
@@ -26,14 +27,15 @@ export const isModule = (value: unknown): value is Module =>
 /** Runs `fn` with the parts of `module`, in the order of its properties; a child that knows its parent leads nowhere. */
 export function withParts<T>(module: object, fn: (parts: Part[]) => T): T {
   // a walk inside of one of the same model would close it too early
-  const first = !open.has(module)
-  open.add(module)
+  const self = identity(module)
+  const first = !open.has(self)
+  open.add(self)
   try {
     const parts: Part[] = []
     for (const [name, value] of Object.entries(module)) collect(name, value, [], parts)
     return fn(parts)
   } finally {
-    if (first) open.delete(module)
+    if (first) open.delete(self)
   }
 }
 
@@ -41,7 +43,7 @@ export function withParts<T>(module: object, fn: (parts: Part[]) => T): T {
 function collect(name: string, value: unknown, above: readonly object[], parts: Part[]): void {
   if (typeof value !== 'object' || value === null) return
   if (isModule(value)) {
-    if (!open.has(value)) parts.push([name, value])
+    if (!open.has(identity(value))) parts.push([name, value])
   } else if (value instanceof Tensor) {
     if (isParameter(value)) parts.push([name, value])
   } else if (!above.includes(value) && above.length < DEEPEST) {
