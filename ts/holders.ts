@@ -73,7 +73,10 @@ let ending: Set<object> | null = null
 
 /** Runs `fn`, which disposes `model` and what is within: that these have each other keeps none of them. */
 export function whileEnding(model: Holder, fn: () => void): void {
-  if (ending !== null) return fn()
+  if (ending !== null) {
+    fn()
+    return
+  }
   lookAround()
   ending = new Set()
   const open: object[] = [model]

@@ -113,6 +113,175 @@ describe('parameters in containers', () => {
   })
 })
 
+/** Not a Module. */
+class Lin {
+  w = leaf(2, 2)
+}
+
+const names = (model: Module) => [...model.stateDict().keys()]
+
+abstract class Quiet extends Module {
+  forward(x: Tensor): Tensor {
+    return x
+  }
+}
+
+describe('parameters in objects of ordinary classes', () => {
+  it('are trained and saved under their names', async () => {
+    class Model extends Module {
+      head = leaf(2)
+      lin = new Lin()
+      list = [new Lin(), { deep: new Lin() }]
+      wrapped = new (class Wrapper {
+        layers = new Decoder({ dim: 16, depth: 1 })
+      })()
+      forward(x: Tensor): Tensor {
+        return x.matmul(this.lin.w).mul(this.head)
+      }
+    }
+    const model = new Model()
+    expect(names(model).slice(0, 4)).toEqual(['head', 'lin.w', 'list.0.w', 'list.1.deep.w'])
+    expect(names(model)).toContain('wrapped.layers.final_norm.weight'.replace('final_norm', 'layers.0.0.0'))
+    const before = numbers(model.lin.w)
+    const optimizer = new SGD(model.parameters(), { lr: 1 })
+    await model
+      .forward(ones([1, 2]))
+      .sum()
+      .backward()
+    await optimizer.step()
+    expect(numbers(model.lin.w)).not.toEqual(before)
+    const other = new Model()
+    await other.loadWeights(await model.saveBytes())
+    expect(numbers(other.lin.w)).toEqual(numbers(model.lin.w))
+    model.eval()
+    expect(model.wrapped.layers.training).toBe(false)
+  })
+
+  it('are found behind symbols, unlisted properties, prototypes, and in containers that are extended', () => {
+    const key = Symbol('scale')
+    class List extends Array<unknown> {
+      scale = leaf(1)
+    }
+    class Store extends Map<string, unknown> {
+      scale = leaf(1)
+    }
+    class Tagged extends Lin {
+      get [Symbol.toStringTag]() {
+        return 'Tagged'
+      }
+    }
+    class Model extends Quiet {
+      [key] = leaf(1)
+      made = Object.create({ base: leaf(1) }, { own: { value: leaf(1) } })
+      bare = Object.assign(Object.create(null), { w: leaf(1) })
+      list = List.from<unknown>([new Lin(), 1])
+      store = new Store([['a', new Lin()]])
+      tagged = new Tagged()
+      constructor() {
+        super()
+        Object.defineProperty(this, 'unlisted', { value: leaf(1) })
+      }
+    }
+    const found = ['made.own', 'made.base', 'bare.w', 'list.0.w', 'list.scale', 'store.a.w', 'store.scale', 'tagged.w']
+    expect(names(new Model())).toEqual([...found, 'unlisted', 'Symbol(scale)'])
+  })
+
+  it('have all the names that lead to them; cycles end, also in a web of objects', () => {
+    class Node {
+      near: Node[] = []
+      parent: object | null = null
+      lin: Lin | null = null
+    }
+    class Model extends Quiet {
+      a = new Lin()
+      b = this.a
+      nodes = Array.from({ length: 200 }, () => new Node())
+      constructor() {
+        super()
+        for (const node of this.nodes) {
+          node.near = [...this.nodes]
+          node.parent = this
+        }
+        ;(this.nodes[7] as Node).lin = this.a
+      }
+    }
+    expect(names(new Model())).toEqual(expect.arrayContaining(['a.w', 'b.w', 'nodes.7.lin.w']))
+    expect(new Model().parameters()).toHaveLength(1)
+  })
+
+  it('are found in chains, and too deep ones are told of', () => {
+    class Link {
+      next: Link | Lin | null = null
+    }
+    const chain = (length: number, end: Link['next']) => {
+      let first = new Link()
+      first.next = end
+      for (let i = 1; i < length; i++) first = Object.assign(new Link(), { next: first })
+      return first
+    }
+    class Model extends Quiet {
+      constructor(readonly chain: Link) {
+        super()
+      }
+    }
+    expect(names(new Model(chain(100, new Lin())))).toEqual([`chain.${'next.'.repeat(100)}w`])
+    expect(names(new Model(chain(20_000, null)))).toEqual([])
+    expect(() => names(new Model(chain(20_000, new Lin())))).toThrow(
+      expect.objectContaining({
+        code: 'invalid_state',
+        message: expect.stringMatching(/^a part of Model is more than 256 .*next/),
+      }),
+    )
+  })
+
+  it('are not looked for in what is built in, in optimizers, and behind getters of classes', () => {
+    let runs = 0
+    class Lazy {
+      get w() {
+        runs++
+        return leaf(1)
+      }
+    }
+    const frozen = leaf(2)
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    class Model extends Quiet {
+      w = leaf(1)
+      lazy = new Lazy()
+      own = Object.defineProperty(new (class Own {})(), 'w', { enumerable: true, get: () => runs++ })
+      optimizer = new SGD([frozen], { lr: 1 })
+      date = Object.assign(new Date(), { frozen })
+      promise = Object.assign(Promise.resolve(), { frozen })
+      revoked = proxy
+      global = globalThis
+    }
+    revoke()
+    expect(names(new Model())).toEqual(['w'])
+    expect(runs).toBe(0)
+  })
+
+  it('shared objects are looked at once in a walk, and for each model that has them', () => {
+    class Child extends Quiet {
+      constructor(
+        readonly config: object,
+        readonly parts: object,
+      ) {
+        super()
+      }
+    }
+    class Config {
+      more = { numbers: [1, 2, 3] }
+    }
+    class Model extends Quiet {
+      config = new Config()
+      lin = new Lin()
+      around = Object.assign(new Config(), { lin: this.lin })
+      children = [new Child(this.config, this.around), new Child(this.config, this.around)]
+    }
+    const want = ['lin.w', 'around.lin.w', 'children.0.parts.lin.w', 'children.1.parts.lin.w']
+    expect(names(new Model())).toEqual(want)
+  })
+})
+
 const HIDDEN = (what: RegExp) =>
   expect.objectContaining({ code: 'invalid_state', message: expect.stringMatching(what) })
 
