@@ -11,6 +11,7 @@ import {
   writeTensorBytes,
   writeTensorBytesSync,
 } from './files.js'
+import { hookForward } from './forwards.js'
 import { noteModule, requireSeen } from './hidden.js'
 import { ENDED, HOLDS, hold, identity, isHeld, LOOK, requireLive, whileEnding } from './holders.js'
 import { checkNamed, classNameOf } from './named.js'
@@ -20,7 +21,7 @@ import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './sche
 import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
 import { checkState, checkStateOptions, fitState, type LoadResult, type LoadStateOptions } from './state.js'
 import { throwIfAborted } from './streams.js'
-import { HANDLE, INSPECT, SELF, uncloneable } from './symbols.js'
+import { HANDLE, INSPECT, NATIVE_MODULE, SELF, uncloneable } from './symbols.js'
 import { checkDevice, type Device, type Tensor } from './tensor.js'
 import { renderTree } from './tree.js'
 
@@ -72,6 +73,7 @@ export abstract class Module<Options = unknown> {
     Object.defineProperty(this, SELF, { value: this })
     this.#options = options as Options
     noteModule(this)
+    if (!(NATIVE_MODULE in this)) hookForward(this)
   }
 
   /** What the model computes. */
@@ -363,6 +365,7 @@ export abstract class Module<Options = unknown> {
   /** @internal The lines of the state dict. */
   [ENTRIES](): Entry[] {
     requireLive(this)
+    hookForward(this)
     const lines = ([name, part]: Part) =>
       isModule(part) ? part[ENTRIES]().map((entry) => prefixed(entry, name)) : [own(name, part)]
     const entries = walk(this, (parts) => distinct(parts.flatMap(lines)))

@@ -20,6 +20,7 @@ import {
   type StateDict,
 } from './module.js'
 import type { ContextJson, ModuleDescription, NativeAbortFlag, NativeModule } from './native.js'
+import { noteKnown } from './pending.js'
 import { nextContext } from './random.js'
 import { Gate, type Gates, mergeGates, NO_GATES, scheduleSoon, scheduleSync } from './schedule.js'
 import { positionalOf } from './signatures.js'
@@ -79,7 +80,10 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     }
     for (const inner of this.#inner.values()) hold(this, inner)
     // shared weights keep the gate that they have
-    this.#gates = mergeGates([new Set([new Gate()]), ...[...this.#inner.values()].map((inner) => inner[SELF].#gates)])
+    this.#gates = mergeGates([
+      new Set([new Gate(this)]),
+      ...[...this.#inner.values()].map((inner) => inner[SELF].#gates),
+    ])
   }
 
   /** @internal The class by the name that checkpoints know. */
@@ -285,7 +289,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const signal = checkSignal(given)
     const encoded = encodeCall(positional, rest, positionalOf(this[SELF].#class, method))
     const handles = encoded.tensors
-    const quiet = quietOf(handles)
+    const quiet = quietOf(handles, method === 'forward' ? this[SELF].#gates : NO_GATES)
     return {
       encoded,
       context: nextContext(quiet === null),
@@ -297,7 +301,11 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   /** Runs a method of the native model. The result has the type that the flags of the call ask for. */
-  protected async call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
+  protected call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
+    return noteKnown(this[SELF].#call(method, positional, options))
+  }
+
+  async #call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
     const call = this.prepare(method, positional, options)
     const { encoded, context, graph, quiet } = call
     const result = await this.heavy(
@@ -328,7 +336,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   #callNow(method: string, { json, tensors }: Encoded): never {
     const graph = mergeGates([this[SELF].#gates, ...tensors.map((handle) => handle.gates)])
     const reads = mergeGates([this[SELF].#gates, ...tensors.map((handle) => handle.valueGates())])
-    const quiet = quietOf(tensors)
+    const quiet = quietOf(tensors, method === 'forward' ? this[SELF].#gates : NO_GATES)
     const context = nextContext(quiet === null)
     const natives = tensors.map((handle) => handle.use())
     return scheduleSync(`${method}Sync()`, reads, NO_GATES, () =>

@@ -17,8 +17,8 @@ export function own(name: string, tensor: Tensor): Entry {
   return { name, shape: tensor.shape, kind: 'parameter', tied: null, source }
 }
 
-/** Whether some model has it as a parameter. */
-export const isOwn = (tensor: Tensor): boolean => sources.has(tensor[HANDLE])
+/** Whether some model of the user's own has it, or had it, as a parameter. */
+export const isKnown = (handle: TensorHandle): boolean => sources.has(handle)
 
 /** Copies values into a parameter of the user's own. */
 export function assign(parameter: Tensor, values: Tensor): void {

@@ -4,14 +4,14 @@ import { brandOf } from './brand.js'
 import { XTransformersError } from './errors.js'
 import { identity } from './holders.js'
 import type { Module } from './module.js'
-import { HANDLE } from './symbols.js'
+import { GATES, HANDLE } from './symbols.js'
 import { Tensor } from './tensor.js'
 
 // Symbols, so that a user's own members never meet ours.
 export const ENTRIES: unique symbol = Symbol('x-transformers.entries')
-export const GATES: unique symbol = Symbol('x-transformers.gates')
 export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
 export const FORGET: unique symbol = Symbol('x-transformers.forget')
+export { GATES }
 
 /** A model or parameter, and the property that leads to it: `heads.0`, `blocks.first`. */
 export type Part = [name: string, part: Module | Tensor]

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Decoder, Module, ones, randn, SGD, type Tensor, tensor } from 'x-transformers'
+import { Decoder, Module, noGrad, ones, randn, SGD, type Tensor, tensor } from 'x-transformers'
 import { numbers } from './helpers.js'
 
 const leaf = (...shape: number[]) => randn(shape, { requires_grad: true })
@@ -339,10 +339,170 @@ describe('parameters that nobody can see', () => {
       }
     }
     const model = new Fine()
+    expect(new Fine().parameters().length).toBeGreaterThan(1)
     const after = leaf(3)
     const other = new Decoder({ dim: 16, depth: 1 })
     expect(model.parameters().length).toBeGreaterThan(1)
     expect([after.shape, other.training]).toEqual([[3], true])
     expect(model.forward().toArray()).toHaveLength(2)
+  })
+})
+
+describe('parameters that nobody can see, made in other ways', () => {
+  class Makes extends Module {
+    seen = leaf(2)
+    #w = this.#make(12)
+    #make(depth: number): Tensor {
+      return depth === 0 ? leaf(16, 2) : this.#make(depth - 1)
+    }
+    forward(): Tensor {
+      return this.#w.mul(2)
+    }
+  }
+  const anonymous = () =>
+    new (class extends Module {
+      #w = leaf(16, 2)
+      forward(): Tensor {
+        return this.#w.mul(2)
+      }
+    })()
+  const says = HIDDEN(/has made a parameter of shape \[16, 2\] where nobody can see it/)
+
+  it('are told of at the first use: a few calls deep, in a class without a name', () => {
+    expect(() => new Makes().parameters()).toThrow(says)
+    expect(() => anonymous().parameters()).toThrow(says)
+  })
+
+  it('are told of whatever the program makes of stacks', () => {
+    const settings = Error as { stackTraceLimit?: number; prepareStackTrace?: unknown }
+    const [limit, prepare] = [settings.stackTraceLimit, settings.prepareStackTrace]
+    const models: Module[] = []
+    try {
+      settings.stackTraceLimit = 0
+      models.push(new Makes())
+      expect(settings.stackTraceLimit).toBe(0)
+      settings.stackTraceLimit = 5
+      const own = () => 'nothing'
+      settings.prepareStackTrace = own
+      models.push(new Makes())
+      expect([settings.stackTraceLimit, settings.prepareStackTrace]).toEqual([5, own])
+    } finally {
+      settings.stackTraceLimit = limit as number
+      settings.prepareStackTrace = prepare
+    }
+    expect(settings.stackTraceLimit).toBe(limit)
+    for (const model of models) expect(() => model.parameters()).toThrow(says)
+  })
+})
+
+describe('weights in the graph of a forward that no property leads to', () => {
+  class Given extends Module {
+    seen = leaf(2)
+    #w: Tensor | Decoder
+    constructor(w: Tensor | Decoder) {
+      super()
+      this.#w = w
+    }
+    async forward(x: Tensor): Promise<{ loss: Tensor }> {
+      const y = this.#w instanceof Decoder ? await this.#w.forward(x) : x.matmul(this.#w)
+      return { loss: y.sum().add(this.seen.sum()) }
+    }
+  }
+  class Inner {
+    #w = leaf(2, 2)
+    of(x: Tensor): Tensor {
+      return x.matmul(this.#w)
+    }
+  }
+  class Holds extends Module {
+    inner = new Inner()
+    #late: Tensor | null = null
+    forward(x: Tensor): Tensor {
+      this.#late ??= leaf(2, 2)
+      return x.matmul(this.#late)
+    }
+    again = (x: Tensor) => this.inner.of(x)
+  }
+  class Field extends Module {
+    inner = new Inner()
+    forward = (x: Tensor) => this.inner.of(x)
+  }
+  const x = ones([1, 2])
+  const told = (name: string, what: string) =>
+    HIDDEN(new RegExp(`^${name} computes with ${what} that none of its properties leads to.*public property`))
+
+  it('are told of: given to the constructor, made in a method, in an object of another class', async () => {
+    await expect(new Given(leaf(2, 2)).forward(x)).rejects.toThrow(told('Given', 'a parameter of shape \\[2, 2\\]'))
+    const layers = new Decoder({ dim: 16, depth: 1 })
+    await expect(new Given(layers).forward(ones([1, 3, 16]))).rejects.toThrow(told('Given', 'a Decoder'))
+    expect(() => new Holds().forward(x)).toThrow(told('Holds', 'a parameter of shape \\[2, 2\\]'))
+    const field = new Field()
+    field.parameters()
+    expect(() => field.forward(x)).toThrow(told('Field', 'a parameter of shape \\[2, 2\\]'))
+  })
+
+  it('are told of also after forwards that were fine', () => {
+    class Later extends Module {
+      w = leaf(2, 2)
+      forward(x: Tensor): Tensor {
+        return x.matmul(this.w)
+      }
+    }
+    const model = new Later()
+    const hidden = leaf(2, 2)
+    expect(model.forward(x).requires_grad).toBe(true)
+    const before = model.forward
+    model.forward = (x) => x.matmul(hidden)
+    model.parameters()
+    expect(() => model.forward(x)).toThrow(told('Later', 'a parameter of shape \\[2, 2\\]'))
+    model.forward = before
+    expect(model.forward(x).requires_grad).toBe(true)
+  })
+
+  it('are nobody’s business where a caller, an optimizer or another model has them, or nothing trains', async () => {
+    const trained = leaf(2, 2)
+    new SGD([trained], { lr: 1 })
+    await new Given(trained).forward(x)
+    const shared = leaf(2, 2)
+    class Parent extends Module {
+      w = shared
+      child = new Given(this.w)
+      forward(x: Tensor): Promise<{ loss: Tensor }> {
+        return this.child.forward(x)
+      }
+    }
+    await new Parent().forward(x)
+    await new Parent().child.forward(x)
+    const frozen = leaf(2, 2)
+    frozen.requires_grad = false
+    await new Given(frozen).forward(x)
+    await noGrad(() => new Given(leaf(2, 2)).forward(x))
+    class Plain extends Module {
+      w = leaf(2, 2)
+      forward(x: Tensor): [Tensor, Tensor] {
+        const input = x.detach()
+        input.requires_grad = true
+        return [input.matmul(this.w), input]
+      }
+    }
+    const y = leaf(1, 2)
+    expect(new Plain().forward(y)[0].requires_grad).toBe(true)
+    const model = new Plain()
+    expect(model.forward(y.mul(2).add(leaf(1, 2)))[0].requires_grad).toBe(true)
+  })
+
+  it('cost next to nothing, and leave the method as it is', async () => {
+    class Plain extends Module {
+      w = leaf(2, 2)
+      forward(x: Tensor, ..._: unknown[]): Tensor {
+        if (this !== model) throw new Error('another this')
+        return x.matmul(this.w)
+      }
+    }
+    const own = Plain.prototype.forward
+    const model = new Plain()
+    expect(Plain.prototype.forward).toBe(own)
+    expect(Object.keys(model)).not.toContain('forward')
+    expect(model.forward(x, 1, 2).requires_grad).toBe(true)
   })
 })

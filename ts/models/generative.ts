@@ -7,6 +7,7 @@ import { noGrad } from '../grad-mode.js'
 import { tidy } from '../memory.js'
 import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native.js'
 import type { PreparedCall } from '../native-model.js'
+import { noteKnown } from '../pending.js'
 import { NO_GATES, scheduleSync } from '../schedule.js'
 import { HANDLE, SELF } from '../symbols.js'
 import { Tensor, wrap } from '../tensor.js'
@@ -33,7 +34,7 @@ export interface Score {
 /** Models over tokens that write on: `generate` and `stream`, with the filter as a name or as a function. */
 export abstract class Generative<Options> extends Stepwise<Options> {
   protected generateTokens(positional: readonly unknown[], options?: Sampling): Promise<Tensor> {
-    return this[SELF].#generate(positional, options)
+    return noteKnown(this[SELF].#generate(positional, options))
   }
 
   /** Step by step: an abort is seen between two of them, also where a computation lets nothing through (WebAssembly). */
