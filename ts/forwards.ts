@@ -1,7 +1,8 @@
 /**
  * The `forward` of a model of the user's own: what has to be known of each call.
  *
- * The method of the class stays as it is. Each model gets a property in front of it, which is not listed.
+ * The method of the class stays as it is. Each model gets a property in front of it, which is not
+ * listed.
  */
 import { isPromise } from './checks.js'
 import { identity } from './holders.js'
@@ -13,7 +14,10 @@ type Forward = (...args: unknown[]) => unknown
 
 const hooks = new WeakSet<Forward>()
 
-/** Puts the property there, for a method and also for a function that a constructor has put in its place. */
+/**
+ * Puts the property there, for a method and also for a function that a constructor has put in its
+ * place.
+ */
 export function hookForward(given: Module): void {
   const module = identity(given) as Module
   const own = Object.getOwnPropertyDescriptor(module, 'forward')

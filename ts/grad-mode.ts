@@ -35,7 +35,10 @@ export function gradEnabled(): boolean {
   return (currentQuiet() ?? null) === null
 }
 
-/** The `noGrad` that a call on these inputs, or on the model with `gates`, belongs to; null where it keeps a graph. */
+/**
+ * The `noGrad` that a call on these inputs, or on the model with `gates`, belongs to; null where it
+ * keeps a graph.
+ */
 export function quietOf(inputs: readonly TensorHandle[], gates: Gates = NO_GATES): Quiet | null {
   const quiet = currentQuiet()
   return quiet ?? taint(inputs) ?? (quiet === null ? null : pendingQuiet(inputs, gates))
@@ -44,13 +47,17 @@ export function quietOf(inputs: readonly TensorHandle[], gates: Gates = NO_GATES
 /**
  * Runs `fn` without keeping graphs, and returns what it returns.
  *
- * It holds for all that `fn` starts; where it returns a promise, until that is settled. Code that runs meanwhile and is not of `fn` is outside.
+ * It holds for all that `fn` starts; where it returns a promise, until that is settled. Code that
+ * runs meanwhile and is not of `fn` is outside.
  *
- * Node knows which code goes on after an `await`; browsers do not. So an async function is refused, in both. In a browser, a call that starts anew
- * after an `await` belongs to the `forward` of a Module of your own that has its weights and was called in `fn`. Where another call that would keep
- * a graph may be of `fn`, such as in a loop of your own, it is an error (`busy`): put `noGrad` around each call in it.
+ * Node knows which code goes on after an `await`; browsers do not. So an async function is refused,
+ * in both. In a browser, a call that starts anew after an `await` belongs to the `forward` of a
+ * Module of your own that has its weights and was called in `fn`. Where another call that would
+ * keep a graph may be of `fn`, such as in a loop of your own, it is an error (`busy`): put `noGrad`
+ * around each call in it.
  *
- * @throws XTransformersError (`invalid_argument`) where `fn` is an async function or a generator; nothing of it has run then
+ * @throws XTransformersError (`invalid_argument`) where `fn` is an async function or a generator;
+ * nothing of it has run then
  * @example
  * const logits = await noGrad(() => model.forward(x))
  */
@@ -103,7 +110,10 @@ function withoutContexts<T>(fn: () => T): T {
   }
 }
 
-/** @throws XTransformersError (`busy`) where code that nobody knew to be of a `noGrad` has made the result */
+/**
+ * @throws XTransformersError (`busy`) where code that nobody knew to be of a `noGrad` has made the
+ * result
+ */
 function withoutGraph(result: unknown): unknown {
   if (!handlesIn(result).some(({ live, gates }) => !live && gates.size > 0)) return result
   throw new XTransformersError('busy', UNKNOWN)

@@ -94,7 +94,10 @@ interface StackSettings {
   prepareStackTrace?: unknown
 }
 
-/** The stack as the engine writes it: a program may have cut it short, or have it written in another way. */
+/**
+ * The stack as the engine writes it: a program may have cut it short, or have it written in another
+ * way.
+ */
 function wholeStack(): string | undefined {
   const settings = Error as StackSettings
   const [limit, prepare] = [settings.stackTraceLimit, settings.prepareStackTrace]

@@ -41,14 +41,20 @@ export function hold(given: Holder, within: object): void {
 const owners = new Set<WeakRef<Holder>>()
 const lost = new FinalizationRegistry<WeakRef<Holder>>((reference) => owners.delete(reference))
 
-/** Notes a new model of the user's own: what is within it, its properties tell, and they may change at any time. */
+/**
+ * Notes a new model of the user's own: what is within it, its properties tell, and they may change
+ * at any time.
+ */
 export function noteOwner(owner: Holder): void {
   const reference = new WeakRef(owner)
   owners.add(reference)
   lost.register(owner, reference)
 }
 
-/** Looks at all models of the user's own that live: before anything is freed, or refused, because nobody has it. */
+/**
+ * Looks at all models of the user's own that live: before anything is freed, or refused, because
+ * nobody has it.
+ */
 export function lookAround(): void {
   for (const reference of owners) {
     const owner = reference.deref()
@@ -57,7 +63,9 @@ export function lookAround(): void {
   }
 }
 
-/** What is within; a property of the user's own that fails must not fail a call on another model. */
+/**
+ * What is within; a property of the user's own that fails must not fail a call on another model.
+ */
 function look(holder: Holder): readonly object[] {
   try {
     return holder[LOOK]()
@@ -71,7 +79,10 @@ const isHolder = (part: object): part is Holder => LOOK in part
 /** What is being disposed: all that is within a model, which may know the model around it. */
 let ending: Set<object> | null = null
 
-/** Runs `fn`, which disposes `model` and what is within: that these have each other keeps none of them. */
+/**
+ * Runs `fn`, which disposes `model` and what is within: that these have each other keeps none of
+ * them.
+ */
 export function whileEnding(model: Holder, fn: () => void): void {
   if (ending !== null) {
     fn()
@@ -94,7 +105,10 @@ export function whileEnding(model: Holder, fn: () => void): void {
 
 const lives = (holder: Holder) => holder[ENDED] === null && !ending?.has(holder)
 
-/** Whether a live model has it within, or one that was disposed but is itself within a live one; of those that count. */
+/**
+ * Whether a live model has it within, or one that was disposed but is itself within a live one; of
+ * those that count.
+ */
 export function isHeld(
   within: object,
   counts: (holder: Holder) => boolean = () => true,

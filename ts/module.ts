@@ -39,12 +39,17 @@ const UNCLONEABLE = uncloneable('a model cannot be cloned: send saveBytes()')
 /**
  * A model, or a part of one.
  *
- * Extend it with a `forward` of your own: properties that are Modules, or Tensors with `requires_grad`, become its children and parameters, named
- * as the properties are; also those in arrays, Maps, Sets and plain objects, in one another too: `heads.0.weight`, `blocks.first.weight`. A
- * parameter whose `requires_grad` was set to false stays one: it is frozen. Tensors that were made without it are no parameters, and are not saved.
+ * Extend it with a `forward` of your own: properties that are Modules, or Tensors with
+ * `requires_grad`, become its children and parameters, named as the properties are; also those in
+ * arrays, Maps, Sets and other objects, in one another too: `heads.0.weight`,
+ * `blocks.first.weight`. Nothing is looked for in built-in objects of other kinds, in optimizers,
+ * and behind getters of classes. A parameter whose `requires_grad` was set to false stays one: it
+ * is frozen. Tensors that were made without it are no parameters, and are not saved.
  *
- * JavaScript shows nobody what is in `#private` fields, closures and WeakMaps. Where the constructor has made a parameter or a Module that
- * is only there, the first use of the parameters is an error (`invalid_state`); `private` of TypeScript is fine.
+ * JavaScript shows nobody what is in `#private` fields, closures and WeakMaps. A parameter or a
+ * Module that is only there is an error (`invalid_state`): at the first use of the parameters,
+ * where the constructor has made it, else at the first `forward` whose result has it in its graph,
+ * unless an optimizer, another model or the caller has it too. `private` of TypeScript is fine.
  *
  * @example
  * class Classifier extends Module {

@@ -19,7 +19,10 @@ export type Part = [name: string, part: Module | Tensor]
 /** The models being walked: a child may know its parent. */
 const open = new Set<object>()
 
-/** What led nowhere since the outermost of these walks began: a tokenizer, say, that all layers have. */
+/**
+ * What led nowhere since the outermost of these walks began: a tokenizer, say, that all layers
+ * have.
+ */
 let barren = new WeakSet<object>()
 
 /** Objects in objects, deeper than anybody writes them, and not too deep for the stack. */
@@ -122,7 +125,10 @@ class Search {
     }
   }
 
-  /** @throws XTransformersError (`invalid_state`) where a part is so deep that nobody could name it, and nowhere else */
+  /**
+   * @throws XTransformersError (`invalid_state`) where a part is so deep that nobody could name it,
+   * and nowhere else
+   */
   #requireNamed(parts: readonly Part[]): void {
     if (this.#deep.size === 0) return
     const named = new Set<object>(parts.map(([, part]) => part))
@@ -147,7 +153,10 @@ function tag(value: object): string {
   }
 }
 
-/** Calls back for what is an object among the items of a container, or the properties of an object of the user's own. */
+/**
+ * Calls back for what is an object among the items of a container, or the properties of an object
+ * of the user's own.
+ */
 function eachItem(value: object, visit: Visit): void {
   // most arrays and Maps hold numbers and strings
   const item = (key: unknown, i: number, item: unknown) => {
@@ -180,7 +189,10 @@ function isPlain(value: object): boolean {
 
 const NATIVE = /\{\s*\[native code\]\s*\}\s*$/
 
-/** Whether its class is not built in; nor one that it extends, but for containers, whose items are looked at anyway. */
+/**
+ * Whether its class is not built in; nor one that it extends, but for containers, whose items are
+ * looked at anyway.
+ */
 function isOfCaller(value: object): boolean {
   let own = Object.getPrototypeOf(value)
   for (let at = own; at !== null; at = Object.getPrototypeOf(at)) {
@@ -194,8 +206,10 @@ function isOfCaller(value: object): boolean {
 }
 
 /**
- * Calls back for the properties that are objects, also those with a symbol, those that are not listed, and what a prototype has. Getters run
- * where `getters` says so, if they are listed and the object's own: a class may compute or change something in them.
+ * Calls back for the properties that are objects, also those with a symbol, those that are not
+ * listed, and what a prototype has. Getters run
+ * where `getters` says so, if they are listed and the object's own: a class may compute or change
+ * something in them.
  */
 function eachProperty(object: object, getters: boolean, visit: Visit): void {
   for (let at = object; isWalked(at, object); at = Object.getPrototypeOf(at)) {

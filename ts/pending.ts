@@ -1,9 +1,11 @@
 /**
- * Which code a call belongs to, where the runtime does not tell: in browsers, which have nothing like AsyncLocalStorage.
+ * Which code a call belongs to, where the runtime does not tell: in browsers, which have nothing
+ * like AsyncLocalStorage.
  *
- * Code goes on after an `await` in a job of its own. What is known then: which forwards of models of the user's own are pending, and what these
- * have within. A call on a part belongs to the forward of the model that has it. Where that is not enough, and a `noGrad` is pending whose code may be
- * anything, there is an error: to guess would lose a graph, or keep one.
+ * Code goes on after an `await` in a job of its own. What is known then: which forwards of models
+ * of the user's own are pending, and what these have within. A call on a part belongs to the
+ * forward of the model that has it. Where that is not enough, and a `noGrad` is pending whose code
+ * may be anything, there is an error: to guess would lose a graph, or keep one.
  */
 import { contexts } from '#native'
 import { XTransformersError } from './errors.js'
@@ -16,7 +18,9 @@ import { GATES } from './symbols.js'
 export const UNKNOWN =
   'the promise of noGrad(fn) is pending, and a browser does not tell whether a call made after an await belongs to fn: put noGrad around each call, `const y = await noGrad(() => model.forward(x))`, and await it before other calls'
 
-/** The synchronous parts that run, innermost last: the `noGrad` that they belong to, null for none. */
+/**
+ * The synchronous parts that run, innermost last: the `noGrad` that they belong to, null for none.
+ */
 const running: (Quiet | null)[] = []
 
 /** The code of a `noGrad` whose promise is pending. */
@@ -87,7 +91,9 @@ function begin(code: Code, entered: boolean): Begun {
 /** Begins what `noGrad` runs. */
 export const beginQuiet = (quiet: Quiet): Begun => begin(newCode(quiet, null), true)
 
-/** Begins a forward of a model of the user's own; null where the runtime knows what belongs to it. */
+/**
+ * Begins a forward of a model of the user's own; null where the runtime knows what belongs to it.
+ */
 export function beginForward(module: object, args: readonly unknown[]): Begun | null {
   if (contexts !== null) return null
   let gates: Gates | null = null
@@ -107,10 +113,16 @@ export function beginForward(module: object, args: readonly unknown[]): Begun | 
 export const taint = (inputs: readonly { quiet: Quiet | null }[]): Quiet | null =>
   inputs.find(({ quiet }) => quiet?.active)?.quiet ?? null
 
-/** The `noGrad` whose synchronous part runs; null inside a forward that keeps graphs, undefined elsewhere. */
+/**
+ * The `noGrad` whose synchronous part runs; null inside a forward that keeps graphs, undefined
+ * elsewhere.
+ */
 export const runningQuiet = (): Quiet | null | undefined => running.at(-1)
 
-/** The `noGrad` that a call on inputs, or on the model with `gates`, belongs to; null where it keeps a graph. */
+/**
+ * The `noGrad` that a call on inputs, or on the model with `gates`, belongs to; null where it keeps
+ * a graph.
+ */
 export function pendingQuiet(inputs: readonly TensorHandle[], gates: Gates): Quiet | null {
   if (quiets === 0) return null
   // a result with a graph was made outside, as all that noGrad has made is without

@@ -1,7 +1,9 @@
 /**
- * Finds weights that a model of the user's own computes with and that none of its properties leads to: in `#private` fields, closures, WeakMaps.
+ * Finds weights that a model of the user's own computes with and that none of its properties leads
+ * to: in `#private` fields, closures, WeakMaps.
  *
- * The gates of a result are those of all weights in its graph. Those that a model was seen to have are remembered: a call costs a look at each.
+ * The gates of a result are those of all weights in its graph. Those that a model was seen to have
+ * are remembered: a call costs a look at each.
  */
 import { XTransformersError } from './errors.js'
 import { TensorHandle } from './handle.js'
@@ -22,7 +24,8 @@ export function noteTrained(gates: Gates): void {
 
 /**
  * @param args of the call: what they lead to is the caller's
- * @throws XTransformersError (`invalid_state`) where the graph of `result` has weights that would be neither trained nor saved
+ * @throws XTransformersError (`invalid_state`) where the graph of `result` has weights that would
+ * be neither trained nor saved
  */
 export function requireReached(module: object, args: readonly unknown[], result: unknown): void {
   let known = settled.get(identity(module))

@@ -8,7 +8,9 @@ if (!Symbol.dispose) {
 
 /** Where an object keeps what only this library may touch. */
 export const HANDLE: unique symbol = Symbol('x-transformers.handle')
-/** The model itself: behind a Proxy around it, `this` is the Proxy, which has no private members. */
+/**
+ * The model itself: behind a Proxy around it, `this` is the Proxy, which has no private members.
+ */
 export const SELF: unique symbol = Symbol('x-transformers.self')
 /** The gates of all weights of a model. */
 export const GATES: unique symbol = Symbol('x-transformers.gates')

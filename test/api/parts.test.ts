@@ -491,7 +491,7 @@ describe('weights in the graph of a forward that no property leads to', () => {
     expect(model.forward(y.mul(2).add(leaf(1, 2)))[0].requires_grad).toBe(true)
   })
 
-  it('cost next to nothing, and leave the method as it is', async () => {
+  it('leave the method, its this and its arguments as they are', async () => {
     class Plain extends Module {
       w = leaf(2, 2)
       forward(x: Tensor, ..._: unknown[]): Tensor {
@@ -504,5 +504,6 @@ describe('weights in the graph of a forward that no property leads to', () => {
     expect(Plain.prototype.forward).toBe(own)
     expect(Object.keys(model)).not.toContain('forward')
     expect(model.forward(x, 1, 2).requires_grad).toBe(true)
+    expect(() => model.forward.call({} as Plain, x)).toThrow('another this')
   })
 })
