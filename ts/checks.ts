@@ -20,6 +20,9 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (isObject(value) || typeof value === 'function') && typeof (value as { then?: unknown }).then === 'function'
 }
 
+/** Whether it is a Promise, of whichever realm. */
+export const isPromise = (value: unknown): value is Promise<unknown> => tagOf(value) === 'Promise'
+
 /** Lets a promise fail that nobody will wait for: in Node that would end the process. */
 export function abandon(promise: PromiseLike<unknown>): void {
   promise.then(undefined, () => {})

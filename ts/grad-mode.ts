@@ -1,33 +1,63 @@
-import { checkFunction } from './checks.js'
+import { contexts } from '#native'
+import { checkFunction, isPromise } from './checks.js'
 import { XTransformersError } from './errors.js'
+import type { TensorHandle } from './handle.js'
+import { handlesIn } from './handles.js'
+import { beginQuiet, pendingQuiet, runningQuiet, taint, UNKNOWN } from './pending.js'
+import { type Gates, NO_GATES } from './schedule.js'
 
 /** A `noGrad` that runs, or whose promise is pending. What comes of it keeps no graph until then. */
 export interface Quiet {
   active: boolean
 }
 
-/** Those whose functions run, innermost last. */
-const running: Quiet[] = []
+/** What tells which code goes on after an `await`: an AsyncLocalStorage of Node. */
+export interface Contexts {
+  run<T>(store: unknown, fn: () => T): T
+  getStore(): unknown
+  /** It costs every promise of the program something, until this. */
+  disable(): void
+}
+
+/** How many functions of `noGrad` run in contexts, or have promises that are pending. */
+let used = 0
+
+/** The `noGrad` whose code this is, as far as the runtime tells; undefined where it does not. */
+function currentQuiet(): Quiet | null | undefined {
+  if (contexts === null) return runningQuiet()
+  if (used === 0) return null
+  const quiet = contexts.getStore() as Quiet | undefined
+  return quiet?.active ? quiet : null
+}
 
 /** Whether a call made now keeps a graph for backward. */
 export function gradEnabled(): boolean {
-  return running.length === 0
+  return (currentQuiet() ?? null) === null
 }
 
-/** The `noGrad` that a call on these inputs belongs to; null where it keeps a graph. */
-export function quietOf(inputs: readonly { quiet: Quiet | null }[]): Quiet | null {
-  return running.at(-1) ?? inputs.find(({ quiet }) => quiet?.active)?.quiet ?? null
+/**
+ * The `noGrad` that a call on these inputs, or on the model with `gates`, belongs to; null where it
+ * keeps a graph.
+ */
+export function quietOf(inputs: readonly TensorHandle[], gates: Gates = NO_GATES): Quiet | null {
+  const quiet = currentQuiet()
+  return quiet ?? taint(inputs) ?? (quiet === null ? null : pendingQuiet(inputs, gates))
 }
 
 /**
  * Runs `fn` without keeping graphs, and returns what it returns.
  *
- * It holds for what is *started* while `fn` runs synchronously: a forward begun in it keeps no graph even though it ends later. Where `fn` returns
- * a promise, such as that of the async `forward` of a Module of your own, it also holds, until that is settled, for what is computed from
- * results of `fn`. Everything else that runs later is outside again. So an async function is refused: code after its first `await` that
- * starts anew would keep graphs. Put `noGrad` around each call in it.
+ * It holds for all that `fn` starts; where it returns a promise, until that is settled. Code that
+ * runs meanwhile and is not of `fn` is outside.
  *
- * @throws XTransformersError (`invalid_argument`) where `fn` is an async function or a generator; nothing of it has run then
+ * Node knows which code goes on after an `await`; browsers do not. So an async function is refused,
+ * in both. In a browser, a call that starts anew after an `await` belongs to the `forward` of a
+ * Module of your own that has its weights and was called in `fn`. Where another call that would
+ * keep a graph may be of `fn`, such as in a loop of your own, it is an error (`busy`): put `noGrad`
+ * around each call in it.
+ *
+ * @throws XTransformersError (`invalid_argument`) where `fn` is an async function or a generator;
+ * nothing of it has run then
  * @example
  * const logits = await noGrad(() => model.forward(x))
  */
@@ -39,29 +69,59 @@ export function noGrad<T>(fn: () => T): T {
       'noGrad(fn) holds while fn runs, and fn is an async function or a generator, whose code runs later: put it around each call, `const y = await noGrad(() => model.forward(x))`',
     )
   }
+  return contexts === null ? withoutContexts(fn) : inContext(contexts, fn)
+}
+
+function inContext<T>(contexts: Contexts, fn: () => T): T {
   const quiet: Quiet = { active: true }
-  running.push(quiet)
+  const end = () => {
+    quiet.active = false
+    if (--used === 0) contexts.disable()
+  }
   let later = false
+  used++
   try {
-    const result = fn()
-    later = Object.prototype.toString.call(result) === '[object Promise]'
-    return later ? (ending(result as Promise<unknown>, quiet) as T) : result
+    const result = contexts.run(quiet, fn)
+    later = isPromise(result)
+    // it ends before others hear of it
+    return later ? ((result as Promise<unknown>).finally(end) as T) : result
   } finally {
-    running.pop()
-    if (!later) quiet.active = false
+    if (!later) end()
   }
 }
 
-/** The same promise, but that it ends `quiet` before others hear of it. */
-function ending<T>(promise: Promise<T>, quiet: Quiet): Promise<T> {
-  return promise.finally(() => {
+function withoutContexts<T>(fn: () => T): T {
+  const quiet: Quiet = { active: true }
+  const code = beginQuiet(quiet)
+  const end = () => {
     quiet.active = false
-  })
+    code.end()
+  }
+  let later = false
+  try {
+    const result = fn()
+    later = isPromise(result)
+    if (!later) return result
+    code.returns(result as object)
+    return (result as unknown as Promise<unknown>).finally(end).then(withoutGraph) as T
+  } finally {
+    code.leave()
+    if (!later) end()
+  }
+}
+
+/**
+ * @throws XTransformersError (`busy`) where code that nobody knew to be of a `noGrad` has made the
+ * result
+ */
+function withoutGraph(result: unknown): unknown {
+  if (!handlesIn(result).some(({ live, gates }) => !live && gates.size > 0)) return result
+  throw new XTransformersError('busy', UNKNOWN)
 }
 
 /** What TypeScript, esbuild, Babel and SWC make of an async function for older engines. */
 const COMPILED =
-  /^(?:\([^)]*\)\s*=>|function[^{]*\{)\s*(?:\{\s*)?(?:return\s+)?(?:[\w$.]+\.)?(?:__awaiter|__async)\(|async_?generator_?step/i
+  /^(?:\([^)]*\)\s*=>|function[^{]*\{)\s*(?:\{\s*)?(?:var\s+_this\s*=\s*this;?\s*)?(?:return\s+)?(?:\(0,\s*)?(?:[\w$.]+\.)?(?:__awaiter|__async)\)?\(|async_?generator_?step/i
 
 const LATER = ['[object AsyncFunction]', '[object GeneratorFunction]', '[object AsyncGeneratorFunction]']
 

@@ -23,10 +23,11 @@ export class TensorHandle {
   #pins = 0
   #disposed = false
 
-  constructor(native: NativeTensor, gates: Gates, live: boolean, owned = false) {
+  /** @param gates absent: a new one, of its own */
+  constructor(native: NativeTensor, gates: Gates | null, live: boolean, owned = false) {
     this.id = made++
     this.#native = native
-    this.gates = gates
+    this.gates = gates ?? new Set([new Gate(this)])
     this.live = live
     this.owned = owned
   }
@@ -86,7 +87,7 @@ export class TensorHandle {
   #becomeLeaf(native: NativeTensor): void {
     this.#native.dispose()
     this.#native = native
-    this.gates = new Set([new Gate()])
+    this.gates = new Set([new Gate(this)])
     this.live = true
   }
 

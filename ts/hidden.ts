@@ -5,8 +5,8 @@
  * stack: where the constructor is on it, it has made them. Engines whose stacks do not say so find nothing.
  */
 import { XTransformersError } from './errors.js'
-import { ENDED, type Holder, isHeld } from './holders.js'
-import { isOwn } from './parameters.js'
+import { ENDED, type Holder, identity, isHeld, lookAround, noteOwner } from './holders.js'
+import { isKnown } from './parameters.js'
 import { HANDLE, NATIVE_MODULE } from './symbols.js'
 import type { Tensor } from './tensor.js'
 
@@ -35,7 +35,7 @@ function hides(own: object): boolean {
   return found
 }
 
-/** The classes between an object and Module itself, which is the last but Object. */
+/** The classes of a model, from its own on; Module is the last. */
 function classesOf(module: object): object[] {
   const classes: object[] = []
   let prototype = Object.getPrototypeOf(module)
@@ -43,16 +43,17 @@ function classesOf(module: object): object[] {
     classes.push(prototype.constructor)
     prototype = Object.getPrototypeOf(prototype)
   }
-  return classes.slice(0, -2)
+  return classes.slice(0, -1)
 }
 
 /** Notes a new model, before the constructors of its own classes run. */
 export function noteModule(module: Holder): void {
   note(module)
   if (NATIVE_MODULE in module) return
-  const classes = classesOf(module)
+  noteOwner(module)
+  const classes = classesOf(module).slice(0, -1)
   if (!classes.some(hides)) return
-  const names = new Set(classes.map((own) => (own as { name: string }).name).filter((name) => name !== ''))
+  const names = new Set(classes.map(nameOf))
   const construction: Construction = { names, made: [] }
   constructions.set(module, construction)
   if (recent.push(construction) === 1) queueMicrotask(() => recent.splice(0))
@@ -66,27 +67,67 @@ export function noteLeaf(tensor: Tensor): void {
 /** Notes what the innermost constructor on the stack has made. */
 function note(made: Holder | Tensor): void {
   if (recent.length === 0) return
+  // those of the model itself come first: Module, and from there on what extends it
+  const own = isTensor(made) ? [] : classesOf(made).map(nameOf).reverse()
+  let next = 0
   for (const name of constructorsOnStack()) {
-    const construction = recent.findLast(({ names }) => names.has(name))
+    const at = own.indexOf(name, next)
+    if (at >= 0) next = at + 1
+    const construction = at < 0 && recent.findLast(({ names }) => names.has(name))
     if (!construction) continue
     construction.made.push(new WeakRef(made))
     return
   }
 }
 
+const nameOf = (own: object) => (own as { name: string }).name || '<anonymous>'
+
 /** The classes whose constructors run, innermost first. */
 function constructorsOnStack(): string[] {
-  const { stack } = new Error()
+  const stack = wholeStack()
   if (typeof stack !== 'string') return []
-  return Array.from(stack.matchAll(/^\s+at new ([\w$]+)/gm), ([, name]) => name as string)
+  return Array.from(stack.matchAll(/^\s+at new (\S+)/gm), ([, name]) => name as string)
+}
+
+interface StackSettings {
+  stackTraceLimit?: number
+  prepareStackTrace?: unknown
+}
+
+/**
+ * The stack as the engine writes it: a program may have cut it short, or have it written in another
+ * way.
+ */
+function wholeStack(): string | undefined {
+  const settings = Error as StackSettings
+  const [limit, prepare] = [settings.stackTraceLimit, settings.prepareStackTrace]
+  try {
+    settings.stackTraceLimit = Number.POSITIVE_INFINITY
+    if (prepare !== undefined) settings.prepareStackTrace = undefined
+    return new Error().stack
+  } catch {
+    // settings may be frozen
+    return new Error().stack
+  } finally {
+    try {
+      if (limit === undefined) delete settings.stackTraceLimit
+      else settings.stackTraceLimit = limit
+      if (prepare !== undefined) settings.prepareStackTrace = prepare
+    } catch {}
+  }
 }
 
 /** @throws XTransformersError (`invalid_state`) where the constructor of `module` has made parameters that cannot be seen; after a walk */
 export function requireSeen(module: object): void {
-  const hidden = (constructions.get(module)?.made ?? []).flatMap((reference) => {
-    const made = reference.deref()
-    return made && !isSeen(made) ? [inWords(made)] : []
-  })
+  const hiddenOnes = () =>
+    (constructions.get(identity(module))?.made ?? []).flatMap((reference) => {
+      const made = reference.deref()
+      return made && !isSeen(made) ? [inWords(made)] : []
+    })
+  if (hiddenOnes().length === 0) return
+  // others may have it that nobody has looked at
+  lookAround()
+  const hidden = hiddenOnes()
   if (hidden.length === 0) return
   throw new XTransformersError(
     'invalid_state',
@@ -98,7 +139,7 @@ const isTensor = (made: Holder | Tensor): made is Tensor => HANDLE in made
 
 /** Whether a property leads to it, or nobody needs it any more. */
 function isSeen(made: Holder | Tensor): boolean {
-  if (isTensor(made)) return made[HANDLE].disposed || isOwn(made)
+  if (isTensor(made)) return made[HANDLE].disposed || isKnown(made[HANDLE]) || isHeld(made)
   return made[ENDED] !== null || isHeld(made)
 }
 

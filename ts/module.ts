@@ -11,8 +11,9 @@ import {
   writeTensorBytes,
   writeTensorBytesSync,
 } from './files.js'
+import { hookForward } from './forwards.js'
 import { noteModule, requireSeen } from './hidden.js'
-import { ENDED, HOLDS, hold, isHeld, requireLive } from './holders.js'
+import { ENDED, HOLDS, hold, identity, isHeld, LOOK, requireLive, whileEnding } from './holders.js'
 import { checkNamed, classNameOf } from './named.js'
 import { assign, move, own } from './parameters.js'
 import { ASSIGN, ENTRIES, FORGET, GATES, isModule, type Part, withParts } from './parts.js'
@@ -20,7 +21,7 @@ import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './sche
 import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
 import { checkState, checkStateOptions, fitState, type LoadResult, type LoadStateOptions } from './state.js'
 import { throwIfAborted } from './streams.js'
-import { HANDLE, INSPECT, uncloneable } from './symbols.js'
+import { HANDLE, INSPECT, NATIVE_MODULE, SELF, uncloneable } from './symbols.js'
 import { checkDevice, type Device, type Tensor } from './tensor.js'
 import { renderTree } from './tree.js'
 
@@ -38,12 +39,17 @@ const UNCLONEABLE = uncloneable('a model cannot be cloned: send saveBytes()')
 /**
  * A model, or a part of one.
  *
- * Extend it with a `forward` of your own: properties that are Modules, or Tensors with `requires_grad`, become its children and parameters, named
- * as the properties are; also those in arrays, Maps, Sets and plain objects, in one another too: `heads.0.weight`, `blocks.first.weight`. A
- * parameter whose `requires_grad` was set to false stays one: it is frozen. Tensors that were made without it are no parameters, and are not saved.
+ * Extend it with a `forward` of your own: properties that are Modules, or Tensors with
+ * `requires_grad`, become its children and parameters, named as the properties are; also those in
+ * arrays, Maps, Sets and other objects, in one another too: `heads.0.weight`,
+ * `blocks.first.weight`. Nothing is looked for in built-in objects of other kinds, in optimizers,
+ * and behind getters of classes. A parameter whose `requires_grad` was set to false stays one: it
+ * is frozen. Tensors that were made without it are no parameters, and are not saved.
  *
- * JavaScript shows nobody what is in `#private` fields, closures and WeakMaps. Where the constructor has made a parameter or a Module that
- * is only there, the first use of the parameters is an error (`invalid_state`); `private` of TypeScript is fine.
+ * JavaScript shows nobody what is in `#private` fields, closures and WeakMaps. A parameter or a
+ * Module that is only there is an error (`invalid_state`): at the first use of the parameters,
+ * where the constructor has made it, else at the first `forward` whose result has it in its graph,
+ * unless an optimizer, another model or the caller has it too. `private` of TypeScript is fine.
  *
  * @example
  * class Classifier extends Module {
@@ -57,17 +63,22 @@ const UNCLONEABLE = uncloneable('a model cannot be cloned: send saveBytes()')
  * }
  */
 export abstract class Module<Options = unknown> {
+  /** @internal The model itself, where `this` may be a Proxy around it. */
+  declare readonly [SELF]: this
   /** @internal */
   readonly uncloneable: symbol = UNCLONEABLE
   #training = true
   readonly #options: Options
   /** How it ended, in words; null while it lives. */
   #ended: string | null = null
+  #released = false
 
   /** @param options kept as `options`; a class of your own needs none */
   constructor(options?: Options) {
+    Object.defineProperty(this, SELF, { value: this })
     this.#options = options as Options
     noteModule(this)
+    if (!(NATIVE_MODULE in this)) hookForward(this)
   }
 
   /** What the model computes. */
@@ -76,12 +87,12 @@ export abstract class Module<Options = unknown> {
 
   /** The options that the model was made with. */
   get options(): Options {
-    return this.#options
+    return this[SELF].#options
   }
 
   /** Whether dropout is on: true for a new model, false after `eval()`. */
   get training(): boolean {
-    return this.#training
+    return this[SELF].#training
   }
 
   /** The parameters, each once, in the order of the state dict; the same objects on every call. Draws initial values. */
@@ -167,8 +178,8 @@ export abstract class Module<Options = unknown> {
 
   /** Turns dropout on (or off): in this model and in those within. */
   train(on = true): this {
-    this.#training = checkFlag(on, 'the mode')
-    this.#walk((parts) => {
+    this[SELF].#training = checkFlag(on, 'the mode')
+    walk(this, (parts) => {
       for (const [, child] of parts) if (isModule(child)) child.train(on)
     })
     return this
@@ -192,7 +203,7 @@ export abstract class Module<Options = unknown> {
         else move(part, target)
       }
     }
-    scheduleSync('to()', NO_GATES, this[GATES](), () => this.#walk(moveAll))
+    scheduleSync('to()', NO_GATES, this[GATES](), () => walk(this, moveAll))
     return this
   }
 
@@ -230,13 +241,13 @@ export abstract class Module<Options = unknown> {
     const quantizeAll = (parts: Part[]) => {
       for (const [, part] of parts) if (isModule(part)) part.quantize(format)
     }
-    scheduleSync('quantize()', NO_GATES, this[GATES](), () => this.#walk(quantizeAll))
+    scheduleSync('quantize()', NO_GATES, this[GATES](), () => walk(this, quantizeAll))
     return this
   }
 
   /** How quantized weights are kept: the first one, where they are in several formats; null where all are f32. */
   get quantization(): Quantization | null {
-    return this.#walk((parts) => {
+    return walk(this, (parts) => {
       for (const [, part] of parts) if (isModule(part) && part.quantization) return part.quantization
       return null
     })
@@ -277,16 +288,12 @@ export abstract class Module<Options = unknown> {
 
   /** The weights as the bytes of a safetensors file. */
   async saveBytes(): Promise<Uint8Array> {
-    return await writeTensorBytes(checkNamed(this.stateDict()), this.#metadata())
+    return await writeTensorBytes(checkNamed(this.stateDict()), metadataOf(this))
   }
 
   /** As {@link saveBytes}, at once. */
   saveBytesSync(): Uint8Array {
-    return writeTensorBytesSync(checkNamed(this.stateDict()), this.#metadata())
-  }
-
-  #metadata(): Record<string, string> {
-    return { format: 'pt', class: classNameOf(this) }
+    return writeTensorBytesSync(checkNamed(this.stateDict()), metadataOf(this))
   }
 
   /**
@@ -294,14 +301,19 @@ export abstract class Module<Options = unknown> {
    * (`disposed`); so is a later step of an optimizer of them.
    */
   dispose(): void {
-    if (this.#ended !== null) return
-    this.#ended = `this ${this.constructor.name} was disposed`
-    withParts(this, (parts) => {
-      for (const [, part] of parts) {
-        if (isHeld(part)) continue
-        if (isModule(part)) part.dispose()
-        else part[HANDLE].release()
-      }
+    if (this[SELF].#released) return
+    whileEnding(this, () => {
+      this[SELF].#ended ??= `this ${this.constructor.name} was disposed`
+      // a live model around it goes on with the weights, and frees them
+      if (isHeld(this)) return
+      this[SELF].#released = true
+      walk(this, (parts) => {
+        for (const [, part] of parts) {
+          if (isHeld(part)) continue
+          if (isModule(part)) part.dispose()
+          else part[HANDLE].release()
+        }
+      })
     })
   }
 
@@ -312,12 +324,17 @@ export abstract class Module<Options = unknown> {
 
   /** @internal */
   get [ENDED](): string | null {
-    return this.#ended
+    return this[SELF].#ended
+  }
+
+  /** @internal */
+  [LOOK](): readonly object[] {
+    return walk(this, (parts) => parts.map(([, part]) => part))
   }
 
   /** @internal */
   [HOLDS](part: object): boolean {
-    return withParts(this, (parts) => parts.some(([, own]) => own === part))
+    return withParts(this, (parts) => parts.some(([, own]) => identity(own) === identity(part)))
   }
 
   /** For `using`. */
@@ -337,7 +354,7 @@ export abstract class Module<Options = unknown> {
 
   /** The model as a readable tree. */
   toString(): string {
-    if (this.#ended !== null) return `${this.constructor.name}(disposed)`
+    if (this[SELF].#ended !== null) return `${this.constructor.name}(disposed)`
     return renderTree(this.constructor.name, this[ENTRIES]())
   }
 
@@ -353,9 +370,10 @@ export abstract class Module<Options = unknown> {
   /** @internal The lines of the state dict. */
   [ENTRIES](): Entry[] {
     requireLive(this)
+    hookForward(this)
     const lines = ([name, part]: Part) =>
       isModule(part) ? part[ENTRIES]().map((entry) => prefixed(entry, name)) : [own(name, part)]
-    const entries = this.#walk((parts) => distinct(parts.flatMap(lines)))
+    const entries = walk(this, (parts) => distinct(parts.flatMap(lines)))
     requireSeen(this)
     return entries
   }
@@ -363,12 +381,12 @@ export abstract class Module<Options = unknown> {
   /** @internal The gates of all weights. */
   [GATES](): Gates {
     const gates = ([, part]: Part) => (isModule(part) ? part[GATES]() : part[HANDLE].gates)
-    return this.#walk((parts) => mergeGates(parts.map(gates)))
+    return walk(this, (parts) => mergeGates(parts.map(gates)))
   }
 
   /** @internal Copies values in; names and shapes have been checked. */
   [ASSIGN](state: StateDict): void {
-    this.#walk((parts) => {
+    walk(this, (parts) => {
       for (const [name, part] of parts) {
         const value = state.get(name)
         if (isModule(part)) part[ASSIGN](below(state, `${name}.`))
@@ -376,12 +394,14 @@ export abstract class Module<Options = unknown> {
       }
     })
   }
+}
 
-  /** Runs `fn` with the children and own parameters, by dotted name. */
-  #walk<T>(fn: (parts: Part[]) => T): T {
-    return withParts(this, (parts) => {
-      for (const [, part] of parts) hold(this, part)
-      return fn(parts)
-    })
-  }
+const metadataOf = (module: Module): Record<string, string> => ({ format: 'pt', class: classNameOf(module) })
+
+/** Runs `fn` with the children and own parameters of `module`, by dotted name. */
+function walk<T>(module: Module, fn: (parts: Part[]) => T): T {
+  return withParts(module, (parts) => {
+    for (const [, part] of parts) hold(module, part)
+    return fn(parts)
+  })
 }

@@ -7,7 +7,7 @@ import { OwnEntry } from './entries.js'
 import { guarded } from './errors.js'
 import { type Quiet, quietOf } from './grad-mode.js'
 import type { TensorHandle } from './handle.js'
-import { ENDED, HOLDS, hold, isHeld, requireLive } from './holders.js'
+import { ENDED, HOLDS, hold, identity, isHeld, LOOK, lookAround, requireLive } from './holders.js'
 import {
   ASSIGN,
   ENTRIES,
@@ -20,10 +20,11 @@ import {
   type StateDict,
 } from './module.js'
 import type { ContextJson, ModuleDescription, NativeAbortFlag, NativeModule } from './native.js'
+import { noteKnown } from './pending.js'
 import { nextContext } from './random.js'
 import { Gate, type Gates, mergeGates, NO_GATES, scheduleSoon, scheduleSync } from './schedule.js'
 import { positionalOf } from './signatures.js'
-import { HANDLE, NATIVE_MODULE } from './symbols.js'
+import { HANDLE, NATIVE_MODULE, SELF } from './symbols.js'
 import { checkDevice, type Device } from './tensor.js'
 import { renderTree } from './tree.js'
 
@@ -79,12 +80,15 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     }
     for (const inner of this.#inner.values()) hold(this, inner)
     // shared weights keep the gate that they have
-    this.#gates = mergeGates([new Set([new Gate()]), ...[...this.#inner.values()].map((inner) => inner.#gates)])
+    this.#gates = mergeGates([
+      new Set([new Gate(this)]),
+      ...[...this.#inner.values()].map((inner) => inner[SELF].#gates),
+    ])
   }
 
   /** @internal The class by the name that checkpoints know. */
   get className(): string {
-    return this.#class
+    return this[SELF].#class
   }
 
   /** The options as given to the constructor; a nested model as `{ class, options }`. */
@@ -96,16 +100,16 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   override train(on = true): this {
     requireLive(this)
     super.train(on)
-    for (const inner of this.#inner.values()) if (inner.#ended === null) inner.train(on)
+    for (const inner of this[SELF].#inner.values()) if (inner[SELF].#ended === null) inner.train(on)
     // calls made before keep the mode that they were made in
-    scheduleSoon(this.#gates, () => guarded(() => this.#native.train(on)))
+    scheduleSoon(this[SELF].#gates, () => guarded(() => this[SELF].#native.train(on)))
     return this
   }
 
   override to(device: Device): this {
     const target = checkDevice(device)
     requireLive(this)
-    scheduleSync('to()', NO_GATES, this.#gates, () => guarded(() => this.#native.to(target)))
+    scheduleSync('to()', NO_GATES, this[SELF].#gates, () => guarded(() => this[SELF].#native.to(target)))
     return this
   }
 
@@ -113,24 +117,26 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     requireLive(this)
     // the native side knows the formats
     const name = typeof format === 'string' ? format : describe(format)
-    scheduleSync('quantize()', NO_GATES, this.#gates, () => guarded(() => this.#native.quantize(name)))
+    scheduleSync('quantize()', NO_GATES, this[SELF].#gates, () => guarded(() => this[SELF].#native.quantize(name)))
     return this
   }
 
   override get quantization(): Quantization | null {
     requireLive(this)
-    return guarded(() => this.#native.quantization()) as Quantization | null
+    return guarded(() => this[SELF].#native.quantization()) as Quantization | null
   }
 
   override async saveBytes(): Promise<Uint8Array> {
     requireLive(this)
-    return ownBytes(await heavy({ reads: this.#gates, writes: NO_GATES, start: () => this.#native.saveBytes() }))
+    return ownBytes(
+      await heavy({ reads: this[SELF].#gates, writes: NO_GATES, start: () => this[SELF].#native.saveBytes() }),
+    )
   }
 
   override saveBytesSync(): Uint8Array {
     requireLive(this)
-    const run = () => guarded(() => this.#native.saveBytesSync())
-    return ownBytes(scheduleSync('saveBytesSync()', this.#gates, NO_GATES, run))
+    const run = () => guarded(() => this[SELF].#native.saveBytesSync())
+    return ownBytes(scheduleSync('saveBytesSync()', this[SELF].#gates, NO_GATES, run))
   }
 
   /**
@@ -141,21 +147,22 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
    * until the models around it are disposed. Optimizers have to be disposed by themselves; a later step is an error (`disposed`).
    */
   override dispose(): void {
-    this.#end(true)
+    this[SELF].#end(true)
   }
 
   /** @internal Ends this model alone: nobody has it any more, and those within may be in use. */
   override [FORGET](): void {
-    this.#end(false)
+    this[SELF].#end(false)
   }
 
   #end(within: boolean): void {
-    this.#ended ??= `this ${this.#class} was disposed`
+    this[SELF].#ended ??= `this ${this[SELF].#class} was disposed`
     // a Module of the user's own cannot use it any more either
-    if (this.#released || isHeld(this, isNative)) return
+    if (this[SELF].#released || isHeld(this, isNative)) return
+    if (this[SELF].#inner.size > 0) lookAround()
     const gone: NativeModel[] = []
-    this.#collect(gone, within)
-    scheduleSoon(this.#gates, () => {
+    this[SELF].#collect(gone, within)
+    scheduleSoon(this[SELF].#gates, () => {
       for (const model of gone) model.#release()
     })
   }
@@ -163,93 +170,101 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   /** This model, and those within it that no live one has. */
   #collect(gone: NativeModel[], within: boolean): void {
     gone.push(this)
-    for (const inner of this.#inner.values()) {
-      if (gone.includes(inner) || isHeld(inner, inner.#ended === null ? undefined : isNative)) continue
-      if (within) inner.#ended ??= `this ${inner.#class} was disposed with the ${this.#class} that it was given to`
-      if (inner.#ended !== null) inner.#collect(gone, within)
+    for (const inner of this[SELF].#inner.values()) {
+      if (gone.includes(inner[SELF])) continue
+      if (isHeld(inner, inner[SELF].#ended === null ? undefined : isNative)) continue
+      if (within)
+        inner[SELF].#ended ??=
+          `this ${inner[SELF].#class} was disposed with the ${this[SELF].#class} that it was given to`
+      if (inner[SELF].#ended !== null) inner[SELF].#collect(gone, within)
     }
   }
 
   #release(): void {
-    if (this.#released) return
-    this.#released = true
-    const own = this.described().entries.filter(({ name, tied }) => !this.#shared(tied ?? name))
-    for (const entry of this.#own.values()) entry.dispose()
-    guarded(() => this.#native.freeWeights(JSON.stringify(own.map(({ name }) => name))))
-    this.#native.dispose()
+    if (this[SELF].#released) return
+    this[SELF].#released = true
+    const own = this.described().entries.filter(({ name, tied }) => !this[SELF].#shared(tied ?? name))
+    for (const entry of this[SELF].#own.values()) entry.dispose()
+    guarded(() => this[SELF].#native.freeWeights(JSON.stringify(own.map(({ name }) => name))))
+    this[SELF].#native.dispose()
   }
 
   /** @internal */
   override get [ENDED](): string | null {
-    return this.#ended
+    return this[SELF].#ended
+  }
+
+  /** @internal */
+  override [LOOK](): readonly object[] {
+    return [...this[SELF].#inner.values()]
   }
 
   /** @internal */
   override [HOLDS](part: object): boolean {
-    return [...this.#inner.values()].includes(part as NativeModel)
+    return [...this[SELF].#inner.values()].some((inner) => identity(inner) === identity(part))
   }
 
   override toString(): string {
-    if (this.#ended !== null) return `${this.#class}(disposed)`
-    return renderTree(this.#class, this[ENTRIES](), this.options as Record<string, unknown>)
+    if (this[SELF].#ended !== null) return `${this[SELF].#class}(disposed)`
+    return renderTree(this[SELF].#class, this[ENTRIES](), this.options as Record<string, unknown>)
   }
 
   /** The model that was given as option `name`. */
   protected within<M extends NativeModel | undefined>(name: string): M {
-    return this.#inner.get(name) as M
+    return this[SELF].#inner.get(name) as M
   }
 
   /** The model on the native side, for a call that was made before it was disposed. */
   protected native(): NativeModule {
-    return this.#native
+    return this[SELF].#native
   }
 
   /** @internal */
   [NATIVE_MODULE](): NativeModule {
     requireLive(this)
-    return this.#native
+    return this[SELF].#native
   }
 
   /** @internal */
   override [GATES](): Gates {
-    return this.#gates
+    return this[SELF].#gates
   }
 
   /** @internal */
   override [ENTRIES](): Entry[] {
     requireLive(this)
-    return this.#lines()
+    return this[SELF].#lines()
   }
 
   /** Also those of a model that was disposed, while a live one has it within. */
   #lines(): Entry[] {
-    this.#entries ??= this.described().entries.map(({ name, shape, kind, tied }) => {
-      const source = this.#source(tied ?? name)
+    this[SELF].#entries ??= this.described().entries.map(({ name, shape, kind, tied }) => {
+      const source = this[SELF].#source(tied ?? name)
       return { name, shape, kind, tied, source }
     })
-    return this.#entries
+    return this[SELF].#entries
   }
 
   /** @internal */
   override [ASSIGN](state: StateDict): void {
     const tensors = [...state.values()].map((tensor) => tensor[HANDLE].settled('loadStateDict()'))
-    guarded(() => this.#native.loadState(JSON.stringify([...state.keys()]), tensors, false))
+    guarded(() => this[SELF].#native.loadState(JSON.stringify([...state.keys()]), tensors, false))
   }
 
   /** @internal What the native side tells of the model. Draws no values. */
   protected described(): ModuleDescription {
-    this.#description ??= JSON.parse(guarded(() => this.#native.describe())) as ModuleDescription
-    return this.#description
+    this[SELF].#description ??= JSON.parse(guarded(() => this[SELF].#native.describe())) as ModuleDescription
+    return this[SELF].#description
   }
 
   /** Where an entry comes from: the model inside that has it, so that both give the same objects. */
   #source(name: string): EntrySource {
-    const shared = this.#shared(name)
+    const shared = this[SELF].#shared(name)
     if (shared) return shared.source
-    let entry = this.#own.get(name)
+    let entry = this[SELF].#own.get(name)
     if (!entry) {
-      entry = new OwnEntry(() => guarded(() => this.#native.entry(name)), this.#gates)
-      this.#own.set(name, entry)
+      entry = new OwnEntry(() => guarded(() => this[SELF].#native.entry(name)), this[SELF].#gates)
+      this[SELF].#own.set(name, entry)
     }
     return entry
   }
@@ -258,9 +273,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   #shared(name: string): Entry | undefined {
     const dot = name.indexOf('.')
     const rest = name.slice(dot + 1)
-    const inner = this.#inner.get(name.slice(0, dot))
+    const inner = this[SELF].#inner.get(name.slice(0, dot))
     // no optional chain leads to a private name
-    return inner === undefined ? undefined : inner.#lines().find((entry) => entry.name === rest)
+    return inner === undefined ? undefined : inner[SELF].#lines().find((entry) => entry.name === rest)
   }
 
   /** Fixes a call: its arguments, its random numbers, its place in the order. */
@@ -272,26 +287,30 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     requireLive(this)
     const { signal: given, ...rest } = checkArguments(options, method)
     const signal = checkSignal(given)
-    const encoded = encodeCall(positional, rest, positionalOf(this.#class, method))
+    const encoded = encodeCall(positional, rest, positionalOf(this[SELF].#class, method))
     const handles = encoded.tensors
-    const quiet = quietOf(handles)
+    const quiet = quietOf(handles, method === 'forward' ? this[SELF].#gates : NO_GATES)
     return {
       encoded,
       context: nextContext(quiet === null),
       quiet,
-      reads: mergeGates([this.#gates, ...handles.map((handle) => handle.valueGates())]),
-      graph: mergeGates([this.#gates, ...handles.map((handle) => handle.gates)]),
+      reads: mergeGates([this[SELF].#gates, ...handles.map((handle) => handle.valueGates())]),
+      graph: mergeGates([this[SELF].#gates, ...handles.map((handle) => handle.gates)]),
       signal,
     }
   }
 
   /** Runs a method of the native model. The result has the type that the flags of the call ask for. */
-  protected async call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
+  protected call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
+    return noteKnown(this[SELF].#call(method, positional, options))
+  }
+
+  async #call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
     const call = this.prepare(method, positional, options)
     const { encoded, context, graph, quiet } = call
     const result = await this.heavy(
       call,
-      (abort) => this.#native.call(method, encoded.json, pinned(encoded.tensors), context, abort),
+      (abort) => this[SELF].#native.call(method, encoded.json, pinned(encoded.tensors), context, abort),
       ({ tensors }) => {
         for (const tensor of tensors) tensor.dispose()
       },
@@ -305,24 +324,24 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const encoded = encodeCall(
       positional,
       checkArguments(options ?? {}, `${method}Sync`),
-      positionalOf(this.#class, method),
+      positionalOf(this[SELF].#class, method),
     )
     try {
-      return this.#callNow(method, encoded)
+      return this[SELF].#callNow(method, encoded)
     } finally {
       encoded.free()
     }
   }
 
   #callNow(method: string, { json, tensors }: Encoded): never {
-    const graph = mergeGates([this.#gates, ...tensors.map((handle) => handle.gates)])
-    const reads = mergeGates([this.#gates, ...tensors.map((handle) => handle.valueGates())])
-    const quiet = quietOf(tensors)
+    const graph = mergeGates([this[SELF].#gates, ...tensors.map((handle) => handle.gates)])
+    const reads = mergeGates([this[SELF].#gates, ...tensors.map((handle) => handle.valueGates())])
+    const quiet = quietOf(tensors, method === 'forward' ? this[SELF].#gates : NO_GATES)
     const context = nextContext(quiet === null)
     const natives = tensors.map((handle) => handle.use())
     return scheduleSync(`${method}Sync()`, reads, NO_GATES, () =>
       decode(
-        guarded(() => this.#native.callSync(method, json, natives, context)),
+        guarded(() => this[SELF].#native.callSync(method, json, natives, context)),
         graph,
         quiet,
       ),

@@ -1,4 +1,5 @@
 import { XTransformersError } from './errors.js'
+import type { Contexts } from './grad-mode.js'
 import type { Native } from './native.js'
 import { moduleOf } from './wasm/loader.js'
 import { single } from './wasm/single.js'
@@ -25,6 +26,9 @@ const notReady = new Proxy({} as Native, {
 export let native: Native = notReady
 /** How it runs. */
 export let running: Omit<Running, 'native'> | null = null
+
+/** Browsers do not tell which code goes on after an `await`. */
+export const contexts: Contexts | null = null
 
 let starting: Promise<void> | null = null
 

@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Contexts } from './grad-mode.js'
 import type { Native } from './native.js'
 import { find } from './node/find.js'
 import type { ModuleSource } from './wasm/start.js'
@@ -10,6 +12,9 @@ const found = find()
 export const native: Native = found.native
 /** How the module for WebAssembly runs; null where there is an addon. */
 export const running = found.running
+
+/** Tells which code goes on after an `await`. */
+export const contexts: Contexts | null = new AsyncLocalStorage<unknown>()
 
 /** For programs that run in browsers too: in Node everything is there once it is imported. */
 export async function init(_settings?: ModuleSource): Promise<void> {}

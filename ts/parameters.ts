@@ -1,22 +1,24 @@
 import { guarded } from './errors.js'
+import type { TensorHandle } from './handle.js'
 import type { Entry, EntrySource } from './module.js'
 import { HANDLE } from './symbols.js'
 import type { Device, Tensor } from './tensor.js'
 
-const sources = new WeakMap<Tensor, EntrySource>()
+/** By the handle, which is the same behind a Proxy. */
+const sources = new WeakMap<TensorHandle, EntrySource>()
 
 /** The line of a state dict for a parameter of the user's own. */
 export function own(name: string, tensor: Tensor): Entry {
-  let source = sources.get(tensor)
+  let source = sources.get(tensor[HANDLE])
   if (!source) {
     source = { tensor: () => tensor }
-    sources.set(tensor, source)
+    sources.set(tensor[HANDLE], source)
   }
   return { name, shape: tensor.shape, kind: 'parameter', tied: null, source }
 }
 
-/** Whether some model has it as a parameter. */
-export const isOwn = (tensor: Tensor): boolean => sources.has(tensor)
+/** Whether some model of the user's own has it, or had it, as a parameter. */
+export const isKnown = (handle: TensorHandle): boolean => sources.has(handle)
 
 /** Copies values into a parameter of the user's own. */
 export function assign(parameter: Tensor, values: Tensor): void {

@@ -5,10 +5,16 @@ import { XTransformersError } from './errors.js'
  * for the write before it.
  */
 export class Gate {
+  /** The model, or the handle of the leaf, whose weights these are. */
+  readonly owner: WeakRef<object> | null
   /** The latest write that has not ended. */
   write: Job | null = null
   /** Reads made since then that have not ended. */
   readonly reads = new Set<Job>()
+
+  constructor(owner?: object) {
+    this.owner = owner ? new WeakRef(owner) : null
+  }
 }
 
 /** A set of gates; shared between tensors, never changed after it was made. */

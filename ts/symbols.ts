@@ -8,6 +8,12 @@ if (!Symbol.dispose) {
 
 /** Where an object keeps what only this library may touch. */
 export const HANDLE: unique symbol = Symbol('x-transformers.handle')
+/**
+ * The model itself: behind a Proxy around it, `this` is the Proxy, which has no private members.
+ */
+export const SELF: unique symbol = Symbol('x-transformers.self')
+/** The gates of all weights of a model. */
+export const GATES: unique symbol = Symbol('x-transformers.gates')
 /** Node prints an object with the method of this name. */
 export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never
 /** What an object is for the encoding of arguments; models tell it without being imported there. */

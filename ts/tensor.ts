@@ -11,7 +11,7 @@ import { checkHeap } from './heap.js'
 import { noteLeaf } from './hidden.js'
 import type { DType, NativeTensor } from './native.js'
 import { nextContext, plainContext } from './random.js'
-import { Gate, type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
+import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { track } from './scope.js'
 import { HANDLE, INSPECT, uncloneable } from './symbols.js'
 import { TensorOps } from './tensor-ops.js'
@@ -308,7 +308,7 @@ export function wrap(tensor: NativeTensor, gates: Gates = NO_GATES, quiet: Quiet
 
 /** A new leaf, with a gate of its own. */
 export function wrapLeaf(tensor: NativeTensor): Tensor {
-  const leaf = new Tensor(new TensorHandle(tensor, new Set([new Gate()]), true))
+  const leaf = new Tensor(new TensorHandle(tensor, null, true))
   noteLeaf(leaf)
   return leaf
 }

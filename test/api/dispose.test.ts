@@ -249,6 +249,77 @@ describe('weights that live models share', () => {
   })
 })
 
+class Around extends Module {
+  // parts, whatever is put there
+  [name: string]: unknown
+  constructor(parts: object) {
+    super()
+    Object.assign(this, parts)
+  }
+  forward(x: Tensor): Promise<Tensor> {
+    return (this.inner as TransformerWrapper | Around).forward(x) as Promise<Tensor>
+  }
+}
+
+describe('models of one’s own that share weights', () => {
+  it('hold them, also where nobody has looked at their parameters', async () => {
+    const inner = net()
+    const [a, b] = [new Around({ inner }), new Around({ inner })]
+    await a.forward(ids(2, 9))
+    a.dispose()
+    expect(await shapeOf(b)).toEqual([2, 9, 257])
+    new AutoregressiveWrapper(inner).dispose()
+    expect(await shapeOf(b)).toEqual([2, 9, 257])
+    b.dispose()
+    await expect(inner.forward(ids(2, 9))).rejects.toThrow(DISPOSED)
+  })
+
+  it('hold what was put there since they were looked at', async () => {
+    const inner = net()
+    const [a, b] = [new Around({ inner }), new Around({})]
+    expect(b.parameters()).toEqual([])
+    b.inner = inner
+    a.dispose()
+    expect(await shapeOf(b)).toEqual([2, 9, 257])
+    const c = new Around({ inner })
+    expect(b.parameters().length).toBeGreaterThan(1)
+    b.inner = null
+    c.dispose()
+    expect(() => inner.parameters()).toThrow(DISPOSED)
+  })
+
+  it('free them also where a part knows the model around it, or one of their own getters fails', () => {
+    const before = used()
+    const child = new Around({ weight: randn([512, 512], { requires_grad: true }) })
+    const parent = new Around({ child })
+    child.parent = parent
+    const failing = new Around({})
+    Object.defineProperty(failing, 'bad', {
+      enumerable: true,
+      get() {
+        throw new Error('not now')
+      },
+    })
+    expect(used() - before).toBeGreaterThan(2 ** 20)
+    parent.dispose()
+    expect(used() - before).toBeLessThan(SLACK)
+    expect(() => child.parameters()).toThrow(DISPOSED)
+    child.dispose()
+    expect(() => failing.parameters()).toThrow('not now')
+  })
+
+  it('leave weights of a part that was disposed to the model around it', () => {
+    const before = used()
+    const child = new Around({ weight: randn([512, 512], { requires_grad: true }) })
+    const parent = new Around({ child, extra: [child.weight] })
+    child.dispose()
+    expect(() => child.parameters()).toThrow(DISPOSED)
+    expect((child.weight as Tensor).shape).toEqual([512, 512])
+    parent.dispose()
+    expect(used() - before).toBeLessThan(SLACK)
+  })
+})
+
 describe('dispose of a Module of one’s own', () => {
   it('leaves parameters that another live one has, and those of another model', async () => {
     class Head extends Module {

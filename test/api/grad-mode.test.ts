@@ -16,6 +16,61 @@ class Scaled extends Module {
   }
 }
 
+class Dual extends Module {
+  a = smallNet()
+  b = smallNet()
+  head = ones([11, 2], { requires_grad: true })
+  #after = () => new Promise((resolve) => setTimeout(resolve, 2))
+
+  async forward(x: Ids): Promise<[Tensor, Tensor, Tensor]> {
+    const p = await this.a.forward(x)
+    await this.#after()
+    const q = await this.b.forward(x)
+    await this.#after()
+    return [p, q, this.head.mul(2)]
+  }
+}
+
+class Around extends Module {
+  inner = new Dual()
+  async forward(x: Ids): Promise<Tensor[]> {
+    await null
+    return [...(await this.inner.forward(x)), ...(await this.inner.forward(x))]
+  }
+}
+
+const graphs = (tensors: Tensor[]) => tensors.map((x) => x.requires_grad)
+
+describe('noGrad around models of one’s own', () => {
+  it('holds for all forwards that they await', async () => {
+    const dual = new Dual()
+    expect(graphs(await noGrad(() => dual.forward([[1, 2]])))).toEqual([false, false, false])
+    expect(graphs(await dual.forward([[1, 2]]))).toEqual([true, true, true])
+    expect(graphs(await noGrad(() => new Around().forward([[1, 2]])))).toEqual(Array(6).fill(false))
+    const [first, second] = await noGrad(() => Promise.all([dual.forward([[1, 2]]), new Around().forward([[1]])]))
+    expect(graphs([...first, ...second])).toEqual(Array(9).fill(false))
+    await expect(noGrad(() => dual.forward([[99]]))).rejects.toThrow(/99/)
+    expect(graphs(await dual.forward([[1, 2]]))).toEqual([true, true, true])
+  })
+
+  it('lets quantized ones compute', async () => {
+    const dual = new Dual()
+    dual.quantize('bf16')
+    expect(graphs(await noGrad(() => dual.forward([[1, 2]])))).toEqual([false, false, false])
+  })
+
+  it('leaves other models to train meanwhile', async () => {
+    const [teacher, student] = [new Dual(), new Dual()]
+    const results = [noGrad(() => teacher.forward([[1, 2]])), student.forward([[1, 2]])]
+    const other = smallModel()
+    await new Promise((resolve) => setTimeout(resolve))
+    const loss = await other.forward(ids(1, 4))
+    expect(loss.mul(2).requires_grad).toBe(true)
+    const [quiet, training] = (await Promise.all(results)) as unknown as [Tensor[], Tensor[]]
+    expect([graphs(quiet), graphs(training)]).toEqual([Array(3).fill(false), Array(3).fill(true)])
+  })
+})
+
 describe('noGrad', () => {
   it('holds for the async forward of a Module of one’s own, and ends with it', async () => {
     const model = new Scaled()
@@ -64,6 +119,14 @@ describe('noGrad', () => {
     // as TypeScript, esbuild and Babel compile them for older engines
     ['for ES2015', new Function('__awaiter', 'return () => __awaiter(void 0, void 0, void 0, function* () {})')()],
     ['for ES5', new Function('tslib', 'return function () { return tslib.__awaiter(this, void 0) }')()],
+    [
+      'for ES2017, with helpers',
+      new Function('tslib_1', 'return () => (0, tslib_1.__awaiter)(void 0, void 0, void 0, function* () {})')(),
+    ],
+    [
+      'for ES5, with this',
+      new Function('__awaiter', 'return function () { var _this = this; return __awaiter(_this, void 0) }')(),
+    ],
     ['by esbuild', new Function('__async', 'return () => __async(null, null, function* () {})')()],
     ['by Babel', new Function('return function () { asyncGeneratorStep() }')()],
   ] as [string, () => unknown][])('refuses %s, and runs nothing of it', (_, fn) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Decoder, Module, ones, randn, SGD, type Tensor, tensor } from 'x-transformers'
+import { Decoder, Module, noGrad, ones, randn, SGD, type Tensor, tensor } from 'x-transformers'
 import { numbers } from './helpers.js'
 
 const leaf = (...shape: number[]) => randn(shape, { requires_grad: true })
@@ -113,6 +113,175 @@ describe('parameters in containers', () => {
   })
 })
 
+/** Not a Module. */
+class Lin {
+  w = leaf(2, 2)
+}
+
+const names = (model: Module) => [...model.stateDict().keys()]
+
+abstract class Quiet extends Module {
+  forward(x: Tensor): Tensor {
+    return x
+  }
+}
+
+describe('parameters in objects of ordinary classes', () => {
+  it('are trained and saved under their names', async () => {
+    class Model extends Module {
+      head = leaf(2)
+      lin = new Lin()
+      list = [new Lin(), { deep: new Lin() }]
+      wrapped = new (class Wrapper {
+        layers = new Decoder({ dim: 16, depth: 1 })
+      })()
+      forward(x: Tensor): Tensor {
+        return x.matmul(this.lin.w).mul(this.head)
+      }
+    }
+    const model = new Model()
+    expect(names(model).slice(0, 4)).toEqual(['head', 'lin.w', 'list.0.w', 'list.1.deep.w'])
+    expect(names(model)).toContain('wrapped.layers.final_norm.weight'.replace('final_norm', 'layers.0.0.0'))
+    const before = numbers(model.lin.w)
+    const optimizer = new SGD(model.parameters(), { lr: 1 })
+    await model
+      .forward(ones([1, 2]))
+      .sum()
+      .backward()
+    await optimizer.step()
+    expect(numbers(model.lin.w)).not.toEqual(before)
+    const other = new Model()
+    await other.loadWeights(await model.saveBytes())
+    expect(numbers(other.lin.w)).toEqual(numbers(model.lin.w))
+    model.eval()
+    expect(model.wrapped.layers.training).toBe(false)
+  })
+
+  it('are found behind symbols, unlisted properties, prototypes, and in containers that are extended', () => {
+    const key = Symbol('scale')
+    class List extends Array<unknown> {
+      scale = leaf(1)
+    }
+    class Store extends Map<string, unknown> {
+      scale = leaf(1)
+    }
+    class Tagged extends Lin {
+      get [Symbol.toStringTag]() {
+        return 'Tagged'
+      }
+    }
+    class Model extends Quiet {
+      [key] = leaf(1)
+      made = Object.create({ base: leaf(1) }, { own: { value: leaf(1) } })
+      bare = Object.assign(Object.create(null), { w: leaf(1) })
+      list = List.from<unknown>([new Lin(), 1])
+      store = new Store([['a', new Lin()]])
+      tagged = new Tagged()
+      constructor() {
+        super()
+        Object.defineProperty(this, 'unlisted', { value: leaf(1) })
+      }
+    }
+    const found = ['made.own', 'made.base', 'bare.w', 'list.0.w', 'list.scale', 'store.a.w', 'store.scale', 'tagged.w']
+    expect(names(new Model())).toEqual([...found, 'unlisted', 'Symbol(scale)'])
+  })
+
+  it('have all the names that lead to them; cycles end, also in a web of objects', () => {
+    class Node {
+      near: Node[] = []
+      parent: object | null = null
+      lin: Lin | null = null
+    }
+    class Model extends Quiet {
+      a = new Lin()
+      b = this.a
+      nodes = Array.from({ length: 200 }, () => new Node())
+      constructor() {
+        super()
+        for (const node of this.nodes) {
+          node.near = [...this.nodes]
+          node.parent = this
+        }
+        ;(this.nodes[7] as Node).lin = this.a
+      }
+    }
+    expect(names(new Model())).toEqual(expect.arrayContaining(['a.w', 'b.w', 'nodes.7.lin.w']))
+    expect(new Model().parameters()).toHaveLength(1)
+  })
+
+  it('are found in chains, and too deep ones are told of', () => {
+    class Link {
+      next: Link | Lin | null = null
+    }
+    const chain = (length: number, end: Link['next']) => {
+      let first = new Link()
+      first.next = end
+      for (let i = 1; i < length; i++) first = Object.assign(new Link(), { next: first })
+      return first
+    }
+    class Model extends Quiet {
+      constructor(readonly chain: Link) {
+        super()
+      }
+    }
+    expect(names(new Model(chain(100, new Lin())))).toEqual([`chain.${'next.'.repeat(100)}w`])
+    expect(names(new Model(chain(20_000, null)))).toEqual([])
+    expect(() => names(new Model(chain(20_000, new Lin())))).toThrow(
+      expect.objectContaining({
+        code: 'invalid_state',
+        message: expect.stringMatching(/^a part of Model is more than 256 .*next/),
+      }),
+    )
+  })
+
+  it('are not looked for in what is built in, in optimizers, and behind getters of classes', () => {
+    let runs = 0
+    class Lazy {
+      get w() {
+        runs++
+        return leaf(1)
+      }
+    }
+    const frozen = leaf(2)
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    class Model extends Quiet {
+      w = leaf(1)
+      lazy = new Lazy()
+      own = Object.defineProperty(new (class Own {})(), 'w', { enumerable: true, get: () => runs++ })
+      optimizer = new SGD([frozen], { lr: 1 })
+      date = Object.assign(new Date(), { frozen })
+      promise = Object.assign(Promise.resolve(), { frozen })
+      revoked = proxy
+      global = globalThis
+    }
+    revoke()
+    expect(names(new Model())).toEqual(['w'])
+    expect(runs).toBe(0)
+  })
+
+  it('shared objects are looked at once in a walk, and for each model that has them', () => {
+    class Child extends Quiet {
+      constructor(
+        readonly config: object,
+        readonly parts: object,
+      ) {
+        super()
+      }
+    }
+    class Config {
+      more = { numbers: [1, 2, 3] }
+    }
+    class Model extends Quiet {
+      config = new Config()
+      lin = new Lin()
+      around = Object.assign(new Config(), { lin: this.lin })
+      children = [new Child(this.config, this.around), new Child(this.config, this.around)]
+    }
+    const want = ['lin.w', 'around.lin.w', 'children.0.parts.lin.w', 'children.1.parts.lin.w']
+    expect(names(new Model())).toEqual(want)
+  })
+})
+
 const HIDDEN = (what: RegExp) =>
   expect.objectContaining({ code: 'invalid_state', message: expect.stringMatching(what) })
 
@@ -170,10 +339,171 @@ describe('parameters that nobody can see', () => {
       }
     }
     const model = new Fine()
+    expect(new Fine().parameters().length).toBeGreaterThan(1)
     const after = leaf(3)
     const other = new Decoder({ dim: 16, depth: 1 })
     expect(model.parameters().length).toBeGreaterThan(1)
     expect([after.shape, other.training]).toEqual([[3], true])
     expect(model.forward().toArray()).toHaveLength(2)
+  })
+})
+
+describe('parameters that nobody can see, made in other ways', () => {
+  class Makes extends Module {
+    seen = leaf(2)
+    #w = this.#make(12)
+    #make(depth: number): Tensor {
+      return depth === 0 ? leaf(16, 2) : this.#make(depth - 1)
+    }
+    forward(): Tensor {
+      return this.#w.mul(2)
+    }
+  }
+  const anonymous = () =>
+    new (class extends Module {
+      #w = leaf(16, 2)
+      forward(): Tensor {
+        return this.#w.mul(2)
+      }
+    })()
+  const says = HIDDEN(/has made a parameter of shape \[16, 2\] where nobody can see it/)
+
+  it('are told of at the first use: a few calls deep, in a class without a name', () => {
+    expect(() => new Makes().parameters()).toThrow(says)
+    expect(() => anonymous().parameters()).toThrow(says)
+  })
+
+  it('are told of whatever the program makes of stacks', () => {
+    const settings = Error as { stackTraceLimit?: number; prepareStackTrace?: unknown }
+    const [limit, prepare] = [settings.stackTraceLimit, settings.prepareStackTrace]
+    const models: Module[] = []
+    try {
+      settings.stackTraceLimit = 0
+      models.push(new Makes())
+      expect(settings.stackTraceLimit).toBe(0)
+      settings.stackTraceLimit = 5
+      const own = () => 'nothing'
+      settings.prepareStackTrace = own
+      models.push(new Makes())
+      expect([settings.stackTraceLimit, settings.prepareStackTrace]).toEqual([5, own])
+    } finally {
+      settings.stackTraceLimit = limit as number
+      settings.prepareStackTrace = prepare
+    }
+    expect(settings.stackTraceLimit).toBe(limit)
+    for (const model of models) expect(() => model.parameters()).toThrow(says)
+  })
+})
+
+describe('weights in the graph of a forward that no property leads to', () => {
+  class Given extends Module {
+    seen = leaf(2)
+    #w: Tensor | Decoder
+    constructor(w: Tensor | Decoder) {
+      super()
+      this.#w = w
+    }
+    async forward(x: Tensor): Promise<{ loss: Tensor }> {
+      const y = this.#w instanceof Decoder ? await this.#w.forward(x) : x.matmul(this.#w)
+      return { loss: y.sum().add(this.seen.sum()) }
+    }
+  }
+  class Inner {
+    #w = leaf(2, 2)
+    of(x: Tensor): Tensor {
+      return x.matmul(this.#w)
+    }
+  }
+  class Holds extends Module {
+    inner = new Inner()
+    #late: Tensor | null = null
+    forward(x: Tensor): Tensor {
+      this.#late ??= leaf(2, 2)
+      return x.matmul(this.#late)
+    }
+    again = (x: Tensor) => this.inner.of(x)
+  }
+  class Field extends Module {
+    inner = new Inner()
+    forward = (x: Tensor) => this.inner.of(x)
+  }
+  const x = ones([1, 2])
+  const told = (name: string, what: string) =>
+    HIDDEN(new RegExp(`^${name} computes with ${what} that none of its properties leads to.*public property`))
+
+  it('are told of: given to the constructor, made in a method, in an object of another class', async () => {
+    await expect(new Given(leaf(2, 2)).forward(x)).rejects.toThrow(told('Given', 'a parameter of shape \\[2, 2\\]'))
+    const layers = new Decoder({ dim: 16, depth: 1 })
+    await expect(new Given(layers).forward(ones([1, 3, 16]))).rejects.toThrow(told('Given', 'a Decoder'))
+    expect(() => new Holds().forward(x)).toThrow(told('Holds', 'a parameter of shape \\[2, 2\\]'))
+    const field = new Field()
+    field.parameters()
+    expect(() => field.forward(x)).toThrow(told('Field', 'a parameter of shape \\[2, 2\\]'))
+  })
+
+  it('are told of also after forwards that were fine', () => {
+    class Later extends Module {
+      w = leaf(2, 2)
+      forward(x: Tensor): Tensor {
+        return x.matmul(this.w)
+      }
+    }
+    const model = new Later()
+    const hidden = leaf(2, 2)
+    expect(model.forward(x).requires_grad).toBe(true)
+    const before = model.forward
+    model.forward = (x) => x.matmul(hidden)
+    model.parameters()
+    expect(() => model.forward(x)).toThrow(told('Later', 'a parameter of shape \\[2, 2\\]'))
+    model.forward = before
+    expect(model.forward(x).requires_grad).toBe(true)
+  })
+
+  it('are nobody’s business where a caller, an optimizer or another model has them, or nothing trains', async () => {
+    const trained = leaf(2, 2)
+    new SGD([trained], { lr: 1 })
+    await new Given(trained).forward(x)
+    const shared = leaf(2, 2)
+    class Parent extends Module {
+      w = shared
+      child = new Given(this.w)
+      forward(x: Tensor): Promise<{ loss: Tensor }> {
+        return this.child.forward(x)
+      }
+    }
+    await new Parent().forward(x)
+    await new Parent().child.forward(x)
+    const frozen = leaf(2, 2)
+    frozen.requires_grad = false
+    await new Given(frozen).forward(x)
+    await noGrad(() => new Given(leaf(2, 2)).forward(x))
+    class Plain extends Module {
+      w = leaf(2, 2)
+      forward(x: Tensor): [Tensor, Tensor] {
+        const input = x.detach()
+        input.requires_grad = true
+        return [input.matmul(this.w), input]
+      }
+    }
+    const y = leaf(1, 2)
+    expect(new Plain().forward(y)[0].requires_grad).toBe(true)
+    const model = new Plain()
+    expect(model.forward(y.mul(2).add(leaf(1, 2)))[0].requires_grad).toBe(true)
+  })
+
+  it('leave the method, its this and its arguments as they are', async () => {
+    class Plain extends Module {
+      w = leaf(2, 2)
+      forward(x: Tensor, ..._: unknown[]): Tensor {
+        if (this !== model) throw new Error('another this')
+        return x.matmul(this.w)
+      }
+    }
+    const own = Plain.prototype.forward
+    const model = new Plain()
+    expect(Plain.prototype.forward).toBe(own)
+    expect(Object.keys(model)).not.toContain('forward')
+    expect(model.forward(x, 1, 2).requires_grad).toBe(true)
+    expect(() => model.forward.call({} as Plain, x)).toThrow('another this')
   })
 })

@@ -7,8 +7,9 @@ import { noGrad } from '../grad-mode.js'
 import { tidy } from '../memory.js'
 import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native.js'
 import type { PreparedCall } from '../native-model.js'
+import { noteKnown } from '../pending.js'
 import { NO_GATES, scheduleSync } from '../schedule.js'
-import { HANDLE } from '../symbols.js'
+import { HANDLE, SELF } from '../symbols.js'
 import { Tensor, wrap } from '../tensor.js'
 import { Stepwise } from './stepwise.js'
 
@@ -33,7 +34,7 @@ export interface Score {
 /** Models over tokens that write on: `generate` and `stream`, with the filter as a name or as a function. */
 export abstract class Generative<Options> extends Stepwise<Options> {
   protected generateTokens(positional: readonly unknown[], options?: Sampling): Promise<Tensor> {
-    return this.#generate(positional, options)
+    return noteKnown(this[SELF].#generate(positional, options))
   }
 
   /** Step by step: an abort is seen between two of them, also where a computation lets nothing through (WebAssembly). */
@@ -42,7 +43,7 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     const filter = ownFilter(options)
     const call = this.prepare('generate', positional, options)
     const run = async (abort: NativeAbortFlag) => {
-      const generation = this.#start('generate', call)
+      const generation = this[SELF].#start('generate', call)
       try {
         while (!guarded(() => generation.done())) {
           if (filter) accept(generation, await guardedAsync(() => generation.logits(abort)), filter)
@@ -61,12 +62,12 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     const filter = ownFilter(options)
     if (!filter) return this.callSync('generate', positional, options)
     const call = this.prepare('generate', positional, options)
-    return this.#generateNow(call, filter)
+    return this[SELF].#generateNow(call, filter)
   }
 
   #generateNow(call: PreparedCall, filter: LogitsFilter): Tensor {
     const run = () => {
-      const generation = this.#start('generate', call)
+      const generation = this[SELF].#start('generate', call)
       try {
         while (!guarded(() => generation.done())) {
           accept(
@@ -94,7 +95,7 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     // Whoever reads slowly may dispose the prompt before the first token is asked for.
     for (const tensor of call.encoded.tensors) tensor.pin()
     call.encoded.free()
-    return this.#tokens(call, filter)
+    return this[SELF].#tokens(call, filter)
   }
 
   /** Between two tokens the weights are free, so that the reader may train on. */
@@ -103,7 +104,7 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     // its tensors are pinned, and may have been disposed since
     const step: PreparedCall = { ...call, encoded: { ...call.encoded, tensors: [] } }
     try {
-      generation = await this.heavy(step, async () => this.#start('stream', call))
+      generation = await this.heavy(step, async () => this[SELF].#start('stream', call))
     } finally {
       for (const tensor of call.encoded.tensors) tensor.unpin()
     }

@@ -6,6 +6,7 @@ import { guarded, XTransformersError } from '../errors.js'
 import { disposeAll, readTensors, readTensorsSync, type TensorFile } from '../files.js'
 import type { NativeOptimizer, NativeTensor } from '../native.js'
 import { resolveGroups, resolveOptions } from '../options.js'
+import { noteTrained } from '../reached.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
 import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
 import type { ReadOptions } from '../streams.js'
@@ -58,6 +59,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     const all = groups.flatMap(({ params }) => params)
     checkParameters(all)
     this.#gates = mergeGates(all.map((parameter) => parameter[HANDLE].gates))
+    noteTrained(this.#gates)
     this.#sizes = groups.map(({ params }) => params.length)
     const described = JSON.stringify(groups.map(({ params }, i) => ({ count: params.length, settings: settings[i] })))
     const handles = all.map((parameter) => parameter[HANDLE].use())
