@@ -12,7 +12,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { XTransformersError } from './errors.js'
 import { type Input, inMemory, MemoryInput, Meter, PlacedInput, StreamInput, type SyncInput } from './inputs.js'
-import { absolute, save, saveError } from './saving.node.js'
+import { absolute } from './places.node.js'
+import { save, saveError } from './saving.node.js'
 import { runLater, runNow } from './steps.node.js'
 import {
   allocate,

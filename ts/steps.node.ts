@@ -15,6 +15,8 @@ interface Results {
   fsync: undefined
   fchmod: undefined
   fchown: undefined
+  chmod: undefined
+  chown: undefined
   close: undefined
   rename: undefined
   unlink: undefined
