@@ -177,8 +177,8 @@ function openTarget(path: string): Sink {
   const place = located(path)
   const turn = takeTurn(place)
   const write = async (bytes: Uint8Array) => {
-    await turn.ready
     try {
+      await turn.ready
       await runLater(save(place, bytes))
     } catch (error) {
       throw saveError(path, error)

@@ -1,5 +1,6 @@
 import { checkFunction } from './checks.js'
 import { XTransformersError } from './errors.js'
+import { whenEnded } from './promises.js'
 
 /** A `noGrad` that runs, or whose promise is pending. What comes of it keeps no graph until then. */
 export interface Quiet {
@@ -54,7 +55,7 @@ export function noGrad<T>(fn: () => T): T {
 
 /** The same promise, but that it ends `quiet` before others hear of it. */
 function ending<T>(promise: Promise<T>, quiet: Quiet): Promise<T> {
-  return promise.finally(() => {
+  return whenEnded(promise, () => {
     quiet.active = false
   })
 }

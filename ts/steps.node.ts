@@ -1,5 +1,6 @@
 /** Calls into Node's file system that are written once, and run at once or in the background. */
 import fs, { type Stats, type StatsFs } from 'node:fs'
+import { Promises } from './promises.js'
 
 /** What the calls give. */
 interface Results {
@@ -45,7 +46,7 @@ function now({ name, args }: Call): unknown {
 }
 
 const later = ({ name, args }: Call): Promise<unknown> =>
-  new Promise((resolve, reject) => {
+  new Promises((resolve, reject) => {
     if (name === 'pause') return void setTimeout(resolve, args[0] as number)
     const done = (error: unknown, value: unknown) => (error ? reject(error) : resolve(value))
     ;(fs as unknown as Loose)[name]?.(...args, done)

@@ -10,6 +10,7 @@ import { TensorHandle } from './handle.js'
 import { checkHeap } from './heap.js'
 import { noteLeaf } from './hidden.js'
 import type { DType, NativeTensor } from './native.js'
+import { Promises, whenEnded } from './promises.js'
 import { nextContext, plainContext } from './random.js'
 import { Gate, type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { track } from './scope.js'
@@ -121,8 +122,9 @@ export class Tensor extends TensorOps {
   data(): Promise<TypedArray> {
     const handle = this[HANDLE]
     handle.pin()
-    return schedule(handle.valueGates(), NO_GATES, () => guarded(() => elements(handle.pinned()))).finally(() =>
-      handle.unpin(),
+    return whenEnded(
+      schedule(handle.valueGates(), NO_GATES, () => guarded(() => elements(handle.pinned()))),
+      () => handle.unpin(),
     )
   }
 
@@ -209,7 +211,7 @@ export class Tensor extends TensorOps {
         start: (abort) => native.backward(handle.pinned(), retain, abort),
       })
     } catch (error) {
-      return Promise.reject(error)
+      return Promises.reject(error)
     }
   }
 

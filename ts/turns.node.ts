@@ -1,5 +1,6 @@
 /** The order of saves: those to the same file run one after the other, as they were called. */
 import fs from 'node:fs'
+import { Promises } from './promises.js'
 
 /** The latest save that has not ended, by what it writes to. */
 const pending = new Map<string, Promise<void>>()
@@ -27,9 +28,9 @@ export interface Turn {
 /** Takes the next place. */
 export function takeTurn(path: string): Turn {
   const keys = keysOf(path)
-  const ready = Promise.all(keys.map((key) => pending.get(key)))
+  const ready = Promises.all(keys.map((key) => pending.get(key)))
   let resolve = () => {}
-  const ended = new Promise<void>((done) => {
+  const ended = new Promises<void>((done) => {
     resolve = done
   })
   for (const key of keys) pending.set(key, ended)

@@ -6,6 +6,7 @@ import { guarded, XTransformersError } from '../errors.js'
 import { disposeAll, readTensors, readTensorsSync, type TensorFile } from '../files.js'
 import type { NativeOptimizer, NativeTensor } from '../native.js'
 import { resolveGroups, resolveOptions } from '../options.js'
+import { Promises } from '../promises.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
 import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
 import type { ReadOptions } from '../streams.js'
@@ -101,7 +102,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
         start: (abort) => this.#native.step(groups, abort),
       })
     } catch (error) {
-      return Promise.reject(error)
+      return Promises.reject(error)
     }
   }
 

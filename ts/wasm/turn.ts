@@ -1,9 +1,11 @@
+import { Promises } from '../promises.js'
+
 /**
  * Lets everything else that waits have its turn: input, painting, messages. A computation on this thread lets nothing through until
  * it ends.
  */
 export function turn(): Promise<void> {
-  return new Promise((resolve) => {
+  return new Promises((resolve) => {
     if (typeof setImmediate === 'function') setImmediate(resolve)
     // jsdom has neither
     else if (typeof MessageChannel === 'undefined') setTimeout(resolve)
