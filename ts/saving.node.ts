@@ -8,16 +8,13 @@
 import fs, { type Stats } from 'node:fs'
 import { dirname } from 'node:path'
 import type { XTransformersError } from './errors.js'
-import { codeOf, follow, openFile, type Place, refusal, WINDOWS } from './places.node.js'
+import { codeOf, follow, openFile, type Place, refusal } from './places.node.js'
 import { call, type Steps } from './steps.node.js'
 import { fileError } from './streams.js'
-import { hinders, makeTemporary, remove } from './temporaries.node.js'
+import { makeTemporary, move, remove } from './temporaries.node.js'
 
 /** Small enough for one call on every system. */
 const CHUNK = 16 * 1024 * 1024
-
-/** How often Windows is asked again to replace a file that another program has open. */
-const ATTEMPTS = 8
 
 /**
  * What devices and some systems of files answer where there is nothing to wait for, and Node's
@@ -85,21 +82,6 @@ function* replace({ path, stat }: Place, bytes: Uint8Array): Steps<boolean> {
   }
   if (moved) yield* syncFolder(dirname(path))
   return moved
-}
-
-/** Puts a file in the place of another one. */
-function* move(from: string, to: string): Steps<boolean> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      yield* call('rename', from, to)
-      return true
-    } catch (error) {
-      if (!hinders(error)) throw error
-      // another program has the file open, such as a virus scanner: often for a moment only
-      if (!WINDOWS || attempt >= ATTEMPTS) return false
-      yield* call('pause', 2 ** attempt)
-    }
-  }
 }
 
 /** Makes the new name of a file last, where the system can do that. */

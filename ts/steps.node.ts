@@ -9,6 +9,7 @@ interface Results {
   fstat: Stats
   statfs: StatsFs
   readlink: string
+  readdir: string[]
   access: undefined
   open: number
   write: number

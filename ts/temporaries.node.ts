@@ -1,7 +1,8 @@
 /** Temporary files of saves, which take the place of what they are beside. */
-import type { Stats } from 'node:fs'
+import fs, { type Stats } from 'node:fs'
 import { dirname, sep } from 'node:path'
-import { codeOf } from './places.node.js'
+import { clearLeftovers, temporaryName } from './leftovers.node.js'
+import { codeOf, WINDOWS } from './places.node.js'
 import { call, type Steps } from './steps.node.js'
 
 /**
@@ -13,15 +14,33 @@ const HINDRANCES = new Set([
   ...['ENAMETOOLONG', 'ENOENT', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL'],
 ])
 
-export const hinders = (error: unknown) => HINDRANCES.has(codeOf(error))
+const hinders = (error: unknown) => HINDRANCES.has(codeOf(error))
 
-let made = 0
+/** Those that have not taken their place yet: they go with the process, where that can still be told. */
+const open = new Set<string>()
 
-/** Short, whatever the name of the target is, and not that of another process or thread. */
-function temporaryName(): string {
-  const random = Math.random().toString(36).slice(2, 8)
-  return `.x-transformers-${process.pid}-${made++}-${random}.tmp`
+function atExit(): void {
+  for (const path of open) {
+    try {
+      fs.unlinkSync(path)
+    } catch {
+      // it has taken its place meanwhile
+    }
+  }
 }
+
+function note(path: string): void {
+  if (open.size === 0) process.on('exit', atExit)
+  open.add(path)
+}
+
+function forget(path: string): void {
+  open.delete(path)
+  if (open.size === 0) process.off('exit', atExit)
+}
+
+/** How often Windows is asked again to replace a file that another program has open. */
+const ATTEMPTS = 8
 
 /** A temporary file that is open. */
 interface Temporary {
@@ -31,19 +50,23 @@ interface Temporary {
 
 /** A new file beside the target, with the owner and the mode of what it shall replace. */
 export function* makeTemporary(target: string, stat: Stats | null): Steps<Temporary | null> {
+  const folder = dirname(target)
+  yield* clearLeftovers(folder)
   for (;;) {
-    const path = `${dirname(target)}${sep}${temporaryName()}`
+    const path = `${folder}${sep}${temporaryName()}`
     let descriptor: number | null = null
+    note(path)
     try {
       descriptor = yield* call('open', path, 'wx', stat ? 0o600 : 0o666)
       if (stat) yield* keepRights({ path, descriptor }, stat)
       return { path, descriptor }
     } catch (error) {
-      if (codeOf(error) === 'EEXIST') continue
-      if (descriptor !== null) {
+      if (descriptor === null) forget(path)
+      else {
         yield* call('close', descriptor)
         yield* remove(path)
       }
+      if (codeOf(error) === 'EEXIST') continue
       // without a folder there is no other way for a new file
       if (hinders(error) && (stat || codeOf(error) !== 'ENOENT')) return null
       throw error
@@ -72,10 +95,28 @@ function* give(what: 'chown' | 'chmod', { path, descriptor }: Temporary, ...righ
   }
 }
 
+/** Puts a temporary file in the place of another one. */
+export function* move(from: string, to: string): Steps<boolean> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      yield* call('rename', from, to)
+      forget(from)
+      return true
+    } catch (error) {
+      if (!hinders(error)) throw error
+      // another program has the file open, such as a virus scanner: often for a moment only
+      if (!WINDOWS || attempt >= ATTEMPTS) return false
+      yield* call('pause', 2 ** attempt)
+    }
+  }
+}
+
+/** Removes a temporary file. */
 export function* remove(path: string): Steps<void> {
   try {
     yield* call('unlink', path)
   } catch {
     // it may be gone, or its folder
   }
+  forget(path)
 }
