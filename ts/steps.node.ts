@@ -1,6 +1,10 @@
 /** Calls into Node's file system that are written once, and run at once or in the background. */
 import fs, { type Stats, type StatsFs } from 'node:fs'
+import timers from 'node:timers'
 import { Promises } from './promises.js'
+
+/** Of when this is loaded: tests put timers in its place that stand still. */
+const { setTimeout } = timers
 
 /** What the calls give. */
 interface Results {
