@@ -8,6 +8,7 @@ import { guarded } from './errors.js'
 import { type Quiet, quietOf } from './grad-mode.js'
 import type { TensorHandle } from './handle.js'
 import { ENDED, HOLDS, hold, isHeld, requireLive } from './holders.js'
+import { jsonOf } from './json.js'
 import {
   ASSIGN,
   ENTRIES,
@@ -90,7 +91,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   /** The options as given to the constructor; a nested model as `{ class, options }`. */
   override get options(): Options {
     requireLive(this)
-    return JSON.parse(JSON.stringify(this.described().options)) as Options
+    return JSON.parse(jsonOf(this.described().options)) as Options
   }
 
   override train(on = true): this {
@@ -175,7 +176,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     this.#released = true
     const own = this.described().entries.filter(({ name, tied }) => !this.#shared(tied ?? name))
     for (const entry of this.#own.values()) entry.dispose()
-    guarded(() => this.#native.freeWeights(JSON.stringify(own.map(({ name }) => name))))
+    guarded(() => this.#native.freeWeights(jsonOf(own.map(({ name }) => name))))
     this.#native.dispose()
   }
 
@@ -233,7 +234,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   /** @internal */
   override [ASSIGN](state: StateDict): void {
     const tensors = [...state.values()].map((tensor) => tensor[HANDLE].settled('loadStateDict()'))
-    guarded(() => this.#native.loadState(JSON.stringify([...state.keys()]), tensors, false))
+    guarded(() => this.#native.loadState(jsonOf([...state.keys()]), tensors, false))
   }
 
   /** @internal What the native side tells of the model. Draws no values. */

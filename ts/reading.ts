@@ -3,6 +3,7 @@ import { native } from '#native'
 import { abandon, checkReading, isThenable } from './checks.js'
 import { fromNative, guarded, XTransformersError } from './errors.js'
 import type { Input, SizedInput, SyncInput } from './inputs.js'
+import { jsonOf } from './json.js'
 import type { NativeReader, ReaderSettings } from './native.js'
 import { Promises } from './promises.js'
 import { type Index, isIndex, LONGEST_INDEX, parseIndex } from './shards.js'
@@ -60,7 +61,7 @@ async function told<T>(step: () => Promise<T>, start: Uint8Array | null): Promis
 }
 
 const makeReader = (settings: Settings, size: number | null): NativeReader =>
-  guarded(() => native.reader(JSON.stringify({ ...settings, size } satisfies ReaderSettings)))
+  guarded(() => native.reader(jsonOf({ ...settings, size } satisfies ReaderSettings)))
 
 const rangeOf = (reader: NativeReader) => {
   const range = reader.next()

@@ -9,6 +9,7 @@ import { type Quiet, quietOf } from './grad-mode.js'
 import { TensorHandle } from './handle.js'
 import { checkHeap } from './heap.js'
 import { noteLeaf } from './hidden.js'
+import { jsonOf } from './json.js'
 import type { DType, NativeTensor } from './native.js'
 import { Promises, whenEnded } from './promises.js'
 import { nextContext, plainContext } from './random.js'
@@ -333,12 +334,12 @@ export function apply(name: string, inputs: readonly Tensor[], args: Record<stri
   const handles = inputs.map((input) => checkTensor(input, 'the operand')[HANDLE])
   const natives = handles.map((handle) => handle.settled(name))
   const quiet = quietOf(handles)
-  const result = guarded(() => native.op(name, natives, JSON.stringify(args), plainContext(quiet === null)))
+  const result = guarded(() => native.op(name, natives, jsonOf(args), plainContext(quiet === null)))
   return wrap(result, mergeGates(handles.map((handle) => handle.gates)), quiet)
 }
 
 /** Runs an operation that makes a tensor. */
 export function create(name: string, args: Record<string, unknown>): NativeTensor {
   const context = RANDOM.has(name) ? nextContext() : plainContext()
-  return guarded(() => native.op(name, [], JSON.stringify(args), context))
+  return guarded(() => native.op(name, [], jsonOf(args), context))
 }
