@@ -2,6 +2,7 @@ import { native } from '#native'
 import { guardedAsync } from './errors.js'
 import type { TensorHandle } from './handle.js'
 import type { NativeAbortFlag } from './native.js'
+import { whenEnded } from './promises.js'
 import { type Gates, schedule } from './schedule.js'
 
 /** What every heavy call takes besides its own options. */
@@ -56,5 +57,5 @@ export function heavySteps<T>({ reads, writes, inputs = [], signal, start, disca
       signal?.removeEventListener('abort', onAbort)
     }
   }
-  return schedule(reads, writes, run, signal).finally(unpin)
+  return whenEnded(schedule(reads, writes, run, signal), unpin)
 }

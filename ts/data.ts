@@ -1,5 +1,6 @@
 import { brandOf, otherCopy, withArticle } from './brand.js'
 import { XTransformersError } from './errors.js'
+import { jsonOf } from './json.js'
 import type { DType, NativeTensor } from './native.js'
 import type { Nested } from './tensor.js'
 
@@ -108,7 +109,7 @@ export function nested(data: TypedArray, shape: readonly number[], dtype: DType,
 /** Values as text: unlike JSON with NaN, and with all digits of an i64. */
 export function inline(data: TypedArray, shape: readonly number[], dtype: DType): string {
   const element = (value: number | bigint | undefined) => (dtype === 'bool' ? value !== 0 : (String(value) as never))
-  return JSON.stringify(nested(data, shape, dtype, element)).replaceAll('"', '')
+  return jsonOf(nested(data, shape, dtype, element)).replaceAll('"', '')
 }
 
 /** Bytes for the native side, what they are, and the shape that the data has by itself. */
@@ -131,8 +132,19 @@ export function pack(data: TensorData, dtype: DType | undefined): Packed {
 
 type Typed = Extract<TensorData, ArrayBufferView>
 
-/** Of the prototype of all typed arrays: the name of their kind, whatever realm or subclass they are of, and undefined for anything else. */
-const kindOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)?.get
+/**
+ * Of the prototype of all typed arrays: the name of their kind, whatever realm or subclass they are of, and undefined for anything else.
+ * A page may have put a subclass in the place of Uint8Array: the prototype is further up then.
+ */
+function getterOfKind(): ((this: unknown) => string | undefined) | undefined {
+  for (let at: object | null = Uint8Array.prototype; at; at = Object.getPrototypeOf(at)) {
+    const get = Object.getOwnPropertyDescriptor(at, Symbol.toStringTag)?.get
+    if (get) return get
+  }
+  return undefined
+}
+
+const kindOf = getterOfKind()
 
 /** The type that a typed array has by itself, and whether its bytes are those of a tensor of that type. */
 const KINDS: Record<string, readonly [natural: DType, same: boolean]> = {

@@ -5,6 +5,7 @@ import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import type { Quiet } from './grad-mode.js'
 import type { TensorHandle } from './handle.js'
+import { jsonOf } from './json.js'
 import type { NativeModule, NativeResult } from './native.js'
 import type { Gates } from './schedule.js'
 import { HANDLE, NATIVE_MODULE } from './symbols.js'
@@ -67,7 +68,7 @@ export function encode(value: unknown, what = ''): Encoded {
     return other(describe(value))
   }
 
-  return { json: JSON.stringify(visit(value, 0, what) ?? null), tensors, modules, free: () => {} }
+  return { json: jsonOf(visit(value, 0, what) ?? null), tensors, modules, free: () => {} }
 }
 
 /** Checks the object after the positional arguments of `method`, and reads it once. */

@@ -12,7 +12,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { XTransformersError } from './errors.js'
 import { type Input, inMemory, MemoryInput, Meter, PlacedInput, StreamInput, type SyncInput } from './inputs.js'
-import { absolute, save, saveError } from './saving.node.js'
+import { absolute } from './places.node.js'
+import { save, saveError } from './saving.node.js'
 import { runLater, runNow } from './steps.node.js'
 import {
   allocate,
@@ -176,8 +177,8 @@ function openTarget(path: string): Sink {
   const place = located(path)
   const turn = takeTurn(place)
   const write = async (bytes: Uint8Array) => {
-    await turn.ready
     try {
+      await turn.ready
       await runLater(save(place, bytes))
     } catch (error) {
       throw saveError(path, error)

@@ -3,6 +3,7 @@ import { heavy } from './calls.js'
 import { checkReading, refuse } from './checks.js'
 import { ownBytes } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
+import { jsonOf } from './json.js'
 import type { NativeReader, NativeResult, NativeTensor } from './native.js'
 import { readSource, readSourceSync, type Settings, watch } from './reading.js'
 import { mergeGates, NO_GATES } from './schedule.js'
@@ -14,7 +15,7 @@ import { type Tensor, wrap } from './tensor.js'
 
 /** As JSON: names, and what else the file says. */
 const texts = (tensors: ReadonlyMap<string, Tensor>, metadata: Record<string, string>) =>
-  [JSON.stringify([...tensors.keys()]), JSON.stringify(metadata)] as const
+  [jsonOf([...tensors.keys()]), jsonOf(metadata)] as const
 
 const handlesOf = (tensors: ReadonlyMap<string, Tensor>) => Array.from(tensors.values(), (tensor) => tensor[HANDLE])
 
@@ -52,13 +53,13 @@ export async function writeOptimizerBytes(
   groups: readonly object[],
 ): Promise<Uint8Array> {
   const inputs = handlesOf(tensors)
-  const names = JSON.stringify([...tensors.keys()])
+  const names = jsonOf([...tensors.keys()])
   const start = () =>
     native.writeOptimizer(
       kind,
       names,
       inputs.map((handle) => handle.pinned()),
-      JSON.stringify(groups),
+      jsonOf(groups),
     )
   return ownBytes(await heavy({ reads: NO_GATES, writes: NO_GATES, inputs, start }))
 }
@@ -70,8 +71,8 @@ export function writeOptimizerBytesSync(
   groups: readonly object[],
 ): Uint8Array {
   const natives = handlesOf(tensors).map((handle) => handle.settled('saving'))
-  const names = JSON.stringify([...tensors.keys()])
-  return ownBytes(guarded(() => native.writeOptimizerSync(kind, names, natives, JSON.stringify(groups))))
+  const names = jsonOf([...tensors.keys()])
+  return ownBytes(guarded(() => native.writeOptimizerSync(kind, names, natives, jsonOf(groups))))
 }
 
 /** What is in a file of tensors, or in several. */

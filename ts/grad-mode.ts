@@ -4,6 +4,7 @@ import { XTransformersError } from './errors.js'
 import type { TensorHandle } from './handle.js'
 import { handlesIn } from './handles.js'
 import { beginQuiet, pendingQuiet, runningQuiet, taint, UNKNOWN } from './pending.js'
+import { whenEnded } from './promises.js'
 import { type Gates, NO_GATES } from './schedule.js'
 
 /** A `noGrad` that runs, or whose promise is pending. What comes of it keeps no graph until then. */
@@ -84,7 +85,7 @@ function inContext<T>(contexts: Contexts, fn: () => T): T {
     const result = contexts.run(quiet, fn)
     later = isPromise(result)
     // it ends before others hear of it
-    return later ? ((result as Promise<unknown>).finally(end) as T) : result
+    return later ? (whenEnded(result as PromiseLike<unknown>, end) as T) : result
   } finally {
     if (!later) end()
   }
@@ -103,7 +104,7 @@ function withoutContexts<T>(fn: () => T): T {
     later = isPromise(result)
     if (!later) return result
     code.returns(result as object)
-    return (result as unknown as Promise<unknown>).finally(end).then(withoutGraph) as T
+    return whenEnded(result as PromiseLike<unknown>, end).then(withoutGraph) as T
   } finally {
     code.leave()
     if (!later) end()

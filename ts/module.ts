@@ -17,6 +17,7 @@ import { ENDED, HOLDS, hold, identity, isHeld, LOOK, requireLive, whileEnding } 
 import { checkNamed, classNameOf } from './named.js'
 import { assign, move, own } from './parameters.js'
 import { ASSIGN, ENTRIES, FORGET, GATES, isModule, type Part, withParts } from './parts.js'
+import { whenEnded } from './promises.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
 import { checkState, checkStateOptions, fitState, type LoadResult, type LoadStateOptions } from './state.js'
@@ -157,7 +158,7 @@ export abstract class Module<Options = unknown> {
     }
     // the native tensors go with the call, however it ends
     const free = () => void reading.then(({ tensors }) => disposeAll(tensors)).catch(() => {})
-    return await schedule(NO_GATES, gates, put, signal).finally(free)
+    return await whenEnded(schedule(NO_GATES, gates, put, signal), free)
   }
 
   /** As {@link loadWeights}, at once: of paths (Node) or of bytes. */

@@ -8,6 +8,7 @@ import { guarded } from './errors.js'
 import { type Quiet, quietOf } from './grad-mode.js'
 import type { TensorHandle } from './handle.js'
 import { ENDED, HOLDS, hold, identity, isHeld, LOOK, lookAround, requireLive } from './holders.js'
+import { jsonOf } from './json.js'
 import {
   ASSIGN,
   ENTRIES,
@@ -94,7 +95,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   /** The options as given to the constructor; a nested model as `{ class, options }`. */
   override get options(): Options {
     requireLive(this)
-    return JSON.parse(JSON.stringify(this.described().options)) as Options
+    return JSON.parse(jsonOf(this.described().options)) as Options
   }
 
   override train(on = true): this {
@@ -185,7 +186,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     this[SELF].#released = true
     const own = this.described().entries.filter(({ name, tied }) => !this[SELF].#shared(tied ?? name))
     for (const entry of this[SELF].#own.values()) entry.dispose()
-    guarded(() => this[SELF].#native.freeWeights(JSON.stringify(own.map(({ name }) => name))))
+    guarded(() => this[SELF].#native.freeWeights(jsonOf(own.map(({ name }) => name))))
     this[SELF].#native.dispose()
   }
 
@@ -248,7 +249,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   /** @internal */
   override [ASSIGN](state: StateDict): void {
     const tensors = [...state.values()].map((tensor) => tensor[HANDLE].settled('loadStateDict()'))
-    guarded(() => this[SELF].#native.loadState(JSON.stringify([...state.keys()]), tensors, false))
+    guarded(() => this[SELF].#native.loadState(jsonOf([...state.keys()]), tensors, false))
   }
 
   /** @internal What the native side tells of the model. Draws no values. */

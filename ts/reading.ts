@@ -3,19 +3,21 @@ import { native } from '#native'
 import { abandon, checkReading, isThenable } from './checks.js'
 import { fromNative, guarded, XTransformersError } from './errors.js'
 import type { Input, SizedInput, SyncInput } from './inputs.js'
+import { jsonOf } from './json.js'
 import type { NativeReader, ReaderSettings } from './native.js'
+import { Promises } from './promises.js'
 import { type Index, isIndex, LONGEST_INDEX, parseIndex } from './shards.js'
 import { openSource, openSourceSync, type Source, type SyncSource } from './sources.js'
 import { type Progress, type ReadOptions, throwIfAborted } from './streams.js'
 
 /** Reading with an `on_progress` that may be asynchronous; `told` rejects with what it rejects with. */
 export function watch({ on_progress, ...others }: ReadOptions): { options: ReadOptions; told: () => Promise<unknown> } {
-  let all: Promise<unknown> = Promise.resolve()
+  let all: Promise<unknown> = Promises.resolve()
   if (!on_progress) return { options: others, told: () => all }
   const tell = (progress: Progress): void => {
     const result: unknown = on_progress(progress)
     if (!isThenable(result)) return
-    all = Promise.all([all, result])
+    all = Promises.all([all, result])
     // where the reading fails for another reason, nobody waits for it
     abandon(all)
   }
@@ -59,7 +61,7 @@ async function told<T>(step: () => Promise<T>, start: Uint8Array | null): Promis
 }
 
 const makeReader = (settings: Settings, size: number | null): NativeReader =>
-  guarded(() => native.reader(JSON.stringify({ ...settings, size } satisfies ReaderSettings)))
+  guarded(() => native.reader(jsonOf({ ...settings, size } satisfies ReaderSettings)))
 
 const rangeOf = (reader: NativeReader) => {
   const range = reader.next()

@@ -1,50 +1,29 @@
 /**
- * Saving in Node: which file a path names, whether it may be written, and how.
+ * Saving in Node: whether a file may be written, and how.
  *
  * A file is replaced where that is possible: the content goes into a temporary file beside it, which
  * then takes its place. So a reader sees the old content or the new one, and a failure leaves the old
  * one. Everything else is written in place.
  */
 import fs, { type Stats } from 'node:fs'
-import { dirname, isAbsolute, resolve, sep } from 'node:path'
+import { dirname } from 'node:path'
 import type { XTransformersError } from './errors.js'
+import { codeOf, follow, openFile, type Place, refusal } from './places.node.js'
 import { call, type Steps } from './steps.node.js'
 import { fileError } from './streams.js'
-
-/** A path without symbolic links at its end, and what is there. */
-interface Place {
-  path: string
-  stat: Stats | null
-}
-
-const WINDOWS = process.platform === 'win32'
-
-/** As many links as Linux follows. */
-const MOST_LINKS = 40
+import { makeTemporary, move, remove } from './temporaries.node.js'
 
 /** Small enough for one call on every system. */
 const CHUNK = 16 * 1024 * 1024
 
-/** How often Windows is asked again to replace a file that another program has open. */
-const ATTEMPTS = 8
-
 /**
- * Why no file beside the target can be made, or can take its place, while the target itself may be
- * written: rights, quotas and systems of files that cannot do it, mounts, paths that are too long.
+ * What devices and some systems of files answer where there is nothing to wait for, and Node's
+ * permission model where it lets nobody wait.
  */
-const HINDRANCES = new Set([
-  ...['EACCES', 'EPERM', 'EROFS', 'ERR_ACCESS_DENIED', 'EBUSY', 'EXDEV', 'EDQUOT', 'ENOSPC'],
-  ...['ENAMETOOLONG', 'ENOENT', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL'],
+const NO_SYNC = new Set([
+  ...['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EPERM', 'EROFS', 'EBADF'],
+  'ERR_ACCESS_DENIED',
 ])
-
-/** What devices and some systems of files answer where there is nothing to wait for. */
-const NO_SYNC = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EPERM', 'EROFS', 'EBADF'])
-
-const codeOf = (error: unknown) => (error as NodeJS.ErrnoException | null)?.code ?? ''
-
-const hinders = (error: unknown) => HINDRANCES.has(codeOf(error))
-
-const refusal = (code: string, words: string) => Object.assign(new Error(`${code}: ${words}`), { code })
 
 /** What went wrong, without the name of a temporary file or of a link's target. */
 function wordsOf(error: unknown): string {
@@ -55,12 +34,6 @@ function wordsOf(error: unknown): string {
 /** An error of a save, which names the file that the user has named. */
 export const saveError = (path: string, error: unknown): XTransformersError =>
   fileError(`${path} cannot be saved: ${wordsOf(error)}`, error)
-
-/** A path that means the same after a change of the folder. Its parts stay: `..` may follow a link. */
-export function absolute(path: string): string {
-  if (WINDOWS) return resolve(path)
-  return isAbsolute(path) ? path : `${process.cwd()}${sep}${path}`
-}
 
 /** Writes `bytes` to an absolute path. */
 export function* save(path: string, bytes: Uint8Array): Steps<void> {
@@ -79,41 +52,6 @@ export function* save(path: string, bytes: Uint8Array): Steps<void> {
   // a new file would take one of the names alone; and whoever has the file open would keep the old one
   const shared = open !== null || (stat?.nlink ?? 0) > 1
   if (shared || !(yield* replace(place, bytes))) yield* writeOver(place, bytes)
-}
-
-/** Follows symbolic links, also one whose target does not exist yet. */
-function* follow(path: string): Steps<Place> {
-  for (let at = path, links = 0; links <= MOST_LINKS; links++) {
-    // the links of these names lead to what is open, whatever its path is
-    if (openFile(at)) return { path: at, stat: yield* look('stat', at) }
-    const stat = yield* look('lstat', at)
-    if (!stat?.isSymbolicLink()) return { path: at, stat }
-    const target = yield* call('readlink', at)
-    at = isAbsolute(target) ? target : `${dirname(at)}${sep}${target}`
-  }
-  throw refusal('ELOOP', 'its symbolic links lead to each other')
-}
-
-function* look(how: 'stat' | 'lstat', path: string): Steps<Stats | null> {
-  try {
-    return yield* call(how, path)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return null
-    throw error
-  }
-}
-
-/**
- * Whether a path is the name of an open file: `/dev/fd/N`, `/proc/self/fd/N`. Its descriptor is null
- * where it belongs to another process.
- */
-function openFile(path: string): { descriptor: number | null } | null {
-  if (WINDOWS) return null
-  const found = /^\/(?:dev\/fd|proc\/([^/]+)(?:\/task\/[^/]+)?\/fd)\/(\d+)$/.exec(resolve(path))
-  if (!found) return null
-  const [, owner = 'self', number] = found
-  const own = ['self', 'thread-self', String(process.pid)].includes(owner)
-  return { descriptor: own ? Number(number) : null }
 }
 
 /** A file without any right to write is refused to root too, whom nothing else would stop. */
@@ -144,70 +82,6 @@ function* replace({ path, stat }: Place, bytes: Uint8Array): Steps<boolean> {
   }
   if (moved) yield* syncFolder(dirname(path))
   return moved
-}
-
-let made = 0
-
-/** Short, whatever the name of the target is, and not that of another process or thread. */
-function temporaryName(): string {
-  const random = Math.random().toString(36).slice(2, 8)
-  return `.x-transformers-${process.pid}-${made++}-${random}.tmp`
-}
-
-/** A new file beside the target, with the owner and the mode of what it shall replace. */
-function* makeTemporary(target: string, stat: Stats | null): Steps<{ path: string; descriptor: number } | null> {
-  for (;;) {
-    const path = `${dirname(target)}${sep}${temporaryName()}`
-    let descriptor: number | null = null
-    try {
-      descriptor = yield* call('open', path, 'wx', stat ? 0o600 : 0o666)
-      if (stat) yield* keepRights(descriptor, stat)
-      return { path, descriptor }
-    } catch (error) {
-      if (codeOf(error) === 'EEXIST') continue
-      if (descriptor !== null) {
-        yield* call('close', descriptor)
-        yield* remove(path)
-      }
-      // without a folder there is no other way for a new file
-      if (hinders(error) && (stat || codeOf(error) !== 'ENOENT')) return null
-      throw error
-    }
-  }
-}
-
-/** Gives a new file the owner, the group and the mode of an old one. */
-function* keepRights(descriptor: number, old: Stats): Steps<void> {
-  const { uid, gid, mode } = yield* call('fstat', descriptor)
-  // -1 changes nothing: the group may be given by those who may not give the owner
-  const owner = uid === old.uid ? -1 : old.uid
-  const group = gid === old.gid ? -1 : old.gid
-  if (owner !== -1 || group !== -1) yield* call('fchown', descriptor, owner, group)
-  const wanted = old.mode & 0o7777
-  if ((mode & 0o7777) !== wanted) yield* call('fchmod', descriptor, wanted)
-}
-
-/** Puts a file in the place of another one. */
-function* move(from: string, to: string): Steps<boolean> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      yield* call('rename', from, to)
-      return true
-    } catch (error) {
-      if (!hinders(error)) throw error
-      // another program has the file open, such as a virus scanner: often for a moment only
-      if (!WINDOWS || attempt >= ATTEMPTS) return false
-      yield* call('pause', 2 ** attempt)
-    }
-  }
-}
-
-function* remove(path: string): Steps<void> {
-  try {
-    yield* call('unlink', path)
-  } catch {
-    // it may be gone, or its folder
-  }
 }
 
 /** Makes the new name of a file last, where the system can do that. */

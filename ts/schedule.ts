@@ -1,4 +1,5 @@
 import { XTransformersError } from './errors.js'
+import { Promises } from './promises.js'
 
 /**
  * One per set of weights. Keeps the order of the program: reads may overlap, a write waits for everything before it, a read waits
@@ -72,7 +73,7 @@ export function schedule<T>(
   run: () => PromiseLike<T> | T,
   signal?: AbortSignal,
 ): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
+  return new Promises<T>((resolve, reject) => {
     let cancelled = false
     const onAbort = () => {
       cancelled = true

@@ -30,10 +30,13 @@ export type SyncSource = string | URL | Uint8Array | ArrayBuffer
  *
  * Where writing fails, a file keeps its old content, and a stream is aborted. In Node:
  *
- * - The content goes into a temporary file beside the target (`.x-transformers-….tmp`; only a
- *   process that is killed leaves it behind) and to the disk, and then takes the place of the target
- *   at once. A new file gets the usual mode (666 less the umask); an old one keeps its mode, owner
- *   and group, but not what else a system notes of files (extended attributes, access lists).
+ * - The content goes into a temporary file beside the target (`.x-transformers-….tmp`) and to the
+ *   disk, and then takes the place of the target at once. A process that a signal ends (also Ctrl-C,
+ *   unless the program handles it and exits) and a worker that is terminated leave that file behind:
+ *   the first save of a later process to the folder removes it.
+ * - A new file gets the usual mode (666 less the umask); an old one keeps its mode, owner and group,
+ *   but not what else a system notes of files (extended attributes, access lists). Without its
+ *   access list a file may be open to more users than before, as its mode alone counts then.
  * - Symbolic links are followed and stay; the target of a link that leads nowhere is made.
  * - A file is written in place where it has several names (hard links), where it cannot be replaced
  *   (a folder that may not be written, a mount point, a quota of files, an owner that may not be

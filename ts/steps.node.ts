@@ -1,5 +1,10 @@
 /** Calls into Node's file system that are written once, and run at once or in the background. */
 import fs, { type Stats, type StatsFs } from 'node:fs'
+import timers from 'node:timers'
+import { Promises } from './promises.js'
+
+/** Of when this is loaded: tests put timers in its place that stand still. */
+const { setTimeout } = timers
 
 /** What the calls give. */
 interface Results {
@@ -8,6 +13,7 @@ interface Results {
   fstat: Stats
   statfs: StatsFs
   readlink: string
+  readdir: string[]
   access: undefined
   open: number
   write: number
@@ -15,6 +21,8 @@ interface Results {
   fsync: undefined
   fchmod: undefined
   fchown: undefined
+  chmod: undefined
+  chown: undefined
   close: undefined
   rename: undefined
   unlink: undefined
@@ -43,7 +51,7 @@ function now({ name, args }: Call): unknown {
 }
 
 const later = ({ name, args }: Call): Promise<unknown> =>
-  new Promise((resolve, reject) => {
+  new Promises((resolve, reject) => {
     if (name === 'pause') return void setTimeout(resolve, args[0] as number)
     const done = (error: unknown, value: unknown) => (error ? reject(error) : resolve(value))
     ;(fs as unknown as Loose)[name]?.(...args, done)

@@ -9,7 +9,9 @@ import { type Quiet, quietOf } from './grad-mode.js'
 import { TensorHandle } from './handle.js'
 import { checkHeap } from './heap.js'
 import { noteLeaf } from './hidden.js'
+import { jsonOf } from './json.js'
 import type { DType, NativeTensor } from './native.js'
+import { Promises, whenEnded } from './promises.js'
 import { nextContext, plainContext } from './random.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
 import { track } from './scope.js'
@@ -121,8 +123,9 @@ export class Tensor extends TensorOps {
   data(): Promise<TypedArray> {
     const handle = this[HANDLE]
     handle.pin()
-    return schedule(handle.valueGates(), NO_GATES, () => guarded(() => elements(handle.pinned()))).finally(() =>
-      handle.unpin(),
+    return whenEnded(
+      schedule(handle.valueGates(), NO_GATES, () => guarded(() => elements(handle.pinned()))),
+      () => handle.unpin(),
     )
   }
 
@@ -209,7 +212,7 @@ export class Tensor extends TensorOps {
         start: (abort) => native.backward(handle.pinned(), retain, abort),
       })
     } catch (error) {
-      return Promise.reject(error)
+      return Promises.reject(error)
     }
   }
 
@@ -340,12 +343,12 @@ export function apply(name: string, inputs: readonly Tensor[], args: Record<stri
   const handles = inputs.map((input) => checkTensor(input, 'the operand')[HANDLE])
   const natives = handles.map((handle) => handle.settled(name))
   const quiet = quietOf(handles)
-  const result = guarded(() => native.op(name, natives, JSON.stringify(args), plainContext(quiet === null)))
+  const result = guarded(() => native.op(name, natives, jsonOf(args), plainContext(quiet === null)))
   return wrap(result, mergeGates(handles.map((handle) => handle.gates)), quiet)
 }
 
 /** Runs an operation that makes a tensor. */
 export function create(name: string, args: Record<string, unknown>): NativeTensor {
   const context = RANDOM.has(name) ? nextContext() : plainContext()
-  return guarded(() => native.op(name, [], JSON.stringify(args), context))
+  return guarded(() => native.op(name, [], jsonOf(args), context))
 }

@@ -1,19 +1,36 @@
 /** The order of saves: those to the same file run one after the other, as they were called. */
 import fs from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { follow } from './places.node.js'
+import { Promises } from './promises.js'
+import { runNow } from './steps.node.js'
 
 /** The latest save that has not ended, by what it writes to. */
 const pending = new Map<string, Promise<void>>()
 
-/** What a path names: the path, and the file there, which may have several names. */
-function keysOf(path: string): string[] {
+/** The one name that a path without links at its end has, whatever its spelling. */
+function nameOf(path: string): string {
   try {
-    const stat = fs.statSync(path, { bigint: true, throwIfNoEntry: false })
-    return stat ? [path, `${stat.dev}:${stat.ino}`] : [path]
+    return fs.realpathSync.native(path)
   } catch {
-    return [path]
+    // not made yet, or what has no name
+    return join(fs.realpathSync.native(dirname(path)), basename(path))
   }
 }
 
+/** What a path names: a name, which is there before its file and stays, and the file, where it has other names. */
+function keysOf(path: string): string[] {
+  try {
+    const { path: end, stat } = runNow(follow(path))
+    const keys = [nameOf(end)]
+    if (!stat || (stat.isFile() && stat.nlink === 1)) return keys
+    const { dev, ino } = fs.statSync(end, { bigint: true })
+    return [...keys, `${dev}:${ino}`]
+  } catch {
+    // the save itself will say what is wrong
+    return [path]
+  }
+}
 /** Whether a save to the file has not ended. */
 export const isPending = (path: string) => keysOf(path).some((key) => pending.has(key))
 
@@ -27,9 +44,9 @@ export interface Turn {
 /** Takes the next place. */
 export function takeTurn(path: string): Turn {
   const keys = keysOf(path)
-  const ready = Promise.all(keys.map((key) => pending.get(key)))
+  const ready = Promises.all(keys.map((key) => pending.get(key)))
   let resolve = () => {}
-  const ended = new Promise<void>((done) => {
+  const ended = new Promises<void>((done) => {
     resolve = done
   })
   for (const key of keys) pending.set(key, ended)

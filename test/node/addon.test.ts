@@ -78,6 +78,16 @@ describe.each(SWITCHES)('%s', (_, flags, words) => {
   })
 })
 
+it('says what may not be read, where the permission model hides WebAssembly', async () => {
+  const shown = ['dist/cjs/', 'package.json', 'dist/package.json'].map((name) => `--allow-fs-read=${join(root, name)}`)
+  const { code, message } = await start(root, { flags: [PERMISSION, ...shown] })
+  expect(code).toBe('no_addon')
+  expect(message).toContain('its WebAssembly cannot be read')
+  expect(message).toContain(join(root, 'dist/esm/wasm/pkg/x-transformers'))
+  expect(message).toContain('--allow-fs-read')
+  expect(message).not.toContain('build:wasm')
+})
+
 it('takes the addon, where the permission model allows it', async () => {
   const flags = [PERMISSION, '--allow-fs-read=*', '--allow-addons']
   expect(await start(NATIVE, { flags })).toMatchObject({ target: 'native' })

@@ -38,7 +38,7 @@ async function until(run, most = 1000) {
     for (let i = 0; i < most; i++) all.push(await run(i))
   } catch (error) {
     if (error.code !== 'out_of_memory') throw error
-    if (!/needs [0-9.]+ [MG]iB, and [0-9.]+ [MG]iB are available/.test(error.message)) throw new Error(error.message)
+    if (!/needs? [0-9.]+ [MG]iB.*, and [0-9.]+ [MG]iB are available/.test(error.message)) throw new Error(error.message)
     console.log('refused', all.length, error.message)
   }
   for (const made of all.flat(9)) made?.dispose?.()
@@ -163,6 +163,16 @@ describe.runIf(LINUX)('a process of few addresses', () => {
       expect(lines.length).toBeGreaterThan(2 + all.length)
     },
   )
+
+  it.each(['ulimit -v 2500000', 'ulimit -d 1500000'])('refuses nested arrays: %s', { timeout: PATIENCE }, (limits) => {
+    const program = `const large = zeros([16384, 8192], { dtype: 'u8' })
+      await until(() => large.toArray(), 1)
+      if (zeros([2048, 1024]).toArray().length !== 2048) throw new Error('wrong length')`
+    const { status, signal, lines } = child(limits, program)
+    expect({ status, signal }).toEqual({ status: 0, signal: null })
+    expect(lines[0]).toMatch(/^refused 0 .*nested arrays of shape \[16384, 8192\] need 2048 MiB/)
+    expect(lines.at(-1)).toBe('well')
+  })
 
   it('says how many tensors there is room for', () => {
     const { lines } = child('ulimit -v 2500000', RUNS['tensors of 16 MB'])

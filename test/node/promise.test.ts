@@ -1,5 +1,8 @@
 // A page, or a framework such as Angular, may replace the global Promise before the library is there: with the built package, in another process.
 import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -7,12 +10,68 @@ import { Gate, NO_GATES, schedule } from '../../ts/schedule.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
+/** A Promise with what ES2015 knows, and nothing else: neither `finally` nor `allSettled`. */
+const OLD = `
+  class Old {
+    #state = 'pending'
+    #value
+    #waiting = []
+    constructor(start) {
+      const reject = (error) => this.#settle('rejected', error)
+      const resolve = (value) => {
+        let then
+        try { then = Object(value) === value && value.then } catch (error) { return reject(error) }
+        if (typeof then === 'function') then.call(value, resolve, reject)
+        else this.#settle('fulfilled', value)
+      }
+      try { start(resolve, reject) } catch (error) { reject(error) }
+    }
+    #settle(state, value) {
+      if (this.#state !== 'pending') return
+      this.#state = state
+      this.#value = value
+      for (const go of this.#waiting) queueMicrotask(go)
+    }
+    then(done, failed) {
+      return new Old((resolve, reject) => {
+        const go = () => {
+          const next = this.#state === 'fulfilled' ? done : failed
+          if (typeof next !== 'function') return (this.#state === 'fulfilled' ? resolve : reject)(this.#value)
+          try { resolve(next(this.#value)) } catch (error) { reject(error) }
+        }
+        if (this.#state === 'pending') this.#waiting.push(go)
+        else queueMicrotask(go)
+      })
+    }
+    catch(failed) { return this.then(undefined, failed) }
+    static resolve(value) { return new Old((resolve) => resolve(value)) }
+    static reject(error) { return new Old((_, reject) => reject(error)) }
+    static race(all) { return new Old((...both) => { for (const one of all) Old.resolve(one).then(...both) }) }
+    static all(all) {
+      return new Old((resolve, reject) => {
+        const values = []
+        let left = 1
+        const end = () => { if (--left === 0) resolve(values) }
+        for (const [i, one] of [...all].entries()) {
+          left++
+          Old.resolve(one).then((value) => { values[i] = value; end() }, reject)
+        }
+        end()
+      })
+    }
+  }`
+
 /** What stands before the import. */
 const REPLACEMENTS = {
   'a subclass': 'globalThis.Promise = class extends Promise {}',
   'zone.js': `
     require('zone.js/node')
     if (!('__zone_symbol__state' in new Promise(() => {}))) throw new Error('zone.js has replaced nothing')`,
+  'one of ES2015': `${OLD}; globalThis.Promise = Old`,
+  'one of ES2015, after the import': `
+    ${OLD}
+    for (const name of ['x-transformers', 'x-transformers/worker']) require(name)
+    globalThis.Promise = Old`,
   'that of another realm': `globalThis.Promise = require('node:vm').runInNewContext('Promise')`,
 }
 
@@ -65,7 +124,7 @@ const IN_WORKER = `
   }
 `
 
-async function run(before: string, program: string): Promise<[losses: number[], weights: string]> {
+async function run(before: string, program: string): Promise<unknown[]> {
   const code = `${before}\n;${program}\n;main().then((result) => console.log(JSON.stringify(result)))`
   const { stdout } = await promisify(execFile)(process.execPath, ['-e', code], { cwd: root })
   return JSON.parse(stdout)
@@ -77,9 +136,43 @@ describe.each([
 ])('calls that are not awaited, %s', (_, program) => {
   it('keep their order with any global Promise', async () => {
     const [losses, weights] = await run('', program)
-    expect(new Set(losses).size).toBe(5)
+    expect(new Set(losses as number[]).size).toBe(5)
     for (const [name, before] of Object.entries(REPLACEMENTS)) {
       expect(await run(before, program), name).toEqual([losses, weights])
+    }
+  })
+})
+
+/** Everything that a process does with files and values, in the background. */
+const FILES = `
+  const x = require('x-transformers')
+  ${MODEL}
+  async function main() {
+    const path = require('node:path').join(folder, 'x.safetensors')
+    const model = build(x)
+    const optimizer = new x.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
+    const failed = await model.save(folder).then(() => 'saved', ({ code }) => code)
+    await Promise.all([1, 2, 3].map((value) => x.saveTensors({ x: x.full([2], value) }, path)))
+    const values = await (await x.loadTensors(path)).tensors.get('x').data()
+    x.saveTensorsSync({ x: x.full([2], 4) }, path)
+    await model.save(path)
+    const { missing } = await model.loadWeights(path)
+    await optimizer.save(path)
+    await optimizer.load(path)
+    let tokens = 0
+    for await (const _ of model.stream(x.tensor(data.slice(0, 2), { shape: [1, 2] }), 3)) tokens++
+    return [failed, [...values], missing, tokens]
+  }
+`
+
+describe('files, values and streams', () => {
+  it.each(Object.entries(REPLACEMENTS))('know nothing of the global Promise: %s', async (_, before) => {
+    const folder = mkdtempSync(join(tmpdir(), 'x-transformers-promise-'))
+    try {
+      const plain = `const folder = ${JSON.stringify(folder)};`
+      expect(await run(`${plain} ${before}`, FILES)).toEqual(await run(plain, FILES))
+    } finally {
+      rmSync(folder, { recursive: true })
     }
   })
 })

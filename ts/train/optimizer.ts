@@ -4,8 +4,10 @@ import { type CallControl, heavy } from '../calls.js'
 import { checkOptions, checkSignal, isRecord, refuse } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
 import { disposeAll, readTensors, readTensorsSync, type TensorFile } from '../files.js'
+import { jsonOf } from '../json.js'
 import type { NativeOptimizer, NativeTensor } from '../native.js'
 import { resolveGroups, resolveOptions } from '../options.js'
+import { Promises } from '../promises.js'
 import { noteTrained } from '../reached.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
 import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
@@ -61,7 +63,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     this.#gates = mergeGates(all.map((parameter) => parameter[HANDLE].gates))
     noteTrained(this.#gates)
     this.#sizes = groups.map(({ params }) => params.length)
-    const described = JSON.stringify(groups.map(({ params }, i) => ({ count: params.length, settings: settings[i] })))
+    const described = jsonOf(groups.map(({ params }, i) => ({ count: params.length, settings: settings[i] })))
     const handles = all.map((parameter) => parameter[HANDLE].use())
     this.#native = guarded(() => native.optimizer(kind, handles, described))
   }
@@ -88,7 +90,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
 
   /** The same for the native side. */
   #groups(): string {
-    return JSON.stringify(this.#settings())
+    return jsonOf(this.#settings())
   }
 
   /** Changes every parameter that has a gradient and is not frozen, by one step. Settings are taken when the call is made. */
@@ -103,7 +105,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
         start: (abort) => this.#native.step(groups, abort),
       })
     } catch (error) {
-      return Promise.reject(error)
+      return Promises.reject(error)
     }
   }
 
@@ -161,7 +163,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     const { tensors, made } = placed(state, groups)
     try {
       const natives = [...tensors.values()].map((tensor) => tensor[HANDLE].settled('loadStateDict()'))
-      guarded(() => this.#native.loadState(JSON.stringify([...tensors.keys()]), natives))
+      guarded(() => this.#native.loadState(jsonOf([...tensors.keys()]), natives))
     } finally {
       disposeAll(made)
     }
@@ -274,7 +276,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   /** The kind, and the settings of each group. */
   toString(): string {
     const group = ({ params, ...settings }: { params: readonly unknown[] }) =>
-      `  ${params.length} parameters, ${JSON.stringify(settings)}`
+      `  ${params.length} parameters, ${jsonOf(settings)}`
     return [`${this.#kind}(`, ...this.param_groups.map(group), ')'].join('\n')
   }
 

@@ -14,6 +14,7 @@ import {
   writeTensorBytes,
   writeTensorBytesSync,
 } from '../files.js'
+import { jsonOf } from '../json.js'
 import { checkTensor, type Tensor } from '../tensor.js'
 
 /** Settings of a group in {@link OptimizerState}: its parameters are known by their place. */
@@ -76,7 +77,7 @@ export function formatOf(target: unknown, options: StateSaveOptions = {}): State
 /** What a safetensors file says beside the tensors. */
 const metadataOf = (kind: string, groups: readonly object[]) => ({
   optimizer: kind,
-  param_groups: JSON.stringify(groups),
+  param_groups: jsonOf(groups),
 })
 
 /** The bytes of a file with a state, whose tensors are freed then. */

@@ -1,4 +1,5 @@
 // The build with threads, for the worker of x-transformers/worker: a page's main thread must not wait, as threads do.
+import { Promises } from '../promises.js'
 import { wasmNative } from './addon.js'
 import type { ThreadsGlue } from './glue.js'
 import { compile } from './loader.js'
@@ -40,7 +41,7 @@ export async function startThreads(
   try {
     const module = await compile(url, on_progress)
     const { memory } = glue.initSync({ module })
-    await Promise.all(Array.from({ length: count }, () => startThread(module, memory)))
+    await Promises.all(Array.from({ length: count }, () => startThread(module, memory)))
     glue.start_threads(count)
   } catch (error) {
     return `the build with threads did not start: ${(error as Error).message}`
@@ -51,7 +52,7 @@ export async function startThreads(
 /** Another Worker of this same script, whichever way it was bundled; resolves once it is about to wait for work. */
 function startThread(module: object, memory: object): Promise<void> {
   const worker = new Worker(self.location.href, { type: 'module', name: 'x-transformers thread' })
-  return new Promise((resolve, reject) => {
+  return new Promises((resolve, reject) => {
     worker.onmessage = () => resolve()
     worker.onerror = (event) => reject(new Error(event.message || 'a thread could not be started'))
     const message: ThreadMessage = { x_transformers_thread: { module, memory } }

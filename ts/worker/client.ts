@@ -1,5 +1,6 @@
 import { isThenable, throwIfAborted } from '../checks.js'
 import { XTransformersError } from '../errors.js'
+import { Promises, whenEnded } from '../promises.js'
 import type { Progress } from '../streams.js'
 import type { FromWorker, Id, InitSettings, Operation, Params, Port, Request, Result, ToWorker } from './protocol.js'
 import { unpackError } from './wire-error.js'
@@ -143,7 +144,7 @@ export class Connection {
   #wait<T>(id: Id, { signal, on_progress }: RequestControl, start: () => void): Promise<T> {
     this.hold()
     let onAbort = () => {}
-    const answer = new Promise<T>((resolve, reject) => {
+    const answer = new Promises<T>((resolve, reject) => {
       onAbort = () => {
         this.abort(id)
         reject(signal?.reason)
@@ -158,7 +159,7 @@ export class Connection {
       }
     })
     signal?.addEventListener('abort', onAbort, { once: true })
-    return answer.finally(() => {
+    return whenEnded(answer, () => {
       signal?.removeEventListener('abort', onAbort)
       this.release()
     })

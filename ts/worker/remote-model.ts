@@ -3,6 +3,7 @@ import { checkFlag, checkOptions, checkReading, checkSignal, isMap, isRecord, re
 import type { ModelDescription } from '../describe.js'
 import type { Cacheable } from '../models/stepwise.js'
 import type { LoadWeightsOptions, Module, Quantization } from '../module.js'
+import { Promises } from '../promises.js'
 import type { Target } from '../sources.js'
 import type { LoadResult, LoadStateOptions } from '../state.js'
 import type { ReadOptions } from '../streams.js'
@@ -84,7 +85,7 @@ export abstract class RemoteModel {
     if (args instanceof Adopted) {
       this.#inner = args.inner
       for (const inner of args.inner.values()) inner[REMOTE].owner = this
-      this.ready = Promise.resolve(this)
+      this.ready = Promises.resolve(this)
     } else {
       const { value } = packArguments(args, home, `the argument of ${name}`)
       this.#inner = modelsIn(args)

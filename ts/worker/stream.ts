@@ -1,3 +1,4 @@
+import { Promises } from '../promises.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
 import type { RemoteHandle } from './remote-model.js'
@@ -51,8 +52,8 @@ class Buffer<Row> {
 
   next(): Promise<IteratorResult<Row, undefined>> {
     const row = this.#rows.shift()
-    if (row !== undefined) return Promise.resolve({ done: false, value: row })
-    return new Promise((resolve, reject) => {
+    if (row !== undefined) return Promises.resolve({ done: false, value: row })
+    return new Promises((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
       this.#tellFailure()
       if (this.#ended) this.on_end()

@@ -192,6 +192,41 @@ describe('saves to one file', () => {
     expectNothingElse(...names)
   })
 
+  it.runIf(POSIX)('end with the last one, however its path is spelled', async () => {
+    mkdirSync(path('real'))
+    symlinkSync('real', path('linked'))
+    symlinkSync('real/target', path('dangling'))
+    writeFileSync(path('real/old'), 'old')
+    symlinkSync('real/old', path('link'))
+    const here = process.cwd()
+    process.chdir(path())
+    try {
+      for (const [first, second] of [
+        ['./new', 'new'],
+        ['real//double', 'real/double'],
+        ['real/through', 'linked/through'],
+        ['dangling', 'real/target'],
+        ['real/../dots', path('dots')],
+        ['link', 'real/old'],
+      ] as const) {
+        const filled = (count: number, value: number) => ({ x: full([count], value) })
+        const refused = () =>
+          expect(() => saveTensorsSync(filled(1, 9), second), second).toThrowError(
+            expect.objectContaining({ code: 'busy' }),
+          )
+        const pending = [1, 2].map((value) => saveTensors(filled(2_000_000, value), first))
+        refused()
+        await pending[0]
+        // the file may be another one now
+        refused()
+        await Promise.all([...pending, saveTensors(filled(1, 3), second)])
+        expect(loadTensorsSync(first).tensors.get('x')?.toArray(), first).toEqual([3])
+      }
+    } finally {
+      process.chdir(here)
+    }
+  })
+
   it('do not wait for one that fails before it writes, or while it does', async () => {
     const model = smallModel()
     const disposed = smallModel()

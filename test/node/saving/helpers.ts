@@ -2,8 +2,12 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeEach, expect } from 'vitest'
 import { full, loadTensorsSync, saveTensors, saveTensorsSync, type Tensor } from 'x-transformers'
+
+/** The folder of the built package. */
+export const root = fileURLToPath(new URL('../../..', import.meta.url))
 
 export const top = mkdtempSync(join(tmpdir(), 'x-transformers-'))
 afterAll(() => rmSync(top, { recursive: true, force: true }))

@@ -1,13 +1,10 @@
 // Saving from processes of other users, and with output that leads elsewhere: with the built package.
 import { execFile, execFileSync } from 'node:child_process'
 import fs, { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { loadTensorsSync } from 'x-transformers'
-import { expectNothingElse, expectSaved, LINUX, mode, POSIX, path, ROOT, top } from './helpers.js'
-
-const root = fileURLToPath(new URL('../../..', import.meta.url))
+import { expectNothingElse, expectSaved, LINUX, mode, POSIX, path, ROOT, root, top } from './helpers.js'
 
 /** Runs code with the built package, in another process; `save(path, value)` saves in the way asked for. */
 const program = (way: string, body: string) => `

@@ -1,4 +1,5 @@
 import { XTransformersError } from '../../errors.js'
+import { Promises } from '../../promises.js'
 import { throwIfAborted } from '../../streams.js'
 import type { FromWorker, Id } from '../protocol.js'
 import type { Queue } from './queue.js'
@@ -36,7 +37,7 @@ export class Call {
   /** Resolves when an item may be sent: false after an abort. */
   async mayGoOn(): Promise<boolean> {
     while (this.#credit === 0 && !this.signal.aborted) {
-      await new Promise<void>((resolve) => {
+      await new Promises<void>((resolve) => {
         this.#wake = resolve
       })
     }
