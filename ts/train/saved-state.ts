@@ -2,7 +2,7 @@
  * States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would
  * change results.
  */
-import { checkOptions, isMap, isRecord, refuse } from '../checks.js'
+import { checkOptions, isMap, isRecord, isText, refuse } from '../checks.js'
 import { full } from '../creation.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
@@ -221,6 +221,7 @@ export function placed(state: unknown, groups: readonly { params: readonly unkno
       const place = places.get(name.slice(0, dot))
       if (place === undefined) throw wrong(`\`${name}\` is the state of a parameter that no group has`)
       if (value === null || value === undefined) continue
+      if (!isText(name)) throw wrong(`${describe(name)} is no name of an average: it has half of a surrogate pair`)
       const own = `${place}${name.slice(dot)}`
       if (typeof value === 'number') result.made.set(own, full([], value, { dtype: 'f64' }))
       result.tensors.set(own, result.made.get(own) ?? checkTensor(value, `\`${name}\` of the state`))
