@@ -1,4 +1,5 @@
 import { native } from '#native'
+import { afterwards } from './checks.js'
 import { guardedAsync } from './errors.js'
 import type { TensorHandle } from './handle.js'
 import type { NativeAbortFlag } from './native.js'
@@ -56,5 +57,5 @@ export function heavySteps<T>({ reads, writes, inputs = [], signal, start, disca
       signal?.removeEventListener('abort', onAbort)
     }
   }
-  return schedule(reads, writes, run, signal).finally(unpin)
+  return afterwards(schedule(reads, writes, run, signal), unpin)
 }

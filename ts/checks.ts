@@ -28,6 +28,30 @@ export function abandon(promise: PromiseLike<unknown>): void {
   promise.then(undefined, () => {})
 }
 
+/** As `finally`, which an older Promise that a page has put in place does not have. */
+export function afterwards<T>(promise: Promise<T>, run: () => void): Promise<T> {
+  return promise.then(
+    (value) => {
+      run()
+      return value
+    },
+    (error) => {
+      run()
+      throw error
+    },
+  )
+}
+
+/** Runs what may fail, at once or later, without anybody having to know. */
+export function quietly(run: () => unknown): void {
+  try {
+    const result = run()
+    if (isThenable(result)) abandon(result)
+  } catch {
+    // as for a promise that is abandoned
+  }
+}
+
 /** Whether it is a Map, of whichever realm. */
 export const isMap = (value: unknown): value is ReadonlyMap<unknown, unknown> =>
   tagOf(value) === 'Map' && typeof (value as Map<unknown, unknown>).entries === 'function'

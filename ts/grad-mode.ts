@@ -1,4 +1,4 @@
-import { checkFunction } from './checks.js'
+import { afterwards, checkFunction } from './checks.js'
 import { XTransformersError } from './errors.js'
 
 /** A `noGrad` that runs, or whose promise is pending. What comes of it keeps no graph until then. */
@@ -54,7 +54,7 @@ export function noGrad<T>(fn: () => T): T {
 
 /** The same promise, but that it ends `quiet` before others hear of it. */
 function ending<T>(promise: Promise<T>, quiet: Quiet): Promise<T> {
-  return promise.finally(() => {
+  return afterwards(promise, () => {
     quiet.active = false
   })
 }

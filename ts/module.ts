@@ -1,5 +1,5 @@
 import { BRAND, type Brand, brand, withArticle } from './brand.js'
-import { checkFlag, checkSignal } from './checks.js'
+import { afterwards, checkFlag, checkSignal } from './checks.js'
 import { below, distinct, type Entry, type EntrySource, prefixed, type StateDict } from './entries.js'
 import {
   disposeAll,
@@ -146,7 +146,7 @@ export abstract class Module<Options = unknown> {
     }
     // the native tensors go with the call, however it ends
     const free = () => void reading.then(({ tensors }) => disposeAll(tensors)).catch(() => {})
-    return await schedule(NO_GATES, gates, put, signal).finally(free)
+    return await afterwards(schedule(NO_GATES, gates, put, signal), free)
   }
 
   /** As {@link loadWeights}, at once: of paths (Node) or of bytes. */

@@ -2,7 +2,7 @@ import { native } from '#native'
 import { type ArgumentKind, isData, packArgument } from './arguments.js'
 import { BRAND, type Brand, brand } from './brand.js'
 import { type CallControl, heavy } from './calls.js'
-import { checkFlag, checkOptions, checkSignal, refuse } from './checks.js'
+import { afterwards, checkFlag, checkOptions, checkSignal, refuse } from './checks.js'
 import { DTYPES, elements, inline, isFloat, nested, pack, plain, type TypedArray } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 import { type Quiet, quietOf } from './grad-mode.js'
@@ -121,9 +121,8 @@ export class Tensor extends TensorOps {
   data(): Promise<TypedArray> {
     const handle = this[HANDLE]
     handle.pin()
-    return schedule(handle.valueGates(), NO_GATES, () => guarded(() => elements(handle.pinned()))).finally(() =>
-      handle.unpin(),
-    )
+    const values = () => guarded(() => elements(handle.pinned()))
+    return afterwards(schedule(handle.valueGates(), NO_GATES, values), () => handle.unpin())
   }
 
   /** As {@link data}, at once. */

@@ -1,4 +1,4 @@
-import { isThenable, throwIfAborted } from '../checks.js'
+import { afterwards, isThenable, throwIfAborted } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Progress } from '../streams.js'
 import type { FromWorker, Id, InitSettings, Operation, Params, Port, Request, Result, ToWorker } from './protocol.js'
@@ -158,7 +158,7 @@ export class Connection {
       }
     })
     signal?.addEventListener('abort', onAbort, { once: true })
-    return answer.finally(() => {
+    return afterwards(answer, () => {
       signal?.removeEventListener('abort', onAbort)
       this.release()
     })
