@@ -5,6 +5,9 @@ import { type ErrorCode, XTransformersError } from './errors.js'
 import type { DType } from './native.js'
 import type { ReadOptions } from './streams.js'
 
+/** Whether it is a text that UTF-8, and so JSON and files, can hold: without half of a surrogate pair. */
+export const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value)
+
 /** An error that says what was wanted and what came. */
 export function refuse(what: string, wanted: string, got: unknown, code: ErrorCode = 'invalid_argument') {
   return new XTransformersError(code, `${what} must be ${wanted}, got ${describe(got)}`)
@@ -26,6 +29,16 @@ export const isPromise = (value: unknown): value is Promise<unknown> => tagOf(va
 /** Lets a promise fail that nobody will wait for: in Node that would end the process. */
 export function abandon(promise: PromiseLike<unknown>): void {
   promise.then(undefined, () => {})
+}
+
+/** Runs what may fail, at once or later, without anybody having to know. */
+export function quietly(run: () => unknown): void {
+  try {
+    const result = run()
+    if (isThenable(result)) abandon(result)
+  } catch {
+    // as for a promise that is abandoned
+  }
 }
 
 /** Whether it is a Map, of whichever realm. */
@@ -56,6 +69,32 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 }
 
 /**
+ * What an object of options says, each read once: its own properties, and the accessors of its
+ * class, as decorators and compilers make them of fields.
+ */
+export function readRecord<T extends object>(value: T): T {
+  const read = { ...value } as Record<string, unknown>
+  if (isPlain(value)) return read as T
+  for (let at = Object.getPrototypeOf(value); at !== null; at = Object.getPrototypeOf(at)) {
+    // the end of the chain, in whichever realm
+    if (Object.hasOwn(at, 'hasOwnProperty')) break
+    for (const [name, { get }] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+      if (get && !Object.hasOwn(read, name)) read[name] = (value as Record<string, unknown>)[name]
+    }
+  }
+  return read as T
+}
+
+/** Whether no option can have that name: those with a $ are ours alone, JSON has no word for others. */
+export const isOurs = (name: string) => name.startsWith('$') || !isText(name)
+
+/**
+ * Most options that are looked up: a mistake, such as the letters of a text, may have any number,
+ * and for each a name is looked for that is like it.
+ */
+export const MOST_OPTIONS = 1000
+
+/**
  * Checks an object of options, and reads each of them once. Absent ones, `null` too, are no options.
  *
  * @param what the call, for messages: `backward()`
@@ -69,17 +108,24 @@ export function checkOptions<T extends object>(
 ): T {
   if (options === undefined || options === null) return {} as T
   if (!isRecord(options)) throw refuse(`the options of ${what}`, 'an object', options, 'invalid_options')
-  const own = { ...options } as Record<string, unknown>
-  if (Object.keys(own).length === 0 && !isPlain(options)) {
-    const got = `${describe(options)}, which has no enumerable properties of its own`
-    throw new XTransformersError('invalid_options', `the options of ${what} must be an object, got ${got}`)
+  const own = readRecord(options) as T
+  const names = Object.keys(own)
+  const wrong = (got: string) =>
+    new XTransformersError('invalid_options', `the options of ${what} must be an object, got ${got}`)
+  if (names.length === 0 && !isPlain(options)) {
+    throw wrong(`${describe(options)}, which has no enumerable properties and no accessors`)
   }
-  // keys with a $ are ours alone
-  const unknown = Object.keys(own).find((key) => (keys ? !keys.includes(key) : key.startsWith('$')))
-  if (unknown === undefined) return own as T
-  const known = keys === undefined ? '' : keys.length > 0 ? `; there are ${keys.join(', ')}` : '; there are none'
-  throw new XTransformersError('invalid_options', `${unknown} is not an option of ${what}${known}`)
+  const unknown = names.find(keys ? (name) => !keys.includes(name) : isOurs)
+  if (unknown !== undefined) {
+    const known = keys === undefined ? '' : keys.length > 0 ? `; there are ${keys.join(', ')}` : '; there are none'
+    throw new XTransformersError('invalid_options', `${shownName(unknown)} is not an option of ${what}${known}`)
+  }
+  if (names.length > MOST_OPTIONS) throw wrong(`one with ${names.length} names`)
+  return own
 }
+
+/** A name of the caller's, for messages. */
+const shownName = (name: string) => (isText(name) && name.length <= 80 ? name : describe(name))
 
 /** Checks the `signal` of a call's options. */
 export function checkSignal(signal: unknown): AbortSignal | undefined {
@@ -158,12 +204,15 @@ export function checkIterable<T>(value: Iterable<T>, what: string, of: string): 
 /** Checks the lengths of axes. `wildcard`: one of them may be -1. */
 export function checkShape(shape: unknown, wildcard = false): number[] {
   const least = wildcard ? -1 : 0
-  const good = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= least)
-  if (good && shape.length <= MOST_AXES) return [...shape]
-  const got = Array.isArray(shape) ? (good ? `${shape.length} axes` : listed(shape)) : describe(shape)
-  const wanted = good
-    ? `a tensor has at most ${MOST_AXES} axes`
-    : `a shape is an array of whole numbers from ${least}, such as [2, 3]`
+  if (Array.isArray(shape) && shape.length > MOST_AXES) {
+    const message = `a tensor has at most ${MOST_AXES} axes, got ${shape.length} axes`
+    throw new XTransformersError('invalid_tensor', message)
+  }
+  // a copy, in which holes are `undefined`: `every` would pass over them
+  const axes: unknown[] | null = Array.isArray(shape) ? Array.from(shape) : null
+  if (axes?.every((n) => Number.isSafeInteger(n) && (n as number) >= least)) return axes as number[]
+  const got = axes ? listed(axes) : describe(shape)
+  const wanted = `a shape is an array of whole numbers from ${least}, such as [2, 3]`
   throw new XTransformersError('invalid_tensor', `${wanted}, got ${got}`)
 }
 

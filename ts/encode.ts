@@ -1,6 +1,6 @@
 import { type ArgumentKind, isData } from './arguments.js'
 import { isForeign } from './brand.js'
-import { checkOptions, isRecord } from './checks.js'
+import { checkOptions, isOurs, isRecord, isText, MOST_OPTIONS, readRecord } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import type { Quiet } from './grad-mode.js'
@@ -49,19 +49,21 @@ export function encode(value: unknown, what = ''): Encoded {
     if (isForeign(value)) throw new XTransformersError('invalid_argument', `${path || 'that'} is ${describe(value)}`)
     if (depth > DEEPEST) return other('an object that contains itself')
     if (Array.isArray(value))
-      return value.map((item, i) => visit(item, depth + 1, `${path}[${i}]`) ?? other('undefined'))
-    // keys with a $ are ours alone
-    if (!isRecord(value) || Object.keys(value).some((key) => key.startsWith('$'))) return other(describe(value))
-    const entries = Object.entries(value).map(
-      ([key, item]) => [key, visit(item, depth + 1, path ? `${path}.${key}` : key)] as const,
-    )
+      // holes too: `map` would leave them out
+      return Array.from(value, (item, i) => visit(item, depth + 1, `${path}[${i}]`) ?? other('undefined'))
+    if (!isRecord(value)) return other(describe(value))
+    const own = Object.entries(readRecord(value))
+    if (own.some(([key]) => isOurs(key))) return other(describe(value))
+    if (own.length > MOST_OPTIONS) return other(`an object with ${own.length} names`)
+    const entries = own.map(([key, item]) => [key, visit(item, depth + 1, path ? `${path}.${key}` : key)] as const)
     return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
   }
 
   const visit = (value: unknown, depth: number, path: string): unknown => {
     if (value === undefined || value === null) return value
     if (typeof value === 'number') return Number.isFinite(value) ? value : other(String(value))
-    if (typeof value === 'string' || typeof value === 'boolean') return value
+    if (typeof value === 'boolean') return value
+    if (typeof value === 'string') return isText(value) ? value : other(`${describe(value)}, half of a surrogate pair`)
     if (typeof value === 'object') return object(value, depth, path)
     // a filter of the caller's: the native side knows that there is one
     if (typeof value === 'function') return { $function: true, ...other(describe(value)) }

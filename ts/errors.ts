@@ -96,6 +96,27 @@ const IS_ERROR = 'an XTransformersError'
 /** Not said within the class: the bundler renames a class that names itself, and stack traces show that name. */
 const isBase = (type: unknown) => type === XTransformersError
 
+/** Most problems that one message names: the first ones would be lost in more. */
+const MOST_NAMED = 50
+
+/** Lines of a message, of which too many are only counted. */
+export const shortened = (lines: readonly string[]): string[] =>
+  lines.length > MOST_NAMED ? [...lines.slice(0, MOST_NAMED), `and ${lines.length - MOST_NAMED} more`] : [...lines]
+
+/** A message of the addon: a line that says where, and one for each problem. */
+function readable(text: string, problems: readonly Problem[]): string {
+  const message = inWords(text)
+  if (problems.length <= MOST_NAMED) return message
+  const [where = '', ...lines] = message.split('\n')
+  return [where, ...shortened(lines)].join('\n')
+}
+
+/** Values within arrays come back as they were encoded (encode.ts): here in words. */
+const inWords = (text: string): string =>
+  text
+    .replace(/\{(?:"\$function":true,)?"\$value":("(?:[^"\\]|\\.)*")\}/g, (_, words) => JSON.parse(words))
+    .replace(/\{"\$(tensor|module)":\d+\}/g, (_, what) => (what === 'tensor' ? 'a tensor' : 'a model'))
+
 /**
  * What the addon throws, as an {@link XTransformersError}; its messages are JSON (see native.ts). The addon's `Error` may be that of another realm.
  * Only for calls into the addon: what a function of the caller's throws reaches the caller as it is.
@@ -106,7 +127,7 @@ export function fromNative(error: unknown): XTransformersError {
   const message = typeof told === 'string' ? told : String(error)
   const parsed = parse(message)
   if (!parsed) return new XTransformersError('internal', message, [], { cause: error })
-  return new XTransformersError(parsed.code, parsed.message, parsed.problems)
+  return new XTransformersError(parsed.code, readable(parsed.message, parsed.problems), parsed.problems)
 }
 
 function parse(text: string): { code: ErrorCode; message: string; problems: Problem[] } | null {
@@ -115,7 +136,7 @@ function parse(text: string): { code: ErrorCode; message: string; problems: Prob
     if (typeof value?.code !== 'string' || typeof value.message !== 'string') return null
     const problems = (Array.isArray(value.problems) ? value.problems : []).map((p: Partial<Problem>) => ({
       path: p.path ?? '',
-      message: p.message ?? '',
+      message: inWords(p.message ?? ''),
       did_you_mean: p.did_you_mean ?? null,
       allowed: p.allowed ?? null,
     }))

@@ -1,6 +1,7 @@
 import { XTransformersError } from './errors.js'
-import { BlobInput, type Input, StreamInput } from './inputs.js'
+import { BlobInput, type Input } from './inputs.js'
 import { handleSink } from './sinks.js'
+import { StreamInput } from './stream-input.js'
 import { bodyOf, type Files, fetched, fileError, type ReadOptions, reasonOf, throwIfAborted } from './streams.js'
 
 const OPFS = 'opfs:'

@@ -11,10 +11,11 @@ import type { FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { XTransformersError } from './errors.js'
-import { type Input, inMemory, MemoryInput, Meter, PlacedInput, StreamInput, type SyncInput } from './inputs.js'
+import { type Input, inMemory, MemoryInput, Meter, PlacedInput, type SyncInput } from './inputs.js'
 import { absolute } from './places.node.js'
 import { save, saveError } from './saving.node.js'
 import { runLater, runNow } from './steps.node.js'
+import { StreamInput } from './stream-input.js'
 import {
   allocate,
   bodyOf,

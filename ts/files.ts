@@ -1,6 +1,6 @@
 import { native } from '#native'
 import { heavy } from './calls.js'
-import { checkReading, refuse } from './checks.js'
+import { checkReading, isText, refuse } from './checks.js'
 import { ownBytes } from './data.js'
 import { guarded, XTransformersError } from './errors.js'
 import { jsonOf } from './json.js'
@@ -109,8 +109,8 @@ export interface TensorReadOptions extends ReadOptions {
 type Reading = TensorReadOptions & { widen?: boolean; optimizer?: boolean }
 
 function settingsOf({ key, widen = false, optimizer = false }: Reading): Settings {
-  if (key === undefined || key === null || typeof key === 'string') return { key: key ?? null, widen, optimizer }
-  throw refuse('key', 'a string', key)
+  if (key === undefined || key === null || isText(key)) return { key: key ?? null, widen, optimizer }
+  throw refuse('key', 'a string without halves of surrogate pairs', key)
 }
 
 /**

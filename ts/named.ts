@@ -1,4 +1,5 @@
 /** What goes into a file of tensors, checked before anything is touched: what is written can be read again. */
+import { isText } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import { checkTensor, type Tensor } from './tensor.js'
@@ -12,9 +13,6 @@ const RESERVED = '__metadata__'
 const refuse = (message: string): never => {
   throw new XTransformersError('invalid_argument', message)
 }
-
-/** Files hold UTF-8, which has no word for half of a surrogate pair. */
-const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value)
 
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value)

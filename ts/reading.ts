@@ -6,6 +6,7 @@ import type { Input, SizedInput, SyncInput } from './inputs.js'
 import { jsonOf } from './json.js'
 import type { NativeReader, ReaderSettings } from './native.js'
 import { Promises } from './promises.js'
+import { room } from './room.js'
 import { type Index, isIndex, LONGEST_INDEX, parseIndex } from './shards.js'
 import { openSource, openSourceSync, type Source, type SyncSource } from './sources.js'
 import { type Progress, type ReadOptions, throwIfAborted } from './streams.js'
@@ -105,7 +106,7 @@ async function feed<T>(
   let start: Uint8Array | null = null
   for (;;) {
     if (reader.needsSize()) {
-      const sized: SizedInput = await input.sized()
+      const sized: SizedInput = await input.sized(room)
       reader.setSize(sized.size)
       input = sized
     }
@@ -123,7 +124,7 @@ async function feed<T>(
 }
 
 async function readIndex(input: Input): Promise<Index> {
-  const sized = await input.sized()
+  const sized = await input.sized(room)
   const index = parseIndex(await sized.read(0, Math.min(sized.size, LONGEST_INDEX)))
   input.end()
   return index

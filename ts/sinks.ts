@@ -1,25 +1,38 @@
 /** Writing bytes as every platform can: into streams, and into files that a page has a handle of. */
+import { isThenable, refuse } from './checks.js'
 import type { XTransformersError } from './errors.js'
-import { type FileHandle, fileError, reasonOf, type Sink } from './streams.js'
+import { type FileHandle, fileError, has, nameOf, reasonOf, type Sink } from './streams.js'
 
 /** Small enough to keep memory low in streams that compress or send. */
 const CHUNK = 4 * 1024 * 1024
 
 /** Writes into a stream and closes it; aborts it when that fails. */
 export function streamSink(stream: WritableStream, name: string): Sink {
-  let writer: WritableStreamDefaultWriter
-  try {
-    writer = stream.getWriter()
-  } catch (error) {
-    throw fileError(`${name} is written by someone else already: give a new one`, error)
+  const writer = writerOf(stream, name)
+  let closed = false
+  const { closed: closing } = writer as { closed: unknown }
+  if (isThenable(closing)) {
+    closing.then(
+      () => {
+        closed = true
+      },
+      () => {},
+    )
   }
-  const abort = (reason: unknown) => writer.abort(reason).catch(() => {})
+  const abort = async (reason: unknown) => {
+    try {
+      await writer.abort(reason)
+    } catch {
+      // it had failed before
+    }
+  }
   const write = async (bytes: Uint8Array) => {
     try {
       // copies: a stream may give the memory of its pieces away
       for (let at = 0; at < bytes.length; at += CHUNK) await writer.write(bytes.slice(at, at + CHUNK))
       await writer.close()
     } catch (error) {
+      if (closed) throw fileError(`${name} is closed: give a new one`, error)
       await abort(error)
       throw await writeError(error, name, bytes.length)
     }
@@ -27,15 +40,31 @@ export function streamSink(stream: WritableStream, name: string): Sink {
   return { write, abort }
 }
 
+function writerOf(stream: WritableStream, name: string): WritableStreamDefaultWriter {
+  let writer: WritableStreamDefaultWriter
+  try {
+    writer = stream.getWriter()
+  } catch (error) {
+    if (stream.locked) throw fileError(`${name} is written by someone else already: give a new one`, error)
+    throw fileError(`${name} cannot be written: ${reasonOf(error)}`, error)
+  }
+  if (['write', 'close', 'abort'].every((method) => has(writer, method))) return writer
+  throw refuse(`what getWriter() of ${name} gives`, 'a writer with write(), close() and abort()', writer)
+}
+
 /** Writes into a file that a page has a handle of. */
-export async function handleSink(handle: FileHandle, name = handle.name): Promise<Sink> {
+export async function handleSink(handle: FileHandle, name = nameOf(handle, 'the file')): Promise<Sink> {
   if (typeof handle.createWritable !== 'function') {
     throw fileError('this browser cannot write into files (FileSystemFileHandle.createWritable): use saveBlob()')
   }
-  const stream = await handle.createWritable().catch((error) => {
+  let stream: unknown
+  try {
+    stream = await handle.createWritable()
+  } catch (error) {
     throw fileError(`${name} cannot be written: ${reasonOf(error)}`, error)
-  })
-  return streamSink(stream, name)
+  }
+  if (has(stream, 'getWriter')) return streamSink(stream as WritableStream, name)
+  throw refuse(`what createWritable() of ${name} gives`, 'a WritableStream', stream)
 }
 
 async function writeError(error: unknown, name: string, size: number): Promise<XTransformersError> {

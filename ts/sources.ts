@@ -1,21 +1,44 @@
 /** What can be loaded, and where to save: every kind of it, on every platform. */
 import { files as platform } from '#native'
-import { checkReading } from './checks.js'
+import { abandon, checkReading, isThenable, refuse } from './checks.js'
 import { describe, presentBytes } from './data.js'
 import { XTransformersError } from './errors.js'
-import { BlobInput, type Input, inMemory, MemoryInput, Meter, StreamInput, type SyncInput } from './inputs.js'
+import { BlobInput, type Input, inMemory, MemoryInput, Meter, type SyncInput } from './inputs.js'
 import { handleSink, streamSink } from './sinks.js'
-import { bodyOf, type FileHandle, fileError, isBytes, type ReadOptions, reasonOf, type Sink } from './streams.js'
+import { StreamInput } from './stream-input.js'
+import {
+  bodyOf,
+  type FileHandle,
+  fileError,
+  has,
+  isBlob,
+  isBytes,
+  nameOf,
+  type ReadOptions,
+  reasonOf,
+  type Sink,
+  tagOf,
+} from './streams.js'
 
 /**
  * Something to load.
  *
  * - a string: in Node a path; in the browser an address, relative to the page, or `opfs:folder/name` (the origin private file system)
  * - a URL: `http:`, `https:`, `blob:`, `data:`; in Node `file:` too, in the browser `opfs:` too
- * - a Blob or a File; a Response; a stream of bytes; a `FileSystemFileHandle`
+ * - a Blob or a File; a Response; a `FileSystemFileHandle`
+ * - a stream of bytes, or anything else that `for await` can walk over, such as a stream of Node
  * - the bytes themselves
  */
-export type Source = string | URL | Blob | Response | ReadableStream<Uint8Array> | FileHandle | Uint8Array | ArrayBuffer
+export type Source =
+  | string
+  | URL
+  | Blob
+  | Response
+  | ReadableStream<Uint8Array>
+  | AsyncIterable<Uint8Array>
+  | FileHandle
+  | Uint8Array
+  | ArrayBuffer
 
 /** Something to load at once: in Node a path or a `file:` URL; everywhere the bytes. */
 export type SyncSource = string | URL | Uint8Array | ArrayBuffer
@@ -50,11 +73,6 @@ export type SyncSource = string | URL | Uint8Array | ArrayBuffer
  */
 export type Target = string | FileHandle | WritableStream
 
-type Loose = { [name: string]: unknown } | null | undefined
-
-const has = (value: unknown, method: string) => typeof (value as Loose)?.[method] === 'function'
-const tagOf = (value: unknown) => Object.prototype.toString.call(value)
-
 /** Bytes in memory; null for a source of another kind. */
 function bytesIn(source: unknown): Uint8Array | null {
   if (isBytes(source)) return presentBytes(source)
@@ -84,18 +102,18 @@ async function openAny(source: Source, options: ReadOptions): Promise<Input> {
   }
   // told by what they can do: they may be of another realm
   if (has(source, 'getFile')) return new BlobInput(await fileOf(source as FileHandle), options)
-  if (has(source, 'getReader')) {
-    const origin = { name: 'the stream', size: null, exact: false }
-    return new StreamInput(source as ReadableStream<Uint8Array>, origin, options)
-  }
   if (has(source, 'clone') && 'ok' in (source as object)) {
     const { stream, origin } = bodyOf(source as Response)
     return new StreamInput(stream, origin, options)
   }
-  if (has(source, 'stream') && has(source, 'slice')) return new BlobInput(source as Blob, options)
+  if (has(source, 'getReader') || has(source, Symbol.asyncIterator)) {
+    return new StreamInput(source, { name: 'the stream', size: null, exact: false }, options)
+  }
+  if (isBlob(source)) return new BlobInput(source, options)
+  const hint = has(source, 'createReadStream') ? ': give its createReadStream(), or the path' : ''
   throw new XTransformersError(
     'invalid_argument',
-    `a source is a URL, a Blob, a Response, a ReadableStream, a FileSystemFileHandle, a path, a Uint8Array or an ArrayBuffer, got ${describe(source)}`,
+    `a source is a URL, a Blob, a Response, a ReadableStream, a FileSystemFileHandle, a path, a Uint8Array or an ArrayBuffer, got ${describe(source)}${hint}`,
   )
 }
 
@@ -113,11 +131,15 @@ export function besides(source: Source, file: string): string | URL {
 }
 
 async function fileOf(handle: FileHandle): Promise<Blob> {
+  const name = nameOf(handle, 'the file')
+  let file: unknown
   try {
-    return await handle.getFile()
+    file = await handle.getFile()
   } catch (error) {
-    throw fileError(`${handle.name} cannot be read: ${reasonOf(error)}`, error)
+    throw fileError(`${name} cannot be read: ${reasonOf(error)}`, error)
   }
+  if (isBlob(file)) return file
+  throw refuse(`what getFile() of ${name} gives`, 'a File', file)
 }
 
 /** As {@link openSource}, at once. */
@@ -144,13 +166,27 @@ function openTarget(target: Target): Sink | Promise<Sink> {
 /** Saves what `produce` makes. Both begin at once: the browser opens files only soon after a click, and the weights are those of now. */
 export async function saveTo(target: Target, produce: () => Promise<Uint8Array>): Promise<void> {
   const opening = openTarget(target)
-  const [sink, bytes] = await Promise.allSettled([opening, (async () => await produce())()])
-  if (bytes.status === 'rejected') {
-    if (sink.status === 'fulfilled') await sink.value.abort(bytes.reason)
-    throw bytes.reason
+  // it is waited for below, and may fail before
+  if (isThenable(opening)) abandon(opening)
+  let bytes: Uint8Array
+  try {
+    bytes = await produce()
+  } catch (error) {
+    await letGo(opening, error)
+    throw error
   }
-  if (sink.status === 'rejected') throw sink.reason
-  await sink.value.write(bytes.value)
+  const sink = await opening
+  await sink.write(bytes)
+}
+
+/** Ends what was opened, and with it its turn in the order of saves. */
+async function letGo(opening: Sink | Promise<Sink>, reason: unknown): Promise<void> {
+  try {
+    const sink = await opening
+    await sink.abort(reason)
+  } catch {
+    // the caller hears of the first failure
+  }
 }
 
 /** As {@link saveTo}, at once. */

@@ -1,7 +1,7 @@
 /** How a state dict fits a model. */
 import { checkFlag, checkOptions, isMap, isRecord, refuse } from './checks.js'
 import { describe } from './data.js'
-import { XTransformersError } from './errors.js'
+import { shortened, XTransformersError } from './errors.js'
 import type { Entry, StateDict } from './module.js'
 import { Tensor } from './tensor.js'
 
@@ -117,7 +117,9 @@ export function fitState(state: StateDict, lines: readonly Entry[], options: Loa
 }
 
 const problemsOf = ({ missing, unexpected, mismatched }: LoadResult): string[] => [
-  ...mismatched.map(({ name, expected, got }) => `${name} has shape [${got}], the model needs [${expected}]`),
-  ...missing.map((name) => `${name} is missing`),
-  ...unexpected.map((name) => `${name} is not in this model`),
+  ...shortened(
+    mismatched.map(({ name, expected, got }) => `${name} has shape [${got}], the model needs [${expected}]`),
+  ),
+  ...shortened(missing.map((name) => `${name} is missing`)),
+  ...shortened(unexpected.map((name) => `${name} is not in this model`)),
 ]

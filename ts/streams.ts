@@ -1,5 +1,6 @@
 /** What every read has in common, fetch, and what the platforms add to it. */
-import { throwIfAborted } from './checks.js'
+import { quietly, throwIfAborted } from './checks.js'
+import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import type { Input, SyncInput } from './inputs.js'
 
@@ -68,21 +69,38 @@ export function reasonOf(error: unknown): string {
   return inner || code || message || name || String(error)
 }
 
-/** @throws XTransformersError (`file`) where memory cannot hold it */
+/** @throws XTransformersError (`out_of_memory`) where memory cannot hold it */
 export function allocate(size: number, name: string): Uint8Array {
   try {
     return new Uint8Array(size)
   } catch (error) {
-    throw fileError(`${name} has ${size} bytes, more than memory can hold here`, error)
+    const message = `out of memory: ${size} bytes of ${name} are more than memory can hold here`
+    throw new XTransformersError('out_of_memory', message, [], { cause: error })
   }
 }
 
 export const truncated = ({ name, size }: Origin, loaded: number, cause?: unknown) =>
   fileError(`${name} ended after ${loaded} of ${size} bytes: load it again`, cause)
 
+/** What kind of built-in something is, of whichever realm: `[object Blob]`. */
+export const tagOf = (value: unknown): string => Object.prototype.toString.call(value)
+
+/** Whether something has a method of that name. */
+export const has = (value: unknown, method: PropertyKey): boolean =>
+  typeof (value as { [name: PropertyKey]: unknown } | null | undefined)?.[method] === 'function'
+
+/** The name of a file or a handle, for messages. */
+export function nameOf(named: unknown, otherwise: string): string {
+  const { name } = named as { name?: unknown }
+  return typeof name === 'string' && name ? name : otherwise
+}
+
+/** Whether it is a Blob or a File, of any realm or library: that of jsdom has `slice` and little else. */
+export const isBlob = (value: unknown): value is Blob =>
+  has(value, 'slice') && typeof (value as Blob).size === 'number' && !ArrayBuffer.isView(value)
+
 /** Whether it is a Uint8Array, of another realm too. */
-export const isBytes = (value: unknown): value is Uint8Array =>
-  Object.prototype.toString.call(value) === '[object Uint8Array]'
+export const isBytes = (value: unknown): value is Uint8Array => tagOf(value) === '[object Uint8Array]'
 
 // begins at a word alone: else a long text without addresses would be looked through from every letter
 const withoutPassword = (text: string) => text.replace(/\b([a-z\d]+:\/\/)[^\s/?#]*@/gi, '$1')
@@ -97,25 +115,38 @@ function shown(address: string | URL): string {
   return withoutPassword(text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text)
 }
 
-/** The body of a response. */
-export function bodyOf(response: Response): { stream: ReadableStream<Uint8Array>; origin: Origin } {
-  const name = response.url ? shown(response.url) : 'the Response'
-  if (!response.ok) {
-    response.body?.cancel().catch(() => {})
+/** The body of a response, which may be one of another library, or a test's own. */
+export function bodyOf(response: Response): { stream: unknown; origin: Origin } {
+  const { url, ok, body } = response
+  const name = typeof url === 'string' && url ? shown(url) : 'the Response'
+  if (!ok) {
+    // a stream of the web, or of Node
+    const { cancel, destroy } = (body ?? {}) as { cancel?: () => unknown; destroy?: () => unknown }
+    quietly(() => (cancel ?? destroy)?.call(body))
     throw fileError(`${name} cannot be loaded: ${refusal(response)}`)
   }
   if (response.bodyUsed) throw fileError(`${name} was read already: give a new Response, or response.clone()`)
-  return { stream: response.body ?? new Blob([]).stream(), origin: { name, ...sizeOf(response) } }
+  return { stream: body ?? wholeOf(response, name), origin: { name, ...sizeOf(response) } }
+}
+
+/** What stands for a body that is no stream: there is none, or one can only have all of it. */
+async function* wholeOf(response: Response, name: string): AsyncGenerator<Uint8Array> {
+  if (response.body === null || !has(response, 'arrayBuffer')) return
+  const buffer: unknown = await response.arrayBuffer()
+  if (tagOf(buffer) === '[object ArrayBuffer]') yield new Uint8Array(buffer as ArrayBuffer)
+  else throw new TypeError(`arrayBuffer() of ${name} gives ${describe(buffer)}`)
 }
 
 function refusal({ type, status, statusText }: Response): string {
-  if (type.startsWith('opaque')) return 'its server does not let this page see the answer; fetch it with mode "cors"'
-  return `the server answered with status ${status}${statusText && ` (${statusText})`}`
+  if (String(type).startsWith('opaque'))
+    return 'its server does not let this page see the answer; fetch it with mode "cors"'
+  return `the server answered with status ${status}${statusText ? ` (${statusText})` : ''}`
 }
 
 function sizeOf({ headers, type }: Response): Pick<Origin, 'size' | 'exact'> {
-  const length = headers.get('content-length') ?? ''
-  const encoding = headers.get('content-encoding') ?? 'identity'
+  const header = (name: string): unknown => (has(headers, 'get') ? headers.get(name) : null)
+  const length = String(header('content-length') ?? '')
+  const encoding = header('content-encoding') ?? 'identity'
   // the length is that of the compressed bytes
   if (encoding !== 'identity' || !/^\d{1,15}$/.test(length)) return { size: null, exact: false }
   // a server of another origin shows its length, but not whether it compresses

@@ -68,6 +68,10 @@ export async function wrongValues(): Promise<Wrong[]> {
     ['an empty string', ''],
     ['a string', 'no/such/thing'],
     ['a long string', 'x'.repeat(100_000)],
+    // no name of a file that could be made
+    ['half of a surrogate pair', 'no/such/\ud800'],
+    ['an object with half of a surrogate pair for a name', { '\ud800': 1 }],
+    ['an array with holes', Object.assign(Array(3), { 1: 1 })],
     ['{}', {}],
     ['an object with another name', { nonsense: 1 }],
     ['an object with a name of ours', { $tensor: 0 }],

@@ -140,7 +140,7 @@ describe('options', () => {
     refused(make(3), /got 3/, 'invalid_options')
     class Empty {
       #dim = 16
-      get dim() {
+      dim() {
         return this.#dim
       }
     }

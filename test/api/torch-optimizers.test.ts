@@ -12,6 +12,7 @@ import {
   type Tensor,
   TransformerWrapper,
   tensor,
+  zeros,
 } from 'x-transformers'
 import { expectError, FakeFile } from './bytes.js'
 import { expectClose, numbers, smallModel } from './helpers.js'
@@ -144,6 +145,33 @@ describe('the state of PyTorch’s optimizer', () => {
       expectSettings(made, row)
       await expectToGoOn(row, made)
     }
+  })
+
+  it('may have tensors for settings, and settings that nobody knows, in PyTorch’s form', () => {
+    const made = () => new Adam([full([2], 1, { requires_grad: true })])
+    const step = { exp_avg: zeros([2]), exp_avg_sq: zeros([2]), step: 3 }
+    const one = (value: number) => full([], value, { dtype: 'f64' })
+    const group = { lr: full([1], 0.5), betas: [one(0.5), one(0.75)], eps: one(2), params: [0] }
+    const want = { lr: 0.5, betas: [0.5, 0.75], eps: 2 }
+    const others = { name: 'head', my_own: [1], swa_lr: null }
+    for (const form of [{ 0: step }, new Map([[0, step]])]) {
+      const optimizer = made()
+      optimizer.loadStateDict({ param_groups: [{ ...group, ...others }], state: form })
+      expect(optimizer.param_groups[0]).toMatchObject(want)
+      expect(optimizer.param_groups[0]).not.toHaveProperty('name')
+      expect(optimizer.stateDict().state.get('0.step')?.item()).toBe(3)
+    }
+    const [fresh, own] = [made(), made()]
+    fresh.loadStateDict({ param_groups: [{ ...group, ...others, amsgrad: full([], 0) }], state: {} })
+    expect(fresh.param_groups[0]).toMatchObject(want)
+    own.loadStateDict({ param_groups: [group], state: new Map() } as never)
+    expect(own.param_groups[0]).toMatchObject(want)
+    const slip = { param_groups: [{ ...group, ...others }], state: new Map() } as never
+    expect(() => own.loadStateDict(slip)).toThrow(/name: is not an option/)
+    const several = { param_groups: [{ ...group, lr: zeros([2]), betas: [zeros([2]), 0.9] }], state: {} }
+    expect(() => own.loadStateDict(several)).toThrow(/lr: got a tensor[\s\S]*betas: got \[a tensor,0.9\]/)
+    const wrong = { param_groups: [{ ...group, amsgrad: full([], 1) }], state: { 0: step } }
+    expect(() => own.loadStateDict(wrong)).toThrow(/amsgrad is true/)
   })
 
   it('that would compute something else is an error, and changes nothing', async () => {

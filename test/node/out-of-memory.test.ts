@@ -88,6 +88,15 @@ const RUNS = {
       await model.save(path)
       return [model, await load(path)]
     }, 16)`,
+  'a file of PyTorch of 4 GB that comes as a stream': `const fs = require('node:fs')
+    const path = process.env.FOLDER + '/sparse.pt'
+    fs.writeFileSync(path, 'PK\\x03\\x04')
+    fs.truncateSync(path, 4 * 2 ** 30)
+    const body = () => fs.createReadStream(path, { highWaterMark: 2 ** 20 })
+    const headers = new Map([['content-length', String(4 * 2 ** 30)]])
+    await until(() => xt.loadTensors(body()), 1)
+    await until(() => xt.loadTensors(require('node:stream').Readable.toWeb(body())), 1)
+    await until(() => xt.loadTensors({ ok: true, clone() {}, headers, body: body() }), 1)`,
   'quantized models': `await until(async (i) => {
       const model = gpt(512 * (i + 1), 3)
       model.quantize('q4_0')

@@ -72,6 +72,7 @@ const REPLACEMENTS = {
     ${OLD}
     for (const name of ['x-transformers', 'x-transformers/worker']) require(name)
     globalThis.Promise = Old`,
+  'an old one': 'for (const name of ["allSettled", "any"]) delete Promise[name]; delete Promise.prototype.finally',
   'that of another realm': `globalThis.Promise = require('node:vm').runInNewContext('Promise')`,
 }
 
@@ -100,9 +101,13 @@ const TRAINING = `
       optimizer.zeroGrad()
       losses.push(loss.item())
     }
-    const bytes = model.saveBytes()
+    const pieces = []
+    const saved = model.save(new WritableStream({ write: (piece) => void pieces.push(piece) }))
     await Promise.all(calls)
-    return [losses, Buffer.from(await bytes).toString('base64')]
+    await saved
+    const { tensors } = await x.loadTensors(new Blob(pieces))
+    if (tensors.size !== model.stateDict().size) throw new Error('not all was saved')
+    return [losses, Buffer.concat(pieces).toString('base64')]
   }
 `
 

@@ -1,4 +1,5 @@
 import fs, {
+  createReadStream,
   createWriteStream,
   mkdirSync,
   mkdtempSync,
@@ -13,8 +14,8 @@ import { syncBuiltinESMExports } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Writable } from 'node:stream'
-import { pathToFileURL } from 'node:url'
+import { Readable, Writable } from 'node:stream'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { load, loadSync, loadTensors, loadTensorsSync, saveTensors, type Tensor, tensor } from 'x-transformers'
@@ -113,6 +114,17 @@ describe('an address', () => {
     await expect(load(at('/slow'), { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ name: 'TimeoutError' })
   })
 
+  it('may be fetched with a body that is a stream of Node', async () => {
+    const response = await fetch(at('/model'))
+    const { headers, url } = response
+    const body = Readable.fromWeb(response.body as never)
+    const answer = { ok: true, status: 200, url, headers, body, clone() {} }
+    expect(values(await load(answer as never))).toEqual(values(model))
+    const refused = { ...answer, ok: false, status: 404, body: new Readable({ read() {} }) }
+    await expectError(load(refused as never), 'file', /status 404/)
+    expect(refused.body.destroyed).toBe(true)
+  })
+
   it('as a string is a path, and the error says so', async () => {
     await expectError(load(`${base}/model`), 'file', /ENOENT.*new URL\(/)
     expect(() => loadSync(`${base}/model`)).toThrow(/ENOENT.*new URL\(/)
@@ -152,6 +164,31 @@ describe('a file', () => {
       }
       await expect(loadTensors(source, { signal: controller.signal, on_progress })).rejects.toBe('enough')
       expect(seen.length).toBe(1)
+    }
+  })
+
+  it('is read from a stream of Node', async () => {
+    writeFileSync(path('streamed'), bytes)
+    expect(values(await load(createReadStream(path('streamed'), { highWaterMark: 1000 })))).toEqual(values(model))
+    expect(values(await load(Readable.from([bytes])))).toEqual(values(model))
+    await expectError(load(createReadStream(path('nothing'))), 'file', /the stream broke off.*ENOENT/)
+    // the abort ends a read that is pending
+    const silent = new Readable({ read() {} })
+    await expect(load(silent, { signal: AbortSignal.timeout(20) })).rejects.toMatchObject({ name: 'TimeoutError' })
+    expect(silent.destroyed).toBe(true)
+    const handle = await fs.promises.open(path('streamed'))
+    await expectError(load(handle as never), 'invalid_argument', /a FileHandle: give its createReadStream\(\)/)
+    expect(values(await load(handle.createReadStream()))).toEqual(values(model))
+  })
+
+  it('of PyTorch comes as a stream too, in pieces of any size', async () => {
+    const file = fileURLToPath(new URL('../checkpoints/model.pt', import.meta.url))
+    const want = loadTensorsSync(file).tensors
+    for (const highWaterMark of [7, 1000, 1e6]) {
+      const { tensors } = await loadTensors(createReadStream(file, { highWaterMark }))
+      expect([...tensors].map(([name, x]) => [name, numbers(x)])).toEqual(
+        [...want].map(([name, x]) => [name, numbers(x)]),
+      )
     }
   })
 

@@ -42,7 +42,8 @@ function expectNoPath(folder: string, path: string): void {
   expect(files.filter((name) => readFileSync(join(folder, name), 'utf8').includes(path))).toEqual([])
 }
 
-const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+const REQUIRE =
+  "import { createRequire as xtCreateRequire } from 'node:module'; const require = xtCreateRequire(import.meta.url);"
 
 const esbuild =
   (settings: BuildOptions): Builder =>
@@ -80,22 +81,48 @@ const external: Builder = async (project, out) => {
   return await esbuild({ format: 'esm', packages: 'external', banner: {} })(project, out)
 }
 
-const webpack5: Builder = async (project, out) => {
-  const stats = await new Promise<webpack.Stats | undefined>((resolve, reject) =>
-    webpack(
-      {
-        mode: 'production',
-        target: 'node20',
-        context: project,
-        entry: './main.js',
-        output: { path: out, filename: 'main.cjs' },
-        module: { rules: [{ test: /\.node$/, type: 'asset/resource' }] },
-      },
-      (error, stats) => (error ? reject(error) : resolve(stats)),
-    ),
-  )
-  if (stats?.hasErrors()) throw new Error(stats.toString({ all: false, errors: true }))
-  return 'main.cjs'
+const webpack5With =
+  (filename: string, { output, ...settings }: webpack.Configuration = {}): Builder =>
+  async (project, out) => {
+    const stats = await new Promise<webpack.Stats | undefined>((resolve, reject) =>
+      webpack(
+        {
+          mode: 'production',
+          target: 'node20',
+          context: project,
+          entry: './main.js',
+          output: { path: out, filename, ...output },
+          module: { rules: [{ test: /\.node$/, type: 'asset/resource' }] },
+          ignoreWarnings: [{ module: /x-transformers/, message: /Can't resolve/ }],
+          ...settings,
+        },
+        (error, stats) => (error ? reject(error) : resolve(stats)),
+      ),
+    )
+    expect(stats?.toString({ all: false, errors: true, warnings: true })).toBe('')
+    return filename
+  }
+
+const webpack5 = webpack5With('main.cjs')
+const MODULE = { output: { module: true }, experiments: { outputModule: true } }
+
+/** A program with an import of the name that the banner needs. */
+const importing =
+  (builder: Builder): Builder =>
+  async (project, out) => {
+    const path = join(project, 'main.js')
+    const text = readFileSync(path, 'utf8')
+    const use = "import { createRequire } from 'node:module'\nif (!createRequire(import.meta.url)('node:fs')) throw 1\n"
+    writeFileSync(path, use + text)
+    return await builder(project, out)
+  }
+
+/** Moves the program into a folder of its own, away from the addon. */
+const apart: Builder = async (project, out) => {
+  const output = { publicPath: 'https://example.org/_next/', assetModuleFilename: 'static/[name][ext]' }
+  const file = await webpack5With('main.cjs', { output })(project, out)
+  renameSync(join(out, 'static'), join(out, 'elsewhere'))
+  return file
 }
 
 /** By default packages stay outside; here the addon alone does, since Vite reads files as text. */
@@ -130,13 +157,31 @@ const CASES: Record<string, [Target, Builder]> = {
   'esbuild, minified': ['native', esbuild({ format: 'cjs', minify: true, loader: { '.node': 'copy' } })],
   'esbuild, external': ['native', external],
   'esbuild, WebAssembly': ['wasm', withWasm(esbuild({ format: 'cjs' }))],
+  'esbuild, ES module, with an import of createRequire': [
+    'native',
+    importing(esbuild({ format: 'esm', loader: { '.node': 'copy' } })),
+  ],
   webpack: ['native', webpack5],
+  'webpack, ES module': ['native', webpack5With('main.mjs', MODULE)],
+  'webpack, with folders of the sources': ['native', webpack5With('main.cjs', { node: { __dirname: true } })],
+  'webpack, with an address for browsers': ['native', webpack5With('main.cjs', { output: { publicPath: '/_next/' } })],
+  'webpack, with an address and a folder': [
+    'native',
+    webpack5With('main.cjs', { output: { publicPath: '/_next/', assetModuleFilename: 'static/media/[hash][ext]' } }),
+  ],
   'webpack, WebAssembly': ['wasm', withWasm(webpack5)],
   'Vite, for a server': ['native', viteServer],
   '@vercel/nft': ['native', traced('main.mjs')],
   '@vercel/nft, by require': ['native', required(traced('main.cjs'))],
   '@vercel/nft, WebAssembly': ['wasm', traced('main.mjs')],
 }
+
+it('names the copy of the addon that is missing', async () => {
+  const failed = deployed('webpack-apart', 'native', apart)
+  await expect(failed).rejects.toThrow(
+    /the bundler's copy of it, https:\/\/example.org\/_next\/static\/.*\.node, is not/,
+  )
+})
 
 it.for(Object.entries(CASES))('%s: runs where it was not built', async ([name, [target, builder]]) => {
   const report = await deployed(name.replaceAll(/\W+/g, '-'), target, builder)

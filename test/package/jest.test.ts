@@ -12,7 +12,8 @@ beforeAll(async () => {
 }, 300_000)
 
 const PROGRAM = `
-const { Decoder, info, tensor, TransformerWrapper } = require('x-transformers')
+const { Decoder, info, load, tensor, TransformerWrapper } = require('x-transformers')
+const File = globalThis.File ?? require('node:buffer').File
 const { spawn, tensor: tensorOfWorker } = require('x-transformers/worker')
 
 const layers = () => new Decoder({ dim: 32, depth: 1, heads: 2, attn_dim_head: 16 })
@@ -43,6 +44,15 @@ test('gives its own errors', () => {
   expect(code).toBe('invalid_options')
 })
 
+test('loads the Blobs and Files of the environment', async () => {
+  const model = new TransformerWrapper({ num_tokens: 16, max_seq_len: 8, attn_layers: layers() })
+  const blob = await model.saveBlob()
+  for (const source of [blob, new File([blob], 'model.safetensors')]) {
+    const loaded = await load(source)
+    expect(loaded.parameters()[0].toArray()).toEqual(model.parameters()[0].toArray())
+  }
+})
+
 test('has the entry for workers', async () => {
   const x = await spawn()
   const model = new x.TransformerWrapper({ num_tokens: 16, max_seq_len: 8, attn_layers: new x.Decoder({ dim: 32, depth: 1 }) })
@@ -62,5 +72,5 @@ it.for(['node', 'jsdom'])('runs the tests of a project in the environment %s', a
   const file = join(at, 'report.json')
   const args = ['--config', JSON.stringify(config), '--runInBand', '--json', '--outputFile', file]
   await node(at, bin('jest'), ...args, '--silent')
-  expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ success: true, numPassedTests: 4 })
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ success: true, numPassedTests: 5 })
 })

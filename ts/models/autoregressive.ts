@@ -1,5 +1,7 @@
 import type { Ids, Vectors } from '../arguments.js'
 import type { CallControl } from '../calls.js'
+import { checkOptions } from '../checks.js'
+import { XTransformersError } from '../errors.js'
 import { Adopted, NativeModel } from '../native-model.js'
 import type {
   AutoregressiveCall,
@@ -20,9 +22,17 @@ import type { None } from './outputs.js'
 import { Stepwise } from './stepwise.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
 
-/** What a wrapper was given, as one object of options; a loaded model is taken over as it is. */
-function withNet(net: unknown, options: object | undefined): object {
-  return net instanceof Adopted ? net : { net, ...options }
+/**
+ * What a wrapper was given, as one object of options; a loaded model is taken over as it is.
+ *
+ * @throws XTransformersError (`invalid_options`) where `options` is no object of options
+ */
+function withNet(className: string, net: unknown, options: object | undefined): object {
+  if (net instanceof Adopted) return net
+  const own = checkOptions(options, className)
+  if (!Object.hasOwn(own, 'net')) return { net, ...own }
+  const message = `net is not an option of ${className}: it is the first argument, the options are the second`
+  throw new XTransformersError('invalid_options', message)
 }
 
 /**
@@ -38,7 +48,7 @@ function withNet(net: unknown, options: object | undefined): object {
 export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: TransformerWrapper, options?: AutoregressiveWrapperOptions) {
-    super('AutoregressiveWrapper', withNet(net, options))
+    super('AutoregressiveWrapper', withNet('AutoregressiveWrapper', net, options))
   }
 
   /** The model that was given. */
@@ -123,7 +133,7 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
 export class ContinuousAutoregressiveWrapper extends Stepwise<ContinuousAutoregressiveWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: ContinuousTransformerWrapper, options?: ContinuousAutoregressiveWrapperOptions) {
-    super('ContinuousAutoregressiveWrapper', withNet(net, options))
+    super('ContinuousAutoregressiveWrapper', withNet('ContinuousAutoregressiveWrapper', net, options))
   }
 
   /** The model that was given. */
@@ -179,7 +189,7 @@ type OneLoss = Losses<Tensor | null>
 export class NonAutoregressiveWrapper extends NativeModel<NonAutoregressiveWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: TransformerWrapper, options: NonAutoregressiveWrapperOptions) {
-    super('NonAutoregressiveWrapper', withNet(net, options))
+    super('NonAutoregressiveWrapper', withNet('NonAutoregressiveWrapper', net, options))
   }
 
   /** The model that was given. */

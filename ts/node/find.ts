@@ -1,10 +1,11 @@
 import { createRequire } from 'node:module'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { XTransformersError } from '../errors.js'
 import type { Native } from '../native.js'
 import type { Running } from '../wasm/start.js'
 import { ADDONS } from './addons.js'
 import { causeOf, causeOfChosen } from './causes.js'
+import { pathOfCopy } from './copied.js'
 import { here, loadWasm } from './wasm.js'
 
 /** A try that did not give the addon. */
@@ -31,16 +32,16 @@ function triples(): string[] {
   return libraries.map((library) => `linux-${arch}-${library}`)
 }
 
-/** What no tracer shall follow. */
-const requireFile = (path: string): unknown => createRequire(join(here, 'x-transformers.js'))(path)
+/** What no tracer shall follow. The folder may be a relative one, as webpack writes it on demand. */
+const requireFile = (path: string): unknown => createRequire(resolve(here, 'x-transformers.js'))(path)
 
 /** Of a platform that is not in the table. */
 const unlisted = (name: string) => requireFile(resolve(here, `../../x-transformers.${name}.node`))
 
-/** Bundlers that copy the file give its address instead: beside the bundle. */
+/** Bundlers that copy the file give its address instead. */
 function loaded(value: unknown): Native {
   const { default: address = value } = value as { default?: unknown }
-  return checked(typeof address === 'string' ? requireFile(resolve(here, address)) : value)
+  return checked(typeof address === 'string' ? requireFile(pathOfCopy(address)) : value)
 }
 
 /** @throws Error where it is an addon, but not this one */

@@ -1,21 +1,24 @@
 /** Groups of parameters, as optimizers are given them. */
-import { checkIterable, isRecord, refuse } from '../checks.js'
+import { checkIterable, isRecord, readRecord, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { HANDLE } from '../symbols.js'
 import { checkTensor, Tensor } from '../tensor.js'
 
 /** Parameters that share their settings; what is not set here comes from the optimizer's options. */
-export type ParamGroup<Options> = Options & { params: readonly Tensor[] }
+export type ParamGroup<Options> = Options & { params: Iterable<Tensor> }
+
+/** A group whose parameters are a list of its own. */
+type Group<Options> = Options & { readonly params: readonly Tensor[] }
 
 /** The settings of a group, without its parameters. */
-export function settingsOf(group: { params: readonly unknown[] }, i: number): object {
+export function settingsOf(group: { params: unknown }, i: number): object {
   if (!isRecord(group)) throw refuse(`param_groups[${i}]`, 'an object { params, lr, ... }', group)
-  const { params: _, ...settings } = group
+  const { params: _, ...settings } = readRecord(group)
   return settings
 }
 
 /** Groups of parameters, of those and of a list of parameters alone. */
-export function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Options>[]): ParamGroup<Options>[] {
+export function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Options>[]): Group<Options>[] {
   const list: unknown[] = checkIterable<unknown>(
     parameters,
     'parameters',
@@ -29,9 +32,10 @@ export function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGr
   }
   if (list.every((item) => item instanceof Tensor)) return [{ params: list } as never]
   return list.map((item, i) => {
-    const group = isRecord(item) ? { ...item } : {}
-    if (Array.isArray(group.params)) return { ...group, params: [...group.params] } as never
-    throw refuse(`param_groups[${i}]`, 'an object { params: Tensor[], ... }, like every group', item)
+    if (!isRecord(item)) throw refuse(`param_groups[${i}]`, 'an object { params, ... }, like every group', item)
+    const group = readRecord(item)
+    const params = checkIterable(group.params as Iterable<Tensor>, `param_groups[${i}].params`, 'tensors')
+    return { ...group, params } as never
   })
 }
 

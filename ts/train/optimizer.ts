@@ -19,12 +19,12 @@ import {
   checkGroups,
   formatOf,
   type OptimizerState,
-  ownSettings,
   type PyTorchState,
   parseGroups,
   placed,
   type StateFormat,
   type StateSaveOptions,
+  settingsGiven,
   stateInFile,
   writeState,
   writeStateSync,
@@ -76,6 +76,11 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   set lr(value: number) {
     const { lr } = resolveOptions<{ lr: number }>(this.#kind, { lr: value ?? null } as { lr: number })
     for (const group of this.param_groups) group.lr = lr
+  }
+
+  /** The names of the settings. */
+  #names(): string[] {
+    return Object.keys(settingsOf(this.param_groups[0] as never, 0))
   }
 
   /** The settings as they are now, checked. */
@@ -154,7 +159,8 @@ export abstract class Optimizer<Options extends { lr?: number }> {
   #put(saved: OptimizerState<object> | PyTorchState): void {
     const { param_groups, state } = saved as Partial<OptimizerState<object>>
     const groups = checkGroups(param_groups, this.#sizes)
-    const merged = groups.map((group, i) => ({ ...this.param_groups[i], ...ownSettings(this.#kind, group, i) }))
+    const given = settingsGiven(this.#kind, groups, state, this.#names())
+    const merged = given.map((own, i) => ({ ...this.param_groups[i], ...own }))
     const settings = resolveGroups(
       this.#kind,
       {},
@@ -250,7 +256,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
     const { metadata, tensors } = file
     try {
       if (metadata.optimizer === 'torch') {
-        this.#put(stateInFile(this.#kind, file, Object.keys(settingsOf(this.param_groups[0] as never, 0))))
+        this.#put(stateInFile(this.#kind, file, this.#names()))
         return
       }
       if (metadata.optimizer !== this.#kind || metadata.param_groups === undefined) {

@@ -2,7 +2,7 @@
  * States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would
  * change results.
  */
-import { checkOptions, isMap, isRecord, refuse } from '../checks.js'
+import { checkOptions, isMap, isRecord, isText, refuse } from '../checks.js'
 import { full } from '../creation.js'
 import { describe } from '../data.js'
 import { XTransformersError } from '../errors.js'
@@ -15,7 +15,7 @@ import {
   writeTensorBytesSync,
 } from '../files.js'
 import { jsonOf } from '../json.js'
-import { checkTensor, type Tensor } from '../tensor.js'
+import { checkTensor, Tensor } from '../tensor.js'
 
 /** Settings of a group in {@link OptimizerState}: its parameters are known by their place. */
 export type SavedGroup<Options> = Options & { params: number[] }
@@ -117,7 +117,7 @@ const WITHOUT_EFFECT = ['foreach', 'fused', 'capturable', 'differentiable', 'ini
 const UNKNOWN_HERE = ['amsgrad', 'maximize']
 
 /** The settings of a group that are ours; the others are an error where they change results. */
-export function ownSettings(kind: string, group: object, place: number): Record<string, unknown> {
+function ownSettings(kind: string, group: object, place: number): Record<string, unknown> {
   const own: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(group)) {
     const path = `param_groups[${place}].${name}`
@@ -132,6 +132,39 @@ export function ownSettings(kind: string, group: object, place: number): Record<
     own[name] = value
   }
   return own
+}
+
+/** Numbers in place of tensors of one element, which PyTorch has for `lr` and `betas` where they are compiled. */
+function withoutTensors(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutTensors)
+  const single = value instanceof Tensor && value.shape.every((length) => length === 1)
+  return single ? Number(value.item()) : value
+}
+
+/** Whether a state is one of PyTorch's: parameters stand there by number, or groups have what ours have not. */
+function isTorch(state: unknown, groups: readonly object[]): boolean {
+  const theirs = [...WITHOUT_EFFECT, ...UNKNOWN_HERE, 'decoupled_weight_decay']
+  const keys = isMap(state) ? [...state.keys()] : isRecord(state) ? Object.keys(state) : []
+  return keys.some((key) => !String(key).includes('.')) || groups.some((group) => theirs.some((name) => name in group))
+}
+
+/**
+ * The settings that groups of a state have of ours. What else is in those of PyTorch, such as the
+ * `name` of a group, is left out as it is of a file; in ours it is a slip. `known`: the names of our
+ * settings.
+ */
+export function settingsGiven(
+  kind: string,
+  groups: readonly object[],
+  state: unknown,
+  known: readonly string[],
+): Record<string, unknown>[] {
+  const torch = isTorch(state, groups)
+  return groups.map((group, i) => {
+    const plain = Object.entries(group).map(([name, value]) => [name, withoutTensors(value)])
+    const own = Object.entries(ownSettings(kind, Object.fromEntries(plain), i))
+    return Object.fromEntries(own.filter(([name]) => !torch || known.includes(name)))
+  })
 }
 
 /** Settings in a file of PyTorch: those with the names of `known`, each of which must be there. */
@@ -222,6 +255,7 @@ export function placed(state: unknown, groups: readonly { params: readonly unkno
       const place = places.get(name.slice(0, dot))
       if (place === undefined) throw wrong(`\`${name}\` is the state of a parameter that no group has`)
       if (value === null || value === undefined) continue
+      if (!isText(name)) throw wrong(`${describe(name)} is no name of an average: it has half of a surrogate pair`)
       const own = `${place}${name.slice(dot)}`
       if (typeof value === 'number') result.made.set(own, full([], value, { dtype: 'f64' }))
       result.tensors.set(own, result.made.get(own) ?? checkTensor(value, `\`${name}\` of the state`))

@@ -1,14 +1,14 @@
 import { isURL } from '../checks.js'
 import { describe, isShared, presentBytes } from '../data.js'
 import { XTransformersError } from '../errors.js'
-import type { Source } from '../sources.js'
+import { type FileHandle, has, isBlob, tagOf } from '../streams.js'
 import type { Packed } from './transfer.js'
 
 /**
  * Something to load in a worker. Bytes are copied, unless they are to be given away (`transfer`); Blobs and handles of files refer to the same
  * content; a stream is given away. Of a Response: `await response.blob()`.
  */
-export type WorkerSource = Exclude<Source, Response>
+export type WorkerSource = string | URL | Blob | ReadableStream<Uint8Array> | FileHandle | Uint8Array | ArrayBuffer
 
 /** An address as the page sees it: the worker's script has another one. Names of files in Node, and of others than http, stay as they are. */
 export function absolute(address: string | URL): string {
@@ -22,11 +22,6 @@ export function absolute(address: string | URL): string {
   }
 }
 
-const tagOf = (value: unknown) => Object.prototype.toString.call(value)
-
-const has = (value: unknown, method: string) =>
-  typeof (value as { [name: string]: unknown } | null | undefined)?.[method] === 'function'
-
 /** A source, ready to be posted. */
 export function packSource(source: WorkerSource, give: boolean): Packed<unknown> {
   if (typeof source === 'string') return { value: absolute(source), transfer: [] }
@@ -35,8 +30,10 @@ export function packSource(source: WorkerSource, give: boolean): Packed<unknown>
   if (kind === '[object Uint8Array]') return packBytes(source as Uint8Array, give)
   if (kind === '[object ArrayBuffer]') return packBytes(new Uint8Array(source as ArrayBuffer), give)
   if (has(source, 'getReader')) return { value: source, transfer: [source as object] }
-  if (has(source, 'getFile') || (has(source, 'stream') && has(source, 'slice'))) return { value: source, transfer: [] }
-  const hint = kind === '[object Response]' ? ': give its blob(), or its URL' : ''
+  if (has(source, 'getFile') || isBlob(source)) return { value: source, transfer: [] }
+  const iterable = has(source, Symbol.asyncIterator)
+  const remedy = iterable ? ': give a ReadableStream, such as Readable.toWeb(stream)' : ''
+  const hint = kind === '[object Response]' ? ': give its blob(), or its URL' : remedy
   throw new XTransformersError('invalid_argument', `${describe(source)} cannot be loaded in a worker${hint}`)
 }
 
