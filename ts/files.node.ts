@@ -164,6 +164,12 @@ function openPathSync(path: string): SyncInput {
   }
 }
 
+/** @throws XTransformersError (`invalid_argument`) where a name to save under is empty */
+function refuseEmpty(path: string): void {
+  if (path !== '') return
+  throw new XTransformersError('invalid_argument', 'the path to save to is empty: give the name of a file')
+}
+
 /** @throws XTransformersError (`file`) where the process has no folder any more */
 function located(path: string): string {
   try {
@@ -225,10 +231,12 @@ export const files: Files = {
   },
   open(path) {
     refuseOpfs(path)
+    refuseEmpty(path)
     return openTarget(path)
   },
   writeSync(path, produce) {
     refuseOpfs(path)
+    refuseEmpty(path)
     writeNow(path, produce)
   },
 }

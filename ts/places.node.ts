@@ -18,10 +18,18 @@ export const codeOf = (error: unknown) => (error as NodeJS.ErrnoException | null
 
 export const refusal = (code: string, words: string) => Object.assign(new Error(`${code}: ${words}`), { code })
 
-/** A path that means the same after a change of the folder. Its parts stay: `..` may follow a link. */
+/** Bytes of the longest path that a system takes. */
+const LONGEST = process.platform === 'linux' ? 4095 : 1023
+
+/**
+ * A path that means the same after a change of the folder. Its parts stay: `..` may follow a link.
+ * Where no call would take it, it stays what it is.
+ */
 export function absolute(path: string): string {
   if (WINDOWS) return resolve(path)
-  return isAbsolute(path) ? path : `${process.cwd()}${sep}${path}`
+  if (isAbsolute(path)) return path
+  const whole = `${process.cwd()}${sep}${path}`
+  return Buffer.byteLength(whole) > LONGEST ? path : whole
 }
 
 /** Follows symbolic links, also one whose target does not exist yet. */

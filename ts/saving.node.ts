@@ -47,7 +47,7 @@ export function* save(path: string, bytes: Uint8Array): Steps<void> {
   if (stat?.isSocket()) {
     throw refusal('ENXIO', 'it is a socket, which has no name to open: connect to it and give the stream')
   }
-  if (stat && !stat.isFile()) return yield* writeDevice(place.path, bytes)
+  if (stat && !stat.isFile()) return yield* writeDevice(place.path, stat, bytes)
   if (stat) yield* checkWritable(place.path, stat)
   // a new file would take one of the names alone; and whoever has the file open would keep the old one
   const shared = open !== null || (stat?.nlink ?? 0) > 1
@@ -130,9 +130,22 @@ function* checkRoom(path: string, { blocks }: Stats, size: number): Steps<void> 
   if (needed > free) throw refusal('ENOSPC', `it needs ${needed} bytes more, and ${free} are free`)
 }
 
+/** Opens a pipe once somebody reads it. A call that waits for that would keep a thread, of which Node has few. */
+function* openPipe(path: string): Steps<number> {
+  const { O_WRONLY, O_NONBLOCK } = fs.constants
+  for (let waited = 1; ; waited = Math.min(2 * waited, 32)) {
+    try {
+      return yield* call('open', path, O_WRONLY | O_NONBLOCK)
+    } catch (error) {
+      if (codeOf(error) !== 'ENXIO') throw error
+      yield* call('pause', waited)
+    }
+  }
+}
+
 /** Writes to a pipe or a device. */
-function* writeDevice(path: string, bytes: Uint8Array): Steps<void> {
-  const descriptor = yield* call('open', path, fs.constants.O_WRONLY)
+function* writeDevice(path: string, stat: Stats, bytes: Uint8Array): Steps<void> {
+  const descriptor = stat.isFIFO() ? yield* openPipe(path) : yield* call('open', path, fs.constants.O_WRONLY)
   try {
     yield* writeAll(descriptor, bytes, false)
   } finally {

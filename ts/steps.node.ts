@@ -26,6 +26,7 @@ interface Results {
   close: undefined
   rename: undefined
   unlink: undefined
+  truncate: undefined
   /** Waits so many milliseconds. */
   pause: undefined
 }

@@ -48,9 +48,13 @@ interface Temporary {
   descriptor: number
 }
 
+/** Folders from which nothing can be removed (`chattr +a`), as a save has found out. */
+const keeping = new Set<string>()
+
 /** A new file beside the target, with the owner and the mode of what it shall replace. */
 export function* makeTemporary(target: string, stat: Stats | null): Steps<Temporary | null> {
   const folder = dirname(target)
+  if (keeping.has(folder)) return null
   yield* clearLeftovers(folder)
   for (;;) {
     const path = `${folder}${sep}${temporaryName()}`
@@ -115,8 +119,19 @@ export function* move(from: string, to: string): Steps<boolean> {
 export function* remove(path: string): Steps<void> {
   try {
     yield* call('unlink', path)
-  } catch {
+  } catch (error) {
     // it may be gone, or its folder
+    if (codeOf(error) === 'EPERM') yield* abandon(path)
   }
   forget(path)
+}
+
+/** A file that cannot be removed takes no room at least, and is the only one. */
+function* abandon(path: string): Steps<void> {
+  keeping.add(dirname(path))
+  try {
+    yield* call('truncate', path, 0)
+  } catch {
+    // then it stays as it is
+  }
 }

@@ -1,10 +1,10 @@
 // What a save leaves behind when the system of files refuses it, and when it writes in place.
-import fs, { chmodSync, existsSync, linkSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import fs, { chmodSync, existsSync, linkSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { describe, expect, it, vi } from 'vitest'
 import { expectError } from '../../api/bytes.js'
 import { expectNothingElse, expectSaved, POSIX, path, WAYS } from './helpers.js'
 
-type Failing = 'rename' | 'write' | 'ftruncate' | 'fsync' | 'fchmod'
+type Failing = 'unlink' | 'rename' | 'write' | 'ftruncate' | 'fsync' | 'fchmod'
 
 /** Lets a call into the file system fail, in both of its forms. */
 function failing(name: Failing, code: string, when: (...args: never[]) => boolean = () => true) {
@@ -61,6 +61,20 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
       expectNothingElse('x', 'new')
     },
   )
+
+  it('leaves one empty file at most in a folder that lets nothing be removed', async () => {
+    for (const name of ['x', 'y']) writeFileSync(path(name), 'old')
+    const restore = [failing('rename', 'EPERM'), failing('unlink', 'EPERM')]
+    try {
+      for (const value of [1, 2, 3]) for (const name of ['x', 'y', 'new']) await save(path(name), value)
+    } finally {
+      for (const one of restore) one()
+    }
+    for (const name of ['x', 'y', 'new']) expectSaved(name, 3)
+    const others = readdirSync(path()).filter((name) => !['x', 'y', 'new'].includes(name))
+    expect(others).toEqual([expect.stringMatching(/^\.x-transformers-.*\.tmp$/)])
+    expect(statSync(path(others[0])).size).toBe(0)
+  })
 
   it.runIf(POSIX)('is written in place where its mode cannot be given', async () => {
     writeFileSync(path('x'), 'x'.repeat(9000))

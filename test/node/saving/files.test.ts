@@ -9,6 +9,7 @@ import fs, {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -153,6 +154,31 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
       await save(whole, 1)
       await save(whole, 2)
       expect(valueIn(whole)).toEqual([2, 2, 2])
+    } finally {
+      process.chdir(here)
+    }
+  })
+
+  it('may not have an empty name', async () => {
+    await expectError(save(''), 'invalid_argument', /the path to save to is empty/)
+  })
+
+  it.runIf(LINUX)('may be named from a folder whose path is longer than any call takes', async () => {
+    const here = process.cwd()
+    try {
+      process.chdir(path())
+      const room = 4090 - path().length
+      const steps = [...Array(Math.floor(room / 251)).fill(250), (room % 251) - 1]
+      for (const length of steps.filter((length) => length > 0)) {
+        mkdirSync('d'.repeat(length))
+        process.chdir('d'.repeat(length))
+      }
+      await save('a-longer-name', 1)
+      await save('a-longer-name', 2)
+      expect(valueIn('a-longer-name')).toEqual([2, 2, 2])
+      expect(readdirSync('.')).toEqual(['a-longer-name'])
+      // no path is short enough for whoever clears up
+      rmSync('a-longer-name')
     } finally {
       process.chdir(here)
     }

@@ -11,6 +11,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { saveTensors, saveTensorsSync, tensor } from 'x-transformers'
@@ -74,6 +75,18 @@ describe.runIf(POSIX).each(WAYS)('a pipe or a device that is saved to %s', (_, s
       await new Promise((resolve) => server.close(resolve))
     }
   })
+})
+
+it.runIf(POSIX)('pipes that nobody reads do not keep the threads of Node', async () => {
+  const names = Array.from({ length: 6 }, (_, i) => path(`pipe${i}`))
+  execFileSync('mkfifo', names)
+  const pending = names.map((name) => saveTensors({ x: tensor([1, 2, 3]) }, name))
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  // all threads of Node would wait for readers now, this one too
+  const found = await Promise.race([stat(path()), new Promise((resolve) => setTimeout(resolve, 5000, 'nothing'))])
+  for (const name of names) spawn('sh', ['-c', `cat "$0" > "$0.read"`, name])
+  await Promise.all(pending)
+  expect(found).not.toBe('nothing')
 })
 
 /** Whether this machine lets us mount. */
