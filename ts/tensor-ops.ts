@@ -14,7 +14,7 @@ export interface ReduceOptions {
    *
    * @default false
    */
-  keepdim?: boolean
+  keepdim?: boolean | undefined
 }
 
 /** Options of `crossEntropy`. */
@@ -24,7 +24,7 @@ export interface CrossEntropyOptions {
    *
    * @default -100
    */
-  ignore_index?: number
+  ignore_index?: number | undefined
 }
 
 /** `dim` counted from the front. */
