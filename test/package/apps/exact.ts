@@ -48,8 +48,5 @@ export async function exactly({ signal, on_progress, flag, shape, url }: Given):
   const model = new x.Decoder({ dim: 32, depth: 1 })
   await model.loadWeights('x', { transfer: flag, signal, on_progress })
   await x.load('x', { transfer: flag, signal })
-  const optimizer = new x.SGD(model)
-  const rest = { objective: undefined, max_grad_norm: undefined, signal }
-  await x.trainStep({ model, optimizer, batches: [[packed([1], { shape, dtype: undefined })]], ...rest })
-  return packed([1], { shape })
+  return packed([1], { shape, dtype: undefined })
 }
