@@ -8,7 +8,7 @@ import { type Gates, schedule } from './schedule.js'
 /** What every heavy call takes besides its own options. */
 export interface CallControl {
   /** Aborts the call: it rejects with `signal.reason`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** A heavy call: what it touches, and how it is started. */

@@ -17,7 +17,7 @@ import type { ModuleDescription, NativeModule } from './native.js'
 import { Adopted, type NativeModel } from './native-model.js'
 import { readSource, readSourceSync } from './reading.js'
 import { Index } from './shards.js'
-import { type Source, type SyncSource, saveTo, saveToSync, type Target } from './sources.js'
+import { checkName, type Source, type SyncSource, saveTo, saveToSync, type Target } from './sources.js'
 import { type ReadOptions, throwIfAborted } from './streams.js'
 import { checkDevice, type Device } from './tensor.js'
 
@@ -28,7 +28,7 @@ export interface LoadOptions extends ReadOptions {
    *
    * @default 'cpu'
    */
-  device?: Device
+  device?: Device | undefined
 }
 
 /** A loaded model as its class, the models within too. */
@@ -113,6 +113,7 @@ export function loadTensorsSync(source: SyncTensorSource, options: Pick<TensorRe
 
 /**
  * Writes named tensors as a safetensors file. Types, shapes and values come back as they are, to the last bit.
+ * A name that PyTorch's files have (`.pt`, `.pth`, `.bin`, `.ckpt`) is refused (`invalid_argument`).
  *
  * @param tensors a Map, or an object
  * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
@@ -130,6 +131,7 @@ export async function saveTensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const [named, said] = [checkNamed(tensors), checkMetadata(metadata)]
+  checkName(target)
   await saveTo(target, () => writeTensorBytes(named, { format: 'pt', ...said }))
 }
 
@@ -140,5 +142,6 @@ export function saveTensorsSync(
   metadata: Readonly<Record<string, string>> = {},
 ): void {
   const [named, said] = [checkNamed(tensors), checkMetadata(metadata)]
+  checkName(path)
   saveToSync(path, () => writeTensorBytesSync(named, { format: 'pt', ...said }))
 }

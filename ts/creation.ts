@@ -13,25 +13,25 @@ export interface TensorOptions {
    *
    * @default 'f32'
    */
-  dtype?: DType
+  dtype?: DType | undefined
   /**
    * Where the values are.
    *
    * @default 'cpu'
    */
-  device?: Device
+  device?: Device | undefined
   /**
    * The tensor is a leaf that collects a gradient.
    *
    * @default false
    */
-  requires_grad?: boolean
+  requires_grad?: boolean | undefined
 }
 
 /** Options of {@link tensor}. */
 export interface FromDataOptions extends TensorOptions {
   /** Shape of the tensor. Absent: that of the nested arrays, or one axis for a typed array. */
-  shape?: readonly number[]
+  shape?: readonly number[] | undefined
 }
 
 const KEYS = ['dtype', 'device', 'requires_grad']

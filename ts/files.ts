@@ -102,7 +102,7 @@ export interface TensorReadOptions extends ReadOptions {
    * `net`, `network`, `weights`, `params`, `ema`), if none has more tensors. Everything else is an
    * error (`invalid_checkpoint`) that lists the keys and their tensors.
    */
-  key?: string
+  key?: string | undefined
 }
 
 /** Options that are checked. */

@@ -19,7 +19,7 @@ import { assign, move, own } from './parameters.js'
 import { ASSIGN, ENTRIES, FORGET, GATES, isModule, type Part, withParts } from './parts.js'
 import { whenEnded } from './promises.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from './schedule.js'
-import { saveTo, saveToSync, type Target, toBlob } from './sources.js'
+import { checkName, saveTo, saveToSync, type Target, toBlob } from './sources.js'
 import { checkState, checkStateOptions, fitState, type LoadResult, type LoadStateOptions } from './state.js'
 import { throwIfAborted } from './streams.js'
 import { HANDLE, INSPECT, NATIVE_MODULE, SELF, uncloneable } from './symbols.js'
@@ -268,17 +268,21 @@ export abstract class Module<Options = unknown> {
   }
 
   /**
-   * Writes the weights as safetensors. The weights are those of now: later steps wait until they are read.
+   * Writes the weights as safetensors, which in Python `safetensors.torch.load_file` reads; a name
+   * that PyTorch's files have (`.pt`, `.pth`, `.bin`, `.ckpt`) is refused (`invalid_argument`). The
+   * weights are those of now: later steps wait until they are read.
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
    * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
    */
-  save(target: Target): Promise<void> {
-    return saveTo(target, () => this.saveBytes())
+  async save(target: Target): Promise<void> {
+    checkName(target)
+    await saveTo(target, () => this.saveBytes())
   }
 
   /** As {@link save}, at once: to a path (Node). */
   saveSync(path: string): void {
+    checkName(path)
     saveToSync(path, () => this.saveBytesSync())
   }
 

@@ -153,6 +153,28 @@ export function openSourceSync(source: SyncSource): SyncInput {
   )
 }
 
+/** The name of a target that is a file, where it is the name of one in PyTorch's format; else null. */
+export function torchName(target: unknown): string | null {
+  const name = typeof target === 'string' ? target : (target as { name?: unknown } | null | undefined)?.name
+  return typeof name === 'string' && /\.(pt|pth|bin|ckpt)$/i.test(name) ? name : null
+}
+
+/**
+ * For what is written as safetensors.
+ *
+ * @throws XTransformersError (`invalid_argument`) where `torch.load` would be given a file by that name
+ */
+export function checkName(target: unknown): void {
+  const name = torchName(target)?.split(/[/\\]/).at(-1)
+  // .bin and .ckpt are names of many formats
+  if (name === undefined || !/\.pth?$/i.test(name)) return
+  const better = name.replace(/[^.]*$/, 'safetensors')
+  throw new XTransformersError(
+    'invalid_argument',
+    `weights are saved as safetensors, which torch.load does not read: write ${describe(better)} in place of ${describe(name)}`,
+  )
+}
+
 function openTarget(target: Target): Sink | Promise<Sink> {
   if (typeof target === 'string') return platform.open(target)
   if (has(target, 'getFile')) return handleSink(target as FileHandle)

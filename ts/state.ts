@@ -34,13 +34,13 @@ export interface LoadStateOptions {
    *
    * @default true
    */
-  strict?: boolean
+  strict?: boolean | undefined
   /**
    * What the names begin with that the model's do not, such as `model.` (Lightning). By default
    * `module.` (DataParallel), `net.` (a wrapper around this model) and `_orig_mod.` (torch.compile)
    * are found by themselves, where every name has them and none fits without.
    */
-  prefix?: string
+  prefix?: string | undefined
 }
 
 /** Checks the options of everything that loads a state dict. `others`: what else there is. */

@@ -17,9 +17,9 @@ export interface Progress {
 /** Options of everything that reads bytes. */
 export interface ReadOptions {
   /** Ends the reading: the call rejects with `signal.reason`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called with each piece that has arrived, and at least once at the end. What it throws, the call rejects with. */
-  on_progress?: (progress: Progress) => void
+  on_progress?: ((progress: Progress) => void) | undefined
 }
 
 /** A file that a page has a handle of: a `FileSystemFileHandle`, as far as it is used here. */

@@ -15,7 +15,7 @@ export interface ReduceOptions {
    *
    * @default false
    */
-  keepdim?: boolean
+  keepdim?: boolean | undefined
 }
 
 /** Options of `crossEntropy`. */
@@ -25,7 +25,7 @@ export interface CrossEntropyOptions {
    *
    * @default -100
    */
-  ignore_index?: number
+  ignore_index?: number | undefined
 }
 
 /** `dim` counted from the front. */

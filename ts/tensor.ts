@@ -28,7 +28,7 @@ export interface BackwardOptions extends CallControl {
    *
    * @default false
    */
-  retain_graph?: boolean
+  retain_graph?: boolean | undefined
 }
 
 /** Numbers or booleans, nested as the axes are; a plain one for a tensor without axes. */

@@ -1,10 +1,37 @@
 // What is saved comes back the same, of every type and shape, or is refused before anything is touched.
 import { describe, expect, it } from 'vitest'
-import { type DType, loadTensors, loadTensorsSync, ones, saveTensors, type Tensor, tensor } from 'x-transformers'
+import {
+  type DType,
+  loadTensors,
+  loadTensorsSync,
+  ones,
+  saveTensors,
+  saveTensorsSync,
+  type Tensor,
+  tensor,
+} from 'x-transformers'
 import { expectError, FakeFile, header } from './bytes.js'
 import { numbers, smallModel } from './helpers.js'
 
 type Tensors = Parameters<typeof saveTensors>[0]
+
+describe('weights under a name of PyTorch', () => {
+  it('are refused, as torch.load would not read them', async () => {
+    const model = smallModel()
+    for (const end of ['pt', 'pth', 'bin', 'ckpt', 'PT']) {
+      const file = new FakeFile()
+      Object.assign(file, { name: `model.v1.${end}` })
+      const message = new RegExp(`write "model.v1.safetensors" in place of "model.v1.${end}"`)
+      for (const target of [file, `no/such/model.v1.${end}`]) {
+        await expectError(model.save(target), 'invalid_argument', message)
+        await expectError(saveTensors(model.stateDict(), target), 'invalid_argument', message)
+      }
+      expect(() => model.saveSync(`no/such/model.v1.${end}`)).toThrow(message)
+      expect(() => saveTensorsSync(model.stateDict(), `no/such/model.v1.${end}`)).toThrow(message)
+      expect(file.opened).toBe(0)
+    }
+  })
+})
 
 async function saved(tensors: Tensors, metadata?: Record<string, string>): Promise<Uint8Array> {
   const file = new FakeFile()

@@ -1,7 +1,7 @@
 // What compilers say of a program against the types of the tarball: the least TypeScript that reads
 // them, and the one of this repository.
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, parse } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { bin, node, packed, root } from './packed.js'
 
@@ -26,6 +26,7 @@ const PROJECTS: Project[] = [
   { target: 'es2021', module: 'node16', dom: true, types: [] },
   { target: 'es2022', module: 'node16', dom: false, types: ['node'] },
   { target: 'es2022', module: 'bundler', dom: true, types: [] },
+  { target: 'es2022', module: 'node10', dom: false, types: ['node'] },
 ]
 
 interface Project {
@@ -36,19 +37,23 @@ interface Project {
 }
 
 /** Compiles the program, and gives what was said. */
-async function compile(compiler: string, name: string, { module, dom, types, target }: Project): Promise<string> {
+async function compile(compiler: string, name: string, project: Project, exact = false): Promise<string> {
+  const { module, dom, types, target } = project
   const at = join(folder, `types-${name}`.replaceAll(/\W+/g, '-'))
   mkdirSync(at)
-  const files = module === 'node16' ? ['program.mts', 'program.cts'] : ['program.ts']
-  for (const file of files) copyFileSync(join(root, 'test/package/apps/program.ts'), join(at, file))
+  const files = (module === 'node16' ? ['mts', 'cts'] : ['ts']).flatMap((end) => [`program.${end}`, `exact.${end}`])
+  for (const file of files) copyFileSync(join(root, `test/package/apps/${parse(file).name}.ts`), join(at, file))
   const compilerOptions = {
     target,
     lib: dom ? [target, 'dom'] : [target],
-    module: module === 'node16' ? 'node16' : 'esnext',
+    module: { node16: 'node16', node10: 'commonjs', bundler: 'esnext' }[module],
+    // it resolves without `exports`; newer compilers take it under protest
+    ...(module === 'node10' && compiler === COMPILERS.current && { ignoreDeprecations: '6.0' }),
     moduleResolution: module,
     types,
     typeRoots: [join(root, 'node_modules/@types')],
     strict: true,
+    exactOptionalPropertyTypes: exact,
     noEmit: true,
     skipLibCheck: false,
   }
@@ -60,6 +65,11 @@ describe.each(Object.entries(COMPILERS))('TypeScript %s', (version, compiler) =>
   it.for(PROJECTS)('reads the types: $target, $module, DOM $dom', async (project) => {
     const { target, module, dom } = project
     expect(await compile(compiler, `${version}-${target}-${module}-${dom ? 'dom' : 'node'}`, project)).toBe('')
+  })
+
+  it('takes undefined for what is absent, with exactOptionalPropertyTypes', async () => {
+    const project = { module: 'node16', dom: false, types: ['node'], target: 'es2022' }
+    expect(await compile(compiler, `${version}-exact`, project, true)).toBe('')
   })
 
   it('wants the types of Node or of the DOM, and nothing else', async () => {

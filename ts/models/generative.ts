@@ -17,7 +17,7 @@ import { Stepwise } from './stepwise.js'
 export type LogitsFilter = (logits: Tensor) => Tensor
 
 interface Sampling extends CallControl {
-  filter_logits_fn?: string | LogitsFilter | null
+  filter_logits_fn?: string | LogitsFilter | null | undefined
 }
 
 /** How likely a model holds sequences to be. */

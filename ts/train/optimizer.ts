@@ -37,13 +37,14 @@ export interface StateReadOptions extends ReadOptions {
    * path of keys and places with dots, such as `optimizer_states.0`. Without it, the only one is
    * taken.
    */
-  key?: string
+  key?: string | undefined
 }
 
-type Settings<Options> = Required<Options> & { lr: number }
+/** All settings. With `exactOptionalPropertyTypes`, `Required` would leave `undefined` in them. */
+type Settings<Options> = { [Name in keyof Options]-?: Exclude<Options[Name], undefined> } & { lr: number }
 
 /** What the optimizers have in common. */
-export abstract class Optimizer<Options extends { lr?: number }> {
+export abstract class Optimizer<Options extends { lr?: number | undefined }> {
   /** The groups with their settings, which may be changed between steps. */
   readonly param_groups: (Settings<Options> & { readonly params: readonly Tensor[] })[]
   readonly #kind: string
@@ -75,7 +76,7 @@ export abstract class Optimizer<Options extends { lr?: number }> {
 
   set lr(value: number) {
     const { lr } = resolveOptions<{ lr: number }>(this.#kind, { lr: value ?? null } as { lr: number })
-    for (const group of this.param_groups) group.lr = lr
+    for (const group of this.param_groups) Object.assign(group, { lr })
   }
 
   /** The names of the settings. */

@@ -15,6 +15,7 @@ import {
   writeTensorBytesSync,
 } from '../files.js'
 import { jsonOf } from '../json.js'
+import { torchName } from '../sources.js'
 import { checkTensor, Tensor } from '../tensor.js'
 
 /** Settings of a group in {@link OptimizerState}: its parameters are known by their place. */
@@ -58,7 +59,7 @@ export interface StateSaveOptions {
    * `load_state_dict` of PyTorch's optimizer of the same name takes. By default that for names that
    * end in `.pt`, `.pth`, `.bin` or `.ckpt`, and `safetensors` for all else.
    */
-  format?: StateFormat
+  format?: StateFormat | undefined
 }
 
 const FORMATS: readonly StateFormat[] = ['safetensors', 'torch']
@@ -70,8 +71,7 @@ export function formatOf(target: unknown, options: StateSaveOptions = {}): State
     if (FORMATS.includes(format)) return format
     throw refuse('format', FORMATS.join(' or '), format)
   }
-  const name = typeof target === 'string' ? target : (target as { name?: unknown } | null | undefined)?.name
-  return typeof name === 'string' && /\.(pt|pth|bin|ckpt)$/i.test(name) ? 'torch' : 'safetensors'
+  return torchName(target) === null ? 'safetensors' : 'torch'
 }
 
 /** What a safetensors file says beside the tensors. */

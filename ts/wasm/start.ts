@@ -10,13 +10,13 @@ export type OnProgress = (progress: Progress) => void
 /** Where the WebAssembly module comes from. Without any of these: the file that the package brings. */
 export interface ModuleSource {
   /** Address of `x-transformers.wasm` (or `x-transformers.relaxed.wasm`), where the page has placed it. */
-  url?: string | URL
+  url?: string | URL | undefined
   /** The content of that file. */
-  bytes?: ArrayBuffer | ArrayBufferView
+  bytes?: ArrayBuffer | ArrayBufferView | undefined
   /** That file, compiled: a `WebAssembly.Module`, a type that programs for Node do not know. */
-  module?: object
+  module?: object | undefined
   /** Told how much of the file is there, while it is fetched. */
-  on_progress?: OnProgress
+  on_progress?: OnProgress | undefined
 }
 
 /** An instance of the module, and what is known of how it runs. */

@@ -21,7 +21,7 @@ export interface WorkerLoadOptions extends ReadOptions {
    *
    * @default false
    */
-  transfer?: boolean
+  transfer?: boolean | undefined
 }
 
 type ModelClass = new (home: Connection, name: string, args: readonly unknown[] | Adopted) => RemoteModel

@@ -23,7 +23,9 @@ export type RemoteParameters<Options> = RemoteModel | readonly RemoteGroup<Optio
 const DEFAULT_LR = 1e-3
 
 /** An optimizer in a worker, for `trainStep`. */
-export abstract class RemoteOptimizer<Options extends { lr?: number } = { lr?: number }> {
+type Rate = { lr?: number | undefined }
+
+export abstract class RemoteOptimizer<Options extends Rate = Rate> {
   /** @internal */
   readonly [REMOTE]: RemoteHandle
   /** Resolves to the optimizer once it is there. Rejects with every problem of the options; so does every call on it. */

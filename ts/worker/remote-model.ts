@@ -21,7 +21,7 @@ export interface WorkerWeightsOptions extends LoadWeightsOptions {
    *
    * @default false
    */
-  transfer?: boolean
+  transfer?: boolean | undefined
 }
 
 /** A loaded model: a constructor that gets this in place of arguments takes it over. */

@@ -11,13 +11,13 @@ import { absolute } from './source.js'
 /** Where a worker's WebAssembly comes from. What is absent is the package's own. */
 export interface WorkerModuleSource {
   /** Address of `x-transformers.wasm` (or `x-transformers.relaxed.wasm`): what runs on one thread. */
-  url?: string | URL
+  url?: string | URL | undefined
   /** The content of that file. */
-  bytes?: ArrayBuffer | ArrayBufferView
+  bytes?: ArrayBuffer | ArrayBufferView | undefined
   /** That file, compiled: a `WebAssembly.Module`. */
-  module?: object
+  module?: object | undefined
   /** Address of `x-transformers.threads.wasm`: what runs on several threads. Where it cannot be had there is one, and `info()` says why. */
-  threads_url?: string | URL
+  threads_url?: string | URL | undefined
 }
 
 /** Options of {@link spawn}. */
@@ -28,14 +28,14 @@ export interface SpawnOptions extends ReadOptions {
    *
    * @default 'auto'
    */
-  threads?: number | 'auto'
+  threads?: number | 'auto' | undefined
   /** Where the WebAssembly files come from, for pages that place them themselves. */
-  wasm?: WorkerModuleSource
+  wasm?: WorkerModuleSource | undefined
   /**
    * A Worker that runs `x-transformers/worker/entry`, or the address of that script, of another origin too: for bundlers that do not find it by
    * themselves. Absent: the package's own.
    */
-  worker?: Port | string | URL
+  worker?: Port | string | URL | undefined
 }
 
 const KEYS = ['threads', 'wasm', 'worker', 'on_progress', 'signal']

@@ -10,9 +10,9 @@ import type { WireTensor } from './protocol.js'
 /** Options of the worker's {@link tensor}. */
 export interface HostTensorOptions {
   /** Shape of the tensor. Absent: that of the nested arrays, or one axis for a typed array. */
-  shape?: readonly number[]
+  shape?: readonly number[] | undefined
   /** Type of the elements. Absent: that of a typed array, `bool` for booleans, `i64` for bigints, else `f32`. */
-  dtype?: DType
+  dtype?: DType | undefined
 }
 
 /**

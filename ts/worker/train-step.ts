@@ -26,11 +26,11 @@ export interface TrainStep<Model extends Trainable = Trainable> {
   /** The arguments of `forward` for each batch: `[[tokens]]`, or `[[src, tgt, { mask }]]`. The gradients of several are averaged. */
   batches: readonly Parameters<Model['forward']>[]
   /** Absent: `forward` gives the loss, as that of the wrappers for training does. */
-  objective?: Objective
+  objective?: Objective | undefined
   /** Scales the gradients so that their common norm is at most this; `Infinity` only measures it. Absent: they stay as they are. */
-  max_grad_norm?: number
+  max_grad_norm?: number | undefined
   /** Ends the step: it rejects with `signal.reason`. The weights are those of before, or those after a whole step. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** A model with a `forward`. */
