@@ -113,7 +113,7 @@ export function loadTensorsSync(source: SyncTensorSource, options: Pick<TensorRe
 
 /**
  * Writes named tensors as a safetensors file. Types, shapes and values come back as they are, to the last bit.
- * A name that PyTorch's files have (`.pt`, `.pth`, `.bin`, `.ckpt`) is refused (`invalid_argument`).
+ * A name that PyTorch's files have (`.pt`, `.pth`) is refused (`invalid_argument`).
  *
  * @param tensors a Map, or an object
  * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}

@@ -269,7 +269,7 @@ export abstract class Module<Options = unknown> {
 
   /**
    * Writes the weights as safetensors, which in Python `safetensors.torch.load_file` reads; a name
-   * that PyTorch's files have (`.pt`, `.pth`, `.bin`, `.ckpt`) is refused (`invalid_argument`). The
+   * that PyTorch's files have (`.pt`, `.pth`) is refused (`invalid_argument`). The
    * weights are those of now: later steps wait until they are read.
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
