@@ -6,7 +6,11 @@ import { Promises } from './promises.js'
  * for the write before it.
  */
 export class Gate {
-  /** The model, or the handle of the leaf, whose weights these are. */
+  /**
+   * The model, or the handle of the leaf, whose weights these are.
+   *
+   * @internal Types for ES2020 do not know WeakRef.
+   */
   readonly owner: WeakRef<object> | null
   /** The latest write that has not ended. */
   write: Job | null = null

@@ -18,7 +18,7 @@ type Tensors = Parameters<typeof saveTensors>[0]
 describe('weights under a name of PyTorch', () => {
   it('are refused, as torch.load would not read them', async () => {
     const model = smallModel()
-    for (const end of ['pt', 'pth', 'bin', 'ckpt', 'PT']) {
+    for (const end of ['pt', 'pth', 'PT']) {
       const file = new FakeFile()
       Object.assign(file, { name: `model.v1.${end}` })
       const message = new RegExp(`write "model.v1.safetensors" in place of "model.v1.${end}"`)
@@ -30,6 +30,12 @@ describe('weights under a name of PyTorch', () => {
       expect(() => saveTensorsSync(model.stateDict(), `no/such/model.v1.${end}`)).toThrow(message)
       expect(file.opened).toBe(0)
     }
+  })
+
+  it('are saved where many formats have that name', async () => {
+    const file = Object.assign(new FakeFile(), { name: 'model.bin' })
+    await smallModel().save(file)
+    expect((await loadTensors(file.content)).tensors.size).toBeGreaterThan(0)
   })
 })
 
