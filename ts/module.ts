@@ -363,6 +363,11 @@ export abstract class Module<Options = unknown> {
     return renderTree(this.constructor.name, this[ENTRIES]())
   }
 
+  /** The readable tree, for `JSON.stringify`: weights are saved by {@link save} and {@link saveBytes}. */
+  toJSON(): string {
+    return this[INSPECT]()
+  }
+
   /** @internal Printing must not fail. */
   [INSPECT](): string {
     try {

@@ -28,6 +28,8 @@ describe('structured cloning', () => {
   it('says what to send', () => {
     expect(() => structuredClone(ones([2]))).toThrow(/a Tensor cannot be cloned: send its data\(\) and shape/)
     expect(() => structuredClone(smallModel())).toThrow(/a model cannot be cloned: send saveBytes\(\)/)
+    const model = smallModel()
+    expect(JSON.parse(JSON.stringify({ model }))).toEqual({ model: String(model) })
   })
 
   it('changes nothing for copies and comparisons', () => {

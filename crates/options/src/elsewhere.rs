@@ -177,6 +177,9 @@ const NEWER: &[&str] = &[
 /// What the classes put before the names of options that they take over.
 const PREFIXES: [&str; 5] = ["enc_", "dec_", "cross_", "attn_", "ff_"];
 
+/// What other libraries call the number of tokens to generate.
+const LENGTHS: [&str; 4] = ["max_tokens", "max_new_tokens", "max_length", "n_predict"];
+
 /// What is to be said of an unknown name that is known elsewhere; `names` are those that are known here.
 pub fn explain(name: &str, names: &[&str]) -> Option<String> {
     let mut plain = name;
@@ -185,6 +188,12 @@ pub fn explain(name: &str, names: &[&str]) -> Option<String> {
             return Some(
                 "is not needed: attention without the whole score matrix is always on here; leave it out".into(),
             );
+        }
+        if matches!(plain, "resi_dual" | "resi_dual_scale") {
+            return Some("is not an option here: it is of later versions 1.x of x-transformers, not in 1.9.2".into());
+        }
+        if names.contains(&"temperature") && LENGTHS.contains(&plain) {
+            return Some("is not an option here: how many tokens come is the argument before the options".into());
         }
         if NEWER.contains(&plain) {
             let instead = instead(plain, names).map_or_else(String::new, |name| format!("; `{name}` is"));
@@ -274,6 +283,9 @@ mod tests {
         assert!(explain("attn_flash", &names).unwrap().contains("always on here"));
         assert!(explain("dec_attn_kv_heads", &names).unwrap().ends_with("not in 1.9.2; `attn_one_kv_head` is"));
         assert!(explain("use_layerscale", &names).unwrap().ends_with("not in 1.9.2"));
+        assert!(explain("resi_dual", &names).unwrap().contains("later versions 1.x"));
+        assert!(explain("max_new_tokens", &["temperature"]).unwrap().contains("the argument before the options"));
+        assert_eq!(explain("max_new_tokens", &names), None);
         assert_eq!(explain("dimm", &names), None);
         assert_eq!(same("d_model", &names).as_deref(), Some("dim"));
         assert_eq!(same("head_dim", &names).as_deref(), Some("attn_dim_head"));

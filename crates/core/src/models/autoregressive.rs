@@ -40,6 +40,14 @@ impl AutoregressiveWrapper {
             return not_ids("token ids", "(batch, length), length at least 2", x);
         }
         let n = x.dim(1);
+        let inputs = with.prepend_embeds.as_ref().filter(|t| t.rank() == 3).map_or(0, |t| t.dim(1)) + n - 1;
+        if with.layers.mask.as_ref().is_some_and(|mask| mask.rank() == 2 && mask.dim(1) == inputs + 1) {
+            return Error::shape(format!(
+                "mask has {} columns, and there are {inputs} inputs: the last token is a target alone. Leave its column \
+                 out, `mask.slice(1, 0, {inputs})`",
+                inputs + 1
+            ));
+        }
         let (input, target) = (ops::narrow(x, 1, 0, n - 1)?, ops::narrow(x, 1, 1, n - 1)?);
         let mut with = with.clone();
         if self.mask_prob > 0.0 {
