@@ -14,7 +14,7 @@ export function refuse(what: string, wanted: string, got: unknown, code: ErrorCo
 }
 
 /** What kind of built-in an object is, of whichever realm: `Map`, `Promise`, `Object`. */
-const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)
+export const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
@@ -51,6 +51,17 @@ export const isSet = (value: unknown): value is ReadonlySet<unknown> =>
 
 /** Whether it is a URL, of whichever realm. */
 export const isURL = (value: unknown): value is URL => tagOf(value) === 'URL'
+
+/** Whether something has a method of that name. */
+export const has = (value: unknown, method: PropertyKey): boolean =>
+  typeof (value as { [name: PropertyKey]: unknown } | null | undefined)?.[method] === 'function'
+
+/** Whether it is a Blob or a File, of any realm or library: that of jsdom has `slice` and little else. */
+export const isBlob = (value: unknown): value is Blob =>
+  has(value, 'slice') && typeof (value as Blob).size === 'number' && !ArrayBuffer.isView(value)
+
+/** Whether it is a Uint8Array, of whichever realm. */
+export const isBytes = (value: unknown): value is Uint8Array => tagOf(value) === 'Uint8Array'
 
 /** Whether it is an object as `{ }` makes one, in whichever realm, and not of a class. */
 export function isPlain(value: object): boolean {

@@ -1,17 +1,7 @@
 /** Bytes that are read by their place, as far as each kind of source can do that, in pieces. */
-import { refuse } from './checks.js'
+import { has, refuse, tagOf } from './checks.js'
 import { XTransformersError } from './errors.js'
-import {
-  fileError,
-  has,
-  nameOf,
-  type Progress,
-  type ReadOptions,
-  reasonOf,
-  tagOf,
-  throwIfAborted,
-  truncated,
-} from './streams.js'
+import { fileError, nameOf, type Progress, type ReadOptions, reasonOf, throwIfAborted, truncated } from './streams.js'
 
 /** Refuses so many bytes for `what` where they are more than memory can hold. */
 export type Room = (bytes: number, what: string) => void
@@ -173,7 +163,7 @@ export class BlobInput extends PlacedInput {
     } catch (error) {
       throw fileError(`${name} broke off after ${offset} bytes: ${reasonOf(error)}`, error)
     }
-    if (tagOf(buffer) !== '[object ArrayBuffer]') throw refuse(`what ${name} gives`, 'an ArrayBuffer', buffer)
+    if (tagOf(buffer) !== 'ArrayBuffer') throw refuse(`what ${name} gives`, 'an ArrayBuffer', buffer)
     const bytes = new Uint8Array(buffer as ArrayBuffer)
     if (bytes.length < length) throw truncated({ name, size: this.size, exact: true }, offset + bytes.length)
     if (bytes.length === length) return bytes

@@ -1,6 +1,6 @@
 /** What gives bytes piece by piece, of whatever kind, library and realm, as one kind of reader. */
-import { quietly, refuse } from './checks.js'
-import { fileError, has, reasonOf } from './streams.js'
+import { has, quietly, refuse } from './checks.js'
+import { fileError, reasonOf } from './streams.js'
 
 /** As far as it is used here, what `getReader()` of a stream gives. */
 export interface Reader {

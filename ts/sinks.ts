@@ -1,7 +1,7 @@
 /** Writing bytes as every platform can: into streams, and into files that a page has a handle of. */
-import { isThenable, refuse } from './checks.js'
+import { has, isThenable, refuse } from './checks.js'
 import type { XTransformersError } from './errors.js'
-import { type FileHandle, fileError, has, nameOf, reasonOf, type Sink } from './streams.js'
+import { type FileHandle, fileError, nameOf, reasonOf, type Sink } from './streams.js'
 
 /** Small enough to keep memory low in streams that compress or send. */
 const CHUNK = 4 * 1024 * 1024

@@ -1,24 +1,12 @@
 /** What can be loaded, and where to save: every kind of it, on every platform. */
 import { files as platform } from '#native'
-import { abandon, checkReading, isThenable, refuse } from './checks.js'
+import { abandon, checkReading, has, isBlob, isBytes, isThenable, refuse, tagOf } from './checks.js'
 import { describe, presentBytes } from './data.js'
 import { XTransformersError } from './errors.js'
 import { BlobInput, type Input, inMemory, MemoryInput, Meter, type SyncInput } from './inputs.js'
 import { handleSink, streamSink } from './sinks.js'
 import { StreamInput } from './stream-input.js'
-import {
-  bodyOf,
-  type FileHandle,
-  fileError,
-  has,
-  isBlob,
-  isBytes,
-  nameOf,
-  type ReadOptions,
-  reasonOf,
-  type Sink,
-  tagOf,
-} from './streams.js'
+import { bodyOf, type FileHandle, fileError, nameOf, type ReadOptions, reasonOf, type Sink } from './streams.js'
 
 /**
  * Something to load.
@@ -77,11 +65,10 @@ export type Target = string | FileHandle | WritableStream
 function bytesIn(source: unknown): Uint8Array | null {
   if (isBytes(source)) return presentBytes(source)
   // not `instanceof`: the buffer may come from another realm, such as a worker
-  return tagOf(source) === '[object ArrayBuffer]' ? new Uint8Array(source as ArrayBuffer) : null
+  return tagOf(source) === 'ArrayBuffer' ? new Uint8Array(source as ArrayBuffer) : null
 }
 
-const isName = (source: unknown): source is string | URL =>
-  typeof source === 'string' || tagOf(source) === '[object URL]'
+const isName = (source: unknown): source is string | URL => typeof source === 'string' || tagOf(source) === 'URL'
 
 /** What reads a source. */
 export async function openSource(source: Source, given: ReadOptions = {}): Promise<Input> {
@@ -225,6 +212,6 @@ export function saveToSync(path: string, produce: () => Uint8Array): void {
 /** Bytes as a Blob, such as for a download. */
 export function toBlob(bytes: Uint8Array): Blob {
   // a Blob takes no shared memory
-  const plain = tagOf(bytes.buffer) === '[object ArrayBuffer]' ? bytes : bytes.slice()
+  const plain = tagOf(bytes.buffer) === 'ArrayBuffer' ? bytes : bytes.slice()
   return new Blob([plain as Uint8Array<ArrayBuffer>], { type: 'application/octet-stream' })
 }

@@ -1,19 +1,10 @@
 /** Bytes that come from front to back. */
-import { refuse } from './checks.js'
+import { isBytes, refuse } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import { type Input, Meter, type Room, type SizedInput } from './inputs.js'
 import { type Reader, readerOf } from './readers.js'
-import {
-  allocate,
-  fileError,
-  isBytes,
-  type Origin,
-  type ReadOptions,
-  reasonOf,
-  throwIfAborted,
-  truncated,
-} from './streams.js'
+import { allocate, fileError, type Origin, type ReadOptions, reasonOf, throwIfAborted, truncated } from './streams.js'
 
 /** After so many bytes more it is asked whether there is room for the next ones .. */
 const STEP = 32 * 1024 * 1024

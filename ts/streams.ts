@@ -1,5 +1,5 @@
 /** What every read has in common, fetch, and what the platforms add to it. */
-import { quietly, throwIfAborted } from './checks.js'
+import { has, quietly, tagOf, throwIfAborted } from './checks.js'
 import { describe } from './data.js'
 import { XTransformersError } from './errors.js'
 import type { Input, SyncInput } from './inputs.js'
@@ -82,25 +82,11 @@ export function allocate(size: number, name: string): Uint8Array {
 export const truncated = ({ name, size }: Origin, loaded: number, cause?: unknown) =>
   fileError(`${name} ended after ${loaded} of ${size} bytes: load it again`, cause)
 
-/** What kind of built-in something is, of whichever realm: `[object Blob]`. */
-export const tagOf = (value: unknown): string => Object.prototype.toString.call(value)
-
-/** Whether something has a method of that name. */
-export const has = (value: unknown, method: PropertyKey): boolean =>
-  typeof (value as { [name: PropertyKey]: unknown } | null | undefined)?.[method] === 'function'
-
 /** The name of a file or a handle, for messages. */
 export function nameOf(named: unknown, otherwise: string): string {
   const { name } = named as { name?: unknown }
   return typeof name === 'string' && name ? name : otherwise
 }
-
-/** Whether it is a Blob or a File, of any realm or library: that of jsdom has `slice` and little else. */
-export const isBlob = (value: unknown): value is Blob =>
-  has(value, 'slice') && typeof (value as Blob).size === 'number' && !ArrayBuffer.isView(value)
-
-/** Whether it is a Uint8Array, of another realm too. */
-export const isBytes = (value: unknown): value is Uint8Array => tagOf(value) === '[object Uint8Array]'
 
 // begins at a word alone: else a long text without addresses would be looked through from every letter
 const withoutPassword = (text: string) => text.replace(/\b([a-z\d]+:\/\/)[^\s/?#]*@/gi, '$1')
@@ -133,7 +119,7 @@ export function bodyOf(response: Response): { stream: unknown; origin: Origin } 
 async function* wholeOf(response: Response, name: string): AsyncGenerator<Uint8Array> {
   if (response.body === null || !has(response, 'arrayBuffer')) return
   const buffer: unknown = await response.arrayBuffer()
-  if (tagOf(buffer) === '[object ArrayBuffer]') yield new Uint8Array(buffer as ArrayBuffer)
+  if (tagOf(buffer) === 'ArrayBuffer') yield new Uint8Array(buffer as ArrayBuffer)
   else throw new TypeError(`arrayBuffer() of ${name} gives ${describe(buffer)}`)
 }
 

@@ -1,7 +1,7 @@
-import { isURL } from '../checks.js'
+import { has, isBlob, isURL, tagOf } from '../checks.js'
 import { describe, isShared, presentBytes } from '../data.js'
 import { XTransformersError } from '../errors.js'
-import { type FileHandle, has, isBlob, tagOf } from '../streams.js'
+import type { FileHandle } from '../streams.js'
 import type { Packed } from './transfer.js'
 
 /**
@@ -27,13 +27,13 @@ export function packSource(source: WorkerSource, give: boolean): Packed<unknown>
   if (typeof source === 'string') return { value: absolute(source), transfer: [] }
   if (isURL(source)) return { value: { $url: source.href }, transfer: [] }
   const kind = tagOf(source)
-  if (kind === '[object Uint8Array]') return packBytes(source as Uint8Array, give)
-  if (kind === '[object ArrayBuffer]') return packBytes(new Uint8Array(source as ArrayBuffer), give)
+  if (kind === 'Uint8Array') return packBytes(source as Uint8Array, give)
+  if (kind === 'ArrayBuffer') return packBytes(new Uint8Array(source as ArrayBuffer), give)
   if (has(source, 'getReader')) return { value: source, transfer: [source as object] }
   if (has(source, 'getFile') || isBlob(source)) return { value: source, transfer: [] }
   const iterable = has(source, Symbol.asyncIterator)
   const remedy = iterable ? ': give a ReadableStream, such as Readable.toWeb(stream)' : ''
-  const hint = kind === '[object Response]' ? ': give its blob(), or its URL' : remedy
+  const hint = kind === 'Response' ? ': give its blob(), or its URL' : remedy
   throw new XTransformersError('invalid_argument', `${describe(source)} cannot be loaded in a worker${hint}`)
 }
 

@@ -1,7 +1,6 @@
 /** Arguments and results on the worker's side: tensors come as copies, and go as copies. */
-import { isMap, isPlain } from '../../checks.js'
+import { isBytes, isMap, isPlain } from '../../checks.js'
 import { tensor } from '../../creation.js'
-import { isBytes } from '../../streams.js'
 import { HANDLE } from '../../symbols.js'
 import { Tensor } from '../../tensor.js'
 import type { Id, Wire, WireTensor } from '../protocol.js'
