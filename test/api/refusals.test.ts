@@ -50,7 +50,7 @@ const calls: [string, () => Promise<unknown>, RegExp][] = [
   [
     'a mask of the full length for a loss',
     () => new AutoregressiveWrapper(transformer()).forward(ids(1, 8), { mask: ones([1, 8], { dtype: 'bool' }) }),
-    /mask has 8 columns, x has 7/,
+    /mask has 8 columns, and there are 7 inputs/,
   ],
   ['a mask of numbers', () => masked().forward(ids(1, 5), { mask: ones([1, 5]) }), /mask must be bool/],
   ['ids without a batch axis', () => masked().forward(tensor([1, 2], { dtype: 'i64' })), /\(batch, length\)/],

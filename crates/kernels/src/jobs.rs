@@ -1,6 +1,7 @@
 //! Products that threads share: each writes its part.
 
 use crate::cpu::Real;
+use crate::memory::keep;
 use crate::parallel::{among_threads, each, pieces_by, rows_per_piece};
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
@@ -232,6 +233,23 @@ unsafe fn multiply<T: Real>(
 
 /// The same by the crate gemm: f64, and few rows or columns.
 ///
+/// What gemm keeps for a thread that calls it, some 512 KiB: counted as [`kept`](crate::memory::kept).
+struct Slab(i64);
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        keep(-self.0);
+    }
+}
+
+thread_local! {
+    static SLAB: Slab = gemm_common::gemm::L2_SLAB.with(|slab| {
+        let bytes = slab.borrow().len() as i64;
+        keep(bytes);
+        Slab(bytes)
+    });
+}
+
 /// # Safety
 /// As for [`multiply`].
 unsafe fn by_gemm<T: Real>(
@@ -249,6 +267,8 @@ unsafe fn by_gemm<T: Real>(
             unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(row * stride), n) };
         }
     }
+    // at the end of a thread it is gone already, and nothing needs counting
+    let _ = SLAB.try_with(|_| ());
     let add = !matches!(start, Start::Nothing);
     let (ap, bp, along) = (a.data.as_ptr(), b.data.as_ptr(), stride as isize);
     // SAFETY: the caller's promise; T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.

@@ -107,7 +107,7 @@ fn of_a_loss() {
             (json!({}), vec![ids(&[1, 2], &[2])], tensor, "length at least 2"),
             (json!({}), vec![normal(&[2, 4], 1)], tensor, "i64"),
             (json!({}), vec![ids(&[1, 17], &[1, 2])], tensor, "token id 17 at [0, 1] is not in the vocabulary"),
-            (one("mask"), vec![tokens(2, 8, 1), bits(&[2, 8])], tensor, "mask has 8 columns, x has 7"),
+            (one("mask"), vec![tokens(2, 8, 1), bits(&[2, 8])], tensor, "mask has 8 columns, and there are 7 inputs"),
             (one("prepend_embeds"), vec![tokens(2, 8, 1), normal(&[2, 1, 16], 1)], "invalid_options", "no targets"),
         ],
     );
