@@ -17,8 +17,24 @@ export function resolveOptions<T extends object>(name: string, options: T): Requ
 }
 
 /** The settings of each parameter group: its own, else the `common` ones, else the defaults. Errors as for {@link resolveOptions}. */
-export function resolveGroups<T extends object>(name: string, common: T, groups: readonly T[]): Required<T>[] {
-  const given = json(name, common)
-  const own = `[${groups.map((group, i) => json(`${name}, param_groups[${i}]`, group)).join()}]`
-  return JSON.parse(guarded(() => native.resolveGroups(name, given, own)))
+export const resolveGroups = <T extends object>(name: string, common: T, groups: readonly T[]): Required<T>[] =>
+  JSON.parse(groupsResolver(name)(common, groups))
+
+/**
+ * {@link resolveGroups} as JSON, for one optimizer. Its last answer is kept: every step asks for the
+ * settings, and they seldom change between two.
+ */
+export function groupsResolver(name: string): (common: object, groups: readonly object[]) => string {
+  let asked = ''
+  let answer = ''
+  return (common, groups) => {
+    const given = json(name, common)
+    const own = `[${groups.map((group, i) => json(`${name}, param_groups[${i}]`, group)).join()}]`
+    const question = `${given} ${own}`
+    if (question !== asked) {
+      answer = guarded(() => native.resolveGroups(name, given, own))
+      asked = question
+    }
+    return answer
+  }
 }

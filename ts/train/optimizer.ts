@@ -6,7 +6,7 @@ import { guarded, XTransformersError } from '../errors.js'
 import { disposeAll, readTensors, readTensorsSync, type TensorFile } from '../files.js'
 import { jsonOf } from '../json.js'
 import type { NativeOptimizer, NativeTensor } from '../native.js'
-import { resolveGroups, resolveOptions } from '../options.js'
+import { groupsResolver, resolveGroups, resolveOptions } from '../options.js'
 import { Promises } from '../promises.js'
 import { noteTrained } from '../reached.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
@@ -50,12 +50,14 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
   readonly #kind: string
   readonly #gates: Gates
   readonly #native: NativeOptimizer
+  readonly #resolved: ReturnType<typeof groupsResolver>
   /** Number of parameters in each group. */
   readonly #sizes: readonly number[]
 
   /** @internal */
   protected constructor(kind: string, parameters: Iterable<Tensor> | readonly ParamGroup<Options>[], options: Options) {
     this.#kind = kind
+    this.#resolved = groupsResolver(kind)
     const groups = grouped<Options>(parameters)
     const settings = resolveGroups(kind, options, groups.map(settingsOf))
     this.param_groups = groups.map(({ params }, i) => ({ ...settings[i], params }) as never)
@@ -84,19 +86,14 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
     return Object.keys(settingsOf(this.param_groups[0] as never, 0))
   }
 
-  /** The settings as they are now, checked. */
-  #settings() {
+  /** The settings as they are now, checked, as JSON. */
+  #groups(): string {
     const [had, has] = [this.#sizes.length, this.param_groups.length]
-    if (had === has) return resolveGroups(this.#kind, {}, this.param_groups.map(settingsOf))
+    if (had === has) return this.#resolved({}, this.param_groups.map(settingsOf))
     throw new XTransformersError(
       'invalid_state',
       `the optimizer was made with ${had} groups of parameters, and param_groups has ${has}: make a new optimizer`,
     )
-  }
-
-  /** The same for the native side. */
-  #groups(): string {
-    return jsonOf(this.#settings())
   }
 
   /** Changes every parameter that has a gradient and is not frozen, by one step. Settings are taken when the call is made. */
@@ -134,7 +131,7 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
   #state(): OptimizerState<Settings<Options>> {
     let at = 0
     // checked, since they may have been changed: a file could not hold a NaN, nor a clone a function
-    const settings = this.#settings()
+    const settings: object[] = JSON.parse(this.#groups())
     const groups = this.#sizes.map((size, i) => ({ ...settings[i], params: Array.from({ length: size }, () => at++) }))
     const { json, tensors } = guarded(() => this.#native.state())
     const names: Record<string, { $tensor: number }> = JSON.parse(json)
