@@ -2,15 +2,14 @@
 
 use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
-use xt_kernels::activation::{self as act, Activation};
-use xt_kernels::extremes::{self, Extreme};
-use xt_kernels::rotary::{rotate, Direction};
-use xt_kernels::scale_norm::{self as scaled, Scale};
-use xt_kernels::softmax::{self as soft, Mask};
-use xt_kernels::token_shift::{self as shift, Shifts};
-use xt_kernels::{
-    cross_entropy as loss, glu as gated, gru as gates, layer_norm as norm, sparse_topk as topk, Array, DType, Device,
-};
+use xt_kernels::ops::activation::{self as act, Activation};
+use xt_kernels::ops::extremes::{self, Extreme};
+use xt_kernels::ops::rotary::{rotate, Direction};
+use xt_kernels::ops::scale_norm::{self as scaled, Scale};
+use xt_kernels::ops::softmax::{self as soft, Mask};
+use xt_kernels::ops::token_shift::{self as shift, Shifts};
+use xt_kernels::ops::{cross_entropy as loss, glu as gated, gru as gates, layer_norm as norm, sparse_topk as topk};
+use xt_kernels::{Array, DType, Device};
 
 pub fn layer_norm(c: &mut Criterion) {
     let mut group = Group::new(c, "layer_norm");

@@ -2,10 +2,11 @@
 
 use crate::setup::{indices, normal, Group, DIM, ROWS, TOKENS};
 use criterion::Criterion;
-use xt_kernels::layout::contiguous;
-use xt_kernels::optimizer::{sum_of_squares, update_all, Adam, Sgd, Step, Update};
+use xt_kernels::ops::layout::contiguous;
+use xt_kernels::ops::optimizer::{sum_of_squares, update_all, Adam, Sgd, Step, Update};
+use xt_kernels::ops::{dropout as drop, embedding as table};
+use xt_kernels::ops::{elementwise, in_place, reduce};
 use xt_kernels::philox::Stream;
-use xt_kernels::{dropout as drop, elementwise, embedding as table, in_place, reduce};
 
 const STREAM: Stream = Stream { seed: 1, call: 2, draw: 3 };
 const MILLION: usize = 1 << 20;

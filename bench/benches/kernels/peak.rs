@@ -34,7 +34,7 @@ const SUMS: usize = 12;
 
 /// What all threads do in a second, in the best of some tries; each does `amount` in one.
 fn best(amount: f64, f: impl Fn() -> f32 + Sync) -> f64 {
-    let threads = xt_kernels::parallel::threads();
+    let threads = xt_kernels::host::parallel::threads();
     let once = || {
         let start = Instant::now();
         std::thread::scope(|scope| {

@@ -2,13 +2,13 @@
 
 use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
-use xt_kernels::activation::Activation;
-use xt_kernels::dropout::Dropout;
-use xt_kernels::feedforward::{self as network, Inner};
+use xt_kernels::ops::activation::Activation;
+use xt_kernels::ops::dropout::Dropout;
+use xt_kernels::ops::feedforward::{self as network, Inner};
+use xt_kernels::ops::quantized::{self, Format, Packed};
+use xt_kernels::ops::softmax::Mask;
+use xt_kernels::ops::{attention as fused, linear as kernel, linear_cross_entropy as loss, matmul as batched};
 use xt_kernels::philox::Stream;
-use xt_kernels::quantized::{self, Format, Packed};
-use xt_kernels::softmax::Mask;
-use xt_kernels::{attention as fused, linear as kernel, linear_cross_entropy as loss, matmul as batched};
 
 pub fn matmul(c: &mut Criterion) {
     let mut group = Group::new(c, "matmul");

@@ -64,7 +64,7 @@ impl Walk {
     fn add(&mut self, edge: Edge, grad: Array) -> Result<()> {
         let sum = |old: Option<Array>| match old {
             None => Ok(grad.clone()),
-            Some(old) => xt_kernels::elementwise::add(&old, &grad),
+            Some(old) => xt_kernels::ops::elementwise::add(&old, &grad),
         };
         match edge {
             Edge::Nowhere => {}

@@ -1,7 +1,7 @@
 //! The gradient of a leaf, to which backwards add.
 
 use crate::{Array, Result};
-use xt_kernels::{elementwise, in_place};
+use xt_kernels::ops::{elementwise, in_place};
 
 pub(crate) struct Gradient {
     array: Array,

@@ -5,7 +5,7 @@ use crate::gradient::Gradient;
 use crate::{Array, DType, Device, Error, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use xt_kernels::quantized::{self, Format, Packed};
+use xt_kernels::ops::quantized::{self, Format, Packed};
 
 /// Makes the first values of a leaf.
 type Initial = Box<dyn Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync>;
@@ -48,13 +48,13 @@ fn check_draw(shape: &[usize], dtype: DType) -> Result<()> {
     if shape.contains(&0) {
         return Ok(());
     }
-    Ok(xt_kernels::alloc::check_wide(&[needed], DType::U8)?)
+    Ok(xt_kernels::memory::alloc::check_wide(&[needed], DType::U8)?)
 }
 
 /// As another type and on another device, where there is room for it.
 fn moved(values: &Array, dtype: DType, device: &Device) -> Result<Array> {
     if values.dtype() != dtype || !values.device().same_device(device) {
-        xt_kernels::alloc::check_like(values, dtype, 1)?;
+        xt_kernels::memory::alloc::check_like(values, dtype, 1)?;
     }
     Ok(values.to_dtype(dtype)?.to_device(device)?)
 }
@@ -311,7 +311,7 @@ impl Leaf {
         match grad.as_mut() {
             Some(grad) => grad.add(&more),
             None => {
-                *grad = Some(Gradient::of(xt_kernels::layout::contiguous(&more)?));
+                *grad = Some(Gradient::of(xt_kernels::ops::layout::contiguous(&more)?));
                 Ok(())
             }
         }

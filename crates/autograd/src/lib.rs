@@ -21,5 +21,5 @@ pub use error::{Error, Result};
 pub use leaf::Leaf;
 pub use node::{is_grad_enabled, no_grad, with_grad};
 pub use tensor::{Kind, Tensor};
-pub use xt_kernels::quantized::Format;
+pub use xt_kernels::ops::quantized::Format;
 pub use xt_kernels::{Array, DType, Device};

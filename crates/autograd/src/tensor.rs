@@ -4,7 +4,7 @@ use crate::error::invalid;
 use crate::node::{Edge, Node};
 use crate::{is_grad_enabled, Array, DType, Device, Leaf, Result};
 use std::sync::Arc;
-use xt_kernels::quantized::Packed;
+use xt_kernels::ops::quantized::Packed;
 
 /// Values with a place in the graph. Cheap to clone: a clone is the same tensor.
 #[derive(Clone)]

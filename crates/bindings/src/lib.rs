@@ -30,10 +30,10 @@ pub use training::{
 };
 pub use xt_core::training::Optimizer;
 pub use xt_core::{Error, Model, Result, Tensor};
-#[cfg(target_os = "linux")]
-pub use xt_kernels::blocks;
+pub use xt_kernels::host::parallel::together;
 pub use xt_kernels::memory;
-pub use xt_kernels::parallel::together;
+#[cfg(target_os = "linux")]
+pub use xt_kernels::memory::blocks;
 
 use serde_json::json;
 
@@ -45,7 +45,7 @@ pub fn info() -> String {
         "version": xt_core::VERSION,
         "target": target,
         "simd": simd,
-        "threads": xt_kernels::parallel::threads(),
+        "threads": xt_kernels::host::parallel::threads(),
         "cuda": cfg!(feature = "cuda"),
     })
     .to_string()
@@ -53,7 +53,7 @@ pub fn info() -> String {
 
 /// Sets how many threads share the work of the CPU kernels, for calls that begin later.
 pub fn set_num_threads(count: usize) -> Result<()> {
-    Ok(xt_kernels::parallel::set_threads(count)?)
+    Ok(xt_kernels::host::parallel::set_threads(count)?)
 }
 
 /// JSON of an argument that the façade has written itself.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use xt_autograd::ops::{self, Activation, Comparison};
 use xt_core::generation::{top_a, top_k, top_p};
 use xt_core::{with_grad, Array, DType, Device, Kind, Tensor};
-use xt_kernels::alloc;
+use xt_kernels::memory::alloc;
 
 /// The arguments of all operations; each reads those that it knows.
 #[derive(Deserialize)]

@@ -5,7 +5,8 @@ use half::{bf16, f16};
 use std::collections::HashMap;
 use std::sync::Arc;
 use xt_core::{checkpoint, Array, DType, Device, Kind, Leaf, Tensor};
-use xt_kernels::alloc::{self, bytes};
+use xt_kernels::memory::alloc;
+use xt_kernels::ops::layout::bytes;
 
 /// `cpu`, `cuda` or `cuda:N`.
 pub fn parse_device(name: &str) -> Result<Device> {

@@ -4,7 +4,7 @@
 //! mask can be made again in the backward pass.
 //! Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, <https://doi.org/10.1145/2063384.2063405>.
 
-use crate::parallel::{pieces, PIECE};
+use crate::host::parallel::{pieces, PIECE};
 
 /// Rounds of each block.
 const ROUNDS: usize = 10;

@@ -4,9 +4,9 @@ use super::shape::{cast, sum_to};
 use super::whole;
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
-use xt_kernels::alloc;
-use xt_kernels::elementwise::{self, Binary, Unary};
-use xt_kernels::layout::contiguous;
+use xt_kernels::memory::alloc;
+use xt_kernels::ops::elementwise::{self, Binary, Unary};
+use xt_kernels::ops::layout::contiguous;
 
 /// The common shape of `a` and `b` by the rules of broadcasting; types must agree.
 pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
@@ -60,7 +60,7 @@ pub fn with_scalar(
     divided: bool,
     run: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let wide = alloc::wide(x.dtype());
+    let wide = xt_kernels::host::wide(x.dtype());
     if wide == x.dtype() {
         let (x, y) = beside_scalar(x, value, divided)?;
         return run(&x, &y);
@@ -247,7 +247,7 @@ pub fn affine(x: &Tensor, scale: f64, offset: f64) -> Result<Tensor> {
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(elementwise::affine(g, scale, 0.0)?)])))
 }
 
-/// `alpha · a b`, batched; shapes as in [`xt_kernels::matmul`]. Vectors count as matrices with one row or column.
+/// `alpha · a b`, batched; shapes as in [`xt_kernels::ops::matmul`]. Vectors count as matrices with one row or column.
 pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
     if a.rank() < 2 || b.rank() < 2 {
         return invalid(format!("matmul: both need two axes or more, got {:?} and {:?}", a.dims(), b.dims()));
@@ -261,11 +261,12 @@ pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
         return invalid(format!("matmul: types {} and {} differ; cast one of them", kind(a), kind(b)));
     }
     let (x, y) = (a.array()?, b.array()?);
-    let z = xt_kernels::matmul::matmul(&x, &y, alpha)?;
+    let z = xt_kernels::ops::matmul::matmul(&x, &y, alpha)?;
     let needs = (a.requires_grad(), b.requires_grad());
     Ok(Tensor::record(z, &[a, b], move |g| {
         let turned = |m: &Array| m.transpose(m.rank() - 2, m.rank() - 1);
-        let product = |l: &Array, r: &Array, dims: &[usize]| sum_to(&xt_kernels::matmul::matmul(l, r, alpha)?, dims);
+        let product =
+            |l: &Array, r: &Array, dims: &[usize]| sum_to(&xt_kernels::ops::matmul::matmul(l, r, alpha)?, dims);
         let da = needs.0.then(|| product(g, &turned(&y)?, x.dims())).transpose()?;
         let db = needs.1.then(|| product(&turned(&x)?, g, y.dims())).transpose()?;
         Ok(vec![da, db])

@@ -3,8 +3,8 @@
 use super::shape::sum_to;
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
-use xt_kernels::alloc;
-use xt_kernels::layout::contiguous;
+use xt_kernels::memory::alloc;
+use xt_kernels::ops::layout::contiguous;
 
 fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
     if ids.dtype() != DType::I64 {
@@ -18,8 +18,8 @@ fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     require_indices(ids, "embedding")?;
     let (t, i) = (table.array()?, ids.array()?);
-    let y = xt_kernels::embedding::forward(&t, &i)?;
-    Ok(Tensor::record(y, &[table], move |g| Ok(vec![Some(xt_kernels::embedding::backward(&t, &i, g)?)])))
+    let y = xt_kernels::ops::embedding::forward(&t, &i)?;
+    Ok(Tensor::record(y, &[table], move |g| Ok(vec![Some(xt_kernels::ops::embedding::backward(&t, &i, g)?)])))
 }
 
 /// `y[.., i, ..] = x[.., ids[.., i, ..], ..]` along `axis`; shapes agree elsewhere.
@@ -48,7 +48,7 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         let mut dims = i.dims().to_vec();
         dims[axis] = a.dims()[axis];
         // zeros, what is added to them, and its wider copies
-        let wide = alloc::wide(g.dtype());
+        let wide = xt_kernels::host::wide(g.dtype());
         alloc::check_like(&a, wide, 3)?;
         let zeros = Array::zeros(dims.as_slice(), wide, g.device())?;
         let mut dx = zeros.scatter_add(&i, &contiguous(g)?.to_dtype(wide)?, axis)?.to_dtype(g.dtype())?;

@@ -3,15 +3,15 @@
 use crate::error::invalid;
 use crate::{is_grad_enabled, DType, Error, Result, Tensor};
 use std::sync::Arc;
-use xt_kernels::activation::Activation;
-use xt_kernels::dropout::Dropout;
-pub use xt_kernels::feedforward::Inner;
-use xt_kernels::linear_cross_entropy::{Inputs, Wanted};
+use xt_kernels::ops::activation::Activation;
+use xt_kernels::ops::dropout::Dropout;
+pub use xt_kernels::ops::feedforward::Inner;
+use xt_kernels::ops::linear_cross_entropy::{Inputs, Wanted};
+use xt_kernels::ops::quantized::Packed;
+use xt_kernels::ops::rotary::Direction;
+use xt_kernels::ops::softmax::Mask;
+use xt_kernels::ops::token_shift::Shifts;
 use xt_kernels::philox::Stream;
-use xt_kernels::quantized::Packed;
-use xt_kernels::rotary::Direction;
-use xt_kernels::softmax::Mask;
-use xt_kernels::token_shift::Shifts;
 use xt_kernels::{self as kernels, Array};
 
 /// `x Wᵀ` for several weights, (out, in) each: one node, whose products run in one go.
@@ -21,7 +21,7 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     let graph = is_grad_enabled() && (x.requires_grad() || weights.iter().any(Tensor::requires_grad));
     if !graph && packed.len() == weights.len() {
         let packed: Vec<_> = packed.iter().map(AsRef::as_ref).collect();
-        let all = kernels::quantized::forward_all(&x.array()?, &packed)?;
+        let all = kernels::ops::quantized::forward_all(&x.array()?, &packed)?;
         return Ok(all.into_iter().map(Tensor::constant).collect());
     }
     if !packed.is_empty() {
@@ -29,7 +29,7 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     }
     let arrays = weights.iter().map(Tensor::array).collect::<Result<Vec<_>>>()?;
     let a = x.array()?;
-    let all = kernels::linear::forward_all(&a, &arrays)?;
+    let all = kernels::ops::linear::forward_all(&a, &arrays)?;
     let inputs: Vec<&Tensor> = std::iter::once(x).chain(weights).collect();
     let (of_input, of_weights) = (x.requires_grad(), weights.iter().map(Tensor::requires_grad).collect::<Vec<_>>());
     Ok(Tensor::record_all(all, &inputs, move |grads| {
@@ -38,11 +38,11 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
         let mut of_all = vec![None; 1 + arrays.len()];
         if of_input && !given.is_empty() {
             let layers: Vec<_> = given.iter().map(|(i, g)| ((*g).clone(), arrays[*i].clone())).collect();
-            of_all[0] = Some(kernels::linear::grad_input_all(&layers)?);
+            of_all[0] = Some(kernels::ops::linear::grad_input_all(&layers)?);
         }
         let wanted: Vec<_> = given.into_iter().filter(|(i, _)| of_weights[*i]).collect();
         let grads: Vec<_> = wanted.iter().map(|(_, g)| (*g).clone()).collect();
-        for ((i, _), d) in wanted.iter().zip(kernels::linear::grad_weight_all(&grads, &a)?) {
+        for ((i, _), d) in wanted.iter().zip(kernels::ops::linear::grad_weight_all(&grads, &a)?) {
             of_all[1 + i] = Some(d);
         }
         Ok(of_all)
@@ -79,14 +79,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
     let (a, w) = (x.array()?, weight.array()?);
     let b = bias.map(Tensor::array).transpose()?;
-    let y = kernels::linear::forward(&a, &w, b.as_ref())?;
+    let y = kernels::ops::linear::forward(&a, &w, b.as_ref())?;
     let needs = (x.requires_grad(), weight.requires_grad(), bias.is_some());
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
-        let g = kernels::layout::contiguous(g)?;
-        let of_input = needs.0.then(|| kernels::linear::grad_input(&g, &w)).transpose()?;
-        let of_weight = needs.1.then(|| kernels::linear::grad_weight(&g, &a)).transpose()?;
-        let of_bias = needs.2.then(|| kernels::linear::grad_bias(&g)).transpose()?;
+        let g = kernels::ops::layout::contiguous(g)?;
+        let of_input = needs.0.then(|| kernels::ops::linear::grad_input(&g, &w)).transpose()?;
+        let of_weight = needs.1.then(|| kernels::ops::linear::grad_weight(&g, &a)).transpose()?;
+        let of_bias = needs.2.then(|| kernels::ops::linear::grad_bias(&g)).transpose()?;
         Ok([of_input, of_weight].into_iter().chain(needs.2.then_some(of_bias)).collect())
     }))
 }
@@ -98,7 +98,7 @@ fn quantized_linear(x: &Tensor, (weight, packed): (&Tensor, &Packed), bias: Opti
         return Err(Error::Quantized { shape, format, what: "training" });
     }
     let bias = bias.map(Tensor::array).transpose()?;
-    Ok(Tensor::constant(kernels::quantized::forward(&x.array()?, packed, bias.as_ref())?))
+    Ok(Tensor::constant(kernels::ops::quantized::forward(&x.array()?, packed, bias.as_ref())?))
 }
 
 /// A linear layer's weight, (out, in), and bias, (out).
@@ -132,15 +132,15 @@ pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<T
     let (b1, b2) = (b1?, b2?);
     let graph = is_grad_enabled() && (x.requires_grad() || up.requires_grad() || down.requires_grad());
     let (wide, hidden) = if graph {
-        let (wide, hidden) = kernels::feedforward::up_and_hidden(&a, &w1, b1.as_ref(), inner)?;
+        let (wide, hidden) = kernels::ops::feedforward::up_and_hidden(&a, &w1, b1.as_ref(), inner)?;
         (Some(wide), hidden)
     } else {
-        (None, kernels::feedforward::hidden(&a, &w1, b1.as_ref(), inner)?)
+        (None, kernels::ops::feedforward::hidden(&a, &w1, b1.as_ref(), inner)?)
     };
     let hidden = Tensor::constant(hidden);
     check_linear(&hidden, down.weight)?;
     check_bias(down.weight, down.bias)?;
-    let y = kernels::linear::forward(&hidden.array()?, &w2, b2.as_ref())?;
+    let y = kernels::ops::linear::forward(&hidden.array()?, &w2, b2.as_ref())?;
     let Some(wide) = wide else {
         return Ok(Tensor::constant(y));
     };
@@ -150,12 +150,12 @@ pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<T
     let inputs: Vec<&Tensor> =
         [x, up.weight].into_iter().chain(up.bias).chain([down.weight]).chain(down.bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
-        use kernels::linear::{grad_bias, grad_input, grad_weight};
-        let g = kernels::layout::contiguous(g)?;
+        use kernels::ops::linear::{grad_bias, grad_input, grad_weight};
+        let g = kernels::ops::layout::contiguous(g)?;
         let [of_x, of_w1, of_b1, of_w2, of_b2] = needs;
         let [mut dx, mut dw1, mut db1, mut dw2] = [const { None }; 4];
         if of_x || of_w1 || of_b1 || of_w2 {
-            let (d, hidden) = kernels::feedforward::backward(&g, &w2, &wide, inner)?;
+            let (d, hidden) = kernels::ops::feedforward::backward(&g, &w2, &wide, inner)?;
             dw2 = of_w2.then(|| grad_weight(&g, &hidden)).transpose()?;
             drop(hidden);
             dx = of_x.then(|| grad_input(&d, &w1)).transpose()?;
@@ -179,12 +179,12 @@ pub fn layer_norm_and_past(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64)
         return invalid(format!("a norm over {:?} features does not take {:?}", weight.dims(), x.dims()));
     }
     let (a, w) = (x.array()?, weight.array()?);
-    let y = kernels::layer_norm::forward(&a, &w, &bias.array()?, eps)?;
+    let y = kernels::ops::layer_norm::forward(&a, &w, &bias.array()?, eps)?;
     Ok(Tensor::record_pair((y, x.array()?), &[x, weight, bias], move |g, past| {
         let Some(g) = g else {
             return Ok(vec![past.cloned(), None, None]);
         };
-        let d = kernels::layer_norm::backward(&a, &w, g, past, eps)?;
+        let d = kernels::ops::layer_norm::backward(&a, &w, g, past, eps)?;
         Ok(vec![Some(d.x), Some(d.weight), Some(d.bias)])
     }))
 }
@@ -199,14 +199,14 @@ pub fn scale_norm_and_past(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> R
     if x.rank() == 0 || gain.dims() != [x.dim(x.rank() - 1)] {
         return invalid(format!("a norm over {:?} features does not take {:?}", gain.dims(), x.dims()));
     }
-    let s = kernels::scale_norm::Scale { scale, eps };
+    let s = kernels::ops::scale_norm::Scale { scale, eps };
     let (a, w) = (x.array()?, gain.array()?);
-    let y = kernels::scale_norm::forward(&a, Some(&w), s)?;
+    let y = kernels::ops::scale_norm::forward(&a, Some(&w), s)?;
     Ok(Tensor::record_pair((y, x.array()?), &[x, gain], move |g, past| {
         let Some(g) = g else {
             return Ok(vec![past.cloned(), None]);
         };
-        let (dx, dgain) = kernels::scale_norm::backward(&a, Some(&w), g, past, s)?;
+        let (dx, dgain) = kernels::ops::scale_norm::backward(&a, Some(&w), g, past, s)?;
         Ok(vec![Some(dx), dgain])
     }))
 }
@@ -216,10 +216,10 @@ pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
     if x.rank() == 0 {
         return invalid("l2 norm of a scalar");
     }
-    let s = kernels::scale_norm::Scale { scale: 1.0, eps: 1e-12 };
+    let s = kernels::ops::scale_norm::Scale { scale: 1.0, eps: 1e-12 };
     let a = x.array()?;
-    let y = kernels::scale_norm::forward(&a, None, s)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::scale_norm::backward(&a, None, g, None, s)?.0)])))
+    let y = kernels::ops::scale_norm::forward(&a, None, s)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::scale_norm::backward(&a, None, g, None, s)?.0)])))
 }
 
 /// Gated linear unit: the first half of the last axis, times the activation of the second.
@@ -228,33 +228,33 @@ pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
         return invalid(format!("a gated unit halves the last axis; it does not take {:?}", x.dims()));
     }
     let a = x.array()?;
-    let y = kernels::glu::forward(&a, kind)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::glu::backward(&a, g, kind)?)])))
+    let y = kernels::ops::glu::forward(&a, kind)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::glu::backward(&a, g, kind)?)])))
 }
 
-/// Segments of the features of `x`, (batch, n, dim), moved to neighbouring positions, see [`kernels::token_shift`]; `mask` is bool, (batch, n).
+/// Segments of the features of `x`, (batch, n, dim), moved to neighbouring positions, see [`kernels::ops::token_shift`]; `mask` is bool, (batch, n).
 pub fn token_shift(x: &Tensor, by: Arc<[i64]>, mask: Option<&Tensor>) -> Result<Tensor> {
     let mask = mask.map(Tensor::array).transpose()?;
-    let y = kernels::token_shift::forward(&x.array()?, Shifts { by: &by, mask: mask.as_ref() })?;
+    let y = kernels::ops::token_shift::forward(&x.array()?, Shifts { by: &by, mask: mask.as_ref() })?;
     Ok(Tensor::record(y, &[x], move |g| {
-        Ok(vec![Some(kernels::token_shift::backward(g, Shifts { by: &by, mask: mask.as_ref() })?)])
+        Ok(vec![Some(kernels::ops::token_shift::backward(g, Shifts { by: &by, mask: mask.as_ref() })?)])
     }))
 }
 
-/// The gates of a recurrent unit: `input` and `hidden` (.., 3 dim), `state` (.., dim), see [`kernels::gru`].
+/// The gates of a recurrent unit: `input` and `hidden` (.., 3 dim), `state` (.., dim), see [`kernels::ops::gru`].
 pub fn gru_gates(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Result<Tensor> {
-    let of = kernels::gru::Inputs { input: input.array()?, hidden: hidden.array()?, state: state.array()? };
-    let y = kernels::gru::forward(&of)?;
+    let of = kernels::ops::gru::Inputs { input: input.array()?, hidden: hidden.array()?, state: state.array()? };
+    let y = kernels::ops::gru::forward(&of)?;
     Ok(Tensor::record(y, &[input, hidden, state], move |g| {
-        Ok(kernels::gru::backward(&of, g)?.into_iter().map(Some).collect())
+        Ok(kernels::ops::gru::backward(&of, g)?.into_iter().map(Some).collect())
     }))
 }
 
 /// Softmax over the last axis of scores, under a mask.
 pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
-    let y = kernels::softmax::forward(&scores.array()?, mask)?;
+    let y = kernels::ops::softmax::forward(&scores.array()?, mask)?;
     let (kept, mask) = (y.clone(), mask.clone());
-    Ok(Tensor::record(y, &[scores], move |g| Ok(vec![Some(kernels::softmax::backward(&kept, g, &mask)?)])))
+    Ok(Tensor::record(y, &[scores], move |g| Ok(vec![Some(kernels::ops::softmax::backward(&kept, g, &mask)?)])))
 }
 
 /// `dropout(softmax(scale · q kᵀ + bias, masked)) v` without the scores in memory: `q` (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch,
@@ -267,19 +267,19 @@ pub fn attention(
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
     let (qa, ka, va, ba) = (q.array()?, k.array()?, v.array()?, bias.map(Tensor::array).transpose()?);
-    let of = kernels::attention::Inputs { q: qa, k: ka, v: va, bias: ba, scale, mask: mask.clone(), dropout };
-    let (y, saved) = kernels::attention::forward(&of)?;
+    let of = kernels::ops::attention::Inputs { q: qa, k: ka, v: va, bias: ba, scale, mask: mask.clone(), dropout };
+    let (y, saved) = kernels::ops::attention::forward(&of)?;
     let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
-        let grads = kernels::attention::backward(&of, &saved, g)?;
+        let grads = kernels::ops::attention::backward(&of, &saved, g)?;
         Ok([Some(grads.q), Some(grads.k), Some(grads.v)].into_iter().chain(grads.bias.map(Some)).collect())
     }))
 }
 
 /// A bias by distance, (heads, i + j - 1), as a matrix over queries and keys, (heads, i, j): number n is for query r and key n + r + 1 - i.
 pub fn spread(bias: &Tensor, i: usize, j: usize) -> Result<Tensor> {
-    let y = kernels::attention::distances::spread(&bias.array()?, i, j)?;
-    Ok(Tensor::record(y, &[bias], |g| Ok(vec![Some(kernels::attention::distances::gather(g)?)])))
+    let y = kernels::ops::attention::distances::spread(&bias.array()?, i, j)?;
+    Ok(Tensor::record(y, &[bias], |g| Ok(vec![Some(kernels::ops::attention::distances::gather(g)?)])))
 }
 
 /// GELU, SiLU, ReLU or the logistic function.
@@ -288,21 +288,23 @@ pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
         return invalid(format!("{kind:?} needs floating-point values; cast first").to_lowercase());
     }
     let a = x.array()?;
-    let y = kernels::activation::forward(&a, kind)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::activation::backward(&a, g, kind)?)])))
+    let y = kernels::ops::activation::forward(&a, kind)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::activation::backward(&a, g, kind)?)])))
 }
 
 /// Sets elements to 0 with probability `p`, and divides the others by 1 - p.
 pub fn dropout(x: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
-    let y = kernels::dropout::dropout(&x.array()?, p, stream)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::dropout::dropout(g, p, stream)?)])))
+    let y = kernels::ops::dropout::dropout(&x.array()?, p, stream)?;
+    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::dropout::dropout(g, p, stream)?)])))
 }
 
 /// Turns pairs of features by their position's angles: `x` (batch, n, heads, dim), tables (n, half).
 pub fn rotary(x: &Tensor, cos: &Array, sin: &Array) -> Result<Tensor> {
-    let y = kernels::rotary::rotate(&x.array()?, cos, sin, Direction::Forward)?;
+    let y = kernels::ops::rotary::rotate(&x.array()?, cos, sin, Direction::Forward)?;
     let (cos, sin) = (cos.clone(), sin.clone());
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::rotary::rotate(g, &cos, &sin, Direction::Transposed)?)])))
+    Ok(Tensor::record(y, &[x], move |g| {
+        Ok(vec![Some(kernels::ops::rotary::rotate(g, &cos, &sin, Direction::Transposed)?)])
+    }))
 }
 
 /// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..); targets equal to `ignore_index` do not count.
@@ -315,12 +317,13 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
         let kind = logits.kind().map_or("?", |k| k.name());
         return invalid(format!("cross-entropy needs floating-point logits, got {kind}: cast the tensor to f32 first"));
     }
-    let flat = kernels::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
+    let flat =
+        kernels::ops::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
     let targets = targets.array()?;
-    let loss = kernels::cross_entropy::forward(&flat, &targets, ignore_index)?;
+    let loss = kernels::ops::cross_entropy::forward(&flat, &targets, ignore_index)?;
     let dims = logits.dims().to_vec();
     Ok(Tensor::record(loss, &[logits], move |g| {
-        let d = kernels::cross_entropy::backward(&flat, &targets, ignore_index, scalar(g)?)?;
+        let d = kernels::ops::cross_entropy::backward(&flat, &targets, ignore_index, scalar(g)?)?;
         Ok(vec![Some(d.reshape(dims.as_slice())?)])
     }))
 }
@@ -357,19 +360,19 @@ pub fn linear_cross_entropy(
     if weight.packed().is_some() {
         return cross_entropy(&linear(x, weight, bias)?, targets, ignore_index);
     }
-    let a = kernels::layout::contiguous(&x.array()?)?.reshape((rows.iter().product::<usize>(), inner))?;
+    let a = kernels::ops::layout::contiguous(&x.array()?)?.reshape((rows.iter().product::<usize>(), inner))?;
     let (w, b, t) = (weight.array()?, bias.map(Tensor::array).transpose()?, targets.array()?);
     let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
     let wanted = Wanted { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
     let of = Inputs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, ignore_index };
-    let (loss, grads) = kernels::linear_cross_entropy::forward(&of, wanted)?;
+    let (loss, grads) = kernels::ops::linear_cross_entropy::forward(&of, wanted)?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     let biased = bias.is_some();
     Ok(Tensor::record(loss, &inputs, move |g| {
         let g = scalar(g)?;
         let scaled = |grad: &Option<Array>| -> Result<Option<Array>> {
             Ok(match grad {
-                Some(grad) if g != 1.0 => Some(kernels::elementwise::affine(grad, g, 0.0)?),
+                Some(grad) if g != 1.0 => Some(kernels::ops::elementwise::affine(grad, g, 0.0)?),
                 other => other.clone(),
             })
         };

@@ -21,5 +21,5 @@ pub use layers::{
 pub use reduce::{argmax, log_softmax, max, mean, min, softmax, sum};
 pub use shape::{broadcast_to, cast, cat, narrow, permute, reshape, stack, to_device, transpose};
 pub use unary::{abs, exp, log, neg, sqrt, tanh};
-pub use xt_kernels::activation::Activation;
-pub use xt_kernels::softmax::Mask;
+pub use xt_kernels::ops::activation::Activation;
+pub use xt_kernels::ops::softmax::Mask;

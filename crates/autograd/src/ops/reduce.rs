@@ -3,9 +3,9 @@
 use super::shape::{cast, keep_kind, permute, reshape};
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
-use xt_kernels::elementwise::{self, Unary};
-use xt_kernels::extremes::{self, Extreme};
-use xt_kernels::softmax::Mask;
+use xt_kernels::ops::elementwise::{self, Unary};
+use xt_kernels::ops::extremes::{self, Extreme};
+use xt_kernels::ops::softmax::Mask;
 
 /// The axes to reduce: all where none are given.
 fn axes(x: &Tensor, dims: Option<&[usize]>) -> Result<Vec<usize>> {
@@ -34,7 +34,7 @@ fn reduced(x: &Tensor, axes: &[usize], keep: bool) -> Vec<usize> {
 pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let axes = axes(x, dims)?;
     let a = x.array()?;
-    let y = if axes.is_empty() && a.dtype().is_float() { a } else { xt_kernels::reduce::sum(&a, &axes)? };
+    let y = if axes.is_empty() && a.dtype().is_float() { a } else { xt_kernels::ops::reduce::sum(&a, &axes)? };
     let (from, kept) = (x.dims().to_vec(), reduced(x, &axes, true));
     let y =
         Tensor::record(y, &[x], move |g| Ok(vec![Some(g.reshape(kept.as_slice())?.broadcast_as(from.as_slice())?)]));
@@ -83,10 +83,10 @@ fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, how: Extreme) -> Resu
     }
     let kept = y.clone();
     let y = Tensor::record(y, &[x], move |g| {
-        xt_kernels::alloc::check_like(&a, g.dtype(), 2)?;
+        xt_kernels::memory::alloc::check_like(&a, g.dtype(), 2)?;
         let missing = elementwise::mul(&a.ne(&a)?, &kept.ne(&kept)?)?;
         let hit = elementwise::add(&a.broadcast_eq(&kept)?, &missing)?.to_dtype(g.dtype())?;
-        let count = if axes.is_empty() { hit.clone() } else { xt_kernels::reduce::sum(&hit, &axes)? };
+        let count = if axes.is_empty() { hit.clone() } else { xt_kernels::ops::reduce::sum(&hit, &axes)? };
         let share = elementwise::div(&g.reshape(kept.dims())?, &count)?;
         Ok(vec![Some(elementwise::mul(&hit, &share)?)])
     });
@@ -123,12 +123,12 @@ pub fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
             return Ok(x.clone());
         }
         let centred = elementwise::sub(&a, &extremes::extreme(&a, &[last], Extreme::Max)?)?;
-        let total = xt_kernels::reduce::sum(&elementwise::unary(&centred, Unary::Exp)?, &[last])?;
+        let total = xt_kernels::ops::reduce::sum(&elementwise::unary(&centred, Unary::Exp)?, &[last])?;
         let y = elementwise::sub(&centred, &elementwise::unary(&total, Unary::Log)?)?;
         let kept = y.clone();
         Ok(Tensor::record(y, &[x], move |g| {
             let weights: Array = elementwise::unary(&kept, Unary::Exp)?;
-            let total = xt_kernels::reduce::sum(g, &[last])?;
+            let total = xt_kernels::ops::reduce::sum(g, &[last])?;
             Ok(vec![Some(elementwise::sub(g, &elementwise::mul(&weights, &total)?)?)])
         }))
     })

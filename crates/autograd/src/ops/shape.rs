@@ -2,8 +2,8 @@
 
 use crate::error::invalid;
 use crate::{Array, DType, Device, Result, Tensor};
-use xt_kernels::alloc;
-use xt_kernels::layout::{contiguous, narrow as narrowed};
+use xt_kernels::memory::alloc;
+use xt_kernels::ops::layout::{contiguous, narrow as narrowed};
 
 /// Sums `grad` over the axes that broadcasting has added or stretched, down to `dims`.
 pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
@@ -13,7 +13,7 @@ pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
     let added = grad.rank() - dims.len();
     let axes: Vec<usize> =
         (0..grad.rank()).filter(|i| *i < added || (dims[i - added] == 1 && grad.dims()[*i] != 1)).collect();
-    Ok(xt_kernels::reduce::sum(grad, &axes)?.reshape(dims)?)
+    Ok(xt_kernels::ops::reduce::sum(grad, &axes)?.reshape(dims)?)
 }
 
 pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
@@ -187,7 +187,7 @@ fn converted(a: &Array, dtype: DType) -> Result<Array> {
     let a = if twice { a.to_dtype(DType::F32)? } else { a.clone() };
     match dtype.is_float() || !a.dtype().is_float() {
         true => Ok(a.to_dtype(dtype)?),
-        false => Ok(xt_kernels::convert::to_whole(&a, dtype)?),
+        false => Ok(xt_kernels::ops::convert::to_whole(&a, dtype)?),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::invalid;
 use crate::{Array, Result, Tensor};
-use xt_kernels::elementwise::{affine, div, mul, sub, unary, Unary};
+use xt_kernels::ops::elementwise::{affine, div, mul, sub, unary, Unary};
 
 fn float(x: &Tensor, name: &str) -> Result<Array> {
     if !x.dtype().is_float() {

@@ -4,7 +4,7 @@ use super::Comparison;
 use crate::error::invalid;
 use crate::{Array, DType, Kind, Result, Tensor};
 use std::cmp::Ordering;
-use xt_kernels::alloc;
+use xt_kernels::memory::alloc;
 
 /// What an i64 is less than.
 const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;

@@ -7,7 +7,7 @@
 //! Source: Fast Transformer Decoding, <https://arxiv.org/abs/1911.02150>, section 2.4.1.
 
 use crate::{Array, Result, Tensor};
-use xt_kernels::layout::narrow;
+use xt_kernels::ops::layout::narrow;
 
 /// Positions that a first buffer has room for at least, where so many will come.
 const LEAST: usize = 256;
@@ -65,8 +65,8 @@ impl KeyValues {
         let Some((keys, values)) = &self.buffers else {
             return Ok(());
         };
-        keys.slice_set(&xt_kernels::layout::contiguous(k)?, 2, at)?;
-        values.slice_set(&xt_kernels::layout::contiguous(v)?, 2, at)?;
+        keys.slice_set(&xt_kernels::ops::layout::contiguous(k)?, 2, at)?;
+        values.slice_set(&xt_kernels::ops::layout::contiguous(v)?, 2, at)?;
         Ok(())
     }
 
@@ -86,9 +86,9 @@ impl KeyValues {
         };
         let chosen = |buffer: &Array| -> Result<Array> {
             // what was not written yet is not copied
-            let part = xt_kernels::layout::contiguous(&narrow(buffer, 2, 0, self.length)?)?;
+            let part = xt_kernels::ops::layout::contiguous(&narrow(buffer, 2, 0, self.length)?)?;
             let row = part.elem_count() / part.dim(0)?.max(1);
-            xt_kernels::alloc::check(&[rows.elem_count(), row], part.dtype())?;
+            xt_kernels::memory::alloc::check(&[rows.elem_count(), row], part.dtype())?;
             let part = part.index_select(rows, 0)?;
             let whole = with_capacity(&part, buffer.dim(2)?)?;
             whole.slice_set(&part, 2, 0)?;
@@ -102,6 +102,6 @@ impl KeyValues {
 /// A buffer for `capacity` positions like those of `x`, (batch, heads, count, width).
 fn with_capacity(x: &Array, capacity: usize) -> Result<Array> {
     let (batch, heads, _, width) = x.dims4()?;
-    xt_kernels::alloc::check(&[batch, heads, capacity, width], x.dtype())?;
+    xt_kernels::memory::alloc::check(&[batch, heads, capacity, width], x.dtype())?;
     Ok(Array::zeros((batch, heads, capacity, width), x.dtype(), x.device())?)
 }

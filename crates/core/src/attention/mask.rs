@@ -5,7 +5,7 @@
 use crate::ids::require_bool;
 use crate::{Array, DType, Error, Result, Tensor};
 use xt_autograd::ops::Mask;
-use xt_kernels::elementwise;
+use xt_kernels::ops::elementwise;
 
 /// What restricts an attention.
 pub struct Masks<'a> {

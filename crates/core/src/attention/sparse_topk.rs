@@ -19,7 +19,7 @@ impl SparseTopk {
         if self.k >= scores.dim(3) {
             return Ok(mask);
         }
-        let allowed = xt_kernels::sparse_topk::largest(&scores.array()?, &mask, self.k)?;
+        let allowed = xt_kernels::ops::sparse_topk::largest(&scores.array()?, &mask, self.k)?;
         Ok(Mask { allowed: Some(allowed), ..Mask::default() })
     }
 }

@@ -6,7 +6,8 @@ use super::layout::{gather, Layout};
 use super::unsupported;
 use crate::{Array, DType, Device, Error, Result};
 use half::{bf16, f16};
-use xt_kernels::{alloc, memory};
+use xt_kernels::memory;
+use xt_kernels::memory::alloc;
 
 /// Values in the type that their tensor has.
 enum Values {

@@ -30,7 +30,7 @@ impl Line {
         if count_of(array.dims()).is_none() {
             return Err(Error::Shape(format!("the shape of tensor `{}` is too large for a file", shown(&name))));
         }
-        let array = xt_kernels::layout::contiguous(&array)?.to_device(&Device::Cpu)?;
+        let array = xt_kernels::ops::layout::contiguous(&array)?.to_device(&Device::Cpu)?;
         let dtype = if boolean { Dtype::BOOL } else { View::dtype(&array) };
         Ok(Self { name, array, dtype })
     }

@@ -57,7 +57,7 @@ pub struct Generation {
 pub fn check_length(start: &Tensor, seq_len: usize, sampling: &SamplingOptions) -> Result<()> {
     let rows = start.elem_count().max(1) / start.dims().last().copied().unwrap_or(1).max(1);
     if sampling.ends().is_empty() {
-        xt_kernels::alloc::check_wide(&[rows as u64, seq_len as u64], DType::I64)?;
+        xt_kernels::memory::alloc::check_wide(&[rows as u64, seq_len as u64], DType::I64)?;
     }
     Ok(())
 }
@@ -236,5 +236,5 @@ fn check_memory(prompts: &Prompts, times: usize, outputs: usize, with: &TokenTen
     let (batch, columns) = (prompts.rows.len(), prompts.rows.first().map_or(0, Vec::len));
     // ids, logits as they are chosen from, what goes along, and a little for the row itself
     let each = columns + 2 * outputs + beside / batch.max(1) + 16;
-    Ok(xt_kernels::alloc::check_wide(&[batch as u64, times as u64, each as u64], DType::F64)?)
+    Ok(xt_kernels::memory::alloc::check_wide(&[batch as u64, times as u64, each as u64], DType::F64)?)
 }

@@ -31,7 +31,7 @@ impl Prompts {
         if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0 {
             return not_ids("start_tokens", "(length) or (batch, length), with at least one token", start);
         }
-        xt_kernels::alloc::check(&[start.elem_count(), 3], DType::I64)?;
+        xt_kernels::memory::alloc::check(&[start.elem_count(), 3], DType::I64)?;
         let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         let mut rows: Vec<Vec<i64>> = ids.chunks_exact(n).map(<[i64]>::to_vec).collect();
         if single {
@@ -194,8 +194,8 @@ pub fn with_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<To
 
 fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     // an encoder's output may be a part of a larger array
-    let array = xt_kernels::layout::contiguous(&x.array()?)?;
-    xt_kernels::alloc::check(&[rows.len(), array.elem_count() / array.dim(0)?.max(1)], array.dtype())?;
+    let array = xt_kernels::ops::layout::contiguous(&x.array()?)?;
+    xt_kernels::memory::alloc::check(&[rows.len(), array.elem_count() / array.dim(0)?.max(1)], array.dtype())?;
     let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
     let chosen = array.index_select(&Array::from_vec(rows.clone(), rows.len(), array.device())?, 0)?;
     Ok(if x.is_boolean() { Tensor::boolean(chosen) } else { Tensor::constant(chosen) })

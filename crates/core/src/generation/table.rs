@@ -2,7 +2,8 @@
 
 use crate::{Array, DType, Device, Error, Result, Tensor};
 use std::ops::Neg;
-use xt_kernels::alloc::{self, vector};
+use xt_kernels::host::vector;
+use xt_kernels::memory::alloc;
 
 /// Logits of shape (.., width) on the CPU, copied once.
 pub struct Table {

@@ -2,7 +2,7 @@
 
 use crate::{Ctx, Result, Tensor};
 use xt_autograd::ops;
-use xt_kernels::dropout::Dropout;
+use xt_kernels::ops::dropout::Dropout;
 
 /// Whether [`dropout`] does anything.
 pub fn drops(p: f64, ctx: &Ctx) -> bool {

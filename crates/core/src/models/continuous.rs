@@ -8,7 +8,7 @@ use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Mode, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops};
-use xt_kernels::alloc;
+use xt_kernels::memory::alloc;
 use xt_options::wrappers::ContinuousTransformerWrapperOptions;
 
 pub struct ContinuousTransformerWrapper {

@@ -61,7 +61,7 @@ impl Grid<i64> {
             let kind = x.kind().map_or("?", |k| k.name());
             return Error::shape(format!("token ids must be i64, got {kind}: make them with {{ dtype: 'i64' }}"));
         }
-        xt_kernels::alloc::check(&[x.elem_count(), 2], DType::I64)?;
+        xt_kernels::memory::alloc::check(&[x.elem_count(), 2], DType::I64)?;
         let values = x.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         Ok(Self::new(values, x.dim(1)))
     }
@@ -74,7 +74,7 @@ impl Grid<i64> {
 
 impl Grid<f64> {
     pub fn from_tensor_f64(x: &Tensor) -> Result<Self> {
-        xt_kernels::alloc::check(&[x.elem_count(), 2], DType::F64)?;
+        xt_kernels::memory::alloc::check(&[x.elem_count(), 2], DType::F64)?;
         let values = x.array()?.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         Ok(Self::new(values, x.dim(1)))
     }

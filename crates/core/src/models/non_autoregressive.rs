@@ -11,7 +11,7 @@ use crate::layers::Linear;
 use crate::{Array, Ctx, DType, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops, with_grad};
-use xt_kernels::alloc;
+use xt_kernels::memory::alloc;
 use xt_options::autoregressive::NonAutoregressiveWrapperOptions;
 use xt_options::generation::NonAutoregressiveGenerate;
 use xt_options::Schedule;

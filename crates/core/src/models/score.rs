@@ -33,7 +33,7 @@ impl AutoregressiveWrapper {
             return not_ids("tokens", "(length) or (batch, length), length at least 2", tokens);
         }
         let (batch, n) = (tokens.dim(0), tokens.dim(1));
-        xt_kernels::alloc::check(&[tokens.elem_count(), 3], crate::DType::I64)?;
+        xt_kernels::memory::alloc::check(&[tokens.elem_count(), 3], crate::DType::I64)?;
         let front = with.prepend_embeds.as_ref().map_or(0, |embeds| embeds.dim(1));
         let mut ids: Vec<i64> = tokens.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         let mut real = with.layers.mask.as_ref().map(|mask| behind(mask, batch, front, n)).transpose()?;

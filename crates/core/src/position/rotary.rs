@@ -6,7 +6,7 @@
 use crate::{Array, DType, Device, Param, Params, Result, Tensor};
 use std::ops::Range;
 use xt_autograd::ops;
-use xt_kernels::layout::narrow;
+use xt_kernels::ops::layout::narrow;
 use xt_options::layers::StackOptions;
 
 /// Angles fall from 1 to 1 / BASE per position.

@@ -4,7 +4,7 @@
 
 use crate::{Leaf, Result};
 use std::sync::Arc;
-use xt_kernels::optimizer::sum_of_squares;
+use xt_kernels::ops::optimizer::sum_of_squares;
 
 /// Scales all gradients by the same factor so that their common norm is at most `max`; gives the norm before. Where that is NaN, so are all
 /// gradients then; where it is infinite, they become 0, and what is infinite NaN.

@@ -3,7 +3,7 @@
 use crate::{Array, Error, Leaf, Result};
 use serde_json::Value as Json;
 use std::sync::Arc;
-use xt_kernels::optimizer::{self as kernels, Step, Update};
+use xt_kernels::ops::optimizer::{self as kernels, Step, Update};
 use xt_options::optimizers::{AdamOptions, AdamWOptions, MomentOptions, SgdOptions};
 use xt_options::{NonNegative, Options, Problems};
 
@@ -72,7 +72,7 @@ enum Plan {
 
 /// A copy that nobody else holds.
 pub(super) fn copied(array: &Array) -> Result<Array> {
-    xt_kernels::alloc::check_like(array, array.dtype(), 1)?;
+    xt_kernels::memory::alloc::check_like(array, array.dtype(), 1)?;
     Ok(array.copy()?)
 }
 
@@ -178,7 +178,7 @@ impl Optimizer {
             }
         }
         // all at once: others may hold the weights before, which then are not freed on the way
-        xt_kernels::alloc::check_all("a step of the optimizer", &bytes)?;
+        xt_kernels::memory::alloc::check_all("a step of the optimizer", &bytes)?;
         let (mut later, mut together): (Vec<(usize, Update)>, usize) = (Vec::new(), 0);
         for (index, plan) in planned {
             match plan {
@@ -219,7 +219,7 @@ impl Optimizer {
         let kept = |array: &Option<Array>| match array {
             Some(array) => array.to_device(weight.device()),
             None => {
-                xt_kernels::alloc::check(weight.dims(), weight.dtype())?;
+                xt_kernels::memory::alloc::check(weight.dims(), weight.dtype())?;
                 weight.zeros_like()
             }
         };

@@ -60,7 +60,7 @@ impl Optimizer {
             return Err(Error::Checkpoint(format!("`{name}` has shape {got:?}, the parameter {want:?}")));
         }
         let array = tensor.array()?;
-        xt_kernels::alloc::check_like(&array, leaf.dtype(), 2)?;
+        xt_kernels::memory::alloc::check_like(&array, leaf.dtype(), 2)?;
         Ok(array.to_dtype(leaf.dtype())?.force_contiguous()?)
     }
 

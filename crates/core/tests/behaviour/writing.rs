@@ -4,7 +4,7 @@ use crate::common::{array_values, autoregressive, build, float, gpt};
 use serde_json::json;
 use std::collections::HashMap;
 use xt_core::{checkpoint, Array, Device, Error, Kind, Result, Tensor};
-use xt_kernels::layout::narrow;
+use xt_kernels::ops::layout::narrow;
 
 fn tensor(values: &[f64], shape: &[usize], kind: Kind) -> Tensor {
     let array = float(values, shape).to_dtype(kind.dtype()).unwrap();

@@ -1,0 +1,169 @@
+//! Vectors of the processor that the program runs on, by pulp: eight numbers with AVX2, sixteen with AVX-512, four with NEON.
+
+use super::blocks::{run, Buffers, Product};
+use super::lanes::{turn_one_by_one, Lanes};
+use super::pack;
+use super::panel::Panel;
+use pulp::{NullaryFnOnce, Simd, WithSimd};
+
+/// Vectors of S. Where there are 32 registers, tiles of 8 x 3 vectors leave room for a step's factors; where there are 16, those of 6 x 2.
+#[derive(Clone, Copy)]
+struct Native<S>(S);
+
+impl<S: Simd> Lanes for Native<S> {
+    type V = S::f32s;
+    const COUNT: usize = S::F32_LANES;
+    const WIDEST: usize = if S::REGISTER_COUNT >= 32 { 3 } else { 2 };
+    const BLOCK: usize = if S::F32_LANES >= 8 { 8 } else { 4 };
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> S::f32s {
+        self.0.splat_f32s(x)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+        self.0.mul_add_e_f32s(a, b, c)
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> S::f32s {
+        // SAFETY: the caller's promise; any bits are numbers.
+        unsafe { from.cast::<S::f32s>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, v: S::f32s, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<S::f32s>().write_unaligned(v) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn fetch(self, at: *const f32) {
+        use core::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        // SAFETY: a hint, which may name any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
+        // SAFETY: the caller's promise; processors with vectors of eight numbers have AVX.
+        unsafe {
+            if S::F32_LANES >= 8 {
+                turn_eight(from, across, to, step);
+            } else {
+                turn_one_by_one(Self::BLOCK, from, across, to, step);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, panel: Panel, vectors: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (S::REGISTER_COUNT >= 32, vectors) {
+                (true, 3) => all::<S, 8, 3>(self.0, panel),
+                (true, 2) => all::<S, 8, 2>(self.0, panel),
+                (true, _) => all::<S, 8, 1>(self.0, panel),
+                (false, 2) => all::<S, 6, 2>(self.0, panel),
+                (false, _) => all::<S, 6, 1>(self.0, panel),
+            }
+        }
+    }
+}
+
+/// All rows times a panel: a function of its own for each tile, so that the compiler has all registers for it.
+///
+/// # Safety
+/// As for [`Panel::all`].
+#[inline(never)]
+unsafe fn all<S: Simd, const M: usize, const N: usize>(simd: S, panel: Panel) {
+    simd.vectorize(All::<S, M, N>(simd, panel));
+}
+
+/// What [`all`] does, with the processor's instructions: made there, where the caller keeps the promise.
+struct All<'a, S, const M: usize, const N: usize>(S, Panel<'a>);
+
+impl<S: Simd, const M: usize, const N: usize> NullaryFnOnce for All<'_, S, M, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        // SAFETY: see above.
+        unsafe { self.1.all::<Native<S>, M, N>(Native(self.0)) };
+    }
+}
+
+/// Turns eight lines of eight numbers: pairs, fours, halves.
+///
+/// # Safety
+/// As for [`Lanes::turn`]; the processor has AVX.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx")]
+unsafe fn turn_eight(from: *const f32, across: usize, to: *mut f32, step: usize) {
+    use core::arch::x86_64::*;
+    // SAFETY: the caller's promise; loads and stores need no alignment.
+    let half = |line: usize, at: usize| unsafe { _mm_loadu_ps(from.add(line * across + at)) };
+    for at in [0, 4] {
+        // lines 0 to 3 in the lower halves, lines 4 to 7 in the upper ones
+        let [a, b, c, d] = [0, 1, 2, 3].map(|line| _mm256_set_m128(half(line + 4, at), half(line, at)));
+        let (ab, ab2) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let (cd, cd2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        let columns = [
+            _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+            _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            _mm256_shuffle_ps::<0b01_00_01_00>(ab2, cd2),
+            _mm256_shuffle_ps::<0b11_10_11_10>(ab2, cd2),
+        ];
+        for (k, column) in columns.into_iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(to.add((at + k) * step), column) };
+        }
+    }
+}
+
+/// A product with the vectors of the processor.
+pub struct Job<'a> {
+    product: Product<'a>,
+    buffers: &'a mut Buffers,
+}
+
+impl<'a> Job<'a> {
+    /// # Safety
+    /// As for [`super::product`].
+    pub unsafe fn new(product: Product<'a>, buffers: &'a mut Buffers) -> Self {
+        Self { product, buffers }
+    }
+}
+
+impl WithSimd for Job<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // SAFETY: whoever made the job said so.
+        unsafe { run(Native(simd), self.product, self.buffers) };
+    }
+}
+
+/// [`super::turn`] with the vectors of the processor.
+pub struct Turn<'a> {
+    pub into: &'a mut [f32],
+    pub step: usize,
+    pub from: &'a [f32],
+    pub across: usize,
+    /// Lines, and the numbers of each.
+    pub size: (usize, usize),
+}
+
+impl WithSimd for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        pack::turned(Native(simd), self.into, self.step, self.from, self.across, self.size);
+    }
+}

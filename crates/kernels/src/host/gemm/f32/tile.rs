@@ -1,0 +1,133 @@
+//! Tiles: some rows times the vectors of a panel, in registers.
+
+use super::lanes::{Lanes, MOST};
+use super::panel::Panel;
+use crate::host::gemm::view::Start;
+
+impl Panel<'_> {
+    /// All rows times the panel's N vectors, M rows at a time.
+    ///
+    /// # Safety
+    /// `a` has `rows` rows of `depth` numbers; each step of `b` has N whole vectors; the result's rows and columns are there, and nobody else
+    /// uses them; with [`Start::Own`] they hold numbers.
+    #[inline(always)]
+    pub unsafe fn all<L: Lanes, const M: usize, const N: usize>(&self, lanes: L) {
+        let whole = self.rows - self.rows % M;
+        let mut first = 0;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while first < whole {
+                self.some::<L, M, N>(lanes, first);
+                first += M;
+            }
+            // what is left, at most seven
+            if M > 4 && self.rows - first >= 4 {
+                self.some::<L, 4, N>(lanes, first);
+                first += 4;
+            }
+            if M > 2 && self.rows - first >= 2 {
+                self.some::<L, 2, N>(lanes, first);
+                first += 2;
+            }
+            if first < self.rows {
+                self.some::<L, 1, N>(lanes, first);
+            }
+        }
+    }
+
+    /// M rows, from `first` on.
+    ///
+    /// # Safety
+    /// As for [`Panel::all`].
+    #[inline(always)]
+    unsafe fn some<L: Lanes, const M: usize, const N: usize>(&self, lanes: L, first: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let rows: [*const f32; M] = std::array::from_fn(|r| self.a.add((first + r) * self.across));
+            let mut sums = [[lanes.splat(0.0); N]; M];
+            let (mut b, step, depth) = (self.b, self.step, self.depth);
+            let y = self.y.add(first * self.stride);
+            (0..M).for_each(|r| lanes.fetch(y.wrapping_add(r * self.stride)));
+            for k in 0..depth {
+                let mut columns = [lanes.splat(0.0); N];
+                for (c, column) in columns.iter_mut().enumerate() {
+                    *column = lanes.load(b.add(c * L::COUNT));
+                }
+                b = b.wrapping_add(step);
+                for (sums, row) in sums.iter_mut().zip(rows) {
+                    let x = lanes.splat(*row.add(k));
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = lanes.mul_add(x, column, *sum);
+                    }
+                }
+            }
+            let alpha = lanes.splat(self.alpha);
+            if self.columns == N * L::COUNT {
+                self.write(lanes, y, sums, alpha);
+            } else {
+                self.write_some(lanes, y, sums, alpha);
+            }
+        }
+    }
+
+    /// Writes a tile to its place.
+    ///
+    /// # Safety
+    /// As for [`Panel::all`]: all columns are there.
+    #[inline(always)]
+    unsafe fn write<L: Lanes, const M: usize, const N: usize>(
+        &self,
+        lanes: L,
+        y: *mut f32,
+        sums: [[L::V; N]; M],
+        alpha: L::V,
+    ) {
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (c, sum) in sums.into_iter().enumerate() {
+                // SAFETY: the caller's promise; a bias has a number for each column.
+                unsafe {
+                    let y = y.add(r * self.stride + c * L::COUNT);
+                    let before = match self.start {
+                        Start::Nothing => lanes.splat(0.0),
+                        Start::Bias(bias) => lanes.load(bias.as_ptr().add(c * L::COUNT)),
+                        Start::Own => lanes.load(y),
+                    };
+                    lanes.store(lanes.mul_add(sum, alpha, before), y);
+                }
+            }
+        }
+    }
+
+    /// Writes those columns of a tile that there are.
+    ///
+    /// # Safety
+    /// As for [`Panel::all`].
+    #[inline(always)]
+    unsafe fn write_some<L: Lanes, const M: usize, const N: usize>(
+        &self,
+        lanes: L,
+        y: *mut f32,
+        sums: [[L::V; N]; M],
+        alpha: L::V,
+    ) {
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (c, sum) in sums.into_iter().enumerate() {
+                let first = c * L::COUNT;
+                let there = self.columns.saturating_sub(first).min(L::COUNT);
+                let (mut before, mut after) = ([0.0; MOST], [0.0; MOST]);
+                // SAFETY: the caller's promise; vectors have at most MOST numbers.
+                unsafe {
+                    let y = y.add(r * self.stride + first.min(self.columns));
+                    match self.start {
+                        Start::Nothing => {}
+                        Start::Bias(bias) => before[..there].copy_from_slice(&bias[first.min(self.columns)..][..there]),
+                        Start::Own => y.copy_to_nonoverlapping(before.as_mut_ptr(), there),
+                    }
+                    // the same instruction as for whole vectors, so that a result does not depend on where its tile ends
+                    lanes.store(lanes.mul_add(sum, alpha, lanes.load(before.as_ptr())), after.as_mut_ptr());
+                    y.copy_from_nonoverlapping(after.as_ptr(), there);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Matrix products on the processor.
+
+pub(crate) mod blas;
+pub(crate) mod f32;
+pub(crate) mod jobs;
+pub(crate) mod product;
+pub(crate) mod view;

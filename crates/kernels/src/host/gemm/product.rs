@@ -1,0 +1,130 @@
+//! Products into memory that is there, or in new memory.
+
+use crate::host::gemm::blas::Blas;
+use crate::host::gemm::jobs::{write_all, Job};
+use crate::host::gemm::view::{Finish, Start, Term, View};
+use crate::host::parallel::{for_product, for_work, multiplications};
+use crate::memory::alloc;
+use crate::Result;
+use gemm::Parallelism;
+use std::mem::MaybeUninit;
+
+/// Writes `start + alpha · a b` into `y`, (m, n), whose rows begin `stride` numbers after each other.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn product<T: Blas>(
+    y: &mut [T],
+    stride: usize,
+    size: (usize, usize, usize),
+    a: View<T>,
+    b: View<T>,
+    alpha: T,
+    start: Start<T>,
+    threads: Parallelism,
+) {
+    // SAFETY: MaybeUninit<T> has the layout of T, and `write` puts numbers only.
+    let y = unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast::<MaybeUninit<T>>(), y.len()) };
+    // SAFETY: `y` holds numbers.
+    unsafe { write(y, stride, size, a, b, alpha, start, threads) };
+}
+
+/// `bias + a b`, (m, n), in new memory, with what `finish` makes of it.
+pub(crate) fn fresh<T: Blas>(
+    (m, n): (usize, usize),
+    term: Term<T>,
+    bias: Option<&[T]>,
+    finish: Option<Finish<T>>,
+) -> Result<Vec<T>> {
+    alloc::check(&[m, n], T::DTYPE)?;
+    let mut y = alloc::room::<T>(m * n)?;
+    let start = bias.map_or(Start::Nothing, Start::Bias);
+    let fresh = &mut y.spare_capacity_mut()[..m * n];
+    let job = Job { y: fresh, stride: n, size: (m, n), terms: std::slice::from_ref(&term), finish };
+    // SAFETY: nothing is added to what `y` holds.
+    unsafe { write_all(vec![job], T::ONE, start, for_product(m, n, term.k)) };
+    // SAFETY: every element was written.
+    unsafe { y.set_len(m * n) };
+    Ok(y)
+}
+
+/// The product of each, of size (m, n), in new memory; threads share them as one piece of work.
+pub(crate) fn fresh_all<T: Blas>(products: &[((usize, usize), Term<T>)]) -> Result<Vec<Vec<T>>> {
+    let rooms = products.iter().map(|((m, n), _)| {
+        alloc::check(&[*m, *n], T::DTYPE)?;
+        alloc::room::<T>(m * n)
+    });
+    let mut all = rooms.collect::<Result<Vec<_>>>()?;
+    let jobs = all.iter_mut().zip(products).map(|(y, ((m, n), term))| Job {
+        y: &mut y.spare_capacity_mut()[..m * n],
+        stride: *n,
+        size: (*m, *n),
+        terms: std::slice::from_ref(term),
+        finish: None,
+    });
+    let work = products.iter().map(|((m, n), term)| multiplications(&[*m, *n, term.k])).fold(0, u64::saturating_add);
+    // SAFETY: nothing is added to what they hold.
+    unsafe { write_all(jobs.collect(), T::ONE, Start::Nothing, for_work(work)) };
+    for (y, ((m, n), _)) in all.iter_mut().zip(products) {
+        // SAFETY: every element was written.
+        unsafe { y.set_len(m * n) };
+    }
+    Ok(all)
+}
+
+/// The sum of the products of all terms, (m, n), in new memory.
+pub(crate) fn fresh_sum<T: Blas>((m, n): (usize, usize), terms: &[Term<T>]) -> Result<Vec<T>> {
+    alloc::check(&[m, n], T::DTYPE)?;
+    let mut y = alloc::room::<T>(m * n)?;
+    let work = terms.iter().map(|term| multiplications(&[m, n, term.k])).fold(0, u64::saturating_add);
+    let job = Job { y: &mut y.spare_capacity_mut()[..m * n], stride: n, size: (m, n), terms, finish: None };
+    // SAFETY: nothing is added to what `y` holds.
+    unsafe { write_all(vec![job], T::ONE, Start::Nothing, for_work(work)) };
+    // SAFETY: every element was written.
+    unsafe { y.set_len(m * n) };
+    Ok(y)
+}
+
+/// Writes every element of `y`, (m, n), whose rows begin `stride` numbers after each other.
+///
+/// # Safety
+/// With [`Start::Own`], `y` must hold numbers.
+#[allow(clippy::too_many_arguments)]
+pub(crate) unsafe fn write<T: Blas>(
+    y: &mut [MaybeUninit<T>],
+    stride: usize,
+    (m, n, k): (usize, usize, usize),
+    a: View<T>,
+    b: View<T>,
+    alpha: T,
+    start: Start<T>,
+    threads: Parallelism,
+) {
+    let terms = &[Term { k, a, b }];
+    // SAFETY: the caller's promise.
+    unsafe { write_all(vec![Job { y, stride, size: (m, n), terms, finish: None }], alpha, start, threads) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{normal, values};
+
+    #[test]
+    fn rows_of_the_result_may_lie_apart() {
+        let (m, n, stride) = (5, 7, 10);
+        for k in [0, 6] {
+            let (a, b) = (values(&normal(&[m, k], 1)), values(&normal(&[k, n], 2)));
+            let view = |data, width: usize| View { data, row: width as isize, column: 1 };
+            let bias = [0.5; 7];
+            for start in [Start::Nothing, Start::Bias(&bias), Start::Own] {
+                let mut dense = vec![2.0; m * n];
+                product(&mut dense, n, (m, n, k), view(&a, k), view(&b, n), 0.5, start, Parallelism::None);
+                let mut apart = vec![2.0; m * stride];
+                product(&mut apart, stride, (m, n, k), view(&a, k), view(&b, n), 0.5, start, Parallelism::None);
+                for (row, apart) in dense.chunks(n).zip(apart.chunks(stride)) {
+                    assert_eq!(row, &apart[..n]);
+                    assert_eq!(apart[n..], [2.0; 3]);
+                }
+            }
+        }
+    }
+}

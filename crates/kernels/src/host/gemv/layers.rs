@@ -1,0 +1,94 @@
+//! Layers of a few rows, `y = x Wᵀ + bias`, whose weights threads share.
+
+use crate::host::gemm::blas::Blas;
+use crate::host::gemv::kernel::Many;
+use crate::host::parallel::{computed, each, part, rows_per_piece, threads, zeros};
+use crate::Result;
+
+/// With more rows, packing pays.
+pub const MOST_ROWS: usize = if cfg!(target_family = "wasm") { 24 } else { 16 };
+
+/// Numbers of `w` that a thread takes at once, at least.
+const GRAIN: usize = 32 * 1024;
+
+/// A layer: weights (n, k) and bias (n).
+#[derive(Clone, Copy)]
+pub struct Layer<'a, T> {
+    pub weight: &'a [T],
+    pub bias: Option<&'a [T]>,
+}
+
+/// `x Wᵀ + bias`, (m, n), for each of some layers: `x` (m, k) with a small m. Threads share the weights of all.
+pub fn products<T: Blas>(x: &[T], layers: &[Layer<T>], (m, k): (usize, usize)) -> Result<Vec<Vec<T>>> {
+    let sizes: Vec<_> = layers.iter().map(|layer| (layer.weight.len() / k, layer.bias)).collect();
+    shared(&sizes, (m, k), |layer, first, y| {
+        T::products(x, Many { data: &layers[layer].weight[first * k..], stride: k, width: k }, y);
+    })
+}
+
+/// The same for layers of n rows, with their bias, of which `f(layer, first, y)` gives the products from row number `first` on: `y` is (rows, m).
+pub fn shared<T: Blas>(
+    layers: &[(usize, Option<&[T]>)],
+    (m, k): (usize, usize),
+    f: impl Fn(usize, usize, &mut [T]) + Sync,
+) -> Result<Vec<Vec<T>>> {
+    let all: usize = layers.iter().map(|(n, _)| n).sum();
+    let columns = (GRAIN / k).max(all.div_ceil(8 * threads())).next_multiple_of(4);
+    // (n, m) each, so that each thread writes one piece of memory
+    let mut turned = layers.iter().map(|(n, _)| zeros::<T>(n * m)).collect::<Result<Vec<_>>>()?;
+    let pieces = turned
+        .iter_mut()
+        .enumerate()
+        .flat_map(|(layer, y)| y.chunks_mut(columns * m).enumerate().map(move |(i, y)| (layer, i, y)));
+    each(pieces.collect(), |_, (layer, i, y)| {
+        f(layer, i * columns, y);
+        if let Some(bias) = layers[layer].1 {
+            for (y, b) in y.chunks_exact_mut(m).zip(part(bias, i, columns)) {
+                y.iter_mut().for_each(|y| *y += *b);
+            }
+        }
+    });
+    if m == 1 {
+        return Ok(turned);
+    }
+    let turn = |turned: Vec<T>| {
+        let n = turned.len() / m;
+        let rows = rows_per_piece(n);
+        computed(turned.len(), rows * n, |piece, y: &mut [T]| {
+            for (row, y) in y.chunks_exact_mut(n.max(1)).enumerate() {
+                let from = turned[piece * rows + row..].iter().step_by(m);
+                y.iter_mut().zip(from).for_each(|(y, x)| *y = *x);
+            }
+        })
+    };
+    turned.into_iter().map(turn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+    use crate::{Array, Device};
+
+    const SIZES: [(usize, usize, usize); 8] =
+        [(1, 1, 1), (1, 9, 16), (2, 5, 33), (3, 700, 17), (4, 4, 64), (7, 130, 300), (16, 515, 100), (1, 64, 72)];
+
+    #[test]
+    fn equals_the_plain_product_for_odd_sizes() {
+        for (m, n, k) in SIZES {
+            let (x, w, b) = (normal(&[m, k], 1), normal(&[n, k], 2), normal(&[n], 3));
+            let flat = |a: &Array| a.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let plain = x.matmul(&w.t().unwrap()).unwrap();
+            for bias in [None, Some(flat(&b))] {
+                let want = if bias.is_some() { plain.broadcast_add(&b).unwrap() } else { plain.clone() };
+                let (weight, half) = (flat(&w), n / 2 * k);
+                let layer = Layer { weight: &weight, bias: bias.as_deref() };
+                let [upper, lower] = [&weight[..half], &weight[half..]].map(|weight| Layer { weight, bias: None });
+                let got = products(&flat(&x), &[layer, upper, lower], (m, k)).unwrap();
+                let array = |i: usize| Array::from_slice(&got[i], (m, got[i].len() / m), &Device::Cpu).unwrap();
+                close(&array(0), &want, 1e-5);
+                close(&Array::cat(&[&array(1), &array(2)], 1).unwrap(), &plain, 1e-5);
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What the processor's kernels are made of: numbers, access to values, threads, vectors, products.
+
+mod dispatch;
+pub(crate) mod gemm;
+pub(crate) mod gemv;
+pub(crate) mod math;
+pub mod parallel;
+mod real;
+pub(crate) mod scratch;
+pub(crate) mod simd;
+mod values;
+
+pub(crate) use dispatch::{dispatch, dispatch_all};
+pub use real::Real;
+pub use values::{array, check_like, rows_and_width, slice, strided, vector, wide, widened, Slice};

@@ -1,0 +1,97 @@
+//! Memory to work with, which is kept for the next time.
+
+use crate::host::Real;
+use crate::memory::keep;
+
+/// A line of the caches, in bytes.
+const LINE: usize = 64;
+
+/// Grows as needed; counted as [`kept`](crate::memory::kept).
+#[derive(Default)]
+pub(crate) struct Buffer<T>(Vec<T>);
+
+impl<T: Real> Buffer<T> {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// `length` numbers that begin with a line of the caches: any, of earlier work.
+    pub fn of(&mut self, length: usize) -> &mut [T] {
+        let needed = length + LINE / size_of::<T>();
+        if self.0.len() < needed {
+            // nothing of it is wanted, so that nothing need be moved
+            let before = self.bytes();
+            self.0.clear();
+            self.0.resize(needed, T::ZERO);
+            keep(self.bytes() - before);
+        }
+        let first = self.0.as_ptr().align_offset(LINE).min(needed - length);
+        &mut self.0[first..first + length]
+    }
+
+    pub fn cleared(&mut self, length: usize) -> &mut [T] {
+        let numbers = self.of(length);
+        numbers.fill(T::ZERO);
+        numbers
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<T> Buffer<T> {
+    fn bytes(&self) -> i64 {
+        (self.0.capacity() * size_of::<T>()) as i64
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        keep(-self.bytes());
+    }
+}
+
+/// How many numbers apart rows of `width` numbers best lie: an odd number of lines of 16, so that they want different places of a cache, while those
+/// that lie a power of two apart would all want the same.
+pub(crate) fn apart(width: usize) -> usize {
+    width.next_multiple_of(16) | 16
+}
+
+/// Whether rows lie so.
+pub(crate) fn are_apart(row: usize) -> bool {
+    row % 32 == 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begin_with_a_line_and_grow() {
+        let mut buffer = Buffer::<f32>::new();
+        for length in [5, 1000, 17, 0, 3000] {
+            buffer.cleared(length);
+            let numbers = buffer.of(length);
+            assert_eq!((numbers.len(), numbers.as_ptr() as usize % LINE), (length, 0));
+        }
+    }
+
+    #[test]
+    fn is_counted_as_kept() {
+        let mut buffer = Buffer::<f64>::new();
+        // more than all that other tests keep meanwhile
+        const LENGTH: usize = 1 << 25;
+        let bytes = (LENGTH * size_of::<f64>()) as i64;
+        buffer.of(LENGTH);
+        assert!(crate::memory::kept() >= bytes);
+        drop(buffer);
+        assert!(crate::memory::kept() < bytes);
+    }
+
+    #[test]
+    fn rows_lie_an_odd_number_of_lines_apart() {
+        assert_eq!([1, 16, 17, 64, 256, 500, 512].map(apart), [16, 16, 48, 80, 272, 528, 528]);
+        assert!((1..2000).all(|width| are_apart(apart(width)) && apart(width) >= width));
+    }
+}

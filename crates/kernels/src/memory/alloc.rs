@@ -1,0 +1,103 @@
+//! Refuses what memory cannot hold, where Rust's allocator would abort the process.
+
+use crate::memory::counters::LARGE;
+use crate::memory::shortage;
+use crate::{memory, Array, DType, Error, Result};
+use candle_core::WithDType;
+
+/// As [`LARGE`], where addresses are limited: there an attempt costs little.
+const LARGE_AMONG_FEW: usize = 1 << 18;
+
+/// An error where an array of this shape cannot be allocated.
+pub fn check(dims: &[usize], dtype: DType) -> Result<()> {
+    let bytes = dims.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d as u64));
+    // a product that is too large may have a factor of 0
+    if fits(bytes) || dims.contains(&0) {
+        return Ok(());
+    }
+    let wide: Vec<u64> = dims.iter().map(|d| *d as u64).collect();
+    Err(too_large(&wide, dtype, bytes))
+}
+
+/// As [`check`], for sizes that may be larger than what can be addressed.
+pub fn check_wide(dims: &[u64], dtype: DType) -> Result<()> {
+    let bytes = dims.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d));
+    if fits(bytes) || dims.contains(&0) {
+        return Ok(());
+    }
+    Err(too_large(dims, dtype, bytes))
+}
+
+/// An error where `times` arrays as large as `like` cannot be allocated together, of another type.
+pub fn check_like(like: &Array, dtype: DType, times: usize) -> Result<()> {
+    check(&[like.elem_count(), times], dtype)
+}
+
+#[cold]
+fn too_large(dims: &[u64], dtype: DType, bytes: u64) -> Error {
+    memory::out_of_memory(&format!("a tensor of shape {dims:?} and type {dtype:?}"), bytes)
+}
+
+fn fits(bytes: u64) -> bool {
+    if bytes > isize::MAX as u64 || !shortage::fits(bytes) {
+        return false;
+    }
+    let large = if shortage::must_try() { LARGE_AMONG_FEW.min(LARGE) } else { LARGE };
+    let size = bytes as usize;
+    size < large || shortage::trying(|| Vec::<u8>::new().try_reserve_exact(size)).is_ok()
+}
+
+/// An error where arrays of these bytes cannot be allocated one after the other, none of them freed before the last; `what` needs them.
+pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
+    let needed = bytes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    memory::check(what, needed)?;
+    if shortage::must_try() {
+        // memory there may be enough, but in pieces that are too small
+        let mut rooms = Vec::new();
+        for bytes in bytes {
+            let mut room = Vec::<u8>::new();
+            let size = usize::try_from(*bytes).unwrap_or(usize::MAX);
+            if shortage::trying(|| room.try_reserve_exact(size)).is_err() {
+                return Err(memory::out_of_memory(what, needed));
+            }
+            rooms.push(room);
+        }
+    }
+    Ok(())
+}
+
+/// An empty vector with room for `count` numbers, or an error where it cannot be allocated.
+pub fn room<T: WithDType>(count: usize) -> Result<Vec<T>> {
+    let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
+    let mut values = Vec::new();
+    // an attempt of its own would be made twice
+    if shortage::fits(bytes) && shortage::trying(|| values.try_reserve_exact(count)).is_ok() {
+        return Ok(values);
+    }
+    Err(too_large(&[count as u64], T::DTYPE, bytes))
+}
+
+/// `count` times the same number, or an error where there is no room.
+pub fn filled<T: WithDType>(value: T, count: usize) -> Result<Vec<T>> {
+    let mut values = room(count)?;
+    values.resize(count, value);
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_sizes_are_errors() {
+        assert!(check(&[1 << 30, 1 << 30], DType::F32).is_err());
+        assert!(check(&[usize::MAX, 2], DType::F32).is_err());
+        assert!(check(&[2, 3], DType::F32).is_ok());
+        assert!(check_wide(&[u64::MAX, 0], DType::F32).is_ok());
+        assert!(check(&[usize::MAX, usize::MAX, 0], DType::F32).is_ok());
+        assert!(room::<f32>(1 << 40).is_err() && room::<f64>(usize::MAX).is_err());
+        assert_eq!(filled(3f32, 2).unwrap(), [3.0, 3.0]);
+        let text = check_wide(&[5, 1 << 40], DType::F32).unwrap_err().to_string();
+        assert!(text.contains("[5, 1099511627776] and type F32 needs 20480.0 GiB"), "{text}");
+    }
+}

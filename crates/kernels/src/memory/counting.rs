@@ -1,0 +1,66 @@
+//! The allocator of the addons.
+
+use crate::memory::counters::{count, note_failed};
+use crate::memory::shortage;
+use std::alloc::{GlobalAlloc, Layout};
+
+/// An allocator that counts what another one gives.
+pub struct Counting<A>(pub A);
+
+// SAFETY: every call goes to the inner allocator with the same arguments; counting touches no memory of the caller.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those that the inner allocator needs.
+        note(|| unsafe { self.0.alloc(layout) }, layout.size(), 0)
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        note(|| unsafe { self.0.alloc_zeroed(layout) }, layout.size(), 0)
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
+        // SAFETY: as above.
+        unsafe { self.0.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above; a block that could not be moved is as it was.
+        note(|| unsafe { self.0.realloc(pointer, layout, size) }, size, layout.size())
+    }
+}
+
+#[inline]
+fn note(take: impl Fn() -> *mut u8, size: usize, before: usize) -> *mut u8 {
+    let mut pointer = take();
+    if pointer.is_null() {
+        pointer = shortage::take_again(&take);
+    }
+    if pointer.is_null() {
+        note_failed(size);
+    } else {
+        count(size as i64 - before as i64);
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::counters::in_use;
+
+    #[test]
+    fn the_allocator_counts() {
+        let allocator = Counting(std::alloc::System);
+        let layout = Layout::array::<u8>(1000).unwrap();
+        let before = in_use();
+        // SAFETY: the layout is not empty, and the block is freed once, with its layout.
+        unsafe {
+            let block = allocator.alloc(layout);
+            assert_eq!(in_use() - before, 1000);
+            allocator.dealloc(block, layout);
+        }
+        assert_eq!(in_use(), before);
+    }
+}

@@ -1,0 +1,158 @@
+//! What Linux says: the memory of the machine, of the process's control groups, and the limits of
+//! the process itself.
+
+use super::text::with_text;
+use super::{cgroup, left_of, Own, Reserve, OF_MEMORY};
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// Of addresses: an engine takes them by the hundred megabytes, for its code, its threads and its
+/// heap.
+const OF_ADDRESSES: Reserve = Reserve { part: 16, least: 96 << 20, most: 256 << 20 };
+
+/// Bytes that can still be asked for.
+pub(crate) fn left(own: Own) -> u64 {
+    let root = Path::new("/");
+    let process = Process::read(root).unwrap_or_default();
+    let memory = machine(root).min(cgroup::left(root));
+    let addresses = rlimit(Limit::Addresses).map_or(u64::MAX, |limit| left_of(limit, process.size, OF_ADDRESSES));
+    let data = rlimit(Limit::Data).map_or(u64::MAX, |limit| left_of(limit, process.data, OF_ADDRESSES));
+    least(own, process, memory, addresses.min(data))
+}
+
+/// The least of what there is of memory and of addresses.
+fn least(own: Own, process: Process, memory: u64, addresses: u64) -> u64 {
+    // given out, and written by nobody yet: the system counts it when it is
+    let untouched = own.in_use.saturating_sub(process.anonymous.saturating_sub(own.idle));
+    memory.saturating_add(own.idle).saturating_sub(untouched).min(addresses.saturating_add(own.addresses))
+}
+
+/// Whether the process has a limit that counts addresses, used or not: then none are reserved.
+pub(crate) fn addresses_are_limited(reserved: u64) -> bool {
+    [Limit::Addresses, Limit::Data].into_iter().filter_map(rlimit).any(|limit| limit / 4 < reserved)
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    Addresses,
+    /// Addresses that the process alone can write to.
+    Data,
+}
+
+/// A limit of the process, where there is one.
+fn rlimit(which: Limit) -> Option<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is written, and nothing else.
+    let done = unsafe {
+        match which {
+            Limit::Addresses => libc::getrlimit64(libc::RLIMIT_AS, &mut limit),
+            Limit::Data => libc::getrlimit64(libc::RLIMIT_DATA, &mut limit),
+        }
+    };
+    (done == 0 && limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// What the process has, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Process {
+    /// Addresses.
+    size: u64,
+    /// Memory that no file stands behind, in swap too.
+    anonymous: u64,
+    /// Addresses that it alone can write to.
+    data: u64,
+}
+
+impl Process {
+    fn read(root: &Path) -> Option<Self> {
+        with_text(&root.join("proc/self/status"), Self::of)
+    }
+
+    fn of(text: &str) -> Option<Self> {
+        let resident = kibibytes(text, "RssAnon").or_else(|| kibibytes(text, "VmRSS"))?;
+        let anonymous = resident + kibibytes(text, "VmSwap").unwrap_or(0);
+        Some(Self { size: kibibytes(text, "VmSize")?, anonymous, data: kibibytes(text, "VmData")? })
+    }
+}
+
+/// The bytes that a line `name: number kB` tells.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1 << 10)
+}
+
+/// Bytes that the machine can still give.
+fn machine(root: &Path) -> u64 {
+    static STRICT: OnceLock<bool> = OnceLock::new();
+    let strict = *STRICT.get_or_init(|| commits_are_limited(root));
+    with_text(&root.join("proc/meminfo"), |text| meminfo(text, strict)).unwrap_or(u64::MAX)
+}
+
+/// Whether the system gives no more than it could back with memory and swap.
+fn commits_are_limited(root: &Path) -> bool {
+    let mode = root.join("proc/sys/vm/overcommit_memory");
+    with_text(&mode, |text| Some(text.trim() == "2")).unwrap_or(false)
+}
+
+fn meminfo(text: &str, strict: bool) -> Option<u64> {
+    let value = |name| kibibytes(text, name);
+    let total = value("MemTotal")?;
+    // kernels before 3.14 do not say it
+    let available = value("MemAvailable").or_else(|| Some(value("MemFree")? + value("Cached")?))?;
+    let available = available + value("SwapFree").unwrap_or(0);
+    let left = available.saturating_sub(OF_MEMORY.of(total));
+    match (value("CommitLimit"), value("Committed_AS")) {
+        (Some(limit), Some(used)) if strict => Some(left.min(left_of(limit, used, OF_MEMORY))),
+        _ => Some(left),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const INFO: &str = "MemTotal:        4194304 kB\nMemFree:          102400 kB\nMemAvailable:    2097152 kB\nCached:            \
+                        1024 kB\nSwapFree:              0 kB\nCommitLimit:     2097152 kB\nCommitted_AS:     1048576 kB\n";
+
+    #[test]
+    fn of_the_machine_counts_what_is_available_and_swap() {
+        assert_eq!(meminfo(INFO, false), Some((2048 - 128) * MIB));
+        let swap = INFO.replace("SwapFree:              0", "SwapFree:        1048576");
+        assert_eq!(meminfo(&swap, false), Some((3072 - 128) * MIB));
+        let more = INFO.replace("SwapFree:              0", "SwapFree:        8388608");
+        assert_eq!(meminfo(&more, false), Some((10240 - 128) * MIB));
+        assert_eq!(meminfo(INFO, true), Some((1024 - 64) * MIB));
+        let old = INFO.replace("MemAvailable", "Other");
+        assert_eq!(meminfo(&old, false), Some(0));
+        assert_eq!(meminfo("", false), None);
+    }
+
+    #[test]
+    fn of_the_process_counts_what_was_swapped_out() {
+        let text = "Name:\tnode\nVmSize:\t  1000 kB\nVmRSS:\t   500 kB\nRssAnon:\t   300 kB\nVmData:\t   700 kB\nVmSwap:\t    50 kB\n";
+        let process = Process { size: 1000 << 10, anonymous: 350 << 10, data: 700 << 10 };
+        assert_eq!(Process::of(text), Some(process));
+        assert_eq!(Process::of(&text.replace("RssAnon", "Other")).map(|process| process.anonymous), Some(550 << 10));
+        assert_eq!(Process::of("Name:\tnode\n"), None);
+    }
+
+    #[test]
+    fn what_was_given_out_and_not_written_is_not_there_and_what_is_kept_is() {
+        let process = Process { size: 0, anonymous: 300, data: 0 };
+        let own = |in_use, idle| Own { in_use, idle, addresses: 50 };
+        assert_eq!(least(own(300, 0), process, 1000, u64::MAX), 1000);
+        assert_eq!(least(own(700, 0), process, 1000, u64::MAX), 600);
+        assert_eq!(least(own(200, 100), process, 1000, u64::MAX), 1100);
+        assert_eq!(least(own(300, 100), process, 1000, u64::MAX), 1000);
+        assert_eq!(least(own(5000, 0), process, 1000, u64::MAX), 0);
+        assert_eq!(least(own(0, 0), process, 1000, 70), 120);
+    }
+
+    #[test]
+    fn this_machine_says_something() {
+        let left = left(Own::default());
+        assert!(left > MIB && left < 1 << 46, "{left}");
+        assert!(Process::read(Path::new("/")).unwrap().size > MIB);
+    }
+}

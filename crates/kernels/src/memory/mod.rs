@@ -1,0 +1,65 @@
+//! How much memory is in use and how much is left. The addons set [`Counting`] as their allocator.
+
+pub mod alloc;
+#[cfg(target_os = "linux")]
+pub mod blocks;
+mod counters;
+mod counting;
+#[cfg(not(target_family = "wasm"))]
+mod limits;
+#[cfg(target_os = "linux")]
+mod pages;
+mod shortage;
+
+use crate::{Error, Result};
+
+pub(crate) use counters::keep;
+pub use counters::{failed, held, in_use, kept};
+pub use counting::Counting;
+pub use shortage::available;
+
+/// Bytes that one array can have at most.
+pub(crate) fn largest() -> u64 {
+    available().min(isize::MAX as u64)
+}
+
+/// An error where `needed` bytes are not there.
+pub fn check(what: &str, needed: u64) -> Result<()> {
+    if shortage::fits(needed) {
+        return Ok(());
+    }
+    Err(out_of_memory(what, needed))
+}
+
+const OUT_OF_MEMORY: &str = "out of memory: ";
+
+pub(crate) fn out_of_memory(what: &str, needed: u64) -> Error {
+    let left = largest();
+    let pieces = if left < needed { "" } else { ", but not in one piece" };
+    Error::Msg(format!("{OUT_OF_MEMORY}{what} needs {}, and {} are available{pieces}", size(needed), size(left)))
+}
+
+/// Whether an error says that memory is short.
+pub fn is_out_of_memory(message: &str) -> bool {
+    message.starts_with(OUT_OF_MEMORY)
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..=0xfff_ffff => format!("{} MiB", bytes.div_ceil(1 << 20)),
+        _ => format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_is_needed() {
+        assert!(check("a model", 1 << 20).is_ok());
+        let text = out_of_memory("a model", 5 << 30).to_string();
+        assert!(is_out_of_memory(&text) && text.contains("a model needs 5.0 GiB"), "{text}");
+        assert_eq!(size(1), "1 MiB");
+    }
+}

@@ -1,0 +1,265 @@
+//! Activations, element by element.
+//!
+//! GELU is the exact one, `x Φ(x)`, <https://arxiv.org/abs/1606.08415>; SiLU (Swish) is `x σ(x)`, <https://arxiv.org/abs/1710.05941>.
+
+use crate::host::simd::has_fma;
+use crate::host::{dispatch, Real};
+use crate::ops::elementwise::{map, zip};
+use crate::{Array, Result};
+use multiversion::multiversion;
+use std::mem::MaybeUninit;
+
+/// Which function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    Gelu,
+    Silu,
+    Relu,
+    /// `max(x, 0)^2`. Source: Primer, <https://arxiv.org/abs/2109.08668>.
+    ReluSquared,
+    Sigmoid,
+}
+
+/// The function on candle's own operations.
+pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
+    match kind {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::Silu => x * candle_nn::ops::sigmoid(x)?,
+        Activation::Relu => rectified(x),
+        Activation::ReluSquared => rectified(x)?.sqr(),
+        Activation::Sigmoid => candle_nn::ops::sigmoid(x),
+    }
+}
+
+/// The function of each element.
+pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
+    // SAFETY: it writes a number for each.
+    dispatch!(x, T => unsafe { map::<T>(x, kind.functions().value) }, else reference(x, kind))
+}
+
+/// The derivative at `x`, times `grad`.
+pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
+    // SAFETY: it writes a number for each two.
+    dispatch!(x, T => unsafe { zip::<T>(x, grad, kind.functions().slope) }, else grad * slope_reference(x, kind)?)
+}
+
+/// An activation over slices, which it writes whole.
+pub(crate) struct Functions<T> {
+    /// Input, output.
+    pub value: fn(&[T], &mut [MaybeUninit<T>]),
+    /// Input, gradient, and the slope times the gradient.
+    pub slope: fn(&[T], &[T], &mut [MaybeUninit<T>]),
+    /// Both: input, the gradient, which the output replaces, and the slope times the gradient.
+    pub both: fn(&[T], &mut [T], &mut [MaybeUninit<T>]),
+}
+
+impl Activation {
+    pub(crate) fn functions<T: Real>(self) -> Functions<T> {
+        match self {
+            Self::Gelu => gelu::functions(),
+            Self::Silu => silu::functions(),
+            Self::Relu => relu::functions(),
+            Self::ReluSquared => relu_squared::functions(),
+            Self::Sigmoid => sigmoid::functions(),
+        }
+    }
+}
+
+/// `max(x, 0)`, NaN for NaN.
+fn rectified(x: &Array) -> Result<Array> {
+    x.le(0.0)?.where_cond(&x.zeros_like()?, x)
+}
+
+fn slope_reference(x: &Array, kind: Activation) -> Result<Array> {
+    let sigma = || candle_nn::ops::sigmoid(x);
+    match kind {
+        Activation::Gelu => {
+            let density = ((x.sqr()? * -0.5)?.exp()? * INV_SQRT_TAU)?;
+            (((x * FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5)? + (x * density)?
+        }
+        Activation::Silu => {
+            let s = sigma()?;
+            &s + ((x * &s)? * (1.0 - &s)?)?
+        }
+        // 0 at 0 and 1 at NaN, as in PyTorch
+        Activation::Relu => x.le(0.0)?.eq(0.0)?.to_dtype(x.dtype()),
+        Activation::ReluSquared => rectified(x)? * 2.0,
+        Activation::Sigmoid => {
+            let s = sigma()?;
+            &s * (1.0 - &s)?
+        }
+    }
+}
+
+const FRAC_1_SQRT_2: f64 = std::f64::consts::FRAC_1_SQRT_2;
+/// 1 / sqrt(2 pi).
+const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
+
+/// Elements that are computed side by side: in WebAssembly the constants of a function are made anew in each round.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Makes functions over slices of what an element and a gradient give: the activation, and its slope times the gradient. Compiled for several
+/// processors; of what a function does not need, the compiler leaves nothing.
+macro_rules! over_slices {
+    ($name:ident, |$x:ident, $g:ident| $body:expr) => {
+        mod $name {
+            use super::*;
+
+            #[inline(always)]
+            fn f<T: Real, const FMA: bool>($x: T, $g: T) -> (T, T) {
+                $body
+            }
+
+            pub fn functions<T: Real>() -> Functions<T> {
+                Functions { value, slope, both }
+            }
+
+            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            fn value<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
+                const FMA: bool = has_fma!();
+                let f = |x: T| MaybeUninit::new(f::<T, FMA>(x, T::ZERO).0);
+                let x = &x[..y.len()];
+                let (ys, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
+                let (xs, last) = x.as_chunks::<SIDE_BY_SIDE>();
+                for (y, x) in ys.iter_mut().zip(xs) {
+                    for i in 0..SIDE_BY_SIDE {
+                        y[i] = f(x[i]);
+                    }
+                }
+                for (y, x) in rest.iter_mut().zip(last) {
+                    *y = f(*x);
+                }
+            }
+
+            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            fn slope<T: Real>(x: &[T], g: &[T], d: &mut [MaybeUninit<T>]) {
+                const FMA: bool = has_fma!();
+                let f = |x: T, g: T| MaybeUninit::new(f::<T, FMA>(x, g).1);
+                let (x, g) = (&x[..d.len()], &g[..d.len()]);
+                let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
+                let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
+                for (d, (x, g)) in ds.iter_mut().zip(xs.iter().zip(gs)) {
+                    for i in 0..SIDE_BY_SIDE {
+                        d[i] = f(x[i], g[i]);
+                    }
+                }
+                for (d, (x, g)) in rest.iter_mut().zip(last.iter().zip(last_g)) {
+                    *d = f(*x, *g);
+                }
+            }
+
+            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            fn both<T: Real>(x: &[T], g: &mut [T], d: &mut [MaybeUninit<T>]) {
+                const FMA: bool = has_fma!();
+                let f = |x: T, g: &mut T| {
+                    let (y, d) = f::<T, FMA>(x, *g);
+                    *g = y;
+                    MaybeUninit::new(d)
+                };
+                let (x, g) = (&x[..d.len()], &mut g[..d.len()]);
+                let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
+                let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks_mut::<SIDE_BY_SIDE>());
+                for (d, (x, g)) in ds.iter_mut().zip(xs.iter().zip(gs)) {
+                    for i in 0..SIDE_BY_SIDE {
+                        d[i] = f(x[i], &mut g[i]);
+                    }
+                }
+                for (d, (x, g)) in rest.iter_mut().zip(last.iter().zip(last_g)) {
+                    *d = f(*x, g);
+                }
+            }
+        }
+    };
+}
+
+#[inline(always)]
+fn phi<T: Real, const FMA: bool>(x: T) -> T {
+    T::of(0.5) * (T::ONE + (x * T::of(FRAC_1_SQRT_2)).erf::<FMA>())
+}
+
+#[inline(always)]
+pub(crate) fn logistic<T: Real, const FMA: bool>(x: T) -> T {
+    T::ONE / (T::ONE + (-x).exp::<FMA>())
+}
+
+over_slices!(gelu, |x, g| {
+    let p = phi::<T, FMA>(x);
+    (x * p, g * (p + x * (x * x * T::of(-0.5)).exp::<FMA>() * T::of(INV_SQRT_TAU)))
+});
+over_slices!(silu, |x, g| {
+    let s = logistic::<T, FMA>(x);
+    (x * s, g * (s + x * s * (T::ONE - s)))
+});
+// so turned that NaN goes on
+over_slices!(relu, |x, g| if x <= T::ZERO { (T::ZERO, T::ZERO) } else { (x, g) });
+over_slices!(relu_squared, |x, g| if x <= T::ZERO { (T::ZERO, T::ZERO) } else { (x * x, g * (x + x)) });
+over_slices!(sigmoid, |x, g| {
+    let s = logistic::<T, FMA>(x);
+    (s, g * s * (T::ONE - s))
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal};
+
+    const ALL: [Activation; 5] =
+        [Activation::Gelu, Activation::Silu, Activation::Relu, Activation::ReluSquared, Activation::Sigmoid];
+
+    #[test]
+    fn equals_the_reference() {
+        let (x, g) = ((normal(&[3, 1001], 1) * 3.0).unwrap(), normal(&[3, 1001], 2));
+        for kind in ALL {
+            close(&forward(&x, kind).unwrap(), &reference(&x, kind).unwrap(), 1e-6);
+            let want = (&g * slope_reference(&x, kind).unwrap()).unwrap();
+            close(&backward(&x, &g, kind).unwrap(), &want, 1e-6);
+        }
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (x, g) = (f64s(&normal(&[2, 9], 1)), f64s(&normal(&[2, 9], 2)));
+        for kind in ALL {
+            differences(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
+        }
+    }
+
+    #[test]
+    fn nan_goes_on_and_infinities_have_their_limits() {
+        let number = |x: &Array, at: usize| crate::testing::values(x)[at];
+        for kind in ALL {
+            for length in 1..=70 {
+                for at in 0..length {
+                    let mut values = crate::testing::values(&normal(&[length], 1));
+                    values[at] = f64::NAN;
+                    let x = Array::from_vec(values, length, &crate::Device::Cpu).unwrap();
+                    for x in [x.clone(), x.to_dtype(crate::DType::F32).unwrap()] {
+                        let y = forward(&x, kind).unwrap();
+                        assert!(number(&y, at).is_nan() && number(&reference(&x, kind).unwrap(), at).is_nan());
+                        assert_eq!(crate::testing::values(&y).iter().filter(|y| y.is_nan()).count(), 1);
+                        let g = Array::full(2.0, length, x.device()).unwrap().to_dtype(x.dtype()).unwrap();
+                        let d = number(&backward(&x, &g, kind).unwrap(), at);
+                        // as in PyTorch, the step of ReLU lets it pass
+                        assert!(if kind == Activation::Relu { d == 2.0 } else { d.is_nan() });
+                        let want = (&g * slope_reference(&x, kind).unwrap()).unwrap();
+                        assert!(number(&want, at) == d || d.is_nan());
+                    }
+                }
+            }
+        }
+        for dtype in [crate::DType::F32, crate::DType::F64, crate::DType::F16, crate::DType::BF16] {
+            let x = Array::new(&[f64::NEG_INFINITY, f64::NAN, f64::INFINITY, -0.0], &crate::Device::Cpu).unwrap();
+            let x = x.to_dtype(dtype).unwrap();
+            let y = crate::testing::values(&forward(&x, Activation::Relu).unwrap());
+            assert!(y[0] == 0.0 && y[1].is_nan() && y[2] == f64::INFINITY && y[3] == 0.0, "{dtype:?}: {y:?}");
+            let y = crate::testing::values(&forward(&x, Activation::Sigmoid).unwrap());
+            assert!(y[0] == 0.0 && y[1].is_nan() && y[2] == 1.0, "{dtype:?}: {y:?}");
+        }
+    }
+
+    #[test]
+    fn views_are_read_in_their_order() {
+        let x = normal(&[4, 6], 3).t().unwrap();
+        close(&forward(&x, Activation::Gelu).unwrap(), &reference(&x, Activation::Gelu).unwrap(), 1e-6);
+    }
+}

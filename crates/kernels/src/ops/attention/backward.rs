@@ -1,0 +1,203 @@
+//! The gradient of attention, tile by tile: the weights are made again.
+
+use super::inputs::{Gradients, Inputs};
+use super::operands::{heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Place, Sizes};
+use super::tiles::{
+    block_size, check_room, from, product_of_rows, scores_gradient, stride, together, weigh_again, Row, Turned,
+    Workspace,
+};
+use crate::host;
+use crate::host::gemm::blas::Blas;
+use crate::host::gemm::view::{Start, View};
+use crate::host::parallel::{each, zeros};
+use crate::host::scratch::{apart, Buffer};
+use crate::memory::alloc;
+use crate::ops::layout::contiguous;
+use crate::ops::reduce;
+use crate::ops::reduce::add_assign;
+use crate::{Array, Result};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// The gradients of the inputs.
+pub(super) fn gradients<T: Blas>(of: &Inputs, (y, states): (&Array, &Array), grad: &Array) -> Result<Gradients> {
+    let bias = of.bias.as_ref().map(contiguous).transpose()?;
+    let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
+    let Sizes { heads, i, j, d, dv } = attention.sizes;
+    let states = host::slice::<T>(states)?;
+    let with = With { grad: Operand::new(grad, heads)?, y: Operand::new(y, heads)?, rows: &states };
+    check_room::<T>(batch * heads, j, (d, dv))?;
+    let dims = [[batch, heads, i, d], [batch, heads, j, d], [batch, heads, j, dv]];
+    let counts = dims.map(|dims| dims.iter().product::<usize>());
+    // not their product, which may be 0 in 32 bits
+    let any = [i, j, d, dv].iter().all(|size| *size > 0);
+    let empty = |count: usize| if any { alloc::room::<T>(count) } else { zeros(count) };
+    let (mut all_q, mut all_k, mut all_v) = (empty(counts[0])?, empty(counts[1])?, empty(counts[2])?);
+    // of each head of each row of the batch; nothing where there is no bias
+    let by_distance = bias.as_ref().map_or(0, |bias| bias.elem_count() / heads);
+    let mut all_bias = zeros::<T>(batch * heads * by_distance)?;
+    if any {
+        let q = rows_by_head(&mut all_q.spare_capacity_mut()[..counts[0]], i, heads, d).into_iter();
+        let k = rows_by_head(&mut all_k.spare_capacity_mut()[..counts[1]], j, heads, d).into_iter();
+        let v = rows_by_head(&mut all_v.spare_capacity_mut()[..counts[2]], j, heads, dv).into_iter();
+        let mut bias = all_bias.chunks_mut(by_distance.max(1));
+        let rows = q.zip(k.zip(v)).map(|(q, (k, v))| HeadRows { q, k, v, bias: bias.next().unwrap_or_default() });
+        each(rows.collect(), |unit, rows| {
+            Workspace::with(|workspace| attention.head_gradients(workspace, unit, &with, rows));
+        });
+        // SAFETY: every head's rows were written: those are all.
+        unsafe {
+            all_q.set_len(counts[0]);
+            all_k.set_len(counts[1]);
+            all_v.set_len(counts[2]);
+        }
+    }
+    let bias = match &bias {
+        Some(bias) => {
+            Some(reduce::sum(&host::array(all_bias, (batch, heads, by_distance))?, &[0])?.reshape(bias.shape())?)
+        }
+        None => None,
+    };
+    Ok(Gradients {
+        q: heads_last(all_q, dims[0])?,
+        k: sum_heads(&heads_last(all_k, dims[1])?, &of.k)?,
+        v: sum_heads(&heads_last(all_v, dims[2])?, &of.v)?,
+        bias,
+    })
+}
+
+/// What the gradients are made of, beside the inputs.
+struct With<'a, T> {
+    /// Of the output.
+    grad: Operand<'a, T>,
+    y: Operand<'a, T>,
+    /// What softmax found for each row.
+    rows: &'a [T],
+}
+
+/// The rows of a head's gradients, in their places.
+struct HeadRows<'a, T> {
+    q: Vec<&'a mut [MaybeUninit<T>]>,
+    k: Vec<&'a mut [MaybeUninit<T>]>,
+    v: Vec<&'a mut [MaybeUninit<T>]>,
+    /// By distance; empty where there is no bias.
+    bias: &'a mut [T],
+}
+
+impl<T: Blas> Attention<'_, T> {
+    /// Writes a head's gradients. Those of keys and values are gathered as columns: products then have what is wide where they read it as it is.
+    fn head_gradients(&self, workspace: &mut Workspace<T>, unit: usize, with: &With<T>, mut rows: HeadRows<T>) {
+        let Sizes { heads, i, j, d, dv } = self.sizes;
+        let (batch, head) = (unit / heads, unit % heads);
+        let (block_size, stride, along) = (block_size(i), stride(j), apart(j));
+        let (most, blocks) = (block_size.min(i), i.div_ceil(block_size));
+        let Workspace { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv: dvalues } = workspace;
+        let turned_keys = Turned::new(self.k.head(batch, head, 0), (j, d), blocks, turned_keys);
+        let keys = together(self.k.head(batch, head, 0), (j, d), blocks, keys);
+        let values = Turned::new(self.v.head(batch, head, 0), (j, dv), blocks, values);
+        let (dk, dvalues) = (dk.cleared(d * along), dvalues.cleared(dv * along));
+        let dropped = dropped.of(if self.dropout.is_some() { most * stride } else { 0 });
+        let mut tile = Tile { weights: weights.of(most * stride), grad: grad.of(most * stride), dropped, stride };
+        for first in (0..i).step_by(block_size) {
+            let count = (i - first).min(block_size);
+            let (dy, queries) = (with.grad.head(batch, head, first), self.q.head(batch, head, first));
+            let states = self.states(unit, first, count, with, dvalues);
+            let dq = gathered.cleared(count * d);
+            for Range { start: key, end } in self.tiles(unit, first, count) {
+                let width = end - key;
+                let scores = (&mut *tile.weights, stride);
+                multiply(scores, (count, width, d), queries, turned_keys.tile(key), self.scale, Start::Nothing);
+                let grad = (&mut *tile.grad, stride);
+                multiply(grad, (count, width, dv), dy, values.tile(key), T::ONE, Start::Nothing);
+                let place = Place { unit, query: first, key };
+                self.tile_gradients(&mut tile, place, width, &states, rows.bias);
+                let given = View::row_major(if self.dropout.is_some() { tile.dropped } else { tile.weights }, stride);
+                multiply((&mut dvalues[key..], along), (dv, width, count), dy.t(), given, T::ONE, Start::Own);
+                let ds = View::row_major(tile.grad, stride);
+                multiply((&mut dk[key..], along), (d, width, count), queries.t(), ds, self.scale, Start::Own);
+                multiply((&mut *dq, d), (count, d, width), ds, from(keys, key), self.scale, Start::Own);
+            }
+            place_rows(&mut rows.q[first..first + count], dq);
+        }
+        place_columns(&mut rows.k, dk, along, gathered);
+        place_columns(&mut rows.v, dvalues, along, gathered);
+    }
+
+    /// What softmax found for each row of a block, and its sum of weights, each times its gradient: that is the row of `y` times its gradient. Rows that
+    /// weigh all keys alike give the values their part.
+    fn states(&self, unit: usize, first: usize, count: usize, with: &With<T>, dvalues: &mut [T]) -> Vec<(Row<T>, T)> {
+        let Sizes { heads, i, j, dv, .. } = self.sizes;
+        let (batch, head) = (unit / heads, unit % heads);
+        let (y, dy) = (with.y.head(batch, head, first), with.grad.head(batch, head, first));
+        let state = |r: usize| {
+            let row = unit * i + first + r;
+            let state = Row { top: with.rows[2 * row], sum: with.rows[2 * row + 1] };
+            if state.is_uniform() {
+                add_shares(dvalues, apart(j), dy, r, &self.shares(row));
+            }
+            (state, product_of_rows(from(y, r), from(dy, r), dv))
+        };
+        (0..count).map(state).collect()
+    }
+
+    /// Makes weights of a tile of scores, and gradients of scores of those of the weights.
+    fn tile_gradients(&self, tile: &mut Tile<T>, place: Place, width: usize, states: &[(Row<T>, T)], dbias: &mut [T]) {
+        let Sizes { i, .. } = self.sizes;
+        let mut line = Vec::new();
+        for (r, (row, along)) in states.iter().enumerate() {
+            let place = Place { query: place.query + r, ..place };
+            let part = r * tile.stride..r * tile.stride + width;
+            let (weights, grad) = (&mut tile.weights[part.clone()], &mut tile.grad[part.clone()]);
+            let limits = self.limits(place, width, &mut line);
+            weigh_again(weights, &limits, *row);
+            if let Some(dropout) = self.dropout {
+                let factors = &mut tile.dropped[part];
+                self.factors(dropout, place.unit * i + place.query, place.key, factors);
+                grad.iter_mut().zip(&*factors).for_each(|(grad, factor)| *grad *= *factor);
+                factors.iter_mut().zip(&*weights).for_each(|(factor, weight)| *factor *= *weight);
+            }
+            scores_gradient(weights, grad, limits.seen.clone(), *along);
+            if !dbias.is_empty() {
+                add_assign(&mut dbias[i - 1 - place.query + place.key..], &grad[..limits.seen.end]);
+            }
+        }
+    }
+}
+
+/// Weights and gradients of a block of queries.
+struct Tile<'a, T> {
+    /// Scores, then weights.
+    weights: &'a mut [T],
+    /// Those of the weights, then those of the scores.
+    grad: &'a mut [T],
+    /// The weights after dropout; empty where there is none.
+    dropped: &'a mut [T],
+    stride: usize,
+}
+
+/// Copies rows to where they belong.
+fn place_rows<T: Copy>(rows: &mut [&mut [MaybeUninit<T>]], values: &[T]) {
+    let width = rows.first().map_or(1, |row| row.len());
+    for (row, values) in rows.iter_mut().zip(values.chunks_exact(width.max(1))) {
+        row.iter_mut().zip(values).for_each(|(place, value)| *place = MaybeUninit::new(*value));
+    }
+}
+
+/// The same for columns, that is rows of their numbers, `along` from one to the next.
+fn place_columns<T: Blas>(rows: &mut [&mut [MaybeUninit<T>]], columns: &[T], along: usize, buffer: &mut Buffer<T>) {
+    const TOGETHER: usize = 64;
+    let width = rows.first().map_or(1, |row| row.len());
+    for (piece, rows) in rows.chunks_mut(TOGETHER).enumerate() {
+        let into = buffer.of(rows.len() * width);
+        T::turn(into, width, &columns[piece * TOGETHER..], along, (width, rows.len()));
+        place_rows(rows, into);
+    }
+}
+
+/// Row `r`, which weighs all keys alike but for dropout, gives each value its share of the row's gradient. Values are columns.
+fn add_shares<T: Blas>(dvalues: &mut [T], along: usize, dy: View<T>, r: usize, shares: &[T]) {
+    for (c, values) in dvalues.chunks_exact_mut(along).enumerate() {
+        let grad = dy.data[r * dy.row as usize + c * dy.column as usize];
+        values.iter_mut().zip(shares).for_each(|(value, share)| *value += *share * grad);
+    }
+}

@@ -1,0 +1,101 @@
+use super::*;
+use crate::ops::dropout::Dropout;
+use crate::ops::softmax::Mask;
+use crate::philox::Stream;
+use crate::testing::{close, normal};
+use crate::{DType, Device};
+
+const DROPOUT: Option<Dropout> = Some(Dropout { p: 0.3, stream: Stream { seed: 1, call: 2, draw: 3 } });
+
+type Case = ([usize; 4], [usize; 2], usize, [usize; 2]);
+
+/// Queries (b, h, i, d), heads of keys and their length, width of values.
+const CASES: [Case; 9] = [
+    ([2, 3, 5, 4], [3, 5], 4, [1, 1]),
+    ([1, 2, 70, 8], [1, 75], 3, [2, 1]),
+    ([2, 2, 130, 6], [2, 130], 6, [1, 0]),
+    ([1, 1, 9, 2], [1, 4], 2, [0, 0]),
+    ([1, 2, 1, 4], [2, 33], 5, [0, 1]),
+    // several blocks of each size
+    ([1, 2, 50, 4], [2, 50], 4, [1, 1]),
+    ([1, 1, 600, 3], [1, 603], 2, [1, 0]),
+    // several tiles of keys, for one block of queries and for several
+    ([1, 2, 40, 4], [1, 1100], 3, [1, 0]),
+    ([1, 1, 210, 3], [1, 1030], 5, [1, 1]),
+];
+
+fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
+    // the first row of each mask sees nothing, the rest two of three keys
+    let keys = |n: usize| (0..n).map(|x| u8::from(x / j > 0 && x % 3 != 1)).collect::<Vec<u8>>();
+    let by_key: Vec<u8> = (0..batch * j).map(|x| u8::from(x % 4 != 0)).collect();
+    let by_key = Array::from_vec(by_key, (batch, 1, 1, j), &Device::Cpu).unwrap();
+    let pairs = Array::from_vec(keys(i * j), (1, 1, i, j), &Device::Cpu).unwrap();
+    let by_position = [(false, None), (true, None), (true, Some(2)), (false, Some(40))];
+    let both =
+        |allowed: Option<Array>| by_position.map(|(causal, past)| Mask { allowed: allowed.clone(), causal, past });
+    [both(None), both(Some(by_key)), both(Some(pairs))].concat()
+}
+
+/// Without a mask and a bias, and a gradient of the output.
+fn inputs((q, [kh, j], dv, _): &Case) -> (Inputs, Array) {
+    let [b, h, i, d] = *q;
+    // views, as heads are
+    let turned = |dims: [usize; 4], seed| normal(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap();
+    let (q, k, v) = (turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3));
+    (Inputs { q, k, v, bias: None, scale: 0.5, mask: Mask::default(), dropout: None }, turned([b, h, i, *dv], 4))
+}
+
+fn bias_for(of: &Inputs) -> Array {
+    let (_, heads, i, _) = of.q.dims4().unwrap();
+    normal(&[heads, i + of.k.dim(2).unwrap() - 1], 5)
+}
+
+#[test]
+fn equals_the_reference_under_every_mask_with_and_without_a_bias_and_dropout() {
+    for case in &CASES {
+        let (plain, grad) = inputs(case);
+        for mask in masks(plain.q.dim(0).unwrap(), plain.q.dim(2).unwrap(), plain.k.dim(2).unwrap()) {
+            let bias = Some(bias_for(&plain));
+            for (bias, dropout) in [(None, None), (bias.clone(), None), (bias, DROPOUT), (None, DROPOUT)] {
+                let of = Inputs { mask: mask.clone(), bias, dropout, ..plain.clone() };
+                let (y, saved) = forward(&of).unwrap();
+                close(&y, &reference(&of).unwrap(), 1e-5);
+                let (got, want) = (backward(&of, &saved, &grad).unwrap(), backward_reference(&of, &grad).unwrap());
+                for (got, want) in [(got.q, want.q), (got.k, want.k), (got.v, want.v)] {
+                    close(&got, &want, 1e-4);
+                }
+                assert_eq!(got.bias.is_some(), of.bias.is_some());
+                got.bias.iter().zip(&want.bias).for_each(|(got, want)| close(got, want, 1e-4));
+            }
+        }
+    }
+}
+
+#[test]
+fn f64_equals_the_reference_closely() {
+    let (plain, grad) = inputs(&CASES[2]);
+    let double = |x: &Array| x.to_dtype(DType::F64).unwrap();
+    let bias = Some(double(&bias_for(&plain)));
+    let (q, k, v) = (double(&plain.q), double(&plain.k), double(&plain.v));
+    let of =
+        Inputs { q, k, v, bias, scale: 0.3, mask: Mask { allowed: None, causal: true, past: None }, dropout: DROPOUT };
+    let (y, saved) = forward(&of).unwrap();
+    close(&y, &reference(&of).unwrap(), 1e-12);
+    let (got, want) =
+        (backward(&of, &saved, &double(&grad)).unwrap(), backward_reference(&of, &double(&grad)).unwrap());
+    close(&got.k, &want.k, 1e-12);
+    close(&got.bias.unwrap(), &want.bias.unwrap(), 1e-12);
+}
+
+#[test]
+fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
+    let of = |dims: [[usize; 4]; 3]| {
+        let [q, k, v] = dims.map(|dims| normal(&dims, 1));
+        Inputs { q, k, v, bias: None, scale: 1.0, mask: Mask::default(), dropout: None }
+    };
+    assert!(forward(&of([[1, 2, 3, 4], [1, 3, 3, 4], [1, 2, 3, 4]])).is_err());
+    assert_eq!(forward(&of([[1, 1, 2, 4], [1, 1, 0, 4], [1, 1, 0, 3]])).unwrap().0.dims(), [1, 1, 2, 3]);
+    let fits = of([[1, 2, 3, 4]; 3]);
+    assert!(forward(&Inputs { bias: Some(normal(&[2, 5], 1)), ..fits.clone() }).is_ok());
+    assert!(forward(&Inputs { bias: Some(normal(&[2, 6], 1)), ..fits }).is_err());
+}

@@ -1,0 +1,75 @@
+//! Floating-point numbers as whole ones.
+
+use crate::host::parallel::{part, written, PIECE};
+use crate::host::{self, dispatch, Real};
+use crate::ops::layout::contiguous;
+use crate::{Array, DType, Device, Result};
+use std::mem::MaybeUninit;
+
+/// The least i64, and what all are less than.
+const LEAST: f64 = i64::MIN as f64;
+const BEYOND: f64 = -LEAST;
+
+/// `x` as i64 or u8. Fractions are cut off, and u8 wraps, as in PyTorch. What has no i64 (NaN, infinities, numbers beyond 64 bits) is an
+/// error: in PyTorch it depends on the processor.
+pub fn to_whole(x: &Array, dtype: DType) -> Result<Array> {
+    let wide = |x: &Array| -> Result<Array> {
+        let x = if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? };
+        dispatch!(x, T => to_i64::<T>(&x), else to_i64::<f64>(&x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?))
+    };
+    wide(x)?.to_dtype(dtype)?.to_device(x.device())
+}
+
+fn to_i64<T: Real>(x: &Array) -> Result<Array> {
+    let x = contiguous(x)?;
+    let xs = host::slice::<T>(&x)?;
+    let xs: &[T] = &xs;
+    if let Some(bad) = xs.iter().map(|x| x.wide()).find(|x| !(LEAST..BEYOND).contains(x)) {
+        candle_core::bail!("{bad} has no whole number of 64 bits: replace such values before the cast");
+    }
+    let convert = |piece: usize, ys: &mut [MaybeUninit<i64>]| {
+        let xs = part(xs, piece, PIECE);
+        ys.iter_mut().zip(xs).for_each(|(y, x)| *y = MaybeUninit::new(x.wide() as i64));
+    };
+    // SAFETY: it writes a number for each.
+    host::array(unsafe { written(xs.len(), PIECE, convert) }?, x.dims())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_are_cut_off_and_u8_wraps() {
+        let values = [300.0, -1.0, -1.7, 0.0, -0.0, 1.9, 255.5, 1e10];
+        for dtype in [DType::F64, DType::F32] {
+            let x = Array::new(&values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let whole = to_whole(&x, DType::I64).unwrap().to_vec1::<i64>().unwrap();
+            assert_eq!(whole, [300, -1, -1, 0, 0, 1, 255, 10_000_000_000]);
+            let bytes = to_whole(&x, DType::U8).unwrap().to_vec1::<u8>().unwrap();
+            assert_eq!(bytes, [44, 255, 255, 0, 0, 1, 255, 0]);
+        }
+        let half = Array::new(&[-3.5f32, 2.0, 300.0], &Device::Cpu).unwrap();
+        for dtype in [DType::F16, DType::BF16] {
+            let whole = to_whole(&half.to_dtype(dtype).unwrap(), DType::I64).unwrap();
+            assert_eq!(whole.to_vec1::<i64>().unwrap(), [-3, 2, 300]);
+        }
+        let turned = Array::arange(0f32, 20_000.0, &Device::Cpu).unwrap().reshape((4, 5000)).unwrap().t().unwrap();
+        let whole = to_whole(&turned, DType::I64).unwrap();
+        assert_eq!(whole.dims(), [5000, 4]);
+        assert_eq!(whole.get(1).unwrap().to_vec1::<i64>().unwrap(), [1, 5001, 10_001, 15_001]);
+    }
+
+    #[test]
+    fn what_has_no_whole_number_is_an_error() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 9.3e18, BEYOND, -9.3e18] {
+            let x = Array::new(&[1.0, bad], &Device::Cpu).unwrap();
+            for dtype in [DType::I64, DType::U8] {
+                let message = to_whole(&x, dtype).unwrap_err().to_string();
+                assert!(message.contains("no whole number of 64 bits"), "{message}");
+            }
+        }
+        let least = Array::new(&[LEAST], &Device::Cpu).unwrap();
+        assert_eq!(to_whole(&least, DType::I64).unwrap().to_vec1::<i64>().unwrap(), [i64::MIN]);
+    }
+}

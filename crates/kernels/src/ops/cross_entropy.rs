@@ -1,0 +1,167 @@
+//! Cross-entropy of logits with target classes, averaged over the targets that count.
+//!
+//! Shapes: `logits` is (rows, classes), `targets`, i64, (rows); the loss is a scalar. Targets equal to `ignore_index`
+//! do not count; where none counts the loss is NaN, as in PyTorch.
+
+use crate::host::parallel::{computed, map, part, rows_per_piece};
+use crate::host::simd::{has_fma, max, sum_by};
+use crate::host::{self, dispatch, Real};
+use crate::ops::layout::contiguous;
+use crate::{Array, DType, Device, Result};
+use multiversion::multiversion;
+
+/// The loss on candle's own operations.
+pub fn reference(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
+    let classes = classes(logits.dims2()?, targets, ignore_index)?;
+    let (rows, wanted): (Vec<u32>, Vec<i64>) =
+        classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r as u32, c as i64))).unzip();
+    let count = rows.len();
+    if count == 0 {
+        return Array::full(f64::NAN, (), logits.device())?.to_dtype(logits.dtype());
+    }
+    let rows = Array::from_vec(rows, count, logits.device())?;
+    let wanted = Array::from_vec(wanted, (count, 1), logits.device())?;
+    let picked = candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?.gather(&wanted, 1)?;
+    picked.mean_all()?.neg()
+}
+
+/// The class of each row, `None` where it is ignored.
+pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_index: i64) -> Result<Vec<Option<usize>>> {
+    // the classes take as much
+    crate::memory::alloc::check_like(targets, DType::I64, 2)?;
+    let targets: Vec<i64> = host::vector(&targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
+    if targets.len() != rows {
+        candle_core::bail!("{} targets for {rows} rows of logits", targets.len());
+    }
+    let class = |target: i64| match usize::try_from(target) {
+        _ if target == ignore_index => Ok(None),
+        Ok(class) if class < count => Ok(Some(class)),
+        _ => candle_core::bail!(
+            "target {target} is out of range: the logits have {count} classes, from 0; those that do not count are \
+             `ignore_index` ({ignore_index})"
+        ),
+    };
+    targets.into_iter().map(class).collect()
+}
+
+/// The mean loss.
+pub fn forward(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
+    if let Some(loss) = host::widened(logits, |logits| forward(logits, targets, ignore_index)) {
+        return loss;
+    }
+    dispatch!(logits, T => forward_cpu::<T>(logits, targets, ignore_index), else reference(logits, targets, ignore_index))
+}
+
+fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
+    let classes = classes(logits.dims2()?, targets, ignore_index)?;
+    let logits = contiguous(logits)?;
+    let (_, width) = logits.dims2()?;
+    let xs = host::slice::<T>(&logits)?;
+    let xs: &[T] = &xs;
+    let loss = |row: usize| {
+        let logits = part(xs, row, width);
+        classes[row].map_or(0.0, |class| (log_sum_exp(logits) - logits[class]).wide())
+    };
+    let losses = map(classes.len(), rows_per_piece(width), loss);
+    let count = classes.iter().flatten().count();
+    host::array(vec![T::of(losses.iter().sum::<f64>() / count as f64)], ())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
+    const FMA: bool = has_fma!();
+    let top = max(row);
+    sum_by(row, |x| (x - top).exp_down::<FMA>()).ln() + top
+}
+
+/// Gradient of the logits, for the gradient `grad` of the loss.
+pub fn backward(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
+    if let Some(dx) = host::widened(logits, |logits| backward(logits, targets, ignore_index, grad)) {
+        return dx;
+    }
+    dispatch!(
+        logits,
+        T => backward_cpu::<T>(logits, targets, ignore_index, grad),
+        else backward_reference(logits, targets, ignore_index, grad)
+    )
+}
+
+fn backward_reference(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
+    let classes = classes(logits.dims2()?, targets, ignore_index)?;
+    let (rows, width) = logits.dims2()?;
+    let count = classes.iter().flatten().count() as f64;
+    let mut hot = vec![0f32; rows * width];
+    let mut weight = vec![0f32; rows];
+    for (r, class) in classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r, c))) {
+        hot[r * width + class] = 1.0;
+        weight[r] = (grad / count) as f32;
+    }
+    let device = logits.device();
+    let hot = Array::from_vec(hot, (rows, width), device)?.to_dtype(logits.dtype())?;
+    let weight = Array::from_vec(weight, (rows, 1), device)?.to_dtype(logits.dtype())?;
+    (candle_nn::ops::softmax(logits, 1)? - hot)?.broadcast_mul(&weight)
+}
+
+fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
+    let classes = classes(logits.dims2()?, targets, ignore_index)?;
+    let logits = contiguous(logits)?;
+    let (rows, width) = logits.dims2()?;
+    let xs = host::slice::<T>(&logits)?;
+    let xs: &[T] = &xs;
+    let weight = T::of(grad / classes.iter().flatten().count() as f64);
+    let count = rows_per_piece(width);
+    let dx = computed(xs.len(), count * width, |piece, dx: &mut [T]| {
+        for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
+            let row = piece * count + r;
+            if let Some(class) = classes[row] {
+                backward_row(part(xs, row, width), class, weight, dx);
+            }
+        }
+    })?;
+    host::array(dx, (rows, width))
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
+    const FMA: bool = has_fma!();
+    let top = max(x);
+    for (d, x) in dx.iter_mut().zip(x) {
+        *d = (*x - top).exp_down::<FMA>();
+    }
+    let scale = weight / sum_by(dx, |d| d);
+    for d in dx.iter_mut() {
+        *d *= scale;
+    }
+    dx[class] -= weight;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal, values};
+
+    fn targets(values: &[i64]) -> Array {
+        Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn equals_the_reference() {
+        let (x, t) = ((normal(&[6, 37], 1) * 4.0).unwrap(), targets(&[3, 0, -100, 36, 3, -100]));
+        close(&forward(&x, &t, -100).unwrap(), &reference(&x, &t, -100).unwrap(), 1e-6);
+        close(&backward(&x, &t, -100, 0.7).unwrap(), &backward_reference(&x, &t, -100, 0.7).unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (x, t) = (f64s(&normal(&[4, 5], 1)), targets(&[1, 4, 2, 1]));
+        let one = Array::ones((), DType::F64, &Device::Cpu).unwrap();
+        differences(&x, &one, &backward(&x, &t, 2, 1.0).unwrap(), |x| forward(x, &t, 2).unwrap());
+    }
+
+    #[test]
+    fn nothing_to_count_is_nan_and_classes_outside_are_errors() {
+        assert!(values(&forward(&normal(&[2, 3], 1), &targets(&[0, 0]), 0).unwrap())[0].is_nan());
+        let message = forward(&normal(&[1, 3], 1), &targets(&[3]), 0).unwrap_err().to_string();
+        assert!(message.contains("target 3 is out of range"), "{message}");
+    }
+}

@@ -1,0 +1,129 @@
+//! Dropout: each element is 0 with probability p, the others are divided by 1 - p.
+//!
+//! The mask is a function of the random stream alone, so backward makes it again instead of keeping it.
+//! Source: Dropout, <https://jmlr.org/papers/v15/srivastava14a.html>.
+
+use crate::host::parallel::{computed, part, PIECE};
+use crate::host::{self, dispatch, Real};
+use crate::ops::layout::contiguous;
+use crate::philox::{Stream, LANES};
+use crate::{Array, Device, Result};
+use multiversion::multiversion;
+
+/// A word below this drops its element.
+fn threshold(p: f64) -> u64 {
+    (p * 4_294_967_296.0).round() as u64
+}
+
+/// The mask as an array, 1 where an element stays; on candle's own operations.
+pub fn mask(dims: &[usize], p: f64, stream: Stream, device: &Device) -> Result<Array> {
+    let limit = threshold(p);
+    let keep: Vec<u8> = (0..dims.iter().product()).map(|i| u8::from(u64::from(stream.word(i)) >= limit)).collect();
+    Array::from_vec(keep, dims, device)
+}
+
+/// Dropout by the mask, on candle's own operations.
+pub fn reference(x: &Array, p: f64, stream: Stream) -> Result<Array> {
+    let keep = mask(x.dims(), p, stream, x.device())?.to_dtype(x.dtype())?;
+    (x * keep)? * scale(p)
+}
+
+fn scale(p: f64) -> f64 {
+    if p < 1.0 {
+        1.0 / (1.0 - p)
+    } else {
+        0.0
+    }
+}
+
+/// Which elements of an array are dropped, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// The probability, 0 to 1.
+    pub p: f64,
+    pub stream: Stream,
+}
+
+impl Dropout {
+    /// What the elements from number `first` on are multiplied with: 0 or 1 / (1 - p).
+    pub(crate) fn factors<T: Real>(self, first: u64, factors: &mut [T]) {
+        match u32::try_from(threshold(self.p)) {
+            Ok(limit) => fill(self.stream, limit, T::of(scale(self.p)), first, factors),
+            // all are dropped
+            Err(_) => factors.fill(T::ZERO),
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn fill<T: Real>(stream: Stream, limit: u32, scale: T, first: u64, mut factors: &mut [T]) {
+    let (mut block, mut skipped) = ((first / 4) as u32, (first % 4) as usize);
+    while !factors.is_empty() {
+        let mut words = [0; 4 * LANES];
+        stream.blocks(block, &mut words);
+        let (now, later) = factors.split_at_mut(factors.len().min(words.len() - skipped));
+        for (factor, word) in now.iter_mut().zip(&words[skipped..]) {
+            *factor = if *word >= limit { scale } else { T::ZERO };
+        }
+        (factors, block, skipped) = (later, block.wrapping_add(LANES as u32), 0);
+    }
+}
+
+/// Drops elements of `x` with probability `p`. The gradient is the same function of the gradient.
+pub fn dropout(x: &Array, p: f64, stream: Stream) -> Result<Array> {
+    dispatch!(x, T => dropout_cpu::<T>(x, Dropout { p, stream }), else reference(x, p, stream))
+}
+
+fn dropout_cpu<T: Real>(x: &Array, dropout: Dropout) -> Result<Array> {
+    let x = contiguous(x)?;
+    let xs = host::slice::<T>(&x)?;
+    let xs: &[T] = &xs;
+    let y = computed(xs.len(), PIECE, |piece, y: &mut [T]| {
+        dropout.factors((piece * PIECE) as u64, y);
+        // what is dropped is 0, also where it is not finite
+        y.iter_mut().zip(part(xs, piece, PIECE)).for_each(|(y, x)| *y = if *y == T::ZERO { T::ZERO } else { *x * *y });
+    })?;
+    host::array(y, x.dims())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal, values};
+
+    const STREAM: Stream = Stream { seed: 1, call: 2, draw: 3 };
+
+    #[test]
+    fn equals_the_reference() {
+        for n in [1, 3, 4, 5, PIECE + 3] {
+            let x = normal(&[n], 1);
+            close(&dropout(&x, 0.3, STREAM).unwrap(), &reference(&x, 0.3, STREAM).unwrap(), 1e-6);
+        }
+    }
+
+    #[test]
+    fn factors_from_any_element_on() {
+        for p in [0.0, 0.3, 1.0] {
+            let dropout = Dropout { p, stream: STREAM };
+            let mut all = [9.0_f32; 300];
+            dropout.factors(0, &mut all);
+            for first in [1, 2, 63, 64, 129] {
+                let mut some = [9.0_f32; 150];
+                dropout.factors(first as u64, &mut some);
+                assert_eq!(some, all[first..first + 150]);
+            }
+        }
+    }
+
+    #[test]
+    fn drops_the_right_share_and_keeps_the_mean() {
+        let x = Array::ones(100_000, crate::DType::F32, &Device::Cpu).unwrap();
+        for p in [0.0, 0.1, 0.5, 1.0] {
+            let y = values(&dropout(&x, p, STREAM).unwrap());
+            let zeros = y.iter().filter(|v| **v == 0.0).count() as f64 / y.len() as f64;
+            assert!((zeros - p).abs() < 0.005, "{zeros} of the elements dropped, not {p}");
+            let mean = y.iter().sum::<f64>() / y.len() as f64;
+            assert!(p == 1.0 || (mean - 1.0).abs() < 0.02);
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Element-wise work shared over threads, and broadcasting.
+
+use crate::host::parallel::{part, written, PIECE};
+use crate::host::simd::has_fma;
+use crate::host::{self, dispatch, dispatch_all, Real};
+use crate::ops::layout::{contiguous, Place};
+use crate::{Array, Result, Shape};
+use candle_core::WithDType;
+use multiversion::multiversion;
+use std::mem::MaybeUninit;
+
+/// What two numbers give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// NaN where one of both is.
+    Max,
+    /// NaN where one of both is.
+    Min,
+}
+
+/// What one number gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unary {
+    Neg,
+    Abs,
+    /// -1, 0 or 1.
+    Sign,
+    Square,
+    Sqrt,
+    Exp,
+    /// The natural logarithm.
+    Log,
+    Tanh,
+}
+
+/// [`binary`] on candle's own operations.
+pub fn binary_reference(a: &Array, b: &Array, how: Binary) -> Result<Array> {
+    match how {
+        Binary::Add => a.broadcast_add(b),
+        Binary::Sub => a.broadcast_sub(b),
+        Binary::Mul => a.broadcast_mul(b),
+        Binary::Div => a.broadcast_div(b),
+        Binary::Max => chosen(a, b, |x, y| x.lt(y)),
+        Binary::Min => chosen(a, b, |x, y| x.gt(y)),
+    }
+}
+
+/// `b` where it wins over `a` or is NaN, else `a`.
+fn chosen(a: &Array, b: &Array, wins: impl Fn(&Array, &Array) -> Result<Array>) -> Result<Array> {
+    let dims = a.shape().broadcast_shape_binary_op(b.shape(), "broadcast")?;
+    let (a, b) = (a.broadcast_as(&dims)?, b.broadcast_as(&dims)?);
+    wins(&a, &b)?.maximum(&b.ne(&b)?)?.where_cond(&b, &a)
+}
+
+/// `y` or `x`, as the comparisons say; NaN where neither holds. A plain choice between `x` and `y` is
+/// compiled to `relaxed_max` of WebAssembly's relaxed SIMD, which may lose NaN.
+#[inline(always)]
+fn ordered<T: Copy + std::ops::Add<Output = T>>(second: bool, first: bool, x: T, y: T) -> T {
+    if second {
+        y
+    } else if first {
+        x
+    } else {
+        x + y
+    }
+}
+
+/// Whether `x` is NaN; whole numbers never are.
+#[inline(always)]
+#[allow(clippy::eq_op)]
+pub(crate) fn is_nan<T: PartialEq>(x: T) -> bool {
+    x != x
+}
+
+/// [`unary`] on candle's own operations.
+pub fn unary_reference(x: &Array, how: Unary) -> Result<Array> {
+    match how {
+        Unary::Neg => x.neg(),
+        Unary::Abs => x.abs(),
+        Unary::Sign => x.sign(),
+        Unary::Square => x.sqr(),
+        Unary::Sqrt => x.sqrt(),
+        Unary::Exp => x.exp(),
+        Unary::Log => x.log(),
+        Unary::Tanh => x.tanh(),
+    }
+}
+
+/// `a` and `b` element by element, broadcast to their common shape; of one type.
+pub fn binary(a: &Array, b: &Array, how: Binary) -> Result<Array> {
+    if a.dtype() != b.dtype() {
+        candle_core::bail!("types {:?} and {:?} differ", a.dtype(), b.dtype());
+    }
+    dispatch_all!(a, T => match how {
+        Binary::Add => broadcast::<T>(a, b, |x, y| x + y),
+        Binary::Sub => broadcast::<T>(a, b, |x, y| x - y),
+        Binary::Mul => broadcast::<T>(a, b, |x, y| x * y),
+        Binary::Div => broadcast::<T>(a, b, |x, y| x / y),
+        Binary::Max => broadcast::<T>(a, b, |x, y| ordered(x < y, x >= y, x, y)),
+        Binary::Min => broadcast::<T>(a, b, |x, y| ordered(x > y, x <= y, x, y)),
+    }, else binary_reference(a, b, how))
+}
+
+/// `a + b`, broadcast.
+pub fn add(a: &Array, b: &Array) -> Result<Array> {
+    binary(a, b, Binary::Add)
+}
+
+/// `a - b`, broadcast.
+pub fn sub(a: &Array, b: &Array) -> Result<Array> {
+    binary(a, b, Binary::Sub)
+}
+
+/// `a · b`, broadcast, element by element.
+pub fn mul(a: &Array, b: &Array) -> Result<Array> {
+    binary(a, b, Binary::Mul)
+}
+
+/// `a / b`, broadcast, element by element.
+pub fn div(a: &Array, b: &Array) -> Result<Array> {
+    binary(a, b, Binary::Div)
+}
+
+/// `x` element by element.
+pub fn unary(x: &Array, how: Unary) -> Result<Array> {
+    dispatch!(x, T => match how {
+        Unary::Neg => each::<T>(x, |x| -x),
+        Unary::Abs => each::<T>(x, Real::abs),
+        Unary::Sign => each::<T>(x, |x| if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { T::ZERO }),
+        Unary::Square => each::<T>(x, |x| x * x),
+        Unary::Sqrt => each::<T>(x, Real::sqrt),
+        // SAFETY: it writes a number for each.
+        Unary::Exp => unsafe { map::<T>(x, exponentials) },
+        Unary::Log => each::<T>(x, Real::ln),
+        Unary::Tanh => each::<T>(x, Real::tanh),
+    }, else unary_reference(x, how))
+}
+
+/// `x · scale + offset`.
+pub fn affine(x: &Array, scale: f64, offset: f64) -> Result<Array> {
+    dispatch!(x, T => {
+        let (scale, offset) = (T::of(scale), T::of(offset));
+        each::<T>(x, |x| x * scale + offset)
+    }, else x.affine(scale, offset))
+}
+
+/// `f` over slices of `x`: input, output.
+///
+/// # Safety
+/// `f` must write all of its output, for which there is as much input.
+pub(crate) unsafe fn map<T: Real>(x: &Array, f: impl Fn(&[T], &mut [MaybeUninit<T>]) + Sync) -> Result<Array> {
+    let x = contiguous(x)?;
+    let xs = host::slice::<T>(&x)?;
+    let xs: &[T] = &xs;
+    // SAFETY: the caller's promise.
+    let y = unsafe { written(xs.len(), PIECE, |piece, y| f(part(xs, piece, PIECE), y)) }?;
+    host::array(y, x.dims())
+}
+
+/// `f` over slices of `a` and `b`, of one shape.
+///
+/// # Safety
+/// As for [`map`].
+pub(crate) unsafe fn zip<T: WithDType>(
+    a: &Array,
+    b: &Array,
+    f: impl Fn(&[T], &[T], &mut [MaybeUninit<T>]) + Sync,
+) -> Result<Array> {
+    if a.dims() != b.dims() {
+        candle_core::bail!("shapes {:?} and {:?} differ", a.dims(), b.dims());
+    }
+    let (a, b) = (contiguous(a)?, contiguous(b)?);
+    let (xs, ys) = (host::slice::<T>(&a)?, host::slice::<T>(&b)?);
+    let (xs, ys): (&[T], &[T]) = (&xs, &ys);
+    // SAFETY: the caller's promise.
+    let z = unsafe { written(xs.len(), PIECE, |piece, z| f(part(xs, piece, PIECE), part(ys, piece, PIECE), z)) }?;
+    host::array(z, a.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn exponentials<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
+    const FMA: bool = has_fma!();
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = MaybeUninit::new(x.exp::<FMA>());
+    }
+}
+
+fn each<T: Real>(x: &Array, f: impl Fn(T) -> T + Sync) -> Result<Array> {
+    // SAFETY: it writes a number for each.
+    unsafe { map::<T>(x, |x, y| x.iter().zip(y).for_each(|(x, y)| *y = MaybeUninit::new(f(*x)))) }
+}
+
+fn both<T: Copy>(xs: &[T], ys: &[T], zs: &mut [MaybeUninit<T>], f: impl Fn(T, T) -> T) {
+    for ((z, x), y) in zs.iter_mut().zip(xs).zip(ys) {
+        *z = MaybeUninit::new(f(*x, *y));
+    }
+}
+
+fn broadcast<T: WithDType>(a: &Array, b: &Array, f: impl Fn(T, T) -> T + Sync) -> Result<Array> {
+    if a.dims() == b.dims() {
+        // SAFETY: it writes a number for each two.
+        return unsafe { zip::<T>(a, b, |xs, ys, zs| both(xs, ys, zs, &f)) };
+    }
+    let dims = a.shape().broadcast_shape_binary_op(b.shape(), "broadcast")?;
+    let (a, b) = (contiguous(a)?, contiguous(b)?);
+    let axes = Axes::of(&dims, &a, &b)?;
+    let (xs, ys) = (host::slice::<T>(&a)?, host::slice::<T>(&b)?);
+    let (xs, ys): (&[T], &[T]) = (&xs, &ys);
+    // SAFETY: the rows follow each other through all of the piece.
+    let z = unsafe { written(dims.elem_count(), PIECE, |piece, zs| axes.combine((xs, ys), piece * PIECE, zs, &f)) }?;
+    host::array(z, dims)
+}
+
+/// The axes of a broadcast result; those that both operands go along as if they were one are one.
+struct Axes {
+    outer: Vec<usize>,
+    outer_steps: [Vec<usize>; 2],
+    /// The last one.
+    width: usize,
+    /// For each operand: 1, or 0 where one number stands for the row.
+    steps: [usize; 2],
+}
+
+impl Axes {
+    fn of(dims: &Shape, a: &Array, b: &Array) -> Result<Self> {
+        let (a, b) = (a.broadcast_as(dims)?, b.broadcast_as(dims)?);
+        let mut axes: Vec<(usize, [usize; 2])> = Vec::new();
+        for (axis, dim) in dims.dims().iter().enumerate().filter(|(_, dim)| **dim != 1) {
+            let steps = [a.stride()[axis], b.stride()[axis]];
+            match axes.last_mut() {
+                Some((before, wider)) if (0..2).all(|i| wider[i] == dim * steps[i]) => {
+                    (*before, *wider) = (*before * dim, steps);
+                }
+                _ => axes.push((*dim, steps)),
+            }
+        }
+        let (width, steps) = axes.pop().unwrap_or((1, [0, 0]));
+        let outer_steps = [0, 1].map(|i| axes.iter().map(|(_, steps)| steps[i]).collect());
+        Ok(Self { outer: axes.into_iter().map(|(dim, _)| dim).collect(), outer_steps, width, steps })
+    }
+
+    /// Writes `zs`, which begin at element `first` of the result.
+    fn combine<T: Copy>(
+        &self,
+        (xs, ys): (&[T], &[T]),
+        first: usize,
+        mut zs: &mut [MaybeUninit<T>],
+        f: impl Fn(T, T) -> T,
+    ) {
+        let (row, mut column) = (first / self.width, first % self.width);
+        let [mut x, mut y] = [0, 1].map(|i| Place::new(&self.outer, &self.outer_steps[i], row));
+        while !zs.is_empty() {
+            let (now, rest) = zs.split_at_mut(zs.len().min(self.width - column));
+            let from = |values: &'_ [T], place: &Place, step: usize| place.offset + step * column..values.len();
+            let (xs, ys) = (&xs[from(xs, &x, self.steps[0])], &ys[from(ys, &y, self.steps[1])]);
+            match self.steps {
+                [0, 0] => now.fill(MaybeUninit::new(f(xs[0], ys[0]))),
+                [0, _] => now.iter_mut().zip(ys).for_each(|(z, y)| *z = MaybeUninit::new(f(xs[0], *y))),
+                [_, 0] => now.iter_mut().zip(xs).for_each(|(z, x)| *z = MaybeUninit::new(f(*x, ys[0]))),
+                _ => both(xs, ys, now, &f),
+            }
+            (zs, column) = (rest, 0);
+            x.advance();
+            y.advance();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+    use crate::{DType, Device};
+
+    const BINARY: [Binary; 6] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min];
+
+    #[test]
+    fn two_of_one_shape_equal_the_reference() {
+        let (a, b) = (normal(&[7, 5000], 1), normal(&[5000, 7], 2).t().unwrap());
+        for how in BINARY {
+            close(&binary(&a, &b, how).unwrap(), &binary_reference(&a, &b, how).unwrap(), 1e-7);
+        }
+        close(&affine(&b, 0.3, -2.0).unwrap(), &b.affine(0.3, -2.0).unwrap(), 1e-6);
+        let other = normal(&[7], 1);
+        assert!(BINARY.into_iter().all(|how| binary(&a, &other, how).is_err()));
+        assert!(add(&a, &b.to_dtype(DType::F64).unwrap()).is_err());
+    }
+
+    #[test]
+    fn broadcasting_equals_the_reference() {
+        let shapes: [(&[usize], &[usize]); 12] = [
+            (&[2, 3, 5], &[5]),
+            (&[2, 3, 5], &[3, 1]),
+            (&[2, 1, 5], &[3, 1]),
+            (&[4, 1], &[1, 6]),
+            (&[], &[3, 4]),
+            (&[1, 1], &[1]),
+            (&[1], &[100_000]),
+            (&[3, 70, 130], &[1, 70, 130]),
+            (&[3, 1, 130], &[3, 70, 1]),
+            (&[2, 5, 40, 40], &[5, 1, 1]),
+            (&[20_000], &[2, 1]),
+            (&[0, 3], &[3]),
+        ];
+        for (one, other) in shapes {
+            let (a, b) = (normal(one, 1), normal(other, 2));
+            for how in BINARY {
+                for (a, b) in [(&a, &b), (&b, &a)] {
+                    let (got, want) = (binary(a, b, how).unwrap(), binary_reference(a, b, how).unwrap());
+                    assert_eq!(got.dims(), want.dims());
+                    close(&got, &want, 1e-7);
+                }
+            }
+        }
+        let turned = normal(&[40, 30], 3).t().unwrap();
+        let view = normal(&[30, 90], 4).narrow(1, 7, 1).unwrap();
+        close(&mul(&turned, &view).unwrap(), &turned.broadcast_mul(&view).unwrap(), 1e-7);
+    }
+
+    #[test]
+    fn every_type_is_combined() {
+        for dtype in [DType::U8, DType::U32, DType::I64, DType::F16, DType::BF16, DType::F64] {
+            let of = |values: &[f32], dims: &[usize]| {
+                Array::from_slice(values, dims, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            };
+            let (a, b) = (of(&[6.0, 7.0, 8.0, 9.0], &[2, 2]), of(&[2.0, 3.0], &[2]));
+            for how in BINARY {
+                let (got, want) = (binary(&a, &b, how).unwrap(), binary_reference(&a, &b, how).unwrap());
+                assert_eq!(got.dtype(), dtype);
+                let values =
+                    |x: &Array| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                assert_eq!(values(&got), values(&want), "{how:?} of {dtype:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_of_two_are_nan_where_one_is() {
+        let bits = |x: &Array| -> Vec<u64> {
+            crate::testing::values(x).into_iter().map(|x| if x.is_nan() { 1 } else { x.to_bits() }).collect()
+        };
+        for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+            let of = |values: Vec<f64>| {
+                let count = values.len();
+                Array::from_vec(values, count, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            };
+            for length in 1..=70 {
+                for at in 0..length {
+                    let mut values = crate::testing::values(&normal(&[length], 1));
+                    let other = of(crate::testing::values(&normal(&[length], 2)));
+                    values[at] = f64::NAN;
+                    let (x, one, nan) = (of(values), of(vec![0.1]), of(vec![f64::NAN]));
+                    for how in [Binary::Max, Binary::Min] {
+                        for (a, b) in [(&x, &other), (&other, &x), (&x, &one), (&one, &x)] {
+                            let got = binary(a, b, how).unwrap();
+                            assert!((0..length).all(|i| (bits(&got)[i] == 1) == (i == at)), "{length}, {at}");
+                            assert_eq!(bits(&got), bits(&binary_reference(a, b, how).unwrap()));
+                        }
+                        for (a, b) in [(&nan, &other), (&other, &nan)] {
+                            assert!(bits(&binary(a, b, how).unwrap()).iter().all(|x| *x == 1));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn functions_equal_the_reference() {
+        let x = normal(&[5000, 7], 2).t().unwrap();
+        for how in [Unary::Neg, Unary::Abs, Unary::Sign, Unary::Square, Unary::Exp, Unary::Tanh] {
+            close(&unary(&x, how).unwrap(), &unary_reference(&x, how).unwrap(), 2e-6);
+        }
+        let x = x.abs().unwrap();
+        for how in [Unary::Sqrt, Unary::Log] {
+            close(&unary(&x, how).unwrap(), &unary_reference(&x, how).unwrap(), 1e-6);
+        }
+        let whole = Array::new(&[-3i64, 0, 4], &Device::Cpu).unwrap();
+        assert_eq!(unary(&whole, Unary::Abs).unwrap().to_vec1::<i64>().unwrap(), [3, 0, 4]);
+    }
+}

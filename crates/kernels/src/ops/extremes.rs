@@ -1,0 +1,287 @@
+//! Largest and smallest values along axes, and where the largest one is.
+//!
+//! NaN goes on, as in PyTorch: of values with a NaN the largest and the smallest are NaN, at the first NaN.
+
+use crate::host::parallel::{full, map, part, rows_per_piece, written, PIECE};
+use crate::host::{self, dispatch_all};
+use crate::ops::elementwise::is_nan;
+use crate::ops::layout::contiguous;
+use crate::ops::reduce::by_axes;
+use crate::{Array, DType, Result};
+use candle_core::WithDType;
+use multiversion::multiversion;
+use std::mem::MaybeUninit;
+
+/// Which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extreme {
+    Max,
+    Min,
+}
+
+/// [`extreme`] on candle's own operations, which pass over NaN.
+pub fn reference(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
+    check(x, axes)?;
+    if x.elem_count() == 0 {
+        return nothing(x, axes, x.dtype());
+    }
+    let mut y = x.clone();
+    let mut missing = x.ne(x)?;
+    for axis in axes {
+        y = if how == Extreme::Max { y.max_keepdim(*axis)? } else { y.min_keepdim(*axis)? };
+        missing = missing.max_keepdim(*axis)?;
+    }
+    if !x.dtype().is_float() {
+        return Ok(y);
+    }
+    let nan = Array::full(f64::NAN, y.shape(), y.device())?.to_dtype(y.dtype())?;
+    missing.where_cond(&nan, &y)
+}
+
+/// The largest or smallest values of `x` over `axes`, each of which stays with size 1. They must be axes of `x`, each once, and
+/// not empty.
+pub fn extreme(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
+    check(x, axes)?;
+    dispatch_all!(x, T => match how {
+        Extreme::Max => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, max_of, larger)),
+        Extreme::Min => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, min_of, smaller)),
+    }, else reference(x, axes, how))
+}
+
+/// Of an empty array, over axes that are not.
+fn nothing(x: &Array, axes: &[usize], dtype: DType) -> Result<Array> {
+    let size = |(axis, size): (usize, &usize)| if axes.contains(&axis) { 1 } else { *size };
+    Array::zeros(x.dims().iter().enumerate().map(size).collect::<Vec<_>>(), dtype, x.device())
+}
+
+fn check(x: &Array, axes: &[usize]) -> Result<()> {
+    match axes.iter().find(|axis| x.dims().get(**axis).is_none_or(|size| *size == 0)) {
+        Some(axis) => candle_core::bail!("axis {axis} of shape {:?} holds nothing", x.dims()),
+        None => Ok(()),
+    }
+}
+
+#[inline(always)]
+fn larger<T: WithDType>(best: T, x: T) -> T {
+    if x > best || is_nan(x) {
+        x
+    } else {
+        best
+    }
+}
+
+#[inline(always)]
+fn smaller<T: WithDType>(best: T, x: T) -> T {
+    if x < best || is_nan(x) {
+        x
+    } else {
+        best
+    }
+}
+
+/// Lanes that are kept apart, so that none waits for the one before.
+const LANES: usize = 32;
+
+#[inline(always)]
+fn of_row<T: WithDType>(row: &[T], join: impl Fn(T, T) -> T) -> T {
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let mut best = row[0];
+    if let [first, others @ ..] = chunks {
+        let mut lanes = *first;
+        for chunk in others {
+            for l in 0..LANES {
+                lanes[l] = join(lanes[l], chunk[l]);
+            }
+        }
+        for x in lanes {
+            best = join(best, x);
+        }
+    }
+    for x in rest {
+        best = join(best, *x);
+    }
+    best
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn max_of<T: WithDType>(row: &[T]) -> T {
+    of_row(row, larger)
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn min_of<T: WithDType>(row: &[T]) -> T {
+    of_row(row, smaller)
+}
+
+/// Over the middle one of three axes, which is not empty.
+fn along<T: WithDType>(
+    xs: &[T],
+    (outer, count, inner): (usize, usize, usize),
+    of_row: fn(&[T]) -> T,
+    join: fn(T, T) -> T,
+) -> Result<Vec<T>> {
+    if inner == 1 {
+        return Ok(map(outer, rows_per_piece(count), |row| of_long_row(part(xs, row, count), of_row)));
+    }
+    let size = (PIECE / count).max(64);
+    let write = |piece: usize, mut ys: &mut [MaybeUninit<T>]| {
+        let mut at = piece * size;
+        while !ys.is_empty() {
+            let (block, first) = (part(xs, at / inner, count * inner), at % inner);
+            let (now, rest) = ys.split_at_mut(ys.len().min(inner - first));
+            let mut rows = block.chunks_exact(inner).map(|row| &row[first..][..now.len()]);
+            let top = rows.next().unwrap_or_default();
+            now.iter_mut().zip(top).for_each(|(y, x)| *y = MaybeUninit::new(*x));
+            // SAFETY: the first row is as long, and was written.
+            let best = unsafe { full(&mut *now) };
+            block.chunks_exact(inner).skip(1).for_each(|row| {
+                best.iter_mut().zip(&row[first..]).for_each(|(y, x)| *y = join(*y, *x));
+            });
+            at += best.len();
+            ys = rest;
+        }
+    };
+    // SAFETY: all of each piece is written.
+    unsafe { written(outer * inner, size, write) }
+}
+
+/// Shared over threads.
+fn of_long_row<T: WithDType>(row: &[T], of_row: fn(&[T]) -> T) -> T {
+    if row.len() <= PIECE {
+        return of_row(row);
+    }
+    of_long_row(&map(row.len().div_ceil(PIECE), 1, |i| of_row(part(row, i, PIECE))), of_row)
+}
+
+/// [`argmax`] on candle's own operations.
+pub fn argmax_reference(x: &Array, axis: usize) -> Result<Array> {
+    check(x, &[axis])?;
+    if x.elem_count() == 0 {
+        return nothing(x, &[axis], DType::I64);
+    }
+    let missing = x.ne(x)?;
+    let first = missing.argmax_keepdim(axis)?;
+    missing.max_keepdim(axis)?.where_cond(&first, &x.argmax_keepdim(axis)?)?.to_dtype(DType::I64)
+}
+
+/// Where along `axis`, which stays with size 1, the first of the largest values is, i64.
+pub fn argmax(x: &Array, axis: usize) -> Result<Array> {
+    check(x, &[axis])?;
+    let last = x.rank() - 1;
+    let lines = contiguous(&x.transpose(axis, last)?)?;
+    dispatch_all!(lines, T => places::<T>(&lines)?.transpose(axis, last), else argmax_reference(x, axis))
+}
+
+/// Along the last axis.
+fn places<T: WithDType>(x: &Array) -> Result<Array> {
+    let (rows, width) = host::rows_and_width(x);
+    let xs = host::slice::<T>(x)?;
+    let xs: &[T] = &xs;
+    let place = |row: usize| {
+        let row = part(xs, row, width);
+        let top = of_long_row(row, max_of);
+        row.iter().position(|x| *x == top || is_nan(*x)).unwrap_or(0) as i64
+    };
+    let places = map(rows, rows_per_piece(width), place);
+    let mut dims = x.dims().to_vec();
+    dims[x.rank() - 1] = 1;
+    host::array(places, dims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::normal;
+    use crate::Device;
+
+    const TYPES: [DType; 7] = [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I64, DType::U32, DType::U8];
+    const BOTH: [Extreme; 2] = [Extreme::Max, Extreme::Min];
+
+    /// NaN is equal to itself here.
+    fn bits(x: &Array) -> Vec<u64> {
+        crate::testing::values(x).into_iter().map(|x| if x.is_nan() { 1 } else { x.to_bits() }).collect()
+    }
+
+    fn same(x: &Array, axes: &[usize]) {
+        for how in BOTH {
+            let (got, want) = (extreme(x, axes, how).unwrap(), reference(x, axes, how).unwrap());
+            assert_eq!((got.dims(), got.dtype()), (want.dims(), x.dtype()));
+            assert_eq!(bits(&got), bits(&want), "{how:?} of {:?} over {axes:?}", x.dims());
+        }
+        if let [axis] = axes {
+            let (got, want) = (argmax(x, *axis).unwrap(), argmax_reference(x, *axis).unwrap());
+            assert_eq!((got.dims(), got.dtype()), (want.dims(), DType::I64));
+            assert_eq!(bits(&got), bits(&want), "argmax of {:?} over {axes:?}", x.dims());
+        }
+    }
+
+    #[test]
+    fn equals_the_reference() {
+        let cases: [(&[usize], &[usize]); 12] = [
+            (&[2, 3, 5], &[2]),
+            (&[2, 3, 5], &[1]),
+            (&[2, 3, 5], &[0]),
+            (&[2, 3, 5], &[0, 2]),
+            (&[2, 3, 5], &[]),
+            (&[4, 1, 6], &[1, 2]),
+            (&[2, 3, 4, 5, 6], &[1, 3]),
+            (&[3, 20_000], &[1]),
+            (&[20_000, 3], &[0]),
+            (&[3, 8, 9000], &[1]),
+            (&[0, 3], &[1]),
+            (&[3, 2, 0], &[1]),
+        ];
+        for dtype in TYPES {
+            for (dims, axes) in cases {
+                // many are equal
+                let x = (normal(dims, 1).abs().unwrap() * 20.0).unwrap().to_dtype(dtype).unwrap();
+                same(&x, axes);
+                same(&x.t().unwrap().t().unwrap(), axes);
+            }
+            same(&(normal(&[40, 30], 3) * 9.0).unwrap().abs().unwrap().to_dtype(dtype).unwrap().t().unwrap(), &[0]);
+        }
+    }
+
+    #[test]
+    fn nan_goes_on_from_every_place() {
+        for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+            for length in 1..=70 {
+                for at in 0..length {
+                    let mut values = crate::testing::values(&normal(&[length], 2));
+                    values[at] = f64::NAN;
+                    let row = Array::from_vec(values, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                    let three = Array::stack(&[&row, &row, &row], 1).unwrap();
+                    for (x, axis) in [(&row, 0), (&three, 0), (&three.t().unwrap(), 1)] {
+                        for how in BOTH {
+                            let y = extreme(x, &[axis], how).unwrap();
+                            assert!(crate::testing::values(&y).iter().all(|y| y.is_nan()), "{length}, {at}");
+                        }
+                        let places = argmax(x, axis).unwrap().flatten_all().unwrap().to_vec1::<i64>().unwrap();
+                        assert!(places.iter().all(|place| *place == at as i64), "{length}, {at}");
+                        same(x, &[axis]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn infinities_are_values_and_the_first_of_equal_ones_is_named() {
+        let x = Array::new(&[f32::NEG_INFINITY; 40], &Device::Cpu).unwrap();
+        assert_eq!(extreme(&x, &[0], Extreme::Max).unwrap().to_vec1::<f32>().unwrap(), [f32::NEG_INFINITY]);
+        let x = Array::new(&[1.0f32, f32::INFINITY, f32::NAN, f32::NAN], &Device::Cpu).unwrap();
+        assert_eq!(argmax(&x, 0).unwrap().to_vec1::<i64>().unwrap(), [2]);
+        let x = Array::new(&[1i64, 7, 7], &Device::Cpu).unwrap();
+        assert_eq!(argmax(&x, 0).unwrap().to_vec1::<i64>().unwrap(), [1]);
+    }
+
+    #[test]
+    fn of_nothing_there_is_none() {
+        let x = normal(&[2, 0], 1);
+        for how in BOTH {
+            assert!(extreme(&x, &[1], how).is_err() && extreme(&x, &[2], how).is_err());
+            assert!(reference(&x, &[1], how).is_err());
+        }
+        assert!(argmax(&x, 1).is_err() && argmax_reference(&x, 1).is_err());
+    }
+}

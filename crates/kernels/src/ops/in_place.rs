@@ -1,0 +1,108 @@
+//! Arrays that change: whole storages that nothing else holds, which their owner says.
+
+use crate::host::parallel::{each, part, PIECE};
+use crate::host::{dispatch, Real};
+use crate::ops::layout;
+use crate::{host, Array, DType, Result};
+use candle_core::{CpuStorage, InplaceOp1, Layout};
+use std::cell::RefCell;
+
+/// Whether the kernels take these together: f32 or f64 on the CPU, of one type and shape.
+pub fn is_possible(all: &[&Array]) -> bool {
+    let known = |array: &&Array| array.device().is_cpu() && matches!(array.dtype(), DType::F32 | DType::F64);
+    let alike = |pair: &[&Array]| pair[0].dtype() == pair[1].dtype() && pair[0].dims() == pair[1].dims();
+    all.iter().all(known) && all.windows(2).all(alike)
+}
+
+/// `sum += more`. Where this is an error, nothing has changed.
+pub fn add(sum: &Array, more: &Array) -> Result<()> {
+    dispatch!(
+        sum,
+        T => add_cpu::<T>(sum, more),
+        else candle_core::bail!("a sum in place needs f32 or f64 on the CPU")
+    )
+}
+
+fn add_cpu<T: Real>(sum: &Array, more: &Array) -> Result<()> {
+    let more = layout::contiguous(more)?;
+    let xs = host::slice::<T>(&more)?;
+    let xs: &[T] = &xs;
+    change::<T>(sum, xs.len(), |sum| {
+        each(sum.chunks_mut(PIECE).collect(), |i, sum| {
+            sum.iter_mut().zip(part(xs, i, PIECE)).for_each(|(s, x)| *s += *x);
+        });
+        Ok(())
+    })
+}
+
+/// The values of `array`, which are `count`.
+///
+/// # Safety
+/// The array lives as long, and nobody else uses its values meanwhile.
+pub(crate) unsafe fn values<'a, T: Real>(array: &Array, count: usize) -> Result<&'a mut [T]> {
+    let mut first = std::ptr::null_mut();
+    change::<T>(array, count, |values| {
+        first = values.as_mut_ptr();
+        Ok(())
+    })?;
+    // SAFETY: these are the values, and the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts_mut(first, count) })
+}
+
+/// Runs `f` on the values of `array`, which are `count`.
+fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> Result<()>) -> Result<()> {
+    let on_storage = |storage: &mut CpuStorage| match T::values_mut(storage) {
+        Some(values) if values.len() == count => f(values),
+        _ => candle_core::bail!("{:?} in place of {count} numbers", array.dims()),
+    };
+    array.inplace_op1(&InPlace(RefCell::new(on_storage)))
+}
+
+/// An operation on the storage of an array.
+struct InPlace<F>(RefCell<F>);
+
+impl<F: FnMut(&mut CpuStorage) -> Result<()>> InplaceOp1 for InPlace<F> {
+    fn name(&self) -> &'static str {
+        "in place"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
+        (self.0.borrow_mut())(storage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+
+    #[test]
+    fn sums_change_and_keep_their_place() {
+        for size in [0, 1, 7, 3 * PIECE + 5] {
+            let (x, more) = (normal(&[size, 3], 1), normal(&[3, size], 2).t().unwrap());
+            for dtype in [DType::F32, DType::F64] {
+                let (sum, more) = (x.to_dtype(dtype).unwrap().copy().unwrap(), more.to_dtype(dtype).unwrap());
+                assert!(is_possible(&[&sum, &more]));
+                let want = (&sum + &more).unwrap();
+                add(&sum, &more).unwrap();
+                close(&sum, &want, 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let sum = normal(&[4], 1).copy().unwrap();
+        let before = sum.copy().unwrap();
+        assert!(!is_possible(&[&sum, &normal(&[5], 2)]));
+        assert!(add(&sum, &normal(&[5], 2)).unwrap_err().to_string().contains("5 numbers"));
+        assert!(!is_possible(&[&sum, &normal(&[4], 2).to_dtype(DType::F64).unwrap()]));
+        assert!(add(&sum, &normal(&[4], 2).to_dtype(DType::F64).unwrap()).is_err());
+        let half = sum.to_dtype(DType::F16).unwrap();
+        assert!(!is_possible(&[&half, &half]));
+        assert!(add(&half, &half).is_err());
+        // a part of a storage is not all of it
+        assert!(add(&sum.narrow(0, 0, 2).unwrap(), &normal(&[2], 2)).is_err());
+        close(&sum, &before, 0.0);
+    }
+}

@@ -1,0 +1,244 @@
+//! Cross-entropy of the logits that a linear layer gives, without all logits in memory: they are made for some rows at a time, and become
+//! their own gradient in place, from which the gradients of the layer follow at once.
+//!
+//! Shapes: `x` is (rows, in), `weight` (classes, in), `bias` (classes), `targets`, i64, (rows); the loss is a scalar, see `cross_entropy.rs`.
+//! Source: Cut Your Losses in Large-Vocabulary Language Models, <https://arxiv.org/abs/2411.09009>; here gradients are not left out.
+
+use crate::host::gemm::blas::Blas;
+use crate::host::gemm::product::{fresh, product};
+use crate::host::gemm::view::{Start, Term, View};
+use crate::host::parallel::{for_product, map_pieces, part, rows_per_piece, zeros};
+use crate::host::simd::{has_fma, max, sum_by};
+use crate::host::{self, dispatch};
+use crate::ops::cross_entropy::{self, classes};
+use crate::ops::layout::contiguous;
+use crate::ops::linear::{self};
+use crate::ops::reduce::{add_assign, column_sums_of};
+use crate::{Array, Result};
+use multiversion::multiversion;
+
+/// Logits that are in memory at a time, at most, but for a row: products of fewer rows read the weights too often.
+const BLOCK: usize = match (cfg!(test), cfg!(target_family = "wasm")) {
+    (true, _) => 128,
+    (false, true) => 1 << 20,
+    (false, false) => 8 << 20,
+};
+
+pub struct Inputs<'a> {
+    pub x: &'a Array,
+    pub weight: &'a Array,
+    pub bias: Option<&'a Array>,
+    pub targets: &'a Array,
+    pub ignore_index: i64,
+}
+
+/// For which inputs a gradient is wanted.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted {
+    pub x: bool,
+    pub weight: bool,
+    pub bias: bool,
+}
+
+impl Wanted {
+    pub fn any(self) -> bool {
+        self.x || self.weight || self.bias
+    }
+}
+
+/// Gradients of the mean loss.
+#[derive(Clone, Default)]
+pub struct Gradients {
+    pub x: Option<Array>,
+    pub weight: Option<Array>,
+    pub bias: Option<Array>,
+}
+
+/// The loss and its gradients by their steps.
+pub fn reference(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients)> {
+    let logits = linear::reference(of.x, of.weight, of.bias)?;
+    let loss = cross_entropy::reference(&logits, of.targets, of.ignore_index)?;
+    let grad = match wanted.any() {
+        true => cross_entropy::backward(&logits, of.targets, of.ignore_index, 1.0)?,
+        false => return Ok((loss, Gradients::default())),
+    };
+    let gradients = Gradients {
+        x: wanted.x.then(|| linear::grad_input(&grad, of.weight)).transpose()?,
+        weight: wanted.weight.then(|| linear::grad_weight(&grad, of.x)).transpose()?,
+        bias: wanted.bias.then(|| linear::grad_bias(&grad)).transpose()?,
+    };
+    Ok((loss, gradients))
+}
+
+/// The mean loss, and its gradients.
+pub fn forward(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients)> {
+    dispatch!(of.x, T => forward_cpu::<T>(of, wanted), else reference(of, wanted))
+}
+
+fn forward_cpu<T: Blas>(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients)> {
+    let ((rows, inner), (width, _)) = (of.x.dims2()?, of.weight.dims2()?);
+    let classes = classes((rows, width), of.targets, of.ignore_index)?;
+    let count = classes.iter().flatten().count() as f64;
+    let (x, weight) = (contiguous(of.x)?, contiguous(of.weight)?);
+    let bias = of.bias.map(contiguous).transpose()?;
+    let (xs, ws) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?);
+    let bs = bias.as_ref().map(host::slice::<T>).transpose()?;
+    let mut sums = Sums::<T>::new(wanted, [rows, width, inner])?;
+    let mut loss = 0.0;
+    let size = block_rows(rows, width);
+    for (block, classes) in classes.chunks(size).enumerate() {
+        let x = part(&xs, block, size * inner);
+        let term = Term { k: inner, a: View::row_major(x, inner), b: View::transposed(&ws, inner) };
+        let mut logits = fresh((classes.len(), width), term, bs.as_deref(), None)?;
+        let factor = wanted.any().then(|| T::of(1.0 / count));
+        let together = rows_per_piece(width);
+        let losses = map_pieces(&mut logits, together * width, |piece, logits| {
+            let rows = logits.chunks_exact_mut(width).zip(part(classes, piece, together));
+            rows.map(|(row, class)| row_loss(row, *class, factor)).sum::<f64>()
+        });
+        loss += losses.into_iter().sum::<f64>();
+        sums.add(block * size, classes.len(), &logits, (x, &ws))?;
+    }
+    Ok((host::array(vec![T::of(loss / count)], ())?, sums.finish([rows, width, inner])?))
+}
+
+/// As few blocks as the limit allows, all of about the same size.
+fn block_rows(rows: usize, width: usize) -> usize {
+    let most = (BLOCK / width.max(1)).max(1);
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+}
+
+/// The loss of a row of logits; where a factor is given, they become their gradient times it.
+fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> f64 {
+    match (class, factor) {
+        (Some(class), None) => {
+            let wanted = row[class];
+            (cross_entropy::log_sum_exp(row) - wanted).wide()
+        }
+        (Some(class), Some(factor)) => loss_and_gradient(row, class, factor),
+        (None, Some(_)) => {
+            row.fill(T::ZERO);
+            0.0
+        }
+        (None, None) => 0.0,
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
+    const FMA: bool = has_fma!();
+    let (top, wanted) = (max(row), row[class]);
+    for x in row.iter_mut() {
+        *x = (*x - top).exp_down::<FMA>();
+    }
+    let sum = sum_by(row, |x| x);
+    let scale = factor / sum;
+    for x in row.iter_mut() {
+        *x *= scale;
+    }
+    row[class] -= factor;
+    (sum.ln() + top - wanted).wide()
+}
+
+/// The gradients so far; empty where they are not wanted.
+struct Sums<T> {
+    wanted: Wanted,
+    x: Vec<T>,
+    weight: Vec<T>,
+    bias: Vec<T>,
+}
+
+impl<T: Blas> Sums<T> {
+    fn new(wanted: Wanted, [rows, width, inner]: [usize; 3]) -> Result<Self> {
+        let of = |wanted: bool, count: usize| zeros(if wanted { count } else { 0 });
+        let (x, weight) = (of(wanted.x, rows * inner)?, of(wanted.weight, width * inner)?);
+        Ok(Self { wanted, x, weight, bias: of(wanted.bias, width)? })
+    }
+
+    /// Adds what `count` rows give, from row `first` on: `grad` is that of their logits.
+    fn add(&mut self, first: usize, count: usize, grad: &[T], (x, weight): (&[T], &[T])) -> Result<()> {
+        let (width, inner) = (grad.len() / count, x.len() / count);
+        let threads = for_product(count, width, inner);
+        if self.wanted.x {
+            let dx = &mut self.x[first * inner..][..count * inner];
+            let (a, b) = (View::row_major(grad, width), View::row_major(weight, inner));
+            product(dx, inner, (count, inner, width), a, b, T::ONE, Start::Nothing, threads);
+        }
+        if self.wanted.weight {
+            let (a, b) = (View::transposed(grad, width), View::row_major(x, inner));
+            product(&mut self.weight, inner, (width, inner, count), a, b, T::ONE, Start::Own, threads);
+        }
+        if self.wanted.bias {
+            add_assign(&mut self.bias, &column_sums_of(grad, width));
+        }
+        Ok(())
+    }
+
+    fn finish(self, [rows, width, inner]: [usize; 3]) -> Result<Gradients> {
+        let Self { wanted, x, weight, bias } = self;
+        Ok(Gradients {
+            x: wanted.x.then(|| host::array(x, (rows, inner))).transpose()?,
+            weight: wanted.weight.then(|| host::array(weight, (width, inner))).transpose()?,
+            bias: wanted.bias.then(|| host::array(bias, width)).transpose()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal, values};
+    use crate::Device;
+
+    const ALL: Wanted = Wanted { x: true, weight: true, bias: true };
+
+    fn targets(values: &[i64]) -> Array {
+        Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn equals_the_reference_in_one_block_and_in_several() {
+        for (rows, width, inner) in [(1, 3, 1), (9, 12, 4), (20, 37, 5), (3, 2 * BLOCK, 2)] {
+            let (x, weight, b) = (normal(&[rows, inner], 1), normal(&[width, inner], 2), normal(&[width], 3));
+            let ids: Vec<i64> =
+                (0..rows as i64).map(|r| if r % 4 == 2 { -100 } else { r * 7 % width as i64 }).collect();
+            for bias in [None, Some(&b)] {
+                let of = Inputs { x: &x, weight: &weight, bias, targets: &targets(&ids), ignore_index: -100 };
+                let wanted = Wanted { bias: bias.is_some(), ..ALL };
+                let ((loss, got), (want_loss, want)) = (forward(&of, wanted).unwrap(), reference(&of, wanted).unwrap());
+                close(&loss, &want_loss, 1e-5);
+                close(&forward(&of, Wanted::default()).unwrap().0, &want_loss, 1e-5);
+                close(&got.x.unwrap(), &want.x.unwrap(), 1e-5);
+                close(&got.weight.unwrap(), &want.weight.unwrap(), 1e-5);
+                assert_eq!(got.bias.is_some(), bias.is_some());
+                got.bias.iter().zip(&want.bias).for_each(|(got, want)| close(got, want, 1e-5));
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_differences() {
+        let (x, weight, bias) = (f64s(&normal(&[4, 3], 1)), f64s(&normal(&[5, 3], 2)), f64s(&normal(&[5], 3)));
+        let (t, one) = (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &Device::Cpu).unwrap());
+        let loss = |x: &Array, weight: &Array, bias: &Array| {
+            let of = Inputs { x, weight, bias: Some(bias), targets: &t, ignore_index: 2 };
+            forward(&of, ALL).unwrap()
+        };
+        let got = loss(&x, &weight, &bias).1;
+        differences(&x, &one, &got.x.unwrap(), |x| loss(x, &weight, &bias).0);
+        differences(&weight, &one, &got.weight.unwrap(), |weight| loss(&x, weight, &bias).0);
+        differences(&bias, &one, &got.bias.unwrap(), |bias| loss(&x, &weight, bias).0);
+    }
+
+    #[test]
+    fn nothing_to_count_is_nan_without_a_gradient_and_classes_outside_are_errors() {
+        let (x, weight) = (normal(&[2, 3], 1), normal(&[4, 3], 2));
+        let of = |targets, ignore_index| Inputs { x: &x, weight: &weight, bias: None, targets, ignore_index };
+        let (none, outside) = (targets(&[0, 0]), targets(&[0, 4]));
+        let (loss, grads) = forward(&of(&none, 0), Wanted { bias: false, ..ALL }).unwrap();
+        assert!(values(&loss)[0].is_nan());
+        assert!(values(&grads.weight.unwrap()).iter().all(|g| *g == 0.0));
+        let message = forward(&of(&outside, -1), ALL).err().unwrap().to_string();
+        assert!(message.contains("target 4 is out of range"), "{message}");
+    }
+}

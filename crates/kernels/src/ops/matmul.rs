@@ -1,0 +1,166 @@
+//! Matrix products: `y = alpha · a b`, batched, over arrays of any strides.
+//!
+//! Shapes: `a` is (batch.., m, k), `b` (batch.., k, n), `y` (batch.., m, n); batch axes are equal, or 1 in one of the two.
+//! Transposed or permuted views are read in place, so that heads need no copy.
+
+use crate::host::gemm::blas::Blas;
+use crate::host::gemm::product::write;
+use crate::host::gemm::view::{Start, View};
+use crate::host::parallel::{for_product, multiplications, pieces, threads};
+use crate::host::{self, dispatch, Real, Slice};
+use crate::memory::alloc;
+use crate::{Array, Error, Result};
+use gemm::Parallelism;
+use std::mem::MaybeUninit;
+
+/// The product on candle's own operations.
+pub fn reference(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
+    let y = a.contiguous()?.broadcast_matmul(&b.contiguous()?)?;
+    if alpha == 1.0 {
+        Ok(y)
+    } else {
+        y.affine(alpha, 0.0)
+    }
+}
+
+/// `alpha · a b`.
+pub fn matmul(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
+    let dims = output_dims(a, b)?;
+    alloc::check(&dims, a.dtype())?;
+    dispatch!(a, T => batched::<T>(a, b, alpha, dims), else reference(a, b, alpha))
+}
+
+fn output_dims(a: &Array, b: &Array) -> Result<Vec<usize>> {
+    let mismatch = || Error::Msg(format!("matmul: shapes {:?} and {:?} do not fit", a.dims(), b.dims()));
+    if a.rank() < 2 || b.rank() < 2 || a.dtype() != b.dtype() {
+        return Err(if a.dtype() == b.dtype() {
+            mismatch()
+        } else {
+            Error::Msg(format!("matmul: types {:?} and {:?} differ", a.dtype(), b.dtype()))
+        });
+    }
+    let (abatch, am) = a.dims().split_at(a.rank() - 2);
+    let (bbatch, bm) = b.dims().split_at(b.rank() - 2);
+    if am[1] != bm[0] {
+        return Err(mismatch());
+    }
+    let rank = abatch.len().max(bbatch.len());
+    let axis = |batch: &[usize], i: usize| (i + batch.len()).checked_sub(rank).map_or(1, |i| batch[i]);
+    let mut dims = Vec::with_capacity(rank + 2);
+    for i in 0..rank {
+        dims.push(match (axis(abatch, i), axis(bbatch, i)) {
+            (x, y) if x == y => x,
+            (1, y) => y,
+            (x, 1) => x,
+            _ => return Err(mismatch()),
+        });
+    }
+    dims.extend([am[0], bm[1]]);
+    Ok(dims)
+}
+
+/// A matrix inside a storage: offset of its first element, row stride, column stride.
+struct Matrix<'a, T> {
+    storage: Slice<'a, T>,
+    /// Offset of each matrix of the batch.
+    offsets: Vec<usize>,
+    row: isize,
+    column: isize,
+}
+
+impl<'a, T: Real> Matrix<'a, T> {
+    /// The matrices of `array`, one for each index of `batch` (axes of size 1 repeat).
+    fn of(array: &'a Array, batch: &[usize]) -> Result<Self> {
+        let (storage, start) = host::strided::<T>(array)?;
+        let (dims, strides) = (array.dims(), array.stride());
+        let own = dims.len() - 2;
+        alloc::check(&[batch.iter().product(), 2], crate::DType::I64)?;
+        let mut offsets = vec![start];
+        for (i, size) in batch.iter().enumerate() {
+            let axis = (i + own).checked_sub(batch.len()).filter(|axis| dims[*axis] != 1);
+            let stride = axis.map_or(0, |axis| strides[axis]);
+            offsets = offsets.iter().flat_map(|o| (0..*size).map(move |k| o + k * stride)).collect();
+        }
+        Ok(Self { storage, offsets, row: strides[own] as isize, column: strides[own + 1] as isize })
+    }
+}
+
+fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Result<Array> {
+    let (batch, tail) = dims.split_at(dims.len() - 2);
+    let (m, n, k) = (tail[0], tail[1], a.dims()[a.rank() - 1]);
+    if k == 0 {
+        // sums of nothing, and no values to point at
+        return Array::zeros(dims, T::DTYPE, a.device());
+    }
+    let (lhs, rhs) = (Matrix::<T>::of(a, batch)?, Matrix::<T>::of(b, batch)?);
+    let (ls, rs): (&[T], &[T]) = (&lhs.storage, &rhs.storage);
+    let count = dims.iter().product();
+    let mut y = alloc::room::<T>(count)?;
+    let fresh = &mut y.spare_capacity_mut()[..count];
+    let multiply = |i: usize, out: &mut [MaybeUninit<T>], threads: Parallelism| {
+        let l = View { data: &ls[lhs.offsets[i]..], row: lhs.row, column: lhs.column };
+        let r = View { data: &rs[rhs.offsets[i]..], row: rhs.row, column: rhs.column };
+        // SAFETY: nothing is added to what `out` holds.
+        unsafe { write(out, n, (m, n, k), l, r, T::of(alpha), Start::Nothing, threads) };
+    };
+    let matrices = lhs.offsets.len();
+    if m * n > 0 && matrices >= threads() && matrices > 1 {
+        // whole matrices go to threads: no thread then waits for another within a small product
+        let together = (SMALL / multiplications(&[m, n, k.max(1)])).max(1) as usize;
+        pieces(fresh, together * m * n, |piece, y| {
+            for (i, out) in y.chunks_mut(m * n).enumerate() {
+                multiply(piece * together + i, out, Parallelism::None);
+            }
+        });
+    } else if m * n > 0 {
+        for (i, out) in fresh.chunks_mut(m * n).enumerate() {
+            multiply(i, out, for_product(m, n, k));
+        }
+    }
+    // SAFETY: every matrix of the batch was written, and they cover `count` numbers.
+    unsafe { y.set_len(count) };
+    host::array(y, dims)
+}
+
+/// Small matrices of a batch go to a thread together, so that each has at least this many multiplications.
+const SMALL: u64 = 64 * 64 * 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+
+    #[test]
+    fn equals_the_reference_for_odd_shapes_views_and_broadcasts() {
+        let cases: [(&[usize], &[usize]); 6] = [
+            (&[3, 5], &[5, 7]),
+            (&[2, 3, 5], &[2, 5, 7]),
+            (&[4, 2, 3, 5], &[1, 2, 5, 1]),
+            (&[2, 3, 5], &[5, 7]),
+            (&[1, 1], &[1, 1]),
+            (&[2, 130, 140], &[2, 140, 131]),
+        ];
+        for (sa, sb) in cases {
+            let (a, b) = (normal(sa, 1), normal(sb, 2));
+            close(&matmul(&a, &b, 0.5).unwrap(), &reference(&a, &b, 0.5).unwrap(), 1e-5);
+            let at = a.transpose(sa.len() - 1, sa.len() - 2).unwrap().contiguous().unwrap();
+            let view = at.transpose(sa.len() - 1, sa.len() - 2).unwrap();
+            close(&matmul(&view, &b, 1.0).unwrap(), &reference(&a, &b, 1.0).unwrap(), 1e-5);
+        }
+        let heads = normal(&[2, 6, 3, 4], 3).permute([0, 2, 1, 3]).unwrap(); // (b, h, n, d) as a view
+        let keys = heads.transpose(2, 3).unwrap();
+        close(&matmul(&heads, &keys, 1.0).unwrap(), &reference(&heads, &keys, 1.0).unwrap(), 1e-5);
+        let part = normal(&[4, 8], 4).narrow(1, 2, 5).unwrap();
+        let square = normal(&[5, 5], 5);
+        close(&matmul(&part, &square, 1.0).unwrap(), &reference(&part, &square, 1.0).unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn empty_and_misfitting_shapes() {
+        assert_eq!(matmul(&normal(&[2, 0, 3], 1), &normal(&[2, 3, 4], 2), 1.0).unwrap().dims(), [2, 0, 4]);
+        let zero = matmul(&normal(&[2, 0], 1), &normal(&[0, 4], 2), 1.0).unwrap();
+        assert_eq!(zero.to_vec2::<f32>().unwrap(), [[0.0; 4]; 2]);
+        let message = matmul(&normal(&[2, 3], 1), &normal(&[4, 2], 2), 1.0).unwrap_err().to_string();
+        assert!(message.contains("[2, 3] and [4, 2]"), "{message}");
+    }
+}

@@ -1,0 +1,364 @@
+//! Steps of the optimizers, and the norm of gradients: of many parameters in one pass.
+
+use crate::host::parallel::{each, map, part, PIECE};
+use crate::host::{self, dispatch, Real, Slice};
+use crate::memory::alloc;
+use crate::ops::elementwise::affine;
+use crate::ops::in_place;
+use crate::ops::layout::contiguous;
+use crate::{Array, DType, Result};
+use multiversion::multiversion;
+use std::mem::MaybeUninit;
+
+/// Settings of one Adam step.
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+    /// Weight decay shrinks the weights directly (AdamW) instead of entering the gradient (Adam).
+    pub decoupled: bool,
+    /// Number of this step, from 1.
+    pub step: u64,
+}
+
+impl Adam {
+    /// The rate, and the divisor of the root, with the bias of the running averages taken out.
+    fn corrections(self) -> (f64, f64) {
+        let power = |beta: f64| 1.0 - beta.powf(self.step as f64);
+        (self.lr / power(self.beta1), power(self.beta2).sqrt())
+    }
+}
+
+/// Settings of one SGD step.
+#[derive(Clone, Copy, Debug)]
+pub struct Sgd {
+    pub lr: f64,
+    pub momentum: f64,
+    pub dampening: f64,
+    pub weight_decay: f64,
+    pub nesterov: bool,
+    /// A first step starts the buffer with the gradient itself, as PyTorch does.
+    pub first: bool,
+}
+
+/// One step, and what it keeps, which has the shape of the weight.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Adam, <https://arxiv.org/abs/1412.6980>, or AdamW, <https://arxiv.org/abs/1711.05101>: the running averages of the gradient and of its square.
+    Adam { settings: Adam, mean: Array, square: Array },
+    /// Stochastic gradient descent: the gradients' running sum; without momentum there is none.
+    Sgd { settings: Sgd, buffer: Option<Array> },
+}
+
+impl Step {
+    fn kept(&self) -> Vec<&Array> {
+        match self {
+            Self::Adam { mean, square, .. } => vec![mean, square],
+            Self::Sgd { buffer, .. } => buffer.iter().collect(),
+        }
+    }
+}
+
+/// A parameter's step; the gradient counts `factor` times.
+#[derive(Clone, Debug)]
+pub struct Update {
+    pub weight: Array,
+    pub grad: Array,
+    pub factor: f64,
+    pub step: Step,
+}
+
+impl Update {
+    /// Whether [`update_all`] takes it.
+    pub fn is_in_place(&self) -> bool {
+        in_place::is_possible(&[&[&self.weight, &self.grad], &self.step.kept()[..]].concat())
+    }
+}
+
+/// The new weight of each, all of one type, f32 or f64, on the CPU. What the steps keep changes: whole storages that nothing else holds. Where this is an
+/// error, nothing has changed.
+pub fn update_all(updates: &[Update]) -> Result<Vec<Array>> {
+    let Some(first) = updates.first() else {
+        return Ok(Vec::new());
+    };
+    dispatch!(
+        first.weight,
+        T => update_cpu::<T>(updates),
+        else candle_core::bail!("a step in place needs f32 or f64 on the CPU")
+    )
+}
+
+/// A step on other operations: the new weight, and the step with what it keeps now.
+pub fn update_reference(update: &Update) -> Result<(Array, Step)> {
+    let Update { weight, grad, factor, step } = update;
+    let grad = if *factor == 1.0 { grad.clone() } else { affine(grad, *factor, 0.0)? };
+    match step {
+        Step::Adam { settings, mean, square } => adam_reference(weight, grad, (mean, square), *settings),
+        Step::Sgd { settings, buffer } => sgd_reference(weight, grad, buffer.as_ref(), *settings),
+    }
+}
+
+fn adam_reference(weight: &Array, mut grad: Array, (mean, square): (&Array, &Array), s: Adam) -> Result<(Array, Step)> {
+    let mut weight = weight.clone();
+    if s.decoupled {
+        weight = (weight * (1.0 - s.lr * s.weight_decay))?;
+    } else if s.weight_decay != 0.0 {
+        grad = (grad + (&weight * s.weight_decay)?)?;
+    }
+    let mean = ((mean * s.beta1)? + (&grad * (1.0 - s.beta1))?)?;
+    let square = ((square * s.beta2)? + (grad.sqr()? * (1.0 - s.beta2))?)?;
+    let (rate, root) = s.corrections();
+    let weight = (weight - ((&mean * rate)? / ((square.sqrt()? / root)? + s.eps)?)?)?;
+    Ok((weight, Step::Adam { settings: s, mean, square }))
+}
+
+fn sgd_reference(weight: &Array, mut grad: Array, buffer: Option<&Array>, s: Sgd) -> Result<(Array, Step)> {
+    if s.weight_decay != 0.0 {
+        grad = (grad + (weight * s.weight_decay)?)?;
+    }
+    let Some(buffer) = buffer else {
+        return Ok(((weight - (grad * s.lr)?)?, Step::Sgd { settings: s, buffer: None }));
+    };
+    let buffer = match s.first {
+        true => grad.clone(),
+        false => ((buffer * s.momentum)? + (&grad * (1.0 - s.dampening))?)?,
+    };
+    let direction = if s.nesterov { (grad + (&buffer * s.momentum)?)? } else { buffer.clone() };
+    Ok(((weight - (direction * s.lr)?)?, Step::Sgd { settings: s, buffer: Some(buffer) }))
+}
+
+fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
+    let operands = updates.iter().map(|of| Ok([contiguous(&of.weight)?, contiguous(&of.grad)?]));
+    let operands = operands.collect::<Result<Vec<_>>>()?;
+    let slices = operands.iter().map(|[w, g]| Ok([host::slice::<T>(w)?, host::slice::<T>(g)?]));
+    let slices = slices.collect::<Result<Vec<[Slice<T>; 2]>>>()?;
+    let mut rooms = Vec::with_capacity(updates.len());
+    let mut kept = Vec::with_capacity(updates.len());
+    for (of, [w, g]) in updates.iter().zip(&slices) {
+        if w.len() != g.len() {
+            candle_core::bail!("a gradient {:?} for a parameter {:?}", of.grad.dims(), of.weight.dims());
+        }
+        rooms.push(alloc::room::<T>(w.len())?);
+        // SAFETY: `updates` holds them until the end, and nothing else does.
+        let arrays = of.step.kept().into_iter().map(|array| unsafe { in_place::values::<T>(array, w.len()) });
+        kept.push(arrays.collect::<Result<Vec<_>>>()?);
+    }
+    let mut pieces = Vec::new();
+    for (((of, [w, g]), room), kept) in updates.iter().zip(&slices).zip(&mut rooms).zip(kept) {
+        let news = room.spare_capacity_mut()[..w.len()].chunks_mut(PIECE);
+        let mut kept: Vec<_> = kept.into_iter().map(|values| values.chunks_mut(PIECE)).collect();
+        for (i, new) in news.enumerate() {
+            let kept = kept.iter_mut().filter_map(Iterator::next).collect();
+            pieces.push(Piece { new, kept, w: part(w, i, PIECE), g: part(g, i, PIECE), of });
+        }
+    }
+    each(pieces, |_, piece| piece.write());
+    let news = rooms.into_iter().zip(updates).map(|(mut new, of)| {
+        // SAFETY: the pieces wrote all of them.
+        unsafe { new.set_len(of.weight.elem_count()) };
+        host::array(new, of.weight.dims())
+    });
+    news.collect()
+}
+
+/// Some numbers of a parameter.
+struct Piece<'a, T> {
+    new: &'a mut [MaybeUninit<T>],
+    kept: Vec<&'a mut [T]>,
+    w: &'a [T],
+    g: &'a [T],
+    of: &'a Update,
+}
+
+impl<T: Real> Piece<'_, T> {
+    fn write(mut self) {
+        if cfg!(test) {
+            self.new.fill(MaybeUninit::new(T::of(f64::NAN)));
+        }
+        let factor = self.of.factor;
+        match (&self.of.step, &mut self.kept[..]) {
+            (Step::Adam { settings, .. }, [m, v]) => adam_slice(self.new, [m, v], [self.w, self.g], factor, *settings),
+            (Step::Sgd { settings, .. }, [b]) => momentum_slice(self.new, b, [self.w, self.g], factor, *settings),
+            (Step::Sgd { settings, .. }, _) => sgd_slice(self.new, [self.w, self.g], factor, *settings),
+            (Step::Adam { .. }, _) => {}
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn adam_slice<T: Real>(new: &mut [MaybeUninit<T>], [m, v]: [&mut [T]; 2], [w, g]: [&[T]; 2], factor: f64, s: Adam) {
+    let (rate, root) = s.corrections();
+    let (rate, inverse_root, eps, factor) = (T::of(rate), T::of(1.0 / root), T::of(s.eps), T::of(factor));
+    let (b1, c1, b2, c2) = (T::of(s.beta1), T::of(1.0 - s.beta1), T::of(s.beta2), T::of(1.0 - s.beta2));
+    let shrink = T::of(if s.decoupled { 1.0 - s.lr * s.weight_decay } else { 1.0 });
+    let decay = T::of(if s.decoupled { 0.0 } else { s.weight_decay });
+    let n = w.len();
+    let (g, new, m, v) = (&g[..n], &mut new[..n], &mut m[..n], &mut v[..n]);
+    for i in 0..n {
+        let g = g[i] * factor + decay * w[i];
+        m[i] = b1 * m[i] + c1 * g;
+        v[i] = b2 * v[i] + c2 * g * g;
+        new[i] = MaybeUninit::new(w[i] * shrink - rate * m[i] / (v[i].sqrt() * inverse_root + eps));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn momentum_slice<T: Real>(new: &mut [MaybeUninit<T>], b: &mut [T], [w, g]: [&[T]; 2], factor: f64, s: Sgd) {
+    // what the new buffer takes of the old one and of the gradient, and what the direction takes of the gradient and of the new buffer
+    let (old, more) = if s.first { (0.0, 1.0) } else { (s.momentum, 1.0 - s.dampening) };
+    let (own, sum) = if s.nesterov { (1.0, s.momentum) } else { (0.0, 1.0) };
+    let [old, more, own, sum] = [old, more, own, sum].map(T::of);
+    let [lr, decay, factor] = [s.lr, s.weight_decay, factor].map(T::of);
+    let n = w.len();
+    let (g, new, b) = (&g[..n], &mut new[..n], &mut b[..n]);
+    for i in 0..n {
+        let g = g[i] * factor + decay * w[i];
+        b[i] = old * b[i] + more * g;
+        new[i] = MaybeUninit::new(w[i] - lr * (own * g + sum * b[i]));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn sgd_slice<T: Real>(new: &mut [MaybeUninit<T>], [w, g]: [&[T]; 2], factor: f64, s: Sgd) {
+    let [lr, decay, factor] = [s.lr, s.weight_decay, factor].map(T::of);
+    for (new, (w, g)) in new.iter_mut().zip(w.iter().zip(g)) {
+        *new = MaybeUninit::new(*w - lr * (*g * factor + decay * *w));
+    }
+}
+
+/// The sum of squares of all, in f64.
+pub fn sum_of_squares(all: &[Array]) -> Result<f64> {
+    let (mut sum, mut rest) = (0.0, all);
+    while let Some(first) = rest.first() {
+        let alike = |array: &&Array| array.dtype() == first.dtype() && array.device().is_cpu();
+        let (some, others) = rest.split_at(rest.iter().take_while(alike).count().max(1));
+        sum += dispatch!(first, T => squares_cpu::<T>(some)?, else squares_reference(some)?);
+        rest = others;
+    }
+    Ok(sum)
+}
+
+fn squares_reference(all: &[Array]) -> Result<f64> {
+    let squares = |x: &Array| x.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>();
+    all.iter().map(squares).sum()
+}
+
+fn squares_cpu<T: Real>(all: &[Array]) -> Result<f64> {
+    let all = all.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
+    let slices = all.iter().map(host::slice::<T>).collect::<Result<Vec<_>>>()?;
+    let pieces: Vec<&[T]> = slices.iter().flat_map(|slice| slice.chunks(PIECE)).collect();
+    // short rows, summed in f64: the norm of many small numbers keeps its digits
+    let squares =
+        |piece: &[T]| piece.chunks(1024).map(|row| crate::host::simd::sum_by(row, |v| v * v).wide()).sum::<f64>();
+    Ok(map(pieces.len(), 1, |i| squares(pieces[i])).iter().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, f64s, normal, values};
+
+    fn adam(decoupled: bool) -> Adam {
+        Adam { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, decoupled, step: 3 }
+    }
+
+    fn sgd() -> Sgd {
+        Sgd { lr: 0.5, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false }
+    }
+
+    /// A step of each kind, with arrays of their own.
+    fn steps(dims: &[usize]) -> Vec<Step> {
+        let array = |seed| normal(dims, seed).sqr().unwrap();
+        let of_sgd = [
+            sgd(),
+            Sgd { first: true, nesterov: true, ..sgd() },
+            Sgd { nesterov: true, dampening: 0.4, weight_decay: 0.1, ..sgd() },
+            Sgd { dampening: 0.4, weight_decay: 0.1, first: true, ..sgd() },
+        ];
+        let with = of_sgd.map(|settings| Step::Sgd { settings, buffer: Some(array(5)) });
+        let without = of_sgd.map(|settings| Step::Sgd { settings, buffer: None });
+        let adams = [true, false].map(|d| Step::Adam { settings: adam(d), mean: array(6), square: array(7) });
+        with.into_iter().chain(without).chain(adams).collect()
+    }
+
+    #[test]
+    fn all_in_one_pass_equal_the_reference_of_each() {
+        let mut updates = Vec::new();
+        for (seed, dims) in [[3, 7], [1, 1], [5, PIECE], [0, 4]].into_iter().enumerate() {
+            for (step, factor) in steps(&dims).into_iter().zip([1.0, 0.3].into_iter().cycle()) {
+                let grad = normal(&[dims[1], dims[0]], 20 + seed as u64).t().unwrap();
+                updates.push(Update { weight: normal(&dims, seed as u64), grad, factor, step });
+            }
+        }
+        let double = |array: &Array| f64s(array).copy().unwrap();
+        let doubles = updates.iter().cloned().map(|of| Update {
+            weight: double(&of.weight),
+            grad: double(&of.grad),
+            step: match of.step {
+                Step::Adam { settings, mean, square } => {
+                    Step::Adam { settings, mean: double(&mean), square: double(&square) }
+                }
+                Step::Sgd { settings, buffer } => Step::Sgd { settings, buffer: buffer.as_ref().map(double) },
+            },
+            ..of
+        });
+        for updates in [doubles.collect(), updates] {
+            assert!(updates.iter().all(Update::is_in_place));
+            let want: Vec<_> = updates.iter().map(|of| update_reference(of).unwrap()).collect();
+            for ((got, of), (weight, step)) in update_all(&updates).unwrap().iter().zip(&updates).zip(&want) {
+                close(got, weight, 1e-5);
+                let kept = of.step.kept().into_iter().zip(step.kept());
+                kept.for_each(|(got, want)| close(got, want, 1e-6));
+            }
+        }
+        assert!(update_all(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_changes_nothing() {
+        let array = |seed| normal(&[4], seed).copy().unwrap();
+        let of = |grad, buffer| {
+            let step = Step::Sgd { settings: sgd(), buffer: Some(buffer) };
+            Update { weight: array(1), grad, factor: 1.0, step }
+        };
+        let kept = array(3);
+        for wrong in [of(array(2), normal(&[2], 4)), of(normal(&[2], 4), array(2))] {
+            assert!(!wrong.is_in_place());
+            let message = update_all(&[of(array(2), kept.clone()), wrong]).unwrap_err().to_string();
+            assert!(message.contains("[2]"), "{message}");
+        }
+        close(&kept, &normal(&[4], 3), 0.0);
+        let half = normal(&[2], 1).to_dtype(DType::F16).unwrap();
+        let step = Step::Sgd { settings: sgd(), buffer: None };
+        let of = Update { weight: half.clone(), grad: half, factor: 1.0, step };
+        assert!(!of.is_in_place() && update_all(std::slice::from_ref(&of)).is_err() && update_reference(&of).is_ok());
+    }
+
+    #[test]
+    fn sgd_with_momentum_by_hand() {
+        let (mut weight, grad, buffer) = (normal(&[4], 1), normal(&[4], 2), normal(&[4], 3).copy().unwrap());
+        let before = weight.clone();
+        for settings in [Sgd { first: true, ..sgd() }, sgd()] {
+            let step = Step::Sgd { settings, buffer: Some(buffer.clone()) };
+            let of = Update { weight: weight.clone(), grad: grad.clone(), factor: 1.0, step };
+            weight = update_all(&[of]).unwrap().swap_remove(0);
+        }
+        for (i, x) in values(&weight).iter().enumerate() {
+            let want = values(&before)[i] - 0.5 * values(&grad)[i] * (1.0 + 1.9);
+            assert!((x - want).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn norm() {
+        let x = [normal(&[5000], 1), f64s(&normal(&[3, 5], 2)), normal(&[7, PIECE], 3), normal(&[0], 4)];
+        let half = normal(&[30], 5).to_dtype(DType::BF16).unwrap();
+        let all: Vec<_> = x.into_iter().chain([half.clone(), half]).collect();
+        let want: f64 = all.iter().flat_map(|x| values(&f64s(x))).map(|v| v * v).sum();
+        assert!((sum_of_squares(&all).unwrap() / want - 1.0).abs() < 1e-5);
+        assert_eq!(sum_of_squares(&[]).unwrap(), 0.0);
+    }
+}

@@ -1,0 +1,469 @@
+//! Weights of linear layers in fewer bytes, for inference, and their product `y = x Wᵀ + bias`.
+//!
+//! A step of a generation reads every weight once: what counts is how many bytes that takes. Rows of weights become f32 a few at a time, in
+//! a piece of memory that stays in the nearest cache, and are multiplied there.
+//!
+//! The formats are those of ggml, <https://github.com/ggml-org/ggml>, with the same values: blocks of 32 neighbours with a common scale in f16. Scales and
+//! numbers lie apart here, so that both are read as vectors.
+
+use crate::host::gemm::product::product;
+use crate::host::gemm::view::{Start, View};
+use crate::host::gemv::kernel::{products_f32, soon, Many};
+use crate::host::gemv::layers::shared;
+use crate::host::parallel::{for_product, map, map_pieces, part, pieces, rows_per_piece, zeros, PIECE};
+use crate::memory::alloc;
+use crate::ops::layout::contiguous;
+use crate::ops::linear;
+use crate::ops::linear::with_width;
+use crate::{host, Array, DType, Result};
+use half::{bf16, f16};
+use multiversion::multiversion;
+
+/// Weights with a common scale.
+const BLOCK: usize = 32;
+
+/// Weights whose scales, and 4 bits, become numbers at a time, on the stack.
+const CHUNK: usize = 512;
+
+/// Weights that are f32 at a time in a product of a few rows: they stay in the nearest cache.
+const NEAR: usize = 4 * 1024;
+
+/// How many bytes ahead of those that are read now the processor fetches meanwhile.
+const AHEAD: usize = 16 * 1024;
+
+/// Weights that are f32 at a time in a product of many rows.
+const SCRATCH: usize = 256 * 1024;
+
+/// So few rows are multiplied while the weights are in the nearest cache.
+const FEW: usize = if cfg!(target_family = "wasm") { 24 } else { 96 };
+
+/// How a weight is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// 8 bits and a 32nd of a scale: the largest of a block is ±127.
+    Q8_0,
+    /// 4 bits and a 32nd of a scale: the largest of a block is -8.
+    Q4_0,
+    /// The upper half of an f32.
+    Bf16,
+}
+
+impl Format {
+    pub const ALL: [Format; 3] = [Format::Q8_0, Format::Q4_0, Format::Bf16];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Q8_0 => "q8_0",
+            Format::Q4_0 => "q4_0",
+            Format::Bf16 => "bf16",
+        }
+    }
+
+    /// Whether it has rows of `width` weights: whole blocks.
+    pub fn takes(self, width: usize) -> bool {
+        width > 0 && (self == Format::Bf16 || width.is_multiple_of(BLOCK))
+    }
+
+    /// Bytes of so many weights, whole blocks.
+    pub fn bytes(self, count: usize) -> usize {
+        match self {
+            Format::Q8_0 => count + count / BLOCK * 2,
+            Format::Q4_0 => count / 2 + count / BLOCK * 2,
+            Format::Bf16 => 2 * count,
+        }
+    }
+}
+
+/// A weight, (rows, width), in one of the formats. It never changes.
+pub struct Packed {
+    format: Format,
+    rows: usize,
+    width: usize,
+    numbers: Numbers,
+}
+
+/// Row by row; the scales of the blocks as bits of f16.
+enum Numbers {
+    Q8 {
+        quants: Vec<i8>,
+        scales: Vec<u16>,
+    },
+    /// Two neighbours in a byte, the first one in its low bits: the number above -8.
+    Q4 {
+        quants: Vec<u8>,
+        scales: Vec<u16>,
+    },
+    Bf16(Vec<u16>),
+}
+
+/// An error where a weight, f32 on the CPU, is not finite or too large for the scale of a block.
+pub fn check(weight: &Array, format: Format) -> Result<()> {
+    let most = match format {
+        Format::Q8_0 => 127.0 * f16::MAX.to_f32(),
+        Format::Q4_0 => 8.0 * f16::MAX.to_f32(),
+        Format::Bf16 => return Ok(()),
+    };
+    let weight = contiguous(weight)?;
+    let ws = host::slice::<f32>(&weight)?;
+    let ws: &[f32] = &ws;
+    let within = |w: f32| w.abs() <= most;
+    let all = map(ws.len().div_ceil(PIECE), 1, |i| part(ws, i, PIECE).iter().fold(true, |all, w| all & within(*w)));
+    if all.into_iter().all(|within| within) {
+        return Ok(());
+    }
+    let found = ws.iter().find(|w| !within(**w)).copied().unwrap_or(f32::NAN);
+    candle_core::bail!("a weight is {found}, which {} cannot hold", format.name())
+}
+
+impl Packed {
+    /// `weight` (rows, width), f32 on the CPU, each number rounded.
+    pub fn new(weight: &Array, format: Format) -> Result<Self> {
+        let (rows, width) = weight.dims2()?;
+        if !format.takes(width) {
+            candle_core::bail!(
+                "{} has blocks of {BLOCK} weights, and rows of {width} are not whole blocks",
+                format.name()
+            );
+        }
+        check(weight, format)?;
+        alloc::check(&[format.bytes(rows * width)], DType::U8)?;
+        let weight = contiguous(weight)?;
+        let ws = host::slice::<f32>(&weight)?;
+        let ws: &[f32] = &ws;
+        let numbers = match format {
+            Format::Q8_0 => {
+                let mut quants = vec![0; ws.len()];
+                let scales = map_pieces(&mut quants, PIECE, |i, quants| pack_q8(part(ws, i, PIECE), quants));
+                Numbers::Q8 { quants, scales: scales.concat() }
+            }
+            Format::Q4_0 => {
+                let mut quants = vec![0; ws.len() / 2];
+                let scales = map_pieces(&mut quants, PIECE / 2, |i, quants| pack_q4(part(ws, i, PIECE), quants));
+                Numbers::Q4 { quants, scales: scales.concat() }
+            }
+            Format::Bf16 => {
+                let mut halves = vec![0; ws.len()];
+                pieces(&mut halves, PIECE, |i, halves| {
+                    halves.iter_mut().zip(part(ws, i, PIECE)).for_each(|(h, w)| *h = bf16::from_f32(*w).to_bits());
+                });
+                Numbers::Bf16(halves)
+            }
+        };
+        Ok(Self { format, rows, width, numbers })
+    }
+
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The weight as f32, (rows, width): what the product multiplies with.
+    pub fn values(&self) -> Result<Array> {
+        let mut values = zeros::<f32>(self.rows * self.width)?;
+        self.write_all(0, &mut values);
+        host::array(values, (self.rows, self.width))
+    }
+
+    /// The rows from number `first` on into `out`, shared over threads.
+    fn write_all(&self, first: usize, out: &mut [f32]) {
+        let rows = rows_per_piece(self.width);
+        pieces(out, rows * self.width, |i, out| self.write(first + i * rows, out));
+    }
+
+    /// The rows from number `first` on into `out`.
+    fn write(&self, first: usize, out: &mut [f32]) {
+        let (start, blocks) = (first * self.width, first * self.width / BLOCK);
+        match &self.numbers {
+            Numbers::Q8 { quants, scales } => unpack_q8(&quants[start..], &scales[blocks..], out),
+            Numbers::Q4 { quants, scales } => unpack_q4(&quants[start / 2..], &scales[blocks..], out),
+            Numbers::Bf16(halves) => unpack_bf16(&halves[start..], out),
+        }
+    }
+
+    /// Products of a few rows of `x`, (m, width), with the rows from number `first` on: `y` is (rows, m).
+    fn products(&self, x: &[f32], first: usize, y: &mut [f32]) {
+        let (m, k) = (x.len() / self.width, self.width);
+        let at_once = (NEAR / k).max(4).next_multiple_of(4).min(y.len() / m);
+        let mut near = vec![0.0; at_once * k];
+        for (i, y) in y.chunks_mut(at_once * m).enumerate() {
+            let rows = &mut near[..y.len() / m * k];
+            self.write(first + i * at_once, rows);
+            products_f32(x, Many { data: rows, stride: k, width: k }, y);
+        }
+    }
+}
+
+/// The layer with the weight as f32, on candle's own operations.
+pub fn reference(x: &Array, weight: &Packed, bias: Option<&Array>) -> Result<Array> {
+    linear::reference(x, &weight.values()?, bias)
+}
+
+/// `x Wᵀ + bias`: `x` (.., width), `bias` (rows), f32 on the CPU.
+pub fn forward(x: &Array, weight: &Packed, bias: Option<&Array>) -> Result<Array> {
+    let x = contiguous(x)?;
+    let xs = host::slice::<f32>(&x)?;
+    let bias = bias.map(contiguous).transpose()?;
+    let bs = bias.as_ref().map(host::slice::<f32>).transpose()?;
+    let (m, n, k) = (xs.len() / weight.width, weight.rows, weight.width);
+    let y = if is_few(m) && n > 0 {
+        shared(&[(n, bs.as_deref())], (m, k), |_, first, y| weight.products(&xs, first, y))?.swap_remove(0)
+    } else {
+        many_rows(&xs, weight, bs.as_deref())?
+    };
+    host::array(y, with_width(&x, n))
+}
+
+/// `x Wᵀ` for several weights of one width: those of a few rows are computed in one go.
+pub fn forward_all(x: &Array, weights: &[&Packed]) -> Result<Vec<Array>> {
+    let Some(k) = weights.first().map(|weight| weight.width) else { return Ok(Vec::new()) };
+    let m = x.elem_count() / k;
+    if !is_few(m) || weights.iter().any(|weight| weight.rows == 0) {
+        return weights.iter().map(|weight| forward(x, weight, None)).collect();
+    }
+    let x = contiguous(x)?;
+    let xs = host::slice::<f32>(&x)?;
+    let sizes: Vec<_> = weights.iter().map(|weight| (weight.rows, None)).collect();
+    let all = shared(&sizes, (m, k), |i, first, y| weights[i].products(&xs, first, y))?;
+    all.into_iter().zip(weights).map(|(y, weight)| host::array(y, with_width(&x, weight.rows))).collect()
+}
+
+fn is_few(rows: usize) -> bool {
+    (1..=FEW).contains(&rows)
+}
+
+/// Some rows of weights after the other, each a product of its own.
+fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f32>> {
+    let (m, n, k) = (xs.len() / weight.width, weight.rows, weight.width);
+    let mut y = zeros::<f32>(m * n)?;
+    if y.is_empty() {
+        return Ok(y);
+    }
+    let at_once = (SCRATCH / k).max(BLOCK).min(n);
+    let mut scratch = zeros::<f32>(at_once * k)?;
+    // whole rows of `y` are written where they lie
+    let mut columns = if at_once < n { zeros::<f32>(m * at_once)? } else { Vec::new() };
+    for first in (0..n).step_by(at_once) {
+        let count = at_once.min(n - first);
+        let rows = &mut scratch[..count * k];
+        weight.write_all(first, rows);
+        let start = bias.map_or(Start::Nothing, |bias| Start::Bias(&bias[first..first + count]));
+        let out = if at_once < n { &mut columns[..m * count] } else { &mut y };
+        product(
+            out,
+            count,
+            (m, count, k),
+            View::row_major(xs, k),
+            View::transposed(rows, k),
+            1.0,
+            start,
+            for_product(m, count, k),
+        );
+        if at_once < n {
+            let (columns, height) = (&columns[..m * count], rows_per_piece(n));
+            pieces(&mut y, height * n, |i, y| {
+                let columns = part(columns, i, height * count).chunks_exact(count);
+                for (y, columns) in y.chunks_exact_mut(n).zip(columns) {
+                    y[first..first + count].copy_from_slice(columns);
+                }
+            });
+        }
+    }
+    Ok(y)
+}
+
+/// Rounds blocks; gives the bits of their scales.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn pack_q8(weights: &[f32], quants: &mut [i8]) -> Vec<u16> {
+    let mut scales = Vec::with_capacity(weights.len() / BLOCK);
+    for (block, quants) in weights.as_chunks::<BLOCK>().0.iter().zip(quants.as_chunks_mut::<BLOCK>().0) {
+        let most = block.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
+        let scale = most / 127.0;
+        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+        quants.iter_mut().zip(block).for_each(|(q, w)| *q = (w * inverse).round() as i8);
+        scales.push(f16::from_f32(scale).to_bits());
+    }
+    scales
+}
+
+/// The same in 4 bits, which have one number more below 0 than above it: the largest weight becomes -8.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn pack_q4(weights: &[f32], quants: &mut [u8]) -> Vec<u16> {
+    let mut scales = Vec::with_capacity(weights.len() / BLOCK);
+    for (block, quants) in weights.as_chunks::<BLOCK>().0.iter().zip(quants.chunks_exact_mut(BLOCK / 2)) {
+        let most = block.iter().fold(0.0, |most: f32, w| if w.abs() > most.abs() { *w } else { most });
+        let scale = most / -8.0;
+        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+        let bits = block.map(|w| (w * inverse + 8.5).min(15.0) as u8);
+        quants.iter_mut().zip(bits.as_chunks::<2>().0).for_each(|(q, [low, high])| *q = low | high << 4);
+        scales.push(f16::from_f32(scale).to_bits());
+    }
+    scales
+}
+
+/// An f16 that is finite, as f32: shifts and a choice, which go into vectors, where `half` asks the processor each time.
+#[inline(always)]
+fn widen(bits: u16) -> f32 {
+    const LEAST_NORMAL: u32 = 1 << 10;
+    const BIAS: u32 = (127 - 15) << 23;
+    let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
+    // those below are multiples of 2^-24
+    let small = (rest as f32 * (1.0 / 16_777_216.0)).to_bits();
+    let magnitude = if rest < LEAST_NORMAL { small } else { (rest << 13) + BIAS };
+    f32::from_bits(magnitude | sign)
+}
+
+/// `count` numbers that lie [`AHEAD`] of those from `from` on, as far as there are such: the processor is told that it will need them, as it would
+/// not read so far ahead while it computes.
+#[inline(always)]
+fn ahead<T>(numbers: &[T], from: usize, count: usize) -> &[T] {
+    let start = (from + AHEAD / size_of::<T>()).min(numbers.len());
+    &numbers[start..numbers.len().min(start + count)]
+}
+
+/// Blocks as f32, [`CHUNK`] weights at most: all scales first, so that they become f32 as vectors too.
+#[inline(always)]
+fn scaled(quants: &[i8], scales: &[u16], out: &mut [f32]) {
+    let mut wide = [0.0; CHUNK / BLOCK];
+    wide.iter_mut().zip(scales).for_each(|(wide, scale)| *wide = widen(*scale));
+    let blocks = quants.as_chunks::<BLOCK>().0.iter().zip(&wide);
+    for (out, (quants, scale)) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+        // all are read before one is written: vectors need that, where the compiler does not see that the two lie apart
+        let quants = *quants;
+        for i in 0..BLOCK {
+            out[i] = f32::from(quants[i]) * scale;
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn unpack_q8(quants: &[i8], scales: &[u16], out: &mut [f32]) {
+    let chunks = quants.chunks(CHUNK).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
+    for (out, (i, (chunk, scales))) in out.chunks_mut(CHUNK).zip(chunks) {
+        soon(ahead(quants, i * CHUNK, CHUNK));
+        scaled(chunk, scales, out);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn unpack_q4(quants: &[u8], scales: &[u16], out: &mut [f32]) {
+    let mut numbers = [0_i8; CHUNK];
+    let chunks = quants.chunks(CHUNK / 2).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
+    for (out, (i, (chunk, scales))) in out.chunks_mut(CHUNK).zip(chunks) {
+        soon(ahead(quants, i * CHUNK / 2, CHUNK / 2));
+        for (pair, q) in numbers.as_chunks_mut::<2>().0.iter_mut().zip(chunk) {
+            *pair = [(q & 15) as i8 - 8, (q >> 4) as i8 - 8];
+        }
+        scaled(&numbers, scales, out);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn unpack_bf16(halves: &[u16], out: &mut [f32]) {
+    for (i, (out, chunk)) in out.chunks_mut(CHUNK).zip(halves.chunks(CHUNK)).enumerate() {
+        soon(ahead(halves, i * CHUNK, CHUNK));
+        out.iter_mut().zip(chunk).for_each(|(w, half)| *w = f32::from_bits(u32::from(*half) << 16));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal, values};
+    use crate::Device;
+    use candle_core::quantized::{GgmlDType, QTensor};
+
+    fn packed(rows: usize, width: usize, format: Format) -> Packed {
+        Packed::new(&normal(&[rows, width], 7), format).unwrap()
+    }
+
+    #[test]
+    fn values_are_those_of_candle() {
+        // some blocks so small that their scale is no normal f16, one of zeroes
+        let mut weights = values(&normal(&[9, 96], 1));
+        weights[..96].iter_mut().for_each(|w| *w *= 1e-4);
+        weights[96..128].iter_mut().for_each(|w| *w *= 1e-6);
+        weights[128..160].fill(0.0);
+        let weight = Array::from_vec(weights, (9, 96), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+        for (format, theirs) in [(Format::Q8_0, GgmlDType::Q8_0), (Format::Q4_0, GgmlDType::Q4_0)] {
+            let want = QTensor::quantize(&weight, theirs).unwrap();
+            let got = Packed::new(&weight, format).unwrap();
+            assert_eq!(values(&got.values().unwrap()), values(&want.dequantize(&Device::Cpu).unwrap()), "{format:?}");
+            assert_eq!(format.bytes(9 * 96), want.storage_size_in_bytes());
+        }
+        let want = weight.to_dtype(DType::BF16).unwrap();
+        assert_eq!(values(&Packed::new(&weight, Format::Bf16).unwrap().values().unwrap()), values(&want));
+    }
+
+    #[test]
+    fn every_scale_is_widened_exactly() {
+        for bits in (0..=u16::MAX).filter(|bits| f16::from_bits(*bits).is_finite()) {
+            assert_eq!(widen(bits).to_bits(), f16::from_bits(bits).to_f32().to_bits(), "{bits}");
+        }
+    }
+
+    #[test]
+    fn what_was_rounded_stays_so() {
+        for format in Format::ALL {
+            let once = packed(8, 320, format).values().unwrap();
+            assert_eq!(values(&Packed::new(&once, format).unwrap().values().unwrap()), values(&once));
+        }
+    }
+
+    #[test]
+    fn rounds_within_half_a_step() {
+        let weight = normal(&[4, 64], 3);
+        for (format, steps) in [(Format::Q8_0, 127.0), (Format::Q4_0, 8.0)] {
+            let got = values(&Packed::new(&weight, format).unwrap().values().unwrap());
+            for (got, want) in got.chunks(BLOCK).zip(values(&weight).chunks(BLOCK)) {
+                let most = want.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
+                // in 4 bits, one of the largest above 0 has no number of its own; the scale is rounded itself
+                let allowed = most / steps * if format == Format::Q8_0 { 0.51 } else { 1.01 } + most * 1e-3;
+                got.iter().zip(want).for_each(|(g, w)| assert!((g - w).abs() <= allowed, "{format:?}: {g}, not {w}"));
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_those_of_the_rounded_weights() {
+        let sizes =
+            [(1, 1, 32), (1, 7, 64), (2, 130, 96), (3, 700, 160), (5, 33, 4128), (24, 65, 512), (97, 1300, 288)];
+        for format in Format::ALL {
+            for (m, n, k) in sizes.into_iter().chain([(0, 3, 32), (2, 0, 32)]) {
+                let (x, w, b) = (normal(&[1, m, k], 1), packed(n, k, format), normal(&[n], 3));
+                let plain = w.values().unwrap();
+                let want = linear::forward(&x, &plain, None).unwrap();
+                let got = forward(&x, &w, None).unwrap();
+                close(&got, &want, 1e-5);
+                if m * n > 0 {
+                    close(&forward(&x, &w, Some(&b)).unwrap(), &reference(&x, &w, Some(&b)).unwrap(), 1e-5);
+                }
+                let other = packed(5, k, format);
+                let both = forward_all(&x, &[&w, &other]).unwrap();
+                assert_eq!(values(&both[0]), values(&got));
+                close(&both[1], &linear::forward(&x, &other.values().unwrap(), None).unwrap(), 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_width_without_blocks_takes_bf16_alone() {
+        let (x, weight) = (normal(&[3, 19], 1), normal(&[6, 19], 2));
+        let message = |format| Packed::new(&weight, format).err().unwrap().to_string();
+        assert!(message(Format::Q8_0).contains("rows of 19"), "{}", message(Format::Q8_0));
+        assert!(!Format::Q4_0.takes(48) && Format::Q4_0.takes(64) && Format::Bf16.takes(1) && !Format::Bf16.takes(0));
+        let w = Packed::new(&weight, Format::Bf16).unwrap();
+        close(&forward(&x, &w, None).unwrap(), &reference(&x, &w, None).unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn weights_that_a_format_cannot_hold_are_errors() {
+        let with = |w: f32| Array::from_vec([vec![0.1; 31], vec![w]].concat(), (1, 32), &Device::Cpu).unwrap();
+        for w in [f32::NAN, f32::INFINITY, 1e8] {
+            let message = Packed::new(&with(w), Format::Q8_0).err().unwrap().to_string();
+            assert!(message.contains("which q8_0 cannot hold"), "{message}");
+        }
+        assert!(Packed::new(&with(6e5), Format::Q8_0).is_ok());
+        assert!(Packed::new(&with(6e5), Format::Q4_0).is_err());
+        assert!(Packed::new(&with(f32::NAN), Format::Bf16).unwrap().values().unwrap().to_vec2::<f32>().unwrap()[0][31]
+            .is_nan());
+    }
+}

@@ -1,0 +1,262 @@
+//! Sums along axes.
+//!
+//! Sums of whole numbers and truth values are i64, those of half precision are taken in f32, as in PyTorch.
+
+use crate::host::parallel::{computed, map, part, rows_per_piece, PIECE};
+use crate::host::simd::sum_by;
+use crate::host::{self, dispatch_all, Real};
+use crate::memory::alloc;
+use crate::ops::layout::contiguous;
+use crate::{Array, DType, Result};
+use candle_core::WithDType;
+use half::{bf16, f16};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// [`sum`] on candle's own operations.
+pub fn reference(x: &Array, axes: &[usize]) -> Result<Array> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.to_dtype(DType::F32)?.sum_keepdim(axes)?.to_dtype(x.dtype()),
+        dtype if dtype.is_float() => x.sum_keepdim(axes),
+        _ => x.to_dtype(DType::I64)?.sum_keepdim(axes),
+    }
+}
+
+/// The sum of `x` over `axes`, each of which stays with size 1. They must be axes of `x`, each once.
+pub fn sum(x: &Array, axes: &[usize]) -> Result<Array> {
+    dispatch_all!(x, T => T::sum(x, axes), else reference(x, axes))
+}
+
+/// How numbers of a type are summed.
+trait Sum: WithDType {
+    fn sum(x: &Array, axes: &[usize]) -> Result<Array>;
+}
+
+macro_rules! sums {
+    ($($type:ty),* => $how:expr) => {
+        $(impl Sum for $type {
+            fn sum(x: &Array, axes: &[usize]) -> Result<Array> {
+                $how(x, axes)
+            }
+        })*
+    };
+}
+sums!(f32 => |x, axes| by_axes::<f32>(x, axes, along));
+sums!(f64 => |x, axes| by_axes::<f64>(x, axes, along));
+sums!(u8 => whole::<u8>);
+sums!(u32 => whole::<u32>);
+sums!(i64 => whole::<i64>);
+sums!(f16, bf16 => |x: &Array, axes| {
+    by_axes::<f32>(&x.to_dtype(DType::F32)?, axes, along)?.to_dtype(x.dtype())
+});
+
+/// What `along` makes of values of three axes, over the middle one.
+pub(crate) type Along<T> = fn(&[T], (usize, usize, usize)) -> Result<Vec<T>>;
+
+/// What `along` makes of `x` over `axes`, one after the other.
+pub(crate) fn by_axes<T: WithDType>(x: &Array, axes: &[usize], along: Along<T>) -> Result<Array> {
+    let mut dims = x.dims().to_vec();
+    let x = contiguous(x)?;
+    let xs = host::slice::<T>(&x)?;
+    let mut values = Cow::Borrowed(&xs[..]);
+    for range in groups(&dims, axes)? {
+        values = Cow::Owned(along(&values, split(&dims, &range))?);
+        dims[range].fill(1);
+    }
+    host::array(values.into_owned(), dims)
+}
+
+/// The axes to reduce, from the last one on; neighbours together, without those of size 1.
+fn groups(dims: &[usize], axes: &[usize]) -> Result<Vec<Range<usize>>> {
+    if let Some(axis) = axes.iter().find(|axis| **axis >= dims.len()) {
+        candle_core::bail!("there is no axis {axis} in shape {dims:?}");
+    }
+    let wanted = |axis: &usize| axes.contains(axis) && dims[*axis] != 1;
+    let mut groups = vec![];
+    let mut end = dims.len();
+    while end > 0 {
+        let first = (0..end).rev().take_while(wanted).last();
+        groups.extend(first.map(|first| first..end));
+        end = first.unwrap_or(end) - usize::from(first.is_none());
+    }
+    Ok(groups)
+}
+
+/// Elements before, in and behind the axes `range`.
+fn split(dims: &[usize], range: &Range<usize>) -> (usize, usize, usize) {
+    let size = |axes: Range<usize>| dims[axes].iter().product::<usize>();
+    (size(0..range.start), size(range.clone()), size(range.end..dims.len()))
+}
+
+/// Sums of whole numbers; beyond 64 bits they wrap, as in PyTorch.
+fn whole<T: Whole>(x: &Array, axes: &[usize]) -> Result<Array> {
+    let mut dims = x.dims().to_vec();
+    let x = contiguous(x)?;
+    let xs = host::slice::<T>(&x)?;
+    let mut groups = groups(&dims, axes)?.into_iter();
+    let Some(first) = groups.next() else {
+        return x.to_dtype(DType::I64);
+    };
+    let mut values = whole_along(&xs, split(&dims, &first));
+    dims[first].fill(1);
+    for range in groups {
+        values = whole_along(&values, split(&dims, &range));
+        dims[range].fill(1);
+    }
+    host::array(values, dims)
+}
+
+trait Whole: WithDType {
+    fn wide(self) -> i64;
+}
+
+macro_rules! whole_types {
+    ($($type:ty),*) => { $(impl Whole for $type {
+        #[inline(always)]
+        fn wide(self) -> i64 {
+            self as i64
+        }
+    })* };
+}
+whole_types!(u8, u32, i64);
+
+fn whole_along<T: Whole>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Vec<i64> {
+    let sum = |i: usize| {
+        let (block, column) = (part(xs, i / inner, count * inner), i % inner);
+        block.iter().skip(column).step_by(inner).fold(0i64, |sum, x| sum.wrapping_add(x.wide()))
+    };
+    if inner == 1 {
+        let row = |i: usize| part(xs, i, count).iter().fold(0i64, |sum, x| sum.wrapping_add(x.wide()));
+        return map(outer, rows_per_piece(count), row);
+    }
+    map(outer * inner, rows_per_piece(count), sum)
+}
+
+/// Over the middle one of three axes.
+fn along<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Result<Vec<T>> {
+    alloc::check(&[outer, inner], T::DTYPE)?;
+    if inner == 1 {
+        let sums = map(outer, rows_per_piece(count), |row| of_row(part(xs, row, count)));
+        return Ok(sums);
+    }
+    if outer == 1 && inner < PIECE {
+        return Ok(column_sums_of(xs, inner));
+    }
+    let size = (PIECE / count.max(1)).max(64);
+    computed(outer * inner, size, |piece, mut sums: &mut [T]| {
+        let mut at = piece * size;
+        while !sums.is_empty() {
+            let (block, first) = (part(xs, at / inner, count * inner), at % inner);
+            let (now, rest) = sums.split_at_mut(sums.len().min(inner - first));
+            block.chunks_exact(inner).for_each(|row| add_assign(now, &row[first..][..now.len()]));
+            at += now.len();
+            sums = rest;
+        }
+    })
+}
+
+/// The sum of sums of a few, so that it is shared over threads, and as exact as those.
+fn of_row<T: Real>(row: &[T]) -> T {
+    const FEW: usize = 1024;
+    if row.len() <= FEW {
+        return sum_by(row, |x| x);
+    }
+    of_row(&map(row.len().div_ceil(FEW), PIECE / FEW, |i| sum_by(part(row, i, FEW), |x| x)))
+}
+
+/// The sum of the rows, `width` numbers each.
+pub(crate) fn column_sums_of<T: Real>(rows: &[T], width: usize) -> Vec<T> {
+    // partial sums over fixed blocks of rows, so that the result does not depend on the number of threads
+    let block = rows_per_piece(width) * width;
+    let sum = |piece: usize| {
+        let mut sum = vec![T::ZERO; width];
+        part(rows, piece, block).chunks_exact(width.max(1)).for_each(|row| add_assign(&mut sum, row));
+        sum
+    };
+    sum_vectors(map(rows.len().div_ceil(block.max(1)), 1, sum), width)
+}
+
+/// Adds vectors of one width, in order.
+pub(crate) fn sum_vectors<T: Real>(vectors: Vec<Vec<T>>, width: usize) -> Vec<T> {
+    let mut total = vec![T::ZERO; width];
+    vectors.iter().for_each(|v| add_assign(&mut total, v));
+    total
+}
+
+pub(crate) fn add_assign<T: Real>(sum: &mut [T], xs: &[T]) {
+    sum.iter_mut().zip(xs).for_each(|(s, x)| *s += *x);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+
+    #[test]
+    fn equals_the_reference() {
+        let cases: [(&[usize], &[usize]); 15] = [
+            (&[2, 3, 5], &[2]),
+            (&[2, 3, 5], &[1]),
+            (&[2, 3, 5], &[0]),
+            (&[2, 3, 5], &[0, 2]),
+            (&[2, 3, 5], &[2, 1, 0]),
+            (&[2, 3, 5], &[]),
+            (&[4, 1, 6], &[1, 2]),
+            (&[8, 65, 512], &[1]),
+            (&[2, 3, 4, 5, 6], &[1, 3]),
+            (&[3, 20_000], &[1]),
+            (&[20_000, 3], &[0]),
+            (&[8, 9000], &[0]),
+            (&[3, 8, 9000], &[1]),
+            (&[700, 3, 2], &[1]),
+            (&[2, 0, 3], &[1]),
+        ];
+        for (dims, axes) in cases {
+            let x = normal(dims, 1);
+            let (got, want) = (sum(&x, axes).unwrap(), reference(&x, axes).unwrap());
+            assert_eq!(got.dims(), want.dims());
+            close(&got, &want, 1e-4);
+        }
+        let turned = normal(&[40, 30], 3).t().unwrap();
+        close(&sum(&turned, &[1]).unwrap(), &reference(&turned, &[1]).unwrap(), 1e-5);
+        assert!(sum(&turned, &[2]).is_err());
+    }
+
+    #[test]
+    fn whole_numbers_are_summed_in_64_bits() {
+        let axes: [&[usize]; 6] = [&[0], &[1], &[2], &[0, 2], &[0, 1, 2], &[]];
+        for dtype in [DType::U8, DType::U32, DType::I64] {
+            let x = Array::full(200u8, (3, 70, 5), &crate::Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            for axes in axes {
+                let (got, want) = (sum(&x, axes).unwrap(), reference(&x, axes).unwrap());
+                assert_eq!((got.dtype(), got.dims()), (DType::I64, want.dims()));
+                let values = |a: &Array| a.flatten_all().unwrap().to_vec1::<i64>().unwrap();
+                assert_eq!(values(&got), values(&want));
+                let count: i64 = axes.iter().map(|a| x.dims()[*a] as i64).product();
+                assert!(values(&got).iter().all(|v| *v == 200 * count));
+            }
+        }
+        let none = Array::zeros((2, 0), DType::U8, &crate::Device::Cpu).unwrap();
+        assert_eq!(sum(&none, &[1]).unwrap().flatten_all().unwrap().to_vec1::<i64>().unwrap(), [0, 0]);
+    }
+
+    #[test]
+    fn half_precision_is_summed_in_f32() {
+        for dtype in [DType::F16, DType::BF16] {
+            let x = Array::ones((4096, 3), dtype, &crate::Device::Cpu).unwrap();
+            for x in [x.clone(), x.t().unwrap().contiguous().unwrap().t().unwrap()] {
+                close(&sum(&x, &[0]).unwrap(), &reference(&x, &[0]).unwrap(), 0.0);
+                assert_eq!(crate::testing::values(&sum(&x, &[0]).unwrap()), [4096.0; 3]);
+                assert_eq!(sum(&x, &[0]).unwrap().dtype(), dtype);
+            }
+        }
+    }
+
+    /// One after the other, these would come to 1,087,937.
+    #[test]
+    fn a_long_sum_is_as_exact_as_a_short_one() {
+        let x = Array::full(0.1f32, 10_000_000, &crate::Device::Cpu).unwrap();
+        let total = sum(&x, &[0]).unwrap().to_vec1::<f32>().unwrap()[0];
+        assert!((total - 1e6).abs() < 3.0, "{total}");
+    }
+}

@@ -1,0 +1,342 @@
+//! Softmax over the last axis, with the masks of attention.
+//!
+//! Shapes: scores are (batch, heads, i, j); a mask, u8, has 1 where a key may be attended to and is broadcast over
+//! axes of size 1. A row without any allowed key gets the same weight everywhere, as when scores are filled with the lowest
+//! finite number, and no gradient.
+
+use crate::host::parallel::{computed, full, part, rows_per_piece, written};
+use crate::host::simd::{has_fma, map_in_place, max, sum_by, sum_by2};
+use crate::host::{self, dispatch, Real};
+use crate::ops::elementwise;
+use crate::ops::elementwise::is_nan;
+use crate::ops::layout::contiguous;
+use crate::{Array, DType, Result};
+use multiversion::multiversion;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// Which keys each query may attend to.
+#[derive(Clone, Default)]
+pub struct Mask {
+    /// u8, broadcastable to (batch, heads, i, j).
+    pub allowed: Option<Array>,
+    /// Query number i of I sees the keys up to i + J - I: the last query sees all.
+    pub causal: bool,
+    /// Query number i of I sees no key before i + J - I, less this.
+    pub past: Option<usize>,
+}
+
+impl Mask {
+    /// Whether everything is allowed.
+    fn is_empty(&self) -> bool {
+        self.allowed.is_none() && !self.causal && self.past.is_none()
+    }
+
+    /// The keys that query `r` of `i` sees of `j` by its position.
+    fn near(&self, r: usize, i: usize, j: usize) -> Range<usize> {
+        let end = if self.causal { (r + j + 1).saturating_sub(i).min(j) } else { j };
+        let start = self.past.map_or(0, |past| (r + j).saturating_sub(i.saturating_add(past)));
+        start.min(end)..end
+    }
+
+    /// The mask as one array, (1 or batch, 1 or heads, 1 or i, j); `None` where everything is allowed.
+    pub fn dense(&self, i: usize, j: usize, device: &crate::Device) -> Result<Option<Array>> {
+        if !self.causal && self.past.is_none() {
+            return Ok(self.allowed.clone());
+        }
+        let row = |r: usize| {
+            let near = self.near(r, i, j);
+            (0..j).map(move |c| u8::from(near.contains(&c)))
+        };
+        let near = Array::from_vec((0..i).flat_map(row).collect::<Vec<u8>>(), (1, 1, i, j), device)?;
+        match &self.allowed {
+            Some(allowed) => Ok(Some(elementwise::mul(&near, allowed)?)),
+            None => Ok(Some(near)),
+        }
+    }
+}
+
+/// Softmax on candle's own operations.
+pub fn reference(scores: &Array, mask: &Mask) -> Result<Array> {
+    let filled = filled(scores, mask)?;
+    candle_nn::ops::softmax(&filled, filled.rank() - 1)
+}
+
+/// The scores, with the lowest finite number where the mask allows nothing.
+pub fn filled(scores: &Array, mask: &Mask) -> Result<Array> {
+    // the numbers to fill with are made as f64
+    crate::memory::alloc::check_like(scores, DType::F64, 2)?;
+    match mask_of(scores, mask)? {
+        None => Ok(scores.clone()),
+        Some(allowed) => allowed.where_cond(scores, &lowest(scores)?),
+    }
+}
+
+fn mask_of(scores: &Array, mask: &Mask) -> Result<Option<Array>> {
+    if mask.is_empty() {
+        return Ok(None);
+    }
+    let (_, _, i, j) = scores.dims4()?;
+    mask.dense(i, j, scores.device())?.map(|m| m.broadcast_as(scores.shape())).transpose()
+}
+
+/// The lowest finite value of the type, everywhere.
+fn lowest(scores: &Array) -> Result<Array> {
+    let value = match scores.dtype() {
+        DType::F64 => f64::MIN,
+        DType::F16 => -65504.0,
+        _ => f64::from(f32::MIN),
+    };
+    // the lowest bf16 lies above the lowest f32
+    let value = if scores.dtype() == DType::BF16 { -3.389e38 } else { value };
+    Array::full(value, scores.shape(), scores.device())?.to_dtype(scores.dtype())
+}
+
+/// Weights of the keys, for scores of any rank without a mask, or of rank 4 with one.
+pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
+    if scores.elem_count() == 0 {
+        return Ok(scores.clone());
+    }
+    if let Some(weights) = host::widened(scores, |scores| forward(scores, mask)) {
+        return weights;
+    }
+    dispatch!(scores, T => forward_cpu::<T>(scores, mask), else reference(scores, mask))
+}
+
+/// Gradient of the scores from the weights `y` and their gradient.
+pub fn backward(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
+    if let Some(dx) = host::widened(y, |y| backward(y, &grad.to_dtype(DType::F32)?, mask)) {
+        return dx;
+    }
+    dispatch!(y, T => backward_cpu::<T>(y, grad, mask), else backward_reference(y, grad, mask))
+}
+
+fn backward_reference(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
+    let along = (y * grad)?.sum_keepdim(y.rank() - 1)?;
+    let dx = (y * grad.broadcast_sub(&along)?)?;
+    match mask_of(y, mask)? {
+        None => Ok(dx),
+        Some(allowed) => allowed.where_cond(&dx, &dx.zeros_like()?),
+    }
+}
+
+/// For each row of scores: its part of the mask, and the keys that it sees by its position.
+pub(crate) struct Rows<'a> {
+    mask: Option<host::Slice<'a, u8>>,
+    offset: usize,
+    /// Strides of the mask over (batch, heads, i, j), 0 where it repeats.
+    strides: [usize; 4],
+    dims: [usize; 4],
+    by_position: &'a Mask,
+}
+
+impl<'a> Rows<'a> {
+    fn new(scores: &Array, mask: &'a Mask) -> Result<Self> {
+        if mask.is_empty() {
+            let (count, width) = host::rows_and_width(scores);
+            return Self::with_dims([1, 1, count, width], mask);
+        }
+        let (b, h, i, j) = scores.dims4()?;
+        Self::with_dims([b, h, i, j], mask)
+    }
+
+    /// For scores of shape (batch, heads, i, j).
+    pub(crate) fn with_dims(dims: [usize; 4], mask: &'a Mask) -> Result<Self> {
+        let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims, by_position: mask };
+        if let Some(allowed) = &mask.allowed {
+            let dims = allowed.dims4()?;
+            let sizes = [dims.0, dims.1, dims.2, dims.3];
+            for axis in 0..4 {
+                if sizes[axis] != 1 && sizes[axis] != rows.dims[axis] {
+                    candle_core::bail!("mask {sizes:?} does not fit scores {:?}", rows.dims);
+                }
+                rows.strides[axis] = if sizes[axis] == 1 { 0 } else { allowed.stride()[axis] };
+            }
+            let (slice, offset) = host::strided::<u8>(allowed)?;
+            (rows.mask, rows.offset) = (Some(slice), offset);
+        }
+        Ok(rows)
+    }
+
+    /// The keys that row `row` sees by its position.
+    pub(crate) fn seen(&self, row: usize) -> Range<usize> {
+        let [_, _, i, j] = self.dims;
+        self.by_position.near(row % i, i, j)
+    }
+
+    /// The mask of row `row`, written to `line` where it is not one piece of memory.
+    pub(crate) fn allowed<'b>(&'b self, row: usize, line: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        let mask: &[u8] = self.mask.as_ref()?;
+        let [_, h, i, j] = self.dims;
+        let at = self.offset
+            + (row / (h * i)) * self.strides[0]
+            + (row / i % h) * self.strides[1]
+            + (row % i) * self.strides[2];
+        if self.strides[3] == 1 {
+            return mask.get(at..at + j);
+        }
+        line.clear();
+        line.extend((0..j).map(|c| mask.get(at + c * self.strides[3]).copied().unwrap_or(0)));
+        Some(line)
+    }
+}
+
+fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
+    let scores = contiguous(scores)?;
+    let rows = Rows::new(&scores, mask)?;
+    let width = rows.dims[3];
+    let xs = host::slice::<T>(&scores)?;
+    let xs: &[T] = &xs;
+    let count = rows_per_piece(width);
+    let block = count * width;
+    let write = |task: usize, y: &mut [MaybeUninit<T>]| {
+        let x = part(xs, task, block);
+        let mut line = Vec::new();
+        for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
+            let row = task * count + r;
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = MaybeUninit::new(*x));
+            // SAFETY: all was written.
+            let y = unsafe { full(y) };
+            if weights_in_place(y, rows.allowed(row, &mut line), rows.seen(row)) {
+                y.fill(T::ONE / T::of(width as f64));
+            }
+        }
+    };
+    // SAFETY: rows are whole, and all of each is written.
+    let y = unsafe { written(xs.len(), block, write) }?;
+    host::array(y, scores.dims())
+}
+
+/// Makes weights of those scores of a row that are `seen`; those that `allowed` excludes, and the rest, get 0. Whether nothing is allowed: then
+/// all keys are to weigh alike, and the row holds nothing of use.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<usize>) -> bool {
+    const FMA: bool = has_fma!();
+    let allowed = allowed.map(|allowed| &allowed[seen.clone()]);
+    let (before, row) = row.split_at_mut(seen.start);
+    let (seen, hidden) = row.split_at_mut(seen.len());
+    let whole = before.is_empty() && hidden.is_empty();
+    for (x, a) in seen.iter_mut().zip(allowed.unwrap_or_default()) {
+        *x = if *a != 0 { *x } else { T::LOWEST };
+    }
+    let top = max(seen);
+    if top == T::LOWEST {
+        // infinitely low scores are no masked ones: a row of nothing else has no weights, which gives NaN
+        let uniform = if whole { seen.iter().all(|v| *v == top) } else { !seen.iter().any(|v| is_nan(*v)) };
+        if uniform {
+            return true;
+        }
+    }
+    map_in_place(seen, |v| (v - top).exp_down::<FMA>());
+    let scale = T::ONE / sum_by(seen, |v| v);
+    map_in_place(seen, |v| v * scale);
+    before.fill(T::ZERO);
+    hidden.fill(T::ZERO);
+    false
+}
+
+fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
+    let (y, grad) = (contiguous(y)?, contiguous(grad)?);
+    if y.elem_count() == 0 {
+        return Ok(grad);
+    }
+    let rows = Rows::new(&y, mask)?;
+    let width = rows.dims[3];
+    let (ys, gs) = (host::slice::<T>(&y)?, host::slice::<T>(&grad)?);
+    let (ys, gs): (&[T], &[T]) = (&ys, &gs);
+    let count = rows_per_piece(width);
+    let block = count * width;
+    let dx = computed(ys.len(), block, |task, dx: &mut [T]| {
+        let mut line = Vec::new();
+        for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
+            let row = task * count + r;
+            let seen = rows.seen(row);
+            let masked = |allowed: &[u8]| allowed[seen.clone()].iter().all(|a| *a == 0);
+            if seen.is_empty() || rows.allowed(row, &mut line).is_some_and(masked) {
+                continue; // uniform weights that depend on no score
+            }
+            let of = |xs| &part(xs, row, width)[seen.clone()];
+            backward_row(of(ys), of(gs), &mut dx[seen.clone()]);
+        }
+    })?;
+    host::array(dx, y.dims())
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
+    let along = sum_by2(y, grad, |a, b| a * b);
+    for ((dx, y), g) in dx.iter_mut().zip(y).zip(grad) {
+        *dx = *y * (*g - along);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, differences, f64s, normal};
+    use crate::Device;
+
+    fn masks() -> Vec<Mask> {
+        let key = Array::from_vec(vec![1u8, 1, 1, 1, 0, 0, 0, 0, 0, 1], (2, 1, 1, 5), &Device::Cpu).unwrap();
+        let full = (normal(&[2, 3, 4, 5], 9).ge(0.0).unwrap() + 0.0).unwrap();
+        let turned = full.permute([0, 1, 3, 2]).unwrap().contiguous().unwrap().permute([0, 1, 3, 2]).unwrap();
+        let allowed = [None, Some(key.clone()), Some((key * 0.0).unwrap()), Some(full), Some(turned)];
+        let by_position = [(false, None), (true, None), (true, Some(1)), (false, Some(0)), (false, Some(7))];
+        let masks = |a: Option<Array>| by_position.map(|(causal, past)| Mask { allowed: a.clone(), causal, past });
+        allowed.into_iter().flat_map(masks).collect()
+    }
+
+    #[test]
+    fn equals_the_reference_under_every_mask() {
+        let (x, g) = (normal(&[2, 3, 4, 5], 1), normal(&[2, 3, 4, 5], 2));
+        for mask in masks() {
+            let y = forward(&x, &mask).unwrap();
+            close(&y, &reference(&x, &mask).unwrap(), 1e-6);
+            close(&backward(&y, &g, &mask).unwrap(), &backward_reference(&y, &g, &mask).unwrap(), 1e-5);
+        }
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (x, g) = (f64s(&normal(&[2, 3, 4, 5], 1)), f64s(&normal(&[2, 3, 4, 5], 2)));
+        for mask in masks() {
+            let dx = backward(&forward(&x, &mask).unwrap(), &g, &mask).unwrap();
+            differences(&x, &g, &dx, |x| forward(x, &mask).unwrap());
+        }
+    }
+
+    #[test]
+    fn rows_with_nan_and_rows_without_weights_are_nan() {
+        let all = |x: &Array, f: fn(f64) -> bool| crate::testing::values(x).into_iter().all(f);
+        let mask = Mask::default();
+        for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+            for length in 1..=70 {
+                for at in 0..length {
+                    let mut values = crate::testing::values(&normal(&[length], 1));
+                    values[at] = f64::NAN;
+                    let x = Array::from_vec(values, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                    assert!(all(&forward(&x, &mask).unwrap(), f64::is_nan), "{length}, {at}");
+                    assert!(all(&reference(&x, &mask).unwrap(), f64::is_nan));
+                }
+                let lowest = Array::full(f64::NEG_INFINITY, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                assert!(all(&forward(&lowest, &mask).unwrap(), f64::is_nan), "{length}");
+                assert!(all(&reference(&lowest, &mask).unwrap(), f64::is_nan));
+            }
+            let empty = Array::zeros((2, 0), dtype, &Device::Cpu).unwrap();
+            assert_eq!(forward(&empty, &mask).unwrap().dims(), [2, 0]);
+        }
+        let x = Array::new(&[f64::NEG_INFINITY, 1.0, f64::MIN], &Device::Cpu).unwrap();
+        assert_eq!(forward(&x, &mask).unwrap().to_vec1::<f64>().unwrap(), [0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn any_rank_and_more_queries_than_keys() {
+        close(
+            &forward(&normal(&[7], 1), &Mask::default()).unwrap(),
+            &reference(&normal(&[7], 1), &Mask::default()).unwrap(),
+            1e-6,
+        );
+        let (x, mask) = (normal(&[1, 1, 5, 3], 1), Mask { allowed: None, causal: true, past: None });
+        close(&forward(&x, &mask).unwrap(), &reference(&x, &mask).unwrap(), 1e-6);
+    }
+}

@@ -1,0 +1,118 @@
+//! Which scores of a row belong to its k largest.
+//!
+//! Shapes: scores and result, u8, are (batch, heads, i, j). Masked scores count as the lowest finite number.
+
+use crate::host::parallel::{part, pieces, rows_per_piece};
+use crate::host::{self, dispatch, Real};
+use crate::memory::alloc;
+use crate::ops::elementwise;
+use crate::ops::elementwise::is_nan;
+use crate::ops::layout::{contiguous, narrow};
+use crate::ops::softmax::{self, Mask, Rows};
+use crate::{Array, Result};
+
+/// The choice on candle's own operations.
+pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
+    let filled = softmax::filled(scores, mask)?.contiguous()?;
+    // NaN counts as the largest: it has no place in an order
+    let top = Array::full(f64::INFINITY, filled.shape(), filled.device())?.to_dtype(filled.dtype())?;
+    let (sorted, _) = filled.ne(&filled)?.where_cond(&top, &filled)?.sort_last_dim(false)?;
+    let limit = narrow(&sorted, scores.rank() - 1, k - 1, 1)?;
+    let chosen = filled.broadcast_lt(&limit)?.eq(0u8)?;
+    let (_, _, i, j) = scores.dims4()?;
+    match mask.dense(i, j, scores.device())? {
+        Some(allowed) => elementwise::mul(&chosen, &allowed),
+        None => Ok(chosen),
+    }
+}
+
+/// 1 where a score is allowed and not less than the k-th largest of its row, NaN included; k is from 1 to j.
+pub fn largest(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
+    dispatch!(scores, T => largest_cpu::<T>(scores, mask, k), else reference(scores, mask, k))
+}
+
+fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
+    let (b, h, i, j) = scores.dims4()?;
+    let scores = contiguous(scores)?;
+    let xs = host::slice::<T>(&scores)?;
+    let xs: &[T] = &xs;
+    // what NaN counts as
+    let largest = T::of(f64::INFINITY);
+    let rows = Rows::with_dims([b, h, i, j], mask)?;
+    let count = rows_per_piece(j);
+    let mut chosen = alloc::filled(0u8, xs.len())?;
+    pieces(&mut chosen, count * j, |piece, chosen| {
+        let (mut line, mut keys) = (Vec::new(), Vec::new());
+        for (r, chosen) in chosen.chunks_exact_mut(j).enumerate() {
+            let row = piece * count + r;
+            let (seen, allowed) = (rows.seen(row), rows.allowed(row, &mut line));
+            let here = |at: &usize| allowed.is_none_or(|allowed| allowed[*at] != 0);
+            let x = part(xs, row, j);
+            keys.clear();
+            keys.extend(seen.clone().filter(here).map(|at| if is_nan(x[at]) { largest.key() } else { x[at].key() }));
+            let limit = limit::<T>(&mut keys, j, k);
+            seen.filter(here).for_each(|at| chosen[at] = u8::from(!less(x[at], limit)));
+        }
+    });
+    host::array(chosen, scores.dims())
+}
+
+/// Of NaN it is false.
+#[inline(always)]
+fn less<T: Real>(x: T, limit: T) -> bool {
+    x < limit
+}
+
+/// The k-th largest of `j` scores, of which `keys` are allowed; the others count as the lowest finite number.
+fn limit<T: Real>(keys: &mut [T::Key], j: usize, k: usize) -> T {
+    let Some(at) = keys.len().checked_sub(k) else {
+        return T::LOWEST;
+    };
+    let limit = T::of_key(*keys.select_nth_unstable(at).1);
+    if keys.len() < j && limit < T::LOWEST {
+        return T::LOWEST;
+    }
+    limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, normal};
+
+    #[test]
+    fn equals_the_reference() {
+        let x = normal(&[2, 3, 5, 7], 1);
+        let some: Vec<u8> = (0..2 * 7).map(|i| u8::from(i % 3 != 0)).collect();
+        let keys = Array::from_vec(some, (2, 1, 1, 7), &crate::Device::Cpu).unwrap();
+        for (k, causal) in [(1, false), (3, true), (7, true), (4, false)] {
+            for allowed in [None, Some(keys.clone())] {
+                for past in [None, Some(1)] {
+                    let mask = Mask { allowed: allowed.clone(), causal, past };
+                    close(&largest(&x, &mask, k).unwrap(), &reference(&x, &mask, k).unwrap(), 0.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nan_is_chosen() {
+        let mut values: Vec<f32> = (0..9).map(|i| (i * 5 % 9) as f32).collect();
+        (values[2], values[7]) = (f32::NAN, -f32::NAN);
+        let x = Array::from_vec(values, (1, 1, 1, 9), &crate::Device::Cpu).unwrap();
+        for k in 1..=9 {
+            let got = largest(&x, &Mask::default(), k).unwrap();
+            close(&got, &reference(&x, &Mask::default(), k).unwrap(), 0.0);
+            let chosen: Vec<u8> = got.flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!((chosen[2], chosen[7]), (1, 1));
+            assert_eq!(chosen.iter().sum::<u8>() as usize, k.max(2));
+        }
+    }
+
+    #[test]
+    fn k_of_each_row_stay() {
+        let chosen = largest(&normal(&[1, 2, 3, 9], 2), &Mask::default(), 4).unwrap();
+        let counts: Vec<u8> = chosen.sum(3).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(counts, [4; 6]);
+    }
+}
