@@ -1,7 +1,8 @@
 //! The handle of a generation.
 
+use crate::errors::to_napi;
 use crate::tensor::NativeTensor;
-use crate::work::{in_background, now, now_shared, to_napi, Work};
+use crate::work::{in_background, now, now_shared, Work};
 use crate::NativeAbortFlag;
 use napi_derive::napi;
 use std::sync::Arc;

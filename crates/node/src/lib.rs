@@ -3,6 +3,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod errors;
 mod generation;
 // nothing loads a test program
 #[cfg_attr(test, allow(dead_code))]

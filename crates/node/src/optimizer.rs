@@ -1,8 +1,9 @@
 //! The handle of an optimizer.
 
+use crate::errors::to_napi;
 use crate::memory::report;
 use crate::tensor::{tensors, NativeResult, NativeTensor};
-use crate::work::{in_background, now, now_shared, to_napi, Work};
+use crate::work::{in_background, now, now_shared, Work};
 use crate::NativeAbortFlag;
 use napi::bindgen_prelude::ClassInstance;
 use napi::Env;

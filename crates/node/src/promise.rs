@@ -2,8 +2,8 @@
 //! keeps the process alive while one of them is pending.
 #![allow(unsafe_code)]
 
+use crate::errors::to_napi;
 use crate::threads;
-use crate::work::to_napi;
 use napi::bindgen_prelude::ToNapiValue;
 use napi::{check_status, sys, Env};
 use std::cell::RefCell;

@@ -1,9 +1,10 @@
 //! The handle of a file that is read.
 
+use crate::errors::to_napi;
 use crate::memory::report;
 use crate::module::NativeModule;
 use crate::tensor::NativeResult;
-use crate::work::{in_background, now, to_napi, Work};
+use crate::work::{in_background, now, Work};
 use napi::bindgen_prelude::Uint8Array;
 use napi::Env;
 use napi_derive::napi;

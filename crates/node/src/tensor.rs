@@ -1,7 +1,8 @@
 //! The handle of a tensor.
 
+use crate::errors::to_napi;
 use crate::memory::report;
-use crate::work::{now, to_napi};
+use crate::work::now;
 use napi::bindgen_prelude::{ClassInstance, Uint8Array};
 use napi::Env;
 use napi_derive::napi;

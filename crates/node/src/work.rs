@@ -1,10 +1,11 @@
-//! Work on threads of the library's own, and errors on their way to JavaScript.
+//! Work on threads of the library's own.
 
+use crate::errors::to_napi;
 use crate::memory::report;
 use crate::promise::Promise;
 use crate::threads::{ready, submit, Call};
 use napi::bindgen_prelude::ToNapiValue;
-use napi::{sys, Env, Status};
+use napi::{sys, Env};
 use xt_bindings::{guard, AbortFlag, Error, Result};
 
 /// Runs `f` now, on the calling thread.
@@ -16,11 +17,6 @@ pub fn now<T>(f: impl FnOnce() -> Result<T>) -> napi::Result<T> {
 /// thread waits.
 pub fn now_shared<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> napi::Result<T> {
     now(|| xt_bindings::together(f))
-}
-
-/// An error that carries its code and problems as JSON.
-pub fn to_napi(error: Error) -> napi::Error {
-    napi::Error::new(Status::GenericFailure, error.to_json().to_string())
 }
 
 /// What is computed in the background, with the flag that tells it to end early.

@@ -1,8 +1,8 @@
 //! Options of the stacks of layers: `Encoder`, `Decoder`, `CrossAttender`, and the two halves of `XTransformer`.
 
 use crate::attention::AttentionBlockOptions;
+use crate::context::StackContext;
 use crate::feedforward::FeedForwardOptions;
-use crate::stack::Place;
 use crate::types::size;
 use crate::{options, LayerKind, OneOrMany, Probability, Problems};
 use std::num::NonZeroUsize;
@@ -116,17 +116,17 @@ options! {
 
 impl LayersOptions {
     /// Where the stack stands: what its order of layers depends on.
-    pub fn place(&self) -> Place {
-        Place { dim: self.dim.get(), cross_attend: self.cross_attend, only_cross: self.only_cross }
+    pub fn context(&self) -> StackContext {
+        StackContext { dim: self.dim.get(), cross_attend: self.cross_attend, only_cross: self.only_cross }
     }
 
     /// Notes what does not go with the class, `Encoder` or `Decoder`.
     pub fn check_class(&self, class: &str, problems: &mut Problems) {
-        self.stack.check_direction(self.place(), class == "Decoder", "", problems);
+        self.stack.check_direction(self.context(), class == "Decoder", "", problems);
     }
 
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        self.stack.check_place(self.place(), prefix, problems);
+        self.stack.check_context(self.context(), prefix, problems);
     }
 }
 
@@ -141,12 +141,12 @@ options! {
 
 impl CrossAttenderOptions {
     /// Where the stack stands: what its order of layers depends on.
-    pub fn place(&self) -> Place {
-        Place { dim: self.dim.get(), cross_attend: true, only_cross: true }
+    pub fn context(&self) -> StackContext {
+        StackContext { dim: self.dim.get(), cross_attend: true, only_cross: true }
     }
 
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        self.stack.check_place(self.place(), prefix, problems);
-        self.stack.check_direction(self.place(), false, prefix, problems);
+        self.stack.check_context(self.context(), prefix, problems);
+        self.stack.check_direction(self.context(), false, prefix, problems);
     }
 }

@@ -11,6 +11,7 @@ mod macros;
 pub mod attention;
 pub mod autoregressive;
 pub mod calls;
+pub mod context;
 pub mod feedforward;
 pub mod generation;
 pub mod layers;

@@ -1,5 +1,6 @@
 //! The order of a stack's sub-layers, and which options of a stack go together.
 
+use crate::context::StackContext;
 use crate::layers::StackOptions;
 use crate::{LayerKind, OneOrMany, Problem, Problems};
 
@@ -7,14 +8,6 @@ use LayerKind::{CrossAttention, FeedForward, SelfAttention};
 
 /// More sub-layers than this are a mistake, not a model; it also keeps the list of them in memory.
 const MAX_DEPTH: usize = 100_000;
-
-/// What a stack's order of layers and widths depend on, besides its own options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub dim: usize,
-    pub cross_attend: bool,
-    pub only_cross: bool,
-}
 
 impl StackOptions {
     /// Rotary positions are on, with or without decay.
@@ -34,7 +27,7 @@ impl StackOptions {
     }
 
     /// The sub-layers in their order; the option that is out of range where there is none.
-    pub fn layer_kinds(&self, place: Place) -> Result<Vec<LayerKind>, Problem> {
+    pub fn layer_kinds(&self, context: StackContext) -> Result<Vec<LayerKind>, Problem> {
         if let Some(layers) = &self.custom_layers {
             return Ok(layers.clone());
         }
@@ -42,7 +35,7 @@ impl StackOptions {
         if depth > MAX_DEPTH {
             return Err(problem("depth", format!("must be at most {MAX_DEPTH}")));
         }
-        let block = self.block(place);
+        let block = self.block(context);
         match (self.par_ratio, self.sandwich_coef) {
             (Some(ratio), _) => par_layers(&block, depth * block.len(), ratio),
             (None, Some(coef)) if coef == 0 || coef > depth => {
@@ -55,9 +48,9 @@ impl StackOptions {
         }
     }
 
-    fn block(&self, place: Place) -> Vec<LayerKind> {
+    fn block(&self, context: StackContext) -> Vec<LayerKind> {
         let mut block = if self.macaron { vec![FeedForward] } else { vec![] };
-        match (place.cross_attend, place.only_cross) {
+        match (context.cross_attend, context.only_cross) {
             (true, false) => block.extend([SelfAttention, CrossAttention]),
             (true, true) => block.push(CrossAttention),
             (false, _) => block.push(SelfAttention),
@@ -105,9 +98,9 @@ impl StackOptions {
     }
 
     /// Notes what does not go with the width and with the order of the layers.
-    pub(crate) fn check_place(&self, place: Place, prefix: &str, problems: &mut Problems) {
+    pub(crate) fn check_context(&self, context: StackContext, prefix: &str, problems: &mut Problems) {
         let path = |name: &str| format!("{prefix}{name}");
-        let kinds = match self.layer_kinds(place) {
+        let kinds = match self.layer_kinds(context) {
             Ok(kinds) => kinds,
             Err(problem) => return problems.add(path(&problem.path), problem.message),
         };
@@ -126,13 +119,13 @@ impl StackOptions {
             format!("does not go with `{prefix}cross_residual_attn`: each layer would have scores for other keys"),
         );
         if kinds.contains(&SelfAttention) {
-            self.check_positions(place.dim, prefix, problems);
+            self.check_positions(context.dim, prefix, problems);
         } else if self.is_rotary() {
             let name = if self.rotary_xpos { "rotary_xpos" } else { "rotary_pos_emb" };
             problems.add(path(name), "needs a self attention; it does not act on cross attention");
         }
         if kinds.contains(&FeedForward) {
-            self.check_feedforward(place.dim, prefix, problems);
+            self.check_feedforward(context.dim, prefix, problems);
         }
     }
 
@@ -170,7 +163,7 @@ impl StackOptions {
     }
 
     /// Notes what does not go with the direction: whether a position may see later ones.
-    pub(crate) fn check_direction(&self, place: Place, causal: bool, prefix: &str, problems: &mut Problems) {
+    pub(crate) fn check_direction(&self, context: StackContext, causal: bool, prefix: &str, problems: &mut Problems) {
         let path = |name: &str| format!("{prefix}{name}");
         problems.require(
             causal || !self.rotary_xpos,
@@ -184,12 +177,12 @@ impl StackOptions {
             format!("must be at least {least} here"),
         );
         // one segment stays, one per shift; both ways where the future may be seen
-        let widest = if causal { place.dim - 1 } else { (place.dim - 1) / 2 };
+        let widest = if causal { context.dim - 1 } else { (context.dim - 1) / 2 };
         let shift = self.shift_tokens.values().iter().max().copied().unwrap_or_default();
         problems.require(
             shift <= widest,
             &path("shift_tokens"),
-            format!("{shift} is too much for a `dim` of {}; {widest} is the most", place.dim),
+            format!("{shift} is too much for a `dim` of {}; {widest} is the most", context.dim),
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Options of the wrappers around a stack of layers: embeddings in front, a head behind.
 
+use crate::context::StackContext;
 use crate::layers::StackOptions;
-use crate::stack::Place;
 use crate::types::size;
 use crate::{options, Classes, ModuleRef, Probability, Problems};
 use std::num::NonZeroUsize;
@@ -254,26 +254,26 @@ options! {
 
 impl XTransformerOptions {
     /// Where the encoder's layers stand.
-    pub fn encoder_place(&self) -> Place {
-        Place { dim: self.dim.get(), cross_attend: false, only_cross: false }
+    pub fn encoder_context(&self) -> StackContext {
+        StackContext { dim: self.dim.get(), cross_attend: false, only_cross: false }
     }
 
     /// Where the decoder's layers stand.
-    pub fn decoder_place(&self) -> Place {
-        Place { dim: self.dim.get(), cross_attend: true, only_cross: self.decoder.only_cross }
+    pub fn decoder_context(&self) -> StackContext {
+        StackContext { dim: self.dim.get(), cross_attend: true, only_cross: self.decoder.only_cross }
     }
 
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         let (enc, dec) = (&self.encoder, &self.decoder);
         let halves = [
-            ("enc_", &enc.stack, &enc.sequence, self.encoder_place(), false),
-            ("dec_", &dec.stack, &dec.sequence, self.decoder_place(), true),
+            ("enc_", &enc.stack, &enc.sequence, self.encoder_context(), false),
+            ("dec_", &dec.stack, &dec.sequence, self.decoder_context(), true),
         ];
-        for (half, stack, sequence, place, causal) in halves {
+        for (half, stack, sequence, context, causal) in halves {
             let prefix = format!("{prefix}{half}");
-            stack.check_place(place, &prefix, problems);
-            stack.check_direction(place, causal, &prefix, problems);
-            sequence.check_width(place.dim, stack.has_pos_emb(), &prefix, problems);
+            stack.check_context(context, &prefix, problems);
+            stack.check_direction(context, causal, &prefix, problems);
+            sequence.check_width(context.dim, stack.has_pos_emb(), &prefix, problems);
             problems.require(
                 !(self.deepnorm && stack.deepnorm),
                 &format!("{prefix}deepnorm"),

@@ -2,7 +2,7 @@
 //!
 //! One key/value head for all query heads: Fast Transformer Decoding, <https://arxiv.org/abs/1911.02150>.
 
-use super::AttentionInputs;
+use super::inputs::AttentionInputs;
 use crate::layers::Linear;
 use crate::{Error, Params, Result, Tensor};
 use xt_autograd::ops;

@@ -1,7 +1,7 @@
 //! Tensors of what was read.
 
 use super::data::Sink;
-use super::Plan;
+use super::file::Plan;
 use crate::{Array, Device, Error, Result, Tensor};
 
 /// The tensors that `plans` describe, and those of one number each, by name.

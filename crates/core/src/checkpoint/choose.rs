@@ -1,9 +1,10 @@
 //! Which tensors of a pickle are the weights.
 
+use super::dict::entries;
+use super::errors::{damaged, shown};
 use super::paths::paths;
 use super::pickle::Pickle;
-use super::value::{damaged_pickle, strange, text, Id, Value, View};
-use super::{damaged, shown};
+use super::value::{damaged_pickle, strange, Id, Value, View};
 use crate::{Error, Result};
 use std::collections::HashMap;
 
@@ -28,19 +29,6 @@ fn found(pickle: &Pickle, id: Id) -> Option<Found<'_>> {
         Value::Strange(what) => Some(Found::Strange(what)),
         _ => None,
     }
-}
-
-/// The entries of a dict; none of what is no dict.
-pub fn pairs(pickle: &Pickle, dict: Id) -> &[(Id, Id)] {
-    match pickle.values.get(dict) {
-        Some(Value::Dict(pairs)) => pairs,
-        _ => &[],
-    }
-}
-
-/// The entries of a dict whose key is text, in order. Of entries with the same key Python takes the last.
-pub fn entries(pickle: &Pickle, dict: Id) -> impl DoubleEndedIterator<Item = (&str, Id)> {
-    pairs(pickle, dict).iter().filter_map(|(key, value)| Some((text(&pickle.values, *key)?, *value)))
 }
 
 /// How many tensors a dict has, and how many of them have axes.

@@ -1,9 +1,9 @@
 //! The values of one tensor, or of one of PyTorch's storages, on their way from a file into the vector that the tensor then owns.
 
 use super::element::Element;
+use super::errors::unsupported;
 use super::float8;
-use super::layout::{gather, Layout};
-use super::unsupported;
+use super::layout::Layout;
 use crate::{Array, DType, Device, Error, Result};
 use half::{bf16, f16};
 use xt_kernels::memory;
@@ -39,6 +39,19 @@ pub(super) fn room<T>(count: usize, dtype: DType) -> Result<Vec<T>> {
         // the check above has asked for the same; another thread may have taken it since
         Err(e) => Err(Error::Checkpoint(format!("{count} values do not fit into memory: {e}"))),
     }
+}
+
+/// The values of a view, in row-major order.
+fn gather<T: Copy>(from: &[T], layout: &Layout, dtype: DType) -> Result<Vec<T>> {
+    let mut values = room(layout.count(), dtype)?;
+    if layout.count() == 0 {
+        return Ok(values);
+    }
+    let (size, stride) = (layout.shape.last().copied().unwrap_or(1), layout.strides.last().copied().unwrap_or(1));
+    for start in layout.rows() {
+        values.extend((0..size).filter_map(|i| from.get(start + i * stride)));
+    }
+    Ok(values)
 }
 
 fn read<T, const N: usize>(to: &mut Vec<T>, bytes: &[u8], value: impl Fn([u8; N]) -> T) {
@@ -163,5 +176,24 @@ impl Sink {
             Values::I64(v) => v.len(),
             Values::U8(v) => v.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(offset: usize, shape: &[usize], strides: &[usize]) -> Layout {
+        Layout { offset, shape: shape.into(), strides: strides.into() }
+    }
+
+    #[test]
+    fn views_are_read_by_their_strides() {
+        let from: Vec<u8> = (0..24).collect();
+        let of = |l: Layout| gather(&from, &l, DType::U8).unwrap();
+        assert_eq!(of(layout(0, &[2, 3], &[1, 2])), [0, 2, 4, 1, 3, 5]);
+        assert_eq!(of(layout(5, &[2, 2, 2], &[12, 0, 3])), [5, 8, 5, 8, 17, 20, 17, 20]);
+        assert_eq!(of(layout(7, &[], &[])), [7]);
+        assert!(of(layout(0, &[3, 0], &[1, 1])).is_empty());
     }
 }

@@ -1,9 +1,11 @@
 //! The names that a pickle of PyTorch may use: those that `torch.load(weights_only=True)` takes.
 
 use super::element::Element;
-use super::value::SHORT;
-use super::{damaged, shown};
+use super::errors::{damaged, shown};
 use crate::Result;
+
+/// Longest name of a type.
+pub const SHORT: usize = 64;
 
 /// What a name stands for. Calls of it only put values together.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,10 @@
 
 use super::data::{check_memory, Sink};
 use super::element::Element;
+use super::errors::{damaged, shown, unsupported};
+use super::file::Plan;
+use super::layout::count_of;
 use super::pieces::Piece;
-use super::{count_of, damaged, shown, unsupported, Plan};
 use crate::Result;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::{HashMap, HashSet};

@@ -1,7 +1,7 @@
 //! A record of a zip file as it is read: the header before it, its content, what follows.
 
-use super::damaged;
 use super::data::Sink;
+use super::errors::damaged;
 use super::zip::{number, Record, LOCAL};
 use crate::{Error, Result};
 use crc32fast::Hasher;

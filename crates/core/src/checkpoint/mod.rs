@@ -5,7 +5,10 @@
 mod assemble;
 mod choose;
 mod data;
+mod dict;
 mod element;
+mod errors;
+mod file;
 mod float8;
 mod global;
 mod header;
@@ -27,83 +30,18 @@ mod write_pickle;
 mod write_zip;
 mod zip;
 
+pub use file::{File, Range, Settings};
 pub use reader::Reader;
 pub use write::{write, write_tensors};
 pub use write_optimizer::write_optimizer;
 
 use crate::{Array, Device, Error, Model, Result, Tensor, VERSION};
-use layout::Layout;
 use serde_json::{json, Value as Json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The key of the metadata that describes the model.
 const KEY: &str = "x-transformers";
-
-/// Most bytes that are asked for at once.
-const CHUNK: u64 = 4 << 20;
-
-/// Bytes of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    pub offset: u64,
-    pub length: u64,
-}
-
-/// How the tensors are read.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Of the file, where it is known.
-    pub size: Option<u64>,
-    /// Which of several state dicts in a file of PyTorch.
-    pub key: Option<String>,
-    /// Whether the state of an optimizer is wanted of such a file, instead of weights.
-    pub optimizer: bool,
-    /// Whether values of half precision become f32.
-    pub widen: bool,
-}
-
-/// How a tensor is made of what is read.
-struct Plan {
-    name: String,
-    /// The number of the sink with its values.
-    sink: usize,
-    shape: Vec<usize>,
-    /// Which of them it has; none: all, in their order.
-    view: Option<Layout>,
-}
-
-/// What a file holds.
-pub struct File {
-    /// By name: of safetensors in the order of the names, of PyTorch in that of the dict.
-    pub tensors: Vec<(String, Tensor)>,
-    /// Of safetensors.
-    pub metadata: HashMap<String, String>,
-}
-
-/// An error about the content of a file.
-fn damaged(message: String) -> Error {
-    Error::Checkpoint(message)
-}
-
-/// An error about what is whole, and cannot be read or written here.
-fn unsupported(message: String) -> Error {
-    Error::Unsupported(message)
-}
-
-/// How many values a shape has; none where they, or a part of the axes, are more than can be addressed.
-fn count_of(shape: &[usize]) -> Option<usize> {
-    let product = shape.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)))?;
-    Some(if shape.contains(&0) { 0 } else { product })
-}
-
-/// A name from a file, for messages: not longer than a line.
-fn shown(name: &str) -> String {
-    match name.char_indices().nth(120) {
-        Some((end, _)) => format!("{}...", name[..end].escape_debug()),
-        None => name.escape_debug().to_string(),
-    }
-}
 
 /// The bytes of a checkpoint.
 pub fn save(model: &Model) -> Result<Vec<u8>> {

@@ -1,11 +1,12 @@
 //! The state of an optimizer of PyTorch, as `optimizer.state_dict()` gives it: `state`, from the
 //! place of a parameter to its averages, and `param_groups` with the settings.
 
-use super::choose::{at, entries, pairs, Budget, Chosen};
+use super::choose::{at, Budget, Chosen};
+use super::dict::{entries, pairs};
+use super::errors::{damaged, shown, unsupported};
 use super::paths::paths;
 use super::pickle::Pickle;
 use super::value::{damaged_pickle, strange, text, Id, Value};
-use super::{damaged, shown, unsupported};
 use crate::{Error, Result};
 use serde_json::{json, Map, Value as Json};
 use std::collections::HashSet;

@@ -1,8 +1,8 @@
 //! Where in a pickle something stands, in words, for messages.
 
-use super::choose::entries;
+use super::dict::entries;
+use super::errors::shown;
 use super::pickle::Pickle;
-use super::shown;
 use super::value::{Id, Value};
 use std::collections::{HashMap, VecDeque};
 

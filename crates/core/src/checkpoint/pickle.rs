@@ -5,7 +5,8 @@
 //! other by number, so that no depth of nesting needs a deep stack.
 
 use super::global::Global;
-use super::value::{damaged_pickle, reduce, Id, Value, SHORT};
+use super::global::SHORT;
+use super::value::{damaged_pickle, reduce, Id, Value};
 use crate::Result;
 use std::collections::HashMap;
 use xt_kernels::memory;

@@ -1,8 +1,9 @@
 //! What is read from a file, by its place: tensors of a safetensors file, records of a zip.
 
 use super::data::Sink;
+use super::errors::damaged;
+use super::file::{Range, CHUNK};
 use super::local::LocalHeader;
-use super::{damaged, Range, CHUNK};
 use crate::Result;
 use std::cmp::min;
 

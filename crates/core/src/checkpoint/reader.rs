@@ -4,9 +4,11 @@
 
 use super::assemble::assemble;
 use super::data::Sink;
+use super::errors::damaged;
+use super::file::{File, Plan, Range, Settings};
 use super::pieces::{Pieces, Whole};
 use super::zip::{Directory, End, Record};
-use super::{choose, damaged, header, optimizer, pickle, salvage, torch, zip, File, Plan, Range, Settings};
+use super::{choose, header, optimizer, pickle, salvage, torch, zip};
 use crate::{Error, Result};
 use std::cmp::min;
 use std::collections::HashMap;

@@ -1,10 +1,10 @@
 //! What a zip file that was cut short still tells: its directory is lost with its end, but PyTorch writes the description of the tensors first.
 
 use super::choose::weights;
+use super::errors::{damaged, shown};
 use super::pickle;
 use super::torch::PICKLE;
 use super::zip::content_of_first;
-use super::{damaged, shown};
 use crate::Error;
 use std::collections::HashSet;
 

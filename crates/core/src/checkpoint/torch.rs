@@ -3,12 +3,14 @@
 use super::choose::Chosen;
 use super::data::{check_memory, Sink};
 use super::element::Element;
+use super::errors::{damaged, shown, unsupported};
+use super::file::Plan;
+use super::layout::count_of;
 use super::layout::Layout;
 use super::local::LocalHeader;
 use super::pieces::Piece;
 use super::value::{damaged_pickle, strange, View};
 use super::zip::Record;
-use super::{count_of, damaged, shown, unsupported, Plan};
 use crate::Result;
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! What a pickle of PyTorch can hold.
 
 use super::element::Element;
+use super::errors::{damaged, shown, unsupported};
 use super::global::{Global, Rebuild};
-use super::{damaged, shown, unsupported};
 use crate::{Error, Result};
 
 /// A place in the list of values.
@@ -60,8 +60,6 @@ pub fn strange(name: &str, what: &str) -> Error {
     unsupported(format!("tensor `{}` {what}, which is not supported", shown(name)))
 }
 
-/// Longest name of a type.
-pub const SHORT: usize = 64;
 /// Longest name of a record.
 const LONGEST: usize = 4096;
 /// Most axes of a tensor, as in PyTorch.

@@ -1,7 +1,8 @@
 //! Named tensors as the bytes of a safetensors file. The same tensors give the same bytes.
 
+use super::errors::shown;
 use super::header::{LONGEST, METADATA};
-use super::{count_of, shown};
+use super::layout::count_of;
 use crate::{Array, Device, Error, Result, Tensor};
 use safetensors::{Dtype, View};
 use serde_json::{json, Map, Value as Json};

@@ -3,7 +3,7 @@
 //! The crates for zip files want to read and seek by themselves; here the bytes are asked for and come later, which in a browser
 //! nothing can wait for. PyTorch stores its records as they are, so that nothing has to be unpacked.
 
-use super::damaged;
+use super::errors::damaged;
 use crate::{Error, Result};
 use std::collections::HashSet;
 

@@ -11,8 +11,8 @@ use crate::position::{Rotary, ScoreBias};
 use crate::{Ctx, Error, Mode, Params, Result, Tensor};
 use std::ops::Range;
 use xt_autograd::ops;
+use xt_options::context::StackContext;
 use xt_options::layers::StackOptions;
-use xt_options::stack::Place;
 use xt_options::{LayerKind, Problems};
 
 pub struct AttentionLayers {
@@ -94,9 +94,15 @@ struct Call {
 
 impl AttentionLayers {
     /// `alpha` is the factor of the residual stream that an enclosing model wants (XTransformer's deepnorm).
-    pub fn new(place: Place, causal: bool, alpha: Option<f64>, options: &StackOptions, p: &mut Params) -> Result<Self> {
+    pub fn new(
+        context: StackContext,
+        causal: bool,
+        alpha: Option<f64>,
+        options: &StackOptions,
+        p: &mut Params,
+    ) -> Result<Self> {
         let kinds = options
-            .layer_kinds(place)
+            .layer_kinds(context)
             .map_err(|problem| Error::Options { class: "layers".into(), problems: Problems(vec![problem]) })?;
         let depth = options.depth.get();
         let residual = ResidualKind {
@@ -112,7 +118,7 @@ impl AttentionLayers {
             let at = Position {
                 index,
                 last: index + 1 == kinds.len(),
-                dim: place.dim,
+                dim: context.dim,
                 causal,
                 pre_norm: options.pre_norm && !options.deepnorm,
                 residual,
@@ -122,7 +128,7 @@ impl AttentionLayers {
         let before = p.count();
         let layers: Vec<SubLayer> = kinds.iter().enumerate().map(layer).collect();
         let rotary = options.is_rotary().then(|| Rotary::new(options, &mut p.under("rotary_pos_emb")));
-        let bias = ScoreBias::new(place.dim, causal, options, p);
+        let bias = ScoreBias::new(context.dim, causal, options, p);
         if options.deepnorm {
             deepnorm::initialise(&p.since(before), deepnorm::beta(depth));
         }
@@ -130,8 +136,8 @@ impl AttentionLayers {
             layers,
             rotary,
             bias,
-            dim: place.dim,
-            cross_attend: place.cross_attend,
+            dim: context.dim,
+            cross_attend: context.cross_attend,
             has_pos_emb: options.has_pos_emb(),
             residual_attn: options.residual_attn,
             cross_residual_attn: options.cross_residual_attn,

@@ -161,12 +161,12 @@ fn refuse(class: &str, problems: Problems) -> Result<()> {
 fn layers(class: &str, options: &Json, p: &mut Params) -> Result<Body> {
     let options: LayersOptions =
         parse_and(class, options, |o: &LayersOptions, problems| o.check_class(class, problems))?;
-    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.place(), class == "Decoder", None, &options.stack, p)?)))
+    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.context(), class == "Decoder", None, &options.stack, p)?)))
 }
 
 fn cross_attender(options: &Json, p: &mut Params) -> Result<Body> {
     let options: CrossAttenderOptions = parse("CrossAttender", options)?;
-    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.place(), false, None, &options.stack, p)?)))
+    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.context(), false, None, &options.stack, p)?)))
 }
 
 fn attention(options: &Json, p: &mut Params) -> Result<Body> {

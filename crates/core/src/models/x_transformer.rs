@@ -8,8 +8,8 @@ use crate::layers::{deepnorm, drop_tokens, AttentionLayers, LayerTensors};
 use crate::{Array, Ctx, DType, Mode, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops};
+use xt_options::context::StackContext;
 use xt_options::layers::StackOptions;
-use xt_options::stack::Place;
 use xt_options::wrappers::XTransformerOptions;
 
 pub struct XTransformer {
@@ -32,7 +32,7 @@ pub struct SourceTensors {
 
 /// What one half is made from.
 struct Half<'a> {
-    place: Place,
+    context: StackContext,
     causal: bool,
     stack: &'a StackOptions,
     config: TransformerConfig,
@@ -46,14 +46,14 @@ impl XTransformer {
         let (enc_depth, dec_depth) = (enc.stack.depth.get() as f64, dec.stack.depth.get() as f64);
         let common = enc_depth.powi(4) * dec_depth;
         let encoder = Half {
-            place: options.encoder_place(),
+            context: options.encoder_context(),
             causal: false,
             stack: &enc.stack,
             config: TransformerConfig::plain(&enc.tokens, &enc.sequence, enc.memory.num_memory_tokens),
             deepnorm: options.deepnorm.then(|| (0.81 * common.powf(1.0 / 16.0), 0.87 * common.powf(-1.0 / 16.0))),
         };
         let decoder = Half {
-            place: options.decoder_place(),
+            context: options.decoder_context(),
             causal: true,
             stack: &dec.stack,
             config: TransformerConfig::plain(&dec.tokens, &dec.sequence, None),
@@ -137,7 +137,7 @@ impl Half<'_> {
     fn build(&self, tied: Option<&crate::Param>, p: &mut Params) -> Result<TransformerWrapper> {
         let mut apart = p.apart();
         let alpha = self.deepnorm.map(|(alpha, _)| alpha);
-        let layers = AttentionLayers::new(self.place, self.causal, alpha, self.stack, &mut apart)?;
+        let layers = AttentionLayers::new(self.context, self.causal, alpha, self.stack, &mut apart)?;
         let before = p.count();
         let model = TransformerWrapper::new(Arc::new(layers), &apart.entries(), tied, &self.config, p);
         if let Some((_, beta)) = self.deepnorm {

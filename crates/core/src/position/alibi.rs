@@ -2,7 +2,7 @@
 //!
 //! Source: Train Short, Test Long, <https://arxiv.org/abs/2108.12409>. Heads beyond `alibi_num_heads` have none.
 
-use super::bias::Span;
+use super::span::Span;
 use crate::{Array, DType, Device, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;

@@ -3,6 +3,7 @@
 use super::alibi::Alibi;
 use super::dynamic::DynamicBias;
 use super::relative::RelativeBias;
+use super::span::Span;
 use crate::{Params, Result, Tensor};
 use std::sync::{Mutex, PoisonError};
 use xt_autograd::ops;
@@ -13,20 +14,6 @@ pub enum ScoreBias {
     Relative(RelativeBias),
     Dynamic(DynamicBias),
     Alibi(Alibi),
-}
-
-/// The queries are the last `queries` of `keys` positions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub queries: usize,
-    pub keys: usize,
-}
-
-impl Span {
-    /// Key minus query, of all pairs: from the last query and the first key to the first query and the last key.
-    pub fn distances(self) -> impl Iterator<Item = i64> {
-        (0..(self.queries + self.keys).saturating_sub(1) as i64).map(move |n| n + 1 - self.keys as i64)
-    }
 }
 
 impl ScoreBias {

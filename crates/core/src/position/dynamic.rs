@@ -3,7 +3,7 @@
 //! Source: CrossFormer, <https://arxiv.org/abs/2108.00154>; on the logarithm of the distance, Swin Transformer V2,
 //! <https://arxiv.org/abs/2111.09883>.
 
-use super::bias::Span;
+use super::span::Span;
 use crate::layers::{LayerNorm, Linear};
 use crate::{Array, DType, Device, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation};

@@ -8,9 +8,11 @@ mod embedding;
 mod relative;
 mod rotary;
 mod sinusoidal;
+mod span;
 
 pub use absolute::AbsolutePositions;
-pub use bias::{PositionBias, ScoreBias, Span};
+pub use bias::{PositionBias, ScoreBias};
 pub use embedding::PositionEmbedding;
 pub use rotary::{Rotary, Rotation};
 pub use sinusoidal::SinusoidalPositions;
+pub use span::Span;

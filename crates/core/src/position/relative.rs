@@ -2,7 +2,7 @@
 //!
 //! Source: Exploring the Limits of Transfer Learning, <https://arxiv.org/abs/1910.10683>.
 
-use super::bias::Span;
+use super::span::Span;
 use crate::layers::Embedding;
 use crate::{Array, Device, Init, Params, Result, Tensor};
 use xt_autograd::ops;

@@ -4,7 +4,7 @@ use crate::draw::{legal, Options};
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::Model;
-use xt_options::stack::Place;
+use xt_options::context::StackContext;
 use xt_options::{layers, wrappers, LayerKind};
 
 /// A model and a call.
@@ -81,20 +81,20 @@ impl Case {
     /// The sub-layers in their order.
     pub fn kinds(&self) -> Vec<LayerKind> {
         let spec = self.layers();
-        let of = |stack: &xt_options::layers::StackOptions, place: Place| stack.layer_kinds(place).unwrap();
+        let of = |stack: &xt_options::layers::StackOptions, place: StackContext| stack.layer_kinds(place).unwrap();
         match spec["class"].as_str().unwrap() {
             "CrossAttender" => {
                 let o: layers::CrossAttenderOptions = xt_options::parse(&spec["options"]).unwrap();
-                of(&o.stack, o.place())
+                of(&o.stack, o.context())
             }
             "XTransformer" => {
                 let o: wrappers::XTransformerOptions = xt_options::parse(&spec["options"]).unwrap();
-                of(&o.decoder.stack, o.decoder_place())
+                of(&o.decoder.stack, o.decoder_context())
             }
             "Attention" => vec![LayerKind::SelfAttention],
             _ => {
                 let o: layers::LayersOptions = xt_options::parse(&spec["options"]).unwrap();
-                of(&o.stack, o.place())
+                of(&o.stack, o.context())
             }
         }
     }
@@ -129,7 +129,7 @@ impl Case {
     fn uses_bias(&self, name: &str) -> bool {
         if name.starts_with("encoder.") {
             let o: wrappers::XTransformerOptions = xt_options::parse(&self.spec["options"]).unwrap();
-            return o.encoder.stack.layer_kinds(o.encoder_place()).unwrap().contains(&LayerKind::SelfAttention);
+            return o.encoder.stack.layer_kinds(o.encoder_context()).unwrap().contains(&LayerKind::SelfAttention);
         }
         self.self_attentions() > 0
     }
