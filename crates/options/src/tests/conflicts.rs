@@ -228,7 +228,7 @@ fn order(own: Value) -> String {
         LayerKind::CrossAttention => 'c',
         LayerKind::FeedForward => 'f',
     };
-    options.stack.layer_kinds(options.place()).unwrap().iter().map(letter).collect()
+    options.stack.layer_kinds(options.context()).unwrap().iter().map(letter).collect()
 }
 
 #[test]
