@@ -2,6 +2,7 @@
 
 use crate::setup::{indices, normal, Group, DIM, ROWS, TOKENS};
 use criterion::Criterion;
+use xt_kernels::ops::elementwise::{unary, Unary};
 use xt_kernels::ops::layout::contiguous;
 use xt_kernels::ops::optimizer::{sum_of_squares, update_all, Adam, Sgd, Step, Update};
 use xt_kernels::ops::{dropout as drop, embedding as table};
@@ -38,7 +39,7 @@ pub fn layout(c: &mut Criterion) {
     let mut group = Group::new(c, "layout");
     let turned = normal(&[ROWS, DIM], 1).t().unwrap();
     group.memory("a matrix turned", 2 * turned.elem_count(), || contiguous(&turned));
-    let image = normal(&[8, 3, 8, 32, 8, 32], 1).permute([0, 2, 4, 3, 5, 1]).unwrap();
+    let image = normal(&[8, 3, 8, 32, 8, 32], 1).permute(&[0, 2, 4, 3, 5, 1]).unwrap();
     group.memory("patches of 8 images", 2 * image.elem_count(), || contiguous(&image));
     group.finish();
 }
@@ -70,7 +71,7 @@ pub fn optimizer(c: &mut Criterion) {
     let sgd = Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false };
     // one large parameter, and many small ones of as many numbers
     for (name, count) in [("", 1), (", 64 parameters", 64)] {
-        let array = |seed| normal(&[MILLION / count], seed).sqr().unwrap();
+        let array = |seed| unary(&normal(&[MILLION / count], seed), Unary::Square).unwrap();
         let updates = |step: &dyn Fn() -> Step| -> Vec<Update> {
             (0..count).map(|_| Update { weight: array(1), grad: array(2), factor: 0.5, step: step() }).collect()
         };

@@ -2,13 +2,14 @@
 
 use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
-use xt_kernels::ops::activation::Activation;
+use xt_kernels::ops::activation::{self, Activation};
 use xt_kernels::ops::dropout::Dropout;
 use xt_kernels::ops::feedforward::{self as network, Inner};
 use xt_kernels::ops::quantized::{self, Format, Packed};
 use xt_kernels::ops::softmax::Mask;
-use xt_kernels::ops::{attention as fused, linear as kernel, linear_cross_entropy as loss, matmul as batched};
+use xt_kernels::ops::{attention as fused, glu, linear as kernel, linear_cross_entropy as loss, matmul as batched};
 use xt_kernels::philox::Stream;
+use xt_kernels::{Array, Result};
 
 pub fn matmul(c: &mut Criterion) {
     let mut group = Group::new(c, "matmul");
@@ -98,14 +99,30 @@ pub fn feedforward(c: &mut Criterion) {
             let bias = Some(&b);
             group.product(&name("forward"), forward, || network::up_and_hidden(&x, &w, bias, inner));
             group.product(&name("forward, no graph"), forward, || network::hidden(&x, &w, bias, inner));
-            group.product(&name("forward, one by one"), forward, || inner.forward(&kernel::forward(&x, &w, bias)?));
+            group.product(&name("forward, one by one"), forward, || one_by_one(inner, &kernel::forward(&x, &w, bias)?));
             group.product(&name("backward"), backward, || network::backward(&g, &down, &up, inner));
-            group.product(&name("backward, one by one"), backward, || {
-                network::backward_reference(&g, &down, &up, inner)
-            });
+            group.product(&name("backward, one by one"), backward, || backward_one_by_one(inner, &g, &down, &up));
         }
     }
     group.finish();
+}
+
+/// What stands between both layers, as a pass of its own.
+fn one_by_one(inner: Inner, up: &Array) -> Result<Array> {
+    match inner {
+        Inner::Activation(kind) => activation::forward(up, kind),
+        Inner::Glu(kind) => glu::forward(up, kind),
+    }
+}
+
+/// Its gradient, and the hidden values again.
+fn backward_one_by_one(inner: Inner, grad: &Array, down: &Array, up: &Array) -> Result<(Array, Array)> {
+    let through = kernel::grad_input(grad, down)?;
+    let dup = match inner {
+        Inner::Activation(kind) => activation::backward(up, &through, kind)?,
+        Inner::Glu(kind) => glu::backward(up, &through, kind)?,
+    };
+    Ok((dup, one_by_one(inner, up)?))
 }
 
 /// Loss and gradients of a layer that gives logits.

@@ -6,7 +6,7 @@ pub enum Error {
     /// Shapes, types or values that an operation does not take.
     #[error("{0}")]
     Invalid(String),
-    #[error("{}", message(.0))]
+    #[error(transparent)]
     Kernel(#[from] xt_kernels::Error),
     #[error("the graph of this tensor was freed by an earlier backward: pass {{ retain_graph: true }} to the first one, or run the forward again")]
     GraphFreed,
@@ -24,15 +24,6 @@ pub enum Error {
     NoGraph,
     #[error("the call was aborted")]
     Aborted,
-}
-
-/// What went wrong, without the stack trace that candle adds where `RUST_BACKTRACE` is set.
-fn message(error: &xt_kernels::Error) -> String {
-    match error {
-        xt_kernels::Error::WithBacktrace { inner, .. } => message(inner),
-        xt_kernels::Error::Context { inner, context } => format!("{context}: {}", message(inner)),
-        other => other.to_string(),
-    }
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

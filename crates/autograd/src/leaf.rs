@@ -79,8 +79,8 @@ impl State {
         if self.dtype == DType::F32 && self.device.is_cpu() {
             return Ok(());
         }
-        let place = self.device.location();
-        invalid(format!("only f32 weights on the CPU can be quantized, not {:?} on {place:?}", self.dtype))
+        let place = self.device.name();
+        invalid(format!("only f32 weights on the CPU can be quantized, not {:?} on {place}", self.dtype))
     }
 }
 
@@ -91,8 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Leaf {
     pub fn new(values: Array) -> Self {
-        let state =
-            State { device: values.device().clone(), dtype: values.dtype(), values: Values::Ready(values.clone()) };
+        let state = State { device: values.device(), dtype: values.dtype(), values: Values::Ready(values.clone()) };
         Self::with(values.dims().to_vec(), state)
     }
 

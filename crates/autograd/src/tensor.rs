@@ -218,11 +218,11 @@ impl Tensor {
     pub fn device(&self) -> Device {
         match &self.repr {
             Repr::Leaf(leaf) => leaf.device(),
-            Repr::Value { array, .. } => array.device().clone(),
+            Repr::Value { array, .. } => array.device(),
         }
     }
 
-    /// The element type as users name it; `None` for types of candle's that are not offered.
+    /// The element type as users name it; `None` for types of arrays that are not offered.
     pub fn kind(&self) -> Option<Kind> {
         match (self.dtype(), self.boolean) {
             (DType::U8, true) => Some(Kind::Bool),

@@ -25,15 +25,12 @@ pub fn parse_device(name: &str) -> Result<Device> {
         let build = if cfg!(target_family = "wasm") { "WebAssembly runs" } else { "this build of the addon runs" };
         return Err(Error::NotAvailable(format!("cuda: {build} on the CPU only, so the device")));
     }
-    Device::new_cuda(index).map_err(|e| Error::Shape(format!("{name} cannot be used: {e}")))
+    Device::cuda(index).map_err(|e| Error::Shape(format!("{name} cannot be used: {e}")))
 }
 
 /// `cpu`, or `cuda:0`.
 pub fn device_name(tensor: &Tensor) -> String {
-    match tensor.device().location() {
-        xt_kernels::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        _ => "cpu".into(),
-    }
+    tensor.device().name()
 }
 
 /// A tensor from values in row-major order, little-endian: `source` says what they are (f32 for f16 and bf16), `kind` what they become.

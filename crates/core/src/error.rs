@@ -53,9 +53,7 @@ impl Error {
             Error::Options { problems, .. } if problems.only_later() => "not_available",
             Error::Options { .. } => "invalid_options",
             Error::NotAvailable(_) | Error::Unsupported(_) => "not_available",
-            Error::Tensor(Graph::Kernel(_)) if xt_kernels::memory::is_out_of_memory(&self.to_string()) => {
-                "out_of_memory"
-            }
+            Error::Tensor(Graph::Kernel(xt_kernels::Error::OutOfMemory(_))) => "out_of_memory",
             Error::Shape(_) | Error::Tensor(Graph::Invalid(_) | Graph::Kernel(_)) => "invalid_tensor",
             Error::Tensor(Graph::GraphFreed) => "graph_freed",
             Error::Tensor(Graph::StaleParameter { .. }) => "stale_parameters",

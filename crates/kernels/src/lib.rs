@@ -8,7 +8,11 @@
 // what has no elements is tried in the tests of `layout`; elsewhere they may take candle's own views
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods))]
 
+mod array;
+mod device;
+mod error;
 pub mod host;
+mod kernel;
 pub mod memory;
 pub mod ops;
 pub mod philox;
@@ -16,4 +20,8 @@ pub mod philox;
 #[cfg(test)]
 mod testing;
 
-pub use candle_core::{DType, Device, DeviceLocation, Error, Result, Shape, Tensor as Array};
+pub use array::{transfers, Array, Element, Transfers};
+pub use candle_core::{DType, Shape};
+pub use device::Device;
+pub use error::{Error, Result};
+pub use kernel::{fallbacks, Arrays, Fallback};

@@ -5,6 +5,7 @@ use super::whole;
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
 use xt_kernels::memory::alloc;
+pub use xt_kernels::ops::compare::Comparison;
 use xt_kernels::ops::elementwise::{self, Binary, Unary};
 use xt_kernels::ops::layout::contiguous;
 
@@ -167,7 +168,7 @@ fn power(x: &Array, y: &Array) -> Result<Array> {
     let wide = |a: &Array| a.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
     alloc::check(&[x.elem_count(), 4], DType::F64)?;
     let z: Vec<f64> = wide(x)?.iter().zip(wide(y)?).map(|(x, y)| x.powf(y)).collect();
-    Ok(Array::from_vec(z, x.dims(), x.device())?.to_dtype(x.dtype())?)
+    Ok(Array::from_vec(z, x.dims(), &x.device())?.to_dtype(x.dtype())?)
 }
 
 /// The larger of two, NaN where one of them is; where they are equal, each gets half of the gradient.
@@ -189,9 +190,9 @@ fn extreme(a: &Tensor, b: &Tensor, name: &str, how: Binary) -> Result<Tensor> {
     }
     Ok(Tensor::record(z, &[a, b], move |g| {
         alloc::check_like(g, g.dtype(), 3)?;
-        let (less, more) = (x.broadcast_lt(&y)?, x.broadcast_gt(&y)?);
+        let (less, more) = (x.lt(&y)?, x.gt(&y)?);
         let (a_loses, b_loses) = if how == Binary::Max { (less, more) } else { (more, less) };
-        let half = x.broadcast_eq(&y)?.where_cond(&elementwise::affine(g, 0.5, 0.0)?, &contiguous(g)?)?;
+        let half = x.eq(&y)?.where_cond(&elementwise::affine(g, 0.5, 0.0)?, &contiguous(g)?)?;
         let zero = g.zeros_like()?;
         // beside NaN both get all of it, as in PyTorch
         let share = |loses: Array, dims: &[usize]| sum_to(&loses.where_cond(&zero, &half)?, dims);
@@ -199,29 +200,11 @@ fn extreme(a: &Tensor, b: &Tensor, name: &str, how: Binary) -> Result<Tensor> {
     }))
 }
 
-/// Which comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
-}
-
 /// Truth values of a comparison.
 pub fn compare(a: &Tensor, b: &Tensor, how: Comparison) -> Result<Tensor> {
     equal_shape(a, b, "comparison")?;
     let (x, y) = (a.array()?, b.array()?);
-    Ok(Tensor::boolean(match how {
-        Comparison::Eq => x.broadcast_eq(&y)?,
-        Comparison::Ne => x.broadcast_ne(&y)?,
-        Comparison::Lt => x.broadcast_lt(&y)?,
-        Comparison::Le => x.broadcast_le(&y)?,
-        Comparison::Gt => x.broadcast_gt(&y)?,
-        Comparison::Ge => x.broadcast_ge(&y)?,
-    }))
+    Ok(Tensor::boolean(xt_kernels::ops::compare::compare(&x, &y, how)?))
 }
 
 /// Truth values of a comparison with a number. Whole numbers are compared exactly, also with fractions and with what their type

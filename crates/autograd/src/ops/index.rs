@@ -33,7 +33,7 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
     alloc::check_like(&i, a.dtype(), 1)?;
     let bound = x.dim(axis) as i64;
     if i.elem_count() > 0 {
-        let (low, high) = (i.min_all()?.to_scalar::<i64>()?, i.max_all()?.to_scalar::<i64>()?);
+        let (low, high) = i.bounds()?;
         if low < 0 || high >= bound {
             let bad = if low < 0 { low } else { high };
             return invalid(format!("gather: index {bad} is out of range for an axis of size {bound}"));
@@ -50,7 +50,7 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         // zeros, what is added to them, and its wider copies
         let wide = xt_kernels::host::wide(g.dtype());
         alloc::check_like(&a, wide, 3)?;
-        let zeros = Array::zeros(dims.as_slice(), wide, g.device())?;
+        let zeros = Array::zeros(dims.as_slice(), wide, &g.device())?;
         let mut dx = zeros.scatter_add(&i, &contiguous(g)?.to_dtype(wide)?, axis)?.to_dtype(g.dtype())?;
         for (other, size) in a.dims().iter().enumerate() {
             dx = dx.pad_with_zeros(other, 0, size - dims[other])?;

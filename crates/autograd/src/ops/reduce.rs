@@ -85,7 +85,7 @@ fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, how: Extreme) -> Resu
     let y = Tensor::record(y, &[x], move |g| {
         xt_kernels::memory::alloc::check_like(&a, g.dtype(), 2)?;
         let missing = elementwise::mul(&a.ne(&a)?, &kept.ne(&kept)?)?;
-        let hit = elementwise::add(&a.broadcast_eq(&kept)?, &missing)?.to_dtype(g.dtype())?;
+        let hit = elementwise::add(&a.eq(&kept)?, &missing)?.to_dtype(g.dtype())?;
         let count = if axes.is_empty() { hit.clone() } else { xt_kernels::ops::reduce::sum(&hit, &axes)? };
         let share = elementwise::div(&g.reshape(kept.dims())?, &count)?;
         Ok(vec![Some(elementwise::mul(&hit, &share)?)])

@@ -60,7 +60,7 @@ pub(super) fn power(x: &Array, y: &Array) -> Result<Array> {
         Err(_) => invalid(format!("pow: {x} to the power {y} is no whole number: cast the tensor to f32 first")),
     };
     let z = wide(x)?.into_iter().zip(wide(y)?).map(power).collect::<Result<Vec<i64>>>()?;
-    Ok(Array::from_vec(z, x.dims(), &crate::Device::Cpu)?.to_device(x.device())?.to_dtype(x.dtype())?)
+    Ok(Array::from_vec(z, x.dims(), &crate::Device::Cpu)?.to_device(&x.device())?.to_dtype(x.dtype())?)
 }
 
 /// By squaring.

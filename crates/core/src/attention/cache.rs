@@ -103,5 +103,5 @@ impl KeyValues {
 fn with_capacity(x: &Array, capacity: usize) -> Result<Array> {
     let (batch, heads, _, width) = x.dims4()?;
     xt_kernels::memory::alloc::check(&[batch, heads, capacity, width], x.dtype())?;
-    Ok(Array::zeros((batch, heads, capacity, width), x.dtype(), x.device())?)
+    Ok(Array::zeros((batch, heads, capacity, width), x.dtype(), &x.device())?)
 }

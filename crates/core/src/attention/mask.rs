@@ -85,7 +85,7 @@ fn extended(mask: &Array, axis: usize, count: usize) -> Result<Array> {
     }
     let mut dims = mask.dims().to_vec();
     dims[axis] = count;
-    Ok(Array::cat(&[&Array::ones(dims, DType::U8, mask.device())?, mask], axis)?)
+    Ok(Array::cat(&[&Array::ones(dims, DType::U8, &mask.device())?, mask], axis)?)
 }
 
 /// An error unless `mask` is of truth values, with the shape that is needed.

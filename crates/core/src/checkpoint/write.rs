@@ -3,8 +3,8 @@
 use super::errors::shown;
 use super::header::{LONGEST, METADATA};
 use super::layout::count_of;
-use crate::{Array, Device, Error, Result, Tensor};
-use safetensors::{Dtype, View};
+use crate::{Array, DType, Device, Error, Result, Tensor};
+use safetensors::Dtype;
 use serde_json::{json, Map, Value as Json};
 use std::collections::{HashMap, HashSet};
 use xt_kernels::memory;
@@ -32,7 +32,7 @@ impl Line {
             return Err(Error::Shape(format!("the shape of tensor `{}` is too large for a file", shown(&name))));
         }
         let array = xt_kernels::ops::layout::contiguous(&array)?.to_device(&Device::Cpu)?;
-        let dtype = if boolean { Dtype::BOOL } else { View::dtype(&array) };
+        let dtype = if boolean { Dtype::BOOL } else { type_of(&array)? };
         Ok(Self { name, array, dtype })
     }
 
@@ -62,9 +62,23 @@ fn write_lines(lines: impl Iterator<Item = Result<Line>>, metadata: HashMap<Stri
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(header);
     for Line { array, .. } in &lines {
-        bytes.extend_from_slice(&View::data(array));
+        array.with_bytes(|values| bytes.extend_from_slice(values))?;
     }
     Ok(bytes)
+}
+
+/// The type of the values as the format names it.
+fn type_of(array: &Array) -> Result<Dtype> {
+    Ok(match array.dtype() {
+        DType::U8 => Dtype::U8,
+        DType::U32 => Dtype::U32,
+        DType::I64 => Dtype::I64,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        other => return Err(Error::Internal(format!("a tensor of type {other:?} in a file"))),
+    })
 }
 
 fn check_names(lines: &[Line]) -> Result<()> {

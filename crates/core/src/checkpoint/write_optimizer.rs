@@ -6,7 +6,6 @@ use super::write_pickle::{pickle, Node, Stored};
 use super::write_zip::Zip;
 use crate::training::OptimizerKind;
 use crate::{Array, Device, Error, Result, Tensor};
-use safetensors::View as _;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use xt_kernels::memory;
@@ -36,7 +35,7 @@ pub fn write_optimizer(kind: OptimizerKind, named: Vec<(String, Tensor)>, groups
         if kind == OptimizerKind::Sgd && field == "step" {
             continue;
         }
-        let array = tensor.array()?.contiguous()?.to_device(&Device::Cpu)?;
+        let array = xt_kernels::ops::layout::contiguous(&tensor.array()?)?.to_device(&Device::Cpu)?;
         let storage = Element::storage_of(array.dtype()).ok_or_else(unknown)?;
         let stored = Stored { key: arrays.len().to_string(), kind: storage, shape: array.dims().to_vec() };
         let fields = state.entry(index.parse().map_err(|_| unknown())?).or_default();
@@ -62,7 +61,7 @@ fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
     zip.add(&format!("{FOLDER}/data.pkl"), pickle);
     zip.add(&format!("{FOLDER}/byteorder"), b"little");
     for (i, array) in arrays.iter().enumerate() {
-        zip.add(&format!("{FOLDER}/data/{i}"), &array.data());
+        array.with_bytes(|values| zip.add(&format!("{FOLDER}/data/{i}"), values))?;
     }
     zip.add(&format!("{FOLDER}/version"), b"3\n");
     Ok(zip.finish())

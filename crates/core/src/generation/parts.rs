@@ -80,7 +80,7 @@ impl Parts {
         }
         let all = Array::cat(&all, 0)?;
         let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();
-        let places = Array::from_vec(places, rows.len(), all.device())?;
+        let places = Array::from_vec(places, rows.len(), &all.device())?;
         Ok(Tensor::constant(all.index_select(&places, 0)?))
     }
 

@@ -197,7 +197,7 @@ fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     let array = xt_kernels::ops::layout::contiguous(&x.array()?)?;
     xt_kernels::memory::alloc::check(&[rows.len(), array.elem_count() / array.dim(0)?.max(1)], array.dtype())?;
     let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-    let chosen = array.index_select(&Array::from_vec(rows.clone(), rows.len(), array.device())?, 0)?;
+    let chosen = array.index_select(&Array::from_vec(rows.clone(), rows.len(), &array.device())?, 0)?;
     Ok(if x.is_boolean() { Tensor::boolean(chosen) } else { Tensor::constant(chosen) })
 }
 

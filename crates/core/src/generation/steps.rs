@@ -109,7 +109,7 @@ impl Steps {
         let rows: Vec<u32> = (0..prompts).flat_map(|row| std::iter::repeat_n(row as u32, times)).collect();
         let count = rows.len();
         let array = logits.array()?;
-        let logits = array.index_select(&Array::from_vec(rows, count, array.device())?, 0)?;
+        let logits = array.index_select(&Array::from_vec(rows, count, &array.device())?, 0)?;
         self.padding = self.padding.iter().flat_map(|padding| std::iter::repeat_n(*padding, times)).collect();
         (self.with, self.times) = (with, 1);
         Ok(Tensor::constant(logits))

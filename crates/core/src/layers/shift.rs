@@ -52,7 +52,7 @@ impl ShiftTokens {
             }
         };
         // a copy, so that the rest of the inputs is freed
-        *tail = Some(Tensor::constant(last.array()?.force_contiguous()?));
+        *tail = Some(Tensor::constant(last.array()?.copy()?));
         last_columns(&ops::token_shift(&all, self.shifts.clone(), there.as_ref())?, x.dim(1))
     }
 }

@@ -77,7 +77,7 @@ pub fn next_memories(old: &[Tensor], hiddens: &[Tensor], most: usize) -> Result<
         let keep = if most == 0 { whole.dim(1) } else { most.min(whole.dim(1)) };
         let cut = ops::narrow(&whole, 1, whole.dim(1) - keep, keep)?;
         // a copy, so that the part that was cut off is freed
-        Ok(Tensor::constant(cut.array()?.force_contiguous()?))
+        Ok(Tensor::constant(cut.array()?.copy()?))
     };
     hiddens.iter().enumerate().map(next).collect()
 }

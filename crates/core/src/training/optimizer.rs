@@ -217,7 +217,7 @@ impl Optimizer {
     fn plan(&self, index: usize, (grad, factor): (Array, f64), settings: &Settings) -> Result<Plan> {
         let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
         let kept = |array: &Option<Array>| match array {
-            Some(array) => array.to_device(weight.device()),
+            Some(array) => array.to_device(&weight.device()),
             None => {
                 xt_kernels::memory::alloc::check(weight.dims(), weight.dtype())?;
                 weight.zeros_like()
@@ -237,7 +237,7 @@ impl Optimizer {
         if update.is_in_place() {
             return Ok(Plan::Later(update));
         }
-        let (weight, step) = kernels::update_reference(&update)?;
+        let (weight, step) = kernels::update_apart(&update)?;
         Ok(Plan::Made(weight, step))
     }
 

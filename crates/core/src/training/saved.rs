@@ -61,7 +61,7 @@ impl Optimizer {
         }
         let array = tensor.array()?;
         xt_kernels::memory::alloc::check_like(&array, leaf.dtype(), 2)?;
-        Ok(array.to_dtype(leaf.dtype())?.force_contiguous()?)
+        Ok(array.to_dtype(leaf.dtype())?.copy()?)
     }
 
     /// An error where a part of a parameter's state is missing.

@@ -32,11 +32,8 @@ fn run(model: &Model, tensors: &[Tensor], names: &[&str]) -> Vec<f64> {
 
 /// Copies what `to` has of the weights of `from`.
 fn copy(from: &Model, to: &Model) {
-    let state: Vec<_> = from
-        .entries()
-        .iter()
-        .map(|e| (e.name.clone(), e.param.values().unwrap().force_contiguous().unwrap()))
-        .collect();
+    let state: Vec<_> =
+        from.entries().iter().map(|e| (e.name.clone(), e.param.values().unwrap().copy().unwrap())).collect();
     to.load_state(&state, false).unwrap();
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use xt_autograd::ops;
 use xt_core::training::{clip_grad_norm, Optimizer, OptimizerKind};
 use xt_core::{checkpoint, Args, Array, Ctx, EntryKind, Leaf, Model, Result, Rng, Tensor, Value};
+use xt_kernels::ops::layout::narrow;
 
 /// The floor of the measure, as the fixtures say.
 const FLOOR: f64 = 0.01;
@@ -80,7 +81,7 @@ fn accumulated_loss(model: &Model, meta: &Json, batches: &Array, step: usize) ->
     let count = meta["accumulate"].as_u64().unwrap() as usize;
     let mut total = 0.0;
     for i in 0..count {
-        let batch = [Tensor::constant(batches.get(step)?.get(i)?)];
+        let batch = [Tensor::constant(narrow(&narrow(batches, 0, step, 1)?.squeeze(0)?, 0, i, 1)?.squeeze(0)?)];
         let rng = Rng::new(1, 5000 + (step * count + i) as u64);
         let args = Args::new("forward", json!([{ "$tensor": 0 }]), &batch)?;
         let Value::Tensor(loss) = model.call("forward", &args, &Ctx::new(&rng, &|| false))? else { panic!("no loss") };

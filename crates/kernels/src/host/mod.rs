@@ -1,6 +1,5 @@
 //! What the processor's kernels are made of: numbers, access to values, threads, vectors, products.
 
-mod dispatch;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 pub(crate) mod math;
@@ -10,6 +9,6 @@ pub(crate) mod scratch;
 pub(crate) mod simd;
 mod values;
 
-pub(crate) use dispatch::{dispatch, dispatch_all};
 pub use real::Real;
+pub(crate) use values::with_width;
 pub use values::{array, check_like, rows_and_width, slice, strided, vector, wide, widened, Slice};

@@ -3,10 +3,11 @@
 //! Pieces have a fixed size, and their results come in order, so that no result depends on the number of threads. One piece
 //! runs where it is called: small work pays nothing for threads.
 
+use crate::array::Element;
+use crate::error::bail;
 use crate::host::Real;
 use crate::memory::alloc;
 use crate::Result;
-use candle_core::WithDType;
 use gemm::Parallelism;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -47,7 +48,7 @@ pub fn set_threads(count: usize) -> Result<()> {
         return Ok(());
     }
     let pool = ThreadPoolBuilder::new().num_threads(count).build();
-    let pool = pool.map_err(|e| crate::Error::Msg(format!("{count} threads cannot be started: {e}")))?;
+    let pool = pool.map_err(|e| crate::Error::Invalid(format!("{count} threads cannot be started: {e}")))?;
     // dropped outside of the lock: it may be the last who knows the threads of before
     let _before = POOL.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(pool));
     Ok(())
@@ -163,7 +164,7 @@ pub(crate) fn computed<T: Real>(count: usize, size: usize, f: impl Fn(usize, &mu
 ///
 /// # Safety
 /// As for [`written_with`].
-pub(crate) unsafe fn written_beside<T: WithDType, I: Send>(
+pub(crate) unsafe fn written_beside<T: Element, I: Send>(
     count: usize,
     size: usize,
     items: Vec<I>,
@@ -172,7 +173,7 @@ pub(crate) unsafe fn written_beside<T: WithDType, I: Send>(
     let mut values = alloc::room::<T>(count)?;
     let fresh = &mut values.spare_capacity_mut()[..count];
     if fresh.len().div_ceil(size.max(1)) != items.len() {
-        candle_core::bail!("{} items for {count} numbers in pieces of {size}", items.len());
+        bail!("{} items for {count} numbers in pieces of {size}", items.len());
     }
     let pieces: Vec<(&mut [MaybeUninit<T>], I)> = fresh.chunks_mut(size.max(1)).zip(items).collect();
     each(pieces, |i, (piece, item)| {
@@ -188,7 +189,7 @@ pub(crate) unsafe fn written_beside<T: WithDType, I: Send>(
 ///
 /// # Safety
 /// `f` must write all of its piece.
-pub(crate) unsafe fn written_with<T: WithDType, R: Send>(
+pub(crate) unsafe fn written_with<T: Element, R: Send>(
     count: usize,
     size: usize,
     f: impl Fn(usize, &mut [MaybeUninit<T>]) -> R + Sync,
@@ -207,7 +208,7 @@ pub(crate) unsafe fn written_with<T: WithDType, R: Send>(
 ///
 /// # Safety
 /// As for [`written_with`].
-pub(crate) unsafe fn written<T: WithDType>(
+pub(crate) unsafe fn written<T: Element>(
     count: usize,
     size: usize,
     f: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
@@ -220,13 +221,13 @@ pub(crate) unsafe fn written<T: WithDType>(
 ///
 /// # Safety
 /// All of them were.
-pub(crate) unsafe fn full<T: WithDType>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
+pub(crate) unsafe fn full<T: Element>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     // SAFETY: the caller's promise; MaybeUninit<T> has the layout of T.
     unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }
 }
 
 /// Tests see what was left out.
-fn marked<T: WithDType>(piece: &mut [MaybeUninit<T>]) {
+fn marked<T: Element>(piece: &mut [MaybeUninit<T>]) {
     if cfg!(test) {
         piece.fill(MaybeUninit::new(T::from_f64(f64::NAN)));
     }

@@ -1,10 +1,11 @@
 //! The numbers that the processor's kernels compute with.
 
-use candle_core::{CpuStorage, WithDType};
+use crate::array::Element;
+use candle_core::CpuStorage;
 
 /// An element type of the CPU kernels: f32 or f64.
 pub trait Real:
-    WithDType
+    Element
     + Copy
     + Default
     + PartialOrd

@@ -1,9 +1,9 @@
 //! Refuses what memory cannot hold, where Rust's allocator would abort the process.
 
+use crate::array::Element;
 use crate::memory::counters::LARGE;
 use crate::memory::shortage;
 use crate::{memory, Array, DType, Error, Result};
-use candle_core::WithDType;
 
 /// As [`LARGE`], where addresses are limited: there an attempt costs little.
 const LARGE_AMONG_FEW: usize = 1 << 18;
@@ -67,7 +67,7 @@ pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
 }
 
 /// An empty vector with room for `count` numbers, or an error where it cannot be allocated.
-pub fn room<T: WithDType>(count: usize) -> Result<Vec<T>> {
+pub fn room<T: Element>(count: usize) -> Result<Vec<T>> {
     let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
     let mut values = Vec::new();
     // an attempt of its own would be made twice
@@ -78,7 +78,7 @@ pub fn room<T: WithDType>(count: usize) -> Result<Vec<T>> {
 }
 
 /// `count` times the same number, or an error where there is no room.
-pub fn filled<T: WithDType>(value: T, count: usize) -> Result<Vec<T>> {
+pub fn filled<T: Element>(value: T, count: usize) -> Result<Vec<T>> {
     let mut values = room(count)?;
     values.resize(count, value);
     Ok(values)

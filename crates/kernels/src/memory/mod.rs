@@ -31,17 +31,14 @@ pub fn check(what: &str, needed: u64) -> Result<()> {
     Err(out_of_memory(what, needed))
 }
 
-const OUT_OF_MEMORY: &str = "out of memory: ";
-
 pub(crate) fn out_of_memory(what: &str, needed: u64) -> Error {
     let left = largest();
     let pieces = if left < needed { "" } else { ", but not in one piece" };
-    Error::Msg(format!("{OUT_OF_MEMORY}{what} needs {}, and {} are available{pieces}", size(needed), size(left)))
-}
-
-/// Whether an error says that memory is short.
-pub fn is_out_of_memory(message: &str) -> bool {
-    message.starts_with(OUT_OF_MEMORY)
+    Error::OutOfMemory(format!(
+        "out of memory: {what} needs {}, and {} are available{pieces}",
+        size(needed),
+        size(left)
+    ))
 }
 
 fn size(bytes: u64) -> String {
@@ -59,7 +56,7 @@ mod tests {
     fn says_what_is_needed() {
         assert!(check("a model", 1 << 20).is_ok());
         let text = out_of_memory("a model", 5 << 30).to_string();
-        assert!(is_out_of_memory(&text) && text.contains("a model needs 5.0 GiB"), "{text}");
+        assert!(text.starts_with("out of memory: ") && text.contains("a model needs 5.0 GiB"), "{text}");
         assert_eq!(size(1), "1 MiB");
     }
 }

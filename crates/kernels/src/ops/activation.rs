@@ -2,10 +2,16 @@
 //!
 //! GELU is the exact one, `x Φ(x)`, <https://arxiv.org/abs/1606.08415>; SiLU (Swish) is `x σ(x)`, <https://arxiv.org/abs/1710.05941>.
 
+use crate::array::{HostArray, HostResult};
+use crate::host::gemm::blas::Blas;
 use crate::host::simd::has_fma;
-use crate::host::{dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::elementwise::{map, zip};
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
+
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
@@ -20,8 +26,8 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// The function on candle's own operations.
-pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
+/// The function, of an array of the host.
+pub(crate) fn on_host(x: &HostArray, kind: Activation) -> HostResult<HostArray> {
     match kind {
         Activation::Gelu => x.gelu_erf(),
         Activation::Silu => x * candle_nn::ops::sigmoid(x)?,
@@ -31,16 +37,90 @@ pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
     }
 }
 
+#[derive(Clone)]
+struct Forward {
+    x: Array,
+    kind: Activation,
+}
+
+#[derive(Clone)]
+struct Backward {
+    x: Array,
+    grad: Array,
+    kind: Activation,
+}
+
+arrays! {
+    Forward { x }
+    Backward { x, grad }
+}
+
+#[cfg(test)]
+const ALL: [Activation; 5] =
+    [Activation::Gelu, Activation::Silu, Activation::Relu, Activation::ReluSquared, Activation::Sigmoid];
+
+impl Kernel for Forward {
+    const NAME: &'static str = "activation";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(on_host(self.x.host()?, self.kind)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        // SAFETY: it writes a number for each.
+        unsafe { map::<T>(&self.x, self.kind.functions().value) }
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |kind| [&[3, 1001][..], &[4, 6], &[], &[0, 2]].map(|dims| Self { x: normal64(dims, 1), kind });
+        ALL.into_iter().flat_map(of).collect()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "activation backward";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        host::check_like(&self.x, [Some(&self.grad)])
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok((self.grad.host()? * slope_on_host(self.x.host()?, self.kind)?)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        // SAFETY: it writes a number for each two.
+        unsafe { zip::<T>(&self.x, &self.grad, self.kind.functions().slope) }
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |kind| {
+            [&[3, 1001][..], &[4, 6], &[0, 2]].map(|dims| Self { x: normal64(dims, 1), grad: normal64(dims, 2), kind })
+        };
+        ALL.into_iter().flat_map(of).collect()
+    }
+}
+
 /// The function of each element.
 pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
-    // SAFETY: it writes a number for each.
-    dispatch!(x, T => unsafe { map::<T>(x, kind.functions().value) }, else reference(x, kind))
+    run(&Forward { x: x.clone(), kind })
 }
 
 /// The derivative at `x`, times `grad`.
 pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
-    // SAFETY: it writes a number for each two.
-    dispatch!(x, T => unsafe { zip::<T>(x, grad, kind.functions().slope) }, else grad * slope_reference(x, kind)?)
+    run(&Backward { x: x.clone(), grad: grad.clone(), kind })
 }
 
 /// An activation over slices, which it writes whole.
@@ -66,11 +146,11 @@ impl Activation {
 }
 
 /// `max(x, 0)`, NaN for NaN.
-fn rectified(x: &Array) -> Result<Array> {
+fn rectified(x: &HostArray) -> HostResult<HostArray> {
     x.le(0.0)?.where_cond(&x.zeros_like()?, x)
 }
 
-fn slope_reference(x: &Array, kind: Activation) -> Result<Array> {
+pub(crate) fn slope_on_host(x: &HostArray, kind: Activation) -> HostResult<HostArray> {
     let sigma = || candle_nn::ops::sigmoid(x);
     match kind {
         Activation::Gelu => {
@@ -201,19 +281,12 @@ over_slices!(sigmoid, |x, g| {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
-
-    const ALL: [Activation; 5] =
-        [Activation::Gelu, Activation::Silu, Activation::Relu, Activation::ReluSquared, Activation::Sigmoid];
+    use crate::testing::{differences, f64s, normal, twins};
 
     #[test]
-    fn equals_the_reference() {
-        let (x, g) = ((normal(&[3, 1001], 1) * 3.0).unwrap(), normal(&[3, 1001], 2));
-        for kind in ALL {
-            close(&forward(&x, kind).unwrap(), &reference(&x, kind).unwrap(), 1e-6);
-            let want = (&g * slope_reference(&x, kind).unwrap()).unwrap();
-            close(&backward(&x, &g, kind).unwrap(), &want, 1e-6);
-        }
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-6);
+        twins::<Backward>(1e-6);
     }
 
     #[test]
@@ -235,13 +308,16 @@ mod tests {
                     let x = Array::from_vec(values, length, &crate::Device::Cpu).unwrap();
                     for x in [x.clone(), x.to_dtype(crate::DType::F32).unwrap()] {
                         let y = forward(&x, kind).unwrap();
-                        assert!(number(&y, at).is_nan() && number(&reference(&x, kind).unwrap(), at).is_nan());
+                        assert!(
+                            number(&y, at).is_nan()
+                                && number(&Forward { x: x.clone(), kind }.reference().unwrap(), at).is_nan()
+                        );
                         assert_eq!(crate::testing::values(&y).iter().filter(|y| y.is_nan()).count(), 1);
-                        let g = Array::full(2.0, length, x.device()).unwrap().to_dtype(x.dtype()).unwrap();
+                        let g = Array::full(2.0, length, &x.device()).unwrap().to_dtype(x.dtype()).unwrap();
                         let d = number(&backward(&x, &g, kind).unwrap(), at);
                         // as in PyTorch, the step of ReLU lets it pass
                         assert!(if kind == Activation::Relu { d == 2.0 } else { d.is_nan() });
-                        let want = (&g * slope_reference(&x, kind).unwrap()).unwrap();
+                        let want = Backward { x: x.clone(), grad: g.clone(), kind }.reference().unwrap();
                         assert!(number(&want, at) == d || d.is_nan());
                     }
                 }
@@ -255,11 +331,5 @@ mod tests {
             let y = crate::testing::values(&forward(&x, Activation::Sigmoid).unwrap());
             assert!(y[0] == 0.0 && y[1].is_nan() && y[2] == 1.0, "{dtype:?}: {y:?}");
         }
-    }
-
-    #[test]
-    fn views_are_read_in_their_order() {
-        let x = normal(&[4, 6], 3).t().unwrap();
-        close(&forward(&x, Activation::Gelu).unwrap(), &reference(&x, Activation::Gelu).unwrap(), 1e-6);
     }
 }

@@ -1,32 +1,75 @@
 //! Floating-point numbers as whole ones.
 
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{part, written, PIECE};
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
-use crate::{Array, DType, Device, Result};
+use crate::{Array, DType, Device, Element, Result};
 use std::mem::MaybeUninit;
 
 /// The least i64, and what all are less than.
 const LEAST: f64 = i64::MIN as f64;
 const BEYOND: f64 = -LEAST;
 
+/// Floating-point numbers as i64.
+#[derive(Clone)]
+struct ToI64 {
+    x: Array,
+}
+
+arrays!(ToI64 { x });
+
+impl Kernel for ToI64 {
+    const NAME: &'static str = "to i64";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let x: Vec<f64> = self.x.host()?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+        x.iter().try_for_each(|x| check(*x))?;
+        Array::from_vec(x.into_iter().map(|x| x as i64).collect(), self.x.dims(), &Device::Cpu)
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        to_i64::<T>(&self.x)
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
+        Some(self.x.to_dtype(DType::F32).and_then(|x| to_i64::<f32>(&x)))
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |dims: &[usize]| Self { x: crate::testing::map(&crate::testing::normal64(dims, 1), |x| 9.0 * x) };
+        [&[4, 5000][..], &[7], &[0, 3], &[]].map(of).into()
+    }
+}
+
 /// `x` as i64 or u8. Fractions are cut off, and u8 wraps, as in PyTorch. What has no i64 (NaN, infinities, numbers beyond 64 bits) is an
 /// error: in PyTorch it depends on the processor.
 pub fn to_whole(x: &Array, dtype: DType) -> Result<Array> {
-    let wide = |x: &Array| -> Result<Array> {
-        let x = if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? };
-        dispatch!(x, T => to_i64::<T>(&x), else to_i64::<f64>(&x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?))
-    };
-    wide(x)?.to_dtype(dtype)?.to_device(x.device())
+    run(&ToI64 { x: x.clone() })?.to_dtype(dtype)
+}
+
+fn check(x: f64) -> Result<()> {
+    if !(LEAST..BEYOND).contains(&x) {
+        bail!("{x} has no whole number of 64 bits: replace such values before the cast");
+    }
+    Ok(())
 }
 
 fn to_i64<T: Real>(x: &Array) -> Result<Array> {
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    if let Some(bad) = xs.iter().map(|x| x.wide()).find(|x| !(LEAST..BEYOND).contains(x)) {
-        candle_core::bail!("{bad} has no whole number of 64 bits: replace such values before the cast");
-    }
+    xs.iter().try_for_each(|x| check(x.wide()))?;
     let convert = |piece: usize, ys: &mut [MaybeUninit<i64>]| {
         let xs = part(xs, piece, PIECE);
         ys.iter_mut().zip(xs).for_each(|(y, x)| *y = MaybeUninit::new(x.wide() as i64));
@@ -38,6 +81,11 @@ fn to_i64<T: Real>(x: &Array) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn twins_equal_the_reference() {
+        crate::testing::twins::<ToI64>(0.0);
+    }
 
     #[test]
     fn fractions_are_cut_off_and_u8_wraps() {
@@ -57,7 +105,7 @@ mod tests {
         let turned = Array::arange(0f32, 20_000.0, &Device::Cpu).unwrap().reshape((4, 5000)).unwrap().t().unwrap();
         let whole = to_whole(&turned, DType::I64).unwrap();
         assert_eq!(whole.dims(), [5000, 4]);
-        assert_eq!(whole.get(1).unwrap().to_vec1::<i64>().unwrap(), [1, 5001, 10_001, 15_001]);
+        assert_eq!(whole.to_vec2::<i64>().unwrap()[1], [1, 5001, 10_001, 15_001]);
     }
 
     #[test]

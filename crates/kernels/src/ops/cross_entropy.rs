@@ -3,27 +3,18 @@
 //! Shapes: `logits` is (rows, classes), `targets`, i64, (rows); the loss is a scalar. Targets equal to `ignore_index`
 //! do not count; where none counts the loss is NaN, as in PyTorch.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{computed, map, part, rows_per_piece};
 use crate::host::simd::{has_fma, max, sum_by};
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, DType, Device, Result};
 use multiversion::multiversion;
-
-/// The loss on candle's own operations.
-pub fn reference(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
-    let classes = classes(logits.dims2()?, targets, ignore_index)?;
-    let (rows, wanted): (Vec<u32>, Vec<i64>) =
-        classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r as u32, c as i64))).unzip();
-    let count = rows.len();
-    if count == 0 {
-        return Array::full(f64::NAN, (), logits.device())?.to_dtype(logits.dtype());
-    }
-    let rows = Array::from_vec(rows, count, logits.device())?;
-    let wanted = Array::from_vec(wanted, (count, 1), logits.device())?;
-    let picked = candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?.gather(&wanted, 1)?;
-    picked.mean_all()?.neg()
-}
 
 /// The class of each row, `None` where it is ignored.
 pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_index: i64) -> Result<Vec<Option<usize>>> {
@@ -31,12 +22,12 @@ pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_ind
     crate::memory::alloc::check_like(targets, DType::I64, 2)?;
     let targets: Vec<i64> = host::vector(&targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
     if targets.len() != rows {
-        candle_core::bail!("{} targets for {rows} rows of logits", targets.len());
+        bail!("{} targets for {rows} rows of logits", targets.len());
     }
     let class = |target: i64| match usize::try_from(target) {
         _ if target == ignore_index => Ok(None),
         Ok(class) if class < count => Ok(Some(class)),
-        _ => candle_core::bail!(
+        _ => bail!(
             "target {target} is out of range: the logits have {count} classes, from 0; those that do not count are \
              `ignore_index` ({ignore_index})"
         ),
@@ -44,12 +35,133 @@ pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_ind
     targets.into_iter().map(class).collect()
 }
 
+#[derive(Clone)]
+struct Forward {
+    logits: Array,
+    targets: Array,
+    ignore_index: i64,
+}
+
+#[derive(Clone)]
+struct Backward {
+    logits: Array,
+    targets: Array,
+    ignore_index: i64,
+    grad: f64,
+}
+
+arrays! {
+    Forward { logits, targets }
+    Backward { logits, targets }
+}
+
+/// A target for each row.
+fn check(logits: &Array, targets: &Array) -> Result<()> {
+    let (rows, _) = logits.dims2()?;
+    if targets.elem_count() != rows {
+        bail!("{} targets for {rows} rows of logits", targets.elem_count());
+    }
+    Ok(())
+}
+
+/// The loss.
+pub(crate) fn on_host(logits: &HostArray, classes: &[Option<usize>]) -> HostResult<HostArray> {
+    let (rows, wanted): (Vec<u32>, Vec<i64>) =
+        classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r as u32, c as i64))).unzip();
+    let (count, device) = (rows.len(), logits.device());
+    if count == 0 {
+        return HostArray::full(f64::NAN, (), device)?.to_dtype(logits.dtype());
+    }
+    let rows = HostArray::from_vec(rows, count, device)?;
+    let wanted = HostArray::from_vec(wanted, (count, 1), device)?;
+    let picked = candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?.gather(&wanted, 1)?;
+    picked.mean_all()?.neg()
+}
+
+/// The gradient of the logits, for the gradient `grad` of the loss.
+pub(crate) fn backward_on_host(logits: &HostArray, classes: &[Option<usize>], grad: f64) -> HostResult<HostArray> {
+    let (rows, width) = logits.dims2()?;
+    let count = classes.iter().flatten().count() as f64;
+    let mut hot = vec![0f64; rows * width];
+    let mut weight = vec![0f64; rows];
+    for (r, class) in classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r, c))) {
+        hot[r * width + class] = 1.0;
+        weight[r] = grad / count;
+    }
+    let device = logits.device();
+    let hot = HostArray::from_vec(hot, (rows, width), device)?.to_dtype(logits.dtype())?;
+    let weight = HostArray::from_vec(weight, (rows, 1), device)?.to_dtype(logits.dtype())?;
+    (candle_nn::ops::softmax(logits, 1)? - hot)?.broadcast_mul(&weight)
+}
+
+#[cfg(test)]
+fn targets(values: &[i64]) -> Array {
+    Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
+}
+
+impl Kernel for Forward {
+    const NAME: &'static str = "cross_entropy";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.logits, &self.targets)
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let classes = classes(self.logits.dims2()?, &self.targets, self.ignore_index)?;
+        Ok(on_host(self.logits.host()?, &classes)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        forward_cpu::<T>(&self.logits, &self.targets, self.ignore_index)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(rows, width): (usize, usize)| {
+            let ids: Vec<i64> =
+                (0..rows as i64).map(|r| if r % 5 == 2 { -100 } else { r * 7 % width as i64 }).collect();
+            let logits = crate::testing::map(&normal64(&[rows, width], 1), |x| 4.0 * x);
+            Self { logits, targets: targets(&ids), ignore_index: -100 }
+        };
+        [(6, 37), (1, 1), (300, 70)].map(of).into()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "cross_entropy backward";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.logits, &self.targets)
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let classes = classes(self.logits.dims2()?, &self.targets, self.ignore_index)?;
+        Ok(backward_on_host(self.logits.host()?, &classes, self.grad)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        backward_cpu::<T>(&self.logits, &self.targets, self.ignore_index, self.grad)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |Forward { logits, targets, ignore_index }| Self { logits, targets, ignore_index, grad: 0.7 };
+        Forward::cases().into_iter().map(of).collect()
+    }
+}
+
 /// The mean loss.
 pub fn forward(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
     if let Some(loss) = host::widened(logits, |logits| forward(logits, targets, ignore_index)) {
         return loss;
     }
-    dispatch!(logits, T => forward_cpu::<T>(logits, targets, ignore_index), else reference(logits, targets, ignore_index))
+    run(&Forward { logits: logits.clone(), targets: targets.clone(), ignore_index })
 }
 
 fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
@@ -79,27 +191,7 @@ pub fn backward(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -
     if let Some(dx) = host::widened(logits, |logits| backward(logits, targets, ignore_index, grad)) {
         return dx;
     }
-    dispatch!(
-        logits,
-        T => backward_cpu::<T>(logits, targets, ignore_index, grad),
-        else backward_reference(logits, targets, ignore_index, grad)
-    )
-}
-
-fn backward_reference(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
-    let classes = classes(logits.dims2()?, targets, ignore_index)?;
-    let (rows, width) = logits.dims2()?;
-    let count = classes.iter().flatten().count() as f64;
-    let mut hot = vec![0f32; rows * width];
-    let mut weight = vec![0f32; rows];
-    for (r, class) in classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r, c))) {
-        hot[r * width + class] = 1.0;
-        weight[r] = (grad / count) as f32;
-    }
-    let device = logits.device();
-    let hot = Array::from_vec(hot, (rows, width), device)?.to_dtype(logits.dtype())?;
-    let weight = Array::from_vec(weight, (rows, 1), device)?.to_dtype(logits.dtype())?;
-    (candle_nn::ops::softmax(logits, 1)? - hot)?.broadcast_mul(&weight)
+    run(&Backward { logits: logits.clone(), targets: targets.clone(), ignore_index, grad })
 }
 
 fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
@@ -138,17 +230,12 @@ fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal, values};
-
-    fn targets(values: &[i64]) -> Array {
-        Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
-    }
+    use crate::testing::{differences, f64s, normal, twins, values};
 
     #[test]
-    fn equals_the_reference() {
-        let (x, t) = ((normal(&[6, 37], 1) * 4.0).unwrap(), targets(&[3, 0, -100, 36, 3, -100]));
-        close(&forward(&x, &t, -100).unwrap(), &reference(&x, &t, -100).unwrap(), 1e-6);
-        close(&backward(&x, &t, -100, 0.7).unwrap(), &backward_reference(&x, &t, -100, 0.7).unwrap(), 1e-5);
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-6);
+        twins::<Backward>(1e-5);
     }
 
     #[test]

@@ -3,29 +3,19 @@
 //! The mask is a function of the random stream alone, so backward makes it again instead of keeping it.
 //! Source: Dropout, <https://jmlr.org/papers/v15/srivastava14a.html>.
 
+use crate::array::HostArray;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{computed, part, PIECE};
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
 use crate::philox::{Stream, LANES};
-use crate::{Array, Device, Result};
+use crate::{Array, Result};
 use multiversion::multiversion;
 
 /// A word below this drops its element.
 fn threshold(p: f64) -> u64 {
     (p * 4_294_967_296.0).round() as u64
-}
-
-/// The mask as an array, 1 where an element stays; on candle's own operations.
-pub fn mask(dims: &[usize], p: f64, stream: Stream, device: &Device) -> Result<Array> {
-    let limit = threshold(p);
-    let keep: Vec<u8> = (0..dims.iter().product()).map(|i| u8::from(u64::from(stream.word(i)) >= limit)).collect();
-    Array::from_vec(keep, dims, device)
-}
-
-/// Dropout by the mask, on candle's own operations.
-pub fn reference(x: &Array, p: f64, stream: Stream) -> Result<Array> {
-    let keep = mask(x.dims(), p, stream, x.device())?.to_dtype(x.dtype())?;
-    (x * keep)? * scale(p)
 }
 
 fn scale(p: f64) -> f64 {
@@ -69,9 +59,49 @@ fn fill<T: Real>(stream: Stream, limit: u32, scale: T, first: u64, mut factors: 
     }
 }
 
+#[derive(Clone)]
+struct Drop {
+    x: Array,
+    dropout: Dropout,
+}
+
+arrays!(Drop { x });
+
+impl Kernel for Drop {
+    const NAME: &'static str = "dropout";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (x, Dropout { p, stream }) = (self.x.host()?, self.dropout);
+        let limit = threshold(p);
+        let keep: Vec<u8> = (0..x.elem_count()).map(|i| u8::from(u64::from(stream.word(i)) >= limit)).collect();
+        let keep = HostArray::from_vec(keep, x.dims(), x.device())?.to_dtype(x.dtype())?;
+        Ok(((x * keep)? * scale(p))?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        dropout_cpu::<T>(&self.x, self.dropout)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let stream = Stream { seed: 1, call: 2, draw: 3 };
+        let of = |n| {
+            [0.0, 0.3, 1.0].map(|p| Self { x: crate::testing::normal64(&[n, 2], 1), dropout: Dropout { p, stream } })
+        };
+        [0, 1, 3, 4, 5, PIECE / 2 + 3].into_iter().flat_map(of).collect()
+    }
+}
+
 /// Drops elements of `x` with probability `p`. The gradient is the same function of the gradient.
 pub fn dropout(x: &Array, p: f64, stream: Stream) -> Result<Array> {
-    dispatch!(x, T => dropout_cpu::<T>(x, Dropout { p, stream }), else reference(x, p, stream))
+    run(&Drop { x: x.clone(), dropout: Dropout { p, stream } })
 }
 
 fn dropout_cpu<T: Real>(x: &Array, dropout: Dropout) -> Result<Array> {
@@ -89,16 +119,14 @@ fn dropout_cpu<T: Real>(x: &Array, dropout: Dropout) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal, values};
+    use crate::testing::values;
+    use crate::Device;
 
     const STREAM: Stream = Stream { seed: 1, call: 2, draw: 3 };
 
     #[test]
-    fn equals_the_reference() {
-        for n in [1, 3, 4, 5, PIECE + 3] {
-            let x = normal(&[n], 1);
-            close(&dropout(&x, 0.3, STREAM).unwrap(), &reference(&x, 0.3, STREAM).unwrap(), 1e-6);
-        }
+    fn twins_equal_the_reference() {
+        crate::testing::twins::<Drop>(1e-6);
     }
 
     #[test]

@@ -2,15 +2,17 @@
 //!
 //! Shapes: `table` is (count, dim), `ids`, i64, (..); the result is (.., dim).
 
-use crate::host::{self, dispatch, Real};
+use crate::array::HostArray;
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
 use crate::ops::layout::contiguous;
+use crate::ops::reduce::add_assign;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, DType, Device, Result};
-
-/// The rows on candle's own operations.
-pub fn reference(table: &Array, ids: &Array) -> Result<Array> {
-    table.index_select(&ids.flatten_all()?, 0)?.reshape(output_dims(table, ids)?)
-}
 
 fn output_dims(table: &Array, ids: &Array) -> Result<Vec<usize>> {
     let mut dims = ids.dims().to_vec();
@@ -26,26 +28,106 @@ fn indices(ids: &Array, count: usize) -> Result<Vec<usize>> {
     ids.into_iter()
         .map(|id| match usize::try_from(id) {
             Ok(row) if row < count => Ok(row),
-            _ => candle_core::bail!("index {id} is out of range: there are {count} rows (0 to {})", count as i64 - 1),
+            _ => bail!("index {id} is out of range: there are {count} rows (0 to {})", count as i64 - 1),
         })
         .collect()
 }
 
-/// The rows of `table` at `ids`; an index outside the table is an error.
-pub fn forward(table: &Array, ids: &Array) -> Result<Array> {
-    let dims = output_dims(table, ids)?;
-    alloc::check(&dims, table.dtype())?;
-    let rows = indices(ids, dims2(table)?.0)?;
-    dispatch!(table, T => forward_cpu::<T>(table, &rows, dims), else reference(table, ids))
+#[derive(Clone)]
+struct Forward {
+    table: Array,
+    ids: Array,
 }
 
-fn dims2(table: &Array) -> Result<(usize, usize)> {
-    table.dims2()
+/// The gradient of a table of `count` rows.
+#[derive(Clone)]
+struct Backward {
+    grad: Array,
+    ids: Array,
+    count: usize,
+}
+
+arrays! {
+    Forward { table, ids }
+    Backward { grad, ids }
+}
+
+impl Kernel for Forward {
+    const NAME: &'static str = "embedding";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        self.table.dims2().map(|_| ())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let dims = output_dims(&self.table, &self.ids)?;
+        indices(&self.ids, self.table.dims2()?.0)?;
+        Ok(self.table.host()?.index_select(&self.ids.host()?.flatten_all()?, 0)?.reshape(dims)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        let dims = output_dims(&self.table, &self.ids)?;
+        alloc::check(&dims, self.table.dtype())?;
+        forward_cpu::<T>(&self.table, &indices(&self.ids, self.table.dims2()?.0)?, dims)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let ids = |dims: &[usize]| {
+            let ids = (0..dims.iter().product::<usize>()).map(|i| (i * 7 % 5) as i64).collect();
+            Array::from_vec(ids, dims, &Device::Cpu).unwrap()
+        };
+        [&[2, 2][..], &[], &[300], &[0]].map(|dims| Self { table: normal64(&[5, 3], 1), ids: ids(dims) }).into()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "embedding backward";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        match self.grad.dims().split_last() {
+            Some((_, rows)) if rows == self.ids.dims() => Ok(()),
+            _ => bail!("a gradient {:?} for indices {:?}", self.grad.dims(), self.ids.dims()),
+        }
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (grad, ids) = (self.grad.host()?, self.ids.host()?);
+        let (_, width) = host::rows_and_width(&self.grad);
+        let flat = grad.contiguous()?.reshape((indices(&self.ids, self.count)?.len(), width))?;
+        let zeros = HostArray::zeros((self.count, width), grad.dtype(), grad.device())?;
+        Ok(zeros.index_add(&ids.flatten_all()?, &flat, 0)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        let (_, width) = host::rows_and_width(&self.grad);
+        backward_cpu::<T>(&self.grad, &indices(&self.ids, self.count)?, (self.count, width))
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |Forward { ids, .. }: Forward| {
+            let dims = [ids.dims(), &[3]].concat();
+            Self { grad: normal64(&dims, 2), ids, count: 5 }
+        };
+        Forward::cases().into_iter().map(of).collect()
+    }
+}
+
+/// The rows of `table` at `ids`; an index outside the table is an error.
+pub fn forward(table: &Array, ids: &Array) -> Result<Array> {
+    run(&Forward { table: table.clone(), ids: ids.clone() })
 }
 
 fn forward_cpu<T: Real>(table: &Array, rows: &[usize], dims: Vec<usize>) -> Result<Array> {
     let table = contiguous(table)?;
-    let width = dims2(&table)?.1;
+    let width = table.dims2()?.1;
     let ts = host::slice::<T>(&table)?;
     let mut y = alloc::room(rows.len() * width)?;
     rows.iter().for_each(|r| y.extend_from_slice(&ts[r * width..(r + 1) * width]));
@@ -54,12 +136,7 @@ fn forward_cpu<T: Real>(table: &Array, rows: &[usize], dims: Vec<usize>) -> Resu
 
 /// Gradient of the table: each row of `grad` added to the row that it came from.
 pub fn backward(table: &Array, ids: &Array, grad: &Array) -> Result<Array> {
-    let (count, width) = dims2(table)?;
-    let rows = indices(ids, count)?;
-    dispatch!(grad, T => backward_cpu::<T>(grad, &rows, (count, width)), else {
-        let flat = grad.contiguous()?.reshape((rows.len(), width))?;
-        Array::zeros((count, width), grad.dtype(), grad.device())?.index_add(&ids.flatten_all()?, &flat, 0)
-    })
+    run(&Backward { grad: grad.clone(), ids: ids.clone(), count: table.dims2()?.0 })
 }
 
 fn backward_cpu<T: Real>(grad: &Array, rows: &[usize], (count, width): (usize, usize)) -> Result<Array> {
@@ -67,7 +144,7 @@ fn backward_cpu<T: Real>(grad: &Array, rows: &[usize], (count, width): (usize, u
     let gs = host::slice::<T>(&grad)?;
     let mut dt = crate::host::parallel::zeros::<T>(count * width)?;
     for (g, r) in gs.chunks_exact(width.max(1)).zip(rows) {
-        crate::ops::reduce::add_assign(&mut dt[r * width..(r + 1) * width], g);
+        add_assign(&mut dt[r * width..(r + 1) * width], g);
     }
     host::array(dt, (count, width))
 }
@@ -75,13 +152,18 @@ fn backward_cpu<T: Real>(grad: &Array, rows: &[usize], (count, width): (usize, u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
+    use crate::testing::{differences, normal, twins};
 
     #[test]
-    fn equals_the_reference_and_adds_up_repeated_rows() {
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-7);
+        twins::<Backward>(1e-5);
+    }
+
+    #[test]
+    fn the_gradient_adds_up_repeated_rows() {
         let ids = Array::from_vec(vec![3i64, 0, 3, 1], (2, 2), &Device::Cpu).unwrap();
-        let (table, g) = (f64s(&normal(&[5, 3], 1)), f64s(&normal(&[2, 2, 3], 2)));
-        close(&forward(&table, &ids).unwrap(), &reference(&table, &ids).unwrap(), 1e-7);
+        let (table, g) = (normal64(&[5, 3], 1), normal64(&[2, 2, 3], 2));
         differences(&table, &g, &backward(&table, &ids, &g).unwrap(), |t| forward(t, &ids).unwrap());
     }
 

@@ -2,13 +2,16 @@
 //!
 //! NaN goes on, as in PyTorch: of values with a NaN the largest and the smallest are NaN, at the first NaN.
 
+use crate::array::HostArray;
+use crate::error::bail;
+use crate::host;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{full, map, part, rows_per_piece, written, PIECE};
-use crate::host::{self, dispatch_all};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::elementwise::is_nan;
 use crate::ops::layout::contiguous;
 use crate::ops::reduce::by_axes;
-use crate::{Array, DType, Result};
-use candle_core::WithDType;
+use crate::{Array, DType, Element, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
@@ -19,50 +22,171 @@ pub enum Extreme {
     Min,
 }
 
-/// [`extreme`] on candle's own operations, which pass over NaN.
-pub fn reference(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
-    check(x, axes)?;
-    if x.elem_count() == 0 {
-        return nothing(x, axes, x.dtype());
-    }
-    let mut y = x.clone();
-    let mut missing = x.ne(x)?;
-    for axis in axes {
-        y = if how == Extreme::Max { y.max_keepdim(*axis)? } else { y.min_keepdim(*axis)? };
-        missing = missing.max_keepdim(*axis)?;
-    }
-    if !x.dtype().is_float() {
-        return Ok(y);
-    }
-    let nan = Array::full(f64::NAN, y.shape(), y.device())?.to_dtype(y.dtype())?;
-    missing.where_cond(&nan, &y)
+#[derive(Clone)]
+struct Reduce {
+    x: Array,
+    axes: Vec<usize>,
+    how: Extreme,
 }
 
-/// The largest or smallest values of `x` over `axes`, each of which stays with size 1. They must be axes of `x`, each once, and
-/// not empty.
-pub fn extreme(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
-    check(x, axes)?;
-    dispatch_all!(x, T => match how {
-        Extreme::Max => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, max_of, larger)),
-        Extreme::Min => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, min_of, smaller)),
-    }, else reference(x, axes, how))
+/// Along an axis.
+#[derive(Clone)]
+struct ArgMax {
+    x: Array,
+    axis: usize,
+}
+
+arrays! {
+    Reduce { x }
+    ArgMax { x }
+}
+
+/// The axes are there, and not empty.
+fn check(x: &Array, axes: &[usize]) -> Result<()> {
+    match axes.iter().find(|axis| x.dims().get(**axis).is_none_or(|size| *size == 0)) {
+        Some(axis) => bail!("axis {axis} of shape {:?} holds nothing", x.dims()),
+        None => Ok(()),
+    }
 }
 
 /// Of an empty array, over axes that are not.
 fn nothing(x: &Array, axes: &[usize], dtype: DType) -> Result<Array> {
     let size = |(axis, size): (usize, &usize)| if axes.contains(&axis) { 1 } else { *size };
-    Array::zeros(x.dims().iter().enumerate().map(size).collect::<Vec<_>>(), dtype, x.device())
+    Array::zeros(x.dims().iter().enumerate().map(size).collect::<Vec<_>>(), dtype, &x.device())
 }
 
-fn check(x: &Array, axes: &[usize]) -> Result<()> {
-    match axes.iter().find(|axis| x.dims().get(**axis).is_none_or(|size| *size == 0)) {
-        Some(axis) => candle_core::bail!("axis {axis} of shape {:?} holds nothing", x.dims()),
-        None => Ok(()),
+#[cfg(test)]
+const SIZES: [(&[usize], &[usize]); 12] = [
+    (&[2, 3, 5], &[2]),
+    (&[2, 3, 5], &[1]),
+    (&[2, 3, 5], &[0]),
+    (&[2, 3, 5], &[0, 2]),
+    (&[2, 3, 5], &[]),
+    (&[4, 1, 6], &[1, 2]),
+    (&[2, 3, 4, 5, 6], &[1, 3]),
+    (&[3, 20_000], &[1]),
+    (&[20_000, 3], &[0]),
+    (&[3, 8, 9000], &[1]),
+    (&[0, 3], &[1]),
+    (&[3, 2, 0], &[1]),
+];
+
+/// Numbers of which many are equal.
+#[cfg(test)]
+fn numbers(dims: &[usize]) -> Array {
+    crate::testing::map(&crate::testing::normal64(dims, 1), |x| (20.0 * x.abs()).floor())
+}
+
+impl Kernel for Reduce {
+    const NAME: &'static str = "extreme";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.x, &self.axes)
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (x, how) = (self.x.host()?, self.how);
+        if x.elem_count() == 0 {
+            return nothing(&self.x, &self.axes, x.dtype());
+        }
+        let mut y = x.clone();
+        // candle passes over NaN
+        let mut missing = x.ne(x)?;
+        for axis in &self.axes {
+            y = if how == Extreme::Max { y.max_keepdim(*axis)? } else { y.min_keepdim(*axis)? };
+            missing = missing.max_keepdim(*axis)?;
+        }
+        if !x.dtype().is_float() {
+            return Ok(y.into());
+        }
+        let nan = HostArray::full(f64::NAN, y.shape(), y.device())?.to_dtype(y.dtype())?;
+        Ok(missing.where_cond(&nan, &y)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        self.of::<T>()
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
+        Some(self.of::<T>())
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(dims, axes): (&[usize], &[usize])| {
+            [Extreme::Max, Extreme::Min].map(|how| Self { x: numbers(dims), axes: axes.into(), how })
+        };
+        SIZES.into_iter().flat_map(of).collect()
     }
 }
 
+impl Reduce {
+    fn of<T: Element>(&self) -> Result<Array> {
+        let Self { x, axes, how } = self;
+        match how {
+            Extreme::Max => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, max_of, larger)),
+            Extreme::Min => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, min_of, smaller)),
+        }
+    }
+}
+
+impl Kernel for ArgMax {
+    const NAME: &'static str = "argmax";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.x, &[self.axis])
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (x, axis) = (self.x.host()?, self.axis);
+        if x.elem_count() == 0 {
+            return nothing(&self.x, &[axis], DType::I64);
+        }
+        let missing = x.ne(x)?;
+        let first = missing.argmax_keepdim(axis)?;
+        Ok(missing.max_keepdim(axis)?.where_cond(&first, &x.argmax_keepdim(axis)?)?.to_dtype(DType::I64)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        self.of::<T>()
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
+        Some(self.of::<T>())
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let one = |(dims, axes): (&[usize], &[usize])| match axes {
+            [axis] => Some(Self { x: numbers(dims), axis: *axis }),
+            _ => None,
+        };
+        SIZES.into_iter().filter_map(one).collect()
+    }
+}
+
+impl ArgMax {
+    fn of<T: Element>(&self) -> Result<Array> {
+        let last = self.x.rank() - 1;
+        let lines = contiguous(&self.x.transpose(self.axis, last)?)?;
+        places::<T>(&lines)?.transpose(self.axis, last)
+    }
+}
+
+/// The largest or smallest values of `x` over `axes`, each of which stays with size 1. They must be axes of `x`, each once, and
+/// not empty.
+pub fn extreme(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
+    run(&Reduce { x: x.clone(), axes: axes.into(), how })
+}
+
 #[inline(always)]
-fn larger<T: WithDType>(best: T, x: T) -> T {
+fn larger<T: Element>(best: T, x: T) -> T {
     if x > best || is_nan(x) {
         x
     } else {
@@ -71,7 +195,7 @@ fn larger<T: WithDType>(best: T, x: T) -> T {
 }
 
 #[inline(always)]
-fn smaller<T: WithDType>(best: T, x: T) -> T {
+fn smaller<T: Element>(best: T, x: T) -> T {
     if x < best || is_nan(x) {
         x
     } else {
@@ -83,7 +207,7 @@ fn smaller<T: WithDType>(best: T, x: T) -> T {
 const LANES: usize = 32;
 
 #[inline(always)]
-fn of_row<T: WithDType>(row: &[T], join: impl Fn(T, T) -> T) -> T {
+fn of_row<T: Element>(row: &[T], join: impl Fn(T, T) -> T) -> T {
     let (chunks, rest) = row.as_chunks::<LANES>();
     let mut best = row[0];
     if let [first, others @ ..] = chunks {
@@ -104,17 +228,17 @@ fn of_row<T: WithDType>(row: &[T], join: impl Fn(T, T) -> T) -> T {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn max_of<T: WithDType>(row: &[T]) -> T {
+fn max_of<T: Element>(row: &[T]) -> T {
     of_row(row, larger)
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn min_of<T: WithDType>(row: &[T]) -> T {
+fn min_of<T: Element>(row: &[T]) -> T {
     of_row(row, smaller)
 }
 
 /// Over the middle one of three axes, which is not empty.
-fn along<T: WithDType>(
+fn along<T: Element>(
     xs: &[T],
     (outer, count, inner): (usize, usize, usize),
     of_row: fn(&[T]) -> T,
@@ -146,34 +270,20 @@ fn along<T: WithDType>(
 }
 
 /// Shared over threads.
-fn of_long_row<T: WithDType>(row: &[T], of_row: fn(&[T]) -> T) -> T {
+fn of_long_row<T: Element>(row: &[T], of_row: fn(&[T]) -> T) -> T {
     if row.len() <= PIECE {
         return of_row(row);
     }
     of_long_row(&map(row.len().div_ceil(PIECE), 1, |i| of_row(part(row, i, PIECE))), of_row)
 }
 
-/// [`argmax`] on candle's own operations.
-pub fn argmax_reference(x: &Array, axis: usize) -> Result<Array> {
-    check(x, &[axis])?;
-    if x.elem_count() == 0 {
-        return nothing(x, &[axis], DType::I64);
-    }
-    let missing = x.ne(x)?;
-    let first = missing.argmax_keepdim(axis)?;
-    missing.max_keepdim(axis)?.where_cond(&first, &x.argmax_keepdim(axis)?)?.to_dtype(DType::I64)
-}
-
 /// Where along `axis`, which stays with size 1, the first of the largest values is, i64.
 pub fn argmax(x: &Array, axis: usize) -> Result<Array> {
-    check(x, &[axis])?;
-    let last = x.rank() - 1;
-    let lines = contiguous(&x.transpose(axis, last)?)?;
-    dispatch_all!(lines, T => places::<T>(&lines)?.transpose(axis, last), else argmax_reference(x, axis))
+    run(&ArgMax { x: x.clone(), axis })
 }
 
 /// Along the last axis.
-fn places<T: WithDType>(x: &Array) -> Result<Array> {
+fn places<T: Element>(x: &Array) -> Result<Array> {
     let (rows, width) = host::rows_and_width(x);
     let xs = host::slice::<T>(x)?;
     let xs: &[T] = &xs;
@@ -191,7 +301,7 @@ fn places<T: WithDType>(x: &Array) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::normal;
+    use crate::testing::{normal, twins};
     use crate::Device;
 
     const TYPES: [DType; 7] = [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I64, DType::U32, DType::U8];
@@ -215,30 +325,26 @@ mod tests {
         }
     }
 
+    fn reference(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
+        let kernel = Reduce { x: x.clone(), axes: axes.into(), how };
+        kernel.check()?;
+        kernel.reference()
+    }
+
+    fn argmax_reference(x: &Array, axis: usize) -> Result<Array> {
+        let kernel = ArgMax { x: x.clone(), axis };
+        kernel.check()?;
+        kernel.reference()
+    }
+
     #[test]
-    fn equals_the_reference() {
-        let cases: [(&[usize], &[usize]); 12] = [
-            (&[2, 3, 5], &[2]),
-            (&[2, 3, 5], &[1]),
-            (&[2, 3, 5], &[0]),
-            (&[2, 3, 5], &[0, 2]),
-            (&[2, 3, 5], &[]),
-            (&[4, 1, 6], &[1, 2]),
-            (&[2, 3, 4, 5, 6], &[1, 3]),
-            (&[3, 20_000], &[1]),
-            (&[20_000, 3], &[0]),
-            (&[3, 8, 9000], &[1]),
-            (&[0, 3], &[1]),
-            (&[3, 2, 0], &[1]),
-        ];
+    fn twins_equal_the_reference() {
+        twins::<Reduce>(0.0);
+        twins::<ArgMax>(0.0);
         for dtype in TYPES {
-            for (dims, axes) in cases {
-                // many are equal
-                let x = (normal(dims, 1).abs().unwrap() * 20.0).unwrap().to_dtype(dtype).unwrap();
-                same(&x, axes);
-                same(&x.t().unwrap().t().unwrap(), axes);
+            for (dims, axes) in SIZES {
+                same(&numbers(dims).to_dtype(dtype).unwrap(), axes);
             }
-            same(&(normal(&[40, 30], 3) * 9.0).unwrap().abs().unwrap().to_dtype(dtype).unwrap().t().unwrap(), &[0]);
         }
     }
 

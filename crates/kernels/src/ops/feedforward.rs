@@ -3,17 +3,21 @@
 //! Shapes: `x` is (.., in); the first layer's weight (wide, in) and bias (wide); `up`, what it gives, (.., wide); `hidden`, [`Inner`] of `up`, (.., inner),
 //! where wide is inner, or twice that for a gated unit; the second layer's weight is (out, inner).
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::jobs::Target;
 use crate::host::gemm::product::fresh;
 use crate::host::gemm::view::{Finish, Term, View};
 use crate::host::gemv::layers;
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, with_width, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
 use crate::ops::activation::{self, Activation};
-use crate::ops::glu;
 use crate::ops::layout::contiguous;
-use crate::ops::linear::{self, with_width};
+use crate::ops::{glu, linear};
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 use std::mem::MaybeUninit;
 
@@ -26,62 +30,243 @@ pub enum Inner {
 }
 
 impl Inner {
-    pub fn forward(self, up: &Array) -> Result<Array> {
+    /// How much wider its input is than what it gives.
+    fn widening(self) -> usize {
+        match self {
+            Self::Activation(_) => 1,
+            Self::Glu(_) => 2,
+        }
+    }
+
+    fn on_host(self, up: &HostArray) -> HostResult<HostArray> {
+        match self {
+            Self::Activation(kind) => activation::on_host(up, kind),
+            Self::Glu(kind) => glu::on_host(up, kind),
+        }
+    }
+
+    fn backward_on_host(self, up: &HostArray, grad: &HostArray) -> HostResult<HostArray> {
+        match self {
+            Self::Activation(kind) => grad * activation::slope_on_host(up, kind)?,
+            Self::Glu(kind) => glu::backward_on_host(up, grad, kind),
+        }
+    }
+
+    /// `up` row by row, as a pass of its own.
+    fn pass(self, up: &Array) -> Result<Array> {
         match self {
             Self::Activation(kind) => activation::forward(up, kind),
             Self::Glu(kind) => glu::forward(up, kind),
         }
     }
+}
 
-    /// The derivative at `up`, times `grad`.
-    pub fn backward(self, up: &Array, grad: &Array) -> Result<Array> {
-        match self {
-            Self::Activation(kind) => activation::backward(up, grad, kind),
-            Self::Glu(kind) => glu::backward(up, grad, kind),
+#[derive(Clone)]
+struct Hidden {
+    x: Array,
+    weight: Array,
+    bias: Option<Array>,
+    inner: Inner,
+}
+
+/// With `up` too.
+#[derive(Clone)]
+struct UpAndHidden {
+    of: Hidden,
+}
+
+#[derive(Clone)]
+struct Backward {
+    grad: Array,
+    weight: Array,
+    up: Array,
+    inner: Inner,
+}
+
+arrays! {
+    Hidden { x, weight, bias }
+    UpAndHidden { of }
+    Backward { grad, weight, up }
+}
+
+impl Hidden {
+    fn fits(&self) -> Result<()> {
+        let Self { x, weight, bias, inner } = self;
+        let (wide, width) = weight.dims2()?;
+        let bias = bias.as_ref().map(Array::dims);
+        if x.dims().last() != Some(&width) || bias.is_some_and(|bias| bias != [wide]) {
+            bail!("a layer with weights {:?} and bias {bias:?} does not take {:?}", weight.dims(), x.dims());
         }
+        if !wide.is_multiple_of(inner.widening()) {
+            bail!("a gated unit of rows of {wide}, which have no halves");
+        }
+        Ok(())
+    }
+
+    fn on_host(&self) -> Result<(HostArray, HostArray)> {
+        let bias = self.bias.as_ref().map(Array::host).transpose()?;
+        let up = linear::on_host(self.x.host()?, self.weight.host()?, bias)?;
+        let hidden = self.inner.on_host(&up)?;
+        Ok((up, hidden))
+    }
+
+    /// `up`, and the hidden values in a pass of their own.
+    fn passes(&self) -> Result<(Array, Array)> {
+        let up = linear::forward(&self.x, &self.weight, self.bias.as_ref())?;
+        let hidden = self.inner.pass(&up)?;
+        Ok((up, hidden))
+    }
+
+    /// The activation that is applied to blocks of the product; few rows have a product of their own, and both halves of a gated
+    /// unit's row are seldom in one block.
+    fn fused(&self) -> Option<Activation> {
+        match self.inner {
+            Inner::Activation(kind) if host::rows_and_width(&self.x).0 > layers::MOST_ROWS => Some(kind),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+const ALL: [Inner; 4] = [
+    Inner::Activation(Activation::Gelu),
+    Inner::Activation(Activation::ReluSquared),
+    Inner::Glu(Activation::Silu),
+    Inner::Glu(Activation::Gelu),
+];
+
+/// Rows, (in, inner, out): few and many rows, several blocks along each axis, no row.
+#[cfg(test)]
+const SIZES: [(&[usize], [usize; 3]); 6] = [
+    (&[2, 2], [5, 3, 7]),
+    (&[17], [1, 1, 1]),
+    (&[3, 40], [9, 30, 20]),
+    (&[150], [600, 130, 33]),
+    (&[2, 70], [40, 1100, 530]),
+    (&[0], [4, 6, 2]),
+];
+
+impl Kernel for Hidden {
+    const NAME: &'static str = "feedforward";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        self.fits()
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(self.on_host()?.1.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        match self.fused() {
+            Some(kind) => layer::<T>(&self.x, &self.weight, self.bias.as_ref(), &in_place::<T>(kind)),
+            None => Ok(self.passes()?.1),
+        }
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(rows, [inputs, width, _]): (&[usize], [usize; 3])| {
+            let with = |inner: Inner| {
+                let wide = width * inner.widening();
+                let (x, weight) = (normal64(&[rows, &[inputs]].concat(), 1), normal64(&[wide, inputs], 2));
+                [None, Some(normal64(&[wide], 3))].map(|bias| Self {
+                    x: x.clone(),
+                    weight: weight.clone(),
+                    bias,
+                    inner,
+                })
+            };
+            ALL.into_iter().flat_map(with).collect::<Vec<_>>()
+        };
+        SIZES.into_iter().flat_map(of).collect()
+    }
+}
+
+impl Kernel for UpAndHidden {
+    const NAME: &'static str = "feedforward, training";
+    type Out = (Array, Array);
+
+    fn check(&self) -> Result<()> {
+        self.of.fits()
+    }
+
+    fn reference(&self) -> Result<(Array, Array)> {
+        let (up, hidden) = self.of.on_host()?;
+        Ok((up.into(), hidden.into()))
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<(Array, Array)> {
+        let Hidden { x, weight, bias, .. } = &self.of;
+        match self.of.fused() {
+            Some(kind) => activated::<T>(x, weight, bias.as_ref(), kind),
+            None => self.of.passes(),
+        }
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        Hidden::cases().into_iter().map(|of| Self { of }).collect()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "feedforward backward";
+    type Out = (Array, Array);
+
+    fn check(&self) -> Result<()> {
+        let Self { grad, weight, up, inner } = self;
+        let (out, width) = weight.dims2()?;
+        if grad.dims().last() != Some(&out) || up.dims() != with_width(grad, inner.widening() * width) {
+            bail!("a gradient {:?} for weights {:?} and {:?}", grad.dims(), weight.dims(), up.dims());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<(Array, Array)> {
+        let (grad, weight, up) = (self.grad.host()?, self.weight.host()?, self.up.host()?);
+        let through = linear::on_host(grad, &weight.t()?, None)?;
+        Ok((self.inner.backward_on_host(up, &through)?.into(), self.inner.on_host(up)?.into()))
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<(Array, Array)> {
+        backward_cpu::<T>(&self.grad, &self.weight, &self.up, self.inner)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(rows, [_, width, out]): (&[usize], [usize; 3])| {
+            ALL.map(|inner| {
+                let up = normal64(&[rows, &[width * inner.widening()]].concat(), 4);
+                let (grad, weight) = (normal64(&[rows, &[out]].concat(), 5), normal64(&[out, width], 6));
+                Self { grad, weight, up, inner }
+            })
+        };
+        SIZES.into_iter().flat_map(of).collect()
     }
 }
 
 /// `inner(x Wᵀ + bias)`.
 pub fn hidden(x: &Array, weight: &Array, bias: Option<&Array>, inner: Inner) -> Result<Array> {
-    let plain = || inner.forward(&linear::forward(x, weight, bias)?);
-    match inner {
-        Inner::Activation(kind) if !few(x) => {
-            dispatch!(x, T => layer::<T>(x, weight, bias, &in_place::<T>(kind)), else plain())
-        }
-        _ => plain(),
-    }
+    run(&Hidden { x: x.clone(), weight: weight.clone(), bias: bias.cloned(), inner })
 }
 
 /// `x Wᵀ + bias`, and `inner` of it.
 pub fn up_and_hidden(x: &Array, weight: &Array, bias: Option<&Array>, inner: Inner) -> Result<(Array, Array)> {
-    let plain = || {
-        let up = linear::forward(x, weight, bias)?;
-        let hidden = inner.forward(&up)?;
-        Ok((up, hidden))
-    };
-    match inner {
-        Inner::Activation(kind) if !few(x) => {
-            dispatch!(x, T => activated::<T>(x, weight, bias, kind), else plain())
-        }
-        // both halves of a row are seldom in one block
-        _ => plain(),
-    }
+    run(&UpAndHidden { of: Hidden { x: x.clone(), weight: weight.clone(), bias: bias.cloned(), inner } })
 }
 
-/// From the gradient of the second layer's result, (.., out), that of `up`, and `hidden` again, of which the gradient of the second weight is made.
+/// From the gradient of the second layer's result, (.., out), that of `up`, and `hidden` again, of which the gradient of the
+/// second weight is made.
 pub fn backward(grad: &Array, weight: &Array, up: &Array, inner: Inner) -> Result<(Array, Array)> {
-    dispatch!(grad, T => backward_cpu::<T>(grad, weight, up, inner), else backward_reference(grad, weight, up, inner))
-}
-
-/// [`backward`] one after the other.
-pub fn backward_reference(grad: &Array, weight: &Array, up: &Array, inner: Inner) -> Result<(Array, Array)> {
-    Ok((inner.backward(up, &linear::grad_input(grad, weight)?)?, inner.forward(up)?))
-}
-
-/// Few rows have a product of their own.
-fn few(x: &Array) -> bool {
-    host::rows_and_width(x).0 <= layers::MOST_ROWS
+    run(&Backward { grad: grad.clone(), weight: weight.clone(), up: up.clone(), inner })
 }
 
 /// The linear layer with what `finish` makes of it.
@@ -124,13 +309,7 @@ fn backward_cpu<T: Blas>(grad: &Array, weight: &Array, up: &Array, inner: Inner)
     let (grad, weight, up) = (contiguous(grad)?, contiguous(weight)?, contiguous(up)?);
     let ((rows, out), (_, width)) = (host::rows_and_width(&grad), weight.dims2()?);
     let (gs, ws, ups) = (host::slice::<T>(&grad)?, host::slice::<T>(&weight)?, host::slice::<T>(&up)?);
-    let wide = match inner {
-        Inner::Activation(_) => width,
-        Inner::Glu(_) => 2 * width,
-    };
-    if weight.dims()[0] != out || up.dims() != with_width(&grad, wide) {
-        candle_core::bail!("a gradient {:?} for weights {:?} and {:?}", grad.dims(), weight.dims(), up.dims());
-    }
+    let wide = inner.widening() * width;
     let ups: &[T] = &ups;
     let mut d = Beside::<T>::new(rows, wide)?;
     let into = d.place();
@@ -214,65 +393,13 @@ impl<T: Real> Place<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
-
-    const ALL: [Inner; 4] = [
-        Inner::Activation(Activation::Gelu),
-        Inner::Activation(Activation::ReluSquared),
-        Inner::Glu(Activation::Silu),
-        Inner::Glu(Activation::Gelu),
-    ];
-
-    /// Rows, (in, inner, out): few and many rows, several blocks along each axis, no row.
-    const SIZES: [(&[usize], [usize; 3]); 6] = [
-        (&[2, 2], [5, 3, 7]),
-        (&[17], [1, 1, 1]),
-        (&[3, 40], [9, 30, 20]),
-        (&[150], [600, 130, 33]),
-        (&[2, 70], [40, 1100, 530]),
-        (&[0], [4, 6, 2]),
-    ];
+    use crate::testing::{normal, twins};
 
     #[test]
-    fn equals_one_after_the_other() {
-        for (rows, [inputs, inner_dim, out]) in SIZES {
-            for inner in ALL {
-                let wide = if let Inner::Glu(_) = inner { 2 * inner_dim } else { inner_dim };
-                let with = |width: usize| [rows, &[width]].concat();
-                let (x, w) = (normal(&with(inputs), 1), normal(&[wide, inputs], 2));
-                let bias = normal(&[wide], 3);
-                for bias in [None, Some(&bias)] {
-                    let want = linear::forward(&x, &w, bias).unwrap();
-                    let (up, both) = up_and_hidden(&x, &w, bias, inner).unwrap();
-                    let alone = hidden(&x, &w, bias, inner).unwrap();
-                    close(&up, &want, 1e-6);
-                    for got in [both, alone] {
-                        close(&got, &inner.forward(&want).unwrap(), 1e-6);
-                    }
-                }
-                let up = normal(&with(wide), 4);
-                let (g, down) = (normal(&with(out), 5), normal(&[out, inner_dim], 6));
-                for f in [|x: &Array| x.clone(), |x: &Array| x.to_dtype(crate::DType::F64).unwrap()] {
-                    let (d, hidden) = backward(&f(&g), &f(&down), &f(&up), inner).unwrap();
-                    let (want, again) = backward_reference(&f(&g), &f(&down), &f(&up), inner).unwrap();
-                    close(&d, &want, 1e-5);
-                    close(&hidden, &again, 1e-6);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn views_are_read_in_their_order() {
-        let t = |dims: &[usize], seed| normal(dims, seed).t().unwrap();
-        let (x, w, g, down, up) = (t(&[6, 40], 1), t(&[6, 8], 2), t(&[5, 40], 3), t(&[8, 5], 4), t(&[8, 40], 5));
-        let inner = Inner::Activation(Activation::Silu);
-        let want = linear::reference(&x, &w, None).unwrap();
-        close(&hidden(&x, &w, None, inner).unwrap(), &activation::reference(&want, Activation::Silu).unwrap(), 1e-5);
-        let (d, again) = backward(&g, &down, &up, inner).unwrap();
-        let (want, hidden) = backward_reference(&g, &down, &up, inner).unwrap();
-        close(&d, &want, 1e-5);
-        close(&again, &hidden, 1e-6);
+    fn twins_equal_the_reference() {
+        twins::<Hidden>(1e-5);
+        twins::<UpAndHidden>(1e-5);
+        twins::<Backward>(1e-5);
     }
 
     #[test]
@@ -280,5 +407,6 @@ mod tests {
         let inner = Inner::Glu(Activation::Gelu);
         let message = backward(&normal(&[20, 3], 1), &normal(&[3, 4], 2), &normal(&[20, 4], 3), inner).unwrap_err();
         assert!(message.to_string().contains("[20, 4]"), "{message}");
+        assert!(hidden(&normal(&[2, 3], 1), &normal(&[5, 3], 2), None, inner).is_err());
     }
 }

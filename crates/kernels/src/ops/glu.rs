@@ -3,56 +3,144 @@
 //! Shapes: `x` is (.., 2 dim), `y` (.., dim).
 //! Source: GLU Variants Improve Transformer, <https://arxiv.org/abs/2002.05202>.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{full, part, rows_per_piece, written};
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, with_width, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::activation::{self, Activation, Functions};
-use crate::ops::layout::{contiguous, narrow};
+use crate::ops::layout::{contiguous, narrow_on_host};
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-fn halves(x: &Array) -> Result<(Array, Array)> {
+fn halves(x: &HostArray) -> HostResult<(HostArray, HostArray)> {
     let last = x.rank() - 1;
-    let width = half(x.dims()[last])?;
-    Ok((narrow(x, last, 0, width)?, narrow(x, last, width, width)?))
+    let width = x.dims()[last] / 2;
+    Ok((narrow_on_host(x, last, 0, width)?, narrow_on_host(x, last, width, width)?))
 }
 
-fn half(width: usize) -> Result<usize> {
-    if !width.is_multiple_of(2) {
-        candle_core::bail!("a gated unit of rows of {width}, which have no halves");
-    }
-    Ok(width / 2)
-}
-
-/// The unit on candle's own operations.
-pub fn reference(x: &Array, kind: Activation) -> Result<Array> {
+/// The unit.
+pub(crate) fn on_host(x: &HostArray, kind: Activation) -> HostResult<HostArray> {
     let (a, b) = halves(x)?;
-    a * activation::reference(&b, kind)?
+    a * activation::on_host(&b, kind)?
+}
+
+/// Gradient of the input.
+pub(crate) fn backward_on_host(x: &HostArray, grad: &HostArray, kind: Activation) -> HostResult<HostArray> {
+    let (a, b) = halves(x)?;
+    let da = (grad * activation::on_host(&b, kind)?)?;
+    let db = ((grad * a)? * activation::slope_on_host(&b, kind)?)?;
+    HostArray::cat(&[da, db], x.rank() - 1)
+}
+
+#[derive(Clone)]
+struct Forward {
+    x: Array,
+    kind: Activation,
+}
+
+#[derive(Clone)]
+struct Backward {
+    x: Array,
+    grad: Array,
+    kind: Activation,
+}
+
+arrays! {
+    Forward { x }
+    Backward { x, grad }
+}
+
+/// The width of a half; an error where there are none.
+fn half(x: &Array) -> Result<usize> {
+    match x.dims().last() {
+        Some(width) if width.is_multiple_of(2) => Ok(width / 2),
+        Some(width) => bail!("a gated unit of rows of {width}, which have no halves"),
+        None => bail!("a gated unit of a scalar, which has no halves"),
+    }
+}
+
+#[cfg(test)]
+const KINDS: [Activation; 4] = [Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::ReluSquared];
+#[cfg(test)]
+const SIZES: [&[usize]; 5] = [&[2, 3, 8], &[70, 38], &[300, 700], &[0, 4], &[3, 0]];
+
+impl Kernel for Forward {
+    const NAME: &'static str = "glu";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        half(&self.x).map(|_| ())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(on_host(self.x.host()?, self.kind)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        forward_cpu::<T>(&self.x, self.kind)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |kind| SIZES.map(|dims| Self { x: normal64(dims, 1), kind });
+        KINDS.into_iter().flat_map(of).collect()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "glu backward";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        if with_width(&self.x, half(&self.x)?) != self.grad.dims() {
+            bail!("a gradient {:?} for a gated unit of {:?}", self.grad.dims(), self.x.dims());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(backward_on_host(self.x.host()?, self.grad.host()?, self.kind)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        backward_cpu::<T>(&self.x, &self.grad, self.kind)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |kind| {
+            SIZES.map(|dims| {
+                let x = normal64(dims, 1);
+                Self { grad: normal64(&with_width(&x, dims[dims.len() - 1] / 2), 2), x, kind }
+            })
+        };
+        KINDS.into_iter().flat_map(of).collect()
+    }
 }
 
 /// The unit.
 pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
-    dispatch!(x, T => forward_cpu::<T>(x, kind), else reference(x, kind))
+    run(&Forward { x: x.clone(), kind })
 }
 
 /// Gradient of the input.
 pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
-    dispatch!(x, T => backward_cpu::<T>(x, grad, kind), else backward_reference(x, grad, kind))
-}
-
-fn backward_reference(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
-    let (a, b) = halves(x)?;
-    let da = (grad * activation::forward(&b, kind)?)?;
-    let db = activation::backward(&b, &(grad * a)?, kind)?;
-    Array::cat(&[da, db], x.rank() - 1)
+    run(&Backward { x: x.clone(), grad: grad.clone(), kind })
 }
 
 fn forward_cpu<T: Real>(x: &Array, kind: Activation) -> Result<Array> {
     let x = contiguous(x)?;
     let (rows, width) = host::rows_and_width(&x);
-    let half = half(width)?;
-    let mut dims = x.dims().to_vec();
-    dims[x.rank() - 1] = half;
+    let half = width / 2;
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     let (count, act) = (rows_per_piece(half), kind.functions::<T>().value);
@@ -67,16 +155,13 @@ fn forward_cpu<T: Real>(x: &Array, kind: Activation) -> Result<Array> {
     };
     // SAFETY: rows are whole, and all of each is written.
     let y = unsafe { written(rows * half, count * half, write) }?;
-    host::array(y, dims)
+    host::array(y, with_width(&x, half))
 }
 
 fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
     let (x, grad) = (contiguous(x)?, contiguous(grad)?);
     let (rows, width) = host::rows_and_width(&x);
-    let half = half(width)?;
-    if grad.elem_count() != rows * half {
-        candle_core::bail!("a gradient {:?} for a gated unit of {:?}", grad.dims(), x.dims());
-    }
+    let half = width / 2;
     let (xs, gs) = (host::slice::<T>(&x)?, host::slice::<T>(&grad)?);
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
     let count = rows_per_piece(width);
@@ -130,7 +215,7 @@ fn multiply<T: Real>(y: &mut [T], by: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
+    use crate::testing::{differences, normal, twins};
 
     #[test]
     fn rows_without_halves_are_errors() {
@@ -139,26 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_reference_and_agrees_with_differences() {
-        let (x, g) = (f64s(&normal(&[2, 3, 8], 1)), f64s(&normal(&[2, 3, 4], 2)));
-        for kind in [Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::ReluSquared] {
-            close(&forward(&x, kind).unwrap(), &reference(&x, kind).unwrap(), 1e-6);
-            close(&backward(&x, &g, kind).unwrap(), &backward_reference(&x, &g, kind).unwrap(), 1e-6);
-            differences(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
-        }
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-6);
+        twins::<Backward>(1e-6);
     }
 
     #[test]
-    fn takes_views_many_rows_and_nothing() {
-        let x = normal(&[38, 700], 1).t().unwrap();
-        let g = normal(&[700, 19], 2);
-        close(&forward(&x, Activation::Silu).unwrap(), &reference(&x, Activation::Silu).unwrap(), 1e-6);
-        let want = backward_reference(&x.contiguous().unwrap(), &g, Activation::Silu).unwrap();
-        close(&backward(&x, &g, Activation::Silu).unwrap(), &want, 1e-6);
-        for dims in [[0, 4], [3, 0]] {
-            let half = [dims[0], dims[1] / 2];
-            assert_eq!(forward(&normal(&dims, 1), Activation::Gelu).unwrap().dims(), half);
-            assert_eq!(backward(&normal(&dims, 1), &normal(&half, 2), Activation::Gelu).unwrap().dims(), dims);
+    fn gradient_agrees_with_differences() {
+        let (x, g) = (normal64(&[2, 3, 8], 1), normal64(&[2, 3, 4], 2));
+        for kind in KINDS {
+            differences(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
         }
     }
 }

@@ -4,11 +4,17 @@
 //! `state` and `y` are (.., dim).
 //! Source: <https://arxiv.org/abs/1406.1078>.
 
+use crate::array::HostArray;
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{cleared, computed, part, rows_per_piece, written_beside, zeros};
 use crate::host::simd::has_fma;
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::activation::logistic;
-use crate::ops::layout::{contiguous, narrow};
+use crate::ops::layout::{contiguous, narrow_on_host};
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 use candle_nn::ops::sigmoid;
 use multiversion::multiversion;
@@ -31,53 +37,125 @@ impl Inputs {
         };
         if dims.is_empty() || !fits(&self.input) || !fits(&self.hidden) {
             let (input, hidden) = (self.input.dims(), self.hidden.dims());
-            candle_core::bail!("gates {input:?} and {hidden:?} do not fit a state {dims:?}");
+            bail!("gates {input:?} and {hidden:?} do not fit a state {dims:?}");
         }
         Ok(())
     }
 
     /// Reset, update and new.
-    fn gates(&self) -> Result<[Array; 3]> {
+    fn gates(&self) -> Result<[HostArray; 3]> {
+        let (input, hidden) = (self.input.host()?, self.hidden.host()?);
         let last = self.state.rank() - 1;
         let dim = self.state.dims()[last];
-        let part = |x: &Array, gate: usize| narrow(x, last, gate * dim, dim);
-        let (reset, update) = (
-            sigmoid(&(part(&self.input, 0)? + part(&self.hidden, 0)?)?)?,
-            sigmoid(&(part(&self.input, 1)? + part(&self.hidden, 1)?)?)?,
-        );
-        let new = (part(&self.input, 2)? + (&reset * part(&self.hidden, 2)?)?)?.tanh()?;
+        let part = |x: &HostArray, gate: usize| narrow_on_host(x, last, gate * dim, dim);
+        let (reset, update) =
+            (sigmoid(&(part(input, 0)? + part(hidden, 0)?)?)?, sigmoid(&(part(input, 1)? + part(hidden, 1)?)?)?);
+        let new = (part(input, 2)? + (&reset * part(hidden, 2)?)?)?.tanh()?;
         Ok([reset, update, new])
     }
 }
 
-/// The gates on candle's own operations.
-pub fn reference(of: &Inputs) -> Result<Array> {
-    let [_, update, new] = of.gates()?;
-    &new + (update * (&of.state - &new)?)?
+#[derive(Clone)]
+struct Forward {
+    of: Inputs,
+}
+
+#[derive(Clone)]
+struct Backward {
+    of: Inputs,
+    grad: Array,
+}
+
+arrays! {
+    Inputs { state, input, hidden }
+    Forward { of }
+    Backward { of, grad }
+}
+
+#[cfg(test)]
+fn inputs(rows: &[usize], dim: usize) -> (Inputs, Array) {
+    let of = |width: usize, seed| crate::testing::map(&normal64(&[rows, &[width]].concat(), seed), |x| 2.0 * x);
+    (Inputs { input: of(3 * dim, 1), hidden: of(3 * dim, 2), state: of(dim, 3) }, of(dim, 4))
+}
+
+#[cfg(test)]
+const SIZES: [(&[usize], usize); 4] = [(&[2, 3], 5), (&[700], 33), (&[1], 1), (&[0], 4)];
+
+impl Kernel for Forward {
+    const NAME: &'static str = "gru";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        self.of.check()
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let [_, update, new] = self.of.gates()?;
+        Ok((&new + (update * (self.of.state.host()? - &new)?)?)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        forward_cpu::<T>(&self.of)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        SIZES.map(|(rows, dim)| Self { of: inputs(rows, dim).0 }).into()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "gru backward";
+    type Out = [Array; 3];
+
+    fn check(&self) -> Result<()> {
+        self.of.check()?;
+        if self.grad.dims() != self.of.state.dims() {
+            bail!("a gradient {:?} for a state {:?}", self.grad.dims(), self.of.state.dims());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<[Array; 3]> {
+        let [reset, update, new] = self.of.gates()?;
+        let (grad, state) = (self.grad.host()?, self.of.state.host()?);
+        let last = state.rank() - 1;
+        let dim = state.dims()[last];
+        let slope = |gate: &HostArray| gate * (1.0 - gate)?;
+        let dnew = ((grad * (1.0 - &update)?)? * (1.0 - new.sqr()?)?)?;
+        let dupdate = ((grad * (state - &new)?)? * slope(&update)?)?;
+        let dreset = ((&dnew * narrow_on_host(self.of.hidden.host()?, last, 2 * dim, dim)?)? * slope(&reset)?)?;
+        let hidden = HostArray::cat(&[&dreset, &dupdate, &(&dnew * reset)?], last)?;
+        let input = HostArray::cat(&[dreset, dupdate, dnew], last)?;
+        Ok([input.into(), hidden.into(), (grad * update)?.into()])
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<[Array; 3]> {
+        backward_cpu::<T>(&self.of, &self.grad)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(rows, dim)| {
+            let (of, grad) = inputs(rows, dim);
+            Self { of, grad }
+        };
+        SIZES.map(of).into()
+    }
 }
 
 /// The new state.
 pub fn forward(of: &Inputs) -> Result<Array> {
-    of.check()?;
-    dispatch!(of.state, T => forward_cpu::<T>(of), else reference(of))
+    run(&Forward { of: of.clone() })
 }
 
 /// Gradients of input, hidden and state for `grad`, that of the new state.
 pub fn backward(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
-    of.check()?;
-    dispatch!(of.state, T => backward_cpu::<T>(of, grad), else backward_reference(of, grad))
-}
-
-fn backward_reference(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
-    let [reset, update, new] = of.gates()?;
-    let last = of.state.rank() - 1;
-    let dim = of.state.dims()[last];
-    let slope = |gate: &Array| gate * (1.0 - gate)?;
-    let dnew = ((grad * (1.0 - &update)?)? * (1.0 - new.sqr()?)?)?;
-    let dupdate = ((grad * (&of.state - &new)?)? * slope(&update)?)?;
-    let dreset = ((&dnew * narrow(&of.hidden, last, 2 * dim, dim)?)? * slope(&reset)?)?;
-    let hidden = Array::cat(&[&dreset, &dupdate, &(&dnew * reset)?], last)?;
-    Ok([Array::cat(&[dreset, dupdate, dnew], last)?, hidden, (grad * update)?])
+    run(&Backward { of: of.clone(), grad: grad.clone() })
 }
 
 fn forward_cpu<T: Real>(of: &Inputs) -> Result<Array> {
@@ -98,9 +176,6 @@ fn forward_cpu<T: Real>(of: &Inputs) -> Result<Array> {
 fn backward_cpu<T: Real>(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
     let (input, hidden, state) = (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
     let grad = contiguous(grad)?;
-    if grad.dims() != state.dims() {
-        candle_core::bail!("a gradient {:?} for a state {:?}", grad.dims(), state.dims());
-    }
     let (_, dim) = host::rows_and_width(&state);
     let (i, h, s) = (host::slice::<T>(&input)?, host::slice::<T>(&hidden)?, host::slice::<T>(&state)?);
     let g = host::slice::<T>(&grad)?;
@@ -178,28 +253,17 @@ fn backward_row<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
-
-    fn inputs(rows: &[usize], dim: usize) -> (Inputs, Array) {
-        let of = |width: usize, seed| (normal(&[rows, &[width]].concat(), seed) * 2.0).unwrap();
-        (Inputs { input: of(3 * dim, 1), hidden: of(3 * dim, 2), state: of(dim, 3) }, of(dim, 4))
-    }
+    use crate::testing::{differences, twins};
 
     #[test]
-    fn equals_the_reference() {
-        for (rows, dim) in [(&[2, 3][..], 5), (&[700], 33), (&[1], 1), (&[0], 4)] {
-            let (of, grad) = inputs(rows, dim);
-            close(&forward(&of).unwrap(), &reference(&of).unwrap(), 1e-6);
-            let (got, want) = (backward(&of, &grad).unwrap(), backward_reference(&of, &grad).unwrap());
-            got.iter().zip(&want).for_each(|(got, want)| close(got, want, 1e-5));
-        }
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-6);
+        twins::<Backward>(1e-5);
     }
 
     #[test]
     fn gradients_agree_with_differences() {
         let (of, grad) = inputs(&[2, 2], 3);
-        let of = Inputs { input: f64s(&of.input), hidden: f64s(&of.hidden), state: f64s(&of.state) };
-        let grad = f64s(&grad);
         let [input, hidden, state] = backward(&of, &grad).unwrap();
         differences(&of.input, &grad, &input, |x| forward(&Inputs { input: x.clone(), ..of.clone() }).unwrap());
         differences(&of.hidden, &grad, &hidden, |x| forward(&Inputs { hidden: x.clone(), ..of.clone() }).unwrap());
@@ -209,7 +273,7 @@ mod tests {
     #[test]
     fn misfitting_shapes_are_errors() {
         let (of, _) = inputs(&[2], 3);
-        let message = forward(&Inputs { state: normal(&[2, 4], 1), ..of }).unwrap_err().to_string();
+        let message = forward(&Inputs { state: normal64(&[2, 4], 1), ..of }).unwrap_err().to_string();
         assert!(message.contains("[2, 9]") && message.contains("[2, 4]"), "{message}");
     }
 }

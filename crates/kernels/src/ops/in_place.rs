@@ -1,9 +1,13 @@
 //! Arrays that change: whole storages that nothing else holds, which their owner says.
 
+use crate::array::HostResult;
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{each, part, PIECE};
-use crate::host::{dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout;
-use crate::{host, Array, DType, Result};
+use crate::{Array, DType, Result};
 use candle_core::{CpuStorage, InplaceOp1, Layout};
 use std::cell::RefCell;
 
@@ -14,13 +18,46 @@ pub fn is_possible(all: &[&Array]) -> bool {
     all.iter().all(known) && all.windows(2).all(alike)
 }
 
+/// `sum += more`.
+#[derive(Clone)]
+struct Add {
+    sum: Array,
+    more: Array,
+}
+
+arrays!(Add { sum, more });
+
+impl Kernel for Add {
+    const NAME: &'static str = "add in place";
+    type Out = ();
+
+    fn check(&self) -> Result<()> {
+        if self.sum.dims() != self.more.dims() || self.sum.dtype() != self.more.dtype() {
+            bail!("{} numbers {:?} in place of {:?}", self.more.elem_count(), self.more.dims(), self.sum.dims());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<()> {
+        bail!("a sum in place needs f32 or f64 on the CPU")
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<()> {
+        add_cpu::<T>(&self.sum, &self.more)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        // what changes is compared in the tests below
+        Vec::new()
+    }
+}
+
 /// `sum += more`. Where this is an error, nothing has changed.
 pub fn add(sum: &Array, more: &Array) -> Result<()> {
-    dispatch!(
-        sum,
-        T => add_cpu::<T>(sum, more),
-        else candle_core::bail!("a sum in place needs f32 or f64 on the CPU")
-    )
+    run(&Add { sum: sum.clone(), more: more.clone() })
 }
 
 fn add_cpu<T: Real>(sum: &Array, more: &Array) -> Result<()> {
@@ -50,23 +87,23 @@ pub(crate) unsafe fn values<'a, T: Real>(array: &Array, count: usize) -> Result<
 }
 
 /// Runs `f` on the values of `array`, which are `count`.
-fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> Result<()>) -> Result<()> {
+fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> HostResult<()>) -> Result<()> {
     let on_storage = |storage: &mut CpuStorage| match T::values_mut(storage) {
         Some(values) if values.len() == count => f(values),
         _ => candle_core::bail!("{:?} in place of {count} numbers", array.dims()),
     };
-    array.inplace_op1(&InPlace(RefCell::new(on_storage)))
+    Ok(array.host()?.inplace_op1(&InPlace(RefCell::new(on_storage)))?)
 }
 
 /// An operation on the storage of an array.
 struct InPlace<F>(RefCell<F>);
 
-impl<F: FnMut(&mut CpuStorage) -> Result<()>> InplaceOp1 for InPlace<F> {
+impl<F: FnMut(&mut CpuStorage) -> HostResult<()>> InplaceOp1 for InPlace<F> {
     fn name(&self) -> &'static str {
         "in place"
     }
 
-    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> HostResult<()> {
         (self.0.borrow_mut())(storage)
     }
 }
@@ -83,7 +120,7 @@ mod tests {
             for dtype in [DType::F32, DType::F64] {
                 let (sum, more) = (x.to_dtype(dtype).unwrap().copy().unwrap(), more.to_dtype(dtype).unwrap());
                 assert!(is_possible(&[&sum, &more]));
-                let want = (&sum + &more).unwrap();
+                let want = crate::ops::elementwise::add(&sum, &more).unwrap();
                 add(&sum, &more).unwrap();
                 close(&sum, &want, 1e-6);
             }
@@ -102,7 +139,7 @@ mod tests {
         assert!(!is_possible(&[&half, &half]));
         assert!(add(&half, &half).is_err());
         // a part of a storage is not all of it
-        assert!(add(&sum.narrow(0, 0, 2).unwrap(), &normal(&[2], 2)).is_err());
+        assert!(add(&layout::narrow(&sum, 0, 0, 2).unwrap(), &normal(&[2], 2)).is_err());
         close(&sum, &before, 0.0);
     }
 }

@@ -3,45 +3,168 @@
 //! Shapes: `x`, `y` are (.., dim), `weight` and `bias` (dim).
 //! Source: Layer Normalization, <https://arxiv.org/abs/1607.06450>.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{part, rows_per_piece, written, written_with};
 use crate::host::simd::{sum_by, sum_by2, write_sum};
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
 use crate::ops::reduce::sum_vectors;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// The norm on candle's own operations.
-pub fn reference(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
-    normalised(x, eps)?.0.broadcast_mul(weight)?.broadcast_add(bias)
-}
-
 /// `(x - mean) / deviation`, and `1 / deviation`.
-fn normalised(x: &Array, eps: f64) -> Result<(Array, Array)> {
+fn normalised(x: &HostArray, eps: f64) -> HostResult<(HostArray, HostArray)> {
     let last = x.rank() - 1;
     let centred = x.broadcast_sub(&x.mean_keepdim(last)?)?;
     let scale = ((centred.sqr()?.mean_keepdim(last)? + eps)?.sqrt()?).recip()?;
     Ok((centred.broadcast_mul(&scale)?, scale))
 }
 
-/// The norm of each row.
-pub fn forward(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
-    dispatch!(x, T => forward_cpu::<T>(x, weight, bias, eps), else reference(x, weight, bias, eps))
+#[derive(Clone)]
+struct Forward {
+    x: Array,
+    weight: Array,
+    bias: Array,
+    eps: f64,
+}
+
+#[derive(Clone)]
+struct Backward {
+    x: Array,
+    weight: Array,
+    grad: Array,
+    past: Option<Array>,
+    eps: f64,
+}
+
+/// Gradients of input, weight and bias.
+pub struct Gradients {
+    /// Of the shape of the input.
+    pub x: Array,
+    /// (dim)
+    pub weight: Array,
+    /// (dim)
+    pub bias: Array,
+}
+
+arrays! {
+    Forward { x, weight, bias }
+    Backward { x, weight, grad, past }
+    Gradients { x, weight, bias }
 }
 
 /// Parameters have a number for each of a row.
-fn check(params: &[&Array], width: usize) -> Result<()> {
-    match params.iter().find(|param| param.elem_count() != width) {
-        Some(param) => candle_core::bail!("layer norm: parameters {:?} for rows of {width}", param.dims()),
+fn check(x: &Array, params: &[&Array]) -> Result<()> {
+    let width = x.dims().last().copied();
+    match params.iter().find(|param| Some(param.elem_count()) != width) {
+        Some(param) => bail!("layer norm: parameters {:?} for rows of {:?}", param.dims(), x.dims()),
         None => Ok(()),
     }
+}
+
+#[cfg(test)]
+const SIZES: [&[usize]; 6] = [&[2, 3, 24], &[1, 1], &[5, 33], &[300, 160], &[0, 3], &[7]];
+
+impl Kernel for Forward {
+    const NAME: &'static str = "layer_norm";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.x, &[&self.weight, &self.bias])
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let y = normalised(self.x.host()?, self.eps)?.0;
+        Ok(y.broadcast_mul(self.weight.host()?)?.broadcast_add(self.bias.host()?)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        forward_cpu::<T>(&self.x, &self.weight, &self.bias, self.eps)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |dims: &[usize]| {
+            let width = &dims[dims.len() - 1..];
+            Self { x: normal64(dims, 1), weight: normal64(width, 2), bias: normal64(width, 3), eps: 1e-5 }
+        };
+        SIZES.map(of).into()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "layer_norm backward";
+    type Out = Gradients;
+
+    fn check(&self) -> Result<()> {
+        host::check_like(&self.x, [Some(&self.grad), self.past.as_ref()])?;
+        check(&self.x, &[&self.weight])
+    }
+
+    fn reference(&self) -> Result<Gradients> {
+        let (x, weight, grad) = (self.x.host()?, self.weight.host()?, self.grad.host()?);
+        let last = x.rank() - 1;
+        let (hat, scale) = normalised(x, self.eps)?;
+        let weighted = grad.broadcast_mul(weight)?;
+        let along = (&weighted * &hat)?.mean_keepdim(last)?;
+        let inner =
+            weighted.broadcast_sub(&weighted.mean_keepdim(last)?)?.broadcast_sub(&hat.broadcast_mul(&along)?)?;
+        let columns = |a: &HostArray| {
+            let (rows, width) = host::rows_and_width(&self.x);
+            a.contiguous()?.reshape((rows, width))?.sum(0)
+        };
+        let dx = inner.broadcast_mul(&scale)?;
+        let dx = match &self.past {
+            Some(past) => (dx + past.host()?)?,
+            None => dx,
+        };
+        Ok(Gradients { x: dx.into(), weight: columns(&(grad * &hat)?)?.into(), bias: columns(grad)?.into() })
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Gradients> {
+        backward_cpu::<T>(&self.x, &self.weight, &self.grad, self.past.as_ref(), self.eps)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |dims: &[usize]| {
+            let (x, weight) = (normal64(dims, 1), normal64(&dims[dims.len() - 1..], 2));
+            [None, Some(normal64(dims, 5))].map(|past| Self {
+                x: x.clone(),
+                weight: weight.clone(),
+                grad: normal64(dims, 4),
+                past,
+                eps: 1e-5,
+            })
+        };
+        SIZES.into_iter().flat_map(of).collect()
+    }
+}
+
+/// The norm of each row.
+pub fn forward(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
+    run(&Forward { x: x.clone(), weight: weight.clone(), bias: bias.clone(), eps })
+}
+
+/// The gradients, from the input and the output's gradient. Where the input goes another way too, past the norm, `past` is
+/// the gradient from there, which is added to the input's.
+pub fn backward(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
+    run(&Backward { x: x.clone(), weight: weight.clone(), grad: grad.clone(), past: past.cloned(), eps })
 }
 
 fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
     let (x, weight, bias) = (contiguous(x)?, contiguous(weight)?, contiguous(bias)?);
     let (_, width) = host::rows_and_width(&x);
-    check(&[&weight, &bias], width)?;
     let (xs, ws, bs) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?, host::slice::<T>(&bias)?);
     let (xs, ws, bs): (&[T], &[T], &[T]) = (&xs, &ws, &bs);
     let block = rows_per_piece(width) * width;
@@ -70,40 +193,10 @@ fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
     (mean, T::ONE / (variance + T::of(eps)).sqrt())
 }
 
-/// Gradients of input, weight and bias.
-pub struct Gradients {
-    pub x: Array,
-    pub weight: Array,
-    pub bias: Array,
-}
-
-/// The gradients, from the input and the output's gradient. Where the input goes another way too, past the norm, `past` is the gradient from there, which
-/// is added to the input's.
-pub fn backward(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
-    dispatch!(x, T => backward_cpu::<T>(x, weight, grad, past, eps), else backward_reference(x, weight, grad, past, eps))
-}
-
-fn backward_reference(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
-    let last = x.rank() - 1;
-    let (hat, scale) = normalised(x, eps)?;
-    let weighted = grad.broadcast_mul(weight)?;
-    let along = (&weighted * &hat)?.mean_keepdim(last)?;
-    let inner = weighted.broadcast_sub(&weighted.mean_keepdim(last)?)?.broadcast_sub(&hat.broadcast_mul(&along)?)?;
-    let columns = |a: &Array| {
-        let (rows, width) = host::rows_and_width(a);
-        a.contiguous()?.reshape((rows, width))?.sum(0)
-    };
-    let dx = inner.broadcast_mul(&scale)?;
-    let dx = past.map_or_else(|| Ok(dx.clone()), |past| &dx + past)?;
-    Ok(Gradients { x: dx, weight: columns(&(grad * &hat)?)?, bias: columns(grad)? })
-}
-
 fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
     let (x, weight, grad) = (contiguous(x)?, contiguous(weight)?, contiguous(grad)?);
     let past = past.map(contiguous).transpose()?;
-    host::check_like(&x, [Some(&grad), past.as_ref()])?;
     let (_, width) = host::rows_and_width(&x);
-    check(&[&weight], width)?;
     let (xs, ws, gs) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?, host::slice::<T>(&grad)?);
     let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
     let past = past.as_ref().map(host::slice::<T>).transpose()?;
@@ -160,23 +253,12 @@ fn backward_rows<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
+    use crate::testing::{differences, f64s, normal, twins};
 
     #[test]
-    fn equals_the_reference_values_and_gradients() {
-        for dims in [vec![2, 3, 24], vec![1, 1], vec![5, 33], vec![300, 160]] {
-            let width = dims[dims.len() - 1];
-            let (x, w, b, g) = (normal(&dims, 1), normal(&[width], 2), normal(&[width], 3), normal(&dims, 4));
-            close(&forward(&x, &w, &b, 1e-5).unwrap(), &reference(&x, &w, &b, 1e-5).unwrap(), 1e-5);
-            let past = normal(&dims, 5);
-            for past in [None, Some(&past)] {
-                let got = backward(&x, &w, &g, past, 1e-5).unwrap();
-                let want = backward_reference(&x, &w, &g, past, 1e-5).unwrap();
-                close(&got.x, &want.x, 1e-4);
-                close(&got.weight, &want.weight, 1e-5);
-                close(&got.bias, &want.bias, 1e-5);
-            }
-        }
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-5);
+        twins::<Backward>(1e-4);
     }
 
     #[test]

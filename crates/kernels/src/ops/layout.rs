@@ -3,28 +3,87 @@
 //! Heads that were split, parts of an axis and the like are views whose last axis is whole: rows of memory, copied one by one. Where the axis before
 //! the last is whole (transposed matrices, patches of an image), its lines are turned. Of others the rows are gathered.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host;
 use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{computed, rows_per_piece};
-use crate::host::{self, dispatch};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
-use crate::{Array, Result};
-use candle_core::WithDType;
+use crate::{Array, DType, Device, Element, Result, Shape};
+use half::{bf16, f16};
 
-/// The copy on candle's own operations.
-pub fn reference(x: &Array) -> Result<Array> {
-    crate::memory::alloc::check_like(x, x.dtype(), 1)?;
-    x.contiguous()
+/// A copy in row-major order.
+#[derive(Clone)]
+struct Contiguous {
+    x: Array,
+}
+
+arrays!(Contiguous { x });
+
+impl Kernel for Contiguous {
+    const NAME: &'static str = "contiguous";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        alloc::check_like(&self.x, self.x.dtype(), 1)?;
+        Ok(self.x.host()?.contiguous()?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        copied::<T>(&self.x)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let x = crate::testing::normal64(&[3, 50, 6, 40], 1);
+        let shaped = |dims: &[usize]| x.reshape(dims).unwrap();
+        let views = [
+            x.clone(),
+            x.transpose(1, 2).unwrap(),
+            x.transpose(2, 3).unwrap(),
+            narrow(&x, 3, 7, 20).unwrap(),
+            narrow(&x, 1, 1, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
+            narrow(&x.permute(&[2, 0, 1, 3]).unwrap(), 0, 2, 3).unwrap(),
+            x.permute(&[3, 1, 0, 2]).unwrap(),
+            x.permute(&[1, 0, 3, 2]).unwrap(),
+            narrow(&x, 2, 1, 3).unwrap().permute(&[1, 3, 0, 2]).unwrap(),
+            shaped(&[450, 80]).t().unwrap(),
+            shaped(&[9000, 4]).t().unwrap(),
+            shaped(&[4, 9000]).t().unwrap(),
+            shaped(&[5, 3, 30, 2, 40]).permute(&[0, 2, 4, 3, 1]).unwrap(),
+            narrow(&x, 3, 5, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
+            narrow(&x, 0, 1, 1).unwrap().permute(&[1, 2, 3, 0]).unwrap(),
+            narrow(&x, 0, 0, 0).unwrap(),
+        ];
+        views.map(|x| Self { x }).into()
+    }
 }
 
 /// A view of `length` entries of `axis` from `start` on. One without elements has memory of its own:
 /// candle would look past the end of the storage, which holds nothing either.
-#[allow(clippy::disallowed_methods)]
 pub fn narrow(x: &Array, axis: usize, start: usize, length: usize) -> Result<Array> {
+    let y = x.narrow_view(axis, start, length)?;
+    if y.elem_count() > 0 {
+        return Ok(y);
+    }
+    Array::zeros(y.dims(), y.dtype(), &y.device())
+}
+
+/// [`narrow`] of an array of the host.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn narrow_on_host(x: &HostArray, axis: usize, start: usize, length: usize) -> HostResult<HostArray> {
     let y = x.narrow(axis, start, length)?;
     if y.elem_count() > 0 {
         return Ok(y);
     }
-    Array::zeros(y.dims(), y.dtype(), y.device())
+    HostArray::zeros(y.dims(), y.dtype(), y.device())
 }
 
 /// `x` itself where it is in row-major order, else a copy that is.
@@ -32,16 +91,67 @@ pub fn contiguous(x: &Array) -> Result<Array> {
     if x.is_contiguous() {
         return Ok(x.clone());
     }
-    dispatch!(x, T => copied::<T>(x), else reference(x))
+    run(&Contiguous { x: x.clone() })
+}
+
+#[cfg(target_endian = "big")]
+compile_error!("the bytes of numbers are taken as they lie in memory, and files are little-endian");
+
+fn raw<T: Element>(numbers: &[T]) -> &[u8] {
+    // SAFETY: numbers have no bytes between them, and any byte is a u8.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
+}
+
+impl Array {
+    /// The values in row-major order in another shape; no copy where they are in that order.
+    ///
+    /// # Errors
+    /// Where it has another number of elements.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+        contiguous(self)?.reshape_view(&shape.into())
+    }
+
+    /// The values in row-major order as a vector.
+    pub fn flatten_all(&self) -> Result<Self> {
+        self.reshape(self.elem_count())
+    }
+
+    /// A copy in memory of its own, in row-major order.
+    pub fn copy(&self) -> Result<Self> {
+        if !self.is_contiguous() {
+            return contiguous(self);
+        }
+        alloc::check_like(self, self.dtype(), 1)?;
+        Self::upload(self.download()?.force_contiguous()?, &self.device())
+    }
+
+    /// What `f` makes of the bytes of the values in row-major order, little-endian, read by the host.
+    ///
+    /// # Errors
+    /// For types that tensors do not have.
+    pub fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        let x = contiguous(self)?.to_device(&Device::Cpu)?;
+        Ok(match x.dtype() {
+            DType::U8 => f(&host::slice::<u8>(&x)?),
+            DType::U32 => f(raw::<u32>(&host::slice(&x)?)),
+            DType::I64 => f(raw::<i64>(&host::slice(&x)?)),
+            DType::F16 => f(raw::<f16>(&host::slice(&x)?)),
+            DType::BF16 => f(raw::<bf16>(&host::slice(&x)?)),
+            DType::F32 => f(raw::<f32>(&host::slice(&x)?)),
+            DType::F64 => f(raw::<f64>(&host::slice(&x)?)),
+            other => bail!("there are no bytes of {other:?}"),
+        })
+    }
 }
 
 fn copied<T: Blas>(x: &Array) -> Result<Array> {
     let (dims, strides) = (x.dims(), x.stride());
+    let plain = || Contiguous { x: x.clone() }.reference();
     let (Some(width), Some(step)) = (dims.last().copied(), strides.last().copied()) else {
-        return reference(x);
+        return plain();
     };
     if x.elem_count() == 0 {
-        return reference(x);
+        return plain();
     }
     let outer = dims.len() - 1;
     let (source, start) = host::strided::<T>(x)?;
@@ -112,7 +222,7 @@ impl<'a> Place<'a> {
 }
 
 /// The values of a CPU array in row-major order, each as the bytes that `bytes` makes of it.
-pub fn bytes<T: WithDType, const N: usize>(array: &Array, bytes: impl Fn(T) -> [u8; N]) -> Result<Vec<u8>> {
+pub fn bytes<T: Element, const N: usize>(array: &Array, bytes: impl Fn(T) -> [u8; N]) -> Result<Vec<u8>> {
     let array = contiguous(array)?;
     let values = host::slice::<T>(&array)?;
     let mut all = alloc::filled(0u8, values.len().saturating_mul(N))?;
@@ -123,34 +233,11 @@ pub fn bytes<T: WithDType, const N: usize>(array: &Array, bytes: impl Fn(T) -> [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::normal;
+    use crate::testing::twins;
 
     #[test]
-    fn every_view_is_copied_as_candle_does() {
-        let x = normal(&[3, 50, 6, 40], 1);
-        let views = [
-            x.clone(),
-            x.transpose(1, 2).unwrap(),
-            x.transpose(2, 3).unwrap(),
-            x.narrow(3, 7, 20).unwrap(),
-            x.narrow(1, 1, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
-            x.permute([2, 0, 1, 3]).unwrap().narrow(0, 2, 3).unwrap(),
-            x.permute([3, 1, 0, 2]).unwrap(),
-            x.permute([1, 0, 3, 2]).unwrap(),
-            x.narrow(2, 1, 3).unwrap().permute([1, 3, 0, 2]).unwrap(),
-            x.reshape((450, 80)).unwrap().t().unwrap(),
-            x.reshape((9000, 4)).unwrap().t().unwrap(),
-            x.reshape((4, 9000)).unwrap().t().unwrap(),
-            x.reshape((5, 3, 30, 2, 40)).unwrap().permute([0, 2, 4, 3, 1]).unwrap(),
-            x.narrow(3, 5, 1).unwrap().broadcast_as((3, 50, 6, 40)).unwrap(),
-            x.narrow(0, 1, 1).unwrap().permute([1, 2, 3, 0]).unwrap(),
-            x.narrow(0, 0, 0).unwrap(),
-        ];
-        for view in views {
-            let (got, want) = (contiguous(&view).unwrap(), reference(&view).unwrap());
-            assert!(got.is_contiguous());
-            let values = |a: &Array| a.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            assert_eq!((got.dims(), values(&got)), (want.dims(), values(&want)));
-        }
+    fn twins_equal_the_reference() {
+        twins::<Contiguous>(0.0);
+        assert!(Contiguous::cases().iter().all(|case| run(case).unwrap().is_contiguous()));
     }
 }

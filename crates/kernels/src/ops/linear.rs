@@ -2,38 +2,267 @@
 //!
 //! Shapes: `x` is (.., in), `weight` (out, in) as in PyTorch, `bias` (out), `y` (.., out).
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::product::{fresh, fresh_all, fresh_sum};
 use crate::host::gemm::view::{Term, View};
 use crate::host::gemv::layers;
-use crate::host::{self, dispatch};
+use crate::host::{self, with_width};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
-use crate::ops::{elementwise, reduce};
+use crate::ops::{matmul, reduce};
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 
-/// The layer on candle's own operations.
-pub fn reference(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
-    let (rows, _) = host::rows_and_width(x);
+/// The layer.
+pub(crate) fn on_host(x: &HostArray, weight: &HostArray, bias: Option<&HostArray>) -> HostResult<HostArray> {
     let (out, inner) = weight.dims2()?;
+    let (rows, mut dims) = (x.elem_count() / inner.max(1), x.dims().to_vec());
+    if let Some(last) = dims.last_mut() {
+        *last = out;
+    }
     let y = x.contiguous()?.reshape((rows, inner))?.matmul(&weight.t()?)?;
     let y = match bias {
         Some(bias) => y.broadcast_add(bias)?,
         None => y,
     };
-    y.reshape(with_width(x, out))
+    y.reshape(dims)
 }
 
-pub(crate) fn with_width(x: &Array, width: usize) -> Vec<usize> {
-    let mut dims = x.dims().to_vec();
-    if let Some(last) = dims.last_mut() {
-        *last = width;
+#[derive(Clone)]
+struct Forward {
+    x: Array,
+    weight: Array,
+    bias: Option<Array>,
+}
+
+/// Several layers of one width.
+#[derive(Clone)]
+struct ForwardAll {
+    x: Array,
+    weights: Vec<Array>,
+}
+
+/// The sum of `grad W` over pairs of both.
+#[derive(Clone)]
+struct GradInput {
+    layers: Vec<(Array, Array)>,
+}
+
+/// `gradᵀ x` for each gradient.
+#[derive(Clone)]
+struct GradWeight {
+    x: Array,
+    grads: Vec<Array>,
+}
+
+arrays! {
+    Forward { x, weight, bias }
+    ForwardAll { x, weights }
+    GradInput { layers }
+    GradWeight { x, grads }
+}
+
+/// An error where the layer does not take the input.
+fn check(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<()> {
+    let (out, inner) = weight.dims2()?;
+    if x.dims().last() != Some(&inner) || bias.is_some_and(|bias| bias.dims() != [out]) {
+        let bias = bias.map(Array::dims);
+        bail!("a layer with weights {:?} and bias {bias:?} does not take {:?}", weight.dims(), x.dims());
     }
-    dims
+    Ok(())
+}
+
+/// The dims, and the widths of layers, of the cases.
+#[cfg(test)]
+const SIZES: [(&[usize], usize); 8] = [
+    (&[2, 3, 5], 7),
+    (&[1, 1], 1),
+    (&[130, 140], 131),
+    (&[4, 9], 3),
+    (&[0, 9], 7),
+    (&[1, 9], 1300),
+    (&[40, 9], 7),
+    (&[600, 9], 70),
+];
+
+impl Kernel for Forward {
+    const NAME: &'static str = "linear";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.x, &self.weight, self.bias.as_ref())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let bias = self.bias.as_ref().map(Array::host).transpose()?;
+        Ok(on_host(self.x.host()?, self.weight.host()?, bias)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        forward_cpu::<T>(&self.x, &self.weight, self.bias.as_ref())
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(dims, out): (&[usize], usize)| {
+            let (x, weight) = (normal64(dims, 1), normal64(&[out, dims[dims.len() - 1]], 2));
+            [None, Some(normal64(&[out], 3))].map(|bias| Self { x: x.clone(), weight: weight.clone(), bias })
+        };
+        SIZES.into_iter().flat_map(of).collect()
+    }
+}
+
+impl Kernel for ForwardAll {
+    const NAME: &'static str = "linear all";
+    type Out = Vec<Array>;
+
+    fn check(&self) -> Result<()> {
+        self.weights.iter().try_for_each(|weight| check(&self.x, weight, None))
+    }
+
+    fn reference(&self) -> Result<Vec<Array>> {
+        let x = self.x.host()?;
+        self.weights.iter().map(|weight| Ok(on_host(x, weight.host()?, None)?.into())).collect()
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Vec<Array>> {
+        let (rows, inner) = host::rows_and_width(&self.x);
+        let few = rows * inner > 0 && rows <= layers::MOST_ROWS && self.weights.iter().all(|w| w.elem_count() > 0);
+        match few {
+            true => few_rows::<T>(&self.x, &self.weights),
+            false => many_rows::<T>(&self.x, &self.weights),
+        }
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |rows| Self {
+            x: normal64(&[rows, 9], 1),
+            weights: vec![normal64(&[7, 9], 2), normal64(&[8, 9], 3), normal64(&[1300, 9], 4)],
+        };
+        [0, 1, 3, 40, 600].map(of).into()
+    }
+}
+
+impl Kernel for GradInput {
+    const NAME: &'static str = "linear input";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        let Some((first, weight)) = self.layers.first() else { bail!("no layer") };
+        let (_, inner) = weight.dims2()?;
+        let fits = |(grad, weight): &(Array, Array)| {
+            weight.rank() == 2
+                && weight.dims()[1] == inner
+                && grad.dims().split_last().is_some_and(|(out, rows)| {
+                    *out == weight.dims()[0] && first.dims().split_last().is_some_and(|(_, first)| first == rows)
+                })
+        };
+        match self.layers.iter().find(|layer| !fits(layer)) {
+            Some((grad, weight)) => bail!("a gradient {:?} for weights {:?}", grad.dims(), weight.dims()),
+            None => Ok(()),
+        }
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let mut total: Option<HostArray> = None;
+        for (grad, weight) in &self.layers {
+            let (out, inner) = weight.dims2()?;
+            let (rows, _) = host::rows_and_width(grad);
+            let g = grad.host()?.contiguous()?.reshape((rows, out))?;
+            let dx = g.matmul(&weight.host()?.contiguous()?)?.reshape(with_width(grad, inner))?;
+            total = Some(match total {
+                Some(total) => (total + dx)?,
+                None => dx,
+            });
+        }
+        match total {
+            Some(total) => Ok(total.into()),
+            None => bail!("no layer"),
+        }
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        grad_input_cpu::<T>(&self.layers)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(dims, out): (&[usize], usize)| {
+            let (rows, inner) = (&dims[..dims.len() - 1], dims[dims.len() - 1]);
+            let layer =
+                |out: usize, seed| (normal64(&[rows, &[out]].concat(), seed), normal64(&[out, inner], seed + 1));
+            [vec![layer(out, 1)], vec![layer(out, 1), layer(3, 5), layer(40, 7)]].map(|layers| Self { layers })
+        };
+        SIZES.into_iter().flat_map(of).collect()
+    }
+}
+
+impl Kernel for GradWeight {
+    const NAME: &'static str = "linear weight";
+    type Out = Vec<Array>;
+
+    fn check(&self) -> Result<()> {
+        let (rows, _) = host::rows_and_width(&self.x);
+        match self.grads.iter().find(|grad| host::rows_and_width(grad).0 != rows) {
+            Some(grad) => bail!("a gradient {:?} for an input {:?}", grad.dims(), self.x.dims()),
+            None => Ok(()),
+        }
+    }
+
+    fn reference(&self) -> Result<Vec<Array>> {
+        let x = self.x.host()?.contiguous()?.reshape(host::rows_and_width(&self.x))?;
+        let of = |grad: &Array| {
+            let g = grad.host()?.contiguous()?.reshape(host::rows_and_width(grad))?;
+            Ok(g.t()?.contiguous()?.matmul(&x)?.into())
+        };
+        self.grads.iter().map(of).collect()
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Vec<Array>> {
+        grad_weight_cpu::<T>(&self.grads, &self.x)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(dims, out): (&[usize], usize)| {
+            let grad = |out: usize, seed| normal64(&[&dims[..dims.len() - 1], &[out]].concat(), seed);
+            Self { x: normal64(dims, 1), grads: vec![grad(out, 2), grad(5, 3)] }
+        };
+        SIZES.map(of).into()
+    }
 }
 
 /// `x Wᵀ + bias`.
 pub fn forward(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
-    dispatch!(x, T => forward_cpu::<T>(x, weight, bias), else reference(x, weight, bias))
+    run(&Forward { x: x.clone(), weight: weight.clone(), bias: bias.cloned() })
+}
+
+/// `x Wᵀ` for several weights of one width, in one go.
+pub fn forward_all(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
+    run(&ForwardAll { x: x.clone(), weights: weights.into() })
+}
+
+/// Gradient of the input of several layers: the sum of `grad W` over pairs of a gradient and a weight, of which there must
+/// be one.
+pub fn grad_input_all(layers: &[(Array, Array)]) -> Result<Array> {
+    run(&GradInput { layers: layers.into() })
+}
+
+/// Gradients of the weights of several layers of one input: `gradᵀ x` for each gradient.
+pub fn grad_weight_all(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
+    run(&GradWeight { x: x.clone(), grads: grads.into() })
 }
 
 fn forward_cpu<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
@@ -50,14 +279,6 @@ fn forward_cpu<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
     let term = Term { k: inner, a: View::row_major(&xs, inner), b: View::transposed(&ws, inner) };
     let y = fresh((rows, out), term, bs.as_deref(), None)?;
     host::array(y, with_width(&x, out))
-}
-
-/// `x Wᵀ` for several weights of one width, in one go.
-pub fn forward_all(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
-    let (rows, inner) = host::rows_and_width(x);
-    let few = rows * inner > 0 && rows <= layers::MOST_ROWS && weights.iter().all(|w| w.elem_count() > 0);
-    let one_by_one = || weights.iter().map(|w| forward(x, w, None)).collect();
-    dispatch!(x, T => if few { few_rows::<T>(x, weights) } else { many_rows::<T>(x, weights) }, else one_by_one())
 }
 
 fn many_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
@@ -91,57 +312,46 @@ pub fn grad_input(grad: &Array, weight: &Array) -> Result<Array> {
     let (out, inner) = weight.dims2()?;
     let (rows, _) = host::rows_and_width(grad);
     let g = contiguous(grad)?.reshape((rows, out))?;
-    crate::ops::matmul::matmul(&g, weight, 1.0)?.reshape(with_width(grad, inner))
+    matmul::matmul(&g, weight, 1.0)?.reshape(with_width(grad, inner))
 }
 
 /// Gradient of the weight, (out, in): `gradᵀ x`.
 pub fn grad_weight(grad: &Array, x: &Array) -> Result<Array> {
     let ((rows, out), (_, inner)) = (host::rows_and_width(grad), host::rows_and_width(x));
     let g = contiguous(grad)?.reshape((rows, out))?;
-    crate::ops::matmul::matmul(&g.t()?, &contiguous(x)?.reshape((rows, inner))?, 1.0)
+    matmul::matmul(&g.t()?, &contiguous(x)?.reshape((rows, inner))?, 1.0)
 }
 
-/// Gradient of the input of several layers: the sum of `grad W` over pairs of a gradient and a weight, of which there must be one.
-pub fn grad_input_all(layers: &[(Array, Array)]) -> Result<Array> {
-    let Some((grad, weight)) = layers.first() else {
-        candle_core::bail!("no layer");
-    };
-    let (_, inner) = weight.dims2()?;
-    let (rows, _) = host::rows_and_width(grad);
-    dispatch!(grad, T => {
-        let layers = layers.iter().map(|(g, w)| Ok((contiguous(g)?, contiguous(w)?))).collect::<Result<Vec<_>>>()?;
-        let slices = layers.iter().map(|(g, w)| Ok((host::slice::<T>(g)?, host::slice::<T>(w)?)));
-        let slices = slices.collect::<Result<Vec<_>>>()?;
-        let terms: Vec<_> = slices.iter().zip(&layers).map(|((g, w), (_, weight))| {
+fn grad_input_cpu<T: Blas>(layers: &[(Array, Array)]) -> Result<Array> {
+    let layers = layers.iter().map(|(g, w)| Ok((contiguous(g)?, contiguous(w)?))).collect::<Result<Vec<_>>>()?;
+    let Some((first, weight)) = layers.first() else { bail!("no layer") };
+    let ((rows, _), (_, inner)) = (host::rows_and_width(first), weight.dims2()?);
+    let slices = layers.iter().map(|(g, w)| Ok((host::slice::<T>(g)?, host::slice::<T>(w)?)));
+    let slices = slices.collect::<Result<Vec<_>>>()?;
+    let terms: Vec<_> = slices
+        .iter()
+        .zip(&layers)
+        .map(|((g, w), (_, weight))| {
             let k = weight.dims()[0];
             Term { k, a: View::row_major(g, k), b: View::row_major(w, inner) }
-        }).collect();
-        host::array(fresh_sum((rows, inner), &terms)?, with_width(grad, inner))
-    }, else {
-        let mut total = grad_input(grad, weight)?;
-        for (grad, weight) in &layers[1..] {
-            total = elementwise::add(&total, &grad_input(grad, weight)?)?;
-        }
-        Ok(total)
-    })
+        })
+        .collect();
+    host::array(fresh_sum((rows, inner), &terms)?, with_width(first, inner))
 }
 
-/// Gradients of the weights of several layers of one input: `gradᵀ x` for each gradient.
-pub fn grad_weight_all(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
+fn grad_weight_cpu<T: Blas>(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
     let (rows, inner) = host::rows_and_width(x);
-    dispatch!(x, T => {
-        let x = contiguous(x)?;
-        let xs = host::slice::<T>(&x)?;
-        let grads = grads.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
-        let slices = grads.iter().map(host::slice::<T>).collect::<Result<Vec<_>>>()?;
-        let outs: Vec<usize> = grads.iter().map(|grad| host::rows_and_width(grad).1).collect();
-        let products: Vec<_> = slices
-            .iter()
-            .zip(&outs)
-            .map(|(g, out)| ((*out, inner), Term { k: rows, a: View::transposed(g, *out), b: View::row_major(&xs, inner) }))
-            .collect();
-        fresh_all(&products)?.into_iter().zip(&outs).map(|(d, out)| host::array(d, (*out, inner))).collect()
-    }, else grads.iter().map(|grad| grad_weight(grad, x)).collect())
+    let x = contiguous(x)?;
+    let xs = host::slice::<T>(&x)?;
+    let grads = grads.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
+    let slices = grads.iter().map(host::slice::<T>).collect::<Result<Vec<_>>>()?;
+    let outs: Vec<usize> = grads.iter().map(|grad| host::rows_and_width(grad).1).collect();
+    let products: Vec<_> = slices
+        .iter()
+        .zip(&outs)
+        .map(|(g, out)| ((*out, inner), Term { k: rows, a: View::transposed(g, *out), b: View::row_major(&xs, inner) }))
+        .collect();
+    fresh_all(&products)?.into_iter().zip(&outs).map(|(d, out)| host::array(d, (*out, inner))).collect()
 }
 
 /// Gradient of the bias, (out): the sum of `grad` over all but its last axis.
@@ -153,43 +363,32 @@ pub fn grad_bias(grad: &Array) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{close, normal, twins};
 
     #[test]
-    fn equals_the_reference() {
-        for (dims, out) in [(vec![2, 3, 5], 7), (vec![1, 1], 1), (vec![130, 140], 131), (vec![4, 9], 3)] {
-            let inner = dims[dims.len() - 1];
-            let (x, w, b) = (normal(&dims, 1), normal(&[out, inner], 2), normal(&[out], 3));
-            close(&forward(&x, &w, Some(&b)).unwrap(), &reference(&x, &w, Some(&b)).unwrap(), 1e-5);
-            close(&forward(&x, &w, None).unwrap(), &reference(&x, &w, None).unwrap(), 1e-5);
-        }
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-5);
+        twins::<ForwardAll>(1e-5);
+        twins::<GradInput>(1e-5);
+        twins::<GradWeight>(1e-5);
     }
 
     #[test]
-    fn several_at_once_equal_one_after_the_other() {
-        for rows in [0, 1, 3, 40, 600] {
-            let x = normal(&[rows, 9], 1);
-            let weights = [normal(&[7, 9], 2), normal(&[9, 8], 3).t().unwrap(), normal(&[1300, 9], 4)];
-            let all = forward_all(&x, &weights).unwrap();
-            for (y, w) in all.iter().zip(&weights) {
-                close(y, &reference(&x, w, None).unwrap(), 1e-5);
-            }
-            let grads: Vec<_> = all.iter().enumerate().map(|(i, y)| normal(y.dims(), i as u64)).collect();
-            for (d, g) in grad_weight_all(&grads, &x).unwrap().iter().zip(&grads) {
-                close(d, &grad_weight(g, &x).unwrap(), 1e-5);
-            }
-            let pairs: Vec<_> = grads.into_iter().zip(weights).collect();
-            let want = pairs.iter().map(|(g, w)| grad_input(g, w).unwrap()).reduce(|a, b| (a + b).unwrap()).unwrap();
-            close(&grad_input_all(&pairs).unwrap(), &want, 1e-5);
-        }
-    }
-
-    #[test]
-    fn gradients_equal_the_plain_products() {
+    fn gradients_of_one_layer_are_those_of_several() {
         let (x, w, g) = (normal(&[2, 3, 5], 1), normal(&[7, 5], 2), normal(&[2, 3, 7], 3));
-        let (x2, g2) = (x.reshape((6, 5)).unwrap(), g.reshape((6, 7)).unwrap());
-        close(&grad_input(&g, &w).unwrap(), &g2.matmul(&w).unwrap().reshape((2, 3, 5)).unwrap(), 1e-5);
-        close(&grad_weight(&g, &x).unwrap(), &g2.t().unwrap().matmul(&x2).unwrap(), 1e-5);
-        close(&grad_bias(&g).unwrap(), &g2.sum(0).unwrap(), 1e-5);
+        let all = grad_weight_all(std::slice::from_ref(&g), &x).unwrap();
+        close(&grad_weight(&g, &x).unwrap(), &all[0], 1e-5);
+        close(&grad_input(&g, &w).unwrap(), &grad_input_all(&[(g.clone(), w)]).unwrap(), 1e-5);
+        close(&grad_bias(&g).unwrap(), &reduce::sum(&g, &[0, 1]).unwrap().reshape(7).unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn misfitting_shapes_are_errors() {
+        let (x, w) = (normal(&[2, 3], 1), normal(&[4, 5], 2));
+        let message = forward(&x, &w, None).unwrap_err().to_string();
+        assert!(message.contains("[4, 5]") && message.contains("[2, 3]"), "{message}");
+        assert!(forward(&normal(&[2, 5], 1), &w, Some(&x)).is_err());
+        assert!(grad_input_all(&[(x.clone(), w)]).is_err() && grad_input_all(&[]).is_err());
+        assert!(grad_weight_all(&[normal(&[3, 3], 1)], &x).is_err());
     }
 }

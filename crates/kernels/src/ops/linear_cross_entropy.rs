@@ -4,16 +4,21 @@
 //! Shapes: `x` is (rows, in), `weight` (classes, in), `bias` (classes), `targets`, i64, (rows); the loss is a scalar, see `cross_entropy.rs`.
 //! Source: Cut Your Losses in Large-Vocabulary Language Models, <https://arxiv.org/abs/2411.09009>; here gradients are not left out.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::product::{fresh, product};
 use crate::host::gemm::view::{Start, Term, View};
 use crate::host::parallel::{for_product, map_pieces, part, rows_per_piece, zeros};
 use crate::host::simd::{has_fma, max, sum_by};
-use crate::host::{self, dispatch};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::cross_entropy::{self, classes};
 use crate::ops::layout::contiguous;
-use crate::ops::linear::{self};
+use crate::ops::linear;
 use crate::ops::reduce::{add_assign, column_sums_of};
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 use multiversion::multiversion;
 
@@ -54,25 +59,102 @@ pub struct Gradients {
     pub bias: Option<Array>,
 }
 
-/// The loss and its gradients by their steps.
-pub fn reference(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients)> {
-    let logits = linear::reference(of.x, of.weight, of.bias)?;
-    let loss = cross_entropy::reference(&logits, of.targets, of.ignore_index)?;
-    let grad = match wanted.any() {
-        true => cross_entropy::backward(&logits, of.targets, of.ignore_index, 1.0)?,
-        false => return Ok((loss, Gradients::default())),
-    };
-    let gradients = Gradients {
-        x: wanted.x.then(|| linear::grad_input(&grad, of.weight)).transpose()?,
-        weight: wanted.weight.then(|| linear::grad_weight(&grad, of.x)).transpose()?,
-        bias: wanted.bias.then(|| linear::grad_bias(&grad)).transpose()?,
-    };
-    Ok((loss, gradients))
+#[derive(Clone)]
+struct Forward {
+    x: Array,
+    weight: Array,
+    bias: Option<Array>,
+    targets: Array,
+    ignore_index: i64,
+    wanted: Wanted,
+}
+
+arrays! {
+    Gradients { x, weight, bias }
+    Forward { x, weight, bias, targets }
+}
+
+impl Forward {
+    fn of(&self) -> Inputs<'_> {
+        let Self { x, weight, bias, targets, ignore_index, .. } = self;
+        Inputs { x, weight, bias: bias.as_ref(), targets, ignore_index: *ignore_index }
+    }
+}
+
+impl Kernel for Forward {
+    const NAME: &'static str = "linear_cross_entropy";
+    type Out = (Array, Gradients);
+
+    fn check(&self) -> Result<()> {
+        let ((rows, inner), (classes, width)) = (self.x.dims2()?, self.weight.dims2()?);
+        let bias = self.bias.as_ref().map(Array::dims);
+        if inner != width || bias.is_some_and(|bias| bias != [classes]) {
+            bail!("a layer with weights {:?} and bias {bias:?} does not take {:?}", self.weight.dims(), self.x.dims());
+        }
+        if self.targets.elem_count() != rows {
+            bail!("{} targets for {rows} rows of logits", self.targets.elem_count());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<(Array, Gradients)> {
+        let (x, weight) = (self.x.host()?, self.weight.host()?);
+        let bias = self.bias.as_ref().map(Array::host).transpose()?;
+        let logits = linear::on_host(x, weight, bias)?;
+        let classes = classes(logits.dims2()?, &self.targets, self.ignore_index)?;
+        let loss = cross_entropy::on_host(&logits, &classes)?.into();
+        let wanted = self.wanted;
+        if !wanted.any() {
+            return Ok((loss, Gradients::default()));
+        }
+        let mut grad = cross_entropy::backward_on_host(&logits, &classes, 1.0)?;
+        if classes.iter().all(Option::is_none) {
+            grad = grad.zeros_like()?;
+        }
+        let of = |wanted: bool, grad: &dyn Fn() -> HostResult<HostArray>| -> Result<Option<Array>> {
+            if wanted {
+                Ok(Some(grad()?.into()))
+            } else {
+                Ok(None)
+            }
+        };
+        let gradients = Gradients {
+            x: of(wanted.x, &|| grad.matmul(&weight.contiguous()?))?,
+            weight: of(wanted.weight, &|| grad.t()?.contiguous()?.matmul(&x.contiguous()?))?,
+            bias: of(wanted.bias, &|| grad.sum(0))?,
+        };
+        Ok((loss, gradients))
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<(Array, Gradients)> {
+        forward_cpu::<T>(&self.of(), self.wanted)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(rows, width, inner): (usize, usize, usize)| {
+            let ids = (0..rows as i64).map(|r| if r % 4 == 2 { -100 } else { r * 7 % width as i64 }).collect();
+            let targets = Array::from_vec(ids, rows, &crate::Device::Cpu).unwrap();
+            let (x, weight) = (normal64(&[rows, inner], 1), normal64(&[width, inner], 2));
+            let with = |(bias, wanted): (Option<Array>, Wanted)| {
+                let (x, weight, targets) = (x.clone(), weight.clone(), targets.clone());
+                Self { x, weight, bias, targets, ignore_index: -100, wanted }
+            };
+            let all = Wanted { x: true, weight: true, bias: false };
+            let bias = Some(normal64(&[width], 3));
+            [(None, all), (None, Wanted::default()), (bias, Wanted { bias: true, ..all })].map(with)
+        };
+        [(1, 3, 1), (9, 12, 4), (20, 37, 5), (3, 2 * BLOCK, 2)].into_iter().flat_map(of).collect()
+    }
 }
 
 /// The mean loss, and its gradients.
 pub fn forward(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients)> {
-    dispatch!(of.x, T => forward_cpu::<T>(of, wanted), else reference(of, wanted))
+    let Inputs { x, weight, bias, targets, ignore_index } = *of;
+    let (x, weight, bias, targets) = (x.clone(), weight.clone(), bias.cloned(), targets.clone());
+    run(&Forward { x, weight, bias, targets, ignore_index, wanted })
 }
 
 fn forward_cpu<T: Blas>(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients)> {
@@ -187,7 +269,7 @@ impl<T: Blas> Sums<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal, values};
+    use crate::testing::{differences, f64s, normal, twins, values};
     use crate::Device;
 
     const ALL: Wanted = Wanted { x: true, weight: true, bias: true };
@@ -197,23 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_reference_in_one_block_and_in_several() {
-        for (rows, width, inner) in [(1, 3, 1), (9, 12, 4), (20, 37, 5), (3, 2 * BLOCK, 2)] {
-            let (x, weight, b) = (normal(&[rows, inner], 1), normal(&[width, inner], 2), normal(&[width], 3));
-            let ids: Vec<i64> =
-                (0..rows as i64).map(|r| if r % 4 == 2 { -100 } else { r * 7 % width as i64 }).collect();
-            for bias in [None, Some(&b)] {
-                let of = Inputs { x: &x, weight: &weight, bias, targets: &targets(&ids), ignore_index: -100 };
-                let wanted = Wanted { bias: bias.is_some(), ..ALL };
-                let ((loss, got), (want_loss, want)) = (forward(&of, wanted).unwrap(), reference(&of, wanted).unwrap());
-                close(&loss, &want_loss, 1e-5);
-                close(&forward(&of, Wanted::default()).unwrap().0, &want_loss, 1e-5);
-                close(&got.x.unwrap(), &want.x.unwrap(), 1e-5);
-                close(&got.weight.unwrap(), &want.weight.unwrap(), 1e-5);
-                assert_eq!(got.bias.is_some(), bias.is_some());
-                got.bias.iter().zip(&want.bias).for_each(|(got, want)| close(got, want, 1e-5));
-            }
-        }
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-5);
     }
 
     #[test]

@@ -3,40 +3,86 @@
 //! Shapes: `a` is (batch.., m, k), `b` (batch.., k, n), `y` (batch.., m, n); batch axes are equal, or 1 in one of the two.
 //! Transposed or permuted views are read in place, so that heads need no copy.
 
+use crate::array::{HostArray, HostResult};
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::product::write;
 use crate::host::gemm::view::{Start, View};
 use crate::host::parallel::{for_product, multiplications, pieces, threads};
-use crate::host::{self, dispatch, Real, Slice};
+use crate::host::{self, Real, Slice};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Error, Result};
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
 
-/// The product on candle's own operations.
-pub fn reference(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
+#[derive(Clone)]
+struct MatMul {
+    a: Array,
+    b: Array,
+    alpha: f64,
+}
+
+arrays!(MatMul { a, b });
+
+/// The product.
+pub(crate) fn on_host(a: &HostArray, b: &HostArray, alpha: f64) -> HostResult<HostArray> {
     let y = a.contiguous()?.broadcast_matmul(&b.contiguous()?)?;
-    if alpha == 1.0 {
-        Ok(y)
-    } else {
-        y.affine(alpha, 0.0)
+    match alpha {
+        1.0 => Ok(y),
+        _ => y.affine(alpha, 0.0),
+    }
+}
+
+impl Kernel for MatMul {
+    const NAME: &'static str = "matmul";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        alloc::check(&output_dims(&self.a, &self.b)?, self.a.dtype())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(on_host(self.a.host()?, self.b.host()?, self.alpha)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        batched::<T>(&self.a, &self.b, self.alpha, output_dims(&self.a, &self.b)?)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let shapes: [(&[usize], &[usize]); 6] = [
+            (&[3, 5], &[5, 7]),
+            (&[2, 3, 5], &[2, 5, 7]),
+            (&[4, 2, 3, 5], &[1, 2, 5, 1]),
+            (&[2, 3, 5], &[5, 7]),
+            (&[1, 1], &[1, 1]),
+            (&[2, 130, 140], &[2, 140, 131]),
+        ];
+        let of =
+            |(a, b): (&[usize], &[usize])| [1.0, 0.5].map(|alpha| Self { a: normal64(a, 1), b: normal64(b, 2), alpha });
+        let heads = normal64(&[2, 6, 3, 4], 3).permute(&[0, 2, 1, 3]).unwrap(); // (b, h, n, d) as a view
+        let keys = heads.t().unwrap();
+        shapes.into_iter().flat_map(of).chain([Self { a: heads, b: keys, alpha: 1.0 }]).collect()
     }
 }
 
 /// `alpha · a b`.
 pub fn matmul(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
-    let dims = output_dims(a, b)?;
-    alloc::check(&dims, a.dtype())?;
-    dispatch!(a, T => batched::<T>(a, b, alpha, dims), else reference(a, b, alpha))
+    run(&MatMul { a: a.clone(), b: b.clone(), alpha })
 }
 
 fn output_dims(a: &Array, b: &Array) -> Result<Vec<usize>> {
-    let mismatch = || Error::Msg(format!("matmul: shapes {:?} and {:?} do not fit", a.dims(), b.dims()));
+    let mismatch = || Error::Invalid(format!("matmul: shapes {:?} and {:?} do not fit", a.dims(), b.dims()));
     if a.rank() < 2 || b.rank() < 2 || a.dtype() != b.dtype() {
         return Err(if a.dtype() == b.dtype() {
             mismatch()
         } else {
-            Error::Msg(format!("matmul: types {:?} and {:?} differ", a.dtype(), b.dtype()))
+            Error::Invalid(format!("matmul: types {:?} and {:?} differ", a.dtype(), b.dtype()))
         });
     }
     let (abatch, am) = a.dims().split_at(a.rank() - 2);
@@ -90,7 +136,7 @@ fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
     let (m, n, k) = (tail[0], tail[1], a.dims()[a.rank() - 1]);
     if k == 0 {
         // sums of nothing, and no values to point at
-        return Array::zeros(dims, T::DTYPE, a.device());
+        return Array::zeros(dims, T::DTYPE, &a.device());
     }
     let (lhs, rhs) = (Matrix::<T>::of(a, batch)?, Matrix::<T>::of(b, batch)?);
     let (ls, rs): (&[T], &[T]) = (&lhs.storage, &rhs.storage);
@@ -128,31 +174,11 @@ const SMALL: u64 = 64 * 64 * 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{normal, twins};
 
     #[test]
-    fn equals_the_reference_for_odd_shapes_views_and_broadcasts() {
-        let cases: [(&[usize], &[usize]); 6] = [
-            (&[3, 5], &[5, 7]),
-            (&[2, 3, 5], &[2, 5, 7]),
-            (&[4, 2, 3, 5], &[1, 2, 5, 1]),
-            (&[2, 3, 5], &[5, 7]),
-            (&[1, 1], &[1, 1]),
-            (&[2, 130, 140], &[2, 140, 131]),
-        ];
-        for (sa, sb) in cases {
-            let (a, b) = (normal(sa, 1), normal(sb, 2));
-            close(&matmul(&a, &b, 0.5).unwrap(), &reference(&a, &b, 0.5).unwrap(), 1e-5);
-            let at = a.transpose(sa.len() - 1, sa.len() - 2).unwrap().contiguous().unwrap();
-            let view = at.transpose(sa.len() - 1, sa.len() - 2).unwrap();
-            close(&matmul(&view, &b, 1.0).unwrap(), &reference(&a, &b, 1.0).unwrap(), 1e-5);
-        }
-        let heads = normal(&[2, 6, 3, 4], 3).permute([0, 2, 1, 3]).unwrap(); // (b, h, n, d) as a view
-        let keys = heads.transpose(2, 3).unwrap();
-        close(&matmul(&heads, &keys, 1.0).unwrap(), &reference(&heads, &keys, 1.0).unwrap(), 1e-5);
-        let part = normal(&[4, 8], 4).narrow(1, 2, 5).unwrap();
-        let square = normal(&[5, 5], 5);
-        close(&matmul(&part, &square, 1.0).unwrap(), &reference(&part, &square, 1.0).unwrap(), 1e-5);
+    fn twins_equal_the_reference() {
+        twins::<MatMul>(1e-5);
     }
 
     #[test]

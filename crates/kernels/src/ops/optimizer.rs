@@ -1,11 +1,16 @@
 //! Steps of the optimizers, and the norm of gradients: of many parameters in one pass.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{each, map, part, PIECE};
-use crate::host::{self, dispatch, Real, Slice};
+use crate::host::{self, Real, Slice};
+use crate::kernel::{arrays, no_cuda, run, Arrays, Kernel};
 use crate::memory::alloc;
-use crate::ops::elementwise::affine;
 use crate::ops::in_place;
 use crate::ops::layout::contiguous;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, DType, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
@@ -78,30 +83,165 @@ impl Update {
     }
 }
 
-/// The new weight of each, all of one type, f32 or f64, on the CPU. What the steps keep changes: whole storages that nothing else holds. Where this is an
-/// error, nothing has changed.
-pub fn update_all(updates: &[Update]) -> Result<Vec<Array>> {
-    let Some(first) = updates.first() else {
-        return Ok(Vec::new());
-    };
-    dispatch!(
-        first.weight,
-        T => update_cpu::<T>(updates),
-        else candle_core::bail!("a step in place needs f32 or f64 on the CPU")
-    )
-}
+impl Arrays for Step {
+    fn each<'a>(&'a self, f: &mut dyn FnMut(&'a Array)) {
+        self.kept().into_iter().for_each(f);
+    }
 
-/// A step on other operations: the new weight, and the step with what it keeps now.
-pub fn update_reference(update: &Update) -> Result<(Array, Step)> {
-    let Update { weight, grad, factor, step } = update;
-    let grad = if *factor == 1.0 { grad.clone() } else { affine(grad, *factor, 0.0)? };
-    match step {
-        Step::Adam { settings, mean, square } => adam_reference(weight, grad, (mean, square), *settings),
-        Step::Sgd { settings, buffer } => sgd_reference(weight, grad, buffer.as_ref(), *settings),
+    fn each_mut(&mut self, f: &mut dyn FnMut(&mut Array)) {
+        match self {
+            Self::Adam { mean, square, .. } => [mean, square].into_iter().for_each(f),
+            Self::Sgd { buffer, .. } => buffer.iter_mut().for_each(f),
+        }
     }
 }
 
-fn adam_reference(weight: &Array, mut grad: Array, (mean, square): (&Array, &Array), s: Adam) -> Result<(Array, Step)> {
+/// Steps of several parameters, whose kept arrays change.
+#[derive(Clone)]
+struct InPlace {
+    updates: Vec<Update>,
+}
+
+/// A step of one parameter, which changes nothing.
+#[derive(Clone)]
+struct Apart {
+    update: Update,
+}
+
+/// The sum of all squares, in f64.
+#[derive(Clone)]
+struct Squares {
+    all: Vec<Array>,
+}
+
+arrays! {
+    Update { weight, grad, step }
+    InPlace { updates }
+    Apart { update }
+    Squares { all }
+}
+
+impl Kernel for InPlace {
+    const NAME: &'static str = "optimizer";
+    type Out = Vec<Array>;
+
+    fn check(&self) -> Result<()> {
+        for Update { weight, grad, step, .. } in &self.updates {
+            let misfit = [grad].into_iter().chain(step.kept()).find(|array| array.dims() != weight.dims());
+            if let Some(array) = misfit {
+                bail!("an array {:?} for a parameter {:?}", array.dims(), weight.dims());
+            }
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Vec<Array>> {
+        bail!("a step in place needs f32 or f64 on the CPU")
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Vec<Array>> {
+        update_cpu::<T>(&self.updates)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        // what changes is compared in the tests below
+        Vec::new()
+    }
+}
+
+impl Kernel for Apart {
+    const NAME: &'static str = "optimizer, apart";
+    type Out = (Array, Step);
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<(Array, Step)> {
+        let Update { weight, grad, factor, step } = &self.update;
+        let (weight, grad) = (weight.host()?, grad.host()?);
+        let grad = if *factor == 1.0 { grad.clone() } else { grad.affine(*factor, 0.0)? };
+        match step {
+            Step::Adam { settings, mean, square } => {
+                adam_on_host(weight, grad, (mean.host()?, square.host()?), *settings)
+            }
+            Step::Sgd { settings, buffer } => {
+                sgd_on_host(weight, grad, buffer.as_ref().map(Array::host).transpose()?, *settings)
+            }
+        }
+        .map_err(Into::into)
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<(Array, Step)> {
+        self.reference()
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |step| {
+            [1.0, 0.3].map(|factor| {
+                let (weight, grad) = (normal64(&[3, 7], 1), normal64(&[3, 7], 2));
+                Self { update: Update { weight, grad, factor, step: Step::clone(&step) } }
+            })
+        };
+        tests::steps(&[3, 7]).into_iter().flat_map(of).collect()
+    }
+}
+
+impl Kernel for Squares {
+    const NAME: &'static str = "sum of squares";
+    type Out = f64;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<f64> {
+        let squares = |x: &Array| -> Result<f64> {
+            let x = x.host()?.to_dtype(DType::F32)?;
+            Ok(x.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+        };
+        self.all.iter().map(squares).sum()
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<f64> {
+        squares_cpu::<T>(&self.all)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        // a number is compared in the test below
+        Vec::new()
+    }
+}
+
+/// The new weight of each, all of one type, f32 or f64, on the CPU. What the steps keep changes: whole storages that nothing else holds. Where this is an
+/// error, nothing has changed.
+pub fn update_all(updates: &[Update]) -> Result<Vec<Array>> {
+    match updates {
+        [] => Ok(Vec::new()),
+        _ => run(&InPlace { updates: updates.into() }),
+    }
+}
+
+/// The new weight, and the step with what it keeps now: for what [`Update::is_in_place`] says no to.
+pub fn update_apart(update: &Update) -> Result<(Array, Step)> {
+    run(&Apart { update: update.clone() })
+}
+
+fn adam_on_host(
+    weight: &HostArray,
+    mut grad: HostArray,
+    (mean, square): (&HostArray, &HostArray),
+    s: Adam,
+) -> HostResult<(Array, Step)> {
     let mut weight = weight.clone();
     if s.decoupled {
         weight = (weight * (1.0 - s.lr * s.weight_decay))?;
@@ -112,22 +252,27 @@ fn adam_reference(weight: &Array, mut grad: Array, (mean, square): (&Array, &Arr
     let square = ((square * s.beta2)? + (grad.sqr()? * (1.0 - s.beta2))?)?;
     let (rate, root) = s.corrections();
     let weight = (weight - ((&mean * rate)? / ((square.sqrt()? / root)? + s.eps)?)?)?;
-    Ok((weight, Step::Adam { settings: s, mean, square }))
+    Ok((weight.into(), Step::Adam { settings: s, mean: mean.into(), square: square.into() }))
 }
 
-fn sgd_reference(weight: &Array, mut grad: Array, buffer: Option<&Array>, s: Sgd) -> Result<(Array, Step)> {
+fn sgd_on_host(
+    weight: &HostArray,
+    mut grad: HostArray,
+    buffer: Option<&HostArray>,
+    s: Sgd,
+) -> HostResult<(Array, Step)> {
     if s.weight_decay != 0.0 {
         grad = (grad + (weight * s.weight_decay)?)?;
     }
     let Some(buffer) = buffer else {
-        return Ok(((weight - (grad * s.lr)?)?, Step::Sgd { settings: s, buffer: None }));
+        return Ok(((weight - (grad * s.lr)?)?.into(), Step::Sgd { settings: s, buffer: None }));
     };
     let buffer = match s.first {
         true => grad.clone(),
         false => ((buffer * s.momentum)? + (&grad * (1.0 - s.dampening))?)?,
     };
     let direction = if s.nesterov { (grad + (&buffer * s.momentum)?)? } else { buffer.clone() };
-    Ok(((weight - (direction * s.lr)?)?, Step::Sgd { settings: s, buffer: Some(buffer) }))
+    Ok(((weight - (direction * s.lr)?)?.into(), Step::Sgd { settings: s, buffer: Some(buffer.into()) }))
 }
 
 fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
@@ -137,10 +282,7 @@ fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
     let slices = slices.collect::<Result<Vec<[Slice<T>; 2]>>>()?;
     let mut rooms = Vec::with_capacity(updates.len());
     let mut kept = Vec::with_capacity(updates.len());
-    for (of, [w, g]) in updates.iter().zip(&slices) {
-        if w.len() != g.len() {
-            candle_core::bail!("a gradient {:?} for a parameter {:?}", of.grad.dims(), of.weight.dims());
-        }
+    for (of, [w, _]) in updates.iter().zip(&slices) {
         rooms.push(alloc::room::<T>(w.len())?);
         // SAFETY: `updates` holds them until the end, and nothing else does.
         let arrays = of.step.kept().into_iter().map(|array| unsafe { in_place::values::<T>(array, w.len()) });
@@ -233,17 +375,12 @@ fn sgd_slice<T: Real>(new: &mut [MaybeUninit<T>], [w, g]: [&[T]; 2], factor: f64
 pub fn sum_of_squares(all: &[Array]) -> Result<f64> {
     let (mut sum, mut rest) = (0.0, all);
     while let Some(first) = rest.first() {
-        let alike = |array: &&Array| array.dtype() == first.dtype() && array.device().is_cpu();
+        let alike = |array: &&Array| array.dtype() == first.dtype() && array.device().same_device(&first.device());
         let (some, others) = rest.split_at(rest.iter().take_while(alike).count().max(1));
-        sum += dispatch!(first, T => squares_cpu::<T>(some)?, else squares_reference(some)?);
+        sum += run(&Squares { all: some.into() })?;
         rest = others;
     }
     Ok(sum)
-}
-
-fn squares_reference(all: &[Array]) -> Result<f64> {
-    let squares = |x: &Array| x.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>();
-    all.iter().map(squares).sum()
 }
 
 fn squares_cpu<T: Real>(all: &[Array]) -> Result<f64> {
@@ -259,7 +396,7 @@ fn squares_cpu<T: Real>(all: &[Array]) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, f64s, normal, values};
+    use crate::testing::{close, f64s, normal, twins, values};
 
     fn adam(decoupled: bool) -> Adam {
         Adam { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, decoupled, step: 3 }
@@ -270,8 +407,8 @@ mod tests {
     }
 
     /// A step of each kind, with arrays of their own.
-    fn steps(dims: &[usize]) -> Vec<Step> {
-        let array = |seed| normal(dims, seed).sqr().unwrap();
+    pub(super) fn steps(dims: &[usize]) -> Vec<Step> {
+        let array = |seed| crate::testing::map(&normal64(dims, seed), |x| x * x);
         let of_sgd = [
             sgd(),
             Sgd { first: true, nesterov: true, ..sgd() },
@@ -285,10 +422,19 @@ mod tests {
     }
 
     #[test]
+    fn twins_equal_the_reference() {
+        twins::<Apart>(1e-5);
+    }
+
+    #[test]
     fn all_in_one_pass_equal_the_reference_of_each() {
         let mut updates = Vec::new();
         for (seed, dims) in [[3, 7], [1, 1], [5, PIECE], [0, 4]].into_iter().enumerate() {
-            for (step, factor) in steps(&dims).into_iter().zip([1.0, 0.3].into_iter().cycle()) {
+            let single = |mut step: Step| {
+                step.each_mut(&mut |array| *array = array.to_dtype(DType::F32).unwrap());
+                step
+            };
+            for (step, factor) in steps(&dims).into_iter().map(single).zip([1.0, 0.3].into_iter().cycle()) {
                 let grad = normal(&[dims[1], dims[0]], 20 + seed as u64).t().unwrap();
                 updates.push(Update { weight: normal(&dims, seed as u64), grad, factor, step });
             }
@@ -307,7 +453,7 @@ mod tests {
         });
         for updates in [doubles.collect(), updates] {
             assert!(updates.iter().all(Update::is_in_place));
-            let want: Vec<_> = updates.iter().map(|of| update_reference(of).unwrap()).collect();
+            let want: Vec<_> = updates.iter().map(|of| update_apart(of).unwrap()).collect();
             for ((got, of), (weight, step)) in update_all(&updates).unwrap().iter().zip(&updates).zip(&want) {
                 close(got, weight, 1e-5);
                 let kept = of.step.kept().into_iter().zip(step.kept());
@@ -334,7 +480,7 @@ mod tests {
         let half = normal(&[2], 1).to_dtype(DType::F16).unwrap();
         let step = Step::Sgd { settings: sgd(), buffer: None };
         let of = Update { weight: half.clone(), grad: half, factor: 1.0, step };
-        assert!(!of.is_in_place() && update_all(std::slice::from_ref(&of)).is_err() && update_reference(&of).is_ok());
+        assert!(!of.is_in_place() && update_all(std::slice::from_ref(&of)).is_err() && update_apart(&of).is_ok());
     }
 
     #[test]

@@ -6,15 +6,15 @@
 //! The formats are those of ggml, <https://github.com/ggml-org/ggml>, with the same values: blocks of 32 neighbours with a common scale in f16. Scales and
 //! numbers lie apart here, so that both are read as vectors.
 
+use crate::error::bail;
 use crate::host::gemm::product::product;
 use crate::host::gemm::view::{Start, View};
 use crate::host::gemv::kernel::{products_f32, soon, Many};
 use crate::host::gemv::layers::shared;
 use crate::host::parallel::{for_product, map, map_pieces, part, pieces, rows_per_piece, zeros, PIECE};
+use crate::host::with_width;
 use crate::memory::alloc;
 use crate::ops::layout::contiguous;
-use crate::ops::linear;
-use crate::ops::linear::with_width;
 use crate::{host, Array, DType, Result};
 use half::{bf16, f16};
 use multiversion::multiversion;
@@ -112,7 +112,7 @@ pub fn check(weight: &Array, format: Format) -> Result<()> {
         return Ok(());
     }
     let found = ws.iter().find(|w| !within(**w)).copied().unwrap_or(f32::NAN);
-    candle_core::bail!("a weight is {found}, which {} cannot hold", format.name())
+    bail!("a weight is {found}, which {} cannot hold", format.name())
 }
 
 impl Packed {
@@ -120,10 +120,7 @@ impl Packed {
     pub fn new(weight: &Array, format: Format) -> Result<Self> {
         let (rows, width) = weight.dims2()?;
         if !format.takes(width) {
-            candle_core::bail!(
-                "{} has blocks of {BLOCK} weights, and rows of {width} are not whole blocks",
-                format.name()
-            );
+            bail!("{} has blocks of {BLOCK} weights, and rows of {width} are not whole blocks", format.name());
         }
         check(weight, format)?;
         alloc::check(&[format.bytes(rows * width)], DType::U8)?;
@@ -190,11 +187,6 @@ impl Packed {
             products_f32(x, Many { data: rows, stride: k, width: k }, y);
         }
     }
-}
-
-/// The layer with the weight as f32, on candle's own operations.
-pub fn reference(x: &Array, weight: &Packed, bias: Option<&Array>) -> Result<Array> {
-    linear::reference(x, &weight.values()?, bias)
 }
 
 /// `x Wᵀ + bias`: `x` (.., width), `bias` (rows), f32 on the CPU.
@@ -367,6 +359,7 @@ fn unpack_bf16(halves: &[u16], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::linear;
     use crate::testing::{close, normal, values};
     use crate::Device;
     use candle_core::quantized::{GgmlDType, QTensor};
@@ -384,9 +377,13 @@ mod tests {
         weights[128..160].fill(0.0);
         let weight = Array::from_vec(weights, (9, 96), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
         for (format, theirs) in [(Format::Q8_0, GgmlDType::Q8_0), (Format::Q4_0, GgmlDType::Q4_0)] {
-            let want = QTensor::quantize(&weight, theirs).unwrap();
+            let want = QTensor::quantize(weight.host().unwrap(), theirs).unwrap();
             let got = Packed::new(&weight, format).unwrap();
-            assert_eq!(values(&got.values().unwrap()), values(&want.dequantize(&Device::Cpu).unwrap()), "{format:?}");
+            assert_eq!(
+                values(&got.values().unwrap()),
+                values(&want.dequantize(&candle_core::Device::Cpu).unwrap().into()),
+                "{format:?}"
+            );
             assert_eq!(format.bytes(9 * 96), want.storage_size_in_bytes());
         }
         let want = weight.to_dtype(DType::BF16).unwrap();
@@ -434,7 +431,8 @@ mod tests {
                 let got = forward(&x, &w, None).unwrap();
                 close(&got, &want, 1e-5);
                 if m * n > 0 {
-                    close(&forward(&x, &w, Some(&b)).unwrap(), &reference(&x, &w, Some(&b)).unwrap(), 1e-5);
+                    let want = linear::forward(&x, &plain, Some(&b)).unwrap();
+                    close(&forward(&x, &w, Some(&b)).unwrap(), &want, 1e-5);
                 }
                 let other = packed(5, k, format);
                 let both = forward_all(&x, &[&w, &other]).unwrap();
@@ -451,7 +449,8 @@ mod tests {
         assert!(message(Format::Q8_0).contains("rows of 19"), "{}", message(Format::Q8_0));
         assert!(!Format::Q4_0.takes(48) && Format::Q4_0.takes(64) && Format::Bf16.takes(1) && !Format::Bf16.takes(0));
         let w = Packed::new(&weight, Format::Bf16).unwrap();
-        close(&forward(&x, &w, None).unwrap(), &reference(&x, &w, None).unwrap(), 1e-5);
+        let want = linear::forward(&x, &w.values().unwrap(), None).unwrap();
+        close(&forward(&x, &w, None).unwrap(), &want, 1e-5);
     }
 
     #[test]

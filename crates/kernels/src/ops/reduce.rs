@@ -2,64 +2,114 @@
 //!
 //! Sums of whole numbers and truth values are i64, those of half precision are taken in f32, as in PyTorch.
 
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{computed, map, part, rows_per_piece, PIECE};
 use crate::host::simd::sum_by;
-use crate::host::{self, dispatch_all, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
 use crate::ops::layout::contiguous;
-use crate::{Array, DType, Result};
-use candle_core::WithDType;
-use half::{bf16, f16};
+use crate::{Array, DType, Element, Result};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// [`sum`] on candle's own operations.
-pub fn reference(x: &Array, axes: &[usize]) -> Result<Array> {
-    match x.dtype() {
-        DType::F16 | DType::BF16 => x.to_dtype(DType::F32)?.sum_keepdim(axes)?.to_dtype(x.dtype()),
-        dtype if dtype.is_float() => x.sum_keepdim(axes),
-        _ => x.to_dtype(DType::I64)?.sum_keepdim(axes),
+#[derive(Clone)]
+struct Sum {
+    x: Array,
+    axes: Vec<usize>,
+}
+
+arrays!(Sum { x });
+
+impl Kernel for Sum {
+    const NAME: &'static str = "sum";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        match self.axes.iter().find(|axis| **axis >= self.x.rank()) {
+            Some(axis) => bail!("there is no axis {axis} in shape {:?}", self.x.dims()),
+            None => Ok(()),
+        }
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (x, axes) = (self.x.host()?, self.axes.as_slice());
+        let y = match x.dtype() {
+            DType::F16 | DType::BF16 => x.to_dtype(DType::F32)?.sum_keepdim(axes)?.to_dtype(x.dtype())?,
+            dtype if dtype.is_float() => x.sum_keepdim(axes)?,
+            _ => x.to_dtype(DType::I64)?.sum_keepdim(axes)?,
+        };
+        Ok(y.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        by_axes::<T>(&self.x, &self.axes, along)
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
+        let Self { x, axes } = self;
+        Some(match T::DTYPE {
+            DType::U8 => whole::<u8>(x, axes),
+            DType::U32 => whole::<u32>(x, axes),
+            DType::I64 => whole::<i64>(x, axes),
+            DType::F16 | DType::BF16 => in_f32(x, axes),
+            _ => return None,
+        })
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let cases: [(&[usize], &[usize]); 15] = [
+            (&[2, 3, 5], &[2]),
+            (&[2, 3, 5], &[1]),
+            (&[2, 3, 5], &[0]),
+            (&[2, 3, 5], &[0, 2]),
+            (&[2, 3, 5], &[2, 1, 0]),
+            (&[2, 3, 5], &[]),
+            (&[4, 1, 6], &[1, 2]),
+            (&[8, 65, 512], &[1]),
+            (&[2, 3, 4, 5, 6], &[1, 3]),
+            (&[3, 20_000], &[1]),
+            (&[20_000, 3], &[0]),
+            (&[8, 9000], &[0]),
+            (&[3, 8, 9000], &[1]),
+            (&[700, 3, 2], &[1]),
+            (&[2, 0, 3], &[1]),
+        ];
+        cases.map(|(dims, axes)| Self { x: crate::testing::normal64(dims, 1), axes: axes.into() }).into()
     }
 }
 
 /// The sum of `x` over `axes`, each of which stays with size 1. They must be axes of `x`, each once.
 pub fn sum(x: &Array, axes: &[usize]) -> Result<Array> {
-    dispatch_all!(x, T => T::sum(x, axes), else reference(x, axes))
+    run(&Sum { x: x.clone(), axes: axes.into() })
 }
 
-/// How numbers of a type are summed.
-trait Sum: WithDType {
-    fn sum(x: &Array, axes: &[usize]) -> Result<Array>;
+impl Array {
+    /// The sum of all values, a scalar.
+    pub fn sum_all(&self) -> Result<Self> {
+        sum(self, &(0..self.rank()).collect::<Vec<_>>())?.reshape(())
+    }
 }
 
-macro_rules! sums {
-    ($($type:ty),* => $how:expr) => {
-        $(impl Sum for $type {
-            fn sum(x: &Array, axes: &[usize]) -> Result<Array> {
-                $how(x, axes)
-            }
-        })*
-    };
-}
-sums!(f32 => |x, axes| by_axes::<f32>(x, axes, along));
-sums!(f64 => |x, axes| by_axes::<f64>(x, axes, along));
-sums!(u8 => whole::<u8>);
-sums!(u32 => whole::<u32>);
-sums!(i64 => whole::<i64>);
-sums!(f16, bf16 => |x: &Array, axes| {
+/// Half precision would soon stop growing.
+fn in_f32(x: &Array, axes: &[usize]) -> Result<Array> {
     by_axes::<f32>(&x.to_dtype(DType::F32)?, axes, along)?.to_dtype(x.dtype())
-});
+}
 
 /// What `along` makes of values of three axes, over the middle one.
 pub(crate) type Along<T> = fn(&[T], (usize, usize, usize)) -> Result<Vec<T>>;
 
 /// What `along` makes of `x` over `axes`, one after the other.
-pub(crate) fn by_axes<T: WithDType>(x: &Array, axes: &[usize], along: Along<T>) -> Result<Array> {
+pub(crate) fn by_axes<T: Element>(x: &Array, axes: &[usize], along: Along<T>) -> Result<Array> {
     let mut dims = x.dims().to_vec();
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let mut values = Cow::Borrowed(&xs[..]);
-    for range in groups(&dims, axes)? {
+    for range in groups(&dims, axes) {
         values = Cow::Owned(along(&values, split(&dims, &range))?);
         dims[range].fill(1);
     }
@@ -67,10 +117,7 @@ pub(crate) fn by_axes<T: WithDType>(x: &Array, axes: &[usize], along: Along<T>) 
 }
 
 /// The axes to reduce, from the last one on; neighbours together, without those of size 1.
-fn groups(dims: &[usize], axes: &[usize]) -> Result<Vec<Range<usize>>> {
-    if let Some(axis) = axes.iter().find(|axis| **axis >= dims.len()) {
-        candle_core::bail!("there is no axis {axis} in shape {dims:?}");
-    }
+fn groups(dims: &[usize], axes: &[usize]) -> Vec<Range<usize>> {
     let wanted = |axis: &usize| axes.contains(axis) && dims[*axis] != 1;
     let mut groups = vec![];
     let mut end = dims.len();
@@ -79,7 +126,7 @@ fn groups(dims: &[usize], axes: &[usize]) -> Result<Vec<Range<usize>>> {
         groups.extend(first.map(|first| first..end));
         end = first.unwrap_or(end) - usize::from(first.is_none());
     }
-    Ok(groups)
+    groups
 }
 
 /// Elements before, in and behind the axes `range`.
@@ -93,7 +140,7 @@ fn whole<T: Whole>(x: &Array, axes: &[usize]) -> Result<Array> {
     let mut dims = x.dims().to_vec();
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
-    let mut groups = groups(&dims, axes)?.into_iter();
+    let mut groups = groups(&dims, axes).into_iter();
     let Some(first) = groups.next() else {
         return x.to_dtype(DType::I64);
     };
@@ -106,7 +153,7 @@ fn whole<T: Whole>(x: &Array, axes: &[usize]) -> Result<Array> {
     host::array(values, dims)
 }
 
-trait Whole: WithDType {
+trait Whole: Element {
     fn wide(self) -> i64;
 }
 
@@ -190,36 +237,16 @@ pub(crate) fn add_assign<T: Real>(sum: &mut [T], xs: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{close, normal, twins};
 
     #[test]
-    fn equals_the_reference() {
-        let cases: [(&[usize], &[usize]); 15] = [
-            (&[2, 3, 5], &[2]),
-            (&[2, 3, 5], &[1]),
-            (&[2, 3, 5], &[0]),
-            (&[2, 3, 5], &[0, 2]),
-            (&[2, 3, 5], &[2, 1, 0]),
-            (&[2, 3, 5], &[]),
-            (&[4, 1, 6], &[1, 2]),
-            (&[8, 65, 512], &[1]),
-            (&[2, 3, 4, 5, 6], &[1, 3]),
-            (&[3, 20_000], &[1]),
-            (&[20_000, 3], &[0]),
-            (&[8, 9000], &[0]),
-            (&[3, 8, 9000], &[1]),
-            (&[700, 3, 2], &[1]),
-            (&[2, 0, 3], &[1]),
-        ];
-        for (dims, axes) in cases {
-            let x = normal(dims, 1);
-            let (got, want) = (sum(&x, axes).unwrap(), reference(&x, axes).unwrap());
-            assert_eq!(got.dims(), want.dims());
-            close(&got, &want, 1e-4);
-        }
-        let turned = normal(&[40, 30], 3).t().unwrap();
-        close(&sum(&turned, &[1]).unwrap(), &reference(&turned, &[1]).unwrap(), 1e-5);
-        assert!(sum(&turned, &[2]).is_err());
+    fn twins_equal_the_reference() {
+        twins::<Sum>(1e-4);
+        assert!(sum(&normal(&[40, 30], 3), &[2]).is_err());
+    }
+
+    fn reference(x: &Array, axes: &[usize]) -> Result<Array> {
+        Sum { x: x.clone(), axes: axes.into() }.reference()
     }
 
     #[test]
@@ -244,7 +271,7 @@ mod tests {
     fn half_precision_is_summed_in_f32() {
         for dtype in [DType::F16, DType::BF16] {
             let x = Array::ones((4096, 3), dtype, &crate::Device::Cpu).unwrap();
-            for x in [x.clone(), x.t().unwrap().contiguous().unwrap().t().unwrap()] {
+            for x in [x.clone(), x.t().unwrap().copy().unwrap().t().unwrap()] {
                 close(&sum(&x, &[0]).unwrap(), &reference(&x, &[0]).unwrap(), 0.0);
                 assert_eq!(crate::testing::values(&sum(&x, &[0]).unwrap()), [4096.0; 3]);
                 assert_eq!(sum(&x, &[0]).unwrap().dtype(), dtype);

@@ -4,9 +4,15 @@
 //! turn together, features from 2 half on stay.
 //! Source: RoFormer, <https://arxiv.org/abs/2104.09864>.
 
+use crate::array::HostArray;
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{part, rows_per_piece, written};
-use crate::host::{self, dispatch, Real};
-use crate::ops::layout::{contiguous, narrow};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::ops::layout::{contiguous, narrow_on_host};
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
@@ -18,26 +24,67 @@ pub enum Direction {
     Transposed,
 }
 
-/// The turn on candle's own operations.
-pub fn reference(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
-    let (n, half) = cos.dims2()?;
-    let dim = x.dims4()?.3;
-    let table = |t: &Array| t.reshape((1, n, 1, half));
-    let (cos, sin) = (table(cos)?, table(sin)?);
-    let sin = if direction == Direction::Forward { sin } else { sin.neg()? };
-    let (a, b) = (narrow(x, 3, 0, half)?, narrow(x, 3, half, half)?);
-    let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-    let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
-    Array::cat(&[&first, &second, &narrow(x, 3, 2 * half, dim - 2 * half)?], 3)
+#[derive(Clone)]
+struct Rotate {
+    x: Array,
+    cos: Array,
+    sin: Array,
+    direction: Direction,
+}
+
+arrays!(Rotate { x, cos, sin });
+
+impl Kernel for Rotate {
+    const NAME: &'static str = "rotary";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        let ((_, n, _, dim), (positions, half)) = (self.x.dims4()?, self.cos.dims2()?);
+        if positions != n || self.cos.dims() != self.sin.dims() || 2 * half > dim {
+            bail!("rotary table {:?} does not fit {:?} (batch, n, heads, dim)", self.cos.dims(), self.x.dims());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (x, cos, sin) = (self.x.host()?, self.cos.host()?, self.sin.host()?);
+        let ((n, half), dim) = (cos.dims2()?, x.dims4()?.3);
+        let table = |t: &HostArray| t.reshape((1, n, 1, half));
+        let (cos, sin) = (table(cos)?, table(sin)?);
+        let sin = if self.direction == Direction::Forward { sin } else { sin.neg()? };
+        let (a, b) = (narrow_on_host(x, 3, 0, half)?, narrow_on_host(x, 3, half, half)?);
+        let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+        let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+        let rest = narrow_on_host(x, 3, 2 * half, dim - 2 * half)?;
+        Ok(HostArray::cat(&[&first, &second, &rest], 3)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        rotate_cpu::<T>(&self.x, &self.cos, &self.sin, self.direction)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |([b, n, h, d], half): ([usize; 4], usize)| {
+            [Direction::Forward, Direction::Transposed].map(|direction| Self {
+                x: normal64(&[b, n, h, d], 1),
+                cos: normal64(&[n, half], 2),
+                sin: normal64(&[n, half], 3),
+                direction,
+            })
+        };
+        [([2, 5, 3, 10], 4), ([1, 300, 4, 16], 8), ([1, 1, 1, 2], 1), ([0, 2, 2, 4], 1)]
+            .into_iter()
+            .flat_map(of)
+            .collect()
+    }
 }
 
 /// Turns the features of `x`.
 pub fn rotate(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
-    let ((_, n, _, dim), (positions, half)) = (x.dims4()?, cos.dims2()?);
-    if positions != n || cos.dims() != sin.dims() || 2 * half > dim {
-        candle_core::bail!("rotary table {:?} does not fit {:?} (batch, n, heads, dim)", cos.dims(), x.dims());
-    }
-    dispatch!(x, T => rotate_cpu::<T>(x, cos, sin, direction), else reference(x, cos, sin, direction))
+    run(&Rotate { x: x.clone(), cos: cos.clone(), sin: sin.clone(), direction })
 }
 
 fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
@@ -81,16 +128,13 @@ fn turn<T: Real>(x: &[T], y: &mut [MaybeUninit<T>], dim: usize, (cos, sin): (&[T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
+    use crate::testing::{differences, f64s, normal, twins};
 
     #[test]
-    fn equals_the_reference_in_both_directions() {
-        let (x, cos, sin) = (normal(&[2, 5, 3, 10], 1), normal(&[5, 4], 2), normal(&[5, 4], 3));
-        for direction in [Direction::Forward, Direction::Transposed] {
-            let want = reference(&x, &cos, &sin, direction).unwrap();
-            close(&rotate(&x, &cos, &sin, direction).unwrap(), &want, 1e-6);
-        }
-        assert!(rotate(&x, &normal(&[4, 4], 2), &sin, Direction::Forward).is_err());
+    fn twins_equal_the_reference() {
+        twins::<Rotate>(1e-6);
+        let (x, table) = (normal64(&[2, 5, 3, 10], 1), normal64(&[5, 4], 3));
+        assert!(rotate(&x, &normal64(&[4, 4], 2), &table, Direction::Forward).is_err());
     }
 
     #[test]

@@ -3,11 +3,17 @@
 //! Shapes: `x`, `y` are (.., dim), `gain` (dim) where there is one. RMSNorm has the scale dim^-0.5, ScaleNorm 1, and l2
 //! normalisation 1 without a gain.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{part, rows_per_piece, written, written_with};
 use crate::host::simd::{sum_by, sum_by2, write_sum};
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
 use crate::ops::reduce::sum_vectors;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
@@ -19,29 +25,163 @@ pub struct Scale {
     pub eps: f64,
 }
 
-/// The divisor of each row, (.., 1), on candle's own operations.
-fn divisor(x: &Array, s: Scale) -> Result<Array> {
+/// The divisor of each row, (.., 1).
+fn divisor(x: &HostArray, s: Scale) -> HostResult<HostArray> {
     (x.sqr()?.sum_keepdim(x.rank() - 1)?.sqrt()? * s.scale)?.maximum(s.eps)
 }
 
-/// The norm on candle's own operations.
-pub fn reference(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
-    let y = x.broadcast_div(&divisor(x, s)?)?;
-    gain.map_or_else(|| Ok(y.clone()), |gain| y.broadcast_mul(gain))
+#[derive(Clone)]
+struct Forward {
+    x: Array,
+    gain: Option<Array>,
+    scale: Scale,
+}
+
+#[derive(Clone)]
+struct Backward {
+    x: Array,
+    gain: Option<Array>,
+    grad: Array,
+    past: Option<Array>,
+    scale: Scale,
+}
+
+/// Gradients of the input and of the gain.
+type Gradients = (Array, Option<Array>);
+
+arrays! {
+    Forward { x, gain }
+    Backward { x, gain, grad, past }
+}
+
+/// A gain has a number for each of a row.
+fn check(x: &Array, gain: Option<&Array>) -> Result<()> {
+    match gain {
+        Some(gain) if Some(&gain.elem_count()) != x.dims().last() => {
+            bail!("{} gains for rows of {:?}", gain.elem_count(), x.dims())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+const SCALES: [Scale; 3] =
+    [Scale { scale: 0.3, eps: 1e-8 }, Scale { scale: 1.0, eps: 1e-5 }, Scale { scale: 1.0, eps: 4.0 }];
+#[cfg(test)]
+const SIZES: [&[usize]; 5] = [&[2, 3, 24], &[1, 1], &[300, 33], &[0, 3], &[7]];
+
+impl Kernel for Forward {
+    const NAME: &'static str = "scale_norm";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.x, self.gain.as_ref())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let x = self.x.host()?;
+        let y = x.broadcast_div(&divisor(x, self.scale)?)?;
+        match &self.gain {
+            Some(gain) => Ok(y.broadcast_mul(gain.host()?)?.into()),
+            None => Ok(y.into()),
+        }
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        forward_cpu::<T>(&self.x, self.gain.as_ref(), self.scale)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |dims: &[usize]| {
+            let gain = normal64(&dims[dims.len() - 1..], 2);
+            let with =
+                |gain: Option<Array>| SCALES.map(|scale| Self { x: normal64(dims, 1), gain: gain.clone(), scale });
+            [with(None), with(Some(gain))].concat()
+        };
+        SIZES.into_iter().flat_map(of).collect()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "scale_norm backward";
+    type Out = Gradients;
+
+    fn check(&self) -> Result<()> {
+        host::check_like(&self.x, [Some(&self.grad), self.past.as_ref()])?;
+        check(&self.x, self.gain.as_ref())
+    }
+
+    fn reference(&self) -> Result<Gradients> {
+        let (x, grad, s) = (self.x.host()?, self.grad.host()?, self.scale);
+        let last = x.rank() - 1;
+        let by = divisor(x, s)?;
+        let y = x.broadcast_div(&by)?;
+        let weighted = match &self.gain {
+            Some(gain) => grad.broadcast_mul(gain.host()?)?,
+            None => grad.clone(),
+        };
+        // rows at the least divisor are divided by a constant
+        let free = by.gt(s.eps)?.to_dtype(x.dtype())?;
+        let along = ((&weighted * &y)?.sum_keepdim(last)? * (s.scale * s.scale))?.mul(&free)?;
+        let dx = (weighted - y.broadcast_mul(&along)?)?.broadcast_div(&by)?;
+        let dx = match &self.past {
+            Some(past) => (dx + past.host()?)?,
+            None => dx,
+        };
+        let dgain = match self.gain {
+            Some(_) => Some((grad * &y)?.reshape(host::rows_and_width(&self.x))?.sum(0)?.into()),
+            None => None,
+        };
+        Ok((dx.into(), dgain))
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Gradients> {
+        backward_cpu::<T>(&self.x, self.gain.as_ref(), &self.grad, self.past.as_ref(), self.scale)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |dims: &[usize]| {
+            let gain = Some(normal64(&dims[dims.len() - 1..], 2));
+            let past = Some(normal64(dims, 4));
+            let both = [(None, None), (gain.clone(), None), (None, past.clone()), (gain, past)];
+            let with = |(gain, past): (Option<Array>, Option<Array>)| {
+                SCALES.map(|scale| {
+                    let (gain, past) = (gain.clone(), past.clone());
+                    Self { x: normal64(dims, 1), gain, grad: normal64(dims, 3), past, scale }
+                })
+            };
+            both.into_iter().flat_map(with).collect::<Vec<_>>()
+        };
+        SIZES.into_iter().flat_map(of).collect()
+    }
 }
 
 /// The norm of each row.
-pub fn forward(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
-    dispatch!(x, T => forward_cpu::<T>(x, gain, s), else reference(x, gain, s))
+pub fn forward(x: &Array, gain: Option<&Array>, scale: Scale) -> Result<Array> {
+    run(&Forward { x: x.clone(), gain: gain.cloned(), scale })
 }
 
-/// A number for each of a row.
+/// The gradients, from the input and the output's gradient. Where the input goes another way too, past the norm, `past` is
+/// the gradient from there, which is added to the input's.
+pub fn backward(
+    x: &Array,
+    gain: Option<&Array>,
+    grad: &Array,
+    past: Option<&Array>,
+    scale: Scale,
+) -> Result<Gradients> {
+    run(&Backward { x: x.clone(), gain: gain.cloned(), grad: grad.clone(), past: past.cloned(), scale })
+}
+
+/// The gain of each number of a row.
 fn gains<T: Real>(gain: Option<&Array>, width: usize) -> Result<Vec<T>> {
-    let gains = gain.map_or_else(|| Ok(vec![T::ONE; width]), |gain| gain.contiguous()?.to_vec1::<T>())?;
-    if gains.len() != width {
-        candle_core::bail!("{} gains for rows of {width}", gains.len());
-    }
-    Ok(gains)
+    gain.map_or_else(|| Ok(vec![T::ONE; width]), host::vector::<T>)
 }
 
 fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
@@ -80,38 +220,6 @@ fn row_divisor<T: Real>(x: &[T], s: Scale) -> (T, bool) {
     }
 }
 
-/// Gradients of the input and of the gain.
-type Gradients = (Array, Option<Array>);
-
-/// The gradients, from the input and the output's gradient. Where the input goes another way too, past the norm, `past` is the gradient from there, which
-/// is added to the input's.
-pub fn backward(x: &Array, gain: Option<&Array>, grad: &Array, past: Option<&Array>, s: Scale) -> Result<Gradients> {
-    dispatch!(x, T => backward_cpu::<T>(x, gain, grad, past, s), else backward_reference(x, gain, grad, past, s))
-}
-
-fn backward_reference(
-    x: &Array,
-    gain: Option<&Array>,
-    grad: &Array,
-    past: Option<&Array>,
-    s: Scale,
-) -> Result<Gradients> {
-    let last = x.rank() - 1;
-    let by = divisor(x, s)?;
-    let y = x.broadcast_div(&by)?;
-    let weighted = gain.map_or_else(|| Ok(grad.clone()), |gain| grad.broadcast_mul(gain))?;
-    // rows at the least divisor are divided by a constant
-    let free = by.gt(s.eps)?.to_dtype(x.dtype())?;
-    let along = ((&weighted * &y)?.sum_keepdim(last)? * (s.scale * s.scale))?.mul(&free)?;
-    let dx = (weighted - y.broadcast_mul(&along)?)?.broadcast_div(&by)?;
-    let dx = past.map_or_else(|| Ok(dx.clone()), |past| &dx + past)?;
-    let dgain = gain.map(|_| {
-        let (rows, width) = host::rows_and_width(x);
-        (grad * &y)?.reshape((rows, width))?.sum(0)
-    });
-    Ok((dx, dgain.transpose()?))
-}
-
 fn backward_cpu<T: Real>(
     x: &Array,
     gain: Option<&Array>,
@@ -121,7 +229,6 @@ fn backward_cpu<T: Real>(
 ) -> Result<Gradients> {
     let (x, grad) = (contiguous(x)?, contiguous(grad)?);
     let past = past.map(contiguous).transpose()?;
-    host::check_like(&x, [Some(&grad), past.as_ref()])?;
     let (_, width) = host::rows_and_width(&x);
     let gain_values = gains::<T>(gain, width)?;
     let (xs, gs) = (host::slice::<T>(&x)?, host::slice::<T>(&grad)?);
@@ -170,31 +277,12 @@ fn backward_rows<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
-
-    const SCALES: [Scale; 3] =
-        [Scale { scale: 0.3, eps: 1e-8 }, Scale { scale: 1.0, eps: 1e-5 }, Scale { scale: 1.0, eps: 4.0 }];
+    use crate::testing::{differences, f64s, normal, twins};
 
     #[test]
-    fn equals_the_reference_values_and_gradients() {
-        for (dims, s) in
-            [vec![2, 3, 24], vec![1, 1], vec![300, 33]].into_iter().flat_map(|d| SCALES.map(|s| (d.clone(), s)))
-        {
-            let width = dims[dims.len() - 1];
-            let (x, gain, g, past) = (normal(&dims, 1), normal(&[width], 2), normal(&dims, 3), normal(&dims, 4));
-            for gain in [None, Some(&gain)] {
-                close(&forward(&x, gain, s).unwrap(), &reference(&x, gain, s).unwrap(), 1e-5);
-                for past in [None, Some(&past)] {
-                    let got = backward(&x, gain, &g, past, s).unwrap();
-                    let want = backward_reference(&x, gain, &g, past, s).unwrap();
-                    close(&got.0, &want.0, 1e-4);
-                    assert_eq!(got.1.is_some(), gain.is_some());
-                    if let (Some(got), Some(want)) = (got.1, want.1) {
-                        close(&got, &want, 1e-5);
-                    }
-                }
-            }
-        }
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-5);
+        twins::<Backward>(1e-4);
     }
 
     #[test]

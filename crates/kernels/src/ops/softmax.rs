@@ -4,13 +4,19 @@
 //! axes of size 1. A row without any allowed key gets the same weight everywhere, as when scores are filled with the lowest
 //! finite number, and no gradient.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{computed, full, part, rows_per_piece, written};
 use crate::host::simd::{has_fma, map_in_place, max, sum_by, sum_by2};
-use crate::host::{self, dispatch, Real};
-use crate::ops::elementwise;
-use crate::ops::elementwise::is_nan;
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::memory::alloc;
+use crate::ops::elementwise::{self, is_nan};
 use crate::ops::layout::contiguous;
-use crate::{Array, DType, Result};
+#[cfg(test)]
+use crate::testing::normal64;
+use crate::{Array, DType, Device, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -32,6 +38,17 @@ impl Mask {
         self.allowed.is_none() && !self.causal && self.past.is_none()
     }
 
+    /// An error where it does not fit scores of shape (batch, heads, i, j).
+    pub(crate) fn check(&self, dims: [usize; 4]) -> Result<()> {
+        let Some(allowed) = &self.allowed else { return Ok(()) };
+        let (b, h, i, j) = allowed.dims4()?;
+        let sizes = [b, h, i, j];
+        if (0..4).any(|axis| sizes[axis] != 1 && sizes[axis] != dims[axis]) {
+            bail!("mask {sizes:?} does not fit scores {dims:?}");
+        }
+        Ok(())
+    }
+
     /// The keys that query `r` of `i` sees of `j` by its position.
     fn near(&self, r: usize, i: usize, j: usize) -> Range<usize> {
         let end = if self.causal { (r + j + 1).saturating_sub(i).min(j) } else { j };
@@ -40,7 +57,7 @@ impl Mask {
     }
 
     /// The mask as one array, (1 or batch, 1 or heads, 1 or i, j); `None` where everything is allowed.
-    pub fn dense(&self, i: usize, j: usize, device: &crate::Device) -> Result<Option<Array>> {
+    pub fn dense(&self, i: usize, j: usize, device: &Device) -> Result<Option<Array>> {
         if !self.causal && self.past.is_none() {
             return Ok(self.allowed.clone());
         }
@@ -56,32 +73,36 @@ impl Mask {
     }
 }
 
-/// Softmax on candle's own operations.
-pub fn reference(scores: &Array, mask: &Mask) -> Result<Array> {
+/// Softmax under a mask.
+pub(crate) fn on_host(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
     let filled = filled(scores, mask)?;
-    candle_nn::ops::softmax(&filled, filled.rank() - 1)
+    Ok(candle_nn::ops::softmax(&filled, filled.rank() - 1)?)
 }
 
 /// The scores, with the lowest finite number where the mask allows nothing.
-pub fn filled(scores: &Array, mask: &Mask) -> Result<Array> {
+pub(crate) fn filled(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
     // the numbers to fill with are made as f64
-    crate::memory::alloc::check_like(scores, DType::F64, 2)?;
-    match mask_of(scores, mask)? {
+    alloc::check(&[scores.elem_count(), 2], DType::F64)?;
+    match dense(scores, mask)? {
         None => Ok(scores.clone()),
-        Some(allowed) => allowed.where_cond(scores, &lowest(scores)?),
+        Some(allowed) => Ok(allowed.where_cond(scores, &lowest(scores)?)?),
     }
 }
 
-fn mask_of(scores: &Array, mask: &Mask) -> Result<Option<Array>> {
+/// The mask in the shape of the scores.
+fn dense(scores: &HostArray, mask: &Mask) -> Result<Option<HostArray>> {
     if mask.is_empty() {
         return Ok(None);
     }
     let (_, _, i, j) = scores.dims4()?;
-    mask.dense(i, j, scores.device())?.map(|m| m.broadcast_as(scores.shape())).transpose()
+    match mask.dense(i, j, &Device::Cpu)? {
+        Some(mask) => Ok(Some(mask.host()?.broadcast_as(scores.shape())?)),
+        None => Ok(None),
+    }
 }
 
 /// The lowest finite value of the type, everywhere.
-fn lowest(scores: &Array) -> Result<Array> {
+fn lowest(scores: &HostArray) -> HostResult<HostArray> {
     let value = match scores.dtype() {
         DType::F64 => f64::MIN,
         DType::F16 => -65504.0,
@@ -89,7 +110,92 @@ fn lowest(scores: &Array) -> Result<Array> {
     };
     // the lowest bf16 lies above the lowest f32
     let value = if scores.dtype() == DType::BF16 { -3.389e38 } else { value };
-    Array::full(value, scores.shape(), scores.device())?.to_dtype(scores.dtype())
+    HostArray::full(value, scores.shape(), scores.device())?.to_dtype(scores.dtype())
+}
+
+#[derive(Clone)]
+struct Forward {
+    scores: Array,
+    mask: Mask,
+}
+
+#[derive(Clone)]
+struct Backward {
+    y: Array,
+    grad: Array,
+    mask: Mask,
+}
+
+arrays! {
+    Mask { allowed }
+    Forward { scores, mask }
+    Backward { y, grad, mask }
+}
+
+/// An error where the mask does not fit the scores.
+fn check(scores: &Array, mask: &Mask) -> Result<()> {
+    if mask.is_empty() {
+        return Ok(());
+    }
+    let (b, h, i, j) = scores.dims4()?;
+    mask.check([b, h, i, j])
+}
+
+impl Kernel for Forward {
+    const NAME: &'static str = "softmax";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.scores, &self.mask)
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(on_host(self.scores.host()?, &self.mask)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        forward_cpu::<T>(&self.scores, &self.mask)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let masked = masks().into_iter().map(|mask| Self { scores: normal64(&[2, 3, 4, 5], 1), mask });
+        let more_queries = Mask { allowed: None, causal: true, past: None };
+        let plain =
+            [&[7][..], &[3, 700], &[5, 1]].map(|dims| Self { scores: normal64(dims, 1), mask: Mask::default() });
+        masked.chain(plain).chain([Self { scores: normal64(&[1, 1, 5, 3], 1), mask: more_queries }]).collect()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "softmax backward";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        host::check_like(&self.y, [Some(&self.grad)])?;
+        check(&self.y, &self.mask)
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(backward_on_host(self.y.host()?, self.grad.host()?, &self.mask)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        backward_cpu::<T>(&self.y, &self.grad, &self.mask)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |mask: Mask| {
+            let y = run(&Forward { scores: normal64(&[2, 3, 4, 5], 1), mask: mask.clone() });
+            Self { y: y.unwrap(), grad: normal64(&[2, 3, 4, 5], 2), mask }
+        };
+        masks().into_iter().map(of).collect()
+    }
 }
 
 /// Weights of the keys, for scores of any rank without a mask, or of rank 4 with one.
@@ -100,7 +206,7 @@ pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
     if let Some(weights) = host::widened(scores, |scores| forward(scores, mask)) {
         return weights;
     }
-    dispatch!(scores, T => forward_cpu::<T>(scores, mask), else reference(scores, mask))
+    run(&Forward { scores: scores.clone(), mask: mask.clone() })
 }
 
 /// Gradient of the scores from the weights `y` and their gradient.
@@ -108,15 +214,16 @@ pub fn backward(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
     if let Some(dx) = host::widened(y, |y| backward(y, &grad.to_dtype(DType::F32)?, mask)) {
         return dx;
     }
-    dispatch!(y, T => backward_cpu::<T>(y, grad, mask), else backward_reference(y, grad, mask))
+    run(&Backward { y: y.clone(), grad: grad.clone(), mask: mask.clone() })
 }
 
-fn backward_reference(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
+/// [`backward`] of arrays of the host.
+pub(crate) fn backward_on_host(y: &HostArray, grad: &HostArray, mask: &Mask) -> Result<HostArray> {
     let along = (y * grad)?.sum_keepdim(y.rank() - 1)?;
     let dx = (y * grad.broadcast_sub(&along)?)?;
-    match mask_of(y, mask)? {
+    match dense(y, mask)? {
         None => Ok(dx),
-        Some(allowed) => allowed.where_cond(&dx, &dx.zeros_like()?),
+        Some(allowed) => Ok(allowed.where_cond(&dx, &dx.zeros_like()?)?),
     }
 }
 
@@ -144,13 +251,9 @@ impl<'a> Rows<'a> {
     pub(crate) fn with_dims(dims: [usize; 4], mask: &'a Mask) -> Result<Self> {
         let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims, by_position: mask };
         if let Some(allowed) = &mask.allowed {
-            let dims = allowed.dims4()?;
-            let sizes = [dims.0, dims.1, dims.2, dims.3];
-            for axis in 0..4 {
-                if sizes[axis] != 1 && sizes[axis] != rows.dims[axis] {
-                    candle_core::bail!("mask {sizes:?} does not fit scores {:?}", rows.dims);
-                }
-                rows.strides[axis] = if sizes[axis] == 1 { 0 } else { allowed.stride()[axis] };
+            mask.check(dims)?;
+            for (axis, size) in allowed.dims().iter().enumerate() {
+                rows.strides[axis] = if *size == 1 { 0 } else { allowed.stride()[axis] };
             }
             let (slice, offset) = host::strided::<u8>(allowed)?;
             (rows.mask, rows.offset) = (Some(slice), offset);
@@ -271,29 +374,25 @@ fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
 }
 
 #[cfg(test)]
+fn masks() -> Vec<Mask> {
+    let key = Array::from_vec(vec![1u8, 1, 1, 1, 0, 0, 0, 0, 0, 1], (2, 1, 1, 5), &Device::Cpu).unwrap();
+    let full = normal64(&[2, 3, 4, 5], 9).ge(&Array::zeros((2, 3, 4, 5), DType::F64, &Device::Cpu).unwrap()).unwrap();
+    let turned = full.t().unwrap().copy().unwrap().t().unwrap();
+    let allowed = [None, Some(key.clone()), Some(key.zeros_like().unwrap()), Some(full), Some(turned)];
+    let by_position = [(false, None), (true, None), (true, Some(1)), (false, Some(0)), (false, Some(7))];
+    let masks = |a: Option<Array>| by_position.map(|(causal, past)| Mask { allowed: a.clone(), causal, past });
+    allowed.into_iter().flat_map(masks).collect()
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
-    use crate::Device;
-
-    fn masks() -> Vec<Mask> {
-        let key = Array::from_vec(vec![1u8, 1, 1, 1, 0, 0, 0, 0, 0, 1], (2, 1, 1, 5), &Device::Cpu).unwrap();
-        let full = (normal(&[2, 3, 4, 5], 9).ge(0.0).unwrap() + 0.0).unwrap();
-        let turned = full.permute([0, 1, 3, 2]).unwrap().contiguous().unwrap().permute([0, 1, 3, 2]).unwrap();
-        let allowed = [None, Some(key.clone()), Some((key * 0.0).unwrap()), Some(full), Some(turned)];
-        let by_position = [(false, None), (true, None), (true, Some(1)), (false, Some(0)), (false, Some(7))];
-        let masks = |a: Option<Array>| by_position.map(|(causal, past)| Mask { allowed: a.clone(), causal, past });
-        allowed.into_iter().flat_map(masks).collect()
-    }
+    use crate::testing::{differences, f64s, normal, twins};
 
     #[test]
-    fn equals_the_reference_under_every_mask() {
-        let (x, g) = (normal(&[2, 3, 4, 5], 1), normal(&[2, 3, 4, 5], 2));
-        for mask in masks() {
-            let y = forward(&x, &mask).unwrap();
-            close(&y, &reference(&x, &mask).unwrap(), 1e-6);
-            close(&backward(&y, &g, &mask).unwrap(), &backward_reference(&y, &g, &mask).unwrap(), 1e-5);
-        }
+    fn twins_equal_the_reference() {
+        twins::<Forward>(1e-6);
+        twins::<Backward>(1e-5);
     }
 
     #[test]
@@ -309,6 +408,7 @@ mod tests {
     fn rows_with_nan_and_rows_without_weights_are_nan() {
         let all = |x: &Array, f: fn(f64) -> bool| crate::testing::values(x).into_iter().all(f);
         let mask = Mask::default();
+        let plain = |x: &Array| Forward { scores: x.clone(), mask: Mask::default() }.reference().unwrap();
         for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
             for length in 1..=70 {
                 for at in 0..length {
@@ -316,27 +416,16 @@ mod tests {
                     values[at] = f64::NAN;
                     let x = Array::from_vec(values, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
                     assert!(all(&forward(&x, &mask).unwrap(), f64::is_nan), "{length}, {at}");
-                    assert!(all(&reference(&x, &mask).unwrap(), f64::is_nan));
+                    assert!(all(&plain(&x), f64::is_nan));
                 }
                 let lowest = Array::full(f64::NEG_INFINITY, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
                 assert!(all(&forward(&lowest, &mask).unwrap(), f64::is_nan), "{length}");
-                assert!(all(&reference(&lowest, &mask).unwrap(), f64::is_nan));
+                assert!(all(&plain(&lowest), f64::is_nan));
             }
             let empty = Array::zeros((2, 0), dtype, &Device::Cpu).unwrap();
             assert_eq!(forward(&empty, &mask).unwrap().dims(), [2, 0]);
         }
         let x = Array::new(&[f64::NEG_INFINITY, 1.0, f64::MIN], &Device::Cpu).unwrap();
         assert_eq!(forward(&x, &mask).unwrap().to_vec1::<f64>().unwrap(), [0.0, 1.0, 0.0]);
-    }
-
-    #[test]
-    fn any_rank_and_more_queries_than_keys() {
-        close(
-            &forward(&normal(&[7], 1), &Mask::default()).unwrap(),
-            &reference(&normal(&[7], 1), &Mask::default()).unwrap(),
-            1e-6,
-        );
-        let (x, mask) = (normal(&[1, 1, 5, 3], 1), Mask { allowed: None, causal: true, past: None });
-        close(&forward(&x, &mask).unwrap(), &reference(&x, &mask).unwrap(), 1e-6);
     }
 }

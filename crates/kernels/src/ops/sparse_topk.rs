@@ -2,33 +2,80 @@
 //!
 //! Shapes: scores and result, u8, are (batch, heads, i, j). Masked scores count as the lowest finite number.
 
+use crate::array::HostArray;
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{part, pieces, rows_per_piece};
-use crate::host::{self, dispatch, Real};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
-use crate::ops::elementwise;
 use crate::ops::elementwise::is_nan;
-use crate::ops::layout::{contiguous, narrow};
+use crate::ops::layout::{contiguous, narrow_on_host};
 use crate::ops::softmax::{self, Mask, Rows};
-use crate::{Array, Result};
+use crate::{Array, Device, Result};
 
-/// The choice on candle's own operations.
-pub fn reference(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
-    let filled = softmax::filled(scores, mask)?.contiguous()?;
-    // NaN counts as the largest: it has no place in an order
-    let top = Array::full(f64::INFINITY, filled.shape(), filled.device())?.to_dtype(filled.dtype())?;
-    let (sorted, _) = filled.ne(&filled)?.where_cond(&top, &filled)?.sort_last_dim(false)?;
-    let limit = narrow(&sorted, scores.rank() - 1, k - 1, 1)?;
-    let chosen = filled.broadcast_lt(&limit)?.eq(0u8)?;
-    let (_, _, i, j) = scores.dims4()?;
-    match mask.dense(i, j, scores.device())? {
-        Some(allowed) => elementwise::mul(&chosen, &allowed),
-        None => Ok(chosen),
+#[derive(Clone)]
+struct Largest {
+    scores: Array,
+    mask: Mask,
+    k: usize,
+}
+
+arrays!(Largest { scores, mask });
+
+impl Kernel for Largest {
+    const NAME: &'static str = "sparse_topk";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        let (b, h, i, j) = self.scores.dims4()?;
+        if !(1..=j).contains(&self.k) {
+            bail!("the {} largest of {j} scores", self.k);
+        }
+        self.mask.check([b, h, i, j])
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (scores, k) = (self.scores.host()?, self.k);
+        let filled = softmax::filled(scores, &self.mask)?.contiguous()?;
+        // NaN counts as the largest: it has no place in an order
+        let top = HostArray::full(f64::INFINITY, filled.shape(), filled.device())?.to_dtype(filled.dtype())?;
+        let (sorted, _) = filled.ne(&filled)?.where_cond(&top, &filled)?.sort_last_dim(false)?;
+        let limit = narrow_on_host(&sorted, scores.rank() - 1, k - 1, 1)?;
+        let chosen = filled.broadcast_lt(&limit)?.eq(0u8)?;
+        let (_, _, i, j) = scores.dims4()?;
+        match self.mask.dense(i, j, &Device::Cpu)? {
+            Some(allowed) => Ok(chosen.broadcast_mul(allowed.host()?)?.into()),
+            None => Ok(chosen.into()),
+        }
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        largest_cpu::<T>(&self.scores, &self.mask, self.k)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let some: Vec<u8> = (0..2 * 7).map(|i| u8::from(i % 3 != 0)).collect();
+        let keys = Array::from_vec(some, (2, 1, 1, 7), &Device::Cpu).unwrap();
+        let mut all = Vec::new();
+        for (k, causal) in [(1, false), (3, true), (7, true), (4, false)] {
+            for allowed in [None, Some(keys.clone())] {
+                for past in [None, Some(1)] {
+                    let mask = Mask { allowed: allowed.clone(), causal, past };
+                    all.push(Self { scores: crate::testing::normal64(&[2, 3, 5, 7], 1), mask, k });
+                }
+            }
+        }
+        all
     }
 }
 
 /// 1 where a score is allowed and not less than the k-th largest of its row, NaN included; k is from 1 to j.
 pub fn largest(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
-    dispatch!(scores, T => largest_cpu::<T>(scores, mask, k), else reference(scores, mask, k))
+    run(&Largest { scores: scores.clone(), mask: mask.clone(), k })
 }
 
 fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
@@ -78,21 +125,11 @@ fn limit<T: Real>(keys: &mut [T::Key], j: usize, k: usize) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{close, normal, twins};
 
     #[test]
-    fn equals_the_reference() {
-        let x = normal(&[2, 3, 5, 7], 1);
-        let some: Vec<u8> = (0..2 * 7).map(|i| u8::from(i % 3 != 0)).collect();
-        let keys = Array::from_vec(some, (2, 1, 1, 7), &crate::Device::Cpu).unwrap();
-        for (k, causal) in [(1, false), (3, true), (7, true), (4, false)] {
-            for allowed in [None, Some(keys.clone())] {
-                for past in [None, Some(1)] {
-                    let mask = Mask { allowed: allowed.clone(), causal, past };
-                    close(&largest(&x, &mask, k).unwrap(), &reference(&x, &mask, k).unwrap(), 0.0);
-                }
-            }
-        }
+    fn twins_equal_the_reference() {
+        twins::<Largest>(0.0);
     }
 
     #[test]
@@ -102,7 +139,8 @@ mod tests {
         let x = Array::from_vec(values, (1, 1, 1, 9), &crate::Device::Cpu).unwrap();
         for k in 1..=9 {
             let got = largest(&x, &Mask::default(), k).unwrap();
-            close(&got, &reference(&x, &Mask::default(), k).unwrap(), 0.0);
+            let plain = Largest { scores: x.clone(), mask: Mask::default(), k };
+            close(&got, &plain.reference().unwrap(), 0.0);
             let chosen: Vec<u8> = got.flatten_all().unwrap().to_vec1().unwrap();
             assert_eq!((chosen[2], chosen[7]), (1, 1));
             assert_eq!(chosen.iter().sum::<u8>() as usize, k.max(2));
@@ -112,7 +150,8 @@ mod tests {
     #[test]
     fn k_of_each_row_stay() {
         let chosen = largest(&normal(&[1, 2, 3, 9], 2), &Mask::default(), 4).unwrap();
-        let counts: Vec<u8> = chosen.sum(3).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let counts: Vec<i64> =
+            crate::ops::reduce::sum(&chosen, &[3]).unwrap().flatten_all().unwrap().to_vec1().unwrap();
         assert_eq!(counts, [4; 6]);
     }
 }

@@ -4,10 +4,13 @@
 //! number of positions, towards later ones where it is positive; zeros come in. Features that are left over stay, and so does a segment whose shift is 0.
 //! Source: RWKV, <https://github.com/BlinkDL/RWKV-LM>.
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{computed, rows_per_piece};
-use crate::host::{self, dispatch, Real};
-use crate::ops::elementwise;
-use crate::ops::layout::{contiguous, narrow};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::ops::layout::{contiguous, narrow_on_host};
 use crate::{Array, DType, Result};
 
 /// How far each segment moves, and the positions that are there: others move into none.
@@ -17,20 +20,6 @@ pub struct Shifts<'a> {
     pub mask: Option<&'a Array>,
 }
 
-impl Shifts<'_> {
-    /// Features of a segment; an error where the shapes do not fit.
-    fn width(&self, x: &Array) -> Result<usize> {
-        let (batch, n, dim) = x.dims3()?;
-        if let Some(mask) = self.mask.filter(|mask| mask.dims() != [batch, n]) {
-            candle_core::bail!("a mask of shape {:?} does not fit {:?}", mask.dims(), x.dims());
-        }
-        match dim.checked_div(self.by.len()) {
-            None | Some(0) => candle_core::bail!("{dim} features are too few for {} shifts", self.by.len()),
-            Some(width) => Ok(width),
-        }
-    }
-}
-
 /// Which of the two positions of a move the mask is asked about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Masked {
@@ -38,66 +27,126 @@ enum Masked {
     Target,
 }
 
-/// The shift on candle's own operations.
-pub fn reference(x: &Array, shifts: Shifts) -> Result<Array> {
-    let width = shifts.width(x)?;
-    let clean = present(x, shifts.mask)?;
-    joined(x, shifts.by, width, |segment, by| moved(&narrow(&clean, 2, segment, width)?, by))
+/// The shift, or its gradient.
+#[derive(Clone)]
+struct Shift {
+    x: Array,
+    mask: Option<Array>,
+    by: Vec<i64>,
+    masked: Masked,
 }
 
-fn backward_reference(grad: &Array, shifts: Shifts) -> Result<Array> {
-    let width = shifts.width(grad)?;
-    joined(grad, shifts.by, width, |segment, by| present(&moved(&narrow(grad, 2, segment, width)?, -by)?, shifts.mask))
+arrays!(Shift { x, mask });
+
+impl Shift {
+    /// Features of a segment.
+    fn width(&self) -> usize {
+        self.x.dims().last().map_or(0, |dim| dim / self.by.len().max(1))
+    }
+}
+
+impl Kernel for Shift {
+    const NAME: &'static str = "token_shift";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        let (batch, n, dim) = self.x.dims3()?;
+        if let Some(mask) = self.mask.as_ref().filter(|mask| mask.dims() != [batch, n]) {
+            bail!("a mask of shape {:?} does not fit {:?}", mask.dims(), self.x.dims());
+        }
+        match dim.checked_div(self.by.len()) {
+            None | Some(0) => bail!("{dim} features are too few for {} shifts", self.by.len()),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (x, width) = (self.x.host()?, self.width());
+        let there = self.mask.as_ref().map(Array::host).transpose()?;
+        let clean = if self.masked == Masked::Source { present(x, there)? } else { x.clone() };
+        let segment = |(i, by): (usize, &i64)| {
+            if *by == 0 {
+                return narrow_on_host(x, 2, i * width, width);
+            }
+            let y = moved(&narrow_on_host(&clean, 2, i * width, width)?, *by)?;
+            if self.masked == Masked::Source {
+                Ok(y)
+            } else {
+                present(&y, there)
+            }
+        };
+        let mut parts = self.by.iter().enumerate().map(segment).collect::<HostResult<Vec<_>>>()?;
+        let done = width * self.by.len();
+        if done < x.dim(2)? {
+            parts.push(narrow_on_host(x, 2, done, x.dim(2)? - done)?);
+        }
+        Ok(HostArray::cat(&parts, 2)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        shifted::<T>(&self.x, &self.by, self.mask.as_ref(), self.width(), self.masked)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(dims, by): ([usize; 3], &[i64])| {
+            let there: Vec<u8> = (0..dims[0] * dims[1]).map(|i| u8::from(i % 3 != 1)).collect();
+            let mask = Array::from_vec(there, (dims[0], dims[1]), &crate::Device::Cpu).unwrap();
+            let with = |mask: Option<Array>| {
+                [Masked::Source, Masked::Target].map(|masked| {
+                    let x = crate::testing::normal64(&dims, 1);
+                    Self { x, mask: mask.clone(), by: by.into(), masked }
+                })
+            };
+            [with(None), with(Some(mask))].concat()
+        };
+        let sizes: [([usize; 3], &[i64]); 4] =
+            [([2, 5, 7], &[0, 1]), ([3, 4, 9], &[-1, 0, 1]), ([1, 1, 6], &[0, 1, 2]), ([2, 300, 40], &[0, 1, 9])];
+        sizes.into_iter().flat_map(of).collect()
+    }
 }
 
 /// Zeros at positions that are not there.
-fn present(x: &Array, mask: Option<&Array>) -> Result<Array> {
+fn present(x: &HostArray, mask: Option<&HostArray>) -> HostResult<HostArray> {
     match mask {
-        Some(mask) => elementwise::mul(x, &mask.ne(&mask.zeros_like()?)?.to_dtype(x.dtype())?.unsqueeze(2)?),
+        Some(mask) => x.broadcast_mul(&mask.ne(0u8)?.to_dtype(x.dtype())?.unsqueeze(2)?),
         None => Ok(x.clone()),
     }
 }
 
-fn joined(x: &Array, by: &[i64], width: usize, part: impl Fn(usize, i64) -> Result<Array>) -> Result<Array> {
-    let segment = |(i, by): (usize, &i64)| if *by == 0 { narrow(x, 2, i * width, width) } else { part(i * width, *by) };
-    let mut parts = by.iter().enumerate().map(segment).collect::<Result<Vec<_>>>()?;
-    let done = width * by.len();
-    if done < x.dim(2)? {
-        parts.push(narrow(x, 2, done, x.dim(2)? - done)?);
-    }
-    Array::cat(&parts, 2)
-}
-
-fn moved(x: &Array, by: i64) -> Result<Array> {
+fn moved(x: &HostArray, by: i64) -> HostResult<HostArray> {
     let n = x.dim(1)?;
     let far = (by.unsigned_abs() as usize).min(n);
     if far == n {
         x.zeros_like()
     } else if by > 0 {
-        narrow(x, 1, 0, n - far)?.pad_with_zeros(1, far, 0)
+        narrow_on_host(x, 1, 0, n - far)?.pad_with_zeros(1, far, 0)
     } else {
-        narrow(x, 1, far, n - far)?.pad_with_zeros(1, 0, far)
+        narrow_on_host(x, 1, far, n - far)?.pad_with_zeros(1, 0, far)
     }
 }
 
 /// `x` shifted.
 pub fn forward(x: &Array, shifts: Shifts) -> Result<Array> {
-    dispatch!(x, T => shifted::<T>(x, shifts.by, shifts, Masked::Source), else reference(x, shifts))
+    let Shifts { by, mask } = shifts;
+    run(&Shift { x: x.clone(), mask: mask.cloned(), by: by.into(), masked: Masked::Source })
 }
 
 /// Gradient of `x` for `grad`, that of `y`.
 pub fn backward(grad: &Array, shifts: Shifts) -> Result<Array> {
-    let back: Vec<i64> = shifts.by.iter().map(|by| -by).collect();
-    dispatch!(grad, T => shifted::<T>(grad, &back, shifts, Masked::Target), else backward_reference(grad, shifts))
+    let Shifts { by, mask } = shifts;
+    let by = by.iter().map(|by| by.saturating_neg()).collect();
+    run(&Shift { x: grad.clone(), mask: mask.cloned(), by, masked: Masked::Target })
 }
 
-fn shifted<T: Real>(x: &Array, by: &[i64], shifts: Shifts, masked: Masked) -> Result<Array> {
+fn shifted<T: Real>(x: &Array, by: &[i64], mask: Option<&Array>, width: usize, masked: Masked) -> Result<Array> {
     let (_, n, dim) = x.dims3()?;
-    let width = shifts.width(x)?;
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let mask = shifts.mask.map(|mask| mask.to_dtype(DType::U8)?.flatten_all()?.to_vec1::<u8>()).transpose()?;
+    let mask = mask.map(|mask| host::vector::<u8>(&mask.to_dtype(DType::U8)?)).transpose()?;
     let rows = rows_per_piece(dim);
     let y = computed(xs.len(), rows * dim, |piece, y: &mut [T]| {
         for (i, y) in y.chunks_exact_mut(dim).enumerate() {
@@ -122,7 +171,7 @@ fn shifted<T: Real>(x: &Array, by: &[i64], shifts: Shifts, masked: Masked) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, differences, f64s, normal};
+    use crate::testing::{differences, normal, normal64, twins};
     use crate::Device;
 
     fn mask(batch: usize, n: usize) -> Array {
@@ -131,26 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_reference() {
-        for (dims, by) in [
-            ([2, 5, 7], vec![0, 1]),
-            ([3, 4, 9], vec![-1, 0, 1]),
-            ([1, 1, 6], vec![0, 1, 2]),
-            ([2, 300, 40], vec![0, 1, 9]),
-        ] {
-            let x = normal(&dims, 1);
-            let there = mask(dims[0], dims[1]);
+    fn twins_equal_the_reference() {
+        twins::<Shift>(0.0);
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (x, weight, there) = (normal64(&[2, 4, 9], 1), normal64(&[2, 4, 9], 2), mask(2, 4));
+        for by in [&[0, 1][..], &[-1, 0, 1], &[0, 1, 9]] {
             for mask in [None, Some(&there)] {
-                let shifts = Shifts { by: &by, mask };
-                close(&forward(&x, shifts).unwrap(), &reference(&x, shifts).unwrap(), 0.0);
-                close(&backward(&x, shifts).unwrap(), &backward_reference(&x, shifts).unwrap(), 0.0);
-                let wide = f64s(&x.narrow(1, 0, dims[1].min(4)).unwrap().contiguous().unwrap());
-                let part = mask.map(|mask| mask.narrow(1, 0, dims[1].min(4)).unwrap().contiguous().unwrap());
-                let shifts = Shifts { by: &by, mask: part.as_ref() };
-                let weight = f64s(&normal(wide.dims(), 2));
-                if wide.elem_count() < 100 {
-                    differences(&wide, &weight, &backward(&weight, shifts).unwrap(), |x| forward(x, shifts).unwrap());
-                }
+                let shifts = Shifts { by, mask };
+                differences(&x, &weight, &backward(&weight, shifts).unwrap(), |x| forward(x, shifts).unwrap());
             }
         }
     }

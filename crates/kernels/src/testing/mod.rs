@@ -1,5 +1,7 @@
 //! Helpers of the kernels' tests.
 
+use crate::kernel::{run, Arrays, Kernel};
+use crate::ops::layout::narrow;
 use crate::philox::Stream;
 use crate::{Array, DType, Device};
 
@@ -7,6 +9,17 @@ use crate::{Array, DType, Device};
 pub fn normal(dims: &[usize], seed: u64) -> Array {
     let values = Stream { seed, call: 0, draw: 0 }.normal(dims.iter().product());
     Array::from_vec(values, dims, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
+}
+
+/// Seeded normal numbers, f64.
+pub fn normal64(dims: &[usize], seed: u64) -> Array {
+    let values = Stream { seed, call: 0, draw: 0 }.normal(dims.iter().product());
+    Array::from_vec(values, dims, &Device::Cpu).unwrap()
+}
+
+/// `f` of each number of an array of f64.
+pub fn map(x: &Array, f: impl Fn(f64) -> f64) -> Array {
+    Array::from_vec(values(x).into_iter().map(f).collect(), x.dims(), &Device::Cpu).unwrap()
 }
 
 pub fn values(x: &Array) -> Vec<f64> {
@@ -47,4 +60,74 @@ pub fn differences(x: &Array, weight: &Array, gradient: &Array, f: impl Fn(&Arra
 /// The same values in f64, where differences are exact enough.
 pub fn f64s(x: &Array) -> Array {
     x.to_dtype(DType::F64).unwrap()
+}
+
+/// The types that kernels are tested in, and how far they may be off: in units of the largest number, of what `f32` may be.
+const TYPES: [(DType, f64); 4] = [(DType::F64, 1e-6), (DType::F32, 1.0), (DType::F16, 500.0), (DType::BF16, 4000.0)];
+
+/// An array of the same values that lies in memory in another way.
+type View = fn(&Array) -> Array;
+
+fn transposed(x: &Array) -> Array {
+    match x.rank() {
+        0 | 1 => x.clone(),
+        _ => x.t().unwrap().copy().unwrap().t().unwrap(),
+    }
+}
+
+/// Within a larger one, of which all other numbers are NaN.
+fn inside(x: &Array) -> Array {
+    let mut y = x.clone();
+    for axis in 0..x.rank() {
+        let mut dims = y.dims().to_vec();
+        dims[axis] = 1;
+        let edge = Array::full(f64::NAN, dims, &Device::Cpu).unwrap().to_dtype(x.dtype()).unwrap();
+        y = Array::cat(&[&edge, &y, &edge], axis).unwrap();
+    }
+    x.dims().iter().enumerate().fold(y, |y, (axis, size)| narrow(&y, axis, 1, *size).unwrap())
+}
+
+fn outputs(out: &impl Arrays) -> Vec<Array> {
+    let mut all = Vec::new();
+    out.each(&mut |array| all.push(array.clone()));
+    all
+}
+
+/// Whether a kernel's case takes part in the types of half precision: sums of many of them are far off.
+const MOST_IN_HALF: usize = 5_000;
+
+/// Compares what runs for each type and each way to lie in memory with the reference in f64.
+///
+/// `tolerance` is for f32, in units of the largest number.
+#[track_caller]
+pub fn twins<K: Kernel>(tolerance: f64) {
+    for case in K::cases() {
+        let mut count = 0;
+        case.each(&mut |array| count += array.elem_count());
+        for (dtype, factor) in TYPES {
+            if matches!(dtype, DType::F16 | DType::BF16) && count > MOST_IN_HALF {
+                continue;
+            }
+            let views: [View; 3] = [Clone::clone, transposed, inside];
+            for view in views {
+                let (mut kernel, mut exact) = (case.clone(), case.clone());
+                let floats = |f: &dyn Fn(&Array) -> Array, kernel: &mut K| {
+                    kernel.each_mut(&mut |array| {
+                        if array.dtype().is_float() {
+                            *array = f(array);
+                        }
+                    });
+                };
+                floats(&|x| view(&x.to_dtype(dtype).unwrap()), &mut kernel);
+                floats(&|x| x.to_dtype(dtype).unwrap().to_dtype(DType::F64).unwrap(), &mut exact);
+                let got = outputs(&run(&kernel).unwrap());
+                let want = outputs(&exact.reference().unwrap());
+                assert_eq!(got.len(), want.len(), "{}", K::NAME);
+                for (got, want) in got.iter().zip(&want) {
+                    assert!(!want.dtype().is_float() || got.dtype().is_float(), "{}", K::NAME);
+                    close(got, want, tolerance * factor);
+                }
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::host::gemv::kernel::{products_f32, products_reference, weighted_sum_f
 use crate::host::Real;
 
 /// Products, the sums they consist of, and transposed copies.
-pub trait Blas: Real {
+pub(crate) trait Blas: Real {
     /// Products of the few rows of `x`, (m, width), with the many of `w`: `y` is (many, m).
     fn products(x: &[Self], w: Many<Self>, y: &mut [Self]) {
         products_reference(x, w, y);

@@ -78,16 +78,17 @@ mod tests {
         for (m, n, k) in SIZES {
             let (x, w, b) = (normal(&[m, k], 1), normal(&[n, k], 2), normal(&[n], 3));
             let flat = |a: &Array| a.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            let plain = x.matmul(&w.t().unwrap()).unwrap();
+            let plain = x.host().unwrap().matmul(&w.host().unwrap().t().unwrap()).unwrap();
             for bias in [None, Some(flat(&b))] {
-                let want = if bias.is_some() { plain.broadcast_add(&b).unwrap() } else { plain.clone() };
+                let with_bias = || plain.broadcast_add(b.host().unwrap()).unwrap();
+                let want = if bias.is_some() { with_bias() } else { plain.clone() };
                 let (weight, half) = (flat(&w), n / 2 * k);
                 let layer = Layer { weight: &weight, bias: bias.as_deref() };
                 let [upper, lower] = [&weight[..half], &weight[half..]].map(|weight| Layer { weight, bias: None });
                 let got = products(&flat(&x), &[layer, upper, lower], (m, k)).unwrap();
                 let array = |i: usize| Array::from_slice(&got[i], (m, got[i].len() / m), &Device::Cpu).unwrap();
-                close(&array(0), &want, 1e-5);
-                close(&Array::cat(&[&array(1), &array(2)], 1).unwrap(), &plain, 1e-5);
+                close(&array(0), &want.into(), 1e-5);
+                close(&Array::cat(&[&array(1), &array(2)], 1).unwrap(), &plain.clone().into(), 1e-5);
             }
         }
     }

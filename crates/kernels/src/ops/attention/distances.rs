@@ -3,10 +3,17 @@
 //! Shapes: by distance, (heads, i + j - 1), number n is for query r and key c with n = c + i - 1 - r: a query's row of the matrix is one piece
 //! of memory, and the next query's begins one number earlier. As a matrix, (heads, i, j).
 
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::host::parallel::computed;
-use crate::host::{self, dispatch, Real};
-use crate::ops::layout::{contiguous, narrow};
+use crate::host::{self, Real};
+use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::memory::alloc;
+use crate::ops::layout::{contiguous, narrow_on_host};
 use crate::ops::reduce::add_assign;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, Result};
 
 /// Whether `bias` is one of i queries and j keys.
@@ -14,40 +21,111 @@ pub(super) fn check(bias: &Array, heads: usize, i: usize, j: usize) -> Result<()
     if bias.dims() == [heads, count(i, j)] {
         return Ok(());
     }
-    candle_core::bail!("a bias {:?} does not fit {heads} heads, {i} queries and {j} keys", bias.dims())
+    bail!("a bias {:?} does not fit {heads} heads, {i} queries and {j} keys", bias.dims())
 }
 
 fn count(i: usize, j: usize) -> usize {
     (i + j).saturating_sub(1)
 }
 
-/// The bias as a matrix, on candle's own operations.
-pub fn spread_reference(bias: &Array, i: usize, j: usize) -> Result<Array> {
-    check(bias, bias.dim(0)?, i, j)?;
-    crate::memory::alloc::check(&[bias.dim(0)?, i, j], bias.dtype())?;
-    let rows = (0..i).map(|r| narrow(bias, 1, i - 1 - r, j)).collect::<Result<Vec<_>>>()?;
+#[derive(Clone)]
+struct Spread {
+    bias: Array,
+    i: usize,
+    j: usize,
+}
+
+#[derive(Clone)]
+struct Gather {
+    grad: Array,
+}
+
+arrays! {
+    Spread { bias }
+    Gather { grad }
+}
+
+/// The bias as a matrix.
+pub(super) fn spread_on_host(bias: &HostArray, i: usize, j: usize) -> HostResult<HostArray> {
+    let rows = (0..i).map(|r| narrow_on_host(bias, 1, i - 1 - r, j)).collect::<HostResult<Vec<_>>>()?;
     match rows.is_empty() {
-        true => Array::zeros((bias.dim(0)?, i, j), bias.dtype(), bias.device()),
-        false => Array::stack(&rows, 1),
+        true => HostArray::zeros((bias.dim(0)?, i, j), bias.dtype(), bias.device()),
+        false => HostArray::stack(&rows, 1),
     }
 }
 
-/// The gradient by distance from that of the matrix, on candle's own operations.
-pub fn gather_reference(grad: &Array) -> Result<Array> {
+/// The gradient by distance from that of the matrix.
+pub(super) fn gather_on_host(grad: &HostArray) -> HostResult<HostArray> {
     let (heads, i, j) = grad.dims3()?;
-    let zero = Array::zeros((heads, count(i, j)), grad.dtype(), grad.device())?;
-    (0..i).try_fold(zero, |sum, r| sum + narrow(grad, 1, r, 1)?.squeeze(1)?.pad_with_zeros(1, i - 1 - r, r)?)
+    let zero = HostArray::zeros((heads, count(i, j)), grad.dtype(), grad.device())?;
+    (0..i).try_fold(zero, |sum, r| sum + narrow_on_host(grad, 1, r, 1)?.squeeze(1)?.pad_with_zeros(1, i - 1 - r, r)?)
+}
+
+#[cfg(test)]
+const SIZES: [[usize; 3]; 5] = [[2, 3, 5], [1, 1, 7], [3, 6, 6], [2, 5, 2], [1, 4, 1]];
+
+impl Kernel for Spread {
+    const NAME: &'static str = "bias by distance";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        check(&self.bias, self.bias.dim(0)?, self.i, self.j)
+    }
+
+    fn reference(&self) -> Result<Array> {
+        alloc::check(&[self.bias.dim(0)?, self.i, self.j], self.bias.dtype())?;
+        Ok(spread_on_host(self.bias.host()?, self.i, self.j)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        spread_cpu::<T>(&self.bias, self.i, self.j)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        SIZES.map(|[heads, i, j]| Self { bias: normal64(&[heads, i + j - 1], 1), i, j }).into()
+    }
+}
+
+impl Kernel for Gather {
+    const NAME: &'static str = "bias by distance, backward";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        self.grad.dims3().map(|_| ())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(gather_on_host(self.grad.host()?)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        gather_cpu::<T>(&self.grad)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        SIZES.map(|dims| Self { grad: normal64(&dims, 2) }).into()
+    }
 }
 
 /// The bias as a matrix.
 pub fn spread(bias: &Array, i: usize, j: usize) -> Result<Array> {
-    dispatch!(bias, T => spread_cpu::<T>(bias, i, j), else spread_reference(bias, i, j))
+    run(&Spread { bias: bias.clone(), i, j })
+}
+
+/// The gradient by distance from that of the matrix.
+pub fn gather(grad: &Array) -> Result<Array> {
+    run(&Gather { grad: grad.clone() })
 }
 
 fn spread_cpu<T: Real>(bias: &Array, i: usize, j: usize) -> Result<Array> {
     let bias = contiguous(bias)?;
     let heads = bias.dim(0)?;
-    check(&bias, heads, i, j)?;
     let (width, values) = (count(i, j), host::slice::<T>(&bias)?);
     let values: &[T] = &values;
     let y = computed(heads * i * j, i * j, |head, y: &mut [T]| {
@@ -56,11 +134,6 @@ fn spread_cpu<T: Real>(bias: &Array, i: usize, j: usize) -> Result<Array> {
         }
     })?;
     host::array(y, (heads, i, j))
-}
-
-/// The gradient by distance from that of the matrix.
-pub fn gather(grad: &Array) -> Result<Array> {
-    dispatch!(grad, T => gather_cpu::<T>(grad), else gather_reference(grad))
 }
 
 fn gather_cpu<T: Real>(grad: &Array) -> Result<Array> {
@@ -79,15 +152,12 @@ fn gather_cpu<T: Real>(grad: &Array) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{normal, twins};
 
     #[test]
-    fn equals_the_reference() {
-        for (heads, i, j) in [(2, 3, 5), (1, 1, 7), (3, 6, 6), (2, 5, 2), (1, 4, 1)] {
-            let (bias, grad) = (normal(&[heads, i + j - 1], 1), normal(&[heads, i, j], 2));
-            close(&spread(&bias, i, j).unwrap(), &spread_reference(&bias, i, j).unwrap(), 0.0);
-            close(&gather(&grad).unwrap(), &gather_reference(&grad).unwrap(), 1e-6);
-        }
+    fn twins_equal_the_reference() {
+        twins::<Spread>(0.0);
+        twins::<Gather>(1e-6);
         let matrix =
             spread(&Array::arange(0f32, 4.0, &crate::Device::Cpu).unwrap().reshape((1, 4)).unwrap(), 2, 3).unwrap();
         assert_eq!(matrix.to_vec3::<f32>().unwrap(), [[[1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]]);

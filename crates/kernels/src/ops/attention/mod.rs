@@ -18,32 +18,104 @@ mod tests;
 mod tiles;
 
 pub use inputs::{Gradients, Inputs};
-pub use reference::reference;
 
-use crate::host::dispatch;
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
+use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::{Array, Result};
-use reference::backward_reference;
 
 /// What the gradient needs of an attention.
 pub struct Saved {
     /// The output, (batch, heads, i, dv).
     y: Array,
-    /// The largest score of each query and the sum of its exponentials, (batch · heads · i, 2); nothing where the reference computed it.
+    /// The largest score of each query and the sum of its exponentials, (batch · heads · i, 2); nothing where the reference
+    /// computed it.
     rows: Option<Array>,
 }
 
-/// (batch, heads, i, dv).
+#[derive(Clone)]
+struct Forward {
+    of: Inputs,
+}
+
+#[derive(Clone)]
+struct Backward {
+    of: Inputs,
+    y: Array,
+    rows: Option<Array>,
+    grad: Array,
+}
+
+arrays! {
+    Inputs { q, k, v, bias, mask }
+    Gradients { q, k, v, bias }
+    Forward { of }
+    Backward { of, y, rows, grad }
+}
+
+impl Kernel for Forward {
+    const NAME: &'static str = "attention";
+    type Out = (Array, Option<Array>);
+
+    fn check(&self) -> Result<()> {
+        self.of.check().map(|_| ())
+    }
+
+    fn reference(&self) -> Result<Self::Out> {
+        Ok((reference::forward(&self.of)?, None))
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Self::Out> {
+        forward::forward::<T>(&self.of).map(|(y, rows)| (y, Some(rows)))
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        // what softmax found is not in the reference: see the tests
+        Vec::new()
+    }
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "attention backward";
+    type Out = Gradients;
+
+    fn check(&self) -> Result<()> {
+        let dims = self.of.check()?;
+        if self.grad.dims() != dims {
+            bail!("attention: a gradient {:?} for an output {dims:?}", self.grad.dims());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Gradients> {
+        reference::backward(&self.of, &self.grad)
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Gradients> {
+        match &self.rows {
+            Some(rows) => backward::gradients::<T>(&self.of, (&self.y, rows), &self.grad),
+            None => self.reference(),
+        }
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        tests::backward_cases()
+    }
+}
+
+/// (batch, heads, i, dv), and what the gradient needs.
 pub fn forward(of: &Inputs) -> Result<(Array, Saved)> {
-    let (y, rows) = dispatch!(of.q, T => forward::forward::<T>(of).map(|(y, rows)| (y, Some(rows))), else Ok((reference(of)?, None)))?;
+    let (y, rows) = run(&Forward { of: of.clone() })?;
     Ok((y.clone(), Saved { y, rows }))
 }
 
 /// The gradients for `grad`, that of the output.
 pub fn backward(of: &Inputs, saved: &Saved, grad: &Array) -> Result<Gradients> {
-    match &saved.rows {
-        Some(rows) => {
-            dispatch!(of.q, T => backward::gradients::<T>(of, (&saved.y, rows), grad), else backward_reference(of, grad))
-        }
-        None => backward_reference(of, grad),
-    }
+    run(&Backward { of: of.clone(), y: saved.y.clone(), rows: saved.rows.clone(), grad: grad.clone() })
 }

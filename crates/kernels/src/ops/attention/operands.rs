@@ -1,6 +1,5 @@
 //! Operands, sizes and places of an attention, which all of its blocks share.
 
-use super::distances;
 use super::inputs::Inputs;
 use super::tiles::{Limits, WIDTH};
 use crate::host::gemm::blas::Blas;
@@ -67,13 +66,8 @@ pub(super) struct Sizes {
     pub dv: usize,
 }
 
-pub(super) fn sizes(q: &Array, k: &Array, v: &Array) -> Result<(usize, Sizes)> {
-    let (batch, heads, i, d) = q.dims4()?;
-    let ((kb, kh, j, kd), (vb, vh, vj, dv)) = (k.dims4()?, v.dims4()?);
-    let fits = |b: usize, h: usize| b == batch && (h == heads || h == 1);
-    if !fits(kb, kh) || !fits(vb, vh) || kd != d || vj != j {
-        candle_core::bail!("attention: shapes {:?}, {:?} and {:?} do not fit", q.dims(), k.dims(), v.dims());
-    }
+fn sizes(of: &Inputs) -> Result<(usize, Sizes)> {
+    let ((batch, heads, i, d), (_, _, j, dv)) = (of.q.dims4()?, of.v.dims4()?);
     Ok((batch, Sizes { heads, i, j, d, dv }))
 }
 
@@ -93,11 +87,8 @@ pub(super) struct Attention<'a, T> {
 impl<'a, T: Blas> Attention<'a, T> {
     /// `bias` is that of `of`, row by row.
     pub fn new(of: &'a Inputs, bias: Option<&'a Array>) -> Result<(usize, Self)> {
-        let (batch, sizes) = sizes(&of.q, &of.k, &of.v)?;
+        let (batch, sizes) = sizes(of)?;
         let Sizes { heads, i, j, .. } = sizes;
-        if let Some(bias) = bias {
-            distances::check(bias, heads, i, j)?;
-        }
         let rows = Rows::with_dims([batch, heads, i, j], &of.mask)?;
         let bias = bias.map(host::slice::<T>).transpose()?;
         let (q, k, v) = (Operand::new(&of.q, heads)?, Operand::new(&of.k, heads)?, Operand::new(&of.v, heads)?);

@@ -1,40 +1,61 @@
-//! Attention by its steps, on candle's own operations.
+//! Attention by its steps, on candle's operations.
 
 use super::distances;
 use super::inputs::{Gradients, Inputs};
-use super::operands::sum_heads;
+use crate::array::HostArray;
 use crate::ops::dropout::{dropout, Dropout};
-use crate::ops::softmax;
+use crate::ops::{matmul, softmax};
 use crate::{Array, Result};
 
-/// Attention by its steps.
-pub fn reference(of: &Inputs) -> Result<Array> {
-    crate::ops::matmul::reference(&dropped_reference(of, weights_reference(of)?)?, &of.v, 1.0)
+/// (batch, heads, i, dv).
+pub(super) fn forward(of: &Inputs) -> Result<Array> {
+    let weights = dropped(of, weights(of)?)?;
+    Ok(matmul::on_host(&weights, of.v.host()?, 1.0)?.into())
 }
 
-fn dropped_reference(of: &Inputs, weights: Array) -> Result<Array> {
-    of.dropout.map_or(Ok(weights.clone()), |Dropout { p, stream }| dropout(&weights, p, stream))
+fn dropped(of: &Inputs, weights: HostArray) -> Result<HostArray> {
+    match of.dropout {
+        Some(Dropout { p, stream }) => dropout(&weights.into(), p, stream)?.download(),
+        None => Ok(weights),
+    }
 }
 
-fn weights_reference(of: &Inputs) -> Result<Array> {
-    let scores = crate::ops::matmul::reference(&of.q, &of.k.transpose(2, 3)?, of.scale)?;
+fn weights(of: &Inputs) -> Result<HostArray> {
+    let scores = matmul::on_host(of.q.host()?, &of.k.host()?.transpose(2, 3)?, of.scale)?;
     let scores = match &of.bias {
-        Some(bias) => scores.broadcast_add(&distances::spread_reference(bias, scores.dim(2)?, scores.dim(3)?)?)?,
+        Some(bias) => {
+            let (_, _, i, j) = scores.dims4()?;
+            scores.broadcast_add(&distances::spread_on_host(bias.host()?, i, j)?)?
+        }
         None => scores,
     };
-    softmax::reference(&scores, &of.mask)
+    softmax::on_host(&scores, &of.mask)
 }
 
-pub(super) fn backward_reference(of: &Inputs, grad: &Array) -> Result<Gradients> {
-    let product = |a: &Array, b: &Array, alpha| crate::ops::matmul::reference(a, b, alpha);
+/// The gradients for `grad`, that of the output.
+pub(super) fn backward(of: &Inputs, grad: &Array) -> Result<Gradients> {
+    let product = |a: &HostArray, b: &HostArray, alpha| matmul::on_host(a, b, alpha);
     let Inputs { q, k, v, bias, scale, mask, .. } = of;
-    let weights = weights_reference(of)?;
-    let dweights = dropped_reference(of, product(grad, &v.transpose(2, 3)?, 1.0)?)?;
-    let dscores = softmax::backward(&weights, &dweights, mask)?;
+    let (q, k, v, grad) = (q.host()?, k.host()?, v.host()?, grad.host()?);
+    let weights = weights(of)?;
+    let dweights = dropped(of, product(grad, &v.transpose(2, 3)?, 1.0)?)?;
+    let dscores = softmax::backward_on_host(&weights, &dweights, mask)?;
+    let dbias = match bias {
+        Some(_) => Some(distances::gather_on_host(&dscores.sum(0)?)?.into()),
+        None => None,
+    };
     Ok(Gradients {
-        q: product(&dscores, k, *scale)?,
-        k: sum_heads(&product(&dscores.transpose(2, 3)?, q, *scale)?, k)?,
-        v: sum_heads(&product(&dropped_reference(of, weights)?.transpose(2, 3)?, grad, 1.0)?, v)?,
-        bias: bias.as_ref().map(|_| distances::gather_reference(&dscores.sum(0)?)).transpose()?,
+        q: product(&dscores, k, *scale)?.into(),
+        k: sum_heads(product(&dscores.transpose(2, 3)?, q, *scale)?, k)?.into(),
+        v: sum_heads(product(&dropped(of, weights)?.transpose(2, 3)?, grad, 1.0)?, v)?.into(),
+        bias: dbias,
     })
+}
+
+/// One head for all gets the sum of what each would get.
+fn sum_heads(grad: HostArray, like: &HostArray) -> Result<HostArray> {
+    match grad.dim(1)? == like.dim(1)? {
+        true => Ok(grad),
+        false => Ok(grad.sum_keepdim(1)?),
+    }
 }

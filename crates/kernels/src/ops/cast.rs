@@ -1,0 +1,62 @@
+//! Numbers as those of another type, as `as` of Rust has it: see [`crate::ops::convert`] for what is checked.
+
+use crate::host::gemm::blas::Blas;
+use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::{Array, DType, Element, Result};
+
+#[derive(Clone)]
+struct Cast {
+    x: Array,
+    dtype: DType,
+}
+
+arrays!(Cast { x });
+
+impl Kernel for Cast {
+    const NAME: &'static str = "cast";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(self.x.host()?.to_dtype(self.dtype)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        self.reference()
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
+        Some(self.reference())
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |dtype| Self { x: crate::testing::normal64(&[5, 30], 1), dtype };
+        [DType::F64, DType::F32].map(of).into()
+    }
+}
+
+impl Array {
+    /// The values in another type.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        if self.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        run(&Cast { x: self.clone(), dtype })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twins_equal_the_reference() {
+        crate::testing::twins::<Cast>(1e-7);
+    }
+}

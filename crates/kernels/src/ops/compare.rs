@@ -1,0 +1,125 @@
+//! Comparisons, element by element.
+
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
+use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::{Array, Element, Result};
+
+/// Which comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Equal; never of NaN.
+    Eq,
+    /// Not equal; always of NaN.
+    Ne,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Ge,
+}
+
+#[derive(Clone)]
+struct Compare {
+    a: Array,
+    b: Array,
+    how: Comparison,
+}
+
+arrays!(Compare { a, b });
+
+impl Kernel for Compare {
+    const NAME: &'static str = "compare";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        if self.a.dtype() != self.b.dtype() {
+            bail!("types {:?} and {:?} differ", self.a.dtype(), self.b.dtype());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (a, b) = (self.a.host()?, self.b.host()?);
+        let y = match self.how {
+            Comparison::Eq => a.broadcast_eq(b)?,
+            Comparison::Ne => a.broadcast_ne(b)?,
+            Comparison::Lt => a.broadcast_lt(b)?,
+            Comparison::Le => a.broadcast_le(b)?,
+            Comparison::Gt => a.broadcast_gt(b)?,
+            Comparison::Ge => a.broadcast_ge(b)?,
+        };
+        Ok(y.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        self.reference()
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
+        Some(self.reference())
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let all = [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
+        let whole = |dims: &[usize], seed| crate::testing::map(&crate::testing::normal64(dims, seed), f64::round);
+        let of = |(a, b): (&[usize], &[usize])| all.map(|how| Self { a: whole(a, 1), b: whole(b, 2), how });
+        let shapes: [(&[usize], &[usize]); 4] =
+            [(&[5, 30], &[5, 30]), (&[5, 30], &[30]), (&[4, 1], &[6]), (&[0], &[1])];
+        shapes.into_iter().flat_map(of).collect()
+    }
+}
+
+/// u8, 1 where the comparison of `a` and `b`, broadcast, holds.
+pub fn compare(a: &Array, b: &Array, how: Comparison) -> Result<Array> {
+    run(&Compare { a: a.clone(), b: b.clone(), how })
+}
+
+#[allow(clippy::should_implement_trait)]
+impl Array {
+    /// u8, 1 where equal, broadcast.
+    pub fn eq(&self, other: &Self) -> Result<Self> {
+        compare(self, other, Comparison::Eq)
+    }
+
+    /// u8, 1 where not equal, broadcast.
+    pub fn ne(&self, other: &Self) -> Result<Self> {
+        compare(self, other, Comparison::Ne)
+    }
+
+    /// u8, 1 where less, broadcast.
+    pub fn lt(&self, other: &Self) -> Result<Self> {
+        compare(self, other, Comparison::Lt)
+    }
+
+    /// u8, 1 where less or equal, broadcast.
+    pub fn le(&self, other: &Self) -> Result<Self> {
+        compare(self, other, Comparison::Le)
+    }
+
+    /// u8, 1 where greater, broadcast.
+    pub fn gt(&self, other: &Self) -> Result<Self> {
+        compare(self, other, Comparison::Gt)
+    }
+
+    /// u8, 1 where greater or equal, broadcast.
+    pub fn ge(&self, other: &Self) -> Result<Self> {
+        compare(self, other, Comparison::Ge)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twins_equal_the_reference() {
+        crate::testing::twins::<Compare>(0.0);
+    }
+}

@@ -1,0 +1,217 @@
+//! Elements by their number along an axis.
+
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
+use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::ops::layout::contiguous;
+use crate::{Array, DType, Element, Result};
+
+/// Which operation with the ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// `y[.., i, ..] = x[.., ids[i], ..]`
+    Row,
+    /// `y[.., i, ..] = x[.., ids[.., i, ..], ..]`
+    Element,
+}
+
+/// What stands in `x` at `ids`, i64 or u32, along an axis. Ids that are not there are the caller's to refuse.
+#[derive(Clone)]
+struct Take {
+    x: Array,
+    ids: Array,
+    axis: usize,
+    by: By,
+}
+
+arrays!(Take { x, ids });
+
+impl Kernel for Take {
+    const NAME: &'static str = "take";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        let rank = if self.by == By::Row { 1 } else { self.x.rank() };
+        if self.ids.rank() != rank || self.axis >= self.x.rank() {
+            bail!("ids {:?} along axis {} of {:?}", self.ids.dims(), self.axis, self.x.dims());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let (x, ids) = (self.x.host()?, self.ids.host()?);
+        let y = match self.by {
+            By::Row => x.index_select(ids, self.axis)?,
+            By::Element => x.gather(ids, self.axis)?,
+        };
+        Ok(y.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        self.reference()
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
+        Some(self.reference())
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let x = crate::testing::normal64(&[3, 4, 5], 1);
+        let ids = |ids: &[i64], dims: &[usize]| Array::from_slice(ids, dims, &crate::Device::Cpu).unwrap();
+        vec![
+            Self { x: x.clone(), ids: ids(&[2, 0, 2, 1], &[4]), axis: 0, by: By::Row },
+            Self { x: x.clone(), ids: ids(&[4, 1], &[2]), axis: 2, by: By::Row },
+            Self { x: x.clone(), ids: ids(&[3, 0, 1, 2], &[2, 1, 2]), axis: 1, by: By::Element },
+        ]
+    }
+}
+
+/// What `x` has at ids, each added to what is there.
+#[derive(Clone)]
+struct ScatterAdd {
+    into: Array,
+    ids: Array,
+    x: Array,
+    axis: usize,
+}
+
+arrays!(ScatterAdd { into, ids, x });
+
+impl Kernel for ScatterAdd {
+    const NAME: &'static str = "scatter_add";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        if self.ids.dims() != self.x.dims() || self.axis >= self.into.rank() || self.into.rank() != self.x.rank() {
+            bail!("{:?} at ids {:?} into {:?}", self.x.dims(), self.ids.dims(), self.into.dims());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(self.into.host()?.scatter_add(self.ids.host()?, self.x.host()?, self.axis)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        let (into, ids, x) = (contiguous(&self.into)?, contiguous(&self.ids)?, contiguous(&self.x)?);
+        Self { into, ids, x, axis: self.axis }.reference()
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
+        Some(self.cpu::<f32>())
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let ids = Array::from_slice(&[3i64, 0, 3, 1, 2, 2], (2, 3), &crate::Device::Cpu).unwrap();
+        let (into, x) = (crate::testing::normal64(&[2, 4], 1), crate::testing::normal64(&[2, 3], 2));
+        vec![Self { into, ids, x, axis: 1 }]
+    }
+}
+
+/// `from` in place of a part of `into`, which changes, from entry `at` of an axis on.
+#[derive(Clone)]
+struct Write {
+    into: Array,
+    from: Array,
+    axis: usize,
+    at: usize,
+}
+
+arrays!(Write { into, from });
+
+impl Kernel for Write {
+    const NAME: &'static str = "write";
+    type Out = ();
+
+    fn check(&self) -> Result<()> {
+        let (a, b) = (self.into.dims(), self.from.dims());
+        let fits = |axis: usize| match axis == self.axis {
+            true => self.at + b[axis] <= a[axis],
+            false => a[axis] == b[axis],
+        };
+        if a.len() != b.len() || !(0..a.len()).all(fits) || self.into.dtype() != self.from.dtype() {
+            bail!("{b:?} from {} on in axis {} of {a:?}", self.at, self.axis);
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<()> {
+        Ok(self.into.host()?.slice_set(self.from.host()?, self.axis, self.at)?)
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<()> {
+        self.reference()
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<()>> {
+        Some(self.reference())
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        // what changes is compared in the test below
+        Vec::new()
+    }
+}
+
+impl Array {
+    /// The entries of `axis` that `ids`, i64 or u32, a vector, name: `y[.., i, ..] = x[.., ids[i], ..]`.
+    pub fn index_select(&self, ids: &Self, axis: usize) -> Result<Self> {
+        run(&Take { x: self.clone(), ids: ids.clone(), axis, by: By::Row })
+    }
+
+    /// `y[.., i, ..] = x[.., ids[.., i, ..], ..]`, `ids` i64 or u32 of the shape of the result.
+    pub fn gather(&self, ids: &Self, axis: usize) -> Result<Self> {
+        run(&Take { x: contiguous(self)?, ids: contiguous(ids)?, axis, by: By::Element })
+    }
+
+    /// This, with what `x` has added at the places that `ids`, i64 of the shape of `x`, name along `axis`.
+    pub fn scatter_add(&self, ids: &Self, x: &Self, axis: usize) -> Result<Self> {
+        run(&ScatterAdd { into: self.clone(), ids: ids.clone(), x: x.clone(), axis })
+    }
+
+    /// Writes `from` into this, in row-major order both, from entry `at` of `axis` on. Nobody else may hold these values: they
+    /// would change too.
+    pub fn slice_set(&self, from: &Self, axis: usize, at: usize) -> Result<()> {
+        run(&Write { into: self.clone(), from: from.clone(), axis, at })
+    }
+
+    /// The least and the largest of all values, i64, which must be there; read by the host.
+    pub fn bounds(&self) -> Result<(i64, i64)> {
+        let all = self.to_dtype(DType::I64)?.download()?;
+        Ok((all.min_all()?.to_scalar()?, all.max_all()?.to_scalar()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{normal, twins, values};
+
+    #[test]
+    fn twins_equal_the_reference() {
+        twins::<Take>(0.0);
+        twins::<ScatterAdd>(1e-7);
+    }
+
+    #[test]
+    fn a_part_is_written_in_place() {
+        let (into, from) = (normal(&[2, 5, 3], 1).copy().unwrap(), normal(&[2, 2, 3], 2));
+        let before = values(&into);
+        into.slice_set(&from, 1, 3).unwrap();
+        let (after, from) = (values(&into), values(&from));
+        for (i, x) in after.iter().enumerate() {
+            let (b, row, column) = (i / 15, i / 3 % 5, i % 3);
+            assert_eq!(*x, if row < 3 { before[i] } else { from[b * 6 + (row - 3) * 3 + column] });
+        }
+        assert!(into.slice_set(&normal(&[2, 2, 3], 2), 1, 4).is_err());
+    }
+}
