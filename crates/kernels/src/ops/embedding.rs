@@ -63,7 +63,7 @@ impl Kernel for Forward {
     fn reference(&self) -> Result<Array> {
         let dims = output_dims(&self.table, &self.ids)?;
         indices(&self.ids, self.table.dims2()?.0)?;
-        Ok(self.table.host()?.index_select(&self.ids.host()?.flatten_all()?, 0)?.reshape(dims)?.into())
+        Ok(self.table.host()?.contiguous()?.index_select(&self.ids.host()?.flatten_all()?, 0)?.reshape(dims)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {

@@ -39,20 +39,21 @@ impl Kernel for Take {
     }
 
     fn reference(&self) -> Result<Array> {
-        let (x, ids) = (self.x.host()?, self.ids.host()?);
+        // candle reads both as they lie in memory
+        let (x, ids) = (self.x.host()?.contiguous()?, self.ids.host()?.contiguous()?);
         let y = match self.by {
-            By::Row => x.index_select(ids, self.axis)?,
-            By::Element => x.gather(ids, self.axis)?,
+            By::Row => x.index_select(&ids, self.axis)?,
+            By::Element => x.gather(&ids, self.axis)?,
         };
         Ok(y.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        self.reference()
+        Self { x: contiguous(&self.x)?, ids: contiguous(&self.ids)?, ..*self }.reference()
     }
 
     fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
-        Some(self.reference())
+        Some(self.cpu::<f32>())
     }
 
     no_cuda!();
@@ -92,7 +93,8 @@ impl Kernel for ScatterAdd {
     }
 
     fn reference(&self) -> Result<Array> {
-        Ok(self.into.host()?.scatter_add(self.ids.host()?, self.x.host()?, self.axis)?.into())
+        let (into, ids) = (self.into.host()?.contiguous()?, self.ids.host()?.contiguous()?);
+        Ok(into.scatter_add(&ids, &self.x.host()?.contiguous()?, self.axis)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
@@ -170,7 +172,7 @@ impl Array {
 
     /// `y[.., i, ..] = x[.., ids[.., i, ..], ..]`, `ids` i64 or u32 of the shape of the result.
     pub fn gather(&self, ids: &Self, axis: usize) -> Result<Self> {
-        run(&Take { x: contiguous(self)?, ids: contiguous(ids)?, axis, by: By::Element })
+        run(&Take { x: self.clone(), ids: ids.clone(), axis, by: By::Element })
     }
 
     /// This, with what `x` has added at the places that `ids`, i64 of the shape of `x`, name along `axis`.
