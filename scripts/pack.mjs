@@ -53,8 +53,8 @@ function stageMain(folder, platforms) {
   mkdirSync(folder, { recursive: true })
   writeJson(join(folder, 'package.json'), { ...published, optionalDependencies })
   for (const name of TEXTS) cpSync(join(root, name), join(folder, name))
-  const cli = join(root, 'dist/cli')
-  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true, filter: (path) => path !== cli })
+  const commands = join(root, 'dist/commands')
+  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true, filter: (path) => path !== commands })
 }
 
 /** What npm installs on one platform alone. */

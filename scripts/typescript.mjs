@@ -1,5 +1,5 @@
-// Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/esm for everything else, dist/cli for the commands; and
-// puts the WebAssembly modules, where they were built, beside it.
+// Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/esm for everything else, dist/commands for
+// the commands of package.json; and puts the WebAssembly modules, where they were built, beside it.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { bundle } from './bundle.mjs'
@@ -7,11 +7,15 @@ import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
 
 const SOURCES = [
   'ts',
+  'apps',
+  'scripts/command.ts',
+  'scripts/parity.ts',
+  'scripts/replay.ts',
   'test/parity',
   'tsconfig.json',
   'tsconfig.esm.json',
   'tsconfig.cjs.json',
-  'tsconfig.cli.json',
+  'tsconfig.commands.json',
   'package.json',
   'package-lock.json',
   'scripts/bundle.mjs',
@@ -124,6 +128,6 @@ export async function ensureTypeScript() {
   await bundle(Object.values(ENTRIES), dist('cjs'))
   await writeEntries()
   await placeWasm()
-  await compile('cli')
+  await compile('commands')
   writeFileSync(stamp, hash)
 }

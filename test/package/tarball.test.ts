@@ -31,7 +31,8 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
     expect(existsSync(join(modules, '@x-transformers'))).toBe(target === 'native')
     const own = (path: string) => existsSync(join(modules, 'x-transformers', path))
     expect(['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/cjs', 'dist/esm'].filter((path) => !own(path))).toEqual([])
-    expect(['ts', 'test', 'scripts', 'crates', 'dist/cli', 'dist/.stamp', 'node_modules'].filter(own)).toEqual([])
+    const absent = ['ts', 'apps', 'test', 'scripts', 'crates', 'dist/commands', 'dist/.stamp', 'node_modules']
+    expect(absent.filter(own)).toEqual([])
   })
 
   it("runs the README's first sample by import", async () => {

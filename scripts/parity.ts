@@ -1,8 +1,8 @@
 // The command of `npm run parity -- DIR`: runs the recorded cases and training traces of a folder (test/golden/README.md).
 import { existsSync } from 'node:fs'
 import { Command } from 'commander'
-import { listFixtures, runFile } from '../../test/parity/fixtures.js'
-import { command, userPath } from './arguments.js'
+import { listFixtures, runFile } from '../test/parity/fixtures.js'
+import { command, userPath } from './command.js'
 
 const program = new Command('npm run parity --')
   .description('Compares this library with recorded results of the Python package.')

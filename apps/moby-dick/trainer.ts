@@ -1,5 +1,5 @@
 import { AdamW, type AutoregressiveWrapper, clipGradNorm, cosineWarmup, noGrad } from 'x-transformers'
-import type { Corpus } from './book.js'
+import type { Corpus } from './corpus.js'
 
 export interface TrainSettings {
   /** How long to train; with `steps`, that many steps instead. */

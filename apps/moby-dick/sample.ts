@@ -1,7 +1,8 @@
 // The command of `npm run sample`: lets a trained model write.
 import { Command } from 'commander'
 import { type AutoregressiveWrapper, load, manualSeed } from 'x-transformers'
-import { command, positive, userPath, whole } from './arguments.js'
+import { command, userPath } from '../../scripts/command.js'
+import { positive, whole } from './arguments.js'
 import { INTERRUPTED, Interrupt } from './interrupt.js'
 import { sample } from './sampling.js'
 import { Vocabulary } from './vocabulary.js'

@@ -1,6 +1,4 @@
-import { resolve } from 'node:path'
 import { InvalidArgumentError } from 'commander'
-import { XTransformersError } from 'x-transformers'
 
 /** A parser for numbers above 0. */
 export function positive(text: string): number {
@@ -16,17 +14,4 @@ export const whole = (least: number) => (text: string) => {
     throw new InvalidArgumentError(`It must be a whole number, at least ${least}.`)
   }
   return value
-}
-
-/** A path as the user means it: npm runs scripts in the package's folder, wherever it was called. */
-export const userPath = (path: string) => resolve(process.env.INIT_CWD ?? '.', path)
-
-/** Runs a command; an error of the library is explained by its message. */
-export async function command(body: () => Promise<void>): Promise<void> {
-  try {
-    await body()
-  } catch (error) {
-    console.error(error instanceof XTransformersError ? error.message : error)
-    process.exitCode = 1
-  }
 }

