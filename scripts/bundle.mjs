@@ -18,7 +18,7 @@ function exportValues(text) {
 }
 
 /**
- * What is not part of the bundle: addons, which are named in the same way from ts/node and from
+ * What is not part of the bundle: addons, which are named in the same way from ts/native and from
  * dist/cjs, and the functions of WebAssembly, which scripts/typescript.mjs puts beside the bundle.
  */
 const APART = {

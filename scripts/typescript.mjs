@@ -85,17 +85,17 @@ function* filesIn(folder) {
   }
 }
 
-/** What stands for `#native` and `#worker` in each build. Paths, since a page reads no package.json, and a folder's own hides the root's. */
+/** What stands for `#native`, `#files` and `#worker` in each build. Paths, since a page reads no package.json, and a folder's own hides the root's. */
 const LINKS = {
-  cjs: { '#native': 'native.node.js', '#worker': 'worker/start.node.js' },
-  esm: { '#native': 'native.browser.js', '#worker': 'worker/start.browser.js' },
+  cjs: { '#native': 'native/native.node.js', '#files': 'io/files.node.js', '#worker': 'worker/start.node.js' },
+  esm: { '#native': 'native/native.browser.js', '#files': 'io/files.browser.js', '#worker': 'worker/start.browser.js' },
 }
 
 function resolveLinks(build) {
   for (const path of filesIn(dist(build))) {
     if (!/\.(js|d\.ts)$/.test(path)) continue
     const text = readFileSync(path, 'utf8')
-    const linked = text.replace(/(['"])(#native|#worker)\1/g, (_, quote, name) => {
+    const linked = text.replace(/(['"])(#native|#files|#worker)\1/g, (_, quote, name) => {
       const to = relative(dirname(path), dist(`${build}/${LINKS[build][name]}`)).replaceAll('\\', '/')
       return `${quote}${to.startsWith('.') ? to : `./${to}`}${quote}`
     })

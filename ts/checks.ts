@@ -1,16 +1,43 @@
 // Checks of arguments, one for each kind, that both sides of a worker make: nothing here may need the native side.
-import { brandOf } from './brand.js'
-import { DTYPES, describe, MOST_AXES } from './data.js'
+import { brandOf, otherCopy, withArticle } from './brand.js'
 import { type ErrorCode, XTransformersError } from './errors.js'
-import type { DType } from './native.js'
-import type { ReadOptions } from './streams.js'
 
 /** Whether it is a text that UTF-8, and so JSON and files, can hold: without half of a surrogate pair. */
 export const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value)
 
+/** Longest text of the caller's in a message. */
+const LONGEST_TEXT = 80
+
+/** A value in words, for messages. */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > LONGEST_TEXT ? `${value.slice(0, LONGEST_TEXT)}...` : value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'function') return 'a function'
+  if (typeof value !== 'object' || value === null) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  // whatever a getter or a proxy of the caller's throws: the message is about something else
+  try {
+    return describeObject(value)
+  } catch {
+    return 'an object'
+  }
+}
+
+/** An object by its kind, which holds in every realm, or by its class. */
+function describeObject(value: object): string {
+  const told = otherCopy(value) ?? brandOf(value)?.is
+  if (told) return told
+  const tag = tagOf(value)
+  if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function') return 'a Promise (await it first)'
+  const { name } = (value.constructor ?? {}) as { name?: unknown }
+  const known = typeof name === 'string' && name !== '' && name !== 'Object' ? name : tag
+  return known === 'Object' ? 'an object' : withArticle(known)
+}
+
 /** An error that says what was wanted and what came. */
 export function refuse(what: string, wanted: string, got: unknown, code: ErrorCode = 'invalid_argument') {
-  return new XTransformersError(code, `${what} must be ${wanted}, got ${describe(got)}`)
+  return new XTransformersError(code, `${what} must be ${wanted}, got ${describeValue(got)}`)
 }
 
 /** What kind of built-in an object is, of whichever realm: `Map`, `Promise`, `Object`. */
@@ -124,7 +151,7 @@ export function checkOptions<T extends object>(
   const wrong = (got: string) =>
     new XTransformersError('invalid_options', `the options of ${what} must be an object, got ${got}`)
   if (names.length === 0 && !isPlain(options)) {
-    throw wrong(`${describe(options)}, which has no enumerable properties and no accessors`)
+    throw wrong(`${describeValue(options)}, which has no enumerable properties and no accessors`)
   }
   const unknown = names.find(keys ? (name) => !keys.includes(name) : isOurs)
   if (unknown !== undefined) {
@@ -136,38 +163,12 @@ export function checkOptions<T extends object>(
 }
 
 /** A name of the caller's, for messages. */
-const shownName = (name: string) => (isText(name) && name.length <= 80 ? name : describe(name))
-
-/** Checks the `signal` of a call's options. */
-export function checkSignal(signal: unknown): AbortSignal | undefined {
-  if (signal === undefined || signal === null) return undefined
-  const { aborted, addEventListener, removeEventListener } = signal as AbortSignal
-  if (
-    typeof aborted === 'boolean' &&
-    typeof addEventListener === 'function' &&
-    typeof removeEventListener === 'function'
-  )
-    return signal as AbortSignal
-  throw refuse('signal', 'an AbortSignal', signal)
-}
-
-/** Rejects as an aborted call does. Not the signal's own method, which those of some test environments do not have. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw signal.reason
-}
+const shownName = (name: string) => (isText(name) && name.length <= 80 ? name : describeValue(name))
 
 /** Checks a function that the library is to call. */
 export function checkFunction<F>(value: F, what: string): F {
   if (typeof value === 'function') return value
   throw refuse(what, 'a function', value)
-}
-
-/** Checks what everything that reads can be told. */
-export function checkReading({ signal, on_progress }: ReadOptions): ReadOptions {
-  const checked = checkSignal(signal)
-  const progress = on_progress ?? undefined
-  if (progress !== undefined) checkFunction(progress, 'on_progress')
-  return { ...(checked && { signal: checked }), ...(progress && { on_progress: progress }) }
 }
 
 /** Checks a flag; absent, it is `otherwise`. */
@@ -189,12 +190,6 @@ export function checkInteger(value: unknown, what: string): number {
   throw refuse(what, 'a whole number', value)
 }
 
-/** Checks the type of a tensor's elements. */
-export function checkDType(value: unknown): DType {
-  if ((DTYPES as readonly unknown[]).includes(value)) return value as DType
-  throw refuse('dtype', `one of ${DTYPES.join(', ')}`, value, 'invalid_tensor')
-}
-
 /** Checks an array. */
 export function checkList<T>(value: readonly T[], what: string, of: string): T[] {
   if (Array.isArray(value)) return [...value]
@@ -212,29 +207,11 @@ export function checkIterable<T>(value: Iterable<T>, what: string, of: string): 
   throw refuse(what, `an array of ${of}`, value)
 }
 
-/** Checks the lengths of axes. `wildcard`: one of them may be -1. */
-export function checkShape(shape: unknown, wildcard = false): number[] {
-  const least = wildcard ? -1 : 0
-  if (Array.isArray(shape) && shape.length > MOST_AXES) {
-    const message = `a tensor has at most ${MOST_AXES} axes, got ${shape.length} axes`
-    throw new XTransformersError('invalid_tensor', message)
-  }
-  // a copy, in which holes are `undefined`: `every` would pass over them
-  const axes: unknown[] | null = Array.isArray(shape) ? Array.from(shape) : null
-  if (axes?.every((n) => Number.isSafeInteger(n) && (n as number) >= least)) return axes as number[]
-  const got = axes ? listed(axes) : describe(shape)
-  const wanted = `a shape is an array of whole numbers from ${least}, such as [2, 3]`
-  throw new XTransformersError('invalid_tensor', `${wanted}, got ${got}`)
-}
-
-/** Anything in an array, in words. */
-export const listed = (values: readonly unknown[]): string => `[${Array.from(values, describe).join(', ')}]`
-
 /** Checks the number that `manualSeed` takes. */
 export function checkSeed(value: unknown): void {
   if (Number.isSafeInteger(value) && (value as number) >= 0) return
   throw new XTransformersError(
     'invalid_argument',
-    `manualSeed takes a whole number from 0 to 2^53 - 1, got ${describe(value)}`,
+    `manualSeed takes a whole number from 0 to 2^53 - 1, got ${describeValue(value)}`,
   )
 }

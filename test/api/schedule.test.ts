@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Gate, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../../ts/schedule.js'
+import { Gate, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../../ts/tensor/schedule.js'
 
 /** A piece of work that ends when told to, and notes when it starts. */
 function work(log: string[], name: string) {

@@ -4,13 +4,13 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
-import { native } from '../../ts/native.node.js'
+import { native } from '../../ts/native/native.node.js'
 
 const CONTEXT = '{"seed":0,"call":0,"grad":false}'
 
 /** The names of the members of every interface in ts/native.ts, in order of the alphabet. */
 function declared(): Map<string, string[]> {
-  const path = fileURLToPath(new URL('../../ts/native.ts', import.meta.url))
+  const path = fileURLToPath(new URL('../../ts/native/native.ts', import.meta.url))
   const file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest)
   const interfaces = file.statements.filter(ts.isInterfaceDeclaration)
   return new Map(

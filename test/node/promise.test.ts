@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { Gate, NO_GATES, schedule } from '../../ts/schedule.js'
+import { Gate, NO_GATES, schedule } from '../../ts/tensor/schedule.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 

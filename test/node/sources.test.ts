@@ -19,7 +19,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { load, loadSync, loadTensors, loadTensorsSync, saveTensors, type Tensor, tensor } from 'x-transformers'
-import { native } from '../../ts/native.node.js'
+import { native } from '../../ts/native/native.node.js'
 import { endless, expectError, expectProgress, type Told } from '../api/bytes.js'
 import { numbers, smallModel } from '../api/helpers.js'
 

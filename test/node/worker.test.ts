@@ -50,9 +50,10 @@ describe('the entry for a worker', () => {
   it('brings nothing of the library itself to the page', () => {
     const page = [...filesOf('ts/worker.ts', 'ts/worker/start.browser.ts').keys()]
     const others = page.filter((name) => !name.startsWith('ts/worker'))
-    const small = ['brand', 'checks', 'data', 'errors', 'json', 'promises', 'symbols', 'version'].map(
-      (name) => `ts/${name}.ts`,
-    )
+    const small = [
+      ...['brand', 'checks', 'control', 'errors', 'native/json', 'promises', 'symbols'],
+      ...['tensor/data', 'tensor/dtype', 'version'],
+    ].map((name) => `ts/${name}.ts`)
     expect(others.sort()).toEqual(['#worker', ...small])
     expect(page.filter((name) => name.startsWith('ts/worker/host'))).toEqual([])
   })

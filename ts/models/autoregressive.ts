@@ -1,8 +1,10 @@
-import type { Ids, Vectors } from '../arguments.js'
-import type { CallControl } from '../calls.js'
 import { checkOptions } from '../checks.js'
+import type { CallControl } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import { Adopted, NativeModel } from '../native-model.js'
+import type { Ids, Vectors } from '../tensor/arguments.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { Generative, type Score } from './generative.js'
+import { Adopted, NativeModel } from './native-model.js'
 import type {
   AutoregressiveCall,
   AutoregressiveWrapperOptions,
@@ -15,9 +17,7 @@ import type {
   NonAutoregressiveWrapperOptions,
   ScoreOptions,
   StreamOptions,
-} from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
-import { Generative, type Score } from './generative.js'
+} from './options.gen.js'
 import type { None } from './outputs.js'
 import { Stepwise } from './stepwise.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'

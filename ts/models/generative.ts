@@ -1,16 +1,15 @@
-import type { CallControl } from '../calls.js'
-import { abandon, isThenable } from '../checks.js'
-import { describe } from '../data.js'
-import { checkArguments } from '../encode.js'
+import { abandon, describeValue, isThenable } from '../checks.js'
+import type { CallControl } from '../control.js'
 import { guarded, guardedAsync, XTransformersError } from '../errors.js'
-import { noGrad } from '../grad-mode.js'
-import { tidy } from '../memory.js'
-import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native.js'
-import type { PreparedCall } from '../native-model.js'
-import { noteKnown } from '../pending.js'
-import { NO_GATES, scheduleSync } from '../schedule.js'
+import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native/native.js'
 import { HANDLE, SELF } from '../symbols.js'
-import { Tensor, wrap } from '../tensor.js'
+import { noGrad } from '../tensor/grad-mode.js'
+import { tidy } from '../tensor/memory.js'
+import { noteKnown } from '../tensor/pending.js'
+import { NO_GATES, scheduleSync } from '../tensor/schedule.js'
+import { Tensor, wrap } from '../tensor/tensor.js'
+import { checkArguments } from './encode.js'
+import type { PreparedCall } from './native-model.js'
 import { Stepwise } from './stepwise.js'
 
 /** A filter of one's own. */
@@ -157,7 +156,10 @@ function accept(generation: NativeGeneration, native: NativeTensor, filter: Logi
 function checked(filtered: unknown, logits: Tensor): Tensor {
   if (!(filtered instanceof Tensor)) {
     if (isThenable(filtered)) abandon(filtered)
-    throw new XTransformersError('invalid_argument', `filter_logits_fn must return a Tensor, got ${describe(filtered)}`)
+    throw new XTransformersError(
+      'invalid_argument',
+      `filter_logits_fn must return a Tensor, got ${describeValue(filtered)}`,
+    )
   }
   if (String(filtered.shape) === String(logits.shape)) return filtered
   throw new XTransformersError(

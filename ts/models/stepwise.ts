@@ -1,4 +1,4 @@
-import { NativeModel } from '../native-model.js'
+import { NativeModel } from './native-model.js'
 
 /** Whether generation can keep keys and values between its steps. */
 export interface Cacheable {

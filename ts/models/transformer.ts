@@ -1,6 +1,9 @@
-import type { Ids, Vectors } from '../arguments.js'
-import type { CallControl } from '../calls.js'
-import { NativeModel } from '../native-model.js'
+import type { CallControl } from '../control.js'
+import type { Ids, Vectors } from '../tensor/arguments.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type { KIND } from './kinds.js'
+import type { Decoder, Encoder } from './layers.js'
+import { NativeModel } from './native-model.js'
 import type {
   ContinuousTransformerCall,
   ContinuousTransformerWrapperOptions,
@@ -8,9 +11,7 @@ import type {
   TransformerWrapperOptions,
   ViTransformerCall,
   ViTransformerWrapperOptions,
-} from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
-import type { Decoder, Encoder } from './layers.js'
+} from './options.gen.js'
 import type { LayerIntermediates, None, Only } from './outputs.js'
 
 type Flags = 'return_logits_and_embeddings' | 'return_intermediates' | 'return_mems' | 'return_attn'
@@ -30,6 +31,8 @@ type Result = Tensor | Pair | [Tensor | Pair, Tensor[] | LayerIntermediates]
  * const logits = await model.forward(randint(0, 256, [1, 1024])) // (1, 1024, 256)
  */
 export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
+  declare readonly [KIND]: 'TransformerWrapper'
+
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: TransformerWrapperOptions) {
     super('TransformerWrapper', options)

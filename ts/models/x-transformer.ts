@@ -1,14 +1,14 @@
-import type { Ids } from '../arguments.js'
-import type { CallControl } from '../calls.js'
+import type { CallControl } from '../control.js'
+import type { Ids } from '../tensor/arguments.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { Generative, type Score } from './generative.js'
 import type {
   XTransformerCall,
   XTransformerGenerate,
   XTransformerOptions,
   XTransformerScore,
   XTransformerStream,
-} from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
-import { Generative, type Score } from './generative.js'
+} from './options.gen.js'
 
 /**
  * An encoder and a decoder over tokens; the options of the encoder start with `enc_`, those of the decoder with `dec_`.

@@ -1,10 +1,11 @@
 import { native } from '#native'
-import { type CallControl, heavy } from '../calls.js'
-import { checkIterable, checkOptions, checkSignal, refuse } from '../checks.js'
+import { checkIterable, checkOptions, refuse } from '../checks.js'
+import { type CallControl, checkSignal } from '../control.js'
 import { guarded } from '../errors.js'
-import { mergeGates, NO_GATES, scheduleSync } from '../schedule.js'
 import { HANDLE } from '../symbols.js'
-import { checkTensor, type Tensor } from '../tensor.js'
+import { heavy } from '../tensor/calls.js'
+import { mergeGates, NO_GATES, scheduleSync } from '../tensor/schedule.js'
+import { checkTensor, type Tensor } from '../tensor/tensor.js'
 
 function check(parameters: Iterable<Tensor>, max: number) {
   if (typeof max !== 'number' || Number.isNaN(max) || max < 0) {

@@ -2,7 +2,7 @@
 import { checkIterable, isRecord, readRecord, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { HANDLE } from '../symbols.js'
-import { checkTensor, Tensor } from '../tensor.js'
+import { checkTensor, Tensor } from '../tensor/tensor.js'
 
 /** Parameters that share their settings; what is not set here comes from the optimizer's options. */
 export type ParamGroup<Options> = Options & { params: Iterable<Tensor> }

@@ -1,5 +1,5 @@
-import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
+import type { AdamOptions, AdamWOptions, SGDOptions } from '../models/options.gen.js'
+import type { Tensor } from '../tensor/tensor.js'
 import type { ParamGroup } from './groups.js'
 import { Optimizer } from './optimizer.js'
 

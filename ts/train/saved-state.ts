@@ -2,10 +2,9 @@
  * States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would
  * change results.
  */
-import { checkOptions, isMap, isRecord, isText, refuse } from '../checks.js'
-import { full } from '../creation.js'
-import { describe } from '../data.js'
+import { checkOptions, describeValue, isMap, isRecord, isText, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
+import { torchName } from '../io/sources.js'
 import {
   disposeAll,
   type TensorFile,
@@ -13,10 +12,10 @@ import {
   writeOptimizerBytesSync,
   writeTensorBytes,
   writeTensorBytesSync,
-} from '../files.js'
-import { jsonOf } from '../json.js'
-import { torchName } from '../sources.js'
-import { checkTensor, Tensor } from '../tensor.js'
+} from '../io/tensor-files.js'
+import { jsonOf } from '../native/json.js'
+import { full } from '../tensor/creation.js'
+import { checkTensor, Tensor } from '../tensor/tensor.js'
 
 /** Settings of a group in {@link OptimizerState}: its parameters are known by their place. */
 export type SavedGroup<Options> = Options & { params: number[] }
@@ -224,7 +223,7 @@ type Entries = [key: unknown, value: unknown][]
 function entriesOf(value: unknown, what: string): Entries {
   if (isMap(value)) return [...value.entries()]
   if (isRecord(value)) return Object.entries(value)
-  throw wrong(`${what} must be an object or a Map, got ${describe(value)}`)
+  throw wrong(`${what} must be an object or a Map, got ${describeValue(value)}`)
 }
 
 /** `INDEX.FIELD` and the value, of both forms. */
@@ -255,7 +254,7 @@ export function placed(state: unknown, groups: readonly { params: readonly unkno
       const place = places.get(name.slice(0, dot))
       if (place === undefined) throw wrong(`\`${name}\` is the state of a parameter that no group has`)
       if (value === null || value === undefined) continue
-      if (!isText(name)) throw wrong(`${describe(name)} is no name of an average: it has half of a surrogate pair`)
+      if (!isText(name)) throw wrong(`${describeValue(name)} is no name of an average: it has half of a surrogate pair`)
       const own = `${place}${name.slice(dot)}`
       if (typeof value === 'number') result.made.set(own, full([], value, { dtype: 'f64' }))
       result.tensors.set(own, result.made.get(own) ?? checkTensor(value, `\`${name}\` of the state`))

@@ -1,7 +1,7 @@
-import { describe } from '../data.js'
+import { describeValue } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import type { ConstantOptions, CosineWarmupOptions, LinearWarmupOptions } from '../options.gen.js'
-import { resolveOptions } from '../options.js'
+import type { ConstantOptions, CosineWarmupOptions, LinearWarmupOptions } from '../models/options.gen.js'
+import { resolveOptions } from '../models/options.js'
 
 /** The learning rate of a step, counted from 0. Anything but a number from 0 is an error (`invalid_argument`). */
 export type Schedule = (step: number) => number
@@ -13,7 +13,7 @@ const rising = (lr: number, step: number, steps: number) => Math.min(lr, (lr * (
 function of(rate: Schedule): Schedule {
   return (step) => {
     if (typeof step === 'number' && Number.isFinite(step) && step >= 0) return rate(step)
-    throw new XTransformersError('invalid_argument', `a step is a number from 0, got ${describe(step)}`)
+    throw new XTransformersError('invalid_argument', `a step is a number from 0, got ${describeValue(step)}`)
   }
 }
 

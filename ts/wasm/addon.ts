@@ -9,11 +9,11 @@ import type {
   NativeReader,
   NativeResult,
   NativeTensor,
-} from '../native.js'
-import type { Ballast } from './ballast.js'
+} from '../native/native.js'
+import { turn } from './event-loop.js'
+import type { Ballast } from './external-memory.js'
 import type { Glue, Handle, Reply } from './glue.js'
 import { Instance, Owned } from './instance.js'
-import { turn } from './turn.js'
 
 /**
  * The module as the addon that the façade knows. What is asynchronous in Node waits here for its turn and then computes on the thread

@@ -1,5 +1,5 @@
 import { XTransformersError } from '../errors.js'
-import { Ballast } from './ballast.js'
+import { Ballast } from './external-memory.js'
 import type { Glue, Handle } from './glue.js'
 
 const GIB = 2 ** 30

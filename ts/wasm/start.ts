@@ -1,6 +1,6 @@
+import type { Progress } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import type { Native } from '../native.js'
-import type { Progress } from '../streams.js'
+import type { Native } from '../native/native.js'
 import { wasmNative } from './addon.js'
 import type { Glue } from './glue.js'
 

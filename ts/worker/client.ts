@@ -1,7 +1,7 @@
-import { isThenable, throwIfAborted } from '../checks.js'
+import { isThenable } from '../checks.js'
+import { type Progress, throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { Promises, whenEnded } from '../promises.js'
-import type { Progress } from '../streams.js'
 import type { FromWorker, Id, InitSettings, Operation, Params, Port, Request, Result, ToWorker } from './protocol.js'
 import { unpackError } from './wire-error.js'
 

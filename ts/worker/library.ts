@@ -1,9 +1,10 @@
-import { checkFlag, checkOptions, checkReading, checkSeed, checkSignal } from '../checks.js'
+import { checkFlag, checkOptions, checkSeed } from '../checks.js'
+import { checkReading, checkSignal, type ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import type { Memory } from '../memory.js'
 import type * as Main from '../models/index.js'
-import type { RuntimeInfo } from '../runtime.js'
-import type { ReadOptions } from '../streams.js'
+import type * as kinds from '../models/kinds.js'
+import type { RuntimeInfo } from '../native/runtime.js'
+import type { Memory } from '../tensor/memory.js'
 import type { Connection } from './client.js'
 import * as models from './models.js'
 import * as optimizers from './optimizers.js'
@@ -43,13 +44,20 @@ const MODELS = {
 const OPTIMIZERS = { SGD: optimizers.SGD, Adam: optimizers.Adam, AdamW: optimizers.AdamW }
 
 type Models = typeof MODELS
+
+/** What constructors take: all stacks of layers look alike. */
+type Pairs =
+  | [kinds.TransformerWrapper, models.TransformerWrapper]
+  | [Main.ContinuousTransformerWrapper, models.ContinuousTransformerWrapper]
+  | [kinds.Layers, models.Encoder]
+
 type Optimizers = typeof OPTIMIZERS
 type OptionsOf<O> = O extends optimizers.RemoteOptimizer<infer Options> ? Options : never
 
 /** The classes of the main library, for the worker. */
 export type LibraryClasses = {
   /** As the class of this name in the main library: the same options, with models of this worker. */
-  readonly [Name in keyof Models]: RemoteClass<(typeof Main)[Name], InstanceType<Models[Name]>>
+  readonly [Name in keyof Models]: RemoteClass<(typeof Main)[Name], InstanceType<Models[Name]>, Pairs>
 } & {
   /** As the optimizer of this name in the main library, for all parameters of a model or for groups of them. */
   readonly [Name in keyof Optimizers]: new (

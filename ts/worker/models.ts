@@ -1,8 +1,9 @@
 /** The classes of the main library as they are on the page. `x.Decoder` of a spawned library is a subclass that knows its worker. */
-import type { Ids } from '../arguments.js'
-import type { CallControl } from '../calls.js'
+
+import type { CallControl } from '../control.js'
 import type * as Main from '../models/index.js'
-import type { StreamOptions, XTransformerStream } from '../options.gen.js'
+import type { StreamOptions, XTransformerStream } from '../models/options.gen.js'
+import type { Ids } from '../tensor/arguments.js'
 import { Computing, type RemoteModel, Stepwise, splitSignal } from './remote-model.js'
 import { TokenStream } from './stream.js'
 import type { Input, RemoteMethod } from './types.js'

@@ -1,10 +1,11 @@
 /** Every message between the page and the worker. What crosses is copied by structured cloning, or transferred. */
-import type { TypedArray } from '../data.js'
+
+import type { Progress } from '../control.js'
 import type { ErrorCode, Problem } from '../errors.js'
-import type { Memory } from '../memory.js'
-import type { DType } from '../native.js'
-import type { RuntimeInfo } from '../runtime.js'
-import type { Progress } from '../streams.js'
+import type { DType } from '../native/native.js'
+import type { RuntimeInfo } from '../native/runtime.js'
+import type { TypedArray } from '../tensor/data.js'
+import type { Memory } from '../tensor/memory.js'
 
 /** A call, or an object (a model, an optimizer). The page counts up from 1; the worker counts down from -1 for models within a loaded one. */
 export type Id = number

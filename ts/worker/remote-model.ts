@@ -1,18 +1,20 @@
 import { BRAND, type Brand, brand, withArticle } from '../brand.js'
-import { checkFlag, checkOptions, checkReading, checkSignal, isMap, isRecord, refuse } from '../checks.js'
-import type { ModelDescription } from '../describe.js'
+import { checkFlag, checkOptions, isMap, isRecord } from '../checks.js'
+import { checkReading, checkSignal, type ReadOptions } from '../control.js'
+import type { Target } from '../io/sources.js'
+import type { ModelDescription } from '../models/describe.js'
 import type { Cacheable } from '../models/stepwise.js'
-import type { LoadWeightsOptions, Module, Quantization } from '../module.js'
+import type { LoadWeightsOptions, Module } from '../module/module.js'
+import type { LoadResult, LoadStateOptions } from '../module/state.js'
+import type { Quantization } from '../module/submodule.js'
 import { Promises } from '../promises.js'
-import type { Target } from '../sources.js'
-import type { LoadResult, LoadStateOptions } from '../state.js'
-import type { ReadOptions } from '../streams.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
+import { callRemote, type RemoteHandle, saveRemote, tellRemote } from './remote.js'
 import { packSources, type WorkerSource } from './source.js'
 import type { HostTensor, TensorInput } from './tensor.js'
 import type { RemoteMethod } from './types.js'
-import { packArguments, REMOTE, type Remote, unpackResult } from './values.js'
+import { packArguments, REMOTE } from './values.js'
 
 /** Options of {@link RemoteModel.loadWeights}. */
 export interface WorkerWeightsOptions extends LoadWeightsOptions {
@@ -39,31 +41,6 @@ export function splitSignal(args: readonly unknown[]): { args: unknown[]; signal
   if (!isRecord(last) || !('signal' in last)) return { args: [...args], signal: undefined }
   const { signal, ...rest } = last
   return { args: [...args.slice(0, -1), rest], signal: checkSignal(signal) }
-}
-
-/** Runs a method of an object in the worker. */
-export async function callRemote<T>(
-  { home, id }: RemoteHandle,
-  method: string,
-  args: readonly unknown[],
-  signal?: AbortSignal,
-): Promise<T> {
-  const { value, transfer } = packArguments(args, home, `the argument of ${method}()`)
-  const result = await home.request('call', { object: id, method, args: value }, { signal, transfer })
-  return unpackResult(result) as T
-}
-
-/** As {@link callRemote}, for small changes: nobody waits, and an error is that of the next call on the object. */
-export function tellRemote({ home, id }: RemoteHandle, method: string, args: readonly unknown[]): void {
-  const { value } = packArguments(args, home, `the argument of ${method}()`)
-  home.request('call', { object: id, method, args: value, quiet: true }).catch(() => {})
-}
-
-/** What is behind a model or an optimizer of the page. */
-export interface RemoteHandle extends Remote {
-  home: Connection
-  /** Frees this one when it is freed. */
-  owner: object | null
 }
 
 /** A model in a worker. What is called on it runs there, in the order of the calls. */
@@ -257,15 +234,4 @@ function modelsIn(args: readonly unknown[]): Map<string, RemoteModel> {
     return typeof arg === 'object' && arg !== null ? Object.entries(arg) : []
   })
   return new Map(named.filter((entry): entry is [string, RemoteModel] => entry[1] instanceof RemoteModel))
-}
-
-/** Saves an object in the worker; handles of files are copied, streams are transferred. */
-export async function saveRemote({ home, id }: RemoteHandle, target: Target, options?: object): Promise<void> {
-  const has = (method: string) =>
-    typeof (target as unknown as { [name: string]: unknown } | null)?.[method] === 'function'
-  if (typeof target !== 'string' && !has('getFile') && !has('getWriter')) {
-    throw refuse('a target', 'a path or "opfs:folder/name", a FileSystemFileHandle or a WritableStream', target)
-  }
-  const transfer = has('getWriter') ? [target as object] : []
-  await home.request('call', { object: id, method: 'save', args: [target, options] }, { transfer })
 }

@@ -1,7 +1,7 @@
-import { has, isBlob, isURL, tagOf } from '../checks.js'
-import { describe, isShared, presentBytes } from '../data.js'
+import { describeValue, has, isBlob, isURL, tagOf } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import type { FileHandle } from '../streams.js'
+import type { FileHandle } from '../io/platform.js'
+import { isShared, presentBytes } from '../tensor/data.js'
 import type { Packed } from './transfer.js'
 
 /**
@@ -34,7 +34,7 @@ export function packSource(source: WorkerSource, give: boolean): Packed<unknown>
   const iterable = has(source, Symbol.asyncIterator)
   const remedy = iterable ? ': give a ReadableStream, such as Readable.toWeb(stream)' : ''
   const hint = kind === 'Response' ? ': give its blob(), or its URL' : remedy
-  throw new XTransformersError('invalid_argument', `${describe(source)} cannot be loaded in a worker${hint}`)
+  throw new XTransformersError('invalid_argument', `${describeValue(source)} cannot be loaded in a worker${hint}`)
 }
 
 /** One source, or several, ready to be posted. */

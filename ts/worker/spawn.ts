@@ -1,8 +1,7 @@
 import { start } from '#worker'
-import { checkOptions, checkReading, throwIfAborted } from '../checks.js'
-import { describe } from '../data.js'
+import { checkOptions, describeValue } from '../checks.js'
+import { checkReading, type ReadOptions, throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import type { ReadOptions } from '../streams.js'
 import { Connection } from './client.js'
 import { type Library, libraryOf } from './library.js'
 import type { InitSettings, Port } from './protocol.js'
@@ -71,7 +70,7 @@ function settingsOf(options: SpawnOptions): InitSettings {
   if (threads !== 'auto' && !(Number.isInteger(threads) && threads > 0)) {
     throw new XTransformersError(
       'invalid_options',
-      `threads must be a whole number from 1, or 'auto', got ${describe(threads)}`,
+      `threads must be a whole number from 1, or 'auto', got ${describeValue(threads)}`,
     )
   }
   const { url, bytes, module, threads_url } = wasm

@@ -4,7 +4,7 @@ import { running } from '#native'
 // Whatever loads this has all of the library then, in one file: see scripts/bundle.mjs.
 import '../index.js'
 import { XTransformersError } from '../errors.js'
-import { setNumThreads } from '../runtime.js'
+import { setNumThreads } from '../native/runtime.js'
 import { serve } from './host/serve.js'
 import type { Port } from './protocol.js'
 

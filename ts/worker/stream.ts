@@ -1,7 +1,7 @@
 import { Promises } from '../promises.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
-import type { RemoteHandle } from './remote-model.js'
+import type { RemoteHandle } from './remote.js'
 import { packArguments, REMOTE } from './values.js'
 
 /** How many tokens the worker may be ahead of the reader. */

@@ -1,10 +1,20 @@
 import { BRAND, type Brand, brand, brandOf } from '../brand.js'
-import { checkDType, checkOptions, checkShape } from '../checks.js'
-import { inline, nested, type Packed, pack, plain, type TensorData, type TypedArray } from '../data.js'
+import { checkOptions } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import type { DType } from '../native.js'
+import type { DType } from '../native/native.js'
 import { INSPECT } from '../symbols.js'
-import type { Nested, Tensor } from '../tensor.js'
+import {
+  inline,
+  type Nested,
+  nested,
+  type Packed,
+  pack,
+  plain,
+  type TensorData,
+  type TypedArray,
+} from '../tensor/data.js'
+import { checkDType, checkShape } from '../tensor/dtype.js'
+import type { Tensor } from '../tensor/tensor.js'
 import type { WireTensor } from './protocol.js'
 
 /** Options of the worker's {@link tensor}. */

@@ -1,8 +1,7 @@
-import type { Ids } from '../arguments.js'
-import { checkOptions, isRecord } from '../checks.js'
-import { describe } from '../data.js'
+import { checkOptions, describeValue, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import type { CrossEntropyOptions } from '../tensor-ops.js'
+import type { Ids } from '../tensor/arguments.js'
+import type { CrossEntropyOptions } from '../tensor/operations.js'
 import type { Connection } from './client.js'
 import { RemoteOptimizer } from './optimizers.js'
 import type { WireStep } from './protocol.js'
@@ -41,16 +40,16 @@ const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'si
 /** @throws XTransformersError (`invalid_argument`) */
 export function packStep(step: TrainStep, home: Connection): Packed<WireStep> {
   const { model, optimizer, batches, objective, max_grad_norm: max } = checkOptions(step, 'trainStep()', KEYS)
-  if (!(model instanceof RemoteModel)) throw wrong(`model must be a model of this worker, got ${describe(model)}`)
+  if (!(model instanceof RemoteModel)) throw wrong(`model must be a model of this worker, got ${describeValue(model)}`)
   if (!(optimizer instanceof RemoteOptimizer))
-    throw wrong(`optimizer must be one of this worker, got ${describe(optimizer)}`)
+    throw wrong(`optimizer must be one of this worker, got ${describeValue(optimizer)}`)
   if (model[REMOTE].home !== home || optimizer[REMOTE].home !== home)
     throw wrong('model and optimizer must be of this worker')
   if (!isList(batches) || batches.length === 0 || !batches.every(isList)) {
     throw wrong('batches must be the arguments of forward for each batch: [[tokens]]')
   }
   if (max !== undefined && max !== null && (typeof max !== 'number' || !(max >= 0)))
-    throw wrong(`max_grad_norm must be a number from 0, got ${describe(max)}`)
+    throw wrong(`max_grad_norm must be a number from 0, got ${describeValue(max)}`)
   const packed = batches.map((batch, i) => packArguments(batch, home, `batches[${i}]`))
   const targets = objective === undefined || objective === null ? null : packObjective(objective, batches.length, home)
   return {
@@ -70,7 +69,7 @@ function packObjective(
   count: number,
   home: Connection,
 ): Packed<NonNullable<WireStep['objective']>> {
-  if (!isRecord(objective)) throw wrong(`objective must be an object, got ${describe(objective)}`)
+  if (!isRecord(objective)) throw wrong(`objective must be an object, got ${describeValue(objective)}`)
   const kind = 'cross_entropy' in objective ? 'cross_entropy' : 'mse'
   const { [kind]: targets, ...options } = objective as { cross_entropy: TensorInput[]; mse: TensorInput[] }
   if (!isList(targets) || targets.length !== count) {

@@ -1,6 +1,5 @@
 /** Arguments and results on the page's side: packed for the worker, and unpacked again. */
-import { isPlain, isRecord } from '../checks.js'
-import { describe } from '../data.js'
+import { describeValue, isPlain, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Id, Wire, WireTensor } from './protocol.js'
 import { HostTensor, isHostTensor, type TensorInput } from './tensor.js'
@@ -50,7 +49,7 @@ class Packer {
     if (depth > DEEPEST) throw refuse(path, 'an object that contains itself')
     if (Array.isArray(value)) return value.map((item, i) => this.pack(item, `${path}[${i}]`, depth + 1))
     if (ArrayBuffer.isView(value)) return value
-    if (!isRecord(value)) throw refuse(path, describe(value))
+    if (!isRecord(value)) throw refuse(path, describeValue(value))
     const entries = Object.entries(value).map(([key, item]) => {
       // keys with a $ are ours alone
       if (key.startsWith('$')) throw refuse(`${path}.${key}`, 'an unknown name')

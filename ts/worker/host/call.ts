@@ -1,6 +1,6 @@
+import { throwIfAborted } from '../../control.js'
 import { XTransformersError } from '../../errors.js'
 import { Promises } from '../../promises.js'
-import { throwIfAborted } from '../../streams.js'
 import type { FromWorker, Id } from '../protocol.js'
 import type { Queue } from './queue.js'
 import type { Table } from './table.js'

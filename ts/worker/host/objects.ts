@@ -1,8 +1,8 @@
 /** How the worker makes the objects that the page has numbers of. */
 import { XTransformersError } from '../../errors.js'
-import type { NativeModel } from '../../native-model.js'
-import type { Source } from '../../sources.js'
-import type { Tensor } from '../../tensor.js'
+import type { Source } from '../../io/sources.js'
+import type { NativeModel } from '../../models/native-model.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import * as optimizers from '../../train/optimizers.js'
 import type { Id, Params, WireGroup, WireModel } from '../protocol.js'
 import type { AnyOptimizer, Table } from './table.js'

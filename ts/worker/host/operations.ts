@@ -1,11 +1,12 @@
 /** What the worker does for each message, by the library's public calls. */
-import { load } from '../../checkpoint.js'
+
 import { XTransformersError } from '../../errors.js'
-import { memory } from '../../memory.js'
 import * as models from '../../models/index.js'
-import type { NativeModel } from '../../native-model.js'
-import { manualSeed } from '../../random.js'
-import { info } from '../../runtime.js'
+import { load } from '../../models/load.js'
+import type { NativeModel } from '../../models/native-model.js'
+import { info } from '../../native/runtime.js'
+import { memory } from '../../tensor/memory.js'
+import { manualSeed } from '../../tensor/random.js'
 import type { Operation, Params, Request, Result } from '../protocol.js'
 import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'

@@ -1,6 +1,6 @@
 import { XTransformersError } from '../../errors.js'
-import { FORGET } from '../../module.js'
-import type { NativeModel } from '../../native-model.js'
+import type { NativeModel } from '../../models/native-model.js'
+import { FORGET } from '../../module/submodule.js'
 import type { Optimizer } from '../../train/optimizer.js'
 import type { Id } from '../protocol.js'
 

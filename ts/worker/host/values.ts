@@ -1,8 +1,8 @@
 /** Arguments and results on the worker's side: tensors come as copies, and go as copies. */
 import { isBytes, isMap, isPlain } from '../../checks.js'
-import { tensor } from '../../creation.js'
 import { HANDLE } from '../../symbols.js'
-import { Tensor } from '../../tensor.js'
+import { tensor } from '../../tensor/creation.js'
+import { Tensor } from '../../tensor/tensor.js'
 import type { Id, Wire, WireTensor } from '../protocol.js'
 import { ownMemory, type Packed } from '../transfer.js'
 import type { Table } from './table.js'
