@@ -58,3 +58,5 @@ export type {
   StateSaveOptions,
 } from './train/saved-state.js'
 export { constant, cosineWarmup, linearWarmup, type Schedule } from './train/schedules.js'
+export { type Objective, type TrainStepOptions, trainStep } from './train/step.js'
+export type { StepResult } from './train/step-options.js'

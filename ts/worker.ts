@@ -16,6 +16,7 @@ export type { DType } from './native/native.js'
 export type { RuntimeInfo } from './native/runtime.js'
 export type { Nested, TensorData, TypedArray } from './tensor/data.js'
 export type { Memory } from './tensor/memory.js'
+export type { StepResult } from './train/step-options.js'
 export type { Library, WorkerLoadOptions } from './worker/library.js'
 export type {
   Attention,
@@ -31,7 +32,7 @@ export type {
   XTransformer,
 } from './worker/models.js'
 export type { Adam, AdamW, RemoteGroup, RemoteOptimizer, RemoteParameters, SGD } from './worker/optimizers.js'
-export type { Port, StepResult } from './worker/protocol.js'
+export type { Port } from './worker/protocol.js'
 export type { RemoteModel, WorkerWeightsOptions } from './worker/remote-model.js'
 export type { WorkerSource } from './worker/source.js'
 export { type SpawnOptions, spawn, type WorkerModuleSource } from './worker/spawn.js'

@@ -1,4 +1,4 @@
-import { AdamW, type AutoregressiveWrapper, clipGradNorm, cosineWarmup, noGrad } from 'x-transformers'
+import { AdamW, type AutoregressiveWrapper, cosineWarmup, noGrad, trainStep } from 'x-transformers'
 import type { Corpus } from './corpus.js'
 
 export interface TrainSettings {
@@ -57,8 +57,7 @@ export async function train(
   onProgress: (progress: Progress) => void,
   stopped: () => boolean,
 ): Promise<Run> {
-  const parameters = model.parameters()
-  const optimizer = new AdamW(parameters, { lr: settings.lr, betas: [0.9, 0.99], weight_decay: 0.1 })
+  const optimizer = new AdamW(model.parameters(), { lr: settings.lr, betas: [0.9, 0.99], weight_decay: 0.1 })
   // Nobody knows how many steps fit into the time. So the rate follows the share of the time that has passed: the schedule is
   // one of 1,000 steps, and the run is at step `1000 * share` of it.
   const schedule = cosineWarmup({ lr: settings.lr, warmup_steps: 40, total_steps: 1000, min_lr: settings.lr / 50 })
@@ -73,14 +72,9 @@ export async function train(
   while (run.share < 1 && !stopped()) {
     optimizer.lr = schedule(1000 * run.share)
     const batch = corpus.batch(settings.batch, settings.length)
-    const loss = await model.forward(batch)
-    await loss.backward()
-    await clipGradNorm(parameters, 1)
-    await optimizer.step()
-    optimizer.zeroGrad()
-    run.losses.push(loss.item() as number)
-    loss.dispose()
+    const { loss } = await trainStep(model, optimizer, [[batch]], { max_grad_norm: 1 })
     batch.dispose()
+    run.losses.push(loss)
     run.step++
 
     const next = run.valLosses.length / VALIDATIONS

@@ -288,7 +288,7 @@ describe('a worker that does not work', () => {
     const worker = dumb()
     const pending = connect(worker.port)
     expect(worker.held()).toBe(1)
-    worker.tell('message', { data: { type: 'ready' } })
+    worker.tell('message', { data: { type: 'ready', learning_rates: {} } })
     const x = await pending
     await vi.waitFor(() => expect(worker.held()).toBe(0))
     const [a, b] = [x.info(), x.memory()]
@@ -308,7 +308,7 @@ describe('a worker that does not work', () => {
   it('rejects every call once it has broken down', async () => {
     const worker = dumb()
     const pending = connect(worker.port)
-    worker.tell('message', { data: { type: 'ready' } })
+    worker.tell('message', { data: { type: 'ready', learning_rates: {} } })
     const x = await pending
     const calls = [x.info(), new x.Decoder(LAYERS).ready]
     worker.tell('error', { message: 'Uncaught RangeError' })

@@ -44,7 +44,8 @@ export function tidy<T>(fn: () => T): T {
   }
 }
 
-function tensorsIn(value: unknown): Set<TensorHandle> {
+/** The tensors in a value: itself, or found in it through arrays, plain objects, Maps and Sets. */
+export function tensorsIn(value: unknown): Set<TensorHandle> {
   const found = new Set<TensorHandle>()
   const seen = new Set<unknown>()
   const open = [value]

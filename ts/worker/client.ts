@@ -2,7 +2,18 @@ import { isThenable } from '../checks.js'
 import { type Progress, throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { Promises, whenEnded } from '../promises.js'
-import type { FromWorker, Id, InitSettings, Operation, Params, Port, Request, Result, ToWorker } from './protocol.js'
+import type {
+  FromWorker,
+  Id,
+  InitSettings,
+  LearningRates,
+  Operation,
+  Params,
+  Port,
+  Request,
+  Result,
+  ToWorker,
+} from './protocol.js'
 import { unpackError } from './wire-error.js'
 
 /** What a call of the page can be told besides its parameters. */
@@ -44,13 +55,13 @@ export class Connection {
     port.unref?.()
   }
 
-  /** Starts the library there. */
+  /** Starts the library there, and gives its default learning rates. */
   async init(
     settings: InitSettings,
     { signal, on_progress }: Pick<RequestControl, 'signal' | 'on_progress'>,
-  ): Promise<void> {
+  ): Promise<LearningRates> {
     try {
-      await this.#wait<void>(0, { signal, on_progress }, () => this.#post({ type: 'init', settings }))
+      return await this.#wait<LearningRates>(0, { signal, on_progress }, () => this.#post({ type: 'init', settings }))
     } catch (error) {
       this.terminate()
       throw error
@@ -168,7 +179,7 @@ export class Connection {
   readonly #onMessage = ({ data }: { data: FromWorker }): void => {
     switch (data.type) {
       case 'ready':
-        this.#settle(0)?.resolve(undefined)
+        this.#settle(0)?.resolve(data.learning_rates)
         break
       case 'failed':
         this.#settle(0)?.reject(unpackError(data.error))

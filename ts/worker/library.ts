@@ -5,10 +5,11 @@ import type * as Main from '../models/index.js'
 import type * as kinds from '../models/kinds.js'
 import type { RuntimeInfo } from '../native/runtime.js'
 import type { Memory } from '../tensor/memory.js'
+import type { StepResult } from '../train/step-options.js'
 import type { Connection } from './client.js'
 import * as models from './models.js'
 import * as optimizers from './optimizers.js'
-import type { StepResult, WireModel } from './protocol.js'
+import type { LearningRates, WireModel } from './protocol.js'
 import { Adopted, type RemoteModel } from './remote-model.js'
 import { packSource, type WorkerSource } from './source.js'
 import { packStep, type Trainable, type TrainStep } from './train-step.js'
@@ -69,8 +70,8 @@ export type LibraryClasses = {
 /** The library in a worker. Everything runs in the order of the calls, one after another; a stream lets others pass between two tokens. */
 export type Library = LibraryCalls & LibraryClasses
 
-/** The library behind a connection. */
-export function libraryOf(home: Connection): Library {
+/** The library behind a connection; `rates`: the default learning rates there. */
+export function libraryOf(home: Connection, rates: LearningRates): Library {
   const calls = new LibraryCalls(home)
   for (const [name, Class] of Object.entries<ModelClass>(MODELS)) {
     const Bound = class extends Class {
@@ -83,7 +84,7 @@ export function libraryOf(home: Connection): Library {
   for (const [name, Class] of Object.entries(OPTIMIZERS as Record<string, typeof optimizers.AdamW>)) {
     const Bound = class extends Class {
       constructor(of: optimizers.RemoteParameters<object>, options: object = {}) {
-        super(home, name, of, options)
+        super(home, name, of, options, rates[name] as number)
       }
     }
     Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })

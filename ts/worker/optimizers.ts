@@ -20,12 +20,9 @@ export type RemoteGroup<Options> = Options & { model: RemoteModel; params?: read
 /** What an optimizer is for: all parameters of a model, or groups of them. */
 export type RemoteParameters<Options> = RemoteModel | readonly RemoteGroup<Options>[]
 
-/** PyTorch's. */
-const DEFAULT_LR = 1e-3
-
-/** An optimizer in a worker, for `trainStep`. */
 type Rate = { lr?: number | undefined }
 
+/** An optimizer in a worker, for `trainStep`. */
 export abstract class RemoteOptimizer<Options extends Rate = Rate> {
   /** @internal */
   readonly [REMOTE]: RemoteHandle
@@ -34,13 +31,13 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> {
   #lr: number
 
   /** @internal */
-  constructor(home: Connection, name: string, of: RemoteParameters<Options>, given: Options) {
+  constructor(home: Connection, name: string, of: RemoteParameters<Options>, given: Options, rate: number) {
     const options = checkOptions(given, name)
     const id = home.next()
     const groups = groupsOf<Options>(of)
     // the models in the worker live as long as the optimizer
     this[REMOTE] = { home, id, owner: groups.map(({ model }) => model) }
-    this.#lr = groups[0]?.lr ?? options.lr ?? DEFAULT_LR
+    this.#lr = groups[0]?.lr ?? options.lr ?? rate
     const wire = groups.map((group, i) => wireGroup(group, home, `param_groups[${i}]`))
     const params = { object: id, class: name, groups: wire, options: packOne(options, home, `the options of ${name}`) }
     this.ready = home.request('optimizer', params).then(() => this)

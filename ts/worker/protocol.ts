@@ -6,6 +6,7 @@ import type { DType } from '../native/native.js'
 import type { RuntimeInfo } from '../native/runtime.js'
 import type { TypedArray } from '../tensor/data.js'
 import type { Memory } from '../tensor/memory.js'
+import type { StepResult } from '../train/step-options.js'
 
 /** A call, or an object (a model, an optimizer). The page counts up from 1; the worker counts down from -1 for models within a loaded one. */
 export type Id = number
@@ -65,13 +66,8 @@ export interface WireStep {
   max_grad_norm: number | null
 }
 
-/** What a train step tells. */
-export interface StepResult {
-  /** The loss before the step; the mean over the batches. */
-  loss: number
-  /** The norm of all gradients before clipping; null without `max_grad_norm`. */
-  grad_norm: number | null
-}
+/** Learning rates by the class of the optimizer. */
+export type LearningRates = Readonly<Record<string, number>>
 
 /** What the worker can be asked: parameters, and the result. */
 export interface Operations {
@@ -108,8 +104,8 @@ export type ToWorker =
   | { type: 'dispose'; objects: Id[]; lost: boolean }
 
 export type FromWorker =
-  /** Answers to `init`. */
-  | { type: 'ready' }
+  /** Answers to `init`. `learning_rates`: the default of each optimizer, by its class. */
+  | { type: 'ready'; learning_rates: LearningRates }
   | { type: 'failed'; error: WireError }
   | { type: 'result'; id: Id; value: unknown }
   | { type: 'error'; id: Id; error: WireError }

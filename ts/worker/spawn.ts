@@ -60,8 +60,8 @@ export async function spawn(given: SpawnOptions = {}): Promise<Library> {
 /** The library behind a port where {@link serve} listens. */
 export async function connect(port: Port, settings: InitSettings = {}, control: ReadOptions = {}): Promise<Library> {
   const connection = new Connection(port)
-  await connection.init(settings, control)
-  return libraryOf(connection)
+  const rates = await connection.init(settings, control)
+  return libraryOf(connection, rates)
 }
 
 function settingsOf(options: SpawnOptions): InitSettings {

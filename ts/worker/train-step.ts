@@ -1,7 +1,7 @@
-import { checkOptions, describeValue, isRecord } from '../checks.js'
-import { XTransformersError } from '../errors.js'
+import { checkOptions, describeValue } from '../checks.js'
 import type { Ids } from '../tensor/arguments.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
+import { type CheckedObjective, checkBatches, checkMaxNorm, checkObjective, wrongStep } from '../train/step-options.js'
 import type { Connection } from './client.js'
 import { RemoteOptimizer } from './optimizers.js'
 import type { WireStep } from './protocol.js'
@@ -40,46 +40,33 @@ const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'si
 /** @throws XTransformersError (`invalid_argument`) */
 export function packStep(step: TrainStep, home: Connection): Packed<WireStep> {
   const { model, optimizer, batches, objective, max_grad_norm: max } = checkOptions(step, 'trainStep()', KEYS)
-  if (!(model instanceof RemoteModel)) throw wrong(`model must be a model of this worker, got ${describeValue(model)}`)
+  if (!(model instanceof RemoteModel))
+    throw wrongStep(`model must be a model of this worker, got ${describeValue(model)}`)
   if (!(optimizer instanceof RemoteOptimizer))
-    throw wrong(`optimizer must be one of this worker, got ${describeValue(optimizer)}`)
+    throw wrongStep(`optimizer must be one of this worker, got ${describeValue(optimizer)}`)
   if (model[REMOTE].home !== home || optimizer[REMOTE].home !== home)
-    throw wrong('model and optimizer must be of this worker')
-  if (!isList(batches) || batches.length === 0 || !batches.every(isList)) {
-    throw wrong('batches must be the arguments of forward for each batch: [[tokens]]')
-  }
-  if (max !== undefined && max !== null && (typeof max !== 'number' || !(max >= 0)))
-    throw wrong(`max_grad_norm must be a number from 0, got ${describeValue(max)}`)
-  const packed = batches.map((batch, i) => packArguments(batch, home, `batches[${i}]`))
-  const targets = objective === undefined || objective === null ? null : packObjective(objective, batches.length, home)
+    throw wrongStep('model and optimizer must be of this worker')
+  const list = checkBatches(batches)
+  const max_grad_norm = checkMaxNorm(max)
+  const packed = list.map((batch, i) => packArguments(batch, home, `batches[${i}]`))
+  const checked = checkObjective(objective, list.length)
+  const targets = checked && packObjective(checked, home)
   return {
     value: {
       model: model[REMOTE].id,
       optimizer: optimizer[REMOTE].id,
       batches: packed.map(({ value }) => value),
       objective: targets?.value ?? null,
-      max_grad_norm: max ?? null,
+      max_grad_norm,
     },
     transfer: [...packed, ...(targets ? [targets] : [])].flatMap(({ transfer }) => transfer),
   }
 }
 
 function packObjective(
-  objective: Objective,
-  count: number,
+  { kind, targets, options }: CheckedObjective,
   home: Connection,
 ): Packed<NonNullable<WireStep['objective']>> {
-  if (!isRecord(objective)) throw wrong(`objective must be an object, got ${describeValue(objective)}`)
-  const kind = 'cross_entropy' in objective ? 'cross_entropy' : 'mse'
-  const { [kind]: targets, ...options } = objective as { cross_entropy: TensorInput[]; mse: TensorInput[] }
-  if (!isList(targets) || targets.length !== count) {
-    throw wrong(
-      `objective must be { cross_entropy: targets } or { mse: targets } with one tensor of targets for each of the ${count} batches`,
-    )
-  }
   const { value, transfer } = packArguments([targets, options], home, 'objective')
   return { value: { kind, targets: value[0] as unknown[], options: value[1] }, transfer }
 }
-
-const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value)
-const wrong = (message: string) => new XTransformersError('invalid_argument', `trainStep: ${message}`)

@@ -1,5 +1,7 @@
 /** The worker's side: the library behind a port. */
 import { XTransformersError } from '../../errors.js'
+import { resolveOptions } from '../../models/options.js'
+import * as optimizers from '../../train/optimizers.js'
 import type { FromWorker, Id, InitSettings, Port, Request, ToWorker } from '../protocol.js'
 import { packError } from '../wire-error.js'
 import { Call } from './call.js'
@@ -74,7 +76,7 @@ class Host {
   async #start(settings: InitSettings): Promise<void> {
     try {
       await this.#init?.(settings, (progress) => this.#send({ type: 'progress', id: null, progress }))
-      this.#send({ type: 'ready' })
+      this.#send({ type: 'ready', learning_rates: defaultRates() })
     } catch (error) {
       this.#send({ type: 'failed', error: packError(error) })
     }
@@ -95,6 +97,12 @@ class Host {
     }
   }
 }
+
+/** Of each optimizer, as its options declare it. */
+const defaultRates = () =>
+  Object.fromEntries(
+    Object.keys(optimizers).map((name) => [name, resolveOptions<{ lr: number }>(name, {} as never).lr]),
+  )
 
 /** Tells how far something has come. */
 export type Tell = (progress: { loaded: number; total: number | null }) => void
