@@ -2,18 +2,9 @@
 import { copyFileSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure, hashOf, readText, root, run, say } from './lib.mjs'
+import { triple } from './platforms.mjs'
 
 const SOURCES = ['crates', 'Cargo.toml', 'Cargo.lock', '.cargo', 'rust-toolchain.toml']
-
-/** The platform in napi-rs's spelling, as in `x-transformers.linux-x64-gnu.node`. */
-export function triple() {
-  const { platform, arch } = process
-  if (platform === 'win32') return `win32-${arch}-msvc`
-  if (platform !== 'linux') return `${platform}-${arch}`
-  const gnu = Boolean(process.report.getReport().header.glibcVersionRuntime)
-  if (arch === 'arm') return `linux-arm-${gnu ? 'gnueabihf' : 'musleabihf'}`
-  return `linux-${arch}-${gnu ? 'gnu' : 'musl'}`
-}
 
 const parts = (version) => version.split('.').map(Number)
 

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { brotliCompress, constants } from 'node:zlib'
 import { ensure, main } from './ensure.mjs'
 import { Failure, npm, root, say } from './lib.mjs'
+import { LIBC } from './platforms.mjs'
 import { isStub } from './wasm/stub.mjs'
 
 /** Most bytes of a WebAssembly file, compressed as servers do. */
@@ -16,9 +17,6 @@ const WASM = ['x-transformers.wasm', 'x-transformers.relaxed.wasm', 'x-transform
 
 /** Beside these, npm takes package.json and what `files` in it names. */
 const TEXTS = ['README.md', 'LICENSE', 'CHANGELOG.md']
-
-/** What follows the architecture in a platform's name, as npm calls it. */
-const LIBC = { gnu: 'glibc', gnueabihf: 'glibc', musl: 'musl', musleabihf: 'musl' }
 
 const manifest = () => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 

@@ -6,12 +6,12 @@ import { type ErrorCode, XTransformersError } from './errors.js'
 export const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value)
 
 /** Longest text of the caller's in a message. */
-const LONGEST_TEXT = 80
+const MAX_TEXT_SHOWN = 80
 
 /** A value in words, for messages. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string')
-    return JSON.stringify(value.length > LONGEST_TEXT ? `${value.slice(0, LONGEST_TEXT)}...` : value)
+    return JSON.stringify(value.length > MAX_TEXT_SHOWN ? `${value.slice(0, MAX_TEXT_SHOWN)}...` : value)
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
   if (typeof value !== 'object' || value === null) return String(value)
@@ -32,7 +32,7 @@ function describeObject(value: object): string {
   if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function') return 'a Promise (await it first)'
   const { name } = (value.constructor ?? {}) as { name?: unknown }
   const known = typeof name === 'string' && name !== '' && name !== 'Object' ? name : tag
-  return known === 'Object' ? 'an object' : withArticle(known)
+  return known === 'Object' || known === '' ? 'an object' : withArticle(known)
 }
 
 /** An error that says what was wanted and what came. */
@@ -40,8 +40,17 @@ export function refuse(what: string, wanted: string, got: unknown, code: ErrorCo
   return new XTransformersError(code, `${what} must be ${wanted}, got ${describeValue(got)}`)
 }
 
-/** What kind of built-in an object is, of whichever realm: `Map`, `Promise`, `Object`. */
-export const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)
+/**
+ * What kind of built-in an object is, of whichever realm: `Map`, `Promise`, `Object`; empty for a
+ * Proxy that was revoked, and where a getter of the caller's throws.
+ */
+export function tagOf(value: unknown): string {
+  try {
+    return Object.prototype.toString.call(value).slice(8, -1)
+  } catch {
+    return ''
+  }
+}
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
@@ -54,15 +63,15 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 export const isPromise = (value: unknown): value is Promise<unknown> => tagOf(value) === 'Promise'
 
 /** Lets a promise fail that nobody will wait for: in Node that would end the process. */
-export function abandon(promise: PromiseLike<unknown>): void {
+export function ignoreRejection(promise: PromiseLike<unknown>): void {
   promise.then(undefined, () => {})
 }
 
 /** Runs what may fail, at once or later, without anybody having to know. */
-export function quietly(run: () => unknown): void {
+export function ignoreFailure(run: () => unknown): void {
   try {
     const result = run()
-    if (isThenable(result)) abandon(result)
+    if (isThenable(result)) ignoreRejection(result)
   } catch {
     // as for a promise that is abandoned
   }
@@ -130,7 +139,7 @@ export const isOurs = (name: string) => name.startsWith('$') || !isText(name)
  * Most options that are looked up: a mistake, such as the letters of a text, may have any number,
  * and for each a name is looked for that is like it.
  */
-export const MOST_OPTIONS = 1000
+export const MAX_OPTIONS = 1000
 
 /**
  * Checks an object of options, and reads each of them once. Absent ones, `null` too, are no options.
@@ -158,7 +167,7 @@ export function checkOptions<T extends object>(
     const known = keys === undefined ? '' : keys.length > 0 ? `; there are ${keys.join(', ')}` : '; there are none'
     throw new XTransformersError('invalid_options', `${shownName(unknown)} is not an option of ${what}${known}`)
   }
-  if (names.length > MOST_OPTIONS) throw wrong(`one with ${names.length} names`)
+  if (names.length > MAX_OPTIONS) throw wrong(`one with ${names.length} names`)
   return own
 }
 
@@ -171,9 +180,9 @@ export function checkFunction<F>(value: F, what: string): F {
   throw refuse(what, 'a function', value)
 }
 
-/** Checks a flag; absent, it is `otherwise`. */
-export function checkFlag(value: unknown, what: string, otherwise?: boolean): boolean {
-  const flag = value ?? otherwise
+/** Checks a flag; absent, it is `fallback`. */
+export function checkFlag(value: unknown, what: string, fallback?: boolean): boolean {
+  const flag = value ?? fallback
   if (typeof flag === 'boolean') return flag
   throw refuse(what, 'true or false', value)
 }

@@ -97,16 +97,16 @@ const IS_ERROR = 'an XTransformersError'
 const isBase = (type: unknown) => type === XTransformersError
 
 /** Most problems that one message names: the first ones would be lost in more. */
-const MOST_NAMED = 50
+const MAX_NAMED = 50
 
 /** Lines of a message, of which too many are only counted. */
 export const shortened = (lines: readonly string[]): string[] =>
-  lines.length > MOST_NAMED ? [...lines.slice(0, MOST_NAMED), `and ${lines.length - MOST_NAMED} more`] : [...lines]
+  lines.length > MAX_NAMED ? [...lines.slice(0, MAX_NAMED), `and ${lines.length - MAX_NAMED} more`] : [...lines]
 
 /** A message of the addon: a line that says where, and one for each problem. */
 function readable(text: string, problems: readonly Problem[]): string {
   const message = inWords(text)
-  if (problems.length <= MOST_NAMED) return message
+  if (problems.length <= MAX_NAMED) return message
   const [where = '', ...lines] = message.split('\n')
   return [where, ...shortened(lines)].join('\n')
 }

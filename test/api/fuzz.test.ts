@@ -171,7 +171,7 @@ function methodArguments(name: string, method: string): Arguments {
 
 /** Methods that TypeScript keeps from users, and those that end the object. */
 const INTERNAL =
-  /^(run|filled|operand|whole|binary|reduce|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
+  /^(run|scalarLike|operand|withIds|binary|reduce|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
 
 /** Whether the object does what it did: its values and its gradients are whole. */
 async function expectUsable(name: string, object: object): Promise<void> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Gate, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../../ts/tensor/schedule.js'
+import { Gate, NO_GATES, runOrQueue, schedule, scheduleSync } from '../../ts/tensor/schedule.js'
 
 /** A piece of work that ends when told to, and notes when it starts. */
 function work(log: string[], name: string) {
@@ -125,10 +125,10 @@ describe('synchronous calls', () => {
 
   it('that are small take their place in the order', async () => {
     const [log, weights] = [[] as string[], gates()]
-    scheduleSoon(weights, () => log.push('now'))
+    runOrQueue(weights, () => log.push('now'))
     const write = work(log, 'write')
     const pending = schedule(NO_GATES, weights, write.run)
-    scheduleSoon(weights, () => log.push('later'))
+    runOrQueue(weights, () => log.push('later'))
     expect(log).toEqual(['now', 'write'])
     write.end()
     await pending

@@ -1,6 +1,6 @@
 /** What every read has in common, fetch, and what the platforms add to it. */
 
-import { describeValue, has, quietly, tagOf } from '../checks.js'
+import { describeValue, has, ignoreFailure, tagOf } from '../checks.js'
 import { type ReadOptions, throwIfAborted } from '../control.js'
 import { fileError, type Origin, reasonOf } from './file-errors.js'
 
@@ -26,7 +26,7 @@ export function bodyOf(response: Response): { stream: unknown; origin: Origin } 
   if (!ok) {
     // a stream of the web, or of Node
     const { cancel, destroy } = (body ?? {}) as { cancel?: () => unknown; destroy?: () => unknown }
-    quietly(() => (cancel ?? destroy)?.call(body))
+    ignoreFailure(() => (cancel ?? destroy)?.call(body))
     throw fileError(`${name} cannot be loaded: ${refusal(response)}`)
   }
   if (response.bodyUsed) throw fileError(`${name} was read already: give a new Response, or response.clone()`)

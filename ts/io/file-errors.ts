@@ -36,7 +36,7 @@ export const truncated = ({ name, size }: Origin, loaded: number, cause?: unknow
   fileError(`${name} ended after ${loaded} of ${size} bytes: load it again`, cause)
 
 /** The name of a file or a handle, for messages. */
-export function nameOf(named: unknown, otherwise: string): string {
+export function nameOf(named: unknown, fallback: string): string {
   const { name } = named as { name?: unknown }
-  return typeof name === 'string' && name ? name : otherwise
+  return typeof name === 'string' && name ? name : fallback
 }

@@ -108,7 +108,7 @@ export const files: Files = {
     const { stream, origin } = bodyOf(await fetched(name, options))
     return new StreamInput(stream, origin, options)
   },
-  beside(name, file) {
+  sibling(name, file) {
     const text = typeof name === 'string' ? name : plainName(name)
     if (text.startsWith(OPFS)) return text.slice(0, Math.max(text.lastIndexOf('/') + 1, OPFS.length)) + file
     const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } }

@@ -15,10 +15,10 @@ import { XTransformersError } from '../errors.js'
 import { bodyOf, fetched } from './fetch.js'
 import { allocate, fileError, truncated } from './file-errors.js'
 import { type Input, inMemory, MemoryInput, Meter, PlacedInput, type SyncInput } from './inputs.js'
-import { runLater, runNow } from './node/fs-tasks.js'
+import { runAsync, runSync } from './node/fs-tasks.js'
 import { absolute } from './node/paths.js'
 import { save, saveError } from './node/save.js'
-import { isPending, takeTurn } from './node/save-queue.js'
+import { enqueueSave, isPending } from './node/save-queue.js'
 import type { Files, Sink } from './platform.js'
 import { StreamInput } from './stream-input.js'
 
@@ -53,7 +53,7 @@ function pathOf(name: string | URL): string {
 }
 
 /** A buffer of at least that size: the old one, where it is large enough. */
-const roomFor = (length: number, old: Uint8Array | null, name: string) =>
+const bufferFor = (length: number, old: Uint8Array | null, name: string) =>
   old && old.length >= length ? old : allocate(length, name)
 
 /** A file, which is closed when the reading ends. */
@@ -61,7 +61,7 @@ class FileInput extends PlacedInput {
   readonly #handle: FileHandle
   readonly #name: string
   /** For one read after the other: a fresh buffer for each would fill the memory until the garbage collector comes. */
-  #room: Uint8Array | null = null
+  #buffer: Uint8Array | null = null
 
   constructor(handle: FileHandle, name: string, size: number, options: ReadOptions) {
     super(size, options)
@@ -70,8 +70,8 @@ class FileInput extends PlacedInput {
   }
 
   protected async fetch(offset: number, length: number): Promise<Uint8Array> {
-    this.#room = roomFor(length, this.#room, this.#name)
-    const bytes = this.#room.subarray(0, length)
+    this.#buffer = bufferFor(length, this.#buffer, this.#name)
+    const bytes = this.#buffer.subarray(0, length)
     for (let at = 0; at < length; ) {
       const { bytesRead } = await checked(this.#handle.read(bytes, at, length - at, offset + at), this.#name)
       if (bytesRead === 0) throw truncated({ name: this.#name, size: this.size, exact: true }, offset + at)
@@ -112,7 +112,7 @@ async function readUnsized(handle: FileHandle, name: string, { signal, on_progre
 
 /** A file that is read at once. */
 class SyncFile implements SyncInput {
-  #room: Uint8Array | null = null
+  #buffer: Uint8Array | null = null
 
   constructor(
     readonly descriptor: number,
@@ -121,8 +121,8 @@ class SyncFile implements SyncInput {
   ) {}
 
   read(offset: number, length: number): Uint8Array {
-    this.#room = roomFor(length, this.#room, this.name)
-    const bytes = this.#room.subarray(0, length)
+    this.#buffer = bufferFor(length, this.#buffer, this.name)
+    const bytes = this.#buffer.subarray(0, length)
     for (let at = 0; at < length; ) {
       const read = this.#read(bytes, at, offset)
       if (read === 0) throw truncated({ name: this.name, size: this.size, exact: true }, offset + at)
@@ -174,29 +174,29 @@ function located(path: string): string {
 
 /** Saves to `path` once its turn has come and the bytes are there. */
 function openTarget(path: string): Sink {
-  const place = located(path)
-  const turn = takeTurn(place)
+  const absolutePath = located(path)
+  const queued = enqueueSave(absolutePath)
   const write = async (bytes: Uint8Array) => {
     try {
-      await turn.ready
-      await runLater(save(place, bytes))
+      await queued.ready
+      await runAsync(save(absolutePath, bytes))
     } catch (error) {
       throw saveError(path, error)
     } finally {
-      turn.end()
+      queued.end()
     }
   }
-  return { write, abort: async () => turn.end() }
+  return { write, abort: async () => queued.end() }
 }
 
 function writeNow(path: string, produce: () => Uint8Array): void {
-  const place = located(path)
-  if (isPending(place)) {
+  const absolutePath = located(path)
+  if (isPending(absolutePath)) {
     throw new XTransformersError('busy', `${path} is being saved by an asynchronous call: await that call first`)
   }
   const bytes = produce()
   try {
-    runNow(save(place, bytes))
+    runSync(save(absolutePath, bytes))
   } catch (error) {
     throw saveError(path, error)
   }
@@ -219,7 +219,7 @@ export const files: Files = {
       throw io(error, name)
     }
   },
-  beside(name, file) {
+  sibling(name, file) {
     return typeof name === 'string' ? join(dirname(name), file) : new URL(encodeURIComponent(file), name)
   },
   open(path) {

@@ -17,7 +17,7 @@ function isNative(): boolean {
  *
  * @throws XTransformersError (`out_of_memory`) where `what` needs more bytes than there are
  */
-export function room(bytes: number, what: string): void {
+export function requireMemory(bytes: number, what: string): void {
   if (!isNative()) return
   try {
     const shape = JSON.stringify({ shape: [bytes], dtype: 'u8', device: 'cpu' })

@@ -5,7 +5,7 @@ import { XTransformersError } from '../errors.js'
 import { fileError, nameOf, reasonOf, truncated } from './file-errors.js'
 
 /** Refuses so many bytes for `what` where they are more than memory can hold. */
-export type Room = (bytes: number, what: string) => void
+export type RequireMemory = (bytes: number, what: string) => void
 
 /** Something that is read, piece by piece. */
 export interface Input {
@@ -17,7 +17,7 @@ export interface Input {
    */
   read(offset: number, length: number): Promise<Uint8Array>
   /** The same with a known size: for a source that comes from front to back, what is left of it is read into memory, as far as there is room. */
-  sized(room: Room): Promise<SizedInput>
+  sized(requireMemory: RequireMemory): Promise<SizedInput>
   /** Tells that all has come. */
   end(): void
   /** Lets go of the source; `failure`: why not all was read, whatever was thrown. */

@@ -22,7 +22,7 @@ export interface Files {
   read(name: string | URL, options: ReadOptions): Promise<Input>
   readSync(name: string | URL): SyncInput
   /** The name of a file beside another one. */
-  beside(name: string | URL, file: string): string | URL
+  sibling(name: string | URL, file: string): string | URL
   /** Checks the name, and touches nothing yet. */
   open(name: string): Sink
   writeSync(path: string, produce: () => Uint8Array): void

@@ -1,5 +1,5 @@
 /** What gives bytes piece by piece, of whatever kind, library and realm, as one kind of reader. */
-import { has, quietly, refuse } from '../checks.js'
+import { has, ignoreFailure, refuse } from '../checks.js'
 import { fileError, reasonOf } from './file-errors.js'
 
 /** As far as it is used here, what `getReader()` of a stream gives. */
@@ -34,7 +34,7 @@ function ofStream(stream: ReadableStream, name: string): Reader {
     throw fileError(`${name} cannot be read: ${reasonOf(error)}`, error)
   }
   if (has(reader, 'read') && has(reader, 'cancel')) {
-    return { read: () => reader.read(), cancel: (reason) => quietly(() => reader.cancel(reason)) }
+    return { read: () => reader.read(), cancel: (reason) => ignoreFailure(() => reader.cancel(reason)) }
   }
   throw refuse(`what getReader() of ${name} gives`, `a reader with read() and cancel() (${REMEDY})`, reader)
 }
@@ -61,8 +61,8 @@ function ofIterable(iterable: AsyncIterable<unknown>, name: string): Reader {
       left = true
       leave()
       // a generator ends only behind a pending read, which this ends in a stream of Node
-      quietly(() => (iterable as { destroy?(): unknown }).destroy?.())
-      quietly(() => iterator.return?.())
+      ignoreFailure(() => (iterable as { destroy?(): unknown }).destroy?.())
+      ignoreFailure(() => iterator.return?.())
     },
   }
 }

@@ -1,14 +1,14 @@
 /** Reads files of tensors: hands the native side the bytes that it asks for, straight from the source. */
 import { native } from '#native'
-import { abandon, isThenable } from '../checks.js'
+import { ignoreRejection, isThenable } from '../checks.js'
 import { checkReading, type Progress, type ReadOptions, throwIfAborted } from '../control.js'
 import { fromNative, guarded, XTransformersError } from '../errors.js'
 import { jsonOf } from '../native/json.js'
 import type { NativeReader, ReaderSettings } from '../native/native.js'
 import { Promises } from '../promises.js'
-import { room } from './host-memory.js'
+import { requireMemory } from './host-memory.js'
 import type { Input, SizedInput, SyncInput } from './inputs.js'
-import { type Index, isIndex, LONGEST_INDEX, parseIndex } from './shards.js'
+import { type Index, isIndex, MAX_INDEX_BYTES, parseIndex } from './shards.js'
 import { openSource, openSourceSync, type Source, type SyncSource } from './sources.js'
 
 /** Reading with an `on_progress` that may be asynchronous; `told` rejects with what it rejects with. */
@@ -20,7 +20,7 @@ export function watch({ on_progress, ...others }: ReadOptions): { options: ReadO
     if (!isThenable(result)) return
     all = Promises.all([all, result])
     // where the reading fails for another reason, nobody waits for it
-    abandon(all)
+    ignoreRejection(all)
   }
   return { options: { ...others, on_progress: tell }, told: () => all }
 }
@@ -106,7 +106,7 @@ async function feed<T>(
   let start: Uint8Array | null = null
   for (;;) {
     if (reader.needsSize()) {
-      const sized: SizedInput = await input.sized(room)
+      const sized: SizedInput = await input.sized(requireMemory)
       reader.setSize(sized.size)
       input = sized
     }
@@ -124,8 +124,8 @@ async function feed<T>(
 }
 
 async function readIndex(input: Input): Promise<Index> {
-  const sized = await input.sized(room)
-  const index = parseIndex(await sized.read(0, Math.min(sized.size, LONGEST_INDEX)))
+  const sized = await input.sized(requireMemory)
+  const index = parseIndex(await sized.read(0, Math.min(sized.size, MAX_INDEX_BYTES)))
   input.end()
   return index
 }
@@ -158,7 +158,7 @@ function feedSync<T>(reader: NativeReader, input: SyncInput, finish: (reader: Na
   }
   for (let range = rangeOf(reader); range; range = rangeOf(reader)) {
     const bytes = input.read(...range)
-    if (start === null && isIndex(bytes)) return parseIndex(input.read(0, Math.min(input.size, LONGEST_INDEX)))
+    if (start === null && isIndex(bytes)) return parseIndex(input.read(0, Math.min(input.size, MAX_INDEX_BYTES)))
     start ??= bytes.slice(0, 40)
     step(() => reader.feedSync(bytes))
   }

@@ -2,7 +2,7 @@
 import { XTransformersError } from '../errors.js'
 
 /** Longest index that is read, in bytes. */
-export const LONGEST_INDEX = 64 * 1024 * 1024
+export const MAX_INDEX_BYTES = 64 * 1024 * 1024
 
 /** What an index says. */
 export class Index {

@@ -72,11 +72,11 @@ async function writeError(error: unknown, name: string, size: number): Promise<X
   // Chromium may notice that the other end stopped reading before it hears why
   const full = (error as Error | null)?.name === 'QuotaExceededError' || /data pipe/.test(reasonOf(error))
   if (!full) return fileError(`${name} cannot be written: ${reasonOf(error)}`, error)
-  return fileError(`there is no room for ${name}: it needs ${size} bytes${await room(size)}`, error)
+  return fileError(`there is no room for ${name}: it needs ${size} bytes${await storageLeft(size)}`, error)
 }
 
 /** How much a page may still store, as far as the browser tells. */
-async function room(size: number): Promise<string> {
+async function storageLeft(size: number): Promise<string> {
   try {
     const { quota = 0, usage = 0 } = await navigator.storage.estimate()
     const free = Math.max(0, quota - usage)

@@ -1,6 +1,6 @@
 /** What can be loaded, and where to save: every kind of it, on every platform. */
 import { files as platform } from '#files'
-import { abandon, describeValue, has, isBlob, isBytes, isThenable, refuse, tagOf } from '../checks.js'
+import { describeValue, has, ignoreRejection, isBlob, isBytes, isThenable, isURL, refuse, tagOf } from '../checks.js'
 import { checkReading, type ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { presentBytes } from '../tensor/data.js'
@@ -71,7 +71,7 @@ function bytesIn(source: unknown): Uint8Array | null {
   return tagOf(source) === 'ArrayBuffer' ? new Uint8Array(source as ArrayBuffer) : null
 }
 
-const isName = (source: unknown): source is string | URL => typeof source === 'string' || tagOf(source) === 'URL'
+const isName = (source: unknown): source is string | URL => typeof source === 'string' || isURL(source)
 
 /** What reads a source. */
 export async function openSource(source: Source, given: ReadOptions = {}): Promise<Input> {
@@ -112,8 +112,8 @@ async function openAny(source: Source, options: ReadOptions): Promise<Input> {
  *
  * @throws XTransformersError (`invalid_argument`) where the source is no name
  */
-export function besides(source: Source, file: string): string | URL {
-  if (isName(source) && !/^(data|blob):/i.test(String(source))) return platform.beside(source, file)
+export function siblingOf(source: Source, file: string): string | URL {
+  if (isName(source) && !/^(data|blob):/i.test(String(source))) return platform.sibling(source, file)
   throw new XTransformersError(
     'invalid_argument',
     `this file is the index of a checkpoint in several files, and ${file} cannot be found from it: give all of them, as [index, file, file]`,
@@ -154,7 +154,7 @@ export function torchName(target: unknown): string | null {
  *
  * @throws XTransformersError (`invalid_argument`) where `torch.load` would be given a file by that name
  */
-export function checkName(target: unknown): void {
+function checkName(target: unknown): void {
   const name = torchName(target)?.split(/[/\\]/).at(-1)
   // .bin and .ckpt are names of many formats
   if (name === undefined || !/\.pth?$/i.test(name)) return
@@ -179,7 +179,7 @@ function openTarget(target: Target): Sink | Promise<Sink> {
 export async function saveTo(target: Target, produce: () => Promise<Uint8Array>): Promise<void> {
   const opening = openTarget(target)
   // it is waited for below, and may fail before
-  if (isThenable(opening)) abandon(opening)
+  if (isThenable(opening)) ignoreRejection(opening)
   let bytes: Uint8Array
   try {
     bytes = await produce()
@@ -210,6 +210,22 @@ export function saveToSync(path: string, produce: () => Uint8Array): void {
     )
   }
   platform.writeSync(path, produce)
+}
+
+/**
+ * As {@link saveTo}, of safetensors.
+ *
+ * @throws XTransformersError (`invalid_argument`) where the target has a name of PyTorch's format
+ */
+export async function saveWeights(target: Target, produce: () => Promise<Uint8Array>): Promise<void> {
+  checkName(target)
+  await saveTo(target, produce)
+}
+
+/** As {@link saveWeights}, at once. */
+export function saveWeightsSync(path: string, produce: () => Uint8Array): void {
+  checkName(path)
+  saveToSync(path, produce)
 }
 
 /** Bytes as a Blob, such as for a download. */

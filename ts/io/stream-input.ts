@@ -3,13 +3,13 @@ import { describeValue, isBytes, refuse } from '../checks.js'
 import { type ReadOptions, throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { allocate, fileError, type Origin, reasonOf, truncated } from './file-errors.js'
-import { type Input, Meter, type Room, type SizedInput } from './inputs.js'
+import { type Input, Meter, type RequireMemory, type SizedInput } from './inputs.js'
 import { type Reader, readerOf } from './readers.js'
 
 /** After so many bytes more it is asked whether there is room for the next ones .. */
-const STEP = 32 * 1024 * 1024
+const CHECK_EVERY = 32 * 1024 * 1024
 /** .. with as much besides as the engine needs to go on: where it gets nothing, the process ends. */
-const ROOM = 4 * STEP
+const HEADROOM = 4 * CHECK_EVERY
 
 function checkChunk(chunk: unknown, name: string): Uint8Array {
   if (isBytes(chunk)) return chunk
@@ -185,16 +185,16 @@ export class StreamInput implements Input {
   }
 
   /** After the first read at the latest, whose bytes are part of the whole. */
-  async sized(room: Room): Promise<SizedInput> {
+  async sized(requireMemory: RequireMemory): Promise<SizedInput> {
     const { name, size } = this.#origin
     const what = `${name}, which is held in memory as a whole since the directory of such a file is at its end,`
     let next = this.#meter.loaded
-    if (size !== null && size - next > STEP) room(size - next, what)
+    if (size !== null && size - next > CHECK_EVERY) requireMemory(size - next, what)
     while (!this.#done) {
       await this.#pull()
       if (this.#meter.loaded < next) continue
-      next = this.#meter.loaded + STEP
-      if (this.#meter.loaded > STEP) room(ROOM, what)
+      next = this.#meter.loaded + CHECK_EVERY
+      if (this.#meter.loaded > CHECK_EVERY) requireMemory(HEADROOM, what)
     }
     const head = this.#head ? [this.#head] : []
     const chunks = this.#chunks

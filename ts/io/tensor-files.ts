@@ -11,7 +11,7 @@ import { mergeGates, NO_GATES } from '../tensor/schedule.js'
 import { type Tensor, wrap } from '../tensor/tensor.js'
 import { readSource, readSourceSync, type Settings, watch } from './reading.js'
 import { Index } from './shards.js'
-import { besides, type Source, type SyncSource } from './sources.js'
+import { type Source, type SyncSource, siblingOf } from './sources.js'
 
 /** As JSON: names, and what else the file says. */
 const texts = (tensors: ReadonlyMap<string, Tensor>, metadata: Record<string, string>) =>
@@ -124,7 +124,7 @@ export async function readTensors(source: TensorSource, options: Reading = {}): 
   if (isList(source)) return await readParts(source, null, settings, options)
   const part = await readSource(source, settings, options, take)
   if (!(part instanceof Index)) return part
-  const files = part.names.map((name) => besides(source, name))
+  const files = part.names.map((name) => siblingOf(source, name))
   return await readParts(files, part, settings, options)
 }
 
@@ -138,7 +138,7 @@ export function readTensorsSync(source: SyncTensorSource, options: Reading = {})
     for (const part of parts) {
       const file = readSourceSync(part, settings, take)
       if (file instanceof Index && parts.length === 1) {
-        parts.push(...file.names.map((name) => besides(part, name) as SyncSource))
+        parts.push(...file.names.map((name) => siblingOf(part, name) as SyncSource))
       }
       merged.add(file)
     }

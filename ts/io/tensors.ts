@@ -1,6 +1,6 @@
 import { checkOptions } from '../checks.js'
 import { checkMetadata, checkNamed, type NamedTensors } from './named.js'
-import { checkName, saveTo, saveToSync, type Target } from './sources.js'
+import { saveWeights, saveWeightsSync, type Target } from './sources.js'
 import {
   readTensors,
   readTensorsSync,
@@ -57,8 +57,7 @@ export async function saveTensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const [named, said] = [checkNamed(tensors), checkMetadata(metadata)]
-  checkName(target)
-  await saveTo(target, () => writeTensorBytes(named, { format: 'pt', ...said }))
+  await saveWeights(target, () => writeTensorBytes(named, { format: 'pt', ...said }))
 }
 
 /** As {@link saveTensors}, at once: to a path (Node). */
@@ -68,6 +67,5 @@ export function saveTensorsSync(
   metadata: Readonly<Record<string, string>> = {},
 ): void {
   const [named, said] = [checkNamed(tensors), checkMetadata(metadata)]
-  checkName(path)
-  saveToSync(path, () => writeTensorBytesSync(named, { format: 'pt', ...said }))
+  saveWeightsSync(path, () => writeTensorBytesSync(named, { format: 'pt', ...said }))
 }

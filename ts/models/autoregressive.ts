@@ -4,7 +4,7 @@ import { XTransformersError } from '../errors.js'
 import type { Ids, Vectors } from '../tensor/arguments.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { Generative, type Score } from './generative.js'
-import { Adopted, NativeModel } from './native-model.js'
+import { LoadedNative, NativeModel } from './native-model.js'
 import type {
   AutoregressiveCall,
   AutoregressiveWrapperOptions,
@@ -28,7 +28,7 @@ import type { ContinuousTransformerWrapper, TransformerWrapper } from './transfo
  * @throws XTransformersError (`invalid_options`) where `options` is no object of options
  */
 function withNet(className: string, net: unknown, options: object | undefined): object {
-  if (net instanceof Adopted) return net
+  if (net instanceof LoadedNative) return net
   const own = checkOptions(options, className)
   if (!Object.hasOwn(own, 'net')) return { net, ...own }
   const message = `net is not an option of ${className}: it is the first argument, the options are the second`

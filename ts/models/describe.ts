@@ -3,6 +3,7 @@ import type { EntrySource } from '../module/entries.js'
 import { Module } from '../module/module.js'
 import { ENTRIES } from '../module/submodule.js'
 import { type ModelTree, treeOf } from '../module/tree.js'
+import { sizeOf } from '../tensor/dtype.js'
 import { NativeModel } from './native-model.js'
 
 /** What {@link describe} tells of a model. */
@@ -34,7 +35,7 @@ export function describe(model: Module): ModelDescription {
   const name = className(model)
   const seen = new Set<EntrySource>()
   const unique = entries.filter(({ source }) => !seen.has(source) && seen.add(source))
-  const sized = unique.map(({ name, shape, kind }) => ({ name, shape, kind, size: shape.reduce((a, b) => a * b, 1) }))
+  const sized = unique.map(({ name, shape, kind }) => ({ name, shape, kind, size: sizeOf(shape) }))
   const parameters = sized
     .filter(({ kind }) => kind === 'parameter')
     .map(({ name, shape, size }) => ({ name, shape, size }))

@@ -1,5 +1,5 @@
 import { isForeign } from '../brand.js'
-import { checkOptions, describeValue, isOurs, isRecord, isText, MOST_OPTIONS, readRecord } from '../checks.js'
+import { checkOptions, describeValue, isOurs, isRecord, isText, MAX_OPTIONS, readRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { jsonOf } from '../native/json.js'
 import type { NativeModule, NativeResult } from '../native/native.js'
@@ -26,7 +26,7 @@ interface ModelLike {
 
 export { NATIVE_MODULE }
 
-const DEEPEST = 32
+const MAX_DEPTH = 32
 
 /**
  * Encodes options or arguments. What JSON has no word for becomes `{"$value": "NaN"}`, so that the validator can name it;
@@ -47,14 +47,14 @@ export function encode(value: unknown, what = ''): Encoded {
     // told here, with all that has to be said of it
     if (isForeign(value))
       throw new XTransformersError('invalid_argument', `${path || 'that'} is ${describeValue(value)}`)
-    if (depth > DEEPEST) return other('an object that contains itself')
+    if (depth > MAX_DEPTH) return other('an object that contains itself')
     if (Array.isArray(value))
       // holes too: `map` would leave them out
       return Array.from(value, (item, i) => visit(item, depth + 1, `${path}[${i}]`) ?? other('undefined'))
     if (!isRecord(value)) return other(describeValue(value))
     const own = Object.entries(readRecord(value))
     if (own.some(([key]) => isOurs(key))) return other(describeValue(value))
-    if (own.length > MOST_OPTIONS) return other(`an object with ${own.length} names`)
+    if (own.length > MAX_OPTIONS) return other(`an object with ${own.length} names`)
     const entries = own.map(([key, item]) => [key, visit(item, depth + 1, path ? `${path}.${key}` : key)] as const)
     return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
   }

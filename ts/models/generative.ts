@@ -1,4 +1,4 @@
-import { abandon, describeValue, isThenable } from '../checks.js'
+import { describeValue, ignoreRejection, isThenable } from '../checks.js'
 import type { CallControl } from '../control.js'
 import { guarded, guardedAsync, XTransformersError } from '../errors.js'
 import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native/native.js'
@@ -155,7 +155,7 @@ function accept(generation: NativeGeneration, native: NativeTensor, filter: Logi
 
 function checked(filtered: unknown, logits: Tensor): Tensor {
   if (!(filtered instanceof Tensor)) {
-    if (isThenable(filtered)) abandon(filtered)
+    if (isThenable(filtered)) ignoreRejection(filtered)
     throw new XTransformersError(
       'invalid_argument',
       `filter_logits_fn must return a Tensor, got ${describeValue(filtered)}`,

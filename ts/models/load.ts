@@ -8,7 +8,7 @@ import type { Module } from '../module/module.js'
 import type { ModuleDescription, NativeModule } from '../native/native.js'
 import { checkDevice, type Device } from '../tensor/device.js'
 import * as models from './index.js'
-import { Adopted, type NativeModel } from './native-model.js'
+import { LoadedNative, type NativeModel } from './native-model.js'
 
 /** Options of {@link load}. */
 export interface LoadOptions extends ReadOptions {
@@ -23,14 +23,16 @@ export interface LoadOptions extends ReadOptions {
 /** A loaded model as its class, the models within too. */
 function rebuild(loaded: NativeModule): NativeModel {
   const { class: name, options } = JSON.parse(guarded(() => loaded.describe())) as ModuleDescription
-  const Class = (models as unknown as Record<string, new (adopted: Adopted) => NativeModel>)[name]
+  const Class = (models as unknown as Record<string, new (adopted: LoadedNative) => NativeModel>)[name]
   if (!Class)
     throw new XTransformersError(
       'invalid_checkpoint',
       `the checkpoint holds a ${name}, which this version does not know`,
     )
   const inner = Object.keys(options).filter((key) => isModel(options[key]))
-  return new Class(new Adopted(loaded, new Map(inner.map((key) => [key, rebuild(guarded(() => loaded.child(key)))]))))
+  return new Class(
+    new LoadedNative(loaded, new Map(inner.map((key) => [key, rebuild(guarded(() => loaded.child(key)))]))),
+  )
 }
 
 /** Whether an option stands for a model: `{ class, options }`. */

@@ -27,12 +27,12 @@ import type { TensorHandle } from '../tensor/handle.js'
 import type { NoGradScope } from '../tensor/no-grad-scope.js'
 import { noteKnown } from '../tensor/pending.js'
 import { nextContext } from '../tensor/random.js'
-import { Gate, type Gates, mergeGates, NO_GATES, scheduleSoon, scheduleSync } from '../tensor/schedule.js'
+import { Gate, type Gates, mergeGates, NO_GATES, runOrQueue, scheduleSync } from '../tensor/schedule.js'
 import { checkArguments, decode, type Encoded, encode, encodeCall } from './encode.js'
 import { positionalOf } from './signatures.js'
 
 /** A native model that was loaded: a constructor that gets this in place of options takes it over. */
-export class Adopted {
+export class LoadedNative {
   constructor(
     readonly native: NativeModule,
     /** The models within, by the name of the option. */
@@ -68,10 +68,10 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   #released = false
 
   /** @internal */
-  protected constructor(className: string, options: object | Adopted) {
+  protected constructor(className: string, options: object | LoadedNative) {
     super()
     this.#class = className
-    if (options instanceof Adopted) {
+    if (options instanceof LoadedNative) {
       this.#native = options.native
       this.#inner = options.inner
     } else {
@@ -105,7 +105,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     super.train(on)
     for (const inner of this[SELF].#inner.values()) if (inner[SELF].#ended === null) inner.train(on)
     // calls made before keep the mode that they were made in
-    scheduleSoon(this[SELF].#gates, () => guarded(() => this[SELF].#native.train(on)))
+    runOrQueue(this[SELF].#gates, () => guarded(() => this[SELF].#native.train(on)))
     return this
   }
 
@@ -165,7 +165,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     if (this[SELF].#inner.size > 0) refreshParents()
     const gone: NativeModel[] = []
     this[SELF].#collect(gone, within)
-    scheduleSoon(this[SELF].#gates, () => {
+    runOrQueue(this[SELF].#gates, () => {
       for (const model of gone) model.#release()
     })
   }

@@ -2,7 +2,7 @@ import { BRAND, type Brand, brand, withArticle } from '../brand.js'
 import { checkFlag } from '../checks.js'
 import { checkSignal, throwIfAborted } from '../control.js'
 import { checkNamed, classNameOf } from '../io/named.js'
-import { checkName, saveTo, saveToSync, type Target, toBlob } from '../io/sources.js'
+import { saveWeights, saveWeightsSync, type Target, toBlob } from '../io/sources.js'
 import {
   disposeAll,
   readTensors,
@@ -16,6 +16,7 @@ import {
 import { whenEnded } from '../promises.js'
 import { GATES, HANDLE, INSPECT, NATIVE_MODULE, SELF, uncloneable } from '../symbols.js'
 import { checkDevice, type Device } from '../tensor/device.js'
+import { sizeOf } from '../tensor/dtype.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from '../tensor/schedule.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { below, distinct, type Entry, type EntrySource, prefixed, type StateDict } from './entries.js'
@@ -263,11 +264,7 @@ export abstract class Module<Options = unknown> {
   get numParameters(): number {
     const sizes = new Map<EntrySource, number>()
     for (const { shape, kind, tied, source } of this[ENTRIES]()) {
-      if (kind === 'parameter' && tied === null)
-        sizes.set(
-          source,
-          shape.reduce((a, b) => a * b, 1),
-        )
+      if (kind === 'parameter' && tied === null) sizes.set(source, sizeOf(shape))
     }
     return [...sizes.values()].reduce((a, b) => a + b, 0)
   }
@@ -281,14 +278,12 @@ export abstract class Module<Options = unknown> {
    * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
    */
   async save(target: Target): Promise<void> {
-    checkName(target)
-    await saveTo(target, () => this.saveBytes())
+    await saveWeights(target, () => this.saveBytes())
   }
 
   /** As {@link save}, at once: to a path (Node). */
   saveSync(path: string): void {
-    checkName(path)
-    saveToSync(path, () => this.saveBytesSync())
+    saveWeightsSync(path, () => this.saveBytesSync())
   }
 
   /** The weights as a safetensors file in a Blob, such as for a download. */

@@ -1,6 +1,7 @@
 /** What a model of the user's own consists of: the models and parameters that its properties lead to. */
 
 import { brandOf } from '../brand.js'
+import { tagOf } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { HANDLE } from '../symbols.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -17,17 +18,17 @@ const open = new Set<object>()
  * What led nowhere since the outermost of these walks began: a tokenizer, say, that all layers
  * have.
  */
-let barren = new WeakSet<object>()
+let withoutParts = new WeakSet<object>()
 
 /** Objects in objects, deeper than anybody writes them, and not too deep for the stack. */
-const DEEPEST = 256
+const MAX_DEPTH = 256
 
 /** Runs `fn` with the parts of `module`, in the order of its properties; a child that knows its parent leads nowhere. */
 export function withParts<T>(module: object, fn: (parts: Part[]) => T): T {
   const self = identity(module)
   // a walk inside of one of the same model would close it too early
   const first = !open.has(self)
-  if (open.size === 0) barren = new WeakSet()
+  if (open.size === 0) withoutParts = new WeakSet()
   open.add(self)
   try {
     return fn(new Search(module.constructor?.name).properties(module))
@@ -41,24 +42,24 @@ class Search {
   /** The parts of each object that was walked, by the names from there on. */
   readonly #known = new Map<object, Part[]>()
   /** The objects that lead to where it is. */
-  readonly #above: object[] = []
+  readonly #ancestors: object[] = []
   /** The objects below the property at hand. */
   #visited: object[] = []
   /** The parts that are too deep, and where; and the objects around them. */
   readonly #deep = new Map<object, string>()
   readonly #searched = new Set<object>()
   /** Whether that property leads to a model or tensor, whichever. */
-  #met = false
+  #foundPart = false
 
   constructor(readonly model: string) {}
 
   properties(module: object): Part[] {
     const parts: Part[] = []
     eachProperty(module, true, (name, value) => {
-      this.#met = false
+      this.#foundPart = false
       this.#visited = []
       this.#add(parts, name, value)
-      if (!this.#met) for (const object of this.#visited) barren.add(object)
+      if (!this.#foundPart) for (const object of this.#visited) withoutParts.add(object)
     })
     this.#requireNamed(parts)
     return parts
@@ -67,14 +68,14 @@ class Search {
   /** Adds what `value` is, or holds. */
   #add(parts: Part[], name: string, value: object): void {
     // a Proxy that was revoked
-    if (tag(value) === '') return
+    if (tagOf(value) === '') return
     if (isModule(value)) {
-      this.#met = true
+      this.#foundPart = true
       if (!open.has(identity(value))) parts.push([name, value])
     } else if (value instanceof Tensor) {
-      this.#met = true
+      this.#foundPart = true
       if (isParameter(value)) parts.push([name, value])
-    } else if (!barren.has(value)) {
+    } else if (!withoutParts.has(value)) {
       for (const [rest, part] of this.#below(value, name)) parts.push([`${name}.${rest}`, part])
     }
   }
@@ -82,22 +83,22 @@ class Search {
   #below(value: object, name: string): readonly Part[] {
     const known = this.#known.get(value)
     if (known) {
-      this.#met = true
+      this.#foundPart = true
       return known
     }
     const parts: Part[] = []
-    if (this.#above.length >= DEEPEST) {
-      this.#met = true
+    if (this.#ancestors.length >= MAX_DEPTH) {
+      this.#foundPart = true
       this.#lookDeeper(value, name)
       return parts
     }
     // one that is open has this list too, while it is empty
     this.#known.set(value, parts)
     this.#visited.push(value)
-    this.#above.push(value)
+    this.#ancestors.push(value)
     const found: Part[] = []
     eachItem(value, (key, item) => this.#add(found, key, item))
-    this.#above.pop()
+    this.#ancestors.pop()
     for (const part of found) parts.push(part)
     return parts
   }
@@ -126,22 +127,13 @@ class Search {
       if (named.has(part) || open.has(identity(part))) continue
       throw new XTransformersError(
         'invalid_state',
-        `a part of ${this.model} is more than ${DEEPEST} objects deep, below ${name}: keep parts in an array`,
+        `a part of ${this.model} is more than ${MAX_DEPTH} objects deep, below ${name}: keep parts in an array`,
       )
     }
   }
 }
 
 type Visit = (name: string, value: object) => void
-
-/** What kind of object it is; empty for a Proxy that was revoked. */
-function tag(value: object): string {
-  try {
-    return Object.prototype.toString.call(value)
-  } catch {
-    return ''
-  }
-}
 
 /**
  * Calls back for what is an object among the items of a container, or the properties of an object
@@ -152,20 +144,20 @@ function eachItem(value: object, visit: Visit): void {
   const item = (key: unknown, i: number, item: unknown) => {
     if (typeof item === 'object' && item !== null) visit(named(key, i), item)
   }
-  const kind = tag(value)
+  const kind = tagOf(value)
   let i = 0
   if (Array.isArray(value)) {
     for (const one of value) item(i, i++, one)
     // an index is a property too
     if (!isOfCaller(value)) return
-  } else if (kind === '[object Map]') {
+  } else if (kind === 'Map') {
     for (const [key, one] of value as Map<unknown, unknown>) item(key, i++, one)
-  } else if (kind === '[object Set]') {
+  } else if (kind === 'Set') {
     for (const one of value as Set<unknown>) item(i, i++, one)
   } else if (isPlain(value)) {
     eachProperty(value, true, visit)
     return
-  } else if ((kind !== '[object Object]' && !isOfCaller(value)) || brandOf(value) !== null) {
+  } else if ((kind !== 'Object' && !isOfCaller(value)) || brandOf(value) !== null) {
     return
   }
   eachProperty(value, false, visit)
@@ -174,7 +166,7 @@ function eachItem(value: object, visit: Visit): void {
 /** A plain object, of whatever realm. */
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value)
-  return prototype === null || (Object.getPrototypeOf(prototype) === null && tag(value) === '[object Object]')
+  return prototype === null || (Object.getPrototypeOf(prototype) === null && tagOf(value) === 'Object')
 }
 
 const NATIVE = /\{\s*\[native code\]\s*\}\s*$/

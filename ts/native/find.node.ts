@@ -19,7 +19,7 @@ export interface Found {
  * more frequent one first. Which of them is there Node tells only in a report, which takes longer
  * than to load the addon; one for the other does not load.
  */
-function triples(): string[] {
+export function triples(): string[] {
   const { platform, arch } = process
   if (platform === 'win32') return [`win32-${arch}-msvc`]
   if (platform !== 'linux') return [`${platform}-${arch}`]

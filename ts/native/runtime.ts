@@ -25,7 +25,7 @@ export function info(): RuntimeInfo {
 }
 
 /** More are a slip rather than a machine. */
-const MOST_THREADS = 1024
+const MAX_THREADS = 1024
 
 /**
  * Sets how many threads share the work of all calls that begin later, in the whole process. Unless set, there are as many as the process may
@@ -37,10 +37,10 @@ const MOST_THREADS = 1024
  * @throws XTransformersError (`invalid_argument`) for any other value; (`not_available`) in WebAssembly, where `spawn({ threads })` sets it
  */
 export function setNumThreads(count: number): void {
-  if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
+  if (!Number.isInteger(count) || count < 1 || count > MAX_THREADS) {
     throw new XTransformersError(
       'invalid_argument',
-      `setNumThreads takes a whole number from 1 to ${MOST_THREADS}, got ${describeValue(count)}`,
+      `setNumThreads takes a whole number from 1 to ${MAX_THREADS}, got ${describeValue(count)}`,
     )
   }
   guarded(() => native.setNumThreads(count))

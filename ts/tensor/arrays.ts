@@ -1,10 +1,10 @@
 /** Arrays in place of tensors, where it is known what stands in them: token ids, masks, vectors. */
 
-import { describeValue } from '../checks.js'
+import { describeValue, tagOf } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { DType } from '../native/native.js'
 import { type Packed, pack, type TensorData } from './data.js'
-import { MOST_AXES } from './dtype.js'
+import { MAX_AXES } from './dtype.js'
 
 /** Values as arrays, nested as the axes are. */
 export type NestedArray<T> = readonly (T | NestedArray<T>)[]
@@ -38,9 +38,6 @@ const DTYPE: Record<ArgumentKind, DType> = { ids: 'i64', mask: 'bool', vectors: 
 /** Whether it is an array that may stand for a tensor. */
 export const isData = (value: unknown): boolean => Array.isArray(value) || ArrayBuffer.isView(value)
 
-/** By its name: it may be of another realm. */
-const nameOf = (value: object) => Object.prototype.toString.call(value).slice(8, -1)
-
 /**
  * An array as the native side takes it.
  *
@@ -59,7 +56,7 @@ export function packArgument(value: object, kind: ArgumentKind, name: string): P
 function check(value: object, kind: ArgumentKind, name: string): void {
   const wrong = (message: string) => new XTransformersError('invalid_argument', `${name}: ${message}`)
   if (ArrayBuffer.isView(value)) {
-    const type = nameOf(value)
+    const type = tagOf(value)
     if (type === 'DataView') throw wrong('a DataView is no array of numbers')
     if (kind !== 'vectors' && type.startsWith('Float')) {
       throw wrong(`${kind === 'ids' ? 'ids are whole numbers' : 'a mask is of booleans'}, got a ${type}`)
@@ -81,7 +78,7 @@ function check(value: object, kind: ArgumentKind, name: string): void {
 function firstOf(value: unknown): [path: string, first: unknown] {
   let path = ''
   let first = value
-  for (let depth = 0; Array.isArray(first) && first.length > 0 && depth <= MOST_AXES; depth++) {
+  for (let depth = 0; Array.isArray(first) && first.length > 0 && depth <= MAX_AXES; depth++) {
     first = first[0]
     path += '[0]'
   }

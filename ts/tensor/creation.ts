@@ -2,7 +2,7 @@ import { native } from '#native'
 import { checkFlag, checkNumber, checkOptions, describeValue } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
 import type { DType, NativeTensor } from '../native/native.js'
-import { exactNumber, pack, type TensorData } from './data.js'
+import { exactNumber, pack, shapeFor, type TensorData } from './data.js'
 import { checkDevice, type Device } from './device.js'
 import { checkDType, checkShape, isFloat } from './dtype.js'
 import { create, type Tensor, wrap, wrapLeaf } from './tensor.js'
@@ -56,8 +56,8 @@ function finish(made: NativeTensor, requires_grad = false): Tensor {
   }
 }
 
-function make(name: string, shape: readonly number[], options: TensorOptions, args: object, otherwise: DType = 'f32') {
-  const { dtype = otherwise, device = 'cpu', requires_grad } = check(options, name)
+function make(name: string, shape: readonly number[], options: TensorOptions, args: object, fallback: DType = 'f32') {
+  const { dtype = fallback, device = 'cpu', requires_grad } = check(options, name)
   return finish(create(name, { shape: checkShape(shape), dtype, device: checkDevice(device), ...args }), requires_grad)
 }
 
@@ -73,14 +73,7 @@ function make(name: string, shape: readonly number[], options: TensorOptions, ar
 export function tensor(data: TensorData, given: FromDataOptions = {}): Tensor {
   const options = check(given, 'tensor', ['shape', ...KEYS])
   const packed = pack(data, options.dtype)
-  const shape = options.shape === undefined ? packed.shape : checkShape(options.shape)
-  const size = (lengths: number[]) => lengths.reduce((a, b) => a * b, 1)
-  if (size(shape) !== size(packed.shape)) {
-    throw new XTransformersError(
-      'invalid_tensor',
-      `shape [${shape}] has ${size(shape)} elements, the data ${size(packed.shape)}`,
-    )
-  }
+  const shape = shapeFor(packed, options.shape)
   const device = checkDevice(options.device ?? 'cpu')
   const made: NativeTensor = guarded(() => native.tensor(packed.bytes, packed.source, packed.dtype, shape, device))
   return finish(made, options.requires_grad)

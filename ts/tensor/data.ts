@@ -1,8 +1,8 @@
-import { describeValue } from '../checks.js'
+import { describeValue, tagOf } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { jsonOf } from '../native/json.js'
 import type { DType, NativeTensor } from '../native/native.js'
-import { isFloat, MOST_AXES } from './dtype.js'
+import { checkShape, isFloat, MAX_AXES, sizeOf } from './dtype.js'
 
 /** What `data()` gives. */
 export type TypedArray = Float32Array | Float64Array | BigInt64Array | Uint8Array
@@ -86,6 +86,28 @@ export interface Packed {
   shape: number[]
 }
 
+/**
+ * The shape of a tensor of this data: the one that is given, else the data's own.
+ *
+ * @throws XTransformersError (`invalid_tensor`) where it is for another number of elements
+ */
+export function shapeFor(packed: Packed, given: unknown): number[] {
+  if (given === undefined) return packed.shape
+  const shape = checkShape(given)
+  const [size, has] = [sizeOf(shape), sizeOf(packed.shape)]
+  if (size === has) return shape
+  throw new XTransformersError('invalid_tensor', `shape [${shape}] has ${size} elements, the data ${has}`)
+}
+
+/** @throws XTransformersError (`invalid_tensor`) where a tensor of this shape has not one element */
+export function requireOneElement(shape: readonly number[]): void {
+  if (sizeOf(shape) === 1) return
+  throw new XTransformersError(
+    'invalid_tensor',
+    `item() needs a tensor with one element, this one has shape [${shape}]`,
+  )
+}
+
 /** Makes `data` ready for the native side. `dtype` undefined: as the data suggests, numbers as f32. */
 export function pack(data: TensorData, dtype: DType | undefined): Packed {
   if (ArrayBuffer.isView(data)) return packTyped(data as Typed, dtype)
@@ -147,8 +169,7 @@ function packTyped(data: Typed, wanted: DType | undefined): Packed {
 }
 
 /** Whether other threads may write into the memory. */
-export const isShared = (buffer: ArrayBufferLike) =>
-  Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
+export const isShared = (buffer: ArrayBufferLike) => tagOf(buffer) === 'SharedArrayBuffer'
 
 /** The bytes of a typed array; a copy of them where others may write meanwhile. */
 function bytesOf(data: ArrayBufferView): Uint8Array {
@@ -197,10 +218,10 @@ function wholeNumber(value: Scalar): bigint {
 function flatten(data: unknown, depth: number, path: string, shape: number[], flat: Scalar[]): void {
   const list = Array.isArray(data) ? data : null
   const place = path === '' ? 'data' : `data${path}`
-  if (depth > MOST_AXES) {
+  if (depth > MAX_AXES) {
     throw new XTransformersError(
       'invalid_tensor',
-      `data is nested deeper than the ${MOST_AXES} axes that a tensor can have`,
+      `data is nested deeper than the ${MAX_AXES} axes that a tensor can have`,
     )
   }
   // the first way down to a value sets the shape

@@ -9,8 +9,11 @@ const FLOATS: readonly DType[] = ['f32', 'f64', 'f16', 'bf16']
 
 export const isFloat = (dtype: DType) => FLOATS.includes(dtype)
 
+/** How many elements a tensor of this shape has. */
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
+
 /** As many axes as PyTorch's tensors have. */
-export const MOST_AXES = 64
+export const MAX_AXES = 64
 
 /** Checks the type of a tensor's elements. */
 export function checkDType(value: unknown): DType {
@@ -24,8 +27,8 @@ export const listed = (values: readonly unknown[]): string => `[${Array.from(val
 /** Checks the lengths of axes. `wildcard`: one of them may be -1. */
 export function checkShape(shape: unknown, wildcard = false): number[] {
   const least = wildcard ? -1 : 0
-  if (Array.isArray(shape) && shape.length > MOST_AXES) {
-    const message = `a tensor has at most ${MOST_AXES} axes, got ${shape.length} axes`
+  if (Array.isArray(shape) && shape.length > MAX_AXES) {
+    const message = `a tensor has at most ${MAX_AXES} axes, got ${shape.length} axes`
     throw new XTransformersError('invalid_tensor', message)
   }
   // a copy, in which holes are `undefined`: `every` would pass over them

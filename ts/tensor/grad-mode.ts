@@ -1,5 +1,5 @@
 import { contexts } from '#native'
-import { checkFunction, isPromise } from '../checks.js'
+import { checkFunction, isPromise, tagOf } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Contexts } from '../native/native.js'
 import { whenEnded } from '../promises.js'
@@ -113,10 +113,10 @@ function withoutGraph(result: unknown): unknown {
 const COMPILED =
   /^(?:\([^)]*\)\s*=>|function[^{]*\{)\s*(?:\{\s*)?(?:var\s+_this\s*=\s*this;?\s*)?(?:return\s+)?(?:\(0,\s*)?(?:[\w$.]+\.)?(?:__awaiter|__async)\)?\(|async_?generator_?step/i
 
-const LATER = ['[object AsyncFunction]', '[object GeneratorFunction]', '[object AsyncGeneratorFunction]']
+const LATER = ['AsyncFunction', 'GeneratorFunction', 'AsyncGeneratorFunction']
 
 /** Whether a function is async or a generator, also compiled to an older language, as far as its text tells. */
 function runsLater(fn: unknown): boolean {
   if (typeof fn !== 'function') return false
-  return LATER.includes(Object.prototype.toString.call(fn)) || COMPILED.test(Function.prototype.toString.call(fn))
+  return LATER.includes(tagOf(fn)) || COMPILED.test(Function.prototype.toString.call(fn))
 }

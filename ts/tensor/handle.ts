@@ -1,7 +1,7 @@
 import { guarded, XTransformersError } from '../errors.js'
 import type { NativeTensor } from '../native/native.js'
 import type { NoGradScope } from './no-grad-scope.js'
-import { Gate, type Gates, isBusy, NO_GATES, scheduleSoon, scheduleSync } from './schedule.js'
+import { Gate, type Gates, isBusy, NO_GATES, runOrQueue, scheduleSync } from './schedule.js'
 
 /** How many there have been. */
 let made = 0
@@ -105,7 +105,7 @@ export class TensorHandle {
     if (this.#disposed || this.owned) return
     const native = this.#native
     this.#pins++
-    scheduleSoon(this.gates, () => {
+    runOrQueue(this.gates, () => {
       guarded(() => native.freeLeaf())
       this.unpin()
     })

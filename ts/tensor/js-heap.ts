@@ -1,4 +1,5 @@
 import { XTransformersError } from '../errors.js'
+import { sizeOf } from './dtype.js'
 
 /** So many values are made into arrays without a question. */
 const FEW = 2 ** 20
@@ -30,13 +31,13 @@ interface FileSystem {
   readFileSync(path: string, encoding: 'latin1'): string
 }
 
-/** The number after a name of a text; `otherwise` where there is none, or no file. */
-function numberAfter(read: () => string, name: string, otherwise: number): number {
+/** The number after a name of a text; `fallback` where there is none, or no file. */
+function numberAfter(read: () => string, name: string, fallback: number): number {
   try {
     const found = new RegExp(`^${name}:?\\s+(\\d+)`, 'm').exec(read())
-    return found ? Number(found[1]) : otherwise
+    return found ? Number(found[1]) : fallback
   } catch {
-    return otherwise
+    return fallback
   }
 }
 
@@ -84,7 +85,7 @@ const inMebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`
  * @throws XTransformersError (`out_of_memory`) where nested arrays of this shape do not fit into JavaScript's heap
  */
 export function checkHeap(shape: readonly number[]): void {
-  const count = shape.reduce((a, b) => a * b, 1)
+  const count = sizeOf(shape)
   if (count <= FEW) return
   const needed = count * (Math.max(...shape) > LONG ? VALUE_OF_TABLE : VALUE)
   const available = left()

@@ -1,5 +1,5 @@
 import { native } from '#native'
-import { abandon, checkFunction, isMap, isSet, isThenable } from '../checks.js'
+import { checkFunction, ignoreRejection, isMap, isSet, isThenable } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { HANDLE } from '../symbols.js'
 import type { TensorHandle } from './handle.js'
@@ -26,7 +26,7 @@ export function tidy<T>(fn: () => T): T {
   try {
     const result = fn()
     if (isThenable(result)) {
-      abandon(result)
+      ignoreRejection(result)
       throw new XTransformersError(
         'invalid_argument',
         'tidy(fn) is for synchronous functions, fn returned a promise: in async code write `using x = await model.forward(y)`, or call x.dispose()',

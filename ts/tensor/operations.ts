@@ -3,7 +3,7 @@ import { XTransformersError } from '../errors.js'
 import type { DType } from '../native/native.js'
 import type { IdArray } from './arrays.js'
 import { exactNumber } from './data.js'
-import { checkDType, checkShape } from './dtype.js'
+import { checkDType, checkShape, sizeOf } from './dtype.js'
 
 /** Which axes a reduction takes away; absent: all. Negative ones count from the end. */
 export type Axes = number | readonly number[]
@@ -37,7 +37,7 @@ export function axis(dim: number, axes: number): number {
 }
 
 /** The options of a reduction. */
-function keeps(options: ReduceOptions | undefined, name: string): boolean {
+function keepdimOf(options: ReduceOptions | undefined, name: string): boolean {
   const { keepdim } = checkOptions(options, `${name}()`, ['keepdim'])
   return checkFlag(keepdim, 'keepdim', false)
 }
@@ -59,16 +59,16 @@ export abstract class TensorOps<T extends TensorOps<T>> {
   }
 
   /** Gives `use` a tensor of whole numbers; one that is made of an array is freed after it. */
-  protected abstract whole(value: unknown, name: string, use: (tensor: T) => T): T
+  protected abstract withIds(value: unknown, name: string, use: (tensor: T) => T): T
 
   /** One element of that value, of the type that it takes in an operation with this tensor. */
-  protected abstract filled(value: number): T
+  protected abstract scalarLike(value: number): T
 
   /** Checks another tensor. */
   protected abstract operand(value: unknown): T
 
   private reduce(name: string, dims: Axes | undefined, options: ReduceOptions | undefined): T {
-    const keepdim = keeps(options, name)
+    const keepdim = keepdimOf(options, name)
     if (dims === undefined || dims === null) return this.run(name, [], { keepdim })
     const list = typeof dims === 'number' ? [dims] : checkList(dims, 'the axes', 'whole numbers')
     return this.run(name, [], { dims: list.map((dim) => axis(dim, this.shape.length)), keepdim })
@@ -246,7 +246,7 @@ export abstract class TensorOps<T extends TensorOps<T>> {
    * @throws XTransformersError (`invalid_tensor`) where the axis is empty
    */
   argmax(dim = -1, options?: ReduceOptions): T {
-    const keepdim = keeps(options, 'argmax')
+    const keepdim = keepdimOf(options, 'argmax')
     return this.run('argmax', [], { dim: axis(dim, this.shape.length), keepdim })
   }
 
@@ -269,7 +269,7 @@ export abstract class TensorOps<T extends TensorOps<T>> {
   crossEntropy(targets: T | IdArray, options?: CrossEntropyOptions): T {
     const { ignore_index } = checkOptions(options, 'crossEntropy()', ['ignore_index'])
     const ignored = checkInteger(ignore_index ?? -100, 'ignore_index')
-    return this.whole(targets, 'targets', (ids) => this.run('cross_entropy', [ids], { ignore_index: ignored }))
+    return this.withIds(targets, 'targets', (ids) => this.run('cross_entropy', [ids], { ignore_index: ignored }))
   }
 
   /** Mean of the squared differences. */
@@ -285,10 +285,10 @@ export abstract class TensorOps<T extends TensorOps<T>> {
    */
   reshape(shape: readonly number[]): T {
     const wanted = checkShape(shape, true)
-    const size = this.shape.reduce((a, b) => a * b, 1)
+    const size = sizeOf(this.shape)
     const known = wanted.filter((n) => n !== -1).reduce((a, b) => a * b, 1)
     const found = wanted.map((n) => (n === -1 && known > 0 ? size / known : n))
-    const fits = found.every((n) => Number.isInteger(n) && n >= 0) && found.reduce((a, b) => a * b, 1) === size
+    const fits = found.every((n) => Number.isInteger(n) && n >= 0) && sizeOf(found) === size
     if (!fits) {
       throw new XTransformersError(
         'invalid_tensor',
@@ -325,14 +325,14 @@ export abstract class TensorOps<T extends TensorOps<T>> {
 
   /** The elements that `index` (`i64`, with the same number of axes) names along an axis, as in PyTorch. */
   gather(dim: number, index: T | IdArray): T {
-    return this.whole(index, 'index', (ids) => this.run('gather', [ids], { dim: axis(dim, this.shape.length) }))
+    return this.withIds(index, 'index', (ids) => this.run('gather', [ids], { dim: axis(dim, this.shape.length) }))
   }
 
   /** `a` where this is true, else `b`. */
   where(a: T | number, b: T | number): T {
     const [first, second] = [a, b].map((x) => (typeof x === 'number' ? x : this.operand(x)))
     const like: TensorOps<T> = typeof first === 'object' ? first : typeof second === 'object' ? second : this
-    const tensor = (x: T | number | undefined) => (typeof x === 'object' ? x : like.filled(x as number))
+    const tensor = (x: T | number | undefined) => (typeof x === 'object' ? x : like.scalarLike(x as number))
     return this.run('where', [tensor(first), tensor(second)])
   }
 

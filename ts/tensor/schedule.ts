@@ -159,7 +159,7 @@ export function scheduleSync<T>(what: string, reads: Gates, writes: Gates, run: 
 }
 
 /** For small changes such as `zeroGrad()`: at once where the gates are free, else in its place in the order. */
-export function scheduleSoon(writes: Gates, run: () => void): void {
+export function runOrQueue(writes: Gates, run: () => void): void {
   // nobody waits for it; what can fail here fails in the next call on the same weights too
   if (isBusy(NO_GATES, writes)) schedule(NO_GATES, writes, run).catch(() => {})
   else run()

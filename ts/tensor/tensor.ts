@@ -10,9 +10,9 @@ import { HANDLE, INSPECT, uncloneable } from '../symbols.js'
 import { type ArgumentKind, isData, packArgument } from './arrays.js'
 import { heavy } from './calls.js'
 import { recordMade } from './constructors.js'
-import { elements, inline, type Nested, nested, pack, plain, type TypedArray } from './data.js'
+import { elements, inline, type Nested, nested, pack, plain, requireOneElement, type TypedArray } from './data.js'
 import { checkDevice, type Device } from './device.js'
-import { DTYPES, isFloat } from './dtype.js'
+import { DTYPES, isFloat, sizeOf } from './dtype.js'
 import { noGradScopeOf } from './grad-mode.js'
 import { TensorHandle } from './handle.js'
 import { checkHeap } from './js-heap.js'
@@ -138,13 +138,7 @@ export class Tensor extends TensorOps<Tensor> {
    * @throws XTransformersError (`invalid_tensor`) where there are several, or an `i64` beyond 2^53, which a number does not hold
    */
   item(): number | boolean {
-    const size = this.shape.reduce((a, b) => a * b, 1)
-    if (size !== 1) {
-      throw new XTransformersError(
-        'invalid_tensor',
-        `item() needs a tensor with one element, this one has shape [${this.shape}]`,
-      )
-    }
+    requireOneElement(this.shape)
     return plain(this.dataSync()[0], this.dtype)
   }
 
@@ -249,7 +243,7 @@ export class Tensor extends TensorOps<Tensor> {
     const handle = this[HANDLE]
     if (handle.disposed) return 'Tensor(disposed)'
     const head = `Tensor([${this.shape.join(', ')}], ${this.dtype}${this.device === 'cpu' ? '' : `, ${this.device}`})`
-    const size = this.shape.reduce((a, b) => a * b, 1)
+    const size = sizeOf(this.shape)
     if (size > 100 || handle.busy()) return head
     return `${head} ${inline(this.dataSync(), this.shape, this.dtype)}`
   }
@@ -281,13 +275,13 @@ export class Tensor extends TensorOps<Tensor> {
     return checkTensor(value, 'the operand')
   }
 
-  protected override whole(value: unknown, name: string, use: (tensor: Tensor) => Tensor): Tensor {
+  protected override withIds(value: unknown, name: string, use: (tensor: Tensor) => Tensor): Tensor {
     if (!isData(value)) return use(this.operand(value))
     using made = fromArgument(value as object, 'ids', name, this.device)
     return use(made)
   }
 
-  protected override filled(value: number): Tensor {
+  protected override scalarLike(value: number): Tensor {
     // whole numbers do not round 0.5, say
     const dtype = isFloat(this.dtype)
       ? this.dtype

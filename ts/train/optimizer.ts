@@ -12,7 +12,7 @@ import type { NativeOptimizer, NativeTensor } from '../native/native.js'
 import { Promises } from '../promises.js'
 import { HANDLE, INSPECT } from '../symbols.js'
 import { heavy } from '../tensor/calls.js'
-import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../tensor/schedule.js'
+import { type Gates, mergeGates, NO_GATES, runOrQueue, schedule, scheduleSync } from '../tensor/schedule.js'
 import { type Tensor, wrap } from '../tensor/tensor.js'
 import { checkParameters, grouped, type ParamGroup, settingsOf } from './groups.js'
 import {
@@ -120,7 +120,7 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
 
   /** Clears the gradients: at once, or in its place in the order where calls on the parameters are pending. */
   zeroGrad(): void {
-    scheduleSoon(this.#gates, () => guarded(() => this.#native.zeroGrad()))
+    runOrQueue(this.#gates, () => guarded(() => this.#native.zeroGrad()))
   }
 
   /** Settings and averages, to go on later; the tensors are copies of now. */
@@ -291,7 +291,7 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
 
   /** Frees the averages, once the calls made before have ended. The parameters stay. */
   dispose(): void {
-    scheduleSoon(this.#gates, () => this.#native.dispose())
+    runOrQueue(this.#gates, () => this.#native.dispose())
   }
 
   /** For `using`. */

@@ -10,8 +10,8 @@ import type {
   NativeResult,
   NativeTensor,
 } from '../native/native.js'
-import { turn } from './event-loop.js'
-import type { Ballast } from './external-memory.js'
+import { yieldToEventLoop } from './event-loop.js'
+import type { ExternalMemory } from './external-memory.js'
 import type { Glue, Handle, Reply } from './glue.js'
 import { Instance, Owned } from './instance.js'
 
@@ -32,11 +32,11 @@ class AbortFlag implements NativeAbortFlag {
 }
 
 /** Runs `run` in its turn. What it needs stays until then, even if the user disposes it. */
-async function later<T>(needs: readonly object[], run: () => T, abort?: NativeAbortFlag): Promise<T> {
+async function defer<T>(needs: readonly object[], run: () => T, abort?: NativeAbortFlag): Promise<T> {
   const held = needs as readonly Owned[]
   for (const owned of held) owned.hold()
   try {
-    await turn()
+    await yieldToEventLoop()
     if ((abort as AbortFlag | undefined)?.aborted) throw new XTransformersError('aborted', 'aborted')
     return run()
   } finally {
@@ -47,14 +47,14 @@ async function later<T>(needs: readonly object[], run: () => T, abort?: NativeAb
 const handles = (owned: readonly object[]) => Uint32Array.from(owned as readonly Owned[], ({ handle }) => handle)
 
 class WasmTensor extends Owned implements NativeTensor {
-  constructor(instance: Instance, handle: Handle, ballast: Ballast | null = null) {
-    super(instance, handle, (glue) => glue.tensor_free(handle), ballast)
+  constructor(instance: Instance, handle: Handle, externalMemory: ExternalMemory | null = null) {
+    super(instance, handle, (glue) => glue.tensor_free(handle), externalMemory)
   }
 
   /** A tensor that `call` makes. */
   static made(instance: Instance, call: (glue: Glue) => Handle): WasmTensor {
-    const [handle, ballast] = instance.make(call)
-    return new WasmTensor(instance, handle, ballast)
+    const [handle, externalMemory] = instance.make(call)
+    return new WasmTensor(instance, handle, externalMemory)
   }
 
   shape(): number[] {
@@ -117,10 +117,10 @@ class WasmTensor extends Owned implements NativeTensor {
 
 /** A reply of the module; all that the call has left behind counts for its first tensor. */
 function result(instance: Instance, call: (glue: Glue) => Reply, held = 0): NativeResult {
-  const [[json, tensors], ballast] = instance.make(call, held)
+  const [[json, tensors], externalMemory] = instance.make(call, held)
   return {
     json,
-    tensors: Array.from(tensors, (handle, i) => new WasmTensor(instance, handle, i === 0 ? ballast : null)),
+    tensors: Array.from(tensors, (handle, i) => new WasmTensor(instance, handle, i === 0 ? externalMemory : null)),
   }
 }
 
@@ -174,7 +174,7 @@ class WasmModule extends Owned implements NativeModule {
     context: string,
     abort: NativeAbortFlag,
   ): Promise<NativeResult> {
-    return later([this, ...tensors], () => this.callSync(method, args, tensors, context), abort)
+    return defer([this, ...tensors], () => this.callSync(method, args, tensors, context), abort)
   }
 
   callSync(method: string, args: string, tensors: NativeTensor[], context: string): NativeResult {
@@ -187,7 +187,7 @@ class WasmModule extends Owned implements NativeModule {
   }
 
   saveBytes(): Promise<Uint8Array> {
-    return later([this], () => this.saveBytesSync())
+    return defer([this], () => this.saveBytesSync())
   }
 
   saveBytesSync(): Uint8Array {
@@ -213,11 +213,11 @@ class WasmGeneration extends Owned implements NativeGeneration {
         logits.dispose()
       }
     }
-    return later([this], step, abort)
+    return defer([this], step, abort)
   }
 
   logits(abort: NativeAbortFlag): Promise<NativeTensor> {
-    return later([this], () => this.logitsSync(), abort)
+    return defer([this], () => this.logitsSync(), abort)
   }
 
   logitsSync(): NativeTensor {
@@ -244,7 +244,7 @@ class WasmOptimizer extends Owned implements NativeOptimizer {
   }
 
   step(groups: string, abort: NativeAbortFlag): Promise<void> {
-    return later([this], () => this.stepSync(groups), abort)
+    return defer([this], () => this.stepSync(groups), abort)
   }
 
   stepSync(groups: string): void {
@@ -286,17 +286,17 @@ class WasmReader extends Owned implements NativeReader {
   }
 
   feed(bytes: Uint8Array): Promise<void> {
-    return later([this], () => this.feedSync(bytes))
+    return defer([this], () => this.feedSync(bytes))
   }
 
   feedSync(bytes: Uint8Array): void {
-    this.instance.checkRoom(bytes.length, 'reading the file')
+    this.instance.requireMemory(bytes.length, 'reading the file')
     const [, grown] = this.instance.measure((glue) => glue.reader_feed(this.handle, bytes))
     this.#held += grown
   }
 
   tensors(): Promise<NativeResult> {
-    return later([this], () => this.tensorsSync())
+    return defer([this], () => this.tensorsSync())
   }
 
   tensorsSync(): NativeResult {
@@ -304,7 +304,7 @@ class WasmReader extends Owned implements NativeReader {
   }
 
   model(device: string): Promise<NativeModule> {
-    return later([this], () => this.modelSync(device))
+    return defer([this], () => this.modelSync(device))
   }
 
   modelSync(device: string): NativeModule {
@@ -323,7 +323,7 @@ class WasmNative implements Native {
   }
 
   tensor(bytes: Uint8Array, source: DType, dtype: DType, shape: number[], device: string): NativeTensor {
-    this.instance.checkRoom(2 * bytes.length, 'the tensor')
+    this.instance.requireMemory(2 * bytes.length, 'the tensor')
     const make = (glue: Glue) => glue.tensor(bytes, source, dtype, Float64Array.from(shape), device)
     return WasmTensor.made(this.instance, make)
   }
@@ -333,7 +333,7 @@ class WasmNative implements Native {
   }
 
   backward(loss: NativeTensor, retain: boolean, abort: NativeAbortFlag): Promise<void> {
-    return later([loss], () => this.backwardSync(loss, retain), abort)
+    return defer([loss], () => this.backwardSync(loss, retain), abort)
   }
 
   backwardSync(loss: NativeTensor, retain: boolean): void {
@@ -356,7 +356,7 @@ class WasmNative implements Native {
   }
 
   clipGradNorm(parameters: NativeTensor[], max: number, abort: NativeAbortFlag): Promise<number> {
-    return later(parameters, () => this.clipGradNormSync(parameters, max), abort)
+    return defer(parameters, () => this.clipGradNormSync(parameters, max), abort)
   }
 
   clipGradNormSync(parameters: NativeTensor[], max: number): number {
@@ -364,7 +364,7 @@ class WasmNative implements Native {
   }
 
   writeTensors(names: string, tensors: NativeTensor[], metadata: string): Promise<Uint8Array> {
-    return later(tensors, () => this.writeTensorsSync(names, tensors, metadata))
+    return defer(tensors, () => this.writeTensorsSync(names, tensors, metadata))
   }
 
   writeTensorsSync(names: string, tensors: NativeTensor[], metadata: string): Uint8Array {
@@ -372,7 +372,7 @@ class WasmNative implements Native {
   }
 
   writeOptimizer(kind: string, names: string, tensors: NativeTensor[], groups: string): Promise<Uint8Array> {
-    return later(tensors, () => this.writeOptimizerSync(kind, names, tensors, groups))
+    return defer(tensors, () => this.writeOptimizerSync(kind, names, tensors, groups))
   }
 
   writeOptimizerSync(kind: string, names: string, tensors: NativeTensor[], groups: string): Uint8Array {

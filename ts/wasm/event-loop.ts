@@ -25,7 +25,7 @@ const immediate = [builtin('timers')?.setImmediate, (globalThis as { setImmediat
  * Lets everything else that waits have its turn: input, painting, messages. A computation on this thread lets nothing through until
  * it ends.
  */
-export function turn(): Promise<void> {
+export function yieldToEventLoop(): Promise<void> {
   return new Promises((resolve) => {
     if (immediate) immediate(resolve)
     // jsdom has neither

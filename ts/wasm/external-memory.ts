@@ -1,22 +1,22 @@
 /** Less than this is not worth telling. */
-const SMALLEST = 64 * 1024
+const MIN_BYTES = 64 * 1024
 
 /**
  * Tells the garbage collector what a small handle holds. It knows the sizes of ArrayBuffers and nothing of WebAssembly's memory, so
  * the handle holds a buffer of that size too: zeroes that nobody touches, for which the system provides no memory.
  */
-export class Ballast {
+export class ExternalMemory {
   #buffer: ArrayBuffer | null
 
   private constructor(buffer: ArrayBuffer) {
     this.#buffer = buffer
   }
 
-  /** Ballast for so many bytes; null where they are few, or where there is no room. */
-  static of(bytes: number): Ballast | null {
-    if (bytes < SMALLEST || !canDrop) return null
+  /** Stands for so many bytes; null where they are few, or where there is no room. */
+  static of(bytes: number): ExternalMemory | null {
+    if (bytes < MIN_BYTES || !canDrop) return null
     try {
-      return new Ballast(new ArrayBuffer(bytes))
+      return new ExternalMemory(new ArrayBuffer(bytes))
     } catch {
       return null
     }

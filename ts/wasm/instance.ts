@@ -1,5 +1,5 @@
 import { XTransformersError } from '../errors.js'
-import { Ballast } from './external-memory.js'
+import { ExternalMemory } from './external-memory.js'
 import type { Glue, Handle } from './glue.js'
 
 const GIB = 2 ** 30
@@ -25,12 +25,12 @@ export class Instance {
   }
 
   /**
-   * As `run`, for calls that make something: what it holds is told to the garbage collector through the ballast. `held`: bytes that it takes over
+   * As `run`, for calls that make something: what it holds is told to the garbage collector by the external memory. `held`: bytes that it takes over
    * from calls before.
    */
-  make<T>(call: (glue: Glue) => T, held = 0): [value: T, ballast: Ballast | null] {
+  make<T>(call: (glue: Glue) => T, held = 0): [value: T, externalMemory: ExternalMemory | null] {
     const [value, grown] = this.measure(call)
-    return [value, Ballast.of(grown + held)]
+    return [value, ExternalMemory.of(grown + held)]
   }
 
   /** As `run`, with the bytes that the call has left behind. */
@@ -46,7 +46,7 @@ export class Instance {
   }
 
   /** @throws XTransformersError (`out_of_memory`) where so many bytes cannot be handed over */
-  checkRoom(bytes: number, what: string): void {
+  requireMemory(bytes: number, what: string): void {
     const available = this.run((glue) => glue.memory_available())
     if (bytes <= available) return
     throw new XTransformersError(
@@ -86,16 +86,16 @@ export abstract class Owned {
   readonly #instance: Instance
   readonly #handle: Handle
   readonly #free: Free
-  readonly #ballast: Ballast | null
+  readonly #externalMemory: ExternalMemory | null
   #disposed = false
   /** Calls that wait for their turn and need this. */
   #holds = 0
 
-  constructor(instance: Instance, handle: Handle, free: Free, ballast: Ballast | null = null) {
+  constructor(instance: Instance, handle: Handle, free: Free, externalMemory: ExternalMemory | null = null) {
     this.#instance = instance
     this.#handle = handle
     this.#free = free
-    this.#ballast = ballast
+    this.#externalMemory = externalMemory
     unreachable.register(this, { instance, free }, this)
   }
 
@@ -142,6 +142,6 @@ export abstract class Owned {
     if (this.#holds > 0) return
     unreachable.unregister(this)
     this.#instance.free(this.#free)
-    this.#ballast?.drop()
+    this.#externalMemory?.drop()
   }
 }

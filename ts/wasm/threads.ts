@@ -10,7 +10,7 @@ import { hasRelaxedSimd, type OnProgress, type Running } from './start.js'
 const glue = generated as unknown as ThreadsGlue
 
 /** More give little, and each takes memory. */
-const MOST = 16
+const MAX_THREADS = 16
 
 /** What a Worker gets that shall be a thread. */
 interface ThreadMessage {
@@ -35,7 +35,7 @@ export async function startThreads(
   on_progress?: OnProgress,
   url: string | URL = new URL('./pkg/x-transformers.threads.wasm', import.meta.url),
 ): Promise<Running | string> {
-  const count = Math.min(MOST, threads === 'auto' ? navigator.hardwareConcurrency : threads)
+  const count = Math.min(MAX_THREADS, threads === 'auto' ? navigator.hardwareConcurrency : threads)
   const reason = obstacle(count)
   if (reason) return reason
   try {

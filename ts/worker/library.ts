@@ -10,7 +10,7 @@ import type { Connection } from './client.js'
 import * as models from './models.js'
 import * as optimizers from './optimizers.js'
 import type { LearningRates, WireModel } from './protocol.js'
-import { Adopted, type RemoteModel } from './remote-model.js'
+import { LoadedRemote, type RemoteModel } from './remote-model.js'
 import { packSource, type WorkerSource } from './source.js'
 import { packStep, type Trainable, type TrainStep } from './train-step.js'
 import type { RemoteClass } from './types.js'
@@ -26,7 +26,7 @@ export interface WorkerLoadOptions extends ReadOptions {
   transfer?: boolean | undefined
 }
 
-type ModelClass = new (home: Connection, name: string, args: readonly unknown[] | Adopted) => RemoteModel
+type ModelClass = new (connection: Connection, name: string, args: readonly unknown[] | LoadedRemote) => RemoteModel
 
 const MODELS = {
   Encoder: models.Encoder,
@@ -71,12 +71,12 @@ export type LibraryClasses = {
 export type Library = LibraryCalls & LibraryClasses
 
 /** The library behind a connection; `rates`: the default learning rates there. */
-export function libraryOf(home: Connection, rates: LearningRates): Library {
-  const calls = new LibraryCalls(home)
+export function libraryOf(connection: Connection, rates: LearningRates): Library {
+  const calls = new LibraryCalls(connection)
   for (const [name, Class] of Object.entries<ModelClass>(MODELS)) {
     const Bound = class extends Class {
       constructor(...args: readonly unknown[]) {
-        super(home, name, args[0] instanceof Adopted ? args[0] : args)
+        super(connection, name, args[0] instanceof LoadedRemote ? args[0] : args)
       }
     }
     Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })
@@ -84,7 +84,7 @@ export function libraryOf(home: Connection, rates: LearningRates): Library {
   for (const [name, Class] of Object.entries(OPTIMIZERS as Record<string, typeof optimizers.AdamW>)) {
     const Bound = class extends Class {
       constructor(of: optimizers.RemoteParameters<object>, options: object = {}) {
-        super(home, name, of, options, rates[name] as number)
+        super(connection, name, of, options, rates[name] as number)
       }
     }
     Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })
@@ -96,21 +96,21 @@ const named = (Class: object, name: string) => Object.defineProperty(Class, 'nam
 
 /** What the library does besides its classes. */
 export class LibraryCalls {
-  readonly #home: Connection
+  readonly #connection: Connection
 
   /** @internal */
-  constructor(home: Connection) {
-    this.#home = home
+  constructor(connection: Connection) {
+    this.#connection = connection
   }
 
   /** What computes in the worker, on how many threads, and why on so many. */
   info(): Promise<RuntimeInfo> {
-    return this.#home.request('info', null)
+    return this.#connection.request('info', null)
   }
 
   /** How much memory the library takes in the worker. */
   memory(): Promise<Memory> {
-    return this.#home.request('memory', null)
+    return this.#connection.request('memory', null)
   }
 
   /**
@@ -121,7 +121,7 @@ export class LibraryCalls {
    */
   manualSeed(value: number): void {
     checkSeed(value)
-    this.#home.request('seed', { seed: value }).catch(() => {})
+    this.#connection.request('seed', { seed: value }).catch(() => {})
   }
 
   /**
@@ -132,8 +132,8 @@ export class LibraryCalls {
    * const { loss } = await x.trainStep({ model, optimizer, batches: [[tokens]], max_grad_norm: 0.5 })
    */
   async trainStep<Model extends Trainable>(step: TrainStep<Model>): Promise<StepResult> {
-    const { value, transfer } = packStep(step, this.#home)
-    return await this.#home.request('trainStep', value, { signal: checkSignal(step.signal), transfer })
+    const { value, transfer } = packStep(step, this.#connection)
+    return await this.#connection.request('trainStep', value, { signal: checkSignal(step.signal), transfer })
   }
 
   /**
@@ -150,16 +150,16 @@ export class LibraryCalls {
   ): Promise<Model> {
     const { transfer: give, signal, on_progress, ...options } = checkOptions(given, 'load()')
     const reading = checkReading({ signal, on_progress } as ReadOptions)
-    const [plain] = packArguments([options], this.#home, 'the options of load()').value
+    const [plain] = packArguments([options], this.#connection, 'the options of load()').value
     const { value, transfer } = packSource(source, checkFlag(give, 'transfer', false))
-    const object = this.#home.next()
+    const object = this.#connection.next()
     const params = { object, source: value, options: plain }
     try {
       const control = { ...reading, transfer }
-      return this.#adopt(await this.#home.request('load', params, control)) as Model
+      return this.#adopt(await this.#connection.request('load', params, control)) as Model
     } catch (error) {
       // it may be there all the same, where an abort came too late
-      this.#home.dispose(object)
+      this.#connection.dispose(object)
       throw error
     }
   }
@@ -167,14 +167,14 @@ export class LibraryCalls {
   /** The page's objects for a loaded model. */
   #adopt({ object, class: name, inner }: WireModel): RemoteModel {
     const within = Object.entries(inner).map(([option, model]) => [option, this.#adopt(model)] as const)
-    const Class = (this as unknown as Record<string, new (adopted: Adopted) => RemoteModel>)[name]
+    const Class = (this as unknown as Record<string, new (adopted: LoadedRemote) => RemoteModel>)[name]
     if (!Class) throw new XTransformersError('internal', `there is no class ${name} here`)
-    return new Class(new Adopted(object, new Map(within)))
+    return new Class(new LoadedRemote(object, new Map(within)))
   }
 
   /** Ends the worker at once and frees all its memory. Calls that wait, and every later one, reject with an error of code `terminated`. */
   terminate(): void {
-    this.#home.terminate()
+    this.#connection.terminate()
   }
 
   /** For `using`. */

@@ -6,7 +6,7 @@ import type { StreamOptions, XTransformerStream } from '../models/options.gen.js
 import type { Ids } from '../tensor/arguments.js'
 import { Computing, type RemoteModel, Stepwise, splitSignal } from './remote-model.js'
 import { TokenStream } from './stream.js'
-import type { Input, RemoteMethod } from './types.js'
+import type { RemoteInput, RemoteMethod } from './types.js'
 
 /** Layers in which every position sees every other, in a worker. */
 export class Encoder extends Computing<Main.Encoder> {}
@@ -59,10 +59,10 @@ export class XTransformer extends Stepwise<Main.XTransformer> {
 
   /** As {@link generate}, token by token; see {@link AutoregressiveWrapper.stream}. */
   stream<Row extends number | number[] = number>(
-    seq_in: Input<Ids>,
-    seq_out_start: Input<Ids>,
+    seq_in: RemoteInput<Ids>,
+    seq_out_start: RemoteInput<Ids>,
     seq_len: number,
-    options: Input<XTransformerStream & CallControl> = {},
+    options: RemoteInput<XTransformerStream & CallControl> = {},
   ): AsyncIterableIterator<Row> {
     return streamOf(this, [seq_in, seq_out_start, seq_len, options])
   }
@@ -90,9 +90,9 @@ export class AutoregressiveWrapper extends Stepwise<Main.AutoregressiveWrapper> 
    * ahead of the reader; other calls run between two tokens. Leaving the loop ends the generation.
    */
   stream<Row extends number | number[] = number>(
-    start_tokens: Input<Ids>,
+    start_tokens: RemoteInput<Ids>,
     seq_len: number,
-    options: Input<StreamOptions & CallControl> = {},
+    options: RemoteInput<StreamOptions & CallControl> = {},
   ): AsyncIterableIterator<Row> {
     return streamOf(this, [start_tokens, seq_len, options])
   }

@@ -6,7 +6,7 @@ import type { AdamOptions, AdamWOptions, SGDOptions } from '../models/options.ge
 import type { StateSaveOptions } from '../train/saved-state.js'
 import type { Connection } from './client.js'
 import type { WireGroup } from './protocol.js'
-import { callRemote, type RemoteHandle, saveRemote, tellRemote } from './remote.js'
+import { callRemote, notifyRemote, RemoteObject, saveRemote } from './remote.js'
 import { RemoteModel } from './remote-model.js'
 import { packSource, type WorkerSource } from './source.js'
 import { packArguments, REMOTE } from './values.js'
@@ -22,27 +22,33 @@ export type RemoteParameters<Options> = RemoteModel | readonly RemoteGroup<Optio
 
 type Rate = { lr?: number | undefined }
 
-/** An optimizer in a worker, for `trainStep`. */
-export abstract class RemoteOptimizer<Options extends Rate = Rate> {
-  /** @internal */
-  readonly [REMOTE]: RemoteHandle
+/** An optimizer in a worker, for `trainStep`. `dispose()` frees the averages; the parameters stay. */
+export abstract class RemoteOptimizer<Options extends Rate = Rate> extends RemoteObject {
   /** Resolves to the optimizer once it is there. Rejects with every problem of the options; so does every call on it. */
   readonly ready: Promise<this>
   #lr: number
 
   /** @internal */
-  constructor(home: Connection, name: string, of: RemoteParameters<Options>, given: Options, rate: number) {
+  constructor(connection: Connection, name: string, of: RemoteParameters<Options>, given: Options, rate: number) {
     const options = checkOptions(given, name)
-    const id = home.next()
+    const id = connection.next()
     const groups = groupsOf<Options>(of)
+    const wire = groups.map((group, i) => wireGroup(group, connection, `param_groups[${i}]`))
+    const params = {
+      object: id,
+      class: name,
+      groups: wire,
+      options: packOne(options, connection, `the options of ${name}`),
+    }
     // the models in the worker live as long as the optimizer
-    this[REMOTE] = { home, id, owner: groups.map(({ model }) => model) }
+    super(
+      connection,
+      id,
+      groups.map(({ model }) => model),
+    )
     this.#lr = groups[0]?.lr ?? options.lr ?? rate
-    const wire = groups.map((group, i) => wireGroup(group, home, `param_groups[${i}]`))
-    const params = { object: id, class: name, groups: wire, options: packOne(options, home, `the options of ${name}`) }
-    this.ready = home.request('optimizer', params).then(() => this)
+    this.ready = connection.request('optimizer', params).then(() => this)
     this.ready.catch(() => {})
-    home.trackObject(this, id)
   }
 
   /**
@@ -54,7 +60,7 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> {
   }
 
   set lr(value: number) {
-    tellRemote(this[REMOTE], 'setOptions', [{ lr: value ?? null }])
+    notifyRemote(this[REMOTE], 'setOptions', [{ lr: value ?? null }])
     this.#lr = value
   }
 
@@ -71,7 +77,7 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> {
 
   /** Frees the gradients that an aborted step has left; every step does it at its start. */
   zeroGrad(): void {
-    tellRemote(this[REMOTE], 'zeroGrad', [])
+    notifyRemote(this[REMOTE], 'zeroGrad', [])
   }
 
   /** Settings and averages as the bytes of a file, by default of safetensors. */
@@ -96,27 +102,15 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> {
    *   PyTorch that would change results
    */
   async load(source: WorkerSource, options: { key?: string } = {}): Promise<void> {
-    const { home, id } = this[REMOTE]
+    const { connection, id } = this[REMOTE]
     const { value, transfer } = packSource(source, false)
-    const lr = await home.request('call', { object: id, method: 'load', args: [value, options] }, { transfer })
+    const lr = await connection.request('call', { object: id, method: 'load', args: [value, options] }, { transfer })
     this.#lr = lr as number
   }
 
   /** @internal */
   get [BRAND](): Brand {
     return brand(`an optimizer in a worker (${this.constructor.name})`, true)
-  }
-
-  /** Frees the averages, after the calls made before. The parameters stay. */
-  dispose(): void {
-    const { home, id } = this[REMOTE]
-    home.untrack(this)
-    home.dispose(id)
-  }
-
-  /** For `using`. */
-  [Symbol.dispose](): void {
-    this.dispose()
   }
 }
 
@@ -139,12 +133,17 @@ function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<
   )
 }
 
-function wireGroup({ model, params, ...settings }: RemoteGroup<object>, home: Connection, what: string): WireGroup {
+function wireGroup(
+  { model, params, ...settings }: RemoteGroup<object>,
+  connection: Connection,
+  what: string,
+): WireGroup {
   const remote = model[REMOTE]
   // refuses a model of another worker
-  packArguments([model], home, `${what}.model`)
+  packArguments([model], connection, `${what}.model`)
   const names = params ? checkIterable(params, `${what}.params`, 'names') : null
-  return { model: remote.id, params: names, settings: packOne(settings, home, what) }
+  return { model: remote.id, params: names, settings: packOne(settings, connection, what) }
 }
 
-const packOne = (options: object, home: Connection, what: string) => packArguments([options], home, what).value[0]
+const packOne = (options: object, connection: Connection, what: string) =>
+  packArguments([options], connection, what).value[0]

@@ -77,8 +77,8 @@ export interface Operations {
   construct: [params: { object: Id; class: string; args: Wire[] }, result: null]
   optimizer: [params: { object: Id; class: string; groups: WireGroup[]; options: Wire }, result: null]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
-  /** A method of a model or an optimizer. `quiet`: nobody looks at its error, the next call on the object shall have it. */
-  call: [params: { object: Id; method: string; args: Wire[]; quiet?: boolean }, result: Wire]
+  /** A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on the object shall have it. */
+  call: [params: { object: Id; method: string; args: Wire[]; unawaited?: boolean }, result: Wire]
   /** The tokens come as items, as many as were pulled. */
   stream: [params: { object: Id; args: Wire[] }, result: null]
   trainStep: [params: WireStep, result: StepResult]

@@ -10,7 +10,7 @@ import type { Quantization } from '../module/submodule.js'
 import { Promises } from '../promises.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
-import { callRemote, type RemoteHandle, saveRemote, tellRemote } from './remote.js'
+import { callRemote, notifyRemote, RemoteObject, saveRemote } from './remote.js'
 import { packSources, type WorkerSource } from './source.js'
 import type { HostTensor, TensorInput } from './tensor.js'
 import type { RemoteMethod } from './types.js'
@@ -27,7 +27,7 @@ export interface WorkerWeightsOptions extends LoadWeightsOptions {
 }
 
 /** A loaded model: a constructor that gets this in place of arguments takes it over. */
-export class Adopted {
+export class LoadedRemote {
   constructor(
     readonly object: Id,
     /** The models within, by the option's name. */
@@ -43,10 +43,13 @@ export function splitSignal(args: readonly unknown[]): { args: unknown[]; signal
   return { args: [...args.slice(0, -1), rest], signal: checkSignal(signal) }
 }
 
-/** A model in a worker. What is called on it runs there, in the order of the calls. */
-export abstract class RemoteModel {
-  /** @internal */
-  readonly [REMOTE]: RemoteHandle
+/**
+ * A model in a worker. What is called on it runs there, in the order of the calls.
+ *
+ * `dispose()` frees it and the models that it was given; what another live model has within stays.
+ * A later step of an optimizer of it is an error (`disposed`).
+ */
+export abstract class RemoteModel extends RemoteObject {
   /**
    * Resolves to the model once it is there. Rejects with every problem of the options; so does every call on the model, so that nobody has to
    * wait for this.
@@ -56,20 +59,19 @@ export abstract class RemoteModel {
   #training = true
 
   /** @internal */
-  constructor(home: Connection, name: string, args: readonly unknown[] | Adopted) {
-    const id = args instanceof Adopted ? args.object : home.next()
-    this[REMOTE] = { home, id, owner: null }
-    if (args instanceof Adopted) {
+  constructor(connection: Connection, name: string, args: readonly unknown[] | LoadedRemote) {
+    const id = args instanceof LoadedRemote ? args.object : connection.next()
+    const wire = args instanceof LoadedRemote ? null : packArguments(args, connection, `the argument of ${name}`).value
+    super(connection, id, null)
+    if (args instanceof LoadedRemote) {
       this.#inner = args.inner
       for (const inner of args.inner.values()) inner[REMOTE].owner = this
       this.ready = Promises.resolve(this)
     } else {
-      const { value } = packArguments(args, home, `the argument of ${name}`)
       this.#inner = modelsIn(args)
-      this.ready = home.request('construct', { object: id, class: name, args: value }).then(() => this)
+      this.ready = connection.request('construct', { object: id, class: name, args: wire ?? [] }).then(() => this)
       this.ready.catch(() => {})
     }
-    home.trackObject(this, id)
   }
 
   /** Whether dropout is on: true for a new model, false after `eval()`. */
@@ -80,7 +82,7 @@ export abstract class RemoteModel {
   /** Turns dropout on (or off), in the models within too; calls made before keep the mode that they were made in. */
   train(on = true): this {
     this.#mode(checkFlag(on, 'the mode'))
-    tellRemote(this[REMOTE], 'train', [on])
+    notifyRemote(this[REMOTE], 'train', [on])
     return this
   }
 
@@ -146,13 +148,13 @@ export abstract class RemoteModel {
     source: WorkerSource | readonly WorkerSource[],
     given: WorkerWeightsOptions = {},
   ): Promise<LoadResult> {
-    const { home, id } = this[REMOTE]
+    const { connection, id } = this[REMOTE]
     const { transfer: give, signal, on_progress, ...options } = checkOptions(given, 'loadWeights()')
-    const [plain] = packArguments([options], home, 'the options of loadWeights()').value
+    const [plain] = packArguments([options], connection, 'the options of loadWeights()').value
     const { value, transfer } = packSources(source, checkFlag(give, 'transfer', false))
     const control = { ...checkReading({ signal, on_progress } as ReadOptions), transfer }
     const call = { object: id, method: 'loadWeights', args: [value, plain] }
-    return (await home.request('call', call, control)) as LoadResult
+    return (await connection.request('call', call, control)) as LoadResult
   }
 
   /** The weights as the bytes of a safetensors file. */
@@ -168,21 +170,6 @@ export abstract class RemoteModel {
   /** Writes the weights as safetensors, from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`, a stream; in Node a path. */
   save(target: Target): Promise<void> {
     return saveRemote(this[REMOTE], target)
-  }
-
-  /**
-   * Frees the model and the models that it was given, after the calls made before; what another live model has within stays. Every later use is an
-   * error (`disposed`), so is a later step of an optimizer.
-   */
-  dispose(): void {
-    const { home, id } = this[REMOTE]
-    home.untrack(this)
-    home.dispose(id)
-  }
-
-  /** For `using`. */
-  [Symbol.dispose](): void {
-    this.dispose()
   }
 
   /** @internal */

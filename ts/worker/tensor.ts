@@ -1,6 +1,5 @@
 import { BRAND, type Brand, brand, brandOf } from '../brand.js'
 import { checkOptions } from '../checks.js'
-import { XTransformersError } from '../errors.js'
 import type { DType } from '../native/native.js'
 import { INSPECT } from '../symbols.js'
 import {
@@ -10,10 +9,12 @@ import {
   type Packed,
   pack,
   plain,
+  requireOneElement,
+  shapeFor,
   type TensorData,
   type TypedArray,
 } from '../tensor/data.js'
-import { checkDType, checkShape } from '../tensor/dtype.js'
+import { checkDType } from '../tensor/dtype.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { WireTensor } from './protocol.js'
 
@@ -50,12 +51,7 @@ export class HostTensor {
 
   /** The only element, as a number; a boolean for `bool`. */
   item(): number | boolean {
-    if (this.data.length !== 1) {
-      throw new XTransformersError(
-        'invalid_tensor',
-        `item() needs a tensor with one element, this one has shape [${this.shape}]`,
-      )
-    }
+    requireOneElement(this.shape)
     return plain(this.data[0], this.dtype)
   }
 
@@ -90,8 +86,6 @@ export const isHostTensor = (value: unknown): value is HostTensor => brandOf(val
 /** A tensor as an argument: one of the worker's entry, or a `Tensor` of the library where the page has that too. */
 export type TensorInput = HostTensor | Tensor
 
-const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
-
 /**
  * A tensor for a worker from a number, nested arrays, or a typed array; the values are copied.
  *
@@ -104,13 +98,7 @@ export function tensor(data: TensorData, given: HostTensorOptions = {}): HostTen
   const options = checkOptions(given, 'tensor()', ['shape', 'dtype'])
   const dtype = options.dtype === undefined ? undefined : checkDType(options.dtype)
   const packed = pack(data, dtype)
-  const shape = options.shape === undefined ? packed.shape : checkShape(options.shape)
-  if (sizeOf(shape) !== sizeOf(packed.shape)) {
-    throw new XTransformersError(
-      'invalid_tensor',
-      `shape [${shape}] has ${sizeOf(shape)} elements, the data ${sizeOf(packed.shape)}`,
-    )
-  }
+  const shape = shapeFor(packed, options.shape)
   return new HostTensor({ data: values(packed), shape, dtype: packed.dtype })
 }
 

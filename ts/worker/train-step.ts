@@ -8,13 +8,13 @@ import type { WireStep } from './protocol.js'
 import { RemoteModel } from './remote-model.js'
 import type { TensorInput } from './tensor.js'
 import type { Packed } from './transfer.js'
-import type { Input } from './types.js'
+import type { RemoteInput } from './types.js'
 import { packArguments, REMOTE } from './values.js'
 
 /** What makes a loss of what `forward` gives; the targets are one tensor for each batch. */
 export type Objective =
   /** The mean cross entropy of logits, (.., classes), with target ids, (..). */
-  | ({ cross_entropy: readonly Input<Ids>[] } & CrossEntropyOptions)
+  | ({ cross_entropy: readonly RemoteInput<Ids>[] } & CrossEntropyOptions)
   /** The mean of the squared differences. */
   | { mse: readonly TensorInput[] }
 
@@ -38,19 +38,19 @@ export type Trainable = RemoteModel & { readonly forward: (...args: never[]) => 
 const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'signal']
 
 /** @throws XTransformersError (`invalid_argument`) */
-export function packStep(step: TrainStep, home: Connection): Packed<WireStep> {
+export function packStep(step: TrainStep, connection: Connection): Packed<WireStep> {
   const { model, optimizer, batches, objective, max_grad_norm: max } = checkOptions(step, 'trainStep()', KEYS)
   if (!(model instanceof RemoteModel))
     throw wrongStep(`model must be a model of this worker, got ${describeValue(model)}`)
   if (!(optimizer instanceof RemoteOptimizer))
     throw wrongStep(`optimizer must be one of this worker, got ${describeValue(optimizer)}`)
-  if (model[REMOTE].home !== home || optimizer[REMOTE].home !== home)
+  if (model[REMOTE].connection !== connection || optimizer[REMOTE].connection !== connection)
     throw wrongStep('model and optimizer must be of this worker')
   const list = checkBatches(batches)
   const max_grad_norm = checkMaxNorm(max)
-  const packed = list.map((batch, i) => packArguments(batch, home, `batches[${i}]`))
+  const packed = list.map((batch, i) => packArguments(batch, connection, `batches[${i}]`))
   const checked = checkObjective(objective, list.length)
-  const targets = checked && packObjective(checked, home)
+  const targets = checked && packObjective(checked, connection)
   return {
     value: {
       model: model[REMOTE].id,
@@ -65,8 +65,8 @@ export function packStep(step: TrainStep, home: Connection): Packed<WireStep> {
 
 function packObjective(
   { kind, targets, options }: CheckedObjective,
-  home: Connection,
+  connection: Connection,
 ): Packed<NonNullable<WireStep['objective']>> {
-  const { value, transfer } = packArguments([targets, options], home, 'objective')
+  const { value, transfer } = packArguments([targets, options], connection, 'objective')
   return { value: { kind, targets: value[0] as unknown[], options: value[1] }, transfer }
 }

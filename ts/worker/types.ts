@@ -22,7 +22,7 @@ type Values = ArrayBufferView | NestedArray<number | bigint | boolean>
  * What a worker takes in place of `T`. Functions cannot go there; models can where `Models` names
  * them: constructors take models, methods do not.
  */
-export type Input<T, Models extends ModelPair = never> = T extends Tensor
+export type RemoteInput<T, Models extends ModelPair = never> = T extends Tensor
   ? TensorInput
   : T extends Values
     ? T
@@ -33,18 +33,22 @@ export type Input<T, Models extends ModelPair = never> = T extends Tensor
         : T extends (...args: never[]) => unknown
           ? never
           : T extends object
-            ? { [K in keyof T]: Input<T[K], Models> }
+            ? { [K in keyof T]: RemoteInput<T[K], Models> }
             : T
 
 /** What comes from a worker in place of `T`. */
-export type Output<T> = T extends Tensor ? HostTensor : T extends object ? { [K in keyof T]: Output<T[K]> } : T
+export type RemoteOutput<T> = T extends Tensor
+  ? HostTensor
+  : T extends object
+    ? { [K in keyof T]: RemoteOutput<T[K]> }
+    : T
 
 /** The arguments of a function, for a worker. */
-export type Inputs<A, Models extends ModelPair = never> = A extends readonly unknown[]
-  ? { [K in keyof A]: Input<A[K], Models> }
+export type RemoteInputs<A, Models extends ModelPair = never> = A extends readonly unknown[]
+  ? { [K in keyof A]: RemoteInput<A[K], Models> }
   : never
 
-type Signature<A extends readonly unknown[], R> = (...args: Inputs<A>) => Promise<Output<Awaited<R>>>
+type Signature<A extends readonly unknown[], R> = (...args: RemoteInputs<A>) => Promise<RemoteOutput<Awaited<R>>>
 
 /**
  * A method of the main library as a call of the worker. Overloads stay: the type of a result follows the flags. (TypeScript matches overloads
@@ -75,4 +79,4 @@ export type RemoteClass<
   ) => unknown,
   Instance,
   Models extends ModelPair,
-> = new (...args: Inputs<ConstructorParameters<Class>, Models>) => Instance
+> = new (...args: RemoteInputs<ConstructorParameters<Class>, Models>) => Instance

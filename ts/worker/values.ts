@@ -11,11 +11,11 @@ export const REMOTE: unique symbol = Symbol('x-transformers.remote')
 /** What a model or an optimizer is on the other side. */
 export interface Remote {
   /** The connection to its worker. */
-  home: object
+  connection: object
   id: Id
 }
 
-const DEEPEST = 32
+const MAX_DEPTH = 32
 
 const refuse = (path: string, what: string) =>
   new XTransformersError('invalid_argument', `${path} is ${what}, which cannot go to a worker`)
@@ -31,7 +31,7 @@ class Packer {
   readonly transfer: object[] = []
 
   constructor(
-    readonly home: object,
+    readonly connection: object,
     /** The arguments, for messages. */
     readonly what: string,
   ) {}
@@ -44,9 +44,9 @@ class Packer {
   #object(value: object, path: string, depth: number): Wire {
     if (isHostTensor(value) || isTensor(value)) return this.#tensor(value)
     const remote = (value as { [REMOTE]?: Remote })[REMOTE]
-    if (remote && remote.home !== this.home) throw refuse(path, 'of another worker')
+    if (remote && remote.connection !== this.connection) throw refuse(path, 'of another worker')
     if (remote) return { $object: remote.id }
-    if (depth > DEEPEST) throw refuse(path, 'an object that contains itself')
+    if (depth > MAX_DEPTH) throw refuse(path, 'an object that contains itself')
     if (Array.isArray(value)) return value.map((item, i) => this.pack(item, `${path}[${i}]`, depth + 1))
     if (ArrayBuffer.isView(value)) return value
     if (!isRecord(value)) throw refuse(path, describeValue(value))
@@ -70,8 +70,8 @@ class Packer {
  *
  * @throws XTransformersError (`invalid_argument`) where something cannot go there, such as a function
  */
-export function packArguments(args: readonly unknown[], home: object, what: string): Packed<Wire[]> {
-  const packer = new Packer(home, what)
+export function packArguments(args: readonly unknown[], connection: object, what: string): Packed<Wire[]> {
+  const packer = new Packer(connection, what)
   return { value: args.map((arg) => packer.pack(arg, what, 0)), transfer: packer.transfer }
 }
 

@@ -37,10 +37,10 @@ interface Call {
 }
 
 /** A program of such calls. */
-export type Steps<T> = Generator<Call, T, unknown>
+export type FsTask<T> = Generator<Call, T, unknown>
 
 /** One call of a program. */
-export function* call<K extends keyof Results>(name: K, ...args: unknown[]): Steps<Results[K]> {
+export function* call<K extends keyof Results>(name: K, ...args: unknown[]): FsTask<Results[K]> {
   return (yield { name, args }) as Results[K]
 }
 
@@ -59,7 +59,7 @@ const later = ({ name, args }: Call): Promise<unknown> =>
   })
 
 /** Runs a program at once. */
-export function runNow<T>(steps: Steps<T>): T {
+export function runSync<T>(steps: FsTask<T>): T {
   let next = steps.next()
   while (!next.done) {
     let value: unknown
@@ -75,7 +75,7 @@ export function runNow<T>(steps: Steps<T>): T {
 }
 
 /** Runs a program in the background. */
-export async function runLater<T>(steps: Steps<T>): Promise<T> {
+export async function runAsync<T>(steps: FsTask<T>): Promise<T> {
   let next = steps.next()
   while (!next.done) {
     let value: unknown

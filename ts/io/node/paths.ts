@@ -1,10 +1,10 @@
 /** Which file a path names in Node. */
 import type { Stats } from 'node:fs'
 import { dirname, isAbsolute, resolve, sep } from 'node:path'
-import { call, type Steps } from './fs-tasks.js'
+import { call, type FsTask } from './fs-tasks.js'
 
 /** A path without symbolic links at its end, and what is there. */
-export interface Place {
+export interface ResolvedPath {
   path: string
   stat: Stats | null
 }
@@ -12,14 +12,14 @@ export interface Place {
 export const WINDOWS = process.platform === 'win32'
 
 /** As many links as Linux follows. */
-const MOST_LINKS = 40
+const MAX_LINKS = 40
 
 export const codeOf = (error: unknown) => (error as NodeJS.ErrnoException | null)?.code ?? ''
 
 export const refusal = (code: string, words: string) => Object.assign(new Error(`${code}: ${words}`), { code })
 
 /** Bytes of the longest path that a system takes. */
-const LONGEST = process.platform === 'linux' ? 4095 : 1023
+const MAX_PATH_BYTES = process.platform === 'linux' ? 4095 : 1023
 
 /**
  * A path that means the same after a change of the folder. Its parts stay: `..` may follow a link.
@@ -29,15 +29,15 @@ export function absolute(path: string): string {
   if (WINDOWS) return resolve(path)
   if (isAbsolute(path)) return path
   const whole = `${process.cwd()}${sep}${path}`
-  return Buffer.byteLength(whole) > LONGEST ? path : whole
+  return Buffer.byteLength(whole) > MAX_PATH_BYTES ? path : whole
 }
 
 /** Follows symbolic links, also one whose target does not exist yet. */
-export function* follow(path: string): Steps<Place> {
-  for (let at = path, links = 0; links <= MOST_LINKS; links++) {
+export function* resolveLinks(path: string): FsTask<ResolvedPath> {
+  for (let at = path, links = 0; links <= MAX_LINKS; links++) {
     // the links of these names lead to what is open, whatever its path is
-    if (openFile(at)) return { path: at, stat: yield* look('stat', at) }
-    const stat = yield* look('lstat', at)
+    if (openFile(at)) return { path: at, stat: yield* statIfThere('stat', at) }
+    const stat = yield* statIfThere('lstat', at)
     if (!stat?.isSymbolicLink()) return { path: at, stat }
     const target = yield* call('readlink', at)
     at = isAbsolute(target) ? target : `${dirname(at)}${sep}${target}`
@@ -45,7 +45,7 @@ export function* follow(path: string): Steps<Place> {
   throw refusal('ELOOP', 'its symbolic links lead to each other')
 }
 
-function* look(how: 'stat' | 'lstat', path: string): Steps<Stats | null> {
+function* statIfThere(how: 'stat' | 'lstat', path: string): FsTask<Stats | null> {
   try {
     return yield* call(how, path)
   } catch (error) {

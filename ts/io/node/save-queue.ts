@@ -2,8 +2,8 @@
 import fs from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { Promises } from '../../promises.js'
-import { runNow } from './fs-tasks.js'
-import { follow } from './paths.js'
+import { runSync } from './fs-tasks.js'
+import { resolveLinks } from './paths.js'
 
 /** The latest save that has not ended, by what it writes to. */
 const pending = new Map<string, Promise<void>>()
@@ -21,7 +21,7 @@ function nameOf(path: string): string {
 /** What a path names: a name, which is there before its file and stays, and the file, where it has other names. */
 function keysOf(path: string): string[] {
   try {
-    const { path: end, stat } = runNow(follow(path))
+    const { path: end, stat } = runSync(resolveLinks(path))
     const keys = [nameOf(end)]
     if (!stat || (stat.isFile() && stat.nlink === 1)) return keys
     const { dev, ino } = fs.statSync(end, { bigint: true })
@@ -35,14 +35,14 @@ function keysOf(path: string): string[] {
 export const isPending = (path: string) => keysOf(path).some((key) => pending.has(key))
 
 /** The place of a save in the order. */
-export interface Turn {
+export interface QueuedSave {
   /** Until the saves before it have ended. */
   ready: Promise<unknown>
   end(): void
 }
 
 /** Takes the next place. */
-export function takeTurn(path: string): Turn {
+export function enqueueSave(path: string): QueuedSave {
   const keys = keysOf(path)
   const ready = Promises.all(keys.map((key) => pending.get(key)))
   let resolve = () => {}

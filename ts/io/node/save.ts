@@ -9,8 +9,8 @@ import fs, { type Stats } from 'node:fs'
 import { dirname } from 'node:path'
 import type { XTransformersError } from '../../errors.js'
 import { fileError } from '../file-errors.js'
-import { call, type Steps } from './fs-tasks.js'
-import { codeOf, follow, openFile, type Place, refusal } from './paths.js'
+import { call, type FsTask } from './fs-tasks.js'
+import { codeOf, openFile, type ResolvedPath, refusal, resolveLinks } from './paths.js'
 import { makeTemporary, move, remove } from './temporary-files.js'
 
 /** Small enough for one call on every system. */
@@ -36,26 +36,26 @@ export const saveError = (path: string, error: unknown): XTransformersError =>
   fileError(`${path} cannot be saved: ${wordsOf(error)}`, error)
 
 /** Writes `bytes` to an absolute path. */
-export function* save(path: string, bytes: Uint8Array): Steps<void> {
-  const place = yield* follow(path)
-  const { stat } = place
+export function* save(path: string, bytes: Uint8Array): FsTask<void> {
+  const target = yield* resolveLinks(path)
+  const { stat } = target
   if (stat?.isDirectory()) throw refusal('EISDIR', 'it is a folder: give the name of a file in it')
-  const open = openFile(place.path)
+  const open = openFile(target.path)
   if (open && open.descriptor !== null && (open.descriptor < 3 || !stat?.isFile())) {
     return yield* writeAll(open.descriptor, bytes, false)
   }
   if (stat?.isSocket()) {
     throw refusal('ENXIO', 'it is a socket, which has no name to open: connect to it and give the stream')
   }
-  if (stat && !stat.isFile()) return yield* writeDevice(place.path, stat, bytes)
-  if (stat) yield* checkWritable(place.path, stat)
+  if (stat && !stat.isFile()) return yield* writeDevice(target.path, stat, bytes)
+  if (stat) yield* checkWritable(target.path, stat)
   // a new file would take one of the names alone; and whoever has the file open would keep the old one
   const shared = open !== null || (stat?.nlink ?? 0) > 1
-  if (shared || !(yield* replace(place, bytes))) yield* writeOver(place, bytes)
+  if (shared || !(yield* replace(target, bytes))) yield* writeOver(target, bytes)
 }
 
 /** A file without any right to write is refused to root too, whom nothing else would stop. */
-function* checkWritable(path: string, stat: Stats): Steps<void> {
+function* checkWritable(path: string, stat: Stats): FsTask<void> {
   const readOnly = () => refusal('EACCES', 'it is read-only: change its mode, or save under another name')
   if ((stat.mode & 0o222) === 0) throw readOnly()
   try {
@@ -66,7 +66,7 @@ function* checkWritable(path: string, stat: Stats): Steps<void> {
 }
 
 /** Replaces a file, or makes it. False where that is impossible; then nothing has changed. */
-function* replace({ path, stat }: Place, bytes: Uint8Array): Steps<boolean> {
+function* replace({ path, stat }: ResolvedPath, bytes: Uint8Array): FsTask<boolean> {
   const made = yield* makeTemporary(path, stat)
   if (!made) return false
   let moved = false
@@ -85,7 +85,7 @@ function* replace({ path, stat }: Place, bytes: Uint8Array): Steps<boolean> {
 }
 
 /** Makes the new name of a file last, where the system can do that. */
-function* syncFolder(path: string): Steps<void> {
+function* syncFolder(path: string): FsTask<void> {
   try {
     const descriptor = yield* call('open', path, 'r')
     try {
@@ -99,9 +99,9 @@ function* syncFolder(path: string): Steps<void> {
 }
 
 /** Writes over the content of a file, or makes it where it cannot be replaced. */
-function* writeOver({ path, stat }: Place, bytes: Uint8Array): Steps<void> {
+function* writeOver({ path, stat }: ResolvedPath, bytes: Uint8Array): FsTask<void> {
   const { O_WRONLY, O_CREAT, O_EXCL } = fs.constants
-  if (stat) yield* checkRoom(path, stat, bytes.length)
+  if (stat) yield* checkDiskSpace(path, stat, bytes.length)
   const flags = stat ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL
   const descriptor = yield* call('open', path, flags, 0o666)
   try {
@@ -118,7 +118,7 @@ function* writeOver({ path, stat }: Place, bytes: Uint8Array): Steps<void> {
 }
 
 /** Nothing is written over where the disk has no room for the rest. */
-function* checkRoom(path: string, { blocks }: Stats, size: number): Steps<void> {
+function* checkDiskSpace(path: string, { blocks }: Stats, size: number): FsTask<void> {
   let free = Number.POSITIVE_INFINITY
   try {
     const disk = yield* call('statfs', path)
@@ -131,7 +131,7 @@ function* checkRoom(path: string, { blocks }: Stats, size: number): Steps<void> 
 }
 
 /** Opens a pipe once somebody reads it. A call that waits for that would keep a thread, of which Node has few. */
-function* openPipe(path: string): Steps<number> {
+function* openPipe(path: string): FsTask<number> {
   const { O_WRONLY, O_NONBLOCK } = fs.constants
   for (let waited = 1; ; waited = Math.min(2 * waited, 32)) {
     try {
@@ -144,7 +144,7 @@ function* openPipe(path: string): Steps<number> {
 }
 
 /** Writes to a pipe or a device. */
-function* writeDevice(path: string, stat: Stats, bytes: Uint8Array): Steps<void> {
+function* writeDevice(path: string, stat: Stats, bytes: Uint8Array): FsTask<void> {
   const descriptor = stat.isFIFO() ? yield* openPipe(path) : yield* call('open', path, fs.constants.O_WRONLY)
   try {
     yield* writeAll(descriptor, bytes, false)
@@ -154,7 +154,7 @@ function* writeDevice(path: string, stat: Stats, bytes: Uint8Array): Steps<void>
 }
 
 /** `whole`: from the beginning of a file, which then has nothing else. Ends when it is on the disk. */
-function* writeAll(descriptor: number, bytes: Uint8Array, whole: boolean): Steps<void> {
+function* writeAll(descriptor: number, bytes: Uint8Array, whole: boolean): FsTask<void> {
   for (let at = 0; at < bytes.length; ) {
     const length = Math.min(CHUNK, bytes.length - at)
     try {

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import { hostname } from 'node:os'
 import { sep } from 'node:path'
-import { call, type Steps } from './fs-tasks.js'
+import { call, type FsTask } from './fs-tasks.js'
 
 /** Number of the process, count, where that number holds, and a random part. */
 const NAME = /^\.x-transformers-(\d+)-\d+-([0-9a-z]+)_[0-9a-z]*\.tmp$/
@@ -47,7 +47,7 @@ function lives(pid: number): boolean {
 }
 
 /** Removes a file where its name is that of a temporary one, and nobody writes it any more. */
-function* clear(folder: string, name: string): Steps<void> {
+function* removeIfStale(folder: string, name: string): FsTask<void> {
   const [found, pid, where] = NAME.exec(name) ?? []
   if (!found) return
   const path = `${folder}${sep}${name}`
@@ -59,7 +59,7 @@ function* clear(folder: string, name: string): Steps<void> {
 }
 
 /** Removes what saves to a folder have left there, at the first save of this process to it. */
-export function* clearLeftovers(folder: string): Steps<void> {
+export function* removeStaleFiles(folder: string): FsTask<void> {
   if (seen.has(folder)) return
   seen.add(folder)
   let names: string[]
@@ -71,7 +71,7 @@ export function* clearLeftovers(folder: string): Steps<void> {
   }
   for (const name of names) {
     try {
-      yield* clear(folder, name)
+      yield* removeIfStale(folder, name)
     } catch {
       // it may be gone, or somebody else's
     }

@@ -1,9 +1,9 @@
 /** Temporary files of saves, which take the place of what they are beside. */
 import fs, { type Stats } from 'node:fs'
 import { dirname, sep } from 'node:path'
-import { call, type Steps } from './fs-tasks.js'
+import { call, type FsTask } from './fs-tasks.js'
 import { codeOf, WINDOWS } from './paths.js'
-import { clearLeftovers, temporaryName } from './stale-files.js'
+import { removeStaleFiles, temporaryName } from './stale-files.js'
 
 /**
  * Why no file beside the target can be made, or can take its place, while the target itself may be
@@ -52,10 +52,10 @@ interface Temporary {
 const keeping = new Set<string>()
 
 /** A new file beside the target, with the owner and the mode of what it shall replace. */
-export function* makeTemporary(target: string, stat: Stats | null): Steps<Temporary | null> {
+export function* makeTemporary(target: string, stat: Stats | null): FsTask<Temporary | null> {
   const folder = dirname(target)
   if (keeping.has(folder)) return null
-  yield* clearLeftovers(folder)
+  yield* removeStaleFiles(folder)
   for (;;) {
     const path = `${folder}${sep}${temporaryName()}`
     let descriptor: number | null = null
@@ -79,7 +79,7 @@ export function* makeTemporary(target: string, stat: Stats | null): Steps<Tempor
 }
 
 /** Gives a new file the owner, the group and the mode of an old one. */
-function* keepRights(file: Temporary, old: Stats): Steps<void> {
+function* keepRights(file: Temporary, old: Stats): FsTask<void> {
   const { uid, gid, mode } = yield* call('fstat', file.descriptor)
   // -1 changes nothing: the group may be given by those who may not give the owner
   const owner = uid === old.uid ? -1 : old.uid
@@ -90,7 +90,7 @@ function* keepRights(file: Temporary, old: Stats): Steps<void> {
 }
 
 /** By the path only where Node's permission model refuses descriptors: a path may lead elsewhere meanwhile. */
-function* give(what: 'chown' | 'chmod', { path, descriptor }: Temporary, ...rights: number[]): Steps<void> {
+function* give(what: 'chown' | 'chmod', { path, descriptor }: Temporary, ...rights: number[]): FsTask<void> {
   try {
     yield* call(`f${what}`, descriptor, ...rights)
   } catch (error) {
@@ -100,7 +100,7 @@ function* give(what: 'chown' | 'chmod', { path, descriptor }: Temporary, ...righ
 }
 
 /** Puts a temporary file in the place of another one. */
-export function* move(from: string, to: string): Steps<boolean> {
+export function* move(from: string, to: string): FsTask<boolean> {
   for (let attempt = 0; ; attempt++) {
     try {
       yield* call('rename', from, to)
@@ -116,18 +116,18 @@ export function* move(from: string, to: string): Steps<boolean> {
 }
 
 /** Removes a temporary file. */
-export function* remove(path: string): Steps<void> {
+export function* remove(path: string): FsTask<void> {
   try {
     yield* call('unlink', path)
   } catch (error) {
     // it may be gone, or its folder
-    if (codeOf(error) === 'EPERM') yield* abandon(path)
+    if (codeOf(error) === 'EPERM') yield* emptyFile(path)
   }
   forget(path)
 }
 
 /** A file that cannot be removed takes no room at least, and is the only one. */
-function* abandon(path: string): Steps<void> {
+function* emptyFile(path: string): FsTask<void> {
   keeping.add(dirname(path))
   try {
     yield* call('truncate', path, 0)

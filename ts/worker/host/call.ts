@@ -46,7 +46,7 @@ export class Call {
   }
 
   /** Runs `work` in the order of the calls; not at all once nobody wants it. */
-  inTurn<T>(work: () => Promise<T> | T): Promise<T> {
+  inOrder<T>(work: () => Promise<T> | T): Promise<T> {
     return this.queue.run(() => {
       throwIfAborted(this.signal)
       return work()

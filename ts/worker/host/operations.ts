@@ -20,11 +20,11 @@ type Handler<K extends Operation> = (params: Params<K>, call: Call) => Promise<P
 const plain = <T>(value: T): Packed<T> => ({ value, transfer: [] })
 
 /** A handler whose work runs in the order of the calls, with tensors that end with it. */
-function inTurn<K extends Operation>(
+function inOrder<K extends Operation>(
   work: (params: Params<K>, tensors: Tensors, call: Call) => Promise<Packed<Result<K>>> | Packed<Result<K>>,
 ): Handler<K> {
   return (params, call) =>
-    call.inTurn(async () => {
+    call.inOrder(async () => {
       const tensors = new Tensors(call.table)
       try {
         return await work(params, tensors, call)
@@ -35,7 +35,7 @@ function inTurn<K extends Operation>(
 }
 
 async function callMethod(
-  { object, method, args: wire, quiet }: Params<'call'>,
+  { object, method, args: wire, unawaited }: Params<'call'>,
   tensors: Tensors,
   call: Call,
 ): Promise<Packed> {
@@ -48,27 +48,27 @@ async function callMethod(
   }
   try {
     const run = classOf<(typeof OPTIMIZER_METHODS)[string]>(OPTIMIZER_METHODS, method)
-    return tensors.pack(await run(quiet ? entry : table.optimizer(object), args, call))
+    return tensors.pack(await run(unawaited ? entry : table.optimizer(object), args, call))
   } catch (error) {
-    if (quiet) entry.failure = error
+    if (unawaited) entry.failure = error
     throw error
   }
 }
 
 const HANDLERS: { [K in Operation]: Handler<K> } = {
-  info: inTurn(() => plain(info())),
-  memory: inTurn(() => plain(memory())),
-  seed: inTurn(({ seed }) => {
+  info: inOrder(() => plain(info())),
+  memory: inOrder(() => plain(memory())),
+  seed: inOrder(({ seed }) => {
     manualSeed(seed)
     return plain(null)
   }),
-  construct: inTurn(({ object, class: name, args }, tensors, { table }) => {
+  construct: inOrder(({ object, class: name, args }, tensors, { table }) => {
     const construct = () =>
       new (classOf<new (...args: unknown[]) => NativeModel>(models, name))(...tensors.unpack<unknown[]>(args))
     table.addModel(object, make(table, object, construct))
     return plain(null)
   }),
-  optimizer: inTurn((params, _, { table }) => {
+  optimizer: inOrder((params, _, { table }) => {
     const { object, class: kind } = params
     table.addOptimizer(
       object,
@@ -88,18 +88,18 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
     model.dispose()
     throw signal.reason
   },
-  call: inTurn(callMethod),
+  call: inOrder(callMethod),
   stream: streamTokens,
-  trainStep: inTurn(async (step, tensors, { table, signal }) => plain(await trainStep(step, table, tensors, signal))),
+  trainStep: inOrder(async (step, tensors, { table, signal }) => plain(await trainStep(step, table, tensors, signal))),
 }
 
 async function streamTokens({ object, args }: Params<'stream'>, call: Call): Promise<Packed<null>> {
   const tensors = new Tensors(call.table)
   let tokens: AsyncIterator<number | number[]> | null = null
   try {
-    tokens = await call.inTurn(() => start(call.table.model(object), tensors.unpack<unknown[]>(args)))
+    tokens = await call.inOrder(() => start(call.table.model(object), tensors.unpack<unknown[]>(args)))
     while (await call.mayGoOn()) {
-      const { done, value } = await call.inTurn(() => (tokens as AsyncIterator<number | number[]>).next())
+      const { done, value } = await call.inOrder(() => (tokens as AsyncIterator<number | number[]>).next())
       if (done) break
       call.send({ type: 'item', id: call.id, value })
     }
