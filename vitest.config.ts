@@ -6,7 +6,10 @@ import { commands } from './test/browser/commands.js'
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** Tests run the TypeScript sources, on what `npm run build:addon` and `npm run build:wasm` have made. */
+/**
+ * Tests run the TypeScript sources, on what `npm run build:addon` and `npm run build:wasm` have
+ * made.
+ */
 const sources = (entry: string, native: string, files: string, worker: string) => [
   { find: /^x-transformers$/, replacement: file(entry) },
   { find: /^x-transformers\/wasm$/, replacement: file('./ts/wasm.ts') },
@@ -51,7 +54,10 @@ export default defineConfig(async () => ({
         },
         // a page may share memory with workers only where these are set
         server: {
-          headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' },
+          headers: {
+            'Cross-Origin-Opener-Policy': 'same-origin',
+            'Cross-Origin-Embedder-Policy': 'require-corp',
+          },
         },
         test: {
           name: 'browser',
@@ -64,7 +70,10 @@ export default defineConfig(async () => ({
             screenshotFailures: false,
             commands,
             provider: playwright({
-              launchOptions: { executablePath: await ensureChromium(), args: [...FLAGS, '--js-flags=--expose-gc'] },
+              launchOptions: {
+                executablePath: await ensureChromium(),
+                args: [...FLAGS, '--js-flags=--expose-gc'],
+              },
             }),
             instances: [{ browser: 'chromium' as const }],
           },

@@ -16,7 +16,8 @@ function atLeast(have, want) {
 
 /** Says what to do where Rust is missing or too old. */
 export async function checkRust() {
-  const wanted = readText(join(root, 'Cargo.toml')).match(/^rust-version = "([\d.]+)"/m)?.[1] ?? '1.88'
+  const wanted =
+    readText(join(root, 'Cargo.toml')).match(/^rust-version = "([\d.]+)"/m)?.[1] ?? '1.88'
   const cargo = await run('cargo', ['--version'], { stdout: 'capture' })
   if (cargo.code !== 0) {
     throw new Failure(
@@ -36,7 +37,11 @@ export async function checkRust() {
 function artifact(output) {
   for (const line of output.split('\n').filter((line) => line.startsWith('{'))) {
     const message = JSON.parse(line)
-    if (message.reason !== 'compiler-artifact' || message.target.name.replace('-', '_') !== 'xt_node') continue
+    if (
+      message.reason !== 'compiler-artifact' ||
+      message.target.name.replace('-', '_') !== 'xt_node'
+    )
+      continue
     const file = message.filenames.find((name) => /\.(so|dylib|dll)$/.test(name))
     if (file) return file
   }

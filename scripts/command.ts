@@ -2,7 +2,9 @@
 import { resolve } from 'node:path'
 import { XTransformersError } from 'x-transformers'
 
-/** A path as the user means it: npm runs scripts in the package's folder, wherever it was called. */
+/**
+ * A path as the user means it: npm runs scripts in the package's folder, wherever it was called.
+ */
 export const userPath = (path: string) => resolve(process.env.INIT_CWD ?? '.', path)
 
 /** Runs a command; an error of the library is explained by its message. */

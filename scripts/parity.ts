@@ -1,4 +1,5 @@
-// The command of `npm run parity -- DIR`: runs the recorded cases and training traces of a folder (test/golden/README.md).
+// The command of `npm run parity -- DIR`: runs the recorded cases and training traces of a folder
+// (test/golden/README.md).
 import { existsSync } from 'node:fs'
 import { Command } from 'commander'
 import { listFixtures, runFile } from '../test/parity/fixtures.js'
@@ -12,13 +13,15 @@ await command(async () => {
   const folder = userPath(program.parse().args[0] as string)
   if (!existsSync(folder)) program.error(`${folder} does not exist`)
   const fixtures = listFixtures(folder)
-  if (!fixtures.length) program.error(`${folder} has no recorded cases (CASE.json beside CASE.safetensors)`)
+  if (!fixtures.length)
+    program.error(`${folder} has no recorded cases (CASE.json beside CASE.safetensors)`)
 
   const counts = { passed: 0, failed: 0, skipped: 0 }
   for (const fixture of fixtures) {
     const { status, reason } = await runFile(fixture)
     counts[status]++
-    if (status !== 'passed') console.log(`${status}  ${fixture.name}: ${reason.replaceAll(/\s*\n\s*/g, ' ')}`)
+    if (status !== 'passed')
+      console.log(`${status}  ${fixture.name}: ${reason.replaceAll(/\s*\n\s*/g, ' ')}`)
   }
   console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
   if (counts.failed) process.exitCode = 1

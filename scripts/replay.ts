@@ -1,6 +1,6 @@
 // The command of `npm run replay`: digests of every output, gradient and trained weight of the
-// recorded cases and traces, natively and in WebAssembly. A change that must not alter any result is
-// checked by the file written before it.
+// recorded cases and traces, natively and in WebAssembly. A change that must not alter any result
+// is checked by the file written before it.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -14,7 +14,9 @@ import { command, userPath } from './command.js'
 type Digests = Record<string, Record<string, string>>
 
 const program = new Command('npm run replay --')
-  .description('Writes a digest of every result of the recorded cases, or compares with such a file.')
+  .description(
+    'Writes a digest of every result of the recorded cases, or compares with such a file.',
+  )
   .option('--dir <dir>', 'folder with the recordings', 'test/golden')
   .option('--out <file>', 'where the digests go')
   .option('--against <file>', 'digests of another build, which must be the same')
@@ -43,7 +45,8 @@ function replay(runtime: keyof typeof RUNTIMES, folder: string): Record<string, 
     maxBuffer: 2 ** 28,
     encoding: 'utf8',
   })
-  if (child.status !== 0) throw new Error(`the replay of ${runtime} ended with ${child.signal ?? child.status}`)
+  if (child.status !== 0)
+    throw new Error(`the replay of ${runtime} ended with ${child.signal ?? child.status}`)
   return JSON.parse(child.stdout)
 }
 
@@ -62,7 +65,8 @@ await command(async () => {
   if (!existsSync(folder)) program.error(`${folder} does not exist`)
   const wanted = process.env[CHILD]
   if (wanted) {
-    if (info().target !== wanted) throw new Error(`wanted ${wanted}, and ${info().target} was loaded`)
+    if (info().target !== wanted)
+      throw new Error(`wanted ${wanted}, and ${info().target} was loaded`)
     process.stdout.write(JSON.stringify(await digestsOf(folder)))
     return
   }

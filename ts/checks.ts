@@ -1,9 +1,14 @@
-// Checks of arguments, one for each kind, that both sides of a worker make: nothing here may need the native side.
+// Checks of arguments, one for each kind, that both sides of a worker make: nothing here may need
+// the native side.
 import { brandOf, otherCopy, withArticle } from './brand.js'
 import { type ErrorCode, XTransformersError } from './errors.js'
 
-/** Whether it is a text that UTF-8, and so JSON and files, can hold: without half of a surrogate pair. */
-export const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value)
+/**
+ * Whether it is a text that UTF-8, and so JSON and files, can hold: without half of a surrogate
+ * pair.
+ */
+export const isText = (value: unknown): value is string =>
+  typeof value === 'string' && !/\p{Surrogate}/u.test(value)
 
 /** Longest text of the caller's in a message. */
 const MAX_TEXT_SHOWN = 80
@@ -11,7 +16,9 @@ const MAX_TEXT_SHOWN = 80
 /** A value in words, for messages. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string')
-    return JSON.stringify(value.length > MAX_TEXT_SHOWN ? `${value.slice(0, MAX_TEXT_SHOWN)}...` : value)
+    return JSON.stringify(
+      value.length > MAX_TEXT_SHOWN ? `${value.slice(0, MAX_TEXT_SHOWN)}...` : value,
+    )
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
   if (typeof value !== 'object' || value === null) return String(value)
@@ -29,14 +36,20 @@ function describeObject(value: object): string {
   const told = otherCopy(value) ?? brandOf(value)?.is
   if (told) return told
   const tag = tagOf(value)
-  if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function') return 'a Promise (await it first)'
+  if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function')
+    return 'a Promise (await it first)'
   const { name } = (value.constructor ?? {}) as { name?: unknown }
   const known = typeof name === 'string' && name !== '' && name !== 'Object' ? name : tag
   return known === 'Object' || known === '' ? 'an object' : withArticle(known)
 }
 
 /** An error that says what was wanted and what came. */
-export function refuse(what: string, wanted: string, got: unknown, code: ErrorCode = 'invalid_argument') {
+export function refuse(
+  what: string,
+  wanted: string,
+  got: unknown,
+  code: ErrorCode = 'invalid_argument',
+) {
   return new XTransformersError(code, `${what} must be ${wanted}, got ${describeValue(got)}`)
 }
 
@@ -56,7 +69,10 @@ const isObject = (value: unknown): value is object => typeof value === 'object' 
 
 /** Whether it is a promise, of whichever realm or library. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (isObject(value) || typeof value === 'function') && typeof (value as { then?: unknown }).then === 'function'
+  return (
+    (isObject(value) || typeof value === 'function') &&
+    typeof (value as { then?: unknown }).then === 'function'
+  )
 }
 
 /** Whether it is a Promise, of whichever realm. */
@@ -92,7 +108,10 @@ export const isURL = (value: unknown): value is URL => tagOf(value) === 'URL'
 export const has = (value: unknown, method: PropertyKey): boolean =>
   typeof (value as { [name: PropertyKey]: unknown } | null | undefined)?.[method] === 'function'
 
-/** Whether it is a Blob or a File, of any realm or library: that of jsdom has `slice` and little else. */
+/**
+ * Whether it is a Blob or a File, of any realm or library: that of jsdom has `slice` and little
+ * else.
+ */
 export const isBlob = (value: unknown): value is Blob =>
   has(value, 'slice') && typeof (value as Blob).size === 'number' && !ArrayBuffer.isView(value)
 
@@ -107,8 +126,9 @@ export function isPlain(value: object): boolean {
 }
 
 /**
- * Whether its own properties are what counts: a plain object, or one of a class of the caller's, such as a configuration. Not a Map, a Date, an array
- * or another built-in, nor an object of this library.
+ * Whether its own properties are what counts: a plain object, or one of a class of the caller's,
+ * such as a configuration. Not a Map, a Date, an array or another built-in, nor an object of this
+ * library.
  */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   if (!isObject(value) || Array.isArray(value) || brandOf(value) !== null) return false
@@ -132,7 +152,9 @@ export function readRecord<T extends object>(value: T): T {
   return read as T
 }
 
-/** Whether no option can have that name: those with a $ are ours alone, JSON has no word for others. */
+/**
+ * Whether no option can have that name: those with a $ are ours alone, JSON has no word for others.
+ */
 export const isOurs = (name: string) => name.startsWith('$') || !isText(name)
 
 /**
@@ -142,7 +164,8 @@ export const isOurs = (name: string) => name.startsWith('$') || !isText(name)
 export const MAX_OPTIONS = 1000
 
 /**
- * Checks an object of options, and reads each of them once. Absent ones, `null` too, are no options.
+ * Checks an object of options, and reads each of them once. Absent ones, `null` too, are no
+ * options.
  *
  * @param what the call, for messages: `backward()`
  * @param keys the options that there are; absent: the native side knows them
@@ -154,18 +177,30 @@ export function checkOptions<T extends object>(
   keys?: readonly string[],
 ): T {
   if (options === undefined || options === null) return {} as T
-  if (!isRecord(options)) throw refuse(`the options of ${what}`, 'an object', options, 'invalid_options')
+  if (!isRecord(options))
+    throw refuse(`the options of ${what}`, 'an object', options, 'invalid_options')
   const own = readRecord(options) as T
   const names = Object.keys(own)
   const wrong = (got: string) =>
-    new XTransformersError('invalid_options', `the options of ${what} must be an object, got ${got}`)
+    new XTransformersError(
+      'invalid_options',
+      `the options of ${what} must be an object, got ${got}`,
+    )
   if (names.length === 0 && !isPlain(options)) {
     throw wrong(`${describeValue(options)}, which has no enumerable properties and no accessors`)
   }
   const unknown = names.find(keys ? (name) => !keys.includes(name) : isOurs)
   if (unknown !== undefined) {
-    const known = keys === undefined ? '' : keys.length > 0 ? `; there are ${keys.join(', ')}` : '; there are none'
-    throw new XTransformersError('invalid_options', `${shownName(unknown)} is not an option of ${what}${known}`)
+    const known =
+      keys === undefined
+        ? ''
+        : keys.length > 0
+          ? `; there are ${keys.join(', ')}`
+          : '; there are none'
+    throw new XTransformersError(
+      'invalid_options',
+      `${shownName(unknown)} is not an option of ${what}${known}`,
+    )
   }
   if (names.length > MAX_OPTIONS) throw wrong(`one with ${names.length} names`)
   return own

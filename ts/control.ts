@@ -1,4 +1,6 @@
-/** What a call is given besides its arguments: a signal that aborts it, and who is told of progress. */
+/**
+ * What a call is given besides its arguments: a signal that aborts it, and who is told of progress.
+ */
 import { checkFunction, refuse } from './checks.js'
 
 /** What every heavy call takes besides its own options. */
@@ -19,7 +21,10 @@ export interface Progress {
 export interface ReadOptions {
   /** Ends the reading: the call rejects with `signal.reason`. */
   signal?: AbortSignal | undefined
-  /** Called with each piece that has arrived, and at least once at the end. What it throws, the call rejects with. */
+  /**
+   * Called with each piece that has arrived, and at least once at the end. What it throws, the call
+   * rejects with.
+   */
   on_progress?: ((progress: Progress) => void) | undefined
 }
 
@@ -36,7 +41,10 @@ export function checkSignal(signal: unknown): AbortSignal | undefined {
   throw refuse('signal', 'an AbortSignal', signal)
 }
 
-/** Rejects as an aborted call does. Not the signal's own method, which those of some test environments do not have. */
+/**
+ * Rejects as an aborted call does. Not the signal's own method, which those of some test
+ * environments do not have.
+ */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw signal.reason
 }

@@ -9,7 +9,12 @@ export type { CallControl, Progress, ReadOptions } from './control.js'
 export { type ErrorCode, type Problem, XTransformersError } from './errors.js'
 export type { FileHandle } from './io/platform.js'
 export type { Source, SyncSource, Target } from './io/sources.js'
-export type { SyncTensorSource, TensorFile, TensorReadOptions, TensorSource } from './io/tensor-files.js'
+export type {
+  SyncTensorSource,
+  TensorFile,
+  TensorReadOptions,
+  TensorSource,
+} from './io/tensor-files.js'
 export { loadTensors, loadTensorsSync, saveTensors, saveTensorsSync } from './io/tensors.js'
 export { describe, type ModelDescription } from './models/describe.js'
 export { top_a, top_k, top_p } from './models/filters.js'
@@ -39,7 +44,16 @@ export {
 } from './tensor/creation.js'
 export type { Nested, TensorData, TypedArray } from './tensor/data.js'
 export type { Device } from './tensor/device.js'
-export { cat, crossEntropy, logSoftmax, matmul, mse, softmax, stack, where } from './tensor/functions.js'
+export {
+  cat,
+  crossEntropy,
+  logSoftmax,
+  matmul,
+  mse,
+  softmax,
+  stack,
+  where,
+} from './tensor/functions.js'
 export { noGrad } from './tensor/grad-mode.js'
 export { type Memory, memory, tidy } from './tensor/memory.js'
 export type { Axes, CrossEntropyOptions, ReduceOptions } from './tensor/operations.js'

@@ -1,5 +1,6 @@
 /**
- * Models off the main thread: `spawn()` starts a worker with the library in it. Tensors go there and come from there as copies.
+ * Models off the main thread: `spawn()` starts a worker with the library in it. Tensors go there
+ * and come from there as copies.
  *
  * @packageDocumentation
  */
@@ -31,7 +32,14 @@ export type {
   ViTransformerWrapper,
   XTransformer,
 } from './worker/models.js'
-export type { Adam, AdamW, RemoteGroup, RemoteOptimizer, RemoteParameters, SGD } from './worker/optimizers.js'
+export type {
+  Adam,
+  AdamW,
+  RemoteGroup,
+  RemoteOptimizer,
+  RemoteParameters,
+  SGD,
+} from './worker/optimizers.js'
 export type { Port } from './worker/protocol.js'
 export type { RemoteModel, WorkerWeightsOptions } from './worker/remote-model.js'
 export type { WorkerSource } from './worker/source.js'

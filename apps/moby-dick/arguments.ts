@@ -3,7 +3,8 @@ import { InvalidArgumentError } from 'commander'
 /** A parser for numbers above 0. */
 export function positive(text: string): number {
   const value = Number(text)
-  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('It must be a number above 0.')
+  if (!Number.isFinite(value) || value <= 0)
+    throw new InvalidArgumentError('It must be a number above 0.')
   return value
 }
 

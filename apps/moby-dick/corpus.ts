@@ -31,17 +31,23 @@ export class Corpus {
    * The held-out part as consecutive windows, in batches of (rows, length + 1); at most `count`
    * windows, evenly spread.
    */
-  *heldOutBatches(rows: number, length: number, count = Number.POSITIVE_INFINITY): Generator<Tensor> {
+  *heldOutBatches(
+    rows: number,
+    length: number,
+    count = Number.POSITIVE_INFINITY,
+  ): Generator<Tensor> {
     const all = Math.floor((this.heldOut.length - 1) / length)
     const used = Math.min(all, count)
     const starts = Array.from({ length: used }, (_, i) => Math.floor((i * all) / used) * length)
-    for (let i = 0; i < starts.length; i += rows) yield windows(this.heldOut, starts.slice(i, i + rows), length)
+    for (let i = 0; i < starts.length; i += rows)
+      yield windows(this.heldOut, starts.slice(i, i + rows), length)
   }
 }
 
 function windows(tokens: BigInt64Array, starts: number[], length: number): Tensor {
   const columns = length + 1
   const data = new BigInt64Array(starts.length * columns)
-  for (const [row, start] of starts.entries()) data.set(tokens.subarray(start, start + columns), row * columns)
+  for (const [row, start] of starts.entries())
+    data.set(tokens.subarray(start, start + columns), row * columns)
   return tensor(data, { shape: [starts.length, columns], dtype: 'i64' })
 }

@@ -15,7 +15,9 @@ export class Display {
     const format = '{bar} step {step}  loss {loss}  val {val}  {rate} tokens/s  {left} left'
     // The bar's own handling of Ctrl-C would end the process before anything is saved.
     const options = { format, stream, barsize: 16, hideCursor: true, gracefulExit: false, fps: 5 }
-    this.#bar = stream.isTTY ? new SingleBar({ ...options, barCompleteChar: '█', barIncompleteChar: '░' }) : null
+    this.#bar = stream.isTTY
+      ? new SingleBar({ ...options, barCompleteChar: '█', barIncompleteChar: '░' })
+      : null
   }
 
   write(text: string): void {
@@ -46,13 +48,18 @@ export class Display {
     this.#bar?.stop()
   }
 
-  /** The losses as a curve: of the training, and in a terminal, where colours tell them apart, on held-out text. */
+  /**
+   * The losses as a curve: of the training, and in a terminal, where colours tell them apart, on
+   * held-out text.
+   */
   curve(run: Run): void {
     const width = Math.min(this.#stream.columns ?? 80, 100) - 14
     if (run.losses.length < 2) return
     const training = shrink(run.losses, width)
     const colours = this.#stream.isTTY
-    const series = colours ? [training, stretch(run.valLosses, training.length, run.step)] : [training]
+    const series = colours
+      ? [training, stretch(run.valLosses, training.length, run.step)]
+      : [training]
     this.line(colours ? '\nloss: training (blue), held-out text (yellow)' : '\nloss')
     this.line(plot(series, { height: 12, colors: colours ? [blue, yellow] : [] }))
   }

@@ -1,4 +1,7 @@
-/** `npm` passes on the Ctrl-C that the terminal has sent already: what comes this soon is the same key press. */
+/**
+ * `npm` passes on the Ctrl-C that the terminal has sent already: what comes this soon is the same
+ * key press.
+ */
 const SAME_PRESS_MS = 400
 
 export const INTERRUPTED = 130

@@ -9,7 +9,11 @@ import { Vocabulary } from './vocabulary.js'
 
 const program = new Command('npm run sample --')
   .description('Writes text with a model that `npm start` has trained.')
-  .argument('[checkpoint]', 'the file that `npm start` has saved', 'checkpoints/moby-dick.safetensors')
+  .argument(
+    '[checkpoint]',
+    'the file that `npm start` has saved',
+    'checkpoints/moby-dick.safetensors',
+  )
   .option('--prompt <text>', 'what the text starts with', 'Call me Ishmael. ')
   .option('--characters <n>', 'how many to write', whole(1), 1000)
   .option('--temperature <n>', 'of the sampling: lower is safer, higher is bolder', positive, 0.8)
@@ -24,6 +28,8 @@ await command(async () => {
   const model = (await load(checkpoint)) as AutoregressiveWrapper
   const vocabulary = Vocabulary.load(checkpoint)
   if (seed !== undefined) manualSeed(seed)
-  await sample(model, vocabulary, { ...options, signal: interrupt.signal }, (text) => process.stdout.write(text))
+  await sample(model, vocabulary, { ...options, signal: interrupt.signal }, (text) =>
+    process.stdout.write(text),
+  )
   if (interrupt.requested) process.exitCode = INTERRUPTED
 })

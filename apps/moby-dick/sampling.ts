@@ -8,7 +8,10 @@ export interface SampleSettings {
   signal: AbortSignal
 }
 
-/** Lets the model go on from the prompt; `write` gets the prompt and then each character. An abort ends the text, without an error. */
+/**
+ * Lets the model go on from the prompt; `write` gets the prompt and then each character. An abort
+ * ends the text, without an error.
+ */
 export async function sample(
   model: AutoregressiveWrapper,
   vocabulary: Vocabulary,

@@ -2,7 +2,13 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { Command } from 'commander'
-import { AutoregressiveWrapper, Decoder, load, manualSeed, TransformerWrapper } from 'x-transformers'
+import {
+  AutoregressiveWrapper,
+  Decoder,
+  load,
+  manualSeed,
+  TransformerWrapper,
+} from 'x-transformers'
 import { command, userPath } from '../../scripts/command.js'
 import { positive, whole } from './arguments.js'
 import { readBook } from './book.js'
@@ -19,7 +25,10 @@ const program = new Command('npm start --')
   )
   .option('--minutes <n>', 'how long to train', positive, 4)
   .option('--steps <n>', 'train this many steps, however long they take', whole(1))
-  .option('--json', 'end with one JSON object on standard output; everything else goes to standard error')
+  .option(
+    '--json',
+    'end with one JSON object on standard output; everything else goes to standard error',
+  )
   .option('--out <dir>', 'folder for the checkpoint', 'checkpoints')
   .option('--resume <file>', 'go on from the weights of a checkpoint (the optimizer starts anew)')
   .option('--seed <n>', 'seed of everything random', whole(0), 42)
@@ -59,7 +68,13 @@ async function makeModel(options: Options, vocabulary: Vocabulary): Promise<Auto
     new TransformerWrapper({
       num_tokens: vocabulary.size,
       max_seq_len: options.length,
-      attn_layers: new Decoder({ dim, depth, heads, attn_dim_head: dim / heads, rotary_pos_emb: true }),
+      attn_layers: new Decoder({
+        dim,
+        depth,
+        heads,
+        attn_dim_head: dim / heads,
+        rotary_pos_emb: true,
+      }),
     }),
   )
 }
@@ -109,7 +124,10 @@ async function main(): Promise<void> {
   mkdirSync(dirname(checkpoint), { recursive: true })
 
   manualSeed(options.seed)
-  const corpus = new Corpus(readBook(), options.resume ? Vocabulary.load(userPath(options.resume)) : undefined)
+  const corpus = new Corpus(
+    readBook(),
+    options.resume ? Vocabulary.load(userPath(options.resume)) : undefined,
+  )
   const model = await makeModel(options, corpus.vocabulary)
   display.line(
     `${count(model.numParameters)} parameters learn from ${count(corpus.train.length)} characters of "Moby Dick".`,
@@ -125,13 +143,16 @@ async function main(): Promise<void> {
   await model.save(checkpoint)
   corpus.vocabulary.save(checkpoint)
 
-  const result = interrupt.requested ? null : await showResult(model, corpus, run, settings, display, interrupt.signal)
+  const result = interrupt.requested
+    ? null
+    : await showResult(model, corpus, run, settings, display, interrupt.signal)
   if (interrupt.requested) {
     process.exitCode = INTERRUPTED
     display.line('\nStopped. The weights are saved.')
   }
   display.line(`Write more:  ${sampleAgain(checkpoint)}`)
-  if (options.json && result && !interrupt.requested) console.log(JSON.stringify({ ...result, checkpoint }))
+  if (options.json && result && !interrupt.requested)
+    console.log(JSON.stringify({ ...result, checkpoint }))
 }
 
 await command(main)

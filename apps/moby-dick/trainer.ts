@@ -33,7 +33,12 @@ const VALIDATIONS = 20
 export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length
 
 /** Mean loss per character on held-out text; on all of it unless `count` windows are enough. */
-export async function validate(model: AutoregressiveWrapper, corpus: Corpus, settings: TrainSettings, count?: number) {
+export async function validate(
+  model: AutoregressiveWrapper,
+  corpus: Corpus,
+  settings: TrainSettings,
+  count?: number,
+) {
   model.eval()
   let total = 0
   let rows = 0
@@ -57,11 +62,29 @@ export async function train(
   onProgress: (progress: Progress) => void,
   stopped: () => boolean,
 ): Promise<Run> {
-  const optimizer = new AdamW(model.parameters(), { lr: settings.lr, betas: [0.9, 0.99], weight_decay: 0.1 })
-  // Nobody knows how many steps fit into the time. So the rate follows the share of the time that has passed: the schedule is
-  // one of 1,000 steps, and the run is at step `1000 * share` of it.
-  const schedule = cosineWarmup({ lr: settings.lr, warmup_steps: 40, total_steps: 1000, min_lr: settings.lr / 50 })
-  const run: Run = { step: 0, share: 0, seconds: 0, loss: 0, valLoss: 0, tokensPerSecond: 0, losses: [], valLosses: [] }
+  const optimizer = new AdamW(model.parameters(), {
+    lr: settings.lr,
+    betas: [0.9, 0.99],
+    weight_decay: 0.1,
+  })
+  // Nobody knows how many steps fit into the time. So the rate follows the share of the time that
+  // has passed: the schedule is one of 1,000 steps, and the run is at step `1000 * share` of it.
+  const schedule = cosineWarmup({
+    lr: settings.lr,
+    warmup_steps: 40,
+    total_steps: 1000,
+    min_lr: settings.lr / 50,
+  })
+  const run: Run = {
+    step: 0,
+    share: 0,
+    seconds: 0,
+    loss: 0,
+    valLoss: 0,
+    tokensPerSecond: 0,
+    losses: [],
+    valLosses: [],
+  }
   const start = performance.now()
 
   const look = async () => {

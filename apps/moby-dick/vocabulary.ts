@@ -10,11 +10,16 @@ export class Vocabulary {
     this.#tokens = new Map(characters.map((character, token) => [character, token]))
   }
 
-  /** The characters of a text; those that occur fewer than `atLeast` times cannot be learned and are left out. */
+  /**
+   * The characters of a text; those that occur fewer than `atLeast` times cannot be learned and are
+   * left out.
+   */
   static of(text: string, atLeast = 10): Vocabulary {
     const counts = new Map<string, number>()
     for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1)
-    const common = [...counts].filter(([, count]) => count >= atLeast).map(([character]) => character)
+    const common = [...counts]
+      .filter(([, count]) => count >= atLeast)
+      .map(([character]) => character)
     return new Vocabulary(common.sort())
   }
 
@@ -24,7 +29,9 @@ export class Vocabulary {
 
   /** Leaves out characters that are not in the vocabulary. */
   encode(text: string): number[] {
-    return Array.from(text, (character) => this.#tokens.get(character)).filter((token) => token !== undefined)
+    return Array.from(text, (character) => this.#tokens.get(character)).filter(
+      (token) => token !== undefined,
+    )
   }
 
   decode(token: number): string {

@@ -27,7 +27,9 @@ describe('the order of calls on the same weights', () => {
 
   it('lets reads overlap, and makes a write wait for them and later reads wait for the write', async () => {
     const [log, weights] = [[] as string[], gates()]
-    const [r1, r2, w, r3] = ['r1', 'r2', 'w', 'r3'].map((name) => work(log, name)) as ReturnType<typeof work>[]
+    const [r1, r2, w, r3] = ['r1', 'r2', 'w', 'r3'].map((name) => work(log, name)) as ReturnType<
+      typeof work
+    >[]
     const first = schedule(weights, NO_GATES, r1.run)
     const second = schedule(weights, NO_GATES, r2.run)
     const write = schedule(NO_GATES, weights, w.run)
@@ -110,7 +112,10 @@ describe('synchronous calls', () => {
     const [log, weights] = [[] as string[], gates()]
     const read = work(log, 'read')
     const pending = schedule(weights, NO_GATES, read.run)
-    const busy = expect.objectContaining({ code: 'busy', message: expect.stringContaining('await that call first') })
+    const busy = expect.objectContaining({
+      code: 'busy',
+      message: expect.stringContaining('await that call first'),
+    })
     let error: unknown
     try {
       scheduleSync('stepSync()', NO_GATES, weights, () => 1)

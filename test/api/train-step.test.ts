@@ -33,7 +33,9 @@ describe('trainStep', () => {
     const own = new AdamW(twin.parameters(), { lr: 0.01 })
     for (let i = 0; i < 3; i++) {
       const batch = ids(2, 9 + i)
-      const { loss, grad_norm } = await trainStep(model, optimizer, [[batch]], { max_grad_norm: 0.5 })
+      const { loss, grad_norm } = await trainStep(model, optimizer, [[batch]], {
+        max_grad_norm: 0.5,
+      })
       const want = await twin.forward(batch)
       await want.backward()
       expect(grad_norm).toBe(await clipGradNorm(twin.parameters(), 0.5))
@@ -47,7 +49,10 @@ describe('trainStep', () => {
 
   it('averages the gradients of several batches', async () => {
     const [model, twin] = twins(smallModel)
-    const [optimizer, own] = [model, twin].map((m) => new SGD(m.parameters(), { lr: 0.5 })) as [SGD, SGD]
+    const [optimizer, own] = [model, twin].map((m) => new SGD(m.parameters(), { lr: 0.5 })) as [
+      SGD,
+      SGD,
+    ]
     const batches = [ids(2, 9), ids(2, 6), ids(1, 12)]
     // gradients of before do not count
     await (await model.forward(batches[0] as Tensor)).backward()
@@ -75,13 +80,17 @@ describe('trainStep', () => {
     const optimizer = new SGD(net.parameters(), { lr: 0.1 })
     const objective = { cross_entropy: [y], ignore_index: 3 }
     expect((await trainStep(net, optimizer, [[x]], { objective })).loss).toBe(want)
-    expect((await net.forward(x)).crossEntropy(y, { ignore_index: 3 }).item()).toBeLessThan(want as number)
+    expect((await net.forward(x)).crossEntropy(y, { ignore_index: 3 }).item()).toBeLessThan(
+      want as number,
+    )
 
     const encoder = new Encoder({ dim: 8, depth: 1, heads: 1 })
     const [input, target] = [randn([1, 4, 8]), zeros([1, 4, 8])]
     const error = (await encoder.forward(input)).mse(target).item()
     const sgd = new SGD(encoder.parameters(), { lr: 0.1 })
-    expect((await trainStep(encoder, sgd, [[input]], { objective: { mse: [target] } })).loss).toBe(error)
+    expect((await trainStep(encoder, sgd, [[input]], { objective: { mse: [target] } })).loss).toBe(
+      error,
+    )
     // targets and inputs stay the caller's
     expect([input, target, x, y].map(({ shape }) => shape.length)).toEqual([3, 3, 2, 2])
   })
@@ -92,9 +101,15 @@ describe('trainStep', () => {
       max_seq_len: 8,
       attn_layers: new Encoder({ dim: 8, depth: 1, heads: 1 }),
     })
-    const model = new NonAutoregressiveWrapper(net, { mask_id: 10, steps: 3, self_token_critic: true })
+    const model = new NonAutoregressiveWrapper(net, {
+      mask_id: 10,
+      steps: 3,
+      self_token_critic: true,
+    })
     manualSeed(1)
-    const { loss } = await trainStep(model, new SGD(model.parameters(), { lr: 0.01 }), [[ids(2, 8, 10)]])
+    const { loss } = await trainStep(model, new SGD(model.parameters(), { lr: 0.01 }), [
+      [ids(2, 8, 10)],
+    ])
     expect(loss).toBeGreaterThan(0)
 
     class Line extends Module {
@@ -125,7 +140,9 @@ describe('trainStep', () => {
     const pending = trainStep(model, optimizer, batches, { signal: controller.signal })
     setTimeout(() => controller.abort(reason), 5)
     await expect(pending).rejects.toBe(reason)
-    await expect(trainStep(model, optimizer, batches, { signal: controller.signal })).rejects.toBe(reason)
+    await expect(trainStep(model, optimizer, batches, { signal: controller.signal })).rejects.toBe(
+      reason,
+    )
     expect(weights(model)).toEqual(before)
     expect(model.parameters().every(({ grad }) => grad === null)).toBe(true)
   })
@@ -133,20 +150,33 @@ describe('trainStep', () => {
   it('says what is wrong', async () => {
     const net = smallNet()
     const optimizer = new SGD(net.parameters(), { lr: 0.1 })
-    const step = (batches: unknown, options: object = {}) => trainStep(net, optimizer, batches as never, options)
+    const step = (batches: unknown, options: object = {}) =>
+      trainStep(net, optimizer, batches as never, options)
     const batches = [[ids(1, 4)]]
     await expect(step(batches)).rejects.toThrow(/shape \[1,4,11\] and no loss: give an objective/)
     await expect(step([])).rejects.toThrow(/batches must be/)
     await expect(step([ids(1, 4)])).rejects.toThrow(/batches must be/)
-    await expect(step(batches, { objective: { mse: [] } })).rejects.toThrow(/for each of the 1 batches/)
+    await expect(step(batches, { objective: { mse: [] } })).rejects.toThrow(
+      /for each of the 1 batches/,
+    )
     await expect(step(batches, { objective: {} })).rejects.toThrow(/objective must be/)
-    await expect(step(batches, { objective: 1 })).rejects.toThrow(/objective must be an object, got 1/)
+    await expect(step(batches, { objective: 1 })).rejects.toThrow(
+      /objective must be an object, got 1/,
+    )
     await expect(step(batches, { max_grad_norm: -1 })).rejects.toThrow(/max_grad_norm must be/)
-    await expect(step(batches, { maxnorm: 1 })).rejects.toThrow(/maxnorm is not an option of trainStep/)
+    await expect(step(batches, { maxnorm: 1 })).rejects.toThrow(
+      /maxnorm is not an option of trainStep/,
+    )
     await expect(step(batches, { signal: 5 })).rejects.toThrow(/signal must be an AbortSignal/)
-    await expect(trainStep(optimizer as never, optimizer, [])).rejects.toThrow(/model must be a Module, got/)
-    await expect(trainStep(net, net as never, [])).rejects.toThrow(/optimizer must be one of this package, got/)
-    await expect(step(batches, { objective: { cross_entropy: [ids(1, 3)] } })).rejects.toMatchObject({
+    await expect(trainStep(optimizer as never, optimizer, [])).rejects.toThrow(
+      /model must be a Module, got/,
+    )
+    await expect(trainStep(net, net as never, [])).rejects.toThrow(
+      /optimizer must be one of this package, got/,
+    )
+    await expect(
+      step(batches, { objective: { cross_entropy: [ids(1, 3)] } }),
+    ).rejects.toMatchObject({
       code: 'invalid_tensor',
     })
   })

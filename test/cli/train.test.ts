@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-const command = (path: string) => fileURLToPath(new URL(`../../dist/commands/${path}.js`, import.meta.url))
+const command = (path: string) =>
+  fileURLToPath(new URL(`../../dist/commands/${path}.js`, import.meta.url))
 const SMALL = ['--dim', '16', '--depth', '1', '--heads', '2', '--batch', '16', '--length', '16']
 const FILES = ['moby-dick.safetensors', 'moby-dick.vocab.json']
 

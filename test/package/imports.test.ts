@@ -1,4 +1,5 @@
-// What may import what in ts/ (ARCHITECTURE.md, "TypeScript"): layers, and no cycles, types included.
+// What may import what in ts/ (ARCHITECTURE.md, "TypeScript"): layers, and no cycles, types
+// included.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, posix, resolve } from 'node:path'
 import ts from 'typescript'
@@ -32,12 +33,16 @@ const LAYERS = [
   'worker.ts',
 ]
 
-/** The files that each file imports, types included; what is built has no source and is left out. */
+/**
+ * The files that each file imports, types included; what is built has no source and is left out.
+ */
 type Graph = ReadonlyMap<string, readonly string[]>
 
 /** Paths in a folder, with `/`. */
 const filesIn = (folder: string): string[] =>
-  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((path) => path.replaceAll('\\', '/'))
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((path) =>
+    path.replaceAll('\\', '/'),
+  )
 
 function importsOf(file: string): string[] {
   const { importedFiles } = ts.preProcessFile(readFileSync(join(root, 'ts', file), 'utf8'))
@@ -49,7 +54,9 @@ function importsOf(file: string): string[] {
 }
 
 function sources(): Graph {
-  const files = filesIn('ts').filter((path) => path.endsWith('.ts') && !path.startsWith('wasm/pkg/'))
+  const files = filesIn('ts').filter(
+    (path) => path.endsWith('.ts') && !path.startsWith('wasm/pkg/'),
+  )
   return new Map(files.map((file) => [file, importsOf(file)]))
 }
 
@@ -88,7 +95,9 @@ function layerOf(file: string): number {
 /** The imports that lead to a higher layer. */
 const upward = (graph: Graph): string[] =>
   [...graph].flatMap(([file, imported]) =>
-    imported.filter((other) => layerOf(other) > layerOf(file)).map((other) => `${file} imports ${other}`),
+    imported
+      .filter((other) => layerOf(other) > layerOf(file))
+      .map((other) => `${file} imports ${other}`),
   )
 
 describe('the sources', () => {

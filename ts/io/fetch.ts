@@ -6,7 +6,8 @@ import { fileError, type Origin, reasonOf } from './file-errors.js'
 
 export { throwIfAborted }
 
-// begins at a word alone: else a long text without addresses would be looked through from every letter
+// begins at a word alone: else a long text without addresses would be looked through from every
+// letter
 const withoutPassword = (text: string) => text.replace(/\b([a-z\d]+:\/\/)[^\s/?#]*@/gi, '$1')
 
 /** Longest address in a message. */
@@ -29,7 +30,8 @@ export function bodyOf(response: Response): { stream: unknown; origin: Origin } 
     ignoreFailure(() => (cancel ?? destroy)?.call(body))
     throw fileError(`${name} cannot be loaded: ${refusal(response)}`)
   }
-  if (response.bodyUsed) throw fileError(`${name} was read already: give a new Response, or response.clone()`)
+  if (response.bodyUsed)
+    throw fileError(`${name} was read already: give a new Response, or response.clone()`)
   return { stream: body ?? wholeOf(response, name), origin: { name, ...sizeOf(response) } }
 }
 
@@ -67,6 +69,9 @@ export async function fetched(address: string | URL, { signal }: ReadOptions): P
     const hint = (error as Error).cause
       ? ''
       : ' (no such address, no answer, or an answer that this page may not read: CORS)'
-    throw fileError(`${shown(address)} cannot be fetched: ${withoutPassword(reasonOf(error))}${hint}`, error)
+    throw fileError(
+      `${shown(address)} cannot be fetched: ${withoutPassword(reasonOf(error))}${hint}`,
+      error,
+    )
   }
 }

@@ -17,7 +17,11 @@ export const fileError = (message: string, cause?: unknown) =>
 
 /** What an error of the platform says. Node's fetch hides the reason in the cause. */
 export function reasonOf(error: unknown): string {
-  const { message, name, cause } = (error ?? {}) as { message?: string; name?: string; cause?: unknown }
+  const { message, name, cause } = (error ?? {}) as {
+    message?: string
+    name?: string
+    cause?: unknown
+  }
   const { message: inner, code } = (cause ?? {}) as { message?: string; code?: string }
   return inner || code || message || name || String(error)
 }

@@ -47,8 +47,10 @@ async function folderOf(parts: string[], create: boolean): Promise<FileSystemDir
 function opfsError(error: unknown, name: string, what: string): XTransformersError {
   if (error instanceof XTransformersError) return error
   const { name: kind } = error as Error
-  if (kind === 'NotFoundError') return fileError(`there is no file ${name} in the origin private file system`, error)
-  if (kind === 'TypeMismatchError') return fileError(`a folder and a file have the same name in ${name}`, error)
+  if (kind === 'NotFoundError')
+    return fileError(`there is no file ${name} in the origin private file system`, error)
+  if (kind === 'TypeMismatchError')
+    return fileError(`a folder and a file have the same name in ${name}`, error)
   return fileError(`${name} cannot be ${what}: ${reasonOf(error)}`, error)
 }
 
@@ -83,7 +85,8 @@ async function writeOpfs(name: string, parts: string[], bytes: Uint8Array): Prom
     const old = await exists(folder, last)
     const handle = await folder.getFileHandle(last, { create: true })
     // a new file is there, empty, before anything is written
-    if (!old) undo = async () => (await handle.getFile()).size === 0 && (await folder.removeEntry(last))
+    if (!old)
+      undo = async () => (await handle.getFile()).size === 0 && (await folder.removeEntry(last))
     const sink = await handleSink(handle, name)
     await sink.write(bytes)
   } catch (error) {
@@ -92,7 +95,8 @@ async function writeOpfs(name: string, parts: string[], bytes: Uint8Array): Prom
   }
 }
 
-const atOnce = (call: string) => fileError(`a page cannot wait for files: await ${call} instead of the Sync call`)
+const atOnce = (call: string) =>
+  fileError(`a page cannot wait for files: await ${call} instead of the Sync call`)
 
 /** What a page can reach by name: addresses, and the origin private file system. */
 export const files: Files = {
@@ -110,8 +114,12 @@ export const files: Files = {
   },
   sibling(name, file) {
     const text = typeof name === 'string' ? name : plainName(name)
-    if (text.startsWith(OPFS)) return text.slice(0, Math.max(text.lastIndexOf('/') + 1, OPFS.length)) + file
-    const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } }
+    if (text.startsWith(OPFS))
+      return text.slice(0, Math.max(text.lastIndexOf('/') + 1, OPFS.length)) + file
+    const { document, location } = globalThis as {
+      document?: { baseURI: string }
+      location?: { href: string }
+    }
     return new URL(encodeURIComponent(file), new URL(text, document?.baseURI ?? location?.href))
   },
   readSync() {

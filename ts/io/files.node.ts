@@ -26,7 +26,10 @@ import { StreamInput } from './stream-input.js'
 function io(error: unknown, name?: string | URL): XTransformersError {
   const { message, code } = error as NodeJS.ErrnoException
   const address = typeof name === 'string' && /^(https?|file|data|blob):/i.test(name)
-  const hint = address && code === 'ENOENT' ? ' (in Node a string is a path; load an address as new URL(...))' : ''
+  const hint =
+    address && code === 'ENOENT'
+      ? ' (in Node a string is a path; load an address as new URL(...))'
+      : ''
   return fileError(message + hint, error)
 }
 
@@ -40,7 +43,9 @@ const isFileURL = (name: string | URL) => typeof name === 'string' || name.proto
 
 function refuseOpfs(name: string | URL): void {
   if (!String(name).startsWith('opfs:')) return
-  throw fileError(`${name} names a file of a browser (its origin private file system): Node needs a path`)
+  throw fileError(
+    `${name} names a file of a browser (its origin private file system): Node needs a path`,
+  )
 }
 
 function pathOf(name: string | URL): string {
@@ -60,7 +65,10 @@ const bufferFor = (length: number, old: Uint8Array | null, name: string) =>
 class FileInput extends PlacedInput {
   readonly #handle: FileHandle
   readonly #name: string
-  /** For one read after the other: a fresh buffer for each would fill the memory until the garbage collector comes. */
+  /**
+   * For one read after the other: a fresh buffer for each would fill the memory until the garbage
+   * collector comes.
+   */
   #buffer: Uint8Array | null = null
 
   constructor(handle: FileHandle, name: string, size: number, options: ReadOptions) {
@@ -73,8 +81,12 @@ class FileInput extends PlacedInput {
     this.#buffer = bufferFor(length, this.#buffer, this.#name)
     const bytes = this.#buffer.subarray(0, length)
     for (let at = 0; at < length; ) {
-      const { bytesRead } = await checked(this.#handle.read(bytes, at, length - at, offset + at), this.#name)
-      if (bytesRead === 0) throw truncated({ name: this.#name, size: this.size, exact: true }, offset + at)
+      const { bytesRead } = await checked(
+        this.#handle.read(bytes, at, length - at, offset + at),
+        this.#name,
+      )
+      if (bytesRead === 0)
+        throw truncated({ name: this.#name, size: this.size, exact: true }, offset + at)
       at += bytesRead
     }
     return bytes
@@ -125,7 +137,8 @@ class SyncFile implements SyncInput {
     const bytes = this.#buffer.subarray(0, length)
     for (let at = 0; at < length; ) {
       const read = this.#read(bytes, at, offset)
-      if (read === 0) throw truncated({ name: this.name, size: this.size, exact: true }, offset + at)
+      if (read === 0)
+        throw truncated({ name: this.name, size: this.size, exact: true }, offset + at)
       at += read
     }
     return bytes
@@ -160,7 +173,10 @@ function openPathSync(path: string): SyncInput {
 /** @throws XTransformersError (`invalid_argument`) where a name to save under is empty */
 function refuseEmpty(path: string): void {
   if (path !== '') return
-  throw new XTransformersError('invalid_argument', 'the path to save to is empty: give the name of a file')
+  throw new XTransformersError(
+    'invalid_argument',
+    'the path to save to is empty: give the name of a file',
+  )
 }
 
 /** @throws XTransformersError (`file`) where the process has no folder any more */
@@ -192,7 +208,10 @@ function openTarget(path: string): Sink {
 function writeNow(path: string, produce: () => Uint8Array): void {
   const absolutePath = located(path)
   if (isPending(absolutePath)) {
-    throw new XTransformersError('busy', `${path} is being saved by an asynchronous call: await that call first`)
+    throw new XTransformersError(
+      'busy',
+      `${path} is being saved by an asynchronous call: await that call first`,
+    )
   }
   const bytes = produce()
   try {
@@ -212,7 +231,8 @@ export const files: Files = {
   },
   readSync(name) {
     refuseOpfs(name)
-    if (!isFileURL(name)) throw fileError(`${name} cannot be fetched at once: await load() or loadTensors()`)
+    if (!isFileURL(name))
+      throw fileError(`${name} cannot be fetched at once: await load() or loadTensors()`)
     try {
       return openPathSync(pathOf(name))
     } catch (error) {
@@ -220,7 +240,9 @@ export const files: Files = {
     }
   },
   sibling(name, file) {
-    return typeof name === 'string' ? join(dirname(name), file) : new URL(encodeURIComponent(file), name)
+    return typeof name === 'string'
+      ? join(dirname(name), file)
+      : new URL(encodeURIComponent(file), name)
   },
   open(path) {
     refuseOpfs(path)

@@ -26,6 +26,8 @@ export function requireMemory(bytes: number, what: string): void {
     const { code, message } = fromNative(error)
     if (code !== 'out_of_memory') throw error
     const needs = /needs .*$/.exec(message)?.[0] ?? 'does not fit'
-    throw new XTransformersError('out_of_memory', `out of memory: ${what} ${needs}`, [], { cause: error })
+    throw new XTransformersError('out_of_memory', `out of memory: ${what} ${needs}`, [], {
+      cause: error,
+    })
   }
 }

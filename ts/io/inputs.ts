@@ -12,11 +12,14 @@ export interface Input {
   /** In bytes; null where only its end tells. */
   readonly size: number | null
   /**
-   * Up to `length` bytes from `offset` on, fewer at the end; they may be gone at the next read. Where the size is not known, `offset` never
-   * goes back.
+   * Up to `length` bytes from `offset` on, fewer at the end; they may be gone at the next read.
+   * Where the size is not known, `offset` never goes back.
    */
   read(offset: number, length: number): Promise<Uint8Array>
-  /** The same with a known size: for a source that comes from front to back, what is left of it is read into memory, as far as there is room. */
+  /**
+   * The same with a known size: for a source that comes from front to back, what is left of it is
+   * read into memory, as far as there is room.
+   */
   sized(requireMemory: RequireMemory): Promise<SizedInput>
   /** Tells that all has come. */
   end(): void
@@ -35,7 +38,11 @@ export interface SyncInput {
 
 /** Bytes that are there already, at once. */
 export function inMemory(bytes: Uint8Array): SyncInput {
-  return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length), close: () => {} }
+  return {
+    size: bytes.length,
+    read: (offset, length) => bytes.subarray(offset, offset + length),
+    close: () => {},
+  }
 }
 
 /** Tells how far a read has come. */
@@ -64,7 +71,8 @@ export class Meter {
   /** All has come; `skipped` bytes nobody wanted. */
   end(skipped = 0): void {
     this.#loaded += skipped
-    if (this.#told?.total !== this.#loaded || this.#told.loaded !== this.#loaded) this.#tell(this.#loaded)
+    if (this.#told?.total !== this.#loaded || this.#told.loaded !== this.#loaded)
+      this.#tell(this.#loaded)
   }
 
   #tell(total: number | null): void {
@@ -132,7 +140,8 @@ export abstract class PlacedInput implements SizedInput {
 /** The bytes of a Blob. Where it has no method for that, as in jsdom, the page has a FileReader. */
 function bufferOf(blob: Blob): Promise<unknown> | unknown {
   if (has(blob, 'arrayBuffer')) return blob.arrayBuffer()
-  if (typeof FileReader !== 'function') throw new Error('it has no arrayBuffer(), and there is no FileReader')
+  if (typeof FileReader !== 'function')
+    throw new Error('it has no arrayBuffer(), and there is no FileReader')
   return new Promise((resolve, reject) => {
     const reader = new FileReader()
     reader.onload = () => resolve(reader.result)
@@ -150,7 +159,8 @@ export class BlobInput extends PlacedInput {
   constructor(blob: Blob, options: ReadOptions) {
     const { size } = blob
     const name = nameOf(blob, 'the Blob')
-    if (!Number.isSafeInteger(size) || size < 0) throw refuse(`the size of ${name}`, 'a number of bytes', size)
+    if (!Number.isSafeInteger(size) || size < 0)
+      throw refuse(`the size of ${name}`, 'a number of bytes', size)
     super(size, options)
     this.#blob = blob
     this.#name = name
@@ -164,9 +174,11 @@ export class BlobInput extends PlacedInput {
     } catch (error) {
       throw fileError(`${name} broke off after ${offset} bytes: ${reasonOf(error)}`, error)
     }
-    if (tagOf(buffer) !== 'ArrayBuffer') throw refuse(`what ${name} gives`, 'an ArrayBuffer', buffer)
+    if (tagOf(buffer) !== 'ArrayBuffer')
+      throw refuse(`what ${name} gives`, 'an ArrayBuffer', buffer)
     const bytes = new Uint8Array(buffer as ArrayBuffer)
-    if (bytes.length < length) throw truncated({ name, size: this.size, exact: true }, offset + bytes.length)
+    if (bytes.length < length)
+      throw truncated({ name, size: this.size, exact: true }, offset + bytes.length)
     if (bytes.length === length) return bytes
     const message = `${name} gives ${bytes.length} bytes for a slice of ${length}`
     throw new XTransformersError('invalid_argument', message)

@@ -1,4 +1,7 @@
-/** What goes into a file of tensors, checked before anything is touched: what is written can be read again. */
+/**
+ * What goes into a file of tensors, checked before anything is touched: what is written can be read
+ * again.
+ */
 import { describeValue, isText } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { checkTensor, type Tensor } from '../tensor/tensor.js'
@@ -22,7 +25,8 @@ function isPlain(value: object): boolean {
 function entriesOf(tensors: unknown): [name: unknown, tensor: unknown][] {
   if (typeof tensors === 'object' && tensors !== null) {
     const { entries, get } = tensors as { entries?: unknown; get?: unknown }
-    if (typeof entries === 'function' && typeof get === 'function') return [...(tensors as Map<unknown, unknown>)]
+    if (typeof entries === 'function' && typeof get === 'function')
+      return [...(tensors as Map<unknown, unknown>)]
     if (isPlain(tensors)) return Object.entries(tensors)
   }
   return refuse(
@@ -30,15 +34,23 @@ function entriesOf(tensors: unknown): [name: unknown, tensor: unknown][] {
   )
 }
 
-/** @throws XTransformersError (`invalid_argument`) where a name cannot stand in a file, or something is no tensor */
+/**
+ * @throws XTransformersError (`invalid_argument`) where a name cannot stand in a file, or something
+ * is no tensor
+ */
 export function checkNamed(tensors: unknown): Map<string, Tensor> {
   const named = new Map<string, Tensor>()
   for (const [name, tensor] of entriesOf(tensors)) {
-    if (typeof name !== 'string') return refuse(`the names of tensors must be strings, got ${describeValue(name)}`)
+    if (typeof name !== 'string')
+      return refuse(`the names of tensors must be strings, got ${describeValue(name)}`)
     if (!isText(name))
-      return refuse(`the name ${JSON.stringify(name)} has half of a surrogate pair: no file can hold it`)
+      return refuse(
+        `the name ${JSON.stringify(name)} has half of a surrogate pair: no file can hold it`,
+      )
     if (name === RESERVED) {
-      return refuse(`a tensor cannot have the name ${RESERVED}: in a safetensors file the metadata has it`)
+      return refuse(
+        `a tensor cannot have the name ${RESERVED}: in a safetensors file the metadata has it`,
+      )
     }
     named.set(name, checkTensor(tensor, `tensor ${JSON.stringify(name)}`))
   }
@@ -53,7 +65,9 @@ export function checkMetadata(metadata: unknown): Record<string, string> {
   for (const [key, value] of Object.entries(metadata)) {
     const name = JSON.stringify(key)
     if (typeof value !== 'string') {
-      return refuse(`metadata holds strings only, and ${name} is ${describeValue(value)}: give String(value) or JSON`)
+      return refuse(
+        `metadata holds strings only, and ${name} is ${describeValue(value)}: give String(value) or JSON`,
+      )
     }
     if (!isText(key) || !isText(value)) {
       return refuse(`metadata ${name} has half of a surrogate pair: no file can hold it`)

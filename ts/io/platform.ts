@@ -10,14 +10,20 @@ export interface FileHandle {
   createWritable(): Promise<WritableStream>
 }
 
-/** Where bytes go, all at once: what was there stays until the new content is whole, as far as the platform can do that. */
+/**
+ * Where bytes go, all at once: what was there stays until the new content is whole, as far as the
+ * platform can do that.
+ */
 export interface Sink {
   write(bytes: Uint8Array): Promise<void>
   /** Nothing will be written after all. */
   abort(reason: unknown): Promise<void>
 }
 
-/** What a platform finds by a name. Every error has the code `file`, or `invalid_argument` for names that cannot be. */
+/**
+ * What a platform finds by a name. Every error has the code `file`, or `invalid_argument` for names
+ * that cannot be.
+ */
 export interface Files {
   read(name: string | URL, options: ReadOptions): Promise<Input>
   readSync(name: string | URL): SyncInput

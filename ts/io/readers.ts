@@ -17,7 +17,8 @@ const REMEDY = 'of a stream of Node, give Readable.toWeb(stream)'
  * The reader of a ReadableStream, or of what can be walked over by `for await`, such as a stream of
  * Node.
  *
- * @throws XTransformersError (`file`) where it cannot be read, (`invalid_argument`) where it is none
+ * @throws XTransformersError (`file`) where it cannot be read, (`invalid_argument`) where it is
+ *   none
  */
 export function readerOf(source: unknown, name: string): Reader {
   if (has(source, 'getReader')) return ofStream(source as ReadableStream, name)
@@ -30,13 +31,21 @@ function ofStream(stream: ReadableStream, name: string): Reader {
   try {
     reader = stream.getReader()
   } catch (error) {
-    if (stream.locked) throw fileError(`${name} is read by someone else already: give a new one`, error)
+    if (stream.locked)
+      throw fileError(`${name} is read by someone else already: give a new one`, error)
     throw fileError(`${name} cannot be read: ${reasonOf(error)}`, error)
   }
   if (has(reader, 'read') && has(reader, 'cancel')) {
-    return { read: () => reader.read(), cancel: (reason) => ignoreFailure(() => reader.cancel(reason)) }
+    return {
+      read: () => reader.read(),
+      cancel: (reason) => ignoreFailure(() => reader.cancel(reason)),
+    }
   }
-  throw refuse(`what getReader() of ${name} gives`, `a reader with read() and cancel() (${REMEDY})`, reader)
+  throw refuse(
+    `what getReader() of ${name} gives`,
+    `a reader with read() and cancel() (${REMEDY})`,
+    reader,
+  )
 }
 
 function ofIterable(iterable: AsyncIterable<unknown>, name: string): Reader {
@@ -46,7 +55,8 @@ function ofIterable(iterable: AsyncIterable<unknown>, name: string): Reader {
   } catch (error) {
     throw fileError(`${name} cannot be read: ${reasonOf(error)}`, error)
   }
-  if (!has(iterator, 'next')) throw refuse(`the iterator of ${name}`, 'an object with next()', iterator)
+  if (!has(iterator, 'next'))
+    throw refuse(`the iterator of ${name}`, 'an object with next()', iterator)
   let left = false
   let leave = () => {}
   return {

@@ -1,4 +1,7 @@
-/** Reads files of tensors: hands the native side the bytes that it asks for, straight from the source. */
+/**
+ * Reads files of tensors: hands the native side the bytes that it asks for, straight from the
+ * source.
+ */
 import { native } from '#native'
 import { ignoreRejection, isThenable } from '../checks.js'
 import { checkReading, type Progress, type ReadOptions, throwIfAborted } from '../control.js'
@@ -11,8 +14,13 @@ import type { Input, SizedInput, SyncInput } from './inputs.js'
 import { type Index, isIndex, MAX_INDEX_BYTES, parseIndex } from './shards.js'
 import { openSource, openSourceSync, type Source, type SyncSource } from './sources.js'
 
-/** Reading with an `on_progress` that may be asynchronous; `told` rejects with what it rejects with. */
-export function watch({ on_progress, ...others }: ReadOptions): { options: ReadOptions; told: () => Promise<unknown> } {
+/**
+ * Reading with an `on_progress` that may be asynchronous; `told` rejects with what it rejects with.
+ */
+export function watch({ on_progress, ...others }: ReadOptions): {
+  options: ReadOptions
+  told: () => Promise<unknown>
+} {
   let all: Promise<unknown> = Promises.resolve()
   if (!on_progress) return { options: others, told: () => all }
   const tell = (progress: Progress): void => {
@@ -35,11 +43,17 @@ const MISTAKES: readonly [start: RegExp, what: string][] = [
     /^(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml)/i,
     'it looks like HTML, as servers answer where there is no such file: check the address',
   ],
-  [/^version https:\/\/git-lfs/, 'it is a pointer of Git LFS: fetch the file itself (git lfs pull)'],
+  [
+    /^version https:\/\/git-lfs/,
+    'it is a pointer of Git LFS: fetch the file itself (git lfs pull)',
+  ],
   [/^.\x8b/s, 'it is compressed (gzip): unpack it first'],
 ]
 
-/** An error about bytes that cannot be loaded, which also says what they are where that is plain to see from the first of them. */
+/**
+ * An error about bytes that cannot be loaded, which also says what they are where that is plain to
+ * see from the first of them.
+ */
 function explain(error: unknown, start: Uint8Array | null): XTransformersError {
   const plain = fromNative(error)
   const text = String.fromCharCode(...(start ?? []))
@@ -70,8 +84,9 @@ const rangeOf = (reader: NativeReader) => {
 }
 
 /**
- * Reads a source: `finish` takes what the reader has, an index of several files comes back as it is. A source that comes from front to back
- * is read in that order; only for PyTorch's format, whose directory is at the end, all of it is held in memory.
+ * Reads a source: `finish` takes what the reader has, an index of several files comes back as it
+ * is. A source that comes from front to back is read in that order; only for PyTorch's format,
+ * whose directory is at the end, all of it is held in memory.
  */
 export async function readSource<T>(
   source: Source,
@@ -147,7 +162,11 @@ export function readSourceSync<T>(
   }
 }
 
-function feedSync<T>(reader: NativeReader, input: SyncInput, finish: (reader: NativeReader) => T): T | Index {
+function feedSync<T>(
+  reader: NativeReader,
+  input: SyncInput,
+  finish: (reader: NativeReader) => T,
+): T | Index {
   let start: Uint8Array | null = null
   const step = <R>(run: () => R): R => {
     try {
@@ -158,7 +177,8 @@ function feedSync<T>(reader: NativeReader, input: SyncInput, finish: (reader: Na
   }
   for (let range = rangeOf(reader); range; range = rangeOf(reader)) {
     const bytes = input.read(...range)
-    if (start === null && isIndex(bytes)) return parseIndex(input.read(0, Math.min(input.size, MAX_INDEX_BYTES)))
+    if (start === null && isIndex(bytes))
+      return parseIndex(input.read(0, Math.min(input.size, MAX_INDEX_BYTES)))
     start ??= bytes.slice(0, 40)
     step(() => reader.feedSync(bytes))
   }

@@ -1,4 +1,6 @@
-/** Writing bytes as every platform can: into streams, and into files that a page has a handle of. */
+/**
+ * Writing bytes as every platform can: into streams, and into files that a page has a handle of.
+ */
 import { has, isThenable, refuse } from '../checks.js'
 import type { XTransformersError } from '../errors.js'
 import { fileError, nameOf, reasonOf } from './file-errors.js'
@@ -30,7 +32,8 @@ export function streamSink(stream: WritableStream, name: string): Sink {
   const write = async (bytes: Uint8Array) => {
     try {
       // copies: a stream may give the memory of its pieces away
-      for (let at = 0; at < bytes.length; at += CHUNK) await writer.write(bytes.slice(at, at + CHUNK))
+      for (let at = 0; at < bytes.length; at += CHUNK)
+        await writer.write(bytes.slice(at, at + CHUNK))
       await writer.close()
     } catch (error) {
       if (closed) throw fileError(`${name} is closed: give a new one`, error)
@@ -46,17 +49,27 @@ function writerOf(stream: WritableStream, name: string): WritableStreamDefaultWr
   try {
     writer = stream.getWriter()
   } catch (error) {
-    if (stream.locked) throw fileError(`${name} is written by someone else already: give a new one`, error)
+    if (stream.locked)
+      throw fileError(`${name} is written by someone else already: give a new one`, error)
     throw fileError(`${name} cannot be written: ${reasonOf(error)}`, error)
   }
   if (['write', 'close', 'abort'].every((method) => has(writer, method))) return writer
-  throw refuse(`what getWriter() of ${name} gives`, 'a writer with write(), close() and abort()', writer)
+  throw refuse(
+    `what getWriter() of ${name} gives`,
+    'a writer with write(), close() and abort()',
+    writer,
+  )
 }
 
 /** Writes into a file that a page has a handle of. */
-export async function handleSink(handle: FileHandle, name = nameOf(handle, 'the file')): Promise<Sink> {
+export async function handleSink(
+  handle: FileHandle,
+  name = nameOf(handle, 'the file'),
+): Promise<Sink> {
   if (typeof handle.createWritable !== 'function') {
-    throw fileError('this browser cannot write into files (FileSystemFileHandle.createWritable): use saveBlob()')
+    throw fileError(
+      'this browser cannot write into files (FileSystemFileHandle.createWritable): use saveBlob()',
+    )
   }
   let stream: unknown
   try {
@@ -70,9 +83,13 @@ export async function handleSink(handle: FileHandle, name = nameOf(handle, 'the 
 
 async function writeError(error: unknown, name: string, size: number): Promise<XTransformersError> {
   // Chromium may notice that the other end stopped reading before it hears why
-  const full = (error as Error | null)?.name === 'QuotaExceededError' || /data pipe/.test(reasonOf(error))
+  const full =
+    (error as Error | null)?.name === 'QuotaExceededError' || /data pipe/.test(reasonOf(error))
   if (!full) return fileError(`${name} cannot be written: ${reasonOf(error)}`, error)
-  return fileError(`there is no room for ${name}: it needs ${size} bytes${await storageLeft(size)}`, error)
+  return fileError(
+    `there is no room for ${name}: it needs ${size} bytes${await storageLeft(size)}`,
+    error,
+  )
 }
 
 /** How much a page may still store, as far as the browser tells. */

@@ -1,6 +1,16 @@
 /** What can be loaded, and where to save: every kind of it, on every platform. */
 import { files as platform } from '#files'
-import { describeValue, has, ignoreRejection, isBlob, isBytes, isThenable, isURL, refuse, tagOf } from '../checks.js'
+import {
+  describeValue,
+  has,
+  ignoreRejection,
+  isBlob,
+  isBytes,
+  isThenable,
+  isURL,
+  refuse,
+  tagOf,
+} from '../checks.js'
 import { checkReading, type ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { presentBytes } from '../tensor/data.js'
@@ -14,7 +24,8 @@ import { StreamInput } from './stream-input.js'
 /**
  * Something to load.
  *
- * - a string: in Node a path; in the browser an address, relative to the page, or `opfs:folder/name` (the origin private file system)
+ * - a string: in Node a path; in the browser an address, relative to the page, or
+ *   `opfs:folder/name` (the origin private file system)
  * - a URL: `http:`, `https:`, `blob:`, `data:`; in Node `file:` too, in the browser `opfs:` too
  * - a Blob or a File; a Response; a `FileSystemFileHandle`
  * - a stream of bytes, or anything else that `for await` can walk over, such as a stream of Node
@@ -45,12 +56,12 @@ export type SyncSource = string | URL | Uint8Array | ArrayBuffer
  * Where writing fails, a file keeps its old content, and a stream is aborted. In Node:
  *
  * - The content goes into a temporary file beside the target (`.x-transformers-….tmp`) and to the
- *   disk, and then takes the place of the target at once. A process that a signal ends (also Ctrl-C,
- *   unless the program handles it and exits) and a worker that is terminated leave that file behind:
- *   the first save of a later process to the folder removes it.
- * - A new file gets the usual mode (666 less the umask); an old one keeps its mode, owner and group,
- *   but not what else a system notes of files (extended attributes, access lists). Without its
- *   access list a file may be open to more users than before, as its mode alone counts then.
+ *   disk, and then takes the place of the target at once. A process that a signal ends (also
+ *   Ctrl-C, unless the program handles it and exits) and a worker that is terminated leave that
+ *   file behind: the first save of a later process to the folder removes it.
+ * - A new file gets the usual mode (666 less the umask); an old one keeps its mode, owner and
+ *   group, but not what else a system notes of files (extended attributes, access lists). Without
+ *   its access list a file may be open to more users than before, as its mode alone counts then.
  * - Symbolic links are followed and stay; the target of a link that leads nowhere is made.
  * - A file is written in place where it has several names (hard links), where it cannot be replaced
  *   (a folder that may not be written, a mount point, a quota of files, an owner that may not be
@@ -59,8 +70,8 @@ export type SyncSource = string | URL | Uint8Array | ArrayBuffer
  * - A pipe or a device is written to, as is what is open as `/dev/stdout`.
  * - Refused, with code `file`: a folder, a socket, links in a circle, and a file that this process
  *   may not write or that nobody may (mode 444, for root too).
- * - Saves to one file run in the order of their calls: the last one wins. A synchronous one does not
- *   wait (`busy`).
+ * - Saves to one file run in the order of their calls: the last one wins. A synchronous one does
+ *   not wait (`busy`).
  */
 export type Target = string | FileHandle | WritableStream
 
@@ -71,7 +82,8 @@ function bytesIn(source: unknown): Uint8Array | null {
   return tagOf(source) === 'ArrayBuffer' ? new Uint8Array(source as ArrayBuffer) : null
 }
 
-const isName = (source: unknown): source is string | URL => typeof source === 'string' || isURL(source)
+const isName = (source: unknown): source is string | URL =>
+  typeof source === 'string' || isURL(source)
 
 /** What reads a source. */
 export async function openSource(source: Source, given: ReadOptions = {}): Promise<Input> {
@@ -113,7 +125,8 @@ async function openAny(source: Source, options: ReadOptions): Promise<Input> {
  * @throws XTransformersError (`invalid_argument`) where the source is no name
  */
 export function siblingOf(source: Source, file: string): string | URL {
-  if (isName(source) && !/^(data|blob):/i.test(String(source))) return platform.sibling(source, file)
+  if (isName(source) && !/^(data|blob):/i.test(String(source)))
+    return platform.sibling(source, file)
   throw new XTransformersError(
     'invalid_argument',
     `this file is the index of a checkpoint in several files, and ${file} cannot be found from it: give all of them, as [index, file, file]`,
@@ -143,16 +156,20 @@ export function openSourceSync(source: SyncSource): SyncInput {
   )
 }
 
-/** The name of a target that is a file, where it is the name of one in PyTorch's format; else null. */
+/**
+ * The name of a target that is a file, where it is the name of one in PyTorch's format; else null.
+ */
 export function torchName(target: unknown): string | null {
-  const name = typeof target === 'string' ? target : (target as { name?: unknown } | null | undefined)?.name
+  const name =
+    typeof target === 'string' ? target : (target as { name?: unknown } | null | undefined)?.name
   return typeof name === 'string' && /\.(pt|pth|bin|ckpt)$/i.test(name) ? name : null
 }
 
 /**
  * For what is written as safetensors.
  *
- * @throws XTransformersError (`invalid_argument`) where `torch.load` would be given a file by that name
+ * @throws XTransformersError (`invalid_argument`) where `torch.load` would be given a file by that
+ *   name
  */
 function checkName(target: unknown): void {
   const name = torchName(target)?.split(/[/\\]/).at(-1)
@@ -175,7 +192,10 @@ function openTarget(target: Target): Sink | Promise<Sink> {
   )
 }
 
-/** Saves what `produce` makes. Both begin at once: the browser opens files only soon after a click, and the weights are those of now. */
+/**
+ * Saves what `produce` makes. Both begin at once: the browser opens files only soon after a click,
+ * and the weights are those of now.
+ */
 export async function saveTo(target: Target, produce: () => Promise<Uint8Array>): Promise<void> {
   const opening = openTarget(target)
   // it is waited for below, and may fail before
@@ -217,7 +237,10 @@ export function saveToSync(path: string, produce: () => Uint8Array): void {
  *
  * @throws XTransformersError (`invalid_argument`) where the target has a name of PyTorch's format
  */
-export async function saveWeights(target: Target, produce: () => Promise<Uint8Array>): Promise<void> {
+export async function saveWeights(
+  target: Target,
+  produce: () => Promise<Uint8Array>,
+): Promise<void> {
   checkName(target)
   await saveTo(target, produce)
 }

@@ -8,7 +8,9 @@ import { type Reader, readerOf } from './readers.js'
 
 /** After so many bytes more it is asked whether there is room for the next ones .. */
 const CHECK_EVERY = 32 * 1024 * 1024
-/** .. with as much besides as the engine needs to go on: where it gets nothing, the process ends. */
+/**
+ * .. with as much besides as the engine needs to go on: where it gets nothing, the process ends.
+ */
 const HEADROOM = 4 * CHECK_EVERY
 
 function checkChunk(chunk: unknown, name: string): Uint8Array {
@@ -18,7 +20,12 @@ function checkChunk(chunk: unknown, name: string): Uint8Array {
 }
 
 /** Copies `length` bytes of pieces into one, from `skipped` bytes on in the first of them. */
-function join(chunks: Iterable<Uint8Array>, skipped: number, length: number, name: string): Uint8Array {
+function join(
+  chunks: Iterable<Uint8Array>,
+  skipped: number,
+  length: number,
+  name: string,
+): Uint8Array {
   const joined = allocate(length, name)
   let [at, from] = [0, skipped]
   for (const chunk of chunks) {
@@ -125,7 +132,8 @@ export class StreamInput implements Input {
 
   async #skip(length: number): Promise<void> {
     let left = length
-    while (left > 0 && (await this.#has(1))) left -= this.#take(Math.min(left, this.#waiting)).length
+    while (left > 0 && (await this.#has(1)))
+      left -= this.#take(Math.min(left, this.#waiting)).length
   }
 
   /** Whether so many bytes wait to be taken; only at the end fewer. */
@@ -142,14 +150,19 @@ export class StreamInput implements Input {
       step = await this.#reader.read()
     } catch (error) {
       throwIfAborted(this.#signal)
-      throw fileError(`${name} broke off after ${this.#meter.loaded} bytes: ${reasonOf(error)}`, error)
+      throw fileError(
+        `${name} broke off after ${this.#meter.loaded} bytes: ${reasonOf(error)}`,
+        error,
+      )
     }
     throwIfAborted(this.#signal)
-    if (typeof step !== 'object' || step === null) throw refuse(`what a read of ${name} gives`, '{ done, value }', step)
+    if (typeof step !== 'object' || step === null)
+      throw refuse(`what a read of ${name} gives`, '{ done, value }', step)
     const { done, value } = step as { done?: unknown; value?: unknown }
     if (done) {
       this.#done = true
-      if (exact && size !== null && this.#meter.loaded < size) throw truncated(this.#origin, this.#meter.loaded)
+      if (exact && size !== null && this.#meter.loaded < size)
+        throw truncated(this.#origin, this.#meter.loaded)
       return
     }
     const chunk = checkChunk(value, name)

@@ -17,9 +17,13 @@ import { type Source, type SyncSource, siblingOf } from './sources.js'
 const texts = (tensors: ReadonlyMap<string, Tensor>, metadata: Record<string, string>) =>
   [jsonOf([...tensors.keys()]), jsonOf(metadata)] as const
 
-const handlesOf = (tensors: ReadonlyMap<string, Tensor>) => Array.from(tensors.values(), (tensor) => tensor[HANDLE])
+const handlesOf = (tensors: ReadonlyMap<string, Tensor>) =>
+  Array.from(tensors.values(), (tensor) => tensor[HANDLE])
 
-/** Named tensors as the bytes of a safetensors file; parameters as they are once the calls made before have ended. */
+/**
+ * Named tensors as the bytes of a safetensors file; parameters as they are once the calls made
+ * before have ended.
+ */
 export async function writeTensorBytes(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: Record<string, string>,
@@ -109,7 +113,8 @@ export interface TensorReadOptions extends ReadOptions {
 type Reading = TensorReadOptions & { widen?: boolean; optimizer?: boolean }
 
 function settingsOf({ key, widen = false, optimizer = false }: Reading): Settings {
-  if (key === undefined || key === null || isText(key)) return { key: key ?? null, widen, optimizer }
+  if (key === undefined || key === null || isText(key))
+    return { key: key ?? null, widen, optimizer }
   throw refuse('key', 'a string without halves of surrogate pairs', key)
 }
 
@@ -118,7 +123,10 @@ function settingsOf({ key, widen = false, optimizer = false }: Reading): Setting
  * become f32. `optimizer`: of a file of PyTorch the state of an optimizer, with its groups in the
  * metadata.
  */
-export async function readTensors(source: TensorSource, options: Reading = {}): Promise<TensorFile> {
+export async function readTensors(
+  source: TensorSource,
+  options: Reading = {},
+): Promise<TensorFile> {
   const settings = settingsOf(options)
   const take = async (reader: NativeReader) => unpack(await reader.tensors())
   if (isList(source)) return await readParts(source, null, settings, options)
@@ -177,7 +185,11 @@ async function readParts(
         on_progress?.({ loaded: before + loaded, total: null })
       }
       const options = { on_progress: tell, ...(signal && { signal }) }
-      merged.add(await readSource(source, settings, options, async (reader) => unpack(await reader.tensors())))
+      merged.add(
+        await readSource(source, settings, options, async (reader) =>
+          unpack(await reader.tensors()),
+        ),
+      )
       before += loaded
     }
     const file = merged.done()
@@ -230,6 +242,10 @@ export function disposeAll(tensors: ReadonlyMap<string, Tensor>): void {
 }
 
 function unpack({ json, tensors }: NativeResult): TensorFile {
-  const { metadata, names }: { metadata: Record<string, string>; names: string[] } = JSON.parse(json)
-  return { metadata, tensors: new Map(names.map((name, i) => [name, wrap(tensors[i] as NativeTensor)])) }
+  const { metadata, names }: { metadata: Record<string, string>; names: string[] } =
+    JSON.parse(json)
+  return {
+    metadata,
+    tensors: new Map(names.map((name, i) => [name, wrap(tensors[i] as NativeTensor)])),
+  }
 }

@@ -13,11 +13,12 @@ import {
 } from './tensor-files.js'
 
 /**
- * Reads the tensors of a file: safetensors, or a state dict that `torch.save` has written (PyTorch 1.6 or newer; of its pickle nothing is
- * executed). A checkpoint in several files is read by its index, which names those beside it, or as the list of its files.
+ * Reads the tensors of a file: safetensors, or a state dict that `torch.save` has written (PyTorch
+ * 1.6 or newer; of its pickle nothing is executed). A checkpoint in several files is read by its
+ * index, which names those beside it, or as the list of its files.
  *
- * Pieces go straight into the tensors. Only PyTorch's format from a stream or an address is held in memory as a whole, since its directory is
- * at the end.
+ * Pieces go straight into the tensors. Only PyTorch's format from a stream or an address is held in
+ * memory as a whole, since its directory is at the end.
  *
  * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`); (`not_available`)
  *   for tensors whose type or layout is not supported, by name
@@ -28,24 +29,36 @@ import {
  * await loadTensors('model.safetensors.index.json') // in Node, or an address
  * await loadTensors([...input.files]) // in a page
  */
-export async function loadTensors(source: TensorSource, options: TensorReadOptions = {}): Promise<TensorFile> {
-  return await readTensors(source, checkOptions(options, 'loadTensors()', ['key', 'signal', 'on_progress']))
+export async function loadTensors(
+  source: TensorSource,
+  options: TensorReadOptions = {},
+): Promise<TensorFile> {
+  return await readTensors(
+    source,
+    checkOptions(options, 'loadTensors()', ['key', 'signal', 'on_progress']),
+  )
 }
 
 /** As {@link loadTensors}, at once: of paths (Node) or of bytes. */
-export function loadTensorsSync(source: SyncTensorSource, options: Pick<TensorReadOptions, 'key'> = {}): TensorFile {
+export function loadTensorsSync(
+  source: SyncTensorSource,
+  options: Pick<TensorReadOptions, 'key'> = {},
+): TensorFile {
   return readTensorsSync(source, checkOptions(options, 'loadTensorsSync()', ['key']))
 }
 
 /**
- * Writes named tensors as a safetensors file. Types, shapes and values come back as they are, to the last bit.
- * A name that PyTorch's files have (`.pt`, `.pth`) is refused (`invalid_argument`).
+ * Writes named tensors as a safetensors file. Types, shapes and values come back as they are, to
+ * the last bit. A name that PyTorch's files have (`.pt`, `.pth`) is refused (`invalid_argument`).
  *
  * @param tensors a Map, or an object
- * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
- * @param metadata what the file says besides: strings by name; `format` is `pt` where it is not given
- * @throws XTransformersError (`file`); (`invalid_argument`) where a name is `__metadata__` or no text that UTF-8 can hold, or where `metadata` has
- * something else than strings: nothing is touched then
+ * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see
+ *   {@link Target}
+ * @param metadata what the file says besides: strings by name; `format` is `pt` where it is not
+ *   given
+ * @throws XTransformersError (`file`); (`invalid_argument`) where a name is `__metadata__` or no
+ * text that UTF-8 can hold, or where `metadata` has something else than strings: nothing is touched
+ * then
  * @example
  * await saveTensors(model.stateDict(), 'weights.safetensors')
  * @example

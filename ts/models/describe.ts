@@ -24,10 +24,12 @@ export interface ModelDescription {
 const BYTES_PER_WEIGHT = 4
 
 /**
- * The structure of a model: its parts, shapes and sizes. Draws no values, so that the largest configuration can be looked at.
+ * The structure of a model: its parts, shapes and sizes. Draws no values, so that the largest
+ * configuration can be looked at.
  *
  * @example
- * const { num_parameters, bytes } = describe(new Decoder({ dim: 12288, depth: 96, heads: 96, attn_dim_head: 128 }))
+ * const decoder = new Decoder({ dim: 12288, depth: 96, heads: 96, attn_dim_head: 128 })
+ * const { num_parameters, bytes } = describe(decoder)
  */
 export function describe(model: Module): ModelDescription {
   if (!(model instanceof Module)) throw refuse('what describe() takes', 'a Module', model)
@@ -51,4 +53,5 @@ export function describe(model: Module): ModelDescription {
   }
 }
 
-const className = (model: Module) => (model instanceof NativeModel ? model.className : model.constructor.name)
+const className = (model: Module) =>
+  model instanceof NativeModel ? model.className : model.constructor.name

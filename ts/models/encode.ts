@@ -1,5 +1,13 @@
 import { isForeign } from '../brand.js'
-import { checkOptions, describeValue, isOurs, isRecord, isText, MAX_OPTIONS, readRecord } from '../checks.js'
+import {
+  checkOptions,
+  describeValue,
+  isOurs,
+  isRecord,
+  isText,
+  MAX_OPTIONS,
+  readRecord,
+} from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { jsonOf } from '../native/json.js'
 import type { NativeModule, NativeResult } from '../native/native.js'
@@ -29,11 +37,12 @@ export { NATIVE_MODULE }
 const MAX_DEPTH = 32
 
 /**
- * Encodes options or arguments. What JSON has no word for becomes `{"$value": "NaN"}`, so that the validator can name it;
- * `undefined` is absent.
+ * Encodes options or arguments. What JSON has no word for becomes `{"$value": "NaN"}`, so that the
+ * validator can name it; `undefined` is absent.
  *
  * @param what the value, for messages
- * @throws XTransformersError (`invalid_argument`) for tensors and models of another copy of this package
+ * @throws XTransformersError (`invalid_argument`) for tensors and models of another copy of this
+ *   package
  */
 export function encode(value: unknown, what = ''): Encoded {
   const tensors: TensorHandle[] = []
@@ -46,16 +55,24 @@ export function encode(value: unknown, what = ''): Encoded {
     if (model) return { $module: modules.push(model.call(value)) - 1 }
     // told here, with all that has to be said of it
     if (isForeign(value))
-      throw new XTransformersError('invalid_argument', `${path || 'that'} is ${describeValue(value)}`)
+      throw new XTransformersError(
+        'invalid_argument',
+        `${path || 'that'} is ${describeValue(value)}`,
+      )
     if (depth > MAX_DEPTH) return other('an object that contains itself')
     if (Array.isArray(value))
       // holes too: `map` would leave them out
-      return Array.from(value, (item, i) => visit(item, depth + 1, `${path}[${i}]`) ?? other('undefined'))
+      return Array.from(
+        value,
+        (item, i) => visit(item, depth + 1, `${path}[${i}]`) ?? other('undefined'),
+      )
     if (!isRecord(value)) return other(describeValue(value))
     const own = Object.entries(readRecord(value))
     if (own.some(([key]) => isOurs(key))) return other(describeValue(value))
     if (own.length > MAX_OPTIONS) return other(`an object with ${own.length} names`)
-    const entries = own.map(([key, item]) => [key, visit(item, depth + 1, path ? `${path}.${key}` : key)] as const)
+    const entries = own.map(
+      ([key, item]) => [key, visit(item, depth + 1, path ? `${path}.${key}` : key)] as const,
+    )
     return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
   }
 
@@ -76,7 +93,8 @@ export function encode(value: unknown, what = ''): Encoded {
 
 /** Checks the object after the positional arguments of `method`, and reads it once. */
 export function checkArguments<T extends object>(options: T | null | undefined, method: string): T {
-  if (options === undefined || options === null || isRecord(options)) return checkOptions(options, `${method}()`)
+  if (options === undefined || options === null || isRecord(options))
+    return checkOptions(options, `${method}()`)
   throw new XTransformersError(
     'invalid_argument',
     `the last argument is an object, such as { mask }, got ${describeValue(options)}`,
@@ -86,7 +104,10 @@ export function checkArguments<T extends object>(options: T | null | undefined, 
 /** A positional argument that is a tensor. */
 export type Positional = readonly [name: string, kind: ArgumentKind]
 
-/** Positional arguments and the options after them, which have been checked, for `NativeModule.call`; arrays become tensors where `tensors` and the options say what they hold. */
+/**
+ * Positional arguments and the options after them, which have been checked, for
+ * `NativeModule.call`; arrays become tensors where `tensors` and the options say what they hold.
+ */
 export function encodeCall(
   positional: readonly unknown[],
   options: object,
@@ -103,8 +124,13 @@ export function encodeCall(
     return tensor
   }
   try {
-    const first = positional.map((value, i) => converted(value, tensors[i]?.[0] ?? '', tensors[i]?.[1]))
-    const named = Object.entries(options).map(([name, value]) => [name, converted(value, name, TENSOR_OPTIONS[name])])
+    const first = positional.map((value, i) =>
+      converted(value, tensors[i]?.[0] ?? '', tensors[i]?.[1]),
+    )
+    const named = Object.entries(options).map(([name, value]) => [
+      name,
+      converted(value, name, TENSOR_OPTIONS[name]),
+    ])
     return { ...encode([...first, Object.fromEntries(named)], 'arguments'), free }
   } catch (error) {
     free()
@@ -112,8 +138,15 @@ export function encodeCall(
   }
 }
 
-/** A native result as what the user gets; its tensors may hold the graph of the weights behind `gates`, or come of a `noGrad`. */
-export function decode(result: NativeResult, gates: Gates, noGradScope: NoGradScope | null): unknown {
+/**
+ * A native result as what the user gets; its tensors may hold the graph of the weights behind
+ * `gates`, or come of a `noGrad`.
+ */
+export function decode(
+  result: NativeResult,
+  gates: Gates,
+  noGradScope: NoGradScope | null,
+): unknown {
   const tensors = result.tensors.map((tensor) => wrap(tensor, gates, noGradScope))
   const visit = (value: unknown): unknown => {
     if (typeof value !== 'object' || value === null) return value

@@ -23,7 +23,9 @@ export interface LoadOptions extends ReadOptions {
 /** A loaded model as its class, the models within too. */
 function rebuild(loaded: NativeModule): NativeModel {
   const { class: name, options } = JSON.parse(guarded(() => loaded.describe())) as ModuleDescription
-  const Class = (models as unknown as Record<string, new (adopted: LoadedNative) => NativeModel>)[name]
+  const Class = (models as unknown as Record<string, new (adopted: LoadedNative) => NativeModel>)[
+    name
+  ]
   if (!Class)
     throw new XTransformersError(
       'invalid_checkpoint',
@@ -31,12 +33,16 @@ function rebuild(loaded: NativeModule): NativeModel {
     )
   const inner = Object.keys(options).filter((key) => isModel(options[key]))
   return new Class(
-    new LoadedNative(loaded, new Map(inner.map((key) => [key, rebuild(guarded(() => loaded.child(key)))]))),
+    new LoadedNative(
+      loaded,
+      new Map(inner.map((key) => [key, rebuild(guarded(() => loaded.child(key)))])),
+    ),
   )
 }
 
 /** Whether an option stands for a model: `{ class, options }`. */
-const isModel = (option: unknown) => typeof (option as { class?: unknown } | null)?.class === 'string'
+const isModel = (option: unknown) =>
+  typeof (option as { class?: unknown } | null)?.class === 'string'
 
 /**
  * Rebuilds a whole model from a checkpoint that `save`, `saveBlob` or `saveBytes` has made.
@@ -50,8 +56,15 @@ const isModel = (option: unknown) => typeof (option as { class?: unknown } | nul
  *   on_progress: ({ loaded, total }) => console.log(`${loaded} of ${total ?? '?'} bytes`),
  * })
  */
-export async function load<M extends Module = Module>(source: Source, options: LoadOptions = {}): Promise<M> {
-  const { device, ...reading } = checkOptions(options, 'load()', ['device', 'signal', 'on_progress'])
+export async function load<M extends Module = Module>(
+  source: Source,
+  options: LoadOptions = {},
+): Promise<M> {
+  const { device, ...reading } = checkOptions(options, 'load()', [
+    'device',
+    'signal',
+    'on_progress',
+  ])
   const target = checkDevice(device ?? 'cpu')
   const loaded = modelIn(await readSource(source, WHOLE, reading, (reader) => reader.model(target)))
   if (reading.signal?.aborted) loaded.dispose()
@@ -71,8 +84,13 @@ function modelIn(loaded: NativeModule | Index): NativeModule {
 }
 
 /** As {@link load}, at once: of a path (Node) or of bytes. */
-export function loadSync<M extends Module = Module>(source: SyncSource, options: Pick<LoadOptions, 'device'> = {}): M {
+export function loadSync<M extends Module = Module>(
+  source: SyncSource,
+  options: Pick<LoadOptions, 'device'> = {},
+): M {
   const { device } = checkOptions(options, 'loadSync()', ['device'])
   const target = checkDevice(device ?? 'cpu')
-  return rebuild(modelIn(readSourceSync(source, WHOLE, (reader) => reader.modelSync(target)))) as Module as M
+  return rebuild(
+    modelIn(readSourceSync(source, WHOLE, (reader) => reader.modelSync(target))),
+  ) as Module as M
 }

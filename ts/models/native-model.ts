@@ -17,7 +17,12 @@ import {
 import { ASSIGN, ENTRIES, FORGET, type Quantization } from '../module/submodule.js'
 import { renderTree } from '../module/tree.js'
 import { jsonOf } from '../native/json.js'
-import type { ContextJson, ModuleDescription, NativeAbortFlag, NativeModule } from '../native/native.js'
+import type {
+  ContextJson,
+  ModuleDescription,
+  NativeAbortFlag,
+  NativeModule,
+} from '../native/native.js'
 import { GATES, HANDLE, NATIVE_MODULE, SELF } from '../symbols.js'
 import { heavy, heavySteps } from '../tensor/calls.js'
 import { ownBytes } from '../tensor/data.js'
@@ -27,11 +32,20 @@ import type { TensorHandle } from '../tensor/handle.js'
 import type { NoGradScope } from '../tensor/no-grad-scope.js'
 import { noteKnown } from '../tensor/pending.js'
 import { nextContext } from '../tensor/random.js'
-import { Gate, type Gates, mergeGates, NO_GATES, runOrQueue, scheduleSync } from '../tensor/schedule.js'
+import {
+  Gate,
+  type Gates,
+  mergeGates,
+  NO_GATES,
+  runOrQueue,
+  scheduleSync,
+} from '../tensor/schedule.js'
 import { checkArguments, decode, type Encoded, encode, encodeCall } from './encode.js'
 import { positionalOf } from './signatures.js'
 
-/** A native model that was loaded: a constructor that gets this in place of options takes it over. */
+/**
+ * A native model that was loaded: a constructor that gets this in place of options takes it over.
+ */
 export class LoadedNative {
   constructor(
     readonly native: NativeModule,
@@ -58,7 +72,10 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   readonly #class: string
   readonly #native: NativeModule
   readonly #gates: Gates
-  /** The models given to the constructor, by the option's name, which is also the prefix of their parameters. */
+  /**
+   * The models given to the constructor, by the option's name, which is also the prefix of their
+   * parameters.
+   */
   readonly #inner: ReadonlyMap<string, NativeModel>
   readonly #own = new Map<string, OwnEntry>()
   #description: ModuleDescription | null = null
@@ -79,7 +96,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
       const { json, modules } = encode(own)
       this.#native = guarded(() => native.construct(className, json, modules, nextContext()))
       const entries = Object.entries(own)
-      this.#inner = new Map(entries.filter((entry): entry is [string, NativeModel] => entry[1] instanceof NativeModel))
+      this.#inner = new Map(
+        entries.filter((entry): entry is [string, NativeModel] => entry[1] instanceof NativeModel),
+      )
     }
     for (const inner of this.#inner.values()) addChild(this, inner)
     // shared weights keep the gate that they have
@@ -112,7 +131,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   override to(device: Device): this {
     const target = checkDevice(device)
     requireLive(this)
-    scheduleSync('to()', NO_GATES, this[SELF].#gates, () => guarded(() => this[SELF].#native.to(target)))
+    scheduleSync('to()', NO_GATES, this[SELF].#gates, () =>
+      guarded(() => this[SELF].#native.to(target)),
+    )
     return this
   }
 
@@ -120,7 +141,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     requireLive(this)
     // the native side knows the formats
     const name = typeof format === 'string' ? format : describeValue(format)
-    scheduleSync('quantize()', NO_GATES, this[SELF].#gates, () => guarded(() => this[SELF].#native.quantize(name)))
+    scheduleSync('quantize()', NO_GATES, this[SELF].#gates, () =>
+      guarded(() => this[SELF].#native.quantize(name)),
+    )
     return this
   }
 
@@ -132,7 +155,11 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   override async saveBytes(): Promise<Uint8Array> {
     requireLive(this)
     return ownBytes(
-      await heavy({ reads: this[SELF].#gates, writes: NO_GATES, start: () => this[SELF].#native.saveBytes() }),
+      await heavy({
+        reads: this[SELF].#gates,
+        writes: NO_GATES,
+        start: () => this[SELF].#native.saveBytes(),
+      }),
     )
   }
 
@@ -143,11 +170,14 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   /**
-   * Frees the model and the models that it was given, once the calls made before have ended; every later use of them is an error (`disposed`).
+   * Frees the model and the models that it was given, once the calls made before have ended; every
+   * later use of them is an error (`disposed`).
    *
-   * What another live model has within stays: two wrappers around one `net` free it with the second. So a `net` that is to be used on its own
-   * after its wrapper has to wait for it, or to be in another model. A `net` that was disposed itself cannot be used any more, and its weights stay
-   * until the models around it are disposed. Optimizers have to be disposed by themselves; a later step is an error (`disposed`).
+   * What another live model has within stays: two wrappers around one `net` free it with the
+   * second. So a `net` that is to be used on its own after its wrapper has to wait for it, or to be
+   * in another model. A `net` that was disposed itself cannot be used any more, and its weights
+   * stay until the models around it are disposed. Optimizers have to be disposed by themselves; a
+   * later step is an error (`disposed`).
    */
   override dispose(): void {
     this[SELF].#end(true)
@@ -186,7 +216,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   #release(): void {
     if (this[SELF].#released) return
     this[SELF].#released = true
-    const own = this.described().entries.filter(({ name, tied }) => !this[SELF].#shared(tied ?? name))
+    const own = this.described().entries.filter(
+      ({ name, tied }) => !this[SELF].#shared(tied ?? name),
+    )
     for (const entry of this[SELF].#own.values()) entry.dispose()
     guarded(() => this[SELF].#native.freeWeights(jsonOf(own.map(({ name }) => name))))
     this[SELF].#native.dispose()
@@ -256,11 +288,15 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   /** @internal What the native side tells of the model. Draws no values. */
   protected described(): ModuleDescription {
-    this[SELF].#description ??= JSON.parse(guarded(() => this[SELF].#native.describe())) as ModuleDescription
+    this[SELF].#description ??= JSON.parse(
+      guarded(() => this[SELF].#native.describe()),
+    ) as ModuleDescription
     return this[SELF].#description
   }
 
-  /** Where an entry comes from: the model inside that has it, so that both give the same objects. */
+  /**
+   * Where an entry comes from: the model inside that has it, so that both give the same objects.
+   */
   #source(name: string): EntrySource {
     const shared = this[SELF].#shared(name)
     if (shared) return shared.source
@@ -278,7 +314,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const rest = name.slice(dot + 1)
     const inner = this[SELF].#inner.get(name.slice(0, dot))
     // no optional chain leads to a private name
-    return inner === undefined ? undefined : inner[SELF].#lines().find((entry) => entry.name === rest)
+    return inner === undefined
+      ? undefined
+      : inner[SELF].#lines().find((entry) => entry.name === rest)
   }
 
   /** Fixes a call: its arguments, its random numbers, its place in the order. */
@@ -303,17 +341,28 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     }
   }
 
-  /** Runs a method of the native model. The result has the type that the flags of the call ask for. */
-  protected call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
+  /**
+   * Runs a method of the native model. The result has the type that the flags of the call ask for.
+   */
+  protected call(
+    method: string,
+    positional: readonly unknown[],
+    options?: CallControl,
+  ): Promise<never> {
     return noteKnown(this[SELF].#call(method, positional, options))
   }
 
-  async #call(method: string, positional: readonly unknown[], options?: CallControl): Promise<never> {
+  async #call(
+    method: string,
+    positional: readonly unknown[],
+    options?: CallControl,
+  ): Promise<never> {
     const call = this.prepare(method, positional, options)
     const { encoded, context, graph, noGradScope } = call
     const result = await this.heavy(
       call,
-      (abort) => this[SELF].#native.call(method, encoded.json, pinned(encoded.tensors), context, abort),
+      (abort) =>
+        this[SELF].#native.call(method, encoded.json, pinned(encoded.tensors), context, abort),
       ({ tensors }) => {
         for (const tensor of tensors) tensor.dispose()
       },
@@ -358,7 +407,14 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     discard: (value: T) => void,
   ): Promise<T> {
     try {
-      return heavySteps({ reads, writes: NO_GATES, inputs: encoded.tensors, signal, start, discard })
+      return heavySteps({
+        reads,
+        writes: NO_GATES,
+        inputs: encoded.tensors,
+        signal,
+        start,
+        discard,
+      })
     } finally {
       encoded.free()
     }
@@ -371,7 +427,14 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     discard?: (value: T) => void,
   ): Promise<T> {
     try {
-      return heavy({ reads, writes: NO_GATES, inputs: encoded.tensors, signal, start, ...(discard && { discard }) })
+      return heavy({
+        reads,
+        writes: NO_GATES,
+        inputs: encoded.tensors,
+        signal,
+        start,
+        ...(discard && { discard }),
+      })
     } finally {
       // what was made for the call is pinned now
       encoded.free()

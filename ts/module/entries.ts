@@ -26,14 +26,21 @@ export type StateDict = ReadonlyMap<string, Tensor>
 
 /** The part of a state dict under a prefix. */
 export const below = (state: StateDict, prefix: string): StateDict =>
-  new Map([...state].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => [key.slice(prefix.length), value]))
+  new Map(
+    [...state]
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, value]) => [key.slice(prefix.length), value]),
+  )
 
 /** Two parameters under one name could be neither saved nor loaded. */
 export function distinct(entries: Entry[]): Entry[] {
   const known = new Map<string, EntrySource>()
   for (const { name, source } of entries) {
     if ((known.get(name) ?? source) !== source) {
-      throw new XTransformersError('invalid_state', `two parameters of this model have the name ${name}: rename one`)
+      throw new XTransformersError(
+        'invalid_state',
+        `two parameters of this model have the name ${name}: rename one`,
+      )
     }
     known.set(name, source)
   }

@@ -26,12 +26,22 @@ export function hookForward(given: Model): void {
   const module = identity(given) as Model
   const own = Object.getOwnPropertyDescriptor(module, 'forward')
   const replaced = own?.value as Forward | undefined
-  if (own ? typeof replaced !== 'function' || hooks.has(replaced) : typeof module.forward !== 'function') return
+  if (
+    own
+      ? typeof replaced !== 'function' || hooks.has(replaced)
+      : typeof module.forward !== 'function'
+  )
+    return
   const hook = function forward(this: Model, ...args: unknown[]): unknown {
     return run(this ?? module, replaced ?? (Object.getPrototypeOf(module) as Model).forward, args)
   }
   hooks.add(hook)
-  const property = { value: hook, writable: true, configurable: true, enumerable: own?.enumerable ?? false }
+  const property = {
+    value: hook,
+    writable: true,
+    configurable: true,
+    enumerable: own?.enumerable ?? false,
+  }
   // a frozen model does without
   Reflect.defineProperty(module, 'forward', property)
 }

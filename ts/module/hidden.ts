@@ -7,7 +7,14 @@ import { HANDLE, NATIVE_MODULE } from '../symbols.js'
 import { type Construction, recordConstruction, recordMade } from '../tensor/constructors.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { isKnown } from './parameters.js'
-import { DISPOSAL, hasLiveParent, identity, type Parent, refreshParents, registerUserModel } from './parents.js'
+import {
+  DISPOSAL,
+  hasLiveParent,
+  identity,
+  type Parent,
+  refreshParents,
+  registerUserModel,
+} from './parents.js'
 
 /** By model: what its constructor has made. */
 const constructions = new WeakMap<object, Construction>()
@@ -49,7 +56,10 @@ export function noteModule(module: Parent): void {
 
 const nameOf = (own: object) => (own as { name: string }).name || '<anonymous>'
 
-/** @throws XTransformersError (`invalid_state`) where the constructor of `module` has made parameters that cannot be seen; after a walk */
+/**
+ * @throws XTransformersError (`invalid_state`) where the constructor of `module` has made
+ * parameters that cannot be seen; after a walk
+ */
 export function requireSeen(module: object): void {
   const hiddenOnes = () =>
     (constructions.get(identity(module))?.made ?? []).flatMap((reference) => {

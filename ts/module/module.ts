@@ -19,7 +19,14 @@ import { checkDevice, type Device } from '../tensor/device.js'
 import { sizeOf } from '../tensor/dtype.js'
 import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from '../tensor/schedule.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { below, distinct, type Entry, type EntrySource, prefixed, type StateDict } from './entries.js'
+import {
+  below,
+  distinct,
+  type Entry,
+  type EntrySource,
+  prefixed,
+  type StateDict,
+} from './entries.js'
 import { hookForward } from './forwards.js'
 import { noteModule, requireSeen } from './hidden.js'
 import { assign, move, own } from './parameters.js'
@@ -34,7 +41,13 @@ import {
   whileDisposing,
 } from './parents.js'
 import { type Part, withParts } from './parts.js'
-import { checkState, checkStateOptions, fitState, type LoadResult, type LoadStateOptions } from './state.js'
+import {
+  checkState,
+  checkStateOptions,
+  fitState,
+  type LoadResult,
+  type LoadStateOptions,
+} from './state.js'
 import { ASSIGN, ENTRIES, FORGET, isModule, type Quantization } from './submodule.js'
 import { renderTree } from './tree.js'
 
@@ -60,7 +73,9 @@ const UNCLONEABLE = uncloneable('a model cannot be cloned: send saveBytes()')
  *
  * @example
  * class Classifier extends Module {
- *   encoder = new TransformerWrapper({ num_tokens: 256, max_seq_len: 64, attn_layers: new Encoder({ dim: 64, depth: 2 }) })
+ *   encoder = new TransformerWrapper({
+ *     num_tokens: 256, max_seq_len: 64, attn_layers: new Encoder({ dim: 64, depth: 2 }),
+ *   })
  *   head = randn([64, 2], { requires_grad: true })
  *
  *   async forward(x: Tensor) {
@@ -102,7 +117,10 @@ export abstract class Module<Options = unknown> {
     return this[SELF].#training
   }
 
-  /** The parameters, each once, in the order of the state dict; the same objects on every call. Draws initial values. */
+  /**
+   * The parameters, each once, in the order of the state dict; the same objects on every call.
+   * Draws initial values.
+   */
   parameters(): Tensor[] {
     return [...this.namedParameters().values()]
   }
@@ -119,7 +137,10 @@ export abstract class Module<Options = unknown> {
     return named
   }
 
-  /** Every parameter and persistent buffer by its name in the Python package. The tensors are the model's own: they follow the training. */
+  /**
+   * Every parameter and persistent buffer by its name in the Python package. The tensors are the
+   * model's own: they follow the training.
+   */
   stateDict(): Map<string, Tensor> {
     return new Map(distinct(this[ENTRIES]()).map(({ name, source }) => [name, source.tensor()]))
   }
@@ -127,10 +148,15 @@ export abstract class Module<Options = unknown> {
   /**
    * Copies values into the parameters and buffers, by name; values of other types are converted.
    *
-   * @returns what was missing, unexpected or of another shape, and which prefix was taken off the names
-   * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit; (`busy`) while a call on the model is pending
+   * @returns what was missing, unexpected or of another shape, and which prefix was taken off the
+   *   names
+   * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit; (`busy`)
+   *   while a call on the model is pending
    */
-  loadStateDict(state: StateDict | Readonly<Record<string, Tensor>>, options: LoadStateOptions = {}): LoadResult {
+  loadStateDict(
+    state: StateDict | Readonly<Record<string, Tensor>>,
+    options: LoadStateOptions = {},
+  ): LoadResult {
     const fitting = checkStateOptions(options, 'loadStateDict()')
     const { known, result } = fitState(checkState(state), this[ENTRIES](), fitting)
     scheduleSync('loadStateDict()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
@@ -138,11 +164,13 @@ export abstract class Module<Options = unknown> {
   }
 
   /**
-   * Reads a file into the parameters and buffers: safetensors (also in several files, by their index) or what `torch.save` has made of a
-   * state dict; see {@link loadTensors}. Calls that follow wait for it.
+   * Reads a file into the parameters and buffers: safetensors (also in several files, by their
+   * index) or what `torch.save` has made of a state dict; see {@link loadTensors}. Calls that
+   * follow wait for it.
    *
-   * All or nothing: an error or an abort changes nothing. So all values are read into new tensors first, and take the place of the old ones at the
-   * end: at its peak there is memory for the old weights and the new.
+   * All or nothing: an error or an abort changes nothing. So all values are read into new tensors
+   * first, and take the place of the old ones at the end: at its peak there is memory for the old
+   * weights and the new.
    *
    * @returns as {@link loadStateDict}
    * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`)
@@ -154,7 +182,8 @@ export abstract class Module<Options = unknown> {
     const signal = checkSignal(options.signal)
     const gates = this[GATES]()
     const reading = readTensors(source, { ...options, widen: true })
-    // it may fail before its turn comes, when nobody looks at it yet: in Node that would end the process
+    // it may fail before its turn comes, when nobody looks at it yet: in Node that would end the
+    // process
     reading.catch(() => {})
     const put = async () => {
       const { known, result } = fitState((await reading).tensors, this[ENTRIES](), options)
@@ -225,22 +254,25 @@ export abstract class Module<Options = unknown> {
   }
 
   /**
-   * Keeps the weights of linear layers in fewer bytes, for inference: a generation, which reads them all for each token, takes less time and
-   * memory. Each weight is rounded, and what it was before is gone.
+   * Keeps the weights of linear layers in fewer bytes, for inference: a generation, which reads
+   * them all for each token, takes less time and memory. Each weight is rounded, and what it was
+   * before is gone.
    *
    * - `q8_0`: 8 bits, and a scale in 16 bits for each 32 neighbours; changes next to nothing
    * - `q4_0`: 4 bits, and such a scale; changes what comes out, small models most
    * - `bf16`: the upper half of an f32
    *
-   * Embeddings, norms, biases, a head that is the token embedding, and, but for `bf16`, rows that are not whole blocks of 32 stay f32. `stateDict()`
-   * and `save()` give the rounded values as f32. Models that share the weights follow. Loading weights makes them f32 again; the gradients of the
-   * quantized ones are dropped.
+   * Embeddings, norms, biases, a head that is the token embedding, and, but for `bf16`, rows that
+   * are not whole blocks of 32 stay f32. `stateDict()` and `save()` give the rounded values as f32.
+   * Models that share the weights follow. Loading weights makes them f32 again; the gradients of
+   * the quantized ones are dropped.
    *
-   * From then on the model computes inside `noGrad` only, as `generate` and `score` do anyway: to train it, or to move it to another device, is an
-   * error (`quantized`).
+   * From then on the model computes inside `noGrad` only, as `generate` and `score` do anyway: to
+   * train it, or to move it to another device, is an error (`quantized`).
    *
-   * @throws XTransformersError (`invalid_options`) where there is no such format; (`invalid_tensor`) where a weight is not finite or not f32 on the CPU,
-   * which changes nothing; (`busy`) while a call on the model is pending
+   * @throws XTransformersError (`invalid_options`) where there is no such format;
+   * (`invalid_tensor`) where a weight is not finite or not f32 on the CPU, which changes nothing;
+   * (`busy`) while a call on the model is pending
    * @example
    * const model = (await loadModel('model.safetensors')).quantize('q8_0')
    */
@@ -252,10 +284,14 @@ export abstract class Module<Options = unknown> {
     return this
   }
 
-  /** How quantized weights are kept: the first one, where they are in several formats; null where all are f32. */
+  /**
+   * How quantized weights are kept: the first one, where they are in several formats; null where
+   * all are f32.
+   */
   get quantization(): Quantization | null {
     return walk(this, (parts) => {
-      for (const [, part] of parts) if (isModule(part) && part.quantization) return part.quantization
+      for (const [, part] of parts)
+        if (isModule(part) && part.quantization) return part.quantization
       return null
     })
   }
@@ -274,7 +310,8 @@ export abstract class Module<Options = unknown> {
    * that PyTorch's files have (`.pt`, `.pth`) is refused (`invalid_argument`). The
    * weights are those of now: later steps wait until they are read.
    *
-   * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
+   * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see
+   *   {@link Target}
    * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
    */
   async save(target: Target): Promise<void> {
@@ -302,8 +339,9 @@ export abstract class Module<Options = unknown> {
   }
 
   /**
-   * Frees the weights: its own, and those of the models within, unless another live model has these within too. Every later use is an error
-   * (`disposed`); so is a later step of an optimizer of them.
+   * Frees the weights: its own, and those of the models within, unless another live model has these
+   * within too. Every later use is an error (`disposed`); so is a later step of an optimizer of
+   * them.
    */
   dispose(): void {
     if (this[SELF].#released) return
@@ -352,7 +390,10 @@ export abstract class Module<Options = unknown> {
     return brand(withArticle(this.constructor.name || 'Module'))
   }
 
-  /** What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue, leave objects of their own kind alone. */
+  /**
+   * What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue,
+   * leave objects of their own kind alone.
+   */
   get [Symbol.toStringTag](): string {
     return 'Module'
   }
@@ -363,7 +404,10 @@ export abstract class Module<Options = unknown> {
     return renderTree(this.constructor.name, this[ENTRIES]())
   }
 
-  /** The readable tree, for `JSON.stringify`: weights are saved by {@link save} and {@link saveBytes}. */
+  /**
+   * The readable tree, for `JSON.stringify`: weights are saved by {@link save} and
+   * {@link saveBytes}.
+   */
   toJSON(): string {
     return this[INSPECT]()
   }
@@ -406,7 +450,10 @@ export abstract class Module<Options = unknown> {
   }
 }
 
-const metadataOf = (module: Module): Record<string, string> => ({ format: 'pt', class: classNameOf(module) })
+const metadataOf = (module: Module): Record<string, string> => ({
+  format: 'pt',
+  class: classNameOf(module),
+})
 
 /** Runs `fn` with the children and own parameters of `module`, by dotted name. */
 function walk<T>(module: Module, fn: (parts: Part[]) => T): T {

@@ -1,4 +1,6 @@
-/** Which models have which others within: weights are freed with the last live model that has them. */
+/**
+ * Which models have which others within: weights are freed with the last live model that has them.
+ */
 import { XTransformersError } from '../errors.js'
 import { HANDLE, SELF } from '../symbols.js'
 
@@ -120,7 +122,11 @@ export function hasLiveParent(
   for (const reference of parents.get(part) ?? []) {
     const parent = reference.deref()
     if (!parent) parents.get(part)?.delete(reference)
-    else if (counts(parent) && (isLive(parent) || hasLiveParent(parent, counts, seen)) && parent[HAS_CHILD](part))
+    else if (
+      counts(parent) &&
+      (isLive(parent) || hasLiveParent(parent, counts, seen)) &&
+      parent[HAS_CHILD](part)
+    )
       return true
   }
   return false
@@ -129,5 +135,6 @@ export function hasLiveParent(
 /** @throws XTransformersError (`disposed`) where the model has ended */
 export function requireLive(model: Parent): void {
   const ended = model[DISPOSAL]
-  if (ended !== null) throw new XTransformersError('disposed', `${ended} and cannot be used any more`)
+  if (ended !== null)
+    throw new XTransformersError('disposed', `${ended} and cannot be used any more`)
 }

@@ -1,4 +1,7 @@
-/** What a model of the user's own consists of: the models and parameters that its properties lead to. */
+/**
+ * What a model of the user's own consists of: the models and parameters that its properties lead
+ * to.
+ */
 
 import { brandOf } from '../brand.js'
 import { tagOf } from '../checks.js'
@@ -23,7 +26,10 @@ let withoutParts = new WeakSet<object>()
 /** Objects in objects, deeper than anybody writes them, and not too deep for the stack. */
 const MAX_DEPTH = 256
 
-/** Runs `fn` with the parts of `module`, in the order of its properties; a child that knows its parent leads nowhere. */
+/**
+ * Runs `fn` with the parts of `module`, in the order of its properties; a child that knows its
+ * parent leads nowhere.
+ */
 export function withParts<T>(module: object, fn: (parts: Part[]) => T): T {
   const self = identity(module)
   // a walk inside of one of the same model would close it too early
@@ -110,7 +116,8 @@ class Search {
       if (this.#searched.has(object)) continue
       this.#searched.add(object)
       eachItem(object, (_, item) => {
-        if (isModule(item) || (item instanceof Tensor && isParameter(item))) this.#deep.set(item, name)
+        if (isModule(item) || (item instanceof Tensor && isParameter(item)))
+          this.#deep.set(item, name)
         else open.push(item)
       })
     }
@@ -166,7 +173,9 @@ function eachItem(value: object, visit: Visit): void {
 /** A plain object, of whatever realm. */
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value)
-  return prototype === null || (Object.getPrototypeOf(prototype) === null && tagOf(value) === 'Object')
+  return (
+    prototype === null || (Object.getPrototypeOf(prototype) === null && tagOf(value) === 'Object')
+  )
 }
 
 const NATIVE = /\{\s*\[native code\]\s*\}\s*$/
@@ -198,9 +207,16 @@ function eachProperty(object: object, getters: boolean, visit: Visit): void {
     for (const key of Reflect.ownKeys(at)) {
       const property = Reflect.getOwnPropertyDescriptor(at, key)
       let value: unknown = property?.value
-      if (property?.get && getters && at === object && property.enumerable && typeof key === 'string')
+      if (
+        property?.get &&
+        getters &&
+        at === object &&
+        property.enumerable &&
+        typeof key === 'string'
+      )
         value = (object as Record<string, unknown>)[key]
-      if (typeof value !== 'object' || value === null || (Array.isArray(object) && isIndex(key))) continue
+      if (typeof value !== 'object' || value === null || (Array.isArray(object) && isIndex(key)))
+        continue
       if (at === object || holderOf(object, key) === at) visit(String(key), value)
     }
   }
@@ -208,7 +224,8 @@ function eachProperty(object: object, getters: boolean, visit: Visit): void {
 
 /** The object itself, and prototypes that are neither ours nor `Object`'s. */
 const isWalked = (at: object | null, object: object): at is object =>
-  at !== null && (at === object || (Object.getPrototypeOf(at) !== null && !Object.hasOwn(at, ENTRIES)))
+  at !== null &&
+  (at === object || (Object.getPrototypeOf(at) !== null && !Object.hasOwn(at, ENTRIES)))
 
 const isIndex = (key: PropertyKey) => typeof key === 'string' && /^\d+$/.test(key)
 
@@ -221,7 +238,9 @@ function holderOf(object: object, key: PropertyKey): object | null {
 
 /** A key as part of a name; its place where it is an object. */
 const named = (key: unknown, i: number): string =>
-  typeof key === 'string' || typeof key === 'number' || typeof key === 'boolean' ? String(key) : String(i)
+  typeof key === 'string' || typeof key === 'number' || typeof key === 'boolean'
+    ? String(key)
+    : String(i)
 
 /** Whether it is a leaf: also a frozen one. */
 function isParameter(value: Tensor): boolean {

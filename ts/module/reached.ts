@@ -36,12 +36,20 @@ export function requireReached(module: object, args: readonly unknown[], result:
       known = new WeakSet()
       settled.set(identity(module), known)
     }
-    for (const gate of handle.gates) if (!known.has(gate)) requireGate(gate, known, module, [args, result])
+    for (const gate of handle.gates)
+      if (!known.has(gate)) requireGate(gate, known, module, [args, result])
   }
 }
 
-function requireGate(gate: Gate, known: WeakSet<Gate>, module: object, callers: readonly unknown[]): void {
-  const fromCaller = handlesIn(callers[0], 4).concat(handlesIn(callers[1]).filter(({ live }) => live))
+function requireGate(
+  gate: Gate,
+  known: WeakSet<Gate>,
+  module: object,
+  callers: readonly unknown[],
+): void {
+  const fromCaller = handlesIn(callers[0], 4).concat(
+    handlesIn(callers[1]).filter(({ live }) => live),
+  )
   if (fromCaller.some(({ gates }) => gates.has(gate))) return
   for (const own of gatesOf(module)) known.add(own)
   if (known.has(gate)) return
@@ -62,7 +70,8 @@ function isSeen(owner: object): boolean {
 }
 
 function refuse(module: object, owner: object | undefined): never {
-  const words = owner && !(owner instanceof TensorHandle) ? `a ${owner.constructor.name}` : parameter(owner)
+  const words =
+    owner && !(owner instanceof TensorHandle) ? `a ${owner.constructor.name}` : parameter(owner)
   throw new XTransformersError(
     'invalid_state',
     `${module.constructor.name} computes with ${words} that none of its properties leads to, so that it would be neither trained nor saved: keep it in a public property (not in a #private field, a closure or a WeakMap), or give it to forward(). What is not to be trained goes inside noGrad, or is frozen by requires_grad = false`,

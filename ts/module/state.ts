@@ -20,7 +20,10 @@ export interface LoadResult {
   missing: string[]
   /** Names that were given, and that the model does not have. */
   unexpected: string[]
-  /** Tensors of another shape than the model needs; only with `strict: false`, where they are left out. */
+  /**
+   * Tensors of another shape than the model needs; only with `strict: false`, where they are left
+   * out.
+   */
   mismatched: Mismatch[]
   /** What was taken off the beginning of every name, such as `module.`; null for nothing. */
   prefix: string | null
@@ -29,7 +32,8 @@ export interface LoadResult {
 /** Options of {@link Module.loadStateDict}. */
 export interface LoadStateOptions {
   /**
-   * Whether missing, unexpected and mis-shaped names are an error, and nothing is changed; else they are reported.
+   * Whether missing, unexpected and mis-shaped names are an error, and nothing is changed; else
+   * they are reported.
    *
    * @default true
    */
@@ -59,12 +63,14 @@ export function checkStateOptions<T extends LoadStateOptions>(
 export function checkNamedTensors(given: unknown, what: string): ReadonlyMap<string, unknown> {
   const pairs = isMap(given) ? [...given] : isRecord(given) ? Object.entries(given) : null
   if (pairs === null) throw refuse(what, 'a Map or an object of tensors by name', given)
-  for (const [name] of pairs) if (typeof name !== 'string') throw refuse(`a name in ${what}`, 'a string', name)
+  for (const [name] of pairs)
+    if (typeof name !== 'string') throw refuse(`a name in ${what}`, 'a string', name)
   return new Map(pairs as [string, unknown][])
 }
 
 /** Checks a state dict; its tensors are checked when they are fitted. */
-export const checkState = (state: unknown) => checkNamedTensors(state, 'the state dict') as StateDict
+export const checkState = (state: unknown) =>
+  checkNamedTensors(state, 'the state dict') as StateDict
 
 /** What goes into the model, and what is told about the rest. */
 export interface Fitted {
@@ -93,7 +99,11 @@ const list = (lines: string[]) => lines.map((line) => `  ${line}`).join('\n')
  *
  * @throws XTransformersError (`invalid_checkpoint`) with every problem
  */
-export function fitState(state: StateDict, lines: readonly Entry[], options: LoadStateOptions): Fitted {
+export function fitState(
+  state: StateDict,
+  lines: readonly Entry[],
+  options: LoadStateOptions,
+): Fitted {
   const { strict, prefix: wanted } = options
   const entries = new Map(lines.map((entry) => [entry.name, entry]))
   const prefix = wanted ?? findPrefix([...state.keys()], entries)
@@ -103,7 +113,8 @@ export function fitState(state: StateDict, lines: readonly Entry[], options: Loa
   for (const [given, value] of state) {
     const name = given.slice(prefix.length)
     const entry = given.startsWith(prefix) ? entries.get(name) : undefined
-    if (!(value instanceof Tensor)) wrong.push(`${given} must be a Tensor, got ${describeValue(value)}`)
+    if (!(value instanceof Tensor))
+      wrong.push(`${given} must be a Tensor, got ${describeValue(value)}`)
     else if (!entry) result.unexpected.push(given)
     else if (String(entry.shape) === String(value.shape)) known.set(name, value)
     else result.mismatched.push({ name, expected: [...entry.shape], got: [...value.shape] })
@@ -112,12 +123,17 @@ export function fitState(state: StateDict, lines: readonly Entry[], options: Loa
   result.missing = [...entries.keys()].filter((name) => !known.has(name) && !shaped.has(name))
   const problems = (strict ?? true) ? [...wrong, ...problemsOf(result)] : wrong
   if (problems.length === 0) return { known, result }
-  throw new XTransformersError('invalid_checkpoint', `the state dict does not fit this model:\n${list(problems)}`)
+  throw new XTransformersError(
+    'invalid_checkpoint',
+    `the state dict does not fit this model:\n${list(problems)}`,
+  )
 }
 
 const problemsOf = ({ missing, unexpected, mismatched }: LoadResult): string[] => [
   ...shortened(
-    mismatched.map(({ name, expected, got }) => `${name} has shape [${got}], the model needs [${expected}]`),
+    mismatched.map(
+      ({ name, expected, got }) => `${name} has shape [${got}], the model needs [${expected}]`,
+    ),
   ),
   ...shortened(missing.map((name) => `${name} is missing`)),
   ...shortened(unexpected.map((name) => `${name} is not in this model`)),

@@ -26,4 +26,6 @@ export interface Submodule {
 
 /** By what every model has: the class is not imported here. */
 export const isModule = (value: unknown): value is Submodule =>
-  typeof value === 'object' && value !== null && typeof (value as Partial<Submodule>)[ENTRIES] === 'function'
+  typeof value === 'object' &&
+  value !== null &&
+  typeof (value as Partial<Submodule>)[ENTRIES] === 'function'

@@ -11,7 +11,11 @@ export interface ModelTree {
 }
 
 /** The parts of a model by the dots in the names of its entries. */
-export function treeOf(className: string, entries: readonly Entry[], options: object = {}): ModelTree {
+export function treeOf(
+  className: string,
+  entries: readonly Entry[],
+  options: object = {},
+): ModelTree {
   const root: ModelTree = { name: '', class: className, parameters: [], children: [] }
   for (const { name, shape } of entries) {
     const path = name.split('.')
@@ -44,7 +48,10 @@ interface Nested {
   options?: unknown
 }
 
-/** A model as lines, in the manner of PyTorch; chains of parts with nothing of their own stand on one line. */
+/**
+ * A model as lines, in the manner of PyTorch; chains of parts with nothing of their own stand on
+ * one line.
+ */
 export function renderTree(className: string, entries: readonly Entry[], options?: object): string {
   return render(treeOf(className, entries, options), '').join('\n')
 }

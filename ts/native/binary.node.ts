@@ -1,7 +1,13 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
 /** e_machine of ELF, in Node's spelling. */
-const ELF: Record<number, string> = { 3: 'ia32', 40: 'arm', 62: 'x64', 183: 'arm64', 243: 'riscv64' }
+const ELF: Record<number, string> = {
+  3: 'ia32',
+  40: 'arm',
+  62: 'x64',
+  183: 'arm64',
+  243: 'riscv64',
+}
 /** The machine of a PE header. */
 const PE: Record<number, string> = { 332: 'ia32', 34404: 'x64', 43620: 'arm64' }
 /** The cputype of Mach-O. */

@@ -27,7 +27,9 @@ export function causeOf(failures: readonly Failure[], platforms: readonly string
     const cause = forbidden(error)
     if (cause) return cause
   }
-  const broken = failures.find(({ error }) => (error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND')
+  const broken = failures.find(
+    ({ error }) => (error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND',
+  )
   if (!broken) return absent(platforms)
   return `the native addon for ${platforms.join(' or ')} cannot be loaded: ${firstLine(broken.error)}`
 }
@@ -40,7 +42,8 @@ export function causeOfChosen(path: string, error: Error, platform: string): str
   try {
     const built = platformOf(path)
     if (!built) return `${what}, which is not a native addon`
-    if (!platform.startsWith(built)) return `${what}, which is an addon for ${built}: this is ${platform}`
+    if (!platform.startsWith(built))
+      return `${what}, which is an addon for ${built}: this is ${platform}`
     return `${what}, which cannot be loaded: ${firstLine(error)}`
   } catch (unread) {
     if ((unread as NodeJS.ErrnoException).code === 'ENOENT') return `${what}: there is no such file`

@@ -4,7 +4,10 @@ import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { here } from './wasm.node.js'
 
-/** The file that this code runs in, as the engine knows it: bundlers may write something else for `__dirname`. */
+/**
+ * The file that this code runs in, as the engine knows it: bundlers may write something else for
+ * `__dirname`.
+ */
 function ownFile(): string | null {
   const { prepareStackTrace } = Error
   try {
@@ -40,5 +43,7 @@ export function pathOfCopy(address: string): string {
     }
   }
   const name = basename(address)
-  throw new Error(`the bundler's copy of it, ${address}, is not there: put ${name} beside the bundle, into ${among[0]}`)
+  throw new Error(
+    `the bundler's copy of it, ${address}, is not there: put ${name} beside the bundle, into ${among[0]}`,
+  )
 }

@@ -27,8 +27,11 @@ export function triples(): string[] {
   return libraries.map((library) => `linux-${arch}-${library}`)
 }
 
-/** What no tracer shall follow. The folder may be a relative one, as webpack writes it on demand. */
-const requireFile = (path: string): unknown => createRequire(resolve(here, 'x-transformers.js'))(path)
+/**
+ * What no tracer shall follow. The folder may be a relative one, as webpack writes it on demand.
+ */
+const requireFile = (path: string): unknown =>
+  createRequire(resolve(here, 'x-transformers.js'))(path)
 
 /** Of a platform that is not in the table. */
 const unlisted = (name: string) => requireFile(resolve(here, `../../x-transformers.${name}.node`))
@@ -70,9 +73,14 @@ function chosen(name: string): Found {
   try {
     return { native: checked(open(path)), running: null }
   } catch (error) {
-    throw new XTransformersError('no_addon', causeOfChosen(path, error as Error, triples().join(' or ')), [], {
-      cause: error,
-    })
+    throw new XTransformersError(
+      'no_addon',
+      causeOfChosen(path, error as Error, triples().join(' or ')),
+      [],
+      {
+        cause: error,
+      },
+    )
   }
 }
 

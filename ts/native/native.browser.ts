@@ -43,7 +43,9 @@ export function init(settings: InitSettings = {}): Promise<void> {
 }
 
 async function start(settings: InitSettings): Promise<void> {
-  const threads = (await settings.start_threads?.()) ?? 'threads run in a worker only: see x-transformers/worker'
-  const started = typeof threads === 'string' ? startSingle(single, await moduleOf(settings), threads) : threads
+  const threads =
+    (await settings.start_threads?.()) ?? 'threads run in a worker only: see x-transformers/worker'
+  const started =
+    typeof threads === 'string' ? startSingle(single, await moduleOf(settings), threads) : threads
   ;({ native, ...running } = started)
 }

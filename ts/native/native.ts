@@ -1,16 +1,19 @@
 /**
- * What both addons (napi-rs for Node, wasm-bindgen for the browser) implement: opaque handles, JSON for control data, bytes
- * for tensors. Everything above it is typed TypeScript that never knows which of the two it talks to.
+ * What both addons (napi-rs for Node, wasm-bindgen for the browser) implement: opaque handles, JSON
+ * for control data, bytes for tensors. Everything above it is typed TypeScript that never knows
+ * which of the two it talks to.
  *
- * Errors arrive as `Error` whose message is JSON: `{ "code", "message", "problems" }` (see errors.ts).
+ * Errors arrive as `Error` whose message is JSON: `{ "code", "message", "problems" }` (see
+ * errors.ts).
  */
 
 export type DType = 'f32' | 'f64' | 'f16' | 'bf16' | 'i64' | 'u8' | 'bool'
 
 /**
- * What a call needs to know besides its arguments, as JSON: `{ "seed": number, "call": number, "grad": boolean }`.
- * `seed` and `call` choose the random numbers: a call takes its number when it is made, so that neither scheduling nor threads
- * change a result. `grad`: whether the call keeps a graph for backward.
+ * What a call needs to know besides its arguments, as JSON:
+ * `{ "seed": number, "call": number, "grad": boolean }`. `seed` and `call` choose the random
+ * numbers: a call takes its number when it is made, so that neither scheduling nor threads change a
+ * result. `grad`: whether the call keeps a graph for backward.
  */
 export type ContextJson = string
 
@@ -28,7 +31,10 @@ export interface NativeTensor {
   grad(): NativeTensor | null
   /** Sets (same shape) or clears the gradient of a leaf. */
   setGrad(grad: NativeTensor | null): void
-  /** Puts the values of `source`, of the same shape, into a leaf; graphs made from the old ones become stale. */
+  /**
+   * Puts the values of `source`, of the same shape, into a leaf; graphs made from the old ones
+   * become stale.
+   */
   assign(source: NativeTensor): void
   /** Moves a leaf and its gradient, in place. */
   moveTo(device: string): void
@@ -36,9 +42,14 @@ export interface NativeTensor {
   asLeaf(): NativeTensor
   /** The same values without a graph. */
   detach(): NativeTensor
-  /** Values in row-major order, little-endian: f32 for f16 and bf16, one byte each for u8 and bool. */
+  /**
+   * Values in row-major order, little-endian: f32 for f16 and bf16, one byte each for u8 and bool.
+   */
   data(): Uint8Array
-  /** Frees the values and the gradient of a leaf for good, whatever else holds it, such as an optimizer. */
+  /**
+   * Frees the values and the gradient of a leaf for good, whatever else holds it, such as an
+   * optimizer.
+   */
   freeLeaf(): void
   dispose(): void
 }
@@ -59,9 +70,15 @@ export interface ModuleDescription {
   class: string
   /** As given to the constructor; nested models as `{ "class", "options" }`. */
   options: Record<string, unknown>
-  /** In the order of the Python package's state dict. `tied`: the entry whose tensor this one shares. */
+  /**
+   * In the order of the Python package's state dict. `tied`: the entry whose tensor this one
+   * shares.
+   */
   entries: { name: string; shape: number[]; kind: 'parameter' | 'buffer'; tied: string | null }[]
-  /** Why generation cannot keep keys and values between its steps; null where it can, and for models that generate nothing that way. */
+  /**
+   * Why generation cannot keep keys and values between its steps; null where it can, and for models
+   * that generate nothing that way.
+   */
   not_cacheable: string | null
 }
 
@@ -76,15 +93,21 @@ export interface NativeModule {
   train(on: boolean): void
   /** Moves weights, gradients and buffers, in place. */
   to(device: string): void
-  /** Keeps the weights of linear layers as `q8_0`, `q4_0` or `bf16`, for inference, until others are loaded. */
+  /**
+   * Keeps the weights of linear layers as `q8_0`, `q4_0` or `bf16`, for inference, until others are
+   * loaded.
+   */
   quantize(format: string): void
   /** The format of the quantized weights; null where there are none. */
   quantization(): string | null
-  /** Copies values in; `names` is a JSON array, one per tensor. Gives JSON `{ "missing": string[], "unexpected": string[] }`. */
+  /**
+   * Copies values in; `names` is a JSON array, one per tensor. Gives JSON
+   * `{ "missing": string[], "unexpected": string[] }`.
+   */
   loadState(names: string, tensors: NativeTensor[], strict: boolean): string
   /**
-   * Runs `forward`, `generate` or `score`. `args` is a JSON array: the positional arguments, then one object;
-   * tensors stand in it as `{"$tensor": i}`.
+   * Runs `forward`, `generate` or `score`. `args` is a JSON array: the positional arguments, then
+   * one object; tensors stand in it as `{"$tensor": i}`.
    */
   call(
     method: string,
@@ -93,9 +116,22 @@ export interface NativeModule {
     context: ContextJson,
     abort: NativeAbortFlag,
   ): Promise<NativeResult>
-  callSync(method: string, args: string, tensors: NativeTensor[], context: ContextJson): NativeResult
-  /** Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`, with its arguments. */
-  generation(method: string, args: string, tensors: NativeTensor[], context: ContextJson): NativeGeneration
+  callSync(
+    method: string,
+    args: string,
+    tensors: NativeTensor[],
+    context: ContextJson,
+  ): NativeResult
+  /**
+   * Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
+   * with its arguments.
+   */
+  generation(
+    method: string,
+    args: string,
+    tensors: NativeTensor[],
+    context: ContextJson,
+  ): NativeGeneration
   /** The checkpoint (safetensors with class, options and version in the metadata). */
   saveBytes(): Promise<Uint8Array>
   saveBytesSync(): Uint8Array
@@ -107,16 +143,19 @@ export interface NativeModule {
 /** A generation in steps: `next` until it gives null. */
 export interface NativeGeneration {
   /**
-   * Takes steps without a user's function, `logits` and `accept`, until `done`: as many as let other calls have their turn; where an abort is
-   * not seen meanwhile (WebAssembly), one.
+   * Takes steps without a user's function, `logits` and `accept`, until `done`: as many as let
+   * other calls have their turn; where an abort is not seen meanwhile (WebAssembly), one.
    */
   advance(abort: NativeAbortFlag): Promise<void>
-  /** The logits of the next token, (rows, num_tokens), after the penalty, before filter and temperature. */
+  /**
+   * The logits of the next token, (rows, num_tokens), after the penalty, before filter and
+   * temperature.
+   */
   logits(abort: NativeAbortFlag): Promise<NativeTensor>
   logitsSync(): NativeTensor
   /**
-   * Chooses the next token of every row from `logits`. `filtered`: a user's function has been at them, in place of `top_k`, `top_p` or
-   * `top_a`. Null once the generation is over.
+   * Chooses the next token of every row from `logits`. `filtered`: a user's function has been at
+   * them, in place of `top_k`, `top_p` or `top_a`. Null once the generation is over.
    */
   accept(logits: NativeTensor, filtered: boolean): number[] | null
   /** Whether all tokens are there. */
@@ -128,12 +167,15 @@ export interface NativeGeneration {
 
 export interface NativeOptimizer {
   /**
-   * One step. `groups` is JSON, one object per parameter group in the order of the constructor: `{ "lr", "weight_decay", ... }`.
+   * One step. `groups` is JSON, one object per parameter group in the order of the constructor:
+   * `{ "lr", "weight_decay", ... }`.
    */
   step(groups: string, abort: NativeAbortFlag): Promise<void>
   stepSync(groups: string): void
   zeroGrad(): void
-  /** The state, named `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`, `INDEX.momentum_buffer`. */
+  /**
+   * The state, named `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`, `INDEX.momentum_buffer`.
+   */
   state(): NativeResult
   /** Puts a state back; `names` is a JSON array, one per tensor. */
   loadState(names: string, tensors: NativeTensor[]): void
@@ -152,14 +194,25 @@ export interface ReaderSettings {
   optimizer: boolean
 }
 
-/** A file of tensors (safetensors, PyTorch's zip format) on its way into memory. It asks for bytes and is given them. */
+/**
+ * A file of tensors (safetensors, PyTorch's zip format) on its way into memory. It asks for bytes
+ * and is given them.
+ */
 export interface NativeReader {
-  /** Offset and length of the bytes to read next; null once all have come, and where `needsSize`. */
+  /**
+   * Offset and length of the bytes to read next; null once all have come, and where `needsSize`.
+   */
   next(): number[] | null
-  /** Whether it goes on only after `setSize`: its directory is at the end. From then on bytes are wanted in any order. */
+  /**
+   * Whether it goes on only after `setSize`: its directory is at the end. From then on bytes are
+   * wanted in any order.
+   */
   needsSize(): boolean
   setSize(size: number): void
-  /** Takes the bytes that `next` has asked for; fewer where the file ends before. They must not change until it resolves. */
+  /**
+   * Takes the bytes that `next` has asked for; fewer where the file ends before. They must not
+   * change until it resolves.
+   */
   feed(bytes: Uint8Array): Promise<void>
   feedSync(bytes: Uint8Array): void
   /** The tensors, once; JSON `{ "metadata": {...}, "names": [...] }`, one name per tensor. */
@@ -175,28 +228,48 @@ export interface Native {
   /** Functions, so that no class of the addon leaks into the façade. */
   abortFlag(): NativeAbortFlag
   /**
-   * A tensor from bytes in row-major order. `source` says what the bytes are; `dtype` what the tensor becomes.
+   * A tensor from bytes in row-major order. `source` says what the bytes are; `dtype` what the
+   * tensor becomes.
    * @throws where the number of bytes does not fit the shape
    */
-  tensor(bytes: Uint8Array, source: DType, dtype: DType, shape: number[], device: string): NativeTensor
+  tensor(
+    bytes: Uint8Array,
+    source: DType,
+    dtype: DType,
+    shape: number[],
+    device: string,
+  ): NativeTensor
   /**
-   * A light operation, run at once. `args` is a JSON object. Creation (no inputs; args `shape, dtype, device`):
-   * `zeros ones full{value} arange{start,end,step} rand randn randint{low,high}`.
-   * Elementwise: `neg exp log sqrt abs tanh sigmoid relu gelu silu logical_not`; with broadcasting, the second input or `{scalar}`:
-   * `add sub mul div pow maximum minimum eq ne lt le gt ge`. Reductions `{dims?: number[], keepdim}`: `sum mean max min`; `argmax{dim, keepdim}`.
-   * `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index}` (logits (.., classes), targets), `mse`,
-   * `reshape{shape}`, `permute{dims}`, `slice{dim,start,end}`, `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition, a, b),
-   * `cast{dtype}`, `to_device{device}`, `top_k{thres}`, `top_p{thres}`, `top_a{min_p_pow,min_p_ratio}`.
+   * A light operation, run at once. `args` is a JSON object. Creation (no inputs; args
+   * `shape, dtype, device`):
+   * `zeros ones full{value} arange{start,end,step} rand randn randint{low,high}`. Elementwise:
+   * `neg exp log sqrt abs tanh sigmoid relu gelu silu logical_not`; with broadcasting, the second
+   * input or `{scalar}`: `add sub mul div pow maximum minimum eq ne lt le gt ge`. Reductions
+   * `{dims?: number[], keepdim}`: `sum mean max min`; `argmax{dim, keepdim}`. `matmul`,
+   * `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index}` (logits (.., classes),
+   * targets), `mse`, `reshape{shape}`, `permute{dims}`, `slice{dim,start,end}`, `cat{dim}`,
+   * `stack{dim}`, `gather{dim}` (x, index), `where` (condition, a, b), `cast{dtype}`,
+   * `to_device{device}`, `top_k{thres}`, `top_p{thres}`, `top_a{min_p_pow,min_p_ratio}`.
    */
   op(name: string, inputs: NativeTensor[], args: string, context: ContextJson): NativeTensor
   /** Adds the gradients of `loss` (one element) to its leaves; frees the graph unless `retain`. */
   backward(loss: NativeTensor, retain: boolean, abort: NativeAbortFlag): Promise<void>
   backwardSync(loss: NativeTensor, retain: boolean): void
-  /** A model by class name; `{"$module": i}` in the options' JSON stands for `modules[i]`, whose weights it shares. */
-  construct(className: string, options: string, modules: NativeModule[], context: ContextJson): NativeModule
+  /**
+   * A model by class name; `{"$module": i}` in the options' JSON stands for `modules[i]`, whose
+   * weights it shares.
+   */
+  construct(
+    className: string,
+    options: string,
+    modules: NativeModule[],
+    context: ContextJson,
+  ): NativeModule
   /** A file of tensors, read as it is fed; `settings` is JSON of ReaderSettings. */
   reader(settings: string): NativeReader
-  /** `kind`: SGD, Adam or AdamW; `groups` is a JSON array: for each group `{ "count", "settings" }`. */
+  /**
+   * `kind`: SGD, Adam or AdamW; `groups` is a JSON array: for each group `{ "count", "settings" }`.
+   */
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer
   /** Scales the gradients so that their common norm is at most `max`; gives the norm before. */
   clipGradNorm(parameters: NativeTensor[], max: number, abort: NativeAbortFlag): Promise<number>
@@ -206,20 +279,30 @@ export interface Native {
   writeTensorsSync(names: string, tensors: NativeTensor[], metadata: string): Uint8Array
   /**
    * The bytes of a file of PyTorch with the state of an optimizer: `names` as of
-   * {@link NativeOptimizer.state}, `groups` a JSON array of the settings of each group, with the places of
-   * its parameters (`params`).
+   * {@link NativeOptimizer.state}, `groups` a JSON array of the settings of each group, with the
+   * places of its parameters (`params`).
    */
-  writeOptimizer(kind: string, names: string, tensors: NativeTensor[], groups: string): Promise<Uint8Array>
-  writeOptimizerSync(kind: string, names: string, tensors: NativeTensor[], groups: string): Uint8Array
+  writeOptimizer(
+    kind: string,
+    names: string,
+    tensors: NativeTensor[],
+    groups: string,
+  ): Promise<Uint8Array>
+  writeOptimizerSync(
+    kind: string,
+    names: string,
+    tensors: NativeTensor[],
+    groups: string,
+  ): Uint8Array
   /**
-   * The options of a class (`AdamW`, `Decoder`), a function (`top_k`, `cosineWarmup`) or an interface (`TransformerCall`), as JSON, with the
-   * defaults of those that are not given.
+   * The options of a class (`AdamW`, `Decoder`), a function (`top_k`, `cosineWarmup`) or an
+   * interface (`TransformerCall`), as JSON, with the defaults of those that are not given.
    * @throws with code `invalid_options` and every problem
    */
   resolveOptions(name: string, options: string): string
   /**
-   * The same for parameter groups: `groups` is a JSON array, each one's own options, which go before the `common` ones.
-   * Problems of a group have paths such as `param_groups[1].lr`.
+   * The same for parameter groups: `groups` is a JSON array, each one's own options, which go
+   * before the `common` ones. Problems of a group have paths such as `param_groups[1].lr`.
    */
   resolveGroups(name: string, common: string, groups: string): string
   setNumThreads(count: number): void

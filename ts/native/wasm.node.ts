@@ -6,7 +6,11 @@ import { hasRelaxedSimd, type Running, startSingle } from '../wasm/start.js'
 
 /** A folder of this module: of dist/cjs, of ts, or of the program that it was bundled into. */
 export const here =
-  typeof __dirname === 'string' ? __dirname : process.argv[1] ? dirname(process.argv[1]) : process.cwd()
+  typeof __dirname === 'string'
+    ? __dirname
+    : process.argv[1]
+      ? dirname(process.argv[1])
+      : process.cwd()
 
 /** The functions of the module; a bundler that takes them along needs the name in this form. */
 function glue(): Glue | null {
@@ -30,7 +34,8 @@ function firstOf(readers: readonly (() => Uint8Array)[]): Found {
     try {
       return { bytes: read(), refused: null }
     } catch (error) {
-      if (!['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) refused ??= error as Error
+      if (!['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? ''))
+        refused ??= error as Error
     }
   }
   return { bytes: null, refused }

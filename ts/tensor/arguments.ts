@@ -8,7 +8,10 @@ import type { Tensor } from './tensor.js'
  */
 export type Ids = Tensor | IdArray
 
-/** A mask: a `bool` tensor, or booleans (also 0 and 1) in nested arrays or a typed array of whole numbers. */
+/**
+ * A mask: a `bool` tensor, or booleans (also 0 and 1) in nested arrays or a typed array of whole
+ * numbers.
+ */
 export type Mask = Tensor | MaskArray
 
 /** Vectors: a tensor, numbers in nested arrays, or a typed array of floating-point numbers. */

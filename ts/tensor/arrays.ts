@@ -41,7 +41,8 @@ export const isData = (value: unknown): boolean => Array.isArray(value) || Array
 /**
  * An array as the native side takes it.
  *
- * @throws XTransformersError (`invalid_tensor`, `invalid_argument`) where it is not rectangular, or of other values
+ * @throws XTransformersError (`invalid_tensor`, `invalid_argument`) where it is not rectangular, or
+ *   of other values
  */
 export function packArgument(value: object, kind: ArgumentKind, name: string): Packed {
   check(value, kind, name)
@@ -54,12 +55,15 @@ export function packArgument(value: object, kind: ArgumentKind, name: string): P
 }
 
 function check(value: object, kind: ArgumentKind, name: string): void {
-  const wrong = (message: string) => new XTransformersError('invalid_argument', `${name}: ${message}`)
+  const wrong = (message: string) =>
+    new XTransformersError('invalid_argument', `${name}: ${message}`)
   if (ArrayBuffer.isView(value)) {
     const type = tagOf(value)
     if (type === 'DataView') throw wrong('a DataView is no array of numbers')
     if (kind !== 'vectors' && type.startsWith('Float')) {
-      throw wrong(`${kind === 'ids' ? 'ids are whole numbers' : 'a mask is of booleans'}, got a ${type}`)
+      throw wrong(
+        `${kind === 'ids' ? 'ids are whole numbers' : 'a mask is of booleans'}, got a ${type}`,
+      )
     }
     return
   }
@@ -71,7 +75,8 @@ function check(value: object, kind: ArgumentKind, name: string): void {
       `${place} is ${describeValue(first)}: give one tensor (\`stack\` makes one of several), or numbers in nested arrays`,
     )
   }
-  if (kind === 'ids' && typeof first === 'boolean') throw wrong('ids are whole numbers, got booleans')
+  if (kind === 'ids' && typeof first === 'boolean')
+    throw wrong('ids are whole numbers, got booleans')
 }
 
 /** The first value in nested arrays, and where it stands; an array may contain itself. */

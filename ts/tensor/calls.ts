@@ -13,17 +13,33 @@ export interface HeavyCall<T> {
   inputs?: readonly TensorHandle[]
   signal?: AbortSignal | undefined
   start: (abort: NativeAbortFlag) => Promise<T>
-  /** Frees a result that nobody wants because the call was aborted. Absent: what has happened has happened, and it resolves. */
+  /**
+   * Frees a result that nobody wants because the call was aborted. Absent: what has happened has
+   * happened, and it resolves.
+   */
   discard?: (value: T) => void
 }
 
-/** Runs a heavy call, one into the addon, in its turn, translates its errors, and lets its signal abort it. */
+/**
+ * Runs a heavy call, one into the addon, in its turn, translates its errors, and lets its signal
+ * abort it.
+ */
 export function heavy<T>(call: HeavyCall<T>): Promise<T> {
   return heavySteps({ ...call, start: (abort) => guardedAsync(() => call.start(abort)) })
 }
 
-/** As {@link heavy}, for what runs functions of the caller's too: `start` translates the errors of the addon itself, and no others. */
-export function heavySteps<T>({ reads, writes, inputs = [], signal, start, discard }: HeavyCall<T>): Promise<T> {
+/**
+ * As {@link heavy}, for what runs functions of the caller's too: `start` translates the errors of
+ * the addon itself, and no others.
+ */
+export function heavySteps<T>({
+  reads,
+  writes,
+  inputs = [],
+  signal,
+  start,
+  discard,
+}: HeavyCall<T>): Promise<T> {
   // all or none
   for (const input of inputs) input.use()
   for (const input of inputs) input.pin()

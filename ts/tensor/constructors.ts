@@ -26,8 +26,8 @@ export function recordConstruction(names: ReadonlySet<string>): Construction {
 /**
  * Records a new object as made by the innermost constructor on the stack.
  *
- * @param own the names of the object's own classes from the base class on, whose constructors are on
- *   the stack too; empty for a tensor
+ * @param own the names of the object's own classes from the base class on, whose constructors are
+ *   on the stack too; empty for a tensor
  */
 export function recordMade(made: object, own: readonly string[] = []): void {
   if (recent.length === 0) return

@@ -10,8 +10,8 @@ import { create, type Tensor, wrap, wrapLeaf } from './tensor.js'
 /** Where a new tensor is and what it holds. */
 export interface TensorOptions {
   /**
-   * Type of the elements. For `tensor(data)`: that of a typed array, `bool` for booleans, `i64` for bigints, else `f32`; `i64` for
-   * `randint` and `arange`.
+   * Type of the elements. For `tensor(data)`: that of a typed array, `bool` for booleans, `i64` for
+   * bigints, else `f32`; `i64` for `randint` and `arange`.
    *
    * @default 'f32'
    */
@@ -56,15 +56,25 @@ function finish(made: NativeTensor, requires_grad = false): Tensor {
   }
 }
 
-function make(name: string, shape: readonly number[], options: TensorOptions, args: object, fallback: DType = 'f32') {
+function make(
+  name: string,
+  shape: readonly number[],
+  options: TensorOptions,
+  args: object,
+  fallback: DType = 'f32',
+) {
   const { dtype = fallback, device = 'cpu', requires_grad } = check(options, name)
-  return finish(create(name, { shape: checkShape(shape), dtype, device: checkDevice(device), ...args }), requires_grad)
+  return finish(
+    create(name, { shape: checkShape(shape), dtype, device: checkDevice(device), ...args }),
+    requires_grad,
+  )
 }
 
 /**
  * A tensor from a number, nested arrays, or a typed array.
  *
- * @throws XTransformersError (`invalid_tensor`) where nested arrays are not rectangular or the shape does not fit
+ * @throws XTransformersError (`invalid_tensor`) where nested arrays are not rectangular or the
+ *   shape does not fit
  * @example
  * tensor([[1, 2], [3, 4]]) // f32, [2, 2]
  * tensor(new BigInt64Array([1n, 2n]), { shape: [1, 2] }) // i64
@@ -75,7 +85,9 @@ export function tensor(data: TensorData, given: FromDataOptions = {}): Tensor {
   const packed = pack(data, options.dtype)
   const shape = shapeFor(packed, options.shape)
   const device = checkDevice(options.device ?? 'cpu')
-  const made: NativeTensor = guarded(() => native.tensor(packed.bytes, packed.source, packed.dtype, shape, device))
+  const made: NativeTensor = guarded(() =>
+    native.tensor(packed.bytes, packed.source, packed.dtype, shape, device),
+  )
   return finish(made, options.requires_grad)
 }
 
@@ -92,11 +104,13 @@ export function ones(shape: readonly number[], options: TensorOptions = {}): Ten
 /**
  * A tensor with one value everywhere.
  *
- * @throws XTransformersError (`invalid_tensor`) where the type does not hold the value, such as 300 or 1.5 for `u8`
+ * @throws XTransformersError (`invalid_tensor`) where the type does not hold the value, such as 300
+ *   or 1.5 for `u8`
  */
 export function full(shape: readonly number[], value: number, given: TensorOptions = {}): Tensor {
   const options = check(given, 'full')
-  const holds = typeof value === 'number' && (Number.isFinite(value) || isFloat(options.dtype ?? 'f32'))
+  const holds =
+    typeof value === 'number' && (Number.isFinite(value) || isFloat(options.dtype ?? 'f32'))
   if (!holds) checkNumber(value, 'value')
   return make('full', shape, options, { value: exactNumber(value) })
 }
@@ -114,11 +128,17 @@ export function randn(shape: readonly number[], options: TensorOptions = {}): Te
 /**
  * Random whole numbers from `low` to below `high`, `i64` by default.
  *
- * @throws XTransformersError (`invalid_tensor`) where the type does not hold all of them, such as up to 300 for `u8`
+ * @throws XTransformersError (`invalid_tensor`) where the type does not hold all of them, such as
+ *   up to 300 for `u8`
  * @example
  * randint(0, 256, [4, 1024])
  */
-export function randint(low: number, high: number, shape: readonly number[], options: TensorOptions = {}): Tensor {
+export function randint(
+  low: number,
+  high: number,
+  shape: readonly number[],
+  options: TensorOptions = {},
+): Tensor {
   if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high) || low >= high) {
     throw new XTransformersError(
       'invalid_argument',
@@ -131,14 +151,20 @@ export function randint(low: number, high: number, shape: readonly number[], opt
 /**
  * The numbers from `start` (0) to before `end`, `i64` by default.
  *
- * @throws XTransformersError (`invalid_tensor`) where a type of whole numbers does not hold all of them
+ * @throws XTransformersError (`invalid_tensor`) where a type of whole numbers does not hold all of
+ *   them
  * @example
  * arange(3).toArray() // [0, 1, 2]
  * arange(0, 6, 2).toArray() // [0, 2, 4]
  */
 export function arange(end: number, options?: TensorOptions): Tensor
 export function arange(start: number, end: number, step?: number, options?: TensorOptions): Tensor
-export function arange(first: number, second?: number | TensorOptions, step?: number, options?: TensorOptions): Tensor {
+export function arange(
+  first: number,
+  second?: number | TensorOptions,
+  step?: number,
+  options?: TensorOptions,
+): Tensor {
   // one number is the end, as in PyTorch
   if (typeof second === 'object' && second !== null) return steps(0, first, 1, second)
   return second === undefined ? steps(0, first, step, options) : steps(first, second, step, options)
@@ -146,7 +172,11 @@ export function arange(first: number, second?: number | TensorOptions, step?: nu
 
 function steps(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
   const { dtype = 'i64', device = 'cpu', requires_grad } = check(options, 'arange')
-  const args = { start: checkNumber(start, 'start'), end: checkNumber(end, 'end'), step: checkNumber(step, 'step') }
+  const args = {
+    start: checkNumber(start, 'start'),
+    end: checkNumber(end, 'end'),
+    step: checkNumber(step, 'step'),
+  }
   if (step === 0) throw new XTransformersError('invalid_argument', 'step must not be 0')
   if (!isFloat(dtype) && !Object.values(args).every(Number.isSafeInteger)) {
     throw new XTransformersError(
@@ -158,5 +188,8 @@ function steps(start: number, end: number, step = 1, options: TensorOptions = {}
   const empty = Math.sign(end - start) !== Math.sign(step)
   const shape = [empty ? 0 : Math.ceil((end - start) / step)]
   if (empty) return make('zeros', shape, { dtype, device, requires_grad }, {})
-  return finish(create('arange', { ...args, shape, dtype, device: checkDevice(device) }), requires_grad)
+  return finish(
+    create('arange', { ...args, shape, dtype, device: checkDevice(device) }),
+    requires_grad,
+  )
 }

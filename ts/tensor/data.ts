@@ -7,7 +7,10 @@ import { checkShape, isFloat, MAX_AXES, sizeOf } from './dtype.js'
 /** What `data()` gives. */
 export type TypedArray = Float32Array | Float64Array | BigInt64Array | Uint8Array
 
-/** Values that a tensor can be made from. Numbers of `i64` must be whole, those of `u8` from 0 to 255, those of `bool` 0 or 1. */
+/**
+ * Values that a tensor can be made from. Numbers of `i64` must be whole, those of `u8` from 0 to
+ * 255, those of `bool` 0 or 1.
+ */
 export type TensorData =
   | number
   | bigint
@@ -27,7 +30,9 @@ export type Nested = number | boolean | Nested[]
 
 type Scalar = number | bigint | boolean
 
-/** A number as JSON that keeps it: JSON has no word for NaN and the infinities, and no sign at 0. */
+/**
+ * A number as JSON that keeps it: JSON has no word for NaN and the infinities, and no sign at 0.
+ */
 export const exactNumber = (x: number): number | string =>
   Object.is(x, -0) ? '-0' : Number.isFinite(x) ? x : String(x)
 
@@ -50,7 +55,8 @@ export function elements(tensor: NativeTensor): TypedArray {
 /**
  * An element as a number, or as a boolean of `bool`.
  *
- * @throws XTransformersError (`invalid_tensor`) where it is a whole number that JavaScript's numbers do not hold
+ * @throws XTransformersError (`invalid_tensor`) where it is a whole number that JavaScript's
+ *   numbers do not hold
  */
 export function plain(value: number | bigint | undefined, dtype: DType): number | boolean {
   const number = Number(value)
@@ -63,7 +69,12 @@ export function plain(value: number | bigint | undefined, dtype: DType): number 
 }
 
 /** Values as nested arrays; `element` makes one. */
-export function nested(data: TypedArray, shape: readonly number[], dtype: DType, element = plain): Nested {
+export function nested(
+  data: TypedArray,
+  shape: readonly number[],
+  dtype: DType,
+  element = plain,
+): Nested {
   let at = 0
   const build = (axis: number): Nested => {
     if (axis === shape.length) return element(data[at++], dtype)
@@ -74,7 +85,8 @@ export function nested(data: TypedArray, shape: readonly number[], dtype: DType,
 
 /** Values as text: unlike JSON with NaN, and with all digits of an i64. */
 export function inline(data: TypedArray, shape: readonly number[], dtype: DType): string {
-  const element = (value: number | bigint | undefined) => (dtype === 'bool' ? value !== 0 : (String(value) as never))
+  const element = (value: number | bigint | undefined) =>
+    dtype === 'bool' ? value !== 0 : (String(value) as never)
   return jsonOf(nested(data, shape, dtype, element)).replaceAll('"', '')
 }
 
@@ -96,10 +108,15 @@ export function shapeFor(packed: Packed, given: unknown): number[] {
   const shape = checkShape(given)
   const [size, has] = [sizeOf(shape), sizeOf(packed.shape)]
   if (size === has) return shape
-  throw new XTransformersError('invalid_tensor', `shape [${shape}] has ${size} elements, the data ${has}`)
+  throw new XTransformersError(
+    'invalid_tensor',
+    `shape [${shape}] has ${size} elements, the data ${has}`,
+  )
 }
 
-/** @throws XTransformersError (`invalid_tensor`) where a tensor of this shape has not one element */
+/**
+ * @throws XTransformersError (`invalid_tensor`) where a tensor of this shape has not one element
+ */
 export function requireOneElement(shape: readonly number[]): void {
   if (sizeOf(shape) === 1) return
   throw new XTransformersError(
@@ -108,21 +125,25 @@ export function requireOneElement(shape: readonly number[]): void {
   )
 }
 
-/** Makes `data` ready for the native side. `dtype` undefined: as the data suggests, numbers as f32. */
+/**
+ * Makes `data` ready for the native side. `dtype` undefined: as the data suggests, numbers as f32.
+ */
 export function pack(data: TensorData, dtype: DType | undefined): Packed {
   if (ArrayBuffer.isView(data)) return packTyped(data as Typed, dtype)
   const shape: number[] = []
   const flat: Scalar[] = []
   flatten(data, 0, '', shape, flat)
-  const suggested = typeof flat[0] === 'boolean' ? 'bool' : typeof flat[0] === 'bigint' ? 'i64' : 'f32'
+  const suggested =
+    typeof flat[0] === 'boolean' ? 'bool' : typeof flat[0] === 'bigint' ? 'i64' : 'f32'
   return { ...packFlat(flat, dtype ?? suggested), shape }
 }
 
 type Typed = Extract<TensorData, ArrayBufferView>
 
 /**
- * Of the prototype of all typed arrays: the name of their kind, whatever realm or subclass they are of, and undefined for anything else.
- * A page may have put a subclass in the place of Uint8Array: the prototype is further up then.
+ * Of the prototype of all typed arrays: the name of their kind, whatever realm or subclass they are
+ * of, and undefined for anything else. A page may have put a subclass in the place of Uint8Array:
+ * the prototype is further up then.
  */
 function getterOfKind(): ((this: unknown) => string | undefined) | undefined {
   for (let at: object | null = Uint8Array.prototype; at; at = Object.getPrototypeOf(at)) {
@@ -134,7 +155,10 @@ function getterOfKind(): ((this: unknown) => string | undefined) | undefined {
 
 const kindOf = getterOfKind()
 
-/** The type that a typed array has by itself, and whether its bytes are those of a tensor of that type. */
+/**
+ * The type that a typed array has by itself, and whether its bytes are those of a tensor of that
+ * type.
+ */
 const KINDS: Record<string, readonly [natural: DType, same: boolean]> = {
   Float32Array: ['f32', true],
   Float64Array: ['f64', true],
@@ -163,7 +187,8 @@ function packTyped(data: Typed, wanted: DType | undefined): Packed {
   const dtype = wanted ?? source
   const bytes = bytesOf(data)
   const shape = [data.length]
-  // the native side converts; what could lose something goes element by element, with a look at each
+  // the native side converts; what could lose something goes element by element, with a look at
+  // each
   if (same && (dtype === source || isFloat(dtype))) return { bytes, source, dtype, shape }
   return { ...packFlat(Array.from<Scalar>(data as ArrayLike<number>), dtype), shape }
 }
@@ -182,7 +207,8 @@ export function presentBytes({ buffer, byteOffset, byteLength }: ArrayBufferView
   try {
     return new Uint8Array(buffer, byteOffset, byteLength)
   } catch (error) {
-    const message = 'the memory of the data is gone: its ArrayBuffer was transferred (to a worker, say) or made smaller'
+    const message =
+      'the memory of the data is gone: its ArrayBuffer was transferred (to a worker, say) or made smaller'
     throw new XTransformersError('invalid_argument', message, [], { cause: error })
   }
 }
@@ -211,11 +237,20 @@ function packFlat(flat: Scalar[], dtype: DType): Omit<Packed, 'shape'> {
 function wholeNumber(value: Scalar): bigint {
   if (typeof value === 'bigint' && BigInt.asIntN(64, value) === value) return value
   if (typeof value !== 'bigint' && Number.isSafeInteger(Number(value))) return BigInt(value)
-  throw new XTransformersError('invalid_argument', `an i64 tensor holds whole numbers, got ${String(value)}`)
+  throw new XTransformersError(
+    'invalid_argument',
+    `an i64 tensor holds whole numbers, got ${String(value)}`,
+  )
 }
 
 /** Notes the values of nested arrays, which must be rectangular. */
-function flatten(data: unknown, depth: number, path: string, shape: number[], flat: Scalar[]): void {
+function flatten(
+  data: unknown,
+  depth: number,
+  path: string,
+  shape: number[],
+  flat: Scalar[],
+): void {
   const list = Array.isArray(data) ? data : null
   const place = path === '' ? 'data' : `data${path}`
   if (depth > MAX_AXES) {
@@ -238,7 +273,8 @@ function flatten(data: unknown, depth: number, path: string, shape: number[], fl
     return
   }
   if (depth >= shape.length) throw ragged(place, 'a number', `an array of ${list.length}`)
-  if (list.length !== shape[depth]) throw ragged(place, `an array of ${shape[depth]}`, `an array of ${list.length}`)
+  if (list.length !== shape[depth])
+    throw ragged(place, `an array of ${shape[depth]}`, `an array of ${list.length}`)
   for (let i = 0; i < list.length; i++) flatten(list[i], depth + 1, `${path}[${i}]`, shape, flat)
 }
 

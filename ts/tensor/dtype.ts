@@ -22,7 +22,8 @@ export function checkDType(value: unknown): DType {
 }
 
 /** Anything in an array, in words. */
-export const listed = (values: readonly unknown[]): string => `[${Array.from(values, describeValue).join(', ')}]`
+export const listed = (values: readonly unknown[]): string =>
+  `[${Array.from(values, describeValue).join(', ')}]`
 
 /** Checks the lengths of axes. `wildcard`: one of them may be -1. */
 export function checkShape(shape: unknown, wildcard = false): number[] {

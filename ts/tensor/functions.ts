@@ -7,10 +7,14 @@ import { axis, type CrossEntropyOptions } from './operations.js'
 import { apply, checkTensor, fromArgument, type Tensor } from './tensor.js'
 
 /** Checks a list of tensors with at least one in it. */
-function checkTensors(tensors: Iterable<Tensor>, name: string): [first: Tensor, ...others: Tensor[]] {
+function checkTensors(
+  tensors: Iterable<Tensor>,
+  name: string,
+): [first: Tensor, ...others: Tensor[]] {
   const list = checkIterable(tensors, `what ${name} takes`, 'tensors')
   const [first, ...others] = list.map((tensor, i) => checkTensor(tensor, `tensor ${i} of ${name}`))
-  if (first === undefined) throw new XTransformersError('invalid_argument', `${name} needs at least one tensor`)
+  if (first === undefined)
+    throw new XTransformersError('invalid_argument', `${name} needs at least one tensor`)
   return [first, ...others]
 }
 

@@ -29,9 +29,14 @@ export function gradEnabled(): boolean {
  * The `noGrad` that a call on these inputs, or on the model with `gates`, belongs to; null where it
  * keeps a graph.
  */
-export function noGradScopeOf(inputs: readonly TensorHandle[], gates: Gates = NO_GATES): NoGradScope | null {
+export function noGradScopeOf(
+  inputs: readonly TensorHandle[],
+  gates: Gates = NO_GATES,
+): NoGradScope | null {
   const noGradScope = currentNoGrad()
-  return noGradScope ?? taint(inputs) ?? (noGradScope === null ? null : pendingNoGrad(inputs, gates))
+  return (
+    noGradScope ?? taint(inputs) ?? (noGradScope === null ? null : pendingNoGrad(inputs, gates))
+  )
 }
 
 /**
@@ -115,7 +120,10 @@ const COMPILED =
 
 const LATER = ['AsyncFunction', 'GeneratorFunction', 'AsyncGeneratorFunction']
 
-/** Whether a function is async or a generator, also compiled to an older language, as far as its text tells. */
+/**
+ * Whether a function is async or a generator, also compiled to an older language, as far as its
+ * text tells.
+ */
 function runsLater(fn: unknown): boolean {
   if (typeof fn !== 'function') return false
   return LATER.includes(tagOf(fn)) || COMPILED.test(Function.prototype.toString.call(fn))

@@ -8,7 +8,10 @@ let made = 0
 
 /** The native tensor behind a {@link Tensor}, and how long it lives. */
 export class TensorHandle {
-  /** Its number. Without one, two tensors would be alike to `deepStrictEqual`, which sees no private field. */
+  /**
+   * Its number. Without one, two tensors would be alike to `deepStrictEqual`, which sees no private
+   * field.
+   */
   readonly id: number
   /** The weights whose graph this tensor holds. */
   gates: Gates
@@ -38,7 +41,11 @@ export class TensorHandle {
 
   /** @throws XTransformersError (`disposed`) after `dispose()` */
   use(): NativeTensor {
-    if (this.#disposed) throw new XTransformersError('disposed', 'this tensor was disposed and cannot be used any more')
+    if (this.#disposed)
+      throw new XTransformersError(
+        'disposed',
+        'this tensor was disposed and cannot be used any more',
+      )
     return this.#native
   }
 
@@ -73,7 +80,9 @@ export class TensorHandle {
       throw new XTransformersError('invalid_tensor', message)
     }
     if (native.isLeaf()) {
-      scheduleSync('requires_grad', NO_GATES, this.gates, () => guarded(() => native.setRequiresGrad(on)))
+      scheduleSync('requires_grad', NO_GATES, this.gates, () =>
+        guarded(() => native.setRequiresGrad(on)),
+      )
     } else if (!on) {
       refuse('only a leaf can stop requiring a gradient: use detach() for a result')
     } else if (this.owned) {
@@ -83,7 +92,10 @@ export class TensorHandle {
     }
   }
 
-  /** Puts a leaf in place, whose values may change from now on; the object that the user holds stays the same. */
+  /**
+   * Puts a leaf in place, whose values may change from now on; the object that the user holds stays
+   * the same.
+   */
   #becomeLeaf(native: NativeTensor): void {
     this.#native.dispose()
     this.#native = native
@@ -98,8 +110,8 @@ export class TensorHandle {
   }
 
   /**
-   * As `dispose`, of a leaf also for those that hold it, such as optimizers: once the calls made before have ended. The parameters of the package's
-   * own models are freed with these.
+   * As `dispose`, of a leaf also for those that hold it, such as optimizers: once the calls made
+   * before have ended. The parameters of the package's own models are freed with these.
    */
   release(): void {
     if (this.#disposed || this.owned) return

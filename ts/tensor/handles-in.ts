@@ -12,7 +12,11 @@ export function handlesIn(value: unknown, depth = 3): TensorHandle[] {
   const handle = (value as { [HANDLE]?: TensorHandle })[HANDLE]
   if (handle) return [handle]
   if (depth === 0) return []
-  const items = Array.isArray(value) ? value.slice(0, MAX_ITEMS) : isMap(value) ? [...value.values()] : listed(value)
+  const items = Array.isArray(value)
+    ? value.slice(0, MAX_ITEMS)
+    : isMap(value)
+      ? [...value.values()]
+      : listed(value)
   return items.flatMap((item) => handlesIn(item, depth - 1))
 }
 

@@ -9,7 +9,10 @@ const VALUE = 16
 const VALUE_OF_TABLE = 64
 const LONG = 2 ** 25
 
-/** Of addresses, for what the engine takes besides: its code, its threads, room to collect garbage in. */
+/**
+ * Of addresses, for what the engine takes besides: its code, its threads, room to collect garbage
+ * in.
+ */
 const RESERVE = { part: 16, least: 96 * 2 ** 20, most: 256 * 2 ** 20 }
 
 /** What engines tell of their heap and of the process, where they do. */
@@ -41,10 +44,17 @@ function numberAfter(read: () => string, name: string, fallback: number): number
   }
 }
 
-/** Bytes that Linux still gives the process: a heap that gets none ends it too, however large it may become. */
+/**
+ * Bytes that Linux still gives the process: a heap that gets none ends it too, however large it may
+ * become.
+ */
 function leftOnLinux(fs: FileSystem): number {
   const file = (path: string) => () => fs.readFileSync(path, 'latin1')
-  const [limits, status, memory] = [file('/proc/self/limits'), file('/proc/self/status'), file('/proc/meminfo')]
+  const [limits, status, memory] = [
+    file('/proc/self/limits'),
+    file('/proc/self/status'),
+    file('/proc/meminfo'),
+  ]
   const of = (limit: string, used: string) => {
     const most = numberAfter(limits, limit, Number.POSITIVE_INFINITY)
     const reserve = Math.min(Math.max(most / RESERVE.part, RESERVE.least), RESERVE.most)
@@ -52,7 +62,11 @@ function leftOnLinux(fs: FileSystem): number {
   }
   const available = numberAfter(memory, 'MemAvailable', Number.POSITIVE_INFINITY)
   const swap = numberAfter(memory, 'SwapFree', 0)
-  return Math.min(of('Max address space', 'VmSize'), of('Max data size', 'VmData'), (available + swap) * 1024)
+  return Math.min(
+    of('Max address space', 'VmSize'),
+    of('Max data size', 'VmData'),
+    (available + swap) * 1024,
+  )
 }
 
 /** Bytes that the system still gives the process; infinite where nobody says. */
@@ -82,7 +96,8 @@ const inMebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`
 /**
  * A heap that is full ends the process: what cannot fit is refused before.
  *
- * @throws XTransformersError (`out_of_memory`) where nested arrays of this shape do not fit into JavaScript's heap
+ * @throws XTransformersError (`out_of_memory`) where nested arrays of this shape do not fit into
+ *   JavaScript's heap
  */
 export function checkHeap(shape: readonly number[]): void {
   const count = sizeOf(shape)

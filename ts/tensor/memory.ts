@@ -7,8 +7,8 @@ import { Tensor } from './tensor.js'
 import { closeScope, openScope, track } from './tidy-scope.js'
 
 /**
- * Runs `fn` and frees every tensor that was made while it ran, but for those in its result: the result itself, or found in it through
- * arrays, plain objects, Maps and Sets.
+ * Runs `fn` and frees every tensor that was made while it ran, but for those in its result: the
+ * result itself, or found in it through arrays, plain objects, Maps and Sets.
  *
  * For synchronous work. In an async function use `using`.
  *
@@ -51,7 +51,8 @@ export function tensorsIn(value: unknown): Set<TensorHandle> {
   const open = [value]
   while (open.length > 0) {
     const next = open.pop()
-    if (typeof next !== 'object' || next === null || ArrayBuffer.isView(next) || seen.has(next)) continue
+    if (typeof next !== 'object' || next === null || ArrayBuffer.isView(next) || seen.has(next))
+      continue
     seen.add(next)
     if (next instanceof Tensor) found.add(next[HANDLE])
     else if (isMap(next)) for (const pair of next) open.push(...pair)
@@ -66,8 +67,8 @@ export interface Memory {
   /** What tensors, weights and graphs take. */
   native_bytes: number
   /**
-   * What threads keep to work with: each takes its blocks when it computes for the first time, up to some 20 MB, and uses them again and
-   * again.
+   * What threads keep to work with: each takes its blocks when it computes for the first time, up
+   * to some 20 MB, and uses them again and again.
    */
   kept_bytes: number
 }

@@ -33,7 +33,10 @@ export function axis(dim: number, axes: number): number {
   if (!Number.isInteger(dim)) throw refuse('an axis', 'a whole number', dim, 'invalid_tensor')
   const found = dim < 0 ? dim + axes : dim
   if (found >= 0 && found < axes) return found
-  throw new XTransformersError('invalid_tensor', `there is no axis ${dim}: the tensor has ${axes} axes`)
+  throw new XTransformersError(
+    'invalid_tensor',
+    `there is no axis ${dim}: the tensor has ${axes} axes`,
+  )
 }
 
 /** The options of a reduction. */
@@ -43,9 +46,11 @@ function keepdimOf(options: ReduceOptions | undefined, name: string): boolean {
 }
 
 /**
- * The operations of a `Tensor`, all differentiable but for comparisons and `argmax`. Light: they run at once, in the calling thread.
- * A second operand may be a number; shapes are broadcast as in NumPy. Whole numbers and truth values are treated as in PyTorch: they are
- * summed as `i64` and divided as `f32`; results that their type does not hold wrap, and numbers that it does not hold are errors.
+ * The operations of a `Tensor`, all differentiable but for comparisons and `argmax`. Light: they
+ * run at once, in the calling thread. A second operand may be a number; shapes are broadcast as in
+ * NumPy. Whole numbers and truth values are treated as in PyTorch: they are summed as `i64` and
+ * divided as `f32`; results that their type does not hold wrap, and numbers that it does not hold
+ * are errors.
  */
 export abstract class TensorOps<T extends TensorOps<T>> {
   abstract readonly shape: readonly number[]
@@ -90,7 +95,8 @@ export abstract class TensorOps<T extends TensorOps<T>> {
   }
 
   /**
-   * True quotient: whole numbers give `f32`. For whole ones cast the result, which cuts off the fraction.
+   * True quotient: whole numbers give `f32`. For whole ones cast the result, which cuts off the
+   * fraction.
    *
    * @example
    * tensor([1, 3], { dtype: 'i64' }).div(2).toArray() // [0.5, 1.5]
@@ -241,7 +247,8 @@ export abstract class TensorOps<T extends TensorOps<T>> {
   }
 
   /**
-   * Index of the largest element along an axis, as `i64`: of the first one, and of the first NaN where there is one.
+   * Index of the largest element along an axis, as `i64`: of the first one, and of the first NaN
+   * where there is one.
    *
    * @throws XTransformersError (`invalid_tensor`) where the axis is empty
    */
@@ -250,7 +257,9 @@ export abstract class TensorOps<T extends TensorOps<T>> {
     return this.run('argmax', [], { dim: axis(dim, this.shape.length), keepdim })
   }
 
-  /** Matrix product of the last two axes, (.., m, k) and (.., k, n); the axes before are broadcast. */
+  /**
+   * Matrix product of the last two axes, (.., m, k) and (.., k, n); the axes before are broadcast.
+   */
   matmul(other: T): T {
     return this.run('matmul', [this.operand(other)])
   }
@@ -265,11 +274,16 @@ export abstract class TensorOps<T extends TensorOps<T>> {
     return this.run('log_softmax', [], { dim: axis(dim, this.shape.length) })
   }
 
-  /** Mean cross entropy of these logits, (.., classes), with target ids, (..); NaN where no target counts. */
+  /**
+   * Mean cross entropy of these logits, (.., classes), with target ids, (..); NaN where no target
+   * counts.
+   */
   crossEntropy(targets: T | IdArray, options?: CrossEntropyOptions): T {
     const { ignore_index } = checkOptions(options, 'crossEntropy()', ['ignore_index'])
     const ignored = checkInteger(ignore_index ?? -100, 'ignore_index')
-    return this.withIds(targets, 'targets', (ids) => this.run('cross_entropy', [ids], { ignore_index: ignored }))
+    return this.withIds(targets, 'targets', (ids) =>
+      this.run('cross_entropy', [ids], { ignore_index: ignored }),
+    )
   }
 
   /** Mean of the squared differences. */
@@ -313,7 +327,10 @@ export abstract class TensorOps<T extends TensorOps<T>> {
     return this.run('permute', [], { dims })
   }
 
-  /** The part from `start` to before `end` along an axis; negative ones count from the end, as in Python. */
+  /**
+   * The part from `start` to before `end` along an axis; negative ones count from the end, as in
+   * Python.
+   */
   slice(dim: number, start: number, end?: number): T {
     const at = axis(dim, this.shape.length)
     const length = this.shape[at] as number
@@ -323,23 +340,32 @@ export abstract class TensorOps<T extends TensorOps<T>> {
     return this.run('slice', [], { dim: at, start: from, end: Math.max(from, to) })
   }
 
-  /** The elements that `index` (`i64`, with the same number of axes) names along an axis, as in PyTorch. */
+  /**
+   * The elements that `index` (`i64`, with the same number of axes) names along an axis, as in
+   * PyTorch.
+   */
   gather(dim: number, index: T | IdArray): T {
-    return this.withIds(index, 'index', (ids) => this.run('gather', [ids], { dim: axis(dim, this.shape.length) }))
+    return this.withIds(index, 'index', (ids) =>
+      this.run('gather', [ids], { dim: axis(dim, this.shape.length) }),
+    )
   }
 
   /** `a` where this is true, else `b`. */
   where(a: T | number, b: T | number): T {
     const [first, second] = [a, b].map((x) => (typeof x === 'number' ? x : this.operand(x)))
-    const like: TensorOps<T> = typeof first === 'object' ? first : typeof second === 'object' ? second : this
-    const tensor = (x: T | number | undefined) => (typeof x === 'object' ? x : like.scalarLike(x as number))
+    const like: TensorOps<T> =
+      typeof first === 'object' ? first : typeof second === 'object' ? second : this
+    const tensor = (x: T | number | undefined) =>
+      typeof x === 'object' ? x : like.scalarLike(x as number)
     return this.run('where', [tensor(first), tensor(second)])
   }
 
   /**
-   * The same values in another type. As in PyTorch, `bool` is true for all but 0, fractions are cut off, and `u8` wraps.
+   * The same values in another type. As in PyTorch, `bool` is true for all but 0, fractions are cut
+   * off, and `u8` wraps.
    *
-   * @throws XTransformersError (`invalid_tensor`) where NaN or a number beyond 64 bits is to become a whole one
+   * @throws XTransformersError (`invalid_tensor`) where NaN or a number beyond 64 bits is to become
+   *   a whole one
    */
   cast(dtype: DType): T {
     return this.run('cast', [], { dtype: checkDType(dtype) })

@@ -89,7 +89,8 @@ function begin(code: Code, entered: boolean): Begun {
 }
 
 /** Begins what `noGrad` runs. */
-export const beginNoGrad = (noGradScope: NoGradScope): Begun => begin(newCode(noGradScope, null), true)
+export const beginNoGrad = (noGradScope: NoGradScope): Begun =>
+  begin(newCode(noGradScope, null), true)
 
 /**
  * Begins a forward of a model of the user's own; null where the runtime knows what belongs to it.
@@ -127,7 +128,9 @@ export function pendingNoGrad(inputs: readonly TensorHandle[], gates: Gates): No
   if (noGradCount === 0) return null
   // a result with a graph was made outside, as all that noGrad has made is without
   if (inputs.some((input) => !input.live && input.gates.size > 0)) return null
-  const leaves = inputs.filter((input) => input.live && input.gates.size > 0 && input.use().requiresGrad())
+  const leaves = inputs.filter(
+    (input) => input.live && input.gates.size > 0 && input.use().requiresGrad(),
+  )
   if (gates.size === 0 && leaves.length === 0) return null
   const all = [...leaves.flatMap((leaf) => [...leaf.gates]), ...gates]
   return codeOf(() => new Set(all))
@@ -138,7 +141,9 @@ function codeOf(weights: () => Gates): NoGradScope | null {
   if (noGradCount === 0) return null
   const gates = weights()
   const codes = [...pending].filter((code) => !code.fresh)
-  const having = codes.filter((code) => gates.size > 0 && code.gates && isWithin(gates, code.gates()))
+  const having = codes.filter(
+    (code) => gates.size > 0 && code.gates && isWithin(gates, code.gates()),
+  )
   const within = having.find((code) => code.noGradScope)
   if (within && having.every((code) => code.noGradScope)) return within.noGradScope
   if (within || (having.length === 0 && codes.some((code) => code.gates === null))) {

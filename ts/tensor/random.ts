@@ -7,9 +7,11 @@ let seed = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)
 let calls = 0
 
 /**
- * Seeds everything random that follows: initial values, dropout, sampling, `rand`, `randn`, `randint`.
+ * Seeds everything random that follows: initial values, dropout, sampling, `rand`, `randn`,
+ * `randint`.
  *
- * The numbers depend on the seed and on the order in which calls are made, not on when they run or on how many threads.
+ * The numbers depend on the seed and on the order in which calls are made, not on when they run or
+ * on how many threads.
  *
  * @param value a whole number from 0 to 2^53 - 1
  * @throws XTransformersError (`invalid_argument`) for any other value
@@ -25,7 +27,10 @@ export function manualSeed(value: number): void {
   calls = 0
 }
 
-/** The context of a call that may draw random numbers: it takes the next number of the sequence, now. */
+/**
+ * The context of a call that may draw random numbers: it takes the next number of the sequence,
+ * now.
+ */
 export function nextContext(grad: boolean = gradEnabled()): ContextJson {
   return `{"seed":${seed},"call":${calls++},"grad":${grad}}`
 }

@@ -2,8 +2,8 @@ import { XTransformersError } from '../errors.js'
 import { Promises } from '../promises.js'
 
 /**
- * One per set of weights. Keeps the order of the program: reads may overlap, a write waits for everything before it, a read waits
- * for the write before it.
+ * One per set of weights. Keeps the order of the program: reads may overlap, a write waits for
+ * everything before it, a read waits for the write before it.
  */
 export class Gate {
   /**
@@ -60,14 +60,15 @@ class Job {
 }
 
 /**
- * Not by `instanceof`: a page may replace the global `Promise`, as zone.js does, and async functions
- * go on giving the one that was there at first.
+ * Not by `instanceof`: a page may replace the global `Promise`, as zone.js does, and async
+ * functions go on giving the one that was there at first.
  */
 const isPending = <T>(value: PromiseLike<T> | T): value is PromiseLike<T> =>
   typeof (value as PromiseLike<T> | null | undefined)?.then === 'function'
 
 /**
- * Runs `run` when its turn has come: at once where the gates are free. A call that fails lets the next one pass.
+ * Runs `run` when its turn has come: at once where the gates are free. A call that fails lets the
+ * next one pass.
  *
  * With a signal: an abort before its turn rejects right away, and `run` is never called.
  */
@@ -146,7 +147,8 @@ export function isBusy(reads: Gates, writes: Gates): boolean {
 /**
  * Runs `run` now.
  *
- * @throws XTransformersError (`busy`) while a conflicting asynchronous call is pending: a synchronous one cannot wait
+ * @throws XTransformersError (`busy`) while a conflicting asynchronous call is pending: a
+ *   synchronous one cannot wait
  */
 export function scheduleSync<T>(what: string, reads: Gates, writes: Gates, run: () => T): T {
   if (isBusy(reads, writes)) {
@@ -158,7 +160,10 @@ export function scheduleSync<T>(what: string, reads: Gates, writes: Gates, run: 
   return run()
 }
 
-/** For small changes such as `zeroGrad()`: at once where the gates are free, else in its place in the order. */
+/**
+ * For small changes such as `zeroGrad()`: at once where the gates are free, else in its place in
+ * the order.
+ */
 export function runOrQueue(writes: Gates, run: () => void): void {
   // nobody waits for it; what can fail here fails in the next call on the same weights too
   if (isBusy(NO_GATES, writes)) schedule(NO_GATES, writes, run).catch(() => {})

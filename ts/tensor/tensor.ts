@@ -10,7 +10,16 @@ import { HANDLE, INSPECT, uncloneable } from '../symbols.js'
 import { type ArgumentKind, isData, packArgument } from './arrays.js'
 import { heavy } from './calls.js'
 import { recordMade } from './constructors.js'
-import { elements, inline, type Nested, nested, pack, plain, requireOneElement, type TypedArray } from './data.js'
+import {
+  elements,
+  inline,
+  type Nested,
+  nested,
+  pack,
+  plain,
+  requireOneElement,
+  type TypedArray,
+} from './data.js'
 import { checkDevice, type Device } from './device.js'
 import { DTYPES, isFloat, sizeOf } from './dtype.js'
 import { noGradScopeOf } from './grad-mode.js'
@@ -37,7 +46,8 @@ const UNCLONEABLE = uncloneable('a Tensor cannot be cloned: send its data() and 
 /**
  * An array of numbers with a shape, on a device, with its place in the graph of computations.
  *
- * Its values never change, but for parameters. It is freed by `dispose()`, by `using`, by `tidy`, or in the end by the garbage collector.
+ * Its values never change, but for parameters. It is freed by `dispose()`, by `using`, by `tidy`,
+ * or in the end by the garbage collector.
  *
  * @example
  * const x = tensor([[1, 2], [3, 4]], { requires_grad: true })
@@ -81,10 +91,11 @@ export class Tensor extends TensorOps<Tensor> {
   }
 
   /**
-   * Whether a backward reaches this tensor. Of a leaf it can be set: false freezes a parameter, which then gets no gradient and is passed over
-   * by optimizers, true thaws it.
+   * Whether a backward reaches this tensor. Of a leaf it can be set: false freezes a parameter,
+   * which then gets no gradient and is passed over by optimizers, true thaws it.
    *
-   * @throws XTransformersError on setting: (`invalid_tensor`) where the tensor is a result; (`busy`) while a call on the parameter is pending
+   * @throws XTransformersError on setting: (`invalid_tensor`) where the tensor is a result;
+   *   (`busy`) while a call on the parameter is pending
    * @example
    * for (const parameter of encoder.parameters()) parameter.requires_grad = false
    */
@@ -110,13 +121,19 @@ export class Tensor extends TensorOps<Tensor> {
   /** Sets or clears the gradient; it has the shape of the tensor. */
   set grad(value: Tensor | null) {
     const handle = this[HANDLE]
-    const gradient = value === null || value === undefined ? null : checkTensor(value, 'grad')[HANDLE].settled('grad')
-    scheduleSync('setting grad', NO_GATES, handle.gates, () => guarded(() => handle.use().setGrad(gradient)))
+    const gradient =
+      value === null || value === undefined
+        ? null
+        : checkTensor(value, 'grad')[HANDLE].settled('grad')
+    scheduleSync('setting grad', NO_GATES, handle.gates, () =>
+      guarded(() => handle.use().setGrad(gradient)),
+    )
   }
 
   /**
-   * The values in row-major order: Float32Array (also for f16 and bf16), Float64Array, BigInt64Array for i64, Uint8Array for u8 and bool.
-   * Of a parameter: as they are once the calls made before have ended.
+   * The values in row-major order: Float32Array (also for f16 and bf16), Float64Array,
+   * BigInt64Array for i64, Uint8Array for u8 and bool. Of a parameter: as they are once the calls
+   * made before have ended.
    */
   data(): Promise<TypedArray> {
     const handle = this[HANDLE]
@@ -135,7 +152,8 @@ export class Tensor extends TensorOps<Tensor> {
   /**
    * The only element, as a number; a boolean for `bool`.
    *
-   * @throws XTransformersError (`invalid_tensor`) where there are several, or an `i64` beyond 2^53, which a number does not hold
+   * @throws XTransformersError (`invalid_tensor`) where there are several, or an `i64` beyond 2^53,
+   *   which a number does not hold
    */
   item(): number | boolean {
     requireOneElement(this.shape)
@@ -145,8 +163,10 @@ export class Tensor extends TensorOps<Tensor> {
   /**
    * The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself.
    *
-   * @throws XTransformersError (`invalid_tensor`) where one is an `i64` beyond 2^53, which a number does not hold: `dataSync()` gives it
-   * @throws XTransformersError (`out_of_memory`) where JavaScript's heap does not hold them; {@link data} needs none of it
+   * @throws XTransformersError (`invalid_tensor`) where one is an `i64` beyond 2^53, which a number
+   *   does not hold: `dataSync()` gives it
+   * @throws XTransformersError (`out_of_memory`) where JavaScript's heap does not hold them;
+   *   {@link data} needs none of it
    */
   toArray(): Nested {
     checkHeap(this.shape)
@@ -186,15 +206,19 @@ export class Tensor extends TensorOps<Tensor> {
   }
 
   /**
-   * Adds the gradients of this tensor, of one element, to the leaves that it depends on (`.grad`), and frees the graph.
+   * Adds the gradients of this tensor, of one element, to the leaves that it depends on (`.grad`),
+   * and frees the graph.
    *
-   * @throws XTransformersError (`invalid_tensor`) where there is no graph, where it was freed by an earlier backward, or where a parameter has changed
-   * since the forward
+   * @throws XTransformersError (`invalid_tensor`) where there is no graph, where it was freed by an
+   * earlier backward, or where a parameter has changed since the forward
    */
   backward(options?: BackwardOptions): Promise<void> {
     const handle = this[HANDLE]
     try {
-      const { retain_graph, signal } = checkOptions(options, 'backward()', ['retain_graph', 'signal'])
+      const { retain_graph, signal } = checkOptions(options, 'backward()', [
+        'retain_graph',
+        'signal',
+      ])
       const retain = checkFlag(retain_graph, 'retain_graph', false)
       return heavy({
         reads: NO_GATES,
@@ -233,7 +257,10 @@ export class Tensor extends TensorOps<Tensor> {
     return brand('a Tensor')
   }
 
-  /** What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue, leave objects of their own kind alone. */
+  /**
+   * What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue,
+   * leave objects of their own kind alone.
+   */
   get [Symbol.toStringTag](): string {
     return 'Tensor'
   }
@@ -249,9 +276,11 @@ export class Tensor extends TensorOps<Tensor> {
   }
 
   /**
-   * For operators of JavaScript, such as `loss < 2`: the only element, see {@link item}. Text is that of {@link toString}.
+   * For operators of JavaScript, such as `loss < 2`: the only element, see {@link item}. Text is
+   * that of {@link toString}.
    *
-   * @throws XTransformersError (`invalid_tensor`) where there are several elements: compare with `lt`, `eq` and their like
+   * @throws XTransformersError (`invalid_tensor`) where there are several elements: compare with
+   *   `lt`, `eq` and their like
    */
   [Symbol.toPrimitive](hint: string): number | boolean | string {
     return hint === 'string' ? this.toString() : this.item()
@@ -267,7 +296,11 @@ export class Tensor extends TensorOps<Tensor> {
     return this.toArray()
   }
 
-  protected override run(name: string, others: readonly Tensor[], args?: Record<string, unknown>): Tensor {
+  protected override run(
+    name: string,
+    others: readonly Tensor[],
+    args?: Record<string, unknown>,
+  ): Tensor {
     return apply(name, [this, ...others], args)
   }
 
@@ -275,7 +308,11 @@ export class Tensor extends TensorOps<Tensor> {
     return checkTensor(value, 'the operand')
   }
 
-  protected override withIds(value: unknown, name: string, use: (tensor: Tensor) => Tensor): Tensor {
+  protected override withIds(
+    value: unknown,
+    name: string,
+    use: (tensor: Tensor) => Tensor,
+  ): Tensor {
     if (!isData(value)) return use(this.operand(value))
     using made = fromArgument(value as object, 'ids', name, this.device)
     return use(made)
@@ -293,8 +330,15 @@ export class Tensor extends TensorOps<Tensor> {
   }
 }
 
-/** A native tensor as the public class. `gates`: of the weights that its graph may hold; `noGradScope`: the `noGrad` that it comes of. */
-export function wrap(tensor: NativeTensor, gates: Gates = NO_GATES, noGradScope: NoGradScope | null = null): Tensor {
+/**
+ * A native tensor as the public class. `gates`: of the weights that its graph may hold;
+ * `noGradScope`: the `noGrad` that it comes of.
+ */
+export function wrap(
+  tensor: NativeTensor,
+  gates: Gates = NO_GATES,
+  noGradScope: NoGradScope | null = null,
+): Tensor {
   const kept = gates.size > 0 && tensor.requiresGrad() ? gates : NO_GATES
   const handle = new TensorHandle(tensor, kept, false)
   handle.noGradScope = noGradScope
@@ -309,7 +353,12 @@ export function wrapLeaf(tensor: NativeTensor): Tensor {
 }
 
 /** A tensor from an array that stands for one; whoever asks for it frees it. */
-export function fromArgument(value: object, kind: ArgumentKind, name: string, device: Device = 'cpu'): Tensor {
+export function fromArgument(
+  value: object,
+  kind: ArgumentKind,
+  name: string,
+  device: Device = 'cpu',
+): Tensor {
   const { bytes, source, dtype, shape } = packArgument(value, kind, name)
   return wrap(guarded(() => native.tensor(bytes, source, dtype, shape, device)))
 }
@@ -323,11 +372,17 @@ export function checkTensor(value: unknown, what: string): Tensor {
 const RANDOM = new Set(['rand', 'randn', 'randint'])
 
 /** Runs an operation on tensors, now. */
-export function apply(name: string, inputs: readonly Tensor[], args: Record<string, unknown> = {}): Tensor {
+export function apply(
+  name: string,
+  inputs: readonly Tensor[],
+  args: Record<string, unknown> = {},
+): Tensor {
   const handles = inputs.map((input) => checkTensor(input, 'the operand')[HANDLE])
   const natives = handles.map((handle) => handle.settled(name))
   const noGradScope = noGradScopeOf(handles)
-  const result = guarded(() => native.op(name, natives, jsonOf(args), plainContext(noGradScope === null)))
+  const result = guarded(() =>
+    native.op(name, natives, jsonOf(args), plainContext(noGradScope === null)),
+  )
   return wrap(result, mergeGates(handles.map((handle) => handle.gates)), noGradScope)
 }
 

@@ -17,8 +17,8 @@ function check(parameters: Iterable<Tensor>, max: number) {
 }
 
 /**
- * Scales the gradients so that their common norm is at most `max` (`Infinity`: leaves them), and resolves to the norm before. Parameters without
- * a gradient are passed over.
+ * Scales the gradients so that their common norm is at most `max` (`Infinity`: leaves them), and
+ * resolves to the norm before. Parameters without a gradient are passed over.
  *
  * @example
  * await loss.backward()
@@ -49,5 +49,7 @@ export async function clipGradNorm(
 export function clipGradNormSync(parameters: Iterable<Tensor>, max: number): number {
   const { handles, gates } = check(parameters, max)
   const natives = handles.map((handle) => handle.use())
-  return scheduleSync('clipGradNormSync()', NO_GATES, gates, () => guarded(() => native.clipGradNormSync(natives, max)))
+  return scheduleSync('clipGradNormSync()', NO_GATES, gates, () =>
+    guarded(() => native.clipGradNormSync(natives, max)),
+  )
 }

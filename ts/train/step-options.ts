@@ -1,4 +1,7 @@
-/** What a training step is given, checked alike on both sides of a worker: nothing here may need the native side. */
+/**
+ * What a training step is given, checked alike on both sides of a worker: nothing here may need the
+ * native side.
+ */
 import { describeValue, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 
@@ -19,11 +22,15 @@ export interface CheckedObjective {
 }
 
 /** An error (`invalid_argument`) about an argument of a training step. */
-export const wrongStep = (message: string) => new XTransformersError('invalid_argument', `trainStep: ${message}`)
+export const wrongStep = (message: string) =>
+  new XTransformersError('invalid_argument', `trainStep: ${message}`)
 
 const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value)
 
-/** @throws XTransformersError (`invalid_argument`) where these are not the arguments of `forward` for each batch */
+/**
+ * @throws XTransformersError (`invalid_argument`) where these are not the arguments of `forward`
+ * for each batch
+ */
 export function checkBatches(batches: unknown): readonly (readonly unknown[])[] {
   if (isList(batches) && batches.length > 0 && batches.every(isList)) return batches
   throw wrongStep('batches must be the arguments of forward for each batch: [[tokens]]')
@@ -36,10 +43,14 @@ export function checkMaxNorm(max: unknown): number | null {
   throw wrongStep(`max_grad_norm must be a number from 0, got ${describeValue(max)}`)
 }
 
-/** @throws XTransformersError (`invalid_argument`) where there is not one tensor of targets for each of `count` batches */
+/**
+ * @throws XTransformersError (`invalid_argument`) where there is not one tensor of targets for each
+ * of `count` batches
+ */
 export function checkObjective(objective: unknown, count: number): CheckedObjective | null {
   if (objective === undefined || objective === null) return null
-  if (!isRecord(objective)) throw wrongStep(`objective must be an object, got ${describeValue(objective)}`)
+  if (!isRecord(objective))
+    throw wrongStep(`objective must be an object, got ${describeValue(objective)}`)
   const kind = 'cross_entropy' in objective ? 'cross_entropy' : 'mse'
   const { [kind]: targets, ...options } = objective
   if (isList(targets) && targets.length === count) return { kind, targets, options }

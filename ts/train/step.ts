@@ -71,7 +71,8 @@ type Forward = { forward(...args: readonly unknown[]): unknown }
  * What `forward` gives is freed, but for parameters and tensors of the arguments. Await a step
  * before the next one on the same weights.
  *
- * @param batches the arguments of `forward` for each batch: `[[tokens]]`, or `[[src, tgt, { mask }]]`
+ * @param batches the arguments of `forward` for each batch: `[[tokens]]`, or
+ *   `[[src, tgt, { mask }]]`
  * @returns the mean loss, before the step, and the norm of the gradients
  * @throws XTransformersError (`invalid_argument`) where `forward` gives no loss and there is no
  *   `objective`; the signal's reason after an abort: the weights are then those of before, or those
@@ -90,14 +91,19 @@ export async function trainStep<Model extends Module>(
     'max_grad_norm',
     'signal',
   ])
-  if (!(model instanceof Module)) throw wrongStep(`model must be a Module, got ${describeValue(model)}`)
+  if (!(model instanceof Module))
+    throw wrongStep(`model must be a Module, got ${describeValue(model)}`)
   if (!(optimizer instanceof Optimizer)) {
     throw wrongStep(`optimizer must be one of this package, got ${describeValue(optimizer)}`)
   }
   const list = checkBatches(batches)
   const checked = checkObjective(objective, list.length)
   return await runStep(model as Forward, optimizer, {
-    batches: list.map((args, i) => ({ args: () => args, target: () => checked?.targets[i], free: () => {} })),
+    batches: list.map((args, i) => ({
+      args: () => args,
+      target: () => checked?.targets[i],
+      free: () => {},
+    })),
     objective: checked,
     max_grad_norm: checkMaxNorm(max_grad_norm),
     signal: checkSignal(signal),
@@ -105,7 +111,11 @@ export async function trainStep<Model extends Module>(
 }
 
 /** Runs a step whose arguments are checked. */
-export async function runStep(model: Forward, optimizer: StepOptimizer, step: Step): Promise<StepResult> {
+export async function runStep(
+  model: Forward,
+  optimizer: StepOptimizer,
+  step: Step,
+): Promise<StepResult> {
   const { batches, max_grad_norm: max, signal } = step
   throwIfAborted(signal)
   optimizer.zeroGrad()
@@ -123,7 +133,11 @@ export async function runStep(model: Forward, optimizer: StepOptimizer, step: St
 }
 
 /** Adds the gradients of one batch, as its part of the mean, and gives its loss. */
-async function addGradients(model: Forward, batch: Batch, { batches, objective, signal }: Step): Promise<number> {
+async function addGradients(
+  model: Forward,
+  batch: Batch,
+  { batches, objective, signal }: Step,
+): Promise<number> {
   const made = new Set<TensorHandle>()
   const keep = (tensor: Tensor) => {
     made.add(tensor[HANDLE])
@@ -144,7 +158,10 @@ async function addGradients(model: Forward, batch: Batch, { batches, objective, 
   }
 }
 
-/** The tensors that a forward has made: leaves live as long as their model, and arguments are the caller's. */
+/**
+ * The tensors that a forward has made: leaves live as long as their model, and arguments are the
+ * caller's.
+ */
 function resultsOf(result: unknown, args: readonly unknown[]): TensorHandle[] {
   const given = tensorsIn(args)
   return [...tensorsIn(result)].filter((handle) => !handle.live && !given.has(handle))
@@ -159,7 +176,12 @@ function lossIn(result: unknown): Tensor {
   )
 }
 
-function compare(result: unknown, { kind, options }: NonNullable<Step['objective']>, target: unknown): Tensor {
-  if (!(result instanceof Tensor)) throw wrongStep('with an objective, forward must give one tensor')
+function compare(
+  result: unknown,
+  { kind, options }: NonNullable<Step['objective']>,
+  target: unknown,
+): Tensor {
+  if (!(result instanceof Tensor))
+    throw wrongStep('with an objective, forward must give one tensor')
   return kind === 'mse' ? result.mse(target as Tensor) : result.crossEntropy(target as Ids, options)
 }

@@ -16,8 +16,8 @@ import type { Glue, Handle, Reply } from './glue.js'
 import { Instance, Owned } from './instance.js'
 
 /**
- * The module as the addon that the façade knows. What is asynchronous in Node waits here for its turn and then computes on the thread
- * that it was called on; an abort is seen before that.
+ * The module as the addon that the façade knows. What is asynchronous in Node waits here for its
+ * turn and then computes on the thread that it was called on; an abort is seen before that.
  */
 export function wasmNative(glue: Glue): Native {
   return new WasmNative(new Instance(glue))
@@ -32,19 +32,25 @@ class AbortFlag implements NativeAbortFlag {
 }
 
 /** Runs `run` in its turn. What it needs stays until then, even if the user disposes it. */
-async function defer<T>(needs: readonly object[], run: () => T, abort?: NativeAbortFlag): Promise<T> {
+async function defer<T>(
+  needs: readonly object[],
+  run: () => T,
+  abort?: NativeAbortFlag,
+): Promise<T> {
   const held = needs as readonly Owned[]
   for (const owned of held) owned.hold()
   try {
     await yieldToEventLoop()
-    if ((abort as AbortFlag | undefined)?.aborted) throw new XTransformersError('aborted', 'aborted')
+    if ((abort as AbortFlag | undefined)?.aborted)
+      throw new XTransformersError('aborted', 'aborted')
     return run()
   } finally {
     for (const owned of held) owned.release()
   }
 }
 
-const handles = (owned: readonly object[]) => Uint32Array.from(owned as readonly Owned[], ({ handle }) => handle)
+const handles = (owned: readonly object[]) =>
+  Uint32Array.from(owned as readonly Owned[], ({ handle }) => handle)
 
 class WasmTensor extends Owned implements NativeTensor {
   constructor(instance: Instance, handle: Handle, externalMemory: ExternalMemory | null = null) {
@@ -120,7 +126,10 @@ function result(instance: Instance, call: (glue: Glue) => Reply, held = 0): Nati
   const [[json, tensors], externalMemory] = instance.make(call, held)
   return {
     json,
-    tensors: Array.from(tensors, (handle, i) => new WasmTensor(instance, handle, i === 0 ? externalMemory : null)),
+    tensors: Array.from(
+      tensors,
+      (handle, i) => new WasmTensor(instance, handle, i === 0 ? externalMemory : null),
+    ),
   }
 }
 
@@ -178,11 +187,19 @@ class WasmModule extends Owned implements NativeModule {
   }
 
   callSync(method: string, args: string, tensors: NativeTensor[], context: string): NativeResult {
-    return result(this.instance, (glue) => glue.model_call(this.handle, method, args, handles(tensors), context))
+    return result(this.instance, (glue) =>
+      glue.model_call(this.handle, method, args, handles(tensors), context),
+    )
   }
 
-  generation(method: string, args: string, tensors: NativeTensor[], context: string): NativeGeneration {
-    const start = (glue: Glue) => glue.model_generation(this.handle, method, args, handles(tensors), context)
+  generation(
+    method: string,
+    args: string,
+    tensors: NativeTensor[],
+    context: string,
+  ): NativeGeneration {
+    const start = (glue: Glue) =>
+      glue.model_generation(this.handle, method, args, handles(tensors), context)
     return new WasmGeneration(this.instance, this.run(start))
   }
 
@@ -225,7 +242,9 @@ class WasmGeneration extends Owned implements NativeGeneration {
   }
 
   accept(logits: NativeTensor, filtered: boolean): number[] | null {
-    const row = this.run((glue) => glue.generation_accept(this.handle, (logits as WasmTensor).handle, filtered))
+    const row = this.run((glue) =>
+      glue.generation_accept(this.handle, (logits as WasmTensor).handle, filtered),
+    )
     return row ? Array.from(row) : null
   }
 
@@ -322,7 +341,13 @@ class WasmNative implements Native {
     return new AbortFlag()
   }
 
-  tensor(bytes: Uint8Array, source: DType, dtype: DType, shape: number[], device: string): NativeTensor {
+  tensor(
+    bytes: Uint8Array,
+    source: DType,
+    dtype: DType,
+    shape: number[],
+    device: string,
+  ): NativeTensor {
     this.instance.requireMemory(2 * bytes.length, 'the tensor')
     const make = (glue: Glue) => glue.tensor(bytes, source, dtype, Float64Array.from(shape), device)
     return WasmTensor.made(this.instance, make)
@@ -340,7 +365,12 @@ class WasmNative implements Native {
     this.instance.run((glue) => glue.backward((loss as WasmTensor).handle, retain))
   }
 
-  construct(className: string, options: string, modules: NativeModule[], context: string): NativeModule {
+  construct(
+    className: string,
+    options: string,
+    modules: NativeModule[],
+    context: string,
+  ): NativeModule {
     const make = (glue: Glue) => glue.construct(className, options, handles(modules), context)
     return new WasmModule(this.instance, this.instance.run(make))
   }
@@ -371,11 +401,21 @@ class WasmNative implements Native {
     return this.instance.run((glue) => glue.write_tensors(names, handles(tensors), metadata))
   }
 
-  writeOptimizer(kind: string, names: string, tensors: NativeTensor[], groups: string): Promise<Uint8Array> {
+  writeOptimizer(
+    kind: string,
+    names: string,
+    tensors: NativeTensor[],
+    groups: string,
+  ): Promise<Uint8Array> {
     return defer(tensors, () => this.writeOptimizerSync(kind, names, tensors, groups))
   }
 
-  writeOptimizerSync(kind: string, names: string, tensors: NativeTensor[], groups: string): Uint8Array {
+  writeOptimizerSync(
+    kind: string,
+    names: string,
+    tensors: NativeTensor[],
+    groups: string,
+  ): Uint8Array {
     return this.instance.run((glue) => glue.write_optimizer(kind, names, handles(tensors), groups))
   }
 

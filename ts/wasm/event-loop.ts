@@ -13,17 +13,19 @@ function builtin<K extends keyof Builtins>(name: K): Builtins[K] | undefined {
   return process?.getBuiltinModule?.(name) as Builtins[K] | undefined
 }
 
-// All are those of when this is loaded: tests put timers in their place that stand still. Where they
-// have done so before, those of sinon have a `clock`, and Node's module may have the real ones.
+// All are those of when this is loaded: tests put timers in their place that stand still. Where
+// they have done so before, those of sinon have a `clock`, and Node's module may have the real
+// ones.
 const { setTimeout } = globalThis
 const channels = globalThis.MessageChannel ?? builtin('worker_threads')?.MessageChannel
-const immediate = [builtin('timers')?.setImmediate, (globalThis as { setImmediate?: Immediate }).setImmediate].find(
-  (found) => typeof found === 'function' && !found.clock,
-)
+const immediate = [
+  builtin('timers')?.setImmediate,
+  (globalThis as { setImmediate?: Immediate }).setImmediate,
+].find((found) => typeof found === 'function' && !found.clock)
 
 /**
- * Lets everything else that waits have its turn: input, painting, messages. A computation on this thread lets nothing through until
- * it ends.
+ * Lets everything else that waits have its turn: input, painting, messages. A computation on this
+ * thread lets nothing through until it ends.
  */
 export function yieldToEventLoop(): Promise<void> {
   return new Promises((resolve) => {

@@ -2,8 +2,9 @@
 const MIN_BYTES = 64 * 1024
 
 /**
- * Tells the garbage collector what a small handle holds. It knows the sizes of ArrayBuffers and nothing of WebAssembly's memory, so
- * the handle holds a buffer of that size too: zeroes that nobody touches, for which the system provides no memory.
+ * Tells the garbage collector what a small handle holds. It knows the sizes of ArrayBuffers and
+ * nothing of WebAssembly's memory, so the handle holds a buffer of that size too: zeroes that
+ * nobody touches, for which the system provides no memory.
  */
 export class ExternalMemory {
   #buffer: ArrayBuffer | null

@@ -19,14 +19,19 @@ import { packArguments } from './values.js'
 /** Options of {@link Library.load}. */
 export interface WorkerLoadOptions extends ReadOptions {
   /**
-   * Gives the memory of an ArrayBuffer, or of a Uint8Array that is all of one, to the worker in place of a copy; the page cannot use it any more.
+   * Gives the memory of an ArrayBuffer, or of a Uint8Array that is all of one, to the worker in
+   * place of a copy; the page cannot use it any more.
    *
    * @default false
    */
   transfer?: boolean | undefined
 }
 
-type ModelClass = new (connection: Connection, name: string, args: readonly unknown[] | LoadedRemote) => RemoteModel
+type ModelClass = new (
+  connection: Connection,
+  name: string,
+  args: readonly unknown[] | LoadedRemote,
+) => RemoteModel
 
 const MODELS = {
   Encoder: models.Encoder,
@@ -57,17 +62,29 @@ type OptionsOf<O> = O extends optimizers.RemoteOptimizer<infer Options> ? Option
 
 /** The classes of the main library, for the worker. */
 export type LibraryClasses = {
-  /** As the class of this name in the main library: the same options, with models of this worker. */
-  readonly [Name in keyof Models]: RemoteClass<(typeof Main)[Name], InstanceType<Models[Name]>, Pairs>
+  /**
+   * As the class of this name in the main library: the same options, with models of this worker.
+   */
+  readonly [Name in keyof Models]: RemoteClass<
+    (typeof Main)[Name],
+    InstanceType<Models[Name]>,
+    Pairs
+  >
 } & {
-  /** As the optimizer of this name in the main library, for all parameters of a model or for groups of them. */
+  /**
+   * As the optimizer of this name in the main library, for all parameters of a model or for groups
+   * of them.
+   */
   readonly [Name in keyof Optimizers]: new (
     of: optimizers.RemoteParameters<OptionsOf<InstanceType<Optimizers[Name]>>>,
     options?: OptionsOf<InstanceType<Optimizers[Name]>>,
   ) => InstanceType<Optimizers[Name]>
 }
 
-/** The library in a worker. Everything runs in the order of the calls, one after another; a stream lets others pass between two tokens. */
+/**
+ * The library in a worker. Everything runs in the order of the calls, one after another; a stream
+ * lets others pass between two tokens.
+ */
 export type Library = LibraryCalls & LibraryClasses
 
 /** The library behind a connection; `rates`: the default learning rates there. */
@@ -81,7 +98,9 @@ export function libraryOf(connection: Connection, rates: LearningRates): Library
     }
     Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })
   }
-  for (const [name, Class] of Object.entries(OPTIMIZERS as Record<string, typeof optimizers.AdamW>)) {
+  for (const [name, Class] of Object.entries(
+    OPTIMIZERS as Record<string, typeof optimizers.AdamW>,
+  )) {
     const Bound = class extends Class {
       constructor(of: optimizers.RemoteParameters<object>, options: object = {}) {
         super(connection, name, of, options, rates[name] as number)
@@ -114,7 +133,8 @@ export class LibraryCalls {
   }
 
   /**
-   * Seeds everything random in the calls that follow: initial values, dropout, sampling. The numbers are those of the main library.
+   * Seeds everything random in the calls that follow: initial values, dropout, sampling. The
+   * numbers are those of the main library.
    *
    * @param value a whole number from 0 to 2^53 - 1
    * @throws XTransformersError (`invalid_argument`) for any other value
@@ -125,15 +145,21 @@ export class LibraryCalls {
   }
 
   /**
-   * A whole step of training: the gradients of all batches, averaged; clipping, where it is wanted; one step of the optimizer.
+   * A whole step of training: the gradients of all batches, averaged; clipping, where it is wanted;
+   * one step of the optimizer.
    *
-   * @throws XTransformersError (`invalid_argument`) where `forward` gives no loss and there is no `objective`
+   * @throws XTransformersError (`invalid_argument`) where `forward` gives no loss and there is no
+   *   `objective`
    * @example
-   * const { loss } = await x.trainStep({ model, optimizer, batches: [[tokens]], max_grad_norm: 0.5 })
+   * const step = { model, optimizer, batches: [[tokens]], max_grad_norm: 0.5 }
+   * const { loss } = await x.trainStep(step)
    */
   async trainStep<Model extends Trainable>(step: TrainStep<Model>): Promise<StepResult> {
     const { value, transfer } = packStep(step, this.#connection)
-    return await this.#connection.request('trainStep', value, { signal: checkSignal(step.signal), transfer })
+    return await this.#connection.request('trainStep', value, {
+      signal: checkSignal(step.signal),
+      transfer,
+    })
   }
 
   /**
@@ -142,7 +168,9 @@ export class LibraryCalls {
    * @param source an address, `opfs:folder/name`, a File, the bytes ...: see {@link WorkerSource}
    * @throws XTransformersError (`file`, `invalid_checkpoint`)
    * @example
-   * const model = await x.load<AutoregressiveWrapper>('/moby-dick.safetensors', { on_progress: ({ loaded, total }) => {} })
+   * const model = await x.load<AutoregressiveWrapper>('/moby-dick.safetensors', {
+   *   on_progress: ({ loaded, total }) => {},
+   * })
    */
   async load<Model extends RemoteModel = RemoteModel>(
     source: WorkerSource,
@@ -166,13 +194,20 @@ export class LibraryCalls {
 
   /** The page's objects for a loaded model. */
   #adopt({ object, class: name, inner }: WireModel): RemoteModel {
-    const within = Object.entries(inner).map(([option, model]) => [option, this.#adopt(model)] as const)
-    const Class = (this as unknown as Record<string, new (adopted: LoadedRemote) => RemoteModel>)[name]
+    const within = Object.entries(inner).map(
+      ([option, model]) => [option, this.#adopt(model)] as const,
+    )
+    const Class = (this as unknown as Record<string, new (adopted: LoadedRemote) => RemoteModel>)[
+      name
+    ]
     if (!Class) throw new XTransformersError('internal', `there is no class ${name} here`)
     return new Class(new LoadedRemote(object, new Map(within)))
   }
 
-  /** Ends the worker at once and frees all its memory. Calls that wait, and every later one, reject with an error of code `terminated`. */
+  /**
+   * Ends the worker at once and frees all its memory. Calls that wait, and every later one, reject
+   * with an error of code `terminated`.
+   */
   terminate(): void {
     this.#connection.terminate()
   }

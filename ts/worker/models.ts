@@ -1,4 +1,7 @@
-/** The classes of the main library as they are on the page. `x.Decoder` of a spawned library is a subclass that knows its worker. */
+/**
+ * The classes of the main library as they are on the page. `x.Decoder` of a spawned library is a
+ * subclass that knows its worker.
+ */
 
 import type { CallControl } from '../control.js'
 import type * as Main from '../models/index.js'
@@ -52,7 +55,10 @@ function streamOf<Row>(model: RemoteModel, given: readonly unknown[]): AsyncIter
 
 /** An encoder and a decoder over tokens, in a worker. */
 export class XTransformer extends Stepwise<Main.XTransformer> {
-  /** Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new tokens, (batch, new). */
+  /**
+   * Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new
+   * tokens, (batch, new).
+   */
   get generate(): RemoteMethod<Main.XTransformer['generate']> {
     return this.compute('generate')
   }
@@ -67,27 +73,37 @@ export class XTransformer extends Stepwise<Main.XTransformer> {
     return streamOf(this, [seq_in, seq_out_start, seq_len, options])
   }
 
-  /** How likely each row of the target, (batch, target length), is for its source, (batch, source length). */
+  /**
+   * How likely each row of the target, (batch, target length), is for its source, (batch, source
+   * length).
+   */
   get score(): RemoteMethod<Main.XTransformer['score']> {
     return this.compute('score')
   }
 }
 
-/** Trains a model over tokens to predict the next one, and generates with it, in a worker. Shares the weights of `net`. */
+/**
+ * Trains a model over tokens to predict the next one, and generates with it, in a worker. Shares
+ * the weights of `net`.
+ */
 export class AutoregressiveWrapper extends Stepwise<Main.AutoregressiveWrapper> {
   /** The model that was given. */
   get net(): TransformerWrapper {
     return this.within('net')
   }
 
-  /** Writes on: `seq_len` new tokens, (batch, new) for a start of (batch, length), (new) for a start of (length). */
+  /**
+   * Writes on: `seq_len` new tokens, (batch, new) for a start of (batch, length), (new) for a start
+   * of (length).
+   */
   get generate(): RemoteMethod<Main.AutoregressiveWrapper['generate']> {
     return this.compute('generate')
   }
 
   /**
-   * As {@link generate}, token by token: a number for one row, `number[]` for several (name it: `stream<number[]>`). The worker is at most a few tokens
-   * ahead of the reader; other calls run between two tokens. Leaving the loop ends the generation.
+   * As {@link generate}, token by token: a number for one row, `number[]` for several (name it:
+   * `stream<number[]>`). The worker is at most a few tokens ahead of the reader; other calls run
+   * between two tokens. Leaving the loop ends the generation.
    */
   stream<Row extends number | number[] = number>(
     start_tokens: RemoteInput<Ids>,
@@ -103,20 +119,31 @@ export class AutoregressiveWrapper extends Stepwise<Main.AutoregressiveWrapper> 
   }
 }
 
-/** Trains a model over vectors to predict the next one, and generates with it, in a worker. Shares the weights of `net`. */
-export class ContinuousAutoregressiveWrapper extends Stepwise<Main.ContinuousAutoregressiveWrapper> {
+type MainContinuous = Main.ContinuousAutoregressiveWrapper
+
+/**
+ * Trains a model over vectors to predict the next one, and generates with it, in a worker. Shares
+ * the weights of `net`.
+ */
+export class ContinuousAutoregressiveWrapper extends Stepwise<MainContinuous> {
   /** The model that was given. */
   get net(): ContinuousTransformerWrapper {
     return this.within('net')
   }
 
-  /** `seq_len` new vectors, (batch, new, dim) for a start of (batch, length, dim), (new, dim) for a start of (length, dim). */
+  /**
+   * `seq_len` new vectors, (batch, new, dim) for a start of (batch, length, dim), (new, dim) for a
+   * start of (length, dim).
+   */
   get generate(): RemoteMethod<Main.ContinuousAutoregressiveWrapper['generate']> {
     return this.compute('generate')
   }
 }
 
-/** Trains a model over an Encoder to fill in masked tokens, in a worker. Shares the weights of `net`. */
+/**
+ * Trains a model over an Encoder to fill in masked tokens, in a worker. Shares the weights of
+ * `net`.
+ */
 export class NonAutoregressiveWrapper extends Computing<Main.NonAutoregressiveWrapper> {
   /** The model that was given. */
   get net(): TransformerWrapper {

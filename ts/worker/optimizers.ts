@@ -12,8 +12,8 @@ import { packSource, type WorkerSource } from './source.js'
 import { packArguments, REMOTE } from './values.js'
 
 /**
- * Parameters that share their settings; what is not set here comes from the optimizer's options. `params` are names as `describe()` gives them;
- * absent: all of the model.
+ * Parameters that share their settings; what is not set here comes from the optimizer's options.
+ * `params` are names as `describe()` gives them; absent: all of the model.
  */
 export type RemoteGroup<Options> = Options & { model: RemoteModel; params?: readonly string[] }
 
@@ -22,14 +22,25 @@ export type RemoteParameters<Options> = RemoteModel | readonly RemoteGroup<Optio
 
 type Rate = { lr?: number | undefined }
 
-/** An optimizer in a worker, for `trainStep`. `dispose()` frees the averages; the parameters stay. */
+/**
+ * An optimizer in a worker, for `trainStep`. `dispose()` frees the averages; the parameters stay.
+ */
 export abstract class RemoteOptimizer<Options extends Rate = Rate> extends RemoteObject {
-  /** Resolves to the optimizer once it is there. Rejects with every problem of the options; so does every call on it. */
+  /**
+   * Resolves to the optimizer once it is there. Rejects with every problem of the options; so does
+   * every call on it.
+   */
   readonly ready: Promise<this>
   #lr: number
 
   /** @internal */
-  constructor(connection: Connection, name: string, of: RemoteParameters<Options>, given: Options, rate: number) {
+  constructor(
+    connection: Connection,
+    name: string,
+    of: RemoteParameters<Options>,
+    given: Options,
+    rate: number,
+  ) {
     const options = checkOptions(given, name)
     const id = connection.next()
     const groups = groupsOf<Options>(of)
@@ -52,8 +63,8 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> extends Remot
   }
 
   /**
-   * The learning rate of the first group, as it was set here; setting it sets that of every group, for the calls that follow. The next call
-   * on the optimizer rejects where it is no rate.
+   * The learning rate of the first group, as it was set here; setting it sets that of every group,
+   * for the calls that follow. The next call on the optimizer rejects where it is no rate.
    */
   get lr(): number {
     return this.#lr
@@ -72,7 +83,8 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> extends Remot
   async setOptions(given: Partial<Options>, group?: number): Promise<void> {
     const options = checkOptions(given, 'setOptions()')
     await callRemote(this[REMOTE], 'setOptions', [options, group])
-    if (options.lr !== undefined && (group === undefined || group === null || group === 0)) this.#lr = options.lr
+    if (options.lr !== undefined && (group === undefined || group === null || group === 0))
+      this.#lr = options.lr
   }
 
   /** Frees the gradients that an aborted step has left; every step does it at its start. */
@@ -104,7 +116,11 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> extends Remot
   async load(source: WorkerSource, options: { key?: string } = {}): Promise<void> {
     const { connection, id } = this[REMOTE]
     const { value, transfer } = packSource(source, false)
-    const lr = await connection.request('call', { object: id, method: 'load', args: [value, options] }, { transfer })
+    const lr = await connection.request(
+      'call',
+      { object: id, method: 'load', args: [value, options] },
+      { transfer },
+    )
     this.#lr = lr as number
   }
 
@@ -125,8 +141,11 @@ export class AdamW extends RemoteOptimizer<AdamWOptions> {}
 
 function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<Options>[] {
   if (of instanceof RemoteModel) return [{ model: of } as RemoteGroup<Options>]
-  const groups = Array.isArray(of) ? of.map((group) => (isRecord(group) ? { ...group } : group)) : []
-  if (groups.length > 0 && groups.every((group) => group?.model instanceof RemoteModel)) return groups
+  const groups = Array.isArray(of)
+    ? of.map((group) => (isRecord(group) ? { ...group } : group))
+    : []
+  if (groups.length > 0 && groups.every((group) => group?.model instanceof RemoteModel))
+    return groups
   throw new XTransformersError(
     'invalid_argument',
     'an optimizer in a worker needs a model of that worker, or groups [{ model, params: names, lr }]',

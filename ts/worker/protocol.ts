@@ -1,4 +1,7 @@
-/** Every message between the page and the worker. What crosses is copied by structured cloning, or transferred. */
+/**
+ * Every message between the page and the worker. What crosses is copied by structured cloning, or
+ * transferred.
+ */
 
 import type { Progress } from '../control.js'
 import type { ErrorCode, Problem } from '../errors.js'
@@ -8,7 +11,10 @@ import type { TypedArray } from '../tensor/data.js'
 import type { Memory } from '../tensor/memory.js'
 import type { StepResult } from '../train/step-options.js'
 
-/** A call, or an object (a model, an optimizer). The page counts up from 1; the worker counts down from -1 for models within a loaded one. */
+/**
+ * A call, or an object (a model, an optimizer). The page counts up from 1; the worker counts down
+ * from -1 for models within a loaded one.
+ */
 export type Id = number
 
 /** A tensor: its values in row-major order, as `Tensor.data()` gives them. */
@@ -19,8 +25,8 @@ export interface WireTensor {
 }
 
 /**
- * Arguments and results: anything that structured cloning takes, in which `{ $tensor: WireTensor }` stands for a tensor and `{ $object: Id }` for
- * a model.
+ * Arguments and results: anything that structured cloning takes, in which `{ $tensor: WireTensor }`
+ * stands for a tensor and `{ $object: Id }` for a model.
  */
 export type Wire = unknown
 
@@ -75,9 +81,15 @@ export interface Operations {
   memory: [params: null, result: Memory]
   seed: [params: { seed: number }, result: null]
   construct: [params: { object: Id; class: string; args: Wire[] }, result: null]
-  optimizer: [params: { object: Id; class: string; groups: WireGroup[]; options: Wire }, result: null]
+  optimizer: [
+    params: { object: Id; class: string; groups: WireGroup[]; options: Wire },
+    result: null,
+  ]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
-  /** A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on the object shall have it. */
+  /**
+   * A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on
+   * the object shall have it.
+   */
   call: [params: { object: Id; method: string; args: Wire[]; unawaited?: boolean }, result: Wire]
   /** The tokens come as items, as many as were pulled. */
   stream: [params: { object: Id; args: Wire[] }, result: null]
@@ -100,7 +112,10 @@ export type ToWorker =
   | { type: 'abort'; id: Id }
   /** So many more tokens of a stream may be made. */
   | { type: 'pull'; id: Id; count: number }
-  /** Objects that the page has disposed, or, as `lost`, has no reference to any more: then the models within may still be in use. */
+  /**
+   * Objects that the page has disposed, or, as `lost`, has no reference to any more: then the
+   * models within may still be in use.
+   */
   | { type: 'dispose'; objects: Id[]; lost: boolean }
 
 export type FromWorker =
@@ -117,7 +132,7 @@ export type FromWorker =
 /** One end of the connection: a Worker, what a worker sees of itself, or a MessagePort. */
 export interface Port {
   postMessage(message: unknown, transfer: object[]): void
-  // biome-ignore lint/suspicious/noExplicitAny: so that Workers and MessagePorts fit, with or without the types of the DOM
+  // biome-ignore lint/suspicious/noExplicitAny: fits Workers and MessagePorts, also without the DOM
   addEventListener(type: string, listener: (event: any) => void): void
   // biome-ignore lint/suspicious/noExplicitAny: as above
   removeEventListener(type: string, listener: (event: any) => void): void

@@ -19,7 +19,8 @@ import { packArguments, REMOTE } from './values.js'
 /** Options of {@link RemoteModel.loadWeights}. */
 export interface WorkerWeightsOptions extends LoadWeightsOptions {
   /**
-   * Gives the memory of ArrayBuffers, or of Uint8Arrays that are all of one, to the worker in place of a copy; the page cannot use it any more.
+   * Gives the memory of ArrayBuffers, or of Uint8Arrays that are all of one, to the worker in place
+   * of a copy; the page cannot use it any more.
    *
    * @default false
    */
@@ -36,7 +37,10 @@ export class LoadedRemote {
 }
 
 /** The named arguments at the end of a call, apart from its signal. */
-export function splitSignal(args: readonly unknown[]): { args: unknown[]; signal: AbortSignal | undefined } {
+export function splitSignal(args: readonly unknown[]): {
+  args: unknown[]
+  signal: AbortSignal | undefined
+} {
   const last = args.at(-1)
   if (!isRecord(last) || !('signal' in last)) return { args: [...args], signal: undefined }
   const { signal, ...rest } = last
@@ -51,8 +55,8 @@ export function splitSignal(args: readonly unknown[]): { args: unknown[]; signal
  */
 export abstract class RemoteModel extends RemoteObject {
   /**
-   * Resolves to the model once it is there. Rejects with every problem of the options; so does every call on the model, so that nobody has to
-   * wait for this.
+   * Resolves to the model once it is there. Rejects with every problem of the options; so does
+   * every call on the model, so that nobody has to wait for this.
    */
   readonly ready: Promise<this>
   readonly #inner: ReadonlyMap<string, RemoteModel>
@@ -61,7 +65,10 @@ export abstract class RemoteModel extends RemoteObject {
   /** @internal */
   constructor(connection: Connection, name: string, args: readonly unknown[] | LoadedRemote) {
     const id = args instanceof LoadedRemote ? args.object : connection.next()
-    const wire = args instanceof LoadedRemote ? null : packArguments(args, connection, `the argument of ${name}`).value
+    const wire =
+      args instanceof LoadedRemote
+        ? null
+        : packArguments(args, connection, `the argument of ${name}`).value
     super(connection, id, null)
     if (args instanceof LoadedRemote) {
       this.#inner = args.inner
@@ -69,7 +76,9 @@ export abstract class RemoteModel extends RemoteObject {
       this.ready = Promises.resolve(this)
     } else {
       this.#inner = modelsIn(args)
-      this.ready = connection.request('construct', { object: id, class: name, args: wire ?? [] }).then(() => this)
+      this.ready = connection
+        .request('construct', { object: id, class: name, args: wire ?? [] })
+        .then(() => this)
       this.ready.catch(() => {})
     }
   }
@@ -79,7 +88,10 @@ export abstract class RemoteModel extends RemoteObject {
     return this.#training
   }
 
-  /** Turns dropout on (or off), in the models within too; calls made before keep the mode that they were made in. */
+  /**
+   * Turns dropout on (or off), in the models within too; calls made before keep the mode that they
+   * were made in.
+   */
   train(on = true): this {
     this.#mode(checkFlag(on, 'the mode'))
     notifyRemote(this[REMOTE], 'train', [on])
@@ -107,7 +119,8 @@ export abstract class RemoteModel extends RemoteObject {
   }
 
   /**
-   * Keeps the weights of linear layers in fewer bytes, for inference, as `quantize` of the main library does; calls made before have the old ones.
+   * Keeps the weights of linear layers in fewer bytes, for inference, as `quantize` of the main
+   * library does; calls made before have the old ones.
    *
    * @throws XTransformersError (`invalid_options`, `invalid_tensor`)
    */
@@ -122,7 +135,9 @@ export abstract class RemoteModel extends RemoteObject {
 
   /** Copies of every parameter and persistent buffer, by its name in the Python package. */
   async stateDict(): Promise<Map<string, HostTensor>> {
-    return new Map(Object.entries(await callRemote<Record<string, HostTensor>>(this[REMOTE], 'stateDict', [])))
+    return new Map(
+      Object.entries(await callRemote<Record<string, HostTensor>>(this[REMOTE], 'stateDict', [])),
+    )
   }
 
   /**
@@ -139,10 +154,12 @@ export abstract class RemoteModel extends RemoteObject {
   }
 
   /**
-   * Reads a file into the parameters and buffers, as `loadWeights` of the main library does: safetensors, or what `torch.save` has made of a state
-   * dict. Later calls on this worker wait for it. At its peak there is memory for the old weights and the new.
+   * Reads a file into the parameters and buffers, as `loadWeights` of the main library does:
+   * safetensors, or what `torch.save` has made of a state dict. Later calls on this worker wait for
+   * it. At its peak there is memory for the old weights and the new.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`); nothing is changed then, nor after an abort
+   * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`); nothing is changed
+   *   then, nor after an abort
    */
   async loadWeights(
     source: WorkerSource | readonly WorkerSource[],
@@ -167,7 +184,10 @@ export abstract class RemoteModel extends RemoteObject {
     return callRemote(this[REMOTE], 'saveBlob', [])
   }
 
-  /** Writes the weights as safetensors, from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`, a stream; in Node a path. */
+  /**
+   * Writes the weights as safetensors, from the worker: to `opfs:folder/name`, a
+   * `FileSystemFileHandle`, a stream; in Node a path.
+   */
   save(target: Target): Promise<void> {
     return saveRemote(this[REMOTE], target)
   }
@@ -204,7 +224,8 @@ export abstract class Computing<M extends Module> extends RemoteModel {
 /** A model that generates step by step. */
 export abstract class Stepwise<M extends Module> extends Computing<M> {
   /**
-   * Whether `generate` keeps keys and values between its steps, and why not where it does not. Draws no values.
+   * Whether `generate` keeps keys and values between its steps, and why not where it does not.
+   * Draws no values.
    *
    * @example
    * const { cached, reason } = await model.cacheable()
@@ -220,5 +241,7 @@ function modelsIn(args: readonly unknown[]): Map<string, RemoteModel> {
     if (arg instanceof RemoteModel) return [['net', arg]]
     return typeof arg === 'object' && arg !== null ? Object.entries(arg) : []
   })
-  return new Map(named.filter((entry): entry is [string, RemoteModel] => entry[1] instanceof RemoteModel))
+  return new Map(
+    named.filter((entry): entry is [string, RemoteModel] => entry[1] instanceof RemoteModel),
+  )
 }

@@ -13,12 +13,23 @@ export async function callRemote<T>(
   signal?: AbortSignal,
 ): Promise<T> {
   const { value, transfer } = packArguments(args, connection, `the argument of ${method}()`)
-  const result = await connection.request('call', { object: id, method, args: value }, { signal, transfer })
+  const result = await connection.request(
+    'call',
+    { object: id, method, args: value },
+    { signal, transfer },
+  )
   return unpackResult(result) as T
 }
 
-/** As {@link callRemote}, for small changes: nobody waits, and an error is that of the next call on the object. */
-export function notifyRemote({ connection, id }: RemoteHandle, method: string, args: readonly unknown[]): void {
+/**
+ * As {@link callRemote}, for small changes: nobody waits, and an error is that of the next call on
+ * the object.
+ */
+export function notifyRemote(
+  { connection, id }: RemoteHandle,
+  method: string,
+  args: readonly unknown[],
+): void {
   const { value } = packArguments(args, connection, `the argument of ${method}()`)
   connection.request('call', { object: id, method, args: value, unawaited: true }).catch(() => {})
 }
@@ -41,7 +52,9 @@ export abstract class RemoteObject {
     connection.trackObject(this, id)
   }
 
-  /** Frees it in the worker, after the calls made before. Every later use is an error (`disposed`). */
+  /**
+   * Frees it in the worker, after the calls made before. Every later use is an error (`disposed`).
+   */
   dispose(): void {
     const { connection, id } = this[REMOTE]
     connection.untrack(this)
@@ -55,10 +68,22 @@ export abstract class RemoteObject {
 }
 
 /** Saves an object in the worker; handles of files are copied, streams are transferred. */
-export async function saveRemote({ connection, id }: RemoteHandle, target: Target, options?: object): Promise<void> {
+export async function saveRemote(
+  { connection, id }: RemoteHandle,
+  target: Target,
+  options?: object,
+): Promise<void> {
   if (typeof target !== 'string' && !has(target, 'getFile') && !has(target, 'getWriter')) {
-    throw refuse('a target', 'a path or "opfs:folder/name", a FileSystemFileHandle or a WritableStream', target)
+    throw refuse(
+      'a target',
+      'a path or "opfs:folder/name", a FileSystemFileHandle or a WritableStream',
+      target,
+    )
   }
   const transfer = has(target, 'getWriter') ? [target as object] : []
-  await connection.request('call', { object: id, method: 'save', args: [target, options] }, { transfer })
+  await connection.request(
+    'call',
+    { object: id, method: 'save', args: [target, options] },
+    { transfer },
+  )
 }

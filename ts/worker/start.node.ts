@@ -18,7 +18,8 @@ export function start(worker?: unknown): Port {
   }
   const { port1, port2 } = new MessageChannel()
   const stop = serve(port2 as unknown as Port, ({ threads }) => {
-    // `running`: WebAssembly, where there is no addon. It has one thread, as on a page that is not isolated; `info()` says so
+    // `running`: WebAssembly, where there is no addon. It has one thread, as on a page that is not
+    // isolated; `info()` says so
     if (typeof threads === 'number' && !running) setNumThreads(threads)
   })
   // the page's end alone keeps the process going, while somebody waits

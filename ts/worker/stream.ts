@@ -12,7 +12,10 @@ interface Waiting<Row> {
   reject(error: unknown): void
 }
 
-/** What has come of a stream. Knows nothing of the iterator, so that one that nobody reads can be garbage. */
+/**
+ * What has come of a stream. Knows nothing of the iterator, so that one that nobody reads can be
+ * garbage.
+ */
 class Buffer<Row> {
   readonly #rows: Row[] = []
   readonly #waiting: Waiting<Row>[] = []
@@ -66,7 +69,10 @@ interface Streaming {
   readonly [REMOTE]: RemoteHandle
 }
 
-/** Tokens as they are made in the worker: only as fast as they are read, but for a few that are made ahead. */
+/**
+ * Tokens as they are made in the worker: only as fast as they are read, but for a few that are made
+ * ahead.
+ */
 export class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
   /** Stays as long as its stream. */
   readonly #model: Streaming

@@ -22,12 +22,16 @@ import type { WireTensor } from './protocol.js'
 export interface HostTensorOptions {
   /** Shape of the tensor. Absent: that of the nested arrays, or one axis for a typed array. */
   shape?: readonly number[] | undefined
-  /** Type of the elements. Absent: that of a typed array, `bool` for booleans, `i64` for bigints, else `f32`. */
+  /**
+   * Type of the elements. Absent: that of a typed array, `bool` for booleans, `i64` for bigints,
+   * else `f32`.
+   */
   dtype?: DType | undefined
 }
 
 /**
- * Numbers with a shape, in JavaScript's memory: what goes to a worker and comes from it. A copy, without a graph; nothing has to be freed.
+ * Numbers with a shape, in JavaScript's memory: what goes to a worker and comes from it. A copy,
+ * without a graph; nothing has to be freed.
  *
  * @example
  * const logits = await model.forward(tensor([[1, 2, 3]], { dtype: 'i64' }))
@@ -35,7 +39,10 @@ export interface HostTensorOptions {
  * logits.data // Float32Array
  */
 export class HostTensor {
-  /** The values in row-major order: Float32Array (also for f16 and bf16), Float64Array, BigInt64Array for i64, Uint8Array for u8 and bool. */
+  /**
+   * The values in row-major order: Float32Array (also for f16 and bf16), Float64Array,
+   * BigInt64Array for i64, Uint8Array for u8 and bool.
+   */
   readonly data: TypedArray
   /** Length of each axis. */
   readonly shape: readonly number[]
@@ -55,7 +62,9 @@ export class HostTensor {
     return plain(this.data[0], this.dtype)
   }
 
-  /** The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself. */
+  /**
+   * The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself.
+   */
   toArray(): Nested {
     return nested(this.data, this.shape, this.dtype)
   }
@@ -77,19 +86,27 @@ export class HostTensor {
   }
 }
 
-/** What a {@link HostTensor} is, to every copy of this package: it is copied anyway, so that all of them are taken. */
+/**
+ * What a {@link HostTensor} is, to every copy of this package: it is copied anyway, so that all of
+ * them are taken.
+ */
 const IS_HOST_TENSOR = 'a HostTensor (of x-transformers/worker, for models in a worker)'
 
 /** Whether it is a {@link HostTensor}, of whichever copy of this package. */
-export const isHostTensor = (value: unknown): value is HostTensor => brandOf(value)?.is === IS_HOST_TENSOR
+export const isHostTensor = (value: unknown): value is HostTensor =>
+  brandOf(value)?.is === IS_HOST_TENSOR
 
-/** A tensor as an argument: one of the worker's entry, or a `Tensor` of the library where the page has that too. */
+/**
+ * A tensor as an argument: one of the worker's entry, or a `Tensor` of the library where the page
+ * has that too.
+ */
 export type TensorInput = HostTensor | Tensor
 
 /**
  * A tensor for a worker from a number, nested arrays, or a typed array; the values are copied.
  *
- * @throws XTransformersError (`invalid_tensor`) where nested arrays are not rectangular or the shape does not fit
+ * @throws XTransformersError (`invalid_tensor`) where nested arrays are not rectangular or the
+ *   shape does not fit
  * @example
  * tensor([[1, 2], [3, 4]], { dtype: 'i64' })
  * tensor(new Float32Array(6), { shape: [2, 3] })

@@ -1,7 +1,13 @@
 import { checkOptions, describeValue } from '../checks.js'
 import type { Ids } from '../tensor/arguments.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
-import { type CheckedObjective, checkBatches, checkMaxNorm, checkObjective, wrongStep } from '../train/step-options.js'
+import {
+  type CheckedObjective,
+  checkBatches,
+  checkMaxNorm,
+  checkObjective,
+  wrongStep,
+} from '../train/step-options.js'
 import type { Connection } from './client.js'
 import { RemoteOptimizer } from './optimizers.js'
 import type { WireStep } from './protocol.js'
@@ -22,13 +28,22 @@ export type Objective =
 export interface TrainStep<Model extends Trainable = Trainable> {
   model: Model
   optimizer: RemoteOptimizer
-  /** The arguments of `forward` for each batch: `[[tokens]]`, or `[[src, tgt, { mask }]]`. The gradients of several are averaged. */
+  /**
+   * The arguments of `forward` for each batch: `[[tokens]]`, or `[[src, tgt, { mask }]]`. The
+   * gradients of several are averaged.
+   */
   batches: readonly Parameters<Model['forward']>[]
   /** Absent: `forward` gives the loss, as that of the wrappers for training does. */
   objective?: Objective | undefined
-  /** Scales the gradients so that their common norm is at most this; `Infinity` only measures it. Absent: they stay as they are. */
+  /**
+   * Scales the gradients so that their common norm is at most this; `Infinity` only measures it.
+   * Absent: they stay as they are.
+   */
   max_grad_norm?: number | undefined
-  /** Ends the step: it rejects with `signal.reason`. The weights are those of before, or those after a whole step. */
+  /**
+   * Ends the step: it rejects with `signal.reason`. The weights are those of before, or those after
+   * a whole step.
+   */
   signal?: AbortSignal | undefined
 }
 
@@ -39,7 +54,13 @@ const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'si
 
 /** @throws XTransformersError (`invalid_argument`) */
 export function packStep(step: TrainStep, connection: Connection): Packed<WireStep> {
-  const { model, optimizer, batches, objective, max_grad_norm: max } = checkOptions(step, 'trainStep()', KEYS)
+  const {
+    model,
+    optimizer,
+    batches,
+    objective,
+    max_grad_norm: max,
+  } = checkOptions(step, 'trainStep()', KEYS)
   if (!(model instanceof RemoteModel))
     throw wrongStep(`model must be a model of this worker, got ${describeValue(model)}`)
   if (!(optimizer instanceof RemoteOptimizer))

@@ -1,4 +1,7 @@
-/** The types of the main library as they are on the page: tensors are copies, models are in the worker. */
+/**
+ * The types of the main library as they are on the page: tensors are copies, models are in the
+ * worker.
+ */
 
 import type { Module } from '../module/module.js'
 import type { NestedArray } from '../tensor/arrays.js'
@@ -48,11 +51,14 @@ export type RemoteInputs<A, Models extends ModelPair = never> = A extends readon
   ? { [K in keyof A]: RemoteInput<A[K], Models> }
   : never
 
-type Signature<A extends readonly unknown[], R> = (...args: RemoteInputs<A>) => Promise<RemoteOutput<Awaited<R>>>
+type Signature<A extends readonly unknown[], R> = (
+  ...args: RemoteInputs<A>
+) => Promise<RemoteOutput<Awaited<R>>>
 
 /**
- * A method of the main library as a call of the worker. Overloads stay: the type of a result follows the flags. (TypeScript matches overloads
- * from the last one on; where there are fewer, the first stands for the rest.)
+ * A method of the main library as a call of the worker. Overloads stay: the type of a result
+ * follows the flags. (TypeScript matches overloads from the last one on; where there are fewer, the
+ * first stands for the rest.)
  */
 export type RemoteMethod<F> = F extends {
   (...args: infer A1): infer R1

@@ -20,7 +20,10 @@ const MAX_DEPTH = 32
 const refuse = (path: string, what: string) =>
   new XTransformersError('invalid_argument', `${path} is ${what}, which cannot go to a worker`)
 
-/** Whether it is a tensor of the main library. By its looks: that library, and its size, need not be on the page. */
+/**
+ * Whether it is a tensor of the main library. By its looks: that library, and its size, need not be
+ * on the page.
+ */
 function isTensor(value: object): value is Exclude<TensorInput, HostTensor> {
   const { dataSync, backward } = value as { dataSync?: unknown; backward?: unknown }
   return typeof dataSync === 'function' && typeof backward === 'function'
@@ -37,7 +40,8 @@ class Packer {
   ) {}
 
   pack(value: unknown, path: string, depth: number): Wire {
-    if (typeof value === 'function' || typeof value === 'symbol') throw refuse(path, `a ${typeof value}`)
+    if (typeof value === 'function' || typeof value === 'symbol')
+      throw refuse(path, `a ${typeof value}`)
     return typeof value === 'object' && value !== null ? this.#object(value, path, depth) : value
   }
 
@@ -47,7 +51,8 @@ class Packer {
     if (remote && remote.connection !== this.connection) throw refuse(path, 'of another worker')
     if (remote) return { $object: remote.id }
     if (depth > MAX_DEPTH) throw refuse(path, 'an object that contains itself')
-    if (Array.isArray(value)) return value.map((item, i) => this.pack(item, `${path}[${i}]`, depth + 1))
+    if (Array.isArray(value))
+      return value.map((item, i) => this.pack(item, `${path}[${i}]`, depth + 1))
     if (ArrayBuffer.isView(value)) return value
     if (!isRecord(value)) throw refuse(path, describeValue(value))
     const entries = Object.entries(value).map(([key, item]) => {
@@ -66,11 +71,17 @@ class Packer {
 }
 
 /**
- * Arguments for the worker at `home`. Tensors are copied: what happens to them later does not matter.
+ * Arguments for the worker at `home`. Tensors are copied: what happens to them later does not
+ * matter.
  *
- * @throws XTransformersError (`invalid_argument`) where something cannot go there, such as a function
+ * @throws XTransformersError (`invalid_argument`) where something cannot go there, such as a
+ *   function
  */
-export function packArguments(args: readonly unknown[], connection: object, what: string): Packed<Wire[]> {
+export function packArguments(
+  args: readonly unknown[],
+  connection: object,
+  what: string,
+): Packed<Wire[]> {
   const packer = new Packer(connection, what)
   return { value: args.map((arg) => packer.pack(arg, what, 0)), transfer: packer.transfer }
 }

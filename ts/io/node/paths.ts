@@ -16,7 +16,8 @@ const MAX_LINKS = 40
 
 export const codeOf = (error: unknown) => (error as NodeJS.ErrnoException | null)?.code ?? ''
 
-export const refusal = (code: string, words: string) => Object.assign(new Error(`${code}: ${words}`), { code })
+export const refusal = (code: string, words: string) =>
+  Object.assign(new Error(`${code}: ${words}`), { code })
 
 /** Bytes of the longest path that a system takes. */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 4095 : 1023
@@ -55,8 +56,8 @@ function* statIfThere(how: 'stat' | 'lstat', path: string): FsTask<Stats | null>
 }
 
 /**
- * Whether a path is the name of an open file: `/dev/fd/N`, `/proc/self/fd/N`. Its descriptor is null
- * where it belongs to another process.
+ * Whether a path is the name of an open file: `/dev/fd/N`, `/proc/self/fd/N`. Its descriptor is
+ * null where it belongs to another process.
  */
 export function openFile(path: string): { descriptor: number | null } | null {
   if (WINDOWS) return null

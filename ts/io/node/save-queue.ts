@@ -18,7 +18,10 @@ function nameOf(path: string): string {
   }
 }
 
-/** What a path names: a name, which is there before its file and stays, and the file, where it has other names. */
+/**
+ * What a path names: a name, which is there before its file and stays, and the file, where it has
+ * other names.
+ */
 function keysOf(path: string): string[] {
   try {
     const { path: end, stat } = runSync(resolveLinks(path))

@@ -1,9 +1,9 @@
 /**
  * Saving in Node: whether a file may be written, and how.
  *
- * A file is replaced where that is possible: the content goes into a temporary file beside it, which
- * then takes its place. So a reader sees the old content or the new one, and a failure leaves the old
- * one. Everything else is written in place.
+ * A file is replaced where that is possible: the content goes into a temporary file beside it,
+ * which then takes its place. So a reader sees the old content or the new one, and a failure leaves
+ * the old one. Everything else is written in place.
  */
 import fs, { type Stats } from 'node:fs'
 import { dirname } from 'node:path'
@@ -45,18 +45,23 @@ export function* save(path: string, bytes: Uint8Array): FsTask<void> {
     return yield* writeAll(open.descriptor, bytes, false)
   }
   if (stat?.isSocket()) {
-    throw refusal('ENXIO', 'it is a socket, which has no name to open: connect to it and give the stream')
+    throw refusal(
+      'ENXIO',
+      'it is a socket, which has no name to open: connect to it and give the stream',
+    )
   }
   if (stat && !stat.isFile()) return yield* writeDevice(target.path, stat, bytes)
   if (stat) yield* checkWritable(target.path, stat)
-  // a new file would take one of the names alone; and whoever has the file open would keep the old one
+  // a new file would take one of the names alone; and whoever has the file open would keep the old
+  // one
   const shared = open !== null || (stat?.nlink ?? 0) > 1
   if (shared || !(yield* replace(target, bytes))) yield* writeOver(target, bytes)
 }
 
 /** A file without any right to write is refused to root too, whom nothing else would stop. */
 function* checkWritable(path: string, stat: Stats): FsTask<void> {
-  const readOnly = () => refusal('EACCES', 'it is read-only: change its mode, or save under another name')
+  const readOnly = () =>
+    refusal('EACCES', 'it is read-only: change its mode, or save under another name')
   if ((stat.mode & 0o222) === 0) throw readOnly()
   try {
     yield* call('access', path, fs.constants.W_OK)
@@ -112,8 +117,12 @@ function* writeOver({ path, stat }: ResolvedPath, bytes: Uint8Array): FsTask<voi
     }
   } catch (error) {
     if (!stat) yield* remove(path)
-    const state = stat ? 'it was written in place, and may be incomplete now' : 'it was removed again'
-    throw Object.assign(new Error(`${wordsOf(error)}; ${state}`, { cause: error }), { code: codeOf(error) })
+    const state = stat
+      ? 'it was written in place, and may be incomplete now'
+      : 'it was removed again'
+    throw Object.assign(new Error(`${wordsOf(error)}; ${state}`, { cause: error }), {
+      code: codeOf(error),
+    })
   }
 }
 
@@ -130,7 +139,10 @@ function* checkDiskSpace(path: string, { blocks }: Stats, size: number): FsTask<
   if (needed > free) throw refusal('ENOSPC', `it needs ${needed} bytes more, and ${free} are free`)
 }
 
-/** Opens a pipe once somebody reads it. A call that waits for that would keep a thread, of which Node has few. */
+/**
+ * Opens a pipe once somebody reads it. A call that waits for that would keep a thread, of which
+ * Node has few.
+ */
 function* openPipe(path: string): FsTask<number> {
   const { O_WRONLY, O_NONBLOCK } = fs.constants
   for (let waited = 1; ; waited = Math.min(2 * waited, 32)) {
@@ -145,7 +157,9 @@ function* openPipe(path: string): FsTask<number> {
 
 /** Writes to a pipe or a device. */
 function* writeDevice(path: string, stat: Stats, bytes: Uint8Array): FsTask<void> {
-  const descriptor = stat.isFIFO() ? yield* openPipe(path) : yield* call('open', path, fs.constants.O_WRONLY)
+  const descriptor = stat.isFIFO()
+    ? yield* openPipe(path)
+    : yield* call('open', path, fs.constants.O_WRONLY)
   try {
     yield* writeAll(descriptor, bytes, false)
   } finally {
@@ -153,7 +167,9 @@ function* writeDevice(path: string, stat: Stats, bytes: Uint8Array): FsTask<void
   }
 }
 
-/** `whole`: from the beginning of a file, which then has nothing else. Ends when it is on the disk. */
+/**
+ * `whole`: from the beginning of a file, which then has nothing else. Ends when it is on the disk.
+ */
 function* writeAll(descriptor: number, bytes: Uint8Array, whole: boolean): FsTask<void> {
   for (let at = 0; at < bytes.length; ) {
     const length = Math.min(CHUNK, bytes.length - at)

@@ -1,4 +1,6 @@
-/** Names of temporary files, and those that a process has left which ended in the middle of a save. */
+/**
+ * Names of temporary files, and those that a process has left which ended in the middle of a save.
+ */
 import fs from 'node:fs'
 import { hostname } from 'node:os'
 import { sep } from 'node:path'
@@ -7,7 +9,10 @@ import { call, type FsTask } from './fs-tasks.js'
 /** Number of the process, count, where that number holds, and a random part. */
 const NAME = /^\.x-transformers-(\d+)-\d+-([0-9a-z]+)_[0-9a-z]*\.tmp$/
 
-/** A process elsewhere, which nobody can ask for, has ended when its file has been still for so long. */
+/**
+ * A process elsewhere, which nobody can ask for, has ended when its file has been still for so
+ * long.
+ */
 const DAY = 24 * 60 * 60 * 1000
 
 /** Folders are looked at once: some hold very many files. */
@@ -16,7 +21,10 @@ const seen = new Set<string>()
 let made = 0
 let scope: string | null = null
 
-/** The machine, and the container: a folder may be shared, and elsewhere processes have the same numbers. */
+/**
+ * The machine, and the container: a folder may be shared, and elsewhere processes have the same
+ * numbers.
+ */
 function scopeOfNumbers(): string {
   let namespace = ''
   try {
@@ -25,7 +33,8 @@ function scopeOfNumbers(): string {
     // not Linux
   }
   let hash = 0
-  for (const unit of `${hostname()} ${namespace}`) hash = (Math.imul(hash, 31) + unit.charCodeAt(0)) >>> 0
+  for (const unit of `${hostname()} ${namespace}`)
+    hash = (Math.imul(hash, 31) + unit.charCodeAt(0)) >>> 0
   return hash.toString(36)
 }
 

@@ -16,7 +16,10 @@ const HINDRANCES = new Set([
 
 const hinders = (error: unknown) => HINDRANCES.has(codeOf(error))
 
-/** Those that have not taken their place yet: they go with the process, where that can still be told. */
+/**
+ * Those that have not taken their place yet: they go with the process, where that can still be
+ * told.
+ */
 const open = new Set<string>()
 
 function atExit(): void {
@@ -89,8 +92,15 @@ function* keepRights(file: Temporary, old: Stats): FsTask<void> {
   if ((mode & 0o7777) !== wanted) yield* give('chmod', file, wanted)
 }
 
-/** By the path only where Node's permission model refuses descriptors: a path may lead elsewhere meanwhile. */
-function* give(what: 'chown' | 'chmod', { path, descriptor }: Temporary, ...rights: number[]): FsTask<void> {
+/**
+ * By the path only where Node's permission model refuses descriptors: a path may lead elsewhere
+ * meanwhile.
+ */
+function* give(
+  what: 'chown' | 'chmod',
+  { path, descriptor }: Temporary,
+  ...rights: number[]
+): FsTask<void> {
   try {
     yield* call(`f${what}`, descriptor, ...rights)
   } catch (error) {

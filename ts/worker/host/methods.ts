@@ -39,7 +39,10 @@ function computing(name: 'forward' | 'generate' | 'score'): Method<NativeModel> 
 
 function cacheable(model: NativeModel): unknown {
   if (model instanceof Stepwise) return model.cacheable
-  throw new XTransformersError('invalid_argument', `a ${model.className} does not generate step by step`)
+  throw new XTransformersError(
+    'invalid_argument',
+    `a ${model.className} does not generate step by step`,
+  )
 }
 
 export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
@@ -66,11 +69,16 @@ export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
   train: (model, [on]) => void model.train(on as boolean),
 }
 
-export const OPTIMIZER_METHODS: Record<string, Method<{ optimizer: AnyOptimizer; kind: string }>> = {
-  setOptions: ({ optimizer, kind }, [options, group]) => setOptions(optimizer, kind, options as object, group),
+export const OPTIMIZER_METHODS: Record<
+  string,
+  Method<{ optimizer: AnyOptimizer; kind: string }>
+> = {
+  setOptions: ({ optimizer, kind }, [options, group]) =>
+    setOptions(optimizer, kind, options as object, group),
   zeroGrad: ({ optimizer }) => optimizer.zeroGrad(),
   saveBytes: ({ optimizer }, [options]) => optimizer.saveBytes(options as StateSaveOptions),
-  save: ({ optimizer }, [target, options]) => optimizer.save(target as Target, options as StateSaveOptions),
+  save: ({ optimizer }, [target, options]) =>
+    optimizer.save(target as Target, options as StateSaveOptions),
   load: async ({ optimizer }, [source, options]) => {
     await optimizer.load(sourceOf(source), options as { key?: string })
     return optimizer.lr
@@ -81,7 +89,10 @@ function setOptions(optimizer: AnyOptimizer, kind: string, given: object, group:
   const options = checkOptions(given, 'setOptions()')
   const { param_groups: groups } = optimizer
   if (group !== undefined && group !== null && groups[group as number] === undefined) {
-    throw new XTransformersError('invalid_argument', `there is no group ${inWords(group)}; there are ${groups.length}`)
+    throw new XTransformersError(
+      'invalid_argument',
+      `there is no group ${inWords(group)}; there are ${groups.length}`,
+    )
   }
   const chosen = groups.filter((_, i) => group === undefined || group === null || group === i)
   const settings = resolveGroups<object>(

@@ -21,7 +21,11 @@ const plain = <T>(value: T): Packed<T> => ({ value, transfer: [] })
 
 /** A handler whose work runs in the order of the calls, with tensors that end with it. */
 function inOrder<K extends Operation>(
-  work: (params: Params<K>, tensors: Tensors, call: Call) => Promise<Packed<Result<K>>> | Packed<Result<K>>,
+  work: (
+    params: Params<K>,
+    tensors: Tensors,
+    call: Call,
+  ) => Promise<Packed<Result<K>>> | Packed<Result<K>>,
 ): Handler<K> {
   return (params, call) =>
     call.inOrder(async () => {
@@ -43,7 +47,11 @@ async function callMethod(
   const entry = table.entry(object)
   const args = tensors.unpack<unknown[]>(wire)
   if ('model' in entry) {
-    const result = await classOf<Method<NativeModel>>(MODEL_METHODS, method)(entry.model, args, call)
+    const result = await classOf<Method<NativeModel>>(MODEL_METHODS, method)(
+      entry.model,
+      args,
+      call,
+    )
     return tensors.pack(tensors.keep(result))
   }
   try {
@@ -64,7 +72,9 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
   }),
   construct: inOrder(({ object, class: name, args }, tensors, { table }) => {
     const construct = () =>
-      new (classOf<new (...args: unknown[]) => NativeModel>(models, name))(...tensors.unpack<unknown[]>(args))
+      new (classOf<new (...args: unknown[]) => NativeModel>(models, name))(
+        ...tensors.unpack<unknown[]>(args),
+      )
     table.addModel(object, make(table, object, construct))
     return plain(null)
   }),
@@ -90,16 +100,22 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
   },
   call: inOrder(callMethod),
   stream: streamTokens,
-  trainStep: inOrder(async (step, tensors, { table, signal }) => plain(await trainStep(step, table, tensors, signal))),
+  trainStep: inOrder(async (step, tensors, { table, signal }) =>
+    plain(await trainStep(step, table, tensors, signal)),
+  ),
 }
 
 async function streamTokens({ object, args }: Params<'stream'>, call: Call): Promise<Packed<null>> {
   const tensors = new Tensors(call.table)
   let tokens: AsyncIterator<number | number[]> | null = null
   try {
-    tokens = await call.inOrder(() => start(call.table.model(object), tensors.unpack<unknown[]>(args)))
+    tokens = await call.inOrder(() =>
+      start(call.table.model(object), tensors.unpack<unknown[]>(args)),
+    )
     while (await call.mayGoOn()) {
-      const { done, value } = await call.inOrder(() => (tokens as AsyncIterator<number | number[]>).next())
+      const { done, value } = await call.inOrder(() =>
+        (tokens as AsyncIterator<number | number[]>).next(),
+      )
       if (done) break
       call.send({ type: 'item', id: call.id, value })
     }
@@ -111,8 +127,11 @@ async function streamTokens({ object, args }: Params<'stream'>, call: Call): Pro
 }
 
 function start(model: NativeModel, args: readonly unknown[]): AsyncIterator<number | number[]> {
-  const { stream } = model as unknown as { stream?: (...args: readonly unknown[]) => AsyncIterable<number | number[]> }
-  if (!stream) throw new XTransformersError('invalid_argument', `a ${model.className} has no stream()`)
+  const { stream } = model as unknown as {
+    stream?: (...args: readonly unknown[]) => AsyncIterable<number | number[]>
+  }
+  if (!stream)
+    throw new XTransformersError('invalid_argument', `a ${model.className} has no stream()`)
   return stream.apply(model, [...args])[Symbol.asyncIterator]()
 }
 

@@ -44,7 +44,9 @@ class Host {
     this.#later(() => this.#table.clear())
   }
 
-  /** For what nobody waits for: where freeing fails, nothing works any more, and the calls say so. */
+  /**
+   * For what nobody waits for: where freeing fails, nothing works any more, and the calls say so.
+   */
   #later(work: () => void): void {
     this.#queue.run(work).catch(() => {})
   }
@@ -75,7 +77,9 @@ class Host {
 
   async #start(settings: InitSettings): Promise<void> {
     try {
-      await this.#init?.(settings, (progress) => this.#send({ type: 'progress', id: null, progress }))
+      await this.#init?.(settings, (progress) =>
+        this.#send({ type: 'progress', id: null, progress }),
+      )
       this.#send({ type: 'ready', learning_rates: defaultRates() })
     } catch (error) {
       this.#send({ type: 'failed', error: packError(error) })
@@ -101,7 +105,10 @@ class Host {
 /** Of each optimizer, as its options declare it. */
 const defaultRates = () =>
   Object.fromEntries(
-    Object.keys(optimizers).map((name) => [name, resolveOptions<{ lr: number }>(name, {} as never).lr]),
+    Object.keys(optimizers).map((name) => [
+      name,
+      resolveOptions<{ lr: number }>(name, {} as never).lr,
+    ]),
   )
 
 /** Tells how far something has come. */
@@ -111,6 +118,7 @@ export type Tell = (progress: { loaded: number; total: number | null }) => void
 function isBreakdown(error: unknown): boolean {
   if (!(error instanceof XTransformersError)) return false
   return (
-    (error.cause as Error | undefined)?.name === 'RuntimeError' || /WebAssembly module has stopped/.test(error.message)
+    (error.cause as Error | undefined)?.name === 'RuntimeError' ||
+    /WebAssembly module has stopped/.test(error.message)
   )
 }

@@ -5,7 +5,12 @@ import type { Table } from './table.js'
 import type { Tensors } from './values.js'
 
 /** A whole step of training; batches are unpacked one after the other. */
-export function trainStep(step: WireStep, table: Table, tensors: Tensors, signal: AbortSignal): Promise<StepResult> {
+export function trainStep(
+  step: WireStep,
+  table: Table,
+  tensors: Tensors,
+  signal: AbortSignal,
+): Promise<StepResult> {
   const { objective, max_grad_norm } = step
   const batches = step.batches.map((batch, i) => ({
     args: () => tensors.unpack<unknown[]>(batch),
