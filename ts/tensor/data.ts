@@ -43,10 +43,13 @@ export const ownBytes = ({ buffer, byteOffset, byteLength }: Uint8Array): Uint8A
 /** The values of a native tensor; their bytes may stand anywhere in a larger buffer. */
 export function elements(tensor: NativeTensor): TypedArray {
   const bytes = ownBytes(tensor.data())
-  const dtype = tensor.dtype()
+  return arrayOver(bytes.byteOffset % 8 === 0 ? bytes : bytes.slice(), tensor.dtype())
+}
+
+/** The array that stands for a type, over bytes that begin at a multiple of 8. */
+export function arrayOver(bytes: Uint8Array, dtype: DType): TypedArray {
+  const { buffer, byteOffset, byteLength } = bytes
   if (dtype === 'u8' || dtype === 'bool') return bytes
-  const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice()
-  const { buffer, byteOffset, byteLength } = aligned
   if (dtype === 'f64') return new Float64Array(buffer, byteOffset, byteLength / 8)
   if (dtype === 'i64') return new BigInt64Array(buffer, byteOffset, byteLength / 8)
   return new Float32Array(buffer, byteOffset, byteLength / 4)

@@ -3,6 +3,7 @@ import { checkOptions } from '../checks.js'
 import type { DType } from '../native/native.js'
 import { INSPECT } from '../symbols.js'
 import {
+  arrayOver,
   inline,
   type Nested,
   nested,
@@ -121,15 +122,9 @@ export function tensor(data: TensorData, given: HostTensorOptions = {}): HostTen
 
 /** A copy of the values in the array that stands for their type. */
 function values({ bytes, source, dtype }: Packed): TypedArray {
-  const copy = arrayOf(source, bytes.slice().buffer as ArrayBuffer)
-  if (copy.constructor === arrayOf(dtype, new ArrayBuffer(0)).constructor) return copy
+  const copy = arrayOver(bytes.slice(), source)
+  if (copy.constructor === arrayOver(new Uint8Array(0), dtype).constructor) return copy
   // only to floats: whole numbers were converted, and checked, by pack
   const numbers = copy as ArrayLike<number | bigint>
   return dtype === 'f64' ? Float64Array.from(numbers, Number) : Float32Array.from(numbers, Number)
-}
-
-function arrayOf(dtype: DType, buffer: ArrayBuffer): TypedArray {
-  if (dtype === 'f64') return new Float64Array(buffer)
-  if (dtype === 'i64') return new BigInt64Array(buffer)
-  return dtype === 'u8' || dtype === 'bool' ? new Uint8Array(buffer) : new Float32Array(buffer)
 }
