@@ -54,6 +54,16 @@ export async function validate(
   return total / rows
 }
 
+/** Brings what is known of a run up to date after a step. */
+function update(run: Run, start: number, settings: TrainSettings): void {
+  run.seconds = (performance.now() - start) / 1000
+  // The time is over when another step would not fit into it.
+  const lastStart = Math.max(settings.seconds - run.seconds / run.step, 1e-3)
+  run.share = settings.steps ? run.step / settings.steps : run.seconds / lastStart
+  run.loss = mean(run.losses.slice(-50))
+  run.tokensPerSecond = (run.step * settings.batch * settings.length) / run.seconds
+}
+
 /** Trains until the time is over or `stopped` says so. */
 export async function train(
   model: AutoregressiveWrapper,
@@ -62,52 +72,31 @@ export async function train(
   onProgress: (progress: Progress) => void,
   stopped: () => boolean,
 ): Promise<Run> {
-  const optimizer = new AdamW(model.parameters(), {
-    lr: settings.lr,
-    betas: [0.9, 0.99],
-    weight_decay: 0.1,
-  })
+  const { lr, batch: rows, length } = settings
+  const optimizer = new AdamW(model.parameters(), { lr, betas: [0.9, 0.99], weight_decay: 0.1 })
   // Nobody knows how many steps fit into the time. So the rate follows the share of the time that
   // has passed: the schedule is one of 1,000 steps, and the run is at step `1000 * share` of it.
-  const schedule = cosineWarmup({
-    lr: settings.lr,
-    warmup_steps: 40,
-    total_steps: 1000,
-    min_lr: settings.lr / 50,
-  })
-  const run: Run = {
-    step: 0,
-    share: 0,
-    seconds: 0,
-    loss: 0,
-    valLoss: 0,
-    tokensPerSecond: 0,
-    losses: [],
-    valLosses: [],
-  }
+  const schedule = cosineWarmup({ lr, warmup_steps: 40, total_steps: 1000, min_lr: lr / 50 })
+  const progress = { step: 0, share: 0, seconds: 0, loss: 0, valLoss: 0, tokensPerSecond: 0 }
+  const run: Run = { ...progress, losses: [], valLosses: [] }
   const start = performance.now()
 
-  const look = async () => {
-    run.valLoss = await validate(model, corpus, settings, settings.batch * 2)
+  const measure = async () => {
+    run.valLoss = await validate(model, corpus, settings, rows * 2)
     run.valLosses.push([run.step, run.valLoss])
   }
-  await look()
+  await measure()
   while (run.share < 1 && !stopped()) {
     optimizer.lr = schedule(1000 * run.share)
-    const batch = corpus.batch(settings.batch, settings.length)
+    const batch = corpus.batch(rows, length)
     const { loss } = await trainStep(model, optimizer, [[batch]], { max_grad_norm: 1 })
     batch.dispose()
     run.losses.push(loss)
     run.step++
 
     const next = run.valLosses.length / VALIDATIONS
-    if (next < 1 && run.share >= next) await look()
-    run.seconds = (performance.now() - start) / 1000
-    // The time is over when another step would not fit into it.
-    const lastStart = Math.max(settings.seconds - run.seconds / run.step, 1e-3)
-    run.share = settings.steps ? run.step / settings.steps : run.seconds / lastStart
-    run.loss = mean(run.losses.slice(-50))
-    run.tokensPerSecond = (run.step * settings.batch * settings.length) / run.seconds
+    if (next < 1 && run.share >= next) await measure()
+    update(run, start, settings)
     onProgress(run)
   }
   return run

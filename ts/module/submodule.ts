@@ -1,5 +1,4 @@
 /** A model, as far as the models around it need it: what leads to it does not import the class. */
-
 import { GATES } from '../symbols.js'
 import type { Device } from '../tensor/device.js'
 import type { Gates } from '../tensor/schedule.js'
@@ -12,6 +11,7 @@ export type Quantization = 'q8_0' | 'q4_0' | 'bf16'
 export const ENTRIES: unique symbol = Symbol('x-transformers.entries')
 export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
 export const FORGET: unique symbol = Symbol('x-transformers.forget')
+
 /** What a model asks of those within it. */
 export interface Submodule {
   readonly quantization: Quantization | null
