@@ -29,7 +29,7 @@ import {
 } from './entries.js'
 import { hookForward } from './forwards.js'
 import { noteModule, requireSeen } from './hidden.js'
-import { assign, move, own } from './parameters.js'
+import { assignParameter, moveParameter, parameterEntry } from './parameters.js'
 import {
   addChild,
   CHILDREN,
@@ -236,7 +236,7 @@ export abstract class Module<Options = unknown> {
     const moveAll = (parts: Part[]) => {
       for (const [, part] of parts) {
         if (isModule(part)) part.to(target)
-        else move(part, target)
+        else moveParameter(part, target)
       }
     }
     scheduleSync('to()', NO_GATES, this[GATES](), () => walk(this, moveAll))
@@ -426,7 +426,9 @@ export abstract class Module<Options = unknown> {
     requireLive(this)
     hookForward(this)
     const lines = ([name, part]: Part) =>
-      isModule(part) ? part[ENTRIES]().map((entry) => prefixed(entry, name)) : [own(name, part)]
+      isModule(part)
+        ? part[ENTRIES]().map((entry) => prefixed(entry, name))
+        : [parameterEntry(name, part)]
     const entries = walk(this, (parts) => distinct(parts.flatMap(lines)))
     requireSeen(this)
     return entries
@@ -444,7 +446,7 @@ export abstract class Module<Options = unknown> {
       for (const [name, part] of parts) {
         const value = state.get(name)
         if (isModule(part)) part[ASSIGN](below(state, `${name}.`))
-        else if (value) assign(part, value)
+        else if (value) assignParameter(part, value)
       }
     })
   }

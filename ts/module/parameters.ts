@@ -9,7 +9,7 @@ import type { Entry, EntrySource } from './entries.js'
 const sources = new WeakMap<TensorHandle, EntrySource>()
 
 /** The line of a state dict for a parameter of the user's own. */
-export function own(name: string, tensor: Tensor): Entry {
+export function parameterEntry(name: string, tensor: Tensor): Entry {
   let source = sources.get(tensor[HANDLE])
   if (!source) {
     source = { tensor: () => tensor }
@@ -22,12 +22,12 @@ export function own(name: string, tensor: Tensor): Entry {
 export const isKnown = (handle: TensorHandle): boolean => sources.has(handle)
 
 /** Copies values into a parameter of the user's own. */
-export function assign(parameter: Tensor, values: Tensor): void {
+export function assignParameter(parameter: Tensor, values: Tensor): void {
   const source = values[HANDLE].settled('loadStateDict()')
   guarded(() => parameter[HANDLE].use().assign(source))
 }
 
 /** Moves a parameter of the user's own, with its gradient, to a device. */
-export function move(parameter: Tensor, device: Device): void {
+export function moveParameter(parameter: Tensor, device: Device): void {
   guarded(() => parameter[HANDLE].use().moveTo(device))
 }

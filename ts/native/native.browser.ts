@@ -5,7 +5,7 @@ import { type ModuleSource, type Running, startSingle } from '../wasm/start.js'
 import type { Contexts, Native } from './native.js'
 
 /** How the native side is started. */
-export interface InitSettings extends ModuleSource {
+export interface NativeSettings extends ModuleSource {
   /** Starts a build with threads, or says why it cannot (see wasm/threads.ts). */
   start_threads?: () => Promise<Running | string>
 }
@@ -34,7 +34,7 @@ let starting: Promise<void> | null = null
  *
  * @throws XTransformersError (`no_addon`) where the file cannot be loaded or used
  */
-export function init(settings: InitSettings = {}): Promise<void> {
+export function init(settings: NativeSettings = {}): Promise<void> {
   starting ??= start(settings).catch((error) => {
     starting = null
     throw error
@@ -42,7 +42,7 @@ export function init(settings: InitSettings = {}): Promise<void> {
   return starting
 }
 
-async function start(settings: InitSettings): Promise<void> {
+async function start(settings: NativeSettings): Promise<void> {
   const threads =
     (await settings.start_threads?.()) ?? 'threads run in a worker only: see x-transformers/worker'
   const started =

@@ -3,7 +3,7 @@
 import { describeValue, tagOf } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { DType } from '../native/native.js'
-import { type Packed, pack, type TensorData } from './data.js'
+import { type PackedData, pack, type TensorData } from './data.js'
 import { MAX_AXES } from './dtype.js'
 
 /** Values as arrays, nested as the axes are. */
@@ -44,7 +44,7 @@ export const isData = (value: unknown): boolean => Array.isArray(value) || Array
  * @throws XTransformersError (`invalid_tensor`, `invalid_argument`) where it is not rectangular, or
  *   of other values
  */
-export function packArgument(value: object, kind: ArgumentKind, name: string): Packed {
+export function packArgument(value: object, kind: ArgumentKind, name: string): PackedData {
   check(value, kind, name)
   try {
     return pack(value as TensorData, DTYPE[kind])

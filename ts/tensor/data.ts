@@ -94,7 +94,7 @@ export function inline(data: TypedArray, shape: readonly number[], dtype: DType)
 }
 
 /** Bytes for the native side, what they are, and the shape that the data has by itself. */
-export interface Packed {
+export interface PackedData {
   bytes: Uint8Array
   source: DType
   dtype: DType
@@ -106,7 +106,7 @@ export interface Packed {
  *
  * @throws XTransformersError (`invalid_tensor`) where it is for another number of elements
  */
-export function shapeFor(packed: Packed, given: unknown): number[] {
+export function shapeFor(packed: PackedData, given: unknown): number[] {
   if (given === undefined) return packed.shape
   const shape = checkShape(given)
   const [size, has] = [sizeOf(shape), sizeOf(packed.shape)]
@@ -131,7 +131,7 @@ export function requireOneElement(shape: readonly number[]): void {
 /**
  * Makes `data` ready for the native side. `dtype` undefined: as the data suggests, numbers as f32.
  */
-export function pack(data: TensorData, dtype: DType | undefined): Packed {
+export function pack(data: TensorData, dtype: DType | undefined): PackedData {
   if (ArrayBuffer.isView(data)) return packTyped(data as Typed, dtype)
   const shape: number[] = []
   const flat: Scalar[] = []
@@ -177,7 +177,7 @@ const KINDS: Record<string, readonly [natural: DType, same: boolean]> = {
   Uint32Array: ['i64', false],
 }
 
-function packTyped(data: Typed, wanted: DType | undefined): Packed {
+function packTyped(data: Typed, wanted: DType | undefined): PackedData {
   const kind = KINDS[kindOf?.call(data) as string]
   if (!kind) {
     const hint = 'give a typed array over its memory, such as new Float32Array(view.buffer)'
@@ -216,7 +216,7 @@ export function presentBytes({ buffer, byteOffset, byteLength }: ArrayBufferView
   }
 }
 
-function packFlat(flat: Scalar[], dtype: DType): Omit<Packed, 'shape'> {
+function packFlat(flat: Scalar[], dtype: DType): Omit<PackedData, 'shape'> {
   const view = (array: ArrayBufferView, source: DType) => ({
     bytes: new Uint8Array(array.buffer, array.byteOffset, array.byteLength),
     source,

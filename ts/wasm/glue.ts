@@ -6,7 +6,7 @@
 export interface Glue {
   /** Makes the instance, once. `memory`: of the threads' build, which imports it. */
   initSync(settings: { module: object; memory?: object; thread_stack_size?: number }): {
-    memory: Memory
+    memory: WasmMemory
   }
 
   tensor(
@@ -110,6 +110,6 @@ export type Handle = number
 export type Reply = [json: string, tensors: Uint32Array]
 
 /** A `WebAssembly.Memory`. */
-export interface Memory {
+export interface WasmMemory {
   readonly buffer: ArrayBufferLike
 }

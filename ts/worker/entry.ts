@@ -2,7 +2,7 @@
  * What the worker of `spawn()` runs. No top-level await: bundlers make classic workers of this,
  * which do not know it.
  */
-import { init, type InitSettings as NativeSettings } from '../native/native.browser.js'
+import { init, type NativeSettings } from '../native/native.browser.js'
 import { becomeThread, startThreads } from '../wasm/threads.js'
 import { serve, type Tell } from './host/serve.js'
 import type { InitSettings, Port } from './protocol.js'

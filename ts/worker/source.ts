@@ -22,7 +22,7 @@ export type WorkerSource =
  * An address as the page sees it: the worker's script has another one. Names of files in Node, and
  * of others than http, stay as they are.
  */
-export function absolute(address: string | URL): string {
+export function absoluteAddress(address: string | URL): string {
   const { document, location } = globalThis as {
     document?: { baseURI: string }
     location?: { href: string }
@@ -39,7 +39,7 @@ export function absolute(address: string | URL): string {
 
 /** A source, ready to be posted. */
 export function packSource(source: WorkerSource, give: boolean): Packed<unknown> {
-  if (typeof source === 'string') return { value: absolute(source), transfer: [] }
+  if (typeof source === 'string') return { value: absoluteAddress(source), transfer: [] }
   if (isURL(source)) return { value: { $url: source.href }, transfer: [] }
   const kind = tagOf(source)
   if (kind === 'Uint8Array') return packBytes(source as Uint8Array, give)

@@ -5,7 +5,7 @@ import { XTransformersError } from '../errors.js'
 import { Connection } from './client.js'
 import { type Library, libraryOf } from './library.js'
 import type { InitSettings, Port } from './protocol.js'
-import { absolute } from './source.js'
+import { absoluteAddress } from './source.js'
 
 /** Where a worker's WebAssembly comes from. What is absent is the package's own. */
 export interface WorkerModuleSource {
@@ -93,8 +93,8 @@ function settingsOf(options: SpawnOptions): InitSettings {
   const { url, bytes, module, threads_url } = wasm
   return {
     threads,
-    ...(url && { url: absolute(url) }),
-    ...(threads_url && { threads_url: absolute(threads_url) }),
+    ...(url && { url: absoluteAddress(url) }),
+    ...(threads_url && { threads_url: absoluteAddress(threads_url) }),
     ...(bytes && { bytes }),
     ...(module && { module }),
   }

@@ -1,7 +1,7 @@
 import { isURL } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Port } from './protocol.js'
-import { absolute } from './source.js'
+import { absoluteAddress } from './source.js'
 
 /** The worker of `spawn()`: its own, or what the page gives. */
 export function start(worker: Port | string | URL | undefined): Port {
@@ -12,7 +12,9 @@ export function start(worker: Port | string | URL | undefined): Port {
         type: 'module',
         name: 'x-transformers',
       })
-    return typeof worker === 'string' || isURL(worker) ? fromAddress(absolute(worker)) : worker
+    return typeof worker === 'string' || isURL(worker)
+      ? fromAddress(absoluteAddress(worker))
+      : worker
   } catch (error) {
     throw new XTransformersError(
       'worker',

@@ -7,7 +7,7 @@ import {
   inline,
   type Nested,
   nested,
-  type Packed,
+  type PackedData,
   pack,
   plain,
   requireOneElement,
@@ -121,7 +121,7 @@ export function tensor(data: TensorData, given: HostTensorOptions = {}): HostTen
 }
 
 /** A copy of the values in the array that stands for their type. */
-function values({ bytes, source, dtype }: Packed): TypedArray {
+function values({ bytes, source, dtype }: PackedData): TypedArray {
   const copy = arrayOver(bytes.slice(), source)
   if (copy.constructor === arrayOver(new Uint8Array(0), dtype).constructor) return copy
   // only to floats: whole numbers were converted, and checked, by pack

@@ -11,7 +11,7 @@ import type { XTransformersError } from '../../errors.js'
 import { fileError } from '../file-errors.js'
 import { call, type FsTask } from './fs-tasks.js'
 import { codeOf, openFile, type ResolvedPath, refusal, resolveLinks } from './paths.js'
-import { makeTemporary, move, remove } from './temporary-files.js'
+import { makeTemporary, moveInto, remove } from './temporary-files.js'
 
 /** Small enough for one call on every system. */
 const CHUNK = 16 * 1024 * 1024
@@ -81,7 +81,7 @@ function* replace({ path, stat }: ResolvedPath, bytes: Uint8Array): FsTask<boole
     } finally {
       yield* call('close', made.descriptor)
     }
-    moved = yield* move(made.path, path)
+    moved = yield* moveInto(made.path, path)
   } finally {
     if (!moved) yield* remove(made.path)
   }

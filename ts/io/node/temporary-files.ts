@@ -110,7 +110,7 @@ function* give(
 }
 
 /** Puts a temporary file in the place of another one. */
-export function* move(from: string, to: string): FsTask<boolean> {
+export function* moveInto(from: string, to: string): FsTask<boolean> {
   for (let attempt = 0; ; attempt++) {
     try {
       yield* call('rename', from, to)

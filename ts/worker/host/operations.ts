@@ -12,7 +12,7 @@ import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'
 import { type Method, MODEL_METHODS, OPTIMIZER_METHODS } from './methods.js'
 import { classOf, make, makeOptimizer, register, sourceOf } from './objects.js'
-import { trainStep } from './train.js'
+import { runTrainStep } from './train.js'
 import { Tensors } from './values.js'
 
 type Handler<K extends Operation> = (params: Params<K>, call: Call) => Promise<Packed<Result<K>>>
@@ -101,7 +101,7 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
   call: inOrder(callMethod),
   stream: streamTokens,
   trainStep: inOrder(async (step, tensors, { table, signal }) =>
-    plain(await trainStep(step, table, tensors, signal)),
+    plain(await runTrainStep(step, table, tensors, signal)),
   ),
 }
 

@@ -5,7 +5,7 @@ import type { Table } from './table.js'
 import type { Tensors } from './values.js'
 
 /** A whole step of training; batches are unpacked one after the other. */
-export function trainStep(
+export function runTrainStep(
   step: WireStep,
   table: Table,
   tensors: Tensors,
