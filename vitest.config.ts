@@ -6,12 +6,16 @@ import { commands } from './test/browser/commands.js'
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** Tests run the TypeScript sources, on what `npm run build:addon` and `npm run build:wasm` have made. */
-const sources = (entry: string, native: string, worker: string) => [
+/**
+ * Tests run the TypeScript sources, on what `npm run build:addon` and `npm run build:wasm` have
+ * made.
+ */
+const sources = (entry: string, native: string, files: string, worker: string) => [
   { find: /^x-transformers$/, replacement: file(entry) },
   { find: /^x-transformers\/wasm$/, replacement: file('./ts/wasm.ts') },
   { find: /^x-transformers\/worker$/, replacement: file('./ts/worker.ts') },
   { find: /^#native$/, replacement: file(native) },
+  { find: /^#files$/, replacement: file(files) },
   { find: /^#worker$/, replacement: file(worker) },
 ]
 
@@ -20,7 +24,14 @@ export default defineConfig(async () => ({
   test: {
     projects: [
       {
-        resolve: { alias: sources('./ts/index.ts', './ts/native.node.ts', './ts/worker/start.node.ts') },
+        resolve: {
+          alias: sources(
+            './ts/index.ts',
+            './ts/native/native.node.ts',
+            './ts/io/files.node.ts',
+            './ts/worker/start.node.ts',
+          ),
+        },
         test: {
           name: 'node',
           include: ['test/**/*.test.ts'],
@@ -34,11 +45,19 @@ export default defineConfig(async () => ({
       },
       {
         resolve: {
-          alias: sources('./ts/index.browser.ts', './ts/native.browser.ts', './ts/worker/start.browser.ts'),
+          alias: sources(
+            './ts/index.browser.ts',
+            './ts/native/native.browser.ts',
+            './ts/io/files.browser.ts',
+            './ts/worker/start.browser.ts',
+          ),
         },
         // a page may share memory with workers only where these are set
         server: {
-          headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' },
+          headers: {
+            'Cross-Origin-Opener-Policy': 'same-origin',
+            'Cross-Origin-Embedder-Policy': 'require-corp',
+          },
         },
         test: {
           name: 'browser',
@@ -51,7 +70,10 @@ export default defineConfig(async () => ({
             screenshotFailures: false,
             commands,
             provider: playwright({
-              launchOptions: { executablePath: await ensureChromium(), args: [...FLAGS, '--js-flags=--expose-gc'] },
+              launchOptions: {
+                executablePath: await ensureChromium(),
+                args: [...FLAGS, '--js-flags=--expose-gc'],
+              },
             }),
             instances: [{ browser: 'chromium' as const }],
           },

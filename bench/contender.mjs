@@ -14,7 +14,9 @@ export async function start(program, args, env = {}) {
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'], env: environment(env) })
   const failed = new Promise((_, reject) => {
     child.once('error', (error) => reject(new Failure(`${program} does not run: ${error.message}`)))
-    child.once('exit', (code) => reject(new Failure(`${args.join(' ')} ended with ${code}; the reason stands above.`)))
+    child.once('exit', (code) =>
+      reject(new Failure(`${args.join(' ')} ended with ${code}; the reason stands above.`)),
+    )
   })
   // it also ends when it is told to
   failed.catch(() => {})
@@ -50,7 +52,9 @@ export async function compete(contenders, { warm_up, runs }, rounds) {
         entry.peak = peak
       }
     }
-    return Object.fromEntries(entries.map(({ name, info, seconds, peak }) => [name, { info, seconds, peak }]))
+    return Object.fromEntries(
+      entries.map(({ name, info, seconds, peak }) => [name, { info, seconds, peak }]),
+    )
   } finally {
     for (const { close } of entries) close()
   }
@@ -59,11 +63,15 @@ export async function compete(contenders, { warm_up, runs }, rounds) {
 /** Seconds that a whole process takes. */
 export async function wholeLife(program, args, env = {}) {
   const begin = performance.now()
-  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], env: environment(env) })
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: environment(env),
+  })
   const code = await new Promise((resolve, reject) => {
     child.once('error', (error) => reject(new Failure(`${program} does not run: ${error.message}`)))
     child.once('exit', resolve)
   })
-  if (code !== 0) throw new Failure(`${args.join(' ')} ended with ${code}; the reason stands above.`)
+  if (code !== 0)
+    throw new Failure(`${args.join(' ')} ended with ${code}; the reason stands above.`)
   return (performance.now() - begin) / 1000
 }

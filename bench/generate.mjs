@@ -34,7 +34,13 @@ const STREAM_PROMPT = 16
 
 function settings() {
   const text = { type: 'string' }
-  const options = { help: { type: 'boolean' }, rounds: text, threads: text, python: text, json: text }
+  const options = {
+    help: { type: 'boolean' },
+    rounds: text,
+    threads: text,
+    python: text,
+    json: text,
+  }
   const { values } = parseArgs({ options })
   return { ...values, rounds: whole('rounds', values) ?? 5, threads: whole('threads', values) }
 }
@@ -50,7 +56,11 @@ async function library(threads) {
 /** Our generation: seconds for `NEW` tokens behind each of `rows` prompts, and tokens of a stream one by one. `format`: of the weights, unless f32. */
 function ours(x, format) {
   const { num_tokens, max_seq_len, ...layers } = MODEL
-  const net = new x.TransformerWrapper({ num_tokens, max_seq_len, attn_layers: new x.Decoder(layers) })
+  const net = new x.TransformerWrapper({
+    num_tokens,
+    max_seq_len,
+    attn_layers: new x.Decoder(layers),
+  })
   const model = new x.AutoregressiveWrapper(net).eval()
   if (format) model.quantize(format)
   return {
@@ -88,7 +98,11 @@ async function startPython(program) {
     script,
     JSON.stringify({ ...MODEL, prompt: PROMPT }),
   ])
-  return { info, close, seconds: async (rows, tokens) => (await ask(JSON.stringify([rows, tokens]))).seconds }
+  return {
+    info,
+    close,
+    seconds: async (rows, tokens) => (await ask(JSON.stringify([rows, tokens]))).seconds,
+  }
 }
 
 /** What is measured: a title, how often, and a run. */
@@ -101,7 +115,9 @@ function contenders(own, quantized, python, rounds) {
   return {
     cached: { title: '1 row', rounds, run: (tokens) => own.seconds(1, tokens) },
     ...Object.fromEntries(formats),
-    ...(python && { python: { title: '1 row, Python', rounds, run: (tokens) => python.seconds(1, tokens) } }),
+    ...(python && {
+      python: { title: '1 row, Python', rounds, run: (tokens) => python.seconds(1, tokens) },
+    }),
     rows: { title: `${ROWS} rows`, rounds: few, run: (tokens) => own.seconds(ROWS, tokens) },
     plain: {
       title: '1 row, cache_kv: false',
@@ -115,9 +131,14 @@ function contenders(own, quantized, python, rounds) {
 async function inTurns(all) {
   const times = Object.fromEntries(Object.keys(all).map((name) => [name, []]))
   for (const { run } of Object.values(all)) await run(2)
-  for (let round = 0; round < Math.max(...Object.values(all).map(({ rounds }) => rounds)); round++) {
+  for (
+    let round = 0;
+    round < Math.max(...Object.values(all).map(({ rounds }) => rounds));
+    round++
+  ) {
     say(`round ${round + 1}`)
-    for (const [name, { rounds, run }] of Object.entries(all)) if (round < rounds) times[name].push(await run(NEW))
+    for (const [name, { rounds, run }] of Object.entries(all))
+      if (round < rounds) times[name].push(await run(NEW))
   }
   return times
 }
@@ -143,7 +164,9 @@ function ratios({ cached, python, rows, plain, ...times }, { early, late }) {
   return {
     [`${ROWS} rows to 1`]: over(rows, cached),
     'cache_kv: false to true': over(plain, cached),
-    ...Object.fromEntries(FORMATS.map((format) => [`${format} to f32`, over(times[format], cached)])),
+    ...Object.fromEntries(
+      FORMATS.map((format) => [`${format} to f32`, over(times[format], cached)]),
+    ),
     [`token ${LATE} to token ${EARLY}`]: over(late, early),
     ...(python && { 'this package to Python': over(cached, python) }),
   }
@@ -154,7 +177,8 @@ function report(all, times, tokens) {
     const cells = values.map((value) => value.toFixed(2).padStart(10)).join('')
     return `${title.padEnd(28)}${cells} ${unit}`
   }
-  const row = (title, list, unit) => line(title, [median(list), Math.min(...list), Math.max(...list)], unit)
+  const row = (title, list, unit) =>
+    line(title, [median(list), Math.min(...list), Math.max(...list)], unit)
   const head = `${''.padEnd(28)}${['median', 'least', 'most'].map((cell) => cell.padStart(10)).join('')}`
   return [
     `${NEW} tokens behind ${PROMPT}, by ${MODEL.depth} layers of width ${MODEL.dim} over ${MODEL.num_tokens} tokens`,
@@ -177,7 +201,12 @@ async function bench() {
     const all = contenders(own, quantized, python, rounds)
     const [times, tokens] = [await inTurns(all), await tokenTimes(own)]
     console.log(report(all, times, tokens))
-    const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, arch: arch(), node: process.version }
+    const machine = {
+      cpu: cpus()[0]?.model,
+      cpus: cpus().length,
+      arch: arch(),
+      node: process.version,
+    }
     const { target, threads: used, version } = x.info()
     console.log(`\n${machine.cpu}; this package ${version}, ${target}, threads: ${used}`)
     if (python)

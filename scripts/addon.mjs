@@ -2,18 +2,9 @@
 import { copyFileSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure, hashOf, readText, root, run, say } from './lib.mjs'
+import { triple } from './platforms.mjs'
 
 const SOURCES = ['crates', 'Cargo.toml', 'Cargo.lock', '.cargo', 'rust-toolchain.toml']
-
-/** The platform in napi-rs's spelling, as in `x-transformers.linux-x64-gnu.node`. */
-export function triple() {
-  const { platform, arch } = process
-  if (platform === 'win32') return `win32-${arch}-msvc`
-  if (platform !== 'linux') return `${platform}-${arch}`
-  const gnu = Boolean(process.report.getReport().header.glibcVersionRuntime)
-  if (arch === 'arm') return `linux-arm-${gnu ? 'gnueabihf' : 'musleabihf'}`
-  return `linux-${arch}-${gnu ? 'gnu' : 'musl'}`
-}
 
 const parts = (version) => version.split('.').map(Number)
 
@@ -25,7 +16,8 @@ function atLeast(have, want) {
 
 /** Says what to do where Rust is missing or too old. */
 export async function checkRust() {
-  const wanted = readText(join(root, 'Cargo.toml')).match(/^rust-version = "([\d.]+)"/m)?.[1] ?? '1.88'
+  const wanted =
+    readText(join(root, 'Cargo.toml')).match(/^rust-version = "([\d.]+)"/m)?.[1] ?? '1.88'
   const cargo = await run('cargo', ['--version'], { stdout: 'capture' })
   if (cargo.code !== 0) {
     throw new Failure(
@@ -45,7 +37,11 @@ export async function checkRust() {
 function artifact(output) {
   for (const line of output.split('\n').filter((line) => line.startsWith('{'))) {
     const message = JSON.parse(line)
-    if (message.reason !== 'compiler-artifact' || message.target.name.replace('-', '_') !== 'xt_node') continue
+    if (
+      message.reason !== 'compiler-artifact' ||
+      message.target.name.replace('-', '_') !== 'xt_node'
+    )
+      continue
     const file = message.filenames.find((name) => /\.(so|dylib|dll)$/.test(name))
     if (file) return file
   }

@@ -1,14 +1,21 @@
-// What Node loads of the package, in as few files as can be: to find, read and wrap one for each module takes longer than to run them all.
+// What Node loads of the package, in as few files as can be: to find, read and wrap one for each
+// module takes longer than to run them all.
 import { writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { root } from './lib.mjs'
 
 /** Neither minified nor mapped: a stack trace shows lines that can be read. */
-const SETTINGS = { platform: 'node', target: 'node20', charset: 'utf8', legalComments: 'none', logLevel: 'warning' }
+const SETTINGS = {
+  platform: 'node',
+  target: 'node20',
+  charset: 'utf8',
+  legalComments: 'none',
+  logLevel: 'warning',
+}
 
 /**
- * An ES module as CommonJS. Its exports, which esbuild lists at the end, become values: a getter for each, which esbuild would write, is a function
- * to compile at the first look at it.
+ * An ES module as CommonJS. Its exports, which esbuild lists at the end, become values: a getter
+ * for each, which esbuild would write, is a function to compile at the first look at it.
  */
 function exportValues(text) {
   return text.replace(/^export \{\n([^}]*)\};\n$/m, (_, names) => {
@@ -18,13 +25,16 @@ function exportValues(text) {
 }
 
 /**
- * What is not part of the bundle: addons, which are named in the same way from ts/node and from
+ * What is not part of the bundle: addons, which are named in the same way from ts/native and from
  * dist/cjs, and the functions of WebAssembly, which scripts/typescript.mjs puts beside the bundle.
  */
 const APART = {
   name: 'apart',
   setup(build) {
-    build.onResolve({ filter: /\.node$|^@x-transformers\// }, ({ path }) => ({ path, external: true }))
+    build.onResolve({ filter: /\.node$|^@x-transformers\// }, ({ path }) => ({
+      path,
+      external: true,
+    }))
     const functions = { path: './wasm/pkg/single.js', external: true }
     build.onResolve({ filter: /\/wasm\/pkg\/single\.js$/ }, () => functions)
   },
@@ -34,8 +44,8 @@ const APART = {
 const plainRequires = (text) => text.replaceAll('__require(', 'require(')
 
 /**
- * Writes the modules `entries` of ts/ into a folder, as CommonJS, and beside them shared.js with all that they have in common: so every class and every
- * list exists once.
+ * Writes the modules `entries` of ts/ into a folder, as CommonJS, and beside them shared.js with
+ * all that they have in common: so every class and every list exists once.
  */
 export async function bundle(entries, folder) {
   // only when it is needed: this script is there before any package is

@@ -35,7 +35,8 @@ export async function GET() {
 const FILES = {
   'package.json': '{ "private": true }\n',
   'next.config.mjs': CONFIG,
-  'app/layout.js': 'export default ({ children }) => <html lang="en"><body>{children}</body></html>\n',
+  'app/layout.js':
+    'export default ({ children }) => <html lang="en"><body>{children}</body></html>\n',
   'app/page.js': 'export default () => <p>A page</p>\n',
   'app/forward/route.js': ROUTE,
 }
@@ -51,16 +52,26 @@ async function makeApp(project, tarballs) {
     writeFileSync(join(project, name), text)
   }
   const flags = ['--no-audit', '--no-fund', '--loglevel=error', '--prefix', project]
-  await must('npm install', npm(['install', ...flags, ...NEXT, ...tarballs], { cwd: project, stdout: 'capture' }))
+  await must(
+    'npm install',
+    npm(['install', ...flags, ...NEXT, ...tarballs], { cwd: project, stdout: 'capture' }),
+  )
   const next = join(project, 'node_modules/next/dist/bin/next')
   const env = { NEXT_TELEMETRY_DISABLED: '1' }
-  await must('next build', run(process.execPath, [next, 'build'], { cwd: project, env, stdout: 'capture' }))
+  await must(
+    'next build',
+    run(process.execPath, [next, 'build'], { cwd: project, env, stdout: 'capture' }),
+  )
 }
 
 /** Starts the app's server, asks it once, and ends it. */
 async function ask(folder, port) {
   const env = { ...process.env, PORT: String(port), HOSTNAME: '127.0.0.1' }
-  const server = spawn(process.execPath, ['server.js'], { cwd: folder, env, stdio: ['ignore', 2, 2] })
+  const server = spawn(process.execPath, ['server.js'], {
+    cwd: folder,
+    env,
+    stdio: ['ignore', 2, 2],
+  })
   try {
     for (let tries = 0; tries < 100 && server.exitCode === null; tries++) {
       const response = await fetch(`http://127.0.0.1:${port}/forward`).catch(() => null)

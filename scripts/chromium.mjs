@@ -1,11 +1,15 @@
-// A Chromium for the tests: the one that CHROMIUM names, an installed one, Playwright's own, or, on Debian as root, one from its packages.
+// A Chromium for the tests: the one that CHROMIUM names, an installed one, Playwright's own, or, on
+// Debian as root, one from its packages.
 import { existsSync } from 'node:fs'
 import { Failure, onPath, run, say } from './lib.mjs'
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
 const MAC = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
 
-/** Flags for a browser that sees local pages only; it may run as root in a container, where its sandbox cannot. */
+/**
+ * Flags for a browser that sees local pages only; it may run as root in a container, where its
+ * sandbox cannot.
+ */
 export const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -31,7 +35,9 @@ async function installed() {
 /** Installs Debian's package; says so before. */
 async function install() {
   if (process.platform !== 'linux' || process.getuid?.() !== 0 || !onPath('apt-get')) return
-  say("Installing Chromium from Debian's packages (to use another one, set CHROMIUM to its path) ...")
+  say(
+    "Installing Chromium from Debian's packages (to use another one, set CHROMIUM to its path) ...",
+  )
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
   await run('apt-get', ['update', '-qq'], { env })
   await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], { env })

@@ -3,5 +3,7 @@ import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './lib.mjs'
 
-for (const name of ['dist', 'pack', 'ts/wasm/pkg']) rmSync(join(root, name), { recursive: true, force: true })
-for (const name of readdirSync(root)) if (/^x-transformers\..*\.node(\.\w+)?$/.test(name)) rmSync(join(root, name))
+for (const name of ['dist', 'pack', 'ts/wasm/pkg'])
+  rmSync(join(root, name), { recursive: true, force: true })
+for (const name of readdirSync(root))
+  if (/^x-transformers\..*\.node(\.\w+)?$/.test(name)) rmSync(join(root, name))

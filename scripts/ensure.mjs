@@ -1,4 +1,5 @@
-// Installs and builds what is missing or stale. `node scripts/ensure.mjs [packages] [addon] [wasm] [ts]`; without a name, what Node needs.
+// Installs and builds what is missing or stale.
+// `node scripts/ensure.mjs [packages] [addon] [wasm] [ts]`; without a name, what Node needs.
 import { pathToFileURL } from 'node:url'
 import { ensureAddon } from './addon.mjs'
 import { Failure, say } from './lib.mjs'
@@ -6,7 +7,12 @@ import { ensurePackages } from './packages.mjs'
 import { ensureTypeScript } from './typescript.mjs'
 import { ensureWasm } from './wasm/build.mjs'
 
-const STEPS = { packages: ensurePackages, addon: ensureAddon, wasm: () => ensureWasm(), ts: ensureTypeScript }
+const STEPS = {
+  packages: ensurePackages,
+  addon: ensureAddon,
+  wasm: () => ensureWasm(),
+  ts: ensureTypeScript,
+}
 
 /** What Node needs; `wasm` takes tools and time that a training run should not wait for. */
 const NODE = ['packages', 'addon', 'ts']
@@ -14,7 +20,9 @@ const NODE = ['packages', 'addon', 'ts']
 export async function ensure(names = NODE) {
   for (const name of names) {
     if (!STEPS[name])
-      throw new Failure(`There is nothing named ${name} to build; there is: ${Object.keys(STEPS).join(', ')}.`)
+      throw new Failure(
+        `There is nothing named ${name} to build; there is: ${Object.keys(STEPS).join(', ')}.`,
+      )
     await STEPS[name]()
   }
 }

@@ -1,4 +1,5 @@
-// What the scripts share. Plain Node without dependencies, since they run before anything is installed.
+// What the scripts share. Plain Node without dependencies, since they run before anything is
+// installed.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
@@ -13,7 +14,10 @@ export const say = (message) => process.stderr.write(`${message}\n`)
 /** A failure that is explained by its message alone. */
 export class Failure extends Error {}
 
-/** Where downloads and built tools are kept: a folder that git ignores, or one that outlives the clone (XT_CACHE). */
+/**
+ * Where downloads and built tools are kept: a folder that git ignores, or one that outlives the
+ * clone (XT_CACHE).
+ */
 export function cache() {
   const folder = process.env.XT_CACHE ? resolve(process.env.XT_CACHE) : join(root, '.cache')
   mkdirSync(folder, { recursive: true })
@@ -35,7 +39,8 @@ function* walk(path) {
     yield path
     return
   }
-  for (const name of readdirSync(path).sort()) if (!GENERATED.has(name)) yield* walk(join(path, name))
+  for (const name of readdirSync(path).sort())
+    if (!GENERATED.has(name)) yield* walk(join(path, name))
 }
 
 /** One hash over the contents of files and folders. What does not exist counts as empty. */
@@ -54,10 +59,14 @@ export function hashOf(paths, ...more) {
 export const readText = (path) => (existsSync(path) ? readFileSync(path, 'utf8') : '')
 
 /**
- * Runs a program in the root and resolves to `{ code, out }`. Its stdout goes where `stdout` says: to our stderr, into
- * `out` alone ('capture'), or to our stdout and into `out` ('tee').
+ * Runs a program in the root and resolves to `{ code, out }`. Its stdout goes where `stdout` says:
+ * to our stderr, into `out` alone ('capture'), or to our stdout and into `out` ('tee').
  */
-export function run(program, args, { stdout = 'stderr', env = {}, shell = false, cwd = root } = {}) {
+export function run(
+  program,
+  args,
+  { stdout = 'stderr', env = {}, shell = false, cwd = root } = {},
+) {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       cwd,
@@ -77,7 +86,10 @@ export function run(program, args, { stdout = 'stderr', env = {}, shell = false,
   })
 }
 
-/** Runs npm. Under npm its own file is known; outside, `npm` is a script that Windows only finds through a shell. */
+/**
+ * Runs npm. Under npm its own file is known; outside, `npm` is a script that Windows only finds
+ * through a shell.
+ */
 export function npm(args, options) {
   const own = process.env.npm_execpath
   if (own?.endsWith('.js')) return run(process.execPath, [own, ...args], options)

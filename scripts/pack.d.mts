@@ -6,4 +6,6 @@ export interface Tarball {
   unpackedSize: number
 }
 export function pack(into: string): Promise<Tarball[]>
-export function wasmSizes(quality?: number): Promise<{ name: string; size: number; brotli: number; fits: boolean }[]>
+export function wasmSizes(
+  quality?: number,
+): Promise<{ name: string; size: number; brotli: number; fits: boolean }[]>

@@ -1,11 +1,21 @@
-// Packs what is published into pack/: the package, and a platform package for each addon at the root, laid out as napi-rs does.
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+// Packs what is published into pack/: the package, and a platform package for each addon at the
+// root, laid out as napi-rs does.
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { brotliCompress, constants } from 'node:zlib'
 import { ensure, main } from './ensure.mjs'
 import { Failure, npm, root, say } from './lib.mjs'
+import { LIBC } from './platforms.mjs'
 import { isStub } from './wasm/stub.mjs'
 
 /** Most bytes of a WebAssembly file, compressed as servers do. */
@@ -16,9 +26,6 @@ const WASM = ['x-transformers.wasm', 'x-transformers.relaxed.wasm', 'x-transform
 
 /** Beside these, npm takes package.json and what `files` in it names. */
 const TEXTS = ['README.md', 'LICENSE', 'CHANGELOG.md']
-
-/** What follows the architecture in a platform's name, as npm calls it. */
-const LIBC = { gnu: 'glibc', gnueabihf: 'glibc', musl: 'musl', musleabihf: 'musl' }
 
 const manifest = () => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
@@ -31,17 +38,30 @@ function addons() {
     return platform ? [{ file, platform }] : []
   })
   if (found.length) return found
-  throw new Failure('There is no native addon to pack: `npm run build:addon` makes the one for this machine.')
+  throw new Failure(
+    'There is no native addon to pack: `npm run build:addon` makes the one for this machine.',
+  )
 }
 
 function checkBuilt() {
-  const missing = ['single.js', 'threads.js', ...WASM].filter((name) => !existsSync(join(PKG, name)))
+  const missing = ['single.js', 'threads.js', ...WASM].filter(
+    (name) => !existsSync(join(PKG, name)),
+  )
   if (missing.length) {
-    throw new Failure(`ts/wasm/pkg has no ${missing.join(', ')}: \`npm run build:wasm\` makes what is missing.`)
+    throw new Failure(
+      `ts/wasm/pkg has no ${missing.join(', ')}: \`npm run build:wasm\` makes what is missing.`,
+    )
   }
-  const built = [...WASM.map((name) => `esm/wasm/pkg/${name}`), 'node.mjs', 'cjs/index.js', 'esm/index.js']
+  const built = [
+    ...WASM.map((name) => `esm/wasm/pkg/${name}`),
+    'node.mjs',
+    'cjs/index.js',
+    'esm/index.js',
+  ]
   if (built.every((path) => existsSync(join(root, 'dist', path)))) return
-  throw new Failure('The compiled TypeScript is missing, or misses WebAssembly: `npm run build:ts` makes it.')
+  throw new Failure(
+    'The compiled TypeScript is missing, or misses WebAssembly: `npm run build:ts` makes it.',
+  )
 }
 
 const platformPackage = (platform) => `@x-transformers/${platform}`
@@ -49,12 +69,17 @@ const platformPackage = (platform) => `@x-transformers/${platform}`
 /** The package itself. The commands of the repository stay out. */
 function stageMain(folder, platforms) {
   const { scripts, devDependencies, ...published } = manifest()
-  const optionalDependencies = Object.fromEntries(platforms.map((p) => [platformPackage(p), published.version]))
+  const optionalDependencies = Object.fromEntries(
+    platforms.map((p) => [platformPackage(p), published.version]),
+  )
   mkdirSync(folder, { recursive: true })
   writeJson(join(folder, 'package.json'), { ...published, optionalDependencies })
   for (const name of TEXTS) cpSync(join(root, name), join(folder, name))
-  const cli = join(root, 'dist/cli')
-  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true, filter: (path) => path !== cli })
+  const commands = join(root, 'dist/commands')
+  cpSync(join(root, 'dist'), join(folder, 'dist'), {
+    recursive: true,
+    filter: (path) => path !== commands,
+  })
 }
 
 /** What npm installs on one platform alone. */
@@ -88,10 +113,17 @@ async function tarball(folder, into) {
   const { code, out } = await npm(args, { cwd: folder, stdout: 'capture' })
   if (code !== 0) throw new Failure(`\`npm pack\` failed in ${folder}; the reason stands above.`)
   const [{ name, filename, size, unpackedSize }] = JSON.parse(out)
-  return { name, file: join(into, filename.replace(/^@/, '').replace('/', '-')), size, unpackedSize }
+  return {
+    name,
+    file: join(into, filename.replace(/^@/, '').replace('/', '-')),
+    size,
+    unpackedSize,
+  }
 }
 
-/** Stages and packs everything into a folder, which is emptied first. The main package comes first. */
+/**
+ * Stages and packs everything into a folder, which is emptied first. The main package comes first.
+ */
 export async function pack(into) {
   checkBuilt()
   const found = addons()
@@ -107,13 +139,19 @@ export async function pack(into) {
   return tarballs
 }
 
-/** Sizes of the WebAssembly files; with brotli they must fit. The highest quality, 11, takes half a minute, and 9 gives a tenth more. */
+/**
+ * Sizes of the WebAssembly files; with brotli they must fit. The highest quality, 11, takes half a
+ * minute, and 9 gives a tenth more.
+ */
 export async function wasmSizes(quality = 11) {
   checkBuilt()
   return await Promise.all(
     WASM.map(async (name) => {
       const bytes = readFileSync(join(root, 'dist/esm/wasm/pkg', name))
-      const params = { [constants.BROTLI_PARAM_QUALITY]: quality, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
+      const params = {
+        [constants.BROTLI_PARAM_QUALITY]: quality,
+        [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+      }
       const { length } = await promisify(brotliCompress)(bytes, { params })
       return { name, size: bytes.length, brotli: length, fits: length <= LIMIT }
     }),
@@ -124,15 +162,20 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`
 
 async function packAll() {
   await ensure(['packages', 'addon', 'wasm', 'ts'])
-  if (isStub()) say('The package will have no WebAssembly with threads: that build was left out here.')
+  if (isStub())
+    say('The package will have no WebAssembly with threads: that build was left out here.')
   const tarballs = await pack(join(root, 'pack'))
   for (const { file, size, unpackedSize } of tarballs) {
-    console.log(`${file.slice(root.length + 1)}: ${megabytes(size)}, unpacked ${megabytes(unpackedSize)}`)
+    console.log(
+      `${file.slice(root.length + 1)}: ${megabytes(size)}, unpacked ${megabytes(unpackedSize)}`,
+    )
   }
   const sizes = await wasmSizes()
-  for (const { name, size, brotli } of sizes) console.log(`${name}: ${megabytes(size)}, brotli ${megabytes(brotli)}`)
+  for (const { name, size, brotli } of sizes)
+    console.log(`${name}: ${megabytes(size)}, brotli ${megabytes(brotli)}`)
   const large = sizes.filter(({ fits }) => !fits).map(({ name }) => name)
-  if (large.length) throw new Failure(`Too large, more than ${megabytes(LIMIT)} with brotli: ${large.join(', ')}.`)
+  if (large.length)
+    throw new Failure(`Too large, more than ${megabytes(LIMIT)} with brotli: ${large.join(', ')}.`)
 }
 
 function refuse() {

@@ -3,14 +3,16 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure, npm, root, say } from './lib.mjs'
 
-const packagesIn = (path) => (existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).packages : {})
+const packagesIn = (path) =>
+  existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).packages : {}
 
 /** npm notes what it has installed in a lock file of its own. */
 function installed() {
   const have = packagesIn(join(root, 'node_modules', '.package-lock.json'))
   const want = packagesIn(join(root, 'package-lock.json'))
   return Object.entries(want).every(
-    ([path, entry]) => path === '' || entry.optional || entry.devOptional || have[path]?.version === entry.version,
+    ([path, entry]) =>
+      path === '' || entry.optional || entry.devOptional || have[path]?.version === entry.version,
   )
 }
 

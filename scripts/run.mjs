@@ -1,13 +1,21 @@
-// `node scripts/run.mjs COMMAND ...`: builds what is missing, then runs a command of ts/cli. It runs in this same process, so that
-// Ctrl-C reaches it.
+// `node scripts/run.mjs COMMAND ...`: builds what is missing, then runs a command that is
+// written in TypeScript. It runs in this same process, so that Ctrl-C reaches it.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ensure, main } from './ensure.mjs'
 import { root } from './lib.mjs'
 
+/** The compiled file of each command, in dist/commands. */
+const COMMANDS = {
+  train: 'apps/moby-dick/train.js',
+  sample: 'apps/moby-dick/sample.js',
+  parity: 'scripts/parity.js',
+  replay: 'scripts/replay.js',
+}
+
 const [command, ...args] = process.argv.slice(2)
 // the others do not need WebAssembly, whose tools take minutes to build
 await main(() => ensure(command === 'replay' ? ['packages', 'addon', 'wasm', 'ts'] : undefined))
-const file = join(root, 'dist/cli/ts/cli', `${command}.js`)
+const file = join(root, 'dist/commands', COMMANDS[command])
 process.argv = [process.argv[0], file, ...args]
 await import(pathToFileURL(file).href)

@@ -1,5 +1,5 @@
-// Every check and every test, one part after the other, then plain counts. `npm test -- NAME ...` runs the parts whose name
-// contains one of the names.
+// Every check and every test, one part after the other, then plain counts. `npm test -- NAME ...`
+// runs the parts whose name contains one of the names.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -81,8 +81,12 @@ async function vitest(project) {
 const PARTS = {
   build,
   rustfmt: () => check(tee('cargo', 'fmt', '--all', '--check')),
-  clippy: () => check(tee('cargo', 'clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings')),
-  'xtask generate --check': () => check(tee('cargo', 'run', '--release', '-p', 'xtask', '--', 'generate', '--check')),
+  clippy: () =>
+    check(
+      tee('cargo', 'clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings'),
+    ),
+  'xtask generate --check': () =>
+    check(tee('cargo', 'run', '--release', '-p', 'xtask', '--', 'generate', '--check')),
   'cargo test': cargoTest,
   biome: () => check(node(bin('@biomejs/biome', 'biome'), 'check', '--error-on-warnings')),
   tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit')),
@@ -94,7 +98,8 @@ const COLUMNS = ['passed', 'failed', 'skipped', 'seconds']
 
 function table(rows) {
   const width = Math.max(...rows.map((row) => row.part.length))
-  const line = (part, cells) => `${part.padEnd(width)}${cells.map((cell) => String(cell).padStart(9)).join('')}`
+  const line = (part, cells) =>
+    `${part.padEnd(width)}${cells.map((cell) => String(cell).padStart(9)).join('')}`
   return [
     line('part', COLUMNS),
     ...rows.map((row) =>
@@ -108,8 +113,11 @@ function table(rows) {
 
 await main(async () => {
   const wanted = process.argv.slice(2)
-  const names = Object.keys(PARTS).filter((part) => !wanted.length || wanted.some((name) => part.includes(name)))
-  if (!names.length) throw new Failure(`No part is named so; there is: ${Object.keys(PARTS).join(', ')}.`)
+  const names = Object.keys(PARTS).filter(
+    (part) => !wanted.length || wanted.some((name) => part.includes(name)),
+  )
+  if (!names.length)
+    throw new Failure(`No part is named so; there is: ${Object.keys(PARTS).join(', ')}.`)
   await ensurePackages()
   await checkRust()
   const needsBuild = names.some((name) => name.startsWith('vitest')) && !names.includes('build')
@@ -121,6 +129,8 @@ await main(async () => {
     rows.push({ part, ...counts, seconds: ((performance.now() - start) / 1000).toFixed(1) })
   }
   const sum = (column) => rows.reduce((total, row) => total + row[column], 0)
-  console.log(`\n${table(rows)}\n\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`)
+  console.log(
+    `\n${table(rows)}\n\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`,
+  )
   process.exitCode = sum('failed') > 0 ? 1 : 0
 })

@@ -1,17 +1,30 @@
-// Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/esm for everything else, dist/cli for the commands; and
-// puts the WebAssembly modules, where they were built, beside it.
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+// Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/esm for everything
+// else, dist/commands for the commands of package.json; and puts the WebAssembly modules, where
+// they were built, beside it.
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { bundle } from './bundle.mjs'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
 
 const SOURCES = [
   'ts',
+  'apps',
+  'scripts/command.ts',
+  'scripts/parity.ts',
+  'scripts/replay.ts',
   'test/parity',
   'tsconfig.json',
   'tsconfig.esm.json',
   'tsconfig.cjs.json',
-  'tsconfig.cli.json',
+  'tsconfig.commands.json',
   'package.json',
   'package-lock.json',
   'scripts/bundle.mjs',
@@ -26,7 +39,11 @@ const PKG = join(root, 'ts/wasm/pkg')
 const dist = (path) => join(root, 'dist', path)
 
 async function compile(project) {
-  const { code } = await run(process.execPath, [bin('typescript', 'tsc'), '-p', `tsconfig.${project}.json`])
+  const { code } = await run(process.execPath, [
+    bin('typescript', 'tsc'),
+    '-p',
+    `tsconfig.${project}.json`,
+  ])
   if (code !== 0) throw new Failure(`The TypeScript did not compile (tsconfig.${project}.json).`)
 }
 
@@ -34,7 +51,11 @@ async function compile(project) {
 async function exportedNames(entry) {
   const { default: ts } = await import('typescript')
   const index = dist(`cjs/${entry}.d.ts`)
-  const program = ts.createProgram([index], { module: ts.ModuleKind.CommonJS, skipLibCheck: true, noLib: true })
+  const program = ts.createProgram([index], {
+    module: ts.ModuleKind.CommonJS,
+    skipLibCheck: true,
+    noLib: true,
+  })
   const checker = program.getTypeChecker()
   const isValue = (symbol) => {
     const typeOnly = symbol.declarations?.some(
@@ -52,7 +73,8 @@ async function exportedNames(entry) {
 }
 
 /** Ends a module that exports an entry's names from `all`. */
-const exportsOf = (names, all) => `export const {\n${names.map((name) => `  ${name},\n`).join('')}} = ${all}\n`
+const exportsOf = (names, all) =>
+  `export const {\n${names.map((name) => `  ${name},\n`).join('')}} = ${all}\n`
 
 /**
  * `import` in Node gets the objects that `require` gets, so that every class exists once. An
@@ -64,7 +86,8 @@ async function writeEntries() {
   writeFileSync(dist('cjs/package.json'), `${JSON.stringify({ type: 'commonjs' }, null, 2)}\n`)
   for (const [name, entry] of Object.entries(ENTRIES)) {
     const names = (await exportedNames(entry)).sort()
-    const own = "import { createRequire } from 'node:module'\n\nconst require = createRequire(import.meta.url)\n"
+    const own =
+      "import { createRequire } from 'node:module'\n\nconst require = createRequire(import.meta.url)\n"
     writeFileSync(dist(`${name}.mjs`), own + exportsOf(names, `require('./cjs/${entry}.js')`))
     writeFileSync(dist(`${name}.d.mts`), `export * from './cjs/${entry}.js'\n`)
     // which of the two a bundler takes for the module is its choice
@@ -81,25 +104,41 @@ function* filesIn(folder) {
   }
 }
 
-/** What stands for `#native` and `#worker` in each build. Paths, since a page reads no package.json, and a folder's own hides the root's. */
+/**
+ * What stands for `#native`, `#files` and `#worker` in each build. Paths, since a page reads no
+ * package.json, and a folder's own hides the root's.
+ */
 const LINKS = {
-  cjs: { '#native': 'native.node.js', '#worker': 'worker/start.node.js' },
-  esm: { '#native': 'native.browser.js', '#worker': 'worker/start.browser.js' },
+  cjs: {
+    '#native': 'native/native.node.js',
+    '#files': 'io/files.node.js',
+    '#worker': 'worker/start.node.js',
+  },
+  esm: {
+    '#native': 'native/native.browser.js',
+    '#files': 'io/files.browser.js',
+    '#worker': 'worker/start.browser.js',
+  },
 }
 
 function resolveLinks(build) {
   for (const path of filesIn(dist(build))) {
     if (!/\.(js|d\.ts)$/.test(path)) continue
     const text = readFileSync(path, 'utf8')
-    const linked = text.replace(/(['"])(#native|#worker)\1/g, (_, quote, name) => {
-      const to = relative(dirname(path), dist(`${build}/${LINKS[build][name]}`)).replaceAll('\\', '/')
+    const linked = text.replace(/(['"])(#native|#files|#worker)\1/g, (_, quote, name) => {
+      const to = relative(dirname(path), dist(`${build}/${LINKS[build][name]}`)).replaceAll(
+        '\\',
+        '/',
+      )
       return `${quote}${to.startsWith('.') ? to : `./${to}`}${quote}`
     })
     if (linked !== text) writeFileSync(path, linked)
   }
 }
 
-/** Copies the modules that `npm run build:wasm` has made; Node gets their JavaScript as CommonJS. */
+/**
+ * Copies the modules that `npm run build:wasm` has made; Node gets their JavaScript as CommonJS.
+ */
 async function placeWasm() {
   if (!existsSync(PKG)) return
   mkdirSync(dist('esm/wasm/pkg'), { recursive: true })
@@ -124,6 +163,6 @@ export async function ensureTypeScript() {
   await bundle(Object.values(ENTRIES), dist('cjs'))
   await writeEntries()
   await placeWasm()
-  await compile('cli')
+  await compile('commands')
   writeFileSync(stamp, hash)
 }

@@ -1,10 +1,16 @@
-/** What the objects of this library tell of themselves, to other copies of the library too. Nothing here may need the native side. */
+/**
+ * What the objects of this library tell of themselves, to other copies of the library too. Nothing
+ * here may need the native side.
+ */
 import { VERSION } from './version.js'
 
 /** The same symbol in every copy and every realm. */
 export const BRAND: unique symbol = Symbol.for('x-transformers.brand') as never
 
-/** One loading of the library: a second installation is another one, and so is the same file in another realm. */
+/**
+ * One loading of the library: a second installation is another one, and so is the same file in
+ * another realm.
+ */
 export interface Copy {
   readonly version: string
   /** The file or address of its code. */
@@ -41,7 +47,10 @@ export function brandOf(value: unknown): Brand | null {
   return typeof told?.is === 'string' && typeof told.copy === 'object' ? (told as Brand) : null
 }
 
-/** Whether it is of this library, and cannot be given to a model of this copy: it is of another copy, or for a worker. */
+/**
+ * Whether it is of this library, and cannot be given to a model of this copy: it is of another
+ * copy, or for a worker.
+ */
 export function isForeign(value: unknown): boolean {
   const told = brandOf(value)
   return told !== null && (told.copy !== COPY || told.remote === true)
@@ -60,8 +69,9 @@ export function otherCopy(value: unknown): string | null {
 }
 
 /**
- * Where this code was loaded from. Neither `import.meta.url`, into which bundlers write the path of the machine that they run on, nor
- * a path that has to be handed in: the stack tells it, in every engine.
+ * Where this code was loaded from. Neither `import.meta.url`, into which bundlers write the path of
+ * the machine that they run on, nor a path that has to be handed in: the stack tells it, in every
+ * engine.
  */
 function placeOfThisFile(): string {
   // the file for Node is CommonJS
@@ -69,7 +79,9 @@ function placeOfThisFile(): string {
   const lines = String(new Error().stack).split('\n')
   for (const line of lines) {
     // `at name (file:1:2)` or `at file:1:2` in V8, `name@file:1:2` elsewhere
-    const found = /^\s*at .*?\((.+):\d+:\d+\)$|^\s*at (.+):\d+:\d+$|^[^@\s]*@(.+):\d+:\d+$/.exec(line)
+    const found = /^\s*at .*?\((.+):\d+:\d+\)$|^\s*at (.+):\d+:\d+$|^[^@\s]*@(.+):\d+:\d+$/.exec(
+      line,
+    )
     const place = found?.[1] ?? found?.[2] ?? found?.[3]
     if (place) return packageOf(place)
   }

@@ -1,41 +1,93 @@
-// Checks of arguments, one for each kind, that both sides of a worker make: nothing here may need the native side.
-import { brandOf } from './brand.js'
-import { DTYPES, describe, MOST_AXES } from './data.js'
+// Checks of arguments, one for each kind, that both sides of a worker make: nothing here may need
+// the native side.
+import { brandOf, otherCopy, withArticle } from './brand.js'
 import { type ErrorCode, XTransformersError } from './errors.js'
-import type { DType } from './native.js'
-import type { ReadOptions } from './streams.js'
 
-/** Whether it is a text that UTF-8, and so JSON and files, can hold: without half of a surrogate pair. */
-export const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value)
+/**
+ * Whether it is a text that UTF-8, and so JSON and files, can hold: without half of a surrogate
+ * pair.
+ */
+export const isText = (value: unknown): value is string =>
+  typeof value === 'string' && !/\p{Surrogate}/u.test(value)
 
-/** An error that says what was wanted and what came. */
-export function refuse(what: string, wanted: string, got: unknown, code: ErrorCode = 'invalid_argument') {
-  return new XTransformersError(code, `${what} must be ${wanted}, got ${describe(got)}`)
+/** Longest text of the caller's in a message. */
+const MAX_TEXT_SHOWN = 80
+
+/** A value in words, for messages. */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'string')
+    return JSON.stringify(
+      value.length > MAX_TEXT_SHOWN ? `${value.slice(0, MAX_TEXT_SHOWN)}...` : value,
+    )
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'function') return 'a function'
+  if (typeof value !== 'object' || value === null) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  // whatever a getter or a proxy of the caller's throws: the message is about something else
+  try {
+    return describeObject(value)
+  } catch {
+    return 'an object'
+  }
 }
 
-/** What kind of built-in an object is, of whichever realm: `Map`, `Promise`, `Object`. */
-export const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)
+/** An object by its kind, which holds in every realm, or by its class. */
+function describeObject(value: object): string {
+  const told = otherCopy(value) ?? brandOf(value)?.is
+  if (told) return told
+  const tag = tagOf(value)
+  if (tag === 'Promise' || typeof (value as { then?: unknown }).then === 'function')
+    return 'a Promise (await it first)'
+  const { name } = (value.constructor ?? {}) as { name?: unknown }
+  const known = typeof name === 'string' && name !== '' && name !== 'Object' ? name : tag
+  return known === 'Object' || known === '' ? 'an object' : withArticle(known)
+}
+
+/** An error that says what was wanted and what came. */
+export function refuse(
+  what: string,
+  wanted: string,
+  got: unknown,
+  code: ErrorCode = 'invalid_argument',
+) {
+  return new XTransformersError(code, `${what} must be ${wanted}, got ${describeValue(got)}`)
+}
+
+/**
+ * What kind of built-in an object is, of whichever realm: `Map`, `Promise`, `Object`; empty for a
+ * Proxy that was revoked, and where a getter of the caller's throws.
+ */
+export function tagOf(value: unknown): string {
+  try {
+    return Object.prototype.toString.call(value).slice(8, -1)
+  } catch {
+    return ''
+  }
+}
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
 /** Whether it is a promise, of whichever realm or library. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (isObject(value) || typeof value === 'function') && typeof (value as { then?: unknown }).then === 'function'
+  return (
+    (isObject(value) || typeof value === 'function') &&
+    typeof (value as { then?: unknown }).then === 'function'
+  )
 }
 
 /** Whether it is a Promise, of whichever realm. */
 export const isPromise = (value: unknown): value is Promise<unknown> => tagOf(value) === 'Promise'
 
 /** Lets a promise fail that nobody will wait for: in Node that would end the process. */
-export function abandon(promise: PromiseLike<unknown>): void {
+export function ignoreRejection(promise: PromiseLike<unknown>): void {
   promise.then(undefined, () => {})
 }
 
 /** Runs what may fail, at once or later, without anybody having to know. */
-export function quietly(run: () => unknown): void {
+export function ignoreFailure(run: () => unknown): void {
   try {
     const result = run()
-    if (isThenable(result)) abandon(result)
+    if (isThenable(result)) ignoreRejection(result)
   } catch {
     // as for a promise that is abandoned
   }
@@ -56,7 +108,10 @@ export const isURL = (value: unknown): value is URL => tagOf(value) === 'URL'
 export const has = (value: unknown, method: PropertyKey): boolean =>
   typeof (value as { [name: PropertyKey]: unknown } | null | undefined)?.[method] === 'function'
 
-/** Whether it is a Blob or a File, of any realm or library: that of jsdom has `slice` and little else. */
+/**
+ * Whether it is a Blob or a File, of any realm or library: that of jsdom has `slice` and little
+ * else.
+ */
 export const isBlob = (value: unknown): value is Blob =>
   has(value, 'slice') && typeof (value as Blob).size === 'number' && !ArrayBuffer.isView(value)
 
@@ -71,8 +126,9 @@ export function isPlain(value: object): boolean {
 }
 
 /**
- * Whether its own properties are what counts: a plain object, or one of a class of the caller's, such as a configuration. Not a Map, a Date, an array
- * or another built-in, nor an object of this library.
+ * Whether its own properties are what counts: a plain object, or one of a class of the caller's,
+ * such as a configuration. Not a Map, a Date, an array or another built-in, nor an object of this
+ * library.
  */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   if (!isObject(value) || Array.isArray(value) || brandOf(value) !== null) return false
@@ -96,17 +152,20 @@ export function readRecord<T extends object>(value: T): T {
   return read as T
 }
 
-/** Whether no option can have that name: those with a $ are ours alone, JSON has no word for others. */
+/**
+ * Whether no option can have that name: those with a $ are ours alone, JSON has no word for others.
+ */
 export const isOurs = (name: string) => name.startsWith('$') || !isText(name)
 
 /**
  * Most options that are looked up: a mistake, such as the letters of a text, may have any number,
  * and for each a name is looked for that is like it.
  */
-export const MOST_OPTIONS = 1000
+export const MAX_OPTIONS = 1000
 
 /**
- * Checks an object of options, and reads each of them once. Absent ones, `null` too, are no options.
+ * Checks an object of options, and reads each of them once. Absent ones, `null` too, are no
+ * options.
  *
  * @param what the call, for messages: `backward()`
  * @param keys the options that there are; absent: the native side knows them
@@ -118,43 +177,37 @@ export function checkOptions<T extends object>(
   keys?: readonly string[],
 ): T {
   if (options === undefined || options === null) return {} as T
-  if (!isRecord(options)) throw refuse(`the options of ${what}`, 'an object', options, 'invalid_options')
+  if (!isRecord(options))
+    throw refuse(`the options of ${what}`, 'an object', options, 'invalid_options')
   const own = readRecord(options) as T
   const names = Object.keys(own)
   const wrong = (got: string) =>
-    new XTransformersError('invalid_options', `the options of ${what} must be an object, got ${got}`)
+    new XTransformersError(
+      'invalid_options',
+      `the options of ${what} must be an object, got ${got}`,
+    )
   if (names.length === 0 && !isPlain(options)) {
-    throw wrong(`${describe(options)}, which has no enumerable properties and no accessors`)
+    throw wrong(`${describeValue(options)}, which has no enumerable properties and no accessors`)
   }
   const unknown = names.find(keys ? (name) => !keys.includes(name) : isOurs)
   if (unknown !== undefined) {
-    const known = keys === undefined ? '' : keys.length > 0 ? `; there are ${keys.join(', ')}` : '; there are none'
-    throw new XTransformersError('invalid_options', `${shownName(unknown)} is not an option of ${what}${known}`)
+    const known =
+      keys === undefined
+        ? ''
+        : keys.length > 0
+          ? `; there are ${keys.join(', ')}`
+          : '; there are none'
+    throw new XTransformersError(
+      'invalid_options',
+      `${shownName(unknown)} is not an option of ${what}${known}`,
+    )
   }
-  if (names.length > MOST_OPTIONS) throw wrong(`one with ${names.length} names`)
+  if (names.length > MAX_OPTIONS) throw wrong(`one with ${names.length} names`)
   return own
 }
 
 /** A name of the caller's, for messages. */
-const shownName = (name: string) => (isText(name) && name.length <= 80 ? name : describe(name))
-
-/** Checks the `signal` of a call's options. */
-export function checkSignal(signal: unknown): AbortSignal | undefined {
-  if (signal === undefined || signal === null) return undefined
-  const { aborted, addEventListener, removeEventListener } = signal as AbortSignal
-  if (
-    typeof aborted === 'boolean' &&
-    typeof addEventListener === 'function' &&
-    typeof removeEventListener === 'function'
-  )
-    return signal as AbortSignal
-  throw refuse('signal', 'an AbortSignal', signal)
-}
-
-/** Rejects as an aborted call does. Not the signal's own method, which those of some test environments do not have. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw signal.reason
-}
+const shownName = (name: string) => (isText(name) && name.length <= 80 ? name : describeValue(name))
 
 /** Checks a function that the library is to call. */
 export function checkFunction<F>(value: F, what: string): F {
@@ -162,17 +215,9 @@ export function checkFunction<F>(value: F, what: string): F {
   throw refuse(what, 'a function', value)
 }
 
-/** Checks what everything that reads can be told. */
-export function checkReading({ signal, on_progress }: ReadOptions): ReadOptions {
-  const checked = checkSignal(signal)
-  const progress = on_progress ?? undefined
-  if (progress !== undefined) checkFunction(progress, 'on_progress')
-  return { ...(checked && { signal: checked }), ...(progress && { on_progress: progress }) }
-}
-
-/** Checks a flag; absent, it is `otherwise`. */
-export function checkFlag(value: unknown, what: string, otherwise?: boolean): boolean {
-  const flag = value ?? otherwise
+/** Checks a flag; absent, it is `fallback`. */
+export function checkFlag(value: unknown, what: string, fallback?: boolean): boolean {
+  const flag = value ?? fallback
   if (typeof flag === 'boolean') return flag
   throw refuse(what, 'true or false', value)
 }
@@ -187,12 +232,6 @@ export function checkNumber(value: unknown, what: string): number {
 export function checkInteger(value: unknown, what: string): number {
   if (Number.isSafeInteger(value)) return value as number
   throw refuse(what, 'a whole number', value)
-}
-
-/** Checks the type of a tensor's elements. */
-export function checkDType(value: unknown): DType {
-  if ((DTYPES as readonly unknown[]).includes(value)) return value as DType
-  throw refuse('dtype', `one of ${DTYPES.join(', ')}`, value, 'invalid_tensor')
 }
 
 /** Checks an array. */
@@ -212,29 +251,11 @@ export function checkIterable<T>(value: Iterable<T>, what: string, of: string): 
   throw refuse(what, `an array of ${of}`, value)
 }
 
-/** Checks the lengths of axes. `wildcard`: one of them may be -1. */
-export function checkShape(shape: unknown, wildcard = false): number[] {
-  const least = wildcard ? -1 : 0
-  if (Array.isArray(shape) && shape.length > MOST_AXES) {
-    const message = `a tensor has at most ${MOST_AXES} axes, got ${shape.length} axes`
-    throw new XTransformersError('invalid_tensor', message)
-  }
-  // a copy, in which holes are `undefined`: `every` would pass over them
-  const axes: unknown[] | null = Array.isArray(shape) ? Array.from(shape) : null
-  if (axes?.every((n) => Number.isSafeInteger(n) && (n as number) >= least)) return axes as number[]
-  const got = axes ? listed(axes) : describe(shape)
-  const wanted = `a shape is an array of whole numbers from ${least}, such as [2, 3]`
-  throw new XTransformersError('invalid_tensor', `${wanted}, got ${got}`)
-}
-
-/** Anything in an array, in words. */
-export const listed = (values: readonly unknown[]): string => `[${Array.from(values, describe).join(', ')}]`
-
 /** Checks the number that `manualSeed` takes. */
 export function checkSeed(value: unknown): void {
   if (Number.isSafeInteger(value) && (value as number) >= 0) return
   throw new XTransformersError(
     'invalid_argument',
-    `manualSeed takes a whole number from 0 to 2^53 - 1, got ${describe(value)}`,
+    `manualSeed takes a whole number from 0 to 2^53 - 1, got ${describeValue(value)}`,
   )
 }

@@ -15,7 +15,8 @@ export interface Problem {
 /**
  * The kind of an error.
  *
- * - `invalid_options`: names or values of options, see `problems`; `invalid_argument`, `invalid_tensor`: other arguments that do not fit
+ * - `invalid_options`: names or values of options, see `problems`; `invalid_argument`,
+ *   `invalid_tensor`: other arguments that do not fit
  * - `not_available`: known, but not in this version
  * - `graph_freed`, `stale_parameters`, `not_scalar`, `no_graph`: backward is not possible
  * - `quantized`: training, or another device, after `quantize()`
@@ -54,23 +55,33 @@ export type ErrorCode =
 /**
  * Every error of this library. The message says what to do; `code` is for programs.
  *
- * `instanceof XTransformersError` holds for those of another copy of the library too, and of one in another realm (Jest, `vm`, an iframe).
+ * `instanceof XTransformersError` holds for those of another copy of the library too, and of one in
+ * another realm (Jest, `vm`, an iframe).
  *
  * @example
  * try {
  *   new Decoder({ dim: 512, depth: 6, head: 8 })
  * } catch (error) {
- *   if (error instanceof XTransformersError) console.log(error.problems[0]?.did_you_mean) // 'heads'
+ *   const known = error instanceof XTransformersError
+ *   if (known) console.log(error.problems[0]?.did_you_mean) // 'heads'
  * }
  */
 export class XTransformersError extends Error {
   override readonly name = 'XTransformersError'
   /** The kind of the error. */
   readonly code: ErrorCode
-  /** Every problem of the options or arguments, not only the first; empty for errors of another kind. */
+  /**
+   * Every problem of the options or arguments, not only the first; empty for errors of another
+   * kind.
+   */
   readonly problems: readonly Problem[]
 
-  constructor(code: ErrorCode, message: string, problems: readonly Problem[] = [], options?: { cause?: unknown }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    problems: readonly Problem[] = [],
+    options?: { cause?: unknown },
+  ) {
     // anything else might have no text
     super(typeof message === 'string' ? message : 'an error of x-transformers', options)
     this.code = code
@@ -82,7 +93,10 @@ export class XTransformersError extends Error {
     return brand(IS_ERROR)
   }
 
-  /** By what it is: an error of another copy has another class. A class of the caller's own that extends this one is asked in the usual way. */
+  /**
+   * By what it is: an error of another copy has another class. A class of the caller's own that
+   * extends this one is asked in the usual way.
+   */
   static override [Symbol.hasInstance](value: unknown): value is XTransformersError {
     // biome-ignore lint/complexity/noThisInStatic: a subclass inherits this method
     if (isBase(this)) return brandOf(value)?.is === IS_ERROR
@@ -93,20 +107,25 @@ export class XTransformersError extends Error {
 
 const IS_ERROR = 'an XTransformersError'
 
-/** Not said within the class: the bundler renames a class that names itself, and stack traces show that name. */
+/**
+ * Not said within the class: the bundler renames a class that names itself, and stack traces show
+ * that name.
+ */
 const isBase = (type: unknown) => type === XTransformersError
 
 /** Most problems that one message names: the first ones would be lost in more. */
-const MOST_NAMED = 50
+const MAX_NAMED = 50
 
 /** Lines of a message, of which too many are only counted. */
 export const shortened = (lines: readonly string[]): string[] =>
-  lines.length > MOST_NAMED ? [...lines.slice(0, MOST_NAMED), `and ${lines.length - MOST_NAMED} more`] : [...lines]
+  lines.length > MAX_NAMED
+    ? [...lines.slice(0, MAX_NAMED), `and ${lines.length - MAX_NAMED} more`]
+    : [...lines]
 
 /** A message of the addon: a line that says where, and one for each problem. */
 function readable(text: string, problems: readonly Problem[]): string {
   const message = inWords(text)
-  if (problems.length <= MOST_NAMED) return message
+  if (problems.length <= MAX_NAMED) return message
   const [where = '', ...lines] = message.split('\n')
   return [where, ...shortened(lines)].join('\n')
 }
@@ -114,12 +133,17 @@ function readable(text: string, problems: readonly Problem[]): string {
 /** Values within arrays come back as they were encoded (encode.ts): here in words. */
 const inWords = (text: string): string =>
   text
-    .replace(/\{(?:"\$function":true,)?"\$value":("(?:[^"\\]|\\.)*")\}/g, (_, words) => JSON.parse(words))
-    .replace(/\{"\$(tensor|module)":\d+\}/g, (_, what) => (what === 'tensor' ? 'a tensor' : 'a model'))
+    .replace(/\{(?:"\$function":true,)?"\$value":("(?:[^"\\]|\\.)*")\}/g, (_, words) =>
+      JSON.parse(words),
+    )
+    .replace(/\{"\$(tensor|module)":\d+\}/g, (_, what) =>
+      what === 'tensor' ? 'a tensor' : 'a model',
+    )
 
 /**
- * What the addon throws, as an {@link XTransformersError}; its messages are JSON (see native.ts). The addon's `Error` may be that of another realm.
- * Only for calls into the addon: what a function of the caller's throws reaches the caller as it is.
+ * What the addon throws, as an {@link XTransformersError}; its messages are JSON (see native.ts).
+ * The addon's `Error` may be that of another realm. Only for calls into the addon: what a function
+ * of the caller's throws reaches the caller as it is.
  */
 export function fromNative(error: unknown): XTransformersError {
   if (error instanceof XTransformersError) return error
@@ -127,19 +151,25 @@ export function fromNative(error: unknown): XTransformersError {
   const message = typeof told === 'string' ? told : String(error)
   const parsed = parse(message)
   if (!parsed) return new XTransformersError('internal', message, [], { cause: error })
-  return new XTransformersError(parsed.code, readable(parsed.message, parsed.problems), parsed.problems)
+  return new XTransformersError(
+    parsed.code,
+    readable(parsed.message, parsed.problems),
+    parsed.problems,
+  )
 }
 
 function parse(text: string): { code: ErrorCode; message: string; problems: Problem[] } | null {
   try {
     const value = JSON.parse(text)
     if (typeof value?.code !== 'string' || typeof value.message !== 'string') return null
-    const problems = (Array.isArray(value.problems) ? value.problems : []).map((p: Partial<Problem>) => ({
-      path: p.path ?? '',
-      message: inWords(p.message ?? ''),
-      did_you_mean: p.did_you_mean ?? null,
-      allowed: p.allowed ?? null,
-    }))
+    const problems = (Array.isArray(value.problems) ? value.problems : []).map(
+      (p: Partial<Problem>) => ({
+        path: p.path ?? '',
+        message: inWords(p.message ?? ''),
+        did_you_mean: p.did_you_mean ?? null,
+        allowed: p.allowed ?? null,
+      }),
+    )
     return { code: value.code, message: value.message, problems }
   } catch {
     return null

@@ -3,6 +3,6 @@
  *
  * @packageDocumentation
  */
-import './ready.js'
+import './native/ready.browser.js'
 
 export * from './index.js'

@@ -5,17 +5,31 @@
  */
 import './symbols.js'
 
-export type { Ids, Mask, NestedArray, Vectors, WholeArray } from './arguments.js'
-export type { CallControl } from './calls.js'
-export {
-  type LoadOptions,
-  load,
-  loadSync,
-  loadTensors,
-  loadTensorsSync,
-  saveTensors,
-  saveTensorsSync,
-} from './checkpoint.js'
+export type { CallControl, Progress, ReadOptions } from './control.js'
+export { type ErrorCode, type Problem, XTransformersError } from './errors.js'
+export type { FileHandle } from './io/platform.js'
+export type { Source, SyncSource, Target } from './io/sources.js'
+export type {
+  SyncTensorSource,
+  TensorFile,
+  TensorReadOptions,
+  TensorSource,
+} from './io/tensor-files.js'
+export { loadTensors, loadTensorsSync, saveTensors, saveTensorsSync } from './io/tensors.js'
+export { describe, type ModelDescription } from './models/describe.js'
+export { top_a, top_k, top_p } from './models/filters.js'
+export * from './models/index.js'
+export { type LoadOptions, load, loadSync } from './models/load.js'
+export type * from './models/options.gen.js'
+export type { StateDict } from './module/entries.js'
+export { type LoadWeightsOptions, Module } from './module/module.js'
+export type { LoadResult, LoadStateOptions, Mismatch } from './module/state.js'
+export type { Quantization } from './module/submodule.js'
+export type { ModelTree } from './module/tree.js'
+export type { DType } from './native/native.js'
+export { info, type RuntimeInfo, setNumThreads } from './native/runtime.js'
+export type { Ids, Mask, Vectors } from './tensor/arguments.js'
+export type { NestedArray, WholeArray } from './tensor/arrays.js'
 export {
   arange,
   type FromDataOptions,
@@ -27,25 +41,24 @@ export {
   type TensorOptions,
   tensor,
   zeros,
-} from './creation.js'
-export type { TensorData, TypedArray } from './data.js'
-export { describe, type ModelDescription } from './describe.js'
-export { type ErrorCode, type Problem, XTransformersError } from './errors.js'
-export type { SyncTensorSource, TensorFile, TensorReadOptions, TensorSource } from './files.js'
-export { noGrad } from './grad-mode.js'
-export { type Memory, memory, tidy } from './memory.js'
-export * from './models/index.js'
-export { type LoadWeightsOptions, Module, type Quantization, type StateDict } from './module.js'
-export type { DType } from './native.js'
-export { cat, crossEntropy, logSoftmax, matmul, mse, softmax, stack, top_a, top_k, top_p, where } from './ops.js'
-export type * from './options.gen.js'
-export { manualSeed } from './random.js'
-export { info, type RuntimeInfo, setNumThreads } from './runtime.js'
-export type { Source, SyncSource, Target } from './sources.js'
-export type { LoadResult, LoadStateOptions, Mismatch } from './state.js'
-export type { FileHandle, Progress, ReadOptions } from './streams.js'
-export { type BackwardOptions, type Device, type Nested, Tensor } from './tensor.js'
-export type { Axes, CrossEntropyOptions, ReduceOptions } from './tensor-ops.js'
+} from './tensor/creation.js'
+export type { Nested, TensorData, TypedArray } from './tensor/data.js'
+export type { Device } from './tensor/device.js'
+export {
+  cat,
+  crossEntropy,
+  logSoftmax,
+  matmul,
+  mse,
+  softmax,
+  stack,
+  where,
+} from './tensor/functions.js'
+export { noGrad } from './tensor/grad-mode.js'
+export { type Memory, memory, tidy } from './tensor/memory.js'
+export type { Axes, CrossEntropyOptions, ReduceOptions } from './tensor/operations.js'
+export { manualSeed } from './tensor/random.js'
+export { type BackwardOptions, Tensor } from './tensor/tensor.js'
 export { clipGradNorm, clipGradNormSync } from './train/clip.js'
 export type { ParamGroup } from './train/groups.js'
 export type { StateReadOptions } from './train/optimizer.js'
@@ -59,4 +72,5 @@ export type {
   StateSaveOptions,
 } from './train/saved-state.js'
 export { constant, cosineWarmup, linearWarmup, type Schedule } from './train/schedules.js'
-export type { ModelTree } from './tree.js'
+export { type Objective, type TrainStepOptions, trainStep } from './train/step.js'
+export type { StepResult } from './train/step-options.js'

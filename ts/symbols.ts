@@ -1,7 +1,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-// The line above goes into the published types: it declares Symbol.dispose for programs whose `lib` does not.
+// The line above goes into the published types: it declares Symbol.dispose for programs whose `lib`
+// does not.
 
-// `using` looks for Symbol.dispose when it runs; the first releases of Node 20 and some browsers do not have it yet.
+// `using` looks for Symbol.dispose when it runs; the first releases of Node 20 and some browsers do
+// not have it yet.
 if (!Symbol.dispose) {
   Object.defineProperty(Symbol, 'dispose', { value: Symbol.for('Symbol.dispose') })
 }
@@ -19,7 +21,7 @@ export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom') a
 /** What an object is for the encoding of arguments; models tell it without being imported there. */
 export const NATIVE_MODULE: unique symbol = Symbol('x-transformers.native-module')
 /**
- * The value of a property that `structuredClone`, `postMessage` and IndexedDB refuse, in place of making an empty object of an instance. Their
- * `DataCloneError` has its text.
+ * The value of a property that `structuredClone`, `postMessage` and IndexedDB refuse, in place of
+ * making an empty object of an instance. Their `DataCloneError` has its text.
  */
 export const uncloneable = (text: string): symbol => Symbol(text)

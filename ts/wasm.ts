@@ -1,5 +1,6 @@
 /**
- * The library for pages that place the WebAssembly file themselves: all of `x-transformers`, usable once `init` has ended.
+ * The library for pages that place the WebAssembly file themselves: all of `x-transformers`, usable
+ * once `init` has ended.
  *
  * @example
  * import { Decoder, init } from 'x-transformers/wasm'

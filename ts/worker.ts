@@ -1,22 +1,23 @@
 /**
- * Models off the main thread: `spawn()` starts a worker with the library in it. Tensors go there and come from there as copies.
+ * Models off the main thread: `spawn()` starts a worker with the library in it. Tensors go there
+ * and come from there as copies.
  *
  * @packageDocumentation
  */
 import './symbols.js'
 
-export type { TensorData, TypedArray } from './data.js'
-export type { ModelDescription } from './describe.js'
+export type { Progress, ReadOptions } from './control.js'
 export { type ErrorCode, type Problem, XTransformersError } from './errors.js'
-export type { Memory } from './memory.js'
+export type { Target } from './io/sources.js'
+export type { ModelDescription } from './models/describe.js'
 export type { Cacheable } from './models/stepwise.js'
-export type { Quantization } from './module.js'
-export type { DType } from './native.js'
-export type { RuntimeInfo } from './runtime.js'
-export type { Target } from './sources.js'
-export type { LoadResult, LoadStateOptions, Mismatch } from './state.js'
-export type { Progress, ReadOptions } from './streams.js'
-export type { Nested } from './tensor.js'
+export type { LoadResult, LoadStateOptions, Mismatch } from './module/state.js'
+export type { Quantization } from './module/submodule.js'
+export type { DType } from './native/native.js'
+export type { RuntimeInfo } from './native/runtime.js'
+export type { Nested, TensorData, TypedArray } from './tensor/data.js'
+export type { Memory } from './tensor/memory.js'
+export type { StepResult } from './train/step-options.js'
 export type { Library, WorkerLoadOptions } from './worker/library.js'
 export type {
   Attention,
@@ -31,8 +32,15 @@ export type {
   ViTransformerWrapper,
   XTransformer,
 } from './worker/models.js'
-export type { Adam, AdamW, RemoteGroup, RemoteOptimizer, RemoteParameters, SGD } from './worker/optimizers.js'
-export type { Port, StepResult } from './worker/protocol.js'
+export type {
+  Adam,
+  AdamW,
+  RemoteGroup,
+  RemoteOptimizer,
+  RemoteParameters,
+  SGD,
+} from './worker/optimizers.js'
+export type { Port } from './worker/protocol.js'
 export type { RemoteModel, WorkerWeightsOptions } from './worker/remote-model.js'
 export type { WorkerSource } from './worker/source.js'
 export { type SpawnOptions, spawn, type WorkerModuleSource } from './worker/spawn.js'

@@ -14,10 +14,25 @@ const PAGES = '/bench/browser/page'
  */
 export const CONTENDERS = {
   tfjs: { title: 'TensorFlow.js, wasm', file: './tfjs.js', variant: 'plain', slow: true },
-  'tfjs-tuned': { title: 'TensorFlow.js, tuned by hand', file: './tfjs.js', variant: 'tuned', slow: true },
+  'tfjs-tuned': {
+    title: 'TensorFlow.js, tuned by hand',
+    file: './tfjs.js',
+    variant: 'tuned',
+    slow: true,
+  },
   wasm: { title: 'ours, Chromium', file: './ours.js', needs: 'dist/esm/index.browser.js' },
-  worker: { title: 'ours, worker, one thread', file: './worker.js', variant: 1, needs: 'dist/esm/worker.js' },
-  threads: { title: 'ours, worker, threads', file: './worker.js', variant: 'auto', needs: 'dist/esm/worker.js' },
+  worker: {
+    title: 'ours, worker, one thread',
+    file: './worker.js',
+    variant: 1,
+    needs: 'dist/esm/worker.js',
+  },
+  threads: {
+    title: 'ours, worker, threads',
+    file: './worker.js',
+    variant: 'auto',
+    needs: 'dist/esm/worker.js',
+  },
   native: { title: 'ours, Node, one thread', file: './ours.js', process: true },
 }
 
@@ -25,7 +40,9 @@ export const CONTENDERS = {
 export async function startBrowser() {
   const { chromium } = await import('playwright-core')
   const executablePath = await ensureChromium()
-  const server = await serve(root, { [`${PAGES}/tfjs.js`]: () => bundle(join(root, PAGES, 'tfjs.js')) })
+  const server = await serve(root, {
+    [`${PAGES}/tfjs.js`]: () => bundle(join(root, PAGES, 'tfjs.js')),
+  })
   const browser = await chromium.launch({ executablePath, args: FLAGS })
   return {
     version: browser.version(),
@@ -37,7 +54,8 @@ export async function startBrowser() {
       await page.goto(`${server.address}${PAGES}/index.html`)
       await page.waitForFunction(() => 'runner' in globalThis)
       return {
-        call: (method, ...args) => page.evaluate(([name, given]) => globalThis.runner[name](...given), [method, args]),
+        call: (method, ...args) =>
+          page.evaluate(([name, given]) => globalThis.runner[name](...given), [method, args]),
         close: () => context.close(),
       }
     },

@@ -10,7 +10,9 @@ const BASES = { tfjs: 'of TF.js', 'tfjs-tuned': 'of tuned', native: 'of native' 
  */
 export function summary(entries, model) {
   return ['forward', 'trainStep'].flatMap((work) => {
-    const medians = Object.fromEntries(entries.map((entry) => [entry.name, median(entry.times[work])]))
+    const medians = Object.fromEntries(
+      entries.map((entry) => [entry.name, median(entry.times[work])]),
+    )
     return entries.map(({ name, title, info, times, cold, first }) => {
       const bases = Object.keys(BASES).filter((base) => medians[base])
       return {
@@ -46,9 +48,13 @@ const COLUMNS = [
 
 function table(rows) {
   const bases = Object.keys(BASES).filter((base) => rows.some((row) => row.ratios[base]))
-  const columns = [...COLUMNS, ...bases.map((base) => [BASES[base], (row) => ratio(row.ratios[base])])]
+  const columns = [
+    ...COLUMNS,
+    ...bases.map((base) => [BASES[base], (row) => ratio(row.ratios[base])]),
+  ]
   const width = Math.max(...rows.map((row) => row.title.length)) + 2
-  const line = (title, cells) => title.padEnd(width) + cells.map((cell) => cell.padStart(10)).join('')
+  const line = (title, cells) =>
+    title.padEnd(width) + cells.map((cell) => cell.padStart(10)).join('')
   const [{ model, work }] = rows
   const body = rows.map((row) =>
     line(
@@ -69,11 +75,15 @@ const describe = ({ target, build, threads, threads_reason }) =>
 /** The text for people. */
 export function report(rows, checks) {
   const key = (row) => `${row.model} ${row.work}`
-  const groups = [...new Set(rows.map(key))].map((wanted) => rows.filter((row) => key(row) === wanted))
+  const groups = [...new Set(rows.map(key))].map((wanted) =>
+    rows.filter((row) => key(row) === wanted),
+  )
   const used = new Map(rows.map(({ title, info }) => [title, `${title}: ${describe(info)}`]))
   const same = checks.map(({ model, contenders, logits, losses }) => {
     const largest = [logits, losses].map((value) => value.toExponential(1))
     return `${model}: ${contenders.join(' and ')} differ by at most ${largest[0]} in logits, ${largest[1]} in losses`
   })
-  return [groups.map(table).join('\n\n'), [...used.values()].join('\n'), same.join('\n')].join('\n\n')
+  return [groups.map(table).join('\n\n'), [...used.values()].join('\n'), same.join('\n')].join(
+    '\n\n',
+  )
 }

@@ -44,12 +44,16 @@ function settings() {
   const pick = (given, known, what) => {
     const names = given?.split(',') ?? Object.keys(known)
     const unknown = names.find((name) => !known[name])
-    if (unknown) throw new Failure(`There is no ${what} ${unknown}; there is: ${Object.keys(known).join(', ')}.`)
+    if (unknown)
+      throw new Failure(
+        `There is no ${what} ${unknown}; there is: ${Object.keys(known).join(', ')}.`,
+      )
     return names
   }
   const whole = (name) => {
     if (values[name] === undefined) return undefined
-    if (!/^[1-9]\d*$/.test(values[name])) throw new Failure(`--${name} takes a whole number from 1.`)
+    if (!/^[1-9]\d*$/.test(values[name]))
+      throw new Failure(`--${name} takes a whole number from 1.`)
     return Number(values[name])
   }
   const contenders = pick(values.contenders, CONTENDERS, 'contender').filter(isBuilt)
@@ -76,7 +80,17 @@ async function enter(name, model, browser, warmUp = MODELS[model].warm_up) {
     const cold = { forward: forwards[0], trainStep: steps[0] }
     const first = { forward: forwards[warmUp], trainStep: steps[warmUp] }
     const info = await host.call('info')
-    return { name, title, info, host, cold, first, times: { forward: [], trainStep: [] }, logits, losses }
+    return {
+      name,
+      title,
+      info,
+      host,
+      cold,
+      first,
+      times: { forward: [], trainStep: [] },
+      logits,
+      losses,
+    }
   } catch (error) {
     await host.close()
     throw error
@@ -105,9 +119,13 @@ function difference(a, b) {
 function compare(entries, model) {
   const [first, ...others] = entries
   return others.map((entry) => {
-    if (entry.logits.length !== first.logits.length) throw new Failure(`${entry.name} gives logits of another shape`)
+    if (entry.logits.length !== first.logits.length)
+      throw new Failure(`${entry.name} gives logits of another shape`)
     const logits = difference(entry.logits, first.logits)
-    const losses = difference(entry.losses.slice(0, COMPARED_STEPS), first.losses.slice(0, COMPARED_STEPS))
+    const losses = difference(
+      entry.losses.slice(0, COMPARED_STEPS),
+      first.losses.slice(0, COMPARED_STEPS),
+    )
     if (!(Math.max(logits, losses) <= TOLERANCE)) {
       throw new Failure(
         `${model}: ${entry.name} and ${first.name} compute different things: logits differ by ${logits}, losses by ${losses}`,
@@ -124,7 +142,8 @@ async function benchModel(model, browser, options) {
       say(`${model}: ${name} warms up`)
       entries.push(await enter(name, model, browser, options.warmUp))
     }
-    const rounds = (entry) => options.rounds ?? (CONTENDERS[entry.name].slow && model === 'char' ? SLOW_ROUNDS : ROUNDS)
+    const rounds = (entry) =>
+      options.rounds ?? (CONTENDERS[entry.name].slow && model === 'char' ? SLOW_ROUNDS : ROUNDS)
     for (let i = 0; i < Math.max(...entries.map(rounds)); i++) {
       say(`${model}: round ${i + 1}`)
       for (const entry of entries) if (i < rounds(entry)) await round(entry, model)
@@ -144,7 +163,12 @@ async function bench() {
     const rows = results.flatMap((result) => result.rows)
     const checks = results.flatMap((result) => result.checks)
     console.log(report(rows, checks))
-    const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, arch: arch(), node: process.version }
+    const machine = {
+      cpu: cpus()[0]?.model,
+      cpus: cpus().length,
+      arch: arch(),
+      node: process.version,
+    }
     if (options.json) {
       const all = { ...machine, chromium: browser.version, rows, checks }
       writeFileSync(options.json, `${JSON.stringify(all, null, 2)}\n`)

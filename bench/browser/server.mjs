@@ -29,7 +29,10 @@ export async function serve(folder, generated = {}) {
     try {
       if (!file.startsWith(folder + sep)) throw new Error('outside of the folder')
       const body = await (generated[pathname]?.() ?? readFile(file))
-      response.writeHead(200, { ...HEADERS, 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' })
+      response.writeHead(200, {
+        ...HEADERS,
+        'content-type': TYPES[extname(file)] ?? 'application/octet-stream',
+      })
       response.end(body)
     } catch {
       response.writeHead(404, HEADERS).end()

@@ -12,8 +12,8 @@ const SLOWER = 1.02
 
 /** Quantiles 0.975 of Student's t distribution for 9 to 29 degrees of freedom, then the normal one. */
 const T = [
-  2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131, 2.12, 2.11, 2.101, 2.093, 2.086, 2.08, 2.074, 2.069, 2.064, 2.06,
-  2.056, 2.052, 2.048, 2.045,
+  2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131, 2.12, 2.11, 2.101, 2.093, 2.086, 2.08, 2.074,
+  2.069, 2.064, 2.06, 2.056, 2.052, 2.048, 2.045,
 ]
 
 /** The geometric mean of ratios, with its interval of 95 % confidence. */
@@ -26,7 +26,11 @@ export function interval(ratios) {
 }
 
 const contender = (folder, name, threads) =>
-  start(process.execPath, [join(folder, 'bench/compare/ours.mjs'), name, ...(threads ? [`${threads}`] : [])])
+  start(process.execPath, [
+    join(folder, 'bench/compare/ours.mjs'),
+    name,
+    ...(threads ? [`${threads}`] : []),
+  ])
 
 /** Ratios of this build's time to the base's, one for each round. */
 async function ratiosOf(name, base, { warm_up, runs }, { rounds, threads }) {
@@ -38,7 +42,8 @@ async function ratiosOf(name, base, { warm_up, runs }, { rounds, threads }) {
     for (let round = 0; round < rounds; round++) {
       const times = []
       // whoever is second finds another state of the caches: each is it every other time
-      for (const i of round % 2 ? [1, 0] : [0, 1]) times[i] = median((await pair[i].ask(runs)).seconds)
+      for (const i of round % 2 ? [1, 0] : [0, 1])
+        times[i] = median((await pair[i].ask(runs)).seconds)
       ratios.push(times[0] / times[1])
     }
     return ratios
@@ -54,7 +59,9 @@ export async function compareWithBase(base, names, turns, settings) {
     const { mean, low, high } = interval(await ratiosOf(name, base, turns(name), settings))
     const verdict = low > SLOWER ? 'slower' : ''
     if (verdict) slower.push(name)
-    say(`${name.padEnd(20)} ${mean.toFixed(3)}  (${low.toFixed(3)} to ${high.toFixed(3)})  ${verdict}`)
+    say(
+      `${name.padEnd(20)} ${mean.toFixed(3)}  (${low.toFixed(3)} to ${high.toFixed(3)})  ${verdict}`,
+    )
   }
   return slower
 }

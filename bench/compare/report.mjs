@@ -5,7 +5,8 @@ import { GOALS, MEMORY_GOALS } from './workloads.mjs'
 
 const MEGABYTE = 1e6
 
-const time = (seconds) => (seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`)
+const time = (seconds) =>
+  seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`
 const memory = (bytes) => `${(bytes / MEGABYTE).toFixed(0)} MB`
 
 export const machineNow = (rounds) => ({
@@ -18,7 +19,9 @@ export const machineNow = (rounds) => ({
 
 /** What was measured where; `infos` has the `info` of each contender. */
 export function heading({ cpu, cpus, node, date }, infos) {
-  const versions = Object.entries(infos).map(([name, { info }]) => `${name}: ${Object.entries(info).flat().join(' ')}`)
+  const versions = Object.entries(infos).map(
+    ([name, { info }]) => `${name}: ${Object.entries(info).flat().join(' ')}`,
+  )
   return `${cpu}, ${cpus} processors, Node ${node}, ${date}; ${versions.join('; ')}`
 }
 
@@ -30,13 +33,25 @@ function ratio(own, peer, goal) {
 }
 
 function row(name, own, peers, goals, show) {
-  const cells = peers.flatMap((peer, i) => [peer === undefined ? '-' : show(peer), ...ratio(own, peer, goals[i])])
+  const cells = peers.flatMap((peer, i) => [
+    peer === undefined ? '-' : show(peer),
+    ...ratio(own, peer, goals[i]),
+  ])
   return `| ${[name, show(own), ...cells].join(' | ')} |`
 }
 
 /** Lines of Markdown for results by workload and contender: `{ seconds, peak }`. */
 export function table(results) {
-  const head = ['', 'this package', '1.9.2', 'ratio', 'goal', 'newest, fused attention', 'ratio', 'goal']
+  const head = [
+    '',
+    'this package',
+    '1.9.2',
+    'ratio',
+    'goal',
+    'newest, fused attention',
+    'ratio',
+    'goal',
+  ]
   const lines = [`| ${head.join(' | ')} |`, `| ${head.map(() => '---').join(' | ')} |`]
   for (const [name, { ours, old, newest }] of Object.entries(results)) {
     const times = [ours, old, newest].map((one) => one && median(one.seconds))

@@ -50,7 +50,8 @@ function settings() {
     return names
   }
   const contenders = pick(values.contenders, ['ours', ...PEERS], 'contender')
-  if (!contenders.includes('ours')) throw new Failure('--contenders: without `ours` there is nothing to compare.')
+  if (!contenders.includes('ours'))
+    throw new Failure('--contenders: without `ours` there is nothing to compare.')
   return {
     help: values.help,
     names: pick(values.only, [...NAMES, START], 'workload'),
@@ -67,11 +68,20 @@ async function commands({ contenders, threads }) {
   if (!existsSync(join(root, 'dist/cjs/index.js')))
     throw new Failure('There is nothing to measure: npm run build first.')
   const script = (name) => join(root, 'bench/compare', name)
-  const all = { ours: (name) => [process.execPath, [script('ours.mjs'), name, ...(threads ? [`${threads}`] : [])]] }
+  const all = {
+    ours: (name) => [
+      process.execPath,
+      [script('ours.mjs'), name, ...(threads ? [`${threads}`] : [])],
+    ],
+  }
   if (!contenders.some((name) => PEERS.includes(name))) return all
   if (!pythonPath()) await setUp()
   const env = threads ? { OMP_NUM_THREADS: `${threads}` } : {}
-  const python = (name, ...flags) => [pythonPath(), ['-W', 'ignore', script('workloads.py'), name, ...flags], env]
+  const python = (name, ...flags) => [
+    pythonPath(),
+    ['-W', 'ignore', script('workloads.py'), name, ...flags],
+    env,
+  ]
   if (contenders.includes('old')) all.old = (name) => python(name)
   if (contenders.includes('newest')) {
     const PYTHONPATH = await newestPath()
@@ -103,7 +113,10 @@ function write(out, results, rounds) {
   console.log(lines.join('\n'))
   mkdirSync(out, { recursive: true })
   writeFileSync(join(out, `${machine.date}.md`), `${lines.join('\n')}\n`)
-  writeFileSync(join(out, `${machine.date}.json`), `${JSON.stringify({ ...machine, results }, null, 1)}\n`)
+  writeFileSync(
+    join(out, `${machine.date}.json`),
+    `${JSON.stringify({ ...machine, results }, null, 1)}\n`,
+  )
 }
 
 async function benchBase({ base, names, rounds, threads }) {

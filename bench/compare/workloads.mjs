@@ -77,7 +77,13 @@ const MAKE = {
   gpt_forward: (x) => forward(x, lm(x), ids(x, 20_000, 1, 1024)),
   gpt_train_step: (x) => trainer(x, language(x), ids(x, 20_000, 1, 1025)),
   palm_train_step: (x) => {
-    const options = { depth: 6, rotary_pos_emb: true, ff_glu: true, ff_swish: true, ff_no_bias: true }
+    const options = {
+      depth: 6,
+      rotary_pos_emb: true,
+      ff_glu: true,
+      ff_swish: true,
+      ff_no_bias: true,
+    }
     const model = language(x, { ...options, attn_one_kv_head: true, use_rmsnorm: true })
     return trainer(x, model, ids(x, 20_000, 1, 1025))
   },
@@ -93,16 +99,27 @@ const MAKE = {
       [`${prefix}_heads`]: 8,
       [`${prefix}_max_seq_len`]: 1024,
     })
-    const model = new x.XTransformer({ dim: 512, ...side('enc'), ...side('dec'), tie_token_emb: true })
+    const model = new x.XTransformer({
+      dim: 512,
+      ...side('enc'),
+      ...side('dec'),
+      tie_token_emb: true,
+    })
     const mask = x.ones([1, 1024], { dtype: 'bool' })
     return trainer(x, model, ids(x, 256, 1, 1024), ids(x, 256, 1, 1024), { mask })
   },
   vit_forward: (x) => {
     const attn_layers = new x.Encoder({ dim: 512, depth: 6, heads: 8 })
-    const model = new x.ViTransformerWrapper({ image_size: 256, patch_size: 32, num_classes: 1000, attn_layers })
+    const model = new x.ViTransformerWrapper({
+      image_size: 256,
+      patch_size: 32,
+      num_classes: 1000,
+      attn_layers,
+    })
     return forward(x, model, x.randn([8, 3, 256, 256]))
   },
-  t5bias_forward: (x) => forward(x, lm(x, { depth: 6, rel_pos_bias: true }), ids(x, 20_000, 1, 1024)),
+  t5bias_forward: (x) =>
+    forward(x, lm(x, { depth: 6, rel_pos_bias: true }), ids(x, 20_000, 1, 1024)),
   long_forward: (x) => {
     const model = lm(x, { num_tokens: 256, max_seq_len: 4096, dim: 256, depth: 2 })
     return forward(x, model, ids(x, 256, 1, 4096))

@@ -9,7 +9,9 @@ const HEAD = ['', 'this package', 'times plain', 'twice the batch', '1.9.2', 'ra
 const time = (seconds) => `${(seconds * 1000).toFixed(0)} ms`
 
 function judge({ plain, ours, twice, old }) {
-  const [basis, own, doubled, peer] = [plain, ours, twice, old].map((one) => one && median(one.seconds))
+  const [basis, own, doubled, peer] = [plain, ours, twice, old].map(
+    (one) => one && median(one.seconds),
+  )
   const ratio = peer && own / peer
   const holds = own / basis <= GOALS.plain || ratio <= GOALS.old
   return { own, peer, ratio, share: own / basis, growth: doubled / own, holds }
@@ -47,6 +49,16 @@ export function report(rows) {
 function tableOf(group, rows) {
   const own = rows.filter((row) => row.group === group)
   if (!own.length) return []
-  const title = group === 'readme' ? "In the order of the Python package's README:" : 'Which that README does not show:'
-  return ['', title, '', `| ${HEAD.join(' | ')} |`, `| ${HEAD.map(() => '---').join(' | ')} |`, ...own.map(rowOf)]
+  const title =
+    group === 'readme'
+      ? "In the order of the Python package's README:"
+      : 'Which that README does not show:'
+  return [
+    '',
+    title,
+    '',
+    `| ${HEAD.join(' | ')} |`,
+    `| ${HEAD.map(() => '---').join(' | ')} |`,
+    ...own.map(rowOf),
+  ]
 }

@@ -68,7 +68,10 @@ function contenders(row, python) {
   ]
   // -B: importing would leave files beside the source
   if (python && !row.fails)
-    all.push(['old', [pythonPath(), ['-B', '-W', 'ignore', script('options.py'), JSON.stringify(row)]]])
+    all.push([
+      'old',
+      [pythonPath(), ['-B', '-W', 'ignore', script('options.py'), JSON.stringify(row)]],
+    ])
   return all
 }
 
@@ -81,7 +84,10 @@ function write(out, rows, rounds) {
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, `${lines.join('\n')}\n`)
   const results = Object.fromEntries(rows.map(({ name, results }) => [name, results]))
-  writeFileSync(`${file.replace(/\.md$/, '')}.json`, `${JSON.stringify({ ...machine, results }, null, 1)}\n`)
+  writeFileSync(
+    `${file.replace(/\.md$/, '')}.json`,
+    `${JSON.stringify({ ...machine, results }, null, 1)}\n`,
+  )
 }
 
 async function bench() {

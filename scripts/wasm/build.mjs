@@ -1,12 +1,27 @@
 // Builds the WebAssembly modules when they are missing or stale, into ts/wasm/pkg.
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { cache, Failure, hashOf, readText, root, run, say } from '../lib.mjs'
 import { folderOf, TARGET, THREAD_FEATURES, wasmCompiler } from './std.mjs'
 import { writeStub } from './stub.mjs'
 import { wasmTools } from './tools.mjs'
 
-const SOURCES = ['crates', 'Cargo.toml', 'Cargo.lock', '.cargo', 'rust-toolchain.toml', 'scripts/wasm']
+const SOURCES = [
+  'crates',
+  'Cargo.toml',
+  'Cargo.lock',
+  '.cargo',
+  'rust-toolchain.toml',
+  'scripts/wasm',
+]
 
 const PAGES = 65536
 const PAGE_BYTES = 65536
@@ -16,12 +31,14 @@ const SHARED_MEMORY = [
   '--shared-memory',
   `--max-memory=${PAGES * PAGE_BYTES}`,
   '--import-memory',
-  ...['__wasm_init_tls', '__tls_size', '__tls_align', '__tls_base'].map((name) => `--export=${name}`),
+  ...['__wasm_init_tls', '__tls_size', '__tls_align', '__tls_base'].map(
+    (name) => `--export=${name}`,
+  ),
 ].map((argument) => `-Clink-arg=${argument}`)
 
 /**
- * The builds. `plain` runs wherever there is SIMD; `relaxed` is faster where a multiplication and an addition may be one instruction;
- * `threads` needs a page that may share memory.
+ * The builds. `plain` runs wherever there is SIMD; `relaxed` is faster where a multiplication and
+ * an addition may be one instruction; `threads` needs a page that may share memory.
  */
 const VARIANTS = {
   plain: { glue: 'single.js', file: 'x-transformers.wasm', flags: ['-Ctarget-feature=+simd128'] },
@@ -62,11 +79,29 @@ async function pack(variant, { flags, threads = false }, compiler) {
     [`CARGO_TARGET_${TARGET.toUpperCase().replaceAll('-', '_')}_RUSTFLAGS`]: flags.join(' '),
   }
   const out = join(env.CARGO_TARGET_DIR, 'pkg')
-  const args = ['build', join(root, 'crates/wasm'), '--mode', 'no-install', '--no-opt', '--target', 'web', '--no-pack']
-  const names = ['--no-typescript', '--out-dir', out, '--out-name', 'x_transformers', '--profile', 'wasm']
+  const args = [
+    'build',
+    join(root, 'crates/wasm'),
+    '--mode',
+    'no-install',
+    '--no-opt',
+    '--target',
+    'web',
+    '--no-pack',
+  ]
+  const names = [
+    '--no-typescript',
+    '--out-dir',
+    out,
+    '--out-name',
+    'x_transformers',
+    '--profile',
+    'wasm',
+  ]
   const features = threads ? ['--', '--features', 'threads'] : []
   const { code } = await run('wasm-pack', [...args, ...names, ...features], { env })
-  if (code !== 0) throw new Failure(`The WebAssembly module (${variant}) did not build; the reason stands above.`)
+  if (code !== 0)
+    throw new Failure(`The WebAssembly module (${variant}) did not build; the reason stands above.`)
   return out
 }
 
@@ -74,10 +109,14 @@ async function pack(variant, { flags, threads = false }, compiler) {
 function place(variant, { glue, file }, out) {
   const text = readFileSync(join(out, 'x_transformers.js'), 'utf8')
   // `plain` and `relaxed` differ in instructions only: one file of JavaScript serves both
-  const twin = Object.keys(VARIANTS).find((v) => v !== variant && VARIANTS[v].glue === glue && existsSync(stampOf(v)))
+  const twin = Object.keys(VARIANTS).find(
+    (v) => v !== variant && VARIANTS[v].glue === glue && existsSync(stampOf(v)),
+  )
   const before = readText(join(PKG, glue))
   if (twin && before && before !== text && readText(stampOf(twin)) === hashOf(SOURCES)) {
-    throw new Failure(`The JavaScript of the WebAssembly modules ${variant} and ${twin} differs; it must be equal.`)
+    throw new Failure(
+      `The JavaScript of the WebAssembly modules ${variant} and ${twin} differs; it must be equal.`,
+    )
   }
   mkdirSync(PKG, { recursive: true })
   writeFileSync(join(PKG, glue), text)
@@ -90,7 +129,9 @@ async function ensureVariant(variant, hash) {
   const settings = VARIANTS[variant]
   const compiler = await wasmCompiler({ threads: settings.threads ?? false })
   if (!compiler) {
-    say(`The WebAssembly build with threads is left out: it needs Debian's rustc-web here. Pages then use one thread.`)
+    say(
+      `The WebAssembly build with threads is left out: it needs Debian's rustc-web here. Pages then use one thread.`,
+    )
     rmSync(stamp, { force: true })
     writeStub()
     return
@@ -105,7 +146,9 @@ export async function ensureWasm(variants = Object.keys(VARIANTS)) {
   const hash = hashOf(SOURCES)
   for (const variant of variants) {
     if (!VARIANTS[variant])
-      throw new Failure(`There is no variant ${variant}; there is: ${Object.keys(VARIANTS).join(', ')}.`)
+      throw new Failure(
+        `There is no variant ${variant}; there is: ${Object.keys(VARIANTS).join(', ')}.`,
+      )
     await ensureVariant(variant, hash)
   }
 }

@@ -1,6 +1,16 @@
-// A rustc that has a standard library for wasm32-unknown-unknown: the installed one where it has the target, else Debian's rustc
-// for browsers, unpacked into the cache (nothing is installed on the system), for which the library is built from its sources.
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+// A rustc that has a standard library for wasm32-unknown-unknown: the installed one where it has
+// the target, else Debian's rustc for browsers, unpacked into the cache (nothing is installed on
+// the system), for which the library is built from its sources.
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { cache, Failure, onPath, run, say } from '../lib.mjs'
 
@@ -21,18 +31,27 @@ const output = async (program, ...args) => {
   return code === 0 ? out.trim() : ''
 }
 
-const hasStd = (folder) => existsSync(folder) && readdirSync(folder).some((name) => /^libstd-.*\.rlib$/.test(name))
+const hasStd = (folder) =>
+  existsSync(folder) && readdirSync(folder).some((name) => /^libstd-.*\.rlib$/.test(name))
 
 /** Folder of cached downloads and builds; also marks what is complete. */
 const place = () => join(cache(), 'wasm-std')
 
 async function candidate() {
-  if (process.platform !== 'linux' || process.arch !== 'x64' || !onPath('apt-get') || !onPath('dpkg')) return null
+  if (
+    process.platform !== 'linux' ||
+    process.arch !== 'x64' ||
+    !onPath('apt-get') ||
+    !onPath('dpkg')
+  )
+    return null
   const policy = await output('apt-cache', 'policy', 'rustc-web')
   const version = policy.match(/Candidate: (?:\d+:)?((\d+)\.(\d+)\.\d+)/)
   if (!version) return null
   const [major, minor] = [Number(version[2]), Number(version[3])]
-  return major > OLDEST[0] || minor >= OLDEST[1] ? { version: version[1], minor: `${major}.${minor}` } : null
+  return major > OLDEST[0] || minor >= OLDEST[1]
+    ? { version: version[1], minor: `${major}.${minor}` }
+    : null
 }
 
 /** The packages' .deb files, into `folder`. */
@@ -43,7 +62,8 @@ async function download({ minor }, folder) {
   const llvm = depends.match(/libllvm\d+/)?.[0]
   if (llvm) names.push(llvm)
   const { code } = await run('apt-get', ['download', ...names], { cwd: folder })
-  if (code !== 0) throw new Failure(`apt-get could not download ${names.join(', ')}.\n\n${WHAT_TO_DO}`)
+  if (code !== 0)
+    throw new Failure(`apt-get could not download ${names.join(', ')}.\n\n${WHAT_TO_DO}`)
 }
 
 /** Unpacks Debian's rustc for browsers; gives the `usr` folder. */
@@ -69,9 +89,15 @@ async function unpacked(debian) {
 /** rustup's rustc brings the linker for wasm; Debian's expects it at the same place. */
 async function linkLinker(usr) {
   const sysroot = await output('rustc', '--print', 'sysroot')
-  const lld = [join(sysroot, 'lib/rustlib', HOST, 'bin/rust-lld'), onPath('rust-lld'), onPath('wasm-ld'), onPath('lld')]
+  const lld = [
+    join(sysroot, 'lib/rustlib', HOST, 'bin/rust-lld'),
+    onPath('rust-lld'),
+    onPath('wasm-ld'),
+    onPath('lld'),
+  ]
   const found = lld.find((path) => path && existsSync(path))
-  if (!found) throw new Failure(`No linker for wasm (rust-lld, wasm-ld) was found.\n\n${WHAT_TO_DO}`)
+  if (!found)
+    throw new Failure(`No linker for wasm (rust-lld, wasm-ld) was found.\n\n${WHAT_TO_DO}`)
   const folder = join(usr, 'lib/rustlib', HOST, 'bin')
   mkdirSync(folder, { recursive: true })
   symlinkSync(found, join(folder, 'rust-lld'))
@@ -89,7 +115,9 @@ function writeWrapper(usr, sysroot) {
   return join(folder, 'rustc')
 }
 
-/** A sysroot that shares the host's part with the unpacked packages and has a wasm part of its own. */
+/**
+ * A sysroot that shares the host's part with the unpacked packages and has a wasm part of its own.
+ */
 function makeSysroot(usr, sysroot) {
   rmSync(sysroot, { recursive: true, force: true })
   const rustlib = join(sysroot, 'lib/rustlib')
@@ -100,23 +128,32 @@ function makeSysroot(usr, sysroot) {
 async function buildStd(usr, debian, sysroot, features) {
   const wrapper = join(sysroot, 'wrapper/rustc')
   if (existsSync(join(sysroot, '.complete'))) return wrapper
-  say(`Building Rust's standard library for ${TARGET}${features ? ' with threads' : ''} (a minute) ...`)
+  say(
+    `Building Rust's standard library for ${TARGET}${features ? ' with threads' : ''} (a minute) ...`,
+  )
   makeSysroot(usr, sysroot)
   writeWrapper(usr, sysroot)
   const target = join(sysroot, 'target')
   const flags = `-Cembed-bitcode=yes -Zforce-unstable-if-unmarked --cfg=windows_raw_dylib ${features}`
   const args = ['build', '--release', '-Zavoid-dev-deps', '--target', TARGET, '-p', 'sysroot']
-  const { code } = await run('cargo', [...args, '--features', 'compiler-builtins-mem', '--target-dir', target], {
-    cwd: join(usr, 'src', `rustc-${debian.version}`, 'library'),
-    env: {
-      RUSTC: wrapper,
-      RUSTC_BOOTSTRAP: '1',
-      __CARGO_DEFAULT_LIB_METADATA: 'stablestd',
-      RUSTFLAGS: flags.trim(),
-      CARGO_TARGET_DIR: target,
+  const { code } = await run(
+    'cargo',
+    [...args, '--features', 'compiler-builtins-mem', '--target-dir', target],
+    {
+      cwd: join(usr, 'src', `rustc-${debian.version}`, 'library'),
+      env: {
+        RUSTC: wrapper,
+        RUSTC_BOOTSTRAP: '1',
+        __CARGO_DEFAULT_LIB_METADATA: 'stablestd',
+        RUSTFLAGS: flags.trim(),
+        CARGO_TARGET_DIR: target,
+      },
     },
-  })
-  if (code !== 0) throw new Failure(`The standard library did not build; the reason stands above.\n\n${WHAT_TO_DO}`)
+  )
+  if (code !== 0)
+    throw new Failure(
+      `The standard library did not build; the reason stands above.\n\n${WHAT_TO_DO}`,
+    )
   const built = join(target, TARGET, 'release/deps')
   for (const name of readdirSync(built).filter((name) => name.endsWith('.rlib'))) {
     cpSync(join(built, name), join(sysroot, 'lib/rustlib', TARGET, 'lib', name))
@@ -127,8 +164,9 @@ async function buildStd(usr, debian, sysroot, features) {
 }
 
 /**
- * The compiler for a build: `{ rustc }`, a path, or null for the one on PATH. The threaded build needs a library that was built
- * with atomics, which no toolchain brings: null where it cannot be had.
+ * The compiler for a build: `{ rustc }`, a path, or null for the one on PATH. The threaded build
+ * needs a library that was built with atomics, which no toolchain brings: null where it cannot be
+ * had.
  */
 export async function wasmCompiler({ threads }) {
   const libraries = await output('rustc', '--print', 'target-libdir', '--target', TARGET)

@@ -1,4 +1,5 @@
-// What stands for the build with threads where it is left out: bundlers find both files, and the worker goes on with one thread.
+// What stands for the build with threads where it is left out: bundlers find both files, and the
+// worker goes on with one thread.
 import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../lib.mjs'

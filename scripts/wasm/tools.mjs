@@ -1,4 +1,5 @@
-// wasm-pack and wasm-bindgen: the ones on PATH where their versions fit, else built once into the cache.
+// wasm-pack and wasm-bindgen: the ones on PATH where their versions fit, else built once into the
+// cache.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { cache, Failure, onPath, readText, root, run, say } from '../lib.mjs'
@@ -7,7 +8,9 @@ const WASM_PACK = '0.15.1'
 
 /** wasm-bindgen's command must be of exactly the version of the crate. */
 function bindgenVersion() {
-  const version = readText(join(root, 'Cargo.lock')).match(/name = "wasm-bindgen"\nversion = "([^"]+)"/)?.[1]
+  const version = readText(join(root, 'Cargo.lock')).match(
+    /name = "wasm-bindgen"\nversion = "([^"]+)"/,
+  )?.[1]
   if (!version) throw new Failure('Cargo.lock names no version of wasm-bindgen.')
   return version
 }
@@ -34,13 +37,17 @@ async function installed(name, crate, version, extra) {
     CARGO_TARGET_DIR: join(tools, 'target'),
   }
   const { code } = await run('cargo', args, { env })
-  if (code !== 0) throw new Failure(`${crate} ${version} could not be installed; the reason stands above.`)
+  if (code !== 0)
+    throw new Failure(`${crate} ${version} could not be installed; the reason stands above.`)
   return join(tools, 'bin')
 }
 
 /** The folders that PATH must start with for wasm-pack to find its tools. */
 export async function wasmTools() {
   const pack = await installed('wasm-pack', 'wasm-pack', WASM_PACK, ['--locked'])
-  const bindgen = await installed('wasm-bindgen', 'wasm-bindgen-cli', bindgenVersion(), ['--bin', 'wasm-bindgen'])
+  const bindgen = await installed('wasm-bindgen', 'wasm-bindgen-cli', bindgenVersion(), [
+    '--bin',
+    'wasm-bindgen',
+  ])
   return [...new Set([pack, bindgen])]
 }

@@ -42,7 +42,15 @@ const GREEDY = { temperature: 0 }
 
 describe('arrays in place of ids', () => {
   const ROW = [1, 2, 3, 4]
-  const WHOLE = [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array] as const
+  const WHOLE = [
+    Int8Array,
+    Uint8Array,
+    Uint8ClampedArray,
+    Int16Array,
+    Uint16Array,
+    Int32Array,
+    Uint32Array,
+  ] as const
 
   it('are taken by forward, generate, score and stream', async () => {
     const model = smallModel().eval()
@@ -59,14 +67,17 @@ describe('arrays in place of ids', () => {
     const streamed: number[] = []
     for await (const token of model.stream(ROW, 3, GREEDY)) streamed.push(token)
     expect(streamed).toEqual(want)
-    expect((await model.score(ROW)).perplexity.item()).toBe((await model.score(i64(ROW))).perplexity.item())
+    expect((await model.score(ROW)).perplexity.item()).toBe(
+      (await model.score(i64(ROW))).perplexity.item(),
+    )
     expect(model.scoreSync([ROW]).perplexity.shape).toEqual([1])
   })
 
   it('may be typed arrays of whole numbers, and bigints', async () => {
     const model = smallModel()
     const want = numbers(await model.generate(i64(ROW), 3, GREEDY))
-    for (const Class of WHOLE) expect(numbers(await model.generate(Class.from(ROW), 3, GREEDY))).toEqual(want)
+    for (const Class of WHOLE)
+      expect(numbers(await model.generate(Class.from(ROW), 3, GREEDY))).toEqual(want)
     for (const Class of [BigInt64Array, BigUint64Array])
       expect(numbers(await model.generate(Class.from(ROW.map(BigInt)), 3, GREEDY))).toEqual(want)
     expect(numbers(await model.generate([ROW.map(BigInt)], 3, GREEDY))).toEqual(want)
@@ -90,7 +101,11 @@ describe('arrays in place of ids', () => {
   })
 
   it('are taken where tokens are filled in, as positions, targets and indices', async () => {
-    const net = new TransformerWrapper({ num_tokens: 12, max_seq_len: 4, attn_layers: new Encoder(LAYERS) })
+    const net = new TransformerWrapper({
+      num_tokens: 12,
+      max_seq_len: 4,
+      attn_layers: new Encoder(LAYERS),
+    })
     const model = new NonAutoregressiveWrapper(net, { mask_id: 11, steps: 2, schedule: 'linear' })
     expect(Number((await model.forward([ROW])).loss.item())).toBeGreaterThan(0)
     const pos = [3, 2, 1, 0]
@@ -102,7 +117,9 @@ describe('arrays in place of ids', () => {
       [3, 2, 1],
     ])
     expect(crossEntropy(logits, [2, 0]).item()).toBe(crossEntropy(logits, i64([2, 0])).item())
-    expect(logits.crossEntropy(Uint8Array.of(2, 0)).item()).toBe(crossEntropy(logits, i64([2, 0])).item())
+    expect(logits.crossEntropy(Uint8Array.of(2, 0)).item()).toBe(
+      crossEntropy(logits, i64([2, 0])).item(),
+    )
     expect(logits.gather(1, [[2], [0]]).toArray()).toEqual([[3], [3]])
   })
 
@@ -137,9 +154,15 @@ describe('arrays in place of masks', () => {
       expect(numbers(await model.net.forward(x, { mask }))).toEqual(want)
       expect(numbers(model.net.forwardSync(x, { mask }))).toEqual(want)
     }
-    const generated = numbers(await model.generate(x, 2, { ...GREEDY, mask: bool([[true, true, false]]) }))
-    expect(numbers(await model.generate([1, 2, 3], 2, { ...GREEDY, mask: [true, true, false] }))).toEqual(generated)
-    expect(numbers(await model.generate([1, 2, 3], 2, { ...GREEDY, mask: Uint8Array.of(1, 1, 0) }))).toEqual(generated)
+    const generated = numbers(
+      await model.generate(x, 2, { ...GREEDY, mask: bool([[true, true, false]]) }),
+    )
+    expect(
+      numbers(await model.generate([1, 2, 3], 2, { ...GREEDY, mask: [true, true, false] })),
+    ).toEqual(generated)
+    expect(
+      numbers(await model.generate([1, 2, 3], 2, { ...GREEDY, mask: Uint8Array.of(1, 1, 0) })),
+    ).toEqual(generated)
     expect((await model.score(x, { mask: [[true, true, false]] })).log_probs.shape).toEqual([1, 2])
     expect(where([true, false], ones([2]), 3).toArray()).toEqual([1, 3])
   })
@@ -147,7 +170,9 @@ describe('arrays in place of masks', () => {
   it('go to contexts and to pairs of positions', async () => {
     const cross = new CrossAttender(LAYERS)
     const [x, context] = [randn([1, 2, 16]), randn([1, 3, 16])]
-    expect(numbers(await cross.forward(x, { context, context_mask: [[true, false, true]] }))).toEqual(
+    expect(
+      numbers(await cross.forward(x, { context, context_mask: [[true, false, true]] })),
+    ).toEqual(
       numbers(await cross.forward(x, { context, context_mask: bool([[true, false, true]]) })),
     )
     const attn_mask = [
@@ -167,8 +192,15 @@ describe('arrays in place of vectors', () => {
     const x = [[row(1), row(2)]]
     const decoder = new Decoder(LAYERS)
     expect(numbers(await decoder.forward(x))).toEqual(numbers(await decoder.forward(tensor(x))))
-    const net = new ContinuousTransformerWrapper({ dim_in: 16, dim_out: 16, max_seq_len: 8, attn_layers: decoder })
-    expect((await new ContinuousAutoregressiveWrapper(net).generate(x, 2)).shape).toEqual([1, 2, 16])
+    const net = new ContinuousTransformerWrapper({
+      dim_in: 16,
+      dim_out: 16,
+      max_seq_len: 8,
+      attn_layers: decoder,
+    })
+    expect((await new ContinuousAutoregressiveWrapper(net).generate(x, 2)).shape).toEqual([
+      1, 2, 16,
+    ])
     const vit = new ViTransformerWrapper({
       image_size: 4,
       patch_size: 4,
@@ -189,16 +221,31 @@ describe('what is wrong with an array', () => {
     ['booleans', [[true, false]], {}, /^x: ids are whole numbers, got booleans/],
     ['a string', [['a']], {}, /^x.*must be a number.*"a"/],
     ['a tensor in a list', [ones([2])], {}, /^x\[0\] is a Tensor: give one tensor/],
-    ['floating-point numbers', Float32Array.of(1, 2), {}, /^x: ids are whole numbers, got a Float32Array/],
+    [
+      'floating-point numbers',
+      Float32Array.of(1, 2),
+      {},
+      /^x: ids are whole numbers, got a Float32Array/,
+    ],
     ['a DataView', new DataView(new ArrayBuffer(8)), {}, /^x: a DataView/],
-    ['no batch axis', [1, 2], {}, /must be i64 of shape \(batch, length\), got i64 of shape \[2\]: one row is/],
+    [
+      'no batch axis',
+      [1, 2],
+      {},
+      /must be i64 of shape \(batch, length\), got i64 of shape \[2\]: one row is/,
+    ],
     [
       'a mask of other numbers',
       [[1, 2]],
       { mask: [[1, 2]] },
       /^mask: a bool tensor holds whole numbers from 0 to 1, got 2/,
     ],
-    ['a mask of floats', [[1, 2]], { mask: Float32Array.of(1, 0) }, /^mask: a mask is of booleans, got a Float32Array/],
+    [
+      'a mask of floats',
+      [[1, 2]],
+      { mask: Float32Array.of(1, 0) },
+      /^mask: a mask is of booleans, got a Float32Array/,
+    ],
     ['positions that are fractions', [[1, 2]], { pos: [0.5, 1] }, /^pos: an i64 tensor/],
   ]
   it.each(cases)('%s', async (_, x, options, message) => {
@@ -260,7 +307,11 @@ describe('messages about types', () => {
       () => model.score(x, { mask }),
       () => bothWays().generate(x, x, 2, { mask }),
       () => new Encoder(LAYERS).forward(randn([1, 3, 16]), { mask }),
-      () => new CrossAttender(LAYERS).forward(randn([1, 3, 16]), { context: randn([1, 3, 16]), context_mask: mask }),
+      () =>
+        new CrossAttender(LAYERS).forward(randn([1, 3, 16]), {
+          context: randn([1, 3, 16]),
+          context_mask: mask,
+        }),
     ])
       await expect(call()).rejects.toThrow(remedy)
     expect(() => where(ones([2]), 1, 2)).toThrow(/must be bool, got f32: compare it/)
@@ -269,21 +320,28 @@ describe('messages about types', () => {
   it('of vectors say which type the weights have', async () => {
     const x = i64([[1, 2, 3]])
     const decoder = new Decoder(LAYERS)
-    const continuous = new ContinuousTransformerWrapper({ dim_in: 3, dim_out: 3, max_seq_len: 8, attn_layers: decoder })
+    const continuous = new ContinuousTransformerWrapper({
+      dim_in: 3,
+      dim_out: 3,
+      max_seq_len: 8,
+      attn_layers: decoder,
+    })
     for (const dtype of ['f64', 'f16', 'bf16'] as const) {
       const like = (shape: number[]) => randn(shape).to(dtype)
       const says = (name: string) =>
         new RegExp(`^${name} is ${dtype}, the weights are f32: convert it with .*to\\('f32'\\)`)
       await expect(decoder.forward(like([1, 2, 16]))).rejects.toThrow(says('x'))
       await expect(continuous.forward(like([1, 2, 3]))).rejects.toThrow(says('x'))
-      await expect(new ContinuousAutoregressiveWrapper(continuous).generate(like([1, 2, 3]), 2)).rejects.toThrow(
-        says('x'),
-      )
+      await expect(
+        new ContinuousAutoregressiveWrapper(continuous).generate(like([1, 2, 3]), 2),
+      ).rejects.toThrow(says('x'))
       for (const name of ['prepend_embeds', 'sum_embeds', 'pos'])
         await expect(model.net.forward(x, { [name]: like([1, 3, 16]) })).rejects.toThrow(says(name))
       await expect(model.net.forward(x, { mems: [like([1, 2, 16])] })).rejects.toThrow(says('mems'))
       const cross = new CrossAttender(LAYERS)
-      await expect(cross.forward(randn([1, 2, 16]), { context: like([1, 2, 16]) })).rejects.toThrow(says('context'))
+      await expect(cross.forward(randn([1, 2, 16]), { context: like([1, 2, 16]) })).rejects.toThrow(
+        says('context'),
+      )
     }
   })
 })
@@ -350,18 +408,32 @@ describe('options from elsewhere', () => {
 
   it('are explained', () => {
     expect(made({ attn_flash: true })).toThrow(/attn_flash: is not needed: .*always on here/)
-    expect(made({ attn_kv_heads: 2 })).toThrow(/x-transformers 2\.x, not in 1\.9\.2; `attn_one_kv_head` is/)
-    expect(made({ use_layerscale: true })).toThrow(/use_layerscale: .*x-transformers 2\.x, not in 1\.9\.2/)
-    expect(() => new AutoregressiveWrapper(smallNet(), { add_attn_z_loss: true } as never)).toThrow(/2\.x/)
-    expect(() => new Decoder({ d_model: 16, n_layer: 2 } as never)).toThrow(/d_model.*`dim`[\s\S]*n_layer.*`depth`/)
+    expect(made({ attn_kv_heads: 2 })).toThrow(
+      /x-transformers 2\.x, not in 1\.9\.2; `attn_one_kv_head` is/,
+    )
+    expect(made({ use_layerscale: true })).toThrow(
+      /use_layerscale: .*x-transformers 2\.x, not in 1\.9\.2/,
+    )
+    expect(() => new AutoregressiveWrapper(smallNet(), { add_attn_z_loss: true } as never)).toThrow(
+      /2\.x/,
+    )
+    expect(() => new Decoder({ d_model: 16, n_layer: 2 } as never)).toThrow(
+      /d_model.*`dim`[\s\S]*n_layer.*`depth`/,
+    )
     expect(made({ n_head: 2 })).toThrow(/did you mean `heads`/)
   })
 
   it('of generation too', async () => {
     const model = smallModel()
-    await expect(model.generate([1], 2, { top_p: 0.9 } as never)).rejects.toThrow(/did you mean `nucleus_p`/)
-    await expect(model.generate([1], 2, { prompt_lens: [1] } as never)).rejects.toThrow(/2\.x.*`mask` is/)
-    await expect(model.generate([1], 2, { attention_mask: 1 } as never)).rejects.toThrow(/did you mean `mask`/)
+    await expect(model.generate([1], 2, { top_p: 0.9 } as never)).rejects.toThrow(
+      /did you mean `nucleus_p`/,
+    )
+    await expect(model.generate([1], 2, { prompt_lens: [1] } as never)).rejects.toThrow(
+      /2\.x.*`mask` is/,
+    )
+    await expect(model.generate([1], 2, { attention_mask: 1 } as never)).rejects.toThrow(
+      /did you mean `mask`/,
+    )
   })
 
   it('such as a length of 0 say what is allowed', () => {
@@ -369,7 +441,14 @@ describe('options from elsewhere', () => {
     expect(() => new TransformerWrapper({ num_tokens: 11, max_seq_len: 0, attn_layers })).toThrow(
       /max_seq_len: got 0; allowed: a whole number >= 1.*use_abs_pos_emb: false/,
     )
-    for (const options of [{ dim: 0 }, { depth: -1 }, { depth: 0 }, { heads: 0 }, { heads: 1.5 }, { attn_dim_head: 0 }])
+    for (const options of [
+      { dim: 0 },
+      { depth: -1 },
+      { depth: 0 },
+      { heads: 0 },
+      { heads: 1.5 },
+      { attn_dim_head: 0 },
+    ])
       expect(made(options)).toThrow(/got .*; allowed: a whole number >= 1/)
   })
 })

@@ -21,7 +21,10 @@ export function inPieces(bytes: Uint8Array, size: number): ReadableStream<Uint8A
 }
 
 /** A stream that gives `bytes`, and then nothing: it never ends. */
-export function endless(bytes: Uint8Array): { stream: ReadableStream<Uint8Array>; cancelled: unknown[] } {
+export function endless(bytes: Uint8Array): {
+  stream: ReadableStream<Uint8Array>
+  cancelled: unknown[]
+} {
   const cancelled: unknown[] = []
   const stream = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(bytes),
@@ -41,7 +44,11 @@ export function expectProgress(told: readonly Told[], size: number): void {
 }
 
 /** Expects the promise to reject with an error of the library. */
-export async function expectError(pending: Promise<unknown>, code: string, message: RegExp): Promise<void> {
+export async function expectError(
+  pending: Promise<unknown>,
+  code: string,
+  message: RegExp,
+): Promise<void> {
   const error = await pending.then(
     () => 'no error',
     (error) => error,
@@ -79,7 +86,10 @@ export function header(bytes: Uint8Array): Record<string, unknown> {
   return JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)))
 }
 
-/** A file with a handle, as `showSaveFilePicker()` gives one: what is written replaces the content at the end. */
+/**
+ * A file with a handle, as `showSaveFilePicker()` gives one: what is written replaces the content
+ * at the end.
+ */
 export class FakeFile {
   content: Uint8Array
   readonly name = 'fake.safetensors'

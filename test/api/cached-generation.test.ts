@@ -11,14 +11,25 @@ import {
   TransformerWrapper,
   XTransformer,
 } from 'x-transformers'
-import { ALONG, bits, context, DIM, EMBEDDINGS, FEATURES, type Layers, type Net, waves } from './features.js'
+import {
+  ALONG,
+  bits,
+  context,
+  DIM,
+  EMBEDDINGS,
+  FEATURES,
+  type Layers,
+  type Net,
+  waves,
+} from './features.js'
 import { expectClose, ids, numbers, VOCABULARY } from './helpers.js'
 
 /** Of the models. Generations go on beyond. */
 const WINDOW = 16
 const NEW = 18
 
-const decoder = (layers: Layers = {}) => new Decoder({ dim: DIM, depth: 2, heads: 2, attn_dim_head: 8, ...layers })
+const decoder = (layers: Layers = {}) =>
+  new Decoder({ dim: DIM, depth: 2, heads: 2, attn_dim_head: 8, ...layers })
 
 function over(layers: Layers = {}, net: Net = {}): AutoregressiveWrapper {
   const base = { num_tokens: VOCABULARY, max_seq_len: WINDOW, attn_layers: decoder(layers) }
@@ -29,7 +40,13 @@ function over(layers: Layers = {}, net: Net = {}): AutoregressiveWrapper {
 function both({ cross_attend: _, shift_tokens: shift = 0, ...layers }: Layers): XTransformer {
   const half = (name: string, options: object) =>
     Object.fromEntries(Object.entries(options).map(([key, value]) => [`${name}_${key}`, value]))
-  const tokens = { num_tokens: VOCABULARY, max_seq_len: WINDOW, depth: 2, heads: 2, attn_dim_head: 8 }
+  const tokens = {
+    num_tokens: VOCABULARY,
+    max_seq_len: WINDOW,
+    depth: 2,
+    heads: 2,
+    attn_dim_head: 8,
+  }
   // a cross attention in each block: two more sub-layers
   const shift_tokens = typeof shift === 'number' ? shift : [...shift, 1, 0]
   const options = { ...half('enc', tokens), ...half('dec', { ...tokens, ...layers, shift_tokens }) }
@@ -43,8 +60,13 @@ function vectors(layers: Layers = {}): ContinuousAutoregressiveWrapper {
 
 type Generate = (options: GenerateOptions) => Promise<Tensor>
 
-/** The greedy tokens, and the logits of every step. The penalty keeps rows from repeating one token. */
-async function greedy(generate: Generate, cache_kv: boolean): Promise<{ tokens: number[]; logits: number[] }> {
+/**
+ * The greedy tokens, and the logits of every step. The penalty keeps rows from repeating one token.
+ */
+async function greedy(
+  generate: Generate,
+  cache_kv: boolean,
+): Promise<{ tokens: number[]; logits: number[] }> {
   const logits: number[] = []
   const filter_logits_fn = (now: Tensor) => {
     logits.push(...numbers(now))
@@ -74,7 +96,9 @@ describe('tokens with kept keys and values are those without, and the logits too
     const model = over(layers)
     expect(model.cacheable.cached).toBe(!layers.rotary_xpos)
     const start = ids(2, 4)
-    const seen = layers.cross_attend ? { context: context(), context_mask: bits('11010 01111') } : {}
+    const seen = layers.cross_attend
+      ? { context: context(), context_mask: bits('11010 01111') }
+      : {}
     await expectSame((options) => model.generate(start, NEW, { ...options, ...seen }))
     // prompts of different lengths
     const mask = bits('0011 1111')
@@ -92,13 +116,17 @@ describe('tokens with kept keys and values are those without, and the logits too
     for (const layers of [{}, { shift_tokens: 1 }, { rel_pos_bias: true }]) {
       const model = over(layers, net)
       await expectSame((options) => model.generate(ids(2, 4), NEW, options))
-      await expectSame((options) => model.generate(ids(2, 4), NEW, { ...options, mask: bits('0111 1111') }))
+      await expectSame((options) =>
+        model.generate(ids(2, 4), NEW, { ...options, mask: bits('0111 1111') }),
+      )
     }
   })
 
   it.each(cases(ALONG))('along with %s', async (_, { layers, net, tokens, inputs }) => {
     const model = over(layers, net)
-    await expectSame((options) => model.generate(ids(2, 4), tokens ?? NEW, { ...options, ...inputs() }))
+    await expectSame((options) =>
+      model.generate(ids(2, 4), tokens ?? NEW, { ...options, ...inputs() }),
+    )
   })
 
   it('where the prompt is longer than the window, or fills it', async () => {
@@ -136,7 +164,8 @@ describe('vectors with kept keys and values are those without', () => {
     const model = vectors(layers)
     expect(model.cacheable.cached).toBe(!layers.rotary_xpos)
     const seen = layers.cross_attend ? { context: context() } : {}
-    const run = async (cache_kv: boolean) => numbers(await model.generate(waves([2, 4, 3]), NEW, { ...seen, cache_kv }))
+    const run = async (cache_kv: boolean) =>
+      numbers(await model.generate(waves([2, 4, 3]), NEW, { ...seen, cache_kv }))
     expectClose(await run(true), await run(false), 1e-4)
   })
 
@@ -165,7 +194,11 @@ describe('cacheable', () => {
       reason: expect.stringMatching(/`rotary_xpos`/),
     })
     const open = new Encoder({ dim: DIM, depth: 1 })
-    const net = new TransformerWrapper({ num_tokens: VOCABULARY, max_seq_len: WINDOW, attn_layers: open })
+    const net = new TransformerWrapper({
+      num_tokens: VOCABULARY,
+      max_seq_len: WINDOW,
+      attn_layers: open,
+    })
     expect(new AutoregressiveWrapper(net).cacheable).toMatchObject({
       cached: false,
       reason: expect.stringMatching(/Decoder/),
@@ -175,7 +208,11 @@ describe('cacheable', () => {
 
   it('draws no values', () => {
     const layers = new Decoder({ dim: 12288, depth: 96, heads: 96, attn_dim_head: 128 })
-    const giant = new TransformerWrapper({ num_tokens: 50257, max_seq_len: 2048, attn_layers: layers })
+    const giant = new TransformerWrapper({
+      num_tokens: 50257,
+      max_seq_len: 2048,
+      attn_layers: layers,
+    })
     expect(new AutoregressiveWrapper(giant).cacheable.cached).toBe(true)
   })
 })

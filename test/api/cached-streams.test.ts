@@ -49,7 +49,8 @@ describe('streams that keep keys and values', () => {
 
   it('give what generate gives, for encoders with decoders too', async () => {
     const model = xTransformer()
-    const run = (cache_kv: boolean) => all(model.stream<number[]>(ids(2, 5), ids(2, 2), 12, { ...GREEDY, cache_kv }))
+    const run = (cache_kv: boolean) =>
+      all(model.stream<number[]>(ids(2, 5), ids(2, 2), 12, { ...GREEDY, cache_kv }))
     const streamed = await run(true)
     expect(streamed).toEqual(await run(false))
     const tokens = (await model.generate(ids(2, 5), ids(2, 2), 12, GREEDY)).toArray() as number[][]
@@ -74,7 +75,10 @@ describe('weights that change between two tokens', () => {
     }
   }
 
-  /** A stream with and one without kept keys and values take turns; `change` comes between two turns. */
+  /**
+   * A stream with and one without kept keys and values take turns; `change` comes between two
+   * turns.
+   */
   async function check(open: Open, change: () => unknown) {
     const before = (await all(open({ ...GREEDY, cache_kv: false }))).flat()
     const [kept, plain] = [noted(open, true), noted(open, false)]
@@ -103,7 +107,11 @@ describe('weights that change between two tokens', () => {
 
   it('count from the next one on: a state dict, also of the model within', async () => {
     const model = smallModel({ depth: 2 })
-    const others = [smallModel({ depth: 2 }).net, smallModel({ depth: 2 }).net, smallModel({ depth: 2 }).net]
+    const others = [
+      smallModel({ depth: 2 }).net,
+      smallModel({ depth: 2 }).net,
+      smallModel({ depth: 2 }).net,
+    ]
     await check(
       (options) => model.stream<number[]>(ids(2, 3), 12, options),
       () => model.net.loadStateDict(others.pop()?.stateDict() ?? new Map()),
@@ -128,7 +136,9 @@ describe('the memory of kept keys and values', () => {
   const ROWS = 8
   const layers = () => new Decoder({ dim: 32, depth: 2, heads: 4, attn_dim_head: 64 })
   const model = () =>
-    new AutoregressiveWrapper(new TransformerWrapper({ num_tokens: 11, max_seq_len: 512, attn_layers: layers() }))
+    new AutoregressiveWrapper(
+      new TransformerWrapper({ num_tokens: 11, max_seq_len: 512, attn_layers: layers() }),
+    )
   /** Of a first step, in bytes: there is room for 256 positions at least. */
   const KEPT = 2 * 2 * ROWS * 4 * 256 * 64 * 4
   const SLACK = 64 * 1024
@@ -195,9 +205,15 @@ describe('the memory of kept keys and values', () => {
   })
 
   it('does not outlive a generation of vectors', async () => {
-    const net = new ContinuousTransformerWrapper({ dim_in: 3, dim_out: 3, max_seq_len: 512, attn_layers: layers() })
+    const net = new ContinuousTransformerWrapper({
+      dim_in: 3,
+      dim_out: 3,
+      max_seq_len: 512,
+      attn_layers: layers(),
+    })
     const vectors = new ContinuousAutoregressiveWrapper(net)
-    const run = async (count: number) => (await vectors.generate(waves([ROWS, 4, 3]), count)).dispose()
+    const run = async (count: number) =>
+      (await vectors.generate(waves([ROWS, 4, 3]), count)).dispose()
     await run(1)
     const before = await used()
     await run(20)

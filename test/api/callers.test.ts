@@ -47,31 +47,47 @@ const stream = (bytes: Uint8Array) => new Blob([bytes as Uint8Array<ArrayBuffer>
 /** Every way to hand code to the library: calls that run `code`. */
 const CALLS: Record<string, (code: () => never) => unknown> = {
   'a filter of generate': (code) => model.generate(ids(1, 3), 2, { filter_logits_fn: code }),
-  'a filter of generateSync': (code) => model.generateSync(ids(1, 3), 2, { filter_logits_fn: code }),
+  'a filter of generateSync': (code) =>
+    model.generateSync(ids(1, 3), 2, { filter_logits_fn: code }),
   'a filter of stream': (code) => drain(model.stream(ids(1, 3), 2, { filter_logits_fn: code })),
   'a filter of an encoder and decoder': (code) =>
     xTransformer().generate(ids(1, 3), ids(1, 3), 2, { filter_logits_fn: code }),
   'progress of load': async (code) => load(await model.saveBytes(), { on_progress: code }),
-  'progress of load, of a Blob': async (code) => load(await model.saveBlob(), { on_progress: code }),
-  'progress of load, of a stream': async (code) => load(stream(await model.saveBytes()), { on_progress: code }),
-  'progress of load, asynchronous': async (code) => load(await model.saveBytes(), { on_progress: async () => code() }),
-  'progress of loadTensors': async (code) => loadTensors(await model.saveBytes(), { on_progress: code }),
-  'progress of several files': async (code) => loadTensors([await model.saveBytes()], { on_progress: code }),
+  'progress of load, of a Blob': async (code) =>
+    load(await model.saveBlob(), { on_progress: code }),
+  'progress of load, of a stream': async (code) =>
+    load(stream(await model.saveBytes()), { on_progress: code }),
+  'progress of load, asynchronous': async (code) =>
+    load(await model.saveBytes(), { on_progress: async () => code() }),
+  'progress of loadTensors': async (code) =>
+    loadTensors(await model.saveBytes(), { on_progress: code }),
+  'progress of several files': async (code) =>
+    loadTensors([await model.saveBytes()], { on_progress: code }),
   'progress of several files, asynchronous': async (code) =>
     loadTensors([await model.saveBytes()], { on_progress: async () => code() }),
-  'progress of loadWeights': async (code) => model.loadWeights(await model.saveBytes(), { on_progress: code }),
-  'progress of an optimizer': async (code) => optimizer().load(await optimizer().saveBytes(), { on_progress: code }),
+  'progress of loadWeights': async (code) =>
+    model.loadWeights(await model.saveBytes(), { on_progress: code }),
+  'progress of an optimizer': async (code) =>
+    optimizer().load(await optimizer().saveBytes(), { on_progress: code }),
   'an iterator of parameters': (code) => new AdamW({ [Symbol.iterator]: code }),
   'an iterator of clipGradNorm': (code) => clipGradNorm({ [Symbol.iterator]: code }, 1),
   'an iterator of clipGradNormSync': (code) => clipGradNormSync({ [Symbol.iterator]: code }, 1),
-  'a getter of a group': (code) => new AdamW([{ params: model.parameters(), get lr() { return code() } }]), // biome-ignore format: one call
-  'a getter of settings': (code) => new AdamW(model.parameters(), { get lr() { return code() } }), // biome-ignore format: one call
-  'a getter of a constructor': (code) => new Decoder({ dim: 16, get depth() { return code() } }), // biome-ignore format: one call
+  'a getter of a group': (code) =>
+    // biome-ignore format: one call
+    new AdamW([{ params: model.parameters(), get lr() { return code() } }]),
+  // biome-ignore format: one call
+  'a getter of settings': (code) => new AdamW(model.parameters(), { get lr() { return code() } }),
+  // biome-ignore format: one call
+  'a getter of a constructor': (code) => new Decoder({ dim: 16, get depth() { return code() } }),
   'a getter within options': (code) =>
-    new Decoder({ dim: 16, depth: 1, custom_layers: [{ get kind() { return code() } }] } as never), // biome-ignore format: one call
-  'a getter of a call': (code) => model.forward(ids(1, 8), { get mask() { return code() } }), // biome-ignore format: one call
-  'a getter of a signal': (code) => model.forward(ids(1, 8), { get signal() { return code() } }), // biome-ignore format: one call
-  'a getter of a tensor': (code) => ones([2], { get dtype() { return code() } }), // biome-ignore format: one call
+    // biome-ignore format: one call
+    new Decoder({ dim: 16, depth: 1, custom_layers: [{ get kind() { return code() } }] } as never),
+  // biome-ignore format: one call
+  'a getter of a call': (code) => model.forward(ids(1, 8), { get mask() { return code() } }),
+  // biome-ignore format: one call
+  'a getter of a signal': (code) => model.forward(ids(1, 8), { get signal() { return code() } }),
+  // biome-ignore format: one call
+  'a getter of a tensor': (code) => ones([2], { get dtype() { return code() } }),
   'a proxy': (code) => new Decoder(new Proxy({}, { ownKeys: code }) as never),
   tidy: (code) => tidy(code),
   noGrad: (code) => noGrad(code),
@@ -90,12 +106,18 @@ describe('what code of the caller throws reaches the caller as it is:', () => {
   })
 
   it('and the model goes on', async () => {
-    const before = await model.generate(ids(1, 3), 2, { filter_logits_fn: (x) => x, temperature: 1e-6 })
+    const before = await model.generate(ids(1, 3), 2, {
+      filter_logits_fn: (x) => x,
+      temperature: 1e-6,
+    })
     const filter = () => {
       throw new Error('mine')
     }
     await thrownBy(() => model.generate(ids(1, 3), 2, { filter_logits_fn: filter }))
-    const after = await model.generate(ids(1, 3), 2, { filter_logits_fn: (x) => x, temperature: 1e-6 })
+    const after = await model.generate(ids(1, 3), 2, {
+      filter_logits_fn: (x) => x,
+      temperature: 1e-6,
+    })
     expect(after.toArray()).toEqual(before.toArray())
   })
 })
@@ -111,19 +133,27 @@ describe('a filter of the caller', () => {
   })
 
   it('may give what it got', () => {
-    expect(model.generateSync(ids(1, 3), 3, { filter_logits_fn: (logits) => logits }).shape).toEqual([1, 3])
+    expect(
+      model.generateSync(ids(1, 3), 3, { filter_logits_fn: (logits) => logits }).shape,
+    ).toEqual([1, 3])
   })
 
   it('that is asynchronous is refused, and does not end the process', async () => {
     const filter = (async () => {
       throw new Error('nobody waits for this')
     }) as unknown as (x: Tensor) => Tensor
-    const refused = { code: 'invalid_argument', message: expect.stringMatching(/filter_logits_fn.*a Promise/) }
-    await expect(model.generate(ids(1, 3), 2, { filter_logits_fn: filter })).rejects.toMatchObject(refused)
+    const refused = {
+      code: 'invalid_argument',
+      message: expect.stringMatching(/filter_logits_fn.*a Promise/),
+    }
+    await expect(model.generate(ids(1, 3), 2, { filter_logits_fn: filter })).rejects.toMatchObject(
+      refused,
+    )
   })
 
   it('that gives something else is told so', async () => {
-    const generate = (filter: unknown) => model.generate(ids(1, 3), 2, { filter_logits_fn: filter as never })
+    const generate = (filter: unknown) =>
+      model.generate(ids(1, 3), 2, { filter_logits_fn: filter as never })
     await expect(generate(() => [1])).rejects.toMatchObject({ code: 'invalid_argument' })
     await expect(generate(() => zeros([2]))).rejects.toMatchObject({ code: 'invalid_tensor' })
   })
@@ -140,6 +170,9 @@ describe('settings of an optimizer', () => {
   it('of a group more than there were are an error', async () => {
     const one = optimizer()
     one.param_groups.push(one.param_groups[0] as never)
-    await expect(one.step()).rejects.toMatchObject({ code: 'invalid_state', message: /1 groups.*has 2/ })
+    await expect(one.step()).rejects.toMatchObject({
+      code: 'invalid_state',
+      message: /1 groups.*has 2/,
+    })
   })
 })

@@ -35,7 +35,8 @@ describe('a checkpoint', () => {
     expect(loaded.net).toBe(loaded.net)
     expect(loaded.net.options).toEqual(original.net.options)
     const [inner, outer] = [loaded.net.attn_layers.namedParameters(), loaded.namedParameters()]
-    for (const [name, parameter] of inner) expect(outer.get(`net.attn_layers.${name}`)).toBe(parameter)
+    for (const [name, parameter] of inner)
+      expect(outer.get(`net.attn_layers.${name}`)).toBe(parameter)
 
     const logits = await original.net.forward(ids(1, 4))
     expect(numbers(await loaded.net.forward(ids(1, 4)))).toEqual(numbers(logits))
@@ -52,8 +53,15 @@ describe('a checkpoint', () => {
     await model.save(file)
     expect(header(file.content)).toEqual(header(bytes))
     const copy = new Uint8Array(bytes).buffer
-    const models = [loadSync(file.content), loadSync(bytes), loadSync(copy), await load(copy), await load(bytes)]
-    for (const loaded of models) expect(loaded.parameters().map(numbers)).toEqual(model.parameters().map(numbers))
+    const models = [
+      loadSync(file.content),
+      loadSync(bytes),
+      loadSync(copy),
+      await load(copy),
+      await load(bytes),
+    ]
+    for (const loaded of models)
+      expect(loaded.parameters().map(numbers)).toEqual(model.parameters().map(numbers))
   })
 
   it('holds the Python names, the class, the options and the version', async () => {
@@ -76,7 +84,9 @@ describe('a checkpoint', () => {
       bytes.slice(0, 20),
     ]) {
       await expect(load(broken)).rejects.toMatchObject({ name: 'XTransformersError' })
-      expect(() => loadSync(broken)).toThrowError(expect.objectContaining({ name: 'XTransformersError' }))
+      expect(() => loadSync(broken)).toThrowError(
+        expect.objectContaining({ name: 'XTransformersError' }),
+      )
     }
     await expect(load(5 as never)).rejects.toThrow(/a path, a Uint8Array or an ArrayBuffer/)
   })

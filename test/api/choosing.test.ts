@@ -53,7 +53,11 @@ describe('filters under plain names', () => {
 
   it('take the place of top_k, which is the default', async () => {
     const model = smallModel()
-    const drawn = await model.generate(ids(1, 3), 300, { top_k_tokens: VOCABULARY, temperature: 100, seed: 1 })
+    const drawn = await model.generate(ids(1, 3), 300, {
+      top_k_tokens: VOCABULARY,
+      temperature: 100,
+      seed: 1,
+    })
     // 0.9 of 11 tokens would leave two at each step
     expect(new Set(numbers(drawn)).size).toBe(VOCABULARY)
   })
@@ -62,9 +66,13 @@ describe('filters under plain names', () => {
     const model = smallModel()
     const even = tensor(Array.from({ length: VOCABULARY }, (_, id) => id % 2 === 0))
     const filter_logits_fn = (logits: Tensor) => even.where(logits, Number.NEGATIVE_INFINITY)
-    const greedy = numbers(await model.generate(ids(1, 3), 12, { filter_logits_fn, temperature: 0 }))
+    const greedy = numbers(
+      await model.generate(ids(1, 3), 12, { filter_logits_fn, temperature: 0 }),
+    )
     expect(greedy.every((token) => token % 2 === 0)).toBe(true)
-    expect(numbers(await model.generate(ids(1, 3), 12, { filter_logits_fn, top_k_tokens: 1 }))).toEqual(greedy)
+    expect(
+      numbers(await model.generate(ids(1, 3), 12, { filter_logits_fn, top_k_tokens: 1 })),
+    ).toEqual(greedy)
   })
 })
 
@@ -73,7 +81,8 @@ describe('repetition_penalty', () => {
     manualSeed(2)
     const model = smallModel()
     const distinct = async (repetition_penalty: number) =>
-      new Set(numbers(await model.generate(ids(1, 2), 30, { temperature: 0, repetition_penalty }))).size
+      new Set(numbers(await model.generate(ids(1, 2), 30, { temperature: 0, repetition_penalty })))
+        .size
     expect(await distinct(5)).toBeGreaterThan(await distinct(1))
   })
 })
@@ -104,7 +113,9 @@ describe('a filter of your own', () => {
     const sevens = tensor(Array.from({ length: VOCABULARY }, (_, id) => id === 7))
     const filter_logits_fn = (logits: Tensor) => sevens.where(Number.POSITIVE_INFINITY, logits)
     for (const options of [{}, GREEDY, { nucleus_p: 0.9 }]) {
-      expect(numbers(await model.generate(ids(1, 3), 4, { ...options, filter_logits_fn }))).toEqual([7, 7, 7, 7])
+      expect(numbers(await model.generate(ids(1, 3), 4, { ...options, filter_logits_fn }))).toEqual(
+        [7, 7, 7, 7],
+      )
     }
   })
 
@@ -113,9 +124,15 @@ describe('a filter of your own', () => {
     const own = { filter_logits_fn: (logits: Tensor) => logits }
     const generate = (options: object) => problems(model.generate(ids(1, 3), 4, options))
     expect(await generate({ ...own, filter_thres: 0.9 })).toEqual(['filter_thres'])
-    expect(await generate({ ...own, min_p_pow: 2, min_p_ratio: 0.02 })).toEqual(['min_p_pow', 'min_p_ratio'])
+    expect(await generate({ ...own, min_p_pow: 2, min_p_ratio: 0.02 })).toEqual([
+      'min_p_pow',
+      'min_p_ratio',
+    ])
     expect(await generate({ nucleus_p: 0.9, filter_thres: 0.9 })).toEqual(['filter_thres'])
-    expect(await generate({ num_beams: 2, filter_thres: 0.9, seed: 1 })).toEqual(['seed', 'filter_thres'])
+    expect(await generate({ num_beams: 2, filter_thres: 0.9, seed: 1 })).toEqual([
+      'seed',
+      'filter_thres',
+    ])
   })
 })
 
@@ -127,16 +144,25 @@ describe('prompts', () => {
     const start = tensor([1, 2, -1], { dtype: 'i64' })
     expect(numbers(await model.generate(start, 4, { ...GREEDY, mask }))).toEqual(want)
     const both = tensor([[1, 2, -1]], { dtype: 'i64' })
-    expect(rows(await model.generate(both, 4, { ...GREEDY, mask: tensor([[true, true, false]]) }))).toEqual([want])
+    expect(
+      rows(await model.generate(both, 4, { ...GREEDY, mask: tensor([[true, true, false]]) })),
+    ).toEqual([want])
   })
 })
 
 describe('num_return_sequences', () => {
   it('gives the rows of a prompt together', async () => {
     const model = smallModel()
-    const tokens = await model.generate(ids(2, 3), 5, { num_return_sequences: 3, seed: 1, filter_thres: 0 })
+    const tokens = await model.generate(ids(2, 3), 5, {
+      num_return_sequences: 3,
+      seed: 1,
+      filter_thres: 0,
+    })
     expect(tokens.shape).toEqual([6, 5])
-    const one = await model.generate(tensor([1, 2], { dtype: 'i64' }), 5, { num_return_sequences: 2, top_k_tokens: 1 })
+    const one = await model.generate(tensor([1, 2], { dtype: 'i64' }), 5, {
+      num_return_sequences: 2,
+      top_k_tokens: 1,
+    })
     expect(one.shape).toEqual([2, 5])
     const [a, b] = rows(one)
     expect(a).toEqual(b)
@@ -160,7 +186,9 @@ describe('beam search', () => {
     const likelihood = async (tokens: Tensor) => {
       const both = rows(start).map((row, i) => [...row, ...(rows(tokens)[i] ?? [])])
       const { log_probs } = await model.score(tensor(both, { dtype: 'i64' }))
-      return (log_probs.toArray() as number[][]).map((row) => row.slice(3).reduce((a, b) => a + b, 0))
+      return (log_probs.toArray() as number[][]).map((row) =>
+        row.slice(3).reduce((a, b) => a + b, 0),
+      )
     }
     const options = { num_beams: VOCABULARY ** 2 }
     const beams = await model.generate(start, 3, options)
@@ -180,7 +208,12 @@ describe('beam search', () => {
 
   it('gives the best sequences of each prompt, the best first, and ends with eos_token', async () => {
     const model = smallModel()
-    const options = { num_beams: 4, num_return_sequences: 4, eos_token: [1, 7, 8], length_penalty: 0.5 }
+    const options = {
+      num_beams: 4,
+      num_return_sequences: 4,
+      eos_token: [1, 7, 8],
+      length_penalty: 0.5,
+    }
     const found = rows(await model.generate(ids(2, 3), 10, options))
     expect(found.length).toBe(8)
     expect(new Set(found.slice(0, 4).map(String)).size).toBe(4)
@@ -193,27 +226,46 @@ describe('beam search', () => {
   it('goes with an encoder', async () => {
     const model = small()
     const both = rows(await model.generate(ids(2, 5), ids(2, 1), 5, { num_beams: 3 }))
-    const first = rows(await model.generate(ids(2, 5).slice(0, 0, 1), ids(2, 1).slice(0, 0, 1), 5, { num_beams: 3 }))
+    const first = rows(
+      await model.generate(ids(2, 5).slice(0, 0, 1), ids(2, 1).slice(0, 0, 1), 5, { num_beams: 3 }),
+    )
     expect(both[0]).toEqual(first[0])
   })
 
   it('tells all that does not go with it at once', async () => {
     const model = smallModel()
     const start = ids(1, 3)
-    const wrong = { num_beams: 2, num_return_sequences: 3, temperature: 0.5, top_k_tokens: 2, nucleus_p: 0.5 }
+    const wrong = {
+      num_beams: 2,
+      num_return_sequences: 3,
+      temperature: 0.5,
+      top_k_tokens: 2,
+      nucleus_p: 0.5,
+    }
     const filter_logits_fn = (logits: Tensor) => logits
-    const names = ['filter_logits_fn', 'top_k_tokens', 'nucleus_p', 'temperature', 'num_return_sequences']
+    const names = [
+      'filter_logits_fn',
+      'top_k_tokens',
+      'nucleus_p',
+      'temperature',
+      'num_return_sequences',
+    ]
     expect(await problems(model.generate(start, 3, { ...wrong, filter_logits_fn }))).toEqual(names)
     expect(() => model.generateSync(start, 3, { ...wrong, filter_logits_fn })).toThrow(/nucleus_p/)
     expect(await problems(small().generate(start, start, 3, wrong))).toEqual(names.slice(1))
-    expect(await problems(model.generate(start, 3, { length_penalty: 2 }))).toEqual(['length_penalty'])
+    expect(await problems(model.generate(start, 3, { length_penalty: 2 }))).toEqual([
+      'length_penalty',
+    ])
     const stream = model.stream(start, 3, { num_beams: 2, temperature: -1 } as never)
     expect(await problems(all(stream))).toEqual(['temperature', 'num_beams'])
   })
 
   it('is aborted between two tokens', async () => {
     const controller = new AbortController()
-    const pending = largerModel().generate(ids(1, 3), 200, { num_beams: 2, signal: controller.signal })
+    const pending = largerModel().generate(ids(1, 3), 200, {
+      num_beams: 2,
+      signal: controller.signal,
+    })
     setTimeout(() => controller.abort('enough'), 20)
     await expect(pending).rejects.toBe('enough')
   })
@@ -254,7 +306,10 @@ describe('rows that end', () => {
   })
 
   it('are padded also where others do not end', async () => {
-    const tokens = await model.generate(start, 3, { eos_token: 4, filter_logits_fn: steered(wanted) })
+    const tokens = await model.generate(start, 3, {
+      eos_token: 4,
+      filter_logits_fn: steered(wanted),
+    })
     expect(rows(tokens)).toEqual([
       [4, 99, 99],
       [5, 7, 4],

@@ -63,8 +63,12 @@ suite.each(Object.entries(ZOO))('%s', (name, [make, run]) => {
     expect(description.class).toBe(name)
     expect(description.options).toEqual(model.options)
     expect(description.parameters.map((p) => p.name)).toEqual([...model.namedParameters().keys()])
-    expect(description.parameters.map((p) => p.shape)).toEqual(model.parameters().map((p) => p.shape))
-    expect(description.num_parameters).toBe(model.parameters().reduce((sum, p) => sum + sizeOf(p), 0))
+    expect(description.parameters.map((p) => p.shape)).toEqual(
+      model.parameters().map((p) => p.shape),
+    )
+    expect(description.num_parameters).toBe(
+      model.parameters().reduce((sum, p) => sum + sizeOf(p), 0),
+    )
     expect(description.num_parameters).toBe(model.numParameters)
     expect(String(model).startsWith(`${name}(`)).toBe(true)
   })

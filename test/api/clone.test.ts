@@ -18,16 +18,24 @@ describe('structured cloning', () => {
     ['a model of one’s own', () => new Head()],
     ['an optimizer', () => new AdamW(smallModel().parameters())],
   ])('is refused, not answered with an empty object: %s', (_, make) => {
-    expect(() => structuredClone(make())).toThrow(expect.objectContaining({ name: 'DataCloneError' }))
+    expect(() => structuredClone(make())).toThrow(
+      expect.objectContaining({ name: 'DataCloneError' }),
+    )
     const { port1, port2 } = new MessageChannel()
-    expect(() => port1.postMessage(make())).toThrow(expect.objectContaining({ name: 'DataCloneError' }))
+    expect(() => port1.postMessage(make())).toThrow(
+      expect.objectContaining({ name: 'DataCloneError' }),
+    )
     port1.close()
     port2.close()
   })
 
   it('says what to send', () => {
-    expect(() => structuredClone(ones([2]))).toThrow(/a Tensor cannot be cloned: send its data\(\) and shape/)
-    expect(() => structuredClone(smallModel())).toThrow(/a model cannot be cloned: send saveBytes\(\)/)
+    expect(() => structuredClone(ones([2]))).toThrow(
+      /a Tensor cannot be cloned: send its data\(\) and shape/,
+    )
+    expect(() => structuredClone(smallModel())).toThrow(
+      /a model cannot be cloned: send saveBytes\(\)/,
+    )
     const model = smallModel()
     expect(JSON.parse(JSON.stringify({ model }))).toEqual({ model: String(model) })
   })

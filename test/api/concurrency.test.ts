@@ -121,6 +121,8 @@ describe('a signal', () => {
   })
 
   it('must be one', async () => {
-    await expect(smallModel().forward(ids(2, 9), { signal: 5 as never })).rejects.toThrow(/AbortSignal/)
+    await expect(smallModel().forward(ids(2, 9), { signal: 5 as never })).rejects.toThrow(
+      /AbortSignal/,
+    )
   })
 })

@@ -39,10 +39,17 @@ const WRAPPERS: [name: string, make: () => Module & { dispose(): void }][] = [
   ['Decoder', decoder],
   ['TransformerWrapper', net],
   ['AutoregressiveWrapper', () => new AutoregressiveWrapper(net())],
-  ['NonAutoregressiveWrapper', () => new NonAutoregressiveWrapper(net(new Encoder(LAYERS)), { mask_id: 256 })],
+  [
+    'NonAutoregressiveWrapper',
+    () => new NonAutoregressiveWrapper(net(new Encoder(LAYERS)), { mask_id: 256 }),
+  ],
   [
     'NonAutoregressiveWrapper, with a critic of its own',
-    () => new NonAutoregressiveWrapper(net(new Encoder(LAYERS)), { mask_id: 256, self_token_critic: true }),
+    () =>
+      new NonAutoregressiveWrapper(net(new Encoder(LAYERS)), {
+        mask_id: 256,
+        self_token_critic: true,
+      }),
   ],
   [
     'NonAutoregressiveWrapper, with a critic',
@@ -60,12 +67,23 @@ const WRAPPERS: [name: string, make: () => Module & { dispose(): void }][] = [
     'ContinuousAutoregressiveWrapper',
     () =>
       new ContinuousAutoregressiveWrapper(
-        new ContinuousTransformerWrapper({ dim_in: 8, dim_out: 8, max_seq_len: 16, attn_layers: decoder() }),
+        new ContinuousTransformerWrapper({
+          dim_in: 8,
+          dim_out: 8,
+          max_seq_len: 16,
+          attn_layers: decoder(),
+        }),
       ),
   ],
   [
     'ViTransformerWrapper',
-    () => new ViTransformerWrapper({ image_size: 32, patch_size: 8, num_classes: 3, attn_layers: new Encoder(LAYERS) }),
+    () =>
+      new ViTransformerWrapper({
+        image_size: 32,
+        patch_size: 8,
+        num_classes: 3,
+        attn_layers: new Encoder(LAYERS),
+      }),
   ],
   [
     'XTransformer',
@@ -174,7 +192,10 @@ describe('weights that live models share', () => {
   it('stay until the last of two wrappers ends', async () => {
     const before = used()
     const inner = net()
-    const [a, b] = [new AutoregressiveWrapper(inner), new AutoregressiveWrapper(inner, { pad_value: 1 })]
+    const [a, b] = [
+      new AutoregressiveWrapper(inner),
+      new AutoregressiveWrapper(inner, { pad_value: 1 }),
+    ]
     const want = await lossOf(a)
     a.dispose()
     expect(await lossOf(b)).toBe(want)
@@ -220,7 +241,9 @@ describe('weights that live models share', () => {
   })
 
   it('stay in a part of a loaded model that another one was given', async () => {
-    const loaded = await load<AutoregressiveWrapper>(await new AutoregressiveWrapper(net()).saveBytes())
+    const loaded = await load<AutoregressiveWrapper>(
+      await new AutoregressiveWrapper(net()).saveBytes(),
+    )
     const other = new AutoregressiveWrapper(loaded.net)
     loaded.dispose()
     expect(await lossOf(other)).toBeGreaterThan(0)

@@ -1,5 +1,5 @@
-// Tensors without elements, such as the last batch of a set whose rows were all filtered out: shapes
-// as in PyTorch, losses NaN.
+// Tensors without elements, such as the last batch of a set whose rows were all filtered out:
+// shapes as in PyTorch, losses NaN.
 import { describe, expect, it } from 'vitest'
 import {
   AutoregressiveWrapper,
@@ -91,7 +91,8 @@ describe('a model', () => {
       await loss.backward()
       for (const parameter of model.parameters()) {
         // what took part has a gradient of nothing: sums of no rows
-        if (parameter.grad) expect(numbers(parameter.grad).every((x) => x === 0 || Number.isNaN(x))).toBe(true)
+        if (parameter.grad)
+          expect(numbers(parameter.grad).every((x) => x === 0 || Number.isNaN(x))).toBe(true)
       }
     }
   })
@@ -104,10 +105,13 @@ describe('a model', () => {
     expect((await model.forward(ids(0, 3), ids(0, 4))).item()).toBeNaN()
   })
 
-  it.each([{}, { attn_talking_heads: true }, { attn_sparse_topk: 2 }])('bears an empty context: %j', async (own) => {
-    const model = new Decoder({ ...layers, ...own, cross_attend: true })
-    const y = await model.forward(zeros([1, 3, 16]), { context: zeros([1, 0, 16]) })
-    expect(y.shape).toEqual([1, 3, 16])
-    expect(numbers(y).every(Number.isFinite)).toBe(true)
-  })
+  it.each([{}, { attn_talking_heads: true }, { attn_sparse_topk: 2 }])(
+    'bears an empty context: %j',
+    async (own) => {
+      const model = new Decoder({ ...layers, ...own, cross_attend: true })
+      const y = await model.forward(zeros([1, 3, 16]), { context: zeros([1, 0, 16]) })
+      expect(y.shape).toEqual([1, 3, 16])
+      expect(numbers(y).every(Number.isFinite)).toBe(true)
+    },
+  )
 })

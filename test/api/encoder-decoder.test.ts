@@ -41,7 +41,9 @@ describe('an encoder and a decoder', () => {
     const model = xTransformer()
     const draw = async () => {
       manualSeed(2)
-      return (await model.generate(ids(2, 5), ids(2, 1), 4, { filter_thres: 0.2 })).toArray() as number[][]
+      return (
+        await model.generate(ids(2, 5), ids(2, 1), 4, { filter_thres: 0.2 })
+      ).toArray() as number[][]
     }
     const want = await draw()
     expect(await draw()).toEqual(want)
@@ -55,21 +57,30 @@ describe('an encoder and a decoder', () => {
     const controller = new AbortController()
     const seen: number[] = []
     const read = async () => {
-      for await (const token of model.stream(ids(1, 5), ids(1, 1), 50, { signal: controller.signal })) {
+      for await (const token of model.stream(ids(1, 5), ids(1, 1), 50, {
+        signal: controller.signal,
+      })) {
         seen.push(token)
         if (seen.length === 2) controller.abort('enough')
       }
     }
     await expect(read()).rejects.toBe('enough')
     expect(seen.length).toBe(2)
-    await expect(model.forward(ids(1, 5), ids(1, 4), { signal: controller.signal })).rejects.toBe('enough')
-    await expect(model.generate(ids(1, 5), ids(1, 1), 4, { signal: controller.signal })).rejects.toBe('enough')
+    await expect(model.forward(ids(1, 5), ids(1, 4), { signal: controller.signal })).rejects.toBe(
+      'enough',
+    )
+    await expect(
+      model.generate(ids(1, 5), ids(1, 1), 4, { signal: controller.signal }),
+    ).rejects.toBe('enough')
   })
 
   it('does not see masked tokens of the source', async () => {
     const model = xTransformer().eval()
     const mask = tensor([[true, true, true, false, false]])
-    const [a, b] = [tensor([[1, 2, 3, 4, 5]], { dtype: 'i64' }), tensor([[1, 2, 3, 9, 8]], { dtype: 'i64' })]
+    const [a, b] = [
+      tensor([[1, 2, 3, 4, 5]], { dtype: 'i64' }),
+      tensor([[1, 2, 3, 9, 8]], { dtype: 'i64' }),
+    ]
     const losses = [a, b].map((source) => model.forwardSync(source, ids(1, 6), { mask }).item())
     expect(losses[0]).toBe(losses[1])
     expect(model.forwardSync(b, ids(1, 6)).item()).not.toBe(losses[0])
@@ -77,8 +88,12 @@ describe('an encoder and a decoder', () => {
 
   it('says which arguments are wrong', async () => {
     const model = xTransformer()
-    await expect(model.generate(ids(1, 5), ids(1, 1), 4, { tmperature: 1 } as never)).rejects.toThrow(/temperature/)
-    await expect(model.forward(ids(1, 5), ids(2, 4))).rejects.toMatchObject({ name: 'XTransformersError' })
+    await expect(
+      model.generate(ids(1, 5), ids(1, 1), 4, { tmperature: 1 } as never),
+    ).rejects.toThrow(/temperature/)
+    await expect(model.forward(ids(1, 5), ids(2, 4))).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
   })
 })
 

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { Decoder, Encoder, ones, TransformerWrapper, tensor, XTransformersError } from 'x-transformers'
+import {
+  Decoder,
+  Encoder,
+  ones,
+  TransformerWrapper,
+  tensor,
+  XTransformersError,
+} from 'x-transformers'
 import { fromNative } from '../../ts/errors.js'
 import { ids, smallModel, smallNet } from './helpers.js'
 
@@ -16,13 +23,27 @@ function problems(fn: () => unknown): XTransformersError {
 describe('an error of a constructor', () => {
   it('names every problem, with what was meant and what is allowed', () => {
     const error = problems(
-      () => new Decoder({ dim: 0, depth: 2, head: 8, atn_dim_head: 4, ff_dropout: 3, pre_norm: 'yes' } as never),
+      () =>
+        new Decoder({
+          dim: 0,
+          depth: 2,
+          head: 8,
+          atn_dim_head: 4,
+          ff_dropout: 3,
+          pre_norm: 'yes',
+        } as never),
     )
     expect(error.name).toBe('XTransformersError')
     expect(error).toBeInstanceOf(Error)
     expect(error.code).toBe('invalid_options')
     const found = Object.fromEntries(error.problems.map((p) => [p.path, p]))
-    expect(Object.keys(found).sort()).toEqual(['atn_dim_head', 'dim', 'ff_dropout', 'head', 'pre_norm'])
+    expect(Object.keys(found).sort()).toEqual([
+      'atn_dim_head',
+      'dim',
+      'ff_dropout',
+      'head',
+      'pre_norm',
+    ])
     expect(found.head?.did_you_mean).toBe('heads')
     expect(found.atn_dim_head?.did_you_mean).toBe('attn_dim_head')
     expect(found.ff_dropout?.allowed).toContain('0 to 1')
@@ -50,7 +71,9 @@ describe('an error of a constructor', () => {
 
   it('wants the right kind of model', () => {
     const wrap = (attn_layers: unknown) =>
-      problems(() => new TransformerWrapper({ num_tokens: 4, max_seq_len: 4, attn_layers } as never))
+      problems(
+        () => new TransformerWrapper({ num_tokens: 4, max_seq_len: 4, attn_layers } as never),
+      )
     expect(wrap({ dim: 16, depth: 1 }).message).toMatch(/attn_layers/)
     expect(wrap(smallNet()).message).toMatch(/attn_layers.*Encoder|attn_layers.*Decoder/)
     expect(wrap(ones([1])).message).toMatch(/attn_layers/)
@@ -58,10 +81,19 @@ describe('an error of a constructor', () => {
 
   it('tells what the class and the layers refuse together with the rest', () => {
     // rotary_xpos is for a Decoder only; headz is unknown
-    const encoder = problems(() => new Encoder({ dim: 16, depth: 1, rotary_xpos: true, headz: 3 } as never))
+    const encoder = problems(
+      () => new Encoder({ dim: 16, depth: 1, rotary_xpos: true, headz: 3 } as never),
+    )
     expect(encoder.problems.map((p) => p.path).sort()).toEqual(['headz', 'rotary_xpos'])
     const attn_layers = new Decoder({ dim: 16, depth: 1 })
-    const wrapper = { num_tokens: 5, max_seq_len: 8, emb_dim: 8, tie_embedding: true, attn_layers, maxlen: 1 }
+    const wrapper = {
+      num_tokens: 5,
+      max_seq_len: 8,
+      emb_dim: 8,
+      tie_embedding: true,
+      attn_layers,
+      maxlen: 1,
+    }
     expect(
       problems(() => new TransformerWrapper(wrapper as never))
         .problems.map((p) => p.path)
@@ -84,7 +116,9 @@ describe('an error of a constructor', () => {
 
 describe('an error of a call', () => {
   it('tells unknown names, and names Python’s drops silently', async () => {
-    await expect(smallModel().forward(ids(2, 9), { maks: ones([2, 8]) } as never)).rejects.toThrow(/mask/)
+    await expect(smallModel().forward(ids(2, 9), { maks: ones([2, 8]) } as never)).rejects.toThrow(
+      /mask/,
+    )
   })
 
   it('tells shapes by name', async () => {
@@ -98,14 +132,22 @@ describe('an error of a call', () => {
 
   it('wants tensors that were awaited', async () => {
     const promised = Promise.resolve(ids(2, 8))
-    await expect(smallNet().forward(promised as never)).rejects.toMatchObject({ name: 'XTransformersError' })
-    await expect(smallNet().forward(undefined as never)).rejects.toMatchObject({ name: 'XTransformersError' })
+    await expect(smallNet().forward(promised as never)).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
+    await expect(smallNet().forward(undefined as never)).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
   })
 
   it('refuses tokens outside of the vocabulary, and sequences that are too long', async () => {
     const net = smallNet()
-    await expect(net.forward(tensor([[11]], { dtype: 'i64' }))).rejects.toMatchObject({ name: 'XTransformersError' })
-    await expect(net.forward(tensor([[-1]], { dtype: 'i64' }))).rejects.toMatchObject({ name: 'XTransformersError' })
+    await expect(net.forward(tensor([[11]], { dtype: 'i64' }))).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
+    await expect(net.forward(tensor([[-1]], { dtype: 'i64' }))).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
     await expect(net.forward(ids(1, 17))).rejects.toThrow(/16/)
     await expect(net.forward(ones([2, 3]))).rejects.toMatchObject({ name: 'XTransformersError' })
     expect(() => net.forwardSync(ids(1, 17))).toThrow(/16/)
@@ -121,12 +163,18 @@ describe('an error of a call', () => {
 describe('an error of the addon', () => {
   it('is translated', () => {
     const problem = { path: 'dim', message: 'is required', did_you_mean: null, allowed: 'a number' }
-    const error = fromNative(new Error(JSON.stringify({ code: 'invalid_options', message: 'no', problems: [problem] })))
+    const error = fromNative(
+      new Error(JSON.stringify({ code: 'invalid_options', message: 'no', problems: [problem] })),
+    )
     expect(error).toMatchObject({ code: 'invalid_options', message: 'no', problems: [problem] })
   })
 
   it('that is not JSON counts as internal', () => {
-    expect(fromNative(new Error('boom'))).toMatchObject({ code: 'internal', message: 'boom', problems: [] })
+    expect(fromNative(new Error('boom'))).toMatchObject({
+      code: 'internal',
+      message: 'boom',
+      problems: [],
+    })
     expect(fromNative(new Error('{"x":1}'))).toMatchObject({ code: 'internal' })
     expect(fromNative('text')).toMatchObject({ code: 'internal', message: 'text' })
   })

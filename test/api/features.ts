@@ -14,7 +14,10 @@ export type Net = Partial<Omit<TransformerWrapperOptions, 'attn_layers'>>
 /** Width of the models that these options suit. They have two heads and two blocks. */
 export const DIM = 16
 
-/** Every option of the layers, each with what it needs to have an effect: a new option needs a line, else tsc fails. */
+/**
+ * Every option of the layers, each with what it needs to have an effect: a new option needs a line,
+ * else tsc fails.
+ */
 export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'>, Layers[]> = {
   depth: [{ depth: 1 }, { depth: 3 }],
   heads: [{ heads: 1 }, { heads: 3 }],
@@ -35,7 +38,10 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   rotary_emb_dim: [{ rotary_pos_emb: true, rotary_emb_dim: 40, attn_dim_head: 48 }],
   rotary_xpos: [{ rotary_xpos: true }],
   rotary_xpos_scale_base: [{ rotary_xpos: true, rotary_xpos_scale_base: 8 }],
-  custom_layers: [{ custom_layers: ['f', 'a', 'a'] }, { cross_attend: true, custom_layers: ['a', 'c', 'f', 'c'] }],
+  custom_layers: [
+    { custom_layers: ['f', 'a', 'a'] },
+    { cross_attend: true, custom_layers: ['a', 'c', 'f', 'c'] },
+  ],
   sandwich_coef: [{ sandwich_coef: 1 }],
   par_ratio: [{ par_ratio: 3 }],
   residual_attn: [{ residual_attn: true }, { residual_attn: true, pre_norm: false }],
@@ -81,7 +87,10 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
 }
 
 /** The same for what is around the layers. */
-export const EMBEDDINGS: Record<Exclude<keyof TransformerWrapperOptions, 'attn_layers' | 'num_tokens'>, Net[]> = {
+export const EMBEDDINGS: Record<
+  Exclude<keyof TransformerWrapperOptions, 'attn_layers' | 'num_tokens'>,
+  Net[]
+> = {
   max_seq_len: [{ max_seq_len: 6 }],
   emb_dim: [{ emb_dim: 10 }],
   max_mem_len: [{ max_mem_len: 4 }],
@@ -100,12 +109,15 @@ export const EMBEDDINGS: Record<Exclude<keyof TransformerWrapperOptions, 'attn_l
 /** Fixed values of both signs. */
 export const waves = (shape: number[], phase = 1): Tensor =>
   tensor(
-    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(1.7 * i + phase)),
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) =>
+      Math.sin(1.7 * i + phase),
+    ),
     { shape },
   )
 
 /** A mask: `1` is true, a blank begins a row. */
-export const bits = (rows: string): Tensor => tensor(rows.split(' ').map((row) => [...row].map((bit) => bit === '1')))
+export const bits = (rows: string): Tensor =>
+  tensor(rows.split(' ').map((row) => [...row].map((bit) => bit === '1')))
 
 /** What goes along with a generation and does not say how to choose. */
 export type Inputs = Omit<StreamOptions, keyof SamplingOptions | 'cache_kv'>
@@ -124,7 +136,9 @@ const crossing: Layers = { cross_attend: true }
 /** What can go along with the generation of two rows, by the name of the tensor. */
 export const ALONG: Record<keyof Inputs, Along[]> = {
   // padding on the left, on the right, and in the middle
-  mask: ['0011 1111', '1100 1110', '0111 1011'].map((mask) => ({ inputs: () => ({ mask: bits(mask) }) })),
+  mask: ['0011 1111', '1100 1110', '0111 1011'].map((mask) => ({
+    inputs: () => ({ mask: bits(mask) }),
+  })),
   context: [{ layers: crossing, inputs: () => ({ context: context() }) }],
   context_mask: [
     { layers: crossing, inputs: () => ({ context: context(), context_mask: bits('11010 01111') }) },
@@ -135,13 +149,16 @@ export const ALONG: Record<keyof Inputs, Along[]> = {
   ],
   attn_mask: [{ tokens: 1, inputs: () => ({ attn_mask: bits('1000 1100 0110 1011') }) }],
   self_attn_context_mask: [{ inputs: () => ({ self_attn_context_mask: bits('1011 1101') }) }],
-  mems: [{ rel_pos_bias: true }, { shift_tokens: 1 }, { rotary_pos_emb: true }, { residual_attn: true }].map(
-    (layers) => ({
-      layers,
-      net: { max_mem_len: 4 },
-      inputs: () => ({ mems: [waves([2, 3, DIM], 3), waves([2, 3, DIM], 4)] }),
-    }),
-  ),
+  mems: [
+    { rel_pos_bias: true },
+    { shift_tokens: 1 },
+    { rotary_pos_emb: true },
+    { residual_attn: true },
+  ].map((layers) => ({
+    layers,
+    net: { max_mem_len: 4 },
+    inputs: () => ({ mems: [waves([2, 3, DIM], 3), waves([2, 3, DIM], 4)] }),
+  })),
   pos: [{ tokens: 1, inputs: () => ({ pos: tensor([3, 2, 1, 0], { dtype: 'i64' }) }) }],
   prepend_embeds: [{ inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5) }) }],
   sum_embeds: [{ tokens: 1, inputs: () => ({ sum_embeds: waves([2, 4, DIM], 6) }) }],

@@ -1,6 +1,17 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import * as library from 'x-transformers'
-import { Adam, AdamW, info, Module, manualSeed, ones, SGD, Tensor, tensor, XTransformersError } from 'x-transformers'
+import {
+  Adam,
+  AdamW,
+  info,
+  Module,
+  manualSeed,
+  ones,
+  SGD,
+  Tensor,
+  tensor,
+  XTransformersError,
+} from 'x-transformers'
 import { fuzz, membersOf, type Wrong, wrongValues } from './fuzz.js'
 import { ids, numbers } from './helpers.js'
 import { ZOO } from './zoo.js'
@@ -9,7 +20,8 @@ type Arguments = () => readonly unknown[]
 
 const { signal } = new AbortController()
 const on_progress = () => {}
-const x = () => tensor([[1, 2, 3], [4, 5, 6]]) // biome-ignore format: as it is
+// biome-ignore format: as it is
+const x = () => tensor([[1, 2, 3], [4, 5, 6]])
 const row = (...shape: number[]) => ones(shape)
 const mask = (...shape: number[]) => ones(shape, { dtype: 'bool' })
 
@@ -19,7 +31,10 @@ const making = { dtype: 'f32', device: 'cpu', requires_grad: false }
 const reading = { signal, on_progress }
 const weights = { strict: false, prefix: '', key: 'model', ...reading }
 
-/** Right arguments of every function, from which one at a time becomes wrong. Absent: {@link UNKNOWN}. */
+/**
+ * Right arguments of every function, from which one at a time becomes wrong. Absent:
+ * {@link UNKNOWN}.
+ */
 const FUNCTIONS: Record<string, Arguments> = {
   tensor: () => [[1, 2], { shape: [2], ...making }],
   zeros: () => [[2, 3], making],
@@ -64,7 +79,10 @@ const CONSTRUCTORS: Record<string, Arguments> = {
   Tensor: () => [1],
   XTransformersError: () => ['internal', 'a message', [], { cause: 1 }],
   SGD: () => [[ones([2], { requires_grad: true })], { lr: 0.1, momentum: 0.9, nesterov: true }],
-  Adam: () => [[{ params: [ones([2], { requires_grad: true })], lr: 0.1 }], { betas: [0.9, 0.99], eps: 1e-8 }],
+  Adam: () => [
+    [{ params: [ones([2], { requires_grad: true })], lr: 0.1 }],
+    { betas: [0.9, 0.99], eps: 1e-8 },
+  ],
   AdamW: () => [[ones([2], { requires_grad: true })], { lr: 0.1, weight_decay: 0.1 }],
 }
 
@@ -76,12 +94,14 @@ class Own extends Module {
   }
 }
 
-const optimizer = (Class: typeof AdamW) => () => new Class([ones([2, 3], { requires_grad: true })], { lr: 0.1 })
+const optimizer = (Class: typeof AdamW) => () =>
+  new Class([ones([2, 3], { requires_grad: true })], { lr: 0.1 })
 
 /** An object of every class. */
 const OBJECTS: Record<string, () => object> = {
   Module: () => new Own(),
-  Tensor: () => tensor([[1, 2, 3], [4, 5, 6]], { requires_grad: true }), // biome-ignore format: as it is
+  // biome-ignore format: as it is
+  Tensor: () => tensor([[1, 2, 3], [4, 5, 6]], { requires_grad: true }),
   XTransformersError: () => new XTransformersError('internal', 'a message'),
   SGD: optimizer(SGD as never),
   Adam: optimizer(Adam as never),
@@ -91,7 +111,14 @@ const OBJECTS: Record<string, () => object> = {
 
 const layers = () => [row(1, 4, 16), { mask: mask(1, 4), return_hiddens: false, signal }]
 /** No token is filtered out: so `eos_token` comes, also where 2^53 tokens are asked for. */
-const decoding = { temperature: 1, filter_logits_fn: 'top_k', filter_thres: 0, eos_token: 1, cache_kv: true, signal }
+const decoding = {
+  temperature: 1,
+  filter_logits_fn: 'top_k',
+  filter_thres: 0,
+  eos_token: 1,
+  cache_kv: true,
+  signal,
+}
 const sampled = () => [ids(2, 3), 2, { ...decoding, mask: mask(2, 3) }]
 const now = (args: Arguments) => () => {
   const list = [...args()]
@@ -105,7 +132,10 @@ const FORWARD: Record<string, Arguments> = {
   Decoder: layers,
   CrossAttender: () => [row(1, 4, 16), { context: row(1, 3, 16), signal }],
   Attention: () => [row(1, 4, 16), { mask: mask(1, 4), signal }],
-  TransformerWrapper: () => [ids(2, 8), { mask: mask(2, 8), return_mems: false, mems: [row(2, 2, 16)], signal }],
+  TransformerWrapper: () => [
+    ids(2, 8),
+    { mask: mask(2, 8), return_mems: false, mems: [row(2, 2, 16)], signal },
+  ],
   ContinuousTransformerWrapper: () => [row(1, 8, 3), { mask: mask(1, 8), signal }],
   ViTransformerWrapper: () => [row(1, 3, 8, 8), { return_embeddings: false, signal }],
   XTransformer: () => [ids(2, 5), ids(2, 6), { mask: mask(2, 5), signal }],
@@ -117,7 +147,9 @@ const FORWARD: Record<string, Arguments> = {
 const GENERATE: Record<string, Arguments> = {
   XTransformer: () => [ids(2, 5), ids(2, 3), 2, decoding],
   ContinuousAutoregressiveWrapper: () => [row(1, 4, 3), 2, { cache_kv: true, signal }],
-  NonAutoregressiveWrapper: () => [{ batch_size: 1, start_temperature: 1, filter_thres: 0.7, signal }],
+  NonAutoregressiveWrapper: () => [
+    { batch_size: 1, start_temperature: 1, filter_thres: 0.7, signal },
+  ],
 }
 
 /** Right arguments of a method of an object of class `name`. */
@@ -125,7 +157,9 @@ function methodArguments(name: string, method: string): Arguments {
   const forward = FORWARD[name] ?? UNKNOWN
   const generate = GENERATE[name] ?? sampled
   const score: Arguments =
-    name === 'XTransformer' ? () => [ids(2, 5), ids(2, 6), { signal }] : () => [ids(2, 5), { signal }]
+    name === 'XTransformer'
+      ? () => [ids(2, 5), ids(2, 6), { signal }]
+      : () => [ids(2, 5), { signal }]
   const state: Arguments =
     name in { SGD: 1, Adam: 1, AdamW: 1 }
       ? () => [(OBJECTS[name] as () => AdamW)().stateDict()]
@@ -171,7 +205,7 @@ function methodArguments(name: string, method: string): Arguments {
 
 /** Methods that TypeScript keeps from users, and those that end the object. */
 const INTERNAL =
-  /^(run|filled|operand|whole|binary|reduce|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
+  /^(run|scalarLike|operand|withIds|binary|reduce|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
 
 /** Whether the object does what it did: its values and its gradients are whole. */
 async function expectUsable(name: string, object: object): Promise<void> {
@@ -187,7 +221,9 @@ async function expectUsable(name: string, object: object): Promise<void> {
 
 const isClass = (value: unknown) =>
   typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value))
-const exported = Object.entries(library as unknown as Record<string, (...args: unknown[]) => unknown>)
+const exported = Object.entries(
+  library as unknown as Record<string, (...args: unknown[]) => unknown>,
+)
 const classes = exported.filter(([, value]) => isClass(value)) as unknown as [
   string,
   new (...args: unknown[]) => object,
@@ -223,7 +259,9 @@ describe('wrong arguments are refused, or do no harm,', () => {
   const members = Object.entries(OBJECTS).flatMap(([name, make]) => {
     const { methods, setters } = membersOf(make())
     return [
-      ...methods.filter((method) => !INTERNAL.test(method)).map((method) => [name, method, 'method'] as const),
+      ...methods
+        .filter((method) => !INTERNAL.test(method))
+        .map((method) => [name, method, 'method'] as const),
       ...setters.map((setter) => [name, setter, 'setter'] as const),
     ]
   })
@@ -236,7 +274,11 @@ describe('wrong arguments are refused, or do no harm,', () => {
       object[member] = args[0]
       return undefined
     }
-    await fuzz(run, kind === 'method' ? methodArguments(name, member) : () => [object[member]], wrong)
+    await fuzz(
+      run,
+      kind === 'method' ? methodArguments(name, member) : () => [object[member]],
+      wrong,
+    )
     if (kind === 'setter' && object instanceof Tensor) object.requires_grad = true
     await expectUsable(name, object)
   })
@@ -246,7 +288,8 @@ describe('wrong arguments are refused, or do no harm,', () => {
 function constructorOf(model: Module): unknown[] {
   const given = { ...(model.options as Record<string, unknown>) }
   for (const key of Object.keys(given)) {
-    if (typeof (given[key] as { class?: unknown } | null)?.class === 'string') given[key] = (model as never)[key]
+    if (typeof (given[key] as { class?: unknown } | null)?.class === 'string')
+      given[key] = (model as never)[key]
   }
   const { net, ...options } = given
   return net ? [net, options] : [options]

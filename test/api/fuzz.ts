@@ -1,8 +1,18 @@
 import { expect } from 'vitest'
-import { AdamW, Decoder, ones, randn, type Tensor, tensor, XTransformersError } from 'x-transformers'
+import {
+  AdamW,
+  Decoder,
+  ones,
+  randn,
+  type Tensor,
+  tensor,
+  XTransformersError,
+} from 'x-transformers'
 import { otherRealm } from './realm.js'
 
-/** What functions, getters and iterators of the caller's throw here: it reaches the caller as it is. */
+/**
+ * What functions, getters and iterators of the caller's throw here: it reaches the caller as it is.
+ */
 export const OWN = new Error('of the caller')
 
 const throwing = () => {
@@ -11,7 +21,10 @@ const throwing = () => {
 
 /** Everything that can be asked of it throws. */
 const hostile = () =>
-  new Proxy({}, { get: throwing, has: throwing, ownKeys: throwing, getPrototypeOf: throwing, set: throwing })
+  new Proxy(
+    {},
+    { get: throwing, has: throwing, ownKeys: throwing, getPrototypeOf: throwing, set: throwing },
+  )
 
 function nestedIn<T>(value: T, depth: number): unknown {
   let nested: unknown = value
@@ -116,7 +129,10 @@ export async function wrongValues(): Promise<Wrong[]> {
     ['a model', decoder],
     ['an optimizer', new AdamW(decoder.parameters())],
     ['a hostile proxy', hostile()],
-    ['getters that throw', Object.defineProperty({}, 'nonsense', { get: throwing, enumerable: true })],
+    [
+      'getters that throw',
+      Object.defineProperty({}, 'nonsense', { get: throwing, enumerable: true }),
+    ],
     ['an iterator that throws', { [Symbol.iterator]: throwing }],
     ['an object without a text', { toString: throwing, valueOf: throwing, toJSON: throwing }],
     ['an object of another realm', realm('({ nonsense: 1 })')],
@@ -128,7 +144,9 @@ export async function wrongValues(): Promise<Wrong[]> {
   ]
 }
 
-/** Arguments with a wrong one in one place, or in one option; and those from that place on missing. */
+/**
+ * Arguments with a wrong one in one place, or in one option; and those from that place on missing.
+ */
 function* variants(
   right: () => readonly unknown[],
   wrong: readonly Wrong[],
@@ -148,20 +166,27 @@ function* variants(
 /** Looks at what came of a call as far as a user would. */
 async function settle(result: unknown, wrong: readonly Wrong[]): Promise<void> {
   const value = await result
-  if (typeof value === 'function') for (const [, argument] of wrong) await outcome(() => value(argument), [])
-  const items = (value as Partial<AsyncIterable<unknown>> | null | undefined)?.[Symbol.asyncIterator]
+  if (typeof value === 'function')
+    for (const [, argument] of wrong) await outcome(() => value(argument), [])
+  const items = (value as Partial<AsyncIterable<unknown>> | null | undefined)?.[
+    Symbol.asyncIterator
+  ]
   if (typeof items !== 'function' || value instanceof ReadableStream) return
   for await (const _ of value as AsyncIterable<unknown>) break
 }
 
-/** What is wrong with the outcome of a call; null for a success, an error of the library that is no defect, and the caller's own. */
+/**
+ * What is wrong with the outcome of a call; null for a success, an error of the library that is no
+ * defect, and the caller's own.
+ */
 async function outcome(call: () => unknown, wrong: readonly Wrong[]): Promise<string | null> {
   try {
     await settle(call(), wrong)
     return null
   } catch (error) {
     if (error === OWN) return null
-    if (error instanceof XTransformersError && error.code !== 'internal' && error.message !== '') return null
+    if (error instanceof XTransformersError && error.code !== 'internal' && error.message !== '')
+      return null
     return String((error as Error)?.stack ?? error).slice(0, 600)
   }
 }
@@ -184,8 +209,14 @@ export async function fuzz(
 export function membersOf(object: object): { methods: string[]; setters: string[] } {
   const methods = new Set<string>()
   const setters = new Set<string>()
-  for (let at = Object.getPrototypeOf(object); at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
-    for (const [name, { value, get, set }] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+  for (
+    let at = Object.getPrototypeOf(object);
+    at !== null && at !== Object.prototype;
+    at = Object.getPrototypeOf(at)
+  ) {
+    for (const [name, { value, get, set }] of Object.entries(
+      Object.getOwnPropertyDescriptors(at),
+    )) {
       if (set) setters.add(name)
       // a getter may give a function, such as those of a model in a worker
       const member = get ? (object as Record<string, unknown>)[name] : value

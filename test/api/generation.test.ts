@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import { full, manualSeed, memory, SGD, type Tensor, tensor, top_a, top_k, top_p, where } from 'x-transformers'
+import {
+  full,
+  manualSeed,
+  memory,
+  SGD,
+  type Tensor,
+  tensor,
+  top_a,
+  top_k,
+  top_p,
+  where,
+} from 'x-transformers'
 import { collect, ids, numbers, smallModel, VOCABULARY } from './helpers.js'
 
 const GREEDY = { filter_thres: 0.999 }
@@ -29,7 +40,11 @@ describe('generate', () => {
     expect(numbers(await model.generate(start, 20, { temperature: 0 }))).toEqual(want)
     expect(await all(model.stream(start, 20, GREEDY))).toEqual(want)
     const best = (logits: Tensor) =>
-      where(logits.ge(logits.max(-1, { keepdim: true })), logits, full(logits.shape, Number.NEGATIVE_INFINITY))
+      where(
+        logits.ge(logits.max(-1, { keepdim: true })),
+        logits,
+        full(logits.shape, Number.NEGATIVE_INFINITY),
+      )
     expect(numbers(await model.generate(start, 20, { filter_logits_fn: best }))).toEqual(want)
     expect(numbers(model.generateSync(start, 20, { filter_logits_fn: best }))).toEqual(want)
     expect(await all(model.stream(start, 20, { filter_logits_fn: best }))).toEqual(want)
@@ -43,7 +58,9 @@ describe('generate', () => {
     }
     expect(numbers(await draw())).toEqual(numbers(await draw()))
     manualSeed(4)
-    expect(await all(model.stream(ids(1, 3), 12, { filter_thres: 0.1 }))).toEqual(numbers(await draw()))
+    expect(await all(model.stream(ids(1, 3), 12, { filter_thres: 0.1 }))).toEqual(
+      numbers(await draw()),
+    )
   })
 
   it.each(['top_k', 'top_p', 'top_a'] as const)('takes the filter %s', async (filter_logits_fn) => {
@@ -62,10 +79,16 @@ describe('generate', () => {
   it('says which arguments are wrong', async () => {
     const model = smallModel()
     const start = ids(1, 3)
-    await expect(model.generate(start, 5, { temprature: 1 } as never)).rejects.toThrow(/temperature/)
-    await expect(model.generate(start, 5, { filter_logits_fn: 'topk' as never })).rejects.toThrow(/top_k/)
+    await expect(model.generate(start, 5, { temprature: 1 } as never)).rejects.toThrow(
+      /temperature/,
+    )
+    await expect(model.generate(start, 5, { filter_logits_fn: 'topk' as never })).rejects.toThrow(
+      /top_k/,
+    )
     await expect(model.generate(start, -1)).rejects.toMatchObject({ name: 'XTransformersError' })
-    await expect(model.generate(['1', '2'] as never, 5)).rejects.toMatchObject({ name: 'XTransformersError' })
+    await expect(model.generate(['1', '2'] as never, 5)).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
     const wrong = model.generate(start, 5, { filter_logits_fn: () => 5 as never })
     await expect(wrong).rejects.toThrow(/must return a Tensor/)
     const shape = model.generate(start, 5, { filter_logits_fn: (logits) => logits.slice(1, 0, 2) })
@@ -158,7 +181,9 @@ describe('filters of logits', () => {
     expect(top_p(logits).toArray()).toEqual([[low, 3, low, low]])
   })
   it('top_a makes the likely ones equal', () => {
-    expect(top_a(logits).toArray()).toEqual([[1, 1, 1, 1].map((x, i) => (i === 3 ? expect.any(Number) : x))])
+    expect(top_a(logits).toArray()).toEqual([
+      [1, 1, 1, 1].map((x, i) => (i === 3 ? expect.any(Number) : x)),
+    ])
   })
   it('know their options', () => {
     expect(() => top_k(logits, { thresh: 0.5 } as never)).toThrow()

@@ -6,17 +6,35 @@ import { continuous, masked } from './zoo.js'
 
 const HALF = '\ud800'
 const refused = (call: () => unknown, message: RegExp, code: string) =>
-  expect(call).toThrowError(expect.objectContaining({ code, message: expect.stringMatching(message) }))
+  expect(call).toThrowError(
+    expect.objectContaining({ code, message: expect.stringMatching(message) }),
+  )
 
 const leaf = () => x.ones([2], { requires_grad: true })
 
 describe('half of a surrogate pair', () => {
   it('is no value of an option, and no name of one', () => {
     const make = (options: object) => () => new x.Decoder(options as never)
-    refused(make({ dim: HALF, depth: 1 }), /dim: got "\\ud800", half of a surrogate pair/, 'invalid_options')
-    refused(make({ dim: 16, depth: 1, custom_layers: ['a', HALF] }), /custom_layers/, 'invalid_options')
-    refused(make({ dim: 16, depth: 1, [HALF]: 1 }), /"\\ud800" is not an option of Decoder/, 'invalid_options')
-    refused(() => smallNet().forwardSync([[1]], { mask: { [HALF]: 1 } } as never), /mask/, 'invalid_options')
+    refused(
+      make({ dim: HALF, depth: 1 }),
+      /dim: got "\\ud800", half of a surrogate pair/,
+      'invalid_options',
+    )
+    refused(
+      make({ dim: 16, depth: 1, custom_layers: ['a', HALF] }),
+      /custom_layers/,
+      'invalid_options',
+    )
+    refused(
+      make({ dim: 16, depth: 1, [HALF]: 1 }),
+      /"\\ud800" is not an option of Decoder/,
+      'invalid_options',
+    )
+    refused(
+      () => smallNet().forwardSync([[1]], { mask: { [HALF]: 1 } } as never),
+      /mask/,
+      'invalid_options',
+    )
     const generate = () => smallModel().generateSync(ids(1, 2), 1, { seed: HALF } as never)
     refused(generate, /seed: got "\\ud800"/, 'invalid_options')
   })
@@ -27,18 +45,31 @@ describe('half of a surrogate pair', () => {
       optimizer.lr = HALF as never
     }
     refused(set, /lr: got "\\ud800"/, 'invalid_options')
-    refused(() => new x.AdamW([leaf()], { betas: [HALF, 0.9] } as never), /betas/, 'invalid_options')
+    refused(
+      () => new x.AdamW([leaf()], { betas: [HALF, 0.9] } as never),
+      /betas/,
+      'invalid_options',
+    )
     refused(() => x.constant({ lr: HALF } as never), /lr/, 'invalid_options')
     const { param_groups } = optimizer.stateDict()
     const state = { 0: { [HALF]: x.ones([2]) } }
-    refused(() => optimizer.loadStateDict({ param_groups, state }), /no name of an average/, 'invalid_checkpoint')
+    refused(
+      () => optimizer.loadStateDict({ param_groups, state }),
+      /no name of an average/,
+      'invalid_checkpoint',
+    )
   })
 
   it('is no key of a file', async () => {
     const bytes = await smallNet().saveBytes()
-    const wanted = { code: 'invalid_argument', message: expect.stringContaining('key must be a string') }
+    const wanted = {
+      code: 'invalid_argument',
+      message: expect.stringContaining('key must be a string'),
+    }
     await expect(x.loadTensors(bytes, { key: HALF })).rejects.toMatchObject(wanted)
-    expect(() => x.loadTensorsSync(bytes, { key: HALF })).toThrowError(expect.objectContaining(wanted))
+    expect(() => x.loadTensorsSync(bytes, { key: HALF })).toThrowError(
+      expect.objectContaining(wanted),
+    )
   })
 })
 
@@ -46,9 +77,18 @@ describe('a hole', () => {
   it('is no length of an axis', () => {
     const shapes = [Object.assign(Array(2), { 1: 1 }), Object.assign(Array(3), [2]), Array(1)]
     for (const shape of shapes) {
-      const makers = [() => x.zeros(shape), () => x.ones(shape), () => x.full(shape, 1), () => x.randint(0, 3, shape)]
+      const makers = [
+        () => x.zeros(shape),
+        () => x.ones(shape),
+        () => x.full(shape, 1),
+        () => x.randint(0, 3, shape),
+      ]
       for (const make of makers) refused(make, /whole numbers from 0.*undefined/, 'invalid_tensor')
-      refused(() => x.ones([2]).reshape(shape), /whole numbers from -1.*undefined/, 'invalid_tensor')
+      refused(
+        () => x.ones([2]).reshape(shape),
+        /whole numbers from -1.*undefined/,
+        'invalid_tensor',
+      )
     }
     const shape = Object.assign(Array(2), { 1: 2 })
     refused(() => x.tensor([1, 2], { shape }), /got \[undefined, 2\]/, 'invalid_tensor')
@@ -58,7 +98,11 @@ describe('a hole', () => {
 
   it('is no item of a list', () => {
     const betas = Object.assign(Array(2), { 1: 0.9 })
-    refused(() => new x.Adam([leaf()], { betas }), /betas: got \[undefined,0.9\]/, 'invalid_options')
+    refused(
+      () => new x.Adam([leaf()], { betas }),
+      /betas: got \[undefined,0.9\]/,
+      'invalid_options',
+    )
   })
 })
 
@@ -73,39 +117,68 @@ describe('a message', () => {
 
 describe('the second argument of a wrapper', () => {
   const wrappers: [string, (options: unknown) => unknown][] = [
-    ['AutoregressiveWrapper', (options) => new x.AutoregressiveWrapper(smallNet(), options as never)],
+    [
+      'AutoregressiveWrapper',
+      (options) => new x.AutoregressiveWrapper(smallNet(), options as never),
+    ],
     [
       'ContinuousAutoregressiveWrapper',
       (options) => new x.ContinuousAutoregressiveWrapper(continuous(), options as never),
     ],
-    ['NonAutoregressiveWrapper', (options) => new x.NonAutoregressiveWrapper(masked(), options as never)],
+    [
+      'NonAutoregressiveWrapper',
+      (options) => new x.NonAutoregressiveWrapper(masked(), options as never),
+    ],
   ]
 
   it.each(wrappers)('of %s is an object of options', (name, make) => {
-    const mistakes = [3, 'x', 'x'.repeat(100_000), true, [], new Map(), new Set(), new Date(0), () => {}, smallNet()]
+    const mistakes = [
+      3,
+      'x',
+      'x'.repeat(100_000),
+      true,
+      [],
+      new Map(),
+      new Set(),
+      new Date(0),
+      () => {},
+      smallNet(),
+    ]
     for (const mistake of mistakes)
       refused(() => make(mistake), new RegExp(`the options of ${name}`), 'invalid_options')
-    refused(() => make({ net: smallNet() }), /net is not an option.*first argument/, 'invalid_options')
+    refused(
+      () => make({ net: smallNet() }),
+      /net is not an option.*first argument/,
+      'invalid_options',
+    )
     refused(() => make({ net: undefined }), /net is not an option/, 'invalid_options')
     refused(() => make({ '': 1 }), new RegExp(name), 'invalid_options')
   })
 
   it('may be null', () => {
-    expect(new x.AutoregressiveWrapper(smallNet(), null as never).net).toBeInstanceOf(x.TransformerWrapper)
+    expect(new x.AutoregressiveWrapper(smallNet(), null as never).net).toBeInstanceOf(
+      x.TransformerWrapper,
+    )
   })
 })
 
 describe('many mistakes', () => {
-  const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`name_${i}`, i]))
+  const many = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`name_${i}`, i]))
 
   it('in options are named up to a number', () => {
-    const { message, problems } = caught(() => new x.Decoder({ dim: 8, depth: 1, ...many(200) } as never))
+    const { message, problems } = caught(
+      () => new x.Decoder({ dim: 8, depth: 1, ...many(200) } as never),
+    )
     expect(problems.length).toBe(200)
     expect(message).toContain('name_49')
     expect(message).not.toContain('name_50')
     expect(message.split('\n').at(-1)).toBe('and 150 more')
-    expect(caught(() => new x.Decoder(many(100_000) as never)).message).toMatch(/got one with 100000 names$/)
-    const nested = () => new x.TransformerWrapper({ num_tokens: 2, max_seq_len: 2, attn_layers: many(5000) } as never)
+    expect(caught(() => new x.Decoder(many(100_000) as never)).message).toMatch(
+      /got one with 100000 names$/,
+    )
+    const nested = () =>
+      new x.TransformerWrapper({ num_tokens: 2, max_seq_len: 2, attn_layers: many(5000) } as never)
     expect(caught(nested).message).toMatch(/attn_layers.*an object with 5000 names/)
   })
 
@@ -159,7 +232,9 @@ describe('an object of a class', () => {
         return 3
       }
     }
-    expect(new x.AutoregressiveWrapper(smallNet(), new Wrapper()).options).toMatchObject({ pad_value: 3 })
+    expect(new x.AutoregressiveWrapper(smallNet(), new Wrapper()).options).toMatchObject({
+      pad_value: 3,
+    })
     class Group {
       params = [leaf()]
       get lr() {
@@ -202,7 +277,12 @@ describe('groups of parameters', () => {
     function* own() {
       yield* model.parameters()
     }
-    const sets = [new Set(model.parameters()), own(), model.parameters().values(), model.parameters()]
+    const sets = [
+      new Set(model.parameters()),
+      own(),
+      model.parameters().values(),
+      model.parameters(),
+    ]
     for (const params of sets) {
       const optimizer = new x.SGD([{ params, lr: 0.25 }])
       expect(optimizer.param_groups[0]?.params).toEqual(model.parameters())
@@ -214,6 +294,10 @@ describe('groups of parameters', () => {
     for (const params of [3, 'x', new Float32Array(2), leaf(), undefined]) {
       refused(() => new x.SGD([{ params }] as never), /param_groups\[0\]/, 'invalid_argument')
     }
-    refused(() => new x.SGD([{ params: new Set([3]) }] as never), /parameter 0 must be a Tensor/, 'invalid_argument')
+    refused(
+      () => new x.SGD([{ params: new Set([3]) }] as never),
+      /parameter 0 must be a Tensor/,
+      'invalid_argument',
+    )
   })
 })

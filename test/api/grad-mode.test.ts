@@ -47,7 +47,9 @@ describe('noGrad around models of one’s own', () => {
     expect(graphs(await noGrad(() => dual.forward([[1, 2]])))).toEqual([false, false, false])
     expect(graphs(await dual.forward([[1, 2]]))).toEqual([true, true, true])
     expect(graphs(await noGrad(() => new Around().forward([[1, 2]])))).toEqual(Array(6).fill(false))
-    const [first, second] = await noGrad(() => Promise.all([dual.forward([[1, 2]]), new Around().forward([[1]])]))
+    const [first, second] = await noGrad(() =>
+      Promise.all([dual.forward([[1, 2]]), new Around().forward([[1]])]),
+    )
     expect(graphs([...first, ...second])).toEqual(Array(9).fill(false))
     await expect(noGrad(() => dual.forward([[99]]))).rejects.toThrow(/99/)
     expect(graphs(await dual.forward([[1, 2]]))).toEqual([true, true, true])
@@ -89,7 +91,9 @@ describe('noGrad', () => {
   it('holds for what is started in it, also in a promise of the library', async () => {
     const model = smallModel()
     expect((await noGrad(() => model.forward(ids(1, 4)))).requires_grad).toBe(false)
-    const two = await noGrad(() => Promise.all([model.forward(ids(1, 4)), model.net.forward(ids(1, 4))]))
+    const two = await noGrad(() =>
+      Promise.all([model.forward(ids(1, 4)), model.net.forward(ids(1, 4))]),
+    )
     expect(two.map((x) => x.requires_grad)).toEqual([false, false])
     expect(noGrad(() => w.mul(2)).requires_grad).toBe(false)
     expect(w.mul(2).requires_grad).toBe(true)
@@ -117,27 +121,48 @@ describe('noGrad', () => {
       },
     ],
     // as TypeScript, esbuild and Babel compile them for older engines
-    ['for ES2015', new Function('__awaiter', 'return () => __awaiter(void 0, void 0, void 0, function* () {})')()],
-    ['for ES5', new Function('tslib', 'return function () { return tslib.__awaiter(this, void 0) }')()],
+    [
+      'for ES2015',
+      new Function(
+        '__awaiter',
+        'return () => __awaiter(void 0, void 0, void 0, function* () {})',
+      )(),
+    ],
+    [
+      'for ES5',
+      new Function('tslib', 'return function () { return tslib.__awaiter(this, void 0) }')(),
+    ],
     [
       'for ES2017, with helpers',
-      new Function('tslib_1', 'return () => (0, tslib_1.__awaiter)(void 0, void 0, void 0, function* () {})')(),
+      new Function(
+        'tslib_1',
+        'return () => (0, tslib_1.__awaiter)(void 0, void 0, void 0, function* () {})',
+      )(),
     ],
     [
       'for ES5, with this',
-      new Function('__awaiter', 'return function () { var _this = this; return __awaiter(_this, void 0) }')(),
+      new Function(
+        '__awaiter',
+        'return function () { var _this = this; return __awaiter(_this, void 0) }',
+      )(),
     ],
     ['by esbuild', new Function('__async', 'return () => __async(null, null, function* () {})')()],
     ['by Babel', new Function('return function () { asyncGeneratorStep() }')()],
   ] as [string, () => unknown][])('refuses %s, and runs nothing of it', (_, fn) => {
     expect(() => noGrad(fn)).toThrow(
-      expect.objectContaining({ code: 'invalid_argument', message: expect.stringContaining('around each call') }),
+      expect.objectContaining({
+        code: 'invalid_argument',
+        message: expect.stringContaining('around each call'),
+      }),
     )
     expect(w.mul(2).requires_grad).toBe(true)
   })
 
   it('takes functions that have async ones within', () => {
-    const fn = new Function('__awaiter', 'return () => { const later = () => __awaiter(); return typeof later }')()
+    const fn = new Function(
+      '__awaiter',
+      'return () => { const later = () => __awaiter(); return typeof later }',
+    )()
     expect(noGrad(fn)).toBe('function')
   })
 })

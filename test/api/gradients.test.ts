@@ -1,8 +1,20 @@
 import { describe, expect, it } from 'vitest'
-import { cat, crossEntropy, mse, noGrad, ones, randn, stack, type Tensor, tensor, where } from 'x-transformers'
+import {
+  cat,
+  crossEntropy,
+  mse,
+  noGrad,
+  ones,
+  randn,
+  stack,
+  type Tensor,
+  tensor,
+  where,
+} from 'x-transformers'
 import { expectClose, numbers, numericGradients, weighted } from './helpers.js'
 
-const f64 = (values: number[], shape: number[]) => tensor(Float64Array.from(values), { shape, requires_grad: true })
+const f64 = (values: number[], shape: number[]) =>
+  tensor(Float64Array.from(values), { shape, requires_grad: true })
 
 // away from 0 and from each other, so that no difference steps over a kink
 const A = [0.7, -1.2, 0.4, 1.9, -0.3, 0.9]
@@ -53,12 +65,20 @@ const cases: [string, () => Tensor[], (...inputs: Tensor[]) => Tensor][] = [
   ['min', () => [a()], (x) => x.min(0)],
   ['max of all', () => [a()], (x) => x.max()],
   ['matmul', () => [a(), b()], (x, y) => x.matmul(y.transpose())],
-  ['batched matmul', () => [f64([...A, ...B], [2, 2, 3]), b()], (x, y) => x.matmul(y.reshape([3, 2]))],
+  [
+    'batched matmul',
+    () => [f64([...A, ...B], [2, 2, 3]), b()],
+    (x, y) => x.matmul(y.reshape([3, 2])),
+  ],
   ['softmax', () => [a()], (x) => x.softmax(-1)],
   ['softmax of an inner axis', () => [a()], (x) => x.softmax(0)],
   ['logSoftmax', () => [a()], (x) => x.logSoftmax()],
   ['crossEntropy', () => [a()], (x) => crossEntropy(x, labels)],
-  ['crossEntropy with targets that do not count', () => [a()], (x) => crossEntropy(x, labels, { ignore_index: 0 })],
+  [
+    'crossEntropy with targets that do not count',
+    () => [a()],
+    (x) => crossEntropy(x, labels, { ignore_index: 0 }),
+  ],
   ['mse', () => [a(), b()], (x, y) => mse(x, y)],
   ['reshape', () => [a()], (x) => x.reshape([3, 2])],
   ['permute', () => [a()], (x) => x.permute([1, 0])],
@@ -78,7 +98,8 @@ describe('the gradient equals finite differences', () => {
     const loss = weighted(fn(...leaves))
     await loss.backward()
     const want = numericGradients(leaves, (...moved) => weighted(fn(...moved)))
-    for (const [i, leaf] of leaves.entries()) expectClose(numbers(leaf.grad as Tensor), want[i] as number[], 1e-6)
+    for (const [i, leaf] of leaves.entries())
+      expectClose(numbers(leaf.grad as Tensor), want[i] as number[], 1e-6)
   })
 
   it('of a broadcast operand has its own shape', () => {
@@ -128,10 +149,14 @@ describe('backward', () => {
   })
 
   it('needs one element, and a graph', async () => {
-    await expect(ones([2], { requires_grad: true }).mul(2).backward()).rejects.toThrow(/one element/)
+    await expect(ones([2], { requires_grad: true }).mul(2).backward()).rejects.toThrow(
+      /one element/,
+    )
     await expect(ones([1]).backward()).rejects.toMatchObject({ name: 'XTransformersError' })
     const x = ones([1], { requires_grad: true })
-    await expect(noGrad(() => x.mul(2)).backward()).rejects.toMatchObject({ name: 'XTransformersError' })
+    await expect(noGrad(() => x.mul(2)).backward()).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
   })
 
   it('goes through a graph of thousands of operations, which can be disposed', async () => {

@@ -1,10 +1,19 @@
 import { expect } from 'vitest'
-import { AutoregressiveWrapper, Decoder, type Nested, type Tensor, TransformerWrapper, tensor } from 'x-transformers'
+import {
+  AutoregressiveWrapper,
+  Decoder,
+  type Nested,
+  type Tensor,
+  TransformerWrapper,
+  tensor,
+} from 'x-transformers'
 
 export const VOCABULARY = 11
 
 /** A decoder small enough to train in a moment. */
-export function smallNet(layers: Partial<ConstructorParameters<typeof Decoder>[0]> = {}): TransformerWrapper {
+export function smallNet(
+  layers: Partial<ConstructorParameters<typeof Decoder>[0]> = {},
+): TransformerWrapper {
   return new TransformerWrapper({
     num_tokens: VOCABULARY,
     max_seq_len: 16,
@@ -12,7 +21,9 @@ export function smallNet(layers: Partial<ConstructorParameters<typeof Decoder>[0
   })
 }
 
-export function smallModel(layers: Partial<ConstructorParameters<typeof Decoder>[0]> = {}): AutoregressiveWrapper {
+export function smallModel(
+  layers: Partial<ConstructorParameters<typeof Decoder>[0]> = {},
+): AutoregressiveWrapper {
   return new AutoregressiveWrapper(smallNet(layers))
 }
 
@@ -33,21 +44,31 @@ export function ids(rows: number, columns: number, vocabulary = VOCABULARY): Ten
   return tensor(data, { shape: [rows, columns], dtype: 'i64' })
 }
 
-export const flat = (values: Nested): number[] => (Array.isArray(values) ? values.flatMap(flat) : [Number(values)])
+export const flat = (values: Nested): number[] =>
+  Array.isArray(values) ? values.flatMap(flat) : [Number(values)]
 
 export const numbers = (x: Tensor): number[] => Array.from(x.dataSync(), Number)
 
-export function expectClose(got: readonly number[], want: readonly number[], tolerance = 1e-5): void {
+export function expectClose(
+  got: readonly number[],
+  want: readonly number[],
+  tolerance = 1e-5,
+): void {
   expect(got.length).toBe(want.length)
   for (const [i, value] of want.entries()) {
-    expect(Math.abs((got[i] as number) - value), `element ${i}: ${got[i]}, expected ${value}`).toBeLessThanOrEqual(
-      tolerance * Math.max(1, Math.abs(value)),
-    )
+    expect(
+      Math.abs((got[i] as number) - value),
+      `element ${i}: ${got[i]}, expected ${value}`,
+    ).toBeLessThanOrEqual(tolerance * Math.max(1, Math.abs(value)))
   }
 }
 
 /** Gradients of a scalar by central differences, in f64. */
-export function numericGradients(inputs: Tensor[], fn: (...inputs: Tensor[]) => Tensor, step = 1e-5): number[][] {
+export function numericGradients(
+  inputs: Tensor[],
+  fn: (...inputs: Tensor[]) => Tensor,
+  step = 1e-5,
+): number[][] {
   return inputs.map((input, which) => {
     const values = numbers(input)
     return values.map((_, i) => {

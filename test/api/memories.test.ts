@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { AutoregressiveWrapper, Decoder, noGrad, type Tensor, TransformerWrapper } from 'x-transformers'
+import {
+  AutoregressiveWrapper,
+  Decoder,
+  noGrad,
+  type Tensor,
+  TransformerWrapper,
+} from 'x-transformers'
 import { expectClose, ids, numbers } from './helpers.js'
 
 const recurrent = (options: object = {}, layers: object = {}) =>
@@ -7,7 +13,14 @@ const recurrent = (options: object = {}, layers: object = {}) =>
     num_tokens: 11,
     max_seq_len: 8,
     max_mem_len: 8,
-    attn_layers: new Decoder({ dim: 16, depth: 2, heads: 2, attn_dim_head: 8, rel_pos_bias: true, ...layers }),
+    attn_layers: new Decoder({
+      dim: 16,
+      depth: 2,
+      heads: 2,
+      attn_dim_head: 8,
+      rel_pos_bias: true,
+      ...layers,
+    }),
     ...options,
   })
 
@@ -57,8 +70,8 @@ describe('memories', () => {
     const model = recurrent()
     const [, mems] = await model.forward(ids(1, 4), { return_mems: true })
     await expect(model.forward(ids(2, 4), { mems })).rejects.toThrow(/mems/)
-    await expect(recurrent({ max_mem_len: null }).forward(ids(1, 4), { return_mems: true })).rejects.toThrow(
-      /max_mem_len/,
-    )
+    await expect(
+      recurrent({ max_mem_len: null }).forward(ids(1, 4), { return_mems: true }),
+    ).rejects.toThrow(/max_mem_len/)
   })
 })

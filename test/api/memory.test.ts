@@ -4,7 +4,10 @@ import { collect, smallModel, turn } from './helpers.js'
 
 const used = () => memory().native_bytes
 const MEGABYTE = 2 ** 20
-/** The count knows every small allocation of the addon, handles that wait for the garbage collector included. */
+/**
+ * The count knows every small allocation of the addon, handles that wait for the garbage collector
+ * included.
+ */
 const SLACK = 64 * 1024
 const large = () => zeros([MEGABYTE / 4])
 

@@ -30,7 +30,8 @@ suite('a model', () => {
   it('gives the same parameters on every call', () => {
     const model = smallModel()
     expect(model.parameters()).toEqual([...model.namedParameters().values()])
-    for (const [i, parameter] of model.parameters().entries()) expect(model.parameters()[i]).toBe(parameter)
+    for (const [i, parameter] of model.parameters().entries())
+      expect(model.parameters()[i]).toBe(parameter)
     expect(model.parameters().every((parameter) => parameter.requires_grad)).toBe(true)
   })
 
@@ -73,7 +74,12 @@ suite('a model', () => {
     const model = smallModel()
     expect(describe(model)).toMatchObject({
       class: 'AutoregressiveWrapper',
-      options: { net: { class: 'TransformerWrapper', options: { num_tokens: 11, attn_layers: { class: 'Decoder' } } } },
+      options: {
+        net: {
+          class: 'TransformerWrapper',
+          options: { num_tokens: 11, attn_layers: { class: 'Decoder' } },
+        },
+      },
     })
     const tree = String(model)
     expect(tree).toMatch(/^AutoregressiveWrapper\(\n {2}\(net\): TransformerWrapper\(/)
@@ -100,7 +106,12 @@ suite('loadStateDict', () => {
   it('copies values from another model', async () => {
     const [a, b] = [smallModel(), smallModel()]
     const x = ids(2, 9)
-    expect(b.loadStateDict(a.stateDict())).toEqual({ missing: [], unexpected: [], mismatched: [], prefix: null })
+    expect(b.loadStateDict(a.stateDict())).toEqual({
+      missing: [],
+      unexpected: [],
+      mismatched: [],
+      prefix: null,
+    })
     expect((await b.forward(x)).item()).toBe((await a.forward(x)).item())
   })
 
@@ -152,7 +163,10 @@ suite('a frozen part of a model', () => {
       await optimizer.step()
     }
     const named = [...model.namedParameters()]
-    const parts = { head: named.filter(([name]) => name.includes('to_logits')), rest: [] as typeof named }
+    const parts = {
+      head: named.filter(([name]) => name.includes('to_logits')),
+      rest: [] as typeof named,
+    }
     parts.rest = named.filter((entry) => !parts.head.includes(entry))
     for (const [, parameter] of parts.rest) parameter.requires_grad = false
     const before = parts.rest.map(([, parameter]) => numbers(parameter))
@@ -166,7 +180,8 @@ suite('a frozen part of a model', () => {
     for (const [, parameter] of parts.rest) parameter.requires_grad = true
     await train()
     const after = parts.rest.map(([, parameter]) => numbers(parameter))
-    for (const [i, values] of after.entries()) expect(values, parts.rest[i]?.[0]).not.toEqual(before[i])
+    for (const [i, values] of after.entries())
+      expect(values, parts.rest[i]?.[0]).not.toEqual(before[i])
   })
 
   it('leaves a graph that was made before as it was', async () => {
@@ -230,7 +245,10 @@ suite('a module of one’s own', () => {
     const model = new Classifier({ classes: 2 })
     const names = [...model.namedParameters().keys()]
     expect(names).toContain('encoder.attn_layers.layers.0.1.to_q.weight')
-    expect(names.filter((name) => name.startsWith('heads'))).toEqual(['heads.0.weight', 'heads.1.weight'])
+    expect(names.filter((name) => name.startsWith('heads'))).toEqual([
+      'heads.0.weight',
+      'heads.1.weight',
+    ])
     expect(model.options).toEqual({ classes: 2 })
     expect(String(model)).toContain('(encoder): ')
     expect(model.numParameters).toBe(model.encoder.numParameters + 64)

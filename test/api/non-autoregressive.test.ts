@@ -13,9 +13,14 @@ describe('masked generation', () => {
     expect(plain.loss.item()).toBe(plain.generator_loss.item())
 
     const critic_loss_weight = 0.5
-    const model = new NonAutoregressiveWrapper(masked(), { mask_id: MASK, self_token_critic: true, critic_loss_weight })
+    const model = new NonAutoregressiveWrapper(masked(), {
+      mask_id: MASK,
+      self_token_critic: true,
+      critic_loss_weight,
+    })
     const both = await model.forward(x)
-    const sum = Number(both.generator_loss.item()) + critic_loss_weight * Number(both.critic_loss?.item())
+    const sum =
+      Number(both.generator_loss.item()) + critic_loss_weight * Number(both.critic_loss?.item())
     expect(both.loss.item()).toBeCloseTo(sum, 5)
   })
 
@@ -26,7 +31,9 @@ describe('masked generation', () => {
     const generator = await model.forward(x, { only_train_generator: true })
     expect(generator.critic_loss).toBeNull()
 
-    const { loss, generator_loss, critic_loss } = await model.forward(x, { only_train_critic: true })
+    const { loss, generator_loss, critic_loss } = await model.forward(x, {
+      only_train_critic: true,
+    })
     expect(generator_loss).toBeNull()
     expect(loss.item()).toBe(critic_loss?.item())
     await loss.backward()
@@ -34,17 +41,26 @@ describe('masked generation', () => {
     expect(critic.parameters().some((p) => p.grad !== null)).toBe(true)
   })
 
-  it.each(['linear', 'cosine'] as const)('fills in every token, with the schedule %s', async (schedule) => {
-    const options = { mask_id: MASK, steps: 4, schedule, self_cond: true, self_token_critic: true }
-    const model = new NonAutoregressiveWrapper(masked(), options)
-    const one = await model.generate()
-    expect(one.shape).toEqual([8])
-    expect(one.dtype).toBe('i64')
-    const two = model.generateSync({ batch_size: 2, filter_thres: null, start_temperature: 0.5 })
-    expect(two.shape).toEqual([2, 8])
-    expect(numbers(two).every((id) => id >= 0 && id <= MASK)).toBe(true)
-    expect(model.training).toBe(true)
-  })
+  it.each(['linear', 'cosine'] as const)(
+    'fills in every token, with the schedule %s',
+    async (schedule) => {
+      const options = {
+        mask_id: MASK,
+        steps: 4,
+        schedule,
+        self_cond: true,
+        self_token_critic: true,
+      }
+      const model = new NonAutoregressiveWrapper(masked(), options)
+      const one = await model.generate()
+      expect(one.shape).toEqual([8])
+      expect(one.dtype).toBe('i64')
+      const two = model.generateSync({ batch_size: 2, filter_thres: null, start_temperature: 0.5 })
+      expect(two.shape).toEqual([2, 8])
+      expect(numbers(two).every((id) => id >= 0 && id <= MASK)).toBe(true)
+      expect(model.training).toBe(true)
+    },
+  )
 
   it('learns what it sees', async () => {
     manualSeed(1)
@@ -62,7 +78,11 @@ describe('masked generation', () => {
   })
 
   it('has the parameters of its parts once', () => {
-    const model = new NonAutoregressiveWrapper(masked(), { mask_id: MASK, self_cond: true, self_token_critic: true })
+    const model = new NonAutoregressiveWrapper(masked(), {
+      mask_id: MASK,
+      self_cond: true,
+      self_token_critic: true,
+    })
     const names = [...model.namedParameters().keys()]
     expect(names.filter((name) => name.includes('token_emb'))).toEqual(['net.token_emb.emb.weight'])
     for (const name of ['null_embed', 'to_self_cond.weight', 'token_critic.to_logits.bias'])
@@ -75,7 +95,8 @@ describe('masked generation', () => {
   })
 
   it('says what does not go together', () => {
-    const make = (options: object) => () => new NonAutoregressiveWrapper(masked(), { mask_id: MASK, ...options })
+    const make = (options: object) => () =>
+      new NonAutoregressiveWrapper(masked(), { mask_id: MASK, ...options })
     expect(make({ mask_id: 11 })).toThrow(/mask_id/)
     expect(make({ token_critic: masked() })).toThrow(/logits_dim/)
     expect(make({ token_critic: masked(1), self_token_critic: true })).toThrow(/choose one/)

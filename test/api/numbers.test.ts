@@ -21,7 +21,11 @@ import {
 import { numbers } from './helpers.js'
 
 /** What PyTorch makes of it; `test/numbers/record.py` has written it. */
-const texts = import.meta.glob<string>('../numbers/pytorch.jsonl', { query: '?raw', import: 'default', eager: true })
+const texts = import.meta.glob<string>('../numbers/pytorch.jsonl', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+})
 
 type Value = number | boolean | string
 interface Written {
@@ -46,7 +50,8 @@ const CASES = Object.values(texts).flatMap((text) =>
 /** Large whole numbers, NaN and the infinities are strings. */
 const value = (x: unknown, dtype: DType) =>
   typeof x !== 'string' ? x : dtype === 'i64' && /^-?\d+$/.test(x) ? BigInt(x) : Number(x)
-const made = ({ dtype, shape, data }: Written) => tensor(data.map((x) => value(x, dtype)) as number[], { dtype, shape })
+const made = ({ dtype, shape, data }: Written) =>
+  tensor(data.map((x) => value(x, dtype)) as number[], { dtype, shape })
 const isWhole = (dtype: DType | undefined) => dtype === 'i64' || dtype === 'u8' || dtype === 'bool'
 
 /** Where we refuse what PyTorch gives, with the words that say so. */
@@ -63,7 +68,10 @@ function refusal({ op, inputs: [x, y], args }: Case): RegExp | null {
   return null
 }
 
-/** Where we give what PyTorch refuses: beside a number, truth values count as numbers in a difference too. */
+/**
+ * Where we give what PyTorch refuses: beside a number, truth values count as numbers in a
+ * difference too.
+ */
 const given = ({ op, inputs: [x, y] }: Case) =>
   x?.dtype === 'bool' && (op === 'argmax' || (op === 'sub' && y === undefined))
 
@@ -79,10 +87,14 @@ function close(got: unknown, want: unknown, dtype: DType): boolean {
 /** The result of the operation, or what it says is wrong. */
 function ours({ op, inputs, args }: Case): Tensor | Error {
   const [x, ...others] = inputs.map(made) as [Tensor, ...Tensor[]]
-  const all = args.map((arg) => (arg === null ? undefined : op === 'cast' ? arg : value(arg, 'f64')))
+  const all = args.map((arg) =>
+    arg === null ? undefined : op === 'cast' ? arg : value(arg, 'f64'),
+  )
   try {
     const run = x[op as 'add'] as (...args: unknown[]) => Tensor
-    return op === 'gather' ? x.gather(all[0] as number, others[0] as Tensor) : run.call(x, ...others, ...all)
+    return op === 'gather'
+      ? x.gather(all[0] as number, others[0] as Tensor)
+      : run.call(x, ...others, ...all)
   } catch (error) {
     return error as Error
   }
@@ -134,7 +146,9 @@ describe('whole numbers', () => {
       expect([x.sum(0).dtype, x.sum(0).toArray()]).toEqual(['i64', [300, 300]])
       expect(x.transpose().sum(-1).toArray()).toEqual([300, 300])
       expect(zeros([2, 0], { dtype }).sum(1).toArray()).toEqual([0, 0])
-      expect(() => x.mean()).toThrow(new RegExp(`mean needs floating-point values, got ${dtype}: cast`))
+      expect(() => x.mean()).toThrow(
+        new RegExp(`mean needs floating-point values, got ${dtype}: cast`),
+      )
     }
     expect(full([300], 255, { dtype: 'u8' }).sum().item()).toBe(76_500)
   })
@@ -181,7 +195,9 @@ describe('whole numbers', () => {
     ['a square root', () => ones([1], { dtype: 'i64' }).sqrt()],
     ['a mean squared error', () => mse(ones([1], { dtype: 'i64' }), zeros([1], { dtype: 'i64' }))],
   ])('refuse %s', (_, make) => {
-    expect(make).toThrow(expect.objectContaining({ code: expect.stringMatching(/^invalid_(tensor|argument)$/) }))
+    expect(make).toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^invalid_(tensor|argument)$/) }),
+    )
   })
 
   it('are made up to the limits of their types', () => {
@@ -193,12 +209,15 @@ describe('whole numbers', () => {
     expect([drawn.min().item(), drawn.max().item()]).toEqual([0, 255])
     const bits = randint(0, 2, [200], { dtype: 'bool' }).sum().item() as number
     expect(bits > 50 && bits < 150).toBe(true)
-    for (const dtype of WHOLE) expect(ones([2], { dtype }).toArray()).toEqual(dtype === 'bool' ? [true, true] : [1, 1])
+    for (const dtype of WHOLE)
+      expect(ones([2], { dtype }).toArray()).toEqual(dtype === 'bool' ? [true, true] : [1, 1])
   })
 
   it('lose no digits on their way to JavaScript', () => {
     const large = tensor([2n ** 53n + 1n, -5n])
-    expect(() => large.toArray()).toThrow(/9007199254740993 has more digits than a number: read dataSync\(\)/)
+    expect(() => large.toArray()).toThrow(
+      /9007199254740993 has more digits than a number: read dataSync\(\)/,
+    )
     expect(() => large.max().item()).toThrow(/9007199254740993/)
     expect(String(large)).toBe('Tensor([2], i64) [9007199254740993,-5]')
     expect(large.add(1).dataSync()).toEqual(BigInt64Array.of(2n ** 53n + 2n, -4n))
@@ -239,15 +258,30 @@ describe('whole numbers', () => {
 describe('NaN', () => {
   it.each(FLOATS)('goes through reductions and comparisons from every place, %s', (dtype) => {
     for (let length = 1; length <= 70; length++) {
-      for (const at of new Set([0, 1, length >> 1, length - 2, length - 1].filter((i) => i >= 0 && i < length))) {
-        const values = Array.from({ length }, (_, i) => (i === at ? Number.NaN : ((i * 7) % 11) - 4))
+      for (const at of new Set(
+        [0, 1, length >> 1, length - 2, length - 1].filter((i) => i >= 0 && i < length),
+      )) {
+        const values = Array.from({ length }, (_, i) =>
+          i === at ? Number.NaN : ((i * 7) % 11) - 4,
+        )
         const x = tensor(values, { dtype })
         const other = full([length], 0.5, { dtype })
-        for (const y of [x.max(), x.min(), x.reshape([length, 1]).max(0), x.reshape([1, length]).min(1)]) {
+        for (const y of [
+          x.max(),
+          x.min(),
+          x.reshape([length, 1]).max(0),
+          x.reshape([1, length]).min(1),
+        ]) {
           expect(numbers(y), `${length}, ${at}`).toEqual([Number.NaN])
         }
         expect(x.argmax().item()).toBe(at)
-        for (const y of [x.maximum(other), other.maximum(x), x.minimum(0.5), other.minimum(x), x.relu()]) {
+        for (const y of [
+          x.maximum(other),
+          other.maximum(x),
+          x.minimum(0.5),
+          other.minimum(x),
+          x.relu(),
+        ]) {
           expect(numbers(y).map(Number.isNaN)).toEqual(values.map((_, i) => i === at))
         }
         expect(numbers(x.softmax()).every(Number.isNaN)).toBe(true)
@@ -293,7 +327,11 @@ describe('what has no answer', () => {
     expect(empty.sum(1).toArray()).toEqual([0, 0])
     expect(empty.mean(1).toArray()).toEqual([Number.NaN, Number.NaN])
     expect(empty.mean().item()).toBeNaN()
-    for (const f of [(x: Tensor) => x.max(1), (x: Tensor) => x.min(-1), (x: Tensor) => x.argmax(1)]) {
+    for (const f of [
+      (x: Tensor) => x.max(1),
+      (x: Tensor) => x.min(-1),
+      (x: Tensor) => x.argmax(1),
+    ]) {
       expect(() => f(empty)).toThrow(/of nothing: axis 1 of shape \[2, 0\] is empty/)
     }
     expect(() => empty.max()).toThrow(/axis 1/)
@@ -314,14 +352,20 @@ describe('what has no answer', () => {
 
   it('is no fraction of a type that holds none', () => {
     for (const dtype of ['i64', 'u8', 'bool'] as const) {
-      expect(() => rand([2], { dtype })).toThrow(`rand gives fractions, which ${dtype} does not hold: take randint`)
+      expect(() => rand([2], { dtype })).toThrow(
+        `rand gives fractions, which ${dtype} does not hold: take randint`,
+      )
       expect(() => randn([2], { dtype })).toThrow(/randn gives fractions/)
     }
   })
 
   it('is no infinity of a number that the type does not hold', () => {
-    expect(() => full([2], 1e300)).toThrow(/full: 1e\+?300 is beyond the numbers of f32|full: 10+ is beyond/)
-    expect(() => full([2], 1e5, { dtype: 'f16' })).toThrow(/beyond the numbers of f16, which end at 65504/)
+    expect(() => full([2], 1e300)).toThrow(
+      /full: 1e\+?300 is beyond the numbers of f32|full: 10+ is beyond/,
+    )
+    expect(() => full([2], 1e5, { dtype: 'f16' })).toThrow(
+      /beyond the numbers of f16, which end at 65504/,
+    )
     expect(numbers(full([1], 65504, { dtype: 'f16' }))).toEqual([65504])
     expect(numbers(full([1], 3.3895e38, { dtype: 'bf16' })).every(Number.isFinite)).toBe(true)
     expect(numbers(full([1], -1e300, { dtype: 'f64' }))).toEqual([-1e300])
@@ -352,7 +396,9 @@ describe('what has no answer', () => {
     ]
     for (const rate of rates) {
       for (const step of [-1, Number.NaN, Number.POSITIVE_INFINITY, '3', undefined]) {
-        expect(() => rate(step as number)).toThrow(expect.objectContaining({ code: 'invalid_argument' }))
+        expect(() => rate(step as number)).toThrow(
+          expect.objectContaining({ code: 'invalid_argument' }),
+        )
       }
       expect([rate(0), rate(3), rate(1000)].every(Number.isFinite)).toBe(true)
     }
@@ -371,7 +417,10 @@ describe('half precision', () => {
       for (const classes of [300, 3000]) {
         const weights = zeros([1, classes], { dtype }).softmax()
         expect(weights.to('f32').sum().item()).toBeCloseTo(1, 2)
-        expect(zeros([1, classes], { dtype }).crossEntropy([0]).item()).toBeCloseTo(Math.log(classes), 1)
+        expect(zeros([1, classes], { dtype }).crossEntropy([0]).item()).toBeCloseTo(
+          Math.log(classes),
+          1,
+        )
       }
       expect(
         zeros([3000, 2], { dtype })

@@ -36,7 +36,10 @@ async function run(p: Tensor, optimizer: { step(): Promise<void> }): Promise<num
 function byHand(step: (w: number, g: number, t: number, memory: number[]) => number): number[] {
   return START.map((start, i) => {
     const memory: number[] = []
-    return GRADIENTS.reduce((w, gradient, t) => step(w, gradient[i] as number, t + 1, memory), start)
+    return GRADIENTS.reduce(
+      (w, gradient, t) => step(w, gradient[i] as number, t + 1, memory),
+      start,
+    )
   })
 }
 
@@ -178,14 +181,20 @@ describe('an optimizer', () => {
   it('refuses the state of another kind or of other groups', async () => {
     const [p, q] = [parameter(), parameter()]
     const adam = new AdamW([p])
-    await expect(new SGD([q]).load(await adam.saveBytes())).rejects.toThrow(/AdamW, not the state of SGD/)
+    await expect(new SGD([q]).load(await adam.saveBytes())).rejects.toThrow(
+      /AdamW, not the state of SGD/,
+    )
     expect(() => new AdamW([p, q]).loadStateDict(adam.stateDict())).toThrow(/other groups/)
   })
 
   it('tells every problem of its options', () => {
     const p = parameter()
     const make = () =>
-      new AdamW([{ params: [p], weigth_decay: 1 } as never], { lr: -1, beta: [0.9, 0.9], betas: [0.9, 1] } as never)
+      new AdamW([{ params: [p], weigth_decay: 1 } as never], {
+        lr: -1,
+        beta: [0.9, 0.9],
+        betas: [0.9, 1],
+      } as never)
     expect(make).toThrowError(
       expect.objectContaining({
         code: 'invalid_options',
@@ -193,7 +202,10 @@ describe('an optimizer', () => {
           expect.objectContaining({ path: 'beta', did_you_mean: 'betas' }),
           expect.objectContaining({ path: 'lr', allowed: 'a number from 0' }),
           expect.objectContaining({ path: 'betas' }),
-          expect.objectContaining({ path: 'param_groups[0].weigth_decay', did_you_mean: 'weight_decay' }),
+          expect.objectContaining({
+            path: 'param_groups[0].weigth_decay',
+            did_you_mean: 'weight_decay',
+          }),
         ],
       }),
     )
@@ -212,12 +224,16 @@ describe('an optimizer', () => {
     const [p, q] = [parameter(), parameter()]
     const groups = [{ params: [p] }, { params: [q], momentum: 0 }]
     expect(() => new SGD(groups, { momentum: 0.9, nesterov: true })).toThrowError(
-      expect.objectContaining({ problems: [expect.objectContaining({ path: 'param_groups[1].nesterov' })] }),
+      expect.objectContaining({
+        problems: [expect.objectContaining({ path: 'param_groups[1].nesterov' })],
+      }),
     )
     const optimizer = new SGD(groups, { lr: 0.1 })
     const [, second] = optimizer.param_groups
     if (second) second.lr = Number.NaN
-    await expect(optimizer.step()).rejects.toThrow(/param_groups\[1\]\.lr: got NaN; allowed: a number from 0/)
+    await expect(optimizer.step()).rejects.toThrow(
+      /param_groups\[1\]\.lr: got NaN; allowed: a number from 0/,
+    )
     expect(() => {
       optimizer.lr = undefined as never
     }).toThrow(/from 0/)

@@ -1,4 +1,5 @@
-// What no machine can hold is refused before anything is computed, with what it would need and what there is.
+// What no machine can hold is refused before anything is computed, with what it would need and what
+// there is.
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   AdamW,
@@ -35,7 +36,8 @@ async function needed(run: () => unknown): Promise<number> {
   expect(error).toBeInstanceOf(XTransformersError)
   const { code, message } = error as XTransformersError
   expect(code, message).toBe('out_of_memory')
-  const [, size, unit, left] = /needs (\d+(?:\.\d+)?) (MiB|GiB), and (\d+.*) available/.exec(message) ?? []
+  const [, size, unit, left] =
+    /needs (\d+(?:\.\d+)?) (MiB|GiB), and (\d+.*) available/.exec(message) ?? []
   expect(Number.parseFloat(left ?? ''), message).toBeGreaterThan(0)
   expect(memory().native_bytes - before).toBeLessThan(MEGABYTE)
   return Number(size) * UNITS[unit as keyof typeof UNITS]
@@ -73,10 +75,13 @@ describe('a tensor that is too large', () => {
     expect(await needed(make)).toBeGreaterThanOrEqual(TIB)
   })
 
-  it.each(['f64', 'f16', 'bf16', 'i64', 'u8', 'bool'] as const)('is refused in %s', async (dtype) => {
-    const size = { f64: 8, f16: 2, bf16: 2, i64: 8, u8: 1, bool: 1 }[dtype]
-    expect(await needed(() => zeros([2 ** 20, 2 ** 20], { dtype }))).toBe(size * TIB)
-  })
+  it.each(['f64', 'f16', 'bf16', 'i64', 'u8', 'bool'] as const)(
+    'is refused in %s',
+    async (dtype) => {
+      const size = { f64: 8, f16: 2, bf16: 2, i64: 8, u8: 1, bool: 1 }[dtype]
+      expect(await needed(() => zeros([2 ** 20, 2 ** 20], { dtype }))).toBe(size * TIB)
+    },
+  )
 
   it.each<[string, () => unknown]>([
     ['add', () => ones([MEGABYTE, 1]).add(ones([MEGABYTE]))],
@@ -84,8 +89,14 @@ describe('a tensor that is too large', () => {
     ['gt', () => ones([MEGABYTE, 1]).gt(ones([MEGABYTE]))],
     ['where', () => ones([MEGABYTE, 1], { dtype: 'bool' }).where(ones([1]), ones([MEGABYTE]))],
     ['matmul', () => ones([MEGABYTE, 1]).matmul(ones([1, MEGABYTE]))],
-    ['add of halves', () => ones([MEGABYTE, 1], { dtype: 'f16' }).add(ones([MEGABYTE], { dtype: 'f16' }))],
-    ['add of whole numbers', () => ones([MEGABYTE, 1], { dtype: 'i64' }).add(ones([MEGABYTE], { dtype: 'i64' }))],
+    [
+      'add of halves',
+      () => ones([MEGABYTE, 1], { dtype: 'f16' }).add(ones([MEGABYTE], { dtype: 'f16' })),
+    ],
+    [
+      'add of whole numbers',
+      () => ones([MEGABYTE, 1], { dtype: 'i64' }).add(ones([MEGABYTE], { dtype: 'i64' })),
+    ],
   ])('is refused as the result of %s', async (_, run) => {
     expect(await needed(() => tidy(run))).toBeGreaterThanOrEqual(TIB)
   })
@@ -129,10 +140,15 @@ describe('a model that is too large', () => {
     const plain = await of(() => new SGD(parameters, { lr: 0.1 }))
     const one = plain / 3
     for (const more of [{}, { dampening: 0.1 }, { nesterov: true }])
-      expect((await of(() => new SGD(parameters, { lr: 0.1, momentum: 0.9, ...more }))) / one).toBeCloseTo(4, 3)
+      expect(
+        (await of(() => new SGD(parameters, { lr: 0.1, momentum: 0.9, ...more }))) / one,
+      ).toBeCloseTo(4, 3)
     expect((await of(() => new AdamW(parameters))) / one).toBeCloseTo(5, 3)
     const half = parameters.length / 2
-    const groups = [{ params: parameters.slice(0, half) }, { params: parameters.slice(half), momentum: 0.9 }]
+    const groups = [
+      { params: parameters.slice(0, half) },
+      { params: parameters.slice(half), momentum: 0.9 },
+    ]
     const mixed = await of(() => new SGD(groups, { lr: 0.1 }))
     expect(mixed / one).toBeGreaterThan(3.1)
     expect(mixed / one).toBeLessThan(3.9)

@@ -1,7 +1,14 @@
 // Sources and targets of the caller's: what looks like one of the web, and keeps its rules or not.
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type AutoregressiveWrapper, load, loadTensors, type Tensor } from 'x-transformers'
-import { expectError, expectProgress, FakeFile, inPieces, type Told, watchRejections } from './bytes.js'
+import {
+  expectError,
+  expectProgress,
+  FakeFile,
+  inPieces,
+  type Told,
+  watchRejections,
+} from './bytes.js'
 import { numbers, smallModel } from './helpers.js'
 
 const values = (model: { parameters(): Tensor[] }) => model.parameters().map(numbers)
@@ -43,33 +50,67 @@ describe('a Blob', () => {
       globalThis.FileReader = Reader as never
       const told: Told[] = []
       const source = new Poor(bytes) as never
-      expect(values(await load(source, { on_progress: (progress) => told.push(progress) }))).toEqual(values(model))
+      expect(
+        values(await load(source, { on_progress: (progress) => told.push(progress) })),
+      ).toEqual(values(model))
       expectProgress(told, bytes.length)
-      await expectError(given(new Poor(new Uint8Array([255, 2]))), 'file', /the Blob broke off.*it was removed/)
+      await expectError(
+        given(new Poor(new Uint8Array([255, 2]))),
+        'file',
+        /the Blob broke off.*it was removed/,
+      )
       globalThis.FileReader = undefined as never
-      await expectError(given(new Poor(bytes)), 'file', /no arrayBuffer\(\), and there is no FileReader/)
+      await expectError(
+        given(new Poor(bytes)),
+        'file',
+        /no arrayBuffer\(\), and there is no FileReader/,
+      )
     } finally {
       globalThis.FileReader = had
     }
   })
 
-  const blob = (size: unknown, buffer: unknown) => ({ size, stream() {}, slice: () => ({ arrayBuffer: () => buffer }) })
+  const blob = (size: unknown, buffer: unknown) => ({
+    size,
+    stream() {},
+    slice: () => ({ arrayBuffer: () => buffer }),
+  })
 
   it('of the caller has the size that it tells', async () => {
     const long = blob(10, new ArrayBuffer(1000))
-    await expectError(given(long), 'invalid_argument', /the Blob gives 1000 bytes for a slice of \d+/)
-    await expectError(given(blob(1000, new ArrayBuffer(3))), 'file', /the Blob ended after 3 of 1000 bytes/)
+    await expectError(
+      given(long),
+      'invalid_argument',
+      /the Blob gives 1000 bytes for a slice of \d+/,
+    )
+    await expectError(
+      given(blob(1000, new ArrayBuffer(3))),
+      'file',
+      /the Blob ended after 3 of 1000 bytes/,
+    )
     for (const size of [Number.NaN, -1, 1.5]) {
-      await expectError(given(blob(size, bytes.buffer)), 'invalid_argument', /size of the Blob must be a number of/)
+      await expectError(
+        given(blob(size, bytes.buffer)),
+        'invalid_argument',
+        /size of the Blob must be a number of/,
+      )
     }
     await expectError(given(blob('9', bytes.buffer)), 'invalid_argument', /a source is a URL/)
-    await expectError(given(blob(10, 10)), 'invalid_argument', /what the Blob gives must be an ArrayBuffer, got 10/)
+    await expectError(
+      given(blob(10, 10)),
+      'invalid_argument',
+      /what the Blob gives must be an ArrayBuffer, got 10/,
+    )
   })
 
   it('is what a handle gives', async () => {
     for (const file of [null, undefined, 3, {}, new Uint8Array(3)]) {
       const handle = { name: 'a', getFile: async () => file }
-      await expectError(given(handle), 'invalid_argument', /what getFile\(\) of a gives must be a File/)
+      await expectError(
+        given(handle),
+        'invalid_argument',
+        /what getFile\(\) of a gives must be a File/,
+      )
     }
     expect(values(await given({ getFile: () => new Blob([bytes]) }))).toEqual(values(model))
     const throws = () => {
@@ -86,7 +127,9 @@ describe('a reader', () => {
 
   it('of the caller may do all at once', async () => {
     const steps = [{ done: false, value: bytes }, { done: true }]
-    expect(values(await given(stream({ read: () => steps.shift(), cancel })))).toEqual(values(model))
+    expect(values(await given(stream({ read: () => steps.shift(), cancel })))).toEqual(
+      values(model),
+    )
   })
 
   it('that is none is refused', async () => {
@@ -96,7 +139,11 @@ describe('a reader', () => {
     }
     for (const step of [undefined, null, 3]) {
       const pending = given(stream({ read: async () => step, cancel }))
-      await expectError(pending, 'invalid_argument', /a read of the stream gives must be \{ done, value \}/)
+      await expectError(
+        pending,
+        'invalid_argument',
+        /a read of the stream gives must be \{ done, value \}/,
+      )
       expect(cancelled.splice(0).length).toBe(1)
     }
   })
@@ -106,7 +153,11 @@ describe('a reader', () => {
       throw new Error('no')
     }
     await expectError(given({ getReader: throws }), 'file', /the stream cannot be read: no/)
-    await expectError(given(stream({ read: throws, cancel: throws })), 'file', /broke off after 0 bytes: no/)
+    await expectError(
+      given(stream({ read: throws, cancel: throws })),
+      'file',
+      /broke off after 0 bytes: no/,
+    )
   })
 })
 
@@ -133,7 +184,10 @@ describe('an async iterable', () => {
       },
       return: () => void left.push('return'),
     }
-    const source = { [Symbol.asyncIterator]: () => iterator, destroy: () => void left.push('destroy') }
+    const source = {
+      [Symbol.asyncIterator]: () => iterator,
+      destroy: () => void left.push('destroy'),
+    }
     await expect(load(source as never, { signal: controller.signal })).rejects.toBe('enough')
     expect(left).toEqual(['destroy', 'return'])
   })
@@ -144,7 +198,11 @@ describe('an async iterable', () => {
     }
     await expectError(given(texts()), 'invalid_argument', /pieces of type Uint8Array, got "text"/)
     const none = { [Symbol.asyncIterator]: () => 3 }
-    await expectError(given(none), 'invalid_argument', /iterator of the stream must be an object with next\(\), got 3/)
+    await expectError(
+      given(none),
+      'invalid_argument',
+      /iterator of the stream must be an object with next\(\), got 3/,
+    )
   })
 })
 
@@ -156,8 +214,16 @@ describe('a Response', () => {
     await expectError(mock({}), 'invalid_checkpoint', /it is empty/)
     expect(values(await mock({ body: inPieces(bytes, 1000) }))).toEqual(values(model))
     expect(values(await mock({ arrayBuffer: async () => bytes.buffer }))).toEqual(values(model))
-    await expectError(mock({ arrayBuffer: async () => 3 }), 'file', /arrayBuffer\(\) of the Response gives 3/)
-    await expectError(mock({ ok: false }), 'file', /the Response cannot be loaded: .*status undefined/)
+    await expectError(
+      mock({ arrayBuffer: async () => 3 }),
+      'file',
+      /arrayBuffer\(\) of the Response gives 3/,
+    )
+    await expectError(
+      mock({ ok: false }),
+      'file',
+      /the Response cannot be loaded: .*status undefined/,
+    )
     await expectError(mock({ ok: false, status: 404, body: {} }), 'file', /status 404/)
   })
 
@@ -167,8 +233,11 @@ describe('a Response', () => {
       yield bytes.slice(500)
     }
     const headers = new Headers({ 'content-length': String(bytes.length) })
-    expect(values(await mock({ body: body(), headers, url: 'https://example.org/x' }))).toEqual(values(model))
-    const message = /the Response must be a ReadableStream or an async iterable.*Readable.toWeb\(stream\)/
+    expect(values(await mock({ body: body(), headers, url: 'https://example.org/x' }))).toEqual(
+      values(model),
+    )
+    const message =
+      /the Response must be a ReadableStream or an async iterable.*Readable.toWeb\(stream\)/
     await expectError(mock({ body: { pipe() {} } }), 'invalid_argument', message)
   })
 })
@@ -176,11 +245,19 @@ describe('a Response', () => {
 describe('a target', () => {
   it('of the caller is a stream with a writer', async () => {
     const none = model.save({ getWriter: () => 3 } as never)
-    await expectError(none, 'invalid_argument', /what getWriter\(\) of the stream gives must be a writer/)
+    await expectError(
+      none,
+      'invalid_argument',
+      /what getWriter\(\) of the stream gives must be a writer/,
+    )
     const throws = () => {
       throw new Error('no')
     }
-    await expectError(model.save({ getWriter: throws } as never), 'file', /the stream cannot be written: no/)
+    await expectError(
+      model.save({ getWriter: throws } as never),
+      'file',
+      /the stream cannot be written: no/,
+    )
     const written: Uint8Array[] = []
     const writer = { write: (piece: Uint8Array) => written.push(piece), close() {}, abort() {} }
     await model.save({ getWriter: () => writer } as never)
@@ -194,9 +271,14 @@ describe('a target', () => {
   })
 
   it('with a handle opens a stream', async () => {
-    const handle = (createWritable: () => unknown) => ({ name: 'a', getFile() {}, createWritable }) as never
+    const handle = (createWritable: () => unknown) =>
+      ({ name: 'a', getFile() {}, createWritable }) as never
     const none = model.save(handle(async () => 3))
-    await expectError(none, 'invalid_argument', /createWritable\(\) of a gives must be a WritableStream, got 3/)
+    await expectError(
+      none,
+      'invalid_argument',
+      /createWritable\(\) of a gives must be a WritableStream, got 3/,
+    )
     const throws = () => {
       throw new Error('no')
     }

@@ -73,7 +73,8 @@ describe('parameters in containers', () => {
       .reduce((x, y) => x.add(y))
       .backwardSync()
     await optimizer.step()
-    for (const [i, values] of b.parameters().map(numbers).entries()) expect(values).not.toEqual(before[i])
+    for (const [i, values] of b.parameters().map(numbers).entries())
+      expect(values).not.toEqual(before[i])
     await b.loadWeights(await a.saveBytes())
     expect(b.parameters().map(numbers)).toEqual(before)
   })
@@ -141,7 +142,9 @@ describe('parameters in objects of ordinary classes', () => {
     }
     const model = new Model()
     expect(names(model).slice(0, 4)).toEqual(['head', 'lin.w', 'list.0.w', 'list.1.deep.w'])
-    expect(names(model)).toContain('wrapped.layers.final_norm.weight'.replace('final_norm', 'layers.0.0.0'))
+    expect(names(model)).toContain(
+      'wrapped.layers.final_norm.weight'.replace('final_norm', 'layers.0.0.0'),
+    )
     const before = numbers(model.lin.w)
     const optimizer = new SGD(model.parameters(), { lr: 1 })
     await model
@@ -182,7 +185,16 @@ describe('parameters in objects of ordinary classes', () => {
         Object.defineProperty(this, 'unlisted', { value: leaf(1) })
       }
     }
-    const found = ['made.own', 'made.base', 'bare.w', 'list.0.w', 'list.scale', 'store.a.w', 'store.scale', 'tagged.w']
+    const found = [
+      'made.own',
+      'made.base',
+      'bare.w',
+      'list.0.w',
+      'list.scale',
+      'store.a.w',
+      'store.scale',
+      'tagged.w',
+    ]
     expect(names(new Model())).toEqual([...found, 'unlisted', 'Symbol(scale)'])
   })
 
@@ -247,7 +259,10 @@ describe('parameters in objects of ordinary classes', () => {
     class Model extends Quiet {
       w = leaf(1)
       lazy = new Lazy()
-      own = Object.defineProperty(new (class Own {})(), 'w', { enumerable: true, get: () => runs++ })
+      own = Object.defineProperty(new (class Own {})(), 'w', {
+        enumerable: true,
+        get: () => runs++,
+      })
       optimizer = new SGD([frozen], { lr: 1 })
       date = Object.assign(new Date(), { frozen })
       promise = Object.assign(Promise.resolve(), { frozen })
@@ -294,7 +309,9 @@ describe('parameters that nobody can see', () => {
         return this.#weight
       }
     }
-    const says = HIDDEN(/^Hidden has made a parameter of shape \[16, 2\] where nobody can see it.*#private.*public/)
+    const says = HIDDEN(
+      /^Hidden has made a parameter of shape \[16, 2\] where nobody can see it.*#private.*public/,
+    )
     for (const use of ['parameters', 'namedParameters', 'stateDict'] as const)
       expect(() => new Hidden()[use]()).toThrow(says)
     expect(() => new Hidden().numParameters).toThrow(says)
@@ -429,12 +446,20 @@ describe('weights in the graph of a forward that no property leads to', () => {
   }
   const x = ones([1, 2])
   const told = (name: string, what: string) =>
-    HIDDEN(new RegExp(`^${name} computes with ${what} that none of its properties leads to.*public property`))
+    HIDDEN(
+      new RegExp(
+        `^${name} computes with ${what} that none of its properties leads to.*public property`,
+      ),
+    )
 
   it('are told of: given to the constructor, made in a method, in an object of another class', async () => {
-    await expect(new Given(leaf(2, 2)).forward(x)).rejects.toThrow(told('Given', 'a parameter of shape \\[2, 2\\]'))
+    await expect(new Given(leaf(2, 2)).forward(x)).rejects.toThrow(
+      told('Given', 'a parameter of shape \\[2, 2\\]'),
+    )
     const layers = new Decoder({ dim: 16, depth: 1 })
-    await expect(new Given(layers).forward(ones([1, 3, 16]))).rejects.toThrow(told('Given', 'a Decoder'))
+    await expect(new Given(layers).forward(ones([1, 3, 16]))).rejects.toThrow(
+      told('Given', 'a Decoder'),
+    )
     expect(() => new Holds().forward(x)).toThrow(told('Holds', 'a parameter of shape \\[2, 2\\]'))
     const field = new Field()
     field.parameters()

@@ -53,7 +53,11 @@ describe('a Proxy around a model', () => {
     const other = make()
     await other.loadWeights(await model.saveBytes())
     expect(numbers(other.head)).toEqual(numbers(model.head))
-    expect([model.eval().training, model.net.training, model.quantization]).toEqual([false, false, null])
+    expect([model.eval().training, model.net.training, model.quantization]).toEqual([
+      false,
+      false,
+      null,
+    ])
     expect(describeModel(model).num_parameters).toBe(model.numParameters)
     expect(String(model)).toContain('(net)')
     model.to('cpu').dispose()
@@ -69,7 +73,9 @@ describe('a Proxy around a model', () => {
     expect(a.parameters()).toEqual(b.parameters())
     const model = new Proxy(b, {})
     expect((await model.generate([1, 2], 3)).shape).toEqual([3])
-    expect(model.generateSync([1, 2], 3, { filter_logits_fn: (logits) => logits }).shape).toEqual([3])
+    expect(model.generateSync([1, 2], 3, { filter_logits_fn: (logits) => logits }).shape).toEqual([
+      3,
+    ])
     let tokens = 0
     for await (const _ of model.stream([1, 2], 3)) tokens++
     expect(tokens).toBe(3)

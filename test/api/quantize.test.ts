@@ -23,7 +23,9 @@ const FORMATS: Quantization[] = ['q8_0', 'q4_0', 'bf16']
 /** A model whose matrices are whole blocks of 32. */
 function model(layers: object = {}): AutoregressiveWrapper {
   const attn_layers = new Decoder({ dim: 64, depth: 2, heads: 2, attn_dim_head: 32, ...layers })
-  return new AutoregressiveWrapper(new TransformerWrapper({ num_tokens: 128, max_seq_len: 64, attn_layers }))
+  return new AutoregressiveWrapper(
+    new TransformerWrapper({ num_tokens: 128, max_seq_len: 64, attn_layers }),
+  )
 }
 
 const code = (error: unknown) => error instanceof XTransformersError && error.code
@@ -35,7 +37,8 @@ function distance(got: readonly number[], want: readonly number[]): number {
   return most(got.map((x, i) => x - (want[i] as number))) / most(want)
 }
 
-const logits = async (net: TransformerWrapper) => numbers(await noGrad(() => net.forward(ids(2, 9))))
+const logits = async (net: TransformerWrapper) =>
+  numbers(await noGrad(() => net.forward(ids(2, 9))))
 
 describe('perplexity on a real text', () => {
   const LENGTH = 64
@@ -43,7 +46,9 @@ describe('perplexity on a real text', () => {
   /** Characters as tokens, in windows that overlap by one. */
   function windows(text: string, starts: number[]): Tensor {
     const rows = starts.map((start) => text.slice(start, start + LENGTH + 1))
-    const tokens = rows.flatMap((row) => Array.from(row, (character) => Math.min(character.charCodeAt(0), 127)))
+    const tokens = rows.flatMap((row) =>
+      Array.from(row, (character) => Math.min(character.charCodeAt(0), 127)),
+    )
     return tensor(tokens, { shape: [rows.length, LENGTH + 1], dtype: 'i64' })
   }
 
@@ -58,7 +63,10 @@ describe('perplexity on a real text', () => {
     const optimizer = new AdamW(untrained.parameters(), { lr: 3e-3 })
     for (let step = 0; step < 200; step++) {
       // spread over the text, other places each time
-      const starts = Array.from({ length: 8 }, (_, row) => ((step * 8 + row) * 7919) % (text.length - LENGTH - 1))
+      const starts = Array.from(
+        { length: 8 },
+        (_, row) => ((step * 8 + row) * 7919) % (text.length - LENGTH - 1),
+      )
       using loss = await untrained.forward(windows(text, starts))
       await loss.backward()
       await optimizer.step()
@@ -75,7 +83,9 @@ describe('perplexity on a real text', () => {
     const before = await perplexity(trained, heldOut)
     // it has learned something that rounding could destroy
     expect(before).toBeLessThan(untrained / 5)
-    const weights = new Map([...trained.stateDict()].map(([name, values]) => [name, values.detach()]))
+    const weights = new Map(
+      [...trained.stateDict()].map(([name, values]) => [name, values.detach()]),
+    )
     const change: Record<string, number> = {}
     for (const format of FORMATS) {
       trained.loadStateDict(weights)
@@ -93,40 +103,58 @@ describe('perplexity on a real text', () => {
 })
 
 describe('a quantized model', () => {
-  it.each(FORMATS)('keeps names, shapes and sizes, and gives nearly the same, as %s', async (format) => {
-    const quantized = model()
-    const before = await logits(quantized.net)
-    const [names, size] = [[...quantized.stateDict().keys()], quantized.numParameters]
-    expect(quantized.quantization).toBe(null)
-    expect(quantized.quantize(format)).toBe(quantized)
-    expect([quantized.quantization, quantized.net.quantization]).toEqual([format, format])
-    expect([...quantized.stateDict().keys()]).toEqual(names)
-    expect(quantized.numParameters).toBe(size)
-    const off = distance(await logits(quantized.net), before)
-    expect(off).toBeGreaterThan(0)
-    expect(off).toBeLessThan({ q8_0: 0.02, q4_0: 0.3, bf16: 0.02 }[format])
-  })
+  it.each(FORMATS)(
+    'keeps names, shapes and sizes, and gives nearly the same, as %s',
+    async (format) => {
+      const quantized = model()
+      const before = await logits(quantized.net)
+      const [names, size] = [[...quantized.stateDict().keys()], quantized.numParameters]
+      expect(quantized.quantization).toBe(null)
+      expect(quantized.quantize(format)).toBe(quantized)
+      expect([quantized.quantization, quantized.net.quantization]).toEqual([format, format])
+      expect([...quantized.stateDict().keys()]).toEqual(names)
+      expect(quantized.numParameters).toBe(size)
+      const off = distance(await logits(quantized.net), before)
+      expect(off).toBeGreaterThan(0)
+      expect(off).toBeLessThan({ q8_0: 0.02, q4_0: 0.3, bf16: 0.02 }[format])
+    },
+  )
 
-  it.each(FORMATS)('generates the same with kept keys and values as without, as %s', async (format) => {
-    const quantized = model().quantize(format)
-    const greedy = async (cache_kv: boolean) =>
-      numbers(await quantized.generate(ids(2, 5), 20, { temperature: 0, cache_kv, repetition_penalty: 1.3 }))
-    const kept = await greedy(true)
-    expect(kept).toEqual(await greedy(false))
-    expect(new Set(kept).size).toBeGreaterThan(3)
-    const streamed: number[] = []
-    const prompt = ids(1, 5)
-    for await (const token of quantized.stream(prompt, 6, { temperature: 0 })) streamed.push(token)
-    expect(streamed).toEqual(numbers(await quantized.generate(prompt, 6, { temperature: 0 })))
-  })
+  it.each(FORMATS)(
+    'generates the same with kept keys and values as without, as %s',
+    async (format) => {
+      const quantized = model().quantize(format)
+      const greedy = async (cache_kv: boolean) =>
+        numbers(
+          await quantized.generate(ids(2, 5), 20, {
+            temperature: 0,
+            cache_kv,
+            repetition_penalty: 1.3,
+          }),
+        )
+      const kept = await greedy(true)
+      expect(kept).toEqual(await greedy(false))
+      expect(new Set(kept).size).toBeGreaterThan(3)
+      const streamed: number[] = []
+      const prompt = ids(1, 5)
+      for await (const token of quantized.stream(prompt, 6, { temperature: 0 }))
+        streamed.push(token)
+      expect(streamed).toEqual(numbers(await quantized.generate(prompt, 6, { temperature: 0 })))
+    },
+  )
 
   it('takes less memory', async () => {
     const share = { q8_0: 8.5 / 32, q4_0: 4.5 / 32, bf16: 16 / 32 }
     for (const format of FORMATS) {
       const large = largerModel()
       await noGrad(() => large.forward(ids(1, 4)))
-      const linear = [...large.stateDict()].filter(([name]) => /(to_\w+|ff\.\d(\.\d)?)\.weight$/.test(name))
-      const bytes = linear.reduce((sum, [, { shape }]) => sum + 4 * (shape[0] as number) * (shape[1] as number), 0)
+      const linear = [...large.stateDict()].filter(([name]) =>
+        /(to_\w+|ff\.\d(\.\d)?)\.weight$/.test(name),
+      )
+      const bytes = linear.reduce(
+        (sum, [, { shape }]) => sum + 4 * (shape[0] as number) * (shape[1] as number),
+        0,
+      )
       const before = memory().native_bytes
       large.quantize(format)
       const freed = before - memory().native_bytes
@@ -150,7 +178,9 @@ describe('a quantized model', () => {
   it('is not trained, until weights are loaded', async () => {
     const quantized = model()
     const optimizer = new AdamW(quantized.parameters(), { lr: 1e-3 })
-    const weights = new Map([...quantized.stateDict()].map(([name, values]) => [name, values.detach()]))
+    const weights = new Map(
+      [...quantized.stateDict()].map(([name, values]) => [name, values.detach()]),
+    )
     const stale = await quantized.forward(ids(2, 9))
     quantized.quantize('q8_0')
     expect(await codeOf(stale.backward())).toBe('stale_parameters')

@@ -36,7 +36,10 @@ describe('random numbers of a call', () => {
     const second = (await noGrad(() => model.forward(x))).item()
     expect(second).not.toBe(first)
     manualSeed(5)
-    const together = await Promise.all([noGrad(() => model.forward(x)), noGrad(() => model.forward(x))])
+    const together = await Promise.all([
+      noGrad(() => model.forward(x)),
+      noGrad(() => model.forward(x)),
+    ])
     expect(together.map((loss) => loss.item())).toEqual([first, second])
     manualSeed(5)
     expect([model.forwardSync(x).item(), model.forwardSync(x).item()]).toEqual([first, second])

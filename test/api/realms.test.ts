@@ -22,7 +22,11 @@ beforeAll(async () => {
 
 const refused = (call: () => unknown, message: RegExp, code = 'invalid_argument') =>
   expect(call).toThrowError(
-    expect.objectContaining({ name: 'XTransformersError', code, message: expect.stringMatching(message) }),
+    expect.objectContaining({
+      name: 'XTransformersError',
+      code,
+      message: expect.stringMatching(message),
+    }),
   )
 
 const KINDS: [string, string, unknown[]][] = [
@@ -52,9 +56,13 @@ describe('typed arrays', () => {
   })
 
   it.each(KINDS)('of a class of the caller are what they extend: %s', (kind, dtype, values) => {
-    const Base = (globalThis as unknown as Record<string, typeof Float64Array>)[kind] as typeof Float64Array
+    const Base = (globalThis as unknown as Record<string, typeof Float64Array>)[
+      kind
+    ] as typeof Float64Array
     class Mine extends Base {}
-    const x = tensor(Mine.from(values.map((v) => (kind.startsWith('Big') ? BigInt(v as number) : v)) as never))
+    const x = tensor(
+      Mine.from(values.map((v) => (kind.startsWith('Big') ? BigInt(v as number) : v)) as never),
+    )
     expect([x.dtype, x.toArray()]).toEqual([dtype, values])
   })
 
@@ -101,7 +109,9 @@ const attn_layers = () => new Decoder({ dim: 16, depth: 1, heads: 2, attn_dim_he
 describe('options', () => {
   it('may be objects of another realm', async () => {
     const options = realm<object>('({ num_tokens: 11, max_seq_len: 16 })')
-    const net = new TransformerWrapper(Object.assign(options, { attn_layers: attn_layers() }) as never)
+    const net = new TransformerWrapper(
+      Object.assign(options, { attn_layers: attn_layers() }) as never,
+    )
     const call = realm<object>('({ return_embeddings: true })')
     expect((await net.forward(ids(1, 4), call)).shape).toEqual([1, 4, 16])
     expect(ones([2], realm('({ dtype: "f64" })')).dtype).toBe('f64')
@@ -152,12 +162,16 @@ describe('options', () => {
   it('with an unknown name are refused, by every call', async () => {
     const x = ones([2], { requires_grad: true })
     refused(() => x.sum(0, { keepdims: true } as never), /keepdims.*keepdim/, 'invalid_options')
-    await expect(x.sum().backward({ retain: true } as never)).rejects.toMatchObject({ code: 'invalid_options' })
+    await expect(x.sum().backward({ retain: true } as never)).rejects.toMatchObject({
+      code: 'invalid_options',
+    })
   })
 
   it('may hold values of another realm', async () => {
     const net = smallNet()
-    await expect(net.forward(ids(1, 4), { mask: realm('Promise.resolve(1)') })).rejects.toThrow(/await it first/)
+    await expect(net.forward(ids(1, 4), { mask: realm('Promise.resolve(1)') })).rejects.toThrow(
+      /await it first/,
+    )
     const state = realm<Map<string, unknown>>('new Map()')
     for (const [name, value] of net.stateDict()) state.set(name, value)
     expect(net.loadStateDict(state as never).missing).toEqual([])
@@ -170,7 +184,9 @@ describe('a tensor for a worker', () => {
   it('is told from one of the library', async () => {
     const x = hostTensor([[1, 2]], { dtype: 'i64' })
     expect(x).toBeInstanceOf(HostTensor)
-    await expect(smallNet().forward(x as never)).rejects.toThrow(/a HostTensor \(of x-transformers\/worker/)
+    await expect(smallNet().forward(x as never)).rejects.toThrow(
+      /a HostTensor \(of x-transformers\/worker/,
+    )
     refused(() => ones([1, 2]).add(x as never), /a HostTensor \(of x-transformers\/worker/)
   })
 })
@@ -178,7 +194,10 @@ describe('a tensor for a worker', () => {
 describe('things that are no parameters', () => {
   it('are refused, and not taken for none', () => {
     const model = new AutoregressiveWrapper(smallNet())
-    refused(() => clipGradNormSync(model as never, 1), /model\.parameters\(\).*an AutoregressiveWrapper/)
+    refused(
+      () => clipGradNormSync(model as never, 1),
+      /model\.parameters\(\).*an AutoregressiveWrapper/,
+    )
     refused(() => clipGradNormSync(3 as never, 1), /model\.parameters\(\)/)
   })
 })
@@ -188,7 +207,10 @@ describe('XTransformersError', () => {
     class Mine extends XTransformersError {}
     const plain = new XTransformersError('file', 'x')
     const mine = new Mine('file', 'x')
-    expect([plain instanceof XTransformersError, mine instanceof XTransformersError]).toEqual([true, true])
+    expect([plain instanceof XTransformersError, mine instanceof XTransformersError]).toEqual([
+      true,
+      true,
+    ])
     expect([plain instanceof Mine, mine instanceof Mine]).toEqual([false, true])
     for (const other of [new Error('x'), { code: 'file' }, null, 'x', ones([1])]) {
       expect(other instanceof XTransformersError).toBe(false)

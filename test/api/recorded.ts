@@ -46,6 +46,8 @@ export async function expectRecorded(
   which: 'logits' | 'f16' | 'bf16' = 'logits',
 ): Promise<void> {
   const want = await recordedModel()
-  const logits = await model.forward(tensor(want.tokens, { shape: [1, want.tokens.length], dtype: 'i64' }))
+  const logits = await model.forward(
+    tensor(want.tokens, { shape: [1, want.tokens.length], dtype: 'i64' }),
+  )
   expectClose(Array.from(await logits.data(), Number), want[which], 1e-5)
 }

@@ -16,7 +16,8 @@ import { ids } from './helpers.js'
 import { continuous, decoder, masked, vit, xTransformer } from './zoo.js'
 
 const cross = () => new CrossAttender({ dim: 16, depth: 1 })
-const transformer = () => new TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: decoder() })
+const transformer = () =>
+  new TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: decoder() })
 const image = { image_size: 8, patch_size: 4 }
 
 const constructors: [string, () => unknown, RegExp][] = [
@@ -25,10 +26,19 @@ const constructors: [string, () => unknown, RegExp][] = [
     () => new ViTransformerWrapper({ ...image, attn_layers: decoder() as never }),
     /allowed: Encoder/,
   ],
-  ['vectors for a loss over tokens', () => new AutoregressiveWrapper(continuous() as never), /net: got a Continuous/],
+  [
+    'vectors for a loss over tokens',
+    () => new AutoregressiveWrapper(continuous() as never),
+    /net: got a Continuous/,
+  ],
   [
     'names that Python drops',
-    () => new XTransformer({ ...xTransformer().options, dec_num_memory_tokens: 2, enc_dim: 4 } as never),
+    () =>
+      new XTransformer({
+        ...xTransformer().options,
+        dec_num_memory_tokens: 2,
+        enc_dim: 4,
+      } as never),
     /dec_num_memory_tokens[\s\S]*enc_dim/,
   ],
 ]
@@ -42,18 +52,34 @@ const calls: [string, () => Promise<unknown>, RegExp][] = [
   ],
   [
     'a context that is still a promise',
-    () => cross().forward(ones([1, 2, 16]), { context: vit().forward(randn([1, 3, 8, 8])) as never }),
+    () =>
+      cross().forward(ones([1, 2, 16]), { context: vit().forward(randn([1, 3, 8, 8])) as never }),
     /await it first/,
   ],
   ['an image of no whole patches', () => vit().forward(ones([1, 3, 9, 8])), /multiples of 4/],
-  ['another width', () => new Attention({ dim: 16 }).forward(ones([1, 2, 8])), /\(batch, length, 16\)/],
+  [
+    'another width',
+    () => new Attention({ dim: 16 }).forward(ones([1, 2, 8])),
+    /\(batch, length, 16\)/,
+  ],
   [
     'a mask of the full length for a loss',
-    () => new AutoregressiveWrapper(transformer()).forward(ids(1, 8), { mask: ones([1, 8], { dtype: 'bool' }) }),
+    () =>
+      new AutoregressiveWrapper(transformer()).forward(ids(1, 8), {
+        mask: ones([1, 8], { dtype: 'bool' }),
+      }),
     /mask has 8 columns, and there are 7 inputs/,
   ],
-  ['a mask of numbers', () => masked().forward(ids(1, 5), { mask: ones([1, 5]) }), /mask must be bool/],
-  ['ids without a batch axis', () => masked().forward(tensor([1, 2], { dtype: 'i64' })), /\(batch, length\)/],
+  [
+    'a mask of numbers',
+    () => masked().forward(ids(1, 5), { mask: ones([1, 5]) }),
+    /mask must be bool/,
+  ],
+  [
+    'ids without a batch axis',
+    () => masked().forward(tensor([1, 2], { dtype: 'i64' })),
+    /\(batch, length\)/,
+  ],
   [
     'an id that is no token',
     () => masked().forward(tensor([[11]], { dtype: 'i64' })),
@@ -64,7 +90,11 @@ const calls: [string, () => Promise<unknown>, RegExp][] = [
     () => transformer().forward(ids(1, 4), { mems: [ones([2, 4, 16])] }),
     /mems must have shape \(1, length, 16\)/,
   ],
-  ['a source that is too long', () => xTransformer().forward(ids(1, 9), ids(1, 4)), /longer than `max_seq_len` \(8\)/],
+  [
+    'a source that is too long',
+    () => xTransformer().forward(ids(1, 9), ids(1, 4)),
+    /longer than `max_seq_len` \(8\)/,
+  ],
   [
     'embeddings of another width',
     () => xTransformer().forward(ids(1, 5), ids(1, 4), { src_prepend_embeds: ones([1, 2, 8]) }),

@@ -1,4 +1,5 @@
-// Models and optimizers that are saved come back the same, or are refused. What a file of tensors holds is in saved.test.ts.
+// Models and optimizers that are saved come back the same, or are refused. What a file of tensors
+// holds is in saved.test.ts.
 import { describe, expect, it } from 'vitest'
 import {
   AdamW,
@@ -20,13 +21,23 @@ describe('a model of the package', () => {
       const model = smallModel({ ff_dropout: rate, layer_dropout: rate })
       const loaded = await load<typeof model>(await model.saveBytes())
       expect(loaded.options).toEqual(model.options)
-      expect(loaded.net.attn_layers.options).toMatchObject({ ff_dropout: rate, layer_dropout: rate })
+      expect(loaded.net.attn_layers.options).toMatchObject({
+        ff_dropout: rate,
+        layer_dropout: rate,
+      })
       expect(await loaded.saveBytes()).toEqual(await model.saveBytes())
     }
   })
 
   it('refuses options that no file could hold when it is made', () => {
-    for (const dim of [Number.NaN, Number.POSITIVE_INFINITY, 16n, () => 16, Symbol('16'), new Date()]) {
+    for (const dim of [
+      Number.NaN,
+      Number.POSITIVE_INFINITY,
+      16n,
+      () => 16,
+      Symbol('16'),
+      new Date(),
+    ]) {
       expect(() => new Decoder({ dim: dim as never, depth: 1 })).toThrowError(
         expect.objectContaining({ code: 'invalid_options' }),
       )
@@ -53,7 +64,8 @@ class Own extends Module {
   }
 }
 
-const bitsOf = (model: Module) => Array.from(model.stateDict(), ([name, x]) => [name, x.dtype, x.shape, numbers(x)])
+const bitsOf = (model: Module) =>
+  Array.from(model.stateDict(), ([name, x]) => [name, x.dtype, x.shape, numbers(x)])
 
 describe("a model of the user's own", () => {
   it('comes back by loadWeights, with the types that it has', async () => {
@@ -64,24 +76,37 @@ describe("a model of the user's own", () => {
       await (await model.saveBlob()).arrayBuffer(),
     ]) {
       const [first, second] = [new Own(), new Own()]
-      expect(await first.loadWeights(bytes)).toMatchObject({ missing: [], unexpected: [], mismatched: [] })
+      expect(await first.loadWeights(bytes)).toMatchObject({
+        missing: [],
+        unexpected: [],
+        mismatched: [],
+      })
       second.loadWeightsSync(bytes)
       for (const loaded of [first, second]) expect(bitsOf(loaded)).toEqual(bitsOf(model))
-      expect(numbers(await first.forward(ids(1, 4)))).toEqual(numbers(await model.forward(ids(1, 4))))
+      expect(numbers(await first.forward(ids(1, 4)))).toEqual(
+        numbers(await model.forward(ids(1, 4))),
+      )
     }
-    expect((await loadTensors(await model.saveBytes())).metadata).toEqual({ format: 'pt', class: 'Own' })
+    expect((await loadTensors(await model.saveBytes())).metadata).toEqual({
+      format: 'pt',
+      class: 'Own',
+    })
   })
 
   it('has a class with any name', async () => {
     for (const name of [5, '\ud800', undefined, () => 1]) {
       const Odd = class extends Own {}
       Object.defineProperty(Odd, 'name', { value: name })
-      expect((await loadTensors(await new Odd().saveBytes())).metadata).toEqual({ format: 'pt', class: '' })
+      expect((await loadTensors(await new Odd().saveBytes())).metadata).toEqual({
+        format: 'pt',
+        class: '',
+      })
     }
   })
 
   it('is refused where a parameter could not be found again', async () => {
-    const named = (name: string) => Object.assign(new Own(), { [name]: randn([1], { requires_grad: true }) })
+    const named = (name: string) =>
+      Object.assign(new Own(), { [name]: randn([1], { requires_grad: true }) })
     for (const [name, code, words] of [
       ['__metadata__', 'invalid_argument', /the name __metadata__/],
       ['\ud800', 'invalid_argument', /half of a surrogate pair/],
@@ -101,7 +126,12 @@ describe("a model of the user's own", () => {
 describe('the state of an optimizer', () => {
   it('comes back to the last bit', async () => {
     const model = new Own()
-    const options = { lr: 0.1 + 0.2, betas: [1 / 3, 0.999] as [number, number], eps: 5e-324, weight_decay: 1 / 7 }
+    const options = {
+      lr: 0.1 + 0.2,
+      betas: [1 / 3, 0.999] as [number, number],
+      eps: 5e-324,
+      weight_decay: 1 / 7,
+    }
     const optimizer = new AdamW(model.parameters(), options)
     await (await model.forward(ids(2, 5))).sum().backward()
     await optimizer.step()

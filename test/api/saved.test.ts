@@ -1,4 +1,5 @@
-// What is saved comes back the same, of every type and shape, or is refused before anything is touched.
+// What is saved comes back the same, of every type and shape, or is refused before anything is
+// touched.
 import { describe, expect, it } from 'vitest'
 import {
   type DType,
@@ -69,7 +70,9 @@ function file(dtype: DType, shape: readonly number[], values: Uint8Array): Uint8
 
 /** The description of tensor `x` in a file, and its bytes. */
 function read(bytes: Uint8Array) {
-  const { x } = header(bytes) as { x: { dtype: string; shape: number[]; data_offsets: [number, number] } }
+  const { x } = header(bytes) as {
+    x: { dtype: string; shape: number[]; data_offsets: [number, number] }
+  }
   const start = 8 + Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true))
   const [from, to] = x.data_offsets
   return { dtype: x.dtype, shape: x.shape, values: [...bytes.subarray(start + from, start + to)] }
@@ -77,10 +80,15 @@ function read(bytes: Uint8Array) {
 
 const hex = (...words: string[]) =>
   Uint8Array.from(
-    words.flatMap((word) => (word.match(/../g) as string[]).reverse().map((byte) => Number.parseInt(byte, 16))),
+    words.flatMap((word) =>
+      (word.match(/../g) as string[]).reverse().map((byte) => Number.parseInt(byte, 16)),
+    ),
   )
 
-/** Zeros of both signs, infinities, the smallest and largest numbers, NaNs with a sign and a payload; most significant byte first. */
+/**
+ * Zeros of both signs, infinities, the smallest and largest numbers, NaNs with a sign and a
+ * payload; most significant byte first.
+ */
 const BITS: Record<DType, Uint8Array> = {
   f32: hex(
     '00000000',
@@ -131,7 +139,10 @@ describe.each(DTYPES)('a tensor of type %s', (dtype) => {
         Array.from({ length: count }, (_, i) => i % 2),
         { shape, dtype },
       )
-      for (const back of [await loadTensors(await saved({ x })), loadTensorsSync(await saved(new Map([['x', x]])))]) {
+      for (const back of [
+        await loadTensors(await saved({ x })),
+        loadTensorsSync(await saved(new Map([['x', x]]))),
+      ]) {
         const y = back.tensors.get('x') as Tensor
         expect([y.dtype, y.shape, numbers(y)]).toEqual([dtype, shape, numbers(x)])
         expect(y.toArray()).toEqual(x.toArray())
@@ -178,10 +189,18 @@ describe('the names of tensors', () => {
     ]
     const named = new Map(names.map((name, i) => [name, tensor(i)]))
     const objects = Object.fromEntries(named)
-    for (const tensors of [named, objects, Object.assign(Object.create(null), objects)] as Tensors[]) {
-      for (const back of [await loadTensors(await saved(tensors)), loadTensorsSync(await saved(tensors))]) {
+    for (const tensors of [
+      named,
+      objects,
+      Object.assign(Object.create(null), objects),
+    ] as Tensors[]) {
+      for (const back of [
+        await loadTensors(await saved(tensors)),
+        loadTensorsSync(await saved(tensors)),
+      ]) {
         expect(back.tensors.size).toBe(names.length)
-        for (const [i, name] of names.entries()) expect(back.tensors.get(name)?.item(), JSON.stringify(name)).toBe(i)
+        for (const [i, name] of names.entries())
+          expect(back.tensors.get(name)?.item(), JSON.stringify(name)).toBe(i)
       }
     }
     expect((await loadTensors(await saved({}))).tensors.size).toBe(0)
@@ -209,7 +228,10 @@ describe('the names of tensors', () => {
       [{ x: [1] }, /tensor "x" must be a Tensor, got an array/],
       [{ x: null }, /tensor "x" must be a Tensor, got null/],
       [{ metadata: {}, tensors: new Map() }, /tensor "metadata" must be a Tensor/],
-      [[x], /must be a Map or an object of tensors by name, such as model.stateDict\(\), got an array/],
+      [
+        [x],
+        /must be a Map or an object of tensors by name, such as model.stateDict\(\), got an array/,
+      ],
       [x, /got a Tensor/],
       [smallModel(), /got an AutoregressiveWrapper/],
       [new Set([x]), /got a Set/],
@@ -241,14 +263,20 @@ describe('metadata', () => {
       await loadTensors(await saved(tensors, metadata)),
       loadTensorsSync(await saved(tensors, metadata)),
     ]) {
-      expect(Object.entries(back.metadata).sort()).toEqual(Object.entries({ format: 'pt', ...metadata }).sort())
+      expect(Object.entries(back.metadata).sort()).toEqual(
+        Object.entries({ format: 'pt', ...metadata }).sort(),
+      )
     }
-    expect(loadTensorsSync(await saved(tensors, { format: 'np' })).metadata).toEqual({ format: 'np' })
+    expect(loadTensorsSync(await saved(tensors, { format: 'np' })).metadata).toEqual({
+      format: 'np',
+    })
     expect(loadTensorsSync(await saved(tensors)).metadata).toEqual({ format: 'pt' })
   })
 
   it('are the same bytes each time', async () => {
-    const metadata = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key ${(i * 7) % 20}`, String(i)]))
+    const metadata = Object.fromEntries(
+      Array.from({ length: 20 }, (_, i) => [`key ${(i * 7) % 20}`, String(i)]),
+    )
     const bytes = await saved(tensors, metadata)
     for (let i = 0; i < 3; i++) expect(await saved(tensors, metadata)).toEqual(bytes)
   })

@@ -9,7 +9,10 @@ const WHOLE = ['residual_attn', 'attn_talking_heads', 'attn_sparse_topk']
 /** Leaves layers out by chance, which may be all; the others show what is left. */
 const BY_CHANCE = ['layer_dropout']
 
-/** Bytes that a graph over `length` positions keeps: the median, as a thread that computes for the first time takes memory that it keeps. */
+/**
+ * Bytes that a graph over `length` positions keeps: the median, as a thread that computes for the
+ * first time takes memory that it keeps.
+ */
 async function kept(layers: Layers, length: number): Promise<number> {
   const decoder = new Decoder({ dim: DIM, depth: 2, heads: 2, attn_dim_head: 8, ...layers })
   using x = waves([1, length, DIM])
@@ -31,13 +34,16 @@ describe('the memory of a graph', () => {
   // weights are drawn at the first use, and threads begin to work
   beforeAll(async () => void (await kept({}, 1024)))
 
-  const linear = Object.entries(FEATURES).filter(([option]) => ![...WHOLE, ...BY_CHANCE].includes(option))
+  const linear = Object.entries(FEATURES).filter(
+    ([option]) => ![...WHOLE, ...BY_CHANCE].includes(option),
+  )
   for (const [option, variants] of linear)
     it(`grows with the length, not with its square: ${option}`, async () => {
       for (const layers of variants) expect(await grows(layers)).toBeLessThan(2.2)
     })
 
   it.each(WHOLE)('is seen to grow with the square of the length: %s', async (option) => {
-    for (const layers of FEATURES[option as keyof typeof FEATURES]) expect(await grows(layers)).toBeGreaterThan(2.5)
+    for (const layers of FEATURES[option as keyof typeof FEATURES])
+      expect(await grows(layers)).toBeGreaterThan(2.5)
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Gate, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../../ts/schedule.js'
+import { Gate, NO_GATES, runOrQueue, schedule, scheduleSync } from '../../ts/tensor/schedule.js'
 
 /** A piece of work that ends when told to, and notes when it starts. */
 function work(log: string[], name: string) {
@@ -27,7 +27,9 @@ describe('the order of calls on the same weights', () => {
 
   it('lets reads overlap, and makes a write wait for them and later reads wait for the write', async () => {
     const [log, weights] = [[] as string[], gates()]
-    const [r1, r2, w, r3] = ['r1', 'r2', 'w', 'r3'].map((name) => work(log, name)) as ReturnType<typeof work>[]
+    const [r1, r2, w, r3] = ['r1', 'r2', 'w', 'r3'].map((name) => work(log, name)) as ReturnType<
+      typeof work
+    >[]
     const first = schedule(weights, NO_GATES, r1.run)
     const second = schedule(weights, NO_GATES, r2.run)
     const write = schedule(NO_GATES, weights, w.run)
@@ -110,7 +112,10 @@ describe('synchronous calls', () => {
     const [log, weights] = [[] as string[], gates()]
     const read = work(log, 'read')
     const pending = schedule(weights, NO_GATES, read.run)
-    const busy = expect.objectContaining({ code: 'busy', message: expect.stringContaining('await that call first') })
+    const busy = expect.objectContaining({
+      code: 'busy',
+      message: expect.stringContaining('await that call first'),
+    })
     let error: unknown
     try {
       scheduleSync('stepSync()', NO_GATES, weights, () => 1)
@@ -125,10 +130,10 @@ describe('synchronous calls', () => {
 
   it('that are small take their place in the order', async () => {
     const [log, weights] = [[] as string[], gates()]
-    scheduleSoon(weights, () => log.push('now'))
+    runOrQueue(weights, () => log.push('now'))
     const write = work(log, 'write')
     const pending = schedule(NO_GATES, weights, write.run)
-    scheduleSoon(weights, () => log.push('later'))
+    runOrQueue(weights, () => log.push('later'))
     expect(log).toEqual(['now', 'write'])
     write.end()
     await pending

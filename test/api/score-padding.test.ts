@@ -21,8 +21,18 @@ const ROWS = [
 ]
 const COLUMNS = 7
 
-function model(layers: Layers = {}, net: Net = {}, Stack: typeof Decoder | typeof Encoder = Decoder) {
-  const attn_layers = new Stack({ dim: DIM, depth: 2, heads: 2, attn_dim_head: 8, ...layers } as Layers & {
+function model(
+  layers: Layers = {},
+  net: Net = {},
+  Stack: typeof Decoder | typeof Encoder = Decoder,
+) {
+  const attn_layers = new Stack({
+    dim: DIM,
+    depth: 2,
+    heads: 2,
+    attn_dim_head: 8,
+    ...layers,
+  } as Layers & {
     dim: number
     depth: number
   })
@@ -36,7 +46,10 @@ type Along = Omit<ScoreOptions, 'mask' | 'ignore_pad'>
 const ofRow = (along: Along, row: number): Along => {
   const own = (x: Tensor) => x.slice(0, row, row + 1)
   return Object.fromEntries(
-    Object.entries(along).map(([name, x]) => [name, Array.isArray(x) ? x.map(own) : own(x as Tensor)]),
+    Object.entries(along).map(([name, x]) => [
+      name,
+      Array.isArray(x) ? x.map(own) : own(x as Tensor),
+    ]),
   )
 }
 
@@ -77,27 +90,31 @@ const context = (): Along => ({
   context_mask: ones([ROWS.length, 5], { dtype: 'bool' }),
 })
 
-/** Options that do not go with xpos: it needs self attentions, and values as wide as what it turns. */
+/**
+ * Options that do not go with xpos: it needs self attentions, and values as wide as what it turns.
+ */
 const NOT_XPOS = new Set(['only_cross', 'attn_value_dim_head'])
 
 describe('padding changes no score', () => {
-  it.each(Object.entries(FEATURES).flatMap(([name, all]) => all.map((layers) => [name, layers] as const)))(
-    'with %s: %o',
-    async (name, layers) => {
-      manualSeed(1)
-      await expectAlone(model(layers), layers.cross_attend ? context() : {})
-      if (!NOT_XPOS.has(name))
-        await expectAlone(model({ ...layers, rotary_xpos: true }), layers.cross_attend ? context() : {})
-    },
-  )
+  it.each(
+    Object.entries(FEATURES).flatMap(([name, all]) => all.map((layers) => [name, layers] as const)),
+  )('with %s: %o', async (name, layers) => {
+    manualSeed(1)
+    await expectAlone(model(layers), layers.cross_attend ? context() : {})
+    if (!NOT_XPOS.has(name))
+      await expectAlone(
+        model({ ...layers, rotary_xpos: true }),
+        layers.cross_attend ? context() : {},
+      )
+  })
 
-  it.each(Object.entries(EMBEDDINGS).flatMap(([name, all]) => all.map((net) => [name, net] as const)))(
-    'with %s: %o',
-    async (_, net) => {
-      manualSeed(1)
-      for (const layers of [{}, { rotary_xpos: true }, { alibi_pos_bias: true }]) await expectAlone(model(layers, net))
-    },
-  )
+  it.each(
+    Object.entries(EMBEDDINGS).flatMap(([name, all]) => all.map((net) => [name, net] as const)),
+  )('with %s: %o', async (_, net) => {
+    manualSeed(1)
+    for (const layers of [{}, { rotary_xpos: true }, { alibi_pos_bias: true }])
+      await expectAlone(model(layers, net))
+  })
 
   it.each([{}, { rotary_pos_emb: true }, { shift_tokens: 1 }, { attn_num_mem_kv: 2 }])(
     'of an encoder: %o',
@@ -107,15 +124,18 @@ describe('padding changes no score', () => {
     },
   )
 
-  it.each([{}, { rotary_xpos: true }, { rel_pos_bias: true }, { shift_tokens: 1 }, { attn_max_attend_past: 2 }])(
-    'with memories and memory tokens: %o',
-    async (layers) => {
-      manualSeed(1)
-      const mems = [waves([ROWS.length, 3, DIM], 3), waves([ROWS.length, 3, DIM], 4)]
-      await expectAlone(model(layers, { max_mem_len: 4 }), { mems })
-      await expectAlone(model(layers, { num_memory_tokens: 2, max_mem_len: 4 }), { mems })
-    },
-  )
+  it.each([
+    {},
+    { rotary_xpos: true },
+    { rel_pos_bias: true },
+    { shift_tokens: 1 },
+    { attn_max_attend_past: 2 },
+  ])('with memories and memory tokens: %o', async (layers) => {
+    manualSeed(1)
+    const mems = [waves([ROWS.length, 3, DIM], 3), waves([ROWS.length, 3, DIM], 4)]
+    await expectAlone(model(layers, { max_mem_len: 4 }), { mems })
+    await expectAlone(model(layers, { num_memory_tokens: 2, max_mem_len: 4 }), { mems })
+  })
 
   it('where there is no mask, behind what counts', async () => {
     manualSeed(1)
@@ -162,7 +182,11 @@ describe('padding changes no score', () => {
       [true, true, true, true, true, true],
     ])
     const lower = (n: number) =>
-      tensor(Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, j) => j <= i && (j !== 1 || i === 1))))
+      tensor(
+        Array.from({ length: n }, (_, i) =>
+          Array.from({ length: n }, (_, j) => j <= i && (j !== 1 || i === 1)),
+        ),
+      )
     const sum_embeds = waves([2, 5, DIM], 6)
     const both = await net.score(x, { mask, attn_mask: lower(5), sum_embeds })
     const own = { attn_mask: lower(3), sum_embeds: sum_embeds.slice(0, 0, 1).slice(1, 0, 3) }

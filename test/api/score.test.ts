@@ -21,11 +21,15 @@ describe('score', () => {
     const values = numbers(log_probs)
     const loss = model.forwardSync(x).item() as number
     expectClose([-values.reduce((a, b) => a + b, 0) / 15], [loss])
-    const means = [0, 1, 2].map((row) => -values.slice(5 * row, 5 * row + 5).reduce((a, b) => a + b, 0) / 5)
+    const means = [0, 1, 2].map(
+      (row) => -values.slice(5 * row, 5 * row + 5).reduce((a, b) => a + b, 0) / 5,
+    )
     expectClose(numbers(perplexity), means.map(Math.exp))
     const probabilities = (await model.net.forward(x)).logSoftmax(-1).toArray() as number[][][]
     const tokens = x.toArray() as number[][]
-    const want = tokens.flatMap((row, i) => row.slice(1).map((token, at) => probabilities[i]?.[at]?.[token] as number))
+    const want = tokens.flatMap((row, i) =>
+      row.slice(1).map((token, at) => probabilities[i]?.[at]?.[token] as number),
+    )
     expectClose(values, want)
   })
 
@@ -49,32 +53,42 @@ describe('score', () => {
     expectClose(numbers(masked.log_probs), [0, ...want, 0])
   })
 
-  it.each([{}, { rotary_pos_emb: true }])('leaves padding out on either side, with %o', async (layers) => {
-    const model = smallModel(layers)
-    const alone = await model.score(tensor([3, 1, 4], { dtype: 'i64' }))
-    expect(alone.log_probs.shape).toEqual([2])
-    expect(alone.perplexity.shape).toEqual([])
-    const both = tensor(
-      [
-        [0, 0, 3, 1, 4],
-        [3, 1, 4, 0, 0],
-      ],
-      { dtype: 'i64' },
-    )
-    const mask = tensor([
-      [false, false, true, true, true],
-      [true, true, true, false, false],
-    ])
-    const { log_probs, perplexity } = await model.score(both, { mask })
-    const [a, b] = numbers(alone.log_probs) as [number, number]
-    expectClose(numbers(log_probs), [0, 0, a, b, a, b, 0, 0])
-    const one = alone.perplexity.item() as number
-    expectClose(numbers(perplexity), [one, one])
-  })
+  it.each([{}, { rotary_pos_emb: true }])(
+    'leaves padding out on either side, with %o',
+    async (layers) => {
+      const model = smallModel(layers)
+      const alone = await model.score(tensor([3, 1, 4], { dtype: 'i64' }))
+      expect(alone.log_probs.shape).toEqual([2])
+      expect(alone.perplexity.shape).toEqual([])
+      const both = tensor(
+        [
+          [0, 0, 3, 1, 4],
+          [3, 1, 4, 0, 0],
+        ],
+        { dtype: 'i64' },
+      )
+      const mask = tensor([
+        [false, false, true, true, true],
+        [true, true, true, false, false],
+      ])
+      const { log_probs, perplexity } = await model.score(both, { mask })
+      const [a, b] = numbers(alone.log_probs) as [number, number]
+      expectClose(numbers(log_probs), [0, 0, a, b, a, b, 0, 0])
+      const one = alone.perplexity.item() as number
+      expectClose(numbers(perplexity), [one, one])
+    },
+  )
 
   it('is there for an encoder with decoder', async () => {
     const model = new XTransformer({
-      ...{ dim: 16, enc_num_tokens: 11, enc_max_seq_len: 8, enc_depth: 1, enc_heads: 2, pad_value: 0 },
+      ...{
+        dim: 16,
+        enc_num_tokens: 11,
+        enc_max_seq_len: 8,
+        enc_depth: 1,
+        enc_heads: 2,
+        pad_value: 0,
+      },
       ...{ dec_num_tokens: 11, dec_max_seq_len: 8, dec_depth: 1, dec_heads: 2 },
     })
     const [src, tgt] = [ids(2, 5), ids(2, 6)]
@@ -114,9 +128,13 @@ describe('score', () => {
     await expect(pending).rejects.toBe('enough')
     const model = smallModel()
     await expect(model.score(ids(1, 1))).rejects.toThrow(/length at least 2/)
-    await expect(model.score(ids(1, 3), { maks: ids(1, 3) } as never)).rejects.toThrow(/did you mean `mask`/)
+    await expect(model.score(ids(1, 3), { maks: ids(1, 3) } as never)).rejects.toThrow(
+      /did you mean `mask`/,
+    )
     await expect(model.score(['1', '2'] as never)).rejects.toBeInstanceOf(XTransformersError)
-    await expect(model.score(ids(2, 3), { mask: tensor([[true, true]]) })).rejects.toThrow(/one for each token/)
+    await expect(model.score(ids(2, 3), { mask: tensor([[true, true]]) })).rejects.toThrow(
+      /one for each token/,
+    )
   })
 })
 
@@ -141,7 +159,9 @@ describe('attention maps', () => {
     expect(logits.shape).toEqual([2, 5, 11])
     expect(maps.length).toBe(2)
     expectMaps(maps, [2, 2, 5, 5])
-    const [, { hiddens, attn_intermediates }] = await net.forward(ids(2, 5), { return_intermediates: true })
+    const [, { hiddens, attn_intermediates }] = await net.forward(ids(2, 5), {
+      return_intermediates: true,
+    })
     expect(hiddens.map(({ shape }) => shape)).toEqual([
       [2, 5, 16],
       [2, 5, 16],
@@ -154,7 +174,9 @@ describe('attention maps', () => {
       [2, 2, 5, 5],
       [2, 2, 5, 5],
     ])
-    expect(numbers(attn_intermediates[1]?.post_softmax_attn as Tensor)).toEqual(numbers(maps[1] as Tensor))
+    expect(numbers(attn_intermediates[1]?.post_softmax_attn as Tensor)).toEqual(
+      numbers(maps[1] as Tensor),
+    )
   })
 
   it('come from wrappers over vectors and from layers alone', async () => {
@@ -162,7 +184,9 @@ describe('attention maps', () => {
     const model = new ContinuousTransformerWrapper({ dim_in: 3, max_seq_len: 8, attn_layers })
     const [, maps] = await model.forward(randn([1, 4, 3]), { return_attn: true })
     expectMaps(maps, [1, 2, 4, 4])
-    const [, { attn_intermediates }] = await attn_layers.forward(randn([1, 4, 16]), { return_hiddens: true })
+    const [, { attn_intermediates }] = await attn_layers.forward(randn([1, 4, 16]), {
+      return_hiddens: true,
+    })
     expectMaps([attn_intermediates[0]?.post_softmax_attn as Tensor], [1, 2, 4, 4])
   })
 
@@ -171,6 +195,8 @@ describe('attention maps', () => {
     const [, maps] = await net.forward(ids(1, 4), { return_attn: true })
     const [map] = maps as [Tensor]
     await map.mul(map).sum().backward()
-    expect([...net.namedParameters()].some(([name, p]) => name.includes('to_q') && p.grad !== null)).toBe(true)
+    expect(
+      [...net.namedParameters()].some(([name, p]) => name.includes('to_q') && p.grad !== null),
+    ).toBe(true)
   })
 })

@@ -11,7 +11,15 @@ import {
   type Tensor,
   tensor,
 } from 'x-transformers'
-import { endless, expectError, expectProgress, FakeFile, inPieces, joined, type Told } from './bytes.js'
+import {
+  endless,
+  expectError,
+  expectProgress,
+  FakeFile,
+  inPieces,
+  joined,
+  type Told,
+} from './bytes.js'
 import { ids, numbers, smallModel } from './helpers.js'
 
 const values = (model: { parameters(): Tensor[] }) => model.parameters().map(numbers)
@@ -44,7 +52,9 @@ describe('loading', () => {
 
   it.each(sources)('takes %s, and tells of the progress', async (_, source) => {
     const told: Told[] = []
-    const loaded = await load<AutoregressiveWrapper>(source(), { on_progress: (progress) => told.push(progress) })
+    const loaded = await load<AutoregressiveWrapper>(source(), {
+      on_progress: (progress) => told.push(progress),
+    })
     expect(values(loaded)).toEqual(values(model))
     expect((await loaded.forward(ids(2, 9))).item()).toBe((await model.forward(ids(2, 9))).item())
     expectProgress(told, bytes.length)
@@ -52,14 +62,19 @@ describe('loading', () => {
 
   it('takes the same for tensors', async () => {
     const told: Told[] = []
-    const { tensors, metadata } = await loadTensors(blob(), { on_progress: (progress) => told.push(progress) })
+    const { tensors, metadata } = await loadTensors(blob(), {
+      on_progress: (progress) => told.push(progress),
+    })
     expect([...tensors.keys()].sort()).toEqual([...model.stateDict().keys()].sort())
     expect(JSON.stringify(metadata)).toContain('AutoregressiveWrapper')
     expectProgress(told, bytes.length)
   })
 
   it('reads only the visible part of a Uint8Array', async () => {
-    const within = joined([new Uint8Array(5), bytes, new Uint8Array(9)]).subarray(5, 5 + bytes.length)
+    const within = joined([new Uint8Array(5), bytes, new Uint8Array(9)]).subarray(
+      5,
+      5 + bytes.length,
+    )
     expect(values(await load(within))).toEqual(values(model))
     expect(values(loadSync(within))).toEqual(values(model))
   })
@@ -71,9 +86,15 @@ describe('loading', () => {
     const { length } = file.content
     const pieces = () => inPieces(file.content, 100_000)
     const headers = { 'content-length': String(length) }
-    for (const source of [pieces(), new Response(pieces(), { headers }), new Blob([file.content.slice()])]) {
+    for (const source of [
+      pieces(),
+      new Response(pieces(), { headers }),
+      new Blob([file.content.slice()]),
+    ]) {
       const told: Told[] = []
-      const { tensors } = await loadTensors(source, { on_progress: (progress) => told.push(progress) })
+      const { tensors } = await loadTensors(source, {
+        on_progress: (progress) => told.push(progress),
+      })
       expect(
         tensors
           .get('long')
@@ -92,7 +113,8 @@ describe('progress', () => {
     expectProgress(told, bytes.length)
     return told
   }
-  const answer = (headers: Record<string, string>) => new Response(inPieces(bytes, 1000), { headers })
+  const answer = (headers: Record<string, string>) =>
+    new Response(inPieces(bytes, 1000), { headers })
 
   it('has a total from the start where the source tells its size', async () => {
     const told = await run(answer({ 'content-length': String(bytes.length) }))
@@ -101,7 +123,11 @@ describe('progress', () => {
   })
 
   it('has no total before the end where it does not', async () => {
-    for (const source of [inPieces(bytes, 1000), answer({}), answer({ 'content-length': 'many' })]) {
+    for (const source of [
+      inPieces(bytes, 1000),
+      answer({}),
+      answer({ 'content-length': 'many' }),
+    ]) {
       expect((await run(source))[0]).toEqual({ loaded: 1000, total: null })
     }
   })
@@ -109,7 +135,9 @@ describe('progress', () => {
   it('does not take the size of compressed bytes for the total', async () => {
     const told = await run(answer({ 'content-length': '1500', 'content-encoding': 'gzip' }))
     expect(told[0]).toEqual({ loaded: 1000, total: null })
-    expect((await run(answer({ 'content-length': '1500', 'content-encoding': 'identity' })))[0]?.total).toBe(1500)
+    expect(
+      (await run(answer({ 'content-length': '1500', 'content-encoding': 'identity' })))[0]?.total,
+    ).toBe(1500)
   })
 
   it('loses its total once more has come', async () => {
@@ -129,13 +157,20 @@ describe('progress', () => {
     await expect(load(stream, { on_progress })).rejects.toBe(oops)
     expect(cancelled).toEqual([oops])
     await expect(load(bytes, { on_progress })).rejects.toBe(oops)
-    await expectError(load(bytes, { on_progress: 5 as never }), 'invalid_argument', /on_progress must be a function/)
+    await expectError(
+      load(bytes, { on_progress: 5 as never }),
+      'invalid_argument',
+      /on_progress must be a function/,
+    )
   })
 })
 
 describe('an abort', () => {
   it('ends a read that has begun, and cancels the stream', async () => {
-    for (const make of [(s: ReadableStream<Uint8Array>) => s, (s: ReadableStream<Uint8Array>) => new Response(s)]) {
+    for (const make of [
+      (s: ReadableStream<Uint8Array>) => s,
+      (s: ReadableStream<Uint8Array>) => new Response(s),
+    ]) {
       const controller = new AbortController()
       const { stream, cancelled } = endless(bytes.slice(0, 1000))
       const options = {
@@ -162,13 +197,25 @@ describe('an abort', () => {
   it('before the start rejects at once', async () => {
     const signal = AbortSignal.abort('not at all')
     const { stream, cancelled } = endless(bytes)
-    const sources = [bytes, blob(), stream, new Response(bytes), new FakeFile(bytes), new URL('data:,x')]
+    const sources = [
+      bytes,
+      blob(),
+      stream,
+      new Response(bytes),
+      new FakeFile(bytes),
+      new URL('data:,x'),
+    ]
     for (const source of [...sources, 'nothing.safetensors']) {
       await expect(load(source, { signal })).rejects.toBe('not at all')
     }
-    for (const source of [bytes, blob()]) await expect(loadTensors(source, { signal })).rejects.toBe('not at all')
+    for (const source of [bytes, blob()])
+      await expect(loadTensors(source, { signal })).rejects.toBe('not at all')
     expect(cancelled).toEqual(['not at all'])
-    await expectError(load(bytes, { signal: 5 as never }), 'invalid_argument', /signal must be an AbortSignal/)
+    await expectError(
+      load(bytes, { signal: 5 as never }),
+      'invalid_argument',
+      /signal must be an AbortSignal/,
+    )
   })
 })
 
@@ -176,8 +223,16 @@ describe('a source that cannot be loaded', () => {
   it('tells when something is missing', async () => {
     const short = inPieces(bytes.slice(0, 2500), 1000)
     const cut = new Response(short, { headers: { 'content-length': String(bytes.length) } })
-    await expectError(load(cut), 'file', new RegExp(`the Response ended after 2500 of ${bytes.length} bytes`))
-    await expectError(load(inPieces(bytes.slice(0, 2500), 1000)), 'invalid_checkpoint', /no whole safetensors file/)
+    await expectError(
+      load(cut),
+      'file',
+      new RegExp(`the Response ended after 2500 of ${bytes.length} bytes`),
+    )
+    await expectError(
+      load(inPieces(bytes.slice(0, 2500), 1000)),
+      'invalid_checkpoint',
+      /no whole safetensors file/,
+    )
   })
 
   it('tells where a stream broke off', async () => {
@@ -194,7 +249,10 @@ describe('a source that cannot be loaded', () => {
   })
 
   it('tells what the server answered', async () => {
-    const missing = new Response('<html>no such thing</html>', { status: 404, statusText: 'Not Found' })
+    const missing = new Response('<html>no such thing</html>', {
+      status: 404,
+      statusText: 'Not Found',
+    })
     await expectError(load(missing), 'file', /status 404 \(Not Found\)/)
     await expectError(load(new Response(null, { status: 503 })), 'file', /status 503/)
     await expectError(load(Response.error()), 'file', /status 0/)
@@ -203,7 +261,11 @@ describe('a source that cannot be loaded', () => {
       'file',
       /^http:\/\/127.0.0.1:9\/model cannot be fetched/,
     )
-    await expectError(load(new URL('http://me:secret@127.0.0.1:9/x')), 'file', /^http:\/\/127.0.0.1:9\/x cannot/)
+    await expectError(
+      load(new URL('http://me:secret@127.0.0.1:9/x')),
+      'file',
+      /^http:\/\/127.0.0.1:9\/x cannot/,
+    )
   })
 
   it('says so where it is something else', async () => {
@@ -225,7 +287,9 @@ describe('a source that cannot be loaded', () => {
     const damaged = bytes.slice(0, bytes.length - 9)
     await expectError(load(damaged), 'invalid_checkpoint', /^[^;]*$/)
     expect(() => loadSync(new TextEncoder().encode('<html></html>'))).toThrow(/looks like HTML/)
-    expect(() => loadTensorsSync(new TextEncoder().encode('<html></html>'))).toThrow(/looks like HTML/)
+    expect(() => loadTensorsSync(new TextEncoder().encode('<html></html>'))).toThrow(
+      /looks like HTML/,
+    )
   })
 
   it('says so where it was used already', async () => {
@@ -243,7 +307,10 @@ describe('a source that cannot be loaded', () => {
     }
     const texts = new ReadableStream({ start: (controller) => controller.enqueue('text') })
     await expectError(load(texts), 'invalid_argument', /pieces of type Uint8Array, got "text"/)
-    const missing = { name: 'gone', getFile: () => Promise.reject(new DOMException('it was removed', 'NotFoundError')) }
+    const missing = {
+      name: 'gone',
+      getFile: () => Promise.reject(new DOMException('it was removed', 'NotFoundError')),
+    }
     await expectError(load(missing as never), 'file', /gone cannot be read: it was removed/)
   })
 
@@ -279,7 +346,9 @@ describe('saving', () => {
   it('writes into a stream, and closes it', async () => {
     const { readable, writable } = new CompressionStream('gzip')
     const [zipped] = await Promise.all([new Response(readable).blob(), model.save(writable)])
-    expect(values(await load(zipped.stream().pipeThrough(new DecompressionStream('gzip'))))).toEqual(values(model))
+    expect(
+      values(await load(zipped.stream().pipeThrough(new DecompressionStream('gzip')))),
+    ).toEqual(values(model))
   })
 
   it('writes pieces whose memory the stream may give away', async () => {
@@ -312,7 +381,11 @@ describe('saving', () => {
     const needed = new RegExp(`no room for fake.safetensors: it needs ${bytes.length} bytes`)
     await expectError(model.save(file), 'file', needed)
     file.failure = new Error('the disk is gone')
-    await expectError(model.save(file), 'file', /fake.safetensors cannot be written: the disk is gone/)
+    await expectError(
+      model.save(file),
+      'file',
+      /fake.safetensors cannot be written: the disk is gone/,
+    )
     expect(file.content).toEqual(new Uint8Array([1, 2, 3]))
 
     const gone = smallModel()
@@ -325,17 +398,26 @@ describe('saving', () => {
   it('is refused where that is no target', async () => {
     for (const wrong of [5, null, undefined, {}, new Uint8Array(3), blob()]) {
       await expectError(model.save(wrong as never), 'invalid_argument', /a target is a path/)
-      await expectError(saveTensors(new Map(), wrong as never), 'invalid_argument', /a target is a path/)
+      await expectError(
+        saveTensors(new Map(), wrong as never),
+        'invalid_argument',
+        /a target is a path/,
+      )
     }
     const stream = new WritableStream()
     stream.getWriter()
     await expectError(model.save(stream), 'file', /written by someone else/)
     const old = { name: 'old', getFile: async () => blob() }
     await expectError(model.save(old as never), 'file', /use saveBlob\(\)/)
-    const denied = { ...old, createWritable: () => Promise.reject(new DOMException('no', 'NotAllowedError')) }
+    const denied = {
+      ...old,
+      createWritable: () => Promise.reject(new DOMException('no', 'NotAllowedError')),
+    }
     await expectError(model.save(denied), 'file', /old cannot be written: no/)
     expect(() => model.saveSync(new FakeFile() as never)).toThrow(/await save\(\) instead/)
-    expect(() => saveTensorsSync(new Map(), new FakeFile() as never)).toThrow(/await save\(\) instead/)
+    expect(() => saveTensorsSync(new Map(), new FakeFile() as never)).toThrow(
+      /await save\(\) instead/,
+    )
   })
 })
 
@@ -374,12 +456,19 @@ describe('an optimizer', () => {
     const before = state(optimizer.stateDict())
     const controller = new AbortController()
     const { stream, cancelled } = endless(await optimizer.saveBytes())
-    const loading = optimizer.load(stream, { signal: controller.signal, on_progress: () => controller.abort('enough') })
+    const loading = optimizer.load(stream, {
+      signal: controller.signal,
+      on_progress: () => controller.abort('enough'),
+    })
     await expect(loading).rejects.toBe('enough')
     expect(cancelled).toEqual(['enough'])
     await expect(optimizer.load(blob(), { signal: AbortSignal.abort('no') })).rejects.toBe('no')
     await expectError(optimizer.load(blob()), 'invalid_checkpoint', /no optimizer state/)
-    await expectError(optimizer.load(blob(), { signal: 5 as never }), 'invalid_argument', /AbortSignal/)
+    await expectError(
+      optimizer.load(blob(), { signal: 5 as never }),
+      'invalid_argument',
+      /AbortSignal/,
+    )
     expect(state(optimizer.stateDict())).toEqual(before)
   })
 })

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { AutoregressiveWrapper, Decoder, memory, type Tensor, TransformerWrapper, tensor } from 'x-transformers'
+import {
+  AutoregressiveWrapper,
+  Decoder,
+  memory,
+  type Tensor,
+  TransformerWrapper,
+  tensor,
+} from 'x-transformers'
 import { collect, ids, numbers, smallModel } from './helpers.js'
 
 const GREEDY = { temperature: 0 }
@@ -53,7 +60,9 @@ describe('prompts of different lengths', () => {
   it('need a token in each row', async () => {
     const { start } = padded(true)
     const none = tensor(prompts.map(() => [false, false, false]))
-    await expect(smallModel().generate(start, 2, { mask: none })).rejects.toThrow(/row 0 of mask is false everywhere/)
+    await expect(smallModel().generate(start, 2, { mask: none })).rejects.toThrow(
+      /row 0 of mask is false everywhere/,
+    )
   })
 })
 
@@ -62,14 +71,18 @@ describe('several streams of one model', () => {
     const model = smallModel()
     const options = (seed: number) => ({ filter_thres: 0, seed })
     const want: number[][] = []
-    for (const seed of [1, 2, 3]) want.push(await all(model.stream(ids(1, seed + 1), 20, options(seed))))
+    for (const seed of [1, 2, 3])
+      want.push(await all(model.stream(ids(1, seed + 1), 20, options(seed))))
     const streams = [1, 2, 3].map((seed) => all(model.stream(ids(1, seed + 1), 20, options(seed))))
     expect(await Promise.all(streams)).toEqual(want)
     // by hand, one after the other
-    const open = [1, 2, 3].map((seed) => model.stream(ids(1, seed + 1), 20, options(seed))[Symbol.asyncIterator]())
+    const open = [1, 2, 3].map((seed) =>
+      model.stream(ids(1, seed + 1), 20, options(seed))[Symbol.asyncIterator](),
+    )
     const got: number[][] = [[], [], []]
     for (let i = 0; i < 20; i++) {
-      for (const [which, stream] of open.entries()) got[which]?.push((await stream.next()).value as number)
+      for (const [which, stream] of open.entries())
+        got[which]?.push((await stream.next()).value as number)
     }
     expect(got).toEqual(want)
   })
@@ -107,7 +120,9 @@ describe('the signal of a stream', () => {
     await collect()
     const bytes = memory().native_bytes
     const controller = new AbortController()
-    const stream = model.stream<number[]>(start, 50, { signal: controller.signal })[Symbol.asyncIterator]()
+    const stream = model
+      .stream<number[]>(start, 50, { signal: controller.signal })
+      [Symbol.asyncIterator]()
     await stream.next()
     before = Date.now()
     const pending = stream.next()

@@ -18,7 +18,11 @@ import {
 import { expectClose, numbers } from './helpers.js'
 
 const error = (code: string, message: RegExp) =>
-  expect.objectContaining({ name: 'XTransformersError', code, message: expect.stringMatching(message) })
+  expect.objectContaining({
+    name: 'XTransformersError',
+    code,
+    message: expect.stringMatching(message),
+  })
 
 const failure = (fn: () => unknown): unknown => {
   try {
@@ -73,7 +77,10 @@ describe('creation', () => {
     expect(zeros([2]).toArray()).toEqual([0, 0])
     expect(ones([2, 1]).toArray()).toEqual([[1], [1]])
     expect(full([2], 2.5).toArray()).toEqual([2.5, 2.5])
-    expect(full([2], Number.NEGATIVE_INFINITY).toArray()).toEqual([Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY])
+    expect(full([2], Number.NEGATIVE_INFINITY).toArray()).toEqual([
+      Number.NEGATIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+    ])
     expect(zeros([0, 3]).shape).toEqual([0, 3])
   })
 
@@ -97,18 +104,36 @@ describe('creation', () => {
 
   it('says what is wrong', () => {
     const ragged = [[1, 2], [3]]
-    expect(failure(() => tensor(ragged))).toEqual(error('invalid_tensor', /data\[1\] should be an array of 2/))
+    expect(failure(() => tensor(ragged))).toEqual(
+      error('invalid_tensor', /data\[1\] should be an array of 2/),
+    )
     expect(failure(() => tensor([1, [2]]))).toEqual(error('invalid_tensor', /data\[1\]/))
-    expect(failure(() => tensor([[1], 2]))).toEqual(error('invalid_tensor', /data\[1\] should be an array of 1/))
-    expect(failure(() => tensor([1, 'x'] as never))).toEqual(error('invalid_argument', /data\[1\] .*"x"/))
-    expect(failure(() => tensor([0.5], { dtype: 'i64' }))).toEqual(error('invalid_argument', /whole numbers, got 0.5/))
-    expect(failure(() => tensor([300], { dtype: 'u8' }))).toEqual(error('invalid_argument', /0 to 255, got 300/))
-    expect(failure(() => tensor([1, 2, 3], { shape: [2] }))).toEqual(error('invalid_tensor', /2 elements, the data 3/))
+    expect(failure(() => tensor([[1], 2]))).toEqual(
+      error('invalid_tensor', /data\[1\] should be an array of 1/),
+    )
+    expect(failure(() => tensor([1, 'x'] as never))).toEqual(
+      error('invalid_argument', /data\[1\] .*"x"/),
+    )
+    expect(failure(() => tensor([0.5], { dtype: 'i64' }))).toEqual(
+      error('invalid_argument', /whole numbers, got 0.5/),
+    )
+    expect(failure(() => tensor([300], { dtype: 'u8' }))).toEqual(
+      error('invalid_argument', /0 to 255, got 300/),
+    )
+    expect(failure(() => tensor([1, 2, 3], { shape: [2] }))).toEqual(
+      error('invalid_tensor', /2 elements, the data 3/),
+    )
     expect(failure(() => zeros([-1]))).toEqual(error('invalid_tensor', /whole numbers/))
     expect(failure(() => zeros(3 as never))).toEqual(error('invalid_tensor', /such as \[2, 3\]/))
-    expect(failure(() => zeros([1], { dtype: 'int' as never }))).toEqual(error('invalid_tensor', /f32, f64/))
-    expect(failure(() => zeros([1], { require_grad: true } as never))).toEqual(error('invalid_options', /require_grad/))
-    expect(failure(() => zeros([1], { device: 'tpu' as never }))).toEqual(error('invalid_tensor', /cpu/))
+    expect(failure(() => zeros([1], { dtype: 'int' as never }))).toEqual(
+      error('invalid_tensor', /f32, f64/),
+    )
+    expect(failure(() => zeros([1], { require_grad: true } as never))).toEqual(
+      error('invalid_options', /require_grad/),
+    )
+    expect(failure(() => zeros([1], { device: 'tpu' as never }))).toEqual(
+      error('invalid_tensor', /cpu/),
+    )
     expect(failure(() => randint(3, 3, [1]))).toEqual(error('invalid_argument', /low < high/))
     expect(failure(() => zeros([1], { dtype: 'i64', requires_grad: true }))).toEqual(
       error('invalid_tensor', /floating/),
@@ -162,7 +187,9 @@ describe('arithmetic', () => {
       [3, 3, 3],
       [4, 5, 6],
     ])
-    expect(x.minimum(Number.NEGATIVE_INFINITY).toArray()).toEqual(full([2, 3], Number.NEGATIVE_INFINITY).toArray())
+    expect(x.minimum(Number.NEGATIVE_INFINITY).toArray()).toEqual(
+      full([2, 3], Number.NEGATIVE_INFINITY).toArray(),
+    )
   })
 
   it('compares', () => {
@@ -238,7 +265,9 @@ describe('arithmetic', () => {
       [1, 3],
       [5, 5],
     ])
-    expect(failure(() => x.reshape([4, -1]))).toEqual(error('invalid_tensor', /\[2,3\], 6 elements/))
+    expect(failure(() => x.reshape([4, -1]))).toEqual(
+      error('invalid_tensor', /\[2,3\], 6 elements/),
+    )
     expect(failure(() => cat([]))).toEqual(error('invalid_argument', /at least one/))
   })
 
@@ -276,7 +305,9 @@ describe('a tensor', () => {
     // biome-ignore lint/suspicious/noDoubleEquals: what is tried
     expect((loss as unknown) == 1.5).toBe(true)
     expect(`${tensor([1, 2])}`).toBe('Tensor([2], f32) [1,2]')
-    expect(() => (tensor([1, 2]) as unknown as number) < 2).toThrow(/item\(\) needs a tensor with one element/)
+    expect(() => (tensor([1, 2]) as unknown as number) < 2).toThrow(
+      /item\(\) needs a tensor with one element/,
+    )
   })
 
   it('is no other one, whatever both hold', () => {

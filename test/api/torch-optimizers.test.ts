@@ -1,4 +1,5 @@
-// Runs of PyTorch that go on here, and states of optimizers in its form (test/checkpoints/training.py).
+// Runs of PyTorch that go on here, and states of optimizers in its form
+// (test/checkpoints/training.py).
 import { describe, expect, it } from 'vitest'
 import {
   Adam,
@@ -54,18 +55,26 @@ function make(row: Row): { parameters: Tensor[]; optimizer: Any } {
   const parameters = row.start.map((values, i) =>
     tensor(new Float32Array(values), { shape: row.shapes[i] as number[], requires_grad: true }),
   )
-  const groups = row.groups.map((places) => ({ params: places.map((i) => parameters[i] as Tensor) }))
+  const groups = row.groups.map((places) => ({
+    params: places.map((i) => parameters[i] as Tensor),
+  }))
   return { parameters, optimizer: new CLASSES[row.class](groups, OTHERS) }
 }
 
-async function expectToGoOn(row: Row, { parameters, optimizer }: ReturnType<typeof make>): Promise<void> {
+async function expectToGoOn(
+  row: Row,
+  { parameters, optimizer }: ReturnType<typeof make>,
+): Promise<void> {
   for (const { gradients, weights } of row.steps) {
     for (const [i, parameter] of parameters.entries()) {
       const values = new Float32Array(gradients[i] as number[])
-      parameter.grad = row.without.includes(i) ? null : tensor(values, { shape: row.shapes[i] as number[] })
+      parameter.grad = row.without.includes(i)
+        ? null
+        : tensor(values, { shape: row.shapes[i] as number[] })
     }
     await optimizer.step()
-    for (const [i, parameter] of parameters.entries()) expectClose(numbers(parameter), weights[i] as number[], 1e-5)
+    for (const [i, parameter] of parameters.entries())
+      expectClose(numbers(parameter), weights[i] as number[], 1e-5)
   }
 }
 
@@ -131,7 +140,13 @@ describe('the state of PyTorch’s optimizer', () => {
       exp_avg_sq: state.get(`${i}.exp_avg_sq`) as Tensor,
       unused: null,
     })
-    const torch = { amsgrad: false, maximize: false, foreach: null, fused: null, decoupled_weight_decay: false }
+    const torch = {
+      amsgrad: false,
+      maximize: false,
+      foreach: null,
+      fused: null,
+      decoupled_weight_decay: false,
+    }
     const group = { ...param_groups[0], ...torch, params: ids }
     const forms = [
       Object.fromEntries(ids.map((id, i) => [id, fields(i)])),
@@ -162,14 +177,22 @@ describe('the state of PyTorch’s optimizer', () => {
       expect(optimizer.stateDict().state.get('0.step')?.item()).toBe(3)
     }
     const [fresh, own] = [made(), made()]
-    fresh.loadStateDict({ param_groups: [{ ...group, ...others, amsgrad: full([], 0) }], state: {} })
+    fresh.loadStateDict({
+      param_groups: [{ ...group, ...others, amsgrad: full([], 0) }],
+      state: {},
+    })
     expect(fresh.param_groups[0]).toMatchObject(want)
     own.loadStateDict({ param_groups: [group], state: new Map() } as never)
     expect(own.param_groups[0]).toMatchObject(want)
     const slip = { param_groups: [{ ...group, ...others }], state: new Map() } as never
     expect(() => own.loadStateDict(slip)).toThrow(/name: is not an option/)
-    const several = { param_groups: [{ ...group, lr: zeros([2]), betas: [zeros([2]), 0.9] }], state: {} }
-    expect(() => own.loadStateDict(several)).toThrow(/lr: got a tensor[\s\S]*betas: got \[a tensor,0.9\]/)
+    const several = {
+      param_groups: [{ ...group, lr: zeros([2]), betas: [zeros([2]), 0.9] }],
+      state: {},
+    }
+    expect(() => own.loadStateDict(several)).toThrow(
+      /lr: got a tensor[\s\S]*betas: got \[a tensor,0.9\]/,
+    )
     const wrong = { param_groups: [{ ...group, amsgrad: full([], 1) }], state: { 0: step } }
     expect(() => own.loadStateDict(wrong)).toThrow(/amsgrad is true/)
   })
@@ -181,9 +204,24 @@ describe('the state of PyTorch’s optimizer', () => {
       ['optimizer-amsgrad.pt', adam(), 'not_available', /param_groups\[0\]\.amsgrad is true/],
       ['optimizer-maximize.pt', sgd(), 'not_available', /param_groups\[0\]\.maximize is true/],
       ['optimizer-names.pt', sgd(), 'not_available', /by name/],
-      ['optimizer-other.pt', adam(), 'invalid_checkpoint', /another optimizer than Adam.*no amsgrad/],
-      ['optimizer-other.pt', sgd(), 'invalid_checkpoint', /another optimizer than SGD.*no momentum/],
-      ['optimizer-momentum.pt', sgd(), 'invalid_checkpoint', /other groups of parameters.*\[4\].*\[1\]/],
+      [
+        'optimizer-other.pt',
+        adam(),
+        'invalid_checkpoint',
+        /another optimizer than Adam.*no amsgrad/,
+      ],
+      [
+        'optimizer-other.pt',
+        sgd(),
+        'invalid_checkpoint',
+        /another optimizer than SGD.*no momentum/,
+      ],
+      [
+        'optimizer-momentum.pt',
+        sgd(),
+        'invalid_checkpoint',
+        /other groups of parameters.*\[4\].*\[1\]/,
+      ],
       ['optimizers.pt', adam(), 'invalid_checkpoint', /choose one by the option `key`: `a`, `c`/],
       ['model.pt', adam(), 'invalid_checkpoint', /holds no state of an optimizer/],
       ['model.safetensors', adam(), 'invalid_checkpoint', /no optimizer state/],
@@ -202,7 +240,10 @@ describe('the state of PyTorch’s optimizer', () => {
       'invalid_checkpoint',
       /the state of AdamW, not of Adam/,
     )
-    const turned = { ...(await rowOf('adam')), shapes: row.shapes.map((shape) => [...shape].reverse()) }
+    const turned = {
+      ...(await rowOf('adam')),
+      shapes: row.shapes.map((shape) => [...shape].reverse()),
+    }
     await expectError(
       make(turned).optimizer.load(await recorded('optimizer-adam.pt')),
       'invalid_checkpoint',
@@ -218,7 +259,10 @@ describe('the state of PyTorch’s optimizer', () => {
       [{ param_groups: [{}], state: {} }, /other groups/],
       [{ param_groups: groups }, /the state must be an object/],
       [{ param_groups: groups, state: { 0: 5 } }, /the state of parameter 0 must be an object/],
-      [{ param_groups: groups, state: { 1: { step: 1 } } }, /`1.step` is the state of a parameter that no group has/],
+      [
+        { param_groups: groups, state: { 1: { step: 1 } } },
+        /`1.step` is the state of a parameter that no group has/,
+      ],
       [
         { param_groups: groups, state: { 0: { momentum_buffer: 'x' } } },
         /`0.momentum_buffer` of the state must be a T/,
@@ -239,7 +283,10 @@ describe('a run of a model', () => {
     const model = new AutoregressiveWrapper(net)
     const x = tensor(tokens, { dtype: 'i64' })
     const parameters = net.parameters()
-    const groups = [parameters.filter((p) => p.shape.length > 1), parameters.filter((p) => p.shape.length < 2)]
+    const groups = [
+      parameters.filter((p) => p.shape.length > 1),
+      parameters.filter((p) => p.shape.length < 2),
+    ]
     const optimizer = new AdamW(
       groups.map((params) => ({ params })),
       { lr: 1 },
@@ -257,7 +304,12 @@ describe('a run of a model', () => {
   it('goes on from a checkpoint as nanoGPT writes it', async () => {
     const bytes = await recorded('nanogpt.pt')
     const { net, optimizer, losses, train } = await resume()
-    expect(await net.loadWeights(bytes)).toEqual({ missing: [], unexpected: [], mismatched: [], prefix: null })
+    expect(await net.loadWeights(bytes)).toEqual({
+      missing: [],
+      unexpected: [],
+      mismatched: [],
+      prefix: null,
+    })
     await optimizer.load(bytes, { key: 'optimizer' })
     expect(optimizer.param_groups.map(({ lr, weight_decay }) => [lr, weight_decay])).toEqual([
       [0.01, 0.1],
@@ -285,7 +337,9 @@ describe('the format of a state', () => {
     const model = smallModel()
     const optimizer = new AdamW(model.parameters())
     const start = async (file: FakeFile) =>
-      String.fromCharCode(...new Uint8Array(await (await file.getFile()).arrayBuffer()).subarray(0, 2))
+      String.fromCharCode(
+        ...new Uint8Array(await (await file.getFile()).arrayBuffer()).subarray(0, 2),
+      )
     const named = (name: string) => Object.assign(new FakeFile(), { name })
     for (const name of ['x.pt', 'x.PTH', 'x.ckpt', 'x.bin']) {
       const file = named(name)
@@ -299,7 +353,11 @@ describe('the format of a state', () => {
       await optimizer.save(file)
       expect(await start(file), name).not.toBe('PK')
     }
-    await expectError(optimizer.saveBytes({ format: 'pickle' as never }), 'invalid_argument', /safetensors or torch/)
+    await expectError(
+      optimizer.saveBytes({ format: 'pickle' as never }),
+      'invalid_argument',
+      /safetensors or torch/,
+    )
     expect(() => optimizer.saveBytesSync({ format: 3 as never })).toThrow(/safetensors or torch/)
   })
 

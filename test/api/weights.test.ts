@@ -17,7 +17,15 @@ import {
   XTransformersError,
   zeros,
 } from 'x-transformers'
-import { endless, expectError, expectProgress, FakeFile, inPieces, type Told, watchRejections } from './bytes.js'
+import {
+  endless,
+  expectError,
+  expectProgress,
+  FakeFile,
+  inPieces,
+  type Told,
+  watchRejections,
+} from './bytes.js'
 import { ids, numbers, smallModel } from './helpers.js'
 import { expectRecorded, makeRecorded, recorded, recordedJson } from './recorded.js'
 
@@ -50,7 +58,9 @@ describe('weights that Python has saved', () => {
 
   it('of a wrapper go into the same wrapper', async () => {
     const net = await makeRecorded()
-    expect(await new AutoregressiveWrapper(net).loadWeights(await recorded('autoregressive.pt'))).toEqual(CLEAN)
+    expect(
+      await new AutoregressiveWrapper(net).loadWeights(await recorded('autoregressive.pt')),
+    ).toEqual(CLEAN)
     await expectRecorded(net)
   })
 
@@ -78,7 +88,9 @@ describe('weights that Python has saved', () => {
   })
 
   it('in several files come as a list, with or without their index', async () => {
-    const parts = await Promise.all(['1', '2'].map((i) => recorded(`sharded-0000${i}-of-00002.safetensors`)))
+    const parts = await Promise.all(
+      ['1', '2'].map((i) => recorded(`sharded-0000${i}-of-00002.safetensors`)),
+    )
     const index = await recorded('sharded.safetensors.index.json')
     for (const list of [
       parts,
@@ -87,11 +99,15 @@ describe('weights that Python has saved', () => {
     ]) {
       const model = await makeRecorded()
       const told: Told[] = []
-      expect(await model.loadWeights(list, { on_progress: (progress) => told.push(progress) })).toEqual(CLEAN)
+      expect(
+        await model.loadWeights(list, { on_progress: (progress) => told.push(progress) }),
+      ).toEqual(CLEAN)
       await expectRecorded(model)
       expect(told.at(-1)?.total).toBe(told.at(-1)?.loaded)
     }
-    expect(loadTensorsSync([index, ...parts]).tensors.size).toBe((await loadTensors(parts)).tensors.size)
+    expect(loadTensorsSync([index, ...parts]).tensors.size).toBe(
+      (await loadTensors(parts)).tensors.size,
+    )
     const [first] = parts as [Uint8Array]
     await expectError(
       loadTensors([index, first]),
@@ -99,24 +115,32 @@ describe('weights that Python has saved', () => {
       /tensor .* is in sharded-00002-of-00002.safetensors/,
     )
     await expectError(loadTensors([first, first]), 'invalid_checkpoint', /is in two of the files/)
-    await expectError(loadTensors(index), 'invalid_argument', /give all of them, as \[index, file, file\]/)
+    await expectError(
+      loadTensors(index),
+      'invalid_argument',
+      /give all of them, as \[index, file, file\]/,
+    )
     await expectError(load(index), 'invalid_checkpoint', /loadWeights/)
   })
 
   it('have the values, shapes and types of Python', async () => {
-    const want = await recordedJson<Record<string, { shape: number[]; data: number[] }>>('views.json')
+    const want =
+      await recordedJson<Record<string, { shape: number[]; data: number[] }>>('views.json')
     for (const name of ['views.pt', 'views.safetensors']) {
-      for (const { tensors } of [await loadTensors(await recorded(name)), loadTensorsSync(await recorded(name))]) {
+      for (const { tensors } of [
+        await loadTensors(await recorded(name)),
+        loadTensorsSync(await recorded(name)),
+      ]) {
         expect([...tensors.keys()].sort()).toEqual(Object.keys(want).sort())
         for (const [key, value] of tensors) {
           expect(value.shape, key).toEqual(want[key]?.shape)
           expect(numbers(value), key).toEqual(want[key]?.data.map(Number))
         }
-        expect([tensors.get('bool')?.dtype, tensors.get('bf16')?.dtype, tensors.get('i8')?.dtype]).toEqual([
-          'bool',
-          'bf16',
-          'i64',
-        ])
+        expect([
+          tensors.get('bool')?.dtype,
+          tensors.get('bf16')?.dtype,
+          tensors.get('i8')?.dtype,
+        ]).toEqual(['bool', 'bf16', 'i64'])
       }
     }
   })
@@ -124,12 +148,20 @@ describe('weights that Python has saved', () => {
   it('are one of several dicts by the option key', async () => {
     const bytes = await recorded('two.pt')
     const model = await makeRecorded()
-    await expectError(model.loadWeights(bytes), 'invalid_checkpoint', /option `key`: `model` \(tensors: \d+\), `ema`/)
+    await expectError(
+      model.loadWeights(bytes),
+      'invalid_checkpoint',
+      /option `key`: `model` \(tensors: \d+\), `ema`/,
+    )
     await model.loadWeights(bytes, { key: 'model' })
     await expectRecorded(model)
     const { tensors } = await loadTensors(bytes, { key: 'ema' })
     expect(tensors.get('to_logits.bias')?.abs().sum().item()).toBe(0)
-    await expectError(loadTensors(bytes, { key: 5 as never }), 'invalid_argument', /key must be a string/)
+    await expectError(
+      loadTensors(bytes, { key: 5 as never }),
+      'invalid_argument',
+      /key must be a string/,
+    )
   })
 })
 
@@ -157,9 +189,13 @@ describe('weights among other things', () => {
 
   it('are named by a path, and what is not clear says what there is', async () => {
     const bytes = await recorded('outer.pt')
-    const message = /several dicts.*`key`: `backbone` \(tensors: 2\); `` is the outer dict itself \(tensors: 1\)/
+    const message =
+      /several dicts.*`key`: `backbone` \(tensors: 2\); `` is the outer dict itself \(tensors: 1\)/
     await expectError(loadTensors(bytes), 'invalid_checkpoint', message)
-    expect([...loadTensorsSync(bytes, { key: 'backbone' }).tensors.keys()]).toEqual(['weight', 'bias'])
+    expect([...loadTensorsSync(bytes, { key: 'backbone' }).tensors.keys()]).toEqual([
+      'weight',
+      'bias',
+    ])
     expect([...loadTensorsSync(bytes, { key: '' }).tensors.keys()]).toEqual(['mean'])
     const deep = loadTensorsSync(await recorded('deep.pt'), { key: '0.a.b.c' })
     expect([...deep.tensors.keys()]).toEqual(['weight', 'bias'])
@@ -167,7 +203,12 @@ describe('weights among other things', () => {
 
   it('lose the prefixes of DataParallel and torch.compile', async () => {
     const { tensors } = await loadTensors(await recorded('model.pt'))
-    for (const prefix of ['_orig_mod.', 'module._orig_mod.', '_orig_mod.module.', '_orig_mod.module.net.']) {
+    for (const prefix of [
+      '_orig_mod.',
+      'module._orig_mod.',
+      '_orig_mod.module.',
+      '_orig_mod.module.net.',
+    ]) {
       const model = await makeRecorded()
       const named = new Map([...tensors].map(([name, value]) => [prefix + name, value]))
       expect(model.loadStateDict(named)).toEqual({ ...CLEAN, prefix })
@@ -177,7 +218,8 @@ describe('weights among other things', () => {
 
   it('of every type have the values of Python, or an error that names the type', async () => {
     const want = await recordedJson<Record<string, (number | string)[]>>('types.json')
-    const number = (x: number | string) => (typeof x === 'number' ? x : Number(x.replace('inf', 'Infinity')))
+    const number = (x: number | string) =>
+      typeof x === 'number' ? x : Number(x.replace('inf', 'Infinity'))
     for (const name of ['types.pt', 'types.safetensors']) {
       const { tensors } = await loadTensors(await recorded(name))
       expect([...tensors.keys()].sort()).toEqual(Object.keys(want).sort())
@@ -230,7 +272,11 @@ describe('a file that is refused', () => {
     const bytes = await recorded('model.safetensors')
     const cut = bytes.slice(0, bytes.length - 3)
     for (const source of [cut, new Blob([cut]), inPieces(cut, 500)]) {
-      await expectError(loadTensors(source), 'invalid_checkpoint', /in the middle of tensor `token_emb.emb.weight`/)
+      await expectError(
+        loadTensors(source),
+        'invalid_checkpoint',
+        /in the middle of tensor `token_emb.emb.weight`/,
+      )
     }
     const whole = await recorded('model.pt')
     await expectError(
@@ -241,7 +287,11 @@ describe('a file that is refused', () => {
   })
 
   it('is so when it is no model at all', async () => {
-    await expectError(load(await recorded('model.pt')), 'invalid_checkpoint', /does not say which model.*loadWeights/)
+    await expectError(
+      load(await recorded('model.pt')),
+      'invalid_checkpoint',
+      /does not say which model.*loadWeights/,
+    )
     expect(() => loadSync(new Uint8Array(20))).toThrow(/no whole safetensors file/)
     for (const text of ['{"a": 1, "b": 2}', '{"weight_map": []   }', '{"weight_map": {']) {
       await expectError(loadTensors(new Blob([text])), 'invalid_checkpoint', /JSON/)
@@ -279,7 +329,8 @@ describe('a file that is refused', () => {
 })
 
 describe('loadWeights', () => {
-  const bytesOf = async (model: { saveBytes(): Promise<Uint8Array> }) => (await model.saveBytes()).slice()
+  const bytesOf = async (model: { saveBytes(): Promise<Uint8Array> }) =>
+    (await model.saveBytes()).slice()
 
   it('reports what does not fit where it is not strict, and loads the rest', async () => {
     const model = smallModel()
@@ -313,8 +364,13 @@ describe('loadWeights', () => {
     for (const prefix of ['module.', '_orig_mod.', 'module._orig_mod.']) {
       expect(model.loadStateDict(state(prefix))).toEqual({ ...CLEAN, prefix })
     }
-    expect(() => model.loadStateDict(state('model.'))).toThrow(/model.net.norm.weight is not in this model/)
-    expect(model.loadStateDict(state('model.'), { prefix: 'model.' })).toEqual({ ...CLEAN, prefix: 'model.' })
+    expect(() => model.loadStateDict(state('model.'))).toThrow(
+      /model.net.norm.weight is not in this model/,
+    )
+    expect(model.loadStateDict(state('model.'), { prefix: 'model.' })).toEqual({
+      ...CLEAN,
+      prefix: 'model.',
+    })
     const mixed = state('module.').set('step', ones([1]))
     expect(() => model.loadStateDict(mixed)).toThrow(/step is not in this model/)
     const forced = model.loadStateDict(mixed, { prefix: 'module.', strict: false })
@@ -330,7 +386,9 @@ describe('loadWeights', () => {
     const before = model.forward(x)
     const loading = model.loadWeights(inPieces(bytes, 500))
     const after = model.forward(x)
-    expect(() => model.loadWeightsSync(bytes)).toThrowError(expect.objectContaining({ code: 'busy' }))
+    expect(() => model.loadWeightsSync(bytes)).toThrowError(
+      expect.objectContaining({ code: 'busy' }),
+    )
     const [old, loss] = [(await before).item(), (await after).item()]
     expect(await loading).toEqual(CLEAN)
     expect(loss).toBe((await other.forward(x)).item())
@@ -353,7 +411,9 @@ describe('loadWeights', () => {
     await expect(model.loadWeights(bytes, { signal: controller.signal })).rejects.toBe('enough')
     const late = new AbortController()
     const on_progress = () => late.abort('late')
-    await expect(model.loadWeights(new Blob([bytes]), { signal: late.signal, on_progress })).rejects.toBe('late')
+    await expect(
+      model.loadWeights(new Blob([bytes]), { signal: late.signal, on_progress }),
+    ).rejects.toBe('late')
     await expectError(model.loadWeights(bytes.slice(0, 3000)), 'invalid_checkpoint', /no whole/)
     await expectError(model.loadWeights(5 as never), 'invalid_argument', /a source is/)
     expect(model.parameters().map(numbers)).toEqual(before)

@@ -25,7 +25,12 @@ export const decoder = (cross_attend = false) => new Decoder({ ...LAYERS, cross_
 export const masked = (logits_dim: number | null = null) =>
   new TransformerWrapper({ ...TOKENS, attn_layers: encoder(), logits_dim })
 export const continuous = () =>
-  new ContinuousTransformerWrapper({ dim_in: 3, dim_out: 3, max_seq_len: 8, attn_layers: decoder() })
+  new ContinuousTransformerWrapper({
+    dim_in: 3,
+    dim_out: 3,
+    max_seq_len: 8,
+    attn_layers: decoder(),
+  })
 export const vit = (num_classes: number | null = null) =>
   new ViTransformerWrapper({ image_size: 8, patch_size: 4, num_classes, attn_layers: encoder() })
 export const xTransformer = () =>
@@ -68,7 +73,10 @@ export const ZOO: Record<string, [make: () => Module, run: Run]> = {
     () => new Attention({ dim: 16, heads: 2, dim_head: 8, dropout: 0.3 }),
     async (model) => ((await model.forward(x)) as [Tensor])[0],
   ],
-  TransformerWrapper: [() => new TransformerWrapper({ ...TOKENS, attn_layers: decoder() }), run(ids(2, 8))],
+  TransformerWrapper: [
+    () => new TransformerWrapper({ ...TOKENS, attn_layers: decoder() }),
+    run(ids(2, 8)),
+  ],
   ContinuousTransformerWrapper: [continuous, run(waves([1, 8, 3]))],
   ViTransformerWrapper: [() => vit(5), run(waves([1, 3, 8, 8]))],
   XTransformer: [xTransformer, run(ids(2, 5), ids(2, 6))],
@@ -76,9 +84,13 @@ export const ZOO: Record<string, [make: () => Module, run: Run]> = {
     () => new AutoregressiveWrapper(new TransformerWrapper({ ...TOKENS, attn_layers: decoder() })),
     run(ids(2, 8)),
   ],
-  ContinuousAutoregressiveWrapper: [() => new ContinuousAutoregressiveWrapper(continuous()), run(waves([1, 8, 3]))],
+  ContinuousAutoregressiveWrapper: [
+    () => new ContinuousAutoregressiveWrapper(continuous()),
+    run(waves([1, 8, 3])),
+  ],
   NonAutoregressiveWrapper: [
-    () => new NonAutoregressiveWrapper(masked(), { mask_id: 10, steps: 3, token_critic: masked(1) }),
+    () =>
+      new NonAutoregressiveWrapper(masked(), { mask_id: 10, steps: 3, token_critic: masked(1) }),
     async (model) => ((await model.forward(ids(2, 8))) as { loss: Tensor }).loss,
   ],
 }

@@ -1,4 +1,5 @@
-// Memory that runs out in the middle of a computation is an error of that computation, and of nothing else.
+// Memory that runs out in the middle of a computation is an error of that computation, and of
+// nothing else.
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import {
   cat,
@@ -35,8 +36,16 @@ const tokens = (length: number) => randint(0, 16, [1, length])
 
 describe('what grows beyond all memory while it is computed', () => {
   it.each<[string, () => unknown, number]>([
-    ['a wide head', () => encoder(4096, {}, { logits_dim: 2 ** 18 + 2 ** 16 }).forward(tokens(4096)), 4],
-    ['a wide feed-forward layer', () => encoder(4096, { ff_mult: 2 ** 14 + 2 ** 12 }).forward(tokens(4096)), 4],
+    [
+      'a wide head',
+      () => encoder(4096, {}, { logits_dim: 2 ** 18 + 2 ** 16 }).forward(tokens(4096)),
+      4,
+    ],
+    [
+      'a wide feed-forward layer',
+      () => encoder(4096, { ff_mult: 2 ** 14 + 2 ** 12 }).forward(tokens(4096)),
+      4,
+    ],
     ['where', () => zeros([2 ** 24, 1], { dtype: 'bool' }).where(ones([1, 80]), 2), 4],
   ])('%s', async (_, run, gigabytes) => {
     // the weights may stay for a while
@@ -53,41 +62,45 @@ describe('what grows beyond all memory while it is computed', () => {
 })
 
 // Takes 3.6 GiB.
-describe.runIf(((navigator as { deviceMemory?: number }).deviceMemory ?? 0) >= 8)('where memory is nearly full', () => {
-  const N = 2 ** 27
-  let x: Tensor
-  const filler: Tensor[] = []
-  beforeAll(() => {
-    x = ones([N])
-    while (memory().native_bytes < 3.6 * GIB) filler.push(zeros([2 ** 25]))
-  })
+describe.runIf(((navigator as { deviceMemory?: number }).deviceMemory ?? 0) >= 8)(
+  'where memory is nearly full',
+  () => {
+    const N = 2 ** 27
+    let x: Tensor
+    const filler: Tensor[] = []
+    beforeAll(() => {
+      x = ones([N])
+      while (memory().native_bytes < 3.6 * GIB) filler.push(zeros([2 ** 25]))
+    })
 
-  it.each<[string, () => unknown]>([
-    ['exp', () => x.exp()],
-    ['gelu', () => x.gelu()],
-    ['softmax', () => x.softmax()],
-    ['logSoftmax', () => x.logSoftmax()],
-    ['cast', () => x.cast('f64')],
-    ['cat', () => cat([x, x])],
-    ['add', () => x.add(1)],
-    [
-      'permute',
-      () =>
-        x
-          .reshape([N / 2, 2])
-          .permute([1, 0])
-          .reshape([N]),
-    ],
-    ['data', () => x.data()],
-    ['a graph', () => tidy(() => x.mul(1).sum())],
-  ])('%s is refused', async (_, run) => {
-    await expectRefused(run, 0.4, 4, 64 * MEGABYTE)
-  })
+    it.each<[string, () => unknown]>([
+      ['exp', () => x.exp()],
+      ['gelu', () => x.gelu()],
+      ['softmax', () => x.softmax()],
+      ['logSoftmax', () => x.logSoftmax()],
+      ['cast', () => x.cast('f64')],
+      ['cat', () => cat([x, x])],
+      ['add', () => x.add(1)],
+      [
+        'permute',
+        () =>
+          x
+            .reshape([N / 2, 2])
+            .permute([1, 0])
+            .reshape([N]),
+      ],
+      ['data', () => x.data()],
+      ['a graph', () => tidy(() => x.mul(1).sum())],
+    ])('%s is refused', async (_, run) => {
+      await expectRefused(run, 0.4, 4, 64 * MEGABYTE)
+    })
 
-  it('what was freed can be had again', async () => {
-    for (const tensor of filler.splice(0, 2)) tensor.dispose()
-    // as large as what was freed: whether two blocks stand side by side depends on when garbage was collected before
-    using y = x.slice(0, 0, 2 ** 25).exp()
-    expect(y.slice(0, 0, 2).toArray()).toEqual([Math.fround(Math.E), Math.fround(Math.E)])
-  })
-})
+    it('what was freed can be had again', async () => {
+      for (const tensor of filler.splice(0, 2)) tensor.dispose()
+      // as large as what was freed: whether two blocks stand side by side depends on when garbage
+      // was collected before
+      using y = x.slice(0, 0, 2 ** 25).exp()
+      expect(y.slice(0, 0, 2).toArray()).toEqual([Math.fround(Math.E), Math.fround(Math.E)])
+    })
+  },
+)

@@ -1,10 +1,14 @@
 /// <reference types="vite/client" />
-// The cases of test/golden through the public classes, in the browser: the harness is the one that runs them in Node.
+// The cases of test/golden through the public classes, in the browser: the harness is the one that
+// runs them in Node.
 import { describe, expect, it } from 'vitest'
 import { runFixture } from '../parity/harness.js'
 
 const specs = import.meta.glob('../golden/*.json', { import: 'default' })
-const tensors = import.meta.glob<string>('../golden/*.safetensors', { query: '?url', import: 'default' })
+const tensors = import.meta.glob<string>('../golden/*.safetensors', {
+  query: '?url',
+  import: 'default',
+})
 
 const names = Object.keys(tensors).map((path) => path.replace(/^.*\/|\.safetensors$/g, ''))
 

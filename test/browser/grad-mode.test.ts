@@ -3,7 +3,10 @@ import { Module, noGrad, type Tensor } from 'x-transformers'
 import { ids, smallModel } from '../api/helpers.js'
 
 const pause = () => new Promise((resolve) => setTimeout(resolve))
-const UNKNOWN = expect.objectContaining({ code: 'busy', message: expect.stringContaining('around each call') })
+const UNKNOWN = expect.objectContaining({
+  code: 'busy',
+  message: expect.stringContaining('around each call'),
+})
 
 class Dual extends Module {
   a = smallModel()
@@ -33,7 +36,9 @@ describe('noGrad in a browser', () => {
   it('takes what computes on with its own results, and generates', async () => {
     const model = smallModel()
     const twice = noGrad(() => Promise.all([model.forward(ids(1, 4)), model.forward(ids(1, 4))]))
-    const next = noGrad(() => model.forward(ids(1, 4)).then((x) => x.mul(model.parameters()[0] as Tensor).sum()))
+    const next = noGrad(() =>
+      model.forward(ids(1, 4)).then((x) => x.mul(model.parameters()[0] as Tensor).sum()),
+    )
     const generated = noGrad(() => pause().then(() => model.generate([1], 2)))
     const all = [...(await twice), await next, await generated]
     expect(all.map((x) => x.requires_grad)).toEqual([false, false, false, false])
@@ -43,8 +48,12 @@ describe('noGrad in a browser', () => {
     const model = new Dual()
     const both = await Promise.allSettled([noGrad(() => model.forward()), model.forward()])
     expect(both.map(({ status }) => status)).toContain('rejected')
-    for (const result of both) if (result.status === 'rejected') expect(result.reason).toEqual(UNKNOWN)
-    expect((await noGrad(() => model.forward())).map((x) => x.requires_grad)).toEqual([false, false])
+    for (const result of both)
+      if (result.status === 'rejected') expect(result.reason).toEqual(UNKNOWN)
+    expect((await noGrad(() => model.forward())).map((x) => x.requires_grad)).toEqual([
+      false,
+      false,
+    ])
   })
 
   it('gives no result with a graph that nobody knew to be of it', async () => {
@@ -57,6 +66,8 @@ describe('noGrad in a browser', () => {
       }
     }
     const outside = new Outside()
-    await expect(noGrad(() => outside.forward())).rejects.toThrow(/Outside computes with|around each call/)
+    await expect(noGrad(() => outside.forward())).rejects.toThrow(
+      /Outside computes with|around each call/,
+    )
   })
 })

@@ -1,4 +1,5 @@
-// WebAssembly has at most 4 GiB. What cannot fit says so before it starts, and nothing else is harmed.
+// WebAssembly has at most 4 GiB. What cannot fit says so before it starts, and nothing else is
+// harmed.
 import { afterEach, beforeAll, expect, it, describe as suite } from 'vitest'
 import {
   AdamW,
@@ -27,7 +28,9 @@ const GIB = 2 ** 30
 
 const giantLayers = () => new Decoder({ dim: 12288, depth: 96, heads: 96, attn_dim_head: 128 })
 const giant = () =>
-  new AutoregressiveWrapper(new TransformerWrapper({ num_tokens: 256, max_seq_len: 64, attn_layers: giantLayers() }))
+  new AutoregressiveWrapper(
+    new TransformerWrapper({ num_tokens: 256, max_seq_len: 64, attn_layers: giantLayers() }),
+  )
 const prompt = () => ones([1, 4], { dtype: 'i64' })
 /** The weights alone would fit: 1.25 GiB. */
 const large = () => new Decoder({ dim: 2048, depth: 8, heads: 16 })
@@ -122,7 +125,9 @@ suite('a tensor that is too large', () => {
 suite('a file that is too large', () => {
   /** The first bytes of a safetensors file with one tensor of so many values of half precision. */
   function startOf(values: number): Uint8Array {
-    const text = JSON.stringify({ x: { dtype: 'F16', shape: [values], data_offsets: [0, 2 * values] } })
+    const text = JSON.stringify({
+      x: { dtype: 'F16', shape: [values], data_offsets: [0, 2 * values] },
+    })
     const json = new TextEncoder().encode(text)
     const start = new Uint8Array(8 + json.length)
     new DataView(start.buffer).setBigUint64(0, BigInt(json.length), true)

@@ -1,4 +1,5 @@
-// What a page takes: the bytes that the library counts, the memory of WebAssembly (which never shrinks), and JavaScript's heap.
+// What a page takes: the bytes that the library counts, the memory of WebAssembly (which never
+// shrinks), and JavaScript's heap.
 import { beforeAll, describe, expect, it } from 'vitest'
 import {
   AdamW,
@@ -28,7 +29,8 @@ async function sizes(): Promise<Sizes> {
   // there is an instance already: this gives its exports
   const { buffer } = single.initSync({} as never).memory
   // only Chromium has it; buffers are in it
-  const { usedJSHeapSize } = (performance as unknown as { memory: { usedJSHeapSize: number } }).memory
+  const { usedJSHeapSize } = (performance as unknown as { memory: { usedJSHeapSize: number } })
+    .memory
   return { native: memory().native_bytes, wasm: buffer.byteLength, heap: usedJSHeapSize }
 }
 

@@ -1,6 +1,14 @@
 // What only a browser has: the origin private file system, addresses as strings.
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { AdamW, load, loadSync, loadTensors, saveTensors, type Tensor, tensor } from 'x-transformers'
+import {
+  AdamW,
+  load,
+  loadSync,
+  loadTensors,
+  saveTensors,
+  type Tensor,
+  tensor,
+} from 'x-transformers'
 import { expectError, expectProgress, type Told } from '../api/bytes.js'
 import { numbers, smallModel } from '../api/helpers.js'
 import { expectRecorded, makeRecorded, recorded } from '../api/recorded.js'
@@ -33,9 +41,14 @@ afterEach(async () => {
 describe('the origin private file system', () => {
   it('keeps a model', async () => {
     await model.save(opfs('deep/er/model.safetensors'))
-    for (const source of [opfs('deep/er/model.safetensors'), new URL(opfs('deep/er/model.safetensors'))]) {
+    for (const source of [
+      opfs('deep/er/model.safetensors'),
+      new URL(opfs('deep/er/model.safetensors')),
+    ]) {
       const told: Told[] = []
-      expect(values(await load(source, { on_progress: (progress) => told.push(progress) }))).toEqual(values(model))
+      expect(
+        values(await load(source, { on_progress: (progress) => told.push(progress) })),
+      ).toEqual(values(model))
       expectProgress(told, bytes.length)
       expect(told[0]?.total).toBe(bytes.length)
     }
@@ -68,19 +81,35 @@ describe('the origin private file system', () => {
   })
 
   it('refuses what is no path', async () => {
-    for (const path of ['opfs:', 'opfs:/x', 'opfs:a//b', 'opfs:a/', 'opfs:../x', 'opfs:a/./b', 'opfs:a/..']) {
+    for (const path of [
+      'opfs:',
+      'opfs:/x',
+      'opfs:a//b',
+      'opfs:a/',
+      'opfs:../x',
+      'opfs:a/./b',
+      'opfs:a/..',
+    ]) {
       await expectError(model.save(path), 'invalid_argument', /write opfs:folder\/name/)
       await expectError(load(path), 'invalid_argument', /write opfs:folder\/name/)
     }
   })
 
   it('tells what is not there', async () => {
-    await expectError(load(opfs('nothing')), 'file', /there is no file opfs:.*\/nothing in the origin private/)
+    await expectError(
+      load(opfs('nothing')),
+      'file',
+      /there is no file opfs:.*\/nothing in the origin private/,
+    )
     await expectError(load(opfs('no/folder/nothing')), 'file', /there is no file/)
     await model.save(opfs('folder/model'))
     await expectError(load(opfs('folder')), 'file', /a folder and a file have the same name/)
     await expectError(model.save(opfs('folder')), 'file', /a folder and a file have the same name/)
-    await expectError(model.save(opfs('folder/model/x')), 'file', /a folder and a file have the same name/)
+    await expectError(
+      model.save(opfs('folder/model/x')),
+      'file',
+      /a folder and a file have the same name/,
+    )
   })
 
   it('keeps the old content where saving fails, and says how much room there is', async () => {
@@ -89,12 +118,20 @@ describe('the origin private file system', () => {
       throw new DOMException('full', 'QuotaExceededError')
     }
     const createWritable = vi.spyOn(FileSystemFileHandle.prototype, 'createWritable')
-    createWritable.mockImplementation(async () => new WritableStream({ write: full }) as FileSystemWritableFileStream)
-    const room = new RegExp(`no room for .* it needs ${bytes.length} bytes; the browser tells of \\d+ free bytes`)
+    createWritable.mockImplementation(
+      async () => new WritableStream({ write: full }) as FileSystemWritableFileStream,
+    )
+    const room = new RegExp(
+      `no room for .* it needs ${bytes.length} bytes; the browser tells of \\d+ free bytes`,
+    )
     await expectError(model.save(opfs('old')), 'file', room)
     await expectError(model.save(opfs('new')), 'file', room)
     vi.spyOn(navigator.storage, 'estimate').mockResolvedValue({ quota: 1000, usage: 900 })
-    await expectError(model.save(opfs('new')), 'file', /bytes, and 100 are free \(900 of 1000 are in use\)/)
+    await expectError(
+      model.save(opfs('new')),
+      'file',
+      /bytes, and 100 are free \(900 of 1000 are in use\)/,
+    )
     createWritable.mockRejectedValue(new DOMException('in use', 'NoModificationAllowedError'))
     await expectError(model.save(opfs('new')), 'file', /opfs:.*\/new cannot be written: in use/)
     const gone = smallModel()
@@ -126,19 +163,32 @@ describe('in a browser', () => {
     const root = await navigator.storage.getDirectory()
     const folder = await root.getDirectoryHandle(FOLDER, { create: true })
     const index = 'sharded.safetensors.index.json'
-    for (const name of [index, 'sharded-00001-of-00002.safetensors', 'sharded-00002-of-00002.safetensors']) {
+    for (const name of [
+      index,
+      'sharded-00001-of-00002.safetensors',
+      'sharded-00002-of-00002.safetensors',
+    ]) {
       const stream = await (await folder.getFileHandle(name, { create: true })).createWritable()
       await stream.write(await recorded(name))
       await stream.close()
     }
     const address = `/test/checkpoints/${index}`
-    for (const source of [address, new URL(address, location.href), opfs(index), new URL(opfs(index))]) {
+    for (const source of [
+      address,
+      new URL(address, location.href),
+      opfs(index),
+      new URL(opfs(index)),
+    ]) {
       const python = await makeRecorded()
       await python.loadWeights(source)
       await expectRecorded(python)
     }
     await folder.removeEntry('sharded-00002-of-00002.safetensors')
-    await expectError(loadTensors(opfs(index)), 'file', /there is no file .*sharded-00002-of-00002.safetensors/)
+    await expectError(
+      loadTensors(opfs(index)),
+      'file',
+      /there is no file .*sharded-00002-of-00002.safetensors/,
+    )
     await expectError(
       loadTensors(URL.createObjectURL(new Blob([await recorded(index)]))),
       'invalid_argument',
@@ -148,7 +198,11 @@ describe('in a browser', () => {
 
   it('a string is an address', async () => {
     expect(values(await load(URL.createObjectURL(await model.saveBlob())))).toEqual(values(model))
-    await expectError(load('http://127.0.0.1:9/x'), 'file', /127\.0\.0\.1:9\/x cannot be fetched: .*CORS/)
+    await expectError(
+      load('http://127.0.0.1:9/x'),
+      'file',
+      /127\.0\.0\.1:9\/x cannot be fetched: .*CORS/,
+    )
     await expectError(load('file:///x'), 'file', /<input type="file">/)
     await expectError(load(new URL('file:///x')), 'file', /<input type="file">/)
   })

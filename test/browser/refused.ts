@@ -7,14 +7,19 @@ import { ids, smallModel } from '../api/helpers.js'
 const MEGABYTE = 2 ** 20
 const UNITS = { MiB: 2 ** -10, GiB: 1 }
 
-/** Bytes that the instance of WebAssembly has; it never gives back any. There is one already: this gives its exports. */
+/**
+ * Bytes that the instance of WebAssembly has; it never gives back any. There is one already: this
+ * gives its exports.
+ */
 export const instanceSize = () => single.initSync({} as never).memory.buffer.byteLength
 
 const SIZE = /(\d+(?:\.\d+)?) (MiB|GiB)/g
 
 /** The sizes that a message names, in GiB. */
 const sizesIn = (message: string) =>
-  [...message.matchAll(SIZE)].map(([, number, unit]) => Number(number) * UNITS[unit as keyof typeof UNITS])
+  [...message.matchAll(SIZE)].map(
+    ([, number, unit]) => Number(number) * UNITS[unit as keyof typeof UNITS],
+  )
 
 async function failure(run: () => unknown): Promise<unknown> {
   try {
@@ -26,8 +31,9 @@ async function failure(run: () => unknown): Promise<unknown> {
 }
 
 /**
- * Expects `out_of_memory`, with how much would be needed (in GiB, `least` to `most`) and how much there is, in less than a second and
- * without an attempt; `left` bytes may stay behind until the garbage collector comes.
+ * Expects `out_of_memory`, with how much would be needed (in GiB, `least` to `most`) and how much
+ * there is, in less than a second and without an attempt; `left` bytes may stay behind until the
+ * garbage collector comes.
  */
 export async function expectRefused(
   run: () => unknown,

@@ -11,7 +11,9 @@ describe('sizes whose product needs more than 32 bits', () => {
       (name) => layers.namedParameters().get(`layers.0.1.${name}.weight`) as Tensor,
     )
     const gradients = async (return_hiddens: boolean) => {
-      const out = return_hiddens ? (await layers.forward(x, { return_hiddens: true }))[0] : await layers.forward(x)
+      const out = return_hiddens
+        ? (await layers.forward(x, { return_hiddens: true }))[0]
+        : await layers.forward(x)
       await tidy(() => out.mul(out).mean()).backward()
       const grads = weights.map((weight) => Array.from((weight.grad as Tensor).dataSync(), Number))
       for (const weight of layers.parameters()) weight.grad = null

@@ -9,7 +9,11 @@ import {
   type SpawnOptions,
   spawn,
 } from 'x-transformers/worker'
-import { smallModel as mainModel, numbers as mainNumbers, ids as mainTokens } from '../api/helpers.js'
+import {
+  smallModel as mainModel,
+  numbers as mainNumbers,
+  ids as mainTokens,
+} from '../api/helpers.js'
 import { all, ids, numbers, smallModel } from '../worker/helpers.js'
 
 const open: Library[] = []
@@ -26,8 +30,12 @@ async function started(options: SpawnOptions = { threads: 1 }): Promise<Library>
 const isolated = self.crossOriginIsolated
 const THREADS = new URL('../../ts/wasm/pkg/x-transformers.threads.wasm', import.meta.url)
 
-/** Whether there can be threads: the build with them is left out where its compiler cannot be had, and a stub stands for it. */
-const threadsRun = async () => isolated && (await (await fetch(THREADS)).arrayBuffer()).byteLength > 8
+/**
+ * Whether there can be threads: the build with them is left out where its compiler cannot be had,
+ * and a stub stands for it.
+ */
+const threadsRun = async () =>
+  isolated && (await (await fetch(THREADS)).arrayBuffer()).byteLength > 8
 
 /** A model whose train step takes a good part of a second on one thread. */
 function heavyModel(x: Library) {
@@ -43,7 +51,8 @@ function heavyModel(x: Library) {
 /** The tasks over 50 ms on this thread while `run` runs. */
 async function longTasks(run: () => Promise<unknown>): Promise<number[]> {
   const found: number[] = []
-  const note = (entries: PerformanceEntryList) => found.push(...entries.map(({ duration }) => duration))
+  const note = (entries: PerformanceEntryList) =>
+    found.push(...entries.map(({ duration }) => duration))
   const observer = new PerformanceObserver((list) => note(list.getEntries()))
   observer.observe({ type: 'longtask' })
   await run()
@@ -63,13 +72,16 @@ describe('a page with a worker', () => {
   it('stays responsive while a model trains: no task over 50 ms', async () => {
     // that the observer sees them
     expect(
-      await longTasks(() => new Promise<void>((resolve) => setTimeout(() => resolve(blockFor(80)), 0))),
+      await longTasks(
+        () => new Promise<void>((resolve) => setTimeout(() => resolve(blockFor(80)), 0)),
+      ),
     ).not.toEqual([])
 
     const x = await started()
     const model = heavyModel(x)
     const optimizer = new x.AdamW(model, { lr: 3e-4 })
-    const step = () => x.trainStep({ model, optimizer, batches: [[ids(4, 257, 256)]], max_grad_norm: 0.5 })
+    const step = () =>
+      x.trainStep({ model, optimizer, batches: [[ids(4, 257, 256)]], max_grad_norm: 0.5 })
     await step()
     const input = document.createElement('input')
     document.body.append(input)
@@ -109,9 +121,13 @@ describe('a page with a worker', () => {
       await loss.backward()
       await ownOptimizer.step()
       ownOptimizer.zeroGrad()
-      expect((await x.trainStep({ model, optimizer, batches: [[ids(2, 9)]] })).loss).toBe(loss.item())
+      expect((await x.trainStep({ model, optimizer, batches: [[ids(2, 9)]] })).loss).toBe(
+        loss.item(),
+      )
     }
-    expect(numbers(await model.generate(ids(2, 3), 9))).toEqual(mainNumbers(await own.generate(mainTokens(2, 3), 9)))
+    expect(numbers(await model.generate(ids(2, 3), 9))).toEqual(
+      mainNumbers(await own.generate(mainTokens(2, 3), 9)),
+    )
     expect((await x.info()).target).toBe('wasm')
     expect((await x.info()).threads).toBe(1)
   })
@@ -119,7 +135,9 @@ describe('a page with a worker', () => {
   it('uses several threads where the page is isolated', async () => {
     const [one, several] = [await started(), await started({ threads: 2 })]
     const info = await several.info()
-    expect([info.threads, info.build]).toEqual((await threadsRun()) ? [2, 'threads'] : [1, expect.anything()])
+    expect([info.threads, info.build]).toEqual(
+      (await threadsRun()) ? [2, 'threads'] : [1, expect.anything()],
+    )
     const losses = await Promise.all(
       [one, several].map(async (x) => {
         x.manualSeed(1)
@@ -135,10 +153,14 @@ describe('a page with a worker', () => {
     const several = await (await started({ threads: 2, wasm: { threads_url: url } })).info()
     expect(several.threads).toBe((await threadsRun()) ? 2 : 1)
     const one = await (await started({ threads: 2, wasm: { threads_url: nowhere } })).info()
-    expect(one).toMatchObject({ threads: 1, threads_reason: expect.stringContaining(isolated ? nowhere : 'isolated') })
+    expect(one).toMatchObject({
+      threads: 1,
+      threads_reason: expect.stringContaining(isolated ? nowhere : 'isolated'),
+    })
     // either alone is enough, for its number of threads
     const wasm = { url: nowhere, threads_url: url }
-    if (await threadsRun()) expect((await (await started({ threads: 2, wasm })).info()).build).toBe('threads')
+    if (await threadsRun())
+      expect((await (await started({ threads: 2, wasm })).info()).build).toBe('threads')
     await expect(spawn({ threads: 1, wasm })).rejects.toMatchObject({ code: 'no_addon' })
   })
 
@@ -161,7 +183,8 @@ describe('a page with a worker', () => {
     const want = numbers(await model.generate(ids(1, 3), 9, { temperature: 0 }))
     expect(await all(model.stream(ids(1, 3), 9, { temperature: 0 }))).toEqual(want)
     const seen: number[] = []
-    for await (const token of model.stream(ids(1, 3), 100_000, { temperature: 0 })) if (seen.push(token) === 5) break
+    for await (const token of model.stream(ids(1, 3), 100_000, { temperature: 0 }))
+      if (seen.push(token) === 5) break
     expect(seen).toEqual(want.slice(0, 5))
     expect((await model.forward(ids(2, 9))).item()).toBeGreaterThan(0)
   })
@@ -172,7 +195,9 @@ describe('a page with a worker', () => {
     const want = (await model.forward(ids(2, 9))).item()
     const file = new File([await model.saveBlob()], 'model.safetensors')
     const seen: Progress[] = []
-    const loaded = await x.load<AutoregressiveWrapper>(file, { on_progress: (progress) => seen.push(progress) })
+    const loaded = await x.load<AutoregressiveWrapper>(file, {
+      on_progress: (progress) => seen.push(progress),
+    })
     expect((await loaded.forward(ids(2, 9))).item()).toBe(want)
     expect(seen.at(-1)).toEqual({ loaded: file.size, total: file.size })
 
@@ -219,8 +244,12 @@ describe('a worker that does not start', () => {
   })
 
   it('says that WebAssembly is not there', async () => {
-    await expect(spawn({ threads: 1, wasm: { url: '/no/such/file.wasm' } })).rejects.toMatchObject({ code: 'no_addon' })
-    await expect(spawn({ threads: 1, wasm: { bytes: new Uint8Array(8) } })).rejects.toMatchObject({ code: 'no_addon' })
+    await expect(spawn({ threads: 1, wasm: { url: '/no/such/file.wasm' } })).rejects.toMatchObject({
+      code: 'no_addon',
+    })
+    await expect(spawn({ threads: 1, wasm: { bytes: new Uint8Array(8) } })).rejects.toMatchObject({
+      code: 'no_addon',
+    })
   })
 
   it('is aborted', async () => {

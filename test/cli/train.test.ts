@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-const command = (name: string) => fileURLToPath(new URL(`../../dist/cli/ts/cli/${name}.js`, import.meta.url))
+const command = (path: string) =>
+  fileURLToPath(new URL(`../../dist/commands/${path}.js`, import.meta.url))
 const SMALL = ['--dim', '16', '--depth', '1', '--heads', '2', '--batch', '16', '--length', '16']
 const FILES = ['moby-dick.safetensors', 'moby-dick.vocab.json']
 
@@ -34,7 +35,14 @@ describe('npm start and npm run sample', () => {
 
   it('trains, ends with one JSON object, and leaves a checkpoint to sample from', async () => {
     const out = join(folder, 'whole')
-    const { code, stdout, stderr } = await run('train', ['--json', '--steps', '3', '--out', out, ...SMALL])
+    const { code, stdout, stderr } = await run('apps/moby-dick/train', [
+      '--json',
+      '--steps',
+      '3',
+      '--out',
+      out,
+      ...SMALL,
+    ])
     expect(code, stderr).toBe(0)
     const result = JSON.parse(stdout.trim())
     expect(result).toMatchObject({
@@ -49,17 +57,17 @@ describe('npm start and npm run sample', () => {
     expect(readdirSync(out).sort()).toEqual(FILES)
 
     const args = [result.checkpoint, '--prompt', 'The whale', '--characters', '20', '--seed', '1']
-    const again = await run('sample', args)
+    const again = await run('apps/moby-dick/sample', args)
     expect(again.code, again.stderr).toBe(0)
     expect(again.stdout).toMatch(/^The whale/)
-    expect((await run('sample', args)).stdout).toBe(again.stdout)
+    expect((await run('apps/moby-dick/sample', args)).stdout).toBe(again.stdout)
   })
 
   it('saves when it is interrupted, says how to sample, and exits with 130', async () => {
     const out = join(folder, 'interrupted')
     let killed = false
     const args = ['--json', '--minutes', '5', '--out', out, ...SMALL]
-    const { code, stdout, stderr } = await run('train', args, (text, kill) => {
+    const { code, stdout, stderr } = await run('apps/moby-dick/train', args, (text, kill) => {
       if (killed || !text.includes('step ')) return
       killed = true
       kill()
@@ -74,7 +82,7 @@ describe('npm start and npm run sample', () => {
 describe('npm run parity', () => {
   it('refuses a folder that is not there, or has no cases', async () => {
     for (const folder of ['no-such-folder', dirname(fileURLToPath(import.meta.url))]) {
-      const { code, stderr } = await run('parity', [folder])
+      const { code, stderr } = await run('scripts/parity', [folder])
       expect(code).toBe(1)
       expect(stderr).toContain(folder)
     }

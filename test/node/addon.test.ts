@@ -1,7 +1,15 @@
 // Which addon Node takes, and what is said where there is none: the built package, started with all
 // that keeps it from its addon.
 import { execFile } from 'node:child_process'
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -45,11 +53,15 @@ async function start(copy: string, { flags = [], chosen }: Start = {}): Promise<
     catch ({ code, message }) { console.log(JSON.stringify({ code, message })) }`
   const { X_TRANSFORMERS_ADDON: _, NODE_OPTIONS: __, ...rest } = process.env
   const env = { ...rest, ...(chosen !== undefined && { X_TRANSFORMERS_ADDON: chosen }) }
-  const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--eval', code], { env, cwd: folder })
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--eval', code], {
+    env,
+    cwd: folder,
+  })
   return JSON.parse(stdout)
 }
 
-const PERMISSION = Number(process.versions.node.split('.')[0]) < 22 ? '--experimental-permission' : '--permission'
+const PERMISSION =
+  Number(process.versions.node.split('.')[0]) < 22 ? '--experimental-permission' : '--permission'
 
 const SWITCHES: [string, string[], string][] = [
   ['--no-addons', ['--no-addons'], 'turned off by --no-addons'],
@@ -79,7 +91,9 @@ describe.each(SWITCHES)('%s', (_, flags, words) => {
 })
 
 it('says what may not be read, where the permission model hides WebAssembly', async () => {
-  const shown = ['dist/cjs/', 'package.json', 'dist/package.json'].map((name) => `--allow-fs-read=${join(root, name)}`)
+  const shown = ['dist/cjs/', 'package.json', 'dist/package.json'].map(
+    (name) => `--allow-fs-read=${join(root, name)}`,
+  )
   const { code, message } = await start(root, { flags: [PERMISSION, ...shown] })
   expect(code).toBe('no_addon')
   expect(message).toContain('its WebAssembly cannot be read')
@@ -96,7 +110,9 @@ it('takes the addon, where the permission model allows it', async () => {
 it('says how to get an addon, where there is none', async () => {
   const { code, message } = await start(NOTHING)
   expect(code).toBe('no_addon')
-  expect(message).toMatch(/there is no native addon for .*: install @x-transformers\/.*--omit=optional.*WebAssembly/)
+  expect(message).toMatch(
+    /there is no native addon for .*: install @x-transformers\/.*--omit=optional.*WebAssembly/,
+  )
 })
 
 it('says why an addon that is there does not load', async () => {
@@ -130,7 +146,8 @@ describe('X_TRANSFORMERS_ADDON', () => {
   it('takes the file that it names, under any name', async () => {
     const renamed = join(folder, 'addon.so')
     copyFileSync(addon, renamed)
-    for (const chosen of [addon, renamed]) expect(await start(NOTHING, { chosen })).toMatchObject({ target: 'native' })
+    for (const chosen of [addon, renamed])
+      expect(await start(NOTHING, { chosen })).toMatchObject({ target: 'native' })
   })
 
   it('asks for WebAssembly, which may not have been built', async () => {
@@ -147,21 +164,46 @@ describe('X_TRANSFORMERS_ADDON', () => {
 
   it.for(['text.node', 'text.js', 'text'])('names a file that is no addon: %s', async (name) => {
     const path = file(name, ...Buffer.from('console.log(1)'))
-    expect(await refused(path)).toBe(`X_TRANSFORMERS_ADDON names ${path}, which is not a native addon`)
+    expect(await refused(path)).toBe(
+      `X_TRANSFORMERS_ADDON names ${path}, which is not a native addon`,
+    )
   })
 
   it('names a folder', async () => {
-    expect(await refused(folder)).toContain(`X_TRANSFORMERS_ADDON names ${folder}, which cannot be read`)
+    expect(await refused(folder)).toContain(
+      `X_TRANSFORMERS_ADDON names ${folder}, which cannot be read`,
+    )
   })
 
   it('names an addon of another platform', async () => {
     const { platform, arch } = process
-    const windows = file('windows.node', 0x4d, 0x5a, ...Array(58).fill(0), 64, 0, 0, 0, 0x50, 0x45, 0, 0, 0x64, 0x86)
+    const windows = file(
+      'windows.node',
+      0x4d,
+      0x5a,
+      ...Array(58).fill(0),
+      64,
+      0,
+      0,
+      0,
+      0x50,
+      0x45,
+      0,
+      0,
+      0x64,
+      0x86,
+    )
     const mac = file('mac.node', 0xcf, 0xfa, 0xed, 0xfe, 12, 0, 0, 1)
-    const others = { 'win32-x64': windows, 'darwin-arm64': mac, 'linux-riscv64': machine('linux.node', 243, 0) }
+    const others = {
+      'win32-x64': windows,
+      'darwin-arm64': mac,
+      'linux-riscv64': machine('linux.node', 243, 0),
+    }
     for (const [name, path] of Object.entries(others)) {
       if (name === `${platform}-${arch}`) continue
-      expect(await refused(path)).toContain(`names ${path}, which is an addon for ${name}: this is ${platform}-${arch}`)
+      expect(await refused(path)).toContain(
+        `names ${path}, which is an addon for ${name}: this is ${platform}-${arch}`,
+      )
     }
   })
 
@@ -169,8 +211,12 @@ describe('X_TRANSFORMERS_ADDON', () => {
     const code = process.arch === 'arm64' ? [183, 0] : [62, 0]
     expect(await refused(machine('damaged.node', ...code))).toMatch(/names .*damaged\.node, which /)
     const bindings = join(root, 'node_modules/@rolldown')
-    const [own] = readdirSync(bindings).filter((name) => name.includes(`${process.platform}-${process.arch}`))
-    const [found] = readdirSync(join(bindings, own as string)).filter((name) => name.endsWith('.node'))
+    const [own] = readdirSync(bindings).filter((name) =>
+      name.includes(`${process.platform}-${process.arch}`),
+    )
+    const [found] = readdirSync(join(bindings, own as string)).filter((name) =>
+      name.endsWith('.node'),
+    )
     const message = await refused(join(bindings, own as string, found as string))
     expect(message).toContain('which cannot be loaded: it is an addon of another package')
   })

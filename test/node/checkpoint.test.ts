@@ -1,4 +1,5 @@
-// Checkpoints in files; what a file holds is in test/api/checkpoint.test.ts, what else can be loaded in sources.test.ts.
+// Checkpoints in files; what a file holds is in test/api/checkpoint.test.ts, what else can be
+// loaded in sources.test.ts.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -52,7 +53,9 @@ describe('a checkpoint in a file', () => {
     const file = path('atomic.safetensors')
     writeFileSync(file, 'old')
     await smallModel().save(file)
-    expect(readdirSync(folder).filter((name) => name.startsWith('atomic'))).toEqual(['atomic.safetensors'])
+    expect(readdirSync(folder).filter((name) => name.startsWith('atomic'))).toEqual([
+      'atomic.safetensors',
+    ])
     await expect(smallModel().save(path('no/such/folder/x.safetensors'))).rejects.toMatchObject({
       name: 'XTransformersError',
     })
@@ -63,7 +66,9 @@ describe('a checkpoint in a file', () => {
     writeFileSync(path('cut.safetensors'), bytes.subarray(0, bytes.length - 10))
     for (const name of ['nothing.safetensors', 'cut.safetensors']) {
       await expect(load(path(name))).rejects.toMatchObject({ name: 'XTransformersError' })
-      expect(() => loadSync(path(name))).toThrowError(expect.objectContaining({ name: 'XTransformersError' }))
+      expect(() => loadSync(path(name))).toThrowError(
+        expect.objectContaining({ name: 'XTransformersError' }),
+      )
     }
   })
 })
@@ -98,7 +103,9 @@ describe('tensors in a file', () => {
     ])
     await saveTensors(tensors, path('tensors.safetensors'), { note: 'x' })
     saveTensorsSync(tensors, path('tensors-sync.safetensors'), { note: 'x' })
-    expect(readFileSync(path('tensors-sync.safetensors')).length).toBe(readFileSync(path('tensors.safetensors')).length)
+    expect(readFileSync(path('tensors-sync.safetensors')).length).toBe(
+      readFileSync(path('tensors.safetensors')).length,
+    )
     for (const back of [
       await loadTensors(path('tensors.safetensors')),
       loadTensorsSync(path('tensors-sync.safetensors')),

@@ -1,4 +1,5 @@
-// In Node threads of the library compute. On a page the computation blocks, and x-transformers/worker is for that.
+// In Node threads of the library compute. On a page the computation blocks, and
+// x-transformers/worker is for that.
 import { describe, expect, it } from 'vitest'
 import { AdamW, clipGradNorm } from 'x-transformers'
 import { ids, largerModel } from '../api/helpers.js'

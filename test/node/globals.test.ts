@@ -1,4 +1,5 @@
-// What pages and old libraries change of the language itself: with the built package, in another process.
+// What pages and old libraries change of the language itself: with the built package, in another
+// process.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,7 +11,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'x-transformers-globals-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** Whatever goes to the native side, and comes back; plain JSON at the end, where nothing is changed any more. */
+/**
+ * Whatever goes to the native side, and comes back; plain JSON at the end, where nothing is changed
+ * any more.
+ */
 const PROGRAM = `
   const x = require('x-transformers')
   const path = ${JSON.stringify(join(folder, 'x'))}
@@ -51,7 +55,10 @@ it.each([
     Object.defineProperty(Object.prototype, 'toJSON', { enumerable: false })`,
   ],
   ['a subclass as Uint8Array', 'globalThis.Uint8Array = class extends Uint8Array {}'],
-  ['a subclass of a subclass as Uint8Array', 'globalThis.Uint8Array = class extends (class extends Uint8Array {}) {}'],
+  [
+    'a subclass of a subclass as Uint8Array',
+    'globalThis.Uint8Array = class extends (class extends Uint8Array {}) {}',
+  ],
 ])('gives the same with %s', (_, before) => {
   expect(run(before)).toBe(run(''))
 })

@@ -15,7 +15,9 @@ describe('console.log', () => {
     const model = smallModel()
     expect(inspect(model)).toBe(String(model))
     expect(inspect(model)).toMatch(/^AutoregressiveWrapper\(\n {2}\(net\): TransformerWrapper\(/)
-    expect(inspect({ model })).toMatch(/^\{\n {2}model: AutoregressiveWrapper\(\n {4}\(net\): TransformerWrapper\(/)
+    expect(inspect({ model })).toMatch(
+      /^\{\n {2}model: AutoregressiveWrapper\(\n {4}\(net\): TransformerWrapper\(/,
+    )
     expect(inspect([new Head()])).toMatch(/Head\(\n\s*weight \[2\]\n/)
   })
 

@@ -1,4 +1,5 @@
-// What the whole process takes; the rest about memory is in test/api/memory.test.ts and test/browser/memory.test.ts.
+// What the whole process takes; the rest about memory is in test/api/memory.test.ts and
+// test/browser/memory.test.ts.
 import { describe, expect, it } from 'vitest'
 import { AdamW, clipGradNorm, Decoder, memory, randn } from 'x-transformers'
 import { collect, ids, smallModel } from '../api/helpers.js'
@@ -49,7 +50,13 @@ describe('the memory of the process', () => {
   it('holds no matrix of scores at any time of a step', async () => {
     const length = 8192
     const peak = () => process.resourceUsage().maxRSS * 1024
-    const decoder = new Decoder({ dim: 32, depth: 1, heads: 4, attn_dim_head: 8, attn_dropout: 0.1 })
+    const decoder = new Decoder({
+      dim: 32,
+      depth: 1,
+      heads: 4,
+      attn_dim_head: 8,
+      attn_dropout: 0.1,
+    })
     const step = async (positions: number) => {
       using x = randn([1, positions, 32])
       using y = await decoder.forward(x)

@@ -1,20 +1,24 @@
-// ts/native.ts is written by hand: here it is held against what the addon for Node has. The one for WebAssembly is TypeScript
-// (`implements Native` in ts/wasm/addon.ts), so the compiler does the same there.
+// ts/native/native.ts is written by hand: here it is held against what the addon for Node has. The
+// one for WebAssembly is TypeScript (`implements Native` in ts/wasm/addon.ts), so the compiler does
+// the same there.
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
-import { native } from '../../ts/native.node.js'
+import { native } from '../../ts/native/native.node.js'
 
 const CONTEXT = '{"seed":0,"call":0,"grad":false}'
 
-/** The names of the members of every interface in ts/native.ts, in order of the alphabet. */
+/** The names of the members of every interface in ts/native/native.ts, in order of the alphabet. */
 function declared(): Map<string, string[]> {
-  const path = fileURLToPath(new URL('../../ts/native.ts', import.meta.url))
+  const path = fileURLToPath(new URL('../../ts/native/native.ts', import.meta.url))
   const file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest)
   const interfaces = file.statements.filter(ts.isInterfaceDeclaration)
   return new Map(
-    interfaces.map(({ name, members }) => [name.text, members.map((m) => m.name?.getText(file) ?? '').sort()]),
+    interfaces.map(({ name, members }) => [
+      name.text,
+      members.map((m) => m.name?.getText(file) ?? '').sort(),
+    ]),
   )
 }
 
@@ -28,13 +32,20 @@ function present(object: object): string[] {
 function instances(): Record<string, object> {
   const tensor = native.tensor(new Uint8Array(8), 'i64', 'i64', [1, 1], 'cpu')
   const weight = native.op('zeros', [], '{"shape":[2]}', CONTEXT).asLeaf()
-  const layers = native.construct('Decoder', '{"dim":8,"depth":1,"heads":1,"attn_dim_head":8}', [], CONTEXT)
+  const layers = native.construct(
+    'Decoder',
+    '{"dim":8,"depth":1,"heads":1,"attn_dim_head":8}',
+    [],
+    CONTEXT,
+  )
   const options = '{"num_tokens":4,"max_seq_len":4,"attn_layers":{"$module":0}}'
   const net = native.construct('TransformerWrapper', options, [layers], CONTEXT)
   const model = native.construct('AutoregressiveWrapper', '{"net":{"$module":0}}', [net], CONTEXT)
   return {
     // classes of the addon are exported too
-    Native: Object.fromEntries(Object.entries(native).filter(([name]) => !name.startsWith('Native'))),
+    Native: Object.fromEntries(
+      Object.entries(native).filter(([name]) => !name.startsWith('Native')),
+    ),
     NativeTensor: tensor,
     NativeResult: net.callSync('forward', '[{"$tensor":0}]', [tensor], CONTEXT),
     NativeAbortFlag: native.abortFlag(),

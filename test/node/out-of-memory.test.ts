@@ -1,5 +1,5 @@
-// Where a process may have little, out_of_memory is an error like others: no child ends by a signal,
-// and each goes on afterwards.
+// Where a process may have little, out_of_memory is an error like others: no child ends by a
+// signal, and each goes on afterwards.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -126,12 +126,22 @@ function child(limits: string, program: string) {
   console.log('well')
 })()`
   const node = `exec "${process.execPath}" --expose-gc -e "$PROGRAM"`
-  const env = { ...process.env, PROGRAM: code, FOLDER: folder, NODE_OPTIONS: '', RAYON_NUM_THREADS: '2' }
-  const { status, signal, stdout, stderr } = spawnSync('bash', ['-c', `ulimit -c 0; ${limits}; ${node}`], {
-    env,
-    encoding: 'utf8',
-    maxBuffer: 2 ** 26,
-  })
+  const env = {
+    ...process.env,
+    PROGRAM: code,
+    FOLDER: folder,
+    NODE_OPTIONS: '',
+    RAYON_NUM_THREADS: '2',
+  }
+  const { status, signal, stdout, stderr } = spawnSync(
+    'bash',
+    ['-c', `ulimit -c 0; ${limits}; ${node}`],
+    {
+      env,
+      encoding: 'utf8',
+      maxBuffer: 2 ** 26,
+    },
+  )
   for (const name of readdirSync(folder)) rmSync(join(folder, name))
   return { status, signal, lines: stdout.trim().split('\n'), stderr: stderr.slice(0, 2000) }
 }
@@ -173,15 +183,19 @@ describe.runIf(LINUX)('a process of few addresses', () => {
     },
   )
 
-  it.each(['ulimit -v 2500000', 'ulimit -d 1500000'])('refuses nested arrays: %s', { timeout: PATIENCE }, (limits) => {
-    const program = `const large = zeros([16384, 8192], { dtype: 'u8' })
+  it.each(['ulimit -v 2500000', 'ulimit -d 1500000'])(
+    'refuses nested arrays: %s',
+    { timeout: PATIENCE },
+    (limits) => {
+      const program = `const large = zeros([16384, 8192], { dtype: 'u8' })
       await until(() => large.toArray(), 1)
       if (zeros([2048, 1024]).toArray().length !== 2048) throw new Error('wrong length')`
-    const { status, signal, lines } = child(limits, program)
-    expect({ status, signal }).toEqual({ status: 0, signal: null })
-    expect(lines[0]).toMatch(/^refused 0 .*nested arrays of shape \[16384, 8192\] need 2048 MiB/)
-    expect(lines.at(-1)).toBe('well')
-  })
+      const { status, signal, lines } = child(limits, program)
+      expect({ status, signal }).toEqual({ status: 0, signal: null })
+      expect(lines[0]).toMatch(/^refused 0 .*nested arrays of shape \[16384, 8192\] need 2048 MiB/)
+      expect(lines.at(-1)).toBe('well')
+    },
+  )
 
   it('says how many tensors there is room for', () => {
     const { lines } = child('ulimit -v 2500000', RUNS['tensors of 16 MB'])

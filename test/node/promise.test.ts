@@ -1,4 +1,5 @@
-// A page, or a framework such as Angular, may replace the global Promise before the library is there: with the built package, in another process.
+// A page, or a framework such as Angular, may replace the global Promise before the library is
+// there: with the built package, in another process.
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { Gate, NO_GATES, schedule } from '../../ts/schedule.js'
+import { Gate, NO_GATES, schedule } from '../../ts/tensor/schedule.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -72,7 +73,8 @@ const REPLACEMENTS = {
     ${OLD}
     for (const name of ['x-transformers', 'x-transformers/worker']) require(name)
     globalThis.Promise = Old`,
-  'an old one': 'for (const name of ["allSettled", "any"]) delete Promise[name]; delete Promise.prototype.finally',
+  'an old one':
+    'for (const name of ["allSettled", "any"]) delete Promise[name]; delete Promise.prototype.finally',
   'that of another realm': `globalThis.Promise = require('node:vm').runInNewContext('Promise')`,
 }
 
@@ -171,15 +173,18 @@ const FILES = `
 `
 
 describe('files, values and streams', () => {
-  it.each(Object.entries(REPLACEMENTS))('know nothing of the global Promise: %s', async (_, before) => {
-    const folder = mkdtempSync(join(tmpdir(), 'x-transformers-promise-'))
-    try {
-      const plain = `const folder = ${JSON.stringify(folder)};`
-      expect(await run(`${plain} ${before}`, FILES)).toEqual(await run(plain, FILES))
-    } finally {
-      rmSync(folder, { recursive: true })
-    }
-  })
+  it.each(Object.entries(REPLACEMENTS))(
+    'know nothing of the global Promise: %s',
+    async (_, before) => {
+      const folder = mkdtempSync(join(tmpdir(), 'x-transformers-promise-'))
+      try {
+        const plain = `const folder = ${JSON.stringify(folder)};`
+        expect(await run(`${plain} ${before}`, FILES)).toEqual(await run(plain, FILES))
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
+    },
+  )
 })
 
 describe('a call that is waited for', () => {

@@ -1,5 +1,6 @@
-// Checkpoints of the Python package itself, both ways: with a real Python where `npm run python` has set one up. What Python has recorded is read in
-// any case: as bytes in test/api/weights.test.ts, as files here.
+// Checkpoints of the Python package itself, both ways: with a real Python where `npm run python`
+// has set one up. What Python has recorded is read in any case: as bytes in
+// test/api/weights.test.ts, as files here.
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -34,7 +35,13 @@ const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const path = (name: string) => join(folder, name)
 
-const NAMES = ['model.pt', 'parallel.pt', 'nested.pt', 'model.safetensors', 'sharded.safetensors.index.json']
+const NAMES = [
+  'model.pt',
+  'parallel.pt',
+  'nested.pt',
+  'model.safetensors',
+  'sharded.safetensors.index.json',
+]
 
 describe('recorded files', () => {
   it.each(NAMES)('are read by path and by file: URL, at once too: %s', async (name) => {
@@ -68,8 +75,14 @@ describe('recorded files', () => {
   })
 
   it('run nothing that a pickle asks for', async () => {
-    await expectError(loadTensors(recorded('hostile.pt')), 'invalid_checkpoint', /Nothing in the file was executed/)
-    expect(() => loadTensorsSync(recorded('hostile.pt'))).toThrow(/Nothing in the file was executed/)
+    await expectError(
+      loadTensors(recorded('hostile.pt')),
+      'invalid_checkpoint',
+      /Nothing in the file was executed/,
+    )
+    expect(() => loadTensorsSync(recorded('hostile.pt'))).toThrow(
+      /Nothing in the file was executed/,
+    )
     expect(existsSync('pickle-was-executed')).toBe(false)
   })
 
@@ -90,15 +103,23 @@ type Results = Record<string, Record<'f32' | 'f16' | 'bf16', Output>>
 const python = pythonPath()
 
 /** Runs the Python side, and gives what it computes. */
-async function runPython<R = Results>(command: 'write' | 'read' | 'train' | 'resume', result: string): Promise<R> {
+async function runPython<R = Results>(
+  command: 'write' | 'read' | 'train' | 'resume',
+  result: string,
+): Promise<R> {
   await promisify(execFile)(python as string, [at('../python/program.py'), command, folder])
-  const { torch, results } = JSON.parse(readFileSync(path(result), 'utf8')) as { torch: string; results: R }
+  const { torch, results } = JSON.parse(readFileSync(path(result), 'utf8')) as {
+    torch: string
+    results: R
+  }
   console.log(`PyTorch ${torch}: ${command}`)
   return results
 }
 
 function models(): Record<string, Module> {
-  const specs: Record<string, ModelSpec> = JSON.parse(readFileSync(at('../python/models.json'), 'utf8'))
+  const specs: Record<string, ModelSpec> = JSON.parse(
+    readFileSync(at('../python/models.json'), 'utf8'),
+  )
   return Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, build(spec).eval()]))
 }
 
@@ -126,7 +147,9 @@ async function expectOutput(model: Module, want: Output | undefined, what: strin
 }
 
 if (!python) {
-  console.log('Python is not asked: it is not set up. `npm run python` does it; or name one with XT_PYTHON.')
+  console.log(
+    'Python is not asked: it is not set up. `npm run python` does it; or name one with XT_PYTHON.',
+  )
 } else {
   describe('Python', () => {
     let written: Results
@@ -145,25 +168,32 @@ if (!python) {
       ['bf16.safetensors', null, 'bf16'],
       ['f16.pt', null, 'f16'],
       ['bf16.pt', null, 'bf16'],
-    ] as const)('writes files that load here and compute the same: %s', async (ending, prefix, dtype) => {
-      for (const [name, model] of Object.entries(models())) {
-        const told: Told[] = []
-        const file = path(`${name}.${ending}`)
-        const result = await model.loadWeights(file, { on_progress: (progress) => told.push(progress) })
-        expect(result).toEqual({ missing: [], unexpected: [], mismatched: [], prefix })
-        await expectOutput(model, written[name]?.[dtype], `${name}.${ending}`)
-        if (!ending.endsWith('json')) expectProgress(told, readFileSync(file).length)
-      }
-    })
+    ] as const)(
+      'writes files that load here and compute the same: %s',
+      async (ending, prefix, dtype) => {
+        for (const [name, model] of Object.entries(models())) {
+          const told: Told[] = []
+          const file = path(`${name}.${ending}`)
+          const result = await model.loadWeights(file, {
+            on_progress: (progress) => told.push(progress),
+          })
+          expect(result).toEqual({ missing: [], unexpected: [], mismatched: [], prefix })
+          await expectOutput(model, written[name]?.[dtype], `${name}.${ending}`)
+          if (!ending.endsWith('json')) expectProgress(told, readFileSync(file).length)
+        }
+      },
+    )
 
     it('loads strictly what is saved here, and computes the same', async () => {
       const made = models()
-      for (const [name, model] of Object.entries(made)) await model.save(path(`${name}.safetensors`))
+      for (const [name, model] of Object.entries(made))
+        await model.save(path(`${name}.safetensors`))
       const net = models().wrapper as TransformerWrapper
       const wrapper = new AutoregressiveWrapper(net)
       await saveTensors(wrapper.stateDict(), path('autoregressive.safetensors'))
       const read = await runPython('read', 'read.json')
-      for (const [name, model] of Object.entries(made)) await expectOutput(model, read[name]?.f32, name)
+      for (const [name, model] of Object.entries(made))
+        await expectOutput(model, read[name]?.f32, name)
       await expectOutput(net, read.autoregressive?.f32, 'autoregressive')
     }, 300_000)
 

@@ -18,8 +18,16 @@ import { Readable, Writable } from 'node:stream'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { load, loadSync, loadTensors, loadTensorsSync, saveTensors, type Tensor, tensor } from 'x-transformers'
-import { native } from '../../ts/native.node.js'
+import {
+  load,
+  loadSync,
+  loadTensors,
+  loadTensorsSync,
+  saveTensors,
+  type Tensor,
+  tensor,
+} from 'x-transformers'
+import { native } from '../../ts/native/native.node.js'
 import { endless, expectError, expectProgress, type Told } from '../api/bytes.js'
 import { numbers, smallModel } from '../api/helpers.js'
 
@@ -40,7 +48,9 @@ const routes: Record<string, RequestListener> = {
   },
   '/gzip': (_, answer) => {
     const zipped = gzipSync(bytes)
-    answer.writeHead(200, { 'content-encoding': 'gzip', 'content-length': zipped.length }).end(zipped)
+    answer
+      .writeHead(200, { 'content-encoding': 'gzip', 'content-length': zipped.length })
+      .end(zipped)
   },
   '/moved': (_, answer) => answer.writeHead(302, { location: '/model' }).end(),
   '/page': (_, answer) =>
@@ -62,7 +72,9 @@ describe('an address', () => {
   let base: string
   beforeAll(async () => {
     const missing: RequestListener = (_, answer) => answer.writeHead(404).end()
-    server = createServer((request, answer) => (routes[request.url ?? ''] ?? missing)(request, answer))
+    server = createServer((request, answer) =>
+      (routes[request.url ?? ''] ?? missing)(request, answer),
+    )
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   })
@@ -72,13 +84,18 @@ describe('an address', () => {
   })
   const at = (route: string) => new URL(route, base)
 
-  it.each(['/model', '/chunked', '/gzip', '/moved'])('%s is fetched, with progress', async (route) => {
-    const told: Told[] = []
-    expect(values(await load(at(route), { on_progress: (progress) => told.push(progress) }))).toEqual(values(model))
-    expectProgress(told, bytes.length)
-    const known = route === '/model' || route === '/moved'
-    if (told.length > 1) expect(told[0]?.total).toBe(known ? bytes.length : null)
-  })
+  it.each(['/model', '/chunked', '/gzip', '/moved'])(
+    '%s is fetched, with progress',
+    async (route) => {
+      const told: Told[] = []
+      expect(
+        values(await load(at(route), { on_progress: (progress) => told.push(progress) })),
+      ).toEqual(values(model))
+      expectProgress(told, bytes.length)
+      const known = route === '/model' || route === '/moved'
+      if (told.length > 1) expect(told[0]?.total).toBe(known ? bytes.length : null)
+    },
+  )
 
   it('may be fetched by the user', async () => {
     expect(values(await load(await fetch(at('/model'))))).toEqual(values(model))
@@ -95,13 +112,21 @@ describe('an address', () => {
     await expectError(load(at('/nothing')), 'file', /\/nothing cannot be loaded: .* status 404/)
     await expectError(loadTensors(at('/page')), 'invalid_checkpoint', /looks like HTML/)
     await expectError(load(at('/cut')), 'file', /\/cut broke off after \d+ bytes/)
-    await expectError(load(new URL('http://127.0.0.1:1/x')), 'file', /^http:\/\/127\.0\.0\.1:1\/x cannot be fetched/)
+    await expectError(
+      load(new URL('http://127.0.0.1:1/x')),
+      'file',
+      /^http:\/\/127\.0\.0\.1:1\/x cannot be fetched/,
+    )
     const closed = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => closed.once('listening', resolve))
     const { port } = closed.address() as AddressInfo
     await new Promise((resolve) => closed.close(resolve))
     await expectError(load(new URL(`http://127.0.0.1:${port}/x`)), 'file', /ECONNREFUSED/)
-    await expectError(load(new URL('ftp://127.0.0.1/x')), 'file', /ftp:\/\/127.0.0.1\/x cannot be fetched/)
+    await expectError(
+      load(new URL('ftp://127.0.0.1/x')),
+      'file',
+      /ftp:\/\/127.0.0.1\/x cannot be fetched/,
+    )
   })
 
   it('is left by an abort: before the answer, and in the middle of it', async () => {
@@ -111,7 +136,9 @@ describe('an address', () => {
     const late = new AbortController()
     const options = { signal: late.signal, on_progress: () => late.abort('enough') }
     await expect(load(at('/slow'), options)).rejects.toBe('enough')
-    await expect(load(at('/slow'), { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ name: 'TimeoutError' })
+    await expect(load(at('/slow'), { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({
+      name: 'TimeoutError',
+    })
   })
 
   it('may be fetched with a body that is a stream of Node', async () => {
@@ -135,9 +162,14 @@ describe('an address', () => {
 describe('a file', () => {
   it('is read by its path or its file: URL, with progress', async () => {
     writeFileSync(path('a model.safetensors'), bytes)
-    for (const source of [path('a model.safetensors'), pathToFileURL(path('a model.safetensors'))]) {
+    for (const source of [
+      path('a model.safetensors'),
+      pathToFileURL(path('a model.safetensors')),
+    ]) {
       const told: Told[] = []
-      expect(values(await load(source, { on_progress: (progress) => told.push(progress) }))).toEqual(values(model))
+      expect(
+        values(await load(source, { on_progress: (progress) => told.push(progress) })),
+      ).toEqual(values(model))
       expectProgress(told, bytes.length)
       expect(values(loadSync(source))).toEqual(values(model))
     }
@@ -150,7 +182,9 @@ describe('a file', () => {
     const { length } = readFileSync(path('large.safetensors'))
     for (const source of [path('large.safetensors'), await openAsBlob(path('large.safetensors'))]) {
       const told: Told[] = []
-      const { tensors } = await loadTensors(source, { on_progress: (progress) => told.push(progress) })
+      const { tensors } = await loadTensors(source, {
+        on_progress: (progress) => told.push(progress),
+      })
       expect(tensors.get('large')?.shape).toEqual([3_000_000])
       expect(told.length).toBeGreaterThan(2)
       expect(told[0]?.total).toBe(length)
@@ -162,22 +196,36 @@ describe('a file', () => {
         seen.push(loaded)
         controller.abort('enough')
       }
-      await expect(loadTensors(source, { signal: controller.signal, on_progress })).rejects.toBe('enough')
+      await expect(loadTensors(source, { signal: controller.signal, on_progress })).rejects.toBe(
+        'enough',
+      )
       expect(seen.length).toBe(1)
     }
   })
 
   it('is read from a stream of Node', async () => {
     writeFileSync(path('streamed'), bytes)
-    expect(values(await load(createReadStream(path('streamed'), { highWaterMark: 1000 })))).toEqual(values(model))
+    expect(values(await load(createReadStream(path('streamed'), { highWaterMark: 1000 })))).toEqual(
+      values(model),
+    )
     expect(values(await load(Readable.from([bytes])))).toEqual(values(model))
-    await expectError(load(createReadStream(path('nothing'))), 'file', /the stream broke off.*ENOENT/)
+    await expectError(
+      load(createReadStream(path('nothing'))),
+      'file',
+      /the stream broke off.*ENOENT/,
+    )
     // the abort ends a read that is pending
     const silent = new Readable({ read() {} })
-    await expect(load(silent, { signal: AbortSignal.timeout(20) })).rejects.toMatchObject({ name: 'TimeoutError' })
+    await expect(load(silent, { signal: AbortSignal.timeout(20) })).rejects.toMatchObject({
+      name: 'TimeoutError',
+    })
     expect(silent.destroyed).toBe(true)
     const handle = await fs.promises.open(path('streamed'))
-    await expectError(load(handle as never), 'invalid_argument', /a FileHandle: give its createReadStream\(\)/)
+    await expectError(
+      load(handle as never),
+      'invalid_argument',
+      /a FileHandle: give its createReadStream\(\)/,
+    )
     expect(values(await load(handle.createReadStream()))).toEqual(values(model))
   })
 
@@ -195,7 +243,11 @@ describe('a file', () => {
   it('without a size is read too', async () => {
     writeFileSync(path('empty'), '')
     const told: Told[] = []
-    await expectError(load(path('empty'), { on_progress: (p) => told.push(p) }), 'invalid_checkpoint', /it is empty/)
+    await expectError(
+      load(path('empty'), { on_progress: (p) => told.push(p) }),
+      'invalid_checkpoint',
+      /it is empty/,
+    )
     expect(told).toEqual([{ loaded: 0, total: 0 }])
     await expectError(load(folder), 'file', /EISDIR/)
   })
@@ -205,7 +257,9 @@ describe('a file', () => {
     await expectError(load(pathToFileURL(path('nothing'))), 'file', /ENOENT/)
     await expectError(load('a\0b'), 'file', /null bytes/)
     await expectError(load(new URL('file://other-host/x')), 'file', /host/)
-    expect(() => loadTensorsSync(path('nothing'))).toThrowError(expect.objectContaining({ code: 'file' }))
+    expect(() => loadTensorsSync(path('nothing'))).toThrowError(
+      expect.objectContaining({ code: 'file' }),
+    )
   })
 
   it('is closed where it cannot be looked at, or the native side cannot read it', async () => {
@@ -224,7 +278,9 @@ describe('a file', () => {
       for (const fail of [true, false]) {
         fs.fstatSync = look(fail) as typeof fstatSync
         syncBuiltinESMExports()
-        expect(() => loadTensorsSync(path('closed.safetensors'))).toThrow(fail ? /EIO/ : /no reader/)
+        expect(() => loadTensorsSync(path('closed.safetensors'))).toThrow(
+          fail ? /EIO/ : /no reader/,
+        )
       }
       const { stream, cancelled } = endless(bytes)
       await expectError(loadTensors(stream), 'internal', /no reader/)
@@ -250,7 +306,9 @@ describe('a file', () => {
 
 describe('saving', () => {
   it('goes into any stream of Node', async () => {
-    await model.save(Writable.toWeb(createWriteStream(path('stream.safetensors'))) as WritableStream)
+    await model.save(
+      Writable.toWeb(createWriteStream(path('stream.safetensors'))) as WritableStream,
+    )
     expect(values(loadSync(path('stream.safetensors')))).toEqual(values(model))
     const nowhere = Writable.toWeb(createWriteStream(path('no/such/folder'))) as WritableStream
     await expectError(model.save(nowhere), 'file', /the stream cannot be written: ENOENT/)
@@ -259,7 +317,9 @@ describe('saving', () => {
   it('that fails leaves what was there, and nothing beside it', async () => {
     mkdirSync(path('full/inner'), { recursive: true })
     await expectError(model.save(path('full')), 'file', /EISDIR|ENOTEMPTY|EEXIST|EPERM/)
-    expect(() => model.saveSync(path('full'))).toThrowError(expect.objectContaining({ code: 'file' }))
+    expect(() => model.saveSync(path('full'))).toThrowError(
+      expect.objectContaining({ code: 'file' }),
+    )
     await expectError(model.save(path('no/such/folder/x')), 'file', /ENOENT/)
     expect(readdirSync(folder).filter((name) => name.startsWith('full'))).toEqual(['full'])
     expect(readdirSync(path('full'))).toEqual(['inner'])

@@ -67,20 +67,39 @@ describe('the number of threads', () => {
   it.runIf(LINUX)('is that of the processors which the process may use, unless set', () => {
     const loads = `console.log(JSON.parse(require(${JSON.stringify(addon())}).info()).threads)`
     const run = (...command: string[]) =>
-      Number(execFileSync(command[0] as string, [...command.slice(1), process.execPath, '-e', loads]))
+      Number(
+        execFileSync(command[0] as string, [...command.slice(1), process.execPath, '-e', loads]),
+      )
     expect(run('taskset', '-c', '0')).toBe(1)
     expect(run('env', 'RAYON_NUM_THREADS=3')).toBe(3)
   })
 
   it.runIf(LINUX)('is of all threads: no library beneath starts more', async () => {
     const layers = new Encoder({ dim: 64, depth: 2, heads: 2, rel_pos_bias: true })
-    const model = new ViTransformerWrapper({ image_size: 128, patch_size: 16, num_classes: 10, attn_layers: layers })
+    const model = new ViTransformerWrapper({
+      image_size: 128,
+      patch_size: 16,
+      num_classes: 10,
+      attn_layers: layers,
+    })
     const output = await model.forward(randn([8, 3, 128, 128]))
     await output.sum().backward()
     tidy(() => {
       const x = rand([400, 300], { requires_grad: true })
       const row = rand([300], { requires_grad: true })
-      const y = x.add(row).mul(row).sub(row).div(row.add(1)).exp().log().tanh().abs().sqrt().neg().maximum(row).pow(2)
+      const y = x
+        .add(row)
+        .mul(row)
+        .sub(row)
+        .div(row.add(1))
+        .exp()
+        .log()
+        .tanh()
+        .abs()
+        .sqrt()
+        .neg()
+        .maximum(row)
+        .pow(2)
       y.logSoftmax(1).add(y.softmax(0)).mean(0).sum().backwardSync()
       noGrad(() =>
         randint(0, 5, [400, 300])
@@ -88,7 +107,9 @@ describe('the number of threads', () => {
           .add(randint(0, 2, [400, 1])),
       )
     })
-    const names = readdirSync('/proc/self/task').map((id) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim())
+    const names = readdirSync('/proc/self/task').map((id) =>
+      readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim(),
+    )
     expect(names.length).toBeGreaterThan(1)
     expect(names.filter((name) => name.startsWith('candle'))).toEqual([])
   })
@@ -96,7 +117,9 @@ describe('the number of threads', () => {
 
 /** The file that has been loaded here. */
 function addon(): string {
-  const loaded = Object.keys(createRequire(import.meta.url).cache).find((path) => path.endsWith('.node'))
+  const loaded = Object.keys(createRequire(import.meta.url).cache).find((path) =>
+    path.endsWith('.node'),
+  )
   if (!loaded) throw new Error('no addon is loaded')
   return loaded
 }

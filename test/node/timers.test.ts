@@ -1,4 +1,5 @@
-// Tests replace the timers, also before the library is there: with the built package, in another process.
+// Tests replace the timers, also before the library is there: with the built package, in another
+// process.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -15,7 +16,10 @@ const STILL = `
 const WHEN: Record<string, [before: string, after: string]> = {
   'after the import': ['', 'replace(globalThis); replace(require("timers"))'],
   'before the import': ['replace(globalThis)', ''],
-  "before the import, in Node's module too": ['replace(globalThis); replace(require("timers"))', ''],
+  "before the import, in Node's module too": [
+    'replace(globalThis); replace(require("timers"))',
+    '',
+  ],
   'before the import, where there is no other sign of it': [
     'const plain = () => ({}); for (const name of names) globalThis[name] = plain',
     '',
@@ -38,7 +42,11 @@ async function run(addon: string, before: string, after: string): Promise<unknow
       console.log(JSON.stringify([x.info().target, ...values]))
     })()`
   const env = { ...process.env, X_TRANSFORMERS_ADDON: addon }
-  const { stdout } = await promisify(execFile)(process.execPath, ['-e', code], { cwd: root, env, timeout: 20_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', code], {
+    cwd: root,
+    env,
+    timeout: 20_000,
+  })
   return JSON.parse(stdout)
 }
 
@@ -46,7 +54,10 @@ describe.each([
   ['WebAssembly', 'wasm', 'wasm'],
   ['the addon', '', 'native'],
 ])('asynchronous calls of %s', (_, addon, target) => {
-  it.each(Object.entries(WHEN))('end, and the process with them, where timers stand still: %s', async (_, code) => {
-    expect(await run(addon, ...code)).toEqual([target, 48, 48, 48])
-  })
+  it.each(Object.entries(WHEN))(
+    'end, and the process with them, where timers stand still: %s',
+    async (_, code) => {
+      expect(await run(addon, ...code)).toEqual([target, 48, 48, 48])
+    },
+  )
 })

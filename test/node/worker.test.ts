@@ -11,31 +11,39 @@ import { ids, smallModel } from '../worker/helpers.js'
 
 const root = resolve(import.meta.dirname, '../..')
 
-const parse = (path: string) => ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.ES2022, true)
+const parse = (path: string) =>
+  ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.ES2022, true)
 
 /** What a statement imports when the program runs; null where that is nothing, or types. */
 function importOf(statement: ts.Statement): string | null {
   const text = (from: ts.Expression) => (from as ts.StringLiteral).text
-  const real = (names: readonly ts.ImportOrExportSpecifier[]) => names.some(({ isTypeOnly }) => !isTypeOnly)
+  const real = (names: readonly ts.ImportOrExportSpecifier[]) =>
+    names.some(({ isTypeOnly }) => !isTypeOnly)
   if (ts.isImportDeclaration(statement)) {
     const { importClause: clause, moduleSpecifier } = statement
     const names = clause?.namedBindings
-    const only = clause && (clause.phaseModifier || (names && ts.isNamedImports(names) && !real(names.elements)))
+    const only =
+      clause &&
+      (clause.phaseModifier || (names && ts.isNamedImports(names) && !real(names.elements)))
     return only ? null : text(moduleSpecifier)
   }
-  if (!ts.isExportDeclaration(statement) || !statement.moduleSpecifier || statement.isTypeOnly) return null
+  if (!ts.isExportDeclaration(statement) || !statement.moduleSpecifier || statement.isTypeOnly)
+    return null
   const { exportClause: names, moduleSpecifier } = statement
   return names && ts.isNamedExports(names) && !real(names.elements) ? null : text(moduleSpecifier)
 }
 
-/** The files that a file needs when it runs, and those that they need; what is built has no source. */
+/**
+ * The files that a file needs when it runs, and those that they need; what is built has no source.
+ */
 function graph(path: string, found = new Map<string, ts.SourceFile | null>()) {
   const name = relative(root, path)
   if (found.has(name)) return found
   const source = existsSync(path) ? parse(path) : null
   found.set(name, source)
   for (const imported of source?.statements.map(importOf) ?? []) {
-    if (imported?.startsWith('.')) graph(join(dirname(path), imported.replace(/\.js$/, '.ts')), found)
+    if (imported?.startsWith('.'))
+      graph(join(dirname(path), imported.replace(/\.js$/, '.ts')), found)
     else if (imported) found.set(imported, null)
   }
   return found
@@ -44,15 +52,17 @@ function graph(path: string, found = new Map<string, ts.SourceFile | null>()) {
 const inFunction = (node: ts.Node): boolean =>
   Boolean(node.parent) && (ts.isFunctionLike(node.parent) || inFunction(node.parent))
 
-const filesOf = (...entries: string[]) => new Map(entries.flatMap((entry) => [...graph(join(root, entry))]))
+const filesOf = (...entries: string[]) =>
+  new Map(entries.flatMap((entry) => [...graph(join(root, entry))]))
 
 describe('the entry for a worker', () => {
   it('brings nothing of the library itself to the page', () => {
     const page = [...filesOf('ts/worker.ts', 'ts/worker/start.browser.ts').keys()]
     const others = page.filter((name) => !name.startsWith('ts/worker'))
-    const small = ['brand', 'checks', 'data', 'errors', 'json', 'promises', 'symbols', 'version'].map(
-      (name) => `ts/${name}.ts`,
-    )
+    const small = [
+      ...['brand', 'checks', 'control', 'errors', 'native/json', 'promises', 'symbols'],
+      ...['tensor/data', 'tensor/dtype', 'train/step-options', 'version'],
+    ].map((name) => `ts/${name}.ts`)
     expect(others.sort()).toEqual(['#worker', ...small])
     expect(page.filter((name) => name.startsWith('ts/worker/host'))).toEqual([])
   })
@@ -62,7 +72,8 @@ describe('the entry for a worker', () => {
     expect([...files.keys()]).toContain('ts/worker/host/serve.ts')
     for (const [name, source] of files) {
       const visit = (node: ts.Node): void => {
-        const dynamic = ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword
+        const dynamic =
+          ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword
         expect(dynamic, `${name} imports when it runs`).toBe(false)
         const waits = ts.isAwaitExpression(node) && !inFunction(node)
         expect(waits, `${name} waits when it is loaded`).toBe(false)

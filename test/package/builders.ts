@@ -25,13 +25,24 @@ export interface Build {
 export type Builder = (build: Build) => Promise<void>
 
 const vite: Builder = async ({ app, out, site }) => {
-  await node(site, bin('vite'), 'build', app, '--outDir', out, '--emptyOutDir', '--logLevel', 'warn')
+  await node(
+    site,
+    bin('vite'),
+    'build',
+    app,
+    '--outDir',
+    out,
+    '--emptyOutDir',
+    '--logLevel',
+    'warn',
+  )
 }
 
 const webpack5: Builder = async ({ app, out }) => {
   const stats = await new Promise<webpack.Stats | undefined>((resolve, reject) =>
-    webpack({ mode: 'production', context: app, entry: './main.js', output: { path: out } }, (error, stats) =>
-      error ? reject(error) : resolve(stats),
+    webpack(
+      { mode: 'production', context: app, entry: './main.js', output: { path: out } },
+      (error, stats) => (error ? reject(error) : resolve(stats)),
     ),
   )
   if (stats?.hasErrors()) throw new Error(stats.toString({ all: false, errors: true }))
@@ -41,7 +52,10 @@ const webpack5: Builder = async ({ app, out }) => {
 const esbuild: Builder = async ({ app, out, site, worker }) => {
   await build({
     // `spawn` looks for entry.js beside the bundle, to start it as a worker
-    entryPoints: { main: join(app, 'main.js'), ...(worker && { entry: 'x-transformers/worker/entry' }) },
+    entryPoints: {
+      main: join(app, 'main.js'),
+      ...(worker && { entry: 'x-transformers/worker/entry' }),
+    },
     absWorkingDir: site,
     bundle: true,
     format: 'esm',
@@ -52,7 +66,8 @@ const esbuild: Builder = async ({ app, out, site, worker }) => {
   // and WebAssembly is looked for in pkg there
   const from = join(site, 'node_modules/x-transformers/dist/esm/wasm/pkg')
   mkdirSync(join(out, 'pkg'))
-  for (const name of readdirSync(from)) if (name.endsWith('.wasm')) cpSync(join(from, name), join(out, 'pkg', name))
+  for (const name of readdirSync(from))
+    if (name.endsWith('.wasm')) cpSync(join(from, name), join(out, 'pkg', name))
   writeFileSync(join(out, 'index.html'), page(MODULE))
 }
 

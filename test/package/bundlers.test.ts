@@ -13,7 +13,9 @@ import { BUILDERS, MODULE, page } from './builders.js'
 import { node, packed, root } from './packed.js'
 import { ISOLATED, type Server, serve } from './server.js'
 
-/** apps/*.js: on the page's own thread; in a worker; with a WebAssembly file that the page places. */
+/**
+ * apps/*.js: on the page's own thread; in a worker; with a WebAssembly file that the page places.
+ */
 const APPS = ['app', 'worker', 'wasm'] as const
 type App = (typeof APPS)[number]
 
@@ -40,7 +42,10 @@ beforeAll(async () => {
 
 afterAll(() => browser?.close())
 
-/** The apps beside node_modules: apps/NAME/{index.html,main.js}, and in public what a page places itself. */
+/**
+ * The apps beside node_modules: apps/NAME/{index.html,main.js}, and in public what a page places
+ * itself.
+ */
 function layOut(): void {
   mkdirSync(join(folder, 'public'))
   for (const app of APPS) {
@@ -64,9 +69,14 @@ async function open(url: string): Promise<Report> {
   try {
     const trouble = new Promise<never>((_, reject) => {
       tab.on('pageerror', reject)
-      tab.on('console', (message) => message.type() === 'error' && reject(new Error(message.text())))
+      tab.on(
+        'console',
+        (message) => message.type() === 'error' && reject(new Error(message.text())),
+      )
     })
-    const report = tab.goto(url).then(() => tab.waitForFunction('globalThis.report', null, { timeout: 50_000 }))
+    const report = tab
+      .goto(url)
+      .then(() => tab.waitForFunction('globalThis.report', null, { timeout: 50_000 }))
     return (await (await Promise.race([report, trouble])).jsonValue()) as Report
   } finally {
     await tab.close()
@@ -111,7 +121,11 @@ function pages(start: Serve): void {
   it('trains in a worker with several threads, where the page is isolated', async () => {
     const { info, losses } = await run('worker', ISOLATED)
     const stub = isStub(join(folder, 'node_modules/x-transformers/dist/esm/wasm/pkg'))
-    if (stub) expect(info).toMatchObject({ threads: 1, threads_reason: expect.stringContaining('was not made') })
+    if (stub)
+      expect(info).toMatchObject({
+        threads: 1,
+        threads_reason: expect.stringContaining('was not made'),
+      })
     else expect(info).toMatchObject({ target: 'wasm', build: 'threads', threads: 2 })
     expectLosses(losses)
   })
@@ -145,7 +159,12 @@ describe.each(Object.entries(BUILDERS))('%s', (name, build) => {
   beforeAll(async () => {
     for (const app of APPS) {
       mkdirSync(outOf(app), { recursive: true })
-      await build({ app: join(folder, 'apps', app), out: outOf(app), site: folder, worker: app === 'worker' })
+      await build({
+        app: join(folder, 'apps', app),
+        out: outOf(app),
+        site: folder,
+        worker: app === 'worker',
+      })
     }
     console.log(APPS.map((app) => describeSize(name, app, outOf(app))).join('\n'))
   }, 120_000)
@@ -153,7 +172,11 @@ describe.each(Object.entries(BUILDERS))('%s', (name, build) => {
   it.for(APPS)('leaves out what is for Node, from %s', (app) => {
     const all = texts(outOf(app), '.js').join('\n')
     expect(all.length).toBeGreaterThan(10_000)
-    expect(all.match(/.{0,40}(["'`]node:|createRequire|X_TRANSFORMERS_ADDON|\.node["'`]|process\.).{0,40}/g)).toBeNull()
+    expect(
+      all.match(
+        /.{0,40}(["'`]node:|createRequire|X_TRANSFORMERS_ADDON|\.node["'`]|process\.).{0,40}/g,
+      ),
+    ).toBeNull()
   })
 
   pages(async (app, headers) => ({
@@ -165,10 +188,17 @@ describe.each(Object.entries(BUILDERS))('%s', (name, build) => {
 describe("Vite's dev server", () => {
   pages(async (app, headers) => {
     const settings = { configFile: false, logLevel: 'warn', root: folder } as const
-    const server = await createServer({ ...settings, server: { host: '127.0.0.1', port: 0, headers } })
+    const server = await createServer({
+      ...settings,
+      server: { host: '127.0.0.1', port: 0, headers },
+    })
     await server.listen()
     const [url] = server.resolvedUrls?.local ?? []
-    return { address: new URL(url as string).origin, path: `/apps/${app}/index.html`, close: () => server.close() }
+    return {
+      address: new URL(url as string).origin,
+      path: `/apps/${app}/index.html`,
+      close: () => server.close(),
+    }
   })
 })
 
@@ -183,6 +213,9 @@ describe('no bundler', () => {
   pages(async (app, headers) => {
     const map = `<script type="importmap">${JSON.stringify({ imports })}</script>\n`
     writeFileSync(join(folder, 'apps', app, 'plain.html'), page(MODULE, map))
-    return { ...(await serve([folder, join(folder, 'public')], headers)), path: `/apps/${app}/plain.html` }
+    return {
+      ...(await serve([folder, join(folder, 'public')], headers)),
+      path: `/apps/${app}/plain.html`,
+    }
   })
 })

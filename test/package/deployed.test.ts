@@ -1,6 +1,14 @@
 // Programs for Node that are bundled or traced: built from the tarballs in one folder, which is
 // gone when they run in another.
-import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { nodeFileTrace } from '@vercel/nft'
 import { type BuildOptions, build } from 'esbuild'
@@ -37,9 +45,13 @@ async function deployed(name: string, target: Target, builder: Builder): Promise
 
 /** Where it was built must not stand in what was built. */
 function expectNoPath(folder: string, path: string): void {
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => /\.[cm]?js$/.test(name))
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\.[cm]?js$/.test(name),
+  )
   expect(files.length).toBeGreaterThan(0)
-  expect(files.filter((name) => readFileSync(join(folder, name), 'utf8').includes(path))).toEqual([])
+  expect(files.filter((name) => readFileSync(join(folder, name), 'utf8').includes(path))).toEqual(
+    [],
+  )
 }
 
 const REQUIRE =
@@ -51,7 +63,13 @@ const esbuild =
     const file = settings.format === 'esm' ? 'main.mjs' : 'main.cjs'
     const entry = { entryPoints: [join(project, 'main.js')], outfile: join(out, file) }
     const banner: Record<string, string> = settings.format === 'esm' ? { js: REQUIRE } : {}
-    const common = { bundle: true, platform: 'node', absWorkingDir: project, logLevel: 'silent', banner } as const
+    const common = {
+      bundle: true,
+      platform: 'node',
+      absWorkingDir: project,
+      logLevel: 'silent',
+      banner,
+    } as const
     const { warnings } = await build({ ...common, ...entry, ...settings })
     expect(warnings).toEqual([])
     return file
@@ -63,7 +81,10 @@ const required =
   async (project, out) => {
     const path = join(project, 'main.js')
     const text = readFileSync(path, 'utf8')
-    writeFileSync(path, text.replaceAll(/^import (\{.*\}) from ('.*')$/gm, 'const $1 = require($2)'))
+    writeFileSync(
+      path,
+      text.replaceAll(/^import (\{.*\}) from ('.*')$/gm, 'const $1 = require($2)'),
+    )
     return await builder(project, out)
   }
 
@@ -112,14 +133,18 @@ const importing =
   async (project, out) => {
     const path = join(project, 'main.js')
     const text = readFileSync(path, 'utf8')
-    const use = "import { createRequire } from 'node:module'\nif (!createRequire(import.meta.url)('node:fs')) throw 1\n"
+    const use =
+      "import { createRequire } from 'node:module'\nif (!createRequire(import.meta.url)('node:fs')) throw 1\n"
     writeFileSync(path, use + text)
     return await builder(project, out)
   }
 
 /** Moves the program into a folder of its own, away from the addon. */
 const apart: Builder = async (project, out) => {
-  const output = { publicPath: 'https://example.org/_next/', assetModuleFilename: 'static/[name][ext]' }
+  const output = {
+    publicPath: 'https://example.org/_next/',
+    assetModuleFilename: 'static/[name][ext]',
+  }
   const file = await webpack5With('main.cjs', { output })(project, out)
   renameSync(join(out, 'static'), join(out, 'elsewhere'))
   return file
@@ -151,10 +176,22 @@ const traced =
   }
 
 const CASES: Record<string, [Target, Builder]> = {
-  'esbuild, CommonJS, copied addon': ['native', esbuild({ format: 'cjs', loader: { '.node': 'copy' } })],
-  'esbuild, CommonJS, addon as a file': ['native', esbuild({ format: 'cjs', loader: { '.node': 'file' } })],
-  'esbuild, ES module, copied addon': ['native', esbuild({ format: 'esm', loader: { '.node': 'copy' } })],
-  'esbuild, minified': ['native', esbuild({ format: 'cjs', minify: true, loader: { '.node': 'copy' } })],
+  'esbuild, CommonJS, copied addon': [
+    'native',
+    esbuild({ format: 'cjs', loader: { '.node': 'copy' } }),
+  ],
+  'esbuild, CommonJS, addon as a file': [
+    'native',
+    esbuild({ format: 'cjs', loader: { '.node': 'file' } }),
+  ],
+  'esbuild, ES module, copied addon': [
+    'native',
+    esbuild({ format: 'esm', loader: { '.node': 'copy' } }),
+  ],
+  'esbuild, minified': [
+    'native',
+    esbuild({ format: 'cjs', minify: true, loader: { '.node': 'copy' } }),
+  ],
   'esbuild, external': ['native', external],
   'esbuild, WebAssembly': ['wasm', withWasm(esbuild({ format: 'cjs' }))],
   'esbuild, ES module, with an import of createRequire': [
@@ -163,11 +200,19 @@ const CASES: Record<string, [Target, Builder]> = {
   ],
   webpack: ['native', webpack5],
   'webpack, ES module': ['native', webpack5With('main.mjs', MODULE)],
-  'webpack, with folders of the sources': ['native', webpack5With('main.cjs', { node: { __dirname: true } })],
-  'webpack, with an address for browsers': ['native', webpack5With('main.cjs', { output: { publicPath: '/_next/' } })],
+  'webpack, with folders of the sources': [
+    'native',
+    webpack5With('main.cjs', { node: { __dirname: true } }),
+  ],
+  'webpack, with an address for browsers': [
+    'native',
+    webpack5With('main.cjs', { output: { publicPath: '/_next/' } }),
+  ],
   'webpack, with an address and a folder': [
     'native',
-    webpack5With('main.cjs', { output: { publicPath: '/_next/', assetModuleFilename: 'static/media/[hash][ext]' } }),
+    webpack5With('main.cjs', {
+      output: { publicPath: '/_next/', assetModuleFilename: 'static/media/[hash][ext]' },
+    }),
   ],
   'webpack, WebAssembly': ['wasm', withWasm(webpack5)],
   'Vite, for a server': ['native', viteServer],
@@ -183,7 +228,10 @@ it('names the copy of the addon that is missing', async () => {
   )
 })
 
-it.for(Object.entries(CASES))('%s: runs where it was not built', async ([name, [target, builder]]) => {
-  const report = await deployed(name.replaceAll(/\W+/g, '-'), target, builder)
-  expect(report).toEqual({ target, shape: [1, 8, 16], spawned: target })
-})
+it.for(Object.entries(CASES))(
+  '%s: runs where it was not built',
+  async ([name, [target, builder]]) => {
+    const report = await deployed(name.replaceAll(/\W+/g, '-'), target, builder)
+    expect(report).toEqual({ target, shape: [1, 8, 16], spawned: target })
+  },
+)

@@ -40,7 +40,10 @@ describe('the built package', () => {
       const differing = names.filter((name) => a[name] !== b[name])
       console.log(JSON.stringify({ imported: Object.keys(a).sort(), required: names, differing }))
     `
-    const { imported, required, differing } = (await node('module', code)) as Record<string, string[]>
+    const { imported, required, differing } = (await node('module', code)) as Record<
+      string,
+      string[]
+    >
     expect(imported).toEqual(required)
     expect(differing).toEqual([])
   })

@@ -62,15 +62,28 @@ test('has the entry for workers', async () => {
 })
 `
 
-it.for(['node', 'jsdom'])('runs the tests of a project in the environment %s', async (environment) => {
-  const at = join(folder, `jest-${environment}`)
-  mkdirSync(at)
-  writeFileSync(join(at, 'package.json'), '{ "private": true }')
-  writeFileSync(join(at, 'model.test.js'), PROGRAM)
-  const testEnvironment = createRequire(import.meta.url).resolve(`jest-environment-${environment}`)
-  const config = { rootDir: at, testEnvironment, transform: {}, cacheDirectory: join(at, 'cache') }
-  const file = join(at, 'report.json')
-  const args = ['--config', JSON.stringify(config), '--runInBand', '--json', '--outputFile', file]
-  await node(at, bin('jest'), ...args, '--silent')
-  expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ success: true, numPassedTests: 5 })
-})
+it.for(['node', 'jsdom'])(
+  'runs the tests of a project in the environment %s',
+  async (environment) => {
+    const at = join(folder, `jest-${environment}`)
+    mkdirSync(at)
+    writeFileSync(join(at, 'package.json'), '{ "private": true }')
+    writeFileSync(join(at, 'model.test.js'), PROGRAM)
+    const testEnvironment = createRequire(import.meta.url).resolve(
+      `jest-environment-${environment}`,
+    )
+    const config = {
+      rootDir: at,
+      testEnvironment,
+      transform: {},
+      cacheDirectory: join(at, 'cache'),
+    }
+    const file = join(at, 'report.json')
+    const args = ['--config', JSON.stringify(config), '--runInBand', '--json', '--outputFile', file]
+    await node(at, bin('jest'), ...args, '--silent')
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({
+      success: true,
+      numPassedTests: 5,
+    })
+  },
+)

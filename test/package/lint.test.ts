@@ -9,8 +9,9 @@ beforeAll(async () => {
 }, 300_000)
 
 /**
- * `node16`: without node10, which knows no `exports` and hence only the package's own name. No Node since 12 resolves so, and TypeScript has
- * deprecated it. Not checked is the script of a Worker, an ES module for browsers that nobody requires.
+ * `node16`: without node10, which knows no `exports` and hence only the package's own name. No Node
+ * since 12 resolves so, and TypeScript has deprecated it. Not checked is the script of a Worker, an
+ * ES module for browsers that nobody requires.
  */
 const ATTW = [
   '--profile',
@@ -25,7 +26,9 @@ const ATTW = [
 describe('the tarballs', () => {
   it('are clean for publint --strict', async () => {
     for (const { file } of installed.tarballs) {
-      expect(await node(installed.folder, bin('publint'), 'run', file, '--strict')).toContain('All good!')
+      expect(await node(installed.folder, bin('publint'), 'run', file, '--strict')).toContain(
+        'All good!',
+      )
     }
   })
 
@@ -43,7 +46,11 @@ describe('the WebAssembly files', () => {
   it('have at most 1.2 MB with brotli', async () => {
     // not the highest quality, which takes half a minute and gives smaller files yet
     const sizes = await wasmSizes(9)
-    console.log(sizes.map(({ name, size, brotli }) => `${name}: ${size} bytes, with brotli ${brotli}`).join('\n'))
+    console.log(
+      sizes
+        .map(({ name, size, brotli }) => `${name}: ${size} bytes, with brotli ${brotli}`)
+        .join('\n'),
+    )
     expect(sizes).toHaveLength(3)
     expect(sizes.filter(({ fits }) => !fits)).toEqual([])
   })

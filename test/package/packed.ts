@@ -1,4 +1,5 @@
-// The package as it is published: packed and installed once for all files of this folder, whoever of them comes first.
+// The package as it is published: packed and installed once for all files of this folder, whoever
+// of them comes first.
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -24,14 +25,19 @@ export interface Packed {
   wasm: string
 }
 
-/** Beside nothing of the repository, in which Node would find modules. `run` is the process that runs vitest. */
+/**
+ * Beside nothing of the repository, in which Node would find modules. `run` is the process that
+ * runs vitest.
+ */
 export const folderOfRun = (run: number) => join(tmpdir(), `x-transformers-package-${run}`)
 
 const PATIENCE = 240_000
 
 /** Packs and installs, or waits for the test file that does. */
 export async function packed(): Promise<Packed> {
-  const inputs = ['dist/.stamp', 'package.json', 'README.md', 'scripts/pack.mjs'].map((path) => join(root, path))
+  const inputs = ['dist/.stamp', 'package.json', 'README.md', 'scripts/pack.mjs'].map((path) =>
+    join(root, path),
+  )
   const hash = createHash('sha256')
   for (const path of inputs) if (existsSync(path)) hash.update(readFileSync(path))
   const parent = folderOfRun(process.ppid)
@@ -68,18 +74,32 @@ async function make(folder: string): Promise<Packed> {
   return { folder, tarballs, native, wasm }
 }
 
-/** Offline: a platform package that is not given is one that npm does not get, which it must bear. */
+/**
+ * Offline: a platform package that is not given is one that npm does not get, which it must bear.
+ */
 async function install(folder: string, tarballs: string[]): Promise<string> {
   mkdirSync(folder)
-  const flags = ['--no-audit', '--no-fund', '--ignore-scripts', '--offline', '--loglevel=error', '--prefix', folder]
-  const { code, out } = await npm(['install', ...flags, ...tarballs], { cwd: folder, stdout: 'capture' })
+  const flags = [
+    '--no-audit',
+    '--no-fund',
+    '--ignore-scripts',
+    '--offline',
+    '--loglevel=error',
+    '--prefix',
+    folder,
+  ]
+  const { code, out } = await npm(['install', ...flags, ...tarballs], {
+    cwd: folder,
+    stdout: 'capture',
+  })
   if (code !== 0) throw new Error(`npm install of ${tarballs.join(' and ')} failed:\n${out}`)
   return folder
 }
 
 /** The environment of a user: nothing that vitest or npm has set. */
 function environment(): NodeJS.ProcessEnv {
-  const own = /^(NODE_ENV|NODE_OPTIONS|X_TRANSFORMERS_ADDON|VITEST.*|TEST|MODE|DEV|PROD|SSR|BASE_URL|npm_.*)$/
+  const own =
+    /^(NODE_ENV|NODE_OPTIONS|X_TRANSFORMERS_ADDON|VITEST.*|TEST|MODE|DEV|PROD|SSR|BASE_URL|npm_.*)$/
   const kept = Object.entries(process.env).filter(([name]) => !own.test(name))
   return { ...Object.fromEntries(kept), NO_COLOR: '1' }
 }
@@ -97,7 +117,9 @@ export async function node(cwd: string, ...args: string[]): Promise<string> {
 
 /** The main file of a devDependency's command. */
 export function bin(name: string, command = name): string {
-  const path = createRequire(import.meta.url).resolve(join(root, 'node_modules', name, 'package.json'))
+  const path = createRequire(import.meta.url).resolve(
+    join(root, 'node_modules', name, 'package.json'),
+  )
   const { bin } = JSON.parse(readFileSync(path, 'utf8')) as { bin: string | Record<string, string> }
   return join(dirname(path), typeof bin === 'string' ? bin : (bin[command] as string))
 }

@@ -15,9 +15,30 @@ const require = createRequire(import.meta.url)
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'x-transformers-realms-')))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** What Jest's environment for Node gives to a context: these are of the main realm, and all built-ins of the language are its own. */
-const GIVEN = { process, Buffer, AbortController, AbortSignal, URL, Blob, TextDecoder, TextEncoder, console }
-const PLATFORM = { setTimeout, setImmediate, queueMicrotask, MessageChannel, ReadableStream, Response, fetch }
+/**
+ * What Jest's environment for Node gives to a context: these are of the main realm, and all
+ * built-ins of the language are its own.
+ */
+const GIVEN = {
+  process,
+  Buffer,
+  AbortController,
+  AbortSignal,
+  URL,
+  Blob,
+  TextDecoder,
+  TextEncoder,
+  console,
+}
+const PLATFORM = {
+  setTimeout,
+  setImmediate,
+  queueMicrotask,
+  MessageChannel,
+  ReadableStream,
+  Response,
+  fetch,
+}
 
 interface Loaded {
   library: Library
@@ -26,7 +47,10 @@ interface Loaded {
   run<T>(code: string, names?: Record<string, unknown>): T
 }
 
-/** The files of a copy, each run by a script in a context, with a `require` of the loader's: so does Jest. */
+/**
+ * The files of a copy, each run by a script in a context, with a `require` of the loader's: so does
+ * Jest.
+ */
 function loadInContext(copy: string, globals: object = { ...GIVEN, ...PLATFORM }): Loaded {
   const context = vm.createContext({ ...globals })
   const modules = new Map<string, { exports: object }>()
@@ -37,7 +61,8 @@ function loadInContext(copy: string, globals: object = { ...GIVEN, ...PLATFORM }
     modules.set(file, module)
     const wrapper = `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, 'utf8')}\n})`
     const script = new vm.Script(wrapper, { filename: file })
-    const inside = (name: string) => (name.startsWith('.') ? load(join(dirname(file), name)) : require(name))
+    const inside = (name: string) =>
+      name.startsWith('.') ? load(join(dirname(file), name)) : require(name)
     script.runInContext(context)(module.exports, inside, module, file, dirname(file))
     return module.exports
   }
@@ -98,9 +123,13 @@ describe('the package in a realm of its own', () => {
     expect(error.code).toBe('invalid_options')
     expect(error.problems.map(({ path }) => path).sort()).toEqual(['dim', 'head'])
     expect(error).toBeInstanceOf(XTransformersError)
-    expect(inside.run<(e: unknown) => boolean>('(error) => error instanceof Error')(error)).toBe(true)
+    expect(inside.run<(e: unknown) => boolean>('(error) => error instanceof Error')(error)).toBe(
+      true,
+    )
     expect(thrown(() => ones([2]).add(ones([3])))).toMatchObject({ code: 'invalid_tensor' })
-    await expect(modelOf(inside.library).forward(ones([2, 8]))).rejects.toMatchObject({ name: 'XTransformersError' })
+    await expect(modelOf(inside.library).forward(ones([2, 8]))).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
   })
 
   it('has no defects where the caller is wrong', async () => {
@@ -130,7 +159,9 @@ describe('the package in a realm of its own', () => {
 
   it('gives what is of its own realm', async () => {
     const { tensor } = inside.library
-    const is = inside.run<(x: unknown, name: string) => boolean>('(x, name) => x instanceof globalThis[name]')
+    const is = inside.run<(x: unknown, name: string) => boolean>(
+      '(x, name) => x instanceof globalThis[name]',
+    )
     const model = modelOf(inside.library)
     expect(is(tensor([1, 2], { dtype: 'u8' }).dataSync(), 'Uint8Array')).toBe(true)
     expect(is(tensor([1, 2]).dataSync(), 'Float32Array')).toBe(true)
@@ -159,9 +190,9 @@ describe('the package in a realm of its own', () => {
       filter_logits_fn: (logits) => tidy(() => logits.mul(1)),
     })
     const again = await load(await model.saveBytes())
-    expect((await (again as typeof model).generate(batch, 3, { temperature: 1e-6 })).toArray()).toEqual(
-      tokens.toArray(),
-    )
+    expect(
+      (await (again as typeof model).generate(batch, 3, { temperature: 1e-6 })).toArray(),
+    ).toEqual(tokens.toArray())
     expect(optimizer.stateDict().param_groups[0]?.lr).toBe(1e-2)
     expect(model.options).toMatchObject({ net: { class: 'TransformerWrapper' } })
   })
@@ -177,11 +208,17 @@ describe('the package in a realm of its own', () => {
     const { spawn, tensor } = inside.worker
     const x = await spawn()
     try {
-      const net = new x.TransformerWrapper({ num_tokens: 11, max_seq_len: 16, attn_layers: new x.Decoder(layers) })
+      const net = new x.TransformerWrapper({
+        num_tokens: 11,
+        max_seq_len: 16,
+        attn_layers: new x.Decoder(layers),
+      })
       const logits = await net.forward(tensor([[1, 2, 3]], { dtype: 'i64' }))
       expect(logits.shape).toEqual([1, 3, 11])
       await expect(net.forward(3 as never)).rejects.toMatchObject({ name: 'XTransformersError' })
-      await expect(new x.Decoder({ dim: 0 } as never).ready).rejects.toMatchObject({ code: 'invalid_options' })
+      await expect(new x.Decoder({ dim: 0 } as never).ready).rejects.toMatchObject({
+        code: 'invalid_options',
+      })
     } finally {
       x.terminate()
     }
@@ -235,7 +272,9 @@ describe('two copies of the package', () => {
       thrown(() => Object.assign(x, { grad: foreign })),
       'a Tensor',
     )
-    expect(thrown(() => model.loadStateDict({ x: foreign as never })).message).toContain('another copy')
+    expect(thrown(() => model.loadStateDict({ x: foreign as never })).message).toContain(
+      'another copy',
+    )
   })
 
   it('say so of models and their parameters', () => {

@@ -11,7 +11,10 @@ const TYPES: Record<string, string> = {
 }
 
 /** What makes a page cross-origin isolated: its workers may share memory. */
-export const ISOLATED = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
+export const ISOLATED = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+}
 
 export interface Server {
   address: string
@@ -19,14 +22,22 @@ export interface Server {
 }
 
 /** Serves the first of the folders that has the file. */
-export async function serve(folders: string[], headers: Record<string, string> = {}): Promise<Server> {
-  const read = (path: string) => Promise.any(folders.map((folder) => readFile(join(folder, path)))).catch(() => null)
+export async function serve(
+  folders: string[],
+  headers: Record<string, string> = {},
+): Promise<Server> {
+  const read = (path: string) =>
+    Promise.any(folders.map((folder) => readFile(join(folder, path)))).catch(() => null)
   const server = createServer(async (request, response) => {
     // a URL has no `..`
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
     const body = await read(pathname)
     const type = TYPES[extname(pathname)] ?? 'application/octet-stream'
-    response.writeHead(body ? 200 : 404, { ...headers, 'content-type': type, 'cache-control': 'no-store' })
+    response.writeHead(body ? 200 : 404, {
+      ...headers,
+      'content-type': type,
+      'cache-control': 'no-store',
+    })
     response.end(body)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

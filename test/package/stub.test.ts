@@ -13,7 +13,9 @@ it('the stub loads, and says why there are no threads', async () => {
   expect(isStub(folder)).toBe(false)
   writeStub(folder)
   expect(isStub(folder)).toBe(true)
-  const { initSync } = await import(/* @vite-ignore */ pathToFileURL(join(folder, 'threads.js')).href)
+  const { initSync } = await import(
+    /* @vite-ignore */ pathToFileURL(join(folder, 'threads.js')).href
+  )
   expect(initSync).toThrow('was not made')
   // fetched and compiled before it is started
   expect(WebAssembly.validate(readFileSync(join(folder, 'x-transformers.threads.wasm')))).toBe(true)

@@ -1,4 +1,5 @@
-// The packed package in Node: installed into an empty folder, with the platform's addon and without.
+// The packed package in Node: installed into an empty folder, with the platform's addon and
+// without.
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -12,7 +13,9 @@ beforeAll(async () => {
 
 /** The first sample of the README, and what computed it. */
 function sample(system: 'import' | 'require'): string {
-  const { code } = readmeBlocks().find(({ title }) => title === 'A first model 1') as { code: string }
+  const { code } = readmeBlocks().find(({ title }) => title === 'A first model 1') as {
+    code: string
+  }
   const target = (x: string) => `\nconsole.log(${x}.info().target)\n`
   if (system === 'import') return `${code}\nimport * as $x from 'x-transformers'${target('$x')}`
   const body = code.replace(/^import (\{.*\}) from ('x-transformers')$/m, 'const $1 = require($2)')
@@ -30,16 +33,34 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
     const modules = join(installed[target], 'node_modules')
     expect(existsSync(join(modules, '@x-transformers'))).toBe(target === 'native')
     const own = (path: string) => existsSync(join(modules, 'x-transformers', path))
-    expect(['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/cjs', 'dist/esm'].filter((path) => !own(path))).toEqual([])
-    expect(['ts', 'test', 'scripts', 'crates', 'dist/cli', 'dist/.stamp', 'node_modules'].filter(own)).toEqual([])
+    expect(
+      ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/cjs', 'dist/esm'].filter((path) => !own(path)),
+    ).toEqual([])
+    const absent = [
+      'ts',
+      'apps',
+      'test',
+      'scripts',
+      'crates',
+      'dist/commands',
+      'dist/.stamp',
+      'node_modules',
+    ]
+    expect(absent.filter(own)).toEqual([])
   })
 
   it("runs the README's first sample by import", async () => {
-    expect(await run(installed[target], 'sample.mjs', sample('import'))).toEqual(['[ 1, 1024, 256 ]', target])
+    expect(await run(installed[target], 'sample.mjs', sample('import'))).toEqual([
+      '[ 1, 1024, 256 ]',
+      target,
+    ])
   })
 
   it("runs the README's first sample by require", async () => {
-    expect(await run(installed[target], 'sample.cjs', sample('require'))).toEqual(['[ 1, 1024, 256 ]', target])
+    expect(await run(installed[target], 'sample.cjs', sample('require'))).toEqual([
+      '[ 1, 1024, 256 ]',
+      target,
+    ])
   })
 
   it('gives the same objects by import and by require, from every entry', async () => {
@@ -54,7 +75,10 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
       }
       console.log((await import('x-transformers')).Decoder === require('x-transformers/wasm').Decoder)
     `
-    expect(await run(installed[target], 'same.mjs', code)).toEqual([...Array(3).fill('true true true'), 'true'])
+    expect(await run(installed[target], 'same.mjs', code)).toEqual([
+      ...Array(3).fill('true true true'),
+      'true',
+    ])
   })
 
   it('does nothing in init of x-transformers/wasm', async () => {

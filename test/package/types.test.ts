@@ -37,12 +37,21 @@ interface Project {
 }
 
 /** Compiles the program, and gives what was said. */
-async function compile(compiler: string, name: string, project: Project, exact = false): Promise<string> {
+async function compile(
+  compiler: string,
+  name: string,
+  project: Project,
+  exact = false,
+): Promise<string> {
   const { module, dom, types, target } = project
   const at = join(folder, `types-${name}`.replaceAll(/\W+/g, '-'))
   mkdirSync(at)
-  const files = (module === 'node16' ? ['mts', 'cts'] : ['ts']).flatMap((end) => [`program.${end}`, `exact.${end}`])
-  for (const file of files) copyFileSync(join(root, `test/package/apps/${parse(file).name}.ts`), join(at, file))
+  const files = (module === 'node16' ? ['mts', 'cts'] : ['ts']).flatMap((end) => [
+    `program.${end}`,
+    `exact.${end}`,
+  ])
+  for (const file of files)
+    copyFileSync(join(root, `test/package/apps/${parse(file).name}.ts`), join(at, file))
   const compilerOptions = {
     target,
     lib: dom ? [target, 'dom'] : [target],
@@ -64,7 +73,9 @@ async function compile(compiler: string, name: string, project: Project, exact =
 describe.each(Object.entries(COMPILERS))('TypeScript %s', (version, compiler) => {
   it.for(PROJECTS)('reads the types: $target, $module, DOM $dom', async (project) => {
     const { target, module, dom } = project
-    expect(await compile(compiler, `${version}-${target}-${module}-${dom ? 'dom' : 'node'}`, project)).toBe('')
+    expect(
+      await compile(compiler, `${version}-${target}-${module}-${dom ? 'dom' : 'node'}`, project),
+    ).toBe('')
   })
 
   it('takes undefined for what is absent, with exactOptionalPropertyTypes', async () => {
@@ -74,7 +85,9 @@ describe.each(Object.entries(COMPILERS))('TypeScript %s', (version, compiler) =>
 
   it('wants the types of Node or of the DOM, and nothing else', async () => {
     const project = { module: 'node16', dom: false, types: [], target: 'es2022' }
-    const { message } = (await compile(compiler, `${version}-neither`, project).catch((error) => error)) as Error
+    const { message } = (await compile(compiler, `${version}-neither`, project).catch(
+      (error) => error,
+    )) as Error
     const missing = [...message.matchAll(/error (TS\d+): (?:Cannot find name '(\w+)')?/g)]
     const names = missing.map(([, code, name]) => (name === undefined ? code : name))
     // `console` is the program's own

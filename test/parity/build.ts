@@ -10,22 +10,33 @@ export interface ModelSpec {
 /** Something of the public package, by its name. */
 export function exported(name: string): unknown {
   const value = (library as Record<string, unknown>)[name]
-  if (value === undefined) throw new XTransformersError('not_available', `the package exports no ${name}`)
+  if (value === undefined)
+    throw new XTransformersError('not_available', `the package exports no ${name}`)
   return value
 }
 
-const isModel = (value: unknown): value is ModelSpec => typeof value === 'object' && value !== null && 'class' in value
+const isModel = (value: unknown): value is ModelSpec =>
+  typeof value === 'object' && value !== null && 'class' in value
 
-/** The model that a fixture describes, made by the public constructors. Wrappers take the model they wrap first, as in Python. */
+/**
+ * The model that a fixture describes, made by the public constructors. Wrappers take the model they
+ * wrap first, as in Python.
+ */
 export function build(spec: ModelSpec): Module {
-  const entries = Object.entries(spec.kwargs).map(([key, value]) => [key, isModel(value) ? build(value) : value])
+  const entries = Object.entries(spec.kwargs).map(([key, value]) => [
+    key,
+    isModel(value) ? build(value) : value,
+  ])
   const { net, ...options } = Object.fromEntries(entries)
   const Class = exported(spec.class) as new (...args: unknown[]) => Module
   return net ? new Class(net, options) : new Class(options)
 }
 
 /** A recorded tensor as one of the library; masks are stored as bytes. */
-export function toTensor({ data, shape }: Stored, options: { bool?: boolean; requires_grad?: boolean } = {}): Tensor {
+export function toTensor(
+  { data, shape }: Stored,
+  options: { bool?: boolean; requires_grad?: boolean } = {},
+): Tensor {
   const { bool, requires_grad = false } = options
   const dtype = bool
     ? 'bool'

@@ -42,7 +42,8 @@ function makeInputs(spec: Case, data: Map<string, Stored>): Map<string, Tensor> 
 }
 
 /** With several models their names stand before those of their parameters. */
-const prefixOf = (spec: Case, model: string) => (Object.keys(spec.models).length === 1 ? '' : `${model}.`)
+const prefixOf = (spec: Case, model: string) =>
+  Object.keys(spec.models).length === 1 ? '' : `${model}.`
 
 function makeModels(spec: Case, data: Map<string, Stored>): Map<string, Module> {
   const models = new Map<string, Module>()
@@ -60,7 +61,10 @@ function find<T>(map: Map<string, T>, name: string): T {
   return value
 }
 
-/** An argument: a value, or a reference to an input, to an earlier output, or to a filter, which goes by its name here. */
+/**
+ * An argument: a value, or a reference to an input, to an earlier output, or to a filter, which
+ * goes by its name here.
+ */
 function resolve(value: unknown, inputs: Map<string, Tensor>, outputs: Outputs): unknown {
   if (typeof value !== 'object' || value === null) return value
   const { $in, $out, $function } = value as Record<string, string | undefined>
@@ -94,11 +98,18 @@ function store(template: Returns, value: unknown, outputs: Outputs): void {
   }
 }
 
-async function makeCalls(spec: Case, inputs: Map<string, Tensor>, models: Map<string, Module>): Promise<Outputs> {
+async function makeCalls(
+  spec: Case,
+  inputs: Map<string, Tensor>,
+  models: Map<string, Module>,
+): Promise<Outputs> {
   const outputs: Outputs = new Map()
   for (const call of spec.calls) {
     const args = call.args.map((arg) => resolve(arg, inputs, outputs))
-    const entries = Object.entries(call.kwargs).map(([key, value]) => [key, resolve(value, inputs, outputs)])
+    const entries = Object.entries(call.kwargs).map(([key, value]) => [
+      key,
+      resolve(value, inputs, outputs),
+    ])
     if (entries.length) args.push(Object.fromEntries(entries))
     const owner = call.function ? undefined : find(models, call.model ?? '')
     const callee = owner
@@ -116,7 +127,8 @@ function flat(outputs: Outputs): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>()
   for (const [name, value] of outputs) {
     if (!Array.isArray(value)) tensors.set(name, value)
-    else for (const [i, tensor] of value.entries()) tensors.set(name.replace(/\*$/, String(i)), tensor)
+    else
+      for (const [i, tensor] of value.entries()) tensors.set(name.replace(/\*$/, String(i)), tensor)
   }
   return tensors
 }
@@ -157,12 +169,19 @@ function gradients(tensors: Iterable<[string, Tensor]>): Map<string, Tensor> {
 
 function* parameters(spec: Case, models: Map<string, Module>): Generator<[string, Tensor]> {
   for (const [name, model] of models) {
-    for (const [key, parameter] of model.namedParameters()) yield [prefixOf(spec, name) + key, parameter]
+    for (const [key, parameter] of model.namedParameters())
+      yield [prefixOf(spec, name) + key, parameter]
   }
 }
 
-/** Builds the models, makes the calls, and compares outputs and gradients with the recorded ones. */
-export async function runCase(spec: Case, data: Map<string, Stored>, observe: Observer): Promise<Comparison[]> {
+/**
+ * Builds the models, makes the calls, and compares outputs and gradients with the recorded ones.
+ */
+export async function runCase(
+  spec: Case,
+  data: Map<string, Stored>,
+  observe: Observer,
+): Promise<Comparison[]> {
   const { out, out_floor, grad, grad_floor } = spec.tolerance
   const inputs = makeInputs(spec, data)
   const models = makeModels(spec, data)
@@ -175,7 +194,9 @@ export async function runCase(spec: Case, data: Map<string, Stored>, observe: Ob
     ['grad_in.', inputs],
   ] as const) {
     const want = part(data, prefix)
-    comparisons.push(...(await compareAll(prefix, gradients(tensors), want, grad, grad_floor, observe)))
+    comparisons.push(
+      ...(await compareAll(prefix, gradients(tensors), want, grad, grad_floor, observe)),
+    )
   }
   return comparisons
 }

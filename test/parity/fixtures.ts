@@ -15,13 +15,18 @@ export interface Fixture {
 function readSpec(path: string): Case | Trace | Error | null {
   try {
     const json = JSON.parse(readFileSync(path, 'utf8'))
-    return json !== null && typeof json === 'object' && ('case' in json || 'trace' in json) ? json : null
+    return json !== null && typeof json === 'object' && ('case' in json || 'trace' in json)
+      ? json
+      : null
   } catch (error) {
     return error as Error
   }
 }
 
-/** The cases and traces of a folder, known by their keys `case` and `trace`; other JSON is left alone. */
+/**
+ * The cases and traces of a folder, known by their keys `case` and `trace`; other JSON is left
+ * alone.
+ */
 export function listFixtures(folder: string): Fixture[] {
   const files = readdirSync(folder).filter((file) => file.endsWith('.json'))
   return files.sort().flatMap((file) => {
@@ -32,7 +37,8 @@ export function listFixtures(folder: string): Fixture[] {
 }
 
 export async function runFile({ path, spec }: Fixture, observe?: Observer): Promise<Report> {
-  if (spec instanceof Error) return { status: 'failed', reason: `its JSON cannot be read: ${spec.message}` }
+  if (spec instanceof Error)
+    return { status: 'failed', reason: `its JSON cannot be read: ${spec.message}` }
   let bytes: Uint8Array
   try {
     bytes = readFileSync(path.replace(/\.json$/, '.safetensors'))

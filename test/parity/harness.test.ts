@@ -7,9 +7,16 @@ import { runFixture } from './harness.js'
 import { readSafetensors, type Stored } from './safetensors.js'
 import type { Trace } from './trace.js'
 
-const floats = (...values: number[]): Stored => ({ shape: [values.length], data: Float32Array.from(values) })
-const ints = (...values: number[]): Stored => ({ shape: [values.length], data: BigInt64Array.from(values.map(BigInt)) })
-const ratio = (got: Stored, want: Stored, floor = 0.01) => compare('x', got, want, 1e-2, floor).ratio
+const floats = (...values: number[]): Stored => ({
+  shape: [values.length],
+  data: Float32Array.from(values),
+})
+const ints = (...values: number[]): Stored => ({
+  shape: [values.length],
+  data: BigInt64Array.from(values.map(BigInt)),
+})
+const ratio = (got: Stored, want: Stored, floor = 0.01) =>
+  compare('x', got, want, 1e-2, floor).ratio
 
 describe('the measure', () => {
   it('relates the largest error to the largest value, or to the floor', () => {
@@ -49,22 +56,31 @@ describe('a fixture that was tampered with', () => {
     values[0] = (values[0] as number) + 10
   }
 
-  it.each(['out.logits', 'grad.to_logits.weight', 'param.to_logits.bias'])('fails: %s changed', async (name) => {
-    const [spec, data] = read<Case>('class-decoder')
-    spoil(data, name)
-    expect((await runFixture(spec, data)).status).toBe('failed')
-  })
+  it.each(['out.logits', 'grad.to_logits.weight', 'param.to_logits.bias'])(
+    'fails: %s changed',
+    async (name) => {
+      const [spec, data] = read<Case>('class-decoder')
+      spoil(data, name)
+      expect((await runFixture(spec, data)).status).toBe('failed')
+    },
+  )
   it.each(['out.logits', 'grad.to_logits.bias'])('fails: %s not recorded', async (name) => {
     const [spec, data] = read<Case>('class-decoder')
     data.delete(name)
     const report = await runFixture(spec, data)
-    expect(report).toMatchObject({ status: 'failed', reason: expect.stringContaining('not expected') })
+    expect(report).toMatchObject({
+      status: 'failed',
+      reason: expect.stringContaining('not expected'),
+    })
   })
   it('fails: another weight at the end of a trace', async () => {
     const [spec, data] = read<Trace>('train-adamw-clip')
     spoil(data, 'end.net.to_logits.bias')
     const report = await runFixture(spec, data)
-    expect(report).toMatchObject({ status: 'failed', reason: expect.stringContaining('end.net.to_logits.bias') })
+    expect(report).toMatchObject({
+      status: 'failed',
+      reason: expect.stringContaining('end.net.to_logits.bias'),
+    })
   })
   it('fails, and is not skipped: an option that does not exist', async () => {
     const [spec, data] = read<Case>('class-decoder')

@@ -1,5 +1,5 @@
-// Runs recorded cases and training traces (test/golden/README.md) through the public classes. Knows no files, so that it runs in a
-// browser too; fixtures.ts reads them in Node.
+// Runs recorded cases and training traces (test/golden/README.md) through the public classes. Knows
+// no files, so that it runs in a browser too; fixtures.ts reads them in Node.
 import { XTransformersError } from 'x-transformers'
 import { type Case, runCase } from './case.js'
 import type { Comparison, Observer } from './compare.js'
@@ -33,10 +33,17 @@ export async function runFixture(
 ): Promise<Report> {
   try {
     const tensors = data instanceof Uint8Array ? readSafetensors(data) : data
-    return judge('trace' in spec ? await runTrace(spec, tensors, observe) : await runCase(spec, tensors, observe))
+    return judge(
+      'trace' in spec
+        ? await runTrace(spec, tensors, observe)
+        : await runCase(spec, tensors, observe),
+    )
   } catch (error) {
     // A class or an option that this version does not have yet.
     const skipped = error instanceof XTransformersError && error.code === 'not_available'
-    return { status: skipped ? 'skipped' : 'failed', reason: error instanceof Error ? error.message : String(error) }
+    return {
+      status: skipped ? 'skipped' : 'failed',
+      reason: error instanceof Error ? error.message : String(error),
+    }
   }
 }

@@ -1,4 +1,5 @@
-// Reads the fixtures without the library under test: 8 bytes with the length of the header, the header (JSON), the data.
+// Reads the fixtures without the library under test: 8 bytes with the length of the header, the
+// header (JSON), the data.
 
 export type Values = Float32Array | Float64Array | BigInt64Array | Uint8Array
 
@@ -31,7 +32,10 @@ export function readSafetensors(bytes: Uint8Array): Map<string, Stored> {
     if (name === '__metadata__') continue
     const array = ARRAYS[dtype]
     if (!array) throw new Error(`${name} has the dtype ${dtype}, which no fixture uses`)
-    tensors.set(name, { shape, data: array(slice(start + data_offsets[0], start + data_offsets[1])) })
+    tensors.set(name, {
+      shape,
+      data: array(slice(start + data_offsets[0], start + data_offsets[1])),
+    })
   }
   return tensors
 }

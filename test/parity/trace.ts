@@ -9,7 +9,12 @@ export interface Trace {
   model: ModelSpec
   steps: number
   accumulate: number
-  optimizer: { name: string; lr: number; weight_decay: number; no_decay_below_dims?: number } & Record<string, unknown>
+  optimizer: {
+    name: string
+    lr: number
+    weight_decay: number
+    no_decay_below_dims?: number
+  } & Record<string, unknown>
   clip_grad_norm: number | null
   schedule: { name: string; warmup_steps: number; total_steps: number; min_lr: number } | null
   loss: number[]
@@ -32,7 +37,10 @@ function makeOptimizer(spec: Trace, parameters: Tensor[]): Optimizer {
     dims === undefined
       ? parameters
       : [
-          { params: parameters.filter((p) => p.shape.length >= dims), weight_decay: options.weight_decay },
+          {
+            params: parameters.filter((p) => p.shape.length >= dims),
+            weight_decay: options.weight_decay,
+          },
           { params: parameters.filter((p) => p.shape.length < dims), weight_decay: 0 },
         ]
   return new (exported(name) as new (...args: unknown[]) => Optimizer)(groups, options)
@@ -41,7 +49,8 @@ function makeOptimizer(spec: Trace, parameters: Tensor[]): Optimizer {
 function makeSchedule({ schedule, optimizer }: Trace): (step: number) => number {
   if (!schedule) return () => optimizer.lr
   const { name, ...options } = schedule
-  if (name !== 'cosine_warmup') throw new Error(`the trace has the schedule ${name}, which is not known`)
+  if (name !== 'cosine_warmup')
+    throw new Error(`the trace has the schedule ${name}, which is not known`)
   return cosineWarmup({ lr: optimizer.lr, ...options })
 }
 
@@ -69,7 +78,9 @@ async function train(spec: Trace, model: Module, batch: Stored) {
       total += loss.item() as number
     }
     record.loss.push(total)
-    record.grad_norm.push(await clipGradNorm(parameters, spec.clip_grad_norm ?? Number.POSITIVE_INFINITY))
+    record.grad_norm.push(
+      await clipGradNorm(parameters, spec.clip_grad_norm ?? Number.POSITIVE_INFINITY),
+    )
     record.lr.push(optimizer.lr)
     await optimizer.step()
     optimizer.zeroGrad()
@@ -78,7 +89,11 @@ async function train(spec: Trace, model: Module, batch: Stored) {
 }
 
 /** Trains as PyTorch did, and compares losses, norms, rates and the weights at the end. */
-export async function runTrace(spec: Trace, data: Map<string, Stored>, observe: Observer): Promise<Comparison[]> {
+export async function runTrace(
+  spec: Trace,
+  data: Map<string, Stored>,
+  observe: Observer,
+): Promise<Comparison[]> {
   const model = build(spec.model)
   model.loadStateDict(toTensors(part(data, 'start.')), { strict: true })
   const batch = data.get('in.batch')
@@ -91,7 +106,12 @@ export async function runTrace(spec: Trace, data: Map<string, Stored>, observe: 
   const { tolerance } = spec
   const comparisons = [
     compareNumbers('loss', record.loss, spec.loss, tolerance.loss),
-    compareNumbers('grad_norm', record.grad_norm, spec.grad_norm, tolerance.grad_norm ?? tolerance.loss),
+    compareNumbers(
+      'grad_norm',
+      record.grad_norm,
+      spec.grad_norm,
+      tolerance.grad_norm ?? tolerance.loss,
+    ),
     // Both are computed in double precision.
     compareNumbers('lr', record.lr, spec.lr, 1e-9, 0),
   ]

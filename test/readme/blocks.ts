@@ -26,7 +26,8 @@ export function readmeBlocks(): Block[] {
 /** The options of the project's own tsconfig. */
 function compilerOptions(): ts.CompilerOptions {
   const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile)
-  return ts.parseJsonConfigFileContent(config, ts.sys, root, undefined, `${root}tsconfig.json`).options
+  return ts.parseJsonConfigFileContent(config, ts.sys, root, undefined, `${root}tsconfig.json`)
+    .options
 }
 
 /** What the compiler says about the blocks, each as a module of its own beside this file. */
@@ -40,14 +41,19 @@ export function typeErrors(blocks: readonly Block[]): string[] {
   const program = ts.createProgram([...files.keys()], { ...options, noEmit: true }, host)
   return [...files.keys()].flatMap((path, i) => {
     const source = program.getSourceFile(path)
-    return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)].map((diagnostic) => {
+    return [
+      ...program.getSyntacticDiagnostics(source),
+      ...program.getSemanticDiagnostics(source),
+    ].map((diagnostic) => {
       const line = source?.getLineAndCharacterOfPosition(diagnostic.start ?? 0).line ?? 0
       return `${blocks[i]?.title}, line ${line + 1}: ${ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n')}`
     })
   })
 }
 
-const AsyncFunction = (async () => {}).constructor as new (...args: string[]) => (...args: unknown[]) => Promise<void>
+const AsyncFunction = (async () => {}).constructor as new (
+  ...args: string[]
+) => (...args: unknown[]) => Promise<void>
 
 /** Runs a block, and gives the lines that it logs. */
 export async function runBlock({ code }: Block): Promise<string[]> {

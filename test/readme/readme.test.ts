@@ -27,8 +27,11 @@ describe('the README’s samples', () => {
     expect(typeErrors(blocks)).toEqual([])
   })
 
-  it.each(blocks.map((block) => [block.title, block] as const))('run, and log what they say: %s', async (_, block) => {
-    const logged = new Set((await runBlock(block)).map(plain))
-    for (const line of promisedLines(block)) expect([...logged]).toContain(plain(line))
-  })
+  it.each(blocks.map((block) => [block.title, block] as const))(
+    'run, and log what they say: %s',
+    async (_, block) => {
+      const logged = new Set((await runBlock(block)).map(plain))
+      for (const line of promisedLines(block)) expect([...logged]).toContain(plain(line))
+    },
+  )
 })

@@ -52,7 +52,13 @@ describe('Attention', () => {
     const model = new TransformerWrapper({
       num_tokens: 20000,
       max_seq_len: 1024,
-      attn_layers: new Decoder({ dim: 512, depth: 6, heads: 8, attn_qk_norm: true, attn_qk_norm_groups: 8 }),
+      attn_layers: new Decoder({
+        dim: 512,
+        depth: 6,
+        heads: 8,
+        attn_qk_norm: true,
+        attn_qk_norm_groups: 8,
+      }),
     })
     await expectLogits(model)
   })
@@ -61,7 +67,13 @@ describe('Attention', () => {
     const model = new TransformerWrapper({
       num_tokens: 20000,
       max_seq_len: 1024,
-      attn_layers: new Decoder({ dim: 512, depth: 6, heads: 8, attn_qk_norm: true, attn_qk_norm_scale: 10 }),
+      attn_layers: new Decoder({
+        dim: 512,
+        depth: 6,
+        heads: 8,
+        attn_qk_norm: true,
+        attn_qk_norm_scale: 10,
+      }),
     })
     await expectLogits(model)
   })
@@ -70,7 +82,13 @@ describe('Attention', () => {
     const model = new TransformerWrapper({
       num_tokens: 20000,
       max_seq_len: 1024,
-      attn_layers: new Decoder({ dim: 512, depth: 12, heads: 8, attn_qk_norm: true, attn_qk_norm_dim_scale: true }),
+      attn_layers: new Decoder({
+        dim: 512,
+        depth: 12,
+        heads: 8,
+        attn_qk_norm: true,
+        attn_qk_norm_dim_scale: true,
+      }),
     })
     await expectLogits(model)
   })

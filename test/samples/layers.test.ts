@@ -12,20 +12,29 @@ describe('Order of the layers', () => {
     await expectLogits(model)
   })
 
-  sample('Understanding and Improving Transformer From a Multi-Particle Dynamic System Point of View', async () => {
-    const model = new TransformerWrapper({
-      num_tokens: 20000,
-      max_seq_len: 1024,
-      attn_layers: new Encoder({ dim: 512, depth: 6, heads: 8, macaron: true }),
-    })
-    await expectLogits(model)
-  })
+  sample(
+    'Understanding and Improving Transformer From a Multi-Particle Dynamic System Point of View',
+    async () => {
+      const model = new TransformerWrapper({
+        num_tokens: 20000,
+        max_seq_len: 1024,
+        attn_layers: new Encoder({ dim: 512, depth: 6, heads: 8, macaron: true }),
+      })
+      await expectLogits(model)
+    },
+  )
 
   sample('Residual Attention', async () => {
     const model = new TransformerWrapper({
       num_tokens: 20000,
       max_seq_len: 1024,
-      attn_layers: new Encoder({ dim: 512, depth: 6, heads: 8, pre_norm: false, residual_attn: true }),
+      attn_layers: new Encoder({
+        dim: 512,
+        depth: 6,
+        heads: 8,
+        pre_norm: false,
+        residual_attn: true,
+      }),
     })
     await expectLogits(model)
   })
@@ -61,7 +70,12 @@ describe('Order of the layers', () => {
     const model = new TransformerWrapper({
       num_tokens: 20000,
       max_seq_len: 1024,
-      attn_layers: new Decoder({ dim: 512, depth: 6, heads: 8, shift_tokens: [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0] }),
+      attn_layers: new Decoder({
+        dim: 512,
+        depth: 6,
+        heads: 8,
+        shift_tokens: [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0],
+      }),
     })
     await expectLogits(model)
   })

@@ -49,7 +49,13 @@ describe('Positions', () => {
     const model = new TransformerWrapper({
       num_tokens: 20000,
       max_seq_len: 1024,
-      attn_layers: new Decoder({ dim: 512, depth: 6, heads: 8, alibi_pos_bias: true, alibi_num_heads: 4 }),
+      attn_layers: new Decoder({
+        dim: 512,
+        depth: 6,
+        heads: 8,
+        alibi_pos_bias: true,
+        alibi_num_heads: 4,
+      }),
     })
     await expectLogits(model)
   })

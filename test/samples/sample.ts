@@ -31,7 +31,10 @@ export async function expectLogits(model: TransformerWrapper, length?: number): 
   await expectFinite(logits, [...x.shape, num_tokens])
 }
 
-/** Goes back from a loss: every parameter gets a finite gradient, but for the encoder's head, which has no use (nor has it in Python). */
+/**
+ * Goes back from a loss: every parameter gets a finite gradient, but for the encoder's head, which
+ * has no use (nor has it in Python).
+ */
 export async function expectTrains(model: Module, loss: Tensor): Promise<void> {
   await expectFinite(loss, [])
   await loss.backward()

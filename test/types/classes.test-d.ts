@@ -23,7 +23,8 @@ import {
   XTransformer,
 } from 'x-transformers'
 
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+type Equal<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const is =
   <Want>() =>
   <Got>(_: Got, ..._same: Equal<Got, Want> extends true ? [] : [error: 'not that type']) => {}
@@ -33,7 +34,12 @@ declare const flag: boolean
 declare const signal: AbortSignal
 
 const encoder = new Encoder({ dim: 8, depth: 1, shift_tokens: [1, 0], layer_dropout: [0.1, 0] })
-const decoder = new Decoder({ dim: 8, depth: 1, cross_attend: true, custom_layers: ['a', 'c', 'f'] })
+const decoder = new Decoder({
+  dim: 8,
+  depth: 1,
+  cross_attend: true,
+  custom_layers: ['a', 'c', 'f'],
+})
 const net = new TransformerWrapper({ num_tokens: 4, max_seq_len: 8, attn_layers: encoder })
 
 is<TransformerWrapper>()(net.quantize('q8_0'))
@@ -53,7 +59,12 @@ is<Tensor>()(await vit.forward(x))
 is<Tensor>()(await vit.forward(x, { return_embeddings: true, signal }))
 is<Encoder>()(vit.attn_layers)
 
-const continuous = new ContinuousTransformerWrapper({ dim_in: 2, dim_out: 2, max_seq_len: 8, attn_layers: decoder })
+const continuous = new ContinuousTransformerWrapper({
+  dim_in: 2,
+  dim_out: 2,
+  max_seq_len: 8,
+  attn_layers: decoder,
+})
 is<Tensor>()(await continuous.forward(x, { return_embeddings: true }))
 is<[Tensor, LayerIntermediates]>()(await continuous.forward(x, { return_intermediates: true }))
 is<[Tensor, Tensor[]]>()(continuous.forwardSync(x, { return_attn: true }))
@@ -65,7 +76,11 @@ is<Tensor>()(await vectors.generate(x, 17))
 is<ContinuousTransformerWrapper>()(vectors.net)
 is<Cacheable>()(vectors.cacheable)
 
-const masked = new NonAutoregressiveWrapper(net, { mask_id: 3, schedule: 'cosine', token_critic: net })
+const masked = new NonAutoregressiveWrapper(net, {
+  mask_id: 3,
+  schedule: 'cosine',
+  token_critic: net,
+})
 is<Losses>()(await masked.forward(x))
 is<Losses>()(masked.forwardSync(x, { only_train_generator: true }))
 is<Losses<Tensor | null>>()(await masked.forward(x, { only_train_critic: true }))

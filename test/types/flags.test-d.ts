@@ -12,7 +12,8 @@ import {
   tensor,
 } from 'x-transformers'
 
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+type Equal<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const is =
   <Want>() =>
   <Got>(_: Got, ..._same: Equal<Got, Want> extends true ? [] : [error: 'not that type']) => {}
@@ -32,21 +33,38 @@ is<[Tensor, LayerIntermediates]>()(await decoder.forward(x, { return_hiddens: tr
 is<Tensor>()(await net.forward(x))
 is<Tensor>()(await net.forward(x, { mask: x, return_mems: false, signal }))
 is<Tensor>()(await net.forward(x, { return_embeddings: true }))
-is<[logits: Tensor, embeddings: Tensor]>()(await net.forward(x, { return_logits_and_embeddings: true }))
+is<[logits: Tensor, embeddings: Tensor]>()(
+  await net.forward(x, { return_logits_and_embeddings: true }),
+)
 is<[Tensor, Tensor[]]>()(await net.forward(x, { return_mems: true, mems: [x] }))
 is<[Tensor, Tensor[]]>()(await net.forward(x, { return_attn: true }))
-is<[Tensor, LayerIntermediates]>()(await net.forward(x, { return_intermediates: true, return_embeddings: true }))
+is<[Tensor, LayerIntermediates]>()(
+  await net.forward(x, { return_intermediates: true, return_embeddings: true }),
+)
 is<[Tensor, LayerIntermediates]>()(net.forwardSync(x, { return_intermediates: true }))
 is<Tensor>()(net.forwardSync(x))
 // a flag that is only known when it runs: everything that can come
 const either: unknown = await net.forward(x, { return_mems: flag })
 
 is<Tensor>()(await model.forward(x))
-is<Tensor>()(await model.generate(x, 3, { temperature: 0.5, filter_logits_fn: (logits) => logits.mul(2), signal }))
 is<Tensor>()(
-  await model.generate(x, 3, { num_beams: 2, num_return_sequences: 2, eos_token: [1, 2], length_penalty: 1 }),
+  await model.generate(x, 3, {
+    temperature: 0.5,
+    filter_logits_fn: (logits) => logits.mul(2),
+    signal,
+  }),
 )
-is<Tensor>()(model.generateSync(x, 3, { top_k_tokens: 2, nucleus_p: 0.5, min_p: null, seed: 1, eos_token: 1 }))
+is<Tensor>()(
+  await model.generate(x, 3, {
+    num_beams: 2,
+    num_return_sequences: 2,
+    eos_token: [1, 2],
+    length_penalty: 1,
+  }),
+)
+is<Tensor>()(
+  model.generateSync(x, 3, { top_k_tokens: 2, nucleus_p: 0.5, min_p: null, seed: 1, eos_token: 1 }),
+)
 is<Score>()(await model.score(x, { mask: x, ignore_pad: true, signal }))
 is<Tensor>()(model.scoreSync(x).log_probs)
 for await (const token of model.stream(x, 3, { seed: 1 })) is<number>()(token)

@@ -1,4 +1,5 @@
-// Checked by `tsc --noEmit`: the library in a worker takes and gives what the main one does, with copies in place of tensors.
+// Checked by `tsc --noEmit`: the library in a worker takes and gives what the main one does, with
+// copies in place of tensors.
 import type { Tensor } from 'x-transformers'
 import {
   type AdamW,
@@ -16,7 +17,8 @@ import {
   tensor,
 } from 'x-transformers/worker'
 
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+type Equal<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const is =
   <Want>() =>
   <Got>(_: Got, ..._same: Equal<Got, Want> extends true ? [] : [error: 'not that type']) => {}
@@ -25,12 +27,20 @@ declare const main: Tensor
 declare const flag: boolean
 declare const signal: AbortSignal
 
-const x: Library = await spawn({ threads: 'auto', on_progress: ({ loaded, total }) => [loaded, total], signal })
+const x: Library = await spawn({
+  threads: 'auto',
+  on_progress: ({ loaded, total }) => [loaded, total],
+  signal,
+})
 const tokens: HostTensor = tensor([[1, 2]], { dtype: 'i64' })
 
 const decoder: Decoder = new x.Decoder({ dim: 8, depth: 1, attn_talking_heads: true })
 const encoder: Encoder = new x.Encoder({ dim: 8, depth: 1 })
-const net: TransformerWrapper = new x.TransformerWrapper({ num_tokens: 4, max_seq_len: 8, attn_layers: decoder })
+const net: TransformerWrapper = new x.TransformerWrapper({
+  num_tokens: 4,
+  max_seq_len: 8,
+  attn_layers: decoder,
+})
 const model: AutoregressiveWrapper = new x.AutoregressiveWrapper(net, { mask_prob: 0.1 })
 is<Encoder | Decoder>()(net.attn_layers)
 is<TransformerWrapper>()(model.net)
@@ -54,10 +64,16 @@ is<HostTensor>()(await model.generate(tokens, 3, { num_beams: 2, eos_token: [1, 
 // results follow the flags
 is<HostTensor>()(await decoder.forward(tokens))
 is<HostTensor>()(await net.forward(tokens))
-is<HostTensor>()(await net.forward(main, { mask: tokens, context: main, return_mems: false, signal }))
+is<HostTensor>()(
+  await net.forward(main, { mask: tokens, context: main, return_mems: false, signal }),
+)
 is<HostTensor>()(await net.forward(tokens, { return_embeddings: true }))
-is<[logits: HostTensor, embeddings: HostTensor]>()(await net.forward(tokens, { return_logits_and_embeddings: true }))
-is<[HostTensor, HostTensor[]]>()(await net.forward(tokens, { return_mems: true, mems: [tokens, main] }))
+is<[logits: HostTensor, embeddings: HostTensor]>()(
+  await net.forward(tokens, { return_logits_and_embeddings: true }),
+)
+is<[HostTensor, HostTensor[]]>()(
+  await net.forward(tokens, { return_mems: true, mems: [tokens, main] }),
+)
 is<[HostTensor, HostTensor[]]>()(await net.forward(tokens, { return_attn: true }))
 const [hidden, intermediates] = await decoder.forward(tokens, { return_hiddens: true })
 is<HostTensor>()(hidden)
@@ -78,14 +94,23 @@ is<TransformerWrapper | null>()(masked.token_critic)
 is<HostTensor>()(await masked.generate({ batch_size: 2, signal }))
 
 is<HostTensor>()(await model.forward(tokens))
-is<HostTensor>()(await model.generate(tokens, 3, { temperature: 0.5, filter_logits_fn: 'top_p', signal }))
+is<HostTensor>()(
+  await model.generate(tokens, 3, { temperature: 0.5, filter_logits_fn: 'top_p', signal }),
+)
 for await (const token of model.stream(tokens, 3, { signal })) is<number>()(token)
 for await (const row of model.stream<number[]>(main, 3)) is<number[]>()(row)
 
-const vit = new x.ViTransformerWrapper({ image_size: 8, patch_size: 4, num_classes: 2, attn_layers: encoder })
+const vit = new x.ViTransformerWrapper({
+  image_size: 8,
+  patch_size: 4,
+  num_classes: 2,
+  attn_layers: encoder,
+})
 const optimizer: AdamW = new x.AdamW(model, { lr: 1, betas: [0.9, 0.99] })
 new x.AdamW([{ model, params: ['a'], weight_decay: 0 }, { model: vit }], { lr: 1 })
-is<StepResult>()(await x.trainStep({ model, optimizer, batches: [[tokens], [main, { mask: tokens }]], signal }))
+is<StepResult>()(
+  await x.trainStep({ model, optimizer, batches: [[tokens], [main, { mask: tokens }]], signal }),
+)
 await x.trainStep({
   model: vit,
   optimizer,
@@ -100,7 +125,9 @@ is<Quantization | null>()(await net.quantization())
 net.quantize('f16')
 
 is<RemoteModel>()(await x.load('/model.safetensors'))
-is<AutoregressiveWrapper>()(await x.load<AutoregressiveWrapper>(new Uint8Array(8), { transfer: true, signal }))
+is<AutoregressiveWrapper>()(
+  await x.load<AutoregressiveWrapper>(new Uint8Array(8), { transfer: true, signal }),
+)
 const models: RemoteModel[] = [decoder, net, model, vit]
 
 // @ts-expect-error: an option that does not exist
@@ -109,8 +136,9 @@ new x.Decoder({ dim: 8, depth: 1, head: 8 })
 new x.Decoder({ dim: 8 })
 // @ts-expect-error: a wrapper takes models of the worker
 new x.TransformerWrapper({ num_tokens: 4, max_seq_len: 8, attn_layers: { dim: 8 } })
+const vectors = new x.ContinuousTransformerWrapper({ max_seq_len: 8, attn_layers: decoder })
 // @ts-expect-error: a wrapper over tokens takes a model over tokens
-new x.AutoregressiveWrapper(new x.ContinuousTransformerWrapper({ max_seq_len: 8, attn_layers: decoder }))
+new x.AutoregressiveWrapper(vectors)
 // @ts-expect-error: an argument that does not exist
 net.forward(tokens, { maks: tokens })
 net.forward([[1, 2]], { mask: [[true, false]] })

@@ -10,7 +10,9 @@ describe('arrays in place of tensors, in a worker', () => {
     const x = await library()
     const model = smallModel(x).eval()
     const [row, tensors] = [[1, 2, 3], i64([1, 2, 3])]
-    expect(numbers(await model.net.forward([row]))).toEqual(numbers(await model.net.forward(i64([row]))))
+    expect(numbers(await model.net.forward([row]))).toEqual(
+      numbers(await model.net.forward(i64([row]))),
+    )
     const mask = [[true, true, false]]
     expect(numbers(await model.net.forward([row], { mask }))).toEqual(
       numbers(await model.net.forward(i64([row]), { mask: tensor(mask) })),
@@ -20,7 +22,9 @@ describe('arrays in place of tensors, in a worker', () => {
     expect(numbers(await model.generate(Int32Array.from(row), 3, GREEDY))).toEqual(want)
     expect(await all(model.stream(row, 3, GREEDY))).toEqual(want)
     expect((await model.score([row])).perplexity.shape).toEqual([1])
-    await expect(model.forward([[1, 2.5, 3]])).rejects.toThrow(/x: an i64 tensor holds whole numbers/)
+    await expect(model.forward([[1, 2.5, 3]])).rejects.toThrow(
+      /x: an i64 tensor holds whole numbers/,
+    )
   })
 
   it('are taken by an encoder with a decoder, and by a train step', async () => {
@@ -36,8 +40,14 @@ describe('arrays in place of tensors, in a worker', () => {
       dec_heads: 2,
       dec_max_seq_len: 8,
     })
-    expect((await model.generate([[1, 2]], [[3]], 2, { ...GREEDY, mask: [[true, true]] })).shape).toEqual([1, 2])
-    const net = new x.TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: new x.Encoder(LAYERS) })
+    expect(
+      (await model.generate([[1, 2]], [[3]], 2, { ...GREEDY, mask: [[true, true]] })).shape,
+    ).toEqual([1, 2])
+    const net = new x.TransformerWrapper({
+      num_tokens: 11,
+      max_seq_len: 8,
+      attn_layers: new x.Encoder(LAYERS),
+    })
     const optimizer = new x.SGD(net, { lr: 0.1 })
     const batch = { model: net, optimizer, batches: [[[[1, 2, 3]]]] as [number[][]][] }
     const { loss } = await x.trainStep({ ...batch, objective: { cross_entropy: [[[2, 3, 4]]] } })

@@ -21,7 +21,9 @@ describe('a checkpoint in a worker', () => {
     expect(loaded.net).toBe(loaded.net)
     expect(await loaded.describe()).toEqual(await model.describe())
     expect((await loaded.forward(ids(2, 9))).item()).toBe(loss)
-    expect(numbers(await loaded.net.forward(ids(1, 4)))).toEqual(numbers(await model.net.forward(ids(1, 4))))
+    expect(numbers(await loaded.net.forward(ids(1, 4)))).toEqual(
+      numbers(await model.net.forward(ids(1, 4))),
+    )
     await loaded.ready
     // a model within can be part of another one
     const again = new x.AutoregressiveWrapper(loaded.net)
@@ -53,7 +55,9 @@ describe('a checkpoint in a worker', () => {
     const x = await library()
     const bytes = await smallModel(x).saveBytes()
     const seen: Progress[] = []
-    await x.load(new Blob([bytes as Uint8Array<ArrayBuffer>]), { on_progress: (progress) => seen.push(progress) })
+    await x.load(new Blob([bytes as Uint8Array<ArrayBuffer>]), {
+      on_progress: (progress) => seen.push(progress),
+    })
     expect(seen.at(-1)).toEqual({ loaded: bytes.length, total: bytes.length })
     const failing = x.load(bytes, {
       on_progress: () => {
@@ -88,7 +92,9 @@ describe('a checkpoint in a worker', () => {
     const x = await library()
     const bytes = await smallModel(x).saveBytes()
     const before = (await x.memory()).native_bytes
-    const never = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(bytes.slice(0, 10)) })
+    const never = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(bytes.slice(0, 10)),
+    })
     const controller = new AbortController()
     const pending = x.load(never, { signal: controller.signal })
     setTimeout(() => controller.abort('enough'), 20)
@@ -108,7 +114,9 @@ describe('a checkpoint in a worker', () => {
     await expect(x.load(new Uint8Array(100))).rejects.toMatchObject({ code: 'invalid_checkpoint' })
     await expect(x.load(5 as never)).rejects.toThrow(/5 cannot be loaded in a worker/)
     await expect(x.load(new Response('') as never)).rejects.toThrow(/give its blob\(\)/)
-    await expect(x.load(new URL('data:,nothing'))).rejects.toMatchObject({ code: 'invalid_checkpoint' })
+    await expect(x.load(new URL('data:,nothing'))).rejects.toMatchObject({
+      code: 'invalid_checkpoint',
+    })
     await expect(x.load({ getFile: () => 1 } as never)).rejects.toThrow(/cannot go to a worker/)
     await expect(x.load(new Uint8Array(8), { strict: true } as never)).rejects.toMatchObject({
       name: 'XTransformersError',
@@ -118,7 +126,8 @@ describe('a checkpoint in a worker', () => {
   it('of Python goes into a model, and later calls wait for it', async () => {
     const x = await library()
     const { options, layers, tokens, logits } = await recordedModel()
-    const make = () => new x.TransformerWrapper({ ...options, attn_layers: new x.Decoder(layers) }).eval()
+    const make = () =>
+      new x.TransformerWrapper({ ...options, attn_layers: new x.Decoder(layers) }).eval()
     const input = tensor(tokens, { shape: [1, tokens.length], dtype: 'i64' })
     const shards = [1, 2].map((i) => recorded(`sharded-0000${i}-of-00002.safetensors`))
     const sources = [
@@ -155,7 +164,9 @@ describe('a checkpoint in a worker', () => {
     const bytes = (await smallModel(x).saveBytes()).slice()
     const late = new AbortController()
     const on_progress = () => late.abort('late')
-    await expect(model.loadWeights(bytes, { signal: late.signal, on_progress })).rejects.toBe('late')
+    await expect(model.loadWeights(bytes, { signal: late.signal, on_progress })).rejects.toBe(
+      'late',
+    )
     expect((await model.forward(ids(2, 9))).item()).toBe(before)
     await model.loadWeights(bytes.buffer, { transfer: true })
     expect(bytes.length).toBe(0)
@@ -168,7 +179,10 @@ describe('a checkpoint in a worker', () => {
     const optimizer = new x.AdamW(model)
     for (const object of [model, optimizer]) {
       const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
-      const [file] = await Promise.all([new Response(readable).arrayBuffer(), object.save(writable)])
+      const [file] = await Promise.all([
+        new Response(readable).arrayBuffer(),
+        object.save(writable),
+      ])
       expect(file.byteLength).toBe((await object.saveBytes()).length)
     }
     await expect(model.save(5 as never)).rejects.toMatchObject({ code: 'invalid_argument' })

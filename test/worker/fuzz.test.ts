@@ -25,7 +25,8 @@ afterAll(() => x.terminate())
 
 const layers = { dim: 16, depth: 1, heads: 2, attn_dim_head: 8 }
 const decoder = () => new x.Decoder(layers)
-const net = () => new x.TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: decoder() })
+const net = () =>
+  new x.TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: decoder() })
 const gpt = () => new x.AutoregressiveWrapper(net())
 const ids = () => tensor([[1, 2, 3, 4]], { dtype: 'i64' })
 const mask = (columns: number) => tensor([Array(columns).fill(true)])
@@ -46,7 +47,14 @@ const OBJECTS: Record<string, () => object> = {
 const sampled: Arguments = () => [
   ids(),
   2,
-  { temperature: 1, filter_logits_fn: 'top_k', filter_thres: 0, eos_token: 1, mask: mask(4), signal },
+  {
+    temperature: 1,
+    filter_logits_fn: 'top_k',
+    filter_thres: 0,
+    eos_token: 1,
+    mask: mask(4),
+    signal,
+  },
 ]
 
 const METHODS: Record<string, Arguments> = {
@@ -60,7 +68,9 @@ const METHODS: Record<string, Arguments> = {
   'AdamW.setOptions': () => [{ lr: 0.1, eps: 1e-8 }, 0],
   'Library.load': () => [file.slice(), { transfer: false, ...reading }],
   'Library.manualSeed': () => [1],
-  'Library.trainStep': () => [{ model, optimizer, batches: [[ids()]], max_grad_norm: 1, objective: null, signal }],
+  'Library.trainStep': () => [
+    { model, optimizer, batches: [[ids()]], max_grad_norm: 1, objective: null, signal },
+  ],
 }
 
 const COMMON: Record<string, Arguments> = {
@@ -93,7 +103,9 @@ describe('wrong arguments are refused, or do no harm, on the page and in the wor
     SGD: () => [gpt(), { lr: 0.1 }],
   }
   it.each(Object.entries(classes))('of the constructor of %s', async (name, right) => {
-    const Class = (x as unknown as Record<string, new (...args: unknown[]) => { ready: Promise<unknown> }>)[name]
+    const Class = (
+      x as unknown as Record<string, new (...args: unknown[]) => { ready: Promise<unknown> }>
+    )[name]
     await fuzz((...args) => new (Class as NonNullable<typeof Class>)(...args).ready, right, wrong)
   })
 
@@ -102,7 +114,8 @@ describe('wrong arguments are refused, or do no harm, on the page and in the wor
     const { methods, setters } = membersOf(make())
     for (const method of methods.filter((found) => !INTERNAL.test(found))) {
       const object = make() as Record<string, (...args: unknown[]) => unknown>
-      const right = METHODS[`${name}.${method}`] ?? (Object.hasOwn(COMMON, method) ? COMMON[method] : undefined)
+      const right =
+        METHODS[`${name}.${method}`] ?? (Object.hasOwn(COMMON, method) ? COMMON[method] : undefined)
       await fuzz((...args) => object[method]?.(...args), right ?? (() => [1, {}]), wrong)
       await expectUsable(object)
     }

@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest'
 import * as main from 'x-transformers'
 import { tensor } from 'x-transformers/worker'
 import type { Port, ToWorker } from '../../ts/worker/protocol.js'
-import { collect, smallModel as mainModel, numbers as mainNumbers, ids as mainTokens } from '../api/helpers.js'
+import {
+  collect,
+  smallModel as mainModel,
+  numbers as mainNumbers,
+  ids as mainTokens,
+} from '../api/helpers.js'
 import { all, ids, LAYERS, library, numbers, smallModel, smallNet } from './helpers.js'
 
 const DRAWN = { filter_thres: 0.1 }
@@ -37,10 +42,19 @@ describe('generate in a worker', () => {
   it('is there for vectors, masks, and encoders with decoders', async () => {
     const x = await library()
     const vectors = new x.ContinuousAutoregressiveWrapper(
-      new x.ContinuousTransformerWrapper({ dim_in: 3, dim_out: 3, max_seq_len: 8, attn_layers: new x.Decoder(LAYERS) }),
+      new x.ContinuousTransformerWrapper({
+        dim_in: 3,
+        dim_out: 3,
+        max_seq_len: 8,
+        attn_layers: new x.Decoder(LAYERS),
+      }),
     )
     expect((await vectors.generate(tensor([[1, 2, 3]]), 5)).shape).toEqual([5, 3])
-    const net = new x.TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: new x.Encoder(LAYERS) })
+    const net = new x.TransformerWrapper({
+      num_tokens: 11,
+      max_seq_len: 8,
+      attn_layers: new x.Encoder(LAYERS),
+    })
     const masked = new x.NonAutoregressiveWrapper(net, { mask_id: 10, steps: 3 })
     expect((await masked.generate({ batch_size: 2 })).shape).toEqual([2, 8])
     expect((await masked.generate()).shape).toEqual([8])
@@ -70,17 +84,24 @@ describe('generate in a worker', () => {
       [true, false, false],
       [true, true, true],
     ])
-    const [first] = (await model.generate(ids(2, 3), 5, { temperature: 0, mask })).toArray() as number[][]
+    const [first] = (
+      await model.generate(ids(2, 3), 5, { temperature: 0, mask })
+    ).toArray() as number[][]
     expect(first).toEqual(numbers(await model.generate(ids(1, 1), 5, { temperature: 0 })))
-    await expect(model.generate(ids(1, 3), 5, { num_beams: 2, min_p: 0.5 })).rejects.toThrow(/min_p/)
-    await expect(all(model.stream(ids(1, 3), 5, { num_beams: 2 } as never))).rejects.toThrow(/num_beams/)
+    await expect(model.generate(ids(1, 3), 5, { num_beams: 2, min_p: 0.5 })).rejects.toThrow(
+      /min_p/,
+    )
+    await expect(all(model.stream(ids(1, 3), 5, { num_beams: 2 } as never))).rejects.toThrow(
+      /num_beams/,
+    )
   })
 
   it('keeps keys and values, and says where it cannot', async () => {
     const x = await library()
     const model = smallModel(x)
     expect(await model.cacheable()).toEqual({ cached: true, reason: null })
-    const run = async (cache_kv: boolean) => numbers(await model.generate(ids(2, 3), 20, { seed: 2, cache_kv }))
+    const run = async (cache_kv: boolean) =>
+      numbers(await model.generate(ids(2, 3), 20, { seed: 2, cache_kv }))
     const tokens = await run(true)
     expect(tokens).toEqual(await run(false))
     for (const cache_kv of [true, false]) {
@@ -93,8 +114,15 @@ describe('generate in a worker', () => {
         attn_layers: new x.Decoder({ ...LAYERS, rotary_xpos: true }),
       }),
     )
-    expect(await vectors.cacheable()).toEqual({ cached: false, reason: expect.stringContaining('rotary_xpos') })
-    const half = (name: string) => ({ [`${name}_num_tokens`]: 11, [`${name}_max_seq_len`]: 8, [`${name}_depth`]: 1 })
+    expect(await vectors.cacheable()).toEqual({
+      cached: false,
+      reason: expect.stringContaining('rotary_xpos'),
+    })
+    const half = (name: string) => ({
+      [`${name}_num_tokens`]: 11,
+      [`${name}_max_seq_len`]: 8,
+      [`${name}_depth`]: 1,
+    })
     const both = new x.XTransformer({ dim: 16, ...half('enc'), ...half('dec') } as never)
     expect(await both.cacheable()).toEqual({ cached: true, reason: null })
   })
@@ -109,7 +137,11 @@ describe('generate in a worker', () => {
     expect(numbers(log_probs)).toEqual(mainNumbers(want.log_probs))
     expect(numbers(perplexity)).toEqual(mainNumbers(want.perplexity))
     await expect(model.score(ids(1, 1))).rejects.toThrow(/length at least 2/)
-    const half = (name: string) => ({ [`${name}_num_tokens`]: 11, [`${name}_max_seq_len`]: 8, [`${name}_depth`]: 1 })
+    const half = (name: string) => ({
+      [`${name}_num_tokens`]: 11,
+      [`${name}_max_seq_len`]: 8,
+      [`${name}_depth`]: 1,
+    })
     const both = new x.XTransformer({ dim: 16, ...half('enc'), ...half('dec') } as never)
     expect((await both.score(ids(2, 4), ids(2, 3))).log_probs.shape).toEqual([2, 2])
   })
@@ -117,13 +149,21 @@ describe('generate in a worker', () => {
   it('says which arguments are wrong', async () => {
     const x = await library()
     const model = smallModel(x)
-    await expect(model.generate(ids(1, 3), 5, { temprature: 1 } as never)).rejects.toThrow(/temperature/)
-    await expect(model.generate(ids(1, 3), 5, { filter_logits_fn: (y: unknown) => y } as never)).rejects.toThrow(
-      /filter_logits_fn is a function, which cannot go to a worker/,
+    await expect(model.generate(ids(1, 3), 5, { temprature: 1 } as never)).rejects.toThrow(
+      /temperature/,
     )
-    await expect(model.generate(['1', '2'] as never, 5)).rejects.toMatchObject({ name: 'XTransformersError' })
-    expect(() => model.stream(ids(1, 3), 5, { filter_logits_fn: () => 1 } as never)).toThrow(/cannot go to a worker/)
-    await expect(all(model.stream(ids(1, 3), 5, { temprature: 1 } as never))).rejects.toThrow(/temperature/)
+    await expect(
+      model.generate(ids(1, 3), 5, { filter_logits_fn: (y: unknown) => y } as never),
+    ).rejects.toThrow(/filter_logits_fn is a function, which cannot go to a worker/)
+    await expect(model.generate(['1', '2'] as never, 5)).rejects.toMatchObject({
+      name: 'XTransformersError',
+    })
+    expect(() => model.stream(ids(1, 3), 5, { filter_logits_fn: () => 1 } as never)).toThrow(
+      /cannot go to a worker/,
+    )
+    await expect(all(model.stream(ids(1, 3), 5, { temprature: 1 } as never))).rejects.toThrow(
+      /temperature/,
+    )
   })
 
   it('is aborted', async () => {
@@ -173,7 +213,8 @@ describe('stream in a worker', () => {
     const log: ToWorker[] = []
     const x = await library(watched(log))
     const model = smallModel(x)
-    const pulled = () => log.reduce((sum, message) => sum + (message.type === 'pull' ? message.count : 0), 0)
+    const pulled = () =>
+      log.reduce((sum, message) => sum + (message.type === 'pull' ? message.count : 0), 0)
     const stream = model.stream(ids(1, 3), 50)
     await settle()
     expect(pulled()).toBe(0)
@@ -225,7 +266,10 @@ describe('stream in a worker', () => {
       numbers(await model.generate(ids(1, 3), 9, greedy)),
       numbers(await model.generate(ids(1, 5), 9, greedy)),
     ]
-    const both = await Promise.all([all(model.stream(ids(1, 3), 9, greedy)), all(model.stream(ids(1, 5), 9, greedy))])
+    const both = await Promise.all([
+      all(model.stream(ids(1, 3), 9, greedy)),
+      all(model.stream(ids(1, 5), 9, greedy)),
+    ])
     expect(both).toEqual([a, b])
   })
 
@@ -254,7 +298,13 @@ describe('stream in a worker', () => {
     const x = await library()
     const stream = smallModel(x).stream(ids(1, 3), 50)
     await stream.next()
-    const pending = Promise.allSettled([stream.next(), stream.next(), stream.next(), stream.next(), stream.next()])
+    const pending = Promise.allSettled([
+      stream.next(),
+      stream.next(),
+      stream.next(),
+      stream.next(),
+      stream.next(),
+    ])
     x.terminate()
     const results = await pending
     expect(results.some(({ status }) => status === 'rejected')).toBe(true)

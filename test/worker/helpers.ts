@@ -46,7 +46,8 @@ export function ids(rows: number, columns: number, vocabulary = VOCABULARY): Hos
   return tensor(data, { shape: [rows, columns], dtype: 'i64' })
 }
 
-export const numbers = ({ data }: HostTensor): number[] => Array.from(data as ArrayLike<number | bigint>, Number)
+export const numbers = ({ data }: HostTensor): number[] =>
+  Array.from(data as ArrayLike<number | bigint>, Number)
 
 export async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = []

@@ -1,6 +1,12 @@
 import { describe, expect, it, vi } from 'vitest'
 import * as main from 'x-transformers'
-import { type HostTensor, type Library, type RemoteModel, tensor, XTransformersError } from 'x-transformers/worker'
+import {
+  type HostTensor,
+  type Library,
+  type RemoteModel,
+  tensor,
+  XTransformersError,
+} from 'x-transformers/worker'
 import type { Port, ToWorker } from '../../ts/worker/protocol.js'
 import { connect } from '../../ts/worker/spawn.js'
 import { collect } from '../api/helpers.js'
@@ -54,16 +60,24 @@ describe('the library in a worker', () => {
     const x = await library()
     const other = await library()
     const net = smallNet(x)
-    await expect(net.forward(ids(1, 4), { mask: () => 1 } as never)).rejects.toThrow(/^mask is a function/)
-    await expect(net.forward(Promise.resolve(ids(1, 4)) as never)).rejects.toThrow(/a Promise \(await it first\)/)
-    await expect(net.forward(ids(1, 4), { mask: new Date() } as never)).rejects.toThrow(/mask is a Date/)
+    await expect(net.forward(ids(1, 4), { mask: () => 1 } as never)).rejects.toThrow(
+      /^mask is a function/,
+    )
+    await expect(net.forward(Promise.resolve(ids(1, 4)) as never)).rejects.toThrow(
+      /a Promise \(await it first\)/,
+    )
+    await expect(net.forward(ids(1, 4), { mask: new Date() } as never)).rejects.toThrow(
+      /mask is a Date/,
+    )
     await expect(net.forward(ids(1, 4), { mask: { $tensor: 0 } } as never)).rejects.toThrow(
       /\$tensor is an unknown name/,
     )
     const loop: { mask?: unknown } = {}
     loop.mask = loop
     await expect(net.forward(ids(1, 4), loop as never)).rejects.toThrow(/contains itself/)
-    await expect(net.forward(ids(1, 4), 5 as never)).rejects.toThrow(/the last argument is an object/)
+    await expect(net.forward(ids(1, 4), 5 as never)).rejects.toThrow(
+      /the last argument is an object/,
+    )
     await expect(net.forward(ids(1, 4), { signal: 5 } as never)).rejects.toThrow(/AbortSignal/)
     expect(() => new x.Decoder({ dim: () => 1, depth: 1 } as never)).toThrow(/dim is a function/)
     expect(() => new other.TransformerWrapper({ ...NET, attn_layers: net.attn_layers })).toThrow(
@@ -77,9 +91,11 @@ describe('the library in a worker', () => {
 
   it('gives the names and messages of errors of every kind', async () => {
     const x = await library()
-    const forward = vi.spyOn(main.TransformerWrapper.prototype, 'forward').mockImplementation((() => {
-      throw new TypeError('mine')
-    }) as never)
+    const forward = vi
+      .spyOn(main.TransformerWrapper.prototype, 'forward')
+      .mockImplementation((() => {
+        throw new TypeError('mine')
+      }) as never)
     const error = await smallNet(x)
       .forward(ids(1, 4))
       .catch((thrown) => thrown)
@@ -100,7 +116,10 @@ describe('the library in a worker', () => {
       optimizer,
       batches: Array.from({ length: 20 }, () => [ids(1, 9)] as [HostTensor]),
     })
-    const [dropped, last] = [net.forward(ids(1, 4), { signal: controller.signal }), net.forward(ids(1, 4))]
+    const [dropped, last] = [
+      net.forward(ids(1, 4), { signal: controller.signal }),
+      net.forward(ids(1, 4)),
+    ]
     controller.abort('not now')
     await expect(dropped).rejects.toBe('not now')
     await Promise.all([long, last])
@@ -112,7 +131,9 @@ describe('the library in a worker', () => {
 /** A model whose weights show in the memory. */
 function largeModel(x: Library) {
   const attn_layers = new x.Decoder({ dim: 64, depth: 2 })
-  return new x.AutoregressiveWrapper(new x.TransformerWrapper({ num_tokens: 256, max_seq_len: 64, attn_layers }))
+  return new x.AutoregressiveWrapper(
+    new x.TransformerWrapper({ num_tokens: 256, max_seq_len: 64, attn_layers }),
+  )
 }
 
 async function trained(x: Library) {
@@ -166,7 +187,9 @@ describe('memory in a worker', () => {
       expect(await bytes(x)).toBeGreaterThan(before + 500_000)
       expect([model, optimizer]).toHaveLength(2)
     })()
-    await vi.waitFor(async () => expect(await bytes(x)).toBeLessThan(before + 8192), { timeout: 10_000 })
+    await vi.waitFor(async () => expect(await bytes(x)).toBeLessThan(before + 8192), {
+      timeout: 10_000,
+    })
   })
 
   it.skipIf(!globalThis.gc)('keeps a loaded model while a part of it is used', async () => {
@@ -174,7 +197,9 @@ describe('memory in a worker', () => {
     const saved = await smallModel(x).saveBytes()
     const layers = (await x.load<ReturnType<typeof smallModel>>(saved)).net.attn_layers
     for (let i = 0; i < 5; i++) await collect()
-    expect((await layers.forward(tensor(new Float32Array(32), { shape: [1, 2, 16] }))).shape).toEqual([1, 2, 16])
+    expect(
+      (await layers.forward(tensor(new Float32Array(32), { shape: [1, 2, 16] }))).shape,
+    ).toEqual([1, 2, 16])
   })
 
   it('ends with the models within, where it was loaded', async () => {
@@ -194,7 +219,13 @@ describe('terminate', () => {
     const { model, optimizer } = await trained(x)
     expect(await bytes(watcher)).toBeGreaterThan(before + 500_000)
     const step = { model, optimizer, batches: [[ids(2, 33)] as [HostTensor]] }
-    const waiting = [x.trainStep(step), model.forward(ids(1, 9)), x.info(), x.load(new Uint8Array(8)), model.saveBlob()]
+    const waiting = [
+      x.trainStep(step),
+      model.forward(ids(1, 9)),
+      x.info(),
+      x.load(new Uint8Array(8)),
+      model.saveBlob(),
+    ]
     const late = new x.Decoder(LAYERS)
     x.terminate()
     x.terminate()
@@ -257,7 +288,9 @@ describe('a worker that does not work', () => {
     worker.tell('error')
     await expect(pending).rejects.toMatchObject({
       code: 'worker',
-      message: expect.stringMatching(/could not be started.*served from the origin.*x-transformers\/worker\/entry/),
+      message: expect.stringMatching(
+        /could not be started.*served from the origin.*x-transformers\/worker\/entry/,
+      ),
     })
     expect(worker.ended()).toBe(1)
   })
@@ -266,7 +299,12 @@ describe('a worker that does not work', () => {
     const worker = dumb()
     const pending = connect(worker.port)
     expect(worker.sent[0]).toMatchObject({ type: 'init' })
-    const error = { name: 'XTransformersError', message: 'no such file', code: 'no_addon', problems: [] }
+    const error = {
+      name: 'XTransformersError',
+      message: 'no such file',
+      code: 'no_addon',
+      problems: [],
+    }
     worker.tell('message', { data: { type: 'failed', error } })
     await expect(pending).rejects.toMatchObject({ code: 'no_addon', message: 'no such file' })
     expect(worker.ended()).toBe(1)
@@ -276,8 +314,14 @@ describe('a worker that does not work', () => {
     const worker = dumb()
     const controller = new AbortController()
     const seen: unknown[] = []
-    const pending = connect(worker.port, {}, { signal: controller.signal, on_progress: (step) => seen.push(step) })
-    worker.tell('message', { data: { type: 'progress', id: null, progress: { loaded: 1, total: 2 } } })
+    const pending = connect(
+      worker.port,
+      {},
+      { signal: controller.signal, on_progress: (step) => seen.push(step) },
+    )
+    worker.tell('message', {
+      data: { type: 'progress', id: null, progress: { loaded: 1, total: 2 } },
+    })
     controller.abort('later')
     await expect(pending).rejects.toBe('later')
     expect(seen).toEqual([{ loaded: 1, total: 2 }])
@@ -288,13 +332,15 @@ describe('a worker that does not work', () => {
     const worker = dumb()
     const pending = connect(worker.port)
     expect(worker.held()).toBe(1)
-    worker.tell('message', { data: { type: 'ready' } })
+    worker.tell('message', { data: { type: 'ready', learning_rates: {} } })
     const x = await pending
     await vi.waitFor(() => expect(worker.held()).toBe(0))
     const [a, b] = [x.info(), x.memory()]
     expect(worker.held()).toBe(1)
     for (const sent of worker.sent.slice(-2)) {
-      worker.tell('message', { data: { type: 'result', id: (sent as { id: number }).id, value: {} } })
+      worker.tell('message', {
+        data: { type: 'result', id: (sent as { id: number }).id, value: {} },
+      })
     }
     await Promise.all([a, b])
     await vi.waitFor(() => expect(worker.held()).toBe(0))
@@ -308,7 +354,7 @@ describe('a worker that does not work', () => {
   it('rejects every call once it has broken down', async () => {
     const worker = dumb()
     const pending = connect(worker.port)
-    worker.tell('message', { data: { type: 'ready' } })
+    worker.tell('message', { data: { type: 'ready', learning_rates: {} } })
     const x = await pending
     const calls = [x.info(), new x.Decoder(LAYERS).ready]
     worker.tell('error', { message: 'Uncaught RangeError' })
@@ -327,10 +373,15 @@ describe('a worker that does not work', () => {
     const net = smallNet(x)
     await net.ready
     const trap = Object.assign(new Error('unreachable'), { name: 'RuntimeError' })
-    const stopped = new XTransformersError('internal', 'the WebAssembly module has stopped', [], { cause: trap })
-    const forward = vi.spyOn(main.TransformerWrapper.prototype, 'forward').mockRejectedValue(stopped as never)
+    const stopped = new XTransformersError('internal', 'the WebAssembly module has stopped', [], {
+      cause: trap,
+    })
+    const forward = vi
+      .spyOn(main.TransformerWrapper.prototype, 'forward')
+      .mockRejectedValue(stopped as never)
     const calls = [net.forward(ids(1, 4)), x.info()]
-    for (const call of calls) await expect(call).rejects.toMatchObject({ code: 'internal', message: stopped.message })
+    for (const call of calls)
+      await expect(call).rejects.toMatchObject({ code: 'internal', message: stopped.message })
     await expect(x.info()).rejects.toMatchObject({ message: stopped.message })
     forward.mockRestore()
   })

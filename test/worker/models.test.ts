@@ -26,20 +26,37 @@ const dropping = { ...LAYERS, attn_dropout: 0.3 }
 const CLASSES: Record<string, Make> = {
   Encoder: ({ x, waves }) => [new x.Encoder(dropping), waves(1, 4, 16)],
   Decoder: ({ x, waves }) => [new x.Decoder(dropping), waves(1, 4, 16), { return_hiddens: true }],
-  CrossAttender: ({ x, waves }) => [new x.CrossAttender(dropping), waves(1, 4, 16), { context: waves(1, 3, 16) }],
-  Attention: ({ x, waves }) => [new x.Attention({ dim: 16, heads: 2, dim_head: 8, dropout: 0.3 }), waves(1, 4, 16)],
+  CrossAttender: ({ x, waves }) => [
+    new x.CrossAttender(dropping),
+    waves(1, 4, 16),
+    { context: waves(1, 3, 16) },
+  ],
+  Attention: ({ x, waves }) => [
+    new x.Attention({ dim: 16, heads: 2, dim_head: 8, dropout: 0.3 }),
+    waves(1, 4, 16),
+  ],
   TransformerWrapper: ({ x, ids, waves }) => [
     new x.TransformerWrapper({ ...NET, max_mem_len: 4, attn_layers: new x.Decoder(dropping) }),
     ids(2, 8),
     { return_mems: true, mems: [waves(2, 3, 16)] },
   ],
   ContinuousTransformerWrapper: ({ x, waves }) => [
-    new x.ContinuousTransformerWrapper({ dim_in: 3, dim_out: 3, max_seq_len: 8, attn_layers: new x.Decoder(dropping) }),
+    new x.ContinuousTransformerWrapper({
+      dim_in: 3,
+      dim_out: 3,
+      max_seq_len: 8,
+      attn_layers: new x.Decoder(dropping),
+    }),
     waves(1, 8, 3),
     { return_attn: true },
   ],
   ViTransformerWrapper: ({ x, waves }) => [
-    new x.ViTransformerWrapper({ image_size: 8, patch_size: 4, num_classes: 5, attn_layers: new x.Encoder(dropping) }),
+    new x.ViTransformerWrapper({
+      image_size: 8,
+      patch_size: 4,
+      num_classes: 5,
+      attn_layers: new x.Encoder(dropping),
+    }),
     waves(1, 3, 8, 8),
   ],
   XTransformer: ({ x, ids }) => [
@@ -58,9 +75,12 @@ const CLASSES: Record<string, Make> = {
     ids(2, 6),
   ],
   AutoregressiveWrapper: ({ x, ids }) => [
-    new x.AutoregressiveWrapper(new x.TransformerWrapper({ ...NET, attn_layers: new x.Decoder(dropping) }), {
-      mask_prob: 0.2,
-    }),
+    new x.AutoregressiveWrapper(
+      new x.TransformerWrapper({ ...NET, attn_layers: new x.Decoder(dropping) }),
+      {
+        mask_prob: 0.2,
+      },
+    ),
     ids(2, 8),
   ],
   ContinuousAutoregressiveWrapper: ({ x, waves }) => [
@@ -76,7 +96,11 @@ const CLASSES: Record<string, Make> = {
   ],
   NonAutoregressiveWrapper: ({ x, ids }) => [
     new x.NonAutoregressiveWrapper(
-      new x.TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: new x.Encoder(dropping) }),
+      new x.TransformerWrapper({
+        num_tokens: 11,
+        max_seq_len: 8,
+        attn_layers: new x.Encoder(dropping),
+      }),
       { mask_id: 10, steps: 3, self_token_critic: true },
     ),
     ids(2, 8),
@@ -137,10 +161,12 @@ describe('a model in a worker', () => {
     expect(model.net.attn_layers).toBeInstanceOf(x.Decoder)
     const [outer, inner] = [await model.stateDict(), await model.net.stateDict()]
     expect([...outer.keys()]).toEqual([...inner.keys()].map((name) => `net.${name}`))
-    const ones = ({ data, shape }: HostTensor) => tensor(new Float32Array(data.length).fill(1), { shape })
+    const ones = ({ data, shape }: HostTensor) =>
+      tensor(new Float32Array(data.length).fill(1), { shape })
     const changed = new Map([...outer].map(([name, weight]) => [name, ones(weight)]))
     await model.loadStateDict(changed)
-    for (const value of (await model.net.stateDict()).values()) expect(new Set(numbers(value))).toEqual(new Set([1]))
+    for (const value of (await model.net.stateDict()).values())
+      expect(new Set(numbers(value))).toEqual(new Set([1]))
   })
 
   it('has a state dict of copies, and takes one of either library', async () => {
@@ -196,7 +222,11 @@ describe('a model in a worker', () => {
     const wide = { dim: 32, attn_dim_head: 16 }
     const net = smallNet(x, wide)
     const tokens = ids(1, 8)
-    const [before, quantized, after] = [net.forward(tokens), net.quantize('q8_0'), net.forward(tokens)]
+    const [before, quantized, after] = [
+      net.forward(tokens),
+      net.quantize('q8_0'),
+      net.forward(tokens),
+    ]
     expect(await quantized).toBeUndefined()
     expect(await net.quantization()).toBe('q8_0')
     expect(await net.attn_layers.quantization()).toBe('q8_0')

@@ -53,12 +53,16 @@ describe('a tensor for a worker', () => {
   })
 
   it('says what is wrong with it', () => {
-    expect(() => tensor([1, 2, 3], { shape: [2] })).toThrow(/shape \[2\] has 2 elements, the data 3/)
+    expect(() => tensor([1, 2, 3], { shape: [2] })).toThrow(
+      /shape \[2\] has 2 elements, the data 3/,
+    )
     expect(() => tensor([1], { shape: [-1] as never })).toThrow(/whole numbers from 0/)
     expect(() => tensor([[1], [1, 2]])).toThrow(/rectangular/)
     expect(() => tensor([1.5], { dtype: 'i64' })).toThrow(/whole numbers/)
     expect(() => tensor([1], { dtype: 'float' as never })).toThrow(/dtype must be one of/)
-    expect(() => tensor([1], { requires_grad: true } as never)).toThrow(/requires_grad is not an option/)
+    expect(() => tensor([1], { requires_grad: true } as never)).toThrow(
+      /requires_grad is not an option/,
+    )
   })
 
   it.each(['f32', 'f64', 'f16', 'bf16'] as const)('crosses as %s', async (dtype) => {

@@ -32,7 +32,12 @@ describe('trainStep', () => {
     const optimizer = new x.AdamW(model, { lr: 0.01 })
     const got: number[][] = []
     for (let step = 0; step < 5; step++) {
-      const result = await x.trainStep({ model, optimizer, batches: [[ids(2, 9 + step)]], max_grad_norm: 0.5 })
+      const result = await x.trainStep({
+        model,
+        optimizer,
+        batches: [[ids(2, 9 + step)]],
+        max_grad_norm: 0.5,
+      })
       got.push([result.loss, result.grad_norm as number])
     }
     expect(got).toEqual(want)
@@ -56,7 +61,11 @@ describe('trainStep', () => {
     x.manualSeed(6)
     const model = smallModel(x)
     const optimizer = new x.SGD(model, { lr: 0.5 })
-    const result = await x.trainStep({ model, optimizer, batches: batches.map((length): Batch => [ids(2, length)]) })
+    const result = await x.trainStep({
+      model,
+      optimizer,
+      batches: batches.map((length): Batch => [ids(2, length)]),
+    })
     expect(result).toEqual({ loss: want, grad_norm: null })
     expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
   })
@@ -113,14 +122,27 @@ describe('trainStep', () => {
     const input = tensor(new Float32Array(12).fill(0.5), { shape: [1, 4, 3] })
     const target = tensor(new Float32Array(8), { shape: [1, 4, 2] })
     const output = (await vectors.forward(input)).data as Float32Array
-    const step = await x.trainStep({ model: vectors, optimizer: sgd, batches: [[input]], objective: { mse: [target] } })
+    const step = await x.trainStep({
+      model: vectors,
+      optimizer: sgd,
+      batches: [[input]],
+      objective: { mse: [target] },
+    })
     expect(step.loss).toBeCloseTo(output.reduce((sum, y) => sum + y * y, 0) / 8, 5)
   })
 
   it('takes the loss out of several', async () => {
     const x = await library()
-    const net = new x.TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: new x.Encoder(LAYERS) })
-    const model = new x.NonAutoregressiveWrapper(net, { mask_id: 10, steps: 3, self_token_critic: true })
+    const net = new x.TransformerWrapper({
+      num_tokens: 11,
+      max_seq_len: 8,
+      attn_layers: new x.Encoder(LAYERS),
+    })
+    const model = new x.NonAutoregressiveWrapper(net, {
+      mask_id: 10,
+      steps: 3,
+      self_token_critic: true,
+    })
     const optimizer = new x.Adam(model, { lr: 0.01 })
     x.manualSeed(1)
     const { loss } = await x.trainStep({ model, optimizer, batches: [[ids(2, 8)]] })
@@ -133,13 +155,17 @@ describe('trainStep', () => {
     const optimizer = new x.SGD(net)
     const step = { model: net, optimizer, batches: [[ids(1, 4)]] as Batch[] }
     const wrong = (more: object) => x.trainStep({ ...step, ...more } as never)
-    await expect(x.trainStep(step)).rejects.toThrow(/shape \[1,4,11\] and no loss: give an objective/)
+    await expect(x.trainStep(step)).rejects.toThrow(
+      /shape \[1,4,11\] and no loss: give an objective/,
+    )
     await expect(wrong({ batches: [] })).rejects.toThrow(/batches must be/)
     await expect(wrong({ batches: [ids(1, 4)] })).rejects.toThrow(/batches must be/)
     await expect(wrong({ objective: { mse: [] } })).rejects.toThrow(/for each of the 1 batches/)
     await expect(wrong({ objective: {} })).rejects.toThrow(/objective must be/)
     await expect(wrong({ max_grad_norm: -1 })).rejects.toThrow(/max_grad_norm/)
-    await expect(wrong({ model: optimizer })).rejects.toThrow(/model must be a model of this worker/)
+    await expect(wrong({ model: optimizer })).rejects.toThrow(
+      /model must be a model of this worker/,
+    )
     await expect(wrong({ optimizer: net })).rejects.toThrow(/optimizer must be one of this worker/)
     await expect(wrong({ maxnorm: 1 })).rejects.toThrow(/maxnorm is not an option/)
     await expect(wrong({ signal: 5 })).rejects.toThrow(/signal must be an AbortSignal/)
@@ -178,7 +204,9 @@ describe('trainStep', () => {
     setTimeout(() => controller.abort(reason), 5)
     await expect(pending).rejects.toBe(reason)
     expect(await weights(model)).toEqual([...state.values()].map(numbers))
-    await expect(x.trainStep({ model, optimizer, batches, signal: controller.signal })).rejects.toBe(reason)
+    await expect(
+      x.trainStep({ model, optimizer, batches, signal: controller.signal }),
+    ).rejects.toBe(reason)
 
     // no gradient of it is left in the next one
     const twin = smallModel(x)
@@ -186,7 +214,11 @@ describe('trainStep', () => {
     const step = { batches: [[ids(2, 9)] as Batch], max_grad_norm: Infinity }
     const { grad_norm } = await x.trainStep({ ...step, model, optimizer })
     expect(grad_norm).toBeGreaterThan(0)
-    const same = await x.trainStep({ ...step, model: twin, optimizer: new x.SGD(twin, { lr: 0.5 }) })
+    const same = await x.trainStep({
+      ...step,
+      model: twin,
+      optimizer: new x.SGD(twin, { lr: 0.5 }),
+    })
     expect(same.grad_norm).toBe(grad_norm)
   })
 
@@ -210,7 +242,11 @@ describe('trainStep', () => {
 
 describe('an optimizer in a worker', () => {
   /** A step that is large where the rate is. */
-  async function moved(x: Library, model: ReturnType<typeof smallModel>, optimizer: InstanceType<Library['SGD']>) {
+  async function moved(
+    x: Library,
+    model: ReturnType<typeof smallModel>,
+    optimizer: InstanceType<Library['SGD']>,
+  ) {
     const before = await model.stateDict()
     await x.trainStep({ model, optimizer, batches: [[ids(2, 9)]] })
     const after = await model.stateDict()
@@ -254,7 +290,9 @@ describe('an optimizer in a worker', () => {
     optimizer.lr = -1
     await expect(x.trainStep(step)).rejects.toMatchObject({ code: 'invalid_options' })
     await x.trainStep(step)
-    await expect(optimizer.setOptions({ momentums: 1 } as never)).rejects.toMatchObject({ code: 'invalid_options' })
+    await expect(optimizer.setOptions({ momentums: 1 } as never)).rejects.toMatchObject({
+      code: 'invalid_options',
+    })
     await expect(optimizer.setOptions({ lr: 1 }, 3)).rejects.toThrow(/no group 3; there are 1/)
     await expect(optimizer.ready).resolves.toBe(optimizer)
   })
@@ -278,7 +316,9 @@ describe('an optimizer in a worker', () => {
 
     const some = new x.SGD([{ model, params: vectors.slice(0, 1) }], { lr: 0.1 })
     expect(await moved(x, model, some)).toEqual(vectors.slice(0, 1))
-    await expect(new x.SGD([{ model, params: ['nothing'] }]).ready).rejects.toThrow(/no parameter "nothing"/)
+    await expect(new x.SGD([{ model, params: ['nothing'] }]).ready).rejects.toThrow(
+      /no parameter "nothing"/,
+    )
     await expect(new x.SGD([{ model }, { model }]).ready).rejects.toThrow(/given twice/)
     expect(() => new x.SGD([] as never)).toThrow(/needs a model/)
     expect(() => new x.SGD({} as never)).toThrow(/needs a model/)
@@ -289,28 +329,41 @@ describe('an optimizer in a worker', () => {
     const model = smallModel(x)
     const optimizer = new x.AdamW(model, { lr: -1, beta: [0.9, 0.9] } as never)
     const problem = { code: 'invalid_options', problems: [expect.anything(), expect.anything()] }
-    await expect(x.trainStep({ model, optimizer, batches: [[ids(2, 9)]] })).rejects.toMatchObject(problem)
+    await expect(x.trainStep({ model, optimizer, batches: [[ids(2, 9)]] })).rejects.toMatchObject(
+      problem,
+    )
     await expect(optimizer.ready).rejects.toMatchObject(problem)
   })
 
-  it.each(['safetensors', 'torch'] as const)('goes on where it was saved, in the format %s', async (format) => {
-    const x = await library()
-    const model = smallModel(x)
-    const optimizer = new x.AdamW(model, { lr: 0.01 })
-    const step = { batches: [[ids(2, 9)] as Batch] }
-    await x.trainStep({ ...step, model, optimizer })
-    const [weightsThen, stateThen] = [await model.saveBytes(), await optimizer.saveBytes({ format })]
-    const want = [await x.trainStep({ ...step, model, optimizer }), await x.trainStep({ ...step, model, optimizer })]
+  it.each(['safetensors', 'torch'] as const)(
+    'goes on where it was saved, in the format %s',
+    async (format) => {
+      const x = await library()
+      const model = smallModel(x)
+      const optimizer = new x.AdamW(model, { lr: 0.01 })
+      const step = { batches: [[ids(2, 9)] as Batch] }
+      await x.trainStep({ ...step, model, optimizer })
+      const [weightsThen, stateThen] = [
+        await model.saveBytes(),
+        await optimizer.saveBytes({ format }),
+      ]
+      const want = [
+        await x.trainStep({ ...step, model, optimizer }),
+        await x.trainStep({ ...step, model, optimizer }),
+      ]
 
-    const other = await library()
-    const loaded = await other.load<typeof model>(weightsThen)
-    const again = new other.AdamW(loaded)
-    await again.load(stateThen)
-    expect(again.lr).toBe(0.01)
-    for (const result of want)
-      expect(await other.trainStep({ ...step, model: loaded, optimizer: again })).toEqual(result)
-    await expect(new other.SGD(loaded).load(stateThen)).rejects.toMatchObject({ code: 'invalid_checkpoint' })
-  })
+      const other = await library()
+      const loaded = await other.load<typeof model>(weightsThen)
+      const again = new other.AdamW(loaded)
+      await again.load(stateThen)
+      expect(again.lr).toBe(0.01)
+      for (const result of want)
+        expect(await other.trainStep({ ...step, model: loaded, optimizer: again })).toEqual(result)
+      await expect(new other.SGD(loaded).load(stateThen)).rejects.toMatchObject({
+        code: 'invalid_checkpoint',
+      })
+    },
+  )
 
   it('can be disposed', async () => {
     const x = await library()

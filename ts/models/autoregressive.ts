@@ -1,23 +1,23 @@
-import type { Ids, Vectors } from '../arguments.js'
-import type { CallControl } from '../calls.js'
 import { checkOptions } from '../checks.js'
+import type { CallControl } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import { Adopted, NativeModel } from '../native-model.js'
+import type { Ids, Vectors } from '../tensor/arguments.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { Generative, type Score } from './generative.js'
+import { LoadedNative, NativeModel } from './native-model.js'
 import type {
   AutoregressiveCall,
   AutoregressiveWrapperOptions,
   ContinuousAutoregressiveCall,
-  ContinuousAutoregressiveWrapperOptions,
   ContinuousGenerate,
+  ContinuousAutoregressiveWrapperOptions as ContinuousOptions,
   GenerateOptions,
   NonAutoregressiveCall,
   NonAutoregressiveGenerate,
   NonAutoregressiveWrapperOptions,
   ScoreOptions,
   StreamOptions,
-} from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
-import { Generative, type Score } from './generative.js'
+} from './options.gen.js'
 import type { None } from './outputs.js'
 import { Stepwise } from './stepwise.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
@@ -28,7 +28,7 @@ import type { ContinuousTransformerWrapper, TransformerWrapper } from './transfo
  * @throws XTransformersError (`invalid_options`) where `options` is no object of options
  */
 function withNet(className: string, net: unknown, options: object | undefined): object {
-  if (net instanceof Adopted) return net
+  if (net instanceof LoadedNative) return net
   const own = checkOptions(options, className)
   if (!Object.hasOwn(own, 'net')) return { net, ...own }
   const message = `net is not an option of ${className}: it is the first argument, the options are the second`
@@ -36,7 +36,8 @@ function withNet(className: string, net: unknown, options: object | undefined): 
 }
 
 /**
- * Trains a model over tokens to predict the next one, and generates with it. Shares the weights of `net`.
+ * Trains a model over tokens to predict the next one, and generates with it. Shares the weights of
+ * `net`.
  *
  * @example
  * const model = new AutoregressiveWrapper(new TransformerWrapper({
@@ -56,7 +57,9 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
     return this.within('net')
   }
 
-  /** The mean loss, one element, of predicting each token of (batch, length) from those before it. */
+  /**
+   * The mean loss, one element, of predicting each token of (batch, length) from those before it.
+   */
   override forward(x: Ids, options?: AutoregressiveCall & CallControl): Promise<Tensor> {
     return this.call('forward', [x], options)
   }
@@ -67,18 +70,25 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
   }
 
   /**
-   * Writes on: `seq_len` new tokens, (batch, new) for a start of (batch, length), (new) for a start of (length). Dropout is off meanwhile.
-   * With `num_return_sequences` of k more than 1: (batch * k, new), the k rows of a prompt together.
+   * Writes on: `seq_len` new tokens, (batch, new) for a start of (batch, length), (new) for a start
+   * of (length). Dropout is off meanwhile. With `num_return_sequences` of k more than 1: (batch *
+   * k, new), the k rows of a prompt together.
    *
-   * Prompts of different lengths are padded, on either side, and a `mask` says which tokens are real: each row goes on behind its own last
-   * one, and its positions count from its own first one.
+   * Prompts of different lengths are padded, on either side, and a `mask` says which tokens are
+   * real: each row goes on behind its own last one, and its positions count from its own first one.
    *
-   * A `filter_logits_fn` of your own gets logits (rows, num_tokens) and gives logits; what it makes besides is freed after each token.
+   * A `filter_logits_fn` of your own gets logits (rows, num_tokens) and gives logits; what it makes
+   * besides is freed after each token.
    *
    * @example
-   * const tokens = await model.generate(prompt, 256, { temperature: 0.8, filter_logits_fn: 'top_p' })
+   * const options = { temperature: 0.8, filter_logits_fn: 'top_p' }
+   * const tokens = await model.generate(prompt, 256, options)
    */
-  generate(start_tokens: Ids, seq_len: number, options?: GenerateOptions & CallControl): Promise<Tensor> {
+  generate(
+    start_tokens: Ids,
+    seq_len: number,
+    options?: GenerateOptions & CallControl,
+  ): Promise<Tensor> {
     return this.generateTokens([start_tokens, seq_len], options)
   }
 
@@ -88,11 +98,14 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
   }
 
   /**
-   * As {@link generate}, token by token: a number for one row, `number[]` for several (name it: `stream<number[]>`); a row that has ended gives
-   * `pad_value`. Leaving the loop frees the generation. There is no beam search here: its first token is known at the end only.
+   * As {@link generate}, token by token: a number for one row, `number[]` for several (name it:
+   * `stream<number[]>`); a row that has ended gives `pad_value`. Leaving the loop frees the
+   * generation. There is no beam search here: its first token is known at the end only.
    *
    * @example
-   * for await (const token of model.stream(prompt, 256, { signal })) process.stdout.write(decode(token))
+   * for await (const token of model.stream(prompt, 256, { signal })) {
+   *   process.stdout.write(decode(token))
+   * }
    */
   stream<Row extends number | number[] = number>(
     start_tokens: Ids,
@@ -103,7 +116,8 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
   }
 
   /**
-   * How likely each row of tokens is, (batch, length) or (length), at least 2 long. Dropout is off, and no graph is kept.
+   * How likely each row of tokens is, (batch, length) or (length), at least 2 long. Dropout is off,
+   * and no graph is kept.
    *
    * @example
    * const { log_probs, perplexity } = await model.score(tokens, { mask })
@@ -119,7 +133,8 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
 }
 
 /**
- * Trains a model over vectors to predict the next one, and generates with it. Shares the weights of `net`.
+ * Trains a model over vectors to predict the next one, and generates with it. Shares the weights of
+ * `net`.
  *
  * @example
  * const net = new ContinuousTransformerWrapper({
@@ -130,10 +145,13 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
  * const loss = await model.forward(randn([1, 1024, 777]))
  * const vectors = await model.generate(randn([1, 777]), 17) // (17, 777)
  */
-export class ContinuousAutoregressiveWrapper extends Stepwise<ContinuousAutoregressiveWrapperOptions> {
+export class ContinuousAutoregressiveWrapper extends Stepwise<ContinuousOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
-  constructor(net: ContinuousTransformerWrapper, options?: ContinuousAutoregressiveWrapperOptions) {
-    super('ContinuousAutoregressiveWrapper', withNet('ContinuousAutoregressiveWrapper', net, options))
+  constructor(net: ContinuousTransformerWrapper, options?: ContinuousOptions) {
+    super(
+      'ContinuousAutoregressiveWrapper',
+      withNet('ContinuousAutoregressiveWrapper', net, options),
+    )
   }
 
   /** The model that was given. */
@@ -141,8 +159,14 @@ export class ContinuousAutoregressiveWrapper extends Stepwise<ContinuousAutoregr
     return this.within('net')
   }
 
-  /** The mean squared error, one element, of predicting each vector of (batch, length, dim_in) from those before it. */
-  override forward(x: Vectors, options?: ContinuousAutoregressiveCall & CallControl): Promise<Tensor> {
+  /**
+   * The mean squared error, one element, of predicting each vector of (batch, length, dim_in) from
+   * those before it.
+   */
+  override forward(
+    x: Vectors,
+    options?: ContinuousAutoregressiveCall & CallControl,
+  ): Promise<Tensor> {
     return this.call('forward', [x], options)
   }
 
@@ -151,8 +175,15 @@ export class ContinuousAutoregressiveWrapper extends Stepwise<ContinuousAutoregr
     return this.callSync('forward', [x], options)
   }
 
-  /** `seq_len` new vectors, (batch, new, dim) for a start of (batch, length, dim), (new, dim) for a start of (length, dim). */
-  generate(start_tokens: Vectors, seq_len: number, options?: ContinuousGenerate & CallControl): Promise<Tensor> {
+  /**
+   * `seq_len` new vectors, (batch, new, dim) for a start of (batch, length, dim), (new, dim) for a
+   * start of (length, dim).
+   */
+  generate(
+    start_tokens: Vectors,
+    seq_len: number,
+    options?: ContinuousGenerate & CallControl,
+  ): Promise<Tensor> {
     return this.call('generate', [start_tokens, seq_len], options)
   }
 
@@ -175,14 +206,17 @@ export interface Losses<Generator extends Tensor | null = Tensor> {
 type OneLoss = Losses<Tensor | null>
 
 /**
- * Trains a model over an Encoder to fill in masked tokens, and generates all tokens at once in a few steps. Shares the weights of `net`.
+ * Trains a model over an Encoder to fill in masked tokens, and generates all tokens at once in a
+ * few steps. Shares the weights of `net`.
  *
  * @example
  * const net = new TransformerWrapper({
  *   num_tokens: 257, max_seq_len: 64,
  *   attn_layers: new Encoder({ dim: 512, depth: 6 }),
  * })
- * const model = new NonAutoregressiveWrapper(net, { mask_id: 256, steps: 18, schedule: 'cosine', self_token_critic: true })
+ * const model = new NonAutoregressiveWrapper(net, {
+ *   mask_id: 256, steps: 18, schedule: 'cosine', self_token_critic: true,
+ * })
  * const { loss } = await model.forward(randint(0, 256, [4, 64]))
  * const tokens = await model.generate({ batch_size: 2 }) // (2, 64)
  */
@@ -203,7 +237,10 @@ export class NonAutoregressiveWrapper extends NativeModel<NonAutoregressiveWrapp
   }
 
   /** The losses for token ids, (batch, max_seq_len). */
-  override forward(x: Ids, options?: NonAutoregressiveCall & None<'only_train_critic'> & CallControl): Promise<Losses>
+  override forward(
+    x: Ids,
+    options?: NonAutoregressiveCall & None<'only_train_critic'> & CallControl,
+  ): Promise<Losses>
   override forward(x: Ids, options?: NonAutoregressiveCall & CallControl): Promise<OneLoss>
   override forward(x: Ids, options?: NonAutoregressiveCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)

@@ -1,16 +1,15 @@
-import type { CallControl } from '../calls.js'
-import { abandon, isThenable } from '../checks.js'
-import { describe } from '../data.js'
-import { checkArguments } from '../encode.js'
+import { describeValue, ignoreRejection, isThenable } from '../checks.js'
+import type { CallControl } from '../control.js'
 import { guarded, guardedAsync, XTransformersError } from '../errors.js'
-import { noGrad } from '../grad-mode.js'
-import { tidy } from '../memory.js'
-import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native.js'
-import type { PreparedCall } from '../native-model.js'
-import { noteKnown } from '../pending.js'
-import { NO_GATES, scheduleSync } from '../schedule.js'
+import type { NativeAbortFlag, NativeGeneration, NativeTensor } from '../native/native.js'
 import { HANDLE, SELF } from '../symbols.js'
-import { Tensor, wrap } from '../tensor.js'
+import { noGrad } from '../tensor/grad-mode.js'
+import { tidy } from '../tensor/memory.js'
+import { noteKnown } from '../tensor/pending.js'
+import { NO_GATES, scheduleSync } from '../tensor/schedule.js'
+import { Tensor, wrap } from '../tensor/tensor.js'
+import { checkArguments } from './encode.js'
+import type { PreparedCall } from './native-model.js'
 import { Stepwise } from './stepwise.js'
 
 /** A filter of one's own. */
@@ -23,21 +22,31 @@ interface Sampling extends CallControl {
 /** How likely a model holds sequences to be. */
 export interface Score {
   /**
-   * The logarithm of the probability of each token but the first, given those before it: (batch, length - 1). 0 for tokens that do not
-   * count: those that are `ignore_index`, and those that are not real or stand behind one that is not, where there is a `mask`.
+   * The logarithm of the probability of each token but the first, given those before it: (batch,
+   * length - 1). 0 for tokens that do not count: those that are `ignore_index`, and those that are
+   * not real or stand behind one that is not, where there is a `mask`.
    */
   log_probs: Tensor
-  /** Of each row, (batch): e to the mean of the negative log-probabilities that count. NaN for a row in which none does. */
+  /**
+   * Of each row, (batch): e to the mean of the negative log-probabilities that count. NaN for a row
+   * in which none does.
+   */
   perplexity: Tensor
 }
 
-/** Models over tokens that write on: `generate` and `stream`, with the filter as a name or as a function. */
+/**
+ * Models over tokens that write on: `generate` and `stream`, with the filter as a name or as a
+ * function.
+ */
 export abstract class Generative<Options> extends Stepwise<Options> {
   protected generateTokens(positional: readonly unknown[], options?: Sampling): Promise<Tensor> {
     return noteKnown(this[SELF].#generate(positional, options))
   }
 
-  /** Step by step: an abort is seen between two of them, also where a computation lets nothing through (WebAssembly). */
+  /**
+   * Step by step: an abort is seen between two of them, also where a computation lets nothing
+   * through (WebAssembly).
+   */
   async #generate(positional: readonly unknown[], given: Sampling | undefined): Promise<Tensor> {
     const options = checkArguments(given, 'generate')
     const filter = ownFilter(options)
@@ -88,7 +97,10 @@ export abstract class Generative<Options> extends Stepwise<Options> {
     }
   }
 
-  protected streamTokens(positional: readonly unknown[], given?: Sampling): AsyncIterable<number | number[]> {
+  protected streamTokens(
+    positional: readonly unknown[],
+    given?: Sampling,
+  ): AsyncIterable<number | number[]> {
     const options = checkArguments(given, 'stream')
     const filter = ownFilter(options)
     const call = this.prepare('stream', positional, options)
@@ -99,7 +111,10 @@ export abstract class Generative<Options> extends Stepwise<Options> {
   }
 
   /** Between two tokens the weights are free, so that the reader may train on. */
-  async *#tokens(call: PreparedCall, filter: LogitsFilter | null): AsyncGenerator<number | number[]> {
+  async *#tokens(
+    call: PreparedCall,
+    filter: LogitsFilter | null,
+  ): AsyncGenerator<number | number[]> {
     let generation: NativeGeneration
     // its tensors are pinned, and may have been disposed since
     const step: PreparedCall = { ...call, encoded: { ...call.encoded, tensors: [] } }
@@ -137,7 +152,11 @@ function ownFilter({ filter_logits_fn: filter }: Sampling): LogitsFilter | null 
 }
 
 /** Filters the logits, chooses the next tokens, and frees both. */
-function accept(generation: NativeGeneration, native: NativeTensor, filter: LogitsFilter | null): number[] | null {
+function accept(
+  generation: NativeGeneration,
+  native: NativeTensor,
+  filter: LogitsFilter | null,
+): number[] | null {
   if (!filter) {
     try {
       return guarded(() => generation.accept(native, false))
@@ -145,7 +164,8 @@ function accept(generation: NativeGeneration, native: NativeTensor, filter: Logi
       native.dispose()
     }
   }
-  // what the filter has made ends with it; what it had before, such as a mask that it gives each time, is the caller's
+  // what the filter has made ends with it; what it had before, such as a mask that it gives each
+  // time, is the caller's
   return tidy(() => {
     const logits = wrap(native)
     const filtered = noGrad(() => checked(filter(logits), logits))
@@ -156,8 +176,11 @@ function accept(generation: NativeGeneration, native: NativeTensor, filter: Logi
 
 function checked(filtered: unknown, logits: Tensor): Tensor {
   if (!(filtered instanceof Tensor)) {
-    if (isThenable(filtered)) abandon(filtered)
-    throw new XTransformersError('invalid_argument', `filter_logits_fn must return a Tensor, got ${describe(filtered)}`)
+    if (isThenable(filtered)) ignoreRejection(filtered)
+    throw new XTransformersError(
+      'invalid_argument',
+      `filter_logits_fn must return a Tensor, got ${describeValue(filtered)}`,
+    )
   }
   if (String(filtered.shape) === String(logits.shape)) return filtered
   throw new XTransformersError(

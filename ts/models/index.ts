@@ -8,5 +8,9 @@ export type { LogitsFilter, Score } from './generative.js'
 export { Attention, CrossAttender, Decoder, Encoder } from './layers.js'
 export type { AttentionIntermediates, LayerIntermediates } from './outputs.js'
 export type { Cacheable } from './stepwise.js'
-export { ContinuousTransformerWrapper, TransformerWrapper, ViTransformerWrapper } from './transformer.js'
+export {
+  ContinuousTransformerWrapper,
+  TransformerWrapper,
+  ViTransformerWrapper,
+} from './transformer.js'
 export { XTransformer } from './x-transformer.js'

@@ -1,6 +1,8 @@
-import type { Vectors } from '../arguments.js'
-import type { CallControl } from '../calls.js'
-import { NativeModel } from '../native-model.js'
+import type { CallControl } from '../control.js'
+import type { Vectors } from '../tensor/arguments.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type { KIND } from './kinds.js'
+import { NativeModel } from './native-model.js'
 import type {
   AttentionCall,
   AttentionOptions,
@@ -8,20 +10,30 @@ import type {
   DecoderOptions,
   EncoderOptions,
   LayersCall,
-} from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
+} from './options.gen.js'
 import type { AttentionIntermediates, LayerIntermediates, None } from './outputs.js'
 
 type Plain = LayersCall & None<'return_hiddens'>
 type WithHiddens = LayersCall & { return_hiddens: true }
 type WithIntermediates = [Tensor, LayerIntermediates]
 
-/** What `Encoder`, `Decoder` and `CrossAttender` have in common: a stack of layers without embeddings. */
+/**
+ * What `Encoder`, `Decoder` and `CrossAttender` have in common: a stack of layers without
+ * embeddings.
+ */
 abstract class Layers<Options> extends NativeModel<Options> {
-  /** The layers' output, (batch, length, dim), for an input of that shape; with `return_hiddens` what happened within besides. */
+  declare readonly [KIND]: 'layers'
+
+  /**
+   * The layers' output, (batch, length, dim), for an input of that shape; with `return_hiddens`
+   * what happened within besides.
+   */
   override forward(x: Vectors, options?: Plain & CallControl): Promise<Tensor>
   override forward(x: Vectors, options: WithHiddens & CallControl): Promise<WithIntermediates>
-  override forward(x: Vectors, options?: LayersCall & CallControl): Promise<Tensor | WithIntermediates>
+  override forward(
+    x: Vectors,
+    options?: LayersCall & CallControl,
+  ): Promise<Tensor | WithIntermediates>
   override forward(x: Vectors, options?: LayersCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
@@ -90,7 +102,10 @@ export class Attention extends NativeModel<AttentionOptions> {
   }
 
   /** The output, (batch, length, dim), and what the attention saw. */
-  override forward(x: Vectors, options?: AttentionCall & CallControl): Promise<[Tensor, AttentionIntermediates]> {
+  override forward(
+    x: Vectors,
+    options?: AttentionCall & CallControl,
+  ): Promise<[Tensor, AttentionIntermediates]> {
     return this.call('forward', [x], options)
   }
 

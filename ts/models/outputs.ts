@@ -1,4 +1,4 @@
-import type { Tensor } from '../tensor.js'
+import type { Tensor } from '../tensor/tensor.js'
 
 /** What attention saw, (batch, heads, queries, keys). */
 export interface AttentionIntermediates {

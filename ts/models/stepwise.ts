@@ -1,4 +1,4 @@
-import { NativeModel } from '../native-model.js'
+import { NativeModel } from './native-model.js'
 
 /** Whether generation can keep keys and values between its steps. */
 export interface Cacheable {
@@ -11,8 +11,8 @@ export interface Cacheable {
 /** Models that generate step by step, each step from what came before. */
 export abstract class Stepwise<Options> extends NativeModel<Options> {
   /**
-   * Whether `generate` keeps keys and values between its steps, where `cache_kv` does not turn it off. What comes out is the same either way, but
-   * for rounding. Draws no values.
+   * Whether `generate` keeps keys and values between its steps, where `cache_kv` does not turn it
+   * off. What comes out is the same either way, but for rounding. Draws no values.
    *
    * @example
    * const { cached, reason } = model.cacheable

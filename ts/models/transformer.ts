@@ -1,6 +1,9 @@
-import type { Ids, Vectors } from '../arguments.js'
-import type { CallControl } from '../calls.js'
-import { NativeModel } from '../native-model.js'
+import type { CallControl } from '../control.js'
+import type { Ids, Vectors } from '../tensor/arguments.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type { KIND } from './kinds.js'
+import type { Decoder, Encoder } from './layers.js'
+import { NativeModel } from './native-model.js'
 import type {
   ContinuousTransformerCall,
   ContinuousTransformerWrapperOptions,
@@ -8,9 +11,7 @@ import type {
   TransformerWrapperOptions,
   ViTransformerCall,
   ViTransformerWrapperOptions,
-} from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
-import type { Decoder, Encoder } from './layers.js'
+} from './options.gen.js'
 import type { LayerIntermediates, None, Only } from './outputs.js'
 
 type Flags = 'return_logits_and_embeddings' | 'return_intermediates' | 'return_mems' | 'return_attn'
@@ -30,6 +31,8 @@ type Result = Tensor | Pair | [Tensor | Pair, Tensor[] | LayerIntermediates]
  * const logits = await model.forward(randint(0, 256, [1, 1024])) // (1, 1024, 256)
  */
 export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
+  declare readonly [KIND]: 'TransformerWrapper'
+
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: TransformerWrapperOptions) {
     super('TransformerWrapper', options)
@@ -43,12 +46,20 @@ export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
   /**
    * Logits, (batch, length, num_tokens), for token ids, (batch, length).
    *
-   * `return_embeddings`: the embeddings, (batch, length, dim), in their place. `return_logits_and_embeddings`: both. `return_mems`: the memories for
-   * the next segment besides. `return_attn`: the attention maps besides. `return_intermediates`: what happened within the layers besides.
+   * `return_embeddings`: the embeddings, (batch, length, dim), in their place.
+   * `return_logits_and_embeddings`: both. `return_mems`: the memories for the next segment besides.
+   * `return_attn`: the attention maps besides. `return_intermediates`: what happened within the
+   * layers besides.
    */
   override forward(x: Ids, options?: TransformerCall & None<Flags> & CallControl): Promise<Tensor>
-  override forward(x: Ids, options: With<'return_logits_and_embeddings'> & CallControl): Promise<Pair>
-  override forward(x: Ids, options: With<'return_intermediates'> & CallControl): Promise<[Tensor, LayerIntermediates]>
+  override forward(
+    x: Ids,
+    options: With<'return_logits_and_embeddings'> & CallControl,
+  ): Promise<Pair>
+  override forward(
+    x: Ids,
+    options: With<'return_intermediates'> & CallControl,
+  ): Promise<[Tensor, LayerIntermediates]>
   override forward(x: Ids, options: With<'return_mems'> & CallControl): Promise<[Tensor, Tensor[]]>
   override forward(x: Ids, options: With<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
   override forward(x: Ids, options?: TransformerCall & CallControl): Promise<Result>
@@ -69,7 +80,8 @@ export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
 }
 
 type ContinuousFlags = 'return_intermediates' | 'return_attn'
-type ContinuousWith<Flag extends ContinuousFlags> = ContinuousTransformerCall & Only<Flag, ContinuousFlags>
+type ContinuousWith<Flag extends ContinuousFlags> = ContinuousTransformerCall &
+  Only<Flag, ContinuousFlags>
 type ContinuousResult = Tensor | [Tensor, Tensor[] | LayerIntermediates]
 
 /**
@@ -101,15 +113,24 @@ export class ContinuousTransformerWrapper extends NativeModel<ContinuousTransfor
     x: Vectors,
     options: ContinuousWith<'return_intermediates'> & CallControl,
   ): Promise<[Tensor, LayerIntermediates]>
-  override forward(x: Vectors, options: ContinuousWith<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
-  override forward(x: Vectors, options?: ContinuousTransformerCall & CallControl): Promise<ContinuousResult>
+  override forward(
+    x: Vectors,
+    options: ContinuousWith<'return_attn'> & CallControl,
+  ): Promise<[Tensor, Tensor[]]>
+  override forward(
+    x: Vectors,
+    options?: ContinuousTransformerCall & CallControl,
+  ): Promise<ContinuousResult>
   override forward(x: Vectors, options?: ContinuousTransformerCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
   forwardSync(x: Vectors, options?: ContinuousTransformerCall & None<ContinuousFlags>): Tensor
-  forwardSync(x: Vectors, options: ContinuousWith<'return_intermediates'>): [Tensor, LayerIntermediates]
+  forwardSync(
+    x: Vectors,
+    options: ContinuousWith<'return_intermediates'>,
+  ): [Tensor, LayerIntermediates]
   forwardSync(x: Vectors, options: ContinuousWith<'return_attn'>): [Tensor, Tensor[]]
   forwardSync(x: Vectors, options?: ContinuousTransformerCall): ContinuousResult
   forwardSync(x: Vectors, options?: ContinuousTransformerCall): never {
@@ -137,7 +158,10 @@ export class ViTransformerWrapper extends NativeModel<ViTransformerWrapperOption
     return this.within('attn_layers')
   }
 
-  /** Logits, (batch, num_classes), for images, (batch, channels, height, width); with `return_embeddings` (batch, patches, dim). */
+  /**
+   * Logits, (batch, num_classes), for images, (batch, channels, height, width); with
+   * `return_embeddings` (batch, patches, dim).
+   */
   override forward(img: Vectors, options?: ViTransformerCall & CallControl): Promise<Tensor> {
     return this.call('forward', [img], options)
   }

@@ -1,17 +1,18 @@
-import type { Ids } from '../arguments.js'
-import type { CallControl } from '../calls.js'
+import type { CallControl } from '../control.js'
+import type { Ids } from '../tensor/arguments.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { Generative, type Score } from './generative.js'
 import type {
   XTransformerCall,
   XTransformerGenerate,
   XTransformerOptions,
   XTransformerScore,
   XTransformerStream,
-} from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
-import { Generative, type Score } from './generative.js'
+} from './options.gen.js'
 
 /**
- * An encoder and a decoder over tokens; the options of the encoder start with `enc_`, those of the decoder with `dec_`.
+ * An encoder and a decoder over tokens; the options of the encoder start with `enc_`, those of the
+ * decoder with `dec_`.
  *
  * @example
  * const model = new XTransformer({
@@ -27,7 +28,10 @@ export class XTransformer extends Generative<XTransformerOptions> {
     super('XTransformer', options)
   }
 
-  /** The mean loss, one element, of predicting the target, (batch, target length), from the source, (batch, source length). */
+  /**
+   * The mean loss, one element, of predicting the target, (batch, target length), from the source,
+   * (batch, source length).
+   */
   override forward(src: Ids, tgt: Ids, options?: XTransformerCall & CallControl): Promise<Tensor> {
     return this.call('forward', [src, tgt], options)
   }
@@ -37,7 +41,11 @@ export class XTransformer extends Generative<XTransformerOptions> {
     return this.callSync('forward', [src, tgt], options)
   }
 
-  /** Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new tokens, (batch, new); with `num_return_sequences` of k, (batch * k, new), the k rows of a prompt together. */
+  /**
+   * Writes on behind `seq_out_start`, (batch, length), for the source `seq_in`: `seq_len` new
+   * tokens, (batch, new); with `num_return_sequences` of k, (batch * k, new), the k rows of a
+   * prompt together.
+   */
   generate(
     seq_in: Ids,
     seq_out_start: Ids,
@@ -48,11 +56,19 @@ export class XTransformer extends Generative<XTransformerOptions> {
   }
 
   /** As {@link generate}, at once. */
-  generateSync(seq_in: Ids, seq_out_start: Ids, seq_len: number, options?: XTransformerGenerate): Tensor {
+  generateSync(
+    seq_in: Ids,
+    seq_out_start: Ids,
+    seq_len: number,
+    options?: XTransformerGenerate,
+  ): Tensor {
     return this.generateTokensSync([seq_in, seq_out_start, seq_len], options)
   }
 
-  /** As {@link generate}, token by token: a number for one row, `number[]` for several (name it: `stream<number[]>`). */
+  /**
+   * As {@link generate}, token by token: a number for one row, `number[]` for several (name it:
+   * `stream<number[]>`).
+   */
   stream<Row extends number | number[] = number>(
     seq_in: Ids,
     seq_out_start: Ids,
@@ -62,7 +78,10 @@ export class XTransformer extends Generative<XTransformerOptions> {
     return this.streamTokens([seq_in, seq_out_start, seq_len], options) as AsyncIterable<Row>
   }
 
-  /** How likely each row of the target, (batch, target length), is for its source, (batch, source length). Dropout is off, and no graph is kept. */
+  /**
+   * How likely each row of the target, (batch, target length), is for its source, (batch, source
+   * length). Dropout is off, and no graph is kept.
+   */
   score(src: Ids, tgt: Ids, options?: XTransformerScore & CallControl): Promise<Score> {
     return this.call('score', [src, tgt], options)
   }

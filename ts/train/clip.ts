@@ -1,10 +1,11 @@
 import { native } from '#native'
-import { type CallControl, heavy } from '../calls.js'
-import { checkIterable, checkOptions, checkSignal, refuse } from '../checks.js'
+import { checkIterable, checkOptions, refuse } from '../checks.js'
+import { type CallControl, checkSignal } from '../control.js'
 import { guarded } from '../errors.js'
-import { mergeGates, NO_GATES, scheduleSync } from '../schedule.js'
 import { HANDLE } from '../symbols.js'
-import { checkTensor, type Tensor } from '../tensor.js'
+import { heavy } from '../tensor/calls.js'
+import { mergeGates, NO_GATES, scheduleSync } from '../tensor/schedule.js'
+import { checkTensor, type Tensor } from '../tensor/tensor.js'
 
 function check(parameters: Iterable<Tensor>, max: number) {
   if (typeof max !== 'number' || Number.isNaN(max) || max < 0) {
@@ -16,8 +17,8 @@ function check(parameters: Iterable<Tensor>, max: number) {
 }
 
 /**
- * Scales the gradients so that their common norm is at most `max` (`Infinity`: leaves them), and resolves to the norm before. Parameters without
- * a gradient are passed over.
+ * Scales the gradients so that their common norm is at most `max` (`Infinity`: leaves them), and
+ * resolves to the norm before. Parameters without a gradient are passed over.
  *
  * @example
  * await loss.backward()
@@ -48,5 +49,7 @@ export async function clipGradNorm(
 export function clipGradNormSync(parameters: Iterable<Tensor>, max: number): number {
   const { handles, gates } = check(parameters, max)
   const natives = handles.map((handle) => handle.use())
-  return scheduleSync('clipGradNormSync()', NO_GATES, gates, () => guarded(() => native.clipGradNormSync(natives, max)))
+  return scheduleSync('clipGradNormSync()', NO_GATES, gates, () =>
+    guarded(() => native.clipGradNormSync(natives, max)),
+  )
 }

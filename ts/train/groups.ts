@@ -2,9 +2,11 @@
 import { checkIterable, isRecord, readRecord, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { HANDLE } from '../symbols.js'
-import { checkTensor, Tensor } from '../tensor.js'
+import { checkTensor, Tensor } from '../tensor/tensor.js'
 
-/** Parameters that share their settings; what is not set here comes from the optimizer's options. */
+/**
+ * Parameters that share their settings; what is not set here comes from the optimizer's options.
+ */
 export type ParamGroup<Options> = Options & { params: Iterable<Tensor> }
 
 /** A group whose parameters are a list of its own. */
@@ -18,7 +20,9 @@ export function settingsOf(group: { params: unknown }, i: number): object {
 }
 
 /** Groups of parameters, of those and of a list of parameters alone. */
-export function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGroup<Options>[]): Group<Options>[] {
+export function grouped<Options>(
+  parameters: Iterable<Tensor> | readonly ParamGroup<Options>[],
+): Group<Options>[] {
   const list: unknown[] = checkIterable<unknown>(
     parameters,
     'parameters',
@@ -32,9 +36,14 @@ export function grouped<Options>(parameters: Iterable<Tensor> | readonly ParamGr
   }
   if (list.every((item) => item instanceof Tensor)) return [{ params: list } as never]
   return list.map((item, i) => {
-    if (!isRecord(item)) throw refuse(`param_groups[${i}]`, 'an object { params, ... }, like every group', item)
+    if (!isRecord(item))
+      throw refuse(`param_groups[${i}]`, 'an object { params, ... }, like every group', item)
     const group = readRecord(item)
-    const params = checkIterable(group.params as Iterable<Tensor>, `param_groups[${i}].params`, 'tensors')
+    const params = checkIterable(
+      group.params as Iterable<Tensor>,
+      `param_groups[${i}].params`,
+      'tensors',
+    )
     return { ...group, params } as never
   })
 }
@@ -46,9 +55,13 @@ export function checkParameters(parameters: readonly Tensor[]): void {
     const handle = checkTensor(parameter, `parameter ${i}`)[HANDLE]
     // a frozen parameter may thaw
     if (!handle.live || !handle.use().isLeaf()) {
-      throw new XTransformersError('invalid_argument', `parameter ${i} must be a leaf that requires a gradient`)
+      throw new XTransformersError(
+        'invalid_argument',
+        `parameter ${i} must be a leaf that requires a gradient`,
+      )
     }
-    if (seen.has(parameter)) throw new XTransformersError('invalid_argument', `parameter ${i} was given twice`)
+    if (seen.has(parameter))
+      throw new XTransformersError('invalid_argument', `parameter ${i} was given twice`)
     seen.add(parameter)
   }
 }

@@ -1,19 +1,33 @@
 import { native } from '#native'
 import { BRAND, type Brand, brand } from '../brand.js'
-import { type CallControl, heavy } from '../calls.js'
-import { checkOptions, checkSignal, isRecord, refuse } from '../checks.js'
+import { checkOptions, isRecord, refuse } from '../checks.js'
+import { type CallControl, checkSignal, type ReadOptions } from '../control.js'
 import { guarded, XTransformersError } from '../errors.js'
-import { disposeAll, readTensors, readTensorsSync, type TensorFile } from '../files.js'
-import { jsonOf } from '../json.js'
-import type { NativeOptimizer, NativeTensor } from '../native.js'
-import { groupsResolver, resolveGroups, resolveOptions } from '../options.js'
+import {
+  type Source,
+  type SyncSource,
+  saveTo,
+  saveToSync,
+  type Target,
+  toBlob,
+} from '../io/sources.js'
+import { disposeAll, readTensors, readTensorsSync, type TensorFile } from '../io/tensor-files.js'
+import { groupsResolver, resolveGroups, resolveOptions } from '../models/options.js'
+import { noteTrained } from '../module/reached.js'
+import { jsonOf } from '../native/json.js'
+import type { NativeOptimizer, NativeTensor } from '../native/native.js'
 import { Promises } from '../promises.js'
-import { noteTrained } from '../reached.js'
-import { type Gates, mergeGates, NO_GATES, schedule, scheduleSoon, scheduleSync } from '../schedule.js'
-import { type Source, type SyncSource, saveTo, saveToSync, type Target, toBlob } from '../sources.js'
-import type { ReadOptions } from '../streams.js'
 import { HANDLE, INSPECT } from '../symbols.js'
-import { type Tensor, wrap } from '../tensor.js'
+import { heavy } from '../tensor/calls.js'
+import {
+  type Gates,
+  mergeGates,
+  NO_GATES,
+  runOrQueue,
+  schedule,
+  scheduleSync,
+} from '../tensor/schedule.js'
+import { type Tensor, wrap } from '../tensor/tensor.js'
 import { checkParameters, grouped, type ParamGroup, settingsOf } from './groups.js'
 import {
   checkGroups,
@@ -41,7 +55,9 @@ export interface StateReadOptions extends ReadOptions {
 }
 
 /** All settings. With `exactOptionalPropertyTypes`, `Required` would leave `undefined` in them. */
-type Settings<Options> = { [Name in keyof Options]-?: Exclude<Options[Name], undefined> } & { lr: number }
+type Settings<Options> = { [Name in keyof Options]-?: Exclude<Options[Name], undefined> } & {
+  lr: number
+}
 
 /** What the optimizers have in common. */
 export abstract class Optimizer<Options extends { lr?: number | undefined }> {
@@ -55,7 +71,11 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
   readonly #sizes: readonly number[]
 
   /** @internal */
-  protected constructor(kind: string, parameters: Iterable<Tensor> | readonly ParamGroup<Options>[], options: Options) {
+  protected constructor(
+    kind: string,
+    parameters: Iterable<Tensor> | readonly ParamGroup<Options>[],
+    options: Options,
+  ) {
     this.#kind = kind
     this.#resolved = groupsResolver(kind)
     const groups = grouped<Options>(parameters)
@@ -66,7 +86,9 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
     this.#gates = mergeGates(all.map((parameter) => parameter[HANDLE].gates))
     noteTrained(this.#gates)
     this.#sizes = groups.map(({ params }) => params.length)
-    const described = jsonOf(groups.map(({ params }, i) => ({ count: params.length, settings: settings[i] })))
+    const described = jsonOf(
+      groups.map(({ params }, i) => ({ count: params.length, settings: settings[i] })),
+    )
     const handles = all.map((parameter) => parameter[HANDLE].use())
     this.#native = guarded(() => native.optimizer(kind, handles, described))
   }
@@ -77,7 +99,9 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
   }
 
   set lr(value: number) {
-    const { lr } = resolveOptions<{ lr: number }>(this.#kind, { lr: value ?? null } as { lr: number })
+    const { lr } = resolveOptions<{ lr: number }>(this.#kind, { lr: value ?? null } as {
+      lr: number
+    })
     for (const group of this.param_groups) Object.assign(group, { lr })
   }
 
@@ -96,7 +120,10 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
     )
   }
 
-  /** Changes every parameter that has a gradient and is not frozen, by one step. Settings are taken when the call is made. */
+  /**
+   * Changes every parameter that has a gradient and is not frozen, by one step. Settings are taken
+   * when the call is made.
+   */
   step(options?: CallControl): Promise<void> {
     try {
       const { signal } = checkOptions(options, 'step()', ['signal'])
@@ -115,12 +142,17 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
   /** As {@link step}, at once. */
   stepSync(): void {
     const groups = this.#groups()
-    scheduleSync('stepSync()', NO_GATES, this.#gates, () => guarded(() => this.#native.stepSync(groups)))
+    scheduleSync('stepSync()', NO_GATES, this.#gates, () =>
+      guarded(() => this.#native.stepSync(groups)),
+    )
   }
 
-  /** Clears the gradients: at once, or in its place in the order where calls on the parameters are pending. */
+  /**
+   * Clears the gradients: at once, or in its place in the order where calls on the parameters are
+   * pending.
+   */
   zeroGrad(): void {
-    scheduleSoon(this.#gates, () => guarded(() => this.#native.zeroGrad()))
+    runOrQueue(this.#gates, () => guarded(() => this.#native.zeroGrad()))
   }
 
   /** Settings and averages, to go on later; the tensors are copies of now. */
@@ -130,9 +162,13 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
 
   #state(): OptimizerState<Settings<Options>> {
     let at = 0
-    // checked, since they may have been changed: a file could not hold a NaN, nor a clone a function
+    // checked, since they may have been changed: a file could not hold a NaN, nor a clone a
+    // function
     const settings: object[] = JSON.parse(this.#groups())
-    const groups = this.#sizes.map((size, i) => ({ ...settings[i], params: Array.from({ length: size }, () => at++) }))
+    const groups = this.#sizes.map((size, i) => ({
+      ...settings[i],
+      params: Array.from({ length: size }, () => at++),
+    }))
     const { json, tensors } = guarded(() => this.#native.state())
     const names: Record<string, { $tensor: number }> = JSON.parse(json)
     const state = Object.entries(names).map(
@@ -166,7 +202,9 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
     )
     const { tensors, made } = placed(state, groups)
     try {
-      const natives = [...tensors.values()].map((tensor) => tensor[HANDLE].settled('loadStateDict()'))
+      const natives = [...tensors.values()].map((tensor) =>
+        tensor[HANDLE].settled('loadStateDict()'),
+      )
       guarded(() => this.#native.loadState(jsonOf([...tensors.keys()]), natives))
     } finally {
       disposeAll(made)
@@ -197,7 +235,8 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
    * Writes the state: as PyTorch does where the name ends in `.pt`, `.pth`, `.bin` or `.ckpt`, else
    * as safetensors.
    *
-   * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see {@link Target}
+   * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see
+   *   {@link Target}
    * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
    * @example
    * await optimizer.save('optimizer.pt')
@@ -234,7 +273,8 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
    */
   async load(source: Source, given: StateReadOptions = {}): Promise<void> {
     const options = checkOptions(given, 'load()', ['signal', 'on_progress', 'key'])
-    const run = async () => this.#restore(await readTensors(source, { ...options, optimizer: true }))
+    const run = async () =>
+      this.#restore(await readTensors(source, { ...options, optimizer: true }))
     await schedule(NO_GATES, this.#gates, run, checkSignal(options.signal))
   }
 
@@ -259,7 +299,10 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
       }
       if (metadata.optimizer !== this.#kind || metadata.param_groups === undefined) {
         const found = metadata.optimizer ? `that of ${metadata.optimizer}` : 'no optimizer state'
-        throw new XTransformersError('invalid_checkpoint', `this is ${found}, not the state of ${this.#kind}`)
+        throw new XTransformersError(
+          'invalid_checkpoint',
+          `this is ${found}, not the state of ${this.#kind}`,
+        )
       }
       this.#put({ param_groups: parseGroups(metadata.param_groups), state: tensors })
     } finally {
@@ -272,7 +315,10 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
     return brand(`an optimizer (${this.#kind})`)
   }
 
-  /** What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue, leave objects of their own kind alone. */
+  /**
+   * What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue,
+   * leave objects of their own kind alone.
+   */
   get [Symbol.toStringTag](): string {
     return 'Optimizer'
   }
@@ -291,7 +337,7 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
 
   /** Frees the averages, once the calls made before have ended. The parameters stay. */
   dispose(): void {
-    scheduleSoon(this.#gates, () => this.#native.dispose())
+    runOrQueue(this.#gates, () => this.#native.dispose())
   }
 
   /** For `using`. */

@@ -1,5 +1,5 @@
-import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
-import type { Tensor } from '../tensor.js'
+import type { AdamOptions, AdamWOptions, SGDOptions } from '../models/options.gen.js'
+import type { Tensor } from '../tensor/tensor.js'
 import type { ParamGroup } from './groups.js'
 import { Optimizer } from './optimizer.js'
 
@@ -11,7 +11,10 @@ import { Optimizer } from './optimizer.js'
  */
 export class SGD extends Optimizer<SGDOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
-  constructor(parameters: Iterable<Tensor> | readonly ParamGroup<SGDOptions>[], options: SGDOptions = {}) {
+  constructor(
+    parameters: Iterable<Tensor> | readonly ParamGroup<SGDOptions>[],
+    options: SGDOptions = {},
+  ) {
     super('SGD', parameters, options)
   }
 }
@@ -24,7 +27,10 @@ export class SGD extends Optimizer<SGDOptions> {
  */
 export class Adam extends Optimizer<AdamOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
-  constructor(parameters: Iterable<Tensor> | readonly ParamGroup<AdamOptions>[], options: AdamOptions = {}) {
+  constructor(
+    parameters: Iterable<Tensor> | readonly ParamGroup<AdamOptions>[],
+    options: AdamOptions = {},
+  ) {
     super('Adam', parameters, options)
   }
 }
@@ -40,7 +46,10 @@ export class Adam extends Optimizer<AdamOptions> {
  */
 export class AdamW extends Optimizer<AdamWOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
-  constructor(parameters: Iterable<Tensor> | readonly ParamGroup<AdamWOptions>[], options: AdamWOptions = {}) {
+  constructor(
+    parameters: Iterable<Tensor> | readonly ParamGroup<AdamWOptions>[],
+    options: AdamWOptions = {},
+  ) {
     super('AdamW', parameters, options)
   }
 }

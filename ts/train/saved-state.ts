@@ -2,10 +2,9 @@
  * States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would
  * change results.
  */
-import { checkOptions, isMap, isRecord, isText, refuse } from '../checks.js'
-import { full } from '../creation.js'
-import { describe } from '../data.js'
+import { checkOptions, describeValue, isMap, isRecord, isText, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
+import { torchName } from '../io/sources.js'
 import {
   disposeAll,
   type TensorFile,
@@ -13,10 +12,10 @@ import {
   writeOptimizerBytesSync,
   writeTensorBytes,
   writeTensorBytesSync,
-} from '../files.js'
-import { jsonOf } from '../json.js'
-import { torchName } from '../sources.js'
-import { checkTensor, Tensor } from '../tensor.js'
+} from '../io/tensor-files.js'
+import { jsonOf } from '../native/json.js'
+import { full } from '../tensor/creation.js'
+import { checkTensor, Tensor } from '../tensor/tensor.js'
 
 /** Settings of a group in {@link OptimizerState}: its parameters are known by their place. */
 export type SavedGroup<Options> = Options & { params: number[] }
@@ -112,7 +111,14 @@ const wrong = (message: string) => new XTransformersError('invalid_checkpoint', 
 const otherResults = (message: string) => new XTransformersError('not_available', message)
 
 /** Settings of PyTorch's groups that change how it computes, and not what. */
-const WITHOUT_EFFECT = ['foreach', 'fused', 'capturable', 'differentiable', 'initial_lr', 'param_names']
+const WITHOUT_EFFECT = [
+  'foreach',
+  'fused',
+  'capturable',
+  'differentiable',
+  'initial_lr',
+  'param_names',
+]
 /** Those that change results where they are true. */
 const UNKNOWN_HERE = ['amsgrad', 'maximize']
 
@@ -122,36 +128,48 @@ function ownSettings(kind: string, group: object, place: number): Record<string,
   for (const [name, value] of Object.entries(group)) {
     const path = `param_groups[${place}].${name}`
     if (UNKNOWN_HERE.includes(name) && value) {
-      throw otherResults(`${path} is true in this state, which the ${kind} of this package does not have`)
+      throw otherResults(
+        `${path} is true in this state, which the ${kind} of this package does not have`,
+      )
     }
     if (name === 'decoupled_weight_decay' && Boolean(value) !== (kind === 'AdamW')) {
       const [saved, other] = value ? ['AdamW', 'Adam'] : ['Adam', 'AdamW']
       throw wrong(`this is the state of ${saved}, not of ${other} (${path} is ${value})`)
     }
-    if ([...WITHOUT_EFFECT, ...UNKNOWN_HERE, 'decoupled_weight_decay', 'params'].includes(name)) continue
+    if ([...WITHOUT_EFFECT, ...UNKNOWN_HERE, 'decoupled_weight_decay', 'params'].includes(name))
+      continue
     own[name] = value
   }
   return own
 }
 
-/** Numbers in place of tensors of one element, which PyTorch has for `lr` and `betas` where they are compiled. */
+/**
+ * Numbers in place of tensors of one element, which PyTorch has for `lr` and `betas` where they are
+ * compiled.
+ */
 function withoutTensors(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutTensors)
   const single = value instanceof Tensor && value.shape.every((length) => length === 1)
   return single ? Number(value.item()) : value
 }
 
-/** Whether a state is one of PyTorch's: parameters stand there by number, or groups have what ours have not. */
+/**
+ * Whether a state is one of PyTorch's: parameters stand there by number, or groups have what ours
+ * have not.
+ */
 function isTorch(state: unknown, groups: readonly object[]): boolean {
   const theirs = [...WITHOUT_EFFECT, ...UNKNOWN_HERE, 'decoupled_weight_decay']
   const keys = isMap(state) ? [...state.keys()] : isRecord(state) ? Object.keys(state) : []
-  return keys.some((key) => !String(key).includes('.')) || groups.some((group) => theirs.some((name) => name in group))
+  return (
+    keys.some((key) => !String(key).includes('.')) ||
+    groups.some((group) => theirs.some((name) => name in group))
+  )
 }
 
 /**
  * The settings that groups of a state have of ours. What else is in those of PyTorch, such as the
- * `name` of a group, is left out as it is of a file; in ours it is a slip. `known`: the names of our
- * settings.
+ * `name` of a group, is left out as it is of a file; in ours it is a slip. `known`: the names of
+ * our settings.
  */
 export function settingsGiven(
   kind: string,
@@ -168,7 +186,12 @@ export function settingsGiven(
 }
 
 /** Settings in a file of PyTorch: those with the names of `known`, each of which must be there. */
-function settingsIn(kind: string, group: object, place: number, known: readonly string[]): Record<string, unknown> {
+function settingsIn(
+  kind: string,
+  group: object,
+  place: number,
+  known: readonly string[],
+): Record<string, unknown> {
   const own = ownSettings(kind, group, place)
   // by what their groups have not, the optimizers with other rules are told from ours
   const needed = kind === 'SGD' ? known : [...known, 'amsgrad']
@@ -195,24 +218,39 @@ export function stateInFile(
   }
   const groups = parseGroups(metadata.param_groups).map(({ params, ...group }, i) => {
     const settings = settingsIn(kind, group, i, known)
-    return { ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, plain(value)])), params }
+    return {
+      ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, plain(value)])),
+      params,
+    }
   })
-  return { param_groups: groups, state: new Map([...tensors].filter(([name]) => !name.startsWith(GROUPS))) }
+  return {
+    param_groups: groups,
+    state: new Map([...tensors].filter(([name]) => !name.startsWith(GROUPS))),
+  }
 }
 
 export function parseGroups(json: string | undefined): SavedGroup<object>[] {
   try {
     return JSON.parse(json ?? '')
   } catch (error) {
-    throw new XTransformersError('invalid_checkpoint', 'the settings in this file are damaged', [], { cause: error })
+    throw new XTransformersError(
+      'invalid_checkpoint',
+      'the settings in this file are damaged',
+      [],
+      { cause: error },
+    )
   }
 }
 
 /** The groups of a state, which must be as many and as large as those of the optimizer. */
-export function checkGroups(groups: unknown, sizes: readonly number[]): readonly { params: readonly unknown[] }[] {
+export function checkGroups(
+  groups: unknown,
+  sizes: readonly number[],
+): readonly { params: readonly unknown[] }[] {
   const list: { params?: unknown }[] = Array.isArray(groups) ? groups : []
   const saved = list.map((group) => (Array.isArray(group?.params) ? group.params.length : -1))
-  if (Array.isArray(groups) && String(saved) === String(sizes) && saved.length === sizes.length) return groups
+  if (Array.isArray(groups) && String(saved) === String(sizes) && saved.length === sizes.length)
+    return groups
   throw wrong(
     `the state is of an optimizer with other groups of parameters: theirs have [${saved}], those of this one [${sizes}]`,
   )
@@ -224,7 +262,7 @@ type Entries = [key: unknown, value: unknown][]
 function entriesOf(value: unknown, what: string): Entries {
   if (isMap(value)) return [...value.entries()]
   if (isRecord(value)) return Object.entries(value)
-  throw wrong(`${what} must be an object or a Map, got ${describe(value)}`)
+  throw wrong(`${what} must be an object or a Map, got ${describeValue(value)}`)
 }
 
 /** `INDEX.FIELD` and the value, of both forms. */
@@ -232,7 +270,10 @@ function flatten(state: unknown): [name: string, value: unknown][] {
   return entriesOf(state, 'the state').flatMap(([key, value]) => {
     if (String(key).includes('.')) return [[String(key), value] as [string, unknown]]
     const fields = entriesOf(value, `the state of parameter ${String(key)}`)
-    return fields.map(([field, part]): [string, unknown] => [`${String(key)}.${String(field)}`, part])
+    return fields.map(([field, part]): [string, unknown] => [
+      `${String(key)}.${String(field)}`,
+      part,
+    ])
   })
 }
 
@@ -247,18 +288,27 @@ export interface Placed {
  * have there, as in PyTorch.
  */
 export function placed(state: unknown, groups: readonly { params: readonly unknown[] }[]): Placed {
-  const places = new Map(groups.flatMap(({ params }) => params).map((id, place) => [String(id), place]))
+  const places = new Map(
+    groups.flatMap(({ params }) => params).map((id, place) => [String(id), place]),
+  )
   const result: Placed = { tensors: new Map(), made: new Map() }
   try {
     for (const [name, value] of flatten(state)) {
       const dot = name.indexOf('.')
       const place = places.get(name.slice(0, dot))
-      if (place === undefined) throw wrong(`\`${name}\` is the state of a parameter that no group has`)
+      if (place === undefined)
+        throw wrong(`\`${name}\` is the state of a parameter that no group has`)
       if (value === null || value === undefined) continue
-      if (!isText(name)) throw wrong(`${describe(name)} is no name of an average: it has half of a surrogate pair`)
+      if (!isText(name))
+        throw wrong(
+          `${describeValue(name)} is no name of an average: it has half of a surrogate pair`,
+        )
       const own = `${place}${name.slice(dot)}`
       if (typeof value === 'number') result.made.set(own, full([], value, { dtype: 'f64' }))
-      result.tensors.set(own, result.made.get(own) ?? checkTensor(value, `\`${name}\` of the state`))
+      result.tensors.set(
+        own,
+        result.made.get(own) ?? checkTensor(value, `\`${name}\` of the state`),
+      )
     }
     return result
   } catch (error) {

@@ -1,9 +1,16 @@
-import { describe } from '../data.js'
+import { describeValue } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import type { ConstantOptions, CosineWarmupOptions, LinearWarmupOptions } from '../options.gen.js'
-import { resolveOptions } from '../options.js'
+import type {
+  ConstantOptions,
+  CosineWarmupOptions,
+  LinearWarmupOptions,
+} from '../models/options.gen.js'
+import { resolveOptions } from '../models/options.js'
 
-/** The learning rate of a step, counted from 0. Anything but a number from 0 is an error (`invalid_argument`). */
+/**
+ * The learning rate of a step, counted from 0. Anything but a number from 0 is an error
+ * (`invalid_argument`).
+ */
 export type Schedule = (step: number) => number
 
 /** The rate in the warm-up, of which a fraction may be left at its last step. */
@@ -13,7 +20,10 @@ const rising = (lr: number, step: number, steps: number) => Math.min(lr, (lr * (
 function of(rate: Schedule): Schedule {
   return (step) => {
     if (typeof step === 'number' && Number.isFinite(step) && step >= 0) return rate(step)
-    throw new XTransformersError('invalid_argument', `a step is a number from 0, got ${describe(step)}`)
+    throw new XTransformersError(
+      'invalid_argument',
+      `a step is a number from 0, got ${describeValue(step)}`,
+    )
   }
 }
 
@@ -35,7 +45,8 @@ export function linearWarmup(options: LinearWarmupOptions): Schedule {
 }
 
 /**
- * A rate that grows evenly over the warm-up and then falls along half a cosine to `min_lr` (0 by default) at `total_steps`, where it stays.
+ * A rate that grows evenly over the warm-up and then falls along half a cosine to `min_lr` (0 by
+ * default) at `total_steps`, where it stays.
  *
  * @example
  * const schedule = cosineWarmup({ lr: 3e-3, warmup_steps: 40, total_steps: 1000, min_lr: 6e-5 })

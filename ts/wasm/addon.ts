@@ -9,15 +9,15 @@ import type {
   NativeReader,
   NativeResult,
   NativeTensor,
-} from '../native.js'
-import type { Ballast } from './ballast.js'
+} from '../native/native.js'
+import { yieldToEventLoop } from './event-loop.js'
+import type { ExternalMemory } from './external-memory.js'
 import type { Glue, Handle, Reply } from './glue.js'
 import { Instance, Owned } from './instance.js'
-import { turn } from './turn.js'
 
 /**
- * The module as the addon that the façade knows. What is asynchronous in Node waits here for its turn and then computes on the thread
- * that it was called on; an abort is seen before that.
+ * The module as the addon that the façade knows. What is asynchronous in Node waits here for its
+ * turn and then computes on the thread that it was called on; an abort is seen before that.
  */
 export function wasmNative(glue: Glue): Native {
   return new WasmNative(new Instance(glue))
@@ -32,29 +32,35 @@ class AbortFlag implements NativeAbortFlag {
 }
 
 /** Runs `run` in its turn. What it needs stays until then, even if the user disposes it. */
-async function later<T>(needs: readonly object[], run: () => T, abort?: NativeAbortFlag): Promise<T> {
+async function defer<T>(
+  needs: readonly object[],
+  run: () => T,
+  abort?: NativeAbortFlag,
+): Promise<T> {
   const held = needs as readonly Owned[]
   for (const owned of held) owned.hold()
   try {
-    await turn()
-    if ((abort as AbortFlag | undefined)?.aborted) throw new XTransformersError('aborted', 'aborted')
+    await yieldToEventLoop()
+    if ((abort as AbortFlag | undefined)?.aborted)
+      throw new XTransformersError('aborted', 'aborted')
     return run()
   } finally {
     for (const owned of held) owned.release()
   }
 }
 
-const handles = (owned: readonly object[]) => Uint32Array.from(owned as readonly Owned[], ({ handle }) => handle)
+const handles = (owned: readonly object[]) =>
+  Uint32Array.from(owned as readonly Owned[], ({ handle }) => handle)
 
 class WasmTensor extends Owned implements NativeTensor {
-  constructor(instance: Instance, handle: Handle, ballast: Ballast | null = null) {
-    super(instance, handle, (glue) => glue.tensor_free(handle), ballast)
+  constructor(instance: Instance, handle: Handle, externalMemory: ExternalMemory | null = null) {
+    super(instance, handle, (glue) => glue.tensor_free(handle), externalMemory)
   }
 
   /** A tensor that `call` makes. */
   static made(instance: Instance, call: (glue: Glue) => Handle): WasmTensor {
-    const [handle, ballast] = instance.make(call)
-    return new WasmTensor(instance, handle, ballast)
+    const [handle, externalMemory] = instance.make(call)
+    return new WasmTensor(instance, handle, externalMemory)
   }
 
   shape(): number[] {
@@ -117,10 +123,13 @@ class WasmTensor extends Owned implements NativeTensor {
 
 /** A reply of the module; all that the call has left behind counts for its first tensor. */
 function result(instance: Instance, call: (glue: Glue) => Reply, held = 0): NativeResult {
-  const [[json, tensors], ballast] = instance.make(call, held)
+  const [[json, tensors], externalMemory] = instance.make(call, held)
   return {
     json,
-    tensors: Array.from(tensors, (handle, i) => new WasmTensor(instance, handle, i === 0 ? ballast : null)),
+    tensors: Array.from(
+      tensors,
+      (handle, i) => new WasmTensor(instance, handle, i === 0 ? externalMemory : null),
+    ),
   }
 }
 
@@ -174,20 +183,28 @@ class WasmModule extends Owned implements NativeModule {
     context: string,
     abort: NativeAbortFlag,
   ): Promise<NativeResult> {
-    return later([this, ...tensors], () => this.callSync(method, args, tensors, context), abort)
+    return defer([this, ...tensors], () => this.callSync(method, args, tensors, context), abort)
   }
 
   callSync(method: string, args: string, tensors: NativeTensor[], context: string): NativeResult {
-    return result(this.instance, (glue) => glue.model_call(this.handle, method, args, handles(tensors), context))
+    return result(this.instance, (glue) =>
+      glue.model_call(this.handle, method, args, handles(tensors), context),
+    )
   }
 
-  generation(method: string, args: string, tensors: NativeTensor[], context: string): NativeGeneration {
-    const start = (glue: Glue) => glue.model_generation(this.handle, method, args, handles(tensors), context)
+  generation(
+    method: string,
+    args: string,
+    tensors: NativeTensor[],
+    context: string,
+  ): NativeGeneration {
+    const start = (glue: Glue) =>
+      glue.model_generation(this.handle, method, args, handles(tensors), context)
     return new WasmGeneration(this.instance, this.run(start))
   }
 
   saveBytes(): Promise<Uint8Array> {
-    return later([this], () => this.saveBytesSync())
+    return defer([this], () => this.saveBytesSync())
   }
 
   saveBytesSync(): Uint8Array {
@@ -213,11 +230,11 @@ class WasmGeneration extends Owned implements NativeGeneration {
         logits.dispose()
       }
     }
-    return later([this], step, abort)
+    return defer([this], step, abort)
   }
 
   logits(abort: NativeAbortFlag): Promise<NativeTensor> {
-    return later([this], () => this.logitsSync(), abort)
+    return defer([this], () => this.logitsSync(), abort)
   }
 
   logitsSync(): NativeTensor {
@@ -225,7 +242,9 @@ class WasmGeneration extends Owned implements NativeGeneration {
   }
 
   accept(logits: NativeTensor, filtered: boolean): number[] | null {
-    const row = this.run((glue) => glue.generation_accept(this.handle, (logits as WasmTensor).handle, filtered))
+    const row = this.run((glue) =>
+      glue.generation_accept(this.handle, (logits as WasmTensor).handle, filtered),
+    )
     return row ? Array.from(row) : null
   }
 
@@ -244,7 +263,7 @@ class WasmOptimizer extends Owned implements NativeOptimizer {
   }
 
   step(groups: string, abort: NativeAbortFlag): Promise<void> {
-    return later([this], () => this.stepSync(groups), abort)
+    return defer([this], () => this.stepSync(groups), abort)
   }
 
   stepSync(groups: string): void {
@@ -286,17 +305,17 @@ class WasmReader extends Owned implements NativeReader {
   }
 
   feed(bytes: Uint8Array): Promise<void> {
-    return later([this], () => this.feedSync(bytes))
+    return defer([this], () => this.feedSync(bytes))
   }
 
   feedSync(bytes: Uint8Array): void {
-    this.instance.checkRoom(bytes.length, 'reading the file')
+    this.instance.requireMemory(bytes.length, 'reading the file')
     const [, grown] = this.instance.measure((glue) => glue.reader_feed(this.handle, bytes))
     this.#held += grown
   }
 
   tensors(): Promise<NativeResult> {
-    return later([this], () => this.tensorsSync())
+    return defer([this], () => this.tensorsSync())
   }
 
   tensorsSync(): NativeResult {
@@ -304,7 +323,7 @@ class WasmReader extends Owned implements NativeReader {
   }
 
   model(device: string): Promise<NativeModule> {
-    return later([this], () => this.modelSync(device))
+    return defer([this], () => this.modelSync(device))
   }
 
   modelSync(device: string): NativeModule {
@@ -322,8 +341,14 @@ class WasmNative implements Native {
     return new AbortFlag()
   }
 
-  tensor(bytes: Uint8Array, source: DType, dtype: DType, shape: number[], device: string): NativeTensor {
-    this.instance.checkRoom(2 * bytes.length, 'the tensor')
+  tensor(
+    bytes: Uint8Array,
+    source: DType,
+    dtype: DType,
+    shape: number[],
+    device: string,
+  ): NativeTensor {
+    this.instance.requireMemory(2 * bytes.length, 'the tensor')
     const make = (glue: Glue) => glue.tensor(bytes, source, dtype, Float64Array.from(shape), device)
     return WasmTensor.made(this.instance, make)
   }
@@ -333,14 +358,19 @@ class WasmNative implements Native {
   }
 
   backward(loss: NativeTensor, retain: boolean, abort: NativeAbortFlag): Promise<void> {
-    return later([loss], () => this.backwardSync(loss, retain), abort)
+    return defer([loss], () => this.backwardSync(loss, retain), abort)
   }
 
   backwardSync(loss: NativeTensor, retain: boolean): void {
     this.instance.run((glue) => glue.backward((loss as WasmTensor).handle, retain))
   }
 
-  construct(className: string, options: string, modules: NativeModule[], context: string): NativeModule {
+  construct(
+    className: string,
+    options: string,
+    modules: NativeModule[],
+    context: string,
+  ): NativeModule {
     const make = (glue: Glue) => glue.construct(className, options, handles(modules), context)
     return new WasmModule(this.instance, this.instance.run(make))
   }
@@ -356,7 +386,7 @@ class WasmNative implements Native {
   }
 
   clipGradNorm(parameters: NativeTensor[], max: number, abort: NativeAbortFlag): Promise<number> {
-    return later(parameters, () => this.clipGradNormSync(parameters, max), abort)
+    return defer(parameters, () => this.clipGradNormSync(parameters, max), abort)
   }
 
   clipGradNormSync(parameters: NativeTensor[], max: number): number {
@@ -364,18 +394,28 @@ class WasmNative implements Native {
   }
 
   writeTensors(names: string, tensors: NativeTensor[], metadata: string): Promise<Uint8Array> {
-    return later(tensors, () => this.writeTensorsSync(names, tensors, metadata))
+    return defer(tensors, () => this.writeTensorsSync(names, tensors, metadata))
   }
 
   writeTensorsSync(names: string, tensors: NativeTensor[], metadata: string): Uint8Array {
     return this.instance.run((glue) => glue.write_tensors(names, handles(tensors), metadata))
   }
 
-  writeOptimizer(kind: string, names: string, tensors: NativeTensor[], groups: string): Promise<Uint8Array> {
-    return later(tensors, () => this.writeOptimizerSync(kind, names, tensors, groups))
+  writeOptimizer(
+    kind: string,
+    names: string,
+    tensors: NativeTensor[],
+    groups: string,
+  ): Promise<Uint8Array> {
+    return defer(tensors, () => this.writeOptimizerSync(kind, names, tensors, groups))
   }
 
-  writeOptimizerSync(kind: string, names: string, tensors: NativeTensor[], groups: string): Uint8Array {
+  writeOptimizerSync(
+    kind: string,
+    names: string,
+    tensors: NativeTensor[],
+    groups: string,
+  ): Uint8Array {
     return this.instance.run((glue) => glue.write_optimizer(kind, names, handles(tensors), groups))
   }
 

@@ -1,12 +1,21 @@
 /**
- * What wasm-bindgen generates from crates/wasm: functions over handles, which are numbers. Errors arrive as `Error` whose message is
- * JSON, as native.ts says. Modules and memories are `object`s: published types must not need those of the DOM.
+ * What wasm-bindgen generates from crates/wasm: functions over handles, which are numbers. Errors
+ * arrive as `Error` whose message is JSON, as native.ts says. Modules and memories are `object`s:
+ * published types must not need those of the DOM.
  */
 export interface Glue {
   /** Makes the instance, once. `memory`: of the threads' build, which imports it. */
-  initSync(settings: { module: object; memory?: object; thread_stack_size?: number }): { memory: Memory }
+  initSync(settings: { module: object; memory?: object; thread_stack_size?: number }): {
+    memory: WasmMemory
+  }
 
-  tensor(bytes: Uint8Array, source: string, dtype: string, shape: Float64Array, device: string): Handle
+  tensor(
+    bytes: Uint8Array,
+    source: string,
+    dtype: string,
+    shape: Float64Array,
+    device: string,
+  ): Handle
   tensor_shape(tensor: Handle): Float64Array
   tensor_dtype(tensor: Handle): string
   tensor_device(tensor: Handle): string
@@ -31,8 +40,20 @@ export interface Glue {
   model_quantize(model: Handle, format: string): void
   model_quantization(model: Handle): string | undefined
   model_load_state(model: Handle, names: string, tensors: Uint32Array, strict: boolean): string
-  model_call(model: Handle, method: string, args: string, tensors: Uint32Array, context: string): Reply
-  model_generation(model: Handle, method: string, args: string, tensors: Uint32Array, context: string): Handle
+  model_call(
+    model: Handle,
+    method: string,
+    args: string,
+    tensors: Uint32Array,
+    context: string,
+  ): Reply
+  model_generation(
+    model: Handle,
+    method: string,
+    args: string,
+    tensors: Uint32Array,
+    context: string,
+  ): Handle
   model_save(model: Handle): Uint8Array
   model_release(model: Handle, names: string): void
   model_free(model: Handle): void
@@ -89,6 +110,6 @@ export type Handle = number
 export type Reply = [json: string, tensors: Uint32Array]
 
 /** A `WebAssembly.Memory`. */
-export interface Memory {
+export interface WasmMemory {
   readonly buffer: ArrayBufferLike
 }

@@ -1,5 +1,5 @@
 import { XTransformersError } from '../errors.js'
-import { Ballast } from './ballast.js'
+import { ExternalMemory } from './external-memory.js'
 import type { Glue, Handle } from './glue.js'
 
 const GIB = 2 ** 30
@@ -8,7 +8,10 @@ const GIB = 2 ** 30
 export const size = (bytes: number) =>
   bytes >= GIB ? `${(bytes / GIB).toFixed(1)} GiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`
 
-/** An instance of the module: every call into it goes through `run`, since after a trap nothing in it can be trusted. */
+/**
+ * An instance of the module: every call into it goes through `run`, since after a trap nothing in
+ * it can be trusted.
+ */
 export class Instance {
   #dead: XTransformersError | null = null
 
@@ -25,12 +28,12 @@ export class Instance {
   }
 
   /**
-   * As `run`, for calls that make something: what it holds is told to the garbage collector through the ballast. `held`: bytes that it takes over
-   * from calls before.
+   * As `run`, for calls that make something: what it holds is told to the garbage collector by the
+   * external memory. `held`: bytes that it takes over from calls before.
    */
-  make<T>(call: (glue: Glue) => T, held = 0): [value: T, ballast: Ballast | null] {
+  make<T>(call: (glue: Glue) => T, held = 0): [value: T, externalMemory: ExternalMemory | null] {
     const [value, grown] = this.measure(call)
-    return [value, Ballast.of(grown + held)]
+    return [value, ExternalMemory.of(grown + held)]
   }
 
   /** As `run`, with the bytes that the call has left behind. */
@@ -46,7 +49,7 @@ export class Instance {
   }
 
   /** @throws XTransformersError (`out_of_memory`) where so many bytes cannot be handed over */
-  checkRoom(bytes: number, what: string): void {
+  requireMemory(bytes: number, what: string): void {
     const available = this.run((glue) => glue.memory_available())
     if (bytes <= available) return
     throw new XTransformersError(
@@ -59,7 +62,8 @@ export class Instance {
     const { glue } = this
     const failed = glue.failed_allocation()
     const words = glue.last_words()
-    const what = failed > 0 ? `memory ran out (${size(failed)} were wanted)` : (words ?? String(cause))
+    const what =
+      failed > 0 ? `memory ran out (${size(failed)} were wanted)` : (words ?? String(cause))
     this.#dead = new XTransformersError(
       failed > 0 ? 'out_of_memory' : 'internal',
       `the WebAssembly module has stopped: ${what}. Nothing in it can be used any more: reload the page, or terminate() the worker and spawn another`,
@@ -70,15 +74,18 @@ export class Instance {
   }
 }
 
-/** A trap, or a stack that was too small, of the realm of the module; errors of ours are plain `Error`s. */
+/**
+ * A trap, or a stack that was too small, of the realm of the module; errors of ours are plain
+ * `Error`s.
+ */
 const isTrap = (error: unknown) =>
   /^(RuntimeError|RangeError)$/.test(String((error as { name?: unknown } | null)?.name))
 
 type Free = (glue: Glue) => void
 
 /** Frees what the garbage collector has found unreachable. */
-const unreachable = new FinalizationRegistry<{ instance: Instance; free: Free }>(({ instance, free }) =>
-  instance.free(free),
+const unreachable = new FinalizationRegistry<{ instance: Instance; free: Free }>(
+  ({ instance, free }) => instance.free(free),
 )
 
 /** Something in the module, until it is disposed or nobody can reach it. */
@@ -86,20 +93,28 @@ export abstract class Owned {
   readonly #instance: Instance
   readonly #handle: Handle
   readonly #free: Free
-  readonly #ballast: Ballast | null
+  readonly #externalMemory: ExternalMemory | null
   #disposed = false
   /** Calls that wait for their turn and need this. */
   #holds = 0
 
-  constructor(instance: Instance, handle: Handle, free: Free, ballast: Ballast | null = null) {
+  constructor(
+    instance: Instance,
+    handle: Handle,
+    free: Free,
+    externalMemory: ExternalMemory | null = null,
+  ) {
     this.#instance = instance
     this.#handle = handle
     this.#free = free
-    this.#ballast = ballast
+    this.#externalMemory = externalMemory
     unreachable.register(this, { instance, free }, this)
   }
 
-  /** @throws XTransformersError (`disposed`) once it is gone: its number may stand for something else then */
+  /**
+   * @throws XTransformersError (`disposed`) once it is gone: its number may stand for something
+   * else then
+   */
   get handle(): Handle {
     this.#check()
     return this.#handle
@@ -142,6 +157,6 @@ export abstract class Owned {
     if (this.#holds > 0) return
     unreachable.unregister(this)
     this.#instance.free(this.#free)
-    this.#ballast?.drop()
+    this.#externalMemory?.drop()
   }
 }

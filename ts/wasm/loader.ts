@@ -11,19 +11,26 @@ const HOW =
   'place the file yourself and name it, by init({ url }) of x-transformers/wasm or spawn({ wasm: { url, threads_url } })'
 
 /** Fetches and compiles a file. */
-export async function compile(url: string | URL, on_progress?: OnProgress): Promise<WebAssembly.Module> {
+export async function compile(
+  url: string | URL,
+  on_progress?: OnProgress,
+): Promise<WebAssembly.Module> {
   const response = await fetch(url).catch((error) => {
     throw failed(`could not be fetched from ${url}: ${HOW}`, error)
   })
   if (!response.ok) throw failed(`is not at ${url} (status ${response.status}): ${HOW}`)
   const type = response.headers.get('content-type') ?? ''
-  if (type.startsWith('text/html')) throw failed(`is not at ${url}, where a page of HTML came: ${HOW}`)
+  if (type.startsWith('text/html'))
+    throw failed(`is not at ${url}, where a page of HTML came: ${HOW}`)
   const reported: { error?: unknown } = {}
   try {
     // streaming wants the right type, which servers that do not know .wasm do not give
-    const streams = type.startsWith('application/wasm') && typeof WebAssembly.compileStreaming === 'function'
+    const streams =
+      type.startsWith('application/wasm') && typeof WebAssembly.compileStreaming === 'function'
     const watched = on_progress ? watch(response, on_progress, reported) : response
-    return await (streams ? WebAssembly.compileStreaming(watched) : WebAssembly.compile(await watched.arrayBuffer()))
+    return await (streams
+      ? WebAssembly.compileStreaming(watched)
+      : WebAssembly.compile(await watched.arrayBuffer()))
   } catch (error) {
     if ('error' in reported) throw reported.error
     throw unusable(error)
@@ -39,8 +46,15 @@ export async function moduleOf({ url, bytes, module, on_progress }: ModuleSource
   })
 }
 
-/** The same response, whose bytes are counted on their way. What `on_progress` throws ends it, and is noted: nobody else would say it as it is. */
-function watch(response: Response, on_progress: OnProgress, reported: { error?: unknown }): Response {
+/**
+ * The same response, whose bytes are counted on their way. What `on_progress` throws ends it, and
+ * is noted: nobody else would say it as it is.
+ */
+function watch(
+  response: Response,
+  on_progress: OnProgress,
+  reported: { error?: unknown },
+): Response {
   const tell: OnProgress = (progress) => {
     try {
       on_progress(progress)
@@ -50,7 +64,9 @@ function watch(response: Response, on_progress: OnProgress, reported: { error?: 
     }
   }
   // of a compressed file the length is that of what travels
-  const length = response.headers.has('content-encoding') ? null : response.headers.get('content-length')
+  const length = response.headers.has('content-encoding')
+    ? null
+    : response.headers.get('content-length')
   const total = length === null ? null : Number(length)
   let loaded = 0
   const counter = new TransformStream<Uint8Array, Uint8Array>({
@@ -61,5 +77,7 @@ function watch(response: Response, on_progress: OnProgress, reported: { error?: 
     },
     flush: () => tell({ loaded, total: loaded }),
   })
-  return new Response(response.body?.pipeThrough(counter), { headers: { 'content-type': 'application/wasm' } })
+  return new Response(response.body?.pipeThrough(counter), {
+    headers: { 'content-type': 'application/wasm' },
+  })
 }

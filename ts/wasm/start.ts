@@ -1,15 +1,20 @@
+import type { Progress } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import type { Native } from '../native.js'
-import type { Progress } from '../streams.js'
+import type { Native } from '../native/native.js'
 import { wasmNative } from './addon.js'
 import type { Glue } from './glue.js'
 
 /** How much of the module's file is there. */
 export type OnProgress = (progress: Progress) => void
 
-/** Where the WebAssembly module comes from. Without any of these: the file that the package brings. */
+/**
+ * Where the WebAssembly module comes from. Without any of these: the file that the package brings.
+ */
 export interface ModuleSource {
-  /** Address of `x-transformers.wasm` (or `x-transformers.relaxed.wasm`), where the page has placed it. */
+  /**
+   * Address of `x-transformers.wasm` (or `x-transformers.relaxed.wasm`), where the page has placed
+   * it.
+   */
   url?: string | URL | undefined
   /** The content of that file. */
   bytes?: ArrayBuffer | ArrayBufferView | undefined
@@ -31,14 +36,22 @@ export interface Running {
 
 /** An error about the module's file. */
 export const failed = (message: string, cause?: unknown) =>
-  new XTransformersError('no_addon', `the WebAssembly module of x-transformers ${message}`, [], { cause })
+  new XTransformersError('no_addon', `the WebAssembly module of x-transformers ${message}`, [], {
+    cause,
+  })
 
 export const unusable = (error: unknown) =>
   failed(`cannot be used here (it needs SIMD): ${(error as Error).message}`, error)
 
-/** Relaxed SIMD: a multiplication and an addition as one instruction. The smallest module with one of its instructions. */
+/**
+ * Relaxed SIMD: a multiplication and an addition as one instruction. The smallest module with one
+ * of its instructions.
+ */
 const RELAXED_PROBE = Uint8Array.of(
-  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253],
+  ...[
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253,
+    15, 65, 2, 253,
+  ],
   ...[15, 253, 128, 2, 11],
 )
 

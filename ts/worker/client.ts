@@ -1,8 +1,19 @@
-import { isThenable, throwIfAborted } from '../checks.js'
+import { isThenable } from '../checks.js'
+import { type Progress, throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { Promises, whenEnded } from '../promises.js'
-import type { Progress } from '../streams.js'
-import type { FromWorker, Id, InitSettings, Operation, Params, Port, Request, Result, ToWorker } from './protocol.js'
+import type {
+  FromWorker,
+  Id,
+  InitSettings,
+  LearningRates,
+  Operation,
+  Params,
+  Port,
+  Request,
+  Result,
+  ToWorker,
+} from './protocol.js'
 import { unpackError } from './wire-error.js'
 
 /** What a call of the page can be told besides its parameters. */
@@ -24,7 +35,10 @@ interface Pending {
 const START =
   'see that its script is served from the origin of the page and that the content security policy allows it (worker-src), or pass spawn({ worker }) with a Worker, or the address, of x-transformers/worker/entry'
 
-/** The page's end: asks, and finds the answers. Messages keep their order, so that calls run as they were made. */
+/**
+ * The page's end: asks, and finds the answers. Messages keep their order, so that calls run as they
+ * were made.
+ */
 export class Connection {
   readonly #port: Port
   readonly #pending = new Map<Id, Pending>()
@@ -44,13 +58,15 @@ export class Connection {
     port.unref?.()
   }
 
-  /** Starts the library there. */
+  /** Starts the library there, and gives its default learning rates. */
   async init(
     settings: InitSettings,
     { signal, on_progress }: Pick<RequestControl, 'signal' | 'on_progress'>,
-  ): Promise<void> {
+  ): Promise<LearningRates> {
     try {
-      await this.#wait<void>(0, { signal, on_progress }, () => this.#post({ type: 'init', settings }))
+      return await this.#wait<LearningRates>(0, { signal, on_progress }, () =>
+        this.#post({ type: 'init', settings }),
+      )
     } catch (error) {
       this.terminate()
       throw error
@@ -63,12 +79,17 @@ export class Connection {
   }
 
   /** Asks. Rejects with the worker's error, or at once with the reason of the signal. */
-  async request<K extends Operation>(op: K, params: Params<K>, control: RequestControl = {}): Promise<Result<K>> {
+  async request<K extends Operation>(
+    op: K,
+    params: Params<K>,
+    control: RequestControl = {},
+  ): Promise<Result<K>> {
     const { signal, transfer } = control
     throwIfAborted(signal)
     const id = this.next()
     const abortable = signal !== undefined
-    const ask = () => this.#post({ type: 'request', id, op, params, abortable } as Request, transfer)
+    const ask = () =>
+      this.#post({ type: 'request', id, op, params, abortable } as Request, transfer)
     return await this.#wait<Result<K>>(id, control, ask)
   }
 
@@ -79,7 +100,12 @@ export class Connection {
       events.on_error(this.#over)
       return id
     }
-    const pending = { resolve: events.on_end, reject: events.on_error, on_item: events.on_item, on_progress: undefined }
+    const pending = {
+      resolve: events.on_end,
+      reject: events.on_error,
+      on_item: events.on_item,
+      on_progress: undefined,
+    }
     this.#pending.set(id, pending)
     this.#post({ type: 'request', id, op: 'stream', params, abortable: false }, transfer)
     return id
@@ -98,7 +124,10 @@ export class Connection {
     if (!this.#over) this.#post({ type: 'dispose', objects: [id], lost })
   }
 
-  /** Disposes an object in the worker once that of the page, `owner`, is garbage. A function of its own: closures of one scope hold all of it. */
+  /**
+   * Disposes an object in the worker once that of the page, `owner`, is garbage. A function of its
+   * own: closures of one scope hold all of it.
+   */
   trackObject(owner: object, id: Id): void {
     this.track(owner, () => this.dispose(id, true))
   }
@@ -124,7 +153,10 @@ export class Connection {
   /** Ends the worker. */
   terminate(): void {
     this.#end(
-      new XTransformersError('terminated', 'this worker was ended by terminate(): spawn() a new one, and load into it'),
+      new XTransformersError(
+        'terminated',
+        'this worker was ended by terminate(): spawn() a new one, and load into it',
+      ),
     )
   }
 
@@ -135,9 +167,14 @@ export class Connection {
     } catch (error) {
       // a getter of the caller's may throw too
       if ((error as { name?: unknown } | null)?.name !== 'DataCloneError') throw error
-      throw new XTransformersError('invalid_argument', `that cannot go to a worker: ${(error as Error).message}`, [], {
-        cause: error,
-      })
+      throw new XTransformersError(
+        'invalid_argument',
+        `that cannot go to a worker: ${(error as Error).message}`,
+        [],
+        {
+          cause: error,
+        },
+      )
     }
   }
 
@@ -149,7 +186,12 @@ export class Connection {
         this.abort(id)
         reject(signal?.reason)
       }
-      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject, on_progress, on_item: null })
+      this.#pending.set(id, {
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        on_progress,
+        on_item: null,
+      })
       try {
         if (signal?.aborted) onAbort()
         else start()
@@ -168,7 +210,7 @@ export class Connection {
   readonly #onMessage = ({ data }: { data: FromWorker }): void => {
     switch (data.type) {
       case 'ready':
-        this.#settle(0)?.resolve(undefined)
+        this.#settle(0)?.resolve(data.learning_rates)
         break
       case 'failed':
         this.#settle(0)?.reject(unpackError(data.error))

@@ -1,14 +1,16 @@
-import { checkFlag, checkOptions, checkReading, checkSeed, checkSignal } from '../checks.js'
+import { checkFlag, checkOptions, checkSeed } from '../checks.js'
+import { checkReading, checkSignal, type ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import type { Memory } from '../memory.js'
 import type * as Main from '../models/index.js'
-import type { RuntimeInfo } from '../runtime.js'
-import type { ReadOptions } from '../streams.js'
+import type * as kinds from '../models/kinds.js'
+import type { RuntimeInfo } from '../native/runtime.js'
+import type { Memory } from '../tensor/memory.js'
+import type { StepResult } from '../train/step-options.js'
 import type { Connection } from './client.js'
 import * as models from './models.js'
 import * as optimizers from './optimizers.js'
-import type { StepResult, WireModel } from './protocol.js'
-import { Adopted, type RemoteModel } from './remote-model.js'
+import type { LearningRates, WireModel } from './protocol.js'
+import { LoadedRemote, type RemoteModel } from './remote-model.js'
 import { packSource, type WorkerSource } from './source.js'
 import { packStep, type Trainable, type TrainStep } from './train-step.js'
 import type { RemoteClass } from './types.js'
@@ -17,14 +19,19 @@ import { packArguments } from './values.js'
 /** Options of {@link Library.load}. */
 export interface WorkerLoadOptions extends ReadOptions {
   /**
-   * Gives the memory of an ArrayBuffer, or of a Uint8Array that is all of one, to the worker in place of a copy; the page cannot use it any more.
+   * Gives the memory of an ArrayBuffer, or of a Uint8Array that is all of one, to the worker in
+   * place of a copy; the page cannot use it any more.
    *
    * @default false
    */
   transfer?: boolean | undefined
 }
 
-type ModelClass = new (home: Connection, name: string, args: readonly unknown[] | Adopted) => RemoteModel
+type ModelClass = new (
+  connection: Connection,
+  name: string,
+  args: readonly unknown[] | LoadedRemote,
+) => RemoteModel
 
 const MODELS = {
   Encoder: models.Encoder,
@@ -43,39 +50,60 @@ const MODELS = {
 const OPTIMIZERS = { SGD: optimizers.SGD, Adam: optimizers.Adam, AdamW: optimizers.AdamW }
 
 type Models = typeof MODELS
+
+/** What constructors take: all stacks of layers look alike. */
+type Pairs =
+  | [kinds.TransformerWrapper, models.TransformerWrapper]
+  | [Main.ContinuousTransformerWrapper, models.ContinuousTransformerWrapper]
+  | [kinds.Layers, models.Encoder]
+
 type Optimizers = typeof OPTIMIZERS
 type OptionsOf<O> = O extends optimizers.RemoteOptimizer<infer Options> ? Options : never
 
 /** The classes of the main library, for the worker. */
 export type LibraryClasses = {
-  /** As the class of this name in the main library: the same options, with models of this worker. */
-  readonly [Name in keyof Models]: RemoteClass<(typeof Main)[Name], InstanceType<Models[Name]>>
+  /**
+   * As the class of this name in the main library: the same options, with models of this worker.
+   */
+  readonly [Name in keyof Models]: RemoteClass<
+    (typeof Main)[Name],
+    InstanceType<Models[Name]>,
+    Pairs
+  >
 } & {
-  /** As the optimizer of this name in the main library, for all parameters of a model or for groups of them. */
+  /**
+   * As the optimizer of this name in the main library, for all parameters of a model or for groups
+   * of them.
+   */
   readonly [Name in keyof Optimizers]: new (
     of: optimizers.RemoteParameters<OptionsOf<InstanceType<Optimizers[Name]>>>,
     options?: OptionsOf<InstanceType<Optimizers[Name]>>,
   ) => InstanceType<Optimizers[Name]>
 }
 
-/** The library in a worker. Everything runs in the order of the calls, one after another; a stream lets others pass between two tokens. */
+/**
+ * The library in a worker. Everything runs in the order of the calls, one after another; a stream
+ * lets others pass between two tokens.
+ */
 export type Library = LibraryCalls & LibraryClasses
 
-/** The library behind a connection. */
-export function libraryOf(home: Connection): Library {
-  const calls = new LibraryCalls(home)
+/** The library behind a connection; `rates`: the default learning rates there. */
+export function libraryOf(connection: Connection, rates: LearningRates): Library {
+  const calls = new LibraryCalls(connection)
   for (const [name, Class] of Object.entries<ModelClass>(MODELS)) {
     const Bound = class extends Class {
       constructor(...args: readonly unknown[]) {
-        super(home, name, args[0] instanceof Adopted ? args[0] : args)
+        super(connection, name, args[0] instanceof LoadedRemote ? args[0] : args)
       }
     }
     Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })
   }
-  for (const [name, Class] of Object.entries(OPTIMIZERS as Record<string, typeof optimizers.AdamW>)) {
+  for (const [name, Class] of Object.entries(
+    OPTIMIZERS as Record<string, typeof optimizers.AdamW>,
+  )) {
     const Bound = class extends Class {
       constructor(of: optimizers.RemoteParameters<object>, options: object = {}) {
-        super(home, name, of, options)
+        super(connection, name, of, options, rates[name] as number)
       }
     }
     Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })
@@ -87,44 +115,51 @@ const named = (Class: object, name: string) => Object.defineProperty(Class, 'nam
 
 /** What the library does besides its classes. */
 export class LibraryCalls {
-  readonly #home: Connection
+  readonly #connection: Connection
 
   /** @internal */
-  constructor(home: Connection) {
-    this.#home = home
+  constructor(connection: Connection) {
+    this.#connection = connection
   }
 
   /** What computes in the worker, on how many threads, and why on so many. */
   info(): Promise<RuntimeInfo> {
-    return this.#home.request('info', null)
+    return this.#connection.request('info', null)
   }
 
   /** How much memory the library takes in the worker. */
   memory(): Promise<Memory> {
-    return this.#home.request('memory', null)
+    return this.#connection.request('memory', null)
   }
 
   /**
-   * Seeds everything random in the calls that follow: initial values, dropout, sampling. The numbers are those of the main library.
+   * Seeds everything random in the calls that follow: initial values, dropout, sampling. The
+   * numbers are those of the main library.
    *
    * @param value a whole number from 0 to 2^53 - 1
    * @throws XTransformersError (`invalid_argument`) for any other value
    */
   manualSeed(value: number): void {
     checkSeed(value)
-    this.#home.request('seed', { seed: value }).catch(() => {})
+    this.#connection.request('seed', { seed: value }).catch(() => {})
   }
 
   /**
-   * A whole step of training: the gradients of all batches, averaged; clipping, where it is wanted; one step of the optimizer.
+   * A whole step of training: the gradients of all batches, averaged; clipping, where it is wanted;
+   * one step of the optimizer.
    *
-   * @throws XTransformersError (`invalid_argument`) where `forward` gives no loss and there is no `objective`
+   * @throws XTransformersError (`invalid_argument`) where `forward` gives no loss and there is no
+   *   `objective`
    * @example
-   * const { loss } = await x.trainStep({ model, optimizer, batches: [[tokens]], max_grad_norm: 0.5 })
+   * const step = { model, optimizer, batches: [[tokens]], max_grad_norm: 0.5 }
+   * const { loss } = await x.trainStep(step)
    */
   async trainStep<Model extends Trainable>(step: TrainStep<Model>): Promise<StepResult> {
-    const { value, transfer } = packStep(step, this.#home)
-    return await this.#home.request('trainStep', value, { signal: checkSignal(step.signal), transfer })
+    const { value, transfer } = packStep(step, this.#connection)
+    return await this.#connection.request('trainStep', value, {
+      signal: checkSignal(step.signal),
+      transfer,
+    })
   }
 
   /**
@@ -133,7 +168,9 @@ export class LibraryCalls {
    * @param source an address, `opfs:folder/name`, a File, the bytes ...: see {@link WorkerSource}
    * @throws XTransformersError (`file`, `invalid_checkpoint`)
    * @example
-   * const model = await x.load<AutoregressiveWrapper>('/moby-dick.safetensors', { on_progress: ({ loaded, total }) => {} })
+   * const model = await x.load<AutoregressiveWrapper>('/moby-dick.safetensors', {
+   *   on_progress: ({ loaded, total }) => {},
+   * })
    */
   async load<Model extends RemoteModel = RemoteModel>(
     source: WorkerSource,
@@ -141,31 +178,38 @@ export class LibraryCalls {
   ): Promise<Model> {
     const { transfer: give, signal, on_progress, ...options } = checkOptions(given, 'load()')
     const reading = checkReading({ signal, on_progress } as ReadOptions)
-    const [plain] = packArguments([options], this.#home, 'the options of load()').value
+    const [plain] = packArguments([options], this.#connection, 'the options of load()').value
     const { value, transfer } = packSource(source, checkFlag(give, 'transfer', false))
-    const object = this.#home.next()
+    const object = this.#connection.next()
     const params = { object, source: value, options: plain }
     try {
       const control = { ...reading, transfer }
-      return this.#adopt(await this.#home.request('load', params, control)) as Model
+      return this.#adopt(await this.#connection.request('load', params, control)) as Model
     } catch (error) {
       // it may be there all the same, where an abort came too late
-      this.#home.dispose(object)
+      this.#connection.dispose(object)
       throw error
     }
   }
 
   /** The page's objects for a loaded model. */
   #adopt({ object, class: name, inner }: WireModel): RemoteModel {
-    const within = Object.entries(inner).map(([option, model]) => [option, this.#adopt(model)] as const)
-    const Class = (this as unknown as Record<string, new (adopted: Adopted) => RemoteModel>)[name]
+    const within = Object.entries(inner).map(
+      ([option, model]) => [option, this.#adopt(model)] as const,
+    )
+    const Class = (this as unknown as Record<string, new (adopted: LoadedRemote) => RemoteModel>)[
+      name
+    ]
     if (!Class) throw new XTransformersError('internal', `there is no class ${name} here`)
-    return new Class(new Adopted(object, new Map(within)))
+    return new Class(new LoadedRemote(object, new Map(within)))
   }
 
-  /** Ends the worker at once and frees all its memory. Calls that wait, and every later one, reject with an error of code `terminated`. */
+  /**
+   * Ends the worker at once and frees all its memory. Calls that wait, and every later one, reject
+   * with an error of code `terminated`.
+   */
   terminate(): void {
-    this.#home.terminate()
+    this.#connection.terminate()
   }
 
   /** For `using`. */

@@ -1,62 +1,77 @@
 import { BRAND, type Brand, brand } from '../brand.js'
 import { checkIterable, checkOptions, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import type { AdamOptions, AdamWOptions, SGDOptions } from '../options.gen.js'
-import type { Target } from '../sources.js'
+import type { Target } from '../io/sources.js'
+import type { AdamOptions, AdamWOptions, SGDOptions } from '../models/options.gen.js'
 import type { StateSaveOptions } from '../train/saved-state.js'
 import type { Connection } from './client.js'
 import type { WireGroup } from './protocol.js'
-import { callRemote, type RemoteHandle, RemoteModel, saveRemote, tellRemote } from './remote-model.js'
+import { callRemote, notifyRemote, RemoteObject, saveRemote } from './remote.js'
+import { RemoteModel } from './remote-model.js'
 import { packSource, type WorkerSource } from './source.js'
 import { packArguments, REMOTE } from './values.js'
 
 /**
- * Parameters that share their settings; what is not set here comes from the optimizer's options. `params` are names as `describe()` gives them;
- * absent: all of the model.
+ * Parameters that share their settings; what is not set here comes from the optimizer's options.
+ * `params` are names as `describe()` gives them; absent: all of the model.
  */
 export type RemoteGroup<Options> = Options & { model: RemoteModel; params?: readonly string[] }
 
 /** What an optimizer is for: all parameters of a model, or groups of them. */
 export type RemoteParameters<Options> = RemoteModel | readonly RemoteGroup<Options>[]
 
-/** PyTorch's. */
-const DEFAULT_LR = 1e-3
-
-/** An optimizer in a worker, for `trainStep`. */
 type Rate = { lr?: number | undefined }
 
-export abstract class RemoteOptimizer<Options extends Rate = Rate> {
-  /** @internal */
-  readonly [REMOTE]: RemoteHandle
-  /** Resolves to the optimizer once it is there. Rejects with every problem of the options; so does every call on it. */
+/**
+ * An optimizer in a worker, for `trainStep`. `dispose()` frees the averages; the parameters stay.
+ */
+export abstract class RemoteOptimizer<Options extends Rate = Rate> extends RemoteObject {
+  /**
+   * Resolves to the optimizer once it is there. Rejects with every problem of the options; so does
+   * every call on it.
+   */
   readonly ready: Promise<this>
   #lr: number
 
   /** @internal */
-  constructor(home: Connection, name: string, of: RemoteParameters<Options>, given: Options) {
+  constructor(
+    connection: Connection,
+    name: string,
+    of: RemoteParameters<Options>,
+    given: Options,
+    rate: number,
+  ) {
     const options = checkOptions(given, name)
-    const id = home.next()
+    const id = connection.next()
     const groups = groupsOf<Options>(of)
+    const wire = groups.map((group, i) => wireGroup(group, connection, `param_groups[${i}]`))
+    const params = {
+      object: id,
+      class: name,
+      groups: wire,
+      options: packOne(options, connection, `the options of ${name}`),
+    }
     // the models in the worker live as long as the optimizer
-    this[REMOTE] = { home, id, owner: groups.map(({ model }) => model) }
-    this.#lr = groups[0]?.lr ?? options.lr ?? DEFAULT_LR
-    const wire = groups.map((group, i) => wireGroup(group, home, `param_groups[${i}]`))
-    const params = { object: id, class: name, groups: wire, options: packOne(options, home, `the options of ${name}`) }
-    this.ready = home.request('optimizer', params).then(() => this)
+    super(
+      connection,
+      id,
+      groups.map(({ model }) => model),
+    )
+    this.#lr = groups[0]?.lr ?? options.lr ?? rate
+    this.ready = connection.request('optimizer', params).then(() => this)
     this.ready.catch(() => {})
-    home.trackObject(this, id)
   }
 
   /**
-   * The learning rate of the first group, as it was set here; setting it sets that of every group, for the calls that follow. The next call
-   * on the optimizer rejects where it is no rate.
+   * The learning rate of the first group, as it was set here; setting it sets that of every group,
+   * for the calls that follow. The next call on the optimizer rejects where it is no rate.
    */
   get lr(): number {
     return this.#lr
   }
 
   set lr(value: number) {
-    tellRemote(this[REMOTE], 'setOptions', [{ lr: value ?? null }])
+    notifyRemote(this[REMOTE], 'setOptions', [{ lr: value ?? null }])
     this.#lr = value
   }
 
@@ -68,12 +83,13 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> {
   async setOptions(given: Partial<Options>, group?: number): Promise<void> {
     const options = checkOptions(given, 'setOptions()')
     await callRemote(this[REMOTE], 'setOptions', [options, group])
-    if (options.lr !== undefined && (group === undefined || group === null || group === 0)) this.#lr = options.lr
+    if (options.lr !== undefined && (group === undefined || group === null || group === 0))
+      this.#lr = options.lr
   }
 
   /** Frees the gradients that an aborted step has left; every step does it at its start. */
   zeroGrad(): void {
-    tellRemote(this[REMOTE], 'zeroGrad', [])
+    notifyRemote(this[REMOTE], 'zeroGrad', [])
   }
 
   /** Settings and averages as the bytes of a file, by default of safetensors. */
@@ -98,27 +114,19 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> {
    *   PyTorch that would change results
    */
   async load(source: WorkerSource, options: { key?: string } = {}): Promise<void> {
-    const { home, id } = this[REMOTE]
+    const { connection, id } = this[REMOTE]
     const { value, transfer } = packSource(source, false)
-    const lr = await home.request('call', { object: id, method: 'load', args: [value, options] }, { transfer })
+    const lr = await connection.request(
+      'call',
+      { object: id, method: 'load', args: [value, options] },
+      { transfer },
+    )
     this.#lr = lr as number
   }
 
   /** @internal */
   get [BRAND](): Brand {
     return brand(`an optimizer in a worker (${this.constructor.name})`, true)
-  }
-
-  /** Frees the averages, after the calls made before. The parameters stay. */
-  dispose(): void {
-    const { home, id } = this[REMOTE]
-    home.untrack(this)
-    home.dispose(id)
-  }
-
-  /** For `using`. */
-  [Symbol.dispose](): void {
-    this.dispose()
   }
 }
 
@@ -133,20 +141,28 @@ export class AdamW extends RemoteOptimizer<AdamWOptions> {}
 
 function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<Options>[] {
   if (of instanceof RemoteModel) return [{ model: of } as RemoteGroup<Options>]
-  const groups = Array.isArray(of) ? of.map((group) => (isRecord(group) ? { ...group } : group)) : []
-  if (groups.length > 0 && groups.every((group) => group?.model instanceof RemoteModel)) return groups
+  const groups = Array.isArray(of)
+    ? of.map((group) => (isRecord(group) ? { ...group } : group))
+    : []
+  if (groups.length > 0 && groups.every((group) => group?.model instanceof RemoteModel))
+    return groups
   throw new XTransformersError(
     'invalid_argument',
     'an optimizer in a worker needs a model of that worker, or groups [{ model, params: names, lr }]',
   )
 }
 
-function wireGroup({ model, params, ...settings }: RemoteGroup<object>, home: Connection, what: string): WireGroup {
+function wireGroup(
+  { model, params, ...settings }: RemoteGroup<object>,
+  connection: Connection,
+  what: string,
+): WireGroup {
   const remote = model[REMOTE]
   // refuses a model of another worker
-  packArguments([model], home, `${what}.model`)
+  packArguments([model], connection, `${what}.model`)
   const names = params ? checkIterable(params, `${what}.params`, 'names') : null
-  return { model: remote.id, params: names, settings: packOne(settings, home, what) }
+  return { model: remote.id, params: names, settings: packOne(settings, connection, what) }
 }
 
-const packOne = (options: object, home: Connection, what: string) => packArguments([options], home, what).value[0]
+const packOne = (options: object, connection: Connection, what: string) =>
+  packArguments([options], connection, what).value[0]

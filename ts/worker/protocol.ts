@@ -1,12 +1,20 @@
-/** Every message between the page and the worker. What crosses is copied by structured cloning, or transferred. */
-import type { TypedArray } from '../data.js'
-import type { ErrorCode, Problem } from '../errors.js'
-import type { Memory } from '../memory.js'
-import type { DType } from '../native.js'
-import type { RuntimeInfo } from '../runtime.js'
-import type { Progress } from '../streams.js'
+/**
+ * Every message between the page and the worker. What crosses is copied by structured cloning, or
+ * transferred.
+ */
 
-/** A call, or an object (a model, an optimizer). The page counts up from 1; the worker counts down from -1 for models within a loaded one. */
+import type { Progress } from '../control.js'
+import type { ErrorCode, Problem } from '../errors.js'
+import type { DType } from '../native/native.js'
+import type { RuntimeInfo } from '../native/runtime.js'
+import type { TypedArray } from '../tensor/data.js'
+import type { Memory } from '../tensor/memory.js'
+import type { StepResult } from '../train/step-options.js'
+
+/**
+ * A call, or an object (a model, an optimizer). The page counts up from 1; the worker counts down
+ * from -1 for models within a loaded one.
+ */
 export type Id = number
 
 /** A tensor: its values in row-major order, as `Tensor.data()` gives them. */
@@ -17,8 +25,8 @@ export interface WireTensor {
 }
 
 /**
- * Arguments and results: anything that structured cloning takes, in which `{ $tensor: WireTensor }` stands for a tensor and `{ $object: Id }` for
- * a model.
+ * Arguments and results: anything that structured cloning takes, in which `{ $tensor: WireTensor }`
+ * stands for a tensor and `{ $object: Id }` for a model.
  */
 export type Wire = unknown
 
@@ -64,13 +72,8 @@ export interface WireStep {
   max_grad_norm: number | null
 }
 
-/** What a train step tells. */
-export interface StepResult {
-  /** The loss before the step; the mean over the batches. */
-  loss: number
-  /** The norm of all gradients before clipping; null without `max_grad_norm`. */
-  grad_norm: number | null
-}
+/** Learning rates by the class of the optimizer. */
+export type LearningRates = Readonly<Record<string, number>>
 
 /** What the worker can be asked: parameters, and the result. */
 export interface Operations {
@@ -78,10 +81,16 @@ export interface Operations {
   memory: [params: null, result: Memory]
   seed: [params: { seed: number }, result: null]
   construct: [params: { object: Id; class: string; args: Wire[] }, result: null]
-  optimizer: [params: { object: Id; class: string; groups: WireGroup[]; options: Wire }, result: null]
+  optimizer: [
+    params: { object: Id; class: string; groups: WireGroup[]; options: Wire },
+    result: null,
+  ]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
-  /** A method of a model or an optimizer. `quiet`: nobody looks at its error, the next call on the object shall have it. */
-  call: [params: { object: Id; method: string; args: Wire[]; quiet?: boolean }, result: Wire]
+  /**
+   * A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on
+   * the object shall have it.
+   */
+  call: [params: { object: Id; method: string; args: Wire[]; unawaited?: boolean }, result: Wire]
   /** The tokens come as items, as many as were pulled. */
   stream: [params: { object: Id; args: Wire[] }, result: null]
   trainStep: [params: WireStep, result: StepResult]
@@ -103,12 +112,15 @@ export type ToWorker =
   | { type: 'abort'; id: Id }
   /** So many more tokens of a stream may be made. */
   | { type: 'pull'; id: Id; count: number }
-  /** Objects that the page has disposed, or, as `lost`, has no reference to any more: then the models within may still be in use. */
+  /**
+   * Objects that the page has disposed, or, as `lost`, has no reference to any more: then the
+   * models within may still be in use.
+   */
   | { type: 'dispose'; objects: Id[]; lost: boolean }
 
 export type FromWorker =
-  /** Answers to `init`. */
-  | { type: 'ready' }
+  /** Answers to `init`. `learning_rates`: the default of each optimizer, by its class. */
+  | { type: 'ready'; learning_rates: LearningRates }
   | { type: 'failed'; error: WireError }
   | { type: 'result'; id: Id; value: unknown }
   | { type: 'error'; id: Id; error: WireError }
@@ -120,7 +132,7 @@ export type FromWorker =
 /** One end of the connection: a Worker, what a worker sees of itself, or a MessagePort. */
 export interface Port {
   postMessage(message: unknown, transfer: object[]): void
-  // biome-ignore lint/suspicious/noExplicitAny: so that Workers and MessagePorts fit, with or without the types of the DOM
+  // biome-ignore lint/suspicious/noExplicitAny: fits Workers and MessagePorts, also without the DOM
   addEventListener(type: string, listener: (event: any) => void): void
   // biome-ignore lint/suspicious/noExplicitAny: as above
   removeEventListener(type: string, listener: (event: any) => void): void

@@ -1,23 +1,26 @@
 import { BRAND, type Brand, brand, withArticle } from '../brand.js'
-import { checkFlag, checkOptions, checkReading, checkSignal, isMap, isRecord, refuse } from '../checks.js'
-import type { ModelDescription } from '../describe.js'
+import { checkFlag, checkOptions, isMap, isRecord } from '../checks.js'
+import { checkReading, checkSignal, type ReadOptions } from '../control.js'
+import type { Target } from '../io/sources.js'
+import type { ModelDescription } from '../models/describe.js'
 import type { Cacheable } from '../models/stepwise.js'
-import type { LoadWeightsOptions, Module, Quantization } from '../module.js'
+import type { LoadWeightsOptions, Module } from '../module/module.js'
+import type { LoadResult, LoadStateOptions } from '../module/state.js'
+import type { Quantization } from '../module/submodule.js'
 import { Promises } from '../promises.js'
-import type { Target } from '../sources.js'
-import type { LoadResult, LoadStateOptions } from '../state.js'
-import type { ReadOptions } from '../streams.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
+import { callRemote, notifyRemote, RemoteObject, saveRemote } from './remote.js'
 import { packSources, type WorkerSource } from './source.js'
 import type { HostTensor, TensorInput } from './tensor.js'
 import type { RemoteMethod } from './types.js'
-import { packArguments, REMOTE, type Remote, unpackResult } from './values.js'
+import { packArguments, REMOTE } from './values.js'
 
 /** Options of {@link RemoteModel.loadWeights}. */
 export interface WorkerWeightsOptions extends LoadWeightsOptions {
   /**
-   * Gives the memory of ArrayBuffers, or of Uint8Arrays that are all of one, to the worker in place of a copy; the page cannot use it any more.
+   * Gives the memory of ArrayBuffers, or of Uint8Arrays that are all of one, to the worker in place
+   * of a copy; the page cannot use it any more.
    *
    * @default false
    */
@@ -25,7 +28,7 @@ export interface WorkerWeightsOptions extends LoadWeightsOptions {
 }
 
 /** A loaded model: a constructor that gets this in place of arguments takes it over. */
-export class Adopted {
+export class LoadedRemote {
   constructor(
     readonly object: Id,
     /** The models within, by the option's name. */
@@ -34,65 +37,50 @@ export class Adopted {
 }
 
 /** The named arguments at the end of a call, apart from its signal. */
-export function splitSignal(args: readonly unknown[]): { args: unknown[]; signal: AbortSignal | undefined } {
+export function splitSignal(args: readonly unknown[]): {
+  args: unknown[]
+  signal: AbortSignal | undefined
+} {
   const last = args.at(-1)
   if (!isRecord(last) || !('signal' in last)) return { args: [...args], signal: undefined }
   const { signal, ...rest } = last
   return { args: [...args.slice(0, -1), rest], signal: checkSignal(signal) }
 }
 
-/** Runs a method of an object in the worker. */
-export async function callRemote<T>(
-  { home, id }: RemoteHandle,
-  method: string,
-  args: readonly unknown[],
-  signal?: AbortSignal,
-): Promise<T> {
-  const { value, transfer } = packArguments(args, home, `the argument of ${method}()`)
-  const result = await home.request('call', { object: id, method, args: value }, { signal, transfer })
-  return unpackResult(result) as T
-}
-
-/** As {@link callRemote}, for small changes: nobody waits, and an error is that of the next call on the object. */
-export function tellRemote({ home, id }: RemoteHandle, method: string, args: readonly unknown[]): void {
-  const { value } = packArguments(args, home, `the argument of ${method}()`)
-  home.request('call', { object: id, method, args: value, quiet: true }).catch(() => {})
-}
-
-/** What is behind a model or an optimizer of the page. */
-export interface RemoteHandle extends Remote {
-  home: Connection
-  /** Frees this one when it is freed. */
-  owner: object | null
-}
-
-/** A model in a worker. What is called on it runs there, in the order of the calls. */
-export abstract class RemoteModel {
-  /** @internal */
-  readonly [REMOTE]: RemoteHandle
+/**
+ * A model in a worker. What is called on it runs there, in the order of the calls.
+ *
+ * `dispose()` frees it and the models that it was given; what another live model has within stays.
+ * A later step of an optimizer of it is an error (`disposed`).
+ */
+export abstract class RemoteModel extends RemoteObject {
   /**
-   * Resolves to the model once it is there. Rejects with every problem of the options; so does every call on the model, so that nobody has to
-   * wait for this.
+   * Resolves to the model once it is there. Rejects with every problem of the options; so does
+   * every call on the model, so that nobody has to wait for this.
    */
   readonly ready: Promise<this>
   readonly #inner: ReadonlyMap<string, RemoteModel>
   #training = true
 
   /** @internal */
-  constructor(home: Connection, name: string, args: readonly unknown[] | Adopted) {
-    const id = args instanceof Adopted ? args.object : home.next()
-    this[REMOTE] = { home, id, owner: null }
-    if (args instanceof Adopted) {
+  constructor(connection: Connection, name: string, args: readonly unknown[] | LoadedRemote) {
+    const id = args instanceof LoadedRemote ? args.object : connection.next()
+    const wire =
+      args instanceof LoadedRemote
+        ? null
+        : packArguments(args, connection, `the argument of ${name}`).value
+    super(connection, id, null)
+    if (args instanceof LoadedRemote) {
       this.#inner = args.inner
       for (const inner of args.inner.values()) inner[REMOTE].owner = this
       this.ready = Promises.resolve(this)
     } else {
-      const { value } = packArguments(args, home, `the argument of ${name}`)
       this.#inner = modelsIn(args)
-      this.ready = home.request('construct', { object: id, class: name, args: value }).then(() => this)
+      this.ready = connection
+        .request('construct', { object: id, class: name, args: wire ?? [] })
+        .then(() => this)
       this.ready.catch(() => {})
     }
-    home.trackObject(this, id)
   }
 
   /** Whether dropout is on: true for a new model, false after `eval()`. */
@@ -100,10 +88,13 @@ export abstract class RemoteModel {
     return this.#training
   }
 
-  /** Turns dropout on (or off), in the models within too; calls made before keep the mode that they were made in. */
+  /**
+   * Turns dropout on (or off), in the models within too; calls made before keep the mode that they
+   * were made in.
+   */
   train(on = true): this {
     this.#mode(checkFlag(on, 'the mode'))
-    tellRemote(this[REMOTE], 'train', [on])
+    notifyRemote(this[REMOTE], 'train', [on])
     return this
   }
 
@@ -128,7 +119,8 @@ export abstract class RemoteModel {
   }
 
   /**
-   * Keeps the weights of linear layers in fewer bytes, for inference, as `quantize` of the main library does; calls made before have the old ones.
+   * Keeps the weights of linear layers in fewer bytes, for inference, as `quantize` of the main
+   * library does; calls made before have the old ones.
    *
    * @throws XTransformersError (`invalid_options`, `invalid_tensor`)
    */
@@ -143,7 +135,9 @@ export abstract class RemoteModel {
 
   /** Copies of every parameter and persistent buffer, by its name in the Python package. */
   async stateDict(): Promise<Map<string, HostTensor>> {
-    return new Map(Object.entries(await callRemote<Record<string, HostTensor>>(this[REMOTE], 'stateDict', [])))
+    return new Map(
+      Object.entries(await callRemote<Record<string, HostTensor>>(this[REMOTE], 'stateDict', [])),
+    )
   }
 
   /**
@@ -160,22 +154,24 @@ export abstract class RemoteModel {
   }
 
   /**
-   * Reads a file into the parameters and buffers, as `loadWeights` of the main library does: safetensors, or what `torch.save` has made of a state
-   * dict. Later calls on this worker wait for it. At its peak there is memory for the old weights and the new.
+   * Reads a file into the parameters and buffers, as `loadWeights` of the main library does:
+   * safetensors, or what `torch.save` has made of a state dict. Later calls on this worker wait for
+   * it. At its peak there is memory for the old weights and the new.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`); nothing is changed then, nor after an abort
+   * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`); nothing is changed
+   *   then, nor after an abort
    */
   async loadWeights(
     source: WorkerSource | readonly WorkerSource[],
     given: WorkerWeightsOptions = {},
   ): Promise<LoadResult> {
-    const { home, id } = this[REMOTE]
+    const { connection, id } = this[REMOTE]
     const { transfer: give, signal, on_progress, ...options } = checkOptions(given, 'loadWeights()')
-    const [plain] = packArguments([options], home, 'the options of loadWeights()').value
+    const [plain] = packArguments([options], connection, 'the options of loadWeights()').value
     const { value, transfer } = packSources(source, checkFlag(give, 'transfer', false))
     const control = { ...checkReading({ signal, on_progress } as ReadOptions), transfer }
     const call = { object: id, method: 'loadWeights', args: [value, plain] }
-    return (await home.request('call', call, control)) as LoadResult
+    return (await connection.request('call', call, control)) as LoadResult
   }
 
   /** The weights as the bytes of a safetensors file. */
@@ -188,24 +184,12 @@ export abstract class RemoteModel {
     return callRemote(this[REMOTE], 'saveBlob', [])
   }
 
-  /** Writes the weights as safetensors, from the worker: to `opfs:folder/name`, a `FileSystemFileHandle`, a stream; in Node a path. */
+  /**
+   * Writes the weights as safetensors, from the worker: to `opfs:folder/name`, a
+   * `FileSystemFileHandle`, a stream; in Node a path.
+   */
   save(target: Target): Promise<void> {
     return saveRemote(this[REMOTE], target)
-  }
-
-  /**
-   * Frees the model and the models that it was given, after the calls made before; what another live model has within stays. Every later use is an
-   * error (`disposed`), so is a later step of an optimizer.
-   */
-  dispose(): void {
-    const { home, id } = this[REMOTE]
-    home.untrack(this)
-    home.dispose(id)
-  }
-
-  /** For `using`. */
-  [Symbol.dispose](): void {
-    this.dispose()
   }
 
   /** @internal */
@@ -240,7 +224,8 @@ export abstract class Computing<M extends Module> extends RemoteModel {
 /** A model that generates step by step. */
 export abstract class Stepwise<M extends Module> extends Computing<M> {
   /**
-   * Whether `generate` keeps keys and values between its steps, and why not where it does not. Draws no values.
+   * Whether `generate` keeps keys and values between its steps, and why not where it does not.
+   * Draws no values.
    *
    * @example
    * const { cached, reason } = await model.cacheable()
@@ -256,16 +241,7 @@ function modelsIn(args: readonly unknown[]): Map<string, RemoteModel> {
     if (arg instanceof RemoteModel) return [['net', arg]]
     return typeof arg === 'object' && arg !== null ? Object.entries(arg) : []
   })
-  return new Map(named.filter((entry): entry is [string, RemoteModel] => entry[1] instanceof RemoteModel))
-}
-
-/** Saves an object in the worker; handles of files are copied, streams are transferred. */
-export async function saveRemote({ home, id }: RemoteHandle, target: Target, options?: object): Promise<void> {
-  const has = (method: string) =>
-    typeof (target as unknown as { [name: string]: unknown } | null)?.[method] === 'function'
-  if (typeof target !== 'string' && !has('getFile') && !has('getWriter')) {
-    throw refuse('a target', 'a path or "opfs:folder/name", a FileSystemFileHandle or a WritableStream', target)
-  }
-  const transfer = has('getWriter') ? [target as object] : []
-  await home.request('call', { object: id, method: 'save', args: [target, options] }, { transfer })
+  return new Map(
+    named.filter((entry): entry is [string, RemoteModel] => entry[1] instanceof RemoteModel),
+  )
 }

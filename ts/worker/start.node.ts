@@ -4,7 +4,7 @@ import { running } from '#native'
 // Whatever loads this has all of the library then, in one file: see scripts/bundle.mjs.
 import '../index.js'
 import { XTransformersError } from '../errors.js'
-import { setNumThreads } from '../runtime.js'
+import { setNumThreads } from '../native/runtime.js'
 import { serve } from './host/serve.js'
 import type { Port } from './protocol.js'
 
@@ -18,7 +18,8 @@ export function start(worker?: unknown): Port {
   }
   const { port1, port2 } = new MessageChannel()
   const stop = serve(port2 as unknown as Port, ({ threads }) => {
-    // `running`: WebAssembly, where there is no addon. It has one thread, as on a page that is not isolated; `info()` says so
+    // `running`: WebAssembly, where there is no addon. It has one thread, as on a page that is not
+    // isolated; `info()` says so
     if (typeof threads === 'number' && !running) setNumThreads(threads)
   })
   // the page's end alone keeps the process going, while somebody waits

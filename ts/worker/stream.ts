@@ -1,7 +1,7 @@
 import { Promises } from '../promises.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
-import type { RemoteHandle } from './remote-model.js'
+import type { RemoteHandle } from './remote.js'
 import { packArguments, REMOTE } from './values.js'
 
 /** How many tokens the worker may be ahead of the reader. */
@@ -12,7 +12,10 @@ interface Waiting<Row> {
   reject(error: unknown): void
 }
 
-/** What has come of a stream. Knows nothing of the iterator, so that one that nobody reads can be garbage. */
+/**
+ * What has come of a stream. Knows nothing of the iterator, so that one that nobody reads can be
+ * garbage.
+ */
 class Buffer<Row> {
   readonly #rows: Row[] = []
   readonly #waiting: Waiting<Row>[] = []
@@ -66,7 +69,10 @@ interface Streaming {
   readonly [REMOTE]: RemoteHandle
 }
 
-/** Tokens as they are made in the worker: only as fast as they are read, but for a few that are made ahead. */
+/**
+ * Tokens as they are made in the worker: only as fast as they are read, but for a few that are made
+ * ahead.
+ */
 export class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
   /** Stays as long as its stream. */
   readonly #model: Streaming
@@ -76,12 +82,12 @@ export class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
   #started = false
 
   constructor(model: Streaming, args: readonly unknown[], signal: AbortSignal | undefined) {
-    const { home, id: object } = model[REMOTE]
+    const { connection, id: object } = model[REMOTE]
     const buffer = new Buffer<Row>()
-    const { value, transfer } = packArguments(args, home, 'the arguments of stream()')
-    const id = home.stream<Row>({ object, args: value }, transfer, buffer)
+    const { value, transfer } = packArguments(args, connection, 'the arguments of stream()')
+    const id = connection.stream<Row>({ object, args: value }, transfer, buffer)
     const onAbort = () => {
-      home.abort(id)
+      connection.abort(id)
       buffer.clear()
       buffer.on_error(signal?.reason)
     }
@@ -92,21 +98,21 @@ export class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
     this.#model = model
     this.#id = id
     this.#buffer = buffer
-    home.track(this, () => {
+    connection.track(this, () => {
       forget()
-      home.abort(id)
+      connection.abort(id)
     })
   }
 
-  get #home(): Connection {
-    return this.#model[REMOTE].home
+  get #connection(): Connection {
+    return this.#model[REMOTE].connection
   }
 
   async next(): Promise<IteratorResult<Row, undefined>> {
     // one for each that is read, and some more at first
-    this.#home.pull(this.#id, this.#started ? 1 : AHEAD)
+    this.#connection.pull(this.#id, this.#started ? 1 : AHEAD)
     this.#started = true
-    this.#home.hold()
+    this.#connection.hold()
     try {
       const result = await this.#buffer.next()
       if (result.done) this.#close()
@@ -115,7 +121,7 @@ export class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
       this.#close()
       throw error
     } finally {
-      this.#home.release()
+      this.#connection.release()
     }
   }
 
@@ -133,7 +139,7 @@ export class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
 
   #close(): void {
     this.#forget()
-    this.#home.abort(this.#id)
-    this.#home.untrack(this)
+    this.#connection.abort(this.#id)
+    this.#connection.untrack(this)
   }
 }

@@ -1,22 +1,38 @@
 import { BRAND, type Brand, brand, brandOf } from '../brand.js'
-import { checkDType, checkOptions, checkShape } from '../checks.js'
-import { inline, nested, type Packed, pack, plain, type TensorData, type TypedArray } from '../data.js'
-import { XTransformersError } from '../errors.js'
-import type { DType } from '../native.js'
+import { checkOptions } from '../checks.js'
+import type { DType } from '../native/native.js'
 import { INSPECT } from '../symbols.js'
-import type { Nested, Tensor } from '../tensor.js'
+import {
+  arrayOver,
+  inline,
+  type Nested,
+  nested,
+  type PackedData,
+  pack,
+  plain,
+  requireOneElement,
+  shapeFor,
+  type TensorData,
+  type TypedArray,
+} from '../tensor/data.js'
+import { checkDType } from '../tensor/dtype.js'
+import type { Tensor } from '../tensor/tensor.js'
 import type { WireTensor } from './protocol.js'
 
 /** Options of the worker's {@link tensor}. */
 export interface HostTensorOptions {
   /** Shape of the tensor. Absent: that of the nested arrays, or one axis for a typed array. */
   shape?: readonly number[] | undefined
-  /** Type of the elements. Absent: that of a typed array, `bool` for booleans, `i64` for bigints, else `f32`. */
+  /**
+   * Type of the elements. Absent: that of a typed array, `bool` for booleans, `i64` for bigints,
+   * else `f32`.
+   */
   dtype?: DType | undefined
 }
 
 /**
- * Numbers with a shape, in JavaScript's memory: what goes to a worker and comes from it. A copy, without a graph; nothing has to be freed.
+ * Numbers with a shape, in JavaScript's memory: what goes to a worker and comes from it. A copy,
+ * without a graph; nothing has to be freed.
  *
  * @example
  * const logits = await model.forward(tensor([[1, 2, 3]], { dtype: 'i64' }))
@@ -24,7 +40,10 @@ export interface HostTensorOptions {
  * logits.data // Float32Array
  */
 export class HostTensor {
-  /** The values in row-major order: Float32Array (also for f16 and bf16), Float64Array, BigInt64Array for i64, Uint8Array for u8 and bool. */
+  /**
+   * The values in row-major order: Float32Array (also for f16 and bf16), Float64Array,
+   * BigInt64Array for i64, Uint8Array for u8 and bool.
+   */
   readonly data: TypedArray
   /** Length of each axis. */
   readonly shape: readonly number[]
@@ -40,16 +59,13 @@ export class HostTensor {
 
   /** The only element, as a number; a boolean for `bool`. */
   item(): number | boolean {
-    if (this.data.length !== 1) {
-      throw new XTransformersError(
-        'invalid_tensor',
-        `item() needs a tensor with one element, this one has shape [${this.shape}]`,
-      )
-    }
+    requireOneElement(this.shape)
     return plain(this.data[0], this.dtype)
   }
 
-  /** The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself. */
+  /**
+   * The values as nested arrays of numbers, of booleans for `bool`; without axes, the value itself.
+   */
   toArray(): Nested {
     return nested(this.data, this.shape, this.dtype)
   }
@@ -71,21 +87,27 @@ export class HostTensor {
   }
 }
 
-/** What a {@link HostTensor} is, to every copy of this package: it is copied anyway, so that all of them are taken. */
+/**
+ * What a {@link HostTensor} is, to every copy of this package: it is copied anyway, so that all of
+ * them are taken.
+ */
 const IS_HOST_TENSOR = 'a HostTensor (of x-transformers/worker, for models in a worker)'
 
 /** Whether it is a {@link HostTensor}, of whichever copy of this package. */
-export const isHostTensor = (value: unknown): value is HostTensor => brandOf(value)?.is === IS_HOST_TENSOR
+export const isHostTensor = (value: unknown): value is HostTensor =>
+  brandOf(value)?.is === IS_HOST_TENSOR
 
-/** A tensor as an argument: one of the worker's entry, or a `Tensor` of the library where the page has that too. */
+/**
+ * A tensor as an argument: one of the worker's entry, or a `Tensor` of the library where the page
+ * has that too.
+ */
 export type TensorInput = HostTensor | Tensor
-
-const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
 
 /**
  * A tensor for a worker from a number, nested arrays, or a typed array; the values are copied.
  *
- * @throws XTransformersError (`invalid_tensor`) where nested arrays are not rectangular or the shape does not fit
+ * @throws XTransformersError (`invalid_tensor`) where nested arrays are not rectangular or the
+ *   shape does not fit
  * @example
  * tensor([[1, 2], [3, 4]], { dtype: 'i64' })
  * tensor(new Float32Array(6), { shape: [2, 3] })
@@ -94,27 +116,15 @@ export function tensor(data: TensorData, given: HostTensorOptions = {}): HostTen
   const options = checkOptions(given, 'tensor()', ['shape', 'dtype'])
   const dtype = options.dtype === undefined ? undefined : checkDType(options.dtype)
   const packed = pack(data, dtype)
-  const shape = options.shape === undefined ? packed.shape : checkShape(options.shape)
-  if (sizeOf(shape) !== sizeOf(packed.shape)) {
-    throw new XTransformersError(
-      'invalid_tensor',
-      `shape [${shape}] has ${sizeOf(shape)} elements, the data ${sizeOf(packed.shape)}`,
-    )
-  }
+  const shape = shapeFor(packed, options.shape)
   return new HostTensor({ data: values(packed), shape, dtype: packed.dtype })
 }
 
 /** A copy of the values in the array that stands for their type. */
-function values({ bytes, source, dtype }: Packed): TypedArray {
-  const copy = arrayOf(source, bytes.slice().buffer as ArrayBuffer)
-  if (copy.constructor === arrayOf(dtype, new ArrayBuffer(0)).constructor) return copy
+function values({ bytes, source, dtype }: PackedData): TypedArray {
+  const copy = arrayOver(bytes.slice(), source)
+  if (copy.constructor === arrayOver(new Uint8Array(0), dtype).constructor) return copy
   // only to floats: whole numbers were converted, and checked, by pack
   const numbers = copy as ArrayLike<number | bigint>
   return dtype === 'f64' ? Float64Array.from(numbers, Number) : Float32Array.from(numbers, Number)
-}
-
-function arrayOf(dtype: DType, buffer: ArrayBuffer): TypedArray {
-  if (dtype === 'f64') return new Float64Array(buffer)
-  if (dtype === 'i64') return new BigInt64Array(buffer)
-  return dtype === 'u8' || dtype === 'bool' ? new Uint8Array(buffer) : new Float32Array(buffer)
 }

@@ -1,21 +1,26 @@
-import type { Ids } from '../arguments.js'
-import { checkOptions, isRecord } from '../checks.js'
-import { describe } from '../data.js'
-import { XTransformersError } from '../errors.js'
-import type { CrossEntropyOptions } from '../tensor-ops.js'
+import { checkOptions, describeValue } from '../checks.js'
+import type { Ids } from '../tensor/arguments.js'
+import type { CrossEntropyOptions } from '../tensor/operations.js'
+import {
+  type CheckedObjective,
+  checkBatches,
+  checkMaxNorm,
+  checkObjective,
+  wrongStep,
+} from '../train/step-options.js'
 import type { Connection } from './client.js'
 import { RemoteOptimizer } from './optimizers.js'
 import type { WireStep } from './protocol.js'
 import { RemoteModel } from './remote-model.js'
 import type { TensorInput } from './tensor.js'
 import type { Packed } from './transfer.js'
-import type { Input } from './types.js'
+import type { RemoteInput } from './types.js'
 import { packArguments, REMOTE } from './values.js'
 
 /** What makes a loss of what `forward` gives; the targets are one tensor for each batch. */
 export type Objective =
   /** The mean cross entropy of logits, (.., classes), with target ids, (..). */
-  | ({ cross_entropy: readonly Input<Ids>[] } & CrossEntropyOptions)
+  | ({ cross_entropy: readonly RemoteInput<Ids>[] } & CrossEntropyOptions)
   /** The mean of the squared differences. */
   | { mse: readonly TensorInput[] }
 
@@ -23,13 +28,22 @@ export type Objective =
 export interface TrainStep<Model extends Trainable = Trainable> {
   model: Model
   optimizer: RemoteOptimizer
-  /** The arguments of `forward` for each batch: `[[tokens]]`, or `[[src, tgt, { mask }]]`. The gradients of several are averaged. */
+  /**
+   * The arguments of `forward` for each batch: `[[tokens]]`, or `[[src, tgt, { mask }]]`. The
+   * gradients of several are averaged.
+   */
   batches: readonly Parameters<Model['forward']>[]
   /** Absent: `forward` gives the loss, as that of the wrappers for training does. */
   objective?: Objective | undefined
-  /** Scales the gradients so that their common norm is at most this; `Infinity` only measures it. Absent: they stay as they are. */
+  /**
+   * Scales the gradients so that their common norm is at most this; `Infinity` only measures it.
+   * Absent: they stay as they are.
+   */
   max_grad_norm?: number | undefined
-  /** Ends the step: it rejects with `signal.reason`. The weights are those of before, or those after a whole step. */
+  /**
+   * Ends the step: it rejects with `signal.reason`. The weights are those of before, or those after
+   * a whole step.
+   */
   signal?: AbortSignal | undefined
 }
 
@@ -39,48 +53,41 @@ export type Trainable = RemoteModel & { readonly forward: (...args: never[]) => 
 const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'signal']
 
 /** @throws XTransformersError (`invalid_argument`) */
-export function packStep(step: TrainStep, home: Connection): Packed<WireStep> {
-  const { model, optimizer, batches, objective, max_grad_norm: max } = checkOptions(step, 'trainStep()', KEYS)
-  if (!(model instanceof RemoteModel)) throw wrong(`model must be a model of this worker, got ${describe(model)}`)
+export function packStep(step: TrainStep, connection: Connection): Packed<WireStep> {
+  const {
+    model,
+    optimizer,
+    batches,
+    objective,
+    max_grad_norm: max,
+  } = checkOptions(step, 'trainStep()', KEYS)
+  if (!(model instanceof RemoteModel))
+    throw wrongStep(`model must be a model of this worker, got ${describeValue(model)}`)
   if (!(optimizer instanceof RemoteOptimizer))
-    throw wrong(`optimizer must be one of this worker, got ${describe(optimizer)}`)
-  if (model[REMOTE].home !== home || optimizer[REMOTE].home !== home)
-    throw wrong('model and optimizer must be of this worker')
-  if (!isList(batches) || batches.length === 0 || !batches.every(isList)) {
-    throw wrong('batches must be the arguments of forward for each batch: [[tokens]]')
-  }
-  if (max !== undefined && max !== null && (typeof max !== 'number' || !(max >= 0)))
-    throw wrong(`max_grad_norm must be a number from 0, got ${describe(max)}`)
-  const packed = batches.map((batch, i) => packArguments(batch, home, `batches[${i}]`))
-  const targets = objective === undefined || objective === null ? null : packObjective(objective, batches.length, home)
+    throw wrongStep(`optimizer must be one of this worker, got ${describeValue(optimizer)}`)
+  if (model[REMOTE].connection !== connection || optimizer[REMOTE].connection !== connection)
+    throw wrongStep('model and optimizer must be of this worker')
+  const list = checkBatches(batches)
+  const max_grad_norm = checkMaxNorm(max)
+  const packed = list.map((batch, i) => packArguments(batch, connection, `batches[${i}]`))
+  const checked = checkObjective(objective, list.length)
+  const targets = checked && packObjective(checked, connection)
   return {
     value: {
       model: model[REMOTE].id,
       optimizer: optimizer[REMOTE].id,
       batches: packed.map(({ value }) => value),
       objective: targets?.value ?? null,
-      max_grad_norm: max ?? null,
+      max_grad_norm,
     },
     transfer: [...packed, ...(targets ? [targets] : [])].flatMap(({ transfer }) => transfer),
   }
 }
 
 function packObjective(
-  objective: Objective,
-  count: number,
-  home: Connection,
+  { kind, targets, options }: CheckedObjective,
+  connection: Connection,
 ): Packed<NonNullable<WireStep['objective']>> {
-  if (!isRecord(objective)) throw wrong(`objective must be an object, got ${describe(objective)}`)
-  const kind = 'cross_entropy' in objective ? 'cross_entropy' : 'mse'
-  const { [kind]: targets, ...options } = objective as { cross_entropy: TensorInput[]; mse: TensorInput[] }
-  if (!isList(targets) || targets.length !== count) {
-    throw wrong(
-      `objective must be { cross_entropy: targets } or { mse: targets } with one tensor of targets for each of the ${count} batches`,
-    )
-  }
-  const { value, transfer } = packArguments([targets, options], home, 'objective')
+  const { value, transfer } = packArguments([targets, options], connection, 'objective')
   return { value: { kind, targets: value[0] as unknown[], options: value[1] }, transfer }
 }
-
-const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value)
-const wrong = (message: string) => new XTransformersError('invalid_argument', `trainStep: ${message}`)

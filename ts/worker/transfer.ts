@@ -1,5 +1,5 @@
 /** What both sides do to hand memory over. */
-import { isShared, type TypedArray } from '../data.js'
+import { isShared, type TypedArray } from '../tensor/data.js'
 import type { Wire } from './protocol.js'
 
 /** Something packed, and the memory that is given away with it. */

@@ -1,49 +1,64 @@
-/** The types of the main library as they are on the page: tensors are copies, models are in the worker. */
-import type { NestedArray } from '../arguments.js'
-import type * as Main from '../models/index.js'
-import type { Module } from '../module.js'
-import type { Tensor } from '../tensor.js'
-import type * as Remote from './models.js'
+/**
+ * The types of the main library as they are on the page: tensors are copies, models are in the
+ * worker.
+ */
+
+import type { Module } from '../module/module.js'
+import type { NestedArray } from '../tensor/arrays.js'
+import type { Tensor } from '../tensor/tensor.js'
 import type { HostTensor, TensorInput } from './tensor.js'
 
-/** A model of the main library as the one in the worker. All stacks of layers look alike. */
-export type RemoteOf<M> = M extends Main.TransformerWrapper
-  ? Remote.TransformerWrapper
-  : M extends Main.ContinuousTransformerWrapper
-    ? Remote.ContinuousTransformerWrapper
-    : M extends Main.Encoder
-      ? Remote.Encoder
-      : never
+/** A model of the main library, and what stands for it on the page. */
+export type ModelPair = readonly [main: unknown, remote: unknown]
+
+/** The model of the page for `M`: the second of the pair whose first it is. */
+type RemoteOf<M, Pairs extends ModelPair> = Pairs extends readonly [infer Main, infer Remote]
+  ? M extends Main
+    ? Remote
+    : never
+  : never
 
 /** What is the same on both sides. */
 type Values = ArrayBufferView | NestedArray<number | bigint | boolean>
 
-/** What a worker takes in place of `T`. Functions cannot go there. */
-export type Input<T> = T extends Tensor
+/**
+ * What a worker takes in place of `T`. Functions cannot go there; models can where `Models` names
+ * them: constructors take models, methods do not.
+ */
+export type RemoteInput<T, Models extends ModelPair = never> = T extends Tensor
   ? TensorInput
   : T extends Values
     ? T
     : T extends Module
-      ? RemoteOf<T>
+      ? RemoteOf<T, Models>
       : T extends AbortSignal
         ? T
         : T extends (...args: never[]) => unknown
           ? never
           : T extends object
-            ? { [K in keyof T]: Input<T[K]> }
+            ? { [K in keyof T]: RemoteInput<T[K], Models> }
             : T
 
 /** What comes from a worker in place of `T`. */
-export type Output<T> = T extends Tensor ? HostTensor : T extends object ? { [K in keyof T]: Output<T[K]> } : T
+export type RemoteOutput<T> = T extends Tensor
+  ? HostTensor
+  : T extends object
+    ? { [K in keyof T]: RemoteOutput<T[K]> }
+    : T
 
 /** The arguments of a function, for a worker. */
-export type Inputs<A> = A extends readonly unknown[] ? { [K in keyof A]: Input<A[K]> } : never
+export type RemoteInputs<A, Models extends ModelPair = never> = A extends readonly unknown[]
+  ? { [K in keyof A]: RemoteInput<A[K], Models> }
+  : never
 
-type Signature<A extends readonly unknown[], R> = (...args: Inputs<A>) => Promise<Output<Awaited<R>>>
+type Signature<A extends readonly unknown[], R> = (
+  ...args: RemoteInputs<A>
+) => Promise<RemoteOutput<Awaited<R>>>
 
 /**
- * A method of the main library as a call of the worker. Overloads stay: the type of a result follows the flags. (TypeScript matches overloads
- * from the last one on; where there are fewer, the first stands for the rest.)
+ * A method of the main library as a call of the worker. Overloads stay: the type of a result
+ * follows the flags. (TypeScript matches overloads from the last one on; where there are fewer, the
+ * first stands for the rest.)
  */
 export type RemoteMethod<F> = F extends {
   (...args: infer A1): infer R1
@@ -64,6 +79,10 @@ export type RemoteMethod<F> = F extends {
   : never
 
 /** A class of the main library as one of the worker. */
-export type RemoteClass<Class extends abstract new (...args: never[]) => unknown, Instance> = new (
-  ...args: Inputs<ConstructorParameters<Class>>
-) => Instance
+export type RemoteClass<
+  Class extends abstract new (
+    ...args: never[]
+  ) => unknown,
+  Instance,
+  Models extends ModelPair,
+> = new (...args: RemoteInputs<ConstructorParameters<Class>, Models>) => Instance

@@ -1,6 +1,5 @@
 /** Arguments and results on the page's side: packed for the worker, and unpacked again. */
-import { isPlain, isRecord } from '../checks.js'
-import { describe } from '../data.js'
+import { describeValue, isPlain, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Id, Wire, WireTensor } from './protocol.js'
 import { HostTensor, isHostTensor, type TensorInput } from './tensor.js'
@@ -12,16 +11,19 @@ export const REMOTE: unique symbol = Symbol('x-transformers.remote')
 /** What a model or an optimizer is on the other side. */
 export interface Remote {
   /** The connection to its worker. */
-  home: object
+  connection: object
   id: Id
 }
 
-const DEEPEST = 32
+const MAX_DEPTH = 32
 
 const refuse = (path: string, what: string) =>
   new XTransformersError('invalid_argument', `${path} is ${what}, which cannot go to a worker`)
 
-/** Whether it is a tensor of the main library. By its looks: that library, and its size, need not be on the page. */
+/**
+ * Whether it is a tensor of the main library. By its looks: that library, and its size, need not be
+ * on the page.
+ */
 function isTensor(value: object): value is Exclude<TensorInput, HostTensor> {
   const { dataSync, backward } = value as { dataSync?: unknown; backward?: unknown }
   return typeof dataSync === 'function' && typeof backward === 'function'
@@ -32,25 +34,27 @@ class Packer {
   readonly transfer: object[] = []
 
   constructor(
-    readonly home: object,
+    readonly connection: object,
     /** The arguments, for messages. */
     readonly what: string,
   ) {}
 
   pack(value: unknown, path: string, depth: number): Wire {
-    if (typeof value === 'function' || typeof value === 'symbol') throw refuse(path, `a ${typeof value}`)
+    if (typeof value === 'function' || typeof value === 'symbol')
+      throw refuse(path, `a ${typeof value}`)
     return typeof value === 'object' && value !== null ? this.#object(value, path, depth) : value
   }
 
   #object(value: object, path: string, depth: number): Wire {
     if (isHostTensor(value) || isTensor(value)) return this.#tensor(value)
     const remote = (value as { [REMOTE]?: Remote })[REMOTE]
-    if (remote && remote.home !== this.home) throw refuse(path, 'of another worker')
+    if (remote && remote.connection !== this.connection) throw refuse(path, 'of another worker')
     if (remote) return { $object: remote.id }
-    if (depth > DEEPEST) throw refuse(path, 'an object that contains itself')
-    if (Array.isArray(value)) return value.map((item, i) => this.pack(item, `${path}[${i}]`, depth + 1))
+    if (depth > MAX_DEPTH) throw refuse(path, 'an object that contains itself')
+    if (Array.isArray(value))
+      return value.map((item, i) => this.pack(item, `${path}[${i}]`, depth + 1))
     if (ArrayBuffer.isView(value)) return value
-    if (!isRecord(value)) throw refuse(path, describe(value))
+    if (!isRecord(value)) throw refuse(path, describeValue(value))
     const entries = Object.entries(value).map(([key, item]) => {
       // keys with a $ are ours alone
       if (key.startsWith('$')) throw refuse(`${path}.${key}`, 'an unknown name')
@@ -67,12 +71,18 @@ class Packer {
 }
 
 /**
- * Arguments for the worker at `home`. Tensors are copied: what happens to them later does not matter.
+ * Arguments for the worker at `home`. Tensors are copied: what happens to them later does not
+ * matter.
  *
- * @throws XTransformersError (`invalid_argument`) where something cannot go there, such as a function
+ * @throws XTransformersError (`invalid_argument`) where something cannot go there, such as a
+ *   function
  */
-export function packArguments(args: readonly unknown[], home: object, what: string): Packed<Wire[]> {
-  const packer = new Packer(home, what)
+export function packArguments(
+  args: readonly unknown[],
+  connection: object,
+  what: string,
+): Packed<Wire[]> {
+  const packer = new Packer(connection, what)
   return { value: args.map((arg) => packer.pack(arg, what, 0)), transfer: packer.transfer }
 }
 

@@ -1,11 +1,14 @@
-import { describe } from '../data.js'
+import { describeValue } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { WireError } from './protocol.js'
 
 /** An error as plain data: structured cloning would lose its class and its code. */
 export function packError(error: unknown): WireError {
   // by its looks: it may be of another realm
-  const { name = 'Error', message = describe(error) } = (error ?? {}) as { name?: unknown; message?: unknown }
+  const { name = 'Error', message = describeValue(error) } = (error ?? {}) as {
+    name?: unknown
+    message?: unknown
+  }
   const own = error instanceof XTransformersError
   return {
     name: String(name),

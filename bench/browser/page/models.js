@@ -21,7 +21,13 @@ export const DIM_HEAD = 64
 export const ROTARY_DIM = 32
 
 /** AdamW's options, and the norm that gradients are clipped to. */
-export const TRAINING = { lr: 3e-4, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01, max_norm: 0.5 }
+export const TRAINING = {
+  lr: 3e-4,
+  betas: [0.9, 0.999],
+  eps: 1e-8,
+  weight_decay: 0.01,
+  max_norm: 0.5,
+}
 
 /** Numbers from 0 to below 1: mulberry32. */
 function generator(seed) {
@@ -47,7 +53,8 @@ function* layout({ num_tokens, max_seq_len, dim, depth, heads, rotary }) {
   for (let layer = 0; layer < depth; layer++) {
     const attention = `attn_layers.layers.${2 * layer}`
     yield* norm(`${attention}.0.0`)
-    for (const to of ['to_q', 'to_k', 'to_v']) yield [`${attention}.1.${to}.weight`, [inner, dim], around(dim)]
+    for (const to of ['to_q', 'to_k', 'to_v'])
+      yield [`${attention}.1.${to}.weight`, [inner, dim], around(dim)]
     yield [`${attention}.1.to_out.weight`, [dim, inner], around(inner)]
     const feedForward = `attn_layers.layers.${2 * layer + 1}`
     yield* norm(`${feedForward}.0.0`)
@@ -70,11 +77,18 @@ export function inverseFrequencies() {
 export function weights(model) {
   const random = generator(1)
   const values = (shape, [low, high]) =>
-    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => low + (high - low) * random())
+    Float32Array.from(
+      { length: shape.reduce((a, b) => a * b, 1) },
+      () => low + (high - low) * random(),
+    )
   const dict = new Map()
-  for (const [name, shape, range] of layout(model)) dict.set(name, { shape, data: values(shape, range) })
+  for (const [name, shape, range] of layout(model))
+    dict.set(name, { shape, data: values(shape, range) })
   if (model.rotary) {
-    dict.set('attn_layers.rotary_pos_emb.inv_freq', { shape: [ROTARY_DIM / 2], data: inverseFrequencies() })
+    dict.set('attn_layers.rotary_pos_emb.inv_freq', {
+      shape: [ROTARY_DIM / 2],
+      data: inverseFrequencies(),
+    })
   }
   return dict
 }

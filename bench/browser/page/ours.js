@@ -25,7 +25,8 @@ export async function create(spec) {
   const { net, model } = build(spec)
   const dict = [...weights(spec)].map(([name, { shape, data }]) => [name, tensor(data, { shape })])
   net.loadStateDict(new Map(dict), { strict: true })
-  const ids = (data, length) => tensor(BigInt64Array.from(data, BigInt), { shape: [spec.batch, length] })
+  const ids = (data, length) =>
+    tensor(BigInt64Array.from(data, BigInt), { shape: [spec.batch, length] })
   const input = ids(inputs(spec), spec.length)
   const rows = ids(tokens(spec), spec.length + 1)
 

@@ -2,7 +2,15 @@
 import { getThreadsCount, setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm'
 import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-core/dist/register_all_gradients.js'
-import { DIM_HEAD, inputs, inverseFrequencies, ROTARY_DIM, TRAINING, targets, weights } from './models.js'
+import {
+  DIM_HEAD,
+  inputs,
+  inverseFrequencies,
+  ROTARY_DIM,
+  TRAINING,
+  targets,
+  weights,
+} from './models.js'
 
 const WASM = '/node_modules/@tensorflow/tfjs-backend-wasm/dist/'
 
@@ -11,7 +19,8 @@ async function start() {
   setThreadsCount(1)
   tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false)
   if (!(await tf.setBackend('wasm'))) throw new Error('TensorFlow.js has no wasm backend here')
-  if (!(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))) throw new Error('TensorFlow.js found no SIMD here')
+  if (!(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')))
+    throw new Error('TensorFlow.js found no SIMD here')
 }
 
 /** Matrix products as TensorFlow.js has them. */
@@ -64,7 +73,11 @@ function variables(spec) {
     if (name.endsWith('inv_freq')) continue
     vars[name] = tf.tidy(() => {
       const value = tf.tensor(data, shape)
-      return tf.variable(value.rank === 2 && !name.includes('emb') ? tf.transpose(value) : value, true, name)
+      return tf.variable(
+        value.rank === 2 && !name.includes('emb') ? tf.transpose(value) : value,
+        true,
+        name,
+      )
     })
   }
   return vars
@@ -81,7 +94,10 @@ function constants({ length, rotary }) {
     (_, at) => Math.floor(at / frequencies.length) * frequencies[at % frequencies.length],
   )
   const table = (f) => tf.tensor(angles.map(f), [length, frequencies.length])
-  return { mask: tf.tensor(mask, [length, length]), ...(rotary && { cos: table(Math.cos), sin: table(Math.sin) }) }
+  return {
+    mask: tf.tensor(mask, [length, length]),
+    ...(rotary && { cos: table(Math.cos), sin: table(Math.sin) }),
+  }
 }
 
 /** The model: ids (batch, length) to logits (batch * length, num_tokens). */
@@ -118,7 +134,10 @@ function network(spec, vars, products) {
     // Tensors of more than four axes leave the backend's fast paths, so q, k and v are not one projection.
     const [q, k, v] = ['to_q', 'to_k', 'to_v'].map((to) => {
       const projected = products.linear(x, vars[`${name}.${to}.weight`])
-      const split = tf.transpose(tf.reshape(projected, [batch, length, heads, DIM_HEAD]), [0, 2, 1, 3])
+      const split = tf.transpose(
+        tf.reshape(projected, [batch, length, heads, DIM_HEAD]),
+        [0, 2, 1, 3],
+      )
       return cos ? turn(split) : split // (batch, heads, length, 64); the Python package turns values, too
     })
     const scores = products.scores(tf.mul(q, DIM_HEAD ** -0.5), k) // (batch, heads, i, j)
@@ -160,7 +179,8 @@ function updater(vars) {
       const factor = tf.minimum(tf.div(max_norm, tf.add(norm, 1e-6)), 1)
       const clipped = Object.entries(grads).map(([name, grad]) => [name, tf.mul(grad, factor)])
       // What makes AdamW of Adam.
-      for (const variable of Object.values(vars)) variable.assign(tf.mul(variable, 1 - lr * weight_decay))
+      for (const variable of Object.values(vars))
+        variable.assign(tf.mul(variable, 1 - lr * weight_decay))
       adam.applyGradients(Object.fromEntries(clipped))
     })
 }
@@ -169,7 +189,8 @@ function updater(vars) {
 function checkGradients(vars, grads) {
   for (const [name, { shape }] of Object.entries(vars)) {
     const grad = grads[name]
-    if (!grad || String(grad.shape) !== String(shape)) throw new Error(`TensorFlow.js gave no gradient of ${name}`)
+    if (!grad || String(grad.shape) !== String(shape))
+      throw new Error(`TensorFlow.js gave no gradient of ${name}`)
     const values = grad.dataSync()
     if (!values.every(Number.isFinite) || !values.some(Boolean))
       throw new Error(`TensorFlow.js: gradient of ${name} is wrong`)
@@ -187,7 +208,10 @@ export async function create(spec, variant) {
   const loss = () => tf.losses.softmaxCrossEntropy(tf.oneHot(target, spec.num_tokens), run(input))
   let checked = false
   return {
-    info: () => ({ target: `TensorFlow.js ${tf.version_core}, ${tf.getBackend()}`, threads: getThreadsCount() }),
+    info: () => ({
+      target: `TensorFlow.js ${tf.version_core}, ${tf.getBackend()}`,
+      threads: getThreadsCount(),
+    }),
     async logits() {
       const logits = tf.tidy(() => run(input))
       const values = await logits.data()

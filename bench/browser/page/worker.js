@@ -17,7 +17,8 @@ export async function create(spec, threads) {
 
   const dict = [...weights(spec)].map(([name, { shape, data }]) => [name, tensor(data, { shape })])
   await net.loadStateDict(new Map(dict), { strict: true })
-  const ids = (data, length) => tensor(BigInt64Array.from(data, BigInt), { shape: [spec.batch, length] })
+  const ids = (data, length) =>
+    tensor(BigInt64Array.from(data, BigInt), { shape: [spec.batch, length] })
   const input = ids(inputs(spec), spec.length)
   const rows = ids(tokens(spec), spec.length + 1)
 
@@ -28,7 +29,12 @@ export async function create(spec, threads) {
       await net.forward(input)
     },
     async trainStep() {
-      const { loss } = await x.trainStep({ model, optimizer, batches: [[rows]], max_grad_norm: max_norm })
+      const { loss } = await x.trainStep({
+        model,
+        optimizer,
+        batches: [[rows]],
+        max_grad_norm: max_norm,
+      })
       return loss
     },
   }

@@ -1,4 +1,4 @@
-//! What both addons share: every function of `ts/native.ts` in terms of Rust types. The addons only turn their handles into
+//! What both addons share: every function of `ts/native/native.ts` in terms of Rust types. The addons only turn their handles into
 //! these and errors into their own; no model logic stands in either.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

@@ -1,4 +1,4 @@
-//! The addon for Node: `ts/native.ts` on napi-rs. Each function forwards to `xt-bindings`; heavy
+//! The addon for Node: `ts/native/native.ts` on napi-rs. Each function forwards to `xt-bindings`; heavy
 //! ones run on threads of its own.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

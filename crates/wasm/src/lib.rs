@@ -1,4 +1,4 @@
-//! The module for WebAssembly: `ts/native.ts` as functions over numbered handles, which `ts/wasm/` makes objects of. Each function
+//! The module for WebAssembly: `ts/native/native.ts` as functions over numbered handles, which `ts/wasm/` makes objects of. Each function
 //! forwards to `xt-bindings`.
 //!
 //! Handles are numbers, since an array of wasm-bindgen's objects would be consumed by the call that it is passed to.

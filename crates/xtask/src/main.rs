@@ -10,7 +10,7 @@ use std::{fs, io};
 const HELP: &str = "\
 Usage: cargo run -p xtask -- generate [--check]
 
-  generate          writes ts/*.gen.ts and the option tables in README.md
+  generate          writes ts/models/*.gen.ts and the option tables in README.md
   generate --check  writes nothing; fails where one of them is stale, and names it";
 
 fn main() -> ExitCode {
@@ -72,9 +72,10 @@ fn stale(root: &Path) -> Result<Vec<File>, String> {
         Err(error) => Err(format!("{name}: {error}")),
     };
     let mut stale = vec![];
-    for (name, content) in
-        [("ts/options.gen.ts", typescript::file()), ("ts/tensor-options.gen.ts", typescript::tensor_options())]
-    {
+    for (name, content) in [
+        ("ts/models/options.gen.ts", typescript::file()),
+        ("ts/models/tensor-options.gen.ts", typescript::tensor_options()),
+    ] {
         if read(name)?.as_ref() != Some(&content) {
             stale.push(File { name, content });
         }

@@ -1,6 +1,6 @@
-//! `ts/options.gen.ts` and `ts/tensor-options.gen.ts`. The first has a flat interface for each
-//! class and call, so that editors show every option with its documentation (mapped types would
-//! lose it).
+//! `ts/models/options.gen.ts` and `ts/models/tensor-options.gen.ts`. The first has a flat interface
+//! for each class and call, so that editors show every option with its documentation (mapped types
+//! would lose it).
 
 use serde_json::Value;
 use xt_options::sets::{self, OptionSet};
@@ -22,7 +22,7 @@ pub fn file() -> String {
     classes.sort_unstable();
     classes.dedup();
     let mut file = format!(
-        "{HEAD}\nimport type {{ Ids, Mask }} from './arguments.js'\nimport type {{ {} }} from './models/index.js'\nimport type {{ Tensor }} from './tensor.js'\n",
+        "{HEAD}\nimport type {{ Ids, Mask }} from '../tensor/arguments.js'\nimport type {{ {} }} from './kinds.js'\nimport type {{ Tensor }} from '../tensor/tensor.js'\n",
         classes.join(", ")
     );
     for set in &sets {
@@ -32,8 +32,9 @@ pub fn file() -> String {
     file
 }
 
-/// `ts/tensor-options.gen.ts`: the options in whose place an array may stand, with what it holds. One
-/// name means the same everywhere. Apart from the interfaces, whose file the package exports whole.
+/// `ts/models/tensor-options.gen.ts`: the options in whose place an array may stand, with what it
+/// holds. One name means the same everywhere. Apart from the interfaces, whose file the package
+/// exports whole.
 pub fn tensor_options() -> String {
     let mut lines: Vec<String> = sets::all().iter().flat_map(OptionSet::options).filter_map(|o| line(&o)).collect();
     lines.sort_unstable();

@@ -14,6 +14,10 @@ export async function runBuilt(addon: 'native' | 'wasm'): Promise<string> {
   const { X_TRANSFORMERS_ADDON: _, ...env } = process.env
   if (addon === 'wasm') env.X_TRANSFORMERS_ADDON = 'wasm'
   const args = ['--input-type=module', '--eval', CODE]
-  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, env, maxBuffer: 2 ** 28 })
+  const { stdout } = await promisify(execFile)(process.execPath, args, {
+    cwd: root,
+    env,
+    maxBuffer: 2 ** 28,
+  })
   return stdout
 }

@@ -6,7 +6,11 @@ const relative = (value: number) => Math.max(1, Math.abs(value))
 const absolute = () => 1
 
 /** The largest difference; NaN and infinities are as far as can be. */
-function difference(got: readonly number[], want: readonly number[], scale: (value: number) => number = absolute) {
+function difference(
+  got: readonly number[],
+  want: readonly number[],
+  scale: (value: number) => number = absolute,
+) {
   expect(got.length).toBe(want.length)
   let most = 0
   for (const [i, value] of want.entries()) {
@@ -17,7 +21,10 @@ function difference(got: readonly number[], want: readonly number[], scale: (val
 }
 
 /** Both have the same names: those, with both values. */
-function pairs<T>(got: Record<string, T>, want: Record<string, T>): [name: string, got: T, want: T][] {
+function pairs<T>(
+  got: Record<string, T>,
+  want: Record<string, T>,
+): [name: string, got: T, want: T][] {
   expect(Object.keys(got)).toEqual(Object.keys(want))
   expect(Object.keys(got).length).toBeGreaterThan(0)
   return Object.entries(want).map(([name, value]) => [name, got[name] as T, value])
@@ -30,14 +37,22 @@ function differing(
   tolerance: number,
   scale?: (value: number) => number,
 ): string[] {
-  const found = pairs(got, want).map(([name, a, b]): [string, number] => [name, difference(a, b, scale)])
+  const found = pairs(got, want).map(([name, a, b]): [string, number] => [
+    name,
+    difference(a, b, scale),
+  ])
   return found.filter(([, far]) => far > tolerance).map(([name, far]) => `${name}: ${far}`)
 }
 
 const pick = <T, K extends keyof T>(from: Record<string, T>, key: K) =>
-  Object.fromEntries(Object.entries(from).map(([name, value]) => [name, value[key]])) as Record<string, T[K]>
+  Object.fromEntries(Object.entries(from).map(([name, value]) => [name, value[key]])) as Record<
+    string,
+    T[K]
+  >
 
-/** The tests that `got`, computed by WebAssembly, is what the native addon gives for the same seed. */
+/**
+ * The tests that `got`, computed by WebAssembly, is what the native addon gives for the same seed.
+ */
 export function itEquals(get: () => { got: Results; want: Results }): void {
   it('compares WebAssembly with the native addon', () => {
     const { got, want } = get()
@@ -52,7 +67,8 @@ export function itEquals(get: () => { got: Results; want: Results }): void {
 
   it('has the same initial weights within 1e-6', () => {
     const { got, want } = get()
-    for (const [name, a, b] of pairs(got.weights, want.weights)) expect(differing(a, b, 1e-6), name).toEqual([])
+    for (const [name, a, b] of pairs(got.weights, want.weights))
+      expect(differing(a, b, 1e-6), name).toEqual([])
   })
 
   it('drops the same', () => {
@@ -67,7 +83,9 @@ export function itEquals(get: () => { got: Results; want: Results }): void {
   it('has the same losses over 20 steps within 1e-4', () => {
     const { got, want } = get()
     expect(differing(pick(got.losses, 'losses'), pick(want.losses, 'losses'), 1e-4)).toEqual([])
-    expect(differing(pick(got.losses, 'norms'), pick(want.losses, 'norms'), 1e-4, relative)).toEqual([])
+    expect(
+      differing(pick(got.losses, 'norms'), pick(want.losses, 'norms'), 1e-4, relative),
+    ).toEqual([])
   })
 
   it('generates the same tokens, and the same vectors nearly', () => {

@@ -1,5 +1,14 @@
 // Models in which dropout can be seen: what was dropped is exactly 0.
-import { Attention, CrossAttender, Encoder, ones, randint, randn, TransformerWrapper, tensor } from 'x-transformers'
+import {
+  Attention,
+  CrossAttender,
+  Encoder,
+  ones,
+  randint,
+  randn,
+  TransformerWrapper,
+  tensor,
+} from 'x-transformers'
 
 const values = (x) => Array.from(x.dataSync(), Number)
 const kept = (x) => values(x).map((value) => Number(value !== 0))
@@ -33,10 +42,18 @@ async function feedForward() {
   return kept(grad.slice(0, 0, 1))
 }
 
-/** A token that stands once has in its gradient what dropout let through, which backward draws again. */
+/**
+ * A token that stands once has in its gradient what dropout let through, which backward draws
+ * again.
+ */
 async function embeddings() {
   const attn_layers = new Encoder({ dim: 32, depth: 1, heads: 2 })
-  const model = new TransformerWrapper({ num_tokens: 100, max_seq_len: 100, emb_dropout: 0.4, attn_layers })
+  const model = new TransformerWrapper({
+    num_tokens: 100,
+    max_seq_len: 100,
+    emb_dropout: 0.4,
+    attn_layers,
+  })
   const x = tensor(
     BigInt64Array.from({ length: 100 }, (_, i) => BigInt(i)),
     { shape: [1, 100] },
@@ -63,7 +80,13 @@ async function contextTokens() {
 
 /** A layer that was left out gets no gradient. */
 async function layers() {
-  const attn_layers = new Encoder({ dim: 16, depth: 16, heads: 1, attn_dim_head: 8, layer_dropout: 0.4 })
+  const attn_layers = new Encoder({
+    dim: 16,
+    depth: 16,
+    heads: 1,
+    attn_dim_head: 8,
+    layer_dropout: 0.4,
+  })
   const model = new TransformerWrapper({ num_tokens: 10, max_seq_len: 4, attn_layers })
   const y = await model.forward(randint(0, 10, [1, 4]))
   await y
@@ -71,7 +94,9 @@ async function layers() {
     .sum()
     .backward()
   const names = attn_layers.namedParameters()
-  return [...names].filter(([name]) => name.endsWith('weight')).map(([, { grad }]) => Number(grad !== null))
+  return [...names]
+    .filter(([name]) => name.endsWith('weight'))
+    .map(([, { grad }]) => Number(grad !== null))
 }
 
 /** Name: function that gives 1 for what was kept and 0 for what was dropped. */

@@ -1,4 +1,5 @@
-// The models that Node and the browser both train; every kind of initial value, of random number and of layer is in one of them.
+// The models that Node and the browser both train; every kind of initial value, of random number
+// and of layer is in one of them.
 import {
   AutoregressiveWrapper,
   ContinuousAutoregressiveWrapper,
@@ -65,19 +66,32 @@ export const MODELS = {
     loss: next.loss,
   },
   'a decoder with xpos and normed queries': {
-    make: () => decoder({ rotary_xpos: true, attn_one_kv_head: true, attn_qk_norm: true, attn_qk_norm_groups: 2 }),
+    make: () =>
+      decoder({
+        rotary_xpos: true,
+        attn_one_kv_head: true,
+        attn_qk_norm: true,
+        attn_qk_norm_groups: 2,
+      }),
     ...next,
   },
   'a decoder with ALiBi and memory tokens': {
     make: () =>
       decoder(
-        { alibi_pos_bias: true, attn_talking_heads: true, attn_num_mem_kv: 3, attn_head_scale: true, ff_swish: true },
+        {
+          alibi_pos_bias: true,
+          attn_talking_heads: true,
+          attn_num_mem_kv: 3,
+          attn_head_scale: true,
+          ff_swish: true,
+        },
         { num_memory_tokens: 3, l2norm_embed: true },
       ),
     ...next,
   },
   'a decoder with relative positions and deepnorm': {
-    make: () => decoder({ rel_pos_bias: true, deepnorm: true, attn_sparse_topk: 5, residual_attn: true }),
+    make: () =>
+      decoder({ rel_pos_bias: true, deepnorm: true, attn_sparse_topk: 5, residual_attn: true }),
     ...next,
   },
   'a decoder with dynamic positions and gates': {

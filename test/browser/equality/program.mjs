@@ -1,6 +1,17 @@
-// One program, which runs in a browser on the sources and in Node on the built package with its native addon: what it draws and computes
-// must be the same. Numbers go through JSON, which keeps every digit.
-import { AdamW, clipGradNorm, info, manualSeed, noGrad, rand, randint, randn, SGD } from 'x-transformers'
+// One program, which runs in a browser on the sources and in Node on the built package with its
+// native addon: what it draws and computes must be the same. Numbers go through JSON, which keeps
+// every digit.
+import {
+  AdamW,
+  clipGradNorm,
+  info,
+  manualSeed,
+  noGrad,
+  rand,
+  randint,
+  randn,
+  SGD,
+} from 'x-transformers'
 import { MASKS } from './masks.mjs'
 import { LENGTH, MODELS, TOKENS } from './models.mjs'
 
@@ -27,7 +38,8 @@ function draws() {
     for (const size of [1, 7, 4099]) {
       for (const dtype of ['f32', 'f64', 'f16', 'bf16'])
         bits[`rand ${dtype} ${size}, ${seed}`] = values(rand([size], { dtype }))
-      for (const dtype of ['f32', 'f64']) normals[`randn ${dtype} ${size}, ${seed}`] = values(randn([size], { dtype }))
+      for (const dtype of ['f32', 'f64'])
+        normals[`randn ${dtype} ${size}, ${seed}`] = values(randn([size], { dtype }))
       bits[`randint ${size}, ${seed}`] = values(randint(-5, 1000, [size]))
       bits[`randint far ${size}, ${seed}`] = values(randint(0, 2 ** 40, [size]))
     }
@@ -36,7 +48,8 @@ function draws() {
 }
 
 /** The initial values of a model. */
-const weights = ({ make }) => Object.fromEntries([...make().namedParameters()].map(([name, x]) => [name, values(x)]))
+const weights = ({ make }) =>
+  Object.fromEntries([...make().namedParameters()].map(([name, x]) => [name, values(x)]))
 
 /** The losses of some steps, and the norms of the gradients. */
 async function losses({ make, batch, loss }) {
@@ -106,12 +119,15 @@ async function streamed(model) {
 /** The new tokens of many kinds of generation. */
 async function tokens() {
   const found = {}
-  for (const [name, kind] of Object.entries(MODELS).filter(([name]) => name.startsWith('a decoder'))) {
+  for (const [name, kind] of Object.entries(MODELS).filter(([name]) =>
+    name.startsWith('a decoder'),
+  )) {
     found[`greedy, ${name}, fresh`] = await generated(kind.make(), GREEDY)
     found[`greedy, ${name}`] = await generated(await experienced(kind), GREEDY)
   }
   const model = await experienced(MODELS['a decoder with relative positions and deepnorm'])
-  for (const [name, options] of Object.entries(SAMPLINGS)) found[`sampled, ${name}`] = await generated(model, options)
+  for (const [name, options] of Object.entries(SAMPLINGS))
+    found[`sampled, ${name}`] = await generated(model, options)
   found.streamed = await streamed(model)
   const pair = await experienced(MODELS['an encoder and a decoder'])
   for (const [name, options] of [

@@ -35,11 +35,16 @@ const look = () => {
 
 const before = x && look()
 for (let i = 0; i < rounds; i++) {
-  for (const act of acts) await Promise.all(Array.from({ length: together }, (_, j) => round(act, i + j)))
+  for (const act of acts)
+    await Promise.all(Array.from({ length: together }, (_, j) => round(act, i + j)))
 }
 const after = x && look()
 if (x) {
   const model = new x.Decoder({ dim: 16, depth: 1, heads: 1 })
   await model.forward(x.randn([1, 4, 16]))
 }
-console.log(JSON.stringify(x && { native: after.native - before.native, external: after.external - before.external }))
+console.log(
+  JSON.stringify(
+    x && { native: after.native - before.native, external: after.external - before.external },
+  ),
+)

@@ -1,5 +1,13 @@
 // What a save leaves behind when the system of files refuses it, and when it writes in place.
-import fs, { chmodSync, existsSync, linkSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import fs, {
+  chmodSync,
+  existsSync,
+  linkSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { describe, expect, it, vi } from 'vitest'
 import { expectError } from '../../api/bytes.js'
 import { expectNothingElse, expectSaved, POSIX, path, WAYS } from './helpers.js'
@@ -9,7 +17,10 @@ type Failing = 'unlink' | 'rename' | 'write' | 'ftruncate' | 'fsync' | 'fchmod'
 /** Lets a call into the file system fail, in both of its forms. */
 function failing(name: Failing, code: string, when: (...args: never[]) => boolean = () => true) {
   const error = Object.assign(new Error(`${code}: injected, ${name}`), { code, syscall: name })
-  const original = { now: fs[`${name}Sync`], later: fs[name] } as Record<string, (...args: unknown[]) => unknown>
+  const original = { now: fs[`${name}Sync`], later: fs[name] } as Record<
+    string,
+    (...args: unknown[]) => unknown
+  >
   const now = vi.spyOn(fs, `${name}Sync`).mockImplementation(((...args: never[]) => {
     if (when(...args)) throw error
     return original.now?.(...args)
@@ -32,8 +43,16 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
         writeFileSync(path('x'), 'old')
         const restore = failing(call, code)
         try {
-          await expectError(save(path('x')), 'file', new RegExp(`x cannot be saved: ${code}: injected$`))
-          await expectError(save(path('new')), 'file', new RegExp(`new cannot be saved: ${code}: injected$`))
+          await expectError(
+            save(path('x')),
+            'file',
+            new RegExp(`x cannot be saved: ${code}: injected$`),
+          )
+          await expectError(
+            save(path('new')),
+            'file',
+            new RegExp(`new cannot be saved: ${code}: injected$`),
+          )
         } finally {
           restore()
         }
@@ -66,7 +85,8 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
     for (const name of ['x', 'y']) writeFileSync(path(name), 'old')
     const restore = [failing('rename', 'EPERM'), failing('unlink', 'EPERM')]
     try {
-      for (const value of [1, 2, 3]) for (const name of ['x', 'y', 'new']) await save(path(name), value)
+      for (const value of [1, 2, 3])
+        for (const name of ['x', 'y', 'new']) await save(path(name), value)
     } finally {
       for (const one of restore) one()
     }
@@ -91,27 +111,37 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
     expectNothingElse('x')
   })
 
-  it.runIf(POSIX)('says that a file may be incomplete where it could only be written in place', async () => {
-    writeFileSync(path('x'), 'old')
-    linkSync(path('x'), path('y'))
-    const restore = failing('ftruncate', 'EIO')
-    try {
-      await expectError(
-        save(path('x')),
-        'file',
-        /x cannot be saved: EIO: injected; it was written in place, and may be/,
-      )
-    } finally {
-      restore()
-    }
-    const restoreBoth = [failing('rename', 'EXDEV'), failing('ftruncate', 'EIO', () => existsSync(path('new')))]
-    try {
-      await expectError(save(path('new')), 'file', /new cannot be saved: EIO: injected; it was removed again$/)
-    } finally {
-      for (const restore of restoreBoth) restore()
-    }
-    expectNothingElse('x', 'y')
-  })
+  it.runIf(POSIX)(
+    'says that a file may be incomplete where it could only be written in place',
+    async () => {
+      writeFileSync(path('x'), 'old')
+      linkSync(path('x'), path('y'))
+      const restore = failing('ftruncate', 'EIO')
+      try {
+        await expectError(
+          save(path('x')),
+          'file',
+          /x cannot be saved: EIO: injected; it was written in place, and may be/,
+        )
+      } finally {
+        restore()
+      }
+      const restoreBoth = [
+        failing('rename', 'EXDEV'),
+        failing('ftruncate', 'EIO', () => existsSync(path('new'))),
+      ]
+      try {
+        await expectError(
+          save(path('new')),
+          'file',
+          /new cannot be saved: EIO: injected; it was removed again$/,
+        )
+      } finally {
+        for (const restore of restoreBoth) restore()
+      }
+      expectNothingElse('x', 'y')
+    },
+  )
 
   it('does not matter where a system cannot wait for the disk', async () => {
     const restore = failing('fsync', 'EINVAL')

@@ -1,4 +1,5 @@
-// Which file a path leads to when something is saved, and what of it stays. What it holds is in ../checkpoint.test.ts.
+// Which file a path leads to when something is saved, and what of it stays. What it holds is in
+// ../checkpoint.test.ts.
 import fs, {
   chmodSync,
   closeSync,
@@ -18,7 +19,17 @@ import { describe, expect, it } from 'vitest'
 import { full, loadTensorsSync, saveTensors, saveTensorsSync } from 'x-transformers'
 import { expectError } from '../../api/bytes.js'
 import { smallModel } from '../../api/helpers.js'
-import { expectNothingElse, expectSaved, LINUX, mode, POSIX, path, ROOT, valueIn, WAYS } from './helpers.js'
+import {
+  expectNothingElse,
+  expectSaved,
+  LINUX,
+  mode,
+  POSIX,
+  path,
+  ROOT,
+  valueIn,
+  WAYS,
+} from './helpers.js'
 
 describe.each(WAYS)('a file that is saved %s', (_, save) => {
   it('is new with the mode that the umask gives, or replaced with the mode that it had', async () => {
@@ -121,7 +132,11 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     mkdirSync(path('x/inner'), { recursive: true })
     for (const name of ['x', 'x/'])
       await expectError(save(path(name)), 'file', /cannot be saved: EISDIR: it is a folder/)
-    await expectError(save(path('no/such')), 'file', /no\/such cannot be saved: ENOENT: no such file or directory$/)
+    await expectError(
+      save(path('no/such')),
+      'file',
+      /no\/such cannot be saved: ENOENT: no such file or directory$/,
+    )
     writeFileSync(path('file'), '')
     await expectError(save(path('file/x')), 'file', /cannot be saved: ENOTDIR/)
     await expectError(save(path('a\0b')), 'file', /null bytes/)
@@ -163,26 +178,29 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     await expectError(save(''), 'invalid_argument', /the path to save to is empty/)
   })
 
-  it.runIf(LINUX)('may be named from a folder whose path is longer than any call takes', async () => {
-    const here = process.cwd()
-    try {
-      process.chdir(path())
-      const room = 4090 - path().length
-      const steps = [...Array(Math.floor(room / 251)).fill(250), (room % 251) - 1]
-      for (const length of steps.filter((length) => length > 0)) {
-        mkdirSync('d'.repeat(length))
-        process.chdir('d'.repeat(length))
+  it.runIf(LINUX)(
+    'may be named from a folder whose path is longer than any call takes',
+    async () => {
+      const here = process.cwd()
+      try {
+        process.chdir(path())
+        const room = 4090 - path().length
+        const steps = [...Array(Math.floor(room / 251)).fill(250), (room % 251) - 1]
+        for (const length of steps.filter((length) => length > 0)) {
+          mkdirSync('d'.repeat(length))
+          process.chdir('d'.repeat(length))
+        }
+        await save('a-longer-name', 1)
+        await save('a-longer-name', 2)
+        expect(valueIn('a-longer-name')).toEqual([2, 2, 2])
+        expect(readdirSync('.')).toEqual(['a-longer-name'])
+        // no path is short enough for whoever clears up
+        rmSync('a-longer-name')
+      } finally {
+        process.chdir(here)
       }
-      await save('a-longer-name', 1)
-      await save('a-longer-name', 2)
-      expect(valueIn('a-longer-name')).toEqual([2, 2, 2])
-      expect(readdirSync('.')).toEqual(['a-longer-name'])
-      // no path is short enough for whoever clears up
-      rmSync('a-longer-name')
-    } finally {
-      process.chdir(here)
-    }
-  })
+    },
+  )
 
   it('may be named from the folder of the process', async () => {
     const here = process.cwd()
@@ -204,7 +222,9 @@ describe('saves to one file', () => {
     if (POSIX) linkSync(path('x'), path('y'))
     const names = POSIX ? ['x', 'y'] : ['x']
     const large = (value: number) => ({ x: full([2_000_000], value) })
-    const pending = Array.from({ length: 8 }, (_, i) => saveTensors(large(i), path(names[i % names.length] as string)))
+    const pending = Array.from({ length: 8 }, (_, i) =>
+      saveTensors(large(i), path(names[i % names.length] as string)),
+    )
     expect(() => saveTensorsSync(large(9), path('x'))).toThrowError(
       expect.objectContaining({ code: 'busy', message: expect.stringMatching(/await/) }),
     )
@@ -265,7 +285,12 @@ describe('saves to one file', () => {
       model.save(path('folder')),
     ]
     const ended = await Promise.allSettled(pending)
-    expect(ended.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected', 'rejected'])
+    expect(ended.map(({ status }) => status)).toEqual([
+      'rejected',
+      'fulfilled',
+      'rejected',
+      'rejected',
+    ])
     model.saveSync(path('x'))
     expectNothingElse('folder', 'x')
   })

@@ -34,8 +34,13 @@ export const WAYS: [name: string, save: (path: string, value?: number) => Promis
     ['in the background', saveTensors],
     ['at once', saveTensorsSync],
   ] as [string, Save][]
-).map(([name, save]) => [name, async (path, value = 1) => void (await save({ x: full([3], value) }, path))])
+).map(([name, save]) => [
+  name,
+  async (path, value = 1) => void (await save({ x: full([3], value) }, path)),
+])
 
 export const valueIn = (path: string) => loadTensorsSync(path).tensors.get('x')?.toArray()
-export const expectSaved = (name: string, value = 1) => expect(valueIn(path(name))).toEqual([value, value, value])
-export const expectNothingElse = (...names: string[]) => expect(readdirSync(path()).sort()).toEqual(names.sort())
+export const expectSaved = (name: string, value = 1) =>
+  expect(valueIn(path(name))).toEqual([value, value, value])
+export const expectNothingElse = (...names: string[]) =>
+  expect(readdirSync(path()).sort()).toEqual(names.sort())

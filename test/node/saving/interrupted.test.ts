@@ -1,6 +1,14 @@
 // What a process leaves behind that ends in the middle of a save: with the built package.
 import { execFile, spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { expectNothingElse, POSIX, path, root } from './helpers.js'
@@ -9,8 +17,14 @@ const TEMPORARY = /^\.x-transformers-\d+-\d+-\w+\.tmp$/
 const temporaries = () => readdirSync(path()).filter((name) => TEMPORARY.test(name))
 const packaged = JSON.stringify(join(root, 'dist/cjs/index.js'))
 
-/** Another process that runs `end` when the content has been written, but has not taken its place; what ended it. */
-function interrupted(end: string, way = 'saveTensors'): Promise<{ code: number | null; signal: string | null }> {
+/**
+ * Another process that runs `end` when the content has been written, but has not taken its place;
+ * what ended it.
+ */
+function interrupted(
+  end: string,
+  way = 'saveTensors',
+): Promise<{ code: number | null; signal: string | null }> {
   const code = `
     const fs = require('fs')
     const { ${way}: save, zeros } = require(${packaged})
@@ -42,14 +56,19 @@ describe.each(['saveTensors', 'saveTensorsSync'])('a process that ends within %s
     expectNothingElse('x')
   })
 
-  it.runIf(POSIX).each(['SIGINT', 'SIGKILL'])('leaves a file that the next process removes: %s', async (signal) => {
-    writeFileSync(path('x'), 'old')
-    expect((await interrupted(`process.kill(process.pid, '${signal}'); for (;;);`, way)).signal).toBe(signal)
-    expect(readFileSync(path('x'), 'utf8')).toBe('old')
-    expect(temporaries()).toHaveLength(1)
-    saveAnew()
-    expectNothingElse('x')
-  })
+  it.runIf(POSIX).each(['SIGINT', 'SIGKILL'])(
+    'leaves a file that the next process removes: %s',
+    async (signal) => {
+      writeFileSync(path('x'), 'old')
+      expect(
+        (await interrupted(`process.kill(process.pid, '${signal}'); for (;;);`, way)).signal,
+      ).toBe(signal)
+      expect(readFileSync(path('x'), 'utf8')).toBe('old')
+      expect(temporaries()).toHaveLength(1)
+      saveAnew()
+      expectNothingElse('x')
+    },
+  )
 })
 
 describe('a process that ends within a save in the background', () => {
@@ -77,7 +96,13 @@ describe('what an earlier process has left', () => {
 
   it.runIf(POSIX)('stays where its name is not exactly ours, or it is no file', async () => {
     const name = await leftover()
-    const others = [`${name}.bak`, `a${name}`, name.replace('.tmp', ''), name.replace('-0-', '-x-'), name.toUpperCase()]
+    const others = [
+      `${name}.bak`,
+      `a${name}`,
+      name.replace('.tmp', ''),
+      name.replace('-0-', '-x-'),
+      name.toUpperCase(),
+    ]
     for (const other of others) writeFileSync(path(other), '')
     const folder = name.replace('-0-', '-1-')
     const link = name.replace('-0-', '-2-')
@@ -89,7 +114,11 @@ describe('what an earlier process has left', () => {
 
   it.runIf(POSIX)('stays while its process lives, and for a day where nobody knows', async () => {
     const name = await leftover()
-    const [, number, rest] = /^\.x-transformers-(\d+)(-.*)$/.exec(name) as unknown as [string, string, string]
+    const [, number, rest] = /^\.x-transformers-(\d+)(-.*)$/.exec(name) as unknown as [
+      string,
+      string,
+      string,
+    ]
     const alive = `.x-transformers-${process.pid}${rest}`
     const elsewhere = `.x-transformers-${number}${rest.replace(/-\w+_/, '-other_')}`
     for (const other of [alive, elsewhere]) writeFileSync(path(other), '')

@@ -1,4 +1,5 @@
-// Saving under Node's permission model, which refuses most of what is done to an open file: with the built package.
+// Saving under Node's permission model, which refuses most of what is done to an open file: with
+// the built package.
 import { execFile } from 'node:child_process'
 import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,14 +7,18 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { expectNothingElse, expectSaved, LINUX, mode, path, ROOT, root } from './helpers.js'
 
-const PERMISSION = Number(process.versions.node.split('.')[0]) < 22 ? '--experimental-permission' : '--permission'
+const PERMISSION =
+  Number(process.versions.node.split('.')[0]) < 22 ? '--experimental-permission' : '--permission'
 
 const NATIVE_SIDES: [name: string, flags: string[]][] = [
   ['the addon', ['--allow-addons']],
   ['WebAssembly', []],
 ]
 
-/** Runs code that may write to `writable` alone; `save(path, value)` saves at once, and then once more in the background. */
+/**
+ * Runs code that may write to `writable` alone; `save(path, value)` saves at once, and then once
+ * more in the background.
+ */
 async function run(flags: string[], writable: string, body: string): Promise<unknown> {
   const code = `
     const { full, info, saveTensors, saveTensorsSync } = require(${JSON.stringify(join(root, 'dist/cjs/index.js'))})
@@ -22,14 +27,22 @@ async function run(flags: string[], writable: string, body: string): Promise<unk
       for (const way of ways) await way({ x: full([3], value) }, path)
     }
     ;(async () => { ${body} })()`
-  const all = [PERMISSION, '--allow-fs-read=*', `--allow-fs-write=${writable}`, ...flags, '--eval', code]
+  const all = [
+    PERMISSION,
+    '--allow-fs-read=*',
+    `--allow-fs-write=${writable}`,
+    ...flags,
+    '--eval',
+    code,
+  ]
   const { stdout } = await promisify(execFile)(process.execPath, all)
   return JSON.parse(stdout)
 }
 
 describe.each(NATIVE_SIDES)("Node's permission model, with %s", (name, flags) => {
   const target = name === 'the addon' ? 'native' : 'wasm'
-  const allowed = (body: string) => run(flags, `${path()}/`, `${body}; console.log(JSON.stringify(info().target))`)
+  const allowed = (body: string) =>
+    run(flags, `${path()}/`, `${body}; console.log(JSON.stringify(info().target))`)
 
   it('lets a folder be saved to that may be written', async () => {
     expect(await allowed(`await save('${path('new')}', 1)`)).toBe(target)

@@ -69,7 +69,11 @@ describe.runIf(POSIX).each(WAYS)('a pipe or a device that is saved to %s', (_, s
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(path('socket'), resolve))
     try {
-      await expectError(save(path('socket')), 'file', /socket cannot be saved: ENXIO: it is a socket/)
+      await expectError(
+        save(path('socket')),
+        'file',
+        /socket cannot be saved: ENXIO: it is a socket/,
+      )
       expect(lstatSync(path('socket')).isSocket()).toBe(true)
     } finally {
       await new Promise((resolve) => server.close(resolve))
@@ -83,7 +87,10 @@ it.runIf(POSIX)('pipes that nobody reads do not keep the threads of Node', async
   const pending = names.map((name) => saveTensors({ x: tensor([1, 2, 3]) }, name))
   await new Promise((resolve) => setTimeout(resolve, 50))
   // all threads of Node would wait for readers now, this one too
-  const found = await Promise.race([stat(path()), new Promise((resolve) => setTimeout(resolve, 5000, 'nothing'))])
+  const found = await Promise.race([
+    stat(path()),
+    new Promise((resolve) => setTimeout(resolve, 5000, 'nothing')),
+  ])
   for (const name of names) spawn('sh', ['-c', `cat "$0" > "$0.read"`, name])
   await Promise.all(pending)
   expect(found).not.toBe('nothing')
@@ -135,7 +142,11 @@ describe.runIf(mounts()).each(WAYS)('what is mounted and saved to %s', (_, save)
       expectSaved('disk/x', 4)
       await expectError(save(path('disk/new')), 'file', /new cannot be saved: ENOSPC/)
       const large = { x: tensor(new Float32Array(100_000)) }
-      await expectError(saveTensors(large, path('disk/x')), 'file', /ENOSPC: it needs \d+ bytes more, and \d+ are free/)
+      await expectError(
+        saveTensors(large, path('disk/x')),
+        'file',
+        /ENOSPC: it needs \d+ bytes more, and \d+ are free/,
+      )
       expectSaved('disk/x', 4)
       rmSync(path('disk/other'))
       // now a temporary file can be made, but not filled

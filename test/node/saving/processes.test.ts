@@ -1,12 +1,26 @@
-// Saving from processes of other users, and with output that leads elsewhere: with the built package.
+// Saving from processes of other users, and with output that leads elsewhere: with the built
+// package.
 import { execFile, execFileSync } from 'node:child_process'
 import fs, { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { loadTensorsSync } from 'x-transformers'
-import { expectNothingElse, expectSaved, LINUX, mode, POSIX, path, ROOT, root, top } from './helpers.js'
+import {
+  expectNothingElse,
+  expectSaved,
+  LINUX,
+  mode,
+  POSIX,
+  path,
+  ROOT,
+  root,
+  top,
+} from './helpers.js'
 
-/** Runs code with the built package, in another process; `save(path, value)` saves in the way asked for. */
+/**
+ * Runs code with the built package, in another process; `save(path, value)` saves in the way asked
+ * for.
+ */
 const program = (way: string, body: string) => `
   const { full, saveTensors, saveTensorsSync } = require('x-transformers')
   const save = async (path, value) => {
@@ -19,7 +33,11 @@ const program = (way: string, body: string) => `
 
 async function run(way: string, body: string, ...args: string[]): Promise<string> {
   const options = { cwd: root, encoding: 'buffer' as const }
-  const { stdout } = await promisify(execFile)(process.execPath, ['-e', program(way, body), ...args], options)
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['-e', program(way, body), ...args],
+    options,
+  )
   return stdout.toString('latin1')
 }
 
@@ -27,33 +45,42 @@ async function run(way: string, body: string, ...args: string[]): Promise<string
 const NOBODY = 'process.setgroups([]); process.setgid(65534); process.setuid(65534);'
 
 describe.each(['in the background', 'at once'])('another process that saves %s', (way) => {
-  it.runIf(POSIX)('writes to its standard output: a pipe, a socket and a file that others write to', async () => {
-    const out = await run(way, `await save('/dev/stdout', 5)`)
-    writeFileSync(path('from-socket'), Buffer.from(out, 'latin1'))
-    expectSaved('from-socket', 5)
-    execFileSync(
-      'sh',
-      [
-        '-c',
-        `"$0" -e "$1" | cat > "$2"`,
-        process.execPath,
-        program(way, `await save('/dev/stdout', 6)`),
-        path('from-pipe'),
-      ],
-      { cwd: root },
-    )
-    expectSaved('from-pipe', 6)
-    const body = `require('fs').writeSync(1, 'before '); await save('/dev/stdout', 7); require('fs').writeSync(1, ' after')`
-    execFileSync(
-      'sh',
-      ['-c', `echo -n 'old ' > "$2"; "$0" -e "$1" >> "$2"`, process.execPath, program(way, body), path('log')],
-      { cwd: root },
-    )
-    const log = readFileSync(path('log'))
-    expect(log.toString('latin1')).toMatch(/^old before .* after$/s)
-    writeFileSync(path('inner'), log.subarray('old before '.length, -' after'.length))
-    expectSaved('inner', 7)
-  })
+  it.runIf(POSIX)(
+    'writes to its standard output: a pipe, a socket and a file that others write to',
+    async () => {
+      const out = await run(way, `await save('/dev/stdout', 5)`)
+      writeFileSync(path('from-socket'), Buffer.from(out, 'latin1'))
+      expectSaved('from-socket', 5)
+      execFileSync(
+        'sh',
+        [
+          '-c',
+          `"$0" -e "$1" | cat > "$2"`,
+          process.execPath,
+          program(way, `await save('/dev/stdout', 6)`),
+          path('from-pipe'),
+        ],
+        { cwd: root },
+      )
+      expectSaved('from-pipe', 6)
+      const body = `require('fs').writeSync(1, 'before '); await save('/dev/stdout', 7); require('fs').writeSync(1, ' after')`
+      execFileSync(
+        'sh',
+        [
+          '-c',
+          `echo -n 'old ' > "$2"; "$0" -e "$1" >> "$2"`,
+          process.execPath,
+          program(way, body),
+          path('log'),
+        ],
+        { cwd: root },
+      )
+      const log = readFileSync(path('log'))
+      expect(log.toString('latin1')).toMatch(/^old before .* after$/s)
+      writeFileSync(path('inner'), log.subarray('old before '.length, -' after'.length))
+      expectSaved('inner', 7)
+    },
+  )
 
   it.runIf(POSIX)('waits for a reader that is slow', async () => {
     const body = `
@@ -62,7 +89,13 @@ describe.each(['in the background', 'at once'])('another process that saves %s',
     `
     execFileSync(
       'sh',
-      ['-c', `"$0" -e "$1" | (sleep 1; cat) > "$2"`, process.execPath, program(way, body), path('x')],
+      [
+        '-c',
+        `"$0" -e "$1" | (sleep 1; cat) > "$2"`,
+        process.execPath,
+        program(way, body),
+        path('x'),
+      ],
       { cwd: root },
     )
     expect(loadTensorsSync(path('x')).tensors.get('x')?.shape).toEqual([300000])
@@ -87,7 +120,9 @@ describe.each(['in the background', 'at once'])('another process that saves %s',
       for (const name of ${JSON.stringify(names)}) all[name] = await told(save(process.argv[1] + '/' + name, 8))
       console.log(JSON.stringify(all))`
     const all = JSON.parse(await run(way, body, path()))
-    const readOnly = expect.stringMatching(/^file: .*read-only cannot be saved: EACCES: it is read-only/)
+    const readOnly = expect.stringMatching(
+      /^file: .*read-only cannot be saved: EACCES: it is read-only/,
+    )
     expect(all).toEqual({
       own: 'saved',
       'write-only': 'saved',

@@ -1,12 +1,26 @@
 // The library on the page's own thread: trains a small model for some steps, and lets it write.
-import { AdamW, AutoregressiveWrapper, Decoder, info, manualSeed, TransformerWrapper, tensor } from 'x-transformers'
+import {
+  AdamW,
+  AutoregressiveWrapper,
+  Decoder,
+  info,
+  manualSeed,
+  TransformerWrapper,
+  tensor,
+} from 'x-transformers'
 
 manualSeed(7)
 const model = new AutoregressiveWrapper(
   new TransformerWrapper({
     num_tokens: 16,
     max_seq_len: 32,
-    attn_layers: new Decoder({ dim: 32, depth: 2, heads: 2, attn_dim_head: 16, rotary_pos_emb: true }),
+    attn_layers: new Decoder({
+      dim: 32,
+      depth: 2,
+      heads: 2,
+      attn_dim_head: 16,
+      rotary_pos_emb: true,
+    }),
   }),
 )
 const optimizer = new AdamW(model.parameters(), { lr: 1e-2 })

@@ -1,4 +1,4 @@
-// A program that is built in one place and runs in another: says what computes, and what it computes.
+// A program that is built in one place and runs in another: says what computes, and what.
 import { Decoder, info, randint, TransformerWrapper } from 'x-transformers'
 import { init } from 'x-transformers/wasm'
 import { spawn } from 'x-transformers/worker'

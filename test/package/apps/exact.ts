@@ -29,7 +29,12 @@ export async function exact(model: AutoregressiveWrapper, given: Given): Promise
   const loss = crossEntropy(x.sum(0, { keepdim: flag }), [1], { ignore_index: undefined })
   await loss.backward({ retain_graph: flag, signal })
   await model.forward([[1]], { signal, mask: undefined })
-  await model.generate([1], 2, { signal, temperature: undefined, seed: undefined, eos_token: undefined })
+  await model.generate([1], 2, {
+    signal,
+    temperature: undefined,
+    seed: undefined,
+    eos_token: undefined,
+  })
   await load('x', { device: undefined, signal, on_progress })
   await loadTensors('x', { key, signal, on_progress })
   const optimizer = new SGD(model.parameters())
@@ -40,9 +45,21 @@ export async function exact(model: AutoregressiveWrapper, given: Given): Promise
   return await model.loadWeights('x', { strict: flag, prefix: key, key, signal, on_progress })
 }
 
-export async function exactly({ signal, on_progress, flag, shape, url }: Given): Promise<HostTensor> {
+export async function exactly({
+  signal,
+  on_progress,
+  flag,
+  shape,
+  url,
+}: Given): Promise<HostTensor> {
   const wasm = { url, bytes: undefined, module: undefined, threads_url: url }
-  const x: Library = await spawn({ threads: undefined, wasm, worker: undefined, signal, on_progress })
+  const x: Library = await spawn({
+    threads: undefined,
+    wasm,
+    worker: undefined,
+    signal,
+    on_progress,
+  })
   const y: Library = await spawn({ wasm: undefined })
   y.terminate()
   const model = new x.Decoder({ dim: 32, depth: 1 })

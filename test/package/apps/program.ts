@@ -13,7 +13,10 @@ import { init } from 'x-transformers/wasm'
 import { type Library, spawn } from 'x-transformers/worker'
 
 export async function program(): Promise<number> {
-  await init({ url: '/x-transformers.wasm', on_progress: ({ loaded }) => console.log(loaded.toFixed()) })
+  await init({
+    url: '/x-transformers.wasm',
+    on_progress: ({ loaded }) => console.log(loaded.toFixed()),
+  })
   const attn_layers = new Decoder({ dim: 32, depth: 1 })
   const net = new TransformerWrapper({ num_tokens: 16, max_seq_len: 8, attn_layers })
   const ids = tensor([[1, 2, 3]], { dtype: 'i64' })

@@ -7,7 +7,13 @@ const model = new x.AutoregressiveWrapper(
   new x.TransformerWrapper({
     num_tokens: 16,
     max_seq_len: 32,
-    attn_layers: new x.Decoder({ dim: 32, depth: 2, heads: 2, attn_dim_head: 16, rotary_pos_emb: true }),
+    attn_layers: new x.Decoder({
+      dim: 32,
+      depth: 2,
+      heads: 2,
+      attn_dim_head: 16,
+      rotary_pos_emb: true,
+    }),
   }),
 )
 const optimizer = new x.AdamW(model, { lr: 1e-2 })

@@ -1,6 +1,6 @@
+import { throwIfAborted } from '../../control.js'
 import { XTransformersError } from '../../errors.js'
 import { Promises } from '../../promises.js'
-import { throwIfAborted } from '../../streams.js'
 import type { FromWorker, Id } from '../protocol.js'
 import type { Queue } from './queue.js'
 import type { Table } from './table.js'
@@ -46,7 +46,7 @@ export class Call {
   }
 
   /** Runs `work` in the order of the calls; not at all once nobody wants it. */
-  inTurn<T>(work: () => Promise<T> | T): Promise<T> {
+  inOrder<T>(work: () => Promise<T> | T): Promise<T> {
     return this.queue.run(() => {
       throwIfAborted(this.signal)
       return work()

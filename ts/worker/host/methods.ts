@@ -1,17 +1,16 @@
 /** The methods of models and optimizers that the page can call. */
 
-import { checkOptions, isPlain } from '../../checks.js'
-import { describe as inWords } from '../../data.js'
-import { describe } from '../../describe.js'
+import { checkOptions, describeValue as inWords, isPlain } from '../../checks.js'
 import { XTransformersError } from '../../errors.js'
-import { noGrad } from '../../grad-mode.js'
+import type { Target } from '../../io/sources.js'
+import { describe } from '../../models/describe.js'
+import type { NativeModel } from '../../models/native-model.js'
+import { resolveGroups } from '../../models/options.js'
 import { Stepwise } from '../../models/stepwise.js'
-import type { Quantization } from '../../module.js'
-import type { NativeModel } from '../../native-model.js'
-import { resolveGroups } from '../../options.js'
-import type { Target } from '../../sources.js'
-import type { LoadStateOptions } from '../../state.js'
-import type { Tensor } from '../../tensor.js'
+import type { LoadStateOptions } from '../../module/state.js'
+import type { Quantization } from '../../module/submodule.js'
+import { noGrad } from '../../tensor/grad-mode.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import type { StateSaveOptions } from '../../train/saved-state.js'
 import type { Call } from './call.js'
 import { sourceOf } from './objects.js'
@@ -40,7 +39,10 @@ function computing(name: 'forward' | 'generate' | 'score'): Method<NativeModel> 
 
 function cacheable(model: NativeModel): unknown {
   if (model instanceof Stepwise) return model.cacheable
-  throw new XTransformersError('invalid_argument', `a ${model.className} does not generate step by step`)
+  throw new XTransformersError(
+    'invalid_argument',
+    `a ${model.className} does not generate step by step`,
+  )
 }
 
 export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
@@ -67,11 +69,16 @@ export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
   train: (model, [on]) => void model.train(on as boolean),
 }
 
-export const OPTIMIZER_METHODS: Record<string, Method<{ optimizer: AnyOptimizer; kind: string }>> = {
-  setOptions: ({ optimizer, kind }, [options, group]) => setOptions(optimizer, kind, options as object, group),
+export const OPTIMIZER_METHODS: Record<
+  string,
+  Method<{ optimizer: AnyOptimizer; kind: string }>
+> = {
+  setOptions: ({ optimizer, kind }, [options, group]) =>
+    setOptions(optimizer, kind, options as object, group),
   zeroGrad: ({ optimizer }) => optimizer.zeroGrad(),
   saveBytes: ({ optimizer }, [options]) => optimizer.saveBytes(options as StateSaveOptions),
-  save: ({ optimizer }, [target, options]) => optimizer.save(target as Target, options as StateSaveOptions),
+  save: ({ optimizer }, [target, options]) =>
+    optimizer.save(target as Target, options as StateSaveOptions),
   load: async ({ optimizer }, [source, options]) => {
     await optimizer.load(sourceOf(source), options as { key?: string })
     return optimizer.lr
@@ -82,7 +89,10 @@ function setOptions(optimizer: AnyOptimizer, kind: string, given: object, group:
   const options = checkOptions(given, 'setOptions()')
   const { param_groups: groups } = optimizer
   if (group !== undefined && group !== null && groups[group as number] === undefined) {
-    throw new XTransformersError('invalid_argument', `there is no group ${inWords(group)}; there are ${groups.length}`)
+    throw new XTransformersError(
+      'invalid_argument',
+      `there is no group ${inWords(group)}; there are ${groups.length}`,
+    )
   }
   const chosen = groups.filter((_, i) => group === undefined || group === null || group === i)
   const settings = resolveGroups<object>(

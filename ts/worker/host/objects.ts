@@ -1,8 +1,8 @@
 /** How the worker makes the objects that the page has numbers of. */
 import { XTransformersError } from '../../errors.js'
-import type { NativeModel } from '../../native-model.js'
-import type { Source } from '../../sources.js'
-import type { Tensor } from '../../tensor.js'
+import type { Source } from '../../io/sources.js'
+import type { NativeModel } from '../../models/native-model.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import * as optimizers from '../../train/optimizers.js'
 import type { Id, Params, WireGroup, WireModel } from '../protocol.js'
 import type { AnyOptimizer, Table } from './table.js'
@@ -19,7 +19,10 @@ export function make<T>(table: Table, id: Id, construct: () => T): T {
 
 export function classOf<C>(classes: object, name: string): C {
   if (Object.hasOwn(classes, name)) return (classes as Record<string, C>)[name] as C
-  throw new XTransformersError('internal', `the worker has no class ${name}: page and worker are of different versions`)
+  throw new XTransformersError(
+    'internal',
+    `the worker has no class ${name}: page and worker are of different versions`,
+  )
 }
 
 /** The parameters of a group. */
@@ -38,7 +41,10 @@ function parametersOf(model: NativeModel, names: readonly string[] | null, what:
 
 type OptimizerClass = new (parameters: object[], options: object) => AnyOptimizer
 
-export function makeOptimizer({ class: kind, groups, options }: Params<'optimizer'>, table: Table): AnyOptimizer {
+export function makeOptimizer(
+  { class: kind, groups, options }: Params<'optimizer'>,
+  table: Table,
+): AnyOptimizer {
   const Class = classOf<OptimizerClass>(optimizers, kind)
   const made = groups.map(({ model, params, settings }: WireGroup, i) => ({
     ...(settings as object),
@@ -53,7 +59,11 @@ export function register(table: Table, id: Id, model: NativeModel): WireModel {
   for (const [name, option] of Object.entries(model.options as object)) {
     if (typeof (option as { class?: unknown } | null)?.class !== 'string') continue
     // every class gives the models within by the options' names
-    inner[name] = register(table, table.next(), (model as unknown as Record<string, NativeModel>)[name] as NativeModel)
+    inner[name] = register(
+      table,
+      table.next(),
+      (model as unknown as Record<string, NativeModel>)[name] as NativeModel,
+    )
   }
   table.addModel(id, model, innerIds(inner))
   return { object: id, class: model.className, inner }

@@ -1,17 +1,18 @@
 /** What the worker does for each message, by the library's public calls. */
-import { load } from '../../checkpoint.js'
+
 import { XTransformersError } from '../../errors.js'
-import { memory } from '../../memory.js'
 import * as models from '../../models/index.js'
-import type { NativeModel } from '../../native-model.js'
-import { manualSeed } from '../../random.js'
-import { info } from '../../runtime.js'
+import { load } from '../../models/load.js'
+import type { NativeModel } from '../../models/native-model.js'
+import { info } from '../../native/runtime.js'
+import { memory } from '../../tensor/memory.js'
+import { manualSeed } from '../../tensor/random.js'
 import type { Operation, Params, Request, Result } from '../protocol.js'
 import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'
 import { type Method, MODEL_METHODS, OPTIMIZER_METHODS } from './methods.js'
 import { classOf, make, makeOptimizer, register, sourceOf } from './objects.js'
-import { trainStep } from './train.js'
+import { runTrainStep } from './train.js'
 import { Tensors } from './values.js'
 
 type Handler<K extends Operation> = (params: Params<K>, call: Call) => Promise<Packed<Result<K>>>
@@ -19,11 +20,15 @@ type Handler<K extends Operation> = (params: Params<K>, call: Call) => Promise<P
 const plain = <T>(value: T): Packed<T> => ({ value, transfer: [] })
 
 /** A handler whose work runs in the order of the calls, with tensors that end with it. */
-function inTurn<K extends Operation>(
-  work: (params: Params<K>, tensors: Tensors, call: Call) => Promise<Packed<Result<K>>> | Packed<Result<K>>,
+function inOrder<K extends Operation>(
+  work: (
+    params: Params<K>,
+    tensors: Tensors,
+    call: Call,
+  ) => Promise<Packed<Result<K>>> | Packed<Result<K>>,
 ): Handler<K> {
   return (params, call) =>
-    call.inTurn(async () => {
+    call.inOrder(async () => {
       const tensors = new Tensors(call.table)
       try {
         return await work(params, tensors, call)
@@ -34,7 +39,7 @@ function inTurn<K extends Operation>(
 }
 
 async function callMethod(
-  { object, method, args: wire, quiet }: Params<'call'>,
+  { object, method, args: wire, unawaited }: Params<'call'>,
   tensors: Tensors,
   call: Call,
 ): Promise<Packed> {
@@ -42,32 +47,38 @@ async function callMethod(
   const entry = table.entry(object)
   const args = tensors.unpack<unknown[]>(wire)
   if ('model' in entry) {
-    const result = await classOf<Method<NativeModel>>(MODEL_METHODS, method)(entry.model, args, call)
+    const result = await classOf<Method<NativeModel>>(MODEL_METHODS, method)(
+      entry.model,
+      args,
+      call,
+    )
     return tensors.pack(tensors.keep(result))
   }
   try {
     const run = classOf<(typeof OPTIMIZER_METHODS)[string]>(OPTIMIZER_METHODS, method)
-    return tensors.pack(await run(quiet ? entry : table.optimizer(object), args, call))
+    return tensors.pack(await run(unawaited ? entry : table.optimizer(object), args, call))
   } catch (error) {
-    if (quiet) entry.failure = error
+    if (unawaited) entry.failure = error
     throw error
   }
 }
 
 const HANDLERS: { [K in Operation]: Handler<K> } = {
-  info: inTurn(() => plain(info())),
-  memory: inTurn(() => plain(memory())),
-  seed: inTurn(({ seed }) => {
+  info: inOrder(() => plain(info())),
+  memory: inOrder(() => plain(memory())),
+  seed: inOrder(({ seed }) => {
     manualSeed(seed)
     return plain(null)
   }),
-  construct: inTurn(({ object, class: name, args }, tensors, { table }) => {
+  construct: inOrder(({ object, class: name, args }, tensors, { table }) => {
     const construct = () =>
-      new (classOf<new (...args: unknown[]) => NativeModel>(models, name))(...tensors.unpack<unknown[]>(args))
+      new (classOf<new (...args: unknown[]) => NativeModel>(models, name))(
+        ...tensors.unpack<unknown[]>(args),
+      )
     table.addModel(object, make(table, object, construct))
     return plain(null)
   }),
-  optimizer: inTurn((params, _, { table }) => {
+  optimizer: inOrder((params, _, { table }) => {
     const { object, class: kind } = params
     table.addOptimizer(
       object,
@@ -87,18 +98,24 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
     model.dispose()
     throw signal.reason
   },
-  call: inTurn(callMethod),
+  call: inOrder(callMethod),
   stream: streamTokens,
-  trainStep: inTurn(async (step, tensors, { table, signal }) => plain(await trainStep(step, table, tensors, signal))),
+  trainStep: inOrder(async (step, tensors, { table, signal }) =>
+    plain(await runTrainStep(step, table, tensors, signal)),
+  ),
 }
 
 async function streamTokens({ object, args }: Params<'stream'>, call: Call): Promise<Packed<null>> {
   const tensors = new Tensors(call.table)
   let tokens: AsyncIterator<number | number[]> | null = null
   try {
-    tokens = await call.inTurn(() => start(call.table.model(object), tensors.unpack<unknown[]>(args)))
+    tokens = await call.inOrder(() =>
+      start(call.table.model(object), tensors.unpack<unknown[]>(args)),
+    )
     while (await call.mayGoOn()) {
-      const { done, value } = await call.inTurn(() => (tokens as AsyncIterator<number | number[]>).next())
+      const { done, value } = await call.inOrder(() =>
+        (tokens as AsyncIterator<number | number[]>).next(),
+      )
       if (done) break
       call.send({ type: 'item', id: call.id, value })
     }
@@ -110,8 +127,11 @@ async function streamTokens({ object, args }: Params<'stream'>, call: Call): Pro
 }
 
 function start(model: NativeModel, args: readonly unknown[]): AsyncIterator<number | number[]> {
-  const { stream } = model as unknown as { stream?: (...args: readonly unknown[]) => AsyncIterable<number | number[]> }
-  if (!stream) throw new XTransformersError('invalid_argument', `a ${model.className} has no stream()`)
+  const { stream } = model as unknown as {
+    stream?: (...args: readonly unknown[]) => AsyncIterable<number | number[]>
+  }
+  if (!stream)
+    throw new XTransformersError('invalid_argument', `a ${model.className} has no stream()`)
   return stream.apply(model, [...args])[Symbol.asyncIterator]()
 }
 

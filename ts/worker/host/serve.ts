@@ -1,5 +1,7 @@
 /** The worker's side: the library behind a port. */
 import { XTransformersError } from '../../errors.js'
+import { resolveOptions } from '../../models/options.js'
+import * as optimizers from '../../train/optimizers.js'
 import type { FromWorker, Id, InitSettings, Port, Request, ToWorker } from '../protocol.js'
 import { packError } from '../wire-error.js'
 import { Call } from './call.js'
@@ -42,7 +44,9 @@ class Host {
     this.#later(() => this.#table.clear())
   }
 
-  /** For what nobody waits for: where freeing fails, nothing works any more, and the calls say so. */
+  /**
+   * For what nobody waits for: where freeing fails, nothing works any more, and the calls say so.
+   */
   #later(work: () => void): void {
     this.#queue.run(work).catch(() => {})
   }
@@ -73,8 +77,10 @@ class Host {
 
   async #start(settings: InitSettings): Promise<void> {
     try {
-      await this.#init?.(settings, (progress) => this.#send({ type: 'progress', id: null, progress }))
-      this.#send({ type: 'ready' })
+      await this.#init?.(settings, (progress) =>
+        this.#send({ type: 'progress', id: null, progress }),
+      )
+      this.#send({ type: 'ready', learning_rates: defaultRates() })
     } catch (error) {
       this.#send({ type: 'failed', error: packError(error) })
     }
@@ -96,6 +102,15 @@ class Host {
   }
 }
 
+/** Of each optimizer, as its options declare it. */
+const defaultRates = () =>
+  Object.fromEntries(
+    Object.keys(optimizers).map((name) => [
+      name,
+      resolveOptions<{ lr: number }>(name, {} as never).lr,
+    ]),
+  )
+
 /** Tells how far something has come. */
 export type Tell = (progress: { loaded: number; total: number | null }) => void
 
@@ -103,6 +118,7 @@ export type Tell = (progress: { loaded: number; total: number | null }) => void
 function isBreakdown(error: unknown): boolean {
   if (!(error instanceof XTransformersError)) return false
   return (
-    (error.cause as Error | undefined)?.name === 'RuntimeError' || /WebAssembly module has stopped/.test(error.message)
+    (error.cause as Error | undefined)?.name === 'RuntimeError' ||
+    /WebAssembly module has stopped/.test(error.message)
   )
 }

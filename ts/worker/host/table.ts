@@ -1,6 +1,6 @@
 import { XTransformersError } from '../../errors.js'
-import { FORGET } from '../../module.js'
-import type { NativeModel } from '../../native-model.js'
+import type { NativeModel } from '../../models/native-model.js'
+import { FORGET } from '../../module/submodule.js'
 import type { Optimizer } from '../../train/optimizer.js'
 import type { Id } from '../protocol.js'
 
@@ -48,13 +48,19 @@ export class Table {
   model(id: Id): NativeModel {
     const entry = this.entry(id)
     if ('model' in entry) return entry.model
-    throw new XTransformersError('invalid_argument', 'an optimizer was given where a model is needed')
+    throw new XTransformersError(
+      'invalid_argument',
+      'an optimizer was given where a model is needed',
+    )
   }
 
   optimizer(id: Id): OptimizerEntry {
     const entry = this.entry(id)
     if (!('optimizer' in entry)) {
-      throw new XTransformersError('invalid_argument', 'a model was given where an optimizer is needed')
+      throw new XTransformersError(
+        'invalid_argument',
+        'a model was given where an optimizer is needed',
+      )
     }
     const { failure } = entry
     entry.failure = null
@@ -65,7 +71,8 @@ export class Table {
   /** @throws what its construction threw; XTransformersError (`disposed`) after `dispose()` */
   entry(id: Id): ModelEntry | OptimizerEntry {
     const entry = this.#entries.get(id)
-    if (!entry) throw new XTransformersError('disposed', 'this was disposed and cannot be used any more')
+    if (!entry)
+      throw new XTransformersError('disposed', 'this was disposed and cannot be used any more')
     if ('error' in entry) throw entry.error
     return entry
   }

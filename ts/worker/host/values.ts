@@ -1,8 +1,8 @@
 /** Arguments and results on the worker's side: tensors come as copies, and go as copies. */
 import { isBytes, isMap, isPlain } from '../../checks.js'
-import { tensor } from '../../creation.js'
 import { HANDLE } from '../../symbols.js'
-import { Tensor } from '../../tensor.js'
+import { tensor } from '../../tensor/creation.js'
+import { Tensor } from '../../tensor/tensor.js'
 import type { Id, Wire, WireTensor } from '../protocol.js'
 import { ownMemory, type Packed } from '../transfer.js'
 import type { Table } from './table.js'
@@ -25,7 +25,8 @@ export class Tensors {
     if (!isPlain(value)) return value
     const { $tensor, $object } = value as { $tensor?: WireTensor; $object?: Id }
     if ($object !== undefined) return this.table.model($object)
-    if ($tensor) return this.keep(tensor($tensor.data, { shape: $tensor.shape, dtype: $tensor.dtype }))
+    if ($tensor)
+      return this.keep(tensor($tensor.data, { shape: $tensor.shape, dtype: $tensor.dtype }))
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.#unpack(item)]))
   }
 
@@ -35,7 +36,8 @@ export class Tensors {
       // parameters live as long as their model
       if (!value[HANDLE].owned) this.#all.add(value)
     } else if (Array.isArray(value)) for (const item of value) this.keep(item)
-    else if (typeof value === 'object' && value !== null) for (const item of Object.values(value)) this.keep(item)
+    else if (typeof value === 'object' && value !== null)
+      for (const item of Object.values(value)) this.keep(item)
     return value
   }
 
@@ -52,7 +54,8 @@ export class Tensors {
         return { $tensor: { data: give(ownMemory(item.dataSync())), shape: [...shape], dtype } }
       }
       if (isBytes(item)) return give(ownMemory(item))
-      if (isMap(item)) return Object.fromEntries(Array.from(item, ([key, part]) => [key, visit(part)]))
+      if (isMap(item))
+        return Object.fromEntries(Array.from(item, ([key, part]) => [key, visit(part)]))
       if (Array.isArray(item)) return item.map(visit)
       if (typeof item !== 'object' || item === null || !isPlain(item)) return item
       return Object.fromEntries(Object.entries(item).map(([key, part]) => [key, visit(part)]))

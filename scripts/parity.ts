@@ -1,0 +1,28 @@
+// The command of `npm run parity -- DIR`: runs the recorded cases and training traces of a folder
+// (test/golden/README.md).
+import { existsSync } from 'node:fs'
+import { Command } from 'commander'
+import { listFixtures, runFile } from '../test/parity/fixtures.js'
+import { command, userPath } from './command.js'
+
+const program = new Command('npm run parity --')
+  .description('Compares this library with recorded results of the Python package.')
+  .argument('<dir>', 'folder with CASE.json and CASE.safetensors files, as in test/golden')
+
+await command(async () => {
+  const folder = userPath(program.parse().args[0] as string)
+  if (!existsSync(folder)) program.error(`${folder} does not exist`)
+  const fixtures = listFixtures(folder)
+  if (!fixtures.length)
+    program.error(`${folder} has no recorded cases (CASE.json beside CASE.safetensors)`)
+
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  for (const fixture of fixtures) {
+    const { status, reason } = await runFile(fixture)
+    counts[status]++
+    if (status !== 'passed')
+      console.log(`${status}  ${fixture.name}: ${reason.replaceAll(/\s*\n\s*/g, ' ')}`)
+  }
+  console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
+  if (counts.failed) process.exitCode = 1
+})

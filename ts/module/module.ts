@@ -1,0 +1,466 @@
+import { BRAND, type Brand, brand, withArticle } from '../brand.js'
+import { checkFlag } from '../checks.js'
+import { checkSignal, throwIfAborted } from '../control.js'
+import { checkNamed, classNameOf } from '../io/named.js'
+import { saveWeights, saveWeightsSync, type Target, toBlob } from '../io/sources.js'
+import {
+  disposeAll,
+  readTensors,
+  readTensorsSync,
+  type SyncTensorSource,
+  type TensorReadOptions,
+  type TensorSource,
+  writeTensorBytes,
+  writeTensorBytesSync,
+} from '../io/tensor-files.js'
+import { whenEnded } from '../promises.js'
+import { GATES, HANDLE, INSPECT, NATIVE_MODULE, SELF, uncloneable } from '../symbols.js'
+import { checkDevice, type Device } from '../tensor/device.js'
+import { sizeOf } from '../tensor/dtype.js'
+import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from '../tensor/schedule.js'
+import type { Tensor } from '../tensor/tensor.js'
+import {
+  below,
+  distinct,
+  type Entry,
+  type EntrySource,
+  prefixed,
+  type StateDict,
+} from './entries.js'
+import { hookForward } from './forwards.js'
+import { noteModule, requireSeen } from './hidden.js'
+import { assignParameter, moveParameter, parameterEntry } from './parameters.js'
+import {
+  addChild,
+  CHILDREN,
+  DISPOSAL,
+  HAS_CHILD,
+  hasLiveParent,
+  identity,
+  requireLive,
+  whileDisposing,
+} from './parents.js'
+import { type Part, withParts } from './parts.js'
+import {
+  checkState,
+  checkStateOptions,
+  fitState,
+  type LoadResult,
+  type LoadStateOptions,
+} from './state.js'
+import { ASSIGN, ENTRIES, FORGET, isModule, type Quantization } from './submodule.js'
+import { renderTree } from './tree.js'
+
+/** Options of {@link Module.loadWeights}. */
+export type LoadWeightsOptions = LoadStateOptions & TensorReadOptions
+
+const UNCLONEABLE = uncloneable('a model cannot be cloned: send saveBytes()')
+
+/**
+ * A model, or a part of one.
+ *
+ * Extend it with a `forward` of your own: properties that are Modules, or Tensors with
+ * `requires_grad`, become its children and parameters, named as the properties are; also those in
+ * arrays, Maps, Sets and other objects, in one another too: `heads.0.weight`,
+ * `blocks.first.weight`. Nothing is looked for in built-in objects of other kinds, in optimizers,
+ * and behind getters of classes. A parameter whose `requires_grad` was set to false stays one: it
+ * is frozen. Tensors that were made without it are no parameters, and are not saved.
+ *
+ * JavaScript shows nobody what is in `#private` fields, closures and WeakMaps. A parameter or a
+ * Module that is only there is an error (`invalid_state`): at the first use of the parameters,
+ * where the constructor has made it, else at the first `forward` whose result has it in its graph,
+ * unless an optimizer, another model or the caller has it too. `private` of TypeScript is fine.
+ *
+ * @example
+ * class Classifier extends Module {
+ *   encoder = new TransformerWrapper({
+ *     num_tokens: 256, max_seq_len: 64, attn_layers: new Encoder({ dim: 64, depth: 2 }),
+ *   })
+ *   head = randn([64, 2], { requires_grad: true })
+ *
+ *   async forward(x: Tensor) {
+ *     const embedded = await this.encoder.forward(x, { return_embeddings: true })
+ *     return embedded.mean(1).matmul(this.head)
+ *   }
+ * }
+ */
+export abstract class Module<Options = unknown> {
+  /** @internal The model itself, where `this` may be a Proxy around it. */
+  declare readonly [SELF]: this
+  /** @internal */
+  readonly uncloneable: symbol = UNCLONEABLE
+  #training = true
+  readonly #options: Options
+  /** How it ended, in words; null while it lives. */
+  #ended: string | null = null
+  #released = false
+
+  /** @param options kept as `options`; a class of your own needs none */
+  constructor(options?: Options) {
+    Object.defineProperty(this, SELF, { value: this })
+    this.#options = options as Options
+    noteModule(this)
+    if (!(NATIVE_MODULE in this)) hookForward(this)
+  }
+
+  /** What the model computes. */
+  // biome-ignore lint/suspicious/noExplicitAny: every class has arguments of its own
+  abstract forward(...args: any[]): unknown
+
+  /** The options that the model was made with. */
+  get options(): Options {
+    return this[SELF].#options
+  }
+
+  /** Whether dropout is on: true for a new model, false after `eval()`. */
+  get training(): boolean {
+    return this[SELF].#training
+  }
+
+  /**
+   * The parameters, each once, in the order of the state dict; the same objects on every call.
+   * Draws initial values.
+   */
+  parameters(): Tensor[] {
+    return [...this.namedParameters().values()]
+  }
+
+  /** The parameters by name, each once. */
+  namedParameters(): Map<string, Tensor> {
+    const seen = new Set<EntrySource>()
+    const named = new Map<string, Tensor>()
+    for (const { name, kind, tied, source } of distinct(this[ENTRIES]())) {
+      if (kind !== 'parameter' || tied !== null || seen.has(source)) continue
+      seen.add(source)
+      named.set(name, source.tensor())
+    }
+    return named
+  }
+
+  /**
+   * Every parameter and persistent buffer by its name in the Python package. The tensors are the
+   * model's own: they follow the training.
+   */
+  stateDict(): Map<string, Tensor> {
+    return new Map(distinct(this[ENTRIES]()).map(({ name, source }) => [name, source.tensor()]))
+  }
+
+  /**
+   * Copies values into the parameters and buffers, by name; values of other types are converted.
+   *
+   * @returns what was missing, unexpected or of another shape, and which prefix was taken off the
+   *   names
+   * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit; (`busy`)
+   *   while a call on the model is pending
+   */
+  loadStateDict(
+    state: StateDict | Readonly<Record<string, Tensor>>,
+    options: LoadStateOptions = {},
+  ): LoadResult {
+    const fitting = checkStateOptions(options, 'loadStateDict()')
+    const { known, result } = fitState(checkState(state), this[ENTRIES](), fitting)
+    scheduleSync('loadStateDict()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
+    return result
+  }
+
+  /**
+   * Reads a file into the parameters and buffers: safetensors (also in several files, by their
+   * index) or what `torch.save` has made of a state dict; see {@link loadTensors}. Calls that
+   * follow wait for it.
+   *
+   * All or nothing: an error or an abort changes nothing. So all values are read into new tensors
+   * first, and take the place of the old ones at the end: at its peak there is memory for the old
+   * weights and the new.
+   *
+   * @returns as {@link loadStateDict}
+   * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`)
+   * @example
+   * const { missing } = await model.loadWeights('pytorch_model.bin', { strict: false })
+   */
+  async loadWeights(source: TensorSource, given: LoadWeightsOptions = {}): Promise<LoadResult> {
+    const options = checkStateOptions(given, 'loadWeights()', ['key', 'signal', 'on_progress'])
+    const signal = checkSignal(options.signal)
+    const gates = this[GATES]()
+    const reading = readTensors(source, { ...options, widen: true })
+    // it may fail before its turn comes, when nobody looks at it yet: in Node that would end the
+    // process
+    reading.catch(() => {})
+    const put = async () => {
+      const { known, result } = fitState((await reading).tensors, this[ENTRIES](), options)
+      throwIfAborted(signal)
+      this[ASSIGN](known)
+      return result
+    }
+    // the native tensors go with the call, however it ends
+    const free = () => void reading.then(({ tensors }) => disposeAll(tensors)).catch(() => {})
+    return await whenEnded(schedule(NO_GATES, gates, put, signal), free)
+  }
+
+  /** As {@link loadWeights}, at once: of paths (Node) or of bytes. */
+  loadWeightsSync(
+    source: SyncTensorSource,
+    given: Omit<LoadWeightsOptions, 'signal' | 'on_progress'> = {},
+  ): LoadResult {
+    const options = checkStateOptions(given, 'loadWeightsSync()', ['key'])
+    const { tensors } = readTensorsSync(source, { ...options, widen: true })
+    try {
+      const { known, result } = fitState(tensors, this[ENTRIES](), options)
+      scheduleSync('loadWeightsSync()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
+      return result
+    } finally {
+      disposeAll(tensors)
+    }
+  }
+
+  /** Turns dropout on (or off): in this model and in those within. */
+  train(on = true): this {
+    this[SELF].#training = checkFlag(on, 'the mode')
+    walk(this, (parts) => {
+      for (const [, child] of parts) if (isModule(child)) child.train(on)
+    })
+    return this
+  }
+
+  /** Turns dropout off, and nothing else. */
+  eval(): this {
+    return this.train(false)
+  }
+
+  /**
+   * Moves weights, buffers and gradients to a device, in place; optimizers keep their parameters.
+   *
+   * @throws XTransformersError (`busy`) while a call on the model is pending
+   */
+  to(device: Device): this {
+    const target = checkDevice(device)
+    const moveAll = (parts: Part[]) => {
+      for (const [, part] of parts) {
+        if (isModule(part)) part.to(target)
+        else moveParameter(part, target)
+      }
+    }
+    scheduleSync('to()', NO_GATES, this[GATES](), () => walk(this, moveAll))
+    return this
+  }
+
+  /** Moves the model to the GPU. */
+  cuda(): this {
+    return this.to('cuda')
+  }
+
+  /** Moves the model to main memory. */
+  cpu(): this {
+    return this.to('cpu')
+  }
+
+  /**
+   * Keeps the weights of linear layers in fewer bytes, for inference: a generation, which reads
+   * them all for each token, takes less time and memory. Each weight is rounded, and what it was
+   * before is gone.
+   *
+   * - `q8_0`: 8 bits, and a scale in 16 bits for each 32 neighbours; changes next to nothing
+   * - `q4_0`: 4 bits, and such a scale; changes what comes out, small models most
+   * - `bf16`: the upper half of an f32
+   *
+   * Embeddings, norms, biases, a head that is the token embedding, and, but for `bf16`, rows that
+   * are not whole blocks of 32 stay f32. `stateDict()` and `save()` give the rounded values as f32.
+   * Models that share the weights follow. Loading weights makes them f32 again; the gradients of
+   * the quantized ones are dropped.
+   *
+   * From then on the model computes inside `noGrad` only, as `generate` and `score` do anyway: to
+   * train it, or to move it to another device, is an error (`quantized`).
+   *
+   * @throws XTransformersError (`invalid_options`) where there is no such format;
+   * (`invalid_tensor`) where a weight is not finite or not f32 on the CPU, which changes nothing;
+   * (`busy`) while a call on the model is pending
+   * @example
+   * const model = (await loadModel('model.safetensors')).quantize('q8_0')
+   */
+  quantize(format: Quantization): this {
+    const quantizeAll = (parts: Part[]) => {
+      for (const [, part] of parts) if (isModule(part)) part.quantize(format)
+    }
+    scheduleSync('quantize()', NO_GATES, this[GATES](), () => walk(this, quantizeAll))
+    return this
+  }
+
+  /**
+   * How quantized weights are kept: the first one, where they are in several formats; null where
+   * all are f32.
+   */
+  get quantization(): Quantization | null {
+    return walk(this, (parts) => {
+      for (const [, part] of parts)
+        if (isModule(part) && part.quantization) return part.quantization
+      return null
+    })
+  }
+
+  /** Number of single weights, each counted once. Draws no values. */
+  get numParameters(): number {
+    const sizes = new Map<EntrySource, number>()
+    for (const { shape, kind, tied, source } of this[ENTRIES]()) {
+      if (kind === 'parameter' && tied === null) sizes.set(source, sizeOf(shape))
+    }
+    return [...sizes.values()].reduce((a, b) => a + b, 0)
+  }
+
+  /**
+   * Writes the weights as safetensors, which in Python `safetensors.torch.load_file` reads; a name
+   * that PyTorch's files have (`.pt`, `.pth`) is refused (`invalid_argument`). The
+   * weights are those of now: later steps wait until they are read.
+   *
+   * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see
+   *   {@link Target}
+   * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
+   */
+  async save(target: Target): Promise<void> {
+    await saveWeights(target, () => this.saveBytes())
+  }
+
+  /** As {@link save}, at once: to a path (Node). */
+  saveSync(path: string): void {
+    saveWeightsSync(path, () => this.saveBytesSync())
+  }
+
+  /** The weights as a safetensors file in a Blob, such as for a download. */
+  async saveBlob(): Promise<Blob> {
+    return toBlob(await this.saveBytes())
+  }
+
+  /** The weights as the bytes of a safetensors file. */
+  async saveBytes(): Promise<Uint8Array> {
+    return await writeTensorBytes(checkNamed(this.stateDict()), metadataOf(this))
+  }
+
+  /** As {@link saveBytes}, at once. */
+  saveBytesSync(): Uint8Array {
+    return writeTensorBytesSync(checkNamed(this.stateDict()), metadataOf(this))
+  }
+
+  /**
+   * Frees the weights: its own, and those of the models within, unless another live model has these
+   * within too. Every later use is an error (`disposed`); so is a later step of an optimizer of
+   * them.
+   */
+  dispose(): void {
+    if (this[SELF].#released) return
+    whileDisposing(this, () => {
+      this[SELF].#ended ??= `this ${this.constructor.name} was disposed`
+      // a live model around it goes on with the weights, and frees them
+      if (hasLiveParent(this)) return
+      this[SELF].#released = true
+      walk(this, (parts) => {
+        for (const [, part] of parts) {
+          if (hasLiveParent(part)) continue
+          if (isModule(part)) part.dispose()
+          else part[HANDLE].release()
+        }
+      })
+    })
+  }
+
+  /** @internal As {@link dispose}, without the models within. */
+  [FORGET](): void {
+    this.dispose()
+  }
+
+  /** @internal */
+  get [DISPOSAL](): string | null {
+    return this[SELF].#ended
+  }
+
+  /** @internal */
+  [CHILDREN](): readonly object[] {
+    return walk(this, (parts) => parts.map(([, part]) => part))
+  }
+
+  /** @internal */
+  [HAS_CHILD](part: object): boolean {
+    return withParts(this, (parts) => parts.some(([, own]) => identity(own) === identity(part)))
+  }
+
+  /** For `using`. */
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** @internal */
+  get [BRAND](): Brand {
+    return brand(withArticle(this.constructor.name || 'Module'))
+  }
+
+  /**
+   * What `Object.prototype.toString` says. Frameworks that wrap objects in proxies, such as Vue,
+   * leave objects of their own kind alone.
+   */
+  get [Symbol.toStringTag](): string {
+    return 'Module'
+  }
+
+  /** The model as a readable tree. */
+  toString(): string {
+    if (this[SELF].#ended !== null) return `${this.constructor.name}(disposed)`
+    return renderTree(this.constructor.name, this[ENTRIES]())
+  }
+
+  /**
+   * The readable tree, for `JSON.stringify`: weights are saved by {@link save} and
+   * {@link saveBytes}.
+   */
+  toJSON(): string {
+    return this[INSPECT]()
+  }
+
+  /** @internal Printing must not fail. */
+  [INSPECT](): string {
+    try {
+      return this.toString()
+    } catch (error) {
+      return `${this.constructor.name}(${(error as Error).message})`
+    }
+  }
+
+  /** @internal The lines of the state dict. */
+  [ENTRIES](): Entry[] {
+    requireLive(this)
+    hookForward(this)
+    const lines = ([name, part]: Part) =>
+      isModule(part)
+        ? part[ENTRIES]().map((entry) => prefixed(entry, name))
+        : [parameterEntry(name, part)]
+    const entries = walk(this, (parts) => distinct(parts.flatMap(lines)))
+    requireSeen(this)
+    return entries
+  }
+
+  /** @internal The gates of all weights. */
+  [GATES](): Gates {
+    const gates = ([, part]: Part) => (isModule(part) ? part[GATES]() : part[HANDLE].gates)
+    return walk(this, (parts) => mergeGates(parts.map(gates)))
+  }
+
+  /** @internal Copies values in; names and shapes have been checked. */
+  [ASSIGN](state: StateDict): void {
+    walk(this, (parts) => {
+      for (const [name, part] of parts) {
+        const value = state.get(name)
+        if (isModule(part)) part[ASSIGN](below(state, `${name}.`))
+        else if (value) assignParameter(part, value)
+      }
+    })
+  }
+}
+
+const metadataOf = (module: Module): Record<string, string> => ({
+  format: 'pt',
+  class: classNameOf(module),
+})
+
+/** Runs `fn` with the children and own parameters of `module`, by dotted name. */
+function walk<T>(module: Module, fn: (parts: Part[]) => T): T {
+  return withParts(module, (parts) => {
+    for (const [, part] of parts) addChild(module, part)
+    return fn(parts)
+  })
+}

@@ -1,0 +1,31 @@
+/** A model, as far as the models around it need it: what leads to it does not import the class. */
+import { GATES } from '../symbols.js'
+import type { Device } from '../tensor/device.js'
+import type { Gates } from '../tensor/schedule.js'
+import type { Entry, StateDict } from './entries.js'
+
+/** How {@link Module.quantize} keeps weights: in 8.5, 4.5 or 16 bits each, in place of 32. */
+export type Quantization = 'q8_0' | 'q4_0' | 'bf16'
+
+// Symbols, so that a user's own members never meet ours.
+export const ENTRIES: unique symbol = Symbol('x-transformers.entries')
+export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
+export const FORGET: unique symbol = Symbol('x-transformers.forget')
+
+/** What a model asks of those within it. */
+export interface Submodule {
+  readonly quantization: Quantization | null
+  train(on?: boolean): unknown
+  to(device: Device): unknown
+  quantize(format: Quantization): unknown
+  dispose(): void
+  [ENTRIES](): Entry[]
+  [GATES](): Gates
+  [ASSIGN](state: StateDict): void
+}
+
+/** By what every model has: the class is not imported here. */
+export const isModule = (value: unknown): value is Submodule =>
+  typeof value === 'object' &&
+  value !== null &&
+  typeof (value as Partial<Submodule>)[ENTRIES] === 'function'

@@ -1,0 +1,52 @@
+import { native, running } from '#native'
+import { describeValue } from '../checks.js'
+import { guarded, XTransformersError } from '../errors.js'
+
+/** What {@link info} tells. */
+export interface RuntimeInfo {
+  /** Version of the native side. */
+  version: string
+  /** What it was built for. */
+  target: 'native' | 'wasm'
+  /** How many threads it uses. */
+  threads: number
+  /** In WebAssembly: why so many. */
+  threads_reason?: string
+  /**
+   * In WebAssembly: which of the builds runs. `relaxed` is faster, `threads` uses several cores.
+   */
+  build?: 'plain' | 'relaxed' | 'threads'
+  /** Whether it can use a GPU. */
+  cuda: boolean
+}
+
+/** What computes here. */
+export function info(): RuntimeInfo {
+  const { simd: _, ...known } = JSON.parse(native.info())
+  return { ...known, ...running }
+}
+
+/** More are a slip rather than a machine. */
+const MAX_THREADS = 1024
+
+/**
+ * Sets how many threads share the work of all calls that begin later, in the whole process. Unless
+ * set, there are as many as the process may use processors: the limits of a container (cgroups) and
+ * of `taskset` count, and so does the environment variable `RAYON_NUM_THREADS`.
+ *
+ * Models that run at the same time share these threads. Results do not depend on how many there
+ * are.
+ *
+ * @param count a whole number from 1 to 1,024
+ * @throws XTransformersError (`invalid_argument`) for any other value; (`not_available`) in
+ *   WebAssembly, where `spawn({ threads })` sets it
+ */
+export function setNumThreads(count: number): void {
+  if (!Number.isInteger(count) || count < 1 || count > MAX_THREADS) {
+    throw new XTransformersError(
+      'invalid_argument',
+      `setNumThreads takes a whole number from 1 to ${MAX_THREADS}, got ${describeValue(count)}`,
+    )
+  }
+  guarded(() => native.setNumThreads(count))
+}

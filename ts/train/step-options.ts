@@ -1,0 +1,60 @@
+/**
+ * What a training step is given, checked alike on both sides of a worker: nothing here may need the
+ * native side.
+ */
+import { describeValue, isRecord } from '../checks.js'
+import { XTransformersError } from '../errors.js'
+
+/** What a training step tells. */
+export interface StepResult {
+  /** The loss before the step; the mean over the batches. */
+  loss: number
+  /** The norm of all gradients before clipping; null without `max_grad_norm`. */
+  grad_norm: number | null
+}
+
+/** An objective apart from its targets, one for each batch. */
+export interface CheckedObjective {
+  kind: 'cross_entropy' | 'mse'
+  targets: readonly unknown[]
+  /** Of the cross entropy. */
+  options: object
+}
+
+/** An error (`invalid_argument`) about an argument of a training step. */
+export const wrongStep = (message: string) =>
+  new XTransformersError('invalid_argument', `trainStep: ${message}`)
+
+const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value)
+
+/**
+ * @throws XTransformersError (`invalid_argument`) where these are not the arguments of `forward`
+ * for each batch
+ */
+export function checkBatches(batches: unknown): readonly (readonly unknown[])[] {
+  if (isList(batches) && batches.length > 0 && batches.every(isList)) return batches
+  throw wrongStep('batches must be the arguments of forward for each batch: [[tokens]]')
+}
+
+/** @throws XTransformersError (`invalid_argument`) where it is no norm; null where there is none */
+export function checkMaxNorm(max: unknown): number | null {
+  if (max === undefined || max === null) return null
+  if (typeof max === 'number' && max >= 0) return max
+  throw wrongStep(`max_grad_norm must be a number from 0, got ${describeValue(max)}`)
+}
+
+/**
+ * @throws XTransformersError (`invalid_argument`) where there is not one tensor of targets for each
+ * of `count` batches
+ */
+export function checkObjective(objective: unknown, count: number): CheckedObjective | null {
+  if (objective === undefined || objective === null) return null
+  if (!isRecord(objective))
+    throw wrongStep(`objective must be an object, got ${describeValue(objective)}`)
+  const kind = 'cross_entropy' in objective ? 'cross_entropy' : 'mse'
+  const { [kind]: targets, ...options } = objective
+  if (isList(targets) && targets.length === count) return { kind, targets, options }
+  throw wrongStep(
+    `objective must be { cross_entropy: targets } or { mse: targets } with one tensor of targets for each of the ${count} batches`,
+  )
+}

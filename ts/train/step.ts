@@ -1,0 +1,187 @@
+/** One step of training, which the worker's `trainStep` runs too. */
+import { checkOptions, describeValue } from '../checks.js'
+import { type CallControl, checkSignal, throwIfAborted } from '../control.js'
+import { Module } from '../module/module.js'
+import { HANDLE } from '../symbols.js'
+import type { Ids } from '../tensor/arguments.js'
+import type { TensorHandle } from '../tensor/handle.js'
+import { tensorsIn } from '../tensor/memory.js'
+import type { CrossEntropyOptions } from '../tensor/operations.js'
+import { Tensor } from '../tensor/tensor.js'
+import { clipGradNorm } from './clip.js'
+import { Optimizer } from './optimizer.js'
+import type { Adam, AdamW, SGD } from './optimizers.js'
+import {
+  type CheckedObjective,
+  checkBatches,
+  checkMaxNorm,
+  checkObjective,
+  type StepResult,
+  wrongStep,
+} from './step-options.js'
+
+/** What makes a loss of what `forward` gives; the targets are one tensor for each batch. */
+export type Objective =
+  /** The mean cross entropy of logits, (.., classes), with target ids, (..). */
+  | ({ cross_entropy: readonly Ids[] } & CrossEntropyOptions)
+  /** The mean of the squared differences. */
+  | { mse: readonly Tensor[] }
+
+/** Options of {@link trainStep}. */
+export interface TrainStepOptions extends CallControl {
+  /** Absent: `forward` gives the loss, as that of the wrappers for training does. */
+  objective?: Objective | undefined
+  /**
+   * Scales the gradients so that their common norm is at most this; `Infinity` only measures it.
+   * Absent: they stay as they are.
+   */
+  max_grad_norm?: number | undefined
+}
+
+/** An optimizer, as far as a step needs it: of any settings. */
+export interface StepOptimizer {
+  readonly param_groups: readonly { readonly params: readonly Tensor[] }[]
+  step(options?: CallControl): Promise<void>
+  zeroGrad(): void
+}
+
+/** Arguments of `forward`, and targets, that are made when the batch has its turn. */
+export interface Batch {
+  args(): readonly unknown[]
+  /** For an objective. */
+  target(): unknown
+  /** Frees what was made for it. */
+  free(): void
+}
+
+/** A step whose arguments are checked. */
+export interface Step {
+  batches: readonly Batch[]
+  objective: Pick<CheckedObjective, 'kind' | 'options'> | null
+  max_grad_norm: number | null
+  signal: AbortSignal | undefined
+}
+
+type Forward = { forward(...args: readonly unknown[]): unknown }
+
+/**
+ * A whole step of training: the gradients of all batches, averaged; clipping, where it is wanted;
+ * one step of the optimizer. Gradients of before do not count, and none are left at the end.
+ *
+ * What `forward` gives is freed, but for parameters and tensors of the arguments. Await a step
+ * before the next one on the same weights.
+ *
+ * @param batches the arguments of `forward` for each batch: `[[tokens]]`, or
+ *   `[[src, tgt, { mask }]]`
+ * @returns the mean loss, before the step, and the norm of the gradients
+ * @throws XTransformersError (`invalid_argument`) where `forward` gives no loss and there is no
+ *   `objective`; the signal's reason after an abort: the weights are then those of before, or those
+ *   after a whole step
+ * @example
+ * const { loss } = await trainStep(model, optimizer, [[tokens]], { max_grad_norm: 0.5 })
+ */
+export async function trainStep<Model extends Module>(
+  model: Model,
+  optimizer: SGD | Adam | AdamW,
+  batches: readonly Parameters<Model['forward']>[],
+  options: TrainStepOptions = {},
+): Promise<StepResult> {
+  const { objective, max_grad_norm, signal } = checkOptions(options, 'trainStep()', [
+    'objective',
+    'max_grad_norm',
+    'signal',
+  ])
+  if (!(model instanceof Module))
+    throw wrongStep(`model must be a Module, got ${describeValue(model)}`)
+  if (!(optimizer instanceof Optimizer)) {
+    throw wrongStep(`optimizer must be one of this package, got ${describeValue(optimizer)}`)
+  }
+  const list = checkBatches(batches)
+  const checked = checkObjective(objective, list.length)
+  return await runStep(model as Forward, optimizer, {
+    batches: list.map((args, i) => ({
+      args: () => args,
+      target: () => checked?.targets[i],
+      free: () => {},
+    })),
+    objective: checked,
+    max_grad_norm: checkMaxNorm(max_grad_norm),
+    signal: checkSignal(signal),
+  })
+}
+
+/** Runs a step whose arguments are checked. */
+export async function runStep(
+  model: Forward,
+  optimizer: StepOptimizer,
+  step: Step,
+): Promise<StepResult> {
+  const { batches, max_grad_norm: max, signal } = step
+  throwIfAborted(signal)
+  optimizer.zeroGrad()
+  try {
+    let loss = 0
+    for (const batch of batches) loss += (await addGradients(model, batch, step)) / batches.length
+    const parameters = optimizer.param_groups.flatMap(({ params }) => params)
+    const grad_norm = max === null ? null : await clipGradNorm(parameters, max, { signal })
+    await optimizer.step({ signal })
+    return { loss, grad_norm }
+  } finally {
+    // their memory is free for the next forward
+    optimizer.zeroGrad()
+  }
+}
+
+/** Adds the gradients of one batch, as its part of the mean, and gives its loss. */
+async function addGradients(
+  model: Forward,
+  batch: Batch,
+  { batches, objective, signal }: Step,
+): Promise<number> {
+  const made = new Set<TensorHandle>()
+  const keep = (tensor: Tensor) => {
+    made.add(tensor[HANDLE])
+    return tensor
+  }
+  try {
+    const args = batch.args()
+    const result = await model.forward(...args)
+    for (const handle of resultsOf(result, args)) made.add(handle)
+    throwIfAborted(signal)
+    const loss = objective ? keep(compare(result, objective, batch.target())) : lossIn(result)
+    const value = Number(loss.item())
+    await (batches.length === 1 ? loss : keep(loss.div(batches.length))).backward({ signal })
+    return value
+  } finally {
+    for (const handle of made) handle.dispose()
+    batch.free()
+  }
+}
+
+/**
+ * The tensors that a forward has made: leaves live as long as their model, and arguments are the
+ * caller's.
+ */
+function resultsOf(result: unknown, args: readonly unknown[]): TensorHandle[] {
+  const given = tensorsIn(args)
+  return [...tensorsIn(result)].filter((handle) => !handle.live && !given.has(handle))
+}
+
+function lossIn(result: unknown): Tensor {
+  const loss = result instanceof Tensor ? result : (result as { loss?: unknown } | null)?.loss
+  if (loss instanceof Tensor && loss.shape.every((n) => n === 1)) return loss
+  const got = result instanceof Tensor ? `a tensor of shape [${result.shape}]` : 'several values'
+  throw wrongStep(
+    `forward gives ${got} and no loss: give an objective, { cross_entropy: [targets] } or { mse: [targets] }, or train a wrapper that gives its loss`,
+  )
+}
+
+function compare(
+  result: unknown,
+  { kind, options }: NonNullable<Step['objective']>,
+  target: unknown,
+): Tensor {
+  if (!(result instanceof Tensor))
+    throw wrongStep('with an objective, forward must give one tensor')
+  return kind === 'mse' ? result.mse(target as Tensor) : result.crossEntropy(target as Ids, options)
+}
