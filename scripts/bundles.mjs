@@ -12,7 +12,7 @@ import { pack } from './pack.mjs'
 /** Not among devDependencies: with its compiler it takes 300 MB. */
 const NEXT = ['next@~16.4.6', 'react@^19', 'react-dom@^19']
 
-/** What the README says of Next.js. */
+/** What docs/bundlers.md says of Next.js. */
 const CONFIG = `export default {
   output: 'standalone',
   outputFileTracingRoot: import.meta.dirname,

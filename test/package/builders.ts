@@ -1,4 +1,4 @@
-// Bundlers as users call them, with default settings; the README says the same.
+// Bundlers as users call them, with default settings; docs/browser.md says the same.
 import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'

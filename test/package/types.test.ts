@@ -10,7 +10,7 @@ beforeAll(async () => {
   folder = (await packed()).native
 }, 300_000)
 
-/** The README names the least one. */
+/** docs/bundlers.md names the least one. */
 const COMPILERS = {
   '5.2': join(root, 'test/package/least/node_modules/typescript/bin/tsc'),
   current: bin('typescript', 'tsc'),

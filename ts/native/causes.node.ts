@@ -19,7 +19,7 @@ function forbidden({ code }: NodeJS.ErrnoException): string | null {
 
 /** Of the platforms tried, none has an addon. */
 const absent = (platforms: readonly string[]) =>
-  `there is no native addon for ${platforms.join(' or ')}: install ${platforms.map((name) => `@x-transformers/${name}`).join(' or ')} (npm leaves it out with --omit=optional, and with a lockfile of another platform), build it in the repository with \`npm run build\`, or name a file in the environment variable X_TRANSFORMERS_ADDON; in a bundle, see "Programs bundled for Node" of the README`
+  `there is no native addon for ${platforms.join(' or ')}: install ${platforms.map((name) => `@x-transformers/${name}`).join(' or ')} (npm leaves it out with --omit=optional, and with a lockfile of another platform), build it in the repository with \`npm run build\`, or name a file in the environment variable X_TRANSFORMERS_ADDON; in a bundle, see "Programs bundled for Node" in docs/bundlers.md`
 
 /** Why none of the tries gave an addon. */
 export function causeOf(failures: readonly Failure[], platforms: readonly string[]): string {

@@ -1,7 +1,7 @@
 //! Every option of x-transformers, declared once: name, type, default, documentation with the paper's address.
 //!
 //! Nothing here knows tensors. [`parse`] turns JSON into a struct and tells every problem at once; `xtask` writes the
-//! TypeScript interfaces and the README's table from each struct's [`Spec`]. [`sets`] has every struct by the name of its
+//! TypeScript interfaces and the table of docs/options.md from each struct's [`Spec`]. [`sets`] has every struct by the name of its
 //! class or function.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

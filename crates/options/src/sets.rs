@@ -1,5 +1,5 @@
 //! Every set of options by name: of classes, calls, filters, optimizers and schedules. From this list come the
-//! TypeScript interfaces, the README's tables, and the validation by name.
+//! TypeScript interfaces, the tables of docs/options.md, and the validation by name.
 
 use crate::{attention, autoregressive, calls, generation, layers, optimizers, schedules, wrappers};
 use crate::{parse, parse_and, Named, Options, Problems, Spec};
@@ -12,7 +12,7 @@ pub struct OptionSet {
     pub spec: Spec,
     /// Options that are positional arguments in TypeScript.
     pub positional: &'static [&'static str],
-    /// The heading of its table in the README, where it has one.
+    /// The heading of its table in docs/options.md, where it has one.
     pub heading: Option<&'static str>,
     /// The functions that take it, where its name does not tell.
     functions: &'static [&'static str],

@@ -1,5 +1,5 @@
 //! What is known of an option: its name, kind, default and documentation. The validator, the TypeScript
-//! interfaces and the README's table are all made from these.
+//! interfaces and the table of docs/options.md are all made from these.
 
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use std::{fs, io};
 const HELP: &str = "\
 Usage: cargo run -p xtask -- generate [--check]
 
-  generate          writes ts/models/*.gen.ts and the option tables in README.md
+  generate          writes ts/models/*.gen.ts and the option tables in docs/options.md
   generate --check  writes nothing; fails where one of them is stale, and names it";
 
 fn main() -> ExitCode {
@@ -80,10 +80,10 @@ fn stale(root: &Path) -> Result<Vec<File>, String> {
             stale.push(File { name, content });
         }
     }
-    let readme = read("README.md")?;
-    match readme.as_deref().and_then(table::splice) {
-        None => println!("README.md: skipped, it has no {} and {}", table::START, table::END),
-        Some(content) if readme.as_ref() != Some(&content) => stale.push(File { name: "README.md", content }),
+    let page = read("docs/options.md")?;
+    match page.as_deref().and_then(table::splice) {
+        None => println!("docs/options.md: skipped, it has no {} and {}", table::START, table::END),
+        Some(content) if page.as_ref() != Some(&content) => stale.push(File { name: "docs/options.md", content }),
         Some(_) => {}
     }
     Ok(stale)

@@ -1,4 +1,4 @@
-//! The option tables in the README, one for each class.
+//! The option tables in docs/options.md, one for each class.
 
 use crate::typescript::{literal, type_of, LATER};
 use xt_options::{sets, Named, Spec};
@@ -9,9 +9,9 @@ pub const END: &str = "<!-- options:end -->";
 /// A group of more options than this is listed once; later tables point there.
 const LARGE: usize = 10;
 
-/// `readme` with new tables between the two marks; `None` where it does not have both.
-pub fn splice(readme: &str) -> Option<String> {
-    let (before, rest) = readme.split_once(START)?;
+/// `page` with new tables between the two marks; `None` where it does not have both.
+pub fn splice(page: &str) -> Option<String> {
+    let (before, rest) = page.split_once(START)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{START}\n\n{}{END}{after}", tables()))
 }
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn splice_replaces_what_is_between_the_marks_and_nothing_else() {
-        let readme = format!("# Title\n\n{START}\nas it was\n{END}\n\nrest\n");
-        let new = splice(&readme).unwrap();
+        let page = format!("# Title\n\n{START}\nas it was\n{END}\n\nrest\n");
+        let new = splice(&page).unwrap();
         assert!(new.starts_with("# Title\n\n") && new.ends_with("\n\nrest\n") && !new.contains("as it was"));
         assert_eq!(splice(&new).unwrap(), new);
     }

@@ -1,39 +1,19 @@
-import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+// Compiles and runs blocks of TypeScript.
 import { inspect } from 'node:util'
 import ts from 'typescript'
-
-const root = fileURLToPath(new URL('../..', import.meta.url))
-
-/** A block of TypeScript in the README. */
-export interface Block {
-  /** The heading it stands under, and its number there. */
-  title: string
-  code: string
-}
-
-export function readmeBlocks(): Block[] {
-  const blocks: Block[] = []
-  for (const section of readFileSync(`${root}README.md`, 'utf8').split(/^## /m)) {
-    const heading = section.slice(0, section.indexOf('\n'))
-    for (const [i, [, code]] of [...section.matchAll(/^```ts\n(.*?)^```$/gms)].entries()) {
-      blocks.push({ title: `${heading} ${i + 1}`, code: code as string })
-    }
-  }
-  return blocks
-}
+import { type Block, root } from './pages.js'
 
 /** The options of the project's own tsconfig. */
 function compilerOptions(): ts.CompilerOptions {
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile)
-  return ts.parseJsonConfigFileContent(config, ts.sys, root, undefined, `${root}tsconfig.json`)
-    .options
+  const path = `${root}tsconfig.json`
+  const { config } = ts.readConfigFile(path, ts.sys.readFile)
+  return ts.parseJsonConfigFileContent(config, ts.sys, root, undefined, path).options
 }
 
 /** What the compiler says about the blocks, each as a module of its own beside this file. */
 export function typeErrors(blocks: readonly Block[]): string[] {
   const options = compilerOptions()
-  const files = new Map(blocks.map(({ code }, i) => [`${root}test/readme/block-${i}.ts`, code]))
+  const files = new Map(blocks.map(({ code }, i) => [`${root}test/docs/block-${i}.ts`, code]))
   const host = ts.createCompilerHost(options)
   const { readFile, fileExists } = host
   host.readFile = (path) => files.get(path) ?? readFile(path)
@@ -41,19 +21,20 @@ export function typeErrors(blocks: readonly Block[]): string[] {
   const program = ts.createProgram([...files.keys()], { ...options, noEmit: true }, host)
   return [...files.keys()].flatMap((path, i) => {
     const source = program.getSourceFile(path)
-    return [
-      ...program.getSyntacticDiagnostics(source),
-      ...program.getSemanticDiagnostics(source),
-    ].map((diagnostic) => {
-      const line = source?.getLineAndCharacterOfPosition(diagnostic.start ?? 0).line ?? 0
-      return `${blocks[i]?.title}, line ${line + 1}: ${ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n')}`
+    const syntax = program.getSyntacticDiagnostics(source)
+    const found = [...syntax, ...program.getSemanticDiagnostics(source)]
+    return found.map(({ start = 0, messageText }) => {
+      const line = source?.getLineAndCharacterOfPosition(start).line ?? 0
+      const message = ts.flattenDiagnosticMessageText(messageText, '\n')
+      return `${blocks[i]?.title}, line ${line + 1}: ${message}`
     })
   })
 }
 
-const AsyncFunction = (async () => {}).constructor as new (
-  ...args: string[]
-) => (...args: unknown[]) => Promise<void>
+type Run = (...values: unknown[]) => Promise<void>
+
+/** The constructor of async functions, which has no name of its own. */
+const AsyncFunction = (async () => {}).constructor as new (...args: string[]) => Run
 
 /** Runs a block, and gives the lines that it logs. */
 export async function runBlock({ code }: Block): Promise<string[]> {

@@ -1,0 +1,30 @@
+// The commands that the documentation names, and those that there are.
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Page, root } from './pages.js'
+
+/** Commands of npm itself. */
+const NPM = new Set(['install', 'publish', 'ci'])
+
+function scripts(): Record<string, string> {
+  return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts
+}
+
+/** Whether a program comes with a devDependency. */
+const isInstalled = (program: string) => existsSync(join(root, 'node_modules/.bin', program))
+
+/** The commands in a page, in blocks and in the text, that do not exist. */
+export function unknownCommands({ path, text }: Page): string[] {
+  const known = scripts()
+  const wrong: string[] = []
+  for (const [command, run, name = ''] of text.matchAll(/\bnpm (run )?([a-z][\w:]*)/g)) {
+    if (!Object.hasOwn(known, name) && (run || !NPM.has(name))) wrong.push(`${path}: ${command}`)
+  }
+  for (const [command, name = ''] of text.matchAll(/\bnpx ([a-z][\w-]*)/g)) {
+    if (!isInstalled(name)) wrong.push(`${path}: ${command}`)
+  }
+  for (const [command, file = ''] of text.matchAll(/\bnode ((?:[\w-]+\/)+[\w.-]+)/g)) {
+    if (!existsSync(join(root, file))) wrong.push(`${path}: ${command}`)
+  }
+  return wrong
+}
