@@ -85,6 +85,14 @@ const PARTS = {
     check(
       tee('cargo', 'clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings'),
     ),
+  // a kernel that has no twin for GPUs does not compile so
+  'clippy, cuda': () =>
+    check(
+      tee(
+        ...['cargo', 'clippy', '--release', '-p', 'xt-bindings', '--features', 'cuda'],
+        ...['--', '-D', 'warnings'],
+      ),
+    ),
   'xtask generate --check': () =>
     check(tee('cargo', 'run', '--release', '-p', 'xtask', '--', 'generate', '--check')),
   'cargo test': cargoTest,

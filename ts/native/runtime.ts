@@ -2,6 +2,18 @@ import { native, running } from '#native'
 import { describeValue } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
 
+/** Calls of an operation that has no version of its own for a device and type: they are slow. */
+export interface Fallback {
+  /** The operation, such as `softmax`. */
+  kernel: string
+  /** The kind of device. */
+  device: 'cpu' | 'cuda'
+  /** The type of its first operand, such as `f16`. */
+  dtype: string
+  /** How many there were since the process began. */
+  count: number
+}
+
 /** What {@link info} tells. */
 export interface RuntimeInfo {
   /** Version of the native side. */
@@ -18,6 +30,11 @@ export interface RuntimeInfo {
   build?: 'plain' | 'relaxed' | 'threads'
   /** Whether it can use a GPU. */
   cuda: boolean
+  /**
+   * The operations that were computed by a plain version, since there is no other for their type on
+   * their device. On the CPU, f32 and f64 have one for all; half precision has a few.
+   */
+  fallbacks: Fallback[]
 }
 
 /** What computes here. */

@@ -37,16 +37,20 @@ pub use xt_kernels::memory::blocks;
 
 use serde_json::json;
 
-/// Version, target, threads and whether CUDA is in this build, as JSON.
+/// Version, target, threads, whether CUDA is in this build, and the kernels that ran without a version of their own, as JSON.
 pub fn info() -> String {
     let target = if cfg!(target_family = "wasm") { "wasm" } else { "native" };
     let simd = if cfg!(target_feature = "relaxed-simd") { "relaxed" } else { "plain" };
+    let fallbacks = xt_kernels::fallbacks()
+        .into_iter()
+        .map(|(of, count)| json!({ "kernel": of.kernel, "device": of.device, "dtype": of.dtype, "count": count }));
     json!({
         "version": xt_core::VERSION,
         "target": target,
         "simd": simd,
         "threads": xt_kernels::host::parallel::threads(),
         "cuda": cfg!(feature = "cuda"),
+        "fallbacks": fallbacks.collect::<Vec<_>>(),
     })
     .to_string()
 }

@@ -23,7 +23,7 @@ impl Device {
     /// Where there is no such GPU, or this build knows none.
     #[cfg(feature = "cuda")]
     pub fn cuda(index: usize) -> Result<Self> {
-        Ok(Self::Cuda(cuda::registry::device(index)?))
+        Ok(Self::Cuda(cuda::gpu(index)?))
     }
 
     /// The GPU with this index: this build knows none, so that it is always an error.
@@ -55,5 +55,17 @@ impl Device {
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => format!("cuda:{}", gpu.index()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_gpus_says_so() {
+        let message = Device::cuda(0).unwrap_err().to_string();
+        assert!(message.contains("cuda:0"), "{message}");
+        assert!(Device::Cpu.same_device(&Device::Cpu) && Device::Cpu.name() == "cpu");
     }
 }

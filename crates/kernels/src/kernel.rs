@@ -100,10 +100,11 @@ fn on_cpu<K: Kernel>(kernel: &K, first: &Array) -> Result<K::Out> {
 
 /// [`run`] on the host for operands on a GPU: two copies, which is slow, and counted.
 #[cfg(feature = "cuda")]
-pub(crate) fn through_host<K: Kernel>(kernel: &K, gpu: &Gpu) -> Result<K::Out> {
-    let (mut on_host, mut dtype, mut failed) = (kernel.clone(), None, None);
+pub(crate) fn through_host<K: Kernel>(kernel: &K) -> Result<K::Out> {
+    let (mut on_host, mut device, mut dtype, mut failed) = (kernel.clone(), Device::Cpu, None, None);
     on_host.each_mut(&mut |array| {
         dtype.get_or_insert(array.dtype());
+        device = array.device();
         match array.to_device(&Device::Cpu) {
             Ok(copy) => *array = copy,
             Err(error) => failed = Some(error),
@@ -116,7 +117,7 @@ pub(crate) fn through_host<K: Kernel>(kernel: &K, gpu: &Gpu) -> Result<K::Out> {
         Some(error) => return Err(error),
         None => run(&on_host)?,
     };
-    let (device, mut failed) = (gpu.device()?, None);
+    let mut failed = None;
     out.each_mut(&mut |array| match array.to_device(&device) {
         Ok(copy) => *array = copy,
         Err(error) => failed = Some(error),
@@ -233,8 +234,8 @@ pub(crate) use arrays;
 macro_rules! no_cuda {
     () => {
         #[cfg(feature = "cuda")]
-        fn cuda(&self, gpu: &$crate::cuda::Gpu) -> $crate::Result<Self::Out> {
-            $crate::kernel::through_host(self, gpu)
+        fn cuda(&self, _: &$crate::cuda::Gpu) -> $crate::Result<Self::Out> {
+            $crate::kernel::through_host(self)
         }
     };
 }

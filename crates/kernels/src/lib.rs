@@ -9,6 +9,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods))]
 
 mod array;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod device;
 mod error;
 pub mod host;
@@ -16,6 +18,8 @@ mod kernel;
 pub mod memory;
 pub mod ops;
 pub mod philox;
+#[cfg(any(test, feature = "cuda"))]
+mod registry;
 
 #[cfg(test)]
 mod testing;

@@ -1,9 +1,9 @@
 //! The handle of a generation.
 
+use crate::abort::NativeAbortFlag;
 use crate::errors::to_napi;
 use crate::tensor::NativeTensor;
 use crate::work::{in_background, now, now_shared, Work};
-use crate::NativeAbortFlag;
 use napi_derive::napi;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod abort;
 mod errors;
 mod generation;
 // nothing loads a test program
@@ -19,6 +20,7 @@ mod tensor;
 mod threads;
 mod work;
 
+use abort::NativeAbortFlag;
 use memory::report;
 use module::NativeModule;
 use napi::bindgen_prelude::{ClassInstance, Uint8Array};
@@ -29,23 +31,6 @@ use reader::NativeReader;
 use tensor::{tensors, NativeTensor};
 use work::{in_background, now, now_shared, Work};
 use xt_bindings::{self as bindings, AbortFlag, Context};
-
-/// Set by an AbortSignal; heavy work polls it.
-#[napi]
-#[derive(Default)]
-pub struct NativeAbortFlag(AbortFlag);
-
-#[napi]
-impl NativeAbortFlag {
-    #[napi]
-    pub fn set(&self) {
-        self.0.set();
-    }
-
-    pub(crate) fn flag(&self) -> AbortFlag {
-        self.0.clone()
-    }
-}
 
 #[napi]
 pub fn abort_flag() -> NativeAbortFlag {

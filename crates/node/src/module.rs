@@ -1,10 +1,11 @@
 //! The handle of a model.
 
+use crate::abort::NativeAbortFlag;
 use crate::errors::to_napi;
+use crate::generation::NativeGeneration;
 use crate::memory::report;
 use crate::tensor::{tensors, NativeResult, NativeTensor};
 use crate::work::{in_background, now, now_shared, Work};
-use crate::{generation::NativeGeneration, NativeAbortFlag};
 use napi::bindgen_prelude::{ClassInstance, Uint8Array};
 use napi::Env;
 use napi_derive::napi;

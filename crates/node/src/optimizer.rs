@@ -1,10 +1,10 @@
 //! The handle of an optimizer.
 
+use crate::abort::NativeAbortFlag;
 use crate::errors::to_napi;
 use crate::memory::report;
 use crate::tensor::{tensors, NativeResult, NativeTensor};
 use crate::work::{in_background, now, now_shared, Work};
-use crate::NativeAbortFlag;
 use napi::bindgen_prelude::ClassInstance;
 use napi::Env;
 use napi_derive::napi;

@@ -1,11 +1,13 @@
 //! What the numbers stand for that JavaScript holds. One thread of JavaScript talks to a module, so the tables are thread-local.
 
-use crate::{to_js, Thrown};
+use crate::errors::{to_js, Thrown};
+use js_sys::{Array, Uint32Array};
 use slab::Slab;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::LocalKey;
+use xt_bindings::Reply;
 use xt_bindings::{Error, Generating, Model, Optimizer, Reading, Tensor};
 
 /// A place in a table.
@@ -60,4 +62,10 @@ impl<T: Clone> Table<T> {
 /// The tensors behind handles.
 pub fn tensors(handles: &[Handle]) -> Thrown<Vec<Tensor>> {
     handles.iter().map(|handle| TENSORS.get(*handle)).collect()
+}
+
+/// `[json, handles]`.
+pub fn reply(reply: Reply) -> Array {
+    let handles: Vec<Handle> = reply.tensors.into_iter().map(|tensor| TENSORS.insert(tensor)).collect();
+    Array::of2(&reply.json.into(), &Uint32Array::from(handles.as_slice()).into())
 }

@@ -6,6 +6,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod allocator;
+mod errors;
 mod handles;
 mod memory;
 mod model;
@@ -15,29 +16,11 @@ mod tensor;
 #[cfg(feature = "threads")]
 mod threads;
 
-use handles::{tensors, Handle, MODELS, OPTIMIZERS, TENSORS};
+use errors::{now, to_js, Thrown};
+use handles::{reply, tensors, Handle, MODELS, OPTIMIZERS, TENSORS};
 use js_sys::{Array, Uint32Array};
 use wasm_bindgen::prelude::*;
 use xt_bindings::{self as bindings, AbortFlag, Context, Error, Reply, Result};
-
-/// What JavaScript catches: our error as JSON, in a string. wasm-bindgen would make an `Error` by a call without
-/// `new`, which a page that has put a class of its own in the place of `Error` refuses.
-type Thrown<T> = std::result::Result<T, JsValue>;
-
-fn to_js(error: Error) -> JsValue {
-    error.to_json().to_string().into()
-}
-
-/// Runs `f` now.
-fn now<T>(f: impl FnOnce() -> Result<T>) -> Thrown<T> {
-    f().map_err(to_js)
-}
-
-/// `[json, handles]`.
-fn reply(reply: Reply) -> Array {
-    let handles: Vec<Handle> = reply.tensors.into_iter().map(|tensor| TENSORS.insert(tensor)).collect();
-    Array::of2(&reply.json.into(), &Uint32Array::from(handles.as_slice()).into())
-}
 
 /// A panic cannot be caught here: it ends the module. The message is told before.
 #[wasm_bindgen(start)]

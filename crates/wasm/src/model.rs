@@ -1,7 +1,8 @@
 //! Models and generations by handle.
 
+use crate::errors::{now, Thrown};
+use crate::handles::reply;
 use crate::handles::{tensors, Handle, GENERATIONS, MODELS, TENSORS};
-use crate::{now, reply, Thrown};
 use js_sys::Array;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;

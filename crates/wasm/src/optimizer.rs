@@ -1,7 +1,8 @@
 //! Optimizers by handle.
 
+use crate::errors::{now, Thrown};
+use crate::handles::reply;
 use crate::handles::{tensors, Handle, OPTIMIZERS};
-use crate::{now, reply, Thrown};
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 use xt_bindings::{self as bindings, AbortFlag};

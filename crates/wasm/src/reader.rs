@@ -1,7 +1,8 @@
 //! Files that are read, by handle.
 
+use crate::errors::{now, Thrown};
+use crate::handles::reply;
 use crate::handles::{Handle, MODELS, READERS};
-use crate::{now, reply, Thrown};
 use js_sys::Array;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;

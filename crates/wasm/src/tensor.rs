@@ -1,7 +1,7 @@
 //! Tensors by handle.
 
+use crate::errors::{now, Thrown};
 use crate::handles::{Handle, TENSORS};
-use crate::{now, Thrown};
 use wasm_bindgen::prelude::*;
 use xt_bindings::{self as bindings, Tensor};
 

@@ -1,6 +1,6 @@
 //! Threads: each is a Worker of JavaScript that has instantiated this module on the same memory and then runs one of rayon's threads.
 
-use crate::{to_js, Thrown};
+use crate::errors::{to_js, Thrown};
 use rayon::{ThreadBuilder, ThreadPoolBuilder};
 use std::sync::{Condvar, Mutex, PoisonError};
 use wasm_bindgen::prelude::*;

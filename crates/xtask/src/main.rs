@@ -1,5 +1,7 @@
 //! Chores of the project: `cargo run -p xtask -- generate [--check]`.
 
+#[cfg(test)]
+mod modules;
 mod table;
 mod typescript;
 

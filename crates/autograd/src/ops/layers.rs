@@ -1,12 +1,11 @@
 //! What layers are made of: each one node over a fused kernel.
 
 use crate::error::invalid;
-use crate::{is_grad_enabled, DType, Error, Result, Tensor};
+use crate::{is_grad_enabled, Error, Result, Tensor};
 use std::sync::Arc;
 use xt_kernels::ops::activation::Activation;
 use xt_kernels::ops::dropout::Dropout;
 pub use xt_kernels::ops::feedforward::Inner;
-use xt_kernels::ops::linear_cross_entropy::{Inputs, Wanted};
 use xt_kernels::ops::quantized::Packed;
 use xt_kernels::ops::rotary::Direction;
 use xt_kernels::ops::softmax::Mask;
@@ -49,7 +48,7 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     }))
 }
 
-fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
+pub(super) fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
     if x.rank() == 0 || weight.rank() != 2 || x.dim(x.rank() - 1) != weight.dim(1) {
         return invalid(format!("a layer with weights {:?} does not take {:?}", weight.dims(), x.dims()));
     }
@@ -63,7 +62,7 @@ fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
     Ok(())
 }
 
-fn check_bias(weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
+pub(super) fn check_bias(weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
     if let Some(bias) = bias.filter(|bias| bias.dims() != [weight.dim(0)]) {
         return invalid(format!("a layer with weights {:?} does not take a bias {:?}", weight.dims(), bias.dims()));
     }
@@ -305,91 +304,4 @@ pub fn rotary(x: &Tensor, cos: &Array, sin: &Array) -> Result<Tensor> {
     Ok(Tensor::record(y, &[x], move |g| {
         Ok(vec![Some(kernels::ops::rotary::rotate(g, &cos, &sin, Direction::Transposed)?)])
     }))
-}
-
-/// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..); targets equal to `ignore_index` do not count.
-pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
-    let Some((classes, rows)) = logits.dims().split_last() else {
-        return invalid("cross-entropy: the logits need an axis of classes");
-    };
-    check_targets(targets, rows)?;
-    if !logits.dtype().is_float() {
-        let kind = logits.kind().map_or("?", |k| k.name());
-        return invalid(format!("cross-entropy needs floating-point logits, got {kind}: cast the tensor to f32 first"));
-    }
-    let flat =
-        kernels::ops::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
-    let targets = targets.array()?;
-    let loss = kernels::ops::cross_entropy::forward(&flat, &targets, ignore_index)?;
-    let dims = logits.dims().to_vec();
-    Ok(Tensor::record(loss, &[logits], move |g| {
-        let d = kernels::ops::cross_entropy::backward(&flat, &targets, ignore_index, scalar(g)?)?;
-        Ok(vec![Some(d.reshape(dims.as_slice())?)])
-    }))
-}
-
-fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
-    if rows != targets.dims() || targets.dtype() != DType::I64 {
-        let remedy = if targets.dtype() == DType::I64 { "" } else { ": convert them with `.to('i64')`" };
-        return invalid(format!(
-            "cross-entropy: targets must be i64 of shape {rows:?}, got {} of shape {:?}{remedy}",
-            targets.kind().map_or("?", |k| k.name()),
-            targets.dims()
-        ));
-    }
-    Ok(())
-}
-
-fn scalar(x: &Array) -> Result<f64> {
-    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
-}
-
-/// [`cross_entropy`] of `x Wᵀ + bias` without all logits in memory: `x` (.., in), `weight` (classes, in), `bias` (classes), `targets` i64 (..).
-/// Where a graph is recorded, the gradients are computed at once.
-pub fn linear_cross_entropy(
-    x: &Tensor,
-    (weight, bias): (&Tensor, Option<&Tensor>),
-    targets: &Tensor,
-    ignore_index: i64,
-) -> Result<Tensor> {
-    check_linear(x, weight)?;
-    check_bias(weight, bias)?;
-    let (dims, inner) = (x.dims().to_vec(), weight.dim(1));
-    let rows = &dims[..dims.len() - 1];
-    check_targets(targets, rows)?;
-    if weight.packed().is_some() {
-        return cross_entropy(&linear(x, weight, bias)?, targets, ignore_index);
-    }
-    let a = kernels::ops::layout::contiguous(&x.array()?)?.reshape((rows.iter().product::<usize>(), inner))?;
-    let (w, b, t) = (weight.array()?, bias.map(Tensor::array).transpose()?, targets.array()?);
-    let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
-    let wanted = Wanted { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
-    let of = Inputs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, ignore_index };
-    let (loss, grads) = kernels::ops::linear_cross_entropy::forward(&of, wanted)?;
-    let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
-    let biased = bias.is_some();
-    Ok(Tensor::record(loss, &inputs, move |g| {
-        let g = scalar(g)?;
-        let scaled = |grad: &Option<Array>| -> Result<Option<Array>> {
-            Ok(match grad {
-                Some(grad) if g != 1.0 => Some(kernels::ops::elementwise::affine(grad, g, 0.0)?),
-                other => other.clone(),
-            })
-        };
-        let x = scaled(&grads.x)?.map(|d| d.reshape(dims.as_slice())).transpose()?;
-        let mut all = vec![x, scaled(&grads.weight)?];
-        if biased {
-            all.push(scaled(&grads.bias)?);
-        }
-        Ok(all)
-    }))
-}
-
-/// Mean squared error of two tensors of one shape.
-pub fn mse(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.dims() != b.dims() {
-        return invalid(format!("mse: shapes {:?} and {:?} differ", a.dims(), b.dims()));
-    }
-    let d = super::sub(a, b)?;
-    super::mean(&super::mul(&d, &d)?, None, false)
 }

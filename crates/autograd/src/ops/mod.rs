@@ -3,6 +3,7 @@
 mod arithmetic;
 mod index;
 mod layers;
+mod losses;
 mod reduce;
 mod shape;
 mod unary;
@@ -14,10 +15,10 @@ pub use arithmetic::{
 };
 pub use index::{embedding, gather, where_cond};
 pub use layers::{
-    activation, attention, cross_entropy, dropout, feedforward, glu, gru_gates, l2_norm, layer_norm,
-    layer_norm_and_past, linear, linear_cross_entropy, linears, masked_softmax, mse, rotary, scale_norm,
-    scale_norm_and_past, spread, token_shift, Inner, Layer,
+    activation, attention, dropout, feedforward, glu, gru_gates, l2_norm, layer_norm, layer_norm_and_past, linear,
+    linears, masked_softmax, rotary, scale_norm, scale_norm_and_past, spread, token_shift, Inner, Layer,
 };
+pub use losses::{cross_entropy, linear_cross_entropy, mse};
 pub use reduce::{argmax, log_softmax, max, mean, min, softmax, sum};
 pub use shape::{broadcast_to, cast, cat, narrow, permute, reshape, stack, to_device, transpose};
 pub use unary::{abs, exp, log, neg, sqrt, tanh};

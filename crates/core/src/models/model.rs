@@ -1,6 +1,6 @@
 //! A model of any class: its options, its state dict, its mode.
 
-use super::Body;
+use super::body::Body;
 use crate::generation::Caching;
 use crate::{Array, Device, Entry, EntryKind, Error, Leaf, Result};
 use serde_json::{json, Value as Json};

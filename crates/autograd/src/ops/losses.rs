@@ -1,0 +1,96 @@
+//! Losses.
+
+use super::arithmetic::{mul, sub};
+use super::layers::{check_bias, check_linear, linear};
+use super::reduce::mean;
+use crate::error::invalid;
+use crate::{is_grad_enabled, Array, DType, Result, Tensor};
+use xt_kernels as kernels;
+use xt_kernels::ops::linear_cross_entropy::{Inputs, Wanted};
+
+/// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..); targets equal to `ignore_index` do not count.
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
+    let Some((classes, rows)) = logits.dims().split_last() else {
+        return invalid("cross-entropy: the logits need an axis of classes");
+    };
+    check_targets(targets, rows)?;
+    if !logits.dtype().is_float() {
+        let kind = logits.kind().map_or("?", |k| k.name());
+        return invalid(format!("cross-entropy needs floating-point logits, got {kind}: cast the tensor to f32 first"));
+    }
+    let flat =
+        kernels::ops::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
+    let targets = targets.array()?;
+    let loss = kernels::ops::cross_entropy::forward(&flat, &targets, ignore_index)?;
+    let dims = logits.dims().to_vec();
+    Ok(Tensor::record(loss, &[logits], move |g| {
+        let d = kernels::ops::cross_entropy::backward(&flat, &targets, ignore_index, scalar(g)?)?;
+        Ok(vec![Some(d.reshape(dims.as_slice())?)])
+    }))
+}
+
+fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
+    if rows != targets.dims() || targets.dtype() != DType::I64 {
+        let remedy = if targets.dtype() == DType::I64 { "" } else { ": convert them with `.to('i64')`" };
+        return invalid(format!(
+            "cross-entropy: targets must be i64 of shape {rows:?}, got {} of shape {:?}{remedy}",
+            targets.kind().map_or("?", |k| k.name()),
+            targets.dims()
+        ));
+    }
+    Ok(())
+}
+
+fn scalar(x: &Array) -> Result<f64> {
+    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
+
+/// [`cross_entropy`] of `x Wᵀ + bias` without all logits in memory: `x` (.., in), `weight` (classes, in), `bias` (classes), `targets` i64 (..).
+/// Where a graph is recorded, the gradients are computed at once.
+pub fn linear_cross_entropy(
+    x: &Tensor,
+    (weight, bias): (&Tensor, Option<&Tensor>),
+    targets: &Tensor,
+    ignore_index: i64,
+) -> Result<Tensor> {
+    check_linear(x, weight)?;
+    check_bias(weight, bias)?;
+    let (dims, inner) = (x.dims().to_vec(), weight.dim(1));
+    let rows = &dims[..dims.len() - 1];
+    check_targets(targets, rows)?;
+    if weight.packed().is_some() {
+        return cross_entropy(&linear(x, weight, bias)?, targets, ignore_index);
+    }
+    let a = kernels::ops::layout::contiguous(&x.array()?)?.reshape((rows.iter().product::<usize>(), inner))?;
+    let (w, b, t) = (weight.array()?, bias.map(Tensor::array).transpose()?, targets.array()?);
+    let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
+    let wanted = Wanted { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
+    let of = Inputs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, ignore_index };
+    let (loss, grads) = kernels::ops::linear_cross_entropy::forward(&of, wanted)?;
+    let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
+    let biased = bias.is_some();
+    Ok(Tensor::record(loss, &inputs, move |g| {
+        let g = scalar(g)?;
+        let scaled = |grad: &Option<Array>| -> Result<Option<Array>> {
+            Ok(match grad {
+                Some(grad) if g != 1.0 => Some(kernels::ops::elementwise::affine(grad, g, 0.0)?),
+                other => other.clone(),
+            })
+        };
+        let x = scaled(&grads.x)?.map(|d| d.reshape(dims.as_slice())).transpose()?;
+        let mut all = vec![x, scaled(&grads.weight)?];
+        if biased {
+            all.push(scaled(&grads.bias)?);
+        }
+        Ok(all)
+    }))
+}
+
+/// Mean squared error of two tensors of one shape.
+pub fn mse(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dims() != b.dims() {
+        return invalid(format!("mse: shapes {:?} and {:?} differ", a.dims(), b.dims()));
+    }
+    let d = sub(a, b)?;
+    mean(&mul(&d, &d)?, None, false)
+}
