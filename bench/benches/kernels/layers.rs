@@ -121,7 +121,7 @@ pub fn cross_entropy(c: &mut Criterion) {
 pub fn gru(c: &mut Criterion) {
     let mut group = Group::new(c, "gru");
     let gates = |seed| normal(&[ROWS, 3 * DIM], seed);
-    let of = gates::Inputs { input: gates(1), hidden: gates(2), state: normal(&[ROWS, DIM], 3) };
+    let of = gates::GruArgs { input: gates(1), hidden: gates(2), state: normal(&[ROWS, DIM], 3) };
     let g = normal(&[ROWS, DIM], 4);
     group.memory("forward", 8 * ROWS * DIM, || gates::forward(&of));
     group.memory("backward", 15 * ROWS * DIM, || gates::backward(&of, &g));

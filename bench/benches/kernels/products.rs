@@ -49,7 +49,7 @@ pub fn attention(c: &mut Criterion) {
         ];
         for (what, bias, dropout) in variants {
             let mask = Mask { allowed: None, causal: true, past: None };
-            let of = fused::Inputs { q: q.clone(), k: k.clone(), v: v.clone(), bias, scale: 0.1, mask, dropout };
+            let of = fused::AttentionArgs { q: q.clone(), k: k.clone(), v: v.clone(), bias, scale: 0.1, mask, dropout };
             let (_, saved) = fused::forward(&of).unwrap();
             // causality hides half of the pairs
             group.product(&name(what), flops, || fused::forward(&of));
@@ -130,7 +130,7 @@ pub fn linear_cross_entropy(c: &mut Criterion) {
     let mut group = Group::new(c, "linear_cross_entropy");
     for (rows, classes, dim) in [(ROWS, TOKENS, DIM), (1024, 20_000, 512)] {
         let (x, weight, targets) = (normal(&[rows, dim], 1), normal(&[classes, dim], 2), indices(rows, classes));
-        let of = loss::Inputs { x: &x, weight: &weight, bias: None, targets: &targets, ignore_index: -100 };
+        let of = loss::LossArgs { x: &x, weight: &weight, bias: None, targets: &targets, ignore_index: -100 };
         let name = |what: &str| format!("{what}, {rows}x{dim} to {classes}");
         let flops = 2 * rows * classes * dim;
         group.product(&name("forward"), flops, || loss::forward(&of, loss::Wanted::default()));

@@ -30,7 +30,7 @@ pub use training::{
 };
 pub use xt_core::training::Optimizer;
 pub use xt_core::{Error, Model, Result, Tensor};
-pub use xt_kernels::host::parallel::together;
+pub use xt_kernels::host::parallel::in_pool;
 pub use xt_kernels::memory;
 #[cfg(target_os = "linux")]
 pub use xt_kernels::memory::blocks;

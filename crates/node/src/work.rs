@@ -16,7 +16,7 @@ pub fn now<T>(f: impl FnOnce() -> Result<T>) -> napi::Result<T> {
 /// Runs `f`, of many kernels, now and among the threads that share their work, while the calling
 /// thread waits.
 pub fn now_shared<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> napi::Result<T> {
-    now(|| xt_bindings::together(f))
+    now(|| xt_bindings::in_pool(f))
 }
 
 /// What is computed in the background, with the flag that tells it to end early.

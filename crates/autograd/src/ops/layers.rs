@@ -242,7 +242,7 @@ pub fn token_shift(x: &Tensor, by: Arc<[i64]>, mask: Option<&Tensor>) -> Result<
 
 /// The gates of a recurrent unit: `input` and `hidden` (.., 3 dim), `state` (.., dim), see [`kernels::ops::gru`].
 pub fn gru_gates(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Result<Tensor> {
-    let of = kernels::ops::gru::Inputs { input: input.array()?, hidden: hidden.array()?, state: state.array()? };
+    let of = kernels::ops::gru::GruArgs { input: input.array()?, hidden: hidden.array()?, state: state.array()? };
     let y = kernels::ops::gru::forward(&of)?;
     Ok(Tensor::record(y, &[input, hidden, state], move |g| {
         Ok(kernels::ops::gru::backward(&of, g)?.into_iter().map(Some).collect())
@@ -266,7 +266,8 @@ pub fn attention(
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
     let (qa, ka, va, ba) = (q.array()?, k.array()?, v.array()?, bias.map(Tensor::array).transpose()?);
-    let of = kernels::ops::attention::Inputs { q: qa, k: ka, v: va, bias: ba, scale, mask: mask.clone(), dropout };
+    let of =
+        kernels::ops::attention::AttentionArgs { q: qa, k: ka, v: va, bias: ba, scale, mask: mask.clone(), dropout };
     let (y, saved) = kernels::ops::attention::forward(&of)?;
     let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {

@@ -6,7 +6,7 @@ use super::reduce::mean;
 use crate::error::invalid;
 use crate::{is_grad_enabled, Array, DType, Result, Tensor};
 use xt_kernels as kernels;
-use xt_kernels::ops::linear_cross_entropy::{Inputs, Wanted};
+use xt_kernels::ops::linear_cross_entropy::{LossArgs, Wanted};
 
 /// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..); targets equal to `ignore_index` do not count.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
@@ -65,7 +65,7 @@ pub fn linear_cross_entropy(
     let (w, b, t) = (weight.array()?, bias.map(Tensor::array).transpose()?, targets.array()?);
     let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
     let wanted = Wanted { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
-    let of = Inputs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, ignore_index };
+    let of = LossArgs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, ignore_index };
     let (loss, grads) = kernels::ops::linear_cross_entropy::forward(&of, wanted)?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     let biased = bias.is_some();

@@ -65,7 +65,7 @@ pub(crate) fn among_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 /// Runs `f`, which calls kernels one after the other, among the threads that they share: handing a kernel's work from one to the next then
 /// costs little, as the others look for it instead of sleeping until `f` ends. One call at a time is there; what is called meanwhile
 /// runs where it is, so that no call waits for the end of another.
-pub fn together<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if threads() == 1 || TAKEN.swap(true, Ordering::Acquire) {
         return f();
@@ -170,7 +170,7 @@ pub(crate) unsafe fn written_beside<T: Element, I: Send>(
     items: Vec<I>,
     f: impl Fn(usize, &mut [MaybeUninit<T>], I) + Sync,
 ) -> Result<Vec<T>> {
-    let mut values = alloc::room::<T>(count)?;
+    let mut values = alloc::with_capacity::<T>(count)?;
     let fresh = &mut values.spare_capacity_mut()[..count];
     if fresh.len().div_ceil(size.max(1)) != items.len() {
         bail!("{} items for {count} numbers in pieces of {size}", items.len());
@@ -194,7 +194,7 @@ pub(crate) unsafe fn written_with<T: Element, R: Send>(
     size: usize,
     f: impl Fn(usize, &mut [MaybeUninit<T>]) -> R + Sync,
 ) -> Result<(Vec<T>, Vec<R>)> {
-    let mut values = alloc::room::<T>(count)?;
+    let mut values = alloc::with_capacity::<T>(count)?;
     let results = map_pieces(&mut values.spare_capacity_mut()[..count], size, |i, piece| {
         marked(piece);
         f(i, piece)
@@ -304,7 +304,7 @@ mod tests {
         let (inside, outside) = std::sync::mpsc::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let first = std::thread::spawn(move || {
-            together(move || {
+            in_pool(move || {
                 inside.send(()).unwrap();
                 // the second call ends while this one is there
                 told.recv().unwrap();
@@ -312,11 +312,11 @@ mod tests {
             })
         });
         outside.recv().unwrap();
-        assert_eq!(together(sum), 499_500);
+        assert_eq!(in_pool(sum), 499_500);
         tell.send(()).unwrap();
         assert_eq!(first.join().unwrap(), 499_500);
-        assert!(std::panic::catch_unwind(|| together(|| panic!("slip"))).is_err());
-        assert_eq!(together(|| together(sum)), 499_500);
+        assert!(std::panic::catch_unwind(|| in_pool(|| panic!("slip"))).is_err());
+        assert_eq!(in_pool(|| in_pool(sum)), 499_500);
         // whoever is busy with a call does not stand by for it
         BUSY.set(true);
         stand_by(&AtomicBool::new(false));
@@ -328,7 +328,7 @@ mod tests {
         let first = threads();
         let sum = || map(1000, 1, |i| i).into_iter().sum::<usize>();
         for count in [3, 1, 2] {
-            let within = together(|| {
+            let within = in_pool(|| {
                 set_threads(count).unwrap();
                 sum()
             });

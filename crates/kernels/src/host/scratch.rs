@@ -8,9 +8,9 @@ const LINE: usize = 64;
 
 /// Grows as needed; counted as [`kept`](crate::memory::kept).
 #[derive(Default)]
-pub(crate) struct Buffer<T>(Vec<T>);
+pub(crate) struct Scratch<T>(Vec<T>);
 
-impl<T: Real> Buffer<T> {
+impl<T: Real> Scratch<T> {
     pub const fn new() -> Self {
         Self(Vec::new())
     }
@@ -40,13 +40,13 @@ impl<T: Real> Buffer<T> {
     }
 }
 
-impl<T> Buffer<T> {
+impl<T> Scratch<T> {
     fn bytes(&self) -> i64 {
         (self.0.capacity() * size_of::<T>()) as i64
     }
 }
 
-impl<T> Drop for Buffer<T> {
+impl<T> Drop for Scratch<T> {
     fn drop(&mut self) {
         keep(-self.bytes());
     }
@@ -54,12 +54,12 @@ impl<T> Drop for Buffer<T> {
 
 /// How many numbers apart rows of `width` numbers best lie: an odd number of lines of 16, so that they want different places of a cache, while those
 /// that lie a power of two apart would all want the same.
-pub(crate) fn apart(width: usize) -> usize {
+pub(crate) fn padded_stride(width: usize) -> usize {
     width.next_multiple_of(16) | 16
 }
 
 /// Whether rows lie so.
-pub(crate) fn are_apart(row: usize) -> bool {
+pub(crate) fn is_padded(row: usize) -> bool {
     row % 32 == 16
 }
 
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn begin_with_a_line_and_grow() {
-        let mut buffer = Buffer::<f32>::new();
+        let mut buffer = Scratch::<f32>::new();
         for length in [5, 1000, 17, 0, 3000] {
             buffer.cleared(length);
             let numbers = buffer.of(length);
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn is_counted_as_kept() {
-        let mut buffer = Buffer::<f64>::new();
+        let mut buffer = Scratch::<f64>::new();
         // more than all that other tests keep meanwhile
         const LENGTH: usize = 1 << 25;
         let bytes = (LENGTH * size_of::<f64>()) as i64;
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn rows_lie_an_odd_number_of_lines_apart() {
-        assert_eq!([1, 16, 17, 64, 256, 500, 512].map(apart), [16, 16, 48, 80, 272, 528, 528]);
-        assert!((1..2000).all(|width| are_apart(apart(width)) && apart(width) >= width));
+        assert_eq!([1, 16, 17, 64, 256, 500, 512].map(padded_stride), [16, 16, 48, 80, 272, 528, 528]);
+        assert!((1..2000).all(|width| is_padded(padded_stride(width)) && padded_stride(width) >= width));
     }
 }

@@ -63,7 +63,7 @@ pub fn array<T: Element>(values: Vec<T>, shape: impl Into<Shape>) -> Result<Arra
     Array::from_vec(values, shape.into(), &Device::Cpu)
 }
 
-/// The type that sums of `dtype` are taken in: half precision would soon stop growing.
+/// The type that sums of `dtype` are taken in: half precision would prefetch stop growing.
 pub fn wide(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::BF16 => DType::F32,

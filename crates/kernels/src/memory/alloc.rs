@@ -67,7 +67,7 @@ pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
 }
 
 /// An empty vector with room for `count` numbers, or an error where it cannot be allocated.
-pub fn room<T: Element>(count: usize) -> Result<Vec<T>> {
+pub fn with_capacity<T: Element>(count: usize) -> Result<Vec<T>> {
     let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
     let mut values = Vec::new();
     // an attempt of its own would be made twice
@@ -79,7 +79,7 @@ pub fn room<T: Element>(count: usize) -> Result<Vec<T>> {
 
 /// `count` times the same number, or an error where there is no room.
 pub fn filled<T: Element>(value: T, count: usize) -> Result<Vec<T>> {
-    let mut values = room(count)?;
+    let mut values = with_capacity(count)?;
     values.resize(count, value);
     Ok(values)
 }
@@ -95,7 +95,7 @@ mod tests {
         assert!(check(&[2, 3], DType::F32).is_ok());
         assert!(check_wide(&[u64::MAX, 0], DType::F32).is_ok());
         assert!(check(&[usize::MAX, usize::MAX, 0], DType::F32).is_ok());
-        assert!(room::<f32>(1 << 40).is_err() && room::<f64>(usize::MAX).is_err());
+        assert!(with_capacity::<f32>(1 << 40).is_err() && with_capacity::<f64>(usize::MAX).is_err());
         assert_eq!(filled(3f32, 2).unwrap(), [3.0, 3.0]);
         let text = check_wide(&[5, 1 << 40], DType::F32).unwrap_err().to_string();
         assert!(text.contains("[5, 1099511627776] and type F32 needs 20480.0 GiB"), "{text}");

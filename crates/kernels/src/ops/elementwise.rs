@@ -7,7 +7,7 @@ use crate::host::parallel::{part, written, PIECE};
 use crate::host::simd::has_fma;
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
-use crate::ops::layout::{contiguous, Place};
+use crate::ops::layout::{contiguous, RowCursor};
 use crate::{Array, Element, Result, Shape};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
@@ -420,10 +420,10 @@ impl Axes {
         f: impl Fn(T, T) -> T,
     ) {
         let (row, mut column) = (first / self.width, first % self.width);
-        let [mut x, mut y] = [0, 1].map(|i| Place::new(&self.outer, &self.outer_steps[i], row));
+        let [mut x, mut y] = [0, 1].map(|i| RowCursor::new(&self.outer, &self.outer_steps[i], row));
         while !zs.is_empty() {
             let (now, rest) = zs.split_at_mut(zs.len().min(self.width - column));
-            let from = |values: &'_ [T], place: &Place, step: usize| place.offset + step * column..values.len();
+            let from = |values: &'_ [T], cursor: &RowCursor, step: usize| cursor.offset + step * column..values.len();
             let (xs, ys) = (&xs[from(xs, &x, self.steps[0])], &ys[from(ys, &y, self.steps[1])]);
             match self.steps {
                 [0, 0] => now.fill(MaybeUninit::new(f(xs[0], ys[0]))),

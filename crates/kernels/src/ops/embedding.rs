@@ -129,7 +129,7 @@ fn forward_cpu<T: Real>(table: &Array, rows: &[usize], dims: Vec<usize>) -> Resu
     let table = contiguous(table)?;
     let width = table.dims2()?.1;
     let ts = host::slice::<T>(&table)?;
-    let mut y = alloc::room(rows.len() * width)?;
+    let mut y = alloc::with_capacity(rows.len() * width)?;
     rows.iter().for_each(|r| y.extend_from_slice(&ts[r * width..(r + 1) * width]));
     host::array(y, dims)
 }

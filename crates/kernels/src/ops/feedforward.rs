@@ -6,9 +6,9 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::jobs::Target;
+use crate::host::gemm::jobs::SendPtr;
 use crate::host::gemm::product::fresh;
-use crate::host::gemm::view::{Finish, Term, View};
+use crate::host::gemm::view::{Epilogue, Term, View};
 use crate::host::gemv::layers;
 use crate::host::{self, with_width, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -270,7 +270,7 @@ pub fn backward(grad: &Array, weight: &Array, up: &Array, inner: Inner) -> Resul
 }
 
 /// The linear layer with what `finish` makes of it.
-fn layer<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>, finish: Finish<T>) -> Result<Array> {
+fn layer<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>, finish: Epilogue<T>) -> Result<Array> {
     let (x, weight) = (contiguous(x)?, contiguous(weight)?);
     let ((rows, inner), (out, _)) = (host::rows_and_width(&x), weight.dims2()?);
     let (xs, ws) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?);
@@ -297,7 +297,7 @@ const CHUNK: usize = 128;
 fn activated<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>, kind: Activation) -> Result<(Array, Array)> {
     let ((rows, _), (out, _)) = (host::rows_and_width(x), weight.dims2()?);
     let act = kind.functions::<T>().value;
-    let mut hidden = Beside::<T>::new(rows, out)?;
+    let mut hidden = SecondOutput::<T>::new(rows, out)?;
     let into = hidden.place();
     // SAFETY: the product gives each place once, and has the size of `hidden`.
     let up = layer::<T>(x, weight, bias, &|row, column, y| act(y, unsafe { into.at(row, column, y.len()) }))?;
@@ -311,7 +311,7 @@ fn backward_cpu<T: Blas>(grad: &Array, weight: &Array, up: &Array, inner: Inner)
     let (gs, ws, ups) = (host::slice::<T>(&grad)?, host::slice::<T>(&weight)?, host::slice::<T>(&up)?);
     let wide = inner.widening() * width;
     let ups: &[T] = &ups;
-    let mut d = Beside::<T>::new(rows, wide)?;
+    let mut d = SecondOutput::<T>::new(rows, wide)?;
     let into = d.place();
     let from = |row: usize, column: usize, count: usize| &ups[row * wide + column..][..count];
     let activation = |kind: Activation| {
@@ -347,21 +347,21 @@ fn as_fresh<T: Real>(y: &mut [T]) -> &mut [MaybeUninit<T>] {
     unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast(), y.len()) }
 }
 
-/// A second result of a product, written by its [`Finish`].
-struct Beside<T> {
+/// A second result of a product, written by its [`Epilogue`].
+struct SecondOutput<T> {
     values: Vec<T>,
     count: usize,
     width: usize,
 }
 
-impl<T: Real> Beside<T> {
+impl<T: Real> SecondOutput<T> {
     fn new(rows: usize, width: usize) -> Result<Self> {
         alloc::check(&[rows, width], T::DTYPE)?;
-        Ok(Self { values: alloc::room::<T>(rows * width)?, count: rows * width, width })
+        Ok(Self { values: alloc::with_capacity::<T>(rows * width)?, count: rows * width, width })
     }
 
-    fn place(&mut self) -> Place<T> {
-        Place { first: Target(self.values.as_mut_ptr()), width: self.width }
+    fn place(&mut self) -> OutputRows<T> {
+        OutputRows { first: SendPtr(self.values.as_mut_ptr()), width: self.width }
     }
 
     /// # Safety
@@ -375,12 +375,12 @@ impl<T: Real> Beside<T> {
 
 /// Rows that threads write, each numbers of its own.
 #[derive(Clone, Copy)]
-struct Place<T> {
-    first: Target<T>,
+struct OutputRows<T> {
+    first: SendPtr<T>,
     width: usize,
 }
 
-impl<T: Real> Place<T> {
+impl<T: Real> OutputRows<T> {
     /// # Safety
     /// These numbers are inside, the memory lives, and nobody else uses them meanwhile.
     #[allow(clippy::mut_from_ref)]

@@ -22,13 +22,13 @@ use std::mem::MaybeUninit;
 
 /// What the gates are made of.
 #[derive(Clone)]
-pub struct Inputs {
+pub struct GruArgs {
     pub input: Array,
     pub hidden: Array,
     pub state: Array,
 }
 
-impl Inputs {
+impl GruArgs {
     /// An error where the shapes do not fit.
     pub fn check(&self) -> Result<()> {
         let (dims, dim) = (self.state.dims(), self.state.dims().last().copied().unwrap_or(0));
@@ -57,25 +57,25 @@ impl Inputs {
 
 #[derive(Clone)]
 struct Forward {
-    of: Inputs,
+    of: GruArgs,
 }
 
 #[derive(Clone)]
 struct Backward {
-    of: Inputs,
+    of: GruArgs,
     grad: Array,
 }
 
 arrays! {
-    Inputs { state, input, hidden }
+    GruArgs { state, input, hidden }
     Forward { of }
     Backward { of, grad }
 }
 
 #[cfg(test)]
-fn inputs(rows: &[usize], dim: usize) -> (Inputs, Array) {
+fn inputs(rows: &[usize], dim: usize) -> (GruArgs, Array) {
     let of = |width: usize, seed| crate::testing::map(&normal64(&[rows, &[width]].concat(), seed), |x| 2.0 * x);
-    (Inputs { input: of(3 * dim, 1), hidden: of(3 * dim, 2), state: of(dim, 3) }, of(dim, 4))
+    (GruArgs { input: of(3 * dim, 1), hidden: of(3 * dim, 2), state: of(dim, 3) }, of(dim, 4))
 }
 
 #[cfg(test)]
@@ -149,16 +149,16 @@ impl Kernel for Backward {
 }
 
 /// The new state.
-pub fn forward(of: &Inputs) -> Result<Array> {
+pub fn forward(of: &GruArgs) -> Result<Array> {
     run(&Forward { of: of.clone() })
 }
 
 /// Gradients of input, hidden and state for `grad`, that of the new state.
-pub fn backward(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
+pub fn backward(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
     run(&Backward { of: of.clone(), grad: grad.clone() })
 }
 
-fn forward_cpu<T: Real>(of: &Inputs) -> Result<Array> {
+fn forward_cpu<T: Real>(of: &GruArgs) -> Result<Array> {
     let (input, hidden, state) = (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
     let (_, dim) = host::rows_and_width(&state);
     let (i, h, s) = (host::slice::<T>(&input)?, host::slice::<T>(&hidden)?, host::slice::<T>(&state)?);
@@ -173,7 +173,7 @@ fn forward_cpu<T: Real>(of: &Inputs) -> Result<Array> {
     host::array(y, state.dims())
 }
 
-fn backward_cpu<T: Real>(of: &Inputs, grad: &Array) -> Result<[Array; 3]> {
+fn backward_cpu<T: Real>(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
     let (input, hidden, state) = (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
     let grad = contiguous(grad)?;
     let (_, dim) = host::rows_and_width(&state);
@@ -265,15 +265,15 @@ mod tests {
     fn gradients_agree_with_differences() {
         let (of, grad) = inputs(&[2, 2], 3);
         let [input, hidden, state] = backward(&of, &grad).unwrap();
-        differences(&of.input, &grad, &input, |x| forward(&Inputs { input: x.clone(), ..of.clone() }).unwrap());
-        differences(&of.hidden, &grad, &hidden, |x| forward(&Inputs { hidden: x.clone(), ..of.clone() }).unwrap());
-        differences(&of.state, &grad, &state, |x| forward(&Inputs { state: x.clone(), ..of.clone() }).unwrap());
+        differences(&of.input, &grad, &input, |x| forward(&GruArgs { input: x.clone(), ..of.clone() }).unwrap());
+        differences(&of.hidden, &grad, &hidden, |x| forward(&GruArgs { hidden: x.clone(), ..of.clone() }).unwrap());
+        differences(&of.state, &grad, &state, |x| forward(&GruArgs { state: x.clone(), ..of.clone() }).unwrap());
     }
 
     #[test]
     fn misfitting_shapes_are_errors() {
         let (of, _) = inputs(&[2], 3);
-        let message = forward(&Inputs { state: normal64(&[2, 4], 1), ..of }).unwrap_err().to_string();
+        let message = forward(&GruArgs { state: normal64(&[2, 4], 1), ..of }).unwrap_err().to_string();
         assert!(message.contains("[2, 9]") && message.contains("[2, 4]"), "{message}");
     }
 }

@@ -157,20 +157,20 @@ fn copied<T: Blas>(x: &Array) -> Result<Array> {
     let (source, start) = host::strided::<T>(x)?;
     let source: &[T] = &source;
     let count = rows_per_piece(width);
-    let turned = step > 1 && strides[..outer].last() == Some(&1);
+    let transposed = step > 1 && strides[..outer].last() == Some(&1);
     let y = computed(x.elem_count(), count * width, |piece, mut y: &mut [T]| {
-        let mut place = Place::new(&dims[..outer], &strides[..outer], piece * count);
+        let mut cursor = RowCursor::new(&dims[..outer], &strides[..outer], piece * count);
         while !y.is_empty() {
-            let from = &source[start + place.offset..];
-            let rows = if turned { place.left().min(y.len() / width) } else { 1 };
+            let from = &source[start + cursor.offset..];
+            let rows = if transposed { cursor.left().min(y.len() / width) } else { 1 };
             let (now, rest) = y.split_at_mut(rows * width);
             match step {
                 1 => now.copy_from_slice(&from[..width]),
                 0 => now.fill(from[0]),
-                _ if turned => T::turn(now, width, from, step, (width, rows)),
+                _ if transposed => T::transpose(now, width, from, step, (width, rows)),
                 _ => now.iter_mut().zip(from.iter().step_by(step)).for_each(|(y, x)| *y = *x),
             }
-            place.advance_by(rows);
+            cursor.advance_by(rows);
             y = rest;
         }
     })?;
@@ -178,14 +178,14 @@ fn copied<T: Blas>(x: &Array) -> Result<Array> {
 }
 
 /// A row of a strided array: its index along each axis, and its offset.
-pub(crate) struct Place<'a> {
+pub(crate) struct RowCursor<'a> {
     dims: &'a [usize],
     strides: &'a [usize],
     index: Vec<usize>,
     pub offset: usize,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RowCursor<'a> {
     pub fn new(dims: &'a [usize], strides: &'a [usize], row: usize) -> Self {
         let mut rest = row;
         let mut index = vec![0; dims.len()];

@@ -9,7 +9,7 @@ use crate::error::bail;
 use crate::host;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::product::{fresh, product};
-use crate::host::gemm::view::{Start, Term, View};
+use crate::host::gemm::view::{Init, Term, View};
 use crate::host::parallel::{for_product, map_pieces, part, rows_per_piece, zeros};
 use crate::host::simd::{has_fma, max, sum_by};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -29,7 +29,7 @@ const BLOCK: usize = match (cfg!(test), cfg!(target_family = "wasm")) {
     (false, false) => 8 << 20,
 };
 
-pub struct Inputs<'a> {
+pub struct LossArgs<'a> {
     pub x: &'a Array,
     pub weight: &'a Array,
     pub bias: Option<&'a Array>,
@@ -75,9 +75,9 @@ arrays! {
 }
 
 impl Forward {
-    fn of(&self) -> Inputs<'_> {
+    fn of(&self) -> LossArgs<'_> {
         let Self { x, weight, bias, targets, ignore_index, .. } = self;
-        Inputs { x, weight, bias: bias.as_ref(), targets, ignore_index: *ignore_index }
+        LossArgs { x, weight, bias: bias.as_ref(), targets, ignore_index: *ignore_index }
     }
 }
 
@@ -151,13 +151,13 @@ impl Kernel for Forward {
 }
 
 /// The mean loss, and its gradients.
-pub fn forward(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients)> {
-    let Inputs { x, weight, bias, targets, ignore_index } = *of;
+pub fn forward(of: &LossArgs, wanted: Wanted) -> Result<(Array, Gradients)> {
+    let LossArgs { x, weight, bias, targets, ignore_index } = *of;
     let (x, weight, bias, targets) = (x.clone(), weight.clone(), bias.cloned(), targets.clone());
     run(&Forward { x, weight, bias, targets, ignore_index, wanted })
 }
 
-fn forward_cpu<T: Blas>(of: &Inputs, wanted: Wanted) -> Result<(Array, Gradients)> {
+fn forward_cpu<T: Blas>(of: &LossArgs, wanted: Wanted) -> Result<(Array, Gradients)> {
     let ((rows, inner), (width, _)) = (of.x.dims2()?, of.weight.dims2()?);
     let classes = classes((rows, width), of.targets, of.ignore_index)?;
     let count = classes.iter().flatten().count() as f64;
@@ -244,11 +244,11 @@ impl<T: Blas> Sums<T> {
         if self.wanted.x {
             let dx = &mut self.x[first * inner..][..count * inner];
             let (a, b) = (View::row_major(grad, width), View::row_major(weight, inner));
-            product(dx, inner, (count, inner, width), a, b, T::ONE, Start::Nothing, threads);
+            product(dx, inner, (count, inner, width), a, b, T::ONE, Init::Zero, threads);
         }
         if self.wanted.weight {
             let (a, b) = (View::transposed(grad, width), View::row_major(x, inner));
-            product(&mut self.weight, inner, (width, inner, count), a, b, T::ONE, Start::Own, threads);
+            product(&mut self.weight, inner, (width, inner, count), a, b, T::ONE, Init::Output, threads);
         }
         if self.wanted.bias {
             add_assign(&mut self.bias, &column_sums_of(grad, width));
@@ -288,7 +288,7 @@ mod tests {
         let (x, weight, bias) = (f64s(&normal(&[4, 3], 1)), f64s(&normal(&[5, 3], 2)), f64s(&normal(&[5], 3)));
         let (t, one) = (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &Device::Cpu).unwrap());
         let loss = |x: &Array, weight: &Array, bias: &Array| {
-            let of = Inputs { x, weight, bias: Some(bias), targets: &t, ignore_index: 2 };
+            let of = LossArgs { x, weight, bias: Some(bias), targets: &t, ignore_index: 2 };
             forward(&of, ALL).unwrap()
         };
         let got = loss(&x, &weight, &bias).1;
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn nothing_to_count_is_nan_without_a_gradient_and_classes_outside_are_errors() {
         let (x, weight) = (normal(&[2, 3], 1), normal(&[4, 3], 2));
-        let of = |targets, ignore_index| Inputs { x: &x, weight: &weight, bias: None, targets, ignore_index };
+        let of = |targets, ignore_index| LossArgs { x: &x, weight: &weight, bias: None, targets, ignore_index };
         let (none, outside) = (targets(&[0, 0]), targets(&[0, 4]));
         let (loss, grads) = forward(&of(&none, 0), Wanted { bias: false, ..ALL }).unwrap();
         assert!(values(&loss)[0].is_nan());

@@ -6,7 +6,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::product::write;
-use crate::host::gemm::view::{Start, View};
+use crate::host::gemm::view::{Init, View};
 use crate::host::parallel::{for_product, multiplications, pieces, threads};
 use crate::host::{self, Real, Slice};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -141,13 +141,13 @@ fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
     let (lhs, rhs) = (Matrix::<T>::of(a, batch)?, Matrix::<T>::of(b, batch)?);
     let (ls, rs): (&[T], &[T]) = (&lhs.storage, &rhs.storage);
     let count = dims.iter().product();
-    let mut y = alloc::room::<T>(count)?;
+    let mut y = alloc::with_capacity::<T>(count)?;
     let fresh = &mut y.spare_capacity_mut()[..count];
     let multiply = |i: usize, out: &mut [MaybeUninit<T>], threads: Parallelism| {
         let l = View { data: &ls[lhs.offsets[i]..], row: lhs.row, column: lhs.column };
         let r = View { data: &rs[rhs.offsets[i]..], row: rhs.row, column: rhs.column };
         // SAFETY: nothing is added to what `out` holds.
-        unsafe { write(out, n, (m, n, k), l, r, T::of(alpha), Start::Nothing, threads) };
+        unsafe { write(out, n, (m, n, k), l, r, T::of(alpha), Init::Zero, threads) };
     };
     let matrices = lhs.offsets.len();
     if m * n > 0 && matrices >= threads() && matrices > 1 {

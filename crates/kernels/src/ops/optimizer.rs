@@ -283,7 +283,7 @@ fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
     let mut rooms = Vec::with_capacity(updates.len());
     let mut kept = Vec::with_capacity(updates.len());
     for (of, [w, _]) in updates.iter().zip(&slices) {
-        rooms.push(alloc::room::<T>(w.len())?);
+        rooms.push(alloc::with_capacity::<T>(w.len())?);
         // SAFETY: `updates` holds them until the end, and nothing else does.
         let arrays = of.step.kept().into_iter().map(|array| unsafe { in_place::values::<T>(array, w.len()) });
         kept.push(arrays.collect::<Result<Vec<_>>>()?);

@@ -8,8 +8,8 @@
 
 use crate::error::bail;
 use crate::host::gemm::product::product;
-use crate::host::gemm::view::{Start, View};
-use crate::host::gemv::kernel::{products_f32, soon, Many};
+use crate::host::gemm::view::{Init, View};
+use crate::host::gemv::kernel::{gemv_f32, prefetch, StridedRows};
 use crate::host::gemv::layers::shared;
 use crate::host::parallel::{for_product, map, map_pieces, part, pieces, rows_per_piece, zeros, PIECE};
 use crate::host::with_width;
@@ -184,7 +184,7 @@ impl Packed {
         for (i, y) in y.chunks_mut(at_once * m).enumerate() {
             let rows = &mut near[..y.len() / m * k];
             self.write(first + i * at_once, rows);
-            products_f32(x, Many { data: rows, stride: k, width: k }, y);
+            gemv_f32(x, StridedRows { data: rows, stride: k, width: k }, y);
         }
     }
 }
@@ -237,7 +237,7 @@ fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f3
         let count = at_once.min(n - first);
         let rows = &mut scratch[..count * k];
         weight.write_all(first, rows);
-        let start = bias.map_or(Start::Nothing, |bias| Start::Bias(&bias[first..first + count]));
+        let start = bias.map_or(Init::Zero, |bias| Init::Bias(&bias[first..first + count]));
         let out = if at_once < n { &mut columns[..m * count] } else { &mut y };
         product(
             out,
@@ -330,7 +330,7 @@ fn scaled(quants: &[i8], scales: &[u16], out: &mut [f32]) {
 fn unpack_q8(quants: &[i8], scales: &[u16], out: &mut [f32]) {
     let chunks = quants.chunks(CHUNK).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
     for (out, (i, (chunk, scales))) in out.chunks_mut(CHUNK).zip(chunks) {
-        soon(ahead(quants, i * CHUNK, CHUNK));
+        prefetch(ahead(quants, i * CHUNK, CHUNK));
         scaled(chunk, scales, out);
     }
 }
@@ -340,7 +340,7 @@ fn unpack_q4(quants: &[u8], scales: &[u16], out: &mut [f32]) {
     let mut numbers = [0_i8; CHUNK];
     let chunks = quants.chunks(CHUNK / 2).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
     for (out, (i, (chunk, scales))) in out.chunks_mut(CHUNK).zip(chunks) {
-        soon(ahead(quants, i * CHUNK / 2, CHUNK / 2));
+        prefetch(ahead(quants, i * CHUNK / 2, CHUNK / 2));
         for (pair, q) in numbers.as_chunks_mut::<2>().0.iter_mut().zip(chunk) {
             *pair = [(q & 15) as i8 - 8, (q >> 4) as i8 - 8];
         }
@@ -351,7 +351,7 @@ fn unpack_q4(quants: &[u8], scales: &[u16], out: &mut [f32]) {
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn unpack_bf16(halves: &[u16], out: &mut [f32]) {
     for (i, (out, chunk)) in out.chunks_mut(CHUNK).zip(halves.chunks(CHUNK)).enumerate() {
-        soon(ahead(halves, i * CHUNK, CHUNK));
+        prefetch(ahead(halves, i * CHUNK, CHUNK));
         out.iter_mut().zip(chunk).for_each(|(w, half)| *w = f32::from_bits(u32::from(*half) << 16));
     }
 }

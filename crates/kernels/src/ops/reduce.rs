@@ -95,7 +95,7 @@ impl Array {
     }
 }
 
-/// Half precision would soon stop growing.
+/// Half precision would prefetch stop growing.
 fn in_f32(x: &Array, axes: &[usize]) -> Result<Array> {
     by_axes::<f32>(&x.to_dtype(DType::F32)?, axes, along)?.to_dtype(x.dtype())
 }

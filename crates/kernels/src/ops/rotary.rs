@@ -99,7 +99,7 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
         for (r, y) in y.chunks_exact_mut(width).enumerate() {
             let row = piece * count + r;
             let (cos, sin) = (part(cs, row % n, half), part(ss, row % n, half));
-            turn(part(xs, row, width), y, dim, (cos, sin), sign);
+            rotate_position(part(xs, row, width), y, dim, (cos, sin), sign);
         }
     };
     // SAFETY: positions are whole, and all of each is written.
@@ -109,7 +109,7 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
 
 /// Turns every head of one position.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn turn<T: Real>(x: &[T], y: &mut [MaybeUninit<T>], dim: usize, (cos, sin): (&[T], &[T]), sign: T) {
+fn rotate_position<T: Real>(x: &[T], y: &mut [MaybeUninit<T>], dim: usize, (cos, sin): (&[T], &[T]), sign: T) {
     let half = cos.len();
     for (y, x) in y.chunks_exact_mut(dim.max(1)).zip(x.chunks_exact(dim.max(1))) {
         let ((a, rest), (y1, y_rest)) = (x.split_at(half), y.split_at_mut(half));

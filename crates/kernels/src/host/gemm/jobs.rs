@@ -1,7 +1,7 @@
 //! Products that threads share: each writes its part.
 
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::view::{finish_rows, Finish, Start, Term, View};
+use crate::host::gemm::view::{apply_epilogue, Epilogue, Init, Term, View};
 use crate::host::parallel::{among_threads, each, pieces_by, rows_per_piece};
 use crate::host::Real;
 use crate::memory::keep;
@@ -15,14 +15,14 @@ pub(crate) struct Job<'a, T> {
     pub stride: usize,
     pub size: (usize, usize),
     pub terms: &'a [Term<'a, T>],
-    pub finish: Option<Finish<'a, T>>,
+    pub finish: Option<Epilogue<'a, T>>,
 }
 
 /// Writes every element of all jobs: `start + alpha ·` their sums.
 ///
 /// # Safety
-/// With [`Start::Own`], they must hold numbers.
-pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Start<T>, threads: Parallelism) {
+/// With [`Init::Output`], they must hold numbers.
+pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Init<T>, threads: Parallelism) {
     let mut shares = Vec::new();
     for Job { y, stride, size: (m, n), terms, finish } in jobs {
         if m == 0 || n == 0 {
@@ -31,13 +31,13 @@ pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Star
         assert!(n <= stride, "rows overlap");
         let needed = (m - 1).checked_mul(stride).and_then(|before| before.checked_add(n));
         assert!(needed.is_some_and(|needed| needed <= y.len()), "output too short");
-        assert!(!matches!(start, Start::Bias(bias) if bias.len() != n), "a bias of another width");
+        assert!(!matches!(start, Init::Bias(bias) if bias.len() != n), "a bias of another width");
         let y = &mut y[..(m - 1) * stride + n];
         let Some(first) = terms.iter().find(|term| term.k > 0) else {
             begin(y, stride, n, start, threads);
             if let Some(finish) = finish {
                 // SAFETY: `begin` wrote all rows.
-                unsafe { finish_rows(finish, y.as_mut_ptr().cast::<T>(), stride, (0, 0), (m, n)) };
+                unsafe { apply_epilogue(finish, y.as_mut_ptr().cast::<T>(), stride, (0, 0), (m, n)) };
             }
             continue;
         };
@@ -49,7 +49,7 @@ pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Star
                 parts(whole, first.a.column != 1 && first.b.column == 1, crate::host::parallel::threads())
             }
         };
-        let y = Target(y.as_mut_ptr().cast::<T>());
+        let y = SendPtr(y.as_mut_ptr().cast::<T>());
         shares.extend(parts.into_iter().map(|part| Share { y, stride, terms, part, finish }));
     }
     // one part: the threads share its blocks
@@ -62,7 +62,7 @@ pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Star
             // SAFETY: the parts do not overlap and lie in `y`, which is borrowed mutably and so overlaps neither operand; the assertions above keep
             // every element of the operands inside their slices; the caller's promise, and from the second term on the first one has written the part.
             unsafe { multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, finish, threads) };
-            start = Start::Own;
+            start = Init::Output;
         }
     };
     match threads {
@@ -81,20 +81,20 @@ struct Part {
 
 /// A part of a job.
 struct Share<'a, T> {
-    y: Target<T>,
+    y: SendPtr<T>,
     stride: usize,
     terms: &'a [Term<'a, T>],
     part: Part,
-    finish: Option<Finish<'a, T>>,
+    finish: Option<Epilogue<'a, T>>,
 }
 
 /// Where threads write, each its part.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<T>(pub *mut T);
+pub(crate) struct SendPtr<T>(pub *mut T);
 // SAFETY: whoever writes says that the parts do not overlap.
-unsafe impl<T: Send> Send for Target<T> {}
+unsafe impl<T: Send> Send for SendPtr<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Target<T> {}
+unsafe impl<T: Send> Sync for SendPtr<T> {}
 
 /// Narrower parts pack too much for what they multiply.
 const NARROWEST: usize = 64;
@@ -128,39 +128,39 @@ fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
 /// Writes a part of `start + alpha · a b`. Rows of `y` begin `stride` numbers after each other.
 ///
 /// # Safety
-/// `y`, `a` and `b` must have all rows and columns of the part, and nobody else may use these of `y` meanwhile; with [`Start::Own`] they must hold numbers.
+/// `y`, `a` and `b` must have all rows and columns of the part, and nobody else may use these of `y` meanwhile; with [`Init::Output`] they must hold numbers.
 #[allow(clippy::too_many_arguments)]
 unsafe fn multiply<T: Blas>(
-    Target(y): Target<T>,
+    SendPtr(y): SendPtr<T>,
     (stride, k): (usize, usize),
     Part { rows, columns }: Part,
     (a, b): (View<T>, View<T>),
     alpha: T,
-    start: Start<T>,
-    finish: Option<Finish<T>>,
+    start: Init<T>,
+    finish: Option<Epilogue<T>>,
     threads: Parallelism,
 ) {
     let first = rows.start * stride + columns.start;
     let a = View { data: &a.data[rows.start * a.row as usize..], ..a };
     let b = View { data: &b.data[columns.start * b.column as usize..], ..b };
     let start = match start {
-        Start::Bias(bias) => Start::Bias(&bias[columns.clone()]),
+        Init::Bias(bias) => Init::Bias(&bias[columns.clone()]),
         start => start,
     };
     let size = (rows.len(), columns.len(), k);
     let placed = finish.map(|finish| {
         move |row: usize, column: usize, y: &mut [T]| finish(rows.start + row, columns.start + column, y)
     });
-    let finish = placed.as_ref().map(|placed| placed as Finish<T>);
+    let finish = placed.as_ref().map(|placed| placed as Epilogue<T>);
     // SAFETY: the caller's promise.
     unsafe {
         let y = y.add(first);
-        if T::own_product(y, stride, size, a, b, alpha, start, finish) {
+        if T::gemm(y, stride, size, a, b, alpha, start, finish) {
             return;
         }
         by_gemm(y, stride, size, (a, b), alpha, start, threads);
         if let Some(finish) = finish {
-            finish_rows(finish, y, stride, (0, 0), (size.0, size.1));
+            apply_epilogue(finish, y, stride, (0, 0), (size.0, size.1));
         }
     }
 }
@@ -192,10 +192,10 @@ unsafe fn by_gemm<T: Real>(
     (m, n, k): (usize, usize, usize),
     (a, b): (View<T>, View<T>),
     alpha: T,
-    start: Start<T>,
+    start: Init<T>,
     threads: Parallelism,
 ) {
-    if let Start::Bias(bias) = start {
+    if let Init::Bias(bias) = start {
         for row in 0..m {
             // SAFETY: the caller's promise; a bias has a number for each column.
             unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(row * stride), n) };
@@ -203,7 +203,7 @@ unsafe fn by_gemm<T: Real>(
     }
     // at the end of a thread it is gone already, and nothing needs counting
     let _ = SLAB.try_with(|_| ());
-    let add = !matches!(start, Start::Nothing);
+    let add = !matches!(start, Init::Zero);
     let (ap, bp, along) = (a.data.as_ptr(), b.data.as_ptr(), stride as isize);
     // SAFETY: the caller's promise; T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.
     unsafe {
@@ -232,13 +232,13 @@ unsafe fn by_gemm<T: Real>(
 }
 
 /// What a product is added to, without the product.
-fn begin<T: Real>(y: &mut [MaybeUninit<T>], stride: usize, width: usize, start: Start<T>, threads: Parallelism) {
+fn begin<T: Real>(y: &mut [MaybeUninit<T>], stride: usize, width: usize, start: Init<T>, threads: Parallelism) {
     pieces_by(threads, y, rows_per_piece(stride) * stride, |_, y| {
         for row in y.chunks_mut(stride).map(|row| &mut row[..width]) {
             match start {
-                Start::Own => {}
-                Start::Nothing => row.fill(MaybeUninit::new(T::ZERO)),
-                Start::Bias(bias) => row.iter_mut().zip(bias).for_each(|(y, b)| *y = MaybeUninit::new(*b)),
+                Init::Output => {}
+                Init::Zero => row.fill(MaybeUninit::new(T::ZERO)),
+                Init::Bias(bias) => row.iter_mut().zip(bias).for_each(|(y, b)| *y = MaybeUninit::new(*b)),
             }
         }
     });

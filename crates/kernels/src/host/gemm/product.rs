@@ -2,7 +2,7 @@
 
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::jobs::{write_all, Job};
-use crate::host::gemm::view::{Finish, Start, Term, View};
+use crate::host::gemm::view::{Epilogue, Init, Term, View};
 use crate::host::parallel::{for_product, for_work, multiplications};
 use crate::memory::alloc;
 use crate::Result;
@@ -18,7 +18,7 @@ pub(crate) fn product<T: Blas>(
     a: View<T>,
     b: View<T>,
     alpha: T,
-    start: Start<T>,
+    start: Init<T>,
     threads: Parallelism,
 ) {
     // SAFETY: MaybeUninit<T> has the layout of T, and `write` puts numbers only.
@@ -32,11 +32,11 @@ pub(crate) fn fresh<T: Blas>(
     (m, n): (usize, usize),
     term: Term<T>,
     bias: Option<&[T]>,
-    finish: Option<Finish<T>>,
+    finish: Option<Epilogue<T>>,
 ) -> Result<Vec<T>> {
     alloc::check(&[m, n], T::DTYPE)?;
-    let mut y = alloc::room::<T>(m * n)?;
-    let start = bias.map_or(Start::Nothing, Start::Bias);
+    let mut y = alloc::with_capacity::<T>(m * n)?;
+    let start = bias.map_or(Init::Zero, Init::Bias);
     let fresh = &mut y.spare_capacity_mut()[..m * n];
     let job = Job { y: fresh, stride: n, size: (m, n), terms: std::slice::from_ref(&term), finish };
     // SAFETY: nothing is added to what `y` holds.
@@ -50,7 +50,7 @@ pub(crate) fn fresh<T: Blas>(
 pub(crate) fn fresh_all<T: Blas>(products: &[((usize, usize), Term<T>)]) -> Result<Vec<Vec<T>>> {
     let rooms = products.iter().map(|((m, n), _)| {
         alloc::check(&[*m, *n], T::DTYPE)?;
-        alloc::room::<T>(m * n)
+        alloc::with_capacity::<T>(m * n)
     });
     let mut all = rooms.collect::<Result<Vec<_>>>()?;
     let jobs = all.iter_mut().zip(products).map(|(y, ((m, n), term))| Job {
@@ -62,7 +62,7 @@ pub(crate) fn fresh_all<T: Blas>(products: &[((usize, usize), Term<T>)]) -> Resu
     });
     let work = products.iter().map(|((m, n), term)| multiplications(&[*m, *n, term.k])).fold(0, u64::saturating_add);
     // SAFETY: nothing is added to what they hold.
-    unsafe { write_all(jobs.collect(), T::ONE, Start::Nothing, for_work(work)) };
+    unsafe { write_all(jobs.collect(), T::ONE, Init::Zero, for_work(work)) };
     for (y, ((m, n), _)) in all.iter_mut().zip(products) {
         // SAFETY: every element was written.
         unsafe { y.set_len(m * n) };
@@ -73,11 +73,11 @@ pub(crate) fn fresh_all<T: Blas>(products: &[((usize, usize), Term<T>)]) -> Resu
 /// The sum of the products of all terms, (m, n), in new memory.
 pub(crate) fn fresh_sum<T: Blas>((m, n): (usize, usize), terms: &[Term<T>]) -> Result<Vec<T>> {
     alloc::check(&[m, n], T::DTYPE)?;
-    let mut y = alloc::room::<T>(m * n)?;
+    let mut y = alloc::with_capacity::<T>(m * n)?;
     let work = terms.iter().map(|term| multiplications(&[m, n, term.k])).fold(0, u64::saturating_add);
     let job = Job { y: &mut y.spare_capacity_mut()[..m * n], stride: n, size: (m, n), terms, finish: None };
     // SAFETY: nothing is added to what `y` holds.
-    unsafe { write_all(vec![job], T::ONE, Start::Nothing, for_work(work)) };
+    unsafe { write_all(vec![job], T::ONE, Init::Zero, for_work(work)) };
     // SAFETY: every element was written.
     unsafe { y.set_len(m * n) };
     Ok(y)
@@ -86,7 +86,7 @@ pub(crate) fn fresh_sum<T: Blas>((m, n): (usize, usize), terms: &[Term<T>]) -> R
 /// Writes every element of `y`, (m, n), whose rows begin `stride` numbers after each other.
 ///
 /// # Safety
-/// With [`Start::Own`], `y` must hold numbers.
+/// With [`Init::Output`], `y` must hold numbers.
 #[allow(clippy::too_many_arguments)]
 pub(crate) unsafe fn write<T: Blas>(
     y: &mut [MaybeUninit<T>],
@@ -95,7 +95,7 @@ pub(crate) unsafe fn write<T: Blas>(
     a: View<T>,
     b: View<T>,
     alpha: T,
-    start: Start<T>,
+    start: Init<T>,
     threads: Parallelism,
 ) {
     let terms = &[Term { k, a, b }];
@@ -115,7 +115,7 @@ mod tests {
             let (a, b) = (values(&normal(&[m, k], 1)), values(&normal(&[k, n], 2)));
             let view = |data, width: usize| View { data, row: width as isize, column: 1 };
             let bias = [0.5; 7];
-            for start in [Start::Nothing, Start::Bias(&bias), Start::Own] {
+            for start in [Init::Zero, Init::Bias(&bias), Init::Output] {
                 let mut dense = vec![2.0; m * n];
                 product(&mut dense, n, (m, n, k), view(&a, k), view(&b, n), 0.5, start, Parallelism::None);
                 let mut apart = vec![2.0; m * stride];

@@ -25,15 +25,15 @@ impl<'a, T> View<'a, T> {
     }
 }
 
-/// What a product is added to.
+/// The initial value of the sums that a product is: what it is added to.
 #[derive(Clone, Copy)]
-pub(crate) enum Start<'a, T> {
-    /// Nothing: what `y` held before is not read.
-    Nothing,
+pub(crate) enum Init<'a, T> {
+    /// Zero: what `y` held before is not read.
+    Zero,
     /// A number for each column.
     Bias(&'a [T]),
     /// What `y` holds.
-    Own,
+    Output,
 }
 
 /// A product of (m, k) and (k, n).
@@ -60,15 +60,15 @@ impl<T> Term<'_, T> {
 
 /// What is done with numbers of a row that are complete, while they are in a cache: the row, the first of their columns, and the numbers. It gets each
 /// number once.
-pub(crate) type Finish<'a, T> = &'a (dyn Fn(usize, usize, &mut [T]) + Sync);
+pub(crate) type Epilogue<'a, T> = &'a (dyn Fn(usize, usize, &mut [T]) + Sync);
 
 /// Hands the rows of a block to `finish`.
 ///
 /// # Safety
 /// They hold numbers, which nobody else uses meanwhile.
 #[inline]
-pub(crate) unsafe fn finish_rows<T>(
-    finish: Finish<T>,
+pub(crate) unsafe fn apply_epilogue<T>(
+    finish: Epilogue<T>,
     y: *mut T,
     stride: usize,
     (row, column): (usize, usize),

@@ -10,13 +10,13 @@ use pulp::{Arch, Simd, WithSimd};
 /// Rows of memory: row number i starts at `i · stride`, and has `width` numbers. What stands behind the last one that is asked for in
 /// `data` will be read next.
 #[derive(Clone, Copy)]
-pub struct Many<'a, T> {
+pub struct StridedRows<'a, T> {
     pub data: &'a [T],
     pub stride: usize,
     pub width: usize,
 }
 
-impl<'a, T> Many<'a, T> {
+impl<'a, T> StridedRows<'a, T> {
     #[inline(always)]
     fn row(&self, i: usize) -> &'a [T] {
         &self.data[i * self.stride..][..self.width]
@@ -24,7 +24,7 @@ impl<'a, T> Many<'a, T> {
 }
 
 /// [`Blas::products`], one by one.
-pub fn products_reference<T: Real>(x: &[T], w: Many<T>, y: &mut [T]) {
+pub fn gemv_reference<T: Real>(x: &[T], w: StridedRows<T>, y: &mut [T]) {
     let m = x.len() / w.width;
     for (j, y) in y.chunks_exact_mut(m).enumerate() {
         for (y, x) in y.iter_mut().zip(x.chunks_exact(w.width)) {
@@ -34,7 +34,7 @@ pub fn products_reference<T: Real>(x: &[T], w: Many<T>, y: &mut [T]) {
 }
 
 /// [`Blas::weighted_sum`], row by row.
-pub fn weighted_sum_reference<T: Real>(weights: &[T], rows: Many<T>, y: &mut [T]) {
+pub fn weighted_sum_reference<T: Real>(weights: &[T], rows: StridedRows<T>, y: &mut [T]) {
     y.fill(T::ZERO);
     for (i, weight) in weights.iter().enumerate() {
         y.iter_mut().zip(rows.row(i)).for_each(|(y, x)| *y += *weight * *x);
@@ -42,18 +42,18 @@ pub fn weighted_sum_reference<T: Real>(weights: &[T], rows: Many<T>, y: &mut [T]
 }
 
 /// [`Blas::products`] for f32.
-pub fn products_f32(x: &[f32], w: Many<f32>, y: &mut [f32]) {
+pub fn gemv_f32(x: &[f32], w: StridedRows<f32>, y: &mut [f32]) {
     Arch::new().dispatch(Products { x, w, y });
 }
 
 /// [`Blas::weighted_sum`] for f32.
-pub fn weighted_sum_f32(weights: &[f32], rows: Many<f32>, y: &mut [f32]) {
+pub fn weighted_sum_f32(weights: &[f32], rows: StridedRows<f32>, y: &mut [f32]) {
     Arch::new().dispatch(WeightedSum { weights, rows, y });
 }
 
 struct Products<'a> {
     x: &'a [f32],
-    w: Many<'a, f32>,
+    w: StridedRows<'a, f32>,
     y: &'a mut [f32],
 }
 
@@ -109,8 +109,8 @@ fn fetch(at: *const u8) {
     let _ = at;
 }
 
-/// Tells the processor that `data` will be read soon: it fetches the first part.
-pub fn soon<T>(data: &[T]) {
+/// Tells the processor that `data` will be read prefetch: it fetches the first part.
+pub fn prefetch<T>(data: &[T]) {
     const LINE: usize = 64;
     let bytes = std::mem::size_of_val(data).min(AHEAD * size_of::<f32>());
     (0..bytes).step_by(LINE).for_each(|at| fetch(data.as_ptr().cast::<u8>().wrapping_add(at).cast()));
@@ -121,7 +121,7 @@ pub fn soon<T>(data: &[T]) {
 fn tile<S: Simd, const M: usize, const N: usize>(
     simd: S,
     x: &[f32],
-    w: Many<f32>,
+    w: StridedRows<f32>,
     (i, j): (usize, usize),
     ahead: bool,
     y: &mut [f32],
@@ -155,7 +155,7 @@ fn tile<S: Simd, const M: usize, const N: usize>(
 
 struct WeightedSum<'a> {
     weights: &'a [f32],
-    rows: Many<'a, f32>,
+    rows: StridedRows<'a, f32>,
     y: &'a mut [f32],
 }
 
@@ -188,7 +188,7 @@ impl WithSimd for WeightedSum<'_> {
 
 /// N vectors of the sum, from `at` on.
 #[inline(always)]
-fn columns<S: Simd, const N: usize>(simd: S, weights: &[f32], rows: Many<f32>, at: usize, y: &mut [S::f32s]) {
+fn columns<S: Simd, const N: usize>(simd: S, weights: &[f32], rows: StridedRows<f32>, at: usize, y: &mut [S::f32s]) {
     let mut sums = [simd.splat_f32s(0.0); N];
     for (i, weight) in weights.iter().enumerate() {
         let weight = simd.splat_f32s(*weight);
@@ -226,10 +226,10 @@ mod tests {
         for (m, n, k) in SIZES {
             let stride = k + 3;
             let (x, rows, weights) = (values(&[m, k], 1), values(&[n, stride], 2), values(&[n], 3));
-            let rows = Many { data: &rows, stride, width: k };
+            let rows = StridedRows { data: &rows, stride, width: k };
             let (mut got, mut want) = (vec![9.0; n * m], vec![0.0; n * m]);
-            products_f32(&x, rows, &mut got);
-            products_reference(&x, rows, &mut want);
+            gemv_f32(&x, rows, &mut got);
+            gemv_reference(&x, rows, &mut want);
             near(&got, &want);
             let (mut got, mut want) = (vec![9.0; k], vec![0.0; k]);
             weighted_sum_f32(&weights, rows, &mut got);

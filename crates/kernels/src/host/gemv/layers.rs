@@ -1,7 +1,7 @@
 //! Layers of a few rows, `y = x Wᵀ + bias`, whose weights threads share.
 
 use crate::host::gemm::blas::Blas;
-use crate::host::gemv::kernel::Many;
+use crate::host::gemv::kernel::StridedRows;
 use crate::host::parallel::{computed, each, part, rows_per_piece, threads, zeros};
 use crate::Result;
 
@@ -22,7 +22,7 @@ pub struct Layer<'a, T> {
 pub fn products<T: Blas>(x: &[T], layers: &[Layer<T>], (m, k): (usize, usize)) -> Result<Vec<Vec<T>>> {
     let sizes: Vec<_> = layers.iter().map(|layer| (layer.weight.len() / k, layer.bias)).collect();
     shared(&sizes, (m, k), |layer, first, y| {
-        T::products(x, Many { data: &layers[layer].weight[first * k..], stride: k, width: k }, y);
+        T::gemv(x, StridedRows { data: &layers[layer].weight[first * k..], stride: k, width: k }, y);
     })
 }
 

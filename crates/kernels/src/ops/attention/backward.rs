@@ -1,16 +1,16 @@
 //! The gradient of attention, tile by tile: the weights are made again.
 
-use super::inputs::{Gradients, Inputs};
-use super::operands::{heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Place, Sizes};
+use super::inputs::{AttentionArgs, Gradients};
+use super::operands::{heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Sizes, TilePosition};
 use super::tiles::{
-    block_size, check_room, from, product_of_rows, scores_gradient, stride, together, weigh_again, Row, Turned,
+    block_size, check_room, from, product_of_rows, scores_gradient, stride, together, weigh_again, Row, Transposed,
     Workspace,
 };
 use crate::host;
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::view::{Start, View};
+use crate::host::gemm::view::{Init, View};
 use crate::host::parallel::{each, zeros};
-use crate::host::scratch::{apart, Buffer};
+use crate::host::scratch::{padded_stride, Scratch};
 use crate::memory::alloc;
 use crate::ops::layout::contiguous;
 use crate::ops::reduce;
@@ -20,7 +20,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// The gradients of the inputs.
-pub(super) fn gradients<T: Blas>(of: &Inputs, (y, states): (&Array, &Array), grad: &Array) -> Result<Gradients> {
+pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Array), grad: &Array) -> Result<Gradients> {
     let bias = of.bias.as_ref().map(contiguous).transpose()?;
     let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
@@ -31,7 +31,7 @@ pub(super) fn gradients<T: Blas>(of: &Inputs, (y, states): (&Array, &Array), gra
     let counts = dims.map(|dims| dims.iter().product::<usize>());
     // not their product, which may be 0 in 32 bits
     let any = [i, j, d, dv].iter().all(|size| *size > 0);
-    let empty = |count: usize| if any { alloc::room::<T>(count) } else { zeros(count) };
+    let empty = |count: usize| if any { alloc::with_capacity::<T>(count) } else { zeros(count) };
     let (mut all_q, mut all_k, mut all_v) = (empty(counts[0])?, empty(counts[1])?, empty(counts[2])?);
     // of each head of each row of the batch; nothing where there is no bias
     let by_distance = bias.as_ref().map_or(0, |bias| bias.elem_count() / heads);
@@ -89,12 +89,12 @@ impl<T: Blas> Attention<'_, T> {
     fn head_gradients(&self, workspace: &mut Workspace<T>, unit: usize, with: &With<T>, mut rows: HeadRows<T>) {
         let Sizes { heads, i, j, d, dv } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
-        let (block_size, stride, along) = (block_size(i), stride(j), apart(j));
+        let (block_size, stride, along) = (block_size(i), stride(j), padded_stride(j));
         let (most, blocks) = (block_size.min(i), i.div_ceil(block_size));
         let Workspace { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv: dvalues } = workspace;
-        let turned_keys = Turned::new(self.k.head(batch, head, 0), (j, d), blocks, turned_keys);
+        let turned_keys = Transposed::new(self.k.head(batch, head, 0), (j, d), blocks, turned_keys);
         let keys = together(self.k.head(batch, head, 0), (j, d), blocks, keys);
-        let values = Turned::new(self.v.head(batch, head, 0), (j, dv), blocks, values);
+        let values = Transposed::new(self.v.head(batch, head, 0), (j, dv), blocks, values);
         let (dk, dvalues) = (dk.cleared(d * along), dvalues.cleared(dv * along));
         let dropped = dropped.of(if self.dropout.is_some() { most * stride } else { 0 });
         let mut tile = Tile { weights: weights.of(most * stride), grad: grad.of(most * stride), dropped, stride };
@@ -106,16 +106,16 @@ impl<T: Blas> Attention<'_, T> {
             for Range { start: key, end } in self.tiles(unit, first, count) {
                 let width = end - key;
                 let scores = (&mut *tile.weights, stride);
-                multiply(scores, (count, width, d), queries, turned_keys.tile(key), self.scale, Start::Nothing);
+                multiply(scores, (count, width, d), queries, turned_keys.tile(key), self.scale, Init::Zero);
                 let grad = (&mut *tile.grad, stride);
-                multiply(grad, (count, width, dv), dy, values.tile(key), T::ONE, Start::Nothing);
-                let place = Place { unit, query: first, key };
+                multiply(grad, (count, width, dv), dy, values.tile(key), T::ONE, Init::Zero);
+                let place = TilePosition { unit, query: first, key };
                 self.tile_gradients(&mut tile, place, width, &states, rows.bias);
                 let given = View::row_major(if self.dropout.is_some() { tile.dropped } else { tile.weights }, stride);
-                multiply((&mut dvalues[key..], along), (dv, width, count), dy.t(), given, T::ONE, Start::Own);
+                multiply((&mut dvalues[key..], along), (dv, width, count), dy.t(), given, T::ONE, Init::Output);
                 let ds = View::row_major(tile.grad, stride);
-                multiply((&mut dk[key..], along), (d, width, count), queries.t(), ds, self.scale, Start::Own);
-                multiply((&mut *dq, d), (count, d, width), ds, from(keys, key), self.scale, Start::Own);
+                multiply((&mut dk[key..], along), (d, width, count), queries.t(), ds, self.scale, Init::Output);
+                multiply((&mut *dq, d), (count, d, width), ds, from(keys, key), self.scale, Init::Output);
             }
             place_rows(&mut rows.q[first..first + count], dq);
         }
@@ -133,7 +133,7 @@ impl<T: Blas> Attention<'_, T> {
             let row = unit * i + first + r;
             let state = Row { top: with.rows[2 * row], sum: with.rows[2 * row + 1] };
             if state.is_uniform() {
-                add_shares(dvalues, apart(j), dy, r, &self.shares(row));
+                add_shares(dvalues, padded_stride(j), dy, r, &self.shares(row));
             }
             (state, product_of_rows(from(y, r), from(dy, r), dv))
         };
@@ -141,11 +141,18 @@ impl<T: Blas> Attention<'_, T> {
     }
 
     /// Makes weights of a tile of scores, and gradients of scores of those of the weights.
-    fn tile_gradients(&self, tile: &mut Tile<T>, place: Place, width: usize, states: &[(Row<T>, T)], dbias: &mut [T]) {
+    fn tile_gradients(
+        &self,
+        tile: &mut Tile<T>,
+        place: TilePosition,
+        width: usize,
+        states: &[(Row<T>, T)],
+        dbias: &mut [T],
+    ) {
         let Sizes { i, .. } = self.sizes;
         let mut line = Vec::new();
         for (r, (row, along)) in states.iter().enumerate() {
-            let place = Place { query: place.query + r, ..place };
+            let place = TilePosition { query: place.query + r, ..place };
             let part = r * tile.stride..r * tile.stride + width;
             let (weights, grad) = (&mut tile.weights[part.clone()], &mut tile.grad[part.clone()]);
             let limits = self.limits(place, width, &mut line);
@@ -184,12 +191,12 @@ fn place_rows<T: Copy>(rows: &mut [&mut [MaybeUninit<T>]], values: &[T]) {
 }
 
 /// The same for columns, that is rows of their numbers, `along` from one to the next.
-fn place_columns<T: Blas>(rows: &mut [&mut [MaybeUninit<T>]], columns: &[T], along: usize, buffer: &mut Buffer<T>) {
+fn place_columns<T: Blas>(rows: &mut [&mut [MaybeUninit<T>]], columns: &[T], along: usize, buffer: &mut Scratch<T>) {
     const TOGETHER: usize = 64;
     let width = rows.first().map_or(1, |row| row.len());
     for (piece, rows) in rows.chunks_mut(TOGETHER).enumerate() {
         let into = buffer.of(rows.len() * width);
-        T::turn(into, width, &columns[piece * TOGETHER..], along, (width, rows.len()));
+        T::transpose(into, width, &columns[piece * TOGETHER..], along, (width, rows.len()));
         place_rows(rows, into);
     }
 }

@@ -1,12 +1,12 @@
 //! What queries gather, tile by tile.
 
-use super::inputs::Inputs;
-use super::operands::{heads_last, multiply, rows_by_head, Attention, Place, Sizes};
-use super::tiles::{block_size, check_room, from, stride, together, weigh, Row, Turned, Workspace};
+use super::inputs::AttentionArgs;
+use super::operands::{heads_last, multiply, rows_by_head, Attention, Sizes, TilePosition};
+use super::tiles::{block_size, check_room, from, stride, together, weigh, Row, Transposed, Workspace};
 use crate::host;
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::view::{Start, View};
-use crate::host::gemv::kernel::{soon, Many};
+use crate::host::gemm::view::{Init, View};
+use crate::host::gemv::kernel::{prefetch, StridedRows};
 use crate::host::parallel::multiplications;
 use crate::host::parallel::{cleared, each, zeros};
 use crate::memory::alloc;
@@ -19,7 +19,7 @@ use std::ops::Range;
 const SMALL: u64 = 1 << 16;
 
 /// The output, and each row's part of `Saved`.
-pub(super) fn forward<T: Blas>(of: &Inputs) -> Result<(Array, Array)> {
+pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
     let bias = of.bias.as_ref().map(contiguous).transpose()?;
     let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
@@ -30,7 +30,7 @@ pub(super) fn forward<T: Blas>(of: &Inputs) -> Result<(Array, Array)> {
     alloc::check(&[rows, 4], T::DTYPE)?;
     check_room::<T>(batch * heads, j, (d, dv))?;
     let mut states = vec![Row::START; rows];
-    let mut y = if j > 0 { alloc::room::<T>(count)? } else { zeros(count)? };
+    let mut y = if j > 0 { alloc::with_capacity::<T>(count)? } else { zeros(count)? };
     if j > 0 {
         let rows = rows_by_head(&mut y.spare_capacity_mut()[..count], i, heads, dv);
         let units: Vec<_> = rows.into_iter().zip(states.chunks_mut(i.max(1))).collect();
@@ -49,10 +49,10 @@ pub(super) fn forward<T: Blas>(of: &Inputs) -> Result<(Array, Array)> {
 }
 
 /// The first `count` rows of a matrix, where each is one piece of memory.
-fn rows_of<T>(view: View<'_, T>, count: usize, width: usize) -> Option<Many<'_, T>> {
+fn rows_of<T>(view: View<'_, T>, count: usize, width: usize) -> Option<StridedRows<'_, T>> {
     let stride = view.row as usize;
     let there = view.column == 1 && width > 0 && count > 0;
-    there.then(|| Many { data: &view.data[..(count - 1) * stride + width], stride, width })
+    there.then(|| StridedRows { data: &view.data[..(count - 1) * stride + width], stride, width })
 }
 
 impl<T: Blas> Attention<'_, T> {
@@ -77,7 +77,7 @@ impl<T: Blas> Attention<'_, T> {
         let (batch, head) = (unit / heads, unit % heads);
         let (block_size, stride) = (block_size(i), stride(j));
         let blocks = i.div_ceil(block_size);
-        let keys = Turned::new(self.k.head(batch, head, 0), (j, d), blocks, &mut workspace.turned_keys);
+        let keys = Transposed::new(self.k.head(batch, head, 0), (j, d), blocks, &mut workspace.turned_keys);
         let values = together(self.v.head(batch, head, 0), (j, dv), blocks, &mut workspace.values);
         let scores = workspace.weights.of(block_size.min(i) * stride);
         let mut tile = Tile { scores, stride, factors: Vec::new() };
@@ -85,15 +85,15 @@ impl<T: Blas> Attention<'_, T> {
         for (block, (rows, states)) in rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate() {
             let (first, count) = (block * block_size, rows.len());
             let queries = self.q.head(batch, head, first);
-            let mut start = Start::Nothing;
+            let mut start = Init::Zero;
             for Range { start: key, end } in self.tiles(unit, first, count) {
-                let (place, width) = (Place { unit, query: first, key }, end - key);
+                let (place, width) = (TilePosition { unit, query: first, key }, end - key);
                 let scores = (&mut *tile.scores, stride);
-                multiply(scores, (count, width, d), queries, keys.tile(key), self.scale, Start::Nothing);
+                multiply(scores, (count, width, d), queries, keys.tile(key), self.scale, Init::Zero);
                 self.weigh_tile(&mut tile, place, width, states, y);
                 let weights = View::row_major(tile.scores, stride);
                 multiply((&mut *y, dv), (count, dv, width), weights, from(values, key), T::ONE, start);
-                start = Start::Own;
+                start = Init::Output;
             }
             for (r, ((row, y), state)) in rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate() {
                 match state.is_uniform() {
@@ -105,11 +105,11 @@ impl<T: Blas> Attention<'_, T> {
     }
 
     /// Makes weights of a tile of scores, and scales down what was gathered before.
-    fn weigh_tile(&self, tile: &mut Tile<T>, place: Place, width: usize, states: &mut [Row<T>], y: &mut [T]) {
+    fn weigh_tile(&self, tile: &mut Tile<T>, place: TilePosition, width: usize, states: &mut [Row<T>], y: &mut [T]) {
         let Sizes { i, dv, .. } = self.sizes;
         let mut line = Vec::new();
         for (r, (scores, state)) in tile.scores.chunks_mut(tile.stride).zip(states).enumerate() {
-            let place = Place { query: place.query + r, ..place };
+            let place = TilePosition { query: place.query + r, ..place };
             let scores = &mut scores[..width];
             let (now, scale) = weigh(scores, &self.limits(place, width, &mut line), *state);
             *state = now;
@@ -136,12 +136,12 @@ impl<T: Blas> Attention<'_, T> {
             return None;
         }
         let mut weights = vec![T::ZERO; end - key];
-        T::products(&queries.data[..d], keys, &mut weights);
+        T::gemv(&queries.data[..d], keys, &mut weights);
         // while the weights become probabilities
-        soon(of_values.data);
+        prefetch(of_values.data);
         weights.iter_mut().for_each(|w| *w *= self.scale);
         let mut line = Vec::new();
-        let place = Place { unit, query: 0, key };
+        let place = TilePosition { unit, query: 0, key };
         (*state, _) = weigh(&mut weights, &self.limits(place, end - key, &mut line), Row::START);
         if let Some(dropout) = self.dropout {
             let mut factors = vec![T::ZERO; end - key];
@@ -149,7 +149,7 @@ impl<T: Blas> Attention<'_, T> {
             weights.iter_mut().zip(factors).for_each(|(weight, factor)| *weight *= factor);
         }
         // this thread's next head
-        soon(self.k.head((unit + 1) / heads, (unit + 1) % heads, 0).data);
+        prefetch(self.k.head((unit + 1) / heads, (unit + 1) % heads, 0).data);
         let y = cleared(y);
         if state.is_uniform() {
             debug_assert!(j > 0);

@@ -8,7 +8,7 @@ use crate::{Array, Result};
 
 /// What attention is made of.
 #[derive(Clone)]
-pub struct Inputs {
+pub struct AttentionArgs {
     pub q: Array,
     pub k: Array,
     pub v: Array,
@@ -27,7 +27,7 @@ pub struct Gradients {
     pub bias: Option<Array>,
 }
 
-impl Inputs {
+impl AttentionArgs {
     /// The shape of the output; an error where the operands do not fit.
     pub(super) fn check(&self) -> Result<[usize; 4]> {
         let Self { q, k, v, bias, mask, .. } = self;

@@ -17,7 +17,7 @@ mod reference;
 mod tests;
 mod tiles;
 
-pub use inputs::{Gradients, Inputs};
+pub use inputs::{AttentionArgs, Gradients};
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
@@ -35,19 +35,19 @@ pub struct Saved {
 
 #[derive(Clone)]
 struct Forward {
-    of: Inputs,
+    of: AttentionArgs,
 }
 
 #[derive(Clone)]
 struct Backward {
-    of: Inputs,
+    of: AttentionArgs,
     y: Array,
     rows: Option<Array>,
     grad: Array,
 }
 
 arrays! {
-    Inputs { q, k, v, bias, mask }
+    AttentionArgs { q, k, v, bias, mask }
     Gradients { q, k, v, bias }
     Forward { of }
     Backward { of, y, rows, grad }
@@ -110,12 +110,12 @@ impl Kernel for Backward {
 }
 
 /// (batch, heads, i, dv), and what the gradient needs.
-pub fn forward(of: &Inputs) -> Result<(Array, Saved)> {
+pub fn forward(of: &AttentionArgs) -> Result<(Array, Saved)> {
     let (y, rows) = run(&Forward { of: of.clone() })?;
     Ok((y.clone(), Saved { y, rows }))
 }
 
 /// The gradients for `grad`, that of the output.
-pub fn backward(of: &Inputs, saved: &Saved, grad: &Array) -> Result<Gradients> {
+pub fn backward(of: &AttentionArgs, saved: &Saved, grad: &Array) -> Result<Gradients> {
     run(&Backward { of: of.clone(), y: saved.y.clone(), rows: saved.rows.clone(), grad: grad.clone() })
 }

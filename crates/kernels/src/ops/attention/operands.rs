@@ -1,10 +1,10 @@
 //! Operands, sizes and places of an attention, which all of its blocks share.
 
-use super::inputs::Inputs;
+use super::inputs::AttentionArgs;
 use super::tiles::{Limits, WIDTH};
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::product::product;
-use crate::host::gemm::view::{Start, View};
+use crate::host::gemm::view::{Init, View};
 use crate::host::{self, Slice};
 use crate::ops::dropout::Dropout;
 use crate::ops::reduce;
@@ -51,7 +51,7 @@ pub(super) fn multiply<T: Blas>(
     a: View<T>,
     b: View<T>,
     alpha: T,
-    start: Start<T>,
+    start: Init<T>,
 ) {
     product(y, stride, size, a, b, alpha, start, Parallelism::None);
 }
@@ -66,7 +66,7 @@ pub(super) struct Sizes {
     pub dv: usize,
 }
 
-fn sizes(of: &Inputs) -> Result<(usize, Sizes)> {
+fn sizes(of: &AttentionArgs) -> Result<(usize, Sizes)> {
     let ((batch, heads, i, d), (_, _, j, dv)) = (of.q.dims4()?, of.v.dims4()?);
     Ok((batch, Sizes { heads, i, j, d, dv }))
 }
@@ -86,7 +86,7 @@ pub(super) struct Attention<'a, T> {
 
 impl<'a, T: Blas> Attention<'a, T> {
     /// `bias` is that of `of`, row by row.
-    pub fn new(of: &'a Inputs, bias: Option<&'a Array>) -> Result<(usize, Self)> {
+    pub fn new(of: &'a AttentionArgs, bias: Option<&'a Array>) -> Result<(usize, Self)> {
         let (batch, sizes) = sizes(of)?;
         let Sizes { heads, i, j, .. } = sizes;
         let rows = Rows::with_dims([batch, heads, i, j], &of.mask)?;
@@ -120,8 +120,8 @@ impl<'a, T: Blas> Attention<'a, T> {
     }
 
     /// What is added to the scores of a tile that begins at key `first`, and what it leaves of them: bias, mask, and number of keys.
-    pub fn limits<'b>(&'b self, place: Place, width: usize, line: &'b mut Vec<u8>) -> Limits<'b, T> {
-        let Place { unit, query, key } = place;
+    pub fn limits<'b>(&'b self, place: TilePosition, width: usize, line: &'b mut Vec<u8>) -> Limits<'b, T> {
+        let TilePosition { unit, query, key } = place;
         let Sizes { heads, i, .. } = self.sizes;
         let row = unit * i + query;
         let bias = self.bias_of(unit % heads, query).and_then(|bias| bias.get(key..));
@@ -141,7 +141,7 @@ impl<'a, T: Blas> Attention<'a, T> {
 
 /// Where a row of a tile is: head (of all of the batch), query, and first key.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct TilePosition {
     pub unit: usize,
     pub query: usize,
     pub key: usize,

@@ -1,26 +1,26 @@
 //! Attention by its steps, on candle's operations.
 
 use super::distances;
-use super::inputs::{Gradients, Inputs};
+use super::inputs::{AttentionArgs, Gradients};
 use crate::array::HostArray;
 use crate::ops::dropout::{dropout, Dropout};
 use crate::ops::{matmul, softmax};
 use crate::{Array, Result};
 
 /// (batch, heads, i, dv).
-pub(super) fn forward(of: &Inputs) -> Result<Array> {
+pub(super) fn forward(of: &AttentionArgs) -> Result<Array> {
     let weights = dropped(of, weights(of)?)?;
     Ok(matmul::on_host(&weights, of.v.host()?, 1.0)?.into())
 }
 
-fn dropped(of: &Inputs, weights: HostArray) -> Result<HostArray> {
+fn dropped(of: &AttentionArgs, weights: HostArray) -> Result<HostArray> {
     match of.dropout {
         Some(Dropout { p, stream }) => dropout(&weights.into(), p, stream)?.download(),
         None => Ok(weights),
     }
 }
 
-fn weights(of: &Inputs) -> Result<HostArray> {
+fn weights(of: &AttentionArgs) -> Result<HostArray> {
     let scores = matmul::on_host(of.q.host()?, &of.k.host()?.transpose(2, 3)?, of.scale)?;
     let scores = match &of.bias {
         Some(bias) => {
@@ -33,9 +33,9 @@ fn weights(of: &Inputs) -> Result<HostArray> {
 }
 
 /// The gradients for `grad`, that of the output.
-pub(super) fn backward(of: &Inputs, grad: &Array) -> Result<Gradients> {
+pub(super) fn backward(of: &AttentionArgs, grad: &Array) -> Result<Gradients> {
     let product = |a: &HostArray, b: &HostArray, alpha| matmul::on_host(a, b, alpha);
-    let Inputs { q, k, v, bias, scale, mask, .. } = of;
+    let AttentionArgs { q, k, v, bias, scale, mask, .. } = of;
     let (q, k, v, grad) = (q.host()?, k.host()?, v.host()?, grad.host()?);
     let weights = weights(of)?;
     let dweights = dropped(of, product(grad, &v.transpose(2, 3)?, 1.0)?)?;

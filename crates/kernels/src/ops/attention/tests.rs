@@ -38,29 +38,29 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
 }
 
 /// Without a mask and a bias, and a gradient of the output.
-fn inputs((q, [kh, j], dv, _): &Case) -> (Inputs, Array) {
+fn inputs((q, [kh, j], dv, _): &Case) -> (AttentionArgs, Array) {
     let [b, h, i, d] = *q;
     // views, as heads are
     let turned =
         |dims: [usize; 4], seed| normal64(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap();
     let (q, k, v) = (turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3));
-    (Inputs { q, k, v, bias: None, scale: 0.5, mask: Mask::default(), dropout: None }, turned([b, h, i, *dv], 4))
+    (AttentionArgs { q, k, v, bias: None, scale: 0.5, mask: Mask::default(), dropout: None }, turned([b, h, i, *dv], 4))
 }
 
-fn bias_for(of: &Inputs) -> Array {
+fn bias_for(of: &AttentionArgs) -> Array {
     let (_, heads, i, _) = of.q.dims4().unwrap();
     normal64(&[heads, i + of.k.dim(2).unwrap() - 1], 5)
 }
 
 /// Every shape, mask, bias and dropout.
-fn cases() -> Vec<(Inputs, Array)> {
+fn cases() -> Vec<(AttentionArgs, Array)> {
     let mut all = Vec::new();
     for case in &CASES {
         let (plain, grad) = inputs(case);
         for mask in masks(plain.q.dim(0).unwrap(), plain.q.dim(2).unwrap(), plain.k.dim(2).unwrap()) {
             let bias = Some(bias_for(&plain));
             for (bias, dropout) in [(None, None), (bias.clone(), None), (bias, DROPOUT), (None, DROPOUT)] {
-                all.push((Inputs { mask: mask.clone(), bias, dropout, ..plain.clone() }, grad.clone()));
+                all.push((AttentionArgs { mask: mask.clone(), bias, dropout, ..plain.clone() }, grad.clone()));
             }
         }
     }
@@ -69,7 +69,7 @@ fn cases() -> Vec<(Inputs, Array)> {
 
 /// In f64, without what softmax found: then the reference runs.
 pub(super) fn backward_cases() -> Vec<Backward> {
-    let of = |(of, grad): (Inputs, Array)| Backward { y: grad.clone(), of, rows: None, grad };
+    let of = |(of, grad): (AttentionArgs, Array)| Backward { y: grad.clone(), of, rows: None, grad };
     cases().into_iter().step_by(7).map(of).collect()
 }
 
@@ -101,11 +101,11 @@ fn what_runs_equals_the_reference_in_f32_and_f64() {
 fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
     let of = |dims: [[usize; 4]; 3]| {
         let [q, k, v] = dims.map(|dims| normal(&dims, 1));
-        Inputs { q, k, v, bias: None, scale: 1.0, mask: Mask::default(), dropout: None }
+        AttentionArgs { q, k, v, bias: None, scale: 1.0, mask: Mask::default(), dropout: None }
     };
     assert!(forward(&of([[1, 2, 3, 4], [1, 3, 3, 4], [1, 2, 3, 4]])).is_err());
     assert_eq!(forward(&of([[1, 1, 2, 4], [1, 1, 0, 4], [1, 1, 0, 3]])).unwrap().0.dims(), [1, 1, 2, 3]);
     let fits = of([[1, 2, 3, 4]; 3]);
-    assert!(forward(&Inputs { bias: Some(normal(&[2, 5], 1)), ..fits.clone() }).is_ok());
-    assert!(forward(&Inputs { bias: Some(normal(&[2, 6], 1)), ..fits }).is_err());
+    assert!(forward(&AttentionArgs { bias: Some(normal(&[2, 5], 1)), ..fits.clone() }).is_ok());
+    assert!(forward(&AttentionArgs { bias: Some(normal(&[2, 6], 1)), ..fits }).is_err());
 }

@@ -2,7 +2,7 @@
 
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::View;
-use crate::host::scratch::{apart, Buffer};
+use crate::host::scratch::{padded_stride, Scratch};
 use crate::host::simd::{has_fma, map_in_place, max, sum_by, sum_by2, whole_vectors, zip_in_place};
 use crate::Result;
 use multiversion::multiversion;
@@ -27,25 +27,25 @@ pub(super) const WIDTH: usize = 512;
 
 /// From a row of a tile to the next.
 pub(super) fn stride(j: usize) -> usize {
-    apart(j.min(WIDTH))
+    padded_stride(j.min(WIDTH))
 }
 
 /// What a thread works with, head after head.
 #[derive(Default)]
 pub(super) struct Workspace<T> {
     /// Copies of a head's keys and values, for all blocks.
-    pub keys: Buffer<T>,
-    pub turned_keys: Buffer<T>,
-    pub values: Buffer<T>,
+    pub keys: Scratch<T>,
+    pub turned_keys: Scratch<T>,
+    pub values: Scratch<T>,
     /// Tiles.
-    pub weights: Buffer<T>,
-    pub grad: Buffer<T>,
-    pub dropped: Buffer<T>,
+    pub weights: Scratch<T>,
+    pub grad: Scratch<T>,
+    pub dropped: Scratch<T>,
     /// Gathered by a block of queries.
-    pub gathered: Buffer<T>,
+    pub gathered: Scratch<T>,
     /// Gradients of a head's keys and values.
-    pub dk: Buffer<T>,
-    pub dv: Buffer<T>,
+    pub dk: Scratch<T>,
+    pub dv: Scratch<T>,
 }
 
 impl<T: Blas> Workspace<T> {
@@ -71,14 +71,14 @@ impl<T: Blas> Workspace<T> {
 pub(super) fn check_room<T: Blas>(units: usize, j: usize, (d, dv): (usize, usize)) -> Result<()> {
     let threads = crate::host::parallel::threads().min(units);
     // keys, keys values, and the gradients of both
-    crate::memory::alloc::check(&[threads, j, 3 * apart(d) + 2 * apart(dv)], T::DTYPE)
+    crate::memory::alloc::check(&[threads, j, 3 * padded_stride(d) + 2 * padded_stride(dv)], T::DTYPE)
 }
 
 /// More numbers than these are not kept: sequences are long then, and the time to take the memory again is little beside the work.
 const MOST_KEPT: usize = 4 << 20;
 
 /// Keys or values, (j, width), turned once for all blocks, where there are several: products would do it for each.
-pub(super) struct Turned<'a, T> {
+pub(super) struct Transposed<'a, T> {
     rows: View<'a, T>,
     width: usize,
     j: usize,
@@ -86,16 +86,16 @@ pub(super) struct Turned<'a, T> {
     turned: &'a [T],
 }
 
-impl<'a, T: Blas> Turned<'a, T> {
-    pub fn new(rows: View<'a, T>, (j, width): (usize, usize), blocks: usize, buffer: &'a mut Buffer<T>) -> Self {
+impl<'a, T: Blas> Transposed<'a, T> {
+    pub fn new(rows: View<'a, T>, (j, width): (usize, usize), blocks: usize, buffer: &'a mut Scratch<T>) -> Self {
         let mut turned: &[T] = &[];
         if blocks > 1 && rows.column == 1 {
             let tiles = (0..j).step_by(WIDTH).map(|first| (first, (j - first).min(WIDTH)));
-            let all = buffer.of(tiles.clone().map(|(_, count)| width * apart(count)).sum());
+            let all = buffer.of(tiles.clone().map(|(_, count)| width * padded_stride(count)).sum());
             for (first, count) in tiles {
-                let into = &mut all[width * first / WIDTH * apart(WIDTH)..];
+                let into = &mut all[width * first / WIDTH * padded_stride(WIDTH)..];
                 let from = &rows.data[first * rows.row as usize..];
-                T::turn(into, apart(count), from, rows.row as usize, (count, width));
+                T::transpose(into, padded_stride(count), from, rows.row as usize, (count, width));
             }
             turned = all;
         }
@@ -109,8 +109,8 @@ impl<'a, T: Blas> Turned<'a, T> {
             return View { data, row: column, column: row };
         }
         debug_assert!(first.is_multiple_of(WIDTH) && first < self.j);
-        let data = &self.turned[self.width * first / WIDTH * apart(WIDTH)..];
-        View { data, row: apart((self.j - first).min(WIDTH)) as isize, column: 1 }
+        let data = &self.turned[self.width * first / WIDTH * padded_stride(WIDTH)..];
+        View { data, row: padded_stride((self.j - first).min(WIDTH)) as isize, column: 1 }
     }
 }
 
@@ -124,12 +124,12 @@ pub(super) fn together<'a, T: Blas>(
     rows: View<'a, T>,
     (j, width): (usize, usize),
     blocks: usize,
-    buffer: &'a mut Buffer<T>,
+    buffer: &'a mut Scratch<T>,
 ) -> View<'a, T> {
     if blocks <= 1 || rows.column != 1 {
         return rows;
     }
-    let stride = apart(width);
+    let stride = padded_stride(width);
     let data = buffer.of(j * stride);
     for (r, into) in data.chunks_exact_mut(stride).enumerate() {
         into[..width].copy_from_slice(&rows.data[r * rows.row as usize..][..width]);

@@ -3,8 +3,8 @@
 use super::lanes::Lanes;
 use super::pack;
 use super::panel::Panel;
-use crate::host::gemm::view::{finish_rows, Finish, Start, View};
-use crate::host::scratch::{are_apart, Buffer};
+use crate::host::gemm::view::{apply_epilogue, Epilogue, Init, View};
+use crate::host::scratch::{is_padded, Scratch};
 use std::hint::black_box;
 
 /// Blocks: rows of a tile with KC steps stay in the first cache, a block of `a`, MC x KC, in the second. MC is a multiple of the rows of all tiles. In
@@ -32,15 +32,15 @@ pub struct Product<'a> {
     pub a: View<'a, f32>,
     pub b: View<'a, f32>,
     pub alpha: f32,
-    pub start: Start<'a, f32>,
-    pub finish: Option<Finish<'a, f32>>,
+    pub start: Init<'a, f32>,
+    pub finish: Option<Epilogue<'a, f32>>,
 }
 
 /// A block of each operand.
 #[derive(Default)]
 pub struct Buffers {
-    pub rows: Buffer<f32>,
-    pub columns: Buffer<f32>,
+    pub rows: Scratch<f32>,
+    pub columns: Scratch<f32>,
 }
 
 /// Panels of a block of `b`: first the widest, then narrower ones, of which the last may have columns that are not there.
@@ -95,8 +95,8 @@ pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers)
             // the compiler would find the smaller of the two anew in every step of a tile
             let depth = black_box((k - l).min(most));
             let start = match of.start {
-                _ if l > 0 => Start::Own,
-                Start::Bias(bias) => Start::Bias(&bias[j..]),
+                _ if l > 0 => Init::Output,
+                Init::Bias(bias) => Init::Bias(&bias[j..]),
                 start => start,
             };
             let right = Right {
@@ -130,7 +130,7 @@ pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers)
                 unsafe { right.multiply(lanes, packed, left) };
                 if let Some(finish) = of.finish.filter(|_| l + depth == k) {
                     // SAFETY: the block is complete.
-                    unsafe { finish_rows(finish, of.y, of.stride, (i, j), (rows, columns)) };
+                    unsafe { apply_epilogue(finish, of.y, of.stride, (i, j), (rows, columns)) };
                 }
             }
         }
@@ -139,7 +139,7 @@ pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers)
 
 /// Whether rows of `b` stay in a cache without being copied.
 fn stays(row: usize, depth: usize) -> bool {
-    row * depth <= SMALL || (are_apart(row) && row * depth <= MEDIUM)
+    row * depth <= SMALL || (is_padded(row) && row * depth <= MEDIUM)
 }
 
 /// The elements of a matrix from (row, column) on.
@@ -154,7 +154,7 @@ fn lines<L: Lanes>(
     lanes: L,
     a: View<f32>,
     (rows, depth): (usize, usize),
-    buffer: &mut Buffer<f32>,
+    buffer: &mut Scratch<f32>,
 ) -> (*const f32, usize) {
     if a.column == 1 || depth == 1 {
         return (a.data.as_ptr(), a.row as usize);
@@ -206,7 +206,7 @@ impl Right<'_> {
 
     /// Packs the panels that are not read where they lie.
     #[inline(always)]
-    fn pack<L: Lanes>(&self, lanes: L, buffer: &mut Buffer<f32>) -> *const f32 {
+    fn pack<L: Lanes>(&self, lanes: L, buffer: &mut Scratch<f32>) -> *const f32 {
         let panels = (0..self.panels.count()).map(|i| self.panel::<L>(i)).filter(|panel| !panel.in_place);
         let last = self.panel::<L>(self.panels.count() - 1);
         let packed = buffer.of(last.at + last.vectors * L::COUNT * self.depth);
@@ -246,7 +246,7 @@ impl Right<'_> {
                 false => (unsafe { packed.add(at) }, vectors * L::COUNT),
             };
             let start = match left.start {
-                Start::Bias(bias) => Start::Bias(&bias[first..]),
+                Init::Bias(bias) => Init::Bias(&bias[first..]),
                 start => start,
             };
             // SAFETY: the caller's promise.

@@ -31,7 +31,7 @@ pub trait Lanes: Copy {
     /// [`Lanes::COUNT`] numbers have their place there.
     unsafe fn store(self, v: Self::V, to: *mut f32);
 
-    /// Tells the processor that what lies at `at` will be needed soon.
+    /// Tells the processor that what lies at `at` will be needed prefetch.
     #[inline(always)]
     fn fetch(self, _at: *const f32) {}
 
@@ -40,9 +40,9 @@ pub trait Lanes: Copy {
     /// # Safety
     /// All [`Lanes::BLOCK`]² numbers are there, on both sides.
     #[inline(always)]
-    unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
+    unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
         // SAFETY: the caller's promise.
-        unsafe { turn_one_by_one(Self::BLOCK, from, across, to, step) }
+        unsafe { transpose_scalar(Self::BLOCK, from, across, to, step) }
     }
 
     /// All rows times a panel of `vectors`, in tiles of as many rows as fit.
@@ -60,7 +60,7 @@ pub const MOST: usize = 16;
 /// # Safety
 /// All `block`² numbers are there, on both sides.
 #[inline(always)]
-pub unsafe fn turn_one_by_one(block: usize, from: *const f32, across: usize, to: *mut f32, step: usize) {
+pub unsafe fn transpose_scalar(block: usize, from: *const f32, across: usize, to: *mut f32, step: usize) {
     for i in 0..block {
         for k in 0..block {
             // SAFETY: the caller's promise.

@@ -21,19 +21,19 @@ mod wasm;
 
 pub use blocks::Product;
 
-use crate::host::scratch::Buffer;
+use crate::host::scratch::Scratch;
 use blocks::Buffers;
 use std::cell::Cell;
 
 thread_local! {
     /// Kept between products.
-    static KEPT: Cell<Buffers> = const { Cell::new(Buffers { rows: Buffer::new(), columns: Buffer::new() }) };
+    static KEPT: Cell<Buffers> = const { Cell::new(Buffers { rows: Scratch::new(), columns: Scratch::new() }) };
 }
 
 /// Writes all of `y`.
 ///
 /// # Safety
-/// All elements of `a`, `b` and `y` are there, and strides are not negative; nobody else uses those of `y` meanwhile; with [`Start::Own`] they hold
+/// All elements of `a`, `b` and `y` are there, and strides are not negative; nobody else uses those of `y` meanwhile; with [`Init::Output`] they hold
 /// numbers; a bias has n numbers.
 pub unsafe fn product(product: Product) {
     let mut buffers = KEPT.take();
@@ -48,9 +48,9 @@ pub unsafe fn product(product: Product) {
 }
 
 /// Writes lines as columns: number k of line i goes to `into[k · step + i]`. Lines, each of `length` numbers, begin `across` numbers after each other.
-pub fn turn(into: &mut [f32], step: usize, from: &[f32], across: usize, (lines, length): (usize, usize)) {
+pub fn transpose(into: &mut [f32], step: usize, from: &[f32], across: usize, (lines, length): (usize, usize)) {
     #[cfg(target_arch = "wasm32")]
-    pack::turned(wasm::Wasm, into, step, from, across, (lines, length));
+    pack::transposed(wasm::Wasm, into, step, from, across, (lines, length));
     #[cfg(not(target_arch = "wasm32"))]
-    pulp::Arch::new().dispatch(native::Turn { into, step, from, across, size: (lines, length) });
+    pulp::Arch::new().dispatch(native::Transpose { into, step, from, across, size: (lines, length) });
 }

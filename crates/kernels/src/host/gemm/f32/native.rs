@@ -1,7 +1,7 @@
 //! Vectors of the processor that the program runs on, by pulp: eight numbers with AVX2, sixteen with AVX-512, four with NEON.
 
 use super::blocks::{run, Buffers, Product};
-use super::lanes::{turn_one_by_one, Lanes};
+use super::lanes::{transpose_scalar, Lanes};
 use super::pack;
 use super::panel::Panel;
 use pulp::{NullaryFnOnce, Simd, WithSimd};
@@ -48,13 +48,13 @@ impl<S: Simd> Lanes for Native<S> {
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
+    unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
         // SAFETY: the caller's promise; processors with vectors of eight numbers have AVX.
         unsafe {
             if S::F32_LANES >= 8 {
-                turn_eight(from, across, to, step);
+                transpose_8x8(from, across, to, step);
             } else {
-                turn_one_by_one(Self::BLOCK, from, across, to, step);
+                transpose_scalar(Self::BLOCK, from, across, to, step);
             }
         }
     }
@@ -103,7 +103,7 @@ impl<S: Simd, const M: usize, const N: usize> NullaryFnOnce for All<'_, S, M, N>
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx")]
-unsafe fn turn_eight(from: *const f32, across: usize, to: *mut f32, step: usize) {
+unsafe fn transpose_8x8(from: *const f32, across: usize, to: *mut f32, step: usize) {
     use core::arch::x86_64::*;
     // SAFETY: the caller's promise; loads and stores need no alignment.
     let half = |line: usize, at: usize| unsafe { _mm_loadu_ps(from.add(line * across + at)) };
@@ -150,7 +150,7 @@ impl WithSimd for Job<'_> {
 }
 
 /// [`super::turn`] with the vectors of the processor.
-pub struct Turn<'a> {
+pub struct Transpose<'a> {
     pub into: &'a mut [f32],
     pub step: usize,
     pub from: &'a [f32],
@@ -159,11 +159,11 @@ pub struct Turn<'a> {
     pub size: (usize, usize),
 }
 
-impl WithSimd for Turn<'_> {
+impl WithSimd for Transpose<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        pack::turned(Native(simd), self.into, self.step, self.from, self.across, self.size);
+        pack::transposed(Native(simd), self.into, self.step, self.from, self.across, self.size);
     }
 }

@@ -17,7 +17,7 @@ pub fn panel<L: Lanes>(lanes: L, into: &mut [f32], b: View<f32>, (depth, columns
     let into = &mut into[..depth * width];
     clear(into, (columns, width));
     match (b.row as usize, b.column as usize) {
-        (1, column) => turned(lanes, into, width, b.data, column, (columns, depth)),
+        (1, column) => transposed(lanes, into, width, b.data, column, (columns, depth)),
         (row, column) => {
             for (k, place) in into.chunks_exact_mut(width).enumerate() {
                 place[..columns].iter_mut().enumerate().for_each(|(c, place)| *place = b.data[k * row + c * column]);
@@ -49,7 +49,7 @@ pub fn copy<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
 #[inline(always)]
 pub fn rows<L: Lanes>(lanes: L, into: &mut [f32], across: usize, a: View<f32>, (rows, depth): (usize, usize)) {
     match (a.row as usize, a.column as usize) {
-        (1, column) => turned(lanes, into, across, a.data, column, (depth, rows)),
+        (1, column) => transposed(lanes, into, across, a.data, column, (depth, rows)),
         (row, column) => {
             for (r, into) in into.chunks_mut(across).enumerate().take(rows) {
                 into[..depth].iter_mut().enumerate().for_each(|(k, place)| *place = a.data[r * row + k * column]);
@@ -60,7 +60,7 @@ pub fn rows<L: Lanes>(lanes: L, into: &mut [f32], across: usize, a: View<f32>, (
 
 /// Writes lines as columns: number k of line i goes to `into[k · step + i]`. Lines begin `across` numbers after each other.
 #[inline(always)]
-pub fn turned<L: Lanes>(
+pub fn transposed<L: Lanes>(
     lanes: L,
     into: &mut [f32],
     step: usize,
@@ -81,7 +81,7 @@ pub fn turned<L: Lanes>(
             // SAFETY: the block is inside, as the assertion shows.
             unsafe {
                 let to = into.as_mut_ptr().add(k * step + i);
-                lanes.turn(from.as_ptr().add(i * across + k), across, to, step);
+                lanes.transpose(from.as_ptr().add(i * across + k), across, to, step);
             }
         }
         for k in whole..length {

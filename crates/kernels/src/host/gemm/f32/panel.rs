@@ -1,6 +1,6 @@
 //! What a tile is computed of.
 
-use crate::host::gemm::view::Start;
+use crate::host::gemm::view::Init;
 
 /// Rows of `a` times a panel of `b`.
 #[derive(Clone, Copy)]
@@ -22,5 +22,5 @@ pub struct Panel<'a> {
     pub columns: usize,
     pub alpha: f32,
     /// Begins at the first column.
-    pub start: Start<'a, f32>,
+    pub start: Init<'a, f32>,
 }

@@ -2,7 +2,7 @@ use super::blocks::{run, Buffers, Product};
 use super::lanes::Lanes;
 use super::panel::Panel;
 use super::*;
-use crate::host::gemm::view::{Start, View};
+use crate::host::gemm::view::{Init, View};
 use crate::philox::Stream;
 
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -58,9 +58,9 @@ fn plain(of: &Product, old: &[f32], (i, j): (usize, usize)) -> f32 {
     let at = |v: &View<f32>, i: usize, j: usize| f64::from(v.data[i * v.row as usize + j * v.column as usize]);
     let sum: f64 = (0..of.size.2).map(|l| at(&of.a, i, l) * at(&of.b, l, j)).sum();
     let before = match of.start {
-        Start::Nothing => 0.0,
-        Start::Bias(bias) => bias[j],
-        Start::Own => old[i * of.stride + j],
+        Init::Zero => 0.0,
+        Init::Bias(bias) => bias[j],
+        Init::Output => old[i * of.stride + j],
     };
     (f64::from(before) + f64::from(of.alpha) * sum) as f32
 }
@@ -125,7 +125,7 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
         };
         for a in views(&xs[..], m, k) {
             for b in views(&ws[..], k, n) {
-                for (alpha, start) in [(1.0, Start::Nothing), (0.5, Start::Own), (1.0, Start::Bias(&bias))] {
+                for (alpha, start) in [(1.0, Init::Zero), (0.5, Init::Output), (1.0, Init::Bias(&bias))] {
                     let of =
                         Product { y: std::ptr::null_mut(), stride, size: (m, n, k), a, b, alpha, start, finish: None };
                     check(of, &old);

@@ -2,14 +2,14 @@
 
 use super::lanes::{Lanes, MOST};
 use super::panel::Panel;
-use crate::host::gemm::view::Start;
+use crate::host::gemm::view::Init;
 
 impl Panel<'_> {
     /// All rows times the panel's N vectors, M rows at a time.
     ///
     /// # Safety
     /// `a` has `rows` rows of `depth` numbers; each step of `b` has N whole vectors; the result's rows and columns are there, and nobody else
-    /// uses them; with [`Start::Own`] they hold numbers.
+    /// uses them; with [`Init::Output`] they hold numbers.
     #[inline(always)]
     pub unsafe fn all<L: Lanes, const M: usize, const N: usize>(&self, lanes: L) {
         let whole = self.rows - self.rows % M;
@@ -88,9 +88,9 @@ impl Panel<'_> {
                 unsafe {
                     let y = y.add(r * self.stride + c * L::COUNT);
                     let before = match self.start {
-                        Start::Nothing => lanes.splat(0.0),
-                        Start::Bias(bias) => lanes.load(bias.as_ptr().add(c * L::COUNT)),
-                        Start::Own => lanes.load(y),
+                        Init::Zero => lanes.splat(0.0),
+                        Init::Bias(bias) => lanes.load(bias.as_ptr().add(c * L::COUNT)),
+                        Init::Output => lanes.load(y),
                     };
                     lanes.store(lanes.mul_add(sum, alpha, before), y);
                 }
@@ -119,9 +119,9 @@ impl Panel<'_> {
                 unsafe {
                     let y = y.add(r * self.stride + first.min(self.columns));
                     match self.start {
-                        Start::Nothing => {}
-                        Start::Bias(bias) => before[..there].copy_from_slice(&bias[first.min(self.columns)..][..there]),
-                        Start::Own => y.copy_to_nonoverlapping(before.as_mut_ptr(), there),
+                        Init::Zero => {}
+                        Init::Bias(bias) => before[..there].copy_from_slice(&bias[first.min(self.columns)..][..there]),
+                        Init::Output => y.copy_to_nonoverlapping(before.as_mut_ptr(), there),
                     }
                     // the same instruction as for whole vectors, so that a result does not depend on where its tile ends
                     lanes.store(lanes.mul_add(sum, alpha, lanes.load(before.as_ptr())), after.as_mut_ptr());

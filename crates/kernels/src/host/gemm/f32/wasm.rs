@@ -43,7 +43,7 @@ impl Lanes for Wasm {
     }
 
     #[inline(always)]
-    unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
+    unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
         // SAFETY: the caller's promise.
         let [a, b, c, d] = std::array::from_fn(|i| unsafe { self.load(from.add(i * across)) });
         let (ab, ab2) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
