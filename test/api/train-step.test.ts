@@ -73,6 +73,23 @@ describe('trainStep', () => {
     expect(weights(model)).toEqual(weights(twin))
   })
 
+  it('runs steps that nobody awaits one after the other, also behind one that fails', async () => {
+    const [model, twin] = twins(smallModel)
+    const [optimizer, own] = [model, twin].map((m) => new SGD(m.parameters(), { lr: 0.5 })) as [
+      SGD,
+      SGD,
+    ]
+    const batches = [ids(2, 9), ids(2, 6), ids(1, 12)]
+    const broken = trainStep(model, optimizer, [[zeros([2, 2])]])
+    const all = batches.map((batch) => trainStep(model, optimizer, [[batch]]))
+    await expect(broken).rejects.toThrow('i64')
+    const losses = (await Promise.all(all)).map(({ loss }) => loss)
+    const want: number[] = []
+    for (const batch of batches) want.push((await trainStep(twin, own, [[batch]])).loss)
+    expect(losses).toEqual(want)
+    expect(weights(model)).toEqual(weights(twin))
+  })
+
   it('makes a loss of logits and targets, and of vectors', async () => {
     const net = smallNet()
     const [x, y] = [ids(2, 8), ids(2, 8)]

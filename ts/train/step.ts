@@ -68,8 +68,8 @@ type Forward = { forward(...args: readonly unknown[]): unknown }
  * A whole step of training: the gradients of all batches, averaged; clipping, where it is wanted;
  * one step of the optimizer. Gradients of before do not count, and none are left at the end.
  *
- * What `forward` gives is freed, but for parameters and tensors of the arguments. Await a step
- * before the next one on the same weights.
+ * What `forward` gives is freed, but for parameters and tensors of the arguments. The steps of one
+ * optimizer run one after the other, also where nobody awaits them.
  *
  * @param batches the arguments of `forward` for each batch: `[[tokens]]`, or
  *   `[[src, tgt, { mask }]]`
@@ -98,7 +98,7 @@ export async function trainStep<Model extends Module>(
   }
   const list = checkBatches(batches)
   const checked = checkObjective(objective, list.length)
-  return await runStep(model as Forward, optimizer, {
+  const step: Step = {
     batches: list.map((args, i) => ({
       args: () => args,
       target: () => checked?.targets[i],
@@ -107,8 +107,16 @@ export async function trainStep<Model extends Module>(
     objective: checked,
     max_grad_norm: checkMaxNorm(max_grad_norm),
     signal: checkSignal(signal),
-  })
+  }
+  const run = () => runStep(model as Forward, optimizer, step)
+  const before = lastSteps.get(optimizer)
+  const result = before === undefined ? run() : before.then(run, run)
+  lastSteps.set(optimizer, result)
+  return await result
 }
+
+/** The last step of each optimizer: two at once would add to the same gradients. */
+const lastSteps = new WeakMap<object, Promise<StepResult>>()
 
 /** Runs a step whose arguments are checked. */
 export async function runStep(
