@@ -54,6 +54,7 @@ options! {
         tensor_product: bool = false,
     }
     groups {}
+    checks conflicts
 }
 
 impl AttentionBlockOptions {
@@ -110,8 +111,4 @@ options! {
         causal: bool = false,
     }
     groups { "" block: AttentionBlockOptions, }
-}
-
-impl AttentionOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }

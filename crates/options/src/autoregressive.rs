@@ -31,6 +31,7 @@ options! {
         mask_prob: Probability = Probability(0.0),
     }
     groups { "" targets: TargetOptions, }
+    checks conflicts
 }
 
 impl AutoregressiveWrapperOptions {
@@ -50,10 +51,6 @@ options! {
         pad_value: i64 = 0,
     }
     groups {}
-}
-
-impl ContinuousAutoregressiveWrapperOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }
 
 options! {
@@ -89,6 +86,7 @@ options! {
         critic_loss_weight: f64 = 1.0,
     }
     groups {}
+    checks conflicts
 }
 
 impl NonAutoregressiveWrapperOptions {

@@ -141,6 +141,7 @@ options! {
     /// Arguments of an `AutoregressiveWrapper`'s loss. A `mask` has one column less than the tokens.
     pub struct AutoregressiveCall {}
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
+    checks conflicts
 }
 
 options! {
@@ -156,6 +157,7 @@ options! {
     /// Arguments of an `AutoregressiveWrapper`'s score. A `mask` has a column for each token.
     pub struct ScoreOptions {}
     groups { "" counted: CountedTokens, "" inputs: LayerInputs, "" tokens: TokenInputs, }
+    checks conflicts
 }
 
 options! {
@@ -172,6 +174,7 @@ options! {
     /// Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less than the sequence.
     pub struct ContinuousAutoregressiveCall {}
     groups { "" inputs: LayerInputs, "" values: ContinuousInputs, }
+    checks conflicts
 }
 
 options! {
@@ -185,20 +188,6 @@ options! {
         generator_sample_temperature: Option<f64> = None,
     }
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
-}
-
-/// Nothing to refuse: flags that exclude each other follow Python's precedence.
-macro_rules! no_conflicts {
-    ($($Name:ident)+) => { $(
-        impl $Name {
-            fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-        }
-    )+ };
-}
-
-no_conflicts! {
-    LayerInputs TokenInputs ContinuousInputs AttentionCall LayersCall TransformerCall ContinuousTransformerCall
-    ViTransformerCall SourceInputs XTransformerCall NonAutoregressiveCall CountedTokens XTransformerScore
 }
 
 /// In the reference such a loss fails, as there are more predictions than targets.

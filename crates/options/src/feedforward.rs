@@ -30,6 +30,7 @@ options! {
         zero_init_output: bool = false,
     }
     groups {}
+    checks conflicts
 }
 
 impl FeedForwardOptions {

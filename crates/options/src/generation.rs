@@ -19,10 +19,6 @@ options! {
     groups {}
 }
 
-impl TopKOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
 options! {
     /// Options of `top_a`.
     pub struct TopAOptions {
@@ -32,10 +28,6 @@ options! {
         min_p_ratio: f64 = MIN_P_RATIO,
     }
     groups {}
-}
-
-impl TopAOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }
 
 options! {
@@ -72,6 +64,7 @@ options! {
         seed: Option<Seed> = None,
     }
     groups {}
+    checks conflicts
 }
 
 impl SamplingOptions {
@@ -135,6 +128,7 @@ options! {
         length_penalty: f64 = 1.0,
     }
     groups {}
+    checks conflicts
 }
 
 impl BeamOptions {
@@ -194,10 +188,6 @@ options! {
     groups {}
 }
 
-impl CacheOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
 options! {
     /// Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model.
     pub struct GenerateOptions {}
@@ -208,6 +198,7 @@ options! {
         "" inputs: LayerInputs,
         "" tokens: TokenInputs,
     }
+    checks conflicts
 }
 
 options! {
@@ -231,6 +222,7 @@ options! {
         "" source: SourceInputs,
         "" tokens: TokenInputs,
     }
+    checks conflicts
 }
 
 options! {
@@ -262,18 +254,6 @@ impl XTransformerGenerate {
     }
 }
 
-impl StreamOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
-impl XTransformerStream {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
-impl ContinuousGenerate {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
 options! {
     /// Arguments of a `NonAutoregressiveWrapper`'s generation.
     pub struct NonAutoregressiveGenerate {
@@ -287,6 +267,7 @@ options! {
         noise_level_scale: f64 = 1.0,
     }
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
+    checks conflicts
 }
 
 impl NonAutoregressiveGenerate {

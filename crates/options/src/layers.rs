@@ -99,6 +99,7 @@ options! {
         "attn_" attn: AttentionBlockOptions,
         "ff_" ff: FeedForwardOptions,
     }
+    checks conflicts
 }
 
 options! {
@@ -112,6 +113,7 @@ options! {
         only_cross: bool = false,
     }
     groups { "" stack: StackOptions, }
+    checks conflicts
 }
 
 impl LayersOptions {
@@ -137,6 +139,7 @@ options! {
         dim: NonZeroUsize,
     }
     groups { "" stack: StackOptions, }
+    checks conflicts
 }
 
 impl CrossAttenderOptions {

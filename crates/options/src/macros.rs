@@ -3,7 +3,8 @@
 ///
 /// `name: Type = default` is an option, `name: Type` a required one. `(later)` in front marks an option that has no
 /// layer yet: any value but its default is an error that says so. `groups` takes over the options of
-/// another struct, their names with a prefix.
+/// another struct, their names with a prefix. `checks conflicts` calls a method of that name for what
+/// one option alone does not tell.
 ///
 /// ```text
 /// options! {
@@ -28,6 +29,7 @@ macro_rules! options {
             )*
         }
         groups { $( $prefix:literal $group:ident : $Group:ty, )* }
+        $(checks $conflicts:ident)?
     ) => {
         $(#[doc = $struct_doc])*
         #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +86,8 @@ macro_rules! options {
 
             fn check(&self, prefix: &str, problems: &mut $crate::Problems) {
                 $( $crate::Options::check(&self.$group, &format!("{prefix}{}", $prefix), problems); )*
-                self.conflicts(prefix, problems);
+                $( self.$conflicts(prefix, problems); )?
+                let _ = (prefix, &problems);
             }
         }
     };

@@ -17,6 +17,7 @@ options! {
         nesterov: bool = false,
     }
     groups {}
+    checks conflicts
 }
 
 impl SgdOptions {
@@ -40,6 +41,7 @@ options! {
         eps: NonNegative = NonNegative(1e-8),
     }
     groups {}
+    checks conflicts
 }
 
 impl MomentOptions {
@@ -61,10 +63,6 @@ options! {
     groups { "" moments: MomentOptions, }
 }
 
-impl AdamOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
 options! {
     /// Options of AdamW. <https://arxiv.org/abs/1711.05101>
     pub struct AdamWOptions {
@@ -72,8 +70,4 @@ options! {
         weight_decay: NonNegative = NonNegative(0.01),
     }
     groups { "" moments: MomentOptions, }
-}
-
-impl AdamWOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }

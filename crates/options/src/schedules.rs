@@ -36,18 +36,8 @@ options! {
         min_lr: NonNegative = NonNegative(0.0),
     }
     groups {}
+    checks conflicts
 }
-
-/// Nothing to refuse.
-macro_rules! no_conflicts {
-    ($($Name:ident)+) => { $(
-        impl $Name {
-            fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-        }
-    )+ };
-}
-
-no_conflicts! { ConstantOptions LinearWarmupOptions }
 
 impl CosineWarmupOptions {
     /// A warm-up may be longer than the whole, which then ends in it.

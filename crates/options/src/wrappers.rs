@@ -67,10 +67,6 @@ options! {
     groups {}
 }
 
-impl TokenOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
 impl SequenceOptions {
     /// Notes what does not go with the width of the embeddings. `layers_have_positions`: rotary or T5's.
     pub fn check_width(&self, width: usize, layers_have_positions: bool, prefix: &str, problems: &mut Problems) {
@@ -81,16 +77,6 @@ impl SequenceOptions {
             format!("needs embeddings of an even width, not of {width}: half are sines, half cosines"),
         );
     }
-
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
-impl MemoryTokenOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
-impl EmbeddingNormOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }
 
 options! {
@@ -121,6 +107,7 @@ options! {
         "" memory: MemoryTokenOptions,
         "" norm: EmbeddingNormOptions,
     }
+    checks conflicts
 }
 
 impl TransformerWrapperOptions {
@@ -148,10 +135,6 @@ options! {
     }
 }
 
-impl ContinuousTransformerWrapperOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
 options! {
     /// Options of a transformer over images. <https://arxiv.org/abs/2010.11929>
     pub struct ViTransformerWrapperOptions {
@@ -171,6 +154,7 @@ options! {
         emb_dropout: Probability = Probability(0.0),
     }
     groups { "" norm: EmbeddingNormOptions, }
+    checks conflicts
 }
 
 impl ViTransformerWrapperOptions {
@@ -195,10 +179,6 @@ options! {
     }
 }
 
-impl EncoderHalfOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
 options! {
     /// Options of the decoder of an `XTransformer`. It always attends to the encoder's output.
     pub struct DecoderHalfOptions {
@@ -212,10 +192,6 @@ options! {
     }
 }
 
-impl DecoderHalfOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
-}
-
 options! {
     /// Which targets count in a loss over tokens, and what fills up a sequence.
     pub struct TargetOptions {
@@ -225,10 +201,6 @@ options! {
         pad_value: i64 = 0,
     }
     groups {}
-}
-
-impl TargetOptions {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }
 
 options! {
@@ -250,6 +222,7 @@ options! {
         "enc_" encoder: EncoderHalfOptions,
         "dec_" decoder: DecoderHalfOptions,
     }
+    checks conflicts
 }
 
 impl XTransformerOptions {

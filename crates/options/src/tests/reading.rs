@@ -2,7 +2,7 @@
 
 use super::{layers, paths, problems, read, with, x_transformer};
 use crate::{autoregressive::*, calls::*, generation::*, layers::*, nearest, options, parse, wrappers::*};
-use crate::{Filter, LayerKind, OneOrMany, Options, Problems, TensorRef};
+use crate::{Filter, LayerKind, OneOrMany, Options, TensorRef};
 use serde_json::json;
 
 #[test]
@@ -119,10 +119,6 @@ options! {
         (later) then: usize = 2,
     }
     groups {}
-}
-
-impl HalfDone {
-    fn conflicts(&self, _prefix: &str, _problems: &mut Problems) {}
 }
 
 #[test]
