@@ -1,4 +1,4 @@
-//! From a loss to the gradients of the leaves.
+//! The backward pass: from a loss to the gradients of the leaves.
 
 use crate::node::{Body, Edge, Node};
 use crate::{Array, Error, Leaf, Result, Tensor};
@@ -6,10 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Tensor {
-    /// Adds the gradients of this tensor, of one element, to the leaves that it depends on.
+    /// Runs the backward pass from this tensor, which must have one element, and adds the gradients
+    /// to the leaves that it depends on.
+    /// The graph is freed during the pass unless `retain` is set. If an operation fails, or
+    /// `aborted` returns true, the gradients of all leaves stay unchanged.
     ///
-    /// The graph is freed on the way, unless `retain`. Where anything fails, or `aborted` gives true, no leaf's
-    /// gradient has changed.
+    /// # Errors
+    /// [`Error::NotScalar`], [`Error::NoGraph`], [`Error::GraphFreed`], [`Error::Aborted`],
+    /// [`Error::StaleParameter`] or [`Error::Released`], and errors of the kernels.
     pub fn backward(&self, retain: bool, aborted: &dyn Fn() -> bool) -> Result<()> {
         if self.elem_count() != 1 {
             return Err(Error::NotScalar { shape: self.dims().to_vec() });
@@ -20,7 +24,8 @@ impl Tensor {
         if walk.nodes.is_empty() && walk.leaves.is_empty() {
             return Err(Error::NoGraph);
         }
-        // nodes with larger numbers come first: all of a node's gradient is there when its turn comes
+        // Consumers have larger ids than their inputs: in descending order, each node is reached
+        // only after its gradients have been accumulated in full.
         while let Some((_, (node, grads))) = walk.nodes.pop_last() {
             if aborted() {
                 return Err(Error::Aborted);
@@ -36,16 +41,17 @@ impl Tensor {
     }
 }
 
-/// Gradients that wait for their node or leaf.
+/// Gradients accumulated so far, for nodes and leaves that the pass has yet to process.
 #[derive(Default)]
 struct Walk {
-    /// With a gradient for each result.
+    /// By node id: the node and one gradient slot per result.
     nodes: BTreeMap<u64, (Arc<Node>, Vec<Option<Array>>)>,
-    /// By address: a leaf has no number.
+    /// Keyed by address, since leaves have no id.
     leaves: BTreeMap<usize, (Arc<Leaf>, Array)>,
 }
 
 impl Walk {
+    /// Computes the gradients of one node's inputs and accumulates them.
     fn step(&mut self, body: &Body, grads: &[Option<Array>]) -> Result<()> {
         for edge in &body.inputs {
             if let Edge::Leaf(leaf, version) = edge {
@@ -61,6 +67,7 @@ impl Walk {
         Ok(())
     }
 
+    /// Accumulates `grad` at the target of `edge`.
     fn add(&mut self, edge: Edge, grad: Array) -> Result<()> {
         let sum = |old: Option<Array>| match old {
             None => Ok(grad.clone()),

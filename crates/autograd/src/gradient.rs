@@ -1,23 +1,25 @@
-//! The gradient of a leaf, to which backwards add.
+//! The gradient of a leaf, into which backward passes accumulate.
 
 use crate::{Array, Result};
 use xt_kernels::ops::{elementwise, in_place};
 
+/// A gradient: `factor · array`. The multiplication is deferred until the gradient is read.
 pub(crate) struct Gradient {
     array: Array,
-    /// How often the array counts.
+    /// Deferred factor of `array`.
     factor: f64,
-    /// Whether it was made here and nobody else was given it: then more can be added in place.
+    /// Whether no one else can see `array`: it was allocated by this type and has not been handed
+    /// out, so that further gradients can be added in place.
     is_own: bool,
 }
 
 impl Gradient {
-    /// Of an array that others may hold too.
+    /// A gradient of which the array may be shared with others.
     pub fn of(array: Array) -> Self {
         Self { array, factor: 1.0, is_own: false }
     }
 
-    /// The array, after the factor has become a part of it.
+    /// Applies the deferred factor and returns the array.
     pub fn whole(&mut self) -> Result<&Array> {
         if self.factor != 1.0 {
             let array = elementwise::affine(&self.array, self.factor, 0.0)?;
@@ -26,23 +28,24 @@ impl Gradient {
         Ok(&self.array)
     }
 
-    /// The array as it is now, for whoever may keep it: it does not change any more.
+    /// The gradient as an array that the caller may keep: later additions do not change it.
     pub fn given(&mut self) -> Result<Array> {
         let array = self.whole()?.clone();
         self.is_own = false;
         Ok(array)
     }
 
-    /// The array, which may change, and how often it counts.
+    /// The array and its deferred factor. Later additions may change the array in place.
     pub fn parts(&self) -> (Array, f64) {
         (self.array.clone(), self.factor)
     }
 
-    /// Multiplies; whoever reads the gradient next does the work.
+    /// Multiplies the gradient by `factor`; the multiplication is deferred until the next read.
     pub fn scale(&mut self, factor: f64) {
         self.factor *= factor;
     }
 
+    /// Adds `more`: in place if the array is not shared, else into a new array.
     pub fn add(&mut self, more: &Array) -> Result<()> {
         self.whole()?;
         if self.is_own && in_place::is_possible(&[&self.array, more]) {
@@ -75,7 +78,7 @@ mod tests {
         let place = grad.array.clone();
         grad.add(&more).unwrap();
         assert!(grad.array.is_same(&place));
-        // whoever was given a gradient keeps what it was
+        // an array that was handed out does not change
         let third = grad.given().unwrap();
         grad.add(&more).unwrap();
         assert!(!grad.array.is_same(&place));
@@ -83,7 +86,7 @@ mod tests {
         grad.add(&more).unwrap();
         assert!(grad.array.is_same(&place));
         assert_eq!([first, third, grad.given().unwrap()].map(|a| values(&a)), [[3.0, 4.0], [9.0, 12.0], [15.0, 20.0]]);
-        // and what it was made of belongs to whoever made it
+        // and the array that the gradient was made from does not change
         let mut grad = Gradient::of(more.clone());
         grad.add(&more).unwrap();
         assert_eq!([values(&more), values(&grad.given().unwrap())], [[3.0, 4.0], [6.0, 8.0]]);

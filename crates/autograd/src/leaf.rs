@@ -1,4 +1,4 @@
-//! Leaves of the graph: parameters, and inputs that collect a gradient.
+//! Leaves of the autograd graph: parameters, and inputs that collect a gradient.
 
 use crate::error::invalid;
 use crate::gradient::Gradient;
@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use xt_kernels::ops::quantized::{self, Format, Packed};
 
-/// Makes the first values of a leaf.
+/// Computes the initial values of a leaf on a device.
 type Initial = Box<dyn Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync>;
 
-/// Values that collect a gradient. The values may be drawn at first use.
+/// Values that accumulate a gradient. The values may be initialised lazily, at first use.
+///
+/// Each change of the values increments a version, by which a backward pass detects that its graph
+/// is stale.
 pub struct Leaf {
     shape: Vec<usize>,
     state: Mutex<State>,
@@ -25,20 +28,24 @@ struct State {
     values: Values,
 }
 
+/// The storage of a leaf's values.
 enum Values {
+    /// Not initialised yet.
     Pending(Initial),
+    /// Plain values.
     Ready(Array),
-    /// For inference: f32 on the CPU, in fewer bytes.
+    /// Quantized f32 values on the CPU, for inference.
     Packed(Arc<Packed>),
     /// Freed for good.
     Released,
 }
 
+/// Bytes of an array of this shape and type; saturates instead of overflowing.
 fn bytes(shape: &[usize], dtype: DType) -> u64 {
     shape.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d as u64))
 }
 
-/// An error where there is no room for first values of this shape.
+/// Returns an error if memory does not suffice to initialise values of this shape.
 fn check_draw(shape: &[usize], dtype: DType) -> Result<()> {
     let drawn = match dtype {
         DType::F64 => 0,
@@ -51,7 +58,7 @@ fn check_draw(shape: &[usize], dtype: DType) -> Result<()> {
     Ok(xt_kernels::memory::alloc::check_wide(&[needed], DType::U8)?)
 }
 
-/// As another type and on another device, where there is room for it.
+/// Converts to a type and device, after a check that memory suffices.
 fn moved(values: &Array, dtype: DType, device: &Device) -> Result<Array> {
     if values.dtype() != dtype || !values.device().same_device(device) {
         xt_kernels::memory::alloc::check_like(values, dtype, 1)?;
@@ -60,12 +67,12 @@ fn moved(values: &Array, dtype: DType, device: &Device) -> Result<Array> {
 }
 
 impl State {
-    /// The values, those that are pending too.
+    /// The values; computes them if they are not initialised yet, without storing them.
     fn array(&self, shape: &[usize]) -> Result<Array> {
         Ok(match &self.values {
             Values::Ready(array) => array.clone(),
             Values::Pending(initial) => {
-                // they are drawn as f64
+                // initial values are drawn in f64
                 check_draw(shape, self.dtype)?;
                 initial(&self.device)?.to_dtype(self.dtype)?
             }
@@ -74,7 +81,7 @@ impl State {
         })
     }
 
-    /// An error where values of this type, or on this device, cannot be quantized.
+    /// Returns an error if values of this type, or on this device, cannot be quantized.
     fn check_place(&self) -> Result<()> {
         if self.dtype == DType::F32 && self.device.is_cpu() {
             return Ok(());
@@ -84,18 +91,21 @@ impl State {
     }
 }
 
-/// A panic elsewhere leaves the data of these locks whole: each is set in one assignment.
+/// Locks, ignoring poison: the data of these locks is set in single assignments, so a panic of
+/// another thread leaves it consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Leaf {
+    /// A leaf with these values. It requires a gradient.
     pub fn new(values: Array) -> Self {
         let state = State { device: values.device(), dtype: values.dtype(), values: Values::Ready(values.clone()) };
         Self::with(values.dims().to_vec(), state)
     }
 
-    /// A leaf whose values `initial` makes at first use, f32 on the CPU until [`Leaf::move_to`] says otherwise.
+    /// A leaf whose values `initial` computes at first use; f32 on the CPU unless [`Leaf::move_to`]
+    /// changes that. It requires a gradient.
     pub fn lazy(
         shape: Vec<usize>,
         initial: impl Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync + 'static,
@@ -115,19 +125,22 @@ impl Leaf {
         }
     }
 
+    /// The shape of the values.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
+    /// The element type.
     pub fn dtype(&self) -> DType {
         lock(&self.state).dtype
     }
 
+    /// The device of the values.
     pub fn device(&self) -> Device {
         lock(&self.state).device.clone()
     }
 
-    /// The values, made now if this is their first use; of a quantized leaf in a new array.
+    /// The values. Initialises them at first use; dequantizes a quantized leaf into a new array.
     pub fn values(&self) -> Result<Array> {
         let mut state = lock(&self.state);
         let values = state.array(&self.shape)?;
@@ -137,7 +150,7 @@ impl Leaf {
         Ok(values)
     }
 
-    /// The values as [`Leaf::quantize`] has left them.
+    /// The quantized values, if [`Leaf::quantize`] was called.
     pub fn packed(&self) -> Option<Arc<Packed>> {
         match &lock(&self.state).values {
             Values::Packed(packed) => Some(packed.clone()),
@@ -145,7 +158,8 @@ impl Leaf {
         }
     }
 
-    /// An error where [`Leaf::quantize`] would give one, apart from memory. First values are not drawn for it.
+    /// Returns the error that [`Leaf::quantize`] would return, apart from a lack of memory. Does
+    /// not initialise the values.
     pub fn check_quantize(&self, format: Format) -> Result<()> {
         let state = lock(&self.state);
         state.check_place()?;
@@ -157,8 +171,8 @@ impl Leaf {
         }
     }
 
-    /// Keeps the values, of two axes, in fewer bytes until others are set; frees the f32 ones and the gradient. Graphs that were made before become
-    /// stale.
+    /// Quantizes the values, which must have two axes, until new values are set; frees the f32
+    /// values and the gradient. Graphs recorded before become stale.
     pub fn quantize(&self, format: Format) -> Result<()> {
         let mut state = lock(&self.state);
         state.check_place()?;
@@ -172,7 +186,7 @@ impl Leaf {
         Ok(())
     }
 
-    /// An error where the leaf is quantized: `what` needs f32.
+    /// Returns an error if the leaf is quantized; `what` names the operation that needs f32.
     pub fn require_plain(&self, what: &'static str) -> Result<()> {
         match self.packed() {
             None => Ok(()),
@@ -180,7 +194,7 @@ impl Leaf {
         }
     }
 
-    /// Bytes that the first use will take; 0 where the values are there.
+    /// Bytes that the first use will allocate; 0 if the values are initialised.
     pub fn pending_bytes(&self) -> u64 {
         let state = lock(&self.state);
         match state.values {
@@ -189,12 +203,16 @@ impl Leaf {
         }
     }
 
-    /// Bytes of the values, and of a gradient.
+    /// Bytes of the values, which is also the size of a gradient.
     pub fn bytes(&self) -> u64 {
         bytes(&self.shape, self.dtype())
     }
 
-    /// Replaces the values; graphs that were made from the old ones become stale.
+    /// Replaces the values, converted to the leaf's type and device. Graphs recorded from the old
+    /// ones become stale.
+    ///
+    /// # Errors
+    /// The shape differs, the leaf was released, or memory does not suffice.
     pub fn set(&self, values: Array) -> Result<()> {
         if values.dims() != self.shape {
             return invalid(format!("values of shape {:?} for a parameter of shape {:?}", values.dims(), self.shape));
@@ -208,7 +226,11 @@ impl Leaf {
         Ok(())
     }
 
-    /// Moves values and gradient; not of a quantized leaf.
+    /// Moves values and gradient to a device and converts them to a type. Graphs recorded before
+    /// become stale, unless there is nothing to do.
+    ///
+    /// # Errors
+    /// The leaf is quantized, or memory does not suffice.
     pub fn move_to(&self, device: &Device, dtype: DType) -> Result<()> {
         if self.is_at(device, dtype) {
             return Ok(()); // graphs stay valid
@@ -227,20 +249,21 @@ impl Leaf {
         Ok(())
     }
 
-    /// Whether [`Leaf::move_to`] has nothing to do.
+    /// Whether the leaf has this device and type, so that [`Leaf::move_to`] has nothing to do.
     pub fn is_at(&self, device: &Device, dtype: DType) -> bool {
         let state = lock(&self.state);
         state.device.same_device(device) && state.dtype == dtype
     }
 
-    /// Frees values and gradient for good, whoever else holds the leaf. Graphs that were made before become stale.
+    /// Frees values and gradient for good, even if others hold references to the leaf. Graphs
+    /// recorded before become stale.
     pub fn release(&self) {
         lock(&self.state).values = Values::Released;
         self.version.fetch_add(1, Ordering::SeqCst);
         *lock(&self.grad) = None;
     }
 
-    /// An error after [`Leaf::release`].
+    /// Returns an error after [`Leaf::release`].
     pub fn require_held(&self) -> Result<()> {
         if self.is_released() {
             return Err(Error::Released { shape: self.shape.clone() });
@@ -252,44 +275,49 @@ impl Leaf {
         matches!(lock(&self.state).values, Values::Released)
     }
 
-    /// Counts the changes of the values.
+    /// The number of changes of the values so far.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::SeqCst)
     }
 
-    /// Whether forwards made now lead a gradient here.
+    /// Whether operations recorded from now on propagate a gradient to this leaf.
     pub fn requires_grad(&self) -> bool {
         self.requires_grad.load(Ordering::SeqCst)
     }
 
-    /// Thaws or freezes. A graph that exists stays as it was made, and so does the gradient.
+    /// Turns gradients on or off (a frozen leaf has none). Existing graphs and the gradient do not
+    /// change.
     pub fn set_requires_grad(&self, on: bool) {
         self.requires_grad.store(on, Ordering::SeqCst);
     }
 
-    /// The gradient as it is now: what is added later does not change it.
+    /// The gradient as it is now: later additions do not change the returned array.
     pub fn grad(&self) -> Result<Option<Array>> {
         lock(&self.grad).as_mut().map(Gradient::given).transpose()
     }
 
-    /// An array, and how often it counts, which together are the gradient until something is added: to be read at once.
+    /// An array and a factor whose product is the gradient. Later additions may change the array in
+    /// place, so read it before.
     pub fn grad_and_factor(&self) -> Option<(Array, f64)> {
         lock(&self.grad).as_ref().map(Gradient::parts)
     }
 
-    /// Whether a gradient is there.
+    /// Whether the leaf has a gradient.
     pub fn has_grad(&self) -> bool {
         lock(&self.grad).is_some()
     }
 
-    /// Multiplies the gradient; whoever reads it next does the work.
+    /// Multiplies the gradient by `factor`; the multiplication is deferred until the next read.
     pub fn scale_grad(&self, factor: f64) {
         if let Some(grad) = lock(&self.grad).as_mut() {
             grad.scale(factor);
         }
     }
 
-    /// Sets or clears the gradient.
+    /// Sets the gradient, or clears it with `None`.
+    ///
+    /// # Errors
+    /// The gradient has another shape than the values.
     pub fn set_grad(&self, grad: Option<Array>) -> Result<()> {
         if let Some(grad) = &grad {
             if grad.dims() != self.shape {
@@ -316,7 +344,7 @@ impl Leaf {
         }
     }
 
-    /// An error where the values have changed since `version`.
+    /// Returns an error if the values have changed since `version`.
     pub fn require_version(&self, version: u64) -> Result<()> {
         if self.version() == version {
             return Ok(());
@@ -395,7 +423,8 @@ mod tests {
         assert!(near(5e-3) && !near(1e-6));
         assert!(leaf.grad().unwrap().is_none());
         assert!(matches!(before.backward(false, &|| false), Err(Error::StaleParameter { .. })));
-        // the same again changes nothing, another format rounds further
+        // a second call with the same format changes nothing; another format quantizes the rounded
+        // values
         let version = leaf.version();
         leaf.quantize(Format::Q8_0).unwrap();
         assert_eq!(leaf.version(), version);
@@ -429,7 +458,7 @@ mod tests {
         let loss = loss(&a, &b);
         a.set(Array::new(&[9.0, 9.0], &Device::Cpu).unwrap()).unwrap();
         loss.backward(false, &|| false).unwrap();
-        // with the values of the forward
+        // uses the values of the forward pass
         assert_eq!(values(&b.grad().unwrap().unwrap()), [1.0, 2.0]);
     }
 }

@@ -1,11 +1,12 @@
-//! Tensors with gradients.
+//! Tensors with automatic differentiation.
 //!
-//! A [`Tensor`] is values (an [`Array`]) and a place in the graph of the computation that made them. The graph is walked
-//! in the order of the nodes' numbers and freed with a list of work, never by recursion, so that its depth has
-//! no limit. Candle's own graph is not used: its arrays here are plain values.
+//! A [`Tensor`] is an [`Array`] of values with a place in the autograd graph of the computation
+//! that produced it. The backward pass visits the nodes in descending order of their ids, and the
+//! graph is freed with a work list; neither is recursive, so the depth of a graph has no limit.
+//! Candle's own graph is not used: candle arrays only store values.
 //!
-//! Arrays are never changed in place. A parameter that is updated gets new values and a new version; a graph that was
-//! made from the old ones then refuses backward.
+//! Arrays are immutable once they are shared. An update gives a parameter new values and a new
+//! version; the backward pass of a graph recorded from an older version returns an error.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -14,6 +15,7 @@ mod error;
 mod gradient;
 mod leaf;
 mod node;
+/// Differentiable operations.
 pub mod ops;
 mod tensor;
 

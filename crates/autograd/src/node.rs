@@ -1,57 +1,67 @@
-//! Nodes of the graph, and whether new ones are recorded.
+//! Nodes of the autograd graph, and the switch that enables recording.
 
 use crate::{Array, Leaf, Result};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Gradients of a node's inputs for those of its results; `None` for an input that needs none, and for a result that nothing depends on.
+/// Maps the gradients of a node's results (`None` if nothing depends on that result) to those of
+/// its inputs (`None` if that input needs none).
 pub(crate) type Backward = Box<dyn Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync>;
 
-/// One operation of a forward.
+/// One recorded operation.
 pub(crate) struct Node {
-    /// Grows with every node, so that inputs have smaller numbers than what is made from them.
+    /// Increases with every node, so that inputs have smaller ids than the nodes that use them.
     pub id: u64,
+    /// Number of results of the operation.
     pub results: usize,
+    /// `None` once the graph is freed.
     body: Mutex<Option<Body>>,
 }
 
+/// The part of a node that is freed after its backward pass.
 pub(crate) struct Body {
+    /// Where the gradient of each input goes.
     pub inputs: Vec<Edge>,
-    /// Holds arrays only, never tensors: so dropping it drops no other node.
+    /// Captures arrays only, never tensors: dropping it drops no other node.
     pub backward: Backward,
 }
 
-/// Where a gradient goes.
+/// The target of a gradient.
 #[derive(Clone)]
 pub(crate) enum Edge {
+    /// The input needs no gradient.
     Nowhere,
-    /// One of the node's results.
+    /// A node, and the index of the result among its results.
     Node(Arc<Node>, usize),
-    /// With the version that the forward has seen.
+    /// A leaf, with its version at the time of recording.
     Leaf(Arc<Leaf>, u64),
 }
 
+/// The id of the next node.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Node {
+    /// A node with a new id.
     pub fn new(inputs: Vec<Edge>, results: usize, backward: Backward) -> Self {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), results, body: Mutex::new(Some(Body { inputs, backward })) }
     }
 
-    /// Takes the body out: the arrays that it holds are freed with it.
+    /// Takes the body, leaving the node freed; dropping the body frees its arrays. `None` if it was
+    /// freed already.
     pub fn take(&self) -> Option<Body> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Puts a body back, for a graph that is to be walked again.
+    /// Puts the body back, for a graph that is retained.
     pub fn put_back(&self, body: Body) {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 }
 
 impl Drop for Node {
-    /// Frees the nodes that only this one holds, one after the other: a chain may be longer than the stack is deep.
+    /// Frees the nodes that only this one refers to, with a work list: recursion over a long chain
+    /// would overflow the stack.
     fn drop(&mut self) {
         let mut bodies: Vec<Body> = self.take().into_iter().collect();
         while let Some(body) = bodies.pop() {
@@ -73,7 +83,7 @@ pub fn is_grad_enabled() -> bool {
     GRAD.get()
 }
 
-/// Runs `f` with recording on or off.
+/// Runs `f` with recording on or off, on this thread.
 pub fn with_grad<T>(on: bool, f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {

@@ -6,37 +6,46 @@ use crate::{is_grad_enabled, Array, DType, Device, Leaf, Result};
 use std::sync::Arc;
 use xt_kernels::ops::quantized::Packed;
 
-/// Values with a place in the graph. Cheap to clone: a clone is the same tensor.
+/// Values with a place in the autograd graph. Cheap to clone: clones share values and graph.
 #[derive(Clone)]
 pub struct Tensor {
     repr: Repr,
-    /// Candle has no boolean type: these are u8 with this mark.
+    /// Candle has no boolean type: booleans are stored as u8 with this flag.
     boolean: bool,
 }
 
 #[derive(Clone)]
 enum Repr {
     Leaf(Arc<Leaf>),
-    /// `node` says which of its results this is.
+    /// The result of an operation, or a constant; `node` includes the index among the node's
+    /// results.
     Value {
         array: Array,
         node: Option<(Arc<Node>, usize)>,
     },
 }
 
-/// The element type as users name it.
+/// The element type of a tensor, with booleans as a type of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// 32-bit floating point.
     F32,
+    /// 64-bit floating point.
     F64,
+    /// 16-bit floating point, IEEE half precision.
     F16,
+    /// 16-bit floating point with the exponent range of f32.
     BF16,
+    /// Signed 64-bit integer.
     I64,
+    /// Unsigned 8-bit integer.
     U8,
+    /// Boolean, stored as u8.
     Bool,
 }
 
 impl Kind {
+    /// All types with their names.
     pub const NAMES: [(&'static str, Kind); 7] = [
         ("f32", Kind::F32),
         ("f64", Kind::F64),
@@ -47,6 +56,10 @@ impl Kind {
         ("bool", Kind::Bool),
     ];
 
+    /// The type with this name.
+    ///
+    /// # Errors
+    /// No type has this name.
     pub fn parse(name: &str) -> Result<Self> {
         match Self::NAMES.iter().find(|(n, _)| *n == name) {
             Some((_, kind)) => Ok(*kind),
@@ -54,11 +67,12 @@ impl Kind {
         }
     }
 
+    /// The name, such as `f32`.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, k)| *k == self).map_or("", |(n, _)| n)
     }
 
-    /// How the values lie in memory.
+    /// The type of the array that stores the values.
     pub fn dtype(self) -> DType {
         match self {
             Kind::F32 => DType::F32,
@@ -70,29 +84,31 @@ impl Kind {
         }
     }
 
+    /// Whether this is a floating-point type.
     pub fn is_float(self) -> bool {
         self.dtype().is_float()
     }
 }
 
 impl Tensor {
-    /// Values without a graph.
+    /// A tensor without a graph.
     pub fn constant(array: Array) -> Self {
         Self { repr: Repr::Value { array, node: None }, boolean: false }
     }
 
-    /// Truth values, stored as u8.
+    /// A boolean tensor without a graph, stored as u8.
     pub fn boolean(array: Array) -> Self {
         Self { repr: Repr::Value { array, node: None }, boolean: true }
     }
 
-    /// A tensor that collects a gradient, unless its leaf is frozen.
+    /// A tensor of a leaf: it accumulates a gradient, unless the leaf is frozen.
     pub fn leaf(leaf: Arc<Leaf>) -> Self {
         Self { repr: Repr::Leaf(leaf), boolean: false }
     }
 
-    /// The result of an operation on `inputs`. `backward` gives the gradient of each input for that of the result;
-    /// it is kept only where an input needs it.
+    /// The result of an operation on `inputs`. `backward` maps the gradient of the result to the
+    /// gradients of the inputs, `None` for those that need none; it is dropped if no input requires
+    /// a gradient or recording is off.
     pub fn record(
         array: Array,
         inputs: &[&Tensor],
@@ -105,7 +121,8 @@ impl Tensor {
         Self::with_node(array, Self::node(inputs, 1, of_one).map(|node| (node, 0)))
     }
 
-    /// [`record`](Self::record) of several results: `backward` gets a gradient for each, `None` where nothing depends on it.
+    /// As [`record`](Self::record) for several results: `backward` gets one gradient per result,
+    /// `None` if nothing depends on that result.
     pub fn record_all(
         arrays: Vec<Array>,
         inputs: &[&Tensor],
@@ -116,7 +133,7 @@ impl Tensor {
         arrays.into_iter().enumerate().map(one).collect()
     }
 
-    /// [`record_all`](Self::record_all) of two results.
+    /// As [`record_all`](Self::record_all) for two results.
     pub fn record_pair(
         (first, second): (Array, Array),
         inputs: &[&Tensor],
@@ -131,7 +148,7 @@ impl Tensor {
         (one(first, 0), one(second, 1))
     }
 
-    /// Nothing where no input needs a gradient.
+    /// A new node, or `None` if no input requires a gradient or recording is off.
     fn node(
         inputs: &[&Tensor],
         results: usize,
@@ -145,6 +162,7 @@ impl Tensor {
         Self { repr: Repr::Value { array, node }, boolean: false }
     }
 
+    /// Where the gradient of this tensor goes.
     pub(crate) fn edge(&self) -> Edge {
         match &self.repr {
             Repr::Leaf(leaf) if leaf.requires_grad() => Edge::Leaf(leaf.clone(), leaf.version()),
@@ -154,7 +172,7 @@ impl Tensor {
         }
     }
 
-    /// The values.
+    /// The values. Initialises or dequantizes those of a leaf, if necessary.
     pub fn array(&self) -> Result<Array> {
         match &self.repr {
             Repr::Leaf(leaf) => leaf.values(),
@@ -162,7 +180,7 @@ impl Tensor {
         }
     }
 
-    /// The leaf behind this tensor, if it is one.
+    /// The leaf of this tensor, if it is one.
     pub fn as_leaf(&self) -> Option<&Arc<Leaf>> {
         match &self.repr {
             Repr::Leaf(leaf) => Some(leaf),
@@ -170,12 +188,12 @@ impl Tensor {
         }
     }
 
-    /// The values of a quantized leaf as they are kept.
+    /// The quantized values, if this is a quantized leaf.
     pub fn packed(&self) -> Option<Arc<Packed>> {
         self.as_leaf().and_then(|leaf| leaf.packed())
     }
 
-    /// Whether a backward reaches this tensor: not a frozen leaf.
+    /// Whether a backward pass propagates a gradient to this tensor; false for a frozen leaf.
     pub fn requires_grad(&self) -> bool {
         match &self.repr {
             Repr::Leaf(leaf) => leaf.requires_grad(),
@@ -188,6 +206,7 @@ impl Tensor {
         Ok(Self { repr: Repr::Value { array: self.array()?, node: None }, boolean: self.boolean })
     }
 
+    /// The shape.
     pub fn dims(&self) -> &[usize] {
         match &self.repr {
             Repr::Leaf(leaf) => leaf.shape(),
@@ -195,19 +214,22 @@ impl Tensor {
         }
     }
 
+    /// The number of axes.
     pub fn rank(&self) -> usize {
         self.dims().len()
     }
 
+    /// The number of elements.
     pub fn elem_count(&self) -> usize {
         self.dims().iter().product()
     }
 
-    /// The size of axis `axis`; 1 past the end.
+    /// The size of axis `axis`; 1 if there is no such axis.
     pub fn dim(&self, axis: usize) -> usize {
         self.dims().get(axis).copied().unwrap_or(1)
     }
 
+    /// The type of the array; u8 for booleans.
     pub fn dtype(&self) -> DType {
         match &self.repr {
             Repr::Leaf(leaf) => leaf.dtype(),
@@ -215,6 +237,7 @@ impl Tensor {
         }
     }
 
+    /// The device of the values.
     pub fn device(&self) -> Device {
         match &self.repr {
             Repr::Leaf(leaf) => leaf.device(),
@@ -222,7 +245,7 @@ impl Tensor {
         }
     }
 
-    /// The element type as users name it; `None` for types of arrays that are not offered.
+    /// The element type; `None` for array types that [`Kind`] does not have.
     pub fn kind(&self) -> Option<Kind> {
         match (self.dtype(), self.boolean) {
             (DType::U8, true) => Some(Kind::Bool),
@@ -230,6 +253,7 @@ impl Tensor {
         }
     }
 
+    /// Whether the values are booleans.
     pub fn is_boolean(&self) -> bool {
         self.boolean
     }

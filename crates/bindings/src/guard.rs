@@ -1,9 +1,10 @@
-//! Nothing that a user passes in may take the process down.
+//! Protection against panics: no argument of a user may end the process.
 
 use crate::{Error, Result};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-/// Runs `f`; a panic becomes an error. What `f` has touched is whole: values are set in single assignments.
+/// Runs `f` and turns a panic into an error. Data that `f` has changed stays consistent, since
+/// values are set in single assignments.
 pub fn guard<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|s| s.to_string());

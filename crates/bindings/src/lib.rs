@@ -1,5 +1,5 @@
-//! What both addons share: every function of `ts/native/native.ts` in terms of Rust types. The addons only turn their handles into
-//! these and errors into their own; no model logic stands in either.
+//! The common part of both addons: every function of `ts/native/native.ts` in terms of Rust types.
+//! The addons only convert handles and errors; neither contains model logic.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -37,7 +37,9 @@ pub use xt_kernels::memory::blocks;
 
 use serde_json::json;
 
-/// Version, target, threads, whether CUDA is in this build, and the kernels that ran without a version of their own, as JSON.
+/// Build and runtime information as JSON: version, target, SIMD variant, number of threads, whether
+/// CUDA is compiled in, and the kernels that ran without an implementation for their device and
+/// type, with the number of calls.
 pub fn info() -> String {
     let target = if cfg!(target_family = "wasm") { "wasm" } else { "native" };
     let simd = if cfg!(target_feature = "relaxed-simd") { "relaxed" } else { "plain" };
@@ -55,12 +57,12 @@ pub fn info() -> String {
     .to_string()
 }
 
-/// Sets how many threads share the work of the CPU kernels, for calls that begin later.
+/// Sets the number of threads of the CPU kernels, for calls that begin later.
 pub fn set_num_threads(count: usize) -> Result<()> {
     Ok(xt_kernels::host::parallel::set_threads(count)?)
 }
 
-/// JSON of an argument that the façade has written itself.
+/// Parses a JSON argument that the TypeScript layer has written itself; an error is internal.
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|e| Error::Internal(format!("arguments: {e}")))
 }

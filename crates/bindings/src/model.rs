@@ -1,4 +1,4 @@
-//! Models: construction, calls, state, checkpoints, generation.
+//! Models: construction, calls, state, checkpoints and generation.
 
 use crate::{parse, AbortFlag, Context, Error, Result};
 use serde_json::{json, Value as Json};
@@ -7,23 +7,25 @@ use xt_core::generation::Generation;
 use xt_core::models::parse_format;
 use xt_core::{checkpoint, with_grad, Args, Array, Ctx, EntryKind, Model, Rng, Tensor};
 
-/// A result with tensors in it: `{"$tensor": i}` in the JSON stands for `tensors[i]`.
+/// A result that contains tensors: `{"$tensor": i}` in the JSON refers to `tensors[i]`.
 pub struct Reply {
+    /// The result as JSON.
     pub json: String,
+    /// The tensors to which the JSON refers.
     pub tensors: Vec<Tensor>,
 }
 
-/// A model by class name; `{"$module": i}` in the options stands for `modules[i]`.
+/// Builds a model by class name; `{"$module": i}` in the options refers to `modules[i]`.
 pub fn construct(class: &str, options: &str, modules: &[Arc<Model>], context: &Context) -> Result<Arc<Model>> {
     Ok(Arc::new(Model::build(class, &parse(options)?, modules, context.rng())?))
 }
 
-/// Class, options and entries as JSON. Draws no values.
+/// Class, options and entries of a model as JSON. Does not initialise weights.
 pub fn describe(model: &Model) -> String {
     model.describe().to_string()
 }
 
-/// The parameter or buffer of that name.
+/// The parameter or buffer with this name.
 pub fn entry(model: &Model, name: &str) -> Result<Tensor> {
     let entry = model.entry(name)?;
     Ok(match entry.kind {
@@ -32,33 +34,34 @@ pub fn entry(model: &Model, name: &str) -> Result<Tensor> {
     })
 }
 
-/// The model that was given to the constructor as option `name`.
+/// The model that was passed to the constructor as option `name`.
 pub fn child(model: &Model, name: &str) -> Result<Arc<Model>> {
     model.child(name)
 }
 
-/// Frees the weights with these names, a JSON array, for good.
+/// Frees the weights with these names for good; `names` is a JSON array.
 pub fn release(model: &Model, names: &str) -> Result<()> {
     model.release(&parse::<Vec<String>>(names)?);
     Ok(())
 }
 
-/// Sets training mode, of the models within too.
+/// Sets training mode, also of the models within.
 pub fn train(model: &Model, on: bool) {
     model.train(on);
 }
 
-/// Keeps the weights of linear layers as `format`, for inference.
+/// Quantizes the weights of linear layers to `format`, for inference.
 pub fn quantize(model: &Model, format: &str) -> Result<()> {
     model.quantize(parse_format(format)?)
 }
 
-/// The format of the quantized weights.
+/// The format of the quantized weights, if any.
 pub fn quantization(model: &Model) -> Option<String> {
     model.quantization().map(|format| format.name().into())
 }
 
-/// Copies values in; gives JSON `{ "missing", "unexpected" }`.
+/// Copies `tensors` into the entries with these names, a JSON array. Returns JSON
+/// `{ "missing", "unexpected" }`.
 pub fn load_state(model: &Model, names: &str, tensors: &[Tensor], strict: bool) -> Result<String> {
     let names: Vec<String> = parse(names)?;
     let arrays = tensors.iter().map(Tensor::array).collect::<std::result::Result<Vec<Array>, _>>()?;
@@ -67,7 +70,7 @@ pub fn load_state(model: &Model, names: &str, tensors: &[Tensor], strict: bool) 
     Ok(json!({ "missing": report.missing, "unexpected": report.unexpected }).to_string())
 }
 
-/// Runs a method; `args` is a JSON array.
+/// Calls a method of the model; `args` is a JSON array that may refer to `tensors`.
 pub fn call(
     model: &Model,
     method: &str,
@@ -85,12 +88,12 @@ pub fn call(
     Ok(Reply { json: json.to_string(), tensors })
 }
 
-/// The bytes of a checkpoint.
+/// Serialises the model to the bytes of a checkpoint.
 pub fn save(model: &Model) -> Result<Vec<u8>> {
     checkpoint::save(model)
 }
 
-/// A generation of which the caller takes the steps, with its random numbers.
+/// A generation whose steps the caller triggers, with its random numbers.
 pub struct Generating {
     generation: Mutex<Generation>,
     rng: Rng,
@@ -109,6 +112,10 @@ pub fn generation(
 }
 
 impl Generating {
+    /// Runs `f` on the generation.
+    ///
+    /// # Errors
+    /// Another call is using the generation.
     fn with<T>(&self, f: impl FnOnce(&mut Generation) -> Result<T>) -> Result<T> {
         match self.generation.try_lock() {
             Ok(mut generation) => f(&mut generation),
@@ -125,23 +132,26 @@ impl Generating {
         self.with(|g| g.logits(&Ctx::new(&self.rng, &aborted)))
     }
 
-    /// Draws the next token of every row; `None` once all are there.
+    /// Draws the next token of every row from `logits`, (rows, num_tokens); `None` if the
+    /// generation is over. `filtered` tells whether the caller's filter was applied.
     pub fn accept(&self, logits: &Tensor, filtered: bool) -> Result<Option<Vec<i64>>> {
         self.with(|g| g.accept(logits, filtered, &self.rng))
     }
 
-    /// Takes a step: logits, and the next token of every row. Whether all are there then.
+    /// Performs one step: computes logits and draws the next token of every row. Returns whether
+    /// the generation is over.
     pub fn step(&self, abort: &AbortFlag) -> Result<bool> {
         let logits = self.logits(abort)?;
         self.accept(&logits, false)?;
         self.done()
     }
 
+    /// Whether the generation is over.
     pub fn done(&self) -> Result<bool> {
         self.with(|g| Ok(g.done()))
     }
 
-    /// All new tokens so far.
+    /// All new tokens so far, i64, (count) or (rows, count).
     pub fn tokens(&self) -> Result<Tensor> {
         self.with(|g| g.tokens())
     }

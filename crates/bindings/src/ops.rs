@@ -1,4 +1,4 @@
-//! Light operations by name.
+//! Tensor operations by name.
 
 use crate::{parse, parse_device, Context, Error, Result};
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use xt_core::generation::{top_a, top_k, top_p};
 use xt_core::{with_grad, Array, DType, Device, Kind, Tensor};
 use xt_kernels::memory::alloc;
 
-/// The arguments of all operations; each reads those that it knows.
+/// The union of the arguments of all operations; each operation reads its own.
 #[derive(Deserialize)]
 struct OpArgs {
     shape: Option<Vec<u64>>,
@@ -29,7 +29,7 @@ struct OpArgs {
     min_p_ratio: Option<f64>,
 }
 
-/// A number; JSON has no word for NaN and the infinities, so these are strings.
+/// A number. JSON has no NaN and infinities, so these are strings.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
 enum Scalar {
@@ -46,14 +46,15 @@ impl Scalar {
     }
 }
 
-/// Operations whose result is as large as their input, on kernels that do not look whether there is room for it.
+/// Operations whose result has the size of their input, and whose kernels do not check whether
+/// memory suffices.
 const AS_LARGE: [&str; 10] =
     ["neg", "exp", "log", "sqrt", "abs", "tanh", "logical_not", "softmax", "log_softmax", "cast"];
 
-/// Those that copy their input as f64, or make their result as that.
+/// Operations that copy their input to f64, or have an f64 intermediate result.
 const WIDE: [&str; 3] = ["top_k", "top_p", "top_a"];
 
-/// Runs operation `name`; `args` is a JSON object.
+/// Runs the operation `name` on `inputs`; `args` is a JSON object.
 pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Result<Tensor> {
     let args: OpArgs = parse(args)?;
     with_grad(context.grad, || match inputs {
@@ -75,16 +76,17 @@ pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Resul
     })
 }
 
+/// The argument `value`, or an error that `name` is missing.
 fn need<T>(value: Option<T>, name: &str) -> Result<T> {
     value.ok_or_else(|| Error::Internal(format!("{name} is missing")))
 }
 
-/// Tensors from nothing.
+/// Operations without inputs, which create a tensor.
 fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     let wide = args.shape.clone().unwrap_or_default();
     let kind = Kind::parse(args.dtype.as_deref().unwrap_or("f32"))?;
     let device = parse_device(args.device.as_deref().unwrap_or("cpu"))?;
-    // other numbers are made as f64
+    // zeros and ones are created in their type, all others as f64
     let made_as = if matches!(name, "zeros" | "ones") { kind.dtype() } else { DType::F64 };
     alloc::check_wide(&wide, made_as)?;
     let shape = sizes(&wide)?;
@@ -111,7 +113,7 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     Ok(ops::to_device(&made, &device)?)
 }
 
-/// An error where the type does not hold the whole numbers that are asked for.
+/// Returns an error if the type cannot represent the values that `name` would create.
 fn check_values(name: &str, kind: Kind, args: &OpArgs) -> Result<()> {
     if matches!(name, "rand" | "randn") && !kind.is_float() {
         let message = format!("{name} gives fractions, which {} does not hold: take randint", kind.name());
@@ -129,12 +131,12 @@ fn check_values(name: &str, kind: Kind, args: &OpArgs) -> Result<()> {
     Ok(all.iter().flatten().try_for_each(|value| kind.check_whole(*value, name))?)
 }
 
-/// The number that fills a tensor.
+/// The fill value of `full`.
 fn filling(args: &OpArgs) -> Result<f64> {
     need(args.value.as_ref(), "value")?.value()
 }
 
-/// An error where the type would make infinity of a finite number.
+/// Returns an error if a finite value would become infinite in this type.
 fn check_range(value: f64, kind: Kind) -> Result<()> {
     let largest = match kind {
         Kind::F32 => f64::from(f32::MAX),
@@ -149,14 +151,15 @@ fn check_range(value: f64, kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// The last number of a range that is not empty.
+/// The last element of `arange`, unless it is empty.
 fn last_of_range(args: &OpArgs) -> Option<f64> {
     let (start, end, step) = (args.start?, args.end?, args.step.unwrap_or(1.0));
     let count = ((end - start) / step).ceil();
     (count >= 1.0 && count.is_finite()).then_some(start + step * (count - 1.0))
 }
 
-/// Numbers below 1 with as few digits as the type has: others would be rounded to 1.
+/// Rounds values in [0, 1) down to the precision of a half-precision type, so that none is rounded
+/// up to 1.
 fn below_one(mut values: Vec<f64>, kind: Kind) -> Vec<f64> {
     let steps = match kind {
         Kind::F16 => 2048.0,
@@ -167,12 +170,13 @@ fn below_one(mut values: Vec<f64>, kind: Kind) -> Vec<f64> {
     values
 }
 
-/// Lengths of axes, as far as they can be addressed.
+/// Converts lengths of axes to `usize`; an error if one does not fit.
 fn sizes(wide: &[u64]) -> Result<Vec<usize>> {
     let too_long = |d: &u64| Error::Shape(format!("an axis of {d} is longer than what can be addressed here"));
     wide.iter().map(|d| usize::try_from(*d).map_err(|_| too_long(d))).collect()
 }
 
+/// The values from `start` to `end`, exclusive, in steps of `step`, as f64.
 fn arange(args: &OpArgs) -> Result<Array> {
     let (start, end) = (need(args.start, "start")?, need(args.end, "end")?);
     let step = args.step.unwrap_or(1.0);
@@ -185,6 +189,7 @@ fn arange(args: &OpArgs) -> Result<Array> {
     Ok(Array::from_vec(values, count as usize, &Device::Cpu)?)
 }
 
+/// The result of a family of operations; `None` if the operation is not one of the family.
 type Found = Result<Option<Tensor>>;
 
 fn unary(name: &str, x: &Tensor, _rest: &[Tensor], _args: &OpArgs) -> Found {
@@ -240,8 +245,8 @@ fn comparison(name: &str) -> Option<Comparison> {
     })
 }
 
-/// An error where there is no room for what stays of `x` without some axes: for the result, and
-/// where its type changes for both.
+/// Returns an error if memory does not suffice for a reduction: for its result, and for a
+/// conversion of its type.
 fn check_reduced(name: &str, x: &Tensor, dims: Option<&[usize]>, dim: Option<usize>) -> Result<()> {
     if !["sum", "mean", "max", "min", "argmax"].contains(&name) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Options that the façade itself reads: those of optimizers, schedules and filters.
+//! Options that the TypeScript layer itself reads: those of optimizers, schedules and filters.
 
 use crate::{parse, Error, Result};
 use serde_json::Value as Json;
@@ -13,12 +13,13 @@ fn wrong(name: &str) -> impl Fn(Problems) -> Error + '_ {
     move |problems| Error::Options { class: name.into(), problems }
 }
 
-/// The options of the class, call or function `name`, checked, with defaults filled in.
+/// Checks the options, a JSON object, of the class, call or function `name`, and fills in defaults.
 pub fn resolve_options(name: &str, options: &str) -> Result<String> {
     Ok(set(name)?.resolve(&parse(options)?).map_err(wrong(name))?.to_string())
 }
 
-/// The settings of each parameter group, `groups` being a JSON array: its own, then those that all have in common.
+/// The settings of each parameter group as a JSON array: those of the group, `groups` being a JSON
+/// array, then the common ones, then defaults.
 pub fn resolve_groups(name: &str, common: &str, groups: &str) -> Result<String> {
     let groups: Vec<Json> = parse(groups)?;
     let settings = set(name)?.resolve_groups(&parse(common)?, &groups).map_err(wrong(name))?;

@@ -1,4 +1,4 @@
-//! Tensors from bytes and back.
+//! Conversion of tensors from and to bytes, and operations on leaves.
 
 use crate::{parse, Error, Result};
 use half::{bf16, f16};
@@ -8,7 +8,7 @@ use xt_core::{checkpoint, Array, DType, Device, Kind, Leaf, Tensor};
 use xt_kernels::memory::alloc;
 use xt_kernels::ops::layout::bytes;
 
-/// `cpu`, `cuda` or `cuda:N`.
+/// Parses a device name: `cpu`, `cuda` or `cuda:N`.
 pub fn parse_device(name: &str) -> Result<Device> {
     if name == "cpu" {
         return Ok(Device::Cpu);
@@ -28,12 +28,13 @@ pub fn parse_device(name: &str) -> Result<Device> {
     Device::cuda(index).map_err(|e| Error::Shape(format!("{name} cannot be used: {e}")))
 }
 
-/// `cpu`, or `cuda:0`.
+/// The name of a tensor's device, such as `cpu` or `cuda:0`.
 pub fn device_name(tensor: &Tensor) -> String {
     tensor.device().name()
 }
 
-/// A tensor from values in row-major order, little-endian: `source` says what they are (f32 for f16 and bf16), `kind` what they become.
+/// Creates a tensor from values in row-major order, little-endian. `source` is the type of the
+/// bytes (f32 for f16 and bf16), `kind` the type of the tensor.
 pub fn from_bytes(bytes: &[u8], source: &str, kind: &str, shape: &[usize], device: &str) -> Result<Tensor> {
     let (source, kind, device) = (Kind::parse(source)?, Kind::parse(kind)?, parse_device(device)?);
     alloc::check(shape, kind.dtype())?;
@@ -52,7 +53,7 @@ pub fn from_bytes(bytes: &[u8], source: &str, kind: &str, shape: &[usize], devic
     Ok(xt_autograd::ops::to_device(&cast, &device)?)
 }
 
-/// The values in row-major order, little-endian: f32 for f16 and bf16.
+/// The values in row-major order, little-endian; f16 and bf16 are converted to f32.
 pub fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>> {
     let array = tensor.array()?.to_device(&Device::Cpu)?;
     Ok(match array.dtype() {
@@ -65,7 +66,7 @@ pub fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>> {
     })
 }
 
-/// The same values as a new leaf that collects a gradient.
+/// A new leaf with the same values, which accumulates a gradient.
 pub fn to_leaf(tensor: &Tensor) -> Result<Tensor> {
     if !tensor.dtype().is_float() {
         let kind = tensor.kind().map_or("?", |k| k.name());
@@ -74,24 +75,24 @@ pub fn to_leaf(tensor: &Tensor) -> Result<Tensor> {
     Ok(Tensor::leaf(Arc::new(Leaf::new(tensor.array()?))))
 }
 
-/// The leaf behind a tensor; `what` is what only a leaf does.
+/// The leaf of a tensor, or an error; `what` tells in the message what only leaves can do.
 fn leaf<'a>(tensor: &'a Tensor, what: &str) -> Result<&'a Arc<Leaf>> {
     let no_leaf = || format!("only a leaf (a parameter, or a tensor made with requires_grad) {what}");
     tensor.as_leaf().ok_or_else(|| Error::Shape(no_leaf()))
 }
 
-/// Freezes or thaws a leaf.
+/// Turns gradients of a leaf on or off.
 pub fn set_requires_grad(tensor: &Tensor, on: bool) -> Result<()> {
     leaf(tensor, "can be frozen")?.set_requires_grad(on);
     Ok(())
 }
 
-/// Puts the values of `source` into a leaf of the same shape, which keeps its type and device.
+/// Copies the values of `source` into a leaf of the same shape, which keeps its type and device.
 pub fn assign(tensor: &Tensor, source: &Tensor) -> Result<()> {
     Ok(leaf(tensor, "takes other values")?.set(source.array()?)?)
 }
 
-/// Frees the values and the gradient of a leaf for good; of another tensor nothing.
+/// Frees the values and the gradient of a leaf for good; has no effect on other tensors.
 pub fn release_leaf(tensor: &Tensor) -> Result<()> {
     if let Some(leaf) = tensor.as_leaf() {
         leaf.release();
@@ -99,19 +100,19 @@ pub fn release_leaf(tensor: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Moves a leaf and its gradient, in place.
+/// Moves a leaf and its gradient to another device, in place.
 pub fn move_to(tensor: &Tensor, device: &str) -> Result<()> {
     let leaf = leaf(tensor, "moves in place")?;
     Ok(leaf.move_to(&parse_device(device)?, leaf.dtype())?)
 }
 
-/// The gradient of a leaf.
+/// The gradient of a leaf; `None` if there is none, or if the tensor is no leaf.
 pub fn grad(tensor: &Tensor) -> Result<Option<Tensor>> {
     let grad = tensor.as_leaf().map(|leaf| leaf.grad()).transpose()?;
     Ok(grad.flatten().map(Tensor::constant))
 }
 
-/// Sets or clears the gradient of a leaf.
+/// Sets the gradient of a leaf, or clears it.
 pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
     let leaf = leaf(tensor, "has a gradient")?;
     let array = grad.map(Tensor::array).transpose()?;
@@ -125,7 +126,7 @@ pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
     Ok(leaf.set_grad(array)?)
 }
 
-/// Safetensors bytes; `names` is a JSON array, `metadata` a JSON object of strings.
+/// Serialises tensors to safetensors; `names` is a JSON array, `metadata` a JSON object of strings.
 pub fn write_tensors(names: &str, tensors: &[Tensor], metadata: &str) -> Result<Vec<u8>> {
     let (names, metadata): (Vec<String>, HashMap<String, String>) = (parse(names)?, parse(metadata)?);
     checkpoint::write_tensors(names.into_iter().zip(tensors.iter().cloned()).collect(), metadata)

@@ -1,10 +1,11 @@
-//! What a call carries through the layers besides tensors.
+//! The context of a call: random numbers, training mode and cancellation.
 
 use crate::Result;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use xt_kernels::philox::Stream;
 
-/// The random numbers of one call: each draw gets a stream of its own.
+/// The random number generator of one call. Each draw uses its own Philox stream, so its numbers do
+/// not depend on how threads divide the work.
 pub struct Rng {
     seed: u64,
     call: u64,
@@ -12,49 +13,56 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// `call` numbers the calls under one seed.
+    /// Creates a generator. `call` is the number of the call under this `seed`.
     pub fn new(seed: u64, call: u64) -> Self {
         Self { seed, call, draws: AtomicU32::new(0) }
     }
 
-    /// The next draw's stream.
+    /// The stream of the next draw. Each call of this method returns a different stream.
     pub fn stream(&self) -> Stream {
         Stream { seed: self.seed, call: self.call, draw: self.draws.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// True with probability `p`.
+    /// Returns true with probability `p`.
     pub fn chance(&self, p: f64) -> bool {
         f64::from(self.stream().word(0)) < p * 4_294_967_296.0
     }
 }
 
-/// What a call carries through the layers besides tensors.
+/// The context that a call passes through the layers besides tensors.
 pub struct Ctx<'a> {
+    /// The source of random numbers, for example for dropout.
     pub rng: &'a Rng,
-    /// Whether dropout is on, in the model that is running.
+    /// Whether the model that is running is in training mode, that is, whether dropout is on.
     pub training: bool,
-    /// Whether the caller wants evaluation, whatever mode the models are in.
+    /// Whether the caller forces evaluation mode, regardless of the modes of the models.
     evaluation: bool,
+    /// Returns true once the caller has cancelled the call.
     aborted: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<'a> Ctx<'a> {
-    /// `aborted` tells whether the caller has given up.
+    /// Creates a context outside of training mode. `aborted` returns true once the caller has
+    /// cancelled the call.
     pub fn new(rng: &'a Rng, aborted: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self { rng, training: false, evaluation: false, aborted }
     }
 
-    /// The same call inside a model that is in `mode`.
+    /// The context for a model in `mode`: training mode applies unless evaluation is forced.
     pub fn inside(&self, mode: &Mode) -> Ctx<'a> {
         Ctx { training: mode.is_training() && !self.evaluation, ..*self }
     }
 
-    /// The same call with dropout off, as generation needs it.
+    /// The context with dropout forced off, as generation needs it.
     pub fn evaluating(&self) -> Ctx<'a> {
         Ctx { training: false, evaluation: true, ..*self }
     }
 
-    /// An error once the caller has given up. Layers ask between their steps.
+    /// Checks whether the call was cancelled. Layers call this between their steps.
+    ///
+    /// # Errors
+    ///
+    /// `Aborted` once the caller has cancelled the call.
     pub fn check(&self) -> Result<()> {
         if (self.aborted)() {
             return Err(xt_autograd::Error::Aborted.into());
@@ -63,7 +71,7 @@ impl<'a> Ctx<'a> {
     }
 }
 
-/// Whether a model is being trained. New ones are.
+/// The mode of a model: training or evaluation. New models are in training mode.
 pub struct Mode(AtomicBool);
 
 impl Default for Mode {
@@ -73,10 +81,12 @@ impl Default for Mode {
 }
 
 impl Mode {
+    /// Whether the model is in training mode.
     pub fn is_training(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Sets training mode (`true`) or evaluation mode (`false`).
     pub fn set(&self, training: bool) {
         self.0.store(training, Ordering::Relaxed);
     }

@@ -1,23 +1,29 @@
+//! The error type of this crate.
+
 use serde_json::{json, Value};
 use thiserror::Error;
 use xt_options::Problems;
 
-/// Everything that can go wrong, each kind with a code for programs and a message for people.
+/// All errors of this crate. Each kind has a code for programs ([`Error::code`]) and a message for
+/// users.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Options or arguments: all problems at once.
+    /// Invalid options or arguments of `class`; `problems` lists all of them.
     #[error("{class}:\n{problems}")]
     Options { class: String, problems: Problems },
+    /// A feature that this version does not implement yet.
     #[error("{0} is not available in this version yet")]
     NotAvailable(String),
-    /// Shapes or values of tensors.
+    /// Invalid shapes, element types or values of tensors.
     #[error("{0}")]
     Shape(String),
+    /// An error of the autograd or kernel layer.
     #[error(transparent)]
     Tensor(#[from] xt_autograd::Error),
+    /// A malformed checkpoint.
     #[error("{0}")]
     Checkpoint(String),
-    /// What a file rightly holds, and this library does not read.
+    /// A valid file content that this library cannot read.
     #[error("{0}")]
     Unsupported(String),
     /// A state dict that does not fit the model.
@@ -26,12 +32,15 @@ pub enum Error {
     /// A file that cannot be read or written.
     #[error("{0}")]
     File(String),
+    /// Use of an object after it was disposed; the string names the object.
     #[error("{0} was disposed and cannot be used any more")]
     Disposed(&'static str),
+    /// A bug in this library.
     #[error("internal error, please report it: {0}")]
     Internal(String),
 }
 
+/// A result with [`enum@Error`] as its error type.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl From<xt_kernels::Error> for Error {
@@ -41,12 +50,12 @@ impl From<xt_kernels::Error> for Error {
 }
 
 impl Error {
-    /// An [`Error::Shape`] as a result.
+    /// Returns an [`Error::Shape`] wrapped in `Err`.
     pub fn shape<T>(message: impl Into<String>) -> Result<T> {
         Err(Error::Shape(message.into()))
     }
 
-    /// A short word that programs can compare.
+    /// A short, stable identifier of the kind of error, for programs to compare.
     pub fn code(&self) -> &'static str {
         use xt_autograd::Error as Graph;
         match self {
@@ -69,7 +78,7 @@ impl Error {
         }
     }
 
-    /// What crosses to TypeScript.
+    /// The JSON object that is passed to TypeScript: `code`, `message` and `problems`.
     pub fn to_json(&self) -> Value {
         let problems = match self {
             Error::Options { problems, .. } => problems.to_json(),

@@ -1,13 +1,15 @@
-//! Token ids, masks and vectors as callers give them: what is wrong with their type or values, in words that help.
+//! Checks of token ids, masks and vectors that callers pass, with error messages that suggest a
+//! fix.
 
 use crate::{DType, Device, Error, Result, Tensor};
 
-/// The element type as users name it.
+/// The name of the element type as it is shown to users; `?` if it has none.
 pub fn kind(x: &Tensor) -> &'static str {
     x.kind().map_or("?", |kind| kind.name())
 }
 
-/// An error that says what ids must be: `what` names them, `wanted` is their shape in words.
+/// Returns the error for ids with a wrong element type or shape. `what` names the ids, `wanted`
+/// describes the expected shape.
 pub fn not_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
     let remedy = match (x.dtype(), x.rank()) {
         (DType::I64, 1) => ": one row is `[ids]` of an array, `ids.reshape([1, -1])` of a tensor",
@@ -17,19 +19,21 @@ pub fn not_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
     Error::shape(format!("{what} must be i64 of shape {wanted}, got {} of shape {:?}{remedy}", kind(x), x.dims()))
 }
 
-/// An error that names the first of `ids`, i64 of any shape, that is neither in the vocabulary nor `ignored`; `None` where all are.
+/// Returns an error that names the first id that is neither in the vocabulary nor equal to
+/// `ignored`, or `None` if all ids are valid. `ids` is i64 of any shape. Also returns `None` if the
+/// ids cannot be read.
 pub fn outside(ids: &Tensor, num_tokens: usize, ignored: Option<i64>) -> Option<Error> {
     let values = ids.array().ok()?.to_device(&Device::Cpu).ok()?.flatten_all().ok()?.to_vec1::<i64>().ok()?;
     let at = values.iter().position(|id| Some(*id) != ignored && !is_known(*id, num_tokens))?;
     Some(unknown(values[at], &place(at, ids.dims()), num_tokens))
 }
 
-/// Whether an id is in the vocabulary.
+/// Whether an id is in the vocabulary, that is, in `0..num_tokens`.
 pub fn is_known(id: i64, num_tokens: usize) -> bool {
     usize::try_from(id).is_ok_and(|id| id < num_tokens)
 }
 
-/// The error of an id that is not.
+/// The error for an id that is not in the vocabulary. `place` is the index of the id in its tensor.
 pub fn unknown(id: i64, place: &[usize], num_tokens: usize) -> Error {
     let hint = if id < 0 { ". Padding needs an id of the vocabulary too: a `mask` hides it" } else { "" };
     let last = num_tokens.saturating_sub(1);
@@ -38,7 +42,7 @@ pub fn unknown(id: i64, place: &[usize], num_tokens: usize) -> Error {
     ))
 }
 
-/// The indices of element `at`.
+/// Converts the flat index `at` into an index per axis of a row-major tensor of shape `dims`.
 fn place(mut at: usize, dims: &[usize]) -> Vec<usize> {
     let mut place: Vec<usize> = dims
         .iter()
@@ -53,7 +57,11 @@ fn place(mut at: usize, dims: &[usize]) -> Vec<usize> {
     place
 }
 
-/// An error unless `mask` is of truth values.
+/// Checks that `mask` is boolean.
+///
+/// # Errors
+///
+/// [`Error::Shape`] if it has another element type.
 pub fn require_bool(mask: &Tensor, name: &str) -> Result<()> {
     if mask.is_boolean() {
         return Ok(());
@@ -65,7 +73,11 @@ pub fn require_bool(mask: &Tensor, name: &str) -> Result<()> {
     ))
 }
 
-/// An error unless `x` has the type of the weights.
+/// Checks that `x` has the element type of the weights.
+///
+/// # Errors
+///
+/// [`Error::Shape`] if the types differ.
 pub fn require_type(x: &Tensor, name: &str, weights: DType) -> Result<()> {
     if x.dtype() == weights {
         return Ok(());

@@ -1,7 +1,9 @@
 //! Layers, models, training and generation of x-transformers.
 //!
-//! Nothing here knows JavaScript, files, threads, clocks or terminals. [`models`] has the public classes; [`Model::build`]
-//! makes one from its name and options and runs it with arguments by name, as bindings and checkpoints need it.
+//! This crate does not depend on JavaScript, files, threads, clocks or terminals. [`models`]
+//! contains the public model classes. [`Model::build`] constructs a model from a class name and
+//! options, and [`Model::call`] runs it with named arguments; language bindings and checkpoints use
+//! these two.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -25,5 +27,5 @@ pub use params::{Entry, EntryKind, Init, Param, Params};
 pub use value::{Args, Value};
 pub use xt_autograd::{no_grad, with_grad, Array, DType, Device, Format, Kind, Leaf, Tensor};
 
-/// The version that checkpoints carry.
+/// The version of this crate, which checkpoints record.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,4 +1,4 @@
-//! Named parameters in order, each with the law that its first values follow.
+//! Named parameters and buffers in the order of the state dict, and their initialisation.
 
 use crate::{Device, Leaf, Result, Rng, Tensor};
 use std::cell::RefCell;
@@ -7,27 +7,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xt_kernels::philox::Stream;
 use xt_kernels::Array;
 
-/// The law of a parameter's first values.
+/// The distribution of the initial values of a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Init {
+    /// All elements have this value.
     Constant(f64),
-    /// Evenly from -bound to bound.
+    /// Uniform over `[-bound, bound)`.
     Uniform {
+        /// The largest absolute value.
         bound: f64,
     },
+    /// Normal with mean 0.
     Normal {
+        /// The standard deviation.
         std: f64,
     },
-    /// These values, row by row.
+    /// The given values, in row-major order.
     Values(Vec<f64>),
 }
 
 impl Init {
-    /// PyTorch's law for linear layers: evenly within 1 / sqrt(inputs).
+    /// PyTorch's default initialisation of linear layers: uniform over `[-b, b)` with
+    /// `b = 1 / sqrt(inputs)`.
     pub fn fan_in(inputs: usize) -> Self {
         Init::Uniform { bound: 1.0 / (inputs.max(1) as f64).sqrt() }
     }
 
+    /// Draws `count` values from `stream`. `Values` ignores both arguments.
     fn draw(&self, count: usize, stream: Stream) -> Vec<f64> {
         match self {
             Init::Constant(value) => vec![*value; count],
@@ -38,17 +44,20 @@ impl Init {
     }
 }
 
-/// A parameter, or a buffer of the state dict. Its values are drawn at first use, from a stream that was
-/// reserved when it was made.
+/// A parameter, or a buffer of the state dict. The values are drawn at first use, but their random
+/// stream is reserved at construction, so the order of first uses does not affect them. Clones
+/// share the values.
 #[derive(Clone)]
 pub struct Param {
     leaf: Arc<Leaf>,
+    /// The initialisation, shared with the closure that draws the values.
     law: Arc<Mutex<Init>>,
-    /// Whether it is the weight of a linear layer.
+    /// Whether this is the weight of a linear layer.
     matrix: bool,
 }
 
 impl Param {
+    /// A parameter whose values are drawn from `law` and `stream` at first use.
     fn new(shape: &[usize], law: Init, stream: Stream) -> Self {
         let law = Arc::new(Mutex::new(law));
         let (count, dims, source) = (shape.iter().product(), shape.to_vec(), law.clone());
@@ -59,26 +68,27 @@ impl Param {
         Self { leaf: Arc::new(Leaf::lazy(shape.to_vec(), initial)), law, matrix: false }
     }
 
-    /// The parameter as a tensor that collects a gradient.
+    /// The parameter as a leaf tensor of the autograd graph.
     pub fn tensor(&self) -> Tensor {
         Tensor::leaf(self.leaf.clone())
     }
 
-    /// The values alone, without a graph.
+    /// The values as an array, without an autograd graph. Draws them if this is the first use.
     pub fn values(&self) -> Result<Array> {
         Ok(self.leaf.values()?)
     }
 
+    /// The autograd leaf that stores the values and the gradient.
     pub fn leaf(&self) -> &Arc<Leaf> {
         &self.leaf
     }
 
-    /// Whether it is the weight of a linear layer, (out, in), and nothing else.
+    /// Whether this parameter was registered as the weight `(out, in)` of a linear layer.
     pub fn is_matrix(&self) -> bool {
         self.matrix
     }
 
-    /// Another law, for values that have not been drawn yet.
+    /// Replaces the initialisation. Has no effect once the values have been drawn.
     pub fn set_law(&self, law: Init) {
         *self.law.lock().unwrap_or_else(PoisonError::into_inner) = law;
     }
@@ -87,19 +97,26 @@ impl Param {
 /// Whether an entry of the state dict is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
+    /// Trained.
     Parameter,
+    /// Stored in the state dict, but not trained.
     Buffer,
 }
 
 /// One entry of a state dict.
 #[derive(Clone)]
 pub struct Entry {
+    /// The full name, with dots between its parts, as in PyTorch.
     pub name: String,
+    /// Parameter or buffer.
     pub kind: EntryKind,
+    /// The values; entries with tied weights share them.
     pub param: Param,
 }
 
-/// `entries`, whose names start with `prefix`: those of that place, then those of each inner place as they first occur.
+/// Sorts `entries`, whose names start with `prefix`, into PyTorch's order: first the entries
+/// directly under `prefix`, then those of each submodule in the order in which the submodules first
+/// occur.
 fn own_first(entries: Vec<Entry>, prefix: &str) -> Vec<Entry> {
     let (mut own, mut inner): (Vec<Entry>, Vec<(String, Vec<Entry>)>) = Default::default();
     for entry in entries {
@@ -116,87 +133,98 @@ fn own_first(entries: Vec<Entry>, prefix: &str) -> Vec<Entry> {
     own
 }
 
-/// Where a model under construction registers its parameters. Names get the prefix of the place.
+/// The registry in which a model under construction registers its parameters. Each value of this
+/// type refers to one module path and adds that path as a prefix to names. Clones share the
+/// registry.
 #[derive(Clone)]
 pub struct Params {
     prefix: String,
     shared: Rc<Shared>,
 }
 
+/// The state shared by all module paths of a registry.
 struct Shared {
     rng: Rc<Rng>,
     entries: RefCell<Vec<Entry>>,
 }
 
 impl Params {
+    /// An empty registry at the root path. `rng` provides the streams of the initial values.
     pub fn new(rng: Rng) -> Self {
         Self::with_rng(Rc::new(rng))
     }
 
+    /// An empty registry at the root path that draws from `rng`.
     fn with_rng(rng: Rc<Rng>) -> Self {
         Self { prefix: String::new(), shared: Rc::new(Shared { rng, entries: RefCell::default() }) }
     }
 
-    /// An empty registry that draws from the same random numbers, for a part that is included later.
+    /// An empty registry with the same random number generator, for a part whose entries are
+    /// included later.
     pub fn apart(&self) -> Params {
         Self::with_rng(self.shared.rng.clone())
     }
 
-    /// The place `name` inside this one.
+    /// The path of the submodule `name` under this one.
     pub fn under(&self, name: impl std::fmt::Display) -> Params {
         Params { prefix: format!("{}{name}.", self.prefix), shared: self.shared.clone() }
     }
 
-    /// A parameter of this place.
+    /// Registers a parameter under this path.
     pub fn add(&mut self, name: &str, shape: &[usize], law: Init) -> Param {
         self.register(name, EntryKind::Parameter, false, shape, law)
     }
 
-    /// The weight of a linear layer of this place, (out, in).
+    /// Registers the weight `(out, in)` of a linear layer under this path.
     pub fn add_matrix(&mut self, name: &str, shape: &[usize; 2], law: Init) -> Param {
         self.register(name, EntryKind::Parameter, true, shape, law)
     }
 
-    /// Values that belong to the state dict and are not trained.
+    /// Registers a one-dimensional buffer: values that belong to the state dict and are not
+    /// trained.
     pub fn add_buffer(&mut self, name: &str, values: Vec<f64>) -> Param {
         let shape = [values.len()];
         self.register(name, EntryKind::Buffer, false, &shape, Init::Values(values))
     }
 
+    /// Creates an entry and adds it under this path.
     fn register(&mut self, name: &str, kind: EntryKind, matrix: bool, shape: &[usize], law: Init) -> Param {
         let param = Param { matrix, ..Param::new(shape, law, self.shared.rng.stream()) };
         self.push(Entry { name: format!("{}{name}", self.prefix), kind, param: param.clone() });
         param
     }
 
-    /// A parameter of another place, under a name of this one too.
+    /// Registers an existing parameter under an additional name of this path (tied weights).
     pub fn share(&mut self, name: &str, param: &Param) {
         let name = format!("{}{name}", self.prefix);
         self.push(Entry { name, kind: EntryKind::Parameter, param: param.clone() });
     }
 
-    /// Takes over the entries of a model that this one shares.
+    /// Adds all entries of a submodule that was built elsewhere, under this path. The values are
+    /// shared.
     pub fn include(&mut self, entries: &[Entry]) {
         for entry in entries {
             self.push(Entry { name: format!("{}{}", self.prefix, entry.name), ..entry.clone() });
         }
     }
 
+    /// Adds an entry; its name already includes the path.
     fn push(&mut self, entry: Entry) {
         self.shared.entries.borrow_mut().push(entry);
     }
 
-    /// How many entries there are so far.
+    /// The number of entries registered so far, under all paths.
     pub fn count(&self) -> usize {
         self.shared.entries.borrow().len()
     }
 
-    /// The entries after the first `count`, as they were registered.
+    /// The entries after the first `count`, in order of registration.
     pub fn since(&self, count: usize) -> Vec<Entry> {
         self.shared.entries.borrow().iter().skip(count).cloned().collect()
     }
 
-    /// All entries in PyTorch's order: at each place its own, then those of the places inside it.
+    /// All entries in PyTorch's order: for each module first its own parameters, then those of its
+    /// submodules.
     pub fn entries(&self) -> Vec<Entry> {
         own_first(self.since(0), "")
     }

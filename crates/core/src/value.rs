@@ -1,4 +1,4 @@
-//! Arguments and results of calls by name: what JSON and a list of tensors can carry.
+//! Arguments and results of calls by name, represented as JSON plus a list of tensors.
 
 use crate::{Error, Result, Tensor};
 use serde_json::{Map, Value as Json};
@@ -6,8 +6,11 @@ use xt_options::{OptionType, Options, Problems, TensorRef};
 
 /// The result of a call.
 pub enum Value {
+    /// No value.
     Null,
+    /// A tensor.
     Tensor(Tensor),
+    /// A list of values.
     List(Vec<Value>),
     /// Named fields, in order.
     Fields(Vec<(&'static str, Value)>),
@@ -32,7 +35,8 @@ impl From<Vec<Tensor>> for Value {
 }
 
 impl Value {
-    /// JSON in which `{"$tensor": i}` stands for `tensors[i]`.
+    /// Converts the value into JSON. Tensors are appended to `tensors`, and `{"$tensor": i}` refers
+    /// to `tensors[i]`.
     pub fn into_json(self, tensors: &mut Vec<Tensor>) -> Json {
         match self {
             Value::Null => Json::Null,
@@ -46,7 +50,8 @@ impl Value {
     }
 }
 
-/// The arguments of a call: positional ones, then named ones, with tensors in a list beside.
+/// The arguments of a call: positional and named ones as JSON, which refers to a separate list of
+/// tensors.
 pub struct Args<'a> {
     what: String,
     positional: Vec<Json>,
@@ -55,8 +60,12 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    /// `json` is an array: the positional arguments, then, where there are any, one object with the named ones.
-    /// `what` names the call in errors.
+    /// Parses the arguments. `json` is an array: the positional arguments, optionally followed by
+    /// one object with the named ones. `what` names the call in error messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] if `json` is not an array.
     pub fn new(what: impl Into<String>, json: Json, tensors: &'a [Tensor]) -> Result<Self> {
         let Json::Array(mut positional) = json else {
             return Err(Error::Internal("arguments are not an array".into()));
@@ -73,18 +82,26 @@ impl<'a> Args<'a> {
         Ok(Self { what: what.into(), positional, named, tensors })
     }
 
-    /// The named arguments, checked.
+    /// Parses and checks the named arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] with all problems.
     pub fn named<T: Options>(&self) -> Result<T> {
         self.named_and(|_, _| {})
     }
 
-    /// As [`Args::named`]; `also` notes what is wrong besides.
+    /// Like [`Args::named`], with an additional check: `also` adds further problems.
     pub fn named_and<T: Options>(&self, also: impl FnOnce(&T, &mut Problems)) -> Result<T> {
         let wrong = |problems| Error::Options { class: self.what.clone(), problems };
         xt_options::parse_and(&self.named, also).map_err(wrong)
     }
 
-    /// A positional argument of type `T`; `name` names it in errors.
+    /// The positional argument `index` of type `T`. `name` is its name in error messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if the argument is missing or has a wrong type.
     pub fn positional<T: OptionType>(&self, index: usize, name: &str) -> Result<T> {
         let got = self.positional.get(index);
         got.and_then(T::read).ok_or_else(|| {
@@ -95,12 +112,13 @@ impl<'a> Args<'a> {
         })
     }
 
-    /// A positional tensor.
+    /// The positional argument `index` as a tensor. `name` is its name in error messages.
     pub fn tensor(&self, index: usize, name: &str) -> Result<Tensor> {
         self.resolve(self.positional(index, name)?)
     }
 
-    /// The tensors that a named argument holds, before it is checked.
+    /// The tensors of a named argument (one reference or an array of references), before the
+    /// argument is checked. Invalid references are skipped.
     pub fn given(&self, name: &str) -> impl Iterator<Item = Tensor> + '_ {
         let value = self.named.get(name).unwrap_or(&Json::Null);
         let references = match value {
@@ -110,13 +128,17 @@ impl<'a> Args<'a> {
         references.iter().filter_map(|r| self.tensors.get(TensorRef::read(r)?.0).cloned())
     }
 
-    /// The tensor that stands for a reference.
+    /// The tensor that a reference points to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] if there is no such tensor.
     pub fn resolve(&self, reference: TensorRef) -> Result<Tensor> {
         let tensor = self.tensors.get(reference.0).cloned();
         tensor.ok_or_else(|| Error::Internal(format!("there is no tensor {}", reference.0)))
     }
 
-    /// The tensor that stands for a reference, where there is one.
+    /// Like [`Args::resolve`] for an optional reference; `None` if there is no reference.
     pub fn optional(&self, reference: Option<impl Into<TensorRef>>) -> Result<Option<Tensor>> {
         reference.map(|r| self.resolve(r.into())).transpose()
     }

@@ -1,4 +1,4 @@
-//! Values on a device.
+//! Arrays: values of one dtype and shape on a device.
 
 use crate::error::bail;
 use crate::{DType, Device, Result, Shape};
@@ -8,22 +8,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(feature = "cuda")]
 use crate::cuda;
 
-/// The host's arrays. Their layouts serve all devices; their operations are the references of the kernels.
+/// An array in host memory: candle's CPU tensor. All devices use its layouts, and the kernels'
+/// references use its operations.
 pub(crate) use candle_core::Tensor as HostArray;
 
-/// A result of the operations of [`HostArray`].
+/// Result of the operations of [`HostArray`].
 pub(crate) use candle_core::Result as HostResult;
 
-/// The type of a number in an array, as Rust knows it.
+/// Trait of the Rust types that can be elements of an array.
 pub use candle_core::WithDType as Element;
 
-/// Values of one type and shape on one device. A view of values that others may hold too: cheap to clone, and
-/// never changed but by who knows that nobody else holds them.
+/// An array of one dtype and shape on one device. It is a view of storage that other arrays may
+/// share, so a clone is cheap. Values are modified in place only by code that knows that no other
+/// array shares the storage.
 ///
-/// Here are views, and the ways to and from the host. What computes stands with its operation in [`crate::ops`].
+/// This type has the views and the copies to and from the host. Computations are in [`crate::ops`].
 #[derive(Clone)]
 pub struct Array(Repr);
 
+/// Storage of an array, by device.
 #[derive(Clone)]
 enum Repr {
     Host(HostArray),
@@ -37,49 +40,60 @@ impl From<HostArray> for Array {
     }
 }
 
-/// Copies between the host and other devices, each of which waits until the device has done all before it.
+/// Counters of the copies between the host and other devices. Each copy waits until the device has
+/// finished all earlier work.
 static DOWNLOADS: AtomicU64 = AtomicU64::new(0);
 static UPLOADS: AtomicU64 = AtomicU64::new(0);
 
-/// How often arrays were read by the host, and written by it, on other devices.
+/// Number of copies between the host and other devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transfers {
-    /// Reads of a device's memory by the host.
+    /// Copies from a device to the host.
     pub downloads: u64,
-    /// Writes of the host to a device's memory.
+    /// Copies from the host to a device.
     pub uploads: u64,
 }
 
-/// The transfers since the program began.
+/// Returns the number of transfers since the start of the program.
 pub fn transfers() -> Transfers {
     Transfers { downloads: DOWNLOADS.load(Ordering::Relaxed), uploads: UPLOADS.load(Ordering::Relaxed) }
 }
 
 impl Array {
-    /// From values in row-major order.
+    /// Creates an array from values in row-major order.
     ///
     /// # Errors
-    /// Where the shape has another number of elements.
+    /// If `values` does not have as many elements as `shape`.
     pub fn from_vec<T: Element>(values: Vec<T>, shape: impl Into<Shape>, device: &Device) -> Result<Self> {
         Self::upload(HostArray::from_vec(values, shape.into(), &candle_core::Device::Cpu)?, device)
     }
 
-    /// From values in row-major order, which are copied; errors as for [`Array::from_vec`].
+    /// Creates an array from a copy of values in row-major order.
+    ///
+    /// # Errors
+    /// As for [`Array::from_vec`].
     pub fn from_slice<T: Element>(values: &[T], shape: impl Into<Shape>, device: &Device) -> Result<Self> {
         Self::upload(HostArray::from_slice(values, shape.into(), &candle_core::Device::Cpu)?, device)
     }
 
-    /// A vector.
+    /// Creates a vector, an array of rank 1, from a copy of `values`.
+    ///
+    /// # Errors
+    /// If memory on the device cannot be allocated.
     pub fn new<T: Element>(values: &[T], device: &Device) -> Result<Self> {
         Self::from_slice(values, values.len(), device)
     }
 
-    /// From the bytes of values in row-major order, in the byte order of the machine; errors as for [`Array::from_vec`].
+    /// Creates an array from the bytes of its values in row-major order and native byte order.
+    ///
+    /// # Errors
+    /// As for [`Array::from_vec`].
     pub fn from_raw_buffer(bytes: &[u8], dtype: DType, shape: &[usize], device: &Device) -> Result<Self> {
         Self::upload(HostArray::from_raw_buffer(bytes, dtype, shape, &candle_core::Device::Cpu)?, device)
     }
 
-    /// The one way from the host to a device.
+    /// Moves a host array to `device`. All uploads go through this function, so that they are
+    /// counted.
     pub(crate) fn upload(array: HostArray, device: &Device) -> Result<Self> {
         match device {
             Device::Cpu => Ok(array.into()),
@@ -91,7 +105,8 @@ impl Array {
         }
     }
 
-    /// The one way from a device to the host; no copy of what is there already.
+    /// Copies the array to the host; a host array is returned without a copy. All downloads go
+    /// through this function, so that they are counted.
     pub(crate) fn download(&self) -> Result<HostArray> {
         match &self.0 {
             Repr::Host(array) => Ok(array.clone()),
@@ -103,7 +118,10 @@ impl Array {
         }
     }
 
-    /// The values where they are on the host; an error elsewhere.
+    /// Returns the host array.
+    ///
+    /// # Errors
+    /// If the array is on another device.
     pub(crate) fn host(&self) -> Result<&HostArray> {
         match &self.0 {
             Repr::Host(array) => Ok(array),
@@ -112,7 +130,7 @@ impl Array {
         }
     }
 
-    /// The same values on `device`; itself where they are there.
+    /// Copies the array to `device`. Returns a clone if it is already there.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         if self.device().same_device(device) {
             return Ok(self.clone());
@@ -120,30 +138,30 @@ impl Array {
         Self::upload(self.download()?, device)
     }
 
-    /// The values of a vector, of type `T`, read by the host.
+    /// Copies a vector to the host.
     ///
     /// # Errors
-    /// Where the array is of another rank or type.
+    /// If the rank is not 1, or the dtype is not that of `T`.
     pub fn to_vec1<T: Element>(&self) -> Result<Vec<T>> {
         Ok(self.download()?.to_vec1()?)
     }
 
-    /// The rows of a matrix, read by the host; errors as for [`Array::to_vec1`].
+    /// Copies the rows of a matrix to the host; errors as for [`Array::to_vec1`].
     pub fn to_vec2<T: Element>(&self) -> Result<Vec<Vec<T>>> {
         Ok(self.download()?.to_vec2()?)
     }
 
-    /// The matrices of three axes, read by the host; errors as for [`Array::to_vec1`].
+    /// Copies an array of rank 3 to the host; errors as for [`Array::to_vec1`].
     pub fn to_vec3<T: Element>(&self) -> Result<Vec<Vec<Vec<T>>>> {
         Ok(self.download()?.to_vec3()?)
     }
 
-    /// The value of a scalar, read by the host; errors as for [`Array::to_vec1`].
+    /// Copies the value of a scalar (rank 0) to the host; errors as for [`Array::to_vec1`].
     pub fn to_scalar<T: Element>(&self) -> Result<T> {
         Ok(self.download()?.to_scalar()?)
     }
 
-    /// Where the values are.
+    /// The device that has the values.
     pub fn device(&self) -> Device {
         match &self.0 {
             Repr::Host(_) => Device::Cpu,
@@ -160,7 +178,7 @@ impl Array {
         }
     }
 
-    /// The type of the values.
+    /// The dtype of the values.
     pub fn dtype(&self) -> DType {
         match &self.0 {
             Repr::Host(array) => array.dtype(),
@@ -174,12 +192,15 @@ impl Array {
         self.layout().dims()
     }
 
-    /// The sizes of the axes as one value.
+    /// The size of each axis, as a [`Shape`].
     pub fn shape(&self) -> &Shape {
         self.layout().shape()
     }
 
-    /// The size of an axis; an error where there is no such axis.
+    /// The size of an axis.
+    ///
+    /// # Errors
+    /// If there is no such axis.
     pub fn dim(&self, axis: usize) -> Result<usize> {
         match self.dims().get(axis) {
             Some(size) => Ok(*size),
@@ -187,17 +208,17 @@ impl Array {
         }
     }
 
-    /// The sizes of a matrix; an error for another rank.
+    /// The sizes of both axes; an error if the rank is not 2.
     pub fn dims2(&self) -> Result<(usize, usize)> {
         Ok(self.shape().dims2()?)
     }
 
-    /// The sizes of three axes; an error for another rank.
+    /// The sizes of the three axes; an error if the rank is not 3.
     pub fn dims3(&self) -> Result<(usize, usize, usize)> {
         Ok(self.shape().dims3()?)
     }
 
-    /// The sizes of four axes; an error for another rank.
+    /// The sizes of the four axes; an error if the rank is not 4.
     pub fn dims4(&self) -> Result<(usize, usize, usize, usize)> {
         Ok(self.shape().dims4()?)
     }
@@ -212,17 +233,17 @@ impl Array {
         self.shape().elem_count()
     }
 
-    /// How many values each axis steps over in memory.
+    /// The stride of each axis, in elements.
     pub fn stride(&self) -> &[usize] {
         self.layout().stride()
     }
 
-    /// Whether the values are in row-major order, without gaps.
+    /// Whether the array is contiguous: its values are in row-major order, without gaps.
     pub fn is_contiguous(&self) -> bool {
         self.layout().is_contiguous()
     }
 
-    /// Whether both are the same view of the same values.
+    /// Whether both are the same view of the same storage.
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Repr::Host(a), Repr::Host(b)) => a.id() == b.id(),
@@ -233,7 +254,8 @@ impl Array {
         }
     }
 
-    /// A view by the host's operation, or by what it makes of a layout.
+    /// Creates a view: by `host` for a host array, by `layout` from the layout of an array on
+    /// another device.
     fn view(
         &self,
         host: impl FnOnce(&HostArray) -> HostResult<HostArray>,
@@ -246,18 +268,25 @@ impl Array {
         }
     }
 
-    /// `length` entries of an axis from `start` on; see [`crate::ops::layout::narrow`] for one without elements.
+    /// Selects `length` entries of `axis` from `start` on. If the result can be empty, use
+    /// [`crate::ops::layout::narrow`] instead.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn narrow_view(&self, axis: usize, start: usize, length: usize) -> Result<Self> {
         self.view(|x| x.narrow(axis, start, length), |x| x.narrow(axis, start, length))
     }
 
-    /// Axes `a` and `b` exchanged; an error where one is not there.
+    /// Swaps axes `a` and `b`.
+    ///
+    /// # Errors
+    /// If one of the axes does not exist.
     pub fn transpose(&self, a: usize, b: usize) -> Result<Self> {
         self.view(|x| x.transpose(a, b), |x| x.transpose(a, b))
     }
 
-    /// The last two axes exchanged; an error for fewer.
+    /// Swaps the last two axes.
+    ///
+    /// # Errors
+    /// If the rank is below 2.
     pub fn t(&self) -> Result<Self> {
         match self.rank() {
             rank @ 2.. => self.transpose(rank - 2, rank - 1),
@@ -265,18 +294,27 @@ impl Array {
         }
     }
 
-    /// The axes in the order `axes`; an error where they are not all, each once.
+    /// Permutes the axes: axis `i` of the result is axis `axes[i]` of the array.
+    ///
+    /// # Errors
+    /// If `axes` does not name each axis exactly once.
     pub fn permute(&self, axes: &[usize]) -> Result<Self> {
         self.view(|x| x.permute(axes), |x| x.permute(axes))
     }
 
-    /// Axes of size 1, and those in front, repeated to `shape`; an error where it does not fit.
+    /// Broadcasts to `shape`: repeats axes of size 1 and adds axes in front.
+    ///
+    /// # Errors
+    /// If `shape` is not compatible.
     pub fn broadcast_as(&self, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         self.view(|x| x.broadcast_as(&shape), |x| x.broadcast_as(&shape))
     }
 
-    /// An axis of size 1 before axis `axis`.
+    /// Inserts an axis of size 1 before `axis`.
+    ///
+    /// # Errors
+    /// If `axis` is larger than the rank.
     pub fn unsqueeze(&self, axis: usize) -> Result<Self> {
         let mut dims = self.dims().to_vec();
         if axis > dims.len() {
@@ -288,7 +326,10 @@ impl Array {
         self.view(|x| x.unsqueeze(axis), |x| Ok(Layout::new(dims.into(), strides, x.start_offset())))
     }
 
-    /// Without axis `axis`, which must be of size 1.
+    /// Removes `axis`, which must have size 1.
+    ///
+    /// # Errors
+    /// If `axis` does not exist or has another size.
     pub fn squeeze(&self, axis: usize) -> Result<Self> {
         let mut dims = self.dims().to_vec();
         if dims.get(axis) != Some(&1) {
@@ -300,7 +341,10 @@ impl Array {
         self.view(|x| x.squeeze(axis), |x| Ok(Layout::new(dims.into(), strides, x.start_offset())))
     }
 
-    /// The values of an array in row-major order in another shape; an error where it has another number of them.
+    /// Reshapes a contiguous array to `shape`.
+    ///
+    /// # Errors
+    /// If `shape` has another number of elements.
     pub(crate) fn reshape_view(&self, shape: &Shape) -> Result<Self> {
         let contiguous = |x: &Layout| Ok(Layout::contiguous_with_offset(shape.clone(), x.start_offset()));
         self.view(|x| x.reshape(shape), contiguous)

@@ -1,4 +1,4 @@
-//! Devices, and the registry that gives each of them once.
+//! Devices. A device index always refers to the same device.
 
 #[cfg(feature = "cuda")]
 use crate::cuda::{self, Gpu};
@@ -6,27 +6,28 @@ use crate::Result;
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
-/// Where arrays live and are computed with. Cheap to clone: a clone is the same device.
+/// A device that stores arrays and computes with them. A clone is cheap and refers to the same
+/// device.
 #[derive(Clone, Debug)]
 pub enum Device {
-    /// The processor and its memory: the host.
+    /// The CPU and its memory, the host.
     Cpu,
-    /// A GPU of NVIDIA.
+    /// An NVIDIA GPU.
     #[cfg(feature = "cuda")]
     Cuda(Arc<Gpu>),
 }
 
 impl Device {
-    /// The GPU with this index, always the same device for the same index.
+    /// The GPU with this index. The same index always refers to the same device.
     ///
     /// # Errors
-    /// Where there is no such GPU, or this build knows none.
+    /// If there is no such GPU, or this build does not support GPUs.
     #[cfg(feature = "cuda")]
     pub fn cuda(index: usize) -> Result<Self> {
         Ok(Self::Cuda(cuda::gpu(index)?))
     }
 
-    /// The GPU with this index: this build knows none, so that it is always an error.
+    /// Always an error: this build has no GPU support.
     #[cfg(not(feature = "cuda"))]
     pub fn cuda(index: usize) -> Result<Self> {
         crate::error::bail!("cuda:{index}: this build computes on the CPU only")
@@ -37,7 +38,7 @@ impl Device {
         matches!(self, Self::Cpu)
     }
 
-    /// Whether arrays of both can be operands of one operation.
+    /// Whether both are the same device, so that their arrays can be operands of one operation.
     pub fn same_device(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Cpu, Self::Cpu) => true,
@@ -48,7 +49,7 @@ impl Device {
         }
     }
 
-    /// `cpu`, or `cuda:` and the index.
+    /// The name of the device: `cpu`, or `cuda:` and the index.
     pub fn name(&self) -> String {
         match self {
             Self::Cpu => "cpu".into(),

@@ -1,23 +1,25 @@
-//! What goes wrong in kernels.
+//! Errors of kernels.
 
-/// An error of a kernel, with a message for people.
+/// An error of a kernel, with a human-readable message.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Shapes, types, devices or values that an operation does not take.
+    /// The operation does not accept these shapes, dtypes, devices or values.
     #[error("{0}")]
     Invalid(String),
-    /// Memory that is not there: what was to be allocated, the bytes it needs and those that are left.
+    /// There is not enough memory. The message says what was to be allocated, how many bytes it
+    /// needs and how many are available.
     #[error("{0}")]
     OutOfMemory(String),
-    /// An error of candle, whose tensors are the arrays of the host.
+    /// An error of candle, whose tensors are the host arrays.
     #[error("{}", message(.0))]
     Host(#[from] candle_core::Error),
 }
 
-/// A result of a kernel.
+/// Result of a kernel.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The message without the stack trace that candle adds where `RUST_BACKTRACE` is set.
+/// The message of a candle error, without the backtrace that candle adds if `RUST_BACKTRACE` is
+/// set.
 fn message(error: &candle_core::Error) -> String {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => message(inner),
@@ -26,7 +28,7 @@ fn message(error: &candle_core::Error) -> String {
     }
 }
 
-/// Returns an [`Error::Invalid`] with a message, which is formatted as by `format!`.
+/// Returns an [`Error::Invalid`] from the calling function. The arguments are those of `format!`.
 macro_rules! bail {
     ($($message:tt)*) => {
         return Err($crate::Error::Invalid(format!($($message)*)))

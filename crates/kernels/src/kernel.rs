@@ -1,7 +1,8 @@
-//! What a kernel is, and which of its twins runs.
+//! The kernel trait, and the dispatch of a kernel to the implementation for a device and dtype.
 //!
-//! A kernel is a value: its operands and settings. It has twins, which compute the same on different devices and types, and
-//! a plain reference, which tests compare them with. [`run`] chooses, and is the only place that does.
+//! A kernel is a value with operands and settings. It has several implementations, which compute
+//! the same result on different devices and dtypes, and a plain reference, against which tests
+//! compare them. [`run`] is the only function that selects an implementation.
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
@@ -14,50 +15,54 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
 
-/// The arrays in a value, in a fixed order.
+/// A value that contains arrays, which are visited in a fixed order.
 pub trait Arrays {
-    /// Calls `f` with each.
+    /// Calls `f` with each array.
     fn each<'a>(&'a self, f: &mut dyn FnMut(&'a Array));
-    /// Calls `f` with each, which may put another one in its place.
+    /// Calls `f` with each array; `f` may replace it.
     fn each_mut(&mut self, f: &mut dyn FnMut(&mut Array));
 }
 
-/// An operation on arrays.
+/// An operation on arrays. The fields of the implementing type are the operands and settings.
 pub(crate) trait Kernel: Arrays + Clone {
-    /// The name, by which [`fallbacks`] count.
+    /// The name, under which [`fallbacks`] counts the kernel.
     const NAME: &'static str;
-    /// What it gives.
+    /// The result: one or several arrays.
     type Out: Arrays;
 
-    /// An error where the operands do not fit: their shapes and types, for all devices.
+    /// Checks the shapes and dtypes of the operands, for all devices.
+    ///
+    /// # Errors
+    /// If the operands do not fit together.
     fn check(&self) -> Result<()>;
 
-    /// By candle's unfused operations, on the host, in every type: what the twins are tested against, and what runs where
-    /// there is none.
+    /// The reference: candle's unfused operations on the host, for every dtype. The other
+    /// implementations are tested against it, and it runs where there is no other implementation.
     fn reference(&self) -> Result<Self::Out>;
 
-    /// On the processor, where the first operand is f32 or f64.
+    /// The CPU implementation for a first operand of dtype f32 or f64.
     fn cpu<T: Blas>(&self) -> Result<Self::Out>;
 
-    /// On the processor, where the first operand is of another type; `None` where that is left to the reference.
+    /// The CPU implementation for a first operand of another dtype. Returns `None` to use the
+    /// reference instead.
     fn cpu_other<T: Element>(&self) -> Option<Result<Self::Out>> {
         None
     }
 
-    /// On a GPU of NVIDIA: [`through_host`] where there is no such twin yet.
+    /// The implementation for NVIDIA GPUs: [`through_host`] where there is none yet.
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Gpu) -> Result<Self::Out>;
 
-    /// What the twins are tested with, in f64: odd sizes, those that vectors and threads cut in pieces, none. Views of
-    /// them are made by the tests.
+    /// Test inputs for the implementations, in f64: odd sizes, sizes that are split over vectors
+    /// and threads, and arrays without elements. The tests derive non-contiguous views from them.
     #[cfg(test)]
     fn cases() -> Vec<Self>;
 }
 
-/// What a kernel gives, by the twin for the device and type of its first operand.
+/// Runs a kernel with the implementation for the device and dtype of its first operand.
 ///
 /// # Errors
-/// Where the operands are on several devices or do not fit, and where memory is short.
+/// If the operands are on several devices or do not fit together, or if memory is short.
 pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
     let mut first = None;
     let mut elsewhere = None;
@@ -92,13 +97,15 @@ fn on_cpu<K: Kernel>(kernel: &K, first: &Array) -> Result<K::Out> {
     };
     other.unwrap_or_else(|| {
         note_fallback(K::NAME, "cpu", first.dtype());
-        // candle does not look whether there is room: for a copy in row-major order, and for the result
+        // candle does not check the available memory: reserve for a contiguous copy of the operand
+        // and for the result
         alloc::check_like(first, first.dtype(), 2)?;
         kernel.reference()
     })
 }
 
-/// [`run`] on the host for operands on a GPU: two copies, which is slow, and counted.
+/// Runs a kernel on the host for operands on a GPU and copies the result back. The copies are slow,
+/// so the call is counted in [`fallbacks`].
 #[cfg(feature = "cuda")]
 pub(crate) fn through_host<K: Kernel>(kernel: &K) -> Result<K::Out> {
     let (mut on_host, mut device, mut dtype, mut failed) = (kernel.clone(), Device::Cpu, None, None);
@@ -125,14 +132,14 @@ pub(crate) fn through_host<K: Kernel>(kernel: &K) -> Result<K::Out> {
     failed.map_or(Ok(out), Err)
 }
 
-/// A kernel that ran without a twin of its own for a device and type.
+/// A kernel that ran without its own implementation for a device and dtype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fallback {
     /// The name of the kernel.
     pub kernel: &'static str,
-    /// The kind of device.
+    /// The kind of device: `cpu` or `cuda`.
     pub device: &'static str,
-    /// The type of the first operand, such as `f16`.
+    /// The dtype of the first operand, such as `f16`.
     pub dtype: &'static str,
 }
 
@@ -144,7 +151,8 @@ fn note_fallback(kernel: &'static str, device: &'static str, dtype: DType) {
     *FALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default() += 1;
 }
 
-/// The kernels that ran without a twin of their own since the program began, and how often.
+/// The kernels that ran without their own implementation since the start of the program, and how
+/// often each did.
 pub fn fallbacks() -> Vec<(Fallback, u64)> {
     let all = FALLBACKS.lock().unwrap_or_else(PoisonError::into_inner);
     all.iter().map(|(fallback, count)| (*fallback, *count)).collect()
@@ -214,7 +222,7 @@ impl<A: Arrays, B: Arrays> Arrays for (A, B) {
     }
 }
 
-/// Implements [`Arrays`] for structs, by their fields that have arrays.
+/// Implements [`Arrays`] for structs by visiting the named fields.
 macro_rules! arrays {
     ($($Name:ident { $($field:ident),+ })+) => {$(
         impl $crate::kernel::Arrays for $Name {
@@ -230,7 +238,7 @@ macro_rules! arrays {
 }
 pub(crate) use arrays;
 
-/// The twin for CUDA of kernels that have none yet.
+/// Defines `Kernel::cuda` for kernels that have no CUDA implementation yet: they run on the host.
 macro_rules! no_cuda {
     () => {
         #[cfg(feature = "cuda")]

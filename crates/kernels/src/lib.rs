@@ -1,11 +1,13 @@
-//! Kernels on plain arrays, without graph or options.
+//! Tensor kernels on plain arrays, without an autograd graph and without options.
 //!
-//! `ops` has a file for each operation: a `reference` made of candle's own unfused operations, which runs on every device and
-//! dtype, a version for the processor that is tested against it, and its gradient. `host` is what those versions are made of,
-//! `memory` counts what they take and refuses what there is no room for. An [`Array`] holds values; the graph of
-//! derivatives is the business of `xt-autograd`.
+//! `ops` has one file per operation. Each contains a `reference` built from candle's unfused
+//! operations, which works for every device and dtype, an optimised CPU implementation that is
+//! tested against the reference, and the gradient. `host` has the building blocks of the CPU
+//! implementations. `memory` counts allocated memory and refuses allocations that do not fit. An
+//! [`Array`] contains values only; the autograd graph is in `xt-autograd`.
 
-// what has no elements is tried in the tests of `layout`; elsewhere they may take candle's own views
+// The lint forbids candle's `narrow`, which is wrong for views without elements. The tests of
+// `layout` cover those; other tests may call candle's methods.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods))]
 
 mod array;

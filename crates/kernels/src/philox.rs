@@ -1,37 +1,40 @@
-//! Random numbers by counter: Philox 4x32 with 10 rounds.
+//! Counter-based random numbers: Philox 4x32 with 10 rounds.
 //!
-//! Each number is a function of (seed, call, draw, index) alone, so that the order of threads cannot change it and a
-//! mask can be made again in the backward pass.
-//! Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, <https://doi.org/10.1145/2063384.2063405>.
+//! Each number is a function of (seed, call, draw, index) only. Results therefore do not depend on
+//! the order of threads, and the backward pass can regenerate a mask instead of storing it.
+//! Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3,
+//! <https://doi.org/10.1145/2063384.2063405>.
 
 use crate::host::parallel::{pieces, PIECE};
 
-/// Rounds of each block.
+/// Philox rounds per block.
 const ROUNDS: usize = 10;
 
-/// Blocks that are made side by side.
+/// Number of blocks that [`Stream::blocks`] computes at once.
 pub const LANES: usize = 16;
 
-/// Names one array of random numbers.
+/// Identifies one array of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stream {
+    /// The seed of the generator.
     pub seed: u64,
-    /// Number of the user's call.
+    /// Index of the user's call.
     pub call: u64,
-    /// Number of the draw within that call.
+    /// Index of the draw within that call.
     pub draw: u32,
 }
 
 impl Stream {
-    /// The four words of block `index`.
+    /// The four 32-bit words of block `index`.
     #[inline(always)]
     pub fn block(&self, index: u32) -> [u32; 4] {
         let key = [self.seed as u32, (self.seed >> 32) as u32];
         philox4x32([index, self.draw, self.call as u32, (self.call >> 32) as u32], key)
     }
 
-    /// The words of [`LANES`] blocks, from block `first` on, in order: side by side, so that they become vector instructions of the processor
-    /// that the calling function was compiled for.
+    /// Writes the words of [`LANES`] blocks, from block `first` on, in order. The blocks are
+    /// computed in parallel lanes, so that the loops compile to vector instructions of the CPU that
+    /// the calling function targets.
     #[inline(always)]
     pub fn blocks(&self, first: u32, words: &mut [u32; 4 * LANES]) {
         let mut key = [self.seed as u32, (self.seed >> 32) as u32];
@@ -50,21 +53,21 @@ impl Stream {
         }
     }
 
-    /// Word number `index`.
+    /// The 32-bit word with this index in the stream.
     #[inline(always)]
     pub fn word(&self, index: usize) -> u32 {
         self.block((index / 4) as u32)[index % 4]
     }
 
-    /// `count` numbers, evenly spread over [0, 1), multiples of 2^-24 (exact in f32).
+    /// `count` uniform random numbers in [0, 1), multiples of 2^-24 (exact in f32).
     pub fn uniform(&self, count: usize) -> Vec<f64> {
         self.by_block(count, |words| words.map(|word| f64::from(word >> 8) * (1.0 / 16_777_216.0)))
     }
 
-    /// `count` normally distributed numbers, by the method of Box and Muller, computed in f64.
+    /// `count` standard normal random numbers, by the Box-Muller transform in f64.
     pub fn normal(&self, count: usize) -> Vec<f64> {
         let pair = |a: u32, b: u32| {
-            // never 0, so that the logarithm is finite
+            // u is never 0, so that the logarithm is finite
             let u = (f64::from(a) + 0.5) * (1.0 / 4_294_967_296.0);
             let v = f64::from(b) * (std::f64::consts::TAU / 4_294_967_296.0);
             let radius = (-2.0 * u.ln()).sqrt();
@@ -76,7 +79,7 @@ impl Stream {
         })
     }
 
-    /// `count` numbers, of which each block of words gives four.
+    /// `count` numbers; `f` turns the four words of a block into four numbers.
     fn by_block(&self, count: usize, f: impl Fn([u32; 4]) -> [f64; 4] + Sync) -> Vec<f64> {
         let mut numbers = vec![0.0; count];
         pieces(&mut numbers, PIECE, |piece, numbers| {
@@ -88,7 +91,8 @@ impl Stream {
         numbers
     }
 
-    /// `count` whole numbers from 0 to `bound` - 1, bound > 0. Two words for each, so that the bias stays below 2^-32.
+    /// `count` integers from 0 to `bound` - 1; `bound` must be positive. Each uses two 32-bit
+    /// words, so that the bias stays below 2^-32 for a `bound` of up to 2^32.
     pub fn below(&self, bound: u64, count: usize) -> Vec<u64> {
         let number = |i: usize| {
             let block = self.block((i / 2) as u32);
@@ -100,6 +104,7 @@ impl Stream {
     }
 }
 
+/// One block of Philox 4x32-10.
 #[inline(always)]
 fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..ROUNDS {
@@ -109,6 +114,7 @@ fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
+/// One round of Philox 4x32.
 #[inline(always)]
 fn round(c: [u32; 4], k: [u32; 2]) -> [u32; 4] {
     let x = u64::from(c[0]) * 0xD251_1F53;
@@ -116,6 +122,7 @@ fn round(c: [u32; 4], k: [u32; 2]) -> [u32; 4] {
     [(y >> 32) as u32 ^ c[1] ^ k[0], y as u32, (x >> 32) as u32 ^ c[3] ^ k[1], x as u32]
 }
 
+/// The key of the next round: the key plus the Weyl constants of Philox.
 #[inline(always)]
 fn next_key(k: [u32; 2]) -> [u32; 2] {
     [k[0].wrapping_add(0x9E37_79B9), k[1].wrapping_add(0xBB67_AE85)]

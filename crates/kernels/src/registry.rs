@@ -1,19 +1,24 @@
-//! The one value for each device of a kind.
+//! A registry with one shared value for each device index.
 
 use crate::Result;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The devices of a kind: one value for each index, made when it is asked for first, so that what two callers get can meet
-/// in one operation.
+/// The open devices of one kind: one shared value for each index, opened on first use. Arrays that
+/// different callers create on the same index are therefore on the same device and can be operands
+/// of one operation.
 pub(crate) struct Registry<D>(Mutex<BTreeMap<usize, Arc<D>>>);
 
 impl<D> Registry<D> {
+    /// Creates an empty registry.
     pub const fn new() -> Self {
         Self(Mutex::new(BTreeMap::new()))
     }
 
-    /// The device with this index; `open` makes it. What failed is tried again.
+    /// Returns the device with this index; `open` opens it on first use.
+    ///
+    /// # Errors
+    /// The error of `open`. A failure is not stored, so the next call tries again.
     pub fn get(&self, index: usize, open: impl FnOnce() -> Result<D>) -> Result<Arc<D>> {
         let mut devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(device) = devices.get(&index) {

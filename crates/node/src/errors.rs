@@ -1,9 +1,9 @@
-//! Errors on their way to JavaScript.
+//! Conversion of errors for JavaScript.
 
 use napi::Status;
 use xt_bindings::Error;
 
-/// An error that carries its code and problems as JSON.
+/// A JavaScript error whose message is JSON with the code and the problems.
 pub fn to_napi(error: Error) -> napi::Error {
     napi::Error::new(Status::GenericFailure, error.to_json().to_string())
 }

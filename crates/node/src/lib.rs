@@ -1,12 +1,12 @@
-//! The addon for Node: `ts/native/native.ts` on napi-rs. Each function forwards to `xt-bindings`; heavy
-//! ones run on threads of its own.
+//! The addon for Node: `ts/native/native.ts` on napi-rs. Each function forwards to `xt-bindings`;
+//! heavy ones run on the addon's own threads.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod abort;
 mod errors;
 mod generation;
-// nothing loads a test program
+// never called in a test program, which no environment loads
 #[cfg_attr(test, allow(dead_code))]
 mod load;
 mod memory;
@@ -32,11 +32,13 @@ use tensor::{tensors, NativeTensor};
 use work::{in_background, now, now_shared, Work};
 use xt_bindings::{self as bindings, AbortFlag, Context};
 
+/// A new abort flag.
 #[napi]
 pub fn abort_flag() -> NativeAbortFlag {
     NativeAbortFlag::default()
 }
 
+/// Creates a tensor, see [`bindings::from_bytes`].
 #[napi]
 pub fn tensor(
     env: Env,
@@ -50,6 +52,7 @@ pub fn tensor(
     report(env, now(|| bindings::from_bytes(bytes, &source, &dtype, &shape, &device))).map(NativeTensor::new)
 }
 
+/// Runs a tensor operation, see [`bindings::op`].
 #[napi]
 pub fn op(
     env: Env,
@@ -62,18 +65,21 @@ pub fn op(
     report(env, now(|| bindings::op(&name, &inputs, &args, &Context::parse(&context)?))).map(NativeTensor::new)
 }
 
+/// Runs the backward pass in the background, see [`bindings::backward`].
 #[napi(ts_return_type = "Promise<void>")]
 pub fn backward(loss: &NativeTensor, retain: bool, abort: &NativeAbortFlag) -> napi::Result<Work<(), ()>> {
     let (loss, abort) = (loss.get()?, abort.flag());
     Ok(in_background(abort, move |abort| bindings::backward(&loss, retain, abort), |()| ()))
 }
 
+/// Runs the backward pass.
 #[napi]
 pub fn backward_sync(env: Env, loss: &NativeTensor, retain: bool) -> napi::Result<()> {
     let loss = loss.get()?;
     report(env, now_shared(|| bindings::backward(&loss, retain, &AbortFlag::default())))
 }
 
+/// Builds a model, see [`bindings::construct`].
 #[napi]
 pub fn construct(
     env: Env,
@@ -87,6 +93,7 @@ pub fn construct(
     report(env, built).map(NativeModule::new)
 }
 
+/// Creates an optimizer, see [`bindings::optimizer`].
 #[napi]
 pub fn optimizer(
     kind: String,
@@ -97,6 +104,7 @@ pub fn optimizer(
     now(|| bindings::optimizer(&kind, &parameters, &groups)).map(NativeOptimizer::new)
 }
 
+/// Clips gradients in the background, see [`bindings::clip_grad_norm`].
 #[napi(ts_return_type = "Promise<number>")]
 pub fn clip_grad_norm(
     parameters: Vec<ClassInstance<NativeTensor>>,
@@ -107,12 +115,14 @@ pub fn clip_grad_norm(
     Ok(in_background(abort, move |abort| bindings::clip_grad_norm(&parameters, max, abort), |norm| norm))
 }
 
+/// Clips gradients.
 #[napi]
 pub fn clip_grad_norm_sync(parameters: Vec<ClassInstance<NativeTensor>>, max: f64) -> napi::Result<f64> {
     let parameters = tensors(&parameters)?;
     now_shared(|| bindings::clip_grad_norm(&parameters, max, &AbortFlag::default()))
 }
 
+/// Serialises tensors to safetensors in the background, see [`bindings::write_tensors`].
 #[napi(ts_return_type = "Promise<Uint8Array>")]
 pub fn write_tensors(
     names: String,
@@ -124,6 +134,7 @@ pub fn write_tensors(
     Ok(in_background(AbortFlag::default(), write, Uint8Array::from))
 }
 
+/// Serialises tensors to safetensors.
 #[napi]
 pub fn write_tensors_sync(
     names: String,
@@ -134,6 +145,7 @@ pub fn write_tensors_sync(
     now(|| bindings::write_tensors(&names, &inputs, &metadata)).map(Uint8Array::from)
 }
 
+/// Serialises the state of an optimizer in the background, see [`bindings::write_optimizer`].
 #[napi(ts_return_type = "Promise<Uint8Array>")]
 pub fn write_optimizer(
     kind: String,
@@ -146,6 +158,7 @@ pub fn write_optimizer(
     Ok(in_background(AbortFlag::default(), write, Uint8Array::from))
 }
 
+/// Serialises the state of an optimizer.
 #[napi]
 pub fn write_optimizer_sync(
     kind: String,
@@ -157,38 +170,43 @@ pub fn write_optimizer_sync(
     now(|| bindings::write_optimizer(&kind, &names, &inputs, &groups)).map(Uint8Array::from)
 }
 
+/// Starts to read a file, see [`bindings::reader`].
 #[napi]
 pub fn reader(settings: String) -> napi::Result<NativeReader> {
     now(|| bindings::reader(&settings)).map(NativeReader::new)
 }
 
+/// Checks options and fills in defaults, see [`bindings::resolve_options`].
 #[napi]
 pub fn resolve_options(name: String, options: String) -> napi::Result<String> {
     now(|| bindings::resolve_options(&name, &options))
 }
 
+/// The settings of each parameter group, see [`bindings::resolve_groups`].
 #[napi]
 pub fn resolve_groups(name: String, common: String, groups: String) -> napi::Result<String> {
     now(|| bindings::resolve_groups(&name, &common, &groups))
 }
 
+/// Sets the number of threads of the CPU kernels.
 #[napi]
 pub fn set_num_threads(count: u32) -> napi::Result<()> {
     now(|| bindings::set_num_threads(count as usize))
 }
 
+/// Build and runtime information as JSON, see [`bindings::info`].
 #[napi]
 pub fn info() -> String {
     bindings::info()
 }
 
-/// Bytes of native memory in use, without those that threads keep to work with.
+/// Bytes of native memory in use, without the buffers of the threads.
 #[napi]
 pub fn memory_held() -> f64 {
     bindings::memory::held() as f64
 }
 
-/// Bytes that threads keep to work with.
+/// Bytes of the buffers that the threads keep.
 #[napi]
 pub fn memory_kept() -> f64 {
     bindings::memory::kept() as f64

@@ -1,14 +1,15 @@
-//! What happens when an environment (Node's main thread, or a worker) loads the library.
+//! Initialisation when an environment (Node's main thread, or a worker) loads the library.
 //!
-//! Workers come and go, and the library's own threads outlive them: it is loaded once and stays.
+//! Workers end while the library's own threads are still running, so the library is loaded once and
+//! never unloaded.
 
 use napi::bindgen_prelude::{retain_current_module_for_unload_safety, Object};
 use napi_derive::napi;
 
-/// Runs once for each environment, on its thread.
+/// Runs once per environment, on its thread.
 #[napi(module_exports)]
 pub fn load(_exports: Object) -> napi::Result<()> {
-    // where the linker's `nodelete` does the same, this costs nothing
+    // has no cost where the linker flag `nodelete` already has this effect
     retain_current_module_for_unload_safety();
     #[cfg(all(unix, not(target_os = "macos")))]
     first_thread::release();
@@ -17,9 +18,9 @@ pub fn load(_exports: Object) -> napi::Result<()> {
     Ok(())
 }
 
-/// `process.exit()` ends no environment of the main thread. What C's `exit` takes down (the
-/// allocator is among it) must not be in use meanwhile. (Elsewhere than on Unix the system has
-/// ended all other threads by then.)
+/// `process.exit()` does not tear down the environment of the main thread. C's `exit` destroys,
+/// among others, the allocator, which must not be in use at that time. (On other systems than Unix,
+/// the system has ended all other threads by then.)
 #[cfg(unix)]
 #[allow(unsafe_code)]
 mod process_end {
@@ -31,19 +32,21 @@ mod process_end {
         fn atexit(run: extern "C" fn()) -> c_int;
     }
 
-    /// Which process it is: a copy that another library makes of it has none of its threads.
+    /// The id of the process that loaded the library: a fork by another library has none of its
+    /// threads.
     static PROCESS: OnceLock<u32> = OnceLock::new();
 
-    /// Has the calls ended first.
+    /// Registers a handler that ends all calls before the process ends.
     pub fn expect() {
         PROCESS.get_or_init(|| {
-            // SAFETY: the function is there until the process ends, as the library stays loaded,
-            // and does not panic.
+            // SAFETY: the function is valid until the process ends, as the library is never
+            // unloaded, and it does not panic.
             unsafe { atexit(comes) };
             process::id()
         });
     }
 
+    /// Called by `exit`.
     extern "C" fn comes() {
         if PROCESS.get() == Some(&process::id()) {
             crate::threads::end_all();
@@ -51,21 +54,21 @@ mod process_end {
     }
 }
 
-/// mimalloc 3.3 takes the thread that loads it for one that lives as long as the process, and gives
-/// it a heap of its own kind. Where that is a worker, the heap is taken apart when the worker ends;
-/// the system then gives the next thread the same id, mimalloc gives it the heap that is no more,
-/// and its first allocation ends the process. (Later versions of mimalloc are right: then this can
-/// go. macOS has version 2, which does not take it apart.)
+/// mimalloc 3.3 assumes that the thread which loads it lives as long as the process, and gives it a
+/// special heap. If that thread is a worker, its heap is destroyed when it ends. When the system
+/// then reuses its id for a new thread, mimalloc gives that thread the destroyed heap, and its
+/// first allocation crashes. (Fixed in later versions of mimalloc, with which this module can be
+/// removed. macOS has version 2, which does not destroy the heap.)
 #[cfg(all(unix, not(target_os = "macos")))]
 #[allow(unsafe_code)]
 mod first_thread {
-    /// What begins mimalloc's data of a thread.
+    /// The first field of mimalloc's thread data.
     #[repr(C)]
     struct ThreadData {
         id: usize,
     }
 
-    /// What begins mimalloc's heap of a thread.
+    /// The first field of mimalloc's thread heap.
     #[repr(C)]
     struct Heap {
         thread: *mut ThreadData,
@@ -78,16 +81,16 @@ mod first_thread {
         fn mi_thread_done();
     }
 
-    /// No thread's id, as these are addresses.
+    /// Not a valid thread id, as these are addresses.
     const NOBODY: usize = 1;
 
-    /// Makes the calling thread one like any other, if mimalloc takes it for the first: it gets
-    /// another heap with its next allocation.
+    /// If mimalloc regards the calling thread as the first one, makes it an ordinary thread, which
+    /// gets a new heap at its next allocation.
     pub fn release() {
-        // SAFETY: the version of mimalloc is fixed (`=` in Cargo.toml), and these are the first
-        // fields of its structs. The pointer is null or that of a static; only the thread with that
-        // id writes there, and that is this one. It allocates nothing between the two lines that
-        // end its heap and forget its id.
+        // SAFETY: the version of mimalloc is pinned (`=` in Cargo.toml), and the structs above
+        // match the first fields of its structs. The pointer is null or points to a static. Only
+        // the thread with that id writes to it, which is the calling thread. Nothing is allocated
+        // between the two calls that end its heap and clear its id.
         unsafe {
             let thread = (&raw const FIRST.thread).read_volatile();
             if thread.is_null() || (*thread).id != _mi_thread_id() {

@@ -1,4 +1,5 @@
-//! Tells V8 of the addon's native memory, so that the garbage collector knows what a small handle holds.
+//! Reports the addon's native memory to V8, so that the garbage collector knows how much memory a
+//! small handle keeps alive.
 
 #[cfg(target_os = "linux")]
 use crate::small::Small;
@@ -10,8 +11,9 @@ use std::cell::Cell;
 use xt_bindings::blocks::Blocks;
 use xt_bindings::memory::{in_use, Counting};
 
-/// mimalloc keeps freed blocks for a while, where the system's allocator would return them and fault them in again; large ones are kept for
-/// the next step, where the system can be told that they are not needed.
+/// The allocator. mimalloc retains freed blocks for a while, where the system's allocator would
+/// return them and page-fault on the next allocation. On Linux, large blocks are kept for the next
+/// step, and the system is told that it may reclaim their pages.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: Counting<Blocks<Small>> = Counting(Blocks::new(Small));
@@ -20,11 +22,12 @@ static ALLOCATOR: Counting<Blocks<Small>> = Counting(Blocks::new(Small));
 static ALLOCATOR: Counting<MiMalloc> = Counting(MiMalloc);
 
 thread_local! {
-    /// What this thread's isolate was told last.
+    /// The bytes last reported to this thread's isolate.
     static TOLD: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Tells V8 how much the addon's memory has changed since it was told last; small changes wait. Gives `result` on.
+/// Reports the change of the addon's memory since the last report to V8, if it is large enough.
+/// Returns `result`.
 pub fn report<T>(env: Env, result: napi::Result<T>) -> napi::Result<T> {
     const STEP: i64 = 64 * 1024;
     #[cfg(target_os = "linux")]

@@ -12,15 +12,17 @@ use napi_derive::napi;
 use std::sync::Arc;
 use xt_bindings::{self as bindings, AbortFlag, Context, Error, Model, Reply};
 
-/// A model, until it is disposed.
+/// The handle of a model; empty once it is disposed.
 #[napi]
 pub struct NativeModule(Option<Arc<Model>>);
 
 impl NativeModule {
+    /// A handle of `model`.
     pub fn new(model: Arc<Model>) -> Self {
         Self(Some(model))
     }
 
+    /// The model; an error once it is disposed.
     pub fn get(&self) -> napi::Result<Arc<Model>> {
         self.0.clone().ok_or_else(|| to_napi(Error::Disposed("this model")))
     }
@@ -28,46 +30,54 @@ impl NativeModule {
 
 #[napi]
 impl NativeModule {
+    /// Class, options and entries as JSON.
     #[napi]
     pub fn describe(&self) -> napi::Result<String> {
         Ok(bindings::describe(&*self.get()?))
     }
 
+    /// The parameter or buffer with this name.
     #[napi]
     pub fn entry(&self, env: Env, name: String) -> napi::Result<NativeTensor> {
         let model = self.get()?;
         report(env, now(|| bindings::entry(&model, &name))).map(NativeTensor::new)
     }
 
+    /// The model that was passed to the constructor as option `name`.
     #[napi]
     pub fn child(&self, name: String) -> napi::Result<NativeModule> {
         let model = self.get()?;
         now(|| bindings::child(&model, &name)).map(NativeModule::new)
     }
 
+    /// Sets training mode.
     #[napi]
     pub fn train(&self, on: bool) -> napi::Result<()> {
         bindings::train(&*self.get()?, on);
         Ok(())
     }
 
+    /// Moves all weights to a device.
     #[napi]
     pub fn to(&self, env: Env, device: String) -> napi::Result<()> {
         let model = self.get()?;
         report(env, now(|| model.move_to(&bindings::parse_device(&device)?)))
     }
 
+    /// Quantizes the weights of linear layers to `format`, for inference.
     #[napi]
     pub fn quantize(&self, env: Env, format: String) -> napi::Result<()> {
         let model = self.get()?;
         report(env, now(|| bindings::quantize(&model, &format)))
     }
 
+    /// The format of the quantized weights, if any.
     #[napi]
     pub fn quantization(&self) -> napi::Result<Option<String>> {
         Ok(bindings::quantization(&*self.get()?))
     }
 
+    /// Copies tensors into entries, see [`bindings::load_state`].
     #[napi]
     pub fn load_state(
         &self,
@@ -80,6 +90,7 @@ impl NativeModule {
         report(env, now(|| bindings::load_state(&model, &names, &inputs, strict)))
     }
 
+    /// Calls a method in the background, see [`bindings::call`].
     #[napi(ts_return_type = "Promise<NativeResult>")]
     pub fn call(
         &self,
@@ -95,6 +106,7 @@ impl NativeModule {
         Ok(in_background(abort, run, NativeResult::from))
     }
 
+    /// Calls a method.
     #[napi]
     pub fn call_sync(
         &self,
@@ -109,6 +121,7 @@ impl NativeModule {
         report(env, now_shared(run)).map(NativeResult::from)
     }
 
+    /// Starts a generation, see [`bindings::generation`].
     #[napi]
     pub fn generation(
         &self,
@@ -122,24 +135,28 @@ impl NativeModule {
         now(start).map(NativeGeneration::new)
     }
 
+    /// Serialises the model to the bytes of a checkpoint, in the background.
     #[napi(ts_return_type = "Promise<Uint8Array>")]
     pub fn save_bytes(&self) -> napi::Result<Work<Vec<u8>, Uint8Array>> {
         let model = self.get()?;
         Ok(in_background(AbortFlag::default(), move |_| bindings::save(&model), Uint8Array::from))
     }
 
+    /// Serialises the model to the bytes of a checkpoint.
     #[napi]
     pub fn save_bytes_sync(&self) -> napi::Result<Uint8Array> {
         let model = self.get()?;
         now(|| bindings::save(&model)).map(Uint8Array::from)
     }
 
+    /// Frees the weights with these names, a JSON array, for good.
     #[napi]
     pub fn free_weights(&self, env: Env, names: String) -> napi::Result<()> {
         let model = self.get()?;
         report(env, now(|| bindings::release(&model, &names)))
     }
 
+    /// Releases the model.
     #[napi]
     pub fn dispose(&mut self, env: Env) -> napi::Result<()> {
         self.0 = None;

@@ -1,6 +1,6 @@
-//! mimalloc for small blocks, which keeps no addresses where the process may have few.
+//! mimalloc for small blocks, without reserving address space if the process has little of it.
 
-// an allocator is unsafe by its trait, and mimalloc is known here alone
+// the trait of allocators is unsafe, and only this module uses mimalloc
 #![allow(unsafe_code)]
 
 use mimalloc::MiMalloc;
@@ -8,16 +8,17 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, Ordering};
 use xt_bindings::blocks::addresses_are_limited;
 
-/// `mi_option_disallow_arena_alloc` of mimalloc 3: whether pages come from the system one by one,
-/// and go back to it. The arenas, of 1 GiB, never do.
+/// `mi_option_disallow_arena_alloc` of mimalloc 3: whether pages are allocated from the system one
+/// by one and returned to it, instead of from arenas of 1 GiB, which are never returned.
 const DISALLOW_ARENAS: libmimalloc_sys::mi_option_t = 26;
 
+/// Whether mimalloc is configured.
 static BEGUN: AtomicBool = AtomicBool::new(false);
 
-/// The allocator of what is small.
+/// The allocator of small blocks.
 pub struct Small;
 
-/// Before the first block, since that takes addresses.
+/// Configures mimalloc before its first allocation, which reserves address space.
 #[inline]
 fn begin() {
     if !BEGUN.load(Ordering::Relaxed) {
@@ -25,21 +26,22 @@ fn begin() {
     }
 }
 
+/// Configures mimalloc.
 #[cold]
 fn first() {
     BEGUN.store(true, Ordering::Relaxed);
     if addresses_are_limited() {
-        // SAFETY: it sets a number.
+        // SAFETY: the function only sets a number.
         unsafe { libmimalloc_sys::mi_option_set(DISALLOW_ARENAS, 1) };
         xt_bindings::blocks::spare_addresses();
     }
 }
 
-// SAFETY: every call goes to mimalloc with the same arguments.
+// SAFETY: every method forwards to mimalloc with the same arguments.
 unsafe impl GlobalAlloc for Small {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         begin();
-        // SAFETY: the caller's promise, here and below.
+        // SAFETY: guaranteed by the caller, here and below.
         unsafe { MiMalloc.alloc(layout) }
     }
 

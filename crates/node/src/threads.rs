@@ -1,8 +1,8 @@
-//! Threads of the library's own for heavy calls: on Node's, which are four, reading a file would
-//! wait for a forward.
+//! The library's own threads for heavy calls. On Node's thread pool, which has four threads,
+//! reading a file would wait for a forward pass.
 //!
-//! They start when they are needed, and do not keep the process alive. Calls beyond their number
-//! wait, and begin in the order in which they were made.
+//! Threads start on demand and do not keep the process alive. Calls that find no idle thread are
+//! queued, and begin in the order of submission.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,29 +12,35 @@ use std::thread;
 use std::time::{Duration, Instant};
 use xt_bindings::AbortFlag;
 
-/// As many as Node's pool has: each call takes memory, and all share the threads of the kernels.
+/// The number of threads, as many as Node's pool has: each running call needs memory, and all share
+/// the threads of the kernels.
 const MOST: usize = 4;
-/// As much as a main thread has.
+/// Stack size of a thread in bytes, as large as that of a main thread.
 const STACK: usize = 8 << 20;
-/// How long the end of the process waits for calls to see that they are aborted.
+/// How long the end of the process waits for calls to notice that they are aborted.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A call for one of the threads.
+/// A call to run on one of the threads.
 pub struct Call {
-    /// Whose it is, see [`end`].
+    /// The environment to which it belongs, see [`end`].
     pub owner: usize,
+    /// Aborts the call.
     pub abort: AbortFlag,
+    /// The computation.
     pub run: Box<dyn FnOnce() + Send>,
 }
 
+/// The state of the pool.
 struct State {
+    /// Queued calls.
     waiting: VecDeque<Call>,
-    /// What each thread runs.
+    /// Owner and abort flag of the call that each thread runs.
     running: [Option<(usize, AbortFlag)>; MOST],
+    /// The number of threads started.
     started: usize,
-    /// Threads without a call; the one that has just become so is the last.
+    /// Idle threads, the one that became idle last at the end.
     idle: Vec<usize>,
-    /// How many wait for the end of a call.
+    /// How many threads wait for calls to end.
     ending: usize,
 }
 
@@ -47,15 +53,15 @@ static STATE: Mutex<State> = Mutex::new(State {
 });
 /// Wakes one thread each.
 static WAKE: [Condvar; MOST] = [const { Condvar::new() }; MOST];
-/// A call has ended.
+/// Signalled when a call has ended.
 static ENDED: Condvar = Condvar::new();
 
-/// Calls run outside of the lock, so a poisoned one guards whole data.
+/// Locks the state, ignoring poison: calls run outside of the lock, so its data is consistent.
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes sure that there is a thread. An error where the system gives none.
+/// Ensures that at least one thread runs; an error if the system cannot start one.
 pub fn ready() -> io::Result<()> {
     let mut state = state();
     if state.started == 0 {
@@ -64,15 +70,15 @@ pub fn ready() -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a call in the queue. There is a thread ([`ready`]).
+/// Queues a call. Requires a running thread, see [`ready`].
 pub fn submit(call: Call) {
     let mut state = state();
     state.waiting.push_back(call);
     if state.idle.is_empty() && state.started < MOST {
-        // without another thread, those that are there will come to it
+        // if no further thread can be started, a running one takes the call later
         let _ = start(&mut state);
     }
-    // the one that worked last has warm caches
+    // the thread that became idle last has the warmest caches
     let thread = state.idle.pop();
     drop(state);
     if let Some(thread) = thread {
@@ -84,7 +90,7 @@ pub fn submit(call: Call) {
 fn start(state: &mut State) -> io::Result<()> {
     let number = state.started;
     let work = move || loop {
-        // a call catches its own panics; one beyond that must not cost the thread
+        // calls catch their own panics; a panic elsewhere must not end the thread
         if let Err(panic) = catch_unwind(AssertUnwindSafe(next(number))) {
             std::mem::forget(panic);
         }
@@ -95,7 +101,7 @@ fn start(state: &mut State) -> io::Result<()> {
     Ok(())
 }
 
-/// The call that thread `number` runs next, as soon as there is one.
+/// Waits for the next call and takes it, for thread `number`.
 fn next(number: usize) -> Box<dyn FnOnce() + Send> {
     let mut state = state();
     state.running[number] = None;
@@ -117,20 +123,20 @@ fn next(number: usize) -> Box<dyn FnOnce() + Send> {
     }
 }
 
-/// Ends the calls of an owner who is about to go: those that wait are dropped, those that run are
-/// aborted. Returns when none is left.
+/// Ends the calls of an owner that is about to be destroyed: drops the queued ones, aborts the
+/// running ones, and returns once none is left.
 pub fn end(owner: usize) {
     let mut state = state();
     let all = std::mem::take(&mut state.waiting);
     let (dropped, others): (VecDeque<Call>, VecDeque<Call>) = all.into_iter().partition(|call| call.owner == owner);
     state.waiting = others;
     let state = wait(state, |of| of == owner, None);
-    // what they hold may be large, and is freed outside of the lock
+    // what the calls own may be large, so it is freed outside of the lock
     drop(state);
     drop(dropped);
 }
 
-/// Aborts running calls, and waits for their end; as long as it takes, unless there is a limit.
+/// Aborts the running calls whose owner matches, and waits until they have ended, or until `limit`.
 fn wait(
     mut state: MutexGuard<'static, State>,
     ends: impl Fn(usize) -> bool,
@@ -150,11 +156,12 @@ fn wait(
     state
 }
 
-/// Ends all calls before the process does.
+/// Ends all calls, before the process ends.
 #[cfg(unix)]
 pub fn end_all() {
     let mut state = state();
-    // at this time nothing may be freed: it could belong to an environment that is no more
+    // leaked: a call may own data of an environment that no longer exists, so it must not be
+    // dropped
     std::mem::forget(std::mem::take(&mut state.waiting));
     drop(wait(state, |_| true, Some(Instant::now() + PATIENCE)));
 }
@@ -171,7 +178,7 @@ mod tests {
         submit(Call { owner, abort, run: Box::new(move || run(&flag)) });
     }
 
-    // one test, as the threads are the program's
+    // one test, as the threads are global to the process
     #[test]
     fn calls_begin_in_order_and_end_with_their_owner() {
         call(1, |_| panic!("slip"));
@@ -196,13 +203,13 @@ mod tests {
             call(2 + i % 2, move |_| tell.send(i).unwrap());
         }
         assert!(told.try_recv().is_err());
-        // of an owner who goes, those that wait are dropped; the others stay in order
+        // of an owner that is destroyed, queued calls are dropped; the others keep their order
         end(3);
         ends[0].send(()).unwrap();
         drop(tell);
         assert_eq!(told.iter().collect::<Vec<_>>(), (0..20).step_by(2).collect::<Vec<_>>());
 
-        // those that run see that they are aborted, and are waited for
+        // running calls notice the abort, and are waited for
         assert_eq!(state().running.iter().flatten().filter(|(owner, _)| *owner == 1).count(), MOST - 1);
         end(1);
         assert!(!state().running.iter().flatten().any(|(owner, _)| *owner == 1));

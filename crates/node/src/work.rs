@@ -1,4 +1,4 @@
-//! Work on threads of the library's own.
+//! Computations on the library's own threads.
 
 use crate::errors::to_napi;
 use crate::memory::report;
@@ -8,21 +8,21 @@ use napi::bindgen_prelude::ToNapiValue;
 use napi::{sys, Env};
 use xt_bindings::{guard, AbortFlag, Error, Result};
 
-/// Runs `f` now, on the calling thread.
+/// Runs `f` on the calling thread; errors and panics become JavaScript errors.
 pub fn now<T>(f: impl FnOnce() -> Result<T>) -> napi::Result<T> {
     guard(f).map_err(to_napi)
 }
 
-/// Runs `f`, of many kernels, now and among the threads that share their work, while the calling
-/// thread waits.
+/// Runs `f`, which calls many kernels, in the thread pool of the kernels while the calling thread
+/// waits; on the calling thread if the pool is busy.
 pub fn now_shared<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> napi::Result<T> {
     now(|| xt_bindings::in_pool(f))
 }
 
-/// What is computed in the background, with the flag that tells it to end early.
+/// A computation in the background, with the flag by which it is aborted.
 type Run<T> = Box<dyn FnOnce(&AbortFlag) -> Result<T> + Send>;
 
-/// A computation that gives a `T`, which becomes a `J` for JavaScript. It begins when it is handed
+/// A computation that returns a `T`, converted to a `J` for JavaScript. It begins when it is passed
 /// to JavaScript, as a promise.
 pub struct Work<T, J> {
     run: Run<T>,
@@ -30,8 +30,8 @@ pub struct Work<T, J> {
     finish: fn(T) -> J,
 }
 
-/// A promise of what `run` gives on another thread. It is told when nobody waits any more: by the
-/// caller's flag, and where the caller's environment ends.
+/// A promise of the result of `run`, which runs on another thread. It is aborted by the caller's
+/// flag, or when the caller's environment ends.
 pub fn in_background<T, J>(
     abort: AbortFlag,
     run: impl FnOnce(&AbortFlag) -> Result<T> + Send + 'static,
@@ -41,6 +41,7 @@ pub fn in_background<T, J>(
 }
 
 impl<T: Send + 'static, J: ToNapiValue + 'static> Work<T, J> {
+    /// Creates the promise and submits the computation.
     fn begin(self, env: Env) -> napi::Result<sys::napi_value> {
         ready().map_err(|error| to_napi(Error::Internal(format!("no thread can be started: {error}"))))?;
         let Self { run, abort, finish } = self;

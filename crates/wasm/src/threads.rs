@@ -1,4 +1,5 @@
-//! Threads: each is a Worker of JavaScript that has instantiated this module on the same memory and then runs one of rayon's threads.
+//! The thread pool. Each thread is a JavaScript Worker that has instantiated this module on the
+//! same memory and then runs one of rayon's threads.
 
 use crate::errors::{to_js, Thrown};
 use rayon::{ThreadBuilder, ThreadPoolBuilder};
@@ -6,8 +7,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use wasm_bindgen::prelude::*;
 use xt_bindings::Error;
 
-/// Threads that rayon wants and that no Worker runs yet.
+/// Threads that rayon has requested and no Worker runs yet.
 static WAITING: Mutex<Vec<ThreadBuilder>> = Mutex::new(Vec::new());
+/// Signalled when a thread is requested.
 static ARRIVED: Condvar = Condvar::new();
 
 /// Runs one of the pool's threads on the calling Worker; does not return.
@@ -24,7 +26,8 @@ pub fn run_thread() {
     thread.run();
 }
 
-/// Makes the pool of `count` threads. So many Workers must be in `run_thread`, or on their way to it without needing the calling thread.
+/// Creates the pool of `count` threads. As many Workers must be in `run_thread`, or about to call
+/// it without needing the calling thread.
 #[wasm_bindgen]
 pub fn start_threads(count: usize) -> Thrown<()> {
     let spawn = |thread| {

@@ -9,7 +9,10 @@ pub use xt_kernels::ops::compare::Comparison;
 use xt_kernels::ops::elementwise::{self, Binary, Unary};
 use xt_kernels::ops::layout::contiguous;
 
-/// The common shape of `a` and `b` by the rules of broadcasting; types must agree.
+/// The shape that `a` and `b` are broadcast to. `name` is the operation, for messages.
+///
+/// # Errors
+/// The types differ, the shapes do not broadcast, or memory does not suffice for the result.
 pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
     if a.dtype() != b.dtype() {
         let kind = |t: &Tensor| t.kind().map_or("?", |k| k.name());
@@ -20,7 +23,7 @@ pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
     Ok(dims)
 }
 
-/// The shape that both are broadcast to.
+/// The shape that both shapes are broadcast to.
 pub(super) fn common_shape(a: &[usize], b: &[usize], name: &str) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let axis = |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).map_or(1, |i| dims[i]);
@@ -33,7 +36,10 @@ pub(super) fn common_shape(a: &[usize], b: &[usize], name: &str) -> Result<Vec<u
     (0..rank).map(size).collect()
 }
 
-/// `value` as a tensor that goes with `x` in arithmetic. Whole numbers take only what their type holds.
+/// `value` as a scalar tensor of the type and device of `x`.
+///
+/// # Errors
+/// `x` has an integer type that cannot represent `value`.
 pub fn scalar_like(x: &Tensor, value: f64) -> Result<Tensor> {
     if !x.dtype().is_float() {
         return whole::scalar(x, value);
@@ -41,8 +47,8 @@ pub fn scalar_like(x: &Tensor, value: f64) -> Result<Tensor> {
     Ok(Tensor::constant(Array::full(value, (), &x.device())?.to_dtype(x.dtype())?))
 }
 
-/// `x` and a number as the operands of arithmetic, as in PyTorch: truth values count as i64, and those to be `divided`, as whole numbers
-/// do, as f32.
+/// `x` and a scalar as operands of one type, promoted as in PyTorch: booleans become i64; if
+/// `divided`, integers and booleans become f32.
 pub fn beside_scalar(x: &Tensor, value: f64, divided: bool) -> Result<(Tensor, Tensor)> {
     let x = match x.dtype().is_float() {
         false if divided => cast(x, DType::F32, false)?,
@@ -53,8 +59,8 @@ pub fn beside_scalar(x: &Tensor, value: f64, divided: bool) -> Result<(Tensor, T
     Ok((x, y))
 }
 
-/// `run` of `x` and a number, see [`beside_scalar`]. Half precision is computed in f32, as in PyTorch: so the
-/// number need not be one that its type holds.
+/// Runs `run` on `x` and a scalar, see [`beside_scalar`]. Half precision is computed in f32, as in
+/// PyTorch, so that the scalar need not be representable in half precision.
 pub fn with_scalar(
     x: &Tensor,
     value: f64,
@@ -71,12 +77,12 @@ pub fn with_scalar(
     cast(&run(&y, &scalar)?, x.dtype(), false)
 }
 
-/// Whether both are truth values, of which some operations are those of logic.
+/// Whether both are boolean; some operations are then logical ones.
 fn both_boolean(a: &Tensor, b: &Tensor) -> bool {
     a.is_boolean() && b.is_boolean()
 }
 
-/// The sum; of truth values whether one is true, as in PyTorch.
+/// `a + b`; of booleans the logical or, as in PyTorch.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if both_boolean(a, b) {
         return maximum(a, b);
@@ -88,7 +94,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(Tensor::record(z, &[a, b], move |g| Ok(vec![Some(sum_to(g, &da)?), Some(sum_to(g, &db)?)])))
 }
 
-/// The difference; truth values have none.
+/// `a - b`; an error for booleans.
 pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if both_boolean(a, b) {
         return invalid("sub: truth values have no difference: take ne for where they differ, or cast one to i64");
@@ -102,7 +108,7 @@ pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }))
 }
 
-/// The product, element by element; of truth values whether both are true, as in PyTorch.
+/// `a · b`, element-wise; of booleans the logical and, as in PyTorch.
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if both_boolean(a, b) {
         return minimum(a, b);
@@ -118,7 +124,8 @@ pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }))
 }
 
-/// True division, as in PyTorch: whole numbers and truth values divide as f32, or as the other one's type.
+/// True division, as in PyTorch: integers and booleans are converted to the type of the other
+/// operand, or to f32 if neither is floating-point.
 pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let float = [a, b].into_iter().map(Tensor::dtype).find(|dtype| dtype.is_float()).unwrap_or(DType::F32);
     let real = |t: &Tensor| if t.dtype().is_float() { Ok(t.clone()) } else { cast(t, float, false) };
@@ -133,7 +140,8 @@ pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }))
 }
 
-/// `a` to the power `b`; powers of whole numbers wrap, as sums do. The gradient of the exponent is 0 where the base is 0 and the exponent is not negative.
+/// `a` to the power `b`, element-wise. Integer powers wrap on overflow. The gradient with respect
+/// to the exponent is 0 where the base is 0 and the exponent is not negative.
 pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let dims = equal_shape(a, b, "pow")?;
     if both_boolean(a, b) {
@@ -148,7 +156,7 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (needs_exponent, kept) = (b.requires_grad(), z.clone());
     Ok(Tensor::record(z, &[a, b], move |g| {
         alloc::check_like(&y, y.dtype(), 4)?;
-        // 0 to the power 0 is 1 and flat, where y · x^(y - 1) would be 0 times infinity
+        // at y = 0 the slope is 0; y · x^(y - 1) would be 0 times infinity if x = 0 too
         let zero = y.zeros_like()?;
         let less = power(&x, &elementwise::affine(&y, 1.0, -1.0)?)?;
         let slope = y.eq(&zero)?.where_cond(&zero, &elementwise::mul(&y, &less)?)?;
@@ -163,7 +171,7 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }))
 }
 
-/// Element by element in f64, so that negative bases with whole exponents are right.
+/// Element-wise power, computed in f64, so that negative bases with integer exponents are correct.
 fn power(x: &Array, y: &Array) -> Result<Array> {
     let wide = |a: &Array| a.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
     alloc::check(&[x.elem_count(), 4], DType::F64)?;
@@ -171,12 +179,14 @@ fn power(x: &Array, y: &Array) -> Result<Array> {
     Ok(Array::from_vec(z, x.dims(), &x.device())?.to_dtype(x.dtype())?)
 }
 
-/// The larger of two, NaN where one of them is; where they are equal, each gets half of the gradient.
+/// Element-wise maximum; NaN if either is NaN. Where both are equal, each gets half of the
+/// gradient.
 pub fn maximum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     extreme(a, b, "maximum", Binary::Max)
 }
 
-/// The smaller of two, NaN where one of them is; where they are equal, each gets half of the gradient.
+/// Element-wise minimum; NaN if either is NaN. Where both are equal, each gets half of the
+/// gradient.
 pub fn minimum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     extreme(a, b, "minimum", Binary::Min)
 }
@@ -194,21 +204,21 @@ fn extreme(a: &Tensor, b: &Tensor, name: &str, how: Binary) -> Result<Tensor> {
         let (a_loses, b_loses) = if how == Binary::Max { (less, more) } else { (more, less) };
         let half = x.eq(&y)?.where_cond(&elementwise::affine(g, 0.5, 0.0)?, &contiguous(g)?)?;
         let zero = g.zeros_like()?;
-        // beside NaN both get all of it, as in PyTorch
+        // where either is NaN both get the full gradient, as in PyTorch
         let share = |loses: Array, dims: &[usize]| sum_to(&loses.where_cond(&zero, &half)?, dims);
         Ok(vec![Some(share(a_loses, x.dims())?), Some(share(b_loses, y.dims())?)])
     }))
 }
 
-/// Truth values of a comparison.
+/// Element-wise comparison, as a boolean tensor.
 pub fn compare(a: &Tensor, b: &Tensor, how: Comparison) -> Result<Tensor> {
     equal_shape(a, b, "comparison")?;
     let (x, y) = (a.array()?, b.array()?);
     Ok(Tensor::boolean(xt_kernels::ops::compare::compare(&x, &y, how)?))
 }
 
-/// Truth values of a comparison with a number. Whole numbers are compared exactly, also with fractions and with what their type
-/// does not hold.
+/// Element-wise comparison with a number, as a boolean tensor. Integers are compared exactly, also
+/// with fractions and with numbers outside the range of their type.
 pub fn compare_with(x: &Tensor, value: f64, how: Comparison) -> Result<Tensor> {
     if x.dtype().is_float() {
         return compare(x, &scalar_like(x, value)?, how);
@@ -219,18 +229,22 @@ pub fn compare_with(x: &Tensor, value: f64, how: Comparison) -> Result<Tensor> {
 /// True where `x` is 0 or false.
 pub fn logical_not(x: &Tensor) -> Result<Tensor> {
     let a = x.array()?;
-    // the zeroes to compare with, and the result
+    // the zeros to compare with, and the result
     alloc::check_like(&a, a.dtype(), 2)?;
     Ok(Tensor::boolean(a.eq(&a.zeros_like()?)?))
 }
 
-/// `a · scale + offset`.
+/// `x · scale + offset`.
 pub fn affine(x: &Tensor, scale: f64, offset: f64) -> Result<Tensor> {
     let y = elementwise::affine(&x.array()?, scale, offset)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(elementwise::affine(g, scale, 0.0)?)])))
 }
 
-/// `alpha · a b`, batched; shapes as in [`xt_kernels::ops::matmul`]. Vectors count as matrices with one row or column.
+/// `alpha · a b`, batched; shapes as in [`xt_kernels::ops::matmul`].
+///
+/// # Errors
+/// An operand has fewer than two axes or no floating-point type, the types differ, or the shapes do
+/// not match.
 pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
     if a.rank() < 2 || b.rank() < 2 {
         return invalid(format!("matmul: both need two axes or more, got {:?} and {:?}", a.dims(), b.dims()));

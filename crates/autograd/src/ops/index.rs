@@ -1,4 +1,4 @@
-//! Choosing elements by index or by condition.
+//! Selection of elements by index or by condition.
 
 use super::shape::sum_to;
 use crate::error::invalid;
@@ -14,7 +14,7 @@ fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Rows of `table`, (count, dim), at `ids`, i64 (..): (.., dim).
+/// Looks up the rows of `table`, (count, dim), at `ids`, i64 (..). Result: (.., dim).
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     require_indices(ids, "embedding")?;
     let (t, i) = (table.array()?, ids.array()?);
@@ -22,7 +22,8 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     Ok(Tensor::record(y, &[table], move |g| Ok(vec![Some(xt_kernels::ops::embedding::backward(&t, &i, g)?)])))
 }
 
-/// `y[.., i, ..] = x[.., ids[.., i, ..], ..]` along `axis`; shapes agree elsewhere.
+/// `y[.., i, ..] = x[.., ids[.., i, ..], ..]` along `axis`, as `torch.gather`; `ids` is i64 and no
+/// larger than `x` along the other axes.
 pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
     require_indices(ids, "gather")?;
     let fits = x.rank() == ids.rank() && axis < x.rank() && (0..x.rank()).all(|i| i == axis || ids.dim(i) <= x.dim(i));
@@ -44,10 +45,10 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         return Ok(Tensor::boolean(y));
     }
     Ok(Tensor::record(y, &[x], move |g| {
-        // where the indices are fewer than the rows of another axis, the rows behind them get nothing
+        // where `ids` is shorter than `x` along another axis, the remainder of the gradient is zero
         let mut dims = i.dims().to_vec();
         dims[axis] = a.dims()[axis];
-        // zeros, what is added to them, and its wider copies
+        // the zeros, the sum, and the gradient in the wider type
         let wide = xt_kernels::host::wide(g.dtype());
         alloc::check_like(&a, wide, 3)?;
         let zeros = Array::zeros(dims.as_slice(), wide, &g.device())?;
@@ -59,7 +60,8 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
     }))
 }
 
-/// `a` where the condition holds, else `b`; all are broadcast together.
+/// `a` where the condition is true, else `b`; all three are broadcast together. `condition` is bool
+/// or u8.
 pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let dims = super::equal_shape(a, b, "where")?;
     if condition.dtype() != DType::U8 {
@@ -79,7 +81,7 @@ pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> 
     }
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
     Ok(Tensor::record(y, &[a, b], move |g| {
-        // zeros, and both results
+        // the zeros and both gradients
         alloc::check_like(g, g.dtype(), 3)?;
         let zero = g.zeros_like()?;
         let g = contiguous(g)?;

@@ -1,4 +1,4 @@
-//! What layers are made of: each one node over a fused kernel.
+//! Building blocks of layers. Each is one node of the graph over a fused kernel.
 
 use crate::error::invalid;
 use crate::{is_grad_enabled, Error, Result, Tensor};
@@ -13,7 +13,8 @@ use xt_kernels::ops::token_shift::Shifts;
 use xt_kernels::philox::Stream;
 use xt_kernels::{self as kernels, Array};
 
-/// `x Wᵀ` for several weights, (out, in) each: one node, whose products run in one go.
+/// `x Wᵀ` for each of several weights: `x` (.., in), each weight (out, in), each result (.., out).
+/// One node; the matrix products run as one batch.
 pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     weights.iter().try_for_each(|weight| check_linear(x, weight))?;
     let packed: Vec<_> = weights.iter().filter_map(Tensor::packed).collect();
@@ -48,6 +49,7 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     }))
 }
 
+/// Checks that `x` is (.., in), `weight` is (out, in), and that their types agree.
 pub(super) fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
     if x.rank() == 0 || weight.rank() != 2 || x.dim(x.rank() - 1) != weight.dim(1) {
         return invalid(format!("a layer with weights {:?} does not take {:?}", weight.dims(), x.dims()));
@@ -62,6 +64,7 @@ pub(super) fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
     Ok(())
 }
 
+/// Checks that `bias` is (out) for `weight` (out, in).
 pub(super) fn check_bias(weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
     if let Some(bias) = bias.filter(|bias| bias.dims() != [weight.dim(0)]) {
         return invalid(format!("a layer with weights {:?} does not take a bias {:?}", weight.dims(), bias.dims()));
@@ -69,7 +72,7 @@ pub(super) fn check_bias(weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
     Ok(())
 }
 
-/// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out).
+/// `x Wᵀ + bias`: `x` (.., in), `weight` (out, in), `bias` (out). Result: (.., out).
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     check_linear(x, weight)?;
     check_bias(weight, bias)?;
@@ -90,7 +93,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }))
 }
 
-/// [`linear`] with a quantized weight: it has no graph, and what needs one is an error.
+/// [`linear`] with a quantized weight, which records no graph.
+///
+/// # Errors
+/// [`Error::Quantized`] if recording is enabled and an operand requires a gradient.
 fn quantized_linear(x: &Tensor, (weight, packed): (&Tensor, &Packed), bias: Option<&Tensor>) -> Result<Tensor> {
     if is_grad_enabled() && [x, weight].into_iter().chain(bias).any(Tensor::requires_grad) {
         let (shape, format) = (weight.dims().to_vec(), packed.format().name());
@@ -100,10 +106,12 @@ fn quantized_linear(x: &Tensor, (weight, packed): (&Tensor, &Packed), bias: Opti
     Ok(Tensor::constant(kernels::ops::quantized::forward(&x.array()?, packed, bias.as_ref())?))
 }
 
-/// A linear layer's weight, (out, in), and bias, (out).
+/// The parameters of a linear layer.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
+    /// The weight, (out, in).
     pub weight: &'a Tensor,
+    /// The bias, (out).
     pub bias: Option<&'a Tensor>,
 }
 
@@ -113,8 +121,11 @@ impl Layer<'_> {
     }
 }
 
-/// `down(inner(up(x)))`, `x` (.., in), with a gated unit between, [`Inner::Glu`], where `up` is twice as wide as `down` takes: one node. It keeps what
-/// `up` gives and makes what `inner` does to it again for the gradient, which takes less time than memory would cost.
+/// `down(inner(up(x)))` as one node: `x` (.., in). With a gated unit, [`Inner::Glu`], `up` has
+/// twice as many outputs as `down` has inputs.
+///
+/// The node saves the output of `up` and recomputes `inner` in the backward pass: that is faster
+/// than writing the activations to memory and reading them back.
 pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<Tensor> {
     check_linear(x, up.weight)?;
     check_bias(up.weight, up.bias)?;
@@ -167,12 +178,13 @@ pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<T
     }))
 }
 
-/// Layer normalisation over the last axis.
+/// Layer normalisation over the last axis: `x` (.., dim), `weight` and `bias` (dim).
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     Ok(layer_norm_and_past(x, weight, bias, eps)?.0)
 }
 
-/// [`layer_norm`], and `x` as it is, for what goes past the norm: both gradients of x become one in the kernel.
+/// [`layer_norm`] and `x` itself, for a residual branch around the norm: the kernel adds the
+/// gradients of both branches.
 pub fn layer_norm_and_past(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     if x.rank() == 0 || weight.dims() != [x.dim(x.rank() - 1)] || bias.dims() != weight.dims() {
         return invalid(format!("a norm over {:?} features does not take {:?}", weight.dims(), x.dims()));
@@ -188,12 +200,12 @@ pub fn layer_norm_and_past(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64)
     }))
 }
 
-/// `x / max(|x| · scale, eps) · gain` over the last axis, `gain` (dim).
+/// `x / max(|x| · scale, eps) · gain` over the last axis: `x` (.., dim), `gain` (dim).
 pub fn scale_norm(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> Result<Tensor> {
     Ok(scale_norm_and_past(x, gain, scale, eps)?.0)
 }
 
-/// [`scale_norm`], and `x` as it is, see [`layer_norm_and_past`].
+/// [`scale_norm`] and `x` itself, for a residual branch; see [`layer_norm_and_past`].
 pub fn scale_norm_and_past(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> Result<(Tensor, Tensor)> {
     if x.rank() == 0 || gain.dims() != [x.dim(x.rank() - 1)] {
         return invalid(format!("a norm over {:?} features does not take {:?}", gain.dims(), x.dims()));
@@ -210,7 +222,8 @@ pub fn scale_norm_and_past(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> R
     }))
 }
 
-/// Rows of length 1 over the last axis; PyTorch's least length.
+/// Divides by the Euclidean norm over the last axis, clamped to at least 1e-12, as in PyTorch's
+/// `normalize`.
 pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
     if x.rank() == 0 {
         return invalid("l2 norm of a scalar");
@@ -221,7 +234,8 @@ pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::scale_norm::backward(&a, None, g, None, s)?.0)])))
 }
 
-/// Gated linear unit: the first half of the last axis, times the activation of the second.
+/// Gated linear unit: the first half of the last axis times the activation of the second half. `x`
+/// is (.., 2 dim), the result (.., dim).
 pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
     if x.rank() == 0 || !x.dim(x.rank() - 1).is_multiple_of(2) {
         return invalid(format!("a gated unit halves the last axis; it does not take {:?}", x.dims()));
@@ -231,7 +245,8 @@ pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::glu::backward(&a, g, kind)?)])))
 }
 
-/// Segments of the features of `x`, (batch, n, dim), moved to neighbouring positions, see [`kernels::ops::token_shift`]; `mask` is bool, (batch, n).
+/// Shifts segments of the features of `x`, (batch, n, dim), along the positions by the offsets
+/// `by`, see [`kernels::ops::token_shift`]; `mask` is bool, (batch, n).
 pub fn token_shift(x: &Tensor, by: Arc<[i64]>, mask: Option<&Tensor>) -> Result<Tensor> {
     let mask = mask.map(Tensor::array).transpose()?;
     let y = kernels::ops::token_shift::forward(&x.array()?, Shifts { by: &by, mask: mask.as_ref() })?;
@@ -240,7 +255,8 @@ pub fn token_shift(x: &Tensor, by: Arc<[i64]>, mask: Option<&Tensor>) -> Result<
     }))
 }
 
-/// The gates of a recurrent unit: `input` and `hidden` (.., 3 dim), `state` (.., dim), see [`kernels::ops::gru`].
+/// The gates of a GRU cell: `input` and `hidden` are (.., 3 dim), `state` is (.., dim), see
+/// [`kernels::ops::gru`].
 pub fn gru_gates(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Result<Tensor> {
     let of = kernels::ops::gru::GruArgs { input: input.array()?, hidden: hidden.array()?, state: state.array()? };
     let y = kernels::ops::gru::forward(&of)?;
@@ -249,15 +265,21 @@ pub fn gru_gates(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Result<Tens
     }))
 }
 
-/// Softmax over the last axis of scores, under a mask.
+/// Softmax over the last axis of the attention scores, with a mask.
 pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
     let y = kernels::ops::softmax::forward(&scores.array()?, mask)?;
     let (kept, mask) = (y.clone(), mask.clone());
     Ok(Tensor::record(y, &[scores], move |g| Ok(vec![Some(kernels::ops::softmax::backward(&kept, g, &mask)?)])))
 }
 
-/// `dropout(softmax(scale · q kᵀ + bias, masked)) v` without the scores in memory: `q` (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch,
-/// heads or 1, j, dv), the bias by distance (heads, i + j - 1), see [`spread`].
+/// `dropout(softmax(scale · q kᵀ + bias, masked)) v` without materialising the scores.
+///
+/// - `q`: (batch, heads, i, d)
+/// - `k`: (batch, heads or 1, j, d)
+/// - `v`: (batch, heads or 1, j, dv)
+/// - `bias`: by relative distance, (heads, i + j - 1), see [`spread`]
+///
+/// Result: (batch, heads, i, dv).
 pub fn attention(
     (q, k, v): (&Tensor, &Tensor, &Tensor),
     bias: Option<&Tensor>,
@@ -276,13 +298,14 @@ pub fn attention(
     }))
 }
 
-/// A bias by distance, (heads, i + j - 1), as a matrix over queries and keys, (heads, i, j): number n is for query r and key n + r + 1 - i.
+/// Expands a bias by relative distance, (heads, i + j - 1), to one over queries and keys, (heads,
+/// i, j): element `n` applies to query `r` and key `n + r + 1 - i`.
 pub fn spread(bias: &Tensor, i: usize, j: usize) -> Result<Tensor> {
     let y = kernels::ops::attention::distances::spread(&bias.array()?, i, j)?;
     Ok(Tensor::record(y, &[bias], |g| Ok(vec![Some(kernels::ops::attention::distances::gather(g)?)])))
 }
 
-/// GELU, SiLU, ReLU or the logistic function.
+/// An activation function, element-wise: GELU, SiLU, ReLU or the logistic function.
 pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     if !x.dtype().is_float() {
         return invalid(format!("{kind:?} needs floating-point values; cast first").to_lowercase());
@@ -292,13 +315,15 @@ pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::activation::backward(&a, g, kind)?)])))
 }
 
-/// Sets elements to 0 with probability `p`, and divides the others by 1 - p.
+/// Sets elements to 0 with probability `p`, and divides the others by `1 - p`. The backward pass
+/// draws the same random numbers from `stream`.
 pub fn dropout(x: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
     let y = kernels::ops::dropout::dropout(&x.array()?, p, stream)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::dropout::dropout(g, p, stream)?)])))
 }
 
-/// Turns pairs of features by their position's angles: `x` (batch, n, heads, dim), tables (n, half).
+/// Rotary embedding: rotates pairs of features by the angles of their position. `x` is (batch, n,
+/// heads, dim), `cos` and `sin` are (n, half).
 pub fn rotary(x: &Tensor, cos: &Array, sin: &Array) -> Result<Tensor> {
     let y = kernels::ops::rotary::rotate(&x.array()?, cos, sin, Direction::Forward)?;
     let (cos, sin) = (cos.clone(), sin.clone());

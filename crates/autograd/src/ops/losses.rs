@@ -1,4 +1,4 @@
-//! Losses.
+//! Loss functions.
 
 use super::arithmetic::{mul, sub};
 use super::layers::{check_bias, check_linear, linear};
@@ -8,7 +8,8 @@ use crate::{is_grad_enabled, Array, DType, Result, Tensor};
 use xt_kernels as kernels;
 use xt_kernels::ops::linear_cross_entropy::{LossArgs, Wanted};
 
-/// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..); targets equal to `ignore_index` do not count.
+/// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..). Targets equal to `ignore_index`
+/// are left out of the mean.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
     let Some((classes, rows)) = logits.dims().split_last() else {
         return invalid("cross-entropy: the logits need an axis of classes");
@@ -29,6 +30,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
     }))
 }
 
+/// Checks that `targets` is i64 of shape `rows`.
 fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
     if rows != targets.dims() || targets.dtype() != DType::I64 {
         let remedy = if targets.dtype() == DType::I64 { "" } else { ": convert them with `.to('i64')`" };
@@ -41,12 +43,15 @@ fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
     Ok(())
 }
 
+/// The one element of `x`.
 fn scalar(x: &Array) -> Result<f64> {
     Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
-/// [`cross_entropy`] of `x Wᵀ + bias` without all logits in memory: `x` (.., in), `weight` (classes, in), `bias` (classes), `targets` i64 (..).
-/// Where a graph is recorded, the gradients are computed at once.
+/// [`cross_entropy`] of `x Wᵀ + bias` without materialising all logits: `x` (.., in), `weight`
+/// (classes, in), `bias` (classes), `targets` i64 (..).
+///
+/// If a graph is recorded, the forward pass computes the gradients too.
 pub fn linear_cross_entropy(
     x: &Tensor,
     (weight, bias): (&Tensor, Option<&Tensor>),
@@ -86,7 +91,7 @@ pub fn linear_cross_entropy(
     }))
 }
 
-/// Mean squared error of two tensors of one shape.
+/// Mean squared error of two tensors of the same shape.
 pub fn mse(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() != b.dims() {
         return invalid(format!("mse: shapes {:?} and {:?} differ", a.dims(), b.dims()));

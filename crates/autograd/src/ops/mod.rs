@@ -1,4 +1,4 @@
-//! Differentiable operations. Each file has one family; every function gives a new tensor.
+//! Differentiable operations, one family per file. Every function returns a new tensor.
 
 mod arithmetic;
 mod index;

@@ -7,7 +7,7 @@ use xt_kernels::ops::elementwise::{self, Unary};
 use xt_kernels::ops::extremes::{self, Extreme};
 use xt_kernels::ops::softmax::Mask;
 
-/// The axes to reduce: all where none are given.
+/// The axes to reduce, sorted; all axes if `dims` is `None`.
 fn axes(x: &Tensor, dims: Option<&[usize]>) -> Result<Vec<usize>> {
     let mut axes = dims.map_or_else(|| (0..x.rank()).collect(), <[usize]>::to_vec);
     axes.sort_unstable();
@@ -20,7 +20,8 @@ fn axes(x: &Tensor, dims: Option<&[usize]>) -> Result<Vec<usize>> {
     }
 }
 
-/// `dims` with the reduced axes of size 1, or without them.
+/// The shape of `x` after a reduction: with `keep`, the reduced axes have size 1, else they are
+/// removed.
 fn reduced(x: &Tensor, axes: &[usize], keep: bool) -> Vec<usize> {
     let left = |(i, d): (usize, &usize)| match (axes.contains(&i), keep) {
         (false, _) => Some(*d),
@@ -30,7 +31,7 @@ fn reduced(x: &Tensor, axes: &[usize], keep: bool) -> Vec<usize> {
     x.dims().iter().enumerate().filter_map(left).collect()
 }
 
-/// Sum over `dims`, or over all axes; of whole numbers and truth values it is i64, as in PyTorch.
+/// Sum over `dims`, or over all axes. The sum of integers and booleans is i64, as in PyTorch.
 pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let axes = axes(x, dims)?;
     let a = x.array()?;
@@ -41,7 +42,8 @@ pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     reshape(&y, &reduced(x, &axes, keep))
 }
 
-/// Mean over `dims`, or over all axes; NaN of nothing. That of half precision is taken in f32.
+/// Mean over `dims`, or over all axes; NaN if there are no elements. Half precision is accumulated
+/// in f32.
 pub fn mean(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     if !x.dtype().is_float() {
         let kind = x.kind().map_or("?", |k| k.name());
@@ -54,17 +56,18 @@ pub fn mean(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     super::affine(&sum(x, dims, keep)?, 1.0 / count as f64, 0.0)
 }
 
-/// Largest value over `dims`, or over all axes; equal ones share the gradient. NaN where there is one, to which the gradient goes.
+/// Maximum over `dims`, or over all axes. Equal maxima share the gradient. If there is a NaN, the
+/// result is NaN and the gradient goes to the NaN elements.
 pub fn max(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     extreme(x, dims, keep, Extreme::Max)
 }
 
-/// Smallest value over `dims`, or over all axes; see [`max`].
+/// Minimum over `dims`, or over all axes; gradients as for [`max`].
 pub fn min(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     extreme(x, dims, keep, Extreme::Min)
 }
 
-/// An error where one of the axes holds nothing.
+/// Returns an error if one of the axes has size 0.
 fn check_filled(x: &Tensor, axes: &[usize], what: &str) -> Result<()> {
     match axes.iter().find(|axis| x.dim(**axis) == 0) {
         Some(axis) => invalid(format!("there is no {what} of nothing: axis {axis} of shape {:?} is empty", x.dims())),
@@ -93,7 +96,7 @@ fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, how: Extreme) -> Resu
     reshape(&y, &shape)
 }
 
-/// Position of the largest value along `axis`, i64; the first one where several are equal, and that of the first NaN.
+/// Index of the maximum along `axis`, i64: the first one if several are equal, or the first NaN.
 pub fn argmax(x: &Tensor, axis: usize, keep: bool) -> Result<Tensor> {
     axes(x, Some(&[axis]))?;
     check_filled(x, &[axis], "largest")?;
@@ -101,7 +104,7 @@ pub fn argmax(x: &Tensor, axis: usize, keep: bool) -> Result<Tensor> {
     reshape(&places, &reduced(x, &[axis], keep))
 }
 
-/// The order of axes that brings `axis` to the end; it is its own inverse.
+/// The permutation that swaps `axis` with the last axis; it is its own inverse.
 fn to_end(x: &Tensor, axis: usize) -> Result<Vec<usize>> {
     axes(x, Some(&[axis]))?;
     let mut order: Vec<usize> = (0..x.rank()).collect();
@@ -134,6 +137,7 @@ pub fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     })
 }
 
+/// Applies `f`, which works on the last axis, along `axis`.
 fn along(x: &Tensor, axis: usize, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     if !x.dtype().is_float() {
         return invalid("softmax needs floating-point values: cast the tensor to f32 first");

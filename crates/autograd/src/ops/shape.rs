@@ -5,7 +5,8 @@ use crate::{Array, DType, Device, Result, Tensor};
 use xt_kernels::memory::alloc;
 use xt_kernels::ops::layout::{contiguous, narrow as narrowed};
 
-/// Sums `grad` over the axes that broadcasting has added or stretched, down to `dims`.
+/// Reduces `grad` to the shape `dims` by summing over the axes that broadcasting has added or
+/// expanded.
 pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
     if grad.dims() == dims {
         return Ok(grad.clone());
@@ -16,6 +17,10 @@ pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
     Ok(xt_kernels::ops::reduce::sum(grad, &axes)?.reshape(dims)?)
 }
 
+/// The same elements in row-major order with the shape `dims`; copies if `x` is not contiguous.
+///
+/// # Errors
+/// The number of elements differs.
 pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d)) != Some(x.elem_count()) {
         return invalid(format!("reshape: {:?} has {} elements, {dims:?} another number", x.dims(), x.elem_count()));
@@ -29,7 +34,7 @@ pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     Ok(record_like(y, x, move |g| Ok(vec![Some(contiguous(g)?.reshape(from.as_slice())?)])))
 }
 
-/// The same mark for truth values as `x` has.
+/// A tensor without a graph that is boolean if `x` is.
 pub(super) fn keep_kind(x: &Tensor, array: Array) -> Tensor {
     if x.is_boolean() {
         Tensor::boolean(array)
@@ -38,6 +43,7 @@ pub(super) fn keep_kind(x: &Tensor, array: Array) -> Tensor {
     }
 }
 
+/// Records `backward` for `y` if `x` requires a gradient, else returns `y` unchanged.
 fn record_like(
     y: Tensor,
     x: &Tensor,
@@ -49,7 +55,7 @@ fn record_like(
     }
 }
 
-/// The axes in the order `axes`.
+/// Permutes the axes: axis `n` of the result is axis `axes[n]` of `x`. A view.
 pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     let mut sorted = axes.to_vec();
     sorted.sort_unstable();
@@ -62,7 +68,7 @@ pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     Ok(record_like(y, x, move |g| Ok(vec![Some(g.permute(inverse.as_slice())?)])))
 }
 
-/// Axes `a` and `b` exchanged.
+/// Swaps the axes `a` and `b`. A view.
 pub fn transpose(x: &Tensor, a: usize, b: usize) -> Result<Tensor> {
     if a >= x.rank() || b >= x.rank() {
         return invalid(format!("transpose: no axes {a} and {b} in shape {:?}", x.dims()));
@@ -72,7 +78,7 @@ pub fn transpose(x: &Tensor, a: usize, b: usize) -> Result<Tensor> {
     permute(x, &axes)
 }
 
-/// `length` entries of axis `axis` from `start` on.
+/// `length` elements of axis `axis`, from `start` on.
 pub fn narrow(x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Tensor> {
     if axis >= x.rank() || start.checked_add(length).is_none_or(|end| end > x.dim(axis)) {
         return invalid(format!("slice: {length} entries from {start} on in axis {axis} of {:?}", x.dims()));
@@ -81,13 +87,13 @@ pub fn narrow(x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Te
     let y = keep_kind(x, narrowed(&x.array()?, axis, start, length)?);
     let from = x.dims().to_vec();
     Ok(record_like(y, x, move |g| {
-        // zeros before and after, and the whole
+        // the zeros on both sides, and the padded gradient
         alloc::check_wide(&[from.iter().map(|d| *d as u64).product(), 2], g.dtype())?;
         Ok(vec![Some(g.pad_with_zeros(axis, start, after)?)])
     }))
 }
 
-/// The tensors one after the other along `axis`.
+/// Concatenates the tensors along `axis`.
 pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     let Some(first) = parts.first() else {
         return invalid("cat: no tensors");
@@ -104,7 +110,7 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     let arrays = parts.iter().map(|t| t.array()).collect::<Result<Vec<_>>>()?;
     let mut dims: Vec<u64> = first.dims().iter().map(|d| *d as u64).collect();
     dims[axis] = parts.iter().map(|t| t.dim(axis) as u64).sum();
-    // what is no row-major array is copied first
+    // arrays that are not contiguous are copied first
     dims.push(if arrays.iter().all(Array::is_contiguous) { 1 } else { 2 });
     alloc::check_wide(&dims, first.dtype())?;
     let y = Array::cat(&arrays, axis)?;
@@ -122,7 +128,7 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     }))
 }
 
-/// The tensors along a new axis.
+/// Stacks the tensors along a new axis.
 pub fn stack(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     if parts.windows(2).any(|pair| pair[0].dims() != pair[1].dims() || pair[0].kind() != pair[1].kind()) {
         let shapes: Vec<_> = parts.iter().map(|t| t.dims()).collect();
@@ -142,22 +148,25 @@ pub fn stack(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     cat(&raised.iter().collect::<Vec<_>>(), axis)
 }
 
-/// Repeats axes of size 1, and new axes in front, up to `dims`.
+/// Broadcasts to `dims`: repeats axes of size 1 and adds axes at the front.
 pub fn broadcast_to(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let from = x.dims().to_vec();
     let y = keep_kind(x, x.array()?.broadcast_as(dims)?);
     Ok(record_like(y, x, move |g| Ok(vec![Some(sum_to(g, &from)?)])))
 }
 
-/// Another type; `boolean` is true for a conversion to truth values, where all but 0 is true, NaN too. Fractions are cut off and u8
-/// wraps, as in PyTorch; NaN and what has no i64 are errors.
+/// Converts to another type. With `boolean`, the result is boolean: everything but 0 is true, NaN
+/// too. Otherwise fractions are truncated and u8 wraps, as in PyTorch.
+///
+/// # Errors
+/// NaN, and numbers outside the range of i64, cannot be converted to integers.
 pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
     let a = x.array()?;
     if boolean {
         if x.is_boolean() {
             return Ok(x.clone());
         }
-        // the zeroes to compare with, and the result
+        // the zeros to compare with, and the result
         alloc::check(&[x.elem_count(), 2], x.dtype())?;
         return Ok(Tensor::boolean(a.ne(&a.zeros_like()?)?));
     }
@@ -177,7 +186,8 @@ pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
     }))
 }
 
-/// From f64 to half precision by way of f32, as some processors do it: rounding is then the same on all.
+/// Converts the type. f64 is converted to half precision via f32, as some processors do in
+/// hardware, so that all processors round alike.
 fn converted(a: &Array, dtype: DType) -> Result<Array> {
     let small = matches!(dtype, DType::F16 | DType::BF16);
     let twice = small && a.dtype() == DType::F64;

@@ -1,9 +1,10 @@
-//! Functions of one element.
+//! Element-wise functions of one tensor.
 
 use crate::error::invalid;
 use crate::{Array, Result, Tensor};
 use xt_kernels::ops::elementwise::{affine, div, mul, sub, unary, Unary};
 
+/// The values of `x`, or an error if its type is not floating-point. `name` is the operation.
 fn float(x: &Tensor, name: &str) -> Result<Array> {
     if !x.dtype().is_float() {
         let kind = x.kind().map_or("?", |k| k.name());
@@ -12,7 +13,7 @@ fn float(x: &Tensor, name: &str) -> Result<Array> {
     x.array()
 }
 
-/// An error for truth values, of which there is no such thing.
+/// The values of `x`, or an error if it is boolean. `name` is the operation.
 fn number(x: &Tensor, name: &str) -> Result<Array> {
     if x.is_boolean() {
         return invalid(format!("{name} of truth values: take logicalNot, or cast the tensor to i64 first"));
@@ -20,13 +21,14 @@ fn number(x: &Tensor, name: &str) -> Result<Array> {
     x.array()
 }
 
-/// The negative; of u8 it wraps, as in PyTorch.
+/// `-x`; u8 wraps, as in PyTorch.
 pub fn neg(x: &Tensor) -> Result<Tensor> {
     let a = number(x, "neg")?;
     let y = if a.dtype().is_float() { unary(&a, Unary::Neg)? } else { sub(&a.zeros_like()?, &a)? };
     Ok(Tensor::record(y, &[x], |g| Ok(vec![Some(unary(g, Unary::Neg)?)])))
 }
 
+/// The exponential function.
 pub fn exp(x: &Tensor) -> Result<Tensor> {
     let y = unary(&float(x, "exp")?, Unary::Exp)?;
     let kept = y.clone();
@@ -39,19 +41,21 @@ pub fn log(x: &Tensor) -> Result<Tensor> {
     Ok(Tensor::record(unary(&a, Unary::Log)?, &[x], move |g| Ok(vec![Some(div(g, &a)?)])))
 }
 
+/// The square root.
 pub fn sqrt(x: &Tensor) -> Result<Tensor> {
     let y = unary(&float(x, "sqrt")?, Unary::Sqrt)?;
     let kept = y.clone();
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(affine(&div(g, &kept)?, 0.5, 0.0)?)])))
 }
 
-/// The gradient at 0 is 0, as in PyTorch.
+/// The absolute value; its gradient at 0 is 0, as in PyTorch.
 pub fn abs(x: &Tensor) -> Result<Tensor> {
     let a = number(x, "abs")?;
     let y = unary(&a, Unary::Abs)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(mul(g, &unary(&a, Unary::Sign)?)?)])))
 }
 
+/// The hyperbolic tangent.
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
     let y = unary(&float(x, "tanh")?, Unary::Tanh)?;
     let kept = y.clone();

@@ -1,4 +1,5 @@
-//! Whole numbers and truth values, where they need rules of their own: what their types hold, powers, exact comparisons.
+//! Integers and booleans, where they need their own rules: ranges of the types, powers, exact
+//! comparisons.
 
 use super::Comparison;
 use crate::error::invalid;
@@ -6,18 +7,18 @@ use crate::{Array, DType, Kind, Result, Tensor};
 use std::cmp::Ordering;
 use xt_kernels::memory::alloc;
 
-/// What an i64 is less than.
+/// 2^63: the smallest f64 that is greater than every i64.
 const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
 
 impl Kind {
-    /// The least and the largest whole number that tensors of this type hold exactly, with all between them.
+    /// The range (least, greatest) of integers that this type represents exactly without gaps.
     pub fn whole_numbers(self) -> (f64, f64) {
         let most = match self {
             Kind::F64 => 9_007_199_254_740_992.0,
             Kind::F32 => 16_777_216.0,
             Kind::F16 => 2048.0,
             Kind::BF16 => 256.0,
-            // the upper one is the last f64 below 2^63
+            // the upper bound is the greatest f64 below 2^63
             Kind::I64 => return (-BEYOND_I64, 9_223_372_036_854_774_784.0),
             Kind::U8 => return (0.0, 255.0),
             Kind::Bool => return (0.0, 1.0),
@@ -25,7 +26,8 @@ impl Kind {
         (-most, most)
     }
 
-    /// An error where `value` is no whole number that this type holds; `what` is asked for it.
+    /// Returns an error if `value` is not an integer within [`Kind::whole_numbers`]; `what` names
+    /// the value in the message.
     pub fn check_whole(self, value: f64, what: &str) -> Result<()> {
         let (least, most) = self.whole_numbers();
         if value.fract() == 0.0 && (least..=most).contains(&value) {
@@ -40,7 +42,7 @@ impl Kind {
     }
 }
 
-/// `value` in the type of `x`.
+/// `value` as a scalar tensor of the integer type of `x`.
 pub(super) fn scalar(x: &Tensor, value: f64) -> Result<Tensor> {
     if value.fract() != 0.0 {
         return invalid(format!("{value} with whole numbers: cast the tensor to f32 first"));
@@ -50,7 +52,7 @@ pub(super) fn scalar(x: &Tensor, value: f64) -> Result<Tensor> {
     Ok(Tensor::constant(Array::full(value, (), &x.device())?.to_dtype(x.dtype())?))
 }
 
-/// Element by element, of one shape; what a type does not hold wraps.
+/// Element-wise integer power of two arrays of the same shape; wraps on overflow.
 pub(super) fn power(x: &Array, y: &Array) -> Result<Array> {
     // both operands and the result
     alloc::check(&[x.elem_count(), 3], DType::I64)?;
@@ -63,7 +65,7 @@ pub(super) fn power(x: &Array, y: &Array) -> Result<Array> {
     Ok(Array::from_vec(z, x.dims(), &crate::Device::Cpu)?.to_device(&x.device())?.to_dtype(x.dtype())?)
 }
 
-/// By squaring.
+/// Exponentiation by squaring; wraps on overflow.
 fn raised(mut base: i64, mut exponent: u64) -> i64 {
     let mut product = 1i64;
     while exponent > 0 {
@@ -76,7 +78,7 @@ fn raised(mut base: i64, mut exponent: u64) -> i64 {
     product
 }
 
-/// Each element with `value`.
+/// Compares each element with `value`.
 pub(super) fn compare(x: &Tensor, value: f64, how: Comparison) -> Result<Tensor> {
     alloc::check(x.dims(), x.dtype())?;
     let holds = |order: Option<Ordering>| match how {
@@ -97,7 +99,7 @@ pub(super) fn compare(x: &Tensor, value: f64, how: Comparison) -> Result<Tensor>
     Ok(Tensor::boolean(Array::from_vec(bits, x.dims(), &crate::Device::Cpu)?.to_device(&x.device())?))
 }
 
-/// Exactly: an f64 does not hold every i64.
+/// Compares exactly: an i64 may not be representable as f64.
 fn order(x: i64, value: f64) -> Option<Ordering> {
     if value.is_nan() {
         return None;

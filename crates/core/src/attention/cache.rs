@@ -1,37 +1,42 @@
-//! Keys and values of the positions that a generation has seen: a new token projects its own and attends to all.
+//! The key/value cache of one attention during generation: a new token computes its own keys and
+//! values and attends to all.
 //!
-//! Buffers have room for more positions than there are; a step writes its part of them in place. Where the room is used up it doubles, up to
-//! the length that is known from the start. This is the one exception to the rule that arrays are never changed: no graph holds these
-//! (generation keeps none), and views of them end with the step.
+//! The buffers have capacity for more positions than they contain, and each step writes its part in
+//! place. When the capacity is exhausted it doubles, up to the total length that is known from the
+//! start. These buffers are the only arrays that are modified after construction. That is safe
+//! because no autograd graph refers to them (generation records none) and views of them do not
+//! outlive the step.
 //!
 //! Source: Fast Transformer Decoding, <https://arxiv.org/abs/1911.02150>, section 2.4.1.
 
 use crate::{Array, Result, Tensor};
 use xt_kernels::ops::layout::narrow;
 
-/// Positions that a first buffer has room for at least, where so many will come.
+/// Minimum extra capacity of the first buffers, in positions, if that many are still expected.
 const LEAST: usize = 256;
 
-/// The keys and values of one attention.
+/// The cached keys and values of one attention.
 pub struct KeyValues {
-    /// How many positions there will be; before the first step, behind those of that step.
+    /// Before the first step: the number of positions expected after it. Then: the expected total.
     room: usize,
-    /// (batch, heads, room, width) each; absent before the first step.
+    /// Keys and values, `(batch, heads, capacity, width)` each; absent before the first step.
     buffers: Option<(Array, Array)>,
+    /// The number of positions in the buffers.
     length: usize,
 }
 
 impl KeyValues {
-    /// Empty, with room for `room` positions behind the first ones.
+    /// An empty cache. `room` is the number of positions expected after the first step.
     pub fn new(room: usize) -> Self {
         Self { room, buffers: None, length: 0 }
     }
 
+    /// Whether nothing has been appended yet.
     pub fn is_empty(&self) -> bool {
         self.buffers.is_none()
     }
 
-    /// Adds keys and values, (batch, heads, count, width).
+    /// Appends keys and values, `(batch, heads, count, width)` each.
     pub fn append(&mut self, k: &Tensor, v: &Tensor) -> Result<()> {
         let (k, v) = (k.array()?, v.array()?);
         let count = k.dim(2)?;
@@ -41,7 +46,7 @@ impl KeyValues {
         Ok(())
     }
 
-    /// Makes room for `count` more positions.
+    /// Ensures capacity for `count` more positions.
     fn reserve(&mut self, k: &Array, v: &Array, count: usize) -> Result<()> {
         let Some((keys, values)) = &self.buffers else {
             let capacity = count + self.room.min(count.max(LEAST));
@@ -61,6 +66,7 @@ impl KeyValues {
         Ok(())
     }
 
+    /// Writes keys and values into the buffers, from position `at`.
     fn put(&mut self, k: &Array, v: &Array, at: usize) -> Result<()> {
         let Some((keys, values)) = &self.buffers else {
             return Ok(());
@@ -70,7 +76,11 @@ impl KeyValues {
         Ok(())
     }
 
-    /// All keys and values so far, (batch, heads, length, width), as views of the buffers.
+    /// All cached keys and values, `(batch, heads, length, width)` each, as views of the buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Internal`] if the cache is empty.
     pub fn all(&self) -> Result<(Tensor, Tensor)> {
         let Some((keys, values)) = &self.buffers else {
             return Err(crate::Error::Internal("an empty cache".into()));
@@ -79,13 +89,13 @@ impl KeyValues {
         Ok((view(keys)?, view(values)?))
     }
 
-    /// Row i of the batch continues what was row `rows[i]`; `rows`, u32, may be more or fewer than before.
+    /// Selects batch rows: row `i` becomes the former row `rows[i]`. `rows` is u32, of any length.
     pub fn reorder(&mut self, rows: &Array) -> Result<()> {
         let Some((keys, values)) = &self.buffers else {
             return Ok(());
         };
         let chosen = |buffer: &Array| -> Result<Array> {
-            // what was not written yet is not copied
+            // copies only the positions that have been written
             let part = xt_kernels::ops::layout::contiguous(&narrow(buffer, 2, 0, self.length)?)?;
             let row = part.elem_count() / part.dim(0)?.max(1);
             xt_kernels::memory::alloc::check(&[rows.elem_count(), row], part.dtype())?;
@@ -99,7 +109,8 @@ impl KeyValues {
     }
 }
 
-/// A buffer for `capacity` positions like those of `x`, (batch, heads, count, width).
+/// A zero buffer `(batch, heads, capacity, width)` with the other sizes, the type and the device of
+/// `x`, `(batch, heads, count, width)`.
 fn with_capacity(x: &Array, capacity: usize) -> Result<Array> {
     let (batch, heads, _, width) = x.dims4()?;
     xt_kernels::memory::alloc::check(&[batch, heads, capacity, width], x.dtype())?;

@@ -1,6 +1,7 @@
-//! Queries, keys and values from their inputs.
+//! Projection of the inputs to queries, keys and values.
 //!
-//! One key/value head for all query heads: Fast Transformer Decoding, <https://arxiv.org/abs/1911.02150>.
+//! One key/value head for all query heads (multi-query attention): Fast Transformer Decoding,
+//! <https://arxiv.org/abs/1911.02150>.
 
 use super::inputs::AttentionInputs;
 use crate::layers::Linear;
@@ -8,12 +9,13 @@ use crate::{Error, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
 
+/// The linear layers that project to queries, keys and values.
 pub struct Projection {
     to_q: Linear,
     to_k: Linear,
-    /// Absent where keys serve as values too.
+    /// Absent if the keys also serve as the values.
     to_v: Option<Linear>,
-    /// The factor of the tensor product, made from the query's input.
+    /// The projection of the query input to the factor of the tensor product.
     to_r: Option<Linear>,
     heads: usize,
     kv_heads: usize,
@@ -21,22 +23,33 @@ pub struct Projection {
     value_dim: usize,
 }
 
-/// Queries, keys, values and the factor of the tensor product, (batch, heads, length, head dimension).
+/// Queries, keys, values and the factor of the tensor product, separated by head.
 pub struct Heads {
+    /// `(batch, heads, i, head dimension)`.
     pub q: Tensor,
+    /// `(batch, key/value heads, j, head dimension)`.
     pub k: Tensor,
+    /// `(batch, key/value heads, j, value dimension)`.
     pub v: Tensor,
+    /// The factor of the tensor product, `(batch, key/value heads, i, value dimension)`, if
+    /// enabled.
     pub r: Option<Tensor>,
 }
 
-/// The same as they are projected, (batch, length, heads, head dimension); keys and values where they were asked for.
+/// The projected inputs, before the head axis is moved in front of the positions.
 pub struct Projected {
+    /// `(batch, i, heads, head dimension)`.
     pub q: Tensor,
+    /// The factor of the tensor product, `(batch, i, key/value heads, value dimension)`, if
+    /// enabled.
     pub r: Option<Tensor>,
+    /// Keys and values, `(batch, j, key/value heads, head or value dimension)`, if they were
+    /// requested.
     pub keys: Option<(Tensor, Tensor)>,
 }
 
 impl Projection {
+    /// Registers the linear layers of an attention of width `dim`.
     pub fn new(dim: usize, heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let (dim_head, value_dim) = (options.dim_head.get(), options.value_dim());
         let kv_heads = if options.one_kv_head { 1 } else { heads };
@@ -53,8 +66,10 @@ impl Projection {
         }
     }
 
-    /// Queries and the factor of the tensor product of `x`; where `keys` says so, keys and values of the context or of `x`, behind the memories.
+    /// Projects `x` to queries and the factor of the tensor product. If `keys` is set, also
+    /// projects the memories followed by the context (or `x` if there is none) to keys and values.
     pub fn forward(&self, x: &Tensor, with: &AttentionInputs, keys: bool) -> Result<Projected> {
+        // a single input allows all projections in one batch of matrix products
         let own = with.context.is_none() && with.mem.is_none();
         let for_queries = [Some(&self.to_q), self.to_r.as_ref()];
         let for_keys = [Some(&self.to_k), self.to_v.as_ref()];
@@ -81,17 +96,18 @@ impl Projection {
     }
 }
 
-/// Layers of one input; absent ones give nothing.
+/// Applies all present layers to the same input, `(.., in)` to `(.., out)` each.
 fn apply<'a>(x: &Tensor, layers: impl IntoIterator<Item = Option<&'a Linear>>) -> Result<Vec<Tensor>> {
     let layers: Vec<&Linear> = layers.into_iter().flatten().collect();
     Linear::forward_all(&layers, x)
 }
 
+/// `(batch, n, heads · width)` to `(batch, n, heads, width)`.
 fn split(y: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
     Ok(ops::reshape(y, &[y.dim(0), y.dim(1), heads, width])?)
 }
 
-/// Heads before positions, or the other way round.
+/// Transposes axes 1 and 2: `(batch, n, heads, d)` to `(batch, heads, n, d)`, or back.
 pub fn by_head(x: &Tensor) -> Result<Tensor> {
     Ok(ops::transpose(x, 1, 2)?)
 }

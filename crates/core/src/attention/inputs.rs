@@ -1,38 +1,41 @@
-//! What an attention gets, and what it tells of its work.
+//! The optional inputs of an attention layer, and the attention maps that it returns.
 
 use crate::position::{PositionBias, Rotation};
 use crate::Tensor;
 
-/// What an attention gets besides its input.
+/// The inputs of an attention layer besides `x`, `(batch, i, dim)`.
 #[derive(Clone, Copy, Default)]
 pub struct AttentionInputs<'a> {
-    /// What keys and values are made from; the input itself where absent.
+    /// The input of keys and values, `(batch, j, dim)`; absent: `x`.
     pub context: Option<&'a Tensor>,
-    /// Memories in front of the keys' and values' input, (batch, count, dim).
+    /// Memories `(batch, count, dim)` that are prepended to the input of keys and values.
     pub mem: Option<&'a Tensor>,
-    /// bool, (batch, i): rows that are False come out as 0.
+    /// bool, `(batch, i)`: output rows that are false are set to 0.
     pub mask: Option<&'a Tensor>,
-    /// bool, (batch, j): keys that are False are not attended to. Absent: `mask`.
+    /// bool, `(batch, j)`: keys that are false are not attended to. Absent: `mask` is used.
     pub context_mask: Option<&'a Tensor>,
-    /// bool, (i, j), (heads, i, j) or (batch, heads, i, j): True where a query may attend.
+    /// bool, `(i, j)`, `(heads, i, j)` or `(batch, heads, i, j)`: true where a query may attend to
+    /// a key.
     pub attn_mask: Option<&'a Tensor>,
     /// Rotary positions, for self attention.
     pub rotation: Option<&'a Rotation>,
-    /// A bias of the scores by position, for self attention.
+    /// The position bias of the scores, for self attention.
     pub bias: Option<&'a PositionBias<'a>>,
-    /// Scores of the layer before, to be added (residual attention).
+    /// The scores of the previous attention, `(batch, heads, i, j)`, which are added to the scores
+    /// (residual attention).
     pub previous: Option<&'a Tensor>,
-    /// Positions before those of the input, whose keys and values are in a cache.
+    /// The number of earlier positions whose keys and values are in a cache.
     pub past: usize,
-    /// Whether the maps are wanted. Without, they are not kept in memory where that is possible.
+    /// Whether to return the attention maps. Otherwise they are not stored if that can be avoided.
     pub maps: bool,
 }
 
-/// The attention maps, (batch, heads, i, j).
+/// The attention maps, each `(batch, heads, i, j)`.
 #[derive(Clone)]
 pub struct AttentionMaps {
-    /// Scaled scores with those of the layer before, before masks and biases.
+    /// The scaled scores plus those of the previous attention (residual attention), before talking
+    /// heads, position bias and masks.
     pub pre_softmax_attn: Tensor,
-    /// Weights, before dropout.
+    /// The weights after the softmax, before dropout.
     pub post_softmax_attn: Tensor,
 }

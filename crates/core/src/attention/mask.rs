@@ -1,30 +1,37 @@
-//! The masks of one attention, made into one.
+//! Combines the masks of one attention into one.
 //!
-//! Masks cover the keys of the sequence. Keys in front of these (memories, memory key/values) are always allowed.
+//! The masks cover the keys of the sequence. Keys that precede these (memories, learned keys) are
+//! always allowed.
 
 use crate::ids::require_bool;
 use crate::{Array, DType, Error, Result, Tensor};
 use xt_autograd::ops::Mask;
 use xt_kernels::ops::elementwise;
 
-/// What restricts an attention.
+/// The restrictions of one attention.
 pub struct Masks<'a> {
-    /// bool, (batch, keys).
+    /// bool, `(batch, keys)`.
     pub keys: Option<&'a Tensor>,
-    /// bool, (i, keys), (heads, i, keys) or (batch, heads, i, keys).
+    /// bool, `(i, keys)`, `(heads, i, keys)` or `(batch, heads, i, keys)`.
     pub pairs: Option<&'a Tensor>,
+    /// Whether this is cross attention.
     pub cross: bool,
-    /// `keys` is the queries' mask, for want of one of the context.
+    /// Whether `keys` is the mask of the queries because there is no mask of the context.
     pub borrowed: bool,
-    /// How many keys stand in front of those that the masks cover.
+    /// The number of keys before those that the masks cover.
     pub front: usize,
-    /// A query sees no key that is further back than this.
+    /// The largest distance to an earlier key that a query may attend to.
     pub max_attend_past: Option<usize>,
+    /// Whether queries do not attend to later positions.
     pub causal: bool,
 }
 
 impl Masks<'_> {
-    /// What is allowed of scores of shape `dims`, (batch, heads, i, j).
+    /// The combined mask for scores of shape `dims`, `(batch, heads, i, j)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a mask is not boolean or does not fit.
     pub fn combined(&self, dims: [usize; 4]) -> Result<Mask> {
         let parts = [self.by_key(dims)?, self.by_pair(dims)?];
         let mut allowed: Option<Array> = None;
@@ -37,6 +44,7 @@ impl Masks<'_> {
         Ok(Mask { allowed, causal: self.causal, past: self.max_attend_past })
     }
 
+    /// The mask of the keys as u8, `(batch, 1, 1, j)`.
     fn by_key(&self, [batch, _, _, j]: [usize; 4]) -> Result<Option<Array>> {
         let Some(mask) = self.keys else {
             return Ok(None);
@@ -54,6 +62,7 @@ impl Masks<'_> {
         Ok(Some(mask.reshape((batch, 1, 1, j))?))
     }
 
+    /// The mask of pairs of queries and keys as u8, broadcastable to `(batch, heads, i, j)`.
     fn by_pair(&self, [batch, heads, i, j]: [usize; 4]) -> Result<Option<Array>> {
         let Some(mask) = self.pairs else {
             return Ok(None);
@@ -78,7 +87,7 @@ impl Masks<'_> {
     }
 }
 
-/// `mask` with `count` more entries, all allowed, in front of axis `axis`.
+/// Prepends `count` allowed entries to `mask` along `axis`.
 fn extended(mask: &Array, axis: usize, count: usize) -> Result<Array> {
     if count == 0 {
         return Ok(mask.clone());
@@ -88,7 +97,11 @@ fn extended(mask: &Array, axis: usize, count: usize) -> Result<Array> {
     Ok(Array::cat(&[&Array::ones(dims, DType::U8, &mask.device())?, mask], axis)?)
 }
 
-/// An error unless `mask` is of truth values, with the shape that is needed.
+/// Checks that `mask` is boolean and has shape `dims`.
+///
+/// # Errors
+///
+/// [`Error::Shape`] if it does not.
 pub fn require_mask(mask: &Tensor, name: &str, dims: &[usize]) -> Result<()> {
     require_bool(mask, name)?;
     if mask.rank() == 2 && dims.len() == 2 && mask.dim(0) == dims[0] && mask.dim(1) != dims[1] {

@@ -1,7 +1,9 @@
-//! Attention, as a pipeline of steps that the options switch on; each variant has a file of its own.
+//! Multi-head attention as a pipeline of steps that options enable. Each variant has its own file.
 //!
-//! Shapes: x is (batch, i, dim), the context (batch, j, dim); heads are (batch, heads, i or j, head dimension), where keys and
-//! values may have one head for all; scores are (batch, heads, i, j).
+//! Shapes: `x` is `(batch, i, dim)` and the context `(batch, j, dim)`. Queries, keys and values are
+//! `(batch, heads, i or j, head dimension)`; keys and values may have a single head that all query
+//! heads share. Scores are `(batch, heads, i, j)`.
+//!
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>.
 
 mod cache;
@@ -30,6 +32,7 @@ use talking_heads::TalkingHeads;
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
 
+/// A multi-head attention layer without norm and residual.
 pub struct Attention {
     project: Projection,
     qk_norm: Option<QkNorm>,
@@ -38,17 +41,20 @@ pub struct Attention {
     memory: Option<MemoryKv>,
     sparse: Option<SparseTopk>,
     output: Output,
+    /// The factor of the products of queries and keys.
     scale: f64,
     dropout: f64,
     causal: bool,
+    /// The largest distance to an earlier key that a query may attend to.
     max_attend_past: Option<usize>,
 }
 
 impl Attention {
+    /// Registers the parameters of an attention of width `dim`.
     pub fn new(dim: usize, heads: usize, causal: bool, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let dim_head = options.dim_head.get();
         let scale = if options.qk_norm { options.qk_norm_scale } else { (dim_head as f64).powf(-0.5) };
-        // parameters are registered in the order of the Python package
+        // the order of registration is the order in the state dict of the Python package
         let project = Projection::new(dim, heads, options, p);
         let qk_norm = options.qk_norm.then(|| QkNorm::new(options, p));
         let gates = Gates::new(dim, heads, options, p);
@@ -69,8 +75,13 @@ impl Attention {
         }
     }
 
-    /// (batch, i, dim) to (batch, i, dim), and the maps where they are wanted. With a cache, keys and values of earlier positions (or, in cross
-    /// attention, of the context) come from there.
+    /// Applies attention to `x`, `(batch, i, dim)`. Returns the output, `(batch, i, dim)`, and the
+    /// attention maps if `with.maps` is set. With a cache, the keys and values of earlier positions
+    /// (in cross attention, those of the context) are read from the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a mask does not fit.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -81,8 +92,10 @@ impl Attention {
         if let Some(mask) = with.mask {
             require_mask(mask, "mask", &[x.dim(0), x.dim(1)])?;
         }
+        // q (batch, heads, i, d), k and v (batch, heads, j, d)
         let heads = self.heads(x, with, cache)?;
         let covered = with.context.map_or(with.past + x.dim(1), |context| context.dim(1));
+        // values: (batch, heads, i, value dimension)
         let (values, maps) = if self.fuses(with) {
             (self.fused(&heads, covered, with, ctx)?, None)
         } else {
@@ -92,36 +105,42 @@ impl Attention {
         Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
     }
 
-    /// Whether no position sees later ones.
+    /// Whether no query attends to later positions.
     pub fn is_causal(&self) -> bool {
         self.causal
     }
 
-    /// Whether there is a distance beyond which a query sees no key.
+    /// Whether queries attend only to keys within a maximum distance (`max_attend_past`).
     pub fn is_limited(&self) -> bool {
         self.max_attend_past.is_some()
     }
 
-    /// Whether there are learned keys and values in front.
+    /// Whether learned keys and values precede those of the sequence.
     pub fn has_memory(&self) -> bool {
         self.memory.is_some()
     }
 
-    /// Whether nothing needs to see the scores as a whole.
+    /// Whether the fused kernel can be used: no option needs the full matrix of scores.
     fn fuses(&self, with: &AttentionInputs) -> bool {
         let mixes = self.pre_talking.is_some() || self.post_talking.is_some();
         !(mixes || with.previous.is_some() || with.maps || self.sparse.is_some())
     }
 
+    /// Attention by the fused kernel, which does not store the scores. Returns
+    /// `(batch, heads, i, value dimension)`. `covered` is the number of keys, counted from the end,
+    /// that the masks cover.
     fn fused(&self, heads: &Heads, covered: usize, with: &AttentionInputs, ctx: &Ctx) -> Result<Tensor> {
         let (q, j) = (&heads.q, heads.k.dim(2));
         let mask = self.masks(covered, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j])?;
         let span = Span { queries: q.dim(2), keys: j };
+        // (heads, i + j - 1)
         let bias = with.bias.map(|bias| bias.by_distance(span, q)).transpose()?;
         Ok(ops::attention((q, &heads.k, &heads.v), bias.as_ref(), self.scale, &mask, drawn(self.dropout, ctx))?)
     }
 
-    /// What the weights gather, (batch, heads, i, value dimension), and the maps.
+    /// Attention with explicit scores. Returns the weighted sums of the values,
+    /// `(batch, heads, i, value dimension)`, and the attention maps. `covered` is the number of
+    /// keys, counted from the end, that the masks cover.
     fn by_steps(
         &self,
         heads: &Heads,
@@ -129,6 +148,7 @@ impl Attention {
         with: &AttentionInputs,
         ctx: &Ctx,
     ) -> Result<(Tensor, AttentionMaps)> {
+        // (batch, heads, i, j)
         let mut scores = ops::matmul(&heads.q, &ops::transpose(&heads.k, 2, 3)?, self.scale)?;
         if let Some(previous) = with.previous {
             scores = ops::add(&scores, previous)?;
@@ -139,7 +159,8 @@ impl Attention {
         Ok((ops::matmul(&mixed, &heads.v, 1.0)?, maps))
     }
 
-    /// Queries, keys and values with norm, positions and memories.
+    /// Projects queries, keys and values and applies norm, rotary positions, memory keys and
+    /// values, and the cache.
     fn heads(&self, x: &Tensor, with: &AttentionInputs, cache: Option<&mut KeyValues>) -> Result<Heads> {
         let first = cache.as_ref().is_none_or(|cache| cache.is_empty());
         let Projected { q, r, keys } = self.project.forward(x, with, first || with.context.is_none())?;
@@ -147,6 +168,7 @@ impl Attention {
             Some(norm) => norm.query(&q)?,
             None => q,
         };
+        // (batch, heads, i, head dimension)
         let q = by_head(&with.rotation.map_or_else(|| Ok(q.clone()), |rotation| rotation.query(&q))?)?;
         let r = r.as_ref().map(by_head).transpose()?;
         let new = keys.map(|keys| self.placed(keys, with)).transpose()?;
@@ -162,7 +184,8 @@ impl Attention {
         Ok(Heads { q, k, v, r })
     }
 
-    /// Keys and values with norm and positions, (batch, heads, j, width).
+    /// Applies norm and rotary positions to projected keys and values, `(batch, j, heads, width)`.
+    /// Returns both as `(batch, heads, j, width)`.
     fn placed(&self, (mut k, mut v): (Tensor, Tensor), with: &AttentionInputs) -> Result<(Tensor, Tensor)> {
         if let Some(norm) = &self.qk_norm {
             k = norm.key(&k)?;
@@ -173,7 +196,8 @@ impl Attention {
         Ok((by_head(&k)?, by_head(&v)?))
     }
 
-    /// The same with learned keys and values in front.
+    /// Prepends the learned keys and values, if there are any: `(batch, heads, j, width)` to
+    /// `(batch, heads, count + j, width)`.
     fn in_front(&self, (k, v): (Tensor, Tensor)) -> Result<(Tensor, Tensor)> {
         match &self.memory {
             Some(memory) => memory.forward(&k, &v, self.qk_norm.as_ref()),
@@ -181,7 +205,8 @@ impl Attention {
         }
     }
 
-    /// The masks over `j` keys, of which they cover the last `covered`.
+    /// The masks for `j` keys. They cover the last `covered` keys; the keys before those are always
+    /// allowed.
     fn masks<'a>(&self, covered: usize, j: usize, with: &AttentionInputs<'a>) -> Masks<'a> {
         Masks {
             keys: with.context_mask.or(with.mask),
@@ -194,10 +219,11 @@ impl Attention {
         }
     }
 
-    /// Softmax of the scores, after talking heads and biases, under all masks.
-    /// `covered` is the number of keys that the masks are about: the last ones.
+    /// The attention weights `(batch, heads, i, j)`: softmax of the scores after talking heads and
+    /// position bias, under all masks. `covered` is the number of keys, counted from the end, that
+    /// the masks cover.
     fn weights(&self, scores: &Tensor, covered: usize, with: &AttentionInputs) -> Result<Tensor> {
-        let mut mixed = mix(&self.pre_talking, scores)?;
+        let mut mixed = mix(&self.pre_talking, scores)?; // (batch, heads, i, j)
         if let Some(bias) = with.bias {
             mixed = bias.add_to(&mixed)?;
         }
@@ -210,11 +236,12 @@ impl Attention {
     }
 }
 
+/// Applies talking heads to `x`, `(batch, heads, i, j)`, if they are enabled.
 fn mix(talking: &Option<TalkingHeads>, x: &Tensor) -> Result<Tensor> {
     talking.as_ref().map_or_else(|| Ok(x.clone()), |t| t.forward(x))
 }
 
-/// Rows where the mask is False become 0.
+/// Sets the rows of `y`, `(batch, i, dim)`, to 0 where `mask`, `(batch, i)`, is false.
 fn zero_masked(y: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let Some(mask) = mask else {
         return Ok(y.clone());

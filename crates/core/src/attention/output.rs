@@ -1,23 +1,27 @@
-//! From the values that attention has gathered to the output of the layer.
+//! From the weighted sums of the values to the output of the attention layer.
 //!
-//! Tensor product: <https://arxiv.org/abs/2208.06061>; head scale: NormFormer, <https://arxiv.org/abs/2110.09456>;
-//! gated values: AlphaFold 2, <https://doi.org/10.1038/s41586-021-03819-2>; attention on attention: <https://arxiv.org/abs/1908.06954>.
+//! Tensor product: <https://arxiv.org/abs/2208.06061>; head scale: NormFormer,
+//! <https://arxiv.org/abs/2110.09456>; gated values: AlphaFold 2,
+//! <https://doi.org/10.1038/s41586-021-03819-2>; attention on attention:
+//! <https://arxiv.org/abs/1908.06954>.
 
 use crate::layers::Linear;
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation};
 use xt_options::attention::AttentionBlockOptions;
 
-/// Learned factors of what attention has gathered.
+/// Learned factors of the weighted sums of the values.
 pub struct Gates {
-    /// One factor for each head, (1, heads, 1, 1).
+    /// One factor per head, `(1, heads, 1, 1)`.
     head_scale: Option<Param>,
+    /// The projection of the layer's input to the gate of the values.
     to_v_gate: Option<Linear>,
 }
 
 impl Gates {
+    /// Registers the parameters of the enabled gates.
     pub fn new(dim: usize, heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
-        // open at first
+        // weight 0 and bias 1: at first the gate is sigmoid(1) for every input
         let laws = (Init::Constant(0.0), Init::Constant(1.0));
         let inner = heads * options.value_dim();
         Self {
@@ -27,14 +31,16 @@ impl Gates {
     }
 }
 
+/// The gates and the output projection of an attention layer.
 pub struct Output {
     gates: Gates,
     to_out: Linear,
-    /// The projection is twice as wide, and one half gates the other.
+    /// Attention on attention: the projection is twice as wide, and one half gates the other.
     on_attn: bool,
 }
 
 impl Output {
+    /// Registers the output projection, to width `dim`.
     pub fn new(dim: usize, heads: usize, gates: Gates, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let (name, width) = if options.on_attn { ("to_out.0", 2 * dim) } else { ("to_out", dim) };
         let to_out = Linear::new(heads * options.value_dim(), width, false, &mut p.under(name));
@@ -44,7 +50,10 @@ impl Output {
         Self { gates, to_out, on_attn: options.on_attn }
     }
 
-    /// `values` (batch, heads, i, value dimension), `r` the factor of the tensor product, `x` the input of the layer.
+    /// Computes the output `(batch, i, dim)` of the layer from `values`,
+    /// `(batch, heads, i, value dimension)`. `r` is the factor of the tensor product,
+    /// `(batch, key/value heads, i, value dimension)`, and `x` is the input of the layer,
+    /// `(batch, i, dim)`.
     pub fn forward(&self, values: &Tensor, r: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
         let mut y = values.clone();
         if let Some(r) = r {
@@ -53,11 +62,11 @@ impl Output {
         if let Some(scale) = &self.gates.head_scale {
             y = ops::mul(&y, &scale.tensor())?;
         }
-        y = merge(&y)?;
+        y = merge(&y)?; // (batch, i, heads · value dimension)
         if let Some(gate) = &self.gates.to_v_gate {
             y = ops::mul(&y, &ops::activation(&gate.forward(x)?, Activation::Sigmoid)?)?;
         }
-        let y = self.to_out.forward(&y)?;
+        let y = self.to_out.forward(&y)?; // (batch, i, dim), or (batch, i, 2 dim) with on_attn
         if self.on_attn {
             Ok(ops::glu(&y, Activation::Sigmoid)?)
         } else {
@@ -66,7 +75,7 @@ impl Output {
     }
 }
 
-/// (batch, heads, n, d) to (batch, n, heads · d).
+/// Concatenates the heads: `(batch, heads, n, d)` to `(batch, n, heads · d)`.
 fn merge(x: &Tensor) -> Result<Tensor> {
     let merged = [x.dim(0), x.dim(2), x.dim(1) * x.dim(3)];
     Ok(ops::reshape(&ops::transpose(x, 1, 2)?, &merged)?)

@@ -1,20 +1,23 @@
-//! Each query attends to the keys with the k largest scores only.
+//! Sparse attention: each query attends only to the keys with the `k` largest scores.
 //!
 //! Source: Explicit Sparse Transformer, <https://arxiv.org/abs/1912.11637>.
 
 use crate::{Result, Tensor};
 use xt_autograd::ops::Mask;
 
+/// Restricts attention to the `k` largest scores of each query.
 pub struct SparseTopk {
     k: usize,
 }
 
 impl SparseTopk {
+    /// `k` is the number of keys per query, at least 1.
     pub fn new(k: usize) -> Self {
         Self { k }
     }
 
-    /// `mask`, narrowed to the k largest scores of each row that it allows; equal ones stay together.
+    /// Restricts `mask` to the `k` largest of the scores that it allows in each row of `scores`,
+    /// `(batch, heads, i, j)`. Scores equal to the k-th largest are all kept.
     pub fn restrict(&self, scores: &Tensor, mask: Mask) -> Result<Mask> {
         if self.k >= scores.dim(3) {
             return Ok(mask);

@@ -1,12 +1,12 @@
-//! Tensors of what was read.
+//! Builds tensors from the values that were read.
 
 use super::data::Sink;
 use super::file::Plan;
 use crate::{Array, Device, Error, Result, Tensor};
 
-/// The tensors that `plans` describe, and those of one number each, by name.
+/// The tensors that `plans` describe, and scalar tensors for `numbers`, by name.
 pub fn assemble(plans: Vec<Plan>, sinks: Vec<Sink>, numbers: Vec<(String, f64)>) -> Result<Vec<(String, Tensor)>> {
-    // views are copied while the storages are there; the others take them over
+    // views are copied first; the other tensors then take over the storages without a copy
     let views = plans.iter().map(|plan| match (&plan.view, sinks.get(plan.sink)) {
         (Some(layout), Some(sink)) => sink.view(layout).map(Some),
         _ => Ok(None),

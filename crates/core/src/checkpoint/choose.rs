@@ -1,4 +1,4 @@
-//! Which tensors of a pickle are the weights.
+//! Selects the tensors of a pickle that are the weights.
 
 use super::dict::entries;
 use super::errors::{damaged, shown};
@@ -8,21 +8,24 @@ use super::value::{damaged_pickle, strange, Id, Value, View};
 use crate::{Error, Result};
 use std::collections::HashMap;
 
-/// Shapes of tensors that have several names may have so many more numbers than the pickle has
-/// bytes.
+/// Allowance beyond the size of the pickle for the shapes of tensors with several names, in
+/// numbers.
 const SHARED: usize = 1 << 20;
 
-/// Keys under which programs save the weights of their model.
+/// Keys under which programs usually save the weights of their model.
 const USUAL: [&str; 10] =
     ["model", "state_dict", "model_state_dict", "model_state", "module", "net", "network", "weights", "params", "ema"];
 
-/// A tensor, or what it is instead of one that can be read.
+/// A tensor, or a description of why it cannot be read.
 #[derive(Clone, Copy)]
+/// A readable tensor.
 enum Found<'a> {
+    /// An unreadable tensor, and the reason.
     View(&'a View),
     Strange(&'static str),
 }
 
+/// The tensor with this id, if the value is one.
 fn found(pickle: &Pickle, id: Id) -> Option<Found<'_>> {
     match pickle.values.get(id)? {
         Value::Tensor(view) => Some(Found::View(view)),
@@ -31,7 +34,7 @@ fn found(pickle: &Pickle, id: Id) -> Option<Found<'_>> {
     }
 }
 
-/// How many tensors a dict has, and how many of them have axes.
+/// The number of tensors of a dict, and of those with at least one axis or unreadable.
 fn count(pickle: &Pickle, dict: Id) -> (usize, usize) {
     let tensors = entries(pickle, dict).filter_map(|(_, value)| found(pickle, value));
     tensors.fold((0, 0), |(all, wide), tensor| {
@@ -40,31 +43,35 @@ fn count(pickle: &Pickle, dict: Id) -> (usize, usize) {
     })
 }
 
-/// A tensor that was chosen.
+/// A selected tensor with its name.
 pub type Chosen<'a> = (String, &'a View);
 
-/// Keeps the memory for names and shapes in proportion to the file.
+/// Limits the memory for names and shapes in proportion to the size of the file.
 pub struct Budget(usize);
 
 impl Budget {
+    /// A budget for the tensors of a pickle.
     pub fn new(pickle: &Pickle) -> Self {
         Self(pickle.length + SHARED)
     }
 
-    /// Takes a tensor in, or says why not.
+    /// Selects a value under a name: `None` if it is no tensor.
+    ///
+    /// # Errors
+    /// The tensor cannot be read, or the budget is exceeded.
     pub fn take<'a>(&mut self, pickle: &'a Pickle, name: String, id: Id) -> Result<Option<Chosen<'a>>> {
         let view = match found(pickle, id) {
             None => return Ok(None),
             Some(Found::Strange(what)) => return Err(strange(&name, what)),
             Some(Found::View(view)) => view,
         };
-        // a name costs a few bytes, and would get a copy of the shape of a tensor that has other
-        // names too
+        // a name costs only a few bytes in the file, but gets its own copy of the shape of a tensor
+        // that has other names too
         self.spend(2 * view.shape.len() + 4)?;
         Ok(Some((name, view)))
     }
 
-    /// An error where this is more than there is left.
+    /// Subtracts `size`; an error if the budget is exceeded.
     pub fn spend(&mut self, size: usize) -> Result<()> {
         let rest = self.0.checked_sub(size);
         self.0 = rest.ok_or_else(|| damaged_pickle("it has more tensors than its size allows"))?;
@@ -72,7 +79,7 @@ impl Budget {
     }
 }
 
-/// The tensors of a dict under their names, of a list by their places, or one alone as `0`.
+/// The tensors of a dict by name, of a list by index, or a single tensor as `0`.
 fn tensors_in(pickle: &Pickle, id: Id) -> Result<Vec<Chosen<'_>>> {
     let (mut places, mut chosen, mut budget) = (HashMap::new(), Vec::new(), Budget::new(pickle));
     let list = match pickle.values.get(id) {
@@ -96,11 +103,11 @@ fn tensors_in(pickle: &Pickle, id: Id) -> Result<Vec<Chosen<'_>>> {
     Ok(chosen)
 }
 
-/// A dict in the outer one, and how many tensors it has.
+/// A dict within the outer dict: its name, and its number of tensors.
 type Inner<'a> = (&'a str, Id, usize);
 
-/// The dicts in the outer one that have tensors. Many names can stand for the same dict, so that
-/// each is looked at once.
+/// The dicts in the outer dict that contain tensors. Each is counted only once, as many names can
+/// refer to the same dict.
 fn inner(pickle: &Pickle) -> Vec<Inner<'_>> {
     let mut seen = HashMap::new();
     let mut tensors = |dict: Id| *seen.entry(dict).or_insert_with(|| count(pickle, dict).0);
@@ -108,8 +115,7 @@ fn inner(pickle: &Pickle) -> Vec<Inner<'_>> {
     dicts.filter(|(_, _, count)| *count > 0).collect()
 }
 
-/// Where dicts and lists of tensors stand, at any depth that programs use, with how many tensors they
-/// have: for messages.
+/// The paths of dicts and lists of tensors, with their number of tensors, for messages.
 fn places(pickle: &Pickle) -> String {
     let tensors = |id: Id| {
         let items = match pickle.values.get(id) {
@@ -123,8 +129,8 @@ fn places(pickle: &Pickle) -> String {
     paths(pickle, tensors)
 }
 
-/// What stands in a dict or a list under `key`, or at the end of a path of keys and places with
-/// dots.
+/// The value under `key` in a dict or a list, or at the end of a path of keys and indices separated
+/// by dots.
 pub fn at(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
     let mut place = (from, key);
     loop {
@@ -150,6 +156,7 @@ pub fn at(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
     }
 }
 
+/// The tensors under `key`; the outer dict if it is empty.
 fn keyed<'a>(pickle: &'a Pickle, key: &str) -> Result<Vec<Chosen<'a>>> {
     let id = if key.is_empty() { Some(pickle.root) } else { at(pickle, pickle.root, key) };
     let chosen = id.map_or(Ok(Vec::new()), |id| tensors_in(pickle, id))?;
@@ -161,14 +168,15 @@ fn keyed<'a>(pickle: &'a Pickle, key: &str) -> Result<Vec<Chosen<'a>>> {
     Err(damaged(format!("this file has no dict of tensors named `{}`; it has: {there}", shown(key))))
 }
 
-/// The weights of a file: what is named `key` (a path with dots; empty: the outer dict), or else
+/// The weights of a file: the value at `key` (a path with dots; the outer dict if empty), or else
 ///
-/// - a tensor, or a list of tensors, where the file is nothing else;
-/// - the only dict of tensors: the outer one, or one in it. A number as a tensor without axes, such
-///   as a loss, does not make the outer dict one;
-/// - of several, the only one that has a usual key ([`USUAL`]), if none has more tensors.
+/// - a tensor, or a list of tensors, if the file contains nothing else;
+/// - the only dict of tensors: the outer one, or one in it. A tensor without axes, such as a loss,
+///   does not make the outer dict one;
+/// - of several dicts, the only one with a usual key ([`USUAL`]), if none has more tensors.
 ///
-/// Whatever else there is to choose from is an error.
+/// # Errors
+/// The weights are missing or ambiguous.
 pub fn weights<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<Chosen<'a>>> {
     if let Some(key) = key {
         return keyed(pickle, key);
@@ -189,6 +197,7 @@ pub fn weights<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<Chosen<'
     }
 }
 
+/// The error for a file without a dict of tensors in the outer dict.
 fn no_tensors(pickle: &Pickle) -> Error {
     match places(pickle) {
         there if there.is_empty() => damaged(
@@ -199,6 +208,7 @@ fn no_tensors(pickle: &Pickle) -> Error {
     }
 }
 
+/// The error for a file with several dicts of tensors.
 fn ambiguous(pickle: &Pickle, outer: usize) -> Error {
     let outer = match outer {
         0 => String::new(),

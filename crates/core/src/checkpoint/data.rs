@@ -1,4 +1,5 @@
-//! The values of one tensor, or of one of PyTorch's storages, on their way from a file into the vector that the tensor then owns.
+//! The values of a tensor, or of a PyTorch storage, while they are read from a file into the vector
+//! that the tensor will own.
 
 use super::element::Element;
 use super::errors::unsupported;
@@ -9,7 +10,7 @@ use half::{bf16, f16};
 use xt_kernels::memory;
 use xt_kernels::memory::alloc;
 
-/// Values in the type that their tensor has.
+/// Values in the type of the tensor.
 enum Values {
     F64(Vec<f64>),
     F32(Vec<f32>),
@@ -19,29 +20,32 @@ enum Values {
     U8(Vec<u8>),
 }
 
-/// Takes the bytes of one tensor or storage, in pieces of any length.
+/// Receives the bytes of one tensor or storage, in pieces of any length, and converts them.
 pub struct Sink {
-    /// Names it in errors.
+    /// The name in errors.
     pub name: String,
+    /// The type in the file.
     element: Element,
+    /// The values so far.
     values: Values,
-    /// A value of which only the first bytes have come.
+    /// The first bytes of a value that is not complete yet.
     carry: [u8; 8],
+    /// The number of these bytes.
     carried: usize,
 }
 
-/// An empty vector with room for `count` values, or an error where memory does not give them.
+/// An empty vector with capacity for `count` values; an error if memory does not suffice.
 pub(super) fn room<T>(count: usize, dtype: DType) -> Result<Vec<T>> {
     alloc::check(&[count], dtype)?;
     let mut values = Vec::new();
     match values.try_reserve_exact(count) {
         Ok(()) => Ok(values),
-        // the check above has asked for the same; another thread may have taken it since
+        // the check above should have failed; another thread may have allocated since
         Err(e) => Err(Error::Checkpoint(format!("{count} values do not fit into memory: {e}"))),
     }
 }
 
-/// The values of a view, in row-major order.
+/// Copies the elements of a view, in row-major order.
 fn gather<T: Copy>(from: &[T], layout: &Layout, dtype: DType) -> Result<Vec<T>> {
     let mut values = room(layout.count(), dtype)?;
     if layout.count() == 0 {
@@ -54,18 +58,20 @@ fn gather<T: Copy>(from: &[T], layout: &Layout, dtype: DType) -> Result<Vec<T>> 
     Ok(values)
 }
 
+/// Converts `bytes`, `N` per value, and appends the values.
 fn read<T, const N: usize>(to: &mut Vec<T>, bytes: &[u8], value: impl Fn([u8; N]) -> T) {
     to.extend(bytes.as_chunks::<N>().0.iter().map(|b| value(*b)));
 }
 
-/// An error where memory cannot hold all of these together, each so many values.
+/// Returns an error if memory does not suffice for all tensors together, given by type and number
+/// of elements.
 pub fn check_memory(tensors: impl Iterator<Item = (Element, u64)>, widen: bool) -> Result<()> {
     let bytes = tensors.map(|(element, count)| count.saturating_mul(element.dtype(widen).size_in_bytes() as u64));
     Ok(memory::check("what is in this file", bytes.fold(0, u64::saturating_add))?)
 }
 
 impl Sink {
-    /// For `count` values, whose memory is taken now.
+    /// A sink for `count` values, with its memory allocated. `widen`: half precision becomes f32.
     pub fn new(name: String, element: Element, count: usize, widen: bool) -> Result<Self> {
         let dtype = element.dtype(widen);
         let values = match dtype {
@@ -79,9 +85,10 @@ impl Sink {
         Ok(Self { name, element, values, carry: [0; 8], carried: 0 })
     }
 
-    /// The next bytes. The caller never gives more than there is room for.
+    /// Takes the next bytes. The caller passes at most as many as the sink was created for.
     ///
-    /// An error (`not_available`) where no type of ours holds a value.
+    /// # Errors
+    /// `not_available` if a value exceeds the range of i64.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         let size = self.element.size();
         if self.carried > 0 {
@@ -102,6 +109,7 @@ impl Sink {
         Ok(())
     }
 
+    /// Converts and appends complete values.
     fn extend(&mut self, bytes: &[u8]) -> Result<()> {
         match (&mut self.values, self.element) {
             (Values::F64(to), _) => read(to, bytes, f64::from_le_bytes),
@@ -129,11 +137,12 @@ impl Sink {
         Ok(())
     }
 
+    /// Whether the values are booleans.
     pub fn is_boolean(&self) -> bool {
         self.element == Element::Bool
     }
 
-    /// Plain bytes, of a sink of u8.
+    /// The bytes of a sink of u8.
     pub fn into_bytes(self) -> Result<Vec<u8>> {
         match self.values {
             Values::U8(bytes) => Ok(bytes),
@@ -141,7 +150,7 @@ impl Sink {
         }
     }
 
-    /// All values in a row, without a copy.
+    /// All values as an array with one axis, without a copy.
     pub fn into_array(self) -> Result<Array> {
         let (cpu, count) = (&Device::Cpu, self.len());
         Ok(match self.values {
@@ -154,7 +163,7 @@ impl Sink {
         })
     }
 
-    /// A copy of the values that `layout` chooses, all in a row.
+    /// A copy of the elements that `layout` selects, as an array with one axis.
     pub fn view(&self, layout: &Layout) -> Result<Array> {
         let (cpu, count) = (&Device::Cpu, layout.count());
         Ok(match &self.values {
@@ -167,6 +176,7 @@ impl Sink {
         })
     }
 
+    /// The number of values so far.
     fn len(&self) -> usize {
         match &self.values {
             Values::F64(v) => v.len(),

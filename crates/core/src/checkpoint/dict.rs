@@ -1,9 +1,9 @@
-//! The dicts of a pickle.
+//! Access to the dicts of a pickle.
 
 use super::pickle::Pickle;
 use super::value::{text, Id, Value};
 
-/// The entries of a dict; none of what is no dict.
+/// The entries of a dict; empty for any other value.
 pub fn pairs(pickle: &Pickle, dict: Id) -> &[(Id, Id)] {
     match pickle.values.get(dict) {
         Some(Value::Dict(pairs)) => pairs,
@@ -11,7 +11,8 @@ pub fn pairs(pickle: &Pickle, dict: Id) -> &[(Id, Id)] {
     }
 }
 
-/// The entries of a dict whose key is text, in order. Of entries with the same key Python takes the last.
+/// The entries of a dict with a text key, in order. As in Python, the last of several entries with
+/// the same key counts.
 pub fn entries(pickle: &Pickle, dict: Id) -> impl DoubleEndedIterator<Item = (&str, Id)> {
     pairs(pickle, dict).iter().filter_map(|(key, value)| Some((text(&pickle.values, *key)?, *value)))
 }

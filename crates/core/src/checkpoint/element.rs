@@ -1,31 +1,47 @@
-//! How values stand in a file, and what they become.
+//! The types of values in files, and the types that they are converted to.
 
 use super::float8;
 use crate::DType;
 
-/// How a value stands in a file, little-endian. Whole numbers of other widths than ours become i64,
-/// floats of 8 bits f32: both hold them all, but for those of u64 from 2^63 on, which are an error.
+/// The type of a value in a file, little-endian. Integers of other widths than i64 and u8 become
+/// i64, and 8-bit floats become f32. All are represented exactly, but values of u64 from 2^63 on,
+/// which are an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
+    /// 64-bit floating point.
     F64,
+    /// 32-bit floating point.
     F32,
+    /// 16-bit floating point, IEEE half precision.
     F16,
+    /// 16-bit floating point with the exponent range of f32.
     Bf16,
+    /// 8-bit floating point.
     F8(float8::Format),
+    /// Signed 64-bit integer.
     I64,
+    /// Signed 32-bit integer.
     I32,
+    /// Signed 16-bit integer.
     I16,
+    /// Signed 8-bit integer.
     I8,
+    /// Unsigned 64-bit integer.
     U64,
+    /// Unsigned 32-bit integer.
     U32,
+    /// Unsigned 16-bit integer.
     U16,
+    /// Unsigned 8-bit integer.
     U8,
+    /// Boolean, one byte.
     Bool,
 }
 
 use float8::Format::{E4m3Fn, E4m3Fnuz, E5m2, E5m2Fnuz, E8m0};
 
-/// Names in safetensors, among PyTorch's storages (newer types have none), and of PyTorch's types.
+/// For each type the name in safetensors, the name of PyTorch's storage class (newer types have
+/// none), and the name of PyTorch's dtype.
 const NAMES: [(&str, &str, &str, Element); 18] = [
     ("F64", "DoubleStorage", "float64", Element::F64),
     ("F32", "FloatStorage", "float32", Element::F32),
@@ -47,10 +63,10 @@ const NAMES: [(&str, &str, &str, Element); 18] = [
     ("F8_E8M0", "", "float8_e8m0fnu", Element::F8(E8m0)),
 ];
 
-/// Types of safetensors that no type of ours holds.
+/// Types of safetensors that no type of this library represents.
 const OTHERS: [&str; 4] = ["C64", "F4", "F6_E2M3", "F6_E3M2"];
 
-/// Types of PyTorch that no type of ours holds.
+/// Types of PyTorch that no type of this library represents.
 const TORCH_OTHERS: [&str; 29] = [
     "complex32",
     "bcomplex32",
@@ -84,36 +100,39 @@ const TORCH_OTHERS: [&str; 29] = [
 ];
 
 impl Element {
+    /// The type with this name in safetensors.
     pub fn of_safetensors(name: &str) -> Option<Self> {
         NAMES.iter().find(|row| row.0 == name).map(|row| row.3)
     }
 
-    /// Whether safetensors has this type, and this library none that holds its values.
+    /// Whether this is a type of safetensors that no type of this library represents.
     pub fn is_foreign(name: &str) -> bool {
         OTHERS.contains(&name)
     }
 
+    /// The type of PyTorch's storage class with this name.
     pub fn of_storage(name: &str) -> Option<Self> {
         NAMES.iter().find(|row| row.1 == name && !name.is_empty()).map(|row| row.3)
     }
 
+    /// The type of PyTorch's dtype with this name.
     pub fn of_torch(name: &str) -> Option<Self> {
         NAMES.iter().find(|row| row.2 == name).map(|row| row.3)
     }
 
-    /// A type of PyTorch by its name, whether values of it are read or not.
+    /// The name of a dtype of PyTorch, whether its values can be read or not.
     pub fn torch_name(name: &str) -> Option<&'static str> {
         NAMES.iter().map(|row| row.2).chain(TORCH_OTHERS).find(|own| *own == name)
     }
 
-    /// The name of PyTorch's storage of what we write.
+    /// The name of PyTorch's storage class for arrays of this type.
     pub fn storage_of(dtype: DType) -> Option<&'static str> {
         let own = |row: &&(&str, &'static str, &str, Element)| !row.1.is_empty() && row.3.dtype(false) == dtype;
-        // the first of those that become this type is the type itself
+        // the first row that becomes this type is the type itself
         NAMES.iter().find(own).map(|row| row.1)
     }
 
-    /// Bytes in the file.
+    /// Bytes per value in the file.
     pub fn size(self) -> usize {
         match self {
             Element::F64 | Element::I64 | Element::U64 => 8,
@@ -123,7 +142,7 @@ impl Element {
         }
     }
 
-    /// What it becomes. `widen`: values of half precision become f32, as parameters are.
+    /// The type of the tensor. `widen`: half precision becomes f32, the type of parameters.
     pub fn dtype(self, widen: bool) -> DType {
         match self {
             Element::F64 => DType::F64,

@@ -1,46 +1,51 @@
-//! What is read of a file, and how.
+//! The types with which a file is read.
 
 use super::layout::Layout;
 use crate::Tensor;
 use std::collections::HashMap;
 
-/// Most bytes that are asked for at once.
+/// The most bytes that are requested at once.
 pub(super) const CHUNK: u64 = 4 << 20;
 
-/// Bytes of a file.
+/// A range of bytes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
+    /// The first byte.
     pub offset: u64,
+    /// The number of bytes.
     pub length: u64,
 }
 
-/// How the tensors are read.
+/// How a file is read.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Of the file, where it is known.
+    /// The size of the file in bytes, if known.
     pub size: Option<u64>,
-    /// Which of several state dicts in a file of PyTorch.
+    /// The path of the state dict in a PyTorch file, if there are several.
     pub key: Option<String>,
-    /// Whether the state of an optimizer is wanted of such a file, instead of weights.
+    /// Whether to read the state of an optimizer from a PyTorch file, instead of weights.
     pub optimizer: bool,
-    /// Whether values of half precision become f32.
+    /// Whether half precision is converted to f32.
     pub widen: bool,
 }
 
-/// How a tensor is made of what is read.
+/// How a tensor is built from what is read.
 pub(super) struct Plan {
+    /// The name of the tensor.
     pub name: String,
-    /// The number of the sink with its values.
+    /// The index of the sink that contains its values.
     pub sink: usize,
+    /// The shape of the tensor.
     pub shape: Vec<usize>,
-    /// Which of them it has; none: all, in their order.
+    /// The elements that it selects from the sink; `None`: all, in order.
     pub view: Option<Layout>,
 }
 
-/// What a file holds.
+/// The content of a file.
 pub struct File {
-    /// By name: of safetensors in the order of the names, of PyTorch in that of the dict.
+    /// The tensors by name: of safetensors sorted by name, of PyTorch in the order of the dict.
     pub tensors: Vec<(String, Tensor)>,
-    /// Of safetensors.
+    /// The metadata of safetensors. For the state of an optimizer, the settings of its groups as
+    /// JSON.
     pub metadata: HashMap<String, String>,
 }

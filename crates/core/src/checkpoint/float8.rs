@@ -1,13 +1,18 @@
-//! Floats of 8 bits, as f32, which holds every one of them.
+//! Conversion of 8-bit floats to f32, which represents all of them exactly.
 
-/// The five that PyTorch has. FN: finite, UZ: no negative zero.
+/// The five formats of PyTorch, named by the numbers of bits of exponent and mantissa. FN: finite,
+/// without infinities; UZ: without negative zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// 4 bits of exponent, 3 of mantissa, finite.
     E4m3Fn,
+    /// 5 bits of exponent, 2 of mantissa.
     E5m2,
+    /// 4 bits of exponent, 3 of mantissa, finite, without negative zero.
     E4m3Fnuz,
+    /// 5 bits of exponent, 2 of mantissa, finite, without negative zero.
     E5m2Fnuz,
-    /// A power of two, without a sign.
+    /// 8 bits of exponent: a power of two, without sign.
     E8m0,
 }
 
@@ -20,6 +25,7 @@ pub fn table(format: Format) -> [f32; 256] {
     values
 }
 
+/// The value of a byte.
 fn of(format: Format, byte: u8) -> f32 {
     match (format, byte) {
         (Format::E4m3Fn, 0x7f | 0xff) | (Format::E4m3Fnuz | Format::E5m2Fnuz, 0x80) => f32::NAN,
@@ -35,13 +41,13 @@ fn of(format: Format, byte: u8) -> f32 {
     }
 }
 
-/// 2^n; also of subnormal numbers.
+/// 2^n, also if it is subnormal in f32.
 fn power(n: i32) -> f32 {
-    // f64 holds each of these, and f32 then too
+    // f64 and f32 represent each of these powers exactly
     f64::from_bits(((n + 1023) as u64) << 52) as f32
 }
 
-/// Sign, exponent, and a mantissa of so many bits.
+/// The value of a byte with a sign, an exponent with this bias, and a mantissa of this many bits.
 fn finite(byte: u8, mantissa: u32, bias: i32) -> f32 {
     let fraction = f32::from(byte & ((1 << mantissa) - 1));
     let exponent = i32::from((byte & 0x7f) >> mantissa);

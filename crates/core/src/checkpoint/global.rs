@@ -1,44 +1,54 @@
-//! The names that a pickle of PyTorch may use: those that `torch.load(weights_only=True)` takes.
+//! The names that a PyTorch pickle may refer to: those that `torch.load(weights_only=True)`
+//! accepts.
 
 use super::element::Element;
 use super::errors::{damaged, shown};
 use crate::Result;
 
-/// Longest name of a type.
+/// The greatest length of the name of a type.
 pub const SHORT: usize = 64;
 
-/// What a name stands for. Calls of it only put values together.
+/// The meaning of a name. Calling one only constructs values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Global {
+    /// `collections.OrderedDict`.
     OrderedDict,
-    /// A function that gives a tensor.
+    /// A function that constructs a tensor.
     Rebuild(Rebuild),
-    /// The function that gives a tensor of a class, or with attributes.
+    /// The function that constructs a tensor of a class, or with attributes.
     Typed,
+    /// A class of tensors: `Tensor`, `Parameter` or `Buffer`.
     TensorClass,
+    /// `torch.Size`.
     Size,
+    /// A storage class, by name.
     Storage(String),
-    /// A type of values, as PyTorch names it.
+    /// A dtype, by PyTorch's name.
     Dtype(&'static str),
-    /// Something that needs no look.
+    /// A name whose values are ignored.
     Inert,
 }
 
-/// How a tensor is described.
+/// A function that constructs a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebuild {
+    /// `_rebuild_tensor`.
     Plain,
+    /// `_rebuild_tensor_v2`.
     V2,
+    /// `_rebuild_tensor_v3`.
     V3,
+    /// `_rebuild_parameter` and `_rebuild_parameter_with_state`.
     Parameter,
-    /// As none that is read: what it is.
+    /// A function for a kind of tensor that cannot be read, and the reason.
     Strange(&'static str),
 }
 
 const ADVICE: &str =
     "Nothing in the file was executed. Save the state dict alone, in Python: torch.save(model.state_dict(), path)";
 
-/// Classes of values that need no look. Python 2 and pickles of protocol 2 have another module.
+/// Classes whose values are ignored. Python 2, and pickles of protocol 2, have them in another
+/// module.
 const BUILTINS: [&str; 5] = ["set", "frozenset", "bytes", "bytearray", "complex"];
 
 const QSCHEMES: [&str; 5] = [
@@ -50,10 +60,13 @@ const QSCHEMES: [&str; 5] = [
 ];
 
 impl Global {
-    /// The storage that has no type.
+    /// The name of the storage class without a type.
     pub const UNTYPED: &'static str = "UntypedStorage";
 
-    /// Looks a name up, and nothing more.
+    /// Looks a name up, without any further effect.
+    ///
+    /// # Errors
+    /// The name is not one of those that a state dict may refer to.
     pub fn named(module: &str, name: &str) -> Result<Self> {
         let known = match (module, name) {
             ("collections", "OrderedDict") => Some(Global::OrderedDict),
@@ -78,7 +91,7 @@ impl Global {
     }
 }
 
-/// Types of tensors and storages by their old names.
+/// Tensor and storage classes by their old names.
 fn of_device(name: &str) -> Option<Global> {
     match name {
         name if name.ends_with("Tensor") => Some(Global::Inert),
@@ -87,6 +100,7 @@ fn of_device(name: &str) -> Option<Global> {
     }
 }
 
+/// The names in the module `torch`.
 fn in_torch(name: &str) -> Option<Global> {
     if let Some(dtype) = Element::torch_name(name) {
         return Some(Global::Dtype(dtype));
@@ -100,6 +114,7 @@ fn in_torch(name: &str) -> Option<Global> {
     }
 }
 
+/// The functions in `torch._utils`.
 fn rebuild(name: &str) -> Option<Rebuild> {
     Some(match name {
         "_rebuild_tensor" => Rebuild::Plain,

@@ -1,4 +1,4 @@
-//! The header of a safetensors file: names, types, shapes and places of its tensors.
+//! The header of a safetensors file: names, types, shapes and offsets of its tensors.
 
 use super::data::{check_memory, Sink};
 use super::element::Element;
@@ -12,15 +12,16 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use xt_kernels::memory;
 
-/// The name that no tensor has.
+/// The key of the metadata, which no tensor can have as its name.
 pub const METADATA: &str = "__metadata__";
 
-/// Longest header that is read and written, as in the format's own library.
+/// The greatest length of a header in bytes, for reading and writing, as in the safetensors
+/// library.
 pub const LONGEST: u64 = 100_000_000;
 
 const WHAT: &str = "this is no whole safetensors file";
 
-/// The length of the header, which the first eight bytes tell.
+/// The length of the header, from the first eight bytes of the file.
 pub fn length(head: &[u8], size: Option<u64>) -> Result<u64> {
     let Some(bytes) = head.first_chunk::<8>() else {
         return Err(damaged(format!("{WHAT}: it has {} bytes", head.len())));
@@ -40,7 +41,7 @@ pub fn length(head: &[u8], size: Option<u64>) -> Result<u64> {
     }
 }
 
-/// What the header says of one tensor.
+/// The header's description of one tensor.
 #[derive(serde::Deserialize)]
 struct Info {
     dtype: String,
@@ -60,7 +61,8 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Keeps every entry: JSON itself would let the last of two with the same name win.
+/// Collects all entries: with a map, the last of two entries of the same name would replace the
+/// first.
 struct Entries;
 
 impl<'de> Visitor<'de> for Entries {
@@ -82,17 +84,21 @@ impl<'de> Visitor<'de> for Entries {
     }
 }
 
-/// What a file holds, and where.
+/// The content of a file, and where it is.
 pub struct Contents {
+    /// The metadata.
     pub metadata: HashMap<String, String>,
+    /// How each tensor is built, sorted by name.
     pub plans: Vec<Plan>,
+    /// One sink per tensor.
     pub sinks: Vec<Sink>,
+    /// The bytes of each tensor, in the order of the file.
     pub pieces: Vec<Piece>,
-    /// The first byte after the last tensor.
+    /// The end of the last tensor, as an offset in the file.
     pub end: u64,
 }
 
-/// Reads a header. All of it is checked before memory is taken for a tensor.
+/// Reads a header. Checks everything before memory for a tensor is allocated.
 pub fn read(json: &[u8], size: Option<u64>, widen: bool) -> Result<Contents> {
     let mut header: Header = serde_json::from_slice(json)
         .map_err(|e| damaged(format!("{WHAT}: its header of {} bytes is damaged: {e}", json.len())))?;
@@ -116,6 +122,7 @@ pub fn read(json: &[u8], size: Option<u64>, widen: bool) -> Result<Contents> {
     Ok(contents)
 }
 
+/// Returns an error if two tensors have the same name.
 fn check_names(tensors: &[(String, Info)]) -> Result<()> {
     let mut names = HashSet::new();
     match tensors.iter().find(|(name, _)| !names.insert(name)) {
@@ -124,14 +131,14 @@ fn check_names(tensors: &[(String, Info)]) -> Result<()> {
     }
 }
 
-/// Type and shape of a tensor; its bytes must be as many as they need.
+/// The type and shape of a tensor; an error if its number of bytes does not match them.
 fn check(name: &str, info: &Info) -> Result<(Element, Vec<usize>)> {
     let name = shown(name);
     let element = Element::of_safetensors(&info.dtype).ok_or_else(|| match Element::is_foreign(&info.dtype) {
         true => unsupported(format!("tensor `{name}` has the type {}, which is not supported", info.dtype)),
         false => damaged(format!("tensor `{name}` has the type {}, which is unknown", shown(&info.dtype))),
     })?;
-    // JavaScript's numbers hold no larger lengths
+    // JavaScript's numbers represent no larger lengths
     let length = |d: &u64| usize::try_from(*d).ok().filter(|_| *d <= 1 << 53);
     let shape: Option<Vec<usize>> = info.shape.iter().map(length).collect();
     let bytes = shape.as_deref().and_then(count_of).and_then(|n| (n as u64).checked_mul(element.size() as u64));
@@ -147,7 +154,8 @@ fn check(name: &str, info: &Info) -> Result<(Element, Vec<usize>)> {
     }
 }
 
-/// The tensors fill the file from `start` on, without overlaps and gaps. Gives where they end.
+/// Checks that the tensors fill the file from `start` on, without overlaps and gaps. Returns the
+/// end of the last one.
 fn check_places(tensors: &[(String, Info)], start: u64, size: Option<u64>) -> Result<u64> {
     let (mut end, mut before) = (0, "the header");
     for (name, Info { data_offsets: (from, to), .. }) in tensors {
@@ -173,7 +181,7 @@ fn check_places(tensors: &[(String, Info)], start: u64, size: Option<u64>) -> Re
     }
 }
 
-/// An error for what comes after the last tensor.
+/// The error for data after the last tensor.
 pub fn too_long(end: u64) -> crate::Error {
     damaged(format!("{WHAT}: it goes on after its last tensor, which ends at byte {end}"))
 }

@@ -1,15 +1,19 @@
-//! Views: which values of a storage make up a tensor of PyTorch.
+//! Views: the elements of a storage that make up a PyTorch tensor.
 
-/// Sizes and steps of a tensor within its storage, in values. Who makes one has checked that it stays within.
+/// Offset, shape and strides of a tensor in its storage, in elements. Whoever constructs one has
+/// checked that it stays within the storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// The index of the first element.
     pub offset: usize,
+    /// The size of each axis.
     pub shape: Vec<usize>,
+    /// The stride of each axis.
     pub strides: Vec<usize>,
 }
 
 impl Layout {
-    /// Whether it is the whole storage of `count` values, in row-major order.
+    /// Whether it selects all `count` elements of the storage, in row-major order.
     pub fn is_whole(&self, count: usize) -> bool {
         let mut step = 1;
         let in_order = self.shape.iter().zip(&self.strides).rev().all(|(size, stride)| {
@@ -20,12 +24,12 @@ impl Layout {
         self.offset == 0 && self.count() == count && (in_order || count == 0)
     }
 
-    /// How many values it has.
+    /// The number of elements.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Where each row along the last axis starts.
+    /// The index of the first element of each row along the last axis.
     pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
         let outer = &self.shape[..self.shape.len().saturating_sub(1)];
         (0..outer.iter().product()).map(move |row: usize| {
@@ -40,7 +44,7 @@ impl Layout {
     }
 }
 
-/// How many values a shape has; none where they, or a part of the axes, are more than can be addressed.
+/// The number of elements of a shape; `None` if the product of all axes that are not 0 overflows.
 pub(super) fn count_of(shape: &[usize]) -> Option<usize> {
     let product = shape.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)))?;
     Some(if shape.contains(&0) { 0 } else { product })

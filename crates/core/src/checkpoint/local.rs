@@ -1,4 +1,4 @@
-//! A record of a zip file as it is read: the header before it, its content, what follows.
+//! Reads a record of a zip file: the local header, its content, and what follows.
 
 use super::data::Sink;
 use super::errors::damaged;
@@ -7,20 +7,26 @@ use crate::{Error, Result};
 use crc32fast::Hasher;
 use std::cmp::min;
 
-/// Takes the bytes of a record; the content goes into a sink.
+/// Receives the bytes of a record, and passes the content on to a sink.
 pub struct LocalHeader {
+    /// The name of the record.
     name: String,
-    /// The header, with the name.
+    /// The bytes of the header so far, including the name.
     head: Vec<u8>,
-    /// Bytes of the extra field that are still to come.
+    /// Remaining bytes of the extra field.
     skip: usize,
+    /// Bytes of the content.
     length: u64,
+    /// Remaining bytes of the content.
     left: u64,
+    /// The expected CRC-32 of the content, if the file has one.
     crc: Option<u32>,
+    /// Computes the CRC-32.
     hasher: Hasher,
 }
 
 impl LocalHeader {
+    /// A reader for the bytes of `record`.
     pub fn of(record: &Record) -> Self {
         let (name, length) = (record.name.clone(), record.length);
         Self { name, head: Vec::new(), skip: 0, length, left: length, crc: record.crc, hasher: Hasher::new() }
@@ -48,12 +54,12 @@ impl LocalHeader {
         sink.push(own)
     }
 
-    /// Length of the extra field, where the header is that of the record.
+    /// The length of the extra field; `None` if the header does not match the record.
     fn after_name(&self) -> Option<usize> {
         let head = self.head.starts_with(b"PK\x03\x04").then_some(&self.head)?;
         let field = |at| number::<4>(head, at);
         let (flags, method) = (number::<2>(head, 6)?, number::<2>(head, 8)?);
-        // sizes and CRC come after the content where the writer did not know them before
+        // sizes and CRC follow the content if the writer did not know them in advance
         let later = flags & 8 != 0;
         let told = |at: usize, want: u64| Some(later || field(at)? == want || field(at)? == 0xffff_ffff);
         let crc = self.crc.map_or(Some(true), |crc| told(14, crc.into()))?;
@@ -62,6 +68,7 @@ impl LocalHeader {
         (name && sizes && crc && method == 0 && flags & 1 == 0).then_some(number::<2>(head, 28)? as usize)
     }
 
+    /// The error for a damaged record; `what` describes the damage.
     fn wrong(&self, sink: &Sink, what: &str) -> Error {
         damaged(format!(
             "this zip file is damaged: {} {what} (record `{}`). Copy or save it again",
@@ -69,7 +76,7 @@ impl LocalHeader {
         ))
     }
 
-    /// An error where the record has ended too early, or is not what was written.
+    /// Returns an error if the record has ended too early, or its CRC-32 differs.
     pub fn check_whole(&self, sink: &Sink) -> Result<()> {
         if self.left > 0 {
             return Err(self.wrong(sink, &format!("lacks {} bytes", self.left)));

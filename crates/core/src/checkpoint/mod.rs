@@ -1,6 +1,7 @@
-//! Checkpoints: safetensors with the reference's names; class, options and version stand in the metadata, so that the bytes
-//! alone rebuild the model. Weights of the Python package are read from safetensors and from PyTorch's zip format. Files are the
-//! business of others: a [`Reader`] says which bytes it wants next.
+//! Checkpoints: safetensors files with the names of the reference. The metadata contains class,
+//! options and version, so that the bytes suffice to rebuild the model. Weights of the Python
+//! package are read from safetensors and from PyTorch's zip format. This module does no file
+//! access: a [`Reader`] requests the bytes that it needs next.
 
 mod assemble;
 mod choose;
@@ -40,10 +41,10 @@ use serde_json::{json, Value as Json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The key of the metadata that describes the model.
+/// The metadata key of the description of the model.
 const KEY: &str = "x-transformers";
 
-/// The bytes of a checkpoint.
+/// Serialises a model to the bytes of a checkpoint.
 pub fn save(model: &Model) -> Result<Vec<u8>> {
     model.check_memory()?;
     let tensors =
@@ -55,12 +56,12 @@ pub fn save(model: &Model) -> Result<Vec<u8>> {
     write(tensors, HashMap::from([(KEY.to_string(), description.to_string())]))
 }
 
-/// A model from the bytes of a checkpoint.
+/// Rebuilds a model from the bytes of a checkpoint.
 pub fn load(bytes: &[u8], device: &Device) -> Result<Arc<Model>> {
     rebuild(read_file(bytes, true)?, device)
 }
 
-/// The model that a file describes, with the weights in it.
+/// Rebuilds the model that a file describes, with its weights.
 pub fn rebuild(file: File, device: &Device) -> Result<Arc<Model>> {
     let description = file.metadata.get(KEY).ok_or_else(|| {
         Error::Checkpoint(
@@ -76,6 +77,7 @@ pub fn rebuild(file: File, device: &Device) -> Result<Arc<Model>> {
     Ok(model)
 }
 
+/// The arrays of named tensors.
 fn arrays(tensors: Vec<(String, Tensor)>) -> Result<Tensors> {
     tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.array()?))).collect()
 }
@@ -83,18 +85,18 @@ fn arrays(tensors: Vec<(String, Tensor)>) -> Result<Tensors> {
 /// Named arrays.
 pub type Tensors = Vec<(String, Array)>;
 
-/// The named arrays in the bytes of a file, and the metadata.
+/// The named arrays and the metadata of a file in memory.
 pub fn read(bytes: &[u8]) -> Result<(Tensors, HashMap<String, String>)> {
     let file = read_file(bytes, false)?;
     Ok((arrays(file.tensors)?, file.metadata))
 }
 
-/// Reads a file that is in memory.
+/// Reads a file in memory. `widen`: half precision becomes f32.
 pub fn read_file(bytes: &[u8], widen: bool) -> Result<File> {
     read_with(bytes, Settings { size: Some(bytes.len() as u64), widen, ..Settings::default() })
 }
 
-/// Reads a file that is in memory, as `settings` say.
+/// Reads a file in memory with these settings.
 pub fn read_with(bytes: &[u8], settings: Settings) -> Result<File> {
     let mut reader = Reader::new(settings);
     loop {

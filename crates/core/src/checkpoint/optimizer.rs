@@ -1,5 +1,5 @@
-//! The state of an optimizer of PyTorch, as `optimizer.state_dict()` gives it: `state`, from the
-//! place of a parameter to its averages, and `param_groups` with the settings.
+//! The state of a PyTorch optimizer, as returned by `optimizer.state_dict()`: `state`, from the
+//! index of a parameter to its averages, and `param_groups` with the settings.
 
 use super::choose::{at, Budget, Chosen};
 use super::dict::{entries, pairs};
@@ -11,17 +11,17 @@ use crate::{Error, Result};
 use serde_json::{json, Map, Value as Json};
 use std::collections::HashSet;
 
-/// What a file says of an optimizer.
+/// The state of an optimizer in a file.
 pub struct State<'a> {
-    /// `INDEX.FIELD`, and the settings that are tensors.
+    /// The tensors `INDEX.FIELD`, and settings that are tensors.
     pub tensors: Vec<Chosen<'a>>,
     /// Fields that are plain numbers, such as `INDEX.step`.
     pub numbers: Vec<(String, f64)>,
-    /// `{ "$tensor": name }` stands for a setting that is a tensor.
+    /// The settings of each group; `{ "$tensor": name }` refers to a setting that is a tensor.
     pub groups: Json,
 }
 
-/// The parts of a state dict of an optimizer, where this is one.
+/// The entries `state` and `param_groups` of a dict, if it is the state of an optimizer.
 fn parts(pickle: &Pickle, id: Id) -> Option<(Id, &[Id])> {
     let part = |wanted: &str| entries(pickle, id).rfind(|(name, _)| *name == wanted).map(|(_, value)| value);
     let (state, groups) = (part("state")?, part("param_groups")?);
@@ -31,7 +31,7 @@ fn parts(pickle: &Pickle, id: Id) -> Option<(Id, &[Id])> {
     }
 }
 
-/// The states in a value: itself, or those in the list that it is, each with its path.
+/// The states in a value, each with its path: the value itself, or the items of a list.
 fn states(pickle: &Pickle, path: &str, id: Id) -> Vec<(String, Id)> {
     let list = match pickle.values.get(id) {
         Some(Value::List(items)) => items.as_slice(),
@@ -41,6 +41,7 @@ fn states(pickle: &Pickle, path: &str, id: Id) -> Vec<(String, Id)> {
     items.map(|(i, item)| (format!("{path}.{i}"), *item)).collect()
 }
 
+/// The state at `key`, or the only one in the file.
 fn find(pickle: &Pickle, key: Option<&str>) -> Result<Id> {
     if parts(pickle, pickle.root).is_some() && key.is_none_or(str::is_empty) {
         return Ok(pickle.root);
@@ -64,6 +65,7 @@ fn find(pickle: &Pickle, key: Option<&str>) -> Result<Id> {
     }
 }
 
+/// The error for a file without a state of an optimizer where it is expected.
 fn no_state(pickle: &Pickle, key: Option<&str>) -> Error {
     let there = paths(pickle, |id| parts(pickle, id).map(|_| String::new()));
     damaged(match key {
@@ -82,7 +84,7 @@ fn no_state(pickle: &Pickle, key: Option<&str>) -> Error {
     })
 }
 
-/// The state that is named `key` (a path with dots), or the only one in the file.
+/// Reads the state at `key` (a path with dots), or the only one in the file.
 pub fn read<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<State<'a>> {
     let id = find(pickle, key)?;
     let (state, groups) = parts(pickle, id).ok_or_else(|| Error::Internal("a state has no parts".into()))?;
@@ -104,6 +106,7 @@ pub fn read<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<State<'a>> {
 const BY_NAME: &str = "the state of this optimizer has its parameters by name, which is not supported: save \
                        optimizer.state_dict(), which has them by number";
 
+/// A state that is being read.
 struct Reading<'a> {
     pickle: &'a Pickle,
     budget: Budget,
@@ -112,7 +115,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// What is kept of one parameter.
+    /// Reads the state of one parameter.
     fn fields(&mut self, place: i64, fields: Id) -> Result<()> {
         let mut names = HashSet::new();
         for (key, value) in pairs(self.pickle, fields) {
@@ -133,12 +136,13 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// Selects a tensor.
     fn tensor(&mut self, name: String, id: Id) -> Result<()> {
         self.tensors.extend(self.budget.take(self.pickle, name, id)?);
         Ok(())
     }
 
-    /// The settings of a group; what no setting of ours can be is left out.
+    /// The settings of a group, without those that have an unsupported type.
     fn group(&mut self, place: usize, group: Id) -> Result<Json> {
         let mut settings = Map::new();
         for (key, id) in entries(self.pickle, group) {
@@ -160,6 +164,7 @@ impl Reading<'_> {
         Ok(Json::Object(settings))
     }
 
+    /// A setting as JSON; `None` if its type is not supported.
     fn setting(&mut self, path: String, id: Id) -> Result<Option<Json>> {
         Ok(match self.pickle.values.get(id) {
             Some(Value::None) => Some(Json::Null),

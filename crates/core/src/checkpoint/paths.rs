@@ -1,4 +1,4 @@
-//! Where in a pickle something stands, in words, for messages.
+//! Paths to values within a pickle, for messages.
 
 use super::dict::entries;
 use super::errors::shown;
@@ -6,16 +6,18 @@ use super::pickle::Pickle;
 use super::value::{Id, Value};
 use std::collections::{HashMap, VecDeque};
 
-/// How deep is looked, into how many values, and at keys of which length.
+/// The greatest depth of the search.
 const DEPTH: usize = 4;
+/// The greatest number of values that the search visits.
 const VALUES: usize = 10_000;
+/// The greatest length of a key that the search follows.
 const KEY: usize = 256;
-/// How many places a message names.
+/// The greatest number of paths in a message.
 const NAMED: usize = 8;
 
-/// The paths, of keys and places with dots, to the dicts and lists within the outer one of which `told`
-/// says something, each followed by that; the less deep first. Empty where there are none. Many names can
-/// stand for the same value, so that each is looked into once.
+/// The paths, of keys and indices separated by dots, to the dicts and lists for which `told`
+/// returns a text, each followed by that text, in breadth-first order. Empty if there are none.
+/// Each value is visited only once, as many names can refer to the same value.
 pub fn paths(pickle: &Pickle, told: impl Fn(Id) -> Option<String>) -> String {
     let mut seen: HashMap<Id, Option<String>> = HashMap::from([(pickle.root, None)]);
     let mut queue = VecDeque::from([(String::new(), pickle.root, 0)]);

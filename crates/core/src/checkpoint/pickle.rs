@@ -1,8 +1,9 @@
-//! The pickles in PyTorch's files, as data: a machine that knows the instructions which PyTorch writes, and a few names.
+//! Reads the pickles of PyTorch's files as data, with a machine for the instructions that PyTorch
+//! writes and a few names.
 //!
-//! Nothing is executed. A pickle asks for functions by name; here each name is either a [`Global`],
-//! whose calls only put values together, or an error. Values stand in a list and refer to each
-//! other by number, so that no depth of nesting needs a deep stack.
+//! Nothing is executed. A pickle refers to functions by name; each name is either a [`Global`],
+//! whose calls only construct values, or an error. Values are stored in a list and refer to each
+//! other by index, so that deep nesting does not need a deep stack.
 
 use super::global::Global;
 use super::global::SHORT;
@@ -13,15 +14,20 @@ use xt_kernels::memory;
 
 /// The values of a pickle.
 pub struct Pickle {
+    /// All values.
     pub values: Vec<Value>,
+    /// The index of the outermost value.
     pub root: Id,
-    /// In bytes; what comes after is not looked at.
+    /// The length in bytes, without any data that follows.
     pub length: usize,
 }
 
 /// Reads a pickle.
+///
+/// # Errors
+/// The pickle is damaged or refers to a name that is not allowed, or memory does not suffice.
 pub fn read(bytes: &[u8]) -> Result<Pickle> {
-    // no instruction makes more than a value, a place on the stack and one in the memo
+    // an instruction creates at most one value, one slot of the stack and one of the memo
     memory::check("the description of the tensors in this file", (bytes.len() as u64).saturating_mul(192))?;
     let mut machine = Machine { bytes, left: bytes.len(), ..Machine::default() };
     while machine.step()? {}
@@ -29,20 +35,24 @@ pub fn read(bytes: &[u8]) -> Result<Pickle> {
     Ok(Pickle { values: machine.values, root, length: machine.at })
 }
 
+/// The state of the machine.
 #[derive(Default)]
 struct Machine<'a> {
     bytes: &'a [u8],
+    /// The offset of the next instruction.
     at: usize,
     values: Vec<Value>,
     stack: Vec<Id>,
-    /// Heights of the stack.
+    /// Heights of the stack at each mark.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// How many numbers the shapes of further tensors may have: a few bytes can ask for the same tensor again and again.
+    /// Remaining budget for the numbers in shapes of tensors: a few bytes can request the same
+    /// tensor again and again.
     left: usize,
 }
 
 impl<'a> Machine<'a> {
+    /// The next `count` bytes.
     fn take(&mut self, count: u64) -> Result<&'a [u8]> {
         let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
         let bytes = end.and_then(|end| self.bytes.get(self.at..end));
@@ -51,19 +61,21 @@ impl<'a> Machine<'a> {
         Ok(bytes)
     }
 
-    /// A whole number of `N` bytes, little-endian.
+    /// An unsigned integer of `N` bytes, little-endian.
     fn number<const N: usize>(&mut self) -> Result<u64> {
         let mut wide = [0; 8];
         wide[..N].copy_from_slice(self.take(N as u64)?);
         Ok(u64::from_le_bytes(wide))
     }
 
+    /// A text of `length` bytes.
     fn text(&mut self, length: u64) -> Result<String> {
         let bytes = self.take(length)?;
-        // what is no UTF-8 can be no name of a tensor
+        // a text that is not UTF-8 cannot be the name of a tensor
         Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// A text that ends with a newline.
     fn line(&mut self) -> Result<String> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length = rest.iter().position(|b| *b == b'\n').ok_or_else(|| damaged_pickle("it ends too early"))?;
@@ -72,54 +84,60 @@ impl<'a> Machine<'a> {
         Ok(line)
     }
 
+    /// Pushes a new value.
     fn push(&mut self, value: Value) {
         self.values.push(value);
         self.stack.push(self.values.len() - 1);
     }
 
-    /// Takes the value on top, which must lie above the last mark.
+    /// Pops the top of the stack; an error if there is nothing above the last mark.
     fn pop(&mut self) -> Result<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let top = (self.stack.len() > floor).then(|| self.stack.pop()).flatten();
         top.ok_or_else(|| damaged_pickle("its stack is empty"))
     }
 
+    /// The top of the stack; an error if there is nothing above the last mark.
     fn top(&self) -> Result<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let top = self.stack.last().filter(|_| self.stack.len() > floor);
         top.copied().ok_or_else(|| damaged_pickle("its stack is empty"))
     }
 
-    /// Everything above the last mark.
+    /// Pops all values above the last mark, and the mark.
     fn above_mark(&mut self) -> Result<Vec<Id>> {
         let mark = self.marks.pop().ok_or_else(|| damaged_pickle("a mark is missing"))?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
+    /// Pops the last `count` values.
     fn last(&mut self, count: usize) -> Result<Vec<Id>> {
         let mut ids = (0..count).map(|_| self.pop()).collect::<Result<Vec<_>>>()?;
         ids.reverse();
         Ok(ids)
     }
 
+    /// Stores the top of the stack in the memo.
     fn put(&mut self, place: u64) -> Result<bool> {
         let top = self.top()?;
         self.memo.insert(place, top);
         Ok(true)
     }
 
+    /// Pushes a value of the memo.
     fn get(&mut self, place: u64) -> Result<bool> {
         let id = self.memo.get(&place).copied();
         self.stack.push(id.ok_or_else(|| damaged_pickle("it refers to a value that is not there"))?);
         Ok(true)
     }
 
+    /// Pushes a new value, as the whole effect of an instruction.
     fn value(&mut self, value: Value) -> Result<bool> {
         self.push(value);
         Ok(true)
     }
 
-    /// One instruction; false after the last.
+    /// Runs one instruction; returns false after the last one.
     fn step(&mut self) -> Result<bool> {
         let code = self.number::<1>()? as u8;
         match code {
@@ -144,7 +162,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A value that stands in the pickle itself.
+    /// The value of an instruction that contains it; `None` for other instructions.
     fn literal(&mut self, code: u8) -> Result<Option<Value>> {
         Ok(Some(match code {
             b'N' => Value::None,
@@ -160,7 +178,7 @@ impl<'a> Machine<'a> {
                 let length = self.number::<4>()?;
                 self.long(length)?
             }
-            // the one number that stands there with its first byte first
+            // the only number that is big-endian
             b'G' => Value::Float(f64::from_bits(self.number::<8>()?.swap_bytes())),
             b'X' => {
                 let length = self.number::<4>()?;
@@ -198,7 +216,8 @@ impl<'a> Machine<'a> {
         }))
     }
 
-    /// A whole number of `length` bytes; those that i64 does not hold are no sizes.
+    /// A signed integer of `length` bytes; `Value::Other` if it does not fit into i64, since it
+    /// cannot be a size.
     fn long(&mut self, length: u64) -> Result<Value> {
         let bytes = self.take(length)?;
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
@@ -212,7 +231,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Makes a value of others, or adds others to one.
+    /// Runs an instruction that builds a value from others, or adds others to one.
     fn combine(&mut self, code: u8) -> Result<bool> {
         match code {
             b't' => {
@@ -251,7 +270,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Adds values to the list, dict or set on top.
+    /// Adds values to the list, dict or set at the top of the stack.
     fn add(&mut self, items: &[Id]) -> Result<bool> {
         let top = self.top()?;
         match self.values.get_mut(top) {
@@ -265,6 +284,7 @@ impl<'a> Machine<'a> {
         Ok(true)
     }
 
+    /// Looks up a name whose module and name are on the stack.
     fn global_of_stack(&mut self) -> Result<bool> {
         let ids = self.last(2)?;
         match (&self.values[ids[0]], &self.values[ids[1]]) {
@@ -276,11 +296,12 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Calls a name, and charges the size of the result to the budget.
     fn call(&mut self) -> Result<bool> {
         let ids = self.last(2)?;
         let value = reduce(&self.values, ids[0], ids[1])?;
         let size = match &value {
-            // the name of its storage is copied too: a short one counts as the tensor itself
+            // the name of its storage is copied too; a short one is covered by the constant
             Value::Tensor(view) => 2 * view.shape.len() + 4 + view.storage.key.len() / SHORT,
             Value::Dict(pairs) => pairs.len(),
             Value::Tuple(items) => items.len(),
@@ -291,7 +312,7 @@ impl<'a> Machine<'a> {
         self.value(value)
     }
 
-    /// Attributes of an object: of state dicts and tensors none matter.
+    /// Sets attributes of an object, which are ignored, as no state dict or tensor needs them.
     fn build(&mut self) -> Result<bool> {
         self.pop()?;
         match self.values.get(self.top()?) {

@@ -1,4 +1,4 @@
-//! What is read from a file, by its place: tensors of a safetensors file, records of a zip.
+//! Byte ranges to read from a file: tensors of a safetensors file, or records of a zip file.
 
 use super::data::Sink;
 use super::errors::damaged;
@@ -7,53 +7,60 @@ use super::local::LocalHeader;
 use crate::Result;
 use std::cmp::min;
 
-/// Gaps from this size on are not read.
+/// Gaps of at least this size are skipped instead of read.
 const GAP: u64 = 64 << 10;
 
-/// Bytes that are read as a whole.
+/// A byte range that is collected in memory.
 pub struct Whole {
     offset: u64,
     length: u64,
+    /// The bytes so far.
     pub bytes: Vec<u8>,
 }
 
 impl Whole {
+    /// The range of `length` bytes from `offset` on.
     pub fn new(offset: u64, length: u64) -> Self {
         Self { offset, length, bytes: Vec::new() }
     }
 
+    /// The bytes to read next.
     pub fn next(&self) -> Range {
         let read = self.bytes.len() as u64;
         Range { offset: self.offset + read, length: min(self.length - read, CHUNK) }
     }
 
-    /// Whether all are there.
+    /// Takes the next bytes; returns whether the range is complete.
     pub fn feed(&mut self, bytes: &[u8]) -> bool {
         self.bytes.extend_from_slice(bytes);
         self.bytes.len() as u64 >= self.length
     }
 }
 
-/// Bytes from `start` to `end` that belong to one sink.
+/// A byte range of the file that belongs to one sink.
 pub struct Piece {
+    /// The first byte.
     pub start: u64,
+    /// The end, exclusive.
     pub end: u64,
-    /// The number of the sink.
+    /// The index of the sink.
     pub sink: usize,
-    /// In a zip: its bytes begin with a header, and may be followed by others.
+    /// For a record of a zip file, whose content has a header in front and may have other bytes
+    /// behind it.
     pub record: Option<LocalHeader>,
 }
 
-/// Pieces in the order of their places, of which none overlap, and how far they have been read.
+/// Pieces in the order of their offsets, without overlaps, and the progress of reading.
 pub struct Pieces {
     list: Vec<Piece>,
-    /// The first that is not whole.
+    /// The index of the first piece that is not complete.
     at: usize,
+    /// The offset of the next byte.
     position: u64,
 }
 
 impl Pieces {
-    /// `list` is in order.
+    /// `list` must be ordered by offset.
     pub fn new(list: Vec<Piece>) -> Self {
         let position = list.first().map_or(0, |piece| piece.start);
         let mut pieces = Self { list, at: 0, position };
@@ -61,7 +68,7 @@ impl Pieces {
         pieces
     }
 
-    /// Passes over what is whole, and over a gap that is not worth reading.
+    /// Skips complete pieces, and a gap that is not worth reading.
     fn settle(&mut self) {
         while self.list.get(self.at).is_some_and(|piece| self.position >= piece.end) {
             self.at += 1;
@@ -73,7 +80,7 @@ impl Pieces {
         }
     }
 
-    /// The bytes to read next.
+    /// The bytes to read next; `None` once all pieces are complete.
     pub fn next(&self) -> Option<Range> {
         let mut end = self.position;
         for piece in self.list.get(self.at..)? {
@@ -86,7 +93,7 @@ impl Pieces {
         (length > 0).then_some(Range { offset: self.position, length })
     }
 
-    /// Gives each sink its share of the bytes that `next` has asked for.
+    /// Distributes the bytes that `next` has requested to the sinks.
     pub fn feed(&mut self, mut bytes: &[u8], sinks: &mut [Sink]) -> Result<()> {
         while !bytes.is_empty() {
             let Some(piece) = self.list.get_mut(self.at) else { return Ok(()) };
@@ -103,18 +110,18 @@ impl Pieces {
             }
             self.position += own.len() as u64;
             bytes = rest;
-            // never over a gap within `bytes`: `next` asks for none
+            // skips no gap within `bytes`, since `next` does not request any
             self.settle();
         }
         Ok(())
     }
 
-    /// Where the last one ends.
+    /// The end of the last piece.
     pub fn end(&self) -> u64 {
         self.list.last().map_or(self.position, |piece| piece.end)
     }
 
-    /// An error for a source that has ended at `position`.
+    /// The error for a source that has ended at `position`.
     pub fn cut(&self, what: &str, position: u64, sinks: &[Sink]) -> crate::Error {
         let name = self.list.get(self.at).and_then(|piece| sinks.get(piece.sink)).map_or("", |sink| &sink.name);
         damaged(format!("this is no whole {what}: it ends after {position} bytes, in the middle of {name}"))

@@ -1,6 +1,8 @@
-//! Reads a file of tensors without touching it: says which bytes it wants next, and takes them.
+//! Reads a file of tensors without file access: requests the bytes that it needs next, and receives
+//! them.
 //!
-//! One state machine for all formats, so that paths, Blobs, streams and bytes are read in the same way, asynchronously or not.
+//! One state machine serves all formats, so that paths, Blobs, streams and byte arrays are read in
+//! the same way, synchronously or asynchronously.
 
 use super::assemble::assemble;
 use super::data::Sink;
@@ -13,37 +15,45 @@ use crate::{Error, Result};
 use std::cmp::min;
 use std::collections::HashMap;
 
-/// How many bytes tell the format. Not more than the smallest file may have after its header's length.
+/// The number of bytes from which the format is detected; a smaller file is read at once.
 const START: u64 = 64;
 
+/// The part of the file that is being read.
 enum Phase {
-    /// The first bytes, which tell the format.
+    /// The first bytes, from which the format is detected.
     Start(Whole),
-    /// A zip file of which the size is not known yet.
+    /// A zip file whose size is not known yet.
     Unsized,
+    /// The header of a safetensors file.
     Header(Whole),
+    /// The last bytes of a zip file.
     Tail(Whole),
-    /// The beginning of a zip file that has lost its end, and what is wrong.
+    /// The beginning of a zip file whose end is missing, and the error.
     Salvage(Whole, Error),
+    /// The end record of the directory of a large zip file.
     End64(Whole),
+    /// The directory of a zip file.
     Directory(Whole, Directory),
-    /// The description of the tensors.
+    /// The pickle that describes the tensors.
     Preamble(torch::Zip, Pieces),
+    /// The values, and the name of the format.
     Data(Pieces, &'static str),
-    /// Whether nothing comes after this place.
+    /// A check that the file ends at this offset.
     Rest(u64),
+    /// All bytes have been read.
     Done,
+    /// An error has occurred.
     Failed,
 }
 
-/// A file of tensors on its way into memory.
+/// A file of tensors that is being read.
 pub struct Reader {
     settings: Settings,
     phase: Phase,
     metadata: HashMap<String, String>,
     plans: Vec<Plan>,
     sinks: Vec<Sink>,
-    /// Tensors of one value each that stand in the description itself.
+    /// Scalar tensors whose values are in the description itself.
     numbers: Vec<(String, f64)>,
 }
 
@@ -51,6 +61,7 @@ const SAFETENSORS: &str = "safetensors file";
 const TORCH: &str = "zip file of PyTorch";
 
 impl Reader {
+    /// A reader at the beginning of a file.
     pub fn new(settings: Settings) -> Self {
         let start = Whole::new(0, settings.size.map_or(START, |size| min(size, START)));
         Self {
@@ -63,12 +74,13 @@ impl Reader {
         }
     }
 
-    /// Whether the file has its directory at the end: then its bytes are wanted in any order, and its size must be set.
+    /// Whether reading continues only after [`Reader::set_size`]: the file has its directory at the
+    /// end, and its bytes are then requested in any order.
     pub fn needs_size(&self) -> bool {
         matches!(self.phase, Phase::Unsized)
     }
 
-    /// Tells the size where it was not known at first.
+    /// Sets the size of the file in bytes, if it was not known at first.
     pub fn set_size(&mut self, size: u64) {
         self.settings.size = Some(size);
         if self.needs_size() {
@@ -76,12 +88,13 @@ impl Reader {
         }
     }
 
+    /// Starts with the end of a zip file of this size.
     fn tail(size: u64) -> Phase {
         let length = min(size, zip::TAIL);
         Phase::Tail(Whole::new(size - length, length))
     }
 
-    /// The bytes to read next; none once all have come.
+    /// The bytes to read next; `None` once all have been read.
     pub fn next(&self) -> Option<Range> {
         match &self.phase {
             Phase::Start(whole) | Phase::Header(whole) | Phase::Tail(whole) | Phase::End64(whole) => Some(whole.next()),
@@ -92,7 +105,10 @@ impl Reader {
         }
     }
 
-    /// Takes the bytes that `next` has asked for; fewer where the file ends before.
+    /// Takes the bytes that `next` has requested; fewer if the file ends before.
+    ///
+    /// # Errors
+    /// The file is damaged or not supported, or memory does not suffice.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
         let Some(range) = self.next() else {
             return Err(Error::Internal("nothing more was to be read".into()));
@@ -107,7 +123,7 @@ impl Reader {
         Ok(())
     }
 
-    /// `ended`: where the file has ended before what was wanted.
+    /// The next phase. `ended` is the size of the file, if it has ended before the requested bytes.
     fn advance(&mut self, phase: Phase, bytes: &[u8], ended: Option<u64>) -> Result<Phase> {
         match (phase, ended) {
             (Phase::Start(mut whole), _) => {
@@ -133,7 +149,7 @@ impl Reader {
         }
     }
 
-    /// Knows a format by its first bytes.
+    /// Detects the format from the first bytes.
     fn detect(&mut self, start: Vec<u8>) -> Result<Phase> {
         if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
             return Ok(self.settings.size.map_or(Phase::Unsized, Self::tail));
@@ -150,7 +166,7 @@ impl Reader {
         self.first_values(phase, &start[own..])
     }
 
-    /// In a small file values have come together with the header.
+    /// Processes values that were read together with the header of a small file.
     fn first_values(&mut self, phase: Phase, mut bytes: &[u8]) -> Result<Phase> {
         let mut phase = phase;
         while let (Phase::Data(pieces, _), false) = (&mut phase, bytes.is_empty()) {
@@ -165,18 +181,20 @@ impl Reader {
         }
     }
 
+    /// Reads the header of a safetensors file.
     fn header(&mut self, json: &[u8]) -> Result<Phase> {
         let contents = header::read(json, self.settings.size, self.settings.widen)?;
         (self.metadata, self.plans, self.sinks) = (contents.metadata, contents.plans, contents.sinks);
         let data = Phase::Data(Pieces::new(contents.pieces), SAFETENSORS);
-        // a file of a known size was checked to have nothing after its last tensor
+        // if the size is known, the header was checked against it, so nothing follows the last
+        // tensor
         Ok(match self.settled(data) {
             Phase::Rest(_) => self.done_or_rest(contents.end),
             phase => phase,
         })
     }
 
-    /// What comes after the last piece.
+    /// The next phase, if the last piece is complete.
     fn settled(&mut self, phase: Phase) -> Phase {
         match phase {
             Phase::Data(pieces, what) if pieces.next().is_none() => match what {
@@ -187,6 +205,7 @@ impl Reader {
         }
     }
 
+    /// Whether the file ends at `end` is checked only if its size is not known.
     fn done_or_rest(&mut self, end: u64) -> Phase {
         match self.settings.size {
             Some(_) => self.done(end),
@@ -194,11 +213,13 @@ impl Reader {
         }
     }
 
+    /// The end, with the size of the file now known.
     fn done(&mut self, end: u64) -> Phase {
         self.settings.size = Some(end);
         Phase::Done
     }
 
+    /// The next phase of a zip file.
     fn advance_zip(&mut self, phase: Phase, bytes: &[u8]) -> Result<Phase> {
         let size = self.settings.size.unwrap_or(0);
         Ok(match phase {
@@ -238,6 +259,7 @@ impl Reader {
         })
     }
 
+    /// Reads the directory of a zip file.
     fn directory(&mut self, directory: Directory) -> Result<Phase> {
         match directory.length {
             0 => self.records(Vec::new()),
@@ -245,6 +267,7 @@ impl Reader {
         }
     }
 
+    /// Reads the description of the tensors.
     fn records(&mut self, records: Vec<Record>) -> Result<Phase> {
         let folder = torch::folder(&records)?;
         let (sinks, pieces) = torch::preamble(&records, &folder)?;
@@ -252,7 +275,7 @@ impl Reader {
         Ok(Phase::Preamble(torch::Zip { records, folder }, Pieces::new(pieces)))
     }
 
-    /// From the pickle to the storages that it needs.
+    /// From the pickle, plans the storages to read.
     fn contents(&mut self, zip: &torch::Zip) -> Result<Phase> {
         let mut preamble = std::mem::take(&mut self.sinks).into_iter();
         let described = preamble.next().map_or(Ok(Vec::new()), Sink::into_bytes)?;
@@ -276,7 +299,7 @@ impl Reader {
         Ok(self.settled(Phase::Data(Pieces::new(pieces), TORCH)))
     }
 
-    /// An error for a source that has ended at `at`.
+    /// The error for a source that has ended at offset `at`.
     fn cut(phase: &Phase, at: u64) -> Error {
         let (what, inside) = match phase {
             Phase::Header(_) => (SAFETENSORS, ", in the middle of its header"),
@@ -285,7 +308,7 @@ impl Reader {
         damaged(format!("this is no whole {what}: it ends after {at} bytes{inside}"))
     }
 
-    /// The tensors, once all bytes have come.
+    /// The tensors, once all bytes have been read.
     pub fn finish(self) -> Result<File> {
         if !matches!(self.phase, Phase::Done) {
             return Err(Error::Internal("the file was not read to its end".into()));

@@ -1,4 +1,5 @@
-//! What a zip file that was cut short still tells: its directory is lost with its end, but PyTorch writes the description of the tensors first.
+//! Diagnosis of a zip file that was cut short: its directory is lost with its end, but PyTorch
+//! writes the description of the tensors first.
 
 use super::choose::weights;
 use super::errors::{damaged, shown};
@@ -8,14 +9,15 @@ use super::zip::content_of_first;
 use crate::Error;
 use std::collections::HashSet;
 
-/// How much of the file is looked at.
+/// How many bytes at the beginning of the file are examined.
 pub const LOOK: u64 = 1 << 20;
 
-/// At least so many bytes stand between two storages: what ends the record of one, and the header of the other with its name.
+/// The fewest bytes between two storages: the end of one record, and the header of the next with
+/// its name.
 const HEADER: u64 = 56;
 
-/// An error that names the first tensor which cannot be whole in a file of `size` bytes that begins with `start`; none where that is
-/// not to be known.
+/// An error that names the first tensor which cannot be complete in a file of `size` bytes that
+/// begins with `start`; `None` if that cannot be determined.
 pub fn explain(start: &[u8], size: u64, key: Option<&str>) -> Option<Error> {
     let (name, content) = content_of_first(start)?;
     if !name.ends_with(PICKLE) {
@@ -23,7 +25,8 @@ pub fn explain(start: &[u8], size: u64, key: Option<&str>) -> Option<Error> {
     }
     let pickle = pickle::read(content).ok()?;
     let tensors = weights(&pickle, key).ok()?;
-    // the storages come after the pickle, in the order of their first use; what else there is between them only adds to it
+    // storages follow the pickle in the order of their first use; other records between them only
+    // move them further back
     let before = start.len() - content.len() + pickle.length;
     let (mut end, mut seen) = (before as u64, HashSet::new());
     for (name, view) in &tensors {

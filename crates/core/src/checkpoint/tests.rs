@@ -1,4 +1,4 @@
-//! Pickles that no program of PyTorch would write: each is an error, and takes little time and memory.
+//! Pickles that no PyTorch program would write: each must be an error, with little time and memory.
 
 use super::value::Value;
 use super::{pickle, Reader, Settings};
@@ -10,7 +10,8 @@ fn refuse(bytes: &[u8], words: &str) {
     assert!(message.contains(words), "{message}");
 }
 
-/// A tensor of `FloatStorage` "0" with four values, of this shape and these strides, as PyTorch pickles it.
+/// A tensor of `FloatStorage` "0" with four elements, with this shape and these strides, as PyTorch
+/// pickles it.
 fn tensor(shape: &[u32], strides: &[u32], offset: u32) -> Vec<u8> {
     let number = |n: &u32| [&b"J"[..], &n.to_le_bytes()].concat();
     let tuple = |list: &[u32]| [vec![b'('], list.iter().flat_map(number).collect(), vec![b't']].concat();
@@ -25,7 +26,7 @@ fn tensor(shape: &[u32], strides: &[u32], offset: u32) -> Vec<u8> {
     .concat()
 }
 
-/// A file of PyTorch with this pickle, and four values of f32 in storage "0".
+/// A PyTorch file with this pickle, and four f32 values in storage "0".
 fn file(pickled: Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut directory = Vec::new();
@@ -77,7 +78,7 @@ fn depth_and_cycles_are_no_matter() {
     let cycle = pickle::read(b"}q\0X\x01\0\0\0xh\0s.").unwrap();
     assert_eq!(cycle.root, 0);
     refuse(&vec![b'('; 100_000], "ends too early");
-    // each tuple has the one before it twice: copied, it would have 2^1000 parts
+    // each tuple contains the one before it twice: copied, it would have 2^1000 parts
     let doubled = [&b")"[..], &b"q\0h\0\x86".repeat(1000), b"."].concat();
     assert!(pickle::read(&doubled).is_ok());
 }
@@ -85,20 +86,21 @@ fn depth_and_cycles_are_no_matter() {
 #[test]
 fn a_tensor_that_is_asked_for_again_and_again_is_refused() {
     let once = tensor(&[1; 60], &[1; 60], 0);
-    // the function, then its arguments, are kept; each call costs six bytes and would make a shape of sixty
+    // function and arguments come from the memo: each call costs six bytes, and creates a shape of
+    // sixty axes
     let arguments = [&once[b"ctorch._utils\n_rebuild_tensor_v2\n".len()..once.len() - 1], b"q\x01"].concat();
     let many = [&b"ctorch._utils\n_rebuild_tensor_v2\nq\0"[..], &arguments, &b"0h\0h\x01R".repeat(5000), b"."].concat();
     refuse(&many, "more tensors than its size allows");
 }
 
-/// Peak of this process's memory in KiB, where the system tells.
+/// Peak memory of this process in KiB, if the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The entries `from..to` of a dict: numbers as names, all for one value.
+/// The entries `from..to` of a dict, with numbers as keys, and all with the same value.
 fn numbered(from: usize, to: usize, value: &[u8]) -> Vec<u8> {
     let entry = |n: usize| [&b"\x8c"[..], &[n.to_string().len() as u8], n.to_string().as_bytes(), value].concat();
     (from..to).flat_map(entry).collect()
@@ -122,7 +124,7 @@ fn a_dict_with_many_names_is_looked_at_once() {
         assert!(message.contains(words) && message.ends_with(" and 19992 more"), "{message}");
     }
     assert_eq!(read(&file, Some("19999")), Ok(20_000));
-    // without its end: what is wrong is looked for in the pickle
+    // the end is missing, so the pickle is examined to explain the error
     let cut = &file[..file.len() - 1];
     assert!(read(cut, None).is_err_and(|message| message.contains("cut short")));
     assert!(
@@ -169,7 +171,7 @@ fn whatever_else_weights_only_takes_is_passed_over_or_read() {
         let tensors = read(&[&named("o"), other, &key, &weight].concat()).unwrap();
         assert_eq!((tensors.len(), tensors[0].0.as_str()), (1, "w"));
     }
-    // of two values of a key the last counts, in the place of the first
+    // of two values of a key, the last one counts, in the position of the first
     let twice = [&key, &weight[..], &named("b"), &tensor(&[1], &[1], 0), &key, &tensor(&[3], &[1], 1)].concat();
     let tensors = read(&twice).unwrap();
     let found: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t.dims().to_vec())).collect();

@@ -1,4 +1,4 @@
-//! PyTorch's zip format: which records the tensors of a pickle need.
+//! PyTorch's zip format: finds the records that the tensors of a pickle need.
 
 use super::choose::Chosen;
 use super::data::{check_memory, Sink};
@@ -14,21 +14,27 @@ use super::zip::Record;
 use crate::Result;
 use std::collections::HashMap;
 
-/// Longest pickle that is read, if there is memory for its values.
+/// The greatest length in bytes of a pickle that is read, if memory suffices for its values.
 const LONGEST: u64 = 1 << 30;
-/// Copies of views may take so much more than what is stored.
+/// Allowance for copies of views, in bytes beyond a multiple of what is stored.
 const COPIES: u64 = 64 << 20;
 
+/// The name of the record with the pickle.
 pub const PICKLE: &str = "data.pkl";
 const BYTE_ORDER: &str = "byteorder";
 
-/// The records of a file, and the folder that they are in.
+/// The records of a file, and their folder.
 pub struct Zip {
+    /// The records, in the order of their offsets.
     pub records: Vec<Record>,
+    /// The folder of all records, with a slash at the end.
     pub folder: String,
 }
 
-/// The folder that all records are in, with its slash.
+/// The folder of all records, with a slash at the end.
+///
+/// # Errors
+/// The file was not written by `torch.save`.
 pub fn folder(records: &[Record]) -> Result<String> {
     let folder = |record: &Record| record.name.strip_suffix(PICKLE).filter(|f| f.ends_with('/')).map(str::to_string);
     let folder = records
@@ -44,7 +50,7 @@ pub fn folder(records: &[Record]) -> Result<String> {
     Ok(folder)
 }
 
-/// What has to be read first: the pickle, and the order of the bytes where it is told.
+/// The records to read first: the pickle, and the byte order if there is one.
 pub fn preamble(records: &[Record], folder: &str) -> Result<(Vec<Sink>, Vec<Piece>)> {
     let (mut sinks, mut pieces) = (Vec::new(), Vec::new());
     for name in [PICKLE, BYTE_ORDER] {
@@ -65,11 +71,12 @@ pub fn preamble(records: &[Record], folder: &str) -> Result<(Vec<Sink>, Vec<Piec
     Ok((sinks, pieces))
 }
 
+/// The byte range of a record.
 fn piece(record: &Record, sink: usize) -> Piece {
     Piece { start: record.start, end: record.end, sink, record: Some(LocalHeader::of(record)) }
 }
 
-/// An error where the values are not little-endian.
+/// Returns an error if the values are not little-endian.
 pub fn check_byte_order(order: &[u8]) -> Result<()> {
     if order == b"little" {
         return Ok(());
@@ -80,7 +87,7 @@ pub fn check_byte_order(order: &[u8]) -> Result<()> {
     )))
 }
 
-/// A record whose values are read: the name of a tensor in it, and what it holds.
+/// A record whose values are read: the name of a tensor in it, the type and number of its values.
 struct Stored<'a> {
     name: &'a str,
     element: Element,
@@ -88,7 +95,8 @@ struct Stored<'a> {
     record: &'a Record,
 }
 
-/// What tensors need of the file. Everything is checked before memory is taken.
+/// The plans, sinks and byte ranges for the selected tensors. Checks everything before memory is
+/// allocated.
 pub fn contents(chosen: &[Chosen], zip: &Zip, widen: bool) -> Result<(Vec<Plan>, Vec<Sink>, Vec<Piece>)> {
     let (plans, storages) = plan(chosen, zip)?;
     let layouts = plans.iter().filter_map(|plan| plan.view.as_ref());
@@ -104,6 +112,7 @@ pub fn contents(chosen: &[Chosen], zip: &Zip, widen: bool) -> Result<(Vec<Plan>,
     Ok((plans, sinks, pieces))
 }
 
+/// The plan of each tensor, and the storages, each of which is read once.
 fn plan<'a>(chosen: &'a [Chosen], Zip { records, folder }: &'a Zip) -> Result<(Vec<Plan>, Vec<Stored<'a>>)> {
     let by_name: HashMap<&str, &Record> = records.iter().map(|record| (record.name.as_str(), record)).collect();
     let (mut plans, mut storages) = (Vec::new(), Vec::<Stored>::new());
@@ -119,7 +128,7 @@ fn plan<'a>(chosen: &'a [Chosen], Zip { records, folder }: &'a Zip) -> Result<(V
                 storages.push(Stored { name, element, count, record });
             }
             Some(other) if other.element == element && other.count == count => {}
-            // PyTorch writes this of the types that have no storage of their own
+            // PyTorch writes this for types that have no storage class of their own
             Some(_) if view.dtype.is_some() => return Err(strange(name, "shares its values with one of another type")),
             Some(_) => {
                 return Err(damaged_pickle(&format!("tensor `{}` gives its storage another type or size", shown(name))))
@@ -132,7 +141,7 @@ fn plan<'a>(chosen: &'a [Chosen], Zip { records, folder }: &'a Zip) -> Result<(V
     Ok((plans, storages))
 }
 
-/// The record `full`, which must have the bytes that a storage needs.
+/// The record `full`; an error if it is missing or does not have the size that the storage needs.
 fn check_record<'a>(
     record: Option<&'a Record>,
     full: &str,
@@ -155,7 +164,8 @@ fn check_record<'a>(
     )))
 }
 
-/// A hostile file could describe large tensors by few values.
+/// Returns an error if copies of views need far more bytes than are stored: a malicious file could
+/// describe large tensors with few values.
 fn check_copies(copied: u64, stored: u64) -> Result<()> {
     if copied <= stored.saturating_mul(16).saturating_add(COPIES) {
         return Ok(());
@@ -165,7 +175,7 @@ fn check_copies(copied: u64, stored: u64) -> Result<()> {
     ))
 }
 
-/// Checks that a view stays within its storage of `stored` values.
+/// The layout of a view; an error if it exceeds its storage of `stored` values.
 fn layout(name: &str, view: &View, stored: u64) -> Result<Layout> {
     let count = view.shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
     let last = view
@@ -194,12 +204,13 @@ fn layout(name: &str, view: &View, stored: u64) -> Result<Layout> {
     }
 }
 
-/// Pickles that stand alone are of PyTorch before 1.6, or of something else.
+/// Returns an error for plain pickles: files of PyTorch before 1.6, or of other programs.
 pub fn refuse_pickles(start: &[u8]) -> Result<()> {
-    // the number that the old format begins with, as a pickle
+    // the magic number at the beginning of the old format, pickled
     const MAGIC: &[u8] = &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
     let [0x80, 2..=5, rest @ ..] = start else { return Ok(()) };
-    // the length of a header cannot look like this: it would be longer than any
+    // a header's length may begin like a pickle, but its upper four bytes are 0: no header has 4
+    // GiB
     if start.get(4..8) == Some(&[0; 4]) {
         return Ok(());
     }

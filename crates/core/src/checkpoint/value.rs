@@ -1,72 +1,87 @@
-//! What a pickle of PyTorch can hold.
+//! The values of a PyTorch pickle.
 
 use super::element::Element;
 use super::errors::{damaged, shown, unsupported};
 use super::global::{Global, Rebuild};
 use crate::{Error, Result};
 
-/// A place in the list of values.
+/// An index into the list of values.
 pub type Id = usize;
 
-/// What state dicts need of a pickle. Everything else that PyTorch may put beside it is `Other`.
+/// The values that state dicts need. All other values that PyTorch may write are `Other`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
+    /// `None`.
     None,
+    /// A boolean.
     Bool(bool),
+    /// An integer that fits into i64.
     Int(i64),
+    /// A floating-point number.
     Float(f64),
+    /// A string.
     Text(String),
+    /// A tuple.
     Tuple(Vec<Id>),
+    /// A list.
     List(Vec<Id>),
-    /// Keys and values, in order.
+    /// A dict: keys and values, in order.
     Dict(Vec<(Id, Id)>),
+    /// A class, function or dtype.
     Global(Global),
+    /// A storage.
     Storage(Box<Storage>),
+    /// A tensor.
     Tensor(Box<View>),
-    /// A tensor whose values cannot be read, and what it is.
+    /// A tensor whose values cannot be read, and the reason.
     Strange(&'static str),
-    /// Bytes, sets, devices, types: never looked at.
+    /// Bytes, sets, devices and others, which are ignored.
     Other,
 }
 
 /// A record of the file with values of one type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
-    /// The name of its record.
+    /// The name of the record.
     pub key: String,
-    /// As Python names it, such as `FloatStorage`; `UntypedStorage` of bytes.
+    /// The class in Python, such as `FloatStorage`; `UntypedStorage` for bytes.
     pub kind: String,
-    /// Of values; without a type, of bytes.
+    /// The number of values; for `UntypedStorage`, of bytes.
     pub count: u64,
 }
 
 /// A tensor: a view of a storage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
+    /// The storage.
     pub storage: Storage,
-    /// Of values in a storage that has no type, as PyTorch names it.
+    /// For an untyped storage, the dtype of the tensor.
     pub dtype: Option<&'static str>,
+    /// The index of the first element in the storage.
     pub offset: u64,
+    /// The size of each axis.
     pub shape: Vec<u64>,
+    /// The stride of each axis, in elements.
     pub strides: Vec<u64>,
 }
 
+/// The error for a damaged pickle.
 pub fn damaged_pickle(why: &str) -> Error {
     damaged(format!("the description of the tensors in this file (data.pkl) is damaged: {why}"))
 }
 
-/// An error for a tensor named `name` that is not read.
+/// The error for a tensor named `name` that cannot be read; `what` is the reason.
 pub fn strange(name: &str, what: &str) -> Error {
     unsupported(format!("tensor `{}` {what}, which is not supported", shown(name)))
 }
 
-/// Longest name of a record.
+/// The greatest length of the name of a record.
 const LONGEST: usize = 4096;
-/// Most axes of a tensor, as in PyTorch.
+/// The greatest number of axes of a tensor, as in PyTorch.
 const AXES: usize = 64;
 
 impl Value {
-    /// What a persistent id stands for: `('storage', type, key, location, count)`.
+    /// The storage that a persistent id describes: `('storage', type, key, location, count)`.
     pub fn storage(values: &[Value], id: Id) -> Result<Value> {
         let wrong = || damaged_pickle("a storage is described in a way that PyTorch does not use");
         let Some(Value::Tuple(parts)) = values.get(id) else { return Err(wrong()) };
@@ -84,7 +99,7 @@ impl Value {
 }
 
 impl View {
-    /// The type of its values; `name` is that of the tensor.
+    /// The type of the values; `name` is the name of the tensor, for messages.
     pub fn element(&self, name: &str) -> Result<Element> {
         let (known, own) = match self.dtype {
             Some(dtype) => (Element::of_torch(dtype), dtype),
@@ -93,7 +108,7 @@ impl View {
         known.ok_or_else(|| strange(name, &format!("has the type torch.{}", shown(own))))
     }
 
-    /// How many values its storage has.
+    /// The number of values of the storage.
     pub fn stored(&self, name: &str) -> Result<u64> {
         let size = match self.dtype {
             Some(_) => self.element(name)?.size() as u64,
@@ -106,7 +121,7 @@ impl View {
     }
 }
 
-/// What a call of a known name gives.
+/// The result of calling a known name with a tuple of arguments.
 pub fn reduce(values: &[Value], callee: Id, arguments: Id) -> Result<Value> {
     let (Some(Value::Global(global)), Some(Value::Tuple(arguments))) = (values.get(callee), values.get(arguments))
     else {
@@ -128,11 +143,12 @@ pub fn reduce(values: &[Value], callee: Id, arguments: Id) -> Result<Value> {
     }
 }
 
+/// The error for a call with wrong arguments.
 fn arguments_not_taken() -> Error {
     damaged_pickle("it calls a function with arguments that it does not take")
 }
 
-/// The dict of a list of pairs.
+/// A dict from a list of pairs.
 fn pairs_of(values: &[Value], pairs: &[Id]) -> Result<Value> {
     let pair = |id: &Id| match values.get(*id) {
         Some(Value::Tuple(pair) | Value::List(pair)) if pair.len() == 2 => Some((pair[0], pair[1])),
@@ -152,10 +168,11 @@ fn typed(values: &[Value], arguments: &[Id]) -> Result<Value> {
     }
 }
 
+/// The tensor that a function of `torch._utils` constructs.
 fn rebuild(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     match (how, arguments.first().and_then(|id| values.get(*id))) {
         (Rebuild::Plain | Rebuild::V2 | Rebuild::V3, _) => view(values, how, arguments),
-        // what a tensor is does not change by being a parameter
+        // a parameter is read as the tensor that it wraps
         (Rebuild::Parameter, Some(Value::Tensor(view))) => Ok(Value::Tensor(view.clone())),
         (Rebuild::Parameter, Some(Value::Strange(what))) => Ok(Value::Strange(what)),
         (Rebuild::Strange(what), _) => Ok(Value::Strange(what)),
@@ -164,8 +181,8 @@ fn rebuild(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
 }
 
 /// The tensor that `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[,
-/// metadata])` gives; `_rebuild_tensor` ends before `requires_grad`, `_v3` has the type before the
-/// metadata.
+/// metadata])` constructs. `_rebuild_tensor` has no arguments from `requires_grad` on, `_v3` has
+/// the dtype before the metadata.
 fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     let wrong = || damaged_pickle("a tensor is described in a way that PyTorch does not use");
     let (dtype, metadata) = match (how, arguments.get(4..).unwrap_or_default()) {
@@ -183,7 +200,7 @@ fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     let Some([storage, offset, shape, strides]) = arguments.first_chunk() else { return Err(wrong()) };
     let Some(Value::Storage(storage)) = values.get(*storage) else { return Err(wrong()) };
     let dtype = match (dtype, storage.kind == Global::UNTYPED) {
-        // bytes
+        // an untyped storage without a dtype contains bytes
         (None, true) => Element::torch_name("uint8"),
         (Some(_), false) => return Err(wrong()),
         (dtype, _) => dtype,
@@ -202,6 +219,7 @@ fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     }
 }
 
+/// A non-negative integer.
 fn number(values: &[Value], id: Id) -> Option<u64> {
     match values.get(id) {
         Some(Value::Int(n)) => u64::try_from(*n).ok(),
@@ -209,6 +227,7 @@ fn number(values: &[Value], id: Id) -> Option<u64> {
     }
 }
 
+/// A tuple or list of non-negative integers, at most one per axis.
 fn numbers(values: &[Value], id: Id) -> Option<Vec<u64>> {
     match values.get(id) {
         Some(Value::Tuple(items) | Value::List(items)) if items.len() <= AXES => {
@@ -218,8 +237,9 @@ fn numbers(values: &[Value], id: Id) -> Option<Vec<u64>> {
     }
 }
 
-/// What a tensor's metadata says of its values that does not stand in them: signs and conjugates
-/// that PyTorch has not computed yet. The outer `None`: it is no metadata.
+/// The reason why the stored values are not those of the tensor, from its metadata: a negation or
+/// conjugation that PyTorch has not computed yet. `Some(None)` if there is none; `None` if this is
+/// no metadata.
 fn lazy(values: &[Value], metadata: Id) -> Option<Option<&'static str>> {
     let pairs = match values.get(metadata)? {
         Value::None => return Some(None),
@@ -236,7 +256,7 @@ fn lazy(values: &[Value], metadata: Id) -> Option<Option<&'static str>> {
     })
 }
 
-/// A text, where it is one.
+/// The text of a value, if it is one.
 pub fn text(values: &[Value], id: Id) -> Option<&str> {
     match values.get(id) {
         Some(Value::Text(text)) => Some(text),

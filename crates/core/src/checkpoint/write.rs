@@ -1,4 +1,4 @@
-//! Named tensors as the bytes of a safetensors file. The same tensors give the same bytes.
+//! Serialises named tensors to safetensors. The result is deterministic.
 
 use super::errors::shown;
 use super::header::{LONGEST, METADATA};
@@ -9,19 +9,19 @@ use serde_json::{json, Map, Value as Json};
 use std::collections::{HashMap, HashSet};
 use xt_kernels::memory;
 
-/// Where a header must end, so that the values behind it are aligned.
+/// The alignment of the end of the header, and so of the values behind it.
 const ALIGNMENT: usize = 8;
 
 /// A tensor that is ready to be written.
 struct Line {
     name: String,
-    /// In main memory, without gaps.
+    /// A contiguous array in main memory.
     array: Array,
     dtype: Dtype,
 }
 
 impl Line {
-    /// `boolean`: the values of type u8 are truth values.
+    /// `boolean`: the u8 values are booleans.
     fn new(name: String, array: Array, boolean: bool) -> Result<Self> {
         if name == METADATA {
             return Err(Error::Shape(format!(
@@ -36,25 +36,31 @@ impl Line {
         Ok(Self { name, array, dtype })
     }
 
+    /// The number of bytes of the values.
     fn size(&self) -> usize {
         self.array.elem_count() * self.array.dtype().size_in_bytes()
     }
 }
 
-/// Safetensors bytes of named arrays.
+/// Serialises named arrays to safetensors.
+///
+/// # Errors
+/// Two names are equal, a name or shape is not allowed, the header would be too long, or memory
+/// does not suffice.
 pub fn write(tensors: Vec<(String, Array)>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
     write_lines(tensors.into_iter().map(|(name, array)| Line::new(name, array, false)), metadata)
 }
 
-/// The same for tensors, of which some hold truth values.
+/// As [`write`] for tensors, some of which may be boolean.
 pub fn write_tensors(named: Vec<(String, Tensor)>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
     write_lines(named.into_iter().map(|(name, t)| Line::new(name, t.array()?, t.is_boolean())), metadata)
 }
 
+/// Serialises the tensors.
 fn write_lines(lines: impl Iterator<Item = Result<Line>>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
     let mut lines = lines.collect::<Result<Vec<_>>>()?;
     check_names(&lines)?;
-    // wide types first, so that all values are aligned
+    // types with more bytes first, so that all values are aligned
     lines.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
     let header = header(&lines, metadata)?;
     let size = lines.iter().fold(8 + header.len(), |sum, line| sum.saturating_add(line.size()));
@@ -67,7 +73,7 @@ fn write_lines(lines: impl Iterator<Item = Result<Line>>, metadata: HashMap<Stri
     Ok(bytes)
 }
 
-/// The type of the values as the format names it.
+/// The type of an array in safetensors.
 fn type_of(array: &Array) -> Result<Dtype> {
     Ok(match array.dtype() {
         DType::U8 => Dtype::U8,
@@ -81,6 +87,7 @@ fn type_of(array: &Array) -> Result<Dtype> {
     })
 }
 
+/// Returns an error if two tensors have the same name.
 fn check_names(lines: &[Line]) -> Result<()> {
     let mut names = HashSet::new();
     match lines.iter().find(|line| !names.insert(&line.name)) {
@@ -89,7 +96,7 @@ fn check_names(lines: &[Line]) -> Result<()> {
     }
 }
 
-/// What stands in front of the values, with its spaces at the end.
+/// The header, padded with spaces.
 fn header(lines: &[Line], metadata: HashMap<String, String>) -> Result<Vec<u8>> {
     let mut map = Map::new();
     if !metadata.is_empty() {
@@ -117,13 +124,13 @@ fn header(lines: &[Line], metadata: HashMap<String, String>) -> Result<Vec<u8>> 
     Ok(text)
 }
 
-/// An empty vector with room for `size` bytes, or an error where memory does not give them.
+/// An empty vector with capacity for `size` bytes; an error if memory does not suffice.
 fn room(size: usize) -> Result<Vec<u8>> {
     memory::check("the bytes of this file", size as u64)?;
     let mut bytes = Vec::new();
     match bytes.try_reserve_exact(size) {
         Ok(()) => Ok(bytes),
-        // the check above has asked for the same; another thread may have taken it since
+        // the check above should have failed; another thread may have allocated since
         Err(e) => Err(Error::Checkpoint(format!("the {size} bytes of this file do not fit into memory: {e}"))),
     }
 }

@@ -1,5 +1,6 @@
-//! The state of an optimizer as a file of PyTorch, which `torch.load(path, weights_only=True)`
-//! reads and `load_state_dict` of PyTorch's optimizer of the same name takes.
+//! Serialises the state of an optimizer to a PyTorch file, which
+//! `torch.load(path, weights_only=True)` reads, and `load_state_dict` of PyTorch's optimizer of the
+//! same name accepts.
 
 use super::element::Element;
 use super::write_pickle::{pickle, Node, Stored};
@@ -10,28 +11,30 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use xt_kernels::memory;
 
-/// The folder of the records; PyTorch takes any.
+/// The folder of the records; PyTorch accepts any name.
 const FOLDER: &str = "archive";
 
-/// What PyTorch's settings have besides ours, as they are where nobody has set them.
+/// Settings that only PyTorch's optimizers have, with their default values.
 const COMMON: [(&str, Option<bool>); 3] =
     [("maximize", Some(false)), ("foreach", None), ("differentiable", Some(false))];
+/// Further such settings of Adam and AdamW.
 const OF_ADAM: [(&str, Option<bool>); 2] = [("amsgrad", Some(false)), ("capturable", Some(false))];
 
-/// Room for the header of a record and what fills up before its content.
+/// Bytes reserved for the header of a record and the padding before its content.
 const RECORD: usize = 256;
 
-/// `named` are the tensors `INDEX.FIELD`, `groups` the settings with the places of their
-/// parameters.
+/// Serialises the state: `named` are the tensors `INDEX.FIELD`, `groups` the settings of each group
+/// as a JSON array, including the indices of its parameters.
 ///
-/// An error (`out_of_memory`) where the file does not fit.
+/// # Errors
+/// `out_of_memory` if memory does not suffice for the file.
 pub fn write_optimizer(kind: OptimizerKind, named: Vec<(String, Tensor)>, groups: &Json) -> Result<Vec<u8>> {
     let mut state: BTreeMap<i64, Vec<(Node, Node)>> = BTreeMap::new();
     let mut arrays = Vec::new();
     for (name, tensor) in named {
         let unknown = || Error::Internal(format!("`{name}` is no state of an optimizer"));
         let (index, field) = name.split_once('.').ok_or_else(unknown)?;
-        // PyTorch's SGD does not count its steps
+        // PyTorch's SGD does not save a step count
         if kind == OptimizerKind::Sgd && field == "step" {
             continue;
         }
@@ -51,11 +54,11 @@ pub fn write_optimizer(kind: OptimizerKind, named: Vec<(String, Tensor)>, groups
     write(&pickle(&root), &arrays)
 }
 
-/// The records in PyTorch's order.
+/// Writes the records in PyTorch's order.
 fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
     let bytes = arrays.iter().map(|array| array.elem_count() as u64 * array.dtype().size_in_bytes() as u64);
     let size = bytes.sum::<u64>() + (pickle.len() + RECORD * (arrays.len() + 4)) as u64;
-    // one tensor at a time is copied beside the file
+    // while the file is built, one tensor at a time is copied too
     memory::check("the file of the optimizer's state", size)?;
     let mut zip = Zip::with_room(size as usize)?;
     zip.add(&format!("{FOLDER}/data.pkl"), pickle);
@@ -67,6 +70,7 @@ fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
     Ok(zip.finish())
 }
 
+/// The settings of a group.
 fn group(kind: OptimizerKind, settings: &Json) -> Node {
     let text = |name: &str| Node::Text(name.into());
     let own = settings.as_object().into_iter().flatten();
@@ -81,6 +85,7 @@ fn group(kind: OptimizerKind, settings: &Json) -> Node {
     Node::Dict(pairs)
 }
 
+/// The value of a setting.
 fn setting(name: &str, value: &Json) -> Node {
     match value {
         Json::Bool(b) => Node::Bool(*b),
@@ -91,7 +96,7 @@ fn setting(name: &str, value: &Json) -> Node {
         Json::String(s) => Node::Text(s.clone()),
         Json::Array(items) => {
             let items = items.iter().map(|item| setting("", item)).collect();
-            // PyTorch takes pairs such as `betas` as tuples
+            // PyTorch expects pairs such as `betas` as tuples
             if name == "params" {
                 Node::List(items)
             } else {

@@ -1,24 +1,34 @@
-//! Pickles as PyTorch writes them, in the second protocol.
+//! Writes pickles as PyTorch does, in protocol 2.
 
-/// A value of Python.
+/// A Python value.
 pub enum Node {
+    /// `None`.
     None,
+    /// A boolean.
     Bool(bool),
+    /// An integer.
     Int(i64),
+    /// A floating-point number.
     Float(f64),
+    /// A string.
     Text(String),
+    /// A tuple.
     Tuple(Vec<Node>),
+    /// A list.
     List(Vec<Node>),
+    /// A dict: keys and values, in order.
     Dict(Vec<(Node, Node)>),
+    /// A tensor.
     Tensor(Stored),
 }
 
-/// A tensor that is the whole of its storage, in row-major order.
+/// A tensor that is its whole storage, in row-major order.
 pub struct Stored {
     /// The name of its record.
     pub key: String,
     /// The class of its storage in PyTorch.
     pub kind: &'static str,
+    /// The size of each axis.
     pub shape: Vec<usize>,
 }
 
@@ -30,6 +40,7 @@ pub fn pickle(root: &Node) -> Vec<u8> {
     bytes
 }
 
+/// Writes a value.
 fn put(to: &mut Vec<u8>, node: &Node) {
     match node {
         Node::None => to.push(b'N'),
@@ -55,12 +66,14 @@ fn put(to: &mut Vec<u8>, node: &Node) {
     }
 }
 
+/// Writes a tuple, with `put` for each item.
 fn tuple<T>(to: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
     to.push(b'(');
     items.iter().for_each(|item| put(to, item));
     to.push(b't');
 }
 
+/// Writes an integer.
 fn int(to: &mut Vec<u8>, n: i64) {
     match i32::try_from(n) {
         Ok(n) => to.extend([&b"J"[..], &n.to_le_bytes()].concat()),
@@ -68,12 +81,13 @@ fn int(to: &mut Vec<u8>, n: i64) {
     }
 }
 
+/// Writes a string.
 fn text(to: &mut Vec<u8>, value: &str) {
-    // names of settings and records: never so long that four bytes would not tell
+    // a name of a setting or record, so its length fits into four bytes
     to.extend([&b"X"[..], &(value.len() as u32).to_le_bytes(), value.as_bytes()].concat());
 }
 
-/// `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`.
+/// Writes `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`.
 fn tensor(to: &mut Vec<u8>, Stored { key, kind, shape }: &Stored) {
     let size = |to: &mut Vec<u8>, n: &usize| int(to, *n as i64);
     to.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
@@ -89,6 +103,7 @@ fn tensor(to: &mut Vec<u8>, Stored { key, kind, shape }: &Stored) {
     to.extend(b"\x89ccollections\nOrderedDict\n)RtR");
 }
 
+/// Row-major strides; axes of size 0 count as 1.
 fn strides(shape: &[usize]) -> Vec<usize> {
     (1..=shape.len()).map(|i| shape[i..].iter().map(|d| (*d).max(1)).product()).collect()
 }

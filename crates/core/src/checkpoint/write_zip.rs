@@ -1,32 +1,38 @@
-//! Zip files as PyTorch writes them: records as they are, each from a multiple of 64 bytes on.
+//! Writes zip files as PyTorch does: records without compression, with contents aligned to 64
+//! bytes.
 
 use super::zip::LOCAL;
 use crate::{Error, Result};
 use crc32fast::hash;
 
-/// Where the content of each record begins is a multiple of this.
+/// The alignment of the content of each record.
 const ALIGNMENT: u64 = 64;
-/// The identifier of the extra field that PyTorch fills up with.
+/// The identifier of the extra field that PyTorch uses for padding.
 const PADDING: [u8; 2] = *b"FB";
-/// Sizes and places from here on stand in an extra field.
+/// Sizes and offsets from here on are written to an extra field.
 const LARGE: u64 = 0xffff_ffff;
-/// The version of the format that knows such fields.
+/// The version of the zip format that has this extra field.
 const VERSION: [u8; 2] = [45, 0];
 /// Names are UTF-8.
 const FLAGS: [u8; 2] = [0, 8];
-/// The first of January 1980, the earliest day that there is: equal states are equal files.
+/// The first of January 1980, the earliest date of the format: constant, so that equal states give
+/// equal files.
 const DATE: [u8; 4] = [0, 0, 0x21, 0];
 
 /// A zip file that is being written.
 pub struct Zip {
+    /// The records so far.
     bytes: Vec<u8>,
+    /// The entries of the directory so far.
     directory: Vec<u8>,
+    /// The number of records.
     count: u64,
+    /// Sizes and offsets from here on are written to an extra field; lower in tests.
     large: u64,
 }
 
 impl Zip {
-    /// With room for `size` bytes, or an error where memory does not give them.
+    /// An empty file with capacity for `size` bytes; an error if memory does not suffice.
     pub fn with_room(size: usize) -> Result<Self> {
         let mut bytes = Vec::new();
         match bytes.try_reserve_exact(size) {
@@ -35,7 +41,7 @@ impl Zip {
         }
     }
 
-    /// A record with this name and content.
+    /// Appends a record with this name and content.
     pub fn add(&mut self, name: &str, content: &[u8]) {
         let (start, length) = (self.bytes.len() as u64, content.len() as u64);
         let crc = hash(content).to_le_bytes();
@@ -56,12 +62,12 @@ impl Zip {
         self.count += 1;
     }
 
-    /// A size or place in four bytes; all ones where it stands in the extra field.
+    /// A size or offset in four bytes; all ones if it is in the extra field.
     fn narrow(&self, number: u64) -> [u8; 4] {
         (if number >= self.large { u32::MAX } else { number as u32 }).to_le_bytes()
     }
 
-    /// The extra field with those numbers that four bytes do not hold.
+    /// The extra field, with the numbers that do not fit into four bytes.
     fn wide(&self, numbers: &[u64]) -> Vec<u8> {
         let large: Vec<u8> = numbers.iter().filter(|n| **n >= self.large).flat_map(|n| n.to_le_bytes()).collect();
         match large.len() {
@@ -70,7 +76,7 @@ impl Zip {
         }
     }
 
-    /// The whole file.
+    /// Appends the directory, and returns the bytes of the file.
     pub fn finish(mut self) -> Vec<u8> {
         let (start, length) = (self.bytes.len() as u64, self.directory.len() as u64);
         self.bytes.append(&mut self.directory);
@@ -94,7 +100,7 @@ mod tests {
     use super::super::zip::{find_end, read_end64, records, End, END64};
     use super::*;
 
-    /// The content of each record, as our reader finds it.
+    /// The content of each record, as this library's reader finds it.
     fn contents(file: &[u8]) -> Vec<(String, Vec<u8>)> {
         let size = file.len() as u64;
         let directory = match find_end(file, size).unwrap() {

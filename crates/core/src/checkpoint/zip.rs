@@ -1,48 +1,56 @@
-//! The few structures of a zip file that PyTorch's format needs: the directory at the end, and the header before each record.
+//! The structures of a zip file that PyTorch's format needs: the directory at the end, and the
+//! header before each record.
 //!
-//! The crates for zip files want to read and seek by themselves; here the bytes are asked for and come later, which in a browser
-//! nothing can wait for. PyTorch stores its records as they are, so that nothing has to be unpacked.
+//! Crates for zip files read and seek on their own. This reader requests bytes, which arrive later,
+//! since code in a browser cannot block. PyTorch stores its records without compression, so nothing
+//! has to be decompressed.
 
 use super::errors::damaged;
 use crate::{Error, Result};
 use std::collections::HashSet;
 
-/// How far from the end the directory's own end may begin: its 22 bytes, a comment, and what points to the one for large files.
+/// The most bytes from the start of the end record of the directory to the end of the file: the
+/// record itself (22 bytes), a comment, and in front the locator of the end record for large files.
 pub const TAIL: u64 = 22 + 0xffff + 20;
-/// Length of the end of the directory for large files.
+/// The length of the end record of the directory of large files (zip64).
 pub const END64: u64 = 56;
-/// Length of the header before a record, without name and extra field.
+/// The length of the local header of a record, without name and extra field.
 pub const LOCAL: usize = 30;
-/// Longest directory that is read.
+/// The greatest length of a directory that is read.
 const DIRECTORY: u64 = 64 << 20;
 
-/// A number of `N` bytes, little-endian.
+/// An unsigned integer of `N` bytes, little-endian; `None` if it is beyond the end of `bytes`.
 pub fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let mut wide = [0; 8];
     wide[..N].copy_from_slice(bytes.get(at..at.checked_add(N)?)?);
     Some(u64::from_le_bytes(wide))
 }
 
+/// The error for a directory that ends too early.
 fn cut() -> Error {
     damaged("this zip file is damaged: its directory ends too early".into())
 }
 
-/// Where the directory stands.
+/// The position of the directory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Directory {
+    /// The first byte.
     pub offset: u64,
+    /// The number of bytes.
     pub length: u64,
+    /// The number of records.
     count: u64,
 }
 
-/// What the end of a file says.
+/// What the end of a file contains.
 pub enum End {
+    /// The position of the directory.
     Directory(Directory),
-    /// Of large files: the place of what says it.
+    /// For large files, the offset of the record that contains it.
     Zip64(u64),
 }
 
-/// Looks for the end of the directory in the last bytes of a file.
+/// Finds the end record of the directory in the last bytes of a file.
 pub fn find_end(tail: &[u8], size: u64) -> Result<End> {
     let is_end = |at: &usize| {
         tail[*at..].starts_with(b"PK\x05\x06")
@@ -62,7 +70,7 @@ pub fn find_end(tail: &[u8], size: u64) -> Result<End> {
     Ok(End::Directory(check(Directory { offset: field(16)?, length: field(12)?, count }, size)?))
 }
 
-/// Reads the end of the directory of a large file.
+/// Reads the end record of the directory of a large file.
 pub fn read_end64(bytes: &[u8], size: u64) -> Result<Directory> {
     if !bytes.starts_with(b"PK\x06\x06") {
         return Err(damaged("this zip file is damaged: the end of its directory is not where it should be".into()));
@@ -71,6 +79,7 @@ pub fn read_end64(bytes: &[u8], size: u64) -> Result<Directory> {
     check(Directory { offset: field(48)?, length: field(40)?, count: field(32)? }, size)
 }
 
+/// Returns an error if the directory is outside of the file or too long.
 fn check(directory: Directory, size: u64) -> Result<Directory> {
     let end = directory.offset.checked_add(directory.length);
     if end.is_none_or(|end| end > size) || directory.length > DIRECTORY {
@@ -82,25 +91,26 @@ fn check(directory: Directory, size: u64) -> Result<Directory> {
     Ok(directory)
 }
 
-/// A record, as the directory tells.
+/// A record, as described by the directory.
 #[derive(Debug)]
 pub struct Record {
+    /// The name.
     pub name: String,
     encrypted: bool,
     compressed: bool,
-    /// The CRC-32 of its content; none where the file was written without.
+    /// The CRC-32 of its content; `None` if the file was written without.
     pub crc: Option<u32>,
-    /// In the file.
+    /// Bytes of the content in the file.
     stored: u64,
-    /// Of the content.
+    /// Bytes of the content after decompression.
     pub length: u64,
-    /// Its header's first byte.
+    /// The first byte of its header.
     pub start: u64,
-    /// The first byte of what comes next.
+    /// The first byte of the next record, or of the directory.
     pub end: u64,
 }
 
-/// The records in a directory, in the order of their places.
+/// The records of a directory, ordered by offset.
 pub fn records(bytes: &[u8], directory: &Directory) -> Result<Vec<Record>> {
     let (mut records, mut at, mut names) = (Vec::new(), 0, HashSet::new());
     while at < bytes.len() && (records.len() as u64) < directory.count {
@@ -114,7 +124,7 @@ pub fn records(bytes: &[u8], directory: &Directory) -> Result<Vec<Record>> {
     if records.len() as u64 != directory.count {
         return Err(cut());
     }
-    // torch.serialization.set_crc32_options(False) leaves out all of them
+    // torch.serialization.set_crc32_options(False) omits all of them
     if records.iter().all(|record| record.crc == Some(0)) {
         records.iter_mut().for_each(|record| record.crc = None);
     }
@@ -151,7 +161,8 @@ fn record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
     Some((record, 46 + lengths.iter().sum::<usize>()))
 }
 
-/// Sizes and place; those that four bytes cannot hold stand in the extra field, in this order.
+/// Sizes and offset; those that do not fit into four bytes are taken from the extra field, in this
+/// order.
 fn wide(mut fields: [u64; 3], extra: &[u8]) -> Option<[u64; 3]> {
     if fields.iter().all(|field| *field != 0xffff_ffff) {
         return Some(fields);
@@ -169,7 +180,8 @@ fn wide(mut fields: [u64; 3], extra: &[u8]) -> Option<[u64; 3]> {
 }
 
 impl Record {
-    /// An error where its bytes are not the content itself. `what` is what it holds.
+    /// Returns an error if the record is encrypted or compressed. `what` names its content in the
+    /// message.
     pub fn check_plain(&self, what: &str) -> Result<()> {
         let how = match (self.encrypted, self.compressed) {
             (true, _) => "encrypted",
@@ -183,7 +195,8 @@ impl Record {
     }
 }
 
-/// Name and first bytes of the record that a file begins with.
+/// The name and the first bytes of the content of the first record of a file that begins with
+/// `start`.
 pub fn content_of_first(start: &[u8]) -> Option<(&str, &[u8])> {
     let head = start.starts_with(b"PK\x03\x04").then_some(start)?;
     let name = LOCAL + number::<2>(head, 26)? as usize;

@@ -1,56 +1,66 @@
-//! Beam search: of each prompt the likeliest open sequences go on, and the likeliest ended ones are the result.
+//! Beam search: extends the most likely open sequences of each prompt, and returns the best
+//! finished ones.
 //!
-//! Source: Google's Neural Machine Translation System, <https://arxiv.org/abs/1609.08144>, with the plain power of the
-//! length as its penalty.
+//! Source: Google's Neural Machine Translation System, <https://arxiv.org/abs/1609.08144>; the
+//! length penalty is a plain power of the length.
 
 use super::sampler::{nothing_left, numbers};
 use super::table::Table;
 use crate::{Result, Tensor};
 
-/// The beams of all prompts; those of one prompt are rows that stand together.
+/// The beams of all prompts. The beams of one prompt are consecutive rows.
 pub struct Beams {
     groups: Vec<Group>,
-    /// Beams of each prompt.
+    /// Beams per prompt.
     count: usize,
+    /// Exponent of the length in the score.
     length_penalty: f64,
+    /// Tokens that end a sequence.
     ends: Vec<i64>,
-    /// New tokens that a sequence may have, and those that open ones have.
+    /// The greatest number of new tokens of a sequence.
     longest: usize,
+    /// The number of new tokens of the open sequences.
     length: usize,
 }
 
 /// The beams of one prompt.
 struct Group {
-    /// Log-probabilities of the open sequences, the likeliest first; -inf where there is none.
+    /// Log-probabilities of the open sequences in descending order; -inf for unused beams.
     open: Vec<f64>,
-    /// New tokens and score of the sequences that have ended, the best first, as many as there are beams.
+    /// New tokens and score of the finished sequences, the best first; at most one per beam.
     ended: Vec<(Vec<i64>, f64)>,
-    /// No open one can become better than those that have ended.
+    /// Whether no open sequence can become better than the finished ones.
     done: bool,
 }
 
-/// An open sequence and a token behind it.
+/// An open sequence extended by a token.
 #[derive(Clone, Copy)]
 struct Candidate {
+    /// Log-probability of the extended sequence.
     score: f64,
+    /// Index of the open sequence among those of its prompt.
     beam: usize,
+    /// The token.
     token: i64,
 }
 
-/// What becomes of the rows: row i is row `from[i]` with `tokens[i]` behind it.
+/// The next rows: row `i` is the former row `from[i]`, extended by `tokens[i]`.
 pub struct Advance {
+    /// Index of the former row, for each row.
     pub from: Vec<usize>,
+    /// The new token of each row.
     pub tokens: Vec<i64>,
 }
 
 impl Beams {
-    /// `count` beams for each of `prompts` that get at most `longest` tokens, one of `ends` being the last.
+    /// `count` beams for each of `prompts`. A sequence gets at most `longest` new tokens; a token
+    /// of `ends` finishes it.
     pub fn new(prompts: &[&[i64]], count: usize, length_penalty: f64, ends: &[i64], longest: usize) -> Self {
         let group = |prompt: &&[i64]| {
-            // the rows of one prompt are alike at first: one of them is open
+            // all rows of a prompt are equal at first, so only one of them is open
             let mut open = vec![f64::NEG_INFINITY; count];
             open[0] = 0.0;
-            // a prompt that has ended gets nothing more
+            // a prompt that contains an end token is not continued
             let done = prompt.iter().any(|token| ends.contains(token));
             Group { open, ended: if done { vec![(vec![], 0.0); count] } else { vec![] }, done }
         };
@@ -58,13 +68,17 @@ impl Beams {
         Self { groups, count, length_penalty, ends: ends.to_vec(), longest, length: 0 }
     }
 
-    /// Whether nothing can change any more.
+    /// Whether the search is over.
     pub fn done(&self) -> bool {
         self.length >= self.longest || self.groups.iter().all(|group| group.done)
     }
 
-    /// Chooses the beams that go on, given the logits of `rows`, (rows, num_tokens), at which a filter of the caller's has been where they
-    /// are `filtered`; `new` gives the new tokens of a row.
+    /// Selects the beams to continue from `logits`, (rows, num_tokens). `filtered` tells whether
+    /// the caller's filter was applied to them. `new` returns the new tokens of a row so far.
+    ///
+    /// # Errors
+    /// The logits have the wrong shape or contain NaN, or a prompt has neither a possible next
+    /// token nor a finished sequence.
     pub fn advance<'a>(
         &mut self,
         logits: &Tensor,
@@ -95,7 +109,8 @@ impl Beams {
                     group.ended.push((tokens, bound.now(candidate.score)));
                 }
             }
-            // a vocabulary may be too small for so many beams; a token that is never an answer keeps the rows alike
+            // the vocabulary may be too small for so many beams: unused rows get a token, but a
+            // score of -inf
             next.resize(count, Candidate { score: f64::NEG_INFINITY, beam: 0, token: 0 });
             group.settle(&next, count, &bound);
             advance.from.extend(next.iter().map(|c| first + c.beam));
@@ -104,8 +119,8 @@ impl Beams {
         Ok(advance)
     }
 
-    /// The `want` best sequences of each prompt, its new tokens; fewer than that where there are none. `new` gives the new
-    /// tokens of an open row.
+    /// The `want` best sequences of each prompt, without the prompt; fewer if there are not so
+    /// many. `new` returns the new tokens of an open row.
     pub fn best<'a>(&self, want: usize, new: impl Fn(usize) -> &'a [i64]) -> Vec<Vec<Vec<i64>>> {
         let bound = Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };
         let best = |(g, group): (usize, &Group)| {
@@ -122,7 +137,8 @@ impl Beams {
 }
 
 impl Group {
-    /// Takes over the open sequences, and ends once none of them can become better than the ended ones.
+    /// Stores the open sequences, keeps the best finished ones, and marks the group as done once no
+    /// open sequence can become better than the worst of these.
     fn settle(&mut self, next: &[Candidate], count: usize, bound: &Bound) {
         self.open = next.iter().map(|c| c.score).collect();
         self.ended.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -134,7 +150,7 @@ impl Group {
     }
 }
 
-/// From log-probabilities to scores: the length counts.
+/// Computes scores, log-probability / length^penalty, and their bounds.
 struct Bound {
     penalty: f64,
     length: usize,
@@ -142,19 +158,20 @@ struct Bound {
 }
 
 impl Bound {
-    /// The score of a sequence of the present length.
+    /// The score of a sequence of the current length.
     fn now(&self, log_probability: f64) -> f64 {
         log_probability / (self.length.max(1) as f64).powf(self.penalty)
     }
 
-    /// The best score that an open sequence may end with: log-probabilities only fall.
+    /// An upper bound of the final score of an open sequence: log-probabilities can only decrease.
     fn reachable(&self, log_probability: f64) -> f64 {
         let length = if self.penalty > 0.0 { self.longest } else { self.length + 1 };
         log_probability / (length.max(1) as f64).powf(self.penalty)
     }
 }
 
-/// The `most` likeliest continuations of each open sequence whose rows begin at `first`, the likeliest of all first.
+/// The `most` most likely extensions of each open sequence, in descending order over all of them.
+/// The rows of the sequences begin at `first`.
 fn candidates(table: &Table, first: usize, open: &[f64], most: usize) -> Vec<Candidate> {
     let mut all = vec![];
     let mut row = vec![];

@@ -1,31 +1,37 @@
-//! Filters of logits, (rows, num_tokens): what is to be dropped becomes -inf.
+//! Filters of logits, (rows, num_tokens): they set the logits of excluded tokens to -inf.
 
 use super::table::Table;
 use crate::{Array, Device, Result, Tensor};
 
-/// What rounding to f32 may change of a probability near a limit.
+/// Tolerance for thresholds on probabilities, for rounding to f32.
 const ROUNDING: f64 = 1e-6;
 
-/// Keeps the largest `ceil((1 - thres) · num_tokens)` logits of each row.
+/// Keeps the largest `ceil((1 - thres) · num_tokens)` logits of each row. `logits`: (..,
+/// num_tokens).
+///
 /// Source: Hierarchical Neural Story Generation, <https://arxiv.org/abs/1805.04833>.
 pub fn top_k(logits: &Tensor, thres: f64) -> Result<Tensor> {
     by_row(logits, |row| keep_share(row, thres))
 }
 
-/// Keeps the largest logits of each row until their probability exceeds `1 - thres`, at least one: as in the reference,
-/// 0.9 keeps about a tenth of the mass.
+/// Keeps the largest logits of each row until their total probability exceeds `1 - thres`, at least
+/// one. As in the reference, `thres = 0.9` keeps about a tenth of the probability mass. `logits`:
+/// (.., num_tokens).
+///
 /// Source: The Curious Case of Neural Text Degeneration, <https://arxiv.org/abs/1904.09751>.
 pub fn top_p(logits: &Tensor, thres: f64) -> Result<Tensor> {
     by_row(logits, |row| keep_past_mass(row, thres))
 }
 
-/// Drops tokens less likely than `ratio · p^pow`, p the largest probability in the whole batch; all others
-/// become equally likely.
+/// Drops tokens with a probability below `ratio · p^pow`, where `p` is the largest probability in
+/// the whole batch. The remaining tokens become equally likely: their logits are set to 1.
+/// `logits`: (.., num_tokens).
 pub fn top_a(logits: &Tensor, pow: f64, ratio: f64) -> Result<Tensor> {
     let limit = limit_of_top_a(&Table::read(logits)?, pow, ratio);
     by_row(logits, |row| keep_alike(row, limit))
 }
 
+/// Applies `filter` to each row; the result has the type and device of `logits`.
 fn by_row(logits: &Tensor, filter: impl Fn(&mut [f64])) -> Result<Tensor> {
     let table = Table::read(logits)?;
     let mut all = Vec::with_capacity(logits.elem_count());
@@ -39,21 +45,21 @@ fn by_row(logits: &Tensor, filter: impl Fn(&mut [f64])) -> Result<Tensor> {
     Ok(Tensor::constant(array.to_dtype(logits.dtype())?.to_device(&logits.device())?))
 }
 
-/// `top_k` of the reference, on one row.
+/// [`top_k`] on one row.
 pub fn keep_share(row: &mut [f64], thres: f64) {
     keep_largest(row, ((1.0 - thres) * row.len() as f64).ceil() as usize);
 }
 
-/// `top_p` of the reference, on one row.
+/// [`top_p`] on one row.
 pub fn keep_past_mass(row: &mut [f64], thres: f64) {
     keep_while(row, |before| before <= 1.0 - thres);
 }
 
-/// `top_a` of the reference, on one row.
+/// [`top_a`] on one row, with the limit from [`limit_of_top_a`].
 pub fn keep_alike(row: &mut [f64], limit: f64) {
     let weights = softmax(row);
     for (x, p) in row.iter_mut().zip(weights) {
-        // what has no probability stays as it is
+        // a NaN compares false with both and stays unchanged
         if p < limit {
             *x = f64::NEG_INFINITY;
         } else if p >= limit {
@@ -62,7 +68,8 @@ pub fn keep_alike(row: &mut [f64], limit: f64) {
     }
 }
 
-/// The probability below which `top_a` drops tokens: it depends on the largest one of all rows, and is NaN where one has none.
+/// The probability below which [`top_a`] drops tokens. It depends on the largest probability of all
+/// rows; NaN if the probabilities of a row are NaN.
 pub fn limit_of_top_a(table: &Table, pow: f64, ratio: f64) -> f64 {
     let mut row = vec![];
     let mut largest = 0.0;
@@ -73,7 +80,8 @@ pub fn limit_of_top_a(table: &Table, pow: f64, ratio: f64) -> f64 {
     largest.powf(pow) * ratio
 }
 
-/// Keeps the `count` largest; of equal ones the first. NaN is larger than all, as in PyTorch.
+/// Keeps the `count` largest logits, the first ones if several are equal. NaN counts as the
+/// largest, as in PyTorch.
 pub fn keep_largest(row: &mut [f64], count: usize) {
     if count >= row.len() {
         return;
@@ -98,39 +106,42 @@ pub fn keep_largest(row: &mut [f64], count: usize) {
     }
 }
 
-/// A whole number that orders as [`f64::total_cmp`] does, but that all NaN are the largest: comparing those is faster.
+/// Maps a float to an integer of the same order, as [`f64::total_cmp`] but with all NaNs largest;
+/// integers compare faster.
 fn rank(x: f64) -> i64 {
     if x.is_nan() {
         return i64::MAX;
     }
     let bits = x.to_bits() as i64;
-    // of negative numbers, all bits but the sign are turned
+    // inverts all bits of negative numbers but the sign
     bits ^ ((bits >> 63) as u64 >> 1) as i64
 }
 
-/// Keeps the smallest set of the largest that has at least the probability `p` together.
+/// Keeps the fewest largest logits with a total probability of at least `p`.
 pub fn keep_nucleus(row: &mut [f64], p: f64) {
     if p < 1.0 {
         keep_while(row, |before| before < p - ROUNDING);
     }
 }
 
-/// Keeps what is at least `share` times as likely as the largest.
+/// Keeps tokens that are at least `share` times as likely as the most likely one.
 pub fn keep_likely(row: &mut [f64], share: f64) {
     let limit = largest(row) + share.ln() - ROUNDING;
     row.iter_mut().filter(|x| **x < limit).for_each(|x| *x = f64::NEG_INFINITY);
 }
 
-/// Keeps the largest one, and further ones in their order as long as `goes_on` holds for the probability of those before.
+/// Keeps the largest logit, and further ones in descending order while `goes_on` returns true for
+/// the total probability of those before.
 fn keep_while(row: &mut [f64], goes_on: impl Fn(f64) -> bool) {
     let weights = softmax(row);
     if weights.iter().any(|weight| weight.is_nan()) {
-        // there is no order of probabilities: as in the reference, all stay
+        // NaN probabilities have no order: as in the reference, all are kept
         return;
     }
     let mut order: Vec<usize> = (0..row.len()).collect();
     let by_size = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
-    // the first that goes is between `low` and `high`; halves take the place of sorting a large vocabulary
+    // The first dropped one is between `low` and `high`: bisection by partial selection is faster
+    // than sorting a large vocabulary.
     let (mut low, mut high, mut before) = (0, row.len(), 0.0);
     while high - low > 32 {
         let half = (high - low) / 2;
@@ -151,9 +162,10 @@ fn keep_while(row: &mut [f64], goes_on: impl Fn(f64) -> bool) {
     order[low..].iter().for_each(|i| row[*i] = f64::NEG_INFINITY);
 }
 
+/// The softmax of a row. If it contains +inf, the probability is shared among those.
 pub fn softmax(row: &[f64]) -> Vec<f64> {
     let top = largest(row);
-    // of infinite ones the difference is no number
+    // the difference of two infinities would be NaN
     let weight = |x: &f64| if top == f64::INFINITY { f64::from(u8::from(*x == top)) } else { (x - top).exp() };
     let weights: Vec<f64> = row.iter().map(weight).collect();
     let sum: f64 = weights.iter().sum();

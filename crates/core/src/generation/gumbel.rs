@@ -1,17 +1,21 @@
-//! Draws by Gumbel's law: the largest of logits with its noise is distributed as their softmax.
+//! Sampling with the Gumbel-max trick: the index of the largest of logits plus Gumbel noise is
+//! distributed as their softmax.
 
 use super::filters::softmax;
 use super::sampler::nothing_left;
 use super::table::Table;
 use crate::{Error, Result, Rng, Tensor};
 
-/// `count` numbers of Gumbel's law.
+/// `count` samples of the standard Gumbel distribution.
 pub fn gumbel_noise(count: usize, rng: &Rng) -> Vec<f64> {
-    // kept from 0, so that both logarithms are finite
+    // bounded away from 0, so that both logarithms are finite
     rng.stream().uniform(count).into_iter().map(|u| -(-(u.max(1e-20)).ln()).max(1e-20).ln()).collect()
 }
 
-/// For each row of `logits`, (.., num_tokens), a token drawn at `temperature`. NaN, and a row of which nothing is left, are errors.
+/// Draws a token at `temperature` for each row of `logits`, (.., num_tokens).
+///
+/// # Errors
+/// The logits contain NaN, or all logits of a row are -inf.
 pub fn gumbel_argmax(logits: &Tensor, temperature: f64, rng: &Rng) -> Result<Vec<i64>> {
     let noise = gumbel_noise(logits.elem_count(), rng);
     let table = Table::read(logits)?;
@@ -32,7 +36,8 @@ pub fn gumbel_argmax(logits: &Tensor, temperature: f64, rng: &Rng) -> Result<Vec
     (0..table.rows()).map(&mut best).collect()
 }
 
-/// The probability of each row's token at `temperature`.
+/// The probability of each row's token at `temperature`. `logits`: (.., num_tokens), one token per
+/// row.
 pub fn likelihood(logits: &Tensor, tokens: &[i64], temperature: f64) -> Result<Vec<f64>> {
     let table = Table::read(logits)?;
     let chance = |(i, token): (usize, &i64)| {

@@ -1,4 +1,4 @@
-//! Drawing sequences from a model, token by token.
+//! Generation of sequences, token by token.
 
 mod beams;
 mod filters;
@@ -24,36 +24,41 @@ use prompts::Prompts;
 use std::sync::Arc;
 use xt_options::generation::{BeamOptions, SamplingOptions};
 
-/// The number of a call whose seed is its own: none that is counted reaches it.
+/// Call number of the random stream of a generation with its own seed; counted calls never reach
+/// it.
 const SEEDED_CALL: u64 = u64::MAX;
 
-/// A generation that is under way.
+/// A generation in progress.
 pub struct Generation {
     parts: Parts,
+    /// How tokens are drawn and when a row ends.
     sampling: SamplingOptions,
-    /// In place of drawing.
+    /// Beam search, instead of sampling.
     beams: Option<Beams>,
+    /// The repetition penalty, if any.
     repetition: Option<Repetition>,
-    /// The random numbers of a generation with a seed of its own.
+    /// The random numbers of a generation with its own seed.
     rng: Option<Rng>,
-    /// What the model sees: padding, prompt and what was chosen so far, row by row.
+    /// The input of the model: for each row, padding, prompt and the tokens chosen so far.
     rows: Vec<Vec<i64>>,
     /// Tokens that end a row.
     ends: Vec<i64>,
-    /// Where each row's first end is.
+    /// For each row, the column of its first end token.
     ended: Vec<Option<usize>>,
-    /// Columns of the prompts, padding included.
+    /// Columns of the prompts, including padding.
     prompt: usize,
-    /// How many tokens are still to come.
+    /// How many more tokens to generate.
     left: usize,
-    /// The result has no batch axis.
+    /// Whether the result has no batch axis.
     single: bool,
-    /// What stands behind the end of a row.
+    /// Fills the result after the end of a row.
     pad_value: i64,
+    /// The device of the tokens.
     device: Device,
 }
 
-/// An error where memory cannot hold all the tokens of a generation that nothing ends before: its steps would go on until then.
+/// Returns an error if memory does not suffice for all tokens of a generation without end tokens,
+/// which always runs to its full length.
 pub fn check_length(start: &Tensor, seq_len: usize, sampling: &SamplingOptions) -> Result<()> {
     let rows = start.elem_count().max(1) / start.dims().last().copied().unwrap_or(1).max(1);
     if sampling.ends().is_empty() {
@@ -63,8 +68,11 @@ pub fn check_length(start: &Tensor, seq_len: usize, sampling: &SamplingOptions) 
 }
 
 impl Generation {
-    /// `start` is i64, (n) or (batch, n); `seq_len` tokens follow it. A mask in `with` says which tokens of `start` are
-    /// real; each row goes on behind its own last one.
+    /// Starts a generation of `seq_len` tokens after `start`, i64, (n) or (batch, n). A mask in
+    /// `with` tells which tokens of `start` are real; each row continues after its last real token.
+    ///
+    /// # Errors
+    /// `start`, or a tensor in `with`, does not fit the model, or memory does not suffice.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         start: &Tensor,
@@ -85,7 +93,7 @@ impl Generation {
         let columns = prompt.saturating_add(seq_len);
         let parts = Parts::new(model, with, (prompt, columns), &prompts.padding, times, &device, &caching)?;
         let (rows, padding) = prompts.repeated(times);
-        // an end in the prompt counts
+        // an end token in the prompt counts
         let end =
             |(row, from): (&Vec<i64>, &usize)| row[*from..].iter().position(|t| ends.contains(t)).map(|i| from + i);
         let ended = rows.iter().zip(&padding).map(end).collect();
@@ -106,31 +114,34 @@ impl Generation {
         })
     }
 
-    /// The same, after the encoder of `model` has read `tokens`, which happens at the first step.
+    /// Sets the source of an encoder-decoder `model`: its encoder reads `tokens` at the first step.
     pub fn with_source(mut self, model: Arc<XTransformer>, tokens: Tensor, with: SourceTensors) -> Self {
         self.parts.read_source(&model, &tokens, &with);
         self
     }
 
-    /// Whether keys and values of the columns so far are kept for the next step.
+    /// Whether keys and values of the columns so far are cached for the next step.
     pub fn is_cached(&self) -> bool {
         self.parts.keep()
     }
 
-    /// Whether all tokens are there.
+    /// Whether all tokens have been generated.
     pub fn done(&self) -> bool {
         self.left == 0
     }
 
-    /// Logits of the next token, (rows, num_tokens), the penalty in them. Each prompt has as many rows as it has beams, or
-    /// sequences to return.
+    /// Logits of the next token, (rows, num_tokens), after the repetition penalty. Each prompt has
+    /// one row per beam, or per sequence to return.
     pub fn logits(&mut self, ctx: &Ctx) -> Result<Tensor> {
         let logits = self.parts.logits(&self.rows, ctx)?;
         self.repetition.as_ref().map_or(Ok(logits.clone()), |repetition| repetition.apply(&logits))
     }
 
-    /// Chooses the next token of every row. `filtered`: a filter of the caller's has been at the logits. Gives the tokens,
-    /// `pad_value` for rows that had ended before; with beams those of the sequences that are open. `None` once all are there.
+    /// Chooses the next token of every row from `logits`, (rows, num_tokens). `filtered` tells
+    /// whether the caller's filter was applied to them.
+    ///
+    /// Returns the tokens, with `pad_value` for rows that had ended before; with beams, those of
+    /// the open sequences. `None` if the generation is over.
     pub fn accept(&mut self, logits: &Tensor, filtered: bool, rng: &Rng) -> Result<Option<Vec<i64>>> {
         if self.done() {
             return Ok(None);
@@ -146,11 +157,11 @@ impl Generation {
         Ok(Some((0..self.rows.len()).map(|row| self.token(row, column)).collect()))
     }
 
-    /// One more token for each row; the last one ends with the last row.
+    /// Appends a token to each row. The generation is over when all rows have ended.
     fn push(&mut self, drawn: &[i64]) {
         for (i, ((row, token), ended)) in self.rows.iter_mut().zip(drawn).zip(&mut self.ended).enumerate() {
             match *ended {
-                // a token that the model knows, which padding need not be
+                // repeats the end token: the model may not know the padding value
                 Some(end) => row.push(row[end]),
                 None => {
                     *ended = self.ends.contains(token).then_some(row.len());
@@ -162,6 +173,7 @@ impl Generation {
         self.left = if self.ended.iter().all(Option::is_some) { 0 } else { self.left - 1 };
     }
 
+    /// One step of beam search.
     fn advance(&mut self, logits: &Tensor, filtered: bool) -> Result<()> {
         let Some(beams) = &mut self.beams else { return Ok(()) };
         let (rows, prompt) = (&self.rows, self.prompt);
@@ -179,7 +191,7 @@ impl Generation {
         Ok(())
     }
 
-    /// What a row has in a column, padding behind its end.
+    /// The token of a row in a column; `pad_value` after the end of the row.
     fn token(&self, row: usize, column: usize) -> i64 {
         match self.ended[row] {
             Some(end) if self.beams.is_none() && column > end => self.pad_value,
@@ -187,7 +199,8 @@ impl Generation {
         }
     }
 
-    /// The new tokens, i64: (count), or (rows, count) for a prompt with a batch axis or several sequences to return.
+    /// The new tokens, i64: (count), or (rows, count) if the prompt has a batch axis or several
+    /// sequences are to be returned.
     pub fn tokens(&self) -> Result<Tensor> {
         let made = self.rows.first().map_or(0, Vec::len) - self.prompt;
         let rows: Vec<Vec<i64>> = match &self.beams {
@@ -202,7 +215,8 @@ impl Generation {
         Ok(Tensor::constant(Array::from_vec(rows.concat(), dims, &self.device)?))
     }
 
-    /// The best sequences that beam search has found in `made` steps, padded to the longest of them.
+    /// The best sequences of a beam search after `made` steps, padded to the length of the longest
+    /// one.
     fn best(&self, beams: &Beams, made: usize) -> Result<Vec<Vec<i64>>> {
         let wanted = self.sampling.num_return_sequences.get();
         let found = beams.best(wanted, |row| &self.rows[row][self.prompt..]);
@@ -211,7 +225,7 @@ impl Generation {
             tokens.resize(count, self.pad_value);
             tokens
         };
-        // where nothing follows a prompt, all its sequences are that
+        // a prompt that is not continued returns copies of the empty sequence
         let too_few = |group: &Vec<Vec<i64>>| group.len() < wanted && !group.iter().all(Vec::is_empty);
         if let Some((prompt, group)) = found.iter().enumerate().find(|(_, group)| too_few(group)) {
             return Error::shape(format!(
@@ -228,13 +242,14 @@ impl Generation {
     }
 }
 
-/// An error where so many rows cannot be held: `times` for each prompt, with `outputs` logits each.
+/// Returns an error if memory does not suffice for `times` rows per prompt with `outputs` logits
+/// each.
 fn check_memory(prompts: &Prompts, times: usize, outputs: usize, with: &TokenTensors) -> Result<()> {
     let layers = &with.layers;
     let tensors = [&with.prepend_embeds, &with.sum_embeds, &layers.context, &layers.mask, &layers.context_mask];
     let beside: usize = tensors.into_iter().flatten().chain(&layers.mems).map(Tensor::elem_count).sum();
     let (batch, columns) = (prompts.rows.len(), prompts.rows.first().map_or(0, Vec::len));
-    // ids, logits as they are chosen from, what goes along, and a little for the row itself
+    // ids, two copies of the logits, the tensors of `with`, and some bytes for the row itself
     let each = columns + 2 * outputs + beside / batch.max(1) + 16;
     Ok(xt_kernels::memory::alloc::check_wide(&[batch as u64, times as u64, each as u64], DType::F64)?)
 }

@@ -1,5 +1,5 @@
-//! Rows whose prompts are equally long go through the model together, where padding in front of a prompt would show in what
-//! follows it.
+//! Splits the rows of a generation into batches of prompts of equal length, for models whose
+//! results depend on padding in front of the prompt.
 
 use super::prompts::{has_columns, with_rows, without_columns};
 use super::steps::{Caching, Steps};
@@ -8,19 +8,22 @@ use crate::{Array, Ctx, Device, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::no_grad;
 
-/// All rows of a generation: as one batch, or as one for each length.
+/// All rows of a generation: one batch, or one per prompt length.
 pub struct Parts(Vec<Part>);
 
+/// One batch of rows.
 struct Part {
-    /// Which rows these are.
+    /// The indices of the rows.
     rows: Vec<usize>,
-    /// Columns of padding that the model does not see.
+    /// Columns of padding that are cut off, so that the model does not see them.
     cut: usize,
+    /// The model calls of this batch.
     steps: Steps,
 }
 
 impl Parts {
-    /// For prompts of `prompt` columns, of `columns` at the end, each with so much `padding` in front, `times` rows for each prompt.
+    /// Prompts of `prompt` columns, which grow to `columns` columns, with `padding` columns in
+    /// front of each, and `times` rows per prompt.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         with: TokenTensors,
@@ -52,14 +55,16 @@ impl Parts {
         Ok(Self(cuts.into_iter().map(part).collect::<Result<_>>()?))
     }
 
-    /// The encoder of `model` reads `tokens` at the first step. Such prompts have no mask, and so one part.
+    /// Sets the source of an encoder-decoder `model`: its encoder reads `tokens` at the first step.
+    /// Such prompts have no mask, and so one part.
     pub fn read_source(&mut self, model: &Arc<XTransformer>, tokens: &Tensor, with: &SourceTensors) {
         for part in &mut self.0 {
             part.steps.read_source(model.clone(), tokens.clone(), with.clone());
         }
     }
 
-    /// Logits of the next token of each row, (rows, num_tokens). `rows` hold the prompt and what was drawn so far.
+    /// Logits of the next token of each row, (rows, num_tokens). `rows` contain the prompt and the
+    /// tokens so far.
     pub fn logits(&mut self, rows: &[Vec<i64>], ctx: &Ctx) -> Result<Tensor> {
         if let [part] = self.0.as_mut_slice() {
             if part.cut == 0 {
@@ -67,7 +72,7 @@ impl Parts {
             }
         }
         let mut all = vec![];
-        // where each row's logits will be
+        // the index of each row in the concatenated logits
         let mut places = vec![0; rows.len()];
         let mut place = 0;
         for part in &mut self.0 {
@@ -84,12 +89,12 @@ impl Parts {
         Ok(Tensor::constant(all.index_select(&places, 0)?))
     }
 
-    /// Whether all parts keep keys and values.
+    /// Whether all parts cache keys and values.
     pub fn keep(&self) -> bool {
         self.0.iter().all(|part| part.steps.keeps())
     }
 
-    /// Row number i continues what was row `from[i]`, one of the same prompt.
+    /// Row `i` now continues the former row `from[i]`, which belongs to the same prompt.
     pub fn reorder(&mut self, from: &[usize]) -> Result<()> {
         for part in &mut self.0 {
             let place = |row: usize| part.rows.iter().position(|own| *own == row).unwrap_or(0);

@@ -1,31 +1,39 @@
-//! Prompts, of different lengths where a mask says so, that all end at the same column; and what goes along with them.
+//! Prompts aligned at the right, of different lengths if there is a mask, and the tensors that
+//! accompany them.
 
 use crate::ids::{is_known, not_ids, outside, require_bool, unknown};
 use crate::models::TokenTensors;
 use crate::{Array, DType, Device, Error, Result, Tensor};
 use xt_autograd::ops;
 
-/// Prompts padded on the left: those that were padded on the right have been turned round.
+/// Prompts with padding on the left only: rows padded on the right were rotated.
 pub struct Prompts {
-    /// Token ids, row by row, all of one length.
+    /// Token ids by row; all rows have the same length.
     pub rows: Vec<Vec<i64>>,
-    /// How many columns at the start of each row are padding.
+    /// The number of padding columns at the start of each row.
     pub padding: Vec<usize>,
-    /// Whether they came without a batch axis.
+    /// Whether the prompt came without a batch axis.
     pub single: bool,
 }
 
-/// Which columns of a row are real: from the first one that is to the last.
+/// The real columns of a row.
 struct Span {
+    /// The first real column.
     first: usize,
-    /// How far the row is turned to the right, so that its last real column becomes the last of all.
+    /// By how many columns the row is rotated to the right, so that its last real column becomes
+    /// the last column.
     turn: usize,
 }
 
 impl Prompts {
-    /// `start` is i64, (n) or (batch, n). A mask in `with`, bool (batch, front + n), says which tokens are real; it and
-    /// `self_attn_context_mask` are turned with the rows. A prompt without batch axis may have masks without one. Where the mask is false an
-    /// id need not be one of the `vocabulary`.
+    /// Reads `start`, i64, (n) or (batch, n). A mask in `with`, bool (batch, front + n), tells
+    /// which tokens are real; the mask and `self_attn_context_mask` are rotated with the rows. A
+    /// prompt without batch axis may have masks without one. Where the mask is false, ids may be
+    /// outside of the `vocabulary`.
+    ///
+    /// # Errors
+    /// `start` or a mask has the wrong type or shape, a real id is outside of the vocabulary, or a
+    /// prompt has no real token.
     pub fn read(start: &Tensor, vocabulary: usize, with: &mut TokenTensors) -> Result<Self> {
         let (single, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
         if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0 {
@@ -60,26 +68,26 @@ impl Prompts {
         with.layers.mask = Some(turned(&mask, &real, &spans, front)?);
         if let Some(keys) = &with.layers.self_attn_context_mask {
             let mut allowed = bits(keys, rows.len(), front + n)?;
-            // padding is nothing to attend to, whatever this mask says of it
+            // padding must not be attended to, whatever this mask says
             allowed.iter_mut().flatten().zip(real.iter().flatten()).for_each(|(a, real)| *a &= real);
             with.layers.self_attn_context_mask = Some(turned(keys, &allowed, &spans, front)?);
         }
         Ok(Self { rows, padding: spans.iter().map(|span| span.first + span.turn).collect(), single })
     }
 
-    /// The tokens of each row without padding in front.
+    /// The tokens of each row without the padding in front.
     pub fn real(&self) -> Vec<&[i64]> {
         self.rows.iter().zip(&self.padding).map(|(row, padding)| &row[*padding..]).collect()
     }
 
-    /// Rows and padding, each prompt's `times` times, one after the other.
+    /// Rows and padding, with each prompt repeated `times` times in succession.
     pub fn repeated(self, times: usize) -> (Vec<Vec<i64>>, Vec<usize>) {
         let rows = self.rows.into_iter().flat_map(|row| std::iter::repeat_n(row, times)).collect();
         (rows, self.padding.into_iter().flat_map(|padding| std::iter::repeat_n(padding, times)).collect())
     }
 }
 
-/// The values of a mask, row by row.
+/// The values of a bool mask, (rows, columns), row by row.
 pub fn bits(mask: &Tensor, rows: usize, columns: usize) -> Result<Vec<Vec<u8>>> {
     require_bool(mask, "mask")?;
     if mask.dims() != [rows, columns] {
@@ -89,6 +97,7 @@ pub fn bits(mask: &Tensor, rows: usize, columns: usize) -> Result<Vec<Vec<u8>>> 
     Ok(flat.chunks_exact(columns).map(<[u8]>::to_vec).collect())
 }
 
+/// The real columns of each row after the first `front`; an error if a row has none.
 fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
     let span = |(i, row): (usize, &Vec<u8>)| {
         let row = &row[front..];
@@ -100,15 +109,15 @@ fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
     real.iter().enumerate().map(span).collect()
 }
 
-/// Puts the first real token in place of those that are neither real nor in the vocabulary: between real ones, it is neither a further token
-/// to penalise nor a new end.
+/// Replaces padding ids outside of the vocabulary by the first real token. Between real tokens,
+/// this adds neither a token to penalise nor an end token.
 fn known(row: &mut [i64], real: &[u8], span: &Span, vocabulary: usize) {
     let first = row[span.first];
     let strange = |id: i64, real: u8| real == 0 && !is_known(id, vocabulary);
     row.iter_mut().zip(real).filter(|(id, real)| strange(**id, **real)).for_each(|(id, _)| *id = first);
 }
 
-/// What belongs to columns of the prompt, by its name.
+/// The name of a tensor that belongs to columns of the prompt, if there is one.
 fn columns(with: &TokenTensors) -> Option<&'static str> {
     let given = [
         ("pos", with.pos.is_some()),
@@ -118,12 +127,12 @@ fn columns(with: &TokenTensors) -> Option<&'static str> {
     given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
 }
 
-/// Whether something goes along that belongs to columns of the prompt, other than masks over them.
+/// Whether a tensor belongs to columns of the prompt, apart from masks over keys.
 pub fn has_columns(with: &TokenTensors) -> bool {
     columns(with).is_some()
 }
 
-/// What belongs to columns does not follow them when a row is turned.
+/// Returns an error if there are such tensors: they would not be rotated with the rows.
 fn refuse_columns(with: &TokenTensors) -> Result<()> {
     match columns(with) {
         Some(name) => {
@@ -133,7 +142,8 @@ fn refuse_columns(with: &TokenTensors) -> Result<()> {
     }
 }
 
-/// `rows`, turned behind the `front` columns, as a mask on the device of `like`.
+/// `rows` as a mask on the device of `like`, with the columns after the first `front` rotated by
+/// the spans.
 fn turned(like: &Tensor, rows: &[Vec<u8>], spans: &[Span], front: usize) -> Result<Tensor> {
     let mut rows = rows.to_vec();
     rows.iter_mut().zip(spans).for_each(|(row, span)| row[front..].rotate_right(span.turn));
@@ -141,8 +151,8 @@ fn turned(like: &Tensor, rows: &[Vec<u8>], spans: &[Span], front: usize) -> Resu
     Ok(Tensor::boolean(array.to_device(&like.device())?))
 }
 
-/// Positions of the last `seen` of `n` columns, i64 (rows, seen): each row counts from its own first token. `None` where
-/// there is no padding, so that all count from the first column.
+/// Positions of the last `seen` of `n` columns, i64 (rows, seen), counted from the first real token
+/// of each row. `None` without padding, when all rows count from the first column.
 pub fn positions(padding: &[usize], n: usize, seen: usize, device: &Device) -> Result<Option<Tensor>> {
     if padding.iter().all(|padding| *padding == 0) {
         return Ok(None);
@@ -156,7 +166,8 @@ pub fn positions(padding: &[usize], n: usize, seen: usize, device: &Device) -> R
     Ok(Some(Tensor::constant(Array::from_vec(all, (padding.len(), seen), device)?)))
 }
 
-/// Each row `times` times, one after the other, of every tensor that has one for each of `batch` prompts.
+/// Repeats the rows of each tensor with a batch axis of size `batch`, each `times` times in
+/// succession.
 pub fn repeat(with: &TokenTensors, batch: usize, times: usize) -> Result<TokenTensors> {
     if times == 1 {
         return Ok(with.clone());
@@ -165,11 +176,11 @@ pub fn repeat(with: &TokenTensors, batch: usize, times: usize) -> Result<TokenTe
     with_rows(with, batch, &rows)
 }
 
-/// The given rows of every tensor that has one for each of `batch` prompts. Without a graph.
+/// Selects rows of each tensor with a batch axis of size `batch`. The results have no graph.
 pub fn with_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<TokenTensors> {
     let mut with = with.clone();
     let layers = &mut with.layers;
-    // with the number of axes that a tensor with a batch axis has
+    // each with the rank that the tensor has with a batch axis
     let integers = with.pos.as_ref().is_some_and(|pos| pos.dtype() == DType::I64);
     let tensors = [
         (&mut with.pos, if integers { 2 } else { 3 }),
@@ -192,8 +203,9 @@ pub fn with_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<To
     Ok(with)
 }
 
+/// The given rows of `x`, along the first axis.
 fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
-    // an encoder's output may be a part of a larger array
+    // the output of an encoder may be a view of a larger array
     let array = xt_kernels::ops::layout::contiguous(&x.array()?)?;
     xt_kernels::memory::alloc::check(&[rows.len(), array.elem_count() / array.dim(0)?.max(1)], array.dtype())?;
     let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();

@@ -1,4 +1,4 @@
-//! From logits to tokens, drawn.
+//! Draws tokens from logits.
 
 use super::filters::{keep_alike, keep_largest, keep_likely, keep_nucleus, keep_past_mass, keep_share, limit_of_top_a};
 use super::table::Table;
@@ -6,8 +6,9 @@ use crate::{Error, Result, Rng, Tensor};
 use xt_options::generation::SamplingOptions;
 use xt_options::Filter;
 
-/// The logits of `count` rows as numbers, none of which is NaN or +inf: a filter may force tokens by
-/// +inf. `filtered`: one of the caller's has been at them. Rows that are `over` may hold anything.
+/// Reads the logits of `count` rows, and checks for NaN. A +inf, by which a filter may force
+/// tokens, is replaced, see [`Table::force_infinite`]. `filtered` tells whether the caller's filter
+/// was applied, for messages. Rows for which `over` returns true are not checked.
 pub fn numbers(logits: &Tensor, count: usize, filtered: bool, over: impl Fn(usize) -> bool) -> Result<Table> {
     if logits.rank() != 2 || logits.dim(0) != count {
         return Error::shape(format!("logits must have shape ({count}, num_tokens), got {:?}", logits.dims()));
@@ -23,8 +24,9 @@ pub fn numbers(logits: &Tensor, count: usize, filtered: bool, over: impl Fn(usiz
     Ok(table)
 }
 
-/// One token for each row of `logits`, (rows, num_tokens), 0 for those that have `ended`. `filtered`: a
-/// filter of the caller's has been at them.
+/// Draws a token for each row of `logits`, (rows, num_tokens); 0 for rows that have `ended`.
+/// `filtered` tells whether the caller's filter was applied; it replaces the reference's filter of
+/// the options; the other filters still apply.
 pub fn draw(
     logits: &Tensor,
     ended: &[Option<usize>],
@@ -51,13 +53,14 @@ pub fn draw(
         if is_empty(&row) {
             return Err(nothing_left(i, filtered));
         }
-        // a filter leaves the likeliest token
+        // filters keep the most likely token, so they need not run
         if s.temperature == 0.0 {
             return Ok(largest(&row));
         }
         keep(&mut row, filter, limit, s);
         if is_empty(&row) {
-            // only `top_a`, which looks at all rows, leaves nothing: beside a surer row the likeliest token stays
+            // Only `top_a` can exclude all tokens, as its limit depends on all rows: keep the most
+            // likely one.
             table.copy_row(i, &mut row);
             return Ok(largest(&row));
         }
@@ -66,18 +69,18 @@ pub fn draw(
     rng.stream().uniform(ended.len()).into_iter().enumerate().map(token).collect()
 }
 
-/// Whether no token can come.
+/// Whether no token is possible.
 fn is_empty(row: &[f64]) -> bool {
     row.iter().all(|x| *x == f64::NEG_INFINITY)
 }
 
-/// Row `i` of the logits is -inf everywhere.
+/// The error for row `i` of the logits being -inf everywhere.
 pub fn nothing_left(i: usize, filtered: bool) -> Error {
     let cause = if filtered { "filter_logits_fn has ruled out every one" } else { "all its logits are -Infinity" };
     Error::Shape(format!("row {i} has no token left to draw: {cause}"))
 }
 
-/// Applies the filters: that of the reference, then the others, each to what the one before has left.
+/// Applies the filters in sequence: first the one of the reference, then the others.
 fn keep(row: &mut [f64], filter: Option<Filter>, limit: f64, s: &SamplingOptions) {
     match filter {
         None => {}
@@ -96,15 +99,15 @@ fn keep(row: &mut [f64], filter: Option<Filter>, limit: f64, s: &SamplingOptions
     }
 }
 
-/// The first of the largest values.
+/// The index of the first of the largest values.
 fn largest(row: &[f64]) -> i64 {
     let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
     (0..row.len()).fold(0, better) as i64
 }
 
-/// The index at which the summed probabilities exceed `chance`, of a row that is not all -inf.
+/// The index at which the cumulative probability exceeds `chance`, in a row that is not all -inf.
 fn pick(row: &[f64], temperature: f64, chance: f64) -> i64 {
-    // a filter has mostly left few
+    // after a filter, few tokens are left
     let mut kept: Vec<(usize, f64)> = row.iter().copied().enumerate().filter(|(_, x)| *x > f64::NEG_INFINITY).collect();
     let top = kept.iter().map(|(_, x)| *x).fold(f64::NEG_INFINITY, f64::max);
     let mut total = 0.0;
@@ -119,6 +122,6 @@ fn pick(row: &[f64], temperature: f64, chance: f64) -> i64 {
             return *i as i64;
         }
     }
-    // rounding may leave the sum a little below the total
+    // due to rounding, the sum may end slightly below the total
     kept.iter().rev().find(|(_, weight)| *weight > 0.0).map_or(0, |(i, _)| *i as i64)
 }

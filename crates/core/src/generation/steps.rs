@@ -1,4 +1,4 @@
-//! What gives the logits of the next token.
+//! The model calls of a generation: each computes the logits of the next token.
 
 use super::prompts::{has_columns, positions, repeat};
 use crate::ids::require_bool;
@@ -8,48 +8,60 @@ use crate::{Array, Ctx, DType, Device, Error, Leaf, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops};
 
-/// Whether keys and values are kept between the steps, and of which weights: once these change, what was kept is of no use.
+/// Whether keys and values are cached between steps, and the weights on which they depend: the
+/// cache is invalid once these change.
 #[derive(Clone)]
 pub struct Caching {
+    /// Whether to cache.
     pub on: bool,
+    /// The weights of the model.
     pub weights: Vec<Arc<Leaf>>,
 }
 
 impl Caching {
-    /// Another number after every change.
+    /// A number that changes with every change of the weights.
     fn version(&self) -> u64 {
         self.weights.iter().map(|leaf| leaf.version()).sum()
     }
 }
 
-/// What is kept of the columns before.
+/// The cached columns.
 struct Kept {
+    /// Keys and values of each layer.
     layers: LayersCache,
+    /// The number of cached columns.
     columns: usize,
+    /// The version of the weights with which they were computed.
     version: u64,
 }
 
-/// A model and what goes along with each of its steps. Evaluates new columns alone where it can, else the whole window.
+/// A model and the tensors that accompany each call. Evaluates only the new columns where possible,
+/// else the whole window.
 pub struct Steps {
     model: Arc<AutoregressiveWrapper>,
-    /// Before the first step of each prompt, then of each row; `padding` too.
+    /// The accompanying tensors: with one row per prompt before the first step, then one per row.
+    /// `padding` likewise.
     with: TokenTensors,
-    /// What an encoder is still to read; its output then goes along with every step.
+    /// The source that the encoder is yet to read; its output then accompanies every step.
     source: Option<Source>,
-    /// Length of the prompts.
+    /// Columns of the prompts.
     prompt: usize,
     /// Columns at the end of the generation.
     columns: usize,
+    /// Whether to cache.
     caching: Caching,
+    /// The cache, after a step that filled it.
     kept: Option<Kept>,
-    /// How many columns at the start of each row are padding, which a mask in `with` hides.
+    /// The number of padding columns at the start of each row, which a mask in `with` hides.
     padding: Vec<usize>,
-    /// How many rows, one after the other, belong to each row of `with`: those of a prompt before the first step, then 1.
+    /// The number of consecutive rows per row of `with`: those of a prompt before the first step,
+    /// then 1.
     times: usize,
+    /// The device of the tokens.
     device: Device,
 }
 
-/// The source of a generation by encoder and decoder.
+/// The source sequence of an encoder-decoder generation.
 struct Source {
     model: Arc<XTransformer>,
     tokens: Tensor,
@@ -57,8 +69,8 @@ struct Source {
 }
 
 impl Steps {
-    /// For prompts of `prompt` columns, `columns` at the end, with so much `padding` at the start of each, `times` rows for each
-    /// prompt. `with` has a row for each prompt.
+    /// For prompts of `prompt` columns, which grow to `columns` columns, with `padding` columns at
+    /// the start of each, and `times` rows per prompt. `with` has one row per prompt.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         with: TokenTensors,
@@ -72,21 +84,22 @@ impl Steps {
         Self { model, with, source, prompt, columns, caching, kept, padding, times, device }
     }
 
-    /// The encoder of `model` reads `tokens` at the first step.
+    /// Sets the source: the encoder of `model` reads `tokens` at the first step.
     pub fn read_source(&mut self, model: Arc<XTransformer>, tokens: Tensor, with: SourceTensors) {
         self.source = Some(Source { model, tokens, with });
     }
 
-    /// Logits of the next token of each row, (rows, num_tokens). `rows` hold the prompt and what was drawn so far.
+    /// Logits of the next token of each row, (rows, num_tokens). `rows` contain the prompt and the
+    /// tokens so far.
     pub fn logits(&mut self, rows: &[Vec<i64>], ctx: &Ctx) -> Result<Tensor> {
         ctx.check()?;
         self.prepare(ctx)?;
         let n = rows.first().map_or(0, Vec::len);
         let seen = n.min(self.model.net().max_seq_len());
-        // taken out: after an error it would be at different columns in different layers
+        // taken out of `self`: after an error, its layers could have different numbers of columns
         let mut kept = self.take_kept(n, seen);
         let new = kept.as_ref().map_or(seen, |kept| n - kept.columns);
-        // the rows of a prompt are alike as long as nothing was drawn
+        // before the first token is drawn, the rows of a prompt are equal: evaluate it only once
         let ids: Vec<i64> = rows.iter().step_by(self.times).flat_map(|row| row[n - new..].iter().copied()).collect();
         let x = Tensor::constant(Array::from_vec(ids, (rows.len() / self.times, new), &self.device)?);
         let layers = kept.as_mut().map(|kept| &mut kept.layers);
@@ -96,7 +109,8 @@ impl Steps {
         Ok(logits)
     }
 
-    /// Behind the first step: what goes along with a prompt, and what was computed of it, for each of its rows.
+    /// After the first step, expands tensors, cache and logits from one row per prompt to `times`
+    /// rows per prompt.
     fn spread(&mut self, logits: Tensor, kept: Option<&mut Kept>) -> Result<Tensor> {
         let (prompts, times) = (self.padding.len(), self.times);
         if times == 1 {
@@ -115,8 +129,9 @@ impl Steps {
         Ok(Tensor::constant(logits))
     }
 
-    /// What is kept for the step behind `n` columns, of which the model sees the last `seen`. `None` where nothing can be kept: what a
-    /// position knows changes with the window, and tensors that belong to columns fit one length.
+    /// The cache for a step over `n` columns, of which the model sees the last `seen`. `None` if
+    /// nothing can be cached: the window moves, so that the keys and values of a column change, or
+    /// tensors belong to columns and fit only one length.
     fn take_kept(&mut self, n: usize, seen: usize) -> Option<Kept> {
         let net = self.model.net();
         let kept = self.kept.take();
@@ -124,19 +139,19 @@ impl Steps {
             return None;
         }
         let version = self.caching.version();
-        // the same columns again: their logits are not kept
+        // if no column is new, start afresh: the logits of earlier calls are not cached
         kept.filter(|kept| kept.version == version && kept.columns < n).or_else(|| {
             let room = self.columns.min(net.max_seq_len()).saturating_sub(n);
             Some(Kept { layers: net.cache(room), columns: 0, version })
         })
     }
 
-    /// Whether the next step will evaluate new columns alone, unless the weights change.
+    /// Whether the next step can evaluate only the new columns, unless the weights change.
     pub fn keeps(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// Row number i continues what was row `from[i]`, one of the same prompt.
+    /// Row `i` now continues the former row `from[i]`, which belongs to the same prompt.
     pub fn reorder(&mut self, from: &[usize]) -> Result<()> {
         if from.iter().copied().eq(0..from.len()) {
             return Ok(());
@@ -149,7 +164,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Before the first step: reads the source.
+    /// Runs the encoder on the source, before the first step.
     fn prepare(&mut self, ctx: &Ctx) -> Result<()> {
         if let Some(source) = &self.source {
             self.with.layers = source.model.encoded(&source.tokens, &source.with, ctx)?;
@@ -158,7 +173,8 @@ impl Steps {
         Ok(())
     }
 
-    /// The tensors that go along with the last `seen` of `n` columns: masks over the prompt grow with the sequence.
+    /// The accompanying tensors for the last `seen` of `n` columns, with masks extended to the new
+    /// columns.
     fn tensors(&self, n: usize, seen: usize) -> Result<TokenTensors> {
         let mut with = self.with.clone();
         let front = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
@@ -171,7 +187,8 @@ impl Steps {
         Ok(with)
     }
 
-    /// `mask` covers `front` positions that stay, then the prompt; new tokens count, the oldest leave the window.
+    /// Extends `mask`, (rows, front + prompt), to new tokens, which are real, and drops columns
+    /// that have left the window; the `front` columns stay. Result: (rows, front + seen).
     fn grow(&self, mask: &Tensor, front: usize, n: usize, seen: usize) -> Result<Tensor> {
         let dims = [self.padding.len(), front + self.prompt];
         require_bool(mask, "mask")?;

@@ -5,18 +5,24 @@ use std::ops::Neg;
 use xt_kernels::host::vector;
 use xt_kernels::memory::alloc;
 
-/// Logits of shape (.., width) on the CPU, copied once.
+/// Logits of shape (.., width), copied to the CPU once.
 pub struct Table {
     numbers: Numbers,
     width: usize,
 }
 
+/// The values: f32 logits stay f32, all others become f64.
 enum Numbers {
     Single(Vec<f32>),
     Double(Vec<f64>),
 }
 
 impl Table {
+    /// Copies `logits`, (.., width).
+    ///
+    /// # Errors
+    /// The logits are no floating-point values, have no axis or no elements, or memory does not
+    /// suffice.
     pub fn read(logits: &Tensor) -> Result<Self> {
         if logits.rank() == 0 || !logits.dtype().is_float() || logits.elem_count() == 0 {
             return Error::shape(format!("logits must be floating-point of shape (rows, num_tokens), got {logits:?}"));
@@ -32,6 +38,7 @@ impl Table {
         Ok(Self { numbers, width: logits.dim(logits.rank() - 1) })
     }
 
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         let count = match &self.numbers {
             Numbers::Single(x) => x.len(),
@@ -40,11 +47,12 @@ impl Table {
         count / self.width
     }
 
+    /// The number of columns.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Whether one of the numbers of row `i` is NaN.
+    /// Whether row `i` contains a NaN.
     pub fn has_nan(&self, i: usize) -> bool {
         let range = i * self.width..(i + 1) * self.width;
         match &self.numbers {
@@ -53,8 +61,8 @@ impl Table {
         }
     }
 
-    /// Where a row has +inf, these tokens alone can come, each as likely as the others: +inf becomes 0, and all else -inf, so that no
-    /// difference of two infinities arises.
+    /// If a row contains +inf, only those tokens are possible, with equal probability: replaces
+    /// +inf by 0 and all others by -inf, to avoid differences of infinities.
     pub fn force_infinite(&mut self) {
         match &mut self.numbers {
             Numbers::Single(x) => force(x, self.width, f32::INFINITY, 0.0),
@@ -62,7 +70,7 @@ impl Table {
         }
     }
 
-    /// Puts row `i` in place of what is in `row`.
+    /// Overwrites `row` with row `i`.
     pub fn copy_row(&self, i: usize, row: &mut Vec<f64>) {
         let range = i * self.width..(i + 1) * self.width;
         row.clear();
@@ -72,13 +80,14 @@ impl Table {
         }
     }
 
+    /// A copy of row `i`.
     pub fn row(&self, i: usize) -> Vec<f64> {
         let mut row = Vec::with_capacity(self.width);
         self.copy_row(i, &mut row);
         row
     }
 
-    /// Changes single numbers: `change` gets the old one. Columns past the last are passed over.
+    /// Replaces one element by `change` of its value; ignores columns outside of the table.
     pub fn change(&mut self, row: usize, column: usize, change: impl Fn(f64) -> f64) {
         if column >= self.width {
             return;
@@ -90,7 +99,7 @@ impl Table {
         }
     }
 
-    /// A tensor with these numbers, of the shape, type and device of `like`.
+    /// A tensor with these values, and the shape, type and device of `like`.
     pub fn like(self, like: &Tensor) -> Result<Tensor> {
         let array = match self.numbers {
             Numbers::Single(x) => Array::from_vec(x, like.dims(), &Device::Cpu)?,
@@ -100,6 +109,7 @@ impl Table {
     }
 }
 
+/// [`Table::force_infinite`] for one type.
 fn force<T: Copy + PartialEq + Neg<Output = T>>(all: &mut [T], width: usize, infinity: T, zero: T) {
     for row in all.chunks_exact_mut(width).filter(|row| row.contains(&infinity)) {
         row.iter_mut().for_each(|x| *x = if *x == infinity { zero } else { -infinity });

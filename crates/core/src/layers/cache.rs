@@ -1,30 +1,34 @@
-//! What a stack keeps between the steps of a generation.
+//! The state that a stack keeps between the steps of a generation.
 
 use crate::attention::KeyValues;
 use crate::{Array, Device, Result, Tensor};
 use xt_autograd::ops;
 
-/// What one sub-layer keeps.
+/// The cached state of one sub-layer.
 pub struct LayerCache {
-    /// Whether keys and values are those of a context, which are the same for all rows of a prompt.
+    /// Whether this is a cross attention. Its keys and values come from the context and are the
+    /// same for all rows of a prompt.
     pub(super) cross: bool,
-    /// Of an attention.
+    /// The keys and values of an attention.
     pub key_values: KeyValues,
-    /// Of a token shift: the last inputs, (batch, up to the largest shift, dim).
+    /// The last inputs of a token shift, `(batch, up to the largest shift, dim)`.
     pub tail: Option<Tensor>,
 }
 
-/// What a stack keeps. One that an error has interrupted must be thrown away: its layers may be at different positions.
+/// The cached state of a stack. After an error it must be discarded, because its layers may be at
+/// different positions.
 pub struct LayersCache {
+    /// One entry per sub-layer.
     pub(super) layers: Vec<LayerCache>,
-    /// Positions of the sequence that the stack has seen.
+    /// The number of positions that the stack has processed, without memories.
     pub(super) seen: usize,
-    /// Memories in front of them.
+    /// The number of memories before these positions.
     pub(super) memories: usize,
 }
 
 impl LayersCache {
-    /// For sub-layers of which some attend to a context, with room for `room` positions behind those of the first step.
+    /// An empty cache with one entry for each item of `crosses`, which tells whether the sub-layer
+    /// is a cross attention. `room` is the number of positions expected after the first step.
     pub(super) fn new(crosses: impl Iterator<Item = bool>, room: usize) -> Self {
         let layer = |cross| {
             let room = if cross { 0 } else { room };
@@ -33,22 +37,26 @@ impl LayersCache {
         Self { layers: crosses.map(layer).collect(), seen: 0, memories: 0 }
     }
 
-    /// Positions of the sequence so far.
+    /// The number of positions that the stack has processed, without memories.
     pub fn seen(&self) -> usize {
         self.seen
     }
 
-    /// Row i of the batch continues what was row `from[i]`, one of the same prompt.
+    /// Selects batch rows: row `i` becomes the former row `from[i]`, which must belong to the same
+    /// prompt.
     pub fn reorder(&mut self, from: &[usize]) -> Result<()> {
+        // keys and values of a context are equal for all rows of a prompt, so they stay in place
         self.select(from, |layer| !layer.cross)
     }
 
-    /// Each row becomes `times` rows, one after the other.
+    /// Repeats each of the `rows` batch rows `times` times; copies of a row are adjacent.
     pub fn repeat(&mut self, rows: usize, times: usize) -> Result<()> {
         let from: Vec<usize> = (0..rows).flat_map(|row| std::iter::repeat_n(row, times)).collect();
         self.select(&from, |_| true)
     }
 
+    /// Selects batch rows in all token shifts, and in the keys and values of the layers for which
+    /// `moves` returns true.
     fn select(&mut self, from: &[usize], moves: impl Fn(&LayerCache) -> bool) -> Result<()> {
         let rows: Vec<u32> = from.iter().map(|row| *row as u32).collect();
         let rows = Array::from_vec(rows, from.len(), &Device::Cpu)?;
@@ -64,7 +72,7 @@ impl LayersCache {
     }
 }
 
-/// The last `count` columns of `x`, (batch, n, ..).
+/// The last `count` positions of `x`: `(batch, n, ..)` to `(batch, min(count, n), ..)`.
 pub(crate) fn last_columns(x: &Tensor, count: usize) -> Result<Tensor> {
     let count = count.min(x.dim(1));
     Ok(ops::narrow(x, 1, x.dim(1) - count, count)?)

@@ -1,20 +1,22 @@
-//! Dropout while training.
+//! Dropout during training.
 
 use crate::{Ctx, Result, Tensor};
 use xt_autograd::ops;
 use xt_kernels::ops::dropout::Dropout;
 
-/// Whether [`dropout`] does anything.
+/// Whether [`dropout`] has an effect: in training mode with `p > 0`.
 pub fn drops(p: f64, ctx: &Ctx) -> bool {
     ctx.training && p > 0.0
 }
 
-/// What a kernel needs to drop elements itself; nothing outside of training.
+/// The parameters with which a fused kernel applies dropout itself; `None` if dropout has no
+/// effect.
 pub fn drawn(p: f64, ctx: &Ctx) -> Option<Dropout> {
     drops(p, ctx).then(|| Dropout { p, stream: ctx.rng.stream() })
 }
 
-/// Sets elements to 0 with probability `p` and scales the others up; does nothing outside of training.
+/// Sets elements to 0 with probability `p` and divides the others by `1 - p`. Returns `x` unchanged
+/// outside of training.
 pub fn dropout(x: &Tensor, p: f64, ctx: &Ctx) -> Result<Tensor> {
     if !drops(p, ctx) {
         return Ok(x.clone());

@@ -1,42 +1,45 @@
-//! A table of vectors, looked up by index.
+//! A lookup table of vectors.
 
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 
+/// A table of vectors, `(count, dim)`, looked up by index.
 pub struct Embedding {
     weight: Param,
-    /// The vectors are brought to length 1.
+    /// Whether looked-up vectors are scaled to length 1.
     l2norm: bool,
 }
 
 impl Embedding {
-    /// A table (count, dim).
+    /// Registers a table `(count, dim)` with the initialisation `law`.
     pub fn new(count: usize, dim: usize, law: Init, p: &mut Params) -> Self {
         Self { weight: p.add("weight", &[count, dim], law), l2norm: false }
     }
 
-    /// A table of vectors of length 1, with small first values.
+    /// Registers a table whose vectors are scaled to length 1 and initialised with small values.
+    ///
     /// Source: Transformers without Tears, <https://arxiv.org/abs/1910.05895>.
     pub fn normalised(count: usize, dim: usize, p: &mut Params) -> Self {
         Self { weight: p.add("weight", &[count, dim], Init::Normal { std: 1e-5 }), l2norm: true }
     }
 
-    /// A table that another model owns too.
+    /// A table that shares the weight `(count, dim)` of another model (weight tying).
     pub fn tied(weight: &Param, p: &mut Params) -> Self {
         p.share("weight", weight);
         Self { weight: weight.clone(), l2norm: false }
     }
 
-    /// The rows at `ids`, i64 (..): (.., dim).
+    /// The vectors of `ids`, i64 `(..)`: `(.., dim)`.
     pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
         self.finish(ops::embedding(&self.weight.tensor(), ids)?)
     }
 
-    /// The first `count` rows: (count, dim).
+    /// The first `count` vectors: `(count, dim)`.
     pub fn first(&self, count: usize) -> Result<Tensor> {
         self.finish(ops::narrow(&self.weight.tensor(), 0, 0, count)?)
     }
 
+    /// Applies the L2 normalisation if it is enabled.
     fn finish(&self, rows: Tensor) -> Result<Tensor> {
         if self.l2norm {
             Ok(ops::l2_norm(&rows)?)
@@ -45,16 +48,18 @@ impl Embedding {
         }
     }
 
-    /// Logits from vectors: `x` (.., dim) to (.., count).
+    /// Logits of `x` with the table as the weight of a linear layer: `(.., dim)` to `(.., count)`.
     pub fn project_back(&self, x: &Tensor) -> Result<Tensor> {
         Ok(ops::linear(x, &self.weight.tensor(), None)?)
     }
 
-    /// Mean cross-entropy of these logits with targets, i64 (..).
+    /// The mean cross-entropy between the logits of `x`, `(.., dim)`, and `targets`, i64 `(..)`.
+    /// Targets equal to `ignore_index` are excluded.
     pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
         Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), None), targets, ignore_index)?)
     }
 
+    /// The table, `(count, dim)`.
     pub fn param(&self) -> &Param {
         &self.weight
     }

@@ -1,17 +1,21 @@
-//! The feed-forward layer: up to `mult` times the width, an activation, dropout, and down again.
+//! The feed-forward layer: projection to `mult` times the width, activation, dropout, projection
+//! back.
 //!
-//! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>; GELU, <https://arxiv.org/abs/1606.08415>;
-//! gated, GLU Variants Improve Transformer, <https://arxiv.org/abs/2002.05202>; squared ReLU, Primer,
-//! <https://arxiv.org/abs/2109.08668>; norm after the activation, NormFormer, <https://arxiv.org/abs/2110.09456>.
+//! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>; GELU,
+//! <https://arxiv.org/abs/1606.08415>; gated linear units: GLU Variants Improve Transformer,
+//! <https://arxiv.org/abs/2002.05202>; squared ReLU: Primer, <https://arxiv.org/abs/2109.08668>;
+//! norm after the activation: NormFormer, <https://arxiv.org/abs/2110.09456>.
 
 use super::{dropout, drops, LayerNorm, Linear};
 use crate::{Ctx, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation, Inner};
 use xt_options::feedforward::FeedForwardOptions;
 
+/// A feed-forward layer without norm and residual.
 pub struct FeedForward {
     up: Linear,
-    /// What stands between the projections; with a gated unit, the first one is twice as wide.
+    /// The activation or gated linear unit between the projections. With a gated linear unit, `up`
+    /// is twice as wide.
     inner: Inner,
     norm: Option<LayerNorm>,
     dropout: f64,
@@ -19,11 +23,13 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
+    /// Registers the parameters of a feed-forward of input width `dim`.
     pub fn new(dim: usize, options: &FeedForwardOptions, p: &mut Params) -> Self {
         let inner = options.inner_dim(dim);
         let out = options.dim_out.map_or(dim, |n| n.get());
         let bias = !options.no_bias;
-        // the numbers are the places in PyTorch's Sequential; the gated projection keeps its bias
+        // the numbers are the indices in PyTorch's Sequential; the gated projection always has a
+        // bias
         let up = if options.glu {
             Linear::new(dim, 2 * inner, true, &mut p.under("ff.0.proj"))
         } else {
@@ -43,12 +49,16 @@ impl FeedForward {
         Self { up, inner, norm, dropout: options.dropout.0, down }
     }
 
-    /// (batch, n, dim) to (batch, n, dim).
+    /// `(batch, n, dim)` to `(batch, n, output dimension)`, which is `dim` unless the options set
+    /// `dim_out`.
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+        // without norm and dropout between them, both projections run as one fused operation
         if self.norm.is_none() && !drops(self.dropout, ctx) {
             return self.up.forward_through(x, self.inner, &self.down);
         }
+        // (batch, n, inner), or (batch, n, 2 inner) with a gated unit
         let up = self.up.forward(x)?;
+        // (batch, n, inner)
         let mut hidden = match self.inner {
             Inner::Glu(activation) => ops::glu(&up, activation)?,
             Inner::Activation(activation) => ops::activation(&up, activation)?,

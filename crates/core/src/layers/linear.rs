@@ -1,15 +1,19 @@
-//! `y = x Wᵀ + bias`, with PyTorch's shapes and first values.
+//! The linear layer `y = x Wᵀ + bias`, with PyTorch's shapes and initialisation.
 
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops::{self, Inner, Layer};
 
+/// A linear layer with an optional bias.
 pub struct Linear {
+    /// `(out, in)`.
     weight: Param,
+    /// `(out)`.
     bias: Option<Param>,
 }
 
 impl Linear {
-    /// Weight (out, in), bias (out).
+    /// Registers a weight `(out, in)` and, if `bias` is set, a bias `(out)`, with PyTorch's default
+    /// initialisation.
     pub fn new(inputs: usize, outputs: usize, bias: bool, p: &mut Params) -> Self {
         Self {
             weight: p.add_matrix("weight", &[outputs, inputs], Init::fan_in(inputs)),
@@ -17,24 +21,27 @@ impl Linear {
         }
     }
 
-    /// With other laws for weight and bias.
+    /// Registers weight and bias with the given initialisations.
     pub fn with_laws(inputs: usize, outputs: usize, (weight, bias): (Init, Init), p: &mut Params) -> Self {
         Self { weight: p.add_matrix("weight", &[outputs, inputs], weight), bias: Some(p.add("bias", &[outputs], bias)) }
     }
 
-    /// Weight and bias start at 0, so that the branch that this layer ends does so too.
+    /// Initialises weight and bias to 0, so that the output of a branch that ends with this layer
+    /// is initially 0.
     pub fn start_at_zero(&self) {
         self.weight.set_law(Init::Constant(0.0));
         self.bias.iter().for_each(|bias| bias.set_law(Init::Constant(0.0)));
     }
 
-    /// (.., in) to (.., out) for each of some layers without a bias.
+    /// Applies several layers without a bias to the same input: `(.., in)` to `(.., out)` for each
+    /// layer.
     pub fn forward_all(layers: &[&Linear], x: &Tensor) -> Result<Vec<Tensor>> {
         let weights: Vec<_> = layers.iter().map(|layer| layer.weight.tensor()).collect();
         Ok(ops::linears(x, &weights)?)
     }
 
-    /// `down(inner(self(x)))`, (.., in) to what `down` gives.
+    /// Computes `down(inner(self(x)))` as one fused operation: `(.., in)` to
+    /// `(.., output width of down)`.
     pub fn forward_through(&self, x: &Tensor, inner: Inner, down: &Linear) -> Result<Tensor> {
         let tensors = |layer: &Linear| (layer.weight.tensor(), layer.bias.as_ref().map(Param::tensor));
         let ((w1, b1), (w2, b2)) = (tensors(self), tensors(down));
@@ -42,13 +49,14 @@ impl Linear {
         Ok(ops::feedforward(x, up, inner, down)?)
     }
 
-    /// (.., in) to (.., out).
+    /// `(.., in)` to `(.., out)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(Param::tensor);
         Ok(ops::linear(x, &self.weight.tensor(), bias.as_ref())?)
     }
 
-    /// Mean cross-entropy of what this layer gives for `x` (.., in), with targets, i64 (..).
+    /// The mean cross-entropy between the output of this layer for `x`, `(.., in)`, as logits and
+    /// `targets`, i64 `(..)`. Targets equal to `ignore_index` are excluded.
     pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(Param::tensor);
         Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), bias.as_ref()), targets, ignore_index)?)

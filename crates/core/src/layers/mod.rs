@@ -1,4 +1,4 @@
-//! The plain layers, one file each.
+//! The layers of the models; each has its own file.
 
 mod cache;
 pub mod deepnorm;

@@ -1,10 +1,12 @@
-//! Norms over the last axis.
+//! Normalisation layers over the last axis.
 
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
-/// Layer normalisation. Source: <https://arxiv.org/abs/1607.06450>.
+/// Layer normalisation with learned weight and bias.
+///
+/// Source: <https://arxiv.org/abs/1607.06450>.
 pub struct LayerNorm {
     weight: Param,
     bias: Param,
@@ -14,68 +16,86 @@ impl LayerNorm {
     /// Added to the variance, as in PyTorch.
     const EPS: f64 = 1e-5;
 
+    /// Registers weight and bias, `(dim)` each.
     pub fn new(dim: usize, p: &mut Params) -> Self {
         Self { weight: p.add("weight", &[dim], Init::Constant(1.0)), bias: p.add("bias", &[dim], Init::Constant(0.0)) }
     }
 
-    /// (.., dim) to (.., dim).
+    /// `(.., dim)` to `(.., dim)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self.forward_and_past(x)?.0)
     }
 
-    /// The norm, and `x` for what goes past it.
+    /// Returns the normalised tensor, and `x` for the residual branch. Using this second result
+    /// lets the backward pass add both gradients of `x` inside the kernel.
     fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok(ops::layer_norm_and_past(x, &self.weight.tensor(), &self.bias.tensor(), Self::EPS)?)
     }
 }
 
-/// Division by the root of the mean square, then a gain for each feature. Source: <https://arxiv.org/abs/1910.07467>.
+/// Root mean square normalisation: division by the root mean square, then a learned gain per
+/// feature.
+///
+/// Source: <https://arxiv.org/abs/1910.07467>.
 pub struct RmsNorm {
+    /// The gain, `(dim)`.
     g: Param,
     dim: usize,
 }
 
 impl RmsNorm {
-    /// The least divisor.
+    /// The minimum of the divisor.
     const EPS: f64 = 1e-8;
 
+    /// Registers the gain.
     pub fn new(dim: usize, p: &mut Params) -> Self {
         Self { g: p.add("g", &[dim], Init::Constant(1.0)), dim }
     }
 
+    /// See [`Norm::forward_and_past`].
     fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok(ops::scale_norm_and_past(x, &self.g.tensor(), (self.dim as f64).powf(-0.5), Self::EPS)?)
     }
 }
 
-/// Division by the length, then one gain for all features. Source: <https://arxiv.org/abs/1910.05895>.
+/// Division by the L2 norm, then one learned gain for all features.
+///
+/// Source: <https://arxiv.org/abs/1910.05895>.
 pub struct ScaleNorm {
+    /// The gain, `(1)`.
     g: Param,
     dim: usize,
 }
 
 impl ScaleNorm {
-    /// The least divisor.
+    /// The minimum of the divisor.
     const EPS: f64 = 1e-5;
 
+    /// Registers the gain, initialised to dim^-0.5.
     pub fn new(dim: usize, p: &mut Params) -> Self {
         Self { g: p.add("g", &[1], Init::Constant((dim as f64).powf(-0.5))), dim }
     }
 
+    /// See [`Norm::forward_and_past`].
     fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let gain = ops::broadcast_to(&self.g.tensor(), &[self.dim])?;
         Ok(ops::scale_norm_and_past(x, &gain, 1.0, Self::EPS)?)
     }
 }
 
-/// The norm that the options of the layers choose: RMSNorm before ScaleNorm.
+/// The norm that the options of a stack select. If several are enabled, RMSNorm has precedence over
+/// ScaleNorm.
 pub enum Norm {
+    /// Layer normalisation, the default.
     Layer(LayerNorm),
+    /// Root mean square normalisation.
     Rms(RmsNorm),
+    /// L2 normalisation with one gain.
     Scale(ScaleNorm),
 }
 
 impl Norm {
+    /// Registers the parameters of the selected norm for width `dim`.
     pub fn new(dim: usize, options: &StackOptions, p: &mut Params) -> Self {
         match (options.use_rmsnorm, options.use_scalenorm) {
             (true, _) => Norm::Rms(RmsNorm::new(dim, p)),
@@ -84,12 +104,13 @@ impl Norm {
         }
     }
 
-    /// (.., dim) to (.., dim).
+    /// `(.., dim)` to `(.., dim)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self.forward_and_past(x)?.0)
     }
 
-    /// The norm, and `x` for what goes past it.
+    /// Returns the normalised tensor, and `x` for the residual branch; both are `(.., dim)`. Using
+    /// this second result lets the backward pass add both gradients of `x` inside the kernel.
     pub fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         match self {
             Norm::Layer(norm) => norm.forward_and_past(x),

@@ -1,4 +1,5 @@
-//! Which positions of a stack's input show in which of its output, as far as a generation must know.
+//! Which input positions influence which output positions of a stack, as far as generation needs to
+//! know.
 
 use super::sublayer::SubLayer;
 use super::AttentionLayers;
@@ -7,17 +8,19 @@ use crate::position::Rotary;
 use xt_options::LayerKind;
 
 impl AttentionLayers {
-    /// Whether what comes of a position depends on later ones.
+    /// Whether the output of a position depends on later positions.
     pub fn sees_later(&self) -> bool {
         self.attentions().any(|(kind, attention)| self.is_open(kind, attention))
             || self.layers.iter().any(SubLayer::shifts_back)
     }
 
+    /// All attentions of the stack, with the kinds of their sub-layers.
     fn attentions(&self) -> impl Iterator<Item = (LayerKind, &Attention)> {
         self.layers.iter().filter_map(|layer| Some((layer.kind, layer.attention()?)))
     }
 
-    /// Whether an attention sees later positions; a cross attention does without a context, since it then attends to the sequence itself.
+    /// Whether an attention sees later positions. A cross attention without a context attends to
+    /// the sequence itself, so it sees them too.
     fn is_open(&self, kind: LayerKind, attention: &Attention) -> bool {
         match kind {
             LayerKind::CrossAttention => !self.cross_attend,
@@ -25,7 +28,8 @@ impl AttentionLayers {
         }
     }
 
-    /// Why a generation cannot keep keys and values, where it cannot: what an earlier position knows changes with later ones.
+    /// The reason why generation cannot cache keys and values, or `None` if it can. Caching is
+    /// impossible if the result for a position changes when later positions are added.
     pub fn not_cacheable(&self) -> Option<&'static str> {
         if self.attentions().any(|(kind, attention)| self.is_open(kind, attention)) {
             return Some("an attention sees later positions: take a Decoder");
@@ -42,9 +46,12 @@ impl AttentionLayers {
         None
     }
 
-    /// Whether padding in front of a sequence, although masked, changes what comes of the positions behind it: rotary
-    /// positions turn the values too, token shift moves features from one position to the next, and biases and windows see
-    /// how far away memories and learned keys are, which stand before the padding.
+    /// Whether masked padding before a sequence changes the outputs of the positions after it.
+    /// `memories` tells whether memories precede the sequence.
+    ///
+    /// Rotary positions rotate the values too, and token shift moves features from one position to
+    /// the next. Position biases and attention windows depend on the distance to memories and
+    /// learned keys, which precede the padding.
     pub fn padding_shows(&self, memories: bool) -> bool {
         let any = |what: fn(&Attention) -> bool| self.attentions().any(|(_, attention)| what(attention));
         let front = memories || any(Attention::has_memory);

@@ -1,35 +1,43 @@
-//! How a branch joins the stream.
+//! Residual connections: how the output of a branch is combined with the residual stream.
 //!
-//! Scaled: NormFormer, <https://arxiv.org/abs/2110.09456>, and DeepNet, <https://arxiv.org/abs/2203.00555>; gated by a recurrent
-//! unit: Stabilizing Transformers for Reinforcement Learning, <https://arxiv.org/abs/1910.06764>.
+//! Scaled: NormFormer, <https://arxiv.org/abs/2110.09456>, and DeepNet,
+//! <https://arxiv.org/abs/2203.00555>; gated by a recurrent unit: Stabilizing Transformers for
+//! Reinforcement Learning, <https://arxiv.org/abs/1910.06764>.
 
 use super::gru::GruCell;
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 
+/// A residual connection.
 pub struct Residual {
+    /// The learned factor of the stream, `(dim)`.
     scale: Option<Param>,
+    /// The fixed factor of the stream; not used with a gate.
     constant: f64,
+    /// The gate that replaces the sum.
     gru: Option<GruCell>,
 }
 
-/// What the options ask of a residual.
+/// The kind of residual connection that the options select.
 #[derive(Clone, Copy)]
 pub struct ResidualKind {
+    /// Whether a gated recurrent unit replaces the sum.
     pub gated: bool,
+    /// Whether the stream has a learned factor per feature.
     pub scaled: bool,
-    /// A factor of the stream; a gate has none.
+    /// A fixed factor of the stream; not used with a gate.
     pub constant: f64,
 }
 
 impl Residual {
+    /// Registers the parameters for width `dim`.
     pub fn new(dim: usize, kind: ResidualKind, p: &mut Params) -> Self {
         let scale = kind.scaled.then(|| p.add("residual_scale", &[dim], Init::Constant(1.0)));
         let gru = kind.gated.then(|| GruCell::new(dim, &mut p.under("gru")));
         Self { scale, constant: kind.constant, gru }
     }
 
-    /// `branch` joins `x`, both (batch, n, dim).
+    /// Combines `branch` with the residual stream `x`; both and the result are `(batch, n, dim)`.
     pub fn forward(&self, branch: &Tensor, x: &Tensor) -> Result<Tensor> {
         let scaled = match &self.scale {
             Some(scale) => ops::mul(x, &scale.tensor())?,

@@ -1,4 +1,4 @@
-//! Token shift: parts of the features come from neighbouring positions.
+//! Token shift: segments of the features come from neighbouring positions.
 //!
 //! Source: RWKV, <https://github.com/BlinkDL/RWKV-LM>.
 
@@ -7,13 +7,15 @@ use crate::{Array, DType, Error, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::ops;
 
+/// A token shift with one shift per segment of the features.
 pub struct ShiftTokens {
-    /// How far each segment of the features moves, towards later positions.
+    /// The number of positions by which each segment moves, positive towards later positions.
     shifts: Arc<[i64]>,
 }
 
 impl ShiftTokens {
-    /// Shifts of 0 to `amount`, and back to -`amount` too where the future may be seen; `None` for 0.
+    /// Shifts from 0 to `amount`, or from `-amount` to `amount` if not causal. `None` if `amount`
+    /// is 0.
     pub fn new(amount: usize, causal: bool) -> Option<Self> {
         let amount = amount as i64;
         let lowest = if causal { 0 } else { -amount };
@@ -25,8 +27,14 @@ impl ShiftTokens {
         self.shifts.iter().any(|shift| *shift < 0)
     }
 
-    /// (batch, n, dim) to the same; masked positions do not move into others. `tail` holds the last inputs before `x`, where there
-    /// were any, and then those of `x`.
+    /// `(batch, n, dim)` to `(batch, n, dim)`. Features of masked positions do not move to other
+    /// positions; `mask` is bool, `(batch, n)`. During generation, `tail` contains the inputs that
+    /// preceded `x`, `(batch, up to the largest shift, dim)`, and is replaced by the last inputs
+    /// including `x`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if there are fewer features than shifts.
     pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>, tail: Option<&mut Option<Tensor>>) -> Result<Tensor> {
         if x.dim(2) < self.shifts.len() {
             return Error::shape(format!("{} features are too few for {} shifts", x.dim(2), self.shifts.len()));
@@ -37,7 +45,7 @@ impl ShiftTokens {
         let (mut all, mut there) = (x.clone(), mask.cloned());
         if let Some(before) = tail.take() {
             all = ops::cat(&[&before, x], 1)?;
-            // what was masked is zeros there
+            // masked positions are already zero in the tail
             let ones = Tensor::boolean(Array::ones((x.dim(0), before.dim(1)), DType::U8, &x.device())?);
             there = there.map(|mask| ops::cat(&[&ones, &mask], 1)).transpose()?;
         }
@@ -51,7 +59,7 @@ impl ShiftTokens {
                 ops::where_cond(&mask, &last, &ops::scalar_like(x, 0.0)?)?
             }
         };
-        // a copy, so that the rest of the inputs is freed
+        // a copy, so that the remaining inputs can be freed
         *tail = Some(Tensor::constant(last.array()?.copy()?));
         last_columns(&ops::token_shift(&all, self.shifts.clone(), there.as_ref())?, x.dim(1))
     }

@@ -1,4 +1,4 @@
-//! The stack of sub-layers behind `Encoder`, `Decoder` and `CrossAttender`.
+//! The stack of sub-layers of `Encoder`, `Decoder` and `CrossAttender`.
 
 use super::cache::{last_columns, LayersCache};
 use super::deepnorm;
@@ -15,38 +15,49 @@ use xt_options::context::StackContext;
 use xt_options::layers::StackOptions;
 use xt_options::{LayerKind, Problems};
 
+/// A stack of attention and feed-forward sub-layers.
 pub struct AttentionLayers {
+    /// The sub-layers in order of execution.
     pub(super) layers: Vec<SubLayer>,
+    /// Rotary positions of the self attentions.
     pub(super) rotary: Option<Rotary>,
+    /// The position bias of the self attentions.
     pub(super) bias: Option<ScoreBias>,
+    /// The width of the model.
     dim: usize,
+    /// Whether cross attentions attend to a context, which must then be given.
     pub(super) cross_attend: bool,
+    /// Whether the layers encode positions themselves.
     has_pos_emb: bool,
+    /// Whether self attentions add the scores of the previous self attention.
     residual_attn: bool,
+    /// Whether cross attentions add the scores of the previous cross attention.
     cross_residual_attn: bool,
+    /// The share of the context that each cross attention drops in training.
     cross_attn_tokens_dropout: f64,
     mode: Mode,
 }
 
-/// The tensors that go along with the input.
+/// The optional tensors that accompany the input `(batch, n, dim)` of a stack.
 #[derive(Clone, Default)]
 pub struct LayerTensors {
-    /// (batch, j, dim).
+    /// The context of the cross attentions, `(batch, j, dim)`.
     pub context: Option<Tensor>,
-    /// bool, (batch, n).
+    /// bool, `(batch, n)`: the real positions of the sequence.
     pub mask: Option<Tensor>,
-    /// bool, (batch, j).
+    /// bool, `(batch, j)`: the real positions of the context.
     pub context_mask: Option<Tensor>,
-    /// bool, (n, n), (heads, n, n) or (batch, heads, n, n).
+    /// bool, `(n, n)`, `(heads, n, n)` or `(batch, heads, n, n)`: true where a query may attend to
+    /// a key, for self attention.
     pub attn_mask: Option<Tensor>,
-    /// bool, (batch, n).
+    /// bool, `(batch, n)`: the keys that self attention may attend to; absent: `mask`.
     pub self_attn_context_mask: Option<Tensor>,
-    /// For each self attention, (batch, count, dim).
+    /// The memories of each self attention, `(batch, count, dim)` each.
     pub mems: Vec<Tensor>,
 }
 
 impl LayerTensors {
-    /// Gives masks over tokens without a batch axis one.
+    /// Reshapes one-dimensional masks over tokens, `(n)`, to `(1, n)`.
     pub fn add_batch_axis(&mut self) -> Result<()> {
         for mask in [&mut self.mask, &mut self.self_attn_context_mask] {
             if let Some(row) = mask.as_ref().filter(|mask| mask.rank() == 1) {
@@ -57,43 +68,53 @@ impl LayerTensors {
     }
 }
 
-/// What happened inside, as the reference names it.
+/// Intermediate results, with the names of the Python package.
 #[derive(Clone, Default)]
 pub struct Intermediates {
-    /// The input of each self attention, before its norm.
+    /// The inputs of the self attentions before their norms, `(batch, n, dim)` each.
     pub hiddens: Vec<Tensor>,
-    /// The maps of each attention, self and cross, in order.
+    /// The attention maps of all self and cross attentions, in order.
     pub attn_intermediates: Vec<AttentionMaps>,
 }
 
-/// Which intermediates a forward keeps; what is not asked for is freed on the way.
+/// Which intermediates a forward pass returns. The others are freed during the pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
+    /// Return the inputs of the self attentions.
     pub hiddens: bool,
+    /// Return the attention maps.
     pub maps: bool,
 }
 
-/// The result of a forward.
+/// The result of a forward pass.
 pub struct LayersOutput {
-    /// (batch, n, dim).
+    /// The output of the last sub-layer, `(batch, n, dim)`.
     pub x: Tensor,
+    /// The recorded intermediates.
     pub intermediates: Intermediates,
 }
 
-/// Where a call stands in its sequence, and what follows from it.
+/// The position of a call in its sequence, and the masks and memories that follow from it.
 struct Call {
-    /// Positions before those of the call, in a cache.
+    /// The number of cached positions before those of the call.
     past: usize,
+    /// The positions for which rotary tables are needed: those of the input and of the memories.
     positions: Range<usize>,
+    /// The memories to prepend; none after the first step of a generation.
     mems: Vec<Tensor>,
-    /// The mask of the call's positions.
+    /// The mask of the call's positions, bool, `(batch, n)`.
     rows: Option<Tensor>,
-    /// The mask of all positions, where it is another one.
+    /// The mask of all positions, cached ones included, if it differs from `rows`.
     keys: Option<Tensor>,
 }
 
 impl AttentionLayers {
-    /// `alpha` is the factor of the residual stream that an enclosing model wants (XTransformer's deepnorm).
+    /// Registers the parameters of a stack. `alpha` is the factor of the residual stream that an
+    /// enclosing model requires (DeepNorm in `XTransformer`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if the options do not describe a valid order of sub-layers.
     pub fn new(
         context: StackContext,
         causal: bool,
@@ -146,31 +167,42 @@ impl AttentionLayers {
         })
     }
 
-    /// Width of the model.
+    /// The width of the model.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
+    /// Training or evaluation mode.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
 
-    /// Whether these layers know positions by themselves, so that absolute ones are not needed.
+    /// Whether these layers encode positions themselves, so that absolute positions are not needed.
     pub fn has_pos_emb(&self) -> bool {
         self.has_pos_emb
     }
 
-    /// What a generation keeps between its steps, with room for `room` positions behind those of the first step.
+    /// An empty cache for a generation. `room` is the number of positions expected after the first
+    /// step.
     pub fn cache(&self, room: usize) -> LayersCache {
         LayersCache::new(self.layers.iter().map(|layer| layer.kind == LayerKind::CrossAttention), room)
     }
 
-    /// (batch, n, dim) to (batch, n, dim).
+    /// Runs the stack: `(batch, n, dim)` to `(batch, n, dim)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a tensor does not fit or the context is missing or not expected;
+    /// `Aborted` if the call is cancelled.
     pub fn forward(&self, x: &Tensor, with: &LayerTensors, record: Record, ctx: &Ctx) -> Result<LayersOutput> {
         self.run(x, with, record, None, ctx)
     }
 
-    /// The same for positions that continue those in the cache: `x` holds the new ones alone, masks cover all. Memories count in the first step.
+    /// Like [`AttentionLayers::forward`] for positions that follow those in the cache. `x` contains
+    /// only the new positions, `(batch, new, dim)`, but masks cover all positions. Memories are
+    /// used in the first step only.
+    ///
+    /// After an error the cache must be discarded.
     pub fn forward_cached(
         &self,
         x: &Tensor,
@@ -181,6 +213,8 @@ impl AttentionLayers {
         Ok(self.run(x, with, Record::default(), Some(cache), ctx)?.x)
     }
 
+    /// The common implementation of [`AttentionLayers::forward`] and
+    /// [`AttentionLayers::forward_cached`].
     fn run(
         &self,
         x: &Tensor,
@@ -236,6 +270,7 @@ impl AttentionLayers {
                 LayerKind::FeedForward => AttentionInputs { mask: call.rows.as_ref(), ..AttentionInputs::default() },
             };
             let kept = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(index));
+            // y: (batch, n, dim); maps: (batch, heads, i, j)
             let (y, maps) = layer.forward(&x, &inputs, kept, ctx)?;
             x = y;
             if let Some(maps) = maps {
@@ -255,7 +290,8 @@ impl AttentionLayers {
         Ok(LayersOutput { x, intermediates })
     }
 
-    /// Where a call stands in its sequence.
+    /// Determines the position of a call in its sequence. In the first step, stores the number of
+    /// memories in the cache.
     fn call(&self, x: &Tensor, with: &LayerTensors, cache: Option<&mut LayersCache>) -> Result<Call> {
         let given = with.mems.iter().map(|m| m.dim(1)).max().unwrap_or(0);
         let Some(cache) = cache else {
@@ -277,6 +313,7 @@ impl AttentionLayers {
         })
     }
 
+    /// Checks the shapes and types of the input, the memories and the context.
     fn check(&self, x: &Tensor, with: &LayerTensors) -> Result<()> {
         if x.rank() != 3 || x.dim(2) != self.dim || !x.dtype().is_float() {
             return Error::shape(format!(

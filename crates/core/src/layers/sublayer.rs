@@ -1,4 +1,4 @@
-//! One sub-layer: norm, block, residual.
+//! One sub-layer of a stack: norm, block (attention or feed-forward), residual.
 
 use super::cache::LayerCache;
 use super::residual::{Residual, ResidualKind};
@@ -10,50 +10,63 @@ use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 use xt_options::LayerKind;
 
-/// What a sub-layer computes between its norm and its residual.
+/// The computation of a sub-layer between its norm and its residual.
 enum Block {
+    /// Self or cross attention.
     Attention(Box<Attention>),
+    /// A feed-forward layer.
     FeedForward(FeedForward),
 }
 
-/// A block with its norms and its residual.
+/// A block with its norms and its residual connection.
 pub struct SubLayer {
+    /// Self attention, cross attention or feed-forward.
     pub kind: LayerKind,
     block: Block,
+    /// Token shift of the block's input.
     shift: Option<ShiftTokens>,
-    /// A factor of the branch: feed-forwards of macaron layers have a half.
+    /// A factor of the block's output: 0.5 for the feed-forwards of macaron layers, else 1.
     factor: f64,
-    /// Before the block; absent with post-norm.
+    /// The norm before the block; absent with post-norm.
     pre: Option<Norm>,
-    /// After the block, with sandwich norm.
+    /// The norm after the block, with sandwich norm.
     sandwich: Option<Norm>,
-    /// After the residual, with post-norm; absent on the last sub-layer.
+    /// The norm after the residual, with post-norm; absent on the last sub-layer.
     post: Option<Norm>,
+    /// The residual connection.
     residual: Residual,
-    /// The probability that training skips this sub-layer.
+    /// The probability that this sub-layer is skipped in training (stochastic depth).
     pub drop: f64,
 }
 
-/// Where a sub-layer stands in its stack.
+/// The position of a sub-layer in its stack, and the settings that all sub-layers share.
 pub struct Position {
+    /// The index of the sub-layer in the stack.
     pub index: usize,
+    /// Whether this is the last sub-layer.
     pub last: bool,
+    /// The width of the model.
     pub dim: usize,
+    /// Whether the stack is causal.
     pub causal: bool,
+    /// Norm before the block (`true`) or after the residual (`false`).
     pub pre_norm: bool,
+    /// The kind of residual connection.
     pub residual: ResidualKind,
 }
 
 impl SubLayer {
+    /// Registers the parameters of a sub-layer.
     pub fn new(kind: LayerKind, at: &Position, options: &StackOptions, p: &mut Params) -> Self {
         let norm = |place: &str, on: bool| on.then(|| Norm::new(at.dim, options, &mut p.under("0").under(place)));
-        // the numbers are the places in the reference's module lists
+        // the numbers are the indices in the Python package's module lists
         let pre = norm("0", at.pre_norm);
         let sandwich = norm("1", options.sandwich_norm && at.pre_norm);
         let post = norm("2", !at.pre_norm && !at.last);
         let shift = ShiftTokens::new(options.shift_tokens.at(at.index).unwrap_or(0), at.causal);
         let factor = if options.macaron && kind == LayerKind::FeedForward { 0.5 } else { 1.0 };
-        // wrapped blocks stand one level deeper
+        // the Python package wraps shifted and scaled blocks in modules, which add a level `fn`
+        // each
         let mut inner = p.under("1");
         for _ in 0..usize::from(shift.is_some()) + usize::from(factor != 1.0) {
             inner = inner.under("fn");
@@ -81,16 +94,17 @@ impl SubLayer {
         }
     }
 
+    /// Whether the sub-layer has a token shift.
     pub fn has_shift(&self) -> bool {
         self.shift.is_some()
     }
 
-    /// Whether features come from later positions.
+    /// Whether the token shift moves features from later positions to earlier ones.
     pub fn shifts_back(&self) -> bool {
         self.shift.as_ref().is_some_and(ShiftTokens::is_backward)
     }
 
-    /// The attention, where this is one.
+    /// The attention, unless this is a feed-forward.
     pub fn attention(&self) -> Option<&Attention> {
         match &self.block {
             Block::Attention(attention) => Some(attention),
@@ -98,7 +112,8 @@ impl SubLayer {
         }
     }
 
-    /// (batch, n, dim) to (batch, n, dim), and the maps of an attention. With a cache, `x` holds new positions alone.
+    /// Runs the sub-layer: `(batch, n, dim)` to `(batch, n, dim)`. Also returns the maps of an
+    /// attention if they are requested. With a cache, `x` contains only the new positions.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -106,15 +121,17 @@ impl SubLayer {
         mut cache: Option<&mut LayerCache>,
         ctx: &Ctx,
     ) -> Result<(Tensor, Option<AttentionMaps>)> {
+        // both (batch, n, dim)
         let (mut input, stream) = match &self.pre {
             Some(norm) => norm.forward_and_past(x)?,
             None => (x.clone(), x.clone()),
         };
         if let Some(shift) = &self.shift {
-            // the reference hands masks to attention only
+            // the Python package passes masks to attentions only
             let mask = with.mask.filter(|_| self.kind != LayerKind::FeedForward);
             input = shift.forward(&input, mask, cache.as_mut().map(|cache| &mut cache.tail))?;
         }
+        // (batch, n, dim)
         let (mut branch, maps) = match &self.block {
             Block::Attention(attention) => {
                 let kept = cache.map(|cache| &mut cache.key_values);
@@ -130,6 +147,7 @@ impl SubLayer {
     }
 }
 
+/// Applies an optional norm.
 fn applied(norm: &Option<Norm>, x: &Tensor) -> Result<Tensor> {
     norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
 }

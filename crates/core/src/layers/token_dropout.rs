@@ -1,11 +1,17 @@
-//! Cross attention to a random part of the context while training.
+//! Random dropout of context positions for cross attention in training.
 //!
 //! Source: Perceiver AR, <https://arxiv.org/abs/2202.07765>.
 
 use crate::{Array, Ctx, Device, Error, Result, Tensor};
 use xt_autograd::ops;
 
-/// Keeps a random `1 - p` of the context's positions, real ones first, and of its mask.
+/// Keeps a random share `1 - p` of the positions of the context, `(batch, n, dim)`, and of its
+/// mask, bool, `(batch, n)`. Positions that the mask excludes are dropped first. Returns the
+/// shortened context and mask.
+///
+/// # Errors
+///
+/// [`Error::Shape`] if the mask does not fit the context.
 pub fn drop_tokens(
     context: Option<Tensor>,
     mask: Option<Tensor>,
@@ -32,6 +38,7 @@ pub fn drop_tokens(
         let is_real = |i: usize| real.as_ref().is_none_or(|m| m[row * n + i] != 0);
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|a, b| is_real(*b).cmp(&is_real(*a)).then(noise[row * n + b].total_cmp(&noise[row * n + a])));
+        // no more than this many real positions of the row stay allowed
         let most = ((0..n).filter(|i| is_real(*i)).count() as f64 * (1.0 - p)).ceil() as usize;
         for (rank, i) in order.into_iter().take(keep).enumerate() {
             chosen.push((row * n + i) as i64);

@@ -7,34 +7,46 @@ use std::sync::Arc;
 use xt_autograd::{ops, Array};
 use xt_options::wrappers::TargetOptions;
 
+/// A transformer over tokens that is trained to predict the next token.
 pub struct AutoregressiveWrapper {
     net: Arc<TransformerWrapper>,
+    /// Targets with this id are excluded from the loss.
     pub(super) ignore_index: i64,
+    /// The id that fills a sequence after its end.
     pad_value: i64,
+    /// The share of keys that the forgetful causal mask hides.
     mask_prob: f64,
     mode: Mode,
 }
 
 impl AutoregressiveWrapper {
-    /// `mask_prob` is the share of keys that the forgetful causal mask hides.
+    /// Wraps `net`, whose weights are shared. `mask_prob` is the share of keys that the forgetful
+    /// causal mask hides.
     pub fn new(net: Arc<TransformerWrapper>, targets: &TargetOptions, mask_prob: f64) -> Self {
         Self { net, ignore_index: targets.ignore_index, pad_value: targets.pad_value, mask_prob, mode: Mode::default() }
     }
 
+    /// Training or evaluation mode of this wrapper; `net` has its own.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
 
+    /// The wrapped transformer.
     pub fn net(&self) -> &TransformerWrapper {
         &self.net
     }
 
-    /// What stands behind the end of a sequence.
+    /// The id that fills a sequence after its end.
     pub fn pad_value(&self) -> i64 {
         self.pad_value
     }
 
-    /// Mean cross-entropy of each token given those before it, for ids, i64 (batch, n). A mask has n - 1 columns.
+    /// The mean cross-entropy of each token given the tokens before it. `x` is i64, `(batch, n)`,
+    /// with `n` at least 2. A mask has n - 1 columns, plus those of prepended embeddings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a tensor does not fit or an id is not in the vocabulary.
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         if x.rank() != 2 || x.dim(1) < 2 || x.dtype() != DType::I64 {
             return not_ids("token ids", "(batch, length), length at least 2", x);
@@ -57,7 +69,8 @@ impl AutoregressiveWrapper {
         loss.map_err(|error| self.outside(x).unwrap_or(error))
     }
 
-    /// An error that names an id of (batch, n) that the loss cannot take: the last of a row is a target alone, and may be ignored.
+    /// The error that names the first id of `x`, `(batch, n)`, that the loss cannot use; `None` if
+    /// there is none. The last id of each row is only a target, so it may also be `ignore_index`.
     fn outside(&self, x: &Tensor) -> Option<Error> {
         let tokens = self.net.num_tokens();
         let input = ops::narrow(x, 1, 0, x.dim(1) - 1).ok()?;
@@ -65,14 +78,17 @@ impl AutoregressiveWrapper {
         outside(&input, tokens, None).or_else(targets)
     }
 
-    /// Which positions may be attended to, bool (batch, n - 1): in each row the same number of random ones may not, never the
-    /// first. Source: FCM, <https://arxiv.org/abs/2210.13432>.
+    /// The forgetful causal mask: bool, `(batch, n - 1)`, true where a key may be attended to. It
+    /// hides the same number of random keys in each row; the first key is hidden only if all are.
+    ///
+    /// Source: FCM, <https://arxiv.org/abs/2210.13432>.
     fn forgetful_mask(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         let (batch, n) = (x.dim(0), x.dim(1));
         let hidden = ((n as f64 * self.mask_prob) as usize).min(n - 1);
         let mut noise = ctx.rng.stream().normal(batch * (n - 1));
         let mut allowed = vec![1u8; noise.len()];
         for (noise, allowed) in noise.chunks_exact_mut(n - 1).zip(allowed.chunks_exact_mut(n - 1)) {
+            // the largest noise is hidden first, so the first key is hidden last
             noise[0] = f64::MIN;
             let mut order: Vec<usize> = (0..n - 1).collect();
             order.sort_by(|a, b| noise[*b].total_cmp(&noise[*a]));

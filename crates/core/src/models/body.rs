@@ -1,4 +1,4 @@
-//! Which class a model is of.
+//! The class of a model.
 
 use super::autoregressive::AutoregressiveWrapper;
 use super::continuous::{ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper};
@@ -11,29 +11,42 @@ use crate::layers::AttentionLayers;
 use crate::Mode;
 use std::sync::Arc;
 
-/// The classes that models can be of.
+/// A model of one of the public classes.
 #[derive(Clone)]
 pub enum Body {
+    /// `Attention`.
     Attention(Arc<BareAttention>),
+    /// `Encoder`, `Decoder` or `CrossAttender`.
     Layers(Arc<AttentionLayers>),
+    /// `TransformerWrapper`.
     Transformer(Arc<TransformerWrapper>),
+    /// `ContinuousTransformerWrapper`.
     Continuous(Arc<ContinuousTransformerWrapper>),
+    /// `ViTransformerWrapper`.
     Vit(Arc<ViTransformerWrapper>),
+    /// `AutoregressiveWrapper`.
     Autoregressive(Arc<AutoregressiveWrapper>),
+    /// `NonAutoregressiveWrapper`.
     NonAutoregressive(Arc<NonAutoregressiveWrapper>),
+    /// `ContinuousAutoregressiveWrapper`.
     ContinuousAutoregressive(Arc<ContinuousAutoregressiveWrapper>),
+    /// `XTransformer`.
     XTransformer(Arc<XTransformer>),
 }
 
-/// An attention by itself.
+/// A single attention layer as a model.
 pub struct BareAttention {
+    /// The attention layer.
     pub attention: Attention,
+    /// The width of input and output.
     pub dim: usize,
+    /// Training or evaluation mode.
     pub mode: Mode,
 }
 
 impl Body {
-    /// Why a generation cannot keep keys and values between its steps; `None` where it can, and for models that generate nothing that way.
+    /// The reason why generation cannot cache keys and values; `None` if it can, and for models
+    /// without autoregressive generation.
     pub(crate) fn not_cacheable(&self) -> Option<&'static str> {
         match self {
             Body::Autoregressive(model) => model.net().not_cacheable(),
@@ -43,7 +56,8 @@ impl Body {
         }
     }
 
-    /// Sets the mode of this model; those that it was given have their own.
+    /// Sets training mode (`true`) or evaluation mode (`false`) of this model. Models that were
+    /// passed to its constructor have their own mode.
     pub(crate) fn train(&self, on: bool) {
         match self {
             Body::Attention(model) => model.mode.set(on),

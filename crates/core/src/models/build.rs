@@ -1,4 +1,4 @@
-//! Models from their class name and options.
+//! Construction of models from a class name and options.
 
 use super::{
     AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Critic,
@@ -19,7 +19,7 @@ use xt_options::wrappers::{
 };
 use xt_options::{nearest, Classes, ModuleRef, Options, Problems};
 
-/// Classes that are there.
+/// The class names that [`Model::build`] accepts.
 const CLASSES: [&str; 11] = [
     "Encoder",
     "Decoder",
@@ -35,7 +35,12 @@ const CLASSES: [&str; 11] = [
 ];
 
 impl Model {
-    /// A model of class `class`. `{"$module": i}` in the options stands for `modules[i]`, whose weights it shares.
+    /// Constructs a model of class `class`. In the options, `{"$module": i}` refers to
+    /// `modules[i]`, whose weights the new model shares. `rng` provides the initial values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] with all problems of the options, or if the class is unknown.
     pub fn build(class: &str, options: &Json, modules: &[Arc<Model>], rng: Rng) -> Result<Model> {
         let mut p = Params::new(rng);
         let mut with = Parts { class, modules, used: Vec::new() };
@@ -62,13 +67,20 @@ impl Model {
         })
     }
 
-    /// A model from `{"class", "options"}`, nested models included. `seed` is for the first values.
+    /// Constructs a model from `{"class", "options"}`, including nested models. `seed` is the seed
+    /// of the initial values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] if the specification is malformed, and the errors of [`Model::build`].
     pub fn from_spec(spec: &Json, seed: u64) -> Result<Arc<Model>> {
         let mut calls = 0;
         from_spec(spec, seed, &mut calls)
     }
 }
 
+/// Constructs nested models first. `calls` counts the models, so that each draws different initial
+/// values.
 fn from_spec(spec: &Json, seed: u64, calls: &mut u64) -> Result<Arc<Model>> {
     let malformed = || Error::Checkpoint("a model is described by `class` and `options`".into());
     let class = spec.get("class").and_then(Json::as_str).ok_or_else(malformed)?;
@@ -84,15 +96,20 @@ fn from_spec(spec: &Json, seed: u64, calls: &mut u64) -> Result<Arc<Model>> {
     Ok(Arc::new(Model::build(class, &options, &modules, Rng::new(seed, *calls))?))
 }
 
-/// The models that a constructor was given, and those that it used.
+/// The models that were passed to a constructor, and those that it has used.
 struct Parts<'a> {
     class: &'a str,
     modules: &'a [Arc<Model>],
+    /// The models that were used, by option name.
     used: Vec<(String, Arc<Model>)>,
 }
 
 impl Parts<'_> {
-    /// The model behind a reference, which must be of an allowed class.
+    /// The model that `reference`, the option `path`, refers to. Records its use.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if its class is not allowed.
     fn take<C: Classes>(&mut self, reference: &ModuleRef<C>, path: &str) -> Result<Arc<Model>> {
         let model = self.modules.get(reference.index).cloned();
         let model = model.ok_or_else(|| Error::Internal(format!("there is no module {}", reference.index)))?;
@@ -107,7 +124,8 @@ impl Parts<'_> {
 }
 
 impl Parts<'_> {
-    /// The layers that a reference names, if it names layers.
+    /// The stack of layers that a reference refers to, or `None` if it refers to another model or
+    /// to none. Does not record a use.
     fn peek<C: Classes>(&self, reference: &ModuleRef<C>) -> Option<&AttentionLayers> {
         match &self.modules.get(reference.index)?.body {
             Body::Layers(layers) => Some(layers),
@@ -115,7 +133,7 @@ impl Parts<'_> {
         }
     }
 
-    /// The layers behind `attn_layers`, and their model.
+    /// The stack of layers that `attn_layers` refers to, and its model.
     fn layers<C: Classes>(&mut self, reference: &ModuleRef<C>) -> Result<(Arc<AttentionLayers>, Arc<Model>)> {
         let child = self.take(reference, "attn_layers")?;
         match &child.body {
@@ -126,7 +144,8 @@ impl Parts<'_> {
 }
 
 impl Parts<'_> {
-    /// The transformer over tokens behind option `path`; its entries are included under that name.
+    /// The transformer over tokens that the option `path` refers to. Adds its entries to `p` under
+    /// that name.
     fn transformer<C: Classes>(
         &mut self,
         reference: &ModuleRef<C>,
@@ -142,15 +161,18 @@ impl Parts<'_> {
     }
 }
 
+/// Parses and checks options.
 fn parse<T: Options>(class: &str, options: &Json) -> Result<T> {
     parse_and(class, options, |_, _| {})
 }
 
-/// `also` notes what is wrong for reasons that lie outside of the options.
+/// Like [`parse`], with an additional check: `also` adds problems that do not follow from the
+/// options alone.
 fn parse_and<T: Options>(class: &str, options: &Json, also: impl FnOnce(&T, &mut Problems)) -> Result<T> {
     xt_options::parse_and(options, also).map_err(|problems| Error::Options { class: class.into(), problems })
 }
 
+/// Returns [`Error::Options`] if there are problems.
 fn refuse(class: &str, problems: Problems) -> Result<()> {
     if problems.0.is_empty() {
         return Ok(());
@@ -158,23 +180,27 @@ fn refuse(class: &str, problems: Problems) -> Result<()> {
     Err(Error::Options { class: class.into(), problems })
 }
 
+/// Builds an `Encoder` or `Decoder`.
 fn layers(class: &str, options: &Json, p: &mut Params) -> Result<Body> {
     let options: LayersOptions =
         parse_and(class, options, |o: &LayersOptions, problems| o.check_class(class, problems))?;
     Ok(Body::Layers(Arc::new(AttentionLayers::new(options.context(), class == "Decoder", None, &options.stack, p)?)))
 }
 
+/// Builds a `CrossAttender`.
 fn cross_attender(options: &Json, p: &mut Params) -> Result<Body> {
     let options: CrossAttenderOptions = parse("CrossAttender", options)?;
     Ok(Body::Layers(Arc::new(AttentionLayers::new(options.context(), false, None, &options.stack, p)?)))
 }
 
+/// Builds an `Attention`.
 fn attention(options: &Json, p: &mut Params) -> Result<Body> {
     let o: AttentionOptions = parse("Attention", options)?;
     let attention = Attention::new(o.dim.get(), o.heads.get(), o.causal, &o.block, p);
     Ok(Body::Attention(Arc::new(BareAttention { attention, dim: o.dim.get(), mode: Mode::default() })))
 }
 
+/// Builds a `TransformerWrapper`.
 fn transformer(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
     let check = |o: &TransformerWrapperOptions, problems: &mut Problems| {
         if let Some(layers) = with.peek(&o.attn_layers) {
@@ -187,7 +213,7 @@ fn transformer(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body>
     Ok(Body::Transformer(Arc::new(TransformerWrapper::new(layers, child.entries(), None, &config, p))))
 }
 
-/// Notes what does not go with the layers.
+/// Adds the problems of options that do not fit the layers.
 fn check_transformer(o: &TransformerWrapperOptions, layers: &AttentionLayers, problems: &mut Problems) {
     let emb_dim = o.emb_dim.map_or(layers.dim(), |n| n.get());
     o.sequence.check_width(emb_dim, layers.has_pos_emb(), "", problems);
@@ -203,6 +229,7 @@ fn check_transformer(o: &TransformerWrapperOptions, layers: &AttentionLayers, pr
     );
 }
 
+/// Builds a `ContinuousTransformerWrapper`.
 fn continuous(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
     let check = |o: &ContinuousTransformerWrapperOptions, problems: &mut Problems| {
         if let Some(layers) = with.peek(&o.attn_layers) {
@@ -214,12 +241,14 @@ fn continuous(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> 
     Ok(Body::Continuous(Arc::new(ContinuousTransformerWrapper::new(layers, child.entries(), &options, p))))
 }
 
+/// Builds a `ViTransformerWrapper`.
 fn vit(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
     let options: ViTransformerWrapperOptions = parse(with.class, options)?;
     let (layers, child) = with.layers(&options.attn_layers)?;
     Ok(Body::Vit(Arc::new(ViTransformerWrapper::new(layers, child.entries(), &options, p))))
 }
 
+/// Builds an `AutoregressiveWrapper`.
 fn autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
     let options: AutoregressiveWrapperOptions = parse(with.class, options)?;
     let net = with.transformer(&options.net, "net", p)?;
@@ -227,6 +256,7 @@ fn autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Bo
     Ok(Body::Autoregressive(Arc::new(wrapper)))
 }
 
+/// Builds a `NonAutoregressiveWrapper`.
 fn non_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
     let options: NonAutoregressiveWrapperOptions = parse(with.class, options)?;
     let net = with.transformer(&options.net, "net", p)?;
@@ -254,6 +284,7 @@ fn non_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Resul
     Ok(Body::NonAutoregressive(Arc::new(NonAutoregressiveWrapper::new(net, critic, &options, p))))
 }
 
+/// Builds a `ContinuousAutoregressiveWrapper`.
 fn continuous_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> {
     let options: ContinuousAutoregressiveWrapperOptions = parse(with.class, options)?;
     let child = with.take(&options.net, "net")?;
@@ -264,6 +295,7 @@ fn continuous_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -
     Ok(Body::ContinuousAutoregressive(Arc::new(ContinuousAutoregressiveWrapper::new(net.clone()))))
 }
 
+/// The error for an unknown class, with the nearest class name as a suggestion.
 fn unknown_class(class: &str) -> Error {
     let mut problems = Problems::default();
     problems.add("class", format!("there is no class {class}"));
@@ -274,7 +306,7 @@ fn unknown_class(class: &str) -> Error {
     Error::Options { class: class.into(), problems }
 }
 
-/// The options with every `{"$module": i}` as the specification of that model.
+/// Replaces every `{"$module": i}` in the options by the specification of that model.
 fn with_specs(options: &Json, modules: &[Arc<Model>]) -> Json {
     match options {
         Json::Object(map) => {

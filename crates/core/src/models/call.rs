@@ -1,4 +1,4 @@
-//! Calls by name: arguments from JSON and tensors, results as values.
+//! Calls by method name: arguments from JSON and tensors, results as values.
 
 use super::continuous::ContinuousTensors;
 use super::x_transformer::SourceTensors;
@@ -19,11 +19,15 @@ use xt_options::calls::{
 };
 use xt_options::generation::{ContinuousGenerate, GenerateOptions, NonAutoregressiveGenerate, XTransformerGenerate};
 
-/// Named arguments that are vectors of the model's type, unless they are whole numbers.
+/// The named arguments whose floating-point tensors must have the type of the weights.
 const VECTORS: [&str; 7] = ["context", "mem", "mems", "pos", "prepend_embeds", "src_prepend_embeds", "sum_embeds"];
 
 impl Model {
-    /// Runs `forward`, `generate` or `score`.
+    /// Runs the method `forward`, `generate` or `score` with the given arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAvailable`] if the class has no such method, and the errors of the method.
     pub fn call(&self, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
         self.check_memory()?;
         self.check_types(args)?;
@@ -63,7 +67,7 @@ impl Model {
         }
     }
 
-    /// An error where vectors of an argument have another type than the weights.
+    /// Checks that floating-point arguments have the type of the weights.
     fn check_types(&self, args: &Args) -> Result<()> {
         let Some(weights) = self.entries.first().map(|entry| entry.param.leaf().dtype()) else {
             return Ok(());
@@ -78,7 +82,12 @@ impl Model {
         vectors.filter(|(_, x)| x.dtype().is_float()).try_for_each(|(name, x)| require_type(&x, name, weights))
     }
 
-    /// A generation of tokens in steps, for `method`: "generate" or "stream", with its arguments.
+    /// Starts a step-by-step generation of tokens. `method` is "generate" or "stream", and `args`
+    /// are its arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAvailable`] if the class does not generate tokens autoregressively.
     pub fn generation(&self, method: &str, args: &Args) -> Result<Generation> {
         self.check_memory()?;
         self.check_types(args)?;
@@ -123,6 +132,7 @@ impl Model {
     }
 }
 
+/// Layer inputs without any tensor.
 fn no_inputs() -> LayerInputs {
     LayerInputs {
         context: None,
@@ -134,6 +144,7 @@ fn no_inputs() -> LayerInputs {
     }
 }
 
+/// Resolves the tensors of a stack of layers.
 fn layer_tensors(inputs: &LayerInputs, args: &Args) -> Result<LayerTensors> {
     Ok(LayerTensors {
         context: args.optional(inputs.context)?,
@@ -145,6 +156,7 @@ fn layer_tensors(inputs: &LayerInputs, args: &Args) -> Result<LayerTensors> {
     })
 }
 
+/// Resolves the tensors of a transformer over tokens.
 fn token_tensors(inputs: &LayerInputs, tokens: &TokenInputs, args: &Args) -> Result<TokenTensors> {
     Ok(TokenTensors {
         pos: args.optional(tokens.pos)?,
@@ -154,6 +166,7 @@ fn token_tensors(inputs: &LayerInputs, tokens: &TokenInputs, args: &Args) -> Res
     })
 }
 
+/// Resolves the tensors of a transformer over continuous vectors.
 fn continuous_tensors(inputs: &LayerInputs, values: &ContinuousInputs, args: &Args) -> Result<ContinuousTensors> {
     Ok(ContinuousTensors {
         pos: args.optional(values.pos)?,
@@ -162,6 +175,8 @@ fn continuous_tensors(inputs: &LayerInputs, values: &ContinuousInputs, args: &Ar
     })
 }
 
+/// Resolves the tensors of the source of an `XTransformer`; `front` refers to the embeddings to
+/// prepend.
 fn source_tensors(source: &SourceInputs, front: Option<xt_options::TensorRef>, args: &Args) -> Result<SourceTensors> {
     Ok(SourceTensors {
         mask: args.optional(source.mask)?,
@@ -170,6 +185,7 @@ fn source_tensors(source: &SourceInputs, front: Option<xt_options::TensorRef>, a
     })
 }
 
+/// `Attention.forward`: the output and the attention maps.
 fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: AttentionCall = args.named()?;
     let x = args.tensor(0, "x")?;
@@ -195,6 +211,7 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
     Ok(Value::List(vec![y.into(), maps.into()]))
 }
 
+/// `forward` of a stack: the output, or with `return_hiddens` the output and the intermediates.
 fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: LayersCall = args.named()?;
     let record = Record { hiddens: call.return_hiddens, maps: call.return_hiddens };
@@ -202,6 +219,7 @@ fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value
     Ok(if call.return_hiddens { Value::List(vec![out.x.into(), out.intermediates.into()]) } else { out.x.into() })
 }
 
+/// `TransformerWrapper.forward`: logits or embeddings or both, and what else is requested.
 fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: TransformerCall = args.named()?;
     let returns = Returns {
@@ -215,7 +233,7 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         model.forward(&args.tensor(0, "x")?, &with, returns, ctx)?;
     let mut out: Vec<Value> = logits.into_iter().chain(embeddings).map(Value::Tensor).collect();
     let first = if out.len() == 1 { out.remove(0) } else { Value::List(out) };
-    // the reference's precedence, where several are asked for
+    // if several are requested, the precedence is that of the Python package
     Ok(match (call.return_intermediates, mems, call.return_attn) {
         (true, _, _) => Value::List(vec![first, intermediates.into()]),
         (false, Some(mems), _) => Value::List(vec![first, mems.into()]),
@@ -224,11 +242,13 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
     })
 }
 
+/// The attention weights of all attentions, `(batch, heads, i, j)` each.
 fn maps_after_softmax(intermediates: Intermediates) -> Value {
     let maps = intermediates.attn_intermediates.into_iter().map(|m| m.post_softmax_attn);
     maps.collect::<Vec<_>>().into()
 }
 
+/// `ContinuousTransformerWrapper.forward`: the output, and intermediates or attention weights.
 fn call_continuous(model: &ContinuousTransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: ContinuousTransformerCall = args.named()?;
     let with = continuous_tensors(&call.inputs, &call.values, args)?;
@@ -242,23 +262,27 @@ fn call_continuous(model: &ContinuousTransformerWrapper, args: &Args, ctx: &Ctx)
     })
 }
 
+/// `ViTransformerWrapper.forward`.
 fn call_vit(model: &ViTransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: ViTransformerCall = args.named()?;
     Ok(model.forward(&args.tensor(0, "img")?, call.return_embeddings, ctx)?.into())
 }
 
+/// `AutoregressiveWrapper.forward`: the loss.
 fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: AutoregressiveCall = args.named()?;
     let with = token_tensors(&call.inputs, &call.tokens, args)?;
     Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
 }
 
+/// `AutoregressiveWrapper.score`.
 fn call_score(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: ScoreOptions = args.named()?;
     let with = token_tensors(&call.inputs, &call.tokens, args)?;
     Ok(model.score(&args.tensor(0, "tokens")?, &with, call.counted.ignore_pad, ctx)?.into())
 }
 
+/// `XTransformer.score`.
 fn call_x_transformer_score(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: XTransformerScore = args.named()?;
     let with = source_tensors(&call.source, call.src_prepend_embeds, args)?;
@@ -272,6 +296,7 @@ impl From<Score> for Value {
     }
 }
 
+/// `NonAutoregressiveWrapper.forward`: the losses as fields.
 fn call_losses(model: &NonAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: NonAutoregressiveCall = args.named()?;
     let with = token_tensors(&call.inputs, &call.tokens, args)?;
@@ -288,12 +313,14 @@ fn call_losses(model: &NonAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Resu
     ]))
 }
 
+/// `ContinuousAutoregressiveWrapper.forward`: the loss.
 fn call_continuous_loss(model: &ContinuousAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: ContinuousAutoregressiveCall = args.named()?;
     let with = continuous_tensors(&call.inputs, &call.values, args)?;
     Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
 }
 
+/// `XTransformer.forward`: the loss.
 fn call_x_transformer(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: XTransformerCall = args.named()?;
     let with = source_tensors(&call.source, call.src_prepend_embeds, args)?;

@@ -1,4 +1,5 @@
-//! A transformer over continuous vectors in place of tokens, and its autoregressive loss and generation.
+//! A transformer over continuous vectors instead of tokens, with its autoregressive loss and
+//! generation.
 
 use super::transformer::prepended;
 use crate::layers::{
@@ -11,31 +12,37 @@ use xt_autograd::{no_grad, ops};
 use xt_kernels::memory::alloc;
 use xt_options::wrappers::ContinuousTransformerWrapperOptions;
 
+/// A transformer over continuous vectors.
 pub struct ContinuousTransformerWrapper {
+    /// The projection of the input to the width of the layers.
     project_in: Option<Linear>,
     pos_emb: PositionEmbedding,
     post_emb_norm: Option<LayerNorm>,
     layers: Arc<AttentionLayers>,
     norm: LayerNorm,
+    /// The projection to the output width.
     project_out: Option<Linear>,
+    /// The width of the input.
     dim_in: usize,
     emb_dropout: f64,
+    /// The number of last vectors that generation passes to the model.
     max_seq_len: usize,
     mode: Mode,
 }
 
-/// The tensors that go along with the sequence.
+/// The optional tensors that accompany the sequence `(batch, n, dim_in)`.
 #[derive(Clone, Default)]
 pub struct ContinuousTensors {
-    /// i64 positions, (n) or (batch, n), or embeddings in their place.
+    /// i64 positions, `(n)` or `(batch, n)`, or position embeddings of another type.
     pub pos: Option<Tensor>,
-    /// (batch, count, dim), put in front.
+    /// Embeddings to prepend to the sequence, `(batch, count, dim)`.
     pub prepend_embeds: Option<Tensor>,
+    /// The tensors for the layers.
     pub layers: LayerTensors,
 }
 
 impl ContinuousTransformerWrapper {
-    /// `entries` are those of the layers.
+    /// Registers the parameters of the wrapper around `layers`, whose entries are `entries`.
     pub fn new(
         layers: Arc<AttentionLayers>,
         entries: &[Entry],
@@ -64,11 +71,14 @@ impl ContinuousTransformerWrapper {
         }
     }
 
+    /// Training or evaluation mode of this wrapper; the layers have their own.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
 
-    /// (batch, n, dim_in) to (batch, n, dim_out), or with `embeddings` to the normed (batch, n, dim).
+    /// Runs the model: `(batch, n, dim_in)` to `(batch, n, dim_out)`, or with `embeddings` to the
+    /// output of the final norm, `(batch, n, dim)`. `n` of the output includes prepended
+    /// embeddings.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -84,7 +94,9 @@ impl ContinuousTransformerWrapper {
         Ok((self.head(&out.x, embeddings)?, out.intermediates))
     }
 
-    /// The vector behind the last one, (batch, 1, dim_out), for all vectors so far, or with a cache for those that it has not seen.
+    /// Predicts the vector that follows the last one: `(batch, n, dim_in)` to
+    /// `(batch, 1, dim_out)`. Without a cache, `x` contains all vectors; with a cache, only those
+    /// that the cache has not seen.
     pub fn next(
         &self,
         x: &Tensor,
@@ -105,11 +117,12 @@ impl ContinuousTransformerWrapper {
         self.head(&last_columns(&y, 1)?, false)
     }
 
-    /// Why a generation cannot keep keys and values, where it cannot.
+    /// The reason why generation cannot cache keys and values, or `None` if it can.
     pub fn not_cacheable(&self) -> Option<&'static str> {
         self.layers.not_cacheable()
     }
 
+    /// Checks the shape and type of the input.
     fn check(&self, x: &Tensor) -> Result<()> {
         if x.rank() == 3 && x.dim(2) == self.dim_in && x.dtype().is_float() {
             return Ok(());
@@ -121,7 +134,8 @@ impl ContinuousTransformerWrapper {
         ))
     }
 
-    /// What the layers get, for vectors behind `past` others; embeddings to be prepended come with the first ones.
+    /// The input of the layers, `(batch, n, dim)`, for vectors that follow `past` earlier ones.
+    /// Embeddings are prepended only if `past` is 0.
     fn embed(&self, x: &Tensor, with: &ContinuousTensors, past: usize, ctx: &Ctx) -> Result<Tensor> {
         let mut y = self.project_in.as_ref().map_or_else(|| Ok(x.clone()), |linear| linear.forward(x))?;
         if let Some(positions) = self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())? {
@@ -136,6 +150,7 @@ impl ContinuousTransformerWrapper {
         dropout(&y, self.emb_dropout, ctx)
     }
 
+    /// The final norm and, unless `embeddings` is set, the output projection.
     fn head(&self, x: &Tensor, embeddings: bool) -> Result<Tensor> {
         let y = self.norm.forward(x)?;
         match &self.project_out {
@@ -145,27 +160,35 @@ impl ContinuousTransformerWrapper {
     }
 }
 
-/// Prediction of the next vector.
+/// A transformer over continuous vectors that is trained to predict the next vector.
 pub struct ContinuousAutoregressiveWrapper {
     net: Arc<ContinuousTransformerWrapper>,
     mode: Mode,
 }
 
 impl ContinuousAutoregressiveWrapper {
+    /// Wraps `net`, whose weights are shared.
     pub fn new(net: Arc<ContinuousTransformerWrapper>) -> Self {
         Self { net, mode: Mode::default() }
     }
 
+    /// Training or evaluation mode of this wrapper; `net` has its own.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
 
+    /// The wrapped transformer.
     pub fn net(&self) -> &ContinuousTransformerWrapper {
         &self.net
     }
 
-    /// Mean squared error of each vector given those before it; `x` is (batch, n, dim). A mask of full length loses its last column;
-    /// it chooses the inputs whose predictions count.
+    /// The mean squared error of each vector given the vectors before it. `x` is `(batch, n, dim)`,
+    /// with `n` at least 2. The mask selects the input positions whose predictions count; the last
+    /// column of a mask with `n` columns is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a tensor does not fit.
     pub fn forward(&self, x: &Tensor, with: &ContinuousTensors, ctx: &Ctx) -> Result<Tensor> {
         if x.rank() != 3 || x.dim(1) < 2 {
             return Error::shape(format!(
@@ -192,8 +215,12 @@ impl ContinuousAutoregressiveWrapper {
         Ok(ops::affine(&ops::sum(&counted, None, false)?, 1.0 / (count * target.dim(2) as f64), 0.0)?)
     }
 
-    /// The `seq_len` vectors that follow `start`, (n, dim) or (batch, n, dim); the same axes come back. `cache_kv`: whether keys and values
-    /// are kept between the steps.
+    /// Generates the `seq_len` vectors that follow `start`, `(n, dim)` or `(batch, n, dim)`. The
+    /// result has the same axes. `cache_kv` enables caching of keys and values between the steps.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if `start` does not fit; `Aborted` if the call is cancelled.
     pub fn generate(
         &self,
         start: &Tensor,
@@ -226,7 +253,7 @@ impl ContinuousAutoregressiveWrapper {
     }
 }
 
-/// What gives the next vector.
+/// Computes the next vector in each step of a generation.
 struct VectorSteps<'a> {
     net: &'a ContinuousTransformerWrapper,
     with: &'a ContinuousTensors,
@@ -234,21 +261,21 @@ struct VectorSteps<'a> {
 }
 
 impl<'a> VectorSteps<'a> {
-    /// For `count` vectors.
+    /// Prepares a generation of `count` vectors.
     fn new(net: &'a ContinuousTransformerWrapper, with: &'a ContinuousTensors, cache_kv: bool, count: usize) -> Self {
         let LayerTensors { mask, attn_mask, self_attn_context_mask, .. } = &with.layers;
-        // these fit one length of the sequence
+        // these tensors fit one sequence length only, so the cache cannot be used
         let fixed = mask.is_some() || attn_mask.is_some() || self_attn_context_mask.is_some() || with.pos.is_some();
         let cached = cache_kv && !fixed && net.not_cacheable().is_none();
         Self { net, with, cache: cached.then(|| net.layers.cache(count.min(net.max_seq_len))) }
     }
 
-    /// (batch, 1, dim) behind all vectors so far.
+    /// The vector that follows all vectors so far, `(batch, n, dim)` to `(batch, 1, dim)`.
     fn next(&mut self, all: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         let n = all.dim(1);
         let seen = n.min(self.net.max_seq_len);
         if n > seen {
-            // the window slides, and with it what every position knows
+            // from now on the window slides, which changes the result of every position in it
             self.cache = None;
         }
         let x = match &self.cache {
@@ -261,7 +288,7 @@ impl<'a> VectorSteps<'a> {
     }
 }
 
-/// An error unless what the model gives is as wide as what it takes.
+/// Checks that the output of the model has the width of its input.
 fn require_width(out: &Tensor, width: usize) -> Result<()> {
     if out.dim(2) == width {
         return Ok(());

@@ -1,8 +1,8 @@
-//! Grids of one value for each position of each row, and random choices among positions.
+//! Grids with one value per position of each row, and random selections of positions.
 
 use crate::{Array, DType, Device, Error, Result, Rng, Tensor};
 
-/// Values (rows, width).
+/// Values in row-major order, `(rows, width)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid<T> {
     values: Vec<T>,
@@ -10,45 +10,57 @@ pub struct Grid<T> {
 }
 
 impl<T: Copy> Grid<T> {
+    /// A grid of `values` in row-major order.
     pub fn new(values: Vec<T>, width: usize) -> Self {
         Self { values, width }
     }
 
+    /// A grid of the values `f(row, column)`.
     pub fn from_fn(rows: usize, width: usize, f: impl Fn(usize, usize) -> T) -> Self {
         let f = &f;
         Self { values: (0..rows).flat_map(|r| (0..width).map(move |i| f(r, i))).collect(), width }
     }
 
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
+    /// The number of columns.
     pub fn width(&self) -> usize {
         self.width
     }
 
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.values.len() / self.width.max(1)
     }
 
+    /// The value at `(row, i)`.
+    ///
+    /// # Panics
+    ///
+    /// If the position is out of range.
     pub fn at(&self, row: usize, i: usize) -> T {
         self.values[row * self.width + i]
     }
 
+    /// A copy of the values in row-major order.
     pub fn values(&self) -> Vec<T> {
         self.values.clone()
     }
 
+    /// Applies `f` to each value.
     pub fn map<U: Copy>(&self, f: impl Fn(T) -> U) -> Grid<U> {
         Grid::new(self.values.iter().map(|v| f(*v)).collect(), self.width)
     }
 
-    /// `f` of the values of two grids of one shape.
+    /// Applies `f` to the values of two grids of the same shape.
     pub fn zip<U: Copy, V: Copy>(&self, other: &Grid<U>, f: impl Fn(T, U) -> V) -> Grid<V> {
         Grid::new(self.values.iter().zip(&other.values).map(|(a, b)| f(*a, *b)).collect(), self.width)
     }
 
-    /// The other grid's values where `mask` is true.
+    /// The values of `other` where `mask` is true, else those of this grid.
     pub fn choose(&self, mask: &Grid<bool>, other: &Grid<T>) -> Grid<T> {
         let pairs = self.values.iter().zip(&other.values).zip(&mask.values);
         Grid::new(pairs.map(|((a, b), other)| if *other { *b } else { *a }).collect(), self.width)
@@ -56,6 +68,11 @@ impl<T: Copy> Grid<T> {
 }
 
 impl Grid<i64> {
+    /// Copies token ids, i64 `(rows, width)`, into a grid.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if `x` is not i64.
     pub fn from_tensor(x: &Tensor) -> Result<Self> {
         if x.dtype() != DType::I64 {
             let kind = x.kind().map_or("?", |k| k.name());
@@ -66,6 +83,7 @@ impl Grid<i64> {
         Ok(Self::new(values, x.dim(1)))
     }
 
+    /// The ids as an i64 tensor `(rows, width)` on `device`.
     pub fn to_tensor(&self, device: &Device) -> Result<Tensor> {
         let array = Array::from_vec(self.values.clone(), (self.rows(), self.width), &Device::Cpu)?;
         Ok(Tensor::constant(array.to_device(device)?))
@@ -73,34 +91,35 @@ impl Grid<i64> {
 }
 
 impl Grid<f64> {
+    /// Copies numbers of any type, `(rows, width)`, into a grid.
     pub fn from_tensor_f64(x: &Tensor) -> Result<Self> {
         xt_kernels::memory::alloc::check(&[x.elem_count(), 2], DType::F64)?;
         let values = x.array()?.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         Ok(Self::new(values, x.dim(1)))
     }
 
-    /// Of the type and on the device of `like`.
+    /// The numbers as a tensor `(rows, width)` of the type and on the device of `like`.
     pub fn to_tensor_like(&self, like: &Tensor) -> Result<Tensor> {
         let array = Array::from_vec(self.values.clone(), (self.rows(), self.width), &Device::Cpu)?;
         Ok(Tensor::constant(array.to_dtype(like.dtype())?.to_device(&like.device())?))
     }
 }
 
-/// The positions of a row, best first.
+/// The columns `0..width`, sorted by `better`, best first.
 fn order(width: usize, better: impl Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
     let mut order: Vec<usize> = (0..width).collect();
     order.sort_by(|a, b| better(*a, *b));
     order
 }
 
-/// In each row the numbers 0 to width - 1 in random order.
+/// A random permutation of `0..width` in each row.
 pub fn shuffled(rows: usize, width: usize, rng: &Rng) -> Grid<usize> {
     let noise = rng.stream().normal(rows * width);
     let row = |r: usize| order(width, |a, b| noise[r * width + a].total_cmp(&noise[r * width + b]));
     Grid::new((0..rows).flat_map(row).collect(), width)
 }
 
-/// A random share `p` of the positions that `mask` has.
+/// Selects a random share `p` of the positions that are true in `mask`, rounded up in each row.
 pub fn subset(mask: &Grid<bool>, p: f64, rng: &Rng) -> Grid<bool> {
     let noise = Grid::new(rng.stream().uniform(mask.len()), mask.width);
     let mut chosen = mask.map(|_| false);
@@ -113,7 +132,7 @@ pub fn subset(mask: &Grid<bool>, p: f64, rng: &Rng) -> Grid<bool> {
     chosen
 }
 
-/// The `count` positions with the largest scores of each row.
+/// Selects the positions of the `count` largest scores of each row.
 pub fn largest(scores: &Grid<f64>, count: usize) -> Grid<bool> {
     let mut chosen = scores.map(|_| false);
     for r in 0..scores.rows() {

@@ -1,4 +1,4 @@
-//! The public classes, and [`Model`], which holds any of them by name.
+//! The public model classes, and [`Model`], which wraps any of them.
 
 mod autoregressive;
 mod body;

@@ -1,4 +1,4 @@
-//! A model of any class: its options, its state dict, its mode.
+//! A model of any class, with its options, state dict and mode.
 
 use super::body::Body;
 use crate::generation::Caching;
@@ -7,70 +7,87 @@ use serde_json::{json, Value as Json};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A model with what it was made from.
+/// A model of any class, and the specification from which it was constructed.
 pub struct Model {
+    /// The class name.
     pub(super) class: String,
-    /// As given, with nested models as `{"class", "options"}`.
+    /// The options as given; nested models are replaced by `{"class", "options"}`.
     pub(super) options: Json,
+    /// The state dict in PyTorch's order.
     pub(super) entries: Vec<Entry>,
+    /// The model itself.
     pub(super) body: Body,
-    /// By the option that each was given as.
+    /// The models that were passed to the constructor, by option name.
     pub(super) children: Vec<(String, Arc<Model>)>,
 }
 
-/// What `load_state` did not find, and what it could not use.
+/// The differences between a loaded state dict and the model.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
+    /// The names of the model that the state dict does not contain.
     pub missing: Vec<String>,
+    /// The names of the state dict that the model does not have.
     pub unexpected: Vec<String>,
 }
 
 impl Model {
+    /// The class name.
     pub fn class(&self) -> &str {
         &self.class
     }
 
-    /// The options as given, with nested models as `{"class", "options"}`.
+    /// The options as given; nested models are replaced by `{"class", "options"}`.
     pub fn options(&self) -> &Json {
         &self.options
     }
 
-    /// `{"class", "options"}`: what rebuilds this model, without its weights.
+    /// `{"class", "options"}`: the specification that [`Model::from_spec`] takes, without weights.
     pub fn spec(&self) -> Json {
         json!({ "class": self.class, "options": self.options })
     }
 
-    /// A model that does not fit says so before its first computation, not in the middle of it.
+    /// Checks that the weights that have not been drawn yet fit in memory, so that a model that is
+    /// too large fails before its first computation.
     pub(crate) fn check_memory(&self) -> Result<()> {
         let pending = self.entries.iter().map(|entry| entry.param.leaf().pending_bytes());
         let (sum, largest) = pending.fold((0u64, 0), |(sum, largest), n| (sum.saturating_add(n), n.max(largest)));
-        // values are drawn as f64
+        // values are drawn as f64, which takes twice the bytes of the largest f32 parameter
         let what = format!("this {}", self.class());
         Ok(xt_kernels::memory::check(&what, sum.saturating_add(largest.saturating_mul(2)))?)
     }
 
-    /// The state dict's entries, in order.
+    /// The entries of the state dict in PyTorch's order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
+    /// The entry `name` of the state dict.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] if there is no such entry.
     pub fn entry(&self, name: &str) -> Result<&Entry> {
         let found = self.entries.iter().find(|e| e.name == name);
         found.ok_or_else(|| Error::State(format!("there is no parameter `{name}` in {}", self.class)))
     }
 
+    /// The model itself.
     pub fn body(&self) -> &Body {
         &self.body
     }
 
-    /// The model that was given as option `name`.
+    /// The model that was passed to the constructor as option `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] if there is no such model.
     pub fn child(&self, name: &str) -> Result<Arc<Model>> {
         let found = self.children.iter().find(|(given, _)| given == name);
         let none = || Error::State(format!("there is no model `{name}` in {}", self.class));
         found.map(|(_, child)| child.clone()).ok_or_else(none)
     }
 
-    /// Entries whose tensor is that of an earlier one: name, and the earlier name.
+    /// Entries with tied weights: maps each name to the first name with the same parameter.
     pub fn tied(&self) -> HashMap<&str, &str> {
         let mut first: HashMap<*const Leaf, &str> = HashMap::new();
         let mut tied = HashMap::new();
@@ -87,7 +104,7 @@ impl Model {
         tied
     }
 
-    /// Class, options and entries as JSON. Draws no values.
+    /// The class, options and entries as JSON. Does not draw weights.
     pub fn describe(&self) -> Json {
         let tied = self.tied();
         let row = |e: &Entry| {
@@ -99,26 +116,34 @@ impl Model {
         json!({ "class": self.class, "options": self.options, "entries": entries, "not_cacheable": not_cacheable })
     }
 
-    /// Whether and with which weights a generation keeps what it has computed.
+    /// The caching settings of a generation: whether keys and values are cached (`on`), and the
+    /// weights on which the cache depends.
     pub(crate) fn caching(&self, on: bool) -> Caching {
         Caching { on, weights: self.entries.iter().map(|entry| entry.param.leaf().clone()).collect() }
     }
 
-    /// Frees the weights with these names for good, whoever else holds them: optimizers, graphs.
+    /// Frees the weights with these names permanently, even if optimizers or autograd graphs still
+    /// refer to them.
     pub fn release(&self, names: &[String]) {
         let gone = self.entries.iter().filter(|entry| names.contains(&entry.name));
         gone.for_each(|entry| entry.param.leaf().release());
     }
 
-    /// Sets training mode, of the models within too.
+    /// Sets training mode (`true`) or evaluation mode (`false`) of this model and of the models
+    /// passed to its constructor.
     pub fn train(&self, on: bool) {
         self.body.train(on);
         self.children.iter().for_each(|(_, child)| child.train(on));
     }
 
-    /// Moves weights and gradients.
+    /// Moves weights and gradients to `device`.
+    ///
+    /// # Errors
+    ///
+    /// If a quantized weight would have to move (nothing is moved then), or if memory is
+    /// insufficient.
     pub fn move_to(&self, device: &Device) -> Result<()> {
-        // before any has moved
+        // checked for all weights before any is moved
         for leaf in self.entries.iter().map(|entry| entry.param.leaf()) {
             if !leaf.is_at(device, leaf.dtype()) {
                 leaf.require_plain("moving it")?;
@@ -127,7 +152,12 @@ impl Model {
         self.entries.iter().try_for_each(|e| Ok(e.param.leaf().move_to(device, e.param.leaf().dtype())?))
     }
 
-    /// Copies values in. All are checked first, so that an error leaves the model as it was.
+    /// Copies the values of a state dict into the model. With `strict`, missing and unexpected
+    /// names are errors. Names and shapes are checked before anything is copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] with all mismatches; the model is unchanged then.
     pub fn load_state(&self, state: &[(String, Array)], strict: bool) -> Result<LoadReport> {
         let given: HashMap<&str, &Array> = state.iter().map(|(name, array)| (name.as_str(), array)).collect();
         let known: HashSet<&str> = self.entries.iter().map(|e| e.name.as_str()).collect();

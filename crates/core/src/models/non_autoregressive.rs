@@ -1,7 +1,9 @@
-//! Masked generation: a model learns to fill in masked tokens, and generates a whole sequence in a few steps.
+//! Masked generation: a model learns to predict masked tokens, and generates a whole sequence in a
+//! few steps.
 //!
-//! Source: MaskGIT, <https://arxiv.org/abs/2202.04200>; conditioning on the step before: Analog Bits,
-//! <https://arxiv.org/abs/2208.04202>; the token critic: <https://arxiv.org/abs/2209.04439>.
+//! Source: MaskGIT, <https://arxiv.org/abs/2202.04200>; self-conditioning on the previous step:
+//! Analog Bits, <https://arxiv.org/abs/2208.04202>; the token critic:
+//! <https://arxiv.org/abs/2209.04439>.
 
 use super::masking::{largest, shuffled, subset, Grid};
 use super::{Returns, TokenTensors, TransformerWrapper};
@@ -16,54 +18,70 @@ use xt_options::autoregressive::NonAutoregressiveWrapperOptions;
 use xt_options::generation::NonAutoregressiveGenerate;
 use xt_options::Schedule;
 
+/// A transformer over tokens that is trained to predict masked tokens.
 pub struct NonAutoregressiveWrapper {
     net: Arc<TransformerWrapper>,
     critic: Option<Critic>,
     condition: Option<SelfCondition>,
+    /// The id that replaces masked tokens.
     mask_id: i64,
+    /// The number of steps of a generation.
     steps: usize,
+    /// How the share of masked tokens decreases over the steps.
     schedule: Schedule,
+    /// The share of masked tokens that keep their id, in about half of the calls.
     no_replace_prob: f64,
+    /// The share of masked tokens that get a random id, in about half of the calls.
     random_token_prob: f64,
+    /// Whether a step may mask tokens again that an earlier step has filled in.
     can_mask_prev_unmasked: bool,
+    /// The factor of the critic's loss in the total loss.
     critic_loss_weight: f64,
     mode: Mode,
 }
 
-/// Tells generated tokens from real ones.
+/// A token critic, which distinguishes generated tokens from real ones.
 pub enum Critic {
-    /// A model of its own, with one logit.
+    /// A separate model with one logit per token.
     Model(Arc<TransformerWrapper>),
-    /// The generator with a head of its own.
+    /// The generator with a separate head from its embeddings to one logit per token.
     Itself(Linear),
 }
 
-/// The model sees its own embeddings of the step before.
+/// Self-conditioning: the model receives its own embeddings of the previous step.
 struct SelfCondition {
-    /// What it sees at the first step, (dim).
+    /// Replaces the embeddings in the first step, `(dim)`.
     null_embed: Param,
+    /// The projection of the previous embeddings.
     to_self_cond: Linear,
-    /// How often training runs the model twice, so that there is a step before.
+    /// The probability that training runs the model twice to obtain a previous step.
     probability: f64,
 }
 
-/// What a forward gives.
+/// The losses of a forward pass, all scalars.
 pub struct Losses {
+    /// The total loss.
     pub loss: Tensor,
+    /// The cross-entropy of the masked tokens; `None` if only the critic is trained.
     pub generator_loss: Option<Tensor>,
+    /// The binary cross-entropy of the critic; `None` if the critic is not trained.
     pub critic_loss: Option<Tensor>,
 }
 
-/// Which part a forward trains.
+/// Which parts a forward pass trains.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Training {
+    /// Train the generator only.
     pub only_generator: bool,
+    /// Train the critic only.
     pub only_critic: bool,
-    /// Temperature of the tokens that the critic judges; drawn where absent.
+    /// The temperature of sampling the tokens that the critic judges; absent: uniformly random in
+    /// [0, 1).
     pub temperature: Option<f64>,
 }
 
 impl NonAutoregressiveWrapper {
+    /// Wraps `net`, whose weights are shared, and registers the parameters of self-conditioning.
     pub fn new(
         net: Arc<TransformerWrapper>,
         critic: Option<Critic>,
@@ -91,11 +109,12 @@ impl NonAutoregressiveWrapper {
         }
     }
 
+    /// Training or evaluation mode of this wrapper; `net` has its own.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
 
-    /// The share of tokens that are masked at time `t`, from 0 to 1.
+    /// The share of masked tokens at time `t`, from 0 (start) to 1 (end).
     fn share(&self, t: f64) -> f64 {
         match self.schedule {
             Schedule::Linear => 1.0 - t,
@@ -103,7 +122,12 @@ impl NonAutoregressiveWrapper {
         }
     }
 
-    /// Losses of filling in randomly masked tokens, for ids, i64 (batch, max_seq_len).
+    /// Masks random tokens of `x`, i64 `(batch, max_seq_len)`, and returns the losses of predicting
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if `x` has another shape or type, or an id is not in the vocabulary.
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, train: Training, ctx: &Ctx) -> Result<Losses> {
         let n = self.net.max_seq_len();
         if x.rank() != 2 || x.dim(1) != n || x.dtype() != DType::I64 {
@@ -119,7 +143,7 @@ impl NonAutoregressiveWrapper {
         if let Some(condition) = &self.condition {
             with.sum_embeds = Some(self.condition_of_training(condition, &masked, &with, ctx)?);
         }
-        // a critic that trains alone sends nothing back into the generator
+        // when only the critic is trained, the generator needs no autograd graph
         let logits =
             with_grad(xt_autograd::is_grad_enabled() && !train.only_critic, || self.net.logits(&masked, &with, ctx))?;
         const IGNORED: i64 = -100;
@@ -140,14 +164,15 @@ impl NonAutoregressiveWrapper {
         Ok(Losses { loss: total, generator_loss: Some(loss), critic_loss: Some(critic_loss) })
     }
 
-    /// In each row a random number of random positions, at least one.
+    /// A random mask `(batch, n)` with a random number of masked positions in each row, at least
+    /// one.
     fn random_mask(&self, batch: usize, n: usize, ctx: &Ctx) -> Grid<bool> {
         let times = ctx.rng.stream().uniform(batch);
         let ranks = shuffled(batch, n, ctx.rng);
         Grid::from_fn(batch, n, |row, i| (ranks.at(row, i) as f64) < (self.share(times[row]) * n as f64).max(1.0))
     }
 
-    /// The ids with the masked ones replaced: most by the mask, some by random ids, some left as they are.
+    /// Replaces the masked ids: most by `mask_id`, some by random ids; some keep their value.
     fn masked(&self, ids: &Grid<i64>, mask: &Grid<bool>, ctx: &Ctx) -> Grid<i64> {
         let (mut replaced, mut ids, mut left) = (mask.clone(), ids.clone(), 1.0);
         if self.no_replace_prob > 0.0 && ctx.rng.chance(0.5) {
@@ -165,6 +190,8 @@ impl NonAutoregressiveWrapper {
         ids.zip(&replaced, |id, hidden| if hidden { self.mask_id } else { id })
     }
 
+    /// The conditioning of a training step, `(batch, n, dim)` or `(dim)`: with the given
+    /// probability from the embeddings of a first pass, otherwise from `null_embed`.
     fn condition_of_training(
         &self,
         condition: &SelfCondition,
@@ -180,7 +207,7 @@ impl NonAutoregressiveWrapper {
         condition.to_self_cond.forward(&seen)
     }
 
-    /// How likely the critic holds each token for generated, as logits (batch, n).
+    /// The critic's logits that each token is generated, `(batch, n)`.
     fn judge(&self, critic: &Critic, ids: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         let none = TokenTensors::default();
         let logits = match critic {
@@ -190,11 +217,17 @@ impl NonAutoregressiveWrapper {
         Ok(ops::reshape(&logits, &[ids.dim(0), ids.dim(1)])?)
     }
 
-    /// Sequences of `max_seq_len` tokens, i64 (batch, n); without a batch size one, (n).
+    /// Generates sequences of `max_seq_len` tokens: i64, `(batch, n)`, or `(n)` without a batch
+    /// size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a tensor does not fit or logits or scores are NaN; `Aborted` if the call
+    /// is cancelled.
     pub fn generate(&self, options: &NonAutoregressiveGenerate, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         let ctx = &ctx.evaluating();
         let (batch, n) = (options.batch_size.map_or(1, |b| b.get()), self.net.max_seq_len());
-        // the scores of a step, the largest that it makes
+        // the logits are the largest tensor of a step
         alloc::check_wide(&[batch as u64, n as u64, self.net.num_tokens() as u64], DType::F32)?;
         let device = self.net.token_table().leaf().device();
         let mut ids = Grid::from_fn(batch, n, |_, _| self.mask_id);
@@ -235,7 +268,7 @@ impl NonAutoregressiveWrapper {
         Ok(if options.batch_size.is_none() { ops::reshape(&out, &[n])? } else { out })
     }
 
-    /// The mask is no token to fill in.
+    /// Excludes `mask_id` from the logits, `(batch, n, outputs)`, so that it is never sampled.
     fn without_mask(&self, logits: &Tensor) -> Result<Tensor> {
         let outputs = logits.dim(2);
         if outputs < 2 {
@@ -246,6 +279,8 @@ impl NonAutoregressiveWrapper {
         Ok(ops::where_cond(&others, logits, &ops::scalar_like(logits, f64::NEG_INFINITY)?)?)
     }
 
+    /// Logits `(batch, n, outputs)` and embeddings `(batch, n, dim)`, conditioned on `last`, the
+    /// embeddings of the previous step.
     fn run(&self, x: &Tensor, last: Option<&Tensor>, with: &TokenTensors, ctx: &Ctx) -> Result<(Tensor, Tensor)> {
         let mut with = with.clone();
         if let (Some(condition), Some(last)) = (&self.condition, last) {
@@ -257,7 +292,8 @@ impl NonAutoregressiveWrapper {
     }
 }
 
-/// Mean of `max(x, 0) - x y + log(1 + e^-|x|)`, for logits `x` and labels `y` of 0 or 1.
+/// The mean binary cross-entropy of logits `x` and labels `y` (0 or 1), in the numerically stable
+/// form `max(x, 0) - x y + log(1 + e^-|x|)`.
 fn binary_cross_entropy(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let zero = ops::scalar_like(x, 0.0)?;
     let linear = ops::sub(&ops::maximum(x, &zero)?, &ops::mul(x, y)?)?;

@@ -1,10 +1,14 @@
-//! Weights of linear layers in fewer bytes, for inference.
+//! Quantization of the weights of linear layers, for inference.
 
 use super::Model;
 use crate::{Entry, Error, Format, Result};
 use xt_options::{nearest, Problems};
 
-/// The format of that name.
+/// The quantization format with this name.
+///
+/// # Errors
+///
+/// [`Error::Options`] if there is no such format.
 pub fn parse_format(name: &str) -> Result<Format> {
     if let Some(format) = Format::ALL.into_iter().find(|format| format.name() == name) {
         return Ok(format);
@@ -20,8 +24,13 @@ pub fn parse_format(name: &str) -> Result<Format> {
 }
 
 impl Model {
-    /// Keeps the weights of linear layers in fewer bytes until others are loaded: those whose rows `format` takes. Models that share them follow.
-    /// All are checked first, so that weights that the format cannot hold change nothing.
+    /// Quantizes the weights of the linear layers whose row length `format` supports, until other
+    /// weights are loaded. Models that share these weights are affected too.
+    ///
+    /// # Errors
+    ///
+    /// If the format cannot represent a weight or memory is insufficient. Formats and memory are
+    /// checked before anything is quantized.
     pub fn quantize(&self, format: Format) -> Result<()> {
         let weights: Vec<_> = self.entries.iter().filter(|entry| fits(entry, format)).collect();
         for Entry { name, param, .. } in &weights {
@@ -29,19 +38,21 @@ impl Model {
         }
         let pending = weights.iter().map(|entry| entry.param.leaf().pending_bytes()).max().unwrap_or(0);
         let packed = weights.iter().map(|entry| format.bytes(entry.param.leaf().shape().iter().product()) as u64);
-        // values are drawn as f64
+        // pending weights take 3 times their f32 bytes: they are drawn as f64
         let needed = packed.fold(pending.saturating_mul(3), u64::saturating_add);
         xt_kernels::memory::check(&format!("this {}", self.class()), needed)?;
         weights.iter().try_for_each(|entry| Ok(entry.param.leaf().quantize(format)?))
     }
 
-    /// How quantized weights are kept: the first one, where they are in several formats. `None` where there are none.
+    /// The format of the quantized weights; the first one if there are several, `None` if no weight
+    /// is quantized.
     pub fn quantization(&self) -> Option<Format> {
         let packed = self.entries.iter().find_map(|entry| entry.param.leaf().packed());
         packed.map(|packed| packed.format())
     }
 }
 
+/// Whether an entry is the weight of a linear layer whose row length `format` supports.
 fn fits(Entry { param, .. }: &Entry, format: Format) -> bool {
     param.is_matrix() && param.leaf().shape().last().is_some_and(|width| format.takes(*width))
 }

@@ -1,4 +1,4 @@
-//! How likely a model holds a sequence to be.
+//! Scores: the log-probabilities that a model assigns to sequences.
 
 use super::{AutoregressiveWrapper, TokenTensors};
 use crate::generation::{has_columns, with_rows};
@@ -6,20 +6,32 @@ use crate::ids::{is_known, not_ids, require_bool, unknown};
 use crate::{Array, Ctx, DType, Device, Error, Result, Tensor};
 use xt_autograd::{no_grad, ops};
 
-/// How likely each row of (batch, n) tokens is.
+/// The log-probabilities and perplexities of tokens `(batch, n)`.
 pub struct Score {
-    /// (batch, n - 1): the logarithm of each token's probability given those before it; 0 for tokens that do not count.
+    /// `(batch, n - 1)`: the log-probability of each token given the tokens before it; 0 for tokens
+    /// that do not count.
     pub log_probs: Tensor,
-    /// (batch): e to the mean of the negative log-probabilities that count; NaN where none does.
+    /// `(batch)`: exp of the negative mean log-probability of the tokens that count; NaN if none
+    /// counts.
     pub perplexity: Tensor,
 }
 
 impl AutoregressiveWrapper {
-    /// The log-probability of each token but the first, for ids i64 (n) or (batch, n), n at least 2. Tokens that are
-    /// `ignore_index` do not count, nor, with `ignore_pad`, those that are `pad_value`; where there is a mask, bool
-    /// (batch, n) or, with `count` prepended embeddings, (batch, count + n), only tokens that are real and stand behind a real one do,
-    /// and a row is scored as if it began with its first real token. Where what stands behind shows in what comes before (the middle
-    /// of xpos), rows of one length go through the model together. Dropout is off, and there is no graph.
+    /// The log-probability of each token except the first, for ids i64, `(n)` or `(batch, n)`, with
+    /// `n` at least 2. Without a batch axis the results have none either. Dropout is off, and no
+    /// autograd graph is recorded.
+    ///
+    /// Tokens equal to `ignore_index` do not count; with `ignore_pad`, tokens equal to `pad_value`
+    /// do not count either. The mask is bool, `(batch, n)`, or `(batch, count + n)` with `count`
+    /// prepended embeddings. With a mask, a token counts only if it and its predecessor are real,
+    /// and each row is scored as if it began with its first real token.
+    ///
+    /// If later tokens influence earlier results (for example because xpos depends on the middle of
+    /// the sequence), only rows of equal length go through the model together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a tensor does not fit or an id that is needed is not in the vocabulary.
     pub fn score(&self, tokens: &Tensor, with: &TokenTensors, ignore_pad: bool, ctx: &Ctx) -> Result<Score> {
         if tokens.rank() == 1 {
             let batch = ops::reshape(tokens, &[1, tokens.dim(0)])?;
@@ -37,6 +49,7 @@ impl AutoregressiveWrapper {
         let front = with.prepend_embeds.as_ref().map_or(0, |embeds| embeds.dim(1));
         let mut ids: Vec<i64> = tokens.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         let mut real = with.layers.mask.as_ref().map(|mask| behind(mask, batch, front, n)).transpose()?;
+        // each row is rotated so that its first real token comes first
         let turns = turns(real.as_deref(), batch, n);
         let with = inputs(with, &turns, front, n)?;
         turn(&mut ids, &turns, false);
@@ -45,7 +58,7 @@ impl AutoregressiveWrapper {
         }
         let counted = self.counted(&ids, n, real.as_deref(), ignore_pad);
         let input = self.input(&ids, n, real.as_deref(), &counted);
-        // a token that does not count need not be one of the vocabulary
+        // ids that do not count need not be in the vocabulary
         let targets = ids.chunks_exact(n).flat_map(|row| &row[1..]).zip(&counted);
         let targets: Vec<i64> = targets.map(|(id, counts)| if *counts { *id } else { 0 }).collect();
         self.check(&input, &turns, 0)?;
@@ -64,8 +77,9 @@ impl AutoregressiveWrapper {
         })
     }
 
-    /// How many columns of each turned row the model is to see for its score, and one more; 0 where nothing counts. All of them where
-    /// what stands behind shows in nothing before.
+    /// The length of each rotated row that its score needs, target of the last column included; 0
+    /// if no token of the row counts. It is `n` for all rows if later tokens do not influence
+    /// earlier results.
     fn lengths(&self, n: usize, real: Option<&[u8]>, counted: &[bool]) -> Vec<usize> {
         let layers = self.net().layers();
         let counts = counted.chunks_exact(n - 1).map(|row| row.iter().rposition(|counts| *counts).map(|at| at + 2));
@@ -82,7 +96,8 @@ impl AutoregressiveWrapper {
         vec![n; counted.len() / (n - 1)]
     }
 
-    /// An error that names an id, of as many rows as `turns`, which is not in the vocabulary; the first column was column `from`.
+    /// Checks that `ids`, with one row per entry of `turns`, are in the vocabulary. Column 0 of
+    /// `ids` is column `from` of the tokens; errors state the position before rotation.
     fn check(&self, ids: &[i64], turns: &[usize], from: usize) -> Result<()> {
         let (tokens, width) = (self.net().num_tokens(), (ids.len() / turns.len().max(1)).max(1));
         match ids.iter().position(|id| !is_known(*id, tokens)) {
@@ -91,7 +106,8 @@ impl AutoregressiveWrapper {
         }
     }
 
-    /// What the model sees, (batch · (n - 1)): where a token is not real, or nothing behind it counts, it need not be one of the vocabulary.
+    /// The input of the model, `(batch · (n - 1))`, row by row. Ids that are not real or that no
+    /// counted token depends on may be outside of the vocabulary; they are replaced by 0.
     fn input(&self, ids: &[i64], n: usize, real: Option<&[u8]>, counted: &[bool]) -> Vec<i64> {
         let sees_later = self.net().layers().sees_later();
         let last = |row: &[bool]| row.iter().rposition(|counts| *counts).map_or(0, |at| at + 1);
@@ -110,7 +126,7 @@ impl AutoregressiveWrapper {
         (0..ids.len()).filter(|at| at % n + 1 < n).map(seen).collect()
     }
 
-    /// Which tokens count, (batch · (n - 1)).
+    /// Which targets count, `(batch · (n - 1))`, row by row.
     fn counted(&self, ids: &[i64], n: usize, real: Option<&[u8]>, ignore_pad: bool) -> Vec<bool> {
         let counts = |at: usize| {
             let real = real.is_none_or(|real| real[at - 1] != 0 && real[at] != 0);
@@ -120,13 +136,15 @@ impl AutoregressiveWrapper {
     }
 }
 
-/// Rows of one length, which go through the model together.
+/// Rows of equal length, which go through the model together.
 struct Part {
+    /// The number of tokens per row, including the last, which is only a target.
     length: usize,
+    /// The indices of the rows in the batch.
     rows: Vec<usize>,
 }
 
-/// The rows by their lengths; those of which nothing counts are in none.
+/// Groups the rows by length. Rows in which no token counts are in no group.
 fn parts(lengths: &[usize]) -> Vec<Part> {
     let mut all: Vec<usize> = lengths.iter().copied().filter(|length| *length > 1).collect();
     all.sort_unstable();
@@ -135,40 +153,44 @@ fn parts(lengths: &[usize]) -> Vec<Part> {
     all.into_iter().map(|length| Part { length, rows: rows(length) }).collect()
 }
 
-/// All rows, turned.
+/// All rows, rotated.
 struct Rows {
+    /// The number of tokens per row.
     n: usize,
-    /// Columns in front of the tokens.
+    /// The number of prepended embeddings.
     front: usize,
-    /// (batch · (n - 1)).
+    /// The input of the model, `(batch · (n - 1))`.
     input: Vec<i64>,
-    /// (batch · n).
+    /// All ids, `(batch · n)`.
     ids: Vec<i64>,
-    /// (batch · (n - 1)).
+    /// Which targets count, `(batch · (n - 1))`.
     counted: Vec<bool>,
+    /// The device of the tokens.
     device: Device,
 }
 
 impl Rows {
-    /// For each column of a part that comes behind another, what `f` makes of its place in (batch · (n - 1)).
+    /// Applies `f` to the index in `(batch · (n - 1))` of each input column of a part, row by row.
     fn each<T>(&self, part: &Part, f: impl Fn(usize) -> T) -> Vec<T> {
         let row = |row: &usize| row * (self.n - 1)..row * (self.n - 1) + part.length - 1;
         part.rows.iter().flat_map(row).map(f).collect()
     }
 
-    /// What the model sees of a part.
+    /// The input of the model for a part, i64, `(rows, length - 1)`.
     fn seen(&self, part: &Part) -> Result<Tensor> {
         let ids = self.each(part, |at| self.input[at]);
         Ok(Tensor::constant(Array::from_vec(ids, (part.rows.len(), part.length - 1), &self.device)?))
     }
 
-    /// From the logits of a part those of the tokens that came, (rows, n - 1); 0 where they do not count.
+    /// Selects the log-probabilities of the targets from the logits of a part. Returns
+    /// `(rows, n - 1)`, with 0 for tokens that do not count.
     fn log_probs(&self, logits: &Tensor, part: &Part) -> Result<Tensor> {
         let (rows, columns) = (part.rows.len(), part.length - 1);
         let logits = ops::narrow(logits, 1, self.front, columns)?;
-        // a token that does not count need not be one of the vocabulary
+        // ids that do not count need not be in the vocabulary
         let target = |at: usize| if self.counted[at] { self.ids[at + at / (self.n - 1) + 1] } else { 0 };
         let targets = Array::from_vec(self.each(part, target), (rows, columns, 1), &self.device)?;
+        // (rows, columns, 1)
         let all = ops::gather(&ops::log_softmax(&logits, 2)?, &Tensor::constant(targets), 2)?;
         let all = ops::reshape(&all, &[rows, columns])?;
         let bits = self.each(part, |at| u8::from(self.counted[at]));
@@ -179,7 +201,8 @@ impl Rows {
     }
 }
 
-/// The results of all parts in the order of the rows, (batch, n - 1); 0 for rows that are in none.
+/// The results of all parts in the order of the batch, `(batch, n - 1)`, with 0 for rows that are
+/// in no part.
 fn together(parts: &[(Tensor, Vec<usize>)], batch: usize, rows: &Rows) -> Result<Tensor> {
     if let [(all, own)] = parts {
         if own.len() == batch {
@@ -189,14 +212,15 @@ fn together(parts: &[(Tensor, Vec<usize>)], batch: usize, rows: &Rows) -> Result
     let dtype = parts.first().map_or(DType::F32, |(all, _)| all.dtype());
     let mut arrays = parts.iter().map(|(all, _)| Ok(all.array()?)).collect::<Result<Vec<_>>>()?;
     let scored: Vec<usize> = parts.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();
-    // the last one is for rows of which nothing counts
+    // an additional row of zeros for the rows in which no token counts
     arrays.push(Array::zeros((1, rows.n - 1), dtype, &rows.device)?);
     let place = |row: usize| scored.iter().position(|own| *own == row).unwrap_or(scored.len()) as i64;
     let places = Array::from_vec((0..batch).map(place).collect::<Vec<_>>(), batch, &rows.device)?;
     Ok(Tensor::constant(Array::cat(&arrays, 0)?.index_select(&places, 0)?))
 }
 
-/// What goes along with a part; `with` is for all rows, of which the masks have `front + n` columns.
+/// The tensors that accompany a part, cut to its rows and columns. `with` has the tensors of all
+/// rows; its masks have `front + n` columns.
 fn part_of(with: &TokenTensors, (batch, n): (usize, usize), front: usize, part: &Part) -> Result<TokenTensors> {
     let mut with = if part.rows.len() == batch { with.clone() } else { with_rows(with, batch, &part.rows)? };
     let columns = part.length - 1;
@@ -210,11 +234,11 @@ fn part_of(with: &TokenTensors, (batch, n): (usize, usize), front: usize, part: 
     first(&mut layers.mask, |_| 1, front + columns)?;
     first(&mut layers.self_attn_context_mask, |_| 1, front + columns)?;
     if part.length < n {
-        // these have no column for the last token
+        // these tensors have n - 1 columns, without the last token
         first(&mut layers.attn_mask, |mask| mask.rank().saturating_sub(1), front + columns)?;
         first(&mut layers.attn_mask, |mask| mask.rank().saturating_sub(2), front + columns)?;
         first(&mut with.sum_embeds, |_| 1, columns)?;
-        // positions are the last axis of integers, and the one before the features of embeddings
+        // i64 positions are (.., n), embeddings are (.., n, dim)
         let axis: fn(&Tensor) -> usize = match with.pos.as_ref().map(Tensor::dtype) {
             Some(DType::I64) => |pos| pos.rank().saturating_sub(1),
             _ => |pos| pos.rank().saturating_sub(2),
@@ -224,13 +248,18 @@ fn part_of(with: &TokenTensors, (batch, n): (usize, usize), front: usize, part: 
     Ok(with)
 }
 
-/// The values of a mask over all tokens, row behind row, without the `front` columns before them.
+/// The values of a mask over all tokens, row by row, without the `front` columns of prepended
+/// embeddings.
 fn behind(mask: &Tensor, batch: usize, front: usize, n: usize) -> Result<Vec<u8>> {
     let all = rows_of(mask, batch, front + n)?;
     Ok(all.chunks_exact(front + n).flat_map(|row| &row[front..]).copied().collect())
 }
 
-/// The values of a mask over all tokens, row behind row.
+/// The values of a mask over all tokens, row by row.
+///
+/// # Errors
+///
+/// [`Error::Shape`] if the mask is not bool or not `(batch, n)`.
 fn rows_of(mask: &Tensor, batch: usize, n: usize) -> Result<Vec<u8>> {
     require_bool(mask, "mask")?;
     if mask.dims() != [batch, n] {
@@ -243,8 +272,8 @@ fn rows_of(mask: &Tensor, batch: usize, n: usize) -> Result<Vec<u8>> {
     Ok(mask.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }
 
-/// How far each row is turned to the left, so that its first real token comes first: what a model makes of a token does not
-/// depend on padding behind it.
+/// The number of positions by which each row is rotated to the left, so that its first real token
+/// comes first. Padding then follows the tokens, where it does not affect their results.
 fn turns(real: Option<&[u8]>, batch: usize, n: usize) -> Vec<usize> {
     match real {
         None => vec![0; batch],
@@ -252,7 +281,7 @@ fn turns(real: Option<&[u8]>, batch: usize, n: usize) -> Vec<usize> {
     }
 }
 
-/// Turns each row of `all`, to the left or back.
+/// Rotates each row of `all` to the left by its entry of `turns`, or back to the right.
 fn turn<T>(all: &mut [T], turns: &[usize], back: bool) {
     let width = all.len() / turns.len().max(1);
     for (row, by) in all.chunks_exact_mut(width.max(1)).zip(turns) {
@@ -263,7 +292,12 @@ fn turn<T>(all: &mut [T], turns: &[usize], back: bool) {
     }
 }
 
-/// What goes along with the tokens, the masks turned as the rows are.
+/// The tensors that accompany the tokens, with masks rotated like the rows.
+///
+/// # Errors
+///
+/// [`Error::Shape`] if a mask does not fit, or if other tensors with one column per token would
+/// have to be rotated.
 fn inputs(with: &TokenTensors, turns: &[usize], front: usize, n: usize) -> Result<TokenTensors> {
     let mut with = with.clone();
     let turned = turns.iter().any(|by| *by > 0);
@@ -283,7 +317,8 @@ fn inputs(with: &TokenTensors, turns: &[usize], front: usize, n: usize) -> Resul
     let layers = &mut with.layers;
     layers.mask = layers.mask.as_ref().map(again).transpose()?;
     layers.self_attn_context_mask = layers.self_attn_context_mask.as_ref().map(again).transpose()?;
-    // where it stands for the context too, it does so as a whole
+    // the mask also serves as the mask of a context of equal length; parts cut `mask`, so the whole
+    // mask is kept as `context_mask`
     if let (Some(context), None, Some(mask)) = (&layers.context, &layers.context_mask, &layers.mask) {
         if context.rank() == 3 && context.dim(1) == front + n - 1 {
             layers.context_mask = Some(ops::narrow(mask, 1, 0, front + n - 1)?);
@@ -292,7 +327,8 @@ fn inputs(with: &TokenTensors, turns: &[usize], front: usize, n: usize) -> Resul
     Ok(with)
 }
 
-/// From log-probabilities (batch, n - 1), turned.
+/// The score from log-probabilities `(batch, n - 1)` of rotated rows, with the columns rotated
+/// back. `counted` tells which targets count.
 fn scored(log_probs: Tensor, counted: &[bool], turns: &[usize]) -> Result<Score> {
     let (batch, n) = (log_probs.dim(0), log_probs.dim(1));
     let device = log_probs.device();
@@ -304,7 +340,7 @@ fn scored(log_probs: Tensor, counted: &[bool], turns: &[usize]) -> Result<Score>
     if turns.iter().all(|by| *by == 0) {
         return Ok(Score { log_probs, perplexity });
     }
-    // where column c of row r came from
+    // the rotated column from which each column of a row comes
     let mut places: Vec<i64> = (0..batch).flat_map(|_| 0..n as i64).collect();
     turn(&mut places, turns, true);
     let places = Tensor::constant(Array::from_vec(places, (batch, n), &device)?);

@@ -1,4 +1,5 @@
-//! Token embedding, positions, layers, final norm and a head that gives logits.
+//! The transformer over tokens: token embedding, positions, layers, final norm and the head for
+//! logits.
 
 use super::memory::{next_memories, shifted_down, MemoryTokens};
 use crate::ids::{not_ids, outside};
@@ -12,77 +13,103 @@ use std::sync::Arc;
 use xt_autograd::ops;
 use xt_options::wrappers::{SequenceOptions, TokenOptions, TransformerWrapperOptions};
 
+/// A transformer over tokens.
 pub struct TransformerWrapper {
     token_emb: Embedding,
     pos_emb: PositionEmbedding,
     post_emb_norm: Option<LayerNorm>,
+    /// The projection of the embeddings to the width of the layers; absent if the widths are equal.
     project_emb: Option<Linear>,
     memory_tokens: Option<MemoryTokens>,
     layers: Arc<AttentionLayers>,
     norm: LayerNorm,
-    /// Absent where the token embedding serves as head.
+    /// The head; absent if the token embedding serves as the head (tied weights).
     to_logits: Option<Linear>,
+    /// The size of the vocabulary.
     num_tokens: usize,
+    /// The width of the head.
     outputs: usize,
+    /// The width of the token embeddings.
     emb_dim: usize,
     emb_dropout: f64,
+    /// The share of the gradient that reaches the embeddings.
     emb_frac_gradient: f64,
+    /// The largest length of a sequence with absolute positions, and the window of generation.
     max_seq_len: usize,
+    /// The length of the returned memories, 0 for all; absent: memories cannot be returned.
     max_mem_len: Option<usize>,
+    /// The number of layers by which memories move down in the next segment.
     shift_mem_down: usize,
     mode: Mode,
 }
 
-/// The tensors that go along with the tokens.
+/// The optional tensors that accompany the tokens, `(batch, n)`.
 #[derive(Clone, Default)]
 pub struct TokenTensors {
-    /// i64 positions, (n) or (batch, n), or embeddings in their place.
+    /// i64 positions, `(n)` or `(batch, n)`, or position embeddings of another type.
     pub pos: Option<Tensor>,
-    /// (batch, count, emb_dim), put in front.
+    /// Embeddings to prepend to the sequence, `(batch, count, emb_dim)`.
     pub prepend_embeds: Option<Tensor>,
-    /// (batch, n, emb_dim), added.
+    /// Embeddings to add to the token embeddings, `(batch, n, emb_dim)`.
     pub sum_embeds: Option<Tensor>,
+    /// The tensors for the layers.
     pub layers: LayerTensors,
 }
 
-/// What a forward is to give.
+/// Which results a forward pass returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Returns {
+    /// The logits.
     pub logits: bool,
+    /// The output of the final norm.
     pub embeddings: bool,
+    /// Inputs of the self attentions, and attention maps.
     pub intermediates: bool,
+    /// The memories for the next segment.
     pub mems: bool,
 }
 
-/// The result of a forward: what was asked for.
+/// The requested results of a forward pass.
 pub struct TransformerOutput {
-    /// (batch, n, num_tokens).
+    /// `(batch, n, width of the head)`, where `n` includes prepended embeddings.
     pub logits: Option<Tensor>,
-    /// (batch, n, dim), after the final norm.
+    /// The output of the final norm, `(batch, n, dim)`, where `n` includes prepended embeddings.
     pub embeddings: Option<Tensor>,
+    /// The intermediates of the layers; empty if not requested.
     pub intermediates: Intermediates,
-    /// For each self attention, (batch, count, dim).
+    /// The memories of each self attention for the next segment, `(batch, count, dim)` each.
     pub mems: Option<Vec<Tensor>>,
 }
 
-/// What a transformer over tokens is made from, besides its layers.
+/// The configuration of a transformer over tokens, without its layers.
 #[derive(Clone)]
 pub struct TransformerConfig {
+    /// The size of the vocabulary.
     pub num_tokens: usize,
+    /// Sequence length, positions and dropout of the embeddings.
     pub sequence: SequenceOptions,
+    /// The width of the embeddings; absent: the width of the layers.
     pub emb_dim: Option<usize>,
+    /// The width of the head; absent: `num_tokens`.
     pub logits_dim: Option<usize>,
+    /// The number of learned tokens before the sequence.
     pub num_memory_tokens: usize,
+    /// Layer normalisation of the embeddings.
     pub post_emb_norm: bool,
+    /// Scale token and position embeddings to length 1.
     pub l2norm_embed: bool,
+    /// Use the token embedding as the head.
     pub tie_embedding: bool,
+    /// The share of the gradient that reaches the embeddings.
     pub emb_frac_gradient: f64,
+    /// The length of the returned memories, 0 for all; absent: memories cannot be returned.
     pub max_mem_len: Option<usize>,
+    /// The number of layers by which memories move down in the next segment.
     pub shift_mem_down: usize,
 }
 
 impl TransformerConfig {
-    /// The defaults, but for the vocabulary, the sequence and the memory tokens.
+    /// The default configuration with this vocabulary, sequence and number of memory tokens.
     pub fn plain(tokens: &TokenOptions, sequence: &SequenceOptions, num_memory_tokens: Option<usize>) -> Self {
         Self {
             num_tokens: tokens.num_tokens.get(),
@@ -117,7 +144,8 @@ impl From<&TransformerWrapperOptions> for TransformerConfig {
 }
 
 impl TransformerWrapper {
-    /// `entries` are those of the layers; `tied` is a token embedding to use in place of an own one.
+    /// Registers the parameters of the wrapper around `layers`, whose entries are `entries`. `tied`
+    /// is a token embedding `(num_tokens, emb_dim)` of another model to share.
     pub fn new(
         layers: Arc<AttentionLayers>,
         entries: &[Entry],
@@ -133,7 +161,7 @@ impl TransformerWrapper {
             Some(weight) => Embedding::tied(weight, &mut token_params),
             None if config.l2norm_embed => Embedding::normalised(num_tokens, emb_dim, &mut token_params),
             None => {
-                // Kaiming's law for a table
+                // Kaiming normal initialisation with the fan-in emb_dim
                 let law = Init::Normal { std: (2.0 / emb_dim as f64).sqrt() };
                 Embedding::new(num_tokens, emb_dim, law, &mut token_params)
             }
@@ -168,52 +196,56 @@ impl TransformerWrapper {
         }
     }
 
+    /// Training or evaluation mode of this wrapper; the layers have their own.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
 
+    /// The stack of layers.
     pub fn layers(&self) -> &AttentionLayers {
         &self.layers
     }
 
+    /// The largest length of a sequence with absolute positions, and the window of generation.
     pub fn max_seq_len(&self) -> usize {
         self.max_seq_len
     }
 
-    /// Whether padding in front of the tokens, although masked, changes what comes of those behind it.
+    /// Whether masked padding before the tokens changes the results of the tokens after it.
     pub fn padding_shows(&self, with: &TokenTensors) -> bool {
         let in_front = self.memory_tokens.is_some() || with.prepend_embeds.is_some() || !with.layers.mems.is_empty();
         self.layers.padding_shows(in_front)
     }
 
-    /// Width of the token embeddings.
+    /// The width of the token embeddings.
     pub fn emb_dim(&self) -> usize {
         self.emb_dim
     }
 
-    /// Number of tokens of the vocabulary.
+    /// The size of the vocabulary.
     pub fn num_tokens(&self) -> usize {
         self.num_tokens
     }
 
-    /// Width of the head.
+    /// The width of the head.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// The table of the token embedding, (num_tokens, emb_dim).
+    /// The table of the token embedding, `(num_tokens, emb_dim)`.
     pub fn token_table(&self) -> &Param {
         self.token_emb.param()
     }
 
-    /// Logits (batch, n, num_tokens) for token ids, i64 (batch, n).
+    /// The logits `(batch, n, width of the head)` of token ids, i64 `(batch, n)`.
     pub fn logits(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         let returns = Returns { logits: true, ..Returns::default() };
         let logits = self.forward(x, with, returns, ctx)?.logits;
         logits.ok_or_else(|| Error::Internal("no logits".into()))
     }
 
-    /// Mean cross-entropy of the logits with `targets`, i64 (batch, n), of which those equal to `ignore_index` do not count.
+    /// The mean cross-entropy between the logits of `x`, i64 `(batch, n)`, and `targets`, i64
+    /// `(batch, n)`. Targets equal to `ignore_index` are excluded.
     pub fn cross_entropy(
         &self,
         x: &Tensor,
@@ -229,14 +261,19 @@ impl TransformerWrapper {
         }
     }
 
-    /// Embeddings after the final norm, (batch, n, dim), for token ids, i64 (batch, n).
+    /// The output of the final norm, `(batch, n, dim)`, for token ids, i64 `(batch, n)`.
     pub fn embeddings(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         let returns = Returns { embeddings: true, ..Returns::default() };
         let embeddings = self.forward(x, with, returns, ctx)?.embeddings;
         embeddings.ok_or_else(|| Error::Internal("no embeddings".into()))
     }
 
-    /// Runs the model on token ids, i64 (batch, n).
+    /// Runs the model on token ids, i64 `(batch, n)`, and returns the requested results.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a tensor does not fit or an id is not in the vocabulary; `Aborted` if
+    /// the call is cancelled.
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, returns: Returns, ctx: &Ctx) -> Result<TransformerOutput> {
         let ctx = &ctx.inside(&self.mode);
         let (embedded, inputs) = self.layer_inputs(x, with, 0, ctx)?;
@@ -255,8 +292,9 @@ impl TransformerWrapper {
         })
     }
 
-    /// Logits of the token behind the last one, (batch, num_tokens), for all token ids so far, i64 (batch, n), or with a cache for those
-    /// that it has not seen. What goes along with the tokens covers all of them.
+    /// The logits of the token that follows the last one, `(batch, width of the head)`. Without a
+    /// cache, `x` contains all ids, i64 `(batch, n)`; with a cache, only those that the cache has
+    /// not seen. The tensors in `with` cover all tokens.
     pub fn next_logits(
         &self,
         x: &Tensor,
@@ -275,18 +313,20 @@ impl TransformerWrapper {
         Ok(ops::reshape(&logits, &[x.dim(0), self.outputs])?)
     }
 
-    /// Why a generation cannot keep keys and values, where it cannot.
+    /// The reason why generation cannot cache keys and values, or `None` if it can.
     pub fn not_cacheable(&self) -> Option<&'static str> {
         self.layers.not_cacheable()
     }
 
-    /// What a generation keeps between its steps, with room for `room` tokens behind those of the first step.
+    /// An empty cache for a generation. `room` is the number of tokens expected after the first
+    /// step.
     pub fn cache(&self, room: usize) -> LayersCache {
         self.layers.cache(room)
     }
 
-    /// What the layers get, (batch, n, dim) and what goes along with it, for tokens behind `past` positions of the layers: memory tokens
-    /// and prepended embeddings come first, and once.
+    /// The input of the layers, `(batch, n, dim)`, and its accompanying tensors, for tokens that
+    /// follow `past` positions of the layers. Memory tokens and embeddings are prepended only in
+    /// the first step (`past` is 0).
     fn layer_inputs(&self, x: &Tensor, with: &TokenTensors, past: usize, ctx: &Ctx) -> Result<(Tensor, LayerTensors)> {
         let front = self.memory_tokens.as_ref().map_or(0, MemoryTokens::count);
         let prepended = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
@@ -302,6 +342,7 @@ impl TransformerWrapper {
         Ok((embedded, inputs))
     }
 
+    /// `(batch, n, dim)` to logits `(batch, n, width of the head)`.
     fn head(&self, x: &Tensor) -> Result<Tensor> {
         match &self.to_logits {
             Some(linear) => linear.forward(x),
@@ -309,6 +350,11 @@ impl TransformerWrapper {
         }
     }
 
+    /// The memories for the next segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] without the option `max_mem_len`.
     fn memories(&self, old: &[Tensor], intermediates: &Intermediates) -> Result<Vec<Tensor>> {
         let Some(most) = self.max_mem_len else {
             return Error::shape("return_mems needs the option `max_mem_len`: the length of the memories, 0 for all");
@@ -316,12 +362,13 @@ impl TransformerWrapper {
         next_memories(old, &intermediates.hiddens, most)
     }
 
-    /// (batch, n, dim) of tokens behind `past` others; embeddings to be prepended come with the first ones.
+    /// The embeddings of tokens that follow `past` earlier ones: i64 `(batch, n)` to
+    /// `(batch, n, dim)`. Embeddings are prepended only if `past` is 0.
     fn embed(&self, x: &Tensor, with: &TokenTensors, past: usize, ctx: &Ctx) -> Result<Tensor> {
         if x.rank() != 2 || x.dtype() != DType::I64 {
             return not_ids("token ids", "(batch, length)", x);
         }
-        let found = self.token_emb.forward(x);
+        let found = self.token_emb.forward(x); // (batch, n, emb_dim)
         let mut y = found.map_err(|error| outside(x, self.num_tokens, None).unwrap_or(error))?;
         if let Some(positions) = self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())? {
             y = ops::add(&y, &positions)?;
@@ -344,7 +391,7 @@ impl TransformerWrapper {
     }
 }
 
-/// `front` (batch, count, dim) and then `x`.
+/// Prepends `front`, `(batch, count, dim)`, to `x`, `(batch, n, dim)`.
 pub(super) fn prepended(front: &Tensor, x: &Tensor, dim: usize) -> Result<Tensor> {
     if front.rank() != 3 || front.dim(0) != x.dim(0) || front.dim(2) != dim {
         return Error::shape(format!(
@@ -356,7 +403,9 @@ pub(super) fn prepended(front: &Tensor, x: &Tensor, dim: usize) -> Result<Tensor
     Ok(ops::cat(&[front, x], 1)?)
 }
 
-/// The same values, of whose gradient only the share `fraction` passes. Source: CogView, <https://arxiv.org/abs/2105.13290>.
+/// Returns `x`, but scales its gradient by `fraction` in the backward pass.
+///
+/// Source: CogView, <https://arxiv.org/abs/2105.13290>.
 fn fraction_of_gradient(x: &Tensor, fraction: f64) -> Result<Tensor> {
     if fraction == 1.0 {
         return Ok(x.clone());

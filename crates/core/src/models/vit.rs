@@ -1,6 +1,7 @@
 //! A transformer over the patches of an image.
 //!
-//! Source: An Image is Worth 16x16 Words, <https://arxiv.org/abs/2010.11929>; mean pooling: <https://arxiv.org/abs/2205.01580>.
+//! Source: An Image is Worth 16x16 Words, <https://arxiv.org/abs/2010.11929>; mean pooling:
+//! <https://arxiv.org/abs/2205.01580>.
 
 use crate::ids::kind;
 use crate::layers::{dropout, AttentionLayers, LayerNorm, LayerTensors, Linear, Record};
@@ -9,23 +10,28 @@ use std::sync::Arc;
 use xt_autograd::ops;
 use xt_options::wrappers::ViTransformerWrapperOptions;
 
+/// A transformer over the patches of an image, with an optional classification head.
 pub struct ViTransformerWrapper {
-    /// (1, patches + 1, dim).
+    /// The position embedding, `(1, patches + 1, dim)`.
     pos_embedding: Param,
+    /// Norm, projection `patch² · channels` to `dim`, norm.
     patch_to_embedding: (LayerNorm, Linear, LayerNorm),
     post_emb_norm: Option<LayerNorm>,
     layers: Arc<AttentionLayers>,
     norm: LayerNorm,
+    /// The classification head; absent without classes.
     mlp_head: Option<Linear>,
     emb_dropout: f64,
+    /// Height and width of a patch, in pixels.
     patch: usize,
     channels: usize,
+    /// The number of patches of the largest image.
     patches: usize,
     mode: Mode,
 }
 
 impl ViTransformerWrapper {
-    /// `entries` are those of the layers.
+    /// Registers the parameters of the wrapper around `layers`, whose entries are `entries`.
     pub fn new(
         layers: Arc<AttentionLayers>,
         entries: &[Entry],
@@ -61,16 +67,22 @@ impl ViTransformerWrapper {
         }
     }
 
+    /// Training or evaluation mode of this wrapper; the layers have their own.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
 
-    /// Images (batch, channels, height, width) to (batch, num_classes); without classes to the mean embedding,
-    /// (batch, dim); with `embeddings` to those of the patches, (batch, patches, dim).
+    /// Classifies images: `(batch, channels, height, width)` to `(batch, num_classes)`. Without
+    /// classes, returns the mean embedding, `(batch, dim)`. With `embeddings`, returns the
+    /// embeddings of the patches, `(batch, patches, dim)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if the images do not fit; `Aborted` if the call is cancelled.
     pub fn forward(&self, image: &Tensor, embeddings: bool, ctx: &Ctx) -> Result<Tensor> {
         let ctx = &ctx.inside(&self.mode);
         let (first, linear, second) = &self.patch_to_embedding;
-        let patches = self.patches(image)?;
+        let patches = self.patches(image)?; // (batch, patches, patch² · channels)
         let mut x = second.forward(&linear.forward(&first.forward(&patches)?)?)?;
         x = ops::add(&x, &ops::narrow(&self.pos_embedding.tensor(), 1, 0, x.dim(1))?)?;
         if let Some(norm) = &self.post_emb_norm {
@@ -82,11 +94,13 @@ impl ViTransformerWrapper {
         if embeddings {
             return Ok(x);
         }
-        let pooled = ops::mean(&x, Some(&[1]), false)?;
+        let pooled = ops::mean(&x, Some(&[1]), false)?; // (batch, dim)
         self.mlp_head.as_ref().map_or_else(|| Ok(pooled.clone()), |head| head.forward(&pooled))
     }
 
-    /// Patches row by row, the features of each in the order (row, column, channel): (batch, patches, width).
+    /// Splits images into patches, row by row: `(batch, channels, height, width)` to
+    /// `(batch, patches, patch² · channels)`. The features of a patch are in the order (row,
+    /// column, channel).
     fn patches(&self, image: &Tensor) -> Result<Tensor> {
         let p = self.patch;
         let fits = image.rank() == 4

@@ -1,4 +1,4 @@
-//! An encoder and a decoder over tokens.
+//! A transformer with an encoder and a decoder over tokens.
 //!
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>.
 
@@ -12,35 +12,44 @@ use xt_options::context::StackContext;
 use xt_options::layers::StackOptions;
 use xt_options::wrappers::XTransformerOptions;
 
+/// An encoder over source tokens and a decoder over target tokens that attends to the encoded
+/// source.
 pub struct XTransformer {
     encoder: TransformerWrapper,
     decoder: Arc<AutoregressiveWrapper>,
+    /// The share of the encoded source that is dropped in training.
     cross_attn_tokens_dropout: f64,
     mode: Mode,
 }
 
-/// The tensors that go along with the source.
+/// The optional tensors that accompany the source tokens.
 #[derive(Clone, Default)]
 pub struct SourceTensors {
-    /// bool, (batch, source length).
+    /// bool, `(batch, source length)`.
     pub mask: Option<Tensor>,
-    /// bool, in 2, 3 or 4 axes: for the encoder's self attention.
+    /// bool, with 2, 3 or 4 axes, for the self attention of the encoder.
     pub attn_mask: Option<Tensor>,
-    /// (batch, count, dim), put in front of the source; the mask does not cover them.
+    /// Embeddings to prepend to the source, `(batch, count, dim)`; `mask` does not cover them.
     pub prepend_embeds: Option<Tensor>,
 }
 
-/// What one half is made from.
+/// The configuration of the encoder or the decoder.
 struct Half<'a> {
     context: StackContext,
     causal: bool,
     stack: &'a StackOptions,
     config: TransformerConfig,
-    /// Factor of the residual stream, and gain of the first values.
+    /// With DeepNorm: the factor of the residual stream, and the gain of the initialisation.
     deepnorm: Option<(f64, f64)>,
 }
 
 impl XTransformer {
+    /// Registers the parameters of encoder and decoder.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Options`] if the options of a stack do not describe a valid order of
+    /// sub-layers.
     pub fn new(options: &XTransformerOptions, p: &mut Params) -> Result<Self> {
         let (enc, dec) = (&options.encoder, &options.decoder);
         let (enc_depth, dec_depth) = (enc.stack.depth.get() as f64, dec.stack.depth.get() as f64);
@@ -70,7 +79,8 @@ impl XTransformer {
         })
     }
 
-    /// Sets training mode, of both halves too.
+    /// Sets training mode (`true`) or evaluation mode (`false`) of this model, the encoder and the
+    /// decoder.
     pub fn train(&self, on: bool) {
         self.mode.set(on);
         for net in [&self.encoder, self.decoder.net()] {
@@ -80,11 +90,13 @@ impl XTransformer {
         self.decoder.mode().set(on);
     }
 
+    /// The decoder.
     pub fn decoder(&self) -> &Arc<AutoregressiveWrapper> {
         &self.decoder
     }
 
-    /// Mean cross-entropy of the target's tokens given those before them and the source; both i64, (batch, length).
+    /// The mean cross-entropy of the target tokens given the target tokens before them and the
+    /// source. `src` and `tgt` are i64, `(batch, length)`.
     pub fn forward(&self, src: &Tensor, tgt: &Tensor, with: &SourceTensors, ctx: &Ctx) -> Result<Tensor> {
         let own = ctx.inside(&self.mode);
         let (encoded, mask) = self.encode(src, with, ctx)?;
@@ -97,8 +109,9 @@ impl XTransformer {
         self.decoder.forward(tgt, &TokenTensors { layers, ..TokenTensors::default() }, ctx)
     }
 
-    /// Log-probabilities of the target's tokens given those before them and the source; see
-    /// [`AutoregressiveWrapper::score`]. Dropout is off, and there is no graph.
+    /// The log-probabilities of the target tokens given the target tokens before them and the
+    /// source; see [`AutoregressiveWrapper::score`]. Dropout is off, and no autograd graph is
+    /// recorded.
     pub fn score(
         &self,
         src: &Tensor,
@@ -111,13 +124,14 @@ impl XTransformer {
         self.decoder.score(tgt, &TokenTensors { layers, ..TokenTensors::default() }, ignore_pad, ctx)
     }
 
-    /// What generation goes along with: the source, encoded once.
+    /// Encodes the source once for a generation. Returns the encoded source as the context of the
+    /// decoder, and its mask.
     pub fn encoded(&self, src: &Tensor, with: &SourceTensors, ctx: &Ctx) -> Result<LayerTensors> {
         let (context, context_mask) = no_grad(|| self.encode(src, with, &ctx.evaluating()))?;
         Ok(LayerTensors { context: Some(context), context_mask, ..LayerTensors::default() })
     }
 
-    /// (batch, count + source length, dim), and the mask over it.
+    /// Encodes the source. Returns `(batch, count + source length, dim)` and the mask over it.
     fn encode(&self, src: &Tensor, with: &SourceTensors, ctx: &Ctx) -> Result<(Tensor, Option<Tensor>)> {
         let mut mask = with.mask.clone();
         if let (Some(own), Some(front)) = (&with.mask, &with.prepend_embeds) {
@@ -134,6 +148,7 @@ impl XTransformer {
 }
 
 impl Half<'_> {
+    /// Builds the stack and the transformer around it. `tied` is a token embedding to share.
     fn build(&self, tied: Option<&crate::Param>, p: &mut Params) -> Result<TransformerWrapper> {
         let mut apart = p.apart();
         let alpha = self.deepnorm.map(|(alpha, _)| alpha);

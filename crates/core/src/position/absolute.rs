@@ -1,11 +1,13 @@
-//! A learned vector for each position, scaled by dim^-0.5 and added to the token embeddings.
+//! Learned absolute positions: one vector per position, scaled by dim^-0.5 and added to the token
+//! embeddings.
 //!
-//! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>, in its learned form.
+//! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>, the learned variant.
 
 use crate::layers::Embedding;
 use crate::{Device, Error, Init, Params, Result, Tensor};
 use xt_autograd::ops;
 
+/// A learned table of position vectors, `(max_seq_len, dim)`.
 pub struct AbsolutePositions {
     table: Embedding,
     max_seq_len: usize,
@@ -13,7 +15,7 @@ pub struct AbsolutePositions {
 }
 
 impl AbsolutePositions {
-    /// With `l2norm` the vectors have length 1 and no scale.
+    /// Registers the table. With `l2norm`, vectors have length 1 and are not scaled.
     pub fn new(max_seq_len: usize, dim: usize, l2norm: bool, p: &mut Params) -> Self {
         let mut p = p.under("emb");
         let (table, scale) = if l2norm {
@@ -24,7 +26,11 @@ impl AbsolutePositions {
         Self { table, max_seq_len, scale }
     }
 
-    /// Vectors to add to a sequence of length `n`: (n, dim), or those of the positions `pos`, i64 (..): (.., dim).
+    /// The vectors of the positions `0..n`, `(n, dim)`; or those of `pos`, i64 `(..)`: `(.., dim)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a position is not in the table.
     pub fn forward(&self, n: usize, pos: Option<&Tensor>) -> Result<Tensor> {
         let rows = match pos {
             Some(pos) => self.table.forward(pos).map_err(|error| self.beyond(pos).unwrap_or(error))?,
@@ -39,7 +45,7 @@ impl AbsolutePositions {
         Ok(ops::affine(&rows, self.scale, 0.0)?)
     }
 
-    /// An error that names a position which the table does not have.
+    /// The error that names the first position that is not in the table; `None` if there is none.
     fn beyond(&self, pos: &Tensor) -> Option<Error> {
         let values = pos.array().ok()?.to_device(&Device::Cpu).ok()?.flatten_all().ok()?.to_vec1::<i64>().ok()?;
         let bad = values.iter().find(|p| usize::try_from(**p).map_or(true, |p| p >= self.max_seq_len))?;

@@ -1,21 +1,24 @@
-//! A bias that falls with the distance, with a slope for each head.
+//! ALiBi: a bias of the scores that decreases linearly with the distance, with one slope per head.
 //!
-//! Source: Train Short, Test Long, <https://arxiv.org/abs/2108.12409>. Heads beyond `alibi_num_heads` have none.
+//! Source: Train Short, Test Long, <https://arxiv.org/abs/2108.12409>. Heads beyond
+//! `alibi_num_heads` have no bias.
 
 use super::span::Span;
 use crate::{Array, DType, Device, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
+/// ALiBi with fixed or learned slopes.
 pub struct Alibi {
     slopes: Vec<f64>,
-    /// Logarithms of the slopes, (alibi heads, 1, 1), where they are learned.
+    /// The logarithms of the slopes, `(alibi heads, 1, 1)`, if the slopes are learned.
     learned: Option<Param>,
-    /// Heads without a bias.
+    /// The number of heads without a bias.
     without: usize,
 }
 
 impl Alibi {
+    /// Registers the slopes if they are learned.
     pub fn new(options: &StackOptions, p: &mut Params) -> Self {
         let heads = options.heads.get();
         let count = options.alibi_num_heads.map_or(heads, |n| n.get());
@@ -25,7 +28,7 @@ impl Alibi {
         Self { slopes, learned, without: heads - count }
     }
 
-    /// By distance, (heads, i + j - 1).
+    /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
         let array = |values: Vec<f64>, dims: &[usize]| -> Result<Tensor> {
             Ok(Tensor::constant(Array::from_vec(values, dims, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?))
@@ -44,7 +47,9 @@ impl Alibi {
     }
 }
 
-/// 2^(-8 (k + 1) / heads) for a power of two; else those of the next lower power, then every other one of the next higher.
+/// The slopes of `heads` heads. For a power of two: 2^(-8 (k + 1) / heads) for head k, counted from
+/// 0. Otherwise: the slopes of the next lower power of two, then every second slope of the next
+/// higher one.
 fn slopes(heads: usize) -> Vec<f64> {
     let geometric = |n: usize| (1..=n).map(move |k| 2f64.powf(-8.0 * k as f64 / n as f64));
     if heads.is_power_of_two() {

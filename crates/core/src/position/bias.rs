@@ -1,4 +1,4 @@
-//! Biases that positions add to the scores of self attention; each kind has a file of its own.
+//! Position biases of the scores of self attention; each kind has its own file.
 
 use super::alibi::Alibi;
 use super::dynamic::DynamicBias;
@@ -9,15 +9,19 @@ use std::sync::{Mutex, PoisonError};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
-/// The kind of bias that the options choose: T5's before the dynamic one before ALiBi.
+/// The kind of position bias that the options select. If several are enabled, T5's has precedence
+/// over the dynamic one, and that one over ALiBi.
 pub enum ScoreBias {
+    /// T5's relative position bias.
     Relative(RelativeBias),
+    /// A bias computed by a small network.
     Dynamic(DynamicBias),
+    /// ALiBi: a linear penalty on the distance.
     Alibi(Alibi),
 }
 
 impl ScoreBias {
-    /// `None` where no option asks for one.
+    /// Registers the parameters of the selected bias; `None` if no bias is enabled.
     pub fn new(dim: usize, causal: bool, options: &StackOptions, p: &mut Params) -> Option<Self> {
         let mut p = p.under("rel_pos");
         if options.rel_pos_bias {
@@ -31,23 +35,28 @@ impl ScoreBias {
         }
     }
 
-    /// The bias of one call, made once for every span that its layers ask for.
+    /// The bias for one call, which caches the result for each span, so that all layers share it.
     pub fn for_call(&self) -> PositionBias<'_> {
         PositionBias { kind: self, made: Default::default(), matrices: Default::default() }
     }
 }
 
+/// A cache of tensors by span.
 type Made = Mutex<Vec<(Span, Tensor)>>;
 
-/// The bias of one call.
+/// The position bias of one call.
 pub struct PositionBias<'a> {
     kind: &'a ScoreBias,
+    /// The biases by distance, `(heads, i + j - 1)`.
     made: Made,
+    /// The biases by query and key, `(heads, i, j)`.
     matrices: Made,
 }
 
 impl PositionBias<'_> {
-    /// The bias for each of the span's distances, (heads, queries + keys - 1), in the type of `like`.
+    /// The bias for each distance of the span, `(heads, queries + keys - 1)`, on the device of
+    /// `like`. Dynamic biases and ALiBi have the type of `like`; T5's bias has the type of its
+    /// weights.
     pub fn by_distance(&self, span: Span, like: &Tensor) -> Result<Tensor> {
         once(&self.made, span, || match self.kind {
             ScoreBias::Relative(bias) => bias.forward(span, &like.device()),
@@ -56,7 +65,7 @@ impl PositionBias<'_> {
         })
     }
 
-    /// `scores` (batch, heads, i, j) plus the bias.
+    /// Adds the bias to `scores`, `(batch, heads, i, j)`.
     pub fn add_to(&self, scores: &Tensor) -> Result<Tensor> {
         let span = Span { queries: scores.dim(2), keys: scores.dim(3) };
         let matrix = || Ok(ops::spread(&self.by_distance(span, scores)?, span.queries, span.keys)?);
@@ -64,7 +73,7 @@ impl PositionBias<'_> {
     }
 }
 
-/// What was made for this span, or what `make` gives.
+/// Returns the cached tensor of this span, or creates it with `make` and caches it.
 fn once(all: &Made, span: Span, make: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, made)) = all.iter().find(|(s, _)| *s == span) {

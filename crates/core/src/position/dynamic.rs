@@ -1,7 +1,7 @@
-//! A bias of the scores from a small network over the distance.
+//! Dynamic position bias: a small network computes the bias of the scores from the distance.
 //!
-//! Source: CrossFormer, <https://arxiv.org/abs/2108.00154>; on the logarithm of the distance, Swin Transformer V2,
-//! <https://arxiv.org/abs/2111.09883>.
+//! Source: CrossFormer, <https://arxiv.org/abs/2108.00154>; logarithm of the distance: Swin
+//! Transformer V2, <https://arxiv.org/abs/2111.09883>.
 
 use super::span::Span;
 use crate::layers::{LayerNorm, Linear};
@@ -9,13 +9,17 @@ use crate::{Array, DType, Device, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation};
 use xt_options::layers::StackOptions;
 
+/// A multilayer perceptron from a distance to one bias per head.
 pub struct DynamicBias {
+    /// The hidden layers, each with an optional norm.
     hidden: Vec<(Linear, Option<LayerNorm>)>,
     out: Linear,
+    /// Whether the network sees the logarithm of the distance.
     log_distance: bool,
 }
 
 impl DynamicBias {
+    /// Registers the network, with hidden layers of width `dim / 4`.
     pub fn new(dim: usize, options: &StackOptions, p: &mut Params) -> Self {
         let (width, depth) = (dim / 4, options.dynamic_pos_bias_mlp_depth.get());
         let hidden = (0..depth)
@@ -29,10 +33,11 @@ impl DynamicBias {
         Self { hidden, out, log_distance: options.dynamic_pos_bias_log_distance }
     }
 
-    /// By distance, (heads, i + j - 1).
+    /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
-        // the network sees query minus key
+        // the network takes query minus key, the opposite sign of the span's distances
         let distances = span.distances().map(|d| self.input(-d)).collect::<Vec<f64>>();
+        // (i + j - 1, 1)
         let x = Array::new(distances.as_slice(), &Device::Cpu)?.unsqueeze(1)?.to_dtype(dtype)?.to_device(device)?;
         let mut x = Tensor::constant(x);
         for (linear, norm) in &self.hidden {
@@ -45,10 +50,11 @@ impl DynamicBias {
         Ok(ops::transpose(&self.out.forward(&x)?, 0, 1)?)
     }
 
+    /// The input of the network for a distance.
     fn input(&self, distance: i64) -> f64 {
         let d = distance as f64;
         if self.log_distance {
-            // the sign of 0 is 0
+            // 0 is mapped to 0; f64's signum of 0 is 1
             if distance == 0 {
                 0.0
             } else {

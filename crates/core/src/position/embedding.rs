@@ -1,18 +1,24 @@
-//! The positions that a wrapper adds to its embeddings: learned, sinusoidal, from outside, or none.
+//! The position embedding that a wrapper adds to its embeddings: learned, sinusoidal, given by the
+//! caller, or none.
 
 use super::{AbsolutePositions, SinusoidalPositions};
 use crate::{Array, DType, Device, Error, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::wrappers::SequenceOptions;
 
+/// The kind of absolute position embedding of a wrapper.
 pub enum PositionEmbedding {
+    /// A learned table.
     Absolute(AbsolutePositions),
+    /// Sines and cosines.
     Sinusoidal(SinusoidalPositions),
+    /// No position embedding.
     None,
 }
 
 impl PositionEmbedding {
-    /// `known`: the layers know positions by themselves. `l2norm`: learned vectors have length 1.
+    /// Registers the position embedding that the options select. `known` tells that the layers
+    /// encode positions themselves, so none is needed. `l2norm` scales learned vectors to length 1.
     pub fn new(dim: usize, known: bool, l2norm: bool, options: &SequenceOptions, p: &mut Params) -> Self {
         let mut p = p.under("pos_emb");
         match (options.use_abs_pos_emb && !known, options.scaled_sinu_pos_emb) {
@@ -22,8 +28,9 @@ impl PositionEmbedding {
         }
     }
 
-    /// What is added to a sequence of length `n`. `pos` of integers is looked up; another type is the embedding itself,
-    /// also for layers that know positions.
+    /// The embedding to add to a sequence of length `n`, or `None`. `pos` of type i64 contains
+    /// positions, which are looked up; a `pos` of another type is used as the embedding itself,
+    /// even if the layers encode positions themselves.
     pub fn forward(&self, n: usize, pos: Option<&Tensor>) -> Result<Option<Tensor>> {
         if let Some(external) = pos.filter(|pos| pos.dtype() != DType::I64) {
             return Ok(Some(external.clone()));
@@ -35,12 +42,17 @@ impl PositionEmbedding {
         })
     }
 
-    /// The same for `n` positions behind `past` others; `pos` covers all of them.
+    /// Like [`PositionEmbedding::forward`] for `n` positions that follow `past` earlier ones. `pos`
+    /// covers all `past + n` positions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if `pos` does not cover them.
     pub fn behind(&self, past: usize, n: usize, pos: Option<&Tensor>, device: &Device) -> Result<Option<Tensor>> {
         match pos {
             _ if past == 0 => self.forward(n, pos),
             Some(pos) => {
-                // positions are the last axis of integers, and the one before the features of embeddings
+                // i64 positions are (.., n), embeddings are (.., n, dim)
                 let axis = (pos.rank() + usize::from(pos.dtype() == DType::I64)).saturating_sub(2);
                 if axis >= pos.rank() || pos.dim(axis) != past + n {
                     return Error::shape(format!("pos must cover {} positions, got {:?}", past + n, pos.dims()));

@@ -1,4 +1,4 @@
-//! Kinds of positions, one file each.
+//! Position embeddings, rotary positions and position biases; each kind has its own file.
 
 mod absolute;
 mod alibi;

@@ -1,4 +1,5 @@
-//! T5's relative positions: a learned bias for each head and bucket of distances, scaled by the root of the head dimension.
+//! T5's relative position bias: a learned bias for each head and each bucket of distances, scaled
+//! by the square root of the head dimension.
 //!
 //! Source: Exploring the Limits of Transfer Learning, <https://arxiv.org/abs/1910.10683>.
 
@@ -8,15 +9,19 @@ use crate::{Array, Device, Init, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
+/// T5's relative position bias.
 pub struct RelativeBias {
+    /// The biases, `(buckets, heads)`.
     table: Embedding,
     buckets: usize,
+    /// Distances from this one on share the last bucket.
     max_distance: usize,
     causal: bool,
     scale: f64,
 }
 
 impl RelativeBias {
+    /// Registers the table of biases.
     pub fn new(causal: bool, options: &StackOptions, p: &mut Params) -> Self {
         let (buckets, heads) = (options.rel_pos_num_buckets.get(), options.heads.get());
         Self {
@@ -28,16 +33,18 @@ impl RelativeBias {
         }
     }
 
-    /// By distance, (heads, i + j - 1).
+    /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, device: &Device) -> Result<Tensor> {
         let buckets: Vec<i64> = span.distances().map(|d| self.bucket(d) as i64).collect();
         let ids = Array::new(buckets.as_slice(), &Device::Cpu)?.to_device(device)?;
-        let bias = self.table.forward(&Tensor::constant(ids))?;
+        let bias = self.table.forward(&Tensor::constant(ids))?; // (i + j - 1, heads)
         Ok(ops::affine(&ops::transpose(&bias, 0, 1)?, self.scale, 0.0)?)
     }
 
-    /// The bucket of a distance (key minus query): causal, all are for the past; else half are for either direction,
-    /// the future in the upper half. Of these the first half is exact, the others grow with the logarithm.
+    /// The bucket of a distance (key minus query). In a causal attention all buckets are for past
+    /// keys; otherwise half of them are for each direction, and the upper half is for later keys.
+    /// Within a direction, the first half of the buckets stands for one distance each; the others
+    /// cover ranges that grow logarithmically.
     fn bucket(&self, distance: i64) -> usize {
         let (buckets, first, back) = if self.causal {
             (self.buckets, 0, (-distance).max(0) as usize)
@@ -49,7 +56,7 @@ impl RelativeBias {
         if back < exact {
             return first + back;
         }
-        // in f32 and cut off, as the reference computes it
+        // computed in f32 and truncated, to match the Python package
         let ratio = (back as f32 / exact as f32).ln() / ((self.max_distance as f64 / exact as f64).ln() as f32);
         let bucket = exact + (ratio * (buckets - exact) as f32) as usize;
         first + bucket.min(buckets - 1)

@@ -1,7 +1,8 @@
-//! Rotary positions: queries, keys and (as the reference does) values are turned by angles that grow with the position.
+//! Rotary positions: pairs of features of queries, keys and values are rotated by an angle
+//! proportional to the position. Values are rotated too, as in the Python package.
 //!
-//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>; with decay over the distance (xpos), A Length-Extrapolatable
-//! Transformer, <https://arxiv.org/abs/2212.10554>.
+//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>; with decay over the distance (xpos): A
+//! Length-Extrapolatable Transformer, <https://arxiv.org/abs/2212.10554>.
 
 use crate::{Array, DType, Device, Param, Params, Result, Tensor};
 use std::ops::Range;
@@ -9,23 +10,28 @@ use xt_autograd::ops;
 use xt_kernels::ops::layout::narrow;
 use xt_options::layers::StackOptions;
 
-/// Angles fall from 1 to 1 / BASE per position.
+/// The base of the geometric series of angles per position, from 1 down to about 1 / BASE.
 const BASE: f64 = 10_000.0;
 
+/// The frequencies of rotary positions.
 pub struct Rotary {
-    /// Angle per position of each pair of features, (half).
+    /// The angle per position for each pair of features, `(half)`.
     inv_freq: Param,
+    /// The parameters of xpos, if enabled.
     xpos: Option<Xpos>,
 }
 
-/// Decay over the distance: queries grow by scale^position, keys and values shrink by it.
+/// Decay over the distance: queries are multiplied by scale^power, keys and values by scale^-power,
+/// where the power is (position - middle of the sequence) / base.
 struct Xpos {
-    /// (half).
+    /// `(half)`.
     scale: Param,
+    /// The number of positions per unit of the power.
     base: f64,
 }
 
-/// Cosines and sines of the positions of a sequence, each (n, half).
+/// Cosines and sines for the positions of a sequence, `(n, half)` each. With xpos they include its
+/// factors.
 struct Table {
     cos: Array,
     sin: Array,
@@ -38,9 +44,10 @@ pub struct Rotation {
 }
 
 impl Rotary {
+    /// Registers the frequencies as buffers.
     pub fn new(options: &StackOptions, p: &mut Params) -> Self {
         let dim = options.rotary_dim();
-        // a head of odd width keeps its last feature as it is
+        // with an odd head dimension the last feature is not rotated
         let half = dim.div_ceil(2).min(options.attn.dim_head.get() / 2);
         let pairs = (0..half).map(|i| (2 * i) as f64);
         let inv_freq = p.add_buffer("inv_freq", pairs.clone().map(|i| BASE.powf(-i / dim as f64)).collect());
@@ -51,13 +58,14 @@ impl Rotary {
         Self { inv_freq, xpos }
     }
 
-    /// The tables for `positions` of a sequence that ends with them.
+    /// The tables for `positions`; the sequence ends at `positions.end`.
     pub fn tables(&self, positions: Range<usize>, dtype: DType) -> Result<Rotation> {
         let freq = numbers(&self.inv_freq)?;
         let device = self.inv_freq.leaf().device();
         let scales =
             self.xpos.as_ref().map(|xpos| Ok::<_, crate::Error>((numbers(&xpos.scale)?, xpos.base))).transpose()?;
-        // the product in f32, as PyTorch takes it; the functions in f64, equal on every platform after rounding
+        // the angle is computed in f32, as in PyTorch; sine and cosine are computed in f64, so that
+        // the rounded results are equal on all platforms
         let table = |f: fn(f64) -> f64, sign: f64| -> Result<Array> {
             let n = positions.len();
             let mut values = Vec::with_capacity(n * freq.len());
@@ -76,35 +84,38 @@ impl Rotary {
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
     }
 
-    /// Whether keys and values change with the length of the sequence: xpos decays them around its middle.
+    /// Whether keys and values depend on the length of the sequence: xpos scales them relative to
+    /// its middle.
     pub fn moves(&self) -> bool {
         self.xpos.is_some()
     }
 }
 
+/// The values of a buffer as f32 on the CPU.
 fn numbers(buffer: &Param) -> Result<Vec<f32>> {
     Ok(buffer.values()?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec1()?)
 }
 
 impl Rotation {
-    /// Turns the first features of queries, (batch, n, heads, dim).
+    /// Rotates the first `2 half` features of queries, `(batch, n, heads, dim)`.
     pub fn query(&self, q: &Tensor) -> Result<Tensor> {
         self.query.turn(q)
     }
 
-    /// Turns the first features of keys or values, (batch, n, heads, dim).
+    /// Rotates the first `2 half` features of keys or values, `(batch, n, heads, dim)`.
     pub fn key(&self, k: &Tensor) -> Result<Tensor> {
         self.key.turn(k)
     }
 }
 
 impl Table {
+    /// Rotates the features of `x`, `(batch, n, heads, dim)`.
     fn turn(&self, x: &Tensor) -> Result<Tensor> {
         let (n, half) = self.cos.dims2()?;
         if half == 0 {
             return Ok(x.clone());
         }
-        // a sequence shorter than the tables stands at the last positions
+        // a sequence shorter than the tables uses their last positions
         let (count, from) = (x.dim(1), n.saturating_sub(x.dim(1)));
         Ok(ops::rotary(x, &narrow(&self.cos, 0, from, count)?, &narrow(&self.sin, 0, from, count)?)?)
     }

@@ -1,21 +1,25 @@
-//! Sines and cosines of the positions, times one learned factor.
+//! Sinusoidal positions: sines and cosines of the position, multiplied by one learned factor.
 //!
 //! Source: Transformer Quality in Linear Time, <https://arxiv.org/abs/2202.10447>.
 
 use crate::{Array, Device, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 
+/// Sinusoidal position vectors with a learned factor.
 pub struct SinusoidalPositions {
+    /// The learned factor, `(1)`.
     scale: Param,
     dim: usize,
 }
 
 impl SinusoidalPositions {
+    /// Registers the factor, initialised to dim^-0.5.
     pub fn new(dim: usize, p: &mut Params) -> Self {
         Self { scale: p.add("scale", &[1], Init::Constant((dim as f64).powf(-0.5))), dim }
     }
 
-    /// Vectors of positions 0 to n - 1, (n, dim), or of `pos`, i64 (..): (.., dim).
+    /// The vectors of the positions `0..n`, `(n, dim)`; or those of `pos`, i64 `(..)`: `(.., dim)`.
+    /// `dim` must be even.
     pub fn forward(&self, n: usize, pos: Option<&Tensor>) -> Result<Tensor> {
         let half = self.dim / 2;
         let (positions, mut dims) = match pos {

@@ -1,14 +1,17 @@
-//! Which positions meet in an attention.
+//! The positions of queries and keys in one attention.
 
-/// The queries are the last `queries` of `keys` positions.
+/// The positions of one attention: the queries are the last `queries` of `keys` positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
+    /// The number of queries.
     pub queries: usize,
+    /// The number of keys.
     pub keys: usize,
 }
 
 impl Span {
-    /// Key minus query, of all pairs: from the last query and the first key to the first query and the last key.
+    /// All distances, key minus query, in ascending order: from the last query and the first key,
+    /// `1 - keys`, to the first query and the last key, `queries - 1`.
     pub fn distances(self) -> impl Iterator<Item = i64> {
         (0..(self.queries + self.keys).saturating_sub(1) as i64).map(move |n| n + 1 - self.keys as i64)
     }

@@ -1,4 +1,4 @@
-//! SGD, Adam and AdamW, with PyTorch's meaning of their settings, and state that can be saved.
+//! SGD, Adam and AdamW, with the options of PyTorch and a state that can be saved.
 
 use crate::{Array, Error, Leaf, Result};
 use serde_json::Value as Json;
@@ -7,14 +7,19 @@ use xt_kernels::ops::optimizer::{self as kernels, Step, Update};
 use xt_options::optimizers::{AdamOptions, AdamWOptions, MomentOptions, SgdOptions};
 use xt_options::{NonNegative, Options, Problems};
 
+/// The algorithm of an optimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptimizerKind {
+    /// Stochastic gradient descent, with optional momentum.
     Sgd,
+    /// Adam; weight decay is added to the gradient.
     Adam,
+    /// Adam with decoupled weight decay.
     AdamW,
 }
 
 impl OptimizerKind {
+    /// The algorithm with PyTorch's name `name`.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "SGD" => Ok(Self::Sgd),
@@ -24,6 +29,7 @@ impl OptimizerKind {
         }
     }
 
+    /// The name of the class in PyTorch.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sgd => "SGD",
@@ -33,17 +39,22 @@ impl OptimizerKind {
     }
 }
 
-/// What an optimizer keeps of one parameter between steps. The averages change in place: nothing else holds them.
+/// The state of one parameter between steps. The arrays are updated in place, as they are not
+/// shared.
 #[derive(Clone, Default)]
 pub(super) struct State {
+    /// The number of steps so far.
     pub step: u64,
+    /// Adam: running average of the gradient, in the shape of the parameter.
     pub exp_avg: Option<Array>,
+    /// Adam: running average of the squared gradient, in the shape of the parameter.
     pub exp_avg_sq: Option<Array>,
+    /// SGD: the momentum buffer, in the shape of the parameter.
     pub momentum_buffer: Option<Array>,
 }
 
 impl State {
-    /// After step number `step`.
+    /// The state after step number `step`.
     fn of(step: u64, kept: Step) -> Self {
         match kept {
             Step::Adam { mean, square, .. } => {
@@ -56,37 +67,42 @@ impl State {
 
 /// An optimizer over groups of parameters.
 pub struct Optimizer {
+    /// The algorithm.
     pub(super) kind: OptimizerKind,
+    /// The parameters, group by group.
     pub(super) leaves: Vec<Arc<Leaf>>,
-    /// Number of parameters in each group.
+    /// Number of parameters of each group.
     groups: Vec<usize>,
+    /// The state of each parameter.
     pub(super) state: Vec<State>,
 }
 
-/// How a step will get to the new weight and state of one parameter.
+/// The update of one parameter in a step.
 enum Plan {
+    /// Already computed: the new weight and state.
     Made(Array, Step),
-    /// Made when its turn comes; the averages of the state, those before, change in place then. So a step takes memory for a few new weights at a time.
+    /// To be computed when it is applied, updating the state in place. Only the new weights of a
+    /// few parameters are allocated at a time.
     Later(Update),
 }
 
-/// A copy that nobody else holds.
+/// A copy that is not shared.
 pub(super) fn copied(array: &Array) -> Result<Array> {
     xt_kernels::memory::alloc::check_like(array, array.dtype(), 1)?;
     Ok(array.copy()?)
 }
 
-/// Small parameters are updated in one pass until they have this many numbers together.
+/// Small parameters are updated in one batch of at most this many elements.
 const TOGETHER: usize = 1 << 18;
 
-/// The settings of one group; `first` and `step` are filled in for each parameter.
+/// The settings of one group; `first` and `step` are set per parameter.
 enum Settings {
     Sgd(kernels::Sgd),
     Adam(kernels::Adam),
 }
 
 impl Settings {
-    /// How many arrays of the size of a parameter are kept of each.
+    /// The number of state arrays per parameter.
     fn kept(&self) -> u64 {
         match self {
             Settings::Sgd(settings) if settings.momentum == 0.0 => 0,
@@ -96,13 +112,17 @@ impl Settings {
     }
 }
 
-/// The sum of bytes of all; as many as can be written where they are more.
+/// The saturating sum of byte counts.
 fn sum(bytes: impl Iterator<Item = u64>) -> u64 {
     bytes.fold(0, u64::saturating_add)
 }
 
 impl Optimizer {
-    /// `groups` has the number of parameters in each group; the parameters come in that order.
+    /// `groups` contains the number of parameters of each group; `leaves` are the parameters, group
+    /// by group.
+    ///
+    /// # Errors
+    /// A parameter occurs twice.
     pub fn new(kind: OptimizerKind, leaves: Vec<Arc<Leaf>>, groups: Vec<usize>) -> Result<Self> {
         if groups.iter().sum::<usize>() != leaves.len() {
             return Err(Error::Internal("the groups do not cover the parameters".into()));
@@ -117,16 +137,18 @@ impl Optimizer {
         Ok(Self { kind, leaves, groups, state })
     }
 
-    /// An error where training with these settings of each group does not fit: before it starts.
+    /// Returns an error if memory does not suffice for training with these settings, one JSON
+    /// object per group.
     pub fn check_memory(&self, groups: &[Json]) -> Result<()> {
         let settings = self.all_settings(groups)?;
         let pending = sum(self.leaves.iter().map(|leaf| leaf.pending_bytes()));
-        // the gradient, what is kept, and the new weights
+        // gradient, state and new weight
         let each = |(leaf, group): (&Arc<Leaf>, usize)| leaf.bytes().saturating_mul(1 + settings[group].kept() + 1);
         let needed = sum(self.leaves.iter().zip(self.group_of()).map(each)).saturating_add(pending);
         Ok(xt_kernels::memory::check("training with this optimizer", needed)?)
     }
 
+    /// The settings of all groups.
     fn all_settings(&self, groups: &[Json]) -> Result<Vec<Settings>> {
         let settings = groups.iter().enumerate().map(|(i, g)| self.settings(i, g)).collect::<Result<Vec<_>>>()?;
         match settings.len() == self.groups.len() {
@@ -140,17 +162,22 @@ impl Optimizer {
         self.groups.iter().enumerate().flat_map(|(g, n)| std::iter::repeat_n(g, *n))
     }
 
-    /// Bytes of what a step will keep of a parameter and does not yet.
+    /// Bytes of the state arrays that the next step will allocate for a parameter.
     fn missing(&self, index: usize, settings: &Settings) -> u64 {
         let State { exp_avg, exp_avg_sq, momentum_buffer, .. } = &self.state[index];
         let there = [exp_avg, exp_avg_sq, momentum_buffer].into_iter().flatten().count() as u64;
         self.leaves[index].bytes().saturating_mul(settings.kept().saturating_sub(there))
     }
 
-    /// One step; `groups` are the settings of each group. Parameters without a gradient, and frozen ones, stay as they
-    /// are; quantized ones that are not frozen are an error.
+    /// Performs one step with these settings, one JSON object per group. Parameters that have no
+    /// gradient or are frozen do not change.
     ///
-    /// Weights and state change together at the end, so that an error or an abort leaves everything as it was.
+    /// Weights and state are changed at the end, so that an error or an abort leaves all of them
+    /// unchanged.
+    ///
+    /// # Errors
+    /// The settings are invalid, a parameter is quantized but not frozen, a parameter was released,
+    /// memory does not suffice, or `aborted` returned true.
     pub fn step(&mut self, groups: &[Json], aborted: &dyn Fn() -> bool) -> Result<()> {
         let settings = self.all_settings(groups)?;
         let trained = |(i, _): &(usize, usize)| self.leaves[*i].requires_grad() && self.leaves[*i].has_grad();
@@ -177,7 +204,8 @@ impl Optimizer {
                 planned.push((index, plan));
             }
         }
-        // all at once: others may hold the weights before, which then are not freed on the way
+        // checks all of them together: old weights that are referenced elsewhere are not freed
+        // during the step
         xt_kernels::memory::alloc::check_all("a step of the optimizer", &bytes)?;
         let (mut later, mut together): (Vec<(usize, Update)>, usize) = (Vec::new(), 0);
         for (index, plan) in planned {
@@ -198,12 +226,14 @@ impl Optimizer {
         self.put_all(later)
     }
 
+    /// Stores the new weight and state of a parameter.
     fn put(&mut self, index: usize, weight: Array, step: Step) -> Result<()> {
         self.leaves[index].set(weight)?;
         self.state[index] = State::of(self.state[index].step + 1, step);
         Ok(())
     }
 
+    /// Computes and stores a batch of updates.
     fn put_all(&mut self, planned: Vec<(usize, Update)>) -> Result<()> {
         let (places, updates): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
         let weights = kernels::update_all(&updates)?;
@@ -213,7 +243,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Whatever may fail, for lack of memory for instance, is done here.
+    /// Prepares the update of a parameter. Everything that may fail, such as allocation, happens in
+    /// this phase.
     fn plan(&self, index: usize, (grad, factor): (Array, f64), settings: &Settings) -> Result<Plan> {
         let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
         let kept = |array: &Option<Array>| match array {
@@ -241,6 +272,7 @@ impl Optimizer {
         Ok(Plan::Made(weight, step))
     }
 
+    /// Parses the settings of a group.
     fn settings(&self, group: usize, json: &Json) -> Result<Settings> {
         let adam = |o: MomentOptions, weight_decay: NonNegative, decoupled| {
             let beta = |i: usize| o.betas.get(i).copied().unwrap_or_default();
@@ -284,11 +316,12 @@ impl Optimizer {
         })
     }
 
-    /// Checks settings without a step.
+    /// Checks the settings, one JSON object per group, without a step.
     pub fn check(&self, groups: &[Json]) -> Result<()> {
         groups.iter().enumerate().try_for_each(|(i, g)| self.settings(i, g).map(|_| ()))
     }
 
+    /// Clears the gradients of all parameters.
     pub fn zero_grad(&self) -> Result<()> {
         self.leaves.iter().try_for_each(|leaf| Ok(leaf.set_grad(None)?))
     }

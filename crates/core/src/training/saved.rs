@@ -1,10 +1,11 @@
-//! The state of an optimizer as named tensors, as PyTorch names them: `INDEX.step` and so on.
+//! The state of an optimizer as named tensors, with PyTorch's names: `INDEX.step`, `INDEX.exp_avg`,
+//! `INDEX.exp_avg_sq` and `INDEX.momentum_buffer`.
 
 use super::optimizer::{copied, Optimizer, OptimizerKind, State};
 use crate::{Array, DType, Device, Error, Result, Tensor};
 
 impl Optimizer {
-    /// The state: copies of now.
+    /// A copy of the current state.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let mut named = Vec::new();
         for (i, s) in self.state.iter().enumerate().filter(|(_, s)| s.step > 0) {
@@ -21,7 +22,11 @@ impl Optimizer {
         Ok(named)
     }
 
-    /// Puts a state back, in place of the present one, which an error leaves as it is.
+    /// Replaces the state. It stays unchanged on an error.
+    ///
+    /// # Errors
+    /// A name is not one of this optimizer, a tensor has another shape than its parameter, or the
+    /// state of a parameter is incomplete.
     pub fn load_state(&mut self, named: &[(String, Tensor)]) -> Result<()> {
         let mut state = vec![State::default(); self.leaves.len()];
         for (name, tensor) in named {
@@ -40,7 +45,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// The parameter and the field that a name stands for.
+    /// The parameter index and the field of a name.
     fn place<'a>(&self, name: &'a str) -> Result<(usize, &'a str)> {
         let fields: &[&str] = match self.kind {
             OptimizerKind::Sgd => &["step", "momentum_buffer"],
@@ -53,6 +58,7 @@ impl Optimizer {
         })
     }
 
+    /// A copy of a state array, with the type of the parameter.
     fn average(&self, name: &str, index: usize, tensor: &Tensor) -> Result<Array> {
         let leaf = &self.leaves[index];
         if tensor.dims() != leaf.shape() {
@@ -64,10 +70,10 @@ impl Optimizer {
         Ok(array.to_dtype(leaf.dtype())?.copy()?)
     }
 
-    /// An error where a part of a parameter's state is missing.
+    /// Returns an error if the state of a parameter is incomplete.
     fn check_whole(&self, index: usize, own: &mut State) -> Result<()> {
         if self.kind == OptimizerKind::Sgd {
-            // PyTorch's SGD does not count
+            // PyTorch's SGD does not save a step count
             own.step = own.step.max(u64::from(own.momentum_buffer.is_some()));
             return Ok(());
         }
@@ -82,7 +88,7 @@ impl Optimizer {
     }
 }
 
-/// A number of steps.
+/// A step count from a tensor with one element.
 fn count(name: &str, tensor: &Tensor) -> Result<u64> {
     let values: Vec<f64> = tensor.array()?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
     match values.as_slice() {

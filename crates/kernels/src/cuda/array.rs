@@ -1,4 +1,4 @@
-//! Values in the memory of a GPU.
+//! Arrays in the memory of a GPU.
 
 use crate::array::HostArray;
 use crate::cuda::Gpu;
@@ -7,7 +7,7 @@ use crate::{DType, Result};
 use candle_core::Layout;
 use std::sync::Arc;
 
-/// A view of values in the memory of a GPU. Cheap to clone.
+/// A view of values in the memory of a GPU. A clone is cheap and shares them.
 #[derive(Clone)]
 pub struct Array {
     gpu: Arc<Gpu>,
@@ -16,32 +16,38 @@ pub struct Array {
 }
 
 impl Array {
-    /// Copies values of the host.
+    /// Copies a host array to the GPU.
+    ///
+    /// # Errors
+    /// Always in this version.
     pub fn upload(array: &HostArray, gpu: &Arc<Gpu>) -> Result<Self> {
         bail!("{:?} to cuda:{}: this version cannot compute on GPUs yet", array.dims(), gpu.index())
     }
 
     /// Copies the values to the host, in row-major order.
+    ///
+    /// # Errors
+    /// Always in this version.
     pub fn download(&self) -> Result<HostArray> {
         bail!("{:?} from cuda:{}: this version cannot compute on GPUs yet", self.layout.dims(), self.gpu.index())
     }
 
-    /// Where it is.
+    /// The GPU that has the values.
     pub fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
     }
 
-    /// The type of the values.
+    /// The dtype of the values.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// How the values lie.
+    /// The shape, strides and offset of the view.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Another view of the same values.
+    /// Returns another view of the same values.
     pub fn with_layout(&self, layout: Layout) -> Self {
         Self { layout, ..self.clone() }
     }

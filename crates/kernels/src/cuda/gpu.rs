@@ -1,11 +1,11 @@
-//! The device.
+//! A GPU, and the registry of open GPUs.
 
 use crate::error::bail;
 use crate::registry::Registry;
 use crate::Result;
 use std::sync::Arc;
 
-/// A GPU, of which there is one value for each index.
+/// A GPU. There is one value for each index.
 #[derive(Debug)]
 pub struct Gpu {
     index: usize,
@@ -13,18 +13,22 @@ pub struct Gpu {
 
 static GPUS: Registry<Gpu> = Registry::new();
 
-/// The GPU with this index.
+/// Returns the GPU with this index.
+///
+/// # Errors
+/// If the GPU cannot be opened.
 pub fn gpu(index: usize) -> Result<Arc<Gpu>> {
     GPUS.get(index, || Gpu::open(index))
 }
 
 impl Gpu {
+    /// Opens a GPU: always an error in this version.
     fn open(index: usize) -> Result<Self> {
         let gpu = Self { index };
         bail!("cuda:{}: this version cannot compute on GPUs yet", gpu.index)
     }
 
-    /// Its number, as the driver counts them.
+    /// The index of the GPU in the driver's order.
     pub fn index(&self) -> usize {
         self.index
     }

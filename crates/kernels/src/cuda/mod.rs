@@ -1,7 +1,8 @@
-//! GPUs of NVIDIA.
+//! NVIDIA GPUs.
 //!
-//! So far a stub: no device can be opened, so that none of this runs. It has the types that kernels need for their
-//! twins, and `cargo check --features cuda` tells which kernel has forgotten its own.
+//! This module is a stub: no device can be opened, so none of this code runs. It defines the types
+//! that CUDA implementations of kernels need. `cargo check --features cuda` reports kernels without
+//! a CUDA implementation.
 
 mod array;
 mod gpu;

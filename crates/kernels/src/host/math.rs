@@ -1,7 +1,7 @@
-//! Elementary functions of f32 without branches, so that loops over them become vector instructions of
-//! whatever processor the calling function was compiled for.
+//! Elementary f32 functions without branches, so that loops over them compile to vector
+//! instructions of the CPU that the calling function targets.
 
-/// `a b + c`.
+/// `a b + c`, fused if `FMA`.
 #[inline(always)]
 fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA {
@@ -11,16 +11,17 @@ fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     }
 }
 
-/// Below, e^x is 0.
+/// Below this value, e^x is rounded to 0.
 const LEAST: f32 = -87.33;
 
-/// e^x as (y, n): y · 2^n, n a whole number.
+/// e^x as (y, n), where e^x = y · 2^n and n is an integer.
 ///
-/// x = n ln 2 + r, |r| <= ln 2 / 2; e^r by the degree-6 minimax polynomial of the Cephes library's `expf`.
+/// x = n ln 2 + r, |r| <= ln 2 / 2; e^r by the degree-6 minimax polynomial of the Cephes library's
+/// `expf`.
 #[inline(always)]
 #[allow(clippy::excessive_precision)]
 fn exp_parts<const FMA: bool>(x: f32) -> (f32, i32) {
-    // adding 1.5 * 2^23 rounds to the nearest whole number, which then stands in the low bits
+    // adding 1.5 * 2^23 rounds to the nearest integer, which is then in the low bits
     const ROUND: f32 = 12_582_912.0;
     let shifted = mul_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
@@ -34,11 +35,12 @@ fn exp_parts<const FMA: bool>(x: f32) -> (f32, i32) {
     (mul_add::<FMA>(p, r * r, r) + 1.0, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
 }
 
-/// `e^x` to about 1.5 units in the last place, 0 below -87.3, infinity above 88.72: 2^n through the exponent bits.
+/// `e^x` to about 1.5 units in the last place; 0 below -87.3, infinity above 88.72. 2^n is built
+/// from exponent bits.
 #[inline(always)]
 pub fn exp<const FMA: bool>(x: f32) -> f32 {
     let (e, n) = exp_parts::<FMA>(x.clamp(LEAST, 88.722_83));
-    // half the power twice: 2^128 has no f32 of its own
+    // multiply by 2^(n/2) twice: f32 cannot represent 2^128
     let half = n >> 1;
     let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
     let y = e * power(half) * power(n - half);
@@ -51,12 +53,13 @@ pub fn exp<const FMA: bool>(x: f32) -> f32 {
     }
 }
 
-/// `e^x` of an x that is not above 0, as [`exp`]: softmax needs no more, and there are fewer cases to tell apart.
+/// `e^x` for x <= 0, with the result of [`exp`]. It has fewer special cases and is sufficient for
+/// softmax. The result for x above 0 is unspecified.
 #[inline(always)]
 pub fn exp_down<const FMA: bool>(x: f32) -> f32 {
     let clamped = if x < LEAST { LEAST } else { x };
     let (e, n) = exp_parts::<FMA>(clamped);
-    // of an x above 0 it is anything, which nobody needs
+    // wrapping: for x above 0 the result is unspecified, but must not panic
     let y = e * f32::from_bits((n.wrapping_add(127) << 23) as u32);
     if x < LEAST {
         0.0
@@ -65,11 +68,12 @@ pub fn exp_down<const FMA: bool>(x: f32) -> f32 {
     }
 }
 
-/// The error function, absolute error below 3e-7.
+/// The error function; the absolute error is below 3e-7.
 ///
-/// `erf(x) = x P(x²) / Q(x²)` up to 4, where it is 1 in f32; the coefficients are a least-squares fit of the largest error (2e-8
-/// before rounding), summed in pairs, which rounds less than Horner's rule. One division and no branch: half the time of formulas with
-/// an exponential.
+/// `erf(x) = x P(x²) / Q(x²)` up to 4, where it is 1 in f32. The coefficients are a least-squares
+/// fit of the largest error (2e-8 before rounding). The polynomials are summed in pairs, which
+/// rounds less than Horner's rule. One division and no branch: this takes half the time of formulas
+/// with an exponential.
 #[inline(always)]
 #[allow(clippy::excessive_precision, clippy::approx_constant, clippy::unreadable_literal)]
 pub fn erf<const FMA: bool>(x: f32) -> f32 {

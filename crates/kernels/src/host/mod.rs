@@ -1,4 +1,5 @@
-//! What the processor's kernels are made of: numbers, access to values, threads, vectors, products.
+//! Building blocks of the CPU kernels: element types, access to values, threads, SIMD loops and
+//! matrix products.
 
 pub(crate) mod gemm;
 pub(crate) mod gemv;

@@ -1,7 +1,9 @@
-//! Work shared over threads: the only place that knows them. A build without threads runs the pieces one after the other.
+//! Parallel loops over the thread pool. No other module knows about threads. A build without
+//! threads runs the pieces of a loop one after the other.
 //!
-//! Pieces have a fixed size, and their results come in order, so that no result depends on the number of threads. One piece
-//! runs where it is called: small work pays nothing for threads.
+//! Pieces have a fixed size and their results are returned in order, so no result depends on the
+//! number of threads. A loop with a single piece runs on the calling thread, so small work has no
+//! threading overhead.
 
 use crate::array::Element;
 use crate::error::bail;
@@ -16,23 +18,26 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Elements per piece of element-wise work.
+/// Elements per piece of an element-wise loop.
 pub const PIECE: usize = 8 * 1024;
 
-/// How often a thread without work looks for some before it lets other programs go first.
+/// Number of times that an idle thread polls for work before it yields to other programs.
 const PATIENCE: u32 = 4096;
 
-/// Products below this many multiplications run on one thread: waking others costs more than they save.
+/// Matrix products with fewer multiplications run on one thread: waking the other threads would
+/// cost more than it saves.
 const PRODUCT: u64 = 128 * 128 * 128;
 
-/// Who shares the work, once a number of threads was set; until then it is rayon's own pool, of as many as the process may use processors.
+/// The pool that [`set_threads`] created. Before that, rayon's global pool is used, with one thread
+/// for each processor that the process may use.
 static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
 
+/// The current pool; `None` for rayon's global pool.
 fn pool() -> Option<Arc<ThreadPool>> {
     POOL.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// How many threads share the work.
+/// The number of threads in the current pool.
 pub fn threads() -> usize {
     match pool() {
         Some(pool) if rayon::current_thread_index().is_none() => pool.current_num_threads(),
@@ -40,21 +45,26 @@ pub fn threads() -> usize {
     }
 }
 
-/// Sets how many threads share the work from the next call on; those that are under way end on the threads that they have.
+/// Sets the number of threads for all subsequent calls. Calls in progress finish on their current
+/// threads.
+///
+/// # Errors
+/// If the threads cannot be started.
 pub fn set_threads(count: usize) -> Result<()> {
-    // before their first use, rayon's own pool can have any number
+    // before its first use, rayon's global pool can be built with any number of threads
     let first = pool().is_none() && ThreadPoolBuilder::new().num_threads(count).build_global().is_ok();
     if first || count == threads() {
         return Ok(());
     }
     let pool = ThreadPoolBuilder::new().num_threads(count).build();
     let pool = pool.map_err(|e| crate::Error::Invalid(format!("{count} threads cannot be started: {e}")))?;
-    // dropped outside of the lock: it may be the last who knows the threads of before
+    // the old pool is dropped outside of the lock, because this may be the last reference to it
     let _before = POOL.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(pool));
     Ok(())
 }
 
-/// Runs `f` among the threads that share the work; within it, what a thread shares it shares with these.
+/// Runs `f` inside the thread pool, so that parallel loops within `f` use this pool. A call from a
+/// pool thread runs `f` directly.
 pub(crate) fn among_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     match pool() {
         Some(pool) if rayon::current_thread_index().is_none() => pool.install(f),
@@ -62,9 +72,10 @@ pub(crate) fn among_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     }
 }
 
-/// Runs `f`, which calls kernels one after the other, among the threads that they share: handing a kernel's work from one to the next then
-/// costs little, as the others look for it instead of sleeping until `f` ends. One call at a time is there; what is called meanwhile
-/// runs where it is, so that no call waits for the end of another.
+/// Runs `f`, which calls kernels one after the other, inside the thread pool. Until `f` ends, the
+/// other threads poll for work instead of going to sleep, which makes it cheap to hand them the
+/// work of the next kernel. Only one call at a time has this; concurrent calls run directly on
+/// their own thread, so that no call waits for the end of another.
 pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if threads() == 1 || TAKEN.swap(true, Ordering::Acquire) {
@@ -90,11 +101,12 @@ pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 }
 
 thread_local! {
-    /// Whether this thread computes a call, or stands by already.
+    /// Whether this thread is inside a call of [`in_pool`] or already runs [`stand_by`].
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Takes work of other threads until `done`. Not where this was taken up by a thread that waits within a call: it would wait for itself.
+/// Executes work of other threads until `done`. Returns at once if this thread is inside a call and
+/// has picked up this task while waiting: it would wait for itself.
 fn stand_by(done: &AtomicBool) {
     if BUSY.replace(true) {
         return;
@@ -108,13 +120,13 @@ fn stand_by(done: &AtomicBool) {
             idle += 1;
             std::hint::spin_loop();
         } else {
-            // other programs may want the processor
+            // let other programs use the processor
             std::thread::yield_now();
         }
     }
 }
 
-/// Runs a function when it is dropped, also by a panic.
+/// Calls a function on drop, also during a panic.
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
@@ -128,12 +140,12 @@ pub fn rows_per_piece(width: usize) -> usize {
     (PIECE / width.max(1)).max(1)
 }
 
-/// Runs `f(number, piece)` for each `size` elements of `out`.
+/// Splits `out` into pieces of `size` elements and runs `f(index, piece)` for each.
 pub fn pieces<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     map_pieces(out, size, f);
 }
 
-/// [`pieces`], on this thread alone where `how` says so.
+/// [`pieces`], on the calling thread only if `how` is [`Parallelism::None`].
 pub fn pieces_by<T: Send>(how: Parallelism, out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     match how {
         Parallelism::None => out.chunks_mut(size.max(1)).enumerate().for_each(|(i, piece)| f(i, piece)),
@@ -141,12 +153,14 @@ pub fn pieces_by<T: Send>(how: Parallelism, out: &mut [T], size: usize, f: impl 
     }
 }
 
-/// What `f(number, piece)` gives for each `size` elements of `out`, in order.
+/// Splits `out` into pieces of `size` elements and returns the results of `f(index, piece)`, in
+/// order.
 pub fn map_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) -> R + Sync) -> Vec<R> {
     shared_pieces(out, size.max(1), &f)
 }
 
-/// One copy in the program for all functions: what rayon makes of each would be larger than most kernels.
+/// Takes `f` as a trait object, so that this function is not compiled once for each closure: the
+/// code that rayon generates would be larger than most kernels.
 fn shared_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: &(dyn Fn(usize, &mut [T]) -> R + Sync)) -> Vec<R> {
     if out.len() <= size || threads() == 1 {
         return out.chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect();
@@ -154,13 +168,20 @@ fn shared_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: &(dyn Fn(usize
     among_threads(|| out.par_chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect())
 }
 
-/// `count` numbers that `f(number, piece)` writes in pieces of `size`; what it leaves out is 0.
+/// Returns `count` elements that `f(index, piece)` writes in pieces of `size`. Pieces are set to 0
+/// before `f` is called.
+///
+/// # Errors
+/// If memory is short.
 pub(crate) fn computed<T: Real>(count: usize, size: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Result<Vec<T>> {
-    // SAFETY: every piece is cleared.
+    // SAFETY: `cleared` initialises all elements of a piece.
     unsafe { written(count, size, |i, piece| f(i, cleared(piece))) }
 }
 
-/// [`written`], where `f` gets an item for each piece too.
+/// [`written`], where `f` also receives one of `items` for each piece.
+///
+/// # Errors
+/// If there is not one item for each piece, or memory is short.
 ///
 /// # Safety
 /// As for [`written_with`].
@@ -180,15 +201,19 @@ pub(crate) unsafe fn written_beside<T: Element, I: Send>(
         marked(piece);
         f(i, piece, item);
     });
-    // SAFETY: the caller's promise; the pieces cover `count` numbers.
+    // SAFETY: the pieces cover all `count` elements; the caller guarantees that `f` writes them.
     unsafe { values.set_len(count) };
     Ok(values)
 }
 
-/// `count` numbers that `f(number, piece)` writes in pieces of `size`, and what it gives for each piece, in order.
+/// Returns `count` elements that `f(index, piece)` writes in pieces of `size`, and the results of
+/// `f`, in order.
+///
+/// # Errors
+/// If memory is short.
 ///
 /// # Safety
-/// `f` must write all of its piece.
+/// `f` must write all elements of its piece.
 pub(crate) unsafe fn written_with<T: Element, R: Send>(
     count: usize,
     size: usize,
@@ -199,12 +224,12 @@ pub(crate) unsafe fn written_with<T: Element, R: Send>(
         marked(piece);
         f(i, piece)
     });
-    // SAFETY: the caller's promise; the pieces cover `count` numbers.
+    // SAFETY: the pieces cover all `count` elements; the caller guarantees that `f` writes them.
     unsafe { values.set_len(count) };
     Ok((values, results))
 }
 
-/// [`written_with`], without results of the pieces.
+/// [`written_with`], without results of `f`.
 ///
 /// # Safety
 /// As for [`written_with`].
@@ -213,43 +238,49 @@ pub(crate) unsafe fn written<T: Element>(
     size: usize,
     f: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
 ) -> Result<Vec<T>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `f` writes all elements of its piece.
     Ok(unsafe { written_with(count, size, f) }?.0)
 }
 
-/// Numbers that were written.
+/// Converts a piece whose elements are initialised.
 ///
 /// # Safety
-/// All of them were.
+/// All elements must be initialised.
 pub(crate) unsafe fn full<T: Element>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
-    // SAFETY: the caller's promise; MaybeUninit<T> has the layout of T.
+    // SAFETY: the caller guarantees that all elements are initialised; MaybeUninit<T> has the
+    // layout of T.
     unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }
 }
 
-/// Tests see what was left out.
+/// In tests, fills the piece with NaN to reveal elements that are not written.
 fn marked<T: Element>(piece: &mut [MaybeUninit<T>]) {
     if cfg!(test) {
         piece.fill(MaybeUninit::new(T::from_f64(f64::NAN)));
     }
 }
 
-/// Fresh memory as zeroes: cleared by the thread that is about to write it, so that it is in that thread's cache.
+/// Sets uninitialised memory to zero. The thread that is about to write the piece calls this, so
+/// that the memory is then in that thread's cache.
 pub(crate) fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     piece.fill(MaybeUninit::new(T::ZERO));
-    // SAFETY: see above.
+    // SAFETY: the fill above has initialised all elements.
     unsafe { full(piece) }
 }
 
-/// `count` zeroes.
+/// `count` zeros.
+///
+/// # Errors
+/// If memory is short.
 pub(crate) fn zeros<T: Real>(count: usize) -> Result<Vec<T>> {
     computed(count, PIECE, |_, _| {})
 }
 
-/// Runs `f(number, item)` for each item.
+/// Runs `f(index, item)` for each item.
 pub fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Sync) {
     shared_items(items, &f);
 }
 
+/// The body of [`each`], with a trait object for the reason given at [`shared_pieces`].
 fn shared_items<T: Send>(items: Vec<T>, f: &(dyn Fn(usize, T) + Sync)) {
     if items.len() <= 1 || threads() == 1 {
         return items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
@@ -257,11 +288,13 @@ fn shared_items<T: Send>(items: Vec<T>, f: &(dyn Fn(usize, T) + Sync)) {
     among_threads(|| items.into_par_iter().enumerate().for_each(|(i, item)| f(i, item)));
 }
 
-/// What `f` gives for 0 to `count` - 1, in order; `per_piece` of them run in one go.
+/// Returns the results of `f(0)` to `f(count - 1)`, in order. A thread runs at least `per_piece` of
+/// them at a time.
 pub fn map<R: Send>(count: usize, per_piece: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
     shared_map(count, per_piece, &f)
 }
 
+/// The body of [`map`], with a trait object for the reason given at [`shared_pieces`].
 fn shared_map<R: Send>(count: usize, per_piece: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
     if count <= per_piece || threads() == 1 {
         return (0..count).map(f).collect();
@@ -269,23 +302,24 @@ fn shared_map<R: Send>(count: usize, per_piece: usize, f: &(dyn Fn(usize) -> R +
     among_threads(|| (0..count).into_par_iter().with_min_len(per_piece.max(1)).map(f).collect())
 }
 
-/// Piece number `index` of `xs`; the last one may be shorter.
+/// The piece of `xs` with this index, when pieces have `size` elements; the last one may be
+/// shorter.
 pub fn part<T>(xs: &[T], index: usize, size: usize) -> &[T] {
     let start = (index * size).min(xs.len());
     &xs[start..xs.len().min(start + size)]
 }
 
-/// The product of sizes, which need not fit into 32 bits.
+/// The product of the sizes, saturating; it may exceed 32 bits.
 pub(crate) fn multiplications(sizes: &[usize]) -> u64 {
     sizes.iter().fold(1, |product: u64, size| product.saturating_mul(*size as u64))
 }
 
-/// How a product of (m, k) and (k, n) is to use threads.
+/// Whether the product of matrices (m, k) and (k, n) uses several threads.
 pub fn for_product(m: usize, n: usize, k: usize) -> Parallelism {
     for_work(multiplications(&[m, n, k]))
 }
 
-/// How products of so many multiplications altogether are to use threads.
+/// Whether matrix products with this many multiplications in total use several threads.
 pub fn for_work(multiplications: u64) -> Parallelism {
     if multiplications < PRODUCT || threads() == 1 {
         Parallelism::None
@@ -306,7 +340,7 @@ mod tests {
         let first = std::thread::spawn(move || {
             in_pool(move || {
                 inside.send(()).unwrap();
-                // the second call ends while this one is there
+                // the second call ends during this one
                 told.recv().unwrap();
                 sum()
             })
@@ -317,7 +351,7 @@ mod tests {
         assert_eq!(first.join().unwrap(), 499_500);
         assert!(std::panic::catch_unwind(|| in_pool(|| panic!("slip"))).is_err());
         assert_eq!(in_pool(|| in_pool(sum)), 499_500);
-        // whoever is busy with a call does not stand by for it
+        // a thread that is inside a call does not stand by for it
         BUSY.set(true);
         stand_by(&AtomicBool::new(false));
         BUSY.set(false);

@@ -1,4 +1,4 @@
-//! The numbers that the processor's kernels compute with.
+//! The element types of the CPU kernels.
 
 use crate::array::Element;
 use candle_core::CpuStorage;
@@ -21,26 +21,37 @@ pub trait Real:
     + std::ops::MulAssign
     + std::ops::DivAssign
 {
+    /// Zero.
     const ZERO: Self;
+    /// One.
     const ONE: Self;
-    /// The lowest finite value: what masked scores are filled with, as in PyTorch.
+    /// The lowest finite value, which replaces masked attention scores, as in PyTorch.
     const LOWEST: Self;
-    /// A whole number in its place: it has the order of `total_cmp`, and is compared in less time.
+    /// An integer that has the order of `total_cmp` and is compared faster.
     type Key: Ord + Copy + Send;
+    /// The integer key of the number.
     fn key(self) -> Self::Key;
+    /// The number with this key: the inverse of [`Real::key`].
     fn of_key(key: Self::Key) -> Self;
+    /// Converts from f64, with rounding.
     fn of(x: f64) -> Self;
-    /// The exponential, with one instruction for a product and a sum where there is one (`FMA`, see `has_fma!`).
+    /// The exponential. `FMA` says whether to use a fused multiply-add instruction; see `has_fma!`.
     fn exp<const FMA: bool>(self) -> Self;
     /// The exponential of a number that is not above 0.
     fn exp_down<const FMA: bool>(self) -> Self;
+    /// The error function; `FMA` as for [`Real::exp`].
     fn erf<const FMA: bool>(self) -> Self;
+    /// The natural logarithm.
     fn ln(self) -> Self;
+    /// The square root.
     fn sqrt(self) -> Self;
+    /// The absolute value.
     fn abs(self) -> Self;
+    /// The hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// Converts to f64.
     fn wide(self) -> f64;
-    /// The values of a storage of this type.
+    /// The values of a storage, or `None` if it has another dtype.
     fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
 }
 
@@ -52,7 +63,7 @@ impl Real for f32 {
     #[inline(always)]
     fn key(self) -> i32 {
         let bits = self.to_bits() as i32;
-        // of negative numbers the larger bits are the lower number
+        // among negative numbers, a larger bit pattern is a lower number: invert the other bits
         bits ^ ((bits >> 31) & i32::MAX)
     }
     #[inline(always)]

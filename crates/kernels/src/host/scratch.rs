@@ -1,25 +1,26 @@
-//! Memory to work with, which is kept for the next time.
+//! Reusable scratch memory.
 
 use crate::host::Real;
 use crate::memory::keep;
 
-/// A line of the caches, in bytes.
+/// Size of a cache line, in bytes.
 const LINE: usize = 64;
 
-/// Grows as needed; counted as [`kept`](crate::memory::kept).
+/// A scratch buffer that grows as needed; counted as [`kept`](crate::memory::kept).
 #[derive(Default)]
 pub(crate) struct Scratch<T>(Vec<T>);
 
 impl<T: Real> Scratch<T> {
+    /// Creates an empty buffer; allocates nothing.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// `length` numbers that begin with a line of the caches: any, of earlier work.
+    /// Returns `length` elements, aligned to a cache line. Their values are unspecified.
     pub fn of(&mut self, length: usize) -> &mut [T] {
         let needed = length + LINE / size_of::<T>();
         if self.0.len() < needed {
-            // nothing of it is wanted, so that nothing need be moved
+            // the old contents are not needed: after clearing, growing does not copy them
             let before = self.bytes();
             self.0.clear();
             self.0.resize(needed, T::ZERO);
@@ -29,18 +30,21 @@ impl<T: Real> Scratch<T> {
         &mut self.0[first..first + length]
     }
 
+    /// Returns `length` elements, aligned to a cache line and set to zero.
     pub fn cleared(&mut self, length: usize) -> &mut [T] {
         let numbers = self.of(length);
         numbers.fill(T::ZERO);
         numbers
     }
 
+    /// Current size of the buffer in elements, with the padding for alignment.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 }
 
 impl<T> Scratch<T> {
+    /// Allocated bytes.
     fn bytes(&self) -> i64 {
         (self.0.capacity() * size_of::<T>()) as i64
     }
@@ -52,13 +56,14 @@ impl<T> Drop for Scratch<T> {
     }
 }
 
-/// How many numbers apart rows of `width` numbers best lie: an odd number of lines of 16, so that they want different places of a cache, while those
-/// that lie a power of two apart would all want the same.
+/// Row stride, in elements, for rows of `width` elements: an odd multiple of 16, which is one cache
+/// line of f32. Rows then map to different cache sets; with a stride of a power of two, all would
+/// map to the same.
 pub(crate) fn padded_stride(width: usize) -> usize {
     width.next_multiple_of(16) | 16
 }
 
-/// Whether rows lie so.
+/// Whether `row`, a row stride, is an odd multiple of 16 as from [`padded_stride`].
 pub(crate) fn is_padded(row: usize) -> bool {
     row % 32 == 16
 }

@@ -1,17 +1,18 @@
-//! Loops and reductions over fixed lanes: they become vector instructions of whatever processor the
-//! calling function was compiled for. They are written as `for`: what an iterator's methods become
-//! may stay a function of its own, which is compiled for the least of all processors.
+//! Element-wise loops and reductions over a fixed number of lanes. They compile to the vector
+//! instructions of the CPU that the calling function targets. They are written as `for` loops: the
+//! methods of an iterator may be compiled as separate functions for the baseline CPU.
 
 use crate::host::Real;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Lanes that the reductions below keep apart: two registers of AVX-512, four of AVX2, two of WebAssembly.
+/// Number of accumulators in the reductions below; in f32, two registers of AVX-512, four of AVX2
+/// or two of WebAssembly.
 const LANES: usize = if cfg!(target_family = "wasm") { 8 } else { 32 };
 
-/// Within a function that is compiled for several processors: whether the one at hand has an instruction for `a b + c`. Where there is none,
-/// [`f32::mul_add`] is a slow function.
+/// Whether the current target has a fused multiply-add, `a b + c`. For use in functions that are
+/// compiled for several CPUs. Without the instruction, [`f32::mul_add`] is a slow library function.
 macro_rules! has_fma {
     () => {
         multiversion::target::target_cfg_f!(any(
@@ -23,14 +24,15 @@ macro_rules! has_fma {
 }
 pub(crate) use has_fma;
 
-/// Numbers that [`map_in_place`] takes side by side: one register of AVX-512, two of AVX2, four of WebAssembly.
+/// Elements that [`map_in_place`] processes together; in f32, one register of AVX-512, two of AVX2
+/// or four of WebAssembly.
 const SIDE_BY_SIDE: usize = 16;
 
-/// `f` of each.
+/// Replaces each element `x` with `f(x)`.
 #[inline(always)]
 pub fn map_in_place<T: Real>(xs: &mut [T], f: impl Fn(T) -> T) {
     let (chunks, rest) = xs.as_chunks_mut::<SIDE_BY_SIDE>();
-    // as one loop: of two, the compiler may take the outer one for its vectors
+    // flattened into one loop: of two nested loops, the compiler may vectorise the outer one
     for x in chunks.as_flattened_mut() {
         *x = f(*x);
     }
@@ -43,7 +45,7 @@ pub fn map_in_place<T: Real>(xs: &mut [T], f: impl Fn(T) -> T) {
     }
 }
 
-/// `f(x, y)` in place of each x.
+/// Replaces each `x` with `f(x, y)`.
 #[inline(always)]
 pub fn zip_in_place<T: Real>(xs: &mut [T], ys: &[T], f: impl Fn(T, T) -> T) {
     let n = xs.len().min(ys.len());
@@ -61,7 +63,7 @@ pub fn zip_in_place<T: Real>(xs: &mut [T], ys: &[T], f: impl Fn(T, T) -> T) {
     }
 }
 
-/// Writes values, each with what is beside it, where there is something.
+/// Writes `values` to `ys`, and adds the elements of `beside` if it is given.
 #[inline(always)]
 pub fn write_sum<T: Real>(ys: &mut [MaybeUninit<T>], values: impl Iterator<Item = T>, beside: Option<&[T]>) {
     match beside {
@@ -78,7 +80,8 @@ pub fn write_sum<T: Real>(ys: &mut [MaybeUninit<T>], values: impl Iterator<Item 
     }
 }
 
-/// The range up to the end of its last vector, where a row of `length` goes on so far: [`map_in_place`] takes less time for it.
+/// Extends `range` to a multiple of [`SIDE_BY_SIDE`] elements if it then still ends within the
+/// `length` elements of the row. [`map_in_place`] is faster without a remainder.
 #[inline(always)]
 pub fn whole_vectors(range: &Range<usize>, length: usize) -> Range<usize> {
     let end = range.start + range.len().next_multiple_of(SIDE_BY_SIDE);
@@ -91,7 +94,7 @@ pub fn sum_by<T: Real>(xs: &[T], f: impl Fn(T) -> T) -> T {
     reduce(xs, T::ZERO, |x| f(*x), |a, b| a + b)
 }
 
-/// The sum of `f(x, y)` over pairs.
+/// The sum of `f(x, y)` over pairs of elements.
 #[inline(always)]
 pub fn sum_by2<T: Real>(xs: &[T], ys: &[T], f: impl Fn(T, T) -> T) -> T {
     let n = xs.len().min(ys.len());
@@ -118,16 +121,18 @@ pub fn sum_by2<T: Real>(xs: &[T], ys: &[T], f: impl Fn(T, T) -> T) -> T {
     sum
 }
 
-/// The largest value; `T::LOWEST` for none. NaN is passed over.
+/// The largest value, or `T::LOWEST` if there is none. NaN is ignored.
 #[inline(always)]
 pub fn max<T: Real>(xs: &[T]) -> T {
     reduce(xs, T::LOWEST, |x| *x, |best, x| if x > best { x } else { best })
 }
 
-/// Lanes that are left of [`LANES`] when each has been joined with others; of what remains of a row, as many go side by side.
+/// Number of accumulators that [`fold`] leaves of [`LANES`]. The remainder of a row is processed in
+/// chunks of this size.
 const FEW: usize = 4;
 
-/// What `join` makes of all `f(x)`, beginning with `start`. No array here is indexed by what only the program knows: it would have to lie in memory.
+/// Reduces all `f(x)` with `join`, from `start` on. All array indices are known at compile time:
+/// arrays with other indices would be in memory instead of registers.
 #[inline(always)]
 fn reduce<T: Real>(xs: &[T], start: T, f: impl Fn(&T) -> T, join: impl Fn(T, T) -> T) -> T {
     let (chunks, rest) = xs.as_chunks::<LANES>();
@@ -151,10 +156,12 @@ fn reduce<T: Real>(xs: &[T], start: T, f: impl Fn(&T) -> T, join: impl Fn(T, T) 
     all
 }
 
-/// Joins lanes until a few are left: as vectors and by twos, where one after the other each would wait for the one before.
+/// Reduces the accumulators to [`FEW`], pairwise and in vectors. In a sequential reduction, each
+/// step would wait for the one before.
 #[inline(always)]
 fn fold<T: Real>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> [T; FEW] {
-    // looked at in memory: the compiler would take the vectors of the loop before apart for what follows here
+    // forces the accumulators into memory: the compiler would split the vectors of the loop before
+    // to suit the pairwise reduction
     black_box(&mut lanes);
     let mut half = LANES / 2;
     while half >= FEW {
@@ -168,6 +175,7 @@ fn fold<T: Real>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> [T; FEW] {
     few
 }
 
+/// Reduces the last [`FEW`] accumulators to one.
 #[inline(always)]
 fn last<T: Real>([a, b, c, d]: [T; FEW], join: impl Fn(T, T) -> T) -> T {
     join(join(a, c), join(b, d))

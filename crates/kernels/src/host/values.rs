@@ -1,4 +1,4 @@
-//! Access to the values of arrays in the processor's memory.
+//! Access to the values of arrays in host memory.
 
 use crate::array::Element;
 use crate::error::bail;
@@ -7,7 +7,7 @@ use crate::{Array, DType, Device, Result, Shape};
 use candle_core::{Storage, StorageRef};
 use std::ops::{Deref, Range};
 
-/// The values of a contiguous CPU array, borrowed.
+/// The borrowed values of a contiguous CPU array.
 pub struct Slice<'a, T> {
     storage: StorageRef<'a>,
     range: Range<usize>,
@@ -28,7 +28,10 @@ fn cpu_values<T: Element>(storage: &Storage) -> &[T] {
     }
 }
 
-/// Borrows the values of `array`, which must be contiguous, on the CPU, and of type `T`.
+/// Borrows the values of `array`.
+///
+/// # Errors
+/// If `array` is not contiguous, not on the CPU, or not of type `T`.
 pub fn slice<T: Element>(array: &Array) -> Result<Slice<'_, T>> {
     let (storage, layout) = array.host()?.storage_and_layout();
     let Some((start, end)) = layout.contiguous_offsets() else {
@@ -40,7 +43,11 @@ pub fn slice<T: Element>(array: &Array) -> Result<Slice<'_, T>> {
     Ok(Slice { storage, range: start..end, element: std::marker::PhantomData })
 }
 
-/// The whole storage behind a CPU array, for kernels that follow strides themselves, with the offset of the first element.
+/// Returns the whole storage of a CPU array and the offset of its first element, for kernels that
+/// handle strides themselves.
+///
+/// # Errors
+/// If `array` is not on the CPU.
 pub fn strided<T: Element>(array: &Array) -> Result<(Slice<'_, T>, usize)> {
     let (storage, layout) = array.host()?.storage_and_layout();
     let start = layout.start_offset();
@@ -48,22 +55,29 @@ pub fn strided<T: Element>(array: &Array) -> Result<(Slice<'_, T>, usize)> {
     Ok((Slice { storage, range: 0..length, element: std::marker::PhantomData }, start))
 }
 
-/// The values in row-major order, in a vector of their own.
+/// Copies the values into a vector, in row-major order.
+///
+/// # Errors
+/// If `array` is not of type `T`, or memory is short.
 pub fn vector<T: Element>(array: &Array) -> Result<Vec<T>> {
     if array.elem_count() == 0 {
-        // candle would begin past the end of the storage
+        // candle would read past the end of the storage
         return Ok(vec![]);
     }
     alloc::check_like(array, T::DTYPE, if array.is_contiguous() { 1 } else { 2 })?;
     array.flatten_all()?.to_vec1()
 }
 
-/// An array from values in row-major order.
+/// Creates a CPU array from values in row-major order.
+///
+/// # Errors
+/// If `values` does not have as many elements as `shape`.
 pub fn array<T: Element>(values: Vec<T>, shape: impl Into<Shape>) -> Result<Array> {
     Array::from_vec(values, shape.into(), &Device::Cpu)
 }
 
-/// The type that sums of `dtype` are taken in: half precision would prefetch stop growing.
+/// The dtype in which sums of `dtype` are accumulated: f32 for half precision, where a long sum
+/// would soon stop growing.
 pub fn wide(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::BF16 => DType::F32,
@@ -71,7 +85,8 @@ pub fn wide(dtype: DType) -> DType {
     }
 }
 
-/// `run` of `x` as f32, back in the type of `x`; `None` where that is wide enough for sums.
+/// Runs `run` on `x` converted to f32 and converts the result back to the dtype of `x`. Returns
+/// `None` if sums can be accumulated in the dtype of `x`.
 pub fn widened(x: &Array, run: impl Fn(&Array) -> Result<Array>) -> Option<Result<Array>> {
     let through = || {
         alloc::check_like(x, DType::F32, 2)?;
@@ -80,7 +95,10 @@ pub fn widened(x: &Array, run: impl Fn(&Array) -> Result<Array>) -> Option<Resul
     (wide(x.dtype()) != x.dtype()).then(through)
 }
 
-/// An error where one of them has another shape than `x`.
+/// Checks that all arrays that are given in `others` have the shape of `x`.
+///
+/// # Errors
+/// If one has another shape.
 pub fn check_like<'a>(x: &Array, others: impl IntoIterator<Item = Option<&'a Array>>) -> Result<()> {
     match others.into_iter().flatten().find(|other| other.dims() != x.dims()) {
         Some(other) => bail!("{:?} beside {:?}", other.dims(), x.dims()),
@@ -88,13 +106,13 @@ pub fn check_like<'a>(x: &Array, others: impl IntoIterator<Item = Option<&'a Arr
     }
 }
 
-/// The last axis of a shape and the number of rows before it.
+/// Returns (rows, width): `width` is the size of the last axis, `rows` the product of all others.
 pub fn rows_and_width(array: &Array) -> (usize, usize) {
     let width = array.dims().last().copied().unwrap_or(1);
     (array.elem_count() / width.max(1), width)
 }
 
-/// The shape of `x` with rows of `width`.
+/// The shape of `x` with `width` as the size of the last axis.
 pub(crate) fn with_width(x: &Array, width: usize) -> Vec<usize> {
     let mut dims = x.dims().to_vec();
     if let Some(last) = dims.last_mut() {

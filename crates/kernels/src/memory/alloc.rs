@@ -1,17 +1,21 @@
-//! Refuses what memory cannot hold, where Rust's allocator would abort the process.
+//! Fallible allocation: returns an error if memory is short, where Rust's allocator would abort the
+//! process.
 
 use crate::array::Element;
 use crate::memory::counters::LARGE;
 use crate::memory::shortage;
 use crate::{memory, Array, DType, Error, Result};
 
-/// As [`LARGE`], where addresses are limited: there an attempt costs little.
+/// [`LARGE`] for a process with a limited address space, where a trial allocation is cheap.
 const LARGE_AMONG_FEW: usize = 1 << 18;
 
-/// An error where an array of this shape cannot be allocated.
+/// Checks that an array of this shape can be allocated.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] if it cannot.
 pub fn check(dims: &[usize], dtype: DType) -> Result<()> {
     let bytes = dims.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d as u64));
-    // a product that is too large may have a factor of 0
+    // a product that has overflowed may still have a factor of 0
     if fits(bytes) || dims.contains(&0) {
         return Ok(());
     }
@@ -19,7 +23,10 @@ pub fn check(dims: &[usize], dtype: DType) -> Result<()> {
     Err(too_large(&wide, dtype, bytes))
 }
 
-/// As [`check`], for sizes that may be larger than what can be addressed.
+/// [`check`] for sizes that may exceed the address space.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] if the array cannot be allocated.
 pub fn check_wide(dims: &[u64], dtype: DType) -> Result<()> {
     let bytes = dims.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d));
     if fits(bytes) || dims.contains(&0) {
@@ -28,16 +35,23 @@ pub fn check_wide(dims: &[u64], dtype: DType) -> Result<()> {
     Err(too_large(dims, dtype, bytes))
 }
 
-/// An error where `times` arrays as large as `like` cannot be allocated together, of another type.
+/// Checks that `times` arrays of type `dtype`, each with as many elements as `like`, can be
+/// allocated together.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] if they cannot.
 pub fn check_like(like: &Array, dtype: DType, times: usize) -> Result<()> {
     check(&[like.elem_count(), times], dtype)
 }
 
+/// The error for an array of this shape, which needs `bytes`.
 #[cold]
 fn too_large(dims: &[u64], dtype: DType, bytes: u64) -> Error {
     memory::out_of_memory(&format!("a tensor of shape {dims:?} and type {dtype:?}"), bytes)
 }
 
+/// Whether `bytes` are available. A large block is allocated on trial, because free memory may be
+/// fragmented.
 fn fits(bytes: u64) -> bool {
     if bytes > isize::MAX as u64 || !shortage::fits(bytes) {
         return false;
@@ -47,12 +61,16 @@ fn fits(bytes: u64) -> bool {
     size < large || shortage::trying(|| Vec::<u8>::new().try_reserve_exact(size)).is_ok()
 }
 
-/// An error where arrays of these bytes cannot be allocated one after the other, none of them freed before the last; `what` needs them.
+/// Checks that arrays of these sizes in bytes can all be allocated, with none of them freed before
+/// the last one is. `what`, which needs them, is named in the message.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] if they cannot.
 pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
     let needed = bytes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
     memory::check(what, needed)?;
     if shortage::must_try() {
-        // memory there may be enough, but in pieces that are too small
+        // the total may be available, but in pieces that are too small
         let mut rooms = Vec::new();
         for bytes in bytes {
             let mut room = Vec::<u8>::new();
@@ -66,18 +84,24 @@ pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
     Ok(())
 }
 
-/// An empty vector with room for `count` numbers, or an error where it cannot be allocated.
+/// Returns an empty vector with capacity for `count` elements.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] if it cannot be allocated.
 pub fn with_capacity<T: Element>(count: usize) -> Result<Vec<T>> {
     let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
     let mut values = Vec::new();
-    // an attempt of its own would be made twice
+    // no trial allocation first: this is the allocation itself
     if shortage::fits(bytes) && shortage::trying(|| values.try_reserve_exact(count)).is_ok() {
         return Ok(values);
     }
     Err(too_large(&[count as u64], T::DTYPE, bytes))
 }
 
-/// `count` times the same number, or an error where there is no room.
+/// Returns a vector of `count` elements with the same value.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] if it cannot be allocated.
 pub fn filled<T: Element>(value: T, count: usize) -> Result<Vec<T>> {
     let mut values = with_capacity(count)?;
     values.resize(count, value);

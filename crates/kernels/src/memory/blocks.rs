@@ -1,11 +1,14 @@
-//! Large blocks from a region of their own, which is kept from step to step.
+//! An allocator that takes large blocks from a reserved region and keeps freed ones for later
+//! steps.
 //!
-//! A training step frees and takes the same sizes over and over. A general allocator gives what was freed back to the system after a while, and
-//! the system clears it when it is next touched: up to a tenth of a step. Here freed blocks are joined with their neighbours and the best fit
-//! is taken, so that the region grows little beyond what is in use at most, and only what is not needed for some seconds is given back.
+//! A training step allocates and frees the same sizes over and over. A general allocator returns
+//! freed memory to the system after a while, and the system clears it when it is next touched: this
+//! takes up to a tenth of a step. This allocator merges freed blocks with their neighbours and
+//! allocates by best fit, so the region grows little beyond the peak use. It returns memory to the
+//! system only if it was not needed for some seconds.
 //!
-//! A process that may have few addresses (`ulimit -v`) cannot reserve a region: there, and where
-//! the system refuses, [`pages`] gives blocks one by one.
+//! A process with a limited address space (`ulimit -v`) cannot reserve a region. Then, and if the
+//! system refuses the reservation, [`pages`] maps blocks individually.
 
 use crate::memory::{limits, pages};
 use memmap2::{Advice, MmapMut, MmapOptions, UncheckedAdvice};
@@ -17,64 +20,68 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-/// Blocks are whole granules.
+/// Blocks are multiples of this size, in bytes.
 const GRANULE: usize = 1 << 16;
-/// From here on, blocks come from the region ..
+/// Blocks of at least this size, in bytes, come from the region.
 const LEAST: usize = 1 << 18;
-/// .. and up to here: whether there is memory for larger ones, only the system knows (see [`crate::memory::alloc`]).
+/// Blocks below this size, in bytes, come from the region. Whether there is memory for larger ones,
+/// only the system knows (see [`crate::memory::alloc`]).
 const MOST: usize = crate::memory::counters::LARGE;
-/// Addresses that are reserved; no memory is used before it is touched. What does not fit is the other allocator's.
+/// Size of the reserved region, in bytes; it uses no memory before it is touched. Blocks that do
+/// not fit come from the inner allocator.
 const RESERVED: usize = 1 << 36;
-/// Where the region begins: a multiple of a huge page, so that it can be made of them.
+/// Alignment of the region: the size of a huge page, so that the system can use huge pages.
 const ALIGN: usize = 1 << 21;
-/// What was not needed for one to two of these is given back: a first step after a rest that finds its memory gone takes a fifth longer. Tests let
-/// time pass themselves.
+/// Memory that was not needed for one to two of these intervals is returned to the system. A step
+/// after a pause that has lost its memory takes a fifth longer. Tests advance the time themselves.
 const WINDOW: Duration = Duration::from_secs(if cfg!(test) { 3600 } else { 10 });
 
-/// An allocator whose large blocks stay, until nobody needs them.
+/// An allocator that keeps large blocks until they have not been needed for a while. Smaller blocks
+/// come from the inner allocator `A`.
 pub struct Blocks<A> {
     inner: A,
     region: Mutex<Option<Region>>,
-    /// Where the region begins: 0 before the first large block, [`NOWHERE`] if the system has none.
+    /// Start address of the region: 0 before the first large block, [`NOWHERE`] if there is no
+    /// region.
     first: AtomicUsize,
 }
 
-/// No block lies above it.
+/// Marks a region that does not exist. It is above the address of every block.
 const NOWHERE: usize = usize::MAX;
 
-/// Whether the process may have so few addresses that no region is reserved.
+/// Whether the address space of the process is too limited to reserve a region.
 pub fn addresses_are_limited() -> bool {
     limits::addresses_are_limited(RESERVED as u64)
 }
 
-/// Keeps the C library from reserving 64 MiB of addresses for each thread that asks it for memory,
-/// as its `MALLOC_ARENA_MAX` does.
+/// Prevents the C library from reserving 64 MiB of addresses for each thread that allocates, like
+/// `MALLOC_ARENA_MAX`.
 pub fn spare_addresses() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it sets a number, under the lock of the C library.
+    // SAFETY: the call only sets a number, under the lock of the C library.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1)
     };
 }
 
-/// Whether blocks come from the system one by one.
+/// Whether large blocks are mapped individually.
 static SINGLE: AtomicBool = AtomicBool::new(false);
-/// Bytes of memory that the region keeps and nobody uses, and bytes of its addresses that nobody
-/// uses.
+/// Unused memory that the region keeps, and unused addresses of the region, in bytes.
 static IDLE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Memory that is kept for the next blocks, and addresses that are reserved for them, in bytes.
+/// Unused memory and unused addresses that the region keeps for the next blocks, in bytes.
 pub(crate) fn idle() -> (u64, u64) {
     let [memory, addresses] = [0, 1].map(|i: usize| IDLE[i].load(Ordering::Relaxed) as u64);
     (memory, addresses)
 }
 
-/// Whether addresses are limited, so that there may be memory and nowhere to put it.
+/// Whether there is no region, so that free memory may lack addresses.
 pub(crate) fn are_single() -> bool {
     SINGLE.load(Ordering::Relaxed)
 }
 
-/// Keeps some addresses for an emergency where they are limited; `left` bytes are left.
+/// Allocates the emergency reserve of addresses if there is no region; `left` is the number of
+/// available bytes.
 pub(crate) fn put_aside(left: u64) {
     if are_single() {
         pages::put_aside(left);
@@ -84,13 +91,14 @@ pub(crate) fn put_aside(left: u64) {
 pub(crate) use pages::free_what_is_aside;
 
 impl<A> Blocks<A> {
+    /// Creates the allocator; the region is reserved with the first large block.
     pub const fn new(inner: A) -> Self {
         Self { inner, region: Mutex::new(None), first: AtomicUsize::new(0) }
     }
 
-    /// A block that is none of the inner allocator's, and whether it holds zeros; null where there
-    /// is no room. Nothing for sizes that are not its
-    /// business, or while somebody else is at the region.
+    /// Allocates a large block. Returns the block, null on failure, and whether it is zeroed.
+    /// Returns `None` if the inner allocator has to serve the request: for other sizes, a full
+    /// region, or while another thread uses the region.
     fn take(&self, layout: Layout) -> Option<(*mut u8, bool)> {
         if layout.size() < LEAST {
             return None;
@@ -101,7 +109,8 @@ impl<A> Blocks<A> {
         if layout.size() >= MOST || layout.align() > GRANULE {
             return None;
         }
-        // its own lists are small blocks; should they ever be large, this thread has the lock
+        // the lists of the region are small blocks; if one were large, this thread has the lock
+        // already, and the inner allocator would serve it
         let mut region = match self.region.try_lock() {
             Ok(region) => region,
             Err(TryLockError::Poisoned(region)) => region.into_inner(),
@@ -110,8 +119,8 @@ impl<A> Blocks<A> {
         region.as_mut()?.take(granules(layout.size()))
     }
 
-    /// Whether the system gives blocks like this one by one. What the first of them is told holds
-    /// for all.
+    /// Whether blocks of this layout are mapped individually. This is decided with the first large
+    /// block and does not change.
     fn is_single(&self, layout: Layout) -> bool {
         if layout.size() < LEAST || layout.align() > pages::ALIGN {
             return false;
@@ -123,10 +132,11 @@ impl<A> Blocks<A> {
         first == NOWHERE
     }
 
-    /// Reserves the region, once; where it begins.
+    /// Reserves the region, once. Returns its start address, or [`NOWHERE`].
     #[cold]
     fn begin(&self) -> usize {
-        // reserving takes no large blocks: nobody who waits here holds the lock
+        // a reservation allocates no large blocks, so a thread that waits here does not hold the
+        // lock
         let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
         let first = self.first.load(Ordering::Acquire);
         if first != 0 {
@@ -144,7 +154,7 @@ impl<A> Blocks<A> {
         first
     }
 
-    /// The granules of a block of the region.
+    /// The granules of a block; `None` if it is not in the region.
     fn place(&self, pointer: *mut u8, layout: Layout) -> Option<Range<usize>> {
         if layout.size() < LEAST {
             return None;
@@ -154,7 +164,8 @@ impl<A> Blocks<A> {
         Some(at..at + granules(layout.size()))
     }
 
-    /// Gives back what is no longer needed, if it is time to look. Every large block that is taken or freed looks too.
+    /// Returns memory that is no longer needed to the system, at the end of an interval. Each
+    /// allocation and release of a large block does this too.
     pub fn settle(&self) {
         if let Ok(Some(region)) = self.region.try_lock().as_deref_mut() {
             region.settle();
@@ -162,19 +173,20 @@ impl<A> Blocks<A> {
         }
     }
 
-    /// Bytes of memory that the region takes, used and kept.
+    /// Memory of the region in bytes, used and kept.
     #[cfg(test)]
     fn resident(&self) -> usize {
         self.region.lock().unwrap().as_ref().map_or(0, |region| region.resident * GRANULE)
     }
 }
 
-// SAFETY: a block is the inner allocator's, or granules of the region that were free; which of the two, its address tells.
+// SAFETY: a block comes from the inner allocator, from `pages`, or from free granules of the
+// region. Its layout and address tell which.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(layout) {
             Some((pointer, _)) => pointer,
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees the conditions of `GlobalAlloc`.
             None => unsafe { self.inner.alloc(layout) },
         }
     }
@@ -183,23 +195,23 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
         match self.take(layout) {
             Some((pointer, true)) => pointer,
             Some((pointer, false)) => {
-                // SAFETY: the block has this size, and is none that is null: those are said to hold
-                // zeros.
+                // SAFETY: the block has this size. It is not null, because null is returned as
+                // zeroed.
                 unsafe { pointer.write_bytes(0, layout.size()) };
                 pointer
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees the conditions of `GlobalAlloc`.
             None => unsafe { self.inner.alloc_zeroed(layout) },
         }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         if self.is_single(layout) {
-            // SAFETY: all blocks like this one came from there.
+            // SAFETY: all blocks of such a layout come from `pages`.
             return unsafe { pages::give(pointer, layout.size()) };
         }
         let Some(place) = self.place(pointer, layout) else {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees the conditions of `GlobalAlloc`.
             return unsafe { self.inner.dealloc(pointer, layout) };
         };
         let mut region = self.region.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -209,17 +221,19 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller promises that the size, rounded up to the alignment, is no more than isize::MAX.
+        // SAFETY: the caller guarantees that the size, rounded up to the alignment, is at most
+        // isize::MAX.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         let single = [layout, new].map(|layout| self.is_single(layout));
         match (single, self.place(pointer, layout)) {
-            // SAFETY: as for freeing.
+            // SAFETY: all blocks of such a layout come from `pages`.
             ([true, true], _) => unsafe { pages::resize(pointer, layout.size(), size) },
             ([false, false], Some(place)) if size >= LEAST && granules(size) == place.len() => pointer,
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees the conditions of `GlobalAlloc`.
             ([false, false], None) => unsafe { self.inner.realloc(pointer, layout, size) },
             _ => {
-                // SAFETY: the caller's promise; both blocks have the smaller of the sizes.
+                // SAFETY: the caller guarantees that the block has this layout; both blocks have at
+                // least the smaller size.
                 unsafe {
                     let moved = self.alloc(new);
                     if !moved.is_null() {
@@ -233,31 +247,35 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
     }
 }
 
+/// The number of granules of a block of `size` bytes.
 fn granules(size: usize) -> usize {
     size.div_ceil(GRANULE)
 }
 
+/// The reserved region.
 struct Region {
     map: MmapMut,
-    /// The address of the first granule.
+    /// Address of the first granule.
     first: usize,
-    /// Of all granules up to the last that was ever used.
+    /// Free and used ranges of all granules that were ever used.
     ranges: RangeAllocator<usize>,
-    /// Which of these take memory.
+    /// For each of these granules, whether it occupies memory.
     touched: Vec<bool>,
-    /// How many do.
+    /// Number of granules that occupy memory.
     resident: usize,
+    /// Number of granules in blocks.
     used: usize,
-    /// The most that were used in this window and the one before.
+    /// The peak of `used` in this interval and in the one before.
     most: [usize; 2],
+    /// Start of this interval.
     since: Instant,
 }
 
 impl Region {
-    /// Nothing where the system refuses.
+    /// Reserves the addresses; `None` if the system refuses.
     fn reserve() -> Option<Self> {
         let map = MmapOptions::new().len(RESERVED + ALIGN).no_reserve_swap().map_anon().ok()?;
-        // without huge pages it is slower, no more
+        // without huge pages, the region works but is slower
         let _ = map.advise(Advice::HugePage);
         let first = (map.as_ptr() as usize).next_multiple_of(ALIGN);
         let ranges = RangeAllocator::new(0..0);
@@ -265,6 +283,8 @@ impl Region {
         Some(Self { map, first, ranges, touched, resident: 0, used: 0, most: [0; 2], since: Instant::now() })
     }
 
+    /// Allocates `count` granules. Returns the block and whether it is zeroed; `None` if the region
+    /// is full.
     fn take(&mut self, count: usize) -> Option<(*mut u8, bool)> {
         let range = match self.ranges.allocate_range(count) {
             Ok(range) => range,
@@ -287,15 +307,17 @@ impl Region {
         self.note();
         // SAFETY: the granule is inside the map.
         let pointer = unsafe { self.map.as_mut_ptr().add(self.offset(range.start)) };
-        // what the system gives, or gives again, is clear
+        // memory is zeroed if the system provides it for the first time, or again after it was
+        // returned
         Some((pointer, before == 0))
     }
 
-    /// Bytes from the beginning of the map to a granule.
+    /// Offset of a granule from the start of the map, in bytes.
     fn offset(&self, granule: usize) -> usize {
         self.first - self.map.as_ptr() as usize + granule * GRANULE
     }
 
+    /// Frees a block.
     fn free(&mut self, range: Range<usize>) {
         self.used -= range.len();
         self.ranges.free_range(range);
@@ -303,19 +325,21 @@ impl Region {
         self.note();
     }
 
-    /// For [`idle`].
+    /// Updates the numbers for [`idle`].
     fn note(&self) {
         IDLE[0].store((self.resident - self.used) * GRANULE, Ordering::Relaxed);
         IDLE[1].store(RESERVED - self.used * GRANULE, Ordering::Relaxed);
     }
 
-    /// At the end of a window, gives back what neither this nor the one before needed, and what lies between blocks: an eighth may.
+    /// At the end of an interval, returns free memory to the system. It keeps the peak of this
+    /// interval and the one before, and one eighth more for gaps between blocks.
     fn settle(&mut self) {
         let passed = self.since.elapsed();
         if passed < WINDOW {
             return;
         }
-        // nothing was taken or freed in the last of two windows: the look at its end would have come sooner
+        // after two intervals, there was no allocation or release in the last one, or this would
+        // have run sooner: its peak is `used`
         let needed = if passed < 2 * WINDOW { self.most[0].max(self.most[1]) } else { self.used };
         self.most = [self.used, self.most[0]];
         self.since = Instant::now();
@@ -331,7 +355,7 @@ impl Region {
             }
             let touched = self.touched[gap.clone()].iter().filter(|touched| **touched).count();
             let (offset, length) = (self.offset(gap.start), gap.len() * GRANULE);
-            // SAFETY: nobody uses what lies there.
+            // SAFETY: the range is inside the map, and no block uses it.
             if unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, length) }.is_ok() {
                 self.touched[gap].fill(false);
                 self.resident -= touched;
@@ -340,7 +364,7 @@ impl Region {
         }
     }
 
-    /// Free ranges.
+    /// The free ranges of granules.
     fn gaps(&self) -> Vec<Range<usize>> {
         let mut gaps = Vec::new();
         let (mut end, all) = (0, self.touched.len());
@@ -419,7 +443,7 @@ mod tests {
         blocks.region.lock().unwrap().as_ref().map_or(0, |region| region.used)
     }
 
-    /// Lets time pass, and looks.
+    /// Advances the time and lets the allocator return memory.
     fn pass(blocks: &Blocks<System>, time: Duration) {
         blocks.region.lock().unwrap().as_mut().unwrap().since -= time;
         blocks.settle();
@@ -432,7 +456,7 @@ mod tests {
             let kept: Vec<_> = (0..8).map(|i| Block::new(&blocks, MIB + i * 70_000, 1)).collect();
             for block in kept {
                 drop(block);
-                // of another size, where blocks beside each other were
+                // of another size, where adjacent blocks were freed
                 drop(Block::new(&blocks, 3 * MIB / 2, 2));
             }
         };
@@ -454,7 +478,7 @@ mod tests {
         pass(&blocks, WINDOW);
         assert_eq!(blocks.resident(), MIB);
         assert!(kept.holds(MIB, 7));
-        // given again, it is clear
+        // allocated again after it was returned, memory is zeroed
         assert!(Block::zeroed(&blocks, 32 * MIB).holds(32 * MIB, 0));
     }
 

@@ -1,16 +1,18 @@
-//! The allocator of the addons.
+//! The global allocator of the Node addon and the WebAssembly module.
 
 use crate::memory::counters::{count, note_failed};
 use crate::memory::shortage;
 use std::alloc::{GlobalAlloc, Layout};
 
-/// An allocator that counts what another one gives.
+/// An allocator that counts the bytes that the inner allocator, its field, has handed out.
 pub struct Counting<A>(pub A);
 
-// SAFETY: every call goes to the inner allocator with the same arguments; counting touches no memory of the caller.
+// SAFETY: every call goes to the inner allocator with the same arguments; counting accesses no
+// memory of the caller.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that the inner allocator needs.
+        // SAFETY: the caller guarantees the conditions of `GlobalAlloc`, which are those of the
+        // inner allocator.
         note(|| unsafe { self.0.alloc(layout) }, layout.size(), 0)
     }
 
@@ -26,11 +28,12 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above; a block that could not be moved is as it was.
+        // SAFETY: as above; a failed `realloc` leaves the block unchanged, so it can be retried.
         note(|| unsafe { self.0.realloc(pointer, layout, size) }, size, layout.size())
     }
 }
 
+/// Allocates with `take`, retries on failure, and counts the change from `before` to `size` bytes.
 #[inline]
 fn note(take: impl Fn() -> *mut u8, size: usize, before: usize) -> *mut u8 {
     let mut pointer = take();

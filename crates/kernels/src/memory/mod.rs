@@ -1,4 +1,5 @@
-//! How much memory is in use and how much is left. The addons set [`Counting`] as their allocator.
+//! Accounting of memory: how much is in use and how much is available. The Node addon and the
+//! WebAssembly module set [`Counting`] as their global allocator.
 
 pub mod alloc;
 #[cfg(target_os = "linux")]
@@ -18,12 +19,15 @@ pub use counters::{failed, held, in_use, kept};
 pub use counting::Counting;
 pub use shortage::available;
 
-/// Bytes that one array can have at most.
+/// The largest size of one array, in bytes.
 pub(crate) fn largest() -> u64 {
     available().min(isize::MAX as u64)
 }
 
-/// An error where `needed` bytes are not there.
+/// Checks that `needed` bytes are available for `what`, which is named in the message.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] if they are not.
 pub fn check(what: &str, needed: u64) -> Result<()> {
     if shortage::fits(needed) {
         return Ok(());
@@ -31,6 +35,7 @@ pub fn check(what: &str, needed: u64) -> Result<()> {
     Err(out_of_memory(what, needed))
 }
 
+/// The error for `what`, which needs `needed` bytes. It also says how many bytes are available.
 pub(crate) fn out_of_memory(what: &str, needed: u64) -> Error {
     let left = largest();
     let pieces = if left < needed { "" } else { ", but not in one piece" };
@@ -41,6 +46,7 @@ pub(crate) fn out_of_memory(what: &str, needed: u64) -> Error {
     ))
 }
 
+/// A size in MiB or GiB, for messages.
 fn size(bytes: u64) -> String {
     match bytes {
         0..=0xfff_ffff => format!("{} MiB", bytes.div_ceil(1 << 20)),

@@ -1,20 +1,23 @@
-//! Blocks that the system gives and takes back one by one: where a process may have few addresses,
-//! none are reserved, and what was freed is gone.
+//! Blocks that are mapped and unmapped individually, for processes with a limited address space:
+//! nothing is reserved in advance, and freed blocks are returned to the system at once.
 
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// Blocks begin with a page, which has at least so many bytes.
+/// Alignment of blocks: the least size of a page, in bytes.
 pub const ALIGN: usize = 4096;
 
-/// Put aside for what is allocated without asking when there is nothing else.
+/// Size of the emergency reserve of addresses, in bytes. It is freed for allocations that are not
+/// checked in advance, when they fail.
 const ASIDE: usize = 64 << 20;
 
+/// The emergency reserve, or null.
 static HELD: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
+/// Maps `size` bytes of private memory; null on failure.
 fn map(size: usize, access: libc::c_int) -> *mut u8 {
     let how = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: it is placed where nothing is.
+    // SAFETY: without an address, the system maps the block where nothing else is.
     let pointer = unsafe { libc::mmap(null_mut(), size, access, how, -1, 0) };
     if pointer == libc::MAP_FAILED {
         null_mut()
@@ -23,24 +26,26 @@ fn map(size: usize, access: libc::c_int) -> *mut u8 {
     }
 }
 
-/// A block full of zeros, or null.
+/// Allocates a block of zeros; null on failure.
 pub fn take(size: usize) -> *mut u8 {
     map(size, libc::PROT_READ | libc::PROT_WRITE)
 }
 
+/// Frees a block.
+///
 /// # Safety
-/// [`take`] gave the block with this size, and nobody uses it any more.
+/// The block must come from [`take`] with this size, and nobody may use it any more.
 pub unsafe fn give(pointer: *mut u8, size: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that this is a mapped block, which is no longer used.
     unsafe { libc::munmap(pointer.cast(), size) };
 }
 
-/// The block with another size, perhaps elsewhere; null where that cannot be, and it is as it was.
+/// Resizes a block and may move it. On failure, returns null and leaves the block unchanged.
 ///
 /// # Safety
-/// [`take`] gave the block with size `before`.
+/// The block must come from [`take`] with size `before`.
 pub unsafe fn resize(pointer: *mut u8, before: usize, size: usize) -> *mut u8 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that this is a mapped block of this size.
     let moved = unsafe { libc::mremap(pointer.cast(), before, size, libc::MREMAP_MAYMOVE) };
     if moved == libc::MAP_FAILED {
         null_mut()
@@ -49,26 +54,26 @@ pub unsafe fn resize(pointer: *mut u8, before: usize, size: usize) -> *mut u8 {
     }
 }
 
-/// Takes addresses that [`free_what_is_aside`] frees, once there is room for them: `left` bytes are
-/// left.
+/// Allocates the emergency reserve, which [`free_what_is_aside`] frees, if it does not exist and
+/// enough is left. `left` is the number of available bytes.
 pub fn put_aside(left: u64) {
     if !HELD.load(Ordering::Relaxed).is_null() || left < 4 * ASIDE as u64 {
         return;
     }
     let pointer = map(ASIDE, libc::PROT_READ | libc::PROT_WRITE);
     if !pointer.is_null() && HELD.compare_exchange(null_mut(), pointer, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread was faster; nobody has seen this block.
+        // SAFETY: another thread stored its block first; this block is not known elsewhere.
         unsafe { give(pointer, ASIDE) };
     }
 }
 
-/// Frees what was put aside: whether there was something.
+/// Frees the emergency reserve. Returns whether there was one.
 pub fn free_what_is_aside() -> bool {
     let pointer = HELD.swap(null_mut(), Ordering::AcqRel);
     if pointer.is_null() {
         return false;
     }
-    // SAFETY: whoever swaps it out is the only one who has it.
+    // SAFETY: only the thread that swaps the pointer out has it.
     unsafe { give(pointer, ASIDE) };
     true
 }

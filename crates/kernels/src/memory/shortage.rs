@@ -1,34 +1,36 @@
-//! What there is of memory, told without a question to the system each time, and what is done when
-//! there is none.
+//! Available memory, estimated between queries to the system, and retries of failed allocations.
 
 #[cfg(target_family = "wasm")]
 mod wasm {
     use crate::memory::counters::in_use;
 
-    /// What a module of WebAssembly can address.
+    /// The address space of a WebAssembly module, in bytes.
     const LIMIT: u64 = 4 << 30;
-    /// Kept for what is allocated without asking.
+    /// Reserve for allocations that are not checked in advance, in bytes.
     const RESERVE: u64 = 48 << 20;
 
-    /// Bytes that can still be asked for.
+    /// Bytes that can still be allocated.
     pub fn available() -> u64 {
         LIMIT.saturating_sub(in_use().max(0) as u64).saturating_sub(RESERVE)
     }
 
+    /// Whether `needed` bytes are available.
     pub(crate) fn fits(needed: u64) -> bool {
         needed <= available()
     }
 
-    /// Whether only an attempt tells that there is room.
+    /// Whether only a trial allocation shows that a block fits: always, in WebAssembly.
     pub(crate) fn must_try() -> bool {
         true
     }
 
+    /// Runs `f`, whose allocations may fail.
     pub(crate) fn trying<T>(f: impl FnOnce() -> T) -> T {
         f()
     }
 
-    /// Nobody else would free anything.
+    /// Retries a failed allocation. Without other threads nothing can be freed meanwhile, so it
+    /// always fails.
     pub(crate) fn take_again(_take: &dyn Fn() -> *mut u8) -> *mut u8 {
         std::ptr::null_mut()
     }
@@ -48,34 +50,39 @@ mod native {
     use std::sync::OnceLock;
     use std::time::{Duration, Instant};
 
-    /// What is smaller is not worth a look at the clock.
+    /// Requests below this size, in bytes, are checked against the estimate alone, without a look
+    /// at the clock.
     const SMALL: u64 = 1 << 16;
-    /// How long an answer of the system holds for what is little beside it, in microseconds ..
+    /// How long an answer of the system is valid for small requests, in microseconds.
     const LONG: u64 = 100_000;
-    /// .. and for what is not.
+    /// How long an answer of the system is valid for large requests, in microseconds.
     const SHORT: u64 = 2_000;
-    /// Little is up to this part.
+    /// A request is small if it is below this fraction of the available memory.
     const PART: u64 = 8;
-    /// How often and how long an allocation that failed waits for others to free something.
+    /// How often a failed allocation is retried, and the pause before each retry, in which other
+    /// threads may free memory.
     const PATIENCE: (u32, Duration) = (100, Duration::from_millis(5));
 
-    /// What the system said last was left; 0 before it was asked.
+    /// The available bytes by the last answer of the system; 0 before the first query.
     static LEFT: AtomicU64 = AtomicU64::new(0);
-    /// What was in use then.
+    /// The bytes in use at that time.
     static USED: AtomicI64 = AtomicI64::new(0);
-    /// When, in microseconds since the first question.
+    /// The time of that answer, in microseconds since the first query.
     static ASKED: AtomicU64 = AtomicU64::new(0);
 
     thread_local! {
-        /// Whether the caller takes no for an answer.
+        /// Whether the current thread handles failed allocations itself, so that they are not
+        /// retried.
         static TRYING: Cell<bool> = const { Cell::new(false) };
     }
 
+    /// Microseconds since the first call.
     fn clock() -> u64 {
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed().as_micros() as u64
     }
 
+    /// What the allocator knows of its own memory.
     fn own() -> Own {
         let in_use = in_use().max(0) as u64;
         #[cfg(target_os = "linux")]
@@ -85,7 +92,7 @@ mod native {
         Own { in_use, idle, addresses }
     }
 
-    /// Bytes that can still be asked for.
+    /// Asks the system how many bytes can still be allocated.
     pub fn available() -> u64 {
         let own = own();
         let left = left(own);
@@ -97,13 +104,14 @@ mod native {
         left
     }
 
-    /// What is left, from what the system said last and what was taken since.
+    /// Estimates the available bytes from the last answer of the system and the change in use since
+    /// then.
     fn estimate() -> u64 {
         LEFT.load(Ordering::Relaxed).saturating_add_signed(USED.load(Ordering::Relaxed) - in_use())
     }
 
-    /// Whether there are `needed` bytes. The system is asked at times, and before anybody is
-    /// refused.
+    /// Whether `needed` bytes are available. The system is asked if its last answer is too old, and
+    /// always before a request is refused.
     pub(crate) fn fits(needed: u64) -> bool {
         let left = estimate();
         if needed <= left {
@@ -118,7 +126,7 @@ mod native {
         needed <= available()
     }
 
-    /// Whether only an attempt tells that there is room: where addresses are limited.
+    /// Whether only a trial allocation shows that a block fits: where the address space is limited.
     pub(crate) fn must_try() -> bool {
         #[cfg(target_os = "linux")]
         return crate::memory::blocks::are_single();
@@ -134,8 +142,8 @@ mod native {
         result
     }
 
-    /// An allocation once more that has failed: with what was put aside for it, then after a while,
-    /// in which other calls may end.
+    /// Retries a failed allocation: first with the emergency reserve of addresses freed, then after
+    /// pauses in which other calls may end. Returns null if it still fails.
     #[cold]
     pub(crate) fn take_again(take: &dyn Fn() -> *mut u8) -> *mut u8 {
         let mut pointer = std::ptr::null_mut();

@@ -1,6 +1,7 @@
-//! Activations, element by element.
+//! Element-wise activation functions.
 //!
-//! GELU is the exact one, `x Φ(x)`, <https://arxiv.org/abs/1606.08415>; SiLU (Swish) is `x σ(x)`, <https://arxiv.org/abs/1710.05941>.
+//! GELU is the exact form `x Φ(x)`, <https://arxiv.org/abs/1606.08415>. SiLU (Swish) is `x σ(x)`,
+//! <https://arxiv.org/abs/1710.05941>.
 
 use crate::array::{HostArray, HostResult};
 use crate::host::gemm::blas::Blas;
@@ -15,18 +16,22 @@ use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// Which function.
+/// The activation functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
+    /// `x Φ(x)`, where Φ is the cumulative distribution function of the normal distribution.
     Gelu,
+    /// `x σ(x)`, where σ is the logistic function.
     Silu,
+    /// `max(x, 0)`.
     Relu,
     /// `max(x, 0)^2`. Source: Primer, <https://arxiv.org/abs/2109.08668>.
     ReluSquared,
+    /// The logistic function, `1 / (1 + exp(-x))`.
     Sigmoid,
 }
 
-/// The function, of an array of the host.
+/// [`forward`] for host arrays.
 pub(crate) fn on_host(x: &HostArray, kind: Activation) -> HostResult<HostArray> {
     match kind {
         Activation::Gelu => x.gelu_erf(),
@@ -37,12 +42,14 @@ pub(crate) fn on_host(x: &HostArray, kind: Activation) -> HostResult<HostArray> 
     }
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     x: Array,
     kind: Activation,
 }
 
+/// Kernel of [`backward`].
 #[derive(Clone)]
 struct Backward {
     x: Array,
@@ -72,7 +79,7 @@ impl Kernel for Forward {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        // SAFETY: it writes a number for each.
+        // SAFETY: `value` writes an output for each input.
         unsafe { map::<T>(&self.x, self.kind.functions().value) }
     }
 
@@ -98,7 +105,7 @@ impl Kernel for Backward {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        // SAFETY: it writes a number for each two.
+        // SAFETY: `slope` writes an output for each pair of inputs.
         unsafe { zip::<T>(&self.x, &self.grad, self.kind.functions().slope) }
     }
 
@@ -113,27 +120,35 @@ impl Kernel for Backward {
     }
 }
 
-/// The function of each element.
+/// Applies the activation to each element of `x`.
 pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
     run(&Forward { x: x.clone(), kind })
 }
 
-/// The derivative at `x`, times `grad`.
+/// Computes the gradient of the input: the derivative at `x` times `grad`, the gradient of the
+/// output. Both arrays have the same shape.
+///
+/// # Errors
+/// If the shapes differ.
 pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
     run(&Backward { x: x.clone(), grad: grad.clone(), kind })
 }
 
-/// An activation over slices, which it writes whole.
+/// Implementations of an activation for slices. All slices have the same length, and each function
+/// writes its whole output.
 pub(crate) struct Functions<T> {
-    /// Input, output.
+    /// Arguments: the input, and the output.
     pub value: fn(&[T], &mut [MaybeUninit<T>]),
-    /// Input, gradient, and the slope times the gradient.
+    /// Arguments: the input, the gradient, and the result, which is the derivative times the
+    /// gradient.
     pub slope: fn(&[T], &[T], &mut [MaybeUninit<T>]),
-    /// Both: input, the gradient, which the output replaces, and the slope times the gradient.
+    /// Computes both. Arguments: the input; the gradient, which is replaced by the activation; and
+    /// the derivative times the gradient.
     pub both: fn(&[T], &mut [T], &mut [MaybeUninit<T>]),
 }
 
 impl Activation {
+    /// The implementations for `T`.
     pub(crate) fn functions<T: Real>(self) -> Functions<T> {
         match self {
             Self::Gelu => gelu::functions(),
@@ -145,11 +160,12 @@ impl Activation {
     }
 }
 
-/// `max(x, 0)`, NaN for NaN.
+/// `max(x, 0)`; NaN for NaN.
 fn rectified(x: &HostArray) -> HostResult<HostArray> {
     x.le(0.0)?.where_cond(&x.zeros_like()?, x)
 }
 
+/// The derivative of the activation at `x`, for host arrays.
 pub(crate) fn slope_on_host(x: &HostArray, kind: Activation) -> HostResult<HostArray> {
     let sigma = || candle_nn::ops::sigmoid(x);
     match kind {
@@ -161,7 +177,7 @@ pub(crate) fn slope_on_host(x: &HostArray, kind: Activation) -> HostResult<HostA
             let s = sigma()?;
             &s + ((x * &s)? * (1.0 - &s)?)?
         }
-        // 0 at 0 and 1 at NaN, as in PyTorch
+        // As in PyTorch, the derivative is 0 at 0 and 1 at NaN.
         Activation::Relu => x.le(0.0)?.eq(0.0)?.to_dtype(x.dtype()),
         Activation::ReluSquared => rectified(x)? * 2.0,
         Activation::Sigmoid => {
@@ -172,14 +188,18 @@ pub(crate) fn slope_on_host(x: &HostArray, kind: Activation) -> HostResult<HostA
 }
 
 const FRAC_1_SQRT_2: f64 = std::f64::consts::FRAC_1_SQRT_2;
-/// 1 / sqrt(2 pi).
+/// `1 / sqrt(2π)`.
 const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 
-/// Elements that are computed side by side: in WebAssembly the constants of a function are made anew in each round.
+/// Number of elements per iteration. In WebAssembly, the constants of a function are reloaded in
+/// each iteration.
 const SIDE_BY_SIDE: usize = 16;
 
-/// Makes functions over slices of what an element and a gradient give: the activation, and its slope times the gradient. Compiled for several
-/// processors; of what a function does not need, the compiler leaves nothing.
+/// Generates a module with [`Functions`] from an expression for one element `x` and gradient `g`.
+/// The expression returns the activation, and its derivative times the gradient.
+///
+/// Each function is compiled for several instruction sets. The compiler removes the part of the
+/// expression that a function does not use.
 macro_rules! over_slices {
     ($name:ident, |$x:ident, $g:ident| $body:expr) => {
         mod $name {
@@ -190,6 +210,7 @@ macro_rules! over_slices {
                 $body
             }
 
+            /// The functions of this module.
             pub fn functions<T: Real>() -> Functions<T> {
                 Functions { value, slope, both }
             }
@@ -252,11 +273,13 @@ macro_rules! over_slices {
     };
 }
 
+/// The cumulative distribution function of the normal distribution.
 #[inline(always)]
 fn phi<T: Real, const FMA: bool>(x: T) -> T {
     T::of(0.5) * (T::ONE + (x * T::of(FRAC_1_SQRT_2)).erf::<FMA>())
 }
 
+/// The logistic function, `1 / (1 + exp(-x))`.
 #[inline(always)]
 pub(crate) fn logistic<T: Real, const FMA: bool>(x: T) -> T {
     T::ONE / (T::ONE + (-x).exp::<FMA>())
@@ -270,7 +293,7 @@ over_slices!(silu, |x, g| {
     let s = logistic::<T, FMA>(x);
     (x * s, g * (s + x * s * (T::ONE - s)))
 });
-// so turned that NaN goes on
+// With this order of the branches, NaN propagates.
 over_slices!(relu, |x, g| if x <= T::ZERO { (T::ZERO, T::ZERO) } else { (x, g) });
 over_slices!(relu_squared, |x, g| if x <= T::ZERO { (T::ZERO, T::ZERO) } else { (x * x, g * (x + x)) });
 over_slices!(sigmoid, |x, g| {
@@ -315,7 +338,7 @@ mod tests {
                         assert_eq!(crate::testing::values(&y).iter().filter(|y| y.is_nan()).count(), 1);
                         let g = Array::full(2.0, length, &x.device()).unwrap().to_dtype(x.dtype()).unwrap();
                         let d = number(&backward(&x, &g, kind).unwrap(), at);
-                        // as in PyTorch, the step of ReLU lets it pass
+                        // As in PyTorch, the derivative of ReLU at NaN is 1.
                         assert!(if kind == Activation::Relu { d == 2.0 } else { d.is_nan() });
                         let want = Backward { x: x.clone(), grad: g.clone(), kind }.reference().unwrap();
                         assert!(number(&want, at) == d || d.is_nan());

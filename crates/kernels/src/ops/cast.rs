@@ -1,9 +1,11 @@
-//! Numbers as those of another type, as `as` of Rust has it: see [`crate::ops::convert`] for what is checked.
+//! Conversion between number types, with the semantics of `as` in Rust. See [`crate::ops::convert`]
+//! for the checked conversion to integers.
 
 use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::{Array, DType, Element, Result};
 
+/// Kernel of [`Array::to_dtype`].
 #[derive(Clone)]
 struct Cast {
     x: Array,
@@ -42,7 +44,7 @@ impl Kernel for Cast {
 }
 
 impl Array {
-    /// The values in another type.
+    /// Converts the values to another type, with the semantics of `as` in Rust.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         if self.dtype() == dtype {
             return Ok(self.clone());

@@ -1,27 +1,28 @@
-//! Comparisons, element by element.
+//! Element-wise comparisons with broadcasting.
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::{Array, Element, Result};
 
-/// Which comparison.
+/// The kinds of comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Equal; never of NaN.
+    /// Equal. False if an operand is NaN.
     Eq,
-    /// Not equal; always of NaN.
+    /// Not equal. True if an operand is NaN.
     Ne,
-    /// Less.
+    /// Less than.
     Lt,
-    /// Less or equal.
+    /// Less than or equal.
     Le,
-    /// Greater.
+    /// Greater than.
     Gt,
-    /// Greater or equal.
+    /// Greater than or equal.
     Ge,
 }
 
+/// Kernel of [`compare`].
 #[derive(Clone)]
 struct Compare {
     a: Array,
@@ -76,39 +77,43 @@ impl Kernel for Compare {
     }
 }
 
-/// u8, 1 where the comparison of `a` and `b`, broadcast, holds.
+/// Compares `a` and `b` element by element, with broadcasting. Returns u8: 1 where the comparison
+/// is true, otherwise 0.
+///
+/// # Errors
+/// If the types differ, or the shapes cannot be broadcast.
 pub fn compare(a: &Array, b: &Array, how: Comparison) -> Result<Array> {
     run(&Compare { a: a.clone(), b: b.clone(), how })
 }
 
 #[allow(clippy::should_implement_trait)]
 impl Array {
-    /// u8, 1 where equal, broadcast.
+    /// `self == other` with broadcasting, as u8.
     pub fn eq(&self, other: &Self) -> Result<Self> {
         compare(self, other, Comparison::Eq)
     }
 
-    /// u8, 1 where not equal, broadcast.
+    /// `self != other` with broadcasting, as u8.
     pub fn ne(&self, other: &Self) -> Result<Self> {
         compare(self, other, Comparison::Ne)
     }
 
-    /// u8, 1 where less, broadcast.
+    /// `self < other` with broadcasting, as u8.
     pub fn lt(&self, other: &Self) -> Result<Self> {
         compare(self, other, Comparison::Lt)
     }
 
-    /// u8, 1 where less or equal, broadcast.
+    /// `self <= other` with broadcasting, as u8.
     pub fn le(&self, other: &Self) -> Result<Self> {
         compare(self, other, Comparison::Le)
     }
 
-    /// u8, 1 where greater, broadcast.
+    /// `self > other` with broadcasting, as u8.
     pub fn gt(&self, other: &Self) -> Result<Self> {
         compare(self, other, Comparison::Gt)
     }
 
-    /// u8, 1 where greater or equal, broadcast.
+    /// `self >= other` with broadcasting, as u8.
     pub fn ge(&self, other: &Self) -> Result<Self> {
         compare(self, other, Comparison::Ge)
     }

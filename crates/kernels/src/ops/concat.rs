@@ -1,4 +1,4 @@
-//! Arrays one after the other.
+//! Concatenation of arrays.
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
@@ -6,6 +6,7 @@ use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::{Array, Element, Result};
 use std::borrow::Borrow;
 
+/// Kernel of [`Array::cat`].
 #[derive(Clone)]
 struct Concat {
     parts: Vec<Array>,
@@ -67,18 +68,24 @@ impl Kernel for Concat {
 }
 
 impl Array {
-    /// The arrays one after the other along `axis`; they agree elsewhere.
+    /// Concatenates arrays along `axis`. The other axes and the types must agree.
+    ///
+    /// # Errors
+    /// If they do not, or there is no array.
     pub fn cat<A: Borrow<Array>>(arrays: &[A], axis: usize) -> Result<Self> {
         run(&Concat { parts: arrays.iter().map(|array| array.borrow().clone()).collect(), axis })
     }
 
-    /// The arrays, of one shape, along a new axis.
+    /// Stacks arrays of one shape along a new axis.
+    ///
+    /// # Errors
+    /// If the shapes or types differ, or there is no array.
     pub fn stack<A: Borrow<Array>>(arrays: &[A], axis: usize) -> Result<Self> {
         let raised = arrays.iter().map(|array| array.borrow().unsqueeze(axis)).collect::<Result<Vec<_>>>()?;
         Self::cat(&raised, axis)
     }
 
-    /// With zeros before and behind along `axis`.
+    /// Pads `axis` with zeros, `before` at its start and `behind` at its end.
     pub fn pad_with_zeros(&self, axis: usize, before: usize, behind: usize) -> Result<Self> {
         let zeros = |size: usize| {
             let mut dims = self.dims().to_vec();

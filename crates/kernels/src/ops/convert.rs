@@ -1,4 +1,4 @@
-//! Floating-point numbers as whole ones.
+//! Checked conversion of floating-point numbers to integers.
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
@@ -9,11 +9,12 @@ use crate::ops::layout::contiguous;
 use crate::{Array, DType, Device, Element, Result};
 use std::mem::MaybeUninit;
 
-/// The least i64, and what all are less than.
+/// The smallest i64.
 const LEAST: f64 = i64::MIN as f64;
+/// The first number above the range of i64.
 const BEYOND: f64 = -LEAST;
 
-/// Floating-point numbers as i64.
+/// Kernel of [`to_whole`].
 #[derive(Clone)]
 struct ToI64 {
     x: Array,
@@ -52,12 +53,17 @@ impl Kernel for ToI64 {
     }
 }
 
-/// `x` as i64 or u8. Fractions are cut off, and u8 wraps, as in PyTorch. What has no i64 (NaN, infinities, numbers beyond 64 bits) is an
-/// error: in PyTorch it depends on the processor.
+/// Converts `x` to the integer type `dtype`, i64 or u8. As in PyTorch, fractions are truncated, and
+/// u8 wraps.
+///
+/// # Errors
+/// If a value has no i64: NaN, infinities, and numbers beyond 64 bits. In PyTorch their result
+/// depends on the processor.
 pub fn to_whole(x: &Array, dtype: DType) -> Result<Array> {
     run(&ToI64 { x: x.clone() })?.to_dtype(dtype)
 }
 
+/// Checks that `x` is in the range of i64.
 fn check(x: f64) -> Result<()> {
     if !(LEAST..BEYOND).contains(&x) {
         bail!("{x} has no whole number of 64 bits: replace such values before the cast");
@@ -74,7 +80,7 @@ fn to_i64<T: Real>(x: &Array) -> Result<Array> {
         let xs = part(xs, piece, PIECE);
         ys.iter_mut().zip(xs).for_each(|(y, x)| *y = MaybeUninit::new(x.wide() as i64));
     };
-    // SAFETY: it writes a number for each.
+    // SAFETY: `convert` writes an output for each input.
     host::array(unsafe { written(xs.len(), PIECE, convert) }?, x.dims())
 }
 

@@ -1,7 +1,8 @@
-//! Cross-entropy of logits with target classes, averaged over the targets that count.
+//! Cross-entropy of logits with target classes, averaged over the targets.
 //!
-//! Shapes: `logits` is (rows, classes), `targets`, i64, (rows); the loss is a scalar. Targets equal to `ignore_index`
-//! do not count; where none counts the loss is NaN, as in PyTorch.
+//! Shapes: `logits` is (rows, classes), `targets` is (rows), i64; the loss is a scalar. Targets
+//! equal to `ignore_index` are left out of the average. If all targets are ignored, the loss is
+//! NaN, as in PyTorch.
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -16,9 +17,13 @@ use crate::testing::normal64;
 use crate::{Array, DType, Device, Result};
 use multiversion::multiversion;
 
-/// The class of each row, `None` where it is ignored.
+/// The class of each row, `None` for targets equal to `ignore_index`. The logits have the shape
+/// (rows, count).
+///
+/// # Errors
+/// If there is not one target per row, or a target is not a class.
 pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_index: i64) -> Result<Vec<Option<usize>>> {
-    // the classes take as much
+    // For the targets on the host, and the classes, which are as large.
     crate::memory::alloc::check_like(targets, DType::I64, 2)?;
     let targets: Vec<i64> = host::vector(&targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
     if targets.len() != rows {
@@ -35,6 +40,7 @@ pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_ind
     targets.into_iter().map(class).collect()
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     logits: Array,
@@ -42,11 +48,13 @@ struct Forward {
     ignore_index: i64,
 }
 
+/// Kernel of [`backward`].
 #[derive(Clone)]
 struct Backward {
     logits: Array,
     targets: Array,
     ignore_index: i64,
+    /// The gradient of the loss.
     grad: f64,
 }
 
@@ -55,7 +63,7 @@ arrays! {
     Backward { logits, targets }
 }
 
-/// A target for each row.
+/// Checks that there is one target per row.
 fn check(logits: &Array, targets: &Array) -> Result<()> {
     let (rows, _) = logits.dims2()?;
     if targets.elem_count() != rows {
@@ -64,7 +72,7 @@ fn check(logits: &Array, targets: &Array) -> Result<()> {
     Ok(())
 }
 
-/// The loss.
+/// [`forward`] for host arrays.
 pub(crate) fn on_host(logits: &HostArray, classes: &[Option<usize>]) -> HostResult<HostArray> {
     let (rows, wanted): (Vec<u32>, Vec<i64>) =
         classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r as u32, c as i64))).unzip();
@@ -78,7 +86,7 @@ pub(crate) fn on_host(logits: &HostArray, classes: &[Option<usize>]) -> HostResu
     picked.mean_all()?.neg()
 }
 
-/// The gradient of the logits, for the gradient `grad` of the loss.
+/// [`backward`] for host arrays.
 pub(crate) fn backward_on_host(logits: &HostArray, classes: &[Option<usize>], grad: f64) -> HostResult<HostArray> {
     let (rows, width) = logits.dims2()?;
     let count = classes.iter().flatten().count() as f64;
@@ -156,7 +164,11 @@ impl Kernel for Backward {
     }
 }
 
-/// The mean loss.
+/// Computes the mean loss, a scalar, of `logits` (rows, classes) and `targets` (rows).
+/// Half-precision logits are computed in f32.
+///
+/// # Errors
+/// If there is not one target per row, or a target is neither a class nor `ignore_index`.
 pub fn forward(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
     if let Some(loss) = host::widened(logits, |logits| forward(logits, targets, ignore_index)) {
         return loss;
@@ -179,6 +191,7 @@ fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> R
     host::array(vec![T::of(losses.iter().sum::<f64>() / count as f64)], ())
 }
 
+/// Computes `ln(sum(exp(row)))` in a numerically stable way.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
     const FMA: bool = has_fma!();
@@ -186,7 +199,10 @@ pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
     sum_by(row, |x| (x - top).exp_down::<FMA>()).ln() + top
 }
 
-/// Gradient of the logits, for the gradient `grad` of the loss.
+/// Computes the gradient of the logits, (rows, classes), for the gradient `grad` of the loss.
+///
+/// # Errors
+/// As for [`forward`].
 pub fn backward(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
     if let Some(dx) = host::widened(logits, |logits| backward(logits, targets, ignore_index, grad)) {
         return dx;
@@ -213,6 +229,7 @@ fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, gra
     host::array(dx, (rows, width))
 }
 
+/// Writes `weight · (softmax(x) - onehot(class))`, the gradient of one row.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
     const FMA: bool = has_fma!();

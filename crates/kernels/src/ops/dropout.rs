@@ -1,6 +1,8 @@
-//! Dropout: each element is 0 with probability p, the others are divided by 1 - p.
+//! Dropout: each element is set to 0 with probability p, and the others are divided by 1 - p.
 //!
-//! The mask is a function of the random stream alone, so backward makes it again instead of keeping it.
+//! The mask is a function of the random stream alone, so the backward pass recomputes it instead of
+//! storing it.
+//!
 //! Source: Dropout, <https://jmlr.org/papers/v15/srivastava14a.html>.
 
 use crate::array::HostArray;
@@ -13,11 +15,12 @@ use crate::philox::{Stream, LANES};
 use crate::{Array, Result};
 use multiversion::multiversion;
 
-/// A word below this drops its element.
+/// Random 32-bit words below this threshold drop their element.
 fn threshold(p: f64) -> u64 {
     (p * 4_294_967_296.0).round() as u64
 }
 
+/// The factor of the elements that are kept.
 fn scale(p: f64) -> f64 {
     if p < 1.0 {
         1.0 / (1.0 - p)
@@ -26,20 +29,21 @@ fn scale(p: f64) -> f64 {
     }
 }
 
-/// Which elements of an array are dropped, and how often.
+/// The settings of a dropout: its probability, and the random numbers that select the elements.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
-    /// The probability, 0 to 1.
+    /// The probability of dropping an element, from 0 to 1.
     pub p: f64,
+    /// The random stream. Element n uses word n.
     pub stream: Stream,
 }
 
 impl Dropout {
-    /// What the elements from number `first` on are multiplied with: 0 or 1 / (1 - p).
+    /// Writes the factors of consecutive elements, from element `first` on: 0 or 1 / (1 - p).
     pub(crate) fn factors<T: Real>(self, first: u64, factors: &mut [T]) {
         match u32::try_from(threshold(self.p)) {
             Ok(limit) => fill(self.stream, limit, T::of(scale(self.p)), first, factors),
-            // all are dropped
+            // With p = 1 the threshold exceeds 32 bits, and every element is dropped.
             Err(_) => factors.fill(T::ZERO),
         }
     }
@@ -59,6 +63,7 @@ fn fill<T: Real>(stream: Stream, limit: u32, scale: T, first: u64, mut factors: 
     }
 }
 
+/// Kernel of [`dropout`].
 #[derive(Clone)]
 struct Drop {
     x: Array,
@@ -99,7 +104,8 @@ impl Kernel for Drop {
     }
 }
 
-/// Drops elements of `x` with probability `p`. The gradient is the same function of the gradient.
+/// Applies dropout with probability `p` to `x`. The backward pass is the same function, applied to
+/// the gradient of the output.
 pub fn dropout(x: &Array, p: f64, stream: Stream) -> Result<Array> {
     run(&Drop { x: x.clone(), dropout: Dropout { p, stream } })
 }
@@ -110,7 +116,7 @@ fn dropout_cpu<T: Real>(x: &Array, dropout: Dropout) -> Result<Array> {
     let xs: &[T] = &xs;
     let y = computed(xs.len(), PIECE, |piece, y: &mut [T]| {
         dropout.factors((piece * PIECE) as u64, y);
-        // what is dropped is 0, also where it is not finite
+        // Dropped elements are 0 even if they were not finite.
         y.iter_mut().zip(part(xs, piece, PIECE)).for_each(|(y, x)| *y = if *y == T::ZERO { T::ZERO } else { *x * *y });
     })?;
     host::array(y, x.dims())

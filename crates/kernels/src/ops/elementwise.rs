@@ -1,4 +1,4 @@
-//! Element-wise work shared over threads, and broadcasting.
+//! Element-wise operations with broadcasting, distributed over threads.
 
 use crate::array::HostArray;
 use crate::error::bail;
@@ -12,36 +12,47 @@ use crate::{Array, Element, Result, Shape};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// What two numbers give.
+/// Functions of two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binary {
+    /// `a + b`.
     Add,
+    /// `a - b`.
     Sub,
+    /// `a · b`.
     Mul,
+    /// `a / b`.
     Div,
-    /// NaN where one of both is.
+    /// The greater one; NaN if one of them is NaN.
     Max,
-    /// NaN where one of both is.
+    /// The smaller one; NaN if one of them is NaN.
     Min,
 }
 
-/// What one number gives.
+/// Functions of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unary {
+    /// `-x`.
     Neg,
+    /// The absolute value.
     Abs,
-    /// -1, 0 or 1.
+    /// The sign: -1, 0 or 1.
     Sign,
+    /// `x²`.
     Square,
+    /// The square root.
     Sqrt,
+    /// The exponential function.
     Exp,
     /// The natural logarithm.
     Log,
+    /// The hyperbolic tangent.
     Tanh,
 }
 
-/// `y` or `x`, as the comparisons say; NaN where neither holds. A plain choice between `x` and `y` is
-/// compiled to `relaxed_max` of WebAssembly's relaxed SIMD, which may lose NaN.
+/// Returns `y` if `second`, `x` if `first`, and NaN if both comparisons are false. A plain select
+/// between `x` and `y` would be compiled to `relaxed_max` of WebAssembly relaxed SIMD, which may
+/// lose NaN.
 #[inline(always)]
 fn ordered<T: Copy + std::ops::Add<Output = T>>(second: bool, first: bool, x: T, y: T) -> T {
     if second {
@@ -53,14 +64,14 @@ fn ordered<T: Copy + std::ops::Add<Output = T>>(second: bool, first: bool, x: T,
     }
 }
 
-/// Whether `x` is NaN; whole numbers never are.
+/// Whether `x` is NaN; false for integers.
 #[inline(always)]
 #[allow(clippy::eq_op)]
 pub(crate) fn is_nan<T: PartialEq>(x: T) -> bool {
     x != x
 }
 
-/// `a` and `b` element by element, broadcast to their common shape.
+/// Kernel of [`binary`].
 #[derive(Clone)]
 struct Combine {
     a: Array,
@@ -71,6 +82,7 @@ struct Combine {
 arrays!(Combine { a, b });
 
 impl Combine {
+    /// The broadcast shape of the operands.
     fn dims(&self) -> Result<Shape> {
         if self.a.dims() == self.b.dims() {
             return Ok(self.a.shape().clone());
@@ -78,6 +90,7 @@ impl Combine {
         Ok(self.a.shape().broadcast_shape_binary_op(self.b.shape(), "broadcast")?)
     }
 
+    /// CPU kernel, for any type.
     fn of<T: Element>(&self) -> Result<Array> {
         let Self { a, b, how } = self;
         match how {
@@ -145,7 +158,7 @@ impl Kernel for Combine {
         ];
         let all = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min];
         let both = |(one, other): (&[usize], &[usize])| {
-            // divisors that are not near 0
+            // Divisors that are not close to 0.
             let b = crate::testing::normal64(other, 2);
             let b = crate::testing::map(&b, |x| x + x.signum());
             let a = crate::testing::normal64(one, 1);
@@ -160,7 +173,7 @@ impl Kernel for Combine {
     }
 }
 
-/// `b` where it wins over `a` or is NaN, else `a`.
+/// `b` where it wins over `a` or is NaN, otherwise `a`.
 fn chosen(
     a: &HostArray,
     b: &HostArray,
@@ -171,32 +184,36 @@ fn chosen(
     wins(&a, &b)?.maximum(&b.ne(&b)?)?.where_cond(&b, &a)
 }
 
-/// `a` and `b` element by element, broadcast to their common shape; of one type.
+/// Applies `how` to `a` and `b` element by element, with broadcasting. The operands must have the
+/// same type.
+///
+/// # Errors
+/// If the types differ, or the shapes cannot be broadcast.
 pub fn binary(a: &Array, b: &Array, how: Binary) -> Result<Array> {
     run(&Combine { a: a.clone(), b: b.clone(), how })
 }
 
-/// `a + b`, broadcast.
+/// Computes `a + b` with broadcasting.
 pub fn add(a: &Array, b: &Array) -> Result<Array> {
     binary(a, b, Binary::Add)
 }
 
-/// `a - b`, broadcast.
+/// Computes `a - b` with broadcasting.
 pub fn sub(a: &Array, b: &Array) -> Result<Array> {
     binary(a, b, Binary::Sub)
 }
 
-/// `a · b`, broadcast, element by element.
+/// Computes `a · b` element by element, with broadcasting.
 pub fn mul(a: &Array, b: &Array) -> Result<Array> {
     binary(a, b, Binary::Mul)
 }
 
-/// `a / b`, broadcast, element by element.
+/// Computes `a / b` element by element, with broadcasting.
 pub fn div(a: &Array, b: &Array) -> Result<Array> {
     binary(a, b, Binary::Div)
 }
 
-/// A function of each element.
+/// Kernel of [`unary`].
 #[derive(Clone)]
 struct Map {
     x: Array,
@@ -236,7 +253,7 @@ impl Kernel for Map {
             Unary::Sign => each::<T>(x, sign),
             Unary::Square => each::<T>(x, |x| x * x),
             Unary::Sqrt => each::<T>(x, Real::sqrt),
-            // SAFETY: it writes a number for each.
+            // SAFETY: `exponentials` writes an output for each input.
             Unary::Exp => unsafe { map::<T>(x, exponentials) },
             Unary::Log => each::<T>(x, Real::ln),
             Unary::Tanh => each::<T>(x, Real::tanh),
@@ -270,12 +287,12 @@ fn sign<T: Real>(x: T) -> T {
     }
 }
 
-/// `x` element by element.
+/// Applies `how` to each element of `x`.
 pub fn unary(x: &Array, how: Unary) -> Result<Array> {
     run(&Map { x: x.clone(), how })
 }
 
-/// `x · scale + offset`.
+/// Kernel of [`affine`].
 #[derive(Clone)]
 struct Affine {
     x: Array,
@@ -311,28 +328,32 @@ impl Kernel for Affine {
     }
 }
 
-/// `x · scale + offset`.
+/// Computes `x · scale + offset` element by element.
 pub fn affine(x: &Array, scale: f64, offset: f64) -> Result<Array> {
     run(&Affine { x: x.clone(), scale, offset })
 }
 
-/// `f` over slices of `x`: input, output.
+/// Applies `f`, which gets slices of the input and the output, to pieces of `x` on several threads.
 ///
 /// # Safety
-/// `f` must write all of its output, for which there is as much input.
+/// `f` must write every element of its output, which is as long as its input.
 pub(crate) unsafe fn map<T: Real>(x: &Array, f: impl Fn(&[T], &mut [MaybeUninit<T>]) + Sync) -> Result<Array> {
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `f` writes its whole output.
     let y = unsafe { written(xs.len(), PIECE, |piece, y| f(part(xs, piece, PIECE), y)) }?;
     host::array(y, x.dims())
 }
 
-/// `f` over slices of `a` and `b`, of one shape.
+/// Applies `f`, which gets slices of both inputs and the output, to pieces of `a` and `b`, which
+/// have the same shape.
 ///
 /// # Safety
 /// As for [`map`].
+///
+/// # Errors
+/// If the shapes differ.
 pub(crate) unsafe fn zip<T: Element>(
     a: &Array,
     b: &Array,
@@ -344,7 +365,7 @@ pub(crate) unsafe fn zip<T: Element>(
     let (a, b) = (contiguous(a)?, contiguous(b)?);
     let (xs, ys) = (host::slice::<T>(&a)?, host::slice::<T>(&b)?);
     let (xs, ys): (&[T], &[T]) = (&xs, &ys);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `f` writes its whole output.
     let z = unsafe { written(xs.len(), PIECE, |piece, z| f(part(xs, piece, PIECE), part(ys, piece, PIECE), z)) }?;
     host::array(z, a.dims())
 }
@@ -357,20 +378,23 @@ fn exponentials<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
     }
 }
 
+/// Applies `f` to each element of `x`.
 fn each<T: Real>(x: &Array, f: impl Fn(T) -> T + Sync) -> Result<Array> {
-    // SAFETY: it writes a number for each.
+    // SAFETY: the closure writes an output for each input.
     unsafe { map::<T>(x, |x, y| x.iter().zip(y).for_each(|(x, y)| *y = MaybeUninit::new(f(*x)))) }
 }
 
+/// Writes `f(x, y)` for each pair.
 fn both<T: Copy>(xs: &[T], ys: &[T], zs: &mut [MaybeUninit<T>], f: impl Fn(T, T) -> T) {
     for ((z, x), y) in zs.iter_mut().zip(xs).zip(ys) {
         *z = MaybeUninit::new(f(*x, *y));
     }
 }
 
+/// Applies `f` to each pair of elements of `a` and `b`, with broadcasting.
 fn broadcast<T: Element>(a: &Array, b: &Array, f: impl Fn(T, T) -> T + Sync) -> Result<Array> {
     if a.dims() == b.dims() {
-        // SAFETY: it writes a number for each two.
+        // SAFETY: `both` writes an output for each pair of inputs.
         return unsafe { zip::<T>(a, b, |xs, ys, zs| both(xs, ys, zs, &f)) };
     }
     let dims = a.shape().broadcast_shape_binary_op(b.shape(), "broadcast")?;
@@ -378,22 +402,27 @@ fn broadcast<T: Element>(a: &Array, b: &Array, f: impl Fn(T, T) -> T + Sync) -> 
     let axes = Axes::of(&dims, &a, &b)?;
     let (xs, ys) = (host::slice::<T>(&a)?, host::slice::<T>(&b)?);
     let (xs, ys): (&[T], &[T]) = (&xs, &ys);
-    // SAFETY: the rows follow each other through all of the piece.
+    // SAFETY: `combine` fills the piece row by row until it is complete.
     let z = unsafe { written(dims.elem_count(), PIECE, |piece, zs| axes.combine((xs, ys), piece * PIECE, zs, &f)) }?;
     host::array(z, dims)
 }
 
-/// The axes of a broadcast result; those that both operands go along as if they were one are one.
+/// The axes of a broadcast result. Adjacent axes that both operands traverse with uniform strides
+/// are merged.
 struct Axes {
+    /// Sizes of all axes but the last.
     outer: Vec<usize>,
+    /// Strides of both operands along the outer axes.
     outer_steps: [Vec<usize>; 2],
-    /// The last one.
+    /// Size of the last axis.
     width: usize,
-    /// For each operand: 1, or 0 where one number stands for the row.
+    /// Strides of both operands along the last axis: 1, or 0 if one element is broadcast to the
+    /// row.
     steps: [usize; 2],
 }
 
 impl Axes {
+    /// Merges the axes of the shape `dims`, to which `a` and `b` are broadcast.
     fn of(dims: &Shape, a: &Array, b: &Array) -> Result<Self> {
         let (a, b) = (a.broadcast_as(dims)?, b.broadcast_as(dims)?);
         let mut axes: Vec<(usize, [usize; 2])> = Vec::new();
@@ -411,7 +440,7 @@ impl Axes {
         Ok(Self { outer: axes.into_iter().map(|(dim, _)| dim).collect(), outer_steps, width, steps })
     }
 
-    /// Writes `zs`, which begin at element `first` of the result.
+    /// Writes the piece `zs` of the result, which starts at element `first`.
     fn combine<T: Copy>(
         &self,
         (xs, ys): (&[T], &[T]),

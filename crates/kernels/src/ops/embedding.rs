@@ -1,6 +1,6 @@
-//! Rows of a table by index.
+//! Embedding: looks up rows of a table by index.
 //!
-//! Shapes: `table` is (count, dim), `ids`, i64, (..); the result is (.., dim).
+//! Shapes: `table` is (count, dim), `ids` is (..), i64; the result is (.., dim).
 
 use crate::array::HostArray;
 use crate::error::bail;
@@ -14,15 +14,19 @@ use crate::ops::reduce::add_assign;
 use crate::testing::normal64;
 use crate::{Array, DType, Device, Result};
 
+/// The shape of the result, (.., dim).
 fn output_dims(table: &Array, ids: &Array) -> Result<Vec<usize>> {
     let mut dims = ids.dims().to_vec();
     dims.push(table.dims2()?.1);
     Ok(dims)
 }
 
-/// The indices, checked against the number of rows.
+/// The indices on the host.
+///
+/// # Errors
+/// If an index is not from 0 to `count` - 1.
 fn indices(ids: &Array, count: usize) -> Result<Vec<usize>> {
-    // the rows take as much
+    // For the ids on the host, and the row numbers, which are as large.
     alloc::check_like(ids, DType::I64, 2)?;
     let ids: Vec<i64> = host::vector(&ids.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
     ids.into_iter()
@@ -33,16 +37,19 @@ fn indices(ids: &Array, count: usize) -> Result<Vec<usize>> {
         .collect()
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     table: Array,
     ids: Array,
 }
 
-/// The gradient of a table of `count` rows.
+/// Kernel of [`backward`].
 #[derive(Clone)]
+/// Gradient of the output, (.., dim).
 struct Backward {
     grad: Array,
+    /// Number of rows of the table.
     ids: Array,
     count: usize,
 }
@@ -120,7 +127,10 @@ impl Kernel for Backward {
     }
 }
 
-/// The rows of `table` at `ids`; an index outside the table is an error.
+/// Returns the rows of `table`, (count, dim), at the indices `ids`, (..), as an array (.., dim).
+///
+/// # Errors
+/// If an index is out of range.
 pub fn forward(table: &Array, ids: &Array) -> Result<Array> {
     run(&Forward { table: table.clone(), ids: ids.clone() })
 }
@@ -134,7 +144,11 @@ fn forward_cpu<T: Real>(table: &Array, rows: &[usize], dims: Vec<usize>) -> Resu
     host::array(y, dims)
 }
 
-/// Gradient of the table: each row of `grad` added to the row that it came from.
+/// Computes the gradient of the table, (count, dim): adds each row of `grad`, (.., dim), to the row
+/// of the table that it was looked up from.
+///
+/// # Errors
+/// If the shapes do not fit together, or an index is out of range.
 pub fn backward(table: &Array, ids: &Array, grad: &Array) -> Result<Array> {
     run(&Backward { grad: grad.clone(), ids: ids.clone(), count: table.dims2()?.0 })
 }

@@ -1,6 +1,7 @@
-//! Largest and smallest values along axes, and where the largest one is.
+//! Maximum and minimum along axes, and the position of the maximum.
 //!
-//! NaN goes on, as in PyTorch: of values with a NaN the largest and the smallest are NaN, at the first NaN.
+//! NaN propagates, as in PyTorch: if a value is NaN, maximum and minimum are NaN, and argmax is the
+//! position of the first NaN.
 
 use crate::array::HostArray;
 use crate::error::bail;
@@ -15,13 +16,16 @@ use crate::{Array, DType, Element, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// Which one.
+/// The kinds of extreme value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extreme {
+    /// The maximum.
     Max,
+    /// The minimum.
     Min,
 }
 
+/// Kernel of [`extreme`].
 #[derive(Clone)]
 struct Reduce {
     x: Array,
@@ -29,7 +33,7 @@ struct Reduce {
     how: Extreme,
 }
 
-/// Along an axis.
+/// Kernel of [`argmax`].
 #[derive(Clone)]
 struct ArgMax {
     x: Array,
@@ -41,7 +45,7 @@ arrays! {
     ArgMax { x }
 }
 
-/// The axes are there, and not empty.
+/// Checks that the axes exist and are not empty.
 fn check(x: &Array, axes: &[usize]) -> Result<()> {
     match axes.iter().find(|axis| x.dims().get(**axis).is_none_or(|size| *size == 0)) {
         Some(axis) => bail!("axis {axis} of shape {:?} holds nothing", x.dims()),
@@ -49,7 +53,7 @@ fn check(x: &Array, axes: &[usize]) -> Result<()> {
     }
 }
 
-/// Of an empty array, over axes that are not.
+/// The result for an empty array whose reduced axes are not empty.
 fn nothing(x: &Array, axes: &[usize], dtype: DType) -> Result<Array> {
     let size = |(axis, size): (usize, &usize)| if axes.contains(&axis) { 1 } else { *size };
     Array::zeros(x.dims().iter().enumerate().map(size).collect::<Vec<_>>(), dtype, &x.device())
@@ -71,7 +75,7 @@ const SIZES: [(&[usize], &[usize]); 12] = [
     (&[3, 2, 0], &[1]),
 ];
 
-/// Numbers of which many are equal.
+/// Numbers with many equal values.
 #[cfg(test)]
 fn numbers(dims: &[usize]) -> Array {
     crate::testing::map(&crate::testing::normal64(dims, 1), |x| (20.0 * x.abs()).floor())
@@ -91,7 +95,7 @@ impl Kernel for Reduce {
             return nothing(&self.x, &self.axes, x.dtype());
         }
         let mut y = x.clone();
-        // candle passes over NaN
+        // candle ignores NaN.
         let mut missing = x.ne(x)?;
         for axis in &self.axes {
             y = if how == Extreme::Max { y.max_keepdim(*axis)? } else { y.min_keepdim(*axis)? };
@@ -124,6 +128,7 @@ impl Kernel for Reduce {
 }
 
 impl Reduce {
+    /// CPU kernel, for any type.
     fn of<T: Element>(&self) -> Result<Array> {
         let Self { x, axes, how } = self;
         match how {
@@ -172,6 +177,7 @@ impl Kernel for ArgMax {
 }
 
 impl ArgMax {
+    /// CPU kernel, for any type.
     fn of<T: Element>(&self) -> Result<Array> {
         let last = self.x.rank() - 1;
         let lines = contiguous(&self.x.transpose(self.axis, last)?)?;
@@ -179,12 +185,16 @@ impl ArgMax {
     }
 }
 
-/// The largest or smallest values of `x` over `axes`, each of which stays with size 1. They must be axes of `x`, each once, and
-/// not empty.
+/// Computes the maximum or minimum of `x` over `axes`, each of which is kept with size 1. No axis
+/// may be given twice.
+///
+/// # Errors
+/// If an axis does not exist or is empty.
 pub fn extreme(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
     run(&Reduce { x: x.clone(), axes: axes.into(), how })
 }
 
+/// The greater number, or `x` if it is NaN. A NaN in `best` stays.
 #[inline(always)]
 fn larger<T: Element>(best: T, x: T) -> T {
     if x > best || is_nan(x) {
@@ -194,6 +204,7 @@ fn larger<T: Element>(best: T, x: T) -> T {
     }
 }
 
+/// The smaller number, or `x` if it is NaN. A NaN in `best` stays.
 #[inline(always)]
 fn smaller<T: Element>(best: T, x: T) -> T {
     if x < best || is_nan(x) {
@@ -203,9 +214,10 @@ fn smaller<T: Element>(best: T, x: T) -> T {
     }
 }
 
-/// Lanes that are kept apart, so that none waits for the one before.
+/// Number of independent accumulators, so that comparisons do not wait for each other.
 const LANES: usize = 32;
 
+/// Reduces a row, which is not empty, by `join`.
 #[inline(always)]
 fn of_row<T: Element>(row: &[T], join: impl Fn(T, T) -> T) -> T {
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -237,7 +249,7 @@ fn min_of<T: Element>(row: &[T]) -> T {
     of_row(row, smaller)
 }
 
-/// Over the middle one of three axes, which is not empty.
+/// Reduces values of shape (outer, count, inner) over the middle axis, which is not empty.
 fn along<T: Element>(
     xs: &[T],
     (outer, count, inner): (usize, usize, usize),
@@ -256,7 +268,8 @@ fn along<T: Element>(
             let mut rows = block.chunks_exact(inner).map(|row| &row[first..][..now.len()]);
             let top = rows.next().unwrap_or_default();
             now.iter_mut().zip(top).for_each(|(y, x)| *y = MaybeUninit::new(*x));
-            // SAFETY: the first row is as long, and was written.
+            // SAFETY: the line above has written every element, since the first row is as long as
+            // `now`.
             let best = unsafe { full(&mut *now) };
             block.chunks_exact(inner).skip(1).for_each(|row| {
                 best.iter_mut().zip(&row[first..]).for_each(|(y, x)| *y = join(*y, *x));
@@ -265,11 +278,11 @@ fn along<T: Element>(
             ys = rest;
         }
     };
-    // SAFETY: all of each piece is written.
+    // SAFETY: `write` fills its piece until it is complete.
     unsafe { written(outer * inner, size, write) }
 }
 
-/// Shared over threads.
+/// Reduces a row, on several threads if it is long.
 fn of_long_row<T: Element>(row: &[T], of_row: fn(&[T]) -> T) -> T {
     if row.len() <= PIECE {
         return of_row(row);
@@ -277,12 +290,16 @@ fn of_long_row<T: Element>(row: &[T], of_row: fn(&[T]) -> T) -> T {
     of_long_row(&map(row.len().div_ceil(PIECE), 1, |i| of_row(part(row, i, PIECE))), of_row)
 }
 
-/// Where along `axis`, which stays with size 1, the first of the largest values is, i64.
+/// Computes the index of the maximum along `axis`, which is kept with size 1, as i64. If several
+/// values are equal, the first one counts.
+///
+/// # Errors
+/// If the axis does not exist or is empty.
 pub fn argmax(x: &Array, axis: usize) -> Result<Array> {
     run(&ArgMax { x: x.clone(), axis })
 }
 
-/// Along the last axis.
+/// Computes the index of the maximum along the last axis; `x` is contiguous.
 fn places<T: Element>(x: &Array) -> Result<Array> {
     let (rows, width) = host::rows_and_width(x);
     let xs = host::slice::<T>(x)?;
@@ -307,7 +324,7 @@ mod tests {
     const TYPES: [DType; 7] = [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I64, DType::U32, DType::U8];
     const BOTH: [Extreme; 2] = [Extreme::Max, Extreme::Min];
 
-    /// NaN is equal to itself here.
+    /// The bits of each value, with one pattern for all NaN, so that NaN equals itself.
     fn bits(x: &Array) -> Vec<u64> {
         crate::testing::values(x).into_iter().map(|x| if x.is_nan() { 1 } else { x.to_bits() }).collect()
     }

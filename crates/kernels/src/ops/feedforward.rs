@@ -1,7 +1,14 @@
-//! What stands between the two linear layers of a feed-forward network, done to rows of their products while these are in a cache.
+//! The first linear layer of a feed-forward network, fused with the activation or gated unit that
+//! follows: rows are activated while the results of the product are in the cache.
 //!
-//! Shapes: `x` is (.., in); the first layer's weight (wide, in) and bias (wide); `up`, what it gives, (.., wide); `hidden`, [`Inner`] of `up`, (.., inner),
-//! where wide is inner, or twice that for a gated unit; the second layer's weight is (out, inner).
+//! Shapes:
+//!
+//! - `x`, the input, is (.., in)
+//! - weight and bias of the first layer are (wide, in) and (wide)
+//! - `up`, the output of the first layer, is (.., wide)
+//! - `hidden`, the result of [`Inner`], is (.., inner), where wide is inner, or 2 inner for a gated
+//!   unit
+//! - the weight of the second layer is (out, inner)
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -21,16 +28,17 @@ use crate::testing::normal64;
 use crate::{Array, Result};
 use std::mem::MaybeUninit;
 
-/// What is done to each row.
+/// The function between the two linear layers.
 #[derive(Clone, Copy, Debug)]
 pub enum Inner {
+    /// An element-wise activation.
     Activation(Activation),
-    /// A gated unit, see [`crate::ops::glu`].
+    /// A gated linear unit with this activation, see [`crate::ops::glu`].
     Glu(Activation),
 }
 
 impl Inner {
-    /// How much wider its input is than what it gives.
+    /// The ratio of the width of the input to the width of the output.
     fn widening(self) -> usize {
         match self {
             Self::Activation(_) => 1,
@@ -38,6 +46,7 @@ impl Inner {
         }
     }
 
+    /// Computes `hidden` from `up`.
     fn on_host(self, up: &HostArray) -> HostResult<HostArray> {
         match self {
             Self::Activation(kind) => activation::on_host(up, kind),
@@ -45,6 +54,7 @@ impl Inner {
         }
     }
 
+    /// Computes the gradient of `up` from `grad`, the gradient of `hidden`.
     fn backward_on_host(self, up: &HostArray, grad: &HostArray) -> HostResult<HostArray> {
         match self {
             Self::Activation(kind) => grad * activation::slope_on_host(up, kind)?,
@@ -52,7 +62,7 @@ impl Inner {
         }
     }
 
-    /// `up` row by row, as a pass of its own.
+    /// Computes `hidden` from `up` in a separate pass.
     fn pass(self, up: &Array) -> Result<Array> {
         match self {
             Self::Activation(kind) => activation::forward(up, kind),
@@ -61,6 +71,7 @@ impl Inner {
     }
 }
 
+/// Kernel of [`hidden`].
 #[derive(Clone)]
 struct Hidden {
     x: Array,
@@ -69,16 +80,20 @@ struct Hidden {
     inner: Inner,
 }
 
-/// With `up` too.
+/// Kernel of [`up_and_hidden`].
 #[derive(Clone)]
 struct UpAndHidden {
     of: Hidden,
 }
 
+/// Kernel of [`backward`].
 #[derive(Clone)]
 struct Backward {
+    /// Gradient of the output of the second layer, (.., out).
     grad: Array,
+    /// Weight of the second layer, (out, inner).
     weight: Array,
+    /// Output of the first layer, (.., wide).
     up: Array,
     inner: Inner,
 }
@@ -90,6 +105,7 @@ arrays! {
 }
 
 impl Hidden {
+    /// Checks the shapes of the operands.
     fn fits(&self) -> Result<()> {
         let Self { x, weight, bias, inner } = self;
         let (wide, width) = weight.dims2()?;
@@ -103,6 +119,7 @@ impl Hidden {
         Ok(())
     }
 
+    /// Reference implementation: returns `up` and `hidden`.
     fn on_host(&self) -> Result<(HostArray, HostArray)> {
         let bias = self.bias.as_ref().map(Array::host).transpose()?;
         let up = linear::on_host(self.x.host()?, self.weight.host()?, bias)?;
@@ -110,15 +127,16 @@ impl Hidden {
         Ok((up, hidden))
     }
 
-    /// `up`, and the hidden values in a pass of their own.
+    /// Computes `up`, and `hidden` in a separate pass.
     fn passes(&self) -> Result<(Array, Array)> {
         let up = linear::forward(&self.x, &self.weight, self.bias.as_ref())?;
         let hidden = self.inner.pass(&up)?;
         Ok((up, hidden))
     }
 
-    /// The activation that is applied to blocks of the product; few rows have a product of their own, and both halves of a gated
-    /// unit's row are seldom in one block.
+    /// The activation to fuse into the matrix product, if any. A product of few rows uses a kernel
+    /// without an epilogue, and the two halves of a row of a gated unit are seldom in the same
+    /// block of the product.
     fn fused(&self) -> Option<Activation> {
         match self.inner {
             Inner::Activation(kind) if host::rows_and_width(&self.x).0 > layers::MOST_ROWS => Some(kind),
@@ -135,7 +153,8 @@ const ALL: [Inner; 4] = [
     Inner::Glu(Activation::Gelu),
 ];
 
-/// Rows, (in, inner, out): few and many rows, several blocks along each axis, no row.
+/// Shape of the rows, and (in, inner, out): few and many rows, several blocks along each axis, no
+/// rows.
 #[cfg(test)]
 const SIZES: [(&[usize], [usize; 3]); 6] = [
     (&[2, 2], [5, 3, 7]),
@@ -253,23 +272,33 @@ impl Kernel for Backward {
     }
 }
 
-/// `inner(x Wᵀ + bias)`.
+/// Computes `inner(x Wᵀ + bias)` for `x` (.., in). Returns `hidden`, (.., inner).
+///
+/// # Errors
+/// If the shapes do not fit together, or a gated unit gets rows of odd width.
 pub fn hidden(x: &Array, weight: &Array, bias: Option<&Array>, inner: Inner) -> Result<Array> {
     run(&Hidden { x: x.clone(), weight: weight.clone(), bias: bias.cloned(), inner })
 }
 
-/// `x Wᵀ + bias`, and `inner` of it.
+/// Computes `up = x Wᵀ + bias`, (.., wide), and `hidden = inner(up)`, (.., inner), for training.
+///
+/// # Errors
+/// As for [`hidden`].
 pub fn up_and_hidden(x: &Array, weight: &Array, bias: Option<&Array>, inner: Inner) -> Result<(Array, Array)> {
     run(&UpAndHidden { of: Hidden { x: x.clone(), weight: weight.clone(), bias: bias.cloned(), inner } })
 }
 
-/// From the gradient of the second layer's result, (.., out), that of `up`, and `hidden` again, of which the gradient of the
-/// second weight is made.
+/// Computes the gradient of `up`, (.., wide), from `grad`, the gradient of the output of the second
+/// layer, (.., out), and `weight`, the weight of the second layer. Also recomputes `hidden`,
+/// (.., inner), from which the gradient of `weight` is computed.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn backward(grad: &Array, weight: &Array, up: &Array, inner: Inner) -> Result<(Array, Array)> {
     run(&Backward { grad: grad.clone(), weight: weight.clone(), up: up.clone(), inner })
 }
 
-/// The linear layer with what `finish` makes of it.
+/// Computes a linear layer with the epilogue `finish`.
 fn layer<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>, finish: Epilogue<T>) -> Result<Array> {
     let (x, weight) = (contiguous(x)?, contiguous(weight)?);
     let ((rows, inner), (out, _)) = (host::rows_and_width(&x), weight.dims2()?);
@@ -280,6 +309,7 @@ fn layer<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>, finish: Epilo
     host::array(fresh((rows, out), term, bs.as_deref(), Some(finish))?, with_width(&x, out))
 }
 
+/// An epilogue that applies an activation in place.
 fn in_place<T: Real>(kind: Activation) -> impl Fn(usize, usize, &mut [T]) + Sync {
     let act = kind.functions::<T>().value;
     move |_, _, y| {
@@ -291,17 +321,19 @@ fn in_place<T: Real>(kind: Activation) -> impl Fn(usize, usize, &mut [T]) + Sync
     }
 }
 
-/// Numbers that are copied together: a few vectors.
+/// Number of elements that are copied at a time: a few SIMD vectors.
 const CHUNK: usize = 128;
 
+/// Computes `up`, and `hidden` in the epilogue of the product.
 fn activated<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>, kind: Activation) -> Result<(Array, Array)> {
     let ((rows, _), (out, _)) = (host::rows_and_width(x), weight.dims2()?);
     let act = kind.functions::<T>().value;
     let mut hidden = SecondOutput::<T>::new(rows, out)?;
     let into = hidden.place();
-    // SAFETY: the product gives each place once, and has the size of `hidden`.
+    // SAFETY: the product calls the epilogue once for each element, and has the size of `hidden`,
+    // so the slices are inside of it and do not overlap.
     let up = layer::<T>(x, weight, bias, &|row, column, y| act(y, unsafe { into.at(row, column, y.len()) }))?;
-    // SAFETY: every number was written.
+    // SAFETY: the epilogue was called for, and has written, every element.
     Ok((up, host::array(unsafe { hidden.written() }, with_width(x, out))?))
 }
 
@@ -317,7 +349,8 @@ fn backward_cpu<T: Blas>(grad: &Array, weight: &Array, up: &Array, inner: Inner)
     let activation = |kind: Activation| {
         let both = kind.functions::<T>().both;
         move |row: usize, column: usize, g: &mut [T]| {
-            // SAFETY: the product gives each place once, and has the size of `d`.
+            // SAFETY: the product calls the epilogue once for each element, and has the size of
+            // `d`, so the slices are inside of it and do not overlap.
             let d = unsafe { into.at(row, column, g.len()) };
             both(from(row, column, g.len()), g, d);
         }
@@ -327,7 +360,8 @@ fn backward_cpu<T: Blas>(grad: &Array, weight: &Array, up: &Array, inner: Inner)
         move |row: usize, column: usize, g: &mut [T]| {
             let n = g.len();
             let halves = (from(row, column, n), from(row, width + column, n));
-            // SAFETY: as above, and halves do not overlap.
+            // SAFETY: as above; `d` has twice the width of the product, and its two halves do not
+            // overlap.
             let d = unsafe { (into.at(row, column, n), into.at(row, width + column, n)) };
             glu::backward_row(&functions, halves, g, d);
         }
@@ -337,17 +371,18 @@ fn backward_cpu<T: Blas>(grad: &Array, weight: &Array, up: &Array, inner: Inner)
         Inner::Activation(kind) => fresh((rows, width), term, None, Some(&activation(kind)))?,
         Inner::Glu(kind) => fresh((rows, width), term, None, Some(&gated(kind)))?,
     };
-    // SAFETY: every number was written.
+    // SAFETY: the epilogue was called for, and has written, every element.
     Ok((host::array(unsafe { d.written() }, up.dims())?, host::array(hidden, with_width(&grad, width))?))
 }
 
-/// Numbers as places to write to.
+/// Reinterprets initialised numbers as uninitialised memory to write to.
 fn as_fresh<T: Real>(y: &mut [T]) -> &mut [MaybeUninit<T>] {
-    // SAFETY: MaybeUninit<T> has the layout of T, and what functions over slices write are numbers.
+    // SAFETY: `MaybeUninit<T>` has the layout of `T`, and the functions that get the slice only
+    // write initialised numbers.
     unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast(), y.len()) }
 }
 
-/// A second result of a product, written by its [`Epilogue`].
+/// A second output of a matrix product, written by its [`Epilogue`].
 struct SecondOutput<T> {
     values: Vec<T>,
     count: usize,
@@ -355,25 +390,29 @@ struct SecondOutput<T> {
 }
 
 impl<T: Real> SecondOutput<T> {
+    /// Allocates (rows, width), uninitialised.
     fn new(rows: usize, width: usize) -> Result<Self> {
         alloc::check(&[rows, width], T::DTYPE)?;
         Ok(Self { values: alloc::with_capacity::<T>(rows * width)?, count: rows * width, width })
     }
 
+    /// A pointer to the rows, for the epilogue.
     fn place(&mut self) -> OutputRows<T> {
         OutputRows { first: SendPtr(self.values.as_mut_ptr()), width: self.width }
     }
 
+    /// Returns the values.
+    ///
     /// # Safety
-    /// All of them were.
+    /// All elements must have been written.
     unsafe fn written(mut self) -> Vec<T> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that all `count` elements were written.
         unsafe { self.values.set_len(self.count) };
         self.values
     }
 }
 
-/// Rows that threads write, each numbers of its own.
+/// Rows of an output that several threads write, each thread different elements.
 #[derive(Clone, Copy)]
 struct OutputRows<T> {
     first: SendPtr<T>,
@@ -381,11 +420,14 @@ struct OutputRows<T> {
 }
 
 impl<T: Real> OutputRows<T> {
+    /// `count` elements of row `row` from column `column` on.
+    ///
     /// # Safety
-    /// These numbers are inside, the memory lives, and nobody else uses them meanwhile.
+    /// The elements must be inside of the allocation, which must live for `'a`, and nothing else
+    /// may access them during that time.
     #[allow(clippy::mut_from_ref)]
     unsafe fn at<'a>(&self, row: usize, column: usize, count: usize) -> &'a mut [MaybeUninit<T>] {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { std::slice::from_raw_parts_mut(self.first.0.add(row * self.width + column).cast(), count) }
     }
 }

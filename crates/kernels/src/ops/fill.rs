@@ -1,37 +1,38 @@
-//! Arrays of the same number everywhere, and of numbers in a row.
+//! Arrays of a constant, and arithmetic sequences.
 
 use crate::array::HostArray;
 use crate::{Array, DType, Device, Element, Result, Shape};
 
+/// Arrays are created on the host, and then uploaded.
 const HOST: candle_core::Device = candle_core::Device::Cpu;
 
 impl Array {
-    /// `value` everywhere, in its type.
+    /// An array filled with `value`, of the type of `value`.
     pub fn full<T: Element>(value: T, shape: impl Into<Shape>, device: &Device) -> Result<Self> {
         Self::upload(HostArray::full(value, shape.into(), &HOST)?, device)
     }
 
-    /// 0 everywhere.
+    /// An array filled with 0.
     pub fn zeros(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Self> {
         Self::upload(HostArray::zeros(shape.into(), dtype, &HOST)?, device)
     }
 
-    /// 1 everywhere.
+    /// An array filled with 1.
     pub fn ones(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Self> {
         Self::upload(HostArray::ones(shape.into(), dtype, &HOST)?, device)
     }
 
-    /// 0 everywhere, of the shape, type and device of `self`.
+    /// An array filled with 0, with the shape, type and device of `self`.
     pub fn zeros_like(&self) -> Result<Self> {
         Self::zeros(self.shape(), self.dtype(), &self.device())
     }
 
-    /// 1 everywhere, of the shape, type and device of `self`.
+    /// An array filled with 1, with the shape, type and device of `self`.
     pub fn ones_like(&self) -> Result<Self> {
         Self::ones(self.shape(), self.dtype(), &self.device())
     }
 
-    /// The numbers from `start` to `end`, which is not among them.
+    /// The numbers from `start`, included, to `end`, excluded, in steps of 1, as a vector.
     pub fn arange<T: Element>(start: T, end: T, device: &Device) -> Result<Self> {
         Self::upload(HostArray::arange(start, end, &HOST)?, device)
     }

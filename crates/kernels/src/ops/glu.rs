@@ -1,6 +1,7 @@
-//! Gated linear unit: `y = a · act(b)`, a and b the halves of the last axis.
+//! Gated linear units: `y = a · act(b)`, where a and b are the halves of the last axis of `x`.
 //!
-//! Shapes: `x` is (.., 2 dim), `y` (.., dim).
+//! Shapes: `x` is (.., 2 dim), `y` is (.., dim).
+//!
 //! Source: GLU Variants Improve Transformer, <https://arxiv.org/abs/2002.05202>.
 
 use crate::array::{HostArray, HostResult};
@@ -17,19 +18,20 @@ use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
+/// The halves a and b of `x`, each (.., dim).
 fn halves(x: &HostArray) -> HostResult<(HostArray, HostArray)> {
     let last = x.rank() - 1;
     let width = x.dims()[last] / 2;
     Ok((narrow_on_host(x, last, 0, width)?, narrow_on_host(x, last, width, width)?))
 }
 
-/// The unit.
+/// [`forward`] for host arrays.
 pub(crate) fn on_host(x: &HostArray, kind: Activation) -> HostResult<HostArray> {
     let (a, b) = halves(x)?;
     a * activation::on_host(&b, kind)?
 }
 
-/// Gradient of the input.
+/// [`backward`] for host arrays.
 pub(crate) fn backward_on_host(x: &HostArray, grad: &HostArray, kind: Activation) -> HostResult<HostArray> {
     let (a, b) = halves(x)?;
     let da = (grad * activation::on_host(&b, kind)?)?;
@@ -37,12 +39,14 @@ pub(crate) fn backward_on_host(x: &HostArray, grad: &HostArray, kind: Activation
     HostArray::cat(&[da, db], x.rank() - 1)
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     x: Array,
     kind: Activation,
 }
 
+/// Kernel of [`backward`].
 #[derive(Clone)]
 struct Backward {
     x: Array,
@@ -55,7 +59,10 @@ arrays! {
     Backward { x, grad }
 }
 
-/// The width of a half; an error where there are none.
+/// The size of a half of the last axis.
+///
+/// # Errors
+/// If the size of the axis is odd, or `x` is a scalar.
 fn half(x: &Array) -> Result<usize> {
     match x.dims().last() {
         Some(width) if width.is_multiple_of(2) => Ok(width / 2),
@@ -127,12 +134,18 @@ impl Kernel for Backward {
     }
 }
 
-/// The unit.
+/// Computes `a · act(b)` for `x`, (.., 2 dim). Returns (.., dim).
+///
+/// # Errors
+/// If the size of the last axis is odd.
 pub fn forward(x: &Array, kind: Activation) -> Result<Array> {
     run(&Forward { x: x.clone(), kind })
 }
 
-/// Gradient of the input.
+/// Computes the gradient of `x`, (.., 2 dim), from `grad`, the gradient of the output, (.., dim).
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn backward(x: &Array, grad: &Array, kind: Activation) -> Result<Array> {
     run(&Backward { x: x.clone(), grad: grad.clone(), kind })
 }
@@ -149,11 +162,11 @@ fn forward_cpu<T: Real>(x: &Array, kind: Activation) -> Result<Array> {
         for (y, x) in y.chunks_exact_mut(half.max(1)).zip(x.chunks_exact(width.max(1))) {
             let (a, b) = x.split_at(half);
             act(b, y);
-            // SAFETY: all was written.
+            // SAFETY: `act` has written every element of `y`.
             multiply(unsafe { full(y) }, a);
         }
     };
-    // SAFETY: rows are whole, and all of each is written.
+    // SAFETY: each piece consists of whole rows, and `write` writes every element of each row.
     let y = unsafe { written(rows * half, count * half, write) }?;
     host::array(y, with_width(&x, half))
 }
@@ -174,12 +187,13 @@ fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Ar
             backward_row(&functions, part(x, r, width).split_at(half), &mut row, dx.split_at_mut(half));
         }
     };
-    // SAFETY: rows are whole, and both halves of each are written.
+    // SAFETY: each piece consists of whole rows, and `backward_row` writes both halves of each row.
     let dx = unsafe { written(rows * width, count * width, write) }?;
     host::array(dx, x.dims())
 }
 
-/// For halves `a` and `b` of a row, or of a part of one, the gradients of both; in place of the gradient `g`, the unit itself.
+/// Computes the gradients `da` and `db` from the halves `a` and `b` of a row, or of a part of a
+/// row, and `g`, the gradient of the output. Replaces `g` by the output.
 pub(crate) fn backward_row<T: Real>(
     functions: &Functions<T>,
     (a, b): (&[T], &[T]),

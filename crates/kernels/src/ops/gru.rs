@@ -1,7 +1,10 @@
-//! The gates of a recurrent unit: `y = (1 - z) n + z state` with r = σ(i_r + s_r), z = σ(i_z + s_z), n = tanh(i_n + r s_n).
+//! The gates of a gated recurrent unit (GRU): `y = (1 - z) n + z state`, where `r = σ(i_r + s_r)`,
+//! `z = σ(i_z + s_z)` and `n = tanh(i_n + r s_n)`.
 //!
-//! Shapes: `input` and `hidden`, what linear layers make of input and state, are (.., 3 dim) in PyTorch's order (reset r, update z, new n);
-//! `state` and `y` are (.., dim).
+//! Shapes: `input` and `hidden`, the results of linear layers of the input and the state, are
+//! (.., 3 dim) in the order of PyTorch: reset gate r, update gate z, new state n. `state` and `y`
+//! are (.., dim).
+//!
 //! Source: <https://arxiv.org/abs/1406.1078>.
 
 use crate::array::HostArray;
@@ -20,16 +23,22 @@ use candle_nn::ops::sigmoid;
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// What the gates are made of.
+/// The inputs of the gates.
 #[derive(Clone)]
 pub struct GruArgs {
+    /// Result of the linear layer of the input, (.., 3 dim): i_r, i_z, i_n.
     pub input: Array,
+    /// Result of the linear layer of the state, (.., 3 dim): s_r, s_z, s_n.
     pub hidden: Array,
+    /// The previous state, (.., dim).
     pub state: Array,
 }
 
 impl GruArgs {
-    /// An error where the shapes do not fit.
+    /// Checks the shapes.
+    ///
+    /// # Errors
+    /// If they do not fit together.
     pub fn check(&self) -> Result<()> {
         let (dims, dim) = (self.state.dims(), self.state.dims().last().copied().unwrap_or(0));
         let fits = |gates: &Array| {
@@ -42,7 +51,7 @@ impl GruArgs {
         Ok(())
     }
 
-    /// Reset, update and new.
+    /// The values of r, z and n, each (.., dim).
     fn gates(&self) -> Result<[HostArray; 3]> {
         let (input, hidden) = (self.input.host()?, self.hidden.host()?);
         let last = self.state.rank() - 1;
@@ -55,14 +64,17 @@ impl GruArgs {
     }
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     of: GruArgs,
 }
 
+/// Kernel of [`backward`].
 #[derive(Clone)]
 struct Backward {
     of: GruArgs,
+    /// Gradient of the new state, (.., dim).
     grad: Array,
 }
 
@@ -148,16 +160,24 @@ impl Kernel for Backward {
     }
 }
 
-/// The new state.
+/// Computes the new state, (.., dim).
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn forward(of: &GruArgs) -> Result<Array> {
     run(&Forward { of: of.clone() })
 }
 
-/// Gradients of input, hidden and state for `grad`, that of the new state.
+/// Computes the gradients of input, (.., 3 dim), hidden, (.., 3 dim), and state, (.., dim), from
+/// `grad`, the gradient of the new state, (.., dim).
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn backward(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
     run(&Backward { of: of.clone(), grad: grad.clone() })
 }
 
+/// CPU kernel of [`forward`].
 fn forward_cpu<T: Real>(of: &GruArgs) -> Result<Array> {
     let (input, hidden, state) = (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
     let (_, dim) = host::rows_and_width(&state);
@@ -173,6 +193,7 @@ fn forward_cpu<T: Real>(of: &GruArgs) -> Result<Array> {
     host::array(y, state.dims())
 }
 
+/// CPU kernel of [`backward`].
 fn backward_cpu<T: Real>(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
     let (input, hidden, state) = (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
     let grad = contiguous(grad)?;
@@ -193,7 +214,7 @@ fn backward_cpu<T: Real>(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
             backward_row(inputs, di, dh, ds);
         }
     };
-    // SAFETY: it clears all that it is given.
+    // SAFETY: `write` initialises its whole piece of the gradient of the input by `cleared`.
     let dinput = unsafe { written_beside(i.len(), 3 * block, others, write) }?;
     Ok([host::array(dinput, input.dims())?, host::array(dhidden, hidden.dims())?, host::array(dstate, state.dims())?])
 }
@@ -204,7 +225,7 @@ fn tanh<T: Real, const FMA: bool>(x: T) -> T {
     two * logistic::<T, FMA>(two * x) - T::ONE
 }
 
-/// Three parts of `dim` numbers.
+/// The three parts of `dim` numbers of a row of gates.
 #[inline(always)]
 fn thirds<T>(x: &[T], dim: usize) -> [&[T]; 3] {
     [&x[..dim], &x[dim..2 * dim], &x[2 * dim..3 * dim]]

@@ -1,4 +1,5 @@
-//! Arrays that change: whole storages that nothing else holds, which their owner says.
+//! In-place operations. The caller guarantees that an array is a whole storage that nothing else
+//! refers to.
 
 use crate::array::HostResult;
 use crate::error::bail;
@@ -11,14 +12,15 @@ use crate::{Array, DType, Result};
 use candle_core::{CpuStorage, InplaceOp1, Layout};
 use std::cell::RefCell;
 
-/// Whether the kernels take these together: f32 or f64 on the CPU, of one type and shape.
+/// Whether in-place kernels accept these arrays together: all must be f32 or f64 on the CPU, and
+/// have the same type and shape.
 pub fn is_possible(all: &[&Array]) -> bool {
     let known = |array: &&Array| array.device().is_cpu() && matches!(array.dtype(), DType::F32 | DType::F64);
     let alike = |pair: &[&Array]| pair[0].dtype() == pair[1].dtype() && pair[0].dims() == pair[1].dims();
     all.iter().all(known) && all.windows(2).all(alike)
 }
 
-/// `sum += more`.
+/// Kernel of [`add`].
 #[derive(Clone)]
 struct Add {
     sum: Array,
@@ -50,12 +52,16 @@ impl Kernel for Add {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // what changes is compared in the tests below
+        // The sum changes in place; the tests below compare it.
         Vec::new()
     }
 }
 
-/// `sum += more`. Where this is an error, nothing has changed.
+/// Adds `more` to `sum` in place; both have the same type and shape, see [`is_possible`].
+///
+/// # Errors
+/// If the arrays do not have the same shape and an accepted type and device, or `sum` is not a
+/// whole storage; nothing has changed then.
 pub fn add(sum: &Array, more: &Array) -> Result<()> {
     run(&Add { sum: sum.clone(), more: more.clone() })
 }
@@ -72,21 +78,23 @@ fn add_cpu<T: Real>(sum: &Array, more: &Array) -> Result<()> {
     })
 }
 
-/// The values of `array`, which are `count`.
+/// The values of `array`, a whole storage of `count` elements.
 ///
 /// # Safety
-/// The array lives as long, and nobody else uses its values meanwhile.
+/// The storage of `array` must live for `'a`, and nothing else may access its values during that
+/// time.
 pub(crate) unsafe fn values<'a, T: Real>(array: &Array, count: usize) -> Result<&'a mut [T]> {
     let mut first = std::ptr::null_mut();
     change::<T>(array, count, |values| {
         first = values.as_mut_ptr();
         Ok(())
     })?;
-    // SAFETY: these are the values, and the caller's promise.
+    // SAFETY: `change` has checked that the storage has `count` values from `first` on; the caller
+    // guarantees the lifetime and exclusive access.
     Ok(unsafe { std::slice::from_raw_parts_mut(first, count) })
 }
 
-/// Runs `f` on the values of `array`, which are `count`.
+/// Runs `f` on the values of `array`, which must be a whole storage of `count` elements.
 fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> HostResult<()>) -> Result<()> {
     let on_storage = |storage: &mut CpuStorage| match T::values_mut(storage) {
         Some(values) if values.len() == count => f(values),
@@ -95,7 +103,7 @@ fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> H
     Ok(array.host()?.inplace_op1(&InPlace(RefCell::new(on_storage)))?)
 }
 
-/// An operation on the storage of an array.
+/// Adapter that runs a closure on the storage of an array.
 struct InPlace<F>(RefCell<F>);
 
 impl<F: FnMut(&mut CpuStorage) -> HostResult<()>> InplaceOp1 for InPlace<F> {
@@ -138,7 +146,7 @@ mod tests {
         let half = sum.to_dtype(DType::F16).unwrap();
         assert!(!is_possible(&[&half, &half]));
         assert!(add(&half, &half).is_err());
-        // a part of a storage is not all of it
+        // A view of a part of a storage is refused.
         assert!(add(&layout::narrow(&sum, 0, 0, 2).unwrap(), &normal(&[2], 2)).is_err());
         close(&sum, &before, 0.0);
     }

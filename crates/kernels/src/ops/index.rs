@@ -1,4 +1,4 @@
-//! Elements by their number along an axis.
+//! Indexing along an axis: select, gather, scatter, and writing a slice.
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
@@ -6,16 +6,17 @@ use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
 use crate::{Array, DType, Element, Result};
 
-/// Which operation with the ids.
+/// How indices select elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
-    /// `y[.., i, ..] = x[.., ids[i], ..]`
+    /// Index select: `y[.., i, ..] = x[.., ids[i], ..]`.
     Row,
-    /// `y[.., i, ..] = x[.., ids[.., i, ..], ..]`
+    /// Gather: `y[.., i, ..] = x[.., ids[.., i, ..], ..]`.
     Element,
 }
 
-/// What stands in `x` at `ids`, i64 or u32, along an axis. Ids that are not there are the caller's to refuse.
+/// Kernel of [`Array::index_select`] and [`Array::gather`]. `ids` are i64 or u32. The caller must
+/// check that they are in range.
 #[derive(Clone)]
 struct Take {
     x: Array,
@@ -39,7 +40,7 @@ impl Kernel for Take {
     }
 
     fn reference(&self) -> Result<Array> {
-        // candle reads both as they lie in memory
+        // candle requires contiguous operands.
         let (x, ids) = (self.x.host()?.contiguous()?, self.ids.host()?.contiguous()?);
         let y = match self.by {
             By::Row => x.index_select(&ids, self.axis)?,
@@ -70,7 +71,7 @@ impl Kernel for Take {
     }
 }
 
-/// What `x` has at ids, each added to what is there.
+/// Kernel of [`Array::scatter_add`].
 #[derive(Clone)]
 struct ScatterAdd {
     into: Array,
@@ -116,7 +117,8 @@ impl Kernel for ScatterAdd {
     }
 }
 
-/// `from` in place of a part of `into`, which changes, from entry `at` of an axis on.
+/// Kernel of [`Array::slice_set`]: writes `from` into `into` in place, from index `at` of `axis`
+/// on.
 #[derive(Clone)]
 struct Write {
     into: Array,
@@ -159,34 +161,41 @@ impl Kernel for Write {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // what changes is compared in the test below
+        // `into` changes in place; the test below compares it.
         Vec::new()
     }
 }
 
 impl Array {
-    /// The entries of `axis` that `ids`, i64 or u32, a vector, name: `y[.., i, ..] = x[.., ids[i], ..]`.
+    /// Selects entries of `axis` by a vector of indices, i64 or u32:
+    /// `y[.., i, ..] = x[.., ids[i], ..]`. The indices must be in range.
     pub fn index_select(&self, ids: &Self, axis: usize) -> Result<Self> {
         run(&Take { x: self.clone(), ids: ids.clone(), axis, by: By::Row })
     }
 
-    /// `y[.., i, ..] = x[.., ids[.., i, ..], ..]`, `ids` i64 or u32 of the shape of the result.
+    /// Gathers elements along `axis`: `y[.., i, ..] = x[.., ids[.., i, ..], ..]`. The indices are
+    /// i64 or u32, have the shape of the result, and must be in range.
     pub fn gather(&self, ids: &Self, axis: usize) -> Result<Self> {
         run(&Take { x: self.clone(), ids: ids.clone(), axis, by: By::Element })
     }
 
-    /// This, with what `x` has added at the places that `ids`, i64 of the shape of `x`, name along `axis`.
+    /// Returns a copy with the elements of `x` added at the indices `ids` along `axis`. `ids` are
+    /// i64, have the shape of `x`, and must be in range.
     pub fn scatter_add(&self, ids: &Self, x: &Self, axis: usize) -> Result<Self> {
         run(&ScatterAdd { into: self.clone(), ids: ids.clone(), x: x.clone(), axis })
     }
 
-    /// Writes `from` into this, in row-major order both, from entry `at` of `axis` on. Nobody else may hold these values: they
-    /// would change too.
+    /// Writes `from` into this array in place, from index `at` of `axis` on. Both arrays must be
+    /// contiguous, and no other array may share the storage, since it would change too.
+    ///
+    /// # Errors
+    /// If the shapes or types do not fit together.
     pub fn slice_set(&self, from: &Self, axis: usize, at: usize) -> Result<()> {
         run(&Write { into: self.clone(), from: from.clone(), axis, at })
     }
 
-    /// The least and the largest of all values, i64, which must be there; read by the host.
+    /// Returns the minimum and maximum of all values as i64; computed on the host. The array must
+    /// not be empty.
     pub fn bounds(&self) -> Result<(i64, i64)> {
         let all = self.to_dtype(DType::I64)?.download()?;
         Ok((all.min_all()?.to_scalar()?, all.max_all()?.to_scalar()?))

@@ -1,6 +1,7 @@
 //! Layer normalisation: `y = (x - mean) / sqrt(variance + eps) · weight + bias` over the last axis.
 //!
-//! Shapes: `x`, `y` are (.., dim), `weight` and `bias` (dim).
+//! Shapes: `x` and `y` are (.., dim), `weight` and `bias` are (dim).
+//!
 //! Source: Layer Normalization, <https://arxiv.org/abs/1607.06450>.
 
 use crate::array::{HostArray, HostResult};
@@ -18,7 +19,7 @@ use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// `(x - mean) / deviation`, and `1 / deviation`.
+/// Returns `(x - mean) / deviation`, (.., dim), and `1 / deviation`, (.., 1).
 fn normalised(x: &HostArray, eps: f64) -> HostResult<(HostArray, HostArray)> {
     let last = x.rank() - 1;
     let centred = x.broadcast_sub(&x.mean_keepdim(last)?)?;
@@ -26,6 +27,7 @@ fn normalised(x: &HostArray, eps: f64) -> HostResult<(HostArray, HostArray)> {
     Ok((centred.broadcast_mul(&scale)?, scale))
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     x: Array,
@@ -34,22 +36,24 @@ struct Forward {
     eps: f64,
 }
 
+/// Kernel of [`backward`].
 #[derive(Clone)]
 struct Backward {
     x: Array,
     weight: Array,
     grad: Array,
+    /// Gradient of the residual connection around the norm, of the shape of `x`.
     past: Option<Array>,
     eps: f64,
 }
 
-/// Gradients of input, weight and bias.
+/// The gradients of input, weight and bias.
 pub struct Gradients {
-    /// Of the shape of the input.
+    /// Gradient of the input, (.., dim).
     pub x: Array,
-    /// (dim)
+    /// Gradient of the weight, (dim).
     pub weight: Array,
-    /// (dim)
+    /// Gradient of the bias, (dim).
     pub bias: Array,
 }
 
@@ -59,7 +63,7 @@ arrays! {
     Gradients { x, weight, bias }
 }
 
-/// Parameters have a number for each of a row.
+/// Checks that the parameters have one element per feature.
 fn check(x: &Array, params: &[&Array]) -> Result<()> {
     let width = x.dims().last().copied();
     match params.iter().find(|param| Some(param.elem_count()) != width) {
@@ -151,24 +155,33 @@ impl Kernel for Backward {
     }
 }
 
-/// The norm of each row.
+/// Normalises each row of `x`, (.., dim); `weight` and `bias` are (dim).
+///
+/// # Errors
+/// If a parameter does not have dim elements.
 pub fn forward(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
     run(&Forward { x: x.clone(), weight: weight.clone(), bias: bias.clone(), eps })
 }
 
-/// The gradients, from the input and the output's gradient. Where the input goes another way too, past the norm, `past` is
-/// the gradient from there, which is added to the input's.
+/// Computes the gradients from the input `x`, (.., dim), and `grad`, the gradient of the output. If
+/// the input is also used around the norm, as by a residual connection, `past` is the gradient from
+/// that path, and is added to the gradient of the input.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn backward(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
     run(&Backward { x: x.clone(), weight: weight.clone(), grad: grad.clone(), past: past.cloned(), eps })
 }
 
+/// CPU kernel of [`forward`].
 fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
     let (x, weight, bias) = (contiguous(x)?, contiguous(weight)?, contiguous(bias)?);
     let (_, width) = host::rows_and_width(&x);
     let (xs, ws, bs) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?, host::slice::<T>(&bias)?);
     let (xs, ws, bs): (&[T], &[T], &[T]) = (&xs, &ws, &bs);
     let block = rows_per_piece(width) * width;
-    // SAFETY: rows are whole, and all of each is written.
+    // SAFETY: each piece consists of whole rows, and `forward_rows` writes every element of each
+    // row.
     let y = unsafe { written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y)) }?;
     host::array(y, x.dims())
 }
@@ -184,7 +197,7 @@ fn forward_rows<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: f64, y: &mut [M
     }
 }
 
-/// The mean of a row, and one over its standard deviation.
+/// The mean of a row, and the reciprocal of its standard deviation.
 #[inline(always)]
 fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
     let n = T::of(x.len() as f64);
@@ -193,6 +206,7 @@ fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
     (mean, T::ONE / (variance + T::of(eps)).sqrt())
 }
 
+/// CPU kernel of [`backward`].
 fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
     let (x, weight, grad) = (contiguous(x)?, contiguous(weight)?, contiguous(grad)?);
     let past = past.map(contiguous).transpose()?;
@@ -208,7 +222,8 @@ fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, past: Option<&
         backward_rows(part(xs, piece, block), ws, (part(gs, piece, block), past), eps, dx, (&mut dw, &mut db));
         (dw, db)
     };
-    // SAFETY: rows are whole, and all of each is written.
+    // SAFETY: each piece consists of whole rows, and `backward_rows` writes every element of each
+    // row.
     let (dx, partial) = unsafe { written_with(xs.len(), block, write) }?;
     let (dw, db) = partial.into_iter().unzip();
     Ok(Gradients {
@@ -218,6 +233,8 @@ fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, past: Option<&
     })
 }
 
+/// Writes the gradient of some rows to `dx`, and adds their contributions to the gradients of the
+/// parameters, `dw` and `db`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_rows<T: Real>(
     x: &[T],

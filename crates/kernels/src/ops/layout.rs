@@ -1,7 +1,9 @@
-//! Copies of views into row-major order, shared over threads.
+//! Views, and copies of views into row-major order, distributed over threads.
 //!
-//! Heads that were split, parts of an axis and the like are views whose last axis is whole: rows of memory, copied one by one. Where the axis before
-//! the last is whole (transposed matrices, patches of an image), its lines are turned. Of others the rows are gathered.
+//! Copies depend on the strides. If the last axis is contiguous, as in split heads and slices of an
+//! axis, rows are copied as blocks of memory. If the axis before the last is contiguous, as in
+//! transposed matrices and patches of images, blocks are transposed. Otherwise the elements of each
+//! row are gathered one by one.
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -13,7 +15,7 @@ use crate::memory::alloc;
 use crate::{Array, DType, Device, Element, Result, Shape};
 use half::{bf16, f16};
 
-/// A copy in row-major order.
+/// Kernel of [`contiguous`].
 #[derive(Clone)]
 struct Contiguous {
     x: Array,
@@ -66,8 +68,11 @@ impl Kernel for Contiguous {
     }
 }
 
-/// A view of `length` entries of `axis` from `start` on. One without elements has memory of its own:
-/// candle would look past the end of the storage, which holds nothing either.
+/// A view of `length` entries of `axis`, from index `start` on. An empty view gets its own memory,
+/// since candle would compute an offset past the end of the storage.
+///
+/// # Errors
+/// If the axis or the range does not exist.
 pub fn narrow(x: &Array, axis: usize, start: usize, length: usize) -> Result<Array> {
     let y = x.narrow_view(axis, start, length)?;
     if y.elem_count() > 0 {
@@ -76,7 +81,7 @@ pub fn narrow(x: &Array, axis: usize, start: usize, length: usize) -> Result<Arr
     Array::zeros(y.dims(), y.dtype(), &y.device())
 }
 
-/// [`narrow`] of an array of the host.
+/// [`narrow`] for host arrays.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn narrow_on_host(x: &HostArray, axis: usize, start: usize, length: usize) -> HostResult<HostArray> {
     let y = x.narrow(axis, start, length)?;
@@ -86,7 +91,7 @@ pub(crate) fn narrow_on_host(x: &HostArray, axis: usize, start: usize, length: u
     HostArray::zeros(y.dims(), y.dtype(), y.device())
 }
 
-/// `x` itself where it is in row-major order, else a copy that is.
+/// Returns `x` itself if it is contiguous in row-major order, otherwise a contiguous copy.
 pub fn contiguous(x: &Array) -> Result<Array> {
     if x.is_contiguous() {
         return Ok(x.clone());
@@ -97,26 +102,28 @@ pub fn contiguous(x: &Array) -> Result<Array> {
 #[cfg(target_endian = "big")]
 compile_error!("the bytes of numbers are taken as they lie in memory, and files are little-endian");
 
+/// The bytes of `numbers`.
 fn raw<T: Element>(numbers: &[T]) -> &[u8] {
-    // SAFETY: numbers have no bytes between them, and any byte is a u8.
+    // SAFETY: the number types have no padding, and every byte is a valid u8.
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
 impl Array {
-    /// The values in row-major order in another shape; no copy where they are in that order.
+    /// Returns the values, in row-major order, in another shape. Copies only if the array is not
+    /// contiguous.
     ///
     /// # Errors
-    /// Where it has another number of elements.
+    /// If the number of elements differs.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
         contiguous(self)?.reshape_view(&shape.into())
     }
 
-    /// The values in row-major order as a vector.
+    /// Returns the values as a vector, in row-major order.
     pub fn flatten_all(&self) -> Result<Self> {
         self.reshape(self.elem_count())
     }
 
-    /// A copy in memory of its own, in row-major order.
+    /// Returns a contiguous copy with its own memory.
     pub fn copy(&self) -> Result<Self> {
         if !self.is_contiguous() {
             return contiguous(self);
@@ -125,10 +132,10 @@ impl Array {
         Self::upload(self.download()?.force_contiguous()?, &self.device())
     }
 
-    /// What `f` makes of the bytes of the values in row-major order, little-endian, read by the host.
+    /// Calls `f` with the bytes of the values, in row-major order, little-endian, on the host.
     ///
     /// # Errors
-    /// For types that tensors do not have.
+    /// If tensors do not support the type.
     pub fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let x = contiguous(self)?.to_device(&Device::Cpu)?;
         Ok(match x.dtype() {
@@ -144,6 +151,7 @@ impl Array {
     }
 }
 
+/// CPU kernel of [`contiguous`].
 fn copied<T: Blas>(x: &Array) -> Result<Array> {
     let (dims, strides) = (x.dims(), x.stride());
     let plain = || Contiguous { x: x.clone() }.reference();
@@ -177,15 +185,18 @@ fn copied<T: Blas>(x: &Array) -> Result<Array> {
     host::array(y, dims)
 }
 
-/// A row of a strided array: its index along each axis, and its offset.
+/// The current row of a strided array, over all axes but the last: its index along each axis, and
+/// its offset.
 pub(crate) struct RowCursor<'a> {
     dims: &'a [usize],
     strides: &'a [usize],
     index: Vec<usize>,
+    /// Offset of the row from the start of the array.
     pub offset: usize,
 }
 
 impl<'a> RowCursor<'a> {
+    /// Starts at row `row`, counted in row-major order.
     pub fn new(dims: &'a [usize], strides: &'a [usize], row: usize) -> Self {
         let mut rest = row;
         let mut index = vec![0; dims.len()];
@@ -196,17 +207,17 @@ impl<'a> RowCursor<'a> {
         Self { dims, strides, index, offset }
     }
 
-    /// Rows until the end of the last axis.
+    /// The number of rows until the end of the last of these axes.
     fn left(&self) -> usize {
         self.dims.last().zip(self.index.last()).map_or(1, |(dim, at)| dim - at)
     }
 
-    /// To the next row; behind the last one, to the first.
+    /// Moves to the next row; after the last row, to the first.
     pub fn advance(&mut self) {
         self.advance_by(1);
     }
 
-    /// Some rows on, at most to the [end](Self::left) of the last axis.
+    /// Moves by `rows`, at most [to the end](Self::left) of the last axis.
     fn advance_by(&mut self, mut rows: usize) {
         for axis in (0..self.dims.len()).rev() {
             self.index[axis] += rows;
@@ -221,7 +232,7 @@ impl<'a> RowCursor<'a> {
     }
 }
 
-/// The values of a CPU array in row-major order, each as the bytes that `bytes` makes of it.
+/// The values of a CPU array as bytes, in row-major order; `bytes` converts each value.
 pub fn bytes<T: Element, const N: usize>(array: &Array, bytes: impl Fn(T) -> [u8; N]) -> Result<Vec<u8>> {
     let array = contiguous(array)?;
     let values = host::slice::<T>(&array)?;

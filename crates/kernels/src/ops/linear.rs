@@ -1,6 +1,6 @@
-//! Linear layer: `y = x Wᵀ + bias`.
+//! Linear layers: `y = x Wᵀ + bias`.
 //!
-//! Shapes: `x` is (.., in), `weight` (out, in) as in PyTorch, `bias` (out), `y` (.., out).
+//! Shapes: `x` is (.., in), `weight` is (out, in) as in PyTorch, `bias` is (out), `y` is (.., out).
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -16,7 +16,7 @@ use crate::ops::{matmul, reduce};
 use crate::testing::normal64;
 use crate::{Array, Result};
 
-/// The layer.
+/// [`forward`] for host arrays.
 pub(crate) fn on_host(x: &HostArray, weight: &HostArray, bias: Option<&HostArray>) -> HostResult<HostArray> {
     let (out, inner) = weight.dims2()?;
     let (rows, mut dims) = (x.elem_count() / inner.max(1), x.dims().to_vec());
@@ -31,6 +31,7 @@ pub(crate) fn on_host(x: &HostArray, weight: &HostArray, bias: Option<&HostArray
     y.reshape(dims)
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     x: Array,
@@ -38,23 +39,25 @@ struct Forward {
     bias: Option<Array>,
 }
 
-/// Several layers of one width.
+/// Kernel of [`forward_all`].
 #[derive(Clone)]
 struct ForwardAll {
     x: Array,
     weights: Vec<Array>,
 }
 
-/// The sum of `grad W` over pairs of both.
+/// Kernel of [`grad_input_all`].
 #[derive(Clone)]
 struct GradInput {
+    /// Pairs of a gradient, (.., out), and a weight, (out, in).
     layers: Vec<(Array, Array)>,
 }
 
-/// `gradᵀ x` for each gradient.
+/// Kernel of [`grad_weight_all`].
 #[derive(Clone)]
 struct GradWeight {
     x: Array,
+    /// Gradients of the outputs, each (.., out).
     grads: Vec<Array>,
 }
 
@@ -65,7 +68,7 @@ arrays! {
     GradWeight { x, grads }
 }
 
-/// An error where the layer does not take the input.
+/// Checks that the layer accepts the input.
 fn check(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<()> {
     let (out, inner) = weight.dims2()?;
     if x.dims().last() != Some(&inner) || bias.is_some_and(|bias| bias.dims() != [out]) {
@@ -75,7 +78,7 @@ fn check(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<()> {
     Ok(())
 }
 
-/// The dims, and the widths of layers, of the cases.
+/// Shape of the input and number of output features of the test cases.
 #[cfg(test)]
 const SIZES: [(&[usize], usize); 8] = [
     (&[2, 3, 5], 7),
@@ -244,23 +247,37 @@ impl Kernel for GradWeight {
     }
 }
 
-/// `x Wᵀ + bias`.
+/// Computes `x Wᵀ + bias` for `x` (.., in), `weight` (out, in) and `bias` (out). Returns (.., out).
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn forward(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
     run(&Forward { x: x.clone(), weight: weight.clone(), bias: bias.cloned() })
 }
 
-/// `x Wᵀ` for several weights of one width, in one go.
+/// Computes `x Wᵀ` for several weights, each (out, in), in one pass over `x`, (.., in). Returns an
+/// array (.., out) for each weight.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn forward_all(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
     run(&ForwardAll { x: x.clone(), weights: weights.into() })
 }
 
-/// Gradient of the input of several layers: the sum of `grad W` over pairs of a gradient and a weight, of which there must
-/// be one.
+/// Computes the gradient of the input that several layers share: the sum of `grad W` over all pairs
+/// of a gradient, (.., out), and a weight, (out, in). Returns (.., in).
+///
+/// # Errors
+/// If there is no pair, or the shapes do not fit together.
 pub fn grad_input_all(layers: &[(Array, Array)]) -> Result<Array> {
     run(&GradInput { layers: layers.into() })
 }
 
-/// Gradients of the weights of several layers of one input: `gradᵀ x` for each gradient.
+/// Computes the gradients of the weights of several layers with the same input `x`, (.., in):
+/// `gradᵀ x`, (out, in), for each gradient (.., out).
+///
+/// # Errors
+/// If the numbers of rows differ.
 pub fn grad_weight_all(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
     run(&GradWeight { x: x.clone(), grads: grads.into() })
 }
@@ -281,6 +298,7 @@ fn forward_cpu<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
     host::array(y, with_width(&x, out))
 }
 
+/// [`forward_all`] by matrix products.
 fn many_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
     let x = contiguous(x)?;
     let weights = weights.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
@@ -297,6 +315,7 @@ fn many_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
     fresh_all(&products)?.into_iter().zip(&weights).map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?))).collect()
 }
 
+/// [`forward_all`] for a few rows of `x`, by the matrix-vector kernels.
 fn few_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
     let x = contiguous(x)?;
     let weights = weights.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
@@ -307,7 +326,8 @@ fn few_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
     products.into_iter().zip(&weights).map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?))).collect()
 }
 
-/// Gradient of the input: `grad W`.
+/// Computes the gradient of the input, `grad W`, for `grad` (.., out) and `weight` (out, in).
+/// Returns (.., in).
 pub fn grad_input(grad: &Array, weight: &Array) -> Result<Array> {
     let (out, inner) = weight.dims2()?;
     let (rows, _) = host::rows_and_width(grad);
@@ -315,7 +335,8 @@ pub fn grad_input(grad: &Array, weight: &Array) -> Result<Array> {
     matmul::matmul(&g, weight, 1.0)?.reshape(with_width(grad, inner))
 }
 
-/// Gradient of the weight, (out, in): `gradᵀ x`.
+/// Computes the gradient of the weight, `gradᵀ x`, for `grad` (.., out) and `x` (.., in). Returns
+/// (out, in).
 pub fn grad_weight(grad: &Array, x: &Array) -> Result<Array> {
     let ((rows, out), (_, inner)) = (host::rows_and_width(grad), host::rows_and_width(x));
     let g = contiguous(grad)?.reshape((rows, out))?;
@@ -354,7 +375,7 @@ fn grad_weight_cpu<T: Blas>(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
     fresh_all(&products)?.into_iter().zip(&outs).map(|(d, out)| host::array(d, (*out, inner))).collect()
 }
 
-/// Gradient of the bias, (out): the sum of `grad` over all but its last axis.
+/// Computes the gradient of the bias, (out): the sum of `grad` over all axes but the last.
 pub fn grad_bias(grad: &Array) -> Result<Array> {
     let (rows, width) = host::rows_and_width(grad);
     reduce::sum(&contiguous(grad)?.reshape((rows, width))?, &[0])?.reshape(width)

@@ -1,8 +1,12 @@
-//! Cross-entropy of the logits that a linear layer gives, without all logits in memory: they are made for some rows at a time, and become
-//! their own gradient in place, from which the gradients of the layer follow at once.
+//! Cross-entropy of the logits of a linear layer, without storing all logits: they are computed for
+//! a block of rows at a time and replaced in place by their gradient, from which the gradients of
+//! the layer are accumulated immediately.
 //!
-//! Shapes: `x` is (rows, in), `weight` (classes, in), `bias` (classes), `targets`, i64, (rows); the loss is a scalar, see `cross_entropy.rs`.
-//! Source: Cut Your Losses in Large-Vocabulary Language Models, <https://arxiv.org/abs/2411.09009>; here gradients are not left out.
+//! Shapes: `x` is (rows, in), `weight` is (classes, in), `bias` is (classes), `targets` is (rows),
+//! i64; the loss is a scalar, see [`cross_entropy`].
+//!
+//! Source: Cut Your Losses in Large-Vocabulary Language Models, <https://arxiv.org/abs/2411.09009>.
+//! Unlike in the paper, small gradients are not skipped.
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -22,43 +26,58 @@ use crate::testing::normal64;
 use crate::{Array, Result};
 use multiversion::multiversion;
 
-/// Logits that are in memory at a time, at most, but for a row: products of fewer rows read the weights too often.
+/// Largest number of logits in memory at a time, except that there is always at least one row.
+/// Blocks of fewer rows would read the weights too often.
 const BLOCK: usize = match (cfg!(test), cfg!(target_family = "wasm")) {
     (true, _) => 128,
     (false, true) => 1 << 20,
     (false, false) => 8 << 20,
 };
 
+/// The inputs of the loss.
 pub struct LossArgs<'a> {
+    /// The input of the linear layer, (rows, in).
     pub x: &'a Array,
+    /// The weight of the linear layer, (classes, in).
     pub weight: &'a Array,
+    /// The bias of the linear layer, (classes).
     pub bias: Option<&'a Array>,
+    /// The class of each row, i64, (rows).
     pub targets: &'a Array,
+    /// Rows with this target are ignored.
     pub ignore_index: i64,
 }
 
-/// For which inputs a gradient is wanted.
+/// The inputs whose gradients are computed.
 #[derive(Clone, Copy, Default)]
 pub struct Wanted {
+    /// Whether to compute the gradient of `x`.
     pub x: bool,
+    /// Whether to compute the gradient of the weight.
     pub weight: bool,
+    /// Whether to compute the gradient of the bias.
     pub bias: bool,
 }
 
 impl Wanted {
+    /// Whether any gradient is computed.
     pub fn any(self) -> bool {
         self.x || self.weight || self.bias
     }
 }
 
-/// Gradients of the mean loss.
+/// The gradients of the mean loss; `None` where not requested.
 #[derive(Clone, Default)]
 pub struct Gradients {
+    /// Gradient of the input, (rows, in).
     pub x: Option<Array>,
+    /// Gradient of the weight, (classes, in).
     pub weight: Option<Array>,
+    /// Gradient of the bias, (classes).
     pub bias: Option<Array>,
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     x: Array,
@@ -75,6 +94,7 @@ arrays! {
 }
 
 impl Forward {
+    /// The inputs as references.
     fn of(&self) -> LossArgs<'_> {
         let Self { x, weight, bias, targets, ignore_index, .. } = self;
         LossArgs { x, weight, bias: bias.as_ref(), targets, ignore_index: *ignore_index }
@@ -150,7 +170,11 @@ impl Kernel for Forward {
     }
 }
 
-/// The mean loss, and its gradients.
+/// Computes the mean loss, a scalar, and the gradients selected by `wanted`. If all targets are
+/// ignored, the loss is NaN and the gradients are 0.
+///
+/// # Errors
+/// If the shapes do not fit together, or a target is neither a class nor `of.ignore_index`.
 pub fn forward(of: &LossArgs, wanted: Wanted) -> Result<(Array, Gradients)> {
     let LossArgs { x, weight, bias, targets, ignore_index } = *of;
     let (x, weight, bias, targets) = (x.clone(), weight.clone(), bias.cloned(), targets.clone());
@@ -184,13 +208,14 @@ fn forward_cpu<T: Blas>(of: &LossArgs, wanted: Wanted) -> Result<(Array, Gradien
     Ok((host::array(vec![T::of(loss / count)], ())?, sums.finish([rows, width, inner])?))
 }
 
-/// As few blocks as the limit allows, all of about the same size.
+/// The number of rows per block: as few blocks as [`BLOCK`] allows, all of about the same size.
 fn block_rows(rows: usize, width: usize) -> usize {
     let most = (BLOCK / width.max(1)).max(1);
     rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }
 
-/// The loss of a row of logits; where a factor is given, they become their gradient times it.
+/// Computes the loss of a row of logits. With a factor, the logits are replaced by their gradient
+/// times the factor.
 fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> f64 {
     match (class, factor) {
         (Some(class), None) => {
@@ -206,6 +231,8 @@ fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> 
     }
 }
 
+/// Computes the loss of a row, and replaces the logits by
+/// `factor · (softmax(row) - onehot(class))`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
     const FMA: bool = has_fma!();
@@ -222,11 +249,14 @@ fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
     (sum.ln() + top - wanted).wide()
 }
 
-/// The gradients so far; empty where they are not wanted.
+/// The gradients accumulated so far; empty where not requested.
 struct Sums<T> {
     wanted: Wanted,
+    /// (rows, in)
     x: Vec<T>,
+    /// (classes, in)
     weight: Vec<T>,
+    /// (classes)
     bias: Vec<T>,
 }
 
@@ -237,7 +267,8 @@ impl<T: Blas> Sums<T> {
         Ok(Self { wanted, x, weight, bias: of(wanted.bias, width)? })
     }
 
-    /// Adds what `count` rows give, from row `first` on: `grad` is that of their logits.
+    /// Accumulates the contribution of `count` rows, starting at row `first`. `grad` is the
+    /// gradient of their logits, (count, classes); `x` is (count, in), `weight` (classes, in).
     fn add(&mut self, first: usize, count: usize, grad: &[T], (x, weight): (&[T], &[T])) -> Result<()> {
         let (width, inner) = (grad.len() / count, x.len() / count);
         let threads = for_product(count, width, inner);
@@ -256,6 +287,7 @@ impl<T: Blas> Sums<T> {
         Ok(())
     }
 
+    /// Returns the gradients as arrays.
     fn finish(self, [rows, width, inner]: [usize; 3]) -> Result<Gradients> {
         let Self { wanted, x, weight, bias } = self;
         Ok(Gradients {

@@ -1,7 +1,8 @@
-//! Matrix products: `y = alpha · a b`, batched, over arrays of any strides.
+//! Batched matrix products of strided arrays: `y = alpha · a b`.
 //!
-//! Shapes: `a` is (batch.., m, k), `b` (batch.., k, n), `y` (batch.., m, n); batch axes are equal, or 1 in one of the two.
-//! Transposed or permuted views are read in place, so that heads need no copy.
+//! Shapes: `a` is (batch.., m, k), `b` is (batch.., k, n), `y` is (batch.., m, n). Batch axes are
+//! broadcast: they must be equal, or 1 in one of the operands. Transposed and permuted views are
+//! read in place, so products over attention heads need no copy.
 
 use crate::array::{HostArray, HostResult};
 use crate::host::gemm::blas::Blas;
@@ -17,6 +18,7 @@ use crate::{Array, Error, Result};
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
 
+/// Kernel of [`matmul`].
 #[derive(Clone)]
 struct MatMul {
     a: Array,
@@ -26,7 +28,7 @@ struct MatMul {
 
 arrays!(MatMul { a, b });
 
-/// The product.
+/// [`matmul`] for host arrays.
 pub(crate) fn on_host(a: &HostArray, b: &HostArray, alpha: f64) -> HostResult<HostArray> {
     let y = a.contiguous()?.broadcast_matmul(&b.contiguous()?)?;
     match alpha {
@@ -71,11 +73,15 @@ impl Kernel for MatMul {
     }
 }
 
-/// `alpha · a b`.
+/// Computes `alpha · a b` for `a` (batch.., m, k) and `b` (batch.., k, n). Returns (batch.., m, n).
+///
+/// # Errors
+/// If the shapes do not fit together, or the types of the operands differ.
 pub fn matmul(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
     run(&MatMul { a: a.clone(), b: b.clone(), alpha })
 }
 
+/// The shape of the product, (batch.., m, n).
 fn output_dims(a: &Array, b: &Array) -> Result<Vec<usize>> {
     let mismatch = || Error::Invalid(format!("matmul: shapes {:?} and {:?} do not fit", a.dims(), b.dims()));
     if a.rank() < 2 || b.rank() < 2 || a.dtype() != b.dtype() {
@@ -105,17 +111,20 @@ fn output_dims(a: &Array, b: &Array) -> Result<Vec<usize>> {
     Ok(dims)
 }
 
-/// A matrix inside a storage: offset of its first element, row stride, column stride.
+/// The matrices of a batched operand, which share a storage and strides.
 struct Matrix<'a, T> {
     storage: Slice<'a, T>,
-    /// Offset of each matrix of the batch.
+    /// Index of the first element of each matrix of the batch.
     offsets: Vec<usize>,
+    /// Stride between rows.
     row: isize,
+    /// Stride between columns.
     column: isize,
 }
 
 impl<'a, T: Real> Matrix<'a, T> {
-    /// The matrices of `array`, one for each index of `batch` (axes of size 1 repeat).
+    /// The matrices of `array`, one for each index of the broadcast batch shape `batch`; axes of
+    /// size 1 repeat.
     fn of(array: &'a Array, batch: &[usize]) -> Result<Self> {
         let (storage, start) = host::strided::<T>(array)?;
         let (dims, strides) = (array.dims(), array.stride());
@@ -131,11 +140,12 @@ impl<'a, T: Real> Matrix<'a, T> {
     }
 }
 
+/// CPU kernel of [`matmul`]. `dims` is the shape of the result.
 fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Result<Array> {
     let (batch, tail) = dims.split_at(dims.len() - 2);
     let (m, n, k) = (tail[0], tail[1], a.dims()[a.rank() - 1]);
     if k == 0 {
-        // sums of nothing, and no values to point at
+        // The sums are empty, and the storages may contain no element to point to.
         return Array::zeros(dims, T::DTYPE, &a.device());
     }
     let (lhs, rhs) = (Matrix::<T>::of(a, batch)?, Matrix::<T>::of(b, batch)?);
@@ -146,12 +156,13 @@ fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
     let multiply = |i: usize, out: &mut [MaybeUninit<T>], threads: Parallelism| {
         let l = View { data: &ls[lhs.offsets[i]..], row: lhs.row, column: lhs.column };
         let r = View { data: &rs[rhs.offsets[i]..], row: rhs.row, column: rhs.column };
-        // SAFETY: nothing is added to what `out` holds.
+        // SAFETY: with `Init::Zero` the product does not read `out`, which is uninitialised.
         unsafe { write(out, n, (m, n, k), l, r, T::of(alpha), Init::Zero, threads) };
     };
     let matrices = lhs.offsets.len();
     if m * n > 0 && matrices >= threads() && matrices > 1 {
-        // whole matrices go to threads: no thread then waits for another within a small product
+        // Each thread computes whole matrices, so that no thread waits for others within a small
+        // product.
         let together = (SMALL / multiplications(&[m, n, k.max(1)])).max(1) as usize;
         pieces(fresh, together * m * n, |piece, y| {
             for (i, out) in y.chunks_mut(m * n).enumerate() {
@@ -163,12 +174,12 @@ fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
             multiply(i, out, for_product(m, n, k));
         }
     }
-    // SAFETY: every matrix of the batch was written, and they cover `count` numbers.
+    // SAFETY: every matrix of the batch was written, and together they consist of `count` numbers.
     unsafe { y.set_len(count) };
     host::array(y, dims)
 }
 
-/// Small matrices of a batch go to a thread together, so that each has at least this many multiplications.
+/// Small matrices of a batch are grouped until each task has at least this many multiplications.
 const SMALL: u64 = 64 * 64 * 64;
 
 #[cfg(test)]

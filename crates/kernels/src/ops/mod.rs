@@ -1,4 +1,8 @@
-//! The operations, a file or folder each.
+//! The operations. Each submodule implements one operation, or a family of related operations.
+//!
+//! An operation consists of a reference implementation on candle, a CPU kernel where one exists,
+//! and public functions that run it, usually `forward` and `backward`. The submodules that are not
+//! public add methods to [`Array`](crate::Array).
 
 pub mod activation;
 pub mod attention;

@@ -1,4 +1,4 @@
-//! Steps of the optimizers, and the norm of gradients: of many parameters in one pass.
+//! Optimizer steps and the norm of gradients, for many parameters in one pass.
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -15,50 +15,67 @@ use crate::{Array, DType, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// Settings of one Adam step.
+/// Settings of one step of Adam or AdamW.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
+    /// Learning rate.
     pub lr: f64,
+    /// Decay rate of the running mean of the gradient.
     pub beta1: f64,
+    /// Decay rate of the running mean of the squared gradient.
     pub beta2: f64,
+    /// Number added to the denominator for numerical stability.
     pub eps: f64,
+    /// Weight decay coefficient.
     pub weight_decay: f64,
-    /// Weight decay shrinks the weights directly (AdamW) instead of entering the gradient (Adam).
+    /// If true, weight decay shrinks the weights directly (AdamW). If false, it is added to the
+    /// gradient (Adam).
     pub decoupled: bool,
-    /// Number of this step, from 1.
+    /// Number of this step, starting at 1.
     pub step: u64,
 }
 
 impl Adam {
-    /// The rate, and the divisor of the root, with the bias of the running averages taken out.
+    /// Bias correction: returns the corrected learning rate, and the divisor of the root of the
+    /// mean square.
     fn corrections(self) -> (f64, f64) {
         let power = |beta: f64| 1.0 - beta.powf(self.step as f64);
         (self.lr / power(self.beta1), power(self.beta2).sqrt())
     }
 }
 
-/// Settings of one SGD step.
+/// Settings of one step of stochastic gradient descent (SGD).
 #[derive(Clone, Copy, Debug)]
 pub struct Sgd {
+    /// Learning rate.
     pub lr: f64,
+    /// Momentum factor.
     pub momentum: f64,
+    /// Dampening of the momentum: the gradient is multiplied by 1 - `dampening` before it is added
+    /// to the buffer.
     pub dampening: f64,
+    /// Weight decay coefficient, added to the gradient.
     pub weight_decay: f64,
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
-    /// A first step starts the buffer with the gradient itself, as PyTorch does.
+    /// Whether this is the first step. It initialises the momentum buffer with the gradient itself,
+    /// as PyTorch does.
     pub first: bool,
 }
 
-/// One step, and what it keeps, which has the shape of the weight.
+/// An optimizer step with its state. The arrays of the state have the shape of the weight.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Adam, <https://arxiv.org/abs/1412.6980>, or AdamW, <https://arxiv.org/abs/1711.05101>: the running averages of the gradient and of its square.
+    /// Adam, <https://arxiv.org/abs/1412.6980>, or AdamW, <https://arxiv.org/abs/1711.05101>.
+    /// `mean` and `square` are the running means of the gradient and of its square.
     Adam { settings: Adam, mean: Array, square: Array },
-    /// Stochastic gradient descent: the gradients' running sum; without momentum there is none.
+    /// Stochastic gradient descent. `buffer` is the momentum buffer, the running sum of the
+    /// gradients; `None` without momentum.
     Sgd { settings: Sgd, buffer: Option<Array> },
 }
 
 impl Step {
+    /// The arrays of the state.
     fn kept(&self) -> Vec<&Array> {
         match self {
             Self::Adam { mean, square, .. } => vec![mean, square],
@@ -67,17 +84,22 @@ impl Step {
     }
 }
 
-/// A parameter's step; the gradient counts `factor` times.
+/// The update of one parameter.
 #[derive(Clone, Debug)]
 pub struct Update {
+    /// The weight, of any shape.
     pub weight: Array,
+    /// The gradient, of the shape of the weight.
     pub grad: Array,
+    /// Factor by which the gradient is multiplied first, for example to clip its norm.
     pub factor: f64,
+    /// The optimizer step and its state.
     pub step: Step,
 }
 
 impl Update {
-    /// Whether [`update_all`] takes it.
+    /// Whether [`update_all`] accepts this update: the arrays must be f32 or f64 on the CPU, of one
+    /// type and shape.
     pub fn is_in_place(&self) -> bool {
         in_place::is_possible(&[&[&self.weight, &self.grad], &self.step.kept()[..]].concat())
     }
@@ -96,19 +118,19 @@ impl Arrays for Step {
     }
 }
 
-/// Steps of several parameters, whose kept arrays change.
+/// Kernel of [`update_all`].
 #[derive(Clone)]
 struct InPlace {
     updates: Vec<Update>,
 }
 
-/// A step of one parameter, which changes nothing.
+/// Kernel of [`update_apart`].
 #[derive(Clone)]
 struct Apart {
     update: Update,
 }
 
-/// The sum of all squares, in f64.
+/// Kernel of [`sum_of_squares`].
 #[derive(Clone)]
 struct Squares {
     all: Vec<Array>,
@@ -147,7 +169,7 @@ impl Kernel for InPlace {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // what changes is compared in the tests below
+        // The state changes in place; the tests below compare it.
         Vec::new()
     }
 }
@@ -217,13 +239,18 @@ impl Kernel for Squares {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // a number is compared in the test below
+        // The result is a number; a test below compares it.
         Vec::new()
     }
 }
 
-/// The new weight of each, all of one type, f32 or f64, on the CPU. What the steps keep changes: whole storages that nothing else holds. Where this is an
-/// error, nothing has changed.
+/// Computes the new weight of each parameter, and updates the states of the optimizer in place.
+///
+/// All arrays must be of one type, f32 or f64, on the CPU. The state arrays must be whole storages
+/// that nothing else refers to.
+///
+/// # Errors
+/// If an array has the wrong type, device, shape or storage size; nothing has changed then.
 pub fn update_all(updates: &[Update]) -> Result<Vec<Array>> {
     match updates {
         [] => Ok(Vec::new()),
@@ -231,7 +258,8 @@ pub fn update_all(updates: &[Update]) -> Result<Vec<Array>> {
     }
 }
 
-/// The new weight, and the step with what it keeps now: for what [`Update::is_in_place`] says no to.
+/// Computes the new weight and the new state of one parameter without changing the old ones, for
+/// updates that [`update_all`] does not accept.
 pub fn update_apart(update: &Update) -> Result<(Array, Step)> {
     run(&Apart { update: update.clone() })
 }
@@ -275,6 +303,7 @@ fn sgd_on_host(
     Ok(((weight - (direction * s.lr)?)?.into(), Step::Sgd { settings: s, buffer: Some(buffer.into()) }))
 }
 
+/// CPU kernel of [`update_all`].
 fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
     let operands = updates.iter().map(|of| Ok([contiguous(&of.weight)?, contiguous(&of.grad)?]));
     let operands = operands.collect::<Result<Vec<_>>>()?;
@@ -284,7 +313,8 @@ fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
     let mut kept = Vec::with_capacity(updates.len());
     for (of, [w, _]) in updates.iter().zip(&slices) {
         rooms.push(alloc::with_capacity::<T>(w.len())?);
-        // SAFETY: `updates` holds them until the end, and nothing else does.
+        // SAFETY: `updates` keeps the arrays alive until the end of this function, and the caller
+        // of `update_all` guarantees that nothing else uses their storages.
         let arrays = of.step.kept().into_iter().map(|array| unsafe { in_place::values::<T>(array, w.len()) });
         kept.push(arrays.collect::<Result<Vec<_>>>()?);
     }
@@ -299,19 +329,25 @@ fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
     }
     each(pieces, |_, piece| piece.write());
     let news = rooms.into_iter().zip(updates).map(|(mut new, of)| {
-        // SAFETY: the pieces wrote all of them.
+        // SAFETY: the pieces cover the whole capacity in use, and each piece has written all of its
+        // numbers.
         unsafe { new.set_len(of.weight.elem_count()) };
         host::array(new, of.weight.dims())
     });
     news.collect()
 }
 
-/// Some numbers of a parameter.
+/// A part of a parameter, which one task updates.
 struct Piece<'a, T> {
+    /// The new weights.
     new: &'a mut [MaybeUninit<T>],
+    /// The state arrays.
     kept: Vec<&'a mut [T]>,
+    /// The weights.
     w: &'a [T],
+    /// The gradients.
     g: &'a [T],
+    /// The update that this is a part of.
     of: &'a Update,
 }
 
@@ -349,7 +385,8 @@ fn adam_slice<T: Real>(new: &mut [MaybeUninit<T>], [m, v]: [&mut [T]; 2], [w, g]
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn momentum_slice<T: Real>(new: &mut [MaybeUninit<T>], b: &mut [T], [w, g]: [&[T]; 2], factor: f64, s: Sgd) {
-    // what the new buffer takes of the old one and of the gradient, and what the direction takes of the gradient and of the new buffer
+    // Coefficients: `old` and `more` of the old buffer and the gradient in the new buffer; `own`
+    // and `sum` of the gradient and the new buffer in the direction.
     let (old, more) = if s.first { (0.0, 1.0) } else { (s.momentum, 1.0 - s.dampening) };
     let (own, sum) = if s.nesterov { (1.0, s.momentum) } else { (0.0, 1.0) };
     let [old, more, own, sum] = [old, more, own, sum].map(T::of);
@@ -371,7 +408,8 @@ fn sgd_slice<T: Real>(new: &mut [MaybeUninit<T>], [w, g]: [&[T]; 2], factor: f64
     }
 }
 
-/// The sum of squares of all, in f64.
+/// Computes the sum of the squares of all elements of all arrays, accumulated in f64. The arrays
+/// may differ in type and device.
 pub fn sum_of_squares(all: &[Array]) -> Result<f64> {
     let (mut sum, mut rest) = (0.0, all);
     while let Some(first) = rest.first() {
@@ -387,7 +425,8 @@ fn squares_cpu<T: Real>(all: &[Array]) -> Result<f64> {
     let all = all.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
     let slices = all.iter().map(host::slice::<T>).collect::<Result<Vec<_>>>()?;
     let pieces: Vec<&[T]> = slices.iter().flat_map(|slice| slice.chunks(PIECE)).collect();
-    // short rows, summed in f64: the norm of many small numbers keeps its digits
+    // Rows of 1024 elements are summed in the type of the array, their sums in f64: the norm of
+    // many small numbers stays accurate.
     let squares =
         |piece: &[T]| piece.chunks(1024).map(|row| crate::host::simd::sum_by(row, |v| v * v).wide()).sum::<f64>();
     Ok(map(pieces.len(), 1, |i| squares(pieces[i])).iter().sum())
@@ -406,7 +445,7 @@ mod tests {
         Sgd { lr: 0.5, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false }
     }
 
-    /// A step of each kind, with arrays of their own.
+    /// A step of each kind, each with its own arrays.
     pub(super) fn steps(dims: &[usize]) -> Vec<Step> {
         let array = |seed| crate::testing::map(&normal64(dims, seed), |x| x * x);
         let of_sgd = [

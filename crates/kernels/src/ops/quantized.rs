@@ -1,10 +1,12 @@
-//! Weights of linear layers in fewer bytes, for inference, and their product `y = x Wᵀ + bias`.
+//! Quantised weights of linear layers, for inference, and their product `y = x Wᵀ + bias`.
 //!
-//! A step of a generation reads every weight once: what counts is how many bytes that takes. Rows of weights become f32 a few at a time, in
-//! a piece of memory that stays in the nearest cache, and are multiplied there.
+//! Each step of decoding reads every weight once, so its time is bounded by the number of bytes
+//! read. The product converts a few rows of weights at a time to f32, in a buffer that stays in the
+//! L1 cache, and multiplies them there.
 //!
-//! The formats are those of ggml, <https://github.com/ggml-org/ggml>, with the same values: blocks of 32 neighbours with a common scale in f16. Scales and
-//! numbers lie apart here, so that both are read as vectors.
+//! The formats and their values are those of ggml, <https://github.com/ggml-org/ggml>: blocks of 32
+//! consecutive weights share a scale in f16. Unlike in ggml, scales and quants are stored in
+//! separate arrays, so that both can be loaded as SIMD vectors.
 
 use crate::error::bail;
 use crate::host::gemm::product::product;
@@ -19,38 +21,44 @@ use crate::{host, Array, DType, Result};
 use half::{bf16, f16};
 use multiversion::multiversion;
 
-/// Weights with a common scale.
+/// Number of weights that share a scale.
 const BLOCK: usize = 32;
 
-/// Weights whose scales, and 4 bits, become numbers at a time, on the stack.
+/// Number of weights whose scales, and 4-bit quants, are decoded at a time in a buffer on the
+/// stack.
 const CHUNK: usize = 512;
 
-/// Weights that are f32 at a time in a product of a few rows: they stay in the nearest cache.
+/// Number of weights that are converted to f32 at a time in a product with few rows: they fit in
+/// the L1 cache.
 const NEAR: usize = 4 * 1024;
 
-/// How many bytes ahead of those that are read now the processor fetches meanwhile.
+/// Prefetch distance in bytes.
 const AHEAD: usize = 16 * 1024;
 
-/// Weights that are f32 at a time in a product of many rows.
+/// Number of weights that are converted to f32 at a time in a product with many rows.
 const SCRATCH: usize = 256 * 1024;
 
-/// So few rows are multiplied while the weights are in the nearest cache.
+/// Largest number of rows of the input that are multiplied by weights in the L1 cache.
 const FEW: usize = if cfg!(target_family = "wasm") { 24 } else { 96 };
 
-/// How a weight is kept.
+/// Storage formats of quantised weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// 8 bits and a 32nd of a scale: the largest of a block is ±127.
+    /// 8 bits per weight and an f16 scale per block. The weight of largest magnitude in a block is
+    /// stored as ±127.
     Q8_0,
-    /// 4 bits and a 32nd of a scale: the largest of a block is -8.
+    /// 4 bits per weight and an f16 scale per block. The weight of largest magnitude in a block is
+    /// stored as -8.
     Q4_0,
-    /// The upper half of an f32.
+    /// bfloat16, the upper half of an f32.
     Bf16,
 }
 
 impl Format {
+    /// All formats.
     pub const ALL: [Format; 3] = [Format::Q8_0, Format::Q4_0, Format::Bf16];
 
+    /// The name of the format, as ggml spells it.
     pub fn name(self) -> &'static str {
         match self {
             Format::Q8_0 => "q8_0",
@@ -59,12 +67,12 @@ impl Format {
         }
     }
 
-    /// Whether it has rows of `width` weights: whole blocks.
+    /// Whether the format supports rows of `width` weights: the block formats need whole blocks.
     pub fn takes(self, width: usize) -> bool {
         width > 0 && (self == Format::Bf16 || width.is_multiple_of(BLOCK))
     }
 
-    /// Bytes of so many weights, whole blocks.
+    /// The size in bytes of `count` weights, which must be whole blocks.
     pub fn bytes(self, count: usize) -> usize {
         match self {
             Format::Q8_0 => count + count / BLOCK * 2,
@@ -74,7 +82,7 @@ impl Format {
     }
 }
 
-/// A weight, (rows, width), in one of the formats. It never changes.
+/// An immutable weight matrix, (rows, width), in one of the formats.
 pub struct Packed {
     format: Format,
     rows: usize,
@@ -82,21 +90,31 @@ pub struct Packed {
     numbers: Numbers,
 }
 
-/// Row by row; the scales of the blocks as bits of f16.
+/// The stored numbers in row-major order. Scales are the bits of f16 numbers, one per block.
 enum Numbers {
+    /// [`Format::Q8_0`].
     Q8 {
+        /// One signed quant per weight.
         quants: Vec<i8>,
+        /// One scale per block.
         scales: Vec<u16>,
     },
-    /// Two neighbours in a byte, the first one in its low bits: the number above -8.
+    /// [`Format::Q4_0`].
     Q4 {
+        /// Two consecutive quants per byte, the first one in the low bits. Each is stored plus 8.
         quants: Vec<u8>,
+        /// One scale per block.
         scales: Vec<u16>,
     },
+    /// [`Format::Bf16`]: the bits of each weight.
     Bf16(Vec<u16>),
 }
 
-/// An error where a weight, f32 on the CPU, is not finite or too large for the scale of a block.
+/// Checks that `weight`, f32 on the CPU, can be stored in `format`.
+///
+/// # Errors
+/// If a weight is not finite, or too large for the scale of a block. There are no such weights for
+/// [`Format::Bf16`].
 pub fn check(weight: &Array, format: Format) -> Result<()> {
     let most = match format {
         Format::Q8_0 => 127.0 * f16::MAX.to_f32(),
@@ -116,7 +134,11 @@ pub fn check(weight: &Array, format: Format) -> Result<()> {
 }
 
 impl Packed {
-    /// `weight` (rows, width), f32 on the CPU, each number rounded.
+    /// Quantises `weight`, (rows, width), f32 on the CPU. Each number is rounded.
+    ///
+    /// # Errors
+    /// If the rows are not whole blocks, a weight cannot be represented (see [`check`]), or memory
+    /// cannot be allocated.
     pub fn new(weight: &Array, format: Format) -> Result<Self> {
         let (rows, width) = weight.dims2()?;
         if !format.takes(width) {
@@ -149,24 +171,25 @@ impl Packed {
         Ok(Self { format, rows, width, numbers })
     }
 
+    /// The format of the weight.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The weight as f32, (rows, width): what the product multiplies with.
+    /// The dequantised weight in f32, (rows, width), which [`forward`] multiplies by.
     pub fn values(&self) -> Result<Array> {
         let mut values = zeros::<f32>(self.rows * self.width)?;
         self.write_all(0, &mut values);
         host::array(values, (self.rows, self.width))
     }
 
-    /// The rows from number `first` on into `out`, shared over threads.
+    /// Dequantises the rows from `first` on into `out`, on several threads.
     fn write_all(&self, first: usize, out: &mut [f32]) {
         let rows = rows_per_piece(self.width);
         pieces(out, rows * self.width, |i, out| self.write(first + i * rows, out));
     }
 
-    /// The rows from number `first` on into `out`.
+    /// Dequantises the rows from `first` on into `out`.
     fn write(&self, first: usize, out: &mut [f32]) {
         let (start, blocks) = (first * self.width, first * self.width / BLOCK);
         match &self.numbers {
@@ -176,7 +199,8 @@ impl Packed {
         }
     }
 
-    /// Products of a few rows of `x`, (m, width), with the rows from number `first` on: `y` is (rows, m).
+    /// Multiplies a few rows of input, `x` (m, width), by the rows of the weight from `first` on.
+    /// Writes `y`, (rows, m), which is transposed.
     fn products(&self, x: &[f32], first: usize, y: &mut [f32]) {
         let (m, k) = (x.len() / self.width, self.width);
         let at_once = (NEAR / k).max(4).next_multiple_of(4).min(y.len() / m);
@@ -189,7 +213,8 @@ impl Packed {
     }
 }
 
-/// `x Wᵀ + bias`: `x` (.., width), `bias` (rows), f32 on the CPU.
+/// Computes `x Wᵀ + bias` for `x` (.., width) and `bias` (rows), f32 on the CPU. Returns
+/// (.., rows).
 pub fn forward(x: &Array, weight: &Packed, bias: Option<&Array>) -> Result<Array> {
     let x = contiguous(x)?;
     let xs = host::slice::<f32>(&x)?;
@@ -204,7 +229,8 @@ pub fn forward(x: &Array, weight: &Packed, bias: Option<&Array>) -> Result<Array
     host::array(y, with_width(&x, n))
 }
 
-/// `x Wᵀ` for several weights of one width: those of a few rows are computed in one go.
+/// Computes `x Wᵀ` for several weights of the same width and `x` (.., width). Returns an array
+/// (.., rows) for each weight. With few rows of input, all products run in one parallel pass.
 pub fn forward_all(x: &Array, weights: &[&Packed]) -> Result<Vec<Array>> {
     let Some(k) = weights.first().map(|weight| weight.width) else { return Ok(Vec::new()) };
     let m = x.elem_count() / k;
@@ -222,7 +248,8 @@ fn is_few(rows: usize) -> bool {
     (1..=FEW).contains(&rows)
 }
 
-/// Some rows of weights after the other, each a product of its own.
+/// Computes the product with many rows of input: some rows of the weight at a time, each by a
+/// matrix product.
 fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f32>> {
     let (m, n, k) = (xs.len() / weight.width, weight.rows, weight.width);
     let mut y = zeros::<f32>(m * n)?;
@@ -231,7 +258,7 @@ fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f3
     }
     let at_once = (SCRATCH / k).max(BLOCK).min(n);
     let mut scratch = zeros::<f32>(at_once * k)?;
-    // whole rows of `y` are written where they lie
+    // If one product computes whole rows of `y`, it writes them directly.
     let mut columns = if at_once < n { zeros::<f32>(m * at_once)? } else { Vec::new() };
     for first in (0..n).step_by(at_once) {
         let count = at_once.min(n - first);
@@ -262,7 +289,7 @@ fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f3
     Ok(y)
 }
 
-/// Rounds blocks; gives the bits of their scales.
+/// Quantises whole blocks to 8 bits, and returns the bits of their scales.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn pack_q8(weights: &[f32], quants: &mut [i8]) -> Vec<u16> {
     let mut scales = Vec::with_capacity(weights.len() / BLOCK);
@@ -276,7 +303,8 @@ fn pack_q8(weights: &[f32], quants: &mut [i8]) -> Vec<u16> {
     scales
 }
 
-/// The same in 4 bits, which have one number more below 0 than above it: the largest weight becomes -8.
+/// Quantises whole blocks to 4 bits, and returns the bits of their scales. The range has one more
+/// negative number than positive ones, so the weight of largest magnitude becomes -8.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn pack_q4(weights: &[f32], quants: &mut [u8]) -> Vec<u16> {
     let mut scales = Vec::with_capacity(weights.len() / BLOCK);
@@ -291,34 +319,37 @@ fn pack_q4(weights: &[f32], quants: &mut [u8]) -> Vec<u16> {
     scales
 }
 
-/// An f16 that is finite, as f32: shifts and a choice, which go into vectors, where `half` asks the processor each time.
+/// Converts a finite f16 to f32. These shifts and a select vectorise, whereas the conversion of
+/// `half` checks the features of the processor on each call.
 #[inline(always)]
 fn widen(bits: u16) -> f32 {
     const LEAST_NORMAL: u32 = 1 << 10;
     const BIAS: u32 = (127 - 15) << 23;
     let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
-    // those below are multiples of 2^-24
+    // Subnormal numbers and zero are multiples of 2^-24.
     let small = (rest as f32 * (1.0 / 16_777_216.0)).to_bits();
     let magnitude = if rest < LEAST_NORMAL { small } else { (rest << 13) + BIAS };
     f32::from_bits(magnitude | sign)
 }
 
-/// `count` numbers that lie [`AHEAD`] of those from `from` on, as far as there are such: the processor is told that it will need them, as it would
-/// not read so far ahead while it computes.
+/// Up to `count` numbers that are [`AHEAD`] bytes beyond index `from`, to be prefetched. The
+/// hardware prefetcher does not run so far ahead during the computation.
 #[inline(always)]
 fn ahead<T>(numbers: &[T], from: usize, count: usize) -> &[T] {
     let start = (from + AHEAD / size_of::<T>()).min(numbers.len());
     &numbers[start..numbers.len().min(start + count)]
 }
 
-/// Blocks as f32, [`CHUNK`] weights at most: all scales first, so that they become f32 as vectors too.
+/// Dequantises blocks of at most [`CHUNK`] weights. All scales are converted first, so that the
+/// conversion vectorises too.
 #[inline(always)]
 fn scaled(quants: &[i8], scales: &[u16], out: &mut [f32]) {
     let mut wide = [0.0; CHUNK / BLOCK];
     wide.iter_mut().zip(scales).for_each(|(wide, scale)| *wide = widen(*scale));
     let blocks = quants.as_chunks::<BLOCK>().0.iter().zip(&wide);
     for (out, (quants, scale)) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
-        // all are read before one is written: vectors need that, where the compiler does not see that the two lie apart
+        // The copy lets the loop vectorise: the compiler does not know that `quants` and `out` do
+        // not overlap.
         let quants = *quants;
         for i in 0..BLOCK {
             out[i] = f32::from(quants[i]) * scale;
@@ -370,7 +401,7 @@ mod tests {
 
     #[test]
     fn values_are_those_of_candle() {
-        // some blocks so small that their scale is no normal f16, one of zeroes
+        // Some blocks are so small that their scale is a subnormal f16, one contains only zeros.
         let mut weights = values(&normal(&[9, 96], 1));
         weights[..96].iter_mut().for_each(|w| *w *= 1e-4);
         weights[96..128].iter_mut().for_each(|w| *w *= 1e-6);
@@ -412,7 +443,8 @@ mod tests {
             let got = values(&Packed::new(&weight, format).unwrap().values().unwrap());
             for (got, want) in got.chunks(BLOCK).zip(values(&weight).chunks(BLOCK)) {
                 let most = want.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
-                // in 4 bits, one of the largest above 0 has no number of its own; the scale is rounded itself
+                // With 4 bits, a positive weight of largest magnitude has no exact quant. The scale
+                // is rounded too.
                 let allowed = most / steps * if format == Format::Q8_0 { 0.51 } else { 1.01 } + most * 1e-3;
                 got.iter().zip(want).for_each(|(g, w)| assert!((g - w).abs() <= allowed, "{format:?}: {g}, not {w}"));
             }

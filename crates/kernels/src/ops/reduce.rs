@@ -1,6 +1,7 @@
 //! Sums along axes.
 //!
-//! Sums of whole numbers and truth values are i64, those of half precision are taken in f32, as in PyTorch.
+//! As in PyTorch, sums of integers and booleans are i64. Half-precision numbers are accumulated in
+//! f32.
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
@@ -14,6 +15,7 @@ use crate::{Array, DType, Element, Result};
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// Kernel of [`sum`].
 #[derive(Clone)]
 struct Sum {
     x: Array,
@@ -83,27 +85,31 @@ impl Kernel for Sum {
     }
 }
 
-/// The sum of `x` over `axes`, each of which stays with size 1. They must be axes of `x`, each once.
+/// Computes the sum of `x` over `axes`, each of which is kept with size 1. No axis may be given
+/// twice.
+///
+/// # Errors
+/// If an axis does not exist.
 pub fn sum(x: &Array, axes: &[usize]) -> Result<Array> {
     run(&Sum { x: x.clone(), axes: axes.into() })
 }
 
 impl Array {
-    /// The sum of all values, a scalar.
+    /// Computes the sum of all elements, a scalar.
     pub fn sum_all(&self) -> Result<Self> {
         sum(self, &(0..self.rank()).collect::<Vec<_>>())?.reshape(())
     }
 }
 
-/// Half precision would prefetch stop growing.
+/// Sums half-precision numbers in f32: an accumulator in half precision would soon stop growing.
 fn in_f32(x: &Array, axes: &[usize]) -> Result<Array> {
     by_axes::<f32>(&x.to_dtype(DType::F32)?, axes, along)?.to_dtype(x.dtype())
 }
 
-/// What `along` makes of values of three axes, over the middle one.
+/// Reduces values of shape (outer, count, inner) over the middle axis.
 pub(crate) type Along<T> = fn(&[T], (usize, usize, usize)) -> Result<Vec<T>>;
 
-/// What `along` makes of `x` over `axes`, one after the other.
+/// Reduces `x` over `axes` by `along`, one group of adjacent axes after another.
 pub(crate) fn by_axes<T: Element>(x: &Array, axes: &[usize], along: Along<T>) -> Result<Array> {
     let mut dims = x.dims().to_vec();
     let x = contiguous(x)?;
@@ -116,7 +122,7 @@ pub(crate) fn by_axes<T: Element>(x: &Array, axes: &[usize], along: Along<T>) ->
     host::array(values.into_owned(), dims)
 }
 
-/// The axes to reduce, from the last one on; neighbours together, without those of size 1.
+/// The axes to reduce, last ones first. Adjacent axes are merged; axes of size 1 are left out.
 fn groups(dims: &[usize], axes: &[usize]) -> Vec<Range<usize>> {
     let wanted = |axis: &usize| axes.contains(axis) && dims[*axis] != 1;
     let mut groups = vec![];
@@ -129,13 +135,13 @@ fn groups(dims: &[usize], axes: &[usize]) -> Vec<Range<usize>> {
     groups
 }
 
-/// Elements before, in and behind the axes `range`.
+/// The number of elements before, in and after the axes in `range`.
 fn split(dims: &[usize], range: &Range<usize>) -> (usize, usize, usize) {
     let size = |axes: Range<usize>| dims[axes].iter().product::<usize>();
     (size(0..range.start), size(range.clone()), size(range.end..dims.len()))
 }
 
-/// Sums of whole numbers; beyond 64 bits they wrap, as in PyTorch.
+/// Sums integers. On overflow of 64 bits the sum wraps, as in PyTorch.
 fn whole<T: Whole>(x: &Array, axes: &[usize]) -> Result<Array> {
     let mut dims = x.dims().to_vec();
     let x = contiguous(x)?;
@@ -153,7 +159,9 @@ fn whole<T: Whole>(x: &Array, axes: &[usize]) -> Result<Array> {
     host::array(values, dims)
 }
 
+/// Integer types that can be summed.
 trait Whole: Element {
+    /// Converts the number to i64.
     fn wide(self) -> i64;
 }
 
@@ -167,6 +175,7 @@ macro_rules! whole_types {
 }
 whole_types!(u8, u32, i64);
 
+/// Sums integers of shape (outer, count, inner) over the middle axis.
 fn whole_along<T: Whole>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Vec<i64> {
     let sum = |i: usize| {
         let (block, column) = (part(xs, i / inner, count * inner), i % inner);
@@ -179,7 +188,7 @@ fn whole_along<T: Whole>(xs: &[T], (outer, count, inner): (usize, usize, usize))
     map(outer * inner, rows_per_piece(count), sum)
 }
 
-/// Over the middle one of three axes.
+/// Sums numbers of shape (outer, count, inner) over the middle axis.
 fn along<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Result<Vec<T>> {
     alloc::check(&[outer, inner], T::DTYPE)?;
     if inner == 1 {
@@ -202,7 +211,8 @@ fn along<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Res
     })
 }
 
-/// The sum of sums of a few, so that it is shared over threads, and as exact as those.
+/// Sums a row as a tree of short sums, so that a long sum is as accurate as a short one, and is
+/// distributed over threads.
 fn of_row<T: Real>(row: &[T]) -> T {
     const FEW: usize = 1024;
     if row.len() <= FEW {
@@ -211,9 +221,10 @@ fn of_row<T: Real>(row: &[T]) -> T {
     of_row(&map(row.len().div_ceil(FEW), PIECE / FEW, |i| sum_by(part(row, i, FEW), |x| x)))
 }
 
-/// The sum of the rows, `width` numbers each.
+/// Sums rows of `width` numbers over the rows.
 pub(crate) fn column_sums_of<T: Real>(rows: &[T], width: usize) -> Vec<T> {
-    // partial sums over fixed blocks of rows, so that the result does not depend on the number of threads
+    // Partial sums of fixed blocks of rows, so that the result does not depend on the number of
+    // threads.
     let block = rows_per_piece(width) * width;
     let sum = |piece: usize| {
         let mut sum = vec![T::ZERO; width];
@@ -223,13 +234,14 @@ pub(crate) fn column_sums_of<T: Real>(rows: &[T], width: usize) -> Vec<T> {
     sum_vectors(map(rows.len().div_ceil(block.max(1)), 1, sum), width)
 }
 
-/// Adds vectors of one width, in order.
+/// Adds vectors of `width` numbers, in order.
 pub(crate) fn sum_vectors<T: Real>(vectors: Vec<Vec<T>>, width: usize) -> Vec<T> {
     let mut total = vec![T::ZERO; width];
     vectors.iter().for_each(|v| add_assign(&mut total, v));
     total
 }
 
+/// Adds `xs` to `sum`, element by element.
 pub(crate) fn add_assign<T: Real>(sum: &mut [T], xs: &[T]) {
     sum.iter_mut().zip(xs).for_each(|(s, x)| *s += *x);
 }
@@ -279,7 +291,7 @@ mod tests {
         }
     }
 
-    /// One after the other, these would come to 1,087,937.
+    /// A plain running sum of these numbers in f32 would be 1,087,937.
     #[test]
     fn a_long_sum_is_as_exact_as_a_short_one() {
         let x = Array::full(0.1f32, 10_000_000, &crate::Device::Cpu).unwrap();

@@ -1,7 +1,8 @@
-//! Rotary positions: turns pairs of features by an angle that grows with the position.
+//! Rotary position embeddings: rotate pairs of features by an angle that grows with the position.
 //!
-//! Shapes: `x` is (batch, n, heads, dim); `cos` and `sin` are (n, half): feature f and feature f + half, f < half,
-//! turn together, features from 2 half on stay.
+//! Shapes: `x` is (batch, n, heads, dim), `cos` and `sin` are (n, half). Features f and f + half,
+//! for f < half, form a pair. Features from 2 half on are not rotated.
+//!
 //! Source: RoFormer, <https://arxiv.org/abs/2104.09864>.
 
 use crate::array::HostArray;
@@ -17,13 +18,16 @@ use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// Which way: the map itself, or its transpose, which is its gradient.
+/// The direction of the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
+    /// The rotation itself.
     Forward,
+    /// Its transpose, which computes the gradient.
     Transposed,
 }
 
+/// Kernel of [`rotate`].
 #[derive(Clone)]
 struct Rotate {
     x: Array,
@@ -82,11 +86,16 @@ impl Kernel for Rotate {
     }
 }
 
-/// Turns the features of `x`.
+/// Rotates the features of `x`, (batch, n, heads, dim); `cos` and `sin` are (n, half). Returns an
+/// array of the shape of `x`.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn rotate(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
     run(&Rotate { x: x.clone(), cos: cos.clone(), sin: sin.clone(), direction })
 }
 
+/// CPU kernel of [`rotate`].
 fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction) -> Result<Array> {
     let (x, cos, sin) = (contiguous(x)?, contiguous(cos)?, contiguous(sin)?);
     let ((_, n, heads, dim), (_, half)) = (x.dims4()?, cos.dims2()?);
@@ -102,12 +111,13 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
             rotate_position(part(xs, row, width), y, dim, (cos, sin), sign);
         }
     };
-    // SAFETY: positions are whole, and all of each is written.
+    // SAFETY: each piece consists of whole positions, and `rotate_position` writes every element of
+    // each position.
     let y = unsafe { written(xs.len(), count * width, write) }?;
     host::array(y, x.dims())
 }
 
-/// Turns every head of one position.
+/// Rotates all heads of one position.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn rotate_position<T: Real>(x: &[T], y: &mut [MaybeUninit<T>], dim: usize, (cos, sin): (&[T], &[T]), sign: T) {
     let half = cos.len();

@@ -1,7 +1,9 @@
-//! Division of each row by its length: `y = x / max(|x| · scale, eps) · gain`.
+//! Normalisation of each row by its length: `y = x / max(|x| · scale, eps) · gain`.
 //!
-//! Shapes: `x`, `y` are (.., dim), `gain` (dim) where there is one. RMSNorm has the scale dim^-0.5, ScaleNorm 1, and l2
-//! normalisation 1 without a gain.
+//! Shapes: `x` and `y` are (.., dim), the optional `gain` is (dim).
+//!
+//! RMSNorm has the scale dim^-0.5, ScaleNorm has the scale 1, and l2 normalisation has the scale 1
+//! and no gain.
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -18,10 +20,12 @@ use crate::{Array, Result};
 use multiversion::multiversion;
 use std::mem::MaybeUninit;
 
-/// The factor of the length, and the least divisor.
+/// The settings of the divisor `max(|x| · scale, eps)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
+    /// Factor of the length of a row.
     pub scale: f64,
+    /// Smallest divisor.
     pub eps: f64,
 }
 
@@ -30,6 +34,7 @@ fn divisor(x: &HostArray, s: Scale) -> HostResult<HostArray> {
     (x.sqr()?.sum_keepdim(x.rank() - 1)?.sqrt()? * s.scale)?.maximum(s.eps)
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     x: Array,
@@ -37,16 +42,18 @@ struct Forward {
     scale: Scale,
 }
 
+/// Kernel of [`backward`].
 #[derive(Clone)]
 struct Backward {
     x: Array,
     gain: Option<Array>,
     grad: Array,
+    /// Gradient of the residual connection around the norm, of the shape of `x`.
     past: Option<Array>,
     scale: Scale,
 }
 
-/// Gradients of the input and of the gain.
+/// The gradients of the input, (.., dim), and of the gain, (dim).
 type Gradients = (Array, Option<Array>);
 
 arrays! {
@@ -54,7 +61,7 @@ arrays! {
     Backward { x, gain, grad, past }
 }
 
-/// A gain has a number for each of a row.
+/// Checks that the gain has one element per feature.
 fn check(x: &Array, gain: Option<&Array>) -> Result<()> {
     match gain {
         Some(gain) if Some(&gain.elem_count()) != x.dims().last() => {
@@ -123,7 +130,7 @@ impl Kernel for Backward {
             Some(gain) => grad.broadcast_mul(gain.host()?)?,
             None => grad.clone(),
         };
-        // rows at the least divisor are divided by a constant
+        // Rows that reach the smallest divisor are divided by a constant.
         let free = by.gt(s.eps)?.to_dtype(x.dtype())?;
         let along = ((&weighted * &y)?.sum_keepdim(last)? * (s.scale * s.scale))?.mul(&free)?;
         let dx = (weighted - y.broadcast_mul(&along)?)?.broadcast_div(&by)?;
@@ -162,13 +169,20 @@ impl Kernel for Backward {
     }
 }
 
-/// The norm of each row.
+/// Normalises each row of `x`, (.., dim); `gain` is (dim).
+///
+/// # Errors
+/// If the gain does not have dim elements.
 pub fn forward(x: &Array, gain: Option<&Array>, scale: Scale) -> Result<Array> {
     run(&Forward { x: x.clone(), gain: gain.cloned(), scale })
 }
 
-/// The gradients, from the input and the output's gradient. Where the input goes another way too, past the norm, `past` is
-/// the gradient from there, which is added to the input's.
+/// Computes the gradients of the input, (.., dim), and of the gain, (dim), from the input `x` and
+/// `grad`, the gradient of the output. If the input is also used around the norm, as by a residual
+/// connection, `past` is the gradient from that path, and is added to the gradient of the input.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn backward(
     x: &Array,
     gain: Option<&Array>,
@@ -179,11 +193,12 @@ pub fn backward(
     run(&Backward { x: x.clone(), gain: gain.cloned(), grad: grad.clone(), past: past.cloned(), scale })
 }
 
-/// The gain of each number of a row.
+/// The gain of each feature; 1 if there is none.
 fn gains<T: Real>(gain: Option<&Array>, width: usize) -> Result<Vec<T>> {
     gain.map_or_else(|| Ok(vec![T::ONE; width]), host::vector::<T>)
 }
 
+/// CPU kernel of [`forward`].
 fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Array> {
     let x = contiguous(x)?;
     let (_, width) = host::rows_and_width(&x);
@@ -191,7 +206,8 @@ fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Arr
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
     let block = rows_per_piece(width) * width;
-    // SAFETY: rows are whole, and all of each is written.
+    // SAFETY: each piece consists of whole rows, and `forward_rows` writes every element of each
+    // row.
     let y = unsafe { written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y)) }?;
     host::array(y, x.dims())
 }
@@ -207,12 +223,12 @@ fn forward_rows<T: Real>(x: &[T], gain: &[T], s: Scale, y: &mut [MaybeUninit<T>]
     }
 }
 
-/// What a row is divided by, and whether that is the least divisor.
+/// The divisor of a row, and whether it is the smallest divisor.
 #[inline(always)]
 fn row_divisor<T: Real>(x: &[T], s: Scale) -> (T, bool) {
     let length = sum_by(x, |v| v * v).sqrt() * T::of(s.scale);
     let least = T::of(s.eps);
-    // not `length < least`: NaN goes on
+    // With this order of the branches, NaN propagates.
     if length <= least {
         (least, true)
     } else {
@@ -220,6 +236,7 @@ fn row_divisor<T: Real>(x: &[T], s: Scale) -> (T, bool) {
     }
 }
 
+/// CPU kernel of [`backward`].
 fn backward_cpu<T: Real>(
     x: &Array,
     gain: Option<&Array>,
@@ -242,12 +259,15 @@ fn backward_cpu<T: Real>(
         backward_rows(part(xs, piece, block), &gain_values, (part(gs, piece, block), past), s, dx, &mut dgain);
         dgain
     };
-    // SAFETY: rows are whole, and all of each is written.
+    // SAFETY: each piece consists of whole rows, and `backward_rows` writes every element of each
+    // row.
     let (dx, partial) = unsafe { written_with(xs.len(), block, write) }?;
     let dgain = gain.map(|_| host::array(sum_vectors(partial, width), width)).transpose()?;
     Ok((host::array(dx, x.dims())?, dgain))
 }
 
+/// Writes the gradient of some rows to `dx`, and adds their contribution to the gradient of the
+/// gain, `dgain`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_rows<T: Real>(
     x: &[T],

@@ -1,10 +1,11 @@
-//! One array where a condition holds, and another one elsewhere.
+//! Element-wise selection between two arrays.
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::{Array, DType, Element, Result};
 
+/// Kernel of [`Array::where_cond`].
 #[derive(Clone)]
 struct Select {
     yes: Array,
@@ -55,7 +56,10 @@ impl Kernel for Select {
 }
 
 impl Array {
-    /// `yes` where this, u8, is not 0, else `no`; all of one shape.
+    /// Selects `yes` where `self`, u8, is not 0, otherwise `no`. All arrays have the same shape.
+    ///
+    /// # Errors
+    /// If the shapes differ, `yes` and `no` have different types, or `self` is not u8.
     pub fn where_cond(&self, yes: &Self, no: &Self) -> Result<Self> {
         run(&Select { yes: yes.clone(), no: no.clone(), condition: self.clone() })
     }

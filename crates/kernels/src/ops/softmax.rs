@@ -1,8 +1,10 @@
 //! Softmax over the last axis, with the masks of attention.
 //!
-//! Shapes: scores are (batch, heads, i, j); a mask, u8, has 1 where a key may be attended to and is broadcast over
-//! axes of size 1. A row without any allowed key gets the same weight everywhere, as when scores are filled with the lowest
-//! finite number, and no gradient.
+//! Shapes: scores are (batch, heads, i, j). A mask is u8, contains 1 where a key may be attended
+//! to, and is broadcast over axes of size 1.
+//!
+//! A row without any allowed key gets the same weight everywhere, as if all scores were filled with
+//! the lowest finite number, and its gradient is 0.
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -21,24 +23,26 @@ use multiversion::multiversion;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Which keys each query may attend to.
+/// Which keys each query may attend to. A key must satisfy all conditions. The default allows every
+/// key.
 #[derive(Clone, Default)]
 pub struct Mask {
-    /// u8, broadcastable to (batch, heads, i, j).
+    /// Mask, u8, 1 where a key is allowed; broadcastable to (batch, heads, i, j).
     pub allowed: Option<Array>,
-    /// Query number i of I sees the keys up to i + J - I: the last query sees all.
+    /// Whether the mask is causal: query r of i sees the keys up to r + j - i, so the last query
+    /// sees all keys.
     pub causal: bool,
-    /// Query number i of I sees no key before i + J - I, less this.
+    /// Window: query r of i sees no key before r + j - i - `past`.
     pub past: Option<usize>,
 }
 
 impl Mask {
-    /// Whether everything is allowed.
+    /// Whether every key is allowed.
     fn is_empty(&self) -> bool {
         self.allowed.is_none() && !self.causal && self.past.is_none()
     }
 
-    /// An error where it does not fit scores of shape (batch, heads, i, j).
+    /// Checks that the mask fits scores of shape (batch, heads, i, j).
     pub(crate) fn check(&self, dims: [usize; 4]) -> Result<()> {
         let Some(allowed) = &self.allowed else { return Ok(()) };
         let (b, h, i, j) = allowed.dims4()?;
@@ -49,14 +53,15 @@ impl Mask {
         Ok(())
     }
 
-    /// The keys that query `r` of `i` sees of `j` by its position.
+    /// The range of the `j` keys that query `r` of `i` sees by its position.
     fn near(&self, r: usize, i: usize, j: usize) -> Range<usize> {
         let end = if self.causal { (r + j + 1).saturating_sub(i).min(j) } else { j };
         let start = self.past.map_or(0, |past| (r + j).saturating_sub(i.saturating_add(past)));
         start.min(end)..end
     }
 
-    /// The mask as one array, (1 or batch, 1 or heads, 1 or i, j); `None` where everything is allowed.
+    /// Combines all conditions into one mask, u8, (1 or batch, 1 or heads, 1 or i, j). Returns
+    /// `None` if every key is allowed.
     pub fn dense(&self, i: usize, j: usize, device: &Device) -> Result<Option<Array>> {
         if !self.causal && self.past.is_none() {
             return Ok(self.allowed.clone());
@@ -73,15 +78,15 @@ impl Mask {
     }
 }
 
-/// Softmax under a mask.
+/// [`forward`] for host arrays.
 pub(crate) fn on_host(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
     let filled = filled(scores, mask)?;
     Ok(candle_nn::ops::softmax(&filled, filled.rank() - 1)?)
 }
 
-/// The scores, with the lowest finite number where the mask allows nothing.
+/// Replaces the scores that the mask excludes by the lowest finite number.
 pub(crate) fn filled(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
-    // the numbers to fill with are made as f64
+    // candle creates the fill values as an f64 array.
     alloc::check(&[scores.elem_count(), 2], DType::F64)?;
     match dense(scores, mask)? {
         None => Ok(scores.clone()),
@@ -89,7 +94,7 @@ pub(crate) fn filled(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
     }
 }
 
-/// The mask in the shape of the scores.
+/// The mask, broadcast to the shape of the scores; `None` if every key is allowed.
 fn dense(scores: &HostArray, mask: &Mask) -> Result<Option<HostArray>> {
     if mask.is_empty() {
         return Ok(None);
@@ -101,27 +106,31 @@ fn dense(scores: &HostArray, mask: &Mask) -> Result<Option<HostArray>> {
     }
 }
 
-/// The lowest finite value of the type, everywhere.
+/// An array like `scores`, filled with the lowest finite value of its type.
 fn lowest(scores: &HostArray) -> HostResult<HostArray> {
     let value = match scores.dtype() {
         DType::F64 => f64::MIN,
         DType::F16 => -65504.0,
         _ => f64::from(f32::MIN),
     };
-    // the lowest bf16 lies above the lowest f32
+    // The lowest finite bf16 is greater than the lowest f32.
     let value = if scores.dtype() == DType::BF16 { -3.389e38 } else { value };
     HostArray::full(value, scores.shape(), scores.device())?.to_dtype(scores.dtype())
 }
 
+/// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
     scores: Array,
     mask: Mask,
 }
 
+/// Kernel of [`backward`].
 #[derive(Clone)]
 struct Backward {
+    /// The weights, (batch, heads, i, j).
     y: Array,
+    /// The gradient of the weights, (batch, heads, i, j).
     grad: Array,
     mask: Mask,
 }
@@ -132,7 +141,7 @@ arrays! {
     Backward { y, grad, mask }
 }
 
-/// An error where the mask does not fit the scores.
+/// Checks that the mask fits the scores.
 fn check(scores: &Array, mask: &Mask) -> Result<()> {
     if mask.is_empty() {
         return Ok(());
@@ -198,7 +207,12 @@ impl Kernel for Backward {
     }
 }
 
-/// Weights of the keys, for scores of any rank without a mask, or of rank 4 with one.
+/// Computes the softmax of `scores` over the last axis. With a mask the scores must be
+/// (batch, heads, i, j), without one they may have any rank. Half-precision scores are computed in
+/// f32.
+///
+/// # Errors
+/// If the mask does not fit the scores.
 pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
     if scores.elem_count() == 0 {
         return Ok(scores.clone());
@@ -209,7 +223,11 @@ pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
     run(&Forward { scores: scores.clone(), mask: mask.clone() })
 }
 
-/// Gradient of the scores from the weights `y` and their gradient.
+/// Computes the gradient of the scores from the weights `y`, the result of [`forward`], and their
+/// gradient `grad`; all have the same shape.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn backward(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
     if let Some(dx) = host::widened(y, |y| backward(y, &grad.to_dtype(DType::F32)?, mask)) {
         return dx;
@@ -217,7 +235,7 @@ pub fn backward(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
     run(&Backward { y: y.clone(), grad: grad.clone(), mask: mask.clone() })
 }
 
-/// [`backward`] of arrays of the host.
+/// [`backward`] for host arrays.
 pub(crate) fn backward_on_host(y: &HostArray, grad: &HostArray, mask: &Mask) -> Result<HostArray> {
     let along = (y * grad)?.sum_keepdim(y.rank() - 1)?;
     let dx = (y * grad.broadcast_sub(&along)?)?;
@@ -227,17 +245,23 @@ pub(crate) fn backward_on_host(y: &HostArray, grad: &HostArray, mask: &Mask) -> 
     }
 }
 
-/// For each row of scores: its part of the mask, and the keys that it sees by its position.
+/// The mask of each row of scores: its part of the mask array, and the range of keys that are
+/// visible by position.
 pub(crate) struct Rows<'a> {
+    /// The storage of [`Mask::allowed`].
     mask: Option<host::Slice<'a, u8>>,
+    /// Index of the first element in `mask`.
     offset: usize,
-    /// Strides of the mask over (batch, heads, i, j), 0 where it repeats.
+    /// Strides of the mask over (batch, heads, i, j); 0 for broadcast axes.
     strides: [usize; 4],
+    /// Shape of the scores, (batch, heads, i, j).
     dims: [usize; 4],
+    /// The settings for the range of visible keys.
     by_position: &'a Mask,
 }
 
 impl<'a> Rows<'a> {
+    /// The rows of `scores`, which may have any rank if the mask is empty.
     fn new(scores: &Array, mask: &'a Mask) -> Result<Self> {
         if mask.is_empty() {
             let (count, width) = host::rows_and_width(scores);
@@ -247,7 +271,7 @@ impl<'a> Rows<'a> {
         Self::with_dims([b, h, i, j], mask)
     }
 
-    /// For scores of shape (batch, heads, i, j).
+    /// The rows of scores of shape (batch, heads, i, j).
     pub(crate) fn with_dims(dims: [usize; 4], mask: &'a Mask) -> Result<Self> {
         let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims, by_position: mask };
         if let Some(allowed) = &mask.allowed {
@@ -261,13 +285,14 @@ impl<'a> Rows<'a> {
         Ok(rows)
     }
 
-    /// The keys that row `row` sees by its position.
+    /// The range of keys that row `row` sees by its position.
     pub(crate) fn seen(&self, row: usize) -> Range<usize> {
         let [_, _, i, j] = self.dims;
         self.by_position.near(row % i, i, j)
     }
 
-    /// The mask of row `row`, written to `line` where it is not one piece of memory.
+    /// The part of the mask array for row `row`, one number per key. If it is not contiguous, it is
+    /// copied to `line`.
     pub(crate) fn allowed<'b>(&'b self, row: usize, line: &'b mut Vec<u8>) -> Option<&'b [u8]> {
         let mask: &[u8] = self.mask.as_ref()?;
         let [_, h, i, j] = self.dims;
@@ -298,20 +323,23 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
         for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             let row = task * count + r;
             y.iter_mut().zip(x).for_each(|(y, x)| *y = MaybeUninit::new(*x));
-            // SAFETY: all was written.
+            // SAFETY: the line above has written every element of `y`.
             let y = unsafe { full(y) };
             if weights_in_place(y, rows.allowed(row, &mut line), rows.seen(row)) {
                 y.fill(T::ONE / T::of(width as f64));
             }
         }
     };
-    // SAFETY: rows are whole, and all of each is written.
+    // SAFETY: each piece consists of whole rows, and `write` writes every element of each row.
     let y = unsafe { written(xs.len(), block, write) }?;
     host::array(y, scores.dims())
 }
 
-/// Makes weights of those scores of a row that are `seen`; those that `allowed` excludes, and the rest, get 0. Whether nothing is allowed: then
-/// all keys are to weigh alike, and the row holds nothing of use.
+/// Replaces the `seen` scores of a row by their softmax weights; keys that `allowed` excludes, and
+/// all other keys, get 0.
+///
+/// Returns true if no key is allowed. Then all keys must get the same weight, and the values in
+/// `row` are meaningless.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<usize>) -> bool {
     const FMA: bool = has_fma!();
@@ -324,7 +352,8 @@ fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<
     }
     let top = max(seen);
     if top == T::LOWEST {
-        // infinitely low scores are no masked ones: a row of nothing else has no weights, which gives NaN
+        // A row that contains only negative infinity is not a masked row: it has no weights, and
+        // the computation below results in NaN.
         let uniform = if whole { seen.iter().all(|v| *v == top) } else { !seen.iter().any(|v| is_nan(*v)) };
         if uniform {
             return true;
@@ -338,6 +367,7 @@ fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<
     false
 }
 
+/// CPU kernel of [`backward`].
 fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
     let (y, grad) = (contiguous(y)?, contiguous(grad)?);
     if y.elem_count() == 0 {
@@ -356,7 +386,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
             let seen = rows.seen(row);
             let masked = |allowed: &[u8]| allowed[seen.clone()].iter().all(|a| *a == 0);
             if seen.is_empty() || rows.allowed(row, &mut line).is_some_and(masked) {
-                continue; // uniform weights that depend on no score
+                continue; // the weights are uniform and do not depend on the scores
             }
             let of = |xs| &part(xs, row, width)[seen.clone()];
             backward_row(of(ys), of(gs), &mut dx[seen.clone()]);

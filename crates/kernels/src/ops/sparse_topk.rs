@@ -1,6 +1,7 @@
-//! Which scores of a row belong to its k largest.
+//! Selection of the k largest scores of each row.
 //!
-//! Shapes: scores and result, u8, are (batch, heads, i, j). Masked scores count as the lowest finite number.
+//! Shapes: scores and result are (batch, heads, i, j); the result is u8. Masked scores count as the
+//! lowest finite number.
 
 use crate::array::HostArray;
 use crate::error::bail;
@@ -14,6 +15,7 @@ use crate::ops::layout::{contiguous, narrow_on_host};
 use crate::ops::softmax::{self, Mask, Rows};
 use crate::{Array, Device, Result};
 
+/// Kernel of [`largest`].
 #[derive(Clone)]
 struct Largest {
     scores: Array,
@@ -38,7 +40,7 @@ impl Kernel for Largest {
     fn reference(&self) -> Result<Array> {
         let (scores, k) = (self.scores.host()?, self.k);
         let filled = softmax::filled(scores, &self.mask)?.contiguous()?;
-        // NaN counts as the largest: it has no place in an order
+        // NaN counts as the largest number, since it cannot be ordered.
         let top = HostArray::full(f64::INFINITY, filled.shape(), filled.device())?.to_dtype(filled.dtype())?;
         let (sorted, _) = filled.ne(&filled)?.where_cond(&top, &filled)?.sort_last_dim(false)?;
         let limit = narrow_on_host(&sorted, scores.rank() - 1, k - 1, 1)?;
@@ -73,17 +75,22 @@ impl Kernel for Largest {
     }
 }
 
-/// 1 where a score is allowed and not less than the k-th largest of its row, NaN included; k is from 1 to j.
+/// Returns 1 where a score is allowed by the mask and not less than the k-th largest score of its
+/// row, otherwise 0, as u8, (batch, heads, i, j). NaN counts as the largest score.
+///
+/// # Errors
+/// If k is not from 1 to j, or the mask does not fit the scores.
 pub fn largest(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
     run(&Largest { scores: scores.clone(), mask: mask.clone(), k })
 }
 
+/// CPU kernel of [`largest`].
 fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> {
     let (b, h, i, j) = scores.dims4()?;
     let scores = contiguous(scores)?;
     let xs = host::slice::<T>(&scores)?;
     let xs: &[T] = &xs;
-    // what NaN counts as
+    // The value that NaN counts as.
     let largest = T::of(f64::INFINITY);
     let rows = Rows::with_dims([b, h, i, j], mask)?;
     let count = rows_per_piece(j);
@@ -104,13 +111,14 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
     host::array(chosen, scores.dims())
 }
 
-/// Of NaN it is false.
+/// `x < limit`; false for NaN.
 #[inline(always)]
 fn less<T: Real>(x: T, limit: T) -> bool {
     x < limit
 }
 
-/// The k-th largest of `j` scores, of which `keys` are allowed; the others count as the lowest finite number.
+/// The k-th largest of the `j` scores of a row. `keys` are the scores that are allowed; the others
+/// count as the lowest finite number.
 fn limit<T: Real>(keys: &mut [T::Key], j: usize, k: usize) -> T {
     let Some(at) = keys.len().checked_sub(k) else {
         return T::LOWEST;

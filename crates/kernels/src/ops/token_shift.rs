@@ -1,7 +1,12 @@
-//! Token shift: segments of the features come from neighbouring positions.
+//! Token shift: segments of the features are taken from neighbouring positions.
 //!
-//! Shapes: `x` and `y` are (batch, n, dim), the mask, u8, (batch, n). With s shifts the first s segments of dim / s features move, each by its
-//! number of positions, towards later ones where it is positive; zeros come in. Features that are left over stay, and so does a segment whose shift is 0.
+//! Shapes: `x` and `y` are (batch, n, dim), the mask is (batch, n), u8.
+//!
+//! With s shifts, the first s segments of dim / s features (rounded down) move by one shift each:
+//! to later positions if the shift is positive, to earlier ones if it is negative. Vacated
+//! positions are filled with zeros. Remaining features, and segments with a shift of 0, stay
+//! unchanged.
+//!
 //! Source: RWKV, <https://github.com/BlinkDL/RWKV-LM>.
 
 use crate::array::{HostArray, HostResult};
@@ -13,21 +18,25 @@ use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::{contiguous, narrow_on_host};
 use crate::{Array, DType, Result};
 
-/// How far each segment moves, and the positions that are there: others move into none.
+/// The shifts of the segments, and the mask of the sequence.
 #[derive(Clone, Copy)]
 pub struct Shifts<'a> {
+    /// Number of positions that each segment moves by.
     pub by: &'a [i64],
+    /// Mask, u8, (batch, n): 0 for padding, whose features do not move to other positions.
     pub mask: Option<&'a Array>,
 }
 
-/// Which of the two positions of a move the mask is asked about.
+/// Whether the mask applies to the source or to the target position of a move.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Masked {
+    /// The source: in the forward pass.
     Source,
+    /// The target: in the backward pass.
     Target,
 }
 
-/// The shift, or its gradient.
+/// Kernel of [`forward`] and [`backward`].
 #[derive(Clone)]
 struct Shift {
     x: Array,
@@ -39,7 +48,7 @@ struct Shift {
 arrays!(Shift { x, mask });
 
 impl Shift {
-    /// Features of a segment.
+    /// The number of features of a segment.
     fn width(&self) -> usize {
         self.x.dims().last().map_or(0, |dim| dim / self.by.len().max(1))
     }
@@ -108,7 +117,7 @@ impl Kernel for Shift {
     }
 }
 
-/// Zeros at positions that are not there.
+/// Sets masked positions to zero.
 fn present(x: &HostArray, mask: Option<&HostArray>) -> HostResult<HostArray> {
     match mask {
         Some(mask) => x.broadcast_mul(&mask.ne(0u8)?.to_dtype(x.dtype())?.unsqueeze(2)?),
@@ -116,6 +125,7 @@ fn present(x: &HostArray, mask: Option<&HostArray>) -> HostResult<HostArray> {
     }
 }
 
+/// Moves all features by `by` positions, and fills with zeros.
 fn moved(x: &HostArray, by: i64) -> HostResult<HostArray> {
     let n = x.dim(1)?;
     let far = (by.unsigned_abs() as usize).min(n);
@@ -128,19 +138,26 @@ fn moved(x: &HostArray, by: i64) -> HostResult<HostArray> {
     }
 }
 
-/// `x` shifted.
+/// Shifts `x`, (batch, n, dim).
+///
+/// # Errors
+/// If the mask does not fit, or there are no shifts or more shifts than features.
 pub fn forward(x: &Array, shifts: Shifts) -> Result<Array> {
     let Shifts { by, mask } = shifts;
     run(&Shift { x: x.clone(), mask: mask.cloned(), by: by.into(), masked: Masked::Source })
 }
 
-/// Gradient of `x` for `grad`, that of `y`.
+/// Computes the gradient of `x` from `grad`, the gradient of the output, both (batch, n, dim).
+///
+/// # Errors
+/// As for [`forward`].
 pub fn backward(grad: &Array, shifts: Shifts) -> Result<Array> {
     let Shifts { by, mask } = shifts;
     let by = by.iter().map(|by| by.saturating_neg()).collect();
     run(&Shift { x: grad.clone(), mask: mask.cloned(), by, masked: Masked::Target })
 }
 
+/// CPU kernel of [`forward`] and [`backward`].
 fn shifted<T: Real>(x: &Array, by: &[i64], mask: Option<&Array>, width: usize, masked: Masked) -> Result<Array> {
     let (_, n, dim) = x.dims3()?;
     let x = contiguous(x)?;

@@ -1,38 +1,40 @@
-//! Helpers of the kernels' tests.
+//! Helpers for the tests of kernels.
 
 use crate::kernel::{run, Arrays, Kernel};
 use crate::ops::layout::narrow;
 use crate::philox::Stream;
 use crate::{Array, DType, Device};
 
-/// Seeded normal numbers, f32.
+/// Standard normal random numbers of shape `dims`, f32.
 pub fn normal(dims: &[usize], seed: u64) -> Array {
     let values = Stream { seed, call: 0, draw: 0 }.normal(dims.iter().product());
     Array::from_vec(values, dims, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
 }
 
-/// Seeded normal numbers, f64.
+/// Standard normal random numbers of shape `dims`, f64.
 pub fn normal64(dims: &[usize], seed: u64) -> Array {
     let values = Stream { seed, call: 0, draw: 0 }.normal(dims.iter().product());
     Array::from_vec(values, dims, &Device::Cpu).unwrap()
 }
 
-/// `f` of each number of an array of f64.
+/// Applies `f` to each element of an f64 array.
 pub fn map(x: &Array, f: impl Fn(f64) -> f64) -> Array {
     Array::from_vec(values(x).into_iter().map(f).collect(), x.dims(), &Device::Cpu).unwrap()
 }
 
+/// The elements in row-major order, as f64.
 pub fn values(x: &Array) -> Vec<f64> {
     x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Fails where shapes differ, or a value by more than `tolerance` times the largest.
+/// Asserts that shapes are equal and that no element differs by more than `tolerance` times the
+/// largest absolute value of `want` (at least 0.01).
 #[track_caller]
 pub fn close(got: &Array, want: &Array, tolerance: f64) {
     near(got, want, tolerance, 1e-2);
 }
 
-/// [`close`], where the largest number counts as `least` at least.
+/// [`close`] with `least` as the lower bound of the largest absolute value.
 #[track_caller]
 fn near(got: &Array, want: &Array, tolerance: f64, least: f64) {
     assert_eq!(got.dims(), want.dims());
@@ -63,16 +65,16 @@ pub fn differences(x: &Array, weight: &Array, gradient: &Array, f: impl Fn(&Arra
     }
 }
 
-/// The same values in f64, where differences are exact enough.
+/// The same values in f64, which is precise enough for central differences.
 pub fn f64s(x: &Array) -> Array {
     x.to_dtype(DType::F64).unwrap()
 }
 
-/// The types that kernels are tested in.
+/// The dtypes that kernels are tested with.
 const TYPES: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
 
-/// How far a type may be off, in units of the largest number, where f32 may be off by `tolerance`. Half precision is
-/// rounded after each of candle's operations.
+/// The tolerance of a dtype, relative to the largest absolute value, for a kernel with `tolerance`
+/// in f32. In half precision, the reference rounds after each of candle's operations.
 fn allowed(dtype: DType, tolerance: f64) -> f64 {
     match dtype {
         _ if tolerance == 0.0 => 0.0,
@@ -83,9 +85,10 @@ fn allowed(dtype: DType, tolerance: f64) -> f64 {
     }
 }
 
-/// An array of the same values that lies in memory in another way.
+/// Returns an array of the same values with another memory layout.
 type View = fn(&Array) -> Array;
 
+/// The same values with the last two axes in column-major order.
 fn transposed(x: &Array) -> Array {
     match x.rank() {
         0 | 1 => x.clone(),
@@ -93,7 +96,7 @@ fn transposed(x: &Array) -> Array {
     }
 }
 
-/// Within a larger one, of which all other numbers are NaN.
+/// A view into a larger array whose other elements are NaN.
 fn inside(x: &Array) -> Array {
     let mut y = x.clone();
     for axis in 0..x.rank() {
@@ -105,18 +108,21 @@ fn inside(x: &Array) -> Array {
     x.dims().iter().enumerate().fold(y, |y, (axis, size)| narrow(&y, axis, 1, *size).unwrap())
 }
 
+/// The arrays of a result, in order.
 fn outputs(out: &impl Arrays) -> Vec<Array> {
     let mut all = Vec::new();
     out.each(&mut |array| all.push(array.clone()));
     all
 }
 
-/// Whether a kernel's case takes part in the types of half precision: sums of many of them are far off.
+/// Test inputs with more elements than this are not tested in half precision, where long sums are
+/// inaccurate.
 const MOST_IN_HALF: usize = 5_000;
 
-/// Compares what runs for each type and each way to lie in memory with the reference in f64.
+/// Compares the implementation that [`run`] selects, for each dtype and memory layout, with the
+/// reference in f64.
 ///
-/// `tolerance` is for f32, in units of the largest number.
+/// `tolerance` is for f32, relative to the largest absolute value.
 pub fn twins<K: Kernel>(tolerance: f64) {
     for case in K::cases() {
         let mut count = 0;

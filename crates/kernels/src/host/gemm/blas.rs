@@ -1,31 +1,36 @@
-//! Products of an element type: by kernels of our own where there are any for it.
+//! Matrix operations by element type: f32 has its own kernels, f64 uses general implementations.
 
 use crate::host::gemm::f32::{self, Product};
 use crate::host::gemm::view::{Epilogue, Init, View};
 use crate::host::gemv::kernel::{gemv_f32, gemv_reference, weighted_sum_f32, weighted_sum_reference, StridedRows};
 use crate::host::Real;
 
-/// Products, the sums they consist of, and transposed copies.
+/// Matrix products, weighted sums of rows, and transposed copies.
 pub(crate) trait Blas: Real {
-    /// Products of the few rows of `x`, (m, width), with the many of `w`: `y` is (many, m).
+    /// Writes `x wᵀ`, transposed, to `y`. `x` is (m, width) with a small m, `w` is (n, width), `y`
+    /// is (n, m).
     fn gemv(x: &[Self], w: StridedRows<Self>, y: &mut [Self]) {
         gemv_reference(x, w, y);
     }
-    /// The sum of `rows`, each with its weight, into `y`, (width).
+    /// Writes the sum of `rows`, (n, width), weighted by `weights`, (n), to `y`, (width).
     fn weighted_sum(weights: &[Self], rows: StridedRows<Self>, y: &mut [Self]) {
         weighted_sum_reference(weights, rows, y);
     }
-    /// Writes lines as columns: number k of line i goes to `into[k · step + i]`. Lines, each of `length` numbers, begin `across` numbers after each other.
+    /// Writes the transpose of `lines` rows of `length` elements: element `k` of row `i` goes to
+    /// `into[k · step + i]`. `across` is the row stride of `from`.
     fn transpose(into: &mut [Self], step: usize, from: &[Self], across: usize, (lines, length): (usize, usize)) {
         for i in 0..lines {
             let line = &from[i * across..][..length];
             line.iter().enumerate().for_each(|(k, x)| into[k * step + i] = *x);
         }
     }
-    /// Writes a product by a kernel of our own, where there is one for this type: whether it was done. Sizes are (m, n, k).
+    /// Writes `start + alpha · a b` to `y` with a kernel for this element type, and applies
+    /// `finish`. `_size` is (m, n, k), `_stride` the row stride of `y`. Returns `false`, without a
+    /// change to `y`, if there is no kernel for this type and size.
     ///
     /// # Safety
-    /// All elements of `a`, `b` and `y` are there, and nobody else uses those of `y` meanwhile; with [`Init::Output`] they hold numbers.
+    /// All elements of `a`, `b` and `y` must be in bounds. Nobody else may access those of `y`
+    /// during the call. With [`Init::Output`], they must be initialised.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     unsafe fn gemm(
@@ -62,11 +67,11 @@ impl Blas for f32 {
         start: Init<f32>,
         finish: Option<Epilogue<f32>>,
     ) -> bool {
-        // it is made for vectors of columns
+        // the kernel is written for vectors of columns
         if size.0 < 4 || size.1 < 4 {
             return false;
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees the conditions of `product`, which are the same.
         unsafe { f32::product(Product { y, stride, size, a, b, alpha, start, finish }) };
         true
     }

@@ -1,4 +1,4 @@
-//! Products that threads share: each writes its part.
+//! Division of matrix products among threads: each thread writes a part of the output.
 
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::{apply_epilogue, Epilogue, Init, Term, View};
@@ -9,19 +9,28 @@ use gemm::Parallelism;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// A sum of products, (m, n), and where it goes: rows begin `stride` numbers after each other.
+/// A sum of matrix products, (m, n), and its output.
 pub(crate) struct Job<'a, T> {
+    /// The output, (m, n) with row stride `stride`.
     pub y: &'a mut [MaybeUninit<T>],
+    /// Row stride of the output, in elements.
     pub stride: usize,
+    /// The shape (m, n) of the output.
     pub size: (usize, usize),
+    /// The products to sum: (m, k) times (k, n), where k may differ.
     pub terms: &'a [Term<'a, T>],
+    /// The epilogue for the finished sum.
     pub finish: Option<Epilogue<'a, T>>,
 }
 
-/// Writes every element of all jobs: `start + alpha ·` their sums.
+/// Writes `start + alpha · (sum of products)` to the output of each job.
+///
+/// # Panics
+/// If rows of an output overlap, an output or operand is too short, or a bias does not have n
+/// elements.
 ///
 /// # Safety
-/// With [`Init::Output`], they must hold numbers.
+/// With [`Init::Output`], the outputs must be initialised.
 pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Init<T>, threads: Parallelism) {
     let mut shares = Vec::new();
     for Job { y, stride, size: (m, n), terms, finish } in jobs {
@@ -36,7 +45,8 @@ pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Init
         let Some(first) = terms.iter().find(|term| term.k > 0) else {
             begin(y, stride, n, start, threads);
             if let Some(finish) = finish {
-                // SAFETY: `begin` wrote all rows.
+                // SAFETY: `begin` wrote all rows, which are inside `y`, and `y` is borrowed
+                // mutably.
                 unsafe { apply_epilogue(finish, y.as_mut_ptr().cast::<T>(), stride, (0, 0), (m, n)) };
             }
             continue;
@@ -52,34 +62,36 @@ pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Init
         let y = SendPtr(y.as_mut_ptr().cast::<T>());
         shares.extend(parts.into_iter().map(|part| Share { y, stride, terms, part, finish }));
     }
-    // one part: the threads share its blocks
+    // a single part is divided among the threads by the crate gemm
     let threads = if shares.len() == 1 { threads } else { Parallelism::None };
     let share = |_, Share { y, stride, terms, part, finish }: Share<T>| {
         let mut start = start;
         let last = terms.iter().rposition(|term| term.k > 0);
         for (i, Term { k, a, b }) in terms.iter().enumerate().filter(|(_, term)| term.k > 0) {
             let finish = finish.filter(|_| Some(i) == last);
-            // SAFETY: the parts do not overlap and lie in `y`, which is borrowed mutably and so overlaps neither operand; the assertions above keep
-            // every element of the operands inside their slices; the caller's promise, and from the second term on the first one has written the part.
+            // SAFETY: the parts do not overlap and are inside `y`, which is borrowed mutably and so
+            // overlaps neither operand. The assertions above keep every element of the operands
+            // inside their slices. `y` is initialised where it is read: the caller guarantees it
+            // for the first term, and each term writes the part for the next one.
             unsafe { multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, finish, threads) };
             start = Init::Output;
         }
     };
     match threads {
         Parallelism::None => each(shares, share),
-        // gemm shares with whom it runs among
+        // gemm uses the threads of the pool that it runs in
         Parallelism::Rayon(_) => among_threads(|| each(shares, share)),
     }
 }
 
-/// Rows and columns of a product.
+/// A block of the output of a product.
 #[derive(Clone)]
 struct Part {
     rows: Range<usize>,
     columns: Range<usize>,
 }
 
-/// A part of a job.
+/// The work of one thread on a job: all terms for one part of the output.
 struct Share<'a, T> {
     y: SendPtr<T>,
     stride: usize,
@@ -88,22 +100,25 @@ struct Share<'a, T> {
     finish: Option<Epilogue<'a, T>>,
 }
 
-/// Where threads write, each its part.
+/// A pointer to the start of an output that several threads write, each a different part.
 #[derive(Clone, Copy)]
 pub(crate) struct SendPtr<T>(pub *mut T);
-// SAFETY: whoever writes says that the parts do not overlap.
+// SAFETY: the unsafe code that writes through the pointer guarantees that parts do not overlap.
 unsafe impl<T: Send> Send for SendPtr<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for SendPtr<T> {}
 
-/// Narrower parts pack too much for what they multiply.
+/// The least width of a part: narrower parts spend too much time on packing.
 const NARROWEST: usize = 64;
-/// Parts are whole vectors of any processor.
+/// Parts are multiples of this width, which are whole vectors on every processor.
 const GRAIN: usize = 16;
 
-/// Parts for the threads, each of which packs for itself: that costs less than packing together, when all wait for all in every block.
-/// What must be turned over on the way is packed once: parts are rows where that is `a`, else columns; the other way round where that gives more
-/// threads something to do. The whole where all parts would be narrow.
+/// Divides a product into parts for the threads. Each thread packs its own operands: that costs
+/// less than shared packing, for which all threads would wait for each other in every block.
+///
+/// An operand that is transposed during packing should be packed only once. `by_rows` says that
+/// this is `a`: then parts are ranges of rows, otherwise ranges of columns. The other direction is
+/// used if it occupies more threads. A product that has only narrow parts is not divided.
 fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
     let size = |all: usize| all.div_ceil(threads).next_multiple_of(GRAIN).max(NARROWEST);
     let count = |all: usize| if all < 2 * NARROWEST { 1 } else { all.div_ceil(size(all)) };
@@ -115,7 +130,7 @@ fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
     }
     let range = if by_rows { whole.rows.clone() } else { whole.columns.clone() };
     let size = size(range.len());
-    // more than one for each thread, where they stay wide, as other programs may slow a thread down
+    // more than one part for each thread if they stay wide: other programs may slow down a thread
     let size = if size >= 16 * NARROWEST { (size / 2).next_multiple_of(GRAIN) } else { size };
     let steps = range.clone().step_by(size).map(|first| first..(first + size).min(range.end));
     let part = |strip| match by_rows {
@@ -125,10 +140,11 @@ fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
     steps.map(part).collect()
 }
 
-/// Writes a part of `start + alpha · a b`. Rows of `y` begin `stride` numbers after each other.
+/// Writes a part of `start + alpha · a b` to `y`, which has row stride `stride`.
 ///
 /// # Safety
-/// `y`, `a` and `b` must have all rows and columns of the part, and nobody else may use these of `y` meanwhile; with [`Init::Output`] they must hold numbers.
+/// `y`, `a` and `b` must have all rows and columns of the part. Nobody else may access those of `y`
+/// during the call. With [`Init::Output`], they must be initialised.
 #[allow(clippy::too_many_arguments)]
 unsafe fn multiply<T: Blas>(
     SendPtr(y): SendPtr<T>,
@@ -152,7 +168,8 @@ unsafe fn multiply<T: Blas>(
         move |row: usize, column: usize, y: &mut [T]| finish(rows.start + row, columns.start + column, y)
     });
     let finish = placed.as_ref().map(|placed| placed as Epilogue<T>);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the part is in bounds, and not accessed elsewhere.
+    // `T::gemm` or `by_gemm` has written all of it before the epilogue.
     unsafe {
         let y = y.add(first);
         if T::gemm(y, stride, size, a, b, alpha, start, finish) {
@@ -165,9 +182,8 @@ unsafe fn multiply<T: Blas>(
     }
 }
 
-/// The same by the crate gemm: f64, and few rows or columns.
-///
-/// What gemm keeps for a thread that calls it, some 512 KiB: counted as [`kept`](crate::memory::kept).
+/// Bytes of the buffer that the crate gemm keeps for each thread that calls it, about 512 KiB. They
+/// are counted as [`kept`](crate::memory::kept) until the thread ends.
 struct Slab(i64);
 
 impl Drop for Slab {
@@ -184,6 +200,8 @@ thread_local! {
     });
 }
 
+/// [`multiply`] by the crate gemm, without the epilogue: for f64, and for few rows or columns.
+///
 /// # Safety
 /// As for [`multiply`].
 unsafe fn by_gemm<T: Real>(
@@ -197,15 +215,17 @@ unsafe fn by_gemm<T: Real>(
 ) {
     if let Init::Bias(bias) = start {
         for row in 0..m {
-            // SAFETY: the caller's promise; a bias has a number for each column.
+            // SAFETY: the caller guarantees that the row is in bounds; a bias has n elements.
             unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(row * stride), n) };
         }
     }
-    // at the end of a thread it is gone already, and nothing needs counting
+    // counts the buffer on first use; while the thread ends, it is already destroyed and not
+    // counted
     let _ = SLAB.try_with(|_| ());
     let add = !matches!(start, Init::Zero);
     let (ap, bp, along) = (a.data.as_ptr(), b.data.as_ptr(), stride as isize);
-    // SAFETY: the caller's promise; T is f32 or f64, both known to gemm. Where it reads `y`, this holds numbers.
+    // SAFETY: the caller guarantees that all elements are in bounds, and that `y` is initialised
+    // where gemm reads it. T is f32 or f64, both known to gemm.
     unsafe {
         gemm::gemm(
             m,
@@ -231,7 +251,8 @@ unsafe fn by_gemm<T: Real>(
     }
 }
 
-/// What a product is added to, without the product.
+/// Writes the initial value only, for a product with k = 0. Rows of `y` have `width` elements and
+/// row stride `stride`.
 fn begin<T: Real>(y: &mut [MaybeUninit<T>], stride: usize, width: usize, start: Init<T>, threads: Parallelism) {
     pieces_by(threads, y, rows_per_piece(stride) * stride, |_, y| {
         for row in y.chunks_mut(stride).map(|row| &mut row[..width]) {

@@ -1,4 +1,4 @@
-//! Matrix products on the processor.
+//! Matrix products on the CPU (gemm).
 
 pub(crate) mod blas;
 pub(crate) mod f32;

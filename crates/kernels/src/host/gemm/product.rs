@@ -1,4 +1,4 @@
-//! Products into memory that is there, or in new memory.
+//! Matrix products into existing or newly allocated memory.
 
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::jobs::{write_all, Job};
@@ -9,7 +9,8 @@ use crate::Result;
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
 
-/// Writes `start + alpha · a b` into `y`, (m, n), whose rows begin `stride` numbers after each other.
+/// Writes `start + alpha · a b` into `y`. `a` is (m, k), `b` is (k, n), `y` is (m, n) with row
+/// stride `stride`; `size` is (m, n, k).
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn product<T: Blas>(
     y: &mut [T],
@@ -21,13 +22,16 @@ pub(crate) fn product<T: Blas>(
     start: Init<T>,
     threads: Parallelism,
 ) {
-    // SAFETY: MaybeUninit<T> has the layout of T, and `write` puts numbers only.
+    // SAFETY: MaybeUninit<T> has the layout of T, and `write` stores only initialised elements.
     let y = unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast::<MaybeUninit<T>>(), y.len()) };
-    // SAFETY: `y` holds numbers.
+    // SAFETY: `y` is initialised, because it was borrowed as a slice of T.
     unsafe { write(y, stride, size, a, b, alpha, start, threads) };
 }
 
-/// `bias + a b`, (m, n), in new memory, with what `finish` makes of it.
+/// Returns `bias + a b`, (m, n), after the epilogue `finish`.
+///
+/// # Errors
+/// If memory is short.
 pub(crate) fn fresh<T: Blas>(
     (m, n): (usize, usize),
     term: Term<T>,
@@ -39,14 +43,17 @@ pub(crate) fn fresh<T: Blas>(
     let start = bias.map_or(Init::Zero, Init::Bias);
     let fresh = &mut y.spare_capacity_mut()[..m * n];
     let job = Job { y: fresh, stride: n, size: (m, n), terms: std::slice::from_ref(&term), finish };
-    // SAFETY: nothing is added to what `y` holds.
+    // SAFETY: `start` is not `Init::Output`, so `y` need not be initialised.
     unsafe { write_all(vec![job], T::ONE, start, for_product(m, n, term.k)) };
-    // SAFETY: every element was written.
+    // SAFETY: `write_all` wrote every element.
     unsafe { y.set_len(m * n) };
     Ok(y)
 }
 
-/// The product of each, of size (m, n), in new memory; threads share them as one piece of work.
+/// Returns each product, (m, n). All products are divided among the threads as one parallel job.
+///
+/// # Errors
+/// If memory is short.
 pub(crate) fn fresh_all<T: Blas>(products: &[((usize, usize), Term<T>)]) -> Result<Vec<Vec<T>>> {
     let rooms = products.iter().map(|((m, n), _)| {
         alloc::check(&[*m, *n], T::DTYPE)?;
@@ -61,32 +68,35 @@ pub(crate) fn fresh_all<T: Blas>(products: &[((usize, usize), Term<T>)]) -> Resu
         finish: None,
     });
     let work = products.iter().map(|((m, n), term)| multiplications(&[*m, *n, term.k])).fold(0, u64::saturating_add);
-    // SAFETY: nothing is added to what they hold.
+    // SAFETY: `start` is not `Init::Output`, so the outputs need not be initialised.
     unsafe { write_all(jobs.collect(), T::ONE, Init::Zero, for_work(work)) };
     for (y, ((m, n), _)) in all.iter_mut().zip(products) {
-        // SAFETY: every element was written.
+        // SAFETY: `write_all` wrote every element.
         unsafe { y.set_len(m * n) };
     }
     Ok(all)
 }
 
-/// The sum of the products of all terms, (m, n), in new memory.
+/// Returns the sum of the products of all terms, (m, n).
+///
+/// # Errors
+/// If memory is short.
 pub(crate) fn fresh_sum<T: Blas>((m, n): (usize, usize), terms: &[Term<T>]) -> Result<Vec<T>> {
     alloc::check(&[m, n], T::DTYPE)?;
     let mut y = alloc::with_capacity::<T>(m * n)?;
     let work = terms.iter().map(|term| multiplications(&[m, n, term.k])).fold(0, u64::saturating_add);
     let job = Job { y: &mut y.spare_capacity_mut()[..m * n], stride: n, size: (m, n), terms, finish: None };
-    // SAFETY: nothing is added to what `y` holds.
+    // SAFETY: `start` is not `Init::Output`, so `y` need not be initialised.
     unsafe { write_all(vec![job], T::ONE, Init::Zero, for_work(work)) };
-    // SAFETY: every element was written.
+    // SAFETY: `write_all` wrote every element.
     unsafe { y.set_len(m * n) };
     Ok(y)
 }
 
-/// Writes every element of `y`, (m, n), whose rows begin `stride` numbers after each other.
+/// Writes `start + alpha · a b` to `y`, (m, n), whose row stride is `stride`.
 ///
 /// # Safety
-/// With [`Init::Output`], `y` must hold numbers.
+/// With [`Init::Output`], `y` must be initialised.
 #[allow(clippy::too_many_arguments)]
 pub(crate) unsafe fn write<T: Blas>(
     y: &mut [MaybeUninit<T>],
@@ -99,7 +109,7 @@ pub(crate) unsafe fn write<T: Blas>(
     threads: Parallelism,
 ) {
     let terms = &[Term { k, a, b }];
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `y` is initialised with `Init::Output`.
     unsafe { write_all(vec![Job { y, stride, size: (m, n), terms, finish: None }], alpha, start, threads) };
 }
 

@@ -1,15 +1,18 @@
-//! Operands of products, and what becomes of the results.
+//! Operands, initial values and epilogues of matrix products.
 
 /// A strided matrix that starts at the first element of `data`.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a, T> {
+    /// The elements, from (0, 0) on.
     pub data: &'a [T],
+    /// Stride from row to row, in elements.
     pub row: isize,
+    /// Stride from column to column, in elements.
     pub column: isize,
 }
 
 impl<'a, T> View<'a, T> {
-    /// Rows of `width` numbers, one after the other.
+    /// A contiguous row-major matrix with `width` columns.
     pub fn row_major(data: &'a [T], width: usize) -> Self {
         Self { data, row: width as isize, column: 1 }
     }
@@ -25,27 +28,33 @@ impl<'a, T> View<'a, T> {
     }
 }
 
-/// The initial value of the sums that a product is: what it is added to.
+/// The initial value of the accumulators, to which the product is added.
 #[derive(Clone, Copy)]
 pub(crate) enum Init<'a, T> {
-    /// Zero: what `y` held before is not read.
+    /// Zero; the old contents of `y` are not read.
     Zero,
-    /// A number for each column.
+    /// A bias (n), one element for each column.
     Bias(&'a [T]),
-    /// What `y` holds.
+    /// The old contents of `y`.
     Output,
 }
 
-/// A product of (m, k) and (k, n).
+/// A product of two matrices, (m, k) and (k, n).
 #[derive(Clone, Copy)]
 pub(crate) struct Term<'a, T> {
+    /// The inner dimension.
     pub k: usize,
+    /// The left operand, (m, k).
     pub a: View<'a, T>,
+    /// The right operand, (k, n).
     pub b: View<'a, T>,
 }
 
 impl<T> Term<'_, T> {
-    /// Panics where an element would be outside of its slice.
+    /// Checks that all elements of both operands are inside their slices.
+    ///
+    /// # Panics
+    /// If they are not, or a stride is negative.
     pub fn check(&self, (m, n): (usize, usize)) {
         let Self { k, a, b } = self;
         let last =
@@ -58,14 +67,17 @@ impl<T> Term<'_, T> {
     }
 }
 
-/// What is done with numbers of a row that are complete, while they are in a cache: the row, the first of their columns, and the numbers. It gets each
-/// number once.
+/// An epilogue: a function that modifies finished elements of the result while they are in the
+/// cache. Its arguments are the row, the first column, and the elements from there on. It receives
+/// each element once.
 pub(crate) type Epilogue<'a, T> = &'a (dyn Fn(usize, usize, &mut [T]) + Sync);
 
-/// Hands the rows of a block to `finish`.
+/// Calls `finish` with each row of a block of `y`, which starts at (`row`, `column`) and has `rows`
+/// rows and `columns` columns.
 ///
 /// # Safety
-/// They hold numbers, which nobody else uses meanwhile.
+/// The elements of the block must be inside `y` and initialised, and nobody else may access them
+/// during the call.
 #[inline]
 pub(crate) unsafe fn apply_epilogue<T>(
     finish: Epilogue<T>,
@@ -75,7 +87,8 @@ pub(crate) unsafe fn apply_epilogue<T>(
     (rows, columns): (usize, usize),
 ) {
     for r in row..row + rows {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the row is valid, initialised and not accessed
+        // elsewhere.
         finish(r, column, unsafe { std::slice::from_raw_parts_mut(y.add(r * stride + column), columns) });
     }
 }

@@ -1,29 +1,35 @@
-//! Products of a few rows with many, `y = x Wᵀ`, and sums of many rows with a weight each: what a step of a generation does, with the weights
-//! of layers and with the keys and values that are kept.
+//! Matrix products with few rows, `y = x Wᵀ`, and weighted sums of rows. A decoding step of text
+//! generation consists of these: products with the weights of layers, and products with and sums
+//! over cached keys and values.
 //!
-//! The many rows are read once, as they lie in memory: packing them, as large products do, would cost more than the product. Sums of two
-//! rows with four are in registers at a time.
+//! The rows of the large matrix are read once, directly from memory: packing them, as gemm does,
+//! would cost more than the product. A tile of dot products, of two rows of `x` with four of `W`,
+//! is accumulated in registers.
 
 use crate::host::Real;
 use pulp::{Arch, Simd, WithSimd};
 
-/// Rows of memory: row number i starts at `i · stride`, and has `width` numbers. What stands behind the last one that is asked for in
-/// `data` will be read next.
+/// A matrix whose row `i` starts at `i · stride` and has `width` elements. Data after the last row
+/// that is used is expected to be read next and is prefetched.
 #[derive(Clone, Copy)]
 pub struct StridedRows<'a, T> {
+    /// The elements of all rows, from the first row on.
     pub data: &'a [T],
+    /// Distance between the starts of rows, in elements.
     pub stride: usize,
+    /// Elements of a row.
     pub width: usize,
 }
 
 impl<'a, T> StridedRows<'a, T> {
+    /// Row `i`, of `width` elements.
     #[inline(always)]
     fn row(&self, i: usize) -> &'a [T] {
         &self.data[i * self.stride..][..self.width]
     }
 }
 
-/// [`Blas::products`], one by one.
+/// Reference of [`Blas::gemv`](crate::host::gemm::blas::Blas::gemv): one dot product at a time.
 pub fn gemv_reference<T: Real>(x: &[T], w: StridedRows<T>, y: &mut [T]) {
     let m = x.len() / w.width;
     for (j, y) in y.chunks_exact_mut(m).enumerate() {
@@ -33,7 +39,8 @@ pub fn gemv_reference<T: Real>(x: &[T], w: StridedRows<T>, y: &mut [T]) {
     }
 }
 
-/// [`Blas::weighted_sum`], row by row.
+/// Reference of [`Blas::weighted_sum`](crate::host::gemm::blas::Blas::weighted_sum): one row at a
+/// time.
 pub fn weighted_sum_reference<T: Real>(weights: &[T], rows: StridedRows<T>, y: &mut [T]) {
     y.fill(T::ZERO);
     for (i, weight) in weights.iter().enumerate() {
@@ -41,16 +48,17 @@ pub fn weighted_sum_reference<T: Real>(weights: &[T], rows: StridedRows<T>, y: &
     }
 }
 
-/// [`Blas::products`] for f32.
+/// [`Blas::gemv`](crate::host::gemm::blas::Blas::gemv) for f32.
 pub fn gemv_f32(x: &[f32], w: StridedRows<f32>, y: &mut [f32]) {
     Arch::new().dispatch(Products { x, w, y });
 }
 
-/// [`Blas::weighted_sum`] for f32.
+/// [`Blas::weighted_sum`](crate::host::gemm::blas::Blas::weighted_sum) for f32.
 pub fn weighted_sum_f32(weights: &[f32], rows: StridedRows<f32>, y: &mut [f32]) {
     Arch::new().dispatch(WeightedSum { weights, rows, y });
 }
 
+/// Arguments of [`gemv_f32`]: `x` (m, k), `w` (n, k), `y` (n, m).
 struct Products<'a> {
     x: &'a [f32],
     w: StridedRows<'a, f32>,
@@ -66,7 +74,7 @@ impl WithSimd for Products<'_> {
         let m = x.len() / w.width;
         let n = y.len() / m;
         let fours = n - n % 4;
-        // sums of four rows with four need 21 registers
+        // a tile of 4 x 4 accumulators needs 21 registers
         let tall = if S::REGISTER_COUNT >= 32 { m - m % 4 } else { 0 };
         let pairs = m - m % 2;
         for j in (0..fours).step_by(4) {
@@ -87,20 +95,21 @@ impl WithSimd for Products<'_> {
     }
 }
 
-/// How many numbers ahead of those that are read now the processor fetches meanwhile.
+/// Prefetch distance, in f32 elements.
 const AHEAD: usize = 8 * 1024;
 
-/// Tells the processor that what lies [`AHEAD`] of `at` will be read: it fetches more at a time into its second cache than it would for reads alone.
+/// Prefetches the address [`AHEAD`] elements after `at`. The processor then loads more at a time
+/// into its L2 cache than for reads alone.
 #[inline(always)]
 fn fetch_ahead<T>(at: *const T) {
     fetch(at.cast::<f32>().wrapping_add(AHEAD).cast());
 }
 
-/// Tells the processor that what lies at `at` will be read.
+/// Prefetches the cache line at `at` into the L2 cache.
 #[inline(always)]
 fn fetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which may name any address.
+    // SAFETY: a prefetch is a hint and is valid for any address.
     unsafe {
         use core::arch::x86_64::{_mm_prefetch, _MM_HINT_T1};
         _mm_prefetch(at.cast::<i8>(), _MM_HINT_T1);
@@ -109,14 +118,15 @@ fn fetch(at: *const u8) {
     let _ = at;
 }
 
-/// Tells the processor that `data` will be read prefetch: it fetches the first part.
+/// Prefetches the first part of `data`, which will be read soon.
 pub fn prefetch<T>(data: &[T]) {
     const LINE: usize = 64;
     let bytes = std::mem::size_of_val(data).min(AHEAD * size_of::<f32>());
     (0..bytes).step_by(LINE).for_each(|at| fetch(data.as_ptr().cast::<u8>().wrapping_add(at).cast()));
 }
 
-/// Products of M rows of `x`, from i on, with N rows of `w`, from j on.
+/// Writes the dot products of M rows of `x`, from row `i` on, with N rows of `w`, from row `j` on.
+/// `ahead` says whether to prefetch.
 #[inline(always)]
 fn tile<S: Simd, const M: usize, const N: usize>(
     simd: S,
@@ -129,7 +139,7 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     let m = x.len() / w.width;
     let xs: [(&[S::f32s], &[f32]); M] = std::array::from_fn(|r| S::as_simd_f32s(&x[(i + r) * w.width..][..w.width]));
     let ws: [(&[S::f32s], &[f32]); N] = std::array::from_fn(|c| S::as_simd_f32s(w.row(j + c)));
-    // one length for all, so that the loop checks none
+    // slices of equal length, so that the loop needs no bounds checks
     let n = xs[0].0.len();
     let (xv, wv) = (xs.map(|x| &x.0[..n]), ws.map(|w| &w.0[..n]));
     let mut sums = [[simd.splat_f32s(0.0); N]; M];
@@ -153,6 +163,7 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     }
 }
 
+/// Arguments of [`weighted_sum_f32`]: `weights` (n), `rows` (n, width), `y` (width).
 struct WeightedSum<'a> {
     weights: &'a [f32],
     rows: StridedRows<'a, f32>,
@@ -186,7 +197,7 @@ impl WithSimd for WeightedSum<'_> {
     }
 }
 
-/// N vectors of the sum, from `at` on.
+/// Computes N vectors of the weighted sum, from vector `at` on.
 #[inline(always)]
 fn columns<S: Simd, const N: usize>(simd: S, weights: &[f32], rows: StridedRows<f32>, at: usize, y: &mut [S::f32s]) {
     let mut sums = [simd.splat_f32s(0.0); N];

@@ -1,24 +1,31 @@
-//! Layers of a few rows, `y = x Wᵀ + bias`, whose weights threads share.
+//! Linear layers on few rows, `y = x Wᵀ + bias`, whose weights are divided among the threads.
 
 use crate::host::gemm::blas::Blas;
 use crate::host::gemv::kernel::StridedRows;
 use crate::host::parallel::{computed, each, part, rows_per_piece, threads, zeros};
 use crate::Result;
 
-/// With more rows, packing pays.
+/// The largest number of rows for which these functions are used. With more rows, packing the
+/// weights (gemm) is faster.
 pub const MOST_ROWS: usize = if cfg!(target_family = "wasm") { 24 } else { 16 };
 
-/// Numbers of `w` that a thread takes at once, at least.
+/// The least number of weights that a thread processes at a time.
 const GRAIN: usize = 32 * 1024;
 
-/// A layer: weights (n, k) and bias (n).
+/// A linear layer.
 #[derive(Clone, Copy)]
 pub struct Layer<'a, T> {
+    /// The weights (n, k), row-major.
     pub weight: &'a [T],
+    /// The bias (n).
     pub bias: Option<&'a [T]>,
 }
 
-/// `x Wᵀ + bias`, (m, n), for each of some layers: `x` (m, k) with a small m. Threads share the weights of all.
+/// Computes `x Wᵀ + bias`, (m, n), for each layer: `x` is (m, k) with a small m. The weights of all
+/// layers are divided among the threads.
+///
+/// # Errors
+/// If memory is short.
 pub fn products<T: Blas>(x: &[T], layers: &[Layer<T>], (m, k): (usize, usize)) -> Result<Vec<Vec<T>>> {
     let sizes: Vec<_> = layers.iter().map(|layer| (layer.weight.len() / k, layer.bias)).collect();
     shared(&sizes, (m, k), |layer, first, y| {
@@ -26,7 +33,12 @@ pub fn products<T: Blas>(x: &[T], layers: &[Layer<T>], (m, k): (usize, usize)) -
     })
 }
 
-/// The same for layers of n rows, with their bias, of which `f(layer, first, y)` gives the products from row number `first` on: `y` is (rows, m).
+/// [`products`] for layers that are given as (n, bias), with the products computed by `f`.
+/// `f(layer, first, y)` writes the products with the rows of the layer from row `first` on to `y`,
+/// which is (rows, m). The results are (m, n).
+///
+/// # Errors
+/// If memory is short.
 pub fn shared<T: Blas>(
     layers: &[(usize, Option<&[T]>)],
     (m, k): (usize, usize),
@@ -34,7 +46,7 @@ pub fn shared<T: Blas>(
 ) -> Result<Vec<Vec<T>>> {
     let all: usize = layers.iter().map(|(n, _)| n).sum();
     let columns = (GRAIN / k).max(all.div_ceil(8 * threads())).next_multiple_of(4);
-    // (n, m) each, so that each thread writes one piece of memory
+    // one (n, m) result for each layer, so that each thread writes contiguous memory
     let mut turned = layers.iter().map(|(n, _)| zeros::<T>(n * m)).collect::<Result<Vec<_>>>()?;
     let pieces = turned
         .iter_mut()

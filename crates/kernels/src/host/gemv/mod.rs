@@ -1,4 +1,4 @@
-//! Products of a few rows with many: what a step of a generation does.
+//! Matrix products with few rows, as in a decoding step of text generation.
 
 pub(crate) mod kernel;
 pub(crate) mod layers;

@@ -1,29 +1,32 @@
-//! Limits of control groups, of both versions: those of the process's group, and of all groups that
-//! it is in.
+//! Memory limits of control groups (cgroups), versions 1 and 2: the limits of the group of the
+//! process and of all its ancestors.
 
 use super::text::with_text;
 use super::{left_of, OF_MEMORY};
 use std::path::{Path, PathBuf};
 
-/// Where groups are seen in the file system.
+/// A mount of a cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mount {
-    /// The group that is seen there.
+    /// The group at the root of the mount.
     group: PathBuf,
+    /// The mount point.
     place: PathBuf,
+    /// The cgroup version.
     kind: Kind,
 }
 
+/// The cgroup version of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The controller of memory, as a tree of its own.
+    /// Version 1: a hierarchy of its own for the memory controller.
     First,
-    /// One tree for all controllers.
+    /// Version 2: one hierarchy for all controllers.
     Second,
 }
 
-/// Bytes that the groups of the process can still give, without what is in caches of files: the
-/// system frees those first.
+/// Bytes that the groups of the process can still allocate; `u64::MAX` if there is no limit. File
+/// caches do not count as used, because the system frees them first.
 pub(super) fn left(root: &Path) -> u64 {
     let mounts = mounts(root);
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -31,7 +34,8 @@ pub(super) fn left(root: &Path) -> u64 {
     mounts.iter().map(of_mount).min().unwrap_or(u64::MAX)
 }
 
-/// Mounts do not change while a program runs, as a rule.
+/// The cgroup mounts. Those of the real root are read once, as mounts rarely change while a program
+/// runs.
 fn mounts(root: &Path) -> Vec<Mount> {
     use std::sync::OnceLock;
     static KNOWN: OnceLock<Vec<Mount>> = OnceLock::new();
@@ -43,8 +47,8 @@ fn mounts(root: &Path) -> Vec<Mount> {
     }
 }
 
-/// Lines of `mountinfo`: number, number, device, root, place, options and more, `-`, type, source,
-/// options.
+/// Parses the lines of `mountinfo`: id, parent id, device, root, mount point, options and more,
+/// `-`, type, source, options.
 fn parse_mounts(text: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (front, back) = line.split_once(" - ")?;
@@ -61,7 +65,7 @@ fn parse_mounts(text: &str) -> Vec<Mount> {
     text.lines().filter_map(mount).collect()
 }
 
-/// Blanks and the like are written as `\040`.
+/// Decodes octal escapes, such as `\040` for a space.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_string();
@@ -80,7 +84,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// The process's group: lines are number, controllers, path.
+/// The group of the process, from the lines `number:controllers:path` of its file `cgroup`.
 fn group(text: &str, kind: Kind) -> Option<&str> {
     text.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -93,10 +97,10 @@ fn group(text: &str, kind: Kind) -> Option<&str> {
     })
 }
 
-/// The least of what a group and those around it can still give.
+/// The smallest number of bytes that a group and its ancestors can still allocate.
 fn along(root: &Path, mount: &Mount, group: &str) -> u64 {
     let top = root.join(mount.place.strip_prefix("/").unwrap_or(&mount.place));
-    // within a namespace of its own, a group that is not below the one that is seen is seen as that
+    // a group outside of the mounted one, as seen in a cgroup namespace, is taken as the mounted
     // one
     let below = Path::new(group).strip_prefix(&mount.group).unwrap_or(Path::new(""));
     let below = if below.components().any(|part| part.as_os_str() == "..") { Path::new("") } else { below };
@@ -105,13 +109,14 @@ fn along(root: &Path, mount: &Mount, group: &str) -> u64 {
     levels.map(|level| of_group(level, mount.kind)).min().unwrap_or(u64::MAX)
 }
 
+/// Bytes that the group of this folder can still allocate; `u64::MAX` if there is no limit.
 fn of_group(folder: &Path, kind: Kind) -> u64 {
     let number = |name: &str| with_text(&folder.join(name), |text| text.trim().parse::<u64>().ok());
     let (limits, usage): (&[&str], _) = match kind {
         Kind::First => (&["memory.limit_in_bytes"], "memory.usage_in_bytes"),
         Kind::Second => (&["memory.max", "memory.high"], "memory.current"),
     };
-    // version 1 writes a large number where there is no limit, version 2 the word max
+    // version 1 has a large number where there is no limit, version 2 the word max
     let limit = limits.iter().filter_map(|name| number(name)).filter(|limit| *limit < 1 << 60).min();
     let (Some(limit), Some(usage)) = (limit, limit.and_then(|_| number(usage))) else {
         return u64::MAX;
@@ -120,7 +125,7 @@ fn of_group(folder: &Path, kind: Kind) -> u64 {
     left_of(limit, usage.saturating_sub(cached), OF_MEMORY)
 }
 
-/// What the system frees when it needs memory: pages of files, and caches of its own.
+/// Bytes that the system frees when it needs memory: pages of files and its own caches.
 fn reclaimable(stat: &str, kind: Kind) -> u64 {
     let names: &[&str] = match kind {
         Kind::First => &["total_inactive_file", "total_active_file"],

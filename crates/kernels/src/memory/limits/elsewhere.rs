@@ -1,18 +1,18 @@
-//! What other systems say.
+//! Memory limits on systems other than Linux.
 
 use super::{left_of, Own, OF_MEMORY};
 
-/// Bytes that can still be asked for.
+/// Bytes that can still be allocated.
 pub(crate) fn left(own: Own) -> u64 {
-    // what can be asked for at most, and what the library itself has of it
+    // only the total is known, so only the memory of this library is subtracted
     total().map_or(u64::MAX, |total| left_of(total, own.in_use, OF_MEMORY))
 }
 
-/// The memory of the machine.
+/// The memory of the machine, in bytes.
 #[cfg(target_vendor = "apple")]
 fn total() -> Option<u64> {
     let (mut bytes, mut size) = (0u64, size_of::<u64>());
-    // SAFETY: the name ends with a zero, and the answer has this size.
+    // SAFETY: the name ends with NUL, and `bytes` has the size that `size` says.
     let done = unsafe {
         libc::sysctlbyname(
             c"hw.memsize".as_ptr(),
@@ -25,10 +25,10 @@ fn total() -> Option<u64> {
     (done == 0 && bytes > 0).then_some(bytes)
 }
 
-/// Memory and page files, as far as this process may have them.
+/// The limit of memory and page files for this process, in bytes.
 #[cfg(windows)]
 fn total() -> Option<u64> {
-    /// MEMORYSTATUSEX.
+    /// The structure MEMORYSTATUSEX of Windows.
     #[repr(C)]
     #[derive(Default)]
     struct Status {
@@ -41,9 +41,9 @@ fn total() -> Option<u64> {
         fn GlobalMemoryStatusEx(status: *mut Status) -> i32;
     }
     let mut status = Status { length: size_of::<Status>() as u32, ..Status::default() };
-    // SAFETY: the structure has the length that it names.
+    // SAFETY: `length` is the size of the structure.
     let known = unsafe { GlobalMemoryStatusEx(&mut status) } != 0;
-    // total and available memory, then total and available with page files
+    // the numbers are total and available memory, then total and available memory with page files
     known.then_some(status.numbers[2]).filter(|bytes| *bytes > 0)
 }
 

@@ -1,16 +1,16 @@
-//! What Linux says: the memory of the machine, of the process's control groups, and the limits of
-//! the process itself.
+//! Memory limits on Linux: the memory of the machine and of the control groups of the process, and
+//! the resource limits of the process.
 
 use super::text::with_text;
 use super::{cgroup, left_of, Own, Reserve, OF_MEMORY};
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Of addresses: an engine takes them by the hundred megabytes, for its code, its threads and its
-/// heap.
+/// The reserve of address limits. A JavaScript engine reserves hundreds of megabytes of addresses
+/// at a time for its code, threads and heap.
 const OF_ADDRESSES: Reserve = Reserve { part: 16, least: 96 << 20, most: 256 << 20 };
 
-/// Bytes that can still be asked for.
+/// Bytes that can still be allocated.
 pub(crate) fn left(own: Own) -> u64 {
     let root = Path::new("/");
     let process = Process::read(root).unwrap_or_default();
@@ -20,29 +20,32 @@ pub(crate) fn left(own: Own) -> u64 {
     least(own, process, memory, addresses.min(data))
 }
 
-/// The least of what there is of memory and of addresses.
+/// The smaller of the available memory and the available addresses, both in bytes.
 fn least(own: Own, process: Process, memory: u64, addresses: u64) -> u64 {
-    // given out, and written by nobody yet: the system counts it when it is
+    // allocated but not yet written: the system counts this memory only when it is written
     let untouched = own.in_use.saturating_sub(process.anonymous.saturating_sub(own.idle));
     memory.saturating_add(own.idle).saturating_sub(untouched).min(addresses.saturating_add(own.addresses))
 }
 
-/// Whether the process has a limit that counts addresses, used or not: then none are reserved.
+/// Whether the process has a limit on addresses, used or not, that is too low to reserve `reserved`
+/// bytes.
 pub(crate) fn addresses_are_limited(reserved: u64) -> bool {
     [Limit::Addresses, Limit::Data].into_iter().filter_map(rlimit).any(|limit| limit / 4 < reserved)
 }
 
+/// A resource limit of the process.
 #[derive(Clone, Copy)]
 enum Limit {
+    /// All addresses (RLIMIT_AS).
     Addresses,
-    /// Addresses that the process alone can write to.
+    /// Private writable addresses (RLIMIT_DATA).
     Data,
 }
 
-/// A limit of the process, where there is one.
+/// The value of a resource limit in bytes; `None` if there is none.
 fn rlimit(which: Limit) -> Option<u64> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is written, and nothing else.
+    // SAFETY: the call writes only to the structure.
     let done = unsafe {
         match which {
             Limit::Addresses => libc::getrlimit64(libc::RLIMIT_AS, &mut limit),
@@ -52,22 +55,24 @@ fn rlimit(which: Limit) -> Option<u64> {
     (done == 0 && limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur)
 }
 
-/// What the process has, in bytes.
+/// Memory of the process, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Process {
-    /// Addresses.
+    /// Size of the address space in use.
     size: u64,
-    /// Memory that no file stands behind, in swap too.
+    /// Memory without a file behind it, in swap too.
     anonymous: u64,
-    /// Addresses that it alone can write to.
+    /// Private writable addresses.
     data: u64,
 }
 
 impl Process {
+    /// Reads the file `status` of the process.
     fn read(root: &Path) -> Option<Self> {
         with_text(&root.join("proc/self/status"), Self::of)
     }
 
+    /// Parses the file `status` of the process.
     fn of(text: &str) -> Option<Self> {
         let resident = kibibytes(text, "RssAnon").or_else(|| kibibytes(text, "VmRSS"))?;
         let anonymous = resident + kibibytes(text, "VmSwap").unwrap_or(0);
@@ -75,29 +80,30 @@ impl Process {
     }
 }
 
-/// The bytes that a line `name: number kB` tells.
+/// The bytes in the line `name: number kB`.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1 << 10)
 }
 
-/// Bytes that the machine can still give.
+/// Bytes that the machine has available.
 fn machine(root: &Path) -> u64 {
     static STRICT: OnceLock<bool> = OnceLock::new();
     let strict = *STRICT.get_or_init(|| commits_are_limited(root));
     with_text(&root.join("proc/meminfo"), |text| meminfo(text, strict)).unwrap_or(u64::MAX)
 }
 
-/// Whether the system gives no more than it could back with memory and swap.
+/// Whether the system limits allocations to what memory and swap can back.
 fn commits_are_limited(root: &Path) -> bool {
     let mode = root.join("proc/sys/vm/overcommit_memory");
     with_text(&mode, |text| Some(text.trim() == "2")).unwrap_or(false)
 }
 
+/// Parses `/proc/meminfo`. `strict` says whether the commit limit applies.
 fn meminfo(text: &str, strict: bool) -> Option<u64> {
     let value = |name| kibibytes(text, name);
     let total = value("MemTotal")?;
-    // kernels before 3.14 do not say it
+    // kernels before 3.14 do not have MemAvailable
     let available = value("MemAvailable").or_else(|| Some(value("MemFree")? + value("Cached")?))?;
     let available = available + value("SwapFree").unwrap_or(0);
     let left = available.saturating_sub(OF_MEMORY.of(total));

@@ -1,4 +1,4 @@
-//! How much memory the process may still have, as the system says.
+//! How much memory the process may still allocate, according to the system.
 
 #[cfg(target_os = "linux")]
 mod cgroup;
@@ -14,25 +14,25 @@ pub(crate) use elsewhere::left;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{addresses_are_limited, left};
 
-/// What the allocator knows of its own memory, in bytes.
+/// What the allocator knows about its own memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Own {
-    /// Given out and not freed.
+    /// Allocated and not freed.
     pub in_use: u64,
-    /// Memory that was freed and is kept for the next blocks.
+    /// Freed, and kept for the next blocks.
     pub idle: u64,
-    /// Addresses that are reserved, and in which nothing is in use.
+    /// Reserved addresses that no block uses.
     pub addresses: u64,
 }
 
-/// What is left of `limit` where `used` are taken. A part stays for what allocates without asking:
-/// the JavaScript engine above all, which ends the
-/// process when it gets nothing.
+/// What is left of `limit` when `used` bytes are taken, less a reserve. The reserve is for
+/// allocations that are not checked in advance, mostly of the JavaScript engine, which ends the
+/// process if an allocation fails.
 fn left_of(limit: u64, used: u64, reserve: Reserve) -> u64 {
     limit.saturating_sub(used).saturating_sub(reserve.of(limit))
 }
 
-/// The part of a limit that stays.
+/// The reserve of a limit: one `part`-th of it, at least `least` and at most `most` bytes.
 #[derive(Clone, Copy)]
 struct Reserve {
     part: u64,
@@ -41,12 +41,13 @@ struct Reserve {
 }
 
 impl Reserve {
+    /// The reserve of `limit`, in bytes.
     fn of(self, limit: u64) -> u64 {
         (limit / self.part).clamp(self.least, self.most)
     }
 }
 
-/// Of memory.
+/// The reserve of memory limits.
 const OF_MEMORY: Reserve = Reserve { part: 32, least: 48 << 20, most: 256 << 20 };
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The gradient of attention, tile by tile: the weights are made again.
+//! The backward pass of attention, tile by tile. The weights are recomputed.
 
 use super::inputs::{AttentionArgs, Gradients};
 use super::operands::{heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Sizes, TilePosition};
@@ -19,7 +19,8 @@ use crate::{Array, Result};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// The gradients of the inputs.
+/// Computes the gradients of the inputs from the output `y`, (batch, heads, i, dv), the softmax
+/// statistics `states`, (batch · heads · i, 2), and `grad`, the gradient of the output.
 pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Array), grad: &Array) -> Result<Gradients> {
     let bias = of.bias.as_ref().map(contiguous).transpose()?;
     let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
@@ -29,11 +30,12 @@ pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Arra
     check_room::<T>(batch * heads, j, (d, dv))?;
     let dims = [[batch, heads, i, d], [batch, heads, j, d], [batch, heads, j, dv]];
     let counts = dims.map(|dims| dims.iter().product::<usize>());
-    // not their product, which may be 0 in 32 bits
+    // Each size is tested on its own, since their product may overflow to 0 in 32 bits.
     let any = [i, j, d, dv].iter().all(|size| *size > 0);
     let empty = |count: usize| if any { alloc::with_capacity::<T>(count) } else { zeros(count) };
     let (mut all_q, mut all_k, mut all_v) = (empty(counts[0])?, empty(counts[1])?, empty(counts[2])?);
-    // of each head of each row of the batch; nothing where there is no bias
+    // Number of distances of the bias; 0 if there is no bias. Each head of each batch element gets
+    // its own gradient, which are summed at the end.
     let by_distance = bias.as_ref().map_or(0, |bias| bias.elem_count() / heads);
     let mut all_bias = zeros::<T>(batch * heads * by_distance)?;
     if any {
@@ -45,7 +47,8 @@ pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Arra
         each(rows.collect(), |unit, rows| {
             Workspace::with(|workspace| attention.head_gradients(workspace, unit, &with, rows));
         });
-        // SAFETY: every head's rows were written: those are all.
+        // SAFETY: all numbers belong to the rows of some head, and `head_gradients` has written the
+        // rows of every head.
         unsafe {
             all_q.set_len(counts[0]);
             all_k.set_len(counts[1]);
@@ -66,55 +69,71 @@ pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Arra
     })
 }
 
-/// What the gradients are made of, beside the inputs.
+/// What the gradients are computed from, in addition to the inputs.
 struct With<'a, T> {
-    /// Of the output.
+    /// Gradient of the output, (batch, heads, i, dv).
     grad: Operand<'a, T>,
+    /// The output, (batch, heads, i, dv).
     y: Operand<'a, T>,
-    /// What softmax found for each row.
+    /// The softmax statistics, (batch · heads · i, 2).
     rows: &'a [T],
 }
 
-/// The rows of a head's gradients, in their places.
+/// The rows of the gradients of one head, in the arrays that are returned.
 struct HeadRows<'a, T> {
+    /// i rows of d numbers.
     q: Vec<&'a mut [MaybeUninit<T>]>,
+    /// j rows of d numbers.
     k: Vec<&'a mut [MaybeUninit<T>]>,
+    /// j rows of dv numbers.
     v: Vec<&'a mut [MaybeUninit<T>]>,
-    /// By distance; empty where there is no bias.
+    /// Gradient of the bias by distance; empty if there is no bias.
     bias: &'a mut [T],
 }
 
 impl<T: Blas> Attention<'_, T> {
-    /// Writes a head's gradients. Those of keys and values are gathered as columns: products then have what is wide where they read it as it is.
+    /// Writes the gradients of one head.
+    ///
+    /// The gradients of keys and values are accumulated as transposed matrices, (d, j) and (dv, j),
+    /// so that the matrix products read their wide operand without packing.
     fn head_gradients(&self, workspace: &mut Workspace<T>, unit: usize, with: &With<T>, mut rows: HeadRows<T>) {
         let Sizes { heads, i, j, d, dv } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
         let (block_size, stride, along) = (block_size(i), stride(j), padded_stride(j));
         let (most, blocks) = (block_size.min(i), i.div_ceil(block_size));
         let Workspace { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv: dvalues } = workspace;
+        // Transposed keys (d, j), keys (j, d), transposed values (dv, j).
         let turned_keys = Transposed::new(self.k.head(batch, head, 0), (j, d), blocks, turned_keys);
         let keys = together(self.k.head(batch, head, 0), (j, d), blocks, keys);
         let values = Transposed::new(self.v.head(batch, head, 0), (j, dv), blocks, values);
+        // (d, j) and (dv, j)
         let (dk, dvalues) = (dk.cleared(d * along), dvalues.cleared(dv * along));
         let dropped = dropped.of(if self.dropout.is_some() { most * stride } else { 0 });
         let mut tile = Tile { weights: weights.of(most * stride), grad: grad.of(most * stride), dropped, stride };
         for first in (0..i).step_by(block_size) {
             let count = (i - first).min(block_size);
+            // (count, dv) and (count, d)
             let (dy, queries) = (with.grad.head(batch, head, first), self.q.head(batch, head, first));
             let states = self.states(unit, first, count, with, dvalues);
+            // (count, d)
             let dq = gathered.cleared(count * d);
             for Range { start: key, end } in self.tiles(unit, first, count) {
                 let width = end - key;
                 let scores = (&mut *tile.weights, stride);
+                // Scores: (count, width) = (count, d) · (d, width)
                 multiply(scores, (count, width, d), queries, turned_keys.tile(key), self.scale, Init::Zero);
                 let grad = (&mut *tile.grad, stride);
+                // Gradient of the weights: (count, width) = (count, dv) · (dv, width)
                 multiply(grad, (count, width, dv), dy, values.tile(key), T::ONE, Init::Zero);
                 let place = TilePosition { unit, query: first, key };
                 self.tile_gradients(&mut tile, place, width, &states, rows.bias);
                 let given = View::row_major(if self.dropout.is_some() { tile.dropped } else { tile.weights }, stride);
+                // (dv, width) += (dv, count) · (count, width)
                 multiply((&mut dvalues[key..], along), (dv, width, count), dy.t(), given, T::ONE, Init::Output);
                 let ds = View::row_major(tile.grad, stride);
+                // (d, width) += (d, count) · (count, width)
                 multiply((&mut dk[key..], along), (d, width, count), queries.t(), ds, self.scale, Init::Output);
+                // (count, d) += (count, width) · (width, d)
                 multiply((&mut *dq, d), (count, d, width), ds, from(keys, key), self.scale, Init::Output);
             }
             place_rows(&mut rows.q[first..first + count], dq);
@@ -123,8 +142,10 @@ impl<T: Blas> Attention<'_, T> {
         place_columns(&mut rows.v, dvalues, along, gathered);
     }
 
-    /// What softmax found for each row of a block, and its sum of weights, each times its gradient: that is the row of `y` times its gradient. Rows that
-    /// weigh all keys alike give the values their part.
+    /// The softmax statistics of each row of a block, and the sum over all keys of weight times
+    /// gradient of the weight. That sum equals the dot product of the output row and its gradient.
+    /// For rows without any allowed key, this also adds their contribution to the gradient of the
+    /// values.
     fn states(&self, unit: usize, first: usize, count: usize, with: &With<T>, dvalues: &mut [T]) -> Vec<(Row<T>, T)> {
         let Sizes { heads, i, j, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
@@ -140,7 +161,8 @@ impl<T: Blas> Attention<'_, T> {
         (0..count).map(state).collect()
     }
 
-    /// Makes weights of a tile of scores, and gradients of scores of those of the weights.
+    /// Replaces a tile of scores by the weights, and the gradients of the weights by the gradients
+    /// of the scores. Adds the latter to the gradient of the bias.
     fn tile_gradients(
         &self,
         tile: &mut Tile<T>,
@@ -171,18 +193,19 @@ impl<T: Blas> Attention<'_, T> {
     }
 }
 
-/// Weights and gradients of a block of queries.
+/// The weights and gradients of a block of queries, (queries, keys) with rows of `stride` numbers.
 struct Tile<'a, T> {
-    /// Scores, then weights.
+    /// The scores, then the weights.
     weights: &'a mut [T],
-    /// Those of the weights, then those of the scores.
+    /// The gradients of the weights, then of the scores.
     grad: &'a mut [T],
-    /// The weights after dropout; empty where there is none.
+    /// The weights after dropout; empty if there is no dropout.
     dropped: &'a mut [T],
+    /// Leading dimension of the tiles.
     stride: usize,
 }
 
-/// Copies rows to where they belong.
+/// Copies `values`, row-major, into `rows`.
 fn place_rows<T: Copy>(rows: &mut [&mut [MaybeUninit<T>]], values: &[T]) {
     let width = rows.first().map_or(1, |row| row.len());
     for (row, values) in rows.iter_mut().zip(values.chunks_exact(width.max(1))) {
@@ -190,7 +213,8 @@ fn place_rows<T: Copy>(rows: &mut [&mut [MaybeUninit<T>]], values: &[T]) {
     }
 }
 
-/// The same for columns, that is rows of their numbers, `along` from one to the next.
+/// Like [`place_rows`], for transposed values: `columns` contains one row per column of the result,
+/// and has the leading dimension `along`.
 fn place_columns<T: Blas>(rows: &mut [&mut [MaybeUninit<T>]], columns: &[T], along: usize, buffer: &mut Scratch<T>) {
     const TOGETHER: usize = 64;
     let width = rows.first().map_or(1, |row| row.len());
@@ -201,7 +225,9 @@ fn place_columns<T: Blas>(rows: &mut [&mut [MaybeUninit<T>]], columns: &[T], alo
     }
 }
 
-/// Row `r`, which weighs all keys alike but for dropout, gives each value its share of the row's gradient. Values are columns.
+/// Adds the contribution of query row `r`, for which no key is allowed, to the gradient of the
+/// values. All keys have the same weight except for dropout: `shares`. `dvalues` is transposed,
+/// (dv, j), with the leading dimension `along`.
 fn add_shares<T: Blas>(dvalues: &mut [T], along: usize, dy: View<T>, r: usize, shares: &[T]) {
     for (c, values) in dvalues.chunks_exact_mut(along).enumerate() {
         let grad = dy.data[r * dy.row as usize + c * dy.column as usize];

@@ -1,7 +1,9 @@
-//! A bias of attention's scores that depends on the distance alone, and its form as a matrix over queries and keys.
+//! Attention biases that depend only on the distance between query and key, and their expansion to
+//! a matrix over queries and keys.
 //!
-//! Shapes: by distance, (heads, i + j - 1), number n is for query r and key c with n = c + i - 1 - r: a query's row of the matrix is one piece
-//! of memory, and the next query's begins one number earlier. As a matrix, (heads, i, j).
+//! Shapes: by distance, a bias is (heads, i + j - 1); as a matrix it is (heads, i, j). The entry
+//! for query r and key c has index c + i - 1 - r. The row of the matrix for a query is therefore a
+//! contiguous part of the bias, and the part for the next query starts one element earlier.
 
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
@@ -16,7 +18,7 @@ use crate::ops::reduce::add_assign;
 use crate::testing::normal64;
 use crate::{Array, Result};
 
-/// Whether `bias` is one of i queries and j keys.
+/// Checks that `bias` has the shape (heads, i + j - 1).
 pub(super) fn check(bias: &Array, heads: usize, i: usize, j: usize) -> Result<()> {
     if bias.dims() == [heads, count(i, j)] {
         return Ok(());
@@ -24,19 +26,24 @@ pub(super) fn check(bias: &Array, heads: usize, i: usize, j: usize) -> Result<()
     bail!("a bias {:?} does not fit {heads} heads, {i} queries and {j} keys", bias.dims())
 }
 
+/// The number of distances between `i` queries and `j` keys.
 fn count(i: usize, j: usize) -> usize {
     (i + j).saturating_sub(1)
 }
 
+/// Kernel of [`spread`].
 #[derive(Clone)]
 struct Spread {
+    /// (heads, i + j - 1)
     bias: Array,
     i: usize,
     j: usize,
 }
 
+/// Kernel of [`gather`].
 #[derive(Clone)]
 struct Gather {
+    /// (heads, i, j)
     grad: Array,
 }
 
@@ -45,7 +52,7 @@ arrays! {
     Gather { grad }
 }
 
-/// The bias as a matrix.
+/// [`spread`] for host arrays.
 pub(super) fn spread_on_host(bias: &HostArray, i: usize, j: usize) -> HostResult<HostArray> {
     let rows = (0..i).map(|r| narrow_on_host(bias, 1, i - 1 - r, j)).collect::<HostResult<Vec<_>>>()?;
     match rows.is_empty() {
@@ -54,7 +61,7 @@ pub(super) fn spread_on_host(bias: &HostArray, i: usize, j: usize) -> HostResult
     }
 }
 
-/// The gradient by distance from that of the matrix.
+/// [`gather`] for host arrays.
 pub(super) fn gather_on_host(grad: &HostArray) -> HostResult<HostArray> {
     let (heads, i, j) = grad.dims3()?;
     let zero = HostArray::zeros((heads, count(i, j)), grad.dtype(), grad.device())?;
@@ -113,12 +120,16 @@ impl Kernel for Gather {
     }
 }
 
-/// The bias as a matrix.
+/// Expands a bias by distance, (heads, i + j - 1), to a matrix, (heads, i, j).
+///
+/// # Errors
+/// If the shape of `bias` does not fit `i` queries and `j` keys.
 pub fn spread(bias: &Array, i: usize, j: usize) -> Result<Array> {
     run(&Spread { bias: bias.clone(), i, j })
 }
 
-/// The gradient by distance from that of the matrix.
+/// Backward pass of [`spread`]: sums the gradient of the matrix, (heads, i, j), over the entries of
+/// each distance. Returns (heads, i + j - 1).
 pub fn gather(grad: &Array) -> Result<Array> {
     run(&Gather { grad: grad.clone() })
 }

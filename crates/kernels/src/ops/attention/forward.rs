@@ -1,4 +1,4 @@
-//! What queries gather, tile by tile.
+//! The forward pass of attention, tile by tile.
 
 use super::inputs::AttentionArgs;
 use super::operands::{heads_last, multiply, rows_by_head, Attention, Sizes, TilePosition};
@@ -15,10 +15,11 @@ use crate::{Array, Result};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Multiplications that one thread does alone.
+/// Below this number of multiplications, all heads are computed on the current thread.
 const SMALL: u64 = 1 << 16;
 
-/// The output, and each row's part of `Saved`.
+/// Computes the output, (batch, heads, i, dv), and the softmax statistics, (batch · heads · i, 2),
+/// of [`Saved`](super::Saved).
 pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
     let bias = of.bias.as_ref().map(contiguous).transpose()?;
     let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
@@ -26,7 +27,7 @@ pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
     let dims = [batch, heads, i, dv];
     let count = dims.iter().product();
     let rows = batch * heads * i;
-    // two numbers each here, and where they are saved
+    // Two numbers per row in `states`, and two in the copy that is returned.
     alloc::check(&[rows, 4], T::DTYPE)?;
     check_room::<T>(batch * heads, j, (d, dv))?;
     let mut states = vec![Row::START; rows];
@@ -34,13 +35,14 @@ pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
     if j > 0 {
         let rows = rows_by_head(&mut y.spare_capacity_mut()[..count], i, heads, dv);
         let units: Vec<_> = rows.into_iter().zip(states.chunks_mut(i.max(1))).collect();
-        // a step of a generation over a short past: waking other threads costs more than it saves
+        // A decoding step over a short past: waking other threads costs more than it saves.
         if multiplications(&[batch, heads, i, j, d + dv]) < SMALL {
             units.into_iter().enumerate().for_each(|(unit, (rows, states))| attention.gather(unit, rows, states));
         } else {
             each(units, |unit, (rows, states)| attention.gather(unit, rows, states));
         }
-        // SAFETY: every head's rows were written: those are all.
+        // SAFETY: all `count` numbers belong to the rows of some head, and `gather` has written the
+        // rows of every head.
         unsafe { y.set_len(count) };
     }
     let rows = states.len();
@@ -48,7 +50,7 @@ pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
     Ok((heads_last(y, dims)?, host::array::<T>(states, (rows, 2))?))
 }
 
-/// The first `count` rows of a matrix, where each is one piece of memory.
+/// The first `count` rows of a matrix, or `None` if a row is not contiguous in memory.
 fn rows_of<T>(view: View<'_, T>, count: usize, width: usize) -> Option<StridedRows<'_, T>> {
     let stride = view.row as usize;
     let there = view.column == 1 && width > 0 && count > 0;
@@ -56,7 +58,8 @@ fn rows_of<T>(view: View<'_, T>, count: usize, width: usize) -> Option<StridedRo
 }
 
 impl<T: Blas> Attention<'_, T> {
-    /// Writes what the queries of a head gather, and what softmax found for each.
+    /// Writes the output rows of the queries of one head, and the softmax statistics of each.
+    /// `unit` is the index of the head among all heads of the batch.
     fn gather(&self, unit: usize, mut rows: Vec<&mut [MaybeUninit<T>]>, states: &mut [Row<T>]) {
         if let ([row], [state]) = (&mut rows[..], &mut *states) {
             if self.gather_one(unit, row, state).is_some() {
@@ -66,6 +69,7 @@ impl<T: Blas> Attention<'_, T> {
         Workspace::with(|workspace| self.gather_in(workspace, unit, rows, states));
     }
 
+    /// Like [`gather`](Self::gather), for any number of queries, with the buffers of `workspace`.
     fn gather_in(
         &self,
         workspace: &mut Workspace<T>,
@@ -77,6 +81,7 @@ impl<T: Blas> Attention<'_, T> {
         let (batch, head) = (unit / heads, unit % heads);
         let (block_size, stride) = (block_size(i), stride(j));
         let blocks = i.div_ceil(block_size);
+        // Keys as (d, j), values as (j, dv).
         let keys = Transposed::new(self.k.head(batch, head, 0), (j, d), blocks, &mut workspace.turned_keys);
         let values = together(self.v.head(batch, head, 0), (j, dv), blocks, &mut workspace.values);
         let scores = workspace.weights.of(block_size.min(i) * stride);
@@ -84,14 +89,17 @@ impl<T: Blas> Attention<'_, T> {
         let y = workspace.gathered.of(block_size.min(i) * dv);
         for (block, (rows, states)) in rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate() {
             let (first, count) = (block * block_size, rows.len());
+            // (count, d)
             let queries = self.q.head(batch, head, first);
             let mut start = Init::Zero;
             for Range { start: key, end } in self.tiles(unit, first, count) {
                 let (place, width) = (TilePosition { unit, query: first, key }, end - key);
                 let scores = (&mut *tile.scores, stride);
+                // (count, width) = (count, d) · (d, width)
                 multiply(scores, (count, width, d), queries, keys.tile(key), self.scale, Init::Zero);
                 self.weigh_tile(&mut tile, place, width, states, y);
                 let weights = View::row_major(tile.scores, stride);
+                // (count, dv) += (count, width) · (width, dv)
                 multiply((&mut *y, dv), (count, dv, width), weights, from(values, key), T::ONE, start);
                 start = Init::Output;
             }
@@ -104,7 +112,8 @@ impl<T: Blas> Attention<'_, T> {
         }
     }
 
-    /// Makes weights of a tile of scores, and scales down what was gathered before.
+    /// Turns a tile of scores into unnormalised weights in place, and rescales the output
+    /// accumulated in `y` if the maximum of a row changes.
     fn weigh_tile(&self, tile: &mut Tile<T>, place: TilePosition, width: usize, states: &mut [Row<T>], y: &mut [T]) {
         let Sizes { i, dv, .. } = self.sizes;
         let mut line = Vec::new();
@@ -124,7 +133,9 @@ impl<T: Blas> Attention<'_, T> {
         }
     }
 
-    /// The same for a single query, without packing; nothing where keys or values lie in pieces.
+    /// Computes the output of a head with a single query without packing. Returns `None`, and
+    /// writes nothing, if the rows of queries, keys or values are not contiguous, or no key is
+    /// visible.
     fn gather_one(&self, unit: usize, y: &mut [MaybeUninit<T>], state: &mut Row<T>) -> Option<()> {
         let Sizes { heads, j, d, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
@@ -137,7 +148,7 @@ impl<T: Blas> Attention<'_, T> {
         }
         let mut weights = vec![T::ZERO; end - key];
         T::gemv(&queries.data[..d], keys, &mut weights);
-        // while the weights become probabilities
+        // Loads the values while the softmax is computed.
         prefetch(of_values.data);
         weights.iter_mut().for_each(|w| *w *= self.scale);
         let mut line = Vec::new();
@@ -148,7 +159,7 @@ impl<T: Blas> Attention<'_, T> {
             self.factors(dropout, unit, key, &mut factors);
             weights.iter_mut().zip(factors).for_each(|(weight, factor)| *weight *= factor);
         }
-        // this thread's next head
+        // Loads the keys of the next head, which this thread is likely to process next.
         prefetch(self.k.head((unit + 1) / heads, (unit + 1) % heads, 0).data);
         let y = cleared(y);
         if state.is_uniform() {
@@ -163,19 +174,22 @@ impl<T: Blas> Attention<'_, T> {
     }
 }
 
-/// Scores of a block of queries, then their weights.
+/// The scores of a block of queries, which are then replaced by the weights.
 struct Tile<'a, T> {
+    /// (queries, keys), with rows of `stride` numbers.
     scores: &'a mut [T],
+    /// Leading dimension of `scores`.
     stride: usize,
-    /// Of dropout, for one row.
+    /// Dropout factors of one row.
     factors: Vec<T>,
 }
 
+/// Writes `from · scale` into `into`.
 fn scaled<T: Blas>(into: &mut [MaybeUninit<T>], from: &[T], scale: T) {
     into.iter_mut().zip(from).for_each(|(y, x)| *y = MaybeUninit::new(*x * scale));
 }
 
-/// The sum of rows, each with its weight.
+/// Computes the weighted sum of the rows of `values`.
 fn weighted_sum<T: Blas>(y: &mut [T], values: View<T>, weights: &[T]) {
     for (c, y) in y.iter_mut().enumerate() {
         let at = |r: usize| values.data[r * values.row as usize + c * values.column as usize];

@@ -1,10 +1,26 @@
-//! Attention in one: `y = dropout(softmax(scale · q kᵀ + bias, masked)) v`, without the scores in memory.
+//! Fused attention: `y = dropout(softmax(scale · q kᵀ + bias, mask)) v`, which never stores the
+//! full matrix of scores.
 //!
-//! Shapes: `q` is (batch, heads, i, d), `k` (batch, heads or 1, j, d), `v` (batch, heads or 1, j, dv), `y` (batch, heads, i, dv). The bias is one by
-//! distance, (heads, i + j - 1): see `distances.rs`. Weights are dropped as those of an array (batch, heads, i, j).
-//! A block of queries meets a tile of keys after the other: their scores stay in the cache, and the keys that causality hides from the whole
-//! block cost nothing. Softmax knows the keys so far, and what was gathered is scaled down when a larger score comes.
-//! The gradient makes the weights again, tile by tile, from the scores and what softmax found in the end.
+//! Shapes:
+//!
+//! - `q` is (batch, heads, i, d)
+//! - `k` is (batch, heads or 1, j, d)
+//! - `v` is (batch, heads or 1, j, dv)
+//! - `y` is (batch, heads, i, dv)
+//! - `bias` is (heads, i + j - 1) and indexed by the distance between query and key, see
+//!   [`distances`]
+//!
+//! Dropout draws the same random numbers as it would for an array of weights of shape
+//! (batch, heads, i, j).
+//!
+//! The forward pass processes each block of queries against one tile of keys after another. The
+//! scores of a tile stay in the cache, and keys that the causal mask hides from the whole block are
+//! skipped. The softmax is computed online: it tracks the maximum and the sum over the keys so far,
+//! and rescales the accumulated output when a larger score appears.
+//!
+//! The backward pass recomputes the weights tile by tile from the scores and the saved maximum and
+//! sum of each row.
+//!
 //! Source: FlashAttention-2, <https://arxiv.org/abs/2307.08691>.
 
 mod backward;
@@ -24,25 +40,30 @@ use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::{Array, Result};
 
-/// What the gradient needs of an attention.
+/// What the forward pass saves for the backward pass.
 pub struct Saved {
     /// The output, (batch, heads, i, dv).
     y: Array,
-    /// The largest score of each query and the sum of its exponentials, (batch · heads · i, 2); nothing where the reference
-    /// computed it.
+    /// The maximum score of each query and the sum of its exponentials, (batch · heads · i, 2).
+    /// `None` if the reference implementation computed the output.
     rows: Option<Array>,
 }
 
+/// Kernel of the forward pass.
 #[derive(Clone)]
 struct Forward {
     of: AttentionArgs,
 }
 
+/// Kernel of the backward pass.
 #[derive(Clone)]
 struct Backward {
     of: AttentionArgs,
+    /// The output, (batch, heads, i, dv).
     y: Array,
+    /// See [`Saved::rows`].
     rows: Option<Array>,
+    /// The gradient of the output, (batch, heads, i, dv).
     grad: Array,
 }
 
@@ -55,6 +76,7 @@ arrays! {
 
 impl Kernel for Forward {
     const NAME: &'static str = "attention";
+    /// The output, and the softmax statistics as in [`Saved::rows`].
     type Out = (Array, Option<Array>);
 
     fn check(&self) -> Result<()> {
@@ -73,7 +95,7 @@ impl Kernel for Forward {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // what softmax found is not in the reference: see the tests
+        // The reference returns no softmax statistics to compare; `tests.rs` checks the output.
         Vec::new()
     }
 }
@@ -109,13 +131,20 @@ impl Kernel for Backward {
     }
 }
 
-/// (batch, heads, i, dv), and what the gradient needs.
+/// Computes the output, (batch, heads, i, dv), and what [`backward()`] needs.
+///
+/// # Errors
+/// If the shapes of the operands do not fit together, or memory cannot be allocated.
 pub fn forward(of: &AttentionArgs) -> Result<(Array, Saved)> {
     let (y, rows) = run(&Forward { of: of.clone() })?;
     Ok((y.clone(), Saved { y, rows }))
 }
 
-/// The gradients for `grad`, that of the output.
+/// Computes the gradients of the inputs from `grad`, the gradient of the output,
+/// (batch, heads, i, dv).
+///
+/// # Errors
+/// If the shapes do not fit together, or memory cannot be allocated.
 pub fn backward(of: &AttentionArgs, saved: &Saved, grad: &Array) -> Result<Gradients> {
     run(&Backward { of: of.clone(), y: saved.y.clone(), rows: saved.rows.clone(), grad: grad.clone() })
 }

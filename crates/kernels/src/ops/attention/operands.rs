@@ -1,4 +1,4 @@
-//! Operands, sizes and places of an attention, which all of its blocks share.
+//! The operands, sizes and tile positions that all blocks of an attention share.
 
 use super::inputs::AttentionArgs;
 use super::tiles::{Limits, WIDTH};
@@ -13,7 +13,8 @@ use crate::{Array, Result};
 use gemm::Parallelism;
 use std::ops::Range;
 
-/// One head for all gets the sum of what each would get.
+/// Reduces `grad`, (batch, heads, n, width), to the number of heads of `like`: if `like` has a
+/// single head that all query heads share, its gradient is the sum over the heads.
 pub(super) fn sum_heads(grad: &Array, like: &Array) -> Result<Array> {
     if grad.dim(1)? == like.dim(1)? {
         return Ok(grad.clone());
@@ -21,14 +22,18 @@ pub(super) fn sum_heads(grad: &Array, like: &Array) -> Result<Array> {
     reduce::sum(grad, &[1])
 }
 
-/// An operand, of which each head's part is a matrix at some place of its storage.
+/// A strided operand, (batch, heads, n, width), from which the matrix of each head is taken.
 pub(super) struct Operand<'a, T> {
+    /// The storage of the array.
     pub values: Slice<'a, T>,
+    /// Index of the first element in `values`.
     pub start: usize,
+    /// Strides over (batch, heads, n, width); 0 for the heads if all share one.
     pub strides: [usize; 4],
 }
 
 impl<'a, T: Blas> Operand<'a, T> {
+    /// Wraps `array`, (batch, heads or 1, n, width).
     pub fn new(array: &'a Array, heads: usize) -> Result<Self> {
         let (values, start) = host::strided::<T>(array)?;
         let s = array.stride();
@@ -36,7 +41,7 @@ impl<'a, T: Blas> Operand<'a, T> {
         Ok(Self { values, start, strides: [s[0], by_head, s[2], s[3]] })
     }
 
-    /// The matrix (length, width) of a head, from row `row` on.
+    /// The matrix (n - row, width) of one head, starting at row `row`.
     pub fn head(&self, batch: usize, head: usize, row: usize) -> View<'_, T> {
         let [b, h, n, d] = self.strides;
         let data = self.values.get(self.start + batch * b + head * h + row * n..).unwrap_or_default();
@@ -44,7 +49,8 @@ impl<'a, T: Blas> Operand<'a, T> {
     }
 }
 
-/// A product on this thread: heads are what is shared over threads. Rows of `y` begin `stride` numbers after each other.
+/// Computes a matrix product of size (m, n, k) on the current thread: the parallelism is over
+/// heads. `stride` is the leading dimension of `y`.
 pub(super) fn multiply<T: Blas>(
     (y, stride): (&mut [T], usize),
     size: (usize, usize, usize),
@@ -56,36 +62,49 @@ pub(super) fn multiply<T: Blas>(
     product(y, stride, size, a, b, alpha, start, Parallelism::None);
 }
 
-/// Sizes of one attention.
+/// The sizes of one attention.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
+    /// Number of query heads.
     pub heads: usize,
+    /// Number of queries.
     pub i: usize,
+    /// Number of keys.
     pub j: usize,
+    /// Features of a query and a key of one head.
     pub d: usize,
+    /// Features of a value of one head.
     pub dv: usize,
 }
 
+/// Returns the batch size and the sizes of an attention.
 fn sizes(of: &AttentionArgs) -> Result<(usize, Sizes)> {
     let ((batch, heads, i, d), (_, _, j, dv)) = (of.q.dims4()?, of.v.dims4()?);
     Ok((batch, Sizes { heads, i, j, d, dv }))
 }
 
-/// What is the same for all blocks of an attention.
+/// The state that all blocks of an attention share.
 pub(super) struct Attention<'a, T> {
+    /// Queries, (batch, heads, i, d).
     pub q: Operand<'a, T>,
+    /// Keys, (batch, heads or 1, j, d).
     pub k: Operand<'a, T>,
+    /// Values, (batch, heads or 1, j, dv).
     pub v: Operand<'a, T>,
-    /// (heads, i + j - 1)
+    /// Bias by distance, (heads, i + j - 1).
     pub bias: Option<Slice<'a, T>>,
+    /// The mask of each row of scores.
     pub rows: Rows<'a>,
+    /// The sizes.
     pub sizes: Sizes,
+    /// Factor of the products of queries and keys.
     pub scale: T,
+    /// Dropout of the weights.
     pub dropout: Option<Dropout>,
 }
 
 impl<'a, T: Blas> Attention<'a, T> {
-    /// `bias` is that of `of`, row by row.
+    /// Returns the batch size and the shared state. `bias` is `of.bias` in row-major order.
     pub fn new(of: &'a AttentionArgs, bias: Option<&'a Array>) -> Result<(usize, Self)> {
         let (batch, sizes) = sizes(of)?;
         let Sizes { heads, i, j, .. } = sizes;
@@ -95,20 +114,22 @@ impl<'a, T: Blas> Attention<'a, T> {
         Ok((batch, Self { q, k, v, bias, rows, sizes, scale: T::of(of.scale), dropout: of.dropout }))
     }
 
-    /// What is added to the scores of query `row` of a head, for each key.
+    /// The bias of the scores of query `row` in head `head`, one number per key.
     pub fn bias_of(&self, head: usize, row: usize) -> Option<&[T]> {
         let Sizes { i, j, .. } = self.sizes;
         let bias: &[T] = self.bias.as_ref()?;
         bias.get(head * (i + j - 1) + i - 1 - row..)
     }
 
-    /// What dropout multiplies the weights with that query number `row` of all gives to the keys from number `first` on.
+    /// Writes the dropout factors of the weights of one query into `factors`, from key `first` on.
+    /// `row` is the index of the query among all queries of all heads and batch elements.
     pub fn factors(&self, dropout: Dropout, row: usize, first: usize, factors: &mut [T]) {
-        // more than 32 bits have, where nothing holds all weights
+        // The index of a weight may exceed 32 bits, since the weights are never all in memory.
         dropout.factors(row as u64 * self.sizes.j as u64 + first as u64, factors);
     }
 
-    /// What query number `row` of all gives to each key, where it weighs all alike.
+    /// The weights of query `row`, an index among all queries, if no key is allowed: all keys have
+    /// the same weight, times its dropout factor.
     pub fn shares(&self, row: usize) -> Vec<T> {
         let mut shares = vec![T::ONE; self.sizes.j];
         if let Some(dropout) = self.dropout {
@@ -119,7 +140,8 @@ impl<'a, T: Blas> Attention<'a, T> {
         shares
     }
 
-    /// What is added to the scores of a tile that begins at key `first`, and what it leaves of them: bias, mask, and number of keys.
+    /// The bias, the mask and the range of visible keys for one row of a tile of `width` keys.
+    /// `line` is a buffer for the mask if it is not contiguous.
     pub fn limits<'b>(&'b self, place: TilePosition, width: usize, line: &'b mut Vec<u8>) -> Limits<'b, T> {
         let TilePosition { unit, query, key } = place;
         let Sizes { heads, i, .. } = self.sizes;
@@ -131,7 +153,8 @@ impl<'a, T: Blas> Attention<'a, T> {
         Limits { bias, allowed, seen: within(seen.start)..within(seen.end) }
     }
 
-    /// The keys of the tiles that `count` queries of a head see any of, from query `first` on.
+    /// Key ranges of the tiles that at least one of `count` queries of a head sees, starting at
+    /// query `first`.
     pub fn tiles(&self, unit: usize, first: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
         let row = unit * self.sizes.i + first;
         let (start, end) = (self.rows.seen(row).start / WIDTH * WIDTH, self.rows.seen(row + count - 1).end);
@@ -139,15 +162,19 @@ impl<'a, T: Blas> Attention<'a, T> {
     }
 }
 
-/// Where a row of a tile is: head (of all of the batch), query, and first key.
+/// The position of a row of a tile.
 #[derive(Clone, Copy)]
 pub(super) struct TilePosition {
+    /// Index of the head among all heads of the batch: batch · heads + head.
     pub unit: usize,
+    /// Index of the query.
     pub query: usize,
+    /// Index of the first key.
     pub key: usize,
 }
 
-/// The rows of an array in the order (batch, n, heads, width), for each batch and head: what threads can write at the same time.
+/// Splits an array (batch, n, heads, width) into its rows, grouped by batch element and head, so
+/// that threads can write different heads at the same time.
 pub(super) fn rows_by_head<T>(y: &mut [T], n: usize, heads: usize, width: usize) -> Vec<Vec<&mut [T]>> {
     let batch = y.len().checked_div(n * heads * width).unwrap_or(0);
     let mut rows: Vec<Vec<&mut [T]>> = (0..batch * heads).map(|_| Vec::with_capacity(n)).collect();
@@ -157,8 +184,8 @@ pub(super) fn rows_by_head<T>(y: &mut [T], n: usize, heads: usize, width: usize)
     rows
 }
 
-/// An array (batch, heads, n, width) from values in the order (batch, n, heads, width): layers merge the heads again, which then is
-/// no copy.
+/// Makes an array (batch, heads, n, width) from values stored as (batch, n, heads, width). With
+/// this storage order, merging the heads afterwards needs no copy.
 pub(super) fn heads_last<T: Blas>(values: Vec<T>, [batch, heads, n, width]: [usize; 4]) -> Result<Array> {
     host::array(values, (batch, n, heads, width))?.transpose(1, 2)
 }

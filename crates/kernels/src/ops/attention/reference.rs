@@ -1,4 +1,4 @@
-//! Attention by its steps, on candle's operations.
+//! Reference implementation of attention, by unfused operations of candle.
 
 use super::distances;
 use super::inputs::{AttentionArgs, Gradients};
@@ -7,12 +7,13 @@ use crate::ops::dropout::{dropout, Dropout};
 use crate::ops::{matmul, softmax};
 use crate::{Array, Result};
 
-/// (batch, heads, i, dv).
+/// Computes the output, (batch, heads, i, dv).
 pub(super) fn forward(of: &AttentionArgs) -> Result<Array> {
     let weights = dropped(of, weights(of)?)?;
     Ok(matmul::on_host(&weights, of.v.host()?, 1.0)?.into())
 }
 
+/// Applies dropout to `weights`, (batch, heads, i, j).
 fn dropped(of: &AttentionArgs, weights: HostArray) -> Result<HostArray> {
     match of.dropout {
         Some(Dropout { p, stream }) => dropout(&weights.into(), p, stream)?.download(),
@@ -20,6 +21,7 @@ fn dropped(of: &AttentionArgs, weights: HostArray) -> Result<HostArray> {
     }
 }
 
+/// Computes the softmax weights, (batch, heads, i, j).
 fn weights(of: &AttentionArgs) -> Result<HostArray> {
     let scores = matmul::on_host(of.q.host()?, &of.k.host()?.transpose(2, 3)?, of.scale)?;
     let scores = match &of.bias {
@@ -32,11 +34,13 @@ fn weights(of: &AttentionArgs) -> Result<HostArray> {
     softmax::on_host(&scores, &of.mask)
 }
 
-/// The gradients for `grad`, that of the output.
+/// Computes the gradients of the inputs from `grad`, the gradient of the output,
+/// (batch, heads, i, dv).
 pub(super) fn backward(of: &AttentionArgs, grad: &Array) -> Result<Gradients> {
     let product = |a: &HostArray, b: &HostArray, alpha| matmul::on_host(a, b, alpha);
     let AttentionArgs { q, k, v, bias, scale, mask, .. } = of;
     let (q, k, v, grad) = (q.host()?, k.host()?, v.host()?, grad.host()?);
+    // Weights, their gradient and the gradient of the scores: (batch, heads, i, j).
     let weights = weights(of)?;
     let dweights = dropped(of, product(grad, &v.transpose(2, 3)?, 1.0)?)?;
     let dscores = softmax::backward_on_host(&weights, &dweights, mask)?;
@@ -52,7 +56,8 @@ pub(super) fn backward(of: &AttentionArgs, grad: &Array) -> Result<Gradients> {
     })
 }
 
-/// One head for all gets the sum of what each would get.
+/// Reduces `grad`, (batch, heads, n, width), to the number of heads of `like`: if `like` has a
+/// single head that all query heads share, its gradient is the sum over the heads.
 fn sum_heads(grad: HostArray, like: &HostArray) -> Result<HostArray> {
     match grad.dim(1)? == like.dim(1)? {
         true => Ok(grad),

@@ -10,23 +10,24 @@ const DROPOUT: Option<Dropout> = Some(Dropout { p: 0.3, stream: Stream { seed: 1
 
 type Case = ([usize; 4], [usize; 2], usize, [usize; 2]);
 
-/// Queries (b, h, i, d), heads of keys and their length, width of values.
+/// Shape of the queries (batch, heads, i, d); heads of the keys and their number; features of a
+/// value. The last entry is not used.
 const CASES: [Case; 9] = [
     ([2, 3, 5, 4], [3, 5], 4, [1, 1]),
     ([1, 2, 70, 8], [1, 75], 3, [2, 1]),
     ([2, 2, 130, 6], [2, 130], 6, [1, 0]),
     ([1, 1, 9, 2], [1, 4], 2, [0, 0]),
     ([1, 2, 1, 4], [2, 33], 5, [0, 1]),
-    // several blocks of each size
+    // Several blocks of each size.
     ([1, 2, 50, 4], [2, 50], 4, [1, 1]),
     ([1, 1, 600, 3], [1, 603], 2, [1, 0]),
-    // several tiles of keys, for one block of queries and for several
+    // Several tiles of keys, for one and for several blocks of queries.
     ([1, 2, 40, 4], [1, 1100], 3, [1, 0]),
     ([1, 1, 210, 3], [1, 1030], 5, [1, 1]),
 ];
 
 fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
-    // the first row of each mask sees nothing, the rest two of three keys
+    // The first row of each mask excludes all keys, the others one of three.
     let keys = |n: usize| (0..n).map(|x| u8::from(x / j > 0 && x % 3 != 1)).collect::<Vec<u8>>();
     let by_key: Vec<u8> = (0..batch * j).map(|x| u8::from(x % 4 != 0)).collect();
     let by_key = Array::from_vec(by_key, (batch, 1, 1, j), &Device::Cpu).unwrap();
@@ -37,10 +38,10 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
     [both(None), both(Some(by_key)), both(Some(pairs))].concat()
 }
 
-/// Without a mask and a bias, and a gradient of the output.
+/// Inputs without mask and bias, and a gradient of the output.
 fn inputs((q, [kh, j], dv, _): &Case) -> (AttentionArgs, Array) {
     let [b, h, i, d] = *q;
-    // views, as heads are
+    // Transposed views, as heads usually are.
     let turned =
         |dims: [usize; 4], seed| normal64(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap();
     let (q, k, v) = (turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3));
@@ -52,7 +53,7 @@ fn bias_for(of: &AttentionArgs) -> Array {
     normal64(&[heads, i + of.k.dim(2).unwrap() - 1], 5)
 }
 
-/// Every shape, mask, bias and dropout.
+/// Combinations of all shapes, masks, biases and dropout.
 fn cases() -> Vec<(AttentionArgs, Array)> {
     let mut all = Vec::new();
     for case in &CASES {
@@ -67,7 +68,7 @@ fn cases() -> Vec<(AttentionArgs, Array)> {
     all
 }
 
-/// In f64, without what softmax found: then the reference runs.
+/// Cases in f64 without softmax statistics, so that the reference implementation runs.
 pub(super) fn backward_cases() -> Vec<Backward> {
     let of = |(of, grad): (AttentionArgs, Array)| Backward { y: grad.clone(), of, rows: None, grad };
     cases().into_iter().step_by(7).map(of).collect()

@@ -1,4 +1,4 @@
-//! Tiles of scores, some queries by some keys.
+//! Tiles of scores: a block of queries by a range of keys.
 
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::View;
@@ -10,8 +10,12 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// How many of `i` queries make a block. Under causality a block computes scores that all but its last query hide: few, where blocks are
-/// small beside the sequence. But each block reads keys and values anew. In WebAssembly the product takes three rows at a time.
+/// The number of queries per block, out of `i`.
+///
+/// Under a causal mask, a block computes scores that are hidden from all but its last query;
+/// smaller blocks waste fewer of them. On the other hand, each block reads all keys and values
+/// again. In WebAssembly, the matrix product processes three rows at a time, so the sizes are
+/// multiples of three.
 pub(super) fn block_size(i: usize) -> usize {
     match i {
         0..=64 if cfg!(target_family = "wasm") => 24,
@@ -22,34 +26,40 @@ pub(super) fn block_size(i: usize) -> usize {
     }
 }
 
-/// Keys of a tile: its scores for a block of queries stay in the second cache.
+/// The number of keys per tile, chosen so that the scores of a block of queries stay in the L2
+/// cache.
 pub(super) const WIDTH: usize = 512;
 
-/// From a row of a tile to the next.
+/// The leading dimension of a tile, for `j` keys.
 pub(super) fn stride(j: usize) -> usize {
     padded_stride(j.min(WIDTH))
 }
 
-/// What a thread works with, head after head.
+/// Buffers of one thread, which it reuses for each head.
 #[derive(Default)]
 pub(super) struct Workspace<T> {
-    /// Copies of a head's keys and values, for all blocks.
+    /// Copy of the keys of a head, shared by all blocks of queries.
     pub keys: Scratch<T>,
+    /// Transposed copy of the keys.
     pub turned_keys: Scratch<T>,
+    /// Copy of the values; in the backward pass it is transposed.
     pub values: Scratch<T>,
-    /// Tiles.
+    /// A tile of scores, then of weights.
     pub weights: Scratch<T>,
+    /// A tile of gradients.
     pub grad: Scratch<T>,
+    /// A tile of weights after dropout.
     pub dropped: Scratch<T>,
-    /// Gathered by a block of queries.
+    /// The accumulated output, or the gradient, of a block of queries.
     pub gathered: Scratch<T>,
-    /// Gradients of a head's keys and values.
+    /// Gradient of the keys of a head.
     pub dk: Scratch<T>,
+    /// Gradient of the values of a head.
     pub dv: Scratch<T>,
 }
 
 impl<T: Blas> Workspace<T> {
-    /// Runs `f` with what this thread keeps.
+    /// Runs `f` with the workspace of this thread.
     pub fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R {
         thread_local!(static KEPT: Cell<Option<Box<dyn Any>>> = const { Cell::new(None) });
         let mut workspace = KEPT.take().and_then(|kept| kept.downcast::<Self>().ok()).unwrap_or_default();
@@ -60,33 +70,40 @@ impl<T: Blas> Workspace<T> {
         result
     }
 
-    /// Numbers of all buffers.
+    /// The total number of elements of all buffers.
     fn size(&self) -> usize {
         let Self { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv } = self;
         [keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv].iter().map(|buffer| buffer.len()).sum()
     }
 }
 
-/// An error where there is no room for what the threads work with: `units` heads of j keys.
+/// Checks that the buffers of all threads can be allocated, for `units` heads of `j` keys.
+///
+/// # Errors
+/// If they cannot.
 pub(super) fn check_room<T: Blas>(units: usize, j: usize, (d, dv): (usize, usize)) -> Result<()> {
     let threads = crate::host::parallel::threads().min(units);
-    // keys, keys values, and the gradients of both
+    // Copies of the keys, transposed keys and values, and the gradients of keys and values.
     crate::memory::alloc::check(&[threads, j, 3 * padded_stride(d) + 2 * padded_stride(dv)], T::DTYPE)
 }
 
-/// More numbers than these are not kept: sequences are long then, and the time to take the memory again is little beside the work.
+/// A workspace with more elements than this is freed after use. Sequences are long then, and the
+/// time to allocate the memory again is small compared to the computation.
 const MOST_KEPT: usize = 4 << 20;
 
-/// Keys or values, (j, width), turned once for all blocks, where there are several: products would do it for each.
+/// Keys or values, (j, width), transposed once for all blocks of queries if there are several;
+/// otherwise the matrix product would transpose them for each block.
 pub(super) struct Transposed<'a, T> {
     rows: View<'a, T>,
     width: usize,
     j: usize,
-    /// (width, keys of the tile), tile by tile, with rows [`apart`]; nothing where they were not turned.
+    /// (width, keys of the tile) for each tile, with rows of [`padded_stride`] numbers. Empty if
+    /// nothing was transposed.
     turned: &'a [T],
 }
 
 impl<'a, T: Blas> Transposed<'a, T> {
+    /// Transposes `rows` into `buffer` if there is more than one block and the rows are contiguous.
     pub fn new(rows: View<'a, T>, (j, width): (usize, usize), blocks: usize, buffer: &'a mut Scratch<T>) -> Self {
         let mut turned: &[T] = &[];
         if blocks > 1 && rows.column == 1 {
@@ -102,7 +119,7 @@ impl<'a, T: Blas> Transposed<'a, T> {
         Self { rows, width, j, turned }
     }
 
-    /// The tile from row `first` on, as (width, keys).
+    /// The tile that starts at key `first`, as a matrix (width, keys).
     pub fn tile(&self, first: usize) -> View<'_, T> {
         if self.turned.is_empty() {
             let View { data, row, column } = from(self.rows, first);
@@ -114,12 +131,14 @@ impl<'a, T: Blas> Transposed<'a, T> {
     }
 }
 
-/// The rows from `first` on.
+/// The matrix without its first `first` rows.
 pub(super) fn from<T>(rows: View<'_, T>, first: usize) -> View<'_, T> {
     View { data: rows.data.get(first * rows.row as usize..).unwrap_or_default(), ..rows }
 }
 
-/// Keys or values, (j, width), copied once for all blocks, where there are several and they lie between those of other heads.
+/// Copies keys or values, (j, width), once for all blocks of queries, since the rows of a head may
+/// lie between those of other heads. The rows of the copy have [`padded_stride`] numbers. Returns
+/// `rows` unchanged if there is only one block or the rows are not contiguous.
 pub(super) fn together<'a, T: Blas>(
     rows: View<'a, T>,
     (j, width): (usize, usize),
@@ -137,35 +156,38 @@ pub(super) fn together<'a, T: Blas>(
     View { data, row: stride as isize, column: 1 }
 }
 
-/// What softmax knows of a row after some of its keys.
+/// Softmax statistics of a row, over the keys processed so far.
 #[derive(Clone, Copy)]
 pub(super) struct Row<T> {
-    /// The largest score.
+    /// The maximum score.
     pub top: T,
-    /// The sum of the exponentials of all scores, less `top`.
+    /// The sum of `exp(score - top)` over the scores.
     pub sum: T,
 }
 
 impl<T: Blas> Row<T> {
+    /// The statistics before the first key.
     pub const START: Self = Self { top: T::LOWEST, sum: T::ZERO };
 
-    /// Whether nothing is allowed: then all keys weigh alike.
+    /// Whether no key was allowed. Then all keys have the same weight.
     pub fn is_uniform(self) -> bool {
         self.top == T::LOWEST && !self.sum.wide().is_nan()
     }
 }
 
-/// What is added to a row's scores, and which of them count.
+/// The bias of a row of scores, and which of the scores count.
 pub(super) struct Limits<'a, T> {
+    /// The bias of each key of the tile.
     pub bias: Option<&'a [T]>,
-    /// 0 for the keys that are not allowed.
+    /// The mask of each key of the tile: 0 if the key must not be attended to.
     pub allowed: Option<&'a [u8]>,
-    /// The keys of the tile that the query sees by its position.
+    /// The range of keys of the tile that the query sees by its position (causal mask and window).
     pub seen: Range<usize>,
 }
 
 impl<T: Blas> Limits<'_, T> {
-    /// The scores that are seen, with the bias, and the lowest number where nothing is allowed.
+    /// Adds the bias to the visible scores, replaces those that the mask excludes by the lowest
+    /// finite number, and returns the visible scores.
     #[inline(always)]
     fn apply<'b>(&self, scores: &'b mut [T]) -> &'b mut [T] {
         let seen = self.seen.clone();
@@ -179,7 +201,8 @@ impl<T: Blas> Limits<'_, T> {
         scores
     }
 
-    /// Makes `f` of the scores that are seen, and 0 of the others; gives those that are seen, with some zeros behind them.
+    /// Applies `f` to the visible scores and sets the others to 0. Returns the visible scores,
+    /// extended by zeros to whole SIMD vectors.
     #[inline(always)]
     fn map<'b>(&self, scores: &'b mut [T], f: impl Fn(T) -> T) -> &'b mut [T] {
         let whole = whole_vectors(&self.seen, scores.len());
@@ -190,8 +213,11 @@ impl<T: Blas> Limits<'_, T> {
     }
 }
 
-/// Makes exponentials of a row of scores, less the largest so far, and 0 of those that do not count. The row after these keys, and what all that
-/// was gathered before is to be multiplied with. Rows of which nothing is allowed hold nothing of use.
+/// Online softmax: replaces a row of scores by `exp(score - top)`, where `top` is the maximum over
+/// all keys so far, and by 0 where a key does not count.
+///
+/// Returns the updated statistics, and the factor by which the output accumulated before must be
+/// multiplied. If no key of the row is allowed, the values in `scores` are meaningless.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn weigh<T: Blas>(scores: &mut [T], limits: &Limits<T>, before: Row<T>) -> (Row<T>, T) {
     const FMA: bool = has_fma!();
@@ -202,7 +228,8 @@ pub(super) fn weigh<T: Blas>(scores: &mut [T], limits: &Limits<T>, before: Row<T
     (Row { top, sum: before.sum * scale + sum_by(seen, |v| v) }, scale)
 }
 
-/// Makes weights of a row of scores, where `row` is what [`weigh`] found in the end.
+/// Replaces a row of scores by the softmax weights; `row` contains the final statistics of
+/// [`weigh`].
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn weigh_again<T: Blas>(scores: &mut [T], limits: &Limits<T>, row: Row<T>) {
     const FMA: bool = has_fma!();
@@ -214,7 +241,7 @@ pub(super) fn weigh_again<T: Blas>(scores: &mut [T], limits: &Limits<T>, row: Ro
     limits.map(scores, |v| (v - row.top).exp_down::<FMA>() * scale);
 }
 
-/// The sum of products of the first rows' numbers.
+/// The dot product of the first rows of two matrices, `width` elements each.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn product_of_rows<T: Blas>(a: View<T>, b: View<T>, width: usize) -> T {
     if a.column == 1 && b.column == 1 {
@@ -227,8 +254,9 @@ pub(super) fn product_of_rows<T: Blas>(a: View<T>, b: View<T>, width: usize) -> 
     sum
 }
 
-/// Makes gradients of scores of those of the weights, in place: of those that are `seen`, and 0 of the others. `along` is the sum of all weights, each
-/// times its gradient.
+/// Backward pass of the softmax for one row: replaces the gradients of the weights by the gradients
+/// of the scores, in place, and by 0 for keys that are not `seen`. `along` is the sum over all keys
+/// of weight times gradient.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn scores_gradient<T: Blas>(weights: &[T], grad: &mut [T], seen: Range<usize>, along: T) {
     let whole = whole_vectors(&seen, grad.len().min(weights.len()));

@@ -1,4 +1,5 @@
-//! The loops over blocks of both operands, packed as tiles read them.
+//! The loops over cache blocks of both operands, which are packed in the order in which tiles read
+//! them.
 
 use super::lanes::Lanes;
 use super::pack;
@@ -7,52 +8,70 @@ use crate::host::gemm::view::{apply_epilogue, Epilogue, Init, View};
 use crate::host::scratch::{is_padded, Scratch};
 use std::hint::black_box;
 
-/// Blocks: rows of a tile with KC steps stay in the first cache, a block of `a`, MC x KC, in the second. MC is a multiple of the rows of all tiles. In
-/// WebAssembly a panel of `b` stays in the first cache too.
+/// Cache block size along m. A block of `a`, MC x KC, fits in the L2 cache. MC is a multiple of the
+/// number of rows of all tiles.
 const MC: usize = 96;
+/// Cache block size along k. The rows of a tile with KC steps fit in the L1 cache; in WebAssembly,
+/// a panel of `b` fits there too.
 const KC: usize = if cfg!(target_family = "wasm") { 256 } else { 512 };
+/// Cache block size along n.
 const NC: usize = 1024;
 
-/// For so few rows, `b` is read where it lies: packing would not pay.
+/// Up to this number of rows, `b` is read in place: packing would not pay.
 const IN_PLACE: usize = 24;
-/// Nor does it for so many numbers, which the first cache holds.
+/// A block of `b` with up to this number of elements is read in place too: it fits in the L1 cache.
 const SMALL: usize = 8 * 1024;
-/// Nor for so many, which the second one holds, where rows want different places of the first.
+/// The same for the L2 cache, if the row stride of `b` maps rows to different sets of the L1 cache.
 const MEDIUM: usize = 128 * 1024;
 
-/// Between rows of a copy: with a power of two alone, they would all want the same places of a cache.
+/// Padding between rows of a copy and between packed panels, in elements. With a stride of a power
+/// of two, all would map to the same cache set.
 const APART: usize = 16;
 
-/// A product: sizes (m, n, k), `a` (m, k), `b` (k, n), and `y` (m, n), whose rows begin `stride` numbers after each other.
+/// The product `y = start + alpha · a b` of f32 matrices.
 #[derive(Clone, Copy)]
 pub struct Product<'a> {
+    /// The output, (m, n) with row stride `stride`.
     pub y: *mut f32,
+    /// Row stride of `y`, in elements.
     pub stride: usize,
+    /// The sizes (m, n, k).
     pub size: (usize, usize, usize),
+    /// The left operand, (m, k).
     pub a: View<'a, f32>,
+    /// The right operand, (k, n).
     pub b: View<'a, f32>,
+    /// The factor of the product.
     pub alpha: f32,
+    /// The initial value, to which the product is added.
     pub start: Init<'a, f32>,
+    /// The epilogue for finished elements.
     pub finish: Option<Epilogue<'a, f32>>,
 }
 
-/// A block of each operand.
+/// Buffers for a packed block of each operand.
 #[derive(Default)]
 pub struct Buffers {
+    /// A copy of a block of `a`.
     pub rows: Scratch<f32>,
+    /// A packed block of `b`.
     pub columns: Scratch<f32>,
 }
 
-/// Panels of a block of `b`: first the widest, then narrower ones, of which the last may have columns that are not there.
+/// The division of a block of `b` into panels: first those of the greatest width, then narrower
+/// ones. The last panel may extend beyond the columns of `b`.
 #[derive(Clone, Copy)]
 struct Panels {
+    /// Number of panels of the greatest width.
     wide: usize,
+    /// Number of narrower panels.
     narrow: usize,
-    /// Vectors of a narrow one.
+    /// Width of a narrower panel, in vectors.
     vectors: usize,
 }
 
 impl Panels {
+    /// Divides a block of `b` with `columns` columns, for a product with `rows` rows.
     #[inline(always)]
     fn of<L: Lanes>(rows: usize, columns: usize) -> Self {
         let all = columns.div_ceil(L::COUNT);
@@ -61,17 +80,18 @@ impl Panels {
         }
         match (all / L::WIDEST, all % L::WIDEST) {
             (wide, 0) => Self { wide, narrow: 0, vectors: 0 },
-            // two of two vectors keep more of the processor busy than three and one
+            // two panels of two vectors use the processor better than one of three and one of one
             (wide, 1) if L::WIDEST == 3 && wide > 0 => Self { wide: wide - 1, narrow: 2, vectors: 2 },
             (wide, vectors) => Self { wide, narrow: 1, vectors },
         }
     }
 
+    /// Number of panels.
     fn count(self) -> usize {
         self.wide + self.narrow
     }
 
-    /// The vector that panel number `i` begins with, and how many it has.
+    /// The first vector of panel `i`, and its width in vectors.
     #[inline(always)]
     fn at<L: Lanes>(self, i: usize) -> (usize, usize) {
         match i.checked_sub(self.wide) {
@@ -81,18 +101,20 @@ impl Panels {
     }
 }
 
+/// Computes a product with the vector instructions of `L`.
+///
 /// # Safety
-/// As for [`product`].
+/// As for [`product`](super::product).
 #[inline(always)]
 pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers) {
     let (m, n, k) = of.size;
-    // blocks of one depth
+    // divides k into blocks of equal depth
     let most = k.div_ceil(k.div_ceil(KC).max(1)).next_multiple_of(L::BLOCK);
     for j in (0..n).step_by(NC) {
         let columns = (n - j).min(NC);
         let panels = Panels::of::<L>(m, columns);
         for l in (0..k).step_by(most) {
-            // the compiler would find the smaller of the two anew in every step of a tile
+            // black_box: otherwise the compiler recomputes the minimum in every step of a tile
             let depth = black_box((k - l).min(most));
             let start = match of.start {
                 _ if l > 0 => Init::Output,
@@ -111,7 +133,7 @@ pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers)
                 let rows = (m - i).min(MC);
                 let a = from(of.a, i, l);
                 let (a, across) = lines(lanes, a, (rows, depth), &mut buffers.rows);
-                // SAFETY: the first row and column of the block are inside.
+                // SAFETY: the first row and column of the block are inside `y`.
                 let y = unsafe { of.y.add(i * of.stride + j) };
                 let left = Panel {
                     a,
@@ -126,10 +148,13 @@ pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers)
                     alpha: of.alpha,
                     start,
                 };
-                // SAFETY: the caller's promise; from the second block of `k` on, the first one has written `y`.
+                // SAFETY: the caller guarantees that all operands are in bounds, and that `y` is
+                // initialised with `Init::Output`. From the second block of `k` on, the first block
+                // has written `y`.
                 unsafe { right.multiply(lanes, packed, left) };
                 if let Some(finish) = of.finish.filter(|_| l + depth == k) {
-                    // SAFETY: the block is complete.
+                    // SAFETY: the last block of `k` is done, so all elements of the block are
+                    // written.
                     unsafe { apply_epilogue(finish, of.y, of.stride, (i, j), (rows, columns)) };
                 }
             }
@@ -137,18 +162,19 @@ pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers)
     }
 }
 
-/// Whether rows of `b` stay in a cache without being copied.
+/// Whether a block of `b` stays in a cache without packing, by its row stride and depth.
 fn stays(row: usize, depth: usize) -> bool {
     row * depth <= SMALL || (is_padded(row) && row * depth <= MEDIUM)
 }
 
-/// The elements of a matrix from (row, column) on.
+/// The submatrix from (row, column) on.
 #[inline(always)]
 fn from<T>(view: View<T>, row: usize, column: usize) -> View<T> {
     View { data: &view.data[row * view.row as usize + column * view.column as usize..], ..view }
 }
 
-/// Rows as one piece of memory each: where they begin, and how far they are apart.
+/// Returns the first element and the row stride of a block of `a` whose rows are contiguous: in
+/// place, or copied to `buffer`.
 #[inline(always)]
 fn lines<L: Lanes>(
     lanes: L,
@@ -165,31 +191,33 @@ fn lines<L: Lanes>(
     (copy.as_ptr(), across)
 }
 
-/// A block of `b`.
+/// A block of `b`, (depth, columns), and its division into panels.
 #[derive(Clone, Copy)]
 struct Right<'a> {
     b: View<'a, f32>,
     panels: Panels,
     columns: usize,
     depth: usize,
-    /// Whether panels of which all columns are there are read where they lie.
+    /// Whether panels whose columns are all inside `b` are read in place.
     in_place: bool,
 }
 
-/// Where a panel stands.
+/// The position of a panel.
 struct PanelOf {
     /// Its first column.
     first: usize,
-    /// Columns that are there.
+    /// Number of columns that are inside `b`.
     columns: usize,
+    /// Width in vectors.
     vectors: usize,
-    /// Its place among the packed ones.
+    /// Offset in the buffer of packed panels.
     at: usize,
-    /// Whether it is read where it lies in `b`.
+    /// Whether it is read in place from `b`.
     in_place: bool,
 }
 
 impl Right<'_> {
+    /// The position of panel `i`.
     #[inline(always)]
     fn panel<L: Lanes>(&self, i: usize) -> PanelOf {
         let (first, vectors) = self.panels.at::<L>(i);
@@ -204,14 +232,14 @@ impl Right<'_> {
         }
     }
 
-    /// Packs the panels that are not read where they lie.
+    /// Packs the panels that are not read in place. Returns the start of the packed panels.
     #[inline(always)]
     fn pack<L: Lanes>(&self, lanes: L, buffer: &mut Scratch<f32>) -> *const f32 {
         let panels = (0..self.panels.count()).map(|i| self.panel::<L>(i)).filter(|panel| !panel.in_place);
         let last = self.panel::<L>(self.panels.count() - 1);
         let packed = buffer.of(last.at + last.vectors * L::COUNT * self.depth);
         if self.b.column == 1 {
-            // a few rows at a time, as all of a row is one piece of memory
+            // rows of `b` are contiguous: copy a few at a time to all panels
             pack::clear(&mut packed[last.at..], (last.columns, last.vectors * L::COUNT));
             const TOGETHER: usize = 4;
             for first in (0..self.depth).step_by(TOGETHER) {
@@ -232,24 +260,26 @@ impl Right<'_> {
         packed.as_ptr()
     }
 
-    /// A block of rows times all panels. `left` has their place, and what the panels have in common.
+    /// Multiplies a block of rows with all panels. `left` has the operands and output of the first
+    /// panel.
     ///
     /// # Safety
-    /// As for [`Panel::all`]; `packed` is what [`Right::pack`] gave.
+    /// As for [`Panel::all`]; `packed` must be the result of [`Right::pack`].
     #[inline(always)]
     unsafe fn multiply<L: Lanes>(&self, lanes: L, packed: *const f32, left: Panel) {
         for i in 0..self.panels.count() {
             let PanelOf { first, columns, vectors, at, in_place } = self.panel::<L>(i);
             let (b, step) = match in_place {
                 true => (self.b.data[first..].as_ptr(), self.b.row as usize),
-                // SAFETY: the panel's place.
+                // SAFETY: `at` is the offset of the panel inside the packed buffer.
                 false => (unsafe { packed.add(at) }, vectors * L::COUNT),
             };
             let start = match left.start {
                 Init::Bias(bias) => Init::Bias(&bias[first..]),
                 start => start,
             };
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees the conditions for all columns, of which the panel is a
+            // part.
             unsafe { lanes.multiply(Panel { b, step, y: left.y.add(first), columns, start, ..left }, vectors) };
         }
     }

@@ -1,69 +1,76 @@
-//! What the product needs of a processor.
+//! The vector instructions that the f32 product needs.
 
 use super::panel::Panel;
 
-/// Vectors of numbers, and the tiles that fit the registers.
+/// A vector instruction set, and the tile sizes that fit its registers.
 ///
-/// Everything here and all that calls it is inlined into one function, which is compiled for the processor's instructions.
+/// All methods, and all functions that call them, are inlined into one function, which is compiled
+/// for the instructions of the processor.
 pub trait Lanes: Copy {
+    /// A vector of f32.
     type V: Copy;
-    /// Numbers of a vector: at most [`MOST`].
+    /// Elements of a vector: at most [`MOST`].
     const COUNT: usize;
-    /// Vectors of the widest panel, 2 or 3.
+    /// Width of the widest panel, in vectors: 2 or 3.
     const WIDEST: usize;
-    /// With fewer rows or columns than these, panels of two vectors do more.
+    /// With fewer rows or columns than this, panels of two vectors are faster.
     const NARROW_BELOW: usize = 0;
-    /// [`Lanes::turn`] takes as many lines of as many numbers.
+    /// Block size of [`Lanes::transpose`].
     const BLOCK: usize;
 
+    /// A vector whose elements are all `x`.
     fn splat(self, x: f32) -> Self::V;
 
-    /// `a b + c`
+    /// `a b + c`, element-wise.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
-    /// A vector from anywhere in memory.
+    /// Loads a vector from any address; no alignment is needed.
     ///
     /// # Safety
-    /// [`Lanes::COUNT`] numbers stand there.
+    /// [`Lanes::COUNT`] elements must be readable there.
     unsafe fn load(self, from: *const f32) -> Self::V;
 
+    /// Stores a vector at any address; no alignment is needed.
+    ///
     /// # Safety
-    /// [`Lanes::COUNT`] numbers have their place there.
+    /// [`Lanes::COUNT`] elements must be writable there.
     unsafe fn store(self, v: Self::V, to: *mut f32);
 
-    /// Tells the processor that what lies at `at` will be needed prefetch.
+    /// Prefetches the cache line at `at`; does nothing where there is no such instruction.
     #[inline(always)]
     fn fetch(self, _at: *const f32) {}
 
-    /// Writes lines as columns: number k of line i goes to `to + k · step + i`. Lines begin `across` numbers after each other.
+    /// Transposes a block of [`Lanes::BLOCK`] x [`Lanes::BLOCK`] elements: element `k` of row `i`
+    /// goes to `to + k · step + i`. `across` is the row stride of `from`.
     ///
     /// # Safety
-    /// All [`Lanes::BLOCK`]² numbers are there, on both sides.
+    /// All elements of the block must be in bounds on both sides.
     #[inline(always)]
     unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the block is in bounds.
         unsafe { transpose_scalar(Self::BLOCK, from, across, to, step) }
     }
 
-    /// All rows times a panel of `vectors`, in tiles of as many rows as fit.
+    /// Multiplies all rows with a panel of `vectors` vectors, in tiles of as many rows as fit the
+    /// registers.
     ///
     /// # Safety
     /// As for [`Panel::all`].
     unsafe fn multiply(self, panel: Panel, vectors: usize);
 }
 
-/// No processor has more numbers in a vector.
+/// The largest number of elements in a vector on any processor.
 pub const MOST: usize = 16;
 
-/// [`Lanes::turn`] without vectors.
+/// [`Lanes::transpose`] without vector instructions, for blocks of `block` x `block` elements.
 ///
 /// # Safety
-/// All `block`² numbers are there, on both sides.
+/// All elements of the block must be in bounds on both sides.
 #[inline(always)]
 pub unsafe fn transpose_scalar(block: usize, from: *const f32, across: usize, to: *mut f32, step: usize) {
     for i in 0..block {
         for k in 0..block {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees that the block is in bounds.
             unsafe { *to.add(k * step + i) = *from.add(i * across + k) };
         }
     }

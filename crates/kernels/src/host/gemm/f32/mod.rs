@@ -1,11 +1,14 @@
-//! One product of two f32 matrices, on one thread: `y = start + alpha · a b`.
+//! Single-threaded f32 matrix product: `y = start + alpha · a b`.
 //!
-//! Blocks of `b` are packed into panels of a few vectors of columns. Rows of `a` are read where they lie, or from a copy where they lie in pieces.
-//! A tile of results stays in registers while it goes along rows and panel. What is turned on the way, weights above all, is turned in
-//! blocks by vector instructions: the crate `gemm`, which does the same for f64, takes one number at a time.
-//! Source: Anatomy of High-Performance Matrix Multiplication, <https://doi.org/10.1145/1356052.1356053>.
+//! Blocks of `b` are packed into panels, which are a few vectors wide. Rows of `a` are read in
+//! place, or from a copy if they are not contiguous. A tile of the result stays in registers during
+//! the loop over k. Operands that need a transpose, mostly weights, are transposed in blocks by
+//! vector instructions. The crate `gemm`, which is used for f64, packs one element at a time.
+//! Source: Anatomy of High-Performance Matrix Multiplication,
+//! <https://doi.org/10.1145/1356052.1356053>.
 //!
-//! Every result is summed in an order that depends on `k` alone, so that it does not matter who takes which part, nor in what tile.
+//! Each element of the result is summed in an order that depends on `k` only. The result therefore
+//! does not depend on the division into parts and tiles.
 
 mod blocks;
 mod lanes;
@@ -26,18 +29,19 @@ use blocks::Buffers;
 use std::cell::Cell;
 
 thread_local! {
-    /// Kept between products.
+    /// Packing buffers, which are reused by the next product of the thread.
     static KEPT: Cell<Buffers> = const { Cell::new(Buffers { rows: Scratch::new(), columns: Scratch::new() }) };
 }
 
-/// Writes all of `y`.
+/// Computes a product and writes all of `y`.
 ///
 /// # Safety
-/// All elements of `a`, `b` and `y` are there, and strides are not negative; nobody else uses those of `y` meanwhile; with [`Init::Output`] they hold
-/// numbers; a bias has n numbers.
+/// All elements of `a`, `b` and `y` must be in bounds, and strides must not be negative. Nobody
+/// else may access the elements of `y` during the call. With [`Init::Output`], they must be
+/// initialised. A bias must have n elements.
 pub unsafe fn product(product: Product) {
     let mut buffers = KEPT.take();
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the conditions of `run` and `Job::new`, which are the same.
     unsafe {
         #[cfg(target_arch = "wasm32")]
         blocks::run(wasm::Wasm, product, &mut buffers);
@@ -47,7 +51,8 @@ pub unsafe fn product(product: Product) {
     KEPT.set(buffers);
 }
 
-/// Writes lines as columns: number k of line i goes to `into[k · step + i]`. Lines, each of `length` numbers, begin `across` numbers after each other.
+/// Writes the transpose of `lines` rows of `length` elements: element `k` of row `i` goes to
+/// `into[k · step + i]`. `across` is the row stride of `from`.
 pub fn transpose(into: &mut [f32], step: usize, from: &[f32], across: usize, (lines, length): (usize, usize)) {
     #[cfg(target_arch = "wasm32")]
     pack::transposed(wasm::Wasm, into, step, from, across, (lines, length));

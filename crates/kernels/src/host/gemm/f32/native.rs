@@ -1,4 +1,5 @@
-//! Vectors of the processor that the program runs on, by pulp: eight numbers with AVX2, sixteen with AVX-512, four with NEON.
+//! Vector instructions of the host processor, by pulp: eight f32 with AVX2, sixteen with AVX-512,
+//! four with NEON.
 
 use super::blocks::{run, Buffers, Product};
 use super::lanes::{transpose_scalar, Lanes};
@@ -6,7 +7,8 @@ use super::pack;
 use super::panel::Panel;
 use pulp::{NullaryFnOnce, Simd, WithSimd};
 
-/// Vectors of S. Where there are 32 registers, tiles of 8 x 3 vectors leave room for a step's factors; where there are 16, those of 6 x 2.
+/// [`Lanes`] by the instruction set `S`. With 32 registers, tiles of 8 x 3 vectors leave enough
+/// registers for the factors of a step; with 16 registers, tiles of 6 x 2 do.
 #[derive(Clone, Copy)]
 struct Native<S>(S);
 
@@ -28,13 +30,13 @@ impl<S: Simd> Lanes for Native<S> {
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> S::f32s {
-        // SAFETY: the caller's promise; any bits are numbers.
+        // SAFETY: the caller guarantees that a vector is readable there; any bits are valid f32.
         unsafe { from.cast::<S::f32s>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store(self, v: S::f32s, to: *mut f32) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that a vector is writable there.
         unsafe { to.cast::<S::f32s>().write_unaligned(v) }
     }
 
@@ -42,14 +44,15 @@ impl<S: Simd> Lanes for Native<S> {
     #[inline(always)]
     fn fetch(self, at: *const f32) {
         use core::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
-        // SAFETY: a hint, which may name any address.
+        // SAFETY: a prefetch is a hint and is valid for any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
-        // SAFETY: the caller's promise; processors with vectors of eight numbers have AVX.
+        // SAFETY: the caller guarantees that the block is in bounds; processors with vectors of
+        // eight f32 have AVX.
         unsafe {
             if S::F32_LANES >= 8 {
                 transpose_8x8(from, across, to, step);
@@ -61,7 +64,7 @@ impl<S: Simd> Lanes for Native<S> {
 
     #[inline(always)]
     unsafe fn multiply(self, panel: Panel, vectors: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees the conditions of `Panel::all`.
         unsafe {
             match (S::REGISTER_COUNT >= 32, vectors) {
                 (true, 3) => all::<S, 8, 3>(self.0, panel),
@@ -74,7 +77,8 @@ impl<S: Simd> Lanes for Native<S> {
     }
 }
 
-/// All rows times a panel: a function of its own for each tile, so that the compiler has all registers for it.
+/// Multiplies all rows with a panel. It is not inlined: in a function of its own, each tile size
+/// has all registers.
 ///
 /// # Safety
 /// As for [`Panel::all`].
@@ -83,7 +87,8 @@ unsafe fn all<S: Simd, const M: usize, const N: usize>(simd: S, panel: Panel) {
     simd.vectorize(All::<S, M, N>(simd, panel));
 }
 
-/// What [`all`] does, with the processor's instructions: made there, where the caller keeps the promise.
+/// The body of [`all`], which pulp compiles for the instruction set. Only [`all`] creates it, so
+/// the conditions of [`Panel::all`] hold.
 struct All<'a, S, const M: usize, const N: usize>(S, Panel<'a>);
 
 impl<S: Simd, const M: usize, const N: usize> NullaryFnOnce for All<'_, S, M, N> {
@@ -91,24 +96,25 @@ impl<S: Simd, const M: usize, const N: usize> NullaryFnOnce for All<'_, S, M, N>
 
     #[inline(always)]
     fn call(self) {
-        // SAFETY: see above.
+        // SAFETY: only `all` creates this value, and its caller guarantees the conditions.
         unsafe { self.1.all::<Native<S>, M, N>(Native(self.0)) };
     }
 }
 
-/// Turns eight lines of eight numbers: pairs, fours, halves.
+/// Transposes 8 x 8 elements: pairs, then groups of four, then halves.
 ///
 /// # Safety
-/// As for [`Lanes::turn`]; the processor has AVX.
+/// As for [`Lanes::transpose`]; the processor must have AVX.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx")]
 unsafe fn transpose_8x8(from: *const f32, across: usize, to: *mut f32, step: usize) {
     use core::arch::x86_64::*;
-    // SAFETY: the caller's promise; loads and stores need no alignment.
+    // SAFETY: the caller guarantees that the block is in bounds; loads and stores need no
+    // alignment.
     let half = |line: usize, at: usize| unsafe { _mm_loadu_ps(from.add(line * across + at)) };
     for at in [0, 4] {
-        // lines 0 to 3 in the lower halves, lines 4 to 7 in the upper ones
+        // rows 0 to 3 are in the lower halves, rows 4 to 7 in the upper ones
         let [a, b, c, d] = [0, 1, 2, 3].map(|line| _mm256_set_m128(half(line + 4, at), half(line, at)));
         let (ab, ab2) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
         let (cd, cd2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
@@ -125,13 +131,15 @@ unsafe fn transpose_8x8(from: *const f32, across: usize, to: *mut f32, step: usi
     }
 }
 
-/// A product with the vectors of the processor.
+/// A product, to be computed with the vector instructions that pulp selects.
 pub struct Job<'a> {
     product: Product<'a>,
     buffers: &'a mut Buffers,
 }
 
 impl<'a> Job<'a> {
+    /// Creates the job.
+    ///
     /// # Safety
     /// As for [`super::product`].
     pub unsafe fn new(product: Product<'a>, buffers: &'a mut Buffers) -> Self {
@@ -144,18 +152,22 @@ impl WithSimd for Job<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // SAFETY: whoever made the job said so.
+        // SAFETY: the caller of `Job::new` guarantees the conditions of `run`.
         unsafe { run(Native(simd), self.product, self.buffers) };
     }
 }
 
-/// [`super::turn`] with the vectors of the processor.
+/// Arguments of [`super::transpose`], with the vector instructions that pulp selects.
 pub struct Transpose<'a> {
+    /// The output.
     pub into: &'a mut [f32],
+    /// Row stride of the output, in elements.
     pub step: usize,
+    /// The input.
     pub from: &'a [f32],
+    /// Row stride of the input, in elements.
     pub across: usize,
-    /// Lines, and the numbers of each.
+    /// Rows of the input, and elements of each.
     pub size: (usize, usize),
 }
 

@@ -1,9 +1,9 @@
-//! Copies of blocks, in the order in which tiles read them.
+//! Packing: copies of blocks in the order in which tiles read them.
 
 use super::lanes::Lanes;
 use crate::host::gemm::view::View;
 
-/// Makes columns that are not there 0.
+/// Fills a panel with 0 if it has fewer columns than its width, so that missing columns are 0.
 #[inline(always)]
 pub fn clear(panel: &mut [f32], (columns, width): (usize, usize)) {
     if columns < width {
@@ -11,7 +11,7 @@ pub fn clear(panel: &mut [f32], (columns, width): (usize, usize)) {
     }
 }
 
-/// Columns of `b`, (depth, columns), as a panel: `width` numbers for each step.
+/// Packs `b`, (depth, columns), as a panel: `width` elements for each of `depth` steps.
 #[inline(always)]
 pub fn panel<L: Lanes>(lanes: L, into: &mut [f32], b: View<f32>, (depth, columns, width): (usize, usize, usize)) {
     let into = &mut into[..depth * width];
@@ -26,26 +26,27 @@ pub fn panel<L: Lanes>(lanes: L, into: &mut [f32], b: View<f32>, (depth, columns
     }
 }
 
-/// Copies by vectors, without a call for each few numbers.
+/// Copies with vector instructions, without a function call for each short row.
 #[inline(always)]
 pub fn copy<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
     let to = &mut to[..from.len()];
     if from.len() == L::WIDEST * L::COUNT {
         for c in 0..L::WIDEST {
-            // SAFETY: as below.
+            // SAFETY: both slices have WIDEST vectors.
             unsafe { lanes.store(lanes.load(from.as_ptr().add(c * L::COUNT)), to.as_mut_ptr().add(c * L::COUNT)) };
         }
         return;
     }
     let whole = from.len() - from.len() % L::COUNT;
     for at in (0..whole).step_by(L::COUNT) {
-        // SAFETY: a vector stands there, on both sides.
+        // SAFETY: both slices have a whole vector from `at` on.
         unsafe { lanes.store(lanes.load(from.as_ptr().add(at)), to.as_mut_ptr().add(at)) };
     }
     to[whole..].copy_from_slice(&from[whole..]);
 }
 
-/// Rows of `a`, (rows, depth), whose columns or single numbers lie apart, as one piece of memory each, `across` apart.
+/// Copies `a`, (rows, depth), whose rows are not contiguous, to contiguous rows with row stride
+/// `across`.
 #[inline(always)]
 pub fn rows<L: Lanes>(lanes: L, into: &mut [f32], across: usize, a: View<f32>, (rows, depth): (usize, usize)) {
     match (a.row as usize, a.column as usize) {
@@ -58,7 +59,11 @@ pub fn rows<L: Lanes>(lanes: L, into: &mut [f32], across: usize, a: View<f32>, (
     }
 }
 
-/// Writes lines as columns: number k of line i goes to `into[k · step + i]`. Lines begin `across` numbers after each other.
+/// Writes the transpose of `lines` rows of `length` elements: element `k` of row `i` goes to
+/// `into[k · step + i]`. `across` is the row stride of `from`.
+///
+/// # Panics
+/// If the rows do not fit in `from` or `into`.
 #[inline(always)]
 pub fn transposed<L: Lanes>(
     lanes: L,
@@ -78,7 +83,7 @@ pub fn transposed<L: Lanes>(
     let (whole_lines, whole) = (lines - lines % L::BLOCK, length - length % L::BLOCK);
     for i in (0..whole_lines).step_by(L::BLOCK) {
         for k in (0..whole).step_by(L::BLOCK) {
-            // SAFETY: the block is inside, as the assertion shows.
+            // SAFETY: the block is in bounds on both sides, by the assertion above.
             unsafe {
                 let to = into.as_mut_ptr().add(k * step + i);
                 lanes.transpose(from.as_ptr().add(i * across + k), across, to, step);

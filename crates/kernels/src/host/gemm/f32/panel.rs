@@ -1,26 +1,31 @@
-//! What a tile is computed of.
+//! The operands of a panel product.
 
 use crate::host::gemm::view::Init;
 
-/// Rows of `a` times a panel of `b`.
+/// A product of rows of `a`, (rows, depth), and a panel of `b`, (depth, columns).
 #[derive(Clone, Copy)]
 pub struct Panel<'a> {
-    /// The first number of the first row; rows are one piece of memory each.
+    /// The first element of `a`; its rows are contiguous.
     pub a: *const f32,
-    /// From row to row.
+    /// Row stride of `a`, in elements.
     pub across: usize,
+    /// Number of rows of `a`.
     pub rows: usize,
-    /// The numbers of `b` that the first step needs; those of the next one stand `step` after them.
+    /// The elements of `b` for the first step of k; those of each next step are `step` elements
+    /// further.
     pub b: *const f32,
+    /// Distance between the steps of `b`, in elements.
     pub step: usize,
+    /// Number of steps of k.
     pub depth: usize,
-    /// Where the result of the first row and column goes.
+    /// The first element of the output.
     pub y: *mut f32,
-    /// From row to row of the result.
+    /// Row stride of the output, in elements.
     pub stride: usize,
-    /// Columns of the result: at most those of the vectors.
+    /// Columns of the output: at most those of the panel's vectors.
     pub columns: usize,
+    /// The factor of the product.
     pub alpha: f32,
-    /// Begins at the first column.
+    /// The initial value; a bias starts at the first column of the panel.
     pub start: Init<'a, f32>,
 }

@@ -9,7 +9,8 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
     Stream { seed, call: 0, draw: 0 }.normal(count).into_iter().map(|x| x as f32).collect()
 }
 
-/// N numbers without vector instructions: four in the tiles of WebAssembly, sixteen in those of AVX-512, which not every machine has.
+/// Vectors of N elements without vector instructions: four as in WebAssembly, sixteen as with
+/// AVX-512, which not every machine has.
 #[derive(Clone, Copy)]
 struct Plain<const N: usize>;
 
@@ -29,17 +30,17 @@ impl<const N: usize> Lanes for Plain<N> {
     }
 
     unsafe fn load(self, from: *const f32) -> [f32; N] {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe { from.cast::<[f32; N]>().read_unaligned() }
     }
 
     unsafe fn store(self, v: [f32; N], to: *mut f32) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe { to.cast::<[f32; N]>().write_unaligned(v) }
     }
 
     unsafe fn multiply(self, panel: Panel, vectors: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             match (N, vectors) {
                 (4, 3) => panel.all::<Self, 3, 3>(self),
@@ -72,7 +73,8 @@ fn written(of: Product, old: &[f32], product: impl FnOnce(Product)) -> Vec<f32> 
     y
 }
 
-/// Compares the products of all lanes with the plain sum, and looks whether anything was written between the rows.
+/// Compares the products of all instruction sets with the plain sum, and checks that nothing was
+/// written between the rows.
 fn check(of: Product, old: &[f32]) {
     let (m, n, k) = of.size;
     // SAFETY: operands and result are whole.
@@ -98,7 +100,7 @@ fn check(of: Product, old: &[f32]) {
 #[test]
 fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
     let small = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (13, 8, 600), (3, 64, 20)];
-    // rows, columns and vectors left over in every way
+    // remainders of rows, columns and vectors in every combination
     let large = [
         (24, 24, 6),
         (100, 33, 257),
@@ -109,13 +111,13 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
         (31, 80, 17),
         (39, 144, 9),
         (15, 64, 520),
-        // rows of `b` that lie an odd number of lines apart, and are read where they lie
+        // rows of `b` with a padded stride, which are read in place
         (30, 80, 200),
     ];
     for (m, n, k) in small.into_iter().chain(large) {
         let stride = n + 3;
         let (xs, ws, old, bias) = (numbers(2 * m * k, 1), numbers(2 * k * n, 2), numbers(m * stride, 3), numbers(n, 4));
-        // as they lie, turned, and with single numbers apart
+        // row-major, transposed, and with a column stride of 2
         let views = |data, rows: usize, columns: usize| {
             [(columns, 1), (1, rows), (2 * columns, 2)].map(|(row, column)| View {
                 data,

@@ -1,26 +1,28 @@
-//! Tiles: some rows times the vectors of a panel, in registers.
+//! Tiles: the product of a few rows and the vectors of a panel, accumulated in registers.
 
 use super::lanes::{Lanes, MOST};
 use super::panel::Panel;
 use crate::host::gemm::view::Init;
 
 impl Panel<'_> {
-    /// All rows times the panel's N vectors, M rows at a time.
+    /// Multiplies all rows with the N vectors of the panel, M rows at a time.
     ///
     /// # Safety
-    /// `a` has `rows` rows of `depth` numbers; each step of `b` has N whole vectors; the result's rows and columns are there, and nobody else
-    /// uses them; with [`Init::Output`] they hold numbers.
+    /// `a` must have `rows` rows of `depth` elements, and each step of `b` N whole vectors. All
+    /// rows and columns of the output must be in bounds, and nobody else may access them during the
+    /// call. With [`Init::Output`], they must be initialised.
     #[inline(always)]
     pub unsafe fn all<L: Lanes, const M: usize, const N: usize>(&self, lanes: L) {
         let whole = self.rows - self.rows % M;
         let mut first = 0;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees the conditions for all rows, and no tile extends beyond
+        // them.
         unsafe {
             while first < whole {
                 self.some::<L, M, N>(lanes, first);
                 first += M;
             }
-            // what is left, at most seven
+            // the remaining rows, at most seven
             if M > 4 && self.rows - first >= 4 {
                 self.some::<L, 4, N>(lanes, first);
                 first += 4;
@@ -35,13 +37,14 @@ impl Panel<'_> {
         }
     }
 
-    /// M rows, from `first` on.
+    /// Computes the tile of M rows from `first` on.
     ///
     /// # Safety
     /// As for [`Panel::all`].
     #[inline(always)]
     unsafe fn some<L: Lanes, const M: usize, const N: usize>(&self, lanes: L, first: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the rows, the steps of `b` and the output are in
+        // bounds.
         unsafe {
             let rows: [*const f32; M] = std::array::from_fn(|r| self.a.add((first + r) * self.across));
             let mut sums = [[lanes.splat(0.0); N]; M];
@@ -70,10 +73,10 @@ impl Panel<'_> {
         }
     }
 
-    /// Writes a tile to its place.
+    /// Writes a tile whose columns are all inside the output.
     ///
     /// # Safety
-    /// As for [`Panel::all`]: all columns are there.
+    /// As for [`Panel::all`].
     #[inline(always)]
     unsafe fn write<L: Lanes, const M: usize, const N: usize>(
         &self,
@@ -84,7 +87,8 @@ impl Panel<'_> {
     ) {
         for (r, sums) in sums.into_iter().enumerate() {
             for (c, sum) in sums.into_iter().enumerate() {
-                // SAFETY: the caller's promise; a bias has a number for each column.
+                // SAFETY: the caller guarantees that the tile is in bounds; a bias has an element
+                // for each column.
                 unsafe {
                     let y = y.add(r * self.stride + c * L::COUNT);
                     let before = match self.start {
@@ -98,7 +102,7 @@ impl Panel<'_> {
         }
     }
 
-    /// Writes those columns of a tile that there are.
+    /// Writes those columns of a tile that are inside the output.
     ///
     /// # Safety
     /// As for [`Panel::all`].
@@ -115,7 +119,8 @@ impl Panel<'_> {
                 let first = c * L::COUNT;
                 let there = self.columns.saturating_sub(first).min(L::COUNT);
                 let (mut before, mut after) = ([0.0; MOST], [0.0; MOST]);
-                // SAFETY: the caller's promise; vectors have at most MOST numbers.
+                // SAFETY: the caller guarantees that all columns before `columns` are in bounds;
+                // vectors have at most MOST elements.
                 unsafe {
                     let y = y.add(r * self.stride + first.min(self.columns));
                     match self.start {
@@ -123,7 +128,8 @@ impl Panel<'_> {
                         Init::Bias(bias) => before[..there].copy_from_slice(&bias[first.min(self.columns)..][..there]),
                         Init::Output => y.copy_to_nonoverlapping(before.as_mut_ptr(), there),
                     }
-                    // the same instruction as for whole vectors, so that a result does not depend on where its tile ends
+                    // the same instruction as in `write`, so that a result does not depend on where
+                    // its tile ends
                     lanes.store(lanes.mul_add(sum, alpha, lanes.load(before.as_ptr())), after.as_mut_ptr());
                     y.copy_from_nonoverlapping(after.as_ptr(), there);
                 }

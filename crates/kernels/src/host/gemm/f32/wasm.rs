@@ -1,12 +1,14 @@
-//! Four numbers as WebAssembly has them.
+//! Vector instructions of WebAssembly: four f32.
 //!
-//! V8 has fifteen registers, and moves sums to memory and back in every step of a tile that needs more, with its factors. Tiles of 3 x 12
-//! come closest to the processor's peak; 4 x 8 fit few rows and what is left of the columns.
+//! V8 uses fifteen registers. If a tile needs more for its accumulators and factors, it moves
+//! accumulators to memory and back in every step. Tiles of 3 x 12 elements come closest to the
+//! processor's peak. Tiles of 4 x 8 are used for few rows and for the remaining columns.
 
 use super::lanes::Lanes;
 use super::panel::Panel;
 use core::arch::wasm32::*;
 
+/// [`Lanes`] by the vectors of WebAssembly.
 #[derive(Clone, Copy)]
 pub struct Wasm;
 
@@ -32,19 +34,21 @@ impl Lanes for Wasm {
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> v128 {
-        // SAFETY: the caller's promise; v128_load needs no alignment.
+        // SAFETY: the caller guarantees that a vector is readable there; v128_load needs no
+        // alignment.
         unsafe { v128_load(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(self, v: v128, to: *mut f32) {
-        // SAFETY: the caller's promise; v128_store needs no alignment.
+        // SAFETY: the caller guarantees that a vector is writable there; v128_store needs no
+        // alignment.
         unsafe { v128_store(to.cast(), v) }
     }
 
     #[inline(always)]
     unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the block is in bounds.
         let [a, b, c, d] = std::array::from_fn(|i| unsafe { self.load(from.add(i * across)) });
         let (ab, ab2) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
         let (cd, cd2) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
@@ -55,14 +59,14 @@ impl Lanes for Wasm {
             i64x2_shuffle::<1, 3>(ab2, cd2),
         ];
         for (k, column) in columns.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees that the block is in bounds.
             unsafe { self.store(column, to.add(k * step)) };
         }
     }
 
     #[inline(always)]
     unsafe fn multiply(self, panel: Panel, vectors: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees the conditions of `Panel::all`.
         unsafe {
             match vectors {
                 3 => panel.all::<Self, 3, 3>(self),
