@@ -15,6 +15,7 @@ pub mod generation;
 mod ids;
 pub mod layers;
 pub mod models;
+mod needs;
 mod params;
 pub mod position;
 pub mod training;

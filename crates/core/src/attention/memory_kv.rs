@@ -4,6 +4,7 @@
 //! Source: Augmenting Self-attention with Persistent Memory, <https://arxiv.org/abs/1907.01470>.
 
 use super::qk_norm::QkNorm;
+use crate::needs::{Needs, Variant};
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
@@ -35,5 +36,12 @@ impl MemoryKv {
         };
         // (batch, heads, count + j, head dimension)
         Ok((front(&mem_k, k)?, front(&self.mem_v.tensor(), v)?))
+    }
+}
+
+impl Variant for MemoryKv {
+    /// Its keys stand in front.
+    fn needs(&self) -> Needs {
+        Needs { keys_in_front: true, ..Needs::NONE }
     }
 }

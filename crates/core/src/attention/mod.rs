@@ -20,6 +20,7 @@ pub use cache::KeyValues;
 pub use inputs::{AttentionInputs, AttentionMaps};
 
 use crate::layers::{drawn, dropout};
+use crate::needs::{Needs, Variant};
 use crate::position::Span;
 use crate::{Ctx, Error, Params, Result, Tensor};
 use heads::{by_head, Heads, Projected, Projection};
@@ -31,6 +32,7 @@ use sparse_topk::SparseTopk;
 use talking_heads::TalkingHeads;
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
+use xt_options::LayerKind;
 
 /// A multi-head attention layer without norm and residual.
 pub struct Attention {
@@ -105,25 +107,47 @@ impl Attention {
         Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
     }
 
-    /// Whether no query attends to later positions.
-    pub fn is_causal(&self) -> bool {
-        self.causal
+    /// What it needs as a sub-layer of this kind; `cross_attend` is whether there is a context, without
+    /// which a cross attention attends to the sequence itself.
+    pub fn needs(&self, kind: LayerKind, cross_attend: bool) -> Needs {
+        let cross = kind == LayerKind::CrossAttention;
+        let open = if cross { !cross_attend } else { !self.causal };
+        let limited = self.max_attend_past.is_some();
+        let own = Needs {
+            sees_later: open.then_some("an attention sees later positions: take a Decoder"),
+            moves_with_length: (cross && limited).then_some(
+                "`attn_max_attend_past` counts from the end of the context for the last token, which moves with each token",
+            ),
+            distance: limited,
+            ..Needs::NONE
+        };
+        own.and(self.variants())
     }
 
-    /// Whether queries attend only to keys within a maximum distance (`max_attend_past`).
-    pub fn is_limited(&self) -> bool {
-        self.max_attend_past.is_some()
-    }
-
-    /// Whether learned keys and values precede those of the sequence.
-    pub fn has_memory(&self) -> bool {
-        self.memory.is_some()
+    /// What its variants need.
+    fn variants(&self) -> Needs {
+        // every field stands here, so that a new one does not compile before its needs are told
+        let Self {
+            qk_norm,
+            pre_talking,
+            post_talking,
+            memory,
+            sparse,
+            // these work on each position alone, or see `needs`
+            project: _,
+            output: _,
+            scale: _,
+            dropout: _,
+            causal: _,
+            max_attend_past: _,
+        } = self;
+        let all: [&dyn Variant; 5] = [qk_norm, pre_talking, post_talking, memory, sparse];
+        all.into_iter().map(Variant::needs).fold(Needs::NONE, Needs::and)
     }
 
     /// Whether the fused kernel can be used: no option needs the full matrix of scores.
     fn fuses(&self, with: &AttentionInputs) -> bool {
-        let mixes = self.pre_talking.is_some() || self.post_talking.is_some();
-        !(mixes || with.previous.is_some() || with.maps || self.sparse.is_some())
+        !(self.variants().whole_scores || with.previous.is_some() || with.maps)
     }
 
     /// Attention by the fused kernel, which does not store the scores. Returns

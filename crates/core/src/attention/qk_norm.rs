@@ -5,6 +5,7 @@
 //! scale per feature: Scaling Vision Transformers to 22 Billion Parameters,
 //! <https://arxiv.org/abs/2302.05442>.
 
+use crate::needs::{Needs, Variant};
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
@@ -53,5 +54,12 @@ impl QkNorm {
             Some(scale) => Ok(ops::mul(&y, &scale.tensor())?),
             None => Ok(y),
         }
+    }
+}
+
+impl Variant for QkNorm {
+    /// It works on each query and key alone.
+    fn needs(&self) -> Needs {
+        Needs::NONE
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: Explicit Sparse Transformer, <https://arxiv.org/abs/1912.11637>.
 
+use crate::needs::{Needs, Variant};
 use crate::{Result, Tensor};
 use xt_autograd::ops::Mask;
 
@@ -24,5 +25,12 @@ impl SparseTopk {
         }
         let allowed = xt_kernels::ops::sparse_topk::largest(&scores.array()?, &mask, self.k)?;
         Ok(Mask { allowed: Some(allowed), ..Mask::default() })
+    }
+}
+
+impl Variant for SparseTopk {
+    /// It compares all scores of a row.
+    fn needs(&self) -> Needs {
+        Needs { whole_scores: true, ..Needs::NONE }
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Source: Talking-Heads Attention, <https://arxiv.org/abs/2003.02436>.
 
+use crate::needs::{Needs, Variant};
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 
@@ -27,5 +28,12 @@ impl TalkingHeads {
         // one matrix product over the flattened maps, (batch, heads, i · j)
         let flat = ops::reshape(x, &[x.dim(0), self.heads, x.dim(2) * x.dim(3)])?;
         Ok(ops::reshape(&ops::matmul(&weight, &flat, 1.0)?, &dims)?)
+    }
+}
+
+impl Variant for TalkingHeads {
+    /// It mixes the scores of all heads.
+    fn needs(&self) -> Needs {
+        Needs { whole_scores: true, ..Needs::NONE }
     }
 }

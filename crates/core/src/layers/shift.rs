@@ -3,6 +3,7 @@
 //! Source: RWKV, <https://github.com/BlinkDL/RWKV-LM>.
 
 use super::cache::last_columns;
+use crate::needs::{Needs, Variant};
 use crate::{Array, DType, Error, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::ops;
@@ -62,5 +63,13 @@ impl ShiftTokens {
         // a copy, so that the remaining inputs can be freed
         *tail = Some(Tensor::constant(last.array()?.copy()?));
         last_columns(&ops::token_shift(&all, self.shifts.clone(), there.as_ref())?, x.dim(1))
+    }
+}
+
+impl Variant for ShiftTokens {
+    /// Features move between neighbouring positions.
+    fn needs(&self) -> Needs {
+        let later = "`shift_tokens` takes features from later positions too: take a Decoder";
+        Needs { sees_later: self.is_backward().then_some(later), place_in_row: true, ..Needs::NONE }
     }
 }

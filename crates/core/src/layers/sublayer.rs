@@ -5,6 +5,7 @@ use super::residual::{Residual, ResidualKind};
 use super::shift::ShiftTokens;
 use super::{FeedForward, Norm};
 use crate::attention::{Attention, AttentionInputs, AttentionMaps};
+use crate::needs::{Needs, Variant};
 use crate::{Ctx, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
@@ -94,14 +95,14 @@ impl SubLayer {
         }
     }
 
-    /// Whether the sub-layer has a token shift.
-    pub fn has_shift(&self) -> bool {
-        self.shift.is_some()
+    /// What its attention needs, if it is one; `cross_attend` as for [`Attention::needs`].
+    pub fn attention_needs(&self, cross_attend: bool) -> Needs {
+        self.attention().map_or(Needs::NONE, |attention| attention.needs(self.kind, cross_attend))
     }
 
-    /// Whether the token shift moves features from later positions to earlier ones.
-    pub fn shifts_back(&self) -> bool {
-        self.shift.as_ref().is_some_and(ShiftTokens::is_backward)
+    /// What its token shift needs.
+    pub fn shift_needs(&self) -> Needs {
+        self.shift.needs()
     }
 
     /// The attention, unless this is a feed-forward.

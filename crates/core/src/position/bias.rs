@@ -4,6 +4,7 @@ use super::alibi::Alibi;
 use super::dynamic::DynamicBias;
 use super::relative::RelativeBias;
 use super::span::Span;
+use crate::needs::{Needs, Variant};
 use crate::{Params, Result, Tensor};
 use std::sync::{Mutex, PoisonError};
 use xt_autograd::ops;
@@ -82,4 +83,11 @@ fn once(all: &Made, span: Span, make: impl FnOnce() -> Result<Tensor>) -> Result
     let made = make()?;
     all.push((span, made.clone()));
     Ok(made)
+}
+
+impl Variant for ScoreBias {
+    /// Every kind depends on the distance alone.
+    fn needs(&self) -> Needs {
+        Needs { distance: true, ..Needs::NONE }
+    }
 }

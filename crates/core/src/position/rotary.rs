@@ -4,6 +4,7 @@
 //! Source: RoFormer, <https://arxiv.org/abs/2104.09864>; with decay over the distance (xpos): A
 //! Length-Extrapolatable Transformer, <https://arxiv.org/abs/2212.10554>.
 
+use crate::needs::{Needs, Variant};
 use crate::{Array, DType, Device, Param, Params, Result, Tensor};
 use std::ops::Range;
 use xt_autograd::ops;
@@ -83,12 +84,6 @@ impl Rotary {
         let pair = |sign| -> Result<Table> { Ok(Table { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? }) };
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
     }
-
-    /// Whether keys and values depend on the length of the sequence: xpos scales them relative to
-    /// its middle.
-    pub fn moves(&self) -> bool {
-        self.xpos.is_some()
-    }
 }
 
 /// The values of a buffer as f32 on the CPU.
@@ -118,5 +113,15 @@ impl Table {
         // a sequence shorter than the tables uses their last positions
         let (count, from) = (x.dim(1), n.saturating_sub(x.dim(1)));
         Ok(ops::rotary(x, &narrow(&self.cos, 0, from, count)?, &narrow(&self.sin, 0, from, count)?)?)
+    }
+}
+
+impl Variant for Rotary {
+    /// The values of a position are rotated too; xpos scales them by the distance to the middle of the
+    /// sequence.
+    fn needs(&self) -> Needs {
+        let moves = "`rotary_xpos` decays values around the middle of the sequence, which moves with each token";
+        let moves_with_length = self.xpos.is_some().then_some(moves);
+        Needs { moves_with_length, place_in_row: true, ..Needs::NONE }
     }
 }

@@ -1,0 +1,92 @@
+//! What the variants of attention, positions and layers need of the way a model is computed.
+//!
+//! Every variant answers once, by [`Variant::needs`]. Whether attention can be fused, whether a
+//! generation can keep keys and values between its steps, and whether padding changes a result,
+//! follow from the answers of all variants together.
+
+/// What a variant, or a model of several, needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// All scores of a query at once, in memory: (batch, heads, i, j). Attention cannot be fused.
+    pub whole_scores: bool,
+    /// Later positions, on which the output of an earlier one then depends: the reason, for people.
+    pub sees_later: Option<&'static str>,
+    /// The length of the sequence, with which the keys and values of earlier positions change: the
+    /// reason, for people.
+    pub moves_with_length: Option<&'static str>,
+    /// Keys in front of those of the sequence, which stand before its padding.
+    pub keys_in_front: bool,
+    /// The distance between query and key, as biases by position and windows do.
+    pub distance: bool,
+    /// The place of each token in its row, so that masked padding in front changes what is computed
+    /// of the tokens behind it.
+    pub place_in_row: bool,
+}
+
+impl Needs {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        whole_scores: false,
+        sees_later: None,
+        moves_with_length: None,
+        keys_in_front: false,
+        distance: false,
+        place_in_row: false,
+    };
+
+    /// What both need. Of two reasons the first is kept.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            whole_scores: self.whole_scores || other.whole_scores,
+            sees_later: self.sees_later.or(other.sees_later),
+            moves_with_length: self.moves_with_length.or(other.moves_with_length),
+            keys_in_front: self.keys_in_front || other.keys_in_front,
+            distance: self.distance || other.distance,
+            place_in_row: self.place_in_row || other.place_in_row,
+        }
+    }
+
+    /// Why keys and values cannot be kept between the steps of a generation; `None` where they can.
+    pub fn not_cacheable(&self) -> Option<&'static str> {
+        self.sees_later.or(self.moves_with_length)
+    }
+
+    /// Whether masked padding in front of a row changes the output of the tokens behind it. With
+    /// `memories`, there are others in front besides the learned keys.
+    pub fn padding_shows(&self, memories: bool) -> bool {
+        self.place_in_row || (self.distance && (memories || self.keys_in_front))
+    }
+}
+
+/// A variant that an option switches on.
+pub trait Variant {
+    /// What it needs.
+    fn needs(&self) -> Needs;
+}
+
+impl<V: Variant> Variant for Option<V> {
+    fn needs(&self) -> Needs {
+        self.as_ref().map_or(Needs::NONE, Variant::needs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_add_up_and_the_first_reason_is_kept() {
+        let shift = Needs { sees_later: Some("shift"), place_in_row: true, ..Needs::NONE };
+        let xpos = Needs { moves_with_length: Some("xpos"), ..Needs::NONE };
+        let open = Needs { sees_later: Some("open"), ..Needs::NONE };
+        assert_eq!(Needs::NONE.and(Needs::NONE), Needs::NONE);
+        assert_eq!(xpos.and(shift).not_cacheable(), Some("shift"));
+        assert_eq!(open.and(shift).not_cacheable(), Some("open"));
+        assert_eq!(xpos.and(Needs::NONE).not_cacheable(), Some("xpos"));
+        let window = Needs { distance: true, ..Needs::NONE };
+        assert!(!window.padding_shows(false) && window.padding_shows(true));
+        let memory = Needs { keys_in_front: true, ..Needs::NONE };
+        assert!(window.and(memory).padding_shows(false) && !memory.padding_shows(true));
+        assert!(shift.padding_shows(false));
+    }
+}
