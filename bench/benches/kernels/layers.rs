@@ -8,7 +8,9 @@ use xt_kernels::ops::rotary::{rotate, Direction};
 use xt_kernels::ops::scale_norm::{self as scaled, Scale};
 use xt_kernels::ops::softmax::{self as soft, Mask};
 use xt_kernels::ops::token_shift::{self as shift, Shifts};
-use xt_kernels::ops::{cross_entropy as loss, glu as gated, gru as gates, layer_norm as norm, sparse_topk as topk};
+use xt_kernels::ops::{
+    cross_entropy as loss, glu as gated, gru as gates, layer_norm as norm, sparse_topk as topk,
+};
 use xt_kernels::{Array, DType, Device};
 
 pub fn layer_norm(c: &mut Criterion) {
@@ -16,11 +18,15 @@ pub fn layer_norm(c: &mut Criterion) {
     for (rows, width) in [(ROWS, DIM), (4096, 512)] {
         let (x, w, b) = (normal(&[rows, width], 1), normal(&[width], 2), normal(&[width], 3));
         let (g, size) = (normal(&[rows, width], 4), rows * width);
-        group.memory(&format!("forward, {rows}x{width}"), 2 * size, || norm::forward(&x, &w, &b, 1e-5));
+        group.memory(&format!("forward, {rows}x{width}"), 2 * size, || {
+            norm::forward(&x, &w, &b, 1e-5)
+        });
         group.memory(&format!("backward with what goes past, {rows}x{width}"), 4 * size, || {
             norm::backward(&x, &w, &g, Some(&g), 1e-5)
         });
-        group.memory(&format!("backward, {rows}x{width}"), 3 * size, || norm::backward(&x, &w, &g, None, 1e-5));
+        group.memory(&format!("backward, {rows}x{width}"), 3 * size, || {
+            norm::backward(&x, &w, &g, None, 1e-5)
+        });
     }
     group.finish();
 }
@@ -112,7 +118,9 @@ pub fn cross_entropy(c: &mut Criterion) {
         let (x, targets) = (normal(&[rows, classes], 1), indices(rows, classes));
         let name = |what: &str| format!("{what}, {rows}x{classes}");
         group.memory(&name("forward"), rows * classes, || loss::forward(&x, &targets, -100));
-        group.memory(&name("backward"), 2 * rows * classes, || loss::backward(&x, &targets, -100, 1.0));
+        group.memory(&name("backward"), 2 * rows * classes, || {
+            loss::backward(&x, &targets, -100, 1.0)
+        });
     }
     group.finish();
 }
@@ -133,7 +141,8 @@ pub fn rotary(c: &mut Criterion) {
     let half = DIM_HEAD / 2;
     let x = normal(&[BATCH, LENGTH, HEADS, DIM_HEAD], 1);
     let (cos, sin) = (normal(&[LENGTH, half], 2), normal(&[LENGTH, half], 3));
-    for (name, direction) in [("forward", Direction::Forward), ("backward", Direction::Transposed)] {
+    for (name, direction) in [("forward", Direction::Forward), ("backward", Direction::Transposed)]
+    {
         group.memory(name, 2 * x.elem_count(), || rotate(&x, &cos, &sin, direction));
     }
     group.finish();

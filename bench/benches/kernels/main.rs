@@ -1,8 +1,9 @@
 //! Throughput of every kernel, forward and backward.
 //!
-//! Products report elem/s with one element per floating-point operation, so read FLOP/s: a product of (m, k) and (k, n) has
-//! 2 m k n of them. All others are bound by memory and report B/s over what they read and write once, or at least must:
-//! temporary arrays do not count. At the end stands what each reaches of the processor's peak.
+//! Products report elem/s with one element per floating-point operation, so read FLOP/s: a product
+//! of (m, k) and (k, n) has 2 m k n of them. All others are bound by memory and report B/s over
+//! what they read and write once, or at least must: temporary arrays do not count. At the end
+//! stands what each reaches of the processor's peak.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

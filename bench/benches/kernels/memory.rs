@@ -55,27 +55,47 @@ pub fn dropout(c: &mut Criterion) {
 pub fn embedding(c: &mut Criterion) {
     let mut group = Group::new(c, "embedding");
     for count in [TOKENS, 32_000] {
-        let (weight, ids, g) = (normal(&[count, DIM], 1), indices(ROWS, count), normal(&[ROWS, DIM], 2));
+        let (weight, ids, g) =
+            (normal(&[count, DIM], 1), indices(ROWS, count), normal(&[ROWS, DIM], 2));
         let size = ROWS * DIM;
         group.memory(&format!("forward, {count} rows"), 2 * size, || table::forward(&weight, &ids));
         let both = size + count * DIM;
-        group.memory(&format!("backward, {count} rows"), both, || table::backward(&weight, &ids, &g));
+        group.memory(&format!("backward, {count} rows"), both, || {
+            table::backward(&weight, &ids, &g)
+        });
     }
     group.finish();
 }
 
 pub fn optimizer(c: &mut Criterion) {
     let mut group = Group::new(c, "optimizer");
-    let adam =
-        |decoupled| Adam { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, decoupled, step: 7 };
-    let sgd = Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false };
+    let adam = |decoupled| Adam {
+        lr: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.01,
+        decoupled,
+        step: 7,
+    };
+    let sgd = Sgd {
+        lr: 0.1,
+        momentum: 0.9,
+        dampening: 0.0,
+        weight_decay: 0.0,
+        nesterov: false,
+        first: false,
+    };
     // one large parameter, and many small ones of as many numbers
     for (name, count) in [("", 1), (", 64 parameters", 64)] {
         let array = |seed| unary(&normal(&[MILLION / count], seed), Unary::Square).unwrap();
         let updates = |step: &dyn Fn() -> Step| -> Vec<Update> {
-            (0..count).map(|_| Update { weight: array(1), grad: array(2), factor: 0.5, step: step() }).collect()
+            (0..count)
+                .map(|_| Update { weight: array(1), grad: array(2), factor: 0.5, step: step() })
+                .collect()
         };
-        let of_adam = |d| updates(&|| Step::Adam { settings: adam(d), mean: array(3), square: array(4) });
+        let of_adam =
+            |d| updates(&|| Step::Adam { settings: adam(d), mean: array(3), square: array(4) });
         let (plain, decoupled) = (of_adam(false), of_adam(true));
         let momentum = updates(&|| Step::Sgd { settings: sgd, buffer: Some(array(3)) });
         let without = updates(&|| Step::Sgd { settings: sgd, buffer: None });

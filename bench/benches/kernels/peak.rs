@@ -29,7 +29,8 @@ const NUMBERS: usize = 64 << 20;
 /// Floating-point operations of one measurement.
 const STEPS: usize = 1 << 31;
 
-/// Independent sums: as many as it takes to have a multiply-add ready in every cycle, and few enough for the registers.
+/// Independent sums: as many as it takes to have a multiply-add ready in every cycle, and few
+/// enough for the registers.
 const SUMS: usize = 12;
 
 /// What all threads do in a second, in the best of some tries; each does `amount` in one.
@@ -73,7 +74,9 @@ impl WithSimd for Sum<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> f32 {
         let mut sums = [simd.splat_f32s(0.0); SUMS];
         for vectors in S::as_simd_f32s(self.0).0.chunks_exact(SUMS) {
-            sums.iter_mut().zip(vectors).for_each(|(sum, vector)| *sum = simd.add_f32s(*sum, *vector));
+            sums.iter_mut()
+                .zip(vectors)
+                .for_each(|(sum, vector)| *sum = simd.add_f32s(*sum, *vector));
         }
         sums.into_iter().map(|sum| simd.reduce_sum_f32s(sum)).sum()
     }

@@ -7,7 +7,9 @@ use xt_kernels::ops::dropout::Dropout;
 use xt_kernels::ops::feedforward::{self as network, Inner};
 use xt_kernels::ops::quantized::{self, Format, Packed};
 use xt_kernels::ops::softmax::Mask;
-use xt_kernels::ops::{attention as fused, glu, linear as kernel, linear_cross_entropy as loss, matmul as batched};
+use xt_kernels::ops::{
+    attention as fused, glu, linear as kernel, linear_cross_entropy as loss, matmul as batched,
+};
 use xt_kernels::philox::Stream;
 use xt_kernels::{Array, Result};
 
@@ -25,7 +27,8 @@ pub fn matmul(c: &mut Criterion) {
     group.finish();
 }
 
-/// Scores and values of attention, over heads that are views, as in the models; and their gradients.
+/// Scores and values of attention, over heads that are views, as in the models; and their
+/// gradients.
 pub fn attention(c: &mut Criterion) {
     let mut group = Group::new(c, "attention");
     for (batch, length, heads, dim) in [(BATCH, LENGTH, HEADS, DIM_HEAD), (4, 1024, 8, 64)] {
@@ -49,11 +52,21 @@ pub fn attention(c: &mut Criterion) {
         ];
         for (what, bias, dropout) in variants {
             let mask = Mask { allowed: None, causal: true, past: None };
-            let of = fused::AttentionArgs { q: q.clone(), k: k.clone(), v: v.clone(), bias, scale: 0.1, mask, dropout };
+            let of = fused::AttentionArgs {
+                q: q.clone(),
+                k: k.clone(),
+                v: v.clone(),
+                bias,
+                scale: 0.1,
+                mask,
+                dropout,
+            };
             let (_, saved) = fused::forward(&of).unwrap();
             // causality hides half of the pairs
             group.product(&name(what), flops, || fused::forward(&of));
-            group.product(&name(&format!("{what}, gradients")), 5 * flops / 2, || fused::backward(&of, &saved, &g));
+            group.product(&name(&format!("{what}, gradients")), 5 * flops / 2, || {
+                fused::backward(&of, &saved, &g)
+            });
         }
     }
     group.finish();
@@ -61,8 +74,11 @@ pub fn attention(c: &mut Criterion) {
 
 pub fn linear(c: &mut Criterion) {
     let mut group = Group::new(c, "linear");
-    for (rows, inputs, outputs) in [(ROWS, DIM, 4 * DIM), (ROWS, 4 * DIM, DIM), (1024, 512, 2048), (1, 512, 512)] {
-        let (x, w, b) = (normal(&[rows, inputs], 1), normal(&[outputs, inputs], 2), normal(&[outputs], 3));
+    for (rows, inputs, outputs) in
+        [(ROWS, DIM, 4 * DIM), (ROWS, 4 * DIM, DIM), (1024, 512, 2048), (1, 512, 512)]
+    {
+        let (x, w, b) =
+            (normal(&[rows, inputs], 1), normal(&[outputs, inputs], 2), normal(&[outputs], 3));
         let g = normal(&[rows, outputs], 4);
         let flops = 2 * rows * inputs * outputs;
         let name = |what: &str| format!("{what}, {rows}x{inputs} to {outputs}");
@@ -75,33 +91,47 @@ pub fn linear(c: &mut Criterion) {
     let pairs = [1, 2, 3].map(|seed| (normal(&[1024, 512], seed), normal(&[512, 512], seed + 3)));
     let (grads, weights) = (pairs.clone().map(|(g, _)| g), pairs.clone().map(|(_, w)| w));
     let flops = 3 * 2 * 1024 * 512 * 512;
-    group.product("three at once, forward, 1024x512 to 512", flops, || kernel::forward_all(&x, &weights));
+    group.product("three at once, forward, 1024x512 to 512", flops, || {
+        kernel::forward_all(&x, &weights)
+    });
     group.product("three at once, gradient of the input", flops, || kernel::grad_input_all(&pairs));
-    group.product("three at once, gradients of the weights", flops, || kernel::grad_weight_all(&grads, &x));
+    group.product("three at once, gradients of the weights", flops, || {
+        kernel::grad_weight_all(&grads, &x)
+    });
     let g = normal(&[ROWS, 4 * DIM], 4);
     group.memory("gradient of the bias", ROWS * 4 * DIM, || kernel::grad_bias(&g));
     group.finish();
 }
 
-/// A feed-forward network's products with what is done to their rows, beside the same one after the other.
+/// A feed-forward network's products with what is done to their rows, beside the same one after the
+/// other.
 pub fn feedforward(c: &mut Criterion) {
     let mut group = Group::new(c, "feedforward");
     for (rows, dim) in [(ROWS, DIM), (1024, 512)] {
-        for (kind, inner) in
-            [("gelu", Inner::Activation(Activation::Gelu)), ("gated by silu", Inner::Glu(Activation::Silu))]
-        {
+        for (kind, inner) in [
+            ("gelu", Inner::Activation(Activation::Gelu)),
+            ("gated by silu", Inner::Glu(Activation::Silu)),
+        ] {
             let width = 4 * dim;
             let wide = if let Inner::Glu(_) = inner { 2 * width } else { width };
             let (x, w, b) = (normal(&[rows, dim], 1), normal(&[wide, dim], 2), normal(&[wide], 3));
-            let (g, down, up) = (normal(&[rows, dim], 4), normal(&[dim, width], 5), normal(&[rows, wide], 6));
+            let (g, down, up) =
+                (normal(&[rows, dim], 4), normal(&[dim, width], 5), normal(&[rows, wide], 6));
             let name = |what: &str| format!("{what}, {kind}, {rows}x{dim} to {width}");
             let (forward, backward) = (2 * rows * dim * wide, 2 * rows * dim * width);
             let bias = Some(&b);
-            group.product(&name("forward"), forward, || network::up_and_hidden(&x, &w, bias, inner));
-            group.product(&name("forward, no graph"), forward, || network::hidden(&x, &w, bias, inner));
-            group.product(&name("forward, one by one"), forward, || one_by_one(inner, &kernel::forward(&x, &w, bias)?));
+            group
+                .product(&name("forward"), forward, || network::up_and_hidden(&x, &w, bias, inner));
+            group.product(&name("forward, no graph"), forward, || {
+                network::hidden(&x, &w, bias, inner)
+            });
+            group.product(&name("forward, one by one"), forward, || {
+                one_by_one(inner, &kernel::forward(&x, &w, bias)?)
+            });
             group.product(&name("backward"), backward, || network::backward(&g, &down, &up, inner));
-            group.product(&name("backward, one by one"), backward, || backward_one_by_one(inner, &g, &down, &up));
+            group.product(&name("backward, one by one"), backward, || {
+                backward_one_by_one(inner, &g, &down, &up)
+            });
         }
     }
     group.finish();
@@ -116,7 +146,12 @@ fn one_by_one(inner: Inner, up: &Array) -> Result<Array> {
 }
 
 /// Its gradient, and the hidden values again.
-fn backward_one_by_one(inner: Inner, grad: &Array, down: &Array, up: &Array) -> Result<(Array, Array)> {
+fn backward_one_by_one(
+    inner: Inner,
+    grad: &Array,
+    down: &Array,
+    up: &Array,
+) -> Result<(Array, Array)> {
     let through = kernel::grad_input(grad, down)?;
     let dup = match inner {
         Inner::Activation(kind) => activation::backward(up, &through, kind)?,
@@ -129,8 +164,15 @@ fn backward_one_by_one(inner: Inner, grad: &Array, down: &Array, up: &Array) -> 
 pub fn linear_cross_entropy(c: &mut Criterion) {
     let mut group = Group::new(c, "linear_cross_entropy");
     for (rows, classes, dim) in [(ROWS, TOKENS, DIM), (1024, 20_000, 512)] {
-        let (x, weight, targets) = (normal(&[rows, dim], 1), normal(&[classes, dim], 2), indices(rows, classes));
-        let of = loss::LossArgs { x: &x, weight: &weight, bias: None, targets: &targets, ignore_index: -100 };
+        let (x, weight, targets) =
+            (normal(&[rows, dim], 1), normal(&[classes, dim], 2), indices(rows, classes));
+        let of = loss::LossArgs {
+            x: &x,
+            weight: &weight,
+            bias: None,
+            targets: &targets,
+            ignore_index: -100,
+        };
         let name = |what: &str| format!("{what}, {rows}x{dim} to {classes}");
         let flops = 2 * rows * classes * dim;
         group.product(&name("forward"), flops, || loss::forward(&of, loss::Wanted::default()));

@@ -17,7 +17,8 @@ pub fn config() -> Criterion {
         .without_plots()
 }
 
-/// The size of the model that `npm start` trains: rows (24 sequences of 128), width, heads, width of a head, tokens.
+/// The size of the model that `npm start` trains: rows (24 sequences of 128), width, heads, width
+/// of a head, tokens.
 pub const BATCH: usize = 24;
 pub const LENGTH: usize = 128;
 pub const ROWS: usize = BATCH * LENGTH;
@@ -35,7 +36,8 @@ pub fn normal(dims: &[usize], seed: u64) -> Array {
 /// Seeded indices below `bound`.
 pub fn indices(count: usize, bound: usize) -> Array {
     let drawn = Stream { seed: 9, call: 0, draw: 0 }.below(bound as u64, count);
-    Array::from_vec(drawn.into_iter().map(|i| i as i64).collect::<Vec<_>>(), count, &Device::Cpu).unwrap()
+    Array::from_vec(drawn.into_iter().map(|i| i as i64).collect::<Vec<_>>(), count, &Device::Cpu)
+        .unwrap()
 }
 
 /// Kernels that are measured one after the other.

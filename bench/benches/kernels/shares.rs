@@ -19,7 +19,11 @@ pub fn record(name: &str, throughput: &Throughput, seconds: f64) {
     let mut results = RESULTS.lock().unwrap();
     match results.last_mut() {
         Some(last) if last.name == name => last.seconds.push(seconds),
-        _ => results.push(Kernel { name: name.into(), throughput: throughput.clone(), seconds: vec![seconds] }),
+        _ => results.push(Kernel {
+            name: name.into(),
+            throughput: throughput.clone(),
+            seconds: vec![seconds],
+        }),
     }
 }
 
@@ -38,6 +42,11 @@ pub fn print(peak: Peak) {
             _ => continue,
         };
         let reached = amount as f64 / seconds;
-        println!("| {} | {:.1} {unit} | {:.0} % |", kernel.name, reached / 1e9, 100.0 * reached / most);
+        println!(
+            "| {} | {:.1} {unit} | {:.0} % |",
+            kernel.name,
+            reached / 1e9,
+            100.0 * reached / most
+        );
     }
 }

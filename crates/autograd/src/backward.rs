@@ -77,7 +77,8 @@ impl Walk {
             Edge::Nowhere => {}
             Edge::Node(node, result) => {
                 let count = node.results;
-                let (_, grads) = self.nodes.entry(node.id).or_insert_with(|| (node, vec![None; count]));
+                let (_, grads) =
+                    self.nodes.entry(node.id).or_insert_with(|| (node, vec![None; count]));
                 let old = grads[result].take();
                 grads[result] = Some(sum(old)?);
             }

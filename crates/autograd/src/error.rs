@@ -21,10 +21,14 @@ pub enum Error {
     #[error("a weight of shape {shape:?} is quantized ({format}), which is for inference on the CPU: call the model inside noGrad, or load its weights again before {what}")]
     Quantized { shape: Vec<usize>, format: &'static str, what: &'static str },
     /// The leaf was released, because its model was disposed.
-    #[error("a parameter of shape {shape:?} was disposed with its model and cannot be used any more")]
+    #[error(
+        "a parameter of shape {shape:?} was disposed with its model and cannot be used any more"
+    )]
     Released { shape: Vec<usize> },
     /// The backward pass was started from a tensor with more or less than one element.
-    #[error("backward needs a tensor with one element, such as a loss; this one has shape {shape:?}")]
+    #[error(
+        "backward needs a tensor with one element, such as a loss; this one has shape {shape:?}"
+    )]
     NotScalar { shape: Vec<usize> },
     /// The tensor has no graph: it depends on nothing that requires a gradient.
     #[error("this tensor depends on nothing that requires a gradient (was it made inside noGrad, or detached?)")]

@@ -85,7 +85,10 @@ mod tests {
         let place = grad.array.clone();
         grad.add(&more).unwrap();
         assert!(grad.array.is_same(&place));
-        assert_eq!([first, third, grad.given().unwrap()].map(|a| values(&a)), [[3.0, 4.0], [9.0, 12.0], [15.0, 20.0]]);
+        assert_eq!(
+            [first, third, grad.given().unwrap()].map(|a| values(&a)),
+            [[3.0, 4.0], [9.0, 12.0], [15.0, 20.0]]
+        );
         // and the array that the gradient was made from does not change
         let mut grad = Gradient::of(more.clone());
         grad.add(&more).unwrap();

@@ -87,7 +87,10 @@ impl State {
             return Ok(());
         }
         let place = self.device.name();
-        invalid(format!("only f32 weights on the CPU can be quantized, not {:?} on {place}", self.dtype))
+        invalid(format!(
+            "only f32 weights on the CPU can be quantized, not {:?} on {place}",
+            self.dtype
+        ))
     }
 }
 
@@ -100,7 +103,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Leaf {
     /// A leaf with these values. It requires a gradient.
     pub fn new(values: Array) -> Self {
-        let state = State { device: values.device(), dtype: values.dtype(), values: Values::Ready(values.clone()) };
+        let state = State {
+            device: values.device(),
+            dtype: values.dtype(),
+            values: Values::Ready(values.clone()),
+        };
         Self::with(values.dims().to_vec(), state)
     }
 
@@ -190,7 +197,11 @@ impl Leaf {
     pub fn require_plain(&self, what: &'static str) -> Result<()> {
         match self.packed() {
             None => Ok(()),
-            Some(packed) => Err(Error::Quantized { shape: self.shape.clone(), format: packed.format().name(), what }),
+            Some(packed) => Err(Error::Quantized {
+                shape: self.shape.clone(),
+                format: packed.format().name(),
+                what,
+            }),
         }
     }
 
@@ -215,7 +226,11 @@ impl Leaf {
     /// The shape differs, the leaf was released, or memory does not suffice.
     pub fn set(&self, values: Array) -> Result<()> {
         if values.dims() != self.shape {
-            return invalid(format!("values of shape {:?} for a parameter of shape {:?}", values.dims(), self.shape));
+            return invalid(format!(
+                "values of shape {:?} for a parameter of shape {:?}",
+                values.dims(),
+                self.shape
+            ));
         }
         let mut state = lock(&self.state);
         if let Values::Released = state.values {

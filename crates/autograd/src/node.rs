@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Maps the gradients of a node's results (`None` if nothing depends on that result) to those of
 /// its inputs (`None` if that input needs none).
-pub(crate) type Backward = Box<dyn Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync>;
+pub(crate) type Backward =
+    Box<dyn Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync>;
 
 /// One recorded operation.
 pub(crate) struct Node {
@@ -44,7 +45,11 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 impl Node {
     /// A node with a new id.
     pub fn new(inputs: Vec<Edge>, results: usize, backward: Backward) -> Self {
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), results, body: Mutex::new(Some(Body { inputs, backward })) }
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            results,
+            body: Mutex::new(Some(Body { inputs, backward })),
+        }
     }
 
     /// Takes the body, leaving the node freed; dropping the body frees its arrays. `None` if it was

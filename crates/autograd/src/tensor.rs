@@ -63,7 +63,10 @@ impl Kind {
     pub fn parse(name: &str) -> Result<Self> {
         match Self::NAMES.iter().find(|(n, _)| *n == name) {
             Some((_, kind)) => Ok(*kind),
-            None => invalid(format!("`{name}` is no dtype; allowed: {}", Self::NAMES.map(|(n, _)| n).join(", "))),
+            None => invalid(format!(
+                "`{name}` is no dtype; allowed: {}",
+                Self::NAMES.map(|(n, _)| n).join(", ")
+            )),
         }
     }
 
@@ -137,7 +140,10 @@ impl Tensor {
     pub fn record_pair(
         (first, second): (Array, Array),
         inputs: &[&Tensor],
-        backward: impl Fn(Option<&Array>, Option<&Array>) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
+        backward: impl Fn(Option<&Array>, Option<&Array>) -> Result<Vec<Option<Array>>>
+            + Send
+            + Sync
+            + 'static,
     ) -> (Self, Self) {
         let of_two = move |grads: &[Option<Array>]| match grads {
             [first, second] => backward(first.as_ref(), second.as_ref()),
@@ -155,7 +161,13 @@ impl Tensor {
         backward: impl Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
     ) -> Option<Arc<Node>> {
         let needed = is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
-        needed.then(|| Arc::new(Node::new(inputs.iter().map(|t| t.edge()).collect(), results, Box::new(backward))))
+        needed.then(|| {
+            Arc::new(Node::new(
+                inputs.iter().map(|t| t.edge()).collect(),
+                results,
+                Box::new(backward),
+            ))
+        })
     }
 
     fn with_node(array: Array, node: Option<(Arc<Node>, usize)>) -> Self {
@@ -249,7 +261,9 @@ impl Tensor {
     pub fn kind(&self) -> Option<Kind> {
         match (self.dtype(), self.boolean) {
             (DType::U8, true) => Some(Kind::Bool),
-            (dtype, _) => Kind::NAMES.iter().map(|(_, k)| *k).find(|k| *k != Kind::Bool && k.dtype() == dtype),
+            (dtype, _) => {
+                Kind::NAMES.iter().map(|(_, k)| *k).find(|k| *k != Kind::Bool && k.dtype() == dtype)
+            }
         }
     }
 

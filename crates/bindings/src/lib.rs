@@ -15,18 +15,19 @@ mod training;
 pub use context::{AbortFlag, Context};
 pub use guard::guard;
 pub use model::{
-    call, child, construct, describe, entry, generation, load_state, quantization, quantize, release, save, train,
-    Generating, Reply,
+    call, child, construct, describe, entry, generation, load_state, quantization, quantize,
+    release, save, train, Generating, Reply,
 };
 pub use ops::op;
 pub use options::{resolve_groups, resolve_options};
 pub use reader::{reader, Reading};
 pub use tensor::{
-    assign, bytes_of, device_name, from_bytes, grad, move_to, parse_device, release_leaf, set_grad, set_requires_grad,
-    to_leaf, write_tensors,
+    assign, bytes_of, device_name, from_bytes, grad, move_to, parse_device, release_leaf, set_grad,
+    set_requires_grad, to_leaf, write_tensors,
 };
 pub use training::{
-    backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step, write_optimizer,
+    backward, clip_grad_norm, optimizer, optimizer_load_state, optimizer_state, optimizer_step,
+    write_optimizer,
 };
 pub use xt_core::training::Optimizer;
 pub use xt_core::{Error, Model, Result, Tensor};

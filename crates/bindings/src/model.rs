@@ -16,7 +16,12 @@ pub struct Reply {
 }
 
 /// Builds a model by class name; `{"$module": i}` in the options refers to `modules[i]`.
-pub fn construct(class: &str, options: &str, modules: &[Arc<Model>], context: &Context) -> Result<Arc<Model>> {
+pub fn construct(
+    class: &str,
+    options: &str,
+    modules: &[Arc<Model>],
+    context: &Context,
+) -> Result<Arc<Model>> {
     Ok(Arc::new(Model::build(class, &parse(options)?, modules, context.rng())?))
 }
 
@@ -64,7 +69,8 @@ pub fn quantization(model: &Model) -> Option<String> {
 /// `{ "missing", "unexpected" }`.
 pub fn load_state(model: &Model, names: &str, tensors: &[Tensor], strict: bool) -> Result<String> {
     let names: Vec<String> = parse(names)?;
-    let arrays = tensors.iter().map(Tensor::array).collect::<std::result::Result<Vec<Array>, _>>()?;
+    let arrays =
+        tensors.iter().map(Tensor::array).collect::<std::result::Result<Vec<Array>, _>>()?;
     let state: Vec<(String, Array)> = names.into_iter().zip(arrays).collect();
     let report = model.load_state(&state, strict)?;
     Ok(json!({ "missing": report.missing, "unexpected": report.unexpected }).to_string())

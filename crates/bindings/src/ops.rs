@@ -41,7 +41,9 @@ impl Scalar {
     fn value(&self) -> Result<f64> {
         match self {
             Self::Number(value) => Ok(*value),
-            Self::Named(name) => name.parse().map_err(|_| Error::Internal(format!("`{name}` is no number"))),
+            Self::Named(name) => {
+                name.parse().map_err(|_| Error::Internal(format!("`{name}` is no number")))
+            }
         }
     }
 }
@@ -71,7 +73,10 @@ pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Resul
                     return Ok(result);
                 }
             }
-            Err(Error::Internal(format!("there is no operation {name} of {} tensors", inputs.len())))
+            Err(Error::Internal(format!(
+                "there is no operation {name} of {} tensors",
+                inputs.len()
+            )))
         }
     })
 }
@@ -97,13 +102,21 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
         "zeros" => Array::zeros(shape.as_slice(), made_as, &Device::Cpu)?,
         "ones" => Array::ones(shape.as_slice(), made_as, &Device::Cpu)?,
         "full" => Array::full(filling(args)?, shape.as_slice(), &Device::Cpu)?,
-        "rand" => Array::from_vec(below_one(stream().uniform(count), kind), shape.as_slice(), &Device::Cpu)?,
+        "rand" => Array::from_vec(
+            below_one(stream().uniform(count), kind),
+            shape.as_slice(),
+            &Device::Cpu,
+        )?,
         "randn" => Array::from_vec(stream().normal(count), shape.as_slice(), &Device::Cpu)?,
         "randint" => {
             let (low, high) = (need(args.low, "low")?, need(args.high, "high")?);
-            let range = high.checked_sub(low).filter(|r| *r > 0).and_then(|r| u64::try_from(r).ok());
-            let range = range.ok_or_else(|| Error::Shape(format!("randint needs low < high, got {low} and {high}")))?;
-            let values: Vec<i64> = stream().below(range, count).into_iter().map(|v| low + v as i64).collect();
+            let range =
+                high.checked_sub(low).filter(|r| *r > 0).and_then(|r| u64::try_from(r).ok());
+            let range = range.ok_or_else(|| {
+                Error::Shape(format!("randint needs low < high, got {low} and {high}"))
+            })?;
+            let values: Vec<i64> =
+                stream().below(range, count).into_iter().map(|v| low + v as i64).collect();
             Array::from_vec(values, shape.as_slice(), &Device::Cpu)?
         }
         "arange" => arange(args)?,
@@ -116,7 +129,8 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
 /// Returns an error if the type cannot represent the values that `name` would create.
 fn check_values(name: &str, kind: Kind, args: &OpArgs) -> Result<()> {
     if matches!(name, "rand" | "randn") && !kind.is_float() {
-        let message = format!("{name} gives fractions, which {} does not hold: take randint", kind.name());
+        let message =
+            format!("{name} gives fractions, which {} does not hold: take randint", kind.name());
         return Err(Error::Shape(message));
     }
     if name == "full" && kind.is_float() {
@@ -145,7 +159,10 @@ fn check_range(value: f64, kind: Kind) -> Result<()> {
         _ => f64::MAX,
     };
     if value.is_finite() && value.abs() > largest {
-        let message = format!("full: {value} is beyond the numbers of {}, which end at {largest}", kind.name());
+        let message = format!(
+            "full: {value} is beyond the numbers of {}, which end at {largest}",
+            kind.name()
+        );
         return Err(Error::Shape(message));
     }
     Ok(())
@@ -172,7 +189,8 @@ fn below_one(mut values: Vec<f64>, kind: Kind) -> Vec<f64> {
 
 /// Converts lengths of axes to `usize`; an error if one does not fit.
 fn sizes(wide: &[u64]) -> Result<Vec<usize>> {
-    let too_long = |d: &u64| Error::Shape(format!("an axis of {d} is longer than what can be addressed here"));
+    let too_long =
+        |d: &u64| Error::Shape(format!("an axis of {d} is longer than what can be addressed here"));
     wide.iter().map(|d| usize::try_from(*d).map_err(|_| too_long(d))).collect()
 }
 
@@ -182,7 +200,9 @@ fn arange(args: &OpArgs) -> Result<Array> {
     let step = args.step.unwrap_or(1.0);
     let count = ((end - start) / step).ceil().max(0.0);
     if step == 0.0 || !count.is_finite() {
-        return Err(Error::Shape(format!("arange from {start} to {end} in steps of {step} has no end")));
+        return Err(Error::Shape(format!(
+            "arange from {start} to {end} in steps of {step} has no end"
+        )));
     }
     alloc::check_wide(&[count as u64], DType::F64)?;
     let values: Vec<f64> = (0..count as usize).map(|i| start + step * i as f64).collect();
@@ -251,7 +271,9 @@ fn check_reduced(name: &str, x: &Tensor, dims: Option<&[usize]>, dim: Option<usi
     if !["sum", "mean", "max", "min", "argmax"].contains(&name) {
         return Ok(());
     }
-    let gone = |axis: &usize| dim == Some(*axis) || dim.is_none() && dims.is_none_or(|dims| dims.contains(axis));
+    let gone = |axis: &usize| {
+        dim == Some(*axis) || dim.is_none() && dims.is_none_or(|dims| dims.contains(axis))
+    };
     let left: usize = (0..x.rank()).filter(|axis| !gone(axis)).map(|axis| x.dim(axis)).product();
     Ok(alloc::check(&[left, 2], DType::F64)?)
 }
@@ -277,7 +299,8 @@ fn shape(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
         "reshape" => ops::reshape(x, &sizes(&need(args.shape.clone(), "shape")?)?)?,
         "permute" => ops::permute(x, &need(args.dims.clone(), "dims")?)?,
         "slice" => {
-            let (start, end) = (need(args.start, "start")? as usize, need(args.end, "end")? as usize);
+            let (start, end) =
+                (need(args.start, "start")? as usize, need(args.end, "end")? as usize);
             ops::narrow(x, need(args.dim, "dim")?, start, end.saturating_sub(start))?
         }
         "cat" => ops::cat(&all(), need(args.dim, "dim")?)?,
@@ -294,13 +317,17 @@ fn shape(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
 fn other(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
     Ok(Some(match (name, rest) {
         ("matmul", [y]) => ops::matmul(x, y, 1.0)?,
-        ("cross_entropy", [targets]) => ops::cross_entropy(x, targets, args.ignore_index.unwrap_or(-100))?,
+        ("cross_entropy", [targets]) => {
+            ops::cross_entropy(x, targets, args.ignore_index.unwrap_or(-100))?
+        }
         ("mse", [y]) => ops::mse(x, y)?,
         ("gather", [index]) => ops::gather(x, index, need(args.dim, "dim")?)?,
         ("where", [a, b]) => ops::where_cond(x, a, b)?,
         ("top_k", []) => top_k(x, need(args.thres, "thres")?)?,
         ("top_p", []) => top_p(x, need(args.thres, "thres")?)?,
-        ("top_a", []) => top_a(x, need(args.min_p_pow, "min_p_pow")?, need(args.min_p_ratio, "min_p_ratio")?)?,
+        ("top_a", []) => {
+            top_a(x, need(args.min_p_pow, "min_p_pow")?, need(args.min_p_ratio, "min_p_ratio")?)?
+        }
         _ => return Ok(None),
     }))
 }

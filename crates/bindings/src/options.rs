@@ -6,7 +6,8 @@ use xt_options::sets::{self, OptionSet};
 use xt_options::Problems;
 
 fn set(name: &str) -> Result<OptionSet> {
-    sets::find(name).ok_or_else(|| Error::Internal(format!("there are no options of the name {name}")))
+    sets::find(name)
+        .ok_or_else(|| Error::Internal(format!("there are no options of the name {name}")))
 }
 
 fn wrong(name: &str) -> impl Fn(Problems) -> Error + '_ {

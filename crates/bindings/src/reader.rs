@@ -44,7 +44,9 @@ impl Reading {
 
     /// Offset and length of the bytes to read next; `None` once all have been read.
     pub fn next(&self) -> Result<Option<Vec<f64>>> {
-        self.with(|reader| Ok(reader.next().map(|range| vec![range.offset as f64, range.length as f64])))
+        self.with(|reader| {
+            Ok(reader.next().map(|range| vec![range.offset as f64, range.length as f64]))
+        })
     }
 
     /// Whether reading continues only after `set_size`; its bytes are then requested in any order.
@@ -69,7 +71,10 @@ impl Reading {
     pub fn tensors(&self) -> Result<Reply> {
         let file = self.finish()?;
         let (names, tensors): (Vec<String>, Vec<Tensor>) = file.tensors.into_iter().unzip();
-        Ok(Reply { json: json!({ "metadata": file.metadata, "names": names }).to_string(), tensors })
+        Ok(Reply {
+            json: json!({ "metadata": file.metadata, "names": names }).to_string(),
+            tensors,
+        })
     }
 
     /// The model that the file describes, on a device.

@@ -22,7 +22,11 @@ pub fn parse_device(name: &str) -> Result<Device> {
         return Err(Error::Shape(format!("`{name}` is no device; allowed: cpu, cuda, cuda:N")));
     };
     if !cfg!(feature = "cuda") {
-        let build = if cfg!(target_family = "wasm") { "WebAssembly runs" } else { "this build of the addon runs" };
+        let build = if cfg!(target_family = "wasm") {
+            "WebAssembly runs"
+        } else {
+            "this build of the addon runs"
+        };
         return Err(Error::NotAvailable(format!("cuda: {build} on the CPU only, so the device")));
     }
     Device::cuda(index).map_err(|e| Error::Shape(format!("{name} cannot be used: {e}")))
@@ -35,7 +39,13 @@ pub fn device_name(tensor: &Tensor) -> String {
 
 /// Creates a tensor from values in row-major order, little-endian. `source` is the type of the
 /// bytes (f32 for f16 and bf16), `kind` the type of the tensor.
-pub fn from_bytes(bytes: &[u8], source: &str, kind: &str, shape: &[usize], device: &str) -> Result<Tensor> {
+pub fn from_bytes(
+    bytes: &[u8],
+    source: &str,
+    kind: &str,
+    shape: &[usize],
+    device: &str,
+) -> Result<Tensor> {
     let (source, kind, device) = (Kind::parse(source)?, Kind::parse(kind)?, parse_device(device)?);
     alloc::check(shape, kind.dtype())?;
     let count: usize = shape.iter().product();
@@ -70,14 +80,17 @@ pub fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>> {
 pub fn to_leaf(tensor: &Tensor) -> Result<Tensor> {
     if !tensor.dtype().is_float() {
         let kind = tensor.kind().map_or("?", |k| k.name());
-        return Err(Error::Shape(format!("only floating-point tensors can require a gradient, not {kind}")));
+        return Err(Error::Shape(format!(
+            "only floating-point tensors can require a gradient, not {kind}"
+        )));
     }
     Ok(Tensor::leaf(Arc::new(Leaf::new(tensor.array()?))))
 }
 
 /// The leaf of a tensor, or an error; `what` tells in the message what only leaves can do.
 fn leaf<'a>(tensor: &'a Tensor, what: &str) -> Result<&'a Arc<Leaf>> {
-    let no_leaf = || format!("only a leaf (a parameter, or a tensor made with requires_grad) {what}");
+    let no_leaf =
+        || format!("only a leaf (a parameter, or a tensor made with requires_grad) {what}");
     tensor.as_leaf().ok_or_else(|| Error::Shape(no_leaf()))
 }
 
@@ -128,6 +141,7 @@ pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
 
 /// Serialises tensors to safetensors; `names` is a JSON array, `metadata` a JSON object of strings.
 pub fn write_tensors(names: &str, tensors: &[Tensor], metadata: &str) -> Result<Vec<u8>> {
-    let (names, metadata): (Vec<String>, HashMap<String, String>) = (parse(names)?, parse(metadata)?);
+    let (names, metadata): (Vec<String>, HashMap<String, String>) =
+        (parse(names)?, parse(metadata)?);
     checkpoint::write_tensors(names.into_iter().zip(tensors.iter().cloned()).collect(), metadata)
 }

@@ -61,7 +61,11 @@ pub fn optimizer_state(optimizer: &Optimizer) -> Result<Reply> {
 }
 
 /// Replaces the state; `names` is a JSON array with the name of each tensor.
-pub fn optimizer_load_state(optimizer: &mut Optimizer, names: &str, tensors: &[Tensor]) -> Result<()> {
+pub fn optimizer_load_state(
+    optimizer: &mut Optimizer,
+    names: &str,
+    tensors: &[Tensor],
+) -> Result<()> {
     let names: Vec<String> = parse(names)?;
     optimizer.load_state(&names.into_iter().zip(tensors.iter().cloned()).collect::<Vec<_>>())
 }
@@ -69,8 +73,17 @@ pub fn optimizer_load_state(optimizer: &mut Optimizer, names: &str, tensors: &[T
 /// Serialises the state of an optimizer to a PyTorch file. `names` is a JSON array with the name of
 /// each tensor, `groups` one with the settings of each group, including the indices of its
 /// parameters (`params`).
-pub fn write_optimizer(kind: &str, names: &str, tensors: &[Tensor], groups: &str) -> Result<Vec<u8>> {
+pub fn write_optimizer(
+    kind: &str,
+    names: &str,
+    tensors: &[Tensor],
+    groups: &str,
+) -> Result<Vec<u8>> {
     let names: Vec<String> = parse(names)?;
     let kind = OptimizerKind::parse(kind)?;
-    checkpoint::write_optimizer(kind, names.into_iter().zip(tensors.iter().cloned()).collect(), &parse(groups)?)
+    checkpoint::write_optimizer(
+        kind,
+        names.into_iter().zip(tensors.iter().cloned()).collect(),
+        &parse(groups)?,
+    )
 }

@@ -20,7 +20,11 @@ impl Rng {
 
     /// The stream of the next draw. Each call of this method returns a different stream.
     pub fn stream(&self) -> Stream {
-        Stream { seed: self.seed, call: self.call, draw: self.draws.fetch_add(1, Ordering::Relaxed) }
+        Stream {
+            seed: self.seed,
+            call: self.call,
+            draw: self.draws.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// Returns true with probability `p`.

@@ -63,7 +63,9 @@ impl Error {
             Error::Options { .. } => "invalid_options",
             Error::NotAvailable(_) | Error::Unsupported(_) => "not_available",
             Error::Tensor(Graph::Kernel(xt_kernels::Error::OutOfMemory(_))) => "out_of_memory",
-            Error::Shape(_) | Error::Tensor(Graph::Invalid(_) | Graph::Kernel(_)) => "invalid_tensor",
+            Error::Shape(_) | Error::Tensor(Graph::Invalid(_) | Graph::Kernel(_)) => {
+                "invalid_tensor"
+            }
             Error::Tensor(Graph::GraphFreed) => "graph_freed",
             Error::Tensor(Graph::StaleParameter { .. }) => "stale_parameters",
             Error::Tensor(Graph::Quantized { .. }) => "quantized",

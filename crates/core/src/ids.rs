@@ -16,14 +16,26 @@ pub fn not_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
         (DType::I64, _) => "",
         _ => ": make them with `{ dtype: 'i64' }`, or convert them with `.to('i64')`",
     };
-    Error::shape(format!("{what} must be i64 of shape {wanted}, got {} of shape {:?}{remedy}", kind(x), x.dims()))
+    Error::shape(format!(
+        "{what} must be i64 of shape {wanted}, got {} of shape {:?}{remedy}",
+        kind(x),
+        x.dims()
+    ))
 }
 
 /// Returns an error that names the first id that is neither in the vocabulary nor equal to
 /// `ignored`, or `None` if all ids are valid. `ids` is i64 of any shape. Also returns `None` if the
 /// ids cannot be read.
 pub fn outside(ids: &Tensor, num_tokens: usize, ignored: Option<i64>) -> Option<Error> {
-    let values = ids.array().ok()?.to_device(&Device::Cpu).ok()?.flatten_all().ok()?.to_vec1::<i64>().ok()?;
+    let values = ids
+        .array()
+        .ok()?
+        .to_device(&Device::Cpu)
+        .ok()?
+        .flatten_all()
+        .ok()?
+        .to_vec1::<i64>()
+        .ok()?;
     let at = values.iter().position(|id| Some(*id) != ignored && !is_known(*id, num_tokens))?;
     Some(unknown(values[at], &place(at, ids.dims()), num_tokens))
 }
@@ -35,7 +47,8 @@ pub fn is_known(id: i64, num_tokens: usize) -> bool {
 
 /// The error for an id that is not in the vocabulary. `place` is the index of the id in its tensor.
 pub fn unknown(id: i64, place: &[usize], num_tokens: usize) -> Error {
-    let hint = if id < 0 { ". Padding needs an id of the vocabulary too: a `mask` hides it" } else { "" };
+    let hint =
+        if id < 0 { ". Padding needs an id of the vocabulary too: a `mask` hides it" } else { "" };
     let last = num_tokens.saturating_sub(1);
     Error::Shape(format!(
         "token id {id} at {place:?} is not in the vocabulary: `num_tokens` is {num_tokens}, so ids go from 0 to {last}{hint}"
@@ -83,7 +96,10 @@ pub fn require_type(x: &Tensor, name: &str, weights: DType) -> Result<()> {
         return Ok(());
     }
     let wanted = weights.as_str();
-    Error::shape(format!("{name} is {}, the weights are {wanted}: convert it with `.to('{wanted}')`", kind(x)))
+    Error::shape(format!(
+        "{name} is {}, the weights are {wanted}: convert it with `.to('{wanted}')`",
+        kind(x)
+    ))
 }
 
 #[cfg(test)]
@@ -93,10 +109,16 @@ mod tests {
 
     #[test]
     fn the_first_id_outside_is_named_with_its_place() {
-        let ids = Tensor::constant(Array::from_vec(vec![1i64, 2, 3, -100, 11, 0], (2, 3), &Device::Cpu).unwrap());
+        let ids = Tensor::constant(
+            Array::from_vec(vec![1i64, 2, 3, -100, 11, 0], (2, 3), &Device::Cpu).unwrap(),
+        );
         let message = |ignored| outside(&ids, 11, ignored).map(|error| error.to_string());
-        assert!(message(None).unwrap().starts_with("token id -100 at [1, 0] is not in the vocabulary"));
-        assert!(message(Some(-100)).unwrap().starts_with("token id 11 at [1, 1] is not in the vocabulary"));
+        assert!(message(None)
+            .unwrap()
+            .starts_with("token id -100 at [1, 0] is not in the vocabulary"));
+        assert!(message(Some(-100))
+            .unwrap()
+            .starts_with("token id 11 at [1, 1] is not in the vocabulary"));
         assert!(outside(&ids, 12, Some(-100)).is_none());
     }
 }

@@ -37,7 +37,9 @@ impl Init {
     fn draw(&self, count: usize, stream: Stream) -> Vec<f64> {
         match self {
             Init::Constant(value) => vec![*value; count],
-            Init::Uniform { bound } => stream.uniform(count).into_iter().map(|u| (2.0 * u - 1.0) * bound).collect(),
+            Init::Uniform { bound } => {
+                stream.uniform(count).into_iter().map(|u| (2.0 * u - 1.0) * bound).collect()
+            }
             Init::Normal { std } => stream.normal(count).into_iter().map(|z| z * std).collect(),
             Init::Values(values) => values.clone(),
         }
@@ -120,7 +122,9 @@ pub struct Entry {
 fn own_first(entries: Vec<Entry>, prefix: &str) -> Vec<Entry> {
     let (mut own, mut inner): (Vec<Entry>, Vec<(String, Vec<Entry>)>) = Default::default();
     for entry in entries {
-        let place = entry.name[prefix.len()..].split_once('.').map(|(place, _)| format!("{prefix}{place}."));
+        let place = entry.name[prefix.len()..]
+            .split_once('.')
+            .map(|(place, _)| format!("{prefix}{place}."));
         match place {
             None => own.push(entry),
             Some(place) => match inner.iter_mut().find(|(name, _)| *name == place) {
@@ -188,7 +192,14 @@ impl Params {
     }
 
     /// Creates an entry and adds it under this path.
-    fn register(&mut self, name: &str, kind: EntryKind, matrix: bool, shape: &[usize], law: Init) -> Param {
+    fn register(
+        &mut self,
+        name: &str,
+        kind: EntryKind,
+        matrix: bool,
+        shape: &[usize],
+        law: Init,
+    ) -> Param {
         let param = Param { matrix, ..Param::new(shape, law, self.shared.rng.stream()) };
         self.push(Entry { name: format!("{}{name}", self.prefix), kind, param: param.clone() });
         param

@@ -45,7 +45,9 @@ impl Value {
                 TensorRef(tensors.len() - 1).write()
             }
             Value::List(list) => list.into_iter().map(|v| v.into_json(tensors)).collect(),
-            Value::Fields(fields) => fields.into_iter().map(|(k, v)| (k.to_string(), v.into_json(tensors))).collect(),
+            Value::Fields(fields) => {
+                fields.into_iter().map(|(k, v)| (k.to_string(), v.into_json(tensors))).collect()
+            }
         }
     }
 }
@@ -70,8 +72,9 @@ impl<'a> Args<'a> {
         let Json::Array(mut positional) = json else {
             return Err(Error::Internal("arguments are not an array".into()));
         };
-        let is_named =
-            |v: &Json| v.as_object().is_some_and(|o| !o.contains_key("$tensor") && !o.contains_key("$value"));
+        let is_named = |v: &Json| {
+            v.as_object().is_some_and(|o| !o.contains_key("$tensor") && !o.contains_key("$value"))
+        };
         let named = match positional.pop() {
             Some(last) if is_named(&last) => last,
             last => {

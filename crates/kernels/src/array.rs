@@ -56,7 +56,10 @@ pub struct Transfers {
 
 /// Returns the number of transfers since the start of the program.
 pub fn transfers() -> Transfers {
-    Transfers { downloads: DOWNLOADS.load(Ordering::Relaxed), uploads: UPLOADS.load(Ordering::Relaxed) }
+    Transfers {
+        downloads: DOWNLOADS.load(Ordering::Relaxed),
+        uploads: UPLOADS.load(Ordering::Relaxed),
+    }
 }
 
 impl Array {
@@ -64,7 +67,11 @@ impl Array {
     ///
     /// # Errors
     /// If `values` does not have as many elements as `shape`.
-    pub fn from_vec<T: Element>(values: Vec<T>, shape: impl Into<Shape>, device: &Device) -> Result<Self> {
+    pub fn from_vec<T: Element>(
+        values: Vec<T>,
+        shape: impl Into<Shape>,
+        device: &Device,
+    ) -> Result<Self> {
         Self::upload(HostArray::from_vec(values, shape.into(), &candle_core::Device::Cpu)?, device)
     }
 
@@ -72,8 +79,15 @@ impl Array {
     ///
     /// # Errors
     /// As for [`Array::from_vec`].
-    pub fn from_slice<T: Element>(values: &[T], shape: impl Into<Shape>, device: &Device) -> Result<Self> {
-        Self::upload(HostArray::from_slice(values, shape.into(), &candle_core::Device::Cpu)?, device)
+    pub fn from_slice<T: Element>(
+        values: &[T],
+        shape: impl Into<Shape>,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::upload(
+            HostArray::from_slice(values, shape.into(), &candle_core::Device::Cpu)?,
+            device,
+        )
     }
 
     /// Creates a vector, an array of rank 1, from a copy of `values`.
@@ -88,8 +102,16 @@ impl Array {
     ///
     /// # Errors
     /// As for [`Array::from_vec`].
-    pub fn from_raw_buffer(bytes: &[u8], dtype: DType, shape: &[usize], device: &Device) -> Result<Self> {
-        Self::upload(HostArray::from_raw_buffer(bytes, dtype, shape, &candle_core::Device::Cpu)?, device)
+    pub fn from_raw_buffer(
+        bytes: &[u8],
+        dtype: DType,
+        shape: &[usize],
+        device: &Device,
+    ) -> Result<Self> {
+        Self::upload(
+            HostArray::from_raw_buffer(bytes, dtype, shape, &candle_core::Device::Cpu)?,
+            device,
+        )
     }
 
     /// Moves a host array to `device`. All uploads go through this function, so that they are
@@ -126,7 +148,10 @@ impl Array {
         match &self.0 {
             Repr::Host(array) => Ok(array),
             #[cfg(feature = "cuda")]
-            Repr::Cuda(_) => bail!("this operation needs its arrays on the CPU, got one on {}", self.device().name()),
+            Repr::Cuda(_) => bail!(
+                "this operation needs its arrays on the CPU, got one on {}",
+                self.device().name()
+            ),
         }
     }
 
@@ -259,7 +284,12 @@ impl Array {
     fn view(
         &self,
         host: impl FnOnce(&HostArray) -> HostResult<HostArray>,
-        #[cfg_attr(not(feature = "cuda"), allow(unused_variables))] layout: impl FnOnce(&Layout) -> HostResult<Layout>,
+        #[cfg_attr(not(feature = "cuda"), allow(unused_variables))] layout: impl FnOnce(
+            &Layout,
+        )
+            -> HostResult<
+            Layout,
+        >,
     ) -> Result<Self> {
         match &self.0 {
             Repr::Host(array) => Ok(host(array)?.into()),
@@ -323,7 +353,10 @@ impl Array {
         dims.insert(axis, 1);
         let mut strides = self.stride().to_vec();
         strides.insert(axis, strides.get(axis).map_or(1, |stride| stride * self.dims()[axis]));
-        self.view(|x| x.unsqueeze(axis), |x| Ok(Layout::new(dims.into(), strides, x.start_offset())))
+        self.view(
+            |x| x.unsqueeze(axis),
+            |x| Ok(Layout::new(dims.into(), strides, x.start_offset())),
+        )
     }
 
     /// Removes `axis`, which must have size 1.
@@ -346,7 +379,8 @@ impl Array {
     /// # Errors
     /// If `shape` has another number of elements.
     pub(crate) fn reshape_view(&self, shape: &Shape) -> Result<Self> {
-        let contiguous = |x: &Layout| Ok(Layout::contiguous_with_offset(shape.clone(), x.start_offset()));
+        let contiguous =
+            |x: &Layout| Ok(Layout::contiguous_with_offset(shape.clone(), x.start_offset()));
         self.view(|x| x.reshape(shape), contiguous)
     }
 }

@@ -108,7 +108,8 @@ fn on_cpu<K: Kernel>(kernel: &K, first: &Array) -> Result<K::Out> {
 /// so the call is counted in [`fallbacks`].
 #[cfg(feature = "cuda")]
 pub(crate) fn through_host<K: Kernel>(kernel: &K) -> Result<K::Out> {
-    let (mut on_host, mut device, mut dtype, mut failed) = (kernel.clone(), Device::Cpu, None, None);
+    let (mut on_host, mut device, mut dtype, mut failed) =
+        (kernel.clone(), Device::Cpu, None, None);
     on_host.each_mut(&mut |array| {
         dtype.get_or_insert(array.dtype());
         device = array.device();

@@ -8,7 +8,10 @@
 
 // The lint forbids candle's `narrow`, which is wrong for views without elements. The tests of
 // `layout` cover those; other tests may call candle's methods.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)
+)]
 
 mod array;
 #[cfg(feature = "cuda")]

@@ -38,13 +38,21 @@ impl Stream {
     #[inline(always)]
     pub fn blocks(&self, first: u32, words: &mut [u32; 4 * LANES]) {
         let mut key = [self.seed as u32, (self.seed >> 32) as u32];
-        let mut counter =
-            [[0; LANES], [self.draw; LANES], [self.call as u32; LANES], [(self.call >> 32) as u32; LANES]];
-        counter[0].iter_mut().enumerate().for_each(|(lane, index)| *index = first.wrapping_add(lane as u32));
+        let mut counter = [
+            [0; LANES],
+            [self.draw; LANES],
+            [self.call as u32; LANES],
+            [(self.call >> 32) as u32; LANES],
+        ];
+        counter[0]
+            .iter_mut()
+            .enumerate()
+            .for_each(|(lane, index)| *index = first.wrapping_add(lane as u32));
         for _ in 0..ROUNDS {
             let [a, b, c, d] = &mut counter;
             for lane in 0..LANES {
-                [a[lane], b[lane], c[lane], d[lane]] = round([a[lane], b[lane], c[lane], d[lane]], key);
+                [a[lane], b[lane], c[lane], d[lane]] =
+                    round([a[lane], b[lane], c[lane], d[lane]], key);
             }
             key = next_key(key);
         }
@@ -96,7 +104,8 @@ impl Stream {
     pub fn below(&self, bound: u64, count: usize) -> Vec<u64> {
         let number = |i: usize| {
             let block = self.block((i / 2) as u32);
-            let (hi, lo) = if i.is_multiple_of(2) { (block[0], block[1]) } else { (block[2], block[3]) };
+            let (hi, lo) =
+                if i.is_multiple_of(2) { (block[0], block[1]) } else { (block[2], block[3]) };
             let wide = (u64::from(hi) << 32) | u64::from(lo);
             ((u128::from(wide) * u128::from(bound)) >> 64) as u64
         };
@@ -139,17 +148,28 @@ mod tests {
             let mut words = [0; 4 * LANES];
             stream.blocks(first, &mut words);
             let blocks = words.chunks_exact(4).zip(0..);
-            assert!(blocks.into_iter().all(|(words, i)| words == stream.block(first.wrapping_add(i))));
+            assert!(blocks
+                .into_iter()
+                .all(|(words, i)| words == stream.block(first.wrapping_add(i))));
         }
     }
 
     /// Known answers of the Random123 library for philox4x32-10.
     #[test]
     fn known_answers() {
-        assert_eq!(philox4x32([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(philox4x32([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
         assert_eq!(
-            philox4x32([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            philox4x32([0; 4], [0; 2]),
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
+        assert_eq!(
+            philox4x32([u32::MAX; 4], [u32::MAX; 2]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
+        assert_eq!(
+            philox4x32(
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0]
+            ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
     }
@@ -165,7 +185,10 @@ mod tests {
         let square = mean(&z.iter().map(|x| x * x).collect::<Vec<_>>());
         assert!(mean(&z).abs() < 0.01 && (square - 1.0).abs() < 0.02);
         let b = s.below(10, n);
-        assert!(b.iter().all(|x| *x < 10) && (0..10).all(|d| b.iter().filter(|x| **x == d).count() > 9_500));
+        assert!(
+            b.iter().all(|x| *x < 10)
+                && (0..10).all(|d| b.iter().filter(|x| **x == d).count() > 9_500)
+        );
     }
 
     #[test]

@@ -49,7 +49,8 @@ pub fn tensor(
     device: String,
 ) -> napi::Result<NativeTensor> {
     let shape: Vec<usize> = shape.into_iter().map(|d| d as usize).collect();
-    report(env, now(|| bindings::from_bytes(bytes, &source, &dtype, &shape, &device))).map(NativeTensor::new)
+    report(env, now(|| bindings::from_bytes(bytes, &source, &dtype, &shape, &device)))
+        .map(NativeTensor::new)
 }
 
 /// Runs a tensor operation, see [`bindings::op`].
@@ -62,12 +63,17 @@ pub fn op(
     context: String,
 ) -> napi::Result<NativeTensor> {
     let inputs = tensors(&inputs)?;
-    report(env, now(|| bindings::op(&name, &inputs, &args, &Context::parse(&context)?))).map(NativeTensor::new)
+    report(env, now(|| bindings::op(&name, &inputs, &args, &Context::parse(&context)?)))
+        .map(NativeTensor::new)
 }
 
 /// Runs the backward pass in the background, see [`bindings::backward`].
 #[napi(ts_return_type = "Promise<void>")]
-pub fn backward(loss: &NativeTensor, retain: bool, abort: &NativeAbortFlag) -> napi::Result<Work<(), ()>> {
+pub fn backward(
+    loss: &NativeTensor,
+    retain: bool,
+    abort: &NativeAbortFlag,
+) -> napi::Result<Work<(), ()>> {
     let (loss, abort) = (loss.get()?, abort.flag());
     Ok(in_background(abort, move |abort| bindings::backward(&loss, retain, abort), |()| ()))
 }
@@ -89,7 +95,8 @@ pub fn construct(
     context: String,
 ) -> napi::Result<NativeModule> {
     let modules = modules.iter().map(|m| m.get()).collect::<napi::Result<Vec<_>>>()?;
-    let built = now(|| bindings::construct(&class_name, &options, &modules, &Context::parse(&context)?));
+    let built =
+        now(|| bindings::construct(&class_name, &options, &modules, &Context::parse(&context)?));
     report(env, built).map(NativeModule::new)
 }
 
@@ -112,12 +119,19 @@ pub fn clip_grad_norm(
     abort: &NativeAbortFlag,
 ) -> napi::Result<Work<f64, f64>> {
     let (parameters, abort) = (tensors(&parameters)?, abort.flag());
-    Ok(in_background(abort, move |abort| bindings::clip_grad_norm(&parameters, max, abort), |norm| norm))
+    Ok(in_background(
+        abort,
+        move |abort| bindings::clip_grad_norm(&parameters, max, abort),
+        |norm| norm,
+    ))
 }
 
 /// Clips gradients.
 #[napi]
-pub fn clip_grad_norm_sync(parameters: Vec<ClassInstance<NativeTensor>>, max: f64) -> napi::Result<f64> {
+pub fn clip_grad_norm_sync(
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    max: f64,
+) -> napi::Result<f64> {
     let parameters = tensors(&parameters)?;
     now_shared(|| bindings::clip_grad_norm(&parameters, max, &AbortFlag::default()))
 }

@@ -102,7 +102,9 @@ impl NativeModule {
     ) -> napi::Result<Work<Reply, NativeResult>> {
         let (model, inputs, abort) = (self.get()?, tensors(&inputs)?, abort.flag());
         let context = now(|| Context::parse(&context))?;
-        let run = move |abort: &AbortFlag| bindings::call(&model, &method, &args, &inputs, &context, abort);
+        let run = move |abort: &AbortFlag| {
+            bindings::call(&model, &method, &args, &inputs, &context, abort)
+        };
         Ok(in_background(abort, run, NativeResult::from))
     }
 
@@ -117,7 +119,16 @@ impl NativeModule {
         context: String,
     ) -> napi::Result<NativeResult> {
         let (model, inputs) = (self.get()?, tensors(&inputs)?);
-        let run = || bindings::call(&model, &method, &args, &inputs, &Context::parse(&context)?, &AbortFlag::default());
+        let run = || {
+            bindings::call(
+                &model,
+                &method,
+                &args,
+                &inputs,
+                &Context::parse(&context)?,
+                &AbortFlag::default(),
+            )
+        };
         report(env, now_shared(run)).map(NativeResult::from)
     }
 
@@ -131,7 +142,8 @@ impl NativeModule {
         context: String,
     ) -> napi::Result<NativeGeneration> {
         let (model, inputs) = (self.get()?, tensors(&inputs)?);
-        let start = || bindings::generation(&model, &method, &args, &inputs, &Context::parse(&context)?);
+        let start =
+            || bindings::generation(&model, &method, &args, &inputs, &Context::parse(&context)?);
         now(start).map(NativeGeneration::new)
     }
 

@@ -39,14 +39,23 @@ impl NativeOptimizer {
     #[napi(ts_return_type = "Promise<void>")]
     pub fn step(&self, groups: String, abort: &NativeAbortFlag) -> napi::Result<Work<(), ()>> {
         let (optimizer, abort) = (self.get()?, abort.flag());
-        Ok(in_background(abort, move |abort| bindings::optimizer_step(&mut lock(&optimizer), &groups, abort), |()| ()))
+        Ok(in_background(
+            abort,
+            move |abort| bindings::optimizer_step(&mut lock(&optimizer), &groups, abort),
+            |()| (),
+        ))
     }
 
     /// Performs one step.
     #[napi]
     pub fn step_sync(&self, env: Env, groups: String) -> napi::Result<()> {
         let optimizer = self.get()?;
-        report(env, now_shared(|| bindings::optimizer_step(&mut lock(&optimizer), &groups, &AbortFlag::default())))
+        report(
+            env,
+            now_shared(|| {
+                bindings::optimizer_step(&mut lock(&optimizer), &groups, &AbortFlag::default())
+            }),
+        )
     }
 
     /// Clears the gradients of all parameters.
@@ -65,7 +74,11 @@ impl NativeOptimizer {
 
     /// Replaces the state, see [`bindings::optimizer_load_state`].
     #[napi]
-    pub fn load_state(&self, names: String, inputs: Vec<ClassInstance<NativeTensor>>) -> napi::Result<()> {
+    pub fn load_state(
+        &self,
+        names: String,
+        inputs: Vec<ClassInstance<NativeTensor>>,
+    ) -> napi::Result<()> {
         let (optimizer, inputs) = (self.get()?, tensors(&inputs)?);
         now(|| bindings::optimizer_load_state(&mut lock(&optimizer), &names, &inputs))
     }

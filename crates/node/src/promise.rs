@@ -68,7 +68,9 @@ impl Promise {
             port.pending += 1;
             if port.pending == 1 {
                 // SAFETY: as above; the function is valid as long as its port exists.
-                check_status!(unsafe { sys::napi_ref_threadsafe_function(port.env, port.function) })?;
+                check_status!(unsafe {
+                    sys::napi_ref_threadsafe_function(port.env, port.function)
+                })?;
             }
             Ok((Self { deferred, function: port.function, owner: port.owner }, value))
         })
@@ -81,7 +83,10 @@ impl Promise {
 
     /// Settles the promise, from any thread, with the result of `value`, which runs on the thread
     /// of the environment. If the environment is ending, `value` is dropped without being called.
-    pub fn settle<J: ToNapiValue>(self, value: impl FnOnce(Env) -> napi::Result<J> + Send + 'static) {
+    pub fn settle<J: ToNapiValue>(
+        self,
+        value: impl FnOnce(Env) -> napi::Result<J> + Send + 'static,
+    ) {
         // SAFETY: the closure runs on the thread of the environment, in a call from it.
         let value: Value = Box::new(move |env| unsafe { J::to_napi_value(env.raw(), value(env)?) });
         let arrival = Box::into_raw(Box::new(Arrival { deferred: self.deferred, value }));
@@ -89,7 +94,9 @@ impl Promise {
         // SAFETY: for `self.function` see `Send`. The function takes ownership of the arrival only
         // if it returns `napi_ok`; otherwise it is dropped.
         unsafe {
-            if sys::napi_call_threadsafe_function(self.function, arrival.cast(), mode) != sys::Status::napi_ok {
+            if sys::napi_call_threadsafe_function(self.function, arrival.cast(), mode)
+                != sys::Status::napi_ok
+            {
                 drop(Box::from_raw(arrival));
             }
         }
@@ -106,7 +113,12 @@ impl Port {
         // SAFETY: `env` is the environment of the current call, on its own thread. The cleanup hook
         // is added after the function, so that it runs before Node destroys the function.
         unsafe {
-            check_status!(sys::napi_create_string_utf8(env, c"x-transformers".as_ptr(), -1, &mut name))?;
+            check_status!(sys::napi_create_string_utf8(
+                env,
+                c"x-transformers".as_ptr(),
+                -1,
+                &mut name
+            ))?;
             check_status!(sys::napi_create_threadsafe_function(
                 env,
                 null_mut(),
@@ -129,7 +141,12 @@ impl Port {
 
 /// Called on the thread of the environment, with each arrival; `env` is null if the environment is
 /// ending.
-unsafe extern "C" fn arrives(env: sys::napi_env, _: sys::napi_value, _: *mut c_void, arrival: *mut c_void) {
+unsafe extern "C" fn arrives(
+    env: sys::napi_env,
+    _: sys::napi_value,
+    _: *mut c_void,
+    arrival: *mut c_void,
+) {
     // SAFETY: `settle` passed this pointer, from `Box::into_raw`.
     let Arrival { deferred, value } = *unsafe { Box::from_raw(arrival.cast::<Arrival>()) };
     // SAFETY: called by the environment, on its own thread.
@@ -179,7 +196,9 @@ unsafe fn reason(env: sys::napi_env, error: napi::Error) -> sys::napi_value {
     // SAFETY: guaranteed by the caller.
     unsafe {
         sys::napi_is_exception_pending(env, &mut thrown);
-        if thrown && sys::napi_get_and_clear_last_exception(env, &mut reason) == sys::Status::napi_ok {
+        if thrown
+            && sys::napi_get_and_clear_last_exception(env, &mut reason) == sys::Status::napi_ok
+        {
             return reason;
         }
         ToNapiValue::to_napi_value(env, error).unwrap_or_else(|_| {
@@ -200,6 +219,11 @@ unsafe extern "C" fn ends(owner: *mut c_void) {
     if let Some(port) = port {
         // SAFETY: Node destroys the function only after this hook, and no other reference to it is
         // left.
-        unsafe { sys::napi_release_threadsafe_function(port.function, sys::ThreadsafeFunctionReleaseMode::abort) };
+        unsafe {
+            sys::napi_release_threadsafe_function(
+                port.function,
+                sys::ThreadsafeFunctionReleaseMode::abort,
+            )
+        };
     }
 }

@@ -23,7 +23,10 @@ pub struct NativeResult {
 
 impl From<bindings::Reply> for NativeResult {
     fn from(reply: bindings::Reply) -> Self {
-        Self { json: reply.json, tensors: reply.tensors.into_iter().map(NativeTensor::new).collect() }
+        Self {
+            json: reply.json,
+            tensors: reply.tensors.into_iter().map(NativeTensor::new).collect(),
+        }
     }
 }
 
@@ -86,7 +89,11 @@ impl NativeTensor {
 
     /// Sets the gradient of a leaf, or clears it.
     #[napi]
-    pub fn set_grad(&self, env: Env, grad: Option<ClassInstance<NativeTensor>>) -> napi::Result<()> {
+    pub fn set_grad(
+        &self,
+        env: Env,
+        grad: Option<ClassInstance<NativeTensor>>,
+    ) -> napi::Result<()> {
         let (tensor, grad) = (self.get()?, grad.map(|g| g.get()).transpose()?);
         report(env, now(|| bindings::set_grad(&tensor, grad.as_ref())))
     }

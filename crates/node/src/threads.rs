@@ -128,7 +128,8 @@ fn next(number: usize) -> Box<dyn FnOnce() + Send> {
 pub fn end(owner: usize) {
     let mut state = state();
     let all = std::mem::take(&mut state.waiting);
-    let (dropped, others): (VecDeque<Call>, VecDeque<Call>) = all.into_iter().partition(|call| call.owner == owner);
+    let (dropped, others): (VecDeque<Call>, VecDeque<Call>) =
+        all.into_iter().partition(|call| call.owner == owner);
     state.waiting = others;
     let state = wait(state, |of| of == owner, None);
     // what the calls own may be large, so it is freed outside of the lock
@@ -144,7 +145,8 @@ fn wait(
 ) -> MutexGuard<'static, State> {
     state.ending += 1;
     loop {
-        let left: Vec<_> = state.running.iter().flatten().filter(|(owner, _)| ends(*owner)).collect();
+        let left: Vec<_> =
+            state.running.iter().flatten().filter(|(owner, _)| ends(*owner)).collect();
         left.iter().for_each(|(_, abort)| abort.set());
         let rest = limit.map_or(PATIENCE, |limit| limit.saturating_duration_since(Instant::now()));
         if left.is_empty() || rest.is_zero() {
@@ -210,7 +212,10 @@ mod tests {
         assert_eq!(told.iter().collect::<Vec<_>>(), (0..20).step_by(2).collect::<Vec<_>>());
 
         // running calls notice the abort, and are waited for
-        assert_eq!(state().running.iter().flatten().filter(|(owner, _)| *owner == 1).count(), MOST - 1);
+        assert_eq!(
+            state().running.iter().flatten().filter(|(owner, _)| *owner == 1).count(),
+            MOST - 1
+        );
         end(1);
         assert!(!state().running.iter().flatten().any(|(owner, _)| *owner == 1));
     }

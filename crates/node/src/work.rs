@@ -43,7 +43,9 @@ pub fn in_background<T, J>(
 impl<T: Send + 'static, J: ToNapiValue + 'static> Work<T, J> {
     /// Creates the promise and submits the computation.
     fn begin(self, env: Env) -> napi::Result<sys::napi_value> {
-        ready().map_err(|error| to_napi(Error::Internal(format!("no thread can be started: {error}"))))?;
+        ready().map_err(|error| {
+            to_napi(Error::Internal(format!("no thread can be started: {error}")))
+        })?;
         let Self { run, abort, finish } = self;
         let (promise, value) = Promise::new(env)?;
         let (owner, flag) = (promise.owner(), abort.clone());

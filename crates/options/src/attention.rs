@@ -12,7 +12,8 @@ options! {
         /// Learned mixing of the attention maps across the heads, before and after the softmax.
         /// <https://arxiv.org/abs/2003.02436>
         talking_heads: bool = false,
-        /// A learned factor for the output of each head, as in NormFormer. <https://arxiv.org/abs/2110.09456>
+        /// A learned factor for the output of each head, as in NormFormer.
+        /// <https://arxiv.org/abs/2110.09456>
         head_scale: bool = false,
         /// Each query attends to this many keys only, those with the largest scores.
         /// <https://arxiv.org/abs/1912.11637>
@@ -28,7 +29,8 @@ options! {
         /// Gates the aggregated values with the block's input, as in AlphaFold 2.
         /// <https://doi.org/10.1038/s41586-021-03819-2>
         gate_values: bool = false,
-        /// The output projection starts at 0, so that the branch adds nothing at first. Not with `on_attn`.
+        /// The output projection starts at 0, so that the branch adds nothing at first. Not with
+        /// `on_attn`.
         zero_init_output: bool = false,
         /// A query sees keys at most this many positions back.
         max_attend_past: Option<usize> = None,
@@ -37,10 +39,11 @@ options! {
         qk_norm: bool = false,
         /// With `qk_norm`: features are normalised in this many groups, each at least 3 wide.
         qk_norm_groups: NonZeroUsize = size(1),
-        /// With `qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
+        /// With `qk_norm`: the factor for the similarities, in place of one over the root of the
+        /// head's width.
         qk_norm_scale: f64 = 10.0,
-        /// With `qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
-        /// <https://arxiv.org/abs/2302.05442>
+        /// With `qk_norm`: a learned factor per feature of queries and keys, as in the
+        /// 22-billion-parameter ViT. <https://arxiv.org/abs/2302.05442>
         qk_norm_dim_scale: bool = false,
         /// All query heads share one head of keys and values (multi-query attention).
         /// <https://arxiv.org/abs/1911.02150>

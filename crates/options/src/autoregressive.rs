@@ -26,8 +26,8 @@ options! {
     pub struct AutoregressiveWrapperOptions {
         /// The model; its weights are shared with this one.
         net: ModuleRef<TokenModel>,
-        /// The share of the earlier tokens that each step hides from the later ones, less than 1; evaluation too
-        /// (forgetful causal mask). <https://arxiv.org/abs/2210.13432>
+        /// The share of the earlier tokens that each step hides from the later ones, less than 1;
+        /// evaluation too (forgetful causal mask). <https://arxiv.org/abs/2210.13432>
         mask_prob: Probability = Probability(0.0),
     }
     groups { "" targets: TargetOptions, }
@@ -36,12 +36,17 @@ options! {
 
 impl AutoregressiveWrapperOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        problems.require(self.mask_prob.0 < 1.0, &format!("{prefix}mask_prob"), "must be less than 1");
+        problems.require(
+            self.mask_prob.0 < 1.0,
+            &format!("{prefix}mask_prob"),
+            "must be less than 1",
+        );
     }
 }
 
 options! {
-    /// Options of the wrapper that trains a model to predict the next vector, and generates with it.
+    /// Options of the wrapper that trains a model to predict the next vector, and generates with
+    /// it.
     pub struct ContinuousAutoregressiveWrapperOptions {
         /// The model; its weights are shared with this one.
         net: ModuleRef<ContinuousModel>,
@@ -54,8 +59,8 @@ options! {
 }
 
 options! {
-    /// Options of the wrapper that trains a model to fill in masked tokens, and generates all tokens at once in a few
-    /// steps. <https://arxiv.org/abs/2202.04200>
+    /// Options of the wrapper that trains a model to fill in masked tokens, and generates all
+    /// tokens at once in a few steps. <https://arxiv.org/abs/2202.04200>
     pub struct NonAutoregressiveWrapperOptions {
         /// The model, over an Encoder; its weights are shared with this one.
         net: ModuleRef<TokenModel>,
@@ -65,7 +70,8 @@ options! {
         steps: NonZeroUsize = size(18),
         /// The model sees its own embeddings of the step before. <https://arxiv.org/abs/2208.04202>
         self_cond: bool = false,
-        /// With `self_cond`: how often training runs the model twice, so that there is a step before.
+        /// With `self_cond`: how often training runs the model twice, so that there is a step
+        /// before.
         self_cond_train_prob: Probability = Probability(0.75),
         /// The share of the masked tokens that stay as they are, in about every second call.
         /// <https://arxiv.org/abs/1810.04805>
@@ -77,8 +83,8 @@ options! {
         schedule: Schedule = Schedule::Linear,
         /// A step may mask again what an earlier one filled in.
         can_mask_prev_unmasked: bool = false,
-        /// A model, with a `logits_dim` of 1, that learns which tokens were generated, and so which to mask again.
-        /// <https://arxiv.org/abs/2209.04439>
+        /// A model, with a `logits_dim` of 1, that learns which tokens were generated, and so which
+        /// to mask again. <https://arxiv.org/abs/2209.04439>
         token_critic: Option<ModuleRef<TokenModel>> = None,
         /// `net` itself with a head of its own as the critic, in place of `token_critic`.
         self_token_critic: bool = false,

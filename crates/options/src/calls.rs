@@ -5,19 +5,21 @@ use crate::{options, IdsRef, MaskRef, Problems, TensorRef};
 options! {
     /// What the layers take from every call.
     pub struct LayerInputs {
-        /// The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+        /// The sequence to attend to, (batch, length, width): exactly where the layers have cross
+        /// attention.
         context: Option<TensorRef> = None,
         /// True where a position is real, (batch, length); others are not attended to.
         mask: Option<MaskRef> = None,
         /// True where a position of the context is real, (batch, context length).
         context_mask: Option<MaskRef> = None,
-        /// True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front,
-        /// or 4 with batch and heads in front.
+        /// True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with
+        /// the heads in front, or 4 with batch and heads in front.
         attn_mask: Option<MaskRef> = None,
-        /// True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+        /// True where a position may be attended to in self attention, (batch, length), in place of
+        /// `mask`.
         self_attn_context_mask: Option<MaskRef> = None,
-        /// Memories of the segment before, one for each self attention, as `return_mems` gives them.
-        /// <https://arxiv.org/abs/1901.02860>
+        /// Memories of the segment before, one for each self attention, as `return_mems` gives
+        /// them. <https://arxiv.org/abs/1901.02860>
         mems: Option<Vec<TensorRef>> = None,
     }
     groups {}
@@ -26,10 +28,11 @@ options! {
 options! {
     /// What a model over tokens takes from every call besides.
     pub struct TokenInputs {
-        /// Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+        /// Positions as integers, (length) or (batch, length); or embeddings to add in their place,
+        /// of another type.
         pos: Option<IdsRef> = None,
-        /// Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers
-        /// them too. <https://arxiv.org/abs/2209.06794>
+        /// Embeddings to stand in front of the sequence, (batch, count, width), as images do in
+        /// PaLI; a `mask` covers them too. <https://arxiv.org/abs/2209.06794>
         prepend_embeds: Option<TensorRef> = None,
         /// Embeddings to add to those of the tokens.
         sum_embeds: Option<TensorRef> = None,
@@ -42,8 +45,8 @@ options! {
     pub struct ContinuousInputs {
         /// Positions as integers, (length) or (batch, length).
         pos: Option<IdsRef> = None,
-        /// Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask` covers them
-        /// too.
+        /// Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a
+        /// `mask` covers them too.
         prepend_embeds: Option<TensorRef> = None,
     }
     groups {}
@@ -52,14 +55,15 @@ options! {
 options! {
     /// Arguments of an `Attention`.
     pub struct AttentionCall {
-        /// What keys and values are made from, (batch, context length, width). Absent: the input itself.
+        /// What keys and values are made from, (batch, context length, width). Absent: the input
+        /// itself.
         context: Option<TensorRef> = None,
         /// True where a position is real, (batch, length); the output is 0 at others.
         mask: Option<MaskRef> = None,
         /// True where a key is real, (batch, context length). Absent: `mask`.
         context_mask: Option<MaskRef> = None,
-        /// True where a query (row) may attend to a key (column): 2 axes, 3 with the heads in front, or 4 with batch
-        /// and heads in front.
+        /// True where a query (row) may attend to a key (column): 2 axes, 3 with the heads in
+        /// front, or 4 with batch and heads in front.
         attn_mask: Option<MaskRef> = None,
         /// Memories that stand in front of the keys' and values' input, (batch, count, width).
         mem: Option<TensorRef> = None,
@@ -120,8 +124,8 @@ options! {
     pub struct SourceInputs {
         /// True where a token of the source is real, (batch, source length).
         mask: Option<MaskRef> = None,
-        /// True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or
-        /// 4 with batch and heads in front.
+        /// True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the
+        /// heads in front, or 4 with batch and heads in front.
         attn_mask: Option<MaskRef> = None,
     }
     groups {}
@@ -130,15 +134,16 @@ options! {
 options! {
     /// Arguments of an `XTransformer`.
     pub struct XTransformerCall {
-        /// Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask` does not
-        /// cover them. <https://arxiv.org/abs/2209.06794>
+        /// Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI;
+        /// `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
         src_prepend_embeds: Option<TensorRef> = None,
     }
     groups { "" source: SourceInputs, }
 }
 
 options! {
-    /// Arguments of an `AutoregressiveWrapper`'s loss. A `mask` has one column less than the tokens.
+    /// Arguments of an `AutoregressiveWrapper`'s loss. A `mask` has one column less than the
+    /// tokens.
     pub struct AutoregressiveCall {}
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
     checks conflicts
@@ -147,7 +152,8 @@ options! {
 options! {
     /// Which tokens a score counts.
     pub struct CountedTokens {
-        /// Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
+        /// Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may
+        /// be tokens as well.
         ignore_pad: bool = false,
     }
     groups {}
@@ -163,15 +169,16 @@ options! {
 options! {
     /// Arguments of an `XTransformer`'s score; the tensors belong to the source, as for its loss.
     pub struct XTransformerScore {
-        /// Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask` does not
-        /// cover them. <https://arxiv.org/abs/2209.06794>
+        /// Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI;
+        /// `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
         src_prepend_embeds: Option<TensorRef> = None,
     }
     groups { "" counted: CountedTokens, "" source: SourceInputs, }
 }
 
 options! {
-    /// Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less than the sequence.
+    /// Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less
+    /// than the sequence.
     pub struct ContinuousAutoregressiveCall {}
     groups { "" inputs: LayerInputs, "" values: ContinuousInputs, }
     checks conflicts

@@ -63,7 +63,8 @@ choice! {
     }
 }
 
-/// How the caller filters logits: by name, or by a function of its own, which runs outside (`{"$function": true}` in JSON).
+/// How the caller filters logits: by name, or by a function of its own, which runs outside
+/// (`{"$function": true}` in JSON).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterChoice {
     Named(Filter),

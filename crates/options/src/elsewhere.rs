@@ -1,8 +1,10 @@
-//! Names and values that are right elsewhere: in newer versions of x-transformers, and in other libraries.
+//! Names and values that are right elsewhere: in newer versions of x-transformers, and in other
+//! libraries.
 
 use serde_json::Value;
 
-/// Options of x-transformers 2.x that 1.9.2 does not have, without the prefixes of the class that takes them over.
+/// Options of x-transformers 2.x that 1.9.2 does not have, without the prefixes of the class that
+/// takes them over.
 const NEWER: &[&str] = &[
     // attention
     "add_zero_kv",
@@ -180,7 +182,8 @@ const PREFIXES: [&str; 5] = ["enc_", "dec_", "cross_", "attn_", "ff_"];
 /// What other libraries call the number of tokens to generate.
 const LENGTHS: [&str; 4] = ["max_tokens", "max_new_tokens", "max_length", "n_predict"];
 
-/// What is to be said of an unknown name that is known elsewhere; `names` are those that are known here.
+/// What is to be said of an unknown name that is known elsewhere; `names` are those that are known
+/// here.
 pub fn explain(name: &str, names: &[&str]) -> Option<String> {
     let mut plain = name;
     loop {
@@ -193,11 +196,17 @@ pub fn explain(name: &str, names: &[&str]) -> Option<String> {
             return Some("is not an option here: it is of later versions 1.x of x-transformers, not in 1.9.2".into());
         }
         if names.contains(&"temperature") && LENGTHS.contains(&plain) {
-            return Some("is not an option here: how many tokens come is the argument before the options".into());
+            return Some(
+                "is not an option here: how many tokens come is the argument before the options"
+                    .into(),
+            );
         }
         if NEWER.contains(&plain) {
-            let instead = instead(plain, names).map_or_else(String::new, |name| format!("; `{name}` is"));
-            return Some(format!("is not an option here: it is of x-transformers 2.x, not in 1.9.2{instead}"));
+            let instead =
+                instead(plain, names).map_or_else(String::new, |name| format!("; `{name}` is"));
+            return Some(format!(
+                "is not an option here: it is of x-transformers 2.x, not in 1.9.2{instead}"
+            ));
         }
         plain = PREFIXES.iter().find_map(|prefix| plain.strip_prefix(prefix))?;
     }
@@ -224,7 +233,17 @@ const SAME: &[(&[&str], &str)] = &[
     (&["n_head", "n_heads", "nhead", "num_heads", "num_attention_heads"], "heads"),
     (&["head_dim", "d_head", "d_k", "d_kv"], "dim_head"),
     (&["vocab_size", "n_vocab", "vocabulary_size", "num_embeddings"], "num_tokens"),
-    (&["block_size", "n_ctx", "n_positions", "context_length", "seq_len", "max_position_embeddings"], "max_seq_len"),
+    (
+        &[
+            "block_size",
+            "n_ctx",
+            "n_positions",
+            "context_length",
+            "seq_len",
+            "max_position_embeddings",
+        ],
+        "max_seq_len",
+    ),
     (&["dropout", "attention_dropout", "attn_pdrop"], "attn_dropout"),
     (&["resid_pdrop", "hidden_dropout_prob"], "ff_dropout"),
     (&["embd_pdrop", "embedding_dropout"], "emb_dropout"),
@@ -242,7 +261,8 @@ const SAME: &[(&[&str], &str)] = &[
 
 /// What an option of another library is called here, where it is one of `names`.
 pub fn same(name: &str, names: &[&str]) -> Option<String> {
-    let prefix = ["enc_", "dec_"].into_iter().find(|prefix| name.starts_with(prefix)).unwrap_or_default();
+    let prefix =
+        ["enc_", "dec_"].into_iter().find(|prefix| name.starts_with(prefix)).unwrap_or_default();
     let (_, here) = SAME.iter().find(|(others, _)| others.contains(&&name[prefix.len()..]))?;
     ending(&format!("{prefix}{here}"), names).map(str::to_string)
 }
@@ -250,7 +270,13 @@ pub fn same(name: &str, names: &[&str]) -> Option<String> {
 /// The name, or the shortest that ends with it.
 fn ending<'a>(wanted: &str, names: &[&'a str]) -> Option<&'a str> {
     let exact = names.iter().copied().find(|name| *name == wanted);
-    let longer = || names.iter().copied().filter(|name| name.ends_with(&format!("_{wanted}"))).min_by_key(|n| n.len());
+    let longer = || {
+        names
+            .iter()
+            .copied()
+            .filter(|name| name.ends_with(&format!("_{wanted}")))
+            .min_by_key(|n| n.len())
+    };
     exact.or_else(longer)
 }
 
@@ -281,10 +307,14 @@ mod tests {
     fn names_from_elsewhere_are_explained() {
         let names = ["dim", "attn_one_kv_head", "attn_dim_head", "enc_depth", "mask"];
         assert!(explain("attn_flash", &names).unwrap().contains("always on here"));
-        assert!(explain("dec_attn_kv_heads", &names).unwrap().ends_with("not in 1.9.2; `attn_one_kv_head` is"));
+        assert!(explain("dec_attn_kv_heads", &names)
+            .unwrap()
+            .ends_with("not in 1.9.2; `attn_one_kv_head` is"));
         assert!(explain("use_layerscale", &names).unwrap().ends_with("not in 1.9.2"));
         assert!(explain("resi_dual", &names).unwrap().contains("later versions 1.x"));
-        assert!(explain("max_new_tokens", &["temperature"]).unwrap().contains("the argument before the options"));
+        assert!(explain("max_new_tokens", &["temperature"])
+            .unwrap()
+            .contains("the argument before the options"));
         assert_eq!(explain("max_new_tokens", &names), None);
         assert_eq!(explain("dimm", &names), None);
         assert_eq!(same("d_model", &names).as_deref(), Some("dim"));

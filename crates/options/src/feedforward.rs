@@ -8,10 +8,11 @@ options! {
     pub struct FeedForwardOptions {
         /// Width of the hidden layer, as a multiple of the layer's own width (rounded down).
         mult: f64 = 4.0,
-        /// Width of the output. Absent: the width of the input, which the sum with the residual needs.
+        /// Width of the output. Absent: the width of the input, which the sum with the residual
+        /// needs.
         dim_out: Option<NonZeroUsize> = None,
-        /// Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the
-        /// activation. <https://arxiv.org/abs/2002.05202>
+        /// Gated linear unit: the hidden projection is twice as wide, and one half gates the other
+        /// through the activation. <https://arxiv.org/abs/2002.05202>
         glu: bool = false,
         /// SiLU (Swish) as the activation instead of GELU; with `glu` this is SwiGLU.
         /// <https://arxiv.org/abs/2002.05202>
@@ -19,7 +20,8 @@ options! {
         /// The square of ReLU as the activation. Goes before `swish` where both are on.
         /// <https://arxiv.org/abs/2109.08668>
         relu_squared: bool = false,
-        /// A LayerNorm right after the activation, as in NormFormer. <https://arxiv.org/abs/2110.09456>
+        /// A LayerNorm right after the activation, as in NormFormer.
+        /// <https://arxiv.org/abs/2110.09456>
         post_act_ln: bool = false,
         /// Dropout on the hidden layer while training.
         dropout: Probability = Probability(0.0),

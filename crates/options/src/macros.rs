@@ -1,10 +1,10 @@
-/// Declares options once. From this come the Rust struct with its defaults, the validator, the TypeScript
-/// interface and the table of docs/options.md.
+/// Declares options once. From this come the Rust struct with its defaults, the validator, the
+/// TypeScript interface and the table of docs/options.md.
 ///
-/// `name: Type = default` is an option, `name: Type` a required one. `(later)` in front marks an option that has no
-/// layer yet: any value but its default is an error that says so. `groups` takes over the options of
-/// another struct, their names with a prefix. `checks conflicts` calls a method of that name for what
-/// one option alone does not tell.
+/// `name: Type = default` is an option, `name: Type` a required one. `(later)` in front marks an
+/// option that has no layer yet: any value but its default is an error that says so. `groups` takes
+/// over the options of another struct, their names with a prefix. `checks conflicts` calls a method
+/// of that name for what one option alone does not tell.
 ///
 /// ```text
 /// options! {

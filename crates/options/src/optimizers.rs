@@ -35,7 +35,8 @@ options! {
     pub struct MomentOptions {
         /// Learning rate.
         lr: NonNegative = NonNegative(1e-3),
-        /// How slowly the averages of the gradient and of its square move, two numbers from 0 to below 1.
+        /// How slowly the averages of the gradient and of its square move, two numbers from 0 to
+        /// below 1.
         betas: Vec<f64> = vec![0.9, 0.999],
         /// Added to the root of the second average, so that nothing is divided by 0.
         eps: NonNegative = NonNegative(1e-8),

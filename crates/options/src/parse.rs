@@ -1,4 +1,5 @@
-//! From JSON to a struct of options: unknown names, wrong kinds, missing values and conflicts, all in one go.
+//! From JSON to a struct of options: unknown names, wrong kinds, missing values and conflicts, all
+//! in one go.
 
 use crate::elsewhere;
 use crate::problem::{nearest, Problem, Problems};
@@ -10,7 +11,8 @@ use serde_json::{Map, Value};
 pub trait Options: Sized + 'static {
     const SPEC: Spec;
 
-    /// Reads the fields, each under `prefix` plus its name. `None` where a required one is missing or wrong.
+    /// Reads the fields, each under `prefix` plus its name. `None` where a required one is missing
+    /// or wrong.
     fn read(map: &Map<String, Value>, prefix: &str, problems: &mut Problems) -> Option<Self>;
 
     /// Writes every field, each under `prefix` plus its name.
@@ -34,8 +36,12 @@ pub fn parse<T: Options>(value: &Value) -> Result<T, Problems> {
     parse_and(value, |_, _| {})
 }
 
-/// As [`parse`]; `also` notes what is wrong with options that could be read, for reasons that lie outside of them.
-pub fn parse_and<T: Options>(value: &Value, also: impl FnOnce(&T, &mut Problems)) -> Result<T, Problems> {
+/// As [`parse`]; `also` notes what is wrong with options that could be read, for reasons that lie
+/// outside of them.
+pub fn parse_and<T: Options>(
+    value: &Value,
+    also: impl FnOnce(&T, &mut Problems),
+) -> Result<T, Problems> {
     let mut problems = Problems::default();
     let Some(map) = value.as_object() else {
         problems.add("options", "must be an object");
@@ -63,7 +69,8 @@ fn unknown_names(map: &Map<String, Value>, spec: &Spec, problems: &mut Problems)
             None => Problem {
                 path,
                 message: "is not an option here".into(),
-                did_you_mean: elsewhere::same(name, &names).or_else(|| nearest(name, names.iter().copied())),
+                did_you_mean: elsewhere::same(name, &names)
+                    .or_else(|| nearest(name, names.iter().copied())),
                 ..Problem::default()
             },
         });
@@ -94,7 +101,9 @@ pub fn field<T: OptionType>(
         problems.0.push(Problem {
             path: path.to_string(),
             message: format!("got {}", show(value)),
-            allowed: Some(elsewhere::allowed(path, value).map_or_else(|| T::KIND.describe(), str::to_string)),
+            allowed: Some(
+                elsewhere::allowed(path, value).map_or_else(|| T::KIND.describe(), str::to_string),
+            ),
             ..Problem::default()
         });
         return default;
@@ -102,7 +111,8 @@ pub fn field<T: OptionType>(
     if later && default.as_ref().is_none_or(|d| d.write() != read.write()) {
         problems.0.push(Problem {
             path: path.to_string(),
-            message: "is known, but this version has no layer for it yet; leave it at its default".into(),
+            message: "is known, but this version has no layer for it yet; leave it at its default"
+                .into(),
             later: true,
             ..Problem::default()
         });

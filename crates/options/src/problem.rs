@@ -83,11 +83,23 @@ impl std::error::Error for Problems {}
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
     let spelled = known.iter().copied().find(|k| plain(k) == plain(name));
-    let typed = || known.iter().copied().find(|k| name.len() > 3 && strsim::damerau_levenshtein(name, k) == 1);
-    let begun = || known.iter().copied().filter(|k| name.len() > 2 && k.starts_with(name)).min_by_key(|k| k.len());
+    let typed = || {
+        known.iter().copied().find(|k| name.len() > 3 && strsim::damerau_levenshtein(name, k) == 1)
+    };
+    let begun = || {
+        known
+            .iter()
+            .copied()
+            .filter(|k| name.len() > 2 && k.starts_with(name))
+            .min_by_key(|k| k.len())
+    };
     // a prefix too few (`qk_norm`), or too many (`attn_heads`)
-    let longer = || known.iter().copied().filter(|k| k.ends_with(&format!("_{name}"))).min_by_key(|k| k.len());
-    let shorter = || known.iter().copied().filter(|k| name.ends_with(&format!("_{k}"))).max_by_key(|k| k.len());
+    let longer = || {
+        known.iter().copied().filter(|k| k.ends_with(&format!("_{name}"))).min_by_key(|k| k.len())
+    };
+    let shorter = || {
+        known.iter().copied().filter(|k| name.ends_with(&format!("_{k}"))).max_by_key(|k| k.len())
+    };
     spelled
         .or_else(typed)
         .or_else(begun)

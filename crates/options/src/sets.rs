@@ -1,7 +1,9 @@
-//! Every set of options by name: of classes, calls, filters, optimizers and schedules. From this list come the
-//! TypeScript interfaces, the tables of docs/options.md, and the validation by name.
+//! Every set of options by name: of classes, calls, filters, optimizers and schedules. From this
+//! list come the TypeScript interfaces, the tables of docs/options.md, and the validation by name.
 
-use crate::{attention, autoregressive, calls, generation, layers, optimizers, schedules, wrappers};
+use crate::{
+    attention, autoregressive, calls, generation, layers, optimizers, schedules, wrappers,
+};
 use crate::{parse, parse_and, Named, Options, Problems, Spec};
 use serde_json::{Map, Value};
 
@@ -21,7 +23,14 @@ pub struct OptionSet {
 
 impl OptionSet {
     fn of<T: Options>(interface: &'static str) -> Self {
-        Self { interface, spec: T::SPEC, positional: &[], heading: None, functions: &[], read: resolved::<T> }
+        Self {
+            interface,
+            spec: T::SPEC,
+            positional: &[],
+            heading: None,
+            functions: &[],
+            read: resolved::<T>,
+        }
     }
 
     fn table(self, heading: &'static str) -> Self {
@@ -59,8 +68,8 @@ impl OptionSet {
         (self.read)(value)
     }
 
-    /// Each of `groups` over the options that all have in common, with defaults. Problems come all at once, those of a
-    /// group under `param_groups[INDEX]`.
+    /// Each of `groups` over the options that all have in common, with defaults. Problems come all
+    /// at once, those of a group under `param_groups[INDEX]`.
     pub fn resolve_groups(&self, common: &Value, groups: &[Value]) -> Result<Vec<Value>, Problems> {
         let mut problems = self.resolve(common).err().unwrap_or_default();
         // what is wrong for all is told once
@@ -84,7 +93,9 @@ impl OptionSet {
 /// `own` in place of what `common` has under the same names.
 fn over(common: &Map<String, Value>, own: &Value) -> Value {
     match own {
-        Value::Object(own) => Value::Object(common.clone().into_iter().chain(own.clone()).collect()),
+        Value::Object(own) => {
+            Value::Object(common.clone().into_iter().chain(own.clone()).collect())
+        }
         other => other.clone(),
     }
 }
@@ -95,7 +106,9 @@ fn resolved<T: Options>(value: &Value) -> Result<Value, Problems> {
 
 /// Options of an `Encoder` or a `Decoder`: what goes together depends on the class too.
 fn resolved_layers(class: &str, value: &Value) -> Result<Value, Problems> {
-    let check = |options: &layers::LayersOptions, problems: &mut Problems| options.check_class(class, problems);
+    let check = |options: &layers::LayersOptions, problems: &mut Problems| {
+        options.check_class(class, problems)
+    };
     Ok(parse_and(value, check)?.to_json())
 }
 
@@ -116,20 +129,25 @@ fn classes() -> Vec<OptionSet> {
         OptionSet::of::<LayersOptions>("EncoderOptions")
             .reading(|value| resolved_layers("Encoder", value))
             .table("Encoder, Decoder"),
-        OptionSet::of::<LayersOptions>("DecoderOptions").reading(|value| resolved_layers("Decoder", value)),
+        OptionSet::of::<LayersOptions>("DecoderOptions")
+            .reading(|value| resolved_layers("Decoder", value)),
         OptionSet::of::<CrossAttenderOptions>("CrossAttenderOptions").table("CrossAttender"),
         OptionSet::of::<attention::AttentionOptions>("AttentionOptions").table("Attention"),
-        OptionSet::of::<TransformerWrapperOptions>("TransformerWrapperOptions").table("TransformerWrapper"),
+        OptionSet::of::<TransformerWrapperOptions>("TransformerWrapperOptions")
+            .table("TransformerWrapper"),
         OptionSet::of::<ContinuousTransformerWrapperOptions>("ContinuousTransformerWrapperOptions")
             .table("ContinuousTransformerWrapper"),
-        OptionSet::of::<ViTransformerWrapperOptions>("ViTransformerWrapperOptions").table("ViTransformerWrapper"),
+        OptionSet::of::<ViTransformerWrapperOptions>("ViTransformerWrapperOptions")
+            .table("ViTransformerWrapper"),
         OptionSet::of::<XTransformerOptions>("XTransformerOptions").table("XTransformer"),
         OptionSet::of::<AutoregressiveWrapperOptions>("AutoregressiveWrapperOptions")
             .after(&["net"])
             .table("AutoregressiveWrapper"),
-        OptionSet::of::<ContinuousAutoregressiveWrapperOptions>("ContinuousAutoregressiveWrapperOptions")
-            .after(&["net"])
-            .table("ContinuousAutoregressiveWrapper"),
+        OptionSet::of::<ContinuousAutoregressiveWrapperOptions>(
+            "ContinuousAutoregressiveWrapperOptions",
+        )
+        .after(&["net"])
+        .table("ContinuousAutoregressiveWrapper"),
         OptionSet::of::<NonAutoregressiveWrapperOptions>("NonAutoregressiveWrapperOptions")
             .after(&["net"])
             .table("NonAutoregressiveWrapper"),
@@ -141,7 +159,8 @@ fn calls() -> Vec<OptionSet> {
     vec![
         OptionSet::of::<LayersCall>("LayersCall"),
         OptionSet::of::<AttentionCall>("AttentionCall"),
-        OptionSet::of::<TransformerCall>("TransformerCall").table("forward of a TransformerWrapper"),
+        OptionSet::of::<TransformerCall>("TransformerCall")
+            .table("forward of a TransformerWrapper"),
         OptionSet::of::<ContinuousTransformerCall>("ContinuousTransformerCall"),
         OptionSet::of::<ViTransformerCall>("ViTransformerCall"),
         OptionSet::of::<XTransformerCall>("XTransformerCall").table("forward of an XTransformer"),
@@ -178,7 +197,9 @@ fn training() -> Vec<OptionSet> {
         OptionSet::of::<SgdOptions>("SGDOptions").table("SGD"),
         OptionSet::of::<AdamOptions>("AdamOptions").table("Adam"),
         OptionSet::of::<AdamWOptions>("AdamWOptions").table("AdamW"),
-        OptionSet::of::<ConstantOptions>("ConstantOptions").of_functions(&["constant"]).table("constant"),
+        OptionSet::of::<ConstantOptions>("ConstantOptions")
+            .of_functions(&["constant"])
+            .table("constant"),
         OptionSet::of::<LinearWarmupOptions>("LinearWarmupOptions")
             .of_functions(&["linearWarmup"])
             .table("linearWarmup"),

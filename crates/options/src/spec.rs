@@ -1,5 +1,5 @@
-//! What is known of an option: its name, kind, default and documentation. The validator, the TypeScript
-//! interfaces and the table of docs/options.md are all made from these.
+//! What is known of an option: its name, kind, default and documentation. The validator, the
+//! TypeScript interfaces and the table of docs/options.md are all made from these.
 
 use serde_json::Value;
 
@@ -21,7 +21,8 @@ pub struct Field {
     pub later: bool,
 }
 
-/// Options that are declared elsewhere and taken over, their names with a prefix (`attn_`, `enc_`, or none).
+/// Options that are declared elsewhere and taken over, their names with a prefix (`attn_`, `enc_`,
+/// or none).
 pub struct Group {
     pub prefix: &'static str,
     pub spec: &'static Spec,
@@ -99,8 +100,9 @@ pub struct Named {
 }
 
 impl Named {
-    /// Its documentation without the addresses. Other options in it stand under their full names as well, `names`
-    /// being all those of the class: in `enc_attn_qk_norm_groups`, `qk_norm` becomes `enc_attn_qk_norm`.
+    /// Its documentation without the addresses. Other options in it stand under their full names as
+    /// well, `names` being all those of the class: in `enc_attn_qk_norm_groups`, `qk_norm` becomes
+    /// `enc_attn_qk_norm`.
     pub fn text(&self, names: &[&str]) -> String {
         let prefix = self.name.strip_suffix(self.field.name).unwrap_or_default();
         let (text, _) = split_links(self.field.doc);
@@ -117,7 +119,8 @@ impl Named {
     }
 }
 
-/// `word` with as much of `prefix` in front as makes it one of `names`; `word` itself where nothing does.
+/// `word` with as much of `prefix` in front as makes it one of `names`; `word` itself where nothing
+/// does.
 fn full_name(word: &str, prefix: &str, names: &[&str]) -> String {
     let mut prefix = prefix;
     while !prefix.is_empty() {
@@ -154,7 +157,8 @@ impl Spec {
     pub fn flatten(&self) -> Vec<Named> {
         let own = self.fields.iter().map(|field| Named { name: field.name.to_string(), field });
         let grouped = self.groups.iter().flat_map(|group| {
-            let full = |n: Named| Named { name: format!("{}{}", group.prefix, n.name), field: n.field };
+            let full =
+                |n: Named| Named { name: format!("{}{}", group.prefix, n.name), field: n.field };
             group.spec.flatten().into_iter().map(full)
         });
         own.chain(grouped).collect()

@@ -20,7 +20,8 @@ impl StackOptions {
         self.rel_pos_bias || self.is_rotary()
     }
 
-    /// How many features of a head rotary positions turn: half a head, at least 32, at most the whole head.
+    /// How many features of a head rotary positions turn: half a head, at least 32, at most the
+    /// whole head.
     pub fn rotary_dim(&self) -> usize {
         let dim_head = self.attn.dim_head.get();
         self.rotary_emb_dim.map_or(dim_head / 2, |dim| dim.get()).max(32).min(dim_head)
@@ -42,7 +43,8 @@ impl StackOptions {
                 Err(problem("sandwich_coef", format!("must be from 1 to `depth` ({depth})")))
             }
             (None, Some(coef)) => {
-                Ok([vec![SelfAttention; coef], block.repeat(depth - coef), vec![FeedForward; coef]].concat())
+                Ok([vec![SelfAttention; coef], block.repeat(depth - coef), vec![FeedForward; coef]]
+                    .concat())
             }
             (None, None) => Ok(block.repeat(depth)),
         }
@@ -61,7 +63,9 @@ impl StackOptions {
 
     pub(crate) fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         let path = |name: &str| format!("{prefix}{name}");
-        let mut require = |holds: bool, name: &str, message: String| problems.require(holds, &path(name), message);
+        let mut require = |holds: bool, name: &str, message: String| {
+            problems.require(holds, &path(name), message)
+        };
         require(
             !(self.alibi_pos_bias && self.rel_pos_bias),
             "alibi_pos_bias",
@@ -79,7 +83,11 @@ impl StackOptions {
             "alibi_num_heads",
             format!("is more than `{prefix}heads` ({})", self.heads),
         );
-        require(self.rotary_xpos_scale_base > 0.0, "rotary_xpos_scale_base", "must be greater than 0".into());
+        require(
+            self.rotary_xpos_scale_base > 0.0,
+            "rotary_xpos_scale_base",
+            "must be greater than 0".into(),
+        );
         require(
             !self.deepnorm || self.scale_residual_constant == 1.0,
             "scale_residual_constant",
@@ -93,23 +101,37 @@ impl StackOptions {
         require(
             !(self.zero_init_branch_output && self.attn.on_attn),
             "zero_init_branch_output",
-            format!("does not go with `{prefix}attn_on_attn`, whose gate would have to start at 0 too"),
+            format!(
+                "does not go with `{prefix}attn_on_attn`, whose gate would have to start at 0 too"
+            ),
         );
     }
 
     /// Notes what does not go with the width and with the order of the layers.
-    pub(crate) fn check_context(&self, context: StackContext, prefix: &str, problems: &mut Problems) {
+    pub(crate) fn check_context(
+        &self,
+        context: StackContext,
+        prefix: &str,
+        problems: &mut Problems,
+    ) {
         let path = |name: &str| format!("{prefix}{name}");
         let kinds = match self.layer_kinds(context) {
             Ok(kinds) => kinds,
             Err(problem) => return problems.add(path(&problem.path), problem.message),
         };
-        let lengths = [("shift_tokens", self.shift_tokens.len()), ("layer_dropout", self.layer_dropout.len())];
+        let lengths = [
+            ("shift_tokens", self.shift_tokens.len()),
+            ("layer_dropout", self.layer_dropout.len()),
+        ];
         for (name, length) in lengths {
             problems.require(
                 length.is_none_or(|n| n == kinds.len()),
                 &path(name),
-                format!("has {} entries, but there are {} sub-layers", length.unwrap_or_default(), kinds.len()),
+                format!(
+                    "has {} entries, but there are {} sub-layers",
+                    length.unwrap_or_default(),
+                    kinds.len()
+                ),
             );
         }
         let several = kinds.iter().filter(|kind| **kind == CrossAttention).count() > 1;
@@ -163,7 +185,13 @@ impl StackOptions {
     }
 
     /// Notes what does not go with the direction: whether a position may see later ones.
-    pub(crate) fn check_direction(&self, context: StackContext, causal: bool, prefix: &str, problems: &mut Problems) {
+    pub(crate) fn check_direction(
+        &self,
+        context: StackContext,
+        causal: bool,
+        prefix: &str,
+        problems: &mut Problems,
+    ) {
         let path = |name: &str| format!("{prefix}{name}");
         problems.require(
             causal || !self.rotary_xpos,
@@ -191,18 +219,24 @@ fn problem(path: &str, message: String) -> Problem {
     Problem { path: path.into(), message, ..Problem::default() }
 }
 
-/// `block` without its feed-forwards, filled up with feed-forwards to a width, and repeated over about the first two
-/// thirds of `total` sub-layers; feed-forwards after that.
+/// `block` without its feed-forwards, filled up with feed-forwards to a width, and repeated over
+/// about the first two thirds of `total` sub-layers; feed-forwards after that.
 fn par_layers(block: &[LayerKind], total: usize, ratio: usize) -> Result<Vec<LayerKind>, Problem> {
     if ratio <= 1 || ratio > total {
-        return Err(problem("par_ratio", format!("must be from 2 to {total}, the number of sub-layers")));
+        return Err(problem(
+            "par_ratio",
+            format!("must be from 2 to {total}, the number of sub-layers"),
+        ));
     }
     let count = total / ratio;
     let cut = total * 2 / 3;
     let width = (cut + cut / count) / count;
     let mut block: Vec<_> = block.iter().copied().filter(|kind| *kind != FeedForward).collect();
     if block.len() > width {
-        return Err(problem("par_ratio", format!("{ratio} leaves {width} sub-layers for a block of {}", block.len())));
+        return Err(problem(
+            "par_ratio",
+            format!("{ratio} leaves {width} sub-layers for a block of {}", block.len()),
+        ));
     }
     block.resize(width, FeedForward);
     let mut layers = block.repeat(count);

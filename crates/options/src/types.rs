@@ -42,7 +42,8 @@ impl OptionType for usize {
     const KIND: Kind = Kind::Integer { min: 0 };
     fn read(value: &Value) -> Option<Self> {
         let whole = u64::try_from(whole(value)?).ok()?;
-        // where sizes have 32 bits, as in WebAssembly, what is larger fits nowhere: memory says so when it is used
+        // where sizes have 32 bits, as in WebAssembly, what is larger fits nowhere: memory says so
+        // when it is used
         Some(usize::try_from(whole).unwrap_or(usize::MAX))
     }
     fn write(&self) -> Value {
@@ -198,7 +199,8 @@ macro_rules! tensor_ref {
 }
 
 tensor_ref! {
-    /// A tensor that stands in JSON as `{"$tensor": index}`: its place in the list that goes along with the call.
+    /// A tensor that stands in JSON as `{"$tensor": index}`: its place in the list that goes along
+    /// with the call.
     TensorRef Numbers
 }
 
@@ -224,7 +226,8 @@ impl From<MaskRef> for TensorRef {
     }
 }
 
-/// A model that stands in JSON as `{"$module": index}`: its place in the list that goes along with the constructor.
+/// A model that stands in JSON as `{"$module": index}`: its place in the list that goes along with
+/// the constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModuleRef<C> {
     pub index: usize,

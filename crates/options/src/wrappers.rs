@@ -34,15 +34,17 @@ options! {
 options! {
     /// How a sequence is embedded.
     pub struct SequenceOptions {
-        /// The longest sequence that absolute positions cover; generation sees this many of the last tokens.
+        /// The longest sequence that absolute positions cover; generation sees this many of the
+        /// last tokens.
         max_seq_len: NonZeroUsize,
         /// Dropout on the embeddings while training.
         emb_dropout: Probability = Probability(0.0),
-        /// Absolute positions are added to the embeddings. Off by itself where the layers have `rel_pos_bias` or
-        /// rotary positions; decoders learn well without. <https://arxiv.org/abs/2203.16634>
+        /// Absolute positions are added to the embeddings. Off by itself where the layers have
+        /// `rel_pos_bias` or rotary positions; decoders learn well without.
+        /// <https://arxiv.org/abs/2203.16634>
         use_abs_pos_emb: bool = true,
-        /// Absolute positions from sines and cosines with one learned factor, in place of a learned table.
-        /// <https://arxiv.org/abs/2202.10447>
+        /// Absolute positions from sines and cosines with one learned factor, in place of a learned
+        /// table. <https://arxiv.org/abs/2202.10447>
         scaled_sinu_pos_emb: bool = false,
     }
     groups {}
@@ -51,8 +53,8 @@ options! {
 options! {
     /// Memory tokens.
     pub struct MemoryTokenOptions {
-        /// This many learned vectors stand in front of the sequence, and are cut off after the layers.
-        /// <https://arxiv.org/abs/2006.11527>
+        /// This many learned vectors stand in front of the sequence, and are cut off after the
+        /// layers. <https://arxiv.org/abs/2006.11527>
         num_memory_tokens: Option<usize> = None,
     }
     groups {}
@@ -61,20 +63,30 @@ options! {
 options! {
     /// A norm after the embeddings.
     pub struct EmbeddingNormOptions {
-        /// LayerNorm on the sum of embeddings and positions, as in BLOOM. <https://arxiv.org/abs/2211.05100>
+        /// LayerNorm on the sum of embeddings and positions, as in BLOOM.
+        /// <https://arxiv.org/abs/2211.05100>
         post_emb_norm: bool = false,
     }
     groups {}
 }
 
 impl SequenceOptions {
-    /// Notes what does not go with the width of the embeddings. `layers_have_positions`: rotary or T5's.
-    pub fn check_width(&self, width: usize, layers_have_positions: bool, prefix: &str, problems: &mut Problems) {
+    /// Notes what does not go with the width of the embeddings. `layers_have_positions`: rotary or
+    /// T5's.
+    pub fn check_width(
+        &self,
+        width: usize,
+        layers_have_positions: bool,
+        prefix: &str,
+        problems: &mut Problems,
+    ) {
         let sinusoidal = self.scaled_sinu_pos_emb && self.use_abs_pos_emb && !layers_have_positions;
         problems.require(
             !sinusoidal || width.is_multiple_of(2),
             &format!("{prefix}scaled_sinu_pos_emb"),
-            format!("needs embeddings of an even width, not of {width}: half are sines, half cosines"),
+            format!(
+                "needs embeddings of an even width, not of {width}: half are sines, half cosines"
+            ),
         );
     }
 }
@@ -84,21 +96,24 @@ options! {
     pub struct TransformerWrapperOptions {
         /// The layers; their weights are shared with this model.
         attn_layers: ModuleRef<AnyLayers>,
-        /// Width of the embeddings; they are projected to the width of the layers. Absent: that width.
+        /// Width of the embeddings; they are projected to the width of the layers. Absent: that
+        /// width.
         emb_dim: Option<NonZeroUsize> = None,
-        /// Length of the memories that `return_mems` gives, which needs this option; 0 keeps them whole
-        /// (Transformer-XL). <https://arxiv.org/abs/1901.02860>
+        /// Length of the memories that `return_mems` gives, which needs this option; 0 keeps them
+        /// whole (Transformer-XL). <https://arxiv.org/abs/1901.02860>
         max_mem_len: Option<usize> = None,
-        /// Memories go this many layers further down in the next segment, those of the lowest to the top.
-        /// <https://arxiv.org/abs/2012.15688>
+        /// Memories go this many layers further down in the next segment, those of the lowest to
+        /// the top. <https://arxiv.org/abs/2012.15688>
         shift_mem_down: usize = 0,
         /// The head uses the weights of the token embedding. <https://arxiv.org/abs/1608.05859>
         tie_embedding: bool = false,
         /// Width of the head. Absent: `num_tokens`.
         logits_dim: Option<NonZeroUsize> = None,
-        /// Token and position embeddings of length 1, with small initial values. <https://arxiv.org/abs/1910.05895>
+        /// Token and position embeddings of length 1, with small initial values.
+        /// <https://arxiv.org/abs/1910.05895>
         l2norm_embed: bool = false,
-        /// The share of the gradient that reaches the embeddings, as in CogView. <https://arxiv.org/abs/2105.13290>
+        /// The share of the gradient that reaches the embeddings, as in CogView.
+        /// <https://arxiv.org/abs/2105.13290>
         emb_frac_gradient: f64 = 1.0,
     }
     groups {
@@ -210,8 +225,8 @@ options! {
         dim: NonZeroUsize,
         /// The decoder uses the token embedding of the encoder.
         tie_token_emb: bool = false,
-        /// Residuals and initial weights scaled as in DeepNet. The norms stay in front unless `enc_pre_norm` and
-        /// `dec_pre_norm` are off. <https://arxiv.org/abs/2203.00555>
+        /// Residuals and initial weights scaled as in DeepNet. The norms stay in front unless
+        /// `enc_pre_norm` and `dec_pre_norm` are off. <https://arxiv.org/abs/2203.00555>
         deepnorm: bool = false,
         /// The share of the encoder's output that the decoder does not see in training.
         /// <https://arxiv.org/abs/2202.07765>
@@ -233,7 +248,11 @@ impl XTransformerOptions {
 
     /// Where the decoder's layers stand.
     pub fn decoder_context(&self) -> StackContext {
-        StackContext { dim: self.dim.get(), cross_attend: true, only_cross: self.decoder.only_cross }
+        StackContext {
+            dim: self.dim.get(),
+            cross_attend: true,
+            only_cross: self.decoder.only_cross,
+        }
     }
 
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {

@@ -27,7 +27,8 @@ pub static TENSORS: Table<Tensor> = Table { slab: &TENSOR, what: "this tensor" }
 /// The models.
 pub static MODELS: Table<Arc<Model>> = Table { slab: &MODEL, what: "this model" };
 /// The generations.
-pub static GENERATIONS: Table<Rc<Generating>> = Table { slab: &GENERATION, what: "this generation" };
+pub static GENERATIONS: Table<Rc<Generating>> =
+    Table { slab: &GENERATION, what: "this generation" };
 /// The files that are being read.
 pub static READERS: Table<Rc<Reading>> = Table { slab: &READER, what: "this file" };
 /// The optimizers.
@@ -76,6 +77,7 @@ pub fn tensors(handles: &[Handle]) -> Thrown<Vec<Tensor>> {
 
 /// A result for JavaScript: `[json, handles]`.
 pub fn reply(reply: Reply) -> Array {
-    let handles: Vec<Handle> = reply.tensors.into_iter().map(|tensor| TENSORS.insert(tensor)).collect();
+    let handles: Vec<Handle> =
+        reply.tensors.into_iter().map(|tensor| TENSORS.insert(tensor)).collect();
     Array::of2(&reply.json.into(), &Uint32Array::from(handles.as_slice()).into())
 }

@@ -45,9 +45,15 @@ pub fn backward(loss: Handle, retain: bool) -> Thrown<()> {
 
 /// Builds a model, see [`bindings::construct`].
 #[wasm_bindgen]
-pub fn construct(class_name: &str, options: &str, modules: &[Handle], context: &str) -> Thrown<Handle> {
+pub fn construct(
+    class_name: &str,
+    options: &str,
+    modules: &[Handle],
+    context: &str,
+) -> Thrown<Handle> {
     let modules = modules.iter().map(|m| MODELS.get(*m)).collect::<Thrown<Vec<_>>>()?;
-    now(|| bindings::construct(class_name, options, &modules, &Context::parse(context)?)).map(|m| MODELS.insert(m))
+    now(|| bindings::construct(class_name, options, &modules, &Context::parse(context)?))
+        .map(|m| MODELS.insert(m))
 }
 
 /// Creates an optimizer, see [`bindings::optimizer`].
@@ -73,7 +79,12 @@ pub fn write_tensors(names: &str, inputs: &[Handle], metadata: &str) -> Thrown<V
 
 /// Serialises the state of an optimizer, see [`bindings::write_optimizer`].
 #[wasm_bindgen]
-pub fn write_optimizer(kind: &str, names: &str, inputs: &[Handle], groups: &str) -> Thrown<Vec<u8>> {
+pub fn write_optimizer(
+    kind: &str,
+    names: &str,
+    inputs: &[Handle],
+    groups: &str,
+) -> Thrown<Vec<u8>> {
     let inputs = tensors(inputs)?;
     now(|| bindings::write_optimizer(kind, names, &inputs, groups))
 }

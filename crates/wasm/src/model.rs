@@ -57,22 +57,48 @@ pub fn model_quantization(model: Handle) -> Thrown<Option<String>> {
 
 /// Copies tensors into entries, see [`bindings::load_state`].
 #[wasm_bindgen]
-pub fn model_load_state(model: Handle, names: &str, inputs: &[Handle], strict: bool) -> Thrown<String> {
+pub fn model_load_state(
+    model: Handle,
+    names: &str,
+    inputs: &[Handle],
+    strict: bool,
+) -> Thrown<String> {
     let (model, inputs) = (MODELS.get(model)?, tensors(inputs)?);
     now(|| bindings::load_state(&model, names, &inputs, strict))
 }
 
 /// Calls a method, see [`bindings::call`]. Returns `[json, handles]`.
 #[wasm_bindgen]
-pub fn model_call(model: Handle, method: &str, args: &str, inputs: &[Handle], context: &str) -> Thrown<Array> {
+pub fn model_call(
+    model: Handle,
+    method: &str,
+    args: &str,
+    inputs: &[Handle],
+    context: &str,
+) -> Thrown<Array> {
     let (model, inputs) = (MODELS.get(model)?, tensors(inputs)?);
-    let run = || bindings::call(&model, method, args, &inputs, &Context::parse(context)?, &AbortFlag::default());
+    let run = || {
+        bindings::call(
+            &model,
+            method,
+            args,
+            &inputs,
+            &Context::parse(context)?,
+            &AbortFlag::default(),
+        )
+    };
     now(run).map(reply)
 }
 
 /// Starts a generation, see [`bindings::generation`].
 #[wasm_bindgen]
-pub fn model_generation(model: Handle, method: &str, args: &str, inputs: &[Handle], context: &str) -> Thrown<Handle> {
+pub fn model_generation(
+    model: Handle,
+    method: &str,
+    args: &str,
+    inputs: &[Handle],
+    context: &str,
+) -> Thrown<Handle> {
     let (model, inputs) = (MODELS.get(model)?, tensors(inputs)?);
     let start = || bindings::generation(&model, method, args, &inputs, &Context::parse(context)?);
     now(start).map(|generation| GENERATIONS.insert(Rc::new(generation)))
@@ -107,7 +133,11 @@ pub fn generation_logits(generation: Handle) -> Thrown<Handle> {
 
 /// Draws the next token of every row, as integers; `None` if the generation is over.
 #[wasm_bindgen]
-pub fn generation_accept(generation: Handle, logits: Handle, filtered: bool) -> Thrown<Option<Vec<f64>>> {
+pub fn generation_accept(
+    generation: Handle,
+    logits: Handle,
+    filtered: bool,
+) -> Thrown<Option<Vec<f64>>> {
     let (generation, logits) = (GENERATIONS.get(generation)?, TENSORS.get(logits)?);
     let tokens = now(|| generation.accept(&logits, filtered))?;
     Ok(tokens.map(|tokens| tokens.into_iter().map(|token| token as f64).collect()))

@@ -7,7 +7,13 @@ use xt_bindings::{self as bindings, Tensor};
 
 /// Creates a tensor, see [`bindings::from_bytes`].
 #[wasm_bindgen]
-pub fn tensor(bytes: &[u8], source: &str, dtype: &str, shape: &[f64], device: &str) -> Thrown<Handle> {
+pub fn tensor(
+    bytes: &[u8],
+    source: &str,
+    dtype: &str,
+    shape: &[f64],
+    device: &str,
+) -> Thrown<Handle> {
     let shape: Vec<usize> = shape.iter().map(|d| *d as usize).collect();
     now(|| bindings::from_bytes(bytes, source, dtype, &shape, device)).map(|x| TENSORS.insert(x))
 }

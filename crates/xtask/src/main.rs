@@ -16,7 +16,10 @@ Usage: cargo run -p xtask -- generate [--check]
   generate --check  writes nothing; fails where one of them is stale, and names it";
 
 fn main() -> ExitCode {
-    match arguments().map_err(|error| format!("{error}\n\n{HELP}")).and_then(|check| run(&root(), check)) {
+    match arguments()
+        .map_err(|error| format!("{error}\n\n{HELP}"))
+        .and_then(|check| run(&root(), check))
+    {
         Ok(code) => code,
         Err(message) => {
             eprintln!("{message}");
@@ -42,7 +45,8 @@ fn arguments() -> Result<bool, lexopt::Error> {
 
 /// Where this runs, not where it was built: clones may share what cargo has built.
 fn root() -> PathBuf {
-    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&here).join("../..")
 }
 
@@ -85,7 +89,9 @@ fn stale(root: &Path) -> Result<Vec<File>, String> {
     let page = read("docs/options.md")?;
     match page.as_deref().and_then(table::splice) {
         None => println!("docs/options.md: skipped, it has no {} and {}", table::START, table::END),
-        Some(content) if page.as_ref() != Some(&content) => stale.push(File { name: "docs/options.md", content }),
+        Some(content) if page.as_ref() != Some(&content) => {
+            stale.push(File { name: "docs/options.md", content })
+        }
         Some(_) => {}
     }
     Ok(stale)
@@ -95,7 +101,8 @@ fn stale(root: &Path) -> Result<Vec<File>, String> {
 mod tests {
     #[test]
     fn generated_files_are_up_to_date() {
-        let stale: Vec<_> = super::stale(&super::root()).unwrap().into_iter().map(|file| file.name).collect();
+        let stale: Vec<_> =
+            super::stale(&super::root()).unwrap().into_iter().map(|file| file.name).collect();
         assert!(stale.is_empty(), "{stale:?}: run `cargo run -p xtask -- generate`");
     }
 }

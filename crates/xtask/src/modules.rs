@@ -1,7 +1,8 @@
 //! Which modules of a crate name which others, read from its sources.
 //!
-//! A path in code counts as a use of the module that it leads to, the longest part of it that is one; a name that a
-//! module re-exports counts as a use of where it is from. What stands in `#[cfg(test)]` does not count.
+//! A path in code counts as a use of the module that it leads to, the longest part of it that is
+//! one; a name that a module re-exports counts as a use of where it is from. What stands in
+//! `#[cfg(test)]` does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,12 +23,14 @@ pub fn graph(folder: &Path) -> Result<Graph, String> {
 }
 
 fn graph_of(files: &BTreeMap<Module, syn::File>) -> Graph {
-    let exports: BTreeMap<_, _> = files.iter().map(|(name, file)| (name.clone(), exports(file))).collect();
+    let exports: BTreeMap<_, _> =
+        files.iter().map(|(name, file)| (name.clone(), exports(file))).collect();
     let known = Known { modules: files.keys().cloned().collect(), exports };
     let uses = |(name, file): (&Module, &syn::File)| {
         let mut paths = Paths::default();
         paths.visit_file(file);
-        let used = paths.0.iter().filter_map(|path| known.resolve(name, path)).filter(|used| used != name);
+        let used =
+            paths.0.iter().filter_map(|path| known.resolve(name, path)).filter(|used| used != name);
         (name.clone(), used.collect())
     };
     files.iter().map(uses).collect()
@@ -35,11 +38,14 @@ fn graph_of(files: &BTreeMap<Module, syn::File>) -> Graph {
 
 /// Groups of modules that use each other, directly or by way of others.
 pub fn cycles(graph: &Graph) -> Vec<Vec<Module>> {
-    let reached: BTreeMap<_, _> = graph.keys().map(|module| (module, reachable(graph, module))).collect();
+    let reached: BTreeMap<_, _> =
+        graph.keys().map(|module| (module, reachable(graph, module))).collect();
     let mut cycles: Vec<Vec<Module>> = Vec::new();
     for module in graph.keys().filter(|module| reached[module].contains(*module)) {
         if cycles.iter().flatten().all(|other| other != module) {
-            let both = |other: &&Module| reached[module].contains(*other) && reached[*other].contains(module);
+            let both = |other: &&Module| {
+                reached[module].contains(*other) && reached[*other].contains(module)
+            };
             cycles.push(graph.keys().filter(both).cloned().collect());
         }
     }
@@ -58,7 +64,11 @@ fn reachable(graph: &Graph, from: &Module) -> BTreeSet<Module> {
     reached
 }
 
-fn collect(folder: &Path, module: &[String], files: &mut BTreeMap<Module, syn::File>) -> Result<(), String> {
+fn collect(
+    folder: &Path,
+    module: &[String],
+    files: &mut BTreeMap<Module, syn::File>,
+) -> Result<(), String> {
     let failed = |error: io::Error| format!("{}: {error}", folder.display());
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -67,8 +77,13 @@ fn collect(folder: &Path, module: &[String], files: &mut BTreeMap<Module, syn::F
             collect(&path, &[module, &[stem.to_string()]].concat(), files)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") && stem != "tests" {
             let text = fs::read_to_string(&path).map_err(failed)?;
-            let file = syn::parse_file(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-            let own = if matches!(stem, "mod" | "lib" | "main") { vec![] } else { vec![stem.to_string()] };
+            let file =
+                syn::parse_file(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+            let own = if matches!(stem, "mod" | "lib" | "main") {
+                vec![]
+            } else {
+                vec![stem.to_string()]
+            };
             files.insert([module, &own].concat(), file);
         }
     }
@@ -110,7 +125,9 @@ fn flatten(tree: &syn::UseTree, mut path: Vec<String>, f: &mut dyn FnMut(Vec<Str
         }
         syn::UseTree::Rename(name) => f(named(path, &name.ident), name.rename.to_string()),
         syn::UseTree::Glob(_) => f(path, "*".into()),
-        syn::UseTree::Group(group) => group.items.iter().for_each(|tree| flatten(tree, path.clone(), f)),
+        syn::UseTree::Group(group) => {
+            group.items.iter().for_each(|tree| flatten(tree, path.clone(), f))
+        }
     }
 }
 
@@ -164,7 +181,8 @@ impl<'a> Visit<'a> for Paths {
         // paths in the arguments of a macro
         let text = call.tokens.to_string().replace(" :: ", "::");
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
-        let paths = words.filter(|word| word.contains("::")).map(|word| word.trim_matches(':').split("::"));
+        let paths =
+            words.filter(|word| word.contains("::")).map(|word| word.trim_matches(':').split("::"));
         self.0.extend(paths.map(|parts| parts.map(String::from).collect::<Vec<_>>()));
         syn::visit::visit_macro(self, call);
     }
@@ -183,7 +201,9 @@ impl Known {
             "crate" => (vec![], rest),
             "self" => (from.clone(), rest),
             "super" => (from[..from.len().checked_sub(1)?].to_vec(), rest),
-            name if self.modules.contains(&[from.as_slice(), &[name.to_string()]].concat()) => (from.clone(), path),
+            name if self.modules.contains(&[from.as_slice(), &[name.to_string()]].concat()) => {
+                (from.clone(), path)
+            }
             _ => return None,
         };
         while let Some((name, later)) = rest.split_first() {
@@ -226,9 +246,17 @@ mod tests {
             let graph = graph(&folder).unwrap();
             for cycle in cycles(&graph) {
                 for module in &cycle {
-                    let used = graph[module].iter().filter(|used| cycle.contains(used)).map(|used| used.join("::"));
+                    let used = graph[module]
+                        .iter()
+                        .filter(|used| cycle.contains(used))
+                        .map(|used| used.join("::"));
                     let used: Vec<_> = used.collect();
-                    found.push(format!("{}: {} uses {}", folder.display(), module.join("::"), used.join(", ")));
+                    found.push(format!(
+                        "{}: {} uses {}",
+                        folder.display(),
+                        module.join("::"),
+                        used.join(", ")
+                    ));
                 }
             }
         }
@@ -244,12 +272,15 @@ mod tests {
                 let path = entry.unwrap().path();
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
                 // this file has the names in its texts
-                if path.is_dir() && !["kernels", "node_modules", "results"].contains(&name.as_str()) {
+                if path.is_dir() && !["kernels", "node_modules", "results"].contains(&name.as_str())
+                {
                     todo.push(path);
                 } else if (name.ends_with(".rs") && name != "modules.rs") || name == "Cargo.toml" {
                     let text = fs::read_to_string(&path).unwrap();
                     let names = ["candle_core", "candle_nn", "candle-core", "candle-nn"];
-                    found.extend(names.iter().filter(|name| text.contains(**name)).map(|_| path.clone()));
+                    found.extend(
+                        names.iter().filter(|name| text.contains(**name)).map(|_| path.clone()),
+                    );
                 }
             }
         }
@@ -269,6 +300,9 @@ mod tests {
         .into();
         let graph = graph_of(&files);
         assert_eq!(cycles(&graph), [[module("a"), module("b")]]);
-        assert!(graph[&module("d")].contains(&module("c")) && !graph[&module("c")].contains(&module("d")));
+        assert!(
+            graph[&module("d")].contains(&module("c"))
+                && !graph[&module("c")].contains(&module("d"))
+        );
     }
 }

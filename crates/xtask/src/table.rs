@@ -22,8 +22,11 @@ fn tables() -> String {
     for set in sets::all() {
         let Some(heading) = set.heading else { continue };
         let options = set.options();
-        let mut writer =
-            Writer { heading, names: options.iter().map(|o| o.name.as_str()).collect(), listed: &mut listed };
+        let mut writer = Writer {
+            heading,
+            names: options.iter().map(|o| o.name.as_str()).collect(),
+            listed: &mut listed,
+        };
         let mut rows = vec![];
         writer.rows(&set.spec, "", &mut rows);
         rows.retain(|row| !set.positional.contains(&row.name.as_str()));
@@ -68,7 +71,11 @@ impl Writer<'_> {
                 continue;
             }
             if group.spec.fields.len() > LARGE {
-                self.listed.push(Listed { doc: group.spec.doc, heading: self.heading, prefix: prefix.clone() });
+                self.listed.push(Listed {
+                    doc: group.spec.doc,
+                    heading: self.heading,
+                    prefix: prefix.clone(),
+                });
             }
             self.rows(group.spec, &prefix, rows);
         }
@@ -82,10 +89,17 @@ impl Writer<'_> {
         for link in option.links() {
             text = format!("{text} [Paper]({link}).");
         }
-        let default = option.field.default.map_or("required".into(), |default| format!("`{}`", literal(&default())));
+        let default = option
+            .field
+            .default
+            .map_or("required".into(), |default| format!("`{}`", literal(&default())));
         // a table's cell ends at a bar, also in code
         let kind = type_of(&option.field.kind).replace('|', "\\|");
-        let line = format!("| `{}` | `{kind}` | {default} | {} |\n", option.name, text.replace('|', "\\|"));
+        let line = format!(
+            "| `{}` | `{kind}` | {default} | {} |\n",
+            option.name,
+            text.replace('|', "\\|")
+        );
         Row { required: option.field.default.is_none(), name: option.name, line }
     }
 }
@@ -93,7 +107,10 @@ impl Writer<'_> {
 /// The row that stands for a group which an earlier table lists.
 fn reference(spec: &Spec, prefix: &str, listed: &Listed) -> Row {
     let names = spec.flatten();
-    let (first, last) = (names.first().map_or("", |n| n.name.as_str()), names.last().map_or("", |n| n.name.as_str()));
+    let (first, last) = (
+        names.first().map_or("", |n| n.name.as_str()),
+        names.last().map_or("", |n| n.name.as_str()),
+    );
     let Listed { heading, prefix: there, .. } = listed;
     let line = format!(
         "| `{prefix}{first}` ... `{prefix}{last}` | | | As `{there}{first}` to `{there}{last}` of {heading}. |\n"
@@ -109,7 +126,11 @@ mod tests {
     fn splice_replaces_what_is_between_the_marks_and_nothing_else() {
         let page = format!("# Title\n\n{START}\nas it was\n{END}\n\nrest\n");
         let new = splice(&page).unwrap();
-        assert!(new.starts_with("# Title\n\n") && new.ends_with("\n\nrest\n") && !new.contains("as it was"));
+        assert!(
+            new.starts_with("# Title\n\n")
+                && new.ends_with("\n\nrest\n")
+                && !new.contains("as it was")
+        );
         assert_eq!(splice(&new).unwrap(), new);
     }
 

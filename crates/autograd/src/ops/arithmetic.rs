@@ -16,7 +16,11 @@ use xt_kernels::ops::layout::contiguous;
 pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
     if a.dtype() != b.dtype() {
         let kind = |t: &Tensor| t.kind().map_or("?", |k| k.name());
-        return invalid(format!("{name}: types {} and {} differ; cast one of them", kind(a), kind(b)));
+        return invalid(format!(
+            "{name}: types {} and {} differ; cast one of them",
+            kind(a),
+            kind(b)
+        ));
     }
     let dims = common_shape(a.dims(), b.dims(), name)?;
     alloc::check(&dims, a.dtype())?;
@@ -127,15 +131,18 @@ pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// True division, as in PyTorch: integers and booleans are converted to the type of the other
 /// operand, or to f32 if neither is floating-point.
 pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let float = [a, b].into_iter().map(Tensor::dtype).find(|dtype| dtype.is_float()).unwrap_or(DType::F32);
-    let real = |t: &Tensor| if t.dtype().is_float() { Ok(t.clone()) } else { cast(t, float, false) };
+    let float =
+        [a, b].into_iter().map(Tensor::dtype).find(|dtype| dtype.is_float()).unwrap_or(DType::F32);
+    let real =
+        |t: &Tensor| if t.dtype().is_float() { Ok(t.clone()) } else { cast(t, float, false) };
     let (a, b) = (&real(a)?, &real(b)?);
     equal_shape(a, b, "div")?;
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::div(&x, &y)?;
     Ok(Tensor::record(z, &[a, b], move |g| {
         let by_y = elementwise::div(g, &y)?;
-        let db = elementwise::unary(&elementwise::div(&elementwise::mul(&by_y, &x)?, &y)?, Unary::Neg)?;
+        let db =
+            elementwise::unary(&elementwise::div(&elementwise::mul(&by_y, &x)?, &y)?, Unary::Neg)?;
         Ok(vec![Some(sum_to(&by_y, x.dims())?), Some(sum_to(&db, y.dims())?)])
     }))
 }
@@ -147,7 +154,8 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if both_boolean(a, b) {
         return invalid("pow: truth values have no powers: cast to i64 or f32 first");
     }
-    let (x, y) = (a.array()?.broadcast_as(dims.as_slice())?, b.array()?.broadcast_as(dims.as_slice())?);
+    let (x, y) =
+        (a.array()?.broadcast_as(dims.as_slice())?, b.array()?.broadcast_as(dims.as_slice())?);
     if !x.dtype().is_float() {
         return Ok(Tensor::constant(whole::power(&x, &y)?));
     }
@@ -247,23 +255,34 @@ pub fn affine(x: &Tensor, scale: f64, offset: f64) -> Result<Tensor> {
 /// not match.
 pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
     if a.rank() < 2 || b.rank() < 2 {
-        return invalid(format!("matmul: both need two axes or more, got {:?} and {:?}", a.dims(), b.dims()));
+        return invalid(format!(
+            "matmul: both need two axes or more, got {:?} and {:?}",
+            a.dims(),
+            b.dims()
+        ));
     }
     let kind = |t: &Tensor| t.kind().map_or("?", |k| k.name());
     if let Some(whole) = [a, b].into_iter().find(|t| !t.dtype().is_float()) {
         let kind = kind(whole);
-        return invalid(format!("matmul needs floating-point values, got {kind}: cast the tensor to f32 first"));
+        return invalid(format!(
+            "matmul needs floating-point values, got {kind}: cast the tensor to f32 first"
+        ));
     }
     if a.dtype() != b.dtype() {
-        return invalid(format!("matmul: types {} and {} differ; cast one of them", kind(a), kind(b)));
+        return invalid(format!(
+            "matmul: types {} and {} differ; cast one of them",
+            kind(a),
+            kind(b)
+        ));
     }
     let (x, y) = (a.array()?, b.array()?);
     let z = xt_kernels::ops::matmul::matmul(&x, &y, alpha)?;
     let needs = (a.requires_grad(), b.requires_grad());
     Ok(Tensor::record(z, &[a, b], move |g| {
         let turned = |m: &Array| m.transpose(m.rank() - 2, m.rank() - 1);
-        let product =
-            |l: &Array, r: &Array, dims: &[usize]| sum_to(&xt_kernels::ops::matmul::matmul(l, r, alpha)?, dims);
+        let product = |l: &Array, r: &Array, dims: &[usize]| {
+            sum_to(&xt_kernels::ops::matmul::matmul(l, r, alpha)?, dims)
+        };
         let da = needs.0.then(|| product(g, &turned(&y)?, x.dims())).transpose()?;
         let db = needs.1.then(|| product(&turned(&x)?, g, y.dims())).transpose()?;
         Ok(vec![da, db])

@@ -9,7 +9,9 @@ use xt_kernels::ops::layout::contiguous;
 fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
     if ids.dtype() != DType::I64 {
         let kind = ids.kind().map_or("?", |k| k.name());
-        return invalid(format!("{name}: indices must be i64, got {kind}: convert them with `.to('i64')`"));
+        return invalid(format!(
+            "{name}: indices must be i64, got {kind}: convert them with `.to('i64')`"
+        ));
     }
     Ok(())
 }
@@ -19,16 +21,24 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     require_indices(ids, "embedding")?;
     let (t, i) = (table.array()?, ids.array()?);
     let y = xt_kernels::ops::embedding::forward(&t, &i)?;
-    Ok(Tensor::record(y, &[table], move |g| Ok(vec![Some(xt_kernels::ops::embedding::backward(&t, &i, g)?)])))
+    Ok(Tensor::record(y, &[table], move |g| {
+        Ok(vec![Some(xt_kernels::ops::embedding::backward(&t, &i, g)?)])
+    }))
 }
 
 /// `y[.., i, ..] = x[.., ids[.., i, ..], ..]` along `axis`, as `torch.gather`; `ids` is i64 and no
 /// larger than `x` along the other axes.
 pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
     require_indices(ids, "gather")?;
-    let fits = x.rank() == ids.rank() && axis < x.rank() && (0..x.rank()).all(|i| i == axis || ids.dim(i) <= x.dim(i));
+    let fits = x.rank() == ids.rank()
+        && axis < x.rank()
+        && (0..x.rank()).all(|i| i == axis || ids.dim(i) <= x.dim(i));
     if !fits {
-        return invalid(format!("gather: indices {:?} do not fit {:?} along axis {axis}", ids.dims(), x.dims()));
+        return invalid(format!(
+            "gather: indices {:?} do not fit {:?} along axis {axis}",
+            ids.dims(),
+            x.dims()
+        ));
     }
     let (a, i) = (contiguous(&x.array()?)?, contiguous(&ids.array()?)?);
     alloc::check_like(&i, a.dtype(), 1)?;
@@ -37,7 +47,9 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         let (low, high) = i.bounds()?;
         if low < 0 || high >= bound {
             let bad = if low < 0 { low } else { high };
-            return invalid(format!("gather: index {bad} is out of range for an axis of size {bound}"));
+            return invalid(format!(
+                "gather: index {bad} is out of range for an axis of size {bound}"
+            ));
         }
     }
     let y = a.gather(&i, axis)?;
@@ -52,7 +64,8 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         let wide = xt_kernels::host::wide(g.dtype());
         alloc::check_like(&a, wide, 3)?;
         let zeros = Array::zeros(dims.as_slice(), wide, &g.device())?;
-        let mut dx = zeros.scatter_add(&i, &contiguous(g)?.to_dtype(wide)?, axis)?.to_dtype(g.dtype())?;
+        let mut dx =
+            zeros.scatter_add(&i, &contiguous(g)?.to_dtype(wide)?, axis)?.to_dtype(g.dtype())?;
         for (other, size) in a.dims().iter().enumerate() {
             dx = dx.pad_with_zeros(other, 0, size - dims[other])?;
         }
@@ -66,12 +79,16 @@ pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> 
     let dims = super::equal_shape(a, b, "where")?;
     if condition.dtype() != DType::U8 {
         let kind = condition.kind().map_or("?", |k| k.name());
-        return invalid(format!("where: the condition must be bool, got {kind}: compare it (`x.ne(0)`)"));
+        return invalid(format!(
+            "where: the condition must be bool, got {kind}: compare it (`x.ne(0)`)"
+        ));
     }
     let plain = Tensor::constant(condition.array()?);
     let dims = super::arithmetic::common_shape(&dims, condition.dims(), "where")?;
     alloc::check(&dims, a.dtype())?;
-    let wide = |t: &Tensor| -> Result<Array> { Ok(contiguous(&t.array()?.broadcast_as(dims.as_slice())?)?) };
+    let wide = |t: &Tensor| -> Result<Array> {
+        Ok(contiguous(&t.array()?.broadcast_as(dims.as_slice())?)?)
+    };
     let c = wide(&plain)?;
     let (yes, no) = (wide(a)?, wide(b)?);
     alloc::check(&dims, a.dtype())?;
@@ -85,6 +102,9 @@ pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> 
         alloc::check_like(g, g.dtype(), 3)?;
         let zero = g.zeros_like()?;
         let g = contiguous(g)?;
-        Ok(vec![Some(sum_to(&c.where_cond(&g, &zero)?, &da)?), Some(sum_to(&c.where_cond(&zero, &g)?, &db)?)])
+        Ok(vec![
+            Some(sum_to(&c.where_cond(&g, &zero)?, &da)?),
+            Some(sum_to(&c.where_cond(&zero, &g)?, &db)?),
+        ])
     }))
 }

@@ -18,7 +18,8 @@ use xt_kernels::{self as kernels, Array};
 pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     weights.iter().try_for_each(|weight| check_linear(x, weight))?;
     let packed: Vec<_> = weights.iter().filter_map(Tensor::packed).collect();
-    let graph = is_grad_enabled() && (x.requires_grad() || weights.iter().any(Tensor::requires_grad));
+    let graph =
+        is_grad_enabled() && (x.requires_grad() || weights.iter().any(Tensor::requires_grad));
     if !graph && packed.len() == weights.len() {
         let packed: Vec<_> = packed.iter().map(AsRef::as_ref).collect();
         let all = kernels::ops::quantized::forward_all(&x.array()?, &packed)?;
@@ -31,13 +32,15 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     let a = x.array()?;
     let all = kernels::ops::linear::forward_all(&a, &arrays)?;
     let inputs: Vec<&Tensor> = std::iter::once(x).chain(weights).collect();
-    let (of_input, of_weights) = (x.requires_grad(), weights.iter().map(Tensor::requires_grad).collect::<Vec<_>>());
+    let (of_input, of_weights) =
+        (x.requires_grad(), weights.iter().map(Tensor::requires_grad).collect::<Vec<_>>());
     Ok(Tensor::record_all(all, &inputs, move |grads| {
         let given: Vec<(usize, &Array)> =
             grads.iter().enumerate().filter_map(|(i, g)| Some((i, g.as_ref()?))).collect();
         let mut of_all = vec![None; 1 + arrays.len()];
         if of_input && !given.is_empty() {
-            let layers: Vec<_> = given.iter().map(|(i, g)| ((*g).clone(), arrays[*i].clone())).collect();
+            let layers: Vec<_> =
+                given.iter().map(|(i, g)| ((*g).clone(), arrays[*i].clone())).collect();
             of_all[0] = Some(kernels::ops::linear::grad_input_all(&layers)?);
         }
         let wanted: Vec<_> = given.into_iter().filter(|(i, _)| of_weights[*i]).collect();
@@ -52,7 +55,11 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
 /// Checks that `x` is (.., in), `weight` is (out, in), and that their types agree.
 pub(super) fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
     if x.rank() == 0 || weight.rank() != 2 || x.dim(x.rank() - 1) != weight.dim(1) {
-        return invalid(format!("a layer with weights {:?} does not take {:?}", weight.dims(), x.dims()));
+        return invalid(format!(
+            "a layer with weights {:?} does not take {:?}",
+            weight.dims(),
+            x.dims()
+        ));
     }
     if x.dtype() != weight.dtype() {
         return invalid(format!(
@@ -67,7 +74,11 @@ pub(super) fn check_linear(x: &Tensor, weight: &Tensor) -> Result<()> {
 /// Checks that `bias` is (out) for `weight` (out, in).
 pub(super) fn check_bias(weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
     if let Some(bias) = bias.filter(|bias| bias.dims() != [weight.dim(0)]) {
-        return invalid(format!("a layer with weights {:?} does not take a bias {:?}", weight.dims(), bias.dims()));
+        return invalid(format!(
+            "a layer with weights {:?} does not take a bias {:?}",
+            weight.dims(),
+            bias.dims()
+        ));
     }
     Ok(())
 }
@@ -97,7 +108,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 ///
 /// # Errors
 /// [`Error::Quantized`] if recording is enabled and an operand requires a gradient.
-fn quantized_linear(x: &Tensor, (weight, packed): (&Tensor, &Packed), bias: Option<&Tensor>) -> Result<Tensor> {
+fn quantized_linear(
+    x: &Tensor,
+    (weight, packed): (&Tensor, &Packed),
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
     if is_grad_enabled() && [x, weight].into_iter().chain(bias).any(Tensor::requires_grad) {
         let (shape, format) = (weight.dims().to_vec(), packed.format().name());
         return Err(Error::Quantized { shape, format, what: "training" });
@@ -140,7 +155,8 @@ pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<T
     let (a, w1, w2) = (x.array()?, up.weight.array()?, down.weight.array()?);
     let [b1, b2] = [up.bias, down.bias].map(|bias| bias.map(Tensor::array).transpose());
     let (b1, b2) = (b1?, b2?);
-    let graph = is_grad_enabled() && (x.requires_grad() || up.requires_grad() || down.requires_grad());
+    let graph =
+        is_grad_enabled() && (x.requires_grad() || up.requires_grad() || down.requires_grad());
     let (wide, hidden) = if graph {
         let (wide, hidden) = kernels::ops::feedforward::up_and_hidden(&a, &w1, b1.as_ref(), inner)?;
         (Some(wide), hidden)
@@ -185,9 +201,18 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 
 /// [`layer_norm`] and `x` itself, for a residual branch around the norm: the kernel adds the
 /// gradients of both branches.
-pub fn layer_norm_and_past(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+pub fn layer_norm_and_past(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+) -> Result<(Tensor, Tensor)> {
     if x.rank() == 0 || weight.dims() != [x.dim(x.rank() - 1)] || bias.dims() != weight.dims() {
-        return invalid(format!("a norm over {:?} features does not take {:?}", weight.dims(), x.dims()));
+        return invalid(format!(
+            "a norm over {:?} features does not take {:?}",
+            weight.dims(),
+            x.dims()
+        ));
     }
     let (a, w) = (x.array()?, weight.array()?);
     let y = kernels::ops::layer_norm::forward(&a, &w, &bias.array()?, eps)?;
@@ -206,9 +231,18 @@ pub fn scale_norm(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> Result<Ten
 }
 
 /// [`scale_norm`] and `x` itself, for a residual branch; see [`layer_norm_and_past`].
-pub fn scale_norm_and_past(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> Result<(Tensor, Tensor)> {
+pub fn scale_norm_and_past(
+    x: &Tensor,
+    gain: &Tensor,
+    scale: f64,
+    eps: f64,
+) -> Result<(Tensor, Tensor)> {
     if x.rank() == 0 || gain.dims() != [x.dim(x.rank() - 1)] {
-        return invalid(format!("a norm over {:?} features does not take {:?}", gain.dims(), x.dims()));
+        return invalid(format!(
+            "a norm over {:?} features does not take {:?}",
+            gain.dims(),
+            x.dims()
+        ));
     }
     let s = kernels::ops::scale_norm::Scale { scale, eps };
     let (a, w) = (x.array()?, gain.array()?);
@@ -231,14 +265,19 @@ pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
     let s = kernels::ops::scale_norm::Scale { scale: 1.0, eps: 1e-12 };
     let a = x.array()?;
     let y = kernels::ops::scale_norm::forward(&a, None, s)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::scale_norm::backward(&a, None, g, None, s)?.0)])))
+    Ok(Tensor::record(y, &[x], move |g| {
+        Ok(vec![Some(kernels::ops::scale_norm::backward(&a, None, g, None, s)?.0)])
+    }))
 }
 
 /// Gated linear unit: the first half of the last axis times the activation of the second half. `x`
 /// is (.., 2 dim), the result (.., dim).
 pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
     if x.rank() == 0 || !x.dim(x.rank() - 1).is_multiple_of(2) {
-        return invalid(format!("a gated unit halves the last axis; it does not take {:?}", x.dims()));
+        return invalid(format!(
+            "a gated unit halves the last axis; it does not take {:?}",
+            x.dims()
+        ));
     }
     let a = x.array()?;
     let y = kernels::ops::glu::forward(&a, kind)?;
@@ -249,16 +288,24 @@ pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
 /// `by`, see [`kernels::ops::token_shift`]; `mask` is bool, (batch, n).
 pub fn token_shift(x: &Tensor, by: Arc<[i64]>, mask: Option<&Tensor>) -> Result<Tensor> {
     let mask = mask.map(Tensor::array).transpose()?;
-    let y = kernels::ops::token_shift::forward(&x.array()?, Shifts { by: &by, mask: mask.as_ref() })?;
+    let y =
+        kernels::ops::token_shift::forward(&x.array()?, Shifts { by: &by, mask: mask.as_ref() })?;
     Ok(Tensor::record(y, &[x], move |g| {
-        Ok(vec![Some(kernels::ops::token_shift::backward(g, Shifts { by: &by, mask: mask.as_ref() })?)])
+        Ok(vec![Some(kernels::ops::token_shift::backward(
+            g,
+            Shifts { by: &by, mask: mask.as_ref() },
+        )?)])
     }))
 }
 
 /// The gates of a GRU cell: `input` and `hidden` are (.., 3 dim), `state` is (.., dim), see
 /// [`kernels::ops::gru`].
 pub fn gru_gates(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Result<Tensor> {
-    let of = kernels::ops::gru::GruArgs { input: input.array()?, hidden: hidden.array()?, state: state.array()? };
+    let of = kernels::ops::gru::GruArgs {
+        input: input.array()?,
+        hidden: hidden.array()?,
+        state: state.array()?,
+    };
     let y = kernels::ops::gru::forward(&of)?;
     Ok(Tensor::record(y, &[input, hidden, state], move |g| {
         Ok(kernels::ops::gru::backward(&of, g)?.into_iter().map(Some).collect())
@@ -269,7 +316,9 @@ pub fn gru_gates(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Result<Tens
 pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
     let y = kernels::ops::softmax::forward(&scores.array()?, mask)?;
     let (kept, mask) = (y.clone(), mask.clone());
-    Ok(Tensor::record(y, &[scores], move |g| Ok(vec![Some(kernels::ops::softmax::backward(&kept, g, &mask)?)])))
+    Ok(Tensor::record(y, &[scores], move |g| {
+        Ok(vec![Some(kernels::ops::softmax::backward(&kept, g, &mask)?)])
+    }))
 }
 
 /// `dropout(softmax(scale · q kᵀ + bias, masked)) v` without materialising the scores.
@@ -287,14 +336,25 @@ pub fn attention(
     mask: &Mask,
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
-    let (qa, ka, va, ba) = (q.array()?, k.array()?, v.array()?, bias.map(Tensor::array).transpose()?);
-    let of =
-        kernels::ops::attention::AttentionArgs { q: qa, k: ka, v: va, bias: ba, scale, mask: mask.clone(), dropout };
+    let (qa, ka, va, ba) =
+        (q.array()?, k.array()?, v.array()?, bias.map(Tensor::array).transpose()?);
+    let of = kernels::ops::attention::AttentionArgs {
+        q: qa,
+        k: ka,
+        v: va,
+        bias: ba,
+        scale,
+        mask: mask.clone(),
+        dropout,
+    };
     let (y, saved) = kernels::ops::attention::forward(&of)?;
     let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(bias).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
         let grads = kernels::ops::attention::backward(&of, &saved, g)?;
-        Ok([Some(grads.q), Some(grads.k), Some(grads.v)].into_iter().chain(grads.bias.map(Some)).collect())
+        Ok([Some(grads.q), Some(grads.k), Some(grads.v)]
+            .into_iter()
+            .chain(grads.bias.map(Some))
+            .collect())
     }))
 }
 
@@ -302,7 +362,9 @@ pub fn attention(
 /// i, j): element `n` applies to query `r` and key `n + r + 1 - i`.
 pub fn spread(bias: &Tensor, i: usize, j: usize) -> Result<Tensor> {
     let y = kernels::ops::attention::distances::spread(&bias.array()?, i, j)?;
-    Ok(Tensor::record(y, &[bias], |g| Ok(vec![Some(kernels::ops::attention::distances::gather(g)?)])))
+    Ok(Tensor::record(y, &[bias], |g| {
+        Ok(vec![Some(kernels::ops::attention::distances::gather(g)?)])
+    }))
 }
 
 /// An activation function, element-wise: GELU, SiLU, ReLU or the logistic function.
@@ -312,14 +374,18 @@ pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     }
     let a = x.array()?;
     let y = kernels::ops::activation::forward(&a, kind)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::activation::backward(&a, g, kind)?)])))
+    Ok(Tensor::record(y, &[x], move |g| {
+        Ok(vec![Some(kernels::ops::activation::backward(&a, g, kind)?)])
+    }))
 }
 
 /// Sets elements to 0 with probability `p`, and divides the others by `1 - p`. The backward pass
 /// draws the same random numbers from `stream`.
 pub fn dropout(x: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
     let y = kernels::ops::dropout::dropout(&x.array()?, p, stream)?;
-    Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(kernels::ops::dropout::dropout(g, p, stream)?)])))
+    Ok(Tensor::record(y, &[x], move |g| {
+        Ok(vec![Some(kernels::ops::dropout::dropout(g, p, stream)?)])
+    }))
 }
 
 /// Rotary embedding: rotates pairs of features by the angles of their position. `x` is (batch, n,

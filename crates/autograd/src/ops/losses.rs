@@ -17,10 +17,12 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
     check_targets(targets, rows)?;
     if !logits.dtype().is_float() {
         let kind = logits.kind().map_or("?", |k| k.name());
-        return invalid(format!("cross-entropy needs floating-point logits, got {kind}: cast the tensor to f32 first"));
+        return invalid(format!(
+            "cross-entropy needs floating-point logits, got {kind}: cast the tensor to f32 first"
+        ));
     }
-    let flat =
-        kernels::ops::layout::contiguous(&logits.array()?)?.reshape((rows.iter().product::<usize>(), *classes))?;
+    let flat = kernels::ops::layout::contiguous(&logits.array()?)?
+        .reshape((rows.iter().product::<usize>(), *classes))?;
     let targets = targets.array()?;
     let loss = kernels::ops::cross_entropy::forward(&flat, &targets, ignore_index)?;
     let dims = logits.dims().to_vec();
@@ -33,7 +35,8 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
 /// Checks that `targets` is i64 of shape `rows`.
 fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
     if rows != targets.dims() || targets.dtype() != DType::I64 {
-        let remedy = if targets.dtype() == DType::I64 { "" } else { ": convert them with `.to('i64')`" };
+        let remedy =
+            if targets.dtype() == DType::I64 { "" } else { ": convert them with `.to('i64')`" };
         return invalid(format!(
             "cross-entropy: targets must be i64 of shape {rows:?}, got {} of shape {:?}{remedy}",
             targets.kind().map_or("?", |k| k.name()),
@@ -66,7 +69,8 @@ pub fn linear_cross_entropy(
     if weight.packed().is_some() {
         return cross_entropy(&linear(x, weight, bias)?, targets, ignore_index);
     }
-    let a = kernels::ops::layout::contiguous(&x.array()?)?.reshape((rows.iter().product::<usize>(), inner))?;
+    let a = kernels::ops::layout::contiguous(&x.array()?)?
+        .reshape((rows.iter().product::<usize>(), inner))?;
     let (w, b, t) = (weight.array()?, bias.map(Tensor::array).transpose()?, targets.array()?);
     let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
     let wanted = Wanted { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };

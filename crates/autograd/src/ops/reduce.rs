@@ -35,10 +35,15 @@ fn reduced(x: &Tensor, axes: &[usize], keep: bool) -> Vec<usize> {
 pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let axes = axes(x, dims)?;
     let a = x.array()?;
-    let y = if axes.is_empty() && a.dtype().is_float() { a } else { xt_kernels::ops::reduce::sum(&a, &axes)? };
+    let y = if axes.is_empty() && a.dtype().is_float() {
+        a
+    } else {
+        xt_kernels::ops::reduce::sum(&a, &axes)?
+    };
     let (from, kept) = (x.dims().to_vec(), reduced(x, &axes, true));
-    let y =
-        Tensor::record(y, &[x], move |g| Ok(vec![Some(g.reshape(kept.as_slice())?.broadcast_as(from.as_slice())?)]));
+    let y = Tensor::record(y, &[x], move |g| {
+        Ok(vec![Some(g.reshape(kept.as_slice())?.broadcast_as(from.as_slice())?)])
+    });
     reshape(&y, &reduced(x, &axes, keep))
 }
 
@@ -47,7 +52,9 @@ pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
 pub fn mean(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     if !x.dtype().is_float() {
         let kind = x.kind().map_or("?", |k| k.name());
-        return invalid(format!("mean needs floating-point values, got {kind}: cast the tensor to f32 first"));
+        return invalid(format!(
+            "mean needs floating-point values, got {kind}: cast the tensor to f32 first"
+        ));
     }
     if matches!(x.dtype(), DType::F16 | DType::BF16) {
         return cast(&mean(&cast(x, DType::F32, false)?, dims, keep)?, x.dtype(), false);
@@ -70,7 +77,10 @@ pub fn min(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
 /// Returns an error if one of the axes has size 0.
 fn check_filled(x: &Tensor, axes: &[usize], what: &str) -> Result<()> {
     match axes.iter().find(|axis| x.dim(**axis) == 0) {
-        Some(axis) => invalid(format!("there is no {what} of nothing: axis {axis} of shape {:?} is empty", x.dims())),
+        Some(axis) => invalid(format!(
+            "there is no {what} of nothing: axis {axis} of shape {:?} is empty",
+            x.dims()
+        )),
         None => Ok(()),
     }
 }
@@ -89,7 +99,8 @@ fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, how: Extreme) -> Resu
         xt_kernels::memory::alloc::check_like(&a, g.dtype(), 2)?;
         let missing = elementwise::mul(&a.ne(&a)?, &kept.ne(&kept)?)?;
         let hit = elementwise::add(&a.eq(&kept)?, &missing)?.to_dtype(g.dtype())?;
-        let count = if axes.is_empty() { hit.clone() } else { xt_kernels::ops::reduce::sum(&hit, &axes)? };
+        let count =
+            if axes.is_empty() { hit.clone() } else { xt_kernels::ops::reduce::sum(&hit, &axes)? };
         let share = elementwise::div(&g.reshape(kept.dims())?, &count)?;
         Ok(vec![Some(elementwise::mul(&hit, &share)?)])
     });
@@ -126,7 +137,8 @@ pub fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
             return Ok(x.clone());
         }
         let centred = elementwise::sub(&a, &extremes::extreme(&a, &[last], Extreme::Max)?)?;
-        let total = xt_kernels::ops::reduce::sum(&elementwise::unary(&centred, Unary::Exp)?, &[last])?;
+        let total =
+            xt_kernels::ops::reduce::sum(&elementwise::unary(&centred, Unary::Exp)?, &[last])?;
         let y = elementwise::sub(&centred, &elementwise::unary(&total, Unary::Log)?)?;
         let kept = y.clone();
         Ok(Tensor::record(y, &[x], move |g| {

@@ -12,8 +12,9 @@ pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
         return Ok(grad.clone());
     }
     let added = grad.rank() - dims.len();
-    let axes: Vec<usize> =
-        (0..grad.rank()).filter(|i| *i < added || (dims[i - added] == 1 && grad.dims()[*i] != 1)).collect();
+    let axes: Vec<usize> = (0..grad.rank())
+        .filter(|i| *i < added || (dims[i - added] == 1 && grad.dims()[*i] != 1))
+        .collect();
     Ok(xt_kernels::ops::reduce::sum(grad, &axes)?.reshape(dims)?)
 }
 
@@ -23,7 +24,11 @@ pub(crate) fn sum_to(grad: &Array, dims: &[usize]) -> Result<Array> {
 /// The number of elements differs.
 pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d)) != Some(x.elem_count()) {
-        return invalid(format!("reshape: {:?} has {} elements, {dims:?} another number", x.dims(), x.elem_count()));
+        return invalid(format!(
+            "reshape: {:?} has {} elements, {dims:?} another number",
+            x.dims(),
+            x.elem_count()
+        ));
     }
     let from = x.dims().to_vec();
     let array = x.array()?;
@@ -81,7 +86,10 @@ pub fn transpose(x: &Tensor, a: usize, b: usize) -> Result<Tensor> {
 /// `length` elements of axis `axis`, from `start` on.
 pub fn narrow(x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Tensor> {
     if axis >= x.rank() || start.checked_add(length).is_none_or(|end| end > x.dim(axis)) {
-        return invalid(format!("slice: {length} entries from {start} on in axis {axis} of {:?}", x.dims()));
+        return invalid(format!(
+            "slice: {length} entries from {start} on in axis {axis} of {:?}",
+            x.dims()
+        ));
     }
     let after = x.dim(axis) - start - length;
     let y = keep_kind(x, narrowed(&x.array()?, axis, start, length)?);
@@ -130,7 +138,10 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
 
 /// Stacks the tensors along a new axis.
 pub fn stack(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
-    if parts.windows(2).any(|pair| pair[0].dims() != pair[1].dims() || pair[0].kind() != pair[1].kind()) {
+    if parts
+        .windows(2)
+        .any(|pair| pair[0].dims() != pair[1].dims() || pair[0].kind() != pair[1].kind())
+    {
         let shapes: Vec<_> = parts.iter().map(|t| t.dims()).collect();
         return invalid(format!("stack: {shapes:?} differ in shape or type"));
     }

@@ -8,7 +8,9 @@ use xt_kernels::ops::elementwise::{affine, div, mul, sub, unary, Unary};
 fn float(x: &Tensor, name: &str) -> Result<Array> {
     if !x.dtype().is_float() {
         let kind = x.kind().map_or("?", |k| k.name());
-        return invalid(format!("{name} needs floating-point values, got {kind}: cast the tensor to f32 first"));
+        return invalid(format!(
+            "{name} needs floating-point values, got {kind}: cast the tensor to f32 first"
+        ));
     }
     x.array()
 }
@@ -16,7 +18,9 @@ fn float(x: &Tensor, name: &str) -> Result<Array> {
 /// The values of `x`, or an error if it is boolean. `name` is the operation.
 fn number(x: &Tensor, name: &str) -> Result<Array> {
     if x.is_boolean() {
-        return invalid(format!("{name} of truth values: take logicalNot, or cast the tensor to i64 first"));
+        return invalid(format!(
+            "{name} of truth values: take logicalNot, or cast the tensor to i64 first"
+        ));
     }
     x.array()
 }

@@ -59,10 +59,14 @@ pub(super) fn power(x: &Array, y: &Array) -> Result<Array> {
     let wide = |a: &Array| a.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>();
     let power = |(x, y): (i64, i64)| match u64::try_from(y) {
         Ok(y) => Ok(raised(x, y)),
-        Err(_) => invalid(format!("pow: {x} to the power {y} is no whole number: cast the tensor to f32 first")),
+        Err(_) => invalid(format!(
+            "pow: {x} to the power {y} is no whole number: cast the tensor to f32 first"
+        )),
     };
     let z = wide(x)?.into_iter().zip(wide(y)?).map(power).collect::<Result<Vec<i64>>>()?;
-    Ok(Array::from_vec(z, x.dims(), &crate::Device::Cpu)?.to_device(&x.device())?.to_dtype(x.dtype())?)
+    Ok(Array::from_vec(z, x.dims(), &crate::Device::Cpu)?
+        .to_device(&x.device())?
+        .to_dtype(x.dtype())?)
 }
 
 /// Exponentiation by squaring; wraps on overflow.
@@ -91,12 +95,16 @@ pub(super) fn compare(x: &Tensor, value: f64, how: Comparison) -> Result<Tensor>
     };
     let array = x.array()?.to_device(&crate::Device::Cpu)?.flatten_all()?;
     let bits: Vec<u8> = match array.dtype() {
-        DType::U8 => {
-            array.to_vec1::<u8>()?.into_iter().map(|x| holds(f64::from(x).partial_cmp(&value)).into()).collect()
-        }
+        DType::U8 => array
+            .to_vec1::<u8>()?
+            .into_iter()
+            .map(|x| holds(f64::from(x).partial_cmp(&value)).into())
+            .collect(),
         _ => array.to_vec1::<i64>()?.into_iter().map(|x| holds(order(x, value)).into()).collect(),
     };
-    Ok(Tensor::boolean(Array::from_vec(bits, x.dims(), &crate::Device::Cpu)?.to_device(&x.device())?))
+    Ok(Tensor::boolean(
+        Array::from_vec(bits, x.dims(), &crate::Device::Cpu)?.to_device(&x.device())?,
+    ))
 }
 
 /// Compares exactly: an i64 may not be representable as f64.
@@ -144,7 +152,10 @@ mod tests {
 
     #[test]
     fn powers_are_exact_and_wrap() {
-        assert_eq!((raised(3, 39), raised(-2, 63), raised(0, 0)), (4_052_555_153_018_976_267, i64::MIN, 1));
+        assert_eq!(
+            (raised(3, 39), raised(-2, 63), raised(0, 0)),
+            (4_052_555_153_018_976_267, i64::MIN, 1)
+        );
         assert_eq!(raised(3, 40), 3i64.wrapping_pow(40));
     }
 }

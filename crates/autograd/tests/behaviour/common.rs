@@ -69,7 +69,8 @@ fn turn(x: &Tensor) -> Tensor {
 /// The number whose gradient is taken: a weighted sum of what `op` gives.
 fn objective(inputs: &[Tensor], op: Op, layout: Layout) -> Tensor {
     let turned = matches!(layout, Layout::Turned);
-    let inputs: Vec<Tensor> = inputs.iter().map(|x| if turned { turn(x) } else { x.clone() }).collect();
+    let inputs: Vec<Tensor> =
+        inputs.iter().map(|x| if turned { turn(x) } else { x.clone() }).collect();
     let y = op(&inputs).unwrap();
     match layout {
         Layout::Spread => total(&y),
@@ -90,11 +91,13 @@ pub fn check_all(cases: &[Case]) {
 pub fn check_over(cases: &[Case], domain: fn(Array) -> Array) {
     for (name, shapes, op) in cases {
         for layout in LAYOUTS {
-            // for a turned layout, leaves are stored the other way round, so that their views have the shapes asked for
+            // for a turned layout, leaves are stored the other way round, so that their views have
+            // the shapes asked for
             let stored = |x: Array| match layout {
-                Layout::Turned => {
-                    xt_kernels::ops::layout::contiguous(&turn(&Tensor::constant(x)).array().unwrap()).unwrap()
-                }
+                Layout::Turned => xt_kernels::ops::layout::contiguous(
+                    &turn(&Tensor::constant(x)).array().unwrap(),
+                )
+                .unwrap(),
                 Layout::Plain | Layout::Spread => x,
             };
             let input = |(i, dims): (usize, &&[usize])| stored(domain(normal(dims, i as u64 + 1)));
@@ -110,19 +113,28 @@ fn check(name: &str, inputs: &[Array], op: Op, layout: Layout) {
     backward(&objective(&tensors, op, layout)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let step = 1e-5;
     for (i, leaf) in leaves.iter().enumerate() {
-        assert_eq!(leaf.grad().unwrap().expect("a gradient").dims(), inputs[i].dims(), "{name}, input {i}");
+        assert_eq!(
+            leaf.grad().unwrap().expect("a gradient").dims(),
+            inputs[i].dims(),
+            "{name}, input {i}"
+        );
         let got = grad(leaf);
         for (k, got) in got.iter().enumerate() {
             let at = |d: f64| {
                 let mut moved = values(&inputs[i]);
                 moved[k] += d;
-                let mut constants: Vec<Tensor> = inputs.iter().cloned().map(Tensor::constant).collect();
+                let mut constants: Vec<Tensor> =
+                    inputs.iter().cloned().map(Tensor::constant).collect();
                 constants[i] = Tensor::constant(array(&moved, inputs[i].dims()));
                 values(&objective(&constants, op, layout).array().unwrap())[0]
             };
             let want = (at(step) - at(-step)) / (2.0 * step);
-            // rounding costs about 1e-16 / step of the objective, the third derivative about step squared
-            assert!((got - want).abs() <= 1e-6 * (1.0 + want.abs()), "{name}, input {i}, entry {k}: {got}, not {want}");
+            // rounding costs about 1e-16 / step of the objective, the third derivative about step
+            // squared
+            assert!(
+                (got - want).abs() <= 1e-6 * (1.0 + want.abs()),
+                "{name}, input {i}, entry {k}: {got}, not {want}"
+            );
         }
     }
 }

@@ -32,7 +32,8 @@ fn functions_of_positive_elements() {
         ("div", &[&[2, 3], &[2, 3]], |x| ops::div(&x[0], &x[1])),
         ("div with broadcasting", &[&[2, 1, 3], &[4, 1]], |x| ops::div(&x[0], &x[1])),
     ];
-    let positive: fn(Array) -> Array = |x| affine(&unary(&x, Unary::Abs).unwrap(), 1.0, 0.5).unwrap();
+    let positive: fn(Array) -> Array =
+        |x| affine(&unary(&x, Unary::Abs).unwrap(), 1.0, 0.5).unwrap();
     check_over(&cases, positive);
 }
 
@@ -62,7 +63,9 @@ fn products_of_matrices() {
         ("with a factor", &[&[2, 3], &[3, 4]], |x| ops::matmul(&x[0], &x[1], -0.5)),
         ("batched", &[&[2, 2, 2, 3], &[2, 2, 3, 2]], |x| ops::matmul(&x[0], &x[1], 1.0)),
         ("a batch with one matrix", &[&[3, 2, 3], &[3, 2]], |x| ops::matmul(&x[0], &x[1], 2.0)),
-        ("batch axes of size 1", &[&[1, 2, 2, 3], &[2, 1, 3, 2]], |x| ops::matmul(&x[0], &x[1], 1.0)),
+        ("batch axes of size 1", &[&[1, 2, 2, 3], &[2, 1, 3, 2]], |x| {
+            ops::matmul(&x[0], &x[1], 1.0)
+        }),
         ("with itself", &[&[3, 3]], |x| ops::matmul(&x[0], &x[0], 1.0)),
     ];
     check_all(&cases);
@@ -93,10 +96,18 @@ fn choices_by_condition_and_by_index() {
         ("where", &[&[2, 3], &[2, 3]], |x| ops::where_cond(&positive(&x[0])?, &x[0], &x[1])),
         ("where, all broadcast", &[&[2, 1], &[3]], |x| ops::where_cond(&odd(), &x[0], &x[1])),
         ("where, by a wider condition", &[&[3], &[]], |x| ops::where_cond(&odd(), &x[0], &x[1])),
-        ("gather", &[&[3, 2]], |x| ops::gather(&x[0], &crate::common::ids(&[2, 0, 2, 1], &[2, 2]), 0)),
-        ("gather, fewer rows", &[&[3, 4]], |x| ops::gather(&x[0], &crate::common::ids(&[3, 3, 0], &[1, 3]), 1)),
-        ("embedding", &[&[4, 3]], |x| ops::embedding(&x[0], &crate::common::ids(&[3, 0, 3, 1], &[2, 2]))),
-        ("embedding, one row", &[&[4, 3]], |x| ops::embedding(&x[0], &crate::common::ids(&[2], &[]))),
+        ("gather", &[&[3, 2]], |x| {
+            ops::gather(&x[0], &crate::common::ids(&[2, 0, 2, 1], &[2, 2]), 0)
+        }),
+        ("gather, fewer rows", &[&[3, 4]], |x| {
+            ops::gather(&x[0], &crate::common::ids(&[3, 3, 0], &[1, 3]), 1)
+        }),
+        ("embedding", &[&[4, 3]], |x| {
+            ops::embedding(&x[0], &crate::common::ids(&[3, 0, 3, 1], &[2, 2]))
+        }),
+        ("embedding, one row", &[&[4, 3]], |x| {
+            ops::embedding(&x[0], &crate::common::ids(&[2], &[]))
+        }),
     ];
     check_all(&cases);
 }

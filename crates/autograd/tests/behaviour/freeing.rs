@@ -1,4 +1,5 @@
-//! What a graph holds, and when it lets go of it. `Held` stands for an array that an operation keeps for backward.
+//! What a graph holds, and when it lets go of it. `Held` stands for an array that an operation
+//! keeps for backward.
 
 use crate::common::{array, backward, leaf};
 use std::sync::{Arc, Weak};

@@ -51,7 +51,8 @@ fn a_wide_ladder_is_dropped_from_several_threads_at_once() {
     let shared = ladder(&x);
     let ends: Vec<Tensor> = (0..4).map(|_| chain(&shared, 1000)).collect();
     drop(shared);
-    let threads: Vec<_> = ends.into_iter().map(|end| std::thread::spawn(move || drop(end))).collect();
+    let threads: Vec<_> =
+        ends.into_iter().map(|end| std::thread::spawn(move || drop(end))).collect();
     threads.into_iter().for_each(|t| t.join().unwrap());
 }
 

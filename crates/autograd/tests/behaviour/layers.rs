@@ -14,13 +14,20 @@ fn layer<'a>(weight: &'a Tensor, bias: Option<&'a Tensor>) -> Layer<'a> {
 #[test]
 fn linear_norm_dropout_and_rotary() {
     let cases: [Case; 19] = [
-        ("gru_gates", &[&[2, 2, 6], &[2, 2, 6], &[2, 2, 2]], |x| ops::gru_gates(&x[0], &x[1], &x[2])),
+        ("gru_gates", &[&[2, 2, 6], &[2, 2, 6], &[2, 2, 2]], |x| {
+            ops::gru_gates(&x[0], &x[1], &x[2])
+        }),
         ("feedforward, an activation", &[&[2, 3], &[5, 3], &[5], &[4, 5], &[4]], |x| {
             let (up, down) = (layer(&x[1], Some(&x[2])), layer(&x[3], Some(&x[4])));
             ops::feedforward(&x[0], up, Inner::Activation(Activation::Gelu), down)
         }),
         ("feedforward, a gated unit, one bias", &[&[2, 2, 3], &[6, 3], &[6], &[4, 3]], |x| {
-            ops::feedforward(&x[0], layer(&x[1], Some(&x[2])), Inner::Glu(Activation::Silu), layer(&x[3], None))
+            ops::feedforward(
+                &x[0],
+                layer(&x[1], Some(&x[2])),
+                Inner::Glu(Activation::Silu),
+                layer(&x[3], None),
+            )
         }),
         ("feedforward, frozen first weight", &[&[2, 3], &[4, 5], &[4]], |x| {
             let weight = Tensor::constant(normal(&[5, 3], 7));
@@ -57,10 +64,14 @@ fn linear_norm_dropout_and_rotary() {
             let (y, past) = ops::scale_norm_and_past(&x[0], &x[1], 0.5, 1e-5)?;
             ops::mul(&y, &past)
         }),
-        ("layer_norm, one vector", &[&[5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 0.1)),
+        ("layer_norm, one vector", &[&[5], &[5], &[5]], |x| {
+            ops::layer_norm(&x[0], &x[1], &x[2], 0.1)
+        }),
         ("dropout", &[&[4, 5]], |x| ops::dropout(&x[0], 0.4, STREAM)),
         ("dropout of everything", &[&[4, 5]], |x| ops::dropout(&x[0], 1.0, STREAM)),
-        ("rotary", &[&[2, 3, 2, 5]], |x| ops::rotary(&x[0], &normal(&[3, 2], 8), &normal(&[3, 2], 9))),
+        ("rotary", &[&[2, 3, 2, 5]], |x| {
+            ops::rotary(&x[0], &normal(&[3, 2], 8), &normal(&[3, 2], 9))
+        }),
     ];
     check_all(&cases);
 }
@@ -69,7 +80,9 @@ fn linear_norm_dropout_and_rotary() {
 fn softmax_under_masks() {
     let cases: [Case; 6] = [
         ("no mask", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask::default())),
-        ("causal", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, past: None })),
+        ("causal", &[&[1, 2, 3, 4]], |x| {
+            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, past: None })
+        }),
         ("more queries than keys", &[&[1, 1, 4, 2]], |x| {
             ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, past: None })
         }),
@@ -94,12 +107,22 @@ fn pairs() -> Mask {
 #[test]
 fn losses() {
     let cases: [Case; 7] = [
-        ("cross_entropy", &[&[4, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[4]), -100)),
-        ("cross_entropy, rows of rows", &[&[2, 2, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[2, 2]), 7)),
-        ("cross_entropy, some ignored", &[&[4, 3]], |x| ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), -9)),
+        ("cross_entropy", &[&[4, 3]], |x| {
+            ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[4]), -100)
+        }),
+        ("cross_entropy, rows of rows", &[&[2, 2, 3]], |x| {
+            ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[2, 2]), 7)
+        }),
+        ("cross_entropy, some ignored", &[&[4, 3]], |x| {
+            ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), -9)
+        }),
         ("linear_cross_entropy", &[&[2, 2, 3], &[5, 3], &[5]], |x| {
             let targets = ids(&[0, 2, -9, 4], &[2, 2]);
-            ops::affine(&ops::linear_cross_entropy(&x[0], (&x[1], Some(&x[2])), &targets, -9)?, 3.0, 1.0)
+            ops::affine(
+                &ops::linear_cross_entropy(&x[0], (&x[1], Some(&x[2])), &targets, -9)?,
+                3.0,
+                1.0,
+            )
         }),
         ("linear_cross_entropy, without bias", &[&[2, 3], &[4, 3]], |x| {
             ops::linear_cross_entropy(&x[0], (&x[1], None), &ids(&[3, 0], &[2]), -9)
@@ -120,8 +143,10 @@ fn an_attention_made_of_them() {
         };
         let (q, k, v) = (head(&x[1])?, head(&x[2])?, head(&x[3])?);
         let scores = ops::matmul(&q, &ops::transpose(&k, 2, 3)?, 0.7)?;
-        let weights = ops::masked_softmax(&scores, &Mask { allowed: None, causal: true, past: None })?;
-        let mixed = ops::transpose(&ops::matmul(&ops::dropout(&weights, 0.2, STREAM)?, &v, 1.0)?, 1, 2)?;
+        let weights =
+            ops::masked_softmax(&scores, &Mask { allowed: None, causal: true, past: None })?;
+        let mixed =
+            ops::transpose(&ops::matmul(&ops::dropout(&weights, 0.2, STREAM)?, &v, 1.0)?, 1, 2)?;
         ops::add(&ops::reshape(&mixed, &[2, 3, 4])?, &x[0])
     });
     check_all(&[case]);
@@ -130,13 +155,16 @@ fn an_attention_made_of_them() {
 #[test]
 fn half_precision_goes_through_every_layer() {
     let x = crate::common::leaf(normal(&[1, 2, 2, 4], 1).to_dtype(DType::BF16).unwrap());
-    let half = |dims: &[usize]| crate::common::leaf(normal(dims, 2).to_dtype(DType::BF16).unwrap()).0;
+    let half =
+        |dims: &[usize]| crate::common::leaf(normal(dims, 2).to_dtype(DType::BF16).unwrap()).0;
     let y = ops::linear(&x.0, &half(&[4, 4]), Some(&half(&[4]))).unwrap();
     let y = ops::layer_norm(&y, &half(&[4]), &half(&[4]), 1e-5).unwrap();
     let y = ops::masked_softmax(&y, &Mask { allowed: None, causal: false, past: None }).unwrap();
-    let y = ops::dropout(&ops::activation(&y, ops::Activation::Gelu).unwrap(), 0.1, STREAM).unwrap();
+    let y =
+        ops::dropout(&ops::activation(&y, ops::Activation::Gelu).unwrap(), 0.1, STREAM).unwrap();
     let table = |seed| normal(&[2, 2], seed).to_dtype(DType::BF16).unwrap();
-    let y = ops::matmul(&ops::rotary(&y, &table(3), &table(4)).unwrap(), &half(&[4, 2]), 1.0).unwrap();
+    let y =
+        ops::matmul(&ops::rotary(&y, &table(3), &table(4)).unwrap(), &half(&[4, 2]), 1.0).unwrap();
     crate::common::backward(&ops::mean(&y, None, false).unwrap()).unwrap();
     let grad = x.1.grad().unwrap().unwrap();
     assert_eq!((grad.dtype(), grad.dims()), (DType::BF16, [1, 2, 2, 4].as_slice()));

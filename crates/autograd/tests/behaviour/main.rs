@@ -1,4 +1,5 @@
-//! What tensors with gradients promise: gradients that agree with differences, and a graph that is never half done.
+//! What tensors with gradients promise: gradients that agree with differences, and a graph that is
+//! never half done.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -45,16 +45,22 @@ fn arithmetic() {
         ("truth values have no powers", || ops::pow(&truth(&[1]), &truth(&[0]))),
         ("neg of truth values", || ops::neg(&truth(&[1]))),
         ("abs of truth values", || ops::abs(&truth(&[1]))),
-        ("300 is not one of the whole numbers of u8, 0 to 255", || ops::scalar_like(&bytes(&[1]), 300.0)),
+        ("300 is not one of the whole numbers of u8, 0 to 255", || {
+            ops::scalar_like(&bytes(&[1]), 300.0)
+        }),
         ("NaN with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), f64::NAN)),
         ("no whole number of 64 bits", || ops::cast(&array_of(f64::NAN), DType::I64, false)),
         ("0.5 with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), 0.5)),
         ("matmul: both need two axes", || ops::matmul(&x(&[2]), &x(&[2, 2]), 1.0)),
         ("[2, 3] and [4, 2]", || ops::matmul(&x(&[2, 3]), &x(&[4, 2]), 1.0)),
         ("types", || ops::matmul(&x(&[2, 2]), &f32s(&[2, 2]), 1.0)),
-        ("matmul needs floating-point values, got i64", || ops::matmul(&ids(&[1], &[1, 1]), &x(&[1, 1]), 1.0)),
+        ("matmul needs floating-point values, got i64", || {
+            ops::matmul(&ids(&[1], &[1, 1]), &x(&[1, 1]), 1.0)
+        }),
         ("exp needs floating-point values", || ops::exp(&ids(&[1], &[1]))),
-        ("gelu needs floating-point values", || ops::activation(&ids(&[1], &[1]), Activation::Gelu)),
+        ("gelu needs floating-point values", || {
+            ops::activation(&ids(&[1], &[1]), Activation::Gelu)
+        }),
         ("out of memory", || {
             let wide = |dims: &[usize]| ops::broadcast_to(&x(&[1, 1]), dims);
             ops::add(&wide(&[1 << 31, 1])?, &wide(&[1, 1 << 31])?)
@@ -89,7 +95,9 @@ fn reductions() {
         ("no axis 2", || ops::sum(&x(&[2, 3]), Some(&[2]), false)),
         ("mean needs floating-point values", || ops::mean(&ids(&[1], &[1]), None, false)),
         ("no largest of nothing: axis 0 of shape [0, 3]", || ops::max(&x(&[0, 3]), None, false)),
-        ("no smallest of nothing: axis 1 of shape [2, 0]", || ops::min(&x(&[2, 0]), Some(&[1]), false)),
+        ("no smallest of nothing: axis 1 of shape [2, 0]", || {
+            ops::min(&x(&[2, 0]), Some(&[1]), false)
+        }),
         ("nothing", || ops::argmax(&x(&[2, 0]), 1, false)),
         ("no axis 0", || ops::softmax(&x(&[]), 0)),
         ("softmax needs floating-point values", || ops::log_softmax(&ids(&[1], &[1]), 0)),
@@ -106,7 +114,9 @@ fn choices() {
         ("index -1 is out of range", || ops::gather(&x(&[2, 3]), &ids(&[-1], &[1, 1]), 1)),
         ("do not fit", || ops::gather(&x(&[2, 3]), &ids(&[0], &[1]), 1)),
         ("condition must be bool", || ops::where_cond(&x(&[2]), &x(&[2]), &x(&[2]))),
-        ("do not broadcast", || ops::where_cond(&ops::cast(&x(&[3]), DType::U8, true)?, &x(&[2]), &x(&[2]))),
+        ("do not broadcast", || {
+            ops::where_cond(&ops::cast(&x(&[3]), DType::U8, true)?, &x(&[2]), &x(&[2]))
+        }),
     ]);
 }
 
@@ -119,16 +129,29 @@ fn layers() {
         ("F64", || ops::linear(&x(&[2, 3]), &x(&[4, 3]), Some(&f32s(&[4])))),
         ("norm over [4]", || ops::layer_norm(&x(&[2, 3]), &x(&[4]), &x(&[4]), 1e-5)),
         ("F64", || ops::layer_norm(&x(&[2, 3]), &f32s(&[3]), &x(&[3]), 1e-5)),
-        ("", || ops::masked_softmax(&x(&[2, 3]), &Mask { allowed: None, causal: true, past: None })),
-        ("rotary table", || ops::rotary(&x(&[1, 2, 1, 4]), &normal(&[3, 2], 1), &normal(&[3, 2], 1))),
-        ("rotary table", || ops::rotary(&x(&[1, 2, 1, 3]), &normal(&[2, 2], 1), &normal(&[2, 2], 1))),
-        ("targets must be i64 of shape [2]", || ops::cross_entropy(&x(&[2, 3]), &ids(&[0], &[1]), 0)),
+        ("", || {
+            ops::masked_softmax(&x(&[2, 3]), &Mask { allowed: None, causal: true, past: None })
+        }),
+        ("rotary table", || {
+            ops::rotary(&x(&[1, 2, 1, 4]), &normal(&[3, 2], 1), &normal(&[3, 2], 1))
+        }),
+        ("rotary table", || {
+            ops::rotary(&x(&[1, 2, 1, 3]), &normal(&[2, 2], 1), &normal(&[2, 2], 1))
+        }),
+        ("targets must be i64 of shape [2]", || {
+            ops::cross_entropy(&x(&[2, 3]), &ids(&[0], &[1]), 0)
+        }),
         ("target 3 is out of range", || ops::cross_entropy(&x(&[2, 3]), &ids(&[0, 3], &[2]), -1)),
         ("targets must be i64 of shape [2]", || {
             ops::linear_cross_entropy(&x(&[2, 3]), (&x(&[4, 3]), None), &ids(&[0], &[1]), 0)
         }),
         ("does not take a bias", || {
-            ops::linear_cross_entropy(&x(&[1, 3]), (&x(&[4, 3]), Some(&x(&[3]))), &ids(&[0], &[1]), 0)
+            ops::linear_cross_entropy(
+                &x(&[1, 3]),
+                (&x(&[4, 3]), Some(&x(&[3]))),
+                &ids(&[0], &[1]),
+                0,
+            )
         }),
         ("axis of classes", || ops::cross_entropy(&x(&[]), &ids(&[0], &[1]), 0)),
         ("mse: shapes [2] and [3] differ", || ops::mse(&x(&[2]), &x(&[3]))),
@@ -153,8 +176,11 @@ fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
         let w = weight(3, Some(format));
         let plain = w.detach().unwrap();
         let near = |got: Result<Tensor>, want: Result<Tensor>| {
-            let [got, want] = [got, want].map(|y| crate::common::values(&y.unwrap().array().unwrap()));
-            got.iter().zip(&want).for_each(|(g, w)| assert!((g - w).abs() < 1e-4, "{format:?}: {g}, not {w}"));
+            let [got, want] =
+                [got, want].map(|y| crate::common::values(&y.unwrap().array().unwrap()));
+            got.iter()
+                .zip(&want)
+                .for_each(|(g, w)| assert!((g - w).abs() < 1e-4, "{format:?}: {g}, not {w}"));
         };
         near(ops::linear(&input, &w, None), ops::linear(&input, &plain, None));
         // one of a feed-forward network's layers, or both
@@ -184,8 +210,14 @@ fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
         no_grad(|| ops::linear(&of_input, &w, Some(&bias))).unwrap();
     }
     let quantized = weight(3, Some(Format::Q8_0));
-    assert!(ops::linear(&input, &quantized, Some(&x(&[6]))).unwrap_err().to_string().contains("F64"));
-    assert!(ops::linear(&x(&[2, 32]), &quantized, None).unwrap_err().to_string().contains("cast one of them"));
+    assert!(ops::linear(&input, &quantized, Some(&x(&[6])))
+        .unwrap_err()
+        .to_string()
+        .contains("F64"));
+    assert!(ops::linear(&x(&[2, 32]), &quantized, None)
+        .unwrap_err()
+        .to_string()
+        .contains("cast one of them"));
 }
 
 #[test]
@@ -203,7 +235,10 @@ fn empty_tensors_pass_through() {
     ] {
         assert_eq!(y.unwrap().dims(), [2, 0, 4]);
     }
-    assert_eq!(crate::common::values(&ops::sum(&empty, None, false).unwrap().array().unwrap()), [0.0]);
+    assert_eq!(
+        crate::common::values(&ops::sum(&empty, None, false).unwrap().array().unwrap()),
+        [0.0]
+    );
 }
 
 #[test]

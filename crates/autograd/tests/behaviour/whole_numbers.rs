@@ -16,7 +16,8 @@ fn truth(values: &[u8]) -> Tensor {
 fn expect(x: xt_autograd::Result<Tensor>, kind: Kind, values: &[f64]) {
     let x = x.unwrap();
     assert_eq!(x.kind(), Some(kind));
-    let got: Vec<f64> = x.array().unwrap().to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    let got: Vec<f64> =
+        x.array().unwrap().to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     assert_eq!(got, values);
 }
 
@@ -52,7 +53,10 @@ fn whole_numbers_divide_truly() {
     let (x, two) = ops::beside_scalar(&whole, 2.0, true).unwrap();
     expect(ops::div(&x, &two), Kind::F32, &[0.5, 1.5, 0.0]);
     let (by, of) = leaf(array(&[2.0, 4.0], &[2]));
-    ops::sum(&ops::div(&ids(&[1, 3], &[2]), &by).unwrap(), None, false).unwrap().backward(false, &|| false).unwrap();
+    ops::sum(&ops::div(&ids(&[1, 3], &[2]), &by).unwrap(), None, false)
+        .unwrap()
+        .backward(false, &|| false)
+        .unwrap();
     assert_eq!(of.grad().unwrap().unwrap().to_vec1::<f64>().unwrap(), [-0.25, -0.1875]);
 }
 
@@ -73,7 +77,11 @@ fn what_a_type_does_not_hold_wraps_and_comparisons_are_exact() {
 #[test]
 fn nan_is_true_and_has_the_gradient_of_the_largest() {
     let values = array(&[f64::NAN, 0.0, -0.0, f64::INFINITY], &[4]);
-    expect(ops::cast(&Tensor::constant(values.clone()), DType::U8, true), Kind::Bool, &[1.0, 0.0, 0.0, 1.0]);
+    expect(
+        ops::cast(&Tensor::constant(values.clone()), DType::U8, true),
+        Kind::Bool,
+        &[1.0, 0.0, 0.0, 1.0],
+    );
     let (x, of) = leaf(values);
     ops::max(&x, None, false).unwrap().backward(false, &|| false).unwrap();
     assert_eq!(of.grad().unwrap().unwrap().to_vec1::<f64>().unwrap(), [1.0, 0.0, 0.0, 0.0]);

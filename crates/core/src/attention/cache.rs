@@ -85,7 +85,9 @@ impl KeyValues {
         let Some((keys, values)) = &self.buffers else {
             return Err(crate::Error::Internal("an empty cache".into()));
         };
-        let view = |buffer: &Array| -> Result<Tensor> { Ok(Tensor::constant(narrow(buffer, 2, 0, self.length)?)) };
+        let view = |buffer: &Array| -> Result<Tensor> {
+            Ok(Tensor::constant(narrow(buffer, 2, 0, self.length)?))
+        };
         Ok((view(keys)?, view(values)?))
     }
 

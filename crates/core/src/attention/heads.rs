@@ -79,11 +79,13 @@ impl Projection {
         };
         if keys && !own {
             let source = with.context.unwrap_or(x);
-            let source = with.mem.map_or_else(|| Ok(source.clone()), |mem| ops::cat(&[mem, source], 1))?;
+            let source =
+                with.mem.map_or_else(|| Ok(source.clone()), |mem| ops::cat(&[mem, source], 1))?;
             done.extend(apply(&source, for_keys)?);
         }
         let mut done = done.into_iter();
-        let mut next = |heads: usize, width: usize| done.next().map(|y| split(&y, heads, width)).transpose();
+        let mut next =
+            |heads: usize, width: usize| done.next().map(|y| split(&y, heads, width)).transpose();
         let q = next(self.heads, self.dim_head)?;
         let r = if self.to_r.is_some() { next(self.kv_heads, self.value_dim)? } else { None };
         let k = next(self.kv_heads, self.dim_head)?;
@@ -97,7 +99,10 @@ impl Projection {
 }
 
 /// Applies all present layers to the same input, `(.., in)` to `(.., out)` each.
-fn apply<'a>(x: &Tensor, layers: impl IntoIterator<Item = Option<&'a Linear>>) -> Result<Vec<Tensor>> {
+fn apply<'a>(
+    x: &Tensor,
+    layers: impl IntoIterator<Item = Option<&'a Linear>>,
+) -> Result<Vec<Tensor>> {
     let layers: Vec<&Linear> = layers.into_iter().flatten().collect();
     Linear::forward_all(&layers, x)
 }

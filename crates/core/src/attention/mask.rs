@@ -106,7 +106,11 @@ pub fn require_mask(mask: &Tensor, name: &str, dims: &[usize]) -> Result<()> {
     require_bool(mask, name)?;
     if mask.rank() == 2 && dims.len() == 2 && mask.dim(0) == dims[0] && mask.dim(1) != dims[1] {
         let other = if name == "context_mask" { "the context" } else { "x" };
-        return Error::shape(format!("{name} has {} columns, {other} has {}", mask.dim(1), dims[1]));
+        return Error::shape(format!(
+            "{name} has {} columns, {other} has {}",
+            mask.dim(1),
+            dims[1]
+        ));
     }
     if mask.dims() != dims {
         return Error::shape(format!("{name} must have shape {dims:?}, got {:?}", mask.dims()));

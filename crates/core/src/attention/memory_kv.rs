@@ -27,7 +27,12 @@ impl MemoryKv {
 
     /// Prepends the learned keys and values: `(batch, heads, j, head dimension)` to
     /// `(batch, heads, count + j, head dimension)`. `norm` normalises the learned keys.
-    pub fn forward(&self, k: &Tensor, v: &Tensor, norm: Option<&QkNorm>) -> Result<(Tensor, Tensor)> {
+    pub fn forward(
+        &self,
+        k: &Tensor,
+        v: &Tensor,
+        norm: Option<&QkNorm>,
+    ) -> Result<(Tensor, Tensor)> {
         let mem_k = self.mem_k.tensor();
         let mem_k = norm.map_or_else(|| Ok(mem_k.clone()), |norm| norm.memory_key(&mem_k))?;
         let front = |memory: &Tensor, x: &Tensor| -> Result<Tensor> {

@@ -53,15 +53,24 @@ pub struct Attention {
 
 impl Attention {
     /// Registers the parameters of an attention of width `dim`.
-    pub fn new(dim: usize, heads: usize, causal: bool, options: &AttentionBlockOptions, p: &mut Params) -> Self {
+    pub fn new(
+        dim: usize,
+        heads: usize,
+        causal: bool,
+        options: &AttentionBlockOptions,
+        p: &mut Params,
+    ) -> Self {
         let dim_head = options.dim_head.get();
-        let scale = if options.qk_norm { options.qk_norm_scale } else { (dim_head as f64).powf(-0.5) };
+        let scale =
+            if options.qk_norm { options.qk_norm_scale } else { (dim_head as f64).powf(-0.5) };
         // the order of registration is the order in the state dict of the Python package
         let project = Projection::new(dim, heads, options, p);
         let qk_norm = options.qk_norm.then(|| QkNorm::new(options, p));
         let gates = Gates::new(dim, heads, options, p);
         let memory = (options.num_mem_kv > 0).then(|| MemoryKv::new(heads, options, p));
-        let talking = |name: &str| options.talking_heads.then(|| TalkingHeads::new(heads, &mut p.under(name)));
+        let talking = |name: &str| {
+            options.talking_heads.then(|| TalkingHeads::new(heads, &mut p.under(name)))
+        };
         Self {
             project,
             qk_norm,
@@ -107,8 +116,8 @@ impl Attention {
         Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
     }
 
-    /// What it needs as a sub-layer of this kind; `cross_attend` is whether there is a context, without
-    /// which a cross attention attends to the sequence itself.
+    /// What it needs as a sub-layer of this kind; `cross_attend` is whether there is a context,
+    /// without which a cross attention attends to the sequence itself.
     pub fn needs(&self, kind: LayerKind, cross_attend: bool) -> Needs {
         let cross = kind == LayerKind::CrossAttention;
         let open = if cross { !cross_attend } else { !self.causal };
@@ -153,13 +162,25 @@ impl Attention {
     /// Attention by the fused kernel, which does not store the scores. Returns
     /// `(batch, heads, i, value dimension)`. `covered` is the number of keys, counted from the end,
     /// that the masks cover.
-    fn fused(&self, heads: &Heads, covered: usize, with: &AttentionInputs, ctx: &Ctx) -> Result<Tensor> {
+    fn fused(
+        &self,
+        heads: &Heads,
+        covered: usize,
+        with: &AttentionInputs,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
         let (q, j) = (&heads.q, heads.k.dim(2));
         let mask = self.masks(covered, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j])?;
         let span = Span { queries: q.dim(2), keys: j };
         // (heads, i + j - 1)
         let bias = with.bias.map(|bias| bias.by_distance(span, q)).transpose()?;
-        Ok(ops::attention((q, &heads.k, &heads.v), bias.as_ref(), self.scale, &mask, drawn(self.dropout, ctx))?)
+        Ok(ops::attention(
+            (q, &heads.k, &heads.v),
+            bias.as_ref(),
+            self.scale,
+            &mask,
+            drawn(self.dropout, ctx),
+        )?)
     }
 
     /// Attention with explicit scores. Returns the weighted sums of the values,
@@ -185,15 +206,22 @@ impl Attention {
 
     /// Projects queries, keys and values and applies norm, rotary positions, memory keys and
     /// values, and the cache.
-    fn heads(&self, x: &Tensor, with: &AttentionInputs, cache: Option<&mut KeyValues>) -> Result<Heads> {
+    fn heads(
+        &self,
+        x: &Tensor,
+        with: &AttentionInputs,
+        cache: Option<&mut KeyValues>,
+    ) -> Result<Heads> {
         let first = cache.as_ref().is_none_or(|cache| cache.is_empty());
-        let Projected { q, r, keys } = self.project.forward(x, with, first || with.context.is_none())?;
+        let Projected { q, r, keys } =
+            self.project.forward(x, with, first || with.context.is_none())?;
         let q = match &self.qk_norm {
             Some(norm) => norm.query(&q)?,
             None => q,
         };
         // (batch, heads, i, head dimension)
-        let q = by_head(&with.rotation.map_or_else(|| Ok(q.clone()), |rotation| rotation.query(&q))?)?;
+        let q =
+            by_head(&with.rotation.map_or_else(|| Ok(q.clone()), |rotation| rotation.query(&q))?)?;
         let r = r.as_ref().map(by_head).transpose()?;
         let new = keys.map(|keys| self.placed(keys, with)).transpose()?;
         let new = if first { new.map(|new| self.in_front(new)).transpose()? } else { new };
@@ -210,7 +238,11 @@ impl Attention {
 
     /// Applies norm and rotary positions to projected keys and values, `(batch, j, heads, width)`.
     /// Returns both as `(batch, heads, j, width)`.
-    fn placed(&self, (mut k, mut v): (Tensor, Tensor), with: &AttentionInputs) -> Result<(Tensor, Tensor)> {
+    fn placed(
+        &self,
+        (mut k, mut v): (Tensor, Tensor),
+        with: &AttentionInputs,
+    ) -> Result<(Tensor, Tensor)> {
         if let Some(norm) = &self.qk_norm {
             k = norm.key(&k)?;
         }

@@ -25,8 +25,12 @@ impl Gates {
         let laws = (Init::Constant(0.0), Init::Constant(1.0));
         let inner = heads * options.value_dim();
         Self {
-            to_v_gate: options.gate_values.then(|| Linear::with_laws(dim, inner, laws, &mut p.under("to_v_gate"))),
-            head_scale: options.head_scale.then(|| p.add("head_scale_params", &[1, heads, 1, 1], Init::Constant(1.0))),
+            to_v_gate: options
+                .gate_values
+                .then(|| Linear::with_laws(dim, inner, laws, &mut p.under("to_v_gate"))),
+            head_scale: options
+                .head_scale
+                .then(|| p.add("head_scale_params", &[1, heads, 1, 1], Init::Constant(1.0))),
         }
     }
 }
@@ -41,7 +45,13 @@ pub struct Output {
 
 impl Output {
     /// Registers the output projection, to width `dim`.
-    pub fn new(dim: usize, heads: usize, gates: Gates, options: &AttentionBlockOptions, p: &mut Params) -> Self {
+    pub fn new(
+        dim: usize,
+        heads: usize,
+        gates: Gates,
+        options: &AttentionBlockOptions,
+        p: &mut Params,
+    ) -> Self {
         let (name, width) = if options.on_attn { ("to_out.0", 2 * dim) } else { ("to_out", dim) };
         let to_out = Linear::new(heads * options.value_dim(), width, false, &mut p.under(name));
         if options.zero_init_output {

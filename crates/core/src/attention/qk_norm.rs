@@ -22,7 +22,8 @@ impl QkNorm {
     /// Registers the learned scales if they are enabled.
     pub fn new(options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let mut scale = |name: &str| p.add(name, &[options.dim_head.get()], Init::Constant(1.0));
-        let scales = options.qk_norm_dim_scale.then(|| (scale("qk_norm_q_scale"), scale("qk_norm_k_scale")));
+        let scales =
+            options.qk_norm_dim_scale.then(|| (scale("qk_norm_q_scale"), scale("qk_norm_k_scale")));
         Self { groups: options.qk_norm_groups.get(), scales }
     }
 

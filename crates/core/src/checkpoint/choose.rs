@@ -13,8 +13,18 @@ use std::collections::HashMap;
 const SHARED: usize = 1 << 20;
 
 /// Keys under which programs usually save the weights of their model.
-const USUAL: [&str; 10] =
-    ["model", "state_dict", "model_state_dict", "model_state", "module", "net", "network", "weights", "params", "ema"];
+const USUAL: [&str; 10] = [
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "module",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "ema",
+];
 
 /// A tensor, or a description of why it cannot be read.
 #[derive(Clone, Copy)]
@@ -59,7 +69,12 @@ impl Budget {
     ///
     /// # Errors
     /// The tensor cannot be read, or the budget is exceeded.
-    pub fn take<'a>(&mut self, pickle: &'a Pickle, name: String, id: Id) -> Result<Option<Chosen<'a>>> {
+    pub fn take<'a>(
+        &mut self,
+        pickle: &'a Pickle,
+        name: String,
+        id: Id,
+    ) -> Result<Option<Chosen<'a>>> {
         let view = match found(pickle, id) {
             None => return Ok(None),
             Some(Found::Strange(what)) => return Err(strange(&name, what)),
@@ -143,10 +158,14 @@ pub fn at(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
             let name = rest.split('.').next()?;
             place = (*items.get(name.parse::<usize>().ok()?)?, step(name)?);
         } else {
-            let whole = entries(pickle, id).rfind(|(name, _)| *name == rest).map(|(_, value)| value);
+            let whole =
+                entries(pickle, id).rfind(|(name, _)| *name == rest).map(|(_, value)| value);
             let part = || {
-                let parts = entries(pickle, id).filter(|(name, _)| rest.starts_with(name) && step(name).is_some());
-                parts.max_by_key(|(name, _)| name.len()).and_then(|(name, value)| Some((value, step(name)?)))
+                let parts = entries(pickle, id)
+                    .filter(|(name, _)| rest.starts_with(name) && step(name).is_some());
+                parts
+                    .max_by_key(|(name, _)| name.len())
+                    .and_then(|(name, value)| Some((value, step(name)?)))
             };
             place = whole.map(|value| (value, "")).or_else(part)?;
         }
@@ -165,7 +184,10 @@ fn keyed<'a>(pickle: &'a Pickle, key: &str) -> Result<Vec<Chosen<'a>>> {
     }
     let there = Some(places(pickle)).filter(|places| !places.is_empty());
     let there = there.unwrap_or_else(|| "none".into());
-    Err(damaged(format!("this file has no dict of tensors named `{}`; it has: {there}", shown(key))))
+    Err(damaged(format!(
+        "this file has no dict of tensors named `{}`; it has: {there}",
+        shown(key)
+    )))
 }
 
 /// The weights of a file: the value at `key` (a path with dots; the outer dict if empty), or else
@@ -189,7 +211,9 @@ pub fn weights<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<Chosen<'
         ([], _) => {
             let chosen = tensors_in(pickle, pickle.root)?;
             let is_empty_dict = pickle.values.get(pickle.root) == Some(&Value::Dict(Vec::new()));
-            (is_empty_dict || !chosen.is_empty()).then_some(chosen).ok_or_else(|| no_tensors(pickle))
+            (is_empty_dict || !chosen.is_empty())
+                .then_some(chosen)
+                .ok_or_else(|| no_tensors(pickle))
         }
         (_, [(_, dict, count)]) if *count == most => tensors_in(pickle, *dict),
         ([(_, dict, _)], _) if wide == 0 => tensors_in(pickle, *dict),
@@ -215,5 +239,7 @@ fn ambiguous(pickle: &Pickle, outer: usize) -> Error {
         count => format!("; `` is the outer dict itself (tensors: {count})"),
     };
     let there = places(pickle);
-    damaged(format!("this file has several dicts of tensors: choose one by the option `key`: {there}{outer}"))
+    damaged(format!(
+        "this file has several dicts of tensors: choose one by the option `key`: {there}{outer}"
+    ))
 }

@@ -51,7 +51,8 @@ fn gather<T: Copy>(from: &[T], layout: &Layout, dtype: DType) -> Result<Vec<T>> 
     if layout.count() == 0 {
         return Ok(values);
     }
-    let (size, stride) = (layout.shape.last().copied().unwrap_or(1), layout.strides.last().copied().unwrap_or(1));
+    let (size, stride) =
+        (layout.shape.last().copied().unwrap_or(1), layout.strides.last().copied().unwrap_or(1));
     for start in layout.rows() {
         values.extend((0..size).filter_map(|i| from.get(start + i * stride)));
     }
@@ -66,7 +67,8 @@ fn read<T, const N: usize>(to: &mut Vec<T>, bytes: &[u8], value: impl Fn([u8; N]
 /// Returns an error if memory does not suffice for all tensors together, given by type and number
 /// of elements.
 pub fn check_memory(tensors: impl Iterator<Item = (Element, u64)>, widen: bool) -> Result<()> {
-    let bytes = tensors.map(|(element, count)| count.saturating_mul(element.dtype(widen).size_in_bytes() as u64));
+    let bytes = tensors
+        .map(|(element, count)| count.saturating_mul(element.dtype(widen).size_in_bytes() as u64));
     Ok(memory::check("what is in this file", bytes.fold(0, u64::saturating_add))?)
 }
 
@@ -114,7 +116,9 @@ impl Sink {
         match (&mut self.values, self.element) {
             (Values::F64(to), _) => read(to, bytes, f64::from_le_bytes),
             (Values::F32(to), Element::F16) => read(to, bytes, |b| f16::from_le_bytes(b).to_f32()),
-            (Values::F32(to), Element::Bf16) => read(to, bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            (Values::F32(to), Element::Bf16) => {
+                read(to, bytes, |b| bf16::from_le_bytes(b).to_f32())
+            }
             (Values::F32(to), Element::F8(format)) => {
                 let table = float8::table(format);
                 to.extend(bytes.iter().map(|b| table[usize::from(*b)]));
@@ -127,8 +131,13 @@ impl Sink {
             (Values::I64(to), Element::I8) => read(to, bytes, |b| i8::from_le_bytes(b).into()),
             (Values::I64(to), Element::U32) => read(to, bytes, |b| u32::from_le_bytes(b).into()),
             (Values::I64(to), Element::U16) => read(to, bytes, |b| u16::from_le_bytes(b).into()),
-            (Values::I64(_), Element::U64) if bytes.as_chunks::<8>().0.iter().any(|b| b[7] & 0x80 != 0) => {
-                return Err(unsupported(format!("{} has values from 2^63 on, which i64 does not hold", self.name)));
+            (Values::I64(_), Element::U64)
+                if bytes.as_chunks::<8>().0.iter().any(|b| b[7] & 0x80 != 0) =>
+            {
+                return Err(unsupported(format!(
+                    "{} has values from 2^63 on, which i64 does not hold",
+                    self.name
+                )));
             }
             (Values::I64(to), _) => read(to, bytes, i64::from_le_bytes),
             (Values::U8(to), Element::Bool) => to.extend(bytes.iter().map(|b| u8::from(*b != 0))),

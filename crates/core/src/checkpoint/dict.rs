@@ -14,5 +14,7 @@ pub fn pairs(pickle: &Pickle, dict: Id) -> &[(Id, Id)] {
 /// The entries of a dict with a text key, in order. As in Python, the last of several entries with
 /// the same key counts.
 pub fn entries(pickle: &Pickle, dict: Id) -> impl DoubleEndedIterator<Item = (&str, Id)> {
-    pairs(pickle, dict).iter().filter_map(|(key, value)| Some((text(&pickle.values, *key)?, *value)))
+    pairs(pickle, dict)
+        .iter()
+        .filter_map(|(key, value)| Some((text(&pickle.values, *key)?, *value)))
 }

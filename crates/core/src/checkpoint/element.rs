@@ -127,7 +127,9 @@ impl Element {
 
     /// The name of PyTorch's storage class for arrays of this type.
     pub fn storage_of(dtype: DType) -> Option<&'static str> {
-        let own = |row: &&(&str, &'static str, &str, Element)| !row.1.is_empty() && row.3.dtype(false) == dtype;
+        let own = |row: &&(&str, &'static str, &str, Element)| {
+            !row.1.is_empty() && row.3.dtype(false) == dtype
+        };
         // the first row that becomes this type is the type itself
         NAMES.iter().find(own).map(|row| row.1)
     }

@@ -68,13 +68,18 @@ mod tests {
 
     #[test]
     fn the_ends_of_each_range_are_those_of_its_definition() {
-        let largest = |format| table(format).into_iter().filter(|x| x.is_finite()).fold(0.0, f32::max);
-        let least = |format| table(format).into_iter().filter(|x| *x > 0.0).fold(f32::MAX, f32::min);
+        let largest =
+            |format| table(format).into_iter().filter(|x| x.is_finite()).fold(0.0, f32::max);
+        let least =
+            |format| table(format).into_iter().filter(|x| *x > 0.0).fold(f32::MAX, f32::min);
         assert_eq!((largest(Format::E4m3Fn), least(Format::E4m3Fn)), (448.0, 2f32.powi(-9)));
         assert_eq!((largest(Format::E5m2), least(Format::E5m2)), (57344.0, 2f32.powi(-16)));
         assert_eq!((largest(Format::E4m3Fnuz), least(Format::E4m3Fnuz)), (240.0, 2f32.powi(-10)));
         assert_eq!((largest(Format::E5m2Fnuz), least(Format::E5m2Fnuz)), (57344.0, 2f32.powi(-17)));
-        assert_eq!((largest(Format::E8m0), least(Format::E8m0)), (2f32.powi(127), f32::from_bits(1 << 22)));
+        assert_eq!(
+            (largest(Format::E8m0), least(Format::E8m0)),
+            (2f32.powi(127), f32::from_bits(1 << 22))
+        );
     }
 
     #[test]

@@ -95,7 +95,9 @@ impl Global {
 fn of_device(name: &str) -> Option<Global> {
     match name {
         name if name.ends_with("Tensor") => Some(Global::Inert),
-        name if name.ends_with("Storage") && name.len() < SHORT => Some(Global::Storage(name.into())),
+        name if name.ends_with("Storage") && name.len() < SHORT => {
+            Some(Global::Storage(name.into()))
+        }
         _ => None,
     }
 }
@@ -124,7 +126,9 @@ fn rebuild(name: &str) -> Option<Rebuild> {
         "_rebuild_qtensor" => Rebuild::Strange("is quantized"),
         "_rebuild_sparse_tensor" => Rebuild::Strange("is sparse"),
         "_rebuild_nested_tensor" => Rebuild::Strange("is nested"),
-        "_rebuild_meta_tensor_no_storage" => Rebuild::Strange("has no values (its device is `meta`)"),
+        "_rebuild_meta_tensor_no_storage" => {
+            Rebuild::Strange("has no values (its device is `meta`)")
+        }
         "_rebuild_wrapper_subclass" => Rebuild::Strange("is of a class around others"),
         "_rebuild_device_tensor_from_numpy" | "_rebuild_device_tensor_from_cpu_tensor" => {
             Rebuild::Strange("is of another device (save it with .cpu())")

@@ -28,12 +28,14 @@ pub fn length(head: &[u8], size: Option<u64>) -> Result<u64> {
     };
     let length = u64::from_le_bytes(*bytes);
     if length > LONGEST {
-        return Err(damaged(format!("{WHAT}: its header should have {length} bytes, more than any has")));
+        return Err(damaged(format!(
+            "{WHAT}: its header should have {length} bytes, more than any has"
+        )));
     }
     match size {
-        Some(size) if 8 + length > size => {
-            Err(damaged(format!("{WHAT}: its header should have {length} bytes, and the file ends after {size}")))
-        }
+        Some(size) if 8 + length > size => Err(damaged(format!(
+            "{WHAT}: its header should have {length} bytes, and the file ends after {size}"
+        ))),
         _ => {
             memory::check("the header of this safetensors file", 16 * length)?;
             Ok(length)
@@ -100,21 +102,29 @@ pub struct Contents {
 
 /// Reads a header. Checks everything before memory for a tensor is allocated.
 pub fn read(json: &[u8], size: Option<u64>, widen: bool) -> Result<Contents> {
-    let mut header: Header = serde_json::from_slice(json)
-        .map_err(|e| damaged(format!("{WHAT}: its header of {} bytes is damaged: {e}", json.len())))?;
+    let mut header: Header = serde_json::from_slice(json).map_err(|e| {
+        damaged(format!("{WHAT}: its header of {} bytes is damaged: {e}", json.len()))
+    })?;
     check_names(&header.tensors)?;
     header.tensors.sort_by_key(|(_, info)| info.data_offsets);
     let checked: Vec<(Element, Vec<usize>)> =
         header.tensors.iter().map(|(name, info)| check(name, info)).collect::<Result<_>>()?;
     let start = 8 + json.len() as u64;
     let end = check_places(&header.tensors, start, size)?;
-    let counts = checked.iter().map(|(element, shape)| (*element, shape.iter().product::<usize>() as u64));
+    let counts =
+        checked.iter().map(|(element, shape)| (*element, shape.iter().product::<usize>() as u64));
     check_memory(counts, widen)?;
-    let mut contents = Contents { metadata: header.metadata, plans: vec![], sinks: vec![], pieces: vec![], end };
+    let mut contents =
+        Contents { metadata: header.metadata, plans: vec![], sinks: vec![], pieces: vec![], end };
     for ((name, info), (element, shape)) in header.tensors.into_iter().zip(checked) {
         let (sink, count) = (contents.sinks.len(), shape.iter().product());
         let (from, to) = info.data_offsets;
-        contents.sinks.push(Sink::new(format!("tensor `{}`", shown(&name)), element, count, widen)?);
+        contents.sinks.push(Sink::new(
+            format!("tensor `{}`", shown(&name)),
+            element,
+            count,
+            widen,
+        )?);
         contents.pieces.push(Piece { start: start + from, end: start + to, sink, record: None });
         contents.plans.push(Plan { name, sink, shape, view: None });
     }
@@ -127,21 +137,35 @@ fn check_names(tensors: &[(String, Info)]) -> Result<()> {
     let mut names = HashSet::new();
     match tensors.iter().find(|(name, _)| !names.insert(name)) {
         None => Ok(()),
-        Some((name, _)) => Err(damaged(format!("{WHAT}: it has two tensors named `{}`", shown(name)))),
+        Some((name, _)) => {
+            Err(damaged(format!("{WHAT}: it has two tensors named `{}`", shown(name))))
+        }
     }
 }
 
 /// The type and shape of a tensor; an error if its number of bytes does not match them.
 fn check(name: &str, info: &Info) -> Result<(Element, Vec<usize>)> {
     let name = shown(name);
-    let element = Element::of_safetensors(&info.dtype).ok_or_else(|| match Element::is_foreign(&info.dtype) {
-        true => unsupported(format!("tensor `{name}` has the type {}, which is not supported", info.dtype)),
-        false => damaged(format!("tensor `{name}` has the type {}, which is unknown", shown(&info.dtype))),
-    })?;
+    let element =
+        Element::of_safetensors(&info.dtype).ok_or_else(|| {
+            match Element::is_foreign(&info.dtype) {
+                true => unsupported(format!(
+                    "tensor `{name}` has the type {}, which is not supported",
+                    info.dtype
+                )),
+                false => damaged(format!(
+                    "tensor `{name}` has the type {}, which is unknown",
+                    shown(&info.dtype)
+                )),
+            }
+        })?;
     // JavaScript's numbers represent no larger lengths
     let length = |d: &u64| usize::try_from(*d).ok().filter(|_| *d <= 1 << 53);
     let shape: Option<Vec<usize>> = info.shape.iter().map(length).collect();
-    let bytes = shape.as_deref().and_then(count_of).and_then(|n| (n as u64).checked_mul(element.size() as u64));
+    let bytes = shape
+        .as_deref()
+        .and_then(count_of)
+        .and_then(|n| (n as u64).checked_mul(element.size() as u64));
     let (from, to) = info.data_offsets;
     match (shape, bytes) {
         (Some(shape), Some(bytes)) if to.checked_sub(from) == Some(bytes) => Ok((element, shape)),
@@ -160,9 +184,12 @@ fn check_places(tensors: &[(String, Info)], start: u64, size: Option<u64>) -> Re
     let (mut end, mut before) = (0, "the header");
     for (name, Info { data_offsets: (from, to), .. }) in tensors {
         if *from != end {
-            let what = if *from < end { "overlaps" } else { "does not begin where it should, after" };
+            let what =
+                if *from < end { "overlaps" } else { "does not begin where it should, after" };
             let (name, before) = (shown(name), shown(before));
-            return Err(damaged(format!("{WHAT}: tensor `{name}` {what} {before}: it begins at {from}, not at {end}")));
+            return Err(damaged(format!(
+                "{WHAT}: tensor `{name}` {what} {before}: it begins at {from}, not at {end}"
+            )));
         }
         let place = start.checked_add(*to).filter(|place| size.is_none_or(|size| *place <= size));
         if place.is_none() {

@@ -29,7 +29,15 @@ impl LocalHeader {
     /// A reader for the bytes of `record`.
     pub fn of(record: &Record) -> Self {
         let (name, length) = (record.name.clone(), record.length);
-        Self { name, head: Vec::new(), skip: 0, length, left: length, crc: record.crc, hasher: Hasher::new() }
+        Self {
+            name,
+            head: Vec::new(),
+            skip: 0,
+            length,
+            left: length,
+            crc: record.crc,
+            hasher: Hasher::new(),
+        }
     }
 
     /// Takes the next bytes.
@@ -40,7 +48,8 @@ impl LocalHeader {
             self.head.extend_from_slice(own);
             bytes = rest;
             if self.head.len() == whole {
-                self.skip = self.after_name().ok_or_else(|| self.wrong(sink, "has no header before it"))?;
+                self.skip =
+                    self.after_name().ok_or_else(|| self.wrong(sink, "has no header before it"))?;
             }
         }
         let skipped = min(self.skip, bytes.len());
@@ -61,11 +70,14 @@ impl LocalHeader {
         let (flags, method) = (number::<2>(head, 6)?, number::<2>(head, 8)?);
         // sizes and CRC follow the content if the writer did not know them in advance
         let later = flags & 8 != 0;
-        let told = |at: usize, want: u64| Some(later || field(at)? == want || field(at)? == 0xffff_ffff);
+        let told =
+            |at: usize, want: u64| Some(later || field(at)? == want || field(at)? == 0xffff_ffff);
         let crc = self.crc.map_or(Some(true), |crc| told(14, crc.into()))?;
         let sizes = told(18, self.length)? && told(22, self.length)?;
-        let name = number::<2>(head, 26)? as usize == self.name.len() && head.ends_with(self.name.as_bytes());
-        (name && sizes && crc && method == 0 && flags & 1 == 0).then_some(number::<2>(head, 28)? as usize)
+        let name = number::<2>(head, 26)? as usize == self.name.len()
+            && head.ends_with(self.name.as_bytes());
+        (name && sizes && crc && method == 0 && flags & 1 == 0)
+            .then_some(number::<2>(head, 28)? as usize)
     }
 
     /// The error for a damaged record; `what` describes the damage.

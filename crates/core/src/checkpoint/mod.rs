@@ -47,8 +47,11 @@ const KEY: &str = "x-transformers";
 /// Serialises a model to the bytes of a checkpoint.
 pub fn save(model: &Model) -> Result<Vec<u8>> {
     model.check_memory()?;
-    let tensors =
-        model.entries().iter().map(|e| Ok((e.name.clone(), e.param.values()?))).collect::<Result<Vec<_>>>()?;
+    let tensors = model
+        .entries()
+        .iter()
+        .map(|e| Ok((e.name.clone(), e.param.values()?)))
+        .collect::<Result<Vec<_>>>()?;
     let mut description = model.spec();
     if let Some(map) = description.as_object_mut() {
         map.insert("version".into(), json!(VERSION));

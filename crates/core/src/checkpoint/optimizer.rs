@@ -23,7 +23,9 @@ pub struct State<'a> {
 
 /// The entries `state` and `param_groups` of a dict, if it is the state of an optimizer.
 fn parts(pickle: &Pickle, id: Id) -> Option<(Id, &[Id])> {
-    let part = |wanted: &str| entries(pickle, id).rfind(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let part = |wanted: &str| {
+        entries(pickle, id).rfind(|(name, _)| *name == wanted).map(|(_, value)| value)
+    };
     let (state, groups) = (part("state")?, part("param_groups")?);
     match (pickle.values.get(state)?, pickle.values.get(groups)?) {
         (Value::Dict(_), Value::List(groups)) => Some((state, groups)),
@@ -58,7 +60,8 @@ fn find(pickle: &Pickle, key: Option<&str>) -> Result<Id> {
         ([(_, id)], _) => Ok(*id),
         ([], key) => Err(no_state(pickle, key)),
         (several, _) => {
-            let names: Vec<String> = several.iter().take(8).map(|(path, _)| format!("`{}`", shown(path))).collect();
+            let names: Vec<String> =
+                several.iter().take(8).map(|(path, _)| format!("`{}`", shown(path))).collect();
             let there = names.join(", ");
             Err(damaged(format!("this file has several states of optimizers: choose one by the option `key`: {there}")))
         }
@@ -79,7 +82,10 @@ fn no_state(pickle: &Pickle, key: Option<&str>) -> Error {
         }
         Some(key) => {
             let there = if there.is_empty() { "none".into() } else { there };
-            format!("this file has no state of an optimizer named `{}`; it has: {there}", shown(key))
+            format!(
+                "this file has no state of an optimizer named `{}`; it has: {there}",
+                shown(key)
+            )
         }
     })
 }
@@ -87,8 +93,10 @@ fn no_state(pickle: &Pickle, key: Option<&str>) -> Error {
 /// Reads the state at `key` (a path with dots), or the only one in the file.
 pub fn read<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<State<'a>> {
     let id = find(pickle, key)?;
-    let (state, groups) = parts(pickle, id).ok_or_else(|| Error::Internal("a state has no parts".into()))?;
-    let mut reading = Reading { pickle, budget: Budget::new(pickle), tensors: Vec::new(), numbers: Vec::new() };
+    let (state, groups) =
+        parts(pickle, id).ok_or_else(|| Error::Internal("a state has no parts".into()))?;
+    let mut reading =
+        Reading { pickle, budget: Budget::new(pickle), tensors: Vec::new(), numbers: Vec::new() };
     let mut places = HashSet::new();
     for (key, fields) in pairs(pickle, state) {
         match pickle.values.get(*key) {
@@ -99,11 +107,16 @@ pub fn read<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<State<'a>> {
             _ => return Err(unsupported(BY_NAME.into())),
         }
     }
-    let groups = groups.iter().enumerate().map(|(i, group)| reading.group(i, *group)).collect::<Result<Vec<_>>>()?;
+    let groups = groups
+        .iter()
+        .enumerate()
+        .map(|(i, group)| reading.group(i, *group))
+        .collect::<Result<Vec<_>>>()?;
     Ok(State { tensors: reading.tensors, numbers: reading.numbers, groups: Json::Array(groups) })
 }
 
-const BY_NAME: &str = "the state of this optimizer has its parameters by name, which is not supported: save \
+const BY_NAME: &str =
+    "the state of this optimizer has its parameters by name, which is not supported: save \
                        optimizer.state_dict(), which has them by number";
 
 /// A state that is being read.
@@ -130,7 +143,12 @@ impl Reading<'_> {
                 Some(Value::Int(n)) => self.numbers.push((name, *n as f64)),
                 Some(Value::Float(x)) => self.numbers.push((name, *x)),
                 Some(Value::Tensor(_) | Value::Strange(_)) => self.tensor(name, *value)?,
-                _ => return Err(strange(&name, "of the optimizer's state is neither a tensor nor a number")),
+                _ => {
+                    return Err(strange(
+                        &name,
+                        "of the optimizer's state is neither a tensor nor a number",
+                    ))
+                }
             }
         }
         Ok(())

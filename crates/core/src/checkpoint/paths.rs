@@ -24,7 +24,10 @@ pub fn paths(pickle: &Pickle, told: impl Fn(Id) -> Option<String>) -> String {
     let (mut named, mut count) = (vec![], 0usize);
     while let Some((path, id, depth)) = queue.pop_front() {
         let mut visit = |name: &str, child: Id| {
-            let holds = matches!(pickle.values.get(child), Some(Value::Dict(_) | Value::List(_) | Value::Tuple(_)));
+            let holds = matches!(
+                pickle.values.get(child),
+                Some(Value::Dict(_) | Value::List(_) | Value::Tuple(_))
+            );
             let known = seen.contains_key(&child);
             if !holds || name.len() > KEY || !known && seen.len() >= VALUES {
                 return;

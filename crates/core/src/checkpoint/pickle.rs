@@ -28,7 +28,10 @@ pub struct Pickle {
 /// The pickle is damaged or refers to a name that is not allowed, or memory does not suffice.
 pub fn read(bytes: &[u8]) -> Result<Pickle> {
     // an instruction creates at most one value, one slot of the stack and one of the memo
-    memory::check("the description of the tensors in this file", (bytes.len() as u64).saturating_mul(192))?;
+    memory::check(
+        "the description of the tensors in this file",
+        (bytes.len() as u64).saturating_mul(192),
+    )?;
     let mut machine = Machine { bytes, left: bytes.len(), ..Machine::default() };
     while machine.step()? {}
     let root = machine.pop()?;
@@ -78,7 +81,10 @@ impl<'a> Machine<'a> {
     /// A text that ends with a newline.
     fn line(&mut self) -> Result<String> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let length = rest.iter().position(|b| *b == b'\n').ok_or_else(|| damaged_pickle("it ends too early"))?;
+        let length = rest
+            .iter()
+            .position(|b| *b == b'\n')
+            .ok_or_else(|| damaged_pickle("it ends too early"))?;
         let line = self.text(length as u64)?;
         self.at += 1;
         Ok(line)
@@ -127,7 +133,8 @@ impl<'a> Machine<'a> {
     /// Pushes a value of the memo.
     fn get(&mut self, place: u64) -> Result<bool> {
         let id = self.memo.get(&place).copied();
-        self.stack.push(id.ok_or_else(|| damaged_pickle("it refers to a value that is not there"))?);
+        self.stack
+            .push(id.ok_or_else(|| damaged_pickle("it refers to a value that is not there"))?);
         Ok(true)
     }
 
@@ -266,7 +273,9 @@ impl<'a> Machine<'a> {
             }
             b'R' | 0x81 => self.call(),
             b'b' => self.build(),
-            _ => Err(damaged_pickle(&format!("0x{code:02x} is no instruction that PyTorch writes"))),
+            _ => {
+                Err(damaged_pickle(&format!("0x{code:02x} is no instruction that PyTorch writes")))
+            }
         }
     }
 
@@ -308,7 +317,8 @@ impl<'a> Machine<'a> {
             _ => 0,
         };
         let left = self.left.checked_sub(size);
-        self.left = left.ok_or_else(|| damaged_pickle("it has more tensors than its size allows"))?;
+        self.left =
+            left.ok_or_else(|| damaged_pickle("it has more tensors than its size allows"))?;
         self.value(value)
     }
 

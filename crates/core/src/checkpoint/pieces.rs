@@ -98,13 +98,16 @@ impl Pieces {
         while !bytes.is_empty() {
             let Some(piece) = self.list.get_mut(self.at) else { return Ok(()) };
             let until = if self.position < piece.start { piece.start } else { piece.end };
-            let (own, rest) = bytes.split_at(min(until - self.position, bytes.len() as u64) as usize);
+            let (own, rest) =
+                bytes.split_at(min(until - self.position, bytes.len() as u64) as usize);
             if let Some(sink) = sinks.get_mut(piece.sink).filter(|_| self.position >= piece.start) {
                 match &mut piece.record {
                     None => sink.push(own)?,
                     Some(record) => record.take(own, sink)?,
                 }
-                if let (true, Some(record)) = (self.position + own.len() as u64 == piece.end, &piece.record) {
+                if let (true, Some(record)) =
+                    (self.position + own.len() as u64 == piece.end, &piece.record)
+                {
                     record.check_whole(sink)?;
                 }
             }
@@ -123,7 +126,13 @@ impl Pieces {
 
     /// The error for a source that has ended at `position`.
     pub fn cut(&self, what: &str, position: u64, sinks: &[Sink]) -> crate::Error {
-        let name = self.list.get(self.at).and_then(|piece| sinks.get(piece.sink)).map_or("", |sink| &sink.name);
-        damaged(format!("this is no whole {what}: it ends after {position} bytes, in the middle of {name}"))
+        let name = self
+            .list
+            .get(self.at)
+            .and_then(|piece| sinks.get(piece.sink))
+            .map_or("", |sink| &sink.name);
+        damaged(format!(
+            "this is no whole {what}: it ends after {position} bytes, in the middle of {name}"
+        ))
     }
 }

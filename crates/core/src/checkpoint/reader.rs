@@ -97,7 +97,10 @@ impl Reader {
     /// The bytes to read next; `None` once all have been read.
     pub fn next(&self) -> Option<Range> {
         match &self.phase {
-            Phase::Start(whole) | Phase::Header(whole) | Phase::Tail(whole) | Phase::End64(whole) => Some(whole.next()),
+            Phase::Start(whole)
+            | Phase::Header(whole)
+            | Phase::Tail(whole)
+            | Phase::End64(whole) => Some(whole.next()),
             Phase::Directory(whole, _) | Phase::Salvage(whole, _) => Some(whole.next()),
             Phase::Preamble(_, pieces) | Phase::Data(pieces, _) => pieces.next(),
             Phase::Rest(offset) => Some(Range { offset: *offset, length: 1 }),
@@ -170,7 +173,8 @@ impl Reader {
     fn first_values(&mut self, phase: Phase, mut bytes: &[u8]) -> Result<Phase> {
         let mut phase = phase;
         while let (Phase::Data(pieces, _), false) = (&mut phase, bytes.is_empty()) {
-            let wanted = pieces.next().map_or(0, |range| min(range.length, bytes.len() as u64)) as usize;
+            let wanted =
+                pieces.next().map_or(0, |range| min(range.length, bytes.len() as u64)) as usize;
             pieces.feed(&bytes[..wanted], &mut self.sinks)?;
             bytes = &bytes[wanted..];
             phase = self.settled(phase);
@@ -184,7 +188,8 @@ impl Reader {
     /// Reads the header of a safetensors file.
     fn header(&mut self, json: &[u8]) -> Result<Phase> {
         let contents = header::read(json, self.settings.size, self.settings.widen)?;
-        (self.metadata, self.plans, self.sinks) = (contents.metadata, contents.plans, contents.sinks);
+        (self.metadata, self.plans, self.sinks) =
+            (contents.metadata, contents.plans, contents.sinks);
         let data = Phase::Data(Pieces::new(contents.pieces), SAFETENSORS);
         // if the size is known, the header was checked against it, so nothing follows the last
         // tensor
@@ -232,7 +237,9 @@ impl Reader {
                         Phase::End64(Whole::new(at, zip::END64))
                     }
                     Ok(End::Zip64(_)) => {
-                        return Err(damaged("this zip file is damaged: its end points behind it".into()))
+                        return Err(damaged(
+                            "this zip file is damaged: its end points behind it".into(),
+                        ))
                     }
                 },
             },
@@ -246,7 +253,10 @@ impl Reader {
             },
             Phase::Salvage(mut whole, error) => match whole.feed(bytes) {
                 false => Phase::Salvage(whole, error),
-                true => return Err(salvage::explain(&whole.bytes, size, self.settings.key.as_deref()).unwrap_or(error)),
+                true => {
+                    return Err(salvage::explain(&whole.bytes, size, self.settings.key.as_deref())
+                        .unwrap_or(error))
+                }
             },
             Phase::Preamble(zip, mut pieces) => {
                 pieces.feed(bytes, &mut self.sinks)?;

@@ -31,7 +31,8 @@ pub fn explain(start: &[u8], size: u64, key: Option<&str>) -> Option<Error> {
     let (mut end, mut seen) = (before as u64, HashSet::new());
     for (name, view) in &tensors {
         if seen.insert(&view.storage.key) {
-            let bytes = view.stored(name).ok()?.saturating_mul(view.element(name).ok()?.size() as u64);
+            let bytes =
+                view.stored(name).ok()?.saturating_mul(view.element(name).ok()?.size() as u64);
             end = end.saturating_add(bytes).saturating_add(HEADER);
         }
         if end > size {

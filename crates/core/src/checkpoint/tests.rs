@@ -14,7 +14,8 @@ fn refuse(bytes: &[u8], words: &str) {
 /// pickles it.
 fn tensor(shape: &[u32], strides: &[u32], offset: u32) -> Vec<u8> {
     let number = |n: &u32| [&b"J"[..], &n.to_le_bytes()].concat();
-    let tuple = |list: &[u32]| [vec![b'('], list.iter().flat_map(number).collect(), vec![b't']].concat();
+    let tuple =
+        |list: &[u32]| [vec![b'('], list.iter().flat_map(number).collect(), vec![b't']].concat();
     [
         &b"ctorch._utils\n_rebuild_tensor_v2\n(("[..],
         b"X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04tQ",
@@ -31,13 +32,17 @@ fn file(pickled: Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut directory = Vec::new();
     for (name, content) in [("a/data.pkl", pickled), ("a/data/0", vec![0; 16])] {
-        let (length, name_length) = ((content.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
+        let (length, name_length) =
+            ((content.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
         let sizes = [&[0u8; 4][..], &length, &length, &name_length, &[0; 2]].concat();
         let start = (bytes.len() as u32).to_le_bytes();
-        directory.extend([&b"PK\x01\x02"[..], &[0; 12], &sizes, &[0; 10], &start, name.as_bytes()].concat());
+        directory.extend(
+            [&b"PK\x01\x02"[..], &[0; 12], &sizes, &[0; 10], &start, name.as_bytes()].concat(),
+        );
         bytes.extend([&b"PK\x03\x04"[..], &[0; 10], &sizes, name.as_bytes(), &content].concat());
     }
-    let (offset, length) = ((bytes.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes());
+    let (offset, length) =
+        ((bytes.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes());
     let end = [&b"PK\x05\x06"[..], &[0; 4], &[2, 0, 2, 0], &length, &offset, &[0; 2]].concat();
     [bytes, directory, end].concat()
 }
@@ -63,7 +68,10 @@ fn a_view_must_stay_within_its_storage() {
         (&[u32::MAX], &[1], 0),
     ] {
         let message = read(&tensor(shape, strides, offset)).unwrap_err().to_string();
-        assert!(message.contains("tensor `x`") || message.contains("a tensor is described"), "{message}");
+        assert!(
+            message.contains("tensor `x`") || message.contains("a tensor is described"),
+            "{message}"
+        );
     }
     let message = read(&tensor(&[1 << 30], &[0], 0)).unwrap_err().to_string();
     assert!(message.contains("repeat their values"), "{message}");
@@ -88,8 +96,15 @@ fn a_tensor_that_is_asked_for_again_and_again_is_refused() {
     let once = tensor(&[1; 60], &[1; 60], 0);
     // function and arguments come from the memo: each call costs six bytes, and creates a shape of
     // sixty axes
-    let arguments = [&once[b"ctorch._utils\n_rebuild_tensor_v2\n".len()..once.len() - 1], b"q\x01"].concat();
-    let many = [&b"ctorch._utils\n_rebuild_tensor_v2\nq\0"[..], &arguments, &b"0h\0h\x01R".repeat(5000), b"."].concat();
+    let arguments =
+        [&once[b"ctorch._utils\n_rebuild_tensor_v2\n".len()..once.len() - 1], b"q\x01"].concat();
+    let many = [
+        &b"ctorch._utils\n_rebuild_tensor_v2\nq\0"[..],
+        &arguments,
+        &b"0h\0h\x01R".repeat(5000),
+        b".",
+    ]
+    .concat();
     refuse(&many, "more tensors than its size allows");
 }
 
@@ -102,24 +117,38 @@ fn peak_memory() -> Option<u64> {
 
 /// The entries `from..to` of a dict, with numbers as keys, and all with the same value.
 fn numbered(from: usize, to: usize, value: &[u8]) -> Vec<u8> {
-    let entry = |n: usize| [&b"\x8c"[..], &[n.to_string().len() as u8], n.to_string().as_bytes(), value].concat();
+    let entry = |n: usize| {
+        [&b"\x8c"[..], &[n.to_string().len() as u8], n.to_string().as_bytes(), value].concat()
+    };
     (from..to).flat_map(entry).collect()
 }
 
 #[test]
 fn a_dict_with_many_names_is_looked_at_once() {
-    let once = [&b"}q\0("[..], &numbered(0, 1, &tensor(&[4], &[1], 0)), b"q\x01", &numbered(1, 20_000, b"h\x01"), b"u"];
-    let pickled = [b"\x80\x02}(", &numbered(0, 1, &once.concat())[..], &numbered(1, 20_000, b"h\0"), b"u."].concat();
+    let once = [
+        &b"}q\0("[..],
+        &numbered(0, 1, &tensor(&[4], &[1], 0)),
+        b"q\x01",
+        &numbered(1, 20_000, b"h\x01"),
+        b"u",
+    ];
+    let pickled =
+        [b"\x80\x02}(", &numbered(0, 1, &once.concat())[..], &numbered(1, 20_000, b"h\0"), b"u."]
+            .concat();
     let file = file(pickled);
     assert!(file.len() < 400_000, "{} bytes", file.len());
     let read = |bytes: &[u8], key: Option<&str>| {
-        let file = super::read_with(bytes, Settings { key: key.map(str::to_string), ..Settings::default() });
+        let file = super::read_with(
+            bytes,
+            Settings { key: key.map(str::to_string), ..Settings::default() },
+        );
         file.map(|file| file.tensors.len()).map_err(|e| e.to_string())
     };
     let (started, before) = (Instant::now(), peak_memory());
-    for (key, words) in
-        [(None, "option `key`: `0` (tensors: 20000), "), (Some("x"), "named `x`; it has: `0` (tensors: 20000), ")]
-    {
+    for (key, words) in [
+        (None, "option `key`: `0` (tensors: 20000), "),
+        (Some("x"), "named `x`; it has: `0` (tensors: 20000), "),
+    ] {
         let message = read(&file, key).unwrap_err();
         assert!(message.contains(words) && message.ends_with(" and 19992 more"), "{message}");
     }
@@ -127,9 +156,8 @@ fn a_dict_with_many_names_is_looked_at_once() {
     // the end is missing, so the pickle is examined to explain the error
     let cut = &file[..file.len() - 1];
     assert!(read(cut, None).is_err_and(|message| message.contains("cut short")));
-    assert!(
-        read(&file[..file.len() - 150], Some("5")).is_err_and(|message| message.contains("tensor `0`, at the latest"))
-    );
+    assert!(read(&file[..file.len() - 150], Some("5"))
+        .is_err_and(|message| message.contains("tensor `0`, at the latest")));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     if let (Some(before), Some(after)) = (before, peak_memory()) {
         assert!(after - before < 512 << 10, "{} MiB", (after - before) >> 10);
@@ -141,7 +169,10 @@ fn a_tensor_with_many_names_is_refused_where_its_shape_is_long() {
     let names = |count| numbered(1, count, b"h\x01");
     let of = |axes: usize, count| {
         let first = numbered(0, 1, &tensor(&vec![1; axes], &vec![1; axes], 0));
-        super::read_file(&file([&b"\x80\x02}("[..], &first, b"q\x01", &names(count), b"u."].concat()), false)
+        super::read_file(
+            &file([&b"\x80\x02}("[..], &first, b"q\x01", &names(count), b"u."].concat()),
+            false,
+        )
     };
     assert_eq!(of(4, 50_000).unwrap().tensors.len(), 50_000);
     let message = of(60, 50_000).err().unwrap().to_string();
@@ -154,7 +185,8 @@ fn whatever_else_weights_only_takes_is_passed_over_or_read() {
         let file = super::read_file(&file([&b"\x80\x02}("[..], pickled, b"u."].concat()), false);
         file.map(|file| file.tensors).map_err(|e| e.to_string())
     };
-    let named = |name: &str| [b"X", &(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat();
+    let named =
+        |name: &str| [b"X", &(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat();
     let (weight, key) = (tensor(&[2, 2], &[2, 1], 0), named("w"));
     for other in [
         &b"ctorch\nFloatTensor\n"[..],
@@ -172,9 +204,12 @@ fn whatever_else_weights_only_takes_is_passed_over_or_read() {
         assert_eq!((tensors.len(), tensors[0].0.as_str()), (1, "w"));
     }
     // of two values of a key, the last one counts, in the position of the first
-    let twice = [&key, &weight[..], &named("b"), &tensor(&[1], &[1], 0), &key, &tensor(&[3], &[1], 1)].concat();
+    let twice =
+        [&key, &weight[..], &named("b"), &tensor(&[1], &[1], 0), &key, &tensor(&[3], &[1], 1)]
+            .concat();
     let tensors = read(&twice).unwrap();
-    let found: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t.dims().to_vec())).collect();
+    let found: Vec<_> =
+        tensors.iter().map(|(name, t)| (name.as_str(), t.dims().to_vec())).collect();
     assert_eq!(found, [("w", vec![3]), ("b", vec![1])]);
 }
 

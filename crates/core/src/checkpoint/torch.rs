@@ -36,11 +36,12 @@ pub struct Zip {
 /// # Errors
 /// The file was not written by `torch.save`.
 pub fn folder(records: &[Record]) -> Result<String> {
-    let folder = |record: &Record| record.name.strip_suffix(PICKLE).filter(|f| f.ends_with('/')).map(str::to_string);
-    let folder = records
-        .iter()
-        .find_map(folder)
-        .ok_or_else(|| damaged("this is a zip file, but none that torch.save has made: it has no data.pkl".into()))?;
+    let folder = |record: &Record| {
+        record.name.strip_suffix(PICKLE).filter(|f| f.ends_with('/')).map(str::to_string)
+    };
+    let folder = records.iter().find_map(folder).ok_or_else(|| {
+        damaged("this is a zip file, but none that torch.save has made: it has no data.pkl".into())
+    })?;
     let script = format!("{folder}constants.pkl");
     if records.iter().any(|record| record.name == script) {
         return Err(damaged(
@@ -97,11 +98,19 @@ struct Stored<'a> {
 
 /// The plans, sinks and byte ranges for the selected tensors. Checks everything before memory is
 /// allocated.
-pub fn contents(chosen: &[Chosen], zip: &Zip, widen: bool) -> Result<(Vec<Plan>, Vec<Sink>, Vec<Piece>)> {
+pub fn contents(
+    chosen: &[Chosen],
+    zip: &Zip,
+    widen: bool,
+) -> Result<(Vec<Plan>, Vec<Sink>, Vec<Piece>)> {
     let (plans, storages) = plan(chosen, zip)?;
     let layouts = plans.iter().filter_map(|plan| plan.view.as_ref());
-    let copied = layouts.fold(0u64, |sum, layout| sum.saturating_add((layout.count() as u64).saturating_mul(8)));
-    check_copies(copied, storages.iter().map(|stored| stored.element.size() as u64 * stored.count).sum())?;
+    let copied = layouts
+        .fold(0u64, |sum, layout| sum.saturating_add((layout.count() as u64).saturating_mul(8)));
+    check_copies(
+        copied,
+        storages.iter().map(|stored| stored.element.size() as u64 * stored.count).sum(),
+    )?;
     check_memory(storages.iter().map(|stored| (stored.element, stored.count)), widen)?;
     let (mut sinks, mut pieces) = (Vec::new(), Vec::new());
     for Stored { name, element, count, record } in storages {
@@ -113,8 +122,12 @@ pub fn contents(chosen: &[Chosen], zip: &Zip, widen: bool) -> Result<(Vec<Plan>,
 }
 
 /// The plan of each tensor, and the storages, each of which is read once.
-fn plan<'a>(chosen: &'a [Chosen], Zip { records, folder }: &'a Zip) -> Result<(Vec<Plan>, Vec<Stored<'a>>)> {
-    let by_name: HashMap<&str, &Record> = records.iter().map(|record| (record.name.as_str(), record)).collect();
+fn plan<'a>(
+    chosen: &'a [Chosen],
+    Zip { records, folder }: &'a Zip,
+) -> Result<(Vec<Plan>, Vec<Stored<'a>>)> {
+    let by_name: HashMap<&str, &Record> =
+        records.iter().map(|record| (record.name.as_str(), record)).collect();
     let (mut plans, mut storages) = (Vec::new(), Vec::<Stored>::new());
     let mut known: HashMap<&str, usize> = HashMap::new();
     for (name, view) in chosen {
@@ -129,14 +142,24 @@ fn plan<'a>(chosen: &'a [Chosen], Zip { records, folder }: &'a Zip) -> Result<(V
             }
             Some(other) if other.element == element && other.count == count => {}
             // PyTorch writes this for types that have no storage class of their own
-            Some(_) if view.dtype.is_some() => return Err(strange(name, "shares its values with one of another type")),
+            Some(_) if view.dtype.is_some() => {
+                return Err(strange(name, "shares its values with one of another type"))
+            }
             Some(_) => {
-                return Err(damaged_pickle(&format!("tensor `{}` gives its storage another type or size", shown(name))))
+                return Err(damaged_pickle(&format!(
+                    "tensor `{}` gives its storage another type or size",
+                    shown(name)
+                )))
             }
         }
         let layout = layout(name, view, count)?;
         let whole = layout.is_whole(count as usize);
-        plans.push(Plan { name: name.clone(), sink, shape: layout.shape.clone(), view: (!whole).then_some(layout) });
+        plans.push(Plan {
+            name: name.clone(),
+            sink,
+            shape: layout.shape.clone(),
+            view: (!whole).then_some(layout),
+        });
     }
     Ok((plans, storages))
 }
@@ -150,10 +173,12 @@ fn check_record<'a>(
     count: u64,
 ) -> Result<&'a Record> {
     let (name, full) = (shown(name), shown(full));
-    let record = record
-        .ok_or_else(|| damaged(format!("this file is damaged: record `{full}` with tensor `{name}` is missing")))?;
+    let record = record.ok_or_else(|| {
+        damaged(format!("this file is damaged: record `{full}` with tensor `{name}` is missing"))
+    })?;
     record.check_plain(&format!("tensor `{name}`"))?;
-    let needed = count.checked_mul(element.size() as u64).filter(|_| usize::try_from(count).is_ok());
+    let needed =
+        count.checked_mul(element.size() as u64).filter(|_| usize::try_from(count).is_ok());
     if needed == Some(record.length) {
         return Ok(record);
     }
@@ -178,17 +203,16 @@ fn check_copies(copied: u64, stored: u64) -> Result<()> {
 /// The layout of a view; an error if it exceeds its storage of `stored` values.
 fn layout(name: &str, view: &View, stored: u64) -> Result<Layout> {
     let count = view.shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
-    let last = view
-        .shape
-        .iter()
-        .zip(&view.strides)
-        .try_fold(view.offset, |at, (size, stride)| at.checked_add(size.saturating_sub(1).checked_mul(*stride)?));
+    let last = view.shape.iter().zip(&view.strides).try_fold(view.offset, |at, (size, stride)| {
+        at.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
+    });
     let inside = match (count, last) {
         (Some(0), _) => true,
         (Some(_), Some(last)) => last < stored,
         _ => false,
     };
-    let narrow = |list: &[u64]| list.iter().map(|n| usize::try_from(*n).ok()).collect::<Option<Vec<_>>>();
+    let narrow =
+        |list: &[u64]| list.iter().map(|n| usize::try_from(*n).ok()).collect::<Option<Vec<_>>>();
     match (usize::try_from(view.offset).ok(), narrow(&view.shape), narrow(&view.strides)) {
         (Some(offset), Some(shape), Some(strides)) if inside && count_of(&shape).is_some() => {
             Ok(Layout { offset, shape, strides })
@@ -207,7 +231,8 @@ fn layout(name: &str, view: &View, stored: u64) -> Result<Layout> {
 /// Returns an error for plain pickles: files of PyTorch before 1.6, or of other programs.
 pub fn refuse_pickles(start: &[u8]) -> Result<()> {
     // the magic number at the beginning of the old format, pickled
-    const MAGIC: &[u8] = &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+    const MAGIC: &[u8] =
+        &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
     let [0x80, 2..=5, rest @ ..] = start else { return Ok(()) };
     // a header's length may begin like a pickle, but its upper four bytes are 0: no header has 4
     // GiB

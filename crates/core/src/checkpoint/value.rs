@@ -91,7 +91,11 @@ impl Value {
                 if tag == "storage" && key.len() < LONGEST =>
             {
                 let count = u64::try_from(*count).map_err(|_| wrong())?;
-                Ok(Value::Storage(Box::new(Storage { key: key.clone(), kind: kind.clone(), count })))
+                Ok(Value::Storage(Box::new(Storage {
+                    key: key.clone(),
+                    kind: kind.clone(),
+                    count,
+                })))
             }
             _ => Err(wrong()),
         }
@@ -116,14 +120,18 @@ impl View {
         };
         match self.storage.count.is_multiple_of(size) {
             true => Ok(self.storage.count / size),
-            false => Err(damaged_pickle(&format!("tensor `{}` has a storage that ends within a value", shown(name)))),
+            false => Err(damaged_pickle(&format!(
+                "tensor `{}` has a storage that ends within a value",
+                shown(name)
+            ))),
         }
     }
 }
 
 /// The result of calling a known name with a tuple of arguments.
 pub fn reduce(values: &[Value], callee: Id, arguments: Id) -> Result<Value> {
-    let (Some(Value::Global(global)), Some(Value::Tuple(arguments))) = (values.get(callee), values.get(arguments))
+    let (Some(Value::Global(global)), Some(Value::Tuple(arguments))) =
+        (values.get(callee), values.get(arguments))
     else {
         return Err(damaged_pickle("it calls something that is no function"));
     };
@@ -197,7 +205,9 @@ fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
         Some(Some(Value::Global(Global::Dtype(dtype)))) => Some(*dtype),
         Some(_) => return Err(wrong()),
     };
-    let Some([storage, offset, shape, strides]) = arguments.first_chunk() else { return Err(wrong()) };
+    let Some([storage, offset, shape, strides]) = arguments.first_chunk() else {
+        return Err(wrong());
+    };
     let Some(Value::Storage(storage)) = values.get(*storage) else { return Err(wrong()) };
     let dtype = match (dtype, storage.kind == Global::UNTYPED) {
         // an untyped storage without a dtype contains bytes
@@ -215,7 +225,13 @@ fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     }
     match metadata.map_or(Ok(None), |id| lazy(values, *id).ok_or_else(wrong))? {
         Some(what) => Ok(Value::Strange(what)),
-        None => Ok(Value::Tensor(Box::new(View { storage: (**storage).clone(), dtype, offset, shape, strides }))),
+        None => Ok(Value::Tensor(Box::new(View {
+            storage: (**storage).clone(),
+            dtype,
+            offset,
+            shape,
+            strides,
+        }))),
     }
 }
 

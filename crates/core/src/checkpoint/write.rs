@@ -29,7 +29,10 @@ impl Line {
             )));
         }
         if count_of(array.dims()).is_none() {
-            return Err(Error::Shape(format!("the shape of tensor `{}` is too large for a file", shown(&name))));
+            return Err(Error::Shape(format!(
+                "the shape of tensor `{}` is too large for a file",
+                shown(&name)
+            )));
         }
         let array = xt_kernels::ops::layout::contiguous(&array)?.to_device(&Device::Cpu)?;
         let dtype = if boolean { Dtype::BOOL } else { type_of(&array)? };
@@ -52,12 +55,21 @@ pub fn write(tensors: Vec<(String, Array)>, metadata: HashMap<String, String>) -
 }
 
 /// As [`write`] for tensors, some of which may be boolean.
-pub fn write_tensors(named: Vec<(String, Tensor)>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
-    write_lines(named.into_iter().map(|(name, t)| Line::new(name, t.array()?, t.is_boolean())), metadata)
+pub fn write_tensors(
+    named: Vec<(String, Tensor)>,
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>> {
+    write_lines(
+        named.into_iter().map(|(name, t)| Line::new(name, t.array()?, t.is_boolean())),
+        metadata,
+    )
 }
 
 /// Serialises the tensors.
-fn write_lines(lines: impl Iterator<Item = Result<Line>>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+fn write_lines(
+    lines: impl Iterator<Item = Result<Line>>,
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>> {
     let mut lines = lines.collect::<Result<Vec<_>>>()?;
     check_names(&lines)?;
     // types with more bytes first, so that all values are aligned
@@ -92,7 +104,9 @@ fn check_names(lines: &[Line]) -> Result<()> {
     let mut names = HashSet::new();
     match lines.iter().find(|line| !names.insert(&line.name)) {
         None => Ok(()),
-        Some(Line { name, .. }) => Err(Error::Shape(format!("two tensors have the name `{}`", shown(name)))),
+        Some(Line { name, .. }) => {
+            Err(Error::Shape(format!("two tensors have the name `{}`", shown(name))))
+        }
     }
 }
 
@@ -108,7 +122,8 @@ fn header(lines: &[Line], metadata: HashMap<String, String>) -> Result<Vec<u8>> 
     let mut at = 0;
     for line in lines {
         let (from, to) = (at, at + line.size());
-        let place = json!({ "dtype": line.dtype, "shape": line.array.dims(), "data_offsets": [from, to] });
+        let place =
+            json!({ "dtype": line.dtype, "shape": line.array.dims(), "data_offsets": [from, to] });
         map.insert(line.name.clone(), place);
         at = to;
     }
@@ -131,6 +146,8 @@ fn room(size: usize) -> Result<Vec<u8>> {
     match bytes.try_reserve_exact(size) {
         Ok(()) => Ok(bytes),
         // the check above should have failed; another thread may have allocated since
-        Err(e) => Err(Error::Checkpoint(format!("the {size} bytes of this file do not fit into memory: {e}"))),
+        Err(e) => Err(Error::Checkpoint(format!(
+            "the {size} bytes of this file do not fit into memory: {e}"
+        ))),
     }
 }

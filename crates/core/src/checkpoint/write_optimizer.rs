@@ -28,7 +28,11 @@ const RECORD: usize = 256;
 ///
 /// # Errors
 /// `out_of_memory` if memory does not suffice for the file.
-pub fn write_optimizer(kind: OptimizerKind, named: Vec<(String, Tensor)>, groups: &Json) -> Result<Vec<u8>> {
+pub fn write_optimizer(
+    kind: OptimizerKind,
+    named: Vec<(String, Tensor)>,
+    groups: &Json,
+) -> Result<Vec<u8>> {
     let mut state: BTreeMap<i64, Vec<(Node, Node)>> = BTreeMap::new();
     let mut arrays = Vec::new();
     for (name, tensor) in named {
@@ -38,15 +42,20 @@ pub fn write_optimizer(kind: OptimizerKind, named: Vec<(String, Tensor)>, groups
         if kind == OptimizerKind::Sgd && field == "step" {
             continue;
         }
-        let array = xt_kernels::ops::layout::contiguous(&tensor.array()?)?.to_device(&Device::Cpu)?;
+        let array =
+            xt_kernels::ops::layout::contiguous(&tensor.array()?)?.to_device(&Device::Cpu)?;
         let storage = Element::storage_of(array.dtype()).ok_or_else(unknown)?;
-        let stored = Stored { key: arrays.len().to_string(), kind: storage, shape: array.dims().to_vec() };
+        let stored =
+            Stored { key: arrays.len().to_string(), kind: storage, shape: array.dims().to_vec() };
         let fields = state.entry(index.parse().map_err(|_| unknown())?).or_default();
         fields.push((Node::Text(field.into()), Node::Tensor(stored)));
         arrays.push(array);
     }
-    let state = state.into_iter().map(|(index, fields)| (Node::Int(index), Node::Dict(fields))).collect();
-    let groups = groups.as_array().map_or(Vec::new(), |groups| groups.iter().map(|g| group(kind, g)).collect());
+    let state =
+        state.into_iter().map(|(index, fields)| (Node::Int(index), Node::Dict(fields))).collect();
+    let groups = groups
+        .as_array()
+        .map_or(Vec::new(), |groups| groups.iter().map(|g| group(kind, g)).collect());
     let root = Node::Dict(vec![
         (Node::Text("state".into()), Node::Dict(state)),
         (Node::Text("param_groups".into()), Node::List(groups)),
@@ -56,7 +65,8 @@ pub fn write_optimizer(kind: OptimizerKind, named: Vec<(String, Tensor)>, groups
 
 /// Writes the records in PyTorch's order.
 fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
-    let bytes = arrays.iter().map(|array| array.elem_count() as u64 * array.dtype().size_in_bytes() as u64);
+    let bytes =
+        arrays.iter().map(|array| array.elem_count() as u64 * array.dtype().size_in_bytes() as u64);
     let size = bytes.sum::<u64>() + (pickle.len() + RECORD * (arrays.len() + 4)) as u64;
     // while the file is built, one tensor at a time is copied too
     memory::check("the file of the optimizer's state", size)?;
@@ -74,7 +84,8 @@ fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
 fn group(kind: OptimizerKind, settings: &Json) -> Node {
     let text = |name: &str| Node::Text(name.into());
     let own = settings.as_object().into_iter().flatten();
-    let mut pairs: Vec<(Node, Node)> = own.map(|(name, value)| (text(name), setting(name, value))).collect();
+    let mut pairs: Vec<(Node, Node)> =
+        own.map(|(name, value)| (text(name), setting(name, value))).collect();
     let adam = OF_ADAM.iter().filter(|_| kind != OptimizerKind::Sgd);
     let more = COMMON.iter().chain(adam).chain(&[("fused", None)]);
     let flag = |value: &Option<bool>| value.map_or(Node::None, Node::Bool);

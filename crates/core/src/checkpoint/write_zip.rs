@@ -37,7 +37,9 @@ impl Zip {
         let mut bytes = Vec::new();
         match bytes.try_reserve_exact(size) {
             Ok(()) => Ok(Self { bytes, directory: Vec::new(), count: 0, large: LARGE }),
-            Err(e) => Err(Error::File(format!("a file of {size} bytes does not fit into memory: {e}"))),
+            Err(e) => {
+                Err(Error::File(format!("a file of {size} bytes does not fit into memory: {e}")))
+            }
         }
     }
 
@@ -57,7 +59,15 @@ impl Zip {
         self.bytes.extend([&b"PK\x03\x04"[..], &head(&extra), name.as_bytes(), &extra].concat());
         self.bytes.extend_from_slice(content);
         let wide = self.wide(&[length, length, start]);
-        let entry = [&b"PK\x01\x02"[..], &VERSION, &head(&wide), &[0; 10], &self.narrow(start), name.as_bytes(), &wide];
+        let entry = [
+            &b"PK\x01\x02"[..],
+            &VERSION,
+            &head(&wide),
+            &[0; 10],
+            &self.narrow(start),
+            name.as_bytes(),
+            &wide,
+        ];
         self.directory.extend(entry.concat());
         self.count += 1;
     }
@@ -69,7 +79,8 @@ impl Zip {
 
     /// The extra field, with the numbers that do not fit into four bytes.
     fn wide(&self, numbers: &[u64]) -> Vec<u8> {
-        let large: Vec<u8> = numbers.iter().filter(|n| **n >= self.large).flat_map(|n| n.to_le_bytes()).collect();
+        let large: Vec<u8> =
+            numbers.iter().filter(|n| **n >= self.large).flat_map(|n| n.to_le_bytes()).collect();
         match large.len() {
             0 => large,
             length => [&1u16.to_le_bytes()[..], &(length as u16).to_le_bytes(), &large].concat(),
@@ -86,7 +97,8 @@ impl Zip {
             let numbers = [self.count, self.count, length, start].map(u64::to_le_bytes).concat();
             let rest = [&44u64.to_le_bytes()[..], &VERSION, &VERSION, &[0; 8], &numbers].concat();
             self.bytes.extend([&b"PK\x06\x06"[..], &rest].concat());
-            self.bytes.extend([&b"PK\x06\x07"[..], &[0; 4], &end.to_le_bytes(), &[1, 0, 0, 0]].concat());
+            self.bytes
+                .extend([&b"PK\x06\x07"[..], &[0; 4], &end.to_le_bytes(), &[1, 0, 0, 0]].concat());
         }
         let count = (if many { u16::MAX } else { self.count as u16 }).to_le_bytes();
         let places = [self.narrow(length), self.narrow(start)].concat();
@@ -124,8 +136,9 @@ mod tests {
     fn records_come_back_and_begin_at_multiples_of_64() {
         for large in [0, 1, 100, LARGE] {
             let mut zip = Zip { large, ..Zip::with_room(0).unwrap() };
-            let want: Vec<(String, Vec<u8>)> =
-                (0..40).map(|n| (format!("a/{}", "x".repeat(n)), (0..n as u8 * 5).collect())).collect();
+            let want: Vec<(String, Vec<u8>)> = (0..40)
+                .map(|n| (format!("a/{}", "x".repeat(n)), (0..n as u8 * 5).collect()))
+                .collect();
             for (name, content) in &want {
                 zip.add(name, content);
             }

@@ -54,7 +54,8 @@ pub enum End {
 pub fn find_end(tail: &[u8], size: u64) -> Result<End> {
     let is_end = |at: &usize| {
         tail[*at..].starts_with(b"PK\x05\x06")
-            && number::<2>(tail, at + 20).is_some_and(|comment| at + 22 + comment as usize == tail.len())
+            && number::<2>(tail, at + 20)
+                .is_some_and(|comment| at + 22 + comment as usize == tail.len())
     };
     let at = (0..tail.len().saturating_sub(21)).rev().find(is_end).ok_or_else(|| {
         damaged(format!(
@@ -73,7 +74,9 @@ pub fn find_end(tail: &[u8], size: u64) -> Result<End> {
 /// Reads the end record of the directory of a large file.
 pub fn read_end64(bytes: &[u8], size: u64) -> Result<Directory> {
     if !bytes.starts_with(b"PK\x06\x06") {
-        return Err(damaged("this zip file is damaged: the end of its directory is not where it should be".into()));
+        return Err(damaged(
+            "this zip file is damaged: the end of its directory is not where it should be".into(),
+        ));
     }
     let field = |place| number::<8>(bytes, place).ok_or_else(cut);
     check(Directory { offset: field(48)?, length: field(40)?, count: field(32)? }, size)
@@ -116,7 +119,10 @@ pub fn records(bytes: &[u8], directory: &Directory) -> Result<Vec<Record>> {
     while at < bytes.len() && (records.len() as u64) < directory.count {
         let (record, length) = record(bytes, at).ok_or_else(cut)?;
         if !names.insert(record.name.clone()) {
-            return Err(damaged(format!("this zip file is damaged: it has two records named `{}`", record.name)));
+            return Err(damaged(format!(
+                "this zip file is damaged: it has two records named `{}`",
+                record.name
+            )));
         }
         records.push(record);
         at += length;
@@ -129,7 +135,8 @@ pub fn records(bytes: &[u8], directory: &Directory) -> Result<Vec<Record>> {
         records.iter_mut().for_each(|record| record.crc = None);
     }
     records.sort_by_key(|record| record.start);
-    let ends: Vec<u64> = records.iter().skip(1).map(|r| r.start).chain([directory.offset]).collect();
+    let ends: Vec<u64> =
+        records.iter().skip(1).map(|r| r.start).chain([directory.offset]).collect();
     for (record, end) in records.iter_mut().zip(ends) {
         record.end = end;
         let room = end.saturating_sub(record.start);
@@ -150,7 +157,8 @@ fn record(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
         return None;
     }
     let (flags, method) = (number::<2>(entry, 8)?, number::<2>(entry, 10)?);
-    let lengths = [number::<2>(entry, 28)?, number::<2>(entry, 30)?, number::<2>(entry, 32)?].map(|n| n as usize);
+    let lengths = [number::<2>(entry, 28)?, number::<2>(entry, 30)?, number::<2>(entry, 32)?]
+        .map(|n| n as usize);
     let name = std::str::from_utf8(entry.get(46..46 + lengths[0])?).ok()?.to_string();
     let extra = entry.get(46 + lengths[0]..46 + lengths[0] + lengths[1])?;
     let [length, stored, start] =

@@ -55,7 +55,13 @@ pub struct Advance {
 impl Beams {
     /// `count` beams for each of `prompts`. A sequence gets at most `longest` new tokens; a token
     /// of `ends` finishes it.
-    pub fn new(prompts: &[&[i64]], count: usize, length_penalty: f64, ends: &[i64], longest: usize) -> Self {
+    pub fn new(
+        prompts: &[&[i64]],
+        count: usize,
+        length_penalty: f64,
+        ends: &[i64],
+        longest: usize,
+    ) -> Self {
         let group = |prompt: &&[i64]| {
             // all rows of a prompt are equal at first, so only one of them is open
             let mut open = vec![f64::NEG_INFINITY; count];
@@ -88,12 +94,16 @@ impl Beams {
         let table = numbers(logits, self.groups.len() * self.count, filtered, |_| false)?;
         self.length += 1;
         let (ends, count) = (&self.ends, self.count);
-        let bound = Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };
+        let bound =
+            Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };
         let mut advance = Advance { from: vec![], tokens: vec![] };
         for (g, group) in self.groups.iter_mut().enumerate() {
             let first = g * count;
-            let candidates =
-                if group.done { vec![] } else { candidates(&table, first, &group.open, count + ends.len()) };
+            let candidates = if group.done {
+                vec![]
+            } else {
+                candidates(&table, first, &group.open, count + ends.len())
+            };
             if candidates.is_empty() && !group.done && group.ended.is_empty() {
                 return Err(nothing_left(first, filtered));
             }
@@ -122,12 +132,16 @@ impl Beams {
     /// The `want` best sequences of each prompt, without the prompt; fewer if there are not so
     /// many. `new` returns the new tokens of an open row.
     pub fn best<'a>(&self, want: usize, new: impl Fn(usize) -> &'a [i64]) -> Vec<Vec<Vec<i64>>> {
-        let bound = Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };
+        let bound =
+            Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };
         let best = |(g, group): (usize, &Group)| {
             let mut all = group.ended.clone();
             if !group.done {
-                let open = group.open.iter().enumerate().filter(|(_, score)| **score > f64::NEG_INFINITY);
-                all.extend(open.map(|(i, score)| (new(g * self.count + i).to_vec(), bound.now(*score))));
+                let open =
+                    group.open.iter().enumerate().filter(|(_, score)| **score > f64::NEG_INFINITY);
+                all.extend(
+                    open.map(|(i, score)| (new(g * self.count + i).to_vec(), bound.now(*score))),
+                );
             }
             all.sort_by(|a, b| b.1.total_cmp(&a.1));
             all.into_iter().take(want).map(|(tokens, _)| tokens).collect()
@@ -145,8 +159,8 @@ impl Group {
         self.ended.truncate(count);
         let likeliest = self.open.first().copied().unwrap_or(f64::NEG_INFINITY);
         let worst = self.ended.last().map_or(f64::NEG_INFINITY, |(_, score)| *score);
-        self.done |=
-            likeliest == f64::NEG_INFINITY || (self.ended.len() == count && bound.reachable(likeliest) <= worst);
+        self.done |= likeliest == f64::NEG_INFINITY
+            || (self.ended.len() == count && bound.reachable(likeliest) <= worst);
     }
 }
 
@@ -188,8 +202,14 @@ fn candidates(table: &Table, first: usize, open: &[f64], most: usize) -> Vec<Can
             order.truncate(most);
         }
         let possible = order.into_iter().filter(|i| row[*i] > f64::NEG_INFINITY);
-        all.extend(possible.map(|i| Candidate { score: score + row[i] - log_sum, beam, token: i as i64 }));
+        all.extend(possible.map(|i| Candidate {
+            score: score + row[i] - log_sum,
+            beam,
+            token: i as i64,
+        }));
     }
-    all.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.beam.cmp(&b.beam)).then(a.token.cmp(&b.token)));
+    all.sort_by(|a, b| {
+        b.score.total_cmp(&a.score).then(a.beam.cmp(&b.beam)).then(a.token.cmp(&b.token))
+    });
     all
 }

@@ -75,7 +75,10 @@ pub fn limit_of_top_a(table: &Table, pow: f64, ratio: f64) -> f64 {
     let mut largest = 0.0;
     for i in 0..table.rows() {
         table.copy_row(i, &mut row);
-        largest = softmax(&row).into_iter().fold(largest, |most, p| if p > most || p.is_nan() { p } else { most });
+        largest =
+            softmax(&row)
+                .into_iter()
+                .fold(largest, |most, p| if p > most || p.is_nan() { p } else { most });
     }
     largest.powf(pow) * ratio
 }
@@ -166,7 +169,13 @@ fn keep_while(row: &mut [f64], goes_on: impl Fn(f64) -> bool) {
 pub fn softmax(row: &[f64]) -> Vec<f64> {
     let top = largest(row);
     // the difference of two infinities would be NaN
-    let weight = |x: &f64| if top == f64::INFINITY { f64::from(u8::from(*x == top)) } else { (x - top).exp() };
+    let weight = |x: &f64| {
+        if top == f64::INFINITY {
+            f64::from(u8::from(*x == top))
+        } else {
+            (x - top).exp()
+        }
+    };
     let weights: Vec<f64> = row.iter().map(weight).collect();
     let sum: f64 = weights.iter().sum();
     weights.iter().map(|w| w / sum).collect()
@@ -182,7 +191,8 @@ mod tests {
 
     #[test]
     fn ranks_order_as_numbers_do() {
-        let mut numbers = [0.5, -0.0, f64::INFINITY, 0.0, -3.0, f64::NEG_INFINITY, 1e-300, -2.5, 7.0];
+        let mut numbers =
+            [0.5, -0.0, f64::INFINITY, 0.0, -3.0, f64::NEG_INFINITY, 1e-300, -2.5, 7.0];
         let mut by_rank = numbers;
         numbers.sort_by(f64::total_cmp);
         by_rank.sort_by_key(|x| rank(*x));
@@ -192,7 +202,9 @@ mod tests {
     #[test]
     fn nan_stays_and_rows_without_probabilities_stay_as_they_are() {
         const NONE: f64 = f64::NEG_INFINITY;
-        let same = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
+        let same = |a: &[f64], b: &[f64]| {
+            a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
+        };
         for nan in [f64::NAN, -f64::NAN] {
             let start = [1.0, nan, 3.0, 2.0];
             let kept = |filter: &dyn Fn(&mut [f64])| {

@@ -9,7 +9,11 @@ use crate::{Error, Result, Rng, Tensor};
 /// `count` samples of the standard Gumbel distribution.
 pub fn gumbel_noise(count: usize, rng: &Rng) -> Vec<f64> {
     // bounded away from 0, so that both logarithms are finite
-    rng.stream().uniform(count).into_iter().map(|u| -(-(u.max(1e-20)).ln()).max(1e-20).ln()).collect()
+    rng.stream()
+        .uniform(count)
+        .into_iter()
+        .map(|u| -(-(u.max(1e-20)).ln()).max(1e-20).ln())
+        .collect()
 }
 
 /// Draws a token at `temperature` for each row of `logits`, (.., num_tokens).

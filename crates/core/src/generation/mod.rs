@@ -88,14 +88,19 @@ impl Generation {
         let single = prompts.single && wanted == 1;
         let times = if beams.are_on() { beams.num_beams.get() } else { wanted };
         check_memory(&prompts, times, model.net().outputs(), &with)?;
-        let beams = beams.are_on().then(|| Beams::new(&prompts.real(), times, beams.length_penalty, &ends, seq_len));
-        let (prompt, pad_value, device) = (start.dim(start.rank() - 1), model.pad_value(), start.device());
+        let beams = beams
+            .are_on()
+            .then(|| Beams::new(&prompts.real(), times, beams.length_penalty, &ends, seq_len));
+        let (prompt, pad_value, device) =
+            (start.dim(start.rank() - 1), model.pad_value(), start.device());
         let columns = prompt.saturating_add(seq_len);
-        let parts = Parts::new(model, with, (prompt, columns), &prompts.padding, times, &device, &caching)?;
+        let parts =
+            Parts::new(model, with, (prompt, columns), &prompts.padding, times, &device, &caching)?;
         let (rows, padding) = prompts.repeated(times);
         // an end token in the prompt counts
-        let end =
-            |(row, from): (&Vec<i64>, &usize)| row[*from..].iter().position(|t| ends.contains(t)).map(|i| from + i);
+        let end = |(row, from): (&Vec<i64>, &usize)| {
+            row[*from..].iter().position(|t| ends.contains(t)).map(|i| from + i)
+        };
         let ended = rows.iter().zip(&padding).map(end).collect();
         Ok(Self {
             parts,
@@ -115,7 +120,12 @@ impl Generation {
     }
 
     /// Sets the source of an encoder-decoder `model`: its encoder reads `tokens` at the first step.
-    pub fn with_source(mut self, model: Arc<XTransformer>, tokens: Tensor, with: SourceTensors) -> Self {
+    pub fn with_source(
+        mut self,
+        model: Arc<XTransformer>,
+        tokens: Tensor,
+        with: SourceTensors,
+    ) -> Self {
         self.parts.read_source(&model, &tokens, &with);
         self
     }
@@ -142,7 +152,12 @@ impl Generation {
     ///
     /// Returns the tokens, with `pad_value` for rows that had ended before; with beams, those of
     /// the open sequences. `None` if the generation is over.
-    pub fn accept(&mut self, logits: &Tensor, filtered: bool, rng: &Rng) -> Result<Option<Vec<i64>>> {
+    pub fn accept(
+        &mut self,
+        logits: &Tensor,
+        filtered: bool,
+        rng: &Rng,
+    ) -> Result<Option<Vec<i64>>> {
         if self.done() {
             return Ok(None);
         }
@@ -159,7 +174,9 @@ impl Generation {
 
     /// Appends a token to each row. The generation is over when all rows have ended.
     fn push(&mut self, drawn: &[i64]) {
-        for (i, ((row, token), ended)) in self.rows.iter_mut().zip(drawn).zip(&mut self.ended).enumerate() {
+        for (i, ((row, token), ended)) in
+            self.rows.iter_mut().zip(drawn).zip(&mut self.ended).enumerate()
+        {
             match *ended {
                 // repeats the end token: the model may not know the padding value
                 Some(end) => row.push(row[end]),
@@ -206,7 +223,9 @@ impl Generation {
         let rows: Vec<Vec<i64>> = match &self.beams {
             None => {
                 let columns = self.prompt..self.prompt + made;
-                (0..self.rows.len()).map(|row| columns.clone().map(|c| self.token(row, c)).collect()).collect()
+                (0..self.rows.len())
+                    .map(|row| columns.clone().map(|c| self.token(row, c)).collect())
+                    .collect()
             }
             Some(beams) => self.best(beams, made)?,
         };
@@ -226,7 +245,8 @@ impl Generation {
             tokens
         };
         // a prompt that is not continued returns copies of the empty sequence
-        let too_few = |group: &Vec<Vec<i64>>| group.len() < wanted && !group.iter().all(Vec::is_empty);
+        let too_few =
+            |group: &Vec<Vec<i64>>| group.len() < wanted && !group.iter().all(Vec::is_empty);
         if let Some((prompt, group)) = found.iter().enumerate().find(|(_, group)| too_few(group)) {
             return Error::shape(format!(
                 "num_return_sequences is {wanted}, and there are only {} different sequences for prompt {prompt}: ask \
@@ -244,12 +264,27 @@ impl Generation {
 
 /// Returns an error if memory does not suffice for `times` rows per prompt with `outputs` logits
 /// each.
-fn check_memory(prompts: &Prompts, times: usize, outputs: usize, with: &TokenTensors) -> Result<()> {
+fn check_memory(
+    prompts: &Prompts,
+    times: usize,
+    outputs: usize,
+    with: &TokenTensors,
+) -> Result<()> {
     let layers = &with.layers;
-    let tensors = [&with.prepend_embeds, &with.sum_embeds, &layers.context, &layers.mask, &layers.context_mask];
-    let beside: usize = tensors.into_iter().flatten().chain(&layers.mems).map(Tensor::elem_count).sum();
+    let tensors = [
+        &with.prepend_embeds,
+        &with.sum_embeds,
+        &layers.context,
+        &layers.mask,
+        &layers.context_mask,
+    ];
+    let beside: usize =
+        tensors.into_iter().flatten().chain(&layers.mems).map(Tensor::elem_count).sum();
     let (batch, columns) = (prompts.rows.len(), prompts.rows.first().map_or(0, Vec::len));
     // ids, two copies of the logits, the tensors of `with`, and some bytes for the row itself
     let each = columns + 2 * outputs + beside / batch.max(1) + 16;
-    Ok(xt_kernels::memory::alloc::check_wide(&[batch as u64, times as u64, each as u64], DType::F64)?)
+    Ok(xt_kernels::memory::alloc::check_wide(
+        &[batch as u64, times as u64, each as u64],
+        DType::F64,
+    )?)
 }

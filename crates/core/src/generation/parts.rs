@@ -41,15 +41,19 @@ impl Parts {
         }
         let apart = cuts != [0];
         let part = |cut: usize| {
-            let prompts: Vec<usize> = (0..padding.len()).filter(|i| !apart || padding[*i] == cut).collect();
+            let prompts: Vec<usize> =
+                (0..padding.len()).filter(|i| !apart || padding[*i] == cut).collect();
             let own = prompts.iter().map(|i| padding[*i] - cut).collect();
             let with = match apart {
-                true => no_grad(|| without_columns(&with_rows(&with, padding.len(), &prompts)?, cut))?,
+                true => {
+                    no_grad(|| without_columns(&with_rows(&with, padding.len(), &prompts)?, cut))?
+                }
                 false => with.clone(),
             };
             let rows = prompts.iter().flat_map(|i| i * times..(i + 1) * times).collect();
             let sizes = (prompt - cut, columns - cut);
-            let steps = Steps::new(model.clone(), with, sizes, own, times, device.clone(), caching.clone());
+            let steps =
+                Steps::new(model.clone(), with, sizes, own, times, device.clone(), caching.clone());
             Ok(Part { rows, cut, steps })
         };
         Ok(Self(cuts.into_iter().map(part).collect::<Result<_>>()?))
@@ -57,7 +61,12 @@ impl Parts {
 
     /// Sets the source of an encoder-decoder `model`: its encoder reads `tokens` at the first step.
     /// Such prompts have no mask, and so one part.
-    pub fn read_source(&mut self, model: &Arc<XTransformer>, tokens: &Tensor, with: &SourceTensors) {
+    pub fn read_source(
+        &mut self,
+        model: &Arc<XTransformer>,
+        tokens: &Tensor,
+        with: &SourceTensors,
+    ) {
         for part in &mut self.0 {
             part.steps.read_source(model.clone(), tokens.clone(), with.clone());
         }
@@ -76,7 +85,8 @@ impl Parts {
         let mut places = vec![0; rows.len()];
         let mut place = 0;
         for part in &mut self.0 {
-            let own: Vec<Vec<i64>> = part.rows.iter().map(|row| rows[*row][part.cut..].to_vec()).collect();
+            let own: Vec<Vec<i64>> =
+                part.rows.iter().map(|row| rows[*row][part.cut..].to_vec()).collect();
             all.push(part.steps.logits(&own, ctx)?.array()?);
             for row in &part.rows {
                 places[*row] = place;

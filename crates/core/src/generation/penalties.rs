@@ -18,7 +18,8 @@ impl Repetition {
     /// no effect.
     pub fn new(rows: &[Vec<i64>], padding: &[usize], penalty: f64) -> Option<Self> {
         let seen = |(row, padding): (&Vec<i64>, &usize)| row[*padding..].iter().copied().collect();
-        (penalty != 1.0).then(|| Self { penalty, seen: rows.iter().zip(padding).map(seen).collect() })
+        (penalty != 1.0)
+            .then(|| Self { penalty, seen: rows.iter().zip(padding).map(seen).collect() })
     }
 
     /// Applies the penalty to `logits`, (rows, num_tokens): divides positive ones by it, and

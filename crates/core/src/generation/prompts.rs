@@ -36,8 +36,13 @@ impl Prompts {
     /// prompt has no real token.
     pub fn read(start: &Tensor, vocabulary: usize, with: &mut TokenTensors) -> Result<Self> {
         let (single, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
-        if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0 {
-            return not_ids("start_tokens", "(length) or (batch, length), with at least one token", start);
+        if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0
+        {
+            return not_ids(
+                "start_tokens",
+                "(length) or (batch, length), with at least one token",
+                start,
+            );
         }
         xt_kernels::memory::alloc::check(&[start.elem_count(), 3], DType::I64)?;
         let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
@@ -69,10 +74,18 @@ impl Prompts {
         if let Some(keys) = &with.layers.self_attn_context_mask {
             let mut allowed = bits(keys, rows.len(), front + n)?;
             // padding must not be attended to, whatever this mask says
-            allowed.iter_mut().flatten().zip(real.iter().flatten()).for_each(|(a, real)| *a &= real);
+            allowed
+                .iter_mut()
+                .flatten()
+                .zip(real.iter().flatten())
+                .for_each(|(a, real)| *a &= real);
             with.layers.self_attn_context_mask = Some(turned(keys, &allowed, &spans, front)?);
         }
-        Ok(Self { rows, padding: spans.iter().map(|span| span.first + span.turn).collect(), single })
+        Ok(Self {
+            rows,
+            padding: spans.iter().map(|span| span.first + span.turn).collect(),
+            single,
+        })
     }
 
     /// The tokens of each row without the padding in front.
@@ -83,7 +96,13 @@ impl Prompts {
     /// Rows and padding, with each prompt repeated `times` times in succession.
     pub fn repeated(self, times: usize) -> (Vec<Vec<i64>>, Vec<usize>) {
         let rows = self.rows.into_iter().flat_map(|row| std::iter::repeat_n(row, times)).collect();
-        (rows, self.padding.into_iter().flat_map(|padding| std::iter::repeat_n(padding, times)).collect())
+        (
+            rows,
+            self.padding
+                .into_iter()
+                .flat_map(|padding| std::iter::repeat_n(padding, times))
+                .collect(),
+        )
     }
 }
 
@@ -91,7 +110,11 @@ impl Prompts {
 pub fn bits(mask: &Tensor, rows: usize, columns: usize) -> Result<Vec<Vec<u8>>> {
     require_bool(mask, "mask")?;
     if mask.dims() != [rows, columns] {
-        return Error::shape(format!("mask must be bool of shape {:?}, got {:?}", [rows, columns], mask.dims()));
+        return Error::shape(format!(
+            "mask must be bool of shape {:?}, got {:?}",
+            [rows, columns],
+            mask.dims()
+        ));
     }
     let flat: Vec<u8> = mask.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
     Ok(flat.chunks_exact(columns).map(<[u8]>::to_vec).collect())
@@ -103,7 +126,9 @@ fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
         let row = &row[front..];
         match (row.iter().position(|r| *r != 0), row.iter().rposition(|r| *r != 0)) {
             (Some(first), Some(last)) => Ok(Span { first, turn: row.len() - 1 - last }),
-            _ => Error::shape(format!("row {i} of mask is false everywhere: a prompt needs at least one token")),
+            _ => Error::shape(format!(
+                "row {i} of mask is false everywhere: a prompt needs at least one token"
+            )),
         }
     };
     real.iter().enumerate().map(span).collect()
@@ -114,7 +139,10 @@ fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
 fn known(row: &mut [i64], real: &[u8], span: &Span, vocabulary: usize) {
     let first = row[span.first];
     let strange = |id: i64, real: u8| real == 0 && !is_known(id, vocabulary);
-    row.iter_mut().zip(real).filter(|(id, real)| strange(**id, **real)).for_each(|(id, _)| *id = first);
+    row.iter_mut()
+        .zip(real)
+        .filter(|(id, real)| strange(**id, **real))
+        .for_each(|(id, _)| *id = first);
 }
 
 /// The name of a tensor that belongs to columns of the prompt, if there is one.
@@ -135,9 +163,9 @@ pub fn has_columns(with: &TokenTensors) -> bool {
 /// Returns an error if there are such tensors: they would not be rotated with the rows.
 fn refuse_columns(with: &TokenTensors) -> Result<()> {
     match columns(with) {
-        Some(name) => {
-            Error::shape(format!("{name} does not go with prompts that are padded on the right: pad them on the left"))
-        }
+        Some(name) => Error::shape(format!(
+            "{name} does not go with prompts that are padded on the right: pad them on the left"
+        )),
         None => Ok(()),
     }
 }
@@ -153,7 +181,12 @@ fn turned(like: &Tensor, rows: &[Vec<u8>], spans: &[Span], front: usize) -> Resu
 
 /// Positions of the last `seen` of `n` columns, i64 (rows, seen), counted from the first real token
 /// of each row. `None` without padding, when all rows count from the first column.
-pub fn positions(padding: &[usize], n: usize, seen: usize, device: &Device) -> Result<Option<Tensor>> {
+pub fn positions(
+    padding: &[usize],
+    n: usize,
+    seen: usize,
+    device: &Device,
+) -> Result<Option<Tensor>> {
     if padding.iter().all(|padding| *padding == 0) {
         return Ok(None);
     }
@@ -207,9 +240,13 @@ pub fn with_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<To
 fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     // the output of an encoder may be a view of a larger array
     let array = xt_kernels::ops::layout::contiguous(&x.array()?)?;
-    xt_kernels::memory::alloc::check(&[rows.len(), array.elem_count() / array.dim(0)?.max(1)], array.dtype())?;
+    xt_kernels::memory::alloc::check(
+        &[rows.len(), array.elem_count() / array.dim(0)?.max(1)],
+        array.dtype(),
+    )?;
     let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-    let chosen = array.index_select(&Array::from_vec(rows.clone(), rows.len(), &array.device())?, 0)?;
+    let chosen =
+        array.index_select(&Array::from_vec(rows.clone(), rows.len(), &array.device())?, 0)?;
     Ok(if x.is_boolean() { Tensor::boolean(chosen) } else { Tensor::constant(chosen) })
 }
 
@@ -223,6 +260,7 @@ pub fn without_columns(with: &TokenTensors, cut: usize) -> Result<TokenTensors> 
     };
     let layers = &mut with.layers;
     layers.mask = layers.mask.as_ref().map(shorter).transpose()?;
-    layers.self_attn_context_mask = layers.self_attn_context_mask.as_ref().map(shorter).transpose()?;
+    layers.self_attn_context_mask =
+        layers.self_attn_context_mask.as_ref().map(shorter).transpose()?;
     Ok(with)
 }

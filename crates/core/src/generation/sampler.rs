@@ -1,6 +1,8 @@
 //! Draws tokens from logits.
 
-use super::filters::{keep_alike, keep_largest, keep_likely, keep_nucleus, keep_past_mass, keep_share, limit_of_top_a};
+use super::filters::{
+    keep_alike, keep_largest, keep_likely, keep_nucleus, keep_past_mass, keep_share, limit_of_top_a,
+};
 use super::table::Table;
 use crate::{Error, Result, Rng, Tensor};
 use xt_options::generation::SamplingOptions;
@@ -9,9 +11,17 @@ use xt_options::Filter;
 /// Reads the logits of `count` rows, and checks for NaN. A +inf, by which a filter may force
 /// tokens, is replaced, see [`Table::force_infinite`]. `filtered` tells whether the caller's filter
 /// was applied, for messages. Rows for which `over` returns true are not checked.
-pub fn numbers(logits: &Tensor, count: usize, filtered: bool, over: impl Fn(usize) -> bool) -> Result<Table> {
+pub fn numbers(
+    logits: &Tensor,
+    count: usize,
+    filtered: bool,
+    over: impl Fn(usize) -> bool,
+) -> Result<Table> {
     if logits.rank() != 2 || logits.dim(0) != count {
-        return Error::shape(format!("logits must have shape ({count}, num_tokens), got {:?}", logits.dims()));
+        return Error::shape(format!(
+            "logits must have shape ({count}, num_tokens), got {:?}",
+            logits.dims()
+        ));
     }
     let mut table = Table::read(logits)?;
     if (0..count).any(|row| !over(row) && table.has_nan(row)) {
@@ -76,7 +86,11 @@ fn is_empty(row: &[f64]) -> bool {
 
 /// The error for row `i` of the logits being -inf everywhere.
 pub fn nothing_left(i: usize, filtered: bool) -> Error {
-    let cause = if filtered { "filter_logits_fn has ruled out every one" } else { "all its logits are -Infinity" };
+    let cause = if filtered {
+        "filter_logits_fn has ruled out every one"
+    } else {
+        "all its logits are -Infinity"
+    };
     Error::Shape(format!("row {i} has no token left to draw: {cause}"))
 }
 
@@ -108,7 +122,8 @@ fn largest(row: &[f64]) -> i64 {
 /// The index at which the cumulative probability exceeds `chance`, in a row that is not all -inf.
 fn pick(row: &[f64], temperature: f64, chance: f64) -> i64 {
     // after a filter, few tokens are left
-    let mut kept: Vec<(usize, f64)> = row.iter().copied().enumerate().filter(|(_, x)| *x > f64::NEG_INFINITY).collect();
+    let mut kept: Vec<(usize, f64)> =
+        row.iter().copied().enumerate().filter(|(_, x)| *x > f64::NEG_INFINITY).collect();
     let top = kept.iter().map(|(_, x)| *x).fold(f64::NEG_INFINITY, f64::max);
     let mut total = 0.0;
     for (_, x) in &mut kept {

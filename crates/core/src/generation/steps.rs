@@ -100,10 +100,17 @@ impl Steps {
         let mut kept = self.take_kept(n, seen);
         let new = kept.as_ref().map_or(seen, |kept| n - kept.columns);
         // before the first token is drawn, the rows of a prompt are equal: evaluate it only once
-        let ids: Vec<i64> = rows.iter().step_by(self.times).flat_map(|row| row[n - new..].iter().copied()).collect();
-        let x = Tensor::constant(Array::from_vec(ids, (rows.len() / self.times, new), &self.device)?);
+        let ids: Vec<i64> = rows
+            .iter()
+            .step_by(self.times)
+            .flat_map(|row| row[n - new..].iter().copied())
+            .collect();
+        let x =
+            Tensor::constant(Array::from_vec(ids, (rows.len() / self.times, new), &self.device)?);
         let layers = kept.as_mut().map(|kept| &mut kept.layers);
-        let logits = no_grad(|| self.model.net().next_logits(&x, &self.tensors(n, seen)?, layers, &ctx.evaluating()))?;
+        let logits = no_grad(|| {
+            self.model.net().next_logits(&x, &self.tensors(n, seen)?, layers, &ctx.evaluating())
+        })?;
         let logits = self.spread(logits, kept.as_mut())?;
         self.kept = kept.map(|kept| Kept { columns: n, ..kept });
         Ok(logits)
@@ -120,11 +127,13 @@ impl Steps {
         if let Some(kept) = kept {
             kept.layers.repeat(prompts, times)?;
         }
-        let rows: Vec<u32> = (0..prompts).flat_map(|row| std::iter::repeat_n(row as u32, times)).collect();
+        let rows: Vec<u32> =
+            (0..prompts).flat_map(|row| std::iter::repeat_n(row as u32, times)).collect();
         let count = rows.len();
         let array = logits.array()?;
         let logits = array.index_select(&Array::from_vec(rows, count, &array.device())?, 0)?;
-        self.padding = self.padding.iter().flat_map(|padding| std::iter::repeat_n(*padding, times)).collect();
+        self.padding =
+            self.padding.iter().flat_map(|padding| std::iter::repeat_n(*padding, times)).collect();
         (self.with, self.times) = (with, 1);
         Ok(Tensor::constant(logits))
     }
@@ -135,7 +144,8 @@ impl Steps {
     fn take_kept(&mut self, n: usize, seen: usize) -> Option<Kept> {
         let net = self.model.net();
         let kept = self.kept.take();
-        if !self.caching.on || seen < n || net.not_cacheable().is_some() || has_columns(&self.with) {
+        if !self.caching.on || seen < n || net.not_cacheable().is_some() || has_columns(&self.with)
+        {
             return None;
         }
         let version = self.caching.version();
@@ -193,10 +203,17 @@ impl Steps {
         let dims = [self.padding.len(), front + self.prompt];
         require_bool(mask, "mask")?;
         if mask.dims() != dims {
-            return Error::shape(format!("mask must be bool of shape {dims:?}, got {:?}", mask.dims()));
+            return Error::shape(format!(
+                "mask must be bool of shape {dims:?}, got {:?}",
+                mask.dims()
+            ));
         }
-        let more = Tensor::boolean(Array::ones((dims[0], n - self.prompt), DType::U8, &mask.device())?);
+        let more =
+            Tensor::boolean(Array::ones((dims[0], n - self.prompt), DType::U8, &mask.device())?);
         let tokens = ops::cat(&[&ops::narrow(mask, 1, front, self.prompt)?, &more], 1)?;
-        Ok(ops::cat(&[&ops::narrow(mask, 1, 0, front)?, &ops::narrow(&tokens, 1, n - seen, seen)?], 1)?)
+        Ok(ops::cat(
+            &[&ops::narrow(mask, 1, 0, front)?, &ops::narrow(&tokens, 1, n - seen, seen)?],
+            1,
+        )?)
     }
 }

@@ -25,7 +25,9 @@ impl Table {
     /// suffice.
     pub fn read(logits: &Tensor) -> Result<Self> {
         if logits.rank() == 0 || !logits.dtype().is_float() || logits.elem_count() == 0 {
-            return Error::shape(format!("logits must be floating-point of shape (rows, num_tokens), got {logits:?}"));
+            return Error::shape(format!(
+                "logits must be floating-point of shape (rows, num_tokens), got {logits:?}"
+            ));
         }
         let array = logits.array()?.to_device(&Device::Cpu)?;
         let numbers = match logits.dtype() {

@@ -44,9 +44,10 @@ fn is_linear(name: &str) -> bool {
     };
     let last = |count: usize| module.rsplit('.').take(count).collect::<Vec<_>>();
     let named = |names: &[&str]| last(1).first().is_some_and(|m| names.contains(m));
-    let projection = named(&["to_q", "to_k", "to_v", "to_r", "to_out", "to_v_gate", "proj", "to_logits"])
-        || named(&["project_emb", "project_in", "project_out"])
-        || module.ends_with("to_out.0");
+    let projection =
+        named(&["to_q", "to_k", "to_v", "to_r", "to_out", "to_v_gate", "proj", "to_logits"])
+            || named(&["project_emb", "project_in", "project_out"])
+            || module.ends_with("to_out.0");
     let feedforward = module.ends_with("ff.0.0") || module.ends_with("ff.3");
     // `mlp.N.0` and the last layer, `mlp.N`, are linear; `mlp.N.1` is a norm
     let place = module.split_once("rel_pos.mlp.").map(|(_, place)| place);

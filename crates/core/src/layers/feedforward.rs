@@ -45,7 +45,8 @@ impl FeedForward {
             (false, true) => Activation::Silu,
             (false, false) => Activation::Gelu,
         };
-        let inner = if options.glu { Inner::Glu(activation) } else { Inner::Activation(activation) };
+        let inner =
+            if options.glu { Inner::Glu(activation) } else { Inner::Activation(activation) };
         Self { up, inner, norm, dropout: options.dropout.0, down }
     }
 

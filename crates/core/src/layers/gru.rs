@@ -33,8 +33,10 @@ impl GruCell {
     /// The new state, computed from the input and the previous state; all are `(.., dim)`.
     pub fn forward(&self, input: &Tensor, state: &Tensor) -> Result<Tensor> {
         // (.., 3 dim)
-        let from_input = ops::linear(input, &self.weight_ih.tensor(), Some(&self.bias_ih.tensor()))?;
-        let from_state = ops::linear(state, &self.weight_hh.tensor(), Some(&self.bias_hh.tensor()))?;
+        let from_input =
+            ops::linear(input, &self.weight_ih.tensor(), Some(&self.bias_ih.tensor()))?;
+        let from_state =
+            ops::linear(state, &self.weight_hh.tensor(), Some(&self.bias_hh.tensor()))?;
         Ok(ops::gru_gates(&from_input, &from_state, state)?)
     }
 }

@@ -22,8 +22,16 @@ impl Linear {
     }
 
     /// Registers weight and bias with the given initialisations.
-    pub fn with_laws(inputs: usize, outputs: usize, (weight, bias): (Init, Init), p: &mut Params) -> Self {
-        Self { weight: p.add_matrix("weight", &[outputs, inputs], weight), bias: Some(p.add("bias", &[outputs], bias)) }
+    pub fn with_laws(
+        inputs: usize,
+        outputs: usize,
+        (weight, bias): (Init, Init),
+        p: &mut Params,
+    ) -> Self {
+        Self {
+            weight: p.add_matrix("weight", &[outputs, inputs], weight),
+            bias: Some(p.add("bias", &[outputs], bias)),
+        }
     }
 
     /// Initialises weight and bias to 0, so that the output of a branch that ends with this layer
@@ -43,9 +51,11 @@ impl Linear {
     /// Computes `down(inner(self(x)))` as one fused operation: `(.., in)` to
     /// `(.., output width of down)`.
     pub fn forward_through(&self, x: &Tensor, inner: Inner, down: &Linear) -> Result<Tensor> {
-        let tensors = |layer: &Linear| (layer.weight.tensor(), layer.bias.as_ref().map(Param::tensor));
+        let tensors =
+            |layer: &Linear| (layer.weight.tensor(), layer.bias.as_ref().map(Param::tensor));
         let ((w1, b1), (w2, b2)) = (tensors(self), tensors(down));
-        let (up, down) = (Layer { weight: &w1, bias: b1.as_ref() }, Layer { weight: &w2, bias: b2.as_ref() });
+        let (up, down) =
+            (Layer { weight: &w1, bias: b1.as_ref() }, Layer { weight: &w2, bias: b2.as_ref() });
         Ok(ops::feedforward(x, up, inner, down)?)
     }
 
@@ -59,6 +69,11 @@ impl Linear {
     /// `targets`, i64 `(..)`. Targets equal to `ignore_index` are excluded.
     pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(Param::tensor);
-        Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), bias.as_ref()), targets, ignore_index)?)
+        Ok(ops::linear_cross_entropy(
+            x,
+            (&self.weight.tensor(), bias.as_ref()),
+            targets,
+            ignore_index,
+        )?)
     }
 }

@@ -18,7 +18,10 @@ impl LayerNorm {
 
     /// Registers weight and bias, `(dim)` each.
     pub fn new(dim: usize, p: &mut Params) -> Self {
-        Self { weight: p.add("weight", &[dim], Init::Constant(1.0)), bias: p.add("bias", &[dim], Init::Constant(0.0)) }
+        Self {
+            weight: p.add("weight", &[dim], Init::Constant(1.0)),
+            bias: p.add("bias", &[dim], Init::Constant(0.0)),
+        }
     }
 
     /// `(.., dim)` to `(.., dim)`.

@@ -5,12 +5,16 @@ use super::AttentionLayers;
 use crate::needs::{Needs, Variant};
 
 impl AttentionLayers {
-    /// What all of its layers and positions need. The order decides which of several reasons a user is
-    /// told.
+    /// What all of its layers and positions need. The order decides which of several reasons a user
+    /// is told.
     pub fn needs(&self) -> Needs {
         let attentions = self.layers.iter().map(|layer| layer.attention_needs(self.cross_attend));
         let shifts = self.layers.iter().map(SubLayer::shift_needs);
-        let all = [self.rotary.needs()].into_iter().chain(attentions).chain(shifts).chain([self.bias.needs()]);
+        let all = [self.rotary.needs()]
+            .into_iter()
+            .chain(attentions)
+            .chain(shifts)
+            .chain([self.bias.needs()]);
         all.fold(Needs::NONE, Needs::and)
     }
 
@@ -25,9 +29,9 @@ impl AttentionLayers {
     }
 
     /// Whether padding in front of a sequence, although masked, changes the output of the positions
-    /// behind it: rotary positions rotate the values too, token shift moves features from one position
-    /// to the next, and biases and windows see how far away memories and learned keys are, which stand
-    /// before the padding.
+    /// behind it: rotary positions rotate the values too, token shift moves features from one
+    /// position to the next, and biases and windows see how far away memories and learned keys are,
+    /// which stand before the padding.
     pub fn padding_shows(&self, memories: bool) -> bool {
         self.needs().padding_shows(memories)
     }

@@ -45,7 +45,9 @@ impl Residual {
         };
         match &self.gru {
             Some(gru) => gru.forward(branch, &scaled),
-            None if self.constant != 1.0 => Ok(ops::add(branch, &ops::affine(&scaled, self.constant, 0.0)?)?),
+            None if self.constant != 1.0 => {
+                Ok(ops::add(branch, &ops::affine(&scaled, self.constant, 0.0)?)?)
+            }
             None => Ok(ops::add(branch, &scaled)?),
         }
     }

@@ -36,9 +36,18 @@ impl ShiftTokens {
     /// # Errors
     ///
     /// [`Error::Shape`] if there are fewer features than shifts.
-    pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>, tail: Option<&mut Option<Tensor>>) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        mask: Option<&Tensor>,
+        tail: Option<&mut Option<Tensor>>,
+    ) -> Result<Tensor> {
         if x.dim(2) < self.shifts.len() {
-            return Error::shape(format!("{} features are too few for {} shifts", x.dim(2), self.shifts.len()));
+            return Error::shape(format!(
+                "{} features are too few for {} shifts",
+                x.dim(2),
+                self.shifts.len()
+            ));
         }
         let Some(tail) = tail else {
             return Ok(ops::token_shift(x, self.shifts.clone(), mask)?);
@@ -47,7 +56,8 @@ impl ShiftTokens {
         if let Some(before) = tail.take() {
             all = ops::cat(&[&before, x], 1)?;
             // masked positions are already zero in the tail
-            let ones = Tensor::boolean(Array::ones((x.dim(0), before.dim(1)), DType::U8, &x.device())?);
+            let ones =
+                Tensor::boolean(Array::ones((x.dim(0), before.dim(1)), DType::U8, &x.device())?);
             there = there.map(|mask| ops::cat(&[&ones, &mask], 1)).transpose()?;
         }
         let most = self.shifts.iter().copied().max().unwrap_or(0) as usize;

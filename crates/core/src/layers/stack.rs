@@ -122,9 +122,10 @@ impl AttentionLayers {
         options: &StackOptions,
         p: &mut Params,
     ) -> Result<Self> {
-        let kinds = options
-            .layer_kinds(context)
-            .map_err(|problem| Error::Options { class: "layers".into(), problems: Problems(vec![problem]) })?;
+        let kinds = options.layer_kinds(context).map_err(|problem| Error::Options {
+            class: "layers".into(),
+            problems: Problems(vec![problem]),
+        })?;
         let depth = options.depth.get();
         let residual = ResidualKind {
             gated: options.gate_residual,
@@ -148,7 +149,8 @@ impl AttentionLayers {
         };
         let before = p.count();
         let layers: Vec<SubLayer> = kinds.iter().enumerate().map(layer).collect();
-        let rotary = options.is_rotary().then(|| Rotary::new(options, &mut p.under("rotary_pos_emb")));
+        let rotary =
+            options.is_rotary().then(|| Rotary::new(options, &mut p.under("rotary_pos_emb")));
         let bias = ScoreBias::new(context.dim, causal, options, p);
         if options.deepnorm {
             deepnorm::initialise(&p.since(before), deepnorm::beta(depth));
@@ -185,7 +187,10 @@ impl AttentionLayers {
     /// An empty cache for a generation. `room` is the number of positions expected after the first
     /// step.
     pub fn cache(&self, room: usize) -> LayersCache {
-        LayersCache::new(self.layers.iter().map(|layer| layer.kind == LayerKind::CrossAttention), room)
+        LayersCache::new(
+            self.layers.iter().map(|layer| layer.kind == LayerKind::CrossAttention),
+            room,
+        )
     }
 
     /// Runs the stack: `(batch, n, dim)` to `(batch, n, dim)`.
@@ -194,7 +199,13 @@ impl AttentionLayers {
     ///
     /// [`Error::Shape`] if a tensor does not fit or the context is missing or not expected;
     /// `Aborted` if the call is cancelled.
-    pub fn forward(&self, x: &Tensor, with: &LayerTensors, record: Record, ctx: &Ctx) -> Result<LayersOutput> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        record: Record,
+        ctx: &Ctx,
+    ) -> Result<LayersOutput> {
         self.run(x, with, record, None, ctx)
     }
 
@@ -226,8 +237,11 @@ impl AttentionLayers {
         self.check(x, with)?;
         let ctx = &ctx.inside(&self.mode);
         let call = self.call(x, with, cache.as_deref_mut())?;
-        let rotation =
-            self.rotary.as_ref().map(|rotary| rotary.tables(call.positions.clone(), x.dtype())).transpose()?;
+        let rotation = self
+            .rotary
+            .as_ref()
+            .map(|rotary| rotary.tables(call.positions.clone(), x.dtype()))
+            .transpose()?;
         let bias = self.bias.as_ref().map(ScoreBias::for_call);
         let (mut context, mut context_mask) = (with.context.clone(), with.context_mask.clone());
         let (mut previous, mut previous_cross) = (None, None);
@@ -244,7 +258,8 @@ impl AttentionLayers {
                 intermediates.hiddens.push(x.clone());
             }
             if cross && ctx.training && self.cross_attn_tokens_dropout > 0.0 {
-                (context, context_mask) = drop_tokens(context, context_mask, self.cross_attn_tokens_dropout, ctx)?;
+                (context, context_mask) =
+                    drop_tokens(context, context_mask, self.cross_attn_tokens_dropout, ctx)?;
             }
             let inputs = match layer.kind {
                 LayerKind::SelfAttention => AttentionInputs {
@@ -267,7 +282,9 @@ impl AttentionLayers {
                     maps: record.maps || self.cross_residual_attn,
                     ..AttentionInputs::default()
                 },
-                LayerKind::FeedForward => AttentionInputs { mask: call.rows.as_ref(), ..AttentionInputs::default() },
+                LayerKind::FeedForward => {
+                    AttentionInputs { mask: call.rows.as_ref(), ..AttentionInputs::default() }
+                }
             };
             let kept = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(index));
             // y: (batch, n, dim); maps: (batch, heads, i, j)
@@ -292,7 +309,12 @@ impl AttentionLayers {
 
     /// Determines the position of a call in its sequence. In the first step, stores the number of
     /// memories in the cache.
-    fn call(&self, x: &Tensor, with: &LayerTensors, cache: Option<&mut LayersCache>) -> Result<Call> {
+    fn call(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        cache: Option<&mut LayersCache>,
+    ) -> Result<Call> {
         let given = with.mems.iter().map(|m| m.dim(1)).max().unwrap_or(0);
         let Some(cache) = cache else {
             let (mems, rows) = (with.mems.clone(), with.mask.clone());
@@ -329,14 +351,17 @@ impl AttentionLayers {
                 return Ok(());
             }
             let (batch, dim) = (x.dim(0), self.dim);
-            Error::shape(format!("{name} must have shape ({batch}, length, {dim}), got {:?}", t.dims()))
+            Error::shape(format!(
+                "{name} must have shape ({batch}, length, {dim}), got {:?}",
+                t.dims()
+            ))
         };
         with.mems.iter().try_for_each(|mem| like(mem, "each of mems"))?;
         match (&with.context, self.cross_attend) {
             (None, true) => Error::shape("context is missing: these layers have cross attention"),
-            (Some(_), false) => {
-                Error::shape("context was given, but these layers have no cross attention: set `cross_attend`")
-            }
+            (Some(_), false) => Error::shape(
+                "context was given, but these layers have no cross attention: set `cross_attend`",
+            ),
             (Some(context), true) => like(context, "context"),
             (None, false) => Ok(()),
         }

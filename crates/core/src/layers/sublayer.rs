@@ -59,7 +59,9 @@ pub struct Position {
 impl SubLayer {
     /// Registers the parameters of a sub-layer.
     pub fn new(kind: LayerKind, at: &Position, options: &StackOptions, p: &mut Params) -> Self {
-        let norm = |place: &str, on: bool| on.then(|| Norm::new(at.dim, options, &mut p.under("0").under(place)));
+        let norm = |place: &str, on: bool| {
+            on.then(|| Norm::new(at.dim, options, &mut p.under("0").under(place)))
+        };
         // the numbers are the indices in the Python package's module lists
         let pre = norm("0", at.pre_norm);
         let sandwich = norm("1", options.sandwich_norm && at.pre_norm);
@@ -79,7 +81,13 @@ impl SubLayer {
             LayerKind::FeedForward => Block::FeedForward(FeedForward::new(at.dim, &ff, &mut inner)),
             _ => {
                 let causal = at.causal && kind == LayerKind::SelfAttention;
-                Block::Attention(Box::new(Attention::new(at.dim, options.heads.get(), causal, &attn, &mut inner)))
+                Block::Attention(Box::new(Attention::new(
+                    at.dim,
+                    options.heads.get(),
+                    causal,
+                    &attn,
+                    &mut inner,
+                )))
             }
         };
         Self {

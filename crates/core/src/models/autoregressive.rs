@@ -23,7 +23,13 @@ impl AutoregressiveWrapper {
     /// Wraps `net`, whose weights are shared. `mask_prob` is the share of keys that the forgetful
     /// causal mask hides.
     pub fn new(net: Arc<TransformerWrapper>, targets: &TargetOptions, mask_prob: f64) -> Self {
-        Self { net, ignore_index: targets.ignore_index, pad_value: targets.pad_value, mask_prob, mode: Mode::default() }
+        Self {
+            net,
+            ignore_index: targets.ignore_index,
+            pad_value: targets.pad_value,
+            mask_prob,
+            mode: Mode::default(),
+        }
     }
 
     /// Training or evaluation mode of this wrapper; `net` has its own.
@@ -52,8 +58,14 @@ impl AutoregressiveWrapper {
             return not_ids("token ids", "(batch, length), length at least 2", x);
         }
         let n = x.dim(1);
-        let inputs = with.prepend_embeds.as_ref().filter(|t| t.rank() == 3).map_or(0, |t| t.dim(1)) + n - 1;
-        if with.layers.mask.as_ref().is_some_and(|mask| mask.rank() == 2 && mask.dim(1) == inputs + 1) {
+        let inputs =
+            with.prepend_embeds.as_ref().filter(|t| t.rank() == 3).map_or(0, |t| t.dim(1)) + n - 1;
+        if with
+            .layers
+            .mask
+            .as_ref()
+            .is_some_and(|mask| mask.rank() == 2 && mask.dim(1) == inputs + 1)
+        {
             return Error::shape(format!(
                 "mask has {} columns, and there are {inputs} inputs: the last token is a target alone. Leave its column \
                  out, `mask.slice(1, 0, {inputs})`",
@@ -74,7 +86,8 @@ impl AutoregressiveWrapper {
     fn outside(&self, x: &Tensor) -> Option<Error> {
         let tokens = self.net.num_tokens();
         let input = ops::narrow(x, 1, 0, x.dim(1) - 1).ok()?;
-        let targets = || outside(x, tokens, Some(self.ignore_index)).filter(|_| self.net.outputs() == tokens);
+        let targets =
+            || outside(x, tokens, Some(self.ignore_index)).filter(|_| self.net.outputs() == tokens);
         outside(&input, tokens, None).or_else(targets)
     }
 
@@ -94,7 +107,8 @@ impl AutoregressiveWrapper {
             order.sort_by(|a, b| noise[*b].total_cmp(&noise[*a]));
             order.iter().take(hidden).for_each(|i| allowed[*i] = 0);
         }
-        let mask = Array::from_vec(allowed, (batch, n - 1), &Device::Cpu)?.to_device(&x.device())?;
+        let mask =
+            Array::from_vec(allowed, (batch, n - 1), &Device::Cpu)?.to_device(&x.device())?;
         Ok(Tensor::boolean(mask))
     }
 }

@@ -1,8 +1,9 @@
 //! Construction of models from a class name and options.
 
 use super::{
-    AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Critic,
-    Model, NonAutoregressiveWrapper, TransformerConfig, TransformerWrapper, ViTransformerWrapper, XTransformer,
+    AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper,
+    ContinuousTransformerWrapper, Critic, Model, NonAutoregressiveWrapper, TransformerConfig,
+    TransformerWrapper, ViTransformerWrapper, XTransformer,
 };
 use crate::attention::Attention;
 use crate::layers::{AttentionLayers, Linear};
@@ -11,7 +12,8 @@ use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_options::attention::AttentionOptions;
 use xt_options::autoregressive::{
-    AutoregressiveWrapperOptions, ContinuousAutoregressiveWrapperOptions, NonAutoregressiveWrapperOptions,
+    AutoregressiveWrapperOptions, ContinuousAutoregressiveWrapperOptions,
+    NonAutoregressiveWrapperOptions,
 };
 use xt_options::layers::{CrossAttenderOptions, LayersOptions};
 use xt_options::wrappers::{
@@ -52,7 +54,9 @@ impl Model {
             "TransformerWrapper" => transformer(options, &mut with, p)?,
             "AutoregressiveWrapper" => autoregressive(options, &mut with, p)?,
             "NonAutoregressiveWrapper" => non_autoregressive(options, &mut with, p)?,
-            "XTransformer" => Body::XTransformer(Arc::new(XTransformer::new(&parse(class, options)?, p)?)),
+            "XTransformer" => {
+                Body::XTransformer(Arc::new(XTransformer::new(&parse(class, options)?, p)?))
+            }
             "ViTransformerWrapper" => vit(options, &mut with, p)?,
             "ContinuousTransformerWrapper" => continuous(options, &mut with, p)?,
             "ContinuousAutoregressiveWrapper" => continuous_autoregressive(options, &mut with, p)?,
@@ -112,10 +116,12 @@ impl Parts<'_> {
     /// [`Error::Options`] if its class is not allowed.
     fn take<C: Classes>(&mut self, reference: &ModuleRef<C>, path: &str) -> Result<Arc<Model>> {
         let model = self.modules.get(reference.index).cloned();
-        let model = model.ok_or_else(|| Error::Internal(format!("there is no module {}", reference.index)))?;
+        let model = model
+            .ok_or_else(|| Error::Internal(format!("there is no module {}", reference.index)))?;
         if !C::NAMES.contains(&model.class()) {
             let mut problems = Problems::default();
-            problems.add(path, format!("got a {}; allowed: {}", model.class(), C::NAMES.join(" or ")));
+            problems
+                .add(path, format!("got a {}; allowed: {}", model.class(), C::NAMES.join(" or ")));
             return Err(Error::Options { class: self.class.into(), problems });
         }
         self.used.push((path.into(), model.clone()));
@@ -134,7 +140,10 @@ impl Parts<'_> {
     }
 
     /// The stack of layers that `attn_layers` refers to, and its model.
-    fn layers<C: Classes>(&mut self, reference: &ModuleRef<C>) -> Result<(Arc<AttentionLayers>, Arc<Model>)> {
+    fn layers<C: Classes>(
+        &mut self,
+        reference: &ModuleRef<C>,
+    ) -> Result<(Arc<AttentionLayers>, Arc<Model>)> {
         let child = self.take(reference, "attn_layers")?;
         match &child.body {
             Body::Layers(layers) => Ok((layers.clone(), child.clone())),
@@ -168,8 +177,13 @@ fn parse<T: Options>(class: &str, options: &Json) -> Result<T> {
 
 /// Like [`parse`], with an additional check: `also` adds problems that do not follow from the
 /// options alone.
-fn parse_and<T: Options>(class: &str, options: &Json, also: impl FnOnce(&T, &mut Problems)) -> Result<T> {
-    xt_options::parse_and(options, also).map_err(|problems| Error::Options { class: class.into(), problems })
+fn parse_and<T: Options>(
+    class: &str,
+    options: &Json,
+    also: impl FnOnce(&T, &mut Problems),
+) -> Result<T> {
+    xt_options::parse_and(options, also)
+        .map_err(|problems| Error::Options { class: class.into(), problems })
 }
 
 /// Returns [`Error::Options`] if there are problems.
@@ -184,20 +198,36 @@ fn refuse(class: &str, problems: Problems) -> Result<()> {
 fn layers(class: &str, options: &Json, p: &mut Params) -> Result<Body> {
     let options: LayersOptions =
         parse_and(class, options, |o: &LayersOptions, problems| o.check_class(class, problems))?;
-    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.context(), class == "Decoder", None, &options.stack, p)?)))
+    Ok(Body::Layers(Arc::new(AttentionLayers::new(
+        options.context(),
+        class == "Decoder",
+        None,
+        &options.stack,
+        p,
+    )?)))
 }
 
 /// Builds a `CrossAttender`.
 fn cross_attender(options: &Json, p: &mut Params) -> Result<Body> {
     let options: CrossAttenderOptions = parse("CrossAttender", options)?;
-    Ok(Body::Layers(Arc::new(AttentionLayers::new(options.context(), false, None, &options.stack, p)?)))
+    Ok(Body::Layers(Arc::new(AttentionLayers::new(
+        options.context(),
+        false,
+        None,
+        &options.stack,
+        p,
+    )?)))
 }
 
 /// Builds an `Attention`.
 fn attention(options: &Json, p: &mut Params) -> Result<Body> {
     let o: AttentionOptions = parse("Attention", options)?;
     let attention = Attention::new(o.dim.get(), o.heads.get(), o.causal, &o.block, p);
-    Ok(Body::Attention(Arc::new(BareAttention { attention, dim: o.dim.get(), mode: Mode::default() })))
+    Ok(Body::Attention(Arc::new(BareAttention {
+        attention,
+        dim: o.dim.get(),
+        mode: Mode::default(),
+    })))
 }
 
 /// Builds a `TransformerWrapper`.
@@ -210,11 +240,21 @@ fn transformer(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body>
     let options: TransformerWrapperOptions = parse_and(with.class, options, check)?;
     let (layers, child) = with.layers(&options.attn_layers)?;
     let config = TransformerConfig::from(&options);
-    Ok(Body::Transformer(Arc::new(TransformerWrapper::new(layers, child.entries(), None, &config, p))))
+    Ok(Body::Transformer(Arc::new(TransformerWrapper::new(
+        layers,
+        child.entries(),
+        None,
+        &config,
+        p,
+    ))))
 }
 
 /// Adds the problems of options that do not fit the layers.
-fn check_transformer(o: &TransformerWrapperOptions, layers: &AttentionLayers, problems: &mut Problems) {
+fn check_transformer(
+    o: &TransformerWrapperOptions,
+    layers: &AttentionLayers,
+    problems: &mut Problems,
+) {
     let emb_dim = o.emb_dim.map_or(layers.dim(), |n| n.get());
     o.sequence.check_width(emb_dim, layers.has_pos_emb(), "", problems);
     problems.require(
@@ -238,7 +278,12 @@ fn continuous(options: &Json, with: &mut Parts, p: &mut Params) -> Result<Body> 
     };
     let options: ContinuousTransformerWrapperOptions = parse_and(with.class, options, check)?;
     let (layers, child) = with.layers(&options.attn_layers)?;
-    Ok(Body::Continuous(Arc::new(ContinuousTransformerWrapper::new(layers, child.entries(), &options, p))))
+    Ok(Body::Continuous(Arc::new(ContinuousTransformerWrapper::new(
+        layers,
+        child.entries(),
+        &options,
+        p,
+    ))))
 }
 
 /// Builds a `ViTransformerWrapper`.
@@ -261,7 +306,11 @@ fn non_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Resul
     let options: NonAutoregressiveWrapperOptions = parse(with.class, options)?;
     let net = with.transformer(&options.net, "net", p)?;
     let mut problems = Problems::default();
-    problems.require(options.mask_id < net.num_tokens(), "mask_id", format!("must be below {}", net.num_tokens()));
+    problems.require(
+        options.mask_id < net.num_tokens(),
+        "mask_id",
+        format!("must be below {}", net.num_tokens()),
+    );
     problems.require(
         !options.self_cond || net.emb_dim() == net.layers().dim(),
         "self_cond",
@@ -273,7 +322,12 @@ fn non_autoregressive(options: &Json, with: &mut Parts, p: &mut Params) -> Resul
         None if options.self_token_critic => {
             let place = p.under("token_critic");
             place.under("net").include(with.used[0].1.entries());
-            Some(Critic::Itself(Linear::new(net.layers().dim(), 1, true, &mut place.under("to_logits"))))
+            Some(Critic::Itself(Linear::new(
+                net.layers().dim(),
+                1,
+                true,
+                &mut place.under("to_logits"),
+            )))
         }
         None => None,
     };
@@ -310,7 +364,8 @@ fn unknown_class(class: &str) -> Error {
 fn with_specs(options: &Json, modules: &[Arc<Model>]) -> Json {
     match options {
         Json::Object(map) => {
-            let module = map.get("$module").and_then(Json::as_u64).and_then(|i| modules.get(i as usize));
+            let module =
+                map.get("$module").and_then(Json::as_u64).and_then(|i| modules.get(i as usize));
             match module {
                 Some(model) => model.spec(),
                 None => map.iter().map(|(k, v)| (k.clone(), with_specs(v, modules))).collect(),

@@ -3,9 +3,9 @@
 use super::continuous::ContinuousTensors;
 use super::x_transformer::SourceTensors;
 use super::{
-    AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Model,
-    NonAutoregressiveWrapper, Returns, Score, TokenTensors, Training, TransformerOutput, TransformerWrapper,
-    ViTransformerWrapper, XTransformer,
+    AutoregressiveWrapper, BareAttention, Body, ContinuousAutoregressiveWrapper,
+    ContinuousTransformerWrapper, Model, NonAutoregressiveWrapper, Returns, Score, TokenTensors,
+    Training, TransformerOutput, TransformerWrapper, ViTransformerWrapper, XTransformer,
 };
 use crate::attention::AttentionInputs;
 use crate::generation::{check_length, Generation};
@@ -13,14 +13,18 @@ use crate::ids::require_type;
 use crate::layers::{AttentionLayers, Intermediates, LayerTensors, Record};
 use crate::{Args, Ctx, Error, Result, Value};
 use xt_options::calls::{
-    AttentionCall, AutoregressiveCall, ContinuousAutoregressiveCall, ContinuousInputs, ContinuousTransformerCall,
-    LayerInputs, LayersCall, NonAutoregressiveCall, ScoreOptions, SourceInputs, TokenInputs, TransformerCall,
-    ViTransformerCall, XTransformerCall, XTransformerScore,
+    AttentionCall, AutoregressiveCall, ContinuousAutoregressiveCall, ContinuousInputs,
+    ContinuousTransformerCall, LayerInputs, LayersCall, NonAutoregressiveCall, ScoreOptions,
+    SourceInputs, TokenInputs, TransformerCall, ViTransformerCall, XTransformerCall,
+    XTransformerScore,
 };
-use xt_options::generation::{ContinuousGenerate, GenerateOptions, NonAutoregressiveGenerate, XTransformerGenerate};
+use xt_options::generation::{
+    ContinuousGenerate, GenerateOptions, NonAutoregressiveGenerate, XTransformerGenerate,
+};
 
 /// The named arguments whose floating-point tensors must have the type of the weights.
-const VECTORS: [&str; 7] = ["context", "mem", "mems", "pos", "prepend_embeds", "src_prepend_embeds", "sum_embeds"];
+const VECTORS: [&str; 7] =
+    ["context", "mem", "mems", "pos", "prepend_embeds", "src_prepend_embeds", "sum_embeds"];
 
 impl Model {
     /// Runs the method `forward`, `generate` or `score` with the given arguments.
@@ -46,7 +50,9 @@ impl Model {
                 let with = token_tensors(&options.inputs, &options.tokens, args)?;
                 Ok(model.generate(&options, &with, ctx)?.into())
             }
-            (Body::ContinuousAutoregressive(model), "forward") => call_continuous_loss(model, args, ctx),
+            (Body::ContinuousAutoregressive(model), "forward") => {
+                call_continuous_loss(model, args, ctx)
+            }
             (Body::XTransformer(model), "forward") => call_x_transformer(model, args, ctx),
             (Body::ContinuousAutoregressive(model), "generate") => {
                 let options: ContinuousGenerate = args.named()?;
@@ -74,12 +80,22 @@ impl Model {
         };
         let first = match &self.body {
             Body::Vit(_) => Some("img"),
-            Body::Attention(_) | Body::Layers(_) | Body::Continuous(_) | Body::ContinuousAutoregressive(_) => Some("x"),
-            Body::Transformer(_) | Body::Autoregressive(_) | Body::NonAutoregressive(_) | Body::XTransformer(_) => None,
+            Body::Attention(_)
+            | Body::Layers(_)
+            | Body::Continuous(_)
+            | Body::ContinuousAutoregressive(_) => Some("x"),
+            Body::Transformer(_)
+            | Body::Autoregressive(_)
+            | Body::NonAutoregressive(_)
+            | Body::XTransformer(_) => None,
         };
-        let positional = first.into_iter().filter_map(|name| Some((name, args.tensor(0, name).ok()?)));
-        let vectors = positional.chain(VECTORS.into_iter().flat_map(|name| args.given(name).map(move |x| (name, x))));
-        vectors.filter(|(_, x)| x.dtype().is_float()).try_for_each(|(name, x)| require_type(&x, name, weights))
+        let positional =
+            first.into_iter().filter_map(|name| Some((name, args.tensor(0, name).ok()?)));
+        let vectors = positional
+            .chain(VECTORS.into_iter().flat_map(|name| args.given(name).map(move |x| (name, x))));
+        vectors
+            .filter(|(_, x)| x.dtype().is_float())
+            .try_for_each(|(name, x)| require_type(&x, name, weights))
     }
 
     /// Starts a step-by-step generation of tokens. `method` is "generate" or "stream", and `args`
@@ -94,11 +110,12 @@ impl Model {
         let stream = method == "stream";
         match &self.body {
             Body::Autoregressive(model) => {
-                let options: GenerateOptions = args.named_and(|o: &GenerateOptions, problems| {
-                    if stream {
-                        o.beams.check_stream(problems);
-                    }
-                })?;
+                let options: GenerateOptions =
+                    args.named_and(|o: &GenerateOptions, problems| {
+                        if stream {
+                            o.beams.check_stream(problems);
+                        }
+                    })?;
                 let with = token_tensors(&options.inputs, &options.tokens, args)?;
                 let start = args.tensor(0, "start_tokens")?;
                 let seq_len = args.positional(1, "seq_len")?;
@@ -106,14 +123,23 @@ impl Model {
                     check_length(&start, seq_len, &options.sampling)?;
                 }
                 let caching = self.caching(options.cache.cache_kv);
-                Generation::new(model.clone(), &start, seq_len, options.sampling, &options.beams, with, caching)
+                Generation::new(
+                    model.clone(),
+                    &start,
+                    seq_len,
+                    options.sampling,
+                    &options.beams,
+                    with,
+                    caching,
+                )
             }
             Body::XTransformer(model) => {
-                let options: XTransformerGenerate = args.named_and(|o: &XTransformerGenerate, problems| {
-                    if stream {
-                        o.beams.check_stream(problems);
-                    }
-                })?;
+                let options: XTransformerGenerate =
+                    args.named_and(|o: &XTransformerGenerate, problems| {
+                        if stream {
+                            o.beams.check_stream(problems);
+                        }
+                    })?;
                 let with = token_tensors(&no_inputs(), &options.tokens, args)?;
                 let start = args.tensor(1, "seq_out_start")?;
                 let seq_len = args.positional(2, "seq_len")?;
@@ -123,8 +149,15 @@ impl Model {
                 let decoder = model.decoder().clone();
                 let source = source_tensors(&options.source, None, args)?;
                 let caching = self.caching(options.cache.cache_kv);
-                let generation =
-                    Generation::new(decoder, &start, seq_len, options.sampling, &options.beams, with, caching)?;
+                let generation = Generation::new(
+                    decoder,
+                    &start,
+                    seq_len,
+                    options.sampling,
+                    &options.beams,
+                    with,
+                    caching,
+                )?;
                 Ok(generation.with_source(model.clone(), args.tensor(0, "seq_in")?, source))
             }
             _ => Err(Error::NotAvailable(format!("{}.{method} in steps", self.class()))),
@@ -167,7 +200,11 @@ fn token_tensors(inputs: &LayerInputs, tokens: &TokenInputs, args: &Args) -> Res
 }
 
 /// Resolves the tensors of a transformer over continuous vectors.
-fn continuous_tensors(inputs: &LayerInputs, values: &ContinuousInputs, args: &Args) -> Result<ContinuousTensors> {
+fn continuous_tensors(
+    inputs: &LayerInputs,
+    values: &ContinuousInputs,
+    args: &Args,
+) -> Result<ContinuousTensors> {
     Ok(ContinuousTensors {
         pos: args.optional(values.pos)?,
         prepend_embeds: args.optional(values.prepend_embeds)?,
@@ -177,7 +214,11 @@ fn continuous_tensors(inputs: &LayerInputs, values: &ContinuousInputs, args: &Ar
 
 /// Resolves the tensors of the source of an `XTransformer`; `front` refers to the embeddings to
 /// prepend.
-fn source_tensors(source: &SourceInputs, front: Option<xt_options::TensorRef>, args: &Args) -> Result<SourceTensors> {
+fn source_tensors(
+    source: &SourceInputs,
+    front: Option<xt_options::TensorRef>,
+    args: &Args,
+) -> Result<SourceTensors> {
     Ok(SourceTensors {
         mask: args.optional(source.mask)?,
         attn_mask: args.optional(source.attn_mask)?,
@@ -191,8 +232,14 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
     let x = args.tensor(0, "x")?;
     let (context, mem) = (args.optional(call.context)?, args.optional(call.mem)?);
     for (name, t) in [("x", Some(&x)), ("context", context.as_ref()), ("mem", mem.as_ref())] {
-        if let Some(t) = t.filter(|t| t.rank() != 3 || t.dim(2) != model.dim || t.dim(0) != x.dim(0)) {
-            return Error::shape(format!("{name} must have shape (batch, length, {}), got {:?}", model.dim, t.dims()));
+        if let Some(t) =
+            t.filter(|t| t.rank() != 3 || t.dim(2) != model.dim || t.dim(0) != x.dim(0))
+        {
+            return Error::shape(format!(
+                "{name} must have shape (batch, length, {}), got {:?}",
+                model.dim,
+                t.dims()
+            ));
         }
     }
     let (mask, context_mask) = (args.optional(call.mask)?, args.optional(call.context_mask)?);
@@ -215,8 +262,13 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
 fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: LayersCall = args.named()?;
     let record = Record { hiddens: call.return_hiddens, maps: call.return_hiddens };
-    let out = layers.forward(&args.tensor(0, "x")?, &layer_tensors(&call.inputs, args)?, record, ctx)?;
-    Ok(if call.return_hiddens { Value::List(vec![out.x.into(), out.intermediates.into()]) } else { out.x.into() })
+    let out =
+        layers.forward(&args.tensor(0, "x")?, &layer_tensors(&call.inputs, args)?, record, ctx)?;
+    Ok(if call.return_hiddens {
+        Value::List(vec![out.x.into(), out.intermediates.into()])
+    } else {
+        out.x.into()
+    })
 }
 
 /// `TransformerWrapper.forward`: logits or embeddings or both, and what else is requested.
@@ -254,7 +306,8 @@ fn call_continuous(model: &ContinuousTransformerWrapper, args: &Args, ctx: &Ctx)
     let with = continuous_tensors(&call.inputs, &call.values, args)?;
     let wanted = call.return_intermediates || call.return_attn;
     let record = Record { hiddens: wanted, maps: wanted };
-    let (y, intermediates) = model.forward(&args.tensor(0, "x")?, &with, call.return_embeddings, record, ctx)?;
+    let (y, intermediates) =
+        model.forward(&args.tensor(0, "x")?, &with, call.return_embeddings, record, ctx)?;
     Ok(match (call.return_intermediates, call.return_attn) {
         (true, _) => Value::List(vec![y.into(), intermediates.into()]),
         (false, true) => Value::List(vec![y.into(), maps_after_softmax(intermediates)]),
@@ -292,7 +345,10 @@ fn call_x_transformer_score(model: &XTransformer, args: &Args, ctx: &Ctx) -> Res
 
 impl From<Score> for Value {
     fn from(score: Score) -> Self {
-        Value::Fields(vec![("log_probs", score.log_probs.into()), ("perplexity", score.perplexity.into())])
+        Value::Fields(vec![
+            ("log_probs", score.log_probs.into()),
+            ("perplexity", score.perplexity.into()),
+        ])
     }
 }
 
@@ -314,7 +370,11 @@ fn call_losses(model: &NonAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Resu
 }
 
 /// `ContinuousAutoregressiveWrapper.forward`: the loss.
-fn call_continuous_loss(model: &ContinuousAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
+fn call_continuous_loss(
+    model: &ContinuousAutoregressiveWrapper,
+    args: &Args,
+    ctx: &Ctx,
+) -> Result<Value> {
     let call: ContinuousAutoregressiveCall = args.named()?;
     let with = continuous_tensors(&call.inputs, &call.values, args)?;
     Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
@@ -339,6 +399,9 @@ impl From<crate::attention::AttentionMaps> for Value {
 impl From<Intermediates> for Value {
     fn from(intermediates: Intermediates) -> Self {
         let maps = intermediates.attn_intermediates.into_iter().map(Value::from).collect();
-        Value::Fields(vec![("hiddens", intermediates.hiddens.into()), ("attn_intermediates", Value::List(maps))])
+        Value::Fields(vec![
+            ("hiddens", intermediates.hiddens.into()),
+            ("attn_intermediates", Value::List(maps)),
+        ])
     }
 }

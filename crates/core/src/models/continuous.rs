@@ -3,7 +3,8 @@
 
 use super::transformer::prepended;
 use crate::layers::{
-    dropout, last_columns, AttentionLayers, Intermediates, LayerNorm, LayerTensors, LayersCache, Linear, Record,
+    dropout, last_columns, AttentionLayers, Intermediates, LayerNorm, LayerTensors, LayersCache,
+    Linear, Record,
 };
 use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Mode, Params, Result, Tensor};
@@ -50,8 +51,10 @@ impl ContinuousTransformerWrapper {
         p: &mut Params,
     ) -> Self {
         let dim = layers.dim();
-        let pos_emb = PositionEmbedding::new(dim, layers.has_pos_emb(), false, &options.sequence, p);
-        let post_emb_norm = options.norm.post_emb_norm.then(|| LayerNorm::new(dim, &mut p.under("post_emb_norm")));
+        let pos_emb =
+            PositionEmbedding::new(dim, layers.has_pos_emb(), false, &options.sequence, p);
+        let post_emb_norm =
+            options.norm.post_emb_norm.then(|| LayerNorm::new(dim, &mut p.under("post_emb_norm")));
         let linear = |name: &str, from, to| Linear::new(from, to, true, &mut p.under(name));
         let project_in = options.dim_in.map(|n| linear("project_in", n.get(), dim));
         p.under("attn_layers").include(entries);
@@ -107,7 +110,11 @@ impl ContinuousTransformerWrapper {
         let ctx = &ctx.inside(&self.mode);
         self.check(x)?;
         let y = match cache {
-            None => self.layers.forward(&self.embed(x, with, 0, ctx)?, &with.layers, Record::default(), ctx)?.x,
+            None => {
+                self.layers
+                    .forward(&self.embed(x, with, 0, ctx)?, &with.layers, Record::default(), ctx)?
+                    .x
+            }
             Some(cache) => {
                 let front = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
                 let y = self.embed(x, with, cache.seen().saturating_sub(front), ctx)?;
@@ -136,9 +143,18 @@ impl ContinuousTransformerWrapper {
 
     /// The input of the layers, `(batch, n, dim)`, for vectors that follow `past` earlier ones.
     /// Embeddings are prepended only if `past` is 0.
-    fn embed(&self, x: &Tensor, with: &ContinuousTensors, past: usize, ctx: &Ctx) -> Result<Tensor> {
-        let mut y = self.project_in.as_ref().map_or_else(|| Ok(x.clone()), |linear| linear.forward(x))?;
-        if let Some(positions) = self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())? {
+    fn embed(
+        &self,
+        x: &Tensor,
+        with: &ContinuousTensors,
+        past: usize,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        let mut y =
+            self.project_in.as_ref().map_or_else(|| Ok(x.clone()), |linear| linear.forward(x))?;
+        if let Some(positions) =
+            self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())?
+        {
             y = ops::add(&y, &positions)?;
         }
         if let Some(norm) = &self.post_emb_norm {
@@ -211,8 +227,13 @@ impl ContinuousAutoregressiveWrapper {
         let rows = ops::reshape(mask, &[mask.dim(0), mask.dim(1), 1])?;
         let squares = ops::mul(&difference, &difference)?;
         let counted = ops::where_cond(&rows, &squares, &ops::scalar_like(&squares, 0.0)?)?;
-        let count = mask.array()?.to_dtype(xt_autograd::DType::F64)?.sum_all()?.to_scalar::<f64>()?;
-        Ok(ops::affine(&ops::sum(&counted, None, false)?, 1.0 / (count * target.dim(2) as f64), 0.0)?)
+        let count =
+            mask.array()?.to_dtype(xt_autograd::DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+        Ok(ops::affine(
+            &ops::sum(&counted, None, false)?,
+            1.0 / (count * target.dim(2) as f64),
+            0.0,
+        )?)
     }
 
     /// Generates the `seq_len` vectors that follow `start`, `(n, dim)` or `(batch, n, dim)`. The
@@ -238,7 +259,11 @@ impl ContinuousAutoregressiveWrapper {
         }
         let start = start.detach()?;
         let ctx = &ctx.evaluating();
-        let mut all = if single { ops::reshape(&start, &[1, start.dim(0), start.dim(1)])? } else { start.clone() };
+        let mut all = if single {
+            ops::reshape(&start, &[1, start.dim(0), start.dim(1)])?
+        } else {
+            start.clone()
+        };
         let prompt = all.dim(1);
         let columns = (prompt as u64).saturating_add(seq_len as u64);
         alloc::check_wide(&[all.dim(0) as u64, columns, all.dim(2) as u64], all.dtype())?;
@@ -262,10 +287,18 @@ struct VectorSteps<'a> {
 
 impl<'a> VectorSteps<'a> {
     /// Prepares a generation of `count` vectors.
-    fn new(net: &'a ContinuousTransformerWrapper, with: &'a ContinuousTensors, cache_kv: bool, count: usize) -> Self {
+    fn new(
+        net: &'a ContinuousTransformerWrapper,
+        with: &'a ContinuousTensors,
+        cache_kv: bool,
+        count: usize,
+    ) -> Self {
         let LayerTensors { mask, attn_mask, self_attn_context_mask, .. } = &with.layers;
         // these tensors fit one sequence length only, so the cache cannot be used
-        let fixed = mask.is_some() || attn_mask.is_some() || self_attn_context_mask.is_some() || with.pos.is_some();
+        let fixed = mask.is_some()
+            || attn_mask.is_some()
+            || self_attn_context_mask.is_some()
+            || with.pos.is_some();
         let cached = cache_kv && !fixed && net.not_cacheable().is_none();
         Self { net, with, cache: cached.then(|| net.layers.cache(count.min(net.max_seq_len))) }
     }

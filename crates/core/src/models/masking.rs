@@ -57,7 +57,10 @@ impl<T: Copy> Grid<T> {
 
     /// Applies `f` to the values of two grids of the same shape.
     pub fn zip<U: Copy, V: Copy>(&self, other: &Grid<U>, f: impl Fn(T, U) -> V) -> Grid<V> {
-        Grid::new(self.values.iter().zip(&other.values).map(|(a, b)| f(*a, *b)).collect(), self.width)
+        Grid::new(
+            self.values.iter().zip(&other.values).map(|(a, b)| f(*a, *b)).collect(),
+            self.width,
+        )
     }
 
     /// The values of `other` where `mask` is true, else those of this grid.
@@ -76,7 +79,9 @@ impl Grid<i64> {
     pub fn from_tensor(x: &Tensor) -> Result<Self> {
         if x.dtype() != DType::I64 {
             let kind = x.kind().map_or("?", |k| k.name());
-            return Error::shape(format!("token ids must be i64, got {kind}: make them with {{ dtype: 'i64' }}"));
+            return Error::shape(format!(
+                "token ids must be i64, got {kind}: make them with {{ dtype: 'i64' }}"
+            ));
         }
         xt_kernels::memory::alloc::check(&[x.elem_count(), 2], DType::I64)?;
         let values = x.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
@@ -94,7 +99,8 @@ impl Grid<f64> {
     /// Copies numbers of any type, `(rows, width)`, into a grid.
     pub fn from_tensor_f64(x: &Tensor) -> Result<Self> {
         xt_kernels::memory::alloc::check(&[x.elem_count(), 2], DType::F64)?;
-        let values = x.array()?.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+        let values =
+            x.array()?.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         Ok(Self::new(values, x.dim(1)))
     }
 

@@ -17,7 +17,10 @@ pub struct MemoryTokens {
 impl MemoryTokens {
     /// Registers the vectors, `(count, dim)`; `None` if `count` is 0.
     pub fn new(count: usize, dim: usize, p: &mut Params) -> Option<Self> {
-        (count > 0).then(|| Self { tokens: p.add("memory_tokens", &[count, dim], Init::Normal { std: 1.0 }), count })
+        (count > 0).then(|| Self {
+            tokens: p.add("memory_tokens", &[count, dim], Init::Normal { std: 1.0 }),
+            count,
+        })
     }
 
     /// The number of memory tokens.
@@ -54,7 +57,10 @@ impl MemoryTokens {
 fn allowed_in_front(mask: &Tensor, axis: usize, count: usize) -> Result<Tensor> {
     require_bool(mask, "a mask")?;
     if axis >= mask.rank() {
-        return Error::shape(format!("a mask must have more than {axis} axes, got shape {:?}", mask.dims()));
+        return Error::shape(format!(
+            "a mask must have more than {axis} axes, got shape {:?}",
+            mask.dims()
+        ));
     }
     let mut dims = mask.dims().to_vec();
     dims[axis] = count;

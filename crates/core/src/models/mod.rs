@@ -17,11 +17,15 @@ mod x_transformer;
 
 pub use autoregressive::AutoregressiveWrapper;
 pub use body::{BareAttention, Body};
-pub use continuous::{ContinuousAutoregressiveWrapper, ContinuousTensors, ContinuousTransformerWrapper};
+pub use continuous::{
+    ContinuousAutoregressiveWrapper, ContinuousTensors, ContinuousTransformerWrapper,
+};
 pub use model::{LoadReport, Model};
 pub use non_autoregressive::{Critic, Losses, NonAutoregressiveWrapper, Training};
 pub use quantize::parse_format;
 pub use score::Score;
-pub use transformer::{Returns, TokenTensors, TransformerConfig, TransformerOutput, TransformerWrapper};
+pub use transformer::{
+    Returns, TokenTensors, TransformerConfig, TransformerOutput, TransformerWrapper,
+};
 pub use vit::ViTransformerWrapper;
 pub use x_transformer::{SourceTensors, XTransformer};

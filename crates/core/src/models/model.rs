@@ -50,7 +50,8 @@ impl Model {
     /// too large fails before its first computation.
     pub(crate) fn check_memory(&self) -> Result<()> {
         let pending = self.entries.iter().map(|entry| entry.param.leaf().pending_bytes());
-        let (sum, largest) = pending.fold((0u64, 0), |(sum, largest), n| (sum.saturating_add(n), n.max(largest)));
+        let (sum, largest) =
+            pending.fold((0u64, 0), |(sum, largest), n| (sum.saturating_add(n), n.max(largest)));
         // values are drawn as f64, which takes twice the bytes of the largest f32 parameter
         let what = format!("this {}", self.class());
         Ok(xt_kernels::memory::check(&what, sum.saturating_add(largest.saturating_mul(2)))?)
@@ -68,7 +69,9 @@ impl Model {
     /// [`Error::State`] if there is no such entry.
     pub fn entry(&self, name: &str) -> Result<&Entry> {
         let found = self.entries.iter().find(|e| e.name == name);
-        found.ok_or_else(|| Error::State(format!("there is no parameter `{name}` in {}", self.class)))
+        found.ok_or_else(|| {
+            Error::State(format!("there is no parameter `{name}` in {}", self.class))
+        })
     }
 
     /// The model itself.
@@ -119,7 +122,10 @@ impl Model {
     /// The caching settings of a generation: whether keys and values are cached (`on`), and the
     /// weights on which the cache depends.
     pub(crate) fn caching(&self, on: bool) -> Caching {
-        Caching { on, weights: self.entries.iter().map(|entry| entry.param.leaf().clone()).collect() }
+        Caching {
+            on,
+            weights: self.entries.iter().map(|entry| entry.param.leaf().clone()).collect(),
+        }
     }
 
     /// Frees the weights with these names permanently, even if optimizers or autograd graphs still
@@ -149,7 +155,9 @@ impl Model {
                 leaf.require_plain("moving it")?;
             }
         }
-        self.entries.iter().try_for_each(|e| Ok(e.param.leaf().move_to(device, e.param.leaf().dtype())?))
+        self.entries
+            .iter()
+            .try_for_each(|e| Ok(e.param.leaf().move_to(device, e.param.leaf().dtype())?))
     }
 
     /// Copies the values of a state dict into the model. With `strict`, missing and unexpected
@@ -159,7 +167,8 @@ impl Model {
     ///
     /// [`Error::State`] with all mismatches; the model is unchanged then.
     pub fn load_state(&self, state: &[(String, Array)], strict: bool) -> Result<LoadReport> {
-        let given: HashMap<&str, &Array> = state.iter().map(|(name, array)| (name.as_str(), array)).collect();
+        let given: HashMap<&str, &Array> =
+            state.iter().map(|(name, array)| (name.as_str(), array)).collect();
         let known: HashSet<&str> = self.entries.iter().map(|e| e.name.as_str()).collect();
         let missing = self.entries.iter().filter(|e| !given.contains_key(e.name.as_str()));
         let unexpected = state.iter().filter(|(name, _)| !known.contains(name.as_str()));
@@ -171,15 +180,25 @@ impl Model {
         for entry in &self.entries {
             let (shape, array) = (entry.param.leaf().shape(), given.get(entry.name.as_str()));
             if let Some(array) = array.filter(|a| a.dims() != shape) {
-                wrong.push(format!("`{}` has shape {:?}, the model needs {shape:?}", entry.name, array.dims()));
+                wrong.push(format!(
+                    "`{}` has shape {:?}, the model needs {shape:?}",
+                    entry.name,
+                    array.dims()
+                ));
             }
         }
         if strict {
             wrong.extend(report.missing.iter().map(|name| format!("`{name}` is missing")));
-            wrong.extend(report.unexpected.iter().map(|name| format!("`{name}` is not in the model")));
+            wrong.extend(
+                report.unexpected.iter().map(|name| format!("`{name}` is not in the model")),
+            );
         }
         if !wrong.is_empty() {
-            return Err(Error::State(format!("the state does not fit {}:\n{}", self.class, wrong.join("\n"))));
+            return Err(Error::State(format!(
+                "the state does not fit {}:\n{}",
+                self.class,
+                wrong.join("\n")
+            )));
         }
         for entry in &self.entries {
             if let Some(array) = given.get(entry.name.as_str()) {

@@ -128,7 +128,13 @@ impl NonAutoregressiveWrapper {
     /// # Errors
     ///
     /// [`Error::Shape`] if `x` has another shape or type, or an id is not in the vocabulary.
-    pub fn forward(&self, x: &Tensor, with: &TokenTensors, train: Training, ctx: &Ctx) -> Result<Losses> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        train: Training,
+        ctx: &Ctx,
+    ) -> Result<Losses> {
         let n = self.net.max_seq_len();
         if x.rank() != 2 || x.dim(1) != n || x.dtype() != DType::I64 {
             return not_ids("token ids", &format!("(batch, {n}), `max_seq_len`"), x);
@@ -144,21 +150,34 @@ impl NonAutoregressiveWrapper {
             with.sum_embeds = Some(self.condition_of_training(condition, &masked, &with, ctx)?);
         }
         // when only the critic is trained, the generator needs no autograd graph
-        let logits =
-            with_grad(xt_autograd::is_grad_enabled() && !train.only_critic, || self.net.logits(&masked, &with, ctx))?;
+        let logits = with_grad(xt_autograd::is_grad_enabled() && !train.only_critic, || {
+            self.net.logits(&masked, &with, ctx)
+        })?;
         const IGNORED: i64 = -100;
-        let targets = original.zip(&mask, |id, hidden| if hidden { id } else { IGNORED }).to_tensor(&x.device())?;
+        let targets = original
+            .zip(&mask, |id, hidden| if hidden { id } else { IGNORED })
+            .to_tensor(&x.device())?;
         let loss = ops::cross_entropy(&logits, &targets, IGNORED)?;
         let Some(critic) = self.critic.as_ref().filter(|_| !train.only_generator) else {
-            return Ok(Losses { loss: loss.clone(), generator_loss: Some(loss), critic_loss: None });
+            return Ok(Losses {
+                loss: loss.clone(),
+                generator_loss: Some(loss),
+                critic_loss: None,
+            });
         };
         let temperature = train.temperature.unwrap_or_else(|| ctx.rng.stream().uniform(1)[0]);
         let sampled = Grid::new(gumbel_argmax(&logits, temperature, ctx.rng)?, n);
         let generated = original.choose(&mask, &sampled).to_tensor(&x.device())?;
-        let labels = sampled.zip(&original, |a, b| if a == b { 0.0 } else { 1.0 }).to_tensor_like(&logits)?;
+        let labels = sampled
+            .zip(&original, |a, b| if a == b { 0.0 } else { 1.0 })
+            .to_tensor_like(&logits)?;
         let critic_loss = binary_cross_entropy(&self.judge(critic, &generated, ctx)?, &labels)?;
         if train.only_critic {
-            return Ok(Losses { loss: critic_loss.clone(), generator_loss: None, critic_loss: Some(critic_loss) });
+            return Ok(Losses {
+                loss: critic_loss.clone(),
+                generator_loss: None,
+                critic_loss: Some(critic_loss),
+            });
         }
         let total = ops::add(&loss, &ops::affine(&critic_loss, self.critic_loss_weight, 0.0)?)?;
         Ok(Losses { loss: total, generator_loss: Some(loss), critic_loss: Some(critic_loss) })
@@ -169,7 +188,9 @@ impl NonAutoregressiveWrapper {
     fn random_mask(&self, batch: usize, n: usize, ctx: &Ctx) -> Grid<bool> {
         let times = ctx.rng.stream().uniform(batch);
         let ranks = shuffled(batch, n, ctx.rng);
-        Grid::from_fn(batch, n, |row, i| (ranks.at(row, i) as f64) < (self.share(times[row]) * n as f64).max(1.0))
+        Grid::from_fn(batch, n, |row, i| {
+            (ranks.at(row, i) as f64) < (self.share(times[row]) * n as f64).max(1.0)
+        })
     }
 
     /// Replaces the masked ids: most by `mask_id`, some by random ids; some keep their value.
@@ -224,7 +245,12 @@ impl NonAutoregressiveWrapper {
     ///
     /// [`Error::Shape`] if a tensor does not fit or logits or scores are NaN; `Aborted` if the call
     /// is cancelled.
-    pub fn generate(&self, options: &NonAutoregressiveGenerate, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
+    pub fn generate(
+        &self,
+        options: &NonAutoregressiveGenerate,
+        with: &TokenTensors,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
         let ctx = &ctx.evaluating();
         let (batch, n) = (options.batch_size.map_or(1, |b| b.get()), self.net.max_seq_len());
         // the logits are the largest tensor of a step
@@ -239,7 +265,9 @@ impl NonAutoregressiveWrapper {
             let (logits, embeddings) = no_grad(|| self.run(&x, last.as_ref(), with, ctx))?;
             last = last.map(|_| embeddings);
             let logits = self.without_mask(&logits)?;
-            let logits = options.filter_thres.map_or_else(|| Ok(logits.clone()), |thres| top_k(&logits, thres.0))?;
+            let logits = options
+                .filter_thres
+                .map_or_else(|| Ok(logits.clone()), |thres| top_k(&logits, thres.0))?;
             let annealing = (self.steps - step) as f64 / self.steps as f64;
             let temperature = (options.start_temperature * annealing).max(1e-3);
             let sampled = Grid::new(gumbel_argmax(&logits, temperature, ctx.rng)?, n);
@@ -249,13 +277,16 @@ impl NonAutoregressiveWrapper {
                     let judged = no_grad(|| self.judge(critic, &ids.to_tensor(&device)?, ctx))?;
                     let judged = Grid::from_tensor_f64(&judged)?;
                     if judged.values().iter().any(|score| score.is_nan()) {
-                        return Error::shape("the token critic's scores are NaN: has training diverged?");
+                        return Error::shape(
+                            "the token critic's scores are NaN: has training diverged?",
+                        );
                     }
                     let noise = gumbel_noise(ids.len(), ctx.rng);
                     let level = options.noise_level_scale * annealing;
                     judged.zip(&Grid::new(noise, n), |s, z| s + level * z)
                 }
-                None => Grid::new(likelihood(&logits, &sampled.values(), temperature)?, n).map(|p| 1.0 - p),
+                None => Grid::new(likelihood(&logits, &sampled.values(), temperature)?, n)
+                    .map(|p| 1.0 - p),
             };
             if !self.can_mask_prev_unmasked {
                 scores = scores.zip(&mask, |s, hidden| if hidden { s } else { f64::MIN });
@@ -281,7 +312,13 @@ impl NonAutoregressiveWrapper {
 
     /// Logits `(batch, n, outputs)` and embeddings `(batch, n, dim)`, conditioned on `last`, the
     /// embeddings of the previous step.
-    fn run(&self, x: &Tensor, last: Option<&Tensor>, with: &TokenTensors, ctx: &Ctx) -> Result<(Tensor, Tensor)> {
+    fn run(
+        &self,
+        x: &Tensor,
+        last: Option<&Tensor>,
+        with: &TokenTensors,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, Tensor)> {
         let mut with = with.clone();
         if let (Some(condition), Some(last)) = (&self.condition, last) {
             with.sum_embeds = Some(condition.to_self_cond.forward(last)?);

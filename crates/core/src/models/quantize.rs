@@ -34,10 +34,16 @@ impl Model {
     pub fn quantize(&self, format: Format) -> Result<()> {
         let weights: Vec<_> = self.entries.iter().filter(|entry| fits(entry, format)).collect();
         for Entry { name, param, .. } in &weights {
-            param.leaf().check_quantize(format).map_err(|error| Error::Shape(format!("`{name}`: {error}")))?;
+            param
+                .leaf()
+                .check_quantize(format)
+                .map_err(|error| Error::Shape(format!("`{name}`: {error}")))?;
         }
-        let pending = weights.iter().map(|entry| entry.param.leaf().pending_bytes()).max().unwrap_or(0);
-        let packed = weights.iter().map(|entry| format.bytes(entry.param.leaf().shape().iter().product()) as u64);
+        let pending =
+            weights.iter().map(|entry| entry.param.leaf().pending_bytes()).max().unwrap_or(0);
+        let packed = weights
+            .iter()
+            .map(|entry| format.bytes(entry.param.leaf().shape().iter().product()) as u64);
         // pending weights take 3 times their f32 bytes: they are drawn as f64
         let needed = packed.fold(pending.saturating_mul(3), u64::saturating_add);
         xt_kernels::memory::check(&format!("this {}", self.class()), needed)?;

@@ -32,7 +32,13 @@ impl AutoregressiveWrapper {
     /// # Errors
     ///
     /// [`Error::Shape`] if a tensor does not fit or an id that is needed is not in the vocabulary.
-    pub fn score(&self, tokens: &Tensor, with: &TokenTensors, ignore_pad: bool, ctx: &Ctx) -> Result<Score> {
+    pub fn score(
+        &self,
+        tokens: &Tensor,
+        with: &TokenTensors,
+        ignore_pad: bool,
+        ctx: &Ctx,
+    ) -> Result<Score> {
         if tokens.rank() == 1 {
             let batch = ops::reshape(tokens, &[1, tokens.dim(0)])?;
             let mut with = with.clone();
@@ -41,14 +47,20 @@ impl AutoregressiveWrapper {
             let log_probs = ops::reshape(&score.log_probs, &[tokens.dim(0) - 1])?;
             return Ok(Score { log_probs, perplexity: ops::reshape(&score.perplexity, &[])? });
         }
-        if tokens.rank() != 2 || tokens.dim(1) < 2 || tokens.dim(0) == 0 || tokens.dtype() != DType::I64 {
+        if tokens.rank() != 2
+            || tokens.dim(1) < 2
+            || tokens.dim(0) == 0
+            || tokens.dtype() != DType::I64
+        {
             return not_ids("tokens", "(length) or (batch, length), length at least 2", tokens);
         }
         let (batch, n) = (tokens.dim(0), tokens.dim(1));
         xt_kernels::memory::alloc::check(&[tokens.elem_count(), 3], crate::DType::I64)?;
         let front = with.prepend_embeds.as_ref().map_or(0, |embeds| embeds.dim(1));
-        let mut ids: Vec<i64> = tokens.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
-        let mut real = with.layers.mask.as_ref().map(|mask| behind(mask, batch, front, n)).transpose()?;
+        let mut ids: Vec<i64> =
+            tokens.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+        let mut real =
+            with.layers.mask.as_ref().map(|mask| behind(mask, batch, front, n)).transpose()?;
         // each row is rotated so that its first real token comes first
         let turns = turns(real.as_deref(), batch, n);
         let with = inputs(with, &turns, front, n)?;
@@ -82,7 +94,9 @@ impl AutoregressiveWrapper {
     /// earlier results.
     fn lengths(&self, n: usize, real: Option<&[u8]>, counted: &[bool]) -> Vec<usize> {
         let layers = self.net().layers();
-        let counts = counted.chunks_exact(n - 1).map(|row| row.iter().rposition(|counts| *counts).map(|at| at + 2));
+        let counts = counted
+            .chunks_exact(n - 1)
+            .map(|row| row.iter().rposition(|counts| *counts).map(|at| at + 2));
         let ends = counts.enumerate().map(|(row, end)| match end {
             Some(_) if layers.sees_later() => {
                 let real = real.and_then(|real| real[row * n..][..n].iter().rposition(|r| *r != 0));
@@ -101,7 +115,9 @@ impl AutoregressiveWrapper {
     fn check(&self, ids: &[i64], turns: &[usize], from: usize) -> Result<()> {
         let (tokens, width) = (self.net().num_tokens(), (ids.len() / turns.len().max(1)).max(1));
         match ids.iter().position(|id| !is_known(*id, tokens)) {
-            Some(at) => Err(unknown(ids[at], &[at / width, at % width + from + turns[at / width]], tokens)),
+            Some(at) => {
+                Err(unknown(ids[at], &[at / width, at % width + from + turns[at / width]], tokens))
+            }
             None => Ok(()),
         }
     }
@@ -179,7 +195,11 @@ impl Rows {
     /// The input of the model for a part, i64, `(rows, length - 1)`.
     fn seen(&self, part: &Part) -> Result<Tensor> {
         let ids = self.each(part, |at| self.input[at]);
-        Ok(Tensor::constant(Array::from_vec(ids, (part.rows.len(), part.length - 1), &self.device)?))
+        Ok(Tensor::constant(Array::from_vec(
+            ids,
+            (part.rows.len(), part.length - 1),
+            &self.device,
+        )?))
     }
 
     /// Selects the log-probabilities of the targets from the logits of a part. Returns
@@ -188,7 +208,8 @@ impl Rows {
         let (rows, columns) = (part.rows.len(), part.length - 1);
         let logits = ops::narrow(logits, 1, self.front, columns)?;
         // ids that do not count need not be in the vocabulary
-        let target = |at: usize| if self.counted[at] { self.ids[at + at / (self.n - 1) + 1] } else { 0 };
+        let target =
+            |at: usize| if self.counted[at] { self.ids[at + at / (self.n - 1) + 1] } else { 0 };
         let targets = Array::from_vec(self.each(part, target), (rows, columns, 1), &self.device)?;
         // (rows, columns, 1)
         let all = ops::gather(&ops::log_softmax(&logits, 2)?, &Tensor::constant(targets), 2)?;
@@ -197,7 +218,11 @@ impl Rows {
         let mask = Tensor::boolean(Array::from_vec(bits, (rows, columns), &self.device)?);
         let kept = ops::where_cond(&mask, &all, &ops::scalar_like(&all, 0.0)?)?;
         let rest = Array::zeros((rows, self.n - 1 - columns), kept.dtype(), &self.device)?;
-        Ok(if columns + 1 == self.n { kept } else { ops::cat(&[&kept, &Tensor::constant(rest)], 1)? })
+        Ok(if columns + 1 == self.n {
+            kept
+        } else {
+            ops::cat(&[&kept, &Tensor::constant(rest)], 1)?
+        })
     }
 }
 
@@ -214,17 +239,27 @@ fn together(parts: &[(Tensor, Vec<usize>)], batch: usize, rows: &Rows) -> Result
     let scored: Vec<usize> = parts.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();
     // an additional row of zeros for the rows in which no token counts
     arrays.push(Array::zeros((1, rows.n - 1), dtype, &rows.device)?);
-    let place = |row: usize| scored.iter().position(|own| *own == row).unwrap_or(scored.len()) as i64;
+    let place =
+        |row: usize| scored.iter().position(|own| *own == row).unwrap_or(scored.len()) as i64;
     let places = Array::from_vec((0..batch).map(place).collect::<Vec<_>>(), batch, &rows.device)?;
     Ok(Tensor::constant(Array::cat(&arrays, 0)?.index_select(&places, 0)?))
 }
 
 /// The tensors that accompany a part, cut to its rows and columns. `with` has the tensors of all
 /// rows; its masks have `front + n` columns.
-fn part_of(with: &TokenTensors, (batch, n): (usize, usize), front: usize, part: &Part) -> Result<TokenTensors> {
-    let mut with = if part.rows.len() == batch { with.clone() } else { with_rows(with, batch, &part.rows)? };
+fn part_of(
+    with: &TokenTensors,
+    (batch, n): (usize, usize),
+    front: usize,
+    part: &Part,
+) -> Result<TokenTensors> {
+    let mut with =
+        if part.rows.len() == batch { with.clone() } else { with_rows(with, batch, &part.rows)? };
     let columns = part.length - 1;
-    let first = |tensor: &mut Option<Tensor>, axis: fn(&Tensor) -> usize, length: usize| -> Result<()> {
+    let first = |tensor: &mut Option<Tensor>,
+                 axis: fn(&Tensor) -> usize,
+                 length: usize|
+     -> Result<()> {
         if let Some(t) = tensor.as_ref().filter(|t| t.rank() > axis(t) && t.dim(axis(t)) > length) {
             *tensor = Some(ops::narrow(t, axis(t), 0, length)?);
         }
@@ -277,7 +312,9 @@ fn rows_of(mask: &Tensor, batch: usize, n: usize) -> Result<Vec<u8>> {
 fn turns(real: Option<&[u8]>, batch: usize, n: usize) -> Vec<usize> {
     match real {
         None => vec![0; batch],
-        Some(real) => real.chunks_exact(n).map(|row| row.iter().position(|r| *r != 0).unwrap_or(0)).collect(),
+        Some(real) => {
+            real.chunks_exact(n).map(|row| row.iter().position(|r| *r != 0).unwrap_or(0)).collect()
+        }
     }
 }
 
@@ -311,15 +348,18 @@ fn inputs(with: &TokenTensors, turns: &[usize], front: usize, n: usize) -> Resul
         for (row, by) in bits.chunks_exact_mut(front + n).zip(turns) {
             row[front..].rotate_left(*by);
         }
-        let array = Array::from_vec(bits, (turns.len(), front + n), &Device::Cpu)?.to_device(&mask.device())?;
+        let array = Array::from_vec(bits, (turns.len(), front + n), &Device::Cpu)?
+            .to_device(&mask.device())?;
         Ok(Tensor::boolean(array))
     };
     let layers = &mut with.layers;
     layers.mask = layers.mask.as_ref().map(again).transpose()?;
-    layers.self_attn_context_mask = layers.self_attn_context_mask.as_ref().map(again).transpose()?;
+    layers.self_attn_context_mask =
+        layers.self_attn_context_mask.as_ref().map(again).transpose()?;
     // the mask also serves as the mask of a context of equal length; parts cut `mask`, so the whole
     // mask is kept as `context_mask`
-    if let (Some(context), None, Some(mask)) = (&layers.context, &layers.context_mask, &layers.mask) {
+    if let (Some(context), None, Some(mask)) = (&layers.context, &layers.context_mask, &layers.mask)
+    {
         if context.rank() == 3 && context.dim(1) == front + n - 1 {
             layers.context_mask = Some(ops::narrow(mask, 1, 0, front + n - 1)?);
         }
@@ -332,9 +372,12 @@ fn inputs(with: &TokenTensors, turns: &[usize], front: usize, n: usize) -> Resul
 fn scored(log_probs: Tensor, counted: &[bool], turns: &[usize]) -> Result<Score> {
     let (batch, n) = (log_probs.dim(0), log_probs.dim(1));
     let device = log_probs.device();
-    let counts: Vec<f64> =
-        counted.chunks_exact(n).map(|row| row.iter().filter(|counts| **counts).count() as f64).collect();
-    let counts = Tensor::constant(Array::from_vec(counts, batch, &device)?.to_dtype(log_probs.dtype())?);
+    let counts: Vec<f64> = counted
+        .chunks_exact(n)
+        .map(|row| row.iter().filter(|counts| **counts).count() as f64)
+        .collect();
+    let counts =
+        Tensor::constant(Array::from_vec(counts, batch, &device)?.to_dtype(log_probs.dtype())?);
     let mean = ops::div(&ops::sum(&log_probs, Some(&[1]), false)?, &counts)?;
     let perplexity = ops::exp(&ops::neg(&mean)?)?;
     if turns.iter().all(|by| *by == 0) {

@@ -4,8 +4,8 @@
 use super::memory::{next_memories, shifted_down, MemoryTokens};
 use crate::ids::{not_ids, outside};
 use crate::layers::{
-    dropout, last_columns, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerTensors, LayersCache, Linear,
-    Record,
+    dropout, last_columns, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerTensors,
+    LayersCache, Linear, Record,
 };
 use crate::position::PositionEmbedding;
 use crate::{Ctx, DType, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
@@ -110,7 +110,11 @@ pub struct TransformerConfig {
 
 impl TransformerConfig {
     /// The default configuration with this vocabulary, sequence and number of memory tokens.
-    pub fn plain(tokens: &TokenOptions, sequence: &SequenceOptions, num_memory_tokens: Option<usize>) -> Self {
+    pub fn plain(
+        tokens: &TokenOptions,
+        sequence: &SequenceOptions,
+        num_memory_tokens: Option<usize>,
+    ) -> Self {
         Self {
             num_tokens: tokens.num_tokens.get(),
             sequence: sequence.clone(),
@@ -159,7 +163,9 @@ impl TransformerWrapper {
         let mut token_params = p.under("token_emb.emb");
         let token_emb = match tied {
             Some(weight) => Embedding::tied(weight, &mut token_params),
-            None if config.l2norm_embed => Embedding::normalised(num_tokens, emb_dim, &mut token_params),
+            None if config.l2norm_embed => {
+                Embedding::normalised(num_tokens, emb_dim, &mut token_params)
+            }
             None => {
                 // Kaiming normal initialisation with the fan-in emb_dim
                 let law = Init::Normal { std: (2.0 / emb_dim as f64).sqrt() };
@@ -167,9 +173,12 @@ impl TransformerWrapper {
             }
         };
         let known = layers.has_pos_emb();
-        let pos_emb = PositionEmbedding::new(emb_dim, known, config.l2norm_embed, &config.sequence, p);
-        let post_emb_norm = config.post_emb_norm.then(|| LayerNorm::new(emb_dim, &mut p.under("post_emb_norm")));
-        let project_emb = (emb_dim != dim).then(|| Linear::new(emb_dim, dim, true, &mut p.under("project_emb")));
+        let pos_emb =
+            PositionEmbedding::new(emb_dim, known, config.l2norm_embed, &config.sequence, p);
+        let post_emb_norm =
+            config.post_emb_norm.then(|| LayerNorm::new(emb_dim, &mut p.under("post_emb_norm")));
+        let project_emb =
+            (emb_dim != dim).then(|| Linear::new(emb_dim, dim, true, &mut p.under("project_emb")));
         let memory_tokens = MemoryTokens::new(config.num_memory_tokens, dim, p);
         p.under("attn_layers").include(entries);
         let norm = LayerNorm::new(dim, &mut p.under("norm"));
@@ -213,7 +222,9 @@ impl TransformerWrapper {
 
     /// Whether masked padding before the tokens changes the results of the tokens after it.
     pub fn padding_shows(&self, with: &TokenTensors) -> bool {
-        let in_front = self.memory_tokens.is_some() || with.prepend_embeds.is_some() || !with.layers.mems.is_empty();
+        let in_front = self.memory_tokens.is_some()
+            || with.prepend_embeds.is_some()
+            || !with.layers.mems.is_empty();
         self.layers.padding_shows(in_front)
     }
 
@@ -274,16 +285,24 @@ impl TransformerWrapper {
     ///
     /// [`Error::Shape`] if a tensor does not fit or an id is not in the vocabulary; `Aborted` if
     /// the call is cancelled.
-    pub fn forward(&self, x: &Tensor, with: &TokenTensors, returns: Returns, ctx: &Ctx) -> Result<TransformerOutput> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        returns: Returns,
+        ctx: &Ctx,
+    ) -> Result<TransformerOutput> {
         let ctx = &ctx.inside(&self.mode);
         let (embedded, inputs) = self.layer_inputs(x, with, 0, ctx)?;
-        let record = Record { hiddens: returns.intermediates || returns.mems, maps: returns.intermediates };
+        let record =
+            Record { hiddens: returns.intermediates || returns.mems, maps: returns.intermediates };
         let out = self.layers.forward(&embedded, &inputs, record, ctx)?;
         let mut x = self.norm.forward(&out.x)?;
         if let Some(memory) = &self.memory_tokens {
             x = memory.cut(&x)?;
         }
-        let mems = returns.mems.then(|| self.memories(&inputs.mems, &out.intermediates)).transpose()?;
+        let mems =
+            returns.mems.then(|| self.memories(&inputs.mems, &out.intermediates)).transpose()?;
         Ok(TransformerOutput {
             logits: returns.logits.then(|| self.head(&x)).transpose()?,
             embeddings: returns.embeddings.then_some(x),
@@ -327,7 +346,13 @@ impl TransformerWrapper {
     /// The input of the layers, `(batch, n, dim)`, and its accompanying tensors, for tokens that
     /// follow `past` positions of the layers. Memory tokens and embeddings are prepended only in
     /// the first step (`past` is 0).
-    fn layer_inputs(&self, x: &Tensor, with: &TokenTensors, past: usize, ctx: &Ctx) -> Result<(Tensor, LayerTensors)> {
+    fn layer_inputs(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        past: usize,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, LayerTensors)> {
         let front = self.memory_tokens.as_ref().map_or(0, MemoryTokens::count);
         let prepended = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
         let mut embedded = self.embed(x, with, past.saturating_sub(front + prepended), ctx)?;
@@ -357,7 +382,9 @@ impl TransformerWrapper {
     /// [`Error::Shape`] without the option `max_mem_len`.
     fn memories(&self, old: &[Tensor], intermediates: &Intermediates) -> Result<Vec<Tensor>> {
         let Some(most) = self.max_mem_len else {
-            return Error::shape("return_mems needs the option `max_mem_len`: the length of the memories, 0 for all");
+            return Error::shape(
+                "return_mems needs the option `max_mem_len`: the length of the memories, 0 for all",
+            );
         };
         next_memories(old, &intermediates.hiddens, most)
     }
@@ -370,7 +397,9 @@ impl TransformerWrapper {
         }
         let found = self.token_emb.forward(x); // (batch, n, emb_dim)
         let mut y = found.map_err(|error| outside(x, self.num_tokens, None).unwrap_or(error))?;
-        if let Some(positions) = self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())? {
+        if let Some(positions) =
+            self.pos_emb.behind(past, x.dim(1), with.pos.as_ref(), &x.device())?
+        {
             y = ops::add(&y, &positions)?;
         }
         if let Some(more) = &with.sum_embeds {

@@ -38,20 +38,24 @@ impl ViTransformerWrapper {
         options: &ViTransformerWrapperOptions,
         p: &mut Params,
     ) -> Self {
-        let (dim, patch, channels) = (layers.dim(), options.patch_size.get(), options.channels.get());
+        let (dim, patch, channels) =
+            (layers.dim(), options.patch_size.get(), options.channels.get());
         let side = options.image_size.get() / patch;
         let width = channels * patch * patch;
-        let pos_embedding = p.add("pos_embedding", &[1, side * side + 1, dim], Init::Normal { std: 1.0 });
+        let pos_embedding =
+            p.add("pos_embedding", &[1, side * side + 1, dim], Init::Normal { std: 1.0 });
         let embedding = p.under("patch_to_embedding");
         let patch_to_embedding = (
             LayerNorm::new(width, &mut embedding.under("0")),
             Linear::new(width, dim, true, &mut embedding.under("1")),
             LayerNorm::new(dim, &mut embedding.under("2")),
         );
-        let post_emb_norm = options.norm.post_emb_norm.then(|| LayerNorm::new(dim, &mut p.under("post_emb_norm")));
+        let post_emb_norm =
+            options.norm.post_emb_norm.then(|| LayerNorm::new(dim, &mut p.under("post_emb_norm")));
         p.under("attn_layers").include(entries);
         let norm = LayerNorm::new(dim, &mut p.under("norm"));
-        let mlp_head = options.num_classes.map(|n| Linear::new(dim, n.get(), true, &mut p.under("mlp_head")));
+        let mlp_head =
+            options.num_classes.map(|n| Linear::new(dim, n.get(), true, &mut p.under("mlp_head")));
         Self {
             pos_embedding,
             patch_to_embedding,

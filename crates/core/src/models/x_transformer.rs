@@ -58,15 +58,23 @@ impl XTransformer {
             context: options.encoder_context(),
             causal: false,
             stack: &enc.stack,
-            config: TransformerConfig::plain(&enc.tokens, &enc.sequence, enc.memory.num_memory_tokens),
-            deepnorm: options.deepnorm.then(|| (0.81 * common.powf(1.0 / 16.0), 0.87 * common.powf(-1.0 / 16.0))),
+            config: TransformerConfig::plain(
+                &enc.tokens,
+                &enc.sequence,
+                enc.memory.num_memory_tokens,
+            ),
+            deepnorm: options
+                .deepnorm
+                .then(|| (0.81 * common.powf(1.0 / 16.0), 0.87 * common.powf(-1.0 / 16.0))),
         };
         let decoder = Half {
             context: options.decoder_context(),
             causal: true,
             stack: &dec.stack,
             config: TransformerConfig::plain(&dec.tokens, &dec.sequence, None),
-            deepnorm: options.deepnorm.then(|| ((3.0 * dec_depth).powf(0.25), (12.0 * dec_depth).powf(-0.25))),
+            deepnorm: options
+                .deepnorm
+                .then(|| ((3.0 * dec_depth).powf(0.25), (12.0 * dec_depth).powf(-0.25))),
         };
         let encoder = encoder.build(None, &mut p.under("encoder"))?;
         let tied = options.tie_token_emb.then(|| encoder.token_table().clone());
@@ -97,7 +105,13 @@ impl XTransformer {
 
     /// The mean cross-entropy of the target tokens given the target tokens before them and the
     /// source. `src` and `tgt` are i64, `(batch, length)`.
-    pub fn forward(&self, src: &Tensor, tgt: &Tensor, with: &SourceTensors, ctx: &Ctx) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        src: &Tensor,
+        tgt: &Tensor,
+        with: &SourceTensors,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
         let own = ctx.inside(&self.mode);
         let (encoded, mask) = self.encode(src, with, ctx)?;
         let (context, context_mask) = if own.training && self.cross_attn_tokens_dropout > 0.0 {
@@ -121,7 +135,12 @@ impl XTransformer {
         ctx: &Ctx,
     ) -> Result<Score> {
         let layers = self.encoded(src, with, ctx)?;
-        self.decoder.score(tgt, &TokenTensors { layers, ..TokenTensors::default() }, ignore_pad, ctx)
+        self.decoder.score(
+            tgt,
+            &TokenTensors { layers, ..TokenTensors::default() },
+            ignore_pad,
+            ctx,
+        )
     }
 
     /// Encodes the source once for a generation. Returns the encoded source as the context of the
@@ -132,7 +151,12 @@ impl XTransformer {
     }
 
     /// Encodes the source. Returns `(batch, count + source length, dim)` and the mask over it.
-    fn encode(&self, src: &Tensor, with: &SourceTensors, ctx: &Ctx) -> Result<(Tensor, Option<Tensor>)> {
+    fn encode(
+        &self,
+        src: &Tensor,
+        with: &SourceTensors,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, Option<Tensor>)> {
         let mut mask = with.mask.clone();
         if let (Some(own), Some(front)) = (&with.mask, &with.prepend_embeds) {
             let ones = Array::ones((own.dim(0), front.dim(1)), DType::U8, &own.device())?;
@@ -140,7 +164,11 @@ impl XTransformer {
         }
         let tensors = TokenTensors {
             prepend_embeds: with.prepend_embeds.clone(),
-            layers: LayerTensors { mask: mask.clone(), attn_mask: with.attn_mask.clone(), ..LayerTensors::default() },
+            layers: LayerTensors {
+                mask: mask.clone(),
+                attn_mask: with.attn_mask.clone(),
+                ..LayerTensors::default()
+            },
             ..TokenTensors::default()
         };
         Ok((self.encoder.embeddings(src, &tensors, ctx)?, mask))
@@ -152,9 +180,11 @@ impl Half<'_> {
     fn build(&self, tied: Option<&crate::Param>, p: &mut Params) -> Result<TransformerWrapper> {
         let mut apart = p.apart();
         let alpha = self.deepnorm.map(|(alpha, _)| alpha);
-        let layers = AttentionLayers::new(self.context, self.causal, alpha, self.stack, &mut apart)?;
+        let layers =
+            AttentionLayers::new(self.context, self.causal, alpha, self.stack, &mut apart)?;
         let before = p.count();
-        let model = TransformerWrapper::new(Arc::new(layers), &apart.entries(), tied, &self.config, p);
+        let model =
+            TransformerWrapper::new(Arc::new(layers), &apart.entries(), tied, &self.config, p);
         if let Some((_, beta)) = self.deepnorm {
             deepnorm::initialise(&p.since(before), beta);
         }

@@ -21,7 +21,10 @@ impl AbsolutePositions {
         let (table, scale) = if l2norm {
             (Embedding::normalised(max_seq_len, dim, &mut p), 1.0)
         } else {
-            (Embedding::new(max_seq_len, dim, Init::Normal { std: 1.0 }, &mut p), (dim as f64).powf(-0.5))
+            (
+                Embedding::new(max_seq_len, dim, Init::Normal { std: 1.0 }, &mut p),
+                (dim as f64).powf(-0.5),
+            )
         };
         Self { table, max_seq_len, scale }
     }
@@ -47,9 +50,21 @@ impl AbsolutePositions {
 
     /// The error that names the first position that is not in the table; `None` if there is none.
     fn beyond(&self, pos: &Tensor) -> Option<Error> {
-        let values = pos.array().ok()?.to_device(&Device::Cpu).ok()?.flatten_all().ok()?.to_vec1::<i64>().ok()?;
-        let bad = values.iter().find(|p| usize::try_from(**p).map_or(true, |p| p >= self.max_seq_len))?;
+        let values = pos
+            .array()
+            .ok()?
+            .to_device(&Device::Cpu)
+            .ok()?
+            .flatten_all()
+            .ok()?
+            .to_vec1::<i64>()
+            .ok()?;
+        let bad =
+            values.iter().find(|p| usize::try_from(**p).map_or(true, |p| p >= self.max_seq_len))?;
         let most = self.max_seq_len.saturating_sub(1);
-        Some(Error::Shape(format!("pos has {bad}: positions go from 0 to {most}, as `max_seq_len` is {}", most + 1)))
+        Some(Error::Shape(format!(
+            "pos has {bad}: positions go from 0 to {most}, as `max_seq_len` is {}",
+            most + 1
+        )))
     }
 }

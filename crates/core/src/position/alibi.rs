@@ -24,14 +24,17 @@ impl Alibi {
         let count = options.alibi_num_heads.map_or(heads, |n| n.get());
         let slopes = slopes(count);
         let logs = || Init::Values(slopes.iter().map(|s| s.ln()).collect());
-        let learned = options.alibi_learned.then(|| p.add("learned_logslopes", &[count, 1, 1], logs()));
+        let learned =
+            options.alibi_learned.then(|| p.add("learned_logslopes", &[count, 1, 1], logs()));
         Self { slopes, learned, without: heads - count }
     }
 
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
         let array = |values: Vec<f64>, dims: &[usize]| -> Result<Tensor> {
-            Ok(Tensor::constant(Array::from_vec(values, dims, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?))
+            Ok(Tensor::constant(
+                Array::from_vec(values, dims, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?,
+            ))
         };
         let distances: Vec<_> = span.distances().map(|d| -(d.unsigned_abs() as f64)).collect();
         let count = distances.len();

@@ -25,8 +25,12 @@ impl DynamicBias {
         let hidden = (0..depth)
             .map(|l| {
                 let p = p.under("mlp").under(l);
-                let linear = Linear::new(if l == 0 { 1 } else { width }, width, true, &mut p.under("0"));
-                (linear, options.dynamic_pos_bias_norm.then(|| LayerNorm::new(width, &mut p.under("1"))))
+                let linear =
+                    Linear::new(if l == 0 { 1 } else { width }, width, true, &mut p.under("0"));
+                (
+                    linear,
+                    options.dynamic_pos_bias_norm.then(|| LayerNorm::new(width, &mut p.under("1"))),
+                )
             })
             .collect();
         let out = Linear::new(width, options.heads.get(), true, &mut p.under("mlp").under(depth));
@@ -38,7 +42,10 @@ impl DynamicBias {
         // the network takes query minus key, the opposite sign of the span's distances
         let distances = span.distances().map(|d| self.input(-d)).collect::<Vec<f64>>();
         // (i + j - 1, 1)
-        let x = Array::new(distances.as_slice(), &Device::Cpu)?.unsqueeze(1)?.to_dtype(dtype)?.to_device(device)?;
+        let x = Array::new(distances.as_slice(), &Device::Cpu)?
+            .unsqueeze(1)?
+            .to_dtype(dtype)?
+            .to_device(device)?;
         let mut x = Tensor::constant(x);
         for (linear, norm) in &self.hidden {
             x = linear.forward(&x)?;

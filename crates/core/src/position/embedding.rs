@@ -19,12 +19,23 @@ pub enum PositionEmbedding {
 impl PositionEmbedding {
     /// Registers the position embedding that the options select. `known` tells that the layers
     /// encode positions themselves, so none is needed. `l2norm` scales learned vectors to length 1.
-    pub fn new(dim: usize, known: bool, l2norm: bool, options: &SequenceOptions, p: &mut Params) -> Self {
+    pub fn new(
+        dim: usize,
+        known: bool,
+        l2norm: bool,
+        options: &SequenceOptions,
+        p: &mut Params,
+    ) -> Self {
         let mut p = p.under("pos_emb");
         match (options.use_abs_pos_emb && !known, options.scaled_sinu_pos_emb) {
             (false, _) => Self::None,
             (true, true) => Self::Sinusoidal(SinusoidalPositions::new(dim, &mut p)),
-            (true, false) => Self::Absolute(AbsolutePositions::new(options.max_seq_len.get(), dim, l2norm, &mut p)),
+            (true, false) => Self::Absolute(AbsolutePositions::new(
+                options.max_seq_len.get(),
+                dim,
+                l2norm,
+                &mut p,
+            )),
         }
     }
 
@@ -48,14 +59,24 @@ impl PositionEmbedding {
     /// # Errors
     ///
     /// [`Error::Shape`] if `pos` does not cover them.
-    pub fn behind(&self, past: usize, n: usize, pos: Option<&Tensor>, device: &Device) -> Result<Option<Tensor>> {
+    pub fn behind(
+        &self,
+        past: usize,
+        n: usize,
+        pos: Option<&Tensor>,
+        device: &Device,
+    ) -> Result<Option<Tensor>> {
         match pos {
             _ if past == 0 => self.forward(n, pos),
             Some(pos) => {
                 // i64 positions are (.., n), embeddings are (.., n, dim)
                 let axis = (pos.rank() + usize::from(pos.dtype() == DType::I64)).saturating_sub(2);
                 if axis >= pos.rank() || pos.dim(axis) != past + n {
-                    return Error::shape(format!("pos must cover {} positions, got {:?}", past + n, pos.dims()));
+                    return Error::shape(format!(
+                        "pos must cover {} positions, got {:?}",
+                        past + n,
+                        pos.dims()
+                    ));
                 }
                 self.forward(n, Some(&ops::narrow(pos, axis, past, n)?))
             }

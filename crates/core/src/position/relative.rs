@@ -25,7 +25,12 @@ impl RelativeBias {
     pub fn new(causal: bool, options: &StackOptions, p: &mut Params) -> Self {
         let (buckets, heads) = (options.rel_pos_num_buckets.get(), options.heads.get());
         Self {
-            table: Embedding::new(buckets, heads, Init::Normal { std: 1.0 }, &mut p.under("relative_attention_bias")),
+            table: Embedding::new(
+                buckets,
+                heads,
+                Init::Normal { std: 1.0 },
+                &mut p.under("relative_attention_bias"),
+            ),
             buckets,
             max_distance: options.rel_pos_max_distance.get(),
             causal,
@@ -57,7 +62,8 @@ impl RelativeBias {
             return first + back;
         }
         // computed in f32 and truncated, to match the Python package
-        let ratio = (back as f32 / exact as f32).ln() / ((self.max_distance as f64 / exact as f64).ln() as f32);
+        let ratio = (back as f32 / exact as f32).ln()
+            / ((self.max_distance as f64 / exact as f64).ln() as f32);
         let bucket = exact + (ratio * (buckets - exact) as f32) as usize;
         first + bucket.min(buckets - 1)
     }

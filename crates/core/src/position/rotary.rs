@@ -51,7 +51,8 @@ impl Rotary {
         // with an odd head dimension the last feature is not rotated
         let half = dim.div_ceil(2).min(options.attn.dim_head.get() / 2);
         let pairs = (0..half).map(|i| (2 * i) as f64);
-        let inv_freq = p.add_buffer("inv_freq", pairs.clone().map(|i| BASE.powf(-i / dim as f64)).collect());
+        let inv_freq =
+            p.add_buffer("inv_freq", pairs.clone().map(|i| BASE.powf(-i / dim as f64)).collect());
         let xpos = options.rotary_xpos.then(|| {
             let scale = pairs.map(|i| (i + 0.4 * dim as f64) / (1.4 * dim as f64)).collect();
             Xpos { scale: p.add_buffer("scale", scale), base: options.rotary_xpos_scale_base }
@@ -63,8 +64,11 @@ impl Rotary {
     pub fn tables(&self, positions: Range<usize>, dtype: DType) -> Result<Rotation> {
         let freq = numbers(&self.inv_freq)?;
         let device = self.inv_freq.leaf().device();
-        let scales =
-            self.xpos.as_ref().map(|xpos| Ok::<_, crate::Error>((numbers(&xpos.scale)?, xpos.base))).transpose()?;
+        let scales = self
+            .xpos
+            .as_ref()
+            .map(|xpos| Ok::<_, crate::Error>((numbers(&xpos.scale)?, xpos.base)))
+            .transpose()?;
         // the angle is computed in f32, as in PyTorch; sine and cosine are computed in f64, so that
         // the rounded results are equal on all platforms
         let table = |f: fn(f64) -> f64, sign: f64| -> Result<Array> {
@@ -79,9 +83,13 @@ impl Rotary {
                     values.push(f(f64::from(position as f32 * w)) * growth);
                 }
             }
-            Ok(Array::from_vec(values, (n, freq.len()), &Device::Cpu)?.to_dtype(dtype)?.to_device(&device)?)
+            Ok(Array::from_vec(values, (n, freq.len()), &Device::Cpu)?
+                .to_dtype(dtype)?
+                .to_device(&device)?)
         };
-        let pair = |sign| -> Result<Table> { Ok(Table { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? }) };
+        let pair = |sign| -> Result<Table> {
+            Ok(Table { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? })
+        };
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
     }
 }
@@ -112,13 +120,17 @@ impl Table {
         }
         // a sequence shorter than the tables uses their last positions
         let (count, from) = (x.dim(1), n.saturating_sub(x.dim(1)));
-        Ok(ops::rotary(x, &narrow(&self.cos, 0, from, count)?, &narrow(&self.sin, 0, from, count)?)?)
+        Ok(ops::rotary(
+            x,
+            &narrow(&self.cos, 0, from, count)?,
+            &narrow(&self.sin, 0, from, count)?,
+        )?)
     }
 }
 
 impl Variant for Rotary {
-    /// The values of a position are rotated too; xpos scales them by the distance to the middle of the
-    /// sequence.
+    /// The values of a position are rotated too; xpos scales them by the distance to the middle of
+    /// the sequence.
     fn needs(&self) -> Needs {
         let moves = "`rotary_xpos` decays values around the middle of the sequence, which moves with each token";
         let moves_with_length = self.xpos.is_some().then_some(moves);

@@ -24,14 +24,22 @@ impl SinusoidalPositions {
         let half = self.dim / 2;
         let (positions, mut dims) = match pos {
             None => ((0..n as i64).collect(), vec![n]),
-            Some(pos) => (pos.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?, pos.dims().to_vec()),
+            Some(pos) => (
+                pos.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?,
+                pos.dims().to_vec(),
+            ),
         };
         dims.push(2 * half);
-        let frequency: Vec<f32> = (0..half).map(|i| 10_000f64.powf(-(i as f64) / half as f64) as f32).collect();
-        let wave = |p: i64, f: fn(f64) -> f64| frequency.iter().map(move |w| f(f64::from(p as f32 * w)));
-        let values: Vec<f64> = positions.iter().flat_map(|p| wave(*p, f64::sin).chain(wave(*p, f64::cos))).collect();
+        let frequency: Vec<f32> =
+            (0..half).map(|i| 10_000f64.powf(-(i as f64) / half as f64) as f32).collect();
+        let wave =
+            |p: i64, f: fn(f64) -> f64| frequency.iter().map(move |w| f(f64::from(p as f32 * w)));
+        let values: Vec<f64> =
+            positions.iter().flat_map(|p| wave(*p, f64::sin).chain(wave(*p, f64::cos))).collect();
         let scale = self.scale.tensor();
-        let table = Array::from_vec(values, dims, &Device::Cpu)?.to_dtype(scale.dtype())?.to_device(&scale.device())?;
+        let table = Array::from_vec(values, dims, &Device::Cpu)?
+            .to_dtype(scale.dtype())?
+            .to_device(&scale.device())?;
         Ok(ops::mul(&Tensor::constant(table), &scale)?)
     }
 }

@@ -13,6 +13,7 @@ impl Span {
     /// All distances, key minus query, in ascending order: from the last query and the first key,
     /// `1 - keys`, to the first query and the last key, `queries - 1`.
     pub fn distances(self) -> impl Iterator<Item = i64> {
-        (0..(self.queries + self.keys).saturating_sub(1) as i64).map(move |n| n + 1 - self.keys as i64)
+        (0..(self.queries + self.keys).saturating_sub(1) as i64)
+            .map(move |n| n + 1 - self.keys as i64)
     }
 }

@@ -143,14 +143,20 @@ impl Optimizer {
         let settings = self.all_settings(groups)?;
         let pending = sum(self.leaves.iter().map(|leaf| leaf.pending_bytes()));
         // gradient, state and new weight
-        let each = |(leaf, group): (&Arc<Leaf>, usize)| leaf.bytes().saturating_mul(1 + settings[group].kept() + 1);
+        let each = |(leaf, group): (&Arc<Leaf>, usize)| {
+            leaf.bytes().saturating_mul(1 + settings[group].kept() + 1)
+        };
         let needed = sum(self.leaves.iter().zip(self.group_of()).map(each)).saturating_add(pending);
         Ok(xt_kernels::memory::check("training with this optimizer", needed)?)
     }
 
     /// The settings of all groups.
     fn all_settings(&self, groups: &[Json]) -> Result<Vec<Settings>> {
-        let settings = groups.iter().enumerate().map(|(i, g)| self.settings(i, g)).collect::<Result<Vec<_>>>()?;
+        let settings = groups
+            .iter()
+            .enumerate()
+            .map(|(i, g)| self.settings(i, g))
+            .collect::<Result<Vec<_>>>()?;
         match settings.len() == self.groups.len() {
             true => Ok(settings),
             false => Err(Error::Internal("settings for another number of groups".into())),
@@ -180,8 +186,13 @@ impl Optimizer {
     /// memory does not suffice, or `aborted` returned true.
     pub fn step(&mut self, groups: &[Json], aborted: &dyn Fn() -> bool) -> Result<()> {
         let settings = self.all_settings(groups)?;
-        let trained = |(i, _): &(usize, usize)| self.leaves[*i].requires_grad() && self.leaves[*i].has_grad();
-        let missing = self.group_of().enumerate().filter(trained).map(|(i, group)| self.missing(i, &settings[group]));
+        let trained =
+            |(i, _): &(usize, usize)| self.leaves[*i].requires_grad() && self.leaves[*i].has_grad();
+        let missing = self
+            .group_of()
+            .enumerate()
+            .filter(trained)
+            .map(|(i, group)| self.missing(i, &settings[group]));
         let missing = sum(missing);
         if missing > 0 {
             xt_kernels::memory::check("the first step of this optimizer", missing)?;
@@ -212,7 +223,9 @@ impl Optimizer {
             match plan {
                 Plan::Made(weight, step) => self.put(index, weight, step)?,
                 Plan::Later(update) => {
-                    let fits = |(_, other): &(usize, Update)| other.weight.dtype() == update.weight.dtype();
+                    let fits = |(_, other): &(usize, Update)| {
+                        other.weight.dtype() == update.weight.dtype()
+                    };
                     let size = update.weight.elem_count();
                     if together + size > TOGETHER || !later.first().is_none_or(fits) {
                         self.put_all(std::mem::take(&mut later))?;
@@ -245,7 +258,12 @@ impl Optimizer {
 
     /// Prepares the update of a parameter. Everything that may fail, such as allocation, happens in
     /// this phase.
-    fn plan(&self, index: usize, (grad, factor): (Array, f64), settings: &Settings) -> Result<Plan> {
+    fn plan(
+        &self,
+        index: usize,
+        (grad, factor): (Array, f64),
+        settings: &Settings,
+    ) -> Result<Plan> {
         let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
         let kept = |array: &Option<Array>| match array {
             Some(array) => array.to_device(&weight.device()),
@@ -257,7 +275,10 @@ impl Optimizer {
         let step = match settings {
             Settings::Sgd(s) => {
                 let settings = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
-                Step::Sgd { settings, buffer: (s.momentum != 0.0).then(|| kept(&old.momentum_buffer)).transpose()? }
+                Step::Sgd {
+                    settings,
+                    buffer: (s.momentum != 0.0).then(|| kept(&old.momentum_buffer)).transpose()?,
+                }
             }
             Settings::Adam(s) => {
                 let settings = kernels::Adam { step: old.step + 1, ..*s };
@@ -288,7 +309,8 @@ impl Optimizer {
         };
         Ok(match self.kind {
             OptimizerKind::Sgd => {
-                let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = self.parse(group, json)?;
+                let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } =
+                    self.parse(group, json)?;
                 Settings::Sgd(kernels::Sgd {
                     lr: lr.0,
                     momentum: momentum.0,
@@ -312,7 +334,11 @@ impl Optimizer {
     fn parse<T: Options>(&self, group: usize, json: &Json) -> Result<T> {
         xt_options::parse(json).map_err(|problems| Error::Options {
             class: self.kind.name().into(),
-            problems: if self.groups.len() > 1 { problems.under(&format!("param_groups[{group}]")) } else { problems },
+            problems: if self.groups.len() > 1 {
+                problems.under(&format!("param_groups[{group}]"))
+            } else {
+                problems
+            },
         })
     }
 

@@ -11,8 +11,11 @@ impl Optimizer {
         for (i, s) in self.state.iter().enumerate().filter(|(_, s)| s.step > 0) {
             let step = Array::full(s.step as f64, (), &Device::Cpu)?.to_dtype(DType::F32)?;
             named.push((format!("{i}.step"), Tensor::constant(step)));
-            let arrays =
-                [("exp_avg", &s.exp_avg), ("exp_avg_sq", &s.exp_avg_sq), ("momentum_buffer", &s.momentum_buffer)];
+            let arrays = [
+                ("exp_avg", &s.exp_avg),
+                ("exp_avg_sq", &s.exp_avg_sq),
+                ("momentum_buffer", &s.momentum_buffer),
+            ];
             for (name, array) in arrays {
                 if let Some(array) = array {
                     named.push((format!("{i}.{name}"), Tensor::constant(copied(array)?)));
@@ -51,11 +54,17 @@ impl Optimizer {
             OptimizerKind::Sgd => &["step", "momentum_buffer"],
             OptimizerKind::Adam | OptimizerKind::AdamW => &["step", "exp_avg", "exp_avg_sq"],
         };
-        let place = name.split_once('.').and_then(|(index, field)| Some((index.parse::<usize>().ok()?, field)));
-        place.filter(|(index, field)| *index < self.leaves.len() && fields.contains(field)).ok_or_else(|| {
-            let (kind, count) = (self.kind.name(), self.leaves.len());
-            Error::Checkpoint(format!("`{name}` is no state of this optimizer ({kind} of {count} parameters)"))
-        })
+        let place = name
+            .split_once('.')
+            .and_then(|(index, field)| Some((index.parse::<usize>().ok()?, field)));
+        place
+            .filter(|(index, field)| *index < self.leaves.len() && fields.contains(field))
+            .ok_or_else(|| {
+                let (kind, count) = (self.kind.name(), self.leaves.len());
+                Error::Checkpoint(format!(
+                    "`{name}` is no state of this optimizer ({kind} of {count} parameters)"
+                ))
+            })
     }
 
     /// A copy of a state array, with the type of the parameter.
@@ -63,7 +72,9 @@ impl Optimizer {
         let leaf = &self.leaves[index];
         if tensor.dims() != leaf.shape() {
             let (got, want) = (tensor.dims(), leaf.shape());
-            return Err(Error::Checkpoint(format!("`{name}` has shape {got:?}, the parameter {want:?}")));
+            return Err(Error::Checkpoint(format!(
+                "`{name}` has shape {got:?}, the parameter {want:?}"
+            )));
         }
         let array = tensor.array()?;
         xt_kernels::memory::alloc::check_like(&array, leaf.dtype(), 2)?;

@@ -1,6 +1,8 @@
 //! Beam search.
 
-use crate::common::{autoregressive, build, call_numbered, float, gpt, ids, spec, tensor, tokens, values, with};
+use crate::common::{
+    autoregressive, build, call_numbered, float, gpt, ids, spec, tensor, tokens, values, with,
+};
 use serde_json::{json, Value as Json};
 use xt_core::{Args, Model, Rng, Tensor, Value};
 
@@ -11,7 +13,8 @@ fn small() -> std::sync::Arc<Model> {
 
 fn generate(model: &Model, start: &Tensor, count: usize, named: Json) -> Vec<Vec<i64>> {
     let args = json!([{ "$tensor": 0 }, count, named]);
-    let got = tensor(call_numbered(model, "generate", args, std::slice::from_ref(start), 1).unwrap());
+    let got =
+        tensor(call_numbered(model, "generate", args, std::slice::from_ref(start), 1).unwrap());
     let width = got.dim(got.rank() - 1);
     values(&got).chunks_exact(width).map(|row| row.iter().map(|t| *t as i64).collect()).collect()
 }
@@ -20,24 +23,36 @@ fn generate(model: &Model, start: &Tensor, count: usize, named: Json) -> Vec<Vec
 fn log_probability(model: &Model, prompt: &[i64], new: &[i64]) -> f64 {
     let all = [prompt, new].concat();
     let x = ids(&all, &[1, all.len()]);
-    let Value::Fields(fields) = call_numbered(model, "score", json!([{ "$tensor": 0 }]), &[x], 1).unwrap() else {
+    let Value::Fields(fields) =
+        call_numbered(model, "score", json!([{ "$tensor": 0 }]), &[x], 1).unwrap()
+    else {
         panic!("a score has fields");
     };
     let (_, Value::Tensor(log_probs)) = &fields[0] else { panic!("the first one is a tensor") };
     values(log_probs)[prompt.len() - 1..].iter().sum()
 }
 
-/// All sequences of `count` tokens, or fewer with `end` as the last, by falling score; equal ones are not expected.
-fn ranked(model: &Model, prompt: &[i64], count: usize, end: Option<i64>, penalty: f64) -> Vec<Vec<i64>> {
+/// All sequences of `count` tokens, or fewer with `end` as the last, by falling score; equal ones
+/// are not expected.
+fn ranked(
+    model: &Model,
+    prompt: &[i64],
+    count: usize,
+    end: Option<i64>,
+    penalty: f64,
+) -> Vec<Vec<i64>> {
     let mut open: Vec<Vec<i64>> = vec![vec![]];
     let mut all = vec![];
     for length in 1..=count {
-        let longer = open.iter().flat_map(|row| (0..4).map(move |t| [row.as_slice(), &[t]].concat()));
-        let (ended, rest): (Vec<_>, Vec<_>) = longer.partition(|row| length == count || row.last().copied() == end);
+        let longer =
+            open.iter().flat_map(|row| (0..4).map(move |t| [row.as_slice(), &[t]].concat()));
+        let (ended, rest): (Vec<_>, Vec<_>) =
+            longer.partition(|row| length == count || row.last().copied() == end);
         all.extend(ended);
         open = rest;
     }
-    let score = |row: &Vec<i64>| log_probability(model, prompt, row) / (row.len() as f64).powf(penalty);
+    let score =
+        |row: &Vec<i64>| log_probability(model, prompt, row) / (row.len() as f64).powf(penalty);
     let mut scored: Vec<(f64, Vec<i64>)> = all.into_iter().map(|row| (score(&row), row)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     scored.into_iter().map(|(_, row)| row).collect()
@@ -48,7 +63,9 @@ fn num_beams_enough_for_all_find_the_best_of_all_sequences() {
     let model = small();
     for prompt in [&[1, 0][..], &[1]] {
         let start = ids(prompt, &[1, prompt.len()]);
-        for (end, penalty) in [(None, 1.0), (Some(2), 0.0), (Some(2), 1.0), (Some(2), -1.0), (Some(3), 3.0)] {
+        for (end, penalty) in
+            [(None, 1.0), (Some(2), 0.0), (Some(2), 1.0), (Some(2), -1.0), (Some(3), 3.0)]
+        {
             let named = json!({
                 "num_beams": 64, "num_return_sequences": 5, "eos_token": end, "length_penalty": penalty,
             });
@@ -75,7 +92,10 @@ fn length_penalty_decides_between_short_and_long() {
 
 /// Runs three steps of two beams over three tokens, whose logits follow from the row's tokens.
 fn steered(end: Option<i64>, logits: impl Fn(&[i64]) -> [f64; 3]) -> Vec<f64> {
-    let model = build(&autoregressive(gpt(json!({}), json!({ "num_tokens": 3 })), json!({ "pad_value": 9 })));
+    let model = build(&autoregressive(
+        gpt(json!({}), json!({ "num_tokens": 3 })),
+        json!({ "pad_value": 9 }),
+    ));
     let start = [ids(&[0], &[1, 1])];
     let named = json!({ "num_beams": 2, "length_penalty": 0, "eos_token": end });
     let args = Args::new("generate", json!([{ "$tensor": 0 }, 3, named]), &start).unwrap();
@@ -83,7 +103,8 @@ fn steered(end: Option<i64>, logits: impl Fn(&[i64]) -> [f64; 3]) -> Vec<f64> {
     // the open rows: at first both empty
     let mut last = vec![vec![], vec![]];
     while !generation.done() {
-        let all: Vec<f64> = last.iter().flat_map(|row: &Vec<i64>| logits(row).map(f64::ln)).collect();
+        let all: Vec<f64> =
+            last.iter().flat_map(|row: &Vec<i64>| logits(row).map(f64::ln)).collect();
         let all = Tensor::constant(float(&all, &[2, 3]));
         let tokens = generation.accept(&all, false, &Rng::new(1, 1)).unwrap().unwrap();
         // the logits of this test depend on the last token only
@@ -156,7 +177,10 @@ fn more_sequences_than_there_are_is_an_error() {
         call_numbered(&model, "generate", args, &[ids(&[1], &[1, 1])], 1).map(tensor)
     };
     let tokens = values(&run(1, 4).unwrap());
-    assert_eq!(tokens.iter().map(|x| *x as i64).collect::<std::collections::BTreeSet<_>>().len(), 4);
+    assert_eq!(
+        tokens.iter().map(|x| *x as i64).collect::<std::collections::BTreeSet<_>>().len(),
+        4
+    );
     let text = run(1, 6).unwrap_err().to_string();
     assert!(text.contains("there are only 4 different sequences for prompt 0"), "{text}");
     assert_eq!(run(2, 6).unwrap().dims(), [6, 2]);
@@ -174,7 +198,8 @@ fn infinite_logits_force_their_tokens_on_beams() {
     };
     assert_eq!(steered(None, logits), [1.0, 2.0, 1.0]);
     assert_eq!(steered(Some(2), logits), [1.0, 2.0]);
-    // two that are forced share the chance: 0, 1 and one of them has 0.2, less than 1, 0, 1 with 0.3
+    // two that are forced share the chance: 0, 1 and one of them has 0.2, less than 1, 0, 1 with
+    // 0.3
     let logits = |row: &[i64]| match row.last() {
         None => [0.4, 0.6, 0.0],
         Some(1) => [f64::INFINITY, 0.0, f64::INFINITY],
@@ -189,13 +214,20 @@ fn beams_behind_an_encoder_with_memory_tokens() {
         json!({ format!("{name}_num_tokens"): 17, format!("{name}_max_seq_len"): 12, format!("{name}_depth"): 1,
                 format!("{name}_heads"): 2, format!("{name}_attn_dim_head"): 8 })
     };
-    let options = with(with(json!({ "dim": 16, "enc_num_memory_tokens": 2 }), half("enc")), half("dec"));
+    let options =
+        with(with(json!({ "dim": 16, "enc_num_memory_tokens": 2 }), half("enc")), half("dec"));
     let model = build(&spec("XTransformer", options));
     let run = |rows: usize, named: Json| {
         let inputs = [tokens(rows, 5, 1), ids(&vec![1; rows], &[rows, 1])];
         values(&tensor(
-            call_numbered(&model, "generate", json!([{ "$tensor": 0 }, { "$tensor": 1 }, 6, named]), &inputs, 1)
-                .unwrap(),
+            call_numbered(
+                &model,
+                "generate",
+                json!([{ "$tensor": 0 }, { "$tensor": 1 }, 6, named]),
+                &inputs,
+                1,
+            )
+            .unwrap(),
         ))
     };
     let one = run(1, json!({ "num_beams": 3 }));

@@ -1,7 +1,8 @@
 //! `cache_kv`: what a generation keeps between its steps, and when that is of no use any more.
 
 use crate::common::{
-    autoregressive, build, call_numbered, fill, gpt, layers, plain, spec, tensor, tokens, transformer, values, with,
+    autoregressive, build, call_numbered, fill, gpt, layers, plain, spec, tensor, tokens,
+    transformer, values, with,
 };
 use serde_json::{json, Value as Json};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +28,9 @@ fn near(got: &Tensor, want: &Tensor) {
 
 /// Two generations, with `cache_kv` and without.
 fn both(model: &Model) -> [Generation; 2] {
-    [true, false].map(|kept| start(model, &tokens(2, 4, 1), 8, json!({ "cache_kv": kept, "temperature": 0.0 })))
+    [true, false].map(|kept| {
+        start(model, &tokens(2, 4, 1), 8, json!({ "cache_kv": kept, "temperature": 0.0 }))
+    })
 }
 
 /// One step of both, which take the same token.
@@ -44,7 +47,9 @@ fn cache_kv_gives_the_same_tokens_and_can_be_turned_off() {
     let model = build(&plain());
     let tokens = |named: Json| {
         let args = json!([{ "$tensor": 0 }, 8, named]);
-        values(&tensor(call_numbered(&model, "generate", args, &[crate::common::tokens(2, 4, 1)], 1).unwrap()))
+        values(&tensor(
+            call_numbered(&model, "generate", args, &[crate::common::tokens(2, 4, 1)], 1).unwrap(),
+        ))
     };
     let kept = tokens(json!({ "temperature": 0.0 }));
     assert_eq!(kept, tokens(json!({ "temperature": 0.0, "cache_kv": false })));
@@ -84,7 +89,8 @@ fn models_that_cannot_keep_anything_say_why_and_generate_all_the_same() {
         (json!({ "rotary_pos_emb": true, "attn_max_attend_past": 3, "shift_tokens": 1 }), None),
         (json!({ "rotary_xpos": true }), Some("rotary_xpos")),
     ];
-    let not_cacheable = |model: &Model| model.describe()["not_cacheable"].as_str().map(str::to_string);
+    let not_cacheable =
+        |model: &Model| model.describe()["not_cacheable"].as_str().map(str::to_string);
     for (options, reason) in cases {
         let model = build(&autoregressive(gpt(options, json!({})), json!({})));
         assert_eq!(not_cacheable(&model).is_some(), reason.is_some());
@@ -110,11 +116,19 @@ fn models_that_cannot_keep_anything_say_why_and_generate_all_the_same() {
 #[test]
 fn hundreds_of_tokens_behind_a_short_prompt_outgrow_the_first_buffers() {
     let rng = Rng::new(1, 1);
-    for options in [json!({}), json!({ "rotary_pos_emb": true, "shift_tokens": 1, "attn_one_kv_head": true })] {
+    for options in
+        [json!({}), json!({ "rotary_pos_emb": true, "shift_tokens": 1, "attn_one_kv_head": true })]
+    {
         let model = build(&autoregressive(gpt(options, json!({ "max_seq_len": 400 })), json!({})));
         for named in [json!({ "temperature": 0 }), json!({ "num_beams": 2 })] {
-            let [mut kept, mut plain] = [true, false]
-                .map(|kept| start(&model, &tokens(2, 2, 1), 300, with(named.clone(), json!({ "cache_kv": kept }))));
+            let [mut kept, mut plain] = [true, false].map(|kept| {
+                start(
+                    &model,
+                    &tokens(2, 2, 1),
+                    300,
+                    with(named.clone(), json!({ "cache_kv": kept })),
+                )
+            });
             while !plain.done() {
                 let (got, want) = (logits(&mut kept), logits(&mut plain));
                 near(&got, &want);

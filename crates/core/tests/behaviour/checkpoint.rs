@@ -1,6 +1,8 @@
 //! Checkpoints: the bytes alone rebuild the model.
 
-use crate::common::{array_values, autoregressive, build, forward, gpt, layers, plain, tokens, values};
+use crate::common::{
+    array_values, autoregressive, build, forward, gpt, layers, plain, tokens, values,
+};
 use serde_json::{json, Value as Json};
 use std::collections::HashMap;
 use xt_core::{checkpoint, DType, Device, Model, VERSION};
@@ -10,14 +12,21 @@ fn specs() -> Vec<Json> {
     let wrapper = json!({ "emb_dim": 10, "post_emb_norm": true, "emb_frac_gradient": 0.5, "emb_dropout": 0.1 });
     vec![
         plain(),
-        autoregressive(gpt(nested, wrapper), json!({ "mask_prob": 0.2, "ignore_index": 0, "pad_value": -1 })),
+        autoregressive(
+            gpt(nested, wrapper),
+            json!({ "mask_prob": 0.2, "ignore_index": 0, "pad_value": -1 }),
+        ),
         gpt(json!({ "ff_no_bias": true, "heads": 1.0 }), json!({ "logits_dim": 5 })),
         layers("Encoder", json!({ "cross_attend": true, "pre_norm": false })),
     ]
 }
 
 fn state(model: &Model) -> Vec<(String, Vec<f64>)> {
-    model.entries().iter().map(|e| (e.name.clone(), array_values(&e.param.values().unwrap()))).collect()
+    model
+        .entries()
+        .iter()
+        .map(|e| (e.name.clone(), array_values(&e.param.values().unwrap())))
+        .collect()
 }
 
 #[test]
@@ -74,8 +83,10 @@ fn every_element_type_is_read_back_as_it_was_written() {
 fn weights_in_half_precision_load_into_a_model_of_full_precision() {
     let model = build(&plain());
     let (tensors, metadata) = checkpoint::read(&checkpoint::save(&model).unwrap()).unwrap();
-    let half = tensors.into_iter().map(|(name, t)| (name, t.to_dtype(DType::BF16).unwrap())).collect();
-    let loaded = checkpoint::load(&checkpoint::write(half, metadata).unwrap(), &Device::Cpu).unwrap();
+    let half =
+        tensors.into_iter().map(|(name, t)| (name, t.to_dtype(DType::BF16).unwrap())).collect();
+    let loaded =
+        checkpoint::load(&checkpoint::write(half, metadata).unwrap(), &Device::Cpu).unwrap();
     for ((_, got), (_, want)) in state(&loaded).iter().zip(state(&model)) {
         crate::common::close(got, &want, 4e-3);
     }

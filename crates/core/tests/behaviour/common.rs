@@ -22,7 +22,10 @@ pub fn layers(class: &str, more: Json) -> Json {
 
 /// A model over 17 tokens, at most 12 at once.
 pub fn transformer(layers: Json, more: Json) -> Json {
-    spec("TransformerWrapper", with(json!({ "num_tokens": 17, "max_seq_len": 12, "attn_layers": layers }), more))
+    spec(
+        "TransformerWrapper",
+        with(json!({ "num_tokens": 17, "max_seq_len": 12, "attn_layers": layers }), more),
+    )
 }
 
 pub fn gpt(more_layers: Json, more: Json) -> Json {
@@ -65,8 +68,15 @@ pub fn mask(bits: &[u8], dims: &[usize]) -> Tensor {
     Tensor::boolean(Array::from_vec(bits.to_vec(), dims, &Device::Cpu).unwrap())
 }
 
-/// Calls `method` with arguments of which tensors stand as `{"$tensor": i}`. `number` is the random number of the call.
-pub fn call_numbered(model: &Model, method: &str, args: Json, tensors: &[Tensor], number: u64) -> Result<Value> {
+/// Calls `method` with arguments of which tensors stand as `{"$tensor": i}`. `number` is the random
+/// number of the call.
+pub fn call_numbered(
+    model: &Model,
+    method: &str,
+    args: Json,
+    tensors: &[Tensor],
+    number: u64,
+) -> Result<Value> {
     let rng = Rng::new(3, number);
     model.call(method, &Args::new(model.class(), args, tensors)?, &Ctx::new(&rng, &|| false))
 }
@@ -81,7 +91,10 @@ pub fn forward(model: &Model, x: &Tensor) -> Tensor {
 }
 
 pub fn forward_numbered(model: &Model, x: &Tensor, number: u64) -> Tensor {
-    tensor(call_numbered(model, "forward", json!([{ "$tensor": 0 }]), std::slice::from_ref(x), number).unwrap())
+    tensor(
+        call_numbered(model, "forward", json!([{ "$tensor": 0 }]), std::slice::from_ref(x), number)
+            .unwrap(),
+    )
 }
 
 pub fn tensor(value: Value) -> Tensor {
@@ -128,8 +141,8 @@ pub fn close(got: &[f64], want: &[f64], tolerance: f64) {
     }
 }
 
-/// Fails unless `share` of `count` independent draws lies within five standard errors of `p`: by chance that fails
-/// once in two million times, and the draws are seeded.
+/// Fails unless `share` of `count` independent draws lies within five standard errors of `p`: by
+/// chance that fails once in two million times, and the draws are seeded.
 #[track_caller]
 pub fn share_is(share: f64, p: f64, count: usize) {
     let error = (p * (1.0 - p) / count as f64).sqrt();

@@ -1,9 +1,10 @@
-//! Every option is covered: by a recorded case that sets it to something else than its default, or by a property test
-//! that is named after it.
+//! Every option is covered: by a recorded case that sets it to something else than its default, or
+//! by a property test that is named after it.
 //!
-//! A test covers the options whose names stand in its own name, whole words: `tie_embedding_makes_the_token_table_the_head`
-//! covers `tie_embedding`. An option of a half of `XTransformer` goes by its name without `enc_` or `dec_`, one of the
-//! class `Attention` also by its name in the layers, with `attn_`. Recorded training runs count for optimizers and schedules.
+//! A test covers the options whose names stand in its own name, whole words:
+//! `tie_embedding_makes_the_token_table_the_head` covers `tie_embedding`. An option of a half of
+//! `XTransformer` goes by its name without `enc_` or `dec_`, one of the class `Attention` also by
+//! its name in the layers, with `attn_`. Recorded training runs count for optimizers and schedules.
 
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,10 @@ fn recorded() -> BTreeMap<String, Vec<Json>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden");
     let mut given = BTreeMap::new();
     for file in files(&folder, "json") {
-        collect(&serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap(), &mut given);
+        collect(
+            &serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap(),
+            &mut given,
+        );
     }
     given
 }
@@ -27,7 +31,9 @@ fn collect(json: &Json, given: &mut BTreeMap<String, Vec<Json>>) {
                 if let (true, Json::Object(named)) =
                     (["kwargs", "optimizer", "schedule"].contains(&key.as_str()), value)
                 {
-                    named.iter().for_each(|(name, v)| given.entry(name.clone()).or_default().push(v.clone()));
+                    named.iter().for_each(|(name, v)| {
+                        given.entry(name.clone()).or_default().push(v.clone())
+                    });
                 }
                 collect(value, given);
             }
@@ -45,7 +51,10 @@ fn tests() -> BTreeSet<String> {
         let mut lines = source.lines().map(str::trim);
         while let Some(line) = lines.next() {
             if line == "#[test]" {
-                let name = lines.next().and_then(|l| l.strip_prefix("fn ")).and_then(|l| l.split('(').next());
+                let name = lines
+                    .next()
+                    .and_then(|l| l.strip_prefix("fn "))
+                    .and_then(|l| l.split('(').next());
                 names.insert(format!("_{}_", name.expect("a test's name follows its mark")));
             }
         }
@@ -54,9 +63,12 @@ fn tests() -> BTreeSet<String> {
 }
 
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let entries: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     let inside = entries.iter().filter(|p| p.is_dir()).flat_map(|p| files(p, extension));
-    inside.chain(entries.iter().filter(|p| p.extension().is_some_and(|e| e == extension)).cloned()).collect()
+    inside
+        .chain(entries.iter().filter(|p| p.extension().is_some_and(|e| e == extension)).cloned())
+        .collect()
 }
 
 /// The names that an option goes by.
@@ -83,8 +95,11 @@ fn uncovered(cases: &BTreeMap<String, Vec<Json>>, tests: &BTreeSet<String>) -> B
     for set in sets::all() {
         for option in set.spec.flatten() {
             let names = aliases(set.interface, &option.name);
-            let recorded = |name: &String| cases.get(name).is_some_and(|all| all.iter().any(|v| is_set(&option, v)));
-            let named = |name: &String| tests.iter().any(|test| test.contains(&format!("_{name}_")));
+            let recorded = |name: &String| {
+                cases.get(name).is_some_and(|all| all.iter().any(|v| is_set(&option, v)))
+            };
+            let named =
+                |name: &String| tests.iter().any(|test| test.contains(&format!("_{name}_")));
             if !names.iter().any(|name| recorded(name) || named(name)) {
                 missing.insert(format!("{} of {}", option.name, set.interface));
             }
@@ -108,9 +123,11 @@ fn an_option_without_case_and_test_is_found() {
     cases.insert("macaron".into(), vec![Json::Bool(false)]);
     tests.retain(|name| !name.contains("_tie_embedding_"));
     let missing = uncovered(&cases, &tests);
-    for name in
-        ["attn_on_attn of DecoderOptions", "macaron of EncoderOptions", "tie_embedding of TransformerWrapperOptions"]
-    {
+    for name in [
+        "attn_on_attn of DecoderOptions",
+        "macaron of EncoderOptions",
+        "tie_embedding of TransformerWrapperOptions",
+    ] {
         assert!(missing.contains(name), "{name}");
     }
 }

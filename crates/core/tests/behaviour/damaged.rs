@@ -45,7 +45,8 @@ fn flipped_bits_in_the_header_never_panic() {
         }
     }
     println!("{codes:?}");
-    let known = ["loaded", "invalid_checkpoint", "invalid_state", "invalid_options", "not_available"];
+    let known =
+        ["loaded", "invalid_checkpoint", "invalid_state", "invalid_options", "not_available"];
     assert!(codes.keys().all(|c| known.contains(c)), "{codes:?}");
     // what stays readable is little: a digit of the version, say
     assert!(codes["loaded"] * 10 < codes.values().sum::<usize>(), "{codes:?}");
@@ -53,7 +54,9 @@ fn flipped_bits_in_the_header_never_panic() {
 
 #[test]
 fn files_of_other_kinds_are_errors() {
-    for bytes in [&b""[..], b"hello", b"PK\x03\x04 a zip, as torch.save writes", &[0xff; 64], &[0; 64]] {
+    for bytes in
+        [&b""[..], b"hello", b"PK\x03\x04 a zip, as torch.save writes", &[0xff; 64], &[0; 64]]
+    {
         assert_eq!(code(bytes), "invalid_checkpoint");
     }
 }
@@ -75,19 +78,43 @@ fn a_description_that_fits_no_model_is_an_error_that_says_why() {
         ("[]".into(), "invalid_checkpoint", "`class` and `options`"),
         (of(json!({ "class": "Decoder" })), "invalid_checkpoint", "`class` and `options`"),
         (of(json!({ "class": 3, "options": {} })), "invalid_checkpoint", "`class` and `options`"),
-        (of(json!({ "class": "Decoder", "options": 3 })), "invalid_checkpoint", "`class` and `options`"),
-        (of(json!({ "class": "Decodre", "options": {} })), "invalid_options", "did you mean `Decoder`"),
-        (of(json!({ "class": "NonAutoregressiveWrapper", "options": {} })), "invalid_options", "net: is required"),
+        (
+            of(json!({ "class": "Decoder", "options": 3 })),
+            "invalid_checkpoint",
+            "`class` and `options`",
+        ),
+        (
+            of(json!({ "class": "Decodre", "options": {} })),
+            "invalid_options",
+            "did you mean `Decoder`",
+        ),
+        (
+            of(json!({ "class": "NonAutoregressiveWrapper", "options": {} })),
+            "invalid_options",
+            "net: is required",
+        ),
         (of(json!({ "class": "Decoder", "options": {} })), "invalid_options", "dim: is required"),
         (of(layers("Decoder", json!({ "headz": 3 }))), "invalid_options", "did you mean `heads`"),
         (of(layers("Decoder", json!({}))), "invalid_state", "is missing"),
-        (of(gpt(json!({}), json!({ "attn_layers": net() }))), "invalid_options", "got a TransformerWrapper"),
+        (
+            of(gpt(json!({}), json!({ "attn_layers": net() }))),
+            "invalid_options",
+            "got a TransformerWrapper",
+        ),
         (of(gpt(json!({}), json!({ "attn_layers": { "$module": 7 } }))), "internal", "no module 7"),
-        (of(gpt(json!({}), json!({ "num_tokens": 1u64 << 50 }))), "invalid_state", "token_emb.emb.weight"),
+        (
+            of(gpt(json!({}), json!({ "num_tokens": 1u64 << 50 }))),
+            "invalid_state",
+            "token_emb.emb.weight",
+        ),
         (of(layers("Decoder", json!({ "depth": 1u64 << 50 }))), "invalid_options", "depth"),
         ("[".repeat(100_000), "invalid_checkpoint", "damaged"),
         (
-            format!("{}1{}", r#"{"class":"Decoder","options":{"a":"#.repeat(100_000), "}}".repeat(100_000)),
+            format!(
+                "{}1{}",
+                r#"{"class":"Decoder","options":{"a":"#.repeat(100_000),
+                "}}".repeat(100_000)
+            ),
             "invalid_checkpoint",
             "damaged",
         ),
@@ -104,16 +131,19 @@ fn a_description_that_fits_no_model_is_an_error_that_says_why() {
 
 #[test]
 fn other_tensors_than_the_model_has_are_errors() {
-    let (tensors, metadata) = checkpoint::read(&checkpoint::save(&build(&plain())).unwrap()).unwrap();
-    let rewritten =
-        |tensors: &[(String, xt_core::Array)]| checkpoint::write(tensors.to_vec(), metadata.clone()).unwrap();
+    let (tensors, metadata) =
+        checkpoint::read(&checkpoint::save(&build(&plain())).unwrap()).unwrap();
+    let rewritten = |tensors: &[(String, xt_core::Array)]| {
+        checkpoint::write(tensors.to_vec(), metadata.clone()).unwrap()
+    };
     assert!(load(&rewritten(&tensors)).is_ok());
     assert_eq!(code(&rewritten(&tensors[1..])), "invalid_state");
     let mut renamed = tensors.clone();
     renamed[0].0.push('x');
     assert_eq!(code(&rewritten(&renamed)), "invalid_state");
     let mut turned = tensors.clone();
-    let wide = turned.iter().position(|(_, t)| t.rank() == 2 && t.dims()[0] != t.dims()[1]).unwrap();
+    let wide =
+        turned.iter().position(|(_, t)| t.rank() == 2 && t.dims()[0] != t.dims()[1]).unwrap();
     turned[wide].1 = turned[wide].1.t().unwrap();
     assert_eq!(code(&rewritten(&turned)), "invalid_state");
     let described = json_of(&metadata["x-transformers"]);

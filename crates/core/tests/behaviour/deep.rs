@@ -27,7 +27,8 @@ fn deepnorm_with_1000_layers_trains_a_step_and_is_freed() {
         let loss = ops::mean(&ops::mul(&y, &y).unwrap(), None, false).unwrap();
         let before = parameter(&model, "layers.0.1.to_v.weight");
         loss.backward(false, &|| false).unwrap();
-        let leaves: Vec<Arc<Leaf>> = model.entries().iter().map(|e| e.param.leaf().clone()).collect();
+        let leaves: Vec<Arc<Leaf>> =
+            model.entries().iter().map(|e| e.param.leaf().clone()).collect();
         assert!(leaves.iter().all(|leaf| leaf.grad().unwrap().is_some()));
         let count = leaves.len();
         let mut optimizer = Optimizer::new(OptimizerKind::AdamW, leaves, vec![count]).unwrap();
@@ -47,7 +48,8 @@ fn deepnorm_with_1000_layers_trains_a_step_and_is_freed() {
 
 #[test]
 fn deepnorm_leaves_the_norms_of_dynamic_pos_bias_norm_at_1() {
-    let options = json!({ "deepnorm": true, "dynamic_pos_bias": true, "dynamic_pos_bias_norm": true });
+    let options =
+        json!({ "deepnorm": true, "dynamic_pos_bias": true, "dynamic_pos_bias_norm": true });
     let model = build(&layers("Decoder", options));
     for layer in 0..2 {
         assert_eq!(parameter(&model, &format!("rel_pos.mlp.{layer}.1.weight")), [1.0; 4]);

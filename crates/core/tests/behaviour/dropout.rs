@@ -1,8 +1,8 @@
 //! The four dropouts: how much they drop, where, and on what their choice depends.
 
 use crate::common::{
-    build, diagonal, fill, float, forward, forward_numbered, forward_with, gpt, layers, normal, set, share_is, spec,
-    tokens, values,
+    build, diagonal, fill, float, forward, forward_numbered, forward_with, gpt, layers, normal,
+    set, share_is, spec, tokens, values,
 };
 use serde_json::{json, Value as Json};
 use xt_core::{Model, Tensor, Value};
@@ -23,7 +23,9 @@ fn embeddings_are_dropped_by_element_and_scaled_up() {
     let model = build(&gpt(json!({}), json!({ "emb_dropout": P })));
     let x = tokens(64, 12, 1);
     let hiddens = |model: &Model| {
-        let value = forward_with(model, std::slice::from_ref(&x), json!({ "return_intermediates": true })).unwrap();
+        let value =
+            forward_with(model, std::slice::from_ref(&x), json!({ "return_intermediates": true }))
+                .unwrap();
         match field(value, "hiddens").swap_remove(0) {
             Value::Tensor(first) => values(&first),
             _ => panic!("hiddens are no tensors"),
@@ -35,10 +37,15 @@ fn embeddings_are_dropped_by_element_and_scaled_up() {
     for (d, w) in dropped.iter().zip(&whole) {
         assert!(*d == 0.0 || (d - w / (1.0 - P)).abs() < 1e-5);
     }
-    share_is(dropped.iter().filter(|d| **d == 0.0).count() as f64 / dropped.len() as f64, P, dropped.len());
+    share_is(
+        dropped.iter().filter(|d| **d == 0.0).count() as f64 / dropped.len() as f64,
+        P,
+        dropped.len(),
+    );
 }
 
-/// One feed-forward of width 16 whose hidden layer is gelu(1) everywhere, and whose output is the hidden layer.
+/// One feed-forward of width 16 whose hidden layer is gelu(1) everywhere, and whose output is the
+/// hidden layer.
 fn feedforward(more: Json) -> std::sync::Arc<Model> {
     let mut options = json!({ "custom_layers": ["f"], "ff_mult": 1 });
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -63,15 +70,15 @@ fn hidden_features_are_dropped_by_element_and_scaled_up() {
 #[test]
 fn attention_weights_are_dropped_by_pair_and_scaled_up() {
     const N: usize = 64;
-    let options =
-        json!({ "dim": N, "depth": 1, "heads": 1, "attn_dim_head": N, "custom_layers": ["a"], "attn_dropout": P });
+    let options = json!({ "dim": N, "depth": 1, "heads": 1, "attn_dim_head": N, "custom_layers": ["a"], "attn_dropout": P });
     let model = build(&spec("Encoder", options));
     fill(&model, "layers.0.1.to_q.weight", 0.0); // all weights are 1 / N
     set(&model, "layers.0.1.to_v.weight", &diagonal(N, 1.0));
     set(&model, "layers.0.1.to_out.weight", &diagonal(N, 1.0));
     // key j is the unit vector j; the norm takes its mean 1 / N off and scales it by s
     let x = Tensor::constant(float(&diagonal(N, 1.0).repeat(16), &[16, N, N]));
-    let branch: Vec<f64> = values(&forward(&model, &x)).iter().zip(values(&x)).map(|(y, x)| y - x).collect();
+    let branch: Vec<f64> =
+        values(&forward(&model, &x)).iter().zip(values(&x)).map(|(y, x)| y - x).collect();
     let n = N as f64;
     let s = 1.0 / (1.0 / n - 1.0 / (n * n) + 1e-5).sqrt();
     let step = s / n / (1.0 - P); // between a weight that was kept and one that was dropped
@@ -86,8 +93,10 @@ fn attention_weights_are_dropped_by_pair_and_scaled_up() {
 
 /// Layers that each add 1: the output tells how many of them ran.
 fn counting(depth: usize, drop: Json) -> std::sync::Arc<Model> {
-    let model =
-        build(&layers("Encoder", json!({ "custom_layers": vec!["f"; depth], "ff_mult": 1, "layer_dropout": drop })));
+    let model = build(&layers(
+        "Encoder",
+        json!({ "custom_layers": vec!["f"; depth], "ff_mult": 1, "layer_dropout": drop }),
+    ));
     for i in 0..depth {
         fill(&model, &format!("layers.{i}.1.ff.3.weight"), 0.0);
         fill(&model, &format!("layers.{i}.1.ff.3.bias"), 1.0);
@@ -116,9 +125,16 @@ fn each_layer_has_its_own_probability_and_skipped_ones_leave_no_intermediates() 
     assert_eq!(values(&forward(&counting(3, json!([1.0, 0.0, 1.0])), &zero))[0], 1.0);
     let model = build(&layers("Encoder", json!({ "layer_dropout": [1.0, 0.0, 0.0, 1.0] })));
     let named = || json!({ "return_hiddens": true });
-    assert_eq!(field(forward_with(&model, std::slice::from_ref(&zero), named()).unwrap(), "hiddens").len(), 1);
     assert_eq!(
-        field(forward_with(&model, std::slice::from_ref(&zero), named()).unwrap(), "attn_intermediates").len(),
+        field(forward_with(&model, std::slice::from_ref(&zero), named()).unwrap(), "hiddens").len(),
+        1
+    );
+    assert_eq!(
+        field(
+            forward_with(&model, std::slice::from_ref(&zero), named()).unwrap(),
+            "attn_intermediates"
+        )
+        .len(),
         1
     );
     model.train(false);
@@ -128,8 +144,10 @@ fn each_layer_has_its_own_probability_and_skipped_ones_leave_no_intermediates() 
 #[test]
 fn the_number_of_the_call_alone_decides_what_is_dropped() {
     let all = json!({ "attn_dropout": P, "ff_dropout": P, "layer_dropout": P });
-    let (model, twin) =
-        (build(&gpt(all.clone(), json!({ "emb_dropout": P }))), build(&gpt(all, json!({ "emb_dropout": P }))));
+    let (model, twin) = (
+        build(&gpt(all.clone(), json!({ "emb_dropout": P }))),
+        build(&gpt(all, json!({ "emb_dropout": P }))),
+    );
     let x = tokens(2, 12, 1);
     let first = values(&forward_numbered(&model, &x, 1));
     assert_ne!(first, values(&forward_numbered(&model, &x, 2)));
@@ -149,5 +167,8 @@ fn a_probability_of_one_drops_everything_and_stays_finite() {
     let x = normal(&[2, 4, 16], 1);
     let model = build(&layers("Encoder", json!({ "attn_dropout": 1.0, "ff_dropout": 1.0 })));
     let y = values(&forward(&model, &x));
-    assert!(y.iter().all(|v| v.is_finite()) && y != values(&x), "the last bias of each feed-forward is left");
+    assert!(
+        y.iter().all(|v| v.is_finite()) && y != values(&x),
+        "the last bias of each feed-forward is left"
+    );
 }

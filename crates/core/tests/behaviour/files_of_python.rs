@@ -30,7 +30,10 @@ fn stream(bytes: &[u8]) -> Result<File> {
             position = 0;
         }
         let Some(Range { offset, length }) = reader.next() else { return reader.finish() };
-        assert!(offset >= position || bytes.starts_with(b"PK"), "backwards: {offset} after {position}");
+        assert!(
+            offset >= position || bytes.starts_with(b"PK"),
+            "backwards: {offset} after {position}"
+        );
         position = offset;
         let from = (offset as usize).min(bytes.len());
         reader.feed(&bytes[from..(from + length as usize).min(bytes.len())])?;
@@ -49,11 +52,14 @@ fn number(json: &Json) -> f64 {
 fn views_types_and_shapes_come_out_as_python_had_them() {
     let want = json("views.json");
     for name in ["views.pt", "views.safetensors"] {
-        for file in [checkpoint::read_file(&bytes(name), false).unwrap(), stream(&bytes(name)).unwrap()] {
+        for file in
+            [checkpoint::read_file(&bytes(name), false).unwrap(), stream(&bytes(name)).unwrap()]
+        {
             assert_eq!(file.tensors.len(), want.as_object().unwrap().len());
             for (name, tensor) in &file.tensors {
                 assert_eq!(tensor.dims(), dims(&want[name]["shape"]), "{name}");
-                let data: Vec<f64> = want[name]["data"].as_array().unwrap().iter().map(number).collect();
+                let data: Vec<f64> =
+                    want[name]["data"].as_array().unwrap().iter().map(number).collect();
                 assert_eq!(array_values(&tensor.array().unwrap()), data, "{name}");
                 let kind = tensor.kind().unwrap().name();
                 let expected = match name.as_str() {
@@ -105,13 +111,21 @@ fn every_way_to_save_a_state_dict_gives_the_same_tensors() {
 #[test]
 fn one_of_several_state_dicts_is_chosen_by_its_key() {
     let of = |key: Option<&str>| {
-        checkpoint::read_with(&bytes("two.pt"), Settings { key: key.map(str::to_string), ..Settings::default() })
+        checkpoint::read_with(
+            &bytes("two.pt"),
+            Settings { key: key.map(str::to_string), ..Settings::default() },
+        )
     };
     let message = of(None).err().unwrap().to_string();
-    assert!(message.contains("option `key`: `model` (tensors: 18), `ema` (tensors: 18)"), "{message}");
+    assert!(
+        message.contains("option `key`: `model` (tensors: 18), `ema` (tensors: 18)"),
+        "{message}"
+    );
     let message = of(Some("other")).err().unwrap().to_string();
     assert!(
-        message.contains("no dict of tensors named `other`; it has: `model` (tensors: 18), `ema` (tensors: 18)"),
+        message.contains(
+            "no dict of tensors named `other`; it has: `model` (tensors: 18), `ema` (tensors: 18)"
+        ),
         "{message}"
     );
     let sum = |file: File| -> f64 {
@@ -146,14 +160,19 @@ fn what_is_refused_says_why_and_what_to_do() {
 fn a_type_that_is_not_read_is_no_damage() {
     let error = refusal("complex.pt");
     assert_eq!(error.code(), "not_available");
-    assert!(error.to_string().contains("tensor `odd` has the type torch.ComplexFloatStorage"), "{error}");
+    assert!(
+        error.to_string().contains("tensor `odd` has the type torch.ComplexFloatStorage"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_cut_file_names_the_tensor() {
     let whole = bytes("model.safetensors");
-    for file in [checkpoint::read(&whole[..whole.len() - 5]).map(|_| ()), stream(&whole[..whole.len() - 5]).map(|_| ())]
-    {
+    for file in [
+        checkpoint::read(&whole[..whole.len() - 5]).map(|_| ()),
+        stream(&whole[..whole.len() - 5]).map(|_| ()),
+    ] {
         let message = file.unwrap_err().to_string();
         assert!(message.contains("in the middle of tensor `token_emb.emb.weight`"), "{message}");
     }
@@ -164,10 +183,16 @@ fn a_cut_file_names_the_tensor() {
     let whole = bytes("model.pt");
     for end in [30, 1000, whole.len() - 1] {
         let message = checkpoint::read(&whole[..end]).err().unwrap().to_string();
-        assert!(message.contains(&format!("cut short or damaged: it has {end} bytes")), "{message}");
+        assert!(
+            message.contains(&format!("cut short or damaged: it has {end} bytes")),
+            "{message}"
+        );
     }
-    for (end, name) in [(3000, "token_emb.emb.weight"), (5000, "attn_layers.layers.0.1.to_v.weight")] {
-        for file in [checkpoint::read(&whole[..end]).map(|_| ()), stream(&whole[..end]).map(|_| ())] {
+    for (end, name) in
+        [(3000, "token_emb.emb.weight"), (5000, "attn_layers.layers.0.1.to_v.weight")]
+    {
+        for file in [checkpoint::read(&whole[..end]).map(|_| ()), stream(&whole[..end]).map(|_| ())]
+        {
             let message = file.unwrap_err().to_string();
             let words = format!("it ends after {end} bytes, and tensor `{name}`, at the latest");
             assert!(message.contains(&words), "{message}");
@@ -178,12 +203,18 @@ fn a_cut_file_names_the_tensor() {
 #[test]
 fn long_tensors_come_in_chunks_whose_ends_cut_values() {
     let long: Vec<f64> = (0..1_600_000).map(f64::from).collect();
-    let named = vec![("a".into(), crate::common::float(&[1.0, 2.0, 3.0], &[3]).to_dtype(DType::U8).unwrap())];
+    let named = vec![(
+        "a".into(),
+        crate::common::float(&[1.0, 2.0, 3.0], &[3]).to_dtype(DType::U8).unwrap(),
+    )];
     let wide = crate::common::float(&long, &[800, 2000]).to_dtype(DType::F64).unwrap();
     let mut bytes = checkpoint::write(named, HashMap::new()).unwrap();
     // by hand: safetensors itself puts wide types first
     let header = r#"{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"F64","shape":[800,2000],"data_offsets":[3,12800003]}}"#;
-    bytes.splice(..bytes.len() - 3, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat());
+    bytes.splice(
+        ..bytes.len() - 3,
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat(),
+    );
     bytes.extend(long.iter().flat_map(|x| x.to_le_bytes()));
     for file in [checkpoint::read_file(&bytes, false).unwrap(), stream(&bytes).unwrap()] {
         assert_eq!(array_values(&file.tensors[0].1.array().unwrap()), [1.0, 2.0, 3.0]);
@@ -226,17 +257,25 @@ fn wrong_headers_name_the_tensor_and_take_no_memory() {
 #[test]
 fn types_of_safetensors_that_none_of_ours_holds_are_named() {
     for (dtype, size) in [("C64", 8), ("F4", 1), ("F6_E2M3", 1), ("F6_E3M2", 1)] {
-        let header = format!(r#"{{"x":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{size}]}}}}"#);
+        let header =
+            format!(r#"{{"x":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{size}]}}}}"#);
         let error = checkpoint::read(&with_header(&header, size)).unwrap_err();
         assert_eq!(error.code(), "not_available", "{dtype}");
-        assert!(error.to_string().contains(&format!("tensor `x` has the type {dtype}, which is not supported")));
+        assert!(error
+            .to_string()
+            .contains(&format!("tensor `x` has the type {dtype}, which is not supported")));
     }
 }
 
 /// Names, shapes and values, bit by bit.
 fn contents(file: &File) -> Vec<(String, Vec<usize>, Vec<u64>)> {
-    let bits = |tensor: &Tensor| array_values(&tensor.array().unwrap()).into_iter().map(f64::to_bits).collect();
-    file.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec(), bits(tensor))).collect()
+    let bits = |tensor: &Tensor| {
+        array_values(&tensor.array().unwrap()).into_iter().map(f64::to_bits).collect()
+    };
+    file.tensors
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.dims().to_vec(), bits(tensor)))
+        .collect()
 }
 
 /// Reads damaged bytes in both ways; an error has a known code. What is read of a file with
@@ -258,7 +297,15 @@ fn survives(bytes: &[u8], what: &str, whole: Option<&File>) {
 
 #[test]
 fn damaged_files_are_errors_wherever_the_damage_is() {
-    for name in ["small.pt", "views.pt", "parameter.pt", "types.pt", "attributes.pt", "views.safetensors", "old.pt"] {
+    for name in [
+        "small.pt",
+        "views.pt",
+        "parameter.pt",
+        "types.pt",
+        "attributes.pt",
+        "views.safetensors",
+        "old.pt",
+    ] {
         let whole = bytes(name);
         let file = stream(&whole).ok();
         for at in 0..whole.len() {

@@ -1,9 +1,11 @@
 //! `mask_prob`: how many positions a loss hides, and which.
 //!
-//! Only the last target counts here, and there is one attention: so a position other than the last can matter as a key
-//! alone, and has a gradient exactly where it is not hidden.
+//! Only the last target counts here, and there is one attention: so a position other than the last
+//! can matter as a key alone, and has a gradient exactly where it is not hidden.
 
-use crate::common::{array_values, autoregressive, build, call_numbered, float, gpt, ids, share_is, tensor};
+use crate::common::{
+    array_values, autoregressive, build, call_numbered, float, gpt, ids, share_is, tensor,
+};
 use serde_json::json;
 use std::sync::Arc;
 use xt_core::{Leaf, Model, Tensor};
@@ -26,7 +28,8 @@ fn hidden(model: &Model, number: u64) -> Vec<Vec<bool>> {
     loss.backward(false, &|| false).unwrap();
     let grads = array_values(&embeds.grad().unwrap().unwrap());
     let rows = grads.chunks_exact((N - 1) * 16);
-    rows.map(|row| row.chunks_exact(16).take(N - 2).map(|g| g.iter().all(|v| *v == 0.0)).collect()).collect()
+    rows.map(|row| row.chunks_exact(16).take(N - 2).map(|g| g.iter().all(|v| *v == 0.0)).collect())
+        .collect()
 }
 
 #[test]
@@ -36,7 +39,8 @@ fn each_row_hides_its_share_of_positions_and_never_the_first() {
         let rows = hidden(&model(mask_prob), 1);
         assert!(rows.iter().all(|row| !row[0]), "{mask_prob}: the first position is hidden");
         // whether the last is hidden shows in the count of the others
-        let counts: Vec<usize> = rows.iter().map(|row| row.iter().filter(|h| **h).count()).collect();
+        let counts: Vec<usize> =
+            rows.iter().map(|row| row.iter().filter(|h| **h).count()).collect();
         assert!(counts.iter().all(|c| *c == count || *c + 1 == count), "{mask_prob}: {counts:?}");
         if count > 0 {
             let last = counts.iter().filter(|c| **c < count).count() as f64 / BATCH as f64;

@@ -1,7 +1,8 @@
 //! Generation: what each step sees, and when it ends.
 
 use crate::common::{
-    array_values, autoregressive, build, call_numbered, float, forward, gpt, ids, normal, plain, tensor, tokens, values,
+    array_values, autoregressive, build, call_numbered, float, forward, gpt, ids, normal, plain,
+    tensor, tokens, values,
 };
 use serde_json::{json, Value as Json};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,8 @@ fn generate(model: &Model, start: &Tensor, count: usize, named: Json) -> Result<
     call_numbered(model, "generate", args, std::slice::from_ref(start), 1).map(tensor)
 }
 
-/// The likeliest next token of every row, by plain forwards of the net, over the last `window` tokens.
+/// The likeliest next token of every row, by plain forwards of the net, over the last `window`
+/// tokens.
 fn repeated_argmax(net: &Model, start: &Tensor, count: usize, window: usize) -> Vec<f64> {
     let n = start.dim(1);
     let mut rows: Vec<Vec<i64>> =
@@ -32,10 +34,15 @@ fn repeated_argmax(net: &Model, start: &Tensor, count: usize, window: usize) -> 
 #[test]
 fn greedy_generation_repeats_the_argmax_also_beyond_the_window() {
     for layers in [json!({}), json!({ "rotary_pos_emb": true }), json!({ "pre_norm": false })] {
-        let (net, model) =
-            (build(&gpt(layers.clone(), json!({}))), build(&autoregressive(gpt(layers, json!({})), json!({}))));
-        let state: Vec<_> =
-            net.entries().iter().map(|e| (format!("net.{}", e.name), e.param.values().unwrap())).collect();
+        let (net, model) = (
+            build(&gpt(layers.clone(), json!({}))),
+            build(&autoregressive(gpt(layers, json!({})), json!({}))),
+        );
+        let state: Vec<_> = net
+            .entries()
+            .iter()
+            .map(|e| (format!("net.{}", e.name), e.param.values().unwrap()))
+            .collect();
         model.load_state(&state, true).unwrap();
         net.train(false);
         for n in [1, 5, 12, 15] {
@@ -78,7 +85,10 @@ fn a_mask_over_the_prompt_grows_with_the_tokens_and_leaves_with_the_window() {
             json!({ "temperature": 0.0 })
         };
         let inputs = [ids(start, &[1, 5]), hidden.clone()];
-        values(&tensor(call_numbered(&model, "generate", json!([{ "$tensor": 0 }, 12, named]), &inputs, 1).unwrap()))
+        values(&tensor(
+            call_numbered(&model, "generate", json!([{ "$tensor": 0 }, 12, named]), &inputs, 1)
+                .unwrap(),
+        ))
     };
     assert_eq!(run(&[1, 2, 3, 4, 5], true), run(&[9, 8, 3, 4, 5], true));
     let wrong = [ids(&[1, 2, 3], &[1, 3]), hidden.clone()];
@@ -92,12 +102,14 @@ fn steered(prompt: &[i64], rows: usize, eos: Json, wanted: &[&[i64]]) -> (usize,
     let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "pad_value": 13 })));
     let named = json!({ "temperature": 0.0, "eos_token": eos });
     let start = [ids(prompt, &[rows, prompt.len() / rows])];
-    let args = Args::new("generate", json!([{ "$tensor": 0 }, wanted.len(), named]), &start).unwrap();
+    let args =
+        Args::new("generate", json!([{ "$tensor": 0 }, wanted.len(), named]), &start).unwrap();
     let mut generation = model.generation("generate", &args).unwrap();
     let mut steps = 0;
     for step in wanted {
         let hot = |token: &i64| (0..17).map(move |i| f64::from(i == *token)).collect::<Vec<_>>();
-        let logits = Tensor::constant(float(&step.iter().flat_map(hot).collect::<Vec<_>>(), &[rows, 17]));
+        let logits =
+            Tensor::constant(float(&step.iter().flat_map(hot).collect::<Vec<_>>(), &[rows, 17]));
         match generation.accept(&logits, false, &Rng::new(1, 1)).unwrap() {
             Some(tokens) => assert_eq!(tokens.len(), rows),
             None => break,
@@ -123,7 +135,11 @@ fn generation_ends_once_every_row_has_an_eos_token_and_pads_what_is_behind() {
         (&[1, 6, 1, 1], 2, json!([4, 6]), &[&[4, 5], &[7, 4]], 2, &[13.0, 13.0, 5.0, 4.0]),
     ];
     for (prompt, rows, eos, wanted, steps, tokens) in cases {
-        assert_eq!(steered(prompt, rows, eos, wanted), (steps, tokens.to_vec()), "{prompt:?} {wanted:?}");
+        assert_eq!(
+            steered(prompt, rows, eos, wanted),
+            (steps, tokens.to_vec()),
+            "{prompt:?} {wanted:?}"
+        );
     }
 }
 
@@ -138,15 +154,22 @@ fn an_abort_ends_generation_between_steps() {
     assert_eq!(error.code(), "aborted");
     let x = [tokens(1, 5, 1)];
     let args = Args::new("forward", json!([{ "$tensor": 0 }]), &x).unwrap();
-    assert_eq!(model.call("forward", &args, &Ctx::new(&rng, &|| true)).err().unwrap().code(), "aborted");
+    assert_eq!(
+        model.call("forward", &args, &Ctx::new(&rng, &|| true)).err().unwrap().code(),
+        "aborted"
+    );
 }
 
 #[test]
 fn generated_logits_carry_no_graph_and_leave_no_gradient() {
     let model = build(&plain());
     let start = [ids(&[1], &[1])];
-    let mut generation =
-        model.generation("generate", &Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap()).unwrap();
+    let mut generation = model
+        .generation(
+            "generate",
+            &Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap(),
+        )
+        .unwrap();
     let rng = Rng::new(1, 1);
     assert!(!generation.logits(&Ctx::new(&rng, &|| false)).unwrap().requires_grad());
     generate(&model, &start[0], 3, json!({})).unwrap();
@@ -171,19 +194,26 @@ fn prompts_and_logits_that_do_not_fit_are_errors() {
     let args = Args::new("generate", json!([{ "$tensor": 0 }, 3]), &start).unwrap();
     let mut generation = model.generation("generate", &args).unwrap();
     let nan = Tensor::constant(float(&[f64::NAN; 17], &[1, 17]));
-    for (logits, words) in
-        [(nan, "NaN"), (normal(&[2, 17], 1), "(1, num_tokens)"), (normal(&[17], 1), "(1, num_tokens)")]
-    {
+    for (logits, words) in [
+        (nan, "NaN"),
+        (normal(&[2, 17], 1), "(1, num_tokens)"),
+        (normal(&[17], 1), "(1, num_tokens)"),
+    ] {
         let message = generation.accept(&logits, false, &Rng::new(1, 1)).unwrap_err().to_string();
         assert!(message.contains(words), "`{words}` is not in: {message}");
     }
-    assert_eq!(array_values(&generation.tokens().unwrap().array().unwrap()).len(), 0, "nothing was taken");
+    assert_eq!(
+        array_values(&generation.tokens().unwrap().array().unwrap()).len(),
+        0,
+        "nothing was taken"
+    );
 }
 
 #[test]
 fn num_return_sequences_stand_together_by_prompt() {
     let model = build(&plain());
-    let flat = generate(&model, &ids(&[1, 2, 3], &[3]), 5, json!({ "num_return_sequences": 3 })).unwrap();
+    let flat =
+        generate(&model, &ids(&[1, 2, 3], &[3]), 5, json!({ "num_return_sequences": 3 })).unwrap();
     assert_eq!(flat.dims(), [3, 5]);
     // one token of 17 is left: all sequences of a prompt are its greedy one
     let named = json!({ "num_return_sequences": 2, "filter_thres": 0.95 });
@@ -193,7 +223,10 @@ fn num_return_sequences_stand_together_by_prompt() {
     let want: Vec<f64> = greedy.chunks_exact(5).flat_map(|row| [row, row].concat()).collect();
     assert_eq!(got, want);
     // drawn, they differ
-    let drawn = values(&generate(&model, &start, 9, json!({ "num_return_sequences": 2, "filter_thres": 0 })).unwrap());
+    let drawn = values(
+        &generate(&model, &start, 9, json!({ "num_return_sequences": 2, "filter_thres": 0 }))
+            .unwrap(),
+    );
     assert!(drawn.chunks_exact(18).all(|pair| pair[..9] != pair[9..]));
 }
 
@@ -235,20 +268,28 @@ fn seed_repeats_a_call_whatever_was_drawn_before() {
     let draw = |seed: Json, number: u64| {
         let named = json!({ "filter_thres": 0, "seed": seed });
         values(&tensor(
-            call_numbered(&model, "generate", json!([{ "$tensor": 0 }, 12, named]), &start, number).unwrap(),
+            call_numbered(&model, "generate", json!([{ "$tensor": 0 }, 12, named]), &start, number)
+                .unwrap(),
         ))
     };
     assert_eq!(draw(json!(7), 1), draw(json!(7), 2));
     assert_ne!(draw(json!(7), 1), draw(json!(8), 1));
     assert_ne!(draw(json!(null), 1), draw(json!(null), 2));
-    assert_eq!(draw(json!(9_007_199_254_740_991_u64), 1), draw(json!(9_007_199_254_740_991_u64), 5));
+    assert_eq!(
+        draw(json!(9_007_199_254_740_991_u64), 1),
+        draw(json!(9_007_199_254_740_991_u64), 5)
+    );
 }
 
 #[test]
 fn more_sequences_than_memory_holds_are_an_error_before_they_start() {
     let model = build(&plain());
     let start = tokens(2, 3, 1);
-    for named in [json!({ "num_return_sequences": 1e12 }), json!({ "num_beams": 1e12 }), json!({ "num_beams": 8e15 })] {
+    for named in [
+        json!({ "num_return_sequences": 1e12 }),
+        json!({ "num_beams": 1e12 }),
+        json!({ "num_beams": 8e15 }),
+    ] {
         let error = generate(&model, &start, 3, named.clone()).err().unwrap();
         assert_eq!(error.code(), "out_of_memory", "{named}: {error}");
     }

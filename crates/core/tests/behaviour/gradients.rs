@@ -1,4 +1,5 @@
-//! Gradients of whole models against central differences, in f64. Dropout stays on: its choice is that of the call.
+//! Gradients of whole models against central differences, in f64. Dropout stays on: its choice is
+//! that of the call.
 
 use crate::common::{array_values, autoregressive, build, forward_numbered, gpt, tokens, values};
 use serde_json::{json, Value as Json};
@@ -23,10 +24,15 @@ fn check(name: &str, spec: &Json) {
     let step = 1e-5;
     for entry in parameters() {
         let leaf = entry.param.leaf();
-        let grad =
-            array_values(&leaf.grad().unwrap().unwrap_or_else(|| panic!("{name}: {} has no gradient", entry.name)));
+        let grad = array_values(
+            &leaf
+                .grad()
+                .unwrap()
+                .unwrap_or_else(|| panic!("{name}: {} has no gradient", entry.name)),
+        );
         // the largest entry, and some that are spread out
-        let largest = (0..grad.len()).fold(0, |m, i| if grad[i].abs() > grad[m].abs() { i } else { m });
+        let largest =
+            (0..grad.len()).fold(0, |m, i| if grad[i].abs() > grad[m].abs() { i } else { m });
         for index in [largest, 0, grad.len() / 2, grad.len() - 1] {
             nudge(leaf, index, step);
             let above = loss(&model, 1);
@@ -59,7 +65,10 @@ fn every_parameter_of_every_kind_of_model() {
     for (name, layers, wrapper) in cases {
         check(name, &autoregressive(gpt(layers, wrapper), json!({})));
     }
-    check("forgetful mask", &autoregressive(gpt(json!({}), json!({})), json!({ "mask_prob": 0.4, "ignore_index": 3 })));
+    check(
+        "forgetful mask",
+        &autoregressive(gpt(json!({}), json!({})), json!({ "mask_prob": 0.4, "ignore_index": 3 })),
+    );
 }
 
 #[test]
@@ -68,7 +77,9 @@ fn a_fraction_of_the_gradient_reaches_the_embeddings_and_nothing_else_changes() 
         let net = gpt(json!({}), json!({ "emb_frac_gradient": fraction }));
         let model = build(&autoregressive(net, json!({})));
         forward_numbered(&model, &tokens(2, 7, 3), 1).backward(false, &|| false).unwrap();
-        let of = |name: &str| array_values(&model.entry(name).unwrap().param.leaf().grad().unwrap().unwrap());
+        let of = |name: &str| {
+            array_values(&model.entry(name).unwrap().param.leaf().grad().unwrap().unwrap())
+        };
         [of("net.token_emb.emb.weight"), of("net.pos_emb.emb.weight"), of("net.to_logits.weight")]
     };
     let ([token, pos, head], [token4, pos4, head4]) = (grads(1.0), grads(0.25));
@@ -82,7 +93,11 @@ fn a_fraction_of_the_gradient_reaches_the_embeddings_and_nothing_else_changes() 
 fn two_backwards_add_up_and_an_abort_adds_nothing() {
     let model = build(&crate::common::plain());
     let grads = |model: &Model| -> Vec<f64> {
-        model.entries().iter().flat_map(|e| array_values(&e.param.leaf().grad().unwrap().unwrap())).collect()
+        model
+            .entries()
+            .iter()
+            .flat_map(|e| array_values(&e.param.leaf().grad().unwrap().unwrap()))
+            .collect()
     };
     let run = || forward_numbered(&model, &tokens(2, 7, 3), 1);
     run().backward(false, &|| false).unwrap();

@@ -1,6 +1,9 @@
 //! What can change what: causal models do not see the future, masked keys count for nothing.
 
-use crate::common::{build, close, forward, forward_with, gpt, ids, layers, mask, normal, tensor, transformer, values};
+use crate::common::{
+    build, close, forward, forward_with, gpt, ids, layers, mask, normal, tensor, transformer,
+    values,
+};
 use serde_json::{json, Value as Json};
 use xt_core::{Model, Tensor};
 
@@ -79,7 +82,9 @@ fn masked_positions_change_no_other_one() {
         for variant in variants() {
             let model = build(&transformer(layers(class, variant), json!({})));
             for name in ["mask", "self_attn_context_mask"] {
-                let run = |x: &[i64]| masked(&model, x, &[mask(&bits, &[1, N])], json!({ name: { "$tensor": 1 } }));
+                let run = |x: &[i64]| {
+                    masked(&model, x, &[mask(&bits, &[1, N])], json!({ name: { "$tensor": 1 } }))
+                };
                 let (before, after) = (run(&row(&[])), run(&row(&hidden)));
                 for i in (0..N).filter(|i| !hidden.contains(i)) {
                     close(&after[i], &before[i], 1e-6);
@@ -95,12 +100,23 @@ fn masked_positions_change_no_other_one() {
 fn a_mask_of_pairs_decides_who_sees_whom_with_2_3_or_4_axes() {
     let model = build(&transformer(layers("Encoder", json!({ "depth": 1 })), json!({})));
     // everybody sees everybody but position 3, which sees itself alone
-    let bits: Vec<u8> = (0..N * N).map(|k| u8::from(k / N == k % N || (k / N != 3 && k % N != 3))).collect();
+    let bits: Vec<u8> =
+        (0..N * N).map(|k| u8::from(k / N == k % N || (k / N != 3 && k % N != 3))).collect();
     let plain = positions(&forward(&model, &ids(&row(&[]), &[1, N])));
-    for (count, dims) in [(1, vec![N, N]), (2, vec![2, N, N]), (2, vec![1, 2, N, N]), (1, vec![1, 1, N, N])] {
+    for (count, dims) in
+        [(1, vec![N, N]), (2, vec![2, N, N]), (2, vec![1, 2, N, N]), (1, vec![1, 1, N, N])]
+    {
         let pairs = mask(&bits.repeat(count), &dims);
-        let run = |x: &[i64]| masked(&model, x, std::slice::from_ref(&pairs), json!({ "attn_mask": { "$tensor": 1 } }));
-        let (before, changed, others) = (run(&row(&[])), run(&row(&[3])), run(&row(&[0, 1, 2, 4, 5, 6, 7])));
+        let run = |x: &[i64]| {
+            masked(
+                &model,
+                x,
+                std::slice::from_ref(&pairs),
+                json!({ "attn_mask": { "$tensor": 1 } }),
+            )
+        };
+        let (before, changed, others) =
+            (run(&row(&[])), run(&row(&[3])), run(&row(&[0, 1, 2, 4, 5, 6, 7])));
         assert!(differs(&before[3], &plain[3]));
         (0..N).filter(|i| *i != 3).for_each(|i| close(&changed[i], &before[i], 1e-6));
         close(&others[3], &before[3], 1e-6);
@@ -115,7 +131,9 @@ fn masked_positions_of_the_context_count_for_nothing() {
     let run = |context: &[f64], bits: &[u8]| {
         let context = Tensor::constant(crate::common::float(context, &[1, 4, 16]));
         let named = json!({ "context": { "$tensor": 1 }, "context_mask": { "$tensor": 2 } });
-        values(&tensor(forward_with(&model, &[x.clone(), context, mask(bits, &[1, 4])], named).unwrap()))
+        values(&tensor(
+            forward_with(&model, &[x.clone(), context, mask(bits, &[1, 4])], named).unwrap(),
+        ))
     };
     let mut other = context.clone();
     other[16..32].fill(7.0); // position 1

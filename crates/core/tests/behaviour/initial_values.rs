@@ -1,6 +1,8 @@
 //! First values: the laws that the Python package draws from, and what the seed decides.
 
-use crate::common::{array_values, autoregressive, build, gpt, layers, parameter, plain, spec, transformer};
+use crate::common::{
+    array_values, autoregressive, build, gpt, layers, parameter, plain, spec, transformer,
+};
 use serde_json::{json, Value as Json};
 use std::path::Path;
 use xt_core::{DType, Device, EntryKind, Model};
@@ -35,19 +37,25 @@ fn shapes_laws_and_moments_are_those_measured_in_python() {
         };
         checked += 1;
         let rows = recorded["parameters"].as_object().unwrap();
-        let names: Vec<&String> =
-            model.entries().iter().filter(|e| e.kind == EntryKind::Parameter).map(|e| &e.name).collect();
+        let names: Vec<&String> = model
+            .entries()
+            .iter()
+            .filter(|e| e.kind == EntryKind::Parameter)
+            .map(|e| &e.name)
+            .collect();
         assert_eq!(names, rows.keys().collect::<Vec<_>>(), "{name}");
         for (parameter, row) in rows {
-            wrong.extend(difference(&model, parameter, row).map(|w| format!("{name}, {parameter}: {w}")));
+            wrong.extend(
+                difference(&model, parameter, row).map(|w| format!("{name}, {parameter}: {w}")),
+            );
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(checked > 0, "not one model of the file could be built");
 }
 
-/// What is wrong with a parameter, if anything. Both sides are draws of one law, so that their difference has the
-/// variances of both.
+/// What is wrong with a parameter, if anything. Both sides are draws of one law, so that their
+/// difference has the variances of both.
 fn difference(model: &Model, name: &str, row: &Json) -> Option<String> {
     let leaf = model.entry(name).unwrap().param.leaf().clone();
     if json!(leaf.shape()) != row["shape"] {
@@ -57,7 +65,8 @@ fn difference(model: &Model, name: &str, row: &Json) -> Option<String> {
     let number = |key: &str| row[key].as_f64().unwrap();
     let n = xs.len() as f64;
     // the share of the law within one standard deviation, the variance of the sample's deviation
-    // (kurtosis - 1) / (4 n) in units of the law's own, and how far apart the largest values of two draws may lie
+    // (kurtosis - 1) / (4 n) in units of the law's own, and how far apart the largest values of two
+    // draws may lie
     let deviation = || number("std");
     let (inside, variance, apart) = match row["law"].as_str().unwrap() {
         "constant" => {
@@ -69,7 +78,8 @@ fn difference(model: &Model, name: &str, row: &Json) -> Option<String> {
         // the largest of n follows Gumbel's law, whose scale is 1 / sqrt(2 ln 2n); e^-14 again
         "normal" => (0.682_689, 2.0 / 4.0, deviation() * 14.0 / (2.0 * (2.0 * n).ln()).sqrt()),
         other => {
-            let want: Vec<f64> = row["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+            let want: Vec<f64> =
+                row["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
             let off = xs.iter().zip(&want).any(|(x, w)| (x - w).abs() > 1e-6);
             return off.then(|| format!("{xs:?}, not {want:?} ({other})"));
         }
@@ -86,14 +96,19 @@ fn difference(model: &Model, name: &str, row: &Json) -> Option<String> {
         ("absmax", absmax, number("absmax"), apart + 1e-4 * absmax),
         ("share within one std", share, inside, ERRORS * (inside * (1.0 - inside) / n).sqrt()),
     ];
-    let (what, got, want, limit) = checks.into_iter().find(|(_, got, want, limit)| (got - want).abs() > *limit)?;
+    let (what, got, want, limit) =
+        checks.into_iter().find(|(_, got, want, limit)| (got - want).abs() > *limit)?;
     Some(format!("{what} is {got}, not {want} (within {limit})"))
 }
 
 #[test]
 fn linear_layers_never_leave_the_bound_of_their_fan_in() {
     let model = build(&gpt(json!({ "ff_mult": 2 }), json!({ "emb_dim": 10 })));
-    let bounds = [("project_emb.weight", 10), ("attn_layers.layers.1.1.ff.3.weight", 32), ("to_logits.bias", 16)];
+    let bounds = [
+        ("project_emb.weight", 10),
+        ("attn_layers.layers.1.1.ff.3.weight", 32),
+        ("to_logits.bias", 16),
+    ];
     for (name, inputs) in bounds {
         let bound = 1.0 / f64::from(inputs).sqrt();
         assert!(parameter(&model, name).iter().all(|x| x.abs() <= bound), "{name}");
@@ -108,8 +123,9 @@ fn all(model: &Model) -> Vec<Vec<f64>> {
 fn the_seed_decides_the_values() {
     let (a, b, c) = (build(&plain()), build(&plain()), Model::from_spec(&plain(), 2).unwrap());
     assert_eq!(all(&a), all(&b));
-    let random =
-        |m: &Model| -> Vec<Vec<f64>> { all(m).into_iter().filter(|xs| xs.iter().any(|x| *x != xs[0])).collect() };
+    let random = |m: &Model| -> Vec<Vec<f64>> {
+        all(m).into_iter().filter(|xs| xs.iter().any(|x| *x != xs[0])).collect()
+    };
     assert!(random(&a).iter().zip(random(&c)).all(|(a, c)| *a != c));
 }
 
@@ -125,8 +141,11 @@ fn the_order_of_first_use_does_not_matter() {
 #[test]
 fn no_two_parameters_share_their_draws() {
     let model = build(&plain());
-    let mut firsts: Vec<String> =
-        all(&model).iter().filter(|xs| xs.iter().any(|x| *x != xs[0])).map(|xs| format!("{:?}", &xs[..4])).collect();
+    let mut firsts: Vec<String> = all(&model)
+        .iter()
+        .filter(|xs| xs.iter().any(|x| *x != xs[0]))
+        .map(|xs| format!("{:?}", &xs[..4]))
+        .collect();
     let count = firsts.len();
     firsts.sort();
     firsts.dedup();
@@ -145,21 +164,28 @@ fn values_drawn_after_a_move_to_another_type_are_the_same_numbers() {
 #[test]
 fn a_model_as_large_as_gpt_3_can_be_described_without_its_memory() {
     let options = json!({ "dim": 12288, "depth": 96, "heads": 96, "attn_dim_head": 128 });
-    let net = transformer(spec("Decoder", options), json!({ "num_tokens": 50000, "max_seq_len": 2048 }));
+    let net =
+        transformer(spec("Decoder", options), json!({ "num_tokens": 50000, "max_seq_len": 2048 }));
     let described = build(&autoregressive(net, json!({}))).describe();
     let count: u64 = described["entries"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|e| e["shape"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap()).product::<u64>())
+        .map(|e| {
+            e["shape"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap()).product::<u64>()
+        })
         .sum();
     assert!((170_000_000_000..180_000_000_000).contains(&count), "{count} parameters");
 }
 
 #[test]
 fn a_model_too_large_for_memory_is_an_error_at_first_use() {
-    let net = transformer(layers("Decoder", json!({})), json!({ "num_tokens": 1u64 << 45, "max_seq_len": 2 }));
+    let net = transformer(
+        layers("Decoder", json!({})),
+        json!({ "num_tokens": 1u64 << 45, "max_seq_len": 2 }),
+    );
     let model = build(&net);
-    let message = model.entry("token_emb.emb.weight").unwrap().param.values().unwrap_err().to_string();
+    let message =
+        model.entry("token_emb.emb.weight").unwrap().param.values().unwrap_err().to_string();
     assert!(message.contains("out of memory"), "{message}");
 }

@@ -1,4 +1,5 @@
-//! What models promise, beyond the recorded cases: initial values, modes, randomness, generation, checkpoints, training.
+//! What models promise, beyond the recorded cases: initial values, modes, randomness, generation,
+//! checkpoints, training.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

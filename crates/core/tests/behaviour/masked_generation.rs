@@ -1,7 +1,9 @@
-//! Masked generation, of which there are no recorded cases, as Python draws at random throughout: complete, repeatable, and
-//! right once a model is trained; and which parameters a loss trains.
+//! Masked generation, of which there are no recorded cases, as Python draws at random throughout:
+//! complete, repeatable, and right once a model is trained; and which parameters a loss trains.
 
-use crate::common::{build, call_numbered, ids, layers, spec, tensor, tokens, transformer, values, with};
+use crate::common::{
+    build, call_numbered, ids, layers, spec, tensor, tokens, transformer, values, with,
+};
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::training::{Optimizer, OptimizerKind};
@@ -47,10 +49,15 @@ fn generate(model: &Model, named: Json, number: u64) -> Vec<f64> {
 /// The three losses; what is absent is null.
 pub fn losses(model: &Model, x: &Tensor, named: Json, number: u64) -> Result<[Option<Tensor>; 3]> {
     let args = json!([{ "$tensor": 0 }, named]);
-    let Value::Fields(fields) = call_numbered(model, "forward", args, std::slice::from_ref(x), number)? else {
+    let Value::Fields(fields) =
+        call_numbered(model, "forward", args, std::slice::from_ref(x), number)?
+    else {
         panic!("no losses")
     };
-    assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["loss", "generator_loss", "critic_loss"]);
+    assert_eq!(
+        fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["loss", "generator_loss", "critic_loss"]
+    );
     let mut all = fields.into_iter().map(|(_, value)| match value {
         Value::Tensor(tensor) => Some(tensor),
         _ => None,
@@ -66,12 +73,19 @@ pub fn number(loss: &Option<Tensor>) -> f64 {
 fn batch_size_gives_rows_and_null_one_axis_and_no_mask_id_is_left() {
     for variant in variants() {
         let model = model(variant.clone());
-        for (batch_size, dims) in [(json!(null), vec![N]), (json!(1), vec![1, N]), (json!(3), vec![3, N])] {
+        for (batch_size, dims) in
+            [(json!(null), vec![N]), (json!(1), vec![1, N]), (json!(3), vec![3, N])]
+        {
             let args = json!([{ "batch_size": batch_size, "start_temperature": 2 }]);
             for number in 0..8 {
-                let new = tensor(call_numbered(&model, "generate", args.clone(), &[], number).unwrap());
+                let new =
+                    tensor(call_numbered(&model, "generate", args.clone(), &[], number).unwrap());
                 assert_eq!(new.dims(), dims, "{variant}");
-                assert!(values(&new).iter().all(|id| (0.0..MASK as f64).contains(id)), "{variant}: {:?}", values(&new));
+                assert!(
+                    values(&new).iter().all(|id| (0.0..MASK as f64).contains(id)),
+                    "{variant}: {:?}",
+                    values(&new)
+                );
             }
         }
     }
@@ -85,7 +99,11 @@ fn generations_and_losses_repeat_with_the_number_of_the_call() {
         assert_eq!(generate(&model, named(), 1), generate(&twin, named(), 1));
         // a single step is the last one, without temperature
         let varies = variant["steps"] != json!(1);
-        assert_eq!(generate(&model, named(), 1) != generate(&model, named(), 2), varies, "{variant}");
+        assert_eq!(
+            generate(&model, named(), 1) != generate(&model, named(), 2),
+            varies,
+            "{variant}"
+        );
         let x = tokens(2, N, 1);
         let loss = |model: &Model, call| number(&losses(model, &x, json!({}), call).unwrap()[0]);
         assert_eq!(loss(&model, 1), loss(&twin, 1));
@@ -95,7 +113,10 @@ fn generations_and_losses_repeat_with_the_number_of_the_call() {
 
 fn leaves(model: &Model) -> Vec<Arc<Leaf>> {
     let tied = model.tied();
-    let own = model.entries().iter().filter(|e| e.kind == EntryKind::Parameter && !tied.contains_key(e.name.as_str()));
+    let own = model
+        .entries()
+        .iter()
+        .filter(|e| e.kind == EntryKind::Parameter && !tied.contains_key(e.name.as_str()));
     own.map(|e| e.param.leaf().clone()).collect()
 }
 
@@ -137,7 +158,10 @@ fn losses_fall_and_a_trained_model_generates_what_it_has_seen() {
 #[test]
 fn token_critic_and_self_token_critic_learn_to_tell_real_tokens_from_generated_ones() {
     for variant in [json!({ "token_critic": critic() }), json!({ "self_token_critic": true })] {
-        let left = what_is_left(&train(&model(variant.clone()), json!({ "only_train_critic": true }), 100), 2);
+        let left = what_is_left(
+            &train(&model(variant.clone()), json!({ "only_train_critic": true }), 100),
+            2,
+        );
         assert!(left < 0.5, "{variant}: {left} of the loss is left");
     }
 }
@@ -146,8 +170,12 @@ fn token_critic_and_self_token_critic_learn_to_tell_real_tokens_from_generated_o
 pub fn reached(model: &Model, named: Json, call: u64) -> Vec<String> {
     let [loss, ..] = losses(model, &tokens(2, N, 1), named, call).unwrap();
     loss.unwrap().backward(false, &|| false).unwrap();
-    let names =
-        model.entries().iter().filter(|e| e.param.leaf().grad().unwrap().is_some()).map(|e| e.name.clone()).collect();
+    let names = model
+        .entries()
+        .iter()
+        .filter(|e| e.param.leaf().grad().unwrap().is_some())
+        .map(|e| e.name.clone())
+        .collect();
     model.entries().iter().for_each(|e| e.param.leaf().set_grad(None).unwrap());
     names
 }
@@ -156,12 +184,15 @@ pub fn reached(model: &Model, named: Json, call: u64) -> Vec<String> {
 fn only_train_generator_and_only_train_critic_reach_their_own_parameters() {
     let own = model(json!({ "token_critic": critic() }));
     let all: Vec<String> = own.entries().iter().map(|e| e.name.clone()).collect();
-    let part = |prefix: &str| all.iter().filter(|name| name.starts_with(prefix)).cloned().collect::<Vec<_>>();
+    let part = |prefix: &str| {
+        all.iter().filter(|name| name.starts_with(prefix)).cloned().collect::<Vec<_>>()
+    };
     assert_eq!(reached(&own, json!({}), 1), all);
     assert_eq!(reached(&own, json!({ "only_train_generator": true }), 1), part("net."));
     assert_eq!(reached(&own, json!({ "only_train_critic": true }), 1), part("token_critic."));
     let itself = model(json!({ "self_token_critic": true }));
-    let head = |names: Vec<String>| names.iter().any(|name| name.starts_with("token_critic.to_logits."));
+    let head =
+        |names: Vec<String>| names.iter().any(|name| name.starts_with("token_critic.to_logits."));
     assert!(head(reached(&itself, json!({}), 1)));
     assert!(!head(reached(&itself, json!({ "only_train_generator": true }), 1)));
     let critic_alone = reached(&itself, json!({ "only_train_critic": true }), 1);
@@ -194,7 +225,11 @@ fn start_temperature_0_and_a_large_filter_thres_take_the_likeliest_tokens() {
 fn noise_level_scale_shuffles_what_the_critic_chooses() {
     let model = model(json!({ "token_critic": critic() }));
     let of = |scale: f64, call| {
-        generate(&model, json!({ "batch_size": 4, "filter_thres": 0.99, "noise_level_scale": scale }), call)
+        generate(
+            &model,
+            json!({ "batch_size": 4, "filter_thres": 0.99, "noise_level_scale": scale }),
+            call,
+        )
     };
     assert_eq!(of(0.0, 1), of(0.0, 2));
     assert_ne!(of(100.0, 1), of(100.0, 2));
@@ -202,7 +237,8 @@ fn noise_level_scale_shuffles_what_the_critic_chooses() {
 
 #[test]
 fn can_mask_prev_unmasked_and_steps_change_the_way_to_the_result() {
-    let of = |more: Json| generate(&model(more), json!({ "batch_size": 8, "filter_thres": 0.5 }), 1);
+    let of =
+        |more: Json| generate(&model(more), json!({ "batch_size": 8, "filter_thres": 0.5 }), 1);
     assert_ne!(of(json!({})), of(json!({ "can_mask_prev_unmasked": true })));
     assert_ne!(of(json!({})), of(json!({ "steps": 9 })));
 }

@@ -1,4 +1,5 @@
-//! The losses of masked generation: which tokens they are about, what the model sees of them, and what it is judged by.
+//! The losses of masked generation: which tokens they are about, what the model sees of them, and
+//! what it is judged by.
 
 use crate::common::{array_values, call_numbered, ids, tensor, tokens, with};
 use crate::masked_generation::{critic, losses, model, net, number, reached, MASK, N};
@@ -18,7 +19,8 @@ fn critic_loss_weight_weighs_the_critic_in_the_sum() {
 
 #[test]
 fn generator_sample_temperature_decides_what_the_critic_judges() {
-    let model = model(json!({ "token_critic": critic(), "no_replace_prob": 0, "random_token_prob": 0 }));
+    let model =
+        model(json!({ "token_critic": critic(), "no_replace_prob": 0, "random_token_prob": 0 }));
     let judged = |temperature: f64| {
         let named = json!({ "generator_sample_temperature": temperature });
         number(&losses(&model, &tokens(8, N, 1), named, 1).unwrap()[2])
@@ -35,10 +37,14 @@ fn self_cond_train_prob_decides_whether_a_first_pass_takes_the_place_of_the_null
         assert_eq!(names.contains(&"null_embed".into()), null);
         assert!(names.contains(&"to_self_cond.weight".into()));
     }
-    assert!(model(json!({})).entries().iter().all(|e| !e.name.contains("null_embed") && !e.name.contains("self_cond")));
+    assert!(model(json!({}))
+        .entries()
+        .iter()
+        .all(|e| !e.name.contains("null_embed") && !e.name.contains("self_cond")));
 }
 
-/// A model without attention: each position has a gradient where the loss is about it, and its token alone gets one.
+/// A model without attention: each position has a gradient where the loss is about it, and its
+/// token alone gets one.
 fn blind(more: Json) -> Arc<Model> {
     model(with(json!({ "net": net(json!({ "custom_layers": ["f"] }), json!({})) }), more))
 }
@@ -50,17 +56,24 @@ fn masked(model: &Model, call: u64) -> (Vec<usize>, Vec<usize>) {
     // all tokens are 3
     let inputs = [ids(&[3; BATCH * N], &[BATCH, N]), Tensor::leaf(embeds.clone())];
     let args = json!([{ "$tensor": 0 }, { "sum_embeds": { "$tensor": 1 } }]);
-    let Value::Fields(mut fields) = call_numbered(model, "forward", args, &inputs, call).unwrap() else {
+    let Value::Fields(mut fields) = call_numbered(model, "forward", args, &inputs, call).unwrap()
+    else {
         panic!("no losses")
     };
     tensor(fields.swap_remove(0).1).backward(false, &|| false).unwrap();
     let counts = |leaf: &Leaf, group: usize| -> Vec<usize> {
         let grad = array_values(&leaf.grad().unwrap().unwrap());
-        let touched: Vec<bool> = grad.chunks_exact(16).map(|g| g.iter().any(|v| *v != 0.0)).collect();
+        let touched: Vec<bool> =
+            grad.chunks_exact(16).map(|g| g.iter().any(|v| *v != 0.0)).collect();
         touched.chunks_exact(group).map(|part| part.iter().filter(|t| **t).count()).collect()
     };
     let table = model.entry("net.token_emb.emb.weight").unwrap().param.leaf().clone();
-    let seen = counts(&table, 1).into_iter().enumerate().filter(|(_, n)| *n > 0).map(|(id, _)| id).collect();
+    let seen = counts(&table, 1)
+        .into_iter()
+        .enumerate()
+        .filter(|(_, n)| *n > 0)
+        .map(|(id, _)| id)
+        .collect();
     table.set_grad(None).unwrap();
     (counts(&embeds, N), seen)
 }
@@ -75,8 +88,10 @@ fn schedule_decides_how_many_tokens_the_loss_masks() {
         let counts: Vec<usize> = (0..20).flat_map(|call| masked(&model, call).0).collect();
         assert!(counts.iter().all(|count| (1..=N).contains(count)));
         // ranks below the share of the length
-        let expected =
-            (0..1000).map(|t| (share(f64::from(t) / 1000.0) * N as f64).max(1.0).ceil()).sum::<f64>() / 1000.0;
+        let expected = (0..1000)
+            .map(|t| (share(f64::from(t) / 1000.0) * N as f64).max(1.0).ceil())
+            .sum::<f64>()
+            / 1000.0;
         let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
         // a count spreads by less than 2.6; five standard errors
         assert!(
@@ -94,7 +109,9 @@ fn no_replace_prob_and_random_token_prob_show_other_tokens_than_the_mask_in_half
         (0..calls).map(|call| masked(&model, call).1).collect()
     };
     let mask = MASK as usize;
-    assert!(seen(json!({ "no_replace_prob": 0, "random_token_prob": 0 })).iter().all(|ids| *ids == [mask]));
+    assert!(seen(json!({ "no_replace_prob": 0, "random_token_prob": 0 }))
+        .iter()
+        .all(|ids| *ids == [mask]));
     let kept = seen(json!({ "no_replace_prob": 1, "random_token_prob": 0 }));
     assert!(kept.iter().all(|ids| *ids == [mask] || *ids == [3]));
     let random = seen(json!({ "no_replace_prob": 0, "random_token_prob": 1 }));

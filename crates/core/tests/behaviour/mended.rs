@@ -1,8 +1,9 @@
-//! Where the Python package raises, and an option does here what its name and paper promise: heads, masks, embeddings.
+//! Where the Python package raises, and an option does here what its name and paper promise: heads,
+//! masks, embeddings.
 
 use crate::common::{
-    array_values, autoregressive, build, call_numbered, close, float, forward, forward_with, gpt, ids, layers, mask,
-    normal, parameter, spec, tensor, tokens, transformer, values,
+    array_values, autoregressive, build, call_numbered, close, float, forward, forward_with, gpt,
+    ids, layers, mask, normal, parameter, spec, tensor, tokens, transformer, values,
 };
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
@@ -22,7 +23,11 @@ fn list(value: Value) -> Vec<Tensor> {
 }
 
 fn named(names: &[&str]) -> Json {
-    names.iter().enumerate().map(|(i, name)| (name.to_string(), json!({ "$tensor": i + 1 }))).collect()
+    names
+        .iter()
+        .enumerate()
+        .map(|(i, name)| (name.to_string(), json!({ "$tensor": i + 1 })))
+        .collect()
 }
 
 /// `forward` of the first tensor; the others have these names.
@@ -32,14 +37,19 @@ fn run(model: &Model, tensors: &[Tensor], names: &[&str]) -> Vec<f64> {
 
 /// Copies what `to` has of the weights of `from`.
 fn copy(from: &Model, to: &Model) {
-    let state: Vec<_> =
-        from.entries().iter().map(|e| (e.name.clone(), e.param.values().unwrap().copy().unwrap())).collect();
+    let state: Vec<_> = from
+        .entries()
+        .iter()
+        .map(|e| (e.name.clone(), e.param.values().unwrap().copy().unwrap()))
+        .collect();
     to.load_state(&state, false).unwrap();
 }
 
 #[test]
 fn tie_embedding_makes_the_token_table_the_head() {
-    for more in [json!({ "tie_embedding": true }), json!({ "tie_embedding": true, "l2norm_embed": true })] {
+    for more in
+        [json!({ "tie_embedding": true }), json!({ "tie_embedding": true, "l2norm_embed": true })]
+    {
         let model = build(&gpt(json!({}), more));
         assert!(model.entries().iter().all(|e| !e.name.starts_with("to_logits")));
         let wanted = json!({ "return_logits_and_embeddings": true });
@@ -55,8 +65,12 @@ fn tie_embedding_makes_the_token_table_the_head() {
 
 #[test]
 fn attn_one_kv_head_with_attn_num_mem_kv_equals_heads_that_are_alike() {
-    let model =
-        |one: bool| build(&layers("Decoder", json!({ "depth": 1, "attn_num_mem_kv": 3, "attn_one_kv_head": one })));
+    let model = |one: bool| {
+        build(&layers(
+            "Decoder",
+            json!({ "depth": 1, "attn_num_mem_kv": 3, "attn_one_kv_head": one }),
+        ))
+    };
     let (one, many) = (model(true), model(false));
     copy_but_heads(&one, &many);
     let x = normal(&[2, N, 16], 1);
@@ -91,9 +105,12 @@ fn masks_with_memories_are_those_with_ones_for_the_memories() {
     let whole = ops::cat(&[&mem, &x], 1).unwrap();
     let (keys, pairs) = masks();
     let short = (mask(&keys, &[2, N]), mask(&pairs, &[N, N]));
-    let long = (mask(&behind_ones(&keys, 3), &[2, N + 3]), mask(&behind_ones(&pairs, 3), &[N, N + 3]));
-    let by_mem = run(&model, &[x.clone(), mem, short.0, short.1], &["mem", "context_mask", "attn_mask"]);
-    let by_hand = run(&model, &[x, whole, long.0, long.1], &["context", "context_mask", "attn_mask"]);
+    let long =
+        (mask(&behind_ones(&keys, 3), &[2, N + 3]), mask(&behind_ones(&pairs, 3), &[N, N + 3]));
+    let by_mem =
+        run(&model, &[x.clone(), mem, short.0, short.1], &["mem", "context_mask", "attn_mask"]);
+    let by_hand =
+        run(&model, &[x, whole, long.0, long.1], &["context", "context_mask", "attn_mask"]);
     close(&by_mem, &by_hand, 1e-6);
 }
 
@@ -114,7 +131,8 @@ fn masks_with_attn_num_mem_kv_leave_the_memory_keys_open() {
         run(&model, &[x.clone(), pairs.clone()], &["attn_mask"]),
         run(&plain, &[x.clone(), pairs], &["attn_mask"])
     );
-    // with every key of the sequence hidden all weight is on the memory: no position sees another one
+    // with every key of the sequence hidden all weight is on the memory: no position sees another
+    // one
     let none = mask(&[0; N * N], &[N, N]);
     let first = ops::narrow(&x, 1, 0, 1).unwrap();
     let moved = ops::cat(&[&first, &normal(&[2, N - 1, 16], 9)], 1).unwrap();
@@ -137,7 +155,9 @@ fn masks_with_num_memory_tokens_are_those_over_vectors_in_front() {
     for class in ["Encoder", "Decoder"] {
         let (with, without) = (net(class, 2), net(class, 0));
         copy(&with, &without);
-        let front = ops::broadcast_to(&with.entry("memory_tokens").unwrap().param.tensor(), &[2, 2, 16]).unwrap();
+        let front =
+            ops::broadcast_to(&with.entry("memory_tokens").unwrap().param.tensor(), &[2, 2, 16])
+                .unwrap();
         let x = tokens(2, N, 1);
         for name in ["mask", "self_attn_context_mask"] {
             let got = run(&with, &[x.clone(), mask(&keys, &[2, N])], &[name]);
@@ -159,7 +179,8 @@ fn behind(logits: &[f64], count: usize) -> Vec<f64> {
 
 #[test]
 fn l2norm_embed_with_scaled_sinu_pos_emb_adds_waves_to_tokens_of_length_1() {
-    let model = build(&gpt(json!({}), json!({ "l2norm_embed": true, "scaled_sinu_pos_emb": true })));
+    let model =
+        build(&gpt(json!({}), json!({ "l2norm_embed": true, "scaled_sinu_pos_emb": true })));
     let wanted = json!({ "return_intermediates": true });
     let got = values(&list(forward_with(&model, &[ids(&[3, 5, 3], &[1, 3])], wanted).unwrap())[1]);
     let table = parameter(&model, "token_emb.emb.weight");
@@ -184,10 +205,15 @@ fn l2norm_embed_with_scaled_sinu_pos_emb_adds_waves_to_tokens_of_length_1() {
 fn return_intermediates_alone_gives_the_logits_with_hiddens_and_maps() {
     let model = build(&gpt(json!({}), json!({})));
     let x = tokens(2, N, 1);
-    let value = forward_with(&model, std::slice::from_ref(&x), json!({ "return_intermediates": true })).unwrap();
+    let value =
+        forward_with(&model, std::slice::from_ref(&x), json!({ "return_intermediates": true }))
+            .unwrap();
     let Value::List(pair) = &value else { panic!("no pair") };
     let Value::Fields(fields) = &pair[1] else { panic!("no fields") };
-    assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["hiddens", "attn_intermediates"]);
+    assert_eq!(
+        fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["hiddens", "attn_intermediates"]
+    );
     let all = list(value);
     // with maps, attention goes by its steps, which round differently
     close(&values(&all[0]), &values(&forward(&model, &x)), 1e-6);

@@ -1,12 +1,15 @@
 //! Where the Python package raises, and positions do here what their names and papers promise.
 
-use crate::common::{build, call_numbered, close, forward, forward_with, layers, normal, tensor, values};
+use crate::common::{
+    build, call_numbered, close, forward, forward_with, layers, normal, tensor, values,
+};
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_autograd::ops;
 use xt_core::{Model, Tensor, Value};
 
-/// One attention without norms, so that memories, which are not normed, are what the sequence itself would be.
+/// One attention without norms, so that memories, which are not normed, are what the sequence
+/// itself would be.
 fn attention(more: Json) -> Arc<Model> {
     let bare = json!({ "custom_layers": ["a"], "pre_norm": false });
     build(&layers("Decoder", crate::common::with(bare, more)))
@@ -33,12 +36,18 @@ fn a_sequence_after_its_mems_is_the_end_of_the_whole_sequence() {
         let whole = forward(&model, &x);
         for mems in [1, 4, 9] {
             let named = json!({ "mems": [{ "$tensor": 1 }] });
-            let got = tensor(forward_with(&model, &[part(mems, 10 - mems), part(0, mems)], named).unwrap());
+            let got = tensor(
+                forward_with(&model, &[part(mems, 10 - mems), part(0, mems)], named).unwrap(),
+            );
             let want = ops::narrow(&whole, 1, mems, 10 - mems).unwrap();
             close(&values(&got), &values(&want), 1e-5);
         }
         // and the memories matter
-        assert_ne!(values(&forward(&model, &part(4, 6))), values(&ops::narrow(&whole, 1, 4, 6).unwrap()), "{kind}");
+        assert_ne!(
+            values(&forward(&model, &part(4, 6))),
+            values(&ops::narrow(&whole, 1, 4, 6).unwrap()),
+            "{kind}"
+        );
     }
 }
 
@@ -47,7 +56,9 @@ fn scores(model: &Model, n: usize) -> Vec<f64> {
     let vector = normal(&[1, 1, 16], 5);
     let x = ops::broadcast_to(&vector, &[1, n, 16]).unwrap();
     let args = json!([{ "$tensor": 0 }, { "return_hiddens": true }]);
-    let Value::List(mut pair) = call_numbered(model, "forward", args, &[x], 1).unwrap() else { panic!("no pair") };
+    let Value::List(mut pair) = call_numbered(model, "forward", args, &[x], 1).unwrap() else {
+        panic!("no pair")
+    };
     let Some(Value::Fields(mut fields)) = pair.pop() else { panic!("no intermediates") };
     let Some((_, Value::List(mut maps))) = fields.pop() else { panic!("no maps") };
     let Some(Value::Fields(mut maps)) = maps.pop() else { panic!("no map") };
@@ -57,9 +68,13 @@ fn scores(model: &Model, n: usize) -> Vec<f64> {
 #[test]
 fn rotary_pos_emb_with_narrow_heads_gives_scores_by_distance() {
     const N: usize = 7;
-    for (width, more) in
-        [(4, json!({})), (8, json!({})), (9, json!({})), (16, json!({})), (8, json!({ "rotary_xpos": true }))]
-    {
+    for (width, more) in [
+        (4, json!({})),
+        (8, json!({})),
+        (9, json!({})),
+        (16, json!({})),
+        (8, json!({ "rotary_xpos": true })),
+    ] {
         let options = json!({ "rotary_pos_emb": true, "attn_dim_head": width, "heads": 1 });
         let got = scores(&attention(crate::common::with(options, more)), N);
         for i in 1..N {
@@ -74,20 +89,30 @@ fn rotary_pos_emb_with_narrow_heads_gives_scores_by_distance() {
 #[test]
 fn rotary_emb_dim_says_how_many_features_of_a_head_are_turned() {
     // at least 32, at most the whole head; half of it by default
-    for (given, head, turned) in [(json!(null), 96, 48), (json!(40), 96, 40), (json!(8), 96, 32), (json!(200), 96, 96)]
+    for (given, head, turned) in
+        [(json!(null), 96, 48), (json!(40), 96, 40), (json!(8), 96, 32), (json!(200), 96, 96)]
     {
         let options = json!({ "rotary_pos_emb": true, "rotary_emb_dim": given, "attn_dim_head": head, "heads": 1 });
         let model = attention(options);
-        assert_eq!(model.entry("rotary_pos_emb.inv_freq").unwrap().param.leaf().shape(), [turned / 2]);
+        assert_eq!(
+            model.entry("rotary_pos_emb.inv_freq").unwrap().param.leaf().shape(),
+            [turned / 2]
+        );
         // with nothing but what is left of the features, all distances have one score
-        let left = |from: usize| (0..head * 16).map(|k| if k / 16 >= from { 0.1 } else { 0.0 }).collect::<Vec<_>>();
+        let left = |from: usize| {
+            (0..head * 16).map(|k| if k / 16 >= from { 0.1 } else { 0.0 }).collect::<Vec<_>>()
+        };
         for (from, alike) in [(turned, true), (turned / 2, false)] {
             let weights = left(from);
-            ["to_q", "to_k"]
-                .iter()
-                .for_each(|name| crate::common::set(&model, &format!("layers.0.1.{name}.weight"), &weights));
+            ["to_q", "to_k"].iter().for_each(|name| {
+                crate::common::set(&model, &format!("layers.0.1.{name}.weight"), &weights)
+            });
             let got = scores(&model, 5);
-            assert_eq!(got.iter().all(|s| (s - got[0]).abs() < 1e-6), alike, "{given}, from {from}");
+            assert_eq!(
+                got.iter().all(|s| (s - got[0]).abs() < 1e-6),
+                alike,
+                "{given}, from {from}"
+            );
         }
     }
 }
@@ -99,7 +124,8 @@ fn alibi_learned_with_alibi_num_heads_starts_as_the_fixed_slopes_on_these_heads(
         build(&layers("Decoder", options))
     };
     let (learned, fixed) = (model(true), model(false));
-    let state: Vec<_> = learned.entries().iter().map(|e| (e.name.clone(), e.param.values().unwrap())).collect();
+    let state: Vec<_> =
+        learned.entries().iter().map(|e| (e.name.clone(), e.param.values().unwrap())).collect();
     fixed.load_state(&state, false).unwrap();
     let x = normal(&[2, 6, 16], 1);
     let y = forward(&learned, &x);
@@ -107,7 +133,9 @@ fn alibi_learned_with_alibi_num_heads_starts_as_the_fixed_slopes_on_these_heads(
     ops::sum(&ops::mul(&y, &y).unwrap(), None, false).unwrap().backward(false, &|| false).unwrap();
     let slopes = learned.entry("rel_pos.learned_logslopes").unwrap().param.leaf().clone();
     assert_eq!(slopes.shape(), [2, 1, 1]);
-    assert!(crate::common::array_values(&slopes.grad().unwrap().unwrap()).iter().all(|g| *g != 0.0));
+    assert!(crate::common::array_values(&slopes.grad().unwrap().unwrap())
+        .iter()
+        .all(|g| *g != 0.0));
 }
 
 /// The output of a stack whose learned slopes are all set to `log`.
@@ -123,7 +151,8 @@ fn alibi_learned_slopes_act_on_their_heads_only() {
     let x = normal(&[1, 6, 16], 1);
     assert_ne!(with_slopes(&model, &x, 0.0), with_slopes(&model, &x, 2.0));
     // without what the first head gives, its slope is nothing
-    let to_out: Vec<f64> = (0..16 * 16).map(|k| if k % 16 < 8 { 0.0 } else { 0.1 * (k % 7) as f64 }).collect();
+    let to_out: Vec<f64> =
+        (0..16 * 16).map(|k| if k % 16 < 8 { 0.0 } else { 0.1 * (k % 7) as f64 }).collect();
     crate::common::set(&model, "layers.0.1.to_out.weight", &to_out);
     assert_eq!(with_slopes(&model, &x, 0.0), with_slopes(&model, &x, 2.0));
 }

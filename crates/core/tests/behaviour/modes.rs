@@ -1,7 +1,8 @@
 //! Training mode: what it turns on, and where.
 
 use crate::common::{
-    autoregressive, build, call_numbered, forward_numbered, gpt, layers, normal, tensor, tokens, values,
+    autoregressive, build, call_numbered, forward_numbered, gpt, layers, normal, tensor, tokens,
+    values,
 };
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
@@ -27,16 +28,21 @@ fn new_models_train_and_eval_turns_every_dropout_off() {
     for (layers, wrapper) in every_dropout() {
         let net = gpt(layers.clone(), wrapper.clone());
         let plain = gpt(json!({}), json!({}));
-        for (spec, plain) in
-            [(net.clone(), plain.clone()), (autoregressive(net, json!({})), autoregressive(plain, json!({})))]
-        {
+        for (spec, plain) in [
+            (net.clone(), plain.clone()),
+            (autoregressive(net, json!({})), autoregressive(plain, json!({}))),
+        ] {
             let model = build(&spec);
             assert!(varies(&model), "{layers} {wrapper}: no dropout in a new model");
             model.train(false);
             assert!(!varies(&model), "{layers} {wrapper}: dropout in eval");
             let x = tokens(2, 8, 5);
             let same = values(&forward_numbered(&build(&plain), &x, 7));
-            assert_eq!(values(&forward_numbered(&model, &x, 1)), same, "eval is not the model without dropout");
+            assert_eq!(
+                values(&forward_numbered(&model, &x, 1)),
+                same,
+                "eval is not the model without dropout"
+            );
             model.train(true);
             assert!(varies(&model), "{layers} {wrapper}: train() does not turn dropout on again");
         }
@@ -58,7 +64,12 @@ fn nested() -> [Arc<Model>; 3] {
     let decoder = build(&layers("Decoder", json!({ "ff_dropout": 0.3 })));
     let options = json!({ "num_tokens": 17, "max_seq_len": 12, "emb_dropout": 0.3, "attn_layers": { "$module": 0 } });
     let net = make("TransformerWrapper", options, std::slice::from_ref(&decoder), 2);
-    let outer = make("AutoregressiveWrapper", json!({ "net": { "$module": 0 } }), std::slice::from_ref(&net), 3);
+    let outer = make(
+        "AutoregressiveWrapper",
+        json!({ "net": { "$module": 0 } }),
+        std::slice::from_ref(&net),
+        3,
+    );
     [decoder, net, outer]
 }
 
@@ -76,7 +87,10 @@ fn a_model_inside_may_have_a_mode_of_its_own() {
     let [decoder, net, outer] = nested();
     outer.train(false);
     decoder.train(true);
-    assert!(varies(&decoder) && varies(&net) && varies(&outer), "the layers drop, the embeddings do not");
+    assert!(
+        varies(&decoder) && varies(&net) && varies(&outer),
+        "the layers drop, the embeddings do not"
+    );
     outer.train(true);
     net.train(false);
     assert!(!varies(&decoder) && !varies(&outer), "eval of the net reaches its layers");
@@ -87,7 +101,9 @@ fn generation_runs_without_dropout_and_leaves_the_mode_alone() {
     let [_, net, outer] = nested();
     let generate = |number| {
         let args = json!([{ "$tensor": 0 }, 6, { "temperature": 0.0 }]);
-        values(&tensor(call_numbered(&outer, "generate", args, &[tokens(1, 3, 1)], number).unwrap()))
+        values(&tensor(
+            call_numbered(&outer, "generate", args, &[tokens(1, 3, 1)], number).unwrap(),
+        ))
     };
     assert_eq!(generate(1), generate(2));
     assert!(varies(&net) && varies(&outer));

@@ -64,7 +64,10 @@ fn every_option_that_changes_names() {
         norm.bias [16]
         to_logits.weight [5, 16]
         to_logits.bias [5]";
-    assert_eq!(listed(&build(&gpt(options, more))), want.lines().map(str::trim).collect::<Vec<_>>());
+    assert_eq!(
+        listed(&build(&gpt(options, more))),
+        want.lines().map(str::trim).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -86,7 +89,9 @@ fn rotary_positions_bring_a_buffer_and_take_the_table_away() {
         .collect();
     assert_eq!(buffers, ["attn_layers.rotary_pos_emb.inv_freq [16]"]);
     assert!(model.entry("pos_emb.emb.weight").is_err());
-    assert!(build(&gpt(json!({}), json!({ "use_abs_pos_emb": false }))).entry("pos_emb.emb.weight").is_err());
+    assert!(build(&gpt(json!({}), json!({ "use_abs_pos_emb": false })))
+        .entry("pos_emb.emb.weight")
+        .is_err());
 }
 
 #[test]
@@ -95,7 +100,8 @@ fn a_wrapper_shares_the_parameters_of_the_layers_that_it_was_given() {
     let child = build(&layers("Decoder", json!({})));
     let options = json!({ "num_tokens": 17, "max_seq_len": 12, "attn_layers": { "$module": 0 } });
     let rng = xt_core::Rng::new(1, 9);
-    let model = Model::build("TransformerWrapper", &options, std::slice::from_ref(&child), rng).unwrap();
+    let model =
+        Model::build("TransformerWrapper", &options, std::slice::from_ref(&child), rng).unwrap();
     for entry in child.entries() {
         let shared = model.entry(&format!("attn_layers.{}", entry.name)).unwrap();
         assert!(Arc::ptr_eq(shared.param.leaf(), entry.param.leaf()));

@@ -17,7 +17,11 @@ fn f64s(values: &[f64]) -> Array {
 }
 
 fn leaves() -> Vec<Arc<Leaf>> {
-    SIZES.iter().enumerate().map(|(i, n)| Arc::new(Leaf::new(f64s(&random(*n, i as u64))))).collect()
+    SIZES
+        .iter()
+        .enumerate()
+        .map(|(i, n)| Arc::new(Leaf::new(f64s(&random(*n, i as u64)))))
+        .collect()
 }
 
 /// The gradient of parameter `index` at `step`: any numbers, which loops and optimizer share.
@@ -25,7 +29,12 @@ fn gradient(index: usize, step: usize) -> Vec<f64> {
     random(SIZES[index], 100 + (10 * step + index) as u64)
 }
 
-fn run(optimizer: &mut Optimizer, leaves: &[Arc<Leaf>], steps: std::ops::Range<usize>, settings: &Json) {
+fn run(
+    optimizer: &mut Optimizer,
+    leaves: &[Arc<Leaf>],
+    steps: std::ops::Range<usize>,
+    settings: &Json,
+) {
     for step in steps {
         for (i, leaf) in leaves.iter().enumerate() {
             leaf.set_grad(Some(f64s(&gradient(i, step)))).unwrap();
@@ -110,9 +119,11 @@ fn a_saved_state_continues_as_if_nothing_had_happened() {
         let mut optimizer = Optimizer::new(kind, first.clone(), vec![2]).unwrap();
         run(&mut optimizer, &first, 0..3, &settings);
         // through a file, as users do it
-        let bytes = checkpoint::write_tensors(optimizer.state().unwrap(), Default::default()).unwrap();
+        let bytes =
+            checkpoint::write_tensors(optimizer.state().unwrap(), Default::default()).unwrap();
         let read = checkpoint::read(&bytes).unwrap().0;
-        let state: Vec<_> = read.into_iter().map(|(name, array)| (name, Tensor::constant(array))).collect();
+        let state: Vec<_> =
+            read.into_iter().map(|(name, array)| (name, Tensor::constant(array))).collect();
         let mut fresh = Optimizer::new(kind, first.clone(), vec![2]).unwrap();
         fresh.load_state(&state).unwrap();
         run(&mut fresh, &first, 3..6, &settings);
@@ -125,12 +136,23 @@ fn a_state_that_does_not_fit_is_an_error_and_changes_nothing() {
     let leaves = leaves();
     let mut optimizer = Optimizer::new(OptimizerKind::AdamW, leaves.clone(), vec![2]).unwrap();
     run(&mut optimizer, &leaves, 0..2, &json!({}));
-    let names = |o: &Optimizer| -> Vec<String> { o.state().unwrap().into_iter().map(|(name, _)| name).collect() };
+    let names = |o: &Optimizer| -> Vec<String> {
+        o.state().unwrap().into_iter().map(|(name, _)| name).collect()
+    };
     let before = names(&optimizer);
-    assert_eq!(before, ["0.step", "0.exp_avg", "0.exp_avg_sq", "1.step", "1.exp_avg", "1.exp_avg_sq"]);
-    for (name, count) in [("0.exp_avg", 4), ("2.exp_avg", 5), ("0.nothing", 5), ("x.exp_avg", 5), ("exp_avg", 5)] {
+    assert_eq!(
+        before,
+        ["0.step", "0.exp_avg", "0.exp_avg_sq", "1.step", "1.exp_avg", "1.exp_avg_sq"]
+    );
+    for (name, count) in
+        [("0.exp_avg", 4), ("2.exp_avg", 5), ("0.nothing", 5), ("x.exp_avg", 5), ("exp_avg", 5)]
+    {
         let state = [(name.to_string(), Tensor::constant(float(&vec![0.0; count], &[count])))];
-        assert_eq!(optimizer.load_state(&state).unwrap_err().code(), "invalid_checkpoint", "{name}");
+        assert_eq!(
+            optimizer.load_state(&state).unwrap_err().code(),
+            "invalid_checkpoint",
+            "{name}"
+        );
         assert_eq!(names(&optimizer), before);
     }
 }
@@ -147,7 +169,9 @@ fn groups_have_their_own_settings_and_parameters_without_gradient_stay() {
     assert_eq!(weights(&leaves)[1], start[1]);
     optimizer.zero_grad().unwrap();
     let before = weights(&leaves);
-    optimizer.step(&[json!({ "lr": 9.0, "weight_decay": 1.0 }), json!({ "lr": 9.0 })], &|| false).unwrap();
+    optimizer
+        .step(&[json!({ "lr": 9.0, "weight_decay": 1.0 }), json!({ "lr": 9.0 })], &|| false)
+        .unwrap();
     assert_eq!(weights(&leaves), before);
 }
 
@@ -158,7 +182,11 @@ fn a_state_that_was_given_away_or_put_back_stays_as_it_is() {
     run(&mut optimizer, &leaves, 0..2, &json!({}));
     let given = optimizer.state().unwrap();
     let values = |state: &[(String, Tensor)]| -> Vec<_> {
-        state.iter().filter(|(_, t)| t.rank() > 0).map(|(_, t)| array_values(&t.array().unwrap())).collect()
+        state
+            .iter()
+            .filter(|(_, t)| t.rank() > 0)
+            .map(|(_, t)| array_values(&t.array().unwrap()))
+            .collect()
     };
     let before = values(&given);
     run(&mut optimizer, &leaves, 2..3, &json!({}));
@@ -178,7 +206,12 @@ fn errors_and_aborts_change_no_weight() {
     let polls = std::cell::Cell::new(0);
     let late = || polls.replace(polls.get() + 1) > 0;
     assert_eq!(optimizer.step(&[json!({})], &late).unwrap_err().code(), "aborted");
-    for wrong in [json!({ "lr": -1.0 }), json!({ "betas": [1.0, 0.5] }), json!({ "momentum": 0.5 }), json!([])] {
+    for wrong in [
+        json!({ "lr": -1.0 }),
+        json!({ "betas": [1.0, 0.5] }),
+        json!({ "momentum": 0.5 }),
+        json!([]),
+    ] {
         assert_eq!(optimizer.step(&[wrong], &|| false).unwrap_err().code(), "invalid_options");
     }
     leaves[1].set_grad(Some(float(&[1.0; 3], &[3]))).unwrap(); // of another type than the weight
@@ -186,16 +219,26 @@ fn errors_and_aborts_change_no_weight() {
     assert_eq!(weights(&leaves), before);
     assert!(optimizer.state().unwrap().is_empty());
     let twice = vec![leaves[0].clone(), leaves[0].clone()];
-    assert!(matches!(Optimizer::new(OptimizerKind::Sgd, twice, vec![2]), Err(Error::Options { .. })));
+    assert!(matches!(
+        Optimizer::new(OptimizerKind::Sgd, twice, vec![2]),
+        Err(Error::Options { .. })
+    ));
 }
 
 #[test]
 fn clipping_scales_all_gradients_by_their_common_norm() {
     let leaves = leaves();
-    let set = || leaves.iter().enumerate().for_each(|(i, l)| l.set_grad(Some(f64s(&gradient(i, 0)))).unwrap());
+    let set = || {
+        leaves
+            .iter()
+            .enumerate()
+            .for_each(|(i, l)| l.set_grad(Some(f64s(&gradient(i, 0)))).unwrap())
+    };
     let all: Vec<f64> = (0..2).flat_map(|i| gradient(i, 0)).collect();
     let norm = all.iter().map(|g| g * g).sum::<f64>().sqrt();
-    let got = || leaves.iter().flat_map(|l| array_values(&l.grad().unwrap().unwrap())).collect::<Vec<_>>();
+    let got = || {
+        leaves.iter().flat_map(|l| array_values(&l.grad().unwrap().unwrap())).collect::<Vec<_>>()
+    };
     set();
     assert!((clip_grad_norm(&leaves, 0.5, &|| false).unwrap() - norm).abs() < 1e-9);
     close(&got(), &all.iter().map(|g| g * 0.5 / (norm + 1e-6)).collect::<Vec<_>>(), 1e-9);

@@ -1,8 +1,8 @@
 //! Options that the recorded cases lack, by their properties.
 
 use crate::common::{
-    build, call_numbered, close, float, forward, forward_numbered, forward_with, gpt, ids, layers, normal, plain, spec,
-    tensor, tokens, values, with,
+    build, call_numbered, close, float, forward, forward_numbered, forward_with, gpt, ids, layers,
+    normal, plain, spec, tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
@@ -22,7 +22,14 @@ fn varies_in_training_only(spec: &Json, x: &Tensor) {
     let model = build(spec);
     let run = |number| {
         values(&first(
-            call_numbered(&model, "forward", json!([{ "$tensor": 0 }]), std::slice::from_ref(x), number).unwrap(),
+            call_numbered(
+                &model,
+                "forward",
+                json!([{ "$tensor": 0 }]),
+                std::slice::from_ref(x),
+                number,
+            )
+            .unwrap(),
         ))
     };
     assert_ne!(run(1), run(2), "{spec}");
@@ -50,7 +57,10 @@ fn attn_dropout_leaves_the_maps_that_are_returned_alone() {
 
 #[test]
 fn dropout_of_a_bare_attention_varies_in_training_only() {
-    varies_in_training_only(&spec("Attention", json!({ "dim": 16, "dropout": 0.3 })), &normal(&[2, 5, 16], 1));
+    varies_in_training_only(
+        &spec("Attention", json!({ "dim": 16, "dropout": 0.3 })),
+        &normal(&[2, 5, 16], 1),
+    );
 }
 
 #[test]
@@ -60,7 +70,10 @@ fn dropout_of_an_image_model_does_nothing_as_in_python() {
         build(&spec("ViTransformerWrapper", with(options, more)))
     };
     let x = normal(&[2, 3, 4, 4], 1);
-    assert_eq!(values(&forward(&vit(json!({ "dropout": 0.9 })), &x)), values(&forward(&vit(json!({})), &x)));
+    assert_eq!(
+        values(&forward(&vit(json!({ "dropout": 0.9 })), &x)),
+        values(&forward(&vit(json!({})), &x))
+    );
     varies_in_training_only(&vit(json!({ "emb_dropout": 0.3 })).spec(), &x);
 }
 
@@ -76,9 +89,14 @@ fn zero_init_branch_output_starts_as_the_identity() {
 #[test]
 fn attn_zero_init_output_and_ff_zero_init_output_start_their_branches_at_0() {
     let x = normal(&[2, 5, 16], 1);
-    for (option, kind, other) in [("attn_zero_init_output", "a", "f"), ("ff_zero_init_output", "f", "a")] {
+    for (option, kind, other) in
+        [("attn_zero_init_output", "a", "f"), ("ff_zero_init_output", "f", "a")]
+    {
         let of = |kind: &str| {
-            values(&forward(&build(&layers("Encoder", json!({ option: true, "custom_layers": [kind] }))), &x))
+            values(&forward(
+                &build(&layers("Encoder", json!({ option: true, "custom_layers": [kind] }))),
+                &x,
+            ))
         };
         assert_eq!(of(kind), values(&x), "{option}");
         assert_ne!(of(other), values(&x), "{option}");
@@ -99,12 +117,16 @@ fn ff_dim_out_of_1_is_spread_over_the_residual() {
 #[test]
 fn only_cross_leaves_the_self_attention_out() {
     let model = build(&layers("Decoder", json!({ "cross_attend": true, "only_cross": true })));
-    let names: Vec<&str> = model.entries().iter().map(|e| e.name.as_str()).filter(|n| n.contains("to_q")).collect();
+    let names: Vec<&str> =
+        model.entries().iter().map(|e| e.name.as_str()).filter(|n| n.contains("to_q")).collect();
     assert_eq!(names, ["layers.0.1.to_q.weight", "layers.2.1.to_q.weight"]);
     // positions do not see each other
     let (x, context) = (normal(&[1, 3, 16], 1), normal(&[1, 4, 16], 2));
     let run = |x: Tensor| {
-        values(&tensor(forward_with(&model, &[x, context.clone()], json!({ "context": { "$tensor": 1 } })).unwrap()))
+        values(&tensor(
+            forward_with(&model, &[x, context.clone()], json!({ "context": { "$tensor": 1 } }))
+                .unwrap(),
+        ))
     };
     let alone = run(ops::narrow(&x, 1, 1, 1).unwrap());
     close(&alone, &run(x)[16..32], 1e-5);
@@ -118,8 +140,9 @@ fn attention(more: Json) -> Arc<Model> {
 fn causal_attentions_see_no_later_key() {
     let x = normal(&[1, 5, 16], 1);
     let start = ops::narrow(&x, 1, 0, 3).unwrap();
-    let of =
-        |model: &Model, x: &Tensor| values(&first(forward_with(model, std::slice::from_ref(x), json!({})).unwrap()));
+    let of = |model: &Model, x: &Tensor| {
+        values(&first(forward_with(model, std::slice::from_ref(x), json!({})).unwrap()))
+    };
     let (causal, other) = (attention(json!({ "causal": true })), attention(json!({})));
     close(&of(&causal, &x)[..48], &of(&causal, &start), 1e-6);
     assert_ne!(of(&other, &x)[..48], of(&other, &start));
@@ -131,7 +154,9 @@ fn mem_of_a_bare_attention_is_more_to_attend_to() {
     let whole = ops::cat(&[&mem, &x], 1).unwrap();
     let model = attention(json!({}));
     let run = |name: &str, more: Tensor| {
-        values(&first(forward_with(&model, &[x.clone(), more], json!({ name: { "$tensor": 1 } })).unwrap()))
+        values(&first(
+            forward_with(&model, &[x.clone(), more], json!({ name: { "$tensor": 1 } })).unwrap(),
+        ))
     };
     close(&run("mem", mem), &run("context", whole), 1e-6);
 }
@@ -169,11 +194,17 @@ fn stepped(kind: OptimizerKind, settings: Json, steps: usize) -> f64 {
 
 #[test]
 fn dampening_and_nesterov_change_the_momentum_of_sgd() {
-    let sgd = |more: Json| stepped(OptimizerKind::Sgd, with(json!({ "lr": 0.1, "momentum": 0.5 }), more), 2);
+    let sgd = |more: Json| {
+        stepped(OptimizerKind::Sgd, with(json!({ "lr": 0.1, "momentum": 0.5 }), more), 2)
+    };
     // velocities 1 and 0.5 · 1 + gradient
     close(&[sgd(json!({}))], &[1.0 - 0.1 - 0.15], 1e-6);
     close(&[sgd(json!({ "dampening": 0.4 }))], &[1.0 - 0.1 - 0.1 * (0.5 + 0.6)], 1e-6);
-    close(&[sgd(json!({ "nesterov": true }))], &[1.0 - 0.1 * (1.0 + 0.5) - 0.1 * (1.0 + 0.75)], 1e-6);
+    close(
+        &[sgd(json!({ "nesterov": true }))],
+        &[1.0 - 0.1 * (1.0 + 0.5) - 0.1 * (1.0 + 0.75)],
+        1e-6,
+    );
 }
 
 #[test]
@@ -186,7 +217,11 @@ fn eps_stands_below_the_root_of_adams_second_moment() {
 fn emb_dim_of_a_continuous_model_does_nothing_as_in_python() {
     let of = |more: Json| {
         let options = json!({ "max_seq_len": 8, "attn_layers": layers("Encoder", json!({})) });
-        forward_numbered(&build(&spec("ContinuousTransformerWrapper", with(options, more))), &normal(&[1, 4, 16], 1), 1)
+        forward_numbered(
+            &build(&spec("ContinuousTransformerWrapper", with(options, more))),
+            &normal(&[1, 4, 16], 1),
+            1,
+        )
     };
     assert_eq!(values(&of(json!({ "emb_dim": 99 }))), values(&of(json!({}))));
 }

@@ -1,6 +1,8 @@
 //! Prompts of different lengths in one batch.
 
-use crate::common::{autoregressive, build, call_numbered, gpt, ids, layers, mask, plain, tensor, values, with};
+use crate::common::{
+    autoregressive, build, call_numbered, gpt, ids, layers, mask, plain, tensor, values, with,
+};
 use serde_json::{json, Value as Json};
 use xt_core::{Args, Model, Result, Tensor};
 
@@ -32,7 +34,8 @@ fn padded(prompts: &[&[i64]], side: Side) -> [Tensor; 2] {
 }
 
 fn generate(model: &Model, tensors: &[Tensor], count: usize, named: Json) -> Result<Tensor> {
-    call_numbered(model, "generate", json!([{ "$tensor": 0 }, count, named]), tensors, 1).map(tensor)
+    call_numbered(model, "generate", json!([{ "$tensor": 0 }, count, named]), tensors, 1)
+        .map(tensor)
 }
 
 fn alone(model: &Model, prompt: &[i64], count: usize, named: &Json) -> Vec<f64> {
@@ -42,7 +45,8 @@ fn alone(model: &Model, prompt: &[i64], count: usize, named: &Json) -> Vec<f64> 
 /// What all prompts together give, as what each gives by itself.
 #[track_caller]
 fn same_as_alone(model: &Model, count: usize, named: Json) {
-    let want: Vec<f64> = PROMPTS.iter().flat_map(|prompt| alone(model, prompt, count, &named)).collect();
+    let want: Vec<f64> =
+        PROMPTS.iter().flat_map(|prompt| alone(model, prompt, count, &named)).collect();
     for side in [Side::Left, Side::Right, Side::Both] {
         let named = with(named.clone(), json!({ "mask": { "$tensor": 1 } }));
         let got = generate(model, &padded(&PROMPTS, side), count, named).unwrap();
@@ -115,8 +119,11 @@ fn a_context_goes_with_its_prompt_also_for_several_sequences_of_each() {
     let mut want = vec![];
     for (i, prompt) in PROMPTS[..2].iter().enumerate() {
         let own = xt_autograd::ops::narrow(&context, 0, i, 1).unwrap();
-        let named = json!({ "num_beams": 2, "num_return_sequences": 2, "context": { "$tensor": 1 } });
-        want.extend(values(&generate(&model, &[ids(prompt, &[1, prompt.len()]), own], 5, named).unwrap()));
+        let named =
+            json!({ "num_beams": 2, "num_return_sequences": 2, "context": { "$tensor": 1 } });
+        want.extend(values(
+            &generate(&model, &[ids(prompt, &[1, prompt.len()]), own], 5, named).unwrap(),
+        ));
     }
     assert_eq!(values(&got), want);
 }
@@ -126,7 +133,8 @@ fn masks_that_leave_nothing_or_move_what_is_given_by_column_are_errors() {
     let model = build(&plain());
     let tokens = ids(&[1, 2, 3, 4], &[2, 2]);
     let named = || json!({ "temperature": 0, "mask": { "$tensor": 1 } });
-    let message = |tensors: &[Tensor], named| generate(&model, tensors, 2, named).err().unwrap().to_string();
+    let message =
+        |tensors: &[Tensor], named| generate(&model, tensors, 2, named).err().unwrap().to_string();
     let error = message(&[tokens.clone(), mask(&[1, 1, 0, 0], &[2, 2])], named());
     assert!(error.contains("row 1 of mask is false everywhere"), "{error}");
     let error = message(&[tokens.clone(), ids(&[1, 1, 1, 1], &[2, 2])], named());
@@ -179,8 +187,11 @@ fn a_step_at_a_time_gives_padding_for_rows_that_have_ended() {
 fn padding_need_not_be_of_the_vocabulary() {
     for own in [json!({}), json!({ "rotary_pos_emb": true })] {
         let model = build(&autoregressive(gpt(own, json!({})), json!({})));
-        for named in [json!({ "temperature": 0, "repetition_penalty": 2 }), json!({ "num_beams": 2 })] {
-            let want = values(&generate(&model, &[ids(&[3, 1, 4], &[1, 3])], 14, named.clone()).unwrap());
+        for named in
+            [json!({ "temperature": 0, "repetition_penalty": 2 }), json!({ "num_beams": 2 })]
+        {
+            let want =
+                values(&generate(&model, &[ids(&[3, 1, 4], &[1, 3])], 14, named.clone()).unwrap());
             let named = with(named, json!({ "mask": { "$tensor": 1 } }));
             for padding in [-1, -100, 17, i64::MAX] {
                 let tokens = ids(&[padding, padding, 3, 1, 4, 3, 1, 4, padding, padding], &[2, 5]);
@@ -198,7 +209,8 @@ fn padding_need_not_be_of_the_vocabulary() {
     let named = || json!({ "temperature": 0, "repetition_penalty": 3 });
     let (got, want) = (hole(-1, named()).unwrap(), hole(3, named()).unwrap());
     assert_eq!(values(&got), values(&want), "a token that is not real is none to penalise");
-    let error = generate(&model, &[ids(&[3, -1], &[1, 2])], 2, json!({})).err().unwrap().to_string();
+    let error =
+        generate(&model, &[ids(&[3, -1], &[1, 2])], 2, json!({})).err().unwrap().to_string();
     assert!(error.contains("-1"), "{error}");
 }
 
@@ -207,10 +219,16 @@ fn a_prompt_without_batch_axis_takes_masks_without_one() {
     let model = build(&plain());
     let named = json!({ "temperature": 0 });
     let want = generate(&model, &[ids(&[1, 2], &[2])], 4, named.clone()).unwrap();
-    let masked = with(named, json!({ "mask": { "$tensor": 1 }, "self_attn_context_mask": { "$tensor": 1 } }));
-    let got = generate(&model, &[ids(&[1, 2, 9], &[3]), mask(&[1, 1, 0], &[3])], 4, masked.clone()).unwrap();
+    let masked = with(
+        named,
+        json!({ "mask": { "$tensor": 1 }, "self_attn_context_mask": { "$tensor": 1 } }),
+    );
+    let got = generate(&model, &[ids(&[1, 2, 9], &[3]), mask(&[1, 1, 0], &[3])], 4, masked.clone())
+        .unwrap();
     assert_eq!((got.dims(), values(&got)), (want.dims(), values(&want)));
-    let error = |tokens: Tensor| generate(&model, &[tokens, mask(&[1, 1], &[2])], 4, masked.clone()).err().unwrap();
+    let error = |tokens: Tensor| {
+        generate(&model, &[tokens, mask(&[1, 1], &[2])], 4, masked.clone()).err().unwrap()
+    };
     assert!(error(ids(&[1, 2, 9], &[3])).to_string().contains("mask must be bool of shape [1, 3]"));
     assert!(error(ids(&[1, 2], &[1, 2])).to_string().contains("mask must be bool of shape [1, 2]"));
 }

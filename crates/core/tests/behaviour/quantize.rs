@@ -1,6 +1,8 @@
 //! Weights in fewer bytes: which ones, what they give, and what is refused.
 
-use crate::common::{autoregressive, build, call_numbered, forward, gpt, tensor, tokens, transformer, values};
+use crate::common::{
+    autoregressive, build, call_numbered, forward, gpt, tensor, tokens, transformer, values,
+};
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::generation::Generation;
@@ -25,7 +27,8 @@ fn packed(model: &Model) -> Vec<&str> {
 
 /// The largest difference, as a share of the largest value.
 fn distance(got: &[f64], want: &[f64]) -> f64 {
-    let most = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |most: f64, x| most.max(x.abs()));
+    let most =
+        |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |most: f64, x| most.max(x.abs()));
     most(&mut got.iter().zip(want).map(|(g, w)| g - w)) / most(&mut want.iter().copied())
 }
 
@@ -47,7 +50,10 @@ fn weights_of_linear_layers_are_quantized_and_nothing_else() {
     let names = packed(&model);
     assert_eq!(names.len(), 2 * (4 + 2) + 1, "{names:?}");
     for part in ["to_q", "to_k", "to_v", "to_out", "ff.0.0", "ff.3", "to_logits"] {
-        assert!(names.iter().any(|name| name.ends_with(&format!("{part}.weight"))), "{part}: {names:?}");
+        assert!(
+            names.iter().any(|name| name.ends_with(&format!("{part}.weight"))),
+            "{part}: {names:?}"
+        );
     }
     for (format, most) in [(Format::Q8_0, 0.02), (Format::Q4_0, 0.3), (Format::Bf16, 0.3)] {
         model.quantize(format).unwrap();
@@ -61,7 +67,11 @@ fn weights_of_linear_layers_are_quantized_and_nothing_else() {
     // blocks of 32 do not fit rows of 16
     let narrow = build(&autoregressive(gpt(json!({}), json!({})), json!({})));
     narrow.quantize(Format::Q4_0).unwrap();
-    assert!(packed(&narrow).iter().all(|name| name.ends_with("ff.3.weight")), "{:?}", packed(&narrow));
+    assert!(
+        packed(&narrow).iter().all(|name| name.ends_with("ff.3.weight")),
+        "{:?}",
+        packed(&narrow)
+    );
     narrow.quantize(Format::Bf16).unwrap();
     assert_eq!(packed(&narrow).len(), 13);
 }
@@ -76,9 +86,12 @@ fn a_generation_takes_the_weights_of_its_step_and_keeps_what_it_can() {
     };
     let start = |cached: bool| {
         let tensors = [tokens(2, 4, 1)];
-        let args =
-            Args::new("generate", json!([{ "$tensor": 0 }, 8, { "cache_kv": cached, "temperature": 0.0 }]), &tensors)
-                .unwrap();
+        let args = Args::new(
+            "generate",
+            json!([{ "$tensor": 0 }, 8, { "cache_kv": cached, "temperature": 0.0 }]),
+            &tensors,
+        )
+        .unwrap();
         model.generation("generate", &args).unwrap()
     };
     let rng = Rng::new(1, 1);
@@ -90,7 +103,8 @@ fn a_generation_takes_the_weights_of_its_step_and_keeps_what_it_can() {
         }
         let [kept, plain] = pair.each_mut().map(|generation| generation.logits(&ctx).unwrap());
         assert!(distance(&values(&kept), &values(&plain)) < 1e-4);
-        pair.iter_mut().for_each(|generation| drop(generation.accept(&plain, false, &rng).unwrap()));
+        pair.iter_mut()
+            .for_each(|generation| drop(generation.accept(&plain, false, &rng).unwrap()));
     }
     for format in Format::ALL {
         model.quantize(format).unwrap();
@@ -102,8 +116,11 @@ fn a_generation_takes_the_weights_of_its_step_and_keeps_what_it_can() {
 fn training_is_refused_until_weights_are_loaded() {
     let model = build(&wide(json!({})));
     let leaves: Vec<_> = model.entries().iter().map(|e| e.param.leaf().clone()).collect();
-    let mut optimizer = Optimizer::new(OptimizerKind::Sgd, leaves.clone(), vec![leaves.len()]).unwrap();
-    let loss = |model: &Model| call_numbered(model, "forward", json!([{ "$tensor": 0 }]), &[tokens(2, 5, 1)], 1);
+    let mut optimizer =
+        Optimizer::new(OptimizerKind::Sgd, leaves.clone(), vec![leaves.len()]).unwrap();
+    let loss = |model: &Model| {
+        call_numbered(model, "forward", json!([{ "$tensor": 0 }]), &[tokens(2, 5, 1)], 1)
+    };
     let stale = tensor(loss(&model).unwrap());
     let weights = state(&model);
     model.quantize(Format::Q8_0).unwrap();
@@ -166,10 +183,17 @@ fn what_cannot_be_quantized_says_why_and_changes_nothing() {
     leaf.set(xt_kernels::ops::elementwise::affine(&weights, f64::INFINITY, 0.0).unwrap()).unwrap();
     let error = model.quantize(Format::Q8_0).unwrap_err();
     assert_eq!(error.code(), "invalid_tensor");
-    assert!(error.to_string().contains("`net.to_logits.weight`") && packed(&model).is_empty(), "{error}");
+    assert!(
+        error.to_string().contains("`net.to_logits.weight`") && packed(&model).is_empty(),
+        "{error}"
+    );
     leaf.set(weights).unwrap();
     leaf.move_to(&Device::Cpu, DType::F64).unwrap();
-    assert!(model.quantize(Format::Q8_0).unwrap_err().to_string().contains("f32 weights on the CPU"));
+    assert!(model
+        .quantize(Format::Q8_0)
+        .unwrap_err()
+        .to_string()
+        .contains("f32 weights on the CPU"));
     assert!(packed(&model).is_empty());
 }
 

@@ -25,8 +25,8 @@ fn softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
     weights.iter().map(|w| w / sum).collect()
 }
 
-/// Pearson's sum over the tokens that may come: its mean is the degrees of freedom k, its variance 2 k; six standard
-/// deviations are beyond chance, also with its long tail.
+/// Pearson's sum over the tokens that may come: its mean is the degrees of freedom k, its variance
+/// 2 k; six standard deviations are beyond chance, also with its long tail.
 #[track_caller]
 fn follows(counts: &[f64], chances: &[f64]) {
     let mut sum = 0.0;
@@ -40,7 +40,10 @@ fn follows(counts: &[f64], chances: &[f64]) {
         sum += (count - expected).powi(2) / expected;
     }
     let k = chances.iter().filter(|c| **c > 0.0).count() as f64 - 1.0;
-    assert!(sum <= k + 6.0 * (2.0 * k).sqrt(), "{sum} with {k} degrees of freedom: {counts:?}, {chances:?}");
+    assert!(
+        sum <= k + 6.0 * (2.0 * k).sqrt(),
+        "{sum} with {k} degrees of freedom: {counts:?}, {chances:?}"
+    );
 }
 
 /// Chances 0.5, 0.25, 0.15, 0.06, 0.04 in a mixed order.
@@ -51,7 +54,8 @@ fn logits() -> Vec<f64> {
 #[test]
 fn frequencies_follow_the_softmax_at_every_temperature() {
     for temperature in [0.5, 1.0, 2.0] {
-        let counts = drawn(&logits(), json!({ "temperature": temperature, "filter_thres": 0.0 }), false, 1);
+        let counts =
+            drawn(&logits(), json!({ "temperature": temperature, "filter_thres": 0.0 }), false, 1);
         follows(&counts, &softmax(&logits(), temperature));
     }
 }
@@ -72,7 +76,10 @@ fn filters_leave_their_tokens_with_chances_in_proportion() {
         (json!({ "filter_logits_fn": "top_p", "filter_thres": 0.2 }), rest(&[1, 4, 2])),
         (json!({ "filter_logits_fn": "top_p", "filter_thres": 0.9 }), rest(&[1])),
         // at least 0.5 squared times 0.2 = 0.05; all that stay are alike
-        (json!({ "filter_logits_fn": "top_a", "min_p_ratio": 0.2 }), vec![0.25, 0.25, 0.25, 0.0, 0.25]),
+        (
+            json!({ "filter_logits_fn": "top_a", "min_p_ratio": 0.2 }),
+            vec![0.25, 0.25, 0.25, 0.0, 0.25],
+        ),
     ];
     for (named, chances) in cases {
         follows(&drawn(&logits(), named, false, 2), &chances);
@@ -88,7 +95,8 @@ fn logits_that_a_caller_has_filtered_are_taken_as_they_are() {
 
 #[test]
 fn temperature_0_takes_the_first_of_the_largest() {
-    let counts = drawn(&[1.0, 3.0, 3.0, 2.0], json!({ "temperature": 0.0, "filter_thres": 0.0 }), false, 4);
+    let counts =
+        drawn(&[1.0, 3.0, 3.0, 2.0], json!({ "temperature": 0.0, "filter_thres": 0.0 }), false, 4);
     assert_eq!(counts, [0.0, ROWS as f64, 0.0, 0.0]);
 }
 
@@ -125,7 +133,8 @@ fn where_no_token_is_left_there_is_an_error() {
             1 => refusal(row, named.clone(), filtered),
             _ => beams_refusal(&all(row), rows, filtered),
         };
-        assert!(refused(&NONE, false).contains("row 0 has no token left to draw: all its logits are -Infinity"));
+        assert!(refused(&NONE, false)
+            .contains("row 0 has no token left to draw: all its logits are -Infinity"));
         assert!(refused(&NONE, true).contains("row 0 has no token left to draw: filter_logits_fn"));
         assert!(refused(&[1.0, f64::NAN, 2.0], false).contains("NaN: has training diverged?"));
         assert!(refused(&[1.0, -f64::NAN, 2.0], true).contains("filter_logits_fn gave are NaN"));
@@ -134,7 +143,8 @@ fn where_no_token_is_left_there_is_an_error() {
 
 fn beams_refusal(logits: &[f64], rows: usize, filtered: bool) -> String {
     let start = [ids(&[0], &[1, 1])];
-    let args = Args::new("generate", json!([{ "$tensor": 0 }, 1, { "num_beams": rows }]), &start).unwrap();
+    let args =
+        Args::new("generate", json!([{ "$tensor": 0 }, 1, { "num_beams": rows }]), &start).unwrap();
     let mut generation = build(&plain()).generation("generate", &args).unwrap();
     let all = Tensor::constant(float(logits, &[rows, logits.len() / rows]));
     match generation.accept(&all, filtered, &Rng::new(5, 5)) {
@@ -172,7 +182,13 @@ fn rest(kept: &[usize]) -> Vec<f64> {
 
 #[test]
 fn top_k_tokens_keeps_so_many() {
-    for (count, kept) in [(1, &[1][..]), (2, &[1, 4]), (3, &[1, 4, 2]), (5, &[0, 1, 2, 3, 4]), (50, &[0, 1, 2, 3, 4])] {
+    for (count, kept) in [
+        (1, &[1][..]),
+        (2, &[1, 4]),
+        (3, &[1, 4, 2]),
+        (5, &[0, 1, 2, 3, 4]),
+        (50, &[0, 1, 2, 3, 4]),
+    ] {
         follows(&drawn(&logits(), json!({ "top_k_tokens": count }), false, 8), &rest(kept));
     }
     // of equal ones the first
@@ -200,8 +216,13 @@ fn nucleus_p_keeps_the_smallest_set_with_that_mass() {
 
 #[test]
 fn min_p_keeps_what_is_not_much_less_likely_than_the_likeliest() {
-    for (p, kept) in [(1.0, &[1][..]), (0.5, &[1, 4]), (0.3, &[1, 4, 2]), (0.1, &[1, 4, 2, 0]), (0.0, &[0, 1, 2, 3, 4])]
-    {
+    for (p, kept) in [
+        (1.0, &[1][..]),
+        (0.5, &[1, 4]),
+        (0.3, &[1, 4, 2]),
+        (0.1, &[1, 4, 2, 0]),
+        (0.0, &[0, 1, 2, 3, 4]),
+    ] {
         follows(&drawn(&logits(), json!({ "min_p": p }), false, 10), &rest(kept));
     }
 }
@@ -209,8 +230,14 @@ fn min_p_keeps_what_is_not_much_less_likely_than_the_likeliest() {
 #[test]
 fn filters_under_plain_names_go_together_one_after_the_other() {
     // three tokens of 0.5, 0.25, 0.15: the first two have 0.83 of what is left
-    follows(&drawn(&logits(), json!({ "top_k_tokens": 3, "nucleus_p": 0.83 }), false, 11), &rest(&[1, 4]));
-    follows(&drawn(&logits(), json!({ "top_k_tokens": 4, "min_p": 0.3 }), false, 11), &rest(&[1, 4, 2]));
+    follows(
+        &drawn(&logits(), json!({ "top_k_tokens": 3, "nucleus_p": 0.83 }), false, 11),
+        &rest(&[1, 4]),
+    );
+    follows(
+        &drawn(&logits(), json!({ "top_k_tokens": 4, "min_p": 0.3 }), false, 11),
+        &rest(&[1, 4, 2]),
+    );
     // a filter of the reference that is asked for comes first
     let named = json!({ "filter_logits_fn": "top_k", "filter_thres": 0.6, "min_p": 0.1 });
     follows(&drawn(&logits(), named, false, 11), &rest(&[1, 4]));
@@ -235,7 +262,8 @@ fn descending(row: &[f64]) -> Vec<usize> {
 #[test]
 fn filters_of_large_vocabularies_keep_what_sorting_says() {
     // steps of a half: many are equal
-    let row: Vec<f64> = Rng::new(2, 1).stream().normal(3000).into_iter().map(|x| (4.0 * x).round() / 2.0).collect();
+    let row: Vec<f64> =
+        Rng::new(2, 1).stream().normal(3000).into_iter().map(|x| (4.0 * x).round() / 2.0).collect();
     let logits = Tensor::constant(float(&row, &[1, 3000]));
     let (order, weights) = (descending(&row), softmax(&row, 1.0));
     let kept = |filtered: xt_core::Result<Tensor>| -> Vec<usize> {
@@ -249,14 +277,22 @@ fn filters_of_large_vocabularies_keep_what_sorting_says() {
     };
     for thres in [0.0, 0.1, 0.5, 0.9, 0.999] {
         let count = ((1.0 - thres) * 3000.0_f64).ceil() as usize;
-        assert_eq!(kept(xt_core::generation::top_k(&logits, thres)), sorted(count), "top_k {thres}");
+        assert_eq!(
+            kept(xt_core::generation::top_k(&logits, thres)),
+            sorted(count),
+            "top_k {thres}"
+        );
         let mut before = 0.0;
         let mut count = 0;
         while count < 3000 && (count == 0 || before <= 1.0 - thres) {
             before += weights[order[count]];
             count += 1;
         }
-        assert_eq!(kept(xt_core::generation::top_p(&logits, thres)), sorted(count), "top_p {thres}");
+        assert_eq!(
+            kept(xt_core::generation::top_p(&logits, thres)),
+            sorted(count),
+            "top_p {thres}"
+        );
     }
 }
 
@@ -273,7 +309,9 @@ fn infinite_logits_force_their_tokens_whatever_the_filter() {
         json!({ "min_p": 0.5 }),
         json!({ "repetition_penalty": 2.0 }),
     ];
-    for (named, filtered) in filters.into_iter().flat_map(|named| [(named.clone(), true), (named, false)]) {
+    for (named, filtered) in
+        filters.into_iter().flat_map(|named| [(named.clone(), true), (named, false)])
+    {
         let counts = drawn(&[1.0, 3.0, INF, 2.0], named, filtered, 8);
         assert_eq!(counts, [0.0, 0.0, ROWS as f64, 0.0]);
     }

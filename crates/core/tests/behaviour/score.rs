@@ -1,17 +1,27 @@
 //! How likely a model holds sequences to be.
 
 use crate::common::{
-    autoregressive, build, call_numbered, close, forward, forward_with, gpt, ids, mask, normal, plain, spec, tensor,
-    tokens, values, with,
+    autoregressive, build, call_numbered, close, forward, forward_with, gpt, ids, mask, normal,
+    plain, spec, tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
 use xt_core::{Model, Result, Tensor, Value};
 
 fn score_of(model: &Model, tensors: &[Tensor], args: Json) -> Result<[Tensor; 2]> {
-    let Value::Fields(fields) = call_numbered(model, "score", args, tensors, 1)? else { panic!("fields") };
-    assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["log_probs", "perplexity"]);
-    let [log_probs, perplexity]: [Tensor; 2] =
-        fields.into_iter().map(|(_, value)| tensor(value)).collect::<Vec<_>>().try_into().ok().unwrap();
+    let Value::Fields(fields) = call_numbered(model, "score", args, tensors, 1)? else {
+        panic!("fields")
+    };
+    assert_eq!(
+        fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["log_probs", "perplexity"]
+    );
+    let [log_probs, perplexity]: [Tensor; 2] = fields
+        .into_iter()
+        .map(|(_, value)| tensor(value))
+        .collect::<Vec<_>>()
+        .try_into()
+        .ok()
+        .unwrap();
     assert!(!log_probs.requires_grad() && !perplexity.requires_grad());
     Ok([log_probs, perplexity])
 }
@@ -24,8 +34,11 @@ fn score(model: &Model, tensors: &[Tensor], named: Json) -> [Tensor; 2] {
 fn a_score_is_the_log_softmax_of_each_token_and_its_mean_the_loss() {
     let model = build(&plain());
     let net = build(&gpt(json!({}), json!({})));
-    let state: Vec<_> =
-        model.entries().iter().map(|e| (e.name.replacen("net.", "", 1), e.param.values().unwrap())).collect();
+    let state: Vec<_> = model
+        .entries()
+        .iter()
+        .map(|e| (e.name.replacen("net.", "", 1), e.param.values().unwrap()))
+        .collect();
     net.load_state(&state, true).unwrap();
     let x = tokens(3, 8, 4);
     let [log_probs, perplexity] = score(&model, std::slice::from_ref(&x), json!({}));
@@ -40,7 +53,8 @@ fn a_score_is_the_log_softmax_of_each_token_and_its_mean_the_loss() {
         }
     }
     close(&values(&log_probs), &want, 1e-5);
-    let means: Vec<f64> = want.chunks_exact(7).map(|row| (-row.iter().sum::<f64>() / 7.0).exp()).collect();
+    let means: Vec<f64> =
+        want.chunks_exact(7).map(|row| (-row.iter().sum::<f64>() / 7.0).exp()).collect();
     close(&values(&perplexity), &means, 1e-5);
     let loss = values(&forward(&model, &x))[0];
     close(&[-want.iter().sum::<f64>() / 21.0], &[loss], 1e-5);
@@ -57,7 +71,11 @@ fn tokens_without_batch_axis_give_a_score_without_one() {
 
 #[test]
 fn padding_on_either_side_does_not_count_and_changes_nothing() {
-    let kinds = [json!({}), json!({ "rotary_pos_emb": true, "shift_tokens": 1 }), json!({ "alibi_pos_bias": true })];
+    let kinds = [
+        json!({}),
+        json!({ "rotary_pos_emb": true, "shift_tokens": 1 }),
+        json!({ "alibi_pos_bias": true }),
+    ];
     for (own, more) in kinds.into_iter().map(|own| (own, json!({ "num_memory_tokens": 2 }))) {
         let model = build(&autoregressive(gpt(own, more), json!({})));
         let [want, ppl] = score(&model, &[ids(&[3, 1, 4, 1], &[1, 4])], json!({}));
@@ -86,11 +104,14 @@ fn scored_as_alone(model: &Model, also: &[(&str, Tensor)]) {
             real.extend(bits);
         }
         let named = |first: usize| {
-            let one =
-                move |(i, (name, _)): (usize, &(&str, Tensor))| (name.to_string(), json!({ "$tensor": first + i }));
+            let one = move |(i, (name, _)): (usize, &(&str, Tensor))| {
+                (name.to_string(), json!({ "$tensor": first + i }))
+            };
             also.iter().enumerate().map(one)
         };
-        let all = |i: usize| Json::Object(named(i).chain([("mask".into(), json!({ "$tensor": 1 }))]).collect());
+        let all = |i: usize| {
+            Json::Object(named(i).chain([("mask".into(), json!({ "$tensor": 1 }))]).collect())
+        };
         let mut tensors = vec![ids(&padded, &[4, 7]), mask(&real, &[4, 7])];
         tensors.extend(also.iter().map(|(_, t)| t.clone()));
         let [together, perplexities] = score(model, &tensors, all(2));
@@ -104,7 +125,9 @@ fn scored_as_alone(model: &Model, also: &[(&str, Tensor)]) {
             close(&together[6 * i + from..][..row.len() - 1], &values(&alone), 1e-5);
             close(&perplexities[i..=i], &values(&perplexity), 1e-5);
             let others = together[6 * i..][..6].iter().enumerate();
-            assert!(others.filter(|(c, _)| *c < from || *c >= from + row.len() - 1).all(|(_, x)| *x == 0.0));
+            assert!(others
+                .filter(|(c, _)| *c < from || *c >= from + row.len() - 1)
+                .all(|(_, x)| *x == 0.0));
         }
     }
 }
@@ -157,7 +180,10 @@ fn what_goes_along_with_padded_rows_stays_with_its_row() {
         let dim = values_of_context_dim(&model);
         let context = normal(&[4, 5, dim], 7);
         for bits in [[1; 20], std::array::from_fn(|i| u8::from(i % 3 != 0))] {
-            scored_as_alone(&model, &[("context", context.clone()), ("context_mask", mask(&bits, &[4, 5]))]);
+            scored_as_alone(
+                &model,
+                &[("context", context.clone()), ("context_mask", mask(&bits, &[4, 5]))],
+            );
         }
     }
 }
@@ -196,7 +222,10 @@ fn ignore_pad_leaves_out_what_stands_behind_an_end() {
 #[test]
 fn dropout_and_the_forgetful_mask_are_off() {
     let dropping = json!({ "attn_dropout": 0.5, "ff_dropout": 0.5, "layer_dropout": 0.5 });
-    let model = build(&autoregressive(gpt(dropping, json!({ "emb_dropout": 0.5 })), json!({ "mask_prob": 0.5 })));
+    let model = build(&autoregressive(
+        gpt(dropping, json!({ "emb_dropout": 0.5 })),
+        json!({ "mask_prob": 0.5 }),
+    ));
     let x = [tokens(2, 6, 1)];
     model.train(true);
     let [training, _] = score(&model, &x, json!({}));
@@ -220,13 +249,16 @@ fn tokens_that_do_not_count_need_not_be_of_the_vocabulary() {
         close(&values(&got), &[&[0.0; 2], &want[..], &want[..], &[0.0; 2]].concat(), 1e-5);
         close(&values(&same), &[ppl, ppl], 1e-5);
     }
-    let message =
-        |model: &Model, x: Tensor| score_of(model, &[x], json!([{ "$tensor": 0 }])).err().unwrap().to_string();
+    let message = |model: &Model, x: Tensor| {
+        score_of(model, &[x], json!([{ "$tensor": 0 }])).err().unwrap().to_string()
+    };
     // one that others follow from
     assert!(message(&build(&plain()), ids(&[3, -100, 4], &[3])).contains("-100"));
     // an encoder sees those at the end
-    let encoder = crate::common::transformer(crate::common::layers("Encoder", json!({})), json!({}));
-    assert!(message(&build(&autoregressive(encoder, json!({}))), ids(&[3, 4, -100, -100], &[4])).contains("-100"));
+    let encoder =
+        crate::common::transformer(crate::common::layers("Encoder", json!({})), json!({}));
+    assert!(message(&build(&autoregressive(encoder, json!({}))), ids(&[3, 4, -100, -100], &[4]))
+        .contains("-100"));
 }
 
 #[test]
@@ -236,7 +268,10 @@ fn tokens_without_batch_axis_take_masks_without_one() {
     let named = || json!({ "mask": { "$tensor": 1 }, "self_attn_context_mask": { "$tensor": 1 } });
     let [got, ppl] = score(&model, &[x.clone(), mask(&[1, 1, 1, 0], &[4])], named());
     let [want, other] = score(&model, &[x, mask(&[1, 1, 1, 0], &[1, 4])], named());
-    assert_eq!((got.dims(), values(&got), values(&ppl)), ([3].as_slice(), values(&want), values(&other)));
+    assert_eq!(
+        (got.dims(), values(&got), values(&ppl)),
+        ([3].as_slice(), values(&want), values(&other))
+    );
 }
 
 fn encoder_decoder(more: Json) -> std::sync::Arc<Model> {
@@ -244,7 +279,10 @@ fn encoder_decoder(more: Json) -> std::sync::Arc<Model> {
         json!({ format!("{name}_num_tokens"): 17, format!("{name}_max_seq_len"): 12, format!("{name}_depth"): 1,
                 format!("{name}_heads"): 2, format!("{name}_attn_dim_head"): 8 })
     };
-    build(&spec("XTransformer", with(with(with(json!({ "dim": 16 }), half("enc")), half("dec")), more)))
+    build(&spec(
+        "XTransformer",
+        with(with(with(json!({ "dim": 16 }), half("enc")), half("dec")), more),
+    ))
 }
 
 #[test]
@@ -271,13 +309,22 @@ fn what_cannot_be_scored_is_an_error() {
         (message(&[ids(&[], &[0])], json!({})), "length at least 2"),
         (message(&[normal(&[2, 3], 1)], json!({})), "i64"),
         (message(&[ids(&[1, 17], &[2])], json!({})), "17"),
-        (message(&[x.clone(), mask(&[1; 6], &[2, 3])], json!({ "mask": { "$tensor": 1 } })), "one for each token"),
-        (message(&[x, normal(&[2, 1, 16], 1)], json!({ "prepend_embeds": { "$tensor": 1 } })), "or a score"),
+        (
+            message(&[x.clone(), mask(&[1; 6], &[2, 3])], json!({ "mask": { "$tensor": 1 } })),
+            "one for each token",
+        ),
+        (
+            message(&[x, normal(&[2, 1, 16], 1)], json!({ "prepend_embeds": { "$tensor": 1 } })),
+            "or a score",
+        ),
     ];
     for (message, words) in cases {
         assert!(message.contains(words), "`{words}` is not in: {message}");
     }
     let net = build(&gpt(json!({}), json!({})));
     assert!(forward_with(&net, &[tokens(1, 2, 1)], json!({})).is_ok());
-    assert!(score_of(&net, &[tokens(1, 2, 1)], json!([{ "$tensor": 0 }])).is_err(), "logits have no score");
+    assert!(
+        score_of(&net, &[tokens(1, 2, 1)], json!([{ "$tensor": 0 }])).is_err(),
+        "logits have no score"
+    );
 }

@@ -58,7 +58,8 @@ fn gaps_are_reported_where_they_are_allowed() {
     let mut part = broken();
     part.retain(|(_, array)| array.dims() != [2]);
     let report = model.load_state(&part, false).unwrap();
-    let missing = ["net.pos_emb.emb.weight", "net.norm.weight", "net.norm.bias", "net.to_logits.weight"];
+    let missing =
+        ["net.pos_emb.emb.weight", "net.norm.weight", "net.norm.bias", "net.to_logits.weight"];
     assert_eq!(report.missing, missing);
     assert_eq!(report.unexpected, ["net.token_emb.weight"]);
     let loaded = model.entry("net.token_emb.emb.weight").unwrap();

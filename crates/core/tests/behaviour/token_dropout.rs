@@ -1,8 +1,8 @@
 //! Dropout of the context's tokens and of whole layers: how much, which, and when.
 
 use crate::common::{
-    array_values, build, call_numbered, fill, float, forward_numbered, layers, mask, normal, share_is, spec, tensor,
-    tokens, values, with,
+    array_values, build, call_numbered, fill, float, forward_numbered, layers, mask, normal,
+    share_is, spec, tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
@@ -25,7 +25,9 @@ fn seen(model: &Model, real: Option<&Tensor>, number: u64) -> Vec<Vec<bool>> {
         inputs.push(real.clone());
         named["context_mask"] = json!({ "$tensor": 2 });
     }
-    let y = tensor(call_numbered(model, "forward", json!([{ "$tensor": 0 }, named]), &inputs, number).unwrap());
+    let y = tensor(
+        call_numbered(model, "forward", json!([{ "$tensor": 0 }, named]), &inputs, number).unwrap(),
+    );
     ops::sum(&ops::mul(&y, &y).unwrap(), None, false).unwrap().backward(false, &|| false).unwrap();
     let grad = array_values(&context.grad().unwrap().unwrap());
     grad.chunks_exact(CONTEXT * 16)
@@ -73,7 +75,10 @@ fn cross_attn_tokens_dropout_counts_real_tokens_where_there_is_a_context_mask() 
 #[test]
 fn cross_attn_tokens_dropout_of_an_x_transformer_acts_in_training_only() {
     let half = |name: &str| json!({ format!("{name}_num_tokens"): 17, format!("{name}_max_seq_len"): 12, format!("{name}_depth"): 1 });
-    let options = with(with(json!({ "dim": 16, "cross_attn_tokens_dropout": 0.5 }), half("enc")), half("dec"));
+    let options = with(
+        with(json!({ "dim": 16, "cross_attn_tokens_dropout": 0.5 }), half("enc")),
+        half("dec"),
+    );
     let model = build(&spec("XTransformer", options));
     let loss = |number| {
         let inputs = [tokens(2, 12, 1), tokens(2, 5, 2)];
@@ -98,7 +103,9 @@ fn layer_dropout_of_an_array_drops_each_layer_at_its_own_rate() {
     }
     let calls = 400;
     let zero = Tensor::constant(float(&[0.0; 16], &[1, 1, 16]));
-    let sums: Vec<i64> = (0..calls).map(|number| values(&forward_numbered(&model, &zero, number))[0] as i64).collect();
+    let sums: Vec<i64> = (0..calls)
+        .map(|number| values(&forward_numbered(&model, &zero, number))[0] as i64)
+        .collect();
     for (i, rate) in rates.into_iter().enumerate() {
         let left_out = sums.iter().filter(|sum| **sum / 10i64.pow(i as u32) % 10 == 0).count();
         share_is(left_out as f64 / calls as f64, rate, calls as usize);

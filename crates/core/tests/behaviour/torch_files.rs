@@ -13,7 +13,10 @@ pub fn recorded(name: &str) -> Vec<u8> {
 }
 
 fn read(name: &str, key: Option<&str>) -> Result<File> {
-    checkpoint::read_with(&recorded(name), Settings { key: key.map(str::to_string), ..Settings::default() })
+    checkpoint::read_with(
+        &recorded(name),
+        Settings { key: key.map(str::to_string), ..Settings::default() },
+    )
 }
 
 fn refusal(name: &str, key: Option<&str>) -> Error {
@@ -21,7 +24,10 @@ fn refusal(name: &str, key: Option<&str>) -> Error {
 }
 
 fn values(file: &File) -> Vec<(&str, Vec<f64>)> {
-    file.tensors.iter().map(|(name, t)| (name.as_str(), array_values(&t.array().unwrap()))).collect()
+    file.tensors
+        .iter()
+        .map(|(name, t)| (name.as_str(), array_values(&t.array().unwrap())))
+        .collect()
 }
 
 const WEIGHT: [f64; 6] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
@@ -53,7 +59,11 @@ fn the_weights_are_found_where_that_is_clear() {
     assert_eq!(values(&read("list.pt", None).unwrap()), [("0", vec![1.0; 3])]);
     // the loss beside the dict of the weights is a tensor too
     let file = read("nanogpt.pt", None).unwrap();
-    assert!(file.tensors.len() > 10 && file.tensors[0].0 == "token_emb.emb.weight", "{}", file.tensors[0].0);
+    assert!(
+        file.tensors.len() > 10 && file.tensors[0].0 == "token_emb.emb.weight",
+        "{}",
+        file.tensors[0].0
+    );
     // what a key names is read, also where it is not what would be taken without
     assert_eq!(values(&read("outer.pt", Some("")).unwrap()), [("mean", vec![0.0])]);
     assert_eq!(values(&read("beside.pt", Some("nested.a.0.0.b")).unwrap()), [("0", vec![1.0; 2])]);
@@ -95,9 +105,18 @@ fn every_type_has_the_values_that_python_sees() {
             let want: Vec<f64> = want[key].as_array().unwrap().iter().map(number).collect();
             let got = array_values(&tensor.array().unwrap());
             // serde_json reads a number up to its last bit, which f32 does not have
-            let bits = |x: f64| if key.starts_with("float8") { u64::from((x as f32).to_bits()) } else { x.to_bits() };
+            let bits = |x: f64| {
+                if key.starts_with("float8") {
+                    u64::from((x as f32).to_bits())
+                } else {
+                    x.to_bits()
+                }
+            };
             let same = |(a, b): (&f64, &f64)| bits(*a) == bits(*b) || (a.is_nan() && b.is_nan());
-            assert!(got.len() == want.len() && got.iter().zip(&want).all(same), "{name}: {key} {got:?} {want:?}");
+            assert!(
+                got.len() == want.len() && got.iter().zip(&want).all(same),
+                "{name}: {key} {got:?} {want:?}"
+            );
             let kind = if key.starts_with("float8") { "f32" } else { "i64" };
             assert_eq!(tensor.kind().unwrap().name(), kind, "{name}: {key}");
         }
@@ -145,7 +164,10 @@ fn a_changed_value_is_found_by_its_checksum() {
     changed[at] ^= 1;
     let error = checkpoint::read(&changed).unwrap_err();
     assert_eq!(error.code(), "invalid_checkpoint");
-    assert!(error.to_string().contains("tensor `frozen` is not as it was written: its CRC-32 differs"), "{error}");
+    assert!(
+        error.to_string().contains("tensor `frozen` is not as it was written: its CRC-32 differs"),
+        "{error}"
+    );
     let mut changed = whole.clone();
     let at = last(&whole, b"cpu");
     changed[at] = b'C';

@@ -46,7 +46,8 @@ fn start(row: &Json) -> Run {
     let leaf = |i: &usize| Arc::new(Leaf::new(array(&row["start"][*i], &row["shapes"][*i])));
     let leaves: Vec<Arc<Leaf>> = order.iter().map(leaf).collect();
     let optimizer = Optimizer::new(kind(row), leaves.clone(), sizes).unwrap();
-    let settings = row["settings"].as_array().unwrap().iter().map(|group| ours(kind(row), group)).collect();
+    let settings =
+        row["settings"].as_array().unwrap().iter().map(|group| ours(kind(row), group)).collect();
     Run { order, leaves, optimizer, settings }
 }
 
@@ -74,7 +75,12 @@ fn go_on(run: &mut Run, row: &Json) {
 
 fn rows() -> Vec<(String, Json)> {
     let all: Json = serde_json::from_slice(&recorded("training.json")).unwrap();
-    all["optimizers"].as_object().unwrap().iter().map(|(name, row)| (name.clone(), row.clone())).collect()
+    all["optimizers"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, row)| (name.clone(), row.clone()))
+        .collect()
 }
 
 #[test]
@@ -86,7 +92,9 @@ fn runs_go_on_as_in_pytorch_also_after_a_file_of_ours() {
         let settings: Vec<Json> =
             groups(&file).as_array().unwrap().iter().map(|group| ours(kind(&row), group)).collect();
         assert_eq!(settings, run.settings, "{name}");
-        let written = checkpoint::write_optimizer(kind(&row), run.optimizer.state().unwrap(), &groups(&file)).unwrap();
+        let written =
+            checkpoint::write_optimizer(kind(&row), run.optimizer.state().unwrap(), &groups(&file))
+                .unwrap();
         go_on(&mut run, &row);
         let again = state(&written, None).unwrap();
         let mut second = start(&row);
@@ -101,7 +109,8 @@ fn runs_go_on_as_in_pytorch_also_after_a_file_of_ours() {
 fn numbers_and_tensors_stand_for_each_other() {
     let file = state(&recorded("optimizer-numbers.pt"), None).unwrap();
     let value = |name: &str| {
-        let found = file.tensors.iter().find(|(own, _)| own == name).unwrap_or_else(|| panic!("{name}"));
+        let found =
+            file.tensors.iter().find(|(own, _)| own == name).unwrap_or_else(|| panic!("{name}"));
         array_values(&found.1.array().unwrap())
     };
     assert_eq!(value("9.step"), [3.0]);
@@ -127,7 +136,11 @@ fn the_state_is_found_in_a_checkpoint_or_by_its_key() {
         assert!(file.tensors.iter().any(|(name, _)| name.ends_with(".exp_avg")), "{name}");
     }
     for (name, key, words) in [
-        ("optimizers.pt", None, "several states of optimizers: choose one by the option `key`: `a`, `c`"),
+        (
+            "optimizers.pt",
+            None,
+            "several states of optimizers: choose one by the option `key`: `a`, `c`",
+        ),
         ("optimizers.pt", Some("x"), "no state of an optimizer named `x`"),
         ("model.pt", None, "holds no state of an optimizer"),
     ] {
@@ -159,7 +172,8 @@ fn a_state_of_another_optimizer_or_a_part_of_one_is_an_error() {
 #[test]
 fn damaged_states_are_errors_or_what_they_were() {
     let content = |file: File| -> Vec<(String, Vec<f64>)> {
-        let values = file.tensors.into_iter().map(|(name, t)| (name, array_values(&t.array().unwrap())));
+        let values =
+            file.tensors.into_iter().map(|(name, t)| (name, array_values(&t.array().unwrap())));
         values.chain([(file.metadata["param_groups"].clone(), vec![])]).collect()
     };
     for name in ["optimizer-momentum.pt", "optimizer-adamw.pt", "optimizer-numbers.pt"] {
@@ -172,7 +186,10 @@ fn damaged_states_are_errors_or_what_they_were() {
                 damaged[at] ^= change;
                 match state(&damaged, None) {
                     Ok(file) => assert_eq!(content(file), want, "{name} {at}"),
-                    Err(e) => assert!(["invalid_checkpoint", "not_available"].contains(&e.code()), "{name} {at}: {e}"),
+                    Err(e) => assert!(
+                        ["invalid_checkpoint", "not_available"].contains(&e.code()),
+                        "{name} {at}: {e}"
+                    ),
                 }
             }
         }

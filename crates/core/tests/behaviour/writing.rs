@@ -61,14 +61,18 @@ fn views_with_gaps_and_offsets_are_written_as_what_they_show() {
 #[test]
 fn the_same_tensors_give_the_same_bytes_with_aligned_values() {
     let kinds = Kind::NAMES.map(|(name, kind)| (name, tensor(&[1.0], &[1], kind)));
-    let metadata = || HashMap::from(["c", "a", "b", "d"].map(|key| (key.to_string(), key.to_string())));
-    let write = |named: Vec<(String, Tensor)>| checkpoint::write_tensors(named, metadata()).unwrap();
+    let metadata =
+        || HashMap::from(["c", "a", "b", "d"].map(|key| (key.to_string(), key.to_string())));
+    let write =
+        |named: Vec<(String, Tensor)>| checkpoint::write_tensors(named, metadata()).unwrap();
     let named: Vec<_> = kinds.iter().map(|(name, t)| (name.to_string(), t.clone())).collect();
     let reversed: Vec<_> = named.iter().rev().cloned().collect();
     let bytes = write(named);
     assert_eq!(bytes, write(reversed));
-    let header: serde_json::Value =
-        serde_json::from_slice(&bytes[8..8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize]).unwrap();
+    let header: serde_json::Value = serde_json::from_slice(
+        &bytes[8..8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize],
+    )
+    .unwrap();
     for (name, tensor) in &kinds {
         let start = header[name]["data_offsets"][0].as_u64().unwrap();
         assert_eq!(start % tensor.dtype().size_in_bytes() as u64, 0, "{name}");
@@ -96,7 +100,9 @@ fn a_file_without_tensors_and_without_metadata_is_one() {
 
 #[test]
 fn numbers_among_the_options_of_a_model_come_back_to_the_last_bit() {
-    for rate in [0.1 + 0.2, 1.0 / 3.0, 5e-324, 0.999_999_999_999_999_9, 2.0_f64.powi(-40) / 3.0, 0.1 + 0.7] {
+    for rate in
+        [0.1 + 0.2, 1.0 / 3.0, 5e-324, 0.999_999_999_999_999_9, 2.0_f64.powi(-40) / 3.0, 0.1 + 0.7]
+    {
         let options = json!({ "emb_dropout": rate, "emb_frac_gradient": rate });
         let model = build(&autoregressive(gpt(json!({ "ff_dropout": rate }), options), json!({})));
         let loaded = checkpoint::load(&checkpoint::save(&model).unwrap(), &Device::Cpu).unwrap();

@@ -19,10 +19,12 @@ const WINDOW: usize = 12;
 /// Some of them beyond the window.
 const NEW: usize = 11;
 
-/// Logits that choose a token which no row has yet: where two tokens are the same, scores tie, and rounding would decide which of them
-/// a sparse top k keeps.
+/// Logits that choose a token which no row has yet: where two tokens are the same, scores tie, and
+/// rounding would decide which of them a sparse top k keeps.
 fn unused(rows: usize, step: usize) -> Tensor {
-    let favoured = |row: usize| (0..17).map(move |token| f64::from(u8::from(token == PROMPT + step + row % 2)));
+    let favoured = |row: usize| {
+        (0..17).map(move |token| f64::from(u8::from(token == PROMPT + step + row % 2)))
+    };
     let all: Vec<f64> = (0..rows).flat_map(favoured).collect();
     Tensor::constant(float(&all, &[rows, 17]))
 }
@@ -33,7 +35,13 @@ fn shuffling(rows: usize, step: usize) -> Tensor {
 }
 
 /// The logits of every step.
-fn steps(case: &Case, mut inputs: Inputs, positional: usize, beams: usize, cache_kv: bool) -> Vec<Vec<f64>> {
+fn steps(
+    case: &Case,
+    mut inputs: Inputs,
+    positional: usize,
+    beams: usize,
+    cache_kv: bool,
+) -> Vec<Vec<f64>> {
     inputs.flag("cache_kv", json!(cache_kv));
     inputs.flag("temperature", json!(0.0));
     inputs.flag("num_beams", json!(beams));
@@ -45,10 +53,13 @@ fn steps(case: &Case, mut inputs: Inputs, positional: usize, beams: usize, cache
     let (rng, go_on) = (Rng::new(1, 1), || false);
     let mut all = vec![];
     while !generation.done() {
-        let logits = generation.logits(&Ctx::new(&rng, &go_on)).unwrap_or_else(|e| panic!("step {}: {e}", all.len()));
+        let logits = generation
+            .logits(&Ctx::new(&rng, &go_on))
+            .unwrap_or_else(|e| panic!("step {}: {e}", all.len()));
         all.push(values(&logits));
         let columns = inputs.tensors[positional - 1].dim(1) + all.len() - 1;
-        let expected = cache_kv && columns <= WINDOW && case.model.describe()["not_cacheable"].is_null();
+        let expected =
+            cache_kv && columns <= WINDOW && case.model.describe()["not_cacheable"].is_null();
         assert_eq!(generation.is_cached(), expected, "behind {columns} columns");
         generation.accept(&choose(logits.dim(0), all.len() - 1), true, &rng).unwrap();
     }
@@ -59,7 +70,10 @@ fn steps(case: &Case, mut inputs: Inputs, positional: usize, beams: usize, cache
 fn near(got: &[f64], want: &[f64], what: &str) {
     let most = want.iter().fold(0.01_f64, |m, x| m.max(x.abs()));
     let off = got.iter().zip(want).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
-    assert!(got.len() == want.len() && off <= 1e-4 * most.max(1.0), "{what}: {off} apart, of {most}");
+    assert!(
+        got.len() == want.len() && off <= 1e-4 * most.max(1.0),
+        "{what}: {off} apart, of {most}"
+    );
 }
 
 fn agree(case: &Case, inputs: &Inputs, positional: usize, beams: usize) {
@@ -76,7 +90,10 @@ fn agree(case: &Case, inputs: &Inputs, positional: usize, beams: usize) {
 /// Models over the layers of a class.
 fn over(class: &'static str, choices: Vec<Choice>) -> impl Strategy<Value = Case> {
     let make = move |(layers, net, call): (Options, Options, Options)| {
-        Case::new(around("AutoregressiveWrapper", transformer(class, layers, net), Options::new()), call)
+        Case::new(
+            around("AutoregressiveWrapper", transformer(class, layers, net), Options::new()),
+            call,
+        )
     };
     let call = calls(&["mask", "context_mask", "mems", "prepend_embeds", "self_attn_context_mask"]);
     (some(choices, 7), some(choices::transformer(), 3), some(call, 3)).prop_map(make)
@@ -84,7 +101,8 @@ fn over(class: &'static str, choices: Vec<Choice>) -> impl Strategy<Value = Case
 
 /// Of most of these nothing can be kept; of feed-forwards and cross attentions alone it can.
 fn encoders() -> impl Strategy<Value = Case> {
-    let orders = [json!(["f", "f"]), json!(["c", "f"])].map(|order| ("custom_layers".into(), order));
+    let orders =
+        [json!(["f", "f"]), json!(["c", "f"])].map(|order| ("custom_layers".into(), order));
     let only = [("cross_attend".into(), json!(true)), ("only_cross".into(), json!(true))];
     over("Encoder", [&choices::layers()[..], &orders, &only].concat())
 }
@@ -95,7 +113,8 @@ fn prompt(case: &Case) -> Inputs {
     inputs
 }
 
-/// In f32 two scores are soon so near to each other that rounding decides which of them a sparse top k keeps.
+/// In f32 two scores are soon so near to each other that rounding decides which of them a sparse
+/// top k keeps.
 fn dtype(case: &Case) -> DType {
     if is_sparse(case) {
         to_f64(case);
@@ -110,19 +129,26 @@ fn is_sparse(case: &Case) -> bool {
 }
 
 /// `count` vectors behind the first `prompt` ones of the inputs.
-fn vectors_behind(case: &Case, mut inputs: Inputs, prompt: Tensor, count: usize, cache_kv: bool) -> Tensor {
+fn vectors_behind(
+    case: &Case,
+    mut inputs: Inputs,
+    prompt: Tensor,
+    count: usize,
+    cache_kv: bool,
+) -> Tensor {
     inputs.tensors[0] = prompt;
     inputs.flag("cache_kv", json!(cache_kv));
     let args = json!([{ "$tensor": 0 }, count, inputs.named()]);
     flat(call_numbered(&case.model, "generate", args, &inputs.tensors, 2).unwrap()).swap_remove(0)
 }
 
-/// Vectors feed back into the model: what is rounded differently drifts apart. So each step that keeps something gets what the other
-/// model got.
+/// Vectors feed back into the model: what is rounded differently drifts apart. So each step that
+/// keeps something gets what the other model got.
 fn agree_step_by_step(case: &Case, inputs: &Inputs) {
     let mut all = inputs.tensors[0].clone();
     for step in 0..NEW {
-        let next = |count, cache_kv| vectors_behind(case, inputs.clone(), all.clone(), count, cache_kv);
+        let next =
+            |count, cache_kv| vectors_behind(case, inputs.clone(), all.clone(), count, cache_kv);
         // the first one is of the prompt, the second one of what was kept of it
         let (got, want) = (next(2, true), next(2, false));
         near(&values(&got), &values(&want), &format!("behind {} vectors", PROMPT + step));

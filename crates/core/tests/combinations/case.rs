@@ -31,7 +31,8 @@ impl Case {
         case
     }
 
-    /// A window over the past and a mask over pairs may leave a query no key at all; then, as in Python, it sees all.
+    /// A window over the past and a mask over pairs may leave a query no key at all; then, as in
+    /// Python, it sees all.
     fn drop_what_leaves_no_key(&mut self) {
         if ["attn_max_attend_past", "max_attend_past", "enc_attn_max_attend_past"]
             .iter()
@@ -64,7 +65,9 @@ impl Case {
     /// The specification of the stack of layers.
     pub fn layers(&self) -> &Json {
         let mut spec = &self.spec;
-        while let Some(inner) = ["net", "attn_layers"].iter().find_map(|name| spec["options"].get(name)) {
+        while let Some(inner) =
+            ["net", "attn_layers"].iter().find_map(|name| spec["options"].get(name))
+        {
             spec = inner;
         }
         spec
@@ -81,7 +84,9 @@ impl Case {
     /// The sub-layers in their order.
     pub fn kinds(&self) -> Vec<LayerKind> {
         let spec = self.layers();
-        let of = |stack: &xt_options::layers::StackOptions, place: StackContext| stack.layer_kinds(place).unwrap();
+        let of = |stack: &xt_options::layers::StackOptions, place: StackContext| {
+            stack.layer_kinds(place).unwrap()
+        };
         match spec["class"].as_str().unwrap() {
             "CrossAttender" => {
                 let o: layers::CrossAttenderOptions = xt_options::parse(&spec["options"]).unwrap();
@@ -114,22 +119,33 @@ impl Case {
 
     /// Whether the options lead a gradient to the parameter of this name.
     pub fn reaches(&self, name: &str) -> bool {
-        let embeddings_only = self.asks("return_embeddings") && !self.asks("return_logits_and_embeddings");
-        let head = ["to_logits.", "project_out.", "mlp_head."].iter().any(|part| name.starts_with(part));
+        let embeddings_only =
+            self.asks("return_embeddings") && !self.asks("return_logits_and_embeddings");
+        let head =
+            ["to_logits.", "project_out.", "mlp_head."].iter().any(|part| name.starts_with(part));
         let unused_bias = name.contains("rel_pos.") && !self.uses_bias(name);
         // an encoder has a head, as in Python, of which nothing is asked
         let unused_head = name.starts_with("encoder.to_logits.") || (head && embeddings_only);
-        let replaced = name.contains("pos_emb.") && !name.contains("rotary") && self.asks("pos_embeds");
-        let unread = name.starts_with("encoder.") && !self.kinds().contains(&LayerKind::CrossAttention);
-        let condition = name == "null_embed" && self.option("self_cond_train_prob") != Some(&json!(0.0));
+        let replaced =
+            name.contains("pos_emb.") && !name.contains("rotary") && self.asks("pos_embeds");
+        let unread =
+            name.starts_with("encoder.") && !self.kinds().contains(&LayerKind::CrossAttention);
+        let condition =
+            name == "null_embed" && self.option("self_cond_train_prob") != Some(&json!(0.0));
         !(unread || unused_bias || unused_head || replaced || condition)
     }
 
     /// Whether a bias of the scores has scores to be added to.
     fn uses_bias(&self, name: &str) -> bool {
         if name.starts_with("encoder.") {
-            let o: wrappers::XTransformerOptions = xt_options::parse(&self.spec["options"]).unwrap();
-            return o.encoder.stack.layer_kinds(o.encoder_context()).unwrap().contains(&LayerKind::SelfAttention);
+            let o: wrappers::XTransformerOptions =
+                xt_options::parse(&self.spec["options"]).unwrap();
+            return o
+                .encoder
+                .stack
+                .layer_kinds(o.encoder_context())
+                .unwrap()
+                .contains(&LayerKind::SelfAttention);
         }
         self.self_attentions() > 0
     }

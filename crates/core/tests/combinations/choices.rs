@@ -1,5 +1,5 @@
-//! The options that cases are drawn from, each with values other than its default. They suit width 16, two heads of 8,
-//! two blocks.
+//! The options that cases are drawn from, each with values other than its default. They suit width
+//! 16, two heads of 8, two blocks.
 
 use serde_json::{json, Value as Json};
 
@@ -105,7 +105,9 @@ pub fn layers() -> Vec<Choice> {
 
 /// How a sequence is embedded.
 pub fn sequence() -> Vec<Choice> {
-    named(json!({ "emb_dropout": [0.2], "use_abs_pos_emb": [false], "scaled_sinu_pos_emb": [true] }))
+    named(
+        json!({ "emb_dropout": [0.2], "use_abs_pos_emb": [false], "scaled_sinu_pos_emb": [true] }),
+    )
 }
 
 pub fn transformer() -> Vec<Choice> {
@@ -123,7 +125,8 @@ pub fn transformer() -> Vec<Choice> {
 }
 
 pub fn continuous() -> Vec<Choice> {
-    let own = named(json!({ "dim_in": [3], "dim_out": [4], "emb_dim": [10], "post_emb_norm": [true] }));
+    let own =
+        named(json!({ "dim_in": [3], "dim_out": [4], "emb_dim": [10], "post_emb_norm": [true] }));
     [own, sequence()].concat()
 }
 

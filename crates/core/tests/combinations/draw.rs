@@ -29,22 +29,31 @@ pub fn some(choices: Vec<Choice>, most: usize) -> impl Strategy<Value = Options>
     subsequence(choices, 0..=most).prop_map(|chosen| chosen.into_iter().collect())
 }
 
-/// Builds the model of `spec`; where options do not go together, leaves out those that the error names until they do.
-/// Any other error is a failure.
+/// Builds the model of `spec`; where options do not go together, leaves out those that the error
+/// names until they do. Any other error is a failure.
 pub fn legal(spec: &mut Json) -> Arc<Model> {
     for _ in 0..40 {
         match Model::from_spec(spec, 1) {
             Ok(model) => return model,
             Err(Error::Options { class, problems }) => {
                 let text = spec.to_string();
-                let options = options_of(spec, &class).unwrap_or_else(|| panic!("there is no {class} in {text}"));
+                let options = options_of(spec, &class)
+                    .unwrap_or_else(|| panic!("there is no {class} in {text}"));
                 for problem in problems.0 {
-                    assert!(is_option(&class, &problem.path), "{text}: {class} has no `{}`", problem.path);
-                    if options.remove(&problem.path).is_none() && !text.contains(&format!("\"{}\"", problem.path)) {
+                    assert!(
+                        is_option(&class, &problem.path),
+                        "{text}: {class} has no `{}`",
+                        problem.path
+                    );
+                    if options.remove(&problem.path).is_none()
+                        && !text.contains(&format!("\"{}\"", problem.path))
+                    {
                         // the fault lies with an option that another one goes by
-                        let named = problem.message.split('`').find(|word| options.contains_key(*word));
                         let named =
-                            named.unwrap_or_else(|| panic!("{text}: no option to blame in {problem}")).to_string();
+                            problem.message.split('`').find(|word| options.contains_key(*word));
+                        let named = named
+                            .unwrap_or_else(|| panic!("{text}: no option to blame in {problem}"))
+                            .to_string();
                         options.remove(&named);
                     }
                 }
@@ -67,5 +76,6 @@ fn options_of<'a>(spec: &'a mut Json, class: &str) -> Option<&'a mut Options> {
 }
 
 fn is_option(class: &str, name: &str) -> bool {
-    xt_options::sets::find(class).is_some_and(|set| set.spec.flatten().iter().any(|option| option.name == name))
+    xt_options::sets::find(class)
+        .is_some_and(|set| set.spec.flatten().iter().any(|option| option.name == name))
 }

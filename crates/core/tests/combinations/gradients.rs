@@ -16,7 +16,8 @@ fn nudge(leaf: &Leaf, index: usize, by: f64) {
     leaf.set(Array::from_vec(moved, leaf.shape(), &Device::Cpu).unwrap()).unwrap();
 }
 
-/// Whether differences say nothing about the gradient of a parameter: the reference cuts its way on purpose.
+/// Whether differences say nothing about the gradient of a parameter: the reference cuts its way on
+/// purpose.
 fn is_cut(case: &Case, name: &str) -> bool {
     let embedding = ["token_emb.", "pos_emb.", "post_emb_norm.", "to_self_cond.", "null_embed"]
         .iter()
@@ -25,7 +26,11 @@ fn is_cut(case: &Case, name: &str) -> bool {
 }
 
 /// The model is in f64.
-pub fn agree_with_differences(case: &Case, positional: usize, make: &dyn Fn(&Case, DType) -> Inputs) {
+pub fn agree_with_differences(
+    case: &Case,
+    positional: usize,
+    make: &dyn Fn(&Case, DType) -> Inputs,
+) {
     let inputs = make(case, DType::F64);
     let total = || objective(&forward(case, &inputs, positional), trained(case));
     clear(case);
@@ -35,17 +40,20 @@ pub fn agree_with_differences(case: &Case, positional: usize, make: &dyn Fn(&Cas
     }
     graph.backward(false, &|| false).unwrap();
     let all: Vec<_> = parameters(case).into_iter().filter(|e| !is_cut(case, &e.name)).collect();
-    let entries: Vec<_> = all.into_iter().filter(|e| e.param.leaf().grad().unwrap().is_some()).collect();
+    let entries: Vec<_> =
+        all.into_iter().filter(|e| e.param.leaf().grad().unwrap().is_some()).collect();
     let rng = Rng::new(7, entries.len() as u64);
     for k in 0..ENTRIES.min(2 * entries.len()) {
         let entry = &entries[rng.stream().below(entries.len() as u64, 1)[0] as usize];
         let leaf = entry.param.leaf();
         let grad = array_values(&leaf.grad().unwrap().unwrap());
-        let largest = (0..grad.len()).fold(0, |m, i| if grad[i].abs() > grad[m].abs() { i } else { m });
+        let largest =
+            (0..grad.len()).fold(0, |m, i| if grad[i].abs() > grad[m].abs() { i } else { m });
         let any = rng.stream().below(grad.len() as u64, 1)[0] as usize;
         let index = if k % 2 == 0 { largest } else { any };
         // normalised embeddings are very small at first
-        let spread = array_values(&leaf.values().unwrap()).iter().map(|v| v.abs()).fold(0.0, f64::max);
+        let spread =
+            array_values(&leaf.values().unwrap()).iter().map(|v| v.abs()).fold(0.0, f64::max);
         let unit = if spread > 0.0 { spread.min(1.0) } else { 1.0 };
         let at = |by: f64| {
             nudge(leaf, index, by);
@@ -59,12 +67,19 @@ pub fn agree_with_differences(case: &Case, positional: usize, make: &dyn Fn(&Cas
             let (above, below) = (at(step), at(-step));
             ((above - below) / (2.0 * step), ((above + below - 2.0 * middle) / step).abs())
         };
-        let (got, (wide, wide_bend), (narrow, bend)) = (grad[index], slopes(1e-4 * unit), slopes(1e-5 * unit));
+        let (got, (wide, wide_bend), (narrow, bend)) =
+            (grad[index], slopes(1e-4 * unit), slopes(1e-5 * unit));
         let scale = 1e-6 / unit + 1e-4 * got.abs();
         let near = |want: f64| (got - want).abs() <= scale;
-        // a largest or a k-th largest score makes kinks: two steps disagree, or both sides do, however small the step
-        let kink = (wide - narrow).abs() > 0.1 * scale || (bend > 0.1 * scale && bend > 0.5 * wide_bend);
-        assert!(near(wide) || near(narrow) || kink, "{}[{index}]: {got}, not {narrow} ({wide})", entry.name);
+        // a largest or a k-th largest score makes kinks: two steps disagree, or both sides do,
+        // however small the step
+        let kink =
+            (wide - narrow).abs() > 0.1 * scale || (bend > 0.1 * scale && bend > 0.5 * wide_bend);
+        assert!(
+            near(wide) || near(narrow) || kink,
+            "{}[{index}]: {got}, not {narrow} ({wide})",
+            entry.name
+        );
     }
     clear(case);
 }

@@ -16,17 +16,35 @@ fn of_stacks() -> Vec<(Json, &'static str)> {
         (json!({ "rel_pos_num_buckets": 64, "rel_pos_max_distance": 32 }), "rel_pos_num_buckets"),
         (json!({ "pre_norm": false, "sandwich_norm": true, "deepnorm": false }), "sandwich_norm"),
         (json!({ "deepnorm": true, "scale_residual_constant": 2.0 }), "scale_residual_constant"),
-        (json!({ "attn_on_attn": true, "zero_init_branch_output": true }), "zero_init_branch_output"),
+        (
+            json!({ "attn_on_attn": true, "zero_init_branch_output": true }),
+            "zero_init_branch_output",
+        ),
         (json!({ "attn_on_attn": true, "attn_zero_init_output": true }), "attn_zero_init_output"),
-        (json!({ "attn_shared_kv": true, "attn_dim_head": 8, "attn_value_dim_head": 4 }), "attn_value_dim_head"),
-        (json!({ "attn_num_mem_kv": 2, "attn_dim_head": 8, "attn_value_dim_head": 4 }), "attn_value_dim_head"),
-        (json!({ "attn_qk_norm": true, "attn_dim_head": 8, "attn_qk_norm_groups": 4 }), "attn_qk_norm_groups"),
-        (json!({ "attn_qk_norm": true, "attn_dim_head": 8, "attn_qk_norm_groups": 3 }), "attn_qk_norm_groups"),
+        (
+            json!({ "attn_shared_kv": true, "attn_dim_head": 8, "attn_value_dim_head": 4 }),
+            "attn_value_dim_head",
+        ),
+        (
+            json!({ "attn_num_mem_kv": 2, "attn_dim_head": 8, "attn_value_dim_head": 4 }),
+            "attn_value_dim_head",
+        ),
+        (
+            json!({ "attn_qk_norm": true, "attn_dim_head": 8, "attn_qk_norm_groups": 4 }),
+            "attn_qk_norm_groups",
+        ),
+        (
+            json!({ "attn_qk_norm": true, "attn_dim_head": 8, "attn_qk_norm_groups": 3 }),
+            "attn_qk_norm_groups",
+        ),
         (json!({ "rotary_xpos_scale_base": 0.0 }), "rotary_xpos_scale_base"),
         (json!({ "sandwich_coef": 9, "par_ratio": null, "custom_layers": null }), "sandwich_coef"),
         (json!({ "par_ratio": 1, "custom_layers": null }), "par_ratio"),
         (json!({ "ff_mult": -1.0 }), "ff_mult"),
-        (json!({ "ff_dim_out": 7, "custom_layers": ["f"], "shift_tokens": 0, "layer_dropout": 0 }), "ff_dim_out"),
+        (
+            json!({ "ff_dim_out": 7, "custom_layers": ["f"], "shift_tokens": 0, "layer_dropout": 0 }),
+            "ff_dim_out",
+        ),
         (
             json!({ "shift_tokens": vec![1; 50], "par_ratio": null, "sandwich_coef": null, "custom_layers": null }),
             "shift_tokens",
@@ -54,7 +72,10 @@ fn refused(spec: &Json, class: &str, path: &str) {
     match Model::from_spec(spec, 1) {
         Err(Error::Options { class: got, problems }) => {
             assert_eq!(got, class, "{spec}");
-            assert!(problems.0.iter().any(|p| p.path == path && !p.message.is_empty()), "{spec}: {problems}");
+            assert!(
+                problems.0.iter().any(|p| p.path == path && !p.message.is_empty()),
+                "{spec}: {problems}"
+            );
         }
         Err(other) => panic!("{spec}: {other}"),
         Ok(_) => panic!("{spec} was accepted"),

@@ -1,4 +1,5 @@
-//! What can change what, in f64: causal models do not see the future, hidden keys count for nothing.
+//! What can change what, in f64: causal models do not see the future, hidden keys count for
+//! nothing.
 
 use crate::case::Case;
 use crate::common::{mask, values};
@@ -9,8 +10,9 @@ use xt_core::{DType, Tensor};
 
 /// `x` with other values where `changed` says so; ids and vectors.
 fn altered(x: &Tensor, changed: impl Fn(usize, usize) -> bool) -> Tensor {
-    let bits: Vec<u8> =
-        (0..BATCH).flat_map(|row| (0..N).map(|i| u8::from(changed(row, i))).collect::<Vec<_>>()).collect();
+    let bits: Vec<u8> = (0..BATCH)
+        .flat_map(|row| (0..N).map(|i| u8::from(changed(row, i))).collect::<Vec<_>>())
+        .collect();
     let dims = if x.rank() == 3 { vec![BATCH, N, 1] } else { vec![BATCH, N] };
     let other = match x.dtype() {
         // another one of the 17 tokens
@@ -69,6 +71,12 @@ pub fn stays_in_bounds(case: &Case, make: &dyn Fn(&Case, DType) -> Inputs) {
     // features of a hidden position may move to its neighbour
     let masked = case.asks("mask") || case.asks("self_attn_context_mask");
     if masked && !case.shifts() && !case.crosses_to_itself() {
-        unchanged(case, &inputs, "a hidden key", |row, i| is_hidden(case, row, i), |row, i| !is_hidden(case, row, i));
+        unchanged(
+            case,
+            &inputs,
+            "a hidden key",
+            |row, i| is_hidden(case, row, i),
+            |row, i| !is_hidden(case, row, i),
+        );
     }
 }

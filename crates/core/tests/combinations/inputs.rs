@@ -45,7 +45,8 @@ impl Inputs {
         Json::Object(self.named.clone())
     }
 
-    /// The masks of an encoder's source, which do not cover what stands in front of it; those over pairs do.
+    /// The masks of an encoder's source, which do not cover what stands in front of it; those over
+    /// pairs do.
     pub fn add_source(&mut self, case: &Case, n: usize) {
         let whole = n + if case.asks("src_prepend_embeds") { FRONT } else { 0 };
         for name in case.call.keys() {
@@ -72,20 +73,27 @@ impl Inputs {
         for name in case.call.keys() {
             match name.as_str() {
                 "mask" => self.add("mask", real(whole, front, 0)),
-                "self_attn_context_mask" => self.add("self_attn_context_mask", real(whole, front, 1)),
+                "self_attn_context_mask" => {
+                    self.add("self_attn_context_mask", real(whole, front, 1))
+                }
                 "attn_mask_2" => self.add("attn_mask", pairs(whole, &[])),
                 "attn_mask_3" => self.add("attn_mask", pairs(whole, &[1])),
                 "attn_mask_4" => self.add("attn_mask", pairs(whole, &[BATCH, 1])),
                 "mems" => {
                     let first = self.tensors.len();
                     let count = case.self_attentions();
-                    (0..count).for_each(|i| self.tensors.push(self.floats(&[BATCH, MEMS, DIM], 20 + i as u64)));
-                    let list: Vec<Json> = (first..first + count).map(|i| json!({ "$tensor": i })).collect();
+                    (0..count).for_each(|i| {
+                        self.tensors.push(self.floats(&[BATCH, MEMS, DIM], 20 + i as u64))
+                    });
+                    let list: Vec<Json> =
+                        (first..first + count).map(|i| json!({ "$tensor": i })).collect();
                     self.flag("mems", json!(list));
                 }
                 "pos" => self.add("pos", ids(&(0..n as i64).rev().collect::<Vec<_>>(), &[n])),
                 "pos_embeds" => self.add("pos", self.floats(&[n, width], 12)),
-                "prepend_embeds" => self.add("prepend_embeds", self.floats(&[BATCH, FRONT, width], 13)),
+                "prepend_embeds" => {
+                    self.add("prepend_embeds", self.floats(&[BATCH, FRONT, width], 13))
+                }
                 "sum_embeds" => self.add("sum_embeds", self.floats(&[BATCH, n, width], 14)),
                 name if name.starts_with("return_") => self.flag(name, json!(true)),
                 _ => {}
@@ -94,15 +102,16 @@ impl Inputs {
     }
 }
 
-/// Which of `n` positions are real: every third one is not, from another one in each row, and never the first `always`
-/// and the one behind them. No two neighbours are missing.
+/// Which of `n` positions are real: every third one is not, from another one in each row, and never
+/// the first `always` and the one behind them. No two neighbours are missing.
 fn is_real(row: usize, i: usize, always: usize, from: usize) -> bool {
     i <= always || (i - always + row + from) % 3 != 2
 }
 
 fn real(n: usize, always: usize, from: usize) -> Tensor {
-    let bits: Vec<u8> =
-        (0..BATCH).flat_map(|row| (0..n).map(move |i| u8::from(is_real(row, i, always, from)))).collect();
+    let bits: Vec<u8> = (0..BATCH)
+        .flat_map(|row| (0..n).map(move |i| u8::from(is_real(row, i, always, from))))
+        .collect();
     mask(&bits, &[BATCH, n])
 }
 

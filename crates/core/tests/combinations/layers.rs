@@ -13,11 +13,21 @@ use xt_core::DType;
 
 /// The options of a small stack, with `more` in place of these.
 pub fn small(more: Options) -> Json {
-    crate::common::with(json!({ "dim": DIM, "depth": 2, "heads": 2, "attn_dim_head": 8 }), Json::Object(more))
+    crate::common::with(
+        json!({ "dim": DIM, "depth": 2, "heads": 2, "attn_dim_head": 8 }),
+        Json::Object(more),
+    )
 }
 
-pub const LAYER_CALLS: [&str; 7] =
-    ["mask", "context_mask", "self_attn_context_mask", "attn_mask_2", "attn_mask_3", "attn_mask_4", "mems"];
+pub const LAYER_CALLS: [&str; 7] = [
+    "mask",
+    "context_mask",
+    "self_attn_context_mask",
+    "attn_mask_2",
+    "attn_mask_3",
+    "attn_mask_4",
+    "mems",
+];
 
 fn calls() -> Vec<choices::Choice> {
     choices::calls(&[&LAYER_CALLS[..], &["return_hiddens"]].concat())
@@ -41,7 +51,10 @@ fn stacks(class: &'static str, choices: Vec<choices::Choice>) -> impl Strategy<V
 fn attentions() -> impl Strategy<Value = Case> {
     let make = |(mut options, call, causal): (Options, Options, bool)| {
         options.insert("causal".into(), json!(causal));
-        let options = crate::common::with(json!({ "dim": DIM, "heads": 2, "dim_head": 8 }), Json::Object(options));
+        let options = crate::common::with(
+            json!({ "dim": DIM, "heads": 2, "dim_head": 8 }),
+            Json::Object(options),
+        );
         Case::new(json!({ "class": "Attention", "options": options }), call)
     };
     let call = some(choices::calls(&["mask", "attn_mask_2", "attn_mask_4"]), 2);

@@ -92,20 +92,35 @@ pub fn vector_models() -> impl Strategy<Value = Case> {
         // what comes out goes in again
         let width = net.get("dim_in").cloned().unwrap_or(json!(DIM));
         net.insert("dim_out".into(), width);
-        Case::new(around("ContinuousAutoregressiveWrapper", continuous(class, layers, net), Options::new()), call)
+        Case::new(
+            around(
+                "ContinuousAutoregressiveWrapper",
+                continuous(class, layers, net),
+                Options::new(),
+            ),
+            call,
+        )
     };
     let call = calls(&["mask", "context_mask", "mems", "attn_mask_3"]);
-    (class(), some(choices::layers(), 7), some(choices::continuous(), 3), some(call, 2)).prop_map(make)
+    (class(), some(choices::layers(), 7), some(choices::continuous(), 3), some(call, 2))
+        .prop_map(make)
 }
 
 pub fn pairs() -> impl Strategy<Value = Case> {
     let make = |(options, call): (Options, Options)| {
         let mut required = json!({ "dim": DIM });
         for half in ["enc", "dec"] {
-            let sizes = [("num_tokens", 17), ("max_seq_len", 12), ("depth", 2), ("heads", 2), ("attn_dim_head", 8)];
+            let sizes = [
+                ("num_tokens", 17),
+                ("max_seq_len", 12),
+                ("depth", 2),
+                ("heads", 2),
+                ("attn_dim_head", 8),
+            ];
             sizes.iter().for_each(|(name, size)| required[format!("{half}_{name}")] = json!(size));
         }
-        let spec = json!({ "class": "XTransformer", "options": with(required, Json::Object(options)) });
+        let spec =
+            json!({ "class": "XTransformer", "options": with(required, Json::Object(options)) });
         Case::new(spec, call)
     };
     let call = calls(&["mask", "attn_mask_2", "attn_mask_4", "src_prepend_embeds"]);
@@ -116,9 +131,17 @@ fn masked_models() -> impl Strategy<Value = Case> {
     let make = |(layers, mut net, mut options): (Options, Options, Options)| {
         net.insert("max_seq_len".into(), json!(N + 1));
         options.insert("mask_id".into(), json!(MASK_ID));
-        Case::new(around("NonAutoregressiveWrapper", transformer("Encoder", layers, net), options), Options::new())
+        Case::new(
+            around("NonAutoregressiveWrapper", transformer("Encoder", layers, net), options),
+            Options::new(),
+        )
     };
-    (some(choices::stack(), 6), some(choices::transformer(), 3), some(choices::non_autoregressive(), 4)).prop_map(make)
+    (
+        some(choices::stack(), 6),
+        some(choices::transformer(), 3),
+        some(choices::non_autoregressive(), 4),
+    )
+        .prop_map(make)
 }
 
 proptest! {
@@ -183,11 +206,18 @@ fn hidden_source_tokens_count_for_nothing(case: &Case) {
         let mut inputs = pair(case, DType::F64);
         let ids: Vec<i64> = values(&inputs.tensors[0]).iter().map(|id| *id as i64).collect();
         let hidden = |k: usize| crate::inputs::is_hidden(case, k / N, k % N);
-        let changed: Vec<i64> =
-            ids.iter().enumerate().map(|(k, id)| if hidden(k) { (id + change) % 17 } else { *id }).collect();
+        let changed: Vec<i64> = ids
+            .iter()
+            .enumerate()
+            .map(|(k, id)| if hidden(k) { (id + change) % 17 } else { *id })
+            .collect();
         inputs.tensors[0] = crate::common::ids(&changed, &[BATCH, N]);
         values(&xt_core::no_grad(|| crate::run::forward(case, &inputs, 2)).swap_remove(0))[0]
     };
     let (before, after) = (loss(0), loss(5));
-    assert!((before - after).abs() < 1e-9, "hidden tokens of the source change the loss by {}", after - before);
+    assert!(
+        (before - after).abs() < 1e-9,
+        "hidden tokens of the source change the loss by {}",
+        after - before
+    );
 }

@@ -23,10 +23,14 @@ pub fn flat(value: Value) -> Vec<Tensor> {
 pub fn forward(case: &Case, inputs: &Inputs, positional: usize) -> Vec<Tensor> {
     let mut args: Vec<_> = (0..positional).map(|i| json!({ "$tensor": i })).collect();
     args.push(inputs.named());
-    flat(call_numbered(&case.model, "forward", json!(args), &inputs.tensors, 1).unwrap_or_else(|e| panic!("{e}")))
+    flat(
+        call_numbered(&case.model, "forward", json!(args), &inputs.tensors, 1)
+            .unwrap_or_else(|e| panic!("{e}")),
+    )
 }
 
-/// A number that depends on every element of what training is about: the loss, or the outputs with fixed weights.
+/// A number that depends on every element of what training is about: the loss, or the outputs with
+/// fixed weights.
 pub fn objective(outputs: &[Tensor], count: usize) -> Tensor {
     let term = |(i, out): (usize, &Tensor)| {
         let weights = ops::cast(&normal(out.dims(), 90 + i as u64), out.dtype(), false).unwrap();

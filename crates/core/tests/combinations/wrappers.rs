@@ -73,7 +73,14 @@ fn token_calls() -> Vec<choices::Choice> {
 }
 
 fn vector_calls() -> Vec<choices::Choice> {
-    let own = ["pos", "pos_embeds", "prepend_embeds", "return_embeddings", "return_intermediates", "return_attn"];
+    let own = [
+        "pos",
+        "pos_embeds",
+        "prepend_embeds",
+        "return_embeddings",
+        "return_intermediates",
+        "return_attn",
+    ];
     calls(&[&LAYER_CALLS[..], &own].concat())
 }
 
@@ -92,7 +99,8 @@ fn continuous_ones() -> impl Strategy<Value = Case> {
     let make = |(class, layers, options, call): (&str, Options, Options, Options)| {
         Case::new(continuous(class, layers, options), call)
     };
-    (class(), some(choices::layers(), 7), some(choices::continuous(), 4), some(vector_calls(), 5)).prop_map(make)
+    (class(), some(choices::layers(), 7), some(choices::continuous(), 4), some(vector_calls(), 5))
+        .prop_map(make)
 }
 
 fn vits() -> impl Strategy<Value = Case> {
@@ -102,7 +110,8 @@ fn vits() -> impl Strategy<Value = Case> {
         let spec = json!({ "class": "ViTransformerWrapper", "options": with(required, Json::Object(options)) });
         Case::new(spec, call)
     };
-    (some(choices::stack(), 7), some(choices::vit(), 3), some(calls(&["return_embeddings"]), 1)).prop_map(make)
+    (some(choices::stack(), 7), some(choices::vit(), 3), some(calls(&["return_embeddings"]), 1))
+        .prop_map(make)
 }
 
 proptest! {

@@ -13,7 +13,8 @@ struct Data(HashMap<String, Array>);
 
 impl Data {
     fn part(&self, prefix: &str) -> BTreeMap<String, Array> {
-        let inside = |(k, v): (&String, &Array)| k.strip_prefix(prefix).map(|k| (k.to_string(), v.clone()));
+        let inside =
+            |(k, v): (&String, &Array)| k.strip_prefix(prefix).map(|k| (k.to_string(), v.clone()));
         self.0.iter().filter_map(inside).collect()
     }
 }
@@ -27,7 +28,8 @@ pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
     let (tol, want) = (&meta["tolerance"], data.part("out."));
     let number = |key: &str| tol[key].as_f64().unwrap();
     let mut wrong = Vec::new();
-    let (got_names, want_names): (BTreeSet<_>, BTreeSet<_>) = (outputs.keys().collect(), want.keys().collect());
+    let (got_names, want_names): (BTreeSet<_>, BTreeSet<_>) =
+        (outputs.keys().collect(), want.keys().collect());
     if got_names != want_names {
         wrong.push(format!("outputs {got_names:?}, expected {want_names:?}"));
     }
@@ -84,12 +86,20 @@ fn inputs(meta: &Json, data: &Data) -> BTreeMap<String, Tensor> {
 
 type Outputs = BTreeMap<String, Tensor>;
 
-fn outputs(meta: &Json, models: &BTreeMap<String, Arc<Model>>, inputs: &BTreeMap<String, Tensor>) -> Result<Outputs> {
+fn outputs(
+    meta: &Json,
+    models: &BTreeMap<String, Arc<Model>>,
+    inputs: &BTreeMap<String, Tensor>,
+) -> Result<Outputs> {
     let mut outputs = Outputs::new();
     for (number, call) in meta["calls"].as_array().unwrap().iter().enumerate() {
         let mut tensors = Vec::new();
-        let mut args: Vec<Json> =
-            call["args"].as_array().unwrap().iter().map(|a| resolve(a, inputs, &outputs, &mut tensors)).collect();
+        let mut args: Vec<Json> = call["args"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|a| resolve(a, inputs, &outputs, &mut tensors))
+            .collect();
         args.push(resolve(&call["kwargs"], inputs, &outputs, &mut tensors));
         let value = match call["function"].as_str() {
             Some(function) => filter(function, &tensors[0], &call["kwargs"])?.into(),
@@ -106,7 +116,12 @@ fn outputs(meta: &Json, models: &BTreeMap<String, Arc<Model>>, inputs: &BTreeMap
 }
 
 /// `{"$in": NAME}` and `{"$out": NAME}` as references to tensors, in objects and arrays too.
-fn resolve(v: &Json, inputs: &BTreeMap<String, Tensor>, outputs: &Outputs, tensors: &mut Vec<Tensor>) -> Json {
+fn resolve(
+    v: &Json,
+    inputs: &BTreeMap<String, Tensor>,
+    outputs: &Outputs,
+    tensors: &mut Vec<Tensor>,
+) -> Json {
     let mut add = |t: &Tensor| {
         tensors.push(t.clone());
         json!({ "$tensor": tensors.len() - 1 })
@@ -128,7 +143,9 @@ fn resolve(v: &Json, inputs: &BTreeMap<String, Tensor>, outputs: &Outputs, tenso
         return function.clone();
     }
     match v {
-        Json::Object(map) => map.iter().map(|(k, v)| (k.clone(), resolve(v, inputs, outputs, tensors))).collect(),
+        Json::Object(map) => {
+            map.iter().map(|(k, v)| (k.clone(), resolve(v, inputs, outputs, tensors))).collect()
+        }
         other => other.clone(),
     }
 }
@@ -162,7 +179,10 @@ fn store_named(name: &str, value: Value, outputs: &mut Outputs) {
         }
         Value::List(values) => {
             let list = name.strip_suffix('*').expect("a list");
-            values.into_iter().enumerate().for_each(|(i, v)| store_named(&format!("{list}{i}"), v, outputs));
+            values
+                .into_iter()
+                .enumerate()
+                .for_each(|(i, v)| store_named(&format!("{list}{i}"), v, outputs));
         }
         Value::Fields(fields) => {
             let base = name.strip_suffix('@').expect("intermediates");
@@ -171,7 +191,9 @@ fn store_named(name: &str, value: Value, outputs: &mut Outputs) {
                 for (i, value) in values.into_iter().enumerate() {
                     match value {
                         Value::Fields(maps) => {
-                            maps.into_iter().for_each(|(m, v)| store_named(&format!("{base}{m}.{i}"), v, outputs));
+                            maps.into_iter().for_each(|(m, v)| {
+                                store_named(&format!("{base}{m}.{i}"), v, outputs)
+                            });
                         }
                         value => store_named(&format!("{base}{field}.{i}"), value, outputs),
                     }
@@ -181,13 +203,21 @@ fn store_named(name: &str, value: Value, outputs: &mut Outputs) {
     }
 }
 
-fn backward(objective: &[Json], outputs: &Outputs, cotangents: &BTreeMap<String, Array>) -> Result<()> {
+fn backward(
+    objective: &[Json],
+    outputs: &Outputs,
+    cotangents: &BTreeMap<String, Array>,
+) -> Result<()> {
     let mut total: Option<Tensor> = None;
     for part in objective {
         let name = part["out"].as_str().unwrap();
         let term = match cotangents.get(name) {
             None => outputs[name].clone(),
-            Some(weight) => ops::sum(&ops::mul(&outputs[name], &Tensor::constant(weight.clone()))?, None, false)?,
+            Some(weight) => ops::sum(
+                &ops::mul(&outputs[name], &Tensor::constant(weight.clone()))?,
+                None,
+                false,
+            )?,
         };
         total = Some(match total {
             None => term,
@@ -208,14 +238,21 @@ fn gradients(
     for (name, model) in models {
         let prefix = if models.len() == 1 { String::new() } else { format!("{name}.") };
         let tied = model.tied();
-        for entry in
-            model.entries().iter().filter(|e| e.kind == EntryKind::Parameter && !tied.contains_key(e.name.as_str()))
+        for entry in model
+            .entries()
+            .iter()
+            .filter(|e| e.kind == EntryKind::Parameter && !tied.contains_key(e.name.as_str()))
         {
-            got.extend(entry.param.leaf().grad().unwrap().map(|g| (format!("{prefix}{}", entry.name), g)));
+            got.extend(
+                entry.param.leaf().grad().unwrap().map(|g| (format!("{prefix}{}", entry.name), g)),
+            );
         }
     }
     let mut wrong = compare_all("grad.", &got, &data.part("grad."), tol, floor);
-    let got = inputs.iter().filter_map(|(name, t)| Some((name.clone(), t.as_leaf()?.grad().unwrap()?))).collect();
+    let got = inputs
+        .iter()
+        .filter_map(|(name, t)| Some((name.clone(), t.as_leaf()?.grad().unwrap()?)))
+        .collect();
     wrong.extend(compare_all("grad_in.", &got, &data.part("grad_in."), tol, floor));
     wrong
 }
@@ -227,13 +264,19 @@ fn compare_all(
     tol: f64,
     floor: f64,
 ) -> Vec<String> {
-    let (got_names, want_names): (BTreeSet<_>, BTreeSet<_>) = (got.keys().collect(), want.keys().collect());
+    let (got_names, want_names): (BTreeSet<_>, BTreeSet<_>) =
+        (got.keys().collect(), want.keys().collect());
     let mut wrong = Vec::new();
     if got_names != want_names {
-        wrong.push(format!("{part}: {:?} differ", got_names.symmetric_difference(&want_names).collect::<Vec<_>>()));
+        wrong.push(format!(
+            "{part}: {:?} differ",
+            got_names.symmetric_difference(&want_names).collect::<Vec<_>>()
+        ));
     }
     for (name, want) in want {
-        wrong.extend(got.get(name).and_then(|g| difference(&format!("{part}{name}"), g, want, tol, floor)));
+        wrong.extend(
+            got.get(name).and_then(|g| difference(&format!("{part}{name}"), g, want, tol, floor)),
+        );
     }
     wrong
 }

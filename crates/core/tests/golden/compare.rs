@@ -37,5 +37,6 @@ pub fn difference(name: &str, got: &Array, want: &Array, tol: f64, floor: f64) -
             m.max(e)
         }
     });
-    (worst > limit).then(|| format!("{name}: off by {worst:.3e}, {:.1} times the tolerance", worst / limit))
+    (worst > limit)
+        .then(|| format!("{name}: off by {worst:.3e}, {:.1} times the tolerance", worst / limit))
 }

@@ -1,5 +1,5 @@
-//! The recorded cases of the Python package, one test each. Cases of classes and options that are not there yet
-//! count as ignored, by name.
+//! The recorded cases of the Python package, one test each. Cases of classes and options that are
+//! not there yet count as ignored, by name.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -14,9 +14,14 @@ use xt_core::{Error, Result};
 
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).expect("test/golden").map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&folder).expect("test/golden").map(|e| e.unwrap().path()).collect();
     files.sort();
-    let trials = files.into_iter().filter(|f| f.extension().is_some_and(|e| e == "json")).filter_map(trial).collect();
+    let trials = files
+        .into_iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "json"))
+        .filter_map(trial)
+        .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 

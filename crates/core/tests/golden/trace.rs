@@ -19,12 +19,19 @@ pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
     let model = Model::from_spec(&renamed(&meta["model"]), 1)?;
     let start: Vec<_> = part(&data, "start.").collect();
     model.load_state(&start, true)?;
-    let parameters: Vec<Arc<Leaf>> =
-        model.entries().iter().filter(|e| e.kind == EntryKind::Parameter).map(|e| e.param.leaf().clone()).collect();
+    let parameters: Vec<Arc<Leaf>> = model
+        .entries()
+        .iter()
+        .filter(|e| e.kind == EntryKind::Parameter)
+        .map(|e| e.param.leaf().clone())
+        .collect();
     let (groups, ordered) = groups(meta, &parameters);
     let counts = groups.iter().map(|(n, _)| *n).collect();
-    let mut optimizer =
-        Optimizer::new(OptimizerKind::parse(meta["optimizer"]["name"].as_str().unwrap())?, ordered, counts)?;
+    let mut optimizer = Optimizer::new(
+        OptimizerKind::parse(meta["optimizer"]["name"].as_str().unwrap())?,
+        ordered,
+        counts,
+    )?;
     let mut wrong = Vec::new();
     let tol = meta["tolerance"]["loss"].as_f64().unwrap();
     let mut check = |what: String, got: f64, want: &Json| {
@@ -37,9 +44,14 @@ pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
     for step in 0..meta["steps"].as_u64().unwrap() as usize {
         let loss = accumulated_loss(&model, meta, &data["in.batch"], step)?;
         check(format!("loss of step {step}"), loss, &meta["loss"][step]);
-        let norm = clip_grad_norm(&parameters, meta["clip_grad_norm"].as_f64().unwrap_or(f64::INFINITY), &|| false)?;
+        let norm = clip_grad_norm(
+            &parameters,
+            meta["clip_grad_norm"].as_f64().unwrap_or(f64::INFINITY),
+            &|| false,
+        )?;
         check(format!("gradient norm of step {step}"), norm, &meta["grad_norm"][step]);
-        let settings: Vec<Json> = groups.iter().map(|(_, s)| with_lr(s, &meta["lr"][step])).collect();
+        let settings: Vec<Json> =
+            groups.iter().map(|(_, s)| with_lr(s, &meta["lr"][step])).collect();
         optimizer.step(&settings, &|| false)?;
         optimizer.zero_grad()?;
     }
@@ -50,7 +62,10 @@ pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-fn part<'a>(data: &'a HashMap<String, Array>, prefix: &'a str) -> impl Iterator<Item = (String, Array)> + 'a {
+fn part<'a>(
+    data: &'a HashMap<String, Array>,
+    prefix: &'a str,
+) -> impl Iterator<Item = (String, Array)> + 'a {
     data.iter().filter_map(move |(k, v)| k.strip_prefix(prefix).map(|k| (k.to_string(), v.clone())))
 }
 
@@ -64,7 +79,8 @@ fn groups(meta: &Json, parameters: &[Arc<Leaf>]) -> (Groups, Vec<Arc<Leaf>>) {
     let Some(dims) = settings.remove("no_decay_below_dims").and_then(|d| d.as_u64()) else {
         return (vec![(parameters.len(), settings)], parameters.to_vec());
     };
-    let (decayed, plain): (Vec<_>, Vec<_>) = parameters.iter().cloned().partition(|p| p.shape().len() >= dims as usize);
+    let (decayed, plain): (Vec<_>, Vec<_>) =
+        parameters.iter().cloned().partition(|p| p.shape().len() >= dims as usize);
     let mut without = settings.clone();
     without.insert("weight_decay".into(), json!(0.0));
     (vec![(decayed.len(), settings), (plain.len(), without)], [decayed, plain].concat())
@@ -81,10 +97,14 @@ fn accumulated_loss(model: &Model, meta: &Json, batches: &Array, step: usize) ->
     let count = meta["accumulate"].as_u64().unwrap() as usize;
     let mut total = 0.0;
     for i in 0..count {
-        let batch = [Tensor::constant(narrow(&narrow(batches, 0, step, 1)?.squeeze(0)?, 0, i, 1)?.squeeze(0)?)];
+        let batch = [Tensor::constant(
+            narrow(&narrow(batches, 0, step, 1)?.squeeze(0)?, 0, i, 1)?.squeeze(0)?,
+        )];
         let rng = Rng::new(1, 5000 + (step * count + i) as u64);
         let args = Args::new("forward", json!([{ "$tensor": 0 }]), &batch)?;
-        let Value::Tensor(loss) = model.call("forward", &args, &Ctx::new(&rng, &|| false))? else { panic!("no loss") };
+        let Value::Tensor(loss) = model.call("forward", &args, &Ctx::new(&rng, &|| false))? else {
+            panic!("no loss")
+        };
         let loss = ops::affine(&loss, 1.0 / count as f64, 0.0)?;
         loss.backward(false, &|| false)?;
         total += values(&loss.array()?)[0];

@@ -29,7 +29,11 @@ impl Array {
     /// # Errors
     /// Always in this version.
     pub fn download(&self) -> Result<HostArray> {
-        bail!("{:?} from cuda:{}: this version cannot compute on GPUs yet", self.layout.dims(), self.gpu.index())
+        bail!(
+            "{:?} from cuda:{}: this version cannot compute on GPUs yet",
+            self.layout.dims(),
+            self.gpu.index()
+        )
     }
 
     /// The GPU that has the values.

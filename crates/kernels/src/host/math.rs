@@ -32,7 +32,10 @@ fn exp_parts<const FMA: bool>(x: f32) -> (f32, i32) {
     p = mul_add::<FMA>(p, r, 4.166_579_6e-2);
     p = mul_add::<FMA>(p, r, 1.666_666_55e-1);
     p = mul_add::<FMA>(p, r, 5.000_000_1e-1);
-    (mul_add::<FMA>(p, r * r, r) + 1.0, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+    (
+        mul_add::<FMA>(p, r * r, r) + 1.0,
+        (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32),
+    )
 }
 
 /// `e^x` to about 1.5 units in the last place; 0 below -87.3, infinity above 88.72. 2^n is built

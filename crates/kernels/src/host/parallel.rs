@@ -52,12 +52,14 @@ pub fn threads() -> usize {
 /// If the threads cannot be started.
 pub fn set_threads(count: usize) -> Result<()> {
     // before its first use, rayon's global pool can be built with any number of threads
-    let first = pool().is_none() && ThreadPoolBuilder::new().num_threads(count).build_global().is_ok();
+    let first =
+        pool().is_none() && ThreadPoolBuilder::new().num_threads(count).build_global().is_ok();
     if first || count == threads() {
         return Ok(());
     }
     let pool = ThreadPoolBuilder::new().num_threads(count).build();
-    let pool = pool.map_err(|e| crate::Error::Invalid(format!("{count} threads cannot be started: {e}")))?;
+    let pool =
+        pool.map_err(|e| crate::Error::Invalid(format!("{count} threads cannot be started: {e}")))?;
     // the old pool is dropped outside of the lock, because this may be the last reference to it
     let _before = POOL.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(pool));
     Ok(())
@@ -146,22 +148,37 @@ pub fn pieces<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) +
 }
 
 /// [`pieces`], on the calling thread only if `how` is [`Parallelism::None`].
-pub fn pieces_by<T: Send>(how: Parallelism, out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+pub fn pieces_by<T: Send>(
+    how: Parallelism,
+    out: &mut [T],
+    size: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
     match how {
-        Parallelism::None => out.chunks_mut(size.max(1)).enumerate().for_each(|(i, piece)| f(i, piece)),
+        Parallelism::None => {
+            out.chunks_mut(size.max(1)).enumerate().for_each(|(i, piece)| f(i, piece))
+        }
         Parallelism::Rayon(_) => pieces(out, size, f),
     }
 }
 
 /// Splits `out` into pieces of `size` elements and returns the results of `f(index, piece)`, in
 /// order.
-pub fn map_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) -> R + Sync) -> Vec<R> {
+pub fn map_pieces<T: Send, R: Send>(
+    out: &mut [T],
+    size: usize,
+    f: impl Fn(usize, &mut [T]) -> R + Sync,
+) -> Vec<R> {
     shared_pieces(out, size.max(1), &f)
 }
 
 /// Takes `f` as a trait object, so that this function is not compiled once for each closure: the
 /// code that rayon generates would be larger than most kernels.
-fn shared_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: &(dyn Fn(usize, &mut [T]) -> R + Sync)) -> Vec<R> {
+fn shared_pieces<T: Send, R: Send>(
+    out: &mut [T],
+    size: usize,
+    f: &(dyn Fn(usize, &mut [T]) -> R + Sync),
+) -> Vec<R> {
     if out.len() <= size || threads() == 1 {
         return out.chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect();
     }
@@ -173,7 +190,11 @@ fn shared_pieces<T: Send, R: Send>(out: &mut [T], size: usize, f: &(dyn Fn(usize
 ///
 /// # Errors
 /// If memory is short.
-pub(crate) fn computed<T: Real>(count: usize, size: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Result<Vec<T>> {
+pub(crate) fn computed<T: Real>(
+    count: usize,
+    size: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) -> Result<Vec<T>> {
     // SAFETY: `cleared` initialises all elements of a piece.
     unsafe { written(count, size, |i, piece| f(i, cleared(piece))) }
 }
@@ -196,7 +217,8 @@ pub(crate) unsafe fn written_beside<T: Element, I: Send>(
     if fresh.len().div_ceil(size.max(1)) != items.len() {
         bail!("{} items for {count} numbers in pieces of {size}", items.len());
     }
-    let pieces: Vec<(&mut [MaybeUninit<T>], I)> = fresh.chunks_mut(size.max(1)).zip(items).collect();
+    let pieces: Vec<(&mut [MaybeUninit<T>], I)> =
+        fresh.chunks_mut(size.max(1)).zip(items).collect();
     each(pieces, |i, (piece, item)| {
         marked(piece);
         f(i, piece, item);

@@ -178,9 +178,23 @@ mod tests {
 
     #[test]
     fn keys_have_the_order_of_their_numbers_and_give_them_back() {
-        let x = [f32::NEG_INFINITY, f32::MIN, -1.5, -1e-40, -0.0, 0.0, 1e-40, 2.0, f32::MAX, f32::INFINITY, f32::NAN];
+        let x = [
+            f32::NEG_INFINITY,
+            f32::MIN,
+            -1.5,
+            -1e-40,
+            -0.0,
+            0.0,
+            1e-40,
+            2.0,
+            f32::MAX,
+            f32::INFINITY,
+            f32::NAN,
+        ];
         assert!(x.is_sorted_by_key(|x| x.key()) && x.is_sorted_by_key(|x| f64::from(*x).key()));
         assert!(x.iter().all(|x| f32::of_key(x.key()).to_bits() == x.to_bits()));
-        assert!(x.iter().all(|x| f64::of_key(f64::from(*x).key()).to_bits() == f64::from(*x).to_bits()));
+        assert!(x
+            .iter()
+            .all(|x| f64::of_key(f64::from(*x).key()).to_bits() == f64::from(*x).to_bits()));
     }
 }

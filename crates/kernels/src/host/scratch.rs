@@ -96,7 +96,12 @@ mod tests {
 
     #[test]
     fn rows_lie_an_odd_number_of_lines_apart() {
-        assert_eq!([1, 16, 17, 64, 256, 500, 512].map(padded_stride), [16, 16, 48, 80, 272, 528, 528]);
-        assert!((1..2000).all(|width| is_padded(padded_stride(width)) && padded_stride(width) >= width));
+        assert_eq!(
+            [1, 16, 17, 64, 256, 500, 512].map(padded_stride),
+            [16, 16, 48, 80, 272, 528, 528]
+        );
+        assert!(
+            (1..2000).all(|width| is_padded(padded_stride(width)) && padded_stride(width) >= width)
+        );
     }
 }

@@ -65,7 +65,11 @@ pub fn zip_in_place<T: Real>(xs: &mut [T], ys: &[T], f: impl Fn(T, T) -> T) {
 
 /// Writes `values` to `ys`, and adds the elements of `beside` if it is given.
 #[inline(always)]
-pub fn write_sum<T: Real>(ys: &mut [MaybeUninit<T>], values: impl Iterator<Item = T>, beside: Option<&[T]>) {
+pub fn write_sum<T: Real>(
+    ys: &mut [MaybeUninit<T>],
+    values: impl Iterator<Item = T>,
+    beside: Option<&[T]>,
+) {
     match beside {
         None => {
             for (y, value) in ys.iter_mut().zip(values) {
@@ -195,7 +199,13 @@ mod tests {
             zip_in_place(&mut xs, &ys, |x, y| x * y + 1.0);
             assert!(xs.iter().enumerate().all(|(i, x)| *x == (4 * i * i + 1) as f64));
         }
-        let cases = [(0..3, 40, 0..16), (5..21, 40, 5..21), (5..22, 40, 5..37), (5..22, 36, 5..22), (7..7, 7, 7..7)];
+        let cases = [
+            (0..3, 40, 0..16),
+            (5..21, 40, 5..21),
+            (5..22, 40, 5..37),
+            (5..22, 36, 5..22),
+            (7..7, 7, 7..7),
+        ];
         for (range, length, want) in cases {
             assert_eq!(whole_vectors(&range, length), want);
         }

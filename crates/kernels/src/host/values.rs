@@ -38,7 +38,12 @@ pub fn slice<T: Element>(array: &Array) -> Result<Slice<'_, T>> {
         bail!("a contiguous array is needed here, got strides {:?}", layout.stride());
     };
     if array.dtype() != T::DTYPE || !array.device().is_cpu() {
-        bail!("expected {:?} on the CPU, got {:?} on {:?}", T::DTYPE, array.dtype(), array.device());
+        bail!(
+            "expected {:?} on the CPU, got {:?} on {:?}",
+            T::DTYPE,
+            array.dtype(),
+            array.device()
+        );
     }
     Ok(Slice { storage, range: start..end, element: std::marker::PhantomData })
 }
@@ -99,7 +104,10 @@ pub fn widened(x: &Array, run: impl Fn(&Array) -> Result<Array>) -> Option<Resul
 ///
 /// # Errors
 /// If one has another shape.
-pub fn check_like<'a>(x: &Array, others: impl IntoIterator<Item = Option<&'a Array>>) -> Result<()> {
+pub fn check_like<'a>(
+    x: &Array,
+    others: impl IntoIterator<Item = Option<&'a Array>>,
+) -> Result<()> {
     match others.into_iter().flatten().find(|other| other.dims() != x.dims()) {
         Some(other) => bail!("{:?} beside {:?}", other.dims(), x.dims()),
         None => Ok(()),

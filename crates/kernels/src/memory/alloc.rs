@@ -119,7 +119,9 @@ mod tests {
         assert!(check(&[2, 3], DType::F32).is_ok());
         assert!(check_wide(&[u64::MAX, 0], DType::F32).is_ok());
         assert!(check(&[usize::MAX, usize::MAX, 0], DType::F32).is_ok());
-        assert!(with_capacity::<f32>(1 << 40).is_err() && with_capacity::<f64>(usize::MAX).is_err());
+        assert!(
+            with_capacity::<f32>(1 << 40).is_err() && with_capacity::<f64>(usize::MAX).is_err()
+        );
         assert_eq!(filled(3f32, 2).unwrap(), [3.0, 3.0]);
         let text = check_wide(&[5, 1 << 40], DType::F32).unwrap_err().to_string();
         assert!(text.contains("[5, 1099511627776] and type F32 needs 20480.0 GiB"), "{text}");

@@ -160,7 +160,8 @@ impl<A> Blocks<A> {
             return None;
         }
         let first = self.first.load(Ordering::Acquire);
-        let at = (pointer as usize).checked_sub(first).filter(|at| first != 0 && *at < RESERVED)? / GRANULE;
+        let at = (pointer as usize).checked_sub(first).filter(|at| first != 0 && *at < RESERVED)?
+            / GRANULE;
         Some(at..at + granules(layout.size()))
     }
 
@@ -228,7 +229,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
         match (single, self.place(pointer, layout)) {
             // SAFETY: all blocks of such a layout come from `pages`.
             ([true, true], _) => unsafe { pages::resize(pointer, layout.size(), size) },
-            ([false, false], Some(place)) if size >= LEAST && granules(size) == place.len() => pointer,
+            ([false, false], Some(place)) if size >= LEAST && granules(size) == place.len() => {
+                pointer
+            }
             // SAFETY: the caller guarantees the conditions of `GlobalAlloc`.
             ([false, false], None) => unsafe { self.inner.realloc(pointer, layout, size) },
             _ => {
@@ -280,7 +283,16 @@ impl Region {
         let first = (map.as_ptr() as usize).next_multiple_of(ALIGN);
         let ranges = RangeAllocator::new(0..0);
         let touched = Vec::new();
-        Some(Self { map, first, ranges, touched, resident: 0, used: 0, most: [0; 2], since: Instant::now() })
+        Some(Self {
+            map,
+            first,
+            ranges,
+            touched,
+            resident: 0,
+            used: 0,
+            most: [0; 2],
+            since: Instant::now(),
+        })
     }
 
     /// Allocates `count` granules. Returns the block and whether it is zeroed; `None` if the region
@@ -356,7 +368,9 @@ impl Region {
             let touched = self.touched[gap.clone()].iter().filter(|touched| **touched).count();
             let (offset, length) = (self.offset(gap.start), gap.len() * GRANULE);
             // SAFETY: the range is inside the map, and no block uses it.
-            if unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, length) }.is_ok() {
+            if unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, length) }
+                .is_ok()
+            {
                 self.touched[gap].fill(false);
                 self.resident -= touched;
                 over = over.saturating_sub(touched);
@@ -463,7 +477,11 @@ mod tests {
         step();
         let first = blocks.resident();
         (0..20).for_each(|_| step());
-        assert!(first > 8 * MIB && blocks.resident() <= first + first / 8, "{first}, {}", blocks.resident());
+        assert!(
+            first > 8 * MIB && blocks.resident() <= first + first / 8,
+            "{first}, {}",
+            blocks.resident()
+        );
     }
 
     #[test]
@@ -517,7 +535,8 @@ mod tests {
         for blocks in [Blocks::new(System), single()] {
             for first in [held, LEAST] {
                 let mut block = Block::new(&blocks, first, 5);
-                for size in [LEAST + 1, MIB, MIB - 1, 3 * MIB, MOST, LEAST, LEAST - 1, LEAST, held] {
+                for size in [LEAST + 1, MIB, MIB - 1, 3 * MIB, MOST, LEAST, LEAST - 1, LEAST, held]
+                {
                     block.resize(size);
                     assert!(block.holds(held, 5));
                 }
@@ -532,7 +551,10 @@ mod tests {
         let mut block = Block::new(&blocks, MIB, 5);
         // SAFETY: the layouts are not empty; nothing is freed.
         unsafe {
-            assert!(blocks.alloc(layout(1 << 60)).is_null() && blocks.alloc_zeroed(layout(1 << 60)).is_null());
+            assert!(
+                blocks.alloc(layout(1 << 60)).is_null()
+                    && blocks.alloc_zeroed(layout(1 << 60)).is_null()
+            );
             assert!(blocks.realloc(block.pointer, layout(MIB), 1 << 60).is_null());
         }
         assert!(block.holds(MIB, 5));

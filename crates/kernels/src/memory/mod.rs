@@ -62,7 +62,10 @@ mod tests {
     fn says_what_is_needed() {
         assert!(check("a model", 1 << 20).is_ok());
         let text = out_of_memory("a model", 5 << 30).to_string();
-        assert!(text.starts_with("out of memory: ") && text.contains("a model needs 5.0 GiB"), "{text}");
+        assert!(
+            text.starts_with("out of memory: ") && text.contains("a model needs 5.0 GiB"),
+            "{text}"
+        );
         assert_eq!(size(1), "1 MiB");
     }
 }

@@ -61,7 +61,9 @@ pub fn put_aside(left: u64) {
         return;
     }
     let pointer = map(ASIDE, libc::PROT_READ | libc::PROT_WRITE);
-    if !pointer.is_null() && HELD.compare_exchange(null_mut(), pointer, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    if !pointer.is_null()
+        && HELD.compare_exchange(null_mut(), pointer, Ordering::AcqRel, Ordering::Relaxed).is_err()
+    {
         // SAFETY: another thread stored its block first; this block is not known elsewhere.
         unsafe { give(pointer, ASIDE) };
     }

@@ -63,8 +63,13 @@ arrays! {
 }
 
 #[cfg(test)]
-const ALL: [Activation; 5] =
-    [Activation::Gelu, Activation::Silu, Activation::Relu, Activation::ReluSquared, Activation::Sigmoid];
+const ALL: [Activation; 5] = [
+    Activation::Gelu,
+    Activation::Silu,
+    Activation::Relu,
+    Activation::ReluSquared,
+    Activation::Sigmoid,
+];
 
 impl Kernel for Forward {
     const NAME: &'static str = "activation";
@@ -87,7 +92,9 @@ impl Kernel for Forward {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let of = |kind| [&[3, 1001][..], &[4, 6], &[], &[0, 2]].map(|dims| Self { x: normal64(dims, 1), kind });
+        let of = |kind| {
+            [&[3, 1001][..], &[4, 6], &[], &[0, 2]].map(|dims| Self { x: normal64(dims, 1), kind })
+        };
         ALL.into_iter().flat_map(of).collect()
     }
 }
@@ -114,7 +121,11 @@ impl Kernel for Backward {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let of = |kind| {
-            [&[3, 1001][..], &[4, 6], &[0, 2]].map(|dims| Self { x: normal64(dims, 1), grad: normal64(dims, 2), kind })
+            [&[3, 1001][..], &[4, 6], &[0, 2]].map(|dims| Self {
+                x: normal64(dims, 1),
+                grad: normal64(dims, 2),
+                kind,
+            })
         };
         ALL.into_iter().flat_map(of).collect()
     }
@@ -215,7 +226,10 @@ macro_rules! over_slices {
                 Functions { value, slope, both }
             }
 
-            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            #[multiversion(targets(
+                "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
+                "x86_64+avx2+fma"
+            ))]
             fn value<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
                 const FMA: bool = has_fma!();
                 let f = |x: T| MaybeUninit::new(f::<T, FMA>(x, T::ZERO).0);
@@ -232,13 +246,17 @@ macro_rules! over_slices {
                 }
             }
 
-            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            #[multiversion(targets(
+                "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
+                "x86_64+avx2+fma"
+            ))]
             fn slope<T: Real>(x: &[T], g: &[T], d: &mut [MaybeUninit<T>]) {
                 const FMA: bool = has_fma!();
                 let f = |x: T, g: T| MaybeUninit::new(f::<T, FMA>(x, g).1);
                 let (x, g) = (&x[..d.len()], &g[..d.len()]);
                 let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
-                let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
+                let ((xs, last), (gs, last_g)) =
+                    (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks::<SIDE_BY_SIDE>());
                 for (d, (x, g)) in ds.iter_mut().zip(xs.iter().zip(gs)) {
                     for i in 0..SIDE_BY_SIDE {
                         d[i] = f(x[i], g[i]);
@@ -249,7 +267,10 @@ macro_rules! over_slices {
                 }
             }
 
-            #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+            #[multiversion(targets(
+                "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
+                "x86_64+avx2+fma"
+            ))]
             fn both<T: Real>(x: &[T], g: &mut [T], d: &mut [MaybeUninit<T>]) {
                 const FMA: bool = has_fma!();
                 let f = |x: T, g: &mut T| {
@@ -259,7 +280,8 @@ macro_rules! over_slices {
                 };
                 let (x, g) = (&x[..d.len()], &mut g[..d.len()]);
                 let (ds, rest) = d.as_chunks_mut::<SIDE_BY_SIDE>();
-                let ((xs, last), (gs, last_g)) = (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks_mut::<SIDE_BY_SIDE>());
+                let ((xs, last), (gs, last_g)) =
+                    (x.as_chunks::<SIDE_BY_SIDE>(), g.as_chunks_mut::<SIDE_BY_SIDE>());
                 for (d, (x, g)) in ds.iter_mut().zip(xs.iter().zip(gs)) {
                     for i in 0..SIDE_BY_SIDE {
                         d[i] = f(x[i], &mut g[i]);
@@ -295,7 +317,11 @@ over_slices!(silu, |x, g| {
 });
 // With this order of the branches, NaN propagates.
 over_slices!(relu, |x, g| if x <= T::ZERO { (T::ZERO, T::ZERO) } else { (x, g) });
-over_slices!(relu_squared, |x, g| if x <= T::ZERO { (T::ZERO, T::ZERO) } else { (x * x, g * (x + x)) });
+over_slices!(relu_squared, |x, g| if x <= T::ZERO {
+    (T::ZERO, T::ZERO)
+} else {
+    (x * x, g * (x + x))
+});
 over_slices!(sigmoid, |x, g| {
     let s = logistic::<T, FMA>(x);
     (s, g * s * (T::ONE - s))
@@ -333,24 +359,39 @@ mod tests {
                         let y = forward(&x, kind).unwrap();
                         assert!(
                             number(&y, at).is_nan()
-                                && number(&Forward { x: x.clone(), kind }.reference().unwrap(), at).is_nan()
+                                && number(&Forward { x: x.clone(), kind }.reference().unwrap(), at)
+                                    .is_nan()
                         );
-                        assert_eq!(crate::testing::values(&y).iter().filter(|y| y.is_nan()).count(), 1);
-                        let g = Array::full(2.0, length, &x.device()).unwrap().to_dtype(x.dtype()).unwrap();
+                        assert_eq!(
+                            crate::testing::values(&y).iter().filter(|y| y.is_nan()).count(),
+                            1
+                        );
+                        let g = Array::full(2.0, length, &x.device())
+                            .unwrap()
+                            .to_dtype(x.dtype())
+                            .unwrap();
                         let d = number(&backward(&x, &g, kind).unwrap(), at);
                         // As in PyTorch, the derivative of ReLU at NaN is 1.
                         assert!(if kind == Activation::Relu { d == 2.0 } else { d.is_nan() });
-                        let want = Backward { x: x.clone(), grad: g.clone(), kind }.reference().unwrap();
+                        let want =
+                            Backward { x: x.clone(), grad: g.clone(), kind }.reference().unwrap();
                         assert!(number(&want, at) == d || d.is_nan());
                     }
                 }
             }
         }
         for dtype in [crate::DType::F32, crate::DType::F64, crate::DType::F16, crate::DType::BF16] {
-            let x = Array::new(&[f64::NEG_INFINITY, f64::NAN, f64::INFINITY, -0.0], &crate::Device::Cpu).unwrap();
+            let x = Array::new(
+                &[f64::NEG_INFINITY, f64::NAN, f64::INFINITY, -0.0],
+                &crate::Device::Cpu,
+            )
+            .unwrap();
             let x = x.to_dtype(dtype).unwrap();
             let y = crate::testing::values(&forward(&x, Activation::Relu).unwrap());
-            assert!(y[0] == 0.0 && y[1].is_nan() && y[2] == f64::INFINITY && y[3] == 0.0, "{dtype:?}: {y:?}");
+            assert!(
+                y[0] == 0.0 && y[1].is_nan() && y[2] == f64::INFINITY && y[3] == 0.0,
+                "{dtype:?}: {y:?}"
+            );
             let y = crate::testing::values(&forward(&x, Activation::Sigmoid).unwrap());
             assert!(y[0] == 0.0 && y[1].is_nan() && y[2] == 1.0, "{dtype:?}: {y:?}");
         }

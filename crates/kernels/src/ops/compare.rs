@@ -68,9 +68,20 @@ impl Kernel for Compare {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let all = [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
-        let whole = |dims: &[usize], seed| crate::testing::map(&crate::testing::normal64(dims, seed), f64::round);
-        let of = |(a, b): (&[usize], &[usize])| all.map(|how| Self { a: whole(a, 1), b: whole(b, 2), how });
+        let all = [
+            Comparison::Eq,
+            Comparison::Ne,
+            Comparison::Lt,
+            Comparison::Le,
+            Comparison::Gt,
+            Comparison::Ge,
+        ];
+        let whole = |dims: &[usize], seed| {
+            crate::testing::map(&crate::testing::normal64(dims, seed), f64::round)
+        };
+        let of = |(a, b): (&[usize], &[usize])| {
+            all.map(|how| Self { a: whole(a, 1), b: whole(b, 2), how })
+        };
         let shapes: [(&[usize], &[usize]); 4] =
             [(&[5, 30], &[5, 30]), (&[5, 30], &[30]), (&[4, 1], &[6]), (&[0], &[1])];
         shapes.into_iter().flat_map(of).collect()

@@ -31,7 +31,9 @@ impl Kernel for Concat {
             bail!("cat: there is no axis {} in shape {:?}", self.axis, first.dims());
         }
         match others.iter().find(|other| !fits(other)) {
-            Some(other) => bail!("cat: {:?} beside {:?} along axis {}", other.dims(), first.dims(), self.axis),
+            Some(other) => {
+                bail!("cat: {:?} beside {:?} along axis {}", other.dims(), first.dims(), self.axis)
+            }
             None => Ok(()),
         }
     }
@@ -54,7 +56,8 @@ impl Kernel for Concat {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let of = |(shapes, axis): (&[&[usize]], usize)| {
-            let part = |(seed, dims): (usize, &&[usize])| crate::testing::normal64(dims, seed as u64);
+            let part =
+                |(seed, dims): (usize, &&[usize])| crate::testing::normal64(dims, seed as u64);
             Self { parts: shapes.iter().enumerate().map(part).collect(), axis }
         };
         let all: [(&[&[usize]], usize); 4] = [
@@ -81,7 +84,10 @@ impl Array {
     /// # Errors
     /// If the shapes or types differ, or there is no array.
     pub fn stack<A: Borrow<Array>>(arrays: &[A], axis: usize) -> Result<Self> {
-        let raised = arrays.iter().map(|array| array.borrow().unsqueeze(axis)).collect::<Result<Vec<_>>>()?;
+        let raised = arrays
+            .iter()
+            .map(|array| array.borrow().unsqueeze(axis))
+            .collect::<Result<Vec<_>>>()?;
         Self::cat(&raised, axis)
     }
 

@@ -48,7 +48,9 @@ impl Kernel for ToI64 {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let of = |dims: &[usize]| Self { x: crate::testing::map(&crate::testing::normal64(dims, 1), |x| 9.0 * x) };
+        let of = |dims: &[usize]| Self {
+            x: crate::testing::map(&crate::testing::normal64(dims, 1), |x| 9.0 * x),
+        };
         [&[4, 5000][..], &[7], &[0, 3], &[]].map(of).into()
     }
 }
@@ -108,7 +110,12 @@ mod tests {
             let whole = to_whole(&half.to_dtype(dtype).unwrap(), DType::I64).unwrap();
             assert_eq!(whole.to_vec1::<i64>().unwrap(), [-3, 2, 300]);
         }
-        let turned = Array::arange(0f32, 20_000.0, &Device::Cpu).unwrap().reshape((4, 5000)).unwrap().t().unwrap();
+        let turned = Array::arange(0f32, 20_000.0, &Device::Cpu)
+            .unwrap()
+            .reshape((4, 5000))
+            .unwrap()
+            .t()
+            .unwrap();
         let whole = to_whole(&turned, DType::I64).unwrap();
         assert_eq!(whole.dims(), [5000, 4]);
         assert_eq!(whole.to_vec2::<i64>().unwrap()[1], [1, 5001, 10_001, 15_001]);

@@ -22,20 +22,26 @@ use multiversion::multiversion;
 ///
 /// # Errors
 /// If there is not one target per row, or a target is not a class.
-pub(crate) fn classes((rows, count): (usize, usize), targets: &Array, ignore_index: i64) -> Result<Vec<Option<usize>>> {
+pub(crate) fn classes(
+    (rows, count): (usize, usize),
+    targets: &Array,
+    ignore_index: i64,
+) -> Result<Vec<Option<usize>>> {
     // For the targets on the host, and the classes, which are as large.
     crate::memory::alloc::check_like(targets, DType::I64, 2)?;
     let targets: Vec<i64> = host::vector(&targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
     if targets.len() != rows {
         bail!("{} targets for {rows} rows of logits", targets.len());
     }
-    let class = |target: i64| match usize::try_from(target) {
+    let class = |target: i64| {
+        match usize::try_from(target) {
         _ if target == ignore_index => Ok(None),
         Ok(class) if class < count => Ok(Some(class)),
         _ => bail!(
             "target {target} is out of range: the logits have {count} classes, from 0; those that do not count are \
              `ignore_index` ({ignore_index})"
         ),
+    }
     };
     targets.into_iter().map(class).collect()
 }
@@ -82,12 +88,17 @@ pub(crate) fn on_host(logits: &HostArray, classes: &[Option<usize>]) -> HostResu
     }
     let rows = HostArray::from_vec(rows, count, device)?;
     let wanted = HostArray::from_vec(wanted, (count, 1), device)?;
-    let picked = candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?.gather(&wanted, 1)?;
+    let picked =
+        candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?.gather(&wanted, 1)?;
     picked.mean_all()?.neg()
 }
 
 /// [`backward`] for host arrays.
-pub(crate) fn backward_on_host(logits: &HostArray, classes: &[Option<usize>], grad: f64) -> HostResult<HostArray> {
+pub(crate) fn backward_on_host(
+    logits: &HostArray,
+    classes: &[Option<usize>],
+    grad: f64,
+) -> HostResult<HostArray> {
     let (rows, width) = logits.dims2()?;
     let count = classes.iter().flatten().count() as f64;
     let mut hot = vec![0f64; rows * width];
@@ -129,8 +140,9 @@ impl Kernel for Forward {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let of = |(rows, width): (usize, usize)| {
-            let ids: Vec<i64> =
-                (0..rows as i64).map(|r| if r % 5 == 2 { -100 } else { r * 7 % width as i64 }).collect();
+            let ids: Vec<i64> = (0..rows as i64)
+                .map(|r| if r % 5 == 2 { -100 } else { r * 7 % width as i64 })
+                .collect();
             let logits = crate::testing::map(&normal64(&[rows, width], 1), |x| 4.0 * x);
             Self { logits, targets: targets(&ids), ignore_index: -100 }
         };
@@ -159,7 +171,12 @@ impl Kernel for Backward {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let of = |Forward { logits, targets, ignore_index }| Self { logits, targets, ignore_index, grad: 0.7 };
+        let of = |Forward { logits, targets, ignore_index }| Self {
+            logits,
+            targets,
+            ignore_index,
+            grad: 0.7,
+        };
         Forward::cases().into_iter().map(of).collect()
     }
 }
@@ -204,13 +221,19 @@ pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
 /// # Errors
 /// As for [`forward`].
 pub fn backward(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
-    if let Some(dx) = host::widened(logits, |logits| backward(logits, targets, ignore_index, grad)) {
+    if let Some(dx) = host::widened(logits, |logits| backward(logits, targets, ignore_index, grad))
+    {
         return dx;
     }
     run(&Backward { logits: logits.clone(), targets: targets.clone(), ignore_index, grad })
 }
 
-fn backward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
+fn backward_cpu<T: Real>(
+    logits: &Array,
+    targets: &Array,
+    ignore_index: i64,
+    grad: f64,
+) -> Result<Array> {
     let classes = classes(logits.dims2()?, targets, ignore_index)?;
     let logits = contiguous(logits)?;
     let (rows, width) = logits.dims2()?;

@@ -83,7 +83,8 @@ impl Kernel for Drop {
     fn reference(&self) -> Result<Array> {
         let (x, Dropout { p, stream }) = (self.x.host()?, self.dropout);
         let limit = threshold(p);
-        let keep: Vec<u8> = (0..x.elem_count()).map(|i| u8::from(u64::from(stream.word(i)) >= limit)).collect();
+        let keep: Vec<u8> =
+            (0..x.elem_count()).map(|i| u8::from(u64::from(stream.word(i)) >= limit)).collect();
         let keep = HostArray::from_vec(keep, x.dims(), x.device())?.to_dtype(x.dtype())?;
         Ok(((x * keep)? * scale(p))?.into())
     }
@@ -98,7 +99,10 @@ impl Kernel for Drop {
     fn cases() -> Vec<Self> {
         let stream = Stream { seed: 1, call: 2, draw: 3 };
         let of = |n| {
-            [0.0, 0.3, 1.0].map(|p| Self { x: crate::testing::normal64(&[n, 2], 1), dropout: Dropout { p, stream } })
+            [0.0, 0.3, 1.0].map(|p| Self {
+                x: crate::testing::normal64(&[n, 2], 1),
+                dropout: Dropout { p, stream },
+            })
         };
         [0, 1, 3, 4, 5, PIECE / 2 + 3].into_iter().flat_map(of).collect()
     }
@@ -117,7 +121,9 @@ fn dropout_cpu<T: Real>(x: &Array, dropout: Dropout) -> Result<Array> {
     let y = computed(xs.len(), PIECE, |piece, y: &mut [T]| {
         dropout.factors((piece * PIECE) as u64, y);
         // Dropped elements are 0 even if they were not finite.
-        y.iter_mut().zip(part(xs, piece, PIECE)).for_each(|(y, x)| *y = if *y == T::ZERO { T::ZERO } else { *x * *y });
+        y.iter_mut()
+            .zip(part(xs, piece, PIECE))
+            .for_each(|(y, x)| *y = if *y == T::ZERO { T::ZERO } else { *x * *y });
     })?;
     host::array(y, x.dims())
 }

@@ -323,7 +323,11 @@ impl Kernel for Affine {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let of = |dims: &[usize]| Self { x: crate::testing::normal64(dims, 2), scale: 0.3, offset: -2.0 };
+        let of = |dims: &[usize]| Self {
+            x: crate::testing::normal64(dims, 2),
+            scale: 0.3,
+            offset: -2.0,
+        };
         [&[5000, 7][..], &[3, 5], &[], &[0, 2]].map(of).into()
     }
 }
@@ -337,7 +341,10 @@ pub fn affine(x: &Array, scale: f64, offset: f64) -> Result<Array> {
 ///
 /// # Safety
 /// `f` must write every element of its output, which is as long as its input.
-pub(crate) unsafe fn map<T: Real>(x: &Array, f: impl Fn(&[T], &mut [MaybeUninit<T>]) + Sync) -> Result<Array> {
+pub(crate) unsafe fn map<T: Real>(
+    x: &Array,
+    f: impl Fn(&[T], &mut [MaybeUninit<T>]) + Sync,
+) -> Result<Array> {
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
@@ -366,7 +373,9 @@ pub(crate) unsafe fn zip<T: Element>(
     let (xs, ys) = (host::slice::<T>(&a)?, host::slice::<T>(&b)?);
     let (xs, ys): (&[T], &[T]) = (&xs, &ys);
     // SAFETY: the caller guarantees that `f` writes its whole output.
-    let z = unsafe { written(xs.len(), PIECE, |piece, z| f(part(xs, piece, PIECE), part(ys, piece, PIECE), z)) }?;
+    let z = unsafe {
+        written(xs.len(), PIECE, |piece, z| f(part(xs, piece, PIECE), part(ys, piece, PIECE), z))
+    }?;
     host::array(z, a.dims())
 }
 
@@ -403,7 +412,9 @@ fn broadcast<T: Element>(a: &Array, b: &Array, f: impl Fn(T, T) -> T + Sync) -> 
     let (xs, ys) = (host::slice::<T>(&a)?, host::slice::<T>(&b)?);
     let (xs, ys): (&[T], &[T]) = (&xs, &ys);
     // SAFETY: `combine` fills the piece row by row until it is complete.
-    let z = unsafe { written(dims.elem_count(), PIECE, |piece, zs| axes.combine((xs, ys), piece * PIECE, zs, &f)) }?;
+    let z = unsafe {
+        written(dims.elem_count(), PIECE, |piece, zs| axes.combine((xs, ys), piece * PIECE, zs, &f))
+    }?;
     host::array(z, dims)
 }
 
@@ -437,7 +448,12 @@ impl Axes {
         }
         let (width, steps) = axes.pop().unwrap_or((1, [0, 0]));
         let outer_steps = [0, 1].map(|i| axes.iter().map(|(_, steps)| steps[i]).collect());
-        Ok(Self { outer: axes.into_iter().map(|(dim, _)| dim).collect(), outer_steps, width, steps })
+        Ok(Self {
+            outer: axes.into_iter().map(|(dim, _)| dim).collect(),
+            outer_steps,
+            width,
+            steps,
+        })
     }
 
     /// Writes the piece `zs` of the result, which starts at element `first`.
@@ -452,12 +468,18 @@ impl Axes {
         let [mut x, mut y] = [0, 1].map(|i| RowCursor::new(&self.outer, &self.outer_steps[i], row));
         while !zs.is_empty() {
             let (now, rest) = zs.split_at_mut(zs.len().min(self.width - column));
-            let from = |values: &'_ [T], cursor: &RowCursor, step: usize| cursor.offset + step * column..values.len();
+            let from = |values: &'_ [T], cursor: &RowCursor, step: usize| {
+                cursor.offset + step * column..values.len()
+            };
             let (xs, ys) = (&xs[from(xs, &x, self.steps[0])], &ys[from(ys, &y, self.steps[1])]);
             match self.steps {
                 [0, 0] => now.fill(MaybeUninit::new(f(xs[0], ys[0]))),
-                [0, _] => now.iter_mut().zip(ys).for_each(|(z, y)| *z = MaybeUninit::new(f(xs[0], *y))),
-                [_, 0] => now.iter_mut().zip(xs).for_each(|(z, x)| *z = MaybeUninit::new(f(*x, ys[0]))),
+                [0, _] => {
+                    now.iter_mut().zip(ys).for_each(|(z, y)| *z = MaybeUninit::new(f(xs[0], *y)))
+                }
+                [_, 0] => {
+                    now.iter_mut().zip(xs).for_each(|(z, x)| *z = MaybeUninit::new(f(*x, ys[0])))
+                }
                 _ => both(xs, ys, now, &f),
             }
             (zs, column) = (rest, 0);
@@ -487,7 +509,8 @@ mod tests {
         assert!(add(&a, &a.to_dtype(DType::F64).unwrap()).is_err());
     }
 
-    const BINARY: [Binary; 6] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min];
+    const BINARY: [Binary; 6] =
+        [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min];
 
     #[test]
     fn every_type_is_combined() {
@@ -500,8 +523,9 @@ mod tests {
                 let kernel = Combine { a: a.clone(), b: b.clone(), how };
                 let (got, want) = (run(&kernel).unwrap(), kernel.reference().unwrap());
                 assert_eq!(got.dtype(), dtype);
-                let values =
-                    |x: &Array| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                let values = |x: &Array| {
+                    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
+                };
                 assert_eq!(values(&got), values(&want), "{how:?} of {dtype:?}");
             }
         }
@@ -510,7 +534,10 @@ mod tests {
     #[test]
     fn extremes_of_two_are_nan_where_one_is() {
         let bits = |x: &Array| -> Vec<u64> {
-            crate::testing::values(x).into_iter().map(|x| if x.is_nan() { 1 } else { x.to_bits() }).collect()
+            crate::testing::values(x)
+                .into_iter()
+                .map(|x| if x.is_nan() { 1 } else { x.to_bits() })
+                .collect()
         };
         for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
             let of = |values: Vec<f64>| {
@@ -526,7 +553,10 @@ mod tests {
                     for how in [Binary::Max, Binary::Min] {
                         for (a, b) in [(&x, &other), (&other, &x), (&x, &one), (&one, &x)] {
                             let got = binary(a, b, how).unwrap();
-                            assert!((0..length).all(|i| (bits(&got)[i] == 1) == (i == at)), "{length}, {at}");
+                            assert!(
+                                (0..length).all(|i| (bits(&got)[i] == 1) == (i == at)),
+                                "{length}, {at}"
+                            );
                             let kernel = Combine { a: a.clone(), b: b.clone(), how };
                             assert_eq!(bits(&got), bits(&kernel.reference().unwrap()));
                         }
@@ -543,6 +573,8 @@ mod tests {
     fn whole_numbers_have_no_twin() {
         let whole = Array::new(&[-3i64, 0, 4], &Device::Cpu).unwrap();
         assert_eq!(unary(&whole, Unary::Abs).unwrap().to_vec1::<i64>().unwrap(), [3, 0, 4]);
-        assert!(crate::kernel::fallbacks().iter().any(|(of, _)| (of.kernel, of.dtype) == ("unary", "i64")));
+        assert!(crate::kernel::fallbacks()
+            .iter()
+            .any(|(of, _)| (of.kernel, of.dtype) == ("unary", "i64")));
     }
 }

@@ -32,7 +32,10 @@ fn indices(ids: &Array, count: usize) -> Result<Vec<usize>> {
     ids.into_iter()
         .map(|id| match usize::try_from(id) {
             Ok(row) if row < count => Ok(row),
-            _ => bail!("index {id} is out of range: there are {count} rows (0 to {})", count as i64 - 1),
+            _ => bail!(
+                "index {id} is out of range: there are {count} rows (0 to {})",
+                count as i64 - 1
+            ),
         })
         .collect()
 }
@@ -70,7 +73,13 @@ impl Kernel for Forward {
     fn reference(&self) -> Result<Array> {
         let dims = output_dims(&self.table, &self.ids)?;
         indices(&self.ids, self.table.dims2()?.0)?;
-        Ok(self.table.host()?.contiguous()?.index_select(&self.ids.host()?.flatten_all()?, 0)?.reshape(dims)?.into())
+        Ok(self
+            .table
+            .host()?
+            .contiguous()?
+            .index_select(&self.ids.host()?.flatten_all()?, 0)?
+            .reshape(dims)?
+            .into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
@@ -87,7 +96,9 @@ impl Kernel for Forward {
             let ids = (0..dims.iter().product::<usize>()).map(|i| (i * 7 % 5) as i64).collect();
             Array::from_vec(ids, dims, &Device::Cpu).unwrap()
         };
-        [&[2, 2][..], &[], &[300], &[0]].map(|dims| Self { table: normal64(&[5, 3], 1), ids: ids(dims) }).into()
+        [&[2, 2][..], &[], &[300], &[0]]
+            .map(|dims| Self { table: normal64(&[5, 3], 1), ids: ids(dims) })
+            .into()
     }
 }
 
@@ -153,7 +164,11 @@ pub fn backward(table: &Array, ids: &Array, grad: &Array) -> Result<Array> {
     run(&Backward { grad: grad.clone(), ids: ids.clone(), count: table.dims2()?.0 })
 }
 
-fn backward_cpu<T: Real>(grad: &Array, rows: &[usize], (count, width): (usize, usize)) -> Result<Array> {
+fn backward_cpu<T: Real>(
+    grad: &Array,
+    rows: &[usize],
+    (count, width): (usize, usize),
+) -> Result<Array> {
     let grad = contiguous(grad)?;
     let gs = host::slice::<T>(&grad)?;
     let mut dt = crate::host::parallel::zeros::<T>(count * width)?;
@@ -178,7 +193,9 @@ mod tests {
     fn the_gradient_adds_up_repeated_rows() {
         let ids = Array::from_vec(vec![3i64, 0, 3, 1], (2, 2), &Device::Cpu).unwrap();
         let (table, g) = (normal64(&[5, 3], 1), normal64(&[2, 2, 3], 2));
-        differences(&table, &g, &backward(&table, &ids, &g).unwrap(), |t| forward(t, &ids).unwrap());
+        differences(&table, &g, &backward(&table, &ids, &g).unwrap(), |t| {
+            forward(t, &ids).unwrap()
+        });
     }
 
     #[test]

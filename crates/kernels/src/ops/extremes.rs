@@ -121,7 +121,11 @@ impl Kernel for Reduce {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let of = |(dims, axes): (&[usize], &[usize])| {
-            [Extreme::Max, Extreme::Min].map(|how| Self { x: numbers(dims), axes: axes.into(), how })
+            [Extreme::Max, Extreme::Min].map(|how| Self {
+                x: numbers(dims),
+                axes: axes.into(),
+                how,
+            })
         };
         SIZES.into_iter().flat_map(of).collect()
     }
@@ -153,7 +157,11 @@ impl Kernel for ArgMax {
         }
         let missing = x.ne(x)?;
         let first = missing.argmax_keepdim(axis)?;
-        Ok(missing.max_keepdim(axis)?.where_cond(&first, &x.argmax_keepdim(axis)?)?.to_dtype(DType::I64)?.into())
+        Ok(missing
+            .max_keepdim(axis)?
+            .where_cond(&first, &x.argmax_keepdim(axis)?)?
+            .to_dtype(DType::I64)?
+            .into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
@@ -257,7 +265,9 @@ fn along<T: Element>(
     join: fn(T, T) -> T,
 ) -> Result<Vec<T>> {
     if inner == 1 {
-        return Ok(map(outer, rows_per_piece(count), |row| of_long_row(part(xs, row, count), of_row)));
+        return Ok(map(outer, rows_per_piece(count), |row| {
+            of_long_row(part(xs, row, count), of_row)
+        }));
     }
     let size = (PIECE / count).max(64);
     let write = |piece: usize, mut ys: &mut [MaybeUninit<T>]| {
@@ -321,12 +331,16 @@ mod tests {
     use crate::testing::{normal, twins};
     use crate::Device;
 
-    const TYPES: [DType; 7] = [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I64, DType::U32, DType::U8];
+    const TYPES: [DType; 7] =
+        [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I64, DType::U32, DType::U8];
     const BOTH: [Extreme; 2] = [Extreme::Max, Extreme::Min];
 
     /// The bits of each value, with one pattern for all NaN, so that NaN equals itself.
     fn bits(x: &Array) -> Vec<u64> {
-        crate::testing::values(x).into_iter().map(|x| if x.is_nan() { 1 } else { x.to_bits() }).collect()
+        crate::testing::values(x)
+            .into_iter()
+            .map(|x| if x.is_nan() { 1 } else { x.to_bits() })
+            .collect()
     }
 
     fn same(x: &Array, axes: &[usize]) {
@@ -372,14 +386,25 @@ mod tests {
                 for at in 0..length {
                     let mut values = crate::testing::values(&normal(&[length], 2));
                     values[at] = f64::NAN;
-                    let row = Array::from_vec(values, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                    let row = Array::from_vec(values, length, &Device::Cpu)
+                        .unwrap()
+                        .to_dtype(dtype)
+                        .unwrap();
                     let three = Array::stack(&[&row, &row, &row], 1).unwrap();
                     for (x, axis) in [(&row, 0), (&three, 0), (&three.t().unwrap(), 1)] {
                         for how in BOTH {
                             let y = extreme(x, &[axis], how).unwrap();
-                            assert!(crate::testing::values(&y).iter().all(|y| y.is_nan()), "{length}, {at}");
+                            assert!(
+                                crate::testing::values(&y).iter().all(|y| y.is_nan()),
+                                "{length}, {at}"
+                            );
                         }
-                        let places = argmax(x, axis).unwrap().flatten_all().unwrap().to_vec1::<i64>().unwrap();
+                        let places = argmax(x, axis)
+                            .unwrap()
+                            .flatten_all()
+                            .unwrap()
+                            .to_vec1::<i64>()
+                            .unwrap();
                         assert!(places.iter().all(|place| *place == at as i64), "{length}, {at}");
                         same(x, &[axis]);
                     }
@@ -391,7 +416,10 @@ mod tests {
     #[test]
     fn infinities_are_values_and_the_first_of_equal_ones_is_named() {
         let x = Array::new(&[f32::NEG_INFINITY; 40], &Device::Cpu).unwrap();
-        assert_eq!(extreme(&x, &[0], Extreme::Max).unwrap().to_vec1::<f32>().unwrap(), [f32::NEG_INFINITY]);
+        assert_eq!(
+            extreme(&x, &[0], Extreme::Max).unwrap().to_vec1::<f32>().unwrap(),
+            [f32::NEG_INFINITY]
+        );
         let x = Array::new(&[1.0f32, f32::INFINITY, f32::NAN, f32::NAN], &Device::Cpu).unwrap();
         assert_eq!(argmax(&x, 0).unwrap().to_vec1::<i64>().unwrap(), [2]);
         let x = Array::new(&[1i64, 7, 7], &Device::Cpu).unwrap();

@@ -111,7 +111,11 @@ impl Hidden {
         let (wide, width) = weight.dims2()?;
         let bias = bias.as_ref().map(Array::dims);
         if x.dims().last() != Some(&width) || bias.is_some_and(|bias| bias != [wide]) {
-            bail!("a layer with weights {:?} and bias {bias:?} does not take {:?}", weight.dims(), x.dims());
+            bail!(
+                "a layer with weights {:?} and bias {bias:?} does not take {:?}",
+                weight.dims(),
+                x.dims()
+            );
         }
         if !wide.is_multiple_of(inner.widening()) {
             bail!("a gated unit of rows of {wide}, which have no halves");
@@ -139,7 +143,9 @@ impl Hidden {
     /// block of the product.
     fn fused(&self) -> Option<Activation> {
         match self.inner {
-            Inner::Activation(kind) if host::rows_and_width(&self.x).0 > layers::MOST_ROWS => Some(kind),
+            Inner::Activation(kind) if host::rows_and_width(&self.x).0 > layers::MOST_ROWS => {
+                Some(kind)
+            }
             _ => None,
         }
     }
@@ -179,7 +185,9 @@ impl Kernel for Hidden {
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
         match self.fused() {
-            Some(kind) => layer::<T>(&self.x, &self.weight, self.bias.as_ref(), &in_place::<T>(kind)),
+            Some(kind) => {
+                layer::<T>(&self.x, &self.weight, self.bias.as_ref(), &in_place::<T>(kind))
+            }
             None => Ok(self.passes()?.1),
         }
     }
@@ -191,7 +199,8 @@ impl Kernel for Hidden {
         let of = |(rows, [inputs, width, _]): (&[usize], [usize; 3])| {
             let with = |inner: Inner| {
                 let wide = width * inner.widening();
-                let (x, weight) = (normal64(&[rows, &[inputs]].concat(), 1), normal64(&[wide, inputs], 2));
+                let (x, weight) =
+                    (normal64(&[rows, &[inputs]].concat(), 1), normal64(&[wide, inputs], 2));
                 [None, Some(normal64(&[wide], 3))].map(|bias| Self {
                     x: x.clone(),
                     weight: weight.clone(),
@@ -241,8 +250,15 @@ impl Kernel for Backward {
     fn check(&self) -> Result<()> {
         let Self { grad, weight, up, inner } = self;
         let (out, width) = weight.dims2()?;
-        if grad.dims().last() != Some(&out) || up.dims() != with_width(grad, inner.widening() * width) {
-            bail!("a gradient {:?} for weights {:?} and {:?}", grad.dims(), weight.dims(), up.dims());
+        if grad.dims().last() != Some(&out)
+            || up.dims() != with_width(grad, inner.widening() * width)
+        {
+            bail!(
+                "a gradient {:?} for weights {:?} and {:?}",
+                grad.dims(),
+                weight.dims(),
+                up.dims()
+            );
         }
         Ok(())
     }
@@ -264,7 +280,8 @@ impl Kernel for Backward {
         let of = |(rows, [_, width, out]): (&[usize], [usize; 3])| {
             ALL.map(|inner| {
                 let up = normal64(&[rows, &[width * inner.widening()]].concat(), 4);
-                let (grad, weight) = (normal64(&[rows, &[out]].concat(), 5), normal64(&[out, width], 6));
+                let (grad, weight) =
+                    (normal64(&[rows, &[out]].concat(), 5), normal64(&[out, width], 6));
                 Self { grad, weight, up, inner }
             })
         };
@@ -284,8 +301,15 @@ pub fn hidden(x: &Array, weight: &Array, bias: Option<&Array>, inner: Inner) -> 
 ///
 /// # Errors
 /// As for [`hidden`].
-pub fn up_and_hidden(x: &Array, weight: &Array, bias: Option<&Array>, inner: Inner) -> Result<(Array, Array)> {
-    run(&UpAndHidden { of: Hidden { x: x.clone(), weight: weight.clone(), bias: bias.cloned(), inner } })
+pub fn up_and_hidden(
+    x: &Array,
+    weight: &Array,
+    bias: Option<&Array>,
+    inner: Inner,
+) -> Result<(Array, Array)> {
+    run(&UpAndHidden {
+        of: Hidden { x: x.clone(), weight: weight.clone(), bias: bias.cloned(), inner },
+    })
 }
 
 /// Computes the gradient of `up`, (.., wide), from `grad`, the gradient of the output of the second
@@ -299,7 +323,12 @@ pub fn backward(grad: &Array, weight: &Array, up: &Array, inner: Inner) -> Resul
 }
 
 /// Computes a linear layer with the epilogue `finish`.
-fn layer<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>, finish: Epilogue<T>) -> Result<Array> {
+fn layer<T: Blas>(
+    x: &Array,
+    weight: &Array,
+    bias: Option<&Array>,
+    finish: Epilogue<T>,
+) -> Result<Array> {
     let (x, weight) = (contiguous(x)?, contiguous(weight)?);
     let ((rows, inner), (out, _)) = (host::rows_and_width(&x), weight.dims2()?);
     let (xs, ws) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?);
@@ -325,22 +354,35 @@ fn in_place<T: Real>(kind: Activation) -> impl Fn(usize, usize, &mut [T]) + Sync
 const CHUNK: usize = 128;
 
 /// Computes `up`, and `hidden` in the epilogue of the product.
-fn activated<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>, kind: Activation) -> Result<(Array, Array)> {
+fn activated<T: Blas>(
+    x: &Array,
+    weight: &Array,
+    bias: Option<&Array>,
+    kind: Activation,
+) -> Result<(Array, Array)> {
     let ((rows, _), (out, _)) = (host::rows_and_width(x), weight.dims2()?);
     let act = kind.functions::<T>().value;
     let mut hidden = SecondOutput::<T>::new(rows, out)?;
     let into = hidden.place();
-    // SAFETY: the product calls the epilogue once for each element, and has the size of `hidden`,
-    // so the slices are inside of it and do not overlap.
-    let up = layer::<T>(x, weight, bias, &|row, column, y| act(y, unsafe { into.at(row, column, y.len()) }))?;
+    let up = layer::<T>(x, weight, bias, &|row, column, y| {
+        // SAFETY: the product calls the epilogue once for each element, and has the size of
+        // `hidden`, so the slices are inside of it and do not overlap.
+        act(y, unsafe { into.at(row, column, y.len()) })
+    })?;
     // SAFETY: the epilogue was called for, and has written, every element.
     Ok((up, host::array(unsafe { hidden.written() }, with_width(x, out))?))
 }
 
-fn backward_cpu<T: Blas>(grad: &Array, weight: &Array, up: &Array, inner: Inner) -> Result<(Array, Array)> {
+fn backward_cpu<T: Blas>(
+    grad: &Array,
+    weight: &Array,
+    up: &Array,
+    inner: Inner,
+) -> Result<(Array, Array)> {
     let (grad, weight, up) = (contiguous(grad)?, contiguous(weight)?, contiguous(up)?);
     let ((rows, out), (_, width)) = (host::rows_and_width(&grad), weight.dims2()?);
-    let (gs, ws, ups) = (host::slice::<T>(&grad)?, host::slice::<T>(&weight)?, host::slice::<T>(&up)?);
+    let (gs, ws, ups) =
+        (host::slice::<T>(&grad)?, host::slice::<T>(&weight)?, host::slice::<T>(&up)?);
     let wide = inner.widening() * width;
     let ups: &[T] = &ups;
     let mut d = SecondOutput::<T>::new(rows, wide)?;
@@ -372,7 +414,10 @@ fn backward_cpu<T: Blas>(grad: &Array, weight: &Array, up: &Array, inner: Inner)
         Inner::Glu(kind) => fresh((rows, width), term, None, Some(&gated(kind)))?,
     };
     // SAFETY: the epilogue was called for, and has written, every element.
-    Ok((host::array(unsafe { d.written() }, up.dims())?, host::array(hidden, with_width(&grad, width))?))
+    Ok((
+        host::array(unsafe { d.written() }, up.dims())?,
+        host::array(hidden, with_width(&grad, width))?,
+    ))
 }
 
 /// Reinterprets initialised numbers as uninitialised memory to write to.
@@ -428,7 +473,12 @@ impl<T: Real> OutputRows<T> {
     #[allow(clippy::mut_from_ref)]
     unsafe fn at<'a>(&self, row: usize, column: usize, count: usize) -> &'a mut [MaybeUninit<T>] {
         // SAFETY: guaranteed by the caller.
-        unsafe { std::slice::from_raw_parts_mut(self.first.0.add(row * self.width + column).cast(), count) }
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.first.0.add(row * self.width + column).cast(),
+                count,
+            )
+        }
     }
 }
 
@@ -447,7 +497,9 @@ mod tests {
     #[test]
     fn misfitting_shapes_are_refused() {
         let inner = Inner::Glu(Activation::Gelu);
-        let message = backward(&normal(&[20, 3], 1), &normal(&[3, 4], 2), &normal(&[20, 4], 3), inner).unwrap_err();
+        let message =
+            backward(&normal(&[20, 3], 1), &normal(&[3, 4], 2), &normal(&[20, 4], 3), inner)
+                .unwrap_err();
         assert!(message.to_string().contains("[20, 4]"), "{message}");
         assert!(hidden(&normal(&[2, 3], 1), &normal(&[5, 3], 2), None, inner).is_err());
     }

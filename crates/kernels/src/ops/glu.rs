@@ -32,7 +32,11 @@ pub(crate) fn on_host(x: &HostArray, kind: Activation) -> HostResult<HostArray> 
 }
 
 /// [`backward`] for host arrays.
-pub(crate) fn backward_on_host(x: &HostArray, grad: &HostArray, kind: Activation) -> HostResult<HostArray> {
+pub(crate) fn backward_on_host(
+    x: &HostArray,
+    grad: &HostArray,
+    kind: Activation,
+) -> HostResult<HostArray> {
     let (a, b) = halves(x)?;
     let da = (grad * activation::on_host(&b, kind)?)?;
     let db = ((grad * a)? * activation::slope_on_host(&b, kind)?)?;
@@ -72,7 +76,8 @@ fn half(x: &Array) -> Result<usize> {
 }
 
 #[cfg(test)]
-const KINDS: [Activation; 4] = [Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::ReluSquared];
+const KINDS: [Activation; 4] =
+    [Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::ReluSquared];
 #[cfg(test)]
 const SIZES: [&[usize]; 5] = [&[2, 3, 8], &[70, 38], &[300, 700], &[0, 4], &[3, 0]];
 
@@ -184,7 +189,12 @@ fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Ar
         let mut row = vec![T::ZERO; half];
         for (r, dx) in dx.chunks_exact_mut(width.max(1)).enumerate() {
             row.copy_from_slice(part(g, r, half));
-            backward_row(&functions, part(x, r, width).split_at(half), &mut row, dx.split_at_mut(half));
+            backward_row(
+                &functions,
+                part(x, r, width).split_at(half),
+                &mut row,
+                dx.split_at_mut(half),
+            );
         }
     };
     // SAFETY: each piece consists of whole rows, and `backward_row` writes both halves of each row.
@@ -234,7 +244,9 @@ mod tests {
     #[test]
     fn rows_without_halves_are_errors() {
         let (x, g) = (normal(&[2, 5], 1), normal(&[2, 2], 2));
-        assert!(forward(&x, Activation::Gelu).is_err() && backward(&x, &g, Activation::Gelu).is_err());
+        assert!(
+            forward(&x, Activation::Gelu).is_err() && backward(&x, &g, Activation::Gelu).is_err()
+        );
     }
 
     #[test]

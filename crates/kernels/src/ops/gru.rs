@@ -42,7 +42,10 @@ impl GruArgs {
     pub fn check(&self) -> Result<()> {
         let (dims, dim) = (self.state.dims(), self.state.dims().last().copied().unwrap_or(0));
         let fits = |gates: &Array| {
-            gates.dims().split_last().is_some_and(|(last, rows)| *last == 3 * dim && rows == &dims[..dims.len() - 1])
+            gates
+                .dims()
+                .split_last()
+                .is_some_and(|(last, rows)| *last == 3 * dim && rows == &dims[..dims.len() - 1])
         };
         if dims.is_empty() || !fits(&self.input) || !fits(&self.hidden) {
             let (input, hidden) = (self.input.dims(), self.hidden.dims());
@@ -57,8 +60,10 @@ impl GruArgs {
         let last = self.state.rank() - 1;
         let dim = self.state.dims()[last];
         let part = |x: &HostArray, gate: usize| narrow_on_host(x, last, gate * dim, dim);
-        let (reset, update) =
-            (sigmoid(&(part(input, 0)? + part(hidden, 0)?)?)?, sigmoid(&(part(input, 1)? + part(hidden, 1)?)?)?);
+        let (reset, update) = (
+            sigmoid(&(part(input, 0)? + part(hidden, 0)?)?)?,
+            sigmoid(&(part(input, 1)? + part(hidden, 1)?)?)?,
+        );
         let new = (part(input, 2)? + (&reset * part(hidden, 2)?)?)?.tanh()?;
         Ok([reset, update, new])
     }
@@ -86,7 +91,9 @@ arrays! {
 
 #[cfg(test)]
 fn inputs(rows: &[usize], dim: usize) -> (GruArgs, Array) {
-    let of = |width: usize, seed| crate::testing::map(&normal64(&[rows, &[width]].concat(), seed), |x| 2.0 * x);
+    let of = |width: usize, seed| {
+        crate::testing::map(&normal64(&[rows, &[width]].concat(), seed), |x| 2.0 * x)
+    };
     (GruArgs { input: of(3 * dim, 1), hidden: of(3 * dim, 2), state: of(dim, 3) }, of(dim, 4))
 }
 
@@ -138,7 +145,8 @@ impl Kernel for Backward {
         let slope = |gate: &HostArray| gate * (1.0 - gate)?;
         let dnew = ((grad * (1.0 - &update)?)? * (1.0 - new.sqr()?)?)?;
         let dupdate = ((grad * (state - &new)?)? * slope(&update)?)?;
-        let dreset = ((&dnew * narrow_on_host(self.of.hidden.host()?, last, 2 * dim, dim)?)? * slope(&reset)?)?;
+        let dreset = ((&dnew * narrow_on_host(self.of.hidden.host()?, last, 2 * dim, dim)?)?
+            * slope(&reset)?)?;
         let hidden = HostArray::cat(&[&dreset, &dupdate, &(&dnew * reset)?], last)?;
         let input = HostArray::cat(&[dreset, dupdate, dnew], last)?;
         Ok([input.into(), hidden.into(), (grad * update)?.into()])
@@ -179,9 +187,11 @@ pub fn backward(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
 
 /// CPU kernel of [`forward`].
 fn forward_cpu<T: Real>(of: &GruArgs) -> Result<Array> {
-    let (input, hidden, state) = (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
+    let (input, hidden, state) =
+        (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
     let (_, dim) = host::rows_and_width(&state);
-    let (i, h, s) = (host::slice::<T>(&input)?, host::slice::<T>(&hidden)?, host::slice::<T>(&state)?);
+    let (i, h, s) =
+        (host::slice::<T>(&input)?, host::slice::<T>(&hidden)?, host::slice::<T>(&state)?);
     let (i, h, s): (&[T], &[T], &[T]) = (&i, &h, &s);
     let count = rows_per_piece(dim);
     let y = computed(s.len(), count * dim, |piece, y: &mut [T]| {
@@ -195,10 +205,12 @@ fn forward_cpu<T: Real>(of: &GruArgs) -> Result<Array> {
 
 /// CPU kernel of [`backward`].
 fn backward_cpu<T: Real>(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
-    let (input, hidden, state) = (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
+    let (input, hidden, state) =
+        (contiguous(&of.input)?, contiguous(&of.hidden)?, contiguous(&of.state)?);
     let grad = contiguous(grad)?;
     let (_, dim) = host::rows_and_width(&state);
-    let (i, h, s) = (host::slice::<T>(&input)?, host::slice::<T>(&hidden)?, host::slice::<T>(&state)?);
+    let (i, h, s) =
+        (host::slice::<T>(&input)?, host::slice::<T>(&hidden)?, host::slice::<T>(&state)?);
     let g = host::slice::<T>(&grad)?;
     let (i, h, s, g): (&[T], &[T], &[T], &[T]) = (&i, &h, &s, &g);
     let count = rows_per_piece(3 * dim);
@@ -206,17 +218,28 @@ fn backward_cpu<T: Real>(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
     let block = (count * dim).max(1);
     let others = dhidden.chunks_mut(3 * block).zip(dstate.chunks_mut(block)).collect();
     let write = |piece, di: &mut [MaybeUninit<T>], (dh, ds): (&mut [T], &mut [T])| {
-        let rows =
-            cleared(di).chunks_exact_mut(3 * dim).zip(dh.chunks_exact_mut(3 * dim)).zip(ds.chunks_exact_mut(dim));
+        let rows = cleared(di)
+            .chunks_exact_mut(3 * dim)
+            .zip(dh.chunks_exact_mut(3 * dim))
+            .zip(ds.chunks_exact_mut(dim));
         for (r, ((di, dh), ds)) in rows.enumerate() {
             let row = piece * count + r;
-            let inputs = [part(i, row, 3 * dim), part(h, row, 3 * dim), part(s, row, dim), part(g, row, dim)];
+            let inputs = [
+                part(i, row, 3 * dim),
+                part(h, row, 3 * dim),
+                part(s, row, dim),
+                part(g, row, dim),
+            ];
             backward_row(inputs, di, dh, ds);
         }
     };
     // SAFETY: `write` initialises its whole piece of the gradient of the input by `cleared`.
     let dinput = unsafe { written_beside(i.len(), 3 * block, others, write) }?;
-    Ok([host::array(dinput, input.dims())?, host::array(dhidden, hidden.dims())?, host::array(dstate, state.dims())?])
+    Ok([
+        host::array(dinput, input.dims())?,
+        host::array(dhidden, hidden.dims())?,
+        host::array(dstate, state.dims())?,
+    ])
 }
 
 #[inline(always)]
@@ -235,7 +258,8 @@ fn thirds<T>(x: &[T], dim: usize) -> [&[T]; 3] {
 fn forward_row<T: Real>(input: &[T], hidden: &[T], state: &[T], y: &mut [T]) {
     const FMA: bool = has_fma!();
     let dim = y.len();
-    let ([ir, iz, i], [hr, hz, h], state) = (thirds(input, dim), thirds(hidden, dim), &state[..dim]);
+    let ([ir, iz, i], [hr, hz, h], state) =
+        (thirds(input, dim), thirds(hidden, dim), &state[..dim]);
     for k in 0..dim {
         let (r, z) = (logistic::<T, FMA>(ir[k] + hr[k]), logistic::<T, FMA>(iz[k] + hz[k]));
         let n = tanh::<T, FMA>(i[k] + r * h[k]);
@@ -286,15 +310,22 @@ mod tests {
     fn gradients_agree_with_differences() {
         let (of, grad) = inputs(&[2, 2], 3);
         let [input, hidden, state] = backward(&of, &grad).unwrap();
-        differences(&of.input, &grad, &input, |x| forward(&GruArgs { input: x.clone(), ..of.clone() }).unwrap());
-        differences(&of.hidden, &grad, &hidden, |x| forward(&GruArgs { hidden: x.clone(), ..of.clone() }).unwrap());
-        differences(&of.state, &grad, &state, |x| forward(&GruArgs { state: x.clone(), ..of.clone() }).unwrap());
+        differences(&of.input, &grad, &input, |x| {
+            forward(&GruArgs { input: x.clone(), ..of.clone() }).unwrap()
+        });
+        differences(&of.hidden, &grad, &hidden, |x| {
+            forward(&GruArgs { hidden: x.clone(), ..of.clone() }).unwrap()
+        });
+        differences(&of.state, &grad, &state, |x| {
+            forward(&GruArgs { state: x.clone(), ..of.clone() }).unwrap()
+        });
     }
 
     #[test]
     fn misfitting_shapes_are_errors() {
         let (of, _) = inputs(&[2], 3);
-        let message = forward(&GruArgs { state: normal64(&[2, 4], 1), ..of }).unwrap_err().to_string();
+        let message =
+            forward(&GruArgs { state: normal64(&[2, 4], 1), ..of }).unwrap_err().to_string();
         assert!(message.contains("[2, 9]") && message.contains("[2, 4]"), "{message}");
     }
 }

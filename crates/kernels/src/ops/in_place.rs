@@ -15,8 +15,11 @@ use std::cell::RefCell;
 /// Whether in-place kernels accept these arrays together: all must be f32 or f64 on the CPU, and
 /// have the same type and shape.
 pub fn is_possible(all: &[&Array]) -> bool {
-    let known = |array: &&Array| array.device().is_cpu() && matches!(array.dtype(), DType::F32 | DType::F64);
-    let alike = |pair: &[&Array]| pair[0].dtype() == pair[1].dtype() && pair[0].dims() == pair[1].dims();
+    let known = |array: &&Array| {
+        array.device().is_cpu() && matches!(array.dtype(), DType::F32 | DType::F64)
+    };
+    let alike =
+        |pair: &[&Array]| pair[0].dtype() == pair[1].dtype() && pair[0].dims() == pair[1].dims();
     all.iter().all(known) && all.windows(2).all(alike)
 }
 
@@ -35,7 +38,12 @@ impl Kernel for Add {
 
     fn check(&self) -> Result<()> {
         if self.sum.dims() != self.more.dims() || self.sum.dtype() != self.more.dtype() {
-            bail!("{} numbers {:?} in place of {:?}", self.more.elem_count(), self.more.dims(), self.sum.dims());
+            bail!(
+                "{} numbers {:?} in place of {:?}",
+                self.more.elem_count(),
+                self.more.dims(),
+                self.sum.dims()
+            );
         }
         Ok(())
     }
@@ -95,7 +103,11 @@ pub(crate) unsafe fn values<'a, T: Real>(array: &Array, count: usize) -> Result<
 }
 
 /// Runs `f` on the values of `array`, which must be a whole storage of `count` elements.
-fn change<T: Real>(array: &Array, count: usize, mut f: impl FnMut(&mut [T]) -> HostResult<()>) -> Result<()> {
+fn change<T: Real>(
+    array: &Array,
+    count: usize,
+    mut f: impl FnMut(&mut [T]) -> HostResult<()>,
+) -> Result<()> {
     let on_storage = |storage: &mut CpuStorage| match T::values_mut(storage) {
         Some(values) if values.len() == count => f(values),
         _ => candle_core::bail!("{:?} in place of {count} numbers", array.dims()),
@@ -126,7 +138,8 @@ mod tests {
         for size in [0, 1, 7, 3 * PIECE + 5] {
             let (x, more) = (normal(&[size, 3], 1), normal(&[3, size], 2).t().unwrap());
             for dtype in [DType::F32, DType::F64] {
-                let (sum, more) = (x.to_dtype(dtype).unwrap().copy().unwrap(), more.to_dtype(dtype).unwrap());
+                let (sum, more) =
+                    (x.to_dtype(dtype).unwrap().copy().unwrap(), more.to_dtype(dtype).unwrap());
                 assert!(is_possible(&[&sum, &more]));
                 let want = crate::ops::elementwise::add(&sum, &more).unwrap();
                 add(&sum, &more).unwrap();

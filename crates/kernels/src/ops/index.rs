@@ -62,7 +62,9 @@ impl Kernel for Take {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let x = crate::testing::normal64(&[3, 4, 5], 1);
-        let ids = |ids: &[i64], dims: &[usize]| Array::from_slice(ids, dims, &crate::Device::Cpu).unwrap();
+        let ids = |ids: &[i64], dims: &[usize]| {
+            Array::from_slice(ids, dims, &crate::Device::Cpu).unwrap()
+        };
         vec![
             Self { x: x.clone(), ids: ids(&[2, 0, 2, 1], &[4]), axis: 0, by: By::Row },
             Self { x: x.clone(), ids: ids(&[4, 1], &[2]), axis: 2, by: By::Row },
@@ -87,7 +89,10 @@ impl Kernel for ScatterAdd {
     type Out = Array;
 
     fn check(&self) -> Result<()> {
-        if self.ids.dims() != self.x.dims() || self.axis >= self.into.rank() || self.into.rank() != self.x.rank() {
+        if self.ids.dims() != self.x.dims()
+            || self.axis >= self.into.rank()
+            || self.into.rank() != self.x.rank()
+        {
             bail!("{:?} at ids {:?} into {:?}", self.x.dims(), self.ids.dims(), self.into.dims());
         }
         Ok(())
@@ -99,7 +104,8 @@ impl Kernel for ScatterAdd {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        let (into, ids, x) = (contiguous(&self.into)?, contiguous(&self.ids)?, contiguous(&self.x)?);
+        let (into, ids, x) =
+            (contiguous(&self.into)?, contiguous(&self.ids)?, contiguous(&self.x)?);
         Self { into, ids, x, axis: self.axis }.reference()
     }
 
@@ -112,7 +118,8 @@ impl Kernel for ScatterAdd {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let ids = Array::from_slice(&[3i64, 0, 3, 1, 2, 2], (2, 3), &crate::Device::Cpu).unwrap();
-        let (into, x) = (crate::testing::normal64(&[2, 4], 1), crate::testing::normal64(&[2, 3], 2));
+        let (into, x) =
+            (crate::testing::normal64(&[2, 4], 1), crate::testing::normal64(&[2, 3], 2));
         vec![Self { into, ids, x, axis: 1 }]
     }
 }

@@ -67,7 +67,9 @@ arrays! {
 fn check(x: &Array, params: &[&Array]) -> Result<()> {
     let width = x.dims().last().copied();
     match params.iter().find(|param| Some(param.elem_count()) != width) {
-        Some(param) => bail!("layer norm: parameters {:?} for rows of {:?}", param.dims(), x.dims()),
+        Some(param) => {
+            bail!("layer norm: parameters {:?} for rows of {:?}", param.dims(), x.dims())
+        }
         None => Ok(()),
     }
 }
@@ -98,7 +100,12 @@ impl Kernel for Forward {
     fn cases() -> Vec<Self> {
         let of = |dims: &[usize]| {
             let width = &dims[dims.len() - 1..];
-            Self { x: normal64(dims, 1), weight: normal64(width, 2), bias: normal64(width, 3), eps: 1e-5 }
+            Self {
+                x: normal64(dims, 1),
+                weight: normal64(width, 2),
+                bias: normal64(width, 3),
+                eps: 1e-5,
+            }
         };
         SIZES.map(of).into()
     }
@@ -119,8 +126,9 @@ impl Kernel for Backward {
         let (hat, scale) = normalised(x, self.eps)?;
         let weighted = grad.broadcast_mul(weight)?;
         let along = (&weighted * &hat)?.mean_keepdim(last)?;
-        let inner =
-            weighted.broadcast_sub(&weighted.mean_keepdim(last)?)?.broadcast_sub(&hat.broadcast_mul(&along)?)?;
+        let inner = weighted
+            .broadcast_sub(&weighted.mean_keepdim(last)?)?
+            .broadcast_sub(&hat.broadcast_mul(&along)?)?;
         let columns = |a: &HostArray| {
             let (rows, width) = host::rows_and_width(&self.x);
             a.contiguous()?.reshape((rows, width))?.sum(0)
@@ -130,7 +138,11 @@ impl Kernel for Backward {
             Some(past) => (dx + past.host()?)?,
             None => dx,
         };
-        Ok(Gradients { x: dx.into(), weight: columns(&(grad * &hat)?)?.into(), bias: columns(grad)?.into() })
+        Ok(Gradients {
+            x: dx.into(),
+            weight: columns(&(grad * &hat)?)?.into(),
+            bias: columns(grad)?.into(),
+        })
     }
 
     fn cpu<T: Blas>(&self) -> Result<Gradients> {
@@ -169,20 +181,35 @@ pub fn forward(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Arra
 ///
 /// # Errors
 /// If the shapes do not fit together.
-pub fn backward(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
-    run(&Backward { x: x.clone(), weight: weight.clone(), grad: grad.clone(), past: past.cloned(), eps })
+pub fn backward(
+    x: &Array,
+    weight: &Array,
+    grad: &Array,
+    past: Option<&Array>,
+    eps: f64,
+) -> Result<Gradients> {
+    run(&Backward {
+        x: x.clone(),
+        weight: weight.clone(),
+        grad: grad.clone(),
+        past: past.cloned(),
+        eps,
+    })
 }
 
 /// CPU kernel of [`forward`].
 fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Array> {
     let (x, weight, bias) = (contiguous(x)?, contiguous(weight)?, contiguous(bias)?);
     let (_, width) = host::rows_and_width(&x);
-    let (xs, ws, bs) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?, host::slice::<T>(&bias)?);
+    let (xs, ws, bs) =
+        (host::slice::<T>(&x)?, host::slice::<T>(&weight)?, host::slice::<T>(&bias)?);
     let (xs, ws, bs): (&[T], &[T], &[T]) = (&xs, &ws, &bs);
     let block = rows_per_piece(width) * width;
     // SAFETY: each piece consists of whole rows, and `forward_rows` writes every element of each
     // row.
-    let y = unsafe { written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y)) }?;
+    let y = unsafe {
+        written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y))
+    }?;
     host::array(y, x.dims())
 }
 
@@ -207,11 +234,18 @@ fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
 }
 
 /// CPU kernel of [`backward`].
-fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, past: Option<&Array>, eps: f64) -> Result<Gradients> {
+fn backward_cpu<T: Real>(
+    x: &Array,
+    weight: &Array,
+    grad: &Array,
+    past: Option<&Array>,
+    eps: f64,
+) -> Result<Gradients> {
     let (x, weight, grad) = (contiguous(x)?, contiguous(weight)?, contiguous(grad)?);
     let past = past.map(contiguous).transpose()?;
     let (_, width) = host::rows_and_width(&x);
-    let (xs, ws, gs) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?, host::slice::<T>(&grad)?);
+    let (xs, ws, gs) =
+        (host::slice::<T>(&x)?, host::slice::<T>(&weight)?, host::slice::<T>(&grad)?);
     let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
     let past = past.as_ref().map(host::slice::<T>).transpose()?;
     let past: Option<&[T]> = past.as_deref();
@@ -219,7 +253,14 @@ fn backward_cpu<T: Real>(x: &Array, weight: &Array, grad: &Array, past: Option<&
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
         let past = past.map(|past| part(past, piece, block));
-        backward_rows(part(xs, piece, block), ws, (part(gs, piece, block), past), eps, dx, (&mut dw, &mut db));
+        backward_rows(
+            part(xs, piece, block),
+            ws,
+            (part(gs, piece, block), past),
+            eps,
+            dx,
+            (&mut dw, &mut db),
+        );
         (dw, db)
     };
     // SAFETY: each piece consists of whole rows, and `backward_rows` writes every element of each
@@ -251,7 +292,8 @@ fn backward_rows<T: Real>(
     let rows = x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
     for (row, ((x, g), dx)) in rows.enumerate() {
         let (mean, scale) = moments(x, eps);
-        for ((hat, weighted), (x, (g, w))) in hat.iter_mut().zip(&mut weighted).zip(x.iter().zip(g.iter().zip(weight)))
+        for ((hat, weighted), (x, (g, w))) in
+            hat.iter_mut().zip(&mut weighted).zip(x.iter().zip(g.iter().zip(weight)))
         {
             *hat = (*x - mean) * scale;
             *weighted = *g * *w;
@@ -262,7 +304,10 @@ fn backward_rows<T: Real>(
         }
         let offset = sum_by(&weighted, |v| v) / n;
         let along = sum_by2(&weighted, &hat, |a, b| a * b) / n;
-        let values = weighted.iter().zip(&hat).map(|(weighted, hat)| (*weighted - offset - *hat * along) * scale);
+        let values = weighted
+            .iter()
+            .zip(&hat)
+            .map(|(weighted, hat)| (*weighted - offset - *hat * along) * scale);
         write_sum(dx, values, past.map(|past| part(past, row, width)));
     }
 }
@@ -283,13 +328,20 @@ mod tests {
         let (x, w, short) = (normal(&[2, 7], 1), normal(&[7], 2), normal(&[6], 3));
         assert!(forward(&x, &short, &w, 1e-5).is_err() && forward(&x, &w, &short, 1e-5).is_err());
         assert!(backward(&x, &short, &x, None, 1e-5).is_err());
-        assert!(backward(&x, &w, &short, None, 1e-5).is_err() && backward(&x, &w, &x, Some(&short), 1e-5).is_err());
+        assert!(
+            backward(&x, &w, &short, None, 1e-5).is_err()
+                && backward(&x, &w, &x, Some(&short), 1e-5).is_err()
+        );
     }
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, w, b, g) =
-            (f64s(&normal(&[2, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[7], 3)), f64s(&normal(&[2, 7], 4)));
+        let (x, w, b, g) = (
+            f64s(&normal(&[2, 7], 1)),
+            f64s(&normal(&[7], 2)),
+            f64s(&normal(&[7], 3)),
+            f64s(&normal(&[2, 7], 4)),
+        );
         let got = backward(&x, &w, &g, None, 1e-5).unwrap();
         differences(&x, &g, &got.x, |x| forward(x, &w, &b, 1e-5).unwrap());
         differences(&w, &g, &got.weight, |w| forward(&x, w, &b, 1e-5).unwrap());

@@ -83,7 +83,12 @@ pub fn narrow(x: &Array, axis: usize, start: usize, length: usize) -> Result<Arr
 
 /// [`narrow`] for host arrays.
 #[allow(clippy::disallowed_methods)]
-pub(crate) fn narrow_on_host(x: &HostArray, axis: usize, start: usize, length: usize) -> HostResult<HostArray> {
+pub(crate) fn narrow_on_host(
+    x: &HostArray,
+    axis: usize,
+    start: usize,
+    length: usize,
+) -> HostResult<HostArray> {
     let y = x.narrow(axis, start, length)?;
     if y.elem_count() > 0 {
         return Ok(y);
@@ -233,7 +238,10 @@ impl<'a> RowCursor<'a> {
 }
 
 /// The values of a CPU array as bytes, in row-major order; `bytes` converts each value.
-pub fn bytes<T: Element, const N: usize>(array: &Array, bytes: impl Fn(T) -> [u8; N]) -> Result<Vec<u8>> {
+pub fn bytes<T: Element, const N: usize>(
+    array: &Array,
+    bytes: impl Fn(T) -> [u8; N],
+) -> Result<Vec<u8>> {
     let array = contiguous(array)?;
     let values = host::slice::<T>(&array)?;
     let mut all = alloc::filled(0u8, values.len().saturating_mul(N))?;

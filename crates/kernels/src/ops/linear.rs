@@ -17,7 +17,11 @@ use crate::testing::normal64;
 use crate::{Array, Result};
 
 /// [`forward`] for host arrays.
-pub(crate) fn on_host(x: &HostArray, weight: &HostArray, bias: Option<&HostArray>) -> HostResult<HostArray> {
+pub(crate) fn on_host(
+    x: &HostArray,
+    weight: &HostArray,
+    bias: Option<&HostArray>,
+) -> HostResult<HostArray> {
     let (out, inner) = weight.dims2()?;
     let (rows, mut dims) = (x.elem_count() / inner.max(1), x.dims().to_vec());
     if let Some(last) = dims.last_mut() {
@@ -73,7 +77,11 @@ fn check(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<()> {
     let (out, inner) = weight.dims2()?;
     if x.dims().last() != Some(&inner) || bias.is_some_and(|bias| bias.dims() != [out]) {
         let bias = bias.map(Array::dims);
-        bail!("a layer with weights {:?} and bias {bias:?} does not take {:?}", weight.dims(), x.dims());
+        bail!(
+            "a layer with weights {:?} and bias {bias:?} does not take {:?}",
+            weight.dims(),
+            x.dims()
+        );
     }
     Ok(())
 }
@@ -114,7 +122,11 @@ impl Kernel for Forward {
     fn cases() -> Vec<Self> {
         let of = |(dims, out): (&[usize], usize)| {
             let (x, weight) = (normal64(dims, 1), normal64(&[out, dims[dims.len() - 1]], 2));
-            [None, Some(normal64(&[out], 3))].map(|bias| Self { x: x.clone(), weight: weight.clone(), bias })
+            [None, Some(normal64(&[out], 3))].map(|bias| Self {
+                x: x.clone(),
+                weight: weight.clone(),
+                bias,
+            })
         };
         SIZES.into_iter().flat_map(of).collect()
     }
@@ -135,7 +147,9 @@ impl Kernel for ForwardAll {
 
     fn cpu<T: Blas>(&self) -> Result<Vec<Array>> {
         let (rows, inner) = host::rows_and_width(&self.x);
-        let few = rows * inner > 0 && rows <= layers::MOST_ROWS && self.weights.iter().all(|w| w.elem_count() > 0);
+        let few = rows * inner > 0
+            && rows <= layers::MOST_ROWS
+            && self.weights.iter().all(|w| w.elem_count() > 0);
         match few {
             true => few_rows::<T>(&self.x, &self.weights),
             false => many_rows::<T>(&self.x, &self.weights),
@@ -165,11 +179,14 @@ impl Kernel for GradInput {
             weight.rank() == 2
                 && weight.dims()[1] == inner
                 && grad.dims().split_last().is_some_and(|(out, rows)| {
-                    *out == weight.dims()[0] && first.dims().split_last().is_some_and(|(_, first)| first == rows)
+                    *out == weight.dims()[0]
+                        && first.dims().split_last().is_some_and(|(_, first)| first == rows)
                 })
         };
         match self.layers.iter().find(|layer| !fits(layer)) {
-            Some((grad, weight)) => bail!("a gradient {:?} for weights {:?}", grad.dims(), weight.dims()),
+            Some((grad, weight)) => {
+                bail!("a gradient {:?} for weights {:?}", grad.dims(), weight.dims())
+            }
             None => Ok(()),
         }
     }
@@ -202,9 +219,11 @@ impl Kernel for GradInput {
     fn cases() -> Vec<Self> {
         let of = |(dims, out): (&[usize], usize)| {
             let (rows, inner) = (&dims[..dims.len() - 1], dims[dims.len() - 1]);
-            let layer =
-                |out: usize, seed| (normal64(&[rows, &[out]].concat(), seed), normal64(&[out, inner], seed + 1));
-            [vec![layer(out, 1)], vec![layer(out, 1), layer(3, 5), layer(40, 7)]].map(|layers| Self { layers })
+            let layer = |out: usize, seed| {
+                (normal64(&[rows, &[out]].concat(), seed), normal64(&[out, inner], seed + 1))
+            };
+            [vec![layer(out, 1)], vec![layer(out, 1), layer(3, 5), layer(40, 7)]]
+                .map(|layers| Self { layers })
         };
         SIZES.into_iter().flat_map(of).collect()
     }
@@ -240,7 +259,8 @@ impl Kernel for GradWeight {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let of = |(dims, out): (&[usize], usize)| {
-            let grad = |out: usize, seed| normal64(&[&dims[..dims.len() - 1], &[out]].concat(), seed);
+            let grad =
+                |out: usize, seed| normal64(&[&dims[..dims.len() - 1], &[out]].concat(), seed);
             Self { x: normal64(dims, 1), grads: vec![grad(out, 2), grad(5, 3)] }
         };
         SIZES.map(of).into()
@@ -309,10 +329,21 @@ fn many_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
         .iter()
         .zip(&weights)
         .map(|(slice, w)| {
-            ((rows, w.dims()[0]), Term { k: inner, a: View::row_major(&xs, inner), b: View::transposed(slice, inner) })
+            (
+                (rows, w.dims()[0]),
+                Term {
+                    k: inner,
+                    a: View::row_major(&xs, inner),
+                    b: View::transposed(slice, inner),
+                },
+            )
         })
         .collect();
-    fresh_all(&products)?.into_iter().zip(&weights).map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?))).collect()
+    fresh_all(&products)?
+        .into_iter()
+        .zip(&weights)
+        .map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?)))
+        .collect()
 }
 
 /// [`forward_all`] for a few rows of `x`, by the matrix-vector kernels.
@@ -323,7 +354,11 @@ fn few_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
     let slices = weights.iter().map(host::slice::<T>).collect::<Result<Vec<_>>>()?;
     let layers: Vec<_> = slices.iter().map(|weight| layers::Layer { weight, bias: None }).collect();
     let products = layers::products(&xs, &layers, host::rows_and_width(&x))?;
-    products.into_iter().zip(&weights).map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?))).collect()
+    products
+        .into_iter()
+        .zip(&weights)
+        .map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?)))
+        .collect()
 }
 
 /// Computes the gradient of the input, `grad W`, for `grad` (.., out) and `weight` (out, in).
@@ -344,7 +379,10 @@ pub fn grad_weight(grad: &Array, x: &Array) -> Result<Array> {
 }
 
 fn grad_input_cpu<T: Blas>(layers: &[(Array, Array)]) -> Result<Array> {
-    let layers = layers.iter().map(|(g, w)| Ok((contiguous(g)?, contiguous(w)?))).collect::<Result<Vec<_>>>()?;
+    let layers = layers
+        .iter()
+        .map(|(g, w)| Ok((contiguous(g)?, contiguous(w)?)))
+        .collect::<Result<Vec<_>>>()?;
     let Some((first, weight)) = layers.first() else { bail!("no layer") };
     let ((rows, _), (_, inner)) = (host::rows_and_width(first), weight.dims2()?);
     let slices = layers.iter().map(|(g, w)| Ok((host::slice::<T>(g)?, host::slice::<T>(w)?)));
@@ -370,9 +408,18 @@ fn grad_weight_cpu<T: Blas>(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
     let products: Vec<_> = slices
         .iter()
         .zip(&outs)
-        .map(|(g, out)| ((*out, inner), Term { k: rows, a: View::transposed(g, *out), b: View::row_major(&xs, inner) }))
+        .map(|(g, out)| {
+            (
+                (*out, inner),
+                Term { k: rows, a: View::transposed(g, *out), b: View::row_major(&xs, inner) },
+            )
+        })
         .collect();
-    fresh_all(&products)?.into_iter().zip(&outs).map(|(d, out)| host::array(d, (*out, inner))).collect()
+    fresh_all(&products)?
+        .into_iter()
+        .zip(&outs)
+        .map(|(d, out)| host::array(d, (*out, inner)))
+        .collect()
 }
 
 /// Computes the gradient of the bias, (out): the sum of `grad` over all axes but the last.
@@ -400,7 +447,11 @@ mod tests {
         let all = grad_weight_all(std::slice::from_ref(&g), &x).unwrap();
         close(&grad_weight(&g, &x).unwrap(), &all[0], 1e-5);
         close(&grad_input(&g, &w).unwrap(), &grad_input_all(&[(g.clone(), w)]).unwrap(), 1e-5);
-        close(&grad_bias(&g).unwrap(), &reduce::sum(&g, &[0, 1]).unwrap().reshape(7).unwrap(), 1e-5);
+        close(
+            &grad_bias(&g).unwrap(),
+            &reduce::sum(&g, &[0, 1]).unwrap().reshape(7).unwrap(),
+            1e-5,
+        );
     }
 
     #[test]

@@ -109,7 +109,11 @@ impl Kernel for Forward {
         let ((rows, inner), (classes, width)) = (self.x.dims2()?, self.weight.dims2()?);
         let bias = self.bias.as_ref().map(Array::dims);
         if inner != width || bias.is_some_and(|bias| bias != [classes]) {
-            bail!("a layer with weights {:?} and bias {bias:?} does not take {:?}", self.weight.dims(), self.x.dims());
+            bail!(
+                "a layer with weights {:?} and bias {bias:?} does not take {:?}",
+                self.weight.dims(),
+                self.x.dims()
+            );
         }
         if self.targets.elem_count() != rows {
             bail!("{} targets for {rows} rows of logits", self.targets.elem_count());
@@ -131,13 +135,14 @@ impl Kernel for Forward {
         if classes.iter().all(Option::is_none) {
             grad = grad.zeros_like()?;
         }
-        let of = |wanted: bool, grad: &dyn Fn() -> HostResult<HostArray>| -> Result<Option<Array>> {
-            if wanted {
-                Ok(Some(grad()?.into()))
-            } else {
-                Ok(None)
-            }
-        };
+        let of =
+            |wanted: bool, grad: &dyn Fn() -> HostResult<HostArray>| -> Result<Option<Array>> {
+                if wanted {
+                    Ok(Some(grad()?.into()))
+                } else {
+                    Ok(None)
+                }
+            };
         let gradients = Gradients {
             x: of(wanted.x, &|| grad.matmul(&weight.contiguous()?))?,
             weight: of(wanted.weight, &|| grad.t()?.contiguous()?.matmul(&x.contiguous()?))?,
@@ -155,7 +160,9 @@ impl Kernel for Forward {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let of = |(rows, width, inner): (usize, usize, usize)| {
-            let ids = (0..rows as i64).map(|r| if r % 4 == 2 { -100 } else { r * 7 % width as i64 }).collect();
+            let ids = (0..rows as i64)
+                .map(|r| if r % 4 == 2 { -100 } else { r * 7 % width as i64 })
+                .collect();
             let targets = Array::from_vec(ids, rows, &crate::Device::Cpu).unwrap();
             let (x, weight) = (normal64(&[rows, inner], 1), normal64(&[width, inner], 2));
             let with = |(bias, wanted): (Option<Array>, Wanted)| {
@@ -269,7 +276,13 @@ impl<T: Blas> Sums<T> {
 
     /// Accumulates the contribution of `count` rows, starting at row `first`. `grad` is the
     /// gradient of their logits, (count, classes); `x` is (count, in), `weight` (classes, in).
-    fn add(&mut self, first: usize, count: usize, grad: &[T], (x, weight): (&[T], &[T])) -> Result<()> {
+    fn add(
+        &mut self,
+        first: usize,
+        count: usize,
+        grad: &[T],
+        (x, weight): (&[T], &[T]),
+    ) -> Result<()> {
         let (width, inner) = (grad.len() / count, x.len() / count);
         let threads = for_product(count, width, inner);
         if self.wanted.x {
@@ -279,7 +292,16 @@ impl<T: Blas> Sums<T> {
         }
         if self.wanted.weight {
             let (a, b) = (View::transposed(grad, width), View::row_major(x, inner));
-            product(&mut self.weight, inner, (width, inner, count), a, b, T::ONE, Init::Output, threads);
+            product(
+                &mut self.weight,
+                inner,
+                (width, inner, count),
+                a,
+                b,
+                T::ONE,
+                Init::Output,
+                threads,
+            );
         }
         if self.wanted.bias {
             add_assign(&mut self.bias, &column_sums_of(grad, width));
@@ -317,8 +339,10 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_differences() {
-        let (x, weight, bias) = (f64s(&normal(&[4, 3], 1)), f64s(&normal(&[5, 3], 2)), f64s(&normal(&[5], 3)));
-        let (t, one) = (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &Device::Cpu).unwrap());
+        let (x, weight, bias) =
+            (f64s(&normal(&[4, 3], 1)), f64s(&normal(&[5, 3], 2)), f64s(&normal(&[5], 3)));
+        let (t, one) =
+            (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &Device::Cpu).unwrap());
         let loss = |x: &Array, weight: &Array, bias: &Array| {
             let of = LossArgs { x, weight, bias: Some(bias), targets: &t, ignore_index: 2 };
             forward(&of, ALL).unwrap()
@@ -332,7 +356,13 @@ mod tests {
     #[test]
     fn nothing_to_count_is_nan_without_a_gradient_and_classes_outside_are_errors() {
         let (x, weight) = (normal(&[2, 3], 1), normal(&[4, 3], 2));
-        let of = |targets, ignore_index| LossArgs { x: &x, weight: &weight, bias: None, targets, ignore_index };
+        let of = |targets, ignore_index| LossArgs {
+            x: &x,
+            weight: &weight,
+            bias: None,
+            targets,
+            ignore_index,
+        };
         let (none, outside) = (targets(&[0, 0]), targets(&[0, 4]));
         let (loss, grads) = forward(&of(&none, 0), Wanted { bias: false, ..ALL }).unwrap();
         assert!(values(&loss)[0].is_nan());

@@ -65,8 +65,9 @@ impl Kernel for MatMul {
             (&[1, 1], &[1, 1]),
             (&[2, 130, 140], &[2, 140, 131]),
         ];
-        let of =
-            |(a, b): (&[usize], &[usize])| [1.0, 0.5].map(|alpha| Self { a: normal64(a, 1), b: normal64(b, 2), alpha });
+        let of = |(a, b): (&[usize], &[usize])| {
+            [1.0, 0.5].map(|alpha| Self { a: normal64(a, 1), b: normal64(b, 2), alpha })
+        };
         let heads = normal64(&[2, 6, 3, 4], 3).permute(&[0, 2, 1, 3]).unwrap(); // (b, h, n, d) as a view
         let keys = heads.t().unwrap();
         shapes.into_iter().flat_map(of).chain([Self { a: heads, b: keys, alpha: 1.0 }]).collect()
@@ -83,7 +84,8 @@ pub fn matmul(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
 
 /// The shape of the product, (batch.., m, n).
 fn output_dims(a: &Array, b: &Array) -> Result<Vec<usize>> {
-    let mismatch = || Error::Invalid(format!("matmul: shapes {:?} and {:?} do not fit", a.dims(), b.dims()));
+    let mismatch =
+        || Error::Invalid(format!("matmul: shapes {:?} and {:?} do not fit", a.dims(), b.dims()));
     if a.rank() < 2 || b.rank() < 2 || a.dtype() != b.dtype() {
         return Err(if a.dtype() == b.dtype() {
             mismatch()
@@ -97,7 +99,8 @@ fn output_dims(a: &Array, b: &Array) -> Result<Vec<usize>> {
         return Err(mismatch());
     }
     let rank = abatch.len().max(bbatch.len());
-    let axis = |batch: &[usize], i: usize| (i + batch.len()).checked_sub(rank).map_or(1, |i| batch[i]);
+    let axis =
+        |batch: &[usize], i: usize| (i + batch.len()).checked_sub(rank).map_or(1, |i| batch[i]);
     let mut dims = Vec::with_capacity(rank + 2);
     for i in 0..rank {
         dims.push(match (axis(abatch, i), axis(bbatch, i)) {
@@ -134,7 +137,8 @@ impl<'a, T: Real> Matrix<'a, T> {
         for (i, size) in batch.iter().enumerate() {
             let axis = (i + own).checked_sub(batch.len()).filter(|axis| dims[*axis] != 1);
             let stride = axis.map_or(0, |axis| strides[axis]);
-            offsets = offsets.iter().flat_map(|o| (0..*size).map(move |k| o + k * stride)).collect();
+            offsets =
+                offsets.iter().flat_map(|o| (0..*size).map(move |k| o + k * stride)).collect();
         }
         Ok(Self { storage, offsets, row: strides[own] as isize, column: strides[own + 1] as isize })
     }
@@ -194,10 +198,14 @@ mod tests {
 
     #[test]
     fn empty_and_misfitting_shapes() {
-        assert_eq!(matmul(&normal(&[2, 0, 3], 1), &normal(&[2, 3, 4], 2), 1.0).unwrap().dims(), [2, 0, 4]);
+        assert_eq!(
+            matmul(&normal(&[2, 0, 3], 1), &normal(&[2, 3, 4], 2), 1.0).unwrap().dims(),
+            [2, 0, 4]
+        );
         let zero = matmul(&normal(&[2, 0], 1), &normal(&[0, 4], 2), 1.0).unwrap();
         assert_eq!(zero.to_vec2::<f32>().unwrap(), [[0.0; 4]; 2]);
-        let message = matmul(&normal(&[2, 3], 1), &normal(&[4, 2], 2), 1.0).unwrap_err().to_string();
+        let message =
+            matmul(&normal(&[2, 3], 1), &normal(&[4, 2], 2), 1.0).unwrap_err().to_string();
         assert!(message.contains("[2, 3] and [4, 2]"), "{message}");
     }
 }

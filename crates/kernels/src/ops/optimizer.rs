@@ -149,7 +149,8 @@ impl Kernel for InPlace {
 
     fn check(&self) -> Result<()> {
         for Update { weight, grad, step, .. } in &self.updates {
-            let misfit = [grad].into_iter().chain(step.kept()).find(|array| array.dims() != weight.dims());
+            let misfit =
+                [grad].into_iter().chain(step.kept()).find(|array| array.dims() != weight.dims());
             if let Some(array) = misfit {
                 bail!("an array {:?} for a parameter {:?}", array.dims(), weight.dims());
             }
@@ -300,7 +301,10 @@ fn sgd_on_host(
         false => ((buffer * s.momentum)? + (&grad * (1.0 - s.dampening))?)?,
     };
     let direction = if s.nesterov { (grad + (&buffer * s.momentum)?)? } else { buffer.clone() };
-    Ok(((weight - (direction * s.lr)?)?.into(), Step::Sgd { settings: s, buffer: Some(buffer.into()) }))
+    Ok((
+        (weight - (direction * s.lr)?)?.into(),
+        Step::Sgd { settings: s, buffer: Some(buffer.into()) },
+    ))
 }
 
 /// CPU kernel of [`update_all`].
@@ -315,7 +319,11 @@ fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
         rooms.push(alloc::with_capacity::<T>(w.len())?);
         // SAFETY: `updates` keeps the arrays alive until the end of this function, and the caller
         // of `update_all` guarantees that nothing else uses their storages.
-        let arrays = of.step.kept().into_iter().map(|array| unsafe { in_place::values::<T>(array, w.len()) });
+        let arrays = of
+            .step
+            .kept()
+            .into_iter()
+            .map(|array| unsafe { in_place::values::<T>(array, w.len()) });
         kept.push(arrays.collect::<Result<Vec<_>>>()?);
     }
     let mut pieces = Vec::new();
@@ -358,19 +366,33 @@ impl<T: Real> Piece<'_, T> {
         }
         let factor = self.of.factor;
         match (&self.of.step, &mut self.kept[..]) {
-            (Step::Adam { settings, .. }, [m, v]) => adam_slice(self.new, [m, v], [self.w, self.g], factor, *settings),
-            (Step::Sgd { settings, .. }, [b]) => momentum_slice(self.new, b, [self.w, self.g], factor, *settings),
-            (Step::Sgd { settings, .. }, _) => sgd_slice(self.new, [self.w, self.g], factor, *settings),
+            (Step::Adam { settings, .. }, [m, v]) => {
+                adam_slice(self.new, [m, v], [self.w, self.g], factor, *settings)
+            }
+            (Step::Sgd { settings, .. }, [b]) => {
+                momentum_slice(self.new, b, [self.w, self.g], factor, *settings)
+            }
+            (Step::Sgd { settings, .. }, _) => {
+                sgd_slice(self.new, [self.w, self.g], factor, *settings)
+            }
             (Step::Adam { .. }, _) => {}
         }
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn adam_slice<T: Real>(new: &mut [MaybeUninit<T>], [m, v]: [&mut [T]; 2], [w, g]: [&[T]; 2], factor: f64, s: Adam) {
+fn adam_slice<T: Real>(
+    new: &mut [MaybeUninit<T>],
+    [m, v]: [&mut [T]; 2],
+    [w, g]: [&[T]; 2],
+    factor: f64,
+    s: Adam,
+) {
     let (rate, root) = s.corrections();
-    let (rate, inverse_root, eps, factor) = (T::of(rate), T::of(1.0 / root), T::of(s.eps), T::of(factor));
-    let (b1, c1, b2, c2) = (T::of(s.beta1), T::of(1.0 - s.beta1), T::of(s.beta2), T::of(1.0 - s.beta2));
+    let (rate, inverse_root, eps, factor) =
+        (T::of(rate), T::of(1.0 / root), T::of(s.eps), T::of(factor));
+    let (b1, c1, b2, c2) =
+        (T::of(s.beta1), T::of(1.0 - s.beta1), T::of(s.beta2), T::of(1.0 - s.beta2));
     let shrink = T::of(if s.decoupled { 1.0 - s.lr * s.weight_decay } else { 1.0 });
     let decay = T::of(if s.decoupled { 0.0 } else { s.weight_decay });
     let n = w.len();
@@ -384,7 +406,13 @@ fn adam_slice<T: Real>(new: &mut [MaybeUninit<T>], [m, v]: [&mut [T]; 2], [w, g]
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn momentum_slice<T: Real>(new: &mut [MaybeUninit<T>], b: &mut [T], [w, g]: [&[T]; 2], factor: f64, s: Sgd) {
+fn momentum_slice<T: Real>(
+    new: &mut [MaybeUninit<T>],
+    b: &mut [T],
+    [w, g]: [&[T]; 2],
+    factor: f64,
+    s: Sgd,
+) {
     // Coefficients: `old` and `more` of the old buffer and the gradient in the new buffer; `own`
     // and `sum` of the gradient and the new buffer in the direction.
     let (old, more) = if s.first { (0.0, 1.0) } else { (s.momentum, 1.0 - s.dampening) };
@@ -413,7 +441,9 @@ fn sgd_slice<T: Real>(new: &mut [MaybeUninit<T>], [w, g]: [&[T]; 2], factor: f64
 pub fn sum_of_squares(all: &[Array]) -> Result<f64> {
     let (mut sum, mut rest) = (0.0, all);
     while let Some(first) = rest.first() {
-        let alike = |array: &&Array| array.dtype() == first.dtype() && array.device().same_device(&first.device());
+        let alike = |array: &&Array| {
+            array.dtype() == first.dtype() && array.device().same_device(&first.device())
+        };
         let (some, others) = rest.split_at(rest.iter().take_while(alike).count().max(1));
         sum += run(&Squares { all: some.into() })?;
         rest = others;
@@ -427,8 +457,9 @@ fn squares_cpu<T: Real>(all: &[Array]) -> Result<f64> {
     let pieces: Vec<&[T]> = slices.iter().flat_map(|slice| slice.chunks(PIECE)).collect();
     // Rows of 1024 elements are summed in the type of the array, their sums in f64: the norm of
     // many small numbers stays accurate.
-    let squares =
-        |piece: &[T]| piece.chunks(1024).map(|row| crate::host::simd::sum_by(row, |v| v * v).wide()).sum::<f64>();
+    let squares = |piece: &[T]| {
+        piece.chunks(1024).map(|row| crate::host::simd::sum_by(row, |v| v * v).wide()).sum::<f64>()
+    };
     Ok(map(pieces.len(), 1, |i| squares(pieces[i])).iter().sum())
 }
 
@@ -442,7 +473,14 @@ mod tests {
     }
 
     fn sgd() -> Sgd {
-        Sgd { lr: 0.5, momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, first: false }
+        Sgd {
+            lr: 0.5,
+            momentum: 0.9,
+            dampening: 0.0,
+            weight_decay: 0.0,
+            nesterov: false,
+            first: false,
+        }
     }
 
     /// A step of each kind, each with its own arrays.
@@ -456,7 +494,11 @@ mod tests {
         ];
         let with = of_sgd.map(|settings| Step::Sgd { settings, buffer: Some(array(5)) });
         let without = of_sgd.map(|settings| Step::Sgd { settings, buffer: None });
-        let adams = [true, false].map(|d| Step::Adam { settings: adam(d), mean: array(6), square: array(7) });
+        let adams = [true, false].map(|d| Step::Adam {
+            settings: adam(d),
+            mean: array(6),
+            square: array(7),
+        });
         with.into_iter().chain(without).chain(adams).collect()
     }
 
@@ -473,7 +515,9 @@ mod tests {
                 step.each_mut(&mut |array| *array = array.to_dtype(DType::F32).unwrap());
                 step
             };
-            for (step, factor) in steps(&dims).into_iter().map(single).zip([1.0, 0.3].into_iter().cycle()) {
+            for (step, factor) in
+                steps(&dims).into_iter().map(single).zip([1.0, 0.3].into_iter().cycle())
+            {
                 let grad = normal(&[dims[1], dims[0]], 20 + seed as u64).t().unwrap();
                 updates.push(Update { weight: normal(&dims, seed as u64), grad, factor, step });
             }
@@ -486,14 +530,18 @@ mod tests {
                 Step::Adam { settings, mean, square } => {
                     Step::Adam { settings, mean: double(&mean), square: double(&square) }
                 }
-                Step::Sgd { settings, buffer } => Step::Sgd { settings, buffer: buffer.as_ref().map(double) },
+                Step::Sgd { settings, buffer } => {
+                    Step::Sgd { settings, buffer: buffer.as_ref().map(double) }
+                }
             },
             ..of
         });
         for updates in [doubles.collect(), updates] {
             assert!(updates.iter().all(Update::is_in_place));
             let want: Vec<_> = updates.iter().map(|of| update_apart(of).unwrap()).collect();
-            for ((got, of), (weight, step)) in update_all(&updates).unwrap().iter().zip(&updates).zip(&want) {
+            for ((got, of), (weight, step)) in
+                update_all(&updates).unwrap().iter().zip(&updates).zip(&want)
+            {
                 close(got, weight, 1e-5);
                 let kept = of.step.kept().into_iter().zip(step.kept());
                 kept.for_each(|(got, want)| close(got, want, 1e-6));
@@ -519,12 +567,17 @@ mod tests {
         let half = normal(&[2], 1).to_dtype(DType::F16).unwrap();
         let step = Step::Sgd { settings: sgd(), buffer: None };
         let of = Update { weight: half.clone(), grad: half, factor: 1.0, step };
-        assert!(!of.is_in_place() && update_all(std::slice::from_ref(&of)).is_err() && update_apart(&of).is_ok());
+        assert!(
+            !of.is_in_place()
+                && update_all(std::slice::from_ref(&of)).is_err()
+                && update_apart(&of).is_ok()
+        );
     }
 
     #[test]
     fn sgd_with_momentum_by_hand() {
-        let (mut weight, grad, buffer) = (normal(&[4], 1), normal(&[4], 2), normal(&[4], 3).copy().unwrap());
+        let (mut weight, grad, buffer) =
+            (normal(&[4], 1), normal(&[4], 2), normal(&[4], 3).copy().unwrap());
         let before = weight.clone();
         for settings in [Sgd { first: true, ..sgd() }, sgd()] {
             let step = Step::Sgd { settings, buffer: Some(buffer.clone()) };
@@ -539,7 +592,12 @@ mod tests {
 
     #[test]
     fn norm() {
-        let x = [normal(&[5000], 1), f64s(&normal(&[3, 5], 2)), normal(&[7, PIECE], 3), normal(&[0], 4)];
+        let x = [
+            normal(&[5000], 1),
+            f64s(&normal(&[3, 5], 2)),
+            normal(&[7, PIECE], 3),
+            normal(&[0], 4),
+        ];
         let half = normal(&[30], 5).to_dtype(DType::BF16).unwrap();
         let all: Vec<_> = x.into_iter().chain([half.clone(), half]).collect();
         let want: f64 = all.iter().flat_map(|x| values(&f64s(x))).map(|v| v * v).sum();

@@ -13,7 +13,9 @@ use crate::host::gemm::product::product;
 use crate::host::gemm::view::{Init, View};
 use crate::host::gemv::kernel::{gemv_f32, prefetch, StridedRows};
 use crate::host::gemv::layers::shared;
-use crate::host::parallel::{for_product, map, map_pieces, part, pieces, rows_per_piece, zeros, PIECE};
+use crate::host::parallel::{
+    for_product, map, map_pieces, part, pieces, rows_per_piece, zeros, PIECE,
+};
 use crate::host::with_width;
 use crate::memory::alloc;
 use crate::ops::layout::contiguous;
@@ -125,7 +127,9 @@ pub fn check(weight: &Array, format: Format) -> Result<()> {
     let ws = host::slice::<f32>(&weight)?;
     let ws: &[f32] = &ws;
     let within = |w: f32| w.abs() <= most;
-    let all = map(ws.len().div_ceil(PIECE), 1, |i| part(ws, i, PIECE).iter().fold(true, |all, w| all & within(*w)));
+    let all = map(ws.len().div_ceil(PIECE), 1, |i| {
+        part(ws, i, PIECE).iter().fold(true, |all, w| all & within(*w))
+    });
     if all.into_iter().all(|within| within) {
         return Ok(());
     }
@@ -142,7 +146,10 @@ impl Packed {
     pub fn new(weight: &Array, format: Format) -> Result<Self> {
         let (rows, width) = weight.dims2()?;
         if !format.takes(width) {
-            bail!("{} has blocks of {BLOCK} weights, and rows of {width} are not whole blocks", format.name());
+            bail!(
+                "{} has blocks of {BLOCK} weights, and rows of {width} are not whole blocks",
+                format.name()
+            );
         }
         check(weight, format)?;
         alloc::check(&[format.bytes(rows * width)], DType::U8)?;
@@ -152,18 +159,24 @@ impl Packed {
         let numbers = match format {
             Format::Q8_0 => {
                 let mut quants = vec![0; ws.len()];
-                let scales = map_pieces(&mut quants, PIECE, |i, quants| pack_q8(part(ws, i, PIECE), quants));
+                let scales =
+                    map_pieces(&mut quants, PIECE, |i, quants| pack_q8(part(ws, i, PIECE), quants));
                 Numbers::Q8 { quants, scales: scales.concat() }
             }
             Format::Q4_0 => {
                 let mut quants = vec![0; ws.len() / 2];
-                let scales = map_pieces(&mut quants, PIECE / 2, |i, quants| pack_q4(part(ws, i, PIECE), quants));
+                let scales = map_pieces(&mut quants, PIECE / 2, |i, quants| {
+                    pack_q4(part(ws, i, PIECE), quants)
+                });
                 Numbers::Q4 { quants, scales: scales.concat() }
             }
             Format::Bf16 => {
                 let mut halves = vec![0; ws.len()];
                 pieces(&mut halves, PIECE, |i, halves| {
-                    halves.iter_mut().zip(part(ws, i, PIECE)).for_each(|(h, w)| *h = bf16::from_f32(*w).to_bits());
+                    halves
+                        .iter_mut()
+                        .zip(part(ws, i, PIECE))
+                        .for_each(|(h, w)| *h = bf16::from_f32(*w).to_bits());
                 });
                 Numbers::Bf16(halves)
             }
@@ -194,7 +207,9 @@ impl Packed {
         let (start, blocks) = (first * self.width, first * self.width / BLOCK);
         match &self.numbers {
             Numbers::Q8 { quants, scales } => unpack_q8(&quants[start..], &scales[blocks..], out),
-            Numbers::Q4 { quants, scales } => unpack_q4(&quants[start / 2..], &scales[blocks..], out),
+            Numbers::Q4 { quants, scales } => {
+                unpack_q4(&quants[start / 2..], &scales[blocks..], out)
+            }
             Numbers::Bf16(halves) => unpack_bf16(&halves[start..], out),
         }
     }
@@ -222,7 +237,8 @@ pub fn forward(x: &Array, weight: &Packed, bias: Option<&Array>) -> Result<Array
     let bs = bias.as_ref().map(host::slice::<f32>).transpose()?;
     let (m, n, k) = (xs.len() / weight.width, weight.rows, weight.width);
     let y = if is_few(m) && n > 0 {
-        shared(&[(n, bs.as_deref())], (m, k), |_, first, y| weight.products(&xs, first, y))?.swap_remove(0)
+        shared(&[(n, bs.as_deref())], (m, k), |_, first, y| weight.products(&xs, first, y))?
+            .swap_remove(0)
     } else {
         many_rows(&xs, weight, bs.as_deref())?
     };
@@ -241,7 +257,10 @@ pub fn forward_all(x: &Array, weights: &[&Packed]) -> Result<Vec<Array>> {
     let xs = host::slice::<f32>(&x)?;
     let sizes: Vec<_> = weights.iter().map(|weight| (weight.rows, None)).collect();
     let all = shared(&sizes, (m, k), |i, first, y| weights[i].products(&xs, first, y))?;
-    all.into_iter().zip(weights).map(|(y, weight)| host::array(y, with_width(&x, weight.rows))).collect()
+    all.into_iter()
+        .zip(weights)
+        .map(|(y, weight)| host::array(y, with_width(&x, weight.rows)))
+        .collect()
 }
 
 fn is_few(rows: usize) -> bool {
@@ -293,7 +312,9 @@ fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f3
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn pack_q8(weights: &[f32], quants: &mut [i8]) -> Vec<u16> {
     let mut scales = Vec::with_capacity(weights.len() / BLOCK);
-    for (block, quants) in weights.as_chunks::<BLOCK>().0.iter().zip(quants.as_chunks_mut::<BLOCK>().0) {
+    for (block, quants) in
+        weights.as_chunks::<BLOCK>().0.iter().zip(quants.as_chunks_mut::<BLOCK>().0)
+    {
         let most = block.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
         let scale = most / 127.0;
         let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
@@ -308,12 +329,18 @@ fn pack_q8(weights: &[f32], quants: &mut [i8]) -> Vec<u16> {
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn pack_q4(weights: &[f32], quants: &mut [u8]) -> Vec<u16> {
     let mut scales = Vec::with_capacity(weights.len() / BLOCK);
-    for (block, quants) in weights.as_chunks::<BLOCK>().0.iter().zip(quants.chunks_exact_mut(BLOCK / 2)) {
-        let most = block.iter().fold(0.0, |most: f32, w| if w.abs() > most.abs() { *w } else { most });
+    for (block, quants) in
+        weights.as_chunks::<BLOCK>().0.iter().zip(quants.chunks_exact_mut(BLOCK / 2))
+    {
+        let most =
+            block.iter().fold(0.0, |most: f32, w| if w.abs() > most.abs() { *w } else { most });
         let scale = most / -8.0;
         let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
         let bits = block.map(|w| (w * inverse + 8.5).min(15.0) as u8);
-        quants.iter_mut().zip(bits.as_chunks::<2>().0).for_each(|(q, [low, high])| *q = low | high << 4);
+        quants
+            .iter_mut()
+            .zip(bits.as_chunks::<2>().0)
+            .for_each(|(q, [low, high])| *q = low | high << 4);
         scales.push(f16::from_f32(scale).to_bits());
     }
     scales
@@ -406,7 +433,8 @@ mod tests {
         weights[..96].iter_mut().for_each(|w| *w *= 1e-4);
         weights[96..128].iter_mut().for_each(|w| *w *= 1e-6);
         weights[128..160].fill(0.0);
-        let weight = Array::from_vec(weights, (9, 96), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+        let weight =
+            Array::from_vec(weights, (9, 96), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
         for (format, theirs) in [(Format::Q8_0, GgmlDType::Q8_0), (Format::Q4_0, GgmlDType::Q4_0)] {
             let want = QTensor::quantize(weight.host().unwrap(), theirs).unwrap();
             let got = Packed::new(&weight, format).unwrap();
@@ -418,7 +446,10 @@ mod tests {
             assert_eq!(format.bytes(9 * 96), want.storage_size_in_bytes());
         }
         let want = weight.to_dtype(DType::BF16).unwrap();
-        assert_eq!(values(&Packed::new(&weight, Format::Bf16).unwrap().values().unwrap()), values(&want));
+        assert_eq!(
+            values(&Packed::new(&weight, Format::Bf16).unwrap().values().unwrap()),
+            values(&want)
+        );
     }
 
     #[test]
@@ -432,7 +463,10 @@ mod tests {
     fn what_was_rounded_stays_so() {
         for format in Format::ALL {
             let once = packed(8, 320, format).values().unwrap();
-            assert_eq!(values(&Packed::new(&once, format).unwrap().values().unwrap()), values(&once));
+            assert_eq!(
+                values(&Packed::new(&once, format).unwrap().values().unwrap()),
+                values(&once)
+            );
         }
     }
 
@@ -445,16 +479,26 @@ mod tests {
                 let most = want.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
                 // With 4 bits, a positive weight of largest magnitude has no exact quant. The scale
                 // is rounded too.
-                let allowed = most / steps * if format == Format::Q8_0 { 0.51 } else { 1.01 } + most * 1e-3;
-                got.iter().zip(want).for_each(|(g, w)| assert!((g - w).abs() <= allowed, "{format:?}: {g}, not {w}"));
+                let allowed =
+                    most / steps * if format == Format::Q8_0 { 0.51 } else { 1.01 } + most * 1e-3;
+                got.iter().zip(want).for_each(|(g, w)| {
+                    assert!((g - w).abs() <= allowed, "{format:?}: {g}, not {w}")
+                });
             }
         }
     }
 
     #[test]
     fn products_are_those_of_the_rounded_weights() {
-        let sizes =
-            [(1, 1, 32), (1, 7, 64), (2, 130, 96), (3, 700, 160), (5, 33, 4128), (24, 65, 512), (97, 1300, 288)];
+        let sizes = [
+            (1, 1, 32),
+            (1, 7, 64),
+            (2, 130, 96),
+            (3, 700, 160),
+            (5, 33, 4128),
+            (24, 65, 512),
+            (97, 1300, 288),
+        ];
         for format in Format::ALL {
             for (m, n, k) in sizes.into_iter().chain([(0, 3, 32), (2, 0, 32)]) {
                 let (x, w, b) = (normal(&[1, m, k], 1), packed(n, k, format), normal(&[n], 3));
@@ -469,7 +513,11 @@ mod tests {
                 let other = packed(5, k, format);
                 let both = forward_all(&x, &[&w, &other]).unwrap();
                 assert_eq!(values(&both[0]), values(&got));
-                close(&both[1], &linear::forward(&x, &other.values().unwrap(), None).unwrap(), 1e-5);
+                close(
+                    &both[1],
+                    &linear::forward(&x, &other.values().unwrap(), None).unwrap(),
+                    1e-5,
+                );
             }
         }
     }
@@ -479,7 +527,12 @@ mod tests {
         let (x, weight) = (normal(&[3, 19], 1), normal(&[6, 19], 2));
         let message = |format| Packed::new(&weight, format).err().unwrap().to_string();
         assert!(message(Format::Q8_0).contains("rows of 19"), "{}", message(Format::Q8_0));
-        assert!(!Format::Q4_0.takes(48) && Format::Q4_0.takes(64) && Format::Bf16.takes(1) && !Format::Bf16.takes(0));
+        assert!(
+            !Format::Q4_0.takes(48)
+                && Format::Q4_0.takes(64)
+                && Format::Bf16.takes(1)
+                && !Format::Bf16.takes(0)
+        );
         let w = Packed::new(&weight, Format::Bf16).unwrap();
         let want = linear::forward(&x, &w.values().unwrap(), None).unwrap();
         close(&forward(&x, &w, None).unwrap(), &want, 1e-5);
@@ -487,14 +540,21 @@ mod tests {
 
     #[test]
     fn weights_that_a_format_cannot_hold_are_errors() {
-        let with = |w: f32| Array::from_vec([vec![0.1; 31], vec![w]].concat(), (1, 32), &Device::Cpu).unwrap();
+        let with = |w: f32| {
+            Array::from_vec([vec![0.1; 31], vec![w]].concat(), (1, 32), &Device::Cpu).unwrap()
+        };
         for w in [f32::NAN, f32::INFINITY, 1e8] {
             let message = Packed::new(&with(w), Format::Q8_0).err().unwrap().to_string();
             assert!(message.contains("which q8_0 cannot hold"), "{message}");
         }
         assert!(Packed::new(&with(6e5), Format::Q8_0).is_ok());
         assert!(Packed::new(&with(6e5), Format::Q4_0).is_err());
-        assert!(Packed::new(&with(f32::NAN), Format::Bf16).unwrap().values().unwrap().to_vec2::<f32>().unwrap()[0][31]
+        assert!(Packed::new(&with(f32::NAN), Format::Bf16)
+            .unwrap()
+            .values()
+            .unwrap()
+            .to_vec2::<f32>()
+            .unwrap()[0][31]
             .is_nan());
     }
 }

@@ -38,7 +38,9 @@ impl Kernel for Sum {
     fn reference(&self) -> Result<Array> {
         let (x, axes) = (self.x.host()?, self.axes.as_slice());
         let y = match x.dtype() {
-            DType::F16 | DType::BF16 => x.to_dtype(DType::F32)?.sum_keepdim(axes)?.to_dtype(x.dtype())?,
+            DType::F16 | DType::BF16 => {
+                x.to_dtype(DType::F32)?.sum_keepdim(axes)?.to_dtype(x.dtype())?
+            }
             dtype if dtype.is_float() => x.sum_keepdim(axes)?,
             _ => x.to_dtype(DType::I64)?.sum_keepdim(axes)?,
         };
@@ -81,7 +83,9 @@ impl Kernel for Sum {
             (&[700, 3, 2], &[1]),
             (&[2, 0, 3], &[1]),
         ];
-        cases.map(|(dims, axes)| Self { x: crate::testing::normal64(dims, 1), axes: axes.into() }).into()
+        cases
+            .map(|(dims, axes)| Self { x: crate::testing::normal64(dims, 1), axes: axes.into() })
+            .into()
     }
 }
 
@@ -182,7 +186,8 @@ fn whole_along<T: Whole>(xs: &[T], (outer, count, inner): (usize, usize, usize))
         block.iter().skip(column).step_by(inner).fold(0i64, |sum, x| sum.wrapping_add(x.wide()))
     };
     if inner == 1 {
-        let row = |i: usize| part(xs, i, count).iter().fold(0i64, |sum, x| sum.wrapping_add(x.wide()));
+        let row =
+            |i: usize| part(xs, i, count).iter().fold(0i64, |sum, x| sum.wrapping_add(x.wide()));
         return map(outer, rows_per_piece(count), row);
     }
     map(outer * inner, rows_per_piece(count), sum)
@@ -228,7 +233,9 @@ pub(crate) fn column_sums_of<T: Real>(rows: &[T], width: usize) -> Vec<T> {
     let block = rows_per_piece(width) * width;
     let sum = |piece: usize| {
         let mut sum = vec![T::ZERO; width];
-        part(rows, piece, block).chunks_exact(width.max(1)).for_each(|row| add_assign(&mut sum, row));
+        part(rows, piece, block)
+            .chunks_exact(width.max(1))
+            .for_each(|row| add_assign(&mut sum, row));
         sum
     };
     sum_vectors(map(rows.len().div_ceil(block.max(1)), 1, sum), width)
@@ -265,7 +272,10 @@ mod tests {
     fn whole_numbers_are_summed_in_64_bits() {
         let axes: [&[usize]; 6] = [&[0], &[1], &[2], &[0, 2], &[0, 1, 2], &[]];
         for dtype in [DType::U8, DType::U32, DType::I64] {
-            let x = Array::full(200u8, (3, 70, 5), &crate::Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let x = Array::full(200u8, (3, 70, 5), &crate::Device::Cpu)
+                .unwrap()
+                .to_dtype(dtype)
+                .unwrap();
             for axes in axes {
                 let (got, want) = (sum(&x, axes).unwrap(), reference(&x, axes).unwrap());
                 assert_eq!((got.dtype(), got.dims()), (DType::I64, want.dims()));
@@ -276,7 +286,10 @@ mod tests {
             }
         }
         let none = Array::zeros((2, 0), DType::U8, &crate::Device::Cpu).unwrap();
-        assert_eq!(sum(&none, &[1]).unwrap().flatten_all().unwrap().to_vec1::<i64>().unwrap(), [0, 0]);
+        assert_eq!(
+            sum(&none, &[1]).unwrap().flatten_all().unwrap().to_vec1::<i64>().unwrap(),
+            [0, 0]
+        );
     }
 
     #[test]

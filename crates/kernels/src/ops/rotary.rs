@@ -45,7 +45,11 @@ impl Kernel for Rotate {
     fn check(&self) -> Result<()> {
         let ((_, n, _, dim), (positions, half)) = (self.x.dims4()?, self.cos.dims2()?);
         if positions != n || self.cos.dims() != self.sin.dims() || 2 * half > dim {
-            bail!("rotary table {:?} does not fit {:?} (batch, n, heads, dim)", self.cos.dims(), self.x.dims());
+            bail!(
+                "rotary table {:?} does not fit {:?} (batch, n, heads, dim)",
+                self.cos.dims(),
+                self.x.dims()
+            );
         }
         Ok(())
     }
@@ -119,12 +123,20 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
 
 /// Rotates all heads of one position.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn rotate_position<T: Real>(x: &[T], y: &mut [MaybeUninit<T>], dim: usize, (cos, sin): (&[T], &[T]), sign: T) {
+fn rotate_position<T: Real>(
+    x: &[T],
+    y: &mut [MaybeUninit<T>],
+    dim: usize,
+    (cos, sin): (&[T], &[T]),
+    sign: T,
+) {
     let half = cos.len();
     for (y, x) in y.chunks_exact_mut(dim.max(1)).zip(x.chunks_exact(dim.max(1))) {
         let ((a, rest), (y1, y_rest)) = (x.split_at(half), y.split_at_mut(half));
         let ((b, still), (y2, y_still)) = (rest.split_at(half), y_rest.split_at_mut(half));
-        for (((y1, y2), (a, b)), (cos, sin)) in y1.iter_mut().zip(y2).zip(a.iter().zip(b)).zip(cos.iter().zip(sin)) {
+        for (((y1, y2), (a, b)), (cos, sin)) in
+            y1.iter_mut().zip(y2).zip(a.iter().zip(b)).zip(cos.iter().zip(sin))
+        {
             let s = sign * *sin;
             *y1 = MaybeUninit::new(*a * *cos - *b * s);
             *y2 = MaybeUninit::new(*b * *cos + *a * s);

@@ -72,8 +72,11 @@ fn check(x: &Array, gain: Option<&Array>) -> Result<()> {
 }
 
 #[cfg(test)]
-const SCALES: [Scale; 3] =
-    [Scale { scale: 0.3, eps: 1e-8 }, Scale { scale: 1.0, eps: 1e-5 }, Scale { scale: 1.0, eps: 4.0 }];
+const SCALES: [Scale; 3] = [
+    Scale { scale: 0.3, eps: 1e-8 },
+    Scale { scale: 1.0, eps: 1e-5 },
+    Scale { scale: 1.0, eps: 4.0 },
+];
 #[cfg(test)]
 const SIZES: [&[usize]; 5] = [&[2, 3, 24], &[1, 1], &[300, 33], &[0, 3], &[7]];
 
@@ -104,8 +107,9 @@ impl Kernel for Forward {
     fn cases() -> Vec<Self> {
         let of = |dims: &[usize]| {
             let gain = normal64(&dims[dims.len() - 1..], 2);
-            let with =
-                |gain: Option<Array>| SCALES.map(|scale| Self { x: normal64(dims, 1), gain: gain.clone(), scale });
+            let with = |gain: Option<Array>| {
+                SCALES.map(|scale| Self { x: normal64(dims, 1), gain: gain.clone(), scale })
+            };
             [with(None), with(Some(gain))].concat()
         };
         SIZES.into_iter().flat_map(of).collect()
@@ -190,7 +194,13 @@ pub fn backward(
     past: Option<&Array>,
     scale: Scale,
 ) -> Result<Gradients> {
-    run(&Backward { x: x.clone(), gain: gain.cloned(), grad: grad.clone(), past: past.cloned(), scale })
+    run(&Backward {
+        x: x.clone(),
+        gain: gain.cloned(),
+        grad: grad.clone(),
+        past: past.cloned(),
+        scale,
+    })
 }
 
 /// The gain of each feature; 1 if there is none.
@@ -208,7 +218,9 @@ fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Arr
     let block = rows_per_piece(width) * width;
     // SAFETY: each piece consists of whole rows, and `forward_rows` writes every element of each
     // row.
-    let y = unsafe { written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y)) }?;
+    let y = unsafe {
+        written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y))
+    }?;
     host::array(y, x.dims())
 }
 
@@ -256,7 +268,14 @@ fn backward_cpu<T: Real>(
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let mut dgain = vec![T::ZERO; width];
         let past = past.map(|past| part(past, piece, block));
-        backward_rows(part(xs, piece, block), &gain_values, (part(gs, piece, block), past), s, dx, &mut dgain);
+        backward_rows(
+            part(xs, piece, block),
+            &gain_values,
+            (part(gs, piece, block), past),
+            s,
+            dx,
+            &mut dgain,
+        );
         dgain
     };
     // SAFETY: each piece consists of whole rows, and `backward_rows` writes every element of each
@@ -287,9 +306,13 @@ fn backward_rows<T: Real>(
             weighted[i] = g[i] * gain[i];
             dgain[i] += g[i] * x[i] * factor;
         }
-        let along =
-            if least { T::ZERO } else { sum_by2(&weighted, x, |a, b| a * b) * factor * T::of(s.scale * s.scale) };
-        let values = weighted.iter().zip(x).map(|(weighted, x)| (*weighted - *x * factor * along) * factor);
+        let along = if least {
+            T::ZERO
+        } else {
+            sum_by2(&weighted, x, |a, b| a * b) * factor * T::of(s.scale * s.scale)
+        };
+        let values =
+            weighted.iter().zip(x).map(|(weighted, x)| (*weighted - *x * factor * along) * factor);
         write_sum(dx, values, past.map(|past| part(past, row, width)));
     }
 }
@@ -307,7 +330,8 @@ mod tests {
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, gain, g) = (f64s(&normal(&[3, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[3, 7], 3)));
+        let (x, gain, g) =
+            (f64s(&normal(&[3, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[3, 7], 3)));
         for s in SCALES {
             let (dx, dgain) = backward(&x, Some(&gain), &g, None, s).unwrap();
             differences(&x, &g, &dx, |x| forward(x, Some(&gain), s).unwrap());

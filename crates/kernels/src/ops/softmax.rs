@@ -70,7 +70,8 @@ impl Mask {
             let near = self.near(r, i, j);
             (0..j).map(move |c| u8::from(near.contains(&c)))
         };
-        let near = Array::from_vec((0..i).flat_map(row).collect::<Vec<u8>>(), (1, 1, i, j), device)?;
+        let near =
+            Array::from_vec((0..i).flat_map(row).collect::<Vec<u8>>(), (1, 1, i, j), device)?;
         match &self.allowed {
             Some(allowed) => Ok(Some(elementwise::mul(&near, allowed)?)),
             None => Ok(Some(near)),
@@ -170,11 +171,15 @@ impl Kernel for Forward {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let masked = masks().into_iter().map(|mask| Self { scores: normal64(&[2, 3, 4, 5], 1), mask });
+        let masked =
+            masks().into_iter().map(|mask| Self { scores: normal64(&[2, 3, 4, 5], 1), mask });
         let more_queries = Mask { allowed: None, causal: true, past: None };
-        let plain =
-            [&[7][..], &[3, 700], &[5, 1]].map(|dims| Self { scores: normal64(dims, 1), mask: Mask::default() });
-        masked.chain(plain).chain([Self { scores: normal64(&[1, 1, 5, 3], 1), mask: more_queries }]).collect()
+        let plain = [&[7][..], &[3, 700], &[5, 1]]
+            .map(|dims| Self { scores: normal64(dims, 1), mask: Mask::default() });
+        masked
+            .chain(plain)
+            .chain([Self { scores: normal64(&[1, 1, 5, 3], 1), mask: more_queries }])
+            .collect()
     }
 }
 
@@ -354,7 +359,8 @@ fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<
     if top == T::LOWEST {
         // A row that contains only negative infinity is not a masked row: it has no weights, and
         // the computation below results in NaN.
-        let uniform = if whole { seen.iter().all(|v| *v == top) } else { !seen.iter().any(|v| is_nan(*v)) };
+        let uniform =
+            if whole { seen.iter().all(|v| *v == top) } else { !seen.iter().any(|v| is_nan(*v)) };
         if uniform {
             return true;
         }
@@ -405,12 +411,19 @@ fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
 
 #[cfg(test)]
 fn masks() -> Vec<Mask> {
-    let key = Array::from_vec(vec![1u8, 1, 1, 1, 0, 0, 0, 0, 0, 1], (2, 1, 1, 5), &Device::Cpu).unwrap();
-    let full = normal64(&[2, 3, 4, 5], 9).ge(&Array::zeros((2, 3, 4, 5), DType::F64, &Device::Cpu).unwrap()).unwrap();
+    let key =
+        Array::from_vec(vec![1u8, 1, 1, 1, 0, 0, 0, 0, 0, 1], (2, 1, 1, 5), &Device::Cpu).unwrap();
+    let full = normal64(&[2, 3, 4, 5], 9)
+        .ge(&Array::zeros((2, 3, 4, 5), DType::F64, &Device::Cpu).unwrap())
+        .unwrap();
     let turned = full.t().unwrap().copy().unwrap().t().unwrap();
-    let allowed = [None, Some(key.clone()), Some(key.zeros_like().unwrap()), Some(full), Some(turned)];
-    let by_position = [(false, None), (true, None), (true, Some(1)), (false, Some(0)), (false, Some(7))];
-    let masks = |a: Option<Array>| by_position.map(|(causal, past)| Mask { allowed: a.clone(), causal, past });
+    let allowed =
+        [None, Some(key.clone()), Some(key.zeros_like().unwrap()), Some(full), Some(turned)];
+    let by_position =
+        [(false, None), (true, None), (true, Some(1)), (false, Some(0)), (false, Some(7))];
+    let masks = |a: Option<Array>| {
+        by_position.map(|(causal, past)| Mask { allowed: a.clone(), causal, past })
+    };
     allowed.into_iter().flat_map(masks).collect()
 }
 
@@ -438,17 +451,24 @@ mod tests {
     fn rows_with_nan_and_rows_without_weights_are_nan() {
         let all = |x: &Array, f: fn(f64) -> bool| crate::testing::values(x).into_iter().all(f);
         let mask = Mask::default();
-        let plain = |x: &Array| Forward { scores: x.clone(), mask: Mask::default() }.reference().unwrap();
+        let plain =
+            |x: &Array| Forward { scores: x.clone(), mask: Mask::default() }.reference().unwrap();
         for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
             for length in 1..=70 {
                 for at in 0..length {
                     let mut values = crate::testing::values(&normal(&[length], 1));
                     values[at] = f64::NAN;
-                    let x = Array::from_vec(values, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                    let x = Array::from_vec(values, length, &Device::Cpu)
+                        .unwrap()
+                        .to_dtype(dtype)
+                        .unwrap();
                     assert!(all(&forward(&x, &mask).unwrap(), f64::is_nan), "{length}, {at}");
                     assert!(all(&plain(&x), f64::is_nan));
                 }
-                let lowest = Array::full(f64::NEG_INFINITY, length, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                let lowest = Array::full(f64::NEG_INFINITY, length, &Device::Cpu)
+                    .unwrap()
+                    .to_dtype(dtype)
+                    .unwrap();
                 assert!(all(&forward(&lowest, &mask).unwrap(), f64::is_nan), "{length}");
                 assert!(all(&plain(&lowest), f64::is_nan));
             }

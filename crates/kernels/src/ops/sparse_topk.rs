@@ -41,7 +41,8 @@ impl Kernel for Largest {
         let (scores, k) = (self.scores.host()?, self.k);
         let filled = softmax::filled(scores, &self.mask)?.contiguous()?;
         // NaN counts as the largest number, since it cannot be ordered.
-        let top = HostArray::full(f64::INFINITY, filled.shape(), filled.device())?.to_dtype(filled.dtype())?;
+        let top = HostArray::full(f64::INFINITY, filled.shape(), filled.device())?
+            .to_dtype(filled.dtype())?;
         let (sorted, _) = filled.ne(&filled)?.where_cond(&top, &filled)?.sort_last_dim(false)?;
         let limit = narrow_on_host(&sorted, scores.rank() - 1, k - 1, 1)?;
         let chosen = filled.broadcast_lt(&limit)?.eq(0u8)?;
@@ -103,7 +104,13 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
             let here = |at: &usize| allowed.is_none_or(|allowed| allowed[*at] != 0);
             let x = part(xs, row, j);
             keys.clear();
-            keys.extend(seen.clone().filter(here).map(|at| if is_nan(x[at]) { largest.key() } else { x[at].key() }));
+            keys.extend(seen.clone().filter(here).map(|at| {
+                if is_nan(x[at]) {
+                    largest.key()
+                } else {
+                    x[at].key()
+                }
+            }));
             let limit = limit::<T>(&mut keys, j, k);
             seen.filter(here).for_each(|at| chosen[at] = u8::from(!less(x[at], limit)));
         }
@@ -158,8 +165,12 @@ mod tests {
     #[test]
     fn k_of_each_row_stay() {
         let chosen = largest(&normal(&[1, 2, 3, 9], 2), &Mask::default(), 4).unwrap();
-        let counts: Vec<i64> =
-            crate::ops::reduce::sum(&chosen, &[3]).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let counts: Vec<i64> = crate::ops::reduce::sum(&chosen, &[3])
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
         assert_eq!(counts, [4; 6]);
     }
 }

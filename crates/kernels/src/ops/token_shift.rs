@@ -111,8 +111,12 @@ impl Kernel for Shift {
             };
             [with(None), with(Some(mask))].concat()
         };
-        let sizes: [([usize; 3], &[i64]); 4] =
-            [([2, 5, 7], &[0, 1]), ([3, 4, 9], &[-1, 0, 1]), ([1, 1, 6], &[0, 1, 2]), ([2, 300, 40], &[0, 1, 9])];
+        let sizes: [([usize; 3], &[i64]); 4] = [
+            ([2, 5, 7], &[0, 1]),
+            ([3, 4, 9], &[-1, 0, 1]),
+            ([1, 1, 6], &[0, 1, 2]),
+            ([2, 300, 40], &[0, 1, 9]),
+        ];
         sizes.into_iter().flat_map(of).collect()
     }
 }
@@ -158,7 +162,13 @@ pub fn backward(grad: &Array, shifts: Shifts) -> Result<Array> {
 }
 
 /// CPU kernel of [`forward`] and [`backward`].
-fn shifted<T: Real>(x: &Array, by: &[i64], mask: Option<&Array>, width: usize, masked: Masked) -> Result<Array> {
+fn shifted<T: Real>(
+    x: &Array,
+    by: &[i64],
+    mask: Option<&Array>,
+    width: usize,
+    masked: Masked,
+) -> Result<Array> {
     let (_, n, dim) = x.dims3()?;
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
@@ -171,7 +181,10 @@ fn shifted<T: Real>(x: &Array, by: &[i64], mask: Option<&Array>, width: usize, m
             let (sequence, at) = (row / n, row % n);
             for (segment, by) in by.iter().enumerate() {
                 let features = segment * width..(segment + 1) * width;
-                let source = (at as i64).checked_sub(*by).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < n);
+                let source = (at as i64)
+                    .checked_sub(*by)
+                    .and_then(|at| usize::try_from(at).ok())
+                    .filter(|at| *at < n);
                 let Some(source) = source.map(|at| sequence * n + at) else { continue };
                 let asked = if masked == Masked::Source { source } else { row };
                 if *by == 0 || mask.as_ref().is_none_or(|mask| mask[asked] != 0) {
@@ -207,7 +220,9 @@ mod tests {
         for by in [&[0, 1][..], &[-1, 0, 1], &[0, 1, 9]] {
             for mask in [None, Some(&there)] {
                 let shifts = Shifts { by, mask };
-                differences(&x, &weight, &backward(&weight, shifts).unwrap(), |x| forward(x, shifts).unwrap());
+                differences(&x, &weight, &backward(&weight, shifts).unwrap(), |x| {
+                    forward(x, shifts).unwrap()
+                });
             }
         }
     }

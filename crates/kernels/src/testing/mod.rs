@@ -61,7 +61,11 @@ pub fn differences(x: &Array, weight: &Array, gradient: &Array, f: impl Fn(&Arra
             objective(v)
         };
         let want = (moved(step) - moved(-step)) / (2.0 * step);
-        assert!((g[i] - want).abs() <= 1e-5 * (1.0 + want.abs()), "entry {i}: got {}, want {want}", g[i]);
+        assert!(
+            (g[i] - want).abs() <= 1e-5 * (1.0 + want.abs()),
+            "entry {i}: got {}, want {want}",
+            g[i]
+        );
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which options do not go together, and which of them do although it looks as if they did not.
 
 use super::{layers, paths, problems, read, with, x_transformer};
-use crate::{attention::*, autoregressive::*, calls::*, generation::*, layers::*, optimizers::*, wrappers::*};
+use crate::{
+    attention::*, autoregressive::*, calls::*, generation::*, layers::*, optimizers::*, wrappers::*,
+};
 use crate::{LayerKind, Options, Problems};
 use serde_json::{json, Value};
 
@@ -23,7 +25,10 @@ fn layers_refuse_what_python_refuses() {
         (json!({ "alibi_pos_bias": true, "alibi_num_heads": 9 }), "alibi_num_heads"),
         (json!({ "deepnorm": true, "scale_residual_constant": 2 }), "scale_residual_constant"),
         (json!({ "pre_norm": false, "sandwich_norm": true }), "sandwich_norm"),
-        (json!({ "zero_init_branch_output": true, "attn_on_attn": true }), "zero_init_branch_output"),
+        (
+            json!({ "zero_init_branch_output": true, "attn_on_attn": true }),
+            "zero_init_branch_output",
+        ),
         (json!({ "attn_zero_init_output": true, "attn_on_attn": true }), "attn_zero_init_output"),
         (json!({ "attn_shared_kv": true, "attn_value_dim_head": 16 }), "attn_value_dim_head"),
         (json!({ "attn_num_mem_kv": 2, "attn_value_dim_head": 16 }), "attn_value_dim_head"),
@@ -92,7 +97,10 @@ fn some_options_depend_on_the_direction() {
     };
     assert_eq!(wrong("Encoder", json!({ "rotary_xpos": true })), ["rotary_xpos"]);
     assert!(wrong("Decoder", json!({ "rotary_xpos": true })).is_empty());
-    assert_eq!(wrong("Encoder", json!({ "rel_pos_bias": true, "rel_pos_num_buckets": 3 })), ["rel_pos_num_buckets"]);
+    assert_eq!(
+        wrong("Encoder", json!({ "rel_pos_bias": true, "rel_pos_num_buckets": 3 })),
+        ["rel_pos_num_buckets"]
+    );
     assert!(wrong("Decoder", json!({ "rel_pos_bias": true, "rel_pos_num_buckets": 3 })).is_empty());
     assert_eq!(wrong("Encoder", json!({ "shift_tokens": 32 })), ["shift_tokens"]);
     assert!(wrong("Decoder", json!({ "shift_tokens": 63 })).is_empty());
@@ -103,14 +111,22 @@ fn some_options_depend_on_the_direction() {
 fn a_cross_attender_has_no_positions_to_turn() {
     accepted::<CrossAttenderOptions>(layers(json!({ "alibi_pos_bias": true })));
     refused::<CrossAttenderOptions>(layers(json!({ "rotary_pos_emb": true })), "rotary_pos_emb");
-    accepted::<CrossAttenderOptions>(layers(json!({ "rotary_pos_emb": true, "custom_layers": ["a", "c", "f"] })));
-    assert!(paths::<CrossAttenderOptions>(layers(json!({ "rotary_xpos": true }))).contains(&"rotary_xpos".into()));
+    accepted::<CrossAttenderOptions>(layers(
+        json!({ "rotary_pos_emb": true, "custom_layers": ["a", "c", "f"] }),
+    ));
+    assert!(paths::<CrossAttenderOptions>(layers(json!({ "rotary_xpos": true })))
+        .contains(&"rotary_xpos".into()));
 }
 
 #[test]
 fn an_attention_has_the_conflicts_of_its_block_without_prefix() {
-    refused::<AttentionOptions>(json!({ "dim": 8, "shared_kv": true, "value_dim_head": 3 }), "value_dim_head");
-    accepted::<AttentionOptions>(json!({ "dim": 8, "causal": true, "qk_norm": true, "qk_norm_groups": 16 }));
+    refused::<AttentionOptions>(
+        json!({ "dim": 8, "shared_kv": true, "value_dim_head": 3 }),
+        "value_dim_head",
+    );
+    accepted::<AttentionOptions>(
+        json!({ "dim": 8, "causal": true, "qk_norm": true, "qk_norm_groups": 16 }),
+    );
 }
 
 #[test]
@@ -119,12 +135,16 @@ fn wrappers_refuse_what_python_refuses() {
     refused::<ViTransformerWrapperOptions>(vit(36), "image_size");
     accepted::<ViTransformerWrapperOptions>(vit(32));
     let text = |fraction: f64| {
-        let required = json!({ "num_tokens": 9, "max_seq_len": 9, "attn_layers": { "$module": 0 } });
+        let required =
+            json!({ "num_tokens": 9, "max_seq_len": 9, "attn_layers": { "$module": 0 } });
         with(required, json!({ "emb_frac_gradient": fraction }))
     };
     refused::<TransformerWrapperOptions>(text(0.0), "emb_frac_gradient");
     accepted::<TransformerWrapperOptions>(text(0.1));
-    refused::<AutoregressiveWrapperOptions>(json!({ "net": { "$module": 0 }, "mask_prob": 1 }), "mask_prob");
+    refused::<AutoregressiveWrapperOptions>(
+        json!({ "net": { "$module": 0 }, "mask_prob": 1 }),
+        "mask_prob",
+    );
     let critics = json!({
         "net": { "$module": 0 }, "mask_id": 3, "token_critic": { "$module": 1 }, "self_token_critic": true,
     });
@@ -150,15 +170,22 @@ fn an_x_transformer_names_the_half_in_its_problems() {
         (json!({ "enc_shift_tokens": [1] }), "enc_shift_tokens"),
         (json!({ "dec_sandwich_coef": 2 }), "dec_sandwich_coef"),
         (json!({ "dim": 33, "dec_scaled_sinu_pos_emb": true }), "dec_scaled_sinu_pos_emb"),
-        (json!({ "dec_attn_qk_norm": true, "dec_attn_qk_norm_groups": 7 }), "dec_attn_qk_norm_groups"),
+        (
+            json!({ "dec_attn_qk_norm": true, "dec_attn_qk_norm_groups": 7 }),
+            "dec_attn_qk_norm_groups",
+        ),
         (json!({ "dec_only_cross": true, "dec_rotary_pos_emb": true }), "dec_rotary_pos_emb"),
     ];
     for (own, path) in cases {
         refused::<XTransformerOptions>(x_transformer(own), path);
     }
-    accepted::<XTransformerOptions>(x_transformer(json!({ "deepnorm": true, "enc_scale_residual_constant": 2 })));
+    accepted::<XTransformerOptions>(x_transformer(
+        json!({ "deepnorm": true, "enc_scale_residual_constant": 2 }),
+    ));
     // three sub-layers a block: attention, cross attention, feed-forward
-    accepted::<XTransformerOptions>(x_transformer(json!({ "dec_shift_tokens": [1, 1, 0], "dec_rotary_xpos": true })));
+    accepted::<XTransformerOptions>(x_transformer(
+        json!({ "dec_shift_tokens": [1, 1, 0], "dec_rotary_xpos": true }),
+    ));
 }
 
 #[test]
@@ -176,18 +203,27 @@ fn calls_refuse_what_cannot_work() {
     refused::<GenerateOptions>(json!({ "seed": -1 }), "seed");
     refused::<GenerateOptions>(json!({ "seed": 9_007_199_254_740_992_u64 }), "seed");
     accepted::<GenerateOptions>(json!({ "seed": 9_007_199_254_740_991_u64 }));
-    refused::<GenerateOptions>(json!({ "num_return_sequences": 2, "temperature": 0 }), "num_return_sequences");
+    refused::<GenerateOptions>(
+        json!({ "num_return_sequences": 2, "temperature": 0 }),
+        "num_return_sequences",
+    );
     accepted::<GenerateOptions>(json!({ "filter_thres": 1, "filter_logits_fn": "top_p" }));
     refused::<AutoregressiveCall>(json!({ "prepend_embeds": { "$tensor": 0 } }), "prepend_embeds");
     refused::<NonAutoregressiveGenerate>(json!({ "filter_thres": 1 }), "filter_thres");
-    accepted::<TransformerCall>(json!({ "return_embeddings": true, "return_logits_and_embeddings": true }));
+    accepted::<TransformerCall>(
+        json!({ "return_embeddings": true, "return_logits_and_embeddings": true }),
+    );
 }
 
 #[test]
 fn options_of_a_filter_that_is_not_used_are_refused() {
     accepted::<GenerateOptions>(json!({ "filter_thres": 0.9 }));
-    accepted::<GenerateOptions>(json!({ "filter_thres": 0.9, "filter_logits_fn": "top_k", "min_p": 0.1 }));
-    accepted::<GenerateOptions>(json!({ "filter_logits_fn": "top_a", "min_p_pow": 1.5, "min_p_ratio": 0.1 }));
+    accepted::<GenerateOptions>(
+        json!({ "filter_thres": 0.9, "filter_logits_fn": "top_k", "min_p": 0.1 }),
+    );
+    accepted::<GenerateOptions>(
+        json!({ "filter_logits_fn": "top_a", "min_p_pow": 1.5, "min_p_ratio": 0.1 }),
+    );
     let others = [
         json!({ "filter_logits_fn": { "$function": "filter_logits_fn" } }),
         json!({ "nucleus_p": 0.9 }),
@@ -248,16 +284,29 @@ fn the_sub_layers_stand_in_pythons_order() {
 #[test]
 fn beams_refuse_what_draws_and_tell_it_all_at_once() {
     refused::<GenerateOptions>(json!({ "length_penalty": 2 }), "length_penalty");
-    accepted::<XTransformerGenerate>(json!({ "num_beams": 3, "length_penalty": -1, "num_return_sequences": 3 }));
-    accepted::<GenerateOptions>(json!({ "num_beams": 3, "temperature": 0, "repetition_penalty": 2 }));
+    accepted::<XTransformerGenerate>(
+        json!({ "num_beams": 3, "length_penalty": -1, "num_return_sequences": 3 }),
+    );
+    accepted::<GenerateOptions>(
+        json!({ "num_beams": 3, "temperature": 0, "repetition_penalty": 2 }),
+    );
     let all = json!({
         "num_beams": 2, "num_return_sequences": 3, "temperature": 0.5, "filter_logits_fn": { "$function": true },
         "top_k_tokens": 3, "nucleus_p": 0.5, "min_p": 0.5,
     });
-    let names = ["filter_logits_fn", "top_k_tokens", "nucleus_p", "min_p", "temperature", "num_return_sequences"];
+    let names = [
+        "filter_logits_fn",
+        "top_k_tokens",
+        "nucleus_p",
+        "min_p",
+        "temperature",
+        "num_return_sequences",
+    ];
     assert_eq!(paths::<GenerateOptions>(all.clone()), names);
     assert_eq!(paths::<XTransformerGenerate>(all), names);
-    let stream = |value| crate::parse_and(&value, |o: &GenerateOptions, problems| o.beams.check_stream(problems));
+    let stream = |value| {
+        crate::parse_and(&value, |o: &GenerateOptions, problems| o.beams.check_stream(problems))
+    };
     assert!(stream(json!({})).is_ok());
     assert_eq!(stream(json!({ "num_beams": 2 })).unwrap_err().0[0].path, "num_beams");
 }

@@ -1,8 +1,8 @@
 //! What is true of every declaration.
 
 use crate::{
-    autoregressive::*, generation::*, layers::*, optimizers::*, parse, schedules::*, sets, split_links, wrappers::*,
-    Filter, Kind, Options, Spec,
+    autoregressive::*, generation::*, layers::*, optimizers::*, parse, schedules::*, sets,
+    split_links, wrappers::*, Filter, Kind, Options, Spec,
 };
 use serde_json::{json, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -18,7 +18,11 @@ fn every_option_is_documented_in_whole_sentences() {
         assert!(text.ends_with('.') && text.len() > 10, "{}: {text}", named.name);
         for link in links {
             let known = ["https://arxiv.org/abs/", "https://doi.org/"];
-            assert!(known.iter().any(|start| link.starts_with(start)) && !link.contains(' '), "{}: {link}", named.name);
+            assert!(
+                known.iter().any(|start| link.starts_with(start)) && !link.contains(' '),
+                "{}: {link}",
+                named.name
+            );
         }
     }
 }
@@ -42,9 +46,13 @@ fn every_default_is_read_back_as_it_is_written() {
             Kind::Number => value.is_f64(),
             Kind::NonNegative => value.as_f64().is_some_and(|x| x >= 0.0),
             Kind::Probability => value.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)),
-            Kind::Text(words) | Kind::Filter(words) => value.as_str().is_some_and(|word| words.contains(&word)),
+            Kind::Text(words) | Kind::Filter(words) => {
+                value.as_str().is_some_and(|word| words.contains(&word))
+            }
             Kind::Optional(inner) => value.is_null() || fits(inner, value),
-            Kind::List(inner) => value.as_array().is_some_and(|list| list.iter().all(|v| fits(inner, v))),
+            Kind::List(inner) => {
+                value.as_array().is_some_and(|list| list.iter().all(|v| fits(inner, v)))
+            }
             Kind::OneOrMany(inner) => fits(inner, value),
             Kind::Tensor(_) | Kind::Module(_) => false,
         }
@@ -58,7 +66,8 @@ fn every_default_is_read_back_as_it_is_written() {
 
 /// Compares names, and defaults (`"required"` where there is none) with `expected`, in any order.
 fn assert_defaults<T: Options>(expected: Value) {
-    let expected: BTreeMap<String, Value> = expected.as_object().unwrap().clone().into_iter().collect();
+    let expected: BTreeMap<String, Value> =
+        expected.as_object().unwrap().clone().into_iter().collect();
     let required = || json!("required");
     let declared: BTreeMap<String, Value> = T::SPEC
         .flatten()
@@ -143,20 +152,28 @@ fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
     }));
     // absent is `top_k` there
     let absent = parse::<SamplingOptions>(&json!({})).unwrap();
-    assert_eq!((absent.filter(), absent.thres(), absent.limit()), (Some(Filter::TopK), 0.9, (2.0, 0.02)));
+    assert_eq!(
+        (absent.filter(), absent.thres(), absent.limit()),
+        (Some(Filter::TopK), 0.9, (2.0, 0.02))
+    );
     assert_defaults::<SgdOptions>(json!({
         "lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": false,
     }));
     assert_defaults::<CosineWarmupOptions>(json!({
         "lr": "required", "warmup_steps": "required", "total_steps": "required", "min_lr": 0,
     }));
-    assert_defaults::<AdamOptions>(json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0 }));
-    assert_defaults::<AdamWOptions>(json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01 }));
+    assert_defaults::<AdamOptions>(
+        json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0 }),
+    );
+    assert_defaults::<AdamWOptions>(
+        json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01 }),
+    );
 }
 
 #[test]
 fn the_halves_of_an_x_transformer_take_what_python_does_not_drop() {
-    let names: HashSet<String> = XTransformerOptions::SPEC.flatten().into_iter().map(|n| n.name).collect();
+    let names: HashSet<String> =
+        XTransformerOptions::SPEC.flatten().into_iter().map(|n| n.name).collect();
     for name in [
         "enc_num_memory_tokens",
         "enc_attn_one_kv_head",
@@ -166,8 +183,14 @@ fn the_halves_of_an_x_transformer_take_what_python_does_not_drop() {
     ] {
         assert!(names.contains(name), "{name}");
     }
-    for name in ["enc_dim", "dec_dim", "dec_num_memory_tokens", "enc_l2norm_embed", "enc_emb_dim", "dec_post_emb_norm"]
-    {
+    for name in [
+        "enc_dim",
+        "dec_dim",
+        "dec_num_memory_tokens",
+        "enc_l2norm_embed",
+        "enc_emb_dim",
+        "dec_post_emb_norm",
+    ] {
         assert!(!names.contains(name), "{name}");
     }
 }

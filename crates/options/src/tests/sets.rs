@@ -32,10 +32,14 @@ fn classes_calls_and_functions_find_their_options() {
 
 #[test]
 fn defaults_are_filled_in() {
-    assert_eq!(resolve("top_a", json!({ "min_p_pow": 3 })), Ok(json!({ "min_p_pow": 3.0, "min_p_ratio": 0.02 })));
+    assert_eq!(
+        resolve("top_a", json!({ "min_p_pow": 3 })),
+        Ok(json!({ "min_p_pow": 3.0, "min_p_ratio": 0.02 }))
+    );
     let adam = json!({ "lr": 0.5, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01 });
     assert_eq!(resolve("AdamW", json!({ "lr": 0.5 })), Ok(adam));
-    let decoder = resolve("Decoder", json!({ "dim": 64, "depth": 2, "attn_dim_head": 32 })).unwrap();
+    let decoder =
+        resolve("Decoder", json!({ "dim": 64, "depth": 2, "attn_dim_head": 32 })).unwrap();
     assert_eq!((&decoder["heads"], &decoder["attn_dim_head"]), (&json!(8), &json!(32)));
 }
 
@@ -44,7 +48,10 @@ fn what_is_resolved_resolves_to_itself() {
     let once = resolve("Decoder", json!({ "dim": 64, "depth": 2, "custom_layers": null })).unwrap();
     assert_eq!(resolve("Decoder", once.clone()), Ok(once));
     // without a required option there is nothing to resolve
-    for set in all().iter().filter(|set| set.spec.flatten().iter().all(|option| option.field.default.is_some())) {
+    for set in all()
+        .iter()
+        .filter(|set| set.spec.flatten().iter().all(|option| option.field.default.is_some()))
+    {
         let once = set.resolve(&json!({})).unwrap();
         assert_eq!(set.resolve(&once).unwrap(), once, "{}", set.interface);
     }
@@ -60,7 +67,11 @@ fn all_problems_come_at_once() {
             "warmup_steps: is required; allowed: a number from 0",
         ]
     );
-    assert!(resolve("Encoder", json!({ "dim": 64, "depth": 2, "cross_residual_attn": true, "dims": 3 })).is_err());
+    assert!(resolve(
+        "Encoder",
+        json!({ "dim": 64, "depth": 2, "cross_residual_attn": true, "dims": 3 })
+    )
+    .is_err());
 }
 
 #[test]
@@ -70,10 +81,15 @@ fn groups_take_what_is_common_and_tell_their_problems_under_their_place() {
     let groups = sgd.resolve_groups(&common, &[json!({}), json!({ "lr": 1 })]).unwrap();
     assert_eq!([&groups[0]["lr"], &groups[1]["lr"], &groups[1]["momentum"]], [0.5, 1.0, 0.9]);
 
-    let problems = sgd.resolve_groups(&json!({ "lr": -1 }), &[json!({}), json!({ "lr": "x", "nesterov": true })]);
-    let paths: Vec<String> = problems.unwrap_err().0.into_iter().map(|problem| problem.path).collect();
+    let problems = sgd
+        .resolve_groups(&json!({ "lr": -1 }), &[json!({}), json!({ "lr": "x", "nesterov": true })]);
+    let paths: Vec<String> =
+        problems.unwrap_err().0.into_iter().map(|problem| problem.path).collect();
     assert_eq!(paths, ["lr", "param_groups[1].lr", "param_groups[1].nesterov"]);
     let wrong = sgd.resolve_groups(&common, &[json!({ "momentum": 0 })]).unwrap_err();
     assert_eq!(wrong.0[0].path, "param_groups[0].nesterov");
-    assert_eq!(sgd.resolve_groups(&common, &[json!(1)]).unwrap_err().0[0].path, "param_groups[0].options");
+    assert_eq!(
+        sgd.resolve_groups(&common, &[json!(1)]).unwrap_err().0[0].path,
+        "param_groups[0].options"
+    );
 }

@@ -2,7 +2,9 @@
 
 use crate::host::gemm::f32::{self, Product};
 use crate::host::gemm::view::{Epilogue, Init, View};
-use crate::host::gemv::kernel::{gemv_f32, gemv_reference, weighted_sum_f32, weighted_sum_reference, StridedRows};
+use crate::host::gemv::kernel::{
+    gemv_f32, gemv_reference, weighted_sum_f32, weighted_sum_reference, StridedRows,
+};
 use crate::host::Real;
 
 /// Matrix products, weighted sums of rows, and transposed copies.
@@ -18,7 +20,13 @@ pub(crate) trait Blas: Real {
     }
     /// Writes the transpose of `lines` rows of `length` elements: element `k` of row `i` goes to
     /// `into[k · step + i]`. `across` is the row stride of `from`.
-    fn transpose(into: &mut [Self], step: usize, from: &[Self], across: usize, (lines, length): (usize, usize)) {
+    fn transpose(
+        into: &mut [Self],
+        step: usize,
+        from: &[Self],
+        across: usize,
+        (lines, length): (usize, usize),
+    ) {
         for i in 0..lines {
             let line = &from[i * across..][..length];
             line.iter().enumerate().for_each(|(k, x)| into[k * step + i] = *x);

@@ -31,7 +31,12 @@ pub(crate) struct Job<'a, T> {
 ///
 /// # Safety
 /// With [`Init::Output`], the outputs must be initialised.
-pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Init<T>, threads: Parallelism) {
+pub(crate) unsafe fn write_all<T: Blas>(
+    jobs: Vec<Job<T>>,
+    alpha: T,
+    start: Init<T>,
+    threads: Parallelism,
+) {
     let mut shares = Vec::new();
     for Job { y, stride, size: (m, n), terms, finish } in jobs {
         if m == 0 || n == 0 {
@@ -47,7 +52,9 @@ pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Init
             if let Some(finish) = finish {
                 // SAFETY: `begin` wrote all rows, which are inside `y`, and `y` is borrowed
                 // mutably.
-                unsafe { apply_epilogue(finish, y.as_mut_ptr().cast::<T>(), stride, (0, 0), (m, n)) };
+                unsafe {
+                    apply_epilogue(finish, y.as_mut_ptr().cast::<T>(), stride, (0, 0), (m, n))
+                };
             }
             continue;
         };
@@ -55,9 +62,11 @@ pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Init
         let whole = Part { rows: 0..m, columns: 0..n };
         let parts = match threads {
             Parallelism::None => vec![whole],
-            Parallelism::Rayon(_) => {
-                parts(whole, first.a.column != 1 && first.b.column == 1, crate::host::parallel::threads())
-            }
+            Parallelism::Rayon(_) => parts(
+                whole,
+                first.a.column != 1 && first.b.column == 1,
+                crate::host::parallel::threads(),
+            ),
         };
         let y = SendPtr(y.as_mut_ptr().cast::<T>());
         shares.extend(parts.into_iter().map(|part| Share { y, stride, terms, part, finish }));
@@ -73,7 +82,9 @@ pub(crate) unsafe fn write_all<T: Blas>(jobs: Vec<Job<T>>, alpha: T, start: Init
             // overlaps neither operand. The assertions above keep every element of the operands
             // inside their slices. `y` is initialised where it is read: the caller guarantees it
             // for the first term, and each term writes the part for the next one.
-            unsafe { multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, finish, threads) };
+            unsafe {
+                multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, finish, threads)
+            };
             start = Init::Output;
         }
     };
@@ -165,7 +176,9 @@ unsafe fn multiply<T: Blas>(
     };
     let size = (rows.len(), columns.len(), k);
     let placed = finish.map(|finish| {
-        move |row: usize, column: usize, y: &mut [T]| finish(rows.start + row, columns.start + column, y)
+        move |row: usize, column: usize, y: &mut [T]| {
+            finish(rows.start + row, columns.start + column, y)
+        }
     });
     let finish = placed.as_ref().map(|placed| placed as Epilogue<T>);
     // SAFETY: the caller guarantees that the part is in bounds, and not accessed elsewhere.
@@ -253,13 +266,21 @@ unsafe fn by_gemm<T: Real>(
 
 /// Writes the initial value only, for a product with k = 0. Rows of `y` have `width` elements and
 /// row stride `stride`.
-fn begin<T: Real>(y: &mut [MaybeUninit<T>], stride: usize, width: usize, start: Init<T>, threads: Parallelism) {
+fn begin<T: Real>(
+    y: &mut [MaybeUninit<T>],
+    stride: usize,
+    width: usize,
+    start: Init<T>,
+    threads: Parallelism,
+) {
     pieces_by(threads, y, rows_per_piece(stride) * stride, |_, y| {
         for row in y.chunks_mut(stride).map(|row| &mut row[..width]) {
             match start {
                 Init::Output => {}
                 Init::Zero => row.fill(MaybeUninit::new(T::ZERO)),
-                Init::Bias(bias) => row.iter_mut().zip(bias).for_each(|(y, b)| *y = MaybeUninit::new(*b)),
+                Init::Bias(bias) => {
+                    row.iter_mut().zip(bias).for_each(|(y, b)| *y = MaybeUninit::new(*b))
+                }
             }
         }
     });
@@ -271,14 +292,21 @@ mod tests {
 
     #[test]
     fn parts_cover_the_product_and_give_work_to_many_threads() {
-        for (m, n) in [(1, 1), (127, 127), (128, 64), (256, 256), (1024, 2048), (2048, 130), (300, 20_000)] {
+        for (m, n) in
+            [(1, 1), (127, 127), (128, 64), (256, 256), (1024, 2048), (2048, 130), (300, 20_000)]
+        {
             for threads in [2, 3, 8, 24] {
                 for by_rows in [false, true] {
                     let all = parts(Part { rows: 0..m, columns: 0..n }, by_rows, threads);
-                    let elements: usize = all.iter().map(|part| part.rows.len() * part.columns.len()).sum();
+                    let elements: usize =
+                        all.iter().map(|part| part.rows.len() * part.columns.len()).sum();
                     assert_eq!(elements, m * n);
                     let wanted = threads.min(m.max(n) / NARROWEST);
-                    assert!(all.len() >= wanted.div_ceil(2), "{m} {n}, {threads} threads: {} parts", all.len());
+                    assert!(
+                        all.len() >= wanted.div_ceil(2),
+                        "{m} {n}, {threads} threads: {} parts",
+                        all.len()
+                    );
                 }
             }
         }
@@ -289,8 +317,13 @@ mod tests {
         for (m, n) in [(3072, 160), (160, 3072), (200, 200), (2000, 1100)] {
             for by_rows in [false, true] {
                 let all = parts(Part { rows: 0..m, columns: 0..n }, by_rows, 2);
-                let largest = all.iter().map(|part| part.rows.len() * part.columns.len()).max().unwrap();
-                assert!(largest * all.len() * 4 <= m * n * 5, "{m} {n}: {largest} in one of {}", all.len());
+                let largest =
+                    all.iter().map(|part| part.rows.len() * part.columns.len()).max().unwrap();
+                assert!(
+                    largest * all.len() * 4 <= m * n * 5,
+                    "{m} {n}: {largest} in one of {}",
+                    all.len()
+                );
             }
         }
     }

@@ -23,7 +23,8 @@ pub(crate) fn product<T: Blas>(
     threads: Parallelism,
 ) {
     // SAFETY: MaybeUninit<T> has the layout of T, and `write` stores only initialised elements.
-    let y = unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast::<MaybeUninit<T>>(), y.len()) };
+    let y =
+        unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast::<MaybeUninit<T>>(), y.len()) };
     // SAFETY: `y` is initialised, because it was borrowed as a slice of T.
     unsafe { write(y, stride, size, a, b, alpha, start, threads) };
 }
@@ -67,7 +68,10 @@ pub(crate) fn fresh_all<T: Blas>(products: &[((usize, usize), Term<T>)]) -> Resu
         terms: std::slice::from_ref(term),
         finish: None,
     });
-    let work = products.iter().map(|((m, n), term)| multiplications(&[*m, *n, term.k])).fold(0, u64::saturating_add);
+    let work = products
+        .iter()
+        .map(|((m, n), term)| multiplications(&[*m, *n, term.k]))
+        .fold(0, u64::saturating_add);
     // SAFETY: `start` is not `Init::Output`, so the outputs need not be initialised.
     unsafe { write_all(jobs.collect(), T::ONE, Init::Zero, for_work(work)) };
     for (y, ((m, n), _)) in all.iter_mut().zip(products) {
@@ -84,8 +88,15 @@ pub(crate) fn fresh_all<T: Blas>(products: &[((usize, usize), Term<T>)]) -> Resu
 pub(crate) fn fresh_sum<T: Blas>((m, n): (usize, usize), terms: &[Term<T>]) -> Result<Vec<T>> {
     alloc::check(&[m, n], T::DTYPE)?;
     let mut y = alloc::with_capacity::<T>(m * n)?;
-    let work = terms.iter().map(|term| multiplications(&[m, n, term.k])).fold(0, u64::saturating_add);
-    let job = Job { y: &mut y.spare_capacity_mut()[..m * n], stride: n, size: (m, n), terms, finish: None };
+    let work =
+        terms.iter().map(|term| multiplications(&[m, n, term.k])).fold(0, u64::saturating_add);
+    let job = Job {
+        y: &mut y.spare_capacity_mut()[..m * n],
+        stride: n,
+        size: (m, n),
+        terms,
+        finish: None,
+    };
     // SAFETY: `start` is not `Init::Output`, so `y` need not be initialised.
     unsafe { write_all(vec![job], T::ONE, Init::Zero, for_work(work)) };
     // SAFETY: `write_all` wrote every element.
@@ -110,7 +121,9 @@ pub(crate) unsafe fn write<T: Blas>(
 ) {
     let terms = &[Term { k, a, b }];
     // SAFETY: the caller guarantees that `y` is initialised with `Init::Output`.
-    unsafe { write_all(vec![Job { y, stride, size: (m, n), terms, finish: None }], alpha, start, threads) };
+    unsafe {
+        write_all(vec![Job { y, stride, size: (m, n), terms, finish: None }], alpha, start, threads)
+    };
 }
 
 #[cfg(test)]
@@ -127,9 +140,27 @@ mod tests {
             let bias = [0.5; 7];
             for start in [Init::Zero, Init::Bias(&bias), Init::Output] {
                 let mut dense = vec![2.0; m * n];
-                product(&mut dense, n, (m, n, k), view(&a, k), view(&b, n), 0.5, start, Parallelism::None);
+                product(
+                    &mut dense,
+                    n,
+                    (m, n, k),
+                    view(&a, k),
+                    view(&b, n),
+                    0.5,
+                    start,
+                    Parallelism::None,
+                );
                 let mut apart = vec![2.0; m * stride];
-                product(&mut apart, stride, (m, n, k), view(&a, k), view(&b, n), 0.5, start, Parallelism::None);
+                product(
+                    &mut apart,
+                    stride,
+                    (m, n, k),
+                    view(&a, k),
+                    view(&b, n),
+                    0.5,
+                    start,
+                    Parallelism::None,
+                );
                 for (row, apart) in dense.chunks(n).zip(apart.chunks(stride)) {
                     assert_eq!(row, &apart[..n]);
                     assert_eq!(apart[n..], [2.0; 3]);

@@ -57,8 +57,9 @@ impl<T> Term<'_, T> {
     /// If they are not, or a stride is negative.
     pub fn check(&self, (m, n): (usize, usize)) {
         let Self { k, a, b } = self;
-        let last =
-            |v: &View<T>, rows: usize, columns: usize| (rows as isize - 1) * v.row + (columns as isize - 1) * v.column;
+        let last = |v: &View<T>, rows: usize, columns: usize| {
+            (rows as isize - 1) * v.row + (columns as isize - 1) * v.column
+        };
         assert!(a.row >= 0 && a.column >= 0 && b.row >= 0 && b.column >= 0, "negative strides");
         assert!(
             (last(a, m, *k) as usize) < a.data.len() && (last(b, *k, n) as usize) < b.data.len(),
@@ -89,6 +90,8 @@ pub(crate) unsafe fn apply_epilogue<T>(
     for r in row..row + rows {
         // SAFETY: the caller guarantees that the row is valid, initialised and not accessed
         // elsewhere.
-        finish(r, column, unsafe { std::slice::from_raw_parts_mut(y.add(r * stride + column), columns) });
+        finish(r, column, unsafe {
+            std::slice::from_raw_parts_mut(y.add(r * stride + column), columns)
+        });
     }
 }

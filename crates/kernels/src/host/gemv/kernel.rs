@@ -122,7 +122,9 @@ fn fetch(at: *const u8) {
 pub fn prefetch<T>(data: &[T]) {
     const LINE: usize = 64;
     let bytes = std::mem::size_of_val(data).min(AHEAD * size_of::<f32>());
-    (0..bytes).step_by(LINE).for_each(|at| fetch(data.as_ptr().cast::<u8>().wrapping_add(at).cast()));
+    (0..bytes)
+        .step_by(LINE)
+        .for_each(|at| fetch(data.as_ptr().cast::<u8>().wrapping_add(at).cast()));
 }
 
 /// Writes the dot products of M rows of `x`, from row `i` on, with N rows of `w`, from row `j` on.
@@ -137,7 +139,8 @@ fn tile<S: Simd, const M: usize, const N: usize>(
     y: &mut [f32],
 ) {
     let m = x.len() / w.width;
-    let xs: [(&[S::f32s], &[f32]); M] = std::array::from_fn(|r| S::as_simd_f32s(&x[(i + r) * w.width..][..w.width]));
+    let xs: [(&[S::f32s], &[f32]); M] =
+        std::array::from_fn(|r| S::as_simd_f32s(&x[(i + r) * w.width..][..w.width]));
     let ws: [(&[S::f32s], &[f32]); N] = std::array::from_fn(|c| S::as_simd_f32s(w.row(j + c)));
     // slices of equal length, so that the loop needs no bounds checks
     let n = xs[0].0.len();
@@ -192,14 +195,21 @@ impl WithSimd for WeightedSum<'_> {
         }
         let first = rows.width - rest.len();
         for (c, y) in rest.iter_mut().enumerate() {
-            *y = weights.iter().enumerate().map(|(i, weight)| weight * rows.row(i)[first + c]).sum();
+            *y =
+                weights.iter().enumerate().map(|(i, weight)| weight * rows.row(i)[first + c]).sum();
         }
     }
 }
 
 /// Computes N vectors of the weighted sum, from vector `at` on.
 #[inline(always)]
-fn columns<S: Simd, const N: usize>(simd: S, weights: &[f32], rows: StridedRows<f32>, at: usize, y: &mut [S::f32s]) {
+fn columns<S: Simd, const N: usize>(
+    simd: S,
+    weights: &[f32],
+    rows: StridedRows<f32>,
+    at: usize,
+    y: &mut [S::f32s],
+) {
     let mut sums = [simd.splat_f32s(0.0); N];
     for (i, weight) in weights.iter().enumerate() {
         let weight = simd.splat_f32s(*weight);
@@ -225,12 +235,21 @@ mod tests {
     }
 
     fn near(got: &[f32], want: &[f32]) {
-        let array = |values: &[f32]| Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap();
+        let array =
+            |values: &[f32]| Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap();
         close(&array(got), &array(want), 1e-5);
     }
 
-    const SIZES: [(usize, usize, usize); 8] =
-        [(1, 1, 1), (1, 9, 16), (2, 5, 33), (3, 700, 17), (4, 4, 64), (7, 130, 300), (16, 515, 100), (1, 64, 72)];
+    const SIZES: [(usize, usize, usize); 8] = [
+        (1, 1, 1),
+        (1, 9, 16),
+        (2, 5, 33),
+        (3, 700, 17),
+        (4, 4, 64),
+        (7, 130, 300),
+        (16, 515, 100),
+        (1, 64, 72),
+    ];
 
     #[test]
     fn rows_apart_in_memory_give_what_the_reference_gives() {

@@ -26,10 +26,18 @@ pub struct Layer<'a, T> {
 ///
 /// # Errors
 /// If memory is short.
-pub fn products<T: Blas>(x: &[T], layers: &[Layer<T>], (m, k): (usize, usize)) -> Result<Vec<Vec<T>>> {
+pub fn products<T: Blas>(
+    x: &[T],
+    layers: &[Layer<T>],
+    (m, k): (usize, usize),
+) -> Result<Vec<Vec<T>>> {
     let sizes: Vec<_> = layers.iter().map(|layer| (layer.weight.len() / k, layer.bias)).collect();
     shared(&sizes, (m, k), |layer, first, y| {
-        T::gemv(x, StridedRows { data: &layers[layer].weight[first * k..], stride: k, width: k }, y);
+        T::gemv(
+            x,
+            StridedRows { data: &layers[layer].weight[first * k..], stride: k, width: k },
+            y,
+        );
     })
 }
 
@@ -48,10 +56,9 @@ pub fn shared<T: Blas>(
     let columns = (GRAIN / k).max(all.div_ceil(8 * threads())).next_multiple_of(4);
     // one (n, m) result for each layer, so that each thread writes contiguous memory
     let mut turned = layers.iter().map(|(n, _)| zeros::<T>(n * m)).collect::<Result<Vec<_>>>()?;
-    let pieces = turned
-        .iter_mut()
-        .enumerate()
-        .flat_map(|(layer, y)| y.chunks_mut(columns * m).enumerate().map(move |(i, y)| (layer, i, y)));
+    let pieces = turned.iter_mut().enumerate().flat_map(|(layer, y)| {
+        y.chunks_mut(columns * m).enumerate().map(move |(i, y)| (layer, i, y))
+    });
     each(pieces.collect(), |_, (layer, i, y)| {
         f(layer, i * columns, y);
         if let Some(bias) = layers[layer].1 {
@@ -82,8 +89,16 @@ mod tests {
     use crate::testing::{close, normal};
     use crate::{Array, Device};
 
-    const SIZES: [(usize, usize, usize); 8] =
-        [(1, 1, 1), (1, 9, 16), (2, 5, 33), (3, 700, 17), (4, 4, 64), (7, 130, 300), (16, 515, 100), (1, 64, 72)];
+    const SIZES: [(usize, usize, usize); 8] = [
+        (1, 1, 1),
+        (1, 9, 16),
+        (2, 5, 33),
+        (3, 700, 17),
+        (4, 4, 64),
+        (7, 130, 300),
+        (16, 515, 100),
+        (1, 64, 72),
+    ];
 
     #[test]
     fn equals_the_plain_product_for_odd_sizes() {
@@ -96,11 +111,18 @@ mod tests {
                 let want = if bias.is_some() { with_bias() } else { plain.clone() };
                 let (weight, half) = (flat(&w), n / 2 * k);
                 let layer = Layer { weight: &weight, bias: bias.as_deref() };
-                let [upper, lower] = [&weight[..half], &weight[half..]].map(|weight| Layer { weight, bias: None });
+                let [upper, lower] =
+                    [&weight[..half], &weight[half..]].map(|weight| Layer { weight, bias: None });
                 let got = products(&flat(&x), &[layer, upper, lower], (m, k)).unwrap();
-                let array = |i: usize| Array::from_slice(&got[i], (m, got[i].len() / m), &Device::Cpu).unwrap();
+                let array = |i: usize| {
+                    Array::from_slice(&got[i], (m, got[i].len() / m), &Device::Cpu).unwrap()
+                };
                 close(&array(0), &want.into(), 1e-5);
-                close(&Array::cat(&[&array(1), &array(2)], 1).unwrap(), &plain.clone().into(), 1e-5);
+                close(
+                    &Array::cat(&[&array(1), &array(2)], 1).unwrap(),
+                    &plain.clone().into(),
+                    1e-5,
+                );
             }
         }
     }

@@ -30,7 +30,9 @@ enum Kind {
 pub(super) fn left(root: &Path) -> u64 {
     let mounts = mounts(root);
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let of_mount = |mount: &Mount| group(&groups, mount.kind).map_or(u64::MAX, |group| along(root, mount, group));
+    let of_mount = |mount: &Mount| {
+        group(&groups, mount.kind).map_or(u64::MAX, |group| along(root, mount, group))
+    };
     mounts.iter().map(of_mount).min().unwrap_or(u64::MAX)
 }
 
@@ -39,7 +41,9 @@ pub(super) fn left(root: &Path) -> u64 {
 fn mounts(root: &Path) -> Vec<Mount> {
     use std::sync::OnceLock;
     static KNOWN: OnceLock<Vec<Mount>> = OnceLock::new();
-    let read = || parse_mounts(&std::fs::read_to_string(root.join("proc/self/mountinfo")).unwrap_or_default());
+    let read = || {
+        parse_mounts(&std::fs::read_to_string(root.join("proc/self/mountinfo")).unwrap_or_default())
+    };
     if root == Path::new("/") {
         KNOWN.get_or_init(read).clone()
     } else {
@@ -57,7 +61,9 @@ fn parse_mounts(text: &str) -> Vec<Mount> {
         let mut back = back.split(' ');
         let kind = match (back.next()?, back.nth(1)) {
             ("cgroup2", _) => Kind::Second,
-            ("cgroup", Some(options)) if options.split(',').any(|option| option == "memory") => Kind::First,
+            ("cgroup", Some(options)) if options.split(',').any(|option| option == "memory") => {
+                Kind::First
+            }
             _ => return None,
         };
         Some(Mount { group: group.into(), place: place.into(), kind })
@@ -103,7 +109,8 @@ fn along(root: &Path, mount: &Mount, group: &str) -> u64 {
     // a group outside of the mounted one, as seen in a cgroup namespace, is taken as the mounted
     // one
     let below = Path::new(group).strip_prefix(&mount.group).unwrap_or(Path::new(""));
-    let below = if below.components().any(|part| part.as_os_str() == "..") { Path::new("") } else { below };
+    let below =
+        if below.components().any(|part| part.as_os_str() == "..") { Path::new("") } else { below };
     let own = top.join(below);
     let levels = own.ancestors().take_while(|level| level.starts_with(&top));
     levels.map(|level| of_group(level, mount.kind)).min().unwrap_or(u64::MAX)
@@ -117,11 +124,13 @@ fn of_group(folder: &Path, kind: Kind) -> u64 {
         Kind::Second => (&["memory.max", "memory.high"], "memory.current"),
     };
     // version 1 has a large number where there is no limit, version 2 the word max
-    let limit = limits.iter().filter_map(|name| number(name)).filter(|limit| *limit < 1 << 60).min();
+    let limit =
+        limits.iter().filter_map(|name| number(name)).filter(|limit| *limit < 1 << 60).min();
     let (Some(limit), Some(usage)) = (limit, limit.and_then(|_| number(usage))) else {
         return u64::MAX;
     };
-    let cached = with_text(&folder.join("memory.stat"), |text| Some(reclaimable(text, kind))).unwrap_or(0);
+    let cached =
+        with_text(&folder.join("memory.stat"), |text| Some(reclaimable(text, kind))).unwrap_or(0);
     left_of(limit, usage.saturating_sub(cached), OF_MEMORY)
 }
 

@@ -15,8 +15,10 @@ pub(crate) fn left(own: Own) -> u64 {
     let root = Path::new("/");
     let process = Process::read(root).unwrap_or_default();
     let memory = machine(root).min(cgroup::left(root));
-    let addresses = rlimit(Limit::Addresses).map_or(u64::MAX, |limit| left_of(limit, process.size, OF_ADDRESSES));
-    let data = rlimit(Limit::Data).map_or(u64::MAX, |limit| left_of(limit, process.data, OF_ADDRESSES));
+    let addresses = rlimit(Limit::Addresses)
+        .map_or(u64::MAX, |limit| left_of(limit, process.size, OF_ADDRESSES));
+    let data =
+        rlimit(Limit::Data).map_or(u64::MAX, |limit| left_of(limit, process.data, OF_ADDRESSES));
     least(own, process, memory, addresses.min(data))
 }
 
@@ -24,7 +26,10 @@ pub(crate) fn left(own: Own) -> u64 {
 fn least(own: Own, process: Process, memory: u64, addresses: u64) -> u64 {
     // allocated but not yet written: the system counts this memory only when it is written
     let untouched = own.in_use.saturating_sub(process.anonymous.saturating_sub(own.idle));
-    memory.saturating_add(own.idle).saturating_sub(untouched).min(addresses.saturating_add(own.addresses))
+    memory
+        .saturating_add(own.idle)
+        .saturating_sub(untouched)
+        .min(addresses.saturating_add(own.addresses))
 }
 
 /// Whether the process has a limit on addresses, used or not, that is too low to reserve `reserved`
@@ -139,7 +144,10 @@ mod tests {
         let text = "Name:\tnode\nVmSize:\t  1000 kB\nVmRSS:\t   500 kB\nRssAnon:\t   300 kB\nVmData:\t   700 kB\nVmSwap:\t    50 kB\n";
         let process = Process { size: 1000 << 10, anonymous: 350 << 10, data: 700 << 10 };
         assert_eq!(Process::of(text), Some(process));
-        assert_eq!(Process::of(&text.replace("RssAnon", "Other")).map(|process| process.anonymous), Some(550 << 10));
+        assert_eq!(
+            Process::of(&text.replace("RssAnon", "Other")).map(|process| process.anonymous),
+            Some(550 << 10)
+        );
         assert_eq!(Process::of("Name:\tnode\n"), None);
     }
 

@@ -1,10 +1,12 @@
 //! The backward pass of attention, tile by tile. The weights are recomputed.
 
 use super::inputs::{AttentionArgs, Gradients};
-use super::operands::{heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Sizes, TilePosition};
+use super::operands::{
+    heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Sizes, TilePosition,
+};
 use super::tiles::{
-    block_size, check_room, from, product_of_rows, scores_gradient, stride, together, weigh_again, Row, Transposed,
-    Workspace,
+    block_size, check_room, from, product_of_rows, scores_gradient, stride, together, weigh_again,
+    Row, Transposed, Workspace,
 };
 use crate::host;
 use crate::host::gemm::blas::Blas;
@@ -21,7 +23,11 @@ use std::ops::Range;
 
 /// Computes the gradients of the inputs from the output `y`, (batch, heads, i, dv), the softmax
 /// statistics `states`, (batch · heads · i, 2), and `grad`, the gradient of the output.
-pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Array), grad: &Array) -> Result<Gradients> {
+pub(super) fn gradients<T: Blas>(
+    of: &AttentionArgs,
+    (y, states): (&Array, &Array),
+    grad: &Array,
+) -> Result<Gradients> {
     let bias = of.bias.as_ref().map(contiguous).transpose()?;
     let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
@@ -33,7 +39,8 @@ pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Arra
     // Each size is tested on its own, since their product may overflow to 0 in 32 bits.
     let any = [i, j, d, dv].iter().all(|size| *size > 0);
     let empty = |count: usize| if any { alloc::with_capacity::<T>(count) } else { zeros(count) };
-    let (mut all_q, mut all_k, mut all_v) = (empty(counts[0])?, empty(counts[1])?, empty(counts[2])?);
+    let (mut all_q, mut all_k, mut all_v) =
+        (empty(counts[0])?, empty(counts[1])?, empty(counts[2])?);
     // Number of distances of the bias; 0 if there is no bias. Each head of each batch element gets
     // its own gradient, which are summed at the end.
     let by_distance = bias.as_ref().map_or(0, |bias| bias.elem_count() / heads);
@@ -41,9 +48,15 @@ pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Arra
     if any {
         let q = rows_by_head(&mut all_q.spare_capacity_mut()[..counts[0]], i, heads, d).into_iter();
         let k = rows_by_head(&mut all_k.spare_capacity_mut()[..counts[1]], j, heads, d).into_iter();
-        let v = rows_by_head(&mut all_v.spare_capacity_mut()[..counts[2]], j, heads, dv).into_iter();
+        let v =
+            rows_by_head(&mut all_v.spare_capacity_mut()[..counts[2]], j, heads, dv).into_iter();
         let mut bias = all_bias.chunks_mut(by_distance.max(1));
-        let rows = q.zip(k.zip(v)).map(|(q, (k, v))| HeadRows { q, k, v, bias: bias.next().unwrap_or_default() });
+        let rows = q.zip(k.zip(v)).map(|(q, (k, v))| HeadRows {
+            q,
+            k,
+            v,
+            bias: bias.next().unwrap_or_default(),
+        });
         each(rows.collect(), |unit, rows| {
             Workspace::with(|workspace| attention.head_gradients(workspace, unit, &with, rows));
         });
@@ -56,9 +69,10 @@ pub(super) fn gradients<T: Blas>(of: &AttentionArgs, (y, states): (&Array, &Arra
         }
     }
     let bias = match &bias {
-        Some(bias) => {
-            Some(reduce::sum(&host::array(all_bias, (batch, heads, by_distance))?, &[0])?.reshape(bias.shape())?)
-        }
+        Some(bias) => Some(
+            reduce::sum(&host::array(all_bias, (batch, heads, by_distance))?, &[0])?
+                .reshape(bias.shape())?,
+        ),
         None => None,
     };
     Ok(Gradients {
@@ -96,12 +110,28 @@ impl<T: Blas> Attention<'_, T> {
     ///
     /// The gradients of keys and values are accumulated as transposed matrices, (d, j) and (dv, j),
     /// so that the matrix products read their wide operand without packing.
-    fn head_gradients(&self, workspace: &mut Workspace<T>, unit: usize, with: &With<T>, mut rows: HeadRows<T>) {
+    fn head_gradients(
+        &self,
+        workspace: &mut Workspace<T>,
+        unit: usize,
+        with: &With<T>,
+        mut rows: HeadRows<T>,
+    ) {
         let Sizes { heads, i, j, d, dv } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
         let (block_size, stride, along) = (block_size(i), stride(j), padded_stride(j));
         let (most, blocks) = (block_size.min(i), i.div_ceil(block_size));
-        let Workspace { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv: dvalues } = workspace;
+        let Workspace {
+            keys,
+            turned_keys,
+            values,
+            weights,
+            grad,
+            dropped,
+            gathered,
+            dk,
+            dv: dvalues,
+        } = workspace;
         // Transposed keys (d, j), keys (j, d), transposed values (dv, j).
         let turned_keys = Transposed::new(self.k.head(batch, head, 0), (j, d), blocks, turned_keys);
         let keys = together(self.k.head(batch, head, 0), (j, d), blocks, keys);
@@ -109,11 +139,17 @@ impl<T: Blas> Attention<'_, T> {
         // (d, j) and (dv, j)
         let (dk, dvalues) = (dk.cleared(d * along), dvalues.cleared(dv * along));
         let dropped = dropped.of(if self.dropout.is_some() { most * stride } else { 0 });
-        let mut tile = Tile { weights: weights.of(most * stride), grad: grad.of(most * stride), dropped, stride };
+        let mut tile = Tile {
+            weights: weights.of(most * stride),
+            grad: grad.of(most * stride),
+            dropped,
+            stride,
+        };
         for first in (0..i).step_by(block_size) {
             let count = (i - first).min(block_size);
             // (count, dv) and (count, d)
-            let (dy, queries) = (with.grad.head(batch, head, first), self.q.head(batch, head, first));
+            let (dy, queries) =
+                (with.grad.head(batch, head, first), self.q.head(batch, head, first));
             let states = self.states(unit, first, count, with, dvalues);
             // (count, d)
             let dq = gathered.cleared(count * d);
@@ -121,20 +157,51 @@ impl<T: Blas> Attention<'_, T> {
                 let width = end - key;
                 let scores = (&mut *tile.weights, stride);
                 // Scores: (count, width) = (count, d) · (d, width)
-                multiply(scores, (count, width, d), queries, turned_keys.tile(key), self.scale, Init::Zero);
+                multiply(
+                    scores,
+                    (count, width, d),
+                    queries,
+                    turned_keys.tile(key),
+                    self.scale,
+                    Init::Zero,
+                );
                 let grad = (&mut *tile.grad, stride);
                 // Gradient of the weights: (count, width) = (count, dv) · (dv, width)
                 multiply(grad, (count, width, dv), dy, values.tile(key), T::ONE, Init::Zero);
                 let place = TilePosition { unit, query: first, key };
                 self.tile_gradients(&mut tile, place, width, &states, rows.bias);
-                let given = View::row_major(if self.dropout.is_some() { tile.dropped } else { tile.weights }, stride);
+                let given = View::row_major(
+                    if self.dropout.is_some() { tile.dropped } else { tile.weights },
+                    stride,
+                );
                 // (dv, width) += (dv, count) · (count, width)
-                multiply((&mut dvalues[key..], along), (dv, width, count), dy.t(), given, T::ONE, Init::Output);
+                multiply(
+                    (&mut dvalues[key..], along),
+                    (dv, width, count),
+                    dy.t(),
+                    given,
+                    T::ONE,
+                    Init::Output,
+                );
                 let ds = View::row_major(tile.grad, stride);
                 // (d, width) += (d, count) · (count, width)
-                multiply((&mut dk[key..], along), (d, width, count), queries.t(), ds, self.scale, Init::Output);
+                multiply(
+                    (&mut dk[key..], along),
+                    (d, width, count),
+                    queries.t(),
+                    ds,
+                    self.scale,
+                    Init::Output,
+                );
                 // (count, d) += (count, width) · (width, d)
-                multiply((&mut *dq, d), (count, d, width), ds, from(keys, key), self.scale, Init::Output);
+                multiply(
+                    (&mut *dq, d),
+                    (count, d, width),
+                    ds,
+                    from(keys, key),
+                    self.scale,
+                    Init::Output,
+                );
             }
             place_rows(&mut rows.q[first..first + count], dq);
         }
@@ -146,7 +213,14 @@ impl<T: Blas> Attention<'_, T> {
     /// gradient of the weight. That sum equals the dot product of the output row and its gradient.
     /// For rows without any allowed key, this also adds their contribution to the gradient of the
     /// values.
-    fn states(&self, unit: usize, first: usize, count: usize, with: &With<T>, dvalues: &mut [T]) -> Vec<(Row<T>, T)> {
+    fn states(
+        &self,
+        unit: usize,
+        first: usize,
+        count: usize,
+        with: &With<T>,
+        dvalues: &mut [T],
+    ) -> Vec<(Row<T>, T)> {
         let Sizes { heads, i, j, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
         let (y, dy) = (with.y.head(batch, head, first), with.grad.head(batch, head, first));
@@ -215,7 +289,12 @@ fn place_rows<T: Copy>(rows: &mut [&mut [MaybeUninit<T>]], values: &[T]) {
 
 /// Like [`place_rows`], for transposed values: `columns` contains one row per column of the result,
 /// and has the leading dimension `along`.
-fn place_columns<T: Blas>(rows: &mut [&mut [MaybeUninit<T>]], columns: &[T], along: usize, buffer: &mut Scratch<T>) {
+fn place_columns<T: Blas>(
+    rows: &mut [&mut [MaybeUninit<T>]],
+    columns: &[T],
+    along: usize,
+    buffer: &mut Scratch<T>,
+) {
     const TOGETHER: usize = 64;
     let width = rows.first().map_or(1, |row| row.len());
     for (piece, rows) in rows.chunks_mut(TOGETHER).enumerate() {

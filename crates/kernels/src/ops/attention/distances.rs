@@ -54,7 +54,8 @@ arrays! {
 
 /// [`spread`] for host arrays.
 pub(super) fn spread_on_host(bias: &HostArray, i: usize, j: usize) -> HostResult<HostArray> {
-    let rows = (0..i).map(|r| narrow_on_host(bias, 1, i - 1 - r, j)).collect::<HostResult<Vec<_>>>()?;
+    let rows =
+        (0..i).map(|r| narrow_on_host(bias, 1, i - 1 - r, j)).collect::<HostResult<Vec<_>>>()?;
     match rows.is_empty() {
         true => HostArray::zeros((bias.dim(0)?, i, j), bias.dtype(), bias.device()),
         false => HostArray::stack(&rows, 1),
@@ -65,7 +66,9 @@ pub(super) fn spread_on_host(bias: &HostArray, i: usize, j: usize) -> HostResult
 pub(super) fn gather_on_host(grad: &HostArray) -> HostResult<HostArray> {
     let (heads, i, j) = grad.dims3()?;
     let zero = HostArray::zeros((heads, count(i, j)), grad.dtype(), grad.device())?;
-    (0..i).try_fold(zero, |sum, r| sum + narrow_on_host(grad, 1, r, 1)?.squeeze(1)?.pad_with_zeros(1, i - 1 - r, r)?)
+    (0..i).try_fold(zero, |sum, r| {
+        sum + narrow_on_host(grad, 1, r, 1)?.squeeze(1)?.pad_with_zeros(1, i - 1 - r, r)?
+    })
 }
 
 #[cfg(test)]
@@ -169,8 +172,12 @@ mod tests {
     fn twins_equal_the_reference() {
         twins::<Spread>(0.0);
         twins::<Gather>(1e-6);
-        let matrix =
-            spread(&Array::arange(0f32, 4.0, &crate::Device::Cpu).unwrap().reshape((1, 4)).unwrap(), 2, 3).unwrap();
+        let matrix = spread(
+            &Array::arange(0f32, 4.0, &crate::Device::Cpu).unwrap().reshape((1, 4)).unwrap(),
+            2,
+            3,
+        )
+        .unwrap();
         assert_eq!(matrix.to_vec3::<f32>().unwrap(), [[[1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]]);
         assert!(spread(&normal(&[2, 5], 1), 3, 4).is_err());
     }

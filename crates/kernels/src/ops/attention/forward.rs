@@ -2,7 +2,9 @@
 
 use super::inputs::AttentionArgs;
 use super::operands::{heads_last, multiply, rows_by_head, Attention, Sizes, TilePosition};
-use super::tiles::{block_size, check_room, from, stride, together, weigh, Row, Transposed, Workspace};
+use super::tiles::{
+    block_size, check_room, from, stride, together, weigh, Row, Transposed, Workspace,
+};
 use crate::host;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::{Init, View};
@@ -37,7 +39,10 @@ pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
         let units: Vec<_> = rows.into_iter().zip(states.chunks_mut(i.max(1))).collect();
         // A decoding step over a short past: waking other threads costs more than it saves.
         if multiplications(&[batch, heads, i, j, d + dv]) < SMALL {
-            units.into_iter().enumerate().for_each(|(unit, (rows, states))| attention.gather(unit, rows, states));
+            units
+                .into_iter()
+                .enumerate()
+                .for_each(|(unit, (rows, states))| attention.gather(unit, rows, states));
         } else {
             each(units, |unit, (rows, states)| attention.gather(unit, rows, states));
         }
@@ -82,12 +87,19 @@ impl<T: Blas> Attention<'_, T> {
         let (block_size, stride) = (block_size(i), stride(j));
         let blocks = i.div_ceil(block_size);
         // Keys as (d, j), values as (j, dv).
-        let keys = Transposed::new(self.k.head(batch, head, 0), (j, d), blocks, &mut workspace.turned_keys);
+        let keys = Transposed::new(
+            self.k.head(batch, head, 0),
+            (j, d),
+            blocks,
+            &mut workspace.turned_keys,
+        );
         let values = together(self.v.head(batch, head, 0), (j, dv), blocks, &mut workspace.values);
         let scores = workspace.weights.of(block_size.min(i) * stride);
         let mut tile = Tile { scores, stride, factors: Vec::new() };
         let y = workspace.gathered.of(block_size.min(i) * dv);
-        for (block, (rows, states)) in rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate() {
+        for (block, (rows, states)) in
+            rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate()
+        {
             let (first, count) = (block * block_size, rows.len());
             // (count, d)
             let queries = self.q.head(batch, head, first);
@@ -96,14 +108,30 @@ impl<T: Blas> Attention<'_, T> {
                 let (place, width) = (TilePosition { unit, query: first, key }, end - key);
                 let scores = (&mut *tile.scores, stride);
                 // (count, width) = (count, d) · (d, width)
-                multiply(scores, (count, width, d), queries, keys.tile(key), self.scale, Init::Zero);
+                multiply(
+                    scores,
+                    (count, width, d),
+                    queries,
+                    keys.tile(key),
+                    self.scale,
+                    Init::Zero,
+                );
                 self.weigh_tile(&mut tile, place, width, states, y);
                 let weights = View::row_major(tile.scores, stride);
                 // (count, dv) += (count, width) · (width, dv)
-                multiply((&mut *y, dv), (count, dv, width), weights, from(values, key), T::ONE, start);
+                multiply(
+                    (&mut *y, dv),
+                    (count, dv, width),
+                    weights,
+                    from(values, key),
+                    T::ONE,
+                    start,
+                );
                 start = Init::Output;
             }
-            for (r, ((row, y), state)) in rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate() {
+            for (r, ((row, y), state)) in
+                rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate()
+            {
                 match state.is_uniform() {
                     true => weighted_sum(cleared(row), values, &self.shares(unit * i + first + r)),
                     false => scaled(row, y, T::ONE / state.sum),
@@ -114,7 +142,14 @@ impl<T: Blas> Attention<'_, T> {
 
     /// Turns a tile of scores into unnormalised weights in place, and rescales the output
     /// accumulated in `y` if the maximum of a row changes.
-    fn weigh_tile(&self, tile: &mut Tile<T>, place: TilePosition, width: usize, states: &mut [Row<T>], y: &mut [T]) {
+    fn weigh_tile(
+        &self,
+        tile: &mut Tile<T>,
+        place: TilePosition,
+        width: usize,
+        states: &mut [Row<T>],
+        y: &mut [T],
+    ) {
         let Sizes { i, dv, .. } = self.sizes;
         let mut line = Vec::new();
         for (r, (scores, state)) in tile.scores.chunks_mut(tile.stride).zip(states).enumerate() {

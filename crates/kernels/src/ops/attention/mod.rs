@@ -146,5 +146,10 @@ pub fn forward(of: &AttentionArgs) -> Result<(Array, Saved)> {
 /// # Errors
 /// If the shapes do not fit together, or memory cannot be allocated.
 pub fn backward(of: &AttentionArgs, saved: &Saved, grad: &Array) -> Result<Gradients> {
-    run(&Backward { of: of.clone(), y: saved.y.clone(), rows: saved.rows.clone(), grad: grad.clone() })
+    run(&Backward {
+        of: of.clone(),
+        y: saved.y.clone(),
+        rows: saved.rows.clone(),
+        grad: grad.clone(),
+    })
 }

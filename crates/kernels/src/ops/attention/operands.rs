@@ -44,7 +44,8 @@ impl<'a, T: Blas> Operand<'a, T> {
     /// The matrix (n - row, width) of one head, starting at row `row`.
     pub fn head(&self, batch: usize, head: usize, row: usize) -> View<'_, T> {
         let [b, h, n, d] = self.strides;
-        let data = self.values.get(self.start + batch * b + head * h + row * n..).unwrap_or_default();
+        let data =
+            self.values.get(self.start + batch * b + head * h + row * n..).unwrap_or_default();
         View { data, row: n as isize, column: d as isize }
     }
 }
@@ -110,8 +111,12 @@ impl<'a, T: Blas> Attention<'a, T> {
         let Sizes { heads, i, j, .. } = sizes;
         let rows = Rows::with_dims([batch, heads, i, j], &of.mask)?;
         let bias = bias.map(host::slice::<T>).transpose()?;
-        let (q, k, v) = (Operand::new(&of.q, heads)?, Operand::new(&of.k, heads)?, Operand::new(&of.v, heads)?);
-        Ok((batch, Self { q, k, v, bias, rows, sizes, scale: T::of(of.scale), dropout: of.dropout }))
+        let (q, k, v) =
+            (Operand::new(&of.q, heads)?, Operand::new(&of.k, heads)?, Operand::new(&of.v, heads)?);
+        Ok((
+            batch,
+            Self { q, k, v, bias, rows, sizes, scale: T::of(of.scale), dropout: of.dropout },
+        ))
     }
 
     /// The bias of the scores of query `row` in head `head`, one number per key.
@@ -142,7 +147,12 @@ impl<'a, T: Blas> Attention<'a, T> {
 
     /// The bias, the mask and the range of visible keys for one row of a tile of `width` keys.
     /// `line` is a buffer for the mask if it is not contiguous.
-    pub fn limits<'b>(&'b self, place: TilePosition, width: usize, line: &'b mut Vec<u8>) -> Limits<'b, T> {
+    pub fn limits<'b>(
+        &'b self,
+        place: TilePosition,
+        width: usize,
+        line: &'b mut Vec<u8>,
+    ) -> Limits<'b, T> {
         let TilePosition { unit, query, key } = place;
         let Sizes { heads, i, .. } = self.sizes;
         let row = unit * i + query;
@@ -155,9 +165,15 @@ impl<'a, T: Blas> Attention<'a, T> {
 
     /// Key ranges of the tiles that at least one of `count` queries of a head sees, starting at
     /// query `first`.
-    pub fn tiles(&self, unit: usize, first: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+    pub fn tiles(
+        &self,
+        unit: usize,
+        first: usize,
+        count: usize,
+    ) -> impl Iterator<Item = Range<usize>> {
         let row = unit * self.sizes.i + first;
-        let (start, end) = (self.rows.seen(row).start / WIDTH * WIDTH, self.rows.seen(row + count - 1).end);
+        let (start, end) =
+            (self.rows.seen(row).start / WIDTH * WIDTH, self.rows.seen(row + count - 1).end);
         (start..end).step_by(WIDTH).map(move |key| key..end.min(key + WIDTH))
     }
 }
@@ -175,7 +191,12 @@ pub(super) struct TilePosition {
 
 /// Splits an array (batch, n, heads, width) into its rows, grouped by batch element and head, so
 /// that threads can write different heads at the same time.
-pub(super) fn rows_by_head<T>(y: &mut [T], n: usize, heads: usize, width: usize) -> Vec<Vec<&mut [T]>> {
+pub(super) fn rows_by_head<T>(
+    y: &mut [T],
+    n: usize,
+    heads: usize,
+    width: usize,
+) -> Vec<Vec<&mut [T]>> {
     let batch = y.len().checked_div(n * heads * width).unwrap_or(0);
     let mut rows: Vec<Vec<&mut [T]>> = (0..batch * heads).map(|_| Vec::with_capacity(n)).collect();
     for (at, row) in y.chunks_exact_mut(width.max(1)).enumerate() {
@@ -186,6 +207,9 @@ pub(super) fn rows_by_head<T>(y: &mut [T], n: usize, heads: usize, width: usize)
 
 /// Makes an array (batch, heads, n, width) from values stored as (batch, n, heads, width). With
 /// this storage order, merging the heads afterwards needs no copy.
-pub(super) fn heads_last<T: Blas>(values: Vec<T>, [batch, heads, n, width]: [usize; 4]) -> Result<Array> {
+pub(super) fn heads_last<T: Blas>(
+    values: Vec<T>,
+    [batch, heads, n, width]: [usize; 4],
+) -> Result<Array> {
     host::array(values, (batch, n, heads, width))?.transpose(1, 2)
 }

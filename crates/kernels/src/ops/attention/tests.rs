@@ -6,7 +6,8 @@ use crate::philox::Stream;
 use crate::testing::{close, normal, normal64, twins};
 use crate::{DType, Device};
 
-const DROPOUT: Option<Dropout> = Some(Dropout { p: 0.3, stream: Stream { seed: 1, call: 2, draw: 3 } });
+const DROPOUT: Option<Dropout> =
+    Some(Dropout { p: 0.3, stream: Stream { seed: 1, call: 2, draw: 3 } });
 
 type Case = ([usize; 4], [usize; 2], usize, [usize; 2]);
 
@@ -33,8 +34,9 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
     let by_key = Array::from_vec(by_key, (batch, 1, 1, j), &Device::Cpu).unwrap();
     let pairs = Array::from_vec(keys(i * j), (1, 1, i, j), &Device::Cpu).unwrap();
     let by_position = [(false, None), (true, None), (true, Some(2)), (false, Some(40))];
-    let both =
-        |allowed: Option<Array>| by_position.map(|(causal, past)| Mask { allowed: allowed.clone(), causal, past });
+    let both = |allowed: Option<Array>| {
+        by_position.map(|(causal, past)| Mask { allowed: allowed.clone(), causal, past })
+    };
     [both(None), both(Some(by_key)), both(Some(pairs))].concat()
 }
 
@@ -42,10 +44,14 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
 fn inputs((q, [kh, j], dv, _): &Case) -> (AttentionArgs, Array) {
     let [b, h, i, d] = *q;
     // Transposed views, as heads usually are.
-    let turned =
-        |dims: [usize; 4], seed| normal64(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap();
+    let turned = |dims: [usize; 4], seed| {
+        normal64(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap()
+    };
     let (q, k, v) = (turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3));
-    (AttentionArgs { q, k, v, bias: None, scale: 0.5, mask: Mask::default(), dropout: None }, turned([b, h, i, *dv], 4))
+    (
+        AttentionArgs { q, k, v, bias: None, scale: 0.5, mask: Mask::default(), dropout: None },
+        turned([b, h, i, *dv], 4),
+    )
 }
 
 fn bias_for(of: &AttentionArgs) -> Array {
@@ -58,10 +64,16 @@ fn cases() -> Vec<(AttentionArgs, Array)> {
     let mut all = Vec::new();
     for case in &CASES {
         let (plain, grad) = inputs(case);
-        for mask in masks(plain.q.dim(0).unwrap(), plain.q.dim(2).unwrap(), plain.k.dim(2).unwrap()) {
+        for mask in masks(plain.q.dim(0).unwrap(), plain.q.dim(2).unwrap(), plain.k.dim(2).unwrap())
+        {
             let bias = Some(bias_for(&plain));
-            for (bias, dropout) in [(None, None), (bias.clone(), None), (bias, DROPOUT), (None, DROPOUT)] {
-                all.push((AttentionArgs { mask: mask.clone(), bias, dropout, ..plain.clone() }, grad.clone()));
+            for (bias, dropout) in
+                [(None, None), (bias.clone(), None), (bias, DROPOUT), (None, DROPOUT)]
+            {
+                all.push((
+                    AttentionArgs { mask: mask.clone(), bias, dropout, ..plain.clone() },
+                    grad.clone(),
+                ));
             }
         }
     }
@@ -70,7 +82,8 @@ fn cases() -> Vec<(AttentionArgs, Array)> {
 
 /// Cases in f64 without softmax statistics, so that the reference implementation runs.
 pub(super) fn backward_cases() -> Vec<Backward> {
-    let of = |(of, grad): (AttentionArgs, Array)| Backward { y: grad.clone(), of, rows: None, grad };
+    let of =
+        |(of, grad): (AttentionArgs, Array)| Backward { y: grad.clone(), of, rows: None, grad };
     cases().into_iter().step_by(7).map(of).collect()
 }
 
@@ -88,12 +101,16 @@ fn what_runs_equals_the_reference_in_f32_and_f64() {
             let grad = grad.to_dtype(dtype).unwrap();
             let (y, saved) = forward(&of).unwrap();
             close(&y, &reference::forward(&of).unwrap(), 1e-5 * tolerance);
-            let (got, want) = (backward(&of, &saved, &grad).unwrap(), reference::backward(&of, &grad).unwrap());
+            let (got, want) =
+                (backward(&of, &saved, &grad).unwrap(), reference::backward(&of, &grad).unwrap());
             for (got, want) in [(got.q, want.q), (got.k, want.k), (got.v, want.v)] {
                 close(&got, &want, 1e-4 * tolerance);
             }
             assert_eq!(got.bias.is_some(), of.bias.is_some());
-            got.bias.iter().zip(&want.bias).for_each(|(got, want)| close(got, want, 1e-4 * tolerance));
+            got.bias
+                .iter()
+                .zip(&want.bias)
+                .for_each(|(got, want)| close(got, want, 1e-4 * tolerance));
         }
     }
 }
@@ -105,7 +122,10 @@ fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
         AttentionArgs { q, k, v, bias: None, scale: 1.0, mask: Mask::default(), dropout: None }
     };
     assert!(forward(&of([[1, 2, 3, 4], [1, 3, 3, 4], [1, 2, 3, 4]])).is_err());
-    assert_eq!(forward(&of([[1, 1, 2, 4], [1, 1, 0, 4], [1, 1, 0, 3]])).unwrap().0.dims(), [1, 1, 2, 3]);
+    assert_eq!(
+        forward(&of([[1, 1, 2, 4], [1, 1, 0, 4], [1, 1, 0, 3]])).unwrap().0.dims(),
+        [1, 1, 2, 3]
+    );
     let fits = of([[1, 2, 3, 4]; 3]);
     assert!(forward(&AttentionArgs { bias: Some(normal(&[2, 5], 1)), ..fits.clone() }).is_ok());
     assert!(forward(&AttentionArgs { bias: Some(normal(&[2, 6], 1)), ..fits }).is_err());

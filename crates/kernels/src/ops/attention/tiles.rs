@@ -62,7 +62,8 @@ impl<T: Blas> Workspace<T> {
     /// Runs `f` with the workspace of this thread.
     pub fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R {
         thread_local!(static KEPT: Cell<Option<Box<dyn Any>>> = const { Cell::new(None) });
-        let mut workspace = KEPT.take().and_then(|kept| kept.downcast::<Self>().ok()).unwrap_or_default();
+        let mut workspace =
+            KEPT.take().and_then(|kept| kept.downcast::<Self>().ok()).unwrap_or_default();
         let result = f(&mut workspace);
         if workspace.size() <= MOST_KEPT {
             KEPT.set(Some(workspace));
@@ -73,7 +74,10 @@ impl<T: Blas> Workspace<T> {
     /// The total number of elements of all buffers.
     fn size(&self) -> usize {
         let Self { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv } = self;
-        [keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv].iter().map(|buffer| buffer.len()).sum()
+        [keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv]
+            .iter()
+            .map(|buffer| buffer.len())
+            .sum()
     }
 }
 
@@ -84,7 +88,10 @@ impl<T: Blas> Workspace<T> {
 pub(super) fn check_room<T: Blas>(units: usize, j: usize, (d, dv): (usize, usize)) -> Result<()> {
     let threads = crate::host::parallel::threads().min(units);
     // Copies of the keys, transposed keys and values, and the gradients of keys and values.
-    crate::memory::alloc::check(&[threads, j, 3 * padded_stride(d) + 2 * padded_stride(dv)], T::DTYPE)
+    crate::memory::alloc::check(
+        &[threads, j, 3 * padded_stride(d) + 2 * padded_stride(dv)],
+        T::DTYPE,
+    )
 }
 
 /// A workspace with more elements than this is freed after use. Sequences are long then, and the
@@ -104,7 +111,12 @@ pub(super) struct Transposed<'a, T> {
 
 impl<'a, T: Blas> Transposed<'a, T> {
     /// Transposes `rows` into `buffer` if there is more than one block and the rows are contiguous.
-    pub fn new(rows: View<'a, T>, (j, width): (usize, usize), blocks: usize, buffer: &'a mut Scratch<T>) -> Self {
+    pub fn new(
+        rows: View<'a, T>,
+        (j, width): (usize, usize),
+        blocks: usize,
+        buffer: &'a mut Scratch<T>,
+    ) -> Self {
         let mut turned: &[T] = &[];
         if blocks > 1 && rows.column == 1 {
             let tiles = (0..j).step_by(WIDTH).map(|first| (first, (j - first).min(WIDTH)));
@@ -196,7 +208,10 @@ impl<T: Blas> Limits<'_, T> {
             scores.iter_mut().zip(&bias[seen.clone()]).for_each(|(x, b)| *x += *b);
         }
         if let Some(allowed) = self.allowed {
-            scores.iter_mut().zip(&allowed[seen]).for_each(|(x, a)| *x = if *a != 0 { *x } else { T::LOWEST });
+            scores
+                .iter_mut()
+                .zip(&allowed[seen])
+                .for_each(|(x, a)| *x = if *a != 0 { *x } else { T::LOWEST });
         }
         scores
     }
@@ -258,7 +273,12 @@ pub(super) fn product_of_rows<T: Blas>(a: View<T>, b: View<T>, width: usize) -> 
 /// of the scores, in place, and by 0 for keys that are not `seen`. `along` is the sum over all keys
 /// of weight times gradient.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(super) fn scores_gradient<T: Blas>(weights: &[T], grad: &mut [T], seen: Range<usize>, along: T) {
+pub(super) fn scores_gradient<T: Blas>(
+    weights: &[T],
+    grad: &mut [T],
+    seen: Range<usize>,
+    along: T,
+) {
     let whole = whole_vectors(&seen, grad.len().min(weights.len()));
     zip_in_place(&mut grad[whole.clone()], &weights[whole], |g, w| w * (g - along));
     grad[..seen.start].fill(T::ZERO);

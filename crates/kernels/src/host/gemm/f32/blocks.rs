@@ -81,7 +81,9 @@ impl Panels {
         match (all / L::WIDEST, all % L::WIDEST) {
             (wide, 0) => Self { wide, narrow: 0, vectors: 0 },
             // two panels of two vectors use the processor better than one of three and one of one
-            (wide, 1) if L::WIDEST == 3 && wide > 0 => Self { wide: wide - 1, narrow: 2, vectors: 2 },
+            (wide, 1) if L::WIDEST == 3 && wide > 0 => {
+                Self { wide: wide - 1, narrow: 2, vectors: 2 }
+            }
             (wide, vectors) => Self { wide, narrow: 1, vectors },
         }
     }
@@ -235,7 +237,8 @@ impl Right<'_> {
     /// Packs the panels that are not read in place. Returns the start of the packed panels.
     #[inline(always)]
     fn pack<L: Lanes>(&self, lanes: L, buffer: &mut Scratch<f32>) -> *const f32 {
-        let panels = (0..self.panels.count()).map(|i| self.panel::<L>(i)).filter(|panel| !panel.in_place);
+        let panels =
+            (0..self.panels.count()).map(|i| self.panel::<L>(i)).filter(|panel| !panel.in_place);
         let last = self.panel::<L>(self.panels.count() - 1);
         let packed = buffer.of(last.at + last.vectors * L::COUNT * self.depth);
         if self.b.column == 1 {
@@ -246,15 +249,25 @@ impl Right<'_> {
                 for panel in panels.clone() {
                     let width = panel.vectors * L::COUNT;
                     for k in first..self.depth.min(first + TOGETHER) {
-                        let row = &self.b.data[k * self.b.row as usize + panel.first..][..panel.columns];
-                        pack::copy(lanes, row, &mut packed[panel.at + k * width..][..panel.columns]);
+                        let row =
+                            &self.b.data[k * self.b.row as usize + panel.first..][..panel.columns];
+                        pack::copy(
+                            lanes,
+                            row,
+                            &mut packed[panel.at + k * width..][..panel.columns],
+                        );
                     }
                 }
             }
         } else {
             for panel in panels {
                 let (into, width) = (&mut packed[panel.at..], panel.vectors * L::COUNT);
-                pack::panel(lanes, into, from(self.b, 0, panel.first), (self.depth, panel.columns, width));
+                pack::panel(
+                    lanes,
+                    into,
+                    from(self.b, 0, panel.first),
+                    (self.depth, panel.columns, width),
+                );
             }
         }
         packed.as_ptr()
@@ -280,7 +293,12 @@ impl Right<'_> {
             };
             // SAFETY: the caller guarantees the conditions for all columns, of which the panel is a
             // part.
-            unsafe { lanes.multiply(Panel { b, step, y: left.y.add(first), columns, start, ..left }, vectors) };
+            unsafe {
+                lanes.multiply(
+                    Panel { b, step, y: left.y.add(first), columns, start, ..left },
+                    vectors,
+                )
+            };
         }
     }
 }

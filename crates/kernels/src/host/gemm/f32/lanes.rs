@@ -67,7 +67,13 @@ pub const MOST: usize = 16;
 /// # Safety
 /// All elements of the block must be in bounds on both sides.
 #[inline(always)]
-pub unsafe fn transpose_scalar(block: usize, from: *const f32, across: usize, to: *mut f32, step: usize) {
+pub unsafe fn transpose_scalar(
+    block: usize,
+    from: *const f32,
+    across: usize,
+    to: *mut f32,
+    step: usize,
+) {
     for i in 0..block {
         for k in 0..block {
             // SAFETY: the caller guarantees that the block is in bounds.

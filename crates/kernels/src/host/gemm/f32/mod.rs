@@ -53,9 +53,21 @@ pub unsafe fn product(product: Product) {
 
 /// Writes the transpose of `lines` rows of `length` elements: element `k` of row `i` goes to
 /// `into[k · step + i]`. `across` is the row stride of `from`.
-pub fn transpose(into: &mut [f32], step: usize, from: &[f32], across: usize, (lines, length): (usize, usize)) {
+pub fn transpose(
+    into: &mut [f32],
+    step: usize,
+    from: &[f32],
+    across: usize,
+    (lines, length): (usize, usize),
+) {
     #[cfg(target_arch = "wasm32")]
     pack::transposed(wasm::Wasm, into, step, from, across, (lines, length));
     #[cfg(not(target_arch = "wasm32"))]
-    pulp::Arch::new().dispatch(native::Transpose { into, step, from, across, size: (lines, length) });
+    pulp::Arch::new().dispatch(native::Transpose {
+        into,
+        step,
+        from,
+        across,
+        size: (lines, length),
+    });
 }

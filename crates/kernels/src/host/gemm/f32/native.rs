@@ -115,7 +115,8 @@ unsafe fn transpose_8x8(from: *const f32, across: usize, to: *mut f32, step: usi
     let half = |line: usize, at: usize| unsafe { _mm_loadu_ps(from.add(line * across + at)) };
     for at in [0, 4] {
         // rows 0 to 3 are in the lower halves, rows 4 to 7 in the upper ones
-        let [a, b, c, d] = [0, 1, 2, 3].map(|line| _mm256_set_m128(half(line + 4, at), half(line, at)));
+        let [a, b, c, d] =
+            [0, 1, 2, 3].map(|line| _mm256_set_m128(half(line + 4, at), half(line, at)));
         let (ab, ab2) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
         let (cd, cd2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
         let columns = [

@@ -13,14 +13,22 @@ pub fn clear(panel: &mut [f32], (columns, width): (usize, usize)) {
 
 /// Packs `b`, (depth, columns), as a panel: `width` elements for each of `depth` steps.
 #[inline(always)]
-pub fn panel<L: Lanes>(lanes: L, into: &mut [f32], b: View<f32>, (depth, columns, width): (usize, usize, usize)) {
+pub fn panel<L: Lanes>(
+    lanes: L,
+    into: &mut [f32],
+    b: View<f32>,
+    (depth, columns, width): (usize, usize, usize),
+) {
     let into = &mut into[..depth * width];
     clear(into, (columns, width));
     match (b.row as usize, b.column as usize) {
         (1, column) => transposed(lanes, into, width, b.data, column, (columns, depth)),
         (row, column) => {
             for (k, place) in into.chunks_exact_mut(width).enumerate() {
-                place[..columns].iter_mut().enumerate().for_each(|(c, place)| *place = b.data[k * row + c * column]);
+                place[..columns]
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(c, place)| *place = b.data[k * row + c * column]);
             }
         }
     }
@@ -33,7 +41,12 @@ pub fn copy<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
     if from.len() == L::WIDEST * L::COUNT {
         for c in 0..L::WIDEST {
             // SAFETY: both slices have WIDEST vectors.
-            unsafe { lanes.store(lanes.load(from.as_ptr().add(c * L::COUNT)), to.as_mut_ptr().add(c * L::COUNT)) };
+            unsafe {
+                lanes.store(
+                    lanes.load(from.as_ptr().add(c * L::COUNT)),
+                    to.as_mut_ptr().add(c * L::COUNT),
+                )
+            };
         }
         return;
     }
@@ -48,12 +61,21 @@ pub fn copy<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
 /// Copies `a`, (rows, depth), whose rows are not contiguous, to contiguous rows with row stride
 /// `across`.
 #[inline(always)]
-pub fn rows<L: Lanes>(lanes: L, into: &mut [f32], across: usize, a: View<f32>, (rows, depth): (usize, usize)) {
+pub fn rows<L: Lanes>(
+    lanes: L,
+    into: &mut [f32],
+    across: usize,
+    a: View<f32>,
+    (rows, depth): (usize, usize),
+) {
     match (a.row as usize, a.column as usize) {
         (1, column) => transposed(lanes, into, across, a.data, column, (depth, rows)),
         (row, column) => {
             for (r, into) in into.chunks_mut(across).enumerate().take(rows) {
-                into[..depth].iter_mut().enumerate().for_each(|(k, place)| *place = a.data[r * row + k * column]);
+                into[..depth]
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(k, place)| *place = a.data[r * row + k * column]);
             }
         }
     }

@@ -56,7 +56,9 @@ impl<const N: usize> Lanes for Plain<N> {
 
 /// The element (i, j) of the product, summed in f64.
 fn plain(of: &Product, old: &[f32], (i, j): (usize, usize)) -> f32 {
-    let at = |v: &View<f32>, i: usize, j: usize| f64::from(v.data[i * v.row as usize + j * v.column as usize]);
+    let at = |v: &View<f32>, i: usize, j: usize| {
+        f64::from(v.data[i * v.row as usize + j * v.column as usize])
+    };
     let sum: f64 = (0..of.size.2).map(|l| at(&of.a, i, l) * at(&of.b, l, j)).sum();
     let before = match of.start {
         Init::Zero => 0.0,
@@ -99,7 +101,8 @@ fn check(of: Product, old: &[f32]) {
 
 #[test]
 fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
-    let small = [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (13, 8, 600), (3, 64, 20)];
+    let small =
+        [(1, 1, 1), (4, 8, 4), (7, 9, 5), (5, 1030, 3), (97, 17, 300), (13, 8, 600), (3, 64, 20)];
     // remainders of rows, columns and vectors in every combination
     let large = [
         (24, 24, 6),
@@ -116,7 +119,8 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
     ];
     for (m, n, k) in small.into_iter().chain(large) {
         let stride = n + 3;
-        let (xs, ws, old, bias) = (numbers(2 * m * k, 1), numbers(2 * k * n, 2), numbers(m * stride, 3), numbers(n, 4));
+        let (xs, ws, old, bias) =
+            (numbers(2 * m * k, 1), numbers(2 * k * n, 2), numbers(m * stride, 3), numbers(n, 4));
         // row-major, transposed, and with a column stride of 2
         let views = |data, rows: usize, columns: usize| {
             [(columns, 1), (1, rows), (2 * columns, 2)].map(|(row, column)| View {
@@ -127,9 +131,19 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
         };
         for a in views(&xs[..], m, k) {
             for b in views(&ws[..], k, n) {
-                for (alpha, start) in [(1.0, Init::Zero), (0.5, Init::Output), (1.0, Init::Bias(&bias))] {
-                    let of =
-                        Product { y: std::ptr::null_mut(), stride, size: (m, n, k), a, b, alpha, start, finish: None };
+                for (alpha, start) in
+                    [(1.0, Init::Zero), (0.5, Init::Output), (1.0, Init::Bias(&bias))]
+                {
+                    let of = Product {
+                        y: std::ptr::null_mut(),
+                        stride,
+                        size: (m, n, k),
+                        a,
+                        b,
+                        alpha,
+                        start,
+                        finish: None,
+                    };
                     check(of, &old);
                 }
             }

@@ -46,7 +46,8 @@ impl Panel<'_> {
         // SAFETY: the caller guarantees that the rows, the steps of `b` and the output are in
         // bounds.
         unsafe {
-            let rows: [*const f32; M] = std::array::from_fn(|r| self.a.add((first + r) * self.across));
+            let rows: [*const f32; M] =
+                std::array::from_fn(|r| self.a.add((first + r) * self.across));
             let mut sums = [[lanes.splat(0.0); N]; M];
             let (mut b, step, depth) = (self.b, self.step, self.depth);
             let y = self.y.add(first * self.stride);
@@ -125,12 +126,16 @@ impl Panel<'_> {
                     let y = y.add(r * self.stride + first.min(self.columns));
                     match self.start {
                         Init::Zero => {}
-                        Init::Bias(bias) => before[..there].copy_from_slice(&bias[first.min(self.columns)..][..there]),
+                        Init::Bias(bias) => before[..there]
+                            .copy_from_slice(&bias[first.min(self.columns)..][..there]),
                         Init::Output => y.copy_to_nonoverlapping(before.as_mut_ptr(), there),
                     }
                     // the same instruction as in `write`, so that a result does not depend on where
                     // its tile ends
-                    lanes.store(lanes.mul_add(sum, alpha, lanes.load(before.as_ptr())), after.as_mut_ptr());
+                    lanes.store(
+                        lanes.mul_add(sum, alpha, lanes.load(before.as_ptr())),
+                        after.as_mut_ptr(),
+                    );
                     y.copy_from_nonoverlapping(after.as_ptr(), there);
                 }
             }

@@ -54,9 +54,11 @@ fn the_least_of_all_groups_around_the_process_counts() {
     );
     // the outer one's soft limit, without what is in caches
     assert_eq!(files.left(), (512 - (200 - 52) - 48) * MIB);
-    fs::write(files.0.join("sys/fs/cgroup/outer.slice/inner.scope/memory.max"), "209715200\n").unwrap();
+    fs::write(files.0.join("sys/fs/cgroup/outer.slice/inner.scope/memory.max"), "209715200\n")
+        .unwrap();
     assert_eq!(files.left(), (200 - 100 - 48) * MIB);
-    fs::write(files.0.join("sys/fs/cgroup/outer.slice/inner.scope/memory.current"), "209715200\n").unwrap();
+    fs::write(files.0.join("sys/fs/cgroup/outer.slice/inner.scope/memory.current"), "209715200\n")
+        .unwrap();
     assert_eq!(files.left(), 0);
 }
 
@@ -89,8 +91,11 @@ fn groups_of_the_first_version_count_too() {
 #[test]
 fn where_nothing_is_said_there_is_no_limit() {
     assert_eq!(Files::new("empty", &[]).left(), NONE);
-    let none =
-        [("proc/self/mountinfo", SECOND), ("proc/self/cgroup", "0::/a\n"), ("sys/fs/cgroup/a/memory.max", "max\n")];
+    let none = [
+        ("proc/self/mountinfo", SECOND),
+        ("proc/self/cgroup", "0::/a\n"),
+        ("sys/fs/cgroup/a/memory.max", "max\n"),
+    ];
     assert_eq!(Files::new("max", &none).left(), NONE);
     let damaged = [
         ("proc/self/mountinfo", "a b - c\n- -\n1 2 3 4 5 - cgroup2\n"),
