@@ -10,7 +10,12 @@ use xt_options::Problems;
 pub enum Error {
     /// Invalid options or arguments of `class`; `problems` lists all of them.
     #[error("{class}:\n{problems}")]
-    Options { class: String, problems: Problems },
+    Options {
+        /// The class or function.
+        class: String,
+        /// All that is wrong.
+        problems: Problems,
+    },
     /// A feature that this version does not implement yet.
     #[error("{0} is not available in this version yet")]
     NotAvailable(String),

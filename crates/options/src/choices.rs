@@ -67,7 +67,9 @@ choice! {
 /// (`{"$function": true}` in JSON).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterChoice {
+    /// One of the package.
     Named(Filter),
+    /// A function of the caller.
     Own,
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 /// A struct of options, as [`options!`](crate::options) declares it.
 pub trait Options: Sized + 'static {
+    /// What is declared.
     const SPEC: Spec;
 
     /// Reads the fields, each under `prefix` plus its name. `None` where a required one is missing

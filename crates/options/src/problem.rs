@@ -8,7 +8,9 @@ use std::fmt;
 pub struct Problem {
     /// Such as `heads` or `attn_layers.heads`.
     pub path: String,
+    /// What is wrong, and what to do.
     pub message: String,
+    /// The name that was probably meant.
     pub did_you_mean: Option<String>,
     /// What is allowed there, in words.
     pub allowed: Option<String>,
@@ -59,6 +61,7 @@ impl Problems {
         self
     }
 
+    /// What crosses to TypeScript: `[{ path, message, did_you_mean }]`.
     pub fn to_json(&self) -> Value {
         let row = |problem: &Problem| {
             let Problem { path, message, did_you_mean, allowed, .. } = problem;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 pub struct OptionSet {
     /// Its interface in TypeScript.
     pub interface: &'static str,
+    /// What is declared.
     pub spec: Spec,
     /// Options that are positional arguments in TypeScript.
     pub positional: &'static [&'static str],
@@ -117,6 +118,7 @@ pub fn find(name: &str) -> Option<OptionSet> {
     all().into_iter().find(|set| set.is(name))
 }
 
+/// Every set of options.
 pub fn all() -> Vec<OptionSet> {
     [classes(), calls(), generations(), training()].into_iter().flatten().collect()
 }

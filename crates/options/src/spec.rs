@@ -5,15 +5,21 @@ use serde_json::Value;
 
 /// The options of one class or call.
 pub struct Spec {
+    /// Lines of the documentation.
     pub doc: &'static [&'static str],
+    /// The options of its own, in their order.
     pub fields: &'static [Field],
+    /// Those that it takes over.
     pub groups: &'static [Group],
 }
 
 /// One option.
 pub struct Field {
+    /// The name without a prefix.
     pub name: &'static str,
+    /// Lines of the documentation.
     pub doc: &'static [&'static str],
+    /// The type of its values.
     pub kind: Kind,
     /// The default; `None` where the option is required.
     pub default: Option<fn() -> Value>,
@@ -24,18 +30,23 @@ pub struct Field {
 /// Options that are declared elsewhere and taken over, their names with a prefix (`attn_`, `enc_`,
 /// or none).
 pub struct Group {
+    /// What stands in front of the names.
     pub prefix: &'static str,
+    /// Whose options they are.
     pub spec: &'static Spec,
 }
 
 /// The values that an option takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
+    /// True or false.
     Bool,
     /// A whole number, at least `min`.
     Integer {
+        /// The least value.
         min: i64,
     },
+    /// A number.
     Number,
     /// A number from 0.
     NonNegative,
@@ -45,6 +56,7 @@ pub enum Kind {
     Text(&'static [&'static str]),
     /// The inner kind, or `null`.
     Optional(&'static Kind),
+    /// An array of values of one type.
     List(&'static Kind),
     /// The inner kind, or a list of it.
     OneOrMany(&'static Kind),
@@ -59,6 +71,7 @@ pub enum Kind {
 /// What stands in a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elements {
+    /// Numbers.
     Numbers,
     /// Token ids or positions.
     Ids,
@@ -95,7 +108,9 @@ fn quoted(names: &[&str]) -> String {
 
 /// An option under its full name, prefixes included.
 pub struct Named {
+    /// The name with its prefix.
     pub name: String,
+    /// The declaration.
     pub field: &'static Field,
 }
 

@@ -6,9 +6,11 @@ use std::num::NonZeroUsize;
 
 /// A type that an option may have.
 pub trait OptionType: Sized {
+    /// How the type is declared.
     const KIND: Kind;
     /// Reads a value; `None` where it is not of this kind.
     fn read(value: &Value) -> Option<Self>;
+    /// The value as JSON.
     fn write(&self) -> Value;
 }
 
@@ -149,7 +151,9 @@ impl<T: OptionType> OptionType for Vec<T> {
 /// One value for all sub-layers, or a list with one for each.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OneOrMany<T> {
+    /// One value for all.
     One(T),
+    /// A value for each.
     Many(Vec<T>),
 }
 
@@ -230,12 +234,14 @@ impl From<MaskRef> for TensorRef {
 /// the constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModuleRef<C> {
+    /// The number of the tensor in the list of the call.
     pub index: usize,
     classes: std::marker::PhantomData<C>,
 }
 
 /// The classes that a [`ModuleRef`] may name.
 pub trait Classes {
+    /// The names that are allowed.
     const NAMES: &'static [&'static str];
 }
 

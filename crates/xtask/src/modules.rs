@@ -288,6 +288,25 @@ mod tests {
     }
 
     #[test]
+    fn comments_end_at_column_100() {
+        let mut found = Vec::new();
+        let mut todo = vec![crate::root().join("crates"), crate::root().join("bench")];
+        while let Some(path) = todo.pop() {
+            if path.is_dir() {
+                todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let wide =
+                    |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > 100;
+                found.extend(
+                    text.lines().filter(wide).map(|line| format!("{}: {line}", path.display())),
+                );
+            }
+        }
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    #[test]
     fn a_cycle_is_found_by_way_of_names_that_are_re_exported() {
         let file = |text: &str| syn::parse_file(text).unwrap();
         let files: BTreeMap<Module, syn::File> = [

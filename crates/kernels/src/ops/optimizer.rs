@@ -68,10 +68,22 @@ pub struct Sgd {
 pub enum Step {
     /// Adam, <https://arxiv.org/abs/1412.6980>, or AdamW, <https://arxiv.org/abs/1711.05101>.
     /// `mean` and `square` are the running means of the gradient and of its square.
-    Adam { settings: Adam, mean: Array, square: Array },
+    Adam {
+        /// Settings of this step.
+        settings: Adam,
+        /// Running average of the gradient.
+        mean: Array,
+        /// Running average of the squared gradient.
+        square: Array,
+    },
     /// Stochastic gradient descent. `buffer` is the momentum buffer, the running sum of the
     /// gradients; `None` without momentum.
-    Sgd { settings: Sgd, buffer: Option<Array> },
+    Sgd {
+        /// Settings of this step.
+        settings: Sgd,
+        /// Momentum buffer; `None` without momentum.
+        buffer: Option<Array>,
+    },
 }
 
 impl Step {
