@@ -13,10 +13,15 @@ const colours = process.stdout.isTTY ? { CARGO_TERM_COLOR: 'always', FORCE_COLOR
 const tee = (program, ...args) => run(program, args, { stdout: 'tee', env: colours })
 const node = (...args) => tee(process.execPath, ...args)
 
+/** The last lines of what a program printed. */
+const tail = (text, lines = 40) =>
+  stripVTControlCharacters(text).trimEnd().split('\n').slice(-lines).join('\n')
+
 /** A part that passes or fails as a whole. */
 const check = async (result) => {
-  const { code } = await result
-  return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 }
+  const { code, out } = await result
+  if (code === 0) return { passed: 1, failed: 0, skipped: 0 }
+  return { passed: 0, failed: 1, skipped: 0, failures: [tail(out)] }
 }
 
 async function build() {
@@ -25,8 +30,7 @@ async function build() {
     return { passed: 1, failed: 0, skipped: 0 }
   } catch (error) {
     if (!(error instanceof Failure)) throw error
-    say(error.message)
-    return { passed: 0, failed: 1, skipped: 0 }
+    return { passed: 0, failed: 1, skipped: 0, failures: [error.message] }
   }
 }
 
@@ -34,15 +38,18 @@ async function build() {
 async function cargoTest() {
   const { code, out } = await tee('cargo', 'test', '--release', '--workspace', '--no-fail-fast')
   const counts = { passed: 0, failed: 0, skipped: 0 }
+  const plain = stripVTControlCharacters(out)
   const line = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm
-  for (const [, passed, failed, ignored] of stripVTControlCharacters(out).matchAll(line)) {
+  for (const [, passed, failed, ignored] of plain.matchAll(line)) {
     counts.passed += Number(passed)
     counts.failed += Number(failed)
     counts.skipped += Number(ignored)
   }
+  if (code === 0) return counts
   // What did not compile, or died, reports nothing.
-  if (code !== 0 && counts.failed === 0) counts.failed = 1
-  return counts
+  if (counts.failed === 0) return { ...counts, failed: 1, failures: [tail(plain)] }
+  const messages = plain.matchAll(/^---- \S+ stdout ----\n(?:(?!---- |failures:).*\n)*/gm)
+  return { ...counts, failures: Array.from(messages, ([text]) => text.trimEnd()) }
 }
 
 /** The tests of TypeScript in one of the two runtimes. */
@@ -63,15 +70,24 @@ async function vitest(project) {
     const broken = report.testResults.filter(
       (r) => r.status === 'failed' && !r.assertionResults.some((t) => t.status === 'failed'),
     )
-    const failed = report.numFailedTests + broken.length
+    const failures = [
+      ...broken.map((file) => `${file.name}\n${file.message}`),
+      ...report.testResults.flatMap((file) =>
+        file.assertionResults
+          .filter((test) => test.status === 'failed')
+          .map((test) => `${file.name} > ${test.fullName}\n${test.failureMessages.join('\n')}`),
+      ),
+    ]
+    if (code !== 0 && !failures.length) failures.push(`vitest ended with exit code ${code}`)
     return {
       passed: report.numPassedTests,
-      failed: code !== 0 && failed === 0 ? 1 : failed,
+      failed: failures.length,
       skipped: report.numPendingTests + report.numTodoTests,
+      failures,
     }
   } catch (error) {
-    say(`vitest left no report: ${error.message}`)
-    return { passed: 0, failed: 1, skipped: 0 }
+    const failures = [`vitest left no report: ${error.message}`]
+    return { passed: 0, failed: 1, skipped: 0, failures }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -136,6 +152,9 @@ await main(async () => {
     const counts = await PARTS[part]()
     rows.push({ part, ...counts, seconds: ((performance.now() - start) / 1000).toFixed(1) })
   }
+  // Said last, so that whoever keeps only the end of this output sees what failed.
+  for (const { part, failures = [] } of rows)
+    for (const text of failures) console.log(`\n== failed in ${part}\n${stripVTControlCharacters(text)}`)
   const sum = (column) => rows.reduce((total, row) => total + row[column], 0)
   console.log(
     `\n${table(rows)}\n\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`,
