@@ -154,7 +154,8 @@ await main(async () => {
   }
   // Said last, so that whoever keeps only the end of this output sees what failed.
   for (const { part, failures = [] } of rows)
-    for (const text of failures) console.log(`\n== failed in ${part}\n${stripVTControlCharacters(text)}`)
+    for (const text of failures)
+      console.log(`\n== failed in ${part}\n${stripVTControlCharacters(text)}`)
   const sum = (column) => rows.reduce((total, row) => total + row[column], 0)
   console.log(
     `\n${table(rows)}\n\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`,

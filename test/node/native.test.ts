@@ -1,6 +1,5 @@
-// ts/native/native.ts is written by hand: here it is held against what the addon for Node has. The
-// one for WebAssembly is TypeScript (`implements Native` in ts/wasm/addon.ts), so the compiler does
-// the same there.
+// The interface of the native methods against what the addon for Node has. The one for WebAssembly is
+// TypeScript (`implements Native` in ts/wasm/addon.ts), so the compiler does the same there.
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
@@ -9,17 +8,23 @@ import { native } from '../../ts/native/native.node.js'
 
 const CONTEXT = '{"seed":0,"call":0,"grad":false}'
 
-/** The names of the members of every interface in ts/native/native.ts, in order of the alphabet. */
+/** The names of the members of every interface in ts/native, in order of the alphabet. */
 function declared(): Map<string, string[]> {
-  const path = fileURLToPath(new URL('../../ts/native/native.ts', import.meta.url))
-  const file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest)
-  const interfaces = file.statements.filter(ts.isInterfaceDeclaration)
-  return new Map(
-    interfaces.map(({ name, members }) => [
-      name.text,
-      members.map((m) => m.name?.getText(file) ?? '').sort(),
-    ]),
-  )
+  const members = new Map<string, string[]>()
+  for (const name of ['types.ts', 'methods.gen.ts', 'native.ts']) {
+    const path = fileURLToPath(new URL(`../../ts/native/${name}`, import.meta.url))
+    const file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest)
+    for (const { name, members: own } of file.statements.filter(ts.isInterfaceDeclaration))
+      members.set(
+        name.text,
+        own.map((member) => member.name?.getText(file) ?? ''),
+      )
+  }
+  const functions = members.get('NativeFunctions') ?? []
+  members.delete('NativeFunctions')
+  members.get('Native')?.push(...functions)
+  for (const names of members.values()) names.sort()
+  return members
 }
 
 /** The names of an object and of its class. */

@@ -18,6 +18,8 @@ const LINKS: Record<string, string[]> = {
 const LAYERS = [
   // files at the root that are no entries
   '.',
+  'native/types.ts',
+  'native/methods.gen.ts',
   'native/native.ts',
   'wasm',
   'native',

@@ -8,7 +8,10 @@ import type { Tensor } from '../tensor/tensor.js'
 export interface EncoderOptions {
   /** Width of the model. */
   dim: number
-  /** Number of blocks; a block is attention, cross attention where there is a context, and feed-forward. */
+  /**
+   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * feed-forward.
+   */
   depth: number
   /**
    * Blocks have a cross attention; a `context` must then be given.
@@ -44,15 +47,16 @@ export interface EncoderOptions {
    */
   use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
+   * Absolute positions stay on unless `use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
+   * heads.
    *
    * @default null
    */
@@ -64,8 +68,8 @@ export interface EncoderOptions {
    */
   alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off.
+   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
+   * absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -84,8 +88,8 @@ export interface EncoderOptions {
    */
   rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
-   * absolute positions stay on.
+   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias`
+   * where both are on; absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
@@ -110,22 +114,23 @@ export interface EncoderOptions {
    */
   dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
-   * positions off.
+   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
+   * Turns absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * `attn_dim_head`.
    *
    * @default null
    */
   rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `rotary_pos_emb` on.
+   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
+   * Decoders only; turns `rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
@@ -138,22 +143,23 @@ export interface EncoderOptions {
    */
   rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before `par_ratio`
-   * and `sandwich_coef`.
+   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
+   * Goes before `par_ratio` and `sandwich_coef`.
    *
    * @default null
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
+   * between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `sandwich_coef`.
+   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
+   * feed-forwards. Goes before `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
@@ -208,16 +214,16 @@ export interface EncoderOptions {
    */
   scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
-   * `sandwich_norm`.
+   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * Overrides `pre_norm` and `sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
   deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
-   * earlier ones too. An array gives the number for each sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
+   * in encoders to earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -237,16 +243,16 @@ export interface EncoderOptions {
    */
   zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
-   * sub-layer.
+   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * probability for each sub-layer.
    *
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
   layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
-   * `cross_residual_attn` over several of them.
+   * The share of the context that each cross attention drops in training, on top of what earlier
+   * ones dropped; not with `cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -307,7 +313,8 @@ export interface EncoderOptions {
    */
   attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with
+   * `attn_on_attn`.
    *
    * @default false
    */
@@ -332,13 +339,15 @@ export interface EncoderOptions {
    */
   attn_qk_norm_groups?: number | undefined
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
+   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the
+   * head's width.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number | undefined
   /**
-   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
+   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the
+   * 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
@@ -383,7 +392,8 @@ export interface EncoderOptions {
    */
   ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
+   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
+   * the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
@@ -435,7 +445,10 @@ export interface EncoderOptions {
 export interface DecoderOptions {
   /** Width of the model. */
   dim: number
-  /** Number of blocks; a block is attention, cross attention where there is a context, and feed-forward. */
+  /**
+   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * feed-forward.
+   */
   depth: number
   /**
    * Blocks have a cross attention; a `context` must then be given.
@@ -471,15 +484,16 @@ export interface DecoderOptions {
    */
   use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
+   * Absolute positions stay on unless `use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
+   * heads.
    *
    * @default null
    */
@@ -491,8 +505,8 @@ export interface DecoderOptions {
    */
   alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off.
+   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
+   * absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -511,8 +525,8 @@ export interface DecoderOptions {
    */
   rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
-   * absolute positions stay on.
+   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias`
+   * where both are on; absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
@@ -537,22 +551,23 @@ export interface DecoderOptions {
    */
   dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
-   * positions off.
+   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
+   * Turns absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * `attn_dim_head`.
    *
    * @default null
    */
   rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `rotary_pos_emb` on.
+   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
+   * Decoders only; turns `rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
@@ -565,22 +580,23 @@ export interface DecoderOptions {
    */
   rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before `par_ratio`
-   * and `sandwich_coef`.
+   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
+   * Goes before `par_ratio` and `sandwich_coef`.
    *
    * @default null
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
+   * between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `sandwich_coef`.
+   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
+   * feed-forwards. Goes before `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
@@ -635,16 +651,16 @@ export interface DecoderOptions {
    */
   scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
-   * `sandwich_norm`.
+   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * Overrides `pre_norm` and `sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
   deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
-   * earlier ones too. An array gives the number for each sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
+   * in encoders to earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -664,16 +680,16 @@ export interface DecoderOptions {
    */
   zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
-   * sub-layer.
+   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * probability for each sub-layer.
    *
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
   layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
-   * `cross_residual_attn` over several of them.
+   * The share of the context that each cross attention drops in training, on top of what earlier
+   * ones dropped; not with `cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -734,7 +750,8 @@ export interface DecoderOptions {
    */
   attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with
+   * `attn_on_attn`.
    *
    * @default false
    */
@@ -759,13 +776,15 @@ export interface DecoderOptions {
    */
   attn_qk_norm_groups?: number | undefined
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
+   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the
+   * head's width.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number | undefined
   /**
-   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
+   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the
+   * 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
@@ -810,7 +829,8 @@ export interface DecoderOptions {
    */
   ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
+   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
+   * the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
@@ -862,7 +882,10 @@ export interface DecoderOptions {
 export interface CrossAttenderOptions {
   /** Width of the model. */
   dim: number
-  /** Number of blocks; a block is attention, cross attention where there is a context, and feed-forward. */
+  /**
+   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * feed-forward.
+   */
   depth: number
   /**
    * Number of attention heads.
@@ -886,15 +909,16 @@ export interface CrossAttenderOptions {
    */
   use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
+   * Absolute positions stay on unless `use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
+   * heads.
    *
    * @default null
    */
@@ -906,8 +930,8 @@ export interface CrossAttenderOptions {
    */
   alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off.
+   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
+   * absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -926,8 +950,8 @@ export interface CrossAttenderOptions {
    */
   rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias` where both are on;
-   * absolute positions stay on.
+   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias`
+   * where both are on; absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
@@ -952,22 +976,23 @@ export interface CrossAttenderOptions {
    */
   dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
-   * positions off.
+   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
+   * Turns absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * `attn_dim_head`.
    *
    * @default null
    */
   rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `rotary_pos_emb` on.
+   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
+   * Decoders only; turns `rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
@@ -980,22 +1005,23 @@ export interface CrossAttenderOptions {
    */
   rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before `par_ratio`
-   * and `sandwich_coef`.
+   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
+   * Goes before `par_ratio` and `sandwich_coef`.
    *
    * @default null
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
+   * between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `sandwich_coef`.
+   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
+   * feed-forwards. Goes before `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
@@ -1050,16 +1076,16 @@ export interface CrossAttenderOptions {
    */
   scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `pre_norm` and
-   * `sandwich_norm`.
+   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * Overrides `pre_norm` and `sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
   deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
-   * earlier ones too. An array gives the number for each sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
+   * in encoders to earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -1079,16 +1105,16 @@ export interface CrossAttenderOptions {
    */
   zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
-   * sub-layer.
+   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * probability for each sub-layer.
    *
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
   layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
-   * `cross_residual_attn` over several of them.
+   * The share of the context that each cross attention drops in training, on top of what earlier
+   * ones dropped; not with `cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -1149,7 +1175,8 @@ export interface CrossAttenderOptions {
    */
   attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `attn_on_attn`.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with
+   * `attn_on_attn`.
    *
    * @default false
    */
@@ -1174,13 +1201,15 @@ export interface CrossAttenderOptions {
    */
   attn_qk_norm_groups?: number | undefined
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
+   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the
+   * head's width.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number | undefined
   /**
-   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
+   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the
+   * 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
@@ -1225,7 +1254,8 @@ export interface CrossAttenderOptions {
    */
   ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
+   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
+   * the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
@@ -1345,7 +1375,8 @@ export interface AttentionOptions {
    */
   gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `on_attn`.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with
+   * `on_attn`.
    *
    * @default false
    */
@@ -1370,13 +1401,15 @@ export interface AttentionOptions {
    */
   qk_norm_groups?: number | undefined
   /**
-   * With `qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
+   * With `qk_norm`: the factor for the similarities, in place of one over the root of the head's
+   * width.
    *
    * @default 10
    */
   qk_norm_scale?: number | undefined
   /**
-   * With `qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
+   * With `qk_norm`: a learned factor per feature of queries and keys, as in the
+   * 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
@@ -1416,7 +1449,10 @@ export interface TransformerWrapperOptions {
   attn_layers: Encoder | Decoder
   /** Number of tokens; ids go from 0 to one below it. */
   num_tokens: number
-  /** The longest sequence that absolute positions cover; generation sees this many of the last tokens. */
+  /**
+   * The longest sequence that absolute positions cover; generation sees this many of the last
+   * tokens.
+   */
   max_seq_len: number
   /**
    * Width of the embeddings; they are projected to the width of the layers. Absent: that width.
@@ -1425,7 +1461,8 @@ export interface TransformerWrapperOptions {
    */
   emb_dim?: number | null | undefined
   /**
-   * Length of the memories that `return_mems` gives, which needs this option; 0 keeps them whole (Transformer-XL).
+   * Length of the memories that `return_mems` gives, which needs this option; 0 keeps them whole
+   * (Transformer-XL).
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -1472,8 +1509,8 @@ export interface TransformerWrapperOptions {
    */
   emb_dropout?: number | undefined
   /**
-   * Absolute positions are added to the embeddings. Off by itself where the layers have `rel_pos_bias` or rotary
-   * positions; decoders learn well without.
+   * Absolute positions are added to the embeddings. Off by itself where the layers have
+   * `rel_pos_bias` or rotary positions; decoders learn well without.
    *
    * @default true
    * @see https://arxiv.org/abs/2203.16634
@@ -1506,7 +1543,10 @@ export interface TransformerWrapperOptions {
 export interface ContinuousTransformerWrapperOptions {
   /** The layers; their weights are shared with this model. */
   attn_layers: Encoder | Decoder
-  /** The longest sequence that absolute positions cover; generation sees this many of the last tokens. */
+  /**
+   * The longest sequence that absolute positions cover; generation sees this many of the last
+   * tokens.
+   */
   max_seq_len: number
   /**
    * Width of the input; it is projected to the width of the layers. Absent: no projection.
@@ -1533,8 +1573,8 @@ export interface ContinuousTransformerWrapperOptions {
    */
   emb_dropout?: number | undefined
   /**
-   * Absolute positions are added to the embeddings. Off by itself where the layers have `rel_pos_bias` or rotary
-   * positions; decoders learn well without.
+   * Absolute positions are added to the embeddings. Off by itself where the layers have
+   * `rel_pos_bias` or rotary positions; decoders learn well without.
    *
    * @default true
    * @see https://arxiv.org/abs/2203.16634
@@ -1611,15 +1651,27 @@ export interface XTransformerOptions {
   dim: number
   /** Number of tokens; ids go from 0 to one below it. */
   enc_num_tokens: number
-  /** The longest sequence that absolute positions cover; generation sees this many of the last tokens. */
+  /**
+   * The longest sequence that absolute positions cover; generation sees this many of the last
+   * tokens.
+   */
   enc_max_seq_len: number
-  /** Number of blocks; a block is attention, cross attention where there is a context, and feed-forward. */
+  /**
+   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * feed-forward.
+   */
   enc_depth: number
   /** Number of tokens; ids go from 0 to one below it. */
   dec_num_tokens: number
-  /** The longest sequence that absolute positions cover; generation sees this many of the last tokens. */
+  /**
+   * The longest sequence that absolute positions cover; generation sees this many of the last
+   * tokens.
+   */
   dec_max_seq_len: number
-  /** Number of blocks; a block is attention, cross attention where there is a context, and feed-forward. */
+  /**
+   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * feed-forward.
+   */
   dec_depth: number
   /**
    * The decoder uses the token embedding of the encoder.
@@ -1628,8 +1680,8 @@ export interface XTransformerOptions {
    */
   tie_token_emb?: boolean | undefined
   /**
-   * Residuals and initial weights scaled as in DeepNet. The norms stay in front unless `enc_pre_norm` and
-   * `dec_pre_norm` are off.
+   * Residuals and initial weights scaled as in DeepNet. The norms stay in front unless
+   * `enc_pre_norm` and `dec_pre_norm` are off.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
@@ -1661,8 +1713,8 @@ export interface XTransformerOptions {
    */
   enc_emb_dropout?: number | undefined
   /**
-   * Absolute positions are added to the embeddings. Off by itself where the layers have `enc_rel_pos_bias` or rotary
-   * positions; decoders learn well without.
+   * Absolute positions are added to the embeddings. Off by itself where the layers have
+   * `enc_rel_pos_bias` or rotary positions; decoders learn well without.
    *
    * @default true
    * @see https://arxiv.org/abs/2203.16634
@@ -1697,22 +1749,24 @@ export interface XTransformerOptions {
    */
   enc_use_scalenorm?: boolean | undefined
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `enc_use_scalenorm` where both are on.
+   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `enc_use_scalenorm` where both are
+   * on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
   enc_use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `enc_use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
+   * Absolute positions stay on unless `enc_use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   enc_alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
+   * heads.
    *
    * @default null
    */
@@ -1724,8 +1778,8 @@ export interface XTransformerOptions {
    */
   enc_alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off.
+   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
+   * absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -1744,8 +1798,8 @@ export interface XTransformerOptions {
    */
   enc_rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `enc_alibi_pos_bias` where both are on;
-   * absolute positions stay on.
+   * A small network turns each distance into a bias on the scores. Goes before `enc_alibi_pos_bias`
+   * where both are on; absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
@@ -1770,22 +1824,23 @@ export interface XTransformerOptions {
    */
   enc_dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
-   * positions off.
+   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
+   * Turns absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   enc_rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `enc_attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * `enc_attn_dim_head`.
    *
    * @default null
    */
   enc_rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `enc_rotary_pos_emb` on.
+   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
+   * Decoders only; turns `enc_rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
@@ -1798,22 +1853,23 @@ export interface XTransformerOptions {
    */
   enc_rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before
-   * `enc_par_ratio` and `enc_sandwich_coef`.
+   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
+   * Goes before `enc_par_ratio` and `enc_sandwich_coef`.
    *
    * @default null
    */
   enc_custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
+   * between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   enc_sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `enc_sandwich_coef`.
+   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
+   * feed-forwards. Goes before `enc_sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
@@ -1868,16 +1924,16 @@ export interface XTransformerOptions {
    */
   enc_scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `enc_pre_norm`
-   * and `enc_sandwich_norm`.
+   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * Overrides `enc_pre_norm` and `enc_sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
   enc_deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
-   * earlier ones too. An array gives the number for each sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
+   * in encoders to earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -1897,16 +1953,16 @@ export interface XTransformerOptions {
    */
   enc_zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
-   * sub-layer.
+   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * probability for each sub-layer.
    *
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
   enc_layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
-   * `enc_cross_residual_attn` over several of them.
+   * The share of the context that each cross attention drops in training, on top of what earlier
+   * ones dropped; not with `enc_cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -1967,7 +2023,8 @@ export interface XTransformerOptions {
    */
   enc_attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `enc_attn_on_attn`.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with
+   * `enc_attn_on_attn`.
    *
    * @default false
    */
@@ -1992,13 +2049,15 @@ export interface XTransformerOptions {
    */
   enc_attn_qk_norm_groups?: number | undefined
   /**
-   * With `enc_attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
+   * With `enc_attn_qk_norm`: the factor for the similarities, in place of one over the root of the
+   * head's width.
    *
    * @default 10
    */
   enc_attn_qk_norm_scale?: number | undefined
   /**
-   * With `enc_attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
+   * With `enc_attn_qk_norm`: a learned factor per feature of queries and keys, as in the
+   * 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
@@ -2012,7 +2071,8 @@ export interface XTransformerOptions {
    */
   enc_attn_one_kv_head?: boolean | undefined
   /**
-   * The keys serve as the values too. `enc_attn_value_dim_head` must then equal `enc_attn_dim_head`.
+   * The keys serve as the values too. `enc_attn_value_dim_head` must then equal
+   * `enc_attn_dim_head`.
    *
    * @default false
    */
@@ -2043,7 +2103,8 @@ export interface XTransformerOptions {
    */
   enc_ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
+   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
+   * the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
@@ -2102,8 +2163,8 @@ export interface XTransformerOptions {
    */
   dec_emb_dropout?: number | undefined
   /**
-   * Absolute positions are added to the embeddings. Off by itself where the layers have `dec_rel_pos_bias` or rotary
-   * positions; decoders learn well without.
+   * Absolute positions are added to the embeddings. Off by itself where the layers have
+   * `dec_rel_pos_bias` or rotary positions; decoders learn well without.
    *
    * @default true
    * @see https://arxiv.org/abs/2203.16634
@@ -2131,22 +2192,24 @@ export interface XTransformerOptions {
    */
   dec_use_scalenorm?: boolean | undefined
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `dec_use_scalenorm` where both are on.
+   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `dec_use_scalenorm` where both are
+   * on.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
   dec_use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head. Absolute positions
-   * stay on unless `dec_use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
+   * Absolute positions stay on unless `dec_use_abs_pos_emb` is off.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   dec_alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all heads.
+   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
+   * heads.
    *
    * @default null
    */
@@ -2158,8 +2221,8 @@ export interface XTransformerOptions {
    */
   dec_alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns absolute positions
-   * off.
+   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
+   * absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -2178,8 +2241,8 @@ export interface XTransformerOptions {
    */
   dec_rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `dec_alibi_pos_bias` where both are on;
-   * absolute positions stay on.
+   * A small network turns each distance into a bias on the scores. Goes before `dec_alibi_pos_bias`
+   * where both are on; absolute positions stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
@@ -2204,22 +2267,23 @@ export interface XTransformerOptions {
    */
   dec_dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position. Turns absolute
-   * positions off.
+   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
+   * Turns absolute positions off.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   dec_rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of `dec_attn_dim_head`.
+   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * `dec_attn_dim_head`.
    *
    * @default null
    */
   dec_rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training. Decoders only;
-   * turns `dec_rotary_pos_emb` on.
+   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
+   * Decoders only; turns `dec_rotary_pos_emb` on.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
@@ -2232,22 +2296,23 @@ export interface XTransformerOptions {
    */
   dec_rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward. Goes before
-   * `dec_par_ratio` and `dec_sandwich_coef`.
+   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
+   * Goes before `dec_par_ratio` and `dec_sandwich_coef`.
    *
    * @default null
    */
   dec_custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks between them.
+   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
+   * between them.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   dec_sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest feed-forwards. Goes before
-   * `dec_sandwich_coef`.
+   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
+   * feed-forwards. Goes before `dec_sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
@@ -2302,16 +2367,16 @@ export interface XTransformerOptions {
    */
   dec_scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks. Overrides `dec_pre_norm`
-   * and `dec_sandwich_norm`.
+   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * Overrides `dec_pre_norm` and `dec_sandwich_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
   dec_deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones, in encoders to
-   * earlier ones too. An array gives the number for each sub-layer.
+   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
+   * in encoders to earlier ones too. An array gives the number for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
@@ -2331,16 +2396,16 @@ export interface XTransformerOptions {
    */
   dec_zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the probability for each
-   * sub-layer.
+   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * probability for each sub-layer.
    *
    * @default 0
    * @see https://arxiv.org/abs/1603.09382
    */
   dec_layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier ones dropped; not with
-   * `dec_cross_residual_attn` over several of them.
+   * The share of the context that each cross attention drops in training, on top of what earlier
+   * ones dropped; not with `dec_cross_residual_attn` over several of them.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
@@ -2401,7 +2466,8 @@ export interface XTransformerOptions {
    */
   dec_attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with `dec_attn_on_attn`.
+   * The output projection starts at 0, so that the branch adds nothing at first. Not with
+   * `dec_attn_on_attn`.
    *
    * @default false
    */
@@ -2426,13 +2492,15 @@ export interface XTransformerOptions {
    */
   dec_attn_qk_norm_groups?: number | undefined
   /**
-   * With `dec_attn_qk_norm`: the factor for the similarities, in place of one over the root of the head's width.
+   * With `dec_attn_qk_norm`: the factor for the similarities, in place of one over the root of the
+   * head's width.
    *
    * @default 10
    */
   dec_attn_qk_norm_scale?: number | undefined
   /**
-   * With `dec_attn_qk_norm`: a learned factor per feature of queries and keys, as in the 22-billion-parameter ViT.
+   * With `dec_attn_qk_norm`: a learned factor per feature of queries and keys, as in the
+   * 22-billion-parameter ViT.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
@@ -2446,7 +2514,8 @@ export interface XTransformerOptions {
    */
   dec_attn_one_kv_head?: boolean | undefined
   /**
-   * The keys serve as the values too. `dec_attn_value_dim_head` must then equal `dec_attn_dim_head`.
+   * The keys serve as the values too. `dec_attn_value_dim_head` must then equal
+   * `dec_attn_dim_head`.
    *
    * @default false
    */
@@ -2477,7 +2546,8 @@ export interface XTransformerOptions {
    */
   dec_ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through the activation.
+   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
+   * the activation.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
@@ -2528,8 +2598,8 @@ export interface XTransformerOptions {
 /** Options of the wrapper that trains a model to predict the next token, and generates with it. */
 export interface AutoregressiveWrapperOptions {
   /**
-   * The share of the earlier tokens that each step hides from the later ones, less than 1; evaluation too (forgetful
-   * causal mask).
+   * The share of the earlier tokens that each step hides from the later ones, less than 1;
+   * evaluation too (forgetful causal mask).
    *
    * @default 0
    * @see https://arxiv.org/abs/2210.13432
@@ -2566,7 +2636,8 @@ export interface ContinuousAutoregressiveWrapperOptions {
 }
 
 /**
- * Options of the wrapper that trains a model to fill in masked tokens, and generates all tokens at once in a few steps.
+ * Options of the wrapper that trains a model to fill in masked tokens, and generates all tokens at
+ * once in a few steps.
  *
  * @see https://arxiv.org/abs/2202.04200
  */
@@ -2619,7 +2690,8 @@ export interface NonAutoregressiveWrapperOptions {
    */
   can_mask_prev_unmasked?: boolean | undefined
   /**
-   * A model, with a `logits_dim` of 1, that learns which tokens were generated, and so which to mask again.
+   * A model, with a `logits_dim` of 1, that learns which tokens were generated, and so which to
+   * mask again.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.04439
@@ -2648,7 +2720,8 @@ export interface LayersCall {
    */
   return_hiddens?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -2666,14 +2739,15 @@ export interface LayersCall {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -2708,8 +2782,8 @@ export interface AttentionCall {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column): 2 axes, 3 with the heads in front, or 4 with batch and heads
-   * in front.
+   * True where a query (row) may attend to a key (column): 2 axes, 3 with the heads in front, or 4
+   * with batch and heads in front.
    *
    * @default null
    */
@@ -2756,7 +2830,8 @@ export interface TransformerCall {
    */
   return_attn?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -2774,14 +2849,15 @@ export interface TransformerCall {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -2794,14 +2870,15 @@ export interface TransformerCall {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -2836,7 +2913,8 @@ export interface ContinuousTransformerCall {
    */
   return_attn?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -2854,14 +2932,15 @@ export interface ContinuousTransformerCall {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -2880,7 +2959,8 @@ export interface ContinuousTransformerCall {
    */
   pos?: Ids | null | undefined
   /**
-   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask` covers them too.
+   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask`
+   * covers them too.
    *
    * @default null
    */
@@ -2900,8 +2980,8 @@ export interface ViTransformerCall {
 /** Arguments of an `XTransformer`. */
 export interface XTransformerCall {
   /**
-   * Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask` does not cover
-   * them.
+   * Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask`
+   * does not cover them.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -2914,8 +2994,8 @@ export interface XTransformerCall {
    */
   mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
-   * batch and heads in front.
+   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads
+   * in front, or 4 with batch and heads in front.
    *
    * @default null
    */
@@ -2925,7 +3005,8 @@ export interface XTransformerCall {
 /** Arguments of an `AutoregressiveWrapper`'s loss. A `mask` has one column less than the tokens. */
 export interface AutoregressiveCall {
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -2943,14 +3024,15 @@ export interface AutoregressiveCall {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -2963,14 +3045,15 @@ export interface AutoregressiveCall {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -2987,7 +3070,8 @@ export interface AutoregressiveCall {
 /** Which tokens a score counts. */
 export interface CountedTokens {
   /**
-   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
+   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be
+   * tokens as well.
    *
    * @default false
    */
@@ -2997,13 +3081,15 @@ export interface CountedTokens {
 /** Arguments of an `AutoregressiveWrapper`'s score. A `mask` has a column for each token. */
 export interface ScoreOptions {
   /**
-   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
+   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be
+   * tokens as well.
    *
    * @default false
    */
   ignore_pad?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -3021,14 +3107,15 @@ export interface ScoreOptions {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -3041,14 +3128,15 @@ export interface ScoreOptions {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -3065,15 +3153,16 @@ export interface ScoreOptions {
 /** Arguments of an `XTransformer`'s score; the tensors belong to the source, as for its loss. */
 export interface XTransformerScore {
   /**
-   * Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask` does not cover
-   * them.
+   * Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask`
+   * does not cover them.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   src_prepend_embeds?: Tensor | null | undefined
   /**
-   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be tokens as well.
+   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be
+   * tokens as well.
    *
    * @default false
    */
@@ -3085,18 +3174,22 @@ export interface XTransformerScore {
    */
   mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
-   * batch and heads in front.
+   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads
+   * in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
 }
 
-/** Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less than the sequence. */
+/**
+ * Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less than
+ * the sequence.
+ */
 export interface ContinuousAutoregressiveCall {
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -3114,14 +3207,15 @@ export interface ContinuousAutoregressiveCall {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -3140,7 +3234,8 @@ export interface ContinuousAutoregressiveCall {
    */
   pos?: Ids | null | undefined
   /**
-   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask` covers them too.
+   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask`
+   * covers them too.
    *
    * @default null
    */
@@ -3168,7 +3263,8 @@ export interface NonAutoregressiveCall {
    */
   generator_sample_temperature?: number | null | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -3186,14 +3282,15 @@ export interface NonAutoregressiveCall {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -3206,14 +3303,15 @@ export interface NonAutoregressiveCall {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -3227,11 +3325,13 @@ export interface NonAutoregressiveCall {
   sum_embeds?: Tensor | null | undefined
 }
 
-/** How the next token is chosen, and when to stop. The order: penalty, filters, temperature, draw. */
+/**
+ * How the next token is chosen, and when to stop. The order: penalty, filters, temperature, draw.
+ */
 export interface SamplingOptions {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
-   * generation stops once every row has. One in a prompt counts.
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets
+   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
    *
    * @default null
    */
@@ -3243,8 +3343,9 @@ export interface SamplingOptions {
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
-   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
+   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
+   * with beams.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3252,8 +3353,9 @@ export interface SamplingOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
-   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
+   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
+   * it included. Absent: 0.9.
    *
    * @default null
    */
@@ -3292,8 +3394,8 @@ export interface SamplingOptions {
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
-   * negative ones multiplied. 1: not at all.
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
+   * divided by this, negative ones multiplied. 1: not at all.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
@@ -3313,7 +3415,10 @@ export interface SamplingOptions {
   seed?: number | null | undefined
 }
 
-/** Beam search: the likeliest sequences, found by keeping several open ones of each prompt. Nothing is drawn. */
+/**
+ * Beam search: the likeliest sequences, found by keeping several open ones of each prompt. Nothing
+ * is drawn.
+ */
 export interface BeamOptions {
   /**
    * How many sequences of each prompt stay open. 1: no beam search.
@@ -3322,8 +3427,8 @@ export interface BeamOptions {
    */
   num_beams?: number | undefined
   /**
-   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
-   * less than 0 short ones.
+   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0
+   * prefers long ones, less than 0 short ones.
    *
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
@@ -3334,9 +3439,9 @@ export interface BeamOptions {
 /** What a generation keeps. */
 export interface CacheOptions {
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
-   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
-   * Transformer Decoding,.
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
+   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
+   * the model allows it. Source: Fast Transformer Decoding,.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
@@ -3344,11 +3449,13 @@ export interface CacheOptions {
   cache_kv?: boolean | undefined
 }
 
-/** Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model. */
+/**
+ * Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model.
+ */
 export interface GenerateOptions {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
-   * generation stops once every row has. One in a prompt counts.
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets
+   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
    *
    * @default null
    */
@@ -3360,8 +3467,9 @@ export interface GenerateOptions {
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
-   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
+   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
+   * with beams.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3369,8 +3477,9 @@ export interface GenerateOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
-   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
+   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
+   * it included. Absent: 0.9.
    *
    * @default null
    */
@@ -3409,8 +3518,8 @@ export interface GenerateOptions {
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
-   * negative ones multiplied. 1: not at all.
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
+   * divided by this, negative ones multiplied. 1: not at all.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
@@ -3435,24 +3544,25 @@ export interface GenerateOptions {
    */
   num_beams?: number | undefined
   /**
-   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
-   * less than 0 short ones.
+   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0
+   * prefers long ones, less than 0 short ones.
    *
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
    */
   length_penalty?: number | undefined
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
-   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
-   * Transformer Decoding,.
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
+   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
+   * the model allows it. Source: Fast Transformer Decoding,.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -3470,14 +3580,15 @@ export interface GenerateOptions {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -3490,14 +3601,15 @@ export interface GenerateOptions {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -3511,11 +3623,14 @@ export interface GenerateOptions {
   sum_embeds?: Tensor | null | undefined
 }
 
-/** Arguments of an `AutoregressiveWrapper`'s generation token by token; each step passes the tensors to the model. */
+/**
+ * Arguments of an `AutoregressiveWrapper`'s generation token by token; each step passes the tensors
+ * to the model.
+ */
 export interface StreamOptions {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
-   * generation stops once every row has. One in a prompt counts.
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets
+   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
    *
    * @default null
    */
@@ -3527,8 +3642,9 @@ export interface StreamOptions {
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
-   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
+   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
+   * with beams.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3536,8 +3652,9 @@ export interface StreamOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
-   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
+   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
+   * it included. Absent: 0.9.
    *
    * @default null
    */
@@ -3576,8 +3693,8 @@ export interface StreamOptions {
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
-   * negative ones multiplied. 1: not at all.
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
+   * divided by this, negative ones multiplied. 1: not at all.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
@@ -3596,16 +3713,17 @@ export interface StreamOptions {
    */
   seed?: number | null | undefined
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
-   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
-   * Transformer Decoding,.
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
+   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
+   * the model allows it. Source: Fast Transformer Decoding,.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -3623,14 +3741,15 @@ export interface StreamOptions {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -3643,14 +3762,15 @@ export interface StreamOptions {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -3667,8 +3787,8 @@ export interface StreamOptions {
 /** Arguments of an `XTransformer`'s generation. */
 export interface XTransformerGenerate {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
-   * generation stops once every row has. One in a prompt counts.
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets
+   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
    *
    * @default null
    */
@@ -3680,8 +3800,9 @@ export interface XTransformerGenerate {
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
-   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
+   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
+   * with beams.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3689,8 +3810,9 @@ export interface XTransformerGenerate {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
-   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
+   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
+   * it included. Absent: 0.9.
    *
    * @default null
    */
@@ -3729,8 +3851,8 @@ export interface XTransformerGenerate {
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
-   * negative ones multiplied. 1: not at all.
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
+   * divided by this, negative ones multiplied. 1: not at all.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
@@ -3755,17 +3877,17 @@ export interface XTransformerGenerate {
    */
   num_beams?: number | undefined
   /**
-   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0 prefers long ones,
-   * less than 0 short ones.
+   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0
+   * prefers long ones, less than 0 short ones.
    *
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
    */
   length_penalty?: number | undefined
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
-   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
-   * Transformer Decoding,.
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
+   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
+   * the model allows it. Source: Fast Transformer Decoding,.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
@@ -3778,21 +3900,22 @@ export interface XTransformerGenerate {
    */
   mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
-   * batch and heads in front.
+   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads
+   * in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -3809,8 +3932,8 @@ export interface XTransformerGenerate {
 /** Arguments of an `XTransformer`'s generation token by token. */
 export interface XTransformerStream {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets `pad_value` from then on;
-   * generation stops once every row has. One in a prompt counts.
+   * The end of a sequence, or several tokens of which each is one. A row that has one gets
+   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
    *
    * @default null
    */
@@ -3822,8 +3945,9 @@ export interface XTransformerStream {
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own makes of them. Absent:
-   * `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or with beams.
+   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
+   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
+   * with beams.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3831,8 +3955,9 @@ export interface XTransformerStream {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens, rounded up; the other the
-   * largest ones up to a probability of one less this, the first beyond it included. Absent: 0.9.
+   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
+   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
+   * it included. Absent: 0.9.
    *
    * @default null
    */
@@ -3871,8 +3996,8 @@ export interface XTransformerStream {
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are divided by this,
-   * negative ones multiplied. 1: not at all.
+   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
+   * divided by this, negative ones multiplied. 1: not at all.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
@@ -3891,9 +4016,9 @@ export interface XTransformerStream {
    */
   seed?: number | null | undefined
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
-   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
-   * Transformer Decoding,.
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
+   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
+   * the model allows it. Source: Fast Transformer Decoding,.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
@@ -3906,21 +4031,22 @@ export interface XTransformerStream {
    */
   mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads in front, or 4 with
-   * batch and heads in front.
+   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads
+   * in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -3934,19 +4060,23 @@ export interface XTransformerStream {
   sum_embeds?: Tensor | null | undefined
 }
 
-/** Arguments of a `ContinuousAutoregressiveWrapper`'s generation; each step passes the tensors to the model. */
+/**
+ * Arguments of a `ContinuousAutoregressiveWrapper`'s generation; each step passes the tensors to
+ * the model.
+ */
 export interface ContinuousGenerate {
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over the ones before.
-   * What comes out is the same but for rounding; `model.cacheable` tells whether the model allows it. Source: Fast
-   * Transformer Decoding,.
+   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
+   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
+   * the model allows it. Source: Fast Transformer Decoding,.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -3964,14 +4094,15 @@ export interface ContinuousGenerate {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -3990,7 +4121,8 @@ export interface ContinuousGenerate {
    */
   pos?: Ids | null | undefined
   /**
-   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask` covers them too.
+   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask`
+   * covers them too.
    *
    * @default null
    */
@@ -4024,7 +4156,8 @@ export interface NonAutoregressiveGenerate {
    */
   noise_level_scale?: number | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross attention.
+   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
+   * attention.
    *
    * @default null
    */
@@ -4042,14 +4175,15 @@ export interface NonAutoregressiveGenerate {
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
+   * heads in front, or 4 with batch and heads in front.
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of `mask`.
+   * True where a position may be attended to in self attention, (batch, length), in place of
+   * `mask`.
    *
    * @default null
    */
@@ -4062,14 +4196,15 @@ export interface NonAutoregressiveGenerate {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of another type.
+   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
+   * another type.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a `mask` covers them
-   * too.
+   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
+   * `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
@@ -4086,8 +4221,8 @@ export interface NonAutoregressiveGenerate {
 /** Options of `top_k` and `top_p`. */
 export interface TopKOptions {
   /**
-   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the largest ones up to
-   * a probability of one less this, the first beyond it included.
+   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the
+   * largest ones up to a probability of one less this, the first beyond it included.
    *
    * @default 0.9
    */

@@ -1,6 +1,7 @@
 import { XTransformersError } from '../errors.js'
 import { ExternalMemory } from './external-memory.js'
-import type { Glue, Handle } from './glue.js'
+import type { Handle } from './glue.gen.js'
+import type { Glue } from './glue.js'
 
 const GIB = 2 ** 30
 

@@ -21,3 +21,9 @@ impl NativeAbortFlag {
         self.0.clone()
     }
 }
+
+/// A new abort flag.
+#[napi]
+pub fn abort_flag() -> NativeAbortFlag {
+    NativeAbortFlag::default()
+}

@@ -5,11 +5,10 @@ use crate::errors::{to_js, Thrown};
 use js_sys::{Array, Uint32Array};
 use slab::Slab;
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::LocalKey;
-use xt_bindings::Reply;
-use xt_bindings::{Error, Generating, Model, Optimizer, Reading, Tensor};
+use xt_bindings::methods::{generation::Generation, optimizer::Optimizer, reader::Reader, Reply};
+use xt_bindings::{Error, Model, Tensor};
 
 /// An index into a table.
 pub type Handle = u32;
@@ -17,9 +16,9 @@ pub type Handle = u32;
 thread_local! {
     static TENSOR: RefCell<Slab<Tensor>> = const { RefCell::new(Slab::new()) };
     static MODEL: RefCell<Slab<Arc<Model>>> = const { RefCell::new(Slab::new()) };
-    static GENERATION: RefCell<Slab<Rc<Generating>>> = const { RefCell::new(Slab::new()) };
-    static READER: RefCell<Slab<Rc<Reading>>> = const { RefCell::new(Slab::new()) };
-    static OPTIMIZER: RefCell<Slab<SharedOptimizer>> = const { RefCell::new(Slab::new()) };
+    static GENERATION: RefCell<Slab<Arc<Generation>>> = const { RefCell::new(Slab::new()) };
+    static READER: RefCell<Slab<Arc<Reader>>> = const { RefCell::new(Slab::new()) };
+    static OPTIMIZER: RefCell<Slab<Arc<Optimizer>>> = const { RefCell::new(Slab::new()) };
 }
 
 /// The tensors.
@@ -27,22 +26,12 @@ pub static TENSORS: Table<Tensor> = Table { slab: &TENSOR, what: "this tensor" }
 /// The models.
 pub static MODELS: Table<Arc<Model>> = Table { slab: &MODEL, what: "this model" };
 /// The generations.
-pub static GENERATIONS: Table<Rc<Generating>> =
+pub static GENERATIONS: Table<Arc<Generation>> =
     Table { slab: &GENERATION, what: "this generation" };
 /// The files that are being read.
-pub static READERS: Table<Rc<Reading>> = Table { slab: &READER, what: "this file" };
+pub static READERS: Table<Arc<Reader>> = Table { slab: &READER, what: "this file" };
 /// The optimizers.
-pub static OPTIMIZERS: Table<SharedOptimizer> = Table { slab: &OPTIMIZER, what: "this optimizer" };
-
-/// An optimizer, shared between its handle and a running call.
-#[derive(Clone)]
-pub struct SharedOptimizer(pub Rc<RefCell<Optimizer>>);
-
-impl From<Optimizer> for SharedOptimizer {
-    fn from(optimizer: Optimizer) -> Self {
-        Self(Rc::new(RefCell::new(optimizer)))
-    }
-}
+pub static OPTIMIZERS: Table<Arc<Optimizer>> = Table { slab: &OPTIMIZER, what: "this optimizer" };
 
 /// A table of values by handle. The values are references, and so cheap to clone.
 pub struct Table<T: 'static> {
@@ -73,6 +62,21 @@ impl<T: Clone> Table<T> {
 /// The tensors of handles; an error if one is removed.
 pub fn tensors(handles: &[Handle]) -> Thrown<Vec<Tensor>> {
     handles.iter().map(|handle| TENSORS.get(*handle)).collect()
+}
+
+/// The models of handles; an error if one is removed.
+pub fn models(handles: &[Handle]) -> Thrown<Vec<Arc<Model>>> {
+    handles.iter().map(|handle| MODELS.get(*handle)).collect()
+}
+
+/// The numbers of JavaScript as sizes.
+pub fn sizes(numbers: &[f64]) -> Vec<usize> {
+    numbers.iter().map(|n| *n as usize).collect()
+}
+
+/// Sizes as the numbers of JavaScript.
+pub fn numbers(sizes: Vec<usize>) -> Vec<f64> {
+    sizes.into_iter().map(|n| n as f64).collect()
 }
 
 /// A result for JavaScript: `[json, handles]`.

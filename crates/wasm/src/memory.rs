@@ -28,18 +28,6 @@ pub fn failed_allocation() -> f64 {
     xt_bindings::memory::failed() as f64
 }
 
-/// Bytes in use, without the buffers of the threads.
-#[wasm_bindgen]
-pub fn memory_held() -> f64 {
-    xt_bindings::memory::held() as f64
-}
-
-/// Bytes of the buffers that the threads keep.
-#[wasm_bindgen]
-pub fn memory_kept() -> f64 {
-    xt_bindings::memory::kept() as f64
-}
-
 /// Bytes that can still be allocated.
 #[wasm_bindgen]
 pub fn memory_available() -> f64 {

@@ -1,5 +1,6 @@
 //! Chores of the project: `cargo run -p xtask -- generate [--check]`.
 
+mod methods;
 #[cfg(test)]
 mod modules;
 mod table;
@@ -12,7 +13,8 @@ use std::{fs, io};
 const HELP: &str = "\
 Usage: cargo run -p xtask -- generate [--check]
 
-  generate          writes ts/models/*.gen.ts and the option tables in docs/options.md
+  generate          writes what follows from declarations in the crates: ts/**/*.gen.ts, the native
+                    methods of both addons, and the option tables in docs/options.md
   generate --check  writes nothing; fails where one of them is stale, and names it";
 
 fn main() -> ExitCode {
@@ -78,10 +80,12 @@ fn stale(root: &Path) -> Result<Vec<File>, String> {
         Err(error) => Err(format!("{name}: {error}")),
     };
     let mut stale = vec![];
-    for (name, content) in [
+    let mut files = vec![
         ("ts/models/options.gen.ts", typescript::file()),
         ("ts/models/tensor-options.gen.ts", typescript::tensor_options()),
-    ] {
+    ];
+    files.extend(methods::files(root)?);
+    for (name, content) in files {
         if read(name)?.as_ref() != Some(&content) {
             stale.push(File { name, content });
         }

@@ -1,0 +1,104 @@
+//! Models.
+
+use super::generation::Generation;
+use super::{Heavy, Reply};
+use crate::{parse, AbortFlag, Context, Result};
+use serde_json::json;
+use std::sync::Arc;
+use xt_core::models::parse_format;
+use xt_core::{checkpoint, with_grad, Args, Array, Ctx, Device, EntryKind, Model, Tensor};
+
+/// JSON of a `ModuleDescription`: class, options and entries. Does not initialise weights.
+pub fn describe(model: &Model) -> String {
+    model.describe().to_string()
+}
+
+/// The parameter or buffer of this name. Initialises it if that was not done yet.
+pub fn entry(model: &Model, name: &str) -> Result<Tensor> {
+    let entry = model.entry(name)?;
+    Ok(match entry.kind {
+        EntryKind::Parameter => entry.param.tensor(),
+        EntryKind::Buffer => Tensor::constant(entry.param.values()?),
+    })
+}
+
+/// A new handle of the model that was passed to the constructor as option `name`.
+pub fn child(model: &Model, name: &str) -> Result<Arc<Model>> {
+    model.child(name)
+}
+
+/// Sets training mode (`true`) or evaluation mode, also of the models within.
+pub fn train(model: &Model, on: bool) {
+    model.train(on);
+}
+
+/// Moves weights, gradients and buffers to a device, in place.
+pub fn to(model: &Model, device: &Device) -> Result<()> {
+    model.move_to(device)
+}
+
+/// Quantizes the weights of linear layers to `q8_0`, `q4_0` or `bf16`, for inference, until others
+/// are loaded.
+pub fn quantize(model: &Model, format: &str) -> Result<()> {
+    model.quantize(parse_format(format)?)
+}
+
+/// The format of the quantized weights; null if there are none.
+pub fn quantization(model: &Model) -> Option<String> {
+    model.quantization().map(|format| format.name().into())
+}
+
+/// Copies `tensors` into the entries with these names, a JSON array, one for each tensor. Returns
+/// JSON `{ "missing": string[], "unexpected": string[] }`.
+pub fn load_state(model: &Model, names: &str, tensors: &[Tensor], strict: bool) -> Result<String> {
+    let names: Vec<String> = parse(names)?;
+    let arrays =
+        tensors.iter().map(Tensor::array).collect::<std::result::Result<Vec<Array>, _>>()?;
+    let state: Vec<(String, Array)> = names.into_iter().zip(arrays).collect();
+    let report = model.load_state(&state, strict)?;
+    Ok(json!({ "missing": report.missing, "unexpected": report.unexpected }).to_string())
+}
+
+/// Runs `forward`, `generate` or `score`. `args` is a JSON array: the positional arguments, then
+/// one object; `{"$tensor": i}` in it refers to `tensors[i]`.
+pub fn call(
+    model: &Model,
+    method: &str,
+    args: &str,
+    tensors: &[Tensor],
+    context: &Context,
+    abort: &AbortFlag,
+) -> Heavy<Reply> {
+    let rng = context.rng();
+    let aborted = || abort.is_set();
+    let args = Args::new(format!("{}.{method}", model.class()), parse(args)?, tensors)?;
+    let value = with_grad(context.grad, || model.call(method, &args, &Ctx::new(&rng, &aborted)))?;
+    let mut tensors = Vec::new();
+    let json = value.into_json(&mut tensors);
+    Ok(Reply { json: json.to_string(), tensors })
+}
+
+/// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
+/// `args` and `tensors` are its arguments.
+pub fn generation(
+    model: &Model,
+    method: &str,
+    args: &str,
+    tensors: &[Tensor],
+    context: &Context,
+) -> Result<Arc<Generation>> {
+    let args = Args::new(format!("{}.{method}", model.class()), parse(args)?, tensors)?;
+    Ok(Arc::new(Generation::new(model.generation(method, &args)?, context.rng())))
+}
+
+/// The bytes of a checkpoint: safetensors with class, options and version in the metadata.
+pub fn save_bytes(model: &Model) -> Heavy<Vec<u8>> {
+    checkpoint::save(model)
+}
+
+/// Frees the weights with these names, a JSON array, for good, even if an optimizer or a graph
+/// refers to them.
+pub fn free_weights(model: &Model, names: &str) -> Result<()> {
+    model.release(&parse::<Vec<String>>(names)?);
+    Ok(())
+}
