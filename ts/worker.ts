@@ -19,19 +19,7 @@ export type { Nested, TensorData, TypedArray } from './tensor/data.js'
 export type { Memory } from './tensor/memory.js'
 export type { StepResult } from './train/step-options.js'
 export type { Library, WorkerLoadOptions } from './worker/library.js'
-export type {
-  Attention,
-  AutoregressiveWrapper,
-  ContinuousAutoregressiveWrapper,
-  ContinuousTransformerWrapper,
-  CrossAttender,
-  Decoder,
-  Encoder,
-  NonAutoregressiveWrapper,
-  TransformerWrapper,
-  ViTransformerWrapper,
-  XTransformer,
-} from './worker/models.js'
+export type * from './worker/models.gen.js'
 export type {
   Adam,
   AdamW,

@@ -19,6 +19,7 @@ import type {
   StreamOptions,
 } from './options.gen.js'
 import type { None } from './outputs.js'
+import { ids } from './signatures.js'
 import { Stepwise } from './stepwise.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
 
@@ -35,6 +36,13 @@ function withNet(className: string, net: unknown, options: object | undefined): 
   throw new XTransformersError('invalid_options', message)
 }
 
+const SIGNATURES = {
+  forward: ids('x'),
+  generate: ids('start_tokens'),
+  stream: ids('start_tokens'),
+  score: ids('tokens'),
+}
+
 /**
  * Trains a model over tokens to predict the next one, and generates with it. Shares the weights of
  * `net`.
@@ -49,7 +57,7 @@ function withNet(className: string, net: unknown, options: object | undefined): 
 export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: TransformerWrapper, options?: AutoregressiveWrapperOptions) {
-    super('AutoregressiveWrapper', withNet('AutoregressiveWrapper', net, options))
+    super('AutoregressiveWrapper', withNet('AutoregressiveWrapper', net, options), SIGNATURES)
   }
 
   /** The model that was given. */
@@ -223,7 +231,8 @@ type OneLoss = Losses<Tensor | null>
 export class NonAutoregressiveWrapper extends NativeModel<NonAutoregressiveWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(net: TransformerWrapper, options: NonAutoregressiveWrapperOptions) {
-    super('NonAutoregressiveWrapper', withNet('NonAutoregressiveWrapper', net, options))
+    const own = withNet('NonAutoregressiveWrapper', net, options)
+    super('NonAutoregressiveWrapper', own, { forward: ids('x') })
   }
 
   /** The model that was given. */

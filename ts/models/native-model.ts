@@ -41,7 +41,7 @@ import {
   scheduleSync,
 } from '../tensor/schedule.js'
 import { checkArguments, decode, type Encoded, encode, encodeCall } from './encode.js'
-import { positionalOf } from './signatures.js'
+import { type Signatures, VECTORS } from './signatures.js'
 
 /**
  * A native model that was loaded: a constructor that gets this in place of options takes it over.
@@ -71,6 +71,7 @@ export interface PreparedCall {
 export abstract class NativeModel<Options = unknown> extends Module<Options> {
   readonly #class: string
   readonly #native: NativeModule
+  readonly #signatures: Signatures
   readonly #gates: Gates
   /**
    * The models given to the constructor, by the option's name, which is also the prefix of their
@@ -85,9 +86,14 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   #released = false
 
   /** @internal */
-  protected constructor(className: string, options: object | LoadedNative) {
+  protected constructor(
+    className: string,
+    options: object | LoadedNative,
+    signatures: Signatures = VECTORS,
+  ) {
     super()
     this.#class = className
+    this.#signatures = signatures
     if (options instanceof LoadedNative) {
       this.#native = options.native
       this.#inner = options.inner
@@ -328,7 +334,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     requireLive(this)
     const { signal: given, ...rest } = checkArguments(options, method)
     const signal = checkSignal(given)
-    const encoded = encodeCall(positional, rest, positionalOf(this[SELF].#class, method))
+    const encoded = encodeCall(positional, rest, this[SELF].#signatures[method] ?? [])
     const handles = encoded.tensors
     const noGradScope = noGradScopeOf(handles, method === 'forward' ? this[SELF].#gates : NO_GATES)
     return {
@@ -376,7 +382,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const encoded = encodeCall(
       positional,
       checkArguments(options ?? {}, `${method}Sync`),
-      positionalOf(this[SELF].#class, method),
+      this[SELF].#signatures[method] ?? [],
     )
     try {
       return this[SELF].#callNow(method, encoded)

@@ -13,6 +13,7 @@ import type {
   ViTransformerWrapperOptions,
 } from './options.gen.js'
 import type { LayerIntermediates, None, Only } from './outputs.js'
+import { ids, vectors } from './signatures.js'
 
 type Flags = 'return_logits_and_embeddings' | 'return_intermediates' | 'return_mems' | 'return_attn'
 type With<Flag extends Flags> = TransformerCall & Only<Flag, Flags>
@@ -35,7 +36,7 @@ export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
 
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: TransformerWrapperOptions) {
-    super('TransformerWrapper', options)
+    super('TransformerWrapper', options, { forward: ids('x') })
   }
 
   /** The layers that were given. */
@@ -150,7 +151,7 @@ export class ContinuousTransformerWrapper extends NativeModel<ContinuousTransfor
 export class ViTransformerWrapper extends NativeModel<ViTransformerWrapperOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: ViTransformerWrapperOptions) {
-    super('ViTransformerWrapper', options)
+    super('ViTransformerWrapper', options, { forward: vectors('img') })
   }
 
   /** The layers that were given. */

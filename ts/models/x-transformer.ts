@@ -9,6 +9,14 @@ import type {
   XTransformerScore,
   XTransformerStream,
 } from './options.gen.js'
+import { ids } from './signatures.js'
+
+const SIGNATURES = {
+  forward: ids('src', 'tgt'),
+  generate: ids('seq_in', 'seq_out_start'),
+  stream: ids('seq_in', 'seq_out_start'),
+  score: ids('src', 'tgt'),
+}
 
 /**
  * An encoder and a decoder over tokens; the options of the encoder start with `enc_`, those of the
@@ -25,7 +33,7 @@ import type {
 export class XTransformer extends Generative<XTransformerOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: XTransformerOptions) {
-    super('XTransformer', options)
+    super('XTransformer', options, SIGNATURES)
   }
 
   /**

@@ -7,7 +7,7 @@ import type { RuntimeInfo } from '../native/runtime.js'
 import type { Memory } from '../tensor/memory.js'
 import type { StepResult } from '../train/step-options.js'
 import type { Connection } from './client.js'
-import * as models from './models.js'
+import * as models from './models.gen.js'
 import * as optimizers from './optimizers.js'
 import type { LearningRates, WireModel } from './protocol.js'
 import { LoadedRemote, type RemoteModel } from './remote-model.js'
@@ -33,19 +33,7 @@ type ModelClass = new (
   args: readonly unknown[] | LoadedRemote,
 ) => RemoteModel
 
-const MODELS = {
-  Encoder: models.Encoder,
-  Decoder: models.Decoder,
-  CrossAttender: models.CrossAttender,
-  Attention: models.Attention,
-  TransformerWrapper: models.TransformerWrapper,
-  ContinuousTransformerWrapper: models.ContinuousTransformerWrapper,
-  ViTransformerWrapper: models.ViTransformerWrapper,
-  XTransformer: models.XTransformer,
-  AutoregressiveWrapper: models.AutoregressiveWrapper,
-  ContinuousAutoregressiveWrapper: models.ContinuousAutoregressiveWrapper,
-  NonAutoregressiveWrapper: models.NonAutoregressiveWrapper,
-} satisfies Record<string, ModelClass>
+const MODELS = models satisfies Record<string, ModelClass>
 
 const OPTIMIZERS = { SGD: optimizers.SGD, Adam: optimizers.Adam, AdamW: optimizers.AdamW }
 

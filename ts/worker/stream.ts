@@ -2,6 +2,7 @@ import { Promises } from '../promises.js'
 import type { Connection } from './client.js'
 import type { Id } from './protocol.js'
 import type { RemoteHandle } from './remote.js'
+import { splitSignal } from './remote-model.js'
 import { packArguments, REMOTE } from './values.js'
 
 /** How many tokens the worker may be ahead of the reader. */
@@ -73,7 +74,7 @@ interface Streaming {
  * Tokens as they are made in the worker: only as fast as they are read, but for a few that are made
  * ahead.
  */
-export class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
+class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
   /** Stays as long as its stream. */
   readonly #model: Streaming
   readonly #id: Id
@@ -142,4 +143,13 @@ export class TokenStream<Row> implements AsyncIterableIterator<Row, undefined> {
     this.#connection.abort(this.#id)
     this.#connection.untrack(this)
   }
+}
+
+/** The stream of `model`; the last argument may have a signal. */
+export function streamOf<Row>(
+  model: Streaming,
+  given: readonly unknown[],
+): AsyncIterableIterator<Row> {
+  const { args, signal } = splitSignal(given)
+  return new TokenStream<Row>(model, args, signal)
 }

@@ -17,6 +17,8 @@ pub struct OptionSet {
     pub positional: &'static [&'static str],
     /// The heading of its table in docs/options.md, where it has one.
     pub heading: Option<&'static str>,
+    /// The methods besides `forward`, if these are the options of a class of models.
+    pub methods: Option<&'static [&'static str]>,
     /// The functions that take it, where its name does not tell.
     functions: &'static [&'static str],
     read: fn(&Value) -> Result<Value, Problems>,
@@ -29,6 +31,7 @@ impl OptionSet {
             spec: T::SPEC,
             positional: &[],
             heading: None,
+            methods: None,
             functions: &[],
             read: resolved::<T>,
         }
@@ -42,6 +45,12 @@ impl OptionSet {
         Self { positional, ..self }
     }
 
+    /// The options of a class of models that has these methods besides `forward`; `cacheable` means
+    /// that it generates step by step.
+    fn of_class(self, methods: &'static [&'static str]) -> Self {
+        Self { methods: Some(methods), ..self }
+    }
+
     fn of_functions(self, functions: &'static [&'static str]) -> Self {
         Self { functions, ..self }
     }
@@ -52,8 +61,12 @@ impl OptionSet {
 
     /// Whether `name` is its interface, its class, or one of its functions.
     fn is(&self, name: &str) -> bool {
-        let class = self.interface.strip_suffix("Options");
-        self.interface == name || class == Some(name) || self.functions.contains(&name)
+        self.interface == name || self.class() == Some(name) || self.functions.contains(&name)
+    }
+
+    /// The name of the class whose constructor takes it, of models or optimizers.
+    pub fn class(&self) -> Option<&'static str> {
+        self.interface.strip_suffix("Options")
     }
 
     /// Its options under their full names, the required ones first.
@@ -130,29 +143,43 @@ fn classes() -> Vec<OptionSet> {
     vec![
         OptionSet::of::<LayersOptions>("EncoderOptions")
             .reading(|value| resolved_layers("Encoder", value))
-            .table("Encoder, Decoder"),
+            .table("Encoder, Decoder")
+            .of_class(&[]),
         OptionSet::of::<LayersOptions>("DecoderOptions")
-            .reading(|value| resolved_layers("Decoder", value)),
-        OptionSet::of::<CrossAttenderOptions>("CrossAttenderOptions").table("CrossAttender"),
-        OptionSet::of::<attention::AttentionOptions>("AttentionOptions").table("Attention"),
+            .reading(|value| resolved_layers("Decoder", value))
+            .of_class(&[]),
+        OptionSet::of::<CrossAttenderOptions>("CrossAttenderOptions")
+            .table("CrossAttender")
+            .of_class(&[]),
+        OptionSet::of::<attention::AttentionOptions>("AttentionOptions")
+            .table("Attention")
+            .of_class(&[]),
         OptionSet::of::<TransformerWrapperOptions>("TransformerWrapperOptions")
-            .table("TransformerWrapper"),
+            .table("TransformerWrapper")
+            .of_class(&[]),
         OptionSet::of::<ContinuousTransformerWrapperOptions>("ContinuousTransformerWrapperOptions")
-            .table("ContinuousTransformerWrapper"),
+            .table("ContinuousTransformerWrapper")
+            .of_class(&[]),
         OptionSet::of::<ViTransformerWrapperOptions>("ViTransformerWrapperOptions")
-            .table("ViTransformerWrapper"),
-        OptionSet::of::<XTransformerOptions>("XTransformerOptions").table("XTransformer"),
+            .table("ViTransformerWrapper")
+            .of_class(&[]),
+        OptionSet::of::<XTransformerOptions>("XTransformerOptions")
+            .table("XTransformer")
+            .of_class(&["cacheable", "generate", "stream", "score"]),
         OptionSet::of::<AutoregressiveWrapperOptions>("AutoregressiveWrapperOptions")
             .after(&["net"])
-            .table("AutoregressiveWrapper"),
+            .table("AutoregressiveWrapper")
+            .of_class(&["cacheable", "generate", "stream", "score"]),
         OptionSet::of::<ContinuousAutoregressiveWrapperOptions>(
             "ContinuousAutoregressiveWrapperOptions",
         )
         .after(&["net"])
-        .table("ContinuousAutoregressiveWrapper"),
+        .table("ContinuousAutoregressiveWrapper")
+        .of_class(&["cacheable", "generate"]),
         OptionSet::of::<NonAutoregressiveWrapperOptions>("NonAutoregressiveWrapperOptions")
             .after(&["net"])
-            .table("NonAutoregressiveWrapper"),
+            .table("NonAutoregressiveWrapper")
+            .of_class(&["generate"]),
     ]
 }
 

@@ -5,6 +5,7 @@ mod methods;
 mod modules;
 mod table;
 mod typescript;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ fn stale(root: &Path) -> Result<Vec<File>, String> {
     let mut files = vec![
         ("ts/models/options.gen.ts", typescript::file()),
         ("ts/models/tensor-options.gen.ts", typescript::tensor_options()),
+        ("ts/worker/models.gen.ts", worker::file()),
     ];
     files.extend(methods::files(root)?);
     for (name, content) in files {

@@ -8,9 +8,7 @@ import type { NativeModel } from '../../models/native-model.js'
 import { resolveGroups } from '../../models/options.js'
 import { Stepwise } from '../../models/stepwise.js'
 import type { LoadStateOptions } from '../../module/state.js'
-import type { Quantization } from '../../module/submodule.js'
 import { noGrad } from '../../tensor/grad-mode.js'
-import type { Tensor } from '../../tensor/tensor.js'
 import type { StateSaveOptions } from '../../train/saved-state.js'
 import type { Call } from './call.js'
 import { sourceOf } from './objects.js'
@@ -45,28 +43,38 @@ function cacheable(model: NativeModel): unknown {
   )
 }
 
-export const MODEL_METHODS: Record<string, Method<NativeModel>> = {
+/** The methods of models that do not just take what the page has given. */
+const MODEL_METHODS: Record<string, Method<NativeModel>> = {
   forward: computing('forward'),
   generate: computing('generate'),
   score: computing('score'),
   describe: (model) => describe(model),
-  numParameters: (model) => model.numParameters,
-  quantize: (model, [format]) => void model.quantize(format as Quantization),
-  quantization: (model) => model.quantization,
   cacheable,
-  stateDict: (model) => model.stateDict(),
-  loadStateDict: (model, [state, options]) =>
-    model.loadStateDict(state as Record<string, Tensor>, options as LoadStateOptions),
   loadWeights: (model, [source, options], { id, signal, send }) =>
     model.loadWeights(Array.isArray(source) ? source.map(sourceOf) : sourceOf(source), {
       ...(options as LoadStateOptions),
       signal,
       on_progress: (progress) => send({ type: 'progress', id, progress }),
     }),
-  saveBytes: (model) => model.saveBytes(),
-  saveBlob: (model) => model.saveBlob(),
-  save: (model, [target]) => model.save(target as Target),
-  train: (model, [on]) => void model.train(on as boolean),
+}
+
+/**
+ * The method of models with this name. Those that are not in the table are the class's own, or its
+ * properties; where they return the model there is no result.
+ */
+export function modelMethod(name: string): Method<NativeModel> {
+  if (Object.hasOwn(MODEL_METHODS, name)) return MODEL_METHODS[name] as Method<NativeModel>
+  return (model, args) => {
+    const member = (model as unknown as Record<string, unknown>)[name]
+    if (member === undefined) {
+      throw new XTransformersError(
+        'internal',
+        `a ${model.className} of the worker has no ${name}: page and worker are of different versions`,
+      )
+    }
+    const result = typeof member === 'function' ? member.apply(model, args) : member
+    return result === model ? undefined : result
+  }
 }
 
 export const OPTIMIZER_METHODS: Record<

@@ -10,7 +10,7 @@ import { manualSeed } from '../../tensor/random.js'
 import type { Operation, Params, Request, Result } from '../protocol.js'
 import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'
-import { type Method, MODEL_METHODS, OPTIMIZER_METHODS } from './methods.js'
+import { modelMethod, OPTIMIZER_METHODS } from './methods.js'
 import { classOf, make, makeOptimizer, register, sourceOf } from './objects.js'
 import { runTrainStep } from './train.js'
 import { Tensors } from './values.js'
@@ -47,11 +47,7 @@ async function callMethod(
   const entry = table.entry(object)
   const args = tensors.unpack<unknown[]>(wire)
   if ('model' in entry) {
-    const result = await classOf<Method<NativeModel>>(MODEL_METHODS, method)(
-      entry.model,
-      args,
-      call,
-    )
+    const result = await modelMethod(method)(entry.model, args, call)
     return tensors.pack(tensors.keep(result))
   }
   try {

@@ -1,9 +1,9 @@
 //! The public model classes, and [`Model`], which wraps any of them.
 
 mod autoregressive;
-mod body;
 mod build;
 mod call;
+mod classes;
 mod continuous;
 mod masking;
 mod memory;
@@ -16,7 +16,6 @@ mod vit;
 mod x_transformer;
 
 pub use autoregressive::AutoregressiveWrapper;
-pub use body::{BareAttention, Body};
 pub use continuous::{
     ContinuousAutoregressiveWrapper, ContinuousTensors, ContinuousTransformerWrapper,
 };

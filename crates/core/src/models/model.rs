@@ -1,9 +1,9 @@
 //! A model of any class, with its options, state dict and mode.
 
-use super::body::Body;
-use crate::generation::Caching;
-use crate::{Array, Device, Entry, EntryKind, Error, Leaf, Result};
+use crate::generation::{Caching, Generation};
+use crate::{Args, Array, Ctx, Device, Entry, EntryKind, Error, Leaf, Result, Value};
 use serde_json::{json, Value as Json};
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Model {
     /// The state dict in PyTorch's order.
     pub(super) entries: Vec<Entry>,
     /// The model itself.
-    pub(super) body: Body,
+    pub(super) body: Box<dyn Class>,
     /// The models that were passed to the constructor, by option name.
     pub(super) children: Vec<(String, Arc<Model>)>,
 }
@@ -29,6 +29,43 @@ pub struct LoadReport {
     /// The names of the state dict that the model does not have.
     pub unexpected: Vec<String>,
 }
+
+/// The methods of a class. It is implemented for the `Arc` of a model, which other models share.
+pub trait Class: Any + Send + Sync {
+    /// Runs the method `forward`, `generate` or `score`. `model` is the model around it, with its
+    /// options and state dict.
+    ///
+    /// # Errors
+    ///
+    /// [`Model::has_no`] if the class has no such method, and the errors of the method.
+    fn call(&self, model: &Model, method: &str, args: &Args, ctx: &Ctx) -> Result<Value>;
+
+    /// Starts a step-by-step generation; `method` is "generate" or "stream".
+    ///
+    /// # Errors
+    ///
+    /// [`Model::has_no`] if the class does not generate tokens autoregressively.
+    fn generation(&self, model: &Model, method: &str, _: &Args) -> Result<Generation> {
+        Err(model.has_no(&format!("{method} in steps")))
+    }
+
+    /// Sets training mode (`true`) or evaluation mode (`false`) of this model. Models that were
+    /// passed to its constructor have their own mode.
+    fn train(&self, on: bool);
+
+    /// The name of the first positional argument if it is a tensor of vectors, which must have the
+    /// type of the weights; `None` if it is a tensor of token ids.
+    fn vectors(&self) -> Option<&'static str>;
+
+    /// The reason why generation cannot cache keys and values; `None` if it can, and for models
+    /// without autoregressive generation.
+    fn not_cacheable(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What a constructor returns.
+pub type Built = Result<Box<dyn Class>>;
 
 impl Model {
     /// The class name.
@@ -74,9 +111,9 @@ impl Model {
         })
     }
 
-    /// The model itself.
-    pub fn body(&self) -> &Body {
-        &self.body
+    /// The model itself if it is a `T`.
+    pub(super) fn of<T: Any>(&self) -> Option<&Arc<T>> {
+        (self.body.as_ref() as &dyn Any).downcast_ref()
     }
 
     /// The model that was passed to the constructor as option `name`.

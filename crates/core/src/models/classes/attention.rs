@@ -1,0 +1,77 @@
+//! `Attention`: a single attention layer.
+
+use super::construction::{parse, Construction};
+use crate::attention::{Attention, AttentionInputs};
+use crate::models::model::{Built, Class};
+use crate::models::Model;
+use crate::{Args, Ctx, Error, Mode, Params, Result, Value};
+use serde_json::Value as Json;
+use std::sync::Arc;
+use xt_options::attention::AttentionOptions;
+use xt_options::calls::AttentionCall;
+
+/// A single attention layer as a model.
+pub struct BareAttention {
+    /// The attention layer.
+    pub attention: Attention,
+    /// The width of input and output.
+    pub dim: usize,
+    /// Training or evaluation mode.
+    pub mode: Mode,
+}
+
+/// Constructs an `Attention`.
+pub fn new(options: &Json, _: &mut Construction, p: &mut Params) -> Built {
+    let o: AttentionOptions = parse("Attention", options)?;
+    let attention = Attention::new(o.dim.get(), o.heads.get(), o.causal, &o.block, p);
+    Ok(Box::new(Arc::new(BareAttention { attention, dim: o.dim.get(), mode: Mode::default() })))
+}
+
+impl Class for Arc<BareAttention> {
+    fn call(&self, model: &Model, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
+        match method {
+            "forward" => call_attention(self, args, ctx),
+            _ => Err(model.has_no(method)),
+        }
+    }
+
+    fn train(&self, on: bool) {
+        self.mode.set(on);
+    }
+
+    fn vectors(&self) -> Option<&'static str> {
+        Some("x")
+    }
+}
+
+/// `Attention.forward`: the output and the attention maps.
+fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: AttentionCall = args.named()?;
+    let x = args.tensor(0, "x")?;
+    let (context, mem) = (args.optional(call.context)?, args.optional(call.mem)?);
+    for (name, t) in [("x", Some(&x)), ("context", context.as_ref()), ("mem", mem.as_ref())] {
+        if let Some(t) =
+            t.filter(|t| t.rank() != 3 || t.dim(2) != model.dim || t.dim(0) != x.dim(0))
+        {
+            return Error::shape(format!(
+                "{name} must have shape (batch, length, {}), got {:?}",
+                model.dim,
+                t.dims()
+            ));
+        }
+    }
+    let (mask, context_mask) = (args.optional(call.mask)?, args.optional(call.context_mask)?);
+    let attn_mask = args.optional(call.attn_mask)?;
+    let inputs = AttentionInputs {
+        context: context.as_ref(),
+        mem: mem.as_ref(),
+        mask: mask.as_ref(),
+        context_mask: context_mask.as_ref(),
+        attn_mask: attn_mask.as_ref(),
+        maps: true,
+        ..AttentionInputs::default()
+    };
+    let (y, maps) = model.attention.forward(&x, &inputs, None, &ctx.inside(&model.mode))?;
+    let maps = maps.ok_or_else(|| Error::Internal("no maps".into()))?;
+    Ok(Value::List(vec![y.into(), maps.into()]))
+}

@@ -1,0 +1,86 @@
+//! `TransformerWrapper`.
+
+use super::construction::{parse_and, Construction};
+use super::inputs::{maps_after_softmax, token_tensors};
+use crate::layers::AttentionLayers;
+use crate::models::model::{Built, Class};
+use crate::models::{Model, Returns, TransformerConfig, TransformerOutput, TransformerWrapper};
+use crate::{Args, Ctx, Params, Result, Value};
+use serde_json::Value as Json;
+use std::sync::Arc;
+use xt_options::calls::TransformerCall;
+use xt_options::wrappers::TransformerWrapperOptions;
+use xt_options::Problems;
+
+/// Constructs a `TransformerWrapper`.
+pub fn new(options: &Json, with: &mut Construction, p: &mut Params) -> Built {
+    let check = |o: &TransformerWrapperOptions, problems: &mut Problems| {
+        if let Some(layers) = with.peek(&o.attn_layers) {
+            check_transformer(o, layers, problems);
+        }
+    };
+    let options: TransformerWrapperOptions = parse_and(with.class, options, check)?;
+    let (layers, child) = with.layers(&options.attn_layers)?;
+    let config = TransformerConfig::from(&options);
+    Ok(Box::new(Arc::new(TransformerWrapper::new(layers, child.entries(), None, &config, p))))
+}
+
+/// Adds the problems of options that do not fit the layers.
+fn check_transformer(
+    o: &TransformerWrapperOptions,
+    layers: &AttentionLayers,
+    problems: &mut Problems,
+) {
+    let emb_dim = o.emb_dim.map_or(layers.dim(), |n| n.get());
+    o.sequence.check_width(emb_dim, layers.has_pos_emb(), "", problems);
+    problems.require(
+        !o.tie_embedding || emb_dim == layers.dim(),
+        "tie_embedding",
+        format!("needs embeddings as wide as the layers ({}), not {emb_dim}", layers.dim()),
+    );
+    problems.require(
+        !o.tie_embedding || o.logits_dim.is_none_or(|n| n == o.tokens.num_tokens),
+        "logits_dim",
+        "does not go with `tie_embedding`, whose head gives one logit for each token",
+    );
+}
+
+impl Class for Arc<TransformerWrapper> {
+    fn call(&self, model: &Model, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
+        match method {
+            "forward" => call_transformer(self, args, ctx),
+            _ => Err(model.has_no(method)),
+        }
+    }
+
+    fn train(&self, on: bool) {
+        self.mode().set(on);
+    }
+
+    fn vectors(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// `TransformerWrapper.forward`: logits or embeddings or both, and what else is requested.
+fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
+    let call: TransformerCall = args.named()?;
+    let returns = Returns {
+        logits: call.return_logits_and_embeddings || !call.return_embeddings,
+        embeddings: call.return_logits_and_embeddings || call.return_embeddings,
+        intermediates: call.return_intermediates || call.return_attn,
+        mems: call.return_mems,
+    };
+    let with = token_tensors(&call.inputs, &call.tokens, args)?;
+    let TransformerOutput { logits, embeddings, intermediates, mems } =
+        model.forward(&args.tensor(0, "x")?, &with, returns, ctx)?;
+    let mut out: Vec<Value> = logits.into_iter().chain(embeddings).map(Value::Tensor).collect();
+    let first = if out.len() == 1 { out.remove(0) } else { Value::List(out) };
+    // if several are requested, the precedence is that of the Python package
+    Ok(match (call.return_intermediates, mems, call.return_attn) {
+        (true, _, _) => Value::List(vec![first, intermediates.into()]),
+        (false, Some(mems), _) => Value::List(vec![first, mems.into()]),
+        (false, None, true) => Value::List(vec![first, maps_after_softmax(intermediates)]),
+        (false, None, false) => first,
+    })
+}
