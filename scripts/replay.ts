@@ -19,10 +19,12 @@ const program = new Command('npm run replay --')
   )
   .option('--dir <dir>', 'folder with the recordings', 'test/golden')
   .option('--out <file>', 'where the digests go')
+  .option('--cpu <model>', 'as this processor, native alone: Haswell has AVX2 and no AVX-512')
   .option('--against <file>', 'digests of another build, which must be the same')
 
 /** What this process computes with; the other one is computed by a child process. */
 const RUNTIMES = { native: {}, wasm: { X_TRANSFORMERS_ADDON: 'wasm' } } as const
+type Runtime = keyof typeof RUNTIMES
 const CHILD = 'X_TRANSFORMERS_REPLAY'
 
 async function digestsOf(folder: string): Promise<Record<string, string>> {
@@ -36,15 +38,19 @@ async function digestsOf(folder: string): Promise<Record<string, string>> {
   return digests
 }
 
-/** Computes with one of the runtimes, in a process of its own. */
-function replay(runtime: keyof typeof RUNTIMES, folder: string): Record<string, string> {
+/** Computes with one of the runtimes, in a process of its own, or in qemu as another processor. */
+function replay(runtime: Runtime, folder: string, cpu?: string): Record<string, string> {
   const env = { ...process.env, ...RUNTIMES[runtime], [CHILD]: runtime }
-  const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url), '--dir', folder], {
+  const node = [process.execPath, fileURLToPath(import.meta.url), '--dir', folder]
+  const [program, ...args] = cpu ? ['qemu-x86_64', '-cpu', cpu, ...node] : node
+  const child = spawnSync(program as string, args, {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
     maxBuffer: 2 ** 28,
     encoding: 'utf8',
   })
+  if (child.error && cpu)
+    throw new Error(`${child.error.message}: Debian's package qemu-user has it`)
   if (child.status !== 0)
     throw new Error(`the replay of ${runtime} ended with ${child.signal ?? child.status}`)
   return JSON.parse(child.stdout)
@@ -52,7 +58,7 @@ function replay(runtime: keyof typeof RUNTIMES, folder: string): Record<string, 
 
 /** The fixtures whose digests differ, or that only one of both has. */
 function differences(before: Digests, after: Digests): string[] {
-  return Object.keys(RUNTIMES).flatMap((runtime) => {
+  return Object.keys(after).flatMap((runtime) => {
     const [a, b] = [before[runtime] ?? {}, after[runtime] ?? {}]
     const names = new Set([...Object.keys(a), ...Object.keys(b)])
     return [...names].filter((name) => a[name] !== b[name]).map((name) => `${runtime}: ${name}`)
@@ -60,7 +66,12 @@ function differences(before: Digests, after: Digests): string[] {
 }
 
 await command(async () => {
-  const options = program.parse().opts<{ dir: string; out?: string; against?: string }>()
+  const options = program.parse().opts<{
+    dir: string
+    out?: string
+    cpu?: string
+    against?: string
+  }>()
   const folder = userPath(options.dir)
   if (!existsSync(folder)) program.error(`${folder} does not exist`)
   const wanted = process.env[CHILD]
@@ -70,7 +81,8 @@ await command(async () => {
     process.stdout.write(JSON.stringify(await digestsOf(folder)))
     return
   }
-  const digests: Digests = { native: replay('native', folder), wasm: replay('wasm', folder) }
+  const digests: Digests = { native: replay('native', folder, options.cpu) }
+  if (!options.cpu) digests.wasm = replay('wasm', folder)
   if (options.out) writeFileSync(userPath(options.out), `${JSON.stringify(digests, null, 1)}\n`)
   for (const [runtime, all] of Object.entries(digests)) {
     console.log(`${runtime}: ${Object.keys(all).length} fixtures`)
