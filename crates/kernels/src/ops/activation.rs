@@ -13,8 +13,8 @@ use crate::ops::elementwise::{map, zip};
 use crate::testing::normal64;
 use crate::{Array, Result};
 
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// The activation functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,10 +226,7 @@ macro_rules! over_slices {
                 Functions { value, slope, both }
             }
 
-            #[multiversion(targets(
-                "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-                "x86_64+avx2+fma"
-            ))]
+            #[simd]
             fn value<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
                 const FMA: bool = has_fma!();
                 let f = |x: T| MaybeUninit::new(f::<T, FMA>(x, T::ZERO).0);
@@ -246,10 +243,7 @@ macro_rules! over_slices {
                 }
             }
 
-            #[multiversion(targets(
-                "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-                "x86_64+avx2+fma"
-            ))]
+            #[simd]
             fn slope<T: Real>(x: &[T], g: &[T], d: &mut [MaybeUninit<T>]) {
                 const FMA: bool = has_fma!();
                 let f = |x: T, g: T| MaybeUninit::new(f::<T, FMA>(x, g).1);
@@ -267,10 +261,7 @@ macro_rules! over_slices {
                 }
             }
 
-            #[multiversion(targets(
-                "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-                "x86_64+avx2+fma"
-            ))]
+            #[simd]
             fn both<T: Real>(x: &[T], g: &mut [T], d: &mut [MaybeUninit<T>]) {
                 const FMA: bool = has_fma!();
                 let f = |x: T, g: &mut T| {

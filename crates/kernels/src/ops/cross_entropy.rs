@@ -15,7 +15,7 @@ use crate::ops::layout::contiguous;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, DType, Device, Result};
-use multiversion::multiversion;
+use xt_macros::simd;
 
 /// The class of each row, `None` for targets equal to `ignore_index`. The logits have the shape
 /// (rows, count).
@@ -209,7 +209,7 @@ fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> R
 }
 
 /// Computes `ln(sum(exp(row)))` in a numerically stable way.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
     const FMA: bool = has_fma!();
     let top = max(row);
@@ -253,7 +253,7 @@ fn backward_cpu<T: Real>(
 }
 
 /// Writes `weight · (softmax(x) - onehot(class))`, the gradient of one row.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
     const FMA: bool = has_fma!();
     let top = max(x);

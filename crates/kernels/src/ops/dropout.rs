@@ -13,7 +13,7 @@ use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
 use crate::philox::{Stream, LANES};
 use crate::{Array, Result};
-use multiversion::multiversion;
+use xt_macros::simd;
 
 /// Random 32-bit words below this threshold drop their element.
 fn threshold(p: f64) -> u64 {
@@ -49,7 +49,7 @@ impl Dropout {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn fill<T: Real>(stream: Stream, limit: u32, scale: T, first: u64, mut factors: &mut [T]) {
     let (mut block, mut skipped) = ((first / 4) as u32, (first % 4) as usize);
     while !factors.is_empty() {

@@ -9,8 +9,8 @@ use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::{contiguous, RowCursor};
 use crate::{Array, Element, Result, Shape};
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// Functions of two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,7 +379,7 @@ pub(crate) unsafe fn zip<T: Element>(
     host::array(z, a.dims())
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn exponentials<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
     const FMA: bool = has_fma!();
     for (y, x) in y.iter_mut().zip(x) {

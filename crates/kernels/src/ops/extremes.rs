@@ -13,8 +13,8 @@ use crate::ops::elementwise::is_nan;
 use crate::ops::layout::contiguous;
 use crate::ops::reduce::by_axes;
 use crate::{Array, DType, Element, Result};
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// The kinds of extreme value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,12 +247,12 @@ fn of_row<T: Element>(row: &[T], join: impl Fn(T, T) -> T) -> T {
     best
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn max_of<T: Element>(row: &[T]) -> T {
     of_row(row, larger)
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn min_of<T: Element>(row: &[T]) -> T {
     of_row(row, smaller)
 }

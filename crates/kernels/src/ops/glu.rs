@@ -15,8 +15,8 @@ use crate::ops::layout::{contiguous, narrow_on_host};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// The halves a and b of `x`, each (.., dim).
 fn halves(x: &HostArray) -> HostResult<(HostArray, HostArray)> {
@@ -223,7 +223,7 @@ pub(crate) fn backward_row<T: Real>(
 }
 
 /// `da = activated · g`, then `g = activated · a`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn exchange<T: Real>(activated: &[T], a: &[T], g: &mut [T], da: &mut [MaybeUninit<T>]) {
     for ((s, a), (g, da)) in activated.iter().zip(a).zip(g.iter_mut().zip(da)) {
         *da = MaybeUninit::new(*s * *g);
@@ -231,7 +231,7 @@ fn exchange<T: Real>(activated: &[T], a: &[T], g: &mut [T], da: &mut [MaybeUnini
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn multiply<T: Real>(y: &mut [T], by: &[T]) {
     y.iter_mut().zip(by).for_each(|(y, x)| *y *= *x);
 }

@@ -20,8 +20,8 @@ use crate::ops::layout::{contiguous, narrow_on_host};
 use crate::testing::normal64;
 use crate::{Array, Result};
 use candle_nn::ops::sigmoid;
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// The inputs of the gates.
 #[derive(Clone)]
@@ -254,7 +254,7 @@ fn thirds<T>(x: &[T], dim: usize) -> [&[T]; 3] {
     [&x[..dim], &x[dim..2 * dim], &x[2 * dim..3 * dim]]
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn forward_row<T: Real>(input: &[T], hidden: &[T], state: &[T], y: &mut [T]) {
     const FMA: bool = has_fma!();
     let dim = y.len();
@@ -267,7 +267,7 @@ fn forward_row<T: Real>(input: &[T], hidden: &[T], state: &[T], y: &mut [T]) {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn backward_row<T: Real>(
     [input, hidden, state, grad]: [&[T]; 4],
     dinput: &mut [T],

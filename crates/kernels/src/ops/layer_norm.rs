@@ -16,8 +16,8 @@ use crate::ops::reduce::sum_vectors;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// Returns `(x - mean) / deviation`, (.., dim), and `1 / deviation`, (.., 1).
 fn normalised(x: &HostArray, eps: f64) -> HostResult<(HostArray, HostArray)> {
@@ -213,7 +213,7 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Re
     host::array(y, x.dims())
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn forward_rows<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: f64, y: &mut [MaybeUninit<T>]) {
     let width = weight.len().max(1);
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
@@ -276,7 +276,7 @@ fn backward_cpu<T: Real>(
 
 /// Writes the gradient of some rows to `dx`, and adds their contributions to the gradients of the
 /// parameters, `dw` and `db`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn backward_rows<T: Real>(
     x: &[T],
     weight: &[T],

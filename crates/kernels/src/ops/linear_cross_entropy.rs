@@ -24,7 +24,7 @@ use crate::ops::reduce::{add_assign, column_sums_of};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
-use multiversion::multiversion;
+use xt_macros::simd;
 
 /// Largest number of logits in memory at a time, except that there is always at least one row.
 /// Blocks of fewer rows would read the weights too often.
@@ -240,7 +240,7 @@ fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> 
 
 /// Computes the loss of a row, and replaces the logits by
 /// `factor · (softmax(row) - onehot(class))`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
     const FMA: bool = has_fma!();
     let (top, wanted) = (max(row), row[class]);

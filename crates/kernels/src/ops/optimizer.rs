@@ -12,8 +12,8 @@ use crate::ops::layout::contiguous;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, DType, Result};
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// Settings of one step of Adam or AdamW.
 #[derive(Clone, Copy, Debug)]
@@ -392,7 +392,7 @@ impl<T: Real> Piece<'_, T> {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn adam_slice<T: Real>(
     new: &mut [MaybeUninit<T>],
     [m, v]: [&mut [T]; 2],
@@ -417,7 +417,7 @@ fn adam_slice<T: Real>(
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn momentum_slice<T: Real>(
     new: &mut [MaybeUninit<T>],
     b: &mut [T],
@@ -440,7 +440,7 @@ fn momentum_slice<T: Real>(
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn sgd_slice<T: Real>(new: &mut [MaybeUninit<T>], [w, g]: [&[T]; 2], factor: f64, s: Sgd) {
     let [lr, decay, factor] = [s.lr, s.weight_decay, factor].map(T::of);
     for (new, (w, g)) in new.iter_mut().zip(w.iter().zip(g)) {

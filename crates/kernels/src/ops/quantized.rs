@@ -21,7 +21,7 @@ use crate::memory::alloc;
 use crate::ops::layout::contiguous;
 use crate::{host, Array, DType, Result};
 use half::{bf16, f16};
-use multiversion::multiversion;
+use xt_macros::simd;
 
 /// Number of weights that share a scale.
 const BLOCK: usize = 32;
@@ -309,7 +309,7 @@ fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f3
 }
 
 /// Quantises whole blocks to 8 bits, and returns the bits of their scales.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn pack_q8(weights: &[f32], quants: &mut [i8]) -> Vec<u16> {
     let mut scales = Vec::with_capacity(weights.len() / BLOCK);
     for (block, quants) in
@@ -326,7 +326,7 @@ fn pack_q8(weights: &[f32], quants: &mut [i8]) -> Vec<u16> {
 
 /// Quantises whole blocks to 4 bits, and returns the bits of their scales. The range has one more
 /// negative number than positive ones, so the weight of largest magnitude becomes -8.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn pack_q4(weights: &[f32], quants: &mut [u8]) -> Vec<u16> {
     let mut scales = Vec::with_capacity(weights.len() / BLOCK);
     for (block, quants) in
@@ -384,7 +384,7 @@ fn scaled(quants: &[i8], scales: &[u16], out: &mut [f32]) {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn unpack_q8(quants: &[i8], scales: &[u16], out: &mut [f32]) {
     let chunks = quants.chunks(CHUNK).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
     for (out, (i, (chunk, scales))) in out.chunks_mut(CHUNK).zip(chunks) {
@@ -393,7 +393,7 @@ fn unpack_q8(quants: &[i8], scales: &[u16], out: &mut [f32]) {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn unpack_q4(quants: &[u8], scales: &[u16], out: &mut [f32]) {
     let mut numbers = [0_i8; CHUNK];
     let chunks = quants.chunks(CHUNK / 2).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
@@ -406,7 +406,7 @@ fn unpack_q4(quants: &[u8], scales: &[u16], out: &mut [f32]) {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn unpack_bf16(halves: &[u16], out: &mut [f32]) {
     for (i, (out, chunk)) in out.chunks_mut(CHUNK).zip(halves.chunks(CHUNK)).enumerate() {
         prefetch(ahead(halves, i * CHUNK, CHUNK));

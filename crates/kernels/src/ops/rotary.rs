@@ -15,8 +15,8 @@ use crate::ops::layout::{contiguous, narrow_on_host};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// The direction of the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
 }
 
 /// Rotates all heads of one position.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn rotate_position<T: Real>(
     x: &[T],
     y: &mut [MaybeUninit<T>],

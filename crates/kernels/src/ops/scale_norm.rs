@@ -17,8 +17,8 @@ use crate::ops::reduce::sum_vectors;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
+use xt_macros::simd;
 
 /// The settings of the divisor `max(|x| · scale, eps)`.
 #[derive(Clone, Copy, Debug)]
@@ -224,7 +224,7 @@ fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Arr
     host::array(y, x.dims())
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn forward_rows<T: Real>(x: &[T], gain: &[T], s: Scale, y: &mut [MaybeUninit<T>]) {
     let width = gain.len().max(1);
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
@@ -287,7 +287,7 @@ fn backward_cpu<T: Real>(
 
 /// Writes the gradient of some rows to `dx`, and adds their contribution to the gradient of the
 /// gain, `dgain`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn backward_rows<T: Real>(
     x: &[T],
     gain: &[T],

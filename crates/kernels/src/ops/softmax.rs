@@ -19,9 +19,9 @@ use crate::ops::layout::contiguous;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, DType, Device, Result};
-use multiversion::multiversion;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use xt_macros::simd;
 
 /// Which keys each query may attend to. A key must satisfy all conditions. The default allows every
 /// key.
@@ -345,7 +345,7 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
 ///
 /// Returns true if no key is allowed. Then all keys must get the same weight, and the values in
 /// `row` are meaningless.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<usize>) -> bool {
     const FMA: bool = has_fma!();
     let allowed = allowed.map(|allowed| &allowed[seen.clone()]);
@@ -401,7 +401,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
     host::array(dx, y.dims())
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
     let along = sum_by2(y, grad, |a, b| a * b);
     for ((dx, y), g) in dx.iter_mut().zip(y).zip(grad) {

@@ -5,10 +5,10 @@ use crate::host::gemm::view::View;
 use crate::host::scratch::{padded_stride, Scratch};
 use crate::host::simd::{has_fma, map_in_place, max, sum_by, sum_by2, whole_vectors, zip_in_place};
 use crate::Result;
-use multiversion::multiversion;
 use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
+use xt_macros::simd;
 
 /// The number of queries per block, out of `i`.
 ///
@@ -233,7 +233,7 @@ impl<T: Blas> Limits<'_, T> {
 ///
 /// Returns the updated statistics, and the factor by which the output accumulated before must be
 /// multiplied. If no key of the row is allowed, the values in `scores` are meaningless.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 pub(super) fn weigh<T: Blas>(scores: &mut [T], limits: &Limits<T>, before: Row<T>) -> (Row<T>, T) {
     const FMA: bool = has_fma!();
     let largest = max(limits.apply(scores));
@@ -245,7 +245,7 @@ pub(super) fn weigh<T: Blas>(scores: &mut [T], limits: &Limits<T>, before: Row<T
 
 /// Replaces a row of scores by the softmax weights; `row` contains the final statistics of
 /// [`weigh`].
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 pub(super) fn weigh_again<T: Blas>(scores: &mut [T], limits: &Limits<T>, row: Row<T>) {
     const FMA: bool = has_fma!();
     if row.is_uniform() {
@@ -257,7 +257,7 @@ pub(super) fn weigh_again<T: Blas>(scores: &mut [T], limits: &Limits<T>, row: Ro
 }
 
 /// The dot product of the first rows of two matrices, `width` elements each.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 pub(super) fn product_of_rows<T: Blas>(a: View<T>, b: View<T>, width: usize) -> T {
     if a.column == 1 && b.column == 1 {
         return sum_by2(&a.data[..width], &b.data[..width], |a, b| a * b);
@@ -272,7 +272,7 @@ pub(super) fn product_of_rows<T: Blas>(a: View<T>, b: View<T>, width: usize) -> 
 /// Backward pass of the softmax for one row: replaces the gradients of the weights by the gradients
 /// of the scores, in place, and by 0 for keys that are not `seen`. `along` is the sum over all keys
 /// of weight times gradient.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+#[simd]
 pub(super) fn scores_gradient<T: Blas>(
     weights: &[T],
     grad: &mut [T],
