@@ -5,7 +5,7 @@
 //! Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3,
 //! <https://doi.org/10.1145/2063384.2063405>.
 
-use crate::host::parallel::{pieces, PIECE};
+use crate::host::parallel::{for_each_piece, PIECE};
 
 /// Philox rounds per block.
 const ROUNDS: usize = 10;
@@ -90,7 +90,7 @@ impl Stream {
     /// `count` numbers; `f` turns the four words of a block into four numbers.
     fn by_block(&self, count: usize, f: impl Fn([u32; 4]) -> [f64; 4] + Sync) -> Vec<f64> {
         let mut numbers = vec![0.0; count];
-        pieces(&mut numbers, PIECE, |piece, numbers| {
+        for_each_piece(&mut numbers, PIECE, |piece, numbers| {
             for (i, four) in numbers.chunks_mut(4).enumerate() {
                 let made = f(self.block((piece * (PIECE / 4) + i) as u32));
                 four.copy_from_slice(&made[..four.len()]);

@@ -71,7 +71,7 @@ pub fn with_scalar(
     divided: bool,
     run: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let wide = xt_kernels::host::wide(x.dtype());
+    let wide = xt_kernels::host::accumulation_dtype(x.dtype());
     if wide == x.dtype() {
         let (x, y) = beside_scalar(x, value, divided)?;
         return run(&x, &y);

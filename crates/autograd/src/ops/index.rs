@@ -61,7 +61,7 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
         let mut dims = i.dims().to_vec();
         dims[axis] = a.dims()[axis];
         // the zeros, the sum, and the gradient in the wider type
-        let wide = xt_kernels::host::wide(g.dtype());
+        let wide = xt_kernels::host::accumulation_dtype(g.dtype());
         alloc::check_like(&a, wide, 3)?;
         let zeros = Array::zeros(dims.as_slice(), wide, &g.device())?;
         let mut dx =

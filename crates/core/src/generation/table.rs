@@ -2,7 +2,7 @@
 
 use crate::{Array, DType, Device, Error, Result, Tensor};
 use std::ops::Neg;
-use xt_kernels::host::vector;
+use xt_kernels::host::to_vec;
 use xt_kernels::memory::alloc;
 
 /// Logits of shape (.., width), copied to the CPU once.
@@ -31,10 +31,10 @@ impl Table {
         }
         let array = logits.array()?.to_device(&Device::Cpu)?;
         let numbers = match logits.dtype() {
-            DType::F32 => Numbers::Single(vector(&array)?),
+            DType::F32 => Numbers::Single(to_vec(&array)?),
             _ => {
                 alloc::check_like(&array, DType::F64, 1)?;
-                Numbers::Double(vector(&array.to_dtype(DType::F64)?)?)
+                Numbers::Double(to_vec(&array.to_dtype(DType::F64)?)?)
             }
         };
         Ok(Self { numbers, width: logits.dim(logits.rank() - 1) })

@@ -12,4 +12,7 @@ mod values;
 
 pub use real::Real;
 pub(crate) use values::with_width;
-pub use values::{array, check_like, rows_and_width, slice, strided, vector, wide, widened, Slice};
+pub use values::{
+    accumulation_dtype, array, check_like, rows_and_width, slice, strided, to_vec, via_f32_if_half,
+    Slice,
+};

@@ -22,11 +22,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub const PIECE: usize = 8 * 1024;
 
 /// Number of times that an idle thread polls for work before it yields to other programs.
-const PATIENCE: u32 = 4096;
+const SPINS: u32 = 4096;
 
 /// Matrix products with fewer multiplications run on one thread: waking the other threads would
 /// cost more than it saves.
-const PRODUCT: u64 = 128 * 128 * 128;
+const LEAST_PARALLEL_WORK: u64 = 128 * 128 * 128;
 
 /// The pool that [`set_threads`] created. Before that, rayon's global pool is used, with one thread
 /// for each processor that the process may use.
@@ -67,7 +67,7 @@ pub fn set_threads(count: usize) -> Result<()> {
 
 /// Runs `f` inside the thread pool, so that parallel loops within `f` use this pool. A call from a
 /// pool thread runs `f` directly.
-pub(crate) fn among_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn install<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     match pool() {
         Some(pool) if rayon::current_thread_index().is_none() => pool.install(f),
         _ => f(),
@@ -87,38 +87,38 @@ pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     let done = Arc::new(AtomicBool::new(false));
     let call = || {
         rayon::scope(|_| {
-            BUSY.set(true);
+            IN_CALL.set(true);
             let _end = OnDrop(|| {
                 done.store(true, Ordering::Release);
-                BUSY.set(false);
+                IN_CALL.set(false);
             });
             for _ in 1..threads() {
                 let done = done.clone();
-                rayon::spawn(move || stand_by(&done));
+                rayon::spawn(move || help_until(&done));
             }
             f()
         })
     };
-    among_threads(call)
+    install(call)
 }
 
 thread_local! {
-    /// Whether this thread is inside a call of [`in_pool`] or already runs [`stand_by`].
-    static BUSY: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is inside a call of [`in_pool`] or already runs [`help_until`].
+    static IN_CALL: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Executes work of other threads until `done`. Returns at once if this thread is inside a call and
 /// has picked up this task while waiting: it would wait for itself.
-fn stand_by(done: &AtomicBool) {
-    if BUSY.replace(true) {
+fn help_until(done: &AtomicBool) {
+    if IN_CALL.replace(true) {
         return;
     }
-    let _end = OnDrop(|| BUSY.set(false));
+    let _end = OnDrop(|| IN_CALL.set(false));
     let mut idle = 0_u32;
     while !done.load(Ordering::Acquire) {
         if rayon::yield_now() == Some(rayon::Yield::Executed) {
             idle = 0;
-        } else if idle < PATIENCE {
+        } else if idle < SPINS {
             idle += 1;
             std::hint::spin_loop();
         } else {
@@ -143,12 +143,12 @@ pub fn rows_per_piece(width: usize) -> usize {
 }
 
 /// Splits `out` into pieces of `size` elements and runs `f(index, piece)` for each.
-pub fn pieces<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+pub fn for_each_piece<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     map_pieces(out, size, f);
 }
 
-/// [`pieces`], on the calling thread only if `how` is [`Parallelism::None`].
-pub fn pieces_by<T: Send>(
+/// [`for_each_piece`], on the calling thread only if `how` is [`Parallelism::None`].
+pub fn for_each_piece_by<T: Send>(
     how: Parallelism,
     out: &mut [T],
     size: usize,
@@ -158,7 +158,7 @@ pub fn pieces_by<T: Send>(
         Parallelism::None => {
             out.chunks_mut(size.max(1)).enumerate().for_each(|(i, piece)| f(i, piece))
         }
-        Parallelism::Rayon(_) => pieces(out, size, f),
+        Parallelism::Rayon(_) => for_each_piece(out, size, f),
     }
 }
 
@@ -169,12 +169,12 @@ pub fn map_pieces<T: Send, R: Send>(
     size: usize,
     f: impl Fn(usize, &mut [T]) -> R + Sync,
 ) -> Vec<R> {
-    shared_pieces(out, size.max(1), &f)
+    map_pieces_dyn(out, size.max(1), &f)
 }
 
 /// Takes `f` as a trait object, so that this function is not compiled once for each closure: the
 /// code that rayon generates would be larger than most kernels.
-fn shared_pieces<T: Send, R: Send>(
+fn map_pieces_dyn<T: Send, R: Send>(
     out: &mut [T],
     size: usize,
     f: &(dyn Fn(usize, &mut [T]) -> R + Sync),
@@ -182,7 +182,7 @@ fn shared_pieces<T: Send, R: Send>(
     if out.len() <= size || threads() == 1 {
         return out.chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect();
     }
-    among_threads(|| out.par_chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect())
+    install(|| out.par_chunks_mut(size).enumerate().map(|(i, piece)| f(i, piece)).collect())
 }
 
 /// Returns `count` elements that `f(index, piece)` writes in pieces of `size`. Pieces are set to 0
@@ -190,13 +190,13 @@ fn shared_pieces<T: Send, R: Send>(
 ///
 /// # Errors
 /// If memory is short.
-pub(crate) fn computed<T: Real>(
+pub(crate) fn build_zeroed<T: Real>(
     count: usize,
     size: usize,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) -> Result<Vec<T>> {
-    // SAFETY: `cleared` initialises all elements of a piece.
-    unsafe { written(count, size, |i, piece| f(i, cleared(piece))) }
+    // SAFETY: `zero_init` initialises all elements of a piece.
+    unsafe { build_uninit(count, size, |i, piece| f(i, zero_init(piece))) }
 }
 
 /// [`written`], where `f` also receives one of `items` for each piece.
@@ -205,22 +205,22 @@ pub(crate) fn computed<T: Real>(
 /// If there is not one item for each piece, or memory is short.
 ///
 /// # Safety
-/// As for [`written_with`].
-pub(crate) unsafe fn written_beside<T: Element, I: Send>(
+/// As for [`build_uninit_map`].
+pub(crate) unsafe fn build_uninit_zip<T: Element, I: Send>(
     count: usize,
     size: usize,
     items: Vec<I>,
     f: impl Fn(usize, &mut [MaybeUninit<T>], I) + Sync,
 ) -> Result<Vec<T>> {
     let mut values = alloc::with_capacity::<T>(count)?;
-    let fresh = &mut values.spare_capacity_mut()[..count];
-    if fresh.len().div_ceil(size.max(1)) != items.len() {
+    let uninit = &mut values.spare_capacity_mut()[..count];
+    if uninit.len().div_ceil(size.max(1)) != items.len() {
         bail!("{} items for {count} numbers in pieces of {size}", items.len());
     }
     let pieces: Vec<(&mut [MaybeUninit<T>], I)> =
-        fresh.chunks_mut(size.max(1)).zip(items).collect();
-    each(pieces, |i, (piece, item)| {
-        marked(piece);
+        uninit.chunks_mut(size.max(1)).zip(items).collect();
+    for_each(pieces, |i, (piece, item)| {
+        poison_in_tests(piece);
         f(i, piece, item);
     });
     // SAFETY: the pieces cover all `count` elements; the caller guarantees that `f` writes them.
@@ -236,14 +236,14 @@ pub(crate) unsafe fn written_beside<T: Element, I: Send>(
 ///
 /// # Safety
 /// `f` must write all elements of its piece.
-pub(crate) unsafe fn written_with<T: Element, R: Send>(
+pub(crate) unsafe fn build_uninit_map<T: Element, R: Send>(
     count: usize,
     size: usize,
     f: impl Fn(usize, &mut [MaybeUninit<T>]) -> R + Sync,
 ) -> Result<(Vec<T>, Vec<R>)> {
     let mut values = alloc::with_capacity::<T>(count)?;
     let results = map_pieces(&mut values.spare_capacity_mut()[..count], size, |i, piece| {
-        marked(piece);
+        poison_in_tests(piece);
         f(i, piece)
     });
     // SAFETY: the pieces cover all `count` elements; the caller guarantees that `f` writes them.
@@ -251,31 +251,31 @@ pub(crate) unsafe fn written_with<T: Element, R: Send>(
     Ok((values, results))
 }
 
-/// [`written_with`], without results of `f`.
+/// [`build_uninit_map`], without results of `f`.
 ///
 /// # Safety
-/// As for [`written_with`].
-pub(crate) unsafe fn written<T: Element>(
+/// As for [`build_uninit_map`].
+pub(crate) unsafe fn build_uninit<T: Element>(
     count: usize,
     size: usize,
     f: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
 ) -> Result<Vec<T>> {
     // SAFETY: the caller guarantees that `f` writes all elements of its piece.
-    Ok(unsafe { written_with(count, size, f) }?.0)
+    Ok(unsafe { build_uninit_map(count, size, f) }?.0)
 }
 
 /// Converts a piece whose elements are initialised.
 ///
 /// # Safety
 /// All elements must be initialised.
-pub(crate) unsafe fn full<T: Element>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
+pub(crate) unsafe fn assume_init_mut<T: Element>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     // SAFETY: the caller guarantees that all elements are initialised; MaybeUninit<T> has the
     // layout of T.
     unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }
 }
 
 /// In tests, fills the piece with NaN to reveal elements that are not written.
-fn marked<T: Element>(piece: &mut [MaybeUninit<T>]) {
+fn poison_in_tests<T: Element>(piece: &mut [MaybeUninit<T>]) {
     if cfg!(test) {
         piece.fill(MaybeUninit::new(T::from_f64(f64::NAN)));
     }
@@ -283,10 +283,10 @@ fn marked<T: Element>(piece: &mut [MaybeUninit<T>]) {
 
 /// Sets uninitialised memory to zero. The thread that is about to write the piece calls this, so
 /// that the memory is then in that thread's cache.
-pub(crate) fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
+pub(crate) fn zero_init<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
     piece.fill(MaybeUninit::new(T::ZERO));
     // SAFETY: the fill above has initialised all elements.
-    unsafe { full(piece) }
+    unsafe { assume_init_mut(piece) }
 }
 
 /// `count` zeros.
@@ -294,39 +294,39 @@ pub(crate) fn cleared<T: Real>(piece: &mut [MaybeUninit<T>]) -> &mut [T] {
 /// # Errors
 /// If memory is short.
 pub(crate) fn zeros<T: Real>(count: usize) -> Result<Vec<T>> {
-    computed(count, PIECE, |_, _| {})
+    build_zeroed(count, PIECE, |_, _| {})
 }
 
 /// Runs `f(index, item)` for each item.
-pub fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Sync) {
-    shared_items(items, &f);
+pub fn for_each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Sync) {
+    for_each_dyn(items, &f);
 }
 
-/// The body of [`each`], with a trait object for the reason given at [`shared_pieces`].
-fn shared_items<T: Send>(items: Vec<T>, f: &(dyn Fn(usize, T) + Sync)) {
+/// The body of [`for_each`], with a trait object for the reason given at [`map_pieces_dyn`].
+fn for_each_dyn<T: Send>(items: Vec<T>, f: &(dyn Fn(usize, T) + Sync)) {
     if items.len() <= 1 || threads() == 1 {
         return items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
     }
-    among_threads(|| items.into_par_iter().enumerate().for_each(|(i, item)| f(i, item)));
+    install(|| items.into_par_iter().enumerate().for_each(|(i, item)| f(i, item)));
 }
 
 /// Returns the results of `f(0)` to `f(count - 1)`, in order. A thread runs at least `per_piece` of
 /// them at a time.
 pub fn map<R: Send>(count: usize, per_piece: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    shared_map(count, per_piece, &f)
+    map_dyn(count, per_piece, &f)
 }
 
-/// The body of [`map`], with a trait object for the reason given at [`shared_pieces`].
-fn shared_map<R: Send>(count: usize, per_piece: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
+/// The body of [`map`], with a trait object for the reason given at [`map_pieces_dyn`].
+fn map_dyn<R: Send>(count: usize, per_piece: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
     if count <= per_piece || threads() == 1 {
         return (0..count).map(f).collect();
     }
-    among_threads(|| (0..count).into_par_iter().with_min_len(per_piece.max(1)).map(f).collect())
+    install(|| (0..count).into_par_iter().with_min_len(per_piece.max(1)).map(f).collect())
 }
 
 /// The piece of `xs` with this index, when pieces have `size` elements; the last one may be
 /// shorter.
-pub fn part<T>(xs: &[T], index: usize, size: usize) -> &[T] {
+pub fn nth_chunk<T>(xs: &[T], index: usize, size: usize) -> &[T] {
     let start = (index * size).min(xs.len());
     &xs[start..xs.len().min(start + size)]
 }
@@ -337,13 +337,13 @@ pub(crate) fn multiplications(sizes: &[usize]) -> u64 {
 }
 
 /// Whether the product of matrices (m, k) and (k, n) uses several threads.
-pub fn for_product(m: usize, n: usize, k: usize) -> Parallelism {
-    for_work(multiplications(&[m, n, k]))
+pub fn product_parallelism(m: usize, n: usize, k: usize) -> Parallelism {
+    work_parallelism(multiplications(&[m, n, k]))
 }
 
 /// Whether matrix products with this many multiplications in total use several threads.
-pub fn for_work(multiplications: u64) -> Parallelism {
-    if multiplications < PRODUCT || threads() == 1 {
+pub fn work_parallelism(multiplications: u64) -> Parallelism {
+    if multiplications < LEAST_PARALLEL_WORK || threads() == 1 {
         Parallelism::None
     } else {
         Parallelism::Rayon(0)
@@ -374,9 +374,9 @@ mod tests {
         assert!(std::panic::catch_unwind(|| in_pool(|| panic!("slip"))).is_err());
         assert_eq!(in_pool(|| in_pool(sum)), 499_500);
         // a thread that is inside a call does not stand by for it
-        BUSY.set(true);
-        stand_by(&AtomicBool::new(false));
-        BUSY.set(false);
+        IN_CALL.set(true);
+        help_until(&AtomicBool::new(false));
+        IN_CALL.set(false);
     }
 
     #[test]
@@ -401,7 +401,7 @@ mod tests {
             let mut out = vec![0; n];
             let source: Vec<usize> = (0..n).collect();
             let sums = map_pieces(&mut out, 10, |i, piece| {
-                piece.copy_from_slice(part(&source, i, 10));
+                piece.copy_from_slice(nth_chunk(&source, i, 10));
                 piece.iter().sum::<usize>()
             });
             assert_eq!(out, source);

@@ -50,7 +50,7 @@ pub trait Real:
     /// The hyperbolic tangent.
     fn tanh(self) -> Self;
     /// Converts to f64.
-    fn wide(self) -> f64;
+    fn as_f64(self) -> f64;
     /// The values of a storage, or `None` if it has another dtype.
     fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
 }
@@ -109,7 +109,7 @@ impl Real for f32 {
         f32::tanh(self)
     }
     #[inline(always)]
-    fn wide(self) -> f64 {
+    fn as_f64(self) -> f64 {
         f64::from(self)
     }
 }
@@ -167,7 +167,7 @@ impl Real for f64 {
         f64::tanh(self)
     }
     #[inline(always)]
-    fn wide(self) -> f64 {
+    fn as_f64(self) -> f64 {
         self
     }
 }

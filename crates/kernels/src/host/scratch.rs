@@ -17,7 +17,7 @@ impl<T: Real> Scratch<T> {
     }
 
     /// Returns `length` elements, aligned to a cache line. Their values are unspecified.
-    pub fn of(&mut self, length: usize) -> &mut [T] {
+    pub fn get(&mut self, length: usize) -> &mut [T] {
         let needed = length + LINE / size_of::<T>();
         if self.0.len() < needed {
             // the old contents are not needed: after clearing, growing does not copy them
@@ -31,8 +31,8 @@ impl<T: Real> Scratch<T> {
     }
 
     /// Returns `length` elements, aligned to a cache line and set to zero.
-    pub fn cleared(&mut self, length: usize) -> &mut [T] {
-        let numbers = self.of(length);
+    pub fn zeroed(&mut self, length: usize) -> &mut [T] {
+        let numbers = self.get(length);
         numbers.fill(T::ZERO);
         numbers
     }
@@ -76,8 +76,8 @@ mod tests {
     fn begin_with_a_line_and_grow() {
         let mut buffer = Scratch::<f32>::new();
         for length in [5, 1000, 17, 0, 3000] {
-            buffer.cleared(length);
-            let numbers = buffer.of(length);
+            buffer.zeroed(length);
+            let numbers = buffer.get(length);
             assert_eq!((numbers.len(), numbers.as_ptr() as usize % LINE), (length, 0));
         }
     }
@@ -88,7 +88,7 @@ mod tests {
         // more than all that other tests keep meanwhile
         const LENGTH: usize = 1 << 25;
         let bytes = (LENGTH * size_of::<f64>()) as i64;
-        buffer.of(LENGTH);
+        buffer.get(LENGTH);
         assert!(crate::memory::kept() >= bytes);
         drop(buffer);
         assert!(crate::memory::kept() < bytes);

@@ -63,21 +63,21 @@ pub fn zip_in_place<T: Real>(xs: &mut [T], ys: &[T], f: impl Fn(T, T) -> T) {
     }
 }
 
-/// Writes `values` to `ys`, and adds the elements of `beside` if it is given.
+/// Writes `values` to `ys`, and adds the elements of `addend` if it is given.
 #[inline(always)]
 pub fn write_sum<T: Real>(
     ys: &mut [MaybeUninit<T>],
     values: impl Iterator<Item = T>,
-    beside: Option<&[T]>,
+    addend: Option<&[T]>,
 ) {
-    match beside {
+    match addend {
         None => {
             for (y, value) in ys.iter_mut().zip(values) {
                 *y = MaybeUninit::new(value);
             }
         }
-        Some(beside) => {
-            for ((y, value), x) in ys.iter_mut().zip(values).zip(beside) {
+        Some(addend) => {
+            for ((y, value), x) in ys.iter_mut().zip(values).zip(addend) {
                 *y = MaybeUninit::new(value + *x);
             }
         }

@@ -64,7 +64,7 @@ pub fn strided<T: Element>(array: &Array) -> Result<(Slice<'_, T>, usize)> {
 ///
 /// # Errors
 /// If `array` is not of type `T`, or memory is short.
-pub fn vector<T: Element>(array: &Array) -> Result<Vec<T>> {
+pub fn to_vec<T: Element>(array: &Array) -> Result<Vec<T>> {
     if array.elem_count() == 0 {
         // candle would read past the end of the storage
         return Ok(vec![]);
@@ -83,7 +83,7 @@ pub fn array<T: Element>(values: Vec<T>, shape: impl Into<Shape>) -> Result<Arra
 
 /// The dtype in which sums of `dtype` are accumulated: f32 for half precision, where a long sum
 /// would soon stop growing.
-pub fn wide(dtype: DType) -> DType {
+pub fn accumulation_dtype(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::BF16 => DType::F32,
         _ => dtype,
@@ -92,12 +92,12 @@ pub fn wide(dtype: DType) -> DType {
 
 /// Runs `run` on `x` converted to f32 and converts the result back to the dtype of `x`. Returns
 /// `None` if sums can be accumulated in the dtype of `x`.
-pub fn widened(x: &Array, run: impl Fn(&Array) -> Result<Array>) -> Option<Result<Array>> {
+pub fn via_f32_if_half(x: &Array, run: impl Fn(&Array) -> Result<Array>) -> Option<Result<Array>> {
     let through = || {
         alloc::check_like(x, DType::F32, 2)?;
         run(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())
     };
-    (wide(x.dtype()) != x.dtype()).then(through)
+    (accumulation_dtype(x.dtype()) != x.dtype()).then(through)
 }
 
 /// Checks that all arrays that are given in `others` have the shape of `x`.

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twins_equal_the_reference() {
-        crate::testing::twins::<Cast>(1e-7);
+    fn equals_the_reference() {
+        crate::testing::assert_matches_reference::<Cast>(1e-7);
     }
 }

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twins_equal_the_reference() {
-        crate::testing::twins::<Compare>(0.0);
+    fn equals_the_reference() {
+        crate::testing::assert_matches_reference::<Compare>(0.0);
     }
 }

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twins_equal_the_reference() {
-        crate::testing::twins::<Concat>(0.0);
+    fn equals_the_reference() {
+        crate::testing::assert_matches_reference::<Concat>(0.0);
     }
 }

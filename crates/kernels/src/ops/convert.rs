@@ -2,7 +2,7 @@
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{part, written, PIECE};
+use crate::host::parallel::{build_uninit, nth_chunk, PIECE};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
@@ -77,13 +77,13 @@ fn to_i64<T: Real>(x: &Array) -> Result<Array> {
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    xs.iter().try_for_each(|x| check(x.wide()))?;
+    xs.iter().try_for_each(|x| check(x.as_f64()))?;
     let convert = |piece: usize, ys: &mut [MaybeUninit<i64>]| {
-        let xs = part(xs, piece, PIECE);
-        ys.iter_mut().zip(xs).for_each(|(y, x)| *y = MaybeUninit::new(x.wide() as i64));
+        let xs = nth_chunk(xs, piece, PIECE);
+        ys.iter_mut().zip(xs).for_each(|(y, x)| *y = MaybeUninit::new(x.as_f64() as i64));
     };
     // SAFETY: `convert` writes an output for each input.
-    host::array(unsafe { written(xs.len(), PIECE, convert) }?, x.dims())
+    host::array(unsafe { build_uninit(xs.len(), PIECE, convert) }?, x.dims())
 }
 
 #[cfg(test)]
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twins_equal_the_reference() {
-        crate::testing::twins::<ToI64>(0.0);
+    fn equals_the_reference() {
+        crate::testing::assert_matches_reference::<ToI64>(0.0);
     }
 
     #[test]

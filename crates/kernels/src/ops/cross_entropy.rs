@@ -7,7 +7,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{computed, map, part, rows_per_piece};
+use crate::host::parallel::{build_zeroed, map, nth_chunk, rows_per_piece};
 use crate::host::simd::{has_fma, max, sum_by};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -29,7 +29,7 @@ pub(crate) fn classes(
 ) -> Result<Vec<Option<usize>>> {
     // For the targets on the host, and the classes, which are as large.
     crate::memory::alloc::check_like(targets, DType::I64, 2)?;
-    let targets: Vec<i64> = host::vector(&targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
+    let targets: Vec<i64> = host::to_vec(&targets.to_dtype(DType::I64)?.to_device(&Device::Cpu)?)?;
     if targets.len() != rows {
         bail!("{} targets for {rows} rows of logits", targets.len());
     }
@@ -187,7 +187,9 @@ impl Kernel for Backward {
 /// # Errors
 /// If there is not one target per row, or a target is neither a class nor `ignore_index`.
 pub fn forward(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
-    if let Some(loss) = host::widened(logits, |logits| forward(logits, targets, ignore_index)) {
+    if let Some(loss) =
+        host::via_f32_if_half(logits, |logits| forward(logits, targets, ignore_index))
+    {
         return loss;
     }
     run(&Forward { logits: logits.clone(), targets: targets.clone(), ignore_index })
@@ -200,8 +202,8 @@ fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> R
     let xs = host::slice::<T>(&logits)?;
     let xs: &[T] = &xs;
     let loss = |row: usize| {
-        let logits = part(xs, row, width);
-        classes[row].map_or(0.0, |class| (log_sum_exp(logits) - logits[class]).wide())
+        let logits = nth_chunk(xs, row, width);
+        classes[row].map_or(0.0, |class| (log_sum_exp(logits) - logits[class]).as_f64())
     };
     let losses = map(classes.len(), rows_per_piece(width), loss);
     let count = classes.iter().flatten().count();
@@ -221,7 +223,8 @@ pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
 /// # Errors
 /// As for [`forward`].
 pub fn backward(logits: &Array, targets: &Array, ignore_index: i64, grad: f64) -> Result<Array> {
-    if let Some(dx) = host::widened(logits, |logits| backward(logits, targets, ignore_index, grad))
+    if let Some(dx) =
+        host::via_f32_if_half(logits, |logits| backward(logits, targets, ignore_index, grad))
     {
         return dx;
     }
@@ -241,11 +244,11 @@ fn backward_cpu<T: Real>(
     let xs: &[T] = &xs;
     let weight = T::of(grad / classes.iter().flatten().count() as f64);
     let count = rows_per_piece(width);
-    let dx = computed(xs.len(), count * width, |piece, dx: &mut [T]| {
+    let dx = build_zeroed(xs.len(), count * width, |piece, dx: &mut [T]| {
         for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
             let row = piece * count + r;
             if let Some(class) = classes[row] {
-                backward_row(part(xs, row, width), class, weight, dx);
+                backward_row(nth_chunk(xs, row, width), class, weight, dx);
             }
         }
     })?;
@@ -270,19 +273,19 @@ fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, f64s, normal, twins, values};
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal, values};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Forward>(1e-6);
-        twins::<Backward>(1e-5);
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(1e-6);
+        assert_matches_reference::<Backward>(1e-5);
     }
 
     #[test]
     fn gradient_agrees_with_differences() {
         let (x, t) = (f64s(&normal(&[4, 5], 1)), targets(&[1, 4, 2, 1]));
         let one = Array::ones((), DType::F64, &Device::Cpu).unwrap();
-        differences(&x, &one, &backward(&x, &t, 2, 1.0).unwrap(), |x| forward(x, &t, 2).unwrap());
+        gradcheck(&x, &one, &backward(&x, &t, 2, 1.0).unwrap(), |x| forward(x, &t, 2).unwrap());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use crate::array::HostArray;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{computed, part, PIECE};
+use crate::host::parallel::{build_zeroed, nth_chunk, PIECE};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
@@ -118,11 +118,11 @@ fn dropout_cpu<T: Real>(x: &Array, dropout: Dropout) -> Result<Array> {
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let y = computed(xs.len(), PIECE, |piece, y: &mut [T]| {
+    let y = build_zeroed(xs.len(), PIECE, |piece, y: &mut [T]| {
         dropout.factors((piece * PIECE) as u64, y);
         // Dropped elements are 0 even if they were not finite.
         y.iter_mut()
-            .zip(part(xs, piece, PIECE))
+            .zip(nth_chunk(xs, piece, PIECE))
             .for_each(|(y, x)| *y = if *y == T::ZERO { T::ZERO } else { *x * *y });
     })?;
     host::array(y, x.dims())
@@ -137,8 +137,8 @@ mod tests {
     const STREAM: Stream = Stream { seed: 1, call: 2, draw: 3 };
 
     #[test]
-    fn twins_equal_the_reference() {
-        crate::testing::twins::<Drop>(1e-6);
+    fn equals_the_reference() {
+        crate::testing::assert_matches_reference::<Drop>(1e-6);
     }
 
     #[test]

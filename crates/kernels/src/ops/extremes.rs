@@ -7,7 +7,7 @@ use crate::array::HostArray;
 use crate::error::bail;
 use crate::host;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{full, map, part, rows_per_piece, written, PIECE};
+use crate::host::parallel::{assume_init_mut, build_uninit, map, nth_chunk, rows_per_piece, PIECE};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::elementwise::is_nan;
 use crate::ops::layout::contiguous;
@@ -266,21 +266,21 @@ fn along<T: Element>(
 ) -> Result<Vec<T>> {
     if inner == 1 {
         return Ok(map(outer, rows_per_piece(count), |row| {
-            of_long_row(part(xs, row, count), of_row)
+            of_long_row(nth_chunk(xs, row, count), of_row)
         }));
     }
     let size = (PIECE / count).max(64);
     let write = |piece: usize, mut ys: &mut [MaybeUninit<T>]| {
         let mut at = piece * size;
         while !ys.is_empty() {
-            let (block, first) = (part(xs, at / inner, count * inner), at % inner);
+            let (block, first) = (nth_chunk(xs, at / inner, count * inner), at % inner);
             let (now, rest) = ys.split_at_mut(ys.len().min(inner - first));
             let mut rows = block.chunks_exact(inner).map(|row| &row[first..][..now.len()]);
             let top = rows.next().unwrap_or_default();
             now.iter_mut().zip(top).for_each(|(y, x)| *y = MaybeUninit::new(*x));
             // SAFETY: the line above has written every element, since the first row is as long as
             // `now`.
-            let best = unsafe { full(&mut *now) };
+            let best = unsafe { assume_init_mut(&mut *now) };
             block.chunks_exact(inner).skip(1).for_each(|row| {
                 best.iter_mut().zip(&row[first..]).for_each(|(y, x)| *y = join(*y, *x));
             });
@@ -289,7 +289,7 @@ fn along<T: Element>(
         }
     };
     // SAFETY: `write` fills its piece until it is complete.
-    unsafe { written(outer * inner, size, write) }
+    unsafe { build_uninit(outer * inner, size, write) }
 }
 
 /// Reduces a row, on several threads if it is long.
@@ -297,7 +297,7 @@ fn of_long_row<T: Element>(row: &[T], of_row: fn(&[T]) -> T) -> T {
     if row.len() <= PIECE {
         return of_row(row);
     }
-    of_long_row(&map(row.len().div_ceil(PIECE), 1, |i| of_row(part(row, i, PIECE))), of_row)
+    of_long_row(&map(row.len().div_ceil(PIECE), 1, |i| of_row(nth_chunk(row, i, PIECE))), of_row)
 }
 
 /// Computes the index of the maximum along `axis`, which is kept with size 1, as i64. If several
@@ -315,7 +315,7 @@ fn places<T: Element>(x: &Array) -> Result<Array> {
     let xs = host::slice::<T>(x)?;
     let xs: &[T] = &xs;
     let place = |row: usize| {
-        let row = part(xs, row, width);
+        let row = nth_chunk(xs, row, width);
         let top = of_long_row(row, max_of);
         row.iter().position(|x| *x == top || is_nan(*x)).unwrap_or(0) as i64
     };
@@ -328,7 +328,7 @@ fn places<T: Element>(x: &Array) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{normal, twins};
+    use crate::testing::{assert_matches_reference, normal};
     use crate::Device;
 
     const TYPES: [DType; 7] =
@@ -369,9 +369,9 @@ mod tests {
     }
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Reduce>(0.0);
-        twins::<ArgMax>(0.0);
+    fn equals_the_reference() {
+        assert_matches_reference::<Reduce>(0.0);
+        assert_matches_reference::<ArgMax>(0.0);
         for dtype in TYPES {
             for (dims, axes) in SIZES {
                 same(&numbers(dims).to_dtype(dtype).unwrap(), axes);

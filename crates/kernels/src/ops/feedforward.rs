@@ -14,7 +14,7 @@ use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::jobs::SendPtr;
-use crate::host::gemm::product::fresh;
+use crate::host::gemm::product::new_product;
 use crate::host::gemm::view::{Epilogue, Term, View};
 use crate::host::gemv::layers;
 use crate::host::{self, with_width, Real};
@@ -322,12 +322,12 @@ pub fn backward(grad: &Array, weight: &Array, up: &Array, inner: Inner) -> Resul
     run(&Backward { grad: grad.clone(), weight: weight.clone(), up: up.clone(), inner })
 }
 
-/// Computes a linear layer with the epilogue `finish`.
+/// Computes a linear layer with the epilogue `epilogue`.
 fn layer<T: Blas>(
     x: &Array,
     weight: &Array,
     bias: Option<&Array>,
-    finish: Epilogue<T>,
+    epilogue: Epilogue<T>,
 ) -> Result<Array> {
     let (x, weight) = (contiguous(x)?, contiguous(weight)?);
     let ((rows, inner), (out, _)) = (host::rows_and_width(&x), weight.dims2()?);
@@ -335,7 +335,7 @@ fn layer<T: Blas>(
     let bias = bias.map(contiguous).transpose()?;
     let bs = bias.as_ref().map(host::slice::<T>).transpose()?;
     let term = Term { k: inner, a: View::row_major(&xs, inner), b: View::transposed(&ws, inner) };
-    host::array(fresh((rows, out), term, bs.as_deref(), Some(finish))?, with_width(&x, out))
+    host::array(new_product((rows, out), term, bs.as_deref(), Some(epilogue))?, with_width(&x, out))
 }
 
 /// An epilogue that applies an activation in place.
@@ -345,7 +345,7 @@ fn in_place<T: Real>(kind: Activation) -> impl Fn(usize, usize, &mut [T]) + Sync
         for y in y.chunks_mut(CHUNK) {
             let mut x = [T::ZERO; CHUNK];
             x[..y.len()].copy_from_slice(y);
-            act(&x[..y.len()], as_fresh(y));
+            act(&x[..y.len()], as_uninit(y));
         }
     }
 }
@@ -410,8 +410,8 @@ fn backward_cpu<T: Blas>(
     };
     let term = Term { k: out, a: View::row_major(&gs, out), b: View::row_major(&ws, width) };
     let hidden = match inner {
-        Inner::Activation(kind) => fresh((rows, width), term, None, Some(&activation(kind)))?,
-        Inner::Glu(kind) => fresh((rows, width), term, None, Some(&gated(kind)))?,
+        Inner::Activation(kind) => new_product((rows, width), term, None, Some(&activation(kind)))?,
+        Inner::Glu(kind) => new_product((rows, width), term, None, Some(&gated(kind)))?,
     };
     // SAFETY: the epilogue was called for, and has written, every element.
     Ok((
@@ -421,7 +421,7 @@ fn backward_cpu<T: Blas>(
 }
 
 /// Reinterprets initialised numbers as uninitialised memory to write to.
-fn as_fresh<T: Real>(y: &mut [T]) -> &mut [MaybeUninit<T>] {
+fn as_uninit<T: Real>(y: &mut [T]) -> &mut [MaybeUninit<T>] {
     // SAFETY: `MaybeUninit<T>` has the layout of `T`, and the functions that get the slice only
     // write initialised numbers.
     unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast(), y.len()) }
@@ -485,13 +485,13 @@ impl<T: Real> OutputRows<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{normal, twins};
+    use crate::testing::{assert_matches_reference, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Hidden>(1e-5);
-        twins::<UpAndHidden>(1e-5);
-        twins::<Backward>(1e-5);
+    fn equals_the_reference() {
+        assert_matches_reference::<Hidden>(1e-5);
+        assert_matches_reference::<UpAndHidden>(1e-5);
+        assert_matches_reference::<Backward>(1e-5);
     }
 
     #[test]

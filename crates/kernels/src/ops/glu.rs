@@ -7,7 +7,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{full, part, rows_per_piece, written};
+use crate::host::parallel::{assume_init_mut, build_uninit, nth_chunk, rows_per_piece};
 use crate::host::{self, with_width, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::activation::{self, Activation, Functions};
@@ -163,16 +163,16 @@ fn forward_cpu<T: Real>(x: &Array, kind: Activation) -> Result<Array> {
     let xs: &[T] = &xs;
     let (count, act) = (rows_per_piece(half), kind.functions::<T>().value);
     let write = |piece: usize, y: &mut [MaybeUninit<T>]| {
-        let x = part(xs, piece, count * width);
+        let x = nth_chunk(xs, piece, count * width);
         for (y, x) in y.chunks_exact_mut(half.max(1)).zip(x.chunks_exact(width.max(1))) {
             let (a, b) = x.split_at(half);
             act(b, y);
             // SAFETY: `act` has written every element of `y`.
-            multiply(unsafe { full(y) }, a);
+            multiply(unsafe { assume_init_mut(y) }, a);
         }
     };
     // SAFETY: each piece consists of whole rows, and `write` writes every element of each row.
-    let y = unsafe { written(rows * half, count * half, write) }?;
+    let y = unsafe { build_uninit(rows * half, count * half, write) }?;
     host::array(y, with_width(&x, half))
 }
 
@@ -185,20 +185,20 @@ fn backward_cpu<T: Real>(x: &Array, grad: &Array, kind: Activation) -> Result<Ar
     let count = rows_per_piece(width);
     let functions = kind.functions::<T>();
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
-        let (x, g) = (part(xs, piece, count * width), part(gs, piece, count * half));
+        let (x, g) = (nth_chunk(xs, piece, count * width), nth_chunk(gs, piece, count * half));
         let mut row = vec![T::ZERO; half];
         for (r, dx) in dx.chunks_exact_mut(width.max(1)).enumerate() {
-            row.copy_from_slice(part(g, r, half));
+            row.copy_from_slice(nth_chunk(g, r, half));
             backward_row(
                 &functions,
-                part(x, r, width).split_at(half),
+                nth_chunk(x, r, width).split_at(half),
                 &mut row,
                 dx.split_at_mut(half),
             );
         }
     };
     // SAFETY: each piece consists of whole rows, and `backward_row` writes both halves of each row.
-    let dx = unsafe { written(rows * width, count * width, write) }?;
+    let dx = unsafe { build_uninit(rows * width, count * width, write) }?;
     host::array(dx, x.dims())
 }
 
@@ -214,7 +214,8 @@ pub(crate) fn backward_row<T: Real>(
     let mut through = [T::ZERO; CHUNK];
     let chunks = g.chunks_mut(CHUNK).zip(da.chunks_mut(CHUNK).zip(db.chunks_mut(CHUNK)));
     for (i, (g, (da, db))) in chunks.enumerate() {
-        let (a, b, through) = (part(a, i, CHUNK), part(b, i, CHUNK), &mut through[..g.len()]);
+        let (a, b, through) =
+            (nth_chunk(a, i, CHUNK), nth_chunk(b, i, CHUNK), &mut through[..g.len()]);
         through.copy_from_slice(g);
         multiply(through, a);
         (functions.both)(b, through, db);
@@ -239,7 +240,7 @@ fn multiply<T: Real>(y: &mut [T], by: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, normal, twins};
+    use crate::testing::{assert_matches_reference, gradcheck, normal};
 
     #[test]
     fn rows_without_halves_are_errors() {
@@ -250,16 +251,16 @@ mod tests {
     }
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Forward>(1e-6);
-        twins::<Backward>(1e-6);
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(1e-6);
+        assert_matches_reference::<Backward>(1e-6);
     }
 
     #[test]
     fn gradient_agrees_with_differences() {
         let (x, g) = (normal64(&[2, 3, 8], 1), normal64(&[2, 3, 4], 2));
         for kind in KINDS {
-            differences(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
+            gradcheck(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
         }
     }
 }

@@ -10,7 +10,9 @@
 use crate::array::HostArray;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{cleared, computed, part, rows_per_piece, written_beside, zeros};
+use crate::host::parallel::{
+    build_uninit_zip, build_zeroed, nth_chunk, rows_per_piece, zero_init, zeros,
+};
 use crate::host::simd::has_fma;
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -59,12 +61,12 @@ impl GruArgs {
         let (input, hidden) = (self.input.host()?, self.hidden.host()?);
         let last = self.state.rank() - 1;
         let dim = self.state.dims()[last];
-        let part = |x: &HostArray, gate: usize| narrow_on_host(x, last, gate * dim, dim);
+        let gate = |x: &HostArray, index: usize| narrow_on_host(x, last, index * dim, dim);
         let (reset, update) = (
-            sigmoid(&(part(input, 0)? + part(hidden, 0)?)?)?,
-            sigmoid(&(part(input, 1)? + part(hidden, 1)?)?)?,
+            sigmoid(&(gate(input, 0)? + gate(hidden, 0)?)?)?,
+            sigmoid(&(gate(input, 1)? + gate(hidden, 1)?)?)?,
         );
-        let new = (part(input, 2)? + (&reset * part(hidden, 2)?)?)?.tanh()?;
+        let new = (gate(input, 2)? + (&reset * gate(hidden, 2)?)?)?.tanh()?;
         Ok([reset, update, new])
     }
 }
@@ -194,10 +196,15 @@ fn forward_cpu<T: Real>(of: &GruArgs) -> Result<Array> {
         (host::slice::<T>(&input)?, host::slice::<T>(&hidden)?, host::slice::<T>(&state)?);
     let (i, h, s): (&[T], &[T], &[T]) = (&i, &h, &s);
     let count = rows_per_piece(dim);
-    let y = computed(s.len(), count * dim, |piece, y: &mut [T]| {
+    let y = build_zeroed(s.len(), count * dim, |piece, y: &mut [T]| {
         for (r, y) in y.chunks_exact_mut(dim.max(1)).enumerate() {
             let row = piece * count + r;
-            forward_row(part(i, row, 3 * dim), part(h, row, 3 * dim), part(s, row, dim), y);
+            forward_row(
+                nth_chunk(i, row, 3 * dim),
+                nth_chunk(h, row, 3 * dim),
+                nth_chunk(s, row, dim),
+                y,
+            );
         }
     })?;
     host::array(y, state.dims())
@@ -218,23 +225,23 @@ fn backward_cpu<T: Real>(of: &GruArgs, grad: &Array) -> Result<[Array; 3]> {
     let block = (count * dim).max(1);
     let others = dhidden.chunks_mut(3 * block).zip(dstate.chunks_mut(block)).collect();
     let write = |piece, di: &mut [MaybeUninit<T>], (dh, ds): (&mut [T], &mut [T])| {
-        let rows = cleared(di)
+        let rows = zero_init(di)
             .chunks_exact_mut(3 * dim)
             .zip(dh.chunks_exact_mut(3 * dim))
             .zip(ds.chunks_exact_mut(dim));
         for (r, ((di, dh), ds)) in rows.enumerate() {
             let row = piece * count + r;
             let inputs = [
-                part(i, row, 3 * dim),
-                part(h, row, 3 * dim),
-                part(s, row, dim),
-                part(g, row, dim),
+                nth_chunk(i, row, 3 * dim),
+                nth_chunk(h, row, 3 * dim),
+                nth_chunk(s, row, dim),
+                nth_chunk(g, row, dim),
             ];
             backward_row(inputs, di, dh, ds);
         }
     };
-    // SAFETY: `write` initialises its whole piece of the gradient of the input by `cleared`.
-    let dinput = unsafe { written_beside(i.len(), 3 * block, others, write) }?;
+    // SAFETY: `write` initialises its whole piece of the gradient of the input by `zero_init`.
+    let dinput = unsafe { build_uninit_zip(i.len(), 3 * block, others, write) }?;
     Ok([
         host::array(dinput, input.dims())?,
         host::array(dhidden, hidden.dims())?,
@@ -298,25 +305,25 @@ fn backward_row<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, twins};
+    use crate::testing::{assert_matches_reference, gradcheck};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Forward>(4e-6);
-        twins::<Backward>(1e-5);
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(4e-6);
+        assert_matches_reference::<Backward>(1e-5);
     }
 
     #[test]
     fn gradients_agree_with_differences() {
         let (of, grad) = inputs(&[2, 2], 3);
         let [input, hidden, state] = backward(&of, &grad).unwrap();
-        differences(&of.input, &grad, &input, |x| {
+        gradcheck(&of.input, &grad, &input, |x| {
             forward(&GruArgs { input: x.clone(), ..of.clone() }).unwrap()
         });
-        differences(&of.hidden, &grad, &hidden, |x| {
+        gradcheck(&of.hidden, &grad, &hidden, |x| {
             forward(&GruArgs { hidden: x.clone(), ..of.clone() }).unwrap()
         });
-        differences(&of.state, &grad, &state, |x| {
+        gradcheck(&of.state, &grad, &state, |x| {
             forward(&GruArgs { state: x.clone(), ..of.clone() }).unwrap()
         });
     }

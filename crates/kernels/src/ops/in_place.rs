@@ -4,7 +4,7 @@
 use crate::array::HostResult;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{each, part, PIECE};
+use crate::host::parallel::{for_each, nth_chunk, PIECE};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout;
@@ -79,8 +79,8 @@ fn add_cpu<T: Real>(sum: &Array, more: &Array) -> Result<()> {
     let xs = host::slice::<T>(&more)?;
     let xs: &[T] = &xs;
     change::<T>(sum, xs.len(), |sum| {
-        each(sum.chunks_mut(PIECE).collect(), |i, sum| {
-            sum.iter_mut().zip(part(xs, i, PIECE)).for_each(|(s, x)| *s += *x);
+        for_each(sum.chunks_mut(PIECE).collect(), |i, sum| {
+            sum.iter_mut().zip(nth_chunk(xs, i, PIECE)).for_each(|(s, x)| *s += *x);
         });
         Ok(())
     })
@@ -131,7 +131,7 @@ impl<F: FnMut(&mut CpuStorage) -> HostResult<()>> InplaceOp1 for InPlace<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{assert_close, normal};
 
     #[test]
     fn sums_change_and_keep_their_place() {
@@ -143,7 +143,7 @@ mod tests {
                 assert!(is_possible(&[&sum, &more]));
                 let want = crate::ops::elementwise::add(&sum, &more).unwrap();
                 add(&sum, &more).unwrap();
-                close(&sum, &want, 1e-6);
+                assert_close(&sum, &want, 1e-6);
             }
         }
     }
@@ -161,6 +161,6 @@ mod tests {
         assert!(add(&half, &half).is_err());
         // A view of a part of a storage is refused.
         assert!(add(&layout::narrow(&sum, 0, 0, 2).unwrap(), &normal(&[2], 2)).is_err());
-        close(&sum, &before, 0.0);
+        assert_close(&sum, &before, 0.0);
     }
 }

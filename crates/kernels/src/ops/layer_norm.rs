@@ -7,7 +7,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{part, rows_per_piece, written, written_with};
+use crate::host::parallel::{build_uninit, build_uninit_map, nth_chunk, rows_per_piece};
 use crate::host::simd::{sum_by, sum_by2, write_sum};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -208,7 +208,9 @@ fn forward_cpu<T: Real>(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Re
     // SAFETY: each piece consists of whole rows, and `forward_rows` writes every element of each
     // row.
     let y = unsafe {
-        written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), ws, bs, eps, y))
+        build_uninit(xs.len(), block, |piece, y| {
+            forward_rows(nth_chunk(xs, piece, block), ws, bs, eps, y)
+        })
     }?;
     host::array(y, x.dims())
 }
@@ -252,11 +254,11 @@ fn backward_cpu<T: Real>(
     let block = rows_per_piece(width) * width;
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
-        let past = past.map(|past| part(past, piece, block));
+        let past = past.map(|past| nth_chunk(past, piece, block));
         backward_rows(
-            part(xs, piece, block),
+            nth_chunk(xs, piece, block),
             ws,
-            (part(gs, piece, block), past),
+            (nth_chunk(gs, piece, block), past),
             eps,
             dx,
             (&mut dw, &mut db),
@@ -265,7 +267,7 @@ fn backward_cpu<T: Real>(
     };
     // SAFETY: each piece consists of whole rows, and `backward_rows` writes every element of each
     // row.
-    let (dx, partial) = unsafe { written_with(xs.len(), block, write) }?;
+    let (dx, partial) = unsafe { build_uninit_map(xs.len(), block, write) }?;
     let (dw, db) = partial.into_iter().unzip();
     Ok(Gradients {
         x: host::array(dx, x.dims())?,
@@ -308,19 +310,19 @@ fn backward_rows<T: Real>(
             .iter()
             .zip(&hat)
             .map(|(weighted, hat)| (*weighted - offset - *hat * along) * scale);
-        write_sum(dx, values, past.map(|past| part(past, row, width)));
+        write_sum(dx, values, past.map(|past| nth_chunk(past, row, width)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, f64s, normal, twins};
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Forward>(1e-5);
-        twins::<Backward>(1e-4);
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(1e-5);
+        assert_matches_reference::<Backward>(1e-4);
     }
 
     #[test]
@@ -343,7 +345,7 @@ mod tests {
             f64s(&normal(&[2, 7], 4)),
         );
         let got = backward(&x, &w, &g, None, 1e-5).unwrap();
-        differences(&x, &g, &got.x, |x| forward(x, &w, &b, 1e-5).unwrap());
-        differences(&w, &g, &got.weight, |w| forward(&x, w, &b, 1e-5).unwrap());
+        gradcheck(&x, &g, &got.x, |x| forward(x, &w, &b, 1e-5).unwrap());
+        gradcheck(&w, &g, &got.weight, |w| forward(&x, w, &b, 1e-5).unwrap());
     }
 }

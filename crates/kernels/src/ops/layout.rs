@@ -9,7 +9,7 @@ use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{computed, rows_per_piece};
+use crate::host::parallel::{build_zeroed, rows_per_piece};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
 use crate::{Array, DType, Device, Element, Result, Shape};
@@ -171,7 +171,7 @@ fn copied<T: Blas>(x: &Array) -> Result<Array> {
     let source: &[T] = &source;
     let count = rows_per_piece(width);
     let transposed = step > 1 && strides[..outer].last() == Some(&1);
-    let y = computed(x.elem_count(), count * width, |piece, mut y: &mut [T]| {
+    let y = build_zeroed(x.elem_count(), count * width, |piece, mut y: &mut [T]| {
         let mut cursor = RowCursor::new(&dims[..outer], &strides[..outer], piece * count);
         while !y.is_empty() {
             let from = &source[start + cursor.offset..];
@@ -252,11 +252,11 @@ pub fn bytes<T: Element, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::twins;
+    use crate::testing::assert_matches_reference;
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Contiguous>(0.0);
+    fn equals_the_reference() {
+        assert_matches_reference::<Contiguous>(0.0);
         assert!(Contiguous::cases().iter().all(|case| run(case).unwrap().is_contiguous()));
     }
 }

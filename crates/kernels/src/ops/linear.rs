@@ -5,7 +5,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::product::{fresh, fresh_all, fresh_sum};
+use crate::host::gemm::product::{new_product, new_products, new_sum_of_products};
 use crate::host::gemm::view::{Term, View};
 use crate::host::gemv::layers;
 use crate::host::{self, with_width};
@@ -314,7 +314,7 @@ fn forward_cpu<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>) -> Resu
         return host::array(y, with_width(&x, out));
     }
     let term = Term { k: inner, a: View::row_major(&xs, inner), b: View::transposed(&ws, inner) };
-    let y = fresh((rows, out), term, bs.as_deref(), None)?;
+    let y = new_product((rows, out), term, bs.as_deref(), None)?;
     host::array(y, with_width(&x, out))
 }
 
@@ -339,7 +339,7 @@ fn many_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
             )
         })
         .collect();
-    fresh_all(&products)?
+    new_products(&products)?
         .into_iter()
         .zip(&weights)
         .map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?)))
@@ -395,7 +395,7 @@ fn grad_input_cpu<T: Blas>(layers: &[(Array, Array)]) -> Result<Array> {
             Term { k, a: View::row_major(g, k), b: View::row_major(w, inner) }
         })
         .collect();
-    host::array(fresh_sum((rows, inner), &terms)?, with_width(first, inner))
+    host::array(new_sum_of_products((rows, inner), &terms)?, with_width(first, inner))
 }
 
 fn grad_weight_cpu<T: Blas>(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
@@ -415,7 +415,7 @@ fn grad_weight_cpu<T: Blas>(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
             )
         })
         .collect();
-    fresh_all(&products)?
+    new_products(&products)?
         .into_iter()
         .zip(&outs)
         .map(|(d, out)| host::array(d, (*out, inner)))
@@ -431,23 +431,27 @@ pub fn grad_bias(grad: &Array) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal, twins};
+    use crate::testing::{assert_close, assert_matches_reference, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Forward>(1e-5);
-        twins::<ForwardAll>(1e-5);
-        twins::<GradInput>(1e-5);
-        twins::<GradWeight>(1e-5);
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(1e-5);
+        assert_matches_reference::<ForwardAll>(1e-5);
+        assert_matches_reference::<GradInput>(1e-5);
+        assert_matches_reference::<GradWeight>(1e-5);
     }
 
     #[test]
     fn gradients_of_one_layer_are_those_of_several() {
         let (x, w, g) = (normal(&[2, 3, 5], 1), normal(&[7, 5], 2), normal(&[2, 3, 7], 3));
         let all = grad_weight_all(std::slice::from_ref(&g), &x).unwrap();
-        close(&grad_weight(&g, &x).unwrap(), &all[0], 1e-5);
-        close(&grad_input(&g, &w).unwrap(), &grad_input_all(&[(g.clone(), w)]).unwrap(), 1e-5);
-        close(
+        assert_close(&grad_weight(&g, &x).unwrap(), &all[0], 1e-5);
+        assert_close(
+            &grad_input(&g, &w).unwrap(),
+            &grad_input_all(&[(g.clone(), w)]).unwrap(),
+            1e-5,
+        );
+        assert_close(
             &grad_bias(&g).unwrap(),
             &reduce::sum(&g, &[0, 1]).unwrap().reshape(7).unwrap(),
             1e-5,

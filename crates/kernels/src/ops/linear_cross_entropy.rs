@@ -12,9 +12,9 @@ use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host;
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::product::{fresh, product};
+use crate::host::gemm::product::{new_product, product_into};
 use crate::host::gemm::view::{Init, Term, View};
-use crate::host::parallel::{for_product, map_pieces, part, rows_per_piece, zeros};
+use crate::host::parallel::{map_pieces, nth_chunk, product_parallelism, rows_per_piece, zeros};
 use crate::host::simd::{has_fma, max, sum_by};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::cross_entropy::{self, classes};
@@ -200,13 +200,13 @@ fn forward_cpu<T: Blas>(of: &LossArgs, wanted: Wanted) -> Result<(Array, Gradien
     let mut loss = 0.0;
     let size = block_rows(rows, width);
     for (block, classes) in classes.chunks(size).enumerate() {
-        let x = part(&xs, block, size * inner);
+        let x = nth_chunk(&xs, block, size * inner);
         let term = Term { k: inner, a: View::row_major(x, inner), b: View::transposed(&ws, inner) };
-        let mut logits = fresh((classes.len(), width), term, bs.as_deref(), None)?;
+        let mut logits = new_product((classes.len(), width), term, bs.as_deref(), None)?;
         let factor = wanted.any().then(|| T::of(1.0 / count));
         let together = rows_per_piece(width);
         let losses = map_pieces(&mut logits, together * width, |piece, logits| {
-            let rows = logits.chunks_exact_mut(width).zip(part(classes, piece, together));
+            let rows = logits.chunks_exact_mut(width).zip(nth_chunk(classes, piece, together));
             rows.map(|(row, class)| row_loss(row, *class, factor)).sum::<f64>()
         });
         loss += losses.into_iter().sum::<f64>();
@@ -227,7 +227,7 @@ fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> 
     match (class, factor) {
         (Some(class), None) => {
             let wanted = row[class];
-            (cross_entropy::log_sum_exp(row) - wanted).wide()
+            (cross_entropy::log_sum_exp(row) - wanted).as_f64()
         }
         (Some(class), Some(factor)) => loss_and_gradient(row, class, factor),
         (None, Some(_)) => {
@@ -253,7 +253,7 @@ fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
         *x *= scale;
     }
     row[class] -= factor;
-    (sum.ln() + top - wanted).wide()
+    (sum.ln() + top - wanted).as_f64()
 }
 
 /// The gradients accumulated so far; empty where not requested.
@@ -284,15 +284,15 @@ impl<T: Blas> Sums<T> {
         (x, weight): (&[T], &[T]),
     ) -> Result<()> {
         let (width, inner) = (grad.len() / count, x.len() / count);
-        let threads = for_product(count, width, inner);
+        let threads = product_parallelism(count, width, inner);
         if self.wanted.x {
             let dx = &mut self.x[first * inner..][..count * inner];
             let (a, b) = (View::row_major(grad, width), View::row_major(weight, inner));
-            product(dx, inner, (count, inner, width), a, b, T::ONE, Init::Zero, threads);
+            product_into(dx, inner, (count, inner, width), a, b, T::ONE, Init::Zero, threads);
         }
         if self.wanted.weight {
             let (a, b) = (View::transposed(grad, width), View::row_major(x, inner));
-            product(
+            product_into(
                 &mut self.weight,
                 inner,
                 (width, inner, count),
@@ -323,7 +323,7 @@ impl<T: Blas> Sums<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, f64s, normal, twins, values};
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal, values};
     use crate::Device;
 
     const ALL: Wanted = Wanted { x: true, weight: true, bias: true };
@@ -333,8 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Forward>(1e-5);
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(1e-5);
     }
 
     #[test]
@@ -348,9 +348,9 @@ mod tests {
             forward(&of, ALL).unwrap()
         };
         let got = loss(&x, &weight, &bias).1;
-        differences(&x, &one, &got.x.unwrap(), |x| loss(x, &weight, &bias).0);
-        differences(&weight, &one, &got.weight.unwrap(), |weight| loss(&x, weight, &bias).0);
-        differences(&bias, &one, &got.bias.unwrap(), |bias| loss(&x, &weight, bias).0);
+        gradcheck(&x, &one, &got.x.unwrap(), |x| loss(x, &weight, &bias).0);
+        gradcheck(&weight, &one, &got.weight.unwrap(), |weight| loss(&x, weight, &bias).0);
+        gradcheck(&bias, &one, &got.bias.unwrap(), |bias| loss(&x, &weight, bias).0);
     }
 
     #[test]

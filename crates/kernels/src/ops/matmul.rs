@@ -6,9 +6,9 @@
 
 use crate::array::{HostArray, HostResult};
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::product::write;
+use crate::host::gemm::product::write_product;
 use crate::host::gemm::view::{Init, View};
-use crate::host::parallel::{for_product, multiplications, pieces, threads};
+use crate::host::parallel::{for_each_piece, multiplications, product_parallelism, threads};
 use crate::host::{self, Real, Slice};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
@@ -156,26 +156,26 @@ fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
     let (ls, rs): (&[T], &[T]) = (&lhs.storage, &rhs.storage);
     let count = dims.iter().product();
     let mut y = alloc::with_capacity::<T>(count)?;
-    let fresh = &mut y.spare_capacity_mut()[..count];
+    let uninit = &mut y.spare_capacity_mut()[..count];
     let multiply = |i: usize, out: &mut [MaybeUninit<T>], threads: Parallelism| {
         let l = View { data: &ls[lhs.offsets[i]..], row: lhs.row, column: lhs.column };
         let r = View { data: &rs[rhs.offsets[i]..], row: rhs.row, column: rhs.column };
         // SAFETY: with `Init::Zero` the product does not read `out`, which is uninitialised.
-        unsafe { write(out, n, (m, n, k), l, r, T::of(alpha), Init::Zero, threads) };
+        unsafe { write_product(out, n, (m, n, k), l, r, T::of(alpha), Init::Zero, threads) };
     };
     let matrices = lhs.offsets.len();
     if m * n > 0 && matrices >= threads() && matrices > 1 {
         // Each thread computes whole matrices, so that no thread waits for others within a small
         // product.
         let together = (SMALL / multiplications(&[m, n, k.max(1)])).max(1) as usize;
-        pieces(fresh, together * m * n, |piece, y| {
+        for_each_piece(uninit, together * m * n, |piece, y| {
             for (i, out) in y.chunks_mut(m * n).enumerate() {
                 multiply(piece * together + i, out, Parallelism::None);
             }
         });
     } else if m * n > 0 {
-        for (i, out) in fresh.chunks_mut(m * n).enumerate() {
-            multiply(i, out, for_product(m, n, k));
+        for (i, out) in uninit.chunks_mut(m * n).enumerate() {
+            multiply(i, out, product_parallelism(m, n, k));
         }
     }
     // SAFETY: every matrix of the batch was written, and together they consist of `count` numbers.
@@ -189,11 +189,11 @@ const SMALL: u64 = 64 * 64 * 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{normal, twins};
+    use crate::testing::{assert_matches_reference, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<MatMul>(1e-5);
+    fn equals_the_reference() {
+        assert_matches_reference::<MatMul>(1e-5);
     }
 
     #[test]

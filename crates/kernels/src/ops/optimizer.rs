@@ -3,7 +3,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{each, map, part, PIECE};
+use crate::host::parallel::{for_each, map, nth_chunk, PIECE};
 use crate::host::{self, Real, Slice};
 use crate::kernel::{arrays, no_cuda, run, Arrays, Kernel};
 use crate::memory::alloc;
@@ -344,10 +344,16 @@ fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
         let mut kept: Vec<_> = kept.into_iter().map(|values| values.chunks_mut(PIECE)).collect();
         for (i, new) in news.enumerate() {
             let kept = kept.iter_mut().filter_map(Iterator::next).collect();
-            pieces.push(Piece { new, kept, w: part(w, i, PIECE), g: part(g, i, PIECE), of });
+            pieces.push(Piece {
+                new,
+                kept,
+                w: nth_chunk(w, i, PIECE),
+                g: nth_chunk(g, i, PIECE),
+                of,
+            });
         }
     }
-    each(pieces, |_, piece| piece.write());
+    for_each(pieces, |_, piece| piece.write());
     let news = rooms.into_iter().zip(updates).map(|(mut new, of)| {
         // SAFETY: the pieces cover the whole capacity in use, and each piece has written all of its
         // numbers.
@@ -470,7 +476,10 @@ fn squares_cpu<T: Real>(all: &[Array]) -> Result<f64> {
     // Rows of 1024 elements are summed in the type of the array, their sums in f64: the norm of
     // many small numbers stays accurate.
     let squares = |piece: &[T]| {
-        piece.chunks(1024).map(|row| crate::host::simd::sum_by(row, |v| v * v).wide()).sum::<f64>()
+        piece
+            .chunks(1024)
+            .map(|row| crate::host::simd::sum_by(row, |v| v * v).as_f64())
+            .sum::<f64>()
     };
     Ok(map(pieces.len(), 1, |i| squares(pieces[i])).iter().sum())
 }
@@ -478,7 +487,7 @@ fn squares_cpu<T: Real>(all: &[Array]) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, f64s, normal, twins, values};
+    use crate::testing::{assert_close, assert_matches_reference, f64s, normal, values};
 
     fn adam(decoupled: bool) -> Adam {
         Adam { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, decoupled, step: 3 }
@@ -515,8 +524,8 @@ mod tests {
     }
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Apart>(1e-5);
+    fn equals_the_reference() {
+        assert_matches_reference::<Apart>(1e-5);
     }
 
     #[test]
@@ -554,9 +563,9 @@ mod tests {
             for ((got, of), (weight, step)) in
                 update_all(&updates).unwrap().iter().zip(&updates).zip(&want)
             {
-                close(got, weight, 1e-5);
+                assert_close(got, weight, 1e-5);
                 let kept = of.step.kept().into_iter().zip(step.kept());
-                kept.for_each(|(got, want)| close(got, want, 1e-6));
+                kept.for_each(|(got, want)| assert_close(got, want, 1e-6));
             }
         }
         assert!(update_all(&[]).unwrap().is_empty());
@@ -575,7 +584,7 @@ mod tests {
             let message = update_all(&[of(array(2), kept.clone()), wrong]).unwrap_err().to_string();
             assert!(message.contains("[2]"), "{message}");
         }
-        close(&kept, &normal(&[4], 3), 0.0);
+        assert_close(&kept, &normal(&[4], 3), 0.0);
         let half = normal(&[2], 1).to_dtype(DType::F16).unwrap();
         let step = Step::Sgd { settings: sgd(), buffer: None };
         let of = Update { weight: half.clone(), grad: half, factor: 1.0, step };

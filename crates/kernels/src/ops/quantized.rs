@@ -9,12 +9,12 @@
 //! separate arrays, so that both can be loaded as SIMD vectors.
 
 use crate::error::bail;
-use crate::host::gemm::product::product;
+use crate::host::gemm::product::product_into;
 use crate::host::gemm::view::{Init, View};
 use crate::host::gemv::kernel::{gemv_f32, prefetch, StridedRows};
-use crate::host::gemv::layers::shared;
+use crate::host::gemv::layers::parallel_products;
 use crate::host::parallel::{
-    for_product, map, map_pieces, part, pieces, rows_per_piece, zeros, PIECE,
+    for_each_piece, map, map_pieces, nth_chunk, product_parallelism, rows_per_piece, zeros, PIECE,
 };
 use crate::host::with_width;
 use crate::memory::alloc;
@@ -128,7 +128,7 @@ pub fn check(weight: &Array, format: Format) -> Result<()> {
     let ws: &[f32] = &ws;
     let within = |w: f32| w.abs() <= most;
     let all = map(ws.len().div_ceil(PIECE), 1, |i| {
-        part(ws, i, PIECE).iter().fold(true, |all, w| all & within(*w))
+        nth_chunk(ws, i, PIECE).iter().fold(true, |all, w| all & within(*w))
     });
     if all.into_iter().all(|within| within) {
         return Ok(());
@@ -159,23 +159,24 @@ impl Packed {
         let numbers = match format {
             Format::Q8_0 => {
                 let mut quants = vec![0; ws.len()];
-                let scales =
-                    map_pieces(&mut quants, PIECE, |i, quants| pack_q8(part(ws, i, PIECE), quants));
+                let scales = map_pieces(&mut quants, PIECE, |i, quants| {
+                    pack_q8(nth_chunk(ws, i, PIECE), quants)
+                });
                 Numbers::Q8 { quants, scales: scales.concat() }
             }
             Format::Q4_0 => {
                 let mut quants = vec![0; ws.len() / 2];
                 let scales = map_pieces(&mut quants, PIECE / 2, |i, quants| {
-                    pack_q4(part(ws, i, PIECE), quants)
+                    pack_q4(nth_chunk(ws, i, PIECE), quants)
                 });
                 Numbers::Q4 { quants, scales: scales.concat() }
             }
             Format::Bf16 => {
                 let mut halves = vec![0; ws.len()];
-                pieces(&mut halves, PIECE, |i, halves| {
+                for_each_piece(&mut halves, PIECE, |i, halves| {
                     halves
                         .iter_mut()
-                        .zip(part(ws, i, PIECE))
+                        .zip(nth_chunk(ws, i, PIECE))
                         .for_each(|(h, w)| *h = bf16::from_f32(*w).to_bits());
                 });
                 Numbers::Bf16(halves)
@@ -199,7 +200,7 @@ impl Packed {
     /// Dequantises the rows from `first` on into `out`, on several threads.
     fn write_all(&self, first: usize, out: &mut [f32]) {
         let rows = rows_per_piece(self.width);
-        pieces(out, rows * self.width, |i, out| self.write(first + i * rows, out));
+        for_each_piece(out, rows * self.width, |i, out| self.write(first + i * rows, out));
     }
 
     /// Dequantises the rows from `first` on into `out`.
@@ -237,8 +238,10 @@ pub fn forward(x: &Array, weight: &Packed, bias: Option<&Array>) -> Result<Array
     let bs = bias.as_ref().map(host::slice::<f32>).transpose()?;
     let (m, n, k) = (xs.len() / weight.width, weight.rows, weight.width);
     let y = if is_few(m) && n > 0 {
-        shared(&[(n, bs.as_deref())], (m, k), |_, first, y| weight.products(&xs, first, y))?
-            .swap_remove(0)
+        parallel_products(&[(n, bs.as_deref())], (m, k), |_, first, y| {
+            weight.products(&xs, first, y)
+        })?
+        .swap_remove(0)
     } else {
         many_rows(&xs, weight, bs.as_deref())?
     };
@@ -256,7 +259,7 @@ pub fn forward_all(x: &Array, weights: &[&Packed]) -> Result<Vec<Array>> {
     let x = contiguous(x)?;
     let xs = host::slice::<f32>(&x)?;
     let sizes: Vec<_> = weights.iter().map(|weight| (weight.rows, None)).collect();
-    let all = shared(&sizes, (m, k), |i, first, y| weights[i].products(&xs, first, y))?;
+    let all = parallel_products(&sizes, (m, k), |i, first, y| weights[i].products(&xs, first, y))?;
     all.into_iter()
         .zip(weights)
         .map(|(y, weight)| host::array(y, with_width(&x, weight.rows)))
@@ -283,22 +286,22 @@ fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f3
         let count = at_once.min(n - first);
         let rows = &mut scratch[..count * k];
         weight.write_all(first, rows);
-        let start = bias.map_or(Init::Zero, |bias| Init::Bias(&bias[first..first + count]));
+        let init = bias.map_or(Init::Zero, |bias| Init::Bias(&bias[first..first + count]));
         let out = if at_once < n { &mut columns[..m * count] } else { &mut y };
-        product(
+        product_into(
             out,
             count,
             (m, count, k),
             View::row_major(xs, k),
             View::transposed(rows, k),
             1.0,
-            start,
-            for_product(m, count, k),
+            init,
+            product_parallelism(m, count, k),
         );
         if at_once < n {
             let (columns, height) = (&columns[..m * count], rows_per_piece(n));
-            pieces(&mut y, height * n, |i, y| {
-                let columns = part(columns, i, height * count).chunks_exact(count);
+            for_each_piece(&mut y, height * n, |i, y| {
+                let columns = nth_chunk(columns, i, height * count).chunks_exact(count);
                 for (y, columns) in y.chunks_exact_mut(n).zip(columns) {
                     y[first..first + count].copy_from_slice(columns);
                 }
@@ -418,7 +421,7 @@ fn unpack_bf16(halves: &[u16], out: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::ops::linear;
-    use crate::testing::{close, normal, values};
+    use crate::testing::{assert_close, normal, values};
     use crate::Device;
     use candle_core::quantized::{GgmlDType, QTensor};
 
@@ -505,15 +508,15 @@ mod tests {
                 let plain = w.values().unwrap();
                 let want = linear::forward(&x, &plain, None).unwrap();
                 let got = forward(&x, &w, None).unwrap();
-                close(&got, &want, 1e-5);
+                assert_close(&got, &want, 1e-5);
                 if m * n > 0 {
                     let want = linear::forward(&x, &plain, Some(&b)).unwrap();
-                    close(&forward(&x, &w, Some(&b)).unwrap(), &want, 1e-5);
+                    assert_close(&forward(&x, &w, Some(&b)).unwrap(), &want, 1e-5);
                 }
                 let other = packed(5, k, format);
                 let both = forward_all(&x, &[&w, &other]).unwrap();
                 assert_eq!(values(&both[0]), values(&got));
-                close(
+                assert_close(
                     &both[1],
                     &linear::forward(&x, &other.values().unwrap(), None).unwrap(),
                     1e-5,
@@ -535,7 +538,7 @@ mod tests {
         );
         let w = Packed::new(&weight, Format::Bf16).unwrap();
         let want = linear::forward(&x, &w.values().unwrap(), None).unwrap();
-        close(&forward(&x, &w, None).unwrap(), &want, 1e-5);
+        assert_close(&forward(&x, &w, None).unwrap(), &want, 1e-5);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{computed, map, part, rows_per_piece, PIECE};
+use crate::host::parallel::{build_zeroed, map, nth_chunk, rows_per_piece, PIECE};
 use crate::host::simd::sum_by;
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -166,13 +166,13 @@ fn whole<T: Whole>(x: &Array, axes: &[usize]) -> Result<Array> {
 /// Integer types that can be summed.
 trait Whole: Element {
     /// Converts the number to i64.
-    fn wide(self) -> i64;
+    fn to_i64(self) -> i64;
 }
 
 macro_rules! whole_types {
     ($($type:ty),*) => { $(impl Whole for $type {
         #[inline(always)]
-        fn wide(self) -> i64 {
+        fn to_i64(self) -> i64 {
             self as i64
         }
     })* };
@@ -182,12 +182,13 @@ whole_types!(u8, u32, i64);
 /// Sums integers of shape (outer, count, inner) over the middle axis.
 fn whole_along<T: Whole>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Vec<i64> {
     let sum = |i: usize| {
-        let (block, column) = (part(xs, i / inner, count * inner), i % inner);
-        block.iter().skip(column).step_by(inner).fold(0i64, |sum, x| sum.wrapping_add(x.wide()))
+        let (block, column) = (nth_chunk(xs, i / inner, count * inner), i % inner);
+        block.iter().skip(column).step_by(inner).fold(0i64, |sum, x| sum.wrapping_add(x.to_i64()))
     };
     if inner == 1 {
-        let row =
-            |i: usize| part(xs, i, count).iter().fold(0i64, |sum, x| sum.wrapping_add(x.wide()));
+        let row = |i: usize| {
+            nth_chunk(xs, i, count).iter().fold(0i64, |sum, x| sum.wrapping_add(x.to_i64()))
+        };
         return map(outer, rows_per_piece(count), row);
     }
     map(outer * inner, rows_per_piece(count), sum)
@@ -197,17 +198,17 @@ fn whole_along<T: Whole>(xs: &[T], (outer, count, inner): (usize, usize, usize))
 fn along<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Result<Vec<T>> {
     alloc::check(&[outer, inner], T::DTYPE)?;
     if inner == 1 {
-        let sums = map(outer, rows_per_piece(count), |row| of_row(part(xs, row, count)));
+        let sums = map(outer, rows_per_piece(count), |row| of_row(nth_chunk(xs, row, count)));
         return Ok(sums);
     }
     if outer == 1 && inner < PIECE {
         return Ok(column_sums_of(xs, inner));
     }
     let size = (PIECE / count.max(1)).max(64);
-    computed(outer * inner, size, |piece, mut sums: &mut [T]| {
+    build_zeroed(outer * inner, size, |piece, mut sums: &mut [T]| {
         let mut at = piece * size;
         while !sums.is_empty() {
-            let (block, first) = (part(xs, at / inner, count * inner), at % inner);
+            let (block, first) = (nth_chunk(xs, at / inner, count * inner), at % inner);
             let (now, rest) = sums.split_at_mut(sums.len().min(inner - first));
             block.chunks_exact(inner).for_each(|row| add_assign(now, &row[first..][..now.len()]));
             at += now.len();
@@ -223,7 +224,7 @@ fn of_row<T: Real>(row: &[T]) -> T {
     if row.len() <= FEW {
         return sum_by(row, |x| x);
     }
-    of_row(&map(row.len().div_ceil(FEW), PIECE / FEW, |i| sum_by(part(row, i, FEW), |x| x)))
+    of_row(&map(row.len().div_ceil(FEW), PIECE / FEW, |i| sum_by(nth_chunk(row, i, FEW), |x| x)))
 }
 
 /// Sums rows of `width` numbers over the rows.
@@ -233,7 +234,7 @@ pub(crate) fn column_sums_of<T: Real>(rows: &[T], width: usize) -> Vec<T> {
     let block = rows_per_piece(width) * width;
     let sum = |piece: usize| {
         let mut sum = vec![T::ZERO; width];
-        part(rows, piece, block)
+        nth_chunk(rows, piece, block)
             .chunks_exact(width.max(1))
             .for_each(|row| add_assign(&mut sum, row));
         sum
@@ -256,11 +257,11 @@ pub(crate) fn add_assign<T: Real>(sum: &mut [T], xs: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal, twins};
+    use crate::testing::{assert_close, assert_matches_reference, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Sum>(1e-4);
+    fn equals_the_reference() {
+        assert_matches_reference::<Sum>(1e-4);
         assert!(sum(&normal(&[40, 30], 3), &[2]).is_err());
     }
 
@@ -297,7 +298,7 @@ mod tests {
         for dtype in [DType::F16, DType::BF16] {
             let x = Array::ones((4096, 3), dtype, &crate::Device::Cpu).unwrap();
             for x in [x.clone(), x.t().unwrap().copy().unwrap().t().unwrap()] {
-                close(&sum(&x, &[0]).unwrap(), &reference(&x, &[0]).unwrap(), 0.0);
+                assert_close(&sum(&x, &[0]).unwrap(), &reference(&x, &[0]).unwrap(), 0.0);
                 assert_eq!(crate::testing::values(&sum(&x, &[0]).unwrap()), [4096.0; 3]);
                 assert_eq!(sum(&x, &[0]).unwrap().dtype(), dtype);
             }

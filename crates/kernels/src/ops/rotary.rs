@@ -8,7 +8,7 @@
 use crate::array::HostArray;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{part, rows_per_piece, written};
+use crate::host::parallel::{build_uninit, nth_chunk, rows_per_piece};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::{contiguous, narrow_on_host};
@@ -111,13 +111,13 @@ fn rotate_cpu<T: Real>(x: &Array, cos: &Array, sin: &Array, direction: Direction
     let write = |piece: usize, y: &mut [MaybeUninit<T>]| {
         for (r, y) in y.chunks_exact_mut(width).enumerate() {
             let row = piece * count + r;
-            let (cos, sin) = (part(cs, row % n, half), part(ss, row % n, half));
-            rotate_position(part(xs, row, width), y, dim, (cos, sin), sign);
+            let (cos, sin) = (nth_chunk(cs, row % n, half), nth_chunk(ss, row % n, half));
+            rotate_position(nth_chunk(xs, row, width), y, dim, (cos, sin), sign);
         }
     };
     // SAFETY: each piece consists of whole positions, and `rotate_position` writes every element of
     // each position.
-    let y = unsafe { written(xs.len(), count * width, write) }?;
+    let y = unsafe { build_uninit(xs.len(), count * width, write) }?;
     host::array(y, x.dims())
 }
 
@@ -150,11 +150,11 @@ fn rotate_position<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, f64s, normal, twins};
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Rotate>(1e-6);
+    fn equals_the_reference() {
+        assert_matches_reference::<Rotate>(1e-6);
         let (x, table) = (normal64(&[2, 5, 3, 10], 1), normal64(&[5, 4], 3));
         assert!(rotate(&x, &normal64(&[4, 4], 2), &table, Direction::Forward).is_err());
     }
@@ -164,6 +164,6 @@ mod tests {
         let (x, g) = (f64s(&normal(&[1, 3, 2, 6], 1)), f64s(&normal(&[1, 3, 2, 6], 2)));
         let (cos, sin) = (f64s(&normal(&[3, 2], 3)), f64s(&normal(&[3, 2], 4)));
         let dx = rotate(&g, &cos, &sin, Direction::Transposed).unwrap();
-        differences(&x, &g, &dx, |x| rotate(x, &cos, &sin, Direction::Forward).unwrap());
+        gradcheck(&x, &g, &dx, |x| rotate(x, &cos, &sin, Direction::Forward).unwrap());
     }
 }

@@ -8,7 +8,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{part, rows_per_piece, written, written_with};
+use crate::host::parallel::{build_uninit, build_uninit_map, nth_chunk, rows_per_piece};
 use crate::host::simd::{sum_by, sum_by2, write_sum};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -205,7 +205,7 @@ pub fn backward(
 
 /// The gain of each feature; 1 if there is none.
 fn gains<T: Real>(gain: Option<&Array>, width: usize) -> Result<Vec<T>> {
-    gain.map_or_else(|| Ok(vec![T::ONE; width]), host::vector::<T>)
+    gain.map_or_else(|| Ok(vec![T::ONE; width]), host::to_vec::<T>)
 }
 
 /// CPU kernel of [`forward`].
@@ -219,7 +219,9 @@ fn forward_cpu<T: Real>(x: &Array, gain: Option<&Array>, s: Scale) -> Result<Arr
     // SAFETY: each piece consists of whole rows, and `forward_rows` writes every element of each
     // row.
     let y = unsafe {
-        written(xs.len(), block, |piece, y| forward_rows(part(xs, piece, block), &gain, s, y))
+        build_uninit(xs.len(), block, |piece, y| {
+            forward_rows(nth_chunk(xs, piece, block), &gain, s, y)
+        })
     }?;
     host::array(y, x.dims())
 }
@@ -267,11 +269,11 @@ fn backward_cpu<T: Real>(
     let block = rows_per_piece(width) * width;
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let mut dgain = vec![T::ZERO; width];
-        let past = past.map(|past| part(past, piece, block));
+        let past = past.map(|past| nth_chunk(past, piece, block));
         backward_rows(
-            part(xs, piece, block),
+            nth_chunk(xs, piece, block),
             &gain_values,
-            (part(gs, piece, block), past),
+            (nth_chunk(gs, piece, block), past),
             s,
             dx,
             &mut dgain,
@@ -280,7 +282,7 @@ fn backward_cpu<T: Real>(
     };
     // SAFETY: each piece consists of whole rows, and `backward_rows` writes every element of each
     // row.
-    let (dx, partial) = unsafe { written_with(xs.len(), block, write) }?;
+    let (dx, partial) = unsafe { build_uninit_map(xs.len(), block, write) }?;
     let dgain = gain.map(|_| host::array(sum_vectors(partial, width), width)).transpose()?;
     Ok((host::array(dx, x.dims())?, dgain))
 }
@@ -313,19 +315,19 @@ fn backward_rows<T: Real>(
         };
         let values =
             weighted.iter().zip(x).map(|(weighted, x)| (*weighted - *x * factor * along) * factor);
-        write_sum(dx, values, past.map(|past| part(past, row, width)));
+        write_sum(dx, values, past.map(|past| nth_chunk(past, row, width)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, f64s, normal, twins};
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Forward>(1e-5);
-        twins::<Backward>(1e-4);
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(1e-5);
+        assert_matches_reference::<Backward>(1e-4);
     }
 
     #[test]
@@ -334,8 +336,8 @@ mod tests {
             (f64s(&normal(&[3, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[3, 7], 3)));
         for s in SCALES {
             let (dx, dgain) = backward(&x, Some(&gain), &g, None, s).unwrap();
-            differences(&x, &g, &dx, |x| forward(x, Some(&gain), s).unwrap());
-            differences(&gain, &g, &dgain.unwrap(), |gain| forward(&x, Some(gain), s).unwrap());
+            gradcheck(&x, &g, &dx, |x| forward(x, Some(&gain), s).unwrap());
+            gradcheck(&gain, &g, &dgain.unwrap(), |gain| forward(&x, Some(gain), s).unwrap());
         }
     }
 

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twins_equal_the_reference() {
-        crate::testing::twins::<Select>(0.0);
+    fn equals_the_reference() {
+        crate::testing::assert_matches_reference::<Select>(0.0);
     }
 }

@@ -9,7 +9,9 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{computed, full, part, rows_per_piece, written};
+use crate::host::parallel::{
+    assume_init_mut, build_uninit, build_zeroed, nth_chunk, rows_per_piece,
+};
 use crate::host::simd::{has_fma, map_in_place, max, sum_by, sum_by2};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -222,7 +224,7 @@ pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
     if scores.elem_count() == 0 {
         return Ok(scores.clone());
     }
-    if let Some(weights) = host::widened(scores, |scores| forward(scores, mask)) {
+    if let Some(weights) = host::via_f32_if_half(scores, |scores| forward(scores, mask)) {
         return weights;
     }
     run(&Forward { scores: scores.clone(), mask: mask.clone() })
@@ -234,7 +236,7 @@ pub fn forward(scores: &Array, mask: &Mask) -> Result<Array> {
 /// # Errors
 /// If the shapes do not fit together.
 pub fn backward(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
-    if let Some(dx) = host::widened(y, |y| backward(y, &grad.to_dtype(DType::F32)?, mask)) {
+    if let Some(dx) = host::via_f32_if_half(y, |y| backward(y, &grad.to_dtype(DType::F32)?, mask)) {
         return dx;
     }
     run(&Backward { y: y.clone(), grad: grad.clone(), mask: mask.clone() })
@@ -323,20 +325,20 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     let count = rows_per_piece(width);
     let block = count * width;
     let write = |task: usize, y: &mut [MaybeUninit<T>]| {
-        let x = part(xs, task, block);
+        let x = nth_chunk(xs, task, block);
         let mut line = Vec::new();
         for (r, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             let row = task * count + r;
             y.iter_mut().zip(x).for_each(|(y, x)| *y = MaybeUninit::new(*x));
             // SAFETY: the line above has written every element of `y`.
-            let y = unsafe { full(y) };
+            let y = unsafe { assume_init_mut(y) };
             if weights_in_place(y, rows.allowed(row, &mut line), rows.seen(row)) {
                 y.fill(T::ONE / T::of(width as f64));
             }
         }
     };
     // SAFETY: each piece consists of whole rows, and `write` writes every element of each row.
-    let y = unsafe { written(xs.len(), block, write) }?;
+    let y = unsafe { build_uninit(xs.len(), block, write) }?;
     host::array(y, scores.dims())
 }
 
@@ -385,7 +387,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
     let (ys, gs): (&[T], &[T]) = (&ys, &gs);
     let count = rows_per_piece(width);
     let block = count * width;
-    let dx = computed(ys.len(), block, |task, dx: &mut [T]| {
+    let dx = build_zeroed(ys.len(), block, |task, dx: &mut [T]| {
         let mut line = Vec::new();
         for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
             let row = task * count + r;
@@ -394,7 +396,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
             if seen.is_empty() || rows.allowed(row, &mut line).is_some_and(masked) {
                 continue; // the weights are uniform and do not depend on the scores
             }
-            let of = |xs| &part(xs, row, width)[seen.clone()];
+            let of = |xs| &nth_chunk(xs, row, width)[seen.clone()];
             backward_row(of(ys), of(gs), &mut dx[seen.clone()]);
         }
     })?;
@@ -430,12 +432,12 @@ fn masks() -> Vec<Mask> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, f64s, normal, twins};
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Forward>(1e-6);
-        twins::<Backward>(1e-5);
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(1e-6);
+        assert_matches_reference::<Backward>(1e-5);
     }
 
     #[test]
@@ -443,7 +445,7 @@ mod tests {
         let (x, g) = (f64s(&normal(&[2, 3, 4, 5], 1)), f64s(&normal(&[2, 3, 4, 5], 2)));
         for mask in masks() {
             let dx = backward(&forward(&x, &mask).unwrap(), &g, &mask).unwrap();
-            differences(&x, &g, &dx, |x| forward(x, &mask).unwrap());
+            gradcheck(&x, &g, &dx, |x| forward(x, &mask).unwrap());
         }
     }
 

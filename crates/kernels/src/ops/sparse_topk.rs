@@ -6,7 +6,7 @@
 use crate::array::HostArray;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{part, pieces, rows_per_piece};
+use crate::host::parallel::{for_each_piece, nth_chunk, rows_per_piece};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
@@ -96,13 +96,13 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
     let rows = Rows::with_dims([b, h, i, j], mask)?;
     let count = rows_per_piece(j);
     let mut chosen = alloc::filled(0u8, xs.len())?;
-    pieces(&mut chosen, count * j, |piece, chosen| {
+    for_each_piece(&mut chosen, count * j, |piece, chosen| {
         let (mut line, mut keys) = (Vec::new(), Vec::new());
         for (r, chosen) in chosen.chunks_exact_mut(j).enumerate() {
             let row = piece * count + r;
             let (seen, allowed) = (rows.seen(row), rows.allowed(row, &mut line));
             let here = |at: &usize| allowed.is_none_or(|allowed| allowed[*at] != 0);
-            let x = part(xs, row, j);
+            let x = nth_chunk(xs, row, j);
             keys.clear();
             keys.extend(seen.clone().filter(here).map(|at| {
                 if is_nan(x[at]) {
@@ -140,11 +140,11 @@ fn limit<T: Real>(keys: &mut [T::Key], j: usize, k: usize) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal, twins};
+    use crate::testing::{assert_close, assert_matches_reference, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Largest>(0.0);
+    fn equals_the_reference() {
+        assert_matches_reference::<Largest>(0.0);
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         for k in 1..=9 {
             let got = largest(&x, &Mask::default(), k).unwrap();
             let plain = Largest { scores: x.clone(), mask: Mask::default(), k };
-            close(&got, &plain.reference().unwrap(), 0.0);
+            assert_close(&got, &plain.reference().unwrap(), 0.0);
             let chosen: Vec<u8> = got.flatten_all().unwrap().to_vec1().unwrap();
             assert_eq!((chosen[2], chosen[7]), (1, 1));
             assert_eq!(chosen.iter().sum::<u8>() as usize, k.max(2));

@@ -12,7 +12,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{computed, rows_per_piece};
+use crate::host::parallel::{build_zeroed, rows_per_piece};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::{contiguous, narrow_on_host};
@@ -173,9 +173,9 @@ fn shifted<T: Real>(
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let xs: &[T] = &xs;
-    let mask = mask.map(|mask| host::vector::<u8>(&mask.to_dtype(DType::U8)?)).transpose()?;
+    let mask = mask.map(|mask| host::to_vec::<u8>(&mask.to_dtype(DType::U8)?)).transpose()?;
     let rows = rows_per_piece(dim);
-    let y = computed(xs.len(), rows * dim, |piece, y: &mut [T]| {
+    let y = build_zeroed(xs.len(), rows * dim, |piece, y: &mut [T]| {
         for (i, y) in y.chunks_exact_mut(dim).enumerate() {
             let row = piece * rows + i;
             let (sequence, at) = (row / n, row % n);
@@ -201,7 +201,7 @@ fn shifted<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{differences, normal, normal64, twins};
+    use crate::testing::{assert_matches_reference, gradcheck, normal, normal64};
     use crate::Device;
 
     fn mask(batch: usize, n: usize) -> Array {
@@ -210,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Shift>(0.0);
+    fn equals_the_reference() {
+        assert_matches_reference::<Shift>(0.0);
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         for by in [&[0, 1][..], &[-1, 0, 1], &[0, 1, 9]] {
             for mask in [None, Some(&there)] {
                 let shifts = Shifts { by, mask };
-                differences(&x, &weight, &backward(&weight, shifts).unwrap(), |x| {
+                gradcheck(&x, &weight, &backward(&weight, shifts).unwrap(), |x| {
                     forward(x, shifts).unwrap()
                 });
             }

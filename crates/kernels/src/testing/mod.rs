@@ -30,16 +30,16 @@ pub fn values(x: &Array) -> Vec<f64> {
 /// Asserts that shapes are equal and that no element differs by more than `tolerance` times the
 /// largest absolute value of `want` (at least 0.01).
 #[track_caller]
-pub fn close(got: &Array, want: &Array, tolerance: f64) {
-    near(got, want, tolerance, 1e-2);
+pub fn assert_close(got: &Array, want: &Array, tolerance: f64) {
+    assert_close_scaled(got, want, tolerance, 1e-2);
 }
 
-/// [`close`] with `least` as the lower bound of the largest absolute value.
+/// [`assert_close`] with `least_scale` as the lower bound of the largest absolute value.
 #[track_caller]
-fn near(got: &Array, want: &Array, tolerance: f64, least: f64) {
+fn assert_close_scaled(got: &Array, want: &Array, tolerance: f64, least_scale: f64) {
     assert_eq!(got.dims(), want.dims());
     let (got, want) = (values(got), values(want));
-    let scale = want.iter().fold(least, |m, x| m.max(x.abs()));
+    let scale = want.iter().fold(least_scale, |m, x| m.max(x.abs()));
     for (i, (g, w)) in got.iter().zip(&want).enumerate() {
         assert!((g - w).abs() <= tolerance * scale, "entry {i}: got {g}, want {w}");
     }
@@ -47,7 +47,7 @@ fn near(got: &Array, want: &Array, tolerance: f64, least: f64) {
 
 /// Compares `gradient` with central differences of `Σ weight · f(x)`, in f64.
 #[track_caller]
-pub fn differences(x: &Array, weight: &Array, gradient: &Array, f: impl Fn(&Array) -> Array) {
+pub fn gradcheck(x: &Array, weight: &Array, gradient: &Array, f: impl Fn(&Array) -> Array) {
     let (x64, w, g) = (values(x), values(weight), values(gradient));
     let objective = |v: Vec<f64>| -> f64 {
         let y = f(&Array::from_vec(v, x.dims(), &Device::Cpu).unwrap());
@@ -79,7 +79,7 @@ const TYPES: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
 
 /// The tolerance of a dtype, relative to the largest absolute value, for a kernel with `tolerance`
 /// in f32. In half precision, the reference rounds after each of candle's operations.
-fn allowed(dtype: DType, tolerance: f64) -> f64 {
+fn tolerance_for(dtype: DType, tolerance: f64) -> f64 {
     match dtype {
         _ if tolerance == 0.0 => 0.0,
         DType::F16 => 1e-2,
@@ -101,7 +101,7 @@ fn transposed(x: &Array) -> Array {
 }
 
 /// A view into a larger array whose other elements are NaN.
-fn inside(x: &Array) -> Array {
+fn embedded(x: &Array) -> Array {
     let mut y = x.clone();
     for axis in 0..x.rank() {
         let mut dims = y.dims().to_vec();
@@ -121,13 +121,13 @@ fn outputs(out: &impl Arrays) -> Vec<Array> {
 
 /// Test inputs with more elements than this are not tested in half precision, where long sums are
 /// inaccurate.
-const MOST_IN_HALF: usize = 5_000;
+const MAX_ELEMENTS_IN_HALF: usize = 5_000;
 
 /// Compares the implementation that [`run`] selects, for each dtype and memory layout, with the
 /// reference in f64.
 ///
 /// `tolerance` is for f32, relative to the largest absolute value.
-pub fn twins<K: Kernel>(tolerance: f64) {
+pub fn assert_matches_reference<K: Kernel>(tolerance: f64) {
     let cases = K::cases();
     // without any, this would compare nothing
     assert!(!cases.is_empty(), "{} has no cases", K::NAME);
@@ -136,10 +136,10 @@ pub fn twins<K: Kernel>(tolerance: f64) {
         case.each(&mut |array| count += array.elem_count());
         for dtype in TYPES {
             let half = matches!(dtype, DType::F16 | DType::BF16);
-            if half && count > MOST_IN_HALF {
+            if half && count > MAX_ELEMENTS_IN_HALF {
                 continue;
             }
-            let views: [View; 3] = [Clone::clone, transposed, inside];
+            let views: [View; 3] = [Clone::clone, transposed, embedded];
             for view in views {
                 let (mut kernel, mut exact) = (case.clone(), case.clone());
                 let floats = |f: &dyn Fn(&Array) -> Array, kernel: &mut K| {
@@ -156,7 +156,12 @@ pub fn twins<K: Kernel>(tolerance: f64) {
                 assert_eq!(got.len(), want.len(), "{}", K::NAME);
                 for (got, want) in got.iter().zip(&want) {
                     assert!(!want.dtype().is_float() || got.dtype().is_float(), "{}", K::NAME);
-                    near(got, want, allowed(dtype, tolerance), if half { 1.0 } else { 1e-2 });
+                    assert_close_scaled(
+                        got,
+                        want,
+                        tolerance_for(dtype, tolerance),
+                        if half { 1.0 } else { 1e-2 },
+                    );
                 }
             }
         }

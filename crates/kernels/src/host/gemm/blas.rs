@@ -18,23 +18,23 @@ pub(crate) trait Blas: Real {
     fn weighted_sum(weights: &[Self], rows: StridedRows<Self>, y: &mut [Self]) {
         weighted_sum_reference(weights, rows, y);
     }
-    /// Writes the transpose of `lines` rows of `length` elements: element `k` of row `i` goes to
-    /// `into[k · step + i]`. `across` is the row stride of `from`.
+    /// Writes the transpose of `rows` rows of `length` elements: element `k` of row `i` goes to
+    /// `into[k · into_stride + i]`. `from_stride` is the row stride of `from`.
     fn transpose(
         into: &mut [Self],
-        step: usize,
+        into_stride: usize,
         from: &[Self],
-        across: usize,
-        (lines, length): (usize, usize),
+        from_stride: usize,
+        (rows, length): (usize, usize),
     ) {
-        for i in 0..lines {
-            let line = &from[i * across..][..length];
-            line.iter().enumerate().for_each(|(k, x)| into[k * step + i] = *x);
+        for i in 0..rows {
+            let row = &from[i * from_stride..][..length];
+            row.iter().enumerate().for_each(|(k, x)| into[k * into_stride + i] = *x);
         }
     }
-    /// Writes `start + alpha · a b` to `y` with a kernel for this element type, and applies
-    /// `finish`. `_size` is (m, n, k), `_stride` the row stride of `y`. Returns `false`, without a
-    /// change to `y`, if there is no kernel for this type and size.
+    /// Writes `init + alpha · a b` to `y` with a kernel for this element type, and applies
+    /// `epilogue`. `_size` is (m, n, k), `_stride` the row stride of `y`. Returns `false`, without
+    /// a change to `y`, if there is no kernel for this type and size.
     ///
     /// # Safety
     /// All elements of `a`, `b` and `y` must be in bounds. Nobody else may access those of `y`
@@ -62,8 +62,14 @@ impl Blas for f32 {
     fn weighted_sum(weights: &[f32], rows: StridedRows<f32>, y: &mut [f32]) {
         weighted_sum_f32(weights, rows, y);
     }
-    fn transpose(into: &mut [f32], step: usize, from: &[f32], across: usize, size: (usize, usize)) {
-        f32::transpose(into, step, from, across, size);
+    fn transpose(
+        into: &mut [f32],
+        into_stride: usize,
+        from: &[f32],
+        from_stride: usize,
+        size: (usize, usize),
+    ) {
+        f32::transpose(into, into_stride, from, from_stride, size);
     }
     unsafe fn gemm(
         y: *mut f32,
@@ -72,15 +78,15 @@ impl Blas for f32 {
         a: View<f32>,
         b: View<f32>,
         alpha: f32,
-        start: Init<f32>,
-        finish: Option<Epilogue<f32>>,
+        init: Init<f32>,
+        epilogue: Option<Epilogue<f32>>,
     ) -> bool {
         // the kernel is written for vectors of columns
         if size.0 < 4 || size.1 < 4 {
             return false;
         }
         // SAFETY: the caller guarantees the conditions of `product`, which are the same.
-        unsafe { f32::product(Product { y, stride, size, a, b, alpha, start, finish }) };
+        unsafe { f32::product(Product { y, stride, size, a, b, alpha, init, epilogue }) };
         true
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::{apply_epilogue, Epilogue, Init, Term, View};
-use crate::host::parallel::{among_threads, each, pieces_by, rows_per_piece};
+use crate::host::parallel::{for_each, for_each_piece_by, install, rows_per_piece};
 use crate::host::Real;
 use crate::memory::keep;
 use gemm::Parallelism;
@@ -20,10 +20,10 @@ pub(crate) struct Job<'a, T> {
     /// The products to sum: (m, k) times (k, n), where k may differ.
     pub terms: &'a [Term<'a, T>],
     /// The epilogue for the finished sum.
-    pub finish: Option<Epilogue<'a, T>>,
+    pub epilogue: Option<Epilogue<'a, T>>,
 }
 
-/// Writes `start + alpha · (sum of products)` to the output of each job.
+/// Writes `init + alpha · (sum of products)` to the output of each job.
 ///
 /// # Panics
 /// If rows of an output overlap, an output or operand is too short, or a bias does not have n
@@ -31,84 +31,84 @@ pub(crate) struct Job<'a, T> {
 ///
 /// # Safety
 /// With [`Init::Output`], the outputs must be initialised.
-pub(crate) unsafe fn write_all<T: Blas>(
+pub(crate) unsafe fn run_jobs<T: Blas>(
     jobs: Vec<Job<T>>,
     alpha: T,
-    start: Init<T>,
+    init: Init<T>,
     threads: Parallelism,
 ) {
-    let mut shares = Vec::new();
-    for Job { y, stride, size: (m, n), terms, finish } in jobs {
+    let mut tasks = Vec::new();
+    for Job { y, stride, size: (m, n), terms, epilogue } in jobs {
         if m == 0 || n == 0 {
             continue;
         }
         assert!(n <= stride, "rows overlap");
         let needed = (m - 1).checked_mul(stride).and_then(|before| before.checked_add(n));
         assert!(needed.is_some_and(|needed| needed <= y.len()), "output too short");
-        assert!(!matches!(start, Init::Bias(bias) if bias.len() != n), "a bias of another width");
+        assert!(!matches!(init, Init::Bias(bias) if bias.len() != n), "a bias of another width");
         let y = &mut y[..(m - 1) * stride + n];
         let Some(first) = terms.iter().find(|term| term.k > 0) else {
-            begin(y, stride, n, start, threads);
-            if let Some(finish) = finish {
-                // SAFETY: `begin` wrote all rows, which are inside `y`, and `y` is borrowed
+            write_init(y, stride, n, init, threads);
+            if let Some(epilogue) = epilogue {
+                // SAFETY: `write_init` wrote all rows, which are inside `y`, and `y` is borrowed
                 // mutably.
                 unsafe {
-                    apply_epilogue(finish, y.as_mut_ptr().cast::<T>(), stride, (0, 0), (m, n))
+                    apply_epilogue(epilogue, y.as_mut_ptr().cast::<T>(), stride, (0, 0), (m, n))
                 };
             }
             continue;
         };
         terms.iter().filter(|term| term.k > 0).for_each(|term| term.check((m, n)));
-        let whole = Part { rows: 0..m, columns: 0..n };
-        let parts = match threads {
+        let whole = OutputBlock { rows: 0..m, columns: 0..n };
+        let blocks = match threads {
             Parallelism::None => vec![whole],
-            Parallelism::Rayon(_) => parts(
+            Parallelism::Rayon(_) => split_output(
                 whole,
                 first.a.column != 1 && first.b.column == 1,
                 crate::host::parallel::threads(),
             ),
         };
         let y = SendPtr(y.as_mut_ptr().cast::<T>());
-        shares.extend(parts.into_iter().map(|part| Share { y, stride, terms, part, finish }));
+        tasks.extend(blocks.into_iter().map(|block| Task { y, stride, terms, block, epilogue }));
     }
     // a single part is divided among the threads by the crate gemm
-    let threads = if shares.len() == 1 { threads } else { Parallelism::None };
-    let share = |_, Share { y, stride, terms, part, finish }: Share<T>| {
-        let mut start = start;
+    let threads = if tasks.len() == 1 { threads } else { Parallelism::None };
+    let task = |_, Task { y, stride, terms, block, epilogue }: Task<T>| {
+        let mut init = init;
         let last = terms.iter().rposition(|term| term.k > 0);
         for (i, Term { k, a, b }) in terms.iter().enumerate().filter(|(_, term)| term.k > 0) {
-            let finish = finish.filter(|_| Some(i) == last);
+            let epilogue = epilogue.filter(|_| Some(i) == last);
             // SAFETY: the parts do not overlap and are inside `y`, which is borrowed mutably and so
             // overlaps neither operand. The assertions above keep every element of the operands
             // inside their slices. `y` is initialised where it is read: the caller guarantees it
             // for the first term, and each term writes the part for the next one.
             unsafe {
-                multiply(y, (stride, *k), part.clone(), (*a, *b), alpha, start, finish, threads)
+                multiply(y, (stride, *k), block.clone(), (*a, *b), alpha, init, epilogue, threads)
             };
-            start = Init::Output;
+            init = Init::Output;
         }
     };
     match threads {
-        Parallelism::None => each(shares, share),
+        Parallelism::None => for_each(tasks, task),
         // gemm uses the threads of the pool that it runs in
-        Parallelism::Rayon(_) => among_threads(|| each(shares, share)),
+        Parallelism::Rayon(_) => install(|| for_each(tasks, task)),
     }
 }
 
 /// A block of the output of a product.
 #[derive(Clone)]
-struct Part {
+struct OutputBlock {
     rows: Range<usize>,
     columns: Range<usize>,
 }
 
 /// The work of one thread on a job: all terms for one part of the output.
-struct Share<'a, T> {
+struct Task<'a, T> {
     y: SendPtr<T>,
     stride: usize,
     terms: &'a [Term<'a, T>],
-    part: Part,
-    finish: Option<Epilogue<'a, T>>,
+    block: OutputBlock,
+    epilogue: Option<Epilogue<'a, T>>,
 }
 
 /// A pointer to the start of an output that several threads write, each a different part.
@@ -120,7 +120,7 @@ unsafe impl<T: Send> Send for SendPtr<T> {}
 unsafe impl<T: Send> Sync for SendPtr<T> {}
 
 /// The least width of a part: narrower parts spend too much time on packing.
-const NARROWEST: usize = 64;
+const LEAST_WIDTH: usize = 64;
 /// Parts are multiples of this width, which are whole vectors on every processor.
 const GRAIN: usize = 16;
 
@@ -130,9 +130,9 @@ const GRAIN: usize = 16;
 /// An operand that is transposed during packing should be packed only once. `by_rows` says that
 /// this is `a`: then parts are ranges of rows, otherwise ranges of columns. The other direction is
 /// used if it occupies more threads. A product that has only narrow parts is not divided.
-fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
-    let size = |all: usize| all.div_ceil(threads).next_multiple_of(GRAIN).max(NARROWEST);
-    let count = |all: usize| if all < 2 * NARROWEST { 1 } else { all.div_ceil(size(all)) };
+fn split_output(whole: OutputBlock, by_rows: bool, threads: usize) -> Vec<OutputBlock> {
+    let size = |all: usize| all.div_ceil(threads).next_multiple_of(GRAIN).max(LEAST_WIDTH);
+    let count = |all: usize| if all < 2 * LEAST_WIDTH { 1 } else { all.div_ceil(size(all)) };
     let (rows, columns) = (count(whole.rows.len()), count(whole.columns.len()));
     let (own, other) = if by_rows { (rows, columns) } else { (columns, rows) };
     let by_rows = by_rows ^ (own < threads && own < other);
@@ -142,16 +142,16 @@ fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
     let range = if by_rows { whole.rows.clone() } else { whole.columns.clone() };
     let size = size(range.len());
     // more than one part for each thread if they stay wide: other programs may slow down a thread
-    let size = if size >= 16 * NARROWEST { (size / 2).next_multiple_of(GRAIN) } else { size };
+    let size = if size >= 16 * LEAST_WIDTH { (size / 2).next_multiple_of(GRAIN) } else { size };
     let steps = range.clone().step_by(size).map(|first| first..(first + size).min(range.end));
-    let part = |strip| match by_rows {
-        true => Part { rows: strip, ..whole.clone() },
-        false => Part { columns: strip, ..whole.clone() },
+    let block = |strip| match by_rows {
+        true => OutputBlock { rows: strip, ..whole.clone() },
+        false => OutputBlock { columns: strip, ..whole.clone() },
     };
-    steps.map(part).collect()
+    steps.map(block).collect()
 }
 
-/// Writes a part of `start + alpha · a b` to `y`, which has row stride `stride`.
+/// Writes a part of `init + alpha · a b` to `y`, which has row stride `stride`.
 ///
 /// # Safety
 /// `y`, `a` and `b` must have all rows and columns of the part. Nobody else may access those of `y`
@@ -160,37 +160,37 @@ fn parts(whole: Part, by_rows: bool, threads: usize) -> Vec<Part> {
 unsafe fn multiply<T: Blas>(
     SendPtr(y): SendPtr<T>,
     (stride, k): (usize, usize),
-    Part { rows, columns }: Part,
+    OutputBlock { rows, columns }: OutputBlock,
     (a, b): (View<T>, View<T>),
     alpha: T,
-    start: Init<T>,
-    finish: Option<Epilogue<T>>,
+    init: Init<T>,
+    epilogue: Option<Epilogue<T>>,
     threads: Parallelism,
 ) {
     let first = rows.start * stride + columns.start;
     let a = View { data: &a.data[rows.start * a.row as usize..], ..a };
     let b = View { data: &b.data[columns.start * b.column as usize..], ..b };
-    let start = match start {
+    let init = match init {
         Init::Bias(bias) => Init::Bias(&bias[columns.clone()]),
-        start => start,
+        init => init,
     };
     let size = (rows.len(), columns.len(), k);
-    let placed = finish.map(|finish| {
+    let shifted = epilogue.map(|epilogue| {
         move |row: usize, column: usize, y: &mut [T]| {
-            finish(rows.start + row, columns.start + column, y)
+            epilogue(rows.start + row, columns.start + column, y)
         }
     });
-    let finish = placed.as_ref().map(|placed| placed as Epilogue<T>);
+    let epilogue = shifted.as_ref().map(|shifted| shifted as Epilogue<T>);
     // SAFETY: the caller guarantees that the part is in bounds, and not accessed elsewhere.
     // `T::gemm` or `by_gemm` has written all of it before the epilogue.
     unsafe {
         let y = y.add(first);
-        if T::gemm(y, stride, size, a, b, alpha, start, finish) {
+        if T::gemm(y, stride, size, a, b, alpha, init, epilogue) {
             return;
         }
-        by_gemm(y, stride, size, (a, b), alpha, start, threads);
-        if let Some(finish) = finish {
-            apply_epilogue(finish, y, stride, (0, 0), (size.0, size.1));
+        by_gemm(y, stride, size, (a, b), alpha, init, threads);
+        if let Some(epilogue) = epilogue {
+            apply_epilogue(epilogue, y, stride, (0, 0), (size.0, size.1));
         }
     }
 }
@@ -223,10 +223,10 @@ unsafe fn by_gemm<T: Real>(
     (m, n, k): (usize, usize, usize),
     (a, b): (View<T>, View<T>),
     alpha: T,
-    start: Init<T>,
+    init: Init<T>,
     threads: Parallelism,
 ) {
-    if let Init::Bias(bias) = start {
+    if let Init::Bias(bias) = init {
         for row in 0..m {
             // SAFETY: the caller guarantees that the row is in bounds; a bias has n elements.
             unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), y.add(row * stride), n) };
@@ -235,8 +235,8 @@ unsafe fn by_gemm<T: Real>(
     // counts the buffer on first use; while the thread ends, it is already destroyed and not
     // counted
     let _ = SLAB.try_with(|_| ());
-    let add = !matches!(start, Init::Zero);
-    let (ap, bp, along) = (a.data.as_ptr(), b.data.as_ptr(), stride as isize);
+    let add = !matches!(init, Init::Zero);
+    let (ap, bp, y_stride) = (a.data.as_ptr(), b.data.as_ptr(), stride as isize);
     // SAFETY: the caller guarantees that all elements are in bounds, and that `y` is initialised
     // where gemm reads it. T is f32 or f64, both known to gemm.
     unsafe {
@@ -246,7 +246,7 @@ unsafe fn by_gemm<T: Real>(
             k,
             y,
             1,
-            along,
+            y_stride,
             add,
             ap,
             a.column,
@@ -266,16 +266,16 @@ unsafe fn by_gemm<T: Real>(
 
 /// Writes the initial value only, for a product with k = 0. Rows of `y` have `width` elements and
 /// row stride `stride`.
-fn begin<T: Real>(
+fn write_init<T: Real>(
     y: &mut [MaybeUninit<T>],
     stride: usize,
     width: usize,
-    start: Init<T>,
+    init: Init<T>,
     threads: Parallelism,
 ) {
-    pieces_by(threads, y, rows_per_piece(stride) * stride, |_, y| {
+    for_each_piece_by(threads, y, rows_per_piece(stride) * stride, |_, y| {
         for row in y.chunks_mut(stride).map(|row| &mut row[..width]) {
-            match start {
+            match init {
                 Init::Output => {}
                 Init::Zero => row.fill(MaybeUninit::new(T::ZERO)),
                 Init::Bias(bias) => {
@@ -297,14 +297,15 @@ mod tests {
         {
             for threads in [2, 3, 8, 24] {
                 for by_rows in [false, true] {
-                    let all = parts(Part { rows: 0..m, columns: 0..n }, by_rows, threads);
+                    let all =
+                        split_output(OutputBlock { rows: 0..m, columns: 0..n }, by_rows, threads);
                     let elements: usize =
-                        all.iter().map(|part| part.rows.len() * part.columns.len()).sum();
+                        all.iter().map(|block| block.rows.len() * block.columns.len()).sum();
                     assert_eq!(elements, m * n);
-                    let wanted = threads.min(m.max(n) / NARROWEST);
+                    let wanted = threads.min(m.max(n) / LEAST_WIDTH);
                     assert!(
                         all.len() >= wanted.div_ceil(2),
-                        "{m} {n}, {threads} threads: {} parts",
+                        "{m} {n}, {threads} threads: {} blocks",
                         all.len()
                     );
                 }
@@ -316,9 +317,9 @@ mod tests {
     fn parts_are_of_one_size() {
         for (m, n) in [(3072, 160), (160, 3072), (200, 200), (2000, 1100)] {
             for by_rows in [false, true] {
-                let all = parts(Part { rows: 0..m, columns: 0..n }, by_rows, 2);
+                let all = split_output(OutputBlock { rows: 0..m, columns: 0..n }, by_rows, 2);
                 let largest =
-                    all.iter().map(|part| part.rows.len() * part.columns.len()).max().unwrap();
+                    all.iter().map(|block| block.rows.len() * block.columns.len()).max().unwrap();
                 assert!(
                     largest * all.len() * 4 <= m * n * 5,
                     "{m} {n}: {largest} in one of {}",

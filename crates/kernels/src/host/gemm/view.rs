@@ -73,15 +73,15 @@ impl<T> Term<'_, T> {
 /// each element once.
 pub(crate) type Epilogue<'a, T> = &'a (dyn Fn(usize, usize, &mut [T]) + Sync);
 
-/// Calls `finish` with each row of a block of `y`, which starts at (`row`, `column`) and has `rows`
-/// rows and `columns` columns.
+/// Calls `epilogue` with each row of a block of `y`, which starts at (`row`, `column`) and has
+/// `rows` rows and `columns` columns.
 ///
 /// # Safety
 /// The elements of the block must be inside `y` and initialised, and nobody else may access them
 /// during the call.
 #[inline]
 pub(crate) unsafe fn apply_epilogue<T>(
-    finish: Epilogue<T>,
+    epilogue: Epilogue<T>,
     y: *mut T,
     stride: usize,
     (row, column): (usize, usize),
@@ -90,7 +90,7 @@ pub(crate) unsafe fn apply_epilogue<T>(
     for r in row..row + rows {
         // SAFETY: the caller guarantees that the row is valid, initialised and not accessed
         // elsewhere.
-        finish(r, column, unsafe {
+        epilogue(r, column, unsafe {
             std::slice::from_raw_parts_mut(y.add(r * stride + column), columns)
         });
     }

@@ -50,7 +50,7 @@ pub fn weighted_sum_reference<T: Real>(weights: &[T], rows: StridedRows<T>, y: &
 
 /// [`Blas::gemv`](crate::host::gemm::blas::Blas::gemv) for f32.
 pub fn gemv_f32(x: &[f32], w: StridedRows<f32>, y: &mut [f32]) {
-    Arch::new().dispatch(Products { x, w, y });
+    Arch::new().dispatch(Gemv { x, w, y });
 }
 
 /// [`Blas::weighted_sum`](crate::host::gemm::blas::Blas::weighted_sum) for f32.
@@ -59,18 +59,18 @@ pub fn weighted_sum_f32(weights: &[f32], rows: StridedRows<f32>, y: &mut [f32]) 
 }
 
 /// Arguments of [`gemv_f32`]: `x` (m, k), `w` (n, k), `y` (n, m).
-struct Products<'a> {
+struct Gemv<'a> {
     x: &'a [f32],
     w: StridedRows<'a, f32>,
     y: &'a mut [f32],
 }
 
-impl WithSimd for Products<'_> {
+impl WithSimd for Gemv<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Products { x, w, y } = self;
+        let Gemv { x, w, y } = self;
         let m = x.len() / w.width;
         let n = y.len() / m;
         let fours = n - n % 4;
@@ -78,7 +78,7 @@ impl WithSimd for Products<'_> {
         let tall = if S::REGISTER_COUNT >= 32 { m - m % 4 } else { 0 };
         let pairs = m - m % 2;
         for j in (0..fours).step_by(4) {
-            let ahead = j * w.stride + AHEAD < w.data.len();
+            let ahead = j * w.stride + PREFETCH_DISTANCE < w.data.len();
             for i in (0..tall).step_by(4) {
                 tile::<S, 4, 4>(simd, x, w, (i, j), ahead && i == 0, y);
             }
@@ -96,13 +96,13 @@ impl WithSimd for Products<'_> {
 }
 
 /// Prefetch distance, in f32 elements.
-const AHEAD: usize = 8 * 1024;
+const PREFETCH_DISTANCE: usize = 8 * 1024;
 
-/// Prefetches the address [`AHEAD`] elements after `at`. The processor then loads more at a time
-/// into its L2 cache than for reads alone.
+/// Prefetches the address [`PREFETCH_DISTANCE`] elements after `at`. The processor then loads more
+/// at a time into its L2 cache than for reads alone.
 #[inline(always)]
 fn fetch_ahead<T>(at: *const T) {
-    fetch(at.cast::<f32>().wrapping_add(AHEAD).cast());
+    fetch(at.cast::<f32>().wrapping_add(PREFETCH_DISTANCE).cast());
 }
 
 /// Prefetches the cache line at `at` into the L2 cache.
@@ -121,7 +121,7 @@ fn fetch(at: *const u8) {
 /// Prefetches the first part of `data`, which will be read soon.
 pub fn prefetch<T>(data: &[T]) {
     const LINE: usize = 64;
-    let bytes = std::mem::size_of_val(data).min(AHEAD * size_of::<f32>());
+    let bytes = std::mem::size_of_val(data).min(PREFETCH_DISTANCE * size_of::<f32>());
     (0..bytes)
         .step_by(LINE)
         .for_each(|at| fetch(data.as_ptr().cast::<u8>().wrapping_add(at).cast()));
@@ -182,15 +182,15 @@ impl WithSimd for WeightedSum<'_> {
         let (whole, rest) = S::as_mut_simd_f32s(y);
         let mut done = 0;
         while whole.len() - done >= 8 {
-            columns::<S, 8>(simd, weights, rows, done, whole);
+            sum_columns::<S, 8>(simd, weights, rows, done, whole);
             done += 8;
         }
         while whole.len() - done >= 4 {
-            columns::<S, 4>(simd, weights, rows, done, whole);
+            sum_columns::<S, 4>(simd, weights, rows, done, whole);
             done += 4;
         }
         while done < whole.len() {
-            columns::<S, 1>(simd, weights, rows, done, whole);
+            sum_columns::<S, 1>(simd, weights, rows, done, whole);
             done += 1;
         }
         let first = rows.width - rest.len();
@@ -203,7 +203,7 @@ impl WithSimd for WeightedSum<'_> {
 
 /// Computes N vectors of the weighted sum, from vector `at` on.
 #[inline(always)]
-fn columns<S: Simd, const N: usize>(
+fn sum_columns<S: Simd, const N: usize>(
     simd: S,
     weights: &[f32],
     rows: StridedRows<f32>,
@@ -214,7 +214,7 @@ fn columns<S: Simd, const N: usize>(
     for (i, weight) in weights.iter().enumerate() {
         let weight = simd.splat_f32s(*weight);
         let row = &S::as_simd_f32s(rows.row(i)).0[at..][..N];
-        if N > 1 && i * rows.stride + AHEAD < rows.data.len() {
+        if N > 1 && i * rows.stride + PREFETCH_DISTANCE < rows.data.len() {
             row.iter().for_each(|x| fetch_ahead(x));
         }
         for c in 0..N {
@@ -227,17 +227,17 @@ fn columns<S: Simd, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{assert_close, normal};
     use crate::{Array, Device};
 
     fn values(dims: &[usize], seed: u64) -> Vec<f32> {
         normal(dims, seed).flatten_all().unwrap().to_vec1().unwrap()
     }
 
-    fn near(got: &[f32], want: &[f32]) {
+    fn assert_near(got: &[f32], want: &[f32]) {
         let array =
             |values: &[f32]| Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap();
-        close(&array(got), &array(want), 1e-5);
+        assert_close(&array(got), &array(want), 1e-5);
     }
 
     const SIZES: [(usize, usize, usize); 8] = [
@@ -260,11 +260,11 @@ mod tests {
             let (mut got, mut want) = (vec![9.0; n * m], vec![0.0; n * m]);
             gemv_f32(&x, rows, &mut got);
             gemv_reference(&x, rows, &mut want);
-            near(&got, &want);
+            assert_near(&got, &want);
             let (mut got, mut want) = (vec![9.0; k], vec![0.0; k]);
             weighted_sum_f32(&weights, rows, &mut got);
             weighted_sum_reference(&weights, rows, &mut want);
-            near(&got, &want);
+            assert_near(&got, &want);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::host::gemm::blas::Blas;
 use crate::host::gemv::kernel::StridedRows;
-use crate::host::parallel::{computed, each, part, rows_per_piece, threads, zeros};
+use crate::host::parallel::{build_zeroed, for_each, nth_chunk, rows_per_piece, threads, zeros};
 use crate::Result;
 
 /// The largest number of rows for which these functions are used. With more rows, packing the
@@ -32,7 +32,7 @@ pub fn products<T: Blas>(
     (m, k): (usize, usize),
 ) -> Result<Vec<Vec<T>>> {
     let sizes: Vec<_> = layers.iter().map(|layer| (layer.weight.len() / k, layer.bias)).collect();
-    shared(&sizes, (m, k), |layer, first, y| {
+    parallel_products(&sizes, (m, k), |layer, first, y| {
         T::gemv(
             x,
             StridedRows { data: &layers[layer].weight[first * k..], stride: k, width: k },
@@ -47,7 +47,7 @@ pub fn products<T: Blas>(
 ///
 /// # Errors
 /// If memory is short.
-pub fn shared<T: Blas>(
+pub fn parallel_products<T: Blas>(
     layers: &[(usize, Option<&[T]>)],
     (m, k): (usize, usize),
     f: impl Fn(usize, usize, &mut [T]) + Sync,
@@ -55,38 +55,39 @@ pub fn shared<T: Blas>(
     let all: usize = layers.iter().map(|(n, _)| n).sum();
     let columns = (GRAIN / k).max(all.div_ceil(8 * threads())).next_multiple_of(4);
     // one (n, m) result for each layer, so that each thread writes contiguous memory
-    let mut turned = layers.iter().map(|(n, _)| zeros::<T>(n * m)).collect::<Result<Vec<_>>>()?;
-    let pieces = turned.iter_mut().enumerate().flat_map(|(layer, y)| {
+    let mut transposed =
+        layers.iter().map(|(n, _)| zeros::<T>(n * m)).collect::<Result<Vec<_>>>()?;
+    let pieces = transposed.iter_mut().enumerate().flat_map(|(layer, y)| {
         y.chunks_mut(columns * m).enumerate().map(move |(i, y)| (layer, i, y))
     });
-    each(pieces.collect(), |_, (layer, i, y)| {
+    for_each(pieces.collect(), |_, (layer, i, y)| {
         f(layer, i * columns, y);
         if let Some(bias) = layers[layer].1 {
-            for (y, b) in y.chunks_exact_mut(m).zip(part(bias, i, columns)) {
+            for (y, b) in y.chunks_exact_mut(m).zip(nth_chunk(bias, i, columns)) {
                 y.iter_mut().for_each(|y| *y += *b);
             }
         }
     });
     if m == 1 {
-        return Ok(turned);
+        return Ok(transposed);
     }
-    let turn = |turned: Vec<T>| {
-        let n = turned.len() / m;
+    let transpose = |transposed: Vec<T>| {
+        let n = transposed.len() / m;
         let rows = rows_per_piece(n);
-        computed(turned.len(), rows * n, |piece, y: &mut [T]| {
+        build_zeroed(transposed.len(), rows * n, |piece, y: &mut [T]| {
             for (row, y) in y.chunks_exact_mut(n.max(1)).enumerate() {
-                let from = turned[piece * rows + row..].iter().step_by(m);
+                let from = transposed[piece * rows + row..].iter().step_by(m);
                 y.iter_mut().zip(from).for_each(|(y, x)| *y = *x);
             }
         })
     };
-    turned.into_iter().map(turn).collect()
+    transposed.into_iter().map(transpose).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{close, normal};
+    use crate::testing::{assert_close, normal};
     use crate::{Array, Device};
 
     const SIZES: [(usize, usize, usize); 8] = [
@@ -117,8 +118,8 @@ mod tests {
                 let array = |i: usize| {
                     Array::from_slice(&got[i], (m, got[i].len() / m), &Device::Cpu).unwrap()
                 };
-                close(&array(0), &want.into(), 1e-5);
-                close(
+                assert_close(&array(0), &want.into(), 1e-5);
+                assert_close(
                     &Array::cat(&[&array(1), &array(2)], 1).unwrap(),
                     &plain.clone().into(),
                     1e-5,

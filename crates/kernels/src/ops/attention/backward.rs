@@ -11,7 +11,7 @@ use super::tiles::{
 use crate::host;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::{Init, View};
-use crate::host::parallel::{each, zeros};
+use crate::host::parallel::{for_each, zeros};
 use crate::host::scratch::{padded_stride, Scratch};
 use crate::memory::alloc;
 use crate::ops::layout::contiguous;
@@ -57,7 +57,7 @@ pub(super) fn gradients<T: Blas>(
             v,
             bias: bias.next().unwrap_or_default(),
         });
-        each(rows.collect(), |unit, rows| {
+        for_each(rows.collect(), |unit, rows| {
             Workspace::with(|workspace| attention.head_gradients(workspace, unit, &with, rows));
         });
         // SAFETY: all numbers belong to the rows of some head, and `head_gradients` has written the
@@ -137,11 +137,11 @@ impl<T: Blas> Attention<'_, T> {
         let keys = together(self.k.head(batch, head, 0), (j, d), blocks, keys);
         let values = Transposed::new(self.v.head(batch, head, 0), (j, dv), blocks, values);
         // (d, j) and (dv, j)
-        let (dk, dvalues) = (dk.cleared(d * along), dvalues.cleared(dv * along));
-        let dropped = dropped.of(if self.dropout.is_some() { most * stride } else { 0 });
+        let (dk, dvalues) = (dk.zeroed(d * along), dvalues.zeroed(dv * along));
+        let dropped = dropped.get(if self.dropout.is_some() { most * stride } else { 0 });
         let mut tile = Tile {
-            weights: weights.of(most * stride),
-            grad: grad.of(most * stride),
+            weights: weights.get(most * stride),
+            grad: grad.get(most * stride),
             dropped,
             stride,
         };
@@ -152,7 +152,7 @@ impl<T: Blas> Attention<'_, T> {
                 (with.grad.head(batch, head, first), self.q.head(batch, head, first));
             let states = self.states(unit, first, count, with, dvalues);
             // (count, d)
-            let dq = gathered.cleared(count * d);
+            let dq = gathered.zeroed(count * d);
             for Range { start: key, end } in self.tiles(unit, first, count) {
                 let width = end - key;
                 let scores = (&mut *tile.weights, stride);
@@ -298,7 +298,7 @@ fn place_columns<T: Blas>(
     const TOGETHER: usize = 64;
     let width = rows.first().map_or(1, |row| row.len());
     for (piece, rows) in rows.chunks_mut(TOGETHER).enumerate() {
-        let into = buffer.of(rows.len() * width);
+        let into = buffer.get(rows.len() * width);
         T::transpose(into, width, &columns[piece * TOGETHER..], along, (width, rows.len()));
         place_rows(rows, into);
     }

@@ -8,7 +8,7 @@
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::computed;
+use crate::host::parallel::build_zeroed;
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
@@ -142,7 +142,7 @@ fn spread_cpu<T: Real>(bias: &Array, i: usize, j: usize) -> Result<Array> {
     let heads = bias.dim(0)?;
     let (width, values) = (count(i, j), host::slice::<T>(&bias)?);
     let values: &[T] = &values;
-    let y = computed(heads * i * j, i * j, |head, y: &mut [T]| {
+    let y = build_zeroed(heads * i * j, i * j, |head, y: &mut [T]| {
         for (r, row) in y.chunks_exact_mut(j.max(1)).enumerate() {
             row.copy_from_slice(&values[head * width + i - 1 - r..][..j]);
         }
@@ -155,7 +155,7 @@ fn gather_cpu<T: Real>(grad: &Array) -> Result<Array> {
     let (heads, i, j) = grad.dims3()?;
     let (width, values) = (count(i, j), host::slice::<T>(&grad)?);
     let values: &[T] = &values;
-    let y = computed(heads * width, width, |head, y: &mut [T]| {
+    let y = build_zeroed(heads * width, width, |head, y: &mut [T]| {
         for r in 0..i {
             add_assign(&mut y[i - 1 - r..], &values[(head * i + r) * j..][..j]);
         }
@@ -166,12 +166,12 @@ fn gather_cpu<T: Real>(grad: &Array) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{normal, twins};
+    use crate::testing::{assert_matches_reference, normal};
 
     #[test]
-    fn twins_equal_the_reference() {
-        twins::<Spread>(0.0);
-        twins::<Gather>(1e-6);
+    fn equals_the_reference() {
+        assert_matches_reference::<Spread>(0.0);
+        assert_matches_reference::<Gather>(1e-6);
         let matrix = spread(
             &Array::arange(0f32, 4.0, &crate::Device::Cpu).unwrap().reshape((1, 4)).unwrap(),
             2,

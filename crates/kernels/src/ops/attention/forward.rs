@@ -10,7 +10,7 @@ use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::{Init, View};
 use crate::host::gemv::kernel::{prefetch, StridedRows};
 use crate::host::parallel::multiplications;
-use crate::host::parallel::{cleared, each, zeros};
+use crate::host::parallel::{for_each, zero_init, zeros};
 use crate::memory::alloc;
 use crate::ops::layout::contiguous;
 use crate::{Array, Result};
@@ -44,7 +44,7 @@ pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
                 .enumerate()
                 .for_each(|(unit, (rows, states))| attention.gather(unit, rows, states));
         } else {
-            each(units, |unit, (rows, states)| attention.gather(unit, rows, states));
+            for_each(units, |unit, (rows, states)| attention.gather(unit, rows, states));
         }
         // SAFETY: all `count` numbers belong to the rows of some head, and `gather` has written the
         // rows of every head.
@@ -94,16 +94,16 @@ impl<T: Blas> Attention<'_, T> {
             &mut workspace.turned_keys,
         );
         let values = together(self.v.head(batch, head, 0), (j, dv), blocks, &mut workspace.values);
-        let scores = workspace.weights.of(block_size.min(i) * stride);
+        let scores = workspace.weights.get(block_size.min(i) * stride);
         let mut tile = Tile { scores, stride, factors: Vec::new() };
-        let y = workspace.gathered.of(block_size.min(i) * dv);
+        let y = workspace.gathered.get(block_size.min(i) * dv);
         for (block, (rows, states)) in
             rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate()
         {
             let (first, count) = (block * block_size, rows.len());
             // (count, d)
             let queries = self.q.head(batch, head, first);
-            let mut start = Init::Zero;
+            let mut init = Init::Zero;
             for Range { start: key, end } in self.tiles(unit, first, count) {
                 let (place, width) = (TilePosition { unit, query: first, key }, end - key);
                 let scores = (&mut *tile.scores, stride);
@@ -125,15 +125,17 @@ impl<T: Blas> Attention<'_, T> {
                     weights,
                     from(values, key),
                     T::ONE,
-                    start,
+                    init,
                 );
-                start = Init::Output;
+                init = Init::Output;
             }
             for (r, ((row, y), state)) in
                 rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate()
             {
                 match state.is_uniform() {
-                    true => weighted_sum(cleared(row), values, &self.shares(unit * i + first + r)),
+                    true => {
+                        weighted_sum(zero_init(row), values, &self.shares(unit * i + first + r))
+                    }
                     false => scaled(row, y, T::ONE / state.sum),
                 }
             }
@@ -196,7 +198,7 @@ impl<T: Blas> Attention<'_, T> {
         }
         // Loads the keys of the next head, which this thread is likely to process next.
         prefetch(self.k.head((unit + 1) / heads, (unit + 1) % heads, 0).data);
-        let y = cleared(y);
+        let y = zero_init(y);
         if state.is_uniform() {
             debug_assert!(j > 0);
             weighted_sum(y, values, &self.shares(unit));

@@ -3,7 +3,7 @@
 use super::inputs::AttentionArgs;
 use super::tiles::{Limits, WIDTH};
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::product::product;
+use crate::host::gemm::product::product_into;
 use crate::host::gemm::view::{Init, View};
 use crate::host::{self, Slice};
 use crate::ops::dropout::Dropout;
@@ -58,9 +58,9 @@ pub(super) fn multiply<T: Blas>(
     a: View<T>,
     b: View<T>,
     alpha: T,
-    start: Init<T>,
+    init: Init<T>,
 ) {
-    product(y, stride, size, a, b, alpha, start, Parallelism::None);
+    product_into(y, stride, size, a, b, alpha, init, Parallelism::None);
 }
 
 /// The sizes of one attention.

@@ -3,7 +3,7 @@ use crate::kernel::Arrays;
 use crate::ops::dropout::Dropout;
 use crate::ops::softmax::Mask;
 use crate::philox::Stream;
-use crate::testing::{close, normal, normal64, twins};
+use crate::testing::{assert_close, assert_matches_reference, normal, normal64};
 use crate::{DType, Device};
 
 const DROPOUT: Option<Dropout> =
@@ -89,7 +89,7 @@ pub(super) fn backward_cases() -> Vec<Backward> {
 
 #[test]
 fn what_runs_equals_the_reference_in_f32_and_f64() {
-    twins::<Backward>(1e-4);
+    assert_matches_reference::<Backward>(1e-4);
     for (of, grad) in cases() {
         for (dtype, tolerance) in [(DType::F32, 1.0), (DType::F64, 1e-7)] {
             let mut of = of.clone();
@@ -100,17 +100,17 @@ fn what_runs_equals_the_reference_in_f32_and_f64() {
             });
             let grad = grad.to_dtype(dtype).unwrap();
             let (y, saved) = forward(&of).unwrap();
-            close(&y, &reference::forward(&of).unwrap(), 1e-5 * tolerance);
+            assert_close(&y, &reference::forward(&of).unwrap(), 1e-5 * tolerance);
             let (got, want) =
                 (backward(&of, &saved, &grad).unwrap(), reference::backward(&of, &grad).unwrap());
             for (got, want) in [(got.q, want.q), (got.k, want.k), (got.v, want.v)] {
-                close(&got, &want, 1e-4 * tolerance);
+                assert_close(&got, &want, 1e-4 * tolerance);
             }
             assert_eq!(got.bias.is_some(), of.bias.is_some());
             got.bias
                 .iter()
                 .zip(&want.bias)
-                .for_each(|(got, want)| close(got, want, 1e-4 * tolerance));
+                .for_each(|(got, want)| assert_close(got, want, 1e-4 * tolerance));
         }
     }
 }

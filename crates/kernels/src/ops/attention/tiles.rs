@@ -120,7 +120,8 @@ impl<'a, T: Blas> Transposed<'a, T> {
         let mut turned: &[T] = &[];
         if blocks > 1 && rows.column == 1 {
             let tiles = (0..j).step_by(WIDTH).map(|first| (first, (j - first).min(WIDTH)));
-            let all = buffer.of(tiles.clone().map(|(_, count)| width * padded_stride(count)).sum());
+            let all =
+                buffer.get(tiles.clone().map(|(_, count)| width * padded_stride(count)).sum());
             for (first, count) in tiles {
                 let into = &mut all[width * first / WIDTH * padded_stride(WIDTH)..];
                 let from = &rows.data[first * rows.row as usize..];
@@ -161,7 +162,7 @@ pub(super) fn together<'a, T: Blas>(
         return rows;
     }
     let stride = padded_stride(width);
-    let data = buffer.of(j * stride);
+    let data = buffer.get(j * stride);
     for (r, into) in data.chunks_exact_mut(stride).enumerate() {
         into[..width].copy_from_slice(&rows.data[r * rows.row as usize..][..width]);
     }
@@ -183,7 +184,7 @@ impl<T: Blas> Row<T> {
 
     /// Whether no key was allowed. Then all keys have the same weight.
     pub fn is_uniform(self) -> bool {
-        self.top == T::LOWEST && !self.sum.wide().is_nan()
+        self.top == T::LOWEST && !self.sum.as_f64().is_nan()
     }
 }
 

@@ -26,9 +26,9 @@ const MEDIUM: usize = 128 * 1024;
 
 /// Padding between rows of a copy and between packed panels, in elements. With a stride of a power
 /// of two, all would map to the same cache set.
-const APART: usize = 16;
+const PADDING: usize = 16;
 
-/// The product `y = start + alpha · a b` of f32 matrices.
+/// The product `y = init + alpha · a b` of f32 matrices.
 #[derive(Clone, Copy)]
 pub struct Product<'a> {
     /// The output, (m, n) with row stride `stride`.
@@ -44,9 +44,9 @@ pub struct Product<'a> {
     /// The factor of the product.
     pub alpha: f32,
     /// The initial value, to which the product is added.
-    pub start: Init<'a, f32>,
+    pub init: Init<'a, f32>,
     /// The epilogue for finished elements.
-    pub finish: Option<Epilogue<'a, f32>>,
+    pub epilogue: Option<Epilogue<'a, f32>>,
 }
 
 /// Buffers for a packed block of each operand.
@@ -73,7 +73,7 @@ struct Panels {
 impl Panels {
     /// Divides a block of `b` with `columns` columns, for a product with `rows` rows.
     #[inline(always)]
-    fn of<L: Lanes>(rows: usize, columns: usize) -> Self {
+    fn new<L: Lanes>(rows: usize, columns: usize) -> Self {
         let all = columns.div_ceil(L::COUNT);
         if rows.min(columns) < L::NARROW_BELOW {
             return Self { wide: 0, narrow: all.div_ceil(2), vectors: 2 };
@@ -111,53 +111,54 @@ impl Panels {
 pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers) {
     let (m, n, k) = of.size;
     // divides k into blocks of equal depth
-    let most = k.div_ceil(k.div_ceil(KC).max(1)).next_multiple_of(L::BLOCK);
+    let block_depth = k.div_ceil(k.div_ceil(KC).max(1)).next_multiple_of(L::BLOCK);
     for j in (0..n).step_by(NC) {
         let columns = (n - j).min(NC);
-        let panels = Panels::of::<L>(m, columns);
-        for l in (0..k).step_by(most) {
+        let panels = Panels::new::<L>(m, columns);
+        for l in (0..k).step_by(block_depth) {
             // black_box: otherwise the compiler recomputes the minimum in every step of a tile
-            let depth = black_box((k - l).min(most));
-            let start = match of.start {
+            let depth = black_box((k - l).min(block_depth));
+            let init = match of.init {
                 _ if l > 0 => Init::Output,
                 Init::Bias(bias) => Init::Bias(&bias[j..]),
-                start => start,
+                init => init,
             };
-            let right = Right {
-                b: from(of.b, l, j),
+            let right = RightBlock {
+                b: submatrix(of.b, l, j),
                 panels,
                 columns,
                 depth,
-                in_place: of.b.column == 1 && (m <= IN_PLACE || stays(of.b.row as usize, depth)),
+                in_place: of.b.column == 1
+                    && (m <= IN_PLACE || fits_cache(of.b.row as usize, depth)),
             };
             let packed = right.pack(lanes, &mut buffers.columns);
             for i in (0..m).step_by(MC) {
                 let rows = (m - i).min(MC);
-                let a = from(of.a, i, l);
-                let (a, across) = lines(lanes, a, (rows, depth), &mut buffers.rows);
+                let a = submatrix(of.a, i, l);
+                let (a, a_stride) = contiguous_rows(lanes, a, (rows, depth), &mut buffers.rows);
                 // SAFETY: the first row and column of the block are inside `y`.
                 let y = unsafe { of.y.add(i * of.stride + j) };
                 let left = Panel {
                     a,
-                    across,
+                    a_stride,
                     rows,
                     b: packed,
-                    step: 0,
+                    b_stride: 0,
                     depth,
                     y,
-                    stride: of.stride,
+                    y_stride: of.stride,
                     columns,
                     alpha: of.alpha,
-                    start,
+                    init,
                 };
                 // SAFETY: the caller guarantees that all operands are in bounds, and that `y` is
                 // initialised with `Init::Output`. From the second block of `k` on, the first block
                 // has written `y`.
                 unsafe { right.multiply(lanes, packed, left) };
-                if let Some(finish) = of.finish.filter(|_| l + depth == k) {
+                if let Some(epilogue) = of.epilogue.filter(|_| l + depth == k) {
                     // SAFETY: the last block of `k` is done, so all elements of the block are
                     // written.
-                    unsafe { apply_epilogue(finish, of.y, of.stride, (i, j), (rows, columns)) };
+                    unsafe { apply_epilogue(epilogue, of.y, of.stride, (i, j), (rows, columns)) };
                 }
             }
         }
@@ -165,20 +166,20 @@ pub(super) unsafe fn run<L: Lanes>(lanes: L, of: Product, buffers: &mut Buffers)
 }
 
 /// Whether a block of `b` stays in a cache without packing, by its row stride and depth.
-fn stays(row: usize, depth: usize) -> bool {
+fn fits_cache(row: usize, depth: usize) -> bool {
     row * depth <= SMALL || (is_padded(row) && row * depth <= MEDIUM)
 }
 
 /// The submatrix from (row, column) on.
 #[inline(always)]
-fn from<T>(view: View<T>, row: usize, column: usize) -> View<T> {
+fn submatrix<T>(view: View<T>, row: usize, column: usize) -> View<T> {
     View { data: &view.data[row * view.row as usize + column * view.column as usize..], ..view }
 }
 
 /// Returns the first element and the row stride of a block of `a` whose rows are contiguous: in
 /// place, or copied to `buffer`.
 #[inline(always)]
-fn lines<L: Lanes>(
+fn contiguous_rows<L: Lanes>(
     lanes: L,
     a: View<f32>,
     (rows, depth): (usize, usize),
@@ -187,15 +188,15 @@ fn lines<L: Lanes>(
     if a.column == 1 || depth == 1 {
         return (a.data.as_ptr(), a.row as usize);
     }
-    let across = depth + APART;
-    let copy = buffer.of(rows * across);
-    pack::rows(lanes, copy, across, a, (rows, depth));
-    (copy.as_ptr(), across)
+    let stride = depth + PADDING;
+    let copy = buffer.get(rows * stride);
+    pack::rows(lanes, copy, stride, a, (rows, depth));
+    (copy.as_ptr(), stride)
 }
 
 /// A block of `b`, (depth, columns), and its division into panels.
 #[derive(Clone, Copy)]
-struct Right<'a> {
+struct RightBlock<'a> {
     b: View<'a, f32>,
     panels: Panels,
     columns: usize,
@@ -205,7 +206,7 @@ struct Right<'a> {
 }
 
 /// The position of a panel.
-struct PanelOf {
+struct PanelPosition {
     /// Its first column.
     first: usize,
     /// Number of columns that are inside `b`.
@@ -218,18 +219,18 @@ struct PanelOf {
     in_place: bool,
 }
 
-impl Right<'_> {
+impl RightBlock<'_> {
     /// The position of panel `i`.
     #[inline(always)]
-    fn panel<L: Lanes>(&self, i: usize) -> PanelOf {
+    fn panel<L: Lanes>(&self, i: usize) -> PanelPosition {
         let (first, vectors) = self.panels.at::<L>(i);
         let (first, width) = (first * L::COUNT, vectors * L::COUNT);
         let columns = width.min(self.columns.saturating_sub(first));
-        PanelOf {
+        PanelPosition {
             first,
             columns,
             vectors,
-            at: first * self.depth + i * APART,
+            at: first * self.depth + i * PADDING,
             in_place: self.in_place && columns == width,
         }
     }
@@ -240,15 +241,15 @@ impl Right<'_> {
         let panels =
             (0..self.panels.count()).map(|i| self.panel::<L>(i)).filter(|panel| !panel.in_place);
         let last = self.panel::<L>(self.panels.count() - 1);
-        let packed = buffer.of(last.at + last.vectors * L::COUNT * self.depth);
+        let packed = buffer.get(last.at + last.vectors * L::COUNT * self.depth);
         if self.b.column == 1 {
             // rows of `b` are contiguous: copy a few at a time to all panels
             pack::clear(&mut packed[last.at..], (last.columns, last.vectors * L::COUNT));
-            const TOGETHER: usize = 4;
-            for first in (0..self.depth).step_by(TOGETHER) {
+            const ROWS: usize = 4;
+            for first in (0..self.depth).step_by(ROWS) {
                 for panel in panels.clone() {
                     let width = panel.vectors * L::COUNT;
-                    for k in first..self.depth.min(first + TOGETHER) {
+                    for k in first..self.depth.min(first + ROWS) {
                         let row =
                             &self.b.data[k * self.b.row as usize + panel.first..][..panel.columns];
                         pack::copy(
@@ -265,7 +266,7 @@ impl Right<'_> {
                 pack::panel(
                     lanes,
                     into,
-                    from(self.b, 0, panel.first),
+                    submatrix(self.b, 0, panel.first),
                     (self.depth, panel.columns, width),
                 );
             }
@@ -277,25 +278,25 @@ impl Right<'_> {
     /// panel.
     ///
     /// # Safety
-    /// As for [`Panel::all`]; `packed` must be the result of [`Right::pack`].
+    /// As for [`Panel::multiply_rows`]; `packed` must be the result of [`RightBlock::pack`].
     #[inline(always)]
     unsafe fn multiply<L: Lanes>(&self, lanes: L, packed: *const f32, left: Panel) {
         for i in 0..self.panels.count() {
-            let PanelOf { first, columns, vectors, at, in_place } = self.panel::<L>(i);
-            let (b, step) = match in_place {
+            let PanelPosition { first, columns, vectors, at, in_place } = self.panel::<L>(i);
+            let (b, b_stride) = match in_place {
                 true => (self.b.data[first..].as_ptr(), self.b.row as usize),
                 // SAFETY: `at` is the offset of the panel inside the packed buffer.
                 false => (unsafe { packed.add(at) }, vectors * L::COUNT),
             };
-            let start = match left.start {
+            let init = match left.init {
                 Init::Bias(bias) => Init::Bias(&bias[first..]),
-                start => start,
+                init => init,
             };
             // SAFETY: the caller guarantees the conditions for all columns, of which the panel is a
             // part.
             unsafe {
                 lanes.multiply(
-                    Panel { b, step, y: left.y.add(first), columns, start, ..left },
+                    Panel { b, b_stride, y: left.y.add(first), columns, init, ..left },
                     vectors,
                 )
             };

@@ -9,7 +9,7 @@ use super::panel::Panel;
 pub trait Lanes: Copy {
     /// A vector of f32.
     type V: Copy;
-    /// Elements of a vector: at most [`MOST`].
+    /// Elements of a vector: at most [`MAX_COUNT`].
     const COUNT: usize;
     /// Width of the widest panel, in vectors: 2 or 3.
     const WIDEST: usize;
@@ -38,29 +38,35 @@ pub trait Lanes: Copy {
 
     /// Prefetches the cache line at `at`; does nothing where there is no such instruction.
     #[inline(always)]
-    fn fetch(self, _at: *const f32) {}
+    fn prefetch(self, _at: *const f32) {}
 
     /// Transposes a block of [`Lanes::BLOCK`] x [`Lanes::BLOCK`] elements: element `k` of row `i`
-    /// goes to `to + k · step + i`. `across` is the row stride of `from`.
+    /// goes to `to + k · to_stride + i`. `from_stride` is the row stride of `from`.
     ///
     /// # Safety
     /// All elements of the block must be in bounds on both sides.
     #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
         // SAFETY: the caller guarantees that the block is in bounds.
-        unsafe { transpose_scalar(Self::BLOCK, from, across, to, step) }
+        unsafe { transpose_scalar(Self::BLOCK, from, from_stride, to, to_stride) }
     }
 
     /// Multiplies all rows with a panel of `vectors` vectors, in tiles of as many rows as fit the
     /// registers.
     ///
     /// # Safety
-    /// As for [`Panel::all`].
+    /// As for [`Panel::multiply_rows`].
     unsafe fn multiply(self, panel: Panel, vectors: usize);
 }
 
 /// The largest number of elements in a vector on any processor.
-pub const MOST: usize = 16;
+pub const MAX_COUNT: usize = 16;
 
 /// [`Lanes::transpose`] without vector instructions, for blocks of `block` x `block` elements.
 ///
@@ -70,14 +76,14 @@ pub const MOST: usize = 16;
 pub unsafe fn transpose_scalar(
     block: usize,
     from: *const f32,
-    across: usize,
+    from_stride: usize,
     to: *mut f32,
-    step: usize,
+    to_stride: usize,
 ) {
     for i in 0..block {
         for k in 0..block {
             // SAFETY: the caller guarantees that the block is in bounds.
-            unsafe { *to.add(k * step + i) = *from.add(i * across + k) };
+            unsafe { *to.add(k * to_stride + i) = *from.add(i * from_stride + k) };
         }
     }
 }

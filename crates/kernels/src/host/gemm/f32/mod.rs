@@ -1,4 +1,4 @@
-//! Single-threaded f32 matrix product: `y = start + alpha · a b`.
+//! Single-threaded f32 matrix product: `y = init + alpha · a b`.
 //!
 //! Blocks of `b` are packed into panels, which are a few vectors wide. Rows of `a` are read in
 //! place, or from a copy if they are not contiguous. A tile of the result stays in registers during
@@ -30,7 +30,8 @@ use std::cell::Cell;
 
 thread_local! {
     /// Packing buffers, which are reused by the next product of the thread.
-    static KEPT: Cell<Buffers> = const { Cell::new(Buffers { rows: Scratch::new(), columns: Scratch::new() }) };
+    static BUFFERS: Cell<Buffers> =
+        const { Cell::new(Buffers { rows: Scratch::new(), columns: Scratch::new() }) };
 }
 
 /// Computes a product and writes all of `y`.
@@ -40,34 +41,35 @@ thread_local! {
 /// else may access the elements of `y` during the call. With [`Init::Output`], they must be
 /// initialised. A bias must have n elements.
 pub unsafe fn product(product: Product) {
-    let mut buffers = KEPT.take();
-    // SAFETY: the caller guarantees the conditions of `run` and `Job::new`, which are the same.
+    let mut buffers = BUFFERS.take();
+    // SAFETY: the caller guarantees the conditions of `run` and `NativeProduct::new`, which are the
+    // same.
     unsafe {
         #[cfg(target_arch = "wasm32")]
         blocks::run(wasm::Wasm, product, &mut buffers);
         #[cfg(not(target_arch = "wasm32"))]
-        pulp::Arch::new().dispatch(native::Job::new(product, &mut buffers));
+        pulp::Arch::new().dispatch(native::NativeProduct::new(product, &mut buffers));
     }
-    KEPT.set(buffers);
+    BUFFERS.set(buffers);
 }
 
-/// Writes the transpose of `lines` rows of `length` elements: element `k` of row `i` goes to
-/// `into[k · step + i]`. `across` is the row stride of `from`.
+/// Writes the transpose of `rows` rows of `length` elements: element `k` of row `i` goes to
+/// `into[k · into_stride + i]`. `from_stride` is the row stride of `from`.
 pub fn transpose(
     into: &mut [f32],
-    step: usize,
+    into_stride: usize,
     from: &[f32],
-    across: usize,
-    (lines, length): (usize, usize),
+    from_stride: usize,
+    (rows, length): (usize, usize),
 ) {
     #[cfg(target_arch = "wasm32")]
-    pack::transposed(wasm::Wasm, into, step, from, across, (lines, length));
+    pack::transposed(wasm::Wasm, into, into_stride, from, from_stride, (rows, length));
     #[cfg(not(target_arch = "wasm32"))]
     pulp::Arch::new().dispatch(native::Transpose {
         into,
-        step,
+        into_stride,
         from,
-        across,
-        size: (lines, length),
+        from_stride,
+        size: (rows, length),
     });
 }

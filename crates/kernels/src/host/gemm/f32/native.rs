@@ -42,7 +42,7 @@ impl<S: Simd> Lanes for Native<S> {
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn fetch(self, at: *const f32) {
+    fn prefetch(self, at: *const f32) {
         use core::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
         // SAFETY: a prefetch is a hint and is valid for any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
@@ -50,28 +50,34 @@ impl<S: Simd> Lanes for Native<S> {
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
         // SAFETY: the caller guarantees that the block is in bounds; processors with vectors of
         // eight f32 have AVX.
         unsafe {
             if S::F32_LANES >= 8 {
-                transpose_8x8(from, across, to, step);
+                transpose_8x8(from, from_stride, to, to_stride);
             } else {
-                transpose_scalar(Self::BLOCK, from, across, to, step);
+                transpose_scalar(Self::BLOCK, from, from_stride, to, to_stride);
             }
         }
     }
 
     #[inline(always)]
     unsafe fn multiply(self, panel: Panel, vectors: usize) {
-        // SAFETY: the caller guarantees the conditions of `Panel::all`.
+        // SAFETY: the caller guarantees the conditions of `Panel::multiply_rows`.
         unsafe {
             match (S::REGISTER_COUNT >= 32, vectors) {
-                (true, 3) => all::<S, 8, 3>(self.0, panel),
-                (true, 2) => all::<S, 8, 2>(self.0, panel),
-                (true, _) => all::<S, 8, 1>(self.0, panel),
-                (false, 2) => all::<S, 6, 2>(self.0, panel),
-                (false, _) => all::<S, 6, 1>(self.0, panel),
+                (true, 3) => multiply_rows::<S, 8, 3>(self.0, panel),
+                (true, 2) => multiply_rows::<S, 8, 2>(self.0, panel),
+                (true, _) => multiply_rows::<S, 8, 1>(self.0, panel),
+                (false, 2) => multiply_rows::<S, 6, 2>(self.0, panel),
+                (false, _) => multiply_rows::<S, 6, 1>(self.0, panel),
             }
         }
     }
@@ -81,23 +87,24 @@ impl<S: Simd> Lanes for Native<S> {
 /// has all registers.
 ///
 /// # Safety
-/// As for [`Panel::all`].
+/// As for [`Panel::multiply_rows`].
 #[inline(never)]
-unsafe fn all<S: Simd, const M: usize, const N: usize>(simd: S, panel: Panel) {
-    simd.vectorize(All::<S, M, N>(simd, panel));
+unsafe fn multiply_rows<S: Simd, const M: usize, const N: usize>(simd: S, panel: Panel) {
+    simd.vectorize(MultiplyRows::<S, M, N>(simd, panel));
 }
 
-/// The body of [`all`], which pulp compiles for the instruction set. Only [`all`] creates it, so
-/// the conditions of [`Panel::all`] hold.
-struct All<'a, S, const M: usize, const N: usize>(S, Panel<'a>);
+/// The body of [`multiply_rows`], which pulp compiles for the instruction set. Only
+/// [`multiply_rows`] creates it, so the conditions of [`Panel::multiply_rows`] hold.
+struct MultiplyRows<'a, S, const M: usize, const N: usize>(S, Panel<'a>);
 
-impl<S: Simd, const M: usize, const N: usize> NullaryFnOnce for All<'_, S, M, N> {
+impl<S: Simd, const M: usize, const N: usize> NullaryFnOnce for MultiplyRows<'_, S, M, N> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        // SAFETY: only `all` creates this value, and its caller guarantees the conditions.
-        unsafe { self.1.all::<Native<S>, M, N>(Native(self.0)) };
+        // SAFETY: only `multiply_rows` creates this value, and its caller guarantees the
+        // conditions.
+        unsafe { self.1.multiply_rows::<Native<S>, M, N>(Native(self.0)) };
     }
 }
 
@@ -108,15 +115,15 @@ impl<S: Simd, const M: usize, const N: usize> NullaryFnOnce for All<'_, S, M, N>
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx")]
-unsafe fn transpose_8x8(from: *const f32, across: usize, to: *mut f32, step: usize) {
+unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
     use core::arch::x86_64::*;
     // SAFETY: the caller guarantees that the block is in bounds; loads and stores need no
     // alignment.
-    let half = |line: usize, at: usize| unsafe { _mm_loadu_ps(from.add(line * across + at)) };
+    let half = |row: usize, at: usize| unsafe { _mm_loadu_ps(from.add(row * from_stride + at)) };
     for at in [0, 4] {
         // rows 0 to 3 are in the lower halves, rows 4 to 7 in the upper ones
         let [a, b, c, d] =
-            [0, 1, 2, 3].map(|line| _mm256_set_m128(half(line + 4, at), half(line, at)));
+            [0, 1, 2, 3].map(|row| _mm256_set_m128(half(row + 4, at), half(row, at)));
         let (ab, ab2) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
         let (cd, cd2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
         let columns = [
@@ -127,18 +134,18 @@ unsafe fn transpose_8x8(from: *const f32, across: usize, to: *mut f32, step: usi
         ];
         for (k, column) in columns.into_iter().enumerate() {
             // SAFETY: as above.
-            unsafe { _mm256_storeu_ps(to.add((at + k) * step), column) };
+            unsafe { _mm256_storeu_ps(to.add((at + k) * to_stride), column) };
         }
     }
 }
 
 /// A product, to be computed with the vector instructions that pulp selects.
-pub struct Job<'a> {
+pub struct NativeProduct<'a> {
     product: Product<'a>,
     buffers: &'a mut Buffers,
 }
 
-impl<'a> Job<'a> {
+impl<'a> NativeProduct<'a> {
     /// Creates the job.
     ///
     /// # Safety
@@ -148,12 +155,12 @@ impl<'a> Job<'a> {
     }
 }
 
-impl WithSimd for Job<'_> {
+impl WithSimd for NativeProduct<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // SAFETY: the caller of `Job::new` guarantees the conditions of `run`.
+        // SAFETY: the caller of `NativeProduct::new` guarantees the conditions of `run`.
         unsafe { run(Native(simd), self.product, self.buffers) };
     }
 }
@@ -163,11 +170,11 @@ pub struct Transpose<'a> {
     /// The output.
     pub into: &'a mut [f32],
     /// Row stride of the output, in elements.
-    pub step: usize,
+    pub into_stride: usize,
     /// The input.
     pub from: &'a [f32],
     /// Row stride of the input, in elements.
-    pub across: usize,
+    pub from_stride: usize,
     /// Rows of the input, and elements of each.
     pub size: (usize, usize),
 }
@@ -177,6 +184,13 @@ impl WithSimd for Transpose<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        pack::transposed(Native(simd), self.into, self.step, self.from, self.across, self.size);
+        pack::transposed(
+            Native(simd),
+            self.into,
+            self.into_stride,
+            self.from,
+            self.from_stride,
+            self.size,
+        );
     }
 }

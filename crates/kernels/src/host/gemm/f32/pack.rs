@@ -59,19 +59,19 @@ pub fn copy<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
 }
 
 /// Copies `a`, (rows, depth), whose rows are not contiguous, to contiguous rows with row stride
-/// `across`.
+/// `into_stride`.
 #[inline(always)]
 pub fn rows<L: Lanes>(
     lanes: L,
     into: &mut [f32],
-    across: usize,
+    into_stride: usize,
     a: View<f32>,
     (rows, depth): (usize, usize),
 ) {
     match (a.row as usize, a.column as usize) {
-        (1, column) => transposed(lanes, into, across, a.data, column, (depth, rows)),
+        (1, column) => transposed(lanes, into, into_stride, a.data, column, (depth, rows)),
         (row, column) => {
-            for (r, into) in into.chunks_mut(across).enumerate().take(rows) {
+            for (r, into) in into.chunks_mut(into_stride).enumerate().take(rows) {
                 into[..depth]
                     .iter_mut()
                     .enumerate()
@@ -81,8 +81,8 @@ pub fn rows<L: Lanes>(
     }
 }
 
-/// Writes the transpose of `lines` rows of `length` elements: element `k` of row `i` goes to
-/// `into[k · step + i]`. `across` is the row stride of `from`.
+/// Writes the transpose of `rows` rows of `length` elements: element `k` of row `i` goes to
+/// `into[k · into_stride + i]`. `from_stride` is the row stride of `from`.
 ///
 /// # Panics
 /// If the rows do not fit in `from` or `into`.
@@ -90,33 +90,39 @@ pub fn rows<L: Lanes>(
 pub fn transposed<L: Lanes>(
     lanes: L,
     into: &mut [f32],
-    step: usize,
+    into_stride: usize,
     from: &[f32],
-    across: usize,
-    (lines, length): (usize, usize),
+    from_stride: usize,
+    (rows, length): (usize, usize),
 ) {
-    if lines == 0 || length == 0 {
+    if rows == 0 || length == 0 {
         return;
     }
     assert!(
-        (lines - 1) * across + length <= from.len() && (length - 1) * step + lines <= into.len(),
+        (rows - 1) * from_stride + length <= from.len()
+            && (length - 1) * into_stride + rows <= into.len(),
         "block too large"
     );
-    let (whole_lines, whole) = (lines - lines % L::BLOCK, length - length % L::BLOCK);
-    for i in (0..whole_lines).step_by(L::BLOCK) {
+    let (whole_rows, whole) = (rows - rows % L::BLOCK, length - length % L::BLOCK);
+    for i in (0..whole_rows).step_by(L::BLOCK) {
         for k in (0..whole).step_by(L::BLOCK) {
             // SAFETY: the block is in bounds on both sides, by the assertion above.
             unsafe {
-                let to = into.as_mut_ptr().add(k * step + i);
-                lanes.transpose(from.as_ptr().add(i * across + k), across, to, step);
+                let to = into.as_mut_ptr().add(k * into_stride + i);
+                lanes.transpose(
+                    from.as_ptr().add(i * from_stride + k),
+                    from_stride,
+                    to,
+                    into_stride,
+                );
             }
         }
         for k in whole..length {
-            (i..i + L::BLOCK).for_each(|i| into[k * step + i] = from[i * across + k]);
+            (i..i + L::BLOCK).for_each(|i| into[k * into_stride + i] = from[i * from_stride + k]);
         }
     }
-    for i in whole_lines..lines {
-        let line = &from[i * across..][..length];
-        line.iter().enumerate().for_each(|(k, x)| into[k * step + i] = *x);
+    for i in whole_rows..rows {
+        let row = &from[i * from_stride..][..length];
+        row.iter().enumerate().for_each(|(k, x)| into[k * into_stride + i] = *x);
     }
 }

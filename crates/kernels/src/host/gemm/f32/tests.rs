@@ -43,12 +43,12 @@ impl<const N: usize> Lanes for Plain<N> {
         // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             match (N, vectors) {
-                (4, 3) => panel.all::<Self, 3, 3>(self),
-                (4, 2) => panel.all::<Self, 4, 2>(self),
-                (4, _) => panel.all::<Self, 4, 1>(self),
-                (_, 3) => panel.all::<Self, 8, 3>(self),
-                (_, 2) => panel.all::<Self, 8, 2>(self),
-                (_, _) => panel.all::<Self, 8, 1>(self),
+                (4, 3) => panel.multiply_rows::<Self, 3, 3>(self),
+                (4, 2) => panel.multiply_rows::<Self, 4, 2>(self),
+                (4, _) => panel.multiply_rows::<Self, 4, 1>(self),
+                (_, 3) => panel.multiply_rows::<Self, 8, 3>(self),
+                (_, 2) => panel.multiply_rows::<Self, 8, 2>(self),
+                (_, _) => panel.multiply_rows::<Self, 8, 1>(self),
             }
         }
     }
@@ -60,7 +60,7 @@ fn plain(of: &Product, old: &[f32], (i, j): (usize, usize)) -> f32 {
         f64::from(v.data[i * v.row as usize + j * v.column as usize])
     };
     let sum: f64 = (0..of.size.2).map(|l| at(&of.a, i, l) * at(&of.b, l, j)).sum();
-    let before = match of.start {
+    let before = match of.init {
         Init::Zero => 0.0,
         Init::Bias(bias) => bias[j],
         Init::Output => old[i * of.stride + j],
@@ -131,7 +131,7 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
         };
         for a in views(&xs[..], m, k) {
             for b in views(&ws[..], k, n) {
-                for (alpha, start) in
+                for (alpha, init) in
                     [(1.0, Init::Zero), (0.5, Init::Output), (1.0, Init::Bias(&bias))]
                 {
                     let of = Product {
@@ -141,8 +141,8 @@ fn equals_the_plain_sum_for_odd_sizes_and_all_strides() {
                         a,
                         b,
                         alpha,
-                        start,
-                        finish: None,
+                        init,
+                        epilogue: None,
                     };
                     check(of, &old);
                 }

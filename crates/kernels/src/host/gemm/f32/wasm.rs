@@ -47,9 +47,15 @@ impl Lanes for Wasm {
     }
 
     #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, across: usize, to: *mut f32, step: usize) {
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
         // SAFETY: the caller guarantees that the block is in bounds.
-        let [a, b, c, d] = std::array::from_fn(|i| unsafe { self.load(from.add(i * across)) });
+        let [a, b, c, d] = std::array::from_fn(|i| unsafe { self.load(from.add(i * from_stride)) });
         let (ab, ab2) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
         let (cd, cd2) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
         let columns = [
@@ -60,18 +66,18 @@ impl Lanes for Wasm {
         ];
         for (k, column) in columns.into_iter().enumerate() {
             // SAFETY: the caller guarantees that the block is in bounds.
-            unsafe { self.store(column, to.add(k * step)) };
+            unsafe { self.store(column, to.add(k * to_stride)) };
         }
     }
 
     #[inline(always)]
     unsafe fn multiply(self, panel: Panel, vectors: usize) {
-        // SAFETY: the caller guarantees the conditions of `Panel::all`.
+        // SAFETY: the caller guarantees the conditions of `Panel::multiply_rows`.
         unsafe {
             match vectors {
-                3 => panel.all::<Self, 3, 3>(self),
-                2 => panel.all::<Self, 4, 2>(self),
-                _ => panel.all::<Self, 4, 1>(self),
+                3 => panel.multiply_rows::<Self, 3, 3>(self),
+                2 => panel.multiply_rows::<Self, 4, 2>(self),
+                _ => panel.multiply_rows::<Self, 4, 1>(self),
             }
         }
     }
