@@ -62,7 +62,7 @@ pub fn token_shift(c: &mut Criterion) {
 pub fn sparse_topk(c: &mut Criterion) {
     let mut group = Group::new(c, "sparse_topk");
     let x = normal(&[BATCH, HEADS, LENGTH, LENGTH], 1);
-    let mask = Mask { allowed: None, causal: true, past: None };
+    let mask = Mask { allowed: None, causal: true, window: None };
     group.memory("8 of 128", 5 * x.elem_count() / 4, || topk::largest(&x, &mask, 8));
     group.finish();
 }
@@ -75,8 +75,8 @@ pub fn softmax(c: &mut Criterion) {
         let keys = Array::ones((batch, 1, 1, length), DType::U8, &Device::Cpu).unwrap();
         let masks = [
             ("plain", Mask::default()),
-            ("causal", Mask { allowed: None, causal: true, past: None }),
-            ("causal, keys", Mask { allowed: Some(keys), causal: true, past: None }),
+            ("causal", Mask { allowed: None, causal: true, window: None }),
+            ("causal, keys", Mask { allowed: Some(keys), causal: true, window: None }),
         ];
         for (name, mask) in masks {
             let y = soft::forward(&x, &mask).unwrap();

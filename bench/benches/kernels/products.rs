@@ -51,7 +51,7 @@ pub fn attention(c: &mut Criterion) {
             ("in one with dropout", None, Some(dropout)),
         ];
         for (what, bias, dropout) in variants {
-            let mask = Mask { allowed: None, causal: true, past: None };
+            let mask = Mask { allowed: None, causal: true, window: None };
             let of = fused::AttentionArgs {
                 q: q.clone(),
                 k: k.clone(),
@@ -175,8 +175,8 @@ pub fn linear_cross_entropy(c: &mut Criterion) {
         };
         let name = |what: &str| format!("{what}, {rows}x{dim} to {classes}");
         let flops = 2 * rows * classes * dim;
-        group.product(&name("forward"), flops, || loss::forward(&of, loss::Wanted::default()));
-        let both = loss::Wanted { x: true, weight: true, bias: false };
+        group.product(&name("forward"), flops, || loss::forward(&of, loss::NeedsGrad::default()));
+        let both = loss::NeedsGrad { x: true, weight: true, bias: false };
         group.product(&name("forward and backward"), 3 * flops, || loss::forward(&of, both));
     }
     group.finish();

@@ -74,7 +74,7 @@ impl Walk {
             Some(old) => xt_kernels::ops::elementwise::add(&old, &grad),
         };
         match edge {
-            Edge::Nowhere => {}
+            Edge::NoGrad => {}
             Edge::Node(node, result) => {
                 let count = node.results;
                 let (_, grads) =

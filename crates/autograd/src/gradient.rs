@@ -15,12 +15,12 @@ pub(crate) struct Gradient {
 
 impl Gradient {
     /// A gradient of which the array may be shared with others.
-    pub fn of(array: Array) -> Self {
+    pub fn new(array: Array) -> Self {
         Self { array, factor: 1.0, is_own: false }
     }
 
     /// Applies the deferred factor and returns the array.
-    pub fn whole(&mut self) -> Result<&Array> {
+    pub fn materialize(&mut self) -> Result<&Array> {
         if self.factor != 1.0 {
             let array = elementwise::affine(&self.array, self.factor, 0.0)?;
             *self = Self { array, factor: 1.0, is_own: true };
@@ -29,14 +29,14 @@ impl Gradient {
     }
 
     /// The gradient as an array that the caller may keep: later additions do not change it.
-    pub fn given(&mut self) -> Result<Array> {
-        let array = self.whole()?.clone();
+    pub fn share(&mut self) -> Result<Array> {
+        let array = self.materialize()?.clone();
         self.is_own = false;
         Ok(array)
     }
 
     /// The array and its deferred factor. Later additions may change the array in place.
-    pub fn parts(&self) -> (Array, f64) {
+    pub fn array_and_factor(&self) -> (Array, f64) {
         (self.array.clone(), self.factor)
     }
 
@@ -47,7 +47,7 @@ impl Gradient {
 
     /// Adds `more`: in place if the array is not shared, else into a new array.
     pub fn add(&mut self, more: &Array) -> Result<()> {
-        self.whole()?;
+        self.materialize()?;
         if self.is_own && in_place::is_possible(&[&self.array, more]) {
             return Ok(in_place::add(&self.array, more)?);
         }
@@ -72,38 +72,41 @@ mod tests {
     #[test]
     fn adds_in_place_but_for_what_others_hold() {
         let more = array([3.0, 4.0]);
-        let mut grad = Gradient::of(more.clone());
-        let first = grad.given().unwrap();
+        let mut grad = Gradient::new(more.clone());
+        let first = grad.share().unwrap();
         grad.add(&more).unwrap();
         let place = grad.array.clone();
         grad.add(&more).unwrap();
         assert!(grad.array.is_same(&place));
         // an array that was handed out does not change
-        let third = grad.given().unwrap();
+        let third = grad.share().unwrap();
         grad.add(&more).unwrap();
         assert!(!grad.array.is_same(&place));
         let place = grad.array.clone();
         grad.add(&more).unwrap();
         assert!(grad.array.is_same(&place));
         assert_eq!(
-            [first, third, grad.given().unwrap()].map(|a| values(&a)),
+            [first, third, grad.share().unwrap()].map(|a| values(&a)),
             [[3.0, 4.0], [9.0, 12.0], [15.0, 20.0]]
         );
         // and the array that the gradient was made from does not change
-        let mut grad = Gradient::of(more.clone());
+        let mut grad = Gradient::new(more.clone());
         grad.add(&more).unwrap();
-        assert_eq!([values(&more), values(&grad.given().unwrap())], [[3.0, 4.0], [6.0, 8.0]]);
+        assert_eq!([values(&more), values(&grad.share().unwrap())], [[3.0, 4.0], [6.0, 8.0]]);
     }
 
     #[test]
     fn a_factor_is_a_part_of_what_is_given_and_of_what_more_is_added_to() {
-        let mut grad = Gradient::of(array([8.0, 16.0]));
+        let mut grad = Gradient::new(array([8.0, 16.0]));
         grad.scale(0.5);
         grad.scale(0.5);
-        assert_eq!((values(&grad.parts().0), grad.parts().1), (vec![8.0, 16.0], 0.25));
+        assert_eq!(
+            (values(&grad.array_and_factor().0), grad.array_and_factor().1),
+            (vec![8.0, 16.0], 0.25)
+        );
         grad.add(&array([1.0, 1.0])).unwrap();
         grad.scale(2.0);
-        assert_eq!(values(&grad.given().unwrap()), [6.0, 10.0]);
-        assert_eq!(grad.parts().1, 1.0);
+        assert_eq!(values(&grad.share().unwrap()), [6.0, 10.0]);
+        assert_eq!(grad.array_and_factor().1, 1.0);
     }
 }

@@ -46,12 +46,12 @@ fn bytes(shape: &[usize], dtype: DType) -> u64 {
 }
 
 /// Returns an error if memory does not suffice to initialise values of this shape.
-fn check_draw(shape: &[usize], dtype: DType) -> Result<()> {
-    let drawn = match dtype {
+fn check_init_memory(shape: &[usize], dtype: DType) -> Result<()> {
+    let in_f64 = match dtype {
         DType::F64 => 0,
         _ => bytes(shape, DType::F64),
     };
-    let needed = bytes(shape, dtype).saturating_add(drawn);
+    let needed = bytes(shape, dtype).saturating_add(in_f64);
     if shape.contains(&0) {
         return Ok(());
     }
@@ -59,7 +59,7 @@ fn check_draw(shape: &[usize], dtype: DType) -> Result<()> {
 }
 
 /// Converts to a type and device, after a check that memory suffices.
-fn moved(values: &Array, dtype: DType, device: &Device) -> Result<Array> {
+fn converted(values: &Array, dtype: DType, device: &Device) -> Result<Array> {
     if values.dtype() != dtype || !values.device().same_device(device) {
         xt_kernels::memory::alloc::check_like(values, dtype, 1)?;
     }
@@ -73,7 +73,7 @@ impl State {
             Values::Ready(array) => array.clone(),
             Values::Pending(initial) => {
                 // initial values are drawn in f64
-                check_draw(shape, self.dtype)?;
+                check_init_memory(shape, self.dtype)?;
                 initial(&self.device)?.to_dtype(self.dtype)?
             }
             Values::Packed(packed) => packed.values()?,
@@ -82,7 +82,7 @@ impl State {
     }
 
     /// Returns an error if values of this type, or on this device, cannot be quantized.
-    fn check_place(&self) -> Result<()> {
+    fn check_quantizable(&self) -> Result<()> {
         if self.dtype == DType::F32 && self.device.is_cpu() {
             return Ok(());
         }
@@ -108,7 +108,7 @@ impl Leaf {
             dtype: values.dtype(),
             values: Values::Ready(values.clone()),
         };
-        Self::with(values.dims().to_vec(), state)
+        Self::from_state(values.dims().to_vec(), state)
     }
 
     /// A leaf whose values `initial` computes at first use; f32 on the CPU unless [`Leaf::move_to`]
@@ -119,10 +119,10 @@ impl Leaf {
     ) -> Self {
         let values = Values::Pending(Box::new(initial));
         let state = State { device: Device::Cpu, dtype: DType::F32, values };
-        Self::with(shape, state)
+        Self::from_state(shape, state)
     }
 
-    fn with(shape: Vec<usize>, state: State) -> Self {
+    fn from_state(shape: Vec<usize>, state: State) -> Self {
         Self {
             shape,
             state: Mutex::new(state),
@@ -169,7 +169,7 @@ impl Leaf {
     /// not initialise the values.
     pub fn check_quantize(&self, format: Format) -> Result<()> {
         let state = lock(&self.state);
-        state.check_place()?;
+        state.check_quantizable()?;
         match &state.values {
             Values::Ready(values) => Ok(quantized::check(values, format)?),
             Values::Packed(packed) => Ok(quantized::check(&packed.values()?, format)?),
@@ -182,7 +182,7 @@ impl Leaf {
     /// values and the gradient. Graphs recorded before become stale.
     pub fn quantize(&self, format: Format) -> Result<()> {
         let mut state = lock(&self.state);
-        state.check_place()?;
+        state.check_quantizable()?;
         if matches!(&state.values, Values::Packed(packed) if packed.format() == format) {
             return Ok(());
         }
@@ -236,7 +236,7 @@ impl Leaf {
         if let Values::Released = state.values {
             return Err(Error::Released { shape: self.shape.clone() });
         }
-        state.values = Values::Ready(moved(&values, state.dtype, &state.device)?);
+        state.values = Values::Ready(converted(&values, state.dtype, &state.device)?);
         self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -253,13 +253,13 @@ impl Leaf {
         self.require_plain("moving it")?;
         let mut state = lock(&self.state);
         if let Values::Ready(values) = &state.values {
-            state.values = Values::Ready(moved(values, dtype, device)?);
+            state.values = Values::Ready(converted(values, dtype, device)?);
         }
         (state.device, state.dtype) = (device.clone(), dtype);
         self.version.fetch_add(1, Ordering::SeqCst);
         let mut grad = lock(&self.grad);
         if let Some(old) = grad.as_mut() {
-            *old = Gradient::of(moved(old.whole()?, dtype, device)?);
+            *old = Gradient::new(converted(old.materialize()?, dtype, device)?);
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ impl Leaf {
     }
 
     /// Returns an error after [`Leaf::release`].
-    pub fn require_held(&self) -> Result<()> {
+    pub fn require_not_released(&self) -> Result<()> {
         if self.is_released() {
             return Err(Error::Released { shape: self.shape.clone() });
         }
@@ -308,13 +308,13 @@ impl Leaf {
 
     /// The gradient as it is now: later additions do not change the returned array.
     pub fn grad(&self) -> Result<Option<Array>> {
-        lock(&self.grad).as_mut().map(Gradient::given).transpose()
+        lock(&self.grad).as_mut().map(Gradient::share).transpose()
     }
 
     /// An array and a factor whose product is the gradient. Later additions may change the array in
     /// place, so read it before.
     pub fn grad_and_factor(&self) -> Option<(Array, f64)> {
-        lock(&self.grad).as_ref().map(Gradient::parts)
+        lock(&self.grad).as_ref().map(Gradient::array_and_factor)
     }
 
     /// Whether the leaf has a gradient.
@@ -343,7 +343,7 @@ impl Leaf {
                 ));
             }
         }
-        *lock(&self.grad) = grad.map(Gradient::of);
+        *lock(&self.grad) = grad.map(Gradient::new);
         Ok(())
     }
 
@@ -353,7 +353,7 @@ impl Leaf {
         match grad.as_mut() {
             Some(grad) => grad.add(&more),
             None => {
-                *grad = Some(Gradient::of(xt_kernels::ops::layout::contiguous(&more)?));
+                *grad = Some(Gradient::new(xt_kernels::ops::layout::contiguous(&more)?));
                 Ok(())
             }
         }
@@ -364,7 +364,7 @@ impl Leaf {
         if self.version() == version {
             return Ok(());
         }
-        self.require_held()?;
+        self.require_not_released()?;
         Err(Error::StaleParameter { shape: self.shape.clone() })
     }
 }
@@ -463,7 +463,7 @@ mod tests {
         assert!(a.grad().unwrap().is_none() && a.pending_bytes() == 0);
         assert!(matches!(a.set(b.values().unwrap()), Err(Error::Released { .. })));
         assert!(matches!(before.backward(false, &|| false), Err(Error::Released { .. })));
-        assert!(b.require_held().is_ok() && a.require_held().is_err());
+        assert!(b.require_not_released().is_ok() && a.require_not_released().is_err());
     }
 
     #[test]

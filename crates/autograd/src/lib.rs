@@ -22,6 +22,6 @@ mod tensor;
 pub use error::{Error, Result};
 pub use leaf::Leaf;
 pub use node::{is_grad_enabled, no_grad, with_grad};
-pub use tensor::{Kind, Tensor};
+pub use tensor::{ScalarType, Tensor};
 pub use xt_kernels::ops::quantized::Format;
 pub use xt_kernels::{Array, DType, Device};

@@ -32,7 +32,7 @@ pub(crate) struct Body {
 #[derive(Clone)]
 pub(crate) enum Edge {
     /// The input needs no gradient.
-    Nowhere,
+    NoGrad,
     /// A node, and the index of the result among its results.
     Node(Arc<Node>, usize),
     /// A leaf, with its version at the time of recording.

@@ -27,7 +27,7 @@ enum Repr {
 
 /// The element type of a tensor, with booleans as a type of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ScalarType {
     /// 32-bit floating point.
     F32,
     /// 64-bit floating point.
@@ -44,16 +44,16 @@ pub enum Kind {
     Bool,
 }
 
-impl Kind {
+impl ScalarType {
     /// All types with their names.
-    pub const NAMES: [(&'static str, Kind); 7] = [
-        ("f32", Kind::F32),
-        ("f64", Kind::F64),
-        ("f16", Kind::F16),
-        ("bf16", Kind::BF16),
-        ("i64", Kind::I64),
-        ("u8", Kind::U8),
-        ("bool", Kind::Bool),
+    pub const NAMES: [(&'static str, ScalarType); 7] = [
+        ("f32", ScalarType::F32),
+        ("f64", ScalarType::F64),
+        ("f16", ScalarType::F16),
+        ("bf16", ScalarType::BF16),
+        ("i64", ScalarType::I64),
+        ("u8", ScalarType::U8),
+        ("bool", ScalarType::Bool),
     ];
 
     /// The type with this name.
@@ -78,12 +78,12 @@ impl Kind {
     /// The type of the array that stores the values.
     pub fn dtype(self) -> DType {
         match self {
-            Kind::F32 => DType::F32,
-            Kind::F64 => DType::F64,
-            Kind::F16 => DType::F16,
-            Kind::BF16 => DType::BF16,
-            Kind::I64 => DType::I64,
-            Kind::U8 | Kind::Bool => DType::U8,
+            ScalarType::F32 => DType::F32,
+            ScalarType::F64 => DType::F64,
+            ScalarType::F16 => DType::F16,
+            ScalarType::BF16 => DType::BF16,
+            ScalarType::I64 => DType::I64,
+            ScalarType::U8 | ScalarType::Bool => DType::U8,
         }
     }
 
@@ -178,9 +178,9 @@ impl Tensor {
     pub(crate) fn edge(&self) -> Edge {
         match &self.repr {
             Repr::Leaf(leaf) if leaf.requires_grad() => Edge::Leaf(leaf.clone(), leaf.version()),
-            Repr::Leaf(_) => Edge::Nowhere,
+            Repr::Leaf(_) => Edge::NoGrad,
             Repr::Value { node: Some((node, result)), .. } => Edge::Node(node.clone(), *result),
-            Repr::Value { node: None, .. } => Edge::Nowhere,
+            Repr::Value { node: None, .. } => Edge::NoGrad,
         }
     }
 
@@ -257,13 +257,14 @@ impl Tensor {
         }
     }
 
-    /// The element type; `None` for array types that [`Kind`] does not have.
-    pub fn kind(&self) -> Option<Kind> {
+    /// The element type; `None` for array types that [`ScalarType`] does not have.
+    pub fn scalar_type(&self) -> Option<ScalarType> {
         match (self.dtype(), self.boolean) {
-            (DType::U8, true) => Some(Kind::Bool),
-            (dtype, _) => {
-                Kind::NAMES.iter().map(|(_, k)| *k).find(|k| *k != Kind::Bool && k.dtype() == dtype)
-            }
+            (DType::U8, true) => Some(ScalarType::Bool),
+            (dtype, _) => ScalarType::NAMES
+                .iter()
+                .map(|(_, k)| *k)
+                .find(|k| *k != ScalarType::Bool && k.dtype() == dtype),
         }
     }
 

@@ -12,7 +12,7 @@ mod ops;
 pub use context::{AbortFlag, Context};
 pub use device::parse_device;
 pub use guard::guard;
-pub use xt_core::{Device, Error, Kind, Model, Result, Tensor};
+pub use xt_core::{Device, Error, Model, Result, ScalarType, Tensor};
 pub use xt_kernels::host::parallel::in_pool;
 pub use xt_kernels::memory;
 #[cfg(target_os = "linux")]

@@ -4,7 +4,7 @@ use crate::{parse, parse_device, Context, Error, Result};
 use serde::Deserialize;
 use xt_autograd::ops::{self, Activation, Comparison};
 use xt_core::generation::{top_a, top_k, top_p};
-use xt_core::{with_grad, Array, DType, Device, Kind, Tensor};
+use xt_core::{with_grad, Array, DType, Device, ScalarType, Tensor};
 use xt_kernels::memory::alloc;
 
 /// The union of the arguments of all operations; each operation reads its own.
@@ -89,7 +89,7 @@ fn need<T>(value: Option<T>, name: &str) -> Result<T> {
 /// Operations without inputs, which create a tensor.
 fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     let wide = args.shape.clone().unwrap_or_default();
-    let kind = Kind::parse(args.dtype.as_deref().unwrap_or("f32"))?;
+    let kind = ScalarType::parse(args.dtype.as_deref().unwrap_or("f32"))?;
     let device = parse_device(args.device.as_deref().unwrap_or("cpu"))?;
     // zeros and ones are created in their type, all others as f64
     let made_as = if matches!(name, "zeros" | "ones") { kind.dtype() } else { DType::F64 };
@@ -122,12 +122,12 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
         "arange" => arange(args)?,
         _ => return Err(Error::Internal(format!("there is no way {name} to make a tensor"))),
     };
-    let made = ops::cast(&Tensor::constant(array), kind.dtype(), kind == Kind::Bool)?;
+    let made = ops::cast(&Tensor::constant(array), kind.dtype(), kind == ScalarType::Bool)?;
     Ok(ops::to_device(&made, &device)?)
 }
 
 /// Returns an error if the type cannot represent the values that `name` would create.
-fn check_values(name: &str, kind: Kind, args: &OpArgs) -> Result<()> {
+fn check_values(name: &str, kind: ScalarType, args: &OpArgs) -> Result<()> {
     if matches!(name, "rand" | "randn") && !kind.is_float() {
         let message =
             format!("{name} gives fractions, which {} does not hold: take randint", kind.name());
@@ -142,7 +142,7 @@ fn check_values(name: &str, kind: Kind, args: &OpArgs) -> Result<()> {
         "arange" if !kind.is_float() => &[args.start, last_of_range(args)],
         _ => &[],
     };
-    Ok(all.iter().flatten().try_for_each(|value| kind.check_whole(*value, name))?)
+    Ok(all.iter().flatten().try_for_each(|value| kind.check_integer(*value, name))?)
 }
 
 /// The fill value of `full`.
@@ -151,11 +151,11 @@ fn filling(args: &OpArgs) -> Result<f64> {
 }
 
 /// Returns an error if a finite value would become infinite in this type.
-fn check_range(value: f64, kind: Kind) -> Result<()> {
+fn check_range(value: f64, kind: ScalarType) -> Result<()> {
     let largest = match kind {
-        Kind::F32 => f64::from(f32::MAX),
-        Kind::F16 => 65504.0,
-        Kind::BF16 => 3.389_531_389_251_535_5e38,
+        ScalarType::F32 => f64::from(f32::MAX),
+        ScalarType::F16 => 65504.0,
+        ScalarType::BF16 => 3.389_531_389_251_535_5e38,
         _ => f64::MAX,
     };
     if value.is_finite() && value.abs() > largest {
@@ -177,10 +177,10 @@ fn last_of_range(args: &OpArgs) -> Option<f64> {
 
 /// Rounds values in [0, 1) down to the precision of a half-precision type, so that none is rounded
 /// up to 1.
-fn below_one(mut values: Vec<f64>, kind: Kind) -> Vec<f64> {
+fn below_one(mut values: Vec<f64>, kind: ScalarType) -> Vec<f64> {
     let steps = match kind {
-        Kind::F16 => 2048.0,
-        Kind::BF16 => 256.0,
+        ScalarType::F16 => 2048.0,
+        ScalarType::BF16 => 256.0,
         _ => return values,
     };
     values.iter_mut().for_each(|x| *x = (*x * steps).floor() / steps);
@@ -306,8 +306,8 @@ fn shape(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
         "cat" => ops::cat(&all(), need(args.dim, "dim")?)?,
         "stack" => ops::stack(&all(), need(args.dim, "dim")?)?,
         "cast" => {
-            let kind = Kind::parse(&need(args.dtype.clone(), "dtype")?)?;
-            ops::cast(x, kind.dtype(), kind == Kind::Bool)?
+            let kind = ScalarType::parse(&need(args.dtype.clone(), "dtype")?)?;
+            ops::cast(x, kind.dtype(), kind == ScalarType::Bool)?
         }
         "to_device" => ops::to_device(x, &parse_device(&need(args.device.clone(), "device")?)?)?,
         _ => return Ok(None),

@@ -5,7 +5,7 @@ use crate::{DType, Device, Error, Result, Tensor};
 
 /// The name of the element type as it is shown to users; `?` if it has none.
 pub fn kind(x: &Tensor) -> &'static str {
-    x.kind().map_or("?", |kind| kind.name())
+    x.scalar_type().map_or("?", |kind| kind.name())
 }
 
 /// Returns the error for ids with a wrong element type or shape. `what` names the ids, `wanted`

@@ -26,7 +26,7 @@ pub use error::{Error, Result};
 pub use models::{LoadReport, Model};
 pub use params::{Entry, EntryKind, Init, Param, Params};
 pub use value::{Args, Value};
-pub use xt_autograd::{no_grad, with_grad, Array, DType, Device, Format, Kind, Leaf, Tensor};
+pub use xt_autograd::{no_grad, with_grad, Array, DType, Device, Format, Leaf, ScalarType, Tensor};
 
 /// The version of this crate, which checkpoints record.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

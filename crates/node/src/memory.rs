@@ -31,7 +31,7 @@ thread_local! {
 pub fn report<T>(env: Env, result: napi::Result<T>) -> napi::Result<T> {
     const STEP: i64 = 64 * 1024;
     #[cfg(target_os = "linux")]
-    ALLOCATOR.0.settle();
+    ALLOCATOR.0.trim();
     let change = in_use() - TOLD.get();
     if change.abs() >= STEP {
         TOLD.set(TOLD.get() + change);

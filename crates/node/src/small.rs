@@ -33,7 +33,7 @@ fn first() {
     if addresses_are_limited() {
         // SAFETY: the function only sets a number.
         unsafe { libmimalloc_sys::mi_option_set(DISALLOW_ARENAS, 1) };
-        xt_bindings::blocks::spare_addresses();
+        xt_bindings::blocks::limit_malloc_arenas();
     }
 }
 

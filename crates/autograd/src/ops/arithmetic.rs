@@ -1,7 +1,7 @@
 //! Arithmetic and comparison of two tensors, with broadcasting, and the matrix product.
 
+use super::integer;
 use super::shape::{cast, sum_to};
-use super::whole;
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
 use xt_kernels::memory::alloc;
@@ -13,22 +13,22 @@ use xt_kernels::ops::layout::contiguous;
 ///
 /// # Errors
 /// The types differ, the shapes do not broadcast, or memory does not suffice for the result.
-pub fn equal_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
+pub fn broadcast_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>> {
     if a.dtype() != b.dtype() {
-        let kind = |t: &Tensor| t.kind().map_or("?", |k| k.name());
+        let kind = |t: &Tensor| t.scalar_type().map_or("?", |k| k.name());
         return invalid(format!(
             "{name}: types {} and {} differ; cast one of them",
             kind(a),
             kind(b)
         ));
     }
-    let dims = common_shape(a.dims(), b.dims(), name)?;
+    let dims = broadcast_dims(a.dims(), b.dims(), name)?;
     alloc::check(&dims, a.dtype())?;
     Ok(dims)
 }
 
 /// The shape that both shapes are broadcast to.
-pub(super) fn common_shape(a: &[usize], b: &[usize], name: &str) -> Result<Vec<usize>> {
+pub(super) fn broadcast_dims(a: &[usize], b: &[usize], name: &str) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let axis = |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).map_or(1, |i| dims[i]);
     let size = |i: usize| match (axis(a, i), axis(b, i)) {
@@ -46,16 +46,16 @@ pub(super) fn common_shape(a: &[usize], b: &[usize], name: &str) -> Result<Vec<u
 /// `x` has an integer type that cannot represent `value`.
 pub fn scalar_like(x: &Tensor, value: f64) -> Result<Tensor> {
     if !x.dtype().is_float() {
-        return whole::scalar(x, value);
+        return integer::scalar(x, value);
     }
     Ok(Tensor::constant(Array::full(value, (), &x.device())?.to_dtype(x.dtype())?))
 }
 
 /// `x` and a scalar as operands of one type, promoted as in PyTorch: booleans become i64; if
-/// `divided`, integers and booleans become f32.
-pub fn beside_scalar(x: &Tensor, value: f64, divided: bool) -> Result<(Tensor, Tensor)> {
+/// `for_division`, integers and booleans become f32.
+pub fn promote_with_scalar(x: &Tensor, value: f64, for_division: bool) -> Result<(Tensor, Tensor)> {
     let x = match x.dtype().is_float() {
-        false if divided => cast(x, DType::F32, false)?,
+        false if for_division => cast(x, DType::F32, false)?,
         false if x.is_boolean() => cast(x, DType::I64, false)?,
         _ => x.clone(),
     };
@@ -63,21 +63,21 @@ pub fn beside_scalar(x: &Tensor, value: f64, divided: bool) -> Result<(Tensor, T
     Ok((x, y))
 }
 
-/// Runs `run` on `x` and a scalar, see [`beside_scalar`]. Half precision is computed in f32, as in
-/// PyTorch, so that the scalar need not be representable in half precision.
+/// Runs `run` on `x` and a scalar, see [`promote_with_scalar`]. Half precision is computed in f32,
+/// as in PyTorch, so that the scalar need not be representable in half precision.
 pub fn with_scalar(
     x: &Tensor,
     value: f64,
-    divided: bool,
+    for_division: bool,
     run: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let wide = xt_kernels::host::accumulation_dtype(x.dtype());
     if wide == x.dtype() {
-        let (x, y) = beside_scalar(x, value, divided)?;
+        let (x, y) = promote_with_scalar(x, value, for_division)?;
         return run(&x, &y);
     }
     alloc::check_like(&x.array()?, wide, 3)?;
-    let (y, scalar) = beside_scalar(&cast(x, wide, false)?, value, divided)?;
+    let (y, scalar) = promote_with_scalar(&cast(x, wide, false)?, value, for_division)?;
     cast(&run(&y, &scalar)?, x.dtype(), false)
 }
 
@@ -91,7 +91,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if both_boolean(a, b) {
         return maximum(a, b);
     }
-    equal_shape(a, b, "add")?;
+    broadcast_shape(a, b, "add")?;
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::add(&x, &y)?;
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
@@ -103,7 +103,7 @@ pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if both_boolean(a, b) {
         return invalid("sub: truth values have no difference: take ne for where they differ, or cast one to i64");
     }
-    equal_shape(a, b, "sub")?;
+    broadcast_shape(a, b, "sub")?;
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::sub(&x, &y)?;
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
@@ -117,7 +117,7 @@ pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if both_boolean(a, b) {
         return minimum(a, b);
     }
-    equal_shape(a, b, "mul")?;
+    broadcast_shape(a, b, "mul")?;
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::mul(&x, &y)?;
     let needs = (a.requires_grad(), b.requires_grad());
@@ -136,7 +136,7 @@ pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let real =
         |t: &Tensor| if t.dtype().is_float() { Ok(t.clone()) } else { cast(t, float, false) };
     let (a, b) = (&real(a)?, &real(b)?);
-    equal_shape(a, b, "div")?;
+    broadcast_shape(a, b, "div")?;
     let (x, y) = (a.array()?, b.array()?);
     let z = elementwise::div(&x, &y)?;
     Ok(Tensor::record(z, &[a, b], move |g| {
@@ -150,14 +150,14 @@ pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// `a` to the power `b`, element-wise. Integer powers wrap on overflow. The gradient with respect
 /// to the exponent is 0 where the base is 0 and the exponent is not negative.
 pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let dims = equal_shape(a, b, "pow")?;
+    let dims = broadcast_shape(a, b, "pow")?;
     if both_boolean(a, b) {
         return invalid("pow: truth values have no powers: cast to i64 or f32 first");
     }
     let (x, y) =
         (a.array()?.broadcast_as(dims.as_slice())?, b.array()?.broadcast_as(dims.as_slice())?);
     if !x.dtype().is_float() {
-        return Ok(Tensor::constant(whole::power(&x, &y)?));
+        return Ok(Tensor::constant(integer::power(&x, &y)?));
     }
     let z = power(&x, &y)?;
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
@@ -199,17 +199,17 @@ pub fn minimum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     extreme(a, b, "minimum", Binary::Min)
 }
 
-fn extreme(a: &Tensor, b: &Tensor, name: &str, how: Binary) -> Result<Tensor> {
-    equal_shape(a, b, name)?;
+fn extreme(a: &Tensor, b: &Tensor, name: &str, op: Binary) -> Result<Tensor> {
+    broadcast_shape(a, b, name)?;
     let (x, y) = (a.array()?, b.array()?);
-    let z = elementwise::binary(&x, &y, how)?;
+    let z = elementwise::binary(&x, &y, op)?;
     if both_boolean(a, b) {
         return Ok(Tensor::boolean(z));
     }
     Ok(Tensor::record(z, &[a, b], move |g| {
         alloc::check_like(g, g.dtype(), 3)?;
         let (less, more) = (x.lt(&y)?, x.gt(&y)?);
-        let (a_loses, b_loses) = if how == Binary::Max { (less, more) } else { (more, less) };
+        let (a_loses, b_loses) = if op == Binary::Max { (less, more) } else { (more, less) };
         let half = x.eq(&y)?.where_cond(&elementwise::affine(g, 0.5, 0.0)?, &contiguous(g)?)?;
         let zero = g.zeros_like()?;
         // where either is NaN both get the full gradient, as in PyTorch
@@ -219,19 +219,19 @@ fn extreme(a: &Tensor, b: &Tensor, name: &str, how: Binary) -> Result<Tensor> {
 }
 
 /// Element-wise comparison, as a boolean tensor.
-pub fn compare(a: &Tensor, b: &Tensor, how: Comparison) -> Result<Tensor> {
-    equal_shape(a, b, "comparison")?;
+pub fn compare(a: &Tensor, b: &Tensor, op: Comparison) -> Result<Tensor> {
+    broadcast_shape(a, b, "comparison")?;
     let (x, y) = (a.array()?, b.array()?);
-    Ok(Tensor::boolean(xt_kernels::ops::compare::compare(&x, &y, how)?))
+    Ok(Tensor::boolean(xt_kernels::ops::compare::compare(&x, &y, op)?))
 }
 
 /// Element-wise comparison with a number, as a boolean tensor. Integers are compared exactly, also
 /// with fractions and with numbers outside the range of their type.
-pub fn compare_with(x: &Tensor, value: f64, how: Comparison) -> Result<Tensor> {
+pub fn compare_with(x: &Tensor, value: f64, op: Comparison) -> Result<Tensor> {
     if x.dtype().is_float() {
-        return compare(x, &scalar_like(x, value)?, how);
+        return compare(x, &scalar_like(x, value)?, op);
     }
-    whole::compare(x, value, how)
+    integer::compare(x, value, op)
 }
 
 /// True where `x` is 0 or false.
@@ -261,7 +261,7 @@ pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
             b.dims()
         ));
     }
-    let kind = |t: &Tensor| t.kind().map_or("?", |k| k.name());
+    let kind = |t: &Tensor| t.scalar_type().map_or("?", |k| k.name());
     if let Some(whole) = [a, b].into_iter().find(|t| !t.dtype().is_float()) {
         let kind = kind(whole);
         return invalid(format!(
@@ -279,12 +279,12 @@ pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
     let z = xt_kernels::ops::matmul::matmul(&x, &y, alpha)?;
     let needs = (a.requires_grad(), b.requires_grad());
     Ok(Tensor::record(z, &[a, b], move |g| {
-        let turned = |m: &Array| m.transpose(m.rank() - 2, m.rank() - 1);
+        let transposed = |m: &Array| m.transpose(m.rank() - 2, m.rank() - 1);
         let product = |l: &Array, r: &Array, dims: &[usize]| {
             sum_to(&xt_kernels::ops::matmul::matmul(l, r, alpha)?, dims)
         };
-        let da = needs.0.then(|| product(g, &turned(&y)?, x.dims())).transpose()?;
-        let db = needs.1.then(|| product(&turned(&x)?, g, y.dims())).transpose()?;
+        let da = needs.0.then(|| product(g, &transposed(&y)?, x.dims())).transpose()?;
+        let db = needs.1.then(|| product(&transposed(&x)?, g, y.dims())).transpose()?;
         Ok(vec![da, db])
     }))
 }

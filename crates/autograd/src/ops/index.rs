@@ -8,7 +8,7 @@ use xt_kernels::ops::layout::contiguous;
 
 fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
     if ids.dtype() != DType::I64 {
-        let kind = ids.kind().map_or("?", |k| k.name());
+        let kind = ids.scalar_type().map_or("?", |k| k.name());
         return invalid(format!(
             "{name}: indices must be i64, got {kind}: convert them with `.to('i64')`"
         ));
@@ -76,15 +76,15 @@ pub fn gather(x: &Tensor, ids: &Tensor, axis: usize) -> Result<Tensor> {
 /// `a` where the condition is true, else `b`; all three are broadcast together. `condition` is bool
 /// or u8.
 pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let dims = super::equal_shape(a, b, "where")?;
+    let dims = super::broadcast_shape(a, b, "where")?;
     if condition.dtype() != DType::U8 {
-        let kind = condition.kind().map_or("?", |k| k.name());
+        let kind = condition.scalar_type().map_or("?", |k| k.name());
         return invalid(format!(
             "where: the condition must be bool, got {kind}: compare it (`x.ne(0)`)"
         ));
     }
     let plain = Tensor::constant(condition.array()?);
-    let dims = super::arithmetic::common_shape(&dims, condition.dims(), "where")?;
+    let dims = super::arithmetic::broadcast_dims(&dims, condition.dims(), "where")?;
     alloc::check(&dims, a.dtype())?;
     let wide = |t: &Tensor| -> Result<Array> {
         Ok(contiguous(&t.array()?.broadcast_as(dims.as_slice())?)?)

@@ -15,7 +15,7 @@ use xt_kernels::{self as kernels, Array};
 
 /// `x Wᵀ` for each of several weights: `x` (.., in), each weight (out, in), each result (.., out).
 /// One node; the matrix products run as one batch.
-pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
+pub fn linear_all(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     weights.iter().try_for_each(|weight| check_linear(x, weight))?;
     let packed: Vec<_> = weights.iter().filter_map(Tensor::packed).collect();
     let graph =
@@ -35,17 +35,17 @@ pub fn linears(x: &Tensor, weights: &[Tensor]) -> Result<Vec<Tensor>> {
     let (of_input, of_weights) =
         (x.requires_grad(), weights.iter().map(Tensor::requires_grad).collect::<Vec<_>>());
     Ok(Tensor::record_all(all, &inputs, move |grads| {
-        let given: Vec<(usize, &Array)> =
+        let present: Vec<(usize, &Array)> =
             grads.iter().enumerate().filter_map(|(i, g)| Some((i, g.as_ref()?))).collect();
         let mut of_all = vec![None; 1 + arrays.len()];
-        if of_input && !given.is_empty() {
+        if of_input && !present.is_empty() {
             let layers: Vec<_> =
-                given.iter().map(|(i, g)| ((*g).clone(), arrays[*i].clone())).collect();
+                present.iter().map(|(i, g)| ((*g).clone(), arrays[*i].clone())).collect();
             of_all[0] = Some(kernels::ops::linear::grad_input_all(&layers)?);
         }
-        let wanted: Vec<_> = given.into_iter().filter(|(i, _)| of_weights[*i]).collect();
-        let grads: Vec<_> = wanted.iter().map(|(_, g)| (*g).clone()).collect();
-        for ((i, _), d) in wanted.iter().zip(kernels::ops::linear::grad_weight_all(&grads, &a)?) {
+        let needed: Vec<_> = present.into_iter().filter(|(i, _)| of_weights[*i]).collect();
+        let grads: Vec<_> = needed.iter().map(|(_, g)| (*g).clone()).collect();
+        for ((i, _), d) in needed.iter().zip(kernels::ops::linear::grad_weight_all(&grads, &a)?) {
             of_all[1 + i] = Some(d);
         }
         Ok(of_all)
@@ -170,8 +170,8 @@ pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<T
     let Some(wide) = wide else {
         return Ok(Tensor::constant(y));
     };
-    let wanted = |tensor: Option<&Tensor>| tensor.is_some_and(Tensor::requires_grad);
-    let needs = [Some(x), Some(up.weight), up.bias, Some(down.weight), down.bias].map(wanted);
+    let needed = |tensor: Option<&Tensor>| tensor.is_some_and(Tensor::requires_grad);
+    let needs = [Some(x), Some(up.weight), up.bias, Some(down.weight), down.bias].map(needed);
     let biased = [true, true, up.bias.is_some(), true, down.bias.is_some()];
     let inputs: Vec<&Tensor> =
         [x, up.weight].into_iter().chain(up.bias).chain([down.weight]).chain(down.bias).collect();
@@ -196,12 +196,12 @@ pub fn feedforward(x: &Tensor, up: Layer, inner: Inner, down: Layer) -> Result<T
 
 /// Layer normalisation over the last axis: `x` (.., dim), `weight` and `bias` (dim).
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    Ok(layer_norm_and_past(x, weight, bias, eps)?.0)
+    Ok(layer_norm_with_residual(x, weight, bias, eps)?.0)
 }
 
 /// [`layer_norm`] and `x` itself, for a residual branch around the norm: the kernel adds the
 /// gradients of both branches.
-pub fn layer_norm_and_past(
+pub fn layer_norm_with_residual(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
@@ -216,22 +216,22 @@ pub fn layer_norm_and_past(
     }
     let (a, w) = (x.array()?, weight.array()?);
     let y = kernels::ops::layer_norm::forward(&a, &w, &bias.array()?, eps)?;
-    Ok(Tensor::record_pair((y, x.array()?), &[x, weight, bias], move |g, past| {
+    Ok(Tensor::record_pair((y, x.array()?), &[x, weight, bias], move |g, residual_grad| {
         let Some(g) = g else {
-            return Ok(vec![past.cloned(), None, None]);
+            return Ok(vec![residual_grad.cloned(), None, None]);
         };
-        let d = kernels::ops::layer_norm::backward(&a, &w, g, past, eps)?;
+        let d = kernels::ops::layer_norm::backward(&a, &w, g, residual_grad, eps)?;
         Ok(vec![Some(d.x), Some(d.weight), Some(d.bias)])
     }))
 }
 
 /// `x / max(|x| · scale, eps) · gain` over the last axis: `x` (.., dim), `gain` (dim).
 pub fn scale_norm(x: &Tensor, gain: &Tensor, scale: f64, eps: f64) -> Result<Tensor> {
-    Ok(scale_norm_and_past(x, gain, scale, eps)?.0)
+    Ok(scale_norm_with_residual(x, gain, scale, eps)?.0)
 }
 
-/// [`scale_norm`] and `x` itself, for a residual branch; see [`layer_norm_and_past`].
-pub fn scale_norm_and_past(
+/// [`scale_norm`] and `x` itself, for a residual branch; see [`layer_norm_with_residual`].
+pub fn scale_norm_with_residual(
     x: &Tensor,
     gain: &Tensor,
     scale: f64,
@@ -247,11 +247,11 @@ pub fn scale_norm_and_past(
     let s = kernels::ops::scale_norm::Scale { scale, eps };
     let (a, w) = (x.array()?, gain.array()?);
     let y = kernels::ops::scale_norm::forward(&a, Some(&w), s)?;
-    Ok(Tensor::record_pair((y, x.array()?), &[x, gain], move |g, past| {
+    Ok(Tensor::record_pair((y, x.array()?), &[x, gain], move |g, residual_grad| {
         let Some(g) = g else {
-            return Ok(vec![past.cloned(), None]);
+            return Ok(vec![residual_grad.cloned(), None]);
         };
-        let (dx, dgain) = kernels::ops::scale_norm::backward(&a, Some(&w), g, past, s)?;
+        let (dx, dgain) = kernels::ops::scale_norm::backward(&a, Some(&w), g, residual_grad, s)?;
         Ok(vec![Some(dx), dgain])
     }))
 }
@@ -326,7 +326,7 @@ pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
 /// - `q`: (batch, heads, i, d)
 /// - `k`: (batch, heads or 1, j, d)
 /// - `v`: (batch, heads or 1, j, dv)
-/// - `bias`: by relative distance, (heads, i + j - 1), see [`spread`]
+/// - `bias`: by relative distance, (heads, i + j - 1), see [`expand_distance_bias`]
 ///
 /// Result: (batch, heads, i, dv).
 pub fn attention(
@@ -360,10 +360,10 @@ pub fn attention(
 
 /// Expands a bias by relative distance, (heads, i + j - 1), to one over queries and keys, (heads,
 /// i, j): element `n` applies to query `r` and key `n + r + 1 - i`.
-pub fn spread(bias: &Tensor, i: usize, j: usize) -> Result<Tensor> {
-    let y = kernels::ops::attention::distances::spread(&bias.array()?, i, j)?;
+pub fn expand_distance_bias(bias: &Tensor, i: usize, j: usize) -> Result<Tensor> {
+    let y = kernels::ops::attention::distances::expand(&bias.array()?, i, j)?;
     Ok(Tensor::record(y, &[bias], |g| {
-        Ok(vec![Some(kernels::ops::attention::distances::gather(g)?)])
+        Ok(vec![Some(kernels::ops::attention::distances::expand_backward(g)?)])
     }))
 }
 

@@ -6,7 +6,7 @@ use super::reduce::mean;
 use crate::error::invalid;
 use crate::{is_grad_enabled, Array, DType, Result, Tensor};
 use xt_kernels as kernels;
-use xt_kernels::ops::linear_cross_entropy::{LossArgs, Wanted};
+use xt_kernels::ops::linear_cross_entropy::{LossArgs, NeedsGrad};
 
 /// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..). Targets equal to `ignore_index`
 /// are left out of the mean.
@@ -16,7 +16,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
     };
     check_targets(targets, rows)?;
     if !logits.dtype().is_float() {
-        let kind = logits.kind().map_or("?", |k| k.name());
+        let kind = logits.scalar_type().map_or("?", |k| k.name());
         return invalid(format!(
             "cross-entropy needs floating-point logits, got {kind}: cast the tensor to f32 first"
         ));
@@ -39,7 +39,7 @@ fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
             if targets.dtype() == DType::I64 { "" } else { ": convert them with `.to('i64')`" };
         return invalid(format!(
             "cross-entropy: targets must be i64 of shape {rows:?}, got {} of shape {:?}{remedy}",
-            targets.kind().map_or("?", |k| k.name()),
+            targets.scalar_type().map_or("?", |k| k.name()),
             targets.dims()
         ));
     }
@@ -73,9 +73,10 @@ pub fn linear_cross_entropy(
         .reshape((rows.iter().product::<usize>(), inner))?;
     let (w, b, t) = (weight.array()?, bias.map(Tensor::array).transpose()?, targets.array()?);
     let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
-    let wanted = Wanted { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
+    let needs_grad =
+        NeedsGrad { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
     let of = LossArgs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, ignore_index };
-    let (loss, grads) = kernels::ops::linear_cross_entropy::forward(&of, wanted)?;
+    let (loss, grads) = kernels::ops::linear_cross_entropy::forward(&of, needs_grad)?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     let biased = bias.is_some();
     Ok(Tensor::record(loss, &inputs, move |g| {

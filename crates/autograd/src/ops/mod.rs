@@ -2,22 +2,22 @@
 
 mod arithmetic;
 mod index;
+mod integer;
 mod layers;
 mod losses;
 mod reduce;
 mod shape;
 mod unary;
-mod whole;
 
 pub use arithmetic::{
-    add, affine, beside_scalar, compare, compare_with, div, equal_shape, logical_not, matmul,
-    maximum, minimum, mul, pow, scalar_like, sub, with_scalar, Comparison,
+    add, affine, broadcast_shape, compare, compare_with, div, logical_not, matmul, maximum,
+    minimum, mul, pow, promote_with_scalar, scalar_like, sub, with_scalar, Comparison,
 };
 pub use index::{embedding, gather, where_cond};
 pub use layers::{
-    activation, attention, dropout, feedforward, glu, gru_gates, l2_norm, layer_norm,
-    layer_norm_and_past, linear, linears, masked_softmax, rotary, scale_norm, scale_norm_and_past,
-    spread, token_shift, Inner, Layer,
+    activation, attention, dropout, expand_distance_bias, feedforward, glu, gru_gates, l2_norm,
+    layer_norm, layer_norm_with_residual, linear, linear_all, masked_softmax, rotary, scale_norm,
+    scale_norm_with_residual, token_shift, Inner, Layer,
 };
 pub use losses::{cross_entropy, linear_cross_entropy, mse};
 pub use reduce::{argmax, log_softmax, max, mean, min, softmax, sum};

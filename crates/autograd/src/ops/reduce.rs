@@ -1,6 +1,6 @@
 //! Sums, means, extremes and softmax along axes.
 
-use super::shape::{cast, keep_kind, permute, reshape};
+use super::shape::{cast, keep_boolean, permute, reshape};
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
 use xt_kernels::ops::elementwise::{self, Unary};
@@ -51,7 +51,7 @@ pub fn sum(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
 /// in f32.
 pub fn mean(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     if !x.dtype().is_float() {
-        let kind = x.kind().map_or("?", |k| k.name());
+        let kind = x.scalar_type().map_or("?", |k| k.name());
         return invalid(format!(
             "mean needs floating-point values, got {kind}: cast the tensor to f32 first"
         ));
@@ -85,14 +85,14 @@ fn check_filled(x: &Tensor, axes: &[usize], what: &str) -> Result<()> {
     }
 }
 
-fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, how: Extreme) -> Result<Tensor> {
+fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, kind: Extreme) -> Result<Tensor> {
     let axes = axes(x, dims)?;
-    check_filled(x, &axes, if how == Extreme::Max { "largest" } else { "smallest" })?;
+    check_filled(x, &axes, if kind == Extreme::Max { "largest" } else { "smallest" })?;
     let a = x.array()?;
-    let y = if axes.is_empty() { a.clone() } else { extremes::extreme(&a, &axes, how)? };
+    let y = if axes.is_empty() { a.clone() } else { extremes::extreme(&a, &axes, kind)? };
     let shape = reduced(x, &axes, keep);
     if !x.dtype().is_float() {
-        return reshape(&keep_kind(x, y), &shape);
+        return reshape(&keep_boolean(x, y), &shape);
     }
     let kept = y.clone();
     let y = Tensor::record(y, &[x], move |g| {
@@ -111,8 +111,8 @@ fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, how: Extreme) -> Resu
 pub fn argmax(x: &Tensor, axis: usize, keep: bool) -> Result<Tensor> {
     axes(x, Some(&[axis]))?;
     check_filled(x, &[axis], "largest")?;
-    let places = Tensor::constant(extremes::argmax(&x.array()?, axis)?);
-    reshape(&places, &reduced(x, &[axis], keep))
+    let indices = Tensor::constant(extremes::argmax(&x.array()?, axis)?);
+    reshape(&indices, &reduced(x, &[axis], keep))
 }
 
 /// The permutation that swaps `axis` with the last axis; it is its own inverse.
@@ -125,12 +125,12 @@ fn to_end(x: &Tensor, axis: usize) -> Result<Vec<usize>> {
 
 /// Softmax along `axis`.
 pub fn softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
-    along(x, axis, |x| super::masked_softmax(x, &Mask::default()))
+    on_last_axis(x, axis, |x| super::masked_softmax(x, &Mask::default()))
 }
 
 /// Logarithm of the softmax along `axis`.
 pub fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
-    along(x, axis, |x| {
+    on_last_axis(x, axis, |x| {
         let last = x.rank() - 1;
         let a = x.array()?;
         if a.elem_count() == 0 {
@@ -150,7 +150,7 @@ pub fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
 }
 
 /// Applies `f`, which works on the last axis, along `axis`.
-fn along(x: &Tensor, axis: usize, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+fn on_last_axis(x: &Tensor, axis: usize, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     if !x.dtype().is_float() {
         return invalid("softmax needs floating-point values: cast the tensor to f32 first");
     }

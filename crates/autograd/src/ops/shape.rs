@@ -35,12 +35,12 @@ pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if !array.is_contiguous() {
         alloc::check(dims, x.dtype())?; // a copy
     }
-    let y = keep_kind(x, contiguous(&array)?.reshape(dims)?);
+    let y = keep_boolean(x, contiguous(&array)?.reshape(dims)?);
     Ok(record_like(y, x, move |g| Ok(vec![Some(contiguous(g)?.reshape(from.as_slice())?)])))
 }
 
 /// A tensor without a graph that is boolean if `x` is.
-pub(super) fn keep_kind(x: &Tensor, array: Array) -> Tensor {
+pub(super) fn keep_boolean(x: &Tensor, array: Array) -> Tensor {
     if x.is_boolean() {
         Tensor::boolean(array)
     } else {
@@ -69,7 +69,7 @@ pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     }
     let mut inverse = vec![0; axes.len()];
     axes.iter().enumerate().for_each(|(to, from)| inverse[*from] = to);
-    let y = keep_kind(x, x.array()?.permute(axes)?);
+    let y = keep_boolean(x, x.array()?.permute(axes)?);
     Ok(record_like(y, x, move |g| Ok(vec![Some(g.permute(inverse.as_slice())?)])))
 }
 
@@ -92,7 +92,7 @@ pub fn narrow(x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Te
         ));
     }
     let after = x.dim(axis) - start - length;
-    let y = keep_kind(x, narrowed(&x.array()?, axis, start, length)?);
+    let y = keep_boolean(x, narrowed(&x.array()?, axis, start, length)?);
     let from = x.dims().to_vec();
     Ok(record_like(y, x, move |g| {
         // the zeros on both sides, and the padded gradient
@@ -108,7 +108,7 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     };
     let fits = |t: &Tensor| {
         t.rank() == first.rank()
-            && t.kind() == first.kind()
+            && t.scalar_type() == first.scalar_type()
             && (0..t.rank()).all(|i| i == axis || t.dim(i) == first.dim(i))
     };
     if axis >= first.rank() || !parts.iter().all(|t| fits(t)) {
@@ -138,10 +138,9 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
 
 /// Stacks the tensors along a new axis.
 pub fn stack(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
-    if parts
-        .windows(2)
-        .any(|pair| pair[0].dims() != pair[1].dims() || pair[0].kind() != pair[1].kind())
-    {
+    if parts.windows(2).any(|pair| {
+        pair[0].dims() != pair[1].dims() || pair[0].scalar_type() != pair[1].scalar_type()
+    }) {
         let shapes: Vec<_> = parts.iter().map(|t| t.dims()).collect();
         return invalid(format!("stack: {shapes:?} differ in shape or type"));
     }
@@ -162,7 +161,7 @@ pub fn stack(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
 /// Broadcasts to `dims`: repeats axes of size 1 and adds axes at the front.
 pub fn broadcast_to(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let from = x.dims().to_vec();
-    let y = keep_kind(x, x.array()?.broadcast_as(dims)?);
+    let y = keep_boolean(x, x.array()?.broadcast_as(dims)?);
     Ok(record_like(y, x, move |g| Ok(vec![Some(sum_to(g, &from)?)])))
 }
 
@@ -208,7 +207,7 @@ fn converted(a: &Array, dtype: DType) -> Result<Array> {
     let a = if twice { a.to_dtype(DType::F32)? } else { a.clone() };
     match dtype.is_float() || !a.dtype().is_float() {
         true => Ok(a.to_dtype(dtype)?),
-        false => Ok(xt_kernels::ops::convert::to_whole(&a, dtype)?),
+        false => Ok(xt_kernels::ops::convert::to_integer(&a, dtype)?),
     }
 }
 
@@ -218,6 +217,6 @@ pub fn to_device(x: &Tensor, device: &Device) -> Result<Tensor> {
     if from.same_device(device) {
         return Ok(x.clone());
     }
-    let y = keep_kind(x, x.array()?.to_device(device)?);
+    let y = keep_boolean(x, x.array()?.to_device(device)?);
     Ok(record_like(y, x, move |g| Ok(vec![Some(g.to_device(&from)?)])))
 }

@@ -105,7 +105,7 @@ fn results_of_one_node_count_where_something_depends_on_them() {
     let (x, of_x) = leaf(array(&[2.0, 3.0], &[1, 2]));
     let (weights, leaves): (Vec<_>, Vec<_>) =
         [1.0, 10.0, 100.0].map(|w| leaf(array(&[w, w], &[1, 2]))).into_iter().unzip();
-    let all = ops::linears(&x, &weights).unwrap();
+    let all = ops::linear_all(&x, &weights).unwrap();
     // the first one twice, the second one never
     let y = ops::add(&all[2], &ops::add(&all[0], &all[0]).unwrap()).unwrap();
     let loss = total(&y);

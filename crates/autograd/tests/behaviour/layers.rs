@@ -43,7 +43,7 @@ fn linear_norm_dropout_and_rotary() {
         ("linear, no bias", &[&[2, 2, 3], &[4, 3]], |x| ops::linear(&x[0], &x[1], None)),
         ("linear, one vector", &[&[3], &[4, 3], &[4]], |x| ops::linear(&x[0], &x[1], Some(&x[2]))),
         ("several linear", &[&[2, 2, 3], &[4, 3], &[2, 3]], |x| {
-            let all = ops::linears(&x[0], &x[1..])?;
+            let all = ops::linear_all(&x[0], &x[1..])?;
             ops::cat(&[&all[0], &all[1], &ops::mul(&all[1], &all[1])?], 2)
         }),
         ("token_shift", &[&[2, 3, 5]], |x| ops::token_shift(&x[0], vec![-1, 0].into(), None)),
@@ -53,15 +53,15 @@ fn linear_norm_dropout_and_rotary() {
         }),
         ("layer_norm", &[&[2, 3, 5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 1e-5)),
         ("layer_norm and what goes past", &[&[2, 3, 5], &[5], &[5]], |x| {
-            let (y, past) = ops::layer_norm_and_past(&x[0], &x[1], &x[2], 1e-5)?;
+            let (y, past) = ops::layer_norm_with_residual(&x[0], &x[1], &x[2], 1e-5)?;
             ops::add(&ops::mul(&y, &y)?, &past)
         }),
         ("only what goes past", &[&[2, 3]], |x| {
             let ones = Tensor::constant(Array::ones(3, DType::F64, &Device::Cpu)?);
-            ops::add(&ops::layer_norm_and_past(&x[0], &ones, &ones, 1e-5)?.1, &x[0])
+            ops::add(&ops::layer_norm_with_residual(&x[0], &ones, &ones, 1e-5)?.1, &x[0])
         }),
         ("scale_norm and what goes past", &[&[2, 3, 5], &[5]], |x| {
-            let (y, past) = ops::scale_norm_and_past(&x[0], &x[1], 0.5, 1e-5)?;
+            let (y, past) = ops::scale_norm_with_residual(&x[0], &x[1], 0.5, 1e-5)?;
             ops::mul(&y, &past)
         }),
         ("layer_norm, one vector", &[&[5], &[5], &[5]], |x| {
@@ -81,10 +81,10 @@ fn softmax_under_masks() {
     let cases: [Case; 6] = [
         ("no mask", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask::default())),
         ("causal", &[&[1, 2, 3, 4]], |x| {
-            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, past: None })
+            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, window: None })
         }),
         ("more queries than keys", &[&[1, 1, 4, 2]], |x| {
-            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, past: None })
+            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, window: None })
         }),
         ("keys", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &keys(false))),
         ("keys, causal", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &keys(true))),
@@ -96,12 +96,12 @@ fn softmax_under_masks() {
 /// In the second sequence no key is left: its rows depend on no score.
 fn keys(causal: bool) -> Mask {
     let allowed = Array::from_vec(vec![1u8, 0, 1, 0, 0, 0], (2, 1, 1, 3), &Device::Cpu).unwrap();
-    Mask { allowed: Some(allowed), causal, past: None }
+    Mask { allowed: Some(allowed), causal, window: None }
 }
 
 fn pairs() -> Mask {
     let allowed = Array::from_vec(vec![1u8, 1, 0, 0, 1, 1], (1, 1, 2, 3), &Device::Cpu).unwrap();
-    Mask { allowed: Some(allowed), causal: false, past: None }
+    Mask { allowed: Some(allowed), causal: false, window: None }
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn an_attention_made_of_them() {
         let (q, k, v) = (head(&x[1])?, head(&x[2])?, head(&x[3])?);
         let scores = ops::matmul(&q, &ops::transpose(&k, 2, 3)?, 0.7)?;
         let weights =
-            ops::masked_softmax(&scores, &Mask { allowed: None, causal: true, past: None })?;
+            ops::masked_softmax(&scores, &Mask { allowed: None, causal: true, window: None })?;
         let mixed =
             ops::transpose(&ops::matmul(&ops::dropout(&weights, 0.2, STREAM)?, &v, 1.0)?, 1, 2)?;
         ops::add(&ops::reshape(&mixed, &[2, 3, 4])?, &x[0])
@@ -159,7 +159,7 @@ fn half_precision_goes_through_every_layer() {
         |dims: &[usize]| crate::common::leaf(normal(dims, 2).to_dtype(DType::BF16).unwrap()).0;
     let y = ops::linear(&x.0, &half(&[4, 4]), Some(&half(&[4]))).unwrap();
     let y = ops::layer_norm(&y, &half(&[4]), &half(&[4]), 1e-5).unwrap();
-    let y = ops::masked_softmax(&y, &Mask { allowed: None, causal: false, past: None }).unwrap();
+    let y = ops::masked_softmax(&y, &Mask { allowed: None, causal: false, window: None }).unwrap();
     let y =
         ops::dropout(&ops::activation(&y, ops::Activation::Gelu).unwrap(), 0.1, STREAM).unwrap();
     let table = |seed| normal(&[2, 2], seed).to_dtype(DType::BF16).unwrap();

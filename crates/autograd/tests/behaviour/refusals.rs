@@ -130,7 +130,7 @@ fn layers() {
         ("norm over [4]", || ops::layer_norm(&x(&[2, 3]), &x(&[4]), &x(&[4]), 1e-5)),
         ("F64", || ops::layer_norm(&x(&[2, 3]), &f32s(&[3]), &x(&[3]), 1e-5)),
         ("", || {
-            ops::masked_softmax(&x(&[2, 3]), &Mask { allowed: None, causal: true, past: None })
+            ops::masked_softmax(&x(&[2, 3]), &Mask { allowed: None, causal: true, window: None })
         }),
         ("rotary table", || {
             ops::rotary(&x(&[1, 2, 1, 4]), &normal(&[3, 2], 1), &normal(&[3, 2], 1))
@@ -195,14 +195,14 @@ fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
         }
         // some of them quantized
         let mixed = [w.clone(), weight(4, None), weight(5, Some(format))];
-        for (y, w) in ops::linears(&input, &mixed).unwrap().into_iter().zip(&mixed) {
+        for (y, w) in ops::linear_all(&input, &mixed).unwrap().into_iter().zip(&mixed) {
             near(Ok(y), ops::linear(&input, &w.detach().unwrap(), None));
         }
         // whatever the gradient is for
         let refused = [
             ops::linear(&of_input, &w, None),
             ops::linear(&input, &w, Some(&bias)),
-            ops::linears(&of_input, std::slice::from_ref(&w)).map(|mut all| all.remove(0)),
+            ops::linear_all(&of_input, std::slice::from_ref(&w)).map(|mut all| all.remove(0)),
         ];
         for result in refused {
             assert!(matches!(result, Err(Error::Quantized { what: "training", .. })));

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use xt_core::checkpoint::{self, Settings};
 use xt_core::training::{self, OptimizerKind};
-use xt_core::{Array, Device, Kind, Leaf, Model, Tensor};
+use xt_core::{Array, Device, Leaf, Model, ScalarType, Tensor};
 use xt_kernels::host::parallel;
 use xt_kernels::memory::{self, alloc};
 use xt_options::sets::{self, OptionSet};
@@ -23,8 +23,8 @@ use xt_options::Problems;
 /// The number of bytes does not fit the shape.
 pub fn tensor(
     bytes: &[u8],
-    source: Kind,
-    dtype: Kind,
+    source: ScalarType,
+    dtype: ScalarType,
     shape: &[usize],
     device: &Device,
 ) -> Result<Tensor> {
@@ -39,8 +39,9 @@ pub fn tensor(
     }
     alloc::check(shape, source.dtype())?;
     let array = Array::from_raw_buffer(bytes, source.dtype(), shape, &Device::Cpu)?;
-    let plain = if source == Kind::Bool { Tensor::boolean(array) } else { Tensor::constant(array) };
-    let cast = xt_autograd::ops::cast(&plain, dtype.dtype(), dtype == Kind::Bool)?;
+    let plain =
+        if source == ScalarType::Bool { Tensor::boolean(array) } else { Tensor::constant(array) };
+    let cast = xt_autograd::ops::cast(&plain, dtype.dtype(), dtype == ScalarType::Bool)?;
     Ok(xt_autograd::ops::to_device(&cast, device)?)
 }
 

@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use half::{bf16, f16};
 use std::sync::Arc;
-use xt_core::{DType, Device, Kind, Leaf, Tensor};
+use xt_core::{DType, Device, Leaf, ScalarType, Tensor};
 use xt_kernels::ops::layout::bytes;
 
 /// The shape.
@@ -12,8 +12,8 @@ pub fn shape(tensor: &Tensor) -> Vec<usize> {
 }
 
 /// The type of the elements.
-pub fn dtype(tensor: &Tensor) -> Result<Kind> {
-    tensor.kind().ok_or_else(|| Error::Internal(format!("the type {:?}", tensor.dtype())))
+pub fn dtype(tensor: &Tensor) -> Result<ScalarType> {
+    tensor.scalar_type().ok_or_else(|| Error::Internal(format!("the type {:?}", tensor.dtype())))
 }
 
 /// The name of the device: `cpu`, or `cuda:0`.
@@ -72,9 +72,9 @@ pub fn move_to(tensor: &Tensor, device: &Device) -> Result<()> {
 /// The same values as a new leaf, which accumulates a gradient.
 pub fn as_leaf(tensor: &Tensor) -> Result<Tensor> {
     if !tensor.dtype().is_float() {
-        let kind = tensor.kind().map_or("?", |k| k.name());
+        let scalar = tensor.scalar_type().map_or("?", |k| k.name());
         return Err(Error::Shape(format!(
-            "only floating-point tensors can require a gradient, not {kind}"
+            "only floating-point tensors can require a gradient, not {scalar}"
         )));
     }
     Ok(Tensor::leaf(Arc::new(Leaf::new(tensor.array()?))))

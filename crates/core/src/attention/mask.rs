@@ -41,7 +41,7 @@ impl Masks<'_> {
                 None => part,
             });
         }
-        Ok(Mask { allowed, causal: self.causal, past: self.max_attend_past })
+        Ok(Mask { allowed, causal: self.causal, window: self.max_attend_past })
     }
 
     /// The mask of the keys as u8, `(batch, 1, 1, j)`.

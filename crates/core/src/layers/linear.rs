@@ -45,7 +45,7 @@ impl Linear {
     /// layer.
     pub fn forward_all(layers: &[&Linear], x: &Tensor) -> Result<Vec<Tensor>> {
         let weights: Vec<_> = layers.iter().map(|layer| layer.weight.tensor()).collect();
-        Ok(ops::linears(x, &weights)?)
+        Ok(ops::linear_all(x, &weights)?)
     }
 
     /// Computes `down(inner(self(x)))` as one fused operation: `(.., in)` to

@@ -32,7 +32,7 @@ impl LayerNorm {
     /// Returns the normalised tensor, and `x` for the residual branch. Using this second result
     /// lets the backward pass add both gradients of `x` inside the kernel.
     fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        Ok(ops::layer_norm_and_past(x, &self.weight.tensor(), &self.bias.tensor(), Self::EPS)?)
+        Ok(ops::layer_norm_with_residual(x, &self.weight.tensor(), &self.bias.tensor(), Self::EPS)?)
     }
 }
 
@@ -57,7 +57,12 @@ impl RmsNorm {
 
     /// See [`Norm::forward_and_past`].
     fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        Ok(ops::scale_norm_and_past(x, &self.g.tensor(), (self.dim as f64).powf(-0.5), Self::EPS)?)
+        Ok(ops::scale_norm_with_residual(
+            x,
+            &self.g.tensor(),
+            (self.dim as f64).powf(-0.5),
+            Self::EPS,
+        )?)
     }
 }
 
@@ -82,7 +87,7 @@ impl ScaleNorm {
     /// See [`Norm::forward_and_past`].
     fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let gain = ops::broadcast_to(&self.g.tensor(), &[self.dim])?;
-        Ok(ops::scale_norm_and_past(x, &gain, 1.0, Self::EPS)?)
+        Ok(ops::scale_norm_with_residual(x, &gain, 1.0, Self::EPS)?)
     }
 }
 

@@ -134,7 +134,7 @@ impl ContinuousTransformerWrapper {
         if x.rank() == 3 && x.dim(2) == self.dim_in && x.dtype().is_float() {
             return Ok(());
         }
-        let (kind, width) = (x.kind().map_or("?", |k| k.name()), self.dim_in);
+        let (kind, width) = (x.scalar_type().map_or("?", |k| k.name()), self.dim_in);
         Error::shape(format!(
             "x must be floating-point of shape (batch, length, {width}), got {kind} of shape {:?}",
             x.dims()

@@ -78,7 +78,7 @@ impl Grid<i64> {
     /// [`Error::Shape`] if `x` is not i64.
     pub fn from_tensor(x: &Tensor) -> Result<Self> {
         if x.dtype() != DType::I64 {
-            let kind = x.kind().map_or("?", |k| k.name());
+            let kind = x.scalar_type().map_or("?", |k| k.name());
             return Error::shape(format!(
                 "token ids must be i64, got {kind}: make them with {{ dtype: 'i64' }}"
             ));

@@ -69,7 +69,13 @@ impl PositionBias<'_> {
     /// Adds the bias to `scores`, `(batch, heads, i, j)`.
     pub fn add_to(&self, scores: &Tensor) -> Result<Tensor> {
         let span = Span { queries: scores.dim(2), keys: scores.dim(3) };
-        let matrix = || Ok(ops::spread(&self.by_distance(span, scores)?, span.queries, span.keys)?);
+        let matrix = || {
+            Ok(ops::expand_distance_bias(
+                &self.by_distance(span, scores)?,
+                span.queries,
+                span.keys,
+            )?)
+        };
         Ok(ops::add(scores, &once(&self.matrices, span, matrix)?)?)
     }
 }

@@ -203,7 +203,7 @@ impl Optimizer {
                 return Err(xt_autograd::Error::Aborted.into());
             }
             let leaf = &self.leaves[index];
-            leaf.require_held()?;
+            leaf.require_not_released()?;
             if leaf.requires_grad() {
                 leaf.require_plain("training")?;
             }
@@ -289,7 +289,7 @@ impl Optimizer {
         if update.is_in_place() {
             return Ok(Plan::Later(update));
         }
-        let (weight, step) = kernels::update_apart(&update)?;
+        let (weight, step) = kernels::update_out_of_place(&update)?;
         Ok(Plan::Made(weight, step))
     }
 

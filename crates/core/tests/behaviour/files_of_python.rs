@@ -61,7 +61,7 @@ fn views_types_and_shapes_come_out_as_python_had_them() {
                 let data: Vec<f64> =
                     want[name]["data"].as_array().unwrap().iter().map(number).collect();
                 assert_eq!(array_values(&tensor.array().unwrap()), data, "{name}");
-                let kind = tensor.kind().unwrap().name();
+                let kind = tensor.scalar_type().unwrap().name();
                 let expected = match name.as_str() {
                     "i64" | "i32" | "i16" | "i8" => "i64",
                     "f64" | "f16" | "bf16" | "u8" | "bool" => name,
@@ -79,10 +79,10 @@ fn half_precision_is_widened_on_request() {
         let file = checkpoint::read_file(&bytes(name), true).unwrap();
         for wide in ["f16", "bf16"] {
             let (_, tensor) = file.tensors.iter().find(|(name, _)| name == wide).unwrap();
-            assert_eq!(tensor.kind().unwrap().name(), "f32");
+            assert_eq!(tensor.scalar_type().unwrap().name(), "f32");
         }
         let (_, f64) = file.tensors.iter().find(|(name, _)| name == "f64").unwrap();
-        assert_eq!(f64.kind().unwrap().name(), "f64");
+        assert_eq!(f64.scalar_type().unwrap().name(), "f64");
     }
 }
 

@@ -118,7 +118,7 @@ fn every_type_has_the_values_that_python_sees() {
                 "{name}: {key} {got:?} {want:?}"
             );
             let kind = if key.starts_with("float8") { "f32" } else { "i64" };
-            assert_eq!(tensor.kind().unwrap().name(), kind, "{name}: {key}");
+            assert_eq!(tensor.scalar_type().unwrap().name(), kind, "{name}: {key}");
         }
     }
     for name in ["large.pt", "large.safetensors"] {

@@ -3,12 +3,12 @@
 use crate::common::{array_values, autoregressive, build, float, gpt};
 use serde_json::json;
 use std::collections::HashMap;
-use xt_core::{checkpoint, Array, Device, Error, Kind, Result, Tensor};
+use xt_core::{checkpoint, Array, Device, Error, Result, ScalarType, Tensor};
 use xt_kernels::ops::layout::narrow;
 
-fn tensor(values: &[f64], shape: &[usize], kind: Kind) -> Tensor {
+fn tensor(values: &[f64], shape: &[usize], kind: ScalarType) -> Tensor {
     let array = float(values, shape).to_dtype(kind.dtype()).unwrap();
-    if kind == Kind::Bool {
+    if kind == ScalarType::Bool {
         Tensor::boolean(array)
     } else {
         Tensor::constant(array)
@@ -29,14 +29,14 @@ fn refused(result: Result<Vec<u8>>, words: &str) {
 
 #[test]
 fn every_kind_and_shape_comes_back() {
-    for (_, kind) in Kind::NAMES {
+    for (_, kind) in ScalarType::NAMES {
         for shape in [&[][..], &[1], &[0], &[2, 0, 3], &[1, 2, 1, 1, 1, 1, 1, 1, 1, 2]] {
             let count = shape.iter().product();
             let values: Vec<f64> = (0..count).map(|i| (i % 2) as f64).collect();
             let bytes = write(&[("x", &tensor(&values, shape, kind))]).unwrap();
             let file = checkpoint::read_file(&bytes, false).unwrap();
             let (name, back) = &file.tensors[0];
-            assert_eq!((name.as_str(), back.kind(), back.dims()), ("x", Some(kind), shape));
+            assert_eq!((name.as_str(), back.scalar_type(), back.dims()), ("x", Some(kind), shape));
             assert_eq!(array_values(&back.array().unwrap()), values);
         }
     }
@@ -60,7 +60,7 @@ fn views_with_gaps_and_offsets_are_written_as_what_they_show() {
 
 #[test]
 fn the_same_tensors_give_the_same_bytes_with_aligned_values() {
-    let kinds = Kind::NAMES.map(|(name, kind)| (name, tensor(&[1.0], &[1], kind)));
+    let kinds = ScalarType::NAMES.map(|(name, kind)| (name, tensor(&[1.0], &[1], kind)));
     let metadata =
         || HashMap::from(["c", "a", "b", "d"].map(|key| (key.to_string(), key.to_string())));
     let write =
@@ -81,7 +81,7 @@ fn the_same_tensors_give_the_same_bytes_with_aligned_values() {
 
 #[test]
 fn names_that_no_reader_would_find_are_refused() {
-    let one = tensor(&[1.0], &[1], Kind::F32);
+    let one = tensor(&[1.0], &[1], ScalarType::F32);
     refused(write(&[("__metadata__", &one)]), "`__metadata__`");
     refused(write(&[("a", &one), ("b", &one), ("a", &one)]), "two tensors have the name `a`");
     refused(write(&[(&"x".repeat(100_000_001), &one)]), "several files");

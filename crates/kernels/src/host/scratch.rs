@@ -1,7 +1,7 @@
 //! Reusable scratch memory.
 
 use crate::host::Real;
-use crate::memory::keep;
+use crate::memory::count_kept;
 
 /// Size of a cache line, in bytes.
 const LINE: usize = 64;
@@ -24,7 +24,7 @@ impl<T: Real> Scratch<T> {
             let before = self.bytes();
             self.0.clear();
             self.0.resize(needed, T::ZERO);
-            keep(self.bytes() - before);
+            count_kept(self.bytes() - before);
         }
         let first = self.0.as_ptr().align_offset(LINE).min(needed - length);
         &mut self.0[first..first + length]
@@ -52,7 +52,7 @@ impl<T> Scratch<T> {
 
 impl<T> Drop for Scratch<T> {
     fn drop(&mut self) {
-        keep(-self.bytes());
+        count_kept(-self.bytes());
     }
 }
 

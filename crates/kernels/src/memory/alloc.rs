@@ -7,7 +7,7 @@ use crate::memory::shortage;
 use crate::{memory, Array, DType, Error, Result};
 
 /// [`LARGE`] for a process with a limited address space, where a trial allocation is cheap.
-const LARGE_AMONG_FEW: usize = 1 << 18;
+const LARGE_IF_LIMITED: usize = 1 << 18;
 
 /// Checks that an array of this shape can be allocated.
 ///
@@ -19,8 +19,8 @@ pub fn check(dims: &[usize], dtype: DType) -> Result<()> {
     if fits(bytes) || dims.contains(&0) {
         return Ok(());
     }
-    let wide: Vec<u64> = dims.iter().map(|d| *d as u64).collect();
-    Err(too_large(&wide, dtype, bytes))
+    let sizes: Vec<u64> = dims.iter().map(|d| *d as u64).collect();
+    Err(too_large(&sizes, dtype, bytes))
 }
 
 /// [`check`] for sizes that may exceed the address space.
@@ -56,9 +56,9 @@ fn fits(bytes: u64) -> bool {
     if bytes > isize::MAX as u64 || !shortage::fits(bytes) {
         return false;
     }
-    let large = if shortage::must_try() { LARGE_AMONG_FEW.min(LARGE) } else { LARGE };
+    let large = if shortage::needs_trial() { LARGE_IF_LIMITED.min(LARGE) } else { LARGE };
     let size = bytes as usize;
-    size < large || shortage::trying(|| Vec::<u8>::new().try_reserve_exact(size)).is_ok()
+    size < large || shortage::without_retry(|| Vec::<u8>::new().try_reserve_exact(size)).is_ok()
 }
 
 /// Checks that arrays of these sizes in bytes can all be allocated, with none of them freed before
@@ -69,16 +69,16 @@ fn fits(bytes: u64) -> bool {
 pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
     let needed = bytes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
     memory::check(what, needed)?;
-    if shortage::must_try() {
+    if shortage::needs_trial() {
         // the total may be available, but in pieces that are too small
-        let mut rooms = Vec::new();
+        let mut blocks = Vec::new();
         for bytes in bytes {
-            let mut room = Vec::<u8>::new();
+            let mut block = Vec::<u8>::new();
             let size = usize::try_from(*bytes).unwrap_or(usize::MAX);
-            if shortage::trying(|| room.try_reserve_exact(size)).is_err() {
+            if shortage::without_retry(|| block.try_reserve_exact(size)).is_err() {
                 return Err(memory::out_of_memory(what, needed));
             }
-            rooms.push(room);
+            blocks.push(block);
         }
     }
     Ok(())
@@ -92,7 +92,8 @@ pub fn with_capacity<T: Element>(count: usize) -> Result<Vec<T>> {
     let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
     let mut values = Vec::new();
     // no trial allocation first: this is the allocation itself
-    if shortage::fits(bytes) && shortage::trying(|| values.try_reserve_exact(count)).is_ok() {
+    if shortage::fits(bytes) && shortage::without_retry(|| values.try_reserve_exact(count)).is_ok()
+    {
         return Ok(values);
     }
     Err(too_large(&[count as u64], T::DTYPE, bytes))

@@ -26,7 +26,7 @@ const GRANULE: usize = 1 << 16;
 const LEAST: usize = 1 << 18;
 /// Blocks below this size, in bytes, come from the region. Whether there is memory for larger ones,
 /// only the system knows (see [`crate::memory::alloc`]).
-const MOST: usize = crate::memory::counters::LARGE;
+const LIMIT: usize = crate::memory::counters::LARGE;
 /// Size of the reserved region, in bytes; it uses no memory before it is touched. Blocks that do
 /// not fit come from the inner allocator.
 const RESERVED: usize = 1 << 36;
@@ -41,13 +41,13 @@ const WINDOW: Duration = Duration::from_secs(if cfg!(test) { 3600 } else { 10 })
 pub struct Blocks<A> {
     inner: A,
     region: Mutex<Option<Region>>,
-    /// Start address of the region: 0 before the first large block, [`NOWHERE`] if there is no
+    /// Start address of the region: 0 before the first large block, [`NO_REGION`] if there is no
     /// region.
     first: AtomicUsize,
 }
 
 /// Marks a region that does not exist. It is above the address of every block.
-const NOWHERE: usize = usize::MAX;
+const NO_REGION: usize = usize::MAX;
 
 /// Whether the address space of the process is too limited to reserve a region.
 pub fn addresses_are_limited() -> bool {
@@ -56,7 +56,7 @@ pub fn addresses_are_limited() -> bool {
 
 /// Prevents the C library from reserving 64 MiB of addresses for each thread that allocates, like
 /// `MALLOC_ARENA_MAX`.
-pub fn spare_addresses() {
+pub fn limit_malloc_arenas() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the call only sets a number, under the lock of the C library.
     unsafe {
@@ -65,7 +65,7 @@ pub fn spare_addresses() {
 }
 
 /// Whether large blocks are mapped individually.
-static SINGLE: AtomicBool = AtomicBool::new(false);
+static INDIVIDUAL: AtomicBool = AtomicBool::new(false);
 /// Unused memory that the region keeps, and unused addresses of the region, in bytes.
 static IDLE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
@@ -76,19 +76,19 @@ pub(crate) fn idle() -> (u64, u64) {
 }
 
 /// Whether there is no region, so that free memory may lack addresses.
-pub(crate) fn are_single() -> bool {
-    SINGLE.load(Ordering::Relaxed)
+pub(crate) fn blocks_are_individual() -> bool {
+    INDIVIDUAL.load(Ordering::Relaxed)
 }
 
 /// Allocates the emergency reserve of addresses if there is no region; `left` is the number of
 /// available bytes.
-pub(crate) fn put_aside(left: u64) {
-    if are_single() {
-        pages::put_aside(left);
+pub(crate) fn fill_emergency_reserve(left: u64) {
+    if blocks_are_individual() {
+        pages::fill_emergency_reserve(left);
     }
 }
 
-pub(crate) use pages::free_what_is_aside;
+pub(crate) use pages::free_emergency_reserve;
 
 impl<A> Blocks<A> {
     /// Creates the allocator; the region is reserved with the first large block.
@@ -99,14 +99,14 @@ impl<A> Blocks<A> {
     /// Allocates a large block. Returns the block, null on failure, and whether it is zeroed.
     /// Returns `None` if the inner allocator has to serve the request: for other sizes, a full
     /// region, or while another thread uses the region.
-    fn take(&self, layout: Layout) -> Option<(*mut u8, bool)> {
+    fn allocate(&self, layout: Layout) -> Option<(*mut u8, bool)> {
         if layout.size() < LEAST {
             return None;
         }
-        if self.is_single(layout) {
-            return Some((pages::take(layout.size()), true));
+        if self.is_individual(layout) {
+            return Some((pages::map(layout.size()), true));
         }
-        if layout.size() >= MOST || layout.align() > GRANULE {
+        if layout.size() >= LIMIT || layout.align() > GRANULE {
             return None;
         }
         // the lists of the region are small blocks; if one were large, this thread has the lock
@@ -116,25 +116,25 @@ impl<A> Blocks<A> {
             Err(TryLockError::Poisoned(region)) => region.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        region.as_mut()?.take(granules(layout.size()))
+        region.as_mut()?.allocate(granules(layout.size()))
     }
 
     /// Whether blocks of this layout are mapped individually. This is decided with the first large
     /// block and does not change.
-    fn is_single(&self, layout: Layout) -> bool {
+    fn is_individual(&self, layout: Layout) -> bool {
         if layout.size() < LEAST || layout.align() > pages::ALIGN {
             return false;
         }
         let first = match self.first.load(Ordering::Acquire) {
-            0 => self.begin(),
+            0 => self.reserve_once(),
             first => first,
         };
-        first == NOWHERE
+        first == NO_REGION
     }
 
-    /// Reserves the region, once. Returns its start address, or [`NOWHERE`].
+    /// Reserves the region, once. Returns its start address, or [`NO_REGION`].
     #[cold]
-    fn begin(&self) -> usize {
+    fn reserve_once(&self) -> usize {
         // a reservation allocates no large blocks, so a thread that waits here does not hold the
         // lock
         let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,17 +145,17 @@ impl<A> Blocks<A> {
         if !addresses_are_limited() {
             *region = Region::reserve();
         }
-        let first = region.as_ref().map_or(NOWHERE, |region| region.first);
-        SINGLE.store(first == NOWHERE, Ordering::Relaxed);
+        let first = region.as_ref().map_or(NO_REGION, |region| region.first);
+        INDIVIDUAL.store(first == NO_REGION, Ordering::Relaxed);
         if let Some(region) = region.as_ref() {
-            region.note();
+            region.publish_idle();
         }
         self.first.store(first, Ordering::Release);
         first
     }
 
     /// The granules of a block; `None` if it is not in the region.
-    fn place(&self, pointer: *mut u8, layout: Layout) -> Option<Range<usize>> {
+    fn granules_of(&self, pointer: *mut u8, layout: Layout) -> Option<Range<usize>> {
         if layout.size() < LEAST {
             return None;
         }
@@ -167,10 +167,10 @@ impl<A> Blocks<A> {
 
     /// Returns memory that is no longer needed to the system, at the end of an interval. Each
     /// allocation and release of a large block does this too.
-    pub fn settle(&self) {
+    pub fn trim(&self) {
         if let Ok(Some(region)) = self.region.try_lock().as_deref_mut() {
-            region.settle();
-            region.note();
+            region.trim();
+            region.publish_idle();
         }
     }
 
@@ -185,7 +185,7 @@ impl<A> Blocks<A> {
 // region. Its layout and address tell which.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self.take(layout) {
+        match self.allocate(layout) {
             Some((pointer, _)) => pointer,
             // SAFETY: the caller guarantees the conditions of `GlobalAlloc`.
             None => unsafe { self.inner.alloc(layout) },
@@ -193,7 +193,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match self.take(layout) {
+        match self.allocate(layout) {
             Some((pointer, true)) => pointer,
             Some((pointer, false)) => {
                 // SAFETY: the block has this size. It is not null, because null is returned as
@@ -207,17 +207,17 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        if self.is_single(layout) {
+        if self.is_individual(layout) {
             // SAFETY: all blocks of such a layout come from `pages`.
-            return unsafe { pages::give(pointer, layout.size()) };
+            return unsafe { pages::unmap(pointer, layout.size()) };
         }
-        let Some(place) = self.place(pointer, layout) else {
+        let Some(range) = self.granules_of(pointer, layout) else {
             // SAFETY: the caller guarantees the conditions of `GlobalAlloc`.
             return unsafe { self.inner.dealloc(pointer, layout) };
         };
         let mut region = self.region.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(region) = region.as_mut() {
-            region.free(place);
+            region.free(range);
         }
     }
 
@@ -225,11 +225,11 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Blocks<A> {
         // SAFETY: the caller guarantees that the size, rounded up to the alignment, is at most
         // isize::MAX.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        let single = [layout, new].map(|layout| self.is_single(layout));
-        match (single, self.place(pointer, layout)) {
+        let individual = [layout, new].map(|layout| self.is_individual(layout));
+        match (individual, self.granules_of(pointer, layout)) {
             // SAFETY: all blocks of such a layout come from `pages`.
             ([true, true], _) => unsafe { pages::resize(pointer, layout.size(), size) },
-            ([false, false], Some(place)) if size >= LEAST && granules(size) == place.len() => {
+            ([false, false], Some(range)) if size >= LEAST && granules(size) == range.len() => {
                 pointer
             }
             // SAFETY: the caller guarantees the conditions of `GlobalAlloc`.
@@ -269,7 +269,7 @@ struct Region {
     /// Number of granules in blocks.
     used: usize,
     /// The peak of `used` in this interval and in the one before.
-    most: [usize; 2],
+    peaks: [usize; 2],
     /// Start of this interval.
     since: Instant,
 }
@@ -290,14 +290,14 @@ impl Region {
             touched,
             resident: 0,
             used: 0,
-            most: [0; 2],
+            peaks: [0; 2],
             since: Instant::now(),
         })
     }
 
     /// Allocates `count` granules. Returns the block and whether it is zeroed; `None` if the region
     /// is full.
-    fn take(&mut self, count: usize) -> Option<(*mut u8, bool)> {
+    fn allocate(&mut self, count: usize) -> Option<(*mut u8, bool)> {
         let range = match self.ranges.allocate_range(count) {
             Ok(range) => range,
             Err(_) => {
@@ -314,9 +314,9 @@ impl Region {
         self.touched[range.clone()].fill(true);
         self.resident += count - before;
         self.used += count;
-        self.most[0] = self.most[0].max(self.used);
-        self.settle();
-        self.note();
+        self.peaks[0] = self.peaks[0].max(self.used);
+        self.trim();
+        self.publish_idle();
         // SAFETY: the granule is inside the map.
         let pointer = unsafe { self.map.as_mut_ptr().add(self.offset(range.start)) };
         // memory is zeroed if the system provides it for the first time, or again after it was
@@ -333,27 +333,27 @@ impl Region {
     fn free(&mut self, range: Range<usize>) {
         self.used -= range.len();
         self.ranges.free_range(range);
-        self.settle();
-        self.note();
+        self.trim();
+        self.publish_idle();
     }
 
     /// Updates the numbers for [`idle`].
-    fn note(&self) {
+    fn publish_idle(&self) {
         IDLE[0].store((self.resident - self.used) * GRANULE, Ordering::Relaxed);
         IDLE[1].store(RESERVED - self.used * GRANULE, Ordering::Relaxed);
     }
 
     /// At the end of an interval, returns free memory to the system. It keeps the peak of this
     /// interval and the one before, and one eighth more for gaps between blocks.
-    fn settle(&mut self) {
+    fn trim(&mut self) {
         let passed = self.since.elapsed();
         if passed < WINDOW {
             return;
         }
         // after two intervals, there was no allocation or release in the last one, or this would
         // have run sooner: its peak is `used`
-        let needed = if passed < 2 * WINDOW { self.most[0].max(self.most[1]) } else { self.used };
-        self.most = [self.used, self.most[0]];
+        let needed = if passed < 2 * WINDOW { self.peaks[0].max(self.peaks[1]) } else { self.used };
+        self.peaks = [self.used, self.peaks[0]];
         self.since = Instant::now();
         let mut over = self.resident.saturating_sub(needed + needed / 8);
         if over == 0 {
@@ -401,8 +401,8 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     /// Without a region, as where addresses are limited.
-    fn single() -> Blocks<System> {
-        Blocks { inner: System, region: Mutex::new(None), first: AtomicUsize::new(NOWHERE) }
+    fn individual() -> Blocks<System> {
+        Blocks { inner: System, region: Mutex::new(None), first: AtomicUsize::new(NO_REGION) }
     }
 
     fn layout(size: usize) -> Layout {
@@ -460,7 +460,7 @@ mod tests {
     /// Advances the time and lets the allocator return memory.
     fn pass(blocks: &Blocks<System>, time: Duration) {
         blocks.region.lock().unwrap().as_mut().unwrap().since -= time;
-        blocks.settle();
+        blocks.trim();
     }
 
     #[test]
@@ -520,7 +520,7 @@ mod tests {
 
     #[test]
     fn zeroed_blocks_are_clear_wherever_they_come_from() {
-        for blocks in [Blocks::new(System), single()] {
+        for blocks in [Blocks::new(System), individual()] {
             for size in [MIB, MIB, MIB / 2, 5000, 2 * MIB] {
                 let mut block = Block::zeroed(&blocks, size);
                 assert!(block.holds(size, 0));
@@ -532,10 +532,10 @@ mod tests {
     #[test]
     fn blocks_keep_what_they_hold_when_their_size_changes() {
         let held = 3000;
-        for blocks in [Blocks::new(System), single()] {
+        for blocks in [Blocks::new(System), individual()] {
             for first in [held, LEAST] {
                 let mut block = Block::new(&blocks, first, 5);
-                for size in [LEAST + 1, MIB, MIB - 1, 3 * MIB, MOST, LEAST, LEAST - 1, LEAST, held]
+                for size in [LEAST + 1, MIB, MIB - 1, 3 * MIB, LIMIT, LEAST, LEAST - 1, LEAST, held]
                 {
                     block.resize(size);
                     assert!(block.holds(held, 5));
@@ -547,7 +547,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_null_and_leaves_what_was() {
-        let blocks = single();
+        let blocks = individual();
         let mut block = Block::new(&blocks, MIB, 5);
         // SAFETY: the layouts are not empty; nothing is freed.
         unsafe {

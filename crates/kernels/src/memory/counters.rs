@@ -32,7 +32,7 @@ pub fn held() -> i64 {
 }
 
 /// Adds `change` to the bytes in [`kept`].
-pub(crate) fn keep(change: i64) {
+pub(crate) fn count_kept(change: i64) {
     KEPT.fetch_add(change, Ordering::Relaxed);
 }
 

@@ -13,12 +13,12 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller guarantees the conditions of `GlobalAlloc`, which are those of the
         // inner allocator.
-        note(|| unsafe { self.0.alloc(layout) }, layout.size(), 0)
+        count_allocation(|| unsafe { self.0.alloc(layout) }, layout.size(), 0)
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        note(|| unsafe { self.0.alloc_zeroed(layout) }, layout.size(), 0)
+        count_allocation(|| unsafe { self.0.alloc_zeroed(layout) }, layout.size(), 0)
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -29,16 +29,17 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above; a failed `realloc` leaves the block unchanged, so it can be retried.
-        note(|| unsafe { self.0.realloc(pointer, layout, size) }, size, layout.size())
+        count_allocation(|| unsafe { self.0.realloc(pointer, layout, size) }, size, layout.size())
     }
 }
 
-/// Allocates with `take`, retries on failure, and counts the change from `before` to `size` bytes.
+/// Allocates with `allocate`, retries on failure, and counts the change from `before` to `size`
+/// bytes.
 #[inline]
-fn note(take: impl Fn() -> *mut u8, size: usize, before: usize) -> *mut u8 {
-    let mut pointer = take();
+fn count_allocation(allocate: impl Fn() -> *mut u8, size: usize, before: usize) -> *mut u8 {
+    let mut pointer = allocate();
     if pointer.is_null() {
-        pointer = shortage::take_again(&take);
+        pointer = shortage::retry(&allocate);
     }
     if pointer.is_null() {
         note_failed(size);

@@ -14,7 +14,7 @@ mod shortage;
 
 use crate::{Error, Result};
 
-pub(crate) use counters::keep;
+pub(crate) use counters::count_kept;
 pub use counters::{failed, held, in_use, kept};
 pub use counting::Counting;
 pub use shortage::available;

@@ -20,18 +20,18 @@ mod wasm {
     }
 
     /// Whether only a trial allocation shows that a block fits: always, in WebAssembly.
-    pub(crate) fn must_try() -> bool {
+    pub(crate) fn needs_trial() -> bool {
         true
     }
 
     /// Runs `f`, whose allocations may fail.
-    pub(crate) fn trying<T>(f: impl FnOnce() -> T) -> T {
+    pub(crate) fn without_retry<T>(f: impl FnOnce() -> T) -> T {
         f()
     }
 
     /// Retries a failed allocation. Without other threads nothing can be freed meanwhile, so it
     /// always fails.
-    pub(crate) fn take_again(_take: &dyn Fn() -> *mut u8) -> *mut u8 {
+    pub(crate) fn retry(_allocate: &dyn Fn() -> *mut u8) -> *mut u8 {
         std::ptr::null_mut()
     }
 }
@@ -39,12 +39,12 @@ mod wasm {
 #[cfg(target_family = "wasm")]
 pub use wasm::available;
 #[cfg(target_family = "wasm")]
-pub(crate) use wasm::{fits, must_try, take_again, trying};
+pub(crate) use wasm::{fits, needs_trial, retry, without_retry};
 
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use crate::memory::counters::in_use;
-    use crate::memory::limits::{left, Own};
+    use crate::memory::limits::{left, AllocatorState};
     use std::cell::Cell;
     use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
     use std::sync::OnceLock;
@@ -52,28 +52,28 @@ mod native {
 
     /// Requests below this size, in bytes, are checked against the estimate alone, without a look
     /// at the clock.
-    const SMALL: u64 = 1 << 16;
+    const UNCHECKED: u64 = 1 << 16;
     /// How long an answer of the system is valid for small requests, in microseconds.
-    const LONG: u64 = 100_000;
+    const VALID_FOR_SMALL: u64 = 100_000;
     /// How long an answer of the system is valid for large requests, in microseconds.
-    const SHORT: u64 = 2_000;
+    const VALID_FOR_LARGE: u64 = 2_000;
     /// A request is small if it is below this fraction of the available memory.
-    const PART: u64 = 8;
+    const SMALL_FRACTION: u64 = 8;
     /// How often a failed allocation is retried, and the pause before each retry, in which other
     /// threads may free memory.
-    const PATIENCE: (u32, Duration) = (100, Duration::from_millis(5));
+    const RETRIES: (u32, Duration) = (100, Duration::from_millis(5));
 
     /// The available bytes by the last answer of the system; 0 before the first query.
     static LEFT: AtomicU64 = AtomicU64::new(0);
     /// The bytes in use at that time.
     static USED: AtomicI64 = AtomicI64::new(0);
     /// The time of that answer, in microseconds since the first query.
-    static ASKED: AtomicU64 = AtomicU64::new(0);
+    static QUERIED_AT: AtomicU64 = AtomicU64::new(0);
 
     thread_local! {
         /// Whether the current thread handles failed allocations itself, so that they are not
         /// retried.
-        static TRYING: Cell<bool> = const { Cell::new(false) };
+        static NO_RETRY: Cell<bool> = const { Cell::new(false) };
     }
 
     /// Microseconds since the first call.
@@ -83,24 +83,24 @@ mod native {
     }
 
     /// What the allocator knows of its own memory.
-    fn own() -> Own {
+    fn state() -> AllocatorState {
         let in_use = in_use().max(0) as u64;
         #[cfg(target_os = "linux")]
         let (idle, addresses) = crate::memory::blocks::idle();
         #[cfg(not(target_os = "linux"))]
         let (idle, addresses) = (0, 0);
-        Own { in_use, idle, addresses }
+        AllocatorState { in_use, idle, addresses }
     }
 
     /// Asks the system how many bytes can still be allocated.
     pub fn available() -> u64 {
-        let own = own();
-        let left = left(own);
-        USED.store(own.in_use as i64, Ordering::Relaxed);
-        ASKED.store(clock(), Ordering::Relaxed);
+        let state = state();
+        let left = left(state);
+        USED.store(state.in_use as i64, Ordering::Relaxed);
+        QUERIED_AT.store(clock(), Ordering::Relaxed);
         LEFT.store(left, Ordering::Relaxed);
         #[cfg(target_os = "linux")]
-        crate::memory::blocks::put_aside(left);
+        crate::memory::blocks::fill_emergency_reserve(left);
         left
     }
 
@@ -115,11 +115,12 @@ mod native {
     pub(crate) fn fits(needed: u64) -> bool {
         let left = estimate();
         if needed <= left {
-            if needed < SMALL {
+            if needed < UNCHECKED {
                 return true;
             }
-            let holds = if needed < left / PART { LONG } else { SHORT };
-            if clock().saturating_sub(ASKED.load(Ordering::Relaxed)) < holds {
+            let holds =
+                if needed < left / SMALL_FRACTION { VALID_FOR_SMALL } else { VALID_FOR_LARGE };
+            if clock().saturating_sub(QUERIED_AT.load(Ordering::Relaxed)) < holds {
                 return true;
             }
         }
@@ -127,39 +128,39 @@ mod native {
     }
 
     /// Whether only a trial allocation shows that a block fits: where the address space is limited.
-    pub(crate) fn must_try() -> bool {
+    pub(crate) fn needs_trial() -> bool {
         #[cfg(target_os = "linux")]
-        return crate::memory::blocks::are_single();
+        return crate::memory::blocks::blocks_are_individual();
         #[cfg(not(target_os = "linux"))]
         false
     }
 
     /// Runs `f`, whose allocations may fail.
-    pub(crate) fn trying<T>(f: impl FnOnce() -> T) -> T {
-        let before = TRYING.replace(true);
+    pub(crate) fn without_retry<T>(f: impl FnOnce() -> T) -> T {
+        let before = NO_RETRY.replace(true);
         let result = f();
-        TRYING.set(before);
+        NO_RETRY.set(before);
         result
     }
 
     /// Retries a failed allocation: first with the emergency reserve of addresses freed, then after
     /// pauses in which other calls may end. Returns null if it still fails.
     #[cold]
-    pub(crate) fn take_again(take: &dyn Fn() -> *mut u8) -> *mut u8 {
+    pub(crate) fn retry(allocate: &dyn Fn() -> *mut u8) -> *mut u8 {
         let mut pointer = std::ptr::null_mut();
-        if TRYING.get() {
+        if NO_RETRY.get() {
             return pointer;
         }
         #[cfg(target_os = "linux")]
-        if crate::memory::blocks::free_what_is_aside() {
-            pointer = take();
+        if crate::memory::blocks::free_emergency_reserve() {
+            pointer = allocate();
         }
-        for _ in 0..PATIENCE.0 {
+        for _ in 0..RETRIES.0 {
             if !pointer.is_null() {
                 break;
             }
-            std::thread::sleep(PATIENCE.1);
-            pointer = take();
+            std::thread::sleep(RETRIES.1);
+            pointer = allocate();
         }
         pointer
     }
@@ -168,4 +169,4 @@ mod native {
 #[cfg(not(target_family = "wasm"))]
 pub use native::available;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use native::{fits, must_try, take_again, trying};
+pub(crate) use native::{fits, needs_trial, retry, without_retry};

@@ -27,7 +27,7 @@ pub enum Comparison {
 struct Compare {
     a: Array,
     b: Array,
-    how: Comparison,
+    op: Comparison,
 }
 
 arrays!(Compare { a, b });
@@ -45,7 +45,7 @@ impl Kernel for Compare {
 
     fn reference(&self) -> Result<Array> {
         let (a, b) = (self.a.host()?, self.b.host()?);
-        let y = match self.how {
+        let y = match self.op {
             Comparison::Eq => a.broadcast_eq(b)?,
             Comparison::Ne => a.broadcast_ne(b)?,
             Comparison::Lt => a.broadcast_lt(b)?,
@@ -80,7 +80,7 @@ impl Kernel for Compare {
             crate::testing::map(&crate::testing::normal64(dims, seed), f64::round)
         };
         let of = |(a, b): (&[usize], &[usize])| {
-            all.map(|how| Self { a: whole(a, 1), b: whole(b, 2), how })
+            all.map(|op| Self { a: whole(a, 1), b: whole(b, 2), op })
         };
         let shapes: [(&[usize], &[usize]); 4] =
             [(&[5, 30], &[5, 30]), (&[5, 30], &[30]), (&[4, 1], &[6]), (&[0], &[1])];
@@ -93,8 +93,8 @@ impl Kernel for Compare {
 ///
 /// # Errors
 /// If the types differ, or the shapes cannot be broadcast.
-pub fn compare(a: &Array, b: &Array, how: Comparison) -> Result<Array> {
-    run(&Compare { a: a.clone(), b: b.clone(), how })
+pub fn compare(a: &Array, b: &Array, op: Comparison) -> Result<Array> {
+    run(&Compare { a: a.clone(), b: b.clone(), op })
 }
 
 #[allow(clippy::should_implement_trait)]

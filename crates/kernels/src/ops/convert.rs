@@ -14,7 +14,7 @@ const LEAST: f64 = i64::MIN as f64;
 /// The first number above the range of i64.
 const BEYOND: f64 = -LEAST;
 
-/// Kernel of [`to_whole`].
+/// Kernel of [`to_integer`].
 #[derive(Clone)]
 struct ToI64 {
     x: Array,
@@ -61,7 +61,7 @@ impl Kernel for ToI64 {
 /// # Errors
 /// If a value has no i64: NaN, infinities, and numbers beyond 64 bits. In PyTorch their result
 /// depends on the processor.
-pub fn to_whole(x: &Array, dtype: DType) -> Result<Array> {
+pub fn to_integer(x: &Array, dtype: DType) -> Result<Array> {
     run(&ToI64 { x: x.clone() })?.to_dtype(dtype)
 }
 
@@ -100,23 +100,23 @@ mod tests {
         let values = [300.0, -1.0, -1.7, 0.0, -0.0, 1.9, 255.5, 1e10];
         for dtype in [DType::F64, DType::F32] {
             let x = Array::new(&values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
-            let whole = to_whole(&x, DType::I64).unwrap().to_vec1::<i64>().unwrap();
+            let whole = to_integer(&x, DType::I64).unwrap().to_vec1::<i64>().unwrap();
             assert_eq!(whole, [300, -1, -1, 0, 0, 1, 255, 10_000_000_000]);
-            let bytes = to_whole(&x, DType::U8).unwrap().to_vec1::<u8>().unwrap();
+            let bytes = to_integer(&x, DType::U8).unwrap().to_vec1::<u8>().unwrap();
             assert_eq!(bytes, [44, 255, 255, 0, 0, 1, 255, 0]);
         }
         let half = Array::new(&[-3.5f32, 2.0, 300.0], &Device::Cpu).unwrap();
         for dtype in [DType::F16, DType::BF16] {
-            let whole = to_whole(&half.to_dtype(dtype).unwrap(), DType::I64).unwrap();
+            let whole = to_integer(&half.to_dtype(dtype).unwrap(), DType::I64).unwrap();
             assert_eq!(whole.to_vec1::<i64>().unwrap(), [-3, 2, 300]);
         }
-        let turned = Array::arange(0f32, 20_000.0, &Device::Cpu)
+        let transposed = Array::arange(0f32, 20_000.0, &Device::Cpu)
             .unwrap()
             .reshape((4, 5000))
             .unwrap()
             .t()
             .unwrap();
-        let whole = to_whole(&turned, DType::I64).unwrap();
+        let whole = to_integer(&transposed, DType::I64).unwrap();
         assert_eq!(whole.dims(), [5000, 4]);
         assert_eq!(whole.to_vec2::<i64>().unwrap()[1], [1, 5001, 10_001, 15_001]);
     }
@@ -126,11 +126,11 @@ mod tests {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 9.3e18, BEYOND, -9.3e18] {
             let x = Array::new(&[1.0, bad], &Device::Cpu).unwrap();
             for dtype in [DType::I64, DType::U8] {
-                let message = to_whole(&x, dtype).unwrap_err().to_string();
+                let message = to_integer(&x, dtype).unwrap_err().to_string();
                 assert!(message.contains("no whole number of 64 bits"), "{message}");
             }
         }
         let least = Array::new(&[LEAST], &Device::Cpu).unwrap();
-        assert_eq!(to_whole(&least, DType::I64).unwrap().to_vec1::<i64>().unwrap(), [i64::MIN]);
+        assert_eq!(to_integer(&least, DType::I64).unwrap().to_vec1::<i64>().unwrap(), [i64::MIN]);
     }
 }

@@ -73,15 +73,15 @@ pub(crate) fn is_nan<T: PartialEq>(x: T) -> bool {
 
 /// Kernel of [`binary`].
 #[derive(Clone)]
-struct Combine {
+struct BinaryKernel {
     a: Array,
     b: Array,
-    how: Binary,
+    op: Binary,
 }
 
-arrays!(Combine { a, b });
+arrays!(BinaryKernel { a, b });
 
-impl Combine {
+impl BinaryKernel {
     /// The broadcast shape of the operands.
     fn dims(&self) -> Result<Shape> {
         if self.a.dims() == self.b.dims() {
@@ -92,8 +92,8 @@ impl Combine {
 
     /// CPU kernel, for any type.
     fn of<T: Element>(&self) -> Result<Array> {
-        let Self { a, b, how } = self;
-        match how {
+        let Self { a, b, op } = self;
+        match op {
             Binary::Add => broadcast::<T>(a, b, |x, y| x + y),
             Binary::Sub => broadcast::<T>(a, b, |x, y| x - y),
             Binary::Mul => broadcast::<T>(a, b, |x, y| x * y),
@@ -104,7 +104,7 @@ impl Combine {
     }
 }
 
-impl Kernel for Combine {
+impl Kernel for BinaryKernel {
     const NAME: &'static str = "binary";
     type Out = Array;
 
@@ -117,13 +117,13 @@ impl Kernel for Combine {
 
     fn reference(&self) -> Result<Array> {
         let (a, b) = (self.a.host()?, self.b.host()?);
-        let y = match self.how {
+        let y = match self.op {
             Binary::Add => a.broadcast_add(b)?,
             Binary::Sub => a.broadcast_sub(b)?,
             Binary::Mul => a.broadcast_mul(b)?,
             Binary::Div => a.broadcast_div(b)?,
-            Binary::Max => chosen(a, b, |x, y| x.lt(y))?,
-            Binary::Min => chosen(a, b, |x, y| x.gt(y))?,
+            Binary::Max => select(a, b, |x, y| x.lt(y))?,
+            Binary::Min => select(a, b, |x, y| x.gt(y))?,
         };
         Ok(y.into())
     }
@@ -162,10 +162,10 @@ impl Kernel for Combine {
             let b = crate::testing::normal64(other, 2);
             let b = crate::testing::map(&b, |x| x + x.signum());
             let a = crate::testing::normal64(one, 1);
-            all.map(|how| {
+            all.map(|op| {
                 [
-                    Self { a: a.clone(), b: b.clone(), how },
-                    Self { a: b.clone(), b: crate::testing::map(&a, |x| x + x.signum()), how },
+                    Self { a: a.clone(), b: b.clone(), op },
+                    Self { a: b.clone(), b: crate::testing::map(&a, |x| x + x.signum()), op },
                 ]
             })
         };
@@ -174,7 +174,7 @@ impl Kernel for Combine {
 }
 
 /// `b` where it wins over `a` or is NaN, otherwise `a`.
-fn chosen(
+fn select(
     a: &HostArray,
     b: &HostArray,
     wins: impl Fn(&HostArray, &HostArray) -> candle_core::Result<HostArray>,
@@ -184,13 +184,13 @@ fn chosen(
     wins(&a, &b)?.maximum(&b.ne(&b)?)?.where_cond(&b, &a)
 }
 
-/// Applies `how` to `a` and `b` element by element, with broadcasting. The operands must have the
+/// Applies `op` to `a` and `b` element by element, with broadcasting. The operands must have the
 /// same type.
 ///
 /// # Errors
 /// If the types differ, or the shapes cannot be broadcast.
-pub fn binary(a: &Array, b: &Array, how: Binary) -> Result<Array> {
-    run(&Combine { a: a.clone(), b: b.clone(), how })
+pub fn binary(a: &Array, b: &Array, op: Binary) -> Result<Array> {
+    run(&BinaryKernel { a: a.clone(), b: b.clone(), op })
 }
 
 /// Computes `a + b` with broadcasting.
@@ -215,14 +215,14 @@ pub fn div(a: &Array, b: &Array) -> Result<Array> {
 
 /// Kernel of [`unary`].
 #[derive(Clone)]
-struct Map {
+struct UnaryKernel {
     x: Array,
-    how: Unary,
+    op: Unary,
 }
 
-arrays!(Map { x });
+arrays!(UnaryKernel { x });
 
-impl Kernel for Map {
+impl Kernel for UnaryKernel {
     const NAME: &'static str = "unary";
     type Out = Array;
 
@@ -232,7 +232,7 @@ impl Kernel for Map {
 
     fn reference(&self) -> Result<Array> {
         let x = self.x.host()?;
-        let y = match self.how {
+        let y = match self.op {
             Unary::Neg => x.neg()?,
             Unary::Abs => x.abs()?,
             Unary::Sign => x.sign()?,
@@ -247,16 +247,16 @@ impl Kernel for Map {
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
         let x = &self.x;
-        match self.how {
-            Unary::Neg => each::<T>(x, |x| -x),
-            Unary::Abs => each::<T>(x, Real::abs),
-            Unary::Sign => each::<T>(x, sign),
-            Unary::Square => each::<T>(x, |x| x * x),
-            Unary::Sqrt => each::<T>(x, Real::sqrt),
+        match self.op {
+            Unary::Neg => map_each::<T>(x, |x| -x),
+            Unary::Abs => map_each::<T>(x, Real::abs),
+            Unary::Sign => map_each::<T>(x, sign),
+            Unary::Square => map_each::<T>(x, |x| x * x),
+            Unary::Sqrt => map_each::<T>(x, Real::sqrt),
             // SAFETY: `exponentials` writes an output for each input.
             Unary::Exp => unsafe { map::<T>(x, exponentials) },
-            Unary::Log => each::<T>(x, Real::ln),
-            Unary::Tanh => each::<T>(x, Real::tanh),
+            Unary::Log => map_each::<T>(x, Real::ln),
+            Unary::Tanh => map_each::<T>(x, Real::tanh),
         }
     }
 
@@ -268,8 +268,8 @@ impl Kernel for Map {
         let of = |dims: &[usize]| {
             let x = crate::testing::normal64(dims, 2);
             let positive = crate::testing::map(&x, |x| x.abs() + 0.01);
-            let roots = [Unary::Sqrt, Unary::Log].map(|how| Self { x: positive.clone(), how });
-            any.map(|how| Self { x: x.clone(), how }).into_iter().chain(roots).collect::<Vec<_>>()
+            let roots = [Unary::Sqrt, Unary::Log].map(|op| Self { x: positive.clone(), op });
+            any.map(|op| Self { x: x.clone(), op }).into_iter().chain(roots).collect::<Vec<_>>()
         };
         [&[5000, 7][..], &[3, 5], &[], &[0, 2], &[1]].into_iter().flat_map(of).collect()
     }
@@ -287,9 +287,9 @@ fn sign<T: Real>(x: T) -> T {
     }
 }
 
-/// Applies `how` to each element of `x`.
-pub fn unary(x: &Array, how: Unary) -> Result<Array> {
-    run(&Map { x: x.clone(), how })
+/// Applies `op` to each element of `x`.
+pub fn unary(x: &Array, op: Unary) -> Result<Array> {
+    run(&UnaryKernel { x: x.clone(), op })
 }
 
 /// Kernel of [`affine`].
@@ -316,7 +316,7 @@ impl Kernel for Affine {
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
         let (scale, offset) = (T::of(self.scale), T::of(self.offset));
-        each::<T>(&self.x, |x| x * scale + offset)
+        map_each::<T>(&self.x, |x| x * scale + offset)
     }
 
     no_cuda!();
@@ -390,13 +390,13 @@ fn exponentials<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
 }
 
 /// Applies `f` to each element of `x`.
-fn each<T: Real>(x: &Array, f: impl Fn(T) -> T + Sync) -> Result<Array> {
+fn map_each<T: Real>(x: &Array, f: impl Fn(T) -> T + Sync) -> Result<Array> {
     // SAFETY: the closure writes an output for each input.
     unsafe { map::<T>(x, |x, y| x.iter().zip(y).for_each(|(x, y)| *y = MaybeUninit::new(f(*x)))) }
 }
 
 /// Writes `f(x, y)` for each pair.
-fn both<T: Copy>(xs: &[T], ys: &[T], zs: &mut [MaybeUninit<T>], f: impl Fn(T, T) -> T) {
+fn zip_slices<T: Copy>(xs: &[T], ys: &[T], zs: &mut [MaybeUninit<T>], f: impl Fn(T, T) -> T) {
     for ((z, x), y) in zs.iter_mut().zip(xs).zip(ys) {
         *z = MaybeUninit::new(f(*x, *y));
     }
@@ -405,18 +405,18 @@ fn both<T: Copy>(xs: &[T], ys: &[T], zs: &mut [MaybeUninit<T>], f: impl Fn(T, T)
 /// Applies `f` to each pair of elements of `a` and `b`, with broadcasting.
 fn broadcast<T: Element>(a: &Array, b: &Array, f: impl Fn(T, T) -> T + Sync) -> Result<Array> {
     if a.dims() == b.dims() {
-        // SAFETY: `both` writes an output for each pair of inputs.
-        return unsafe { zip::<T>(a, b, |xs, ys, zs| both(xs, ys, zs, &f)) };
+        // SAFETY: `zip_slices` writes an output for each pair of inputs.
+        return unsafe { zip::<T>(a, b, |xs, ys, zs| zip_slices(xs, ys, zs, &f)) };
     }
     let dims = a.shape().broadcast_shape_binary_op(b.shape(), "broadcast")?;
     let (a, b) = (contiguous(a)?, contiguous(b)?);
     let axes = Axes::of(&dims, &a, &b)?;
     let (xs, ys) = (host::slice::<T>(&a)?, host::slice::<T>(&b)?);
     let (xs, ys): (&[T], &[T]) = (&xs, &ys);
-    // SAFETY: `combine` fills the piece row by row until it is complete.
+    // SAFETY: `write_piece` fills the piece row by row until it is complete.
     let z = unsafe {
         build_uninit(dims.elem_count(), PIECE, |piece, zs| {
-            axes.combine((xs, ys), piece * PIECE, zs, &f)
+            axes.write_piece((xs, ys), piece * PIECE, zs, &f)
         })
     }?;
     host::array(z, dims)
@@ -428,12 +428,12 @@ struct Axes {
     /// Sizes of all axes but the last.
     outer: Vec<usize>,
     /// Strides of both operands along the outer axes.
-    outer_steps: [Vec<usize>; 2],
+    outer_strides: [Vec<usize>; 2],
     /// Size of the last axis.
     width: usize,
     /// Strides of both operands along the last axis: 1, or 0 if one element is broadcast to the
     /// row.
-    steps: [usize; 2],
+    strides: [usize; 2],
 }
 
 impl Axes {
@@ -442,26 +442,26 @@ impl Axes {
         let (a, b) = (a.broadcast_as(dims)?, b.broadcast_as(dims)?);
         let mut axes: Vec<(usize, [usize; 2])> = Vec::new();
         for (axis, dim) in dims.dims().iter().enumerate().filter(|(_, dim)| **dim != 1) {
-            let steps = [a.stride()[axis], b.stride()[axis]];
+            let strides = [a.stride()[axis], b.stride()[axis]];
             match axes.last_mut() {
-                Some((before, wider)) if (0..2).all(|i| wider[i] == dim * steps[i]) => {
-                    (*before, *wider) = (*before * dim, steps);
+                Some((before, wider)) if (0..2).all(|i| wider[i] == dim * strides[i]) => {
+                    (*before, *wider) = (*before * dim, strides);
                 }
-                _ => axes.push((*dim, steps)),
+                _ => axes.push((*dim, strides)),
             }
         }
-        let (width, steps) = axes.pop().unwrap_or((1, [0, 0]));
-        let outer_steps = [0, 1].map(|i| axes.iter().map(|(_, steps)| steps[i]).collect());
+        let (width, strides) = axes.pop().unwrap_or((1, [0, 0]));
+        let outer_strides = [0, 1].map(|i| axes.iter().map(|(_, strides)| strides[i]).collect());
         Ok(Self {
             outer: axes.into_iter().map(|(dim, _)| dim).collect(),
-            outer_steps,
+            outer_strides,
             width,
-            steps,
+            strides,
         })
     }
 
     /// Writes the piece `zs` of the result, which starts at element `first`.
-    fn combine<T: Copy>(
+    fn write_piece<T: Copy>(
         &self,
         (xs, ys): (&[T], &[T]),
         first: usize,
@@ -469,14 +469,15 @@ impl Axes {
         f: impl Fn(T, T) -> T,
     ) {
         let (row, mut column) = (first / self.width, first % self.width);
-        let [mut x, mut y] = [0, 1].map(|i| RowCursor::new(&self.outer, &self.outer_steps[i], row));
+        let [mut x, mut y] =
+            [0, 1].map(|i| RowCursor::new(&self.outer, &self.outer_strides[i], row));
         while !zs.is_empty() {
             let (now, rest) = zs.split_at_mut(zs.len().min(self.width - column));
-            let from = |values: &'_ [T], cursor: &RowCursor, step: usize| {
-                cursor.offset + step * column..values.len()
+            let from = |values: &'_ [T], cursor: &RowCursor, stride: usize| {
+                cursor.offset + stride * column..values.len()
             };
-            let (xs, ys) = (&xs[from(xs, &x, self.steps[0])], &ys[from(ys, &y, self.steps[1])]);
-            match self.steps {
+            let (xs, ys) = (&xs[from(xs, &x, self.strides[0])], &ys[from(ys, &y, self.strides[1])]);
+            match self.strides {
                 [0, 0] => now.fill(MaybeUninit::new(f(xs[0], ys[0]))),
                 [0, _] => {
                     now.iter_mut().zip(ys).for_each(|(z, y)| *z = MaybeUninit::new(f(xs[0], *y)))
@@ -484,7 +485,7 @@ impl Axes {
                 [_, 0] => {
                     now.iter_mut().zip(xs).for_each(|(z, x)| *z = MaybeUninit::new(f(*x, ys[0])))
                 }
-                _ => both(xs, ys, now, &f),
+                _ => zip_slices(xs, ys, now, &f),
             }
             (zs, column) = (rest, 0);
             x.advance();
@@ -501,8 +502,8 @@ mod tests {
 
     #[test]
     fn equals_the_reference() {
-        assert_matches_reference::<Combine>(1e-6);
-        assert_matches_reference::<Map>(2e-6);
+        assert_matches_reference::<BinaryKernel>(1e-6);
+        assert_matches_reference::<UnaryKernel>(2e-6);
         assert_matches_reference::<Affine>(1e-6);
     }
 
@@ -523,14 +524,14 @@ mod tests {
                 Array::from_slice(values, dims, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
             };
             let (a, b) = (of(&[6.0, 7.0, 8.0, 9.0], &[2, 2]), of(&[2.0, 3.0], &[2]));
-            for how in BINARY {
-                let kernel = Combine { a: a.clone(), b: b.clone(), how };
+            for op in BINARY {
+                let kernel = BinaryKernel { a: a.clone(), b: b.clone(), op };
                 let (got, want) = (run(&kernel).unwrap(), kernel.reference().unwrap());
                 assert_eq!(got.dtype(), dtype);
                 let values = |x: &Array| {
                     x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
                 };
-                assert_eq!(values(&got), values(&want), "{how:?} of {dtype:?}");
+                assert_eq!(values(&got), values(&want), "{op:?} of {dtype:?}");
             }
         }
     }
@@ -554,18 +555,18 @@ mod tests {
                     let other = of(crate::testing::values(&normal(&[length], 2)));
                     values[at] = f64::NAN;
                     let (x, one, nan) = (of(values), of(vec![0.1]), of(vec![f64::NAN]));
-                    for how in [Binary::Max, Binary::Min] {
+                    for op in [Binary::Max, Binary::Min] {
                         for (a, b) in [(&x, &other), (&other, &x), (&x, &one), (&one, &x)] {
-                            let got = binary(a, b, how).unwrap();
+                            let got = binary(a, b, op).unwrap();
                             assert!(
                                 (0..length).all(|i| (bits(&got)[i] == 1) == (i == at)),
                                 "{length}, {at}"
                             );
-                            let kernel = Combine { a: a.clone(), b: b.clone(), how };
+                            let kernel = BinaryKernel { a: a.clone(), b: b.clone(), op };
                             assert_eq!(bits(&got), bits(&kernel.reference().unwrap()));
                         }
                         for (a, b) in [(&nan, &other), (&other, &nan)] {
-                            assert!(bits(&binary(a, b, how).unwrap()).iter().all(|x| *x == 1));
+                            assert!(bits(&binary(a, b, op).unwrap()).iter().all(|x| *x == 1));
                         }
                     }
                 }

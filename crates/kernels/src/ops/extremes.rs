@@ -30,7 +30,7 @@ pub enum Extreme {
 struct Reduce {
     x: Array,
     axes: Vec<usize>,
-    how: Extreme,
+    kind: Extreme,
 }
 
 /// Kernel of [`argmax`].
@@ -54,7 +54,7 @@ fn check(x: &Array, axes: &[usize]) -> Result<()> {
 }
 
 /// The result for an empty array whose reduced axes are not empty.
-fn nothing(x: &Array, axes: &[usize], dtype: DType) -> Result<Array> {
+fn empty_result(x: &Array, axes: &[usize], dtype: DType) -> Result<Array> {
     let size = |(axis, size): (usize, &usize)| if axes.contains(&axis) { 1 } else { *size };
     Array::zeros(x.dims().iter().enumerate().map(size).collect::<Vec<_>>(), dtype, &x.device())
 }
@@ -90,15 +90,15 @@ impl Kernel for Reduce {
     }
 
     fn reference(&self) -> Result<Array> {
-        let (x, how) = (self.x.host()?, self.how);
+        let (x, kind) = (self.x.host()?, self.kind);
         if x.elem_count() == 0 {
-            return nothing(&self.x, &self.axes, x.dtype());
+            return empty_result(&self.x, &self.axes, x.dtype());
         }
         let mut y = x.clone();
         // candle ignores NaN.
         let mut missing = x.ne(x)?;
         for axis in &self.axes {
-            y = if how == Extreme::Max { y.max_keepdim(*axis)? } else { y.min_keepdim(*axis)? };
+            y = if kind == Extreme::Max { y.max_keepdim(*axis)? } else { y.min_keepdim(*axis)? };
             missing = missing.max_keepdim(*axis)?;
         }
         if !x.dtype().is_float() {
@@ -121,10 +121,10 @@ impl Kernel for Reduce {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let of = |(dims, axes): (&[usize], &[usize])| {
-            [Extreme::Max, Extreme::Min].map(|how| Self {
+            [Extreme::Max, Extreme::Min].map(|kind| Self {
                 x: numbers(dims),
                 axes: axes.into(),
-                how,
+                kind,
             })
         };
         SIZES.into_iter().flat_map(of).collect()
@@ -134,10 +134,14 @@ impl Kernel for Reduce {
 impl Reduce {
     /// CPU kernel, for any type.
     fn of<T: Element>(&self) -> Result<Array> {
-        let Self { x, axes, how } = self;
-        match how {
-            Extreme::Max => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, max_of, larger)),
-            Extreme::Min => by_axes::<T>(x, axes, |xs, dims| along(xs, dims, min_of, smaller)),
+        let Self { x, axes, kind } = self;
+        match kind {
+            Extreme::Max => {
+                by_axes::<T>(x, axes, |xs, dims| extreme_axis(xs, dims, row_max, larger))
+            }
+            Extreme::Min => {
+                by_axes::<T>(x, axes, |xs, dims| extreme_axis(xs, dims, row_min, smaller))
+            }
         }
     }
 }
@@ -153,7 +157,7 @@ impl Kernel for ArgMax {
     fn reference(&self) -> Result<Array> {
         let (x, axis) = (self.x.host()?, self.axis);
         if x.elem_count() == 0 {
-            return nothing(&self.x, &[axis], DType::I64);
+            return empty_result(&self.x, &[axis], DType::I64);
         }
         let missing = x.ne(x)?;
         let first = missing.argmax_keepdim(axis)?;
@@ -189,7 +193,7 @@ impl ArgMax {
     fn of<T: Element>(&self) -> Result<Array> {
         let last = self.x.rank() - 1;
         let lines = contiguous(&self.x.transpose(self.axis, last)?)?;
-        places::<T>(&lines)?.transpose(self.axis, last)
+        argmax_last_axis::<T>(&lines)?.transpose(self.axis, last)
     }
 }
 
@@ -198,8 +202,8 @@ impl ArgMax {
 ///
 /// # Errors
 /// If an axis does not exist or is empty.
-pub fn extreme(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
-    run(&Reduce { x: x.clone(), axes: axes.into(), how })
+pub fn extreme(x: &Array, axes: &[usize], kind: Extreme) -> Result<Array> {
+    run(&Reduce { x: x.clone(), axes: axes.into(), kind })
 }
 
 /// The greater number, or `x` if it is NaN. A NaN in `best` stays.
@@ -227,7 +231,7 @@ const LANES: usize = 32;
 
 /// Reduces a row, which is not empty, by `join`.
 #[inline(always)]
-fn of_row<T: Element>(row: &[T], join: impl Fn(T, T) -> T) -> T {
+fn reduce_row<T: Element>(row: &[T], join: impl Fn(T, T) -> T) -> T {
     let (chunks, rest) = row.as_chunks::<LANES>();
     let mut best = row[0];
     if let [first, others @ ..] = chunks {
@@ -248,25 +252,25 @@ fn of_row<T: Element>(row: &[T], join: impl Fn(T, T) -> T) -> T {
 }
 
 #[simd]
-fn max_of<T: Element>(row: &[T]) -> T {
-    of_row(row, larger)
+fn row_max<T: Element>(row: &[T]) -> T {
+    reduce_row(row, larger)
 }
 
 #[simd]
-fn min_of<T: Element>(row: &[T]) -> T {
-    of_row(row, smaller)
+fn row_min<T: Element>(row: &[T]) -> T {
+    reduce_row(row, smaller)
 }
 
 /// Reduces values of shape (outer, count, inner) over the middle axis, which is not empty.
-fn along<T: Element>(
+fn extreme_axis<T: Element>(
     xs: &[T],
     (outer, count, inner): (usize, usize, usize),
-    of_row: fn(&[T]) -> T,
+    reduce_row: fn(&[T]) -> T,
     join: fn(T, T) -> T,
 ) -> Result<Vec<T>> {
     if inner == 1 {
         return Ok(map(outer, rows_per_piece(count), |row| {
-            of_long_row(nth_chunk(xs, row, count), of_row)
+            reduce_long_row(nth_chunk(xs, row, count), reduce_row)
         }));
     }
     let size = (PIECE / count).max(64);
@@ -293,11 +297,14 @@ fn along<T: Element>(
 }
 
 /// Reduces a row, on several threads if it is long.
-fn of_long_row<T: Element>(row: &[T], of_row: fn(&[T]) -> T) -> T {
+fn reduce_long_row<T: Element>(row: &[T], reduce_row: fn(&[T]) -> T) -> T {
     if row.len() <= PIECE {
-        return of_row(row);
+        return reduce_row(row);
     }
-    of_long_row(&map(row.len().div_ceil(PIECE), 1, |i| of_row(nth_chunk(row, i, PIECE))), of_row)
+    reduce_long_row(
+        &map(row.len().div_ceil(PIECE), 1, |i| reduce_row(nth_chunk(row, i, PIECE))),
+        reduce_row,
+    )
 }
 
 /// Computes the index of the maximum along `axis`, which is kept with size 1, as i64. If several
@@ -310,19 +317,19 @@ pub fn argmax(x: &Array, axis: usize) -> Result<Array> {
 }
 
 /// Computes the index of the maximum along the last axis; `x` is contiguous.
-fn places<T: Element>(x: &Array) -> Result<Array> {
+fn argmax_last_axis<T: Element>(x: &Array) -> Result<Array> {
     let (rows, width) = host::rows_and_width(x);
     let xs = host::slice::<T>(x)?;
     let xs: &[T] = &xs;
-    let place = |row: usize| {
+    let index = |row: usize| {
         let row = nth_chunk(xs, row, width);
-        let top = of_long_row(row, max_of);
+        let top = reduce_long_row(row, row_max);
         row.iter().position(|x| *x == top || is_nan(*x)).unwrap_or(0) as i64
     };
-    let places = map(rows, rows_per_piece(width), place);
+    let indices = map(rows, rows_per_piece(width), index);
     let mut dims = x.dims().to_vec();
     dims[x.rank() - 1] = 1;
-    host::array(places, dims)
+    host::array(indices, dims)
 }
 
 #[cfg(test)]
@@ -344,10 +351,10 @@ mod tests {
     }
 
     fn same(x: &Array, axes: &[usize]) {
-        for how in BOTH {
-            let (got, want) = (extreme(x, axes, how).unwrap(), reference(x, axes, how).unwrap());
+        for kind in BOTH {
+            let (got, want) = (extreme(x, axes, kind).unwrap(), reference(x, axes, kind).unwrap());
             assert_eq!((got.dims(), got.dtype()), (want.dims(), x.dtype()));
-            assert_eq!(bits(&got), bits(&want), "{how:?} of {:?} over {axes:?}", x.dims());
+            assert_eq!(bits(&got), bits(&want), "{kind:?} of {:?} over {axes:?}", x.dims());
         }
         if let [axis] = axes {
             let (got, want) = (argmax(x, *axis).unwrap(), argmax_reference(x, *axis).unwrap());
@@ -356,8 +363,8 @@ mod tests {
         }
     }
 
-    fn reference(x: &Array, axes: &[usize], how: Extreme) -> Result<Array> {
-        let kernel = Reduce { x: x.clone(), axes: axes.into(), how };
+    fn reference(x: &Array, axes: &[usize], kind: Extreme) -> Result<Array> {
+        let kernel = Reduce { x: x.clone(), axes: axes.into(), kind };
         kernel.check()?;
         kernel.reference()
     }
@@ -392,20 +399,20 @@ mod tests {
                         .unwrap();
                     let three = Array::stack(&[&row, &row, &row], 1).unwrap();
                     for (x, axis) in [(&row, 0), (&three, 0), (&three.t().unwrap(), 1)] {
-                        for how in BOTH {
-                            let y = extreme(x, &[axis], how).unwrap();
+                        for kind in BOTH {
+                            let y = extreme(x, &[axis], kind).unwrap();
                             assert!(
                                 crate::testing::values(&y).iter().all(|y| y.is_nan()),
                                 "{length}, {at}"
                             );
                         }
-                        let places = argmax(x, axis)
+                        let indices = argmax(x, axis)
                             .unwrap()
                             .flatten_all()
                             .unwrap()
                             .to_vec1::<i64>()
                             .unwrap();
-                        assert!(places.iter().all(|place| *place == at as i64), "{length}, {at}");
+                        assert!(indices.iter().all(|index| *index == at as i64), "{length}, {at}");
                         same(x, &[axis]);
                     }
                 }
@@ -429,9 +436,9 @@ mod tests {
     #[test]
     fn of_nothing_there_is_none() {
         let x = normal(&[2, 0], 1);
-        for how in BOTH {
-            assert!(extreme(&x, &[1], how).is_err() && extreme(&x, &[2], how).is_err());
-            assert!(reference(&x, &[1], how).is_err());
+        for kind in BOTH {
+            assert!(extreme(&x, &[1], kind).is_err() && extreme(&x, &[2], kind).is_err());
+            assert!(reference(&x, &[1], kind).is_err());
         }
         assert!(argmax(&x, 1).is_err() && argmax_reference(&x, 1).is_err());
     }

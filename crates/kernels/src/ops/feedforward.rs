@@ -39,7 +39,7 @@ pub enum Inner {
 
 impl Inner {
     /// The ratio of the width of the input to the width of the output.
-    fn widening(self) -> usize {
+    fn expansion(self) -> usize {
         match self {
             Self::Activation(_) => 1,
             Self::Glu(_) => 2,
@@ -63,7 +63,7 @@ impl Inner {
     }
 
     /// Computes `hidden` from `up` in a separate pass.
-    fn pass(self, up: &Array) -> Result<Array> {
+    fn apply(self, up: &Array) -> Result<Array> {
         match self {
             Self::Activation(kind) => activation::forward(up, kind),
             Self::Glu(kind) => glu::forward(up, kind),
@@ -106,7 +106,7 @@ arrays! {
 
 impl Hidden {
     /// Checks the shapes of the operands.
-    fn fits(&self) -> Result<()> {
+    fn check_shapes(&self) -> Result<()> {
         let Self { x, weight, bias, inner } = self;
         let (wide, width) = weight.dims2()?;
         let bias = bias.as_ref().map(Array::dims);
@@ -117,7 +117,7 @@ impl Hidden {
                 x.dims()
             );
         }
-        if !wide.is_multiple_of(inner.widening()) {
+        if !wide.is_multiple_of(inner.expansion()) {
             bail!("a gated unit of rows of {wide}, which have no halves");
         }
         Ok(())
@@ -132,9 +132,9 @@ impl Hidden {
     }
 
     /// Computes `up`, and `hidden` in a separate pass.
-    fn passes(&self) -> Result<(Array, Array)> {
+    fn unfused(&self) -> Result<(Array, Array)> {
         let up = linear::forward(&self.x, &self.weight, self.bias.as_ref())?;
-        let hidden = self.inner.pass(&up)?;
+        let hidden = self.inner.apply(&up)?;
         Ok((up, hidden))
     }
 
@@ -176,7 +176,7 @@ impl Kernel for Hidden {
     type Out = Array;
 
     fn check(&self) -> Result<()> {
-        self.fits()
+        self.check_shapes()
     }
 
     fn reference(&self) -> Result<Array> {
@@ -185,10 +185,13 @@ impl Kernel for Hidden {
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
         match self.fused() {
-            Some(kind) => {
-                layer::<T>(&self.x, &self.weight, self.bias.as_ref(), &in_place::<T>(kind))
-            }
-            None => Ok(self.passes()?.1),
+            Some(kind) => linear_with_epilogue::<T>(
+                &self.x,
+                &self.weight,
+                self.bias.as_ref(),
+                &activation_epilogue::<T>(kind),
+            ),
+            None => Ok(self.unfused()?.1),
         }
     }
 
@@ -198,7 +201,7 @@ impl Kernel for Hidden {
     fn cases() -> Vec<Self> {
         let of = |(rows, [inputs, width, _]): (&[usize], [usize; 3])| {
             let with = |inner: Inner| {
-                let wide = width * inner.widening();
+                let wide = width * inner.expansion();
                 let (x, weight) =
                     (normal64(&[rows, &[inputs]].concat(), 1), normal64(&[wide, inputs], 2));
                 [None, Some(normal64(&[wide], 3))].map(|bias| Self {
@@ -219,7 +222,7 @@ impl Kernel for UpAndHidden {
     type Out = (Array, Array);
 
     fn check(&self) -> Result<()> {
-        self.of.fits()
+        self.of.check_shapes()
     }
 
     fn reference(&self) -> Result<(Array, Array)> {
@@ -230,8 +233,8 @@ impl Kernel for UpAndHidden {
     fn cpu<T: Blas>(&self) -> Result<(Array, Array)> {
         let Hidden { x, weight, bias, .. } = &self.of;
         match self.of.fused() {
-            Some(kind) => activated::<T>(x, weight, bias.as_ref(), kind),
-            None => self.of.passes(),
+            Some(kind) => fused_up_and_hidden::<T>(x, weight, bias.as_ref(), kind),
+            None => self.of.unfused(),
         }
     }
 
@@ -251,7 +254,7 @@ impl Kernel for Backward {
         let Self { grad, weight, up, inner } = self;
         let (out, width) = weight.dims2()?;
         if grad.dims().last() != Some(&out)
-            || up.dims() != with_width(grad, inner.widening() * width)
+            || up.dims() != with_width(grad, inner.expansion() * width)
         {
             bail!(
                 "a gradient {:?} for weights {:?} and {:?}",
@@ -265,8 +268,8 @@ impl Kernel for Backward {
 
     fn reference(&self) -> Result<(Array, Array)> {
         let (grad, weight, up) = (self.grad.host()?, self.weight.host()?, self.up.host()?);
-        let through = linear::on_host(grad, &weight.t()?, None)?;
-        Ok((self.inner.backward_on_host(up, &through)?.into(), self.inner.on_host(up)?.into()))
+        let dhidden = linear::on_host(grad, &weight.t()?, None)?;
+        Ok((self.inner.backward_on_host(up, &dhidden)?.into(), self.inner.on_host(up)?.into()))
     }
 
     fn cpu<T: Blas>(&self) -> Result<(Array, Array)> {
@@ -279,7 +282,7 @@ impl Kernel for Backward {
     fn cases() -> Vec<Self> {
         let of = |(rows, [_, width, out]): (&[usize], [usize; 3])| {
             ALL.map(|inner| {
-                let up = normal64(&[rows, &[width * inner.widening()]].concat(), 4);
+                let up = normal64(&[rows, &[width * inner.expansion()]].concat(), 4);
                 let (grad, weight) =
                     (normal64(&[rows, &[out]].concat(), 5), normal64(&[out, width], 6));
                 Self { grad, weight, up, inner }
@@ -323,7 +326,7 @@ pub fn backward(grad: &Array, weight: &Array, up: &Array, inner: Inner) -> Resul
 }
 
 /// Computes a linear layer with the epilogue `epilogue`.
-fn layer<T: Blas>(
+fn linear_with_epilogue<T: Blas>(
     x: &Array,
     weight: &Array,
     bias: Option<&Array>,
@@ -339,7 +342,7 @@ fn layer<T: Blas>(
 }
 
 /// An epilogue that applies an activation in place.
-fn in_place<T: Real>(kind: Activation) -> impl Fn(usize, usize, &mut [T]) + Sync {
+fn activation_epilogue<T: Real>(kind: Activation) -> impl Fn(usize, usize, &mut [T]) + Sync {
     let act = kind.functions::<T>().value;
     move |_, _, y| {
         for y in y.chunks_mut(CHUNK) {
@@ -354,7 +357,7 @@ fn in_place<T: Real>(kind: Activation) -> impl Fn(usize, usize, &mut [T]) + Sync
 const CHUNK: usize = 128;
 
 /// Computes `up`, and `hidden` in the epilogue of the product.
-fn activated<T: Blas>(
+fn fused_up_and_hidden<T: Blas>(
     x: &Array,
     weight: &Array,
     bias: Option<&Array>,
@@ -363,8 +366,8 @@ fn activated<T: Blas>(
     let ((rows, _), (out, _)) = (host::rows_and_width(x), weight.dims2()?);
     let act = kind.functions::<T>().value;
     let mut hidden = SecondOutput::<T>::new(rows, out)?;
-    let into = hidden.place();
-    let up = layer::<T>(x, weight, bias, &|row, column, y| {
+    let into = hidden.rows();
+    let up = linear_with_epilogue::<T>(x, weight, bias, &|row, column, y| {
         // SAFETY: the product calls the epilogue once for each element, and has the size of
         // `hidden`, so the slices are inside of it and do not overlap.
         act(y, unsafe { into.at(row, column, y.len()) })
@@ -383,10 +386,10 @@ fn backward_cpu<T: Blas>(
     let ((rows, out), (_, width)) = (host::rows_and_width(&grad), weight.dims2()?);
     let (gs, ws, ups) =
         (host::slice::<T>(&grad)?, host::slice::<T>(&weight)?, host::slice::<T>(&up)?);
-    let wide = inner.widening() * width;
+    let wide = inner.expansion() * width;
     let ups: &[T] = &ups;
     let mut d = SecondOutput::<T>::new(rows, wide)?;
-    let into = d.place();
+    let into = d.rows();
     let from = |row: usize, column: usize, count: usize| &ups[row * wide + column..][..count];
     let activation = |kind: Activation| {
         let both = kind.functions::<T>().both;
@@ -442,7 +445,7 @@ impl<T: Real> SecondOutput<T> {
     }
 
     /// A pointer to the rows, for the epilogue.
-    fn place(&mut self) -> OutputRows<T> {
+    fn rows(&mut self) -> OutputRows<T> {
         OutputRows { first: SendPtr(self.values.as_mut_ptr()), width: self.width }
     }
 

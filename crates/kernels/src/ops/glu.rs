@@ -211,21 +211,21 @@ pub(crate) fn backward_row<T: Real>(
     (da, db): (&mut [MaybeUninit<T>], &mut [MaybeUninit<T>]),
 ) {
     const CHUNK: usize = 128;
-    let mut through = [T::ZERO; CHUNK];
+    let mut activated = [T::ZERO; CHUNK];
     let chunks = g.chunks_mut(CHUNK).zip(da.chunks_mut(CHUNK).zip(db.chunks_mut(CHUNK)));
     for (i, (g, (da, db))) in chunks.enumerate() {
-        let (a, b, through) =
-            (nth_chunk(a, i, CHUNK), nth_chunk(b, i, CHUNK), &mut through[..g.len()]);
-        through.copy_from_slice(g);
-        multiply(through, a);
-        (functions.both)(b, through, db);
-        exchange(through, a, g, da);
+        let (a, b, activated) =
+            (nth_chunk(a, i, CHUNK), nth_chunk(b, i, CHUNK), &mut activated[..g.len()]);
+        activated.copy_from_slice(g);
+        multiply(activated, a);
+        (functions.both)(b, activated, db);
+        multiply_both(activated, a, g, da);
     }
 }
 
 /// `da = activated · g`, then `g = activated · a`.
 #[simd]
-fn exchange<T: Real>(activated: &[T], a: &[T], g: &mut [T], da: &mut [MaybeUninit<T>]) {
+fn multiply_both<T: Real>(activated: &[T], a: &[T], g: &mut [T], da: &mut [MaybeUninit<T>]) {
     for ((s, a), (g, da)) in activated.iter().zip(a).zip(g.iter_mut().zip(da)) {
         *da = MaybeUninit::new(*s * *g);
         *g = *s * *a;

@@ -78,7 +78,7 @@ fn add_cpu<T: Real>(sum: &Array, more: &Array) -> Result<()> {
     let more = layout::contiguous(more)?;
     let xs = host::slice::<T>(&more)?;
     let xs: &[T] = &xs;
-    change::<T>(sum, xs.len(), |sum| {
+    with_values_mut::<T>(sum, xs.len(), |sum| {
         for_each(sum.chunks_mut(PIECE).collect(), |i, sum| {
             sum.iter_mut().zip(nth_chunk(xs, i, PIECE)).for_each(|(s, x)| *s += *x);
         });
@@ -93,17 +93,17 @@ fn add_cpu<T: Real>(sum: &Array, more: &Array) -> Result<()> {
 /// time.
 pub(crate) unsafe fn values<'a, T: Real>(array: &Array, count: usize) -> Result<&'a mut [T]> {
     let mut first = std::ptr::null_mut();
-    change::<T>(array, count, |values| {
+    with_values_mut::<T>(array, count, |values| {
         first = values.as_mut_ptr();
         Ok(())
     })?;
-    // SAFETY: `change` has checked that the storage has `count` values from `first` on; the caller
-    // guarantees the lifetime and exclusive access.
+    // SAFETY: `with_values_mut` has checked that the storage has `count` values from `first` on;
+    // the caller guarantees the lifetime and exclusive access.
     Ok(unsafe { std::slice::from_raw_parts_mut(first, count) })
 }
 
 /// Runs `f` on the values of `array`, which must be a whole storage of `count` elements.
-fn change<T: Real>(
+fn with_values_mut<T: Real>(
     array: &Array,
     count: usize,
     mut f: impl FnMut(&mut [T]) -> HostResult<()>,

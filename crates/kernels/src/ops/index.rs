@@ -127,16 +127,16 @@ impl Kernel for ScatterAdd {
 /// Kernel of [`Array::slice_set`]: writes `from` into `into` in place, from index `at` of `axis`
 /// on.
 #[derive(Clone)]
-struct Write {
+struct SliceSet {
     into: Array,
     from: Array,
     axis: usize,
     at: usize,
 }
 
-arrays!(Write { into, from });
+arrays!(SliceSet { into, from });
 
-impl Kernel for Write {
+impl Kernel for SliceSet {
     const NAME: &'static str = "write";
     type Out = ();
 
@@ -198,7 +198,7 @@ impl Array {
     /// # Errors
     /// If the shapes or types do not fit together.
     pub fn slice_set(&self, from: &Self, axis: usize, at: usize) -> Result<()> {
-        run(&Write { into: self.clone(), from: from.clone(), axis, at })
+        run(&SliceSet { into: self.clone(), from: from.clone(), axis, at })
     }
 
     /// Returns the minimum and maximum of all values as i64; computed on the host. The array must

@@ -43,7 +43,7 @@ struct Backward {
     weight: Array,
     grad: Array,
     /// Gradient of the residual connection around the norm, of the shape of `x`.
-    past: Option<Array>,
+    residual_grad: Option<Array>,
     eps: f64,
 }
 
@@ -59,7 +59,7 @@ pub struct Gradients {
 
 arrays! {
     Forward { x, weight, bias }
-    Backward { x, weight, grad, past }
+    Backward { x, weight, grad, residual_grad }
     Gradients { x, weight, bias }
 }
 
@@ -116,7 +116,7 @@ impl Kernel for Backward {
     type Out = Gradients;
 
     fn check(&self) -> Result<()> {
-        host::check_like(&self.x, [Some(&self.grad), self.past.as_ref()])?;
+        host::check_like(&self.x, [Some(&self.grad), self.residual_grad.as_ref()])?;
         check(&self.x, &[&self.weight])
     }
 
@@ -125,17 +125,17 @@ impl Kernel for Backward {
         let last = x.rank() - 1;
         let (hat, scale) = normalised(x, self.eps)?;
         let weighted = grad.broadcast_mul(weight)?;
-        let along = (&weighted * &hat)?.mean_keepdim(last)?;
+        let dot = (&weighted * &hat)?.mean_keepdim(last)?;
         let inner = weighted
             .broadcast_sub(&weighted.mean_keepdim(last)?)?
-            .broadcast_sub(&hat.broadcast_mul(&along)?)?;
+            .broadcast_sub(&hat.broadcast_mul(&dot)?)?;
         let columns = |a: &HostArray| {
             let (rows, width) = host::rows_and_width(&self.x);
             a.contiguous()?.reshape((rows, width))?.sum(0)
         };
         let dx = inner.broadcast_mul(&scale)?;
-        let dx = match &self.past {
-            Some(past) => (dx + past.host()?)?,
+        let dx = match &self.residual_grad {
+            Some(residual_grad) => (dx + residual_grad.host()?)?,
             None => dx,
         };
         Ok(Gradients {
@@ -146,7 +146,7 @@ impl Kernel for Backward {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Gradients> {
-        backward_cpu::<T>(&self.x, &self.weight, &self.grad, self.past.as_ref(), self.eps)
+        backward_cpu::<T>(&self.x, &self.weight, &self.grad, self.residual_grad.as_ref(), self.eps)
     }
 
     no_cuda!();
@@ -155,11 +155,11 @@ impl Kernel for Backward {
     fn cases() -> Vec<Self> {
         let of = |dims: &[usize]| {
             let (x, weight) = (normal64(dims, 1), normal64(&dims[dims.len() - 1..], 2));
-            [None, Some(normal64(dims, 5))].map(|past| Self {
+            [None, Some(normal64(dims, 5))].map(|residual_grad| Self {
                 x: x.clone(),
                 weight: weight.clone(),
                 grad: normal64(dims, 4),
-                past,
+                residual_grad,
                 eps: 1e-5,
             })
         };
@@ -176,8 +176,8 @@ pub fn forward(x: &Array, weight: &Array, bias: &Array, eps: f64) -> Result<Arra
 }
 
 /// Computes the gradients from the input `x`, (.., dim), and `grad`, the gradient of the output. If
-/// the input is also used around the norm, as by a residual connection, `past` is the gradient from
-/// that path, and is added to the gradient of the input.
+/// the input is also used around the norm, as by a residual connection, `residual_grad` is the
+/// gradient from that path, and is added to the gradient of the input.
 ///
 /// # Errors
 /// If the shapes do not fit together.
@@ -185,14 +185,14 @@ pub fn backward(
     x: &Array,
     weight: &Array,
     grad: &Array,
-    past: Option<&Array>,
+    residual_grad: Option<&Array>,
     eps: f64,
 ) -> Result<Gradients> {
     run(&Backward {
         x: x.clone(),
         weight: weight.clone(),
         grad: grad.clone(),
-        past: past.cloned(),
+        residual_grad: residual_grad.cloned(),
         eps,
     })
 }
@@ -240,25 +240,26 @@ fn backward_cpu<T: Real>(
     x: &Array,
     weight: &Array,
     grad: &Array,
-    past: Option<&Array>,
+    residual_grad: Option<&Array>,
     eps: f64,
 ) -> Result<Gradients> {
     let (x, weight, grad) = (contiguous(x)?, contiguous(weight)?, contiguous(grad)?);
-    let past = past.map(contiguous).transpose()?;
+    let residual_grad = residual_grad.map(contiguous).transpose()?;
     let (_, width) = host::rows_and_width(&x);
     let (xs, ws, gs) =
         (host::slice::<T>(&x)?, host::slice::<T>(&weight)?, host::slice::<T>(&grad)?);
     let (xs, ws, gs): (&[T], &[T], &[T]) = (&xs, &ws, &gs);
-    let past = past.as_ref().map(host::slice::<T>).transpose()?;
-    let past: Option<&[T]> = past.as_deref();
+    let residual_grad = residual_grad.as_ref().map(host::slice::<T>).transpose()?;
+    let residual_grad: Option<&[T]> = residual_grad.as_deref();
     let block = rows_per_piece(width) * width;
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let (mut dw, mut db) = (vec![T::ZERO; width], vec![T::ZERO; width]);
-        let past = past.map(|past| nth_chunk(past, piece, block));
+        let residual_grad =
+            residual_grad.map(|residual_grad| nth_chunk(residual_grad, piece, block));
         backward_rows(
             nth_chunk(xs, piece, block),
             ws,
-            (nth_chunk(gs, piece, block), past),
+            (nth_chunk(gs, piece, block), residual_grad),
             eps,
             dx,
             (&mut dw, &mut db),
@@ -267,8 +268,8 @@ fn backward_cpu<T: Real>(
     };
     // SAFETY: each piece consists of whole rows, and `backward_rows` writes every element of each
     // row.
-    let (dx, partial) = unsafe { build_uninit_map(xs.len(), block, write) }?;
-    let (dw, db) = partial.into_iter().unzip();
+    let (dx, partial_sums) = unsafe { build_uninit_map(xs.len(), block, write) }?;
+    let (dw, db) = partial_sums.into_iter().unzip();
     Ok(Gradients {
         x: host::array(dx, x.dims())?,
         weight: host::array(sum_vectors(dw, width), width)?,
@@ -282,7 +283,7 @@ fn backward_cpu<T: Real>(
 fn backward_rows<T: Real>(
     x: &[T],
     weight: &[T],
-    (grad, past): (&[T], Option<&[T]>),
+    (grad, residual_grad): (&[T], Option<&[T]>),
     eps: f64,
     dx: &mut [MaybeUninit<T>],
     (dw, db): (&mut [T], &mut [T]),
@@ -305,12 +306,16 @@ fn backward_rows<T: Real>(
             *db += *g;
         }
         let offset = sum_by(&weighted, |v| v) / n;
-        let along = sum_by2(&weighted, &hat, |a, b| a * b) / n;
+        let dot = sum_by2(&weighted, &hat, |a, b| a * b) / n;
         let values = weighted
             .iter()
             .zip(&hat)
-            .map(|(weighted, hat)| (*weighted - offset - *hat * along) * scale);
-        write_sum(dx, values, past.map(|past| nth_chunk(past, row, width)));
+            .map(|(weighted, hat)| (*weighted - offset - *hat * dot) * scale);
+        write_sum(
+            dx,
+            values,
+            residual_grad.map(|residual_grad| nth_chunk(residual_grad, row, width)),
+        );
     }
 }
 

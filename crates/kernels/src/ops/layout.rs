@@ -37,7 +37,7 @@ impl Kernel for Contiguous {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        copied::<T>(&self.x)
+        copy_cpu::<T>(&self.x)
     }
 
     no_cuda!();
@@ -157,7 +157,7 @@ impl Array {
 }
 
 /// CPU kernel of [`contiguous`].
-fn copied<T: Blas>(x: &Array) -> Result<Array> {
+fn copy_cpu<T: Blas>(x: &Array) -> Result<Array> {
     let (dims, strides) = (x.dims(), x.stride());
     let plain = || Contiguous { x: x.clone() }.reference();
     let (Some(width), Some(step)) = (dims.last().copied(), strides.last().copied()) else {

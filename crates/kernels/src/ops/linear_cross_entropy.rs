@@ -20,7 +20,7 @@ use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::cross_entropy::{self, classes};
 use crate::ops::layout::contiguous;
 use crate::ops::linear;
-use crate::ops::reduce::{add_assign, column_sums_of};
+use crate::ops::reduce::{add_assign, column_sums};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
@@ -50,7 +50,7 @@ pub struct LossArgs<'a> {
 
 /// The inputs whose gradients are computed.
 #[derive(Clone, Copy, Default)]
-pub struct Wanted {
+pub struct NeedsGrad {
     /// Whether to compute the gradient of `x`.
     pub x: bool,
     /// Whether to compute the gradient of the weight.
@@ -59,7 +59,7 @@ pub struct Wanted {
     pub bias: bool,
 }
 
-impl Wanted {
+impl NeedsGrad {
     /// Whether any gradient is computed.
     pub fn any(self) -> bool {
         self.x || self.weight || self.bias
@@ -85,7 +85,7 @@ struct Forward {
     bias: Option<Array>,
     targets: Array,
     ignore_index: i64,
-    wanted: Wanted,
+    needs: NeedsGrad,
 }
 
 arrays! {
@@ -127,8 +127,8 @@ impl Kernel for Forward {
         let logits = linear::on_host(x, weight, bias)?;
         let classes = classes(logits.dims2()?, &self.targets, self.ignore_index)?;
         let loss = cross_entropy::on_host(&logits, &classes)?.into();
-        let wanted = self.wanted;
-        if !wanted.any() {
+        let needs = self.needs;
+        if !needs.any() {
             return Ok((loss, Gradients::default()));
         }
         let mut grad = cross_entropy::backward_on_host(&logits, &classes, 1.0)?;
@@ -136,23 +136,23 @@ impl Kernel for Forward {
             grad = grad.zeros_like()?;
         }
         let of =
-            |wanted: bool, grad: &dyn Fn() -> HostResult<HostArray>| -> Result<Option<Array>> {
-                if wanted {
+            |needed: bool, grad: &dyn Fn() -> HostResult<HostArray>| -> Result<Option<Array>> {
+                if needed {
                     Ok(Some(grad()?.into()))
                 } else {
                     Ok(None)
                 }
             };
         let gradients = Gradients {
-            x: of(wanted.x, &|| grad.matmul(&weight.contiguous()?))?,
-            weight: of(wanted.weight, &|| grad.t()?.contiguous()?.matmul(&x.contiguous()?))?,
-            bias: of(wanted.bias, &|| grad.sum(0))?,
+            x: of(needs.x, &|| grad.matmul(&weight.contiguous()?))?,
+            weight: of(needs.weight, &|| grad.t()?.contiguous()?.matmul(&x.contiguous()?))?,
+            bias: of(needs.bias, &|| grad.sum(0))?,
         };
         Ok((loss, gradients))
     }
 
     fn cpu<T: Blas>(&self) -> Result<(Array, Gradients)> {
-        forward_cpu::<T>(&self.of(), self.wanted)
+        forward_cpu::<T>(&self.of(), self.needs)
     }
 
     no_cuda!();
@@ -165,30 +165,31 @@ impl Kernel for Forward {
                 .collect();
             let targets = Array::from_vec(ids, rows, &crate::Device::Cpu).unwrap();
             let (x, weight) = (normal64(&[rows, inner], 1), normal64(&[width, inner], 2));
-            let with = |(bias, wanted): (Option<Array>, Wanted)| {
+            let with = |(bias, needs): (Option<Array>, NeedsGrad)| {
                 let (x, weight, targets) = (x.clone(), weight.clone(), targets.clone());
-                Self { x, weight, bias, targets, ignore_index: -100, wanted }
+                Self { x, weight, bias, targets, ignore_index: -100, needs }
             };
-            let all = Wanted { x: true, weight: true, bias: false };
+            let all = NeedsGrad { x: true, weight: true, bias: false };
             let bias = Some(normal64(&[width], 3));
-            [(None, all), (None, Wanted::default()), (bias, Wanted { bias: true, ..all })].map(with)
+            [(None, all), (None, NeedsGrad::default()), (bias, NeedsGrad { bias: true, ..all })]
+                .map(with)
         };
         [(1, 3, 1), (9, 12, 4), (20, 37, 5), (3, 2 * BLOCK, 2)].into_iter().flat_map(of).collect()
     }
 }
 
-/// Computes the mean loss, a scalar, and the gradients selected by `wanted`. If all targets are
+/// Computes the mean loss, a scalar, and the gradients selected by `needs`. If all targets are
 /// ignored, the loss is NaN and the gradients are 0.
 ///
 /// # Errors
 /// If the shapes do not fit together, or a target is neither a class nor `of.ignore_index`.
-pub fn forward(of: &LossArgs, wanted: Wanted) -> Result<(Array, Gradients)> {
+pub fn forward(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradients)> {
     let LossArgs { x, weight, bias, targets, ignore_index } = *of;
     let (x, weight, bias, targets) = (x.clone(), weight.clone(), bias.cloned(), targets.clone());
-    run(&Forward { x, weight, bias, targets, ignore_index, wanted })
+    run(&Forward { x, weight, bias, targets, ignore_index, needs })
 }
 
-fn forward_cpu<T: Blas>(of: &LossArgs, wanted: Wanted) -> Result<(Array, Gradients)> {
+fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradients)> {
     let ((rows, inner), (width, _)) = (of.x.dims2()?, of.weight.dims2()?);
     let classes = classes((rows, width), of.targets, of.ignore_index)?;
     let count = classes.iter().flatten().count() as f64;
@@ -196,23 +197,23 @@ fn forward_cpu<T: Blas>(of: &LossArgs, wanted: Wanted) -> Result<(Array, Gradien
     let bias = of.bias.map(contiguous).transpose()?;
     let (xs, ws) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?);
     let bs = bias.as_ref().map(host::slice::<T>).transpose()?;
-    let mut sums = Sums::<T>::new(wanted, [rows, width, inner])?;
+    let mut sums = GradientSums::<T>::new(needs, [rows, width, inner])?;
     let mut loss = 0.0;
     let size = block_rows(rows, width);
     for (block, classes) in classes.chunks(size).enumerate() {
         let x = nth_chunk(&xs, block, size * inner);
         let term = Term { k: inner, a: View::row_major(x, inner), b: View::transposed(&ws, inner) };
         let mut logits = new_product((classes.len(), width), term, bs.as_deref(), None)?;
-        let factor = wanted.any().then(|| T::of(1.0 / count));
-        let together = rows_per_piece(width);
-        let losses = map_pieces(&mut logits, together * width, |piece, logits| {
-            let rows = logits.chunks_exact_mut(width).zip(nth_chunk(classes, piece, together));
+        let factor = needs.any().then(|| T::of(1.0 / count));
+        let rows_at_once = rows_per_piece(width);
+        let losses = map_pieces(&mut logits, rows_at_once * width, |piece, logits| {
+            let rows = logits.chunks_exact_mut(width).zip(nth_chunk(classes, piece, rows_at_once));
             rows.map(|(row, class)| row_loss(row, *class, factor)).sum::<f64>()
         });
         loss += losses.into_iter().sum::<f64>();
         sums.add(block * size, classes.len(), &logits, (x, &ws))?;
     }
-    Ok((host::array(vec![T::of(loss / count)], ())?, sums.finish([rows, width, inner])?))
+    Ok((host::array(vec![T::of(loss / count)], ())?, sums.into_gradients([rows, width, inner])?))
 }
 
 /// The number of rows per block: as few blocks as [`BLOCK`] allows, all of about the same size.
@@ -226,8 +227,8 @@ fn block_rows(rows: usize, width: usize) -> usize {
 fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> f64 {
     match (class, factor) {
         (Some(class), None) => {
-            let wanted = row[class];
-            (cross_entropy::log_sum_exp(row) - wanted).as_f64()
+            let target_logit = row[class];
+            (cross_entropy::log_sum_exp(row) - target_logit).as_f64()
         }
         (Some(class), Some(factor)) => loss_and_gradient(row, class, factor),
         (None, Some(_)) => {
@@ -243,7 +244,7 @@ fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> 
 #[simd]
 fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
     const FMA: bool = has_fma!();
-    let (top, wanted) = (max(row), row[class]);
+    let (top, target_logit) = (max(row), row[class]);
     for x in row.iter_mut() {
         *x = (*x - top).exp_down::<FMA>();
     }
@@ -253,12 +254,12 @@ fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
         *x *= scale;
     }
     row[class] -= factor;
-    (sum.ln() + top - wanted).as_f64()
+    (sum.ln() + top - target_logit).as_f64()
 }
 
 /// The gradients accumulated so far; empty where not requested.
-struct Sums<T> {
-    wanted: Wanted,
+struct GradientSums<T> {
+    needs: NeedsGrad,
     /// (rows, in)
     x: Vec<T>,
     /// (classes, in)
@@ -267,11 +268,11 @@ struct Sums<T> {
     bias: Vec<T>,
 }
 
-impl<T: Blas> Sums<T> {
-    fn new(wanted: Wanted, [rows, width, inner]: [usize; 3]) -> Result<Self> {
-        let of = |wanted: bool, count: usize| zeros(if wanted { count } else { 0 });
-        let (x, weight) = (of(wanted.x, rows * inner)?, of(wanted.weight, width * inner)?);
-        Ok(Self { wanted, x, weight, bias: of(wanted.bias, width)? })
+impl<T: Blas> GradientSums<T> {
+    fn new(needs: NeedsGrad, [rows, width, inner]: [usize; 3]) -> Result<Self> {
+        let of = |needed: bool, count: usize| zeros(if needed { count } else { 0 });
+        let (x, weight) = (of(needs.x, rows * inner)?, of(needs.weight, width * inner)?);
+        Ok(Self { needs, x, weight, bias: of(needs.bias, width)? })
     }
 
     /// Accumulates the contribution of `count` rows, starting at row `first`. `grad` is the
@@ -285,12 +286,12 @@ impl<T: Blas> Sums<T> {
     ) -> Result<()> {
         let (width, inner) = (grad.len() / count, x.len() / count);
         let threads = product_parallelism(count, width, inner);
-        if self.wanted.x {
+        if self.needs.x {
             let dx = &mut self.x[first * inner..][..count * inner];
             let (a, b) = (View::row_major(grad, width), View::row_major(weight, inner));
             product_into(dx, inner, (count, inner, width), a, b, T::ONE, Init::Zero, threads);
         }
-        if self.wanted.weight {
+        if self.needs.weight {
             let (a, b) = (View::transposed(grad, width), View::row_major(x, inner));
             product_into(
                 &mut self.weight,
@@ -303,19 +304,19 @@ impl<T: Blas> Sums<T> {
                 threads,
             );
         }
-        if self.wanted.bias {
-            add_assign(&mut self.bias, &column_sums_of(grad, width));
+        if self.needs.bias {
+            add_assign(&mut self.bias, &column_sums(grad, width));
         }
         Ok(())
     }
 
     /// Returns the gradients as arrays.
-    fn finish(self, [rows, width, inner]: [usize; 3]) -> Result<Gradients> {
-        let Self { wanted, x, weight, bias } = self;
+    fn into_gradients(self, [rows, width, inner]: [usize; 3]) -> Result<Gradients> {
+        let Self { needs, x, weight, bias } = self;
         Ok(Gradients {
-            x: wanted.x.then(|| host::array(x, (rows, inner))).transpose()?,
-            weight: wanted.weight.then(|| host::array(weight, (width, inner))).transpose()?,
-            bias: wanted.bias.then(|| host::array(bias, width)).transpose()?,
+            x: needs.x.then(|| host::array(x, (rows, inner))).transpose()?,
+            weight: needs.weight.then(|| host::array(weight, (width, inner))).transpose()?,
+            bias: needs.bias.then(|| host::array(bias, width)).transpose()?,
         })
     }
 }
@@ -326,7 +327,7 @@ mod tests {
     use crate::testing::{assert_matches_reference, f64s, gradcheck, normal, values};
     use crate::Device;
 
-    const ALL: Wanted = Wanted { x: true, weight: true, bias: true };
+    const ALL: NeedsGrad = NeedsGrad { x: true, weight: true, bias: true };
 
     fn targets(values: &[i64]) -> Array {
         Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
@@ -364,7 +365,7 @@ mod tests {
             ignore_index,
         };
         let (none, outside) = (targets(&[0, 0]), targets(&[0, 4]));
-        let (loss, grads) = forward(&of(&none, 0), Wanted { bias: false, ..ALL }).unwrap();
+        let (loss, grads) = forward(&of(&none, 0), NeedsGrad { bias: false, ..ALL }).unwrap();
         assert!(values(&loss)[0].is_nan());
         assert!(values(&grads.weight.unwrap()).iter().all(|g| *g == 0.0));
         let message = forward(&of(&outside, -1), ALL).err().unwrap().to_string();

@@ -167,10 +167,10 @@ fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
     if m * n > 0 && matrices >= threads() && matrices > 1 {
         // Each thread computes whole matrices, so that no thread waits for others within a small
         // product.
-        let together = (SMALL / multiplications(&[m, n, k.max(1)])).max(1) as usize;
-        for_each_piece(uninit, together * m * n, |piece, y| {
+        let matrices_at_once = (SMALL / multiplications(&[m, n, k.max(1)])).max(1) as usize;
+        for_each_piece(uninit, matrices_at_once * m * n, |piece, y| {
             for (i, out) in y.chunks_mut(m * n).enumerate() {
-                multiply(piece * together + i, out, Parallelism::None);
+                multiply(piece * matrices_at_once + i, out, Parallelism::None);
             }
         });
     } else if m * n > 0 {

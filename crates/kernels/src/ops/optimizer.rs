@@ -88,7 +88,7 @@ pub enum Step {
 
 impl Step {
     /// The arrays of the state.
-    fn kept(&self) -> Vec<&Array> {
+    fn state(&self) -> Vec<&Array> {
         match self {
             Self::Adam { mean, square, .. } => vec![mean, square],
             Self::Sgd { buffer, .. } => buffer.iter().collect(),
@@ -113,13 +113,13 @@ impl Update {
     /// Whether [`update_all`] accepts this update: the arrays must be f32 or f64 on the CPU, of one
     /// type and shape.
     pub fn is_in_place(&self) -> bool {
-        in_place::is_possible(&[&[&self.weight, &self.grad], &self.step.kept()[..]].concat())
+        in_place::is_possible(&[&[&self.weight, &self.grad], &self.step.state()[..]].concat())
     }
 }
 
 impl Arrays for Step {
     fn each<'a>(&'a self, f: &mut dyn FnMut(&'a Array)) {
-        self.kept().into_iter().for_each(f);
+        self.state().into_iter().for_each(f);
     }
 
     fn each_mut(&mut self, f: &mut dyn FnMut(&mut Array)) {
@@ -136,23 +136,23 @@ struct InPlace {
     updates: Vec<Update>,
 }
 
-/// Kernel of [`update_apart`].
+/// Kernel of [`update_out_of_place`].
 #[derive(Clone)]
-struct Apart {
+struct OutOfPlace {
     update: Update,
 }
 
 /// Kernel of [`sum_of_squares`].
 #[derive(Clone)]
-struct Squares {
+struct SumOfSquares {
     all: Vec<Array>,
 }
 
 arrays! {
     Update { weight, grad, step }
     InPlace { updates }
-    Apart { update }
-    Squares { all }
+    OutOfPlace { update }
+    SumOfSquares { all }
 }
 
 impl Kernel for InPlace {
@@ -162,7 +162,7 @@ impl Kernel for InPlace {
     fn check(&self) -> Result<()> {
         for Update { weight, grad, step, .. } in &self.updates {
             let misfit =
-                [grad].into_iter().chain(step.kept()).find(|array| array.dims() != weight.dims());
+                [grad].into_iter().chain(step.state()).find(|array| array.dims() != weight.dims());
             if let Some(array) = misfit {
                 bail!("an array {:?} for a parameter {:?}", array.dims(), weight.dims());
             }
@@ -187,7 +187,7 @@ impl Kernel for InPlace {
     }
 }
 
-impl Kernel for Apart {
+impl Kernel for OutOfPlace {
     const NAME: &'static str = "optimizer, apart";
     type Out = (Array, Step);
 
@@ -228,7 +228,7 @@ impl Kernel for Apart {
     }
 }
 
-impl Kernel for Squares {
+impl Kernel for SumOfSquares {
     const NAME: &'static str = "sum of squares";
     type Out = f64;
 
@@ -273,8 +273,8 @@ pub fn update_all(updates: &[Update]) -> Result<Vec<Array>> {
 
 /// Computes the new weight and the new state of one parameter without changing the old ones, for
 /// updates that [`update_all`] does not accept.
-pub fn update_apart(update: &Update) -> Result<(Array, Step)> {
-    run(&Apart { update: update.clone() })
+pub fn update_out_of_place(update: &Update) -> Result<(Array, Step)> {
+    run(&OutOfPlace { update: update.clone() })
 }
 
 fn adam_on_host(
@@ -325,28 +325,29 @@ fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
     let operands = operands.collect::<Result<Vec<_>>>()?;
     let slices = operands.iter().map(|[w, g]| Ok([host::slice::<T>(w)?, host::slice::<T>(g)?]));
     let slices = slices.collect::<Result<Vec<[Slice<T>; 2]>>>()?;
-    let mut rooms = Vec::with_capacity(updates.len());
-    let mut kept = Vec::with_capacity(updates.len());
+    let mut outputs = Vec::with_capacity(updates.len());
+    let mut states = Vec::with_capacity(updates.len());
     for (of, [w, _]) in updates.iter().zip(&slices) {
-        rooms.push(alloc::with_capacity::<T>(w.len())?);
+        outputs.push(alloc::with_capacity::<T>(w.len())?);
         // SAFETY: `updates` keeps the arrays alive until the end of this function, and the caller
         // of `update_all` guarantees that nothing else uses their storages.
         let arrays = of
             .step
-            .kept()
+            .state()
             .into_iter()
             .map(|array| unsafe { in_place::values::<T>(array, w.len()) });
-        kept.push(arrays.collect::<Result<Vec<_>>>()?);
+        states.push(arrays.collect::<Result<Vec<_>>>()?);
     }
     let mut pieces = Vec::new();
-    for (((of, [w, g]), room), kept) in updates.iter().zip(&slices).zip(&mut rooms).zip(kept) {
-        let news = room.spare_capacity_mut()[..w.len()].chunks_mut(PIECE);
-        let mut kept: Vec<_> = kept.into_iter().map(|values| values.chunks_mut(PIECE)).collect();
-        for (i, new) in news.enumerate() {
-            let kept = kept.iter_mut().filter_map(Iterator::next).collect();
+    for (((of, [w, g]), output), state) in updates.iter().zip(&slices).zip(&mut outputs).zip(states)
+    {
+        let new_chunks = output.spare_capacity_mut()[..w.len()].chunks_mut(PIECE);
+        let mut state: Vec<_> = state.into_iter().map(|values| values.chunks_mut(PIECE)).collect();
+        for (i, new) in new_chunks.enumerate() {
+            let state = state.iter_mut().filter_map(Iterator::next).collect();
             pieces.push(Piece {
                 new,
-                kept,
+                state,
                 w: nth_chunk(w, i, PIECE),
                 g: nth_chunk(g, i, PIECE),
                 of,
@@ -354,13 +355,13 @@ fn update_cpu<T: Real>(updates: &[Update]) -> Result<Vec<Array>> {
         }
     }
     for_each(pieces, |_, piece| piece.write());
-    let news = rooms.into_iter().zip(updates).map(|(mut new, of)| {
+    let weights = outputs.into_iter().zip(updates).map(|(mut new, of)| {
         // SAFETY: the pieces cover the whole capacity in use, and each piece has written all of its
         // numbers.
         unsafe { new.set_len(of.weight.elem_count()) };
         host::array(new, of.weight.dims())
     });
-    news.collect()
+    weights.collect()
 }
 
 /// A part of a parameter, which one task updates.
@@ -368,7 +369,7 @@ struct Piece<'a, T> {
     /// The new weights.
     new: &'a mut [MaybeUninit<T>],
     /// The state arrays.
-    kept: Vec<&'a mut [T]>,
+    state: Vec<&'a mut [T]>,
     /// The weights.
     w: &'a [T],
     /// The gradients.
@@ -383,7 +384,7 @@ impl<T: Real> Piece<'_, T> {
             self.new.fill(MaybeUninit::new(T::of(f64::NAN)));
         }
         let factor = self.of.factor;
-        match (&self.of.step, &mut self.kept[..]) {
+        match (&self.of.step, &mut self.state[..]) {
             (Step::Adam { settings, .. }, [m, v]) => {
                 adam_slice(self.new, [m, v], [self.w, self.g], factor, *settings)
             }
@@ -463,7 +464,7 @@ pub fn sum_of_squares(all: &[Array]) -> Result<f64> {
             array.dtype() == first.dtype() && array.device().same_device(&first.device())
         };
         let (some, others) = rest.split_at(rest.iter().take_while(alike).count().max(1));
-        sum += run(&Squares { all: some.into() })?;
+        sum += run(&SumOfSquares { all: some.into() })?;
         rest = others;
     }
     Ok(sum)
@@ -525,7 +526,7 @@ mod tests {
 
     #[test]
     fn equals_the_reference() {
-        assert_matches_reference::<Apart>(1e-5);
+        assert_matches_reference::<OutOfPlace>(1e-5);
     }
 
     #[test]
@@ -559,13 +560,13 @@ mod tests {
         });
         for updates in [doubles.collect(), updates] {
             assert!(updates.iter().all(Update::is_in_place));
-            let want: Vec<_> = updates.iter().map(|of| update_apart(of).unwrap()).collect();
+            let want: Vec<_> = updates.iter().map(|of| update_out_of_place(of).unwrap()).collect();
             for ((got, of), (weight, step)) in
                 update_all(&updates).unwrap().iter().zip(&updates).zip(&want)
             {
                 assert_close(got, weight, 1e-5);
-                let kept = of.step.kept().into_iter().zip(step.kept());
-                kept.for_each(|(got, want)| assert_close(got, want, 1e-6));
+                let state = of.step.state().into_iter().zip(step.state());
+                state.for_each(|(got, want)| assert_close(got, want, 1e-6));
             }
         }
         assert!(update_all(&[]).unwrap().is_empty());
@@ -578,20 +579,21 @@ mod tests {
             let step = Step::Sgd { settings: sgd(), buffer: Some(buffer) };
             Update { weight: array(1), grad, factor: 1.0, step }
         };
-        let kept = array(3);
+        let state = array(3);
         for wrong in [of(array(2), normal(&[2], 4)), of(normal(&[2], 4), array(2))] {
             assert!(!wrong.is_in_place());
-            let message = update_all(&[of(array(2), kept.clone()), wrong]).unwrap_err().to_string();
+            let message =
+                update_all(&[of(array(2), state.clone()), wrong]).unwrap_err().to_string();
             assert!(message.contains("[2]"), "{message}");
         }
-        assert_close(&kept, &normal(&[4], 3), 0.0);
+        assert_close(&state, &normal(&[4], 3), 0.0);
         let half = normal(&[2], 1).to_dtype(DType::F16).unwrap();
         let step = Step::Sgd { settings: sgd(), buffer: None };
         let of = Update { weight: half.clone(), grad: half, factor: 1.0, step };
         assert!(
             !of.is_in_place()
                 && update_all(std::slice::from_ref(&of)).is_err()
-                && update_apart(&of).is_ok()
+                && update_out_of_place(&of).is_ok()
         );
     }
 

@@ -32,16 +32,16 @@ const CHUNK: usize = 512;
 
 /// Number of weights that are converted to f32 at a time in a product with few rows: they fit in
 /// the L1 cache.
-const NEAR: usize = 4 * 1024;
+const L1_WEIGHTS: usize = 4 * 1024;
 
 /// Prefetch distance in bytes.
-const AHEAD: usize = 16 * 1024;
+const PREFETCH_DISTANCE: usize = 16 * 1024;
 
 /// Number of weights that are converted to f32 at a time in a product with many rows.
-const SCRATCH: usize = 256 * 1024;
+const WEIGHTS_AT_ONCE: usize = 256 * 1024;
 
 /// Largest number of rows of the input that are multiplied by weights in the L1 cache.
-const FEW: usize = if cfg!(target_family = "wasm") { 24 } else { 96 };
+const MAX_FEW_ROWS: usize = if cfg!(target_family = "wasm") { 24 } else { 96 };
 
 /// Storage formats of quantised weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Format {
     }
 
     /// Whether the format supports rows of `width` weights: the block formats need whole blocks.
-    pub fn takes(self, width: usize) -> bool {
+    pub fn supports_width(self, width: usize) -> bool {
         width > 0 && (self == Format::Bf16 || width.is_multiple_of(BLOCK))
     }
 
@@ -89,11 +89,11 @@ pub struct Packed {
     format: Format,
     rows: usize,
     width: usize,
-    numbers: Numbers,
+    numbers: Storage,
 }
 
 /// The stored numbers in row-major order. Scales are the bits of f16 numbers, one per block.
-enum Numbers {
+enum Storage {
     /// [`Format::Q8_0`].
     Q8 {
         /// One signed quant per weight.
@@ -145,7 +145,7 @@ impl Packed {
     /// cannot be allocated.
     pub fn new(weight: &Array, format: Format) -> Result<Self> {
         let (rows, width) = weight.dims2()?;
-        if !format.takes(width) {
+        if !format.supports_width(width) {
             bail!(
                 "{} has blocks of {BLOCK} weights, and rows of {width} are not whole blocks",
                 format.name()
@@ -162,14 +162,14 @@ impl Packed {
                 let scales = map_pieces(&mut quants, PIECE, |i, quants| {
                     pack_q8(nth_chunk(ws, i, PIECE), quants)
                 });
-                Numbers::Q8 { quants, scales: scales.concat() }
+                Storage::Q8 { quants, scales: scales.concat() }
             }
             Format::Q4_0 => {
                 let mut quants = vec![0; ws.len() / 2];
                 let scales = map_pieces(&mut quants, PIECE / 2, |i, quants| {
                     pack_q4(nth_chunk(ws, i, PIECE), quants)
                 });
-                Numbers::Q4 { quants, scales: scales.concat() }
+                Storage::Q4 { quants, scales: scales.concat() }
             }
             Format::Bf16 => {
                 let mut halves = vec![0; ws.len()];
@@ -179,7 +179,7 @@ impl Packed {
                         .zip(nth_chunk(ws, i, PIECE))
                         .for_each(|(h, w)| *h = bf16::from_f32(*w).to_bits());
                 });
-                Numbers::Bf16(halves)
+                Storage::Bf16(halves)
             }
         };
         Ok(Self { format, rows, width, numbers })
@@ -193,25 +193,25 @@ impl Packed {
     /// The dequantised weight in f32, (rows, width), which [`forward`] multiplies by.
     pub fn values(&self) -> Result<Array> {
         let mut values = zeros::<f32>(self.rows * self.width)?;
-        self.write_all(0, &mut values);
+        self.dequantize_parallel(0, &mut values);
         host::array(values, (self.rows, self.width))
     }
 
     /// Dequantises the rows from `first` on into `out`, on several threads.
-    fn write_all(&self, first: usize, out: &mut [f32]) {
+    fn dequantize_parallel(&self, first: usize, out: &mut [f32]) {
         let rows = rows_per_piece(self.width);
-        for_each_piece(out, rows * self.width, |i, out| self.write(first + i * rows, out));
+        for_each_piece(out, rows * self.width, |i, out| self.dequantize(first + i * rows, out));
     }
 
     /// Dequantises the rows from `first` on into `out`.
-    fn write(&self, first: usize, out: &mut [f32]) {
+    fn dequantize(&self, first: usize, out: &mut [f32]) {
         let (start, blocks) = (first * self.width, first * self.width / BLOCK);
         match &self.numbers {
-            Numbers::Q8 { quants, scales } => unpack_q8(&quants[start..], &scales[blocks..], out),
-            Numbers::Q4 { quants, scales } => {
+            Storage::Q8 { quants, scales } => unpack_q8(&quants[start..], &scales[blocks..], out),
+            Storage::Q4 { quants, scales } => {
                 unpack_q4(&quants[start / 2..], &scales[blocks..], out)
             }
-            Numbers::Bf16(halves) => unpack_bf16(&halves[start..], out),
+            Storage::Bf16(halves) => unpack_bf16(&halves[start..], out),
         }
     }
 
@@ -219,11 +219,11 @@ impl Packed {
     /// Writes `y`, (rows, m), which is transposed.
     fn products(&self, x: &[f32], first: usize, y: &mut [f32]) {
         let (m, k) = (x.len() / self.width, self.width);
-        let at_once = (NEAR / k).max(4).next_multiple_of(4).min(y.len() / m);
-        let mut near = vec![0.0; at_once * k];
+        let at_once = (L1_WEIGHTS / k).max(4).next_multiple_of(4).min(y.len() / m);
+        let mut unpacked = vec![0.0; at_once * k];
         for (i, y) in y.chunks_mut(at_once * m).enumerate() {
-            let rows = &mut near[..y.len() / m * k];
-            self.write(first + i * at_once, rows);
+            let rows = &mut unpacked[..y.len() / m * k];
+            self.dequantize(first + i * at_once, rows);
             gemv_f32(x, StridedRows { data: rows, stride: k, width: k }, y);
         }
     }
@@ -267,7 +267,7 @@ pub fn forward_all(x: &Array, weights: &[&Packed]) -> Result<Vec<Array>> {
 }
 
 fn is_few(rows: usize) -> bool {
-    (1..=FEW).contains(&rows)
+    (1..=MAX_FEW_ROWS).contains(&rows)
 }
 
 /// Computes the product with many rows of input: some rows of the weight at a time, each by a
@@ -278,14 +278,14 @@ fn many_rows(xs: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Result<Vec<f3
     if y.is_empty() {
         return Ok(y);
     }
-    let at_once = (SCRATCH / k).max(BLOCK).min(n);
+    let at_once = (WEIGHTS_AT_ONCE / k).max(BLOCK).min(n);
     let mut scratch = zeros::<f32>(at_once * k)?;
     // If one product computes whole rows of `y`, it writes them directly.
     let mut columns = if at_once < n { zeros::<f32>(m * at_once)? } else { Vec::new() };
     for first in (0..n).step_by(at_once) {
         let count = at_once.min(n - first);
         let rows = &mut scratch[..count * k];
-        weight.write_all(first, rows);
+        weight.dequantize_parallel(first, rows);
         let init = bias.map_or(Init::Zero, |bias| Init::Bias(&bias[first..first + count]));
         let out = if at_once < n { &mut columns[..m * count] } else { &mut y };
         product_into(
@@ -352,7 +352,7 @@ fn pack_q4(weights: &[f32], quants: &mut [u8]) -> Vec<u16> {
 /// Converts a finite f16 to f32. These shifts and a select vectorise, whereas the conversion of
 /// `half` checks the features of the processor on each call.
 #[inline(always)]
-fn widen(bits: u16) -> f32 {
+fn f16_to_f32(bits: u16) -> f32 {
     const LEAST_NORMAL: u32 = 1 << 10;
     const BIAS: u32 = (127 - 15) << 23;
     let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
@@ -362,20 +362,20 @@ fn widen(bits: u16) -> f32 {
     f32::from_bits(magnitude | sign)
 }
 
-/// Up to `count` numbers that are [`AHEAD`] bytes beyond index `from`, to be prefetched. The
-/// hardware prefetcher does not run so far ahead during the computation.
+/// Up to `count` numbers that are [`PREFETCH_DISTANCE`] bytes beyond index `from`, to be
+/// prefetched. The hardware prefetcher does not run so far ahead during the computation.
 #[inline(always)]
 fn ahead<T>(numbers: &[T], from: usize, count: usize) -> &[T] {
-    let start = (from + AHEAD / size_of::<T>()).min(numbers.len());
+    let start = (from + PREFETCH_DISTANCE / size_of::<T>()).min(numbers.len());
     &numbers[start..numbers.len().min(start + count)]
 }
 
 /// Dequantises blocks of at most [`CHUNK`] weights. All scales are converted first, so that the
 /// conversion vectorises too.
 #[inline(always)]
-fn scaled(quants: &[i8], scales: &[u16], out: &mut [f32]) {
+fn dequantize_chunk(quants: &[i8], scales: &[u16], out: &mut [f32]) {
     let mut wide = [0.0; CHUNK / BLOCK];
-    wide.iter_mut().zip(scales).for_each(|(wide, scale)| *wide = widen(*scale));
+    wide.iter_mut().zip(scales).for_each(|(wide, scale)| *wide = f16_to_f32(*scale));
     let blocks = quants.as_chunks::<BLOCK>().0.iter().zip(&wide);
     for (out, (quants, scale)) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
         // The copy lets the loop vectorise: the compiler does not know that `quants` and `out` do
@@ -392,7 +392,7 @@ fn unpack_q8(quants: &[i8], scales: &[u16], out: &mut [f32]) {
     let chunks = quants.chunks(CHUNK).zip(scales.chunks(CHUNK / BLOCK)).enumerate();
     for (out, (i, (chunk, scales))) in out.chunks_mut(CHUNK).zip(chunks) {
         prefetch(ahead(quants, i * CHUNK, CHUNK));
-        scaled(chunk, scales, out);
+        dequantize_chunk(chunk, scales, out);
     }
 }
 
@@ -405,7 +405,7 @@ fn unpack_q4(quants: &[u8], scales: &[u16], out: &mut [f32]) {
         for (pair, q) in numbers.as_chunks_mut::<2>().0.iter_mut().zip(chunk) {
             *pair = [(q & 15) as i8 - 8, (q >> 4) as i8 - 8];
         }
-        scaled(&numbers, scales, out);
+        dequantize_chunk(&numbers, scales, out);
     }
 }
 
@@ -458,7 +458,11 @@ mod tests {
     #[test]
     fn every_scale_is_widened_exactly() {
         for bits in (0..=u16::MAX).filter(|bits| f16::from_bits(*bits).is_finite()) {
-            assert_eq!(widen(bits).to_bits(), f16::from_bits(bits).to_f32().to_bits(), "{bits}");
+            assert_eq!(
+                f16_to_f32(bits).to_bits(),
+                f16::from_bits(bits).to_f32().to_bits(),
+                "{bits}"
+            );
         }
     }
 
@@ -531,10 +535,10 @@ mod tests {
         let message = |format| Packed::new(&weight, format).err().unwrap().to_string();
         assert!(message(Format::Q8_0).contains("rows of 19"), "{}", message(Format::Q8_0));
         assert!(
-            !Format::Q4_0.takes(48)
-                && Format::Q4_0.takes(64)
-                && Format::Bf16.takes(1)
-                && !Format::Bf16.takes(0)
+            !Format::Q4_0.supports_width(48)
+                && Format::Q4_0.supports_width(64)
+                && Format::Bf16.supports_width(1)
+                && !Format::Bf16.supports_width(0)
         );
         let w = Packed::new(&weight, Format::Bf16).unwrap();
         let want = linear::forward(&x, &w.values().unwrap(), None).unwrap();

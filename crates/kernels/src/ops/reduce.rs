@@ -48,16 +48,16 @@ impl Kernel for Sum {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        by_axes::<T>(&self.x, &self.axes, along)
+        by_axes::<T>(&self.x, &self.axes, sum_axis)
     }
 
     fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
         let Self { x, axes } = self;
         Some(match T::DTYPE {
-            DType::U8 => whole::<u8>(x, axes),
-            DType::U32 => whole::<u32>(x, axes),
-            DType::I64 => whole::<i64>(x, axes),
-            DType::F16 | DType::BF16 => in_f32(x, axes),
+            DType::U8 => sum_integers::<u8>(x, axes),
+            DType::U32 => sum_integers::<u32>(x, axes),
+            DType::I64 => sum_integers::<i64>(x, axes),
+            DType::F16 | DType::BF16 => sum_in_f32(x, axes),
             _ => return None,
         })
     }
@@ -106,21 +106,25 @@ impl Array {
 }
 
 /// Sums half-precision numbers in f32: an accumulator in half precision would soon stop growing.
-fn in_f32(x: &Array, axes: &[usize]) -> Result<Array> {
-    by_axes::<f32>(&x.to_dtype(DType::F32)?, axes, along)?.to_dtype(x.dtype())
+fn sum_in_f32(x: &Array, axes: &[usize]) -> Result<Array> {
+    by_axes::<f32>(&x.to_dtype(DType::F32)?, axes, sum_axis)?.to_dtype(x.dtype())
 }
 
 /// Reduces values of shape (outer, count, inner) over the middle axis.
-pub(crate) type Along<T> = fn(&[T], (usize, usize, usize)) -> Result<Vec<T>>;
+pub(crate) type ReduceAxis<T> = fn(&[T], (usize, usize, usize)) -> Result<Vec<T>>;
 
-/// Reduces `x` over `axes` by `along`, one group of adjacent axes after another.
-pub(crate) fn by_axes<T: Element>(x: &Array, axes: &[usize], along: Along<T>) -> Result<Array> {
+/// Reduces `x` over `axes` by `reduce_axis`, one group of adjacent axes after another.
+pub(crate) fn by_axes<T: Element>(
+    x: &Array,
+    axes: &[usize],
+    reduce_axis: ReduceAxis<T>,
+) -> Result<Array> {
     let mut dims = x.dims().to_vec();
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
     let mut values = Cow::Borrowed(&xs[..]);
     for range in groups(&dims, axes) {
-        values = Cow::Owned(along(&values, split(&dims, &range))?);
+        values = Cow::Owned(reduce_axis(&values, split(&dims, &range))?);
         dims[range].fill(1);
     }
     host::array(values.into_owned(), dims)
@@ -146,7 +150,7 @@ fn split(dims: &[usize], range: &Range<usize>) -> (usize, usize, usize) {
 }
 
 /// Sums integers. On overflow of 64 bits the sum wraps, as in PyTorch.
-fn whole<T: Whole>(x: &Array, axes: &[usize]) -> Result<Array> {
+fn sum_integers<T: Integer>(x: &Array, axes: &[usize]) -> Result<Array> {
     let mut dims = x.dims().to_vec();
     let x = contiguous(x)?;
     let xs = host::slice::<T>(&x)?;
@@ -154,33 +158,33 @@ fn whole<T: Whole>(x: &Array, axes: &[usize]) -> Result<Array> {
     let Some(first) = groups.next() else {
         return x.to_dtype(DType::I64);
     };
-    let mut values = whole_along(&xs, split(&dims, &first));
+    let mut values = sum_axis_to_i64(&xs, split(&dims, &first));
     dims[first].fill(1);
     for range in groups {
-        values = whole_along(&values, split(&dims, &range));
+        values = sum_axis_to_i64(&values, split(&dims, &range));
         dims[range].fill(1);
     }
     host::array(values, dims)
 }
 
 /// Integer types that can be summed.
-trait Whole: Element {
+trait Integer: Element {
     /// Converts the number to i64.
     fn to_i64(self) -> i64;
 }
 
-macro_rules! whole_types {
-    ($($type:ty),*) => { $(impl Whole for $type {
+macro_rules! integer_types {
+    ($($type:ty),*) => { $(impl Integer for $type {
         #[inline(always)]
         fn to_i64(self) -> i64 {
             self as i64
         }
     })* };
 }
-whole_types!(u8, u32, i64);
+integer_types!(u8, u32, i64);
 
 /// Sums integers of shape (outer, count, inner) over the middle axis.
-fn whole_along<T: Whole>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Vec<i64> {
+fn sum_axis_to_i64<T: Integer>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Vec<i64> {
     let sum = |i: usize| {
         let (block, column) = (nth_chunk(xs, i / inner, count * inner), i % inner);
         block.iter().skip(column).step_by(inner).fold(0i64, |sum, x| sum.wrapping_add(x.to_i64()))
@@ -195,14 +199,14 @@ fn whole_along<T: Whole>(xs: &[T], (outer, count, inner): (usize, usize, usize))
 }
 
 /// Sums numbers of shape (outer, count, inner) over the middle axis.
-fn along<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Result<Vec<T>> {
+fn sum_axis<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Result<Vec<T>> {
     alloc::check(&[outer, inner], T::DTYPE)?;
     if inner == 1 {
-        let sums = map(outer, rows_per_piece(count), |row| of_row(nth_chunk(xs, row, count)));
+        let sums = map(outer, rows_per_piece(count), |row| sum_row(nth_chunk(xs, row, count)));
         return Ok(sums);
     }
     if outer == 1 && inner < PIECE {
-        return Ok(column_sums_of(xs, inner));
+        return Ok(column_sums(xs, inner));
     }
     let size = (PIECE / count.max(1)).max(64);
     build_zeroed(outer * inner, size, |piece, mut sums: &mut [T]| {
@@ -219,16 +223,16 @@ fn along<T: Real>(xs: &[T], (outer, count, inner): (usize, usize, usize)) -> Res
 
 /// Sums a row as a tree of short sums, so that a long sum is as accurate as a short one, and is
 /// distributed over threads.
-fn of_row<T: Real>(row: &[T]) -> T {
+fn sum_row<T: Real>(row: &[T]) -> T {
     const FEW: usize = 1024;
     if row.len() <= FEW {
         return sum_by(row, |x| x);
     }
-    of_row(&map(row.len().div_ceil(FEW), PIECE / FEW, |i| sum_by(nth_chunk(row, i, FEW), |x| x)))
+    sum_row(&map(row.len().div_ceil(FEW), PIECE / FEW, |i| sum_by(nth_chunk(row, i, FEW), |x| x)))
 }
 
 /// Sums rows of `width` numbers over the rows.
-pub(crate) fn column_sums_of<T: Real>(rows: &[T], width: usize) -> Vec<T> {
+pub(crate) fn column_sums<T: Real>(rows: &[T], width: usize) -> Vec<T> {
     // Partial sums of fixed blocks of rows, so that the result does not depend on the number of
     // threads.
     let block = rows_per_piece(width) * width;

@@ -49,7 +49,7 @@ struct Backward {
     gain: Option<Array>,
     grad: Array,
     /// Gradient of the residual connection around the norm, of the shape of `x`.
-    past: Option<Array>,
+    residual_grad: Option<Array>,
     scale: Scale,
 }
 
@@ -58,7 +58,7 @@ type Gradients = (Array, Option<Array>);
 
 arrays! {
     Forward { x, gain }
-    Backward { x, gain, grad, past }
+    Backward { x, gain, grad, residual_grad }
 }
 
 /// Checks that the gain has one element per feature.
@@ -121,7 +121,7 @@ impl Kernel for Backward {
     type Out = Gradients;
 
     fn check(&self) -> Result<()> {
-        host::check_like(&self.x, [Some(&self.grad), self.past.as_ref()])?;
+        host::check_like(&self.x, [Some(&self.grad), self.residual_grad.as_ref()])?;
         check(&self.x, self.gain.as_ref())
     }
 
@@ -136,10 +136,10 @@ impl Kernel for Backward {
         };
         // Rows that reach the smallest divisor are divided by a constant.
         let free = by.gt(s.eps)?.to_dtype(x.dtype())?;
-        let along = ((&weighted * &y)?.sum_keepdim(last)? * (s.scale * s.scale))?.mul(&free)?;
-        let dx = (weighted - y.broadcast_mul(&along)?)?.broadcast_div(&by)?;
-        let dx = match &self.past {
-            Some(past) => (dx + past.host()?)?,
+        let dot = ((&weighted * &y)?.sum_keepdim(last)? * (s.scale * s.scale))?.mul(&free)?;
+        let dx = (weighted - y.broadcast_mul(&dot)?)?.broadcast_div(&by)?;
+        let dx = match &self.residual_grad {
+            Some(residual_grad) => (dx + residual_grad.host()?)?,
             None => dx,
         };
         let dgain = match self.gain {
@@ -150,7 +150,13 @@ impl Kernel for Backward {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Gradients> {
-        backward_cpu::<T>(&self.x, self.gain.as_ref(), &self.grad, self.past.as_ref(), self.scale)
+        backward_cpu::<T>(
+            &self.x,
+            self.gain.as_ref(),
+            &self.grad,
+            self.residual_grad.as_ref(),
+            self.scale,
+        )
     }
 
     no_cuda!();
@@ -159,12 +165,23 @@ impl Kernel for Backward {
     fn cases() -> Vec<Self> {
         let of = |dims: &[usize]| {
             let gain = Some(normal64(&dims[dims.len() - 1..], 2));
-            let past = Some(normal64(dims, 4));
-            let both = [(None, None), (gain.clone(), None), (None, past.clone()), (gain, past)];
-            let with = |(gain, past): (Option<Array>, Option<Array>)| {
+            let residual_grad = Some(normal64(dims, 4));
+            let both = [
+                (None, None),
+                (gain.clone(), None),
+                (None, residual_grad.clone()),
+                (gain, residual_grad),
+            ];
+            let with = |(gain, residual_grad): (Option<Array>, Option<Array>)| {
                 SCALES.map(|scale| {
-                    let (gain, past) = (gain.clone(), past.clone());
-                    Self { x: normal64(dims, 1), gain, grad: normal64(dims, 3), past, scale }
+                    let (gain, residual_grad) = (gain.clone(), residual_grad.clone());
+                    Self {
+                        x: normal64(dims, 1),
+                        gain,
+                        grad: normal64(dims, 3),
+                        residual_grad,
+                        scale,
+                    }
                 })
             };
             both.into_iter().flat_map(with).collect::<Vec<_>>()
@@ -183,7 +200,8 @@ pub fn forward(x: &Array, gain: Option<&Array>, scale: Scale) -> Result<Array> {
 
 /// Computes the gradients of the input, (.., dim), and of the gain, (dim), from the input `x` and
 /// `grad`, the gradient of the output. If the input is also used around the norm, as by a residual
-/// connection, `past` is the gradient from that path, and is added to the gradient of the input.
+/// connection, `residual_grad` is the gradient from that path, and is added to the gradient of the
+/// input.
 ///
 /// # Errors
 /// If the shapes do not fit together.
@@ -191,14 +209,14 @@ pub fn backward(
     x: &Array,
     gain: Option<&Array>,
     grad: &Array,
-    past: Option<&Array>,
+    residual_grad: Option<&Array>,
     scale: Scale,
 ) -> Result<Gradients> {
     run(&Backward {
         x: x.clone(),
         gain: gain.cloned(),
         grad: grad.clone(),
-        past: past.cloned(),
+        residual_grad: residual_grad.cloned(),
         scale,
     })
 }
@@ -255,25 +273,26 @@ fn backward_cpu<T: Real>(
     x: &Array,
     gain: Option<&Array>,
     grad: &Array,
-    past: Option<&Array>,
+    residual_grad: Option<&Array>,
     s: Scale,
 ) -> Result<Gradients> {
     let (x, grad) = (contiguous(x)?, contiguous(grad)?);
-    let past = past.map(contiguous).transpose()?;
+    let residual_grad = residual_grad.map(contiguous).transpose()?;
     let (_, width) = host::rows_and_width(&x);
     let gain_values = gains::<T>(gain, width)?;
     let (xs, gs) = (host::slice::<T>(&x)?, host::slice::<T>(&grad)?);
     let (xs, gs): (&[T], &[T]) = (&xs, &gs);
-    let past = past.as_ref().map(host::slice::<T>).transpose()?;
-    let past: Option<&[T]> = past.as_deref();
+    let residual_grad = residual_grad.as_ref().map(host::slice::<T>).transpose()?;
+    let residual_grad: Option<&[T]> = residual_grad.as_deref();
     let block = rows_per_piece(width) * width;
     let write = |piece: usize, dx: &mut [MaybeUninit<T>]| {
         let mut dgain = vec![T::ZERO; width];
-        let past = past.map(|past| nth_chunk(past, piece, block));
+        let residual_grad =
+            residual_grad.map(|residual_grad| nth_chunk(residual_grad, piece, block));
         backward_rows(
             nth_chunk(xs, piece, block),
             &gain_values,
-            (nth_chunk(gs, piece, block), past),
+            (nth_chunk(gs, piece, block), residual_grad),
             s,
             dx,
             &mut dgain,
@@ -282,8 +301,8 @@ fn backward_cpu<T: Real>(
     };
     // SAFETY: each piece consists of whole rows, and `backward_rows` writes every element of each
     // row.
-    let (dx, partial) = unsafe { build_uninit_map(xs.len(), block, write) }?;
-    let dgain = gain.map(|_| host::array(sum_vectors(partial, width), width)).transpose()?;
+    let (dx, partial_sums) = unsafe { build_uninit_map(xs.len(), block, write) }?;
+    let dgain = gain.map(|_| host::array(sum_vectors(partial_sums, width), width)).transpose()?;
     Ok((host::array(dx, x.dims())?, dgain))
 }
 
@@ -293,7 +312,7 @@ fn backward_cpu<T: Real>(
 fn backward_rows<T: Real>(
     x: &[T],
     gain: &[T],
-    (grad, past): (&[T], Option<&[T]>),
+    (grad, residual_grad): (&[T], Option<&[T]>),
     s: Scale,
     dx: &mut [MaybeUninit<T>],
     dgain: &mut [T],
@@ -308,14 +327,18 @@ fn backward_rows<T: Real>(
             weighted[i] = g[i] * gain[i];
             dgain[i] += g[i] * x[i] * factor;
         }
-        let along = if least {
+        let dot = if least {
             T::ZERO
         } else {
             sum_by2(&weighted, x, |a, b| a * b) * factor * T::of(s.scale * s.scale)
         };
         let values =
-            weighted.iter().zip(x).map(|(weighted, x)| (*weighted - *x * factor * along) * factor);
-        write_sum(dx, values, past.map(|past| nth_chunk(past, row, width)));
+            weighted.iter().zip(x).map(|(weighted, x)| (*weighted - *x * factor * dot) * factor);
+        write_sum(
+            dx,
+            values,
+            residual_grad.map(|residual_grad| nth_chunk(residual_grad, row, width)),
+        );
     }
 }
 

@@ -34,14 +34,14 @@ pub struct Mask {
     /// Whether the mask is causal: query r of i sees the keys up to r + j - i, so the last query
     /// sees all keys.
     pub causal: bool,
-    /// Window: query r of i sees no key before r + j - i - `past`.
-    pub past: Option<usize>,
+    /// Window: query r of i sees no key before r + j - i - `window`.
+    pub window: Option<usize>,
 }
 
 impl Mask {
     /// Whether every key is allowed.
     fn is_empty(&self) -> bool {
-        self.allowed.is_none() && !self.causal && self.past.is_none()
+        self.allowed.is_none() && !self.causal && self.window.is_none()
     }
 
     /// Checks that the mask fits scores of shape (batch, heads, i, j).
@@ -56,39 +56,40 @@ impl Mask {
     }
 
     /// The range of the `j` keys that query `r` of `i` sees by its position.
-    fn near(&self, r: usize, i: usize, j: usize) -> Range<usize> {
+    fn visible_keys(&self, r: usize, i: usize, j: usize) -> Range<usize> {
         let end = if self.causal { (r + j + 1).saturating_sub(i).min(j) } else { j };
-        let start = self.past.map_or(0, |past| (r + j).saturating_sub(i.saturating_add(past)));
+        let start =
+            self.window.map_or(0, |window| (r + j).saturating_sub(i.saturating_add(window)));
         start.min(end)..end
     }
 
     /// Combines all conditions into one mask, u8, (1 or batch, 1 or heads, 1 or i, j). Returns
     /// `None` if every key is allowed.
     pub fn dense(&self, i: usize, j: usize, device: &Device) -> Result<Option<Array>> {
-        if !self.causal && self.past.is_none() {
+        if !self.causal && self.window.is_none() {
             return Ok(self.allowed.clone());
         }
         let row = |r: usize| {
-            let near = self.near(r, i, j);
-            (0..j).map(move |c| u8::from(near.contains(&c)))
+            let visible = self.visible_keys(r, i, j);
+            (0..j).map(move |c| u8::from(visible.contains(&c)))
         };
-        let near =
+        let visible =
             Array::from_vec((0..i).flat_map(row).collect::<Vec<u8>>(), (1, 1, i, j), device)?;
         match &self.allowed {
-            Some(allowed) => Ok(Some(elementwise::mul(&near, allowed)?)),
-            None => Ok(Some(near)),
+            Some(allowed) => Ok(Some(elementwise::mul(&visible, allowed)?)),
+            None => Ok(Some(visible)),
         }
     }
 }
 
 /// [`forward`] for host arrays.
 pub(crate) fn on_host(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
-    let filled = filled(scores, mask)?;
+    let filled = masked_fill(scores, mask)?;
     Ok(candle_nn::ops::softmax(&filled, filled.rank() - 1)?)
 }
 
 /// Replaces the scores that the mask excludes by the lowest finite number.
-pub(crate) fn filled(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
+pub(crate) fn masked_fill(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
     // candle creates the fill values as an f64 array.
     alloc::check(&[scores.elem_count(), 2], DType::F64)?;
     match dense(scores, mask)? {
@@ -175,7 +176,7 @@ impl Kernel for Forward {
     fn cases() -> Vec<Self> {
         let masked =
             masks().into_iter().map(|mask| Self { scores: normal64(&[2, 3, 4, 5], 1), mask });
-        let more_queries = Mask { allowed: None, causal: true, past: None };
+        let more_queries = Mask { allowed: None, causal: true, window: None };
         let plain = [&[7][..], &[3, 700], &[5, 1]]
             .map(|dims| Self { scores: normal64(dims, 1), mask: Mask::default() });
         masked
@@ -244,8 +245,8 @@ pub fn backward(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> {
 
 /// [`backward`] for host arrays.
 pub(crate) fn backward_on_host(y: &HostArray, grad: &HostArray, mask: &Mask) -> Result<HostArray> {
-    let along = (y * grad)?.sum_keepdim(y.rank() - 1)?;
-    let dx = (y * grad.broadcast_sub(&along)?)?;
+    let dot = (y * grad)?.sum_keepdim(y.rank() - 1)?;
+    let dx = (y * grad.broadcast_sub(&dot)?)?;
     match dense(y, mask)? {
         None => Ok(dx),
         Some(allowed) => Ok(allowed.where_cond(&dx, &dx.zeros_like()?)?),
@@ -254,7 +255,7 @@ pub(crate) fn backward_on_host(y: &HostArray, grad: &HostArray, mask: &Mask) -> 
 
 /// The mask of each row of scores: its part of the mask array, and the range of keys that are
 /// visible by position.
-pub(crate) struct Rows<'a> {
+pub(crate) struct MaskRows<'a> {
     /// The storage of [`Mask::allowed`].
     mask: Option<host::Slice<'a, u8>>,
     /// Index of the first element in `mask`.
@@ -264,10 +265,10 @@ pub(crate) struct Rows<'a> {
     /// Shape of the scores, (batch, heads, i, j).
     dims: [usize; 4],
     /// The settings for the range of visible keys.
-    by_position: &'a Mask,
+    position_mask: &'a Mask,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> MaskRows<'a> {
     /// The rows of `scores`, which may have any rank if the mask is empty.
     fn new(scores: &Array, mask: &'a Mask) -> Result<Self> {
         if mask.is_empty() {
@@ -280,7 +281,8 @@ impl<'a> Rows<'a> {
 
     /// The rows of scores of shape (batch, heads, i, j).
     pub(crate) fn with_dims(dims: [usize; 4], mask: &'a Mask) -> Result<Self> {
-        let mut rows = Rows { mask: None, offset: 0, strides: [0; 4], dims, by_position: mask };
+        let mut rows =
+            MaskRows { mask: None, offset: 0, strides: [0; 4], dims, position_mask: mask };
         if let Some(allowed) = &mask.allowed {
             mask.check(dims)?;
             for (axis, size) in allowed.dims().iter().enumerate() {
@@ -293,9 +295,9 @@ impl<'a> Rows<'a> {
     }
 
     /// The range of keys that row `row` sees by its position.
-    pub(crate) fn seen(&self, row: usize) -> Range<usize> {
+    pub(crate) fn visible(&self, row: usize) -> Range<usize> {
         let [_, _, i, j] = self.dims;
-        self.by_position.near(row % i, i, j)
+        self.position_mask.visible_keys(row % i, i, j)
     }
 
     /// The part of the mask array for row `row`, one number per key. If it is not contiguous, it is
@@ -318,7 +320,7 @@ impl<'a> Rows<'a> {
 
 fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     let scores = contiguous(scores)?;
-    let rows = Rows::new(&scores, mask)?;
+    let rows = MaskRows::new(&scores, mask)?;
     let width = rows.dims[3];
     let xs = host::slice::<T>(&scores)?;
     let xs: &[T] = &xs;
@@ -332,7 +334,7 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
             y.iter_mut().zip(x).for_each(|(y, x)| *y = MaybeUninit::new(*x));
             // SAFETY: the line above has written every element of `y`.
             let y = unsafe { assume_init_mut(y) };
-            if weights_in_place(y, rows.allowed(row, &mut line), rows.seen(row)) {
+            if weights_in_place(y, rows.allowed(row, &mut line), rows.visible(row)) {
                 y.fill(T::ONE / T::of(width as f64));
             }
         }
@@ -342,34 +344,37 @@ fn forward_cpu<T: Real>(scores: &Array, mask: &Mask) -> Result<Array> {
     host::array(y, scores.dims())
 }
 
-/// Replaces the `seen` scores of a row by their softmax weights; keys that `allowed` excludes, and
-/// all other keys, get 0.
+/// Replaces the `visible` scores of a row by their softmax weights; keys that `allowed` excludes,
+/// and all other keys, get 0.
 ///
 /// Returns true if no key is allowed. Then all keys must get the same weight, and the values in
 /// `row` are meaningless.
 #[simd]
-fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, seen: Range<usize>) -> bool {
+fn weights_in_place<T: Real>(row: &mut [T], allowed: Option<&[u8]>, visible: Range<usize>) -> bool {
     const FMA: bool = has_fma!();
-    let allowed = allowed.map(|allowed| &allowed[seen.clone()]);
-    let (before, row) = row.split_at_mut(seen.start);
-    let (seen, hidden) = row.split_at_mut(seen.len());
+    let allowed = allowed.map(|allowed| &allowed[visible.clone()]);
+    let (before, row) = row.split_at_mut(visible.start);
+    let (visible, hidden) = row.split_at_mut(visible.len());
     let whole = before.is_empty() && hidden.is_empty();
-    for (x, a) in seen.iter_mut().zip(allowed.unwrap_or_default()) {
+    for (x, a) in visible.iter_mut().zip(allowed.unwrap_or_default()) {
         *x = if *a != 0 { *x } else { T::LOWEST };
     }
-    let top = max(seen);
+    let top = max(visible);
     if top == T::LOWEST {
         // A row that contains only negative infinity is not a masked row: it has no weights, and
         // the computation below results in NaN.
-        let uniform =
-            if whole { seen.iter().all(|v| *v == top) } else { !seen.iter().any(|v| is_nan(*v)) };
+        let uniform = if whole {
+            visible.iter().all(|v| *v == top)
+        } else {
+            !visible.iter().any(|v| is_nan(*v))
+        };
         if uniform {
             return true;
         }
     }
-    map_in_place(seen, |v| (v - top).exp_down::<FMA>());
-    let scale = T::ONE / sum_by(seen, |v| v);
-    map_in_place(seen, |v| v * scale);
+    map_in_place(visible, |v| (v - top).exp_down::<FMA>());
+    let scale = T::ONE / sum_by(visible, |v| v);
+    map_in_place(visible, |v| v * scale);
     before.fill(T::ZERO);
     hidden.fill(T::ZERO);
     false
@@ -381,7 +386,7 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
     if y.elem_count() == 0 {
         return Ok(grad);
     }
-    let rows = Rows::new(&y, mask)?;
+    let rows = MaskRows::new(&y, mask)?;
     let width = rows.dims[3];
     let (ys, gs) = (host::slice::<T>(&y)?, host::slice::<T>(&grad)?);
     let (ys, gs): (&[T], &[T]) = (&ys, &gs);
@@ -391,13 +396,13 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
         let mut line = Vec::new();
         for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
             let row = task * count + r;
-            let seen = rows.seen(row);
-            let masked = |allowed: &[u8]| allowed[seen.clone()].iter().all(|a| *a == 0);
-            if seen.is_empty() || rows.allowed(row, &mut line).is_some_and(masked) {
+            let visible = rows.visible(row);
+            let masked = |allowed: &[u8]| allowed[visible.clone()].iter().all(|a| *a == 0);
+            if visible.is_empty() || rows.allowed(row, &mut line).is_some_and(masked) {
                 continue; // the weights are uniform and do not depend on the scores
             }
-            let of = |xs| &nth_chunk(xs, row, width)[seen.clone()];
-            backward_row(of(ys), of(gs), &mut dx[seen.clone()]);
+            let of = |xs| &nth_chunk(xs, row, width)[visible.clone()];
+            backward_row(of(ys), of(gs), &mut dx[visible.clone()]);
         }
     })?;
     host::array(dx, y.dims())
@@ -405,9 +410,9 @@ fn backward_cpu<T: Real>(y: &Array, grad: &Array, mask: &Mask) -> Result<Array> 
 
 #[simd]
 fn backward_row<T: Real>(y: &[T], grad: &[T], dx: &mut [T]) {
-    let along = sum_by2(y, grad, |a, b| a * b);
+    let dot = sum_by2(y, grad, |a, b| a * b);
     for ((dx, y), g) in dx.iter_mut().zip(y).zip(grad) {
-        *dx = *y * (*g - along);
+        *dx = *y * (*g - dot);
     }
 }
 
@@ -418,13 +423,13 @@ fn masks() -> Vec<Mask> {
     let full = normal64(&[2, 3, 4, 5], 9)
         .ge(&Array::zeros((2, 3, 4, 5), DType::F64, &Device::Cpu).unwrap())
         .unwrap();
-    let turned = full.t().unwrap().copy().unwrap().t().unwrap();
+    let transposed = full.t().unwrap().copy().unwrap().t().unwrap();
     let allowed =
-        [None, Some(key.clone()), Some(key.zeros_like().unwrap()), Some(full), Some(turned)];
-    let by_position =
+        [None, Some(key.clone()), Some(key.zeros_like().unwrap()), Some(full), Some(transposed)];
+    let position_mask =
         [(false, None), (true, None), (true, Some(1)), (false, Some(0)), (false, Some(7))];
     let masks = |a: Option<Array>| {
-        by_position.map(|(causal, past)| Mask { allowed: a.clone(), causal, past })
+        position_mask.map(|(causal, window)| Mask { allowed: a.clone(), causal, window })
     };
     allowed.into_iter().flat_map(masks).collect()
 }

@@ -12,7 +12,7 @@ use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
 use crate::ops::elementwise::is_nan;
 use crate::ops::layout::{contiguous, narrow_on_host};
-use crate::ops::softmax::{self, Mask, Rows};
+use crate::ops::softmax::{self, Mask, MaskRows};
 use crate::{Array, Device, Result};
 
 /// Kernel of [`largest`].
@@ -39,7 +39,7 @@ impl Kernel for Largest {
 
     fn reference(&self) -> Result<Array> {
         let (scores, k) = (self.scores.host()?, self.k);
-        let filled = softmax::filled(scores, &self.mask)?.contiguous()?;
+        let filled = softmax::masked_fill(scores, &self.mask)?.contiguous()?;
         // NaN counts as the largest number, since it cannot be ordered.
         let top = HostArray::full(f64::INFINITY, filled.shape(), filled.device())?
             .to_dtype(filled.dtype())?;
@@ -66,8 +66,8 @@ impl Kernel for Largest {
         let mut all = Vec::new();
         for (k, causal) in [(1, false), (3, true), (7, true), (4, false)] {
             for allowed in [None, Some(keys.clone())] {
-                for past in [None, Some(1)] {
-                    let mask = Mask { allowed: allowed.clone(), causal, past };
+                for window in [None, Some(1)] {
+                    let mask = Mask { allowed: allowed.clone(), causal, window };
                     all.push(Self { scores: crate::testing::normal64(&[2, 3, 5, 7], 1), mask, k });
                 }
             }
@@ -93,18 +93,18 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
     let xs: &[T] = &xs;
     // The value that NaN counts as.
     let largest = T::of(f64::INFINITY);
-    let rows = Rows::with_dims([b, h, i, j], mask)?;
+    let rows = MaskRows::with_dims([b, h, i, j], mask)?;
     let count = rows_per_piece(j);
     let mut chosen = alloc::filled(0u8, xs.len())?;
     for_each_piece(&mut chosen, count * j, |piece, chosen| {
         let (mut line, mut keys) = (Vec::new(), Vec::new());
         for (r, chosen) in chosen.chunks_exact_mut(j).enumerate() {
             let row = piece * count + r;
-            let (seen, allowed) = (rows.seen(row), rows.allowed(row, &mut line));
+            let (visible, allowed) = (rows.visible(row), rows.allowed(row, &mut line));
             let here = |at: &usize| allowed.is_none_or(|allowed| allowed[*at] != 0);
             let x = nth_chunk(xs, row, j);
             keys.clear();
-            keys.extend(seen.clone().filter(here).map(|at| {
+            keys.extend(visible.clone().filter(here).map(|at| {
                 if is_nan(x[at]) {
                     largest.key()
                 } else {
@@ -112,7 +112,7 @@ fn largest_cpu<T: Real>(scores: &Array, mask: &Mask, k: usize) -> Result<Array> 
                 }
             }));
             let limit = limit::<T>(&mut keys, j, k);
-            seen.filter(here).for_each(|at| chosen[at] = u8::from(!less(x[at], limit)));
+            visible.filter(here).for_each(|at| chosen[at] = u8::from(!less(x[at], limit)));
         }
     });
     host::array(chosen, scores.dims())

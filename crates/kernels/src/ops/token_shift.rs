@@ -71,17 +71,18 @@ impl Kernel for Shift {
 
     fn reference(&self) -> Result<Array> {
         let (x, width) = (self.x.host()?, self.width());
-        let there = self.mask.as_ref().map(Array::host).transpose()?;
-        let clean = if self.masked == Masked::Source { present(x, there)? } else { x.clone() };
+        let present = self.mask.as_ref().map(Array::host).transpose()?;
+        let clean =
+            if self.masked == Masked::Source { zero_masked(x, present)? } else { x.clone() };
         let segment = |(i, by): (usize, &i64)| {
             if *by == 0 {
                 return narrow_on_host(x, 2, i * width, width);
             }
-            let y = moved(&narrow_on_host(&clean, 2, i * width, width)?, *by)?;
+            let y = shift_positions(&narrow_on_host(&clean, 2, i * width, width)?, *by)?;
             if self.masked == Masked::Source {
                 Ok(y)
             } else {
-                present(&y, there)
+                zero_masked(&y, present)
             }
         };
         let mut parts = self.by.iter().enumerate().map(segment).collect::<HostResult<Vec<_>>>()?;
@@ -101,8 +102,8 @@ impl Kernel for Shift {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let of = |(dims, by): ([usize; 3], &[i64])| {
-            let there: Vec<u8> = (0..dims[0] * dims[1]).map(|i| u8::from(i % 3 != 1)).collect();
-            let mask = Array::from_vec(there, (dims[0], dims[1]), &crate::Device::Cpu).unwrap();
+            let present: Vec<u8> = (0..dims[0] * dims[1]).map(|i| u8::from(i % 3 != 1)).collect();
+            let mask = Array::from_vec(present, (dims[0], dims[1]), &crate::Device::Cpu).unwrap();
             let with = |mask: Option<Array>| {
                 [Masked::Source, Masked::Target].map(|masked| {
                     let x = crate::testing::normal64(&dims, 1);
@@ -122,7 +123,7 @@ impl Kernel for Shift {
 }
 
 /// Sets masked positions to zero.
-fn present(x: &HostArray, mask: Option<&HostArray>) -> HostResult<HostArray> {
+fn zero_masked(x: &HostArray, mask: Option<&HostArray>) -> HostResult<HostArray> {
     match mask {
         Some(mask) => x.broadcast_mul(&mask.ne(0u8)?.to_dtype(x.dtype())?.unsqueeze(2)?),
         None => Ok(x.clone()),
@@ -130,7 +131,7 @@ fn present(x: &HostArray, mask: Option<&HostArray>) -> HostResult<HostArray> {
 }
 
 /// Moves all features by `by` positions, and fills with zeros.
-fn moved(x: &HostArray, by: i64) -> HostResult<HostArray> {
+fn shift_positions(x: &HostArray, by: i64) -> HostResult<HostArray> {
     let n = x.dim(1)?;
     let far = (by.unsigned_abs() as usize).min(n);
     if far == n {
@@ -186,8 +187,8 @@ fn shifted<T: Real>(
                     .and_then(|at| usize::try_from(at).ok())
                     .filter(|at| *at < n);
                 let Some(source) = source.map(|at| sequence * n + at) else { continue };
-                let asked = if masked == Masked::Source { source } else { row };
-                if *by == 0 || mask.as_ref().is_none_or(|mask| mask[asked] != 0) {
+                let masked_row = if masked == Masked::Source { source } else { row };
+                if *by == 0 || mask.as_ref().is_none_or(|mask| mask[masked_row] != 0) {
                     y[features.clone()].copy_from_slice(&xs[source * dim..][features]);
                 }
             }
@@ -205,8 +206,8 @@ mod tests {
     use crate::Device;
 
     fn mask(batch: usize, n: usize) -> Array {
-        let there: Vec<u8> = (0..batch * n).map(|i| u8::from(i % 3 != 1)).collect();
-        Array::from_vec(there, (batch, n), &Device::Cpu).unwrap()
+        let present: Vec<u8> = (0..batch * n).map(|i| u8::from(i % 3 != 1)).collect();
+        Array::from_vec(present, (batch, n), &Device::Cpu).unwrap()
     }
 
     #[test]
@@ -216,9 +217,9 @@ mod tests {
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, weight, there) = (normal64(&[2, 4, 9], 1), normal64(&[2, 4, 9], 2), mask(2, 4));
+        let (x, weight, present) = (normal64(&[2, 4, 9], 1), normal64(&[2, 4, 9], 2), mask(2, 4));
         for by in [&[0, 1][..], &[-1, 0, 1], &[0, 1, 9]] {
-            for mask in [None, Some(&there)] {
+            for mask in [None, Some(&present)] {
                 let shifts = Shifts { by, mask };
                 gradcheck(&x, &weight, &backward(&weight, shifts).unwrap(), |x| {
                     forward(x, shifts).unwrap()

@@ -16,7 +16,7 @@ use napi_derive::napi;
 use std::sync::Arc;
 use xt_bindings::methods as declared;
 use xt_bindings::methods::{generation::Generation, optimizer::Optimizer, reader::Reader, Reply};
-use xt_bindings::{parse_device, AbortFlag, Context, Error, Kind, Model, Tensor};
+use xt_bindings::{parse_device, AbortFlag, Context, Error, Model, ScalarType, Tensor};
 
 /// A result that contains tensors: `{"$tensor": i}` in the JSON refers to `tensors[i]`.
 #[napi(object, object_from_js = false)]

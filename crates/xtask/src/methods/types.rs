@@ -60,10 +60,10 @@ pub const PARAMS: [Param; 11] = [
         ..plain("&[usize]", "number[]")
     },
     Param {
-        node: side("String", "now(|| Ok(Kind::parse(&$)?))?"),
-        wasm: side("&str", "now(|| Ok(Kind::parse($)?))?"),
+        node: side("String", "now(|| Ok(ScalarType::parse(&$)?))?"),
+        wasm: side("&str", "now(|| Ok(ScalarType::parse($)?))?"),
         glue: ("string", "$"),
-        ..plain("Kind", "DType")
+        ..plain("ScalarType", "DType")
     },
     Param {
         pass: "&$",
@@ -171,11 +171,11 @@ pub const OUTPUTS: [Output; 11] = [
         ..same("Option<Vec<i64>>", "number[] | null")
     },
     Output {
-        node: ("&'static str", "|kind| kind.name()"),
-        wasm: ("String", "|kind| kind.name().into()"),
+        node: ("&'static str", "|scalar| scalar.name()"),
+        wasm: ("String", "|scalar| scalar.name().into()"),
         glue: "string",
         wrap: Wrap::Value("$ as DType"),
-        ..same("Kind", "DType")
+        ..same("ScalarType", "DType")
     },
     Output {
         node: ("NativeResult", "NativeResult::from"),

@@ -12,7 +12,7 @@ use crate::handles::{
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 use xt_bindings::methods as declared;
-use xt_bindings::{parse_device, AbortFlag, Context, Kind};
+use xt_bindings::{parse_device, AbortFlag, Context, ScalarType};
 ";
 
 /// The whole file, not formatted.

@@ -4,7 +4,7 @@ use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::{apply_epilogue, Epilogue, Init, Term, View};
 use crate::host::parallel::{for_each, for_each_piece_by, install, rows_per_piece};
 use crate::host::Real;
-use crate::memory::keep;
+use crate::memory::count_kept;
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -201,14 +201,14 @@ struct Slab(i64);
 
 impl Drop for Slab {
     fn drop(&mut self) {
-        keep(-self.0);
+        count_kept(-self.0);
     }
 }
 
 thread_local! {
     static SLAB: Slab = gemm_common::gemm::L2_SLAB.with(|slab| {
         let bytes = slab.borrow().len() as i64;
-        keep(bytes);
+        count_kept(bytes);
         Slab(bytes)
     });
 }

@@ -2,7 +2,7 @@
 //! process and of all its ancestors.
 
 use super::text::with_text;
-use super::{left_of, OF_MEMORY};
+use super::{left_of, MEMORY_RESERVE};
 use std::path::{Path, PathBuf};
 
 /// A mount of a cgroup hierarchy.
@@ -11,14 +11,14 @@ struct Mount {
     /// The group at the root of the mount.
     group: PathBuf,
     /// The mount point.
-    place: PathBuf,
+    point: PathBuf,
     /// The cgroup version.
-    kind: Kind,
+    version: Version,
 }
 
 /// The cgroup version of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Version {
     /// Version 1: a hierarchy of its own for the memory controller.
     First,
     /// Version 2: one hierarchy for all controllers.
@@ -31,7 +31,8 @@ pub(super) fn left(root: &Path) -> u64 {
     let mounts = mounts(root);
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let of_mount = |mount: &Mount| {
-        group(&groups, mount.kind).map_or(u64::MAX, |group| along(root, mount, group))
+        group(&groups, mount.version)
+            .map_or(u64::MAX, |group| left_in_ancestors(root, mount, group))
     };
     mounts.iter().map(of_mount).min().unwrap_or(u64::MAX)
 }
@@ -57,16 +58,16 @@ fn parse_mounts(text: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (front, back) = line.split_once(" - ")?;
         let mut front = front.split(' ').skip(3);
-        let (group, place) = (unescaped(front.next()?), unescaped(front.next()?));
+        let (group, point) = (unescaped(front.next()?), unescaped(front.next()?));
         let mut back = back.split(' ');
-        let kind = match (back.next()?, back.nth(1)) {
-            ("cgroup2", _) => Kind::Second,
+        let version = match (back.next()?, back.nth(1)) {
+            ("cgroup2", _) => Version::Second,
             ("cgroup", Some(options)) if options.split(',').any(|option| option == "memory") => {
-                Kind::First
+                Version::First
             }
             _ => return None,
         };
-        Some(Mount { group: group.into(), place: place.into(), kind })
+        Some(Mount { group: group.into(), point: point.into(), version })
     };
     text.lines().filter_map(mount).collect()
 }
@@ -91,37 +92,37 @@ fn unescaped(text: &str) -> String {
 }
 
 /// The group of the process, from the lines `number:controllers:path` of its file `cgroup`.
-fn group(text: &str, kind: Kind) -> Option<&str> {
+fn group(text: &str, version: Version) -> Option<&str> {
     text.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
-        let found = match kind {
-            Kind::First => controllers.split(',').any(|controller| controller == "memory"),
-            Kind::Second => controllers.is_empty(),
+        let found = match version {
+            Version::First => controllers.split(',').any(|controller| controller == "memory"),
+            Version::Second => controllers.is_empty(),
         };
         found.then_some(path)
     })
 }
 
 /// The smallest number of bytes that a group and its ancestors can still allocate.
-fn along(root: &Path, mount: &Mount, group: &str) -> u64 {
-    let top = root.join(mount.place.strip_prefix("/").unwrap_or(&mount.place));
+fn left_in_ancestors(root: &Path, mount: &Mount, group: &str) -> u64 {
+    let top = root.join(mount.point.strip_prefix("/").unwrap_or(&mount.point));
     // a group outside of the mounted one, as seen in a cgroup namespace, is taken as the mounted
     // one
     let below = Path::new(group).strip_prefix(&mount.group).unwrap_or(Path::new(""));
     let below =
         if below.components().any(|part| part.as_os_str() == "..") { Path::new("") } else { below };
-    let own = top.join(below);
-    let levels = own.ancestors().take_while(|level| level.starts_with(&top));
-    levels.map(|level| of_group(level, mount.kind)).min().unwrap_or(u64::MAX)
+    let deepest = top.join(below);
+    let levels = deepest.ancestors().take_while(|level| level.starts_with(&top));
+    levels.map(|level| of_group(level, mount.version)).min().unwrap_or(u64::MAX)
 }
 
 /// Bytes that the group of this folder can still allocate; `u64::MAX` if there is no limit.
-fn of_group(folder: &Path, kind: Kind) -> u64 {
+fn of_group(folder: &Path, version: Version) -> u64 {
     let number = |name: &str| with_text(&folder.join(name), |text| text.trim().parse::<u64>().ok());
-    let (limits, usage): (&[&str], _) = match kind {
-        Kind::First => (&["memory.limit_in_bytes"], "memory.usage_in_bytes"),
-        Kind::Second => (&["memory.max", "memory.high"], "memory.current"),
+    let (limits, usage): (&[&str], _) = match version {
+        Version::First => (&["memory.limit_in_bytes"], "memory.usage_in_bytes"),
+        Version::Second => (&["memory.max", "memory.high"], "memory.current"),
     };
     // version 1 has a large number where there is no limit, version 2 the word max
     let limit =
@@ -129,16 +130,16 @@ fn of_group(folder: &Path, kind: Kind) -> u64 {
     let (Some(limit), Some(usage)) = (limit, limit.and_then(|_| number(usage))) else {
         return u64::MAX;
     };
-    let cached =
-        with_text(&folder.join("memory.stat"), |text| Some(reclaimable(text, kind))).unwrap_or(0);
-    left_of(limit, usage.saturating_sub(cached), OF_MEMORY)
+    let cached = with_text(&folder.join("memory.stat"), |text| Some(reclaimable(text, version)))
+        .unwrap_or(0);
+    left_of(limit, usage.saturating_sub(cached), MEMORY_RESERVE)
 }
 
 /// Bytes that the system frees when it needs memory: pages of files and its own caches.
-fn reclaimable(stat: &str, kind: Kind) -> u64 {
-    let names: &[&str] = match kind {
-        Kind::First => &["total_inactive_file", "total_active_file"],
-        Kind::Second => &["inactive_file", "active_file", "slab_reclaimable"],
+fn reclaimable(stat: &str, version: Version) -> u64 {
+    let names: &[&str] = match version {
+        Version::First => &["total_inactive_file", "total_active_file"],
+        Version::Second => &["inactive_file", "active_file", "slab_reclaimable"],
     };
     let value = |line: &str| {
         let (name, value) = line.split_once(' ')?;

@@ -1,11 +1,11 @@
 //! Memory limits on systems other than Linux.
 
-use super::{left_of, Own, OF_MEMORY};
+use super::{left_of, AllocatorState, MEMORY_RESERVE};
 
 /// Bytes that can still be allocated.
-pub(crate) fn left(own: Own) -> u64 {
+pub(crate) fn left(state: AllocatorState) -> u64 {
     // only the total is known, so only the memory of this library is subtracted
-    total().map_or(u64::MAX, |total| left_of(total, own.in_use, OF_MEMORY))
+    total().map_or(u64::MAX, |total| left_of(total, state.in_use, MEMORY_RESERVE))
 }
 
 /// The memory of the machine, in bytes.

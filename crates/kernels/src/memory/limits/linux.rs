@@ -2,34 +2,34 @@
 //! the resource limits of the process.
 
 use super::text::with_text;
-use super::{cgroup, left_of, Own, Reserve, OF_MEMORY};
+use super::{cgroup, left_of, AllocatorState, Reserve, MEMORY_RESERVE};
 use std::path::Path;
 use std::sync::OnceLock;
 
 /// The reserve of address limits. A JavaScript engine reserves hundreds of megabytes of addresses
 /// at a time for its code, threads and heap.
-const OF_ADDRESSES: Reserve = Reserve { part: 16, least: 96 << 20, most: 256 << 20 };
+const ADDRESS_RESERVE: Reserve = Reserve { part: 16, least: 96 << 20, most: 256 << 20 };
 
 /// Bytes that can still be allocated.
-pub(crate) fn left(own: Own) -> u64 {
+pub(crate) fn left(state: AllocatorState) -> u64 {
     let root = Path::new("/");
     let process = Process::read(root).unwrap_or_default();
     let memory = machine(root).min(cgroup::left(root));
     let addresses = rlimit(Limit::Addresses)
-        .map_or(u64::MAX, |limit| left_of(limit, process.size, OF_ADDRESSES));
+        .map_or(u64::MAX, |limit| left_of(limit, process.size, ADDRESS_RESERVE));
     let data =
-        rlimit(Limit::Data).map_or(u64::MAX, |limit| left_of(limit, process.data, OF_ADDRESSES));
-    least(own, process, memory, addresses.min(data))
+        rlimit(Limit::Data).map_or(u64::MAX, |limit| left_of(limit, process.data, ADDRESS_RESERVE));
+    least(state, process, memory, addresses.min(data))
 }
 
 /// The smaller of the available memory and the available addresses, both in bytes.
-fn least(own: Own, process: Process, memory: u64, addresses: u64) -> u64 {
+fn least(state: AllocatorState, process: Process, memory: u64, addresses: u64) -> u64 {
     // allocated but not yet written: the system counts this memory only when it is written
-    let untouched = own.in_use.saturating_sub(process.anonymous.saturating_sub(own.idle));
+    let untouched = state.in_use.saturating_sub(process.anonymous.saturating_sub(state.idle));
     memory
-        .saturating_add(own.idle)
+        .saturating_add(state.idle)
         .saturating_sub(untouched)
-        .min(addresses.saturating_add(own.addresses))
+        .min(addresses.saturating_add(state.addresses))
 }
 
 /// Whether the process has a limit on addresses, used or not, that is too low to reserve `reserved`
@@ -111,9 +111,9 @@ fn meminfo(text: &str, strict: bool) -> Option<u64> {
     // kernels before 3.14 do not have MemAvailable
     let available = value("MemAvailable").or_else(|| Some(value("MemFree")? + value("Cached")?))?;
     let available = available + value("SwapFree").unwrap_or(0);
-    let left = available.saturating_sub(OF_MEMORY.of(total));
+    let left = available.saturating_sub(MEMORY_RESERVE.of(total));
     match (value("CommitLimit"), value("Committed_AS")) {
-        (Some(limit), Some(used)) if strict => Some(left.min(left_of(limit, used, OF_MEMORY))),
+        (Some(limit), Some(used)) if strict => Some(left.min(left_of(limit, used, MEMORY_RESERVE))),
         _ => Some(left),
     }
 }
@@ -154,18 +154,18 @@ mod tests {
     #[test]
     fn what_was_given_out_and_not_written_is_not_there_and_what_is_kept_is() {
         let process = Process { size: 0, anonymous: 300, data: 0 };
-        let own = |in_use, idle| Own { in_use, idle, addresses: 50 };
-        assert_eq!(least(own(300, 0), process, 1000, u64::MAX), 1000);
-        assert_eq!(least(own(700, 0), process, 1000, u64::MAX), 600);
-        assert_eq!(least(own(200, 100), process, 1000, u64::MAX), 1100);
-        assert_eq!(least(own(300, 100), process, 1000, u64::MAX), 1000);
-        assert_eq!(least(own(5000, 0), process, 1000, u64::MAX), 0);
-        assert_eq!(least(own(0, 0), process, 1000, 70), 120);
+        let state = |in_use, idle| AllocatorState { in_use, idle, addresses: 50 };
+        assert_eq!(least(state(300, 0), process, 1000, u64::MAX), 1000);
+        assert_eq!(least(state(700, 0), process, 1000, u64::MAX), 600);
+        assert_eq!(least(state(200, 100), process, 1000, u64::MAX), 1100);
+        assert_eq!(least(state(300, 100), process, 1000, u64::MAX), 1000);
+        assert_eq!(least(state(5000, 0), process, 1000, u64::MAX), 0);
+        assert_eq!(least(state(0, 0), process, 1000, 70), 120);
     }
 
     #[test]
     fn this_machine_says_something() {
-        let left = left(Own::default());
+        let left = left(AllocatorState::default());
         assert!(left > MIB && left < 1 << 46, "{left}");
         assert!(Process::read(Path::new("/")).unwrap().size > MIB);
     }

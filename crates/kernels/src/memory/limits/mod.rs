@@ -16,7 +16,7 @@ pub(crate) use linux::{addresses_are_limited, left};
 
 /// What the allocator knows about its own memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Own {
+pub(crate) struct AllocatorState {
     /// Allocated and not freed.
     pub in_use: u64,
     /// Freed, and kept for the next blocks.
@@ -48,7 +48,7 @@ impl Reserve {
 }
 
 /// The reserve of memory limits.
-const OF_MEMORY: Reserve = Reserve { part: 32, least: 48 << 20, most: 256 << 20 };
+const MEMORY_RESERVE: Reserve = Reserve { part: 32, least: 48 << 20, most: 256 << 20 };
 
 #[cfg(test)]
 mod tests {
@@ -56,10 +56,10 @@ mod tests {
 
     #[test]
     fn a_part_of_each_limit_stays() {
-        assert_eq!(left_of(1 << 30, 0, OF_MEMORY), (1 << 30) - (48 << 20));
-        assert_eq!(left_of(4 << 30, 1 << 30, OF_MEMORY), (3 << 30) - (128 << 20));
-        assert_eq!(left_of(64 << 30, 0, OF_MEMORY), (64 << 30) - (256 << 20));
-        assert_eq!(left_of(1 << 30, 1 << 30, OF_MEMORY), 0);
-        assert_eq!(left_of(0, 1 << 30, OF_MEMORY), 0);
+        assert_eq!(left_of(1 << 30, 0, MEMORY_RESERVE), (1 << 30) - (48 << 20));
+        assert_eq!(left_of(4 << 30, 1 << 30, MEMORY_RESERVE), (3 << 30) - (128 << 20));
+        assert_eq!(left_of(64 << 30, 0, MEMORY_RESERVE), (64 << 30) - (256 << 20));
+        assert_eq!(left_of(1 << 30, 1 << 30, MEMORY_RESERVE), 0);
+        assert_eq!(left_of(0, 1 << 30, MEMORY_RESERVE), 0);
     }
 }

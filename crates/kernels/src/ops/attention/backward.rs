@@ -2,11 +2,11 @@
 
 use super::inputs::{AttentionArgs, Gradients};
 use super::operands::{
-    heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Sizes, TilePosition,
+    from_heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Sizes, TilePosition,
 };
 use super::tiles::{
-    block_size, check_room, from, product_of_rows, scores_gradient, stride, together, weigh_again,
-    Row, Transposed, Workspace,
+    block_size, check_memory, contiguous_rows, product_of_rows, recompute_weights, scores_gradient,
+    skip_rows, stride, Row, Transposed, Workspace,
 };
 use crate::host;
 use crate::host::gemm::blas::Blas;
@@ -32,8 +32,12 @@ pub(super) fn gradients<T: Blas>(
     let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let states = host::slice::<T>(states)?;
-    let with = With { grad: Operand::new(grad, heads)?, y: Operand::new(y, heads)?, rows: &states };
-    check_room::<T>(batch * heads, j, (d, dv))?;
+    let args = BackwardArgs {
+        grad: Operand::new(grad, heads)?,
+        y: Operand::new(y, heads)?,
+        rows: &states,
+    };
+    check_memory::<T>(batch * heads, j, (d, dv))?;
     let dims = [[batch, heads, i, d], [batch, heads, j, d], [batch, heads, j, dv]];
     let counts = dims.map(|dims| dims.iter().product::<usize>());
     // Each size is tested on its own, since their product may overflow to 0 in 32 bits.
@@ -58,7 +62,7 @@ pub(super) fn gradients<T: Blas>(
             bias: bias.next().unwrap_or_default(),
         });
         for_each(rows.collect(), |unit, rows| {
-            Workspace::with(|workspace| attention.head_gradients(workspace, unit, &with, rows));
+            Workspace::with(|workspace| attention.head_gradients(workspace, unit, &args, rows));
         });
         // SAFETY: all numbers belong to the rows of some head, and `head_gradients` has written the
         // rows of every head.
@@ -76,15 +80,15 @@ pub(super) fn gradients<T: Blas>(
         None => None,
     };
     Ok(Gradients {
-        q: heads_last(all_q, dims[0])?,
-        k: sum_heads(&heads_last(all_k, dims[1])?, &of.k)?,
-        v: sum_heads(&heads_last(all_v, dims[2])?, &of.v)?,
+        q: from_heads_last(all_q, dims[0])?,
+        k: sum_heads(&from_heads_last(all_k, dims[1])?, &of.k)?,
+        v: sum_heads(&from_heads_last(all_v, dims[2])?, &of.v)?,
         bias,
     })
 }
 
 /// What the gradients are computed from, in addition to the inputs.
-struct With<'a, T> {
+struct BackwardArgs<'a, T> {
     /// Gradient of the output, (batch, heads, i, dv).
     grad: Operand<'a, T>,
     /// The output, (batch, heads, i, dv).
@@ -114,32 +118,33 @@ impl<T: Blas> Attention<'_, T> {
         &self,
         workspace: &mut Workspace<T>,
         unit: usize,
-        with: &With<T>,
+        args: &BackwardArgs<T>,
         mut rows: HeadRows<T>,
     ) {
         let Sizes { heads, i, j, d, dv } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
-        let (block_size, stride, along) = (block_size(i), stride(j), padded_stride(j));
+        let (block_size, stride, grad_stride) = (block_size(i), stride(j), padded_stride(j));
         let (most, blocks) = (block_size.min(i), i.div_ceil(block_size));
         let Workspace {
             keys,
-            turned_keys,
+            transposed_keys,
             values,
             weights,
             grad,
             dropped,
-            gathered,
+            accumulator,
             dk,
             dv: dvalues,
         } = workspace;
         // Transposed keys (d, j), keys (j, d), transposed values (dv, j).
-        let turned_keys = Transposed::new(self.k.head(batch, head, 0), (j, d), blocks, turned_keys);
-        let keys = together(self.k.head(batch, head, 0), (j, d), blocks, keys);
+        let transposed_keys =
+            Transposed::new(self.k.head(batch, head, 0), (j, d), blocks, transposed_keys);
+        let keys = contiguous_rows(self.k.head(batch, head, 0), (j, d), blocks, keys);
         let values = Transposed::new(self.v.head(batch, head, 0), (j, dv), blocks, values);
         // (d, j) and (dv, j)
-        let (dk, dvalues) = (dk.zeroed(d * along), dvalues.zeroed(dv * along));
+        let (dk, dvalues) = (dk.zeroed(d * grad_stride), dvalues.zeroed(dv * grad_stride));
         let dropped = dropped.get(if self.dropout.is_some() { most * stride } else { 0 });
-        let mut tile = Tile {
+        let mut tile = GradientTile {
             weights: weights.get(most * stride),
             grad: grad.get(most * stride),
             dropped,
@@ -149,10 +154,10 @@ impl<T: Blas> Attention<'_, T> {
             let count = (i - first).min(block_size);
             // (count, dv) and (count, d)
             let (dy, queries) =
-                (with.grad.head(batch, head, first), self.q.head(batch, head, first));
-            let states = self.states(unit, first, count, with, dvalues);
+                (args.grad.head(batch, head, first), self.q.head(batch, head, first));
+            let states = self.states(unit, first, count, args, dvalues);
             // (count, d)
-            let dq = gathered.zeroed(count * d);
+            let dq = accumulator.zeroed(count * d);
             for Range { start: key, end } in self.tiles(unit, first, count) {
                 let width = end - key;
                 let scores = (&mut *tile.weights, stride);
@@ -161,7 +166,7 @@ impl<T: Blas> Attention<'_, T> {
                     scores,
                     (count, width, d),
                     queries,
-                    turned_keys.tile(key),
+                    transposed_keys.tile(key),
                     self.scale,
                     Init::Zero,
                 );
@@ -170,23 +175,23 @@ impl<T: Blas> Attention<'_, T> {
                 multiply(grad, (count, width, dv), dy, values.tile(key), T::ONE, Init::Zero);
                 let place = TilePosition { unit, query: first, key };
                 self.tile_gradients(&mut tile, place, width, &states, rows.bias);
-                let given = View::row_major(
+                let dropped_weights = View::row_major(
                     if self.dropout.is_some() { tile.dropped } else { tile.weights },
                     stride,
                 );
                 // (dv, width) += (dv, count) · (count, width)
                 multiply(
-                    (&mut dvalues[key..], along),
+                    (&mut dvalues[key..], grad_stride),
                     (dv, width, count),
                     dy.t(),
-                    given,
+                    dropped_weights,
                     T::ONE,
                     Init::Output,
                 );
                 let ds = View::row_major(tile.grad, stride);
                 // (d, width) += (d, count) · (count, width)
                 multiply(
-                    (&mut dk[key..], along),
+                    (&mut dk[key..], grad_stride),
                     (d, width, count),
                     queries.t(),
                     ds,
@@ -198,15 +203,15 @@ impl<T: Blas> Attention<'_, T> {
                     (&mut *dq, d),
                     (count, d, width),
                     ds,
-                    from(keys, key),
+                    skip_rows(keys, key),
                     self.scale,
                     Init::Output,
                 );
             }
             place_rows(&mut rows.q[first..first + count], dq);
         }
-        place_columns(&mut rows.k, dk, along, gathered);
-        place_columns(&mut rows.v, dvalues, along, gathered);
+        place_columns(&mut rows.k, dk, grad_stride, accumulator);
+        place_columns(&mut rows.v, dvalues, grad_stride, accumulator);
     }
 
     /// The softmax statistics of each row of a block, and the sum over all keys of weight times
@@ -218,19 +223,19 @@ impl<T: Blas> Attention<'_, T> {
         unit: usize,
         first: usize,
         count: usize,
-        with: &With<T>,
+        args: &BackwardArgs<T>,
         dvalues: &mut [T],
     ) -> Vec<(Row<T>, T)> {
         let Sizes { heads, i, j, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
-        let (y, dy) = (with.y.head(batch, head, first), with.grad.head(batch, head, first));
+        let (y, dy) = (args.y.head(batch, head, first), args.grad.head(batch, head, first));
         let state = |r: usize| {
             let row = unit * i + first + r;
-            let state = Row { top: with.rows[2 * row], sum: with.rows[2 * row + 1] };
+            let state = Row { top: args.rows[2 * row], sum: args.rows[2 * row + 1] };
             if state.is_uniform() {
-                add_shares(dvalues, padded_stride(j), dy, r, &self.shares(row));
+                add_uniform_row(dvalues, padded_stride(j), dy, r, &self.uniform_weights(row));
             }
-            (state, product_of_rows(from(y, r), from(dy, r), dv))
+            (state, product_of_rows(skip_rows(y, r), skip_rows(dy, r), dv))
         };
         (0..count).map(state).collect()
     }
@@ -239,7 +244,7 @@ impl<T: Blas> Attention<'_, T> {
     /// of the scores. Adds the latter to the gradient of the bias.
     fn tile_gradients(
         &self,
-        tile: &mut Tile<T>,
+        tile: &mut GradientTile<T>,
         place: TilePosition,
         width: usize,
         states: &[(Row<T>, T)],
@@ -247,28 +252,31 @@ impl<T: Blas> Attention<'_, T> {
     ) {
         let Sizes { i, .. } = self.sizes;
         let mut line = Vec::new();
-        for (r, (row, along)) in states.iter().enumerate() {
+        for (r, (row, dot)) in states.iter().enumerate() {
             let place = TilePosition { query: place.query + r, ..place };
             let part = r * tile.stride..r * tile.stride + width;
             let (weights, grad) = (&mut tile.weights[part.clone()], &mut tile.grad[part.clone()]);
             let limits = self.limits(place, width, &mut line);
-            weigh_again(weights, &limits, *row);
+            recompute_weights(weights, &limits, *row);
             if let Some(dropout) = self.dropout {
                 let factors = &mut tile.dropped[part];
                 self.factors(dropout, place.unit * i + place.query, place.key, factors);
                 grad.iter_mut().zip(&*factors).for_each(|(grad, factor)| *grad *= *factor);
                 factors.iter_mut().zip(&*weights).for_each(|(factor, weight)| *factor *= *weight);
             }
-            scores_gradient(weights, grad, limits.seen.clone(), *along);
+            scores_gradient(weights, grad, limits.visible.clone(), *dot);
             if !dbias.is_empty() {
-                add_assign(&mut dbias[i - 1 - place.query + place.key..], &grad[..limits.seen.end]);
+                add_assign(
+                    &mut dbias[i - 1 - place.query + place.key..],
+                    &grad[..limits.visible.end],
+                );
             }
         }
     }
 }
 
 /// The weights and gradients of a block of queries, (queries, keys) with rows of `stride` numbers.
-struct Tile<'a, T> {
+struct GradientTile<'a, T> {
     /// The scores, then the weights.
     weights: &'a mut [T],
     /// The gradients of the weights, then of the scores.
@@ -288,28 +296,34 @@ fn place_rows<T: Copy>(rows: &mut [&mut [MaybeUninit<T>]], values: &[T]) {
 }
 
 /// Like [`place_rows`], for transposed values: `columns` contains one row per column of the result,
-/// and has the leading dimension `along`.
+/// and has the leading dimension `stride`.
 fn place_columns<T: Blas>(
     rows: &mut [&mut [MaybeUninit<T>]],
     columns: &[T],
-    along: usize,
+    stride: usize,
     buffer: &mut Scratch<T>,
 ) {
     const TOGETHER: usize = 64;
     let width = rows.first().map_or(1, |row| row.len());
     for (piece, rows) in rows.chunks_mut(TOGETHER).enumerate() {
         let into = buffer.get(rows.len() * width);
-        T::transpose(into, width, &columns[piece * TOGETHER..], along, (width, rows.len()));
+        T::transpose(into, width, &columns[piece * TOGETHER..], stride, (width, rows.len()));
         place_rows(rows, into);
     }
 }
 
 /// Adds the contribution of query row `r`, for which no key is allowed, to the gradient of the
-/// values. All keys have the same weight except for dropout: `shares`. `dvalues` is transposed,
-/// (dv, j), with the leading dimension `along`.
-fn add_shares<T: Blas>(dvalues: &mut [T], along: usize, dy: View<T>, r: usize, shares: &[T]) {
-    for (c, values) in dvalues.chunks_exact_mut(along).enumerate() {
+/// values. All keys have the same weight except for dropout: `uniform_weights`. `dvalues` is
+/// transposed, (dv, j), with the leading dimension `stride`.
+fn add_uniform_row<T: Blas>(
+    dvalues: &mut [T],
+    stride: usize,
+    dy: View<T>,
+    r: usize,
+    uniform_weights: &[T],
+) {
+    for (c, values) in dvalues.chunks_exact_mut(stride).enumerate() {
         let grad = dy.data[r * dy.row as usize + c * dy.column as usize];
-        values.iter_mut().zip(shares).for_each(|(value, share)| *value += *share * grad);
+        values.iter_mut().zip(uniform_weights).for_each(|(value, share)| *value += *share * grad);
     }
 }

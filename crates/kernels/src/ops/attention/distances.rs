@@ -31,29 +31,29 @@ fn count(i: usize, j: usize) -> usize {
     (i + j).saturating_sub(1)
 }
 
-/// Kernel of [`spread`].
+/// Kernel of [`expand`].
 #[derive(Clone)]
-struct Spread {
+struct Expand {
     /// (heads, i + j - 1)
     bias: Array,
     i: usize,
     j: usize,
 }
 
-/// Kernel of [`gather`].
+/// Kernel of [`expand_backward`].
 #[derive(Clone)]
-struct Gather {
+struct ExpandBackward {
     /// (heads, i, j)
     grad: Array,
 }
 
 arrays! {
-    Spread { bias }
-    Gather { grad }
+    Expand { bias }
+    ExpandBackward { grad }
 }
 
-/// [`spread`] for host arrays.
-pub(super) fn spread_on_host(bias: &HostArray, i: usize, j: usize) -> HostResult<HostArray> {
+/// [`expand`] for host arrays.
+pub(super) fn expand_on_host(bias: &HostArray, i: usize, j: usize) -> HostResult<HostArray> {
     let rows =
         (0..i).map(|r| narrow_on_host(bias, 1, i - 1 - r, j)).collect::<HostResult<Vec<_>>>()?;
     match rows.is_empty() {
@@ -62,8 +62,8 @@ pub(super) fn spread_on_host(bias: &HostArray, i: usize, j: usize) -> HostResult
     }
 }
 
-/// [`gather`] for host arrays.
-pub(super) fn gather_on_host(grad: &HostArray) -> HostResult<HostArray> {
+/// [`expand_backward`] for host arrays.
+pub(super) fn expand_backward_on_host(grad: &HostArray) -> HostResult<HostArray> {
     let (heads, i, j) = grad.dims3()?;
     let zero = HostArray::zeros((heads, count(i, j)), grad.dtype(), grad.device())?;
     (0..i).try_fold(zero, |sum, r| {
@@ -74,7 +74,7 @@ pub(super) fn gather_on_host(grad: &HostArray) -> HostResult<HostArray> {
 #[cfg(test)]
 const SIZES: [[usize; 3]; 5] = [[2, 3, 5], [1, 1, 7], [3, 6, 6], [2, 5, 2], [1, 4, 1]];
 
-impl Kernel for Spread {
+impl Kernel for Expand {
     const NAME: &'static str = "bias by distance";
     type Out = Array;
 
@@ -84,11 +84,11 @@ impl Kernel for Spread {
 
     fn reference(&self) -> Result<Array> {
         alloc::check(&[self.bias.dim(0)?, self.i, self.j], self.bias.dtype())?;
-        Ok(spread_on_host(self.bias.host()?, self.i, self.j)?.into())
+        Ok(expand_on_host(self.bias.host()?, self.i, self.j)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        spread_cpu::<T>(&self.bias, self.i, self.j)
+        expand_cpu::<T>(&self.bias, self.i, self.j)
     }
 
     no_cuda!();
@@ -99,7 +99,7 @@ impl Kernel for Spread {
     }
 }
 
-impl Kernel for Gather {
+impl Kernel for ExpandBackward {
     const NAME: &'static str = "bias by distance, backward";
     type Out = Array;
 
@@ -108,11 +108,11 @@ impl Kernel for Gather {
     }
 
     fn reference(&self) -> Result<Array> {
-        Ok(gather_on_host(self.grad.host()?)?.into())
+        Ok(expand_backward_on_host(self.grad.host()?)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        gather_cpu::<T>(&self.grad)
+        expand_backward_cpu::<T>(&self.grad)
     }
 
     no_cuda!();
@@ -127,17 +127,17 @@ impl Kernel for Gather {
 ///
 /// # Errors
 /// If the shape of `bias` does not fit `i` queries and `j` keys.
-pub fn spread(bias: &Array, i: usize, j: usize) -> Result<Array> {
-    run(&Spread { bias: bias.clone(), i, j })
+pub fn expand(bias: &Array, i: usize, j: usize) -> Result<Array> {
+    run(&Expand { bias: bias.clone(), i, j })
 }
 
-/// Backward pass of [`spread`]: sums the gradient of the matrix, (heads, i, j), over the entries of
+/// Backward pass of [`expand`]: sums the gradient of the matrix, (heads, i, j), over the entries of
 /// each distance. Returns (heads, i + j - 1).
-pub fn gather(grad: &Array) -> Result<Array> {
-    run(&Gather { grad: grad.clone() })
+pub fn expand_backward(grad: &Array) -> Result<Array> {
+    run(&ExpandBackward { grad: grad.clone() })
 }
 
-fn spread_cpu<T: Real>(bias: &Array, i: usize, j: usize) -> Result<Array> {
+fn expand_cpu<T: Real>(bias: &Array, i: usize, j: usize) -> Result<Array> {
     let bias = contiguous(bias)?;
     let heads = bias.dim(0)?;
     let (width, values) = (count(i, j), host::slice::<T>(&bias)?);
@@ -150,7 +150,7 @@ fn spread_cpu<T: Real>(bias: &Array, i: usize, j: usize) -> Result<Array> {
     host::array(y, (heads, i, j))
 }
 
-fn gather_cpu<T: Real>(grad: &Array) -> Result<Array> {
+fn expand_backward_cpu<T: Real>(grad: &Array) -> Result<Array> {
     let grad = contiguous(grad)?;
     let (heads, i, j) = grad.dims3()?;
     let (width, values) = (count(i, j), host::slice::<T>(&grad)?);
@@ -170,15 +170,15 @@ mod tests {
 
     #[test]
     fn equals_the_reference() {
-        assert_matches_reference::<Spread>(0.0);
-        assert_matches_reference::<Gather>(1e-6);
-        let matrix = spread(
+        assert_matches_reference::<Expand>(0.0);
+        assert_matches_reference::<ExpandBackward>(1e-6);
+        let matrix = expand(
             &Array::arange(0f32, 4.0, &crate::Device::Cpu).unwrap().reshape((1, 4)).unwrap(),
             2,
             3,
         )
         .unwrap();
         assert_eq!(matrix.to_vec3::<f32>().unwrap(), [[[1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]]);
-        assert!(spread(&normal(&[2, 5], 1), 3, 4).is_err());
+        assert!(expand(&normal(&[2, 5], 1), 3, 4).is_err());
     }
 }

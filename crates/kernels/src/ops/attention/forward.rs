@@ -1,9 +1,10 @@
 //! The forward pass of attention, tile by tile.
 
 use super::inputs::AttentionArgs;
-use super::operands::{heads_last, multiply, rows_by_head, Attention, Sizes, TilePosition};
+use super::operands::{from_heads_last, multiply, rows_by_head, Attention, Sizes, TilePosition};
 use super::tiles::{
-    block_size, check_room, from, stride, together, weigh, Row, Transposed, Workspace,
+    block_size, check_memory, contiguous_rows, online_softmax, skip_rows, stride, Row, Transposed,
+    Workspace,
 };
 use crate::host;
 use crate::host::gemm::blas::Blas;
@@ -31,7 +32,7 @@ pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
     let rows = batch * heads * i;
     // Two numbers per row in `states`, and two in the copy that is returned.
     alloc::check(&[rows, 4], T::DTYPE)?;
-    check_room::<T>(batch * heads, j, (d, dv))?;
+    check_memory::<T>(batch * heads, j, (d, dv))?;
     let mut states = vec![Row::START; rows];
     let mut y = if j > 0 { alloc::with_capacity::<T>(count)? } else { zeros(count)? };
     if j > 0 {
@@ -42,17 +43,17 @@ pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
             units
                 .into_iter()
                 .enumerate()
-                .for_each(|(unit, (rows, states))| attention.gather(unit, rows, states));
+                .for_each(|(unit, (rows, states))| attention.head_output(unit, rows, states));
         } else {
-            for_each(units, |unit, (rows, states)| attention.gather(unit, rows, states));
+            for_each(units, |unit, (rows, states)| attention.head_output(unit, rows, states));
         }
-        // SAFETY: all `count` numbers belong to the rows of some head, and `gather` has written the
-        // rows of every head.
+        // SAFETY: all `count` numbers belong to the rows of some head, and `head_output` has
+        // written the rows of every head.
         unsafe { y.set_len(count) };
     }
     let rows = states.len();
     let states = states.into_iter().flat_map(|row| [row.top, row.sum]).collect();
-    Ok((heads_last(y, dims)?, host::array::<T>(states, (rows, 2))?))
+    Ok((from_heads_last(y, dims)?, host::array::<T>(states, (rows, 2))?))
 }
 
 /// The first `count` rows of a matrix, or `None` if a row is not contiguous in memory.
@@ -65,17 +66,23 @@ fn rows_of<T>(view: View<'_, T>, count: usize, width: usize) -> Option<StridedRo
 impl<T: Blas> Attention<'_, T> {
     /// Writes the output rows of the queries of one head, and the softmax statistics of each.
     /// `unit` is the index of the head among all heads of the batch.
-    fn gather(&self, unit: usize, mut rows: Vec<&mut [MaybeUninit<T>]>, states: &mut [Row<T>]) {
+    fn head_output(
+        &self,
+        unit: usize,
+        mut rows: Vec<&mut [MaybeUninit<T>]>,
+        states: &mut [Row<T>],
+    ) {
         if let ([row], [state]) = (&mut rows[..], &mut *states) {
-            if self.gather_one(unit, row, state).is_some() {
+            if self.single_query_output(unit, row, state).is_some() {
                 return;
             }
         }
-        Workspace::with(|workspace| self.gather_in(workspace, unit, rows, states));
+        Workspace::with(|workspace| self.tiled_output(workspace, unit, rows, states));
     }
 
-    /// Like [`gather`](Self::gather), for any number of queries, with the buffers of `workspace`.
-    fn gather_in(
+    /// Like [`head_output`](Self::head_output), for any number of queries, with the buffers of
+    /// `workspace`.
+    fn tiled_output(
         &self,
         workspace: &mut Workspace<T>,
         unit: usize,
@@ -91,12 +98,13 @@ impl<T: Blas> Attention<'_, T> {
             self.k.head(batch, head, 0),
             (j, d),
             blocks,
-            &mut workspace.turned_keys,
+            &mut workspace.transposed_keys,
         );
-        let values = together(self.v.head(batch, head, 0), (j, dv), blocks, &mut workspace.values);
+        let values =
+            contiguous_rows(self.v.head(batch, head, 0), (j, dv), blocks, &mut workspace.values);
         let scores = workspace.weights.get(block_size.min(i) * stride);
-        let mut tile = Tile { scores, stride, factors: Vec::new() };
-        let y = workspace.gathered.get(block_size.min(i) * dv);
+        let mut tile = ScoreTile { scores, stride, factors: Vec::new() };
+        let y = workspace.accumulator.get(block_size.min(i) * dv);
         for (block, (rows, states)) in
             rows.chunks_mut(block_size).zip(states.chunks_mut(block_size)).enumerate()
         {
@@ -116,14 +124,14 @@ impl<T: Blas> Attention<'_, T> {
                     self.scale,
                     Init::Zero,
                 );
-                self.weigh_tile(&mut tile, place, width, states, y);
+                self.softmax_tile(&mut tile, place, width, states, y);
                 let weights = View::row_major(tile.scores, stride);
                 // (count, dv) += (count, width) · (width, dv)
                 multiply(
                     (&mut *y, dv),
                     (count, dv, width),
                     weights,
-                    from(values, key),
+                    skip_rows(values, key),
                     T::ONE,
                     init,
                 );
@@ -133,9 +141,11 @@ impl<T: Blas> Attention<'_, T> {
                 rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate()
             {
                 match state.is_uniform() {
-                    true => {
-                        weighted_sum(zero_init(row), values, &self.shares(unit * i + first + r))
-                    }
+                    true => weighted_sum(
+                        zero_init(row),
+                        values,
+                        &self.uniform_weights(unit * i + first + r),
+                    ),
                     false => scaled(row, y, T::ONE / state.sum),
                 }
             }
@@ -144,9 +154,9 @@ impl<T: Blas> Attention<'_, T> {
 
     /// Turns a tile of scores into unnormalised weights in place, and rescales the output
     /// accumulated in `y` if the maximum of a row changes.
-    fn weigh_tile(
+    fn softmax_tile(
         &self,
-        tile: &mut Tile<T>,
+        tile: &mut ScoreTile<T>,
         place: TilePosition,
         width: usize,
         states: &mut [Row<T>],
@@ -157,7 +167,8 @@ impl<T: Blas> Attention<'_, T> {
         for (r, (scores, state)) in tile.scores.chunks_mut(tile.stride).zip(states).enumerate() {
             let place = TilePosition { query: place.query + r, ..place };
             let scores = &mut scores[..width];
-            let (now, scale) = weigh(scores, &self.limits(place, width, &mut line), *state);
+            let (now, scale) =
+                online_softmax(scores, &self.limits(place, width, &mut line), *state);
             *state = now;
             if scale != T::ONE {
                 y[r * dv..(r + 1) * dv].iter_mut().for_each(|y| *y *= scale);
@@ -173,10 +184,15 @@ impl<T: Blas> Attention<'_, T> {
     /// Computes the output of a head with a single query without packing. Returns `None`, and
     /// writes nothing, if the rows of queries, keys or values are not contiguous, or no key is
     /// visible.
-    fn gather_one(&self, unit: usize, y: &mut [MaybeUninit<T>], state: &mut Row<T>) -> Option<()> {
+    fn single_query_output(
+        &self,
+        unit: usize,
+        y: &mut [MaybeUninit<T>],
+        state: &mut Row<T>,
+    ) -> Option<()> {
         let Sizes { heads, j, d, dv, .. } = self.sizes;
         let (batch, head) = (unit / heads, unit % heads);
-        let Range { start: key, end } = self.rows.seen(unit);
+        let Range { start: key, end } = self.rows.visible(unit);
         let (queries, values) = (self.q.head(batch, head, 0), self.v.head(batch, head, 0));
         let keys = rows_of(self.k.head(batch, head, key), end - key, d)?;
         let of_values = rows_of(self.v.head(batch, head, key), end - key, dv)?;
@@ -190,7 +206,8 @@ impl<T: Blas> Attention<'_, T> {
         weights.iter_mut().for_each(|w| *w *= self.scale);
         let mut line = Vec::new();
         let place = TilePosition { unit, query: 0, key };
-        (*state, _) = weigh(&mut weights, &self.limits(place, end - key, &mut line), Row::START);
+        (*state, _) =
+            online_softmax(&mut weights, &self.limits(place, end - key, &mut line), Row::START);
         if let Some(dropout) = self.dropout {
             let mut factors = vec![T::ZERO; end - key];
             self.factors(dropout, unit, key, &mut factors);
@@ -201,7 +218,7 @@ impl<T: Blas> Attention<'_, T> {
         let y = zero_init(y);
         if state.is_uniform() {
             debug_assert!(j > 0);
-            weighted_sum(y, values, &self.shares(unit));
+            weighted_sum(y, values, &self.uniform_weights(unit));
         } else {
             T::weighted_sum(&weights, of_values, y);
             let scale = T::ONE / state.sum;
@@ -212,7 +229,7 @@ impl<T: Blas> Attention<'_, T> {
 }
 
 /// The scores of a block of queries, which are then replaced by the weights.
-struct Tile<'a, T> {
+struct ScoreTile<'a, T> {
     /// (queries, keys), with rows of `stride` numbers.
     scores: &'a mut [T],
     /// Leading dimension of `scores`.

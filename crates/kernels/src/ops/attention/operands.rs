@@ -8,7 +8,7 @@ use crate::host::gemm::view::{Init, View};
 use crate::host::{self, Slice};
 use crate::ops::dropout::Dropout;
 use crate::ops::reduce;
-use crate::ops::softmax::Rows;
+use crate::ops::softmax::MaskRows;
 use crate::{Array, Result};
 use gemm::Parallelism;
 use std::ops::Range;
@@ -95,7 +95,7 @@ pub(super) struct Attention<'a, T> {
     /// Bias by distance, (heads, i + j - 1).
     pub bias: Option<Slice<'a, T>>,
     /// The mask of each row of scores.
-    pub rows: Rows<'a>,
+    pub rows: MaskRows<'a>,
     /// The sizes.
     pub sizes: Sizes,
     /// Factor of the products of queries and keys.
@@ -109,7 +109,7 @@ impl<'a, T: Blas> Attention<'a, T> {
     pub fn new(of: &'a AttentionArgs, bias: Option<&'a Array>) -> Result<(usize, Self)> {
         let (batch, sizes) = sizes(of)?;
         let Sizes { heads, i, j, .. } = sizes;
-        let rows = Rows::with_dims([batch, heads, i, j], &of.mask)?;
+        let rows = MaskRows::with_dims([batch, heads, i, j], &of.mask)?;
         let bias = bias.map(host::slice::<T>).transpose()?;
         let (q, k, v) =
             (Operand::new(&of.q, heads)?, Operand::new(&of.k, heads)?, Operand::new(&of.v, heads)?);
@@ -135,14 +135,14 @@ impl<'a, T: Blas> Attention<'a, T> {
 
     /// The weights of query `row`, an index among all queries, if no key is allowed: all keys have
     /// the same weight, times its dropout factor.
-    pub fn shares(&self, row: usize) -> Vec<T> {
-        let mut shares = vec![T::ONE; self.sizes.j];
+    pub fn uniform_weights(&self, row: usize) -> Vec<T> {
+        let mut uniform_weights = vec![T::ONE; self.sizes.j];
         if let Some(dropout) = self.dropout {
-            self.factors(dropout, row, 0, &mut shares);
+            self.factors(dropout, row, 0, &mut uniform_weights);
         }
-        let count = T::of(shares.len() as f64);
-        shares.iter_mut().for_each(|share| *share /= count);
-        shares
+        let count = T::of(uniform_weights.len() as f64);
+        uniform_weights.iter_mut().for_each(|weight| *weight /= count);
+        uniform_weights
     }
 
     /// The bias, the mask and the range of visible keys for one row of a tile of `width` keys.
@@ -158,9 +158,9 @@ impl<'a, T: Blas> Attention<'a, T> {
         let row = unit * i + query;
         let bias = self.bias_of(unit % heads, query).and_then(|bias| bias.get(key..));
         let allowed = self.rows.allowed(row, line).and_then(|allowed| allowed.get(key..));
-        let seen = self.rows.seen(row);
+        let visible = self.rows.visible(row);
         let within = |at: usize| at.saturating_sub(key).min(width);
-        Limits { bias, allowed, seen: within(seen.start)..within(seen.end) }
+        Limits { bias, allowed, visible: within(visible.start)..within(visible.end) }
     }
 
     /// Key ranges of the tiles that at least one of `count` queries of a head sees, starting at
@@ -173,7 +173,7 @@ impl<'a, T: Blas> Attention<'a, T> {
     ) -> impl Iterator<Item = Range<usize>> {
         let row = unit * self.sizes.i + first;
         let (start, end) =
-            (self.rows.seen(row).start / WIDTH * WIDTH, self.rows.seen(row + count - 1).end);
+            (self.rows.visible(row).start / WIDTH * WIDTH, self.rows.visible(row + count - 1).end);
         (start..end).step_by(WIDTH).map(move |key| key..end.min(key + WIDTH))
     }
 }
@@ -207,7 +207,7 @@ pub(super) fn rows_by_head<T>(
 
 /// Makes an array (batch, heads, n, width) from values stored as (batch, n, heads, width). With
 /// this storage order, merging the heads afterwards needs no copy.
-pub(super) fn heads_last<T: Blas>(
+pub(super) fn from_heads_last<T: Blas>(
     values: Vec<T>,
     [batch, heads, n, width]: [usize; 4],
 ) -> Result<Array> {

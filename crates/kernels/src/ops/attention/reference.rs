@@ -27,7 +27,7 @@ fn weights(of: &AttentionArgs) -> Result<HostArray> {
     let scores = match &of.bias {
         Some(bias) => {
             let (_, _, i, j) = scores.dims4()?;
-            scores.broadcast_add(&distances::spread_on_host(bias.host()?, i, j)?)?
+            scores.broadcast_add(&distances::expand_on_host(bias.host()?, i, j)?)?
         }
         None => scores,
     };
@@ -45,7 +45,7 @@ pub(super) fn backward(of: &AttentionArgs, grad: &Array) -> Result<Gradients> {
     let dweights = dropped(of, product(grad, &v.transpose(2, 3)?, 1.0)?)?;
     let dscores = softmax::backward_on_host(&weights, &dweights, mask)?;
     let dbias = match bias {
-        Some(_) => Some(distances::gather_on_host(&dscores.sum(0)?)?.into()),
+        Some(_) => Some(distances::expand_backward_on_host(&dscores.sum(0)?)?.into()),
         None => None,
     };
     Ok(Gradients {

@@ -33,9 +33,9 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
     let by_key: Vec<u8> = (0..batch * j).map(|x| u8::from(x % 4 != 0)).collect();
     let by_key = Array::from_vec(by_key, (batch, 1, 1, j), &Device::Cpu).unwrap();
     let pairs = Array::from_vec(keys(i * j), (1, 1, i, j), &Device::Cpu).unwrap();
-    let by_position = [(false, None), (true, None), (true, Some(2)), (false, Some(40))];
+    let position_mask = [(false, None), (true, None), (true, Some(2)), (false, Some(40))];
     let both = |allowed: Option<Array>| {
-        by_position.map(|(causal, past)| Mask { allowed: allowed.clone(), causal, past })
+        position_mask.map(|(causal, window)| Mask { allowed: allowed.clone(), causal, window })
     };
     [both(None), both(Some(by_key)), both(Some(pairs))].concat()
 }
@@ -44,13 +44,14 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
 fn inputs((q, [kh, j], dv, _): &Case) -> (AttentionArgs, Array) {
     let [b, h, i, d] = *q;
     // Transposed views, as heads usually are.
-    let turned = |dims: [usize; 4], seed| {
+    let transposed = |dims: [usize; 4], seed| {
         normal64(&[dims[0], dims[2], dims[1], dims[3]], seed).transpose(1, 2).unwrap()
     };
-    let (q, k, v) = (turned(*q, 1), turned([b, *kh, *j, d], 2), turned([b, *kh, *j, *dv], 3));
+    let (q, k, v) =
+        (transposed(*q, 1), transposed([b, *kh, *j, d], 2), transposed([b, *kh, *j, *dv], 3));
     (
         AttentionArgs { q, k, v, bias: None, scale: 0.5, mask: Mask::default(), dropout: None },
-        turned([b, h, i, *dv], 4),
+        transposed([b, h, i, *dv], 4),
     )
 }
 

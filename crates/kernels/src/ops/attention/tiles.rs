@@ -41,7 +41,7 @@ pub(super) struct Workspace<T> {
     /// Copy of the keys of a head, shared by all blocks of queries.
     pub keys: Scratch<T>,
     /// Transposed copy of the keys.
-    pub turned_keys: Scratch<T>,
+    pub transposed_keys: Scratch<T>,
     /// Copy of the values; in the backward pass it is transposed.
     pub values: Scratch<T>,
     /// A tile of scores, then of weights.
@@ -51,7 +51,7 @@ pub(super) struct Workspace<T> {
     /// A tile of weights after dropout.
     pub dropped: Scratch<T>,
     /// The accumulated output, or the gradient, of a block of queries.
-    pub gathered: Scratch<T>,
+    pub accumulator: Scratch<T>,
     /// Gradient of the keys of a head.
     pub dk: Scratch<T>,
     /// Gradient of the values of a head.
@@ -61,20 +61,21 @@ pub(super) struct Workspace<T> {
 impl<T: Blas> Workspace<T> {
     /// Runs `f` with the workspace of this thread.
     pub fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R {
-        thread_local!(static KEPT: Cell<Option<Box<dyn Any>>> = const { Cell::new(None) });
+        thread_local!(static WORKSPACE: Cell<Option<Box<dyn Any>>> = const { Cell::new(None) });
         let mut workspace =
-            KEPT.take().and_then(|kept| kept.downcast::<Self>().ok()).unwrap_or_default();
+            WORKSPACE.take().and_then(|kept| kept.downcast::<Self>().ok()).unwrap_or_default();
         let result = f(&mut workspace);
-        if workspace.size() <= MOST_KEPT {
-            KEPT.set(Some(workspace));
+        if workspace.size() <= MAX_KEPT {
+            WORKSPACE.set(Some(workspace));
         }
         result
     }
 
     /// The total number of elements of all buffers.
     fn size(&self) -> usize {
-        let Self { keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv } = self;
-        [keys, turned_keys, values, weights, grad, dropped, gathered, dk, dv]
+        let Self { keys, transposed_keys, values, weights, grad, dropped, accumulator, dk, dv } =
+            self;
+        [keys, transposed_keys, values, weights, grad, dropped, accumulator, dk, dv]
             .iter()
             .map(|buffer| buffer.len())
             .sum()
@@ -85,7 +86,7 @@ impl<T: Blas> Workspace<T> {
 ///
 /// # Errors
 /// If they cannot.
-pub(super) fn check_room<T: Blas>(units: usize, j: usize, (d, dv): (usize, usize)) -> Result<()> {
+pub(super) fn check_memory<T: Blas>(units: usize, j: usize, (d, dv): (usize, usize)) -> Result<()> {
     let threads = crate::host::parallel::threads().min(units);
     // Copies of the keys, transposed keys and values, and the gradients of keys and values.
     crate::memory::alloc::check(
@@ -96,7 +97,7 @@ pub(super) fn check_room<T: Blas>(units: usize, j: usize, (d, dv): (usize, usize
 
 /// A workspace with more elements than this is freed after use. Sequences are long then, and the
 /// time to allocate the memory again is small compared to the computation.
-const MOST_KEPT: usize = 4 << 20;
+const MAX_KEPT: usize = 4 << 20;
 
 /// Keys or values, (j, width), transposed once for all blocks of queries if there are several;
 /// otherwise the matrix product would transpose them for each block.
@@ -106,7 +107,7 @@ pub(super) struct Transposed<'a, T> {
     j: usize,
     /// (width, keys of the tile) for each tile, with rows of [`padded_stride`] numbers. Empty if
     /// nothing was transposed.
-    turned: &'a [T],
+    transposed: &'a [T],
 }
 
 impl<'a, T: Blas> Transposed<'a, T> {
@@ -117,7 +118,7 @@ impl<'a, T: Blas> Transposed<'a, T> {
         blocks: usize,
         buffer: &'a mut Scratch<T>,
     ) -> Self {
-        let mut turned: &[T] = &[];
+        let mut transposed: &[T] = &[];
         if blocks > 1 && rows.column == 1 {
             let tiles = (0..j).step_by(WIDTH).map(|first| (first, (j - first).min(WIDTH)));
             let all =
@@ -127,32 +128,32 @@ impl<'a, T: Blas> Transposed<'a, T> {
                 let from = &rows.data[first * rows.row as usize..];
                 T::transpose(into, padded_stride(count), from, rows.row as usize, (count, width));
             }
-            turned = all;
+            transposed = all;
         }
-        Self { rows, width, j, turned }
+        Self { rows, width, j, transposed }
     }
 
     /// The tile that starts at key `first`, as a matrix (width, keys).
     pub fn tile(&self, first: usize) -> View<'_, T> {
-        if self.turned.is_empty() {
-            let View { data, row, column } = from(self.rows, first);
+        if self.transposed.is_empty() {
+            let View { data, row, column } = skip_rows(self.rows, first);
             return View { data, row: column, column: row };
         }
         debug_assert!(first.is_multiple_of(WIDTH) && first < self.j);
-        let data = &self.turned[self.width * first / WIDTH * padded_stride(WIDTH)..];
+        let data = &self.transposed[self.width * first / WIDTH * padded_stride(WIDTH)..];
         View { data, row: padded_stride((self.j - first).min(WIDTH)) as isize, column: 1 }
     }
 }
 
 /// The matrix without its first `first` rows.
-pub(super) fn from<T>(rows: View<'_, T>, first: usize) -> View<'_, T> {
+pub(super) fn skip_rows<T>(rows: View<'_, T>, first: usize) -> View<'_, T> {
     View { data: rows.data.get(first * rows.row as usize..).unwrap_or_default(), ..rows }
 }
 
 /// Copies keys or values, (j, width), once for all blocks of queries, since the rows of a head may
 /// lie between those of other heads. The rows of the copy have [`padded_stride`] numbers. Returns
 /// `rows` unchanged if there is only one block or the rows are not contiguous.
-pub(super) fn together<'a, T: Blas>(
+pub(super) fn contiguous_rows<'a, T: Blas>(
     rows: View<'a, T>,
     (j, width): (usize, usize),
     blocks: usize,
@@ -195,7 +196,7 @@ pub(super) struct Limits<'a, T> {
     /// The mask of each key of the tile: 0 if the key must not be attended to.
     pub allowed: Option<&'a [u8]>,
     /// The range of keys of the tile that the query sees by its position (causal mask and window).
-    pub seen: Range<usize>,
+    pub visible: Range<usize>,
 }
 
 impl<T: Blas> Limits<'_, T> {
@@ -203,15 +204,15 @@ impl<T: Blas> Limits<'_, T> {
     /// finite number, and returns the visible scores.
     #[inline(always)]
     fn apply<'b>(&self, scores: &'b mut [T]) -> &'b mut [T] {
-        let seen = self.seen.clone();
-        let scores = &mut scores[seen.clone()];
+        let visible = self.visible.clone();
+        let scores = &mut scores[visible.clone()];
         if let Some(bias) = self.bias {
-            scores.iter_mut().zip(&bias[seen.clone()]).for_each(|(x, b)| *x += *b);
+            scores.iter_mut().zip(&bias[visible.clone()]).for_each(|(x, b)| *x += *b);
         }
         if let Some(allowed) = self.allowed {
             scores
                 .iter_mut()
-                .zip(&allowed[seen])
+                .zip(&allowed[visible])
                 .for_each(|(x, a)| *x = if *a != 0 { *x } else { T::LOWEST });
         }
         scores
@@ -221,10 +222,10 @@ impl<T: Blas> Limits<'_, T> {
     /// extended by zeros to whole SIMD vectors.
     #[inline(always)]
     fn map<'b>(&self, scores: &'b mut [T], f: impl Fn(T) -> T) -> &'b mut [T] {
-        let whole = whole_vectors(&self.seen, scores.len());
+        let whole = whole_vectors(&self.visible, scores.len());
         map_in_place(&mut scores[whole.clone()], f);
-        scores[..self.seen.start].fill(T::ZERO);
-        scores[self.seen.end..].fill(T::ZERO);
+        scores[..self.visible.start].fill(T::ZERO);
+        scores[self.visible.end..].fill(T::ZERO);
         &mut scores[whole]
     }
 }
@@ -235,19 +236,23 @@ impl<T: Blas> Limits<'_, T> {
 /// Returns the updated statistics, and the factor by which the output accumulated before must be
 /// multiplied. If no key of the row is allowed, the values in `scores` are meaningless.
 #[simd]
-pub(super) fn weigh<T: Blas>(scores: &mut [T], limits: &Limits<T>, before: Row<T>) -> (Row<T>, T) {
+pub(super) fn online_softmax<T: Blas>(
+    scores: &mut [T],
+    limits: &Limits<T>,
+    before: Row<T>,
+) -> (Row<T>, T) {
     const FMA: bool = has_fma!();
     let largest = max(limits.apply(scores));
     let top = if largest > before.top { largest } else { before.top };
-    let seen = limits.map(scores, |v| (v - top).exp_down::<FMA>());
+    let visible = limits.map(scores, |v| (v - top).exp_down::<FMA>());
     let scale = (before.top - top).exp_down::<FMA>();
-    (Row { top, sum: before.sum * scale + sum_by(seen, |v| v) }, scale)
+    (Row { top, sum: before.sum * scale + sum_by(visible, |v| v) }, scale)
 }
 
 /// Replaces a row of scores by the softmax weights; `row` contains the final statistics of
-/// [`weigh`].
+/// [`online_softmax`].
 #[simd]
-pub(super) fn weigh_again<T: Blas>(scores: &mut [T], limits: &Limits<T>, row: Row<T>) {
+pub(super) fn recompute_weights<T: Blas>(scores: &mut [T], limits: &Limits<T>, row: Row<T>) {
     const FMA: bool = has_fma!();
     if row.is_uniform() {
         return scores.fill(T::ZERO);
@@ -271,17 +276,17 @@ pub(super) fn product_of_rows<T: Blas>(a: View<T>, b: View<T>, width: usize) -> 
 }
 
 /// Backward pass of the softmax for one row: replaces the gradients of the weights by the gradients
-/// of the scores, in place, and by 0 for keys that are not `seen`. `along` is the sum over all keys
-/// of weight times gradient.
+/// of the scores, in place, and by 0 for keys that are not `visible`. `dot` is the sum over all
+/// keys of weight times gradient.
 #[simd]
 pub(super) fn scores_gradient<T: Blas>(
     weights: &[T],
     grad: &mut [T],
-    seen: Range<usize>,
-    along: T,
+    visible: Range<usize>,
+    dot: T,
 ) {
-    let whole = whole_vectors(&seen, grad.len().min(weights.len()));
-    zip_in_place(&mut grad[whole.clone()], &weights[whole], |g, w| w * (g - along));
-    grad[..seen.start].fill(T::ZERO);
-    grad[seen.end..].fill(T::ZERO);
+    let whole = whole_vectors(&visible, grad.len().min(weights.len()));
+    zip_in_place(&mut grad[whole.clone()], &weights[whole], |g, w| w * (g - dot));
+    grad[..visible.start].fill(T::ZERO);
+    grad[visible.end..].fill(T::ZERO);
 }

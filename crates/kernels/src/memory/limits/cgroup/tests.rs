@@ -108,7 +108,7 @@ fn where_nothing_is_said_there_is_no_limit() {
 #[test]
 fn places_with_blanks_are_read() {
     let mounts = parse_mounts("30 25 0:26 /a\\040b /sys/x\\134y rw - cgroup2 c rw\n");
-    let want = Mount { group: "/a b".into(), place: "/sys/x\\y".into(), kind: Kind::Second };
+    let want = Mount { group: "/a b".into(), point: "/sys/x\\y".into(), version: Version::Second };
     assert_eq!(mounts, [want]);
     assert_eq!(unescaped("a\\9"), "a\\9");
 }

@@ -3,39 +3,39 @@
 
 use super::Comparison;
 use crate::error::invalid;
-use crate::{Array, DType, Kind, Result, Tensor};
+use crate::{Array, DType, Result, ScalarType, Tensor};
 use std::cmp::Ordering;
 use xt_kernels::memory::alloc;
 
 /// 2^63: the smallest f64 that is greater than every i64.
 const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
 
-impl Kind {
+impl ScalarType {
     /// The range (least, greatest) of integers that this type represents exactly without gaps.
-    pub fn whole_numbers(self) -> (f64, f64) {
+    pub fn integer_range(self) -> (f64, f64) {
         let most = match self {
-            Kind::F64 => 9_007_199_254_740_992.0,
-            Kind::F32 => 16_777_216.0,
-            Kind::F16 => 2048.0,
-            Kind::BF16 => 256.0,
+            ScalarType::F64 => 9_007_199_254_740_992.0,
+            ScalarType::F32 => 16_777_216.0,
+            ScalarType::F16 => 2048.0,
+            ScalarType::BF16 => 256.0,
             // the upper bound is the greatest f64 below 2^63
-            Kind::I64 => return (-BEYOND_I64, 9_223_372_036_854_774_784.0),
-            Kind::U8 => return (0.0, 255.0),
-            Kind::Bool => return (0.0, 1.0),
+            ScalarType::I64 => return (-BEYOND_I64, 9_223_372_036_854_774_784.0),
+            ScalarType::U8 => return (0.0, 255.0),
+            ScalarType::Bool => return (0.0, 1.0),
         };
         (-most, most)
     }
 
-    /// Returns an error if `value` is not an integer within [`Kind::whole_numbers`]; `what` names
-    /// the value in the message.
-    pub fn check_whole(self, value: f64, what: &str) -> Result<()> {
-        let (least, most) = self.whole_numbers();
+    /// Returns an error if `value` is not an integer within [`ScalarType::integer_range`]; `what`
+    /// names the value in the message.
+    pub fn check_integer(self, value: f64, what: &str) -> Result<()> {
+        let (least, most) = self.integer_range();
         if value.fract() == 0.0 && (least..=most).contains(&value) {
             return Ok(());
         }
         let (name, wider) = match self {
-            Kind::I64 | Kind::F64 => (self.name(), "smaller ones"),
-            Kind::U8 | Kind::Bool => (self.name(), "i64 or f32"),
+            ScalarType::I64 | ScalarType::F64 => (self.name(), "smaller ones"),
+            ScalarType::U8 | ScalarType::Bool => (self.name(), "i64 or f32"),
             _ => (self.name(), "i64"),
         };
         invalid(format!("{what}: {value} is not one of the whole numbers of {name}, {least} to {most}: take {wider}"))
@@ -47,8 +47,8 @@ pub(super) fn scalar(x: &Tensor, value: f64) -> Result<Tensor> {
     if value.fract() != 0.0 {
         return invalid(format!("{value} with whole numbers: cast the tensor to f32 first"));
     }
-    let kind = if x.dtype() == DType::U8 { Kind::U8 } else { Kind::I64 };
-    kind.check_whole(value, "a number beside a tensor of whole numbers")?;
+    let kind = if x.dtype() == DType::U8 { ScalarType::U8 } else { ScalarType::I64 };
+    kind.check_integer(value, "a number beside a tensor of whole numbers")?;
     Ok(Tensor::constant(Array::full(value, (), &x.device())?.to_dtype(x.dtype())?))
 }
 
@@ -58,7 +58,7 @@ pub(super) fn power(x: &Array, y: &Array) -> Result<Array> {
     alloc::check(&[x.elem_count(), 3], DType::I64)?;
     let wide = |a: &Array| a.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>();
     let power = |(x, y): (i64, i64)| match u64::try_from(y) {
-        Ok(y) => Ok(raised(x, y)),
+        Ok(y) => Ok(wrapping_power(x, y)),
         Err(_) => invalid(format!(
             "pow: {x} to the power {y} is no whole number: cast the tensor to f32 first"
         )),
@@ -70,7 +70,7 @@ pub(super) fn power(x: &Array, y: &Array) -> Result<Array> {
 }
 
 /// Exponentiation by squaring; wraps on overflow.
-fn raised(mut base: i64, mut exponent: u64) -> i64 {
+fn wrapping_power(mut base: i64, mut exponent: u64) -> i64 {
     let mut product = 1i64;
     while exponent > 0 {
         if exponent % 2 == 1 {
@@ -83,9 +83,9 @@ fn raised(mut base: i64, mut exponent: u64) -> i64 {
 }
 
 /// Compares each element with `value`.
-pub(super) fn compare(x: &Tensor, value: f64, how: Comparison) -> Result<Tensor> {
+pub(super) fn compare(x: &Tensor, value: f64, op: Comparison) -> Result<Tensor> {
     alloc::check(x.dims(), x.dtype())?;
-    let holds = |order: Option<Ordering>| match how {
+    let holds = |order: Option<Ordering>| match op {
         Comparison::Eq => order == Some(Ordering::Equal),
         Comparison::Ne => order != Some(Ordering::Equal),
         Comparison::Lt => order == Some(Ordering::Less),
@@ -125,7 +125,7 @@ fn order(x: i64, value: f64) -> Option<Ordering> {
 
 #[cfg(test)]
 mod tests {
-    use super::{order, raised};
+    use super::{order, wrapping_power};
     use std::cmp::Ordering::{Equal, Greater, Less};
 
     #[test]
@@ -153,9 +153,9 @@ mod tests {
     #[test]
     fn powers_are_exact_and_wrap() {
         assert_eq!(
-            (raised(3, 39), raised(-2, 63), raised(0, 0)),
+            (wrapping_power(3, 39), wrapping_power(-2, 63), wrapping_power(0, 0)),
             (4_052_555_153_018_976_267, i64::MIN, 1)
         );
-        assert_eq!(raised(3, 40), 3i64.wrapping_pow(40));
+        assert_eq!(wrapping_power(3, 40), 3i64.wrapping_pow(40));
     }
 }
