@@ -2,11 +2,13 @@
 //!
 //! Shapes: `x` is (.., in), `weight` is (out, in) as in PyTorch, `bias` is (out), `y` is (.., out).
 
+mod cpu;
+#[cfg(test)]
+mod tests;
+
 use crate::array::{HostArray, HostResult};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::product::{new_product, new_products, new_sum_of_products};
-use crate::host::gemm::view::{Term, View};
 use crate::host::gemv::layers;
 use crate::host::{self, with_width};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
@@ -15,6 +17,7 @@ use crate::ops::{matmul, reduce};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
+use cpu::{few_rows, forward_cpu, grad_input_cpu, grad_weight_cpu, many_rows};
 
 /// [`forward`] for host arrays.
 pub(crate) fn on_host(
@@ -37,7 +40,7 @@ pub(crate) fn on_host(
 
 /// Kernel of [`forward`].
 #[derive(Clone)]
-struct Forward {
+pub(super) struct Forward {
     x: Array,
     weight: Array,
     bias: Option<Array>,
@@ -45,21 +48,21 @@ struct Forward {
 
 /// Kernel of [`forward_all`].
 #[derive(Clone)]
-struct ForwardAll {
+pub(super) struct ForwardAll {
     x: Array,
     weights: Vec<Array>,
 }
 
 /// Kernel of [`grad_input_all`].
 #[derive(Clone)]
-struct GradInput {
+pub(super) struct GradInput {
     /// Pairs of a gradient, (.., out), and a weight, (out, in).
     layers: Vec<(Array, Array)>,
 }
 
 /// Kernel of [`grad_weight_all`].
 #[derive(Clone)]
-struct GradWeight {
+pub(super) struct GradWeight {
     x: Array,
     /// Gradients of the outputs, each (.., out).
     grads: Vec<Array>,
@@ -302,65 +305,6 @@ pub fn grad_weight_all(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
     run(&GradWeight { x: x.clone(), grads: grads.into() })
 }
 
-fn forward_cpu<T: Blas>(x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
-    let (x, weight) = (contiguous(x)?, contiguous(weight)?);
-    let ((rows, inner), (out, _)) = (host::rows_and_width(&x), weight.dims2()?);
-    let (xs, ws) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?);
-    let bias = bias.map(contiguous).transpose()?;
-    let bs = bias.as_ref().map(host::slice::<T>).transpose()?;
-    if rows <= layers::MOST_ROWS && rows * out * inner > 0 {
-        let layer = layers::Layer { weight: &ws, bias: bs.as_deref() };
-        let y = layers::products(&xs, &[layer], (rows, inner))?.swap_remove(0);
-        return host::array(y, with_width(&x, out));
-    }
-    let term = Term { k: inner, a: View::row_major(&xs, inner), b: View::transposed(&ws, inner) };
-    let y = new_product((rows, out), term, bs.as_deref(), None)?;
-    host::array(y, with_width(&x, out))
-}
-
-/// [`forward_all`] by matrix products.
-fn many_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
-    let x = contiguous(x)?;
-    let weights = weights.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
-    let xs = host::slice::<T>(&x)?;
-    let slices = weights.iter().map(host::slice::<T>).collect::<Result<Vec<_>>>()?;
-    let (rows, inner) = host::rows_and_width(&x);
-    let products: Vec<_> = slices
-        .iter()
-        .zip(&weights)
-        .map(|(slice, w)| {
-            (
-                (rows, w.dims()[0]),
-                Term {
-                    k: inner,
-                    a: View::row_major(&xs, inner),
-                    b: View::transposed(slice, inner),
-                },
-            )
-        })
-        .collect();
-    new_products(&products)?
-        .into_iter()
-        .zip(&weights)
-        .map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?)))
-        .collect()
-}
-
-/// [`forward_all`] for a few rows of `x`, by the matrix-vector kernels.
-fn few_rows<T: Blas>(x: &Array, weights: &[Array]) -> Result<Vec<Array>> {
-    let x = contiguous(x)?;
-    let weights = weights.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
-    let xs = host::slice::<T>(&x)?;
-    let slices = weights.iter().map(host::slice::<T>).collect::<Result<Vec<_>>>()?;
-    let layers: Vec<_> = slices.iter().map(|weight| layers::Layer { weight, bias: None }).collect();
-    let products = layers::products(&xs, &layers, host::rows_and_width(&x))?;
-    products
-        .into_iter()
-        .zip(&weights)
-        .map(|(y, w)| host::array(y, with_width(&x, w.dim(0)?)))
-        .collect()
-}
-
 /// Computes the gradient of the input, `grad W`, for `grad` (.., out) and `weight` (out, in).
 /// Returns (.., in).
 pub fn grad_input(grad: &Array, weight: &Array) -> Result<Array> {
@@ -378,93 +322,8 @@ pub fn grad_weight(grad: &Array, x: &Array) -> Result<Array> {
     matmul::matmul(&g.t()?, &contiguous(x)?.reshape((rows, inner))?, 1.0)
 }
 
-fn grad_input_cpu<T: Blas>(layers: &[(Array, Array)]) -> Result<Array> {
-    let layers = layers
-        .iter()
-        .map(|(g, w)| Ok((contiguous(g)?, contiguous(w)?)))
-        .collect::<Result<Vec<_>>>()?;
-    let Some((first, weight)) = layers.first() else { bail!("no layer") };
-    let ((rows, _), (_, inner)) = (host::rows_and_width(first), weight.dims2()?);
-    let slices = layers.iter().map(|(g, w)| Ok((host::slice::<T>(g)?, host::slice::<T>(w)?)));
-    let slices = slices.collect::<Result<Vec<_>>>()?;
-    let terms: Vec<_> = slices
-        .iter()
-        .zip(&layers)
-        .map(|((g, w), (_, weight))| {
-            let k = weight.dims()[0];
-            Term { k, a: View::row_major(g, k), b: View::row_major(w, inner) }
-        })
-        .collect();
-    host::array(new_sum_of_products((rows, inner), &terms)?, with_width(first, inner))
-}
-
-fn grad_weight_cpu<T: Blas>(grads: &[Array], x: &Array) -> Result<Vec<Array>> {
-    let (rows, inner) = host::rows_and_width(x);
-    let x = contiguous(x)?;
-    let xs = host::slice::<T>(&x)?;
-    let grads = grads.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
-    let slices = grads.iter().map(host::slice::<T>).collect::<Result<Vec<_>>>()?;
-    let outs: Vec<usize> = grads.iter().map(|grad| host::rows_and_width(grad).1).collect();
-    let products: Vec<_> = slices
-        .iter()
-        .zip(&outs)
-        .map(|(g, out)| {
-            (
-                (*out, inner),
-                Term { k: rows, a: View::transposed(g, *out), b: View::row_major(&xs, inner) },
-            )
-        })
-        .collect();
-    new_products(&products)?
-        .into_iter()
-        .zip(&outs)
-        .map(|(d, out)| host::array(d, (*out, inner)))
-        .collect()
-}
-
 /// Computes the gradient of the bias, (out): the sum of `grad` over all axes but the last.
 pub fn grad_bias(grad: &Array) -> Result<Array> {
     let (rows, width) = host::rows_and_width(grad);
     reduce::sum(&contiguous(grad)?.reshape((rows, width))?, &[0])?.reshape(width)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{assert_close, assert_matches_reference, normal};
-
-    #[test]
-    fn equals_the_reference() {
-        assert_matches_reference::<Forward>(1e-5);
-        assert_matches_reference::<ForwardAll>(1e-5);
-        assert_matches_reference::<GradInput>(1e-5);
-        assert_matches_reference::<GradWeight>(1e-5);
-    }
-
-    #[test]
-    fn gradients_of_one_layer_are_those_of_several() {
-        let (x, w, g) = (normal(&[2, 3, 5], 1), normal(&[7, 5], 2), normal(&[2, 3, 7], 3));
-        let all = grad_weight_all(std::slice::from_ref(&g), &x).unwrap();
-        assert_close(&grad_weight(&g, &x).unwrap(), &all[0], 1e-5);
-        assert_close(
-            &grad_input(&g, &w).unwrap(),
-            &grad_input_all(&[(g.clone(), w)]).unwrap(),
-            1e-5,
-        );
-        assert_close(
-            &grad_bias(&g).unwrap(),
-            &reduce::sum(&g, &[0, 1]).unwrap().reshape(7).unwrap(),
-            1e-5,
-        );
-    }
-
-    #[test]
-    fn misfitting_shapes_are_errors() {
-        let (x, w) = (normal(&[2, 3], 1), normal(&[4, 5], 2));
-        let message = forward(&x, &w, None).unwrap_err().to_string();
-        assert!(message.contains("[4, 5]") && message.contains("[2, 3]"), "{message}");
-        assert!(forward(&normal(&[2, 5], 1), &w, Some(&x)).is_err());
-        assert!(grad_input_all(&[(x.clone(), w)]).is_err() && grad_input_all(&[]).is_err());
-        assert!(grad_weight_all(&[normal(&[3, 3], 1)], &x).is_err());
-    }
 }

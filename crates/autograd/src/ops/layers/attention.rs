@@ -1,0 +1,72 @@
+//! Attention, its biases and positions.
+
+use crate::{Result, Tensor};
+use xt_kernels::ops::dropout::Dropout;
+use xt_kernels::ops::rotary::Direction;
+use xt_kernels::ops::softmax::Mask;
+use xt_kernels::{self as kernels, Array};
+
+/// Softmax over the last axis of the attention scores, with a mask.
+pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
+    let y = kernels::ops::softmax::forward(&scores.array()?, mask)?;
+    let (kept, mask) = (y.clone(), mask.clone());
+    Ok(Tensor::record(y, &[scores], move |g| {
+        Ok(vec![Some(kernels::ops::softmax::backward(&kept, g, &mask)?)])
+    }))
+}
+
+/// `dropout(softmax(scale · q kᵀ + bias, masked)) v` without materialising the scores.
+///
+/// - `q`: (batch, heads, i, d)
+/// - `k`: (batch, heads or 1, j, d)
+/// - `v`: (batch, heads or 1, j, dv)
+/// - `bias`: by relative distance, (heads, i + j - 1), see [`expand_distance_bias`]
+///
+/// Result: (batch, heads, i, dv).
+pub fn attention(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    bias: Option<&Tensor>,
+    scale: f64,
+    mask: &Mask,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
+    let (qa, ka, va, ba) =
+        (q.array()?, k.array()?, v.array()?, bias.map(Tensor::array).transpose()?);
+    let of = kernels::ops::attention::AttentionArgs {
+        q: qa,
+        k: ka,
+        v: va,
+        bias: ba,
+        scale,
+        mask: mask.clone(),
+        dropout,
+    };
+    let (y, saved) = kernels::ops::attention::forward(&of)?;
+    let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(bias).collect();
+    Ok(Tensor::record(y, &inputs, move |g| {
+        let grads = kernels::ops::attention::backward(&of, &saved, g)?;
+        Ok([Some(grads.q), Some(grads.k), Some(grads.v)]
+            .into_iter()
+            .chain(grads.bias.map(Some))
+            .collect())
+    }))
+}
+
+/// Expands a bias by relative distance, (heads, i + j - 1), to one over queries and keys, (heads,
+/// i, j): element `n` applies to query `r` and key `n + r + 1 - i`.
+pub fn expand_distance_bias(bias: &Tensor, i: usize, j: usize) -> Result<Tensor> {
+    let y = kernels::ops::attention::distances::expand(&bias.array()?, i, j)?;
+    Ok(Tensor::record(y, &[bias], |g| {
+        Ok(vec![Some(kernels::ops::attention::distances::expand_backward(g)?)])
+    }))
+}
+
+/// Rotary embedding: rotates pairs of features by the angles of their position. `x` is (batch, n,
+/// heads, dim), `cos` and `sin` are (n, half).
+pub fn rotary(x: &Tensor, cos: &Array, sin: &Array) -> Result<Tensor> {
+    let y = kernels::ops::rotary::rotate(&x.array()?, cos, sin, Direction::Forward)?;
+    let (cos, sin) = (cos.clone(), sin.clone());
+    Ok(Tensor::record(y, &[x], move |g| {
+        Ok(vec![Some(kernels::ops::rotary::rotate(g, &cos, &sin, Direction::Transposed)?)])
+    }))
+}

@@ -1,0 +1,19 @@
+//! Element-wise operations with broadcasting, distributed over threads.
+
+mod binary;
+mod broadcast;
+mod map;
+#[cfg(test)]
+mod tests;
+mod unary;
+
+pub use binary::{add, binary, div, mul, sub, Binary};
+pub(crate) use map::{map, zip};
+pub use unary::{affine, unary, Unary};
+
+/// Whether `x` is NaN; false for integers.
+#[inline(always)]
+#[allow(clippy::eq_op)]
+pub(crate) fn is_nan<T: PartialEq>(x: T) -> bool {
+    x != x
+}

@@ -1,0 +1,164 @@
+//! Functions of one array.
+
+use super::map::{map, map_each};
+use crate::host::gemm::blas::Blas;
+use crate::host::simd::has_fma;
+use crate::host::Real;
+use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::{Array, Result};
+use std::mem::MaybeUninit;
+use xt_macros::simd;
+
+/// Functions of one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unary {
+    /// `-x`.
+    Neg,
+    /// The absolute value.
+    Abs,
+    /// The sign: -1, 0 or 1.
+    Sign,
+    /// `x²`.
+    Square,
+    /// The square root.
+    Sqrt,
+    /// The exponential function.
+    Exp,
+    /// The natural logarithm.
+    Log,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+/// Kernel of [`unary`].
+#[derive(Clone)]
+pub(super) struct UnaryKernel {
+    x: Array,
+    op: Unary,
+}
+
+impl Kernel for UnaryKernel {
+    const NAME: &'static str = "unary";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        let x = self.x.host()?;
+        let y = match self.op {
+            Unary::Neg => x.neg()?,
+            Unary::Abs => x.abs()?,
+            Unary::Sign => x.sign()?,
+            Unary::Square => x.sqr()?,
+            Unary::Sqrt => x.sqrt()?,
+            Unary::Exp => x.exp()?,
+            Unary::Log => x.log()?,
+            Unary::Tanh => x.tanh()?,
+        };
+        Ok(y.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        let x = &self.x;
+        match self.op {
+            Unary::Neg => map_each::<T>(x, |x| -x),
+            Unary::Abs => map_each::<T>(x, Real::abs),
+            Unary::Sign => map_each::<T>(x, sign),
+            Unary::Square => map_each::<T>(x, |x| x * x),
+            Unary::Sqrt => map_each::<T>(x, Real::sqrt),
+            // SAFETY: `exponentials` writes an output for each input.
+            Unary::Exp => unsafe { map::<T>(x, exponentials) },
+            Unary::Log => map_each::<T>(x, Real::ln),
+            Unary::Tanh => map_each::<T>(x, Real::tanh),
+        }
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let any = [Unary::Neg, Unary::Abs, Unary::Sign, Unary::Square, Unary::Exp, Unary::Tanh];
+        let of = |dims: &[usize]| {
+            let x = crate::testing::normal64(dims, 2);
+            let positive = crate::testing::map(&x, |x| x.abs() + 0.01);
+            let roots = [Unary::Sqrt, Unary::Log].map(|op| Self { x: positive.clone(), op });
+            any.map(|op| Self { x: x.clone(), op }).into_iter().chain(roots).collect::<Vec<_>>()
+        };
+        [&[5000, 7][..], &[3, 5], &[], &[0, 2], &[1]].into_iter().flat_map(of).collect()
+    }
+}
+
+/// -1, 0 or 1; 0 for NaN.
+#[inline(always)]
+fn sign<T: Real>(x: T) -> T {
+    if x > T::ZERO {
+        T::ONE
+    } else if x < T::ZERO {
+        -T::ONE
+    } else {
+        T::ZERO
+    }
+}
+
+/// Applies `op` to each element of `x`.
+pub fn unary(x: &Array, op: Unary) -> Result<Array> {
+    run(&UnaryKernel { x: x.clone(), op })
+}
+
+/// Kernel of [`affine`].
+#[derive(Clone)]
+pub(super) struct Affine {
+    x: Array,
+    scale: f64,
+    offset: f64,
+}
+
+arrays! {
+    UnaryKernel { x }
+    Affine { x }
+}
+
+impl Kernel for Affine {
+    const NAME: &'static str = "affine";
+    type Out = Array;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Array> {
+        Ok(self.x.host()?.affine(self.scale, self.offset)?.into())
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<Array> {
+        let (scale, offset) = (T::of(self.scale), T::of(self.offset));
+        map_each::<T>(&self.x, |x| x * scale + offset)
+    }
+
+    no_cuda!();
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |dims: &[usize]| Self {
+            x: crate::testing::normal64(dims, 2),
+            scale: 0.3,
+            offset: -2.0,
+        };
+        [&[5000, 7][..], &[3, 5], &[], &[0, 2]].map(of).into()
+    }
+}
+
+/// Computes `x · scale + offset` element by element.
+pub fn affine(x: &Array, scale: f64, offset: f64) -> Result<Array> {
+    run(&Affine { x: x.clone(), scale, offset })
+}
+
+#[simd]
+fn exponentials<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
+    const FMA: bool = has_fma!();
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = MaybeUninit::new(x.exp::<FMA>());
+    }
+}

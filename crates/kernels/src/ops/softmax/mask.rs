@@ -1,0 +1,168 @@
+//! The masks of attention.
+
+use crate::array::{HostArray, HostResult};
+use crate::error::bail;
+use crate::host;
+use crate::kernel::arrays;
+use crate::memory::alloc;
+use crate::ops::elementwise;
+use crate::{Array, DType, Device, Result};
+use std::ops::Range;
+
+/// Which keys each query may attend to. A key must satisfy all conditions. The default allows every
+/// key.
+#[derive(Clone, Default)]
+pub struct Mask {
+    /// Mask, u8, 1 where a key is allowed; broadcastable to (batch, heads, i, j).
+    pub allowed: Option<Array>,
+    /// Whether the mask is causal: query r of i sees the keys up to r + j - i, so the last query
+    /// sees all keys.
+    pub causal: bool,
+    /// Window: query r of i sees no key before r + j - i - `window`.
+    pub window: Option<usize>,
+}
+
+arrays!(Mask { allowed });
+
+impl Mask {
+    /// Whether every key is allowed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.allowed.is_none() && !self.causal && self.window.is_none()
+    }
+
+    /// Checks that the mask fits scores of shape (batch, heads, i, j).
+    pub(crate) fn check(&self, dims: [usize; 4]) -> Result<()> {
+        let Some(allowed) = &self.allowed else { return Ok(()) };
+        let (b, h, i, j) = allowed.dims4()?;
+        let sizes = [b, h, i, j];
+        if (0..4).any(|axis| sizes[axis] != 1 && sizes[axis] != dims[axis]) {
+            bail!("mask {sizes:?} does not fit scores {dims:?}");
+        }
+        Ok(())
+    }
+
+    /// The range of the `j` keys that query `r` of `i` sees by its position.
+    fn visible_keys(&self, r: usize, i: usize, j: usize) -> Range<usize> {
+        let end = if self.causal { (r + j + 1).saturating_sub(i).min(j) } else { j };
+        let start =
+            self.window.map_or(0, |window| (r + j).saturating_sub(i.saturating_add(window)));
+        start.min(end)..end
+    }
+
+    /// Combines all conditions into one mask, u8, (1 or batch, 1 or heads, 1 or i, j). Returns
+    /// `None` if every key is allowed.
+    pub fn dense(&self, i: usize, j: usize, device: &Device) -> Result<Option<Array>> {
+        if !self.causal && self.window.is_none() {
+            return Ok(self.allowed.clone());
+        }
+        let row = |r: usize| {
+            let visible = self.visible_keys(r, i, j);
+            (0..j).map(move |c| u8::from(visible.contains(&c)))
+        };
+        let visible =
+            Array::from_vec((0..i).flat_map(row).collect::<Vec<u8>>(), (1, 1, i, j), device)?;
+        match &self.allowed {
+            Some(allowed) => Ok(Some(elementwise::mul(&visible, allowed)?)),
+            None => Ok(Some(visible)),
+        }
+    }
+}
+
+/// Replaces the scores that the mask excludes by the lowest finite number.
+pub(crate) fn masked_fill(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
+    // candle creates the fill values as an f64 array.
+    alloc::check(&[scores.elem_count(), 2], DType::F64)?;
+    match dense(scores, mask)? {
+        None => Ok(scores.clone()),
+        Some(allowed) => Ok(allowed.where_cond(scores, &lowest(scores)?)?),
+    }
+}
+
+/// The mask, broadcast to the shape of the scores; `None` if every key is allowed.
+pub(super) fn dense(scores: &HostArray, mask: &Mask) -> Result<Option<HostArray>> {
+    if mask.is_empty() {
+        return Ok(None);
+    }
+    let (_, _, i, j) = scores.dims4()?;
+    match mask.dense(i, j, &Device::Cpu)? {
+        Some(mask) => Ok(Some(mask.host()?.broadcast_as(scores.shape())?)),
+        None => Ok(None),
+    }
+}
+
+/// An array like `scores`, filled with the lowest finite value of its type.
+pub(super) fn lowest(scores: &HostArray) -> HostResult<HostArray> {
+    let value = match scores.dtype() {
+        DType::F64 => f64::MIN,
+        DType::F16 => -65504.0,
+        _ => f64::from(f32::MIN),
+    };
+    // The lowest finite bf16 is greater than the lowest f32.
+    let value = if scores.dtype() == DType::BF16 { -3.389e38 } else { value };
+    HostArray::full(value, scores.shape(), scores.device())?.to_dtype(scores.dtype())
+}
+
+/// The mask of each row of scores: its part of the mask array, and the range of keys that are
+/// visible by position.
+pub(crate) struct MaskRows<'a> {
+    /// The storage of [`Mask::allowed`].
+    mask: Option<host::Slice<'a, u8>>,
+    /// Index of the first element in `mask`.
+    offset: usize,
+    /// Strides of the mask over (batch, heads, i, j); 0 for broadcast axes.
+    strides: [usize; 4],
+    /// Shape of the scores, (batch, heads, i, j).
+    pub(super) dims: [usize; 4],
+    /// The settings for the range of visible keys.
+    position_mask: &'a Mask,
+}
+
+impl<'a> MaskRows<'a> {
+    /// The rows of `scores`, which may have any rank if the mask is empty.
+    pub(super) fn new(scores: &Array, mask: &'a Mask) -> Result<Self> {
+        if mask.is_empty() {
+            let (count, width) = host::rows_and_width(scores);
+            return Self::with_dims([1, 1, count, width], mask);
+        }
+        let (b, h, i, j) = scores.dims4()?;
+        Self::with_dims([b, h, i, j], mask)
+    }
+
+    /// The rows of scores of shape (batch, heads, i, j).
+    pub(crate) fn with_dims(dims: [usize; 4], mask: &'a Mask) -> Result<Self> {
+        let mut rows =
+            MaskRows { mask: None, offset: 0, strides: [0; 4], dims, position_mask: mask };
+        if let Some(allowed) = &mask.allowed {
+            mask.check(dims)?;
+            for (axis, size) in allowed.dims().iter().enumerate() {
+                rows.strides[axis] = if *size == 1 { 0 } else { allowed.stride()[axis] };
+            }
+            let (slice, offset) = host::strided::<u8>(allowed)?;
+            (rows.mask, rows.offset) = (Some(slice), offset);
+        }
+        Ok(rows)
+    }
+
+    /// The range of keys that row `row` sees by its position.
+    pub(crate) fn visible(&self, row: usize) -> Range<usize> {
+        let [_, _, i, j] = self.dims;
+        self.position_mask.visible_keys(row % i, i, j)
+    }
+
+    /// The part of the mask array for row `row`, one number per key. If it is not contiguous, it is
+    /// copied to `line`.
+    pub(crate) fn allowed<'b>(&'b self, row: usize, line: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        let mask: &[u8] = self.mask.as_ref()?;
+        let [_, h, i, j] = self.dims;
+        let at = self.offset
+            + (row / (h * i)) * self.strides[0]
+            + (row / i % h) * self.strides[1]
+            + (row % i) * self.strides[2];
+        if self.strides[3] == 1 {
+            return mask.get(at..at + j);
+        }
+        line.clear();
+        line.extend((0..j).map(|c| mask.get(at + c * self.strides[3]).copied().unwrap_or(0)));
+        Some(line)
+    }
+}
