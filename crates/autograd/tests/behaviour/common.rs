@@ -52,14 +52,14 @@ pub enum Layout {
     /// Row by row.
     Plain,
     /// Inputs are transposed views, and so is the gradient that comes back.
-    Turned,
+    Transposed,
     /// The gradient is one number, repeated with strides of 0.
-    Spread,
+    Broadcast,
 }
 
-const LAYOUTS: [Layout; 3] = [Layout::Plain, Layout::Turned, Layout::Spread];
+const LAYOUTS: [Layout; 3] = [Layout::Plain, Layout::Transposed, Layout::Broadcast];
 
-fn turn(x: &Tensor) -> Tensor {
+fn transpose_last(x: &Tensor) -> Tensor {
     match x.rank() {
         0 | 1 => x.clone(),
         rank => ops::transpose(x, rank - 2, rank - 1).unwrap(),
@@ -68,15 +68,15 @@ fn turn(x: &Tensor) -> Tensor {
 
 /// The number whose gradient is taken: a weighted sum of what `op` gives.
 fn objective(inputs: &[Tensor], op: Op, layout: Layout) -> Tensor {
-    let turned = matches!(layout, Layout::Turned);
+    let transposed = matches!(layout, Layout::Transposed);
     let inputs: Vec<Tensor> =
-        inputs.iter().map(|x| if turned { turn(x) } else { x.clone() }).collect();
+        inputs.iter().map(|x| if transposed { transpose_last(x) } else { x.clone() }).collect();
     let y = op(&inputs).unwrap();
     match layout {
-        Layout::Spread => total(&y),
+        Layout::Broadcast => total(&y),
         Layout::Plain => total(&ops::mul(&y, &Tensor::constant(normal(y.dims(), 99))).unwrap()),
-        Layout::Turned => {
-            let y = turn(&y);
+        Layout::Transposed => {
+            let y = transpose_last(&y);
             total(&ops::mul(&y, &Tensor::constant(normal(y.dims(), 99))).unwrap())
         }
     }
@@ -91,14 +91,14 @@ pub fn check_all(cases: &[Case]) {
 pub fn check_over(cases: &[Case], domain: fn(Array) -> Array) {
     for (name, shapes, op) in cases {
         for layout in LAYOUTS {
-            // for a turned layout, leaves are stored the other way round, so that their views have
-            // the shapes asked for
+            // for a transposed layout, leaves are stored the other way round, so that their views
+            // have the shapes asked for
             let stored = |x: Array| match layout {
-                Layout::Turned => xt_kernels::ops::layout::contiguous(
-                    &turn(&Tensor::constant(x)).array().unwrap(),
+                Layout::Transposed => xt_kernels::ops::layout::contiguous(
+                    &transpose_last(&Tensor::constant(x)).array().unwrap(),
                 )
                 .unwrap(),
-                Layout::Plain | Layout::Spread => x,
+                Layout::Plain | Layout::Broadcast => x,
             };
             let input = |(i, dims): (usize, &&[usize])| stored(domain(normal(dims, i as u64 + 1)));
             let inputs: Vec<Array> = shapes.iter().enumerate().map(input).collect();

@@ -121,14 +121,14 @@ mod tests {
         let mut x = -100.0_f32;
         while x < 100.0 {
             let (got, want) = (exp(x) as f64, (x as f64).exp());
-            let near = if want < 1.2e-38 {
+            let is_close = if want < 1.2e-38 {
                 got <= 1.3e-38
             } else if want > f32::MAX as f64 {
                 got.is_infinite() || got > 3.3e38
             } else {
                 (got - want).abs() <= 3e-7 * want
             };
-            assert!(near, "exp({x}) = {got}, not {want}");
+            assert!(is_close, "exp({x}) = {got}, not {want}");
             x += 0.0037;
         }
         let mut x = -100.0_f32;

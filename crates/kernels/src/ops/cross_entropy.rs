@@ -80,16 +80,16 @@ fn check(logits: &Array, targets: &Array) -> Result<()> {
 
 /// [`forward`] for host arrays.
 pub(crate) fn on_host(logits: &HostArray, classes: &[Option<usize>]) -> HostResult<HostArray> {
-    let (rows, wanted): (Vec<u32>, Vec<i64>) =
+    let (rows, targets): (Vec<u32>, Vec<i64>) =
         classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r as u32, c as i64))).unzip();
     let (count, device) = (rows.len(), logits.device());
     if count == 0 {
         return HostArray::full(f64::NAN, (), device)?.to_dtype(logits.dtype());
     }
     let rows = HostArray::from_vec(rows, count, device)?;
-    let wanted = HostArray::from_vec(wanted, (count, 1), device)?;
+    let targets = HostArray::from_vec(targets, (count, 1), device)?;
     let picked =
-        candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?.gather(&wanted, 1)?;
+        candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?.gather(&targets, 1)?;
     picked.mean_all()?.neg()
 }
 

@@ -112,13 +112,13 @@ fn with_values_mut<T: Real>(
         Some(values) if values.len() == count => f(values),
         _ => candle_core::bail!("{:?} in place of {count} numbers", array.dims()),
     };
-    Ok(array.host()?.inplace_op1(&InPlace(RefCell::new(on_storage)))?)
+    Ok(array.host()?.inplace_op1(&StorageOp(RefCell::new(on_storage)))?)
 }
 
 /// Adapter that runs a closure on the storage of an array.
-struct InPlace<F>(RefCell<F>);
+struct StorageOp<F>(RefCell<F>);
 
-impl<F: FnMut(&mut CpuStorage) -> HostResult<()>> InplaceOp1 for InPlace<F> {
+impl<F: FnMut(&mut CpuStorage) -> HostResult<()>> InplaceOp1 for StorageOp<F> {
     fn name(&self) -> &'static str {
         "in place"
     }

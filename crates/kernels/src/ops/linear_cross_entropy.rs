@@ -95,7 +95,7 @@ arrays! {
 
 impl Forward {
     /// The inputs as references.
-    fn of(&self) -> LossArgs<'_> {
+    fn args(&self) -> LossArgs<'_> {
         let Self { x, weight, bias, targets, ignore_index, .. } = self;
         LossArgs { x, weight, bias: bias.as_ref(), targets, ignore_index: *ignore_index }
     }
@@ -152,7 +152,7 @@ impl Kernel for Forward {
     }
 
     fn cpu<T: Blas>(&self) -> Result<(Array, Gradients)> {
-        forward_cpu::<T>(&self.of(), self.needs)
+        forward_cpu::<T>(&self.args(), self.needs)
     }
 
     no_cuda!();

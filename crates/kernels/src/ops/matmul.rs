@@ -128,7 +128,7 @@ struct Matrix<'a, T> {
 impl<'a, T: Real> Matrix<'a, T> {
     /// The matrices of `array`, one for each index of the broadcast batch shape `batch`; axes of
     /// size 1 repeat.
-    fn of(array: &'a Array, batch: &[usize]) -> Result<Self> {
+    fn new(array: &'a Array, batch: &[usize]) -> Result<Self> {
         let (storage, start) = host::strided::<T>(array)?;
         let (dims, strides) = (array.dims(), array.stride());
         let own = dims.len() - 2;
@@ -152,7 +152,7 @@ fn batched<T: Blas>(a: &Array, b: &Array, alpha: f64, dims: Vec<usize>) -> Resul
         // The sums are empty, and the storages may contain no element to point to.
         return Array::zeros(dims, T::DTYPE, &a.device());
     }
-    let (lhs, rhs) = (Matrix::<T>::of(a, batch)?, Matrix::<T>::of(b, batch)?);
+    let (lhs, rhs) = (Matrix::<T>::new(a, batch)?, Matrix::<T>::new(b, batch)?);
     let (ls, rs): (&[T], &[T]) = (&lhs.storage, &rhs.storage);
     let count = dims.iter().product();
     let mut y = alloc::with_capacity::<T>(count)?;

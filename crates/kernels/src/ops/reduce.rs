@@ -132,11 +132,11 @@ pub(crate) fn by_axes<T: Element>(
 
 /// The axes to reduce, last ones first. Adjacent axes are merged; axes of size 1 are left out.
 fn groups(dims: &[usize], axes: &[usize]) -> Vec<Range<usize>> {
-    let wanted = |axis: &usize| axes.contains(axis) && dims[*axis] != 1;
+    let is_reduced = |axis: &usize| axes.contains(axis) && dims[*axis] != 1;
     let mut groups = vec![];
     let mut end = dims.len();
     while end > 0 {
-        let first = (0..end).rev().take_while(wanted).last();
+        let first = (0..end).rev().take_while(is_reduced).last();
         groups.extend(first.map(|first| first..end));
         end = first.unwrap_or(end) - usize::from(first.is_none());
     }

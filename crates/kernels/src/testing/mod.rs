@@ -90,7 +90,7 @@ fn tolerance_for(dtype: DType, tolerance: f64) -> f64 {
 }
 
 /// Returns an array of the same values with another memory layout.
-type View = fn(&Array) -> Array;
+type Relayout = fn(&Array) -> Array;
 
 /// The same values with the last two axes in column-major order.
 fn transposed(x: &Array) -> Array {
@@ -139,8 +139,8 @@ pub fn assert_matches_reference<K: Kernel>(tolerance: f64) {
             if half && count > MAX_ELEMENTS_IN_HALF {
                 continue;
             }
-            let views: [View; 3] = [Clone::clone, transposed, embedded];
-            for view in views {
+            let relayouts: [Relayout; 3] = [Clone::clone, transposed, embedded];
+            for relayout in relayouts {
                 let (mut kernel, mut exact) = (case.clone(), case.clone());
                 let floats = |f: &dyn Fn(&Array) -> Array, kernel: &mut K| {
                     kernel.each_mut(&mut |array| {
@@ -149,7 +149,7 @@ pub fn assert_matches_reference<K: Kernel>(tolerance: f64) {
                         }
                     });
                 };
-                floats(&|x| view(&x.to_dtype(dtype).unwrap()), &mut kernel);
+                floats(&|x| relayout(&x.to_dtype(dtype).unwrap()), &mut kernel);
                 floats(&|x| x.to_dtype(dtype).unwrap().to_dtype(DType::F64).unwrap(), &mut exact);
                 let got = outputs(&run(&kernel).unwrap());
                 let want = outputs(&exact.reference().unwrap());

@@ -74,11 +74,11 @@ struct Process {
 impl Process {
     /// Reads the file `status` of the process.
     fn read(root: &Path) -> Option<Self> {
-        with_text(&root.join("proc/self/status"), Self::of)
+        with_text(&root.join("proc/self/status"), Self::parse)
     }
 
     /// Parses the file `status` of the process.
-    fn of(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let resident = kibibytes(text, "RssAnon").or_else(|| kibibytes(text, "VmRSS"))?;
         let anonymous = resident + kibibytes(text, "VmSwap").unwrap_or(0);
         Some(Self { size: kibibytes(text, "VmSize")?, anonymous, data: kibibytes(text, "VmData")? })
@@ -111,7 +111,7 @@ fn meminfo(text: &str, strict: bool) -> Option<u64> {
     // kernels before 3.14 do not have MemAvailable
     let available = value("MemAvailable").or_else(|| Some(value("MemFree")? + value("Cached")?))?;
     let available = available + value("SwapFree").unwrap_or(0);
-    let left = available.saturating_sub(MEMORY_RESERVE.of(total));
+    let left = available.saturating_sub(MEMORY_RESERVE.bytes(total));
     match (value("CommitLimit"), value("Committed_AS")) {
         (Some(limit), Some(used)) if strict => Some(left.min(left_of(limit, used, MEMORY_RESERVE))),
         _ => Some(left),
@@ -143,12 +143,12 @@ mod tests {
     fn of_the_process_counts_what_was_swapped_out() {
         let text = "Name:\tnode\nVmSize:\t  1000 kB\nVmRSS:\t   500 kB\nRssAnon:\t   300 kB\nVmData:\t   700 kB\nVmSwap:\t    50 kB\n";
         let process = Process { size: 1000 << 10, anonymous: 350 << 10, data: 700 << 10 };
-        assert_eq!(Process::of(text), Some(process));
+        assert_eq!(Process::parse(text), Some(process));
         assert_eq!(
-            Process::of(&text.replace("RssAnon", "Other")).map(|process| process.anonymous),
+            Process::parse(&text.replace("RssAnon", "Other")).map(|process| process.anonymous),
             Some(550 << 10)
         );
-        assert_eq!(Process::of("Name:\tnode\n"), None);
+        assert_eq!(Process::parse("Name:\tnode\n"), None);
     }
 
     #[test]

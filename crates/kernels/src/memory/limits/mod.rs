@@ -29,7 +29,7 @@ pub(crate) struct AllocatorState {
 /// allocations that are not checked in advance, mostly of the JavaScript engine, which ends the
 /// process if an allocation fails.
 fn left_of(limit: u64, used: u64, reserve: Reserve) -> u64 {
-    limit.saturating_sub(used).saturating_sub(reserve.of(limit))
+    limit.saturating_sub(used).saturating_sub(reserve.bytes(limit))
 }
 
 /// The reserve of a limit: one `part`-th of it, at least `least` and at most `most` bytes.
@@ -42,7 +42,7 @@ struct Reserve {
 
 impl Reserve {
     /// The reserve of `limit`, in bytes.
-    fn of(self, limit: u64) -> u64 {
+    fn bytes(self, limit: u64) -> u64 {
         (limit / self.part).clamp(self.least, self.most)
     }
 }

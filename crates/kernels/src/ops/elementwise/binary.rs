@@ -58,7 +58,7 @@ impl BinaryKernel {
     }
 
     /// CPU kernel, for any type.
-    fn of<T: Element>(&self) -> Result<Array> {
+    fn compute<T: Element>(&self) -> Result<Array> {
         let Self { a, b, op } = self;
         match op {
             Binary::Add => broadcast::<T>(a, b, |x, y| x + y),
@@ -96,11 +96,11 @@ impl Kernel for BinaryKernel {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        self.of::<T>()
+        self.compute::<T>()
     }
 
     fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
-        Some(self.of::<T>())
+        Some(self.compute::<T>())
     }
 
     no_cuda!();

@@ -26,7 +26,7 @@ pub(super) fn broadcast<T: Element>(
     }
     let dims = a.shape().broadcast_shape_binary_op(b.shape(), "broadcast")?;
     let (a, b) = (contiguous(a)?, contiguous(b)?);
-    let axes = Axes::of(&dims, &a, &b)?;
+    let axes = Axes::new(&dims, &a, &b)?;
     let (xs, ys) = (host::slice::<T>(&a)?, host::slice::<T>(&b)?);
     let (xs, ys): (&[T], &[T]) = (&xs, &ys);
     // SAFETY: `write_piece` fills the piece row by row until it is complete.
@@ -54,7 +54,7 @@ struct Axes {
 
 impl Axes {
     /// Merges the axes of the shape `dims`, to which `a` and `b` are broadcast.
-    fn of(dims: &Shape, a: &Array, b: &Array) -> Result<Self> {
+    fn new(dims: &Shape, a: &Array, b: &Array) -> Result<Self> {
         let (a, b) = (a.broadcast_as(dims)?, b.broadcast_as(dims)?);
         let mut axes: Vec<(usize, [usize; 2])> = Vec::new();
         for (axis, dim) in dims.dims().iter().enumerate().filter(|(_, dim)| **dim != 1) {

@@ -109,11 +109,11 @@ impl Kernel for Reduce {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        self.of::<T>()
+        self.compute::<T>()
     }
 
     fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
-        Some(self.of::<T>())
+        Some(self.compute::<T>())
     }
 
     no_cuda!();
@@ -133,7 +133,7 @@ impl Kernel for Reduce {
 
 impl Reduce {
     /// CPU kernel, for any type.
-    fn of<T: Element>(&self) -> Result<Array> {
+    fn compute<T: Element>(&self) -> Result<Array> {
         let Self { x, axes, kind } = self;
         match kind {
             Extreme::Max => {
@@ -169,11 +169,11 @@ impl Kernel for ArgMax {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        self.of::<T>()
+        self.compute::<T>()
     }
 
     fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
-        Some(self.of::<T>())
+        Some(self.compute::<T>())
     }
 
     no_cuda!();
@@ -190,7 +190,7 @@ impl Kernel for ArgMax {
 
 impl ArgMax {
     /// CPU kernel, for any type.
-    fn of<T: Element>(&self) -> Result<Array> {
+    fn compute<T: Element>(&self) -> Result<Array> {
         let last = self.x.rank() - 1;
         let lines = contiguous(&self.x.transpose(self.axis, last)?)?;
         argmax_last_axis::<T>(&lines)?.transpose(self.axis, last)

@@ -93,8 +93,8 @@ fn check(of: Product, old: &[f32]) {
                 continue;
             }
             let want = plain(&of, old, (i, j));
-            let near = 1e-5 * (k as f32).sqrt().max(1.0) * want.abs().max(1.0);
-            assert!((got - want).abs() <= near, "{m} {n} {k}: {got}, not {want}");
+            let tolerance = 1e-5 * (k as f32).sqrt().max(1.0) * want.abs().max(1.0);
+            assert!((got - want).abs() <= tolerance, "{m} {n} {k}: {got}, not {want}");
         }
     }
 }
