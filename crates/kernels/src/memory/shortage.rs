@@ -24,7 +24,7 @@ mod wasm {
         true
     }
 
-    /// Runs `f`, whose allocations may fail.
+    /// Runs `f`, which handles failed allocations itself: they are not retried.
     pub(crate) fn without_retry<T>(f: impl FnOnce() -> T) -> T {
         f()
     }
@@ -135,7 +135,7 @@ mod native {
         false
     }
 
-    /// Runs `f`, whose allocations may fail.
+    /// Runs `f`, which handles failed allocations itself: they are not retried.
     pub(crate) fn without_retry<T>(f: impl FnOnce() -> T) -> T {
         let before = NO_RETRY.replace(true);
         let result = f();
