@@ -3,13 +3,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod abort;
+pub mod abort;
 mod errors;
 // never called in a test program, which no environment loads
 #[cfg_attr(test, allow(dead_code))]
 mod load;
 mod memory;
-mod methods;
+pub mod methods;
 mod numbers;
 mod promise;
 #[cfg(target_os = "linux")]

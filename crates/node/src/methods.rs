@@ -12,7 +12,7 @@ use napi_derive::napi;
 use std::sync::Arc;
 use xt_bindings::methods as declared;
 use xt_bindings::methods::{generation::Generation, optimizer::Optimizer, reader::Reader, Reply};
-use xt_bindings::{parse_device, AbortFlag, Context, Error, Kind, Model, Tensor};
+use xt_bindings::{parse_device, AbortFlag, Context, Error, Model, ScalarType, Tensor};
 
 /// A result that contains tensors: `{"$tensor": i}` in the JSON refers to `tensors[i]`.
 #[napi(object, object_from_js = false)]
@@ -69,7 +69,7 @@ impl NativeTensor {
     #[napi]
     pub fn dtype(&self, env: Env) -> napi::Result<&'static str> {
         let object = self.get()?;
-        report(env, now(|| declared::tensor::dtype(&object))).map(|kind| kind.name())
+        report(env, now(|| declared::tensor::dtype(&object))).map(|scalar| scalar.name())
     }
 
     /// The name of the device: `cpu`, or `cuda:0`.
@@ -638,8 +638,8 @@ pub fn tensor(
     shape: Vec<f64>,
     device: String,
 ) -> napi::Result<NativeTensor> {
-    let source = now(|| Ok(Kind::parse(&source)?))?;
-    let dtype = now(|| Ok(Kind::parse(&dtype)?))?;
+    let source = now(|| Ok(ScalarType::parse(&source)?))?;
+    let dtype = now(|| Ok(ScalarType::parse(&dtype)?))?;
     let shape = sizes(&shape);
     let device = now(|| parse_device(&device))?;
     report(env, now(|| declared::library::tensor(bytes, source, dtype, &shape, &device)))

@@ -6,7 +6,7 @@ use crate::handles::{self, reply, Handle, GENERATIONS, MODELS, OPTIMIZERS, READE
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 use xt_bindings::methods as declared;
-use xt_bindings::{parse_device, AbortFlag, Context, Kind};
+use xt_bindings::{parse_device, AbortFlag, Context, ScalarType};
 
 /// The shape.
 #[wasm_bindgen]
@@ -19,7 +19,7 @@ pub fn tensor_shape(object: Handle) -> Thrown<Vec<f64>> {
 #[wasm_bindgen]
 pub fn tensor_dtype(object: Handle) -> Thrown<String> {
     let object = TENSORS.get(object)?;
-    now(|| declared::tensor::dtype(&object)).map(|kind| kind.name().into())
+    now(|| declared::tensor::dtype(&object)).map(|scalar| scalar.name().into())
 }
 
 /// The name of the device: `cpu`, or `cuda:0`.
@@ -393,8 +393,8 @@ pub fn tensor(
     shape: &[f64],
     device: &str,
 ) -> Thrown<Handle> {
-    let source = now(|| Ok(Kind::parse(source)?))?;
-    let dtype = now(|| Ok(Kind::parse(dtype)?))?;
+    let source = now(|| Ok(ScalarType::parse(source)?))?;
+    let dtype = now(|| Ok(ScalarType::parse(dtype)?))?;
     let shape = handles::sizes(shape);
     let device = now(|| parse_device(device))?;
     now(|| declared::library::tensor(bytes, source, dtype, &shape, &device))
