@@ -28,7 +28,7 @@ impl Rng {
     }
 
     /// Returns true with probability `p`.
-    pub fn chance(&self, p: f64) -> bool {
+    pub fn bernoulli(&self, p: f64) -> bool {
         f64::from(self.stream().word(0)) < p * 4_294_967_296.0
     }
 }
@@ -53,7 +53,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// The context for a model in `mode`: training mode applies unless evaluation is forced.
-    pub fn inside(&self, mode: &Mode) -> Ctx<'a> {
+    pub fn for_model(&self, mode: &Mode) -> Ctx<'a> {
         Ctx { training: mode.is_training() && !self.evaluation, ..*self }
     }
 

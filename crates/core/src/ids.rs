@@ -4,13 +4,13 @@
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// The name of the element type as it is shown to users; `?` if it has none.
-pub fn kind(x: &Tensor) -> &'static str {
+pub fn dtype_name(x: &Tensor) -> &'static str {
     x.scalar_type().map_or("?", |kind| kind.name())
 }
 
 /// Returns the error for ids with a wrong element type or shape. `what` names the ids, `wanted`
 /// describes the expected shape.
-pub fn not_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
+pub fn wrong_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
     let remedy = match (x.dtype(), x.rank()) {
         (DType::I64, 1) => ": one row is `[ids]` of an array, `ids.reshape([1, -1])` of a tensor",
         (DType::I64, _) => "",
@@ -18,7 +18,7 @@ pub fn not_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
     };
     Error::shape(format!(
         "{what} must be i64 of shape {wanted}, got {} of shape {:?}{remedy}",
-        kind(x),
+        dtype_name(x),
         x.dims()
     ))
 }
@@ -26,7 +26,7 @@ pub fn not_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
 /// Returns an error that names the first id that is neither in the vocabulary nor equal to
 /// `ignored`, or `None` if all ids are valid. `ids` is i64 of any shape. Also returns `None` if the
 /// ids cannot be read.
-pub fn outside(ids: &Tensor, num_tokens: usize, ignored: Option<i64>) -> Option<Error> {
+pub fn out_of_vocabulary(ids: &Tensor, num_tokens: usize, ignored: Option<i64>) -> Option<Error> {
     let values = ids
         .array()
         .ok()?
@@ -36,28 +36,29 @@ pub fn outside(ids: &Tensor, num_tokens: usize, ignored: Option<i64>) -> Option<
         .ok()?
         .to_vec1::<i64>()
         .ok()?;
-    let at = values.iter().position(|id| Some(*id) != ignored && !is_known(*id, num_tokens))?;
-    Some(unknown(values[at], &place(at, ids.dims()), num_tokens))
+    let at =
+        values.iter().position(|id| Some(*id) != ignored && !in_vocabulary(*id, num_tokens))?;
+    Some(unknown_id(values[at], &multi_index(at, ids.dims()), num_tokens))
 }
 
 /// Whether an id is in the vocabulary, that is, in `0..num_tokens`.
-pub fn is_known(id: i64, num_tokens: usize) -> bool {
+pub fn in_vocabulary(id: i64, num_tokens: usize) -> bool {
     usize::try_from(id).is_ok_and(|id| id < num_tokens)
 }
 
-/// The error for an id that is not in the vocabulary. `place` is the index of the id in its tensor.
-pub fn unknown(id: i64, place: &[usize], num_tokens: usize) -> Error {
+/// The error for an id that is not in the vocabulary. `index` is its position in its tensor.
+pub fn unknown_id(id: i64, index: &[usize], num_tokens: usize) -> Error {
     let hint =
         if id < 0 { ". Padding needs an id of the vocabulary too: a `mask` hides it" } else { "" };
     let last = num_tokens.saturating_sub(1);
     Error::Shape(format!(
-        "token id {id} at {place:?} is not in the vocabulary: `num_tokens` is {num_tokens}, so ids go from 0 to {last}{hint}"
+        "token id {id} at {index:?} is not in the vocabulary: `num_tokens` is {num_tokens}, so ids go from 0 to {last}{hint}"
     ))
 }
 
 /// Converts the flat index `at` into an index per axis of a row-major tensor of shape `dims`.
-fn place(mut at: usize, dims: &[usize]) -> Vec<usize> {
-    let mut place: Vec<usize> = dims
+fn multi_index(mut at: usize, dims: &[usize]) -> Vec<usize> {
+    let mut indices: Vec<usize> = dims
         .iter()
         .rev()
         .map(|size| {
@@ -66,8 +67,8 @@ fn place(mut at: usize, dims: &[usize]) -> Vec<usize> {
             index
         })
         .collect();
-    place.reverse();
-    place
+    indices.reverse();
+    indices
 }
 
 /// Checks that `mask` is boolean.
@@ -82,7 +83,7 @@ pub fn require_bool(mask: &Tensor, name: &str) -> Result<()> {
     Error::shape(format!(
         "{name} must be bool, got {}: compare it (`mask.ne(0)`), convert it with `.to('bool')`, or make it with \
          `tensor([[1, 1, 0]], {{ dtype: 'bool' }})`",
-        kind(mask)
+        dtype_name(mask)
     ))
 }
 
@@ -98,7 +99,7 @@ pub fn require_type(x: &Tensor, name: &str, weights: DType) -> Result<()> {
     let wanted = weights.as_str();
     Error::shape(format!(
         "{name} is {}, the weights are {wanted}: convert it with `.to('{wanted}')`",
-        kind(x)
+        dtype_name(x)
     ))
 }
 
@@ -112,13 +113,13 @@ mod tests {
         let ids = Tensor::constant(
             Array::from_vec(vec![1i64, 2, 3, -100, 11, 0], (2, 3), &Device::Cpu).unwrap(),
         );
-        let message = |ignored| outside(&ids, 11, ignored).map(|error| error.to_string());
+        let message = |ignored| out_of_vocabulary(&ids, 11, ignored).map(|error| error.to_string());
         assert!(message(None)
             .unwrap()
             .starts_with("token id -100 at [1, 0] is not in the vocabulary"));
         assert!(message(Some(-100))
             .unwrap()
             .starts_with("token id 11 at [1, 1] is not in the vocabulary"));
-        assert!(outside(&ids, 12, Some(-100)).is_none());
+        assert!(out_of_vocabulary(&ids, 12, Some(-100)).is_none());
     }
 }

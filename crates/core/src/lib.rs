@@ -14,6 +14,7 @@ mod error;
 pub mod generation;
 mod ids;
 pub mod layers;
+mod mask;
 pub mod models;
 mod needs;
 mod params;

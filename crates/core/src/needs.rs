@@ -13,14 +13,14 @@ pub struct Needs {
     pub sees_later: Option<&'static str>,
     /// The length of the sequence, with which the keys and values of earlier positions change: the
     /// reason, for people.
-    pub moves_with_length: Option<&'static str>,
+    pub varies_with_length: Option<&'static str>,
     /// Keys in front of those of the sequence, which stand before its padding.
-    pub keys_in_front: bool,
+    pub prefix_keys: bool,
     /// The distance between query and key, as biases by position and windows do.
     pub distance: bool,
     /// The place of each token in its row, so that masked padding in front changes what is computed
     /// of the tokens behind it.
-    pub place_in_row: bool,
+    pub position_in_row: bool,
 }
 
 impl Needs {
@@ -28,10 +28,10 @@ impl Needs {
     pub const NONE: Self = Self {
         whole_scores: false,
         sees_later: None,
-        moves_with_length: None,
-        keys_in_front: false,
+        varies_with_length: None,
+        prefix_keys: false,
         distance: false,
-        place_in_row: false,
+        position_in_row: false,
     };
 
     /// What both need. Of two reasons the first is kept.
@@ -39,22 +39,22 @@ impl Needs {
         Self {
             whole_scores: self.whole_scores || other.whole_scores,
             sees_later: self.sees_later.or(other.sees_later),
-            moves_with_length: self.moves_with_length.or(other.moves_with_length),
-            keys_in_front: self.keys_in_front || other.keys_in_front,
+            varies_with_length: self.varies_with_length.or(other.varies_with_length),
+            prefix_keys: self.prefix_keys || other.prefix_keys,
             distance: self.distance || other.distance,
-            place_in_row: self.place_in_row || other.place_in_row,
+            position_in_row: self.position_in_row || other.position_in_row,
         }
     }
 
     /// Why keys and values cannot be kept between the steps of a generation; `None` where they can.
     pub fn not_cacheable(&self) -> Option<&'static str> {
-        self.sees_later.or(self.moves_with_length)
+        self.sees_later.or(self.varies_with_length)
     }
 
     /// Whether masked padding in front of a row changes the output of the tokens behind it. With
     /// `memories`, there are others in front besides the learned keys.
-    pub fn padding_shows(&self, memories: bool) -> bool {
-        self.place_in_row || (self.distance && (memories || self.keys_in_front))
+    pub fn affected_by_padding(&self, memories: bool) -> bool {
+        self.position_in_row || (self.distance && (memories || self.prefix_keys))
     }
 }
 
@@ -76,17 +76,17 @@ mod tests {
 
     #[test]
     fn needs_add_up_and_the_first_reason_is_kept() {
-        let shift = Needs { sees_later: Some("shift"), place_in_row: true, ..Needs::NONE };
-        let xpos = Needs { moves_with_length: Some("xpos"), ..Needs::NONE };
+        let shift = Needs { sees_later: Some("shift"), position_in_row: true, ..Needs::NONE };
+        let xpos = Needs { varies_with_length: Some("xpos"), ..Needs::NONE };
         let open = Needs { sees_later: Some("open"), ..Needs::NONE };
         assert_eq!(Needs::NONE.and(Needs::NONE), Needs::NONE);
         assert_eq!(xpos.and(shift).not_cacheable(), Some("shift"));
         assert_eq!(open.and(shift).not_cacheable(), Some("open"));
         assert_eq!(xpos.and(Needs::NONE).not_cacheable(), Some("xpos"));
         let window = Needs { distance: true, ..Needs::NONE };
-        assert!(!window.padding_shows(false) && window.padding_shows(true));
-        let memory = Needs { keys_in_front: true, ..Needs::NONE };
-        assert!(window.and(memory).padding_shows(false) && !memory.padding_shows(true));
-        assert!(shift.padding_shows(false));
+        assert!(!window.affected_by_padding(false) && window.affected_by_padding(true));
+        let memory = Needs { prefix_keys: true, ..Needs::NONE };
+        assert!(window.and(memory).affected_by_padding(false) && !memory.affected_by_padding(true));
+        assert!(shift.affected_by_padding(false));
     }
 }

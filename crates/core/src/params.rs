@@ -53,21 +53,21 @@ impl Init {
 pub struct Param {
     leaf: Arc<Leaf>,
     /// The initialisation, shared with the closure that draws the values.
-    law: Arc<Mutex<Init>>,
+    init: Arc<Mutex<Init>>,
     /// Whether this is the weight of a linear layer.
-    matrix: bool,
+    linear_weight: bool,
 }
 
 impl Param {
-    /// A parameter whose values are drawn from `law` and `stream` at first use.
-    fn new(shape: &[usize], law: Init, stream: Stream) -> Self {
-        let law = Arc::new(Mutex::new(law));
-        let (count, dims, source) = (shape.iter().product(), shape.to_vec(), law.clone());
+    /// A parameter whose values are drawn from `init` and `stream` at first use.
+    fn new(shape: &[usize], init: Init, stream: Stream) -> Self {
+        let init = Arc::new(Mutex::new(init));
+        let (count, dims, source) = (shape.iter().product(), shape.to_vec(), init.clone());
         let initial = move |device: &Device| {
             let values = source.lock().unwrap_or_else(PoisonError::into_inner).draw(count, stream);
             Array::from_vec(values, dims.as_slice(), device)
         };
-        Self { leaf: Arc::new(Leaf::lazy(shape.to_vec(), initial)), law, matrix: false }
+        Self { leaf: Arc::new(Leaf::lazy(shape.to_vec(), initial)), init, linear_weight: false }
     }
 
     /// The parameter as a leaf tensor of the autograd graph.
@@ -86,13 +86,13 @@ impl Param {
     }
 
     /// Whether this parameter was registered as the weight `(out, in)` of a linear layer.
-    pub fn is_matrix(&self) -> bool {
-        self.matrix
+    pub fn is_linear_weight(&self) -> bool {
+        self.linear_weight
     }
 
     /// Replaces the initialisation. Has no effect once the values have been drawn.
-    pub fn set_law(&self, law: Init) {
-        *self.law.lock().unwrap_or_else(PoisonError::into_inner) = law;
+    pub fn set_init(&self, init: Init) {
+        *self.init.lock().unwrap_or_else(PoisonError::into_inner) = init;
     }
 }
 
@@ -119,21 +119,21 @@ pub struct Entry {
 /// Sorts `entries`, whose names start with `prefix`, into PyTorch's order: first the entries
 /// directly under `prefix`, then those of each submodule in the order in which the submodules first
 /// occur.
-fn own_first(entries: Vec<Entry>, prefix: &str) -> Vec<Entry> {
+fn own_entries_first(entries: Vec<Entry>, prefix: &str) -> Vec<Entry> {
     let (mut own, mut inner): (Vec<Entry>, Vec<(String, Vec<Entry>)>) = Default::default();
     for entry in entries {
-        let place = entry.name[prefix.len()..]
+        let submodule = entry.name[prefix.len()..]
             .split_once('.')
-            .map(|(place, _)| format!("{prefix}{place}."));
-        match place {
+            .map(|(submodule, _)| format!("{prefix}{submodule}."));
+        match submodule {
             None => own.push(entry),
-            Some(place) => match inner.iter_mut().find(|(name, _)| *name == place) {
+            Some(submodule) => match inner.iter_mut().find(|(name, _)| *name == submodule) {
                 Some((_, list)) => list.push(entry),
-                None => inner.push((place, vec![entry])),
+                None => inner.push((submodule, vec![entry])),
             },
         }
     }
-    own.extend(inner.into_iter().flat_map(|(place, list)| own_first(list, &place)));
+    own.extend(inner.into_iter().flat_map(|(submodule, list)| own_entries_first(list, &submodule)));
     own
 }
 
@@ -143,11 +143,11 @@ fn own_first(entries: Vec<Entry>, prefix: &str) -> Vec<Entry> {
 #[derive(Clone)]
 pub struct Params {
     prefix: String,
-    shared: Rc<Shared>,
+    registry: Rc<Registry>,
 }
 
 /// The state shared by all module paths of a registry.
-struct Shared {
+struct Registry {
     rng: Rc<Rng>,
     entries: RefCell<Vec<Entry>>,
 }
@@ -160,28 +160,31 @@ impl Params {
 
     /// An empty registry at the root path that draws from `rng`.
     fn with_rng(rng: Rc<Rng>) -> Self {
-        Self { prefix: String::new(), shared: Rc::new(Shared { rng, entries: RefCell::default() }) }
+        Self {
+            prefix: String::new(),
+            registry: Rc::new(Registry { rng, entries: RefCell::default() }),
+        }
     }
 
     /// An empty registry with the same random number generator, for a part whose entries are
     /// included later.
-    pub fn apart(&self) -> Params {
-        Self::with_rng(self.shared.rng.clone())
+    pub fn new_root(&self) -> Params {
+        Self::with_rng(self.registry.rng.clone())
     }
 
     /// The path of the submodule `name` under this one.
-    pub fn under(&self, name: impl std::fmt::Display) -> Params {
-        Params { prefix: format!("{}{name}.", self.prefix), shared: self.shared.clone() }
+    pub fn submodule(&self, name: impl std::fmt::Display) -> Params {
+        Params { prefix: format!("{}{name}.", self.prefix), registry: self.registry.clone() }
     }
 
     /// Registers a parameter under this path.
-    pub fn add(&mut self, name: &str, shape: &[usize], law: Init) -> Param {
-        self.register(name, EntryKind::Parameter, false, shape, law)
+    pub fn add(&mut self, name: &str, shape: &[usize], init: Init) -> Param {
+        self.register(name, EntryKind::Parameter, false, shape, init)
     }
 
     /// Registers the weight `(out, in)` of a linear layer under this path.
-    pub fn add_matrix(&mut self, name: &str, shape: &[usize; 2], law: Init) -> Param {
-        self.register(name, EntryKind::Parameter, true, shape, law)
+    pub fn add_linear_weight(&mut self, name: &str, shape: &[usize; 2], init: Init) -> Param {
+        self.register(name, EntryKind::Parameter, true, shape, init)
     }
 
     /// Registers a one-dimensional buffer: values that belong to the state dict and are not
@@ -196,11 +199,11 @@ impl Params {
         &mut self,
         name: &str,
         kind: EntryKind,
-        matrix: bool,
+        linear_weight: bool,
         shape: &[usize],
-        law: Init,
+        init: Init,
     ) -> Param {
-        let param = Param { matrix, ..Param::new(shape, law, self.shared.rng.stream()) };
+        let param = Param { linear_weight, ..Param::new(shape, init, self.registry.rng.stream()) };
         self.push(Entry { name: format!("{}{name}", self.prefix), kind, param: param.clone() });
         param
     }
@@ -212,7 +215,7 @@ impl Params {
     }
 
     /// Adds all entries of a submodule that was built elsewhere, under this path. The values are
-    /// shared.
+    /// registry.
     pub fn include(&mut self, entries: &[Entry]) {
         for entry in entries {
             self.push(Entry { name: format!("{}{}", self.prefix, entry.name), ..entry.clone() });
@@ -221,22 +224,22 @@ impl Params {
 
     /// Adds an entry; its name already includes the path.
     fn push(&mut self, entry: Entry) {
-        self.shared.entries.borrow_mut().push(entry);
+        self.registry.entries.borrow_mut().push(entry);
     }
 
     /// The number of entries registered so far, under all paths.
     pub fn count(&self) -> usize {
-        self.shared.entries.borrow().len()
+        self.registry.entries.borrow().len()
     }
 
     /// The entries after the first `count`, in order of registration.
     pub fn since(&self, count: usize) -> Vec<Entry> {
-        self.shared.entries.borrow().iter().skip(count).cloned().collect()
+        self.registry.entries.borrow().iter().skip(count).cloned().collect()
     }
 
     /// All entries in PyTorch's order: for each module first its own parameters, then those of its
     /// submodules.
     pub fn entries(&self) -> Vec<Entry> {
-        own_first(self.since(0), "")
+        own_entries_first(self.since(0), "")
     }
 }

@@ -54,7 +54,7 @@ impl Problems {
     }
 
     /// The same problems, seen from outside: every path starts with `parent`.
-    pub fn under(mut self, parent: &str) -> Self {
+    pub fn nested_under(mut self, parent: &str) -> Self {
         for problem in &mut self.0 {
             problem.path = format!("{parent}.{}", problem.path);
         }

@@ -93,7 +93,7 @@ impl OptionSet {
         for (i, group) in groups.iter().enumerate() {
             match self.resolve(&over(&sound, group)) {
                 Ok(group) => all.push(group),
-                Err(own) => problems.0.extend(own.under(&format!("param_groups[{i}]")).0),
+                Err(own) => problems.0.extend(own.nested_under(&format!("param_groups[{i}]")).0),
             }
         }
         if problems.0.is_empty() {

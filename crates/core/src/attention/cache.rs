@@ -13,12 +13,12 @@ use crate::{Array, Result, Tensor};
 use xt_kernels::ops::layout::narrow;
 
 /// Minimum extra capacity of the first buffers, in positions, if that many are still expected.
-const LEAST: usize = 256;
+const MIN_EXTRA: usize = 256;
 
 /// The cached keys and values of one attention.
 pub struct KeyValues {
     /// Before the first step: the number of positions expected after it. Then: the expected total.
-    room: usize,
+    expected: usize,
     /// Keys and values, `(batch, heads, capacity, width)` each; absent before the first step.
     buffers: Option<(Array, Array)>,
     /// The number of positions in the buffers.
@@ -26,9 +26,9 @@ pub struct KeyValues {
 }
 
 impl KeyValues {
-    /// An empty cache. `room` is the number of positions expected after the first step.
-    pub fn new(room: usize) -> Self {
-        Self { room, buffers: None, length: 0 }
+    /// An empty cache. `expected` is the number of positions expected after the first step.
+    pub fn new(expected: usize) -> Self {
+        Self { expected, buffers: None, length: 0 }
     }
 
     /// Whether nothing has been appended yet.
@@ -41,7 +41,7 @@ impl KeyValues {
         let (k, v) = (k.array()?, v.array()?);
         let count = k.dim(2)?;
         self.reserve(&k, &v, count)?;
-        self.put(&k, &v, self.length)?;
+        self.write(&k, &v, self.length)?;
         self.length += count;
         Ok(())
     }
@@ -49,8 +49,8 @@ impl KeyValues {
     /// Ensures capacity for `count` more positions.
     fn reserve(&mut self, k: &Array, v: &Array, count: usize) -> Result<()> {
         let Some((keys, values)) = &self.buffers else {
-            let capacity = count + self.room.min(count.max(LEAST));
-            self.room = self.room.saturating_add(count);
+            let capacity = count + self.expected.min(count.max(MIN_EXTRA));
+            self.expected = self.expected.saturating_add(count);
             self.buffers = Some((with_capacity(k, capacity)?, with_capacity(v, capacity)?));
             return Ok(());
         };
@@ -58,16 +58,16 @@ impl KeyValues {
         if needed <= capacity {
             return Ok(());
         }
-        let capacity = (2 * capacity).min(self.room).max(needed);
-        let (more_keys, more_values) = (with_capacity(k, capacity)?, with_capacity(v, capacity)?);
-        more_keys.slice_set(keys, 2, 0)?;
-        more_values.slice_set(values, 2, 0)?;
-        self.buffers = Some((more_keys, more_values));
+        let capacity = (2 * capacity).min(self.expected).max(needed);
+        let (new_keys, new_values) = (with_capacity(k, capacity)?, with_capacity(v, capacity)?);
+        new_keys.slice_set(keys, 2, 0)?;
+        new_values.slice_set(values, 2, 0)?;
+        self.buffers = Some((new_keys, new_values));
         Ok(())
     }
 
     /// Writes keys and values into the buffers, from position `at`.
-    fn put(&mut self, k: &Array, v: &Array, at: usize) -> Result<()> {
+    fn write(&mut self, k: &Array, v: &Array, at: usize) -> Result<()> {
         let Some((keys, values)) = &self.buffers else {
             return Ok(());
         };

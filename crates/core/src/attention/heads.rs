@@ -53,7 +53,7 @@ impl Projection {
     pub fn new(dim: usize, heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let (dim_head, value_dim) = (options.dim_head.get(), options.value_dim());
         let kv_heads = if options.one_kv_head { 1 } else { heads };
-        let linear = |name: &str, out| Linear::new(dim, out, false, &mut p.under(name));
+        let linear = |name: &str, out| Linear::new(dim, out, false, &mut p.submodule(name));
         Self {
             to_q: linear("to_q", heads * dim_head),
             to_k: linear("to_k", kv_heads * dim_head),

@@ -4,8 +4,9 @@
 //! always allowed.
 
 use crate::ids::require_bool;
-use crate::{Array, DType, Error, Result, Tensor};
-use xt_autograd::ops::Mask;
+use crate::mask::allow_prefix;
+use crate::{Array, Error, Result, Tensor};
+use xt_autograd::ops::{self, Mask};
 use xt_kernels::ops::elementwise;
 
 /// The restrictions of one attention.
@@ -16,10 +17,11 @@ pub struct Masks<'a> {
     pub pairs: Option<&'a Tensor>,
     /// Whether this is cross attention.
     pub cross: bool,
-    /// Whether `keys` is the mask of the queries because there is no mask of the context.
-    pub borrowed: bool,
+    /// Whether `keys` is the mask of the queries, which also serves as the mask of a context
+    /// without its own.
+    pub from_queries: bool,
     /// The number of keys before those that the masks cover.
-    pub front: usize,
+    pub prefix: usize,
     /// The largest distance to an earlier key that a query may attend to.
     pub max_attend_past: Option<usize>,
     /// Whether queries do not attend to later positions.
@@ -33,7 +35,7 @@ impl Masks<'_> {
     ///
     /// [`Error::Shape`] if a mask is not boolean or does not fit.
     pub fn combined(&self, dims: [usize; 4]) -> Result<Mask> {
-        let parts = [self.by_key(dims)?, self.by_pair(dims)?];
+        let parts = [self.key_mask(dims)?, self.pair_mask(dims)?];
         let mut allowed: Option<Array> = None;
         for part in parts.into_iter().flatten() {
             allowed = Some(match allowed {
@@ -45,25 +47,25 @@ impl Masks<'_> {
     }
 
     /// The mask of the keys as u8, `(batch, 1, 1, j)`.
-    fn by_key(&self, [batch, _, _, j]: [usize; 4]) -> Result<Option<Array>> {
+    fn key_mask(&self, [batch, _, _, j]: [usize; 4]) -> Result<Option<Array>> {
         let Some(mask) = self.keys else {
             return Ok(None);
         };
         let name = if self.cross { "context_mask" } else { "mask" };
-        let covered = j - self.front;
-        if self.cross && self.borrowed && mask.dims() != [batch, covered] {
+        let len = j - self.prefix;
+        if self.cross && self.from_queries && mask.dims() != [batch, len] {
             return Error::shape(format!(
-                "mask stands for the context too where context_mask is missing, but has {} columns, the context {covered}: pass context_mask",
+                "mask stands for the context too where context_mask is missing, but has {} columns, the context {len}: pass context_mask",
                 mask.dim(1)
             ));
         }
-        require_mask(mask, name, &[batch, covered])?;
-        let mask = extended(&mask.array()?, 1, self.front)?;
+        require_mask(mask, name, &[batch, len])?;
+        let mask = allow_prefix(mask, 1, self.prefix)?.array()?;
         Ok(Some(mask.reshape((batch, 1, 1, j))?))
     }
 
     /// The mask of pairs of queries and keys as u8, broadcastable to `(batch, heads, i, j)`.
-    fn by_pair(&self, [batch, heads, i, j]: [usize; 4]) -> Result<Option<Array>> {
+    fn pair_mask(&self, [batch, heads, i, j]: [usize; 4]) -> Result<Option<Array>> {
         let Some(mask) = self.pairs else {
             return Ok(None);
         };
@@ -75,7 +77,7 @@ impl Masks<'_> {
             _ => return Error::shape(format!("attn_mask must have 2, 3 or 4 axes, got {d:?}")),
         };
         let one_or = |size: usize, full: usize| size == full || size == 1;
-        let j = j - self.front;
+        let j = j - self.prefix;
         let fits = one_or(dims[0], batch) && one_or(dims[1], heads) && dims[2] == i && dims[3] == j;
         require_bool(mask, "attn_mask")?;
         if !fits {
@@ -83,18 +85,8 @@ impl Masks<'_> {
                 "attn_mask must be bool of shape ({i}, {j}), ({heads}, {i}, {j}) or ({batch}, {heads}, {i}, {j}), got {d:?}"
             ));
         }
-        Ok(Some(extended(&mask.array()?.reshape(&dims)?, 3, self.front)?))
+        Ok(Some(allow_prefix(&ops::reshape(mask, &dims)?, 3, self.prefix)?.array()?))
     }
-}
-
-/// Prepends `count` allowed entries to `mask` along `axis`.
-fn extended(mask: &Array, axis: usize, count: usize) -> Result<Array> {
-    if count == 0 {
-        return Ok(mask.clone());
-    }
-    let mut dims = mask.dims().to_vec();
-    dims[axis] = count;
-    Ok(Array::cat(&[&Array::ones(dims, DType::U8, &mask.device())?, mask], axis)?)
 }
 
 /// Checks that `mask` is boolean and has shape `dims`.

@@ -47,6 +47,6 @@ impl MemoryKv {
 impl Variant for MemoryKv {
     /// Its keys stand in front.
     fn needs(&self) -> Needs {
-        Needs { keys_in_front: true, ..Needs::NONE }
+        Needs { prefix_keys: true, ..Needs::NONE }
     }
 }

@@ -19,7 +19,7 @@ mod talking_heads;
 pub use cache::KeyValues;
 pub use inputs::{AttentionInputs, AttentionMaps};
 
-use crate::layers::{drawn, dropout};
+use crate::layers::{dropout, fused_dropout};
 use crate::needs::{Needs, Variant};
 use crate::position::Span;
 use crate::{Ctx, Error, Params, Result, Tensor};
@@ -69,7 +69,7 @@ impl Attention {
         let gates = Gates::new(dim, heads, options, p);
         let memory = (options.num_mem_kv > 0).then(|| MemoryKv::new(heads, options, p));
         let talking = |name: &str| {
-            options.talking_heads.then(|| TalkingHeads::new(heads, &mut p.under(name)))
+            options.talking_heads.then(|| TalkingHeads::new(heads, &mut p.submodule(name)))
         };
         Self {
             project,
@@ -104,13 +104,13 @@ impl Attention {
             require_mask(mask, "mask", &[x.dim(0), x.dim(1)])?;
         }
         // q (batch, heads, i, d), k and v (batch, heads, j, d)
-        let heads = self.heads(x, with, cache)?;
-        let covered = with.context.map_or(with.past + x.dim(1), |context| context.dim(1));
+        let heads = self.project_heads(x, with, cache)?;
+        let mask_len = with.context.map_or(with.past + x.dim(1), |context| context.dim(1));
         // values: (batch, heads, i, value dimension)
-        let (values, maps) = if self.fuses(with) {
-            (self.fused(&heads, covered, with, ctx)?, None)
+        let (values, maps) = if self.can_fuse(with) {
+            (self.fused(&heads, mask_len, with, ctx)?, None)
         } else {
-            let (values, maps) = self.by_steps(&heads, covered, with, ctx)?;
+            let (values, maps) = self.unfused(&heads, mask_len, with, ctx)?;
             (values, with.maps.then_some(maps))
         };
         Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
@@ -120,11 +120,11 @@ impl Attention {
     /// without which a cross attention attends to the sequence itself.
     pub fn needs(&self, kind: LayerKind, cross_attend: bool) -> Needs {
         let cross = kind == LayerKind::CrossAttention;
-        let open = if cross { !cross_attend } else { !self.causal };
+        let sees_later = if cross { !cross_attend } else { !self.causal };
         let limited = self.max_attend_past.is_some();
         let own = Needs {
-            sees_later: open.then_some("an attention sees later positions: take a Decoder"),
-            moves_with_length: (cross && limited).then_some(
+            sees_later: sees_later.then_some("an attention sees later positions: take a Decoder"),
+            varies_with_length: (cross && limited).then_some(
                 "`attn_max_attend_past` counts from the end of the context for the last token, which moves with each token",
             ),
             distance: limited,
@@ -155,22 +155,22 @@ impl Attention {
     }
 
     /// Whether the fused kernel can be used: no option needs the full matrix of scores.
-    fn fuses(&self, with: &AttentionInputs) -> bool {
+    fn can_fuse(&self, with: &AttentionInputs) -> bool {
         !(self.variants().whole_scores || with.previous.is_some() || with.maps)
     }
 
     /// Attention by the fused kernel, which does not store the scores. Returns
-    /// `(batch, heads, i, value dimension)`. `covered` is the number of keys, counted from the end,
-    /// that the masks cover.
+    /// `(batch, heads, i, value dimension)`. `mask_len` is the number of keys, counted from the
+    /// end, that the masks cover.
     fn fused(
         &self,
         heads: &Heads,
-        covered: usize,
+        mask_len: usize,
         with: &AttentionInputs,
         ctx: &Ctx,
     ) -> Result<Tensor> {
         let (q, j) = (&heads.q, heads.k.dim(2));
-        let mask = self.masks(covered, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j])?;
+        let mask = self.masks(mask_len, j, with).combined([q.dim(0), q.dim(1), q.dim(2), j])?;
         let span = Span { queries: q.dim(2), keys: j };
         // (heads, i + j - 1)
         let bias = with.bias.map(|bias| bias.by_distance(span, q)).transpose()?;
@@ -179,17 +179,17 @@ impl Attention {
             bias.as_ref(),
             self.scale,
             &mask,
-            drawn(self.dropout, ctx),
+            fused_dropout(self.dropout, ctx),
         )?)
     }
 
     /// Attention with explicit scores. Returns the weighted sums of the values,
-    /// `(batch, heads, i, value dimension)`, and the attention maps. `covered` is the number of
+    /// `(batch, heads, i, value dimension)`, and the attention maps. `mask_len` is the number of
     /// keys, counted from the end, that the masks cover.
-    fn by_steps(
+    fn unfused(
         &self,
         heads: &Heads,
-        covered: usize,
+        mask_len: usize,
         with: &AttentionInputs,
         ctx: &Ctx,
     ) -> Result<(Tensor, AttentionMaps)> {
@@ -198,7 +198,7 @@ impl Attention {
         if let Some(previous) = with.previous {
             scores = ops::add(&scores, previous)?;
         }
-        let weights = self.weights(&scores, covered, with)?;
+        let weights = self.weights(&scores, mask_len, with)?;
         let maps = AttentionMaps { pre_softmax_attn: scores, post_softmax_attn: weights.clone() };
         let mixed = mix(&self.post_talking, &dropout(&weights, self.dropout, ctx)?)?;
         Ok((ops::matmul(&mixed, &heads.v, 1.0)?, maps))
@@ -206,7 +206,7 @@ impl Attention {
 
     /// Projects queries, keys and values and applies norm, rotary positions, memory keys and
     /// values, and the cache.
-    fn heads(
+    fn project_heads(
         &self,
         x: &Tensor,
         with: &AttentionInputs,
@@ -223,8 +223,8 @@ impl Attention {
         let q =
             by_head(&with.rotation.map_or_else(|| Ok(q.clone()), |rotation| rotation.query(&q))?)?;
         let r = r.as_ref().map(by_head).transpose()?;
-        let new = keys.map(|keys| self.placed(keys, with)).transpose()?;
-        let new = if first { new.map(|new| self.in_front(new)).transpose()? } else { new };
+        let new = keys.map(|keys| self.normed_and_rotated(keys, with)).transpose()?;
+        let new = if first { new.map(|new| self.with_memory(new)).transpose()? } else { new };
         let all = match (cache, new) {
             (None, new) => new,
             (Some(cache), new) => {
@@ -238,7 +238,7 @@ impl Attention {
 
     /// Applies norm and rotary positions to projected keys and values, `(batch, j, heads, width)`.
     /// Returns both as `(batch, heads, j, width)`.
-    fn placed(
+    fn normed_and_rotated(
         &self,
         (mut k, mut v): (Tensor, Tensor),
         with: &AttentionInputs,
@@ -254,37 +254,37 @@ impl Attention {
 
     /// Prepends the learned keys and values, if there are any: `(batch, heads, j, width)` to
     /// `(batch, heads, count + j, width)`.
-    fn in_front(&self, (k, v): (Tensor, Tensor)) -> Result<(Tensor, Tensor)> {
+    fn with_memory(&self, (k, v): (Tensor, Tensor)) -> Result<(Tensor, Tensor)> {
         match &self.memory {
             Some(memory) => memory.forward(&k, &v, self.qk_norm.as_ref()),
             None => Ok((k, v)),
         }
     }
 
-    /// The masks for `j` keys. They cover the last `covered` keys; the keys before those are always
+    /// The masks for `j` keys. They cover the last `mask_len` keys; those before are always
     /// allowed.
-    fn masks<'a>(&self, covered: usize, j: usize, with: &AttentionInputs<'a>) -> Masks<'a> {
+    fn masks<'a>(&self, mask_len: usize, j: usize, with: &AttentionInputs<'a>) -> Masks<'a> {
         Masks {
             keys: with.context_mask.or(with.mask),
             pairs: with.attn_mask,
             cross: with.context.is_some(),
-            borrowed: with.context_mask.is_none(),
-            front: j - covered,
+            from_queries: with.context_mask.is_none(),
+            prefix: j - mask_len,
             max_attend_past: self.max_attend_past,
             causal: self.causal,
         }
     }
 
     /// The attention weights `(batch, heads, i, j)`: softmax of the scores after talking heads and
-    /// position bias, under all masks. `covered` is the number of keys, counted from the end, that
+    /// position bias, under all masks. `mask_len` is the number of keys, counted from the end, that
     /// the masks cover.
-    fn weights(&self, scores: &Tensor, covered: usize, with: &AttentionInputs) -> Result<Tensor> {
+    fn weights(&self, scores: &Tensor, mask_len: usize, with: &AttentionInputs) -> Result<Tensor> {
         let mut mixed = mix(&self.pre_talking, scores)?; // (batch, heads, i, j)
         if let Some(bias) = with.bias {
             mixed = bias.add_to(&mixed)?;
         }
         let dims = [scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3)];
-        let mut mask = self.masks(covered, dims[3], with).combined(dims)?;
+        let mut mask = self.masks(mask_len, dims[3], with).combined(dims)?;
         if let Some(sparse) = &self.sparse {
             mask = sparse.restrict(&mixed, mask)?;
         }

@@ -22,12 +22,12 @@ impl Gates {
     /// Registers the parameters of the enabled gates.
     pub fn new(dim: usize, heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         // weight 0 and bias 1: at first the gate is sigmoid(1) for every input
-        let laws = (Init::Constant(0.0), Init::Constant(1.0));
+        let init = (Init::Constant(0.0), Init::Constant(1.0));
         let inner = heads * options.value_dim();
         Self {
             to_v_gate: options
                 .gate_values
-                .then(|| Linear::with_laws(dim, inner, laws, &mut p.under("to_v_gate"))),
+                .then(|| Linear::with_init(dim, inner, init, &mut p.submodule("to_v_gate"))),
             head_scale: options
                 .head_scale
                 .then(|| p.add("head_scale_params", &[1, heads, 1, 1], Init::Constant(1.0))),
@@ -53,9 +53,9 @@ impl Output {
         p: &mut Params,
     ) -> Self {
         let (name, width) = if options.on_attn { ("to_out.0", 2 * dim) } else { ("to_out", dim) };
-        let to_out = Linear::new(heads * options.value_dim(), width, false, &mut p.under(name));
+        let to_out = Linear::new(heads * options.value_dim(), width, false, &mut p.submodule(name));
         if options.zero_init_output {
-            to_out.start_at_zero();
+            to_out.zero_init();
         }
         Self { gates, to_out, on_attn: options.on_attn }
     }

@@ -1,12 +1,12 @@
 //! Builds tensors from the values that were read.
 
-use super::data::Sink;
-use super::file::Plan;
+use super::file::TensorPlan;
+use super::sink::Sink;
 use crate::{Array, Device, Error, Result, Tensor};
 
 /// The tensors that `plans` describe, and scalar tensors for `numbers`, by name.
 pub fn assemble(
-    plans: Vec<Plan>,
+    plans: Vec<TensorPlan>,
     sinks: Vec<Sink>,
     numbers: Vec<(String, f64)>,
 ) -> Result<Vec<(String, Tensor)>> {
@@ -18,7 +18,7 @@ pub fn assemble(
     let views: Vec<Option<Array>> = views.collect::<Result<_>>()?;
     let boolean: Vec<bool> = sinks.iter().map(Sink::is_boolean).collect();
     let arrays: Vec<Array> = sinks.into_iter().map(Sink::into_array).collect::<Result<_>>()?;
-    let tensor = |(plan, view): (Plan, Option<Array>)| {
+    let tensor = |(plan, view): (TensorPlan, Option<Array>)| {
         let array = view.as_ref().or(arrays.get(plan.sink));
         let array = array
             .ok_or_else(|| Error::Internal("a tensor has no values".into()))?

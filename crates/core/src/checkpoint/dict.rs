@@ -1,12 +1,12 @@
 //! Access to the dicts of a pickle.
 
 use super::pickle::Pickle;
-use super::value::{text, Id, Value};
+use super::py_value::{text, Id, PyValue};
 
 /// The entries of a dict; empty for any other value.
 pub fn pairs(pickle: &Pickle, dict: Id) -> &[(Id, Id)] {
     match pickle.values.get(dict) {
-        Some(Value::Dict(pairs)) => pairs,
+        Some(PyValue::Dict(pairs)) => pairs,
         _ => &[],
     }
 }

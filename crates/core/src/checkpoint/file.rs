@@ -30,7 +30,7 @@ pub struct Settings {
 }
 
 /// How a tensor is built from what is read.
-pub(super) struct Plan {
+pub(super) struct TensorPlan {
     /// The name of the tensor.
     pub name: String,
     /// The index of the sink that contains its values.

@@ -6,7 +6,7 @@ use super::errors::{damaged, shown};
 use crate::Result;
 
 /// The greatest length of the name of a type.
-pub const SHORT: usize = 64;
+pub const MAX_TYPE_NAME: usize = 64;
 
 /// The meaning of a name. Calling one only constructs values.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ pub enum Rebuild {
     /// `_rebuild_parameter` and `_rebuild_parameter_with_state`.
     Parameter,
     /// A function for a kind of tensor that cannot be read, and the reason.
-    Strange(&'static str),
+    Unreadable(&'static str),
 }
 
 const ADVICE: &str =
@@ -95,7 +95,7 @@ impl Global {
 fn of_device(name: &str) -> Option<Global> {
     match name {
         name if name.ends_with("Tensor") => Some(Global::Inert),
-        name if name.ends_with("Storage") && name.len() < SHORT => {
+        name if name.ends_with("Storage") && name.len() < MAX_TYPE_NAME => {
             Some(Global::Storage(name.into()))
         }
         _ => None,
@@ -123,15 +123,15 @@ fn rebuild(name: &str) -> Option<Rebuild> {
         "_rebuild_tensor_v2" => Rebuild::V2,
         "_rebuild_tensor_v3" => Rebuild::V3,
         "_rebuild_parameter" | "_rebuild_parameter_with_state" => Rebuild::Parameter,
-        "_rebuild_qtensor" => Rebuild::Strange("is quantized"),
-        "_rebuild_sparse_tensor" => Rebuild::Strange("is sparse"),
-        "_rebuild_nested_tensor" => Rebuild::Strange("is nested"),
+        "_rebuild_qtensor" => Rebuild::Unreadable("is quantized"),
+        "_rebuild_sparse_tensor" => Rebuild::Unreadable("is sparse"),
+        "_rebuild_nested_tensor" => Rebuild::Unreadable("is nested"),
         "_rebuild_meta_tensor_no_storage" => {
-            Rebuild::Strange("has no values (its device is `meta`)")
+            Rebuild::Unreadable("has no values (its device is `meta`)")
         }
-        "_rebuild_wrapper_subclass" => Rebuild::Strange("is of a class around others"),
+        "_rebuild_wrapper_subclass" => Rebuild::Unreadable("is of a class around others"),
         "_rebuild_device_tensor_from_numpy" | "_rebuild_device_tensor_from_cpu_tensor" => {
-            Rebuild::Strange("is of another device (save it with .cpu())")
+            Rebuild::Unreadable("is of another device (save it with .cpu())")
         }
         _ => return None,
     })

@@ -1,11 +1,11 @@
 //! The header of a safetensors file: names, types, shapes and offsets of its tensors.
 
-use super::data::{check_memory, Sink};
 use super::element::Element;
 use super::errors::{damaged, shown, unsupported};
-use super::file::Plan;
+use super::file::TensorPlan;
 use super::layout::count_of;
-use super::pieces::Piece;
+use super::segments::Segment;
+use super::sink::{check_memory, Sink};
 use crate::Result;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::{HashMap, HashSet};
@@ -91,11 +91,11 @@ pub struct Contents {
     /// The metadata.
     pub metadata: HashMap<String, String>,
     /// How each tensor is built, sorted by name.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<TensorPlan>,
     /// One sink per tensor.
     pub sinks: Vec<Sink>,
     /// The bytes of each tensor, in the order of the file.
-    pub pieces: Vec<Piece>,
+    pub segments: Vec<Segment>,
     /// The end of the last tensor, as an offset in the file.
     pub end: u64,
 }
@@ -115,7 +115,7 @@ pub fn read(json: &[u8], size: Option<u64>, widen: bool) -> Result<Contents> {
         checked.iter().map(|(element, shape)| (*element, shape.iter().product::<usize>() as u64));
     check_memory(counts, widen)?;
     let mut contents =
-        Contents { metadata: header.metadata, plans: vec![], sinks: vec![], pieces: vec![], end };
+        Contents { metadata: header.metadata, plans: vec![], sinks: vec![], segments: vec![], end };
     for ((name, info), (element, shape)) in header.tensors.into_iter().zip(checked) {
         let (sink, count) = (contents.sinks.len(), shape.iter().product());
         let (from, to) = info.data_offsets;
@@ -125,8 +125,13 @@ pub fn read(json: &[u8], size: Option<u64>, widen: bool) -> Result<Contents> {
             count,
             widen,
         )?);
-        contents.pieces.push(Piece { start: start + from, end: start + to, sink, record: None });
-        contents.plans.push(Plan { name, sink, shape, view: None });
+        contents.segments.push(Segment {
+            start: start + from,
+            end: start + to,
+            sink,
+            record: None,
+        });
+        contents.plans.push(TensorPlan { name, sink, shape, view: None });
     }
     contents.plans.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(contents)

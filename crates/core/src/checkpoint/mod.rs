@@ -4,8 +4,6 @@
 //! access: a [`Reader`] requests the bytes that it needs next.
 
 mod assemble;
-mod choose;
-mod data;
 mod dict;
 mod element;
 mod errors;
@@ -14,17 +12,19 @@ mod float8;
 mod global;
 mod header;
 mod layout;
-mod local;
 mod optimizer;
 mod paths;
 mod pickle;
-mod pieces;
+mod py_value;
 mod reader;
-mod salvage;
+mod record_reader;
+mod segments;
+mod select;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod torch;
-mod value;
+mod truncated;
 mod write;
 mod write_optimizer;
 mod write_pickle;

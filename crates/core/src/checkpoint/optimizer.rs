@@ -1,20 +1,20 @@
 //! The state of a PyTorch optimizer, as returned by `optimizer.state_dict()`: `state`, from the
 //! index of a parameter to its averages, and `param_groups` with the settings.
 
-use super::choose::{at, Budget, Chosen};
 use super::dict::{entries, pairs};
 use super::errors::{damaged, shown, unsupported};
 use super::paths::paths;
 use super::pickle::Pickle;
-use super::value::{damaged_pickle, strange, text, Id, Value};
+use super::py_value::{damaged_pickle, text, unreadable, Id, PyValue};
+use super::select::{resolve_path, Budget, Selected};
 use crate::{Error, Result};
 use serde_json::{json, Map, Value as Json};
 use std::collections::HashSet;
 
 /// The state of an optimizer in a file.
-pub struct State<'a> {
+pub struct OptimizerState<'a> {
     /// The tensors `INDEX.FIELD`, and settings that are tensors.
-    pub tensors: Vec<Chosen<'a>>,
+    pub tensors: Vec<Selected<'a>>,
     /// Fields that are plain numbers, such as `INDEX.step`.
     pub numbers: Vec<(String, f64)>,
     /// The settings of each group; `{ "$tensor": name }` refers to a setting that is a tensor.
@@ -28,7 +28,7 @@ fn parts(pickle: &Pickle, id: Id) -> Option<(Id, &[Id])> {
     };
     let (state, groups) = (part("state")?, part("param_groups")?);
     match (pickle.values.get(state)?, pickle.values.get(groups)?) {
-        (Value::Dict(_), Value::List(groups)) => Some((state, groups)),
+        (PyValue::Dict(_), PyValue::List(groups)) => Some((state, groups)),
         _ => None,
     }
 }
@@ -36,7 +36,7 @@ fn parts(pickle: &Pickle, id: Id) -> Option<(Id, &[Id])> {
 /// The states in a value, each with its path: the value itself, or the items of a list.
 fn states(pickle: &Pickle, path: &str, id: Id) -> Vec<(String, Id)> {
     let list = match pickle.values.get(id) {
-        Some(Value::List(items)) => items.as_slice(),
+        Some(PyValue::List(items)) => items.as_slice(),
         _ => return parts(pickle, id).map(|_| (path.to_string(), id)).into_iter().collect(),
     };
     let items = list.iter().enumerate().filter(|(_, item)| parts(pickle, **item).is_some());
@@ -50,7 +50,9 @@ fn find(pickle: &Pickle, key: Option<&str>) -> Result<Id> {
     }
     let mut seen = HashSet::new();
     let found: Vec<(String, Id)> = match key {
-        Some(key) => at(pickle, pickle.root, key).map_or(Vec::new(), |id| states(pickle, key, id)),
+        Some(key) => {
+            resolve_path(pickle, pickle.root, key).map_or(Vec::new(), |id| states(pickle, key, id))
+        }
         None => entries(pickle, pickle.root)
             .filter(|(_, id)| seen.insert(*id))
             .flat_map(|(name, id)| states(pickle, name, id))
@@ -91,18 +93,18 @@ fn no_state(pickle: &Pickle, key: Option<&str>) -> Error {
 }
 
 /// Reads the state at `key` (a path with dots), or the only one in the file.
-pub fn read<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<State<'a>> {
+pub fn read<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<OptimizerState<'a>> {
     let id = find(pickle, key)?;
     let (state, groups) =
         parts(pickle, id).ok_or_else(|| Error::Internal("a state has no parts".into()))?;
     let mut reading =
         Reading { pickle, budget: Budget::new(pickle), tensors: Vec::new(), numbers: Vec::new() };
-    let mut places = HashSet::new();
+    let mut seen = HashSet::new();
     for (key, fields) in pairs(pickle, state) {
         match pickle.values.get(*key) {
-            Some(Value::Int(place)) if places.insert(*place) => reading.fields(*place, *fields)?,
-            Some(Value::Int(place)) => {
-                return Err(damaged_pickle(&format!("it has two states of parameter {place}")));
+            Some(PyValue::Int(index)) if seen.insert(*index) => reading.fields(*index, *fields)?,
+            Some(PyValue::Int(index)) => {
+                return Err(damaged_pickle(&format!("it has two states of parameter {index}")));
             }
             _ => return Err(unsupported(BY_NAME.into())),
         }
@@ -112,7 +114,11 @@ pub fn read<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<State<'a>> {
         .enumerate()
         .map(|(i, group)| reading.group(i, *group))
         .collect::<Result<Vec<_>>>()?;
-    Ok(State { tensors: reading.tensors, numbers: reading.numbers, groups: Json::Array(groups) })
+    Ok(OptimizerState {
+        tensors: reading.tensors,
+        numbers: reading.numbers,
+        groups: Json::Array(groups),
+    })
 }
 
 const BY_NAME: &str =
@@ -123,28 +129,28 @@ const BY_NAME: &str =
 struct Reading<'a> {
     pickle: &'a Pickle,
     budget: Budget,
-    tensors: Vec<Chosen<'a>>,
+    tensors: Vec<Selected<'a>>,
     numbers: Vec<(String, f64)>,
 }
 
 impl Reading<'_> {
     /// Reads the state of one parameter.
-    fn fields(&mut self, place: i64, fields: Id) -> Result<()> {
+    fn fields(&mut self, index: i64, fields: Id) -> Result<()> {
         let mut names = HashSet::new();
         for (key, value) in pairs(self.pickle, fields) {
             let Some(field) = text(&self.pickle.values, *key) else { continue };
             self.budget.spend(field.len() + 8)?;
-            let name = format!("{place}.{field}");
+            let name = format!("{index}.{field}");
             if !names.insert(field) {
                 return Err(damaged_pickle(&format!("it has two states named `{}`", shown(&name))));
             }
             match self.pickle.values.get(*value) {
-                Some(Value::None) => {}
-                Some(Value::Int(n)) => self.numbers.push((name, *n as f64)),
-                Some(Value::Float(x)) => self.numbers.push((name, *x)),
-                Some(Value::Tensor(_) | Value::Strange(_)) => self.tensor(name, *value)?,
+                Some(PyValue::None) => {}
+                Some(PyValue::Int(n)) => self.numbers.push((name, *n as f64)),
+                Some(PyValue::Float(x)) => self.numbers.push((name, *x)),
+                Some(PyValue::Tensor(_) | PyValue::Unreadable(_)) => self.tensor(name, *value)?,
                 _ => {
-                    return Err(strange(
+                    return Err(unreadable(
                         &name,
                         "of the optimizer's state is neither a tensor nor a number",
                     ))
@@ -161,13 +167,13 @@ impl Reading<'_> {
     }
 
     /// The settings of a group, without those that have an unsupported type.
-    fn group(&mut self, place: usize, group: Id) -> Result<Json> {
+    fn group(&mut self, index: usize, group: Id) -> Result<Json> {
         let mut settings = Map::new();
         for (key, id) in entries(self.pickle, group) {
             self.budget.spend(key.len() + 8)?;
-            let path = format!("param_groups.{place}.{key}");
+            let path = format!("param_groups.{index}.{key}");
             let value = match self.pickle.values.get(id) {
-                Some(Value::Tuple(items) | Value::List(items)) => {
+                Some(PyValue::Tuple(items) | PyValue::List(items)) => {
                     self.budget.spend(items.len())?;
                     let items = items.iter().enumerate();
                     let list = items.map(|(i, item)| self.setting(format!("{path}.{i}"), *item));
@@ -185,15 +191,15 @@ impl Reading<'_> {
     /// A setting as JSON; `None` if its type is not supported.
     fn setting(&mut self, path: String, id: Id) -> Result<Option<Json>> {
         Ok(match self.pickle.values.get(id) {
-            Some(Value::None) => Some(Json::Null),
-            Some(Value::Bool(b)) => Some(json!(b)),
-            Some(Value::Int(n)) => Some(json!(n)),
-            Some(Value::Float(x)) => Some(json!(x)),
-            Some(Value::Text(text)) => {
+            Some(PyValue::None) => Some(Json::Null),
+            Some(PyValue::Bool(b)) => Some(json!(b)),
+            Some(PyValue::Int(n)) => Some(json!(n)),
+            Some(PyValue::Float(x)) => Some(json!(x)),
+            Some(PyValue::Text(text)) => {
                 self.budget.spend(text.len())?;
                 Some(json!(text))
             }
-            Some(Value::Tensor(_)) => {
+            Some(PyValue::Tensor(_)) => {
                 self.tensor(path.clone(), id)?;
                 Some(json!({ "$tensor": path }))
             }

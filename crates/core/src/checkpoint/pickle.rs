@@ -6,8 +6,8 @@
 //! other by index, so that deep nesting does not need a deep stack.
 
 use super::global::Global;
-use super::global::SHORT;
-use super::value::{damaged_pickle, reduce, Id, Value};
+use super::global::MAX_TYPE_NAME;
+use super::py_value::{damaged_pickle, reduce, Id, PyValue};
 use crate::Result;
 use std::collections::HashMap;
 use xt_kernels::memory;
@@ -15,7 +15,7 @@ use xt_kernels::memory;
 /// The values of a pickle.
 pub struct Pickle {
     /// All values.
-    pub values: Vec<Value>,
+    pub values: Vec<PyValue>,
     /// The index of the outermost value.
     pub root: Id,
     /// The length in bytes, without any data that follows.
@@ -44,7 +44,7 @@ struct Machine<'a> {
     bytes: &'a [u8],
     /// The offset of the next instruction.
     at: usize,
-    values: Vec<Value>,
+    values: Vec<PyValue>,
     stack: Vec<Id>,
     /// Heights of the stack at each mark.
     marks: Vec<usize>,
@@ -91,7 +91,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Pushes a new value.
-    fn push(&mut self, value: Value) {
+    fn push(&mut self, value: PyValue) {
         self.values.push(value);
         self.stack.push(self.values.len() - 1);
     }
@@ -124,22 +124,22 @@ impl<'a> Machine<'a> {
     }
 
     /// Stores the top of the stack in the memo.
-    fn put(&mut self, place: u64) -> Result<bool> {
+    fn put(&mut self, slot: u64) -> Result<bool> {
         let top = self.top()?;
-        self.memo.insert(place, top);
+        self.memo.insert(slot, top);
         Ok(true)
     }
 
     /// Pushes a value of the memo.
-    fn get(&mut self, place: u64) -> Result<bool> {
-        let id = self.memo.get(&place).copied();
+    fn get(&mut self, slot: u64) -> Result<bool> {
+        let id = self.memo.get(&slot).copied();
         self.stack
             .push(id.ok_or_else(|| damaged_pickle("it refers to a value that is not there"))?);
         Ok(true)
     }
 
     /// Pushes a new value, as the whole effect of an instruction.
-    fn value(&mut self, value: Value) -> Result<bool> {
+    fn value(&mut self, value: PyValue) -> Result<bool> {
         self.push(value);
         Ok(true)
     }
@@ -157,11 +157,11 @@ impl<'a> Machine<'a> {
             }
             b'0' => self.pop().map(|_| true),
             b'1' => self.above_mark().map(|_| true),
-            b'q' => self.number::<1>().and_then(|place| self.put(place)),
-            b'r' => self.number::<4>().and_then(|place| self.put(place)),
+            b'q' => self.number::<1>().and_then(|slot| self.put(slot)),
+            b'r' => self.number::<4>().and_then(|slot| self.put(slot)),
             0x94 => self.put(self.memo.len() as u64), // MEMOIZE
-            b'h' => self.number::<1>().and_then(|place| self.get(place)),
-            b'j' => self.number::<4>().and_then(|place| self.get(place)),
+            b'h' => self.number::<1>().and_then(|slot| self.get(slot)),
+            b'j' => self.number::<4>().and_then(|slot| self.get(slot)),
             _ => match self.literal(code)? {
                 Some(value) => self.value(value),
                 None => self.combine(code),
@@ -170,13 +170,13 @@ impl<'a> Machine<'a> {
     }
 
     /// The value of an instruction that contains it; `None` for other instructions.
-    fn literal(&mut self, code: u8) -> Result<Option<Value>> {
+    fn literal(&mut self, code: u8) -> Result<Option<PyValue>> {
         Ok(Some(match code {
-            b'N' => Value::None,
-            0x88 | 0x89 => Value::Bool(code == 0x88),
-            b'J' => Value::Int(i64::from(self.number::<4>()? as u32 as i32)),
-            b'K' => Value::Int(self.number::<1>()? as i64),
-            b'M' => Value::Int(self.number::<2>()? as i64),
+            b'N' => PyValue::None,
+            0x88 | 0x89 => PyValue::Bool(code == 0x88),
+            b'J' => PyValue::Int(i64::from(self.number::<4>()? as u32 as i32)),
+            b'K' => PyValue::Int(self.number::<1>()? as i64),
+            b'M' => PyValue::Int(self.number::<2>()? as i64),
             0x8a => {
                 let length = self.number::<1>()?;
                 self.long(length)?
@@ -186,54 +186,54 @@ impl<'a> Machine<'a> {
                 self.long(length)?
             }
             // the only number that is big-endian
-            b'G' => Value::Float(f64::from_bits(self.number::<8>()?.swap_bytes())),
+            b'G' => PyValue::Float(f64::from_bits(self.number::<8>()?.swap_bytes())),
             b'X' => {
                 let length = self.number::<4>()?;
-                Value::Text(self.text(length)?)
+                PyValue::Text(self.text(length)?)
             }
             0x8c => {
                 let length = self.number::<1>()?;
-                Value::Text(self.text(length)?)
+                PyValue::Text(self.text(length)?)
             }
             0x8d => {
                 let length = self.number::<8>()?;
-                Value::Text(self.text(length)?)
+                PyValue::Text(self.text(length)?)
             }
             b'B' | b'T' => {
                 let length = self.number::<4>()?;
-                self.take(length).map(|_| Value::Other)? // bytes
+                self.take(length).map(|_| PyValue::Other)? // bytes
             }
             0x8e | 0x96 => {
                 let length = self.number::<8>()?;
-                self.take(length).map(|_| Value::Other)?
+                self.take(length).map(|_| PyValue::Other)?
             }
             b'C' | b'U' => {
                 let length = self.number::<1>()?;
-                self.take(length).map(|_| Value::Other)?
+                self.take(length).map(|_| PyValue::Other)?
             }
-            b')' => Value::Tuple(Vec::new()),
-            b']' => Value::List(Vec::new()),
-            b'}' => Value::Dict(Vec::new()),
-            0x8f => Value::Other, // a set
+            b')' => PyValue::Tuple(Vec::new()),
+            b']' => PyValue::List(Vec::new()),
+            b'}' => PyValue::Dict(Vec::new()),
+            0x8f => PyValue::Other, // a set
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                Value::Global(Global::named(&module, &name)?)
+                PyValue::Global(Global::named(&module, &name)?)
             }
             _ => return Ok(None),
         }))
     }
 
-    /// A signed integer of `length` bytes; `Value::Other` if it does not fit into i64, since it
+    /// A signed integer of `length` bytes; `PyValue::Other` if it does not fit into i64, since it
     /// cannot be a size.
-    fn long(&mut self, length: u64) -> Result<Value> {
+    fn long(&mut self, length: u64) -> Result<PyValue> {
         let bytes = self.take(length)?;
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
         let mut wide = [if negative { 0xff } else { 0 }; 8];
         match wide.get_mut(..bytes.len()) {
-            None => Ok(Value::Other),
+            None => Ok(PyValue::Other),
             Some(low) => {
                 low.copy_from_slice(bytes);
-                Ok(Value::Int(i64::from_le_bytes(wide)))
+                Ok(PyValue::Int(i64::from_le_bytes(wide)))
             }
         }
     }
@@ -243,19 +243,19 @@ impl<'a> Machine<'a> {
         match code {
             b't' => {
                 let items = self.above_mark()?;
-                self.value(Value::Tuple(items))
+                self.value(PyValue::Tuple(items))
             }
             0x85..=0x87 => {
                 let items = self.last(usize::from(code - 0x84))?;
-                self.value(Value::Tuple(items))
+                self.value(PyValue::Tuple(items))
             }
             b'l' => {
                 let items = self.above_mark()?;
-                self.value(Value::List(items))
+                self.value(PyValue::List(items))
             }
             b'd' => {
                 let items = self.above_mark()?;
-                self.push(Value::Dict(Vec::new()));
+                self.push(PyValue::Dict(Vec::new()));
                 self.add(&items)
             }
             b'a' => self.last(1).and_then(|items| self.add(&items)),
@@ -263,12 +263,12 @@ impl<'a> Machine<'a> {
             b'e' | b'u' | 0x90 => self.above_mark().and_then(|items| self.add(&items)),
             0x91 => {
                 self.above_mark()?; // a frozen set
-                self.value(Value::Other)
+                self.value(PyValue::Other)
             }
             0x93 => self.global_of_stack(),
             b'Q' => {
                 let id = self.pop()?;
-                let storage = Value::storage(&self.values, id)?;
+                let storage = PyValue::storage(&self.values, id)?;
                 self.value(storage)
             }
             b'R' | 0x81 => self.call(),
@@ -283,11 +283,11 @@ impl<'a> Machine<'a> {
     fn add(&mut self, items: &[Id]) -> Result<bool> {
         let top = self.top()?;
         match self.values.get_mut(top) {
-            Some(Value::List(list)) => list.extend_from_slice(items),
-            Some(Value::Dict(pairs)) if items.len().is_multiple_of(2) => {
+            Some(PyValue::List(list)) => list.extend_from_slice(items),
+            Some(PyValue::Dict(pairs)) if items.len().is_multiple_of(2) => {
                 pairs.extend(items.chunks(2).map(|p| (p[0], p[1])))
             }
-            Some(Value::Other) => {}
+            Some(PyValue::Other) => {}
             _ => return Err(damaged_pickle("it adds values to something that takes none")),
         }
         Ok(true)
@@ -297,9 +297,9 @@ impl<'a> Machine<'a> {
     fn global_of_stack(&mut self) -> Result<bool> {
         let ids = self.last(2)?;
         match (&self.values[ids[0]], &self.values[ids[1]]) {
-            (Value::Text(module), Value::Text(name)) => {
+            (PyValue::Text(module), PyValue::Text(name)) => {
                 let global = Global::named(module, name)?;
-                self.value(Value::Global(global))
+                self.value(PyValue::Global(global))
             }
             _ => Err(damaged_pickle("a name is no text")),
         }
@@ -311,9 +311,11 @@ impl<'a> Machine<'a> {
         let value = reduce(&self.values, ids[0], ids[1])?;
         let size = match &value {
             // the name of its storage is copied too; a short one is covered by the constant
-            Value::Tensor(view) => 2 * view.shape.len() + 4 + view.storage.key.len() / SHORT,
-            Value::Dict(pairs) => pairs.len(),
-            Value::Tuple(items) => items.len(),
+            PyValue::Tensor(view) => {
+                2 * view.shape.len() + 4 + view.storage.key.len() / MAX_TYPE_NAME
+            }
+            PyValue::Dict(pairs) => pairs.len(),
+            PyValue::Tuple(items) => items.len(),
             _ => 0,
         };
         let left = self.left.checked_sub(size);
@@ -326,7 +328,9 @@ impl<'a> Machine<'a> {
     fn build(&mut self) -> Result<bool> {
         self.pop()?;
         match self.values.get(self.top()?) {
-            Some(Value::Dict(_) | Value::Tensor(_) | Value::Strange(_) | Value::Other) => Ok(true),
+            Some(
+                PyValue::Dict(_) | PyValue::Tensor(_) | PyValue::Unreadable(_) | PyValue::Other,
+            ) => Ok(true),
             _ => Err(damaged_pickle("it gives attributes to something that has none")),
         }
     }

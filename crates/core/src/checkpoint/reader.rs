@@ -5,12 +5,12 @@
 //! the same way, synchronously or asynchronously.
 
 use super::assemble::assemble;
-use super::data::Sink;
 use super::errors::damaged;
-use super::file::{File, Plan, Range, Settings};
-use super::pieces::{Pieces, Whole};
+use super::file::{File, Range, Settings, TensorPlan};
+use super::segments::{RangeBuffer, Segments};
+use super::sink::Sink;
 use super::zip::{Directory, End, Record};
-use super::{choose, header, optimizer, pickle, salvage, torch, zip};
+use super::{header, optimizer, pickle, select, torch, truncated, zip};
 use crate::{Error, Result};
 use std::cmp::min;
 use std::collections::HashMap;
@@ -21,23 +21,23 @@ const START: u64 = 64;
 /// The part of the file that is being read.
 enum Phase {
     /// The first bytes, from which the format is detected.
-    Start(Whole),
+    Start(RangeBuffer),
     /// A zip file whose size is not known yet.
     Unsized,
     /// The header of a safetensors file.
-    Header(Whole),
+    Header(RangeBuffer),
     /// The last bytes of a zip file.
-    Tail(Whole),
+    Tail(RangeBuffer),
     /// The beginning of a zip file whose end is missing, and the error.
-    Salvage(Whole, Error),
+    Truncated(RangeBuffer, Error),
     /// The end record of the directory of a large zip file.
-    End64(Whole),
+    End64(RangeBuffer),
     /// The directory of a zip file.
-    Directory(Whole, Directory),
+    Directory(RangeBuffer, Directory),
     /// The pickle that describes the tensors.
-    Preamble(torch::Zip, Pieces),
+    Preamble(torch::Archive, Segments),
     /// The values, and the name of the format.
-    Data(Pieces, &'static str),
+    Data(Segments, &'static str),
     /// A check that the file ends at this offset.
     Rest(u64),
     /// All bytes have been read.
@@ -51,7 +51,7 @@ pub struct Reader {
     settings: Settings,
     phase: Phase,
     metadata: HashMap<String, String>,
-    plans: Vec<Plan>,
+    plans: Vec<TensorPlan>,
     sinks: Vec<Sink>,
     /// Scalar tensors whose values are in the description itself.
     numbers: Vec<(String, f64)>,
@@ -63,7 +63,7 @@ const TORCH: &str = "zip file of PyTorch";
 impl Reader {
     /// A reader at the beginning of a file.
     pub fn new(settings: Settings) -> Self {
-        let start = Whole::new(0, settings.size.map_or(START, |size| min(size, START)));
+        let start = RangeBuffer::new(0, settings.size.map_or(START, |size| min(size, START)));
         Self {
             settings,
             phase: Phase::Start(start),
@@ -91,18 +91,18 @@ impl Reader {
     /// Starts with the end of a zip file of this size.
     fn tail(size: u64) -> Phase {
         let length = min(size, zip::TAIL);
-        Phase::Tail(Whole::new(size - length, length))
+        Phase::Tail(RangeBuffer::new(size - length, length))
     }
 
     /// The bytes to read next; `None` once all have been read.
     pub fn next(&self) -> Option<Range> {
         match &self.phase {
-            Phase::Start(whole)
-            | Phase::Header(whole)
-            | Phase::Tail(whole)
-            | Phase::End64(whole) => Some(whole.next()),
-            Phase::Directory(whole, _) | Phase::Salvage(whole, _) => Some(whole.next()),
-            Phase::Preamble(_, pieces) | Phase::Data(pieces, _) => pieces.next(),
+            Phase::Start(buffer)
+            | Phase::Header(buffer)
+            | Phase::Tail(buffer)
+            | Phase::End64(buffer) => Some(buffer.next()),
+            Phase::Directory(buffer, _) | Phase::Truncated(buffer, _) => Some(buffer.next()),
+            Phase::Preamble(_, segments) | Phase::Data(segments, _) => segments.next(),
             Phase::Rest(offset) => Some(Range { offset: *offset, length: 1 }),
             Phase::Unsized | Phase::Done | Phase::Failed => None,
         }
@@ -129,24 +129,24 @@ impl Reader {
     /// The next phase. `ended` is the size of the file, if it has ended before the requested bytes.
     fn advance(&mut self, phase: Phase, bytes: &[u8], ended: Option<u64>) -> Result<Phase> {
         match (phase, ended) {
-            (Phase::Start(mut whole), _) => {
-                whole.feed(bytes);
-                self.detect(whole.bytes)
+            (Phase::Start(mut buffer), _) => {
+                buffer.feed(bytes);
+                self.detect(buffer.bytes)
             }
             (Phase::Rest(end), Some(_)) => Ok(self.done(end)),
             (Phase::Rest(end), None) => Err(header::too_long(end)),
-            (Phase::Data(mut pieces, what), Some(at)) => {
-                pieces.feed(bytes, &mut self.sinks)?;
-                Err(pieces.cut(what, at, &self.sinks))
+            (Phase::Data(mut segments, what), Some(at)) => {
+                segments.feed(bytes, &mut self.sinks)?;
+                Err(segments.cut(what, at, &self.sinks))
             }
             (phase, Some(at)) => Err(Self::cut(&phase, at)),
-            (Phase::Header(mut whole), None) => match whole.feed(bytes) {
-                true => self.header(&whole.bytes[8..]),
-                false => Ok(Phase::Header(whole)),
+            (Phase::Header(mut buffer), None) => match buffer.feed(bytes) {
+                true => self.header(&buffer.bytes[8..]),
+                false => Ok(Phase::Header(buffer)),
             },
-            (Phase::Data(mut pieces, what), None) => {
-                pieces.feed(bytes, &mut self.sinks)?;
-                Ok(Phase::Data(pieces, what)).map(|phase| self.settled(phase))
+            (Phase::Data(mut segments, what), None) => {
+                segments.feed(bytes, &mut self.sinks)?;
+                Ok(Phase::Data(segments, what)).map(|phase| self.settled(phase))
             }
             (phase, None) => self.advance_zip(phase, bytes),
         }
@@ -159,23 +159,23 @@ impl Reader {
         }
         torch::refuse_pickles(&start)?;
         let length = 8 + header::length(&start, self.settings.size)?;
-        let mut whole = Whole::new(0, length);
+        let mut buffer = RangeBuffer::new(0, length);
         let own = min(start.len() as u64, length) as usize;
-        whole.feed(&start[..own]);
+        buffer.feed(&start[..own]);
         if (own as u64) < length {
-            return Ok(Phase::Header(whole));
+            return Ok(Phase::Header(buffer));
         }
-        let phase = self.header(&whole.bytes[8..])?;
+        let phase = self.header(&buffer.bytes[8..])?;
         self.first_values(phase, &start[own..])
     }
 
     /// Processes values that were read together with the header of a small file.
     fn first_values(&mut self, phase: Phase, mut bytes: &[u8]) -> Result<Phase> {
         let mut phase = phase;
-        while let (Phase::Data(pieces, _), false) = (&mut phase, bytes.is_empty()) {
+        while let (Phase::Data(segments, _), false) = (&mut phase, bytes.is_empty()) {
             let wanted =
-                pieces.next().map_or(0, |range| min(range.length, bytes.len() as u64)) as usize;
-            pieces.feed(&bytes[..wanted], &mut self.sinks)?;
+                segments.next().map_or(0, |range| min(range.length, bytes.len() as u64)) as usize;
+            segments.feed(&bytes[..wanted], &mut self.sinks)?;
             bytes = &bytes[wanted..];
             phase = self.settled(phase);
         }
@@ -190,7 +190,7 @@ impl Reader {
         let contents = header::read(json, self.settings.size, self.settings.widen)?;
         (self.metadata, self.plans, self.sinks) =
             (contents.metadata, contents.plans, contents.sinks);
-        let data = Phase::Data(Pieces::new(contents.pieces), SAFETENSORS);
+        let data = Phase::Data(Segments::new(contents.segments), SAFETENSORS);
         // if the size is known, the header was checked against it, so nothing follows the last
         // tensor
         Ok(match self.settled(data) {
@@ -199,11 +199,11 @@ impl Reader {
         })
     }
 
-    /// The next phase, if the last piece is complete.
+    /// The next phase, if the last segment is complete.
     fn settled(&mut self, phase: Phase) -> Phase {
         match phase {
-            Phase::Data(pieces, what) if pieces.next().is_none() => match what {
-                SAFETENSORS => self.done_or_rest(pieces.end()),
+            Phase::Data(segments, what) if segments.next().is_none() => match what {
+                SAFETENSORS => self.done_or_rest(segments.end()),
                 _ => Phase::Done,
             },
             phase => phase,
@@ -228,13 +228,16 @@ impl Reader {
     fn advance_zip(&mut self, phase: Phase, bytes: &[u8]) -> Result<Phase> {
         let size = self.settings.size.unwrap_or(0);
         Ok(match phase {
-            Phase::Tail(mut whole) => match whole.feed(bytes) {
-                false => Phase::Tail(whole),
-                true => match zip::find_end(&whole.bytes, size) {
-                    Err(error) => Phase::Salvage(Whole::new(0, min(size, salvage::LOOK)), error),
+            Phase::Tail(mut buffer) => match buffer.feed(bytes) {
+                false => Phase::Tail(buffer),
+                true => match zip::find_end(&buffer.bytes, size) {
+                    Err(error) => Phase::Truncated(
+                        RangeBuffer::new(0, min(size, truncated::HEAD_LENGTH)),
+                        error,
+                    ),
                     Ok(End::Directory(directory)) => self.directory(directory)?,
                     Ok(End::Zip64(at)) if at.saturating_add(zip::END64) <= size => {
-                        Phase::End64(Whole::new(at, zip::END64))
+                        Phase::End64(RangeBuffer::new(at, zip::END64))
                     }
                     Ok(End::Zip64(_)) => {
                         return Err(damaged(
@@ -243,25 +246,29 @@ impl Reader {
                     }
                 },
             },
-            Phase::End64(mut whole) => match whole.feed(bytes) {
-                false => Phase::End64(whole),
-                true => self.directory(zip::read_end64(&whole.bytes, size)?)?,
+            Phase::End64(mut buffer) => match buffer.feed(bytes) {
+                false => Phase::End64(buffer),
+                true => self.directory(zip::read_end64(&buffer.bytes, size)?)?,
             },
-            Phase::Directory(mut whole, directory) => match whole.feed(bytes) {
-                false => Phase::Directory(whole, directory),
-                true => self.records(zip::records(&whole.bytes, &directory)?)?,
+            Phase::Directory(mut buffer, directory) => match buffer.feed(bytes) {
+                false => Phase::Directory(buffer, directory),
+                true => self.records(zip::records(&buffer.bytes, &directory)?)?,
             },
-            Phase::Salvage(mut whole, error) => match whole.feed(bytes) {
-                false => Phase::Salvage(whole, error),
+            Phase::Truncated(mut buffer, error) => match buffer.feed(bytes) {
+                false => Phase::Truncated(buffer, error),
                 true => {
-                    return Err(salvage::explain(&whole.bytes, size, self.settings.key.as_deref())
-                        .unwrap_or(error))
+                    return Err(truncated::explain(
+                        &buffer.bytes,
+                        size,
+                        self.settings.key.as_deref(),
+                    )
+                    .unwrap_or(error))
                 }
             },
-            Phase::Preamble(zip, mut pieces) => {
-                pieces.feed(bytes, &mut self.sinks)?;
-                match pieces.next() {
-                    Some(_) => Phase::Preamble(zip, pieces),
+            Phase::Preamble(zip, mut segments) => {
+                segments.feed(bytes, &mut self.sinks)?;
+                match segments.next() {
+                    Some(_) => Phase::Preamble(zip, segments),
                     None => self.contents(&zip)?,
                 }
             }
@@ -273,20 +280,20 @@ impl Reader {
     fn directory(&mut self, directory: Directory) -> Result<Phase> {
         match directory.length {
             0 => self.records(Vec::new()),
-            length => Ok(Phase::Directory(Whole::new(directory.offset, length), directory)),
+            length => Ok(Phase::Directory(RangeBuffer::new(directory.offset, length), directory)),
         }
     }
 
     /// Reads the description of the tensors.
     fn records(&mut self, records: Vec<Record>) -> Result<Phase> {
         let folder = torch::folder(&records)?;
-        let (sinks, pieces) = torch::preamble(&records, &folder)?;
+        let (sinks, segments) = torch::preamble(&records, &folder)?;
         self.sinks = sinks;
-        Ok(Phase::Preamble(torch::Zip { records, folder }, Pieces::new(pieces)))
+        Ok(Phase::Preamble(torch::Archive { records, folder }, Segments::new(segments)))
     }
 
     /// From the pickle, plans the storages to read.
-    fn contents(&mut self, zip: &torch::Zip) -> Result<Phase> {
+    fn contents(&mut self, zip: &torch::Archive) -> Result<Phase> {
         let mut preamble = std::mem::take(&mut self.sinks).into_iter();
         let described = preamble.next().map_or(Ok(Vec::new()), Sink::into_bytes)?;
         if let Some(order) = preamble.next() {
@@ -294,8 +301,8 @@ impl Reader {
         }
         let pickle = pickle::read(&described)?;
         let key = self.settings.key.as_deref();
-        let chosen = match self.settings.optimizer {
-            false => choose::weights(&pickle, key)?,
+        let selected = match self.settings.optimizer {
+            false => select::weights(&pickle, key)?,
             true => {
                 let state = optimizer::read(&pickle, key)?;
                 self.numbers = state.numbers;
@@ -304,9 +311,9 @@ impl Reader {
                 state.tensors
             }
         };
-        let (plans, sinks, pieces) = torch::contents(&chosen, zip, self.settings.widen)?;
+        let (plans, sinks, segments) = torch::contents(&selected, zip, self.settings.widen)?;
         (self.plans, self.sinks) = (plans, sinks);
-        Ok(self.settled(Phase::Data(Pieces::new(pieces), TORCH)))
+        Ok(self.settled(Phase::Data(Segments::new(segments), TORCH)))
     }
 
     /// The error for a source that has ended at offset `at`.

@@ -1,6 +1,6 @@
 //! Pickles that no PyTorch program would write: each must be an error, with little time and memory.
 
-use super::value::Value;
+use super::py_value::PyValue;
 use super::{pickle, Reader, Settings};
 use crate::Result;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ fn a_view_must_stay_within_its_storage() {
 #[test]
 fn depth_and_cycles_are_no_matter() {
     let deep = [vec![b']'; 200_000], vec![b'a'; 199_999], b".".to_vec()].concat();
-    assert!(matches!(pickle::read(&deep).unwrap().values.first(), Some(Value::List(_))));
+    assert!(matches!(pickle::read(&deep).unwrap().values.first(), Some(PyValue::List(_))));
     let cycle = pickle::read(b"}q\0X\x01\0\0\0xh\0s.").unwrap();
     assert_eq!(cycle.root, 0);
     refuse(&vec![b'('; 100_000], "ends too early");

@@ -1,15 +1,15 @@
 //! PyTorch's zip format: finds the records that the tensors of a pickle need.
 
-use super::choose::Chosen;
-use super::data::{check_memory, Sink};
 use super::element::Element;
 use super::errors::{damaged, shown, unsupported};
-use super::file::Plan;
+use super::file::TensorPlan;
 use super::layout::count_of;
 use super::layout::Layout;
-use super::local::LocalHeader;
-use super::pieces::Piece;
-use super::value::{damaged_pickle, strange, View};
+use super::py_value::{damaged_pickle, unreadable, View};
+use super::record_reader::RecordReader;
+use super::segments::Segment;
+use super::select::Selected;
+use super::sink::{check_memory, Sink};
 use super::zip::Record;
 use crate::Result;
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ pub const PICKLE: &str = "data.pkl";
 const BYTE_ORDER: &str = "byteorder";
 
 /// The records of a file, and their folder.
-pub struct Zip {
+pub struct Archive {
     /// The records, in the order of their offsets.
     pub records: Vec<Record>,
     /// The folder of all records, with a slash at the end.
@@ -52,8 +52,8 @@ pub fn folder(records: &[Record]) -> Result<String> {
 }
 
 /// The records to read first: the pickle, and the byte order if there is one.
-pub fn preamble(records: &[Record], folder: &str) -> Result<(Vec<Sink>, Vec<Piece>)> {
-    let (mut sinks, mut pieces) = (Vec::new(), Vec::new());
+pub fn preamble(records: &[Record], folder: &str) -> Result<(Vec<Sink>, Vec<Segment>)> {
+    let (mut sinks, mut segments) = (Vec::new(), Vec::new());
     for name in [PICKLE, BYTE_ORDER] {
         let full = format!("{folder}{name}");
         let Some(record) = records.iter().find(|record| record.name == full) else { continue };
@@ -65,16 +65,16 @@ pub fn preamble(records: &[Record], folder: &str) -> Result<(Vec<Sink>, Vec<Piec
                 record.length
             )));
         }
-        pieces.push(piece(record, sinks.len()));
+        segments.push(segment(record, sinks.len()));
         sinks.push(Sink::new(name.into(), Element::U8, record.length as usize, false)?);
     }
-    pieces.sort_by_key(|piece| piece.start);
-    Ok((sinks, pieces))
+    segments.sort_by_key(|segment| segment.start);
+    Ok((sinks, segments))
 }
 
 /// The byte range of a record.
-fn piece(record: &Record, sink: usize) -> Piece {
-    Piece { start: record.start, end: record.end, sink, record: Some(LocalHeader::of(record)) }
+fn segment(record: &Record, sink: usize) -> Segment {
+    Segment { start: record.start, end: record.end, sink, record: Some(RecordReader::of(record)) }
 }
 
 /// Returns an error if the values are not little-endian.
@@ -89,7 +89,7 @@ pub fn check_byte_order(order: &[u8]) -> Result<()> {
 }
 
 /// A record whose values are read: the name of a tensor in it, the type and number of its values.
-struct Stored<'a> {
+struct StorageRecord<'a> {
     name: &'a str,
     element: Element,
     count: u64,
@@ -99,11 +99,11 @@ struct Stored<'a> {
 /// The plans, sinks and byte ranges for the selected tensors. Checks everything before memory is
 /// allocated.
 pub fn contents(
-    chosen: &[Chosen],
-    zip: &Zip,
+    selected: &[Selected],
+    zip: &Archive,
     widen: bool,
-) -> Result<(Vec<Plan>, Vec<Sink>, Vec<Piece>)> {
-    let (plans, storages) = plan(chosen, zip)?;
+) -> Result<(Vec<TensorPlan>, Vec<Sink>, Vec<Segment>)> {
+    let (plans, storages) = plan(selected, zip)?;
     let layouts = plans.iter().filter_map(|plan| plan.view.as_ref());
     let copied = layouts
         .fold(0u64, |sum, layout| sum.saturating_add((layout.count() as u64).saturating_mul(8)));
@@ -112,25 +112,25 @@ pub fn contents(
         storages.iter().map(|stored| stored.element.size() as u64 * stored.count).sum(),
     )?;
     check_memory(storages.iter().map(|stored| (stored.element, stored.count)), widen)?;
-    let (mut sinks, mut pieces) = (Vec::new(), Vec::new());
-    for Stored { name, element, count, record } in storages {
-        pieces.push(piece(record, sinks.len()));
+    let (mut sinks, mut segments) = (Vec::new(), Vec::new());
+    for StorageRecord { name, element, count, record } in storages {
+        segments.push(segment(record, sinks.len()));
         sinks.push(Sink::new(format!("tensor `{}`", shown(name)), element, count as usize, widen)?);
     }
-    pieces.sort_by_key(|piece| piece.start);
-    Ok((plans, sinks, pieces))
+    segments.sort_by_key(|segment| segment.start);
+    Ok((plans, sinks, segments))
 }
 
 /// The plan of each tensor, and the storages, each of which is read once.
 fn plan<'a>(
-    chosen: &'a [Chosen],
-    Zip { records, folder }: &'a Zip,
-) -> Result<(Vec<Plan>, Vec<Stored<'a>>)> {
+    selected: &'a [Selected],
+    Archive { records, folder }: &'a Archive,
+) -> Result<(Vec<TensorPlan>, Vec<StorageRecord<'a>>)> {
     let by_name: HashMap<&str, &Record> =
         records.iter().map(|record| (record.name.as_str(), record)).collect();
-    let (mut plans, mut storages) = (Vec::new(), Vec::<Stored>::new());
+    let (mut plans, mut storages) = (Vec::new(), Vec::<StorageRecord>::new());
     let mut known: HashMap<&str, usize> = HashMap::new();
-    for (name, view) in chosen {
+    for (name, view) in selected {
         let (element, count) = (view.element(name)?, view.stored(name)?);
         let sink = *known.entry(view.storage.key.as_str()).or_insert(storages.len());
         match storages.get(sink) {
@@ -138,12 +138,12 @@ fn plan<'a>(
                 let full = format!("{folder}data/{}", view.storage.key);
                 let record = by_name.get(full.as_str()).copied();
                 let record = check_record(record, &full, name, element, count)?;
-                storages.push(Stored { name, element, count, record });
+                storages.push(StorageRecord { name, element, count, record });
             }
             Some(other) if other.element == element && other.count == count => {}
             // PyTorch writes this for types that have no storage class of their own
             Some(_) if view.dtype.is_some() => {
-                return Err(strange(name, "shares its values with one of another type"))
+                return Err(unreadable(name, "shares its values with one of another type"))
             }
             Some(_) => {
                 return Err(damaged_pickle(&format!(
@@ -154,7 +154,7 @@ fn plan<'a>(
         }
         let layout = layout(name, view, count)?;
         let whole = layout.is_whole(count as usize);
-        plans.push(Plan {
+        plans.push(TensorPlan {
             name: name.clone(),
             sink,
             shape: layout.shape.clone(),

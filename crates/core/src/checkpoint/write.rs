@@ -76,7 +76,7 @@ fn write_lines(
     lines.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
     let header = header(&lines, metadata)?;
     let size = lines.iter().fold(8 + header.len(), |sum, line| sum.saturating_add(line.size()));
-    let mut bytes = room(size)?;
+    let mut bytes = with_capacity(size)?;
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(header);
     for Line { array, .. } in &lines {
@@ -140,7 +140,7 @@ fn header(lines: &[Line], metadata: HashMap<String, String>) -> Result<Vec<u8>> 
 }
 
 /// An empty vector with capacity for `size` bytes; an error if memory does not suffice.
-fn room(size: usize) -> Result<Vec<u8>> {
+fn with_capacity(size: usize) -> Result<Vec<u8>> {
     memory::check("the bytes of this file", size as u64)?;
     let mut bytes = Vec::new();
     match bytes.try_reserve_exact(size) {

@@ -3,8 +3,8 @@
 //! same name accepts.
 
 use super::element::Element;
-use super::write_pickle::{pickle, Node, Stored};
-use super::write_zip::Zip;
+use super::write_pickle::{pickle, Node, StoredTensor};
+use super::write_zip::ZipWriter;
 use crate::training::OptimizerKind;
 use crate::{Array, Device, Error, Result, Tensor};
 use serde_json::Value as Json;
@@ -45,8 +45,11 @@ pub fn write_optimizer(
         let array =
             xt_kernels::ops::layout::contiguous(&tensor.array()?)?.to_device(&Device::Cpu)?;
         let storage = Element::storage_of(array.dtype()).ok_or_else(unknown)?;
-        let stored =
-            Stored { key: arrays.len().to_string(), kind: storage, shape: array.dims().to_vec() };
+        let stored = StoredTensor {
+            key: arrays.len().to_string(),
+            kind: storage,
+            shape: array.dims().to_vec(),
+        };
         let fields = state.entry(index.parse().map_err(|_| unknown())?).or_default();
         fields.push((Node::Text(field.into()), Node::Tensor(stored)));
         arrays.push(array);
@@ -70,7 +73,7 @@ fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
     let size = bytes.sum::<u64>() + (pickle.len() + RECORD * (arrays.len() + 4)) as u64;
     // while the file is built, one tensor at a time is copied too
     memory::check("the file of the optimizer's state", size)?;
-    let mut zip = Zip::with_room(size as usize)?;
+    let mut zip = ZipWriter::with_capacity(size as usize)?;
     zip.add(&format!("{FOLDER}/data.pkl"), pickle);
     zip.add(&format!("{FOLDER}/byteorder"), b"little");
     for (i, array) in arrays.iter().enumerate() {

@@ -19,11 +19,11 @@ pub enum Node {
     /// A dict: keys and values, in order.
     Dict(Vec<(Node, Node)>),
     /// A tensor.
-    Tensor(Stored),
+    Tensor(StoredTensor),
 }
 
 /// A tensor that is its whole storage, in row-major order.
-pub struct Stored {
+pub struct StoredTensor {
     /// The name of its record.
     pub key: String,
     /// The class of its storage in PyTorch.
@@ -88,7 +88,7 @@ fn text(to: &mut Vec<u8>, value: &str) {
 }
 
 /// Writes `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`.
-fn tensor(to: &mut Vec<u8>, Stored { key, kind, shape }: &Stored) {
+fn tensor(to: &mut Vec<u8>, StoredTensor { key, kind, shape }: &StoredTensor) {
     let size = |to: &mut Vec<u8>, n: &usize| int(to, *n as i64);
     to.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
     text(to, "storage");

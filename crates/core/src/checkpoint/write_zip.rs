@@ -20,7 +20,7 @@ const FLAGS: [u8; 2] = [0, 8];
 const DATE: [u8; 4] = [0, 0, 0x21, 0];
 
 /// A zip file that is being written.
-pub struct Zip {
+pub struct ZipWriter {
     /// The records so far.
     bytes: Vec<u8>,
     /// The entries of the directory so far.
@@ -31,9 +31,9 @@ pub struct Zip {
     large: u64,
 }
 
-impl Zip {
+impl ZipWriter {
     /// An empty file with capacity for `size` bytes; an error if memory does not suffice.
-    pub fn with_room(size: usize) -> Result<Self> {
+    pub fn with_capacity(size: usize) -> Result<Self> {
         let mut bytes = Vec::new();
         match bytes.try_reserve_exact(size) {
             Ok(()) => Ok(Self { bytes, directory: Vec::new(), count: 0, large: LARGE }),
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn records_come_back_and_begin_at_multiples_of_64() {
         for large in [0, 1, 100, LARGE] {
-            let mut zip = Zip { large, ..Zip::with_room(0).unwrap() };
+            let mut zip = ZipWriter { large, ..ZipWriter::with_capacity(0).unwrap() };
             let want: Vec<(String, Vec<u8>)> = (0..40)
                 .map(|n| (format!("a/{}", "x".repeat(n)), (0..n as u8 * 5).collect()))
                 .collect();
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn more_records_than_two_bytes_count_are_found() {
-        let mut zip = Zip::with_room(0).unwrap();
+        let mut zip = ZipWriter::with_capacity(0).unwrap();
         for n in 0..70_000 {
             zip.add(&n.to_string(), b"x");
         }

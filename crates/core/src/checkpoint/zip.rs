@@ -66,7 +66,7 @@ pub fn find_end(tail: &[u8], size: u64) -> Result<End> {
     if let Some(locator) = at.checked_sub(20).filter(|at| tail[*at..].starts_with(b"PK\x06\x07")) {
         return Ok(End::Zip64(number::<8>(tail, locator + 8).ok_or_else(cut)?));
     }
-    let field = |place| number::<4>(tail, at + place).ok_or_else(cut);
+    let field = |field_at| number::<4>(tail, at + field_at).ok_or_else(cut);
     let count = number::<2>(tail, at + 10).ok_or_else(cut)?;
     Ok(End::Directory(check(Directory { offset: field(16)?, length: field(12)?, count }, size)?))
 }
@@ -78,7 +78,7 @@ pub fn read_end64(bytes: &[u8], size: u64) -> Result<Directory> {
             "this zip file is damaged: the end of its directory is not where it should be".into(),
         ));
     }
-    let field = |place| number::<8>(bytes, place).ok_or_else(cut);
+    let field = |field_at| number::<8>(bytes, field_at).ok_or_else(cut);
     check(Directory { offset: field(48)?, length: field(40)?, count: field(32)? }, size)
 }
 

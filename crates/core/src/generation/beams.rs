@@ -4,27 +4,27 @@
 //! Source: Google's Neural Machine Translation System, <https://arxiv.org/abs/1609.08144>; the
 //! length penalty is a plain power of the length.
 
-use super::sampler::{nothing_left, numbers};
-use super::table::Table;
+use super::logits_table::LogitsTable;
+use super::sampler::{no_token_left, read_logits};
 use crate::{Result, Tensor};
 
 /// The beams of all prompts. The beams of one prompt are consecutive rows.
 pub struct Beams {
-    groups: Vec<Group>,
+    prompts: Vec<PromptBeams>,
     /// Beams per prompt.
-    count: usize,
+    num_beams: usize,
     /// Exponent of the length in the score.
     length_penalty: f64,
     /// Tokens that end a sequence.
-    ends: Vec<i64>,
+    end_tokens: Vec<i64>,
     /// The greatest number of new tokens of a sequence.
-    longest: usize,
+    max_new_tokens: usize,
     /// The number of new tokens of the open sequences.
     length: usize,
 }
 
 /// The beams of one prompt.
-struct Group {
+struct PromptBeams {
     /// Log-probabilities of the open sequences in descending order; -inf for unused beams.
     open: Vec<f64>,
     /// New tokens and score of the finished sequences, the best first; at most one per beam.
@@ -45,7 +45,7 @@ struct Candidate {
 }
 
 /// The next rows: row `i` is the former row `from[i]`, extended by `tokens[i]`.
-pub struct Advance {
+pub struct NextRows {
     /// Index of the former row, for each row.
     pub from: Vec<usize>,
     /// The new token of each row.
@@ -53,30 +53,41 @@ pub struct Advance {
 }
 
 impl Beams {
-    /// `count` beams for each of `prompts`. A sequence gets at most `longest` new tokens; a token
-    /// of `ends` finishes it.
+    /// `num_beams` beams for each of `prompts`. A sequence gets at most `max_new_tokens` new
+    /// tokens; a token of `end_tokens` finishes it.
     pub fn new(
         prompts: &[&[i64]],
-        count: usize,
+        num_beams: usize,
         length_penalty: f64,
-        ends: &[i64],
-        longest: usize,
+        end_tokens: &[i64],
+        max_new_tokens: usize,
     ) -> Self {
         let group = |prompt: &&[i64]| {
             // all rows of a prompt are equal at first, so only one of them is open
-            let mut open = vec![f64::NEG_INFINITY; count];
+            let mut open = vec![f64::NEG_INFINITY; num_beams];
             open[0] = 0.0;
             // a prompt that contains an end token is not continued
-            let done = prompt.iter().any(|token| ends.contains(token));
-            Group { open, ended: if done { vec![(vec![], 0.0); count] } else { vec![] }, done }
+            let done = prompt.iter().any(|token| end_tokens.contains(token));
+            PromptBeams {
+                open,
+                ended: if done { vec![(vec![], 0.0); num_beams] } else { vec![] },
+                done,
+            }
         };
-        let groups = prompts.iter().map(group).collect();
-        Self { groups, count, length_penalty, ends: ends.to_vec(), longest, length: 0 }
+        let prompts = prompts.iter().map(group).collect();
+        Self {
+            prompts,
+            num_beams,
+            length_penalty,
+            end_tokens: end_tokens.to_vec(),
+            max_new_tokens,
+            length: 0,
+        }
     }
 
     /// Whether the search is over.
     pub fn done(&self) -> bool {
-        self.length >= self.longest || self.groups.iter().all(|group| group.done)
+        self.length >= self.max_new_tokens || self.prompts.iter().all(|group| group.done)
     }
 
     /// Selects the beams to continue from `logits`, (rows, num_tokens). `filtered` tells whether
@@ -90,39 +101,42 @@ impl Beams {
         logits: &Tensor,
         filtered: bool,
         new: impl Fn(usize) -> &'a [i64],
-    ) -> Result<Advance> {
-        let table = numbers(logits, self.groups.len() * self.count, filtered, |_| false)?;
+    ) -> Result<NextRows> {
+        let table = read_logits(logits, self.prompts.len() * self.num_beams, filtered, |_| false)?;
         self.length += 1;
-        let (ends, count) = (&self.ends, self.count);
-        let bound =
-            Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };
-        let mut advance = Advance { from: vec![], tokens: vec![] };
-        for (g, group) in self.groups.iter_mut().enumerate() {
-            let first = g * count;
+        let (end_tokens, num_beams) = (&self.end_tokens, self.num_beams);
+        let scores = Scores {
+            penalty: self.length_penalty,
+            length: self.length,
+            max_new_tokens: self.max_new_tokens,
+        };
+        let mut advance = NextRows { from: vec![], tokens: vec![] };
+        for (g, group) in self.prompts.iter_mut().enumerate() {
+            let first = g * num_beams;
             let candidates = if group.done {
                 vec![]
             } else {
-                candidates(&table, first, &group.open, count + ends.len())
+                candidates(&table, first, &group.open, num_beams + end_tokens.len())
             };
             if candidates.is_empty() && !group.done && group.ended.is_empty() {
-                return Err(nothing_left(first, filtered));
+                return Err(no_token_left(first, filtered));
             }
-            let mut next: Vec<Candidate> = Vec::with_capacity(count);
+            let mut next: Vec<Candidate> = Vec::with_capacity(num_beams);
             for (rank, candidate) in candidates.into_iter().enumerate() {
-                if next.len() == count {
+                if next.len() == num_beams {
                     break;
                 }
-                if !ends.contains(&candidate.token) {
+                if !end_tokens.contains(&candidate.token) {
                     next.push(candidate);
-                } else if rank < count {
+                } else if rank < num_beams {
                     let tokens = [new(first + candidate.beam), &[candidate.token]].concat();
-                    group.ended.push((tokens, bound.now(candidate.score)));
+                    group.ended.push((tokens, scores.current(candidate.score)));
                 }
             }
             // the vocabulary may be too small for so many beams: unused rows get a token, but a
             // score of -inf
-            next.resize(count, Candidate { score: f64::NEG_INFINITY, beam: 0, token: 0 });
-            group.settle(&next, count, &bound);
+            next.resize(num_beams, Candidate { score: f64::NEG_INFINITY, beam: 0, token: 0 });
+            group.update(&next, num_beams, &scores);
             advance.from.extend(next.iter().map(|c| first + c.beam));
             advance.tokens.extend(next.iter().map(|c| c.token));
         }
@@ -132,61 +146,64 @@ impl Beams {
     /// The `want` best sequences of each prompt, without the prompt; fewer if there are not so
     /// many. `new` returns the new tokens of an open row.
     pub fn best<'a>(&self, want: usize, new: impl Fn(usize) -> &'a [i64]) -> Vec<Vec<Vec<i64>>> {
-        let bound =
-            Bound { penalty: self.length_penalty, length: self.length, longest: self.longest };
-        let best = |(g, group): (usize, &Group)| {
+        let scores = Scores {
+            penalty: self.length_penalty,
+            length: self.length,
+            max_new_tokens: self.max_new_tokens,
+        };
+        let best = |(g, group): (usize, &PromptBeams)| {
             let mut all = group.ended.clone();
             if !group.done {
                 let open =
                     group.open.iter().enumerate().filter(|(_, score)| **score > f64::NEG_INFINITY);
-                all.extend(
-                    open.map(|(i, score)| (new(g * self.count + i).to_vec(), bound.now(*score))),
-                );
+                all.extend(open.map(|(i, score)| {
+                    (new(g * self.num_beams + i).to_vec(), scores.current(*score))
+                }));
             }
             all.sort_by(|a, b| b.1.total_cmp(&a.1));
             all.into_iter().take(want).map(|(tokens, _)| tokens).collect()
         };
-        self.groups.iter().enumerate().map(best).collect()
+        self.prompts.iter().enumerate().map(best).collect()
     }
 }
 
-impl Group {
-    /// Stores the open sequences, keeps the best finished ones, and marks the group as done once no
-    /// open sequence can become better than the worst of these.
-    fn settle(&mut self, next: &[Candidate], count: usize, bound: &Bound) {
+impl PromptBeams {
+    /// Stores the open sequences, keeps the best finished ones, and marks the prompt as done once
+    /// no open sequence can become better than the worst of these.
+    fn update(&mut self, next: &[Candidate], num_beams: usize, scores: &Scores) {
         self.open = next.iter().map(|c| c.score).collect();
         self.ended.sort_by(|a, b| b.1.total_cmp(&a.1));
-        self.ended.truncate(count);
+        self.ended.truncate(num_beams);
         let likeliest = self.open.first().copied().unwrap_or(f64::NEG_INFINITY);
         let worst = self.ended.last().map_or(f64::NEG_INFINITY, |(_, score)| *score);
         self.done |= likeliest == f64::NEG_INFINITY
-            || (self.ended.len() == count && bound.reachable(likeliest) <= worst);
+            || (self.ended.len() == num_beams && scores.best_possible(likeliest) <= worst);
     }
 }
 
 /// Computes scores, log-probability / length^penalty, and their bounds.
-struct Bound {
+struct Scores {
     penalty: f64,
     length: usize,
-    longest: usize,
+    max_new_tokens: usize,
 }
 
-impl Bound {
+impl Scores {
     /// The score of a sequence of the current length.
-    fn now(&self, log_probability: f64) -> f64 {
+    fn current(&self, log_probability: f64) -> f64 {
         log_probability / (self.length.max(1) as f64).powf(self.penalty)
     }
 
     /// An upper bound of the final score of an open sequence: log-probabilities can only decrease.
-    fn reachable(&self, log_probability: f64) -> f64 {
-        let length = if self.penalty > 0.0 { self.longest } else { self.length + 1 };
+    fn best_possible(&self, log_probability: f64) -> f64 {
+        let length = if self.penalty > 0.0 { self.max_new_tokens } else { self.length + 1 };
         log_probability / (length.max(1) as f64).powf(self.penalty)
     }
 }
 
 /// The `most` most likely extensions of each open sequence, in descending order over all of them.
 /// The rows of the sequences begin at `first`.
-fn candidates(table: &Table, first: usize, open: &[f64], most: usize) -> Vec<Candidate> {
+fn candidates(table: &LogitsTable, first: usize, open: &[f64], most: usize) -> Vec<Candidate> {
     let mut all = vec![];
     let mut row = vec![];
     for (beam, score) in open.iter().enumerate().filter(|(_, score)| **score > f64::NEG_INFINITY) {

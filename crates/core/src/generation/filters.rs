@@ -1,6 +1,6 @@
 //! Filters of logits, (rows, num_tokens): they set the logits of excluded tokens to -inf.
 
-use super::table::Table;
+use super::logits_table::LogitsTable;
 use crate::{Array, Device, Result, Tensor};
 
 /// Tolerance for thresholds on probabilities, for rounding to f32.
@@ -11,7 +11,7 @@ const ROUNDING: f64 = 1e-6;
 ///
 /// Source: Hierarchical Neural Story Generation, <https://arxiv.org/abs/1805.04833>.
 pub fn top_k(logits: &Tensor, thres: f64) -> Result<Tensor> {
-    by_row(logits, |row| keep_share(row, thres))
+    by_row(logits, |row| top_k_row(row, thres))
 }
 
 /// Keeps the largest logits of each row until their total probability exceeds `1 - thres`, at least
@@ -20,20 +20,20 @@ pub fn top_k(logits: &Tensor, thres: f64) -> Result<Tensor> {
 ///
 /// Source: The Curious Case of Neural Text Degeneration, <https://arxiv.org/abs/1904.09751>.
 pub fn top_p(logits: &Tensor, thres: f64) -> Result<Tensor> {
-    by_row(logits, |row| keep_past_mass(row, thres))
+    by_row(logits, |row| top_p_row(row, thres))
 }
 
 /// Drops tokens with a probability below `ratio · p^pow`, where `p` is the largest probability in
 /// the whole batch. The remaining tokens become equally likely: their logits are set to 1.
 /// `logits`: (.., num_tokens).
 pub fn top_a(logits: &Tensor, pow: f64, ratio: f64) -> Result<Tensor> {
-    let limit = limit_of_top_a(&Table::read(logits)?, pow, ratio);
-    by_row(logits, |row| keep_alike(row, limit))
+    let threshold = top_a_threshold(&LogitsTable::read(logits)?, pow, ratio);
+    by_row(logits, |row| top_a_row(row, threshold))
 }
 
 /// Applies `filter` to each row; the result has the type and device of `logits`.
 fn by_row(logits: &Tensor, filter: impl Fn(&mut [f64])) -> Result<Tensor> {
-    let table = Table::read(logits)?;
+    let table = LogitsTable::read(logits)?;
     let mut all = Vec::with_capacity(logits.elem_count());
     let mut row = vec![];
     for i in 0..table.rows() {
@@ -46,23 +46,23 @@ fn by_row(logits: &Tensor, filter: impl Fn(&mut [f64])) -> Result<Tensor> {
 }
 
 /// [`top_k`] on one row.
-pub fn keep_share(row: &mut [f64], thres: f64) {
-    keep_largest(row, ((1.0 - thres) * row.len() as f64).ceil() as usize);
+pub fn top_k_row(row: &mut [f64], thres: f64) {
+    keep_top_k(row, ((1.0 - thres) * row.len() as f64).ceil() as usize);
 }
 
 /// [`top_p`] on one row.
-pub fn keep_past_mass(row: &mut [f64], thres: f64) {
+pub fn top_p_row(row: &mut [f64], thres: f64) {
     keep_while(row, |before| before <= 1.0 - thres);
 }
 
-/// [`top_a`] on one row, with the limit from [`limit_of_top_a`].
-pub fn keep_alike(row: &mut [f64], limit: f64) {
+/// [`top_a`] on one row, with the threshold from [`top_a_threshold`].
+pub fn top_a_row(row: &mut [f64], threshold: f64) {
     let weights = softmax(row);
     for (x, p) in row.iter_mut().zip(weights) {
         // a NaN compares false with both and stays unchanged
-        if p < limit {
+        if p < threshold {
             *x = f64::NEG_INFINITY;
-        } else if p >= limit {
+        } else if p >= threshold {
             *x = 1.0;
         }
     }
@@ -70,7 +70,7 @@ pub fn keep_alike(row: &mut [f64], limit: f64) {
 
 /// The probability below which [`top_a`] drops tokens. It depends on the largest probability of all
 /// rows; NaN if the probabilities of a row are NaN.
-pub fn limit_of_top_a(table: &Table, pow: f64, ratio: f64) -> f64 {
+pub fn top_a_threshold(table: &LogitsTable, pow: f64, ratio: f64) -> f64 {
     let mut row = vec![];
     let mut largest = 0.0;
     for i in 0..table.rows() {
@@ -85,7 +85,7 @@ pub fn limit_of_top_a(table: &Table, pow: f64, ratio: f64) -> f64 {
 
 /// Keeps the `count` largest logits, the first ones if several are equal. NaN counts as the
 /// largest, as in PyTorch.
-pub fn keep_largest(row: &mut [f64], count: usize) {
+pub fn keep_top_k(row: &mut [f64], count: usize) {
     if count >= row.len() {
         return;
     }
@@ -128,9 +128,9 @@ pub fn keep_nucleus(row: &mut [f64], p: f64) {
 }
 
 /// Keeps tokens that are at least `share` times as likely as the most likely one.
-pub fn keep_likely(row: &mut [f64], share: f64) {
-    let limit = largest(row) + share.ln() - ROUNDING;
-    row.iter_mut().filter(|x| **x < limit).for_each(|x| *x = f64::NEG_INFINITY);
+pub fn keep_min_p(row: &mut [f64], share: f64) {
+    let threshold = largest(row) + share.ln() - ROUNDING;
+    row.iter_mut().filter(|x| **x < threshold).for_each(|x| *x = f64::NEG_INFINITY);
 }
 
 /// Keeps the largest logit, and further ones in descending order while `goes_on` returns true for
@@ -212,15 +212,15 @@ mod tests {
                 filter(&mut row);
                 row
             };
-            assert!(same(&kept(&|row| keep_largest(row, 1)), &[NONE, nan, NONE, NONE]));
-            assert!(same(&kept(&|row| keep_largest(row, 2)), &[NONE, nan, 3.0, NONE]));
-            assert!(same(&kept(&|row| keep_past_mass(row, 0.9)), &start));
-            assert!(same(&kept(&|row| keep_alike(row, 0.1)), &start));
+            assert!(same(&kept(&|row| keep_top_k(row, 1)), &[NONE, nan, NONE, NONE]));
+            assert!(same(&kept(&|row| keep_top_k(row, 2)), &[NONE, nan, 3.0, NONE]));
+            assert!(same(&kept(&|row| top_p_row(row, 0.9)), &start));
+            assert!(same(&kept(&|row| top_a_row(row, 0.1)), &start));
         }
         let mut row = [NONE; 3];
-        keep_past_mass(&mut row, 0.9);
-        keep_alike(&mut row, 0.1);
-        keep_largest(&mut row, 2);
+        top_p_row(&mut row, 0.9);
+        top_a_row(&mut row, 0.1);
+        keep_top_k(&mut row, 2);
         assert_eq!(row, [NONE; 3]);
     }
 }

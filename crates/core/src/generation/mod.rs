@@ -1,24 +1,24 @@
 //! Generation of sequences, token by token.
 
+mod batches;
 mod beams;
 mod filters;
 mod gumbel;
-mod parts;
+mod logits_table;
 mod penalties;
 mod prompts;
 mod sampler;
-mod steps;
-mod table;
+mod step_runner;
 
 pub use filters::{top_a, top_k, top_p};
 pub use gumbel::{gumbel_argmax, gumbel_noise, likelihood};
-pub use prompts::{has_columns, with_rows};
-pub use steps::Caching;
+pub use prompts::{has_per_column_tensors, select_rows};
+pub use step_runner::Caching;
 
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
 use crate::{Array, Ctx, DType, Device, Error, Result, Rng, Tensor};
+use batches::Batches;
 use beams::Beams;
-use parts::Parts;
 use penalties::Repetition;
 use prompts::Prompts;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const SEEDED_CALL: u64 = u64::MAX;
 
 /// A generation in progress.
 pub struct Generation {
-    parts: Parts,
+    batches: Batches,
     /// How tokens are drawn and when a row ends.
     sampling: SamplingOptions,
     /// Beam search, instead of sampling.
@@ -42,15 +42,15 @@ pub struct Generation {
     /// The input of the model: for each row, padding, prompt and the tokens chosen so far.
     rows: Vec<Vec<i64>>,
     /// Tokens that end a row.
-    ends: Vec<i64>,
+    end_tokens: Vec<i64>,
     /// For each row, the column of its first end token.
     ended: Vec<Option<usize>>,
     /// Columns of the prompts, including padding.
     prompt: usize,
     /// How many more tokens to generate.
-    left: usize,
+    remaining: usize,
     /// Whether the result has no batch axis.
-    single: bool,
+    unbatched: bool,
     /// Fills the result after the end of a row.
     pad_value: i64,
     /// The device of the tokens.
@@ -83,37 +83,44 @@ impl Generation {
         caching: Caching,
     ) -> Result<Self> {
         let prompts = Prompts::read(start, model.net().num_tokens(), &mut with)?;
-        let ends = sampling.ends();
+        let end_tokens = sampling.ends();
         let wanted = sampling.num_return_sequences.get();
-        let single = prompts.single && wanted == 1;
-        let times = if beams.are_on() { beams.num_beams.get() } else { wanted };
-        check_memory(&prompts, times, model.net().outputs(), &with)?;
-        let beams = beams
-            .are_on()
-            .then(|| Beams::new(&prompts.real(), times, beams.length_penalty, &ends, seq_len));
+        let unbatched = prompts.unbatched && wanted == 1;
+        let rows_per_prompt = if beams.are_on() { beams.num_beams.get() } else { wanted };
+        check_memory(&prompts, rows_per_prompt, model.net().outputs(), &with)?;
+        let beams = beams.are_on().then(|| {
+            Beams::new(&prompts.real(), rows_per_prompt, beams.length_penalty, &end_tokens, seq_len)
+        });
         let (prompt, pad_value, device) =
             (start.dim(start.rank() - 1), model.pad_value(), start.device());
         let columns = prompt.saturating_add(seq_len);
-        let parts =
-            Parts::new(model, with, (prompt, columns), &prompts.padding, times, &device, &caching)?;
-        let (rows, padding) = prompts.repeated(times);
+        let batches = Batches::new(
+            model,
+            with,
+            (prompt, columns),
+            &prompts.padding,
+            rows_per_prompt,
+            &device,
+            &caching,
+        )?;
+        let (rows, padding) = prompts.repeated(rows_per_prompt);
         // an end token in the prompt counts
         let end = |(row, from): (&Vec<i64>, &usize)| {
-            row[*from..].iter().position(|t| ends.contains(t)).map(|i| from + i)
+            row[*from..].iter().position(|t| end_tokens.contains(t)).map(|i| from + i)
         };
         let ended = rows.iter().zip(&padding).map(end).collect();
         Ok(Self {
-            parts,
+            batches,
             beams,
             repetition: Repetition::new(&rows, &padding, sampling.repetition_penalty),
             rng: sampling.seed.map(|seed| Rng::new(seed.0, SEEDED_CALL)),
             sampling,
             rows,
-            ends,
+            end_tokens,
             ended,
             prompt,
-            left: seq_len,
-            single,
+            remaining: seq_len,
+            unbatched,
             pad_value,
             device,
         })
@@ -126,24 +133,24 @@ impl Generation {
         tokens: Tensor,
         with: SourceTensors,
     ) -> Self {
-        self.parts.read_source(&model, &tokens, &with);
+        self.batches.read_source(&model, &tokens, &with);
         self
     }
 
     /// Whether keys and values of the columns so far are cached for the next step.
     pub fn is_cached(&self) -> bool {
-        self.parts.keep()
+        self.batches.has_cache()
     }
 
     /// Whether all tokens have been generated.
     pub fn done(&self) -> bool {
-        self.left == 0
+        self.remaining == 0
     }
 
     /// Logits of the next token, (rows, num_tokens), after the repetition penalty. Each prompt has
     /// one row per beam, or per sequence to return.
     pub fn logits(&mut self, ctx: &Ctx) -> Result<Tensor> {
-        let logits = self.parts.logits(&self.rows, ctx)?;
+        let logits = self.batches.logits(&self.rows, ctx)?;
         self.repetition.as_ref().map_or(Ok(logits.clone()), |repetition| repetition.apply(&logits))
     }
 
@@ -181,13 +188,14 @@ impl Generation {
                 // repeats the end token: the model may not know the padding value
                 Some(end) => row.push(row[end]),
                 None => {
-                    *ended = self.ends.contains(token).then_some(row.len());
+                    *ended = self.end_tokens.contains(token).then_some(row.len());
                     row.push(*token);
                     self.repetition.iter_mut().for_each(|repetition| repetition.add(i, *token));
                 }
             }
         }
-        self.left = if self.ended.iter().all(Option::is_some) { 0 } else { self.left - 1 };
+        self.remaining =
+            if self.ended.iter().all(Option::is_some) { 0 } else { self.remaining - 1 };
     }
 
     /// One step of beam search.
@@ -198,13 +206,13 @@ impl Generation {
         let longer = |(from, token): (&usize, &i64)| [rows[*from].as_slice(), &[*token]].concat();
         let rows = next.from.iter().zip(&next.tokens).map(longer).collect();
         let done = beams.done();
-        self.parts.reorder(&next.from)?;
+        self.batches.reorder(&next.from)?;
         if let Some(repetition) = &mut self.repetition {
             repetition.reorder(&next.from);
             next.tokens.iter().enumerate().for_each(|(row, token)| repetition.add(row, *token));
         }
         self.rows = rows;
-        self.left = if done { 0 } else { self.left - 1 };
+        self.remaining = if done { 0 } else { self.remaining - 1 };
         Ok(())
     }
 
@@ -230,7 +238,7 @@ impl Generation {
             Some(beams) => self.best(beams, made)?,
         };
         let count = rows.first().map_or(0, Vec::len);
-        let dims = if self.single { vec![count] } else { vec![rows.len(), count] };
+        let dims = if self.unbatched { vec![count] } else { vec![rows.len(), count] };
         Ok(Tensor::constant(Array::from_vec(rows.concat(), dims, &self.device)?))
     }
 
@@ -262,11 +270,11 @@ impl Generation {
     }
 }
 
-/// Returns an error if memory does not suffice for `times` rows per prompt with `outputs` logits
-/// each.
+/// Returns an error if memory does not suffice for `rows_per_prompt` rows per prompt with `outputs`
+/// logits each.
 fn check_memory(
     prompts: &Prompts,
-    times: usize,
+    rows_per_prompt: usize,
     outputs: usize,
     with: &TokenTensors,
 ) -> Result<()> {
@@ -284,7 +292,7 @@ fn check_memory(
     // ids, two copies of the logits, the tensors of `with`, and some bytes for the row itself
     let each = columns + 2 * outputs + beside / batch.max(1) + 16;
     Ok(xt_kernels::memory::alloc::check_wide(
-        &[batch as u64, times as u64, each as u64],
+        &[batch as u64, rows_per_prompt as u64, each as u64],
         DType::F64,
     )?)
 }

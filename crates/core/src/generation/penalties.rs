@@ -1,6 +1,6 @@
 //! Penalties on tokens that already occur in a row.
 
-use super::table::Table;
+use super::logits_table::LogitsTable;
 use crate::{Result, Tensor};
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ impl Repetition {
     /// Applies the penalty to `logits`, (rows, num_tokens): divides positive ones by it, and
     /// multiplies negative ones with it.
     pub fn apply(&self, logits: &Tensor) -> Result<Tensor> {
-        let mut table = Table::read(logits)?;
+        let mut table = LogitsTable::read(logits)?;
         let less = |x: f64| if x > 0.0 { x / self.penalty } else { x * self.penalty };
         for (row, seen) in self.seen.iter().enumerate() {
             seen.iter()

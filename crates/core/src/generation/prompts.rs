@@ -1,7 +1,7 @@
 //! Prompts aligned at the right, of different lengths if there is a mask, and the tensors that
 //! accompany them.
 
-use crate::ids::{is_known, not_ids, outside, require_bool, unknown};
+use crate::ids::{in_vocabulary, out_of_vocabulary, require_bool, unknown_id, wrong_ids};
 use crate::models::TokenTensors;
 use crate::{Array, DType, Device, Error, Result, Tensor};
 use xt_autograd::ops;
@@ -13,16 +13,16 @@ pub struct Prompts {
     /// The number of padding columns at the start of each row.
     pub padding: Vec<usize>,
     /// Whether the prompt came without a batch axis.
-    pub single: bool,
+    pub unbatched: bool,
 }
 
 /// The real columns of a row.
-struct Span {
+struct RealColumns {
     /// The first real column.
     first: usize,
     /// By how many columns the row is rotated to the right, so that its last real column becomes
     /// the last column.
-    turn: usize,
+    rotation: usize,
 }
 
 impl Prompts {
@@ -35,10 +35,10 @@ impl Prompts {
     /// `start` or a mask has the wrong type or shape, a real id is outside of the vocabulary, or a
     /// prompt has no real token.
     pub fn read(start: &Tensor, vocabulary: usize, with: &mut TokenTensors) -> Result<Self> {
-        let (single, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
+        let (unbatched, n) = (start.rank() == 1, start.dim(start.rank().saturating_sub(1)));
         if !matches!(start.rank(), 1 | 2) || start.dtype() != DType::I64 || start.elem_count() == 0
         {
-            return not_ids(
+            return wrong_ids(
                 "start_tokens",
                 "(length) or (batch, length), with at least one token",
                 start,
@@ -47,44 +47,45 @@ impl Prompts {
         xt_kernels::memory::alloc::check(&[start.elem_count(), 3], DType::I64)?;
         let ids: Vec<i64> = start.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         let mut rows: Vec<Vec<i64>> = ids.chunks_exact(n).map(<[i64]>::to_vec).collect();
-        if single {
+        if unbatched {
             with.layers.add_batch_axis()?;
         }
         let Some(mask) = with.layers.mask.clone() else {
-            if let Some(error) = outside(start, vocabulary, None) {
+            if let Some(error) = out_of_vocabulary(start, vocabulary, None) {
                 return Err(error);
             }
             let padding = vec![0; rows.len()];
-            return Ok(Self { rows, padding, single });
+            return Ok(Self { rows, padding, unbatched });
         };
-        let front = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
-        let real = bits(&mask, rows.len(), front + n)?;
-        let spans = spans(&real, front)?;
-        if spans.iter().any(|span| span.turn > 0) {
-            refuse_columns(with)?;
+        let prefix = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
+        let real = mask_values(&mask, rows.len(), prefix + n)?;
+        let spans = spans(&real, prefix)?;
+        if spans.iter().any(|span| span.rotation > 0) {
+            refuse_per_column_tensors(with)?;
         }
         for (i, ((row, real), span)) in rows.iter_mut().zip(&real).zip(&spans).enumerate() {
-            known(row, &real[front..], span, vocabulary);
-            if let Some(at) = row.iter().position(|id| !is_known(*id, vocabulary)) {
-                return Err(unknown(row[at], &[i, at], vocabulary));
+            replace_padding_ids(row, &real[prefix..], span, vocabulary);
+            if let Some(at) = row.iter().position(|id| !in_vocabulary(*id, vocabulary)) {
+                return Err(unknown_id(row[at], &[i, at], vocabulary));
             }
-            row.rotate_right(span.turn);
+            row.rotate_right(span.rotation);
         }
-        with.layers.mask = Some(turned(&mask, &real, &spans, front)?);
+        with.layers.mask = Some(rotated_mask(&mask, &real, &spans, prefix)?);
         if let Some(keys) = &with.layers.self_attn_context_mask {
-            let mut allowed = bits(keys, rows.len(), front + n)?;
+            let mut allowed = mask_values(keys, rows.len(), prefix + n)?;
             // padding must not be attended to, whatever this mask says
             allowed
                 .iter_mut()
                 .flatten()
                 .zip(real.iter().flatten())
                 .for_each(|(a, real)| *a &= real);
-            with.layers.self_attn_context_mask = Some(turned(keys, &allowed, &spans, front)?);
+            with.layers.self_attn_context_mask =
+                Some(rotated_mask(keys, &allowed, &spans, prefix)?);
         }
         Ok(Self {
             rows,
-            padding: spans.iter().map(|span| span.first + span.turn).collect(),
-            single,
+            padding: spans.iter().map(|span| span.first + span.rotation).collect(),
+            unbatched,
         })
     }
 
@@ -107,7 +108,7 @@ impl Prompts {
 }
 
 /// The values of a bool mask, (rows, columns), row by row.
-pub fn bits(mask: &Tensor, rows: usize, columns: usize) -> Result<Vec<Vec<u8>>> {
+pub fn mask_values(mask: &Tensor, rows: usize, columns: usize) -> Result<Vec<Vec<u8>>> {
     require_bool(mask, "mask")?;
     if mask.dims() != [rows, columns] {
         return Error::shape(format!(
@@ -120,12 +121,12 @@ pub fn bits(mask: &Tensor, rows: usize, columns: usize) -> Result<Vec<Vec<u8>>> 
     Ok(flat.chunks_exact(columns).map(<[u8]>::to_vec).collect())
 }
 
-/// The real columns of each row after the first `front`; an error if a row has none.
-fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
+/// The real columns of each row after the first `prefix`; an error if a row has none.
+fn spans(real: &[Vec<u8>], prefix: usize) -> Result<Vec<RealColumns>> {
     let span = |(i, row): (usize, &Vec<u8>)| {
-        let row = &row[front..];
+        let row = &row[prefix..];
         match (row.iter().position(|r| *r != 0), row.iter().rposition(|r| *r != 0)) {
-            (Some(first), Some(last)) => Ok(Span { first, turn: row.len() - 1 - last }),
+            (Some(first), Some(last)) => Ok(RealColumns { first, rotation: row.len() - 1 - last }),
             _ => Error::shape(format!(
                 "row {i} of mask is false everywhere: a prompt needs at least one token"
             )),
@@ -136,17 +137,17 @@ fn spans(real: &[Vec<u8>], front: usize) -> Result<Vec<Span>> {
 
 /// Replaces padding ids outside of the vocabulary by the first real token. Between real tokens,
 /// this adds neither a token to penalise nor an end token.
-fn known(row: &mut [i64], real: &[u8], span: &Span, vocabulary: usize) {
+fn replace_padding_ids(row: &mut [i64], real: &[u8], span: &RealColumns, vocabulary: usize) {
     let first = row[span.first];
-    let strange = |id: i64, real: u8| real == 0 && !is_known(id, vocabulary);
+    let is_unknown_padding = |id: i64, real: u8| real == 0 && !in_vocabulary(id, vocabulary);
     row.iter_mut()
         .zip(real)
-        .filter(|(id, real)| strange(**id, **real))
+        .filter(|(id, real)| is_unknown_padding(**id, **real))
         .for_each(|(id, _)| *id = first);
 }
 
 /// The name of a tensor that belongs to columns of the prompt, if there is one.
-fn columns(with: &TokenTensors) -> Option<&'static str> {
+fn per_column_tensor(with: &TokenTensors) -> Option<&'static str> {
     let given = [
         ("pos", with.pos.is_some()),
         ("sum_embeds", with.sum_embeds.is_some()),
@@ -156,13 +157,13 @@ fn columns(with: &TokenTensors) -> Option<&'static str> {
 }
 
 /// Whether a tensor belongs to columns of the prompt, apart from masks over keys.
-pub fn has_columns(with: &TokenTensors) -> bool {
-    columns(with).is_some()
+pub fn has_per_column_tensors(with: &TokenTensors) -> bool {
+    per_column_tensor(with).is_some()
 }
 
 /// Returns an error if there are such tensors: they would not be rotated with the rows.
-fn refuse_columns(with: &TokenTensors) -> Result<()> {
-    match columns(with) {
+fn refuse_per_column_tensors(with: &TokenTensors) -> Result<()> {
+    match per_column_tensor(with) {
         Some(name) => Error::shape(format!(
             "{name} does not go with prompts that are padded on the right: pad them on the left"
         )),
@@ -170,11 +171,16 @@ fn refuse_columns(with: &TokenTensors) -> Result<()> {
     }
 }
 
-/// `rows` as a mask on the device of `like`, with the columns after the first `front` rotated by
-/// the spans.
-fn turned(like: &Tensor, rows: &[Vec<u8>], spans: &[Span], front: usize) -> Result<Tensor> {
+/// `rows` as a mask on the device of `like`, with the columns after the first `prefix` rotated by
+/// `spans`.
+fn rotated_mask(
+    like: &Tensor,
+    rows: &[Vec<u8>],
+    spans: &[RealColumns],
+    prefix: usize,
+) -> Result<Tensor> {
     let mut rows = rows.to_vec();
-    rows.iter_mut().zip(spans).for_each(|(row, span)| row[front..].rotate_right(span.turn));
+    rows.iter_mut().zip(spans).for_each(|(row, span)| row[prefix..].rotate_right(span.rotation));
     let array = Array::from_vec(rows.concat(), like.dims(), &Device::Cpu)?;
     Ok(Tensor::boolean(array.to_device(&like.device())?))
 }
@@ -201,16 +207,16 @@ pub fn positions(
 
 /// Repeats the rows of each tensor with a batch axis of size `batch`, each `times` times in
 /// succession.
-pub fn repeat(with: &TokenTensors, batch: usize, times: usize) -> Result<TokenTensors> {
+pub fn repeat_rows(with: &TokenTensors, batch: usize, times: usize) -> Result<TokenTensors> {
     if times == 1 {
         return Ok(with.clone());
     }
     let rows: Vec<usize> = (0..batch).flat_map(|row| std::iter::repeat_n(row, times)).collect();
-    with_rows(with, batch, &rows)
+    select_rows(with, batch, &rows)
 }
 
 /// Selects rows of each tensor with a batch axis of size `batch`. The results have no graph.
-pub fn with_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<TokenTensors> {
+pub fn select_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<TokenTensors> {
     let mut with = with.clone();
     let layers = &mut with.layers;
     // each with the rank that the tensor has with a batch axis
@@ -251,12 +257,12 @@ fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
 }
 
 /// The masks without the first `cut` columns of the prompt.
-pub fn without_columns(with: &TokenTensors, cut: usize) -> Result<TokenTensors> {
+pub fn drop_columns(with: &TokenTensors, cut: usize) -> Result<TokenTensors> {
     let mut with = with.clone();
-    let front = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
+    let prefix = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
     let shorter = |mask: &Tensor| -> Result<Tensor> {
-        let rest = ops::narrow(mask, 1, front + cut, mask.dim(1) - front - cut)?;
-        Ok(ops::cat(&[&ops::narrow(mask, 1, 0, front)?, &rest], 1)?)
+        let rest = ops::narrow(mask, 1, prefix + cut, mask.dim(1) - prefix - cut)?;
+        Ok(ops::cat(&[&ops::narrow(mask, 1, 0, prefix)?, &rest], 1)?)
     };
     let layers = &mut with.layers;
     layers.mask = layers.mask.as_ref().map(shorter).transpose()?;

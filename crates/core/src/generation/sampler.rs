@@ -1,30 +1,30 @@
 //! Draws tokens from logits.
 
 use super::filters::{
-    keep_alike, keep_largest, keep_likely, keep_nucleus, keep_past_mass, keep_share, limit_of_top_a,
+    keep_min_p, keep_nucleus, keep_top_k, top_a_row, top_a_threshold, top_k_row, top_p_row,
 };
-use super::table::Table;
+use super::logits_table::LogitsTable;
 use crate::{Error, Result, Rng, Tensor};
 use xt_options::generation::SamplingOptions;
 use xt_options::Filter;
 
 /// Reads the logits of `count` rows, and checks for NaN. A +inf, by which a filter may force
-/// tokens, is replaced, see [`Table::force_infinite`]. `filtered` tells whether the caller's filter
-/// was applied, for messages. Rows for which `over` returns true are not checked.
-pub fn numbers(
+/// tokens, is replaced, see [`LogitsTable::force_infinite`]. `filtered` tells whether the caller's
+/// filter was applied, for messages. Rows for which `is_over` returns true are not checked.
+pub fn read_logits(
     logits: &Tensor,
     count: usize,
     filtered: bool,
-    over: impl Fn(usize) -> bool,
-) -> Result<Table> {
+    is_over: impl Fn(usize) -> bool,
+) -> Result<LogitsTable> {
     if logits.rank() != 2 || logits.dim(0) != count {
         return Error::shape(format!(
             "logits must have shape ({count}, num_tokens), got {:?}",
             logits.dims()
         ));
     }
-    let mut table = Table::read(logits)?;
-    if (0..count).any(|row| !over(row) && table.has_nan(row)) {
+    let mut table = LogitsTable::read(logits)?;
+    if (0..count).any(|row| !is_over(row) && table.has_nan(row)) {
         return Error::shape(match filtered {
             true => "the logits that filter_logits_fn gave are NaN",
             false => "the logits are NaN: has training diverged?",
@@ -44,37 +44,37 @@ pub fn draw(
     s: &SamplingOptions,
     rng: &Rng,
 ) -> Result<Vec<i64>> {
-    let over = |row: usize| ended[row].is_some();
-    let table = numbers(logits, ended.len(), filtered, over)?;
+    let is_over = |row: usize| ended[row].is_some();
+    let table = read_logits(logits, ended.len(), filtered, is_over)?;
     let filter = if filtered { None } else { s.filter() };
-    let limit = match filter {
+    let threshold = match filter {
         Some(Filter::TopA) => {
             let (pow, ratio) = s.limit();
-            limit_of_top_a(&table, pow, ratio)
+            top_a_threshold(&table, pow, ratio)
         }
         _ => 0.0,
     };
     let mut row = Vec::with_capacity(table.width());
-    let token = |(i, chance)| {
-        if over(i) {
+    let token = |(i, probability)| {
+        if is_over(i) {
             return Ok(0);
         }
         table.copy_row(i, &mut row);
         if is_empty(&row) {
-            return Err(nothing_left(i, filtered));
+            return Err(no_token_left(i, filtered));
         }
         // filters keep the most likely token, so they need not run
         if s.temperature == 0.0 {
-            return Ok(largest(&row));
+            return Ok(argmax(&row));
         }
-        keep(&mut row, filter, limit, s);
+        apply_filters(&mut row, filter, threshold, s);
         if is_empty(&row) {
             // Only `top_a` can exclude all tokens, as its limit depends on all rows: keep the most
             // likely one.
             table.copy_row(i, &mut row);
-            return Ok(largest(&row));
+            return Ok(argmax(&row));
         }
-        Ok(pick(&row, s.temperature, chance))
+        Ok(sample(&row, s.temperature, probability))
     };
     rng.stream().uniform(ended.len()).into_iter().enumerate().map(token).collect()
 }
@@ -85,7 +85,7 @@ fn is_empty(row: &[f64]) -> bool {
 }
 
 /// The error for row `i` of the logits being -inf everywhere.
-pub fn nothing_left(i: usize, filtered: bool) -> Error {
+pub fn no_token_left(i: usize, filtered: bool) -> Error {
     let cause = if filtered {
         "filter_logits_fn has ruled out every one"
     } else {
@@ -95,32 +95,33 @@ pub fn nothing_left(i: usize, filtered: bool) -> Error {
 }
 
 /// Applies the filters in sequence: first the one of the reference, then the others.
-fn keep(row: &mut [f64], filter: Option<Filter>, limit: f64, s: &SamplingOptions) {
+fn apply_filters(row: &mut [f64], filter: Option<Filter>, threshold: f64, s: &SamplingOptions) {
     match filter {
         None => {}
-        Some(Filter::TopK) => keep_share(row, s.thres()),
-        Some(Filter::TopP) => keep_past_mass(row, s.thres()),
-        Some(Filter::TopA) => keep_alike(row, limit),
+        Some(Filter::TopK) => top_k_row(row, s.thres()),
+        Some(Filter::TopP) => top_p_row(row, s.thres()),
+        Some(Filter::TopA) => top_a_row(row, threshold),
     }
     if let Some(count) = s.top_k_tokens {
-        keep_largest(row, count.get());
+        keep_top_k(row, count.get());
     }
     if let Some(p) = s.nucleus_p {
         keep_nucleus(row, p.0);
     }
     if let Some(share) = s.min_p {
-        keep_likely(row, share.0);
+        keep_min_p(row, share.0);
     }
 }
 
 /// The index of the first of the largest values.
-fn largest(row: &[f64]) -> i64 {
+fn argmax(row: &[f64]) -> i64 {
     let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
     (0..row.len()).fold(0, better) as i64
 }
 
-/// The index at which the cumulative probability exceeds `chance`, in a row that is not all -inf.
-fn pick(row: &[f64], temperature: f64, chance: f64) -> i64 {
+/// The index at which the cumulative probability exceeds `probability`, in a row that is not all
+/// -inf.
+fn sample(row: &[f64], temperature: f64, probability: f64) -> i64 {
     // after a filter, few tokens are left
     let mut kept: Vec<(usize, f64)> =
         row.iter().copied().enumerate().filter(|(_, x)| *x > f64::NEG_INFINITY).collect();
@@ -133,7 +134,7 @@ fn pick(row: &[f64], temperature: f64, chance: f64) -> i64 {
     let mut sum = 0.0;
     for (i, weight) in &kept {
         sum += weight;
-        if chance * total < sum {
+        if probability * total < sum {
             return *i as i64;
         }
     }

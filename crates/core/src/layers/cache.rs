@@ -28,11 +28,11 @@ pub struct LayersCache {
 
 impl LayersCache {
     /// An empty cache with one entry for each item of `crosses`, which tells whether the sub-layer
-    /// is a cross attention. `room` is the number of positions expected after the first step.
-    pub(super) fn new(crosses: impl Iterator<Item = bool>, room: usize) -> Self {
+    /// is a cross attention. `expected` is the number of positions expected after the first step.
+    pub(super) fn new(crosses: impl Iterator<Item = bool>, expected: usize) -> Self {
         let layer = |cross| {
-            let room = if cross { 0 } else { room };
-            LayerCache { cross, key_values: KeyValues::new(room), tail: None }
+            let expected = if cross { 0 } else { expected };
+            LayerCache { cross, key_values: KeyValues::new(expected), tail: None }
         };
         Self { layers: crosses.map(layer).collect(), seen: 0, memories: 0 }
     }
@@ -50,7 +50,7 @@ impl LayersCache {
     }
 
     /// Repeats each of the `rows` batch rows `times` times; copies of a row are adjacent.
-    pub fn repeat(&mut self, rows: usize, times: usize) -> Result<()> {
+    pub fn repeat_rows(&mut self, rows: usize, times: usize) -> Result<()> {
         let from: Vec<usize> = (0..rows).flat_map(|row| std::iter::repeat_n(row, times)).collect();
         self.select(&from, |_| true)
     }

@@ -19,14 +19,14 @@ pub fn beta(depth: usize) -> f64 {
 /// otherwise; 0 for biases.
 pub fn initialise(entries: &[Entry], beta: f64) {
     for entry in entries.iter().filter(|e| is_linear(&e.name)) {
-        let law = match entry.param.leaf().shape() {
+        let init = match entry.param.leaf().shape() {
             [outputs, inputs] => {
                 let gain = if scaled(&entry.name) { beta } else { 1.0 };
                 Init::Normal { std: gain * (2.0 / (inputs + outputs) as f64).sqrt() }
             }
             _ => Init::Constant(0.0),
         };
-        entry.param.set_law(law);
+        entry.param.set_init(init);
     }
 }
 

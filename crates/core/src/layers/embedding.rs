@@ -11,9 +11,9 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Registers a table `(count, dim)` with the initialisation `law`.
-    pub fn new(count: usize, dim: usize, law: Init, p: &mut Params) -> Self {
-        Self { weight: p.add("weight", &[count, dim], law), l2norm: false }
+    /// Registers a table `(count, dim)` with the initialisation `init`.
+    pub fn new(count: usize, dim: usize, init: Init, p: &mut Params) -> Self {
+        Self { weight: p.add("weight", &[count, dim], init), l2norm: false }
     }
 
     /// Registers a table whose vectors are scaled to length 1 and initialised with small values.
@@ -31,16 +31,16 @@ impl Embedding {
 
     /// The vectors of `ids`, i64 `(..)`: `(.., dim)`.
     pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
-        self.finish(ops::embedding(&self.weight.tensor(), ids)?)
+        self.normalise(ops::embedding(&self.weight.tensor(), ids)?)
     }
 
     /// The first `count` vectors: `(count, dim)`.
     pub fn first(&self, count: usize) -> Result<Tensor> {
-        self.finish(ops::narrow(&self.weight.tensor(), 0, 0, count)?)
+        self.normalise(ops::narrow(&self.weight.tensor(), 0, 0, count)?)
     }
 
     /// Applies the L2 normalisation if it is enabled.
-    fn finish(&self, rows: Tensor) -> Result<Tensor> {
+    fn normalise(&self, rows: Tensor) -> Result<Tensor> {
         if self.l2norm {
             Ok(ops::l2_norm(&rows)?)
         } else {
@@ -49,7 +49,7 @@ impl Embedding {
     }
 
     /// Logits of `x` with the table as the weight of a linear layer: `(.., dim)` to `(.., count)`.
-    pub fn project_back(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn logits(&self, x: &Tensor) -> Result<Tensor> {
         Ok(ops::linear(x, &self.weight.tensor(), None)?)
     }
 

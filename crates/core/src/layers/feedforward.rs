@@ -6,7 +6,7 @@
 //! <https://arxiv.org/abs/2002.05202>; squared ReLU: Primer, <https://arxiv.org/abs/2109.08668>;
 //! norm after the activation: NormFormer, <https://arxiv.org/abs/2110.09456>.
 
-use super::{dropout, drops, LayerNorm, Linear};
+use super::{dropout, dropout_active, LayerNorm, Linear};
 use crate::{Ctx, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation, Inner};
 use xt_options::feedforward::FeedForwardOptions;
@@ -31,14 +31,14 @@ impl FeedForward {
         // the numbers are the indices in PyTorch's Sequential; the gated projection always has a
         // bias
         let up = if options.glu {
-            Linear::new(dim, 2 * inner, true, &mut p.under("ff.0.proj"))
+            Linear::new(dim, 2 * inner, true, &mut p.submodule("ff.0.proj"))
         } else {
-            Linear::new(dim, inner, bias, &mut p.under("ff.0.0"))
+            Linear::new(dim, inner, bias, &mut p.submodule("ff.0.0"))
         };
-        let norm = options.post_act_ln.then(|| LayerNorm::new(inner, &mut p.under("ff.1")));
-        let down = Linear::new(inner, out, bias, &mut p.under("ff.3"));
+        let norm = options.post_act_ln.then(|| LayerNorm::new(inner, &mut p.submodule("ff.1")));
+        let down = Linear::new(inner, out, bias, &mut p.submodule("ff.3"));
         if options.zero_init_output {
-            down.start_at_zero();
+            down.zero_init();
         }
         let activation = match (options.relu_squared, options.swish) {
             (true, _) => Activation::ReluSquared,
@@ -54,8 +54,8 @@ impl FeedForward {
     /// `dim_out`.
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         // without norm and dropout between them, both projections run as one fused operation
-        if self.norm.is_none() && !drops(self.dropout, ctx) {
-            return self.up.forward_through(x, self.inner, &self.down);
+        if self.norm.is_none() && !dropout_active(self.dropout, ctx) {
+            return self.up.feedforward(x, self.inner, &self.down);
         }
         // (batch, n, inner), or (batch, n, 2 inner) with a gated unit
         let up = self.up.forward(x)?;

@@ -16,29 +16,29 @@ impl Linear {
     /// initialisation.
     pub fn new(inputs: usize, outputs: usize, bias: bool, p: &mut Params) -> Self {
         Self {
-            weight: p.add_matrix("weight", &[outputs, inputs], Init::fan_in(inputs)),
+            weight: p.add_linear_weight("weight", &[outputs, inputs], Init::fan_in(inputs)),
             bias: bias.then(|| p.add("bias", &[outputs], Init::fan_in(inputs))),
         }
     }
 
     /// Registers weight and bias with the given initialisations.
-    pub fn with_laws(
+    pub fn with_init(
         inputs: usize,
         outputs: usize,
         (weight, bias): (Init, Init),
         p: &mut Params,
     ) -> Self {
         Self {
-            weight: p.add_matrix("weight", &[outputs, inputs], weight),
+            weight: p.add_linear_weight("weight", &[outputs, inputs], weight),
             bias: Some(p.add("bias", &[outputs], bias)),
         }
     }
 
     /// Initialises weight and bias to 0, so that the output of a branch that ends with this layer
     /// is initially 0.
-    pub fn start_at_zero(&self) {
-        self.weight.set_law(Init::Constant(0.0));
-        self.bias.iter().for_each(|bias| bias.set_law(Init::Constant(0.0)));
+    pub fn zero_init(&self) {
+        self.weight.set_init(Init::Constant(0.0));
+        self.bias.iter().for_each(|bias| bias.set_init(Init::Constant(0.0)));
     }
 
     /// Applies several layers without a bias to the same input: `(.., in)` to `(.., out)` for each
@@ -50,7 +50,7 @@ impl Linear {
 
     /// Computes `down(inner(self(x)))` as one fused operation: `(.., in)` to
     /// `(.., output width of down)`.
-    pub fn forward_through(&self, x: &Tensor, inner: Inner, down: &Linear) -> Result<Tensor> {
+    pub fn feedforward(&self, x: &Tensor, inner: Inner, down: &Linear) -> Result<Tensor> {
         let tensors =
             |layer: &Linear| (layer.weight.tensor(), layer.bias.as_ref().map(Param::tensor));
         let ((w1, b1), (w2, b2)) = (tensors(self), tensors(down));

@@ -26,12 +26,12 @@ impl LayerNorm {
 
     /// `(.., dim)` to `(.., dim)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.forward_and_past(x)?.0)
+        Ok(self.forward_with_residual(x)?.0)
     }
 
     /// Returns the normalised tensor, and `x` for the residual branch. Using this second result
     /// lets the backward pass add both gradients of `x` inside the kernel.
-    fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn forward_with_residual(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok(ops::layer_norm_with_residual(x, &self.weight.tensor(), &self.bias.tensor(), Self::EPS)?)
     }
 }
@@ -55,8 +55,8 @@ impl RmsNorm {
         Self { g: p.add("g", &[dim], Init::Constant(1.0)), dim }
     }
 
-    /// See [`Norm::forward_and_past`].
-    fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    /// See [`Norm::forward_with_residual`].
+    fn forward_with_residual(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok(ops::scale_norm_with_residual(
             x,
             &self.g.tensor(),
@@ -84,8 +84,8 @@ impl ScaleNorm {
         Self { g: p.add("g", &[1], Init::Constant((dim as f64).powf(-0.5))), dim }
     }
 
-    /// See [`Norm::forward_and_past`].
-    fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    /// See [`Norm::forward_with_residual`].
+    fn forward_with_residual(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let gain = ops::broadcast_to(&self.g.tensor(), &[self.dim])?;
         Ok(ops::scale_norm_with_residual(x, &gain, 1.0, Self::EPS)?)
     }
@@ -114,16 +114,16 @@ impl Norm {
 
     /// `(.., dim)` to `(.., dim)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.forward_and_past(x)?.0)
+        Ok(self.forward_with_residual(x)?.0)
     }
 
     /// Returns the normalised tensor, and `x` for the residual branch; both are `(.., dim)`. Using
     /// this second result lets the backward pass add both gradients of `x` inside the kernel.
-    pub fn forward_and_past(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn forward_with_residual(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         match self {
-            Norm::Layer(norm) => norm.forward_and_past(x),
-            Norm::Rms(norm) => norm.forward_and_past(x),
-            Norm::Scale(norm) => norm.forward_and_past(x),
+            Norm::Layer(norm) => norm.forward_with_residual(x),
+            Norm::Rms(norm) => norm.forward_with_residual(x),
+            Norm::Scale(norm) => norm.forward_with_residual(x),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Residual {
     /// Registers the parameters for width `dim`.
     pub fn new(dim: usize, kind: ResidualKind, p: &mut Params) -> Self {
         let scale = kind.scaled.then(|| p.add("residual_scale", &[dim], Init::Constant(1.0)));
-        let gru = kind.gated.then(|| GruCell::new(dim, &mut p.under("gru")));
+        let gru = kind.gated.then(|| GruCell::new(dim, &mut p.submodule("gru")));
         Self { scale, constant: kind.constant, gru }
     }
 

@@ -52,27 +52,27 @@ impl ShiftTokens {
         let Some(tail) = tail else {
             return Ok(ops::token_shift(x, self.shifts.clone(), mask)?);
         };
-        let (mut all, mut there) = (x.clone(), mask.cloned());
+        let (mut all, mut mask) = (x.clone(), mask.cloned());
         if let Some(before) = tail.take() {
             all = ops::cat(&[&before, x], 1)?;
             // masked positions are already zero in the tail
             let ones =
                 Tensor::boolean(Array::ones((x.dim(0), before.dim(1)), DType::U8, &x.device())?);
-            there = there.map(|mask| ops::cat(&[&ones, &mask], 1)).transpose()?;
+            mask = mask.map(|mask| ops::cat(&[&ones, &mask], 1)).transpose()?;
         }
-        let most = self.shifts.iter().copied().max().unwrap_or(0) as usize;
-        let last = last_columns(&all, most)?;
-        let last = match &there {
+        let max_shift = self.shifts.iter().copied().max().unwrap_or(0) as usize;
+        let last = last_columns(&all, max_shift)?;
+        let last = match &mask {
             None => last,
             Some(mask) => {
-                let mask = last_columns(mask, most)?;
+                let mask = last_columns(mask, max_shift)?;
                 let mask = ops::reshape(&mask, &[mask.dim(0), mask.dim(1), 1])?;
                 ops::where_cond(&mask, &last, &ops::scalar_like(x, 0.0)?)?
             }
         };
         // a copy, so that the remaining inputs can be freed
         *tail = Some(Tensor::constant(last.array()?.copy()?));
-        last_columns(&ops::token_shift(&all, self.shifts.clone(), there.as_ref())?, x.dim(1))
+        last_columns(&ops::token_shift(&all, self.shifts.clone(), mask.as_ref())?, x.dim(1))
     }
 }
 
@@ -80,6 +80,10 @@ impl Variant for ShiftTokens {
     /// Features move between neighbouring positions.
     fn needs(&self) -> Needs {
         let later = "`shift_tokens` takes features from later positions too: take a Decoder";
-        Needs { sees_later: self.is_backward().then_some(later), place_in_row: true, ..Needs::NONE }
+        Needs {
+            sees_later: self.is_backward().then_some(later),
+            position_in_row: true,
+            ..Needs::NONE
+        }
     }
 }

@@ -37,11 +37,11 @@ pub struct SubLayer {
     /// The residual connection.
     residual: Residual,
     /// The probability that this sub-layer is skipped in training (stochastic depth).
-    pub drop: f64,
+    pub drop_prob: f64,
 }
 
 /// The position of a sub-layer in its stack, and the settings that all sub-layers share.
-pub struct Position {
+pub struct SubLayerConfig {
     /// The index of the sub-layer in the stack.
     pub index: usize,
     /// Whether this is the last sub-layer.
@@ -58,31 +58,39 @@ pub struct Position {
 
 impl SubLayer {
     /// Registers the parameters of a sub-layer.
-    pub fn new(kind: LayerKind, at: &Position, options: &StackOptions, p: &mut Params) -> Self {
+    pub fn new(
+        kind: LayerKind,
+        config: &SubLayerConfig,
+        options: &StackOptions,
+        p: &mut Params,
+    ) -> Self {
         let norm = |place: &str, on: bool| {
-            on.then(|| Norm::new(at.dim, options, &mut p.under("0").under(place)))
+            on.then(|| Norm::new(config.dim, options, &mut p.submodule("0").submodule(place)))
         };
         // the numbers are the indices in the Python package's module lists
-        let pre = norm("0", at.pre_norm);
-        let sandwich = norm("1", options.sandwich_norm && at.pre_norm);
-        let post = norm("2", !at.pre_norm && !at.last);
-        let shift = ShiftTokens::new(options.shift_tokens.at(at.index).unwrap_or(0), at.causal);
+        let pre = norm("0", config.pre_norm);
+        let sandwich = norm("1", options.sandwich_norm && config.pre_norm);
+        let post = norm("2", !config.pre_norm && !config.last);
+        let shift =
+            ShiftTokens::new(options.shift_tokens.at(config.index).unwrap_or(0), config.causal);
         let factor = if options.macaron && kind == LayerKind::FeedForward { 0.5 } else { 1.0 };
         // the Python package wraps shifted and scaled blocks in modules, which add a level `fn`
         // each
-        let mut inner = p.under("1");
+        let mut inner = p.submodule("1");
         for _ in 0..usize::from(shift.is_some()) + usize::from(factor != 1.0) {
-            inner = inner.under("fn");
+            inner = inner.submodule("fn");
         }
         let (mut attn, mut ff) = (options.attn.clone(), options.ff.clone());
         attn.zero_init_output |= options.zero_init_branch_output;
         ff.zero_init_output |= options.zero_init_branch_output;
         let block = match kind {
-            LayerKind::FeedForward => Block::FeedForward(FeedForward::new(at.dim, &ff, &mut inner)),
+            LayerKind::FeedForward => {
+                Block::FeedForward(FeedForward::new(config.dim, &ff, &mut inner))
+            }
             _ => {
-                let causal = at.causal && kind == LayerKind::SelfAttention;
+                let causal = config.causal && kind == LayerKind::SelfAttention;
                 Block::Attention(Box::new(Attention::new(
-                    at.dim,
+                    config.dim,
                     options.heads.get(),
                     causal,
                     &attn,
@@ -98,8 +106,8 @@ impl SubLayer {
             pre,
             sandwich,
             post,
-            residual: Residual::new(at.dim, at.residual, &mut p.under("2")),
-            drop: options.layer_dropout.at(at.index).map_or(0.0, |p| p.0),
+            residual: Residual::new(config.dim, config.residual, &mut p.submodule("2")),
+            drop_prob: options.layer_dropout.at(config.index).map_or(0.0, |p| p.0),
         }
     }
 
@@ -132,7 +140,7 @@ impl SubLayer {
     ) -> Result<(Tensor, Option<AttentionMaps>)> {
         // both (batch, n, dim)
         let (mut input, stream) = match &self.pre {
-            Some(norm) => norm.forward_and_past(x)?,
+            Some(norm) => norm.forward_with_residual(x)?,
             None => (x.clone(), x.clone()),
         };
         if let Some(shift) = &self.shift {
@@ -151,12 +159,12 @@ impl SubLayer {
         if self.factor != 1.0 {
             branch = ops::affine(&branch, self.factor, 0.0)?;
         }
-        let branch = applied(&self.sandwich, &branch)?;
-        Ok((applied(&self.post, &self.residual.forward(&branch, &stream)?)?, maps))
+        let branch = apply_norm(&self.sandwich, &branch)?;
+        Ok((apply_norm(&self.post, &self.residual.forward(&branch, &stream)?)?, maps))
     }
 }
 
 /// Applies an optional norm.
-fn applied(norm: &Option<Norm>, x: &Tensor) -> Result<Tensor> {
+fn apply_norm(norm: &Option<Norm>, x: &Tensor) -> Result<Tensor> {
     norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
 }

@@ -1,7 +1,7 @@
 //! Next-token prediction: the loss over a sequence.
 
 use super::{TokenTensors, TransformerWrapper};
-use crate::ids::{not_ids, outside};
+use crate::ids::{out_of_vocabulary, wrong_ids};
 use crate::{Ctx, DType, Device, Error, Mode, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{ops, Array};
@@ -55,7 +55,7 @@ impl AutoregressiveWrapper {
     /// [`Error::Shape`] if a tensor does not fit or an id is not in the vocabulary.
     pub fn forward(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         if x.rank() != 2 || x.dim(1) < 2 || x.dtype() != DType::I64 {
-            return not_ids("token ids", "(batch, length), length at least 2", x);
+            return wrong_ids("token ids", "(batch, length), length at least 2", x);
         }
         let n = x.dim(1);
         let inputs =
@@ -78,17 +78,19 @@ impl AutoregressiveWrapper {
             with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, ctx)?);
         }
         let loss = self.net.cross_entropy(&input, &with, &target, self.ignore_index, ctx);
-        loss.map_err(|error| self.outside(x).unwrap_or(error))
+        loss.map_err(|error| self.unusable_id(x).unwrap_or(error))
     }
 
     /// The error that names the first id of `x`, `(batch, n)`, that the loss cannot use; `None` if
     /// there is none. The last id of each row is only a target, so it may also be `ignore_index`.
-    fn outside(&self, x: &Tensor) -> Option<Error> {
+    fn unusable_id(&self, x: &Tensor) -> Option<Error> {
         let tokens = self.net.num_tokens();
         let input = ops::narrow(x, 1, 0, x.dim(1) - 1).ok()?;
-        let targets =
-            || outside(x, tokens, Some(self.ignore_index)).filter(|_| self.net.outputs() == tokens);
-        outside(&input, tokens, None).or_else(targets)
+        let targets = || {
+            out_of_vocabulary(x, tokens, Some(self.ignore_index))
+                .filter(|_| self.net.outputs() == tokens)
+        };
+        out_of_vocabulary(&input, tokens, None).or_else(targets)
     }
 
     /// The forgetful causal mask: bool, `(batch, n - 1)`, true where a key may be attended to. It

@@ -1,5 +1,6 @@
 //! Grids with one value per position of each row, and random selections of positions.
 
+use crate::ids::dtype_name;
 use crate::{Array, DType, Device, Error, Result, Rng, Tensor};
 
 /// Values in row-major order, `(rows, width)`.
@@ -64,7 +65,7 @@ impl<T: Copy> Grid<T> {
     }
 
     /// The values of `other` where `mask` is true, else those of this grid.
-    pub fn choose(&self, mask: &Grid<bool>, other: &Grid<T>) -> Grid<T> {
+    pub fn replace_where(&self, mask: &Grid<bool>, other: &Grid<T>) -> Grid<T> {
         let pairs = self.values.iter().zip(&other.values).zip(&mask.values);
         Grid::new(pairs.map(|((a, b), other)| if *other { *b } else { *a }).collect(), self.width)
     }
@@ -78,7 +79,7 @@ impl Grid<i64> {
     /// [`Error::Shape`] if `x` is not i64.
     pub fn from_tensor(x: &Tensor) -> Result<Self> {
         if x.dtype() != DType::I64 {
-            let kind = x.scalar_type().map_or("?", |k| k.name());
+            let kind = dtype_name(x);
             return Error::shape(format!(
                 "token ids must be i64, got {kind}: make them with {{ dtype: 'i64' }}"
             ));
@@ -112,26 +113,28 @@ impl Grid<f64> {
 }
 
 /// The columns `0..width`, sorted by `better`, best first.
-fn order(width: usize, better: impl Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..width).collect();
-    order.sort_by(|a, b| better(*a, *b));
-    order
+fn sorted_columns(width: usize, better: impl Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
+    let mut columns: Vec<usize> = (0..width).collect();
+    columns.sort_by(|a, b| better(*a, *b));
+    columns
 }
 
 /// A random permutation of `0..width` in each row.
 pub fn shuffled(rows: usize, width: usize, rng: &Rng) -> Grid<usize> {
     let noise = rng.stream().normal(rows * width);
-    let row = |r: usize| order(width, |a, b| noise[r * width + a].total_cmp(&noise[r * width + b]));
+    let row = |r: usize| {
+        sorted_columns(width, |a, b| noise[r * width + a].total_cmp(&noise[r * width + b]))
+    };
     Grid::new((0..rows).flat_map(row).collect(), width)
 }
 
 /// Selects a random share `p` of the positions that are true in `mask`, rounded up in each row.
-pub fn subset(mask: &Grid<bool>, p: f64, rng: &Rng) -> Grid<bool> {
+pub fn random_subset(mask: &Grid<bool>, p: f64, rng: &Rng) -> Grid<bool> {
     let noise = Grid::new(rng.stream().uniform(mask.len()), mask.width);
     let mut chosen = mask.map(|_| false);
     for r in 0..mask.rows() {
         let count = (0..mask.width).filter(|i| mask.at(r, *i)).count() as f64 * p;
-        let ranked = order(mask.width, |a, b| noise.at(r, a).total_cmp(&noise.at(r, b)));
+        let ranked = sorted_columns(mask.width, |a, b| noise.at(r, a).total_cmp(&noise.at(r, b)));
         let inside = ranked.into_iter().filter(|i| mask.at(r, *i));
         inside.take(count.ceil() as usize).for_each(|i| chosen.values[r * mask.width + i] = true);
     }
@@ -139,10 +142,11 @@ pub fn subset(mask: &Grid<bool>, p: f64, rng: &Rng) -> Grid<bool> {
 }
 
 /// Selects the positions of the `count` largest scores of each row.
-pub fn largest(scores: &Grid<f64>, count: usize) -> Grid<bool> {
+pub fn top_scores(scores: &Grid<f64>, count: usize) -> Grid<bool> {
     let mut chosen = scores.map(|_| false);
     for r in 0..scores.rows() {
-        let ranked = order(scores.width, |a, b| scores.at(r, b).total_cmp(&scores.at(r, a)));
+        let ranked =
+            sorted_columns(scores.width, |a, b| scores.at(r, b).total_cmp(&scores.at(r, a)));
         ranked.into_iter().take(count).for_each(|i| chosen.values[r * scores.width + i] = true);
     }
     chosen
@@ -162,11 +166,11 @@ mod tests {
             assert_eq!(row, (0..7).collect::<Vec<_>>());
         }
         let mask = Grid::from_fn(2, 10, |r, i| i < 4 + 4 * r);
-        let half = subset(&mask, 0.5, &rng);
+        let half = random_subset(&mask, 0.5, &rng);
         let count = |g: &Grid<bool>, r: usize| (0..10).filter(|i| g.at(r, *i)).count();
         assert_eq!((count(&half, 0), count(&half, 1)), (2, 4));
         assert!(half.zip(&mask, |a, b| !a || b).values().iter().all(|v| *v));
-        let best = largest(&Grid::new(vec![3.0, 1.0, 2.0, 5.0], 4), 2);
+        let best = top_scores(&Grid::new(vec![3.0, 1.0, 2.0, 5.0], 4), 2);
         assert_eq!(best.values(), [true, false, false, true]);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::ids::require_bool;
 use crate::layers::LayerTensors;
-use crate::{Array, DType, Error, Init, Param, Params, Result, Tensor};
+use crate::mask::allow_prefix;
+use crate::{Error, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 
 /// Learned vectors that precede the sequence.
@@ -30,31 +31,31 @@ impl MemoryTokens {
 
     /// Prepends the memory tokens: `(batch, n, dim)` to `(batch, count + n, dim)`.
     pub fn prepend(&self, x: &Tensor) -> Result<Tensor> {
-        let front = ops::broadcast_to(&self.tokens.tensor(), &[x.dim(0), self.count, x.dim(2)])?;
-        Ok(ops::cat(&[&front, x], 1)?)
+        let tokens = ops::broadcast_to(&self.tokens.tensor(), &[x.dim(0), self.count, x.dim(2)])?;
+        Ok(ops::cat(&[&tokens, x], 1)?)
     }
 
     /// Extends the masks over the sequence so that they allow the memory tokens.
     pub fn extend_masks(&self, with: &mut LayerTensors) -> Result<()> {
         for mask in [&mut with.mask, &mut with.self_attn_context_mask] {
-            *mask = mask.as_ref().map(|m| allowed_in_front(m, 1, self.count)).transpose()?;
+            *mask = mask.as_ref().map(|m| checked_allow_prefix(m, 1, self.count)).transpose()?;
         }
         if let Some(mask) = &with.attn_mask {
-            let rows = mask.rank().saturating_sub(2);
-            let wider = allowed_in_front(mask, rows + 1, self.count)?;
-            with.attn_mask = Some(allowed_in_front(&wider, rows, self.count)?);
+            let query_axis = mask.rank().saturating_sub(2);
+            let wider = checked_allow_prefix(mask, query_axis + 1, self.count)?;
+            with.attn_mask = Some(checked_allow_prefix(&wider, query_axis, self.count)?);
         }
         Ok(())
     }
 
     /// Removes the memory tokens: `(batch, count + n, dim)` to `(batch, n, dim)`.
-    pub fn cut(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn remove(&self, x: &Tensor) -> Result<Tensor> {
         Ok(ops::narrow(x, 1, self.count, x.dim(1) - self.count)?)
     }
 }
 
-/// Prepends `count` allowed entries to `mask` along `axis`.
-fn allowed_in_front(mask: &Tensor, axis: usize, count: usize) -> Result<Tensor> {
+/// Prepends `count` entries that are true to `mask` along `axis`.
+fn checked_allow_prefix(mask: &Tensor, axis: usize, count: usize) -> Result<Tensor> {
     require_bool(mask, "a mask")?;
     if axis >= mask.rank() {
         return Error::shape(format!(
@@ -62,17 +63,14 @@ fn allowed_in_front(mask: &Tensor, axis: usize, count: usize) -> Result<Tensor> 
             mask.dims()
         ));
     }
-    let mut dims = mask.dims().to_vec();
-    dims[axis] = count;
-    let front = Tensor::boolean(Array::ones(dims, DType::U8, &mask.device())?);
-    Ok(ops::cat(&[&front, mask], axis)?)
+    allow_prefix(mask, axis, count)
 }
 
 /// Assigns memories to layers that are `by` positions lower; the memories of the lowest `by` layers
 /// go to the highest ones.
 ///
 /// Source: ERNIE-Doc, <https://arxiv.org/abs/2012.15688>.
-pub fn shifted_down(mems: &[Tensor], by: usize) -> Vec<Tensor> {
+pub fn shift_down(mems: &[Tensor], by: usize) -> Vec<Tensor> {
     let mut mems = mems.to_vec();
     let by = by.min(mems.len());
     mems.rotate_left(by);
@@ -80,17 +78,17 @@ pub fn shifted_down(mems: &[Tensor], by: usize) -> Vec<Tensor> {
 }
 
 /// The memories for the next segment, `(batch, count, dim)` for each self attention: the old
-/// memories followed by the input of the self attention, cut to the last `most` positions (0: all),
-/// detached from the autograd graph.
+/// memories followed by the input of the self attention, cut to the last `max_len` positions (0:
+/// all), detached from the autograd graph.
 ///
 /// Source: Transformer-XL, <https://arxiv.org/abs/1901.02860>.
-pub fn next_memories(old: &[Tensor], hiddens: &[Tensor], most: usize) -> Result<Vec<Tensor>> {
+pub fn next_memories(old: &[Tensor], hiddens: &[Tensor], max_len: usize) -> Result<Vec<Tensor>> {
     let next = |(i, hidden): (usize, &Tensor)| -> Result<Tensor> {
         let whole = match old.get(i) {
             Some(old) => ops::cat(&[&old.detach()?, &hidden.detach()?], 1)?,
             None => hidden.detach()?,
         };
-        let keep = if most == 0 { whole.dim(1) } else { most.min(whole.dim(1)) };
+        let keep = if max_len == 0 { whole.dim(1) } else { max_len.min(whole.dim(1)) };
         let cut = ops::narrow(&whole, 1, whole.dim(1) - keep, keep)?;
         // a copy, so that the part that was cut off can be freed
         Ok(Tensor::constant(cut.array()?.copy()?))

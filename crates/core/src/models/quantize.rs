@@ -60,6 +60,6 @@ impl Model {
 
 /// Whether an entry is the weight of a linear layer whose row length `format` supports.
 fn fits(Entry { param, .. }: &Entry, format: Format) -> bool {
-    param.is_matrix()
+    param.is_linear_weight()
         && param.leaf().shape().last().is_some_and(|width| format.supports_width(*width))
 }

@@ -3,8 +3,8 @@
 //! Source: An Image is Worth 16x16 Words, <https://arxiv.org/abs/2010.11929>; mean pooling:
 //! <https://arxiv.org/abs/2205.01580>.
 
-use crate::ids::kind;
-use crate::layers::{dropout, AttentionLayers, LayerNorm, LayerTensors, Linear, Record};
+use crate::ids::dtype_name;
+use crate::layers::{dropout, AttentionLayers, LayerNorm, LayerReturns, LayerTensors, Linear};
 use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::ops;
@@ -44,18 +44,21 @@ impl ViTransformerWrapper {
         let width = channels * patch * patch;
         let pos_embedding =
             p.add("pos_embedding", &[1, side * side + 1, dim], Init::Normal { std: 1.0 });
-        let embedding = p.under("patch_to_embedding");
+        let embedding = p.submodule("patch_to_embedding");
         let patch_to_embedding = (
-            LayerNorm::new(width, &mut embedding.under("0")),
-            Linear::new(width, dim, true, &mut embedding.under("1")),
-            LayerNorm::new(dim, &mut embedding.under("2")),
+            LayerNorm::new(width, &mut embedding.submodule("0")),
+            Linear::new(width, dim, true, &mut embedding.submodule("1")),
+            LayerNorm::new(dim, &mut embedding.submodule("2")),
         );
-        let post_emb_norm =
-            options.norm.post_emb_norm.then(|| LayerNorm::new(dim, &mut p.under("post_emb_norm")));
-        p.under("attn_layers").include(entries);
-        let norm = LayerNorm::new(dim, &mut p.under("norm"));
-        let mlp_head =
-            options.num_classes.map(|n| Linear::new(dim, n.get(), true, &mut p.under("mlp_head")));
+        let post_emb_norm = options
+            .norm
+            .post_emb_norm
+            .then(|| LayerNorm::new(dim, &mut p.submodule("post_emb_norm")));
+        p.submodule("attn_layers").include(entries);
+        let norm = LayerNorm::new(dim, &mut p.submodule("norm"));
+        let mlp_head = options
+            .num_classes
+            .map(|n| Linear::new(dim, n.get(), true, &mut p.submodule("mlp_head")));
         Self {
             pos_embedding,
             patch_to_embedding,
@@ -84,7 +87,7 @@ impl ViTransformerWrapper {
     ///
     /// [`Error::Shape`] if the images do not fit; `Aborted` if the call is cancelled.
     pub fn forward(&self, image: &Tensor, embeddings: bool, ctx: &Ctx) -> Result<Tensor> {
-        let ctx = &ctx.inside(&self.mode);
+        let ctx = &ctx.for_model(&self.mode);
         let (first, linear, second) = &self.patch_to_embedding;
         let patches = self.patches(image)?; // (batch, patches, patch² · channels)
         let mut x = second.forward(&linear.forward(&first.forward(&patches)?)?)?;
@@ -93,7 +96,8 @@ impl ViTransformerWrapper {
             x = norm.forward(&x)?;
         }
         x = dropout(&x, self.emb_dropout, ctx)?;
-        let out = self.layers.forward(&x, &LayerTensors::default(), Record::default(), ctx)?;
+        let out =
+            self.layers.forward(&x, &LayerTensors::default(), LayerReturns::default(), ctx)?;
         let x = self.norm.forward(&out.x)?;
         if embeddings {
             return Ok(x);
@@ -117,7 +121,7 @@ impl ViTransformerWrapper {
                 "an image must be floating-point of shape (batch, {}, height, width), both multiples of {p} with at most {} patches, got {} of shape {:?}",
                 self.channels,
                 self.patches + 1,
-                kind(image),
+                dtype_name(image),
                 image.dims()
             ));
         }

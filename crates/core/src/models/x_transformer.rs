@@ -34,7 +34,7 @@ pub struct SourceTensors {
 }
 
 /// The configuration of the encoder or the decoder.
-struct Half<'a> {
+struct StackSpec<'a> {
     context: StackContext,
     causal: bool,
     stack: &'a StackOptions,
@@ -54,7 +54,7 @@ impl XTransformer {
         let (enc, dec) = (&options.encoder, &options.decoder);
         let (enc_depth, dec_depth) = (enc.stack.depth.get() as f64, dec.stack.depth.get() as f64);
         let common = enc_depth.powi(4) * dec_depth;
-        let encoder = Half {
+        let encoder = StackSpec {
             context: options.encoder_context(),
             causal: false,
             stack: &enc.stack,
@@ -67,7 +67,7 @@ impl XTransformer {
                 .deepnorm
                 .then(|| (0.81 * common.powf(1.0 / 16.0), 0.87 * common.powf(-1.0 / 16.0))),
         };
-        let decoder = Half {
+        let decoder = StackSpec {
             context: options.decoder_context(),
             causal: true,
             stack: &dec.stack,
@@ -76,9 +76,9 @@ impl XTransformer {
                 .deepnorm
                 .then(|| ((3.0 * dec_depth).powf(0.25), (12.0 * dec_depth).powf(-0.25))),
         };
-        let encoder = encoder.build(None, &mut p.under("encoder"))?;
+        let encoder = encoder.build(None, &mut p.submodule("encoder"))?;
         let tied = options.tie_token_emb.then(|| encoder.token_table().clone());
-        let net = decoder.build(tied.as_ref(), &mut p.under("decoder.net"))?;
+        let net = decoder.build(tied.as_ref(), &mut p.submodule("decoder.net"))?;
         Ok(Self {
             encoder,
             decoder: Arc::new(AutoregressiveWrapper::new(Arc::new(net), &options.targets, 0.0)),
@@ -112,7 +112,7 @@ impl XTransformer {
         with: &SourceTensors,
         ctx: &Ctx,
     ) -> Result<Tensor> {
-        let own = ctx.inside(&self.mode);
+        let own = ctx.for_model(&self.mode);
         let (encoded, mask) = self.encode(src, with, ctx)?;
         let (context, context_mask) = if own.training && self.cross_attn_tokens_dropout > 0.0 {
             drop_tokens(Some(encoded), mask, self.cross_attn_tokens_dropout, &own)?
@@ -175,16 +175,21 @@ impl XTransformer {
     }
 }
 
-impl Half<'_> {
+impl StackSpec<'_> {
     /// Builds the stack and the transformer around it. `tied` is a token embedding to share.
     fn build(&self, tied: Option<&crate::Param>, p: &mut Params) -> Result<TransformerWrapper> {
-        let mut apart = p.apart();
+        let mut stack_params = p.new_root();
         let alpha = self.deepnorm.map(|(alpha, _)| alpha);
         let layers =
-            AttentionLayers::new(self.context, self.causal, alpha, self.stack, &mut apart)?;
+            AttentionLayers::new(self.context, self.causal, alpha, self.stack, &mut stack_params)?;
         let before = p.count();
-        let model =
-            TransformerWrapper::new(Arc::new(layers), &apart.entries(), tied, &self.config, p);
+        let model = TransformerWrapper::new(
+            Arc::new(layers),
+            &stack_params.entries(),
+            tied,
+            &self.config,
+            p,
+        );
         if let Some((_, beta)) = self.deepnorm {
             deepnorm::initialise(&p.since(before), beta);
         }

@@ -17,7 +17,7 @@ pub struct AbsolutePositions {
 impl AbsolutePositions {
     /// Registers the table. With `l2norm`, vectors have length 1 and are not scaled.
     pub fn new(max_seq_len: usize, dim: usize, l2norm: bool, p: &mut Params) -> Self {
-        let mut p = p.under("emb");
+        let mut p = p.submodule("emb");
         let (table, scale) = if l2norm {
             (Embedding::normalised(max_seq_len, dim, &mut p), 1.0)
         } else {
@@ -36,7 +36,7 @@ impl AbsolutePositions {
     /// [`Error::Shape`] if a position is not in the table.
     pub fn forward(&self, n: usize, pos: Option<&Tensor>) -> Result<Tensor> {
         let rows = match pos {
-            Some(pos) => self.table.forward(pos).map_err(|error| self.beyond(pos).unwrap_or(error))?,
+            Some(pos) => self.table.forward(pos).map_err(|error| self.out_of_range(pos).unwrap_or(error))?,
             None if n > self.max_seq_len => {
                 return Error::shape(format!(
                     "a sequence of {n} is longer than `max_seq_len` ({}), which absolute positions cover",
@@ -49,7 +49,7 @@ impl AbsolutePositions {
     }
 
     /// The error that names the first position that is not in the table; `None` if there is none.
-    fn beyond(&self, pos: &Tensor) -> Option<Error> {
+    fn out_of_range(&self, pos: &Tensor) -> Option<Error> {
         let values = pos
             .array()
             .ok()?

@@ -14,7 +14,7 @@ pub struct Alibi {
     /// The logarithms of the slopes, `(alibi heads, 1, 1)`, if the slopes are learned.
     learned: Option<Param>,
     /// The number of heads without a bias.
-    without: usize,
+    heads_without_bias: usize,
 }
 
 impl Alibi {
@@ -26,7 +26,7 @@ impl Alibi {
         let logs = || Init::Values(slopes.iter().map(|s| s.ln()).collect());
         let learned =
             options.alibi_learned.then(|| p.add("learned_logslopes", &[count, 1, 1], logs()));
-        Self { slopes, learned, without: heads - count }
+        Self { slopes, learned, heads_without_bias: heads - count }
     }
 
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
@@ -43,10 +43,19 @@ impl Alibi {
             None => array(self.slopes.clone(), &[self.slopes.len(), 1])?,
         };
         let bias = ops::mul(&slopes, &array(distances, &[1, count])?)?;
-        if self.without == 0 {
+        if self.heads_without_bias == 0 {
             return Ok(bias);
         }
-        Ok(ops::cat(&[&bias, &array(vec![0.0; self.without * count], &[self.without, count])?], 0)?)
+        Ok(ops::cat(
+            &[
+                &bias,
+                &array(
+                    vec![0.0; self.heads_without_bias * count],
+                    &[self.heads_without_bias, count],
+                )?,
+            ],
+            0,
+        )?)
     }
 }
 

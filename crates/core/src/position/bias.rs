@@ -24,7 +24,7 @@ pub enum ScoreBias {
 impl ScoreBias {
     /// Registers the parameters of the selected bias; `None` if no bias is enabled.
     pub fn new(dim: usize, causal: bool, options: &StackOptions, p: &mut Params) -> Option<Self> {
-        let mut p = p.under("rel_pos");
+        let mut p = p.submodule("rel_pos");
         if options.rel_pos_bias {
             Some(Self::Relative(RelativeBias::new(causal, options, &mut p)))
         } else if options.dynamic_pos_bias {
@@ -38,20 +38,24 @@ impl ScoreBias {
 
     /// The bias for one call, which caches the result for each span, so that all layers share it.
     pub fn for_call(&self) -> PositionBias<'_> {
-        PositionBias { kind: self, made: Default::default(), matrices: Default::default() }
+        PositionBias {
+            kind: self,
+            by_distance: Default::default(),
+            by_position: Default::default(),
+        }
     }
 }
 
 /// A cache of tensors by span.
-type Made = Mutex<Vec<(Span, Tensor)>>;
+type SpanCache = Mutex<Vec<(Span, Tensor)>>;
 
 /// The position bias of one call.
 pub struct PositionBias<'a> {
     kind: &'a ScoreBias,
     /// The biases by distance, `(heads, i + j - 1)`.
-    made: Made,
+    by_distance: SpanCache,
     /// The biases by query and key, `(heads, i, j)`.
-    matrices: Made,
+    by_position: SpanCache,
 }
 
 impl PositionBias<'_> {
@@ -59,7 +63,7 @@ impl PositionBias<'_> {
     /// `like`. Dynamic biases and ALiBi have the type of `like`; T5's bias has the type of its
     /// weights.
     pub fn by_distance(&self, span: Span, like: &Tensor) -> Result<Tensor> {
-        once(&self.made, span, || match self.kind {
+        cached(&self.by_distance, span, || match self.kind {
             ScoreBias::Relative(bias) => bias.forward(span, &like.device()),
             ScoreBias::Dynamic(bias) => bias.forward(span, like.dtype(), &like.device()),
             ScoreBias::Alibi(bias) => bias.forward(span, like.dtype(), &like.device()),
@@ -76,12 +80,12 @@ impl PositionBias<'_> {
                 span.keys,
             )?)
         };
-        Ok(ops::add(scores, &once(&self.matrices, span, matrix)?)?)
+        Ok(ops::add(scores, &cached(&self.by_position, span, matrix)?)?)
     }
 }
 
 /// Returns the cached tensor of this span, or creates it with `make` and caches it.
-fn once(all: &Made, span: Span, make: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+fn cached(all: &SpanCache, span: Span, make: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, made)) = all.iter().find(|(s, _)| *s == span) {
         return Ok(made.clone());

@@ -24,16 +24,19 @@ impl DynamicBias {
         let (width, depth) = (dim / 4, options.dynamic_pos_bias_mlp_depth.get());
         let hidden = (0..depth)
             .map(|l| {
-                let p = p.under("mlp").under(l);
+                let p = p.submodule("mlp").submodule(l);
                 let linear =
-                    Linear::new(if l == 0 { 1 } else { width }, width, true, &mut p.under("0"));
+                    Linear::new(if l == 0 { 1 } else { width }, width, true, &mut p.submodule("0"));
                 (
                     linear,
-                    options.dynamic_pos_bias_norm.then(|| LayerNorm::new(width, &mut p.under("1"))),
+                    options
+                        .dynamic_pos_bias_norm
+                        .then(|| LayerNorm::new(width, &mut p.submodule("1"))),
                 )
             })
             .collect();
-        let out = Linear::new(width, options.heads.get(), true, &mut p.under("mlp").under(depth));
+        let out =
+            Linear::new(width, options.heads.get(), true, &mut p.submodule("mlp").submodule(depth));
         Self { hidden, out, log_distance: options.dynamic_pos_bias_log_distance }
     }
 

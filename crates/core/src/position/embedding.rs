@@ -17,17 +17,18 @@ pub enum PositionEmbedding {
 }
 
 impl PositionEmbedding {
-    /// Registers the position embedding that the options select. `known` tells that the layers
-    /// encode positions themselves, so none is needed. `l2norm` scales learned vectors to length 1.
+    /// Registers the position embedding that the options select. If `layers_have_positions`, the
+    /// layers encode positions themselves, so none is needed. `l2norm` scales learned vectors to
+    /// length 1.
     pub fn new(
         dim: usize,
-        known: bool,
+        layers_have_positions: bool,
         l2norm: bool,
         options: &SequenceOptions,
         p: &mut Params,
     ) -> Self {
-        let mut p = p.under("pos_emb");
-        match (options.use_abs_pos_emb && !known, options.scaled_sinu_pos_emb) {
+        let mut p = p.submodule("pos_emb");
+        match (options.use_abs_pos_emb && !layers_have_positions, options.scaled_sinu_pos_emb) {
             (false, _) => Self::None,
             (true, true) => Self::Sinusoidal(SinusoidalPositions::new(dim, &mut p)),
             (true, false) => Self::Absolute(AbsolutePositions::new(
@@ -59,7 +60,7 @@ impl PositionEmbedding {
     /// # Errors
     ///
     /// [`Error::Shape`] if `pos` does not cover them.
-    pub fn behind(
+    pub fn forward_after(
         &self,
         past: usize,
         n: usize,

@@ -29,7 +29,7 @@ impl RelativeBias {
                 buckets,
                 heads,
                 Init::Normal { std: 1.0 },
-                &mut p.under("relative_attention_bias"),
+                &mut p.submodule("relative_attention_bias"),
             ),
             buckets,
             max_distance: options.rel_pos_max_distance.get(),

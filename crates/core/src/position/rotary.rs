@@ -33,15 +33,15 @@ struct Xpos {
 
 /// Cosines and sines for the positions of a sequence, `(n, half)` each. With xpos they include its
 /// factors.
-struct Table {
+struct SinCos {
     cos: Array,
     sin: Array,
 }
 
 /// The tables of one call.
 pub struct Rotation {
-    query: Table,
-    key: Table,
+    query: SinCos,
+    key: SinCos,
 }
 
 impl Rotary {
@@ -87,8 +87,8 @@ impl Rotary {
                 .to_dtype(dtype)?
                 .to_device(&device)?)
         };
-        let pair = |sign| -> Result<Table> {
-            Ok(Table { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? })
+        let pair = |sign| -> Result<SinCos> {
+            Ok(SinCos { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? })
         };
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
     }
@@ -102,18 +102,18 @@ fn numbers(buffer: &Param) -> Result<Vec<f32>> {
 impl Rotation {
     /// Rotates the first `2 half` features of queries, `(batch, n, heads, dim)`.
     pub fn query(&self, q: &Tensor) -> Result<Tensor> {
-        self.query.turn(q)
+        self.query.rotate(q)
     }
 
     /// Rotates the first `2 half` features of keys or values, `(batch, n, heads, dim)`.
     pub fn key(&self, k: &Tensor) -> Result<Tensor> {
-        self.key.turn(k)
+        self.key.rotate(k)
     }
 }
 
-impl Table {
+impl SinCos {
     /// Rotates the features of `x`, `(batch, n, heads, dim)`.
-    fn turn(&self, x: &Tensor) -> Result<Tensor> {
+    fn rotate(&self, x: &Tensor) -> Result<Tensor> {
         let (n, half) = self.cos.dims2()?;
         if half == 0 {
             return Ok(x.clone());
@@ -133,7 +133,7 @@ impl Variant for Rotary {
     /// the sequence.
     fn needs(&self) -> Needs {
         let moves = "`rotary_xpos` decays values around the middle of the sequence, which moves with each token";
-        let moves_with_length = self.xpos.is_some().then_some(moves);
-        Needs { moves_with_length, place_in_row: true, ..Needs::NONE }
+        let varies_with_length = self.xpos.is_some().then_some(moves);
+        Needs { varies_with_length, position_in_row: true, ..Needs::NONE }
     }
 }

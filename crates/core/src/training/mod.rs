@@ -2,7 +2,6 @@
 
 mod clip;
 mod optimizer;
-mod saved;
 
 pub use clip::clip_grad_norm;
 pub use optimizer::{Optimizer, OptimizerKind};

@@ -71,7 +71,7 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
         maps: true,
         ..AttentionInputs::default()
     };
-    let (y, maps) = model.attention.forward(&x, &inputs, None, &ctx.inside(&model.mode))?;
+    let (y, maps) = model.attention.forward(&x, &inputs, None, &ctx.for_model(&model.mode))?;
     let maps = maps.ok_or_else(|| Error::Internal("no maps".into()))?;
     Ok(Value::List(vec![y.into(), maps.into()]))
 }

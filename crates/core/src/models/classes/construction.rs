@@ -66,7 +66,7 @@ impl Construction<'_> {
         let child = self.take(reference, path)?;
         let none = || Error::Internal(format!("{path} is no transformer over tokens"));
         let net = child.of::<TransformerWrapper>().ok_or_else(none)?.clone();
-        p.under(path).include(child.entries());
+        p.submodule(path).include(child.entries());
         Ok(net)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::construction::{parse, parse_and, Construction};
 use super::inputs::{continuous_tensors, maps_after_softmax};
-use crate::layers::Record;
+use crate::layers::LayerReturns;
 use crate::models::model::{Built, Class};
 use crate::models::{ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Model};
 use crate::{Args, Ctx, Error, Params, Result, Value};
@@ -48,7 +48,7 @@ fn call_continuous(model: &ContinuousTransformerWrapper, args: &Args, ctx: &Ctx)
     let call: ContinuousTransformerCall = args.named()?;
     let with = continuous_tensors(&call.inputs, &call.values, args)?;
     let wanted = call.return_intermediates || call.return_attn;
-    let record = Record { hiddens: wanted, maps: wanted };
+    let record = LayerReturns { hiddens: wanted, maps: wanted };
     let (y, intermediates) =
         model.forward(&args.tensor(0, "x")?, &with, call.return_embeddings, record, ctx)?;
     Ok(match (call.return_intermediates, call.return_attn) {
@@ -64,7 +64,7 @@ pub fn autoregressive(options: &Json, with: &mut Construction, p: &mut Params) -
     let child = with.take(&options.net, "net")?;
     let none = || Error::Internal("net is no transformer over continuous values".into());
     let net = child.of::<ContinuousTransformerWrapper>().ok_or_else(none)?;
-    p.under("net").include(child.entries());
+    p.submodule("net").include(child.entries());
     Ok(Box::new(Arc::new(ContinuousAutoregressiveWrapper::new(net.clone()))))
 }
 

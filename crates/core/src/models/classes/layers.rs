@@ -2,7 +2,7 @@
 
 use super::construction::{parse, parse_and, Construction};
 use super::inputs::layer_tensors;
-use crate::layers::{AttentionLayers, Record};
+use crate::layers::{AttentionLayers, LayerReturns};
 use crate::models::model::{Built, Class};
 use crate::models::Model;
 use crate::{Args, Ctx, Params, Result, Value};
@@ -60,7 +60,7 @@ impl Class for Arc<AttentionLayers> {
 /// `forward` of a stack: the output, or with `return_hiddens` the output and the intermediates.
 fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: LayersCall = args.named()?;
-    let record = Record { hiddens: call.return_hiddens, maps: call.return_hiddens };
+    let record = LayerReturns { hiddens: call.return_hiddens, maps: call.return_hiddens };
     let out =
         layers.forward(&args.tensor(0, "x")?, &layer_tensors(&call.inputs, args)?, record, ctx)?;
     Ok(if call.return_hiddens {

@@ -32,13 +32,13 @@ pub fn new(options: &Json, with: &mut Construction, p: &mut Params) -> Built {
     let critic = match &options.token_critic {
         Some(reference) => Some(Critic::Model(with.transformer(reference, "token_critic", p)?)),
         None if options.self_token_critic => {
-            let place = p.under("token_critic");
-            place.under("net").include(with.used[0].1.entries());
-            Some(Critic::Itself(Linear::new(
+            let place = p.submodule("token_critic");
+            place.submodule("net").include(with.used[0].1.entries());
+            Some(Critic::Head(Linear::new(
                 net.layers().dim(),
                 1,
                 true,
-                &mut place.under("to_logits"),
+                &mut place.submodule("to_logits"),
             )))
         }
         None => None,

@@ -1,16 +1,16 @@
 //! Diagnosis of a zip file that was cut short: its directory is lost with its end, but PyTorch
 //! writes the description of the tensors first.
 
-use super::choose::weights;
 use super::errors::{damaged, shown};
 use super::pickle;
+use super::select::weights;
 use super::torch::PICKLE;
 use super::zip::content_of_first;
 use crate::Error;
 use std::collections::HashSet;
 
 /// How many bytes at the beginning of the file are examined.
-pub const LOOK: u64 = 1 << 20;
+pub const HEAD_LENGTH: u64 = 1 << 20;
 
 /// The fewest bytes between two storages: the end of one record, and the header of the next with
 /// its name.

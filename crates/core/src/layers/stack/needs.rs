@@ -1,7 +1,7 @@
 //! What a stack needs of the way a generation and a score are computed.
 
-use super::sublayer::SubLayer;
 use super::AttentionLayers;
+use crate::layers::sublayer::SubLayer;
 use crate::needs::{Needs, Variant};
 
 impl AttentionLayers {
@@ -32,7 +32,7 @@ impl AttentionLayers {
     /// behind it: rotary positions rotate the values too, token shift moves features from one
     /// position to the next, and biases and windows see how far away memories and learned keys are,
     /// which stand before the padding.
-    pub fn padding_shows(&self, memories: bool) -> bool {
-        self.needs().padding_shows(memories)
+    pub fn affected_by_padding(&self, memories: bool) -> bool {
+        self.needs().affected_by_padding(memories)
     }
 }

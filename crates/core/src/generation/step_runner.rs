@@ -1,6 +1,6 @@
 //! The model calls of a generation: each computes the logits of the next token.
 
-use super::prompts::{has_columns, positions, repeat};
+use super::prompts::{has_per_column_tensors, positions, repeat_rows};
 use crate::ids::require_bool;
 use crate::layers::LayersCache;
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
@@ -26,7 +26,7 @@ impl Caching {
 }
 
 /// The cached columns.
-struct Kept {
+struct StepCache {
     /// Keys and values of each layer.
     layers: LayersCache,
     /// The number of cached columns.
@@ -37,7 +37,7 @@ struct Kept {
 
 /// A model and the tensors that accompany each call. Evaluates only the new columns where possible,
 /// else the whole window.
-pub struct Steps {
+pub struct StepRunner {
     model: Arc<AutoregressiveWrapper>,
     /// The accompanying tensors: with one row per prompt before the first step, then one per row.
     /// `padding` likewise.
@@ -45,18 +45,18 @@ pub struct Steps {
     /// The source that the encoder is yet to read; its output then accompanies every step.
     source: Option<Source>,
     /// Columns of the prompts.
-    prompt: usize,
+    prompt_len: usize,
     /// Columns at the end of the generation.
-    columns: usize,
+    total_len: usize,
     /// Whether to cache.
     caching: Caching,
     /// The cache, after a step that filled it.
-    kept: Option<Kept>,
+    cache: Option<StepCache>,
     /// The number of padding columns at the start of each row, which a mask in `with` hides.
     padding: Vec<usize>,
     /// The number of consecutive rows per row of `with`: those of a prompt before the first step,
     /// then 1.
-    times: usize,
+    repeats: usize,
     /// The device of the tokens.
     device: Device,
 }
@@ -68,20 +68,32 @@ struct Source {
     with: SourceTensors,
 }
 
-impl Steps {
-    /// For prompts of `prompt` columns, which grow to `columns` columns, with `padding` columns at
-    /// the start of each, and `times` rows per prompt. `with` has one row per prompt.
+impl StepRunner {
+    /// For prompts of `prompt_len` columns, which grow to `total_len` columns, with `padding`
+    /// columns at the start of each, and `rows_per_prompt` rows per prompt. `with` has one row per
+    /// prompt.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         with: TokenTensors,
-        (prompt, columns): (usize, usize),
+        (prompt_len, total_len): (usize, usize),
         padding: Vec<usize>,
-        times: usize,
+        rows_per_prompt: usize,
         device: Device,
         caching: Caching,
     ) -> Self {
-        let (source, kept) = (None, None);
-        Self { model, with, source, prompt, columns, caching, kept, padding, times, device }
+        let (source, cache) = (None, None);
+        Self {
+            model,
+            with,
+            source,
+            prompt_len,
+            total_len,
+            caching,
+            cache,
+            padding,
+            repeats: rows_per_prompt,
+            device,
+        }
     }
 
     /// Sets the source: the encoder of `model` reads `tokens` at the first step.
@@ -93,72 +105,78 @@ impl Steps {
     /// tokens so far.
     pub fn logits(&mut self, rows: &[Vec<i64>], ctx: &Ctx) -> Result<Tensor> {
         ctx.check()?;
-        self.prepare(ctx)?;
+        self.encode_source(ctx)?;
         let n = rows.first().map_or(0, Vec::len);
         let seen = n.min(self.model.net().max_seq_len());
         // taken out of `self`: after an error, its layers could have different numbers of columns
-        let mut kept = self.take_kept(n, seen);
-        let new = kept.as_ref().map_or(seen, |kept| n - kept.columns);
+        let mut cache = self.take_cache(n, seen);
+        let new = cache.as_ref().map_or(seen, |cache| n - cache.columns);
         // before the first token is drawn, the rows of a prompt are equal: evaluate it only once
         let ids: Vec<i64> = rows
             .iter()
-            .step_by(self.times)
+            .step_by(self.repeats)
             .flat_map(|row| row[n - new..].iter().copied())
             .collect();
         let x =
-            Tensor::constant(Array::from_vec(ids, (rows.len() / self.times, new), &self.device)?);
-        let layers = kept.as_mut().map(|kept| &mut kept.layers);
+            Tensor::constant(Array::from_vec(ids, (rows.len() / self.repeats, new), &self.device)?);
+        let layers = cache.as_mut().map(|cache| &mut cache.layers);
         let logits = no_grad(|| {
             self.model.net().next_logits(&x, &self.tensors(n, seen)?, layers, &ctx.evaluating())
         })?;
-        let logits = self.spread(logits, kept.as_mut())?;
-        self.kept = kept.map(|kept| Kept { columns: n, ..kept });
+        let logits = self.expand_rows(logits, cache.as_mut())?;
+        self.cache = cache.map(|cache| StepCache { columns: n, ..cache });
         Ok(logits)
     }
 
-    /// After the first step, expands tensors, cache and logits from one row per prompt to `times`
-    /// rows per prompt.
-    fn spread(&mut self, logits: Tensor, kept: Option<&mut Kept>) -> Result<Tensor> {
-        let (prompts, times) = (self.padding.len(), self.times);
-        if times == 1 {
+    /// After the first step, expands tensors, cache and logits from one row per prompt to
+    /// `repeats` rows per prompt.
+    fn expand_rows(&mut self, logits: Tensor, cache: Option<&mut StepCache>) -> Result<Tensor> {
+        let (prompts, repeats) = (self.padding.len(), self.repeats);
+        if repeats == 1 {
             return Ok(logits);
         }
-        let with = no_grad(|| repeat(&self.with, prompts, times))?;
-        if let Some(kept) = kept {
-            kept.layers.repeat(prompts, times)?;
+        let with = no_grad(|| repeat_rows(&self.with, prompts, repeats))?;
+        if let Some(cache) = cache {
+            cache.layers.repeat_rows(prompts, repeats)?;
         }
         let rows: Vec<u32> =
-            (0..prompts).flat_map(|row| std::iter::repeat_n(row as u32, times)).collect();
+            (0..prompts).flat_map(|row| std::iter::repeat_n(row as u32, repeats)).collect();
         let count = rows.len();
         let array = logits.array()?;
         let logits = array.index_select(&Array::from_vec(rows, count, &array.device())?, 0)?;
-        self.padding =
-            self.padding.iter().flat_map(|padding| std::iter::repeat_n(*padding, times)).collect();
-        (self.with, self.times) = (with, 1);
+        self.padding = self
+            .padding
+            .iter()
+            .flat_map(|padding| std::iter::repeat_n(*padding, repeats))
+            .collect();
+        (self.with, self.repeats) = (with, 1);
         Ok(Tensor::constant(logits))
     }
 
     /// The cache for a step over `n` columns, of which the model sees the last `seen`. `None` if
     /// nothing can be cached: the window moves, so that the keys and values of a column change, or
     /// tensors belong to columns and fit only one length.
-    fn take_kept(&mut self, n: usize, seen: usize) -> Option<Kept> {
+    fn take_cache(&mut self, n: usize, seen: usize) -> Option<StepCache> {
         let net = self.model.net();
-        let kept = self.kept.take();
-        if !self.caching.on || seen < n || net.not_cacheable().is_some() || has_columns(&self.with)
+        let cache = self.cache.take();
+        if !self.caching.on
+            || seen < n
+            || net.not_cacheable().is_some()
+            || has_per_column_tensors(&self.with)
         {
             return None;
         }
         let version = self.caching.version();
         // if no column is new, start afresh: the logits of earlier calls are not cached
-        kept.filter(|kept| kept.version == version && kept.columns < n).or_else(|| {
-            let room = self.columns.min(net.max_seq_len()).saturating_sub(n);
-            Some(Kept { layers: net.cache(room), columns: 0, version })
+        cache.filter(|cache| cache.version == version && cache.columns < n).or_else(|| {
+            let expected = self.total_len.min(net.max_seq_len()).saturating_sub(n);
+            Some(StepCache { layers: net.cache(expected), columns: 0, version })
         })
     }
 
     /// Whether the next step can evaluate only the new columns, unless the weights change.
-    pub fn keeps(&self) -> bool {
-        self.kept.is_some()
+    pub fn has_cache(&self) -> bool {
+        self.cache.is_some()
     }
 
     /// Row `i` now continues the former row `from[i]`, which belongs to the same prompt.
@@ -166,16 +184,16 @@ impl Steps {
         if from.iter().copied().eq(0..from.len()) {
             return Ok(());
         }
-        let Some(mut kept) = self.kept.take() else {
+        let Some(mut cache) = self.cache.take() else {
             return Ok(());
         };
-        kept.layers.reorder(from)?;
-        self.kept = Some(kept);
+        cache.layers.reorder(from)?;
+        self.cache = Some(cache);
         Ok(())
     }
 
     /// Runs the encoder on the source, before the first step.
-    fn prepare(&mut self, ctx: &Ctx) -> Result<()> {
+    fn encode_source(&mut self, ctx: &Ctx) -> Result<()> {
         if let Some(source) = &self.source {
             self.with.layers = source.model.encoded(&source.tokens, &source.with, ctx)?;
             self.source = None;
@@ -187,10 +205,11 @@ impl Steps {
     /// columns.
     fn tensors(&self, n: usize, seen: usize) -> Result<TokenTensors> {
         let mut with = self.with.clone();
-        let front = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
-        let grown = |mask: Option<Tensor>| mask.map(|m| self.grow(&m, front, n, seen)).transpose();
-        with.layers.mask = grown(with.layers.mask)?;
-        with.layers.self_attn_context_mask = grown(with.layers.self_attn_context_mask)?;
+        let prefix = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
+        let extended =
+            |mask: Option<Tensor>| mask.map(|m| self.extend_mask(&m, prefix, n, seen)).transpose();
+        with.layers.mask = extended(with.layers.mask)?;
+        with.layers.self_attn_context_mask = extended(with.layers.self_attn_context_mask)?;
         if with.pos.is_none() {
             with.pos = positions(&self.padding, n, seen, &self.device)?;
         }
@@ -198,9 +217,9 @@ impl Steps {
     }
 
     /// Extends `mask`, (rows, front + prompt), to new tokens, which are real, and drops columns
-    /// that have left the window; the `front` columns stay. Result: (rows, front + seen).
-    fn grow(&self, mask: &Tensor, front: usize, n: usize, seen: usize) -> Result<Tensor> {
-        let dims = [self.padding.len(), front + self.prompt];
+    /// that have left the window; the `prefix` columns stay. Result: (rows, prefix + seen).
+    fn extend_mask(&self, mask: &Tensor, prefix: usize, n: usize, seen: usize) -> Result<Tensor> {
+        let dims = [self.padding.len(), prefix + self.prompt_len];
         require_bool(mask, "mask")?;
         if mask.dims() != dims {
             return Error::shape(format!(
@@ -208,11 +227,14 @@ impl Steps {
                 mask.dims()
             ));
         }
-        let more =
-            Tensor::boolean(Array::ones((dims[0], n - self.prompt), DType::U8, &mask.device())?);
-        let tokens = ops::cat(&[&ops::narrow(mask, 1, front, self.prompt)?, &more], 1)?;
+        let more = Tensor::boolean(Array::ones(
+            (dims[0], n - self.prompt_len),
+            DType::U8,
+            &mask.device(),
+        )?);
+        let tokens = ops::cat(&[&ops::narrow(mask, 1, prefix, self.prompt_len)?, &more], 1)?;
         Ok(ops::cat(
-            &[&ops::narrow(mask, 1, 0, front)?, &ops::narrow(&tokens, 1, n - seen, seen)?],
+            &[&ops::narrow(mask, 1, 0, prefix)?, &ops::narrow(&tokens, 1, n - seen, seen)?],
             1,
         )?)
     }

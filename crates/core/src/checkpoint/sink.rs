@@ -35,7 +35,7 @@ pub struct Sink {
 }
 
 /// An empty vector with capacity for `count` values; an error if memory does not suffice.
-pub(super) fn room<T>(count: usize, dtype: DType) -> Result<Vec<T>> {
+pub(super) fn with_capacity<T>(count: usize, dtype: DType) -> Result<Vec<T>> {
     alloc::check(&[count], dtype)?;
     let mut values = Vec::new();
     match values.try_reserve_exact(count) {
@@ -47,7 +47,7 @@ pub(super) fn room<T>(count: usize, dtype: DType) -> Result<Vec<T>> {
 
 /// Copies the elements of a view, in row-major order.
 fn gather<T: Copy>(from: &[T], layout: &Layout, dtype: DType) -> Result<Vec<T>> {
-    let mut values = room(layout.count(), dtype)?;
+    let mut values = with_capacity(layout.count(), dtype)?;
     if layout.count() == 0 {
         return Ok(values);
     }
@@ -77,12 +77,12 @@ impl Sink {
     pub fn new(name: String, element: Element, count: usize, widen: bool) -> Result<Self> {
         let dtype = element.dtype(widen);
         let values = match dtype {
-            DType::F64 => Values::F64(room(count, dtype)?),
-            DType::F16 => Values::F16(room(count, dtype)?),
-            DType::BF16 => Values::Bf16(room(count, dtype)?),
-            DType::I64 => Values::I64(room(count, dtype)?),
-            DType::U8 => Values::U8(room(count, dtype)?),
-            _ => Values::F32(room(count, dtype)?),
+            DType::F64 => Values::F64(with_capacity(count, dtype)?),
+            DType::F16 => Values::F16(with_capacity(count, dtype)?),
+            DType::BF16 => Values::Bf16(with_capacity(count, dtype)?),
+            DType::I64 => Values::I64(with_capacity(count, dtype)?),
+            DType::U8 => Values::U8(with_capacity(count, dtype)?),
+            _ => Values::F32(with_capacity(count, dtype)?),
         };
         Ok(Self { name, element, values, carry: [0; 8], carried: 0 })
     }

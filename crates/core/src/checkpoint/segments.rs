@@ -1,9 +1,9 @@
 //! Byte ranges to read from a file: tensors of a safetensors file, or records of a zip file.
 
-use super::data::Sink;
 use super::errors::damaged;
 use super::file::{Range, CHUNK};
-use super::local::LocalHeader;
+use super::record_reader::RecordReader;
+use super::sink::Sink;
 use crate::Result;
 use std::cmp::min;
 
@@ -11,14 +11,14 @@ use std::cmp::min;
 const GAP: u64 = 64 << 10;
 
 /// A byte range that is collected in memory.
-pub struct Whole {
+pub struct RangeBuffer {
     offset: u64,
     length: u64,
     /// The bytes so far.
     pub bytes: Vec<u8>,
 }
 
-impl Whole {
+impl RangeBuffer {
     /// The range of `length` bytes from `offset` on.
     pub fn new(offset: u64, length: u64) -> Self {
         Self { offset, length, bytes: Vec::new() }
@@ -38,7 +38,7 @@ impl Whole {
 }
 
 /// A byte range of the file that belongs to one sink.
-pub struct Piece {
+pub struct Segment {
     /// The first byte.
     pub start: u64,
     /// The end, exclusive.
@@ -47,47 +47,47 @@ pub struct Piece {
     pub sink: usize,
     /// For a record of a zip file, whose content has a header in front and may have other bytes
     /// behind it.
-    pub record: Option<LocalHeader>,
+    pub record: Option<RecordReader>,
 }
 
 /// Pieces in the order of their offsets, without overlaps, and the progress of reading.
-pub struct Pieces {
-    list: Vec<Piece>,
-    /// The index of the first piece that is not complete.
+pub struct Segments {
+    list: Vec<Segment>,
+    /// The index of the first segment that is not complete.
     at: usize,
     /// The offset of the next byte.
     position: u64,
 }
 
-impl Pieces {
+impl Segments {
     /// `list` must be ordered by offset.
-    pub fn new(list: Vec<Piece>) -> Self {
-        let position = list.first().map_or(0, |piece| piece.start);
-        let mut pieces = Self { list, at: 0, position };
-        pieces.settle();
-        pieces
+    pub fn new(list: Vec<Segment>) -> Self {
+        let position = list.first().map_or(0, |segment| segment.start);
+        let mut segments = Self { list, at: 0, position };
+        segments.settle();
+        segments
     }
 
-    /// Skips complete pieces, and a gap that is not worth reading.
+    /// Skips complete segments, and a gap that is not worth reading.
     fn settle(&mut self) {
-        while self.list.get(self.at).is_some_and(|piece| self.position >= piece.end) {
+        while self.list.get(self.at).is_some_and(|segment| self.position >= segment.end) {
             self.at += 1;
         }
-        if let Some(piece) = self.list.get(self.at) {
-            if piece.start >= self.position.saturating_add(GAP) {
-                self.position = piece.start;
+        if let Some(segment) = self.list.get(self.at) {
+            if segment.start >= self.position.saturating_add(GAP) {
+                self.position = segment.start;
             }
         }
     }
 
-    /// The bytes to read next; `None` once all pieces are complete.
+    /// The bytes to read next; `None` once all segments are complete.
     pub fn next(&self) -> Option<Range> {
         let mut end = self.position;
-        for piece in self.list.get(self.at..)? {
-            if piece.start >= end.saturating_add(GAP) || end - self.position >= CHUNK {
+        for segment in self.list.get(self.at..)? {
+            if segment.start >= end.saturating_add(GAP) || end - self.position >= CHUNK {
                 break;
             }
-            end = piece.end;
+            end = segment.end;
         }
         let length = min(end - self.position, CHUNK);
         (length > 0).then_some(Range { offset: self.position, length })
@@ -96,17 +96,19 @@ impl Pieces {
     /// Distributes the bytes that `next` has requested to the sinks.
     pub fn feed(&mut self, mut bytes: &[u8], sinks: &mut [Sink]) -> Result<()> {
         while !bytes.is_empty() {
-            let Some(piece) = self.list.get_mut(self.at) else { return Ok(()) };
-            let until = if self.position < piece.start { piece.start } else { piece.end };
+            let Some(segment) = self.list.get_mut(self.at) else { return Ok(()) };
+            let until = if self.position < segment.start { segment.start } else { segment.end };
             let (own, rest) =
                 bytes.split_at(min(until - self.position, bytes.len() as u64) as usize);
-            if let Some(sink) = sinks.get_mut(piece.sink).filter(|_| self.position >= piece.start) {
-                match &mut piece.record {
+            if let Some(sink) =
+                sinks.get_mut(segment.sink).filter(|_| self.position >= segment.start)
+            {
+                match &mut segment.record {
                     None => sink.push(own)?,
                     Some(record) => record.take(own, sink)?,
                 }
                 if let (true, Some(record)) =
-                    (self.position + own.len() as u64 == piece.end, &piece.record)
+                    (self.position + own.len() as u64 == segment.end, &segment.record)
                 {
                     record.check_whole(sink)?;
                 }
@@ -119,9 +121,9 @@ impl Pieces {
         Ok(())
     }
 
-    /// The end of the last piece.
+    /// The end of the last segment.
     pub fn end(&self) -> u64 {
-        self.list.last().map_or(self.position, |piece| piece.end)
+        self.list.last().map_or(self.position, |segment| segment.end)
     }
 
     /// The error for a source that has ended at `position`.
@@ -129,7 +131,7 @@ impl Pieces {
         let name = self
             .list
             .get(self.at)
-            .and_then(|piece| sinks.get(piece.sink))
+            .and_then(|segment| sinks.get(segment.sink))
             .map_or("", |sink| &sink.name);
         damaged(format!(
             "this is no whole {what}: it ends after {position} bytes, in the middle of {name}"

@@ -1,7 +1,7 @@
 //! The state of an optimizer as named tensors, with PyTorch's names: `INDEX.step`, `INDEX.exp_avg`,
 //! `INDEX.exp_avg_sq` and `INDEX.momentum_buffer`.
 
-use super::optimizer::{copied, Optimizer, OptimizerKind, State};
+use super::{unshared_copy, Optimizer, OptimizerKind, State};
 use crate::{Array, DType, Device, Error, Result, Tensor};
 
 impl Optimizer {
@@ -18,7 +18,7 @@ impl Optimizer {
             ];
             for (name, array) in arrays {
                 if let Some(array) = array {
-                    named.push((format!("{i}.{name}"), Tensor::constant(copied(array)?)));
+                    named.push((format!("{i}.{name}"), Tensor::constant(unshared_copy(array)?)));
                 }
             }
         }

@@ -1,14 +1,14 @@
 //! Reads a record of a zip file: the local header, its content, and what follows.
 
-use super::data::Sink;
 use super::errors::damaged;
+use super::sink::Sink;
 use super::zip::{number, Record, LOCAL};
 use crate::{Error, Result};
 use crc32fast::Hasher;
 use std::cmp::min;
 
 /// Receives the bytes of a record, and passes the content on to a sink.
-pub struct LocalHeader {
+pub struct RecordReader {
     /// The name of the record.
     name: String,
     /// The bytes of the header so far, including the name.
@@ -25,7 +25,7 @@ pub struct LocalHeader {
     hasher: Hasher,
 }
 
-impl LocalHeader {
+impl RecordReader {
     /// A reader for the bytes of `record`.
     pub fn of(record: &Record) -> Self {
         let (name, length) = (record.name.clone(), record.length);
@@ -42,12 +42,12 @@ impl LocalHeader {
 
     /// Takes the next bytes.
     pub fn take(&mut self, mut bytes: &[u8], sink: &mut Sink) -> Result<()> {
-        let whole = LOCAL + self.name.len();
-        if self.head.len() < whole {
-            let (own, rest) = bytes.split_at(min(whole - self.head.len(), bytes.len()));
+        let header_length = LOCAL + self.name.len();
+        if self.head.len() < header_length {
+            let (own, rest) = bytes.split_at(min(header_length - self.head.len(), bytes.len()));
             self.head.extend_from_slice(own);
             bytes = rest;
-            if self.head.len() == whole {
+            if self.head.len() == header_length {
                 self.skip =
                     self.after_name().ok_or_else(|| self.wrong(sink, "has no header before it"))?;
             }
@@ -70,10 +70,10 @@ impl LocalHeader {
         let (flags, method) = (number::<2>(head, 6)?, number::<2>(head, 8)?);
         // sizes and CRC follow the content if the writer did not know them in advance
         let later = flags & 8 != 0;
-        let told =
+        let matches_field =
             |at: usize, want: u64| Some(later || field(at)? == want || field(at)? == 0xffff_ffff);
-        let crc = self.crc.map_or(Some(true), |crc| told(14, crc.into()))?;
-        let sizes = told(18, self.length)? && told(22, self.length)?;
+        let crc = self.crc.map_or(Some(true), |crc| matches_field(14, crc.into()))?;
+        let sizes = matches_field(18, self.length)? && matches_field(22, self.length)?;
         let name = number::<2>(head, 26)? as usize == self.name.len()
             && head.ends_with(self.name.as_bytes());
         (name && sizes && crc && method == 0 && flags & 1 == 0)

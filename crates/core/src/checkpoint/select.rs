@@ -4,16 +4,16 @@ use super::dict::entries;
 use super::errors::{damaged, shown};
 use super::paths::paths;
 use super::pickle::Pickle;
-use super::value::{damaged_pickle, strange, Id, Value, View};
+use super::py_value::{damaged_pickle, unreadable, Id, PyValue, View};
 use crate::{Error, Result};
 use std::collections::HashMap;
 
 /// Allowance beyond the size of the pickle for the shapes of tensors with several names, in
 /// numbers.
-const SHARED: usize = 1 << 20;
+const SHARED_SHAPES: usize = 1 << 20;
 
 /// Keys under which programs usually save the weights of their model.
-const USUAL: [&str; 10] = [
+const USUAL_KEYS: [&str; 10] = [
     "model",
     "state_dict",
     "model_state_dict",
@@ -28,18 +28,18 @@ const USUAL: [&str; 10] = [
 
 /// A tensor, or a description of why it cannot be read.
 #[derive(Clone, Copy)]
-/// A readable tensor.
 enum Found<'a> {
-    /// An unreadable tensor, and the reason.
+    /// A readable tensor.
     View(&'a View),
-    Strange(&'static str),
+    /// An unreadable tensor, and the reason.
+    Unreadable(&'static str),
 }
 
 /// The tensor with this id, if the value is one.
 fn found(pickle: &Pickle, id: Id) -> Option<Found<'_>> {
     match pickle.values.get(id)? {
-        Value::Tensor(view) => Some(Found::View(view)),
-        Value::Strange(what) => Some(Found::Strange(what)),
+        PyValue::Tensor(view) => Some(Found::View(view)),
+        PyValue::Unreadable(what) => Some(Found::Unreadable(what)),
         _ => None,
     }
 }
@@ -54,7 +54,7 @@ fn count(pickle: &Pickle, dict: Id) -> (usize, usize) {
 }
 
 /// A selected tensor with its name.
-pub type Chosen<'a> = (String, &'a View);
+pub type Selected<'a> = (String, &'a View);
 
 /// Limits the memory for names and shapes in proportion to the size of the file.
 pub struct Budget(usize);
@@ -62,7 +62,7 @@ pub struct Budget(usize);
 impl Budget {
     /// A budget for the tensors of a pickle.
     pub fn new(pickle: &Pickle) -> Self {
-        Self(pickle.length + SHARED)
+        Self(pickle.length + SHARED_SHAPES)
     }
 
     /// Selects a value under a name: `None` if it is no tensor.
@@ -74,10 +74,10 @@ impl Budget {
         pickle: &'a Pickle,
         name: String,
         id: Id,
-    ) -> Result<Option<Chosen<'a>>> {
+    ) -> Result<Option<Selected<'a>>> {
         let view = match found(pickle, id) {
             None => return Ok(None),
-            Some(Found::Strange(what)) => return Err(strange(&name, what)),
+            Some(Found::Unreadable(what)) => return Err(unreadable(&name, what)),
             Some(Found::View(view)) => view,
         };
         // a name costs only a few bytes in the file, but gets its own copy of the shape of a tensor
@@ -95,27 +95,28 @@ impl Budget {
 }
 
 /// The tensors of a dict by name, of a list by index, or a single tensor as `0`.
-fn tensors_in(pickle: &Pickle, id: Id) -> Result<Vec<Chosen<'_>>> {
-    let (mut places, mut chosen, mut budget) = (HashMap::new(), Vec::new(), Budget::new(pickle));
+fn tensors_in(pickle: &Pickle, id: Id) -> Result<Vec<Selected<'_>>> {
+    let (mut tensor_paths, mut selected, mut budget) =
+        (HashMap::new(), Vec::new(), Budget::new(pickle));
     let list = match pickle.values.get(id) {
-        Some(Value::List(items) | Value::Tuple(items)) => items.as_slice(),
-        Some(Value::Tensor(_) | Value::Strange(_)) => &[id],
+        Some(PyValue::List(items) | PyValue::Tuple(items)) => items.as_slice(),
+        Some(PyValue::Tensor(_) | PyValue::Unreadable(_)) => &[id],
         _ => &[],
     };
     for (place, item) in list.iter().enumerate() {
-        chosen.extend(budget.take(pickle, place.to_string(), *item)?);
+        selected.extend(budget.take(pickle, place.to_string(), *item)?);
     }
     for (name, value) in entries(pickle, id) {
         let Some(tensor) = budget.take(pickle, name.to_string(), value)? else { continue };
-        match places.get(name) {
-            Some(place) => chosen[*place] = tensor,
+        match tensor_paths.get(name) {
+            Some(place) => selected[*place] = tensor,
             None => {
-                places.insert(name, chosen.len());
-                chosen.push(tensor);
+                tensor_paths.insert(name, selected.len());
+                selected.push(tensor);
             }
         }
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
 /// A dict within the outer dict: its name, and its number of tensors.
@@ -131,10 +132,10 @@ fn inner(pickle: &Pickle) -> Vec<Inner<'_>> {
 }
 
 /// The paths of dicts and lists of tensors, with their number of tensors, for messages.
-fn places(pickle: &Pickle) -> String {
+fn tensor_paths(pickle: &Pickle) -> String {
     let tensors = |id: Id| {
         let items = match pickle.values.get(id) {
-            Some(Value::List(items) | Value::Tuple(items)) => items.as_slice(),
+            Some(PyValue::List(items) | PyValue::Tuple(items)) => items.as_slice(),
             _ => &[],
         };
         let listed = items.iter().filter(|item| found(pickle, **item).is_some()).count();
@@ -146,7 +147,7 @@ fn places(pickle: &Pickle) -> String {
 
 /// The value under `key` in a dict or a list, or at the end of a path of keys and indices separated
 /// by dots.
-pub fn at(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
+pub fn resolve_path(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
     let mut place = (from, key);
     loop {
         let (id, rest) = place;
@@ -154,7 +155,7 @@ pub fn at(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
             true => Some(""),
             false => rest.strip_prefix(name)?.strip_prefix('.').filter(|rest| !rest.is_empty()),
         };
-        if let Some(Value::List(items) | Value::Tuple(items)) = pickle.values.get(id) {
+        if let Some(PyValue::List(items) | PyValue::Tuple(items)) = pickle.values.get(id) {
             let name = rest.split('.').next()?;
             place = (*items.get(name.parse::<usize>().ok()?)?, step(name)?);
         } else {
@@ -176,13 +177,14 @@ pub fn at(pickle: &Pickle, from: Id, key: &str) -> Option<Id> {
 }
 
 /// The tensors under `key`; the outer dict if it is empty.
-fn keyed<'a>(pickle: &'a Pickle, key: &str) -> Result<Vec<Chosen<'a>>> {
-    let id = if key.is_empty() { Some(pickle.root) } else { at(pickle, pickle.root, key) };
-    let chosen = id.map_or(Ok(Vec::new()), |id| tensors_in(pickle, id))?;
-    if !chosen.is_empty() {
-        return Ok(chosen);
+fn weights_at<'a>(pickle: &'a Pickle, key: &str) -> Result<Vec<Selected<'a>>> {
+    let id =
+        if key.is_empty() { Some(pickle.root) } else { resolve_path(pickle, pickle.root, key) };
+    let selected = id.map_or(Ok(Vec::new()), |id| tensors_in(pickle, id))?;
+    if !selected.is_empty() {
+        return Ok(selected);
     }
-    let there = Some(places(pickle)).filter(|places| !places.is_empty());
+    let there = Some(tensor_paths(pickle)).filter(|tensor_paths| !tensor_paths.is_empty());
     let there = there.unwrap_or_else(|| "none".into());
     Err(damaged(format!(
         "this file has no dict of tensors named `{}`; it has: {there}",
@@ -195,24 +197,25 @@ fn keyed<'a>(pickle: &'a Pickle, key: &str) -> Result<Vec<Chosen<'a>>> {
 /// - a tensor, or a list of tensors, if the file contains nothing else;
 /// - the only dict of tensors: the outer one, or one in it. A tensor without axes, such as a loss,
 ///   does not make the outer dict one;
-/// - of several dicts, the only one with a usual key ([`USUAL`]), if none has more tensors.
+/// - of several dicts, the only one with a usual key ([`USUAL_KEYS`]), if none has more tensors.
 ///
 /// # Errors
 /// The weights are missing or ambiguous.
-pub fn weights<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<Chosen<'a>>> {
+pub fn weights<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<Selected<'a>>> {
     if let Some(key) = key {
-        return keyed(pickle, key);
+        return weights_at(pickle, key);
     }
     let (all, wide) = count(pickle, pickle.root);
     let dicts = inner(pickle);
-    let usual: Vec<&Inner> = dicts.iter().filter(|(name, _, _)| USUAL.contains(name)).collect();
+    let usual: Vec<&Inner> =
+        dicts.iter().filter(|(name, _, _)| USUAL_KEYS.contains(name)).collect();
     let most = dicts.iter().map(|(_, _, count)| *count).fold(all, usize::max);
     match (dicts.as_slice(), usual.as_slice()) {
         ([], _) => {
-            let chosen = tensors_in(pickle, pickle.root)?;
-            let is_empty_dict = pickle.values.get(pickle.root) == Some(&Value::Dict(Vec::new()));
-            (is_empty_dict || !chosen.is_empty())
-                .then_some(chosen)
+            let selected = tensors_in(pickle, pickle.root)?;
+            let is_empty_dict = pickle.values.get(pickle.root) == Some(&PyValue::Dict(Vec::new()));
+            (is_empty_dict || !selected.is_empty())
+                .then_some(selected)
                 .ok_or_else(|| no_tensors(pickle))
         }
         (_, [(_, dict, count)]) if *count == most => tensors_in(pickle, *dict),
@@ -223,7 +226,7 @@ pub fn weights<'a>(pickle: &'a Pickle, key: Option<&str>) -> Result<Vec<Chosen<'
 
 /// The error for a file without a dict of tensors in the outer dict.
 fn no_tensors(pickle: &Pickle) -> Error {
-    match places(pickle) {
+    match tensor_paths(pickle) {
         there if there.is_empty() => damaged(
             "this file holds no state dict: no dict from names to tensors. In Python: torch.save(model.state_dict(), path)"
                 .into(),
@@ -238,7 +241,7 @@ fn ambiguous(pickle: &Pickle, outer: usize) -> Error {
         0 => String::new(),
         count => format!("; `` is the outer dict itself (tensors: {count})"),
     };
-    let there = places(pickle);
+    let there = tensor_paths(pickle);
     damaged(format!(
         "this file has several dicts of tensors: choose one by the option `key`: {there}{outer}"
     ))

@@ -6,7 +6,7 @@ use xt_kernels::host::to_vec;
 use xt_kernels::memory::alloc;
 
 /// Logits of shape (.., width), copied to the CPU once.
-pub struct Table {
+pub struct LogitsTable {
     numbers: Numbers,
     width: usize,
 }
@@ -17,7 +17,7 @@ enum Numbers {
     Double(Vec<f64>),
 }
 
-impl Table {
+impl LogitsTable {
     /// Copies `logits`, (.., width).
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Table {
     }
 }
 
-/// [`Table::force_infinite`] for one type.
+/// [`LogitsTable::force_infinite`] for one type.
 fn force<T: Copy + PartialEq + Neg<Output = T>>(all: &mut [T], width: usize, infinity: T, zero: T) {
     for row in all.chunks_exact_mut(width).filter(|row| row.contains(&infinity)) {
         row.iter_mut().for_each(|x| *x = if *x == infinity { zero } else { -infinity });

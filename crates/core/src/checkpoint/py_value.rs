@@ -10,7 +10,7 @@ pub type Id = usize;
 
 /// The values that state dicts need. All other values that PyTorch may write are `Other`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum PyValue {
     /// `None`.
     None,
     /// A boolean.
@@ -34,7 +34,7 @@ pub enum Value {
     /// A tensor.
     Tensor(Box<View>),
     /// A tensor whose values cannot be read, and the reason.
-    Strange(&'static str),
+    Unreadable(&'static str),
     /// Bytes, sets, devices and others, which are ignored.
     Other,
 }
@@ -71,7 +71,7 @@ pub fn damaged_pickle(why: &str) -> Error {
 }
 
 /// The error for a tensor named `name` that cannot be read; `what` is the reason.
-pub fn strange(name: &str, what: &str) -> Error {
+pub fn unreadable(name: &str, what: &str) -> Error {
     unsupported(format!("tensor `{}` {what}, which is not supported", shown(name)))
 }
 
@@ -80,18 +80,18 @@ const LONGEST: usize = 4096;
 /// The greatest number of axes of a tensor, as in PyTorch.
 const AXES: usize = 64;
 
-impl Value {
+impl PyValue {
     /// The storage that a persistent id describes: `('storage', type, key, location, count)`.
-    pub fn storage(values: &[Value], id: Id) -> Result<Value> {
+    pub fn storage(values: &[PyValue], id: Id) -> Result<PyValue> {
         let wrong = || damaged_pickle("a storage is described in a way that PyTorch does not use");
-        let Some(Value::Tuple(parts)) = values.get(id) else { return Err(wrong()) };
+        let Some(PyValue::Tuple(parts)) = values.get(id) else { return Err(wrong()) };
         let [tag, kind, key, _, count] = parts.as_slice() else { return Err(wrong()) };
         match [tag, kind, key, count].map(|id| values.get(*id)) {
-            [Some(Value::Text(tag)), Some(Value::Global(Global::Storage(kind))), Some(Value::Text(key)), Some(Value::Int(count))]
+            [Some(PyValue::Text(tag)), Some(PyValue::Global(Global::Storage(kind))), Some(PyValue::Text(key)), Some(PyValue::Int(count))]
                 if tag == "storage" && key.len() < LONGEST =>
             {
                 let count = u64::try_from(*count).map_err(|_| wrong())?;
-                Ok(Value::Storage(Box::new(Storage {
+                Ok(PyValue::Storage(Box::new(Storage {
                     key: key.clone(),
                     kind: kind.clone(),
                     count,
@@ -109,7 +109,7 @@ impl View {
             Some(dtype) => (Element::of_torch(dtype), dtype),
             None => (Element::of_storage(&self.storage.kind), self.storage.kind.as_str()),
         };
-        known.ok_or_else(|| strange(name, &format!("has the type torch.{}", shown(own))))
+        known.ok_or_else(|| unreadable(name, &format!("has the type torch.{}", shown(own))))
     }
 
     /// The number of values of the storage.
@@ -129,24 +129,26 @@ impl View {
 }
 
 /// The result of calling a known name with a tuple of arguments.
-pub fn reduce(values: &[Value], callee: Id, arguments: Id) -> Result<Value> {
-    let (Some(Value::Global(global)), Some(Value::Tuple(arguments))) =
+pub fn reduce(values: &[PyValue], callee: Id, arguments: Id) -> Result<PyValue> {
+    let (Some(PyValue::Global(global)), Some(PyValue::Tuple(arguments))) =
         (values.get(callee), values.get(arguments))
     else {
         return Err(damaged_pickle("it calls something that is no function"));
     };
     match (global, arguments.first().and_then(|id| values.get(*id))) {
-        (Global::OrderedDict, None) => Ok(Value::Dict(Vec::new())),
-        (Global::OrderedDict, Some(Value::List(pairs))) => pairs_of(values, pairs),
+        (Global::OrderedDict, None) => Ok(PyValue::Dict(Vec::new())),
+        (Global::OrderedDict, Some(PyValue::List(pairs))) => pairs_of(values, pairs),
         (Global::Rebuild(how), _) => rebuild(values, *how, arguments),
         (Global::Typed, _) => typed(values, arguments),
-        (Global::Size, None) => Ok(Value::Tuple(Vec::new())),
-        (Global::Size, Some(Value::Tuple(sizes) | Value::List(sizes))) if sizes.len() <= AXES => {
-            Ok(Value::Tuple(sizes.clone()))
+        (Global::Size, None) => Ok(PyValue::Tuple(Vec::new())),
+        (Global::Size, Some(PyValue::Tuple(sizes) | PyValue::List(sizes)))
+            if sizes.len() <= AXES =>
+        {
+            Ok(PyValue::Tuple(sizes.clone()))
         }
-        (Global::TensorClass, Some(Value::Tensor(view))) => Ok(Value::Tensor(view.clone())),
-        (Global::TensorClass, _) => Ok(Value::Strange("is made by a call of its class")),
-        (Global::Inert, _) => Ok(Value::Other),
+        (Global::TensorClass, Some(PyValue::Tensor(view))) => Ok(PyValue::Tensor(view.clone())),
+        (Global::TensorClass, _) => Ok(PyValue::Unreadable("is made by a call of its class")),
+        (Global::Inert, _) => Ok(PyValue::Other),
         _ => Err(arguments_not_taken()),
     }
 }
@@ -157,19 +159,21 @@ fn arguments_not_taken() -> Error {
 }
 
 /// A dict from a list of pairs.
-fn pairs_of(values: &[Value], pairs: &[Id]) -> Result<Value> {
+fn pairs_of(values: &[PyValue], pairs: &[Id]) -> Result<PyValue> {
     let pair = |id: &Id| match values.get(*id) {
-        Some(Value::Tuple(pair) | Value::List(pair)) if pair.len() == 2 => Some((pair[0], pair[1])),
+        Some(PyValue::Tuple(pair) | PyValue::List(pair)) if pair.len() == 2 => {
+            Some((pair[0], pair[1]))
+        }
         _ => None,
     };
-    pairs.iter().map(pair).collect::<Option<_>>().map(Value::Dict).ok_or_else(arguments_not_taken)
+    pairs.iter().map(pair).collect::<Option<_>>().map(PyValue::Dict).ok_or_else(arguments_not_taken)
 }
 
 /// A tensor with attributes: `_rebuild_from_type_v2(function, class, arguments, state)`.
-fn typed(values: &[Value], arguments: &[Id]) -> Result<Value> {
+fn typed(values: &[PyValue], arguments: &[Id]) -> Result<PyValue> {
     let [function, class, inner, _] = arguments else { return Err(arguments_not_taken()) };
     match [function, class, inner].map(|id| values.get(*id)) {
-        [Some(Value::Global(Global::Rebuild(how))), Some(Value::Global(Global::TensorClass)), Some(Value::Tuple(inner))] => {
+        [Some(PyValue::Global(Global::Rebuild(how))), Some(PyValue::Global(Global::TensorClass)), Some(PyValue::Tuple(inner))] => {
             rebuild(values, *how, inner)
         }
         _ => Err(arguments_not_taken()),
@@ -177,13 +181,13 @@ fn typed(values: &[Value], arguments: &[Id]) -> Result<Value> {
 }
 
 /// The tensor that a function of `torch._utils` constructs.
-fn rebuild(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
+fn rebuild(values: &[PyValue], how: Rebuild, arguments: &[Id]) -> Result<PyValue> {
     match (how, arguments.first().and_then(|id| values.get(*id))) {
         (Rebuild::Plain | Rebuild::V2 | Rebuild::V3, _) => view(values, how, arguments),
         // a parameter is read as the tensor that it wraps
-        (Rebuild::Parameter, Some(Value::Tensor(view))) => Ok(Value::Tensor(view.clone())),
-        (Rebuild::Parameter, Some(Value::Strange(what))) => Ok(Value::Strange(what)),
-        (Rebuild::Strange(what), _) => Ok(Value::Strange(what)),
+        (Rebuild::Parameter, Some(PyValue::Tensor(view))) => Ok(PyValue::Tensor(view.clone())),
+        (Rebuild::Parameter, Some(PyValue::Unreadable(what))) => Ok(PyValue::Unreadable(what)),
+        (Rebuild::Unreadable(what), _) => Ok(PyValue::Unreadable(what)),
         _ => Err(arguments_not_taken()),
     }
 }
@@ -191,7 +195,7 @@ fn rebuild(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
 /// The tensor that `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[,
 /// metadata])` constructs. `_rebuild_tensor` has no arguments from `requires_grad` on, `_v3` has
 /// the dtype before the metadata.
-fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
+fn view(values: &[PyValue], how: Rebuild, arguments: &[Id]) -> Result<PyValue> {
     let wrong = || damaged_pickle("a tensor is described in a way that PyTorch does not use");
     let (dtype, metadata) = match (how, arguments.get(4..).unwrap_or_default()) {
         (Rebuild::Plain, []) | (Rebuild::V2, [_, _]) => (None, None),
@@ -202,13 +206,13 @@ fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
     };
     let dtype = match dtype.map(|id| values.get(*id)) {
         None => None,
-        Some(Some(Value::Global(Global::Dtype(dtype)))) => Some(*dtype),
+        Some(Some(PyValue::Global(Global::Dtype(dtype)))) => Some(*dtype),
         Some(_) => return Err(wrong()),
     };
     let Some([storage, offset, shape, strides]) = arguments.first_chunk() else {
         return Err(wrong());
     };
-    let Some(Value::Storage(storage)) = values.get(*storage) else { return Err(wrong()) };
+    let Some(PyValue::Storage(storage)) = values.get(*storage) else { return Err(wrong()) };
     let dtype = match (dtype, storage.kind == Global::UNTYPED) {
         // an untyped storage without a dtype contains bytes
         (None, true) => Element::torch_name("uint8"),
@@ -224,8 +228,8 @@ fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
         return Err(wrong());
     }
     match metadata.map_or(Ok(None), |id| lazy(values, *id).ok_or_else(wrong))? {
-        Some(what) => Ok(Value::Strange(what)),
-        None => Ok(Value::Tensor(Box::new(View {
+        Some(what) => Ok(PyValue::Unreadable(what)),
+        None => Ok(PyValue::Tensor(Box::new(View {
             storage: (**storage).clone(),
             dtype,
             offset,
@@ -236,17 +240,17 @@ fn view(values: &[Value], how: Rebuild, arguments: &[Id]) -> Result<Value> {
 }
 
 /// A non-negative integer.
-fn number(values: &[Value], id: Id) -> Option<u64> {
+fn number(values: &[PyValue], id: Id) -> Option<u64> {
     match values.get(id) {
-        Some(Value::Int(n)) => u64::try_from(*n).ok(),
+        Some(PyValue::Int(n)) => u64::try_from(*n).ok(),
         _ => None,
     }
 }
 
 /// A tuple or list of non-negative integers, at most one per axis.
-fn numbers(values: &[Value], id: Id) -> Option<Vec<u64>> {
+fn numbers(values: &[PyValue], id: Id) -> Option<Vec<u64>> {
     match values.get(id) {
-        Some(Value::Tuple(items) | Value::List(items)) if items.len() <= AXES => {
+        Some(PyValue::Tuple(items) | PyValue::List(items)) if items.len() <= AXES => {
             items.iter().map(|id| number(values, *id)).collect()
         }
         _ => None,
@@ -256,14 +260,14 @@ fn numbers(values: &[Value], id: Id) -> Option<Vec<u64>> {
 /// The reason why the stored values are not those of the tensor, from its metadata: a negation or
 /// conjugation that PyTorch has not computed yet. `Some(None)` if there is none; `None` if this is
 /// no metadata.
-fn lazy(values: &[Value], metadata: Id) -> Option<Option<&'static str>> {
+fn lazy(values: &[PyValue], metadata: Id) -> Option<Option<&'static str>> {
     let pairs = match values.get(metadata)? {
-        Value::None => return Some(None),
-        Value::Dict(pairs) => pairs,
+        PyValue::None => return Some(None),
+        PyValue::Dict(pairs) => pairs,
         _ => return None,
     };
-    let told = pairs.iter().filter(|(_, value)| values.get(*value) != Some(&Value::Bool(false)));
-    let names: Vec<&str> = told.filter_map(|(key, _)| text(values, *key)).collect();
+    let set = pairs.iter().filter(|(_, value)| values.get(*value) != Some(&PyValue::Bool(false)));
+    let names: Vec<&str> = set.filter_map(|(key, _)| text(values, *key)).collect();
     Some(match names.as_slice() {
         _ if names.contains(&"neg") => Some("is negated lazily (save it with .resolve_neg())"),
         _ if names.contains(&"conj") => Some("is conjugated lazily (save it with .resolve_conj())"),
@@ -273,9 +277,9 @@ fn lazy(values: &[Value], metadata: Id) -> Option<Option<&'static str>> {
 }
 
 /// The text of a value, if it is one.
-pub fn text(values: &[Value], id: Id) -> Option<&str> {
+pub fn text(values: &[PyValue], id: Id) -> Option<&str> {
     match values.get(id) {
-        Some(Value::Text(text)) => Some(text),
+        Some(PyValue::Text(text)) => Some(text),
         _ => None,
     }
 }

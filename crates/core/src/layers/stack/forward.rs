@@ -1,0 +1,258 @@
+//! The walk through the sub-layers of a stack.
+
+use super::tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};
+use super::AttentionLayers;
+use crate::attention::{AttentionInputs, AttentionMaps};
+use crate::ids::{dtype_name, require_type};
+use crate::layers::cache::{last_columns, LayersCache};
+use crate::layers::token_dropout::drop_tokens;
+use crate::position::{PositionBias, Rotation, ScoreBias};
+use crate::{Ctx, DType, Error, Result, Tensor};
+use std::ops::Range;
+use xt_options::LayerKind;
+
+/// What all sub-layers of one forward pass see.
+struct Pass<'a> {
+    /// The number of cached positions before those of the input.
+    past: usize,
+    /// The memories to prepend; none after the first step of a generation.
+    mems: Vec<Tensor>,
+    /// The mask of the input, bool, `(batch, n)`.
+    rows: Option<Tensor>,
+    /// The mask of all positions, cached ones included, if it differs from `rows`.
+    keys: Option<Tensor>,
+    /// The rotary tables for the positions of memories and input.
+    rotation: Option<Rotation>,
+    /// The position bias of self attention.
+    bias: Option<PositionBias<'a>>,
+}
+
+/// What one sub-layer hands to the next besides its output.
+struct Carry {
+    /// The context that token dropout has left, `(batch, j, dim)`.
+    context: Option<Tensor>,
+    /// bool, `(batch, j)`.
+    context_mask: Option<Tensor>,
+    /// The scores of the previous self attention, for residual attention.
+    self_scores: Option<Tensor>,
+    /// The scores of the previous cross attention.
+    cross_scores: Option<Tensor>,
+}
+
+impl AttentionLayers {
+    /// Runs the stack: `(batch, n, dim)` to `(batch, n, dim)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a tensor does not fit or the context is missing or not expected;
+    /// `Aborted` if the call is cancelled.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        returns: LayerReturns,
+        ctx: &Ctx,
+    ) -> Result<LayersOutput> {
+        self.run(x, with, returns, None, ctx)
+    }
+
+    /// Like [`AttentionLayers::forward`] for positions that follow those in the cache. `x` contains
+    /// only the new positions, `(batch, new, dim)`, but masks cover all positions. Memories are
+    /// used in the first step only.
+    ///
+    /// After an error the cache must be discarded.
+    pub fn forward_cached(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        cache: &mut LayersCache,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        Ok(self.run(x, with, LayerReturns::default(), Some(cache), ctx)?.x)
+    }
+
+    /// The common implementation of [`AttentionLayers::forward`] and
+    /// [`AttentionLayers::forward_cached`].
+    fn run(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        returns: LayerReturns,
+        mut cache: Option<&mut LayersCache>,
+        ctx: &Ctx,
+    ) -> Result<LayersOutput> {
+        self.check(x, with)?;
+        let ctx = &ctx.for_model(&self.mode);
+        let pass = self.pass(x, with, cache.as_deref_mut())?;
+        let mut carry = Carry {
+            context: with.context.clone(),
+            context_mask: with.context_mask.clone(),
+            self_scores: None,
+            cross_scores: None,
+        };
+        let mut mems = pass.mems.iter();
+        let mut x = x.clone();
+        let mut intermediates = Intermediates::default();
+        for (index, layer) in self.layers.iter().enumerate() {
+            ctx.check()?;
+            if ctx.training && layer.drop_prob > 0.0 && ctx.rng.bernoulli(layer.drop_prob) {
+                continue;
+            }
+            let is_self = layer.kind == LayerKind::SelfAttention;
+            if is_self && returns.hiddens {
+                intermediates.hiddens.push(x.clone());
+            }
+            if layer.kind == LayerKind::CrossAttention {
+                self.drop_context(&mut carry, ctx)?;
+            }
+            let mem = if is_self { mems.next() } else { None };
+            let inputs = self.attention_inputs(layer.kind, mem, with, &pass, &carry, returns.maps);
+            let layer_cache = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(index));
+            // y: (batch, n, dim); maps: (batch, heads, i, j)
+            let (y, maps) = layer.forward(&x, &inputs, layer_cache, ctx)?;
+            x = y;
+            if let Some(maps) = maps {
+                self.carry_scores(layer.kind, &maps, &mut carry);
+                if returns.maps {
+                    intermediates.attn_intermediates.push(maps);
+                }
+            }
+        }
+        if let Some(cache) = cache {
+            cache.seen = pass.past + x.dim(1);
+        }
+        Ok(LayersOutput { x, intermediates })
+    }
+
+    /// Drops a share of the context, in training.
+    fn drop_context(&self, carry: &mut Carry, ctx: &Ctx) -> Result<()> {
+        if ctx.training && self.cross_attn_tokens_dropout > 0.0 {
+            (carry.context, carry.context_mask) = drop_tokens(
+                carry.context.take(),
+                carry.context_mask.take(),
+                self.cross_attn_tokens_dropout,
+                ctx,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The inputs of a sub-layer besides `x`. `mem` are the memories of a self attention, and
+    /// `maps` tells whether the caller wants the attention maps.
+    fn attention_inputs<'a>(
+        &self,
+        kind: LayerKind,
+        mem: Option<&'a Tensor>,
+        with: &'a LayerTensors,
+        pass: &'a Pass<'a>,
+        carry: &'a Carry,
+        maps: bool,
+    ) -> AttentionInputs<'a> {
+        match kind {
+            LayerKind::SelfAttention => AttentionInputs {
+                context: None,
+                mem,
+                mask: pass.rows.as_ref(),
+                context_mask: with.self_attn_context_mask.as_ref().or(pass.keys.as_ref()),
+                attn_mask: with.attn_mask.as_ref(),
+                rotation: pass.rotation.as_ref(),
+                bias: pass.bias.as_ref(),
+                previous: carry.self_scores.as_ref(),
+                past: pass.past,
+                maps: maps || self.residual_attn,
+            },
+            LayerKind::CrossAttention => AttentionInputs {
+                context: carry.context.as_ref(),
+                mask: pass.rows.as_ref(),
+                context_mask: carry.context_mask.as_ref().or(pass.keys.as_ref()),
+                previous: carry.cross_scores.as_ref(),
+                maps: maps || self.cross_residual_attn,
+                ..AttentionInputs::default()
+            },
+            LayerKind::FeedForward => {
+                AttentionInputs { mask: pass.rows.as_ref(), ..AttentionInputs::default() }
+            }
+        }
+    }
+
+    /// Keeps the scores of an attention for the next one of its kind, with residual attention.
+    fn carry_scores(&self, kind: LayerKind, maps: &AttentionMaps, carry: &mut Carry) {
+        match (kind == LayerKind::CrossAttention, self.residual_attn, self.cross_residual_attn) {
+            (false, true, _) => carry.self_scores = Some(maps.pre_softmax_attn.clone()),
+            (true, _, true) => carry.cross_scores = Some(maps.pre_softmax_attn.clone()),
+            _ => {}
+        }
+    }
+
+    /// Determines the positions of a pass in its sequence, and what follows from them. In the first
+    /// step, stores the number of memories in the cache.
+    fn pass(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        cache: Option<&mut LayersCache>,
+    ) -> Result<Pass<'_>> {
+        let memories = with.mems.iter().map(|m| m.dim(1)).max().unwrap_or(0);
+        let Some(cache) = cache else {
+            return Ok(Pass {
+                past: 0,
+                mems: with.mems.clone(),
+                rows: with.mask.clone(),
+                keys: None,
+                rotation: self.rotation(0..memories + x.dim(1), x.dtype())?,
+                bias: self.bias.as_ref().map(ScoreBias::for_call),
+            });
+        };
+        let first = cache.seen == 0;
+        if first {
+            cache.memories = memories;
+        }
+        let end = cache.memories + cache.seen + x.dim(1);
+        let start = if first { 0 } else { end - x.dim(1) };
+        Ok(Pass {
+            past: cache.seen,
+            mems: if first { with.mems.clone() } else { Vec::new() },
+            rows: with.mask.as_ref().map(|mask| last_columns(mask, x.dim(1))).transpose()?,
+            keys: if first { None } else { with.mask.clone() },
+            rotation: self.rotation(start..end, x.dtype())?,
+            bias: self.bias.as_ref().map(ScoreBias::for_call),
+        })
+    }
+
+    /// The rotary tables for `positions`, if the stack has rotary positions.
+    fn rotation(&self, positions: Range<usize>, dtype: DType) -> Result<Option<Rotation>> {
+        self.rotary.as_ref().map(|rotary| rotary.tables(positions, dtype)).transpose()
+    }
+
+    /// Checks the shapes and types of the input, the memories and the context.
+    fn check(&self, x: &Tensor, with: &LayerTensors) -> Result<()> {
+        if x.rank() != 3 || x.dim(2) != self.dim || !x.dtype().is_float() {
+            return Error::shape(format!(
+                "x must be floating-point of shape (batch, length, {}), got {} of shape {:?}",
+                self.dim,
+                dtype_name(x),
+                x.dims()
+            ));
+        }
+        let like = |t: &Tensor, name: &str| {
+            if t.rank() == 3 && t.dim(2) == self.dim && t.dim(0) == x.dim(0) {
+                require_type(t, name, x.dtype())?;
+                return Ok(());
+            }
+            let (batch, dim) = (x.dim(0), self.dim);
+            Error::shape(format!(
+                "{name} must have shape ({batch}, length, {dim}), got {:?}",
+                t.dims()
+            ))
+        };
+        with.mems.iter().try_for_each(|mem| like(mem, "each of mems"))?;
+        match (&with.context, self.cross_attend) {
+            (None, true) => Error::shape("context is missing: these layers have cross attention"),
+            (Some(_), false) => Error::shape(
+                "context was given, but these layers have no cross attention: set `cross_attend`",
+            ),
+            (Some(context), true) => like(context, "context"),
+            (None, false) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The stack of sub-layers of `Encoder`, `Decoder` and `CrossAttender`.
+
+mod forward;
+mod needs;
+mod tensors;
+
+pub use tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};
+
+use super::cache::LayersCache;
+use super::deepnorm;
+use super::residual::ResidualKind;
+use super::sublayer::{SubLayer, SubLayerConfig};
+use crate::position::{Rotary, ScoreBias};
+use crate::{Error, Mode, Params, Result};
+use xt_options::context::StackContext;
+use xt_options::layers::StackOptions;
+use xt_options::{LayerKind, Problems};
+
+/// A stack of attention and feed-forward sub-layers.
+pub struct AttentionLayers {
+    /// The sub-layers in order of execution.
+    layers: Vec<SubLayer>,
+    /// Rotary positions of the self attentions.
+    rotary: Option<Rotary>,
+    /// The position bias of the self attentions.
+    bias: Option<ScoreBias>,
+    /// The width of the model.
+    dim: usize,
+    /// Whether cross attentions attend to a context, which must then be given.
+    cross_attend: bool,
+    /// Whether the layers encode positions themselves.
+    has_pos_emb: bool,
+    /// Whether self attentions add the scores of the previous self attention.
+    residual_attn: bool,
+    /// Whether cross attentions add the scores of the previous cross attention.
+    cross_residual_attn: bool,
+    /// The share of the context that each cross attention drops in training.
+    cross_attn_tokens_dropout: f64,
+    mode: Mode,
+}
+
+impl AttentionLayers {
+    /// Registers the parameters of a stack. `alpha` is the factor of the residual stream that an
+    /// enclosing model requires (DeepNorm in `XTransformer`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if the options do not describe a valid order of sub-layers.
+    pub fn new(
+        context: StackContext,
+        causal: bool,
+        alpha: Option<f64>,
+        options: &StackOptions,
+        p: &mut Params,
+    ) -> Result<Self> {
+        let kinds = options.layer_kinds(context).map_err(|problem| Error::Options {
+            class: "layers".into(),
+            problems: Problems(vec![problem]),
+        })?;
+        let depth = options.depth.get();
+        let residual = ResidualKind {
+            gated: options.gate_residual,
+            scaled: options.scale_residual || options.deepnorm || alpha.is_some(),
+            constant: match alpha {
+                Some(alpha) => alpha,
+                None if options.deepnorm => deepnorm::alpha(depth),
+                None => options.scale_residual_constant,
+            },
+        };
+        let layer = |(index, kind): (usize, &LayerKind)| {
+            let config = SubLayerConfig {
+                index,
+                last: index + 1 == kinds.len(),
+                dim: context.dim,
+                causal,
+                pre_norm: options.pre_norm && !options.deepnorm,
+                residual,
+            };
+            SubLayer::new(*kind, &config, options, &mut p.submodule("layers").submodule(index))
+        };
+        let before = p.count();
+        let layers: Vec<SubLayer> = kinds.iter().enumerate().map(layer).collect();
+        let rotary =
+            options.is_rotary().then(|| Rotary::new(options, &mut p.submodule("rotary_pos_emb")));
+        let bias = ScoreBias::new(context.dim, causal, options, p);
+        if options.deepnorm {
+            deepnorm::initialise(&p.since(before), deepnorm::beta(depth));
+        }
+        Ok(Self {
+            layers,
+            rotary,
+            bias,
+            dim: context.dim,
+            cross_attend: context.cross_attend,
+            has_pos_emb: options.has_pos_emb(),
+            residual_attn: options.residual_attn,
+            cross_residual_attn: options.cross_residual_attn,
+            cross_attn_tokens_dropout: options.cross_attn_tokens_dropout.0,
+            mode: Mode::default(),
+        })
+    }
+
+    /// The width of the model.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Training or evaluation mode.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Whether these layers encode positions themselves, so that absolute positions are not needed.
+    pub fn has_pos_emb(&self) -> bool {
+        self.has_pos_emb
+    }
+
+    /// An empty cache for a generation. `expected` is the number of positions expected after the
+    /// first step.
+    pub fn cache(&self, expected: usize) -> LayersCache {
+        LayersCache::new(
+            self.layers.iter().map(|layer| layer.kind == LayerKind::CrossAttention),
+            expected,
+        )
+    }
+}

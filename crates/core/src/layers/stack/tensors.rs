@@ -1,0 +1,61 @@
+//! What goes into a stack besides its input, and what comes out.
+
+use crate::attention::AttentionMaps;
+use crate::{Result, Tensor};
+use xt_autograd::ops;
+
+/// The optional tensors that accompany the input `(batch, n, dim)` of a stack.
+#[derive(Clone, Default)]
+pub struct LayerTensors {
+    /// The context of the cross attentions, `(batch, j, dim)`.
+    pub context: Option<Tensor>,
+    /// bool, `(batch, n)`: the real positions of the sequence.
+    pub mask: Option<Tensor>,
+    /// bool, `(batch, j)`: the real positions of the context.
+    pub context_mask: Option<Tensor>,
+    /// bool, `(n, n)`, `(heads, n, n)` or `(batch, heads, n, n)`: true where a query may attend to
+    /// a key, for self attention.
+    pub attn_mask: Option<Tensor>,
+    /// bool, `(batch, n)`: the keys that self attention may attend to; absent: `mask`.
+    pub self_attn_context_mask: Option<Tensor>,
+    /// The memories of each self attention, `(batch, count, dim)` each.
+    pub mems: Vec<Tensor>,
+}
+
+impl LayerTensors {
+    /// Reshapes one-dimensional masks over tokens, `(n)`, to `(1, n)`.
+    pub fn add_batch_axis(&mut self) -> Result<()> {
+        for mask in [&mut self.mask, &mut self.self_attn_context_mask] {
+            if let Some(row) = mask.as_ref().filter(|mask| mask.rank() == 1) {
+                *mask = Some(ops::reshape(row, &[1, row.dim(0)])?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Intermediate results, with the names of the Python package.
+#[derive(Clone, Default)]
+pub struct Intermediates {
+    /// The inputs of the self attentions before their norms, `(batch, n, dim)` each.
+    pub hiddens: Vec<Tensor>,
+    /// The attention maps of all self and cross attentions, in order.
+    pub attn_intermediates: Vec<AttentionMaps>,
+}
+
+/// Which intermediates a forward pass returns. The others are freed during the pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerReturns {
+    /// Return the inputs of the self attentions.
+    pub hiddens: bool,
+    /// Return the attention maps.
+    pub maps: bool,
+}
+
+/// The result of a forward pass.
+pub struct LayersOutput {
+    /// The output of the last sub-layer, `(batch, n, dim)`.
+    pub x: Tensor,
+    /// The recorded intermediates.
+    pub intermediates: Intermediates,
+}

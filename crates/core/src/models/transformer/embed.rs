@@ -1,0 +1,88 @@
+//! From token ids to the input of the layers.
+
+use super::{TokenTensors, TransformerWrapper};
+use crate::ids::{out_of_vocabulary, wrong_ids};
+use crate::layers::{dropout, LayerTensors};
+use crate::models::memory::{shift_down, MemoryTokens};
+use crate::{Ctx, DType, Error, Result, Tensor};
+use xt_autograd::ops;
+
+impl TransformerWrapper {
+    /// The input of the layers, `(batch, n, dim)`, and its accompanying tensors, for tokens that
+    /// follow `past` positions of the layers. Memory tokens and embeddings are prepended only in
+    /// the first step (`past` is 0).
+    pub(super) fn layer_inputs(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        past: usize,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, LayerTensors)> {
+        let front = self.memory_tokens.as_ref().map_or(0, MemoryTokens::count);
+        let prepended = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
+        let mut embedded = self.embed(x, with, past.saturating_sub(front + prepended), ctx)?;
+        let mut inputs = with.layers.clone();
+        if let Some(memory) = &self.memory_tokens {
+            memory.extend_masks(&mut inputs)?;
+            if past == 0 {
+                embedded = memory.prepend(&embedded)?;
+            }
+        }
+        inputs.mems = shift_down(&inputs.mems, self.shift_mem_down);
+        Ok((embedded, inputs))
+    }
+
+    /// The embeddings of tokens that follow `past` earlier ones: i64 `(batch, n)` to
+    /// `(batch, n, dim)`. Embeddings are prepended only if `past` is 0.
+    fn embed(&self, x: &Tensor, with: &TokenTensors, past: usize, ctx: &Ctx) -> Result<Tensor> {
+        if x.rank() != 2 || x.dtype() != DType::I64 {
+            return wrong_ids("token ids", "(batch, length)", x);
+        }
+        let found = self.token_emb.forward(x); // (batch, n, emb_dim)
+        let mut y =
+            found.map_err(|error| out_of_vocabulary(x, self.num_tokens, None).unwrap_or(error))?;
+        if let Some(positions) =
+            self.pos_emb.forward_after(past, x.dim(1), with.pos.as_ref(), &x.device())?
+        {
+            y = ops::add(&y, &positions)?;
+        }
+        if let Some(more) = &with.sum_embeds {
+            y = ops::add(&y, more)?;
+        }
+        if let Some(norm) = &self.post_emb_norm {
+            y = norm.forward(&y)?;
+        }
+        if let Some(front) = with.prepend_embeds.as_ref().filter(|_| past == 0) {
+            y = prepended(front, &y, self.emb_dim)?;
+        }
+        y = fraction_of_gradient(&y, self.emb_frac_gradient)?;
+        y = dropout(&y, self.emb_dropout, ctx)?;
+        match &self.project_emb {
+            Some(project) => project.forward(&y),
+            None => Ok(y),
+        }
+    }
+}
+
+/// Prepends `front`, `(batch, count, dim)`, to `x`, `(batch, n, dim)`.
+pub(in crate::models) fn prepended(front: &Tensor, x: &Tensor, dim: usize) -> Result<Tensor> {
+    if front.rank() != 3 || front.dim(0) != x.dim(0) || front.dim(2) != dim {
+        return Error::shape(format!(
+            "prepend_embeds must have shape ({}, count, {dim}), got {:?}",
+            x.dim(0),
+            front.dims()
+        ));
+    }
+    Ok(ops::cat(&[front, x], 1)?)
+}
+
+/// Returns `x`, but scales its gradient by `fraction` in the backward pass.
+///
+/// Source: CogView, <https://arxiv.org/abs/2105.13290>.
+fn fraction_of_gradient(x: &Tensor, fraction: f64) -> Result<Tensor> {
+    if fraction == 1.0 {
+        return Ok(x.clone());
+    }
+    let still = ops::affine(&x.detach()?, 1.0 - fraction, 0.0)?;
+    Ok(ops::add(&ops::affine(x, fraction, 0.0)?, &still)?)
+}

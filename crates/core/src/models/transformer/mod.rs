@@ -1,0 +1,272 @@
+//! The transformer over tokens: token embedding, positions, layers, final norm and the head for
+//! logits.
+
+mod config;
+mod embed;
+mod tensors;
+
+pub use config::TransformerConfig;
+pub(super) use embed::prepended;
+pub use tensors::{Returns, TokenTensors, TransformerOutput};
+
+use super::memory::{next_memories, MemoryTokens};
+use crate::layers::{
+    last_columns, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerReturns, LayersCache,
+    Linear,
+};
+use crate::position::PositionEmbedding;
+use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
+use std::sync::Arc;
+use xt_autograd::ops;
+
+/// A transformer over tokens.
+pub struct TransformerWrapper {
+    token_emb: Embedding,
+    pos_emb: PositionEmbedding,
+    post_emb_norm: Option<LayerNorm>,
+    /// The projection of the embeddings to the width of the layers; absent if the widths are equal.
+    project_emb: Option<Linear>,
+    memory_tokens: Option<MemoryTokens>,
+    layers: Arc<AttentionLayers>,
+    norm: LayerNorm,
+    /// The head; absent if the token embedding serves as the head (tied weights).
+    to_logits: Option<Linear>,
+    /// The size of the vocabulary.
+    num_tokens: usize,
+    /// The width of the head.
+    outputs: usize,
+    /// The width of the token embeddings.
+    emb_dim: usize,
+    emb_dropout: f64,
+    /// The share of the gradient that reaches the embeddings.
+    emb_frac_gradient: f64,
+    /// The largest length of a sequence with absolute positions, and the window of generation.
+    max_seq_len: usize,
+    /// The length of the returned memories, 0 for all; absent: memories cannot be returned.
+    max_mem_len: Option<usize>,
+    /// The number of layers by which memories move down in the next segment.
+    shift_mem_down: usize,
+    mode: Mode,
+}
+
+impl TransformerWrapper {
+    /// Registers the parameters of the wrapper around `layers`, whose entries are `entries`. `tied`
+    /// is a token embedding `(num_tokens, emb_dim)` of another model to share.
+    pub fn new(
+        layers: Arc<AttentionLayers>,
+        entries: &[Entry],
+        tied: Option<&Param>,
+        config: &TransformerConfig,
+        p: &mut Params,
+    ) -> Self {
+        let dim = layers.dim();
+        let emb_dim = config.emb_dim.unwrap_or(dim);
+        let num_tokens = config.num_tokens;
+        let mut token_params = p.submodule("token_emb.emb");
+        let token_emb = match tied {
+            Some(weight) => Embedding::tied(weight, &mut token_params),
+            None if config.l2norm_embed => {
+                Embedding::normalised(num_tokens, emb_dim, &mut token_params)
+            }
+            None => {
+                // Kaiming normal initialisation with the fan-in emb_dim
+                let init = Init::Normal { std: (2.0 / emb_dim as f64).sqrt() };
+                Embedding::new(num_tokens, emb_dim, init, &mut token_params)
+            }
+        };
+        let known = layers.has_pos_emb();
+        let pos_emb =
+            PositionEmbedding::new(emb_dim, known, config.l2norm_embed, &config.sequence, p);
+        let post_emb_norm = config
+            .post_emb_norm
+            .then(|| LayerNorm::new(emb_dim, &mut p.submodule("post_emb_norm")));
+        let project_emb = (emb_dim != dim)
+            .then(|| Linear::new(emb_dim, dim, true, &mut p.submodule("project_emb")));
+        let memory_tokens = MemoryTokens::new(config.num_memory_tokens, dim, p);
+        p.submodule("attn_layers").include(entries);
+        let norm = LayerNorm::new(dim, &mut p.submodule("norm"));
+        let outputs = config.logits_dim.unwrap_or(num_tokens);
+        let head = || Linear::new(dim, outputs, true, &mut p.submodule("to_logits"));
+        Self {
+            token_emb,
+            pos_emb,
+            post_emb_norm,
+            project_emb,
+            memory_tokens,
+            norm,
+            to_logits: (!config.tie_embedding).then(head),
+            layers,
+            num_tokens,
+            outputs,
+            emb_dim,
+            emb_dropout: config.sequence.emb_dropout.0,
+            emb_frac_gradient: config.emb_frac_gradient,
+            max_seq_len: config.sequence.max_seq_len.get(),
+            max_mem_len: config.max_mem_len,
+            shift_mem_down: config.shift_mem_down,
+            mode: Mode::default(),
+        }
+    }
+
+    /// Training or evaluation mode of this wrapper; the layers have their own.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// The stack of layers.
+    pub fn layers(&self) -> &AttentionLayers {
+        &self.layers
+    }
+
+    /// The largest length of a sequence with absolute positions, and the window of generation.
+    pub fn max_seq_len(&self) -> usize {
+        self.max_seq_len
+    }
+
+    /// Whether masked padding before the tokens changes the results of the tokens after it.
+    pub fn affected_by_padding(&self, with: &TokenTensors) -> bool {
+        let has_prefix = self.memory_tokens.is_some()
+            || with.prepend_embeds.is_some()
+            || !with.layers.mems.is_empty();
+        self.layers.affected_by_padding(has_prefix)
+    }
+
+    /// The width of the token embeddings.
+    pub fn emb_dim(&self) -> usize {
+        self.emb_dim
+    }
+
+    /// The size of the vocabulary.
+    pub fn num_tokens(&self) -> usize {
+        self.num_tokens
+    }
+
+    /// The width of the head.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The table of the token embedding, `(num_tokens, emb_dim)`.
+    pub fn token_table(&self) -> &Param {
+        self.token_emb.param()
+    }
+
+    /// The logits `(batch, n, width of the head)` of token ids, i64 `(batch, n)`.
+    pub fn logits(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
+        let returns = Returns { logits: true, ..Returns::default() };
+        let logits = self.forward(x, with, returns, ctx)?.logits;
+        logits.ok_or_else(|| Error::Internal("no logits".into()))
+    }
+
+    /// The mean cross-entropy between the logits of `x`, i64 `(batch, n)`, and `targets`, i64
+    /// `(batch, n)`. Targets equal to `ignore_index` are excluded.
+    pub fn cross_entropy(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        targets: &Tensor,
+        ignore_index: i64,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        let x = self.embeddings(x, with, ctx)?;
+        match &self.to_logits {
+            Some(linear) => linear.cross_entropy(&x, targets, ignore_index),
+            None => self.token_emb.cross_entropy(&x, targets, ignore_index),
+        }
+    }
+
+    /// The output of the final norm, `(batch, n, dim)`, for token ids, i64 `(batch, n)`.
+    pub fn embeddings(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
+        let returns = Returns { embeddings: true, ..Returns::default() };
+        let embeddings = self.forward(x, with, returns, ctx)?.embeddings;
+        embeddings.ok_or_else(|| Error::Internal("no embeddings".into()))
+    }
+
+    /// Runs the model on token ids, i64 `(batch, n)`, and returns the requested results.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a tensor does not fit or an id is not in the vocabulary; `Aborted` if
+    /// the call is cancelled.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        returns: Returns,
+        ctx: &Ctx,
+    ) -> Result<TransformerOutput> {
+        let ctx = &ctx.for_model(&self.mode);
+        let (embedded, inputs) = self.layer_inputs(x, with, 0, ctx)?;
+        let record = LayerReturns {
+            hiddens: returns.intermediates || returns.mems,
+            maps: returns.intermediates,
+        };
+        let out = self.layers.forward(&embedded, &inputs, record, ctx)?;
+        let mut x = self.norm.forward(&out.x)?;
+        if let Some(memory) = &self.memory_tokens {
+            x = memory.remove(&x)?;
+        }
+        let mems =
+            returns.mems.then(|| self.memories(&inputs.mems, &out.intermediates)).transpose()?;
+        Ok(TransformerOutput {
+            logits: returns.logits.then(|| self.head(&x)).transpose()?,
+            embeddings: returns.embeddings.then_some(x),
+            intermediates: out.intermediates,
+            mems,
+        })
+    }
+
+    /// The logits of the token that follows the last one, `(batch, width of the head)`. Without a
+    /// cache, `x` contains all ids, i64 `(batch, n)`; with a cache, only those that the cache has
+    /// not seen. The tensors in `with` cover all tokens.
+    pub fn next_logits(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        cache: Option<&mut LayersCache>,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        let ctx = &ctx.for_model(&self.mode);
+        let past = cache.as_ref().map_or(0, |cache| cache.seen());
+        let (embedded, inputs) = self.layer_inputs(x, with, past, ctx)?;
+        let y = match cache {
+            Some(cache) => self.layers.forward_cached(&embedded, &inputs, cache, ctx)?,
+            None => self.layers.forward(&embedded, &inputs, LayerReturns::default(), ctx)?.x,
+        };
+        let logits = self.head(&self.norm.forward(&last_columns(&y, 1)?)?)?;
+        Ok(ops::reshape(&logits, &[x.dim(0), self.outputs])?)
+    }
+
+    /// The reason why generation cannot cache keys and values, or `None` if it can.
+    pub fn not_cacheable(&self) -> Option<&'static str> {
+        self.layers.not_cacheable()
+    }
+
+    /// An empty cache for a generation. `expected` is the number of tokens expected after the first
+    /// step.
+    pub fn cache(&self, expected: usize) -> LayersCache {
+        self.layers.cache(expected)
+    }
+
+    /// `(batch, n, dim)` to logits `(batch, n, width of the head)`.
+    fn head(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.to_logits {
+            Some(linear) => linear.forward(x),
+            None => self.token_emb.logits(x),
+        }
+    }
+
+    /// The memories for the next segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] without the option `max_mem_len`.
+    fn memories(&self, old: &[Tensor], intermediates: &Intermediates) -> Result<Vec<Tensor>> {
+        let Some(most) = self.max_mem_len else {
+            return Error::shape(
+                "return_mems needs the option `max_mem_len`: the length of the memories, 0 for all",
+            );
+        };
+        next_memories(old, &intermediates.hiddens, most)
+    }
+}

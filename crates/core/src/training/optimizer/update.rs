@@ -1,0 +1,187 @@
+//! A step of an optimizer: all updates are prepared before the first is applied. And the memory
+//! that steps need.
+
+use super::settings::GroupSettings;
+use super::{Optimizer, State};
+use crate::{Array, Leaf, Result};
+use serde_json::Value as Json;
+use std::sync::Arc;
+use xt_kernels::ops::optimizer::{self as kernels, Step, Update};
+
+/// The update of one parameter in a step.
+enum PlannedUpdate {
+    /// Already computed: the new weight and state.
+    Computed(Array, Step),
+    /// To be computed when it is applied, updating the state in place. Only the new weights of a
+    /// few parameters are allocated at a time.
+    InPlace(Update),
+}
+
+/// Small parameters are updated in one batch of at most this many elements.
+const MAX_BATCH: usize = 1 << 18;
+
+/// The saturating sum of byte counts.
+fn sum(bytes: impl Iterator<Item = u64>) -> u64 {
+    bytes.fold(0, u64::saturating_add)
+}
+
+impl Optimizer {
+    /// Returns an error if memory does not suffice for training with these settings, one JSON
+    /// object per group.
+    pub fn check_memory(&self, groups: &[Json]) -> Result<()> {
+        let settings = self.all_settings(groups)?;
+        let pending = sum(self.leaves.iter().map(|leaf| leaf.pending_bytes()));
+        // gradient, state and new weight
+        let each = |(leaf, group): (&Arc<Leaf>, usize)| {
+            leaf.bytes().saturating_mul(1 + settings[group].state_arrays() + 1)
+        };
+        let needed = sum(self.leaves.iter().zip(self.group_of()).map(each)).saturating_add(pending);
+        Ok(xt_kernels::memory::check("training with this optimizer", needed)?)
+    }
+
+    /// Bytes of the state arrays that the next step will allocate for a parameter.
+    fn missing(&self, index: usize, settings: &GroupSettings) -> u64 {
+        let State { exp_avg, exp_avg_sq, momentum_buffer, .. } = &self.state[index];
+        let there = [exp_avg, exp_avg_sq, momentum_buffer].into_iter().flatten().count() as u64;
+        self.leaves[index].bytes().saturating_mul(settings.state_arrays().saturating_sub(there))
+    }
+
+    /// Performs one step with these settings, one JSON object per group. Parameters that have no
+    /// gradient or are frozen do not change.
+    ///
+    /// Weights and state are changed at the end, so that an error or an abort leaves all of them
+    /// unchanged.
+    ///
+    /// # Errors
+    /// The settings are invalid, a parameter is quantized but not frozen, a parameter was released,
+    /// memory does not suffice, or `aborted` returned true.
+    pub fn step(&mut self, groups: &[Json], aborted: &dyn Fn() -> bool) -> Result<()> {
+        let settings = self.all_settings(groups)?;
+        let trained =
+            |(i, _): &(usize, usize)| self.leaves[*i].requires_grad() && self.leaves[*i].has_grad();
+        let missing = self
+            .group_of()
+            .enumerate()
+            .filter(trained)
+            .map(|(i, group)| self.missing(i, &settings[group]));
+        let missing = sum(missing);
+        if missing > 0 {
+            xt_kernels::memory::check("the first step of this optimizer", missing)?;
+        }
+        let planned = self.plan_all(&settings, aborted)?;
+        self.apply(planned)
+    }
+
+    /// Prepares the updates of all parameters that are trained and have a gradient.
+    fn plan_all(
+        &self,
+        settings: &[GroupSettings],
+        aborted: &dyn Fn() -> bool,
+    ) -> Result<Vec<(usize, PlannedUpdate)>> {
+        let (mut planned, mut bytes) = (Vec::new(), Vec::new());
+        for (index, group) in self.group_of().enumerate() {
+            if aborted() {
+                return Err(xt_autograd::Error::Aborted.into());
+            }
+            let leaf = &self.leaves[index];
+            leaf.require_not_released()?;
+            if leaf.requires_grad() {
+                leaf.require_plain("training")?;
+            }
+            if let Some((grad, factor)) = leaf.grad_and_factor().filter(|_| leaf.requires_grad()) {
+                let plan = self.plan(index, (grad, factor), &settings[group])?;
+                if matches!(plan, PlannedUpdate::InPlace(_)) {
+                    bytes.push(leaf.bytes());
+                }
+                planned.push((index, plan));
+            }
+        }
+        // checks all of them together: old weights that are referenced elsewhere are not freed
+        // during the step
+        xt_kernels::memory::alloc::check_all("a step of the optimizer", &bytes)?;
+        Ok(planned)
+    }
+
+    /// Applies the updates. Small ones of the same type are computed in batches.
+    fn apply(&mut self, planned: Vec<(usize, PlannedUpdate)>) -> Result<()> {
+        let (mut batch, mut batch_size): (Vec<(usize, Update)>, usize) = (Vec::new(), 0);
+        for (index, plan) in planned {
+            match plan {
+                PlannedUpdate::Computed(weight, step) => self.put(index, weight, step)?,
+                PlannedUpdate::InPlace(update) => {
+                    let fits = |(_, other): &(usize, Update)| {
+                        other.weight.dtype() == update.weight.dtype()
+                    };
+                    let size = update.weight.elem_count();
+                    if batch_size + size > MAX_BATCH || !batch.first().is_none_or(fits) {
+                        self.put_all(std::mem::take(&mut batch))?;
+                        batch_size = 0;
+                    }
+                    batch.push((index, update));
+                    batch_size += size;
+                }
+            }
+        }
+        self.put_all(batch)
+    }
+
+    /// Stores the new weight and state of a parameter.
+    fn put(&mut self, index: usize, weight: Array, step: Step) -> Result<()> {
+        self.leaves[index].set(weight)?;
+        self.state[index] = State::of(self.state[index].step + 1, step);
+        Ok(())
+    }
+
+    /// Computes and stores a batch of updates.
+    fn put_all(&mut self, planned: Vec<(usize, Update)>) -> Result<()> {
+        let (places, updates): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
+        let weights = kernels::update_all(&updates)?;
+        for ((index, update), weight) in places.into_iter().zip(updates).zip(weights) {
+            self.put(index, weight, update.step)?;
+        }
+        Ok(())
+    }
+
+    /// Prepares the update of a parameter. Everything that may fail, such as allocation, happens in
+    /// this phase.
+    fn plan(
+        &self,
+        index: usize,
+        (grad, factor): (Array, f64),
+        settings: &GroupSettings,
+    ) -> Result<PlannedUpdate> {
+        let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
+        let existing_or_zeros = |array: &Option<Array>| match array {
+            Some(array) => array.to_device(&weight.device()),
+            None => {
+                xt_kernels::memory::alloc::check(weight.dims(), weight.dtype())?;
+                weight.zeros_like()
+            }
+        };
+        let step = match settings {
+            GroupSettings::Sgd(s) => {
+                let settings = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
+                Step::Sgd {
+                    settings,
+                    buffer: (s.momentum != 0.0)
+                        .then(|| existing_or_zeros(&old.momentum_buffer))
+                        .transpose()?,
+                }
+            }
+            GroupSettings::Adam(s) => {
+                let settings = kernels::Adam { step: old.step + 1, ..*s };
+                Step::Adam {
+                    settings,
+                    mean: existing_or_zeros(&old.exp_avg)?,
+                    square: existing_or_zeros(&old.exp_avg_sq)?,
+                }
+            }
+        };
+        let update = Update { weight, grad, factor, step };
+        if update.is_in_place() {
+            return Ok(PlannedUpdate::InPlace(update));
+        }
+        let (weight, step) = kernels::update_out_of_place(&update)?;
+        Ok(PlannedUpdate::Computed(weight, step))
+    }
+}
