@@ -57,6 +57,24 @@ pub(crate) trait Kernel: Arrays + Clone {
     /// and threads, and arrays without elements. The tests derive non-contiguous views from them.
     #[cfg(test)]
     fn cases() -> Vec<Self>;
+
+    /// Whether the kernel accepts half precision.
+    #[cfg(test)]
+    const HALF: bool = true;
+
+    /// Called once the operands have the dtype and layout of a test: gives storages of their own to
+    /// those that the kernel changes in place, and computes those that follow from others.
+    #[cfg(test)]
+    fn prepare(&mut self) {}
+
+    /// The arrays that tests compare after the kernel has returned `out`: its arrays, and the
+    /// operands that it changes in place.
+    #[cfg(test)]
+    fn results(&self, out: &Self::Out) -> Vec<Array> {
+        let mut all = Vec::new();
+        out.each(&mut |array| all.push(array.clone()));
+        all
+    }
 }
 
 /// Runs a kernel with the implementation for the device and dtype of its first operand.

@@ -8,6 +8,8 @@ use crate::host::parallel::{for_each, nth_chunk, PIECE};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, DType, Result};
 use candle_core::{CpuStorage, InplaceOp1, Layout};
 use std::cell::RefCell;
@@ -45,11 +47,14 @@ impl Kernel for Add {
                 self.sum.dims()
             );
         }
+        if !matches!(self.sum.dtype(), DType::F32 | DType::F64) {
+            bail!("a sum in place needs f32 or f64");
+        }
         Ok(())
     }
 
     fn reference(&self) -> Result<()> {
-        bail!("a sum in place needs f32 or f64 on the CPU")
+        write(&self.sum, &(self.sum.host()? + self.more.host()?)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<()> {
@@ -60,9 +65,30 @@ impl Kernel for Add {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // The sum changes in place; the tests below compare it.
-        Vec::new()
+        let of = |size| {
+            let (sum, more) = (normal64(&[size, 3], 1), normal64(&[size, 3], 2));
+            Self { sum, more }
+        };
+        [0, 1, 7, 3 * PIECE + 5].map(of).into()
     }
+
+    #[cfg(test)]
+    const HALF: bool = false;
+
+    #[cfg(test)]
+    fn prepare(&mut self) {
+        self.sum = self.sum.copy().unwrap();
+    }
+
+    #[cfg(test)]
+    fn results(&self, _: &()) -> Vec<Array> {
+        vec![self.sum.clone()]
+    }
+}
+
+/// Overwrites the values of `array`, a contiguous array of at least one dimension.
+pub(crate) fn write(array: &Array, values: &Array) -> Result<()> {
+    Ok(array.host()?.slice_set(&values.host()?.force_contiguous()?, 0, 0)?)
 }
 
 /// Adds `more` to `sum` in place; both have the same type and shape, see [`is_possible`].
@@ -131,7 +157,12 @@ impl<F: FnMut(&mut CpuStorage) -> HostResult<()>> InplaceOp1 for StorageOp<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, normal};
+    use crate::testing::{assert_close, assert_matches_reference, normal};
+
+    #[test]
+    fn equals_the_reference() {
+        assert_matches_reference::<Add>(1e-6);
+    }
 
     #[test]
     fn sums_change_and_keep_their_place() {

@@ -153,7 +153,7 @@ impl Kernel for SliceSet {
     }
 
     fn reference(&self) -> Result<()> {
-        Ok(self.into.host()?.slice_set(self.from.host()?, self.axis, self.at)?)
+        Ok(self.into.host()?.slice_set(&self.from.host()?.contiguous()?, self.axis, self.at)?)
     }
 
     fn cpu<T: Blas>(&self) -> Result<()> {
@@ -168,8 +168,28 @@ impl Kernel for SliceSet {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // `into` changes in place; the test below compares it.
-        Vec::new()
+        let of = |from: [usize; 3], axis, at| {
+            let (into, from) =
+                (crate::testing::normal64(&[2, 5, 3], 1), crate::testing::normal64(&from, 2));
+            Self { into, from, axis, at }
+        };
+        vec![
+            of([2, 2, 3], 1, 3),
+            of([2, 5, 3], 1, 0),
+            of([1, 5, 3], 0, 1),
+            of([2, 5, 1], 2, 1),
+            of([2, 0, 3], 1, 2),
+        ]
+    }
+
+    #[cfg(test)]
+    fn prepare(&mut self) {
+        self.into = self.into.copy().unwrap();
+    }
+
+    #[cfg(test)]
+    fn results(&self, _: &()) -> Vec<Array> {
+        vec![self.into.clone()]
     }
 }
 
@@ -192,8 +212,8 @@ impl Array {
         run(&ScatterAdd { into: self.clone(), ids: ids.clone(), x: x.clone(), axis })
     }
 
-    /// Writes `from` into this array in place, from index `at` of `axis` on. Both arrays must be
-    /// contiguous, and no other array may share the storage, since it would change too.
+    /// Writes `from` into this array in place, from index `at` of `axis` on. This array must be
+    /// contiguous, and no other one may share its storage, since it would change too.
     ///
     /// # Errors
     /// If the shapes or types do not fit together.
@@ -218,6 +238,7 @@ mod tests {
     fn equals_the_reference() {
         assert_matches_reference::<Take>(0.0);
         assert_matches_reference::<ScatterAdd>(1e-7);
+        assert_matches_reference::<SliceSet>(0.0);
     }
 
     #[test]

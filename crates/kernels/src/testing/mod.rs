@@ -1,6 +1,6 @@
 //! Helpers for the tests of kernels.
 
-use crate::kernel::{run, Arrays, Kernel};
+use crate::kernel::{run, Kernel};
 use crate::ops::layout::narrow;
 use crate::philox::Stream;
 use crate::{Array, DType, Device};
@@ -31,17 +31,18 @@ pub fn values(x: &Array) -> Vec<f64> {
 /// largest absolute value of `want` (at least 0.01).
 #[track_caller]
 pub fn assert_close(got: &Array, want: &Array, tolerance: f64) {
-    assert_close_scaled(got, want, tolerance, 1e-2);
+    assert_close_scaled(got, want, tolerance, 1e-2, "");
 }
 
-/// [`assert_close`] with `least_scale` as the lower bound of the largest absolute value.
+/// [`assert_close`] with `least_scale` as the lower bound of the largest absolute value; `what` is
+/// compared, for the message.
 #[track_caller]
-fn assert_close_scaled(got: &Array, want: &Array, tolerance: f64, least_scale: f64) {
+fn assert_close_scaled(got: &Array, want: &Array, tolerance: f64, least_scale: f64, what: &str) {
     assert_eq!(got.dims(), want.dims());
     let (got, want) = (values(got), values(want));
     let scale = want.iter().fold(least_scale, |m, x| m.max(x.abs()));
     for (i, (g, w)) in got.iter().zip(&want).enumerate() {
-        assert!((g - w).abs() <= tolerance * scale, "entry {i}: got {g}, want {w}");
+        assert!((g - w).abs() <= tolerance * scale, "{what} entry {i}: got {g}, want {w}");
     }
 }
 
@@ -112,13 +113,6 @@ fn embedded(x: &Array) -> Array {
     x.dims().iter().enumerate().fold(y, |y, (axis, size)| narrow(&y, axis, 1, *size).unwrap())
 }
 
-/// The arrays of a result, in order.
-fn outputs(out: &impl Arrays) -> Vec<Array> {
-    let mut all = Vec::new();
-    out.each(&mut |array| all.push(array.clone()));
-    all
-}
-
 /// Test inputs with more elements than this are not tested in half precision, where long sums are
 /// inaccurate.
 const MAX_ELEMENTS_IN_HALF: usize = 5_000;
@@ -131,16 +125,16 @@ pub fn assert_matches_reference<K: Kernel>(tolerance: f64) {
     let cases = K::cases();
     // without any, this would compare nothing
     assert!(!cases.is_empty(), "{} has no cases", K::NAME);
-    for case in cases {
+    for (i, case) in cases.into_iter().enumerate() {
         let mut count = 0;
         case.each(&mut |array| count += array.elem_count());
         for dtype in TYPES {
             let half = matches!(dtype, DType::F16 | DType::BF16);
-            if half && count > MAX_ELEMENTS_IN_HALF {
+            if half && (count > MAX_ELEMENTS_IN_HALF || !K::HALF) {
                 continue;
             }
             let relayouts: [Relayout; 3] = [Clone::clone, transposed, embedded];
-            for relayout in relayouts {
+            for (layout, relayout) in relayouts.into_iter().enumerate() {
                 let (mut kernel, mut exact) = (case.clone(), case.clone());
                 let floats = |f: &dyn Fn(&Array) -> Array, kernel: &mut K| {
                     kernel.each_mut(&mut |array| {
@@ -151,8 +145,10 @@ pub fn assert_matches_reference<K: Kernel>(tolerance: f64) {
                 };
                 floats(&|x| relayout(&x.to_dtype(dtype).unwrap()), &mut kernel);
                 floats(&|x| x.to_dtype(dtype).unwrap().to_dtype(DType::F64).unwrap(), &mut exact);
-                let got = outputs(&run(&kernel).unwrap());
-                let want = outputs(&exact.reference().unwrap());
+                kernel.prepare();
+                exact.prepare();
+                let got = kernel.results(&run(&kernel).unwrap());
+                let want = exact.results(&exact.reference().unwrap());
                 assert_eq!(got.len(), want.len(), "{}", K::NAME);
                 for (got, want) in got.iter().zip(&want) {
                     assert!(!want.dtype().is_float() || got.dtype().is_float(), "{}", K::NAME);
@@ -161,6 +157,7 @@ pub fn assert_matches_reference<K: Kernel>(tolerance: f64) {
                         want,
                         tolerance_for(dtype, tolerance),
                         if half { 1.0 } else { 1e-2 },
+                        &format!("{}, {dtype:?}, case {i}, layout {layout},", K::NAME),
                     );
                 }
             }

@@ -31,7 +31,8 @@ pub(super) fn gradients<T: Blas>(
     let bias = of.bias.as_ref().map(contiguous).transpose()?;
     let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
-    let states = host::slice::<T>(states)?;
+    let states = contiguous(states)?;
+    let states = host::slice::<T>(&states)?;
     let args = BackwardArgs {
         grad: Operand::new(grad, heads)?,
         y: Operand::new(y, heads)?,

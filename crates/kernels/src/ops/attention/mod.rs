@@ -95,8 +95,13 @@ impl Kernel for Forward {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // The reference returns no softmax statistics to compare; `tests.rs` checks the output.
-        Vec::new()
+        tests::forward_cases()
+    }
+
+    /// The output alone: the reference returns no softmax statistics.
+    #[cfg(test)]
+    fn results(&self, (y, _): &Self::Out) -> Vec<Array> {
+        vec![y.clone()]
     }
 }
 
@@ -128,6 +133,12 @@ impl Kernel for Backward {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         tests::backward_cases()
+    }
+
+    #[cfg(test)]
+    fn prepare(&mut self) {
+        let (_, saved) = forward(&self.of).unwrap();
+        (self.y, self.rows) = (saved.y, saved.rows);
     }
 }
 

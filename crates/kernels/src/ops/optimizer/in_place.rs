@@ -1,21 +1,26 @@
 //! Updates of many parameters in one pass, which change the optimizer states in place.
 
+use super::out_of_place::OutOfPlace;
 use super::step::{Adam, Sgd, Step, Update};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{for_each, nth_chunk, PIECE};
 use crate::host::{self, Real, Slice};
+#[cfg(test)]
+use crate::kernel::Arrays;
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::memory::alloc;
 use crate::ops::in_place;
 use crate::ops::layout::contiguous;
-use crate::{Array, Result};
+#[cfg(test)]
+use crate::testing::normal64;
+use crate::{Array, DType, Result};
 use std::mem::MaybeUninit;
 use xt_macros::simd;
 
 /// Kernel of [`update_all`].
 #[derive(Clone)]
-struct InPlace {
+pub(super) struct InPlace {
     updates: Vec<Update>,
 }
 
@@ -33,11 +38,21 @@ impl Kernel for InPlace {
                 bail!("an array {:?} for a parameter {:?}", array.dims(), weight.dims());
             }
         }
+        let known = |of: &Update| matches!(of.weight.dtype(), DType::F32 | DType::F64);
+        if !self.updates.iter().all(known) {
+            bail!("a step in place needs f32 or f64");
+        }
         Ok(())
     }
 
     fn reference(&self) -> Result<Vec<Array>> {
-        bail!("a step in place needs f32 or f64 on the CPU")
+        let each = self.updates.iter().map(|update| {
+            let (weight, step) = OutOfPlace { update: update.clone() }.reference()?;
+            let states = update.step.state().into_iter().zip(step.state());
+            states.into_iter().try_for_each(|(old, new)| in_place::write(old, new))?;
+            Ok(weight)
+        });
+        each.collect()
     }
 
     fn cpu<T: Blas>(&self) -> Result<Vec<Array>> {
@@ -48,8 +63,31 @@ impl Kernel for InPlace {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // The state changes in place; the tests below compare it.
-        Vec::new()
+        let all = |dims: [usize; 2], seed| {
+            let of = move |step| {
+                let (weight, grad) = (normal64(&dims, seed), normal64(&dims, seed + 1));
+                Update { weight, grad, factor: 0.3, step }
+            };
+            super::tests::steps(&dims).into_iter().map(of)
+        };
+        let updates = all([3, 7], 1).chain(all([1, 1], 3)).chain(all([5, PIECE], 5));
+        vec![Self { updates: updates.chain(all([0, 4], 7)).collect() }]
+    }
+
+    #[cfg(test)]
+    const HALF: bool = false;
+
+    #[cfg(test)]
+    fn prepare(&mut self) {
+        for update in &mut self.updates {
+            update.step.each_mut(&mut |array| *array = array.copy().unwrap());
+        }
+    }
+
+    #[cfg(test)]
+    fn results(&self, weights: &Vec<Array>) -> Vec<Array> {
+        let states = self.updates.iter().flat_map(|update| update.step.state()).cloned();
+        weights.iter().cloned().chain(states).collect()
     }
 }
 

@@ -5,11 +5,13 @@ use crate::host::parallel::{map, PIECE};
 use crate::host::{self, Real};
 use crate::kernel::{arrays, no_cuda, run, Kernel};
 use crate::ops::layout::contiguous;
+#[cfg(test)]
+use crate::testing::normal64;
 use crate::{Array, DType, Result};
 
 /// Kernel of [`sum_of_squares`].
 #[derive(Clone)]
-struct SumOfSquares {
+pub(super) struct SumOfSquares {
     all: Vec<Array>,
 }
 
@@ -25,7 +27,9 @@ impl Kernel for SumOfSquares {
 
     fn reference(&self) -> Result<f64> {
         let squares = |x: &Array| -> Result<f64> {
-            let x = x.host()?.to_dtype(DType::F32)?;
+            let x = x.host()?;
+            // half precision overflows
+            let x = if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? };
             Ok(x.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?)
         };
         self.all.iter().map(squares).sum()
@@ -39,8 +43,15 @@ impl Kernel for SumOfSquares {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        // The result is a number; a test below compares it.
-        Vec::new()
+        let all = |sizes: &[usize]| Self {
+            all: sizes.iter().map(|size| normal64(&[*size, 3], *size as u64)).collect(),
+        };
+        vec![all(&[1]), all(&[0, 7, 500]), all(&[3 * PIECE + 5, 2])]
+    }
+
+    #[cfg(test)]
+    fn results(&self, sum: &f64) -> Vec<Array> {
+        vec![Array::from_vec(vec![*sum], 1, &crate::Device::Cpu).unwrap()]
     }
 }
 

@@ -11,13 +11,13 @@ use crate::{Array, Result};
 /// Kernel of [`update_out_of_place`].
 #[derive(Clone)]
 pub(super) struct OutOfPlace {
-    update: Update,
+    pub(super) update: Update,
 }
 
 arrays!(OutOfPlace { update });
 
 impl Kernel for OutOfPlace {
-    const NAME: &'static str = "optimizer, apart";
+    const NAME: &'static str = "optimizer, out of place";
     type Out = (Array, Step);
 
     fn check(&self) -> Result<()> {

@@ -1,5 +1,5 @@
-use super::in_place::update_all;
-use super::norm::sum_of_squares;
+use super::in_place::{update_all, InPlace};
+use super::norm::{sum_of_squares, SumOfSquares};
 use super::out_of_place::{update_out_of_place, OutOfPlace};
 use super::step::{Adam, Sgd, Step, Update};
 use crate::host::parallel::PIECE;
@@ -34,6 +34,8 @@ pub(super) fn steps(dims: &[usize]) -> Vec<Step> {
 #[test]
 fn equals_the_reference() {
     assert_matches_reference::<OutOfPlace>(1e-5);
+    assert_matches_reference::<InPlace>(1e-5);
+    assert_matches_reference::<SumOfSquares>(1e-5);
 }
 
 #[test]
