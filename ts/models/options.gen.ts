@@ -9,18 +9,19 @@ export interface EncoderOptions {
   /** Width of the model. */
   dim: number
   /**
-   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * Number of blocks. A block consists of attention, cross attention if there is a context, and
    * feed-forward.
    */
   depth: number
   /**
-   * Blocks have a cross attention; a `context` must then be given.
+   * Adds cross attention to each block. Calls must then pass a `context`.
    *
    * @default false
    */
   cross_attend?: boolean | undefined
   /**
-   * With `cross_attend`: blocks of cross attention and feed-forward, without self attention.
+   * With `cross_attend`: blocks consist of cross attention and feed-forward, without self
+   * attention.
    *
    * @default false
    */
@@ -33,43 +34,42 @@ export interface EncoderOptions {
    */
   heads?: number | undefined
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
+   * ScaleNorm instead of LayerNorm: L2 normalisation with one learned scale.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   use_scalenorm?: boolean | undefined
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
+   * RMSNorm instead of LayerNorm: no mean, no bias. Takes precedence over `use_scalenorm`.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
   use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
-   * Absolute positions stay on unless `use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
+   * per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
-   * heads.
+   * Number of heads with ALiBi; the other heads have no position bias. Absent: all heads.
    *
    * @default null
    */
   alibi_num_heads?: number | null | undefined
   /**
-   * The slopes of ALiBi are learned.
+   * Makes the slopes of ALiBi learned parameters.
    *
    * @default false
    */
   alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
-   * absolute positions off.
+   * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
+   * Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -82,139 +82,143 @@ export interface EncoderOptions {
    */
   rel_pos_num_buckets?: number | undefined
   /**
-   * Distances from here on share the last bucket of `rel_pos_bias`.
+   * Distances from this value on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
   rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias`
-   * where both are on; absolute positions stay on.
+   * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
+   * Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   dynamic_pos_bias?: boolean | undefined
   /**
-   * `dynamic_pos_bias` sees the logarithm of the distance.
+   * The MLP of `dynamic_pos_bias` takes the logarithm of the distance.
    *
    * @default false
    */
   dynamic_pos_bias_log_distance?: boolean | undefined
   /**
-   * Number of hidden layers in the network of `dynamic_pos_bias`.
+   * Number of hidden layers in the MLP of `dynamic_pos_bias`.
    *
    * @default 2
    */
   dynamic_pos_bias_mlp_depth?: number | undefined
   /**
-   * LayerNorm in the network of `dynamic_pos_bias`.
+   * LayerNorm in the MLP of `dynamic_pos_bias`.
    *
    * @default false
    */
   dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
-   * Turns absolute positions off.
+   * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
+   * proportional to the position. Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * Number of features per head that are rotated: at least 32, at most all of them. Absent: half of
    * `attn_dim_head`.
    *
    * @default null
    */
   rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
-   * Decoders only; turns `rotary_pos_emb` on.
+   * xPos: rotary position embeddings with a decay over the distance, for sequences longer than
+   * those in training. Decoders only; enables `rotary_pos_emb`.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   rotary_xpos?: boolean | undefined
   /**
-   * Over how many positions the decay of `rotary_xpos` stretches.
+   * Length scale of the decay of `rotary_xpos`, in positions; larger values mean a slower decay.
    *
    * @default 512
    */
   rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
-   * Goes before `par_ratio` and `sandwich_coef`.
+   * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
+   * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
    * @default null
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
-   * between them.
+   * Sandwich transformer: this many self attentions at the start, the same number of feed-forwards
+   * at the end, and full blocks in between.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
-   * feed-forwards. Goes before `sandwich_coef`.
+   * PAR transformer: one attention block per this many sub-layers, all in the first two thirds of
+   * the stack; the other sub-layers are feed-forwards. Takes precedence over `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   par_ratio?: number | null | undefined
   /**
-   * The scores of self attention are added to those of the next layer.
+   * Residual attention (RealFormer): each self attention adds the pre-softmax scores of the
+   * previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   residual_attn?: boolean | undefined
   /**
-   * The scores of cross attention are added to those of the next one.
+   * Residual attention (RealFormer) for cross attention: each cross attention adds the pre-softmax
+   * scores of the previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   cross_residual_attn?: boolean | undefined
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
+   * Macaron layers: an additional feed-forward before each attention. The output of every
+   * feed-forward is halved.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
   macaron?: boolean | undefined
   /**
-   * Norm in front of each sub-layer; off: after the sum with the residual.
+   * Pre-norm: normalises the input of each sub-layer. False: post-norm, after the residual
+   * connection.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
   pre_norm?: boolean | undefined
   /**
-   * A GRU cell in place of the sum with the residual.
+   * Gated residual connections: a GRU cell instead of the sum.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   gate_residual?: boolean | undefined
   /**
-   * A learned factor per feature on the residual, as in NormFormer.
+   * Multiplies the residual by a learned scale per feature, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   scale_residual?: boolean | undefined
   /**
-   * A fixed factor on the residual. Without effect under `gate_residual`.
+   * Multiplies the residual by a constant. Has no effect with `gate_residual`.
    *
    * @default 1
    */
   scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * DeepNorm: post-norm with larger residuals and smaller initial weights, for very deep stacks.
    * Overrides `pre_norm` and `sandwich_norm`.
    *
    * @default false
@@ -222,28 +226,31 @@ export interface EncoderOptions {
    */
   deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
-   * in encoders to earlier ones too. An array gives the number for each sub-layer.
+   * Token shift: before each sub-layer, parts of the features are shifted by up to this many
+   * positions, to later positions and in encoders also to earlier ones. An array sets the number
+   * for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   shift_tokens?: number | readonly number[] | undefined
   /**
-   * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
+   * Sandwich norm: an additional norm on the output of each branch, as in CogView. Requires
+   * `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   sandwich_norm?: boolean | undefined
   /**
-   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
+   * Initialises the last linear layer of every branch to zero. Cannot be combined with
+   * `attn_on_attn`.
    *
    * @default false
    */
   zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
    *
    * @default 0
@@ -251,190 +258,199 @@ export interface EncoderOptions {
    */
   layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier
-   * ones dropped; not with `cross_residual_attn` over several of them.
+   * Share of the context positions that each cross attention drops in training, in addition to
+   * those that earlier ones dropped. Cannot be combined with `cross_residual_attn` if there are
+   * several cross attentions.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
   cross_attn_tokens_dropout?: number | undefined
   /**
-   * Width of one head.
+   * Dimension of each head.
    *
    * @default 64
    */
   attn_dim_head?: number | undefined
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax.
+   * Talking heads: learned linear maps across the heads, applied to the attention scores before the
+   * softmax and to the weights after it.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   attn_talking_heads?: boolean | undefined
   /**
-   * A learned factor for the output of each head, as in NormFormer.
+   * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   attn_head_scale?: boolean | undefined
   /**
-   * Each query attends to this many keys only, those with the largest scores.
+   * Sparse attention: number of keys that each query attends to, those with the largest scores.
+   * Absent: all keys.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   attn_sparse_topk?: number | null | undefined
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence.
+   * Number of learned memory keys and values, which every query can attend to in addition to those
+   * of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
   attn_num_mem_kv?: number | undefined
   /**
-   * Dropout on the attention map while training.
+   * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
   attn_dropout?: number | undefined
   /**
-   * Attention on attention: the output passes through a gated linear unit.
+   * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   attn_on_attn?: boolean | undefined
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2.
+   * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
+   * AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with
-   * `attn_on_attn`.
+   * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
+   * combined with `attn_on_attn`.
    *
    * @default false
    */
   attn_zero_init_output?: boolean | undefined
   /**
-   * A query sees keys at most this many positions back.
+   * Sliding window: a query does not attend to keys more than this many positions before it.
+   * Absent: no limit.
    *
    * @default null
    */
   attn_max_attend_past?: number | null | undefined
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product.
+   * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   attn_qk_norm?: boolean | undefined
   /**
-   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
+   * With `attn_qk_norm`: number of groups of features that are normalised separately, each of at
+   * least 3 features.
    *
    * @default 1
    */
   attn_qk_norm_groups?: number | undefined
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the
-   * head's width.
+   * With `attn_qk_norm`: scale of the attention scores, instead of one over the square root of
+   * `attn_dim_head`.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number | undefined
   /**
-   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the
-   * 22-billion-parameter ViT.
+   * With `attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
+   * ViT-22B.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   attn_qk_norm_dim_scale?: boolean | undefined
   /**
-   * All query heads share one head of keys and values (multi-query attention).
+   * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   attn_one_kv_head?: boolean | undefined
   /**
-   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
+   * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
   attn_shared_kv?: boolean | undefined
   /**
-   * Width of one head's values. Absent: `attn_dim_head`.
+   * Dimension of the values of each head. Absent: `attn_dim_head`.
    *
    * @default null
    */
   attn_value_dim_head?: number | null | undefined
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself.
+   * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
+   * projection of the query input.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
   attn_tensor_product?: boolean | undefined
   /**
-   * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
+   * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
   ff_mult?: number | undefined
   /**
-   * Width of the output. Absent: the width of the input, which the sum with the residual needs.
+   * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
   ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
-   * the activation.
+   * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
+   * the activation of the other half.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_glu?: boolean | undefined
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
+   * SiLU (Swish) activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_swish?: boolean | undefined
   /**
-   * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
+   * Squared ReLU activation. Takes precedence over `ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   ff_relu_squared?: boolean | undefined
   /**
-   * A LayerNorm right after the activation, as in NormFormer.
+   * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   ff_post_act_ln?: boolean | undefined
   /**
-   * Dropout on the hidden layer while training.
+   * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu` the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
   ff_no_bias?: boolean | undefined
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first.
+   * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
+   * residual.
    *
    * @default false
    */
@@ -446,18 +462,19 @@ export interface DecoderOptions {
   /** Width of the model. */
   dim: number
   /**
-   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * Number of blocks. A block consists of attention, cross attention if there is a context, and
    * feed-forward.
    */
   depth: number
   /**
-   * Blocks have a cross attention; a `context` must then be given.
+   * Adds cross attention to each block. Calls must then pass a `context`.
    *
    * @default false
    */
   cross_attend?: boolean | undefined
   /**
-   * With `cross_attend`: blocks of cross attention and feed-forward, without self attention.
+   * With `cross_attend`: blocks consist of cross attention and feed-forward, without self
+   * attention.
    *
    * @default false
    */
@@ -470,43 +487,42 @@ export interface DecoderOptions {
    */
   heads?: number | undefined
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
+   * ScaleNorm instead of LayerNorm: L2 normalisation with one learned scale.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   use_scalenorm?: boolean | undefined
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
+   * RMSNorm instead of LayerNorm: no mean, no bias. Takes precedence over `use_scalenorm`.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
   use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
-   * Absolute positions stay on unless `use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
+   * per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
-   * heads.
+   * Number of heads with ALiBi; the other heads have no position bias. Absent: all heads.
    *
    * @default null
    */
   alibi_num_heads?: number | null | undefined
   /**
-   * The slopes of ALiBi are learned.
+   * Makes the slopes of ALiBi learned parameters.
    *
    * @default false
    */
   alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
-   * absolute positions off.
+   * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
+   * Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -519,139 +535,143 @@ export interface DecoderOptions {
    */
   rel_pos_num_buckets?: number | undefined
   /**
-   * Distances from here on share the last bucket of `rel_pos_bias`.
+   * Distances from this value on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
   rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias`
-   * where both are on; absolute positions stay on.
+   * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
+   * Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   dynamic_pos_bias?: boolean | undefined
   /**
-   * `dynamic_pos_bias` sees the logarithm of the distance.
+   * The MLP of `dynamic_pos_bias` takes the logarithm of the distance.
    *
    * @default false
    */
   dynamic_pos_bias_log_distance?: boolean | undefined
   /**
-   * Number of hidden layers in the network of `dynamic_pos_bias`.
+   * Number of hidden layers in the MLP of `dynamic_pos_bias`.
    *
    * @default 2
    */
   dynamic_pos_bias_mlp_depth?: number | undefined
   /**
-   * LayerNorm in the network of `dynamic_pos_bias`.
+   * LayerNorm in the MLP of `dynamic_pos_bias`.
    *
    * @default false
    */
   dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
-   * Turns absolute positions off.
+   * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
+   * proportional to the position. Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * Number of features per head that are rotated: at least 32, at most all of them. Absent: half of
    * `attn_dim_head`.
    *
    * @default null
    */
   rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
-   * Decoders only; turns `rotary_pos_emb` on.
+   * xPos: rotary position embeddings with a decay over the distance, for sequences longer than
+   * those in training. Decoders only; enables `rotary_pos_emb`.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   rotary_xpos?: boolean | undefined
   /**
-   * Over how many positions the decay of `rotary_xpos` stretches.
+   * Length scale of the decay of `rotary_xpos`, in positions; larger values mean a slower decay.
    *
    * @default 512
    */
   rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
-   * Goes before `par_ratio` and `sandwich_coef`.
+   * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
+   * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
    * @default null
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
-   * between them.
+   * Sandwich transformer: this many self attentions at the start, the same number of feed-forwards
+   * at the end, and full blocks in between.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
-   * feed-forwards. Goes before `sandwich_coef`.
+   * PAR transformer: one attention block per this many sub-layers, all in the first two thirds of
+   * the stack; the other sub-layers are feed-forwards. Takes precedence over `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   par_ratio?: number | null | undefined
   /**
-   * The scores of self attention are added to those of the next layer.
+   * Residual attention (RealFormer): each self attention adds the pre-softmax scores of the
+   * previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   residual_attn?: boolean | undefined
   /**
-   * The scores of cross attention are added to those of the next one.
+   * Residual attention (RealFormer) for cross attention: each cross attention adds the pre-softmax
+   * scores of the previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   cross_residual_attn?: boolean | undefined
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
+   * Macaron layers: an additional feed-forward before each attention. The output of every
+   * feed-forward is halved.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
   macaron?: boolean | undefined
   /**
-   * Norm in front of each sub-layer; off: after the sum with the residual.
+   * Pre-norm: normalises the input of each sub-layer. False: post-norm, after the residual
+   * connection.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
   pre_norm?: boolean | undefined
   /**
-   * A GRU cell in place of the sum with the residual.
+   * Gated residual connections: a GRU cell instead of the sum.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   gate_residual?: boolean | undefined
   /**
-   * A learned factor per feature on the residual, as in NormFormer.
+   * Multiplies the residual by a learned scale per feature, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   scale_residual?: boolean | undefined
   /**
-   * A fixed factor on the residual. Without effect under `gate_residual`.
+   * Multiplies the residual by a constant. Has no effect with `gate_residual`.
    *
    * @default 1
    */
   scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * DeepNorm: post-norm with larger residuals and smaller initial weights, for very deep stacks.
    * Overrides `pre_norm` and `sandwich_norm`.
    *
    * @default false
@@ -659,28 +679,31 @@ export interface DecoderOptions {
    */
   deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
-   * in encoders to earlier ones too. An array gives the number for each sub-layer.
+   * Token shift: before each sub-layer, parts of the features are shifted by up to this many
+   * positions, to later positions and in encoders also to earlier ones. An array sets the number
+   * for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   shift_tokens?: number | readonly number[] | undefined
   /**
-   * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
+   * Sandwich norm: an additional norm on the output of each branch, as in CogView. Requires
+   * `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   sandwich_norm?: boolean | undefined
   /**
-   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
+   * Initialises the last linear layer of every branch to zero. Cannot be combined with
+   * `attn_on_attn`.
    *
    * @default false
    */
   zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
    *
    * @default 0
@@ -688,202 +711,211 @@ export interface DecoderOptions {
    */
   layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier
-   * ones dropped; not with `cross_residual_attn` over several of them.
+   * Share of the context positions that each cross attention drops in training, in addition to
+   * those that earlier ones dropped. Cannot be combined with `cross_residual_attn` if there are
+   * several cross attentions.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
   cross_attn_tokens_dropout?: number | undefined
   /**
-   * Width of one head.
+   * Dimension of each head.
    *
    * @default 64
    */
   attn_dim_head?: number | undefined
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax.
+   * Talking heads: learned linear maps across the heads, applied to the attention scores before the
+   * softmax and to the weights after it.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   attn_talking_heads?: boolean | undefined
   /**
-   * A learned factor for the output of each head, as in NormFormer.
+   * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   attn_head_scale?: boolean | undefined
   /**
-   * Each query attends to this many keys only, those with the largest scores.
+   * Sparse attention: number of keys that each query attends to, those with the largest scores.
+   * Absent: all keys.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   attn_sparse_topk?: number | null | undefined
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence.
+   * Number of learned memory keys and values, which every query can attend to in addition to those
+   * of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
   attn_num_mem_kv?: number | undefined
   /**
-   * Dropout on the attention map while training.
+   * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
   attn_dropout?: number | undefined
   /**
-   * Attention on attention: the output passes through a gated linear unit.
+   * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   attn_on_attn?: boolean | undefined
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2.
+   * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
+   * AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with
-   * `attn_on_attn`.
+   * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
+   * combined with `attn_on_attn`.
    *
    * @default false
    */
   attn_zero_init_output?: boolean | undefined
   /**
-   * A query sees keys at most this many positions back.
+   * Sliding window: a query does not attend to keys more than this many positions before it.
+   * Absent: no limit.
    *
    * @default null
    */
   attn_max_attend_past?: number | null | undefined
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product.
+   * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   attn_qk_norm?: boolean | undefined
   /**
-   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
+   * With `attn_qk_norm`: number of groups of features that are normalised separately, each of at
+   * least 3 features.
    *
    * @default 1
    */
   attn_qk_norm_groups?: number | undefined
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the
-   * head's width.
+   * With `attn_qk_norm`: scale of the attention scores, instead of one over the square root of
+   * `attn_dim_head`.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number | undefined
   /**
-   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the
-   * 22-billion-parameter ViT.
+   * With `attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
+   * ViT-22B.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   attn_qk_norm_dim_scale?: boolean | undefined
   /**
-   * All query heads share one head of keys and values (multi-query attention).
+   * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   attn_one_kv_head?: boolean | undefined
   /**
-   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
+   * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
   attn_shared_kv?: boolean | undefined
   /**
-   * Width of one head's values. Absent: `attn_dim_head`.
+   * Dimension of the values of each head. Absent: `attn_dim_head`.
    *
    * @default null
    */
   attn_value_dim_head?: number | null | undefined
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself.
+   * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
+   * projection of the query input.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
   attn_tensor_product?: boolean | undefined
   /**
-   * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
+   * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
   ff_mult?: number | undefined
   /**
-   * Width of the output. Absent: the width of the input, which the sum with the residual needs.
+   * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
   ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
-   * the activation.
+   * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
+   * the activation of the other half.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_glu?: boolean | undefined
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
+   * SiLU (Swish) activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_swish?: boolean | undefined
   /**
-   * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
+   * Squared ReLU activation. Takes precedence over `ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   ff_relu_squared?: boolean | undefined
   /**
-   * A LayerNorm right after the activation, as in NormFormer.
+   * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   ff_post_act_ln?: boolean | undefined
   /**
-   * Dropout on the hidden layer while training.
+   * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu` the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
   ff_no_bias?: boolean | undefined
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first.
+   * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
+   * residual.
    *
    * @default false
    */
   ff_zero_init_output?: boolean | undefined
 }
 
-/** Options of a stack that attends to a context only: no self attention, not causal. */
+/** Options of a stack with cross attention only: no self attention, not causal. */
 export interface CrossAttenderOptions {
   /** Width of the model. */
   dim: number
   /**
-   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * Number of blocks. A block consists of attention, cross attention if there is a context, and
    * feed-forward.
    */
   depth: number
@@ -895,43 +927,42 @@ export interface CrossAttenderOptions {
    */
   heads?: number | undefined
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
+   * ScaleNorm instead of LayerNorm: L2 normalisation with one learned scale.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   use_scalenorm?: boolean | undefined
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both are on.
+   * RMSNorm instead of LayerNorm: no mean, no bias. Takes precedence over `use_scalenorm`.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
   use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
-   * Absolute positions stay on unless `use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
+   * per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
-   * heads.
+   * Number of heads with ALiBi; the other heads have no position bias. Absent: all heads.
    *
    * @default null
    */
   alibi_num_heads?: number | null | undefined
   /**
-   * The slopes of ALiBi are learned.
+   * Makes the slopes of ALiBi learned parameters.
    *
    * @default false
    */
   alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
-   * absolute positions off.
+   * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
+   * Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -944,139 +975,143 @@ export interface CrossAttenderOptions {
    */
   rel_pos_num_buckets?: number | undefined
   /**
-   * Distances from here on share the last bucket of `rel_pos_bias`.
+   * Distances from this value on share the last bucket of `rel_pos_bias`.
    *
    * @default 128
    */
   rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `alibi_pos_bias`
-   * where both are on; absolute positions stay on.
+   * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
+   * Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   dynamic_pos_bias?: boolean | undefined
   /**
-   * `dynamic_pos_bias` sees the logarithm of the distance.
+   * The MLP of `dynamic_pos_bias` takes the logarithm of the distance.
    *
    * @default false
    */
   dynamic_pos_bias_log_distance?: boolean | undefined
   /**
-   * Number of hidden layers in the network of `dynamic_pos_bias`.
+   * Number of hidden layers in the MLP of `dynamic_pos_bias`.
    *
    * @default 2
    */
   dynamic_pos_bias_mlp_depth?: number | undefined
   /**
-   * LayerNorm in the network of `dynamic_pos_bias`.
+   * LayerNorm in the MLP of `dynamic_pos_bias`.
    *
    * @default false
    */
   dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
-   * Turns absolute positions off.
+   * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
+   * proportional to the position. Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * Number of features per head that are rotated: at least 32, at most all of them. Absent: half of
    * `attn_dim_head`.
    *
    * @default null
    */
   rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
-   * Decoders only; turns `rotary_pos_emb` on.
+   * xPos: rotary position embeddings with a decay over the distance, for sequences longer than
+   * those in training. Decoders only; enables `rotary_pos_emb`.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   rotary_xpos?: boolean | undefined
   /**
-   * Over how many positions the decay of `rotary_xpos` stretches.
+   * Length scale of the decay of `rotary_xpos`, in positions; larger values mean a slower decay.
    *
    * @default 512
    */
   rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
-   * Goes before `par_ratio` and `sandwich_coef`.
+   * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
+   * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
    * @default null
    */
   custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
-   * between them.
+   * Sandwich transformer: this many self attentions at the start, the same number of feed-forwards
+   * at the end, and full blocks in between.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
-   * feed-forwards. Goes before `sandwich_coef`.
+   * PAR transformer: one attention block per this many sub-layers, all in the first two thirds of
+   * the stack; the other sub-layers are feed-forwards. Takes precedence over `sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   par_ratio?: number | null | undefined
   /**
-   * The scores of self attention are added to those of the next layer.
+   * Residual attention (RealFormer): each self attention adds the pre-softmax scores of the
+   * previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   residual_attn?: boolean | undefined
   /**
-   * The scores of cross attention are added to those of the next one.
+   * Residual attention (RealFormer) for cross attention: each cross attention adds the pre-softmax
+   * scores of the previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   cross_residual_attn?: boolean | undefined
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
+   * Macaron layers: an additional feed-forward before each attention. The output of every
+   * feed-forward is halved.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
   macaron?: boolean | undefined
   /**
-   * Norm in front of each sub-layer; off: after the sum with the residual.
+   * Pre-norm: normalises the input of each sub-layer. False: post-norm, after the residual
+   * connection.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
   pre_norm?: boolean | undefined
   /**
-   * A GRU cell in place of the sum with the residual.
+   * Gated residual connections: a GRU cell instead of the sum.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   gate_residual?: boolean | undefined
   /**
-   * A learned factor per feature on the residual, as in NormFormer.
+   * Multiplies the residual by a learned scale per feature, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   scale_residual?: boolean | undefined
   /**
-   * A fixed factor on the residual. Without effect under `gate_residual`.
+   * Multiplies the residual by a constant. Has no effect with `gate_residual`.
    *
    * @default 1
    */
   scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * DeepNorm: post-norm with larger residuals and smaller initial weights, for very deep stacks.
    * Overrides `pre_norm` and `sandwich_norm`.
    *
    * @default false
@@ -1084,28 +1119,31 @@ export interface CrossAttenderOptions {
    */
   deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
-   * in encoders to earlier ones too. An array gives the number for each sub-layer.
+   * Token shift: before each sub-layer, parts of the features are shifted by up to this many
+   * positions, to later positions and in encoders also to earlier ones. An array sets the number
+   * for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   shift_tokens?: number | readonly number[] | undefined
   /**
-   * A second norm on the output of each branch, as in CogView; needs `pre_norm`.
+   * Sandwich norm: an additional norm on the output of each branch, as in CogView. Requires
+   * `pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   sandwich_norm?: boolean | undefined
   /**
-   * The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
+   * Initialises the last linear layer of every branch to zero. Cannot be combined with
+   * `attn_on_attn`.
    *
    * @default false
    */
   zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
    *
    * @default 0
@@ -1113,197 +1151,206 @@ export interface CrossAttenderOptions {
    */
   layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier
-   * ones dropped; not with `cross_residual_attn` over several of them.
+   * Share of the context positions that each cross attention drops in training, in addition to
+   * those that earlier ones dropped. Cannot be combined with `cross_residual_attn` if there are
+   * several cross attentions.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
   cross_attn_tokens_dropout?: number | undefined
   /**
-   * Width of one head.
+   * Dimension of each head.
    *
    * @default 64
    */
   attn_dim_head?: number | undefined
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax.
+   * Talking heads: learned linear maps across the heads, applied to the attention scores before the
+   * softmax and to the weights after it.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   attn_talking_heads?: boolean | undefined
   /**
-   * A learned factor for the output of each head, as in NormFormer.
+   * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   attn_head_scale?: boolean | undefined
   /**
-   * Each query attends to this many keys only, those with the largest scores.
+   * Sparse attention: number of keys that each query attends to, those with the largest scores.
+   * Absent: all keys.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   attn_sparse_topk?: number | null | undefined
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence.
+   * Number of learned memory keys and values, which every query can attend to in addition to those
+   * of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
   attn_num_mem_kv?: number | undefined
   /**
-   * Dropout on the attention map while training.
+   * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
   attn_dropout?: number | undefined
   /**
-   * Attention on attention: the output passes through a gated linear unit.
+   * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   attn_on_attn?: boolean | undefined
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2.
+   * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
+   * AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with
-   * `attn_on_attn`.
+   * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
+   * combined with `attn_on_attn`.
    *
    * @default false
    */
   attn_zero_init_output?: boolean | undefined
   /**
-   * A query sees keys at most this many positions back.
+   * Sliding window: a query does not attend to keys more than this many positions before it.
+   * Absent: no limit.
    *
    * @default null
    */
   attn_max_attend_past?: number | null | undefined
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product.
+   * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   attn_qk_norm?: boolean | undefined
   /**
-   * With `attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
+   * With `attn_qk_norm`: number of groups of features that are normalised separately, each of at
+   * least 3 features.
    *
    * @default 1
    */
   attn_qk_norm_groups?: number | undefined
   /**
-   * With `attn_qk_norm`: the factor for the similarities, in place of one over the root of the
-   * head's width.
+   * With `attn_qk_norm`: scale of the attention scores, instead of one over the square root of
+   * `attn_dim_head`.
    *
    * @default 10
    */
   attn_qk_norm_scale?: number | undefined
   /**
-   * With `attn_qk_norm`: a learned factor per feature of queries and keys, as in the
-   * 22-billion-parameter ViT.
+   * With `attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
+   * ViT-22B.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   attn_qk_norm_dim_scale?: boolean | undefined
   /**
-   * All query heads share one head of keys and values (multi-query attention).
+   * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   attn_one_kv_head?: boolean | undefined
   /**
-   * The keys serve as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
+   * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
   attn_shared_kv?: boolean | undefined
   /**
-   * Width of one head's values. Absent: `attn_dim_head`.
+   * Dimension of the values of each head. Absent: `attn_dim_head`.
    *
    * @default null
    */
   attn_value_dim_head?: number | null | undefined
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself.
+   * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
+   * projection of the query input.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
   attn_tensor_product?: boolean | undefined
   /**
-   * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
+   * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
   ff_mult?: number | undefined
   /**
-   * Width of the output. Absent: the width of the input, which the sum with the residual needs.
+   * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
   ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
-   * the activation.
+   * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
+   * the activation of the other half.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_glu?: boolean | undefined
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `ff_glu` this is SwiGLU.
+   * SiLU (Swish) activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   ff_swish?: boolean | undefined
   /**
-   * The square of ReLU as the activation. Goes before `ff_swish` where both are on.
+   * Squared ReLU activation. Takes precedence over `ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   ff_relu_squared?: boolean | undefined
   /**
-   * A LayerNorm right after the activation, as in NormFormer.
+   * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   ff_post_act_ln?: boolean | undefined
   /**
-   * Dropout on the hidden layer while training.
+   * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu` the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
   ff_no_bias?: boolean | undefined
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first.
+   * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
+   * residual.
    *
    * @default false
    */
   ff_zero_init_output?: boolean | undefined
 }
 
-/** One multi-head attention block, without norm and residual. */
+/** Options of a multi-head attention layer, without norm and residual. */
 export interface AttentionOptions {
   /** Width of the input and of the output. */
   dim: number
@@ -1315,127 +1362,133 @@ export interface AttentionOptions {
    */
   heads?: number | undefined
   /**
-   * A query sees no key after its own position.
+   * Causal mask: a query does not attend to keys after its own position.
    *
    * @default false
    */
   causal?: boolean | undefined
   /**
-   * Width of one head.
+   * Dimension of each head.
    *
    * @default 64
    */
   dim_head?: number | undefined
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax.
+   * Talking heads: learned linear maps across the heads, applied to the attention scores before the
+   * softmax and to the weights after it.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   talking_heads?: boolean | undefined
   /**
-   * A learned factor for the output of each head, as in NormFormer.
+   * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   head_scale?: boolean | undefined
   /**
-   * Each query attends to this many keys only, those with the largest scores.
+   * Sparse attention: number of keys that each query attends to, those with the largest scores.
+   * Absent: all keys.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   sparse_topk?: number | null | undefined
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence.
+   * Number of learned memory keys and values, which every query can attend to in addition to those
+   * of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
   num_mem_kv?: number | undefined
   /**
-   * Dropout on the attention map while training.
+   * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
   dropout?: number | undefined
   /**
-   * Attention on attention: the output passes through a gated linear unit.
+   * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   on_attn?: boolean | undefined
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2.
+   * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
+   * AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with
-   * `on_attn`.
+   * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
+   * combined with `on_attn`.
    *
    * @default false
    */
   zero_init_output?: boolean | undefined
   /**
-   * A query sees keys at most this many positions back.
+   * Sliding window: a query does not attend to keys more than this many positions before it.
+   * Absent: no limit.
    *
    * @default null
    */
   max_attend_past?: number | null | undefined
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product.
+   * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   qk_norm?: boolean | undefined
   /**
-   * With `qk_norm`: features are normalised in this many groups, each at least 3 wide.
+   * With `qk_norm`: number of groups of features that are normalised separately, each of at least 3
+   * features.
    *
    * @default 1
    */
   qk_norm_groups?: number | undefined
   /**
-   * With `qk_norm`: the factor for the similarities, in place of one over the root of the head's
-   * width.
+   * With `qk_norm`: scale of the attention scores, instead of one over the square root of
+   * `dim_head`.
    *
    * @default 10
    */
   qk_norm_scale?: number | undefined
   /**
-   * With `qk_norm`: a learned factor per feature of queries and keys, as in the
-   * 22-billion-parameter ViT.
+   * With `qk_norm`: a learned scale per feature of the normalised queries and keys, as in ViT-22B.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   qk_norm_dim_scale?: boolean | undefined
   /**
-   * All query heads share one head of keys and values (multi-query attention).
+   * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   one_kv_head?: boolean | undefined
   /**
-   * The keys serve as the values too. `value_dim_head` must then equal `dim_head`.
+   * Uses the keys as the values too. `value_dim_head` must then equal `dim_head`.
    *
    * @default false
    */
   shared_kv?: boolean | undefined
   /**
-   * Width of one head's values. Absent: `dim_head`.
+   * Dimension of the values of each head. Absent: `dim_head`.
    *
    * @default null
    */
   value_dim_head?: number | null | undefined
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself.
+   * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
+   * projection of the query input.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
@@ -1445,93 +1498,96 @@ export interface AttentionOptions {
 
 /** Options of a transformer over tokens. */
 export interface TransformerWrapperOptions {
-  /** The layers; their weights are shared with this model. */
+  /** The attention layers. The model shares their weights. */
   attn_layers: Encoder | Decoder
-  /** Number of tokens; ids go from 0 to one below it. */
+  /** Size of the vocabulary. Token ids are from 0 to `num_tokens` - 1. */
   num_tokens: number
   /**
-   * The longest sequence that absolute positions cover; generation sees this many of the last
-   * tokens.
+   * Maximum sequence length with absolute position embeddings. Also the context window of
+   * generation, which uses only this many of the last tokens.
    */
   max_seq_len: number
   /**
-   * Width of the embeddings; they are projected to the width of the layers. Absent: that width.
+   * Width of the token embeddings, which are projected to the width of the layers. Absent: the
+   * width of the layers.
    *
    * @default null
    */
   emb_dim?: number | null | undefined
   /**
-   * Length of the memories that `return_mems` gives, which needs this option; 0 keeps them whole
-   * (Transformer-XL).
+   * Maximum length of the memories (Transformer-XL) that `return_mems` returns; 0: no limit.
+   * `return_mems` requires this option.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   max_mem_len?: number | null | undefined
   /**
-   * Memories go this many layers further down in the next segment, those of the lowest to the top.
+   * Number of layers by which memories move down in the next segment. Those of the lowest layers
+   * move to the top.
    *
    * @default 0
    * @see https://arxiv.org/abs/2012.15688
    */
   shift_mem_down?: number | undefined
   /**
-   * The head uses the weights of the token embedding.
+   * Ties the weights of the output head to the token embedding.
    *
    * @default false
    * @see https://arxiv.org/abs/1608.05859
    */
   tie_embedding?: boolean | undefined
   /**
-   * Width of the head. Absent: `num_tokens`.
+   * Output width of the head. Absent: `num_tokens`.
    *
    * @default null
    */
   logits_dim?: number | null | undefined
   /**
-   * Token and position embeddings of length 1, with small initial values.
+   * L2-normalises token and position embeddings, and gives them small initial values.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   l2norm_embed?: boolean | undefined
   /**
-   * The share of the gradient that reaches the embeddings, as in CogView.
+   * Multiplies the gradient of the embeddings by this factor, as in CogView.
    *
    * @default 1
    * @see https://arxiv.org/abs/2105.13290
    */
   emb_frac_gradient?: number | undefined
   /**
-   * Dropout on the embeddings while training.
+   * Dropout probability for the embeddings in training.
    *
    * @default 0
    */
   emb_dropout?: number | undefined
   /**
-   * Absolute positions are added to the embeddings. Off by itself where the layers have
-   * `rel_pos_bias` or rotary positions; decoders learn well without.
+   * Adds absolute position embeddings. Disabled automatically if the layers have `rel_pos_bias` or
+   * rotary position embeddings. Decoders also learn well without position embeddings.
    *
    * @default true
    * @see https://arxiv.org/abs/2203.16634
    */
   use_abs_pos_emb?: boolean | undefined
   /**
-   * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
+   * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
   scaled_sinu_pos_emb?: boolean | undefined
   /**
-   * This many learned vectors stand in front of the sequence, and are cut off after the layers.
+   * Number of learned memory tokens, which are prepended to the sequence and removed after the last
+   * layer.
    *
    * @default null
    * @see https://arxiv.org/abs/2006.11527
    */
   num_memory_tokens?: number | null | undefined
   /**
-   * LayerNorm on the sum of embeddings and positions, as in BLOOM.
+   * LayerNorm after the sum of embeddings and position embeddings, as in BLOOM.
    *
    * @default false
    * @see https://arxiv.org/abs/2211.05100
@@ -1541,54 +1597,54 @@ export interface TransformerWrapperOptions {
 
 /** Options of a transformer over continuous values. */
 export interface ContinuousTransformerWrapperOptions {
-  /** The layers; their weights are shared with this model. */
+  /** The attention layers. The model shares their weights. */
   attn_layers: Encoder | Decoder
   /**
-   * The longest sequence that absolute positions cover; generation sees this many of the last
-   * tokens.
+   * Maximum sequence length with absolute position embeddings. Also the context window of
+   * generation, which uses only this many of the last tokens.
    */
   max_seq_len: number
   /**
-   * Width of the input; it is projected to the width of the layers. Absent: no projection.
+   * Width of the input, which is projected to the width of the layers. Absent: no projection.
    *
    * @default null
    */
   dim_in?: number | null | undefined
   /**
-   * Width of the output, by a projection. Absent: no projection.
+   * Width of the output, which is projected from the width of the layers. Absent: no projection.
    *
    * @default null
    */
   dim_out?: number | null | undefined
   /**
-   * Accepted as in Python, and without effect there and here.
+   * Has no effect; accepted as in the Python package, where it has none either.
    *
    * @default null
    */
   emb_dim?: number | null | undefined
   /**
-   * Dropout on the embeddings while training.
+   * Dropout probability for the embeddings in training.
    *
    * @default 0
    */
   emb_dropout?: number | undefined
   /**
-   * Absolute positions are added to the embeddings. Off by itself where the layers have
-   * `rel_pos_bias` or rotary positions; decoders learn well without.
+   * Adds absolute position embeddings. Disabled automatically if the layers have `rel_pos_bias` or
+   * rotary position embeddings. Decoders also learn well without position embeddings.
    *
    * @default true
    * @see https://arxiv.org/abs/2203.16634
    */
   use_abs_pos_emb?: boolean | undefined
   /**
-   * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
+   * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
   scaled_sinu_pos_emb?: boolean | undefined
   /**
-   * LayerNorm on the sum of embeddings and positions, as in BLOOM.
+   * LayerNorm after the sum of embeddings and position embeddings, as in BLOOM.
    *
    * @default false
    * @see https://arxiv.org/abs/2211.05100
@@ -1604,9 +1660,9 @@ export interface ContinuousTransformerWrapperOptions {
 export interface ViTransformerWrapperOptions {
   /** Height and width of the largest image, in pixels; a multiple of `patch_size`. */
   image_size: number
-  /** Height and width of a patch, in pixels; each patch becomes one position. */
+  /** Height and width of a patch, in pixels. Each patch becomes one position. */
   patch_size: number
-  /** The layers; their weights are shared with this model. */
+  /** The attention layers. The model shares their weights. */
   attn_layers: Encoder
   /**
    * Number of channels of the images.
@@ -1615,25 +1671,25 @@ export interface ViTransformerWrapperOptions {
    */
   channels?: number | undefined
   /**
-   * Number of classes of the head. Absent: the mean over the patches comes out.
+   * Number of classes of the head. Absent: no head; the output is the mean over the patches.
    *
    * @default null
    */
   num_classes?: number | null | undefined
   /**
-   * Accepted as in Python, and without effect there and here; `emb_dropout` has one.
+   * Has no effect; accepted as in the Python package, where it has none either. Use `emb_dropout`.
    *
    * @default 0
    */
   dropout?: number | undefined
   /**
-   * Dropout on the embedded patches while training.
+   * Dropout probability for the patch embeddings in training.
    *
    * @default 0
    */
   emb_dropout?: number | undefined
   /**
-   * LayerNorm on the sum of embeddings and positions, as in BLOOM.
+   * LayerNorm after the sum of embeddings and position embeddings, as in BLOOM.
    *
    * @default false
    * @see https://arxiv.org/abs/2211.05100
@@ -1642,93 +1698,94 @@ export interface ViTransformerWrapperOptions {
 }
 
 /**
- * Options of an encoder and a decoder over tokens.
+ * Options of an encoder-decoder transformer over tokens.
  *
  * @see https://arxiv.org/abs/1706.03762
  */
 export interface XTransformerOptions {
   /** Width of encoder and decoder. */
   dim: number
-  /** Number of tokens; ids go from 0 to one below it. */
+  /** Size of the vocabulary. Token ids are from 0 to `enc_num_tokens` - 1. */
   enc_num_tokens: number
   /**
-   * The longest sequence that absolute positions cover; generation sees this many of the last
-   * tokens.
+   * Maximum sequence length with absolute position embeddings. Also the context window of
+   * generation, which uses only this many of the last tokens.
    */
   enc_max_seq_len: number
   /**
-   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * Number of blocks. A block consists of attention, cross attention if there is a context, and
    * feed-forward.
    */
   enc_depth: number
-  /** Number of tokens; ids go from 0 to one below it. */
+  /** Size of the vocabulary. Token ids are from 0 to `dec_num_tokens` - 1. */
   dec_num_tokens: number
   /**
-   * The longest sequence that absolute positions cover; generation sees this many of the last
-   * tokens.
+   * Maximum sequence length with absolute position embeddings. Also the context window of
+   * generation, which uses only this many of the last tokens.
    */
   dec_max_seq_len: number
   /**
-   * Number of blocks; a block is attention, cross attention where there is a context, and
+   * Number of blocks. A block consists of attention, cross attention if there is a context, and
    * feed-forward.
    */
   dec_depth: number
   /**
-   * The decoder uses the token embedding of the encoder.
+   * Shares the token embedding of the encoder with the decoder.
    *
    * @default false
    */
   tie_token_emb?: boolean | undefined
   /**
-   * Residuals and initial weights scaled as in DeepNet. The norms stay in front unless
-   * `enc_pre_norm` and `dec_pre_norm` are off.
+   * Scales residuals and initial weights as in DeepNet. Pre-norm is kept unless `enc_pre_norm` and
+   * `dec_pre_norm` are false.
    *
    * @default false
    * @see https://arxiv.org/abs/2203.00555
    */
   deepnorm?: boolean | undefined
   /**
-   * The share of the encoder's output that the decoder does not see in training.
+   * Share of the encoder's output positions that are hidden from the decoder in training.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
   cross_attn_tokens_dropout?: number | undefined
   /**
-   * Targets with this id do not count in the loss.
+   * The loss ignores targets with this id.
    *
    * @default -100
    */
   ignore_index?: number | undefined
   /**
-   * What stands after the end of a generated sequence, behind its `eos_token`.
+   * Token id that fills a generated sequence after its `eos_token`.
    *
    * @default 0
    */
   pad_value?: number | undefined
   /**
-   * Dropout on the embeddings while training.
+   * Dropout probability for the embeddings in training.
    *
    * @default 0
    */
   enc_emb_dropout?: number | undefined
   /**
-   * Absolute positions are added to the embeddings. Off by itself where the layers have
-   * `enc_rel_pos_bias` or rotary positions; decoders learn well without.
+   * Adds absolute position embeddings. Disabled automatically if the layers have `enc_rel_pos_bias`
+   * or rotary position embeddings. Decoders also learn well without position embeddings.
    *
    * @default true
    * @see https://arxiv.org/abs/2203.16634
    */
   enc_use_abs_pos_emb?: boolean | undefined
   /**
-   * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
+   * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
    */
   enc_scaled_sinu_pos_emb?: boolean | undefined
   /**
-   * This many learned vectors stand in front of the sequence, and are cut off after the layers.
+   * Number of learned memory tokens, which are prepended to the sequence and removed after the last
+   * layer.
    *
    * @default null
    * @see https://arxiv.org/abs/2006.11527
@@ -1742,44 +1799,42 @@ export interface XTransformerOptions {
    */
   enc_heads?: number | undefined
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
+   * ScaleNorm instead of LayerNorm: L2 normalisation with one learned scale.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   enc_use_scalenorm?: boolean | undefined
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `enc_use_scalenorm` where both are
-   * on.
+   * RMSNorm instead of LayerNorm: no mean, no bias. Takes precedence over `enc_use_scalenorm`.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
   enc_use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
-   * Absolute positions stay on unless `enc_use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
+   * per head. Absolute position embeddings stay on unless `enc_use_abs_pos_emb` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   enc_alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
-   * heads.
+   * Number of heads with ALiBi; the other heads have no position bias. Absent: all heads.
    *
    * @default null
    */
   enc_alibi_num_heads?: number | null | undefined
   /**
-   * The slopes of ALiBi are learned.
+   * Makes the slopes of ALiBi learned parameters.
    *
    * @default false
    */
   enc_alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
-   * absolute positions off.
+   * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
+   * Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -1792,139 +1847,144 @@ export interface XTransformerOptions {
    */
   enc_rel_pos_num_buckets?: number | undefined
   /**
-   * Distances from here on share the last bucket of `enc_rel_pos_bias`.
+   * Distances from this value on share the last bucket of `enc_rel_pos_bias`.
    *
    * @default 128
    */
   enc_rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `enc_alibi_pos_bias`
-   * where both are on; absolute positions stay on.
+   * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
+   * Takes precedence over `enc_alibi_pos_bias`. Absolute position embeddings stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   enc_dynamic_pos_bias?: boolean | undefined
   /**
-   * `enc_dynamic_pos_bias` sees the logarithm of the distance.
+   * The MLP of `enc_dynamic_pos_bias` takes the logarithm of the distance.
    *
    * @default false
    */
   enc_dynamic_pos_bias_log_distance?: boolean | undefined
   /**
-   * Number of hidden layers in the network of `enc_dynamic_pos_bias`.
+   * Number of hidden layers in the MLP of `enc_dynamic_pos_bias`.
    *
    * @default 2
    */
   enc_dynamic_pos_bias_mlp_depth?: number | undefined
   /**
-   * LayerNorm in the network of `enc_dynamic_pos_bias`.
+   * LayerNorm in the MLP of `enc_dynamic_pos_bias`.
    *
    * @default false
    */
   enc_dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
-   * Turns absolute positions off.
+   * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
+   * proportional to the position. Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   enc_rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * Number of features per head that are rotated: at least 32, at most all of them. Absent: half of
    * `enc_attn_dim_head`.
    *
    * @default null
    */
   enc_rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
-   * Decoders only; turns `enc_rotary_pos_emb` on.
+   * xPos: rotary position embeddings with a decay over the distance, for sequences longer than
+   * those in training. Decoders only; enables `enc_rotary_pos_emb`.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   enc_rotary_xpos?: boolean | undefined
   /**
-   * Over how many positions the decay of `enc_rotary_xpos` stretches.
+   * Length scale of the decay of `enc_rotary_xpos`, in positions; larger values mean a slower
+   * decay.
    *
    * @default 512
    */
   enc_rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
-   * Goes before `enc_par_ratio` and `enc_sandwich_coef`.
+   * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
+   * feed-forward. Takes precedence over `enc_par_ratio` and `enc_sandwich_coef`.
    *
    * @default null
    */
   enc_custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
-   * between them.
+   * Sandwich transformer: this many self attentions at the start, the same number of feed-forwards
+   * at the end, and full blocks in between.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   enc_sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
-   * feed-forwards. Goes before `enc_sandwich_coef`.
+   * PAR transformer: one attention block per this many sub-layers, all in the first two thirds of
+   * the stack; the other sub-layers are feed-forwards. Takes precedence over `enc_sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   enc_par_ratio?: number | null | undefined
   /**
-   * The scores of self attention are added to those of the next layer.
+   * Residual attention (RealFormer): each self attention adds the pre-softmax scores of the
+   * previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   enc_residual_attn?: boolean | undefined
   /**
-   * The scores of cross attention are added to those of the next one.
+   * Residual attention (RealFormer) for cross attention: each cross attention adds the pre-softmax
+   * scores of the previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   enc_cross_residual_attn?: boolean | undefined
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
+   * Macaron layers: an additional feed-forward before each attention. The output of every
+   * feed-forward is halved.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
   enc_macaron?: boolean | undefined
   /**
-   * Norm in front of each sub-layer; off: after the sum with the residual.
+   * Pre-norm: normalises the input of each sub-layer. False: post-norm, after the residual
+   * connection.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
   enc_pre_norm?: boolean | undefined
   /**
-   * A GRU cell in place of the sum with the residual.
+   * Gated residual connections: a GRU cell instead of the sum.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   enc_gate_residual?: boolean | undefined
   /**
-   * A learned factor per feature on the residual, as in NormFormer.
+   * Multiplies the residual by a learned scale per feature, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   enc_scale_residual?: boolean | undefined
   /**
-   * A fixed factor on the residual. Without effect under `enc_gate_residual`.
+   * Multiplies the residual by a constant. Has no effect with `enc_gate_residual`.
    *
    * @default 1
    */
   enc_scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * DeepNorm: post-norm with larger residuals and smaller initial weights, for very deep stacks.
    * Overrides `enc_pre_norm` and `enc_sandwich_norm`.
    *
    * @default false
@@ -1932,28 +1992,31 @@ export interface XTransformerOptions {
    */
   enc_deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
-   * in encoders to earlier ones too. An array gives the number for each sub-layer.
+   * Token shift: before each sub-layer, parts of the features are shifted by up to this many
+   * positions, to later positions and in encoders also to earlier ones. An array sets the number
+   * for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   enc_shift_tokens?: number | readonly number[] | undefined
   /**
-   * A second norm on the output of each branch, as in CogView; needs `enc_pre_norm`.
+   * Sandwich norm: an additional norm on the output of each branch, as in CogView. Requires
+   * `enc_pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   enc_sandwich_norm?: boolean | undefined
   /**
-   * The last linear layer of every branch starts at 0. Not with `enc_attn_on_attn`.
+   * Initialises the last linear layer of every branch to zero. Cannot be combined with
+   * `enc_attn_on_attn`.
    *
    * @default false
    */
   enc_zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
    *
    * @default 0
@@ -1961,217 +2024,225 @@ export interface XTransformerOptions {
    */
   enc_layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier
-   * ones dropped; not with `enc_cross_residual_attn` over several of them.
+   * Share of the context positions that each cross attention drops in training, in addition to
+   * those that earlier ones dropped. Cannot be combined with `enc_cross_residual_attn` if there are
+   * several cross attentions.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
   enc_cross_attn_tokens_dropout?: number | undefined
   /**
-   * Width of one head.
+   * Dimension of each head.
    *
    * @default 64
    */
   enc_attn_dim_head?: number | undefined
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax.
+   * Talking heads: learned linear maps across the heads, applied to the attention scores before the
+   * softmax and to the weights after it.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   enc_attn_talking_heads?: boolean | undefined
   /**
-   * A learned factor for the output of each head, as in NormFormer.
+   * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   enc_attn_head_scale?: boolean | undefined
   /**
-   * Each query attends to this many keys only, those with the largest scores.
+   * Sparse attention: number of keys that each query attends to, those with the largest scores.
+   * Absent: all keys.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   enc_attn_sparse_topk?: number | null | undefined
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence.
+   * Number of learned memory keys and values, which every query can attend to in addition to those
+   * of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
   enc_attn_num_mem_kv?: number | undefined
   /**
-   * Dropout on the attention map while training.
+   * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
   enc_attn_dropout?: number | undefined
   /**
-   * Attention on attention: the output passes through a gated linear unit.
+   * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   enc_attn_on_attn?: boolean | undefined
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2.
+   * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
+   * AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   enc_attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with
-   * `enc_attn_on_attn`.
+   * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
+   * combined with `enc_attn_on_attn`.
    *
    * @default false
    */
   enc_attn_zero_init_output?: boolean | undefined
   /**
-   * A query sees keys at most this many positions back.
+   * Sliding window: a query does not attend to keys more than this many positions before it.
+   * Absent: no limit.
    *
    * @default null
    */
   enc_attn_max_attend_past?: number | null | undefined
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product.
+   * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   enc_attn_qk_norm?: boolean | undefined
   /**
-   * With `enc_attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
+   * With `enc_attn_qk_norm`: number of groups of features that are normalised separately, each of
+   * at least 3 features.
    *
    * @default 1
    */
   enc_attn_qk_norm_groups?: number | undefined
   /**
-   * With `enc_attn_qk_norm`: the factor for the similarities, in place of one over the root of the
-   * head's width.
+   * With `enc_attn_qk_norm`: scale of the attention scores, instead of one over the square root of
+   * `enc_attn_dim_head`.
    *
    * @default 10
    */
   enc_attn_qk_norm_scale?: number | undefined
   /**
-   * With `enc_attn_qk_norm`: a learned factor per feature of queries and keys, as in the
-   * 22-billion-parameter ViT.
+   * With `enc_attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
+   * ViT-22B.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   enc_attn_qk_norm_dim_scale?: boolean | undefined
   /**
-   * All query heads share one head of keys and values (multi-query attention).
+   * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   enc_attn_one_kv_head?: boolean | undefined
   /**
-   * The keys serve as the values too. `enc_attn_value_dim_head` must then equal
-   * `enc_attn_dim_head`.
+   * Uses the keys as the values too. `enc_attn_value_dim_head` must then equal `enc_attn_dim_head`.
    *
    * @default false
    */
   enc_attn_shared_kv?: boolean | undefined
   /**
-   * Width of one head's values. Absent: `enc_attn_dim_head`.
+   * Dimension of the values of each head. Absent: `enc_attn_dim_head`.
    *
    * @default null
    */
   enc_attn_value_dim_head?: number | null | undefined
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself.
+   * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
+   * projection of the query input.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
   enc_attn_tensor_product?: boolean | undefined
   /**
-   * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
+   * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
   enc_ff_mult?: number | undefined
   /**
-   * Width of the output. Absent: the width of the input, which the sum with the residual needs.
+   * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
   enc_ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
-   * the activation.
+   * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
+   * the activation of the other half.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   enc_ff_glu?: boolean | undefined
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `enc_ff_glu` this is SwiGLU.
+   * SiLU (Swish) activation instead of GELU; with `enc_ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   enc_ff_swish?: boolean | undefined
   /**
-   * The square of ReLU as the activation. Goes before `enc_ff_swish` where both are on.
+   * Squared ReLU activation. Takes precedence over `enc_ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   enc_ff_relu_squared?: boolean | undefined
   /**
-   * A LayerNorm right after the activation, as in NormFormer.
+   * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   enc_ff_post_act_ln?: boolean | undefined
   /**
-   * Dropout on the hidden layer while training.
+   * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
   enc_ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `enc_ff_glu` the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `enc_ff_glu`, the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
   enc_ff_no_bias?: boolean | undefined
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first.
+   * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
+   * residual.
    *
    * @default false
    */
   enc_ff_zero_init_output?: boolean | undefined
   /**
-   * Blocks of cross attention and feed-forward, without self attention.
+   * Blocks consist of cross attention and feed-forward, without self attention.
    *
    * @default false
    */
   dec_only_cross?: boolean | undefined
   /**
-   * Dropout on the embeddings while training.
+   * Dropout probability for the embeddings in training.
    *
    * @default 0
    */
   dec_emb_dropout?: number | undefined
   /**
-   * Absolute positions are added to the embeddings. Off by itself where the layers have
-   * `dec_rel_pos_bias` or rotary positions; decoders learn well without.
+   * Adds absolute position embeddings. Disabled automatically if the layers have `dec_rel_pos_bias`
+   * or rotary position embeddings. Decoders also learn well without position embeddings.
    *
    * @default true
    * @see https://arxiv.org/abs/2203.16634
    */
   dec_use_abs_pos_emb?: boolean | undefined
   /**
-   * Absolute positions from sines and cosines with one learned factor, in place of a learned table.
+   * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
    * @default false
    * @see https://arxiv.org/abs/2202.10447
@@ -2185,44 +2256,42 @@ export interface XTransformerOptions {
    */
   dec_heads?: number | undefined
   /**
-   * ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
+   * ScaleNorm instead of LayerNorm: L2 normalisation with one learned scale.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.05895
    */
   dec_use_scalenorm?: boolean | undefined
   /**
-   * RMSNorm in place of LayerNorm: no mean, no bias. Goes before `dec_use_scalenorm` where both are
-   * on.
+   * RMSNorm instead of LayerNorm: no mean, no bias. Takes precedence over `dec_use_scalenorm`.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.07467
    */
   dec_use_rmsnorm?: boolean | undefined
   /**
-   * ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per head.
-   * Absolute positions stay on unless `dec_use_abs_pos_emb` is off.
+   * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
+   * per head. Absolute position embeddings stay on unless `dec_use_abs_pos_emb` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2108.12409
    */
   dec_alibi_pos_bias?: boolean | undefined
   /**
-   * Only this many heads get the ALiBi penalty, the others see all distances alike. Absent: all
-   * heads.
+   * Number of heads with ALiBi; the other heads have no position bias. Absent: all heads.
    *
    * @default null
    */
   dec_alibi_num_heads?: number | null | undefined
   /**
-   * The slopes of ALiBi are learned.
+   * Makes the slopes of ALiBi learned parameters.
    *
    * @default false
    */
   dec_alibi_learned?: boolean | undefined
   /**
-   * The relative positions of T5: a learned bias on the scores for each bucket of distances. Turns
-   * absolute positions off.
+   * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
+   * Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.10683
@@ -2235,139 +2304,144 @@ export interface XTransformerOptions {
    */
   dec_rel_pos_num_buckets?: number | undefined
   /**
-   * Distances from here on share the last bucket of `dec_rel_pos_bias`.
+   * Distances from this value on share the last bucket of `dec_rel_pos_bias`.
    *
    * @default 128
    */
   dec_rel_pos_max_distance?: number | undefined
   /**
-   * A small network turns each distance into a bias on the scores. Goes before `dec_alibi_pos_bias`
-   * where both are on; absolute positions stay on.
+   * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
+   * Takes precedence over `dec_alibi_pos_bias`. Absolute position embeddings stay on.
    *
    * @default false
    * @see https://arxiv.org/abs/2111.09883
    */
   dec_dynamic_pos_bias?: boolean | undefined
   /**
-   * `dec_dynamic_pos_bias` sees the logarithm of the distance.
+   * The MLP of `dec_dynamic_pos_bias` takes the logarithm of the distance.
    *
    * @default false
    */
   dec_dynamic_pos_bias_log_distance?: boolean | undefined
   /**
-   * Number of hidden layers in the network of `dec_dynamic_pos_bias`.
+   * Number of hidden layers in the MLP of `dec_dynamic_pos_bias`.
    *
    * @default 2
    */
   dec_dynamic_pos_bias_mlp_depth?: number | undefined
   /**
-   * LayerNorm in the network of `dec_dynamic_pos_bias`.
+   * LayerNorm in the MLP of `dec_dynamic_pos_bias`.
    *
    * @default false
    */
   dec_dynamic_pos_bias_norm?: boolean | undefined
   /**
-   * Rotary positions: queries, keys and values are turned by an angle that grows with the position.
-   * Turns absolute positions off.
+   * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
+   * proportional to the position. Disables absolute position embeddings.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
    */
   dec_rotary_pos_emb?: boolean | undefined
   /**
-   * How many features of a head are turned: at least 32, at most all of them. Absent: half of
+   * Number of features per head that are rotated: at least 32, at most all of them. Absent: half of
    * `dec_attn_dim_head`.
    *
    * @default null
    */
   dec_rotary_emb_dim?: number | null | undefined
   /**
-   * Rotary positions with a decay over the distance, made for lengths beyond those of the training.
-   * Decoders only; turns `dec_rotary_pos_emb` on.
+   * xPos: rotary position embeddings with a decay over the distance, for sequences longer than
+   * those in training. Decoders only; enables `dec_rotary_pos_emb`.
    *
    * @default false
    * @see https://arxiv.org/abs/2212.10554
    */
   dec_rotary_xpos?: boolean | undefined
   /**
-   * Over how many positions the decay of `dec_rotary_xpos` stretches.
+   * Length scale of the decay of `dec_rotary_xpos`, in positions; larger values mean a slower
+   * decay.
    *
    * @default 512
    */
   dec_rotary_xpos_scale_base?: number | undefined
   /**
-   * The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'` feed-forward.
-   * Goes before `dec_par_ratio` and `dec_sandwich_coef`.
+   * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
+   * feed-forward. Takes precedence over `dec_par_ratio` and `dec_sandwich_coef`.
    *
    * @default null
    */
   dec_custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
   /**
-   * This many self attentions at the start, as many feed-forwards at the end, and full blocks
-   * between them.
+   * Sandwich transformer: this many self attentions at the start, the same number of feed-forwards
+   * at the end, and full blocks in between.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.03864
    */
   dec_sandwich_coef?: number | null | undefined
   /**
-   * Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
-   * feed-forwards. Goes before `dec_sandwich_coef`.
+   * PAR transformer: one attention block per this many sub-layers, all in the first two thirds of
+   * the stack; the other sub-layers are feed-forwards. Takes precedence over `dec_sandwich_coef`.
    *
    * @default null
    * @see https://arxiv.org/abs/2009.04534
    */
   dec_par_ratio?: number | null | undefined
   /**
-   * The scores of self attention are added to those of the next layer.
+   * Residual attention (RealFormer): each self attention adds the pre-softmax scores of the
+   * previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   dec_residual_attn?: boolean | undefined
   /**
-   * The scores of cross attention are added to those of the next one.
+   * Residual attention (RealFormer) for cross attention: each cross attention adds the pre-softmax
+   * scores of the previous one to its own.
    *
    * @default false
    * @see https://arxiv.org/abs/2012.11747
    */
   dec_cross_residual_attn?: boolean | undefined
   /**
-   * A second feed-forward in front of each attention; the output of every feed-forward counts half.
+   * Macaron layers: an additional feed-forward before each attention. The output of every
+   * feed-forward is halved.
    *
    * @default false
    * @see https://arxiv.org/abs/1906.02762
    */
   dec_macaron?: boolean | undefined
   /**
-   * Norm in front of each sub-layer; off: after the sum with the residual.
+   * Pre-norm: normalises the input of each sub-layer. False: post-norm, after the residual
+   * connection.
    *
    * @default true
    * @see https://arxiv.org/abs/2002.04745
    */
   dec_pre_norm?: boolean | undefined
   /**
-   * A GRU cell in place of the sum with the residual.
+   * Gated residual connections: a GRU cell instead of the sum.
    *
    * @default false
    * @see https://arxiv.org/abs/1910.06764
    */
   dec_gate_residual?: boolean | undefined
   /**
-   * A learned factor per feature on the residual, as in NormFormer.
+   * Multiplies the residual by a learned scale per feature, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   dec_scale_residual?: boolean | undefined
   /**
-   * A fixed factor on the residual. Without effect under `dec_gate_residual`.
+   * Multiplies the residual by a constant. Has no effect with `dec_gate_residual`.
    *
    * @default 1
    */
   dec_scale_residual_constant?: number | undefined
   /**
-   * Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
+   * DeepNorm: post-norm with larger residuals and smaller initial weights, for very deep stacks.
    * Overrides `dec_pre_norm` and `dec_sandwich_norm`.
    *
    * @default false
@@ -2375,28 +2449,31 @@ export interface XTransformerOptions {
    */
   dec_deepnorm?: boolean | undefined
   /**
-   * Shifts parts of the features by up to this many positions before each sub-layer: to later ones,
-   * in encoders to earlier ones too. An array gives the number for each sub-layer.
+   * Token shift: before each sub-layer, parts of the features are shifted by up to this many
+   * positions, to later positions and in encoders also to earlier ones. An array sets the number
+   * for each sub-layer.
    *
    * @default 0
    * @see https://doi.org/10.5281/zenodo.5196578
    */
   dec_shift_tokens?: number | readonly number[] | undefined
   /**
-   * A second norm on the output of each branch, as in CogView; needs `dec_pre_norm`.
+   * Sandwich norm: an additional norm on the output of each branch, as in CogView. Requires
+   * `dec_pre_norm`.
    *
    * @default false
    * @see https://arxiv.org/abs/2105.13290
    */
   dec_sandwich_norm?: boolean | undefined
   /**
-   * The last linear layer of every branch starts at 0. Not with `dec_attn_on_attn`.
+   * Initialises the last linear layer of every branch to zero. Cannot be combined with
+   * `dec_attn_on_attn`.
    *
    * @default false
    */
   dec_zero_init_branch_output?: boolean | undefined
   /**
-   * Stochastic depth: how often a whole sub-layer is left out in training; an array gives the
+   * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
    *
    * @default 0
@@ -2404,231 +2481,226 @@ export interface XTransformerOptions {
    */
   dec_layer_dropout?: number | readonly number[] | undefined
   /**
-   * The share of the context that each cross attention drops in training, on top of what earlier
-   * ones dropped; not with `dec_cross_residual_attn` over several of them.
+   * Share of the context positions that each cross attention drops in training, in addition to
+   * those that earlier ones dropped. Cannot be combined with `dec_cross_residual_attn` if there are
+   * several cross attentions.
    *
    * @default 0
    * @see https://arxiv.org/abs/2202.07765
    */
   dec_cross_attn_tokens_dropout?: number | undefined
   /**
-   * Width of one head.
+   * Dimension of each head.
    *
    * @default 64
    */
   dec_attn_dim_head?: number | undefined
   /**
-   * Learned mixing of the attention maps across the heads, before and after the softmax.
+   * Talking heads: learned linear maps across the heads, applied to the attention scores before the
+   * softmax and to the weights after it.
    *
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
   dec_attn_talking_heads?: boolean | undefined
   /**
-   * A learned factor for the output of each head, as in NormFormer.
+   * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   dec_attn_head_scale?: boolean | undefined
   /**
-   * Each query attends to this many keys only, those with the largest scores.
+   * Sparse attention: number of keys that each query attends to, those with the largest scores.
+   * Absent: all keys.
    *
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
   dec_attn_sparse_topk?: number | null | undefined
   /**
-   * This many learned keys and values, which every query sees besides those of the sequence.
+   * Number of learned memory keys and values, which every query can attend to in addition to those
+   * of the sequence.
    *
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
   dec_attn_num_mem_kv?: number | undefined
   /**
-   * Dropout on the attention map while training.
+   * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
   dec_attn_dropout?: number | undefined
   /**
-   * Attention on attention: the output passes through a gated linear unit.
+   * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
   dec_attn_on_attn?: boolean | undefined
   /**
-   * Gates the aggregated values with the block's input, as in AlphaFold 2.
+   * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
+   * AlphaFold 2.
    *
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
   dec_attn_gate_values?: boolean | undefined
   /**
-   * The output projection starts at 0, so that the branch adds nothing at first. Not with
-   * `dec_attn_on_attn`.
+   * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
+   * combined with `dec_attn_on_attn`.
    *
    * @default false
    */
   dec_attn_zero_init_output?: boolean | undefined
   /**
-   * A query sees keys at most this many positions back.
+   * Sliding window: a query does not attend to keys more than this many positions before it.
+   * Absent: no limit.
    *
    * @default null
    */
   dec_attn_max_attend_past?: number | null | undefined
   /**
-   * Cosine similarity: queries and keys are brought to length 1 before their product.
+   * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
   dec_attn_qk_norm?: boolean | undefined
   /**
-   * With `dec_attn_qk_norm`: features are normalised in this many groups, each at least 3 wide.
+   * With `dec_attn_qk_norm`: number of groups of features that are normalised separately, each of
+   * at least 3 features.
    *
    * @default 1
    */
   dec_attn_qk_norm_groups?: number | undefined
   /**
-   * With `dec_attn_qk_norm`: the factor for the similarities, in place of one over the root of the
-   * head's width.
+   * With `dec_attn_qk_norm`: scale of the attention scores, instead of one over the square root of
+   * `dec_attn_dim_head`.
    *
    * @default 10
    */
   dec_attn_qk_norm_scale?: number | undefined
   /**
-   * With `dec_attn_qk_norm`: a learned factor per feature of queries and keys, as in the
-   * 22-billion-parameter ViT.
+   * With `dec_attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
+   * ViT-22B.
    *
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
   dec_attn_qk_norm_dim_scale?: boolean | undefined
   /**
-   * All query heads share one head of keys and values (multi-query attention).
+   * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
   dec_attn_one_kv_head?: boolean | undefined
   /**
-   * The keys serve as the values too. `dec_attn_value_dim_head` must then equal
-   * `dec_attn_dim_head`.
+   * Uses the keys as the values too. `dec_attn_value_dim_head` must then equal `dec_attn_dim_head`.
    *
    * @default false
    */
   dec_attn_shared_kv?: boolean | undefined
   /**
-   * Width of one head's values. Absent: `dec_attn_dim_head`.
+   * Dimension of the values of each head. Absent: `dec_attn_dim_head`.
    *
    * @default null
    */
   dec_attn_value_dim_head?: number | null | undefined
   /**
-   * The output is multiplied with a projection of the query's input, and added to itself.
+   * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
+   * projection of the query input.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
   dec_attn_tensor_product?: boolean | undefined
   /**
-   * Width of the hidden layer, as a multiple of the layer's own width (rounded down).
+   * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
   dec_ff_mult?: number | undefined
   /**
-   * Width of the output. Absent: the width of the input, which the sum with the residual needs.
+   * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
   dec_ff_dim_out?: number | null | undefined
   /**
-   * Gated linear unit: the hidden projection is twice as wide, and one half gates the other through
-   * the activation.
+   * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
+   * the activation of the other half.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   dec_ff_glu?: boolean | undefined
   /**
-   * SiLU (Swish) as the activation instead of GELU; with `dec_ff_glu` this is SwiGLU.
+   * SiLU (Swish) activation instead of GELU; with `dec_ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
   dec_ff_swish?: boolean | undefined
   /**
-   * The square of ReLU as the activation. Goes before `dec_ff_swish` where both are on.
+   * Squared ReLU activation. Takes precedence over `dec_ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
   dec_ff_relu_squared?: boolean | undefined
   /**
-   * A LayerNorm right after the activation, as in NormFormer.
+   * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
   dec_ff_post_act_ln?: boolean | undefined
   /**
-   * Dropout on the hidden layer while training.
+   * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
   dec_ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `dec_ff_glu` the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `dec_ff_glu`, the gated projection keeps its bias.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
   dec_ff_no_bias?: boolean | undefined
   /**
-   * The last linear layer starts at 0, so that the branch adds nothing at first.
+   * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
+   * residual.
    *
    * @default false
    */
   dec_ff_zero_init_output?: boolean | undefined
 }
 
-/** Options of the wrapper that trains a model to predict the next token, and generates with it. */
+/**
+ * Options of the wrapper that trains a model to predict the next token, and that generates tokens
+ * autoregressively.
+ */
 export interface AutoregressiveWrapperOptions {
   /**
-   * The share of the earlier tokens that each step hides from the later ones, less than 1;
-   * evaluation too (forgetful causal mask).
+   * Forgetful causal masking: share of the earlier tokens that each forward pass hides from later
+   * ones, in evaluation mode too. Must be less than 1.
    *
    * @default 0
    * @see https://arxiv.org/abs/2210.13432
    */
   mask_prob?: number | undefined
   /**
-   * Targets with this id do not count in the loss.
+   * The loss ignores targets with this id.
    *
    * @default -100
    */
   ignore_index?: number | undefined
   /**
-   * What stands after the end of a generated sequence, behind its `eos_token`.
-   *
-   * @default 0
-   */
-  pad_value?: number | undefined
-}
-
-/** Options of the wrapper that trains a model to predict the next vector, and generates with it. */
-export interface ContinuousAutoregressiveWrapperOptions {
-  /**
-   * Accepted as in Python, and without effect there and here.
-   *
-   * @default -100
-   */
-  ignore_index?: number | undefined
-  /**
-   * Accepted as in Python, and without effect there and here.
+   * Token id that fills a generated sequence after its `eos_token`.
    *
    * @default 0
    */
@@ -2636,124 +2708,146 @@ export interface ContinuousAutoregressiveWrapperOptions {
 }
 
 /**
- * Options of the wrapper that trains a model to fill in masked tokens, and generates all tokens at
- * once in a few steps.
+ * Options of the wrapper that trains a model to predict the next vector, and that generates vectors
+ * autoregressively.
+ */
+export interface ContinuousAutoregressiveWrapperOptions {
+  /**
+   * Has no effect; accepted as in the Python package, where it has none either.
+   *
+   * @default -100
+   */
+  ignore_index?: number | undefined
+  /**
+   * Has no effect; accepted as in the Python package, where it has none either.
+   *
+   * @default 0
+   */
+  pad_value?: number | undefined
+}
+
+/**
+ * Options of the wrapper that trains a model to predict masked tokens, and that generates all
+ * tokens in parallel in a few steps, as in MaskGIT.
  *
  * @see https://arxiv.org/abs/2202.04200
  */
 export interface NonAutoregressiveWrapperOptions {
-  /** The token that stands for a masked one. */
+  /** Token id that replaces masked tokens. */
   mask_id: number
   /**
-   * Number of steps of a generation.
+   * Number of generation steps.
    *
    * @default 18
    */
   steps?: number | undefined
   /**
-   * The model sees its own embeddings of the step before.
+   * Self-conditioning: the model also receives its own embeddings from the previous step.
    *
    * @default false
    * @see https://arxiv.org/abs/2208.04202
    */
   self_cond?: boolean | undefined
   /**
-   * With `self_cond`: how often training runs the model twice, so that there is a step before.
+   * With `self_cond`: probability that a training step first runs the model to get the embeddings
+   * of a previous step.
    *
    * @default 0.75
    */
   self_cond_train_prob?: number | undefined
   /**
-   * The share of the masked tokens that stay as they are, in about every second call.
+   * Share of the masked tokens that keep their id. Applied in a random half of the calls.
    *
    * @default 0.15
    * @see https://arxiv.org/abs/1810.04805
    */
   no_replace_prob?: number | undefined
   /**
-   * The share of the masked tokens that become random ones, in about every second call.
+   * Share of the masked tokens that are replaced by random ids. Applied in a random half of the
+   * calls.
    *
    * @default 0.1
    * @see https://arxiv.org/abs/1810.04805
    */
   random_token_prob?: number | undefined
   /**
-   * How the share of masked tokens falls over the steps.
+   * How the share of masked tokens decreases over the steps.
    *
    * @default 'linear'
    */
   schedule?: 'linear' | 'cosine' | undefined
   /**
-   * A step may mask again what an earlier one filled in.
+   * Lets a step mask tokens again that earlier steps have filled in.
    *
    * @default false
    */
   can_mask_prev_unmasked?: boolean | undefined
   /**
-   * A model, with a `logits_dim` of 1, that learns which tokens were generated, and so which to
-   * mask again.
+   * Token critic: a model with a `logits_dim` of 1 that learns to detect generated tokens.
+   * Generation uses its scores to select the tokens to mask again.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.04439
    */
   token_critic?: TransformerWrapper | null | undefined
   /**
-   * `net` itself with a head of its own as the critic, in place of `token_critic`.
+   * Uses `net` with an additional head as the critic, instead of `token_critic`.
    *
    * @default false
    */
   self_token_critic?: boolean | undefined
   /**
-   * Weight of the critic's loss in the sum of both.
+   * Weight of the critic's loss in the total loss.
    *
    * @default 1
    */
   critic_loss_weight?: number | undefined
 }
 
-/** Arguments of an `Encoder`, a `Decoder` or a `CrossAttender`. */
+/** Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`. */
 export interface LayersCall {
   /**
-   * Gives the layers' inputs and attention maps besides.
+   * Also returns the inputs of the layers and the attention maps.
    *
    * @default false
    */
   return_hiddens?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
@@ -2761,421 +2855,244 @@ export interface LayersCall {
   mems?: readonly Tensor[] | null | undefined
 }
 
-/** Arguments of an `Attention`. */
+/** Arguments of `forward` of an `Attention`. */
 export interface AttentionCall {
   /**
-   * What keys and values are made from, (batch, context length, width). Absent: the input itself.
+   * Input of keys and values, (batch, context length, width). Absent: the input itself (self
+   * attention).
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); the output is 0 at others.
+   * True for real positions, false for padding, (batch, length). The output is 0 at padding.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a key is real, (batch, context length). Absent: `mask`.
+   * True for real keys, false for padding, (batch, context length). Absent: `mask`.
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column): 2 axes, 3 with the heads in front, or 4
-   * with batch and heads in front.
+   * True where a query (row) may attend to a key (column). Its shape is (queries, keys), (heads,
+   * queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * Memories that stand in front of the keys' and values' input, (batch, count, width).
+   * Memories to prepend to the input of keys and values, (batch, count, width).
    *
    * @default null
    */
   mem?: Tensor | null | undefined
 }
 
-/** Arguments of a `TransformerWrapper`. */
+/** Arguments of `forward` of a `TransformerWrapper`. */
 export interface TransformerCall {
   /**
-   * Gives the normed embeddings in place of the logits.
+   * Returns the embeddings after the final norm instead of the logits.
    *
    * @default false
    */
   return_embeddings?: boolean | undefined
   /**
-   * Gives the logits and the embeddings.
+   * Returns both the logits and the embeddings.
    *
    * @default false
    */
   return_logits_and_embeddings?: boolean | undefined
   /**
-   * Gives the layers' inputs and attention maps besides.
+   * Also returns the inputs of the layers and the attention maps.
    *
    * @default false
    */
   return_intermediates?: boolean | undefined
   /**
-   * Gives the memories for the next segment besides.
+   * Also returns the memories for the next segment.
    *
    * @default false
    * @see https://arxiv.org/abs/1901.02860
    */
   return_mems?: boolean | undefined
   /**
-   * Gives the attention maps after the softmax besides.
+   * Also returns the attention maps after the softmax.
    *
    * @default false
    */
   return_attn?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
-   * Embeddings to add to those of the tokens.
+   * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
 }
 
-/** Arguments of a `ContinuousTransformerWrapper`. */
+/** Arguments of `forward` of a `ContinuousTransformerWrapper`. */
 export interface ContinuousTransformerCall {
   /**
-   * Gives the normed embeddings, without the last projection.
+   * Returns the embeddings after the final norm, without the output projection.
    *
    * @default false
    */
   return_embeddings?: boolean | undefined
   /**
-   * Gives the layers' inputs and attention maps besides.
+   * Also returns the inputs of the layers and the attention maps.
    *
    * @default false
    */
   return_intermediates?: boolean | undefined
   /**
-   * Gives the attention maps after the softmax besides.
+   * Also returns the attention maps after the softmax.
    *
    * @default false
    */
   return_attn?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length).
+   * Position ids as integers, (length) or (batch, length).
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask`
-   * covers them too.
+   * Vectors of the layers' width to prepend to the sequence, (batch, count, width). A `mask` covers
+   * them too.
    *
    * @default null
    */
   prepend_embeds?: Tensor | null | undefined
 }
 
-/** Arguments of a `ViTransformerWrapper`. */
+/** Arguments of `forward` of a `ViTransformerWrapper`. */
 export interface ViTransformerCall {
   /**
-   * Gives the embedding of each patch in place of the classes.
+   * Returns the embedding of each patch instead of the class logits.
    *
    * @default false
    */
   return_embeddings?: boolean | undefined
 }
 
-/** Arguments of an `XTransformer`. */
+/** Arguments of `forward` of an `XTransformer`. */
 export interface XTransformerCall {
   /**
-   * Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask`
-   * does not cover them.
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   src_prepend_embeds?: Tensor | null | undefined
   /**
-   * True where a token of the source is real, (batch, source length).
+   * True for real tokens of the source, false for padding, (batch, source length).
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads
-   * in front, or 4 with batch and heads in front.
-   *
-   * @default null
-   */
-  attn_mask?: Mask | null | undefined
-}
-
-/** Arguments of an `AutoregressiveWrapper`'s loss. A `mask` has one column less than the tokens. */
-export interface AutoregressiveCall {
-  /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
-   *
-   * @default null
-   */
-  context?: Tensor | null | undefined
-  /**
-   * True where a position is real, (batch, length); others are not attended to.
-   *
-   * @default null
-   */
-  mask?: Mask | null | undefined
-  /**
-   * True where a position of the context is real, (batch, context length).
-   *
-   * @default null
-   */
-  context_mask?: Mask | null | undefined
-  /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
-   *
-   * @default null
-   */
-  attn_mask?: Mask | null | undefined
-  /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
-   * `mask`.
-   *
-   * @default null
-   */
-  self_attn_context_mask?: Mask | null | undefined
-  /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/1901.02860
-   */
-  mems?: readonly Tensor[] | null | undefined
-  /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
-   *
-   * @default null
-   */
-  pos?: Ids | null | undefined
-  /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  prepend_embeds?: Tensor | null | undefined
-  /**
-   * Embeddings to add to those of the tokens.
-   *
-   * @default null
-   */
-  sum_embeds?: Tensor | null | undefined
-}
-
-/** Which tokens a score counts. */
-export interface CountedTokens {
-  /**
-   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be
-   * tokens as well.
-   *
-   * @default false
-   */
-  ignore_pad?: boolean | undefined
-}
-
-/** Arguments of an `AutoregressiveWrapper`'s score. A `mask` has a column for each token. */
-export interface ScoreOptions {
-  /**
-   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be
-   * tokens as well.
-   *
-   * @default false
-   */
-  ignore_pad?: boolean | undefined
-  /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
-   *
-   * @default null
-   */
-  context?: Tensor | null | undefined
-  /**
-   * True where a position is real, (batch, length); others are not attended to.
-   *
-   * @default null
-   */
-  mask?: Mask | null | undefined
-  /**
-   * True where a position of the context is real, (batch, context length).
-   *
-   * @default null
-   */
-  context_mask?: Mask | null | undefined
-  /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
-   *
-   * @default null
-   */
-  attn_mask?: Mask | null | undefined
-  /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
-   * `mask`.
-   *
-   * @default null
-   */
-  self_attn_context_mask?: Mask | null | undefined
-  /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/1901.02860
-   */
-  mems?: readonly Tensor[] | null | undefined
-  /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
-   *
-   * @default null
-   */
-  pos?: Ids | null | undefined
-  /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  prepend_embeds?: Tensor | null | undefined
-  /**
-   * Embeddings to add to those of the tokens.
-   *
-   * @default null
-   */
-  sum_embeds?: Tensor | null | undefined
-}
-
-/** Arguments of an `XTransformer`'s score; the tensors belong to the source, as for its loss. */
-export interface XTransformerScore {
-  /**
-   * Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI; `mask`
-   * does not cover them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  src_prepend_embeds?: Tensor | null | undefined
-  /**
-   * Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may be
-   * tokens as well.
-   *
-   * @default false
-   */
-  ignore_pad?: boolean | undefined
-  /**
-   * True where a token of the source is real, (batch, source length).
-   *
-   * @default null
-   */
-  mask?: Mask | null | undefined
-  /**
-   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads
-   * in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in the encoder. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
@@ -3183,142 +3100,330 @@ export interface XTransformerScore {
 }
 
 /**
- * Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less than
- * the sequence.
+ * Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
+ * tokens.
  */
-export interface ContinuousAutoregressiveCall {
+export interface AutoregressiveCall {
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length).
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask`
-   * covers them too.
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  prepend_embeds?: Tensor | null | undefined
+  /**
+   * Embeddings to add to the token embeddings.
+   *
+   * @default null
+   */
+  sum_embeds?: Tensor | null | undefined
+}
+
+/** Which tokens count in a score. */
+export interface CountedTokens {
+  /**
+   * Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence. Off by
+   * default, since regular tokens may have this id too.
+   *
+   * @default false
+   */
+  ignore_pad?: boolean | undefined
+}
+
+/** Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token. */
+export interface ScoreOptions {
+  /**
+   * Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence. Off by
+   * default, since regular tokens may have this id too.
+   *
+   * @default false
+   */
+  ignore_pad?: boolean | undefined
+  /**
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
+   *
+   * @default null
+   */
+  context?: Tensor | null | undefined
+  /**
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
+   *
+   * @default null
+   */
+  mask?: Mask | null | undefined
+  /**
+   * True for real positions of the context, false for padding, (batch, context length).
+   *
+   * @default null
+   */
+  context_mask?: Mask | null | undefined
+  /**
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
+   *
+   * @default null
+   */
+  attn_mask?: Mask | null | undefined
+  /**
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
+   * `mask`.
+   *
+   * @default null
+   */
+  self_attn_context_mask?: Mask | null | undefined
+  /**
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1901.02860
+   */
+  mems?: readonly Tensor[] | null | undefined
+  /**
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
+   *
+   * @default null
+   */
+  pos?: Ids | null | undefined
+  /**
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  prepend_embeds?: Tensor | null | undefined
+  /**
+   * Embeddings to add to the token embeddings.
+   *
+   * @default null
+   */
+  sum_embeds?: Tensor | null | undefined
+}
+
+/** Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the loss. */
+export interface XTransformerScore {
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
+  /**
+   * Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence. Off by
+   * default, since regular tokens may have this id too.
+   *
+   * @default false
+   */
+  ignore_pad?: boolean | undefined
+  /**
+   * True for real tokens of the source, false for padding, (batch, source length).
+   *
+   * @default null
+   */
+  mask?: Mask | null | undefined
+  /**
+   * True where a query (row) may attend to a key (column) in the encoder. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
+   *
+   * @default null
+   */
+  attn_mask?: Mask | null | undefined
+}
+
+/**
+ * Arguments of the loss of a `ContinuousAutoregressiveWrapper`. A `mask` may have one column fewer
+ * than the sequence.
+ */
+export interface ContinuousAutoregressiveCall {
+  /**
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
+   *
+   * @default null
+   */
+  context?: Tensor | null | undefined
+  /**
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
+   *
+   * @default null
+   */
+  mask?: Mask | null | undefined
+  /**
+   * True for real positions of the context, false for padding, (batch, context length).
+   *
+   * @default null
+   */
+  context_mask?: Mask | null | undefined
+  /**
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
+   *
+   * @default null
+   */
+  attn_mask?: Mask | null | undefined
+  /**
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
+   * `mask`.
+   *
+   * @default null
+   */
+  self_attn_context_mask?: Mask | null | undefined
+  /**
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1901.02860
+   */
+  mems?: readonly Tensor[] | null | undefined
+  /**
+   * Position ids as integers, (length) or (batch, length).
+   *
+   * @default null
+   */
+  pos?: Ids | null | undefined
+  /**
+   * Vectors of the layers' width to prepend to the sequence, (batch, count, width). A `mask` covers
+   * them too.
    *
    * @default null
    */
   prepend_embeds?: Tensor | null | undefined
 }
 
-/** Arguments of a `NonAutoregressiveWrapper`'s loss. */
+/** Arguments of the loss of a `NonAutoregressiveWrapper`. */
 export interface NonAutoregressiveCall {
   /**
-   * Gives the generator's loss only.
+   * Returns only the loss of the generator.
    *
    * @default false
    */
   only_train_generator?: boolean | undefined
   /**
-   * Gives the critic's loss only; the generator gets no gradient.
+   * Returns only the loss of the critic; the generator gets no gradient.
    *
    * @default false
    */
   only_train_critic?: boolean | undefined
   /**
-   * Temperature of the tokens that the critic judges. Absent: drawn from 0 to 1.
+   * Sampling temperature of the generated tokens in the input of the critic. Absent: a random
+   * number from 0 to 1.
    *
    * @default null
    */
   generator_sample_temperature?: number | null | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
-   * Embeddings to add to those of the tokens.
+   * Embeddings to add to the token embeddings.
    *
    * @default null
    */
@@ -3326,26 +3431,27 @@ export interface NonAutoregressiveCall {
 }
 
 /**
- * How the next token is chosen, and when to stop. The order: penalty, filters, temperature, draw.
+ * How the next token is selected, and when generation stops. The order is: repetition penalty,
+ * filters, temperature, sampling.
  */
 export interface SamplingOptions {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets
-   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
+   * End-of-sequence token, or several of them. After the first one, a row is filled with
+   * `pad_value`; generation stops once every row has ended. An end token in a prompt counts too.
    *
    * @default null
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
-   * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
+   * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
-   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
-   * with beams.
+   * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
+   * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
+   * search.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3353,62 +3459,70 @@ export interface SamplingOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
-   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
-   * it included. Absent: 0.9.
+   * Share that `top_k` or `top_p` drops. `top_k` keeps a share of `1 - filter_thres` of the tokens,
+   * rounded up. `top_p` keeps the most likely tokens until their total probability exceeds `1 -
+   * filter_thres`; the token that exceeds it is kept too. Absent: 0.9.
    *
    * @default null
    */
   filter_thres?: number | null | undefined
   /**
-   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   * With `top_a`: exponent of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is
+   * the largest probability in the batch. Tokens with a probability below the threshold are
+   * dropped. Absent: 2.
    *
    * @default null
    */
   min_p_pow?: number | null | undefined
   /**
-   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   * With `top_a`: factor of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the
+   * largest probability in the batch. Tokens with a probability below the threshold are dropped.
+   * Absent: 0.02.
    *
    * @default null
    */
   min_p_ratio?: number | null | undefined
   /**
-   * Keeps this many of the likeliest tokens.
+   * Top-k sampling: keeps this many of the most likely tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
   top_k_tokens?: number | null | undefined
   /**
-   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   * Top-p (nucleus) sampling: keeps the smallest set of most likely tokens whose total probability
+   * is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
   nucleus_p?: number | null | undefined
   /**
-   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   * Min-p sampling: keeps the tokens whose probability is at least this share of the largest
+   * probability.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
-   * divided by this, negative ones multiplied. 1: not at all.
+   * Penalty for tokens that are already in the prompt or were generated: positive logits are
+   * divided by it, negative ones multiplied by it. 1 has no effect.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
   repetition_penalty?: number | undefined
   /**
-   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   * Number of sequences per prompt. The rows of one prompt are consecutive, in the order of the
+   * prompts.
    *
    * @default 1
    */
   num_return_sequences?: number | undefined
   /**
-   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   * Random seed of this call, instead of that of `manualSeed`. Makes the result reproducible,
+   * regardless of earlier random numbers.
    *
    * @default null
    */
@@ -3416,19 +3530,19 @@ export interface SamplingOptions {
 }
 
 /**
- * Beam search: the likeliest sequences, found by keeping several open ones of each prompt. Nothing
- * is drawn.
+ * Beam search: keeps the most likely open sequences of each prompt at every step, and does not
+ * sample.
  */
 export interface BeamOptions {
   /**
-   * How many sequences of each prompt stay open. 1: no beam search.
+   * Number of beams (open sequences) per prompt. 1: no beam search.
    *
    * @default 1
    */
   num_beams?: number | undefined
   /**
-   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0
-   * prefers long ones, less than 0 short ones.
+   * Exponent of the length: the log-probability of a sequence is divided by its number of new
+   * tokens to this power. Above 0 favours long sequences, below 0 short ones.
    *
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
@@ -3436,12 +3550,12 @@ export interface BeamOptions {
   length_penalty?: number | undefined
 }
 
-/** What a generation keeps. */
+/** The cache of a generation. */
 export interface CacheOptions {
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
-   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
-   * the model allows it. Source: Fast Transformer Decoding,.
+   * Caches keys and values between the steps, as in Fast Transformer Decoding, so that a new token
+   * needs no new pass over the earlier ones. The results are the same up to rounding.
+   * `model.cacheable` tells whether the model supports it.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
@@ -3450,26 +3564,26 @@ export interface CacheOptions {
 }
 
 /**
- * Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the model.
+ * Arguments of `generate` of an `AutoregressiveWrapper`. Each step passes the tensors to the model.
  */
 export interface GenerateOptions {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets
-   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
+   * End-of-sequence token, or several of them. After the first one, a row is filled with
+   * `pad_value`; generation stops once every row has ended. An end token in a prompt counts too.
    *
    * @default null
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
-   * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
+   * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
-   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
-   * with beams.
+   * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
+   * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
+   * search.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3477,146 +3591,155 @@ export interface GenerateOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
-   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
-   * it included. Absent: 0.9.
+   * Share that `top_k` or `top_p` drops. `top_k` keeps a share of `1 - filter_thres` of the tokens,
+   * rounded up. `top_p` keeps the most likely tokens until their total probability exceeds `1 -
+   * filter_thres`; the token that exceeds it is kept too. Absent: 0.9.
    *
    * @default null
    */
   filter_thres?: number | null | undefined
   /**
-   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   * With `top_a`: exponent of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is
+   * the largest probability in the batch. Tokens with a probability below the threshold are
+   * dropped. Absent: 2.
    *
    * @default null
    */
   min_p_pow?: number | null | undefined
   /**
-   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   * With `top_a`: factor of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the
+   * largest probability in the batch. Tokens with a probability below the threshold are dropped.
+   * Absent: 0.02.
    *
    * @default null
    */
   min_p_ratio?: number | null | undefined
   /**
-   * Keeps this many of the likeliest tokens.
+   * Top-k sampling: keeps this many of the most likely tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
   top_k_tokens?: number | null | undefined
   /**
-   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   * Top-p (nucleus) sampling: keeps the smallest set of most likely tokens whose total probability
+   * is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
   nucleus_p?: number | null | undefined
   /**
-   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   * Min-p sampling: keeps the tokens whose probability is at least this share of the largest
+   * probability.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
-   * divided by this, negative ones multiplied. 1: not at all.
+   * Penalty for tokens that are already in the prompt or were generated: positive logits are
+   * divided by it, negative ones multiplied by it. 1 has no effect.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
   repetition_penalty?: number | undefined
   /**
-   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   * Number of sequences per prompt. The rows of one prompt are consecutive, in the order of the
+   * prompts.
    *
    * @default 1
    */
   num_return_sequences?: number | undefined
   /**
-   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   * Random seed of this call, instead of that of `manualSeed`. Makes the result reproducible,
+   * regardless of earlier random numbers.
    *
    * @default null
    */
   seed?: number | null | undefined
   /**
-   * How many sequences of each prompt stay open. 1: no beam search.
+   * Number of beams (open sequences) per prompt. 1: no beam search.
    *
    * @default 1
    */
   num_beams?: number | undefined
   /**
-   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0
-   * prefers long ones, less than 0 short ones.
+   * Exponent of the length: the log-probability of a sequence is divided by its number of new
+   * tokens to this power. Above 0 favours long sequences, below 0 short ones.
    *
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
    */
   length_penalty?: number | undefined
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
-   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
-   * the model allows it. Source: Fast Transformer Decoding,.
+   * Caches keys and values between the steps, as in Fast Transformer Decoding, so that a new token
+   * needs no new pass over the earlier ones. The results are the same up to rounding.
+   * `model.cacheable` tells whether the model supports it.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
-   * Embeddings to add to those of the tokens.
+   * Embeddings to add to the token embeddings.
    *
    * @default null
    */
@@ -3624,27 +3747,27 @@ export interface GenerateOptions {
 }
 
 /**
- * Arguments of an `AutoregressiveWrapper`'s generation token by token; each step passes the tensors
- * to the model.
+ * Arguments of `stream` of an `AutoregressiveWrapper`, which generates token by token. Each step
+ * passes the tensors to the model.
  */
 export interface StreamOptions {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets
-   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
+   * End-of-sequence token, or several of them. After the first one, a row is filled with
+   * `pad_value`; generation stops once every row has ended. An end token in a prompt counts too.
    *
    * @default null
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
-   * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
+   * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
-   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
-   * with beams.
+   * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
+   * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
+   * search.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3652,157 +3775,166 @@ export interface StreamOptions {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
-   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
-   * it included. Absent: 0.9.
+   * Share that `top_k` or `top_p` drops. `top_k` keeps a share of `1 - filter_thres` of the tokens,
+   * rounded up. `top_p` keeps the most likely tokens until their total probability exceeds `1 -
+   * filter_thres`; the token that exceeds it is kept too. Absent: 0.9.
    *
    * @default null
    */
   filter_thres?: number | null | undefined
   /**
-   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   * With `top_a`: exponent of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is
+   * the largest probability in the batch. Tokens with a probability below the threshold are
+   * dropped. Absent: 2.
    *
    * @default null
    */
   min_p_pow?: number | null | undefined
   /**
-   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   * With `top_a`: factor of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the
+   * largest probability in the batch. Tokens with a probability below the threshold are dropped.
+   * Absent: 0.02.
    *
    * @default null
    */
   min_p_ratio?: number | null | undefined
   /**
-   * Keeps this many of the likeliest tokens.
+   * Top-k sampling: keeps this many of the most likely tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
   top_k_tokens?: number | null | undefined
   /**
-   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   * Top-p (nucleus) sampling: keeps the smallest set of most likely tokens whose total probability
+   * is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
   nucleus_p?: number | null | undefined
   /**
-   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   * Min-p sampling: keeps the tokens whose probability is at least this share of the largest
+   * probability.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
-   * divided by this, negative ones multiplied. 1: not at all.
+   * Penalty for tokens that are already in the prompt or were generated: positive logits are
+   * divided by it, negative ones multiplied by it. 1 has no effect.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
   repetition_penalty?: number | undefined
   /**
-   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   * Number of sequences per prompt. The rows of one prompt are consecutive, in the order of the
+   * prompts.
    *
    * @default 1
    */
   num_return_sequences?: number | undefined
   /**
-   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   * Random seed of this call, instead of that of `manualSeed`. Makes the result reproducible,
+   * regardless of earlier random numbers.
    *
    * @default null
    */
   seed?: number | null | undefined
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
-   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
-   * the model allows it. Source: Fast Transformer Decoding,.
+   * Caches keys and values between the steps, as in Fast Transformer Decoding, so that a new token
+   * needs no new pass over the earlier ones. The results are the same up to rounding.
+   * `model.cacheable` tells whether the model supports it.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
-   * Embeddings to add to those of the tokens.
+   * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
 }
 
-/** Arguments of an `XTransformer`'s generation. */
+/** Arguments of `generate` of an `XTransformer`. */
 export interface XTransformerGenerate {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets
-   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
+   * End-of-sequence token, or several of them. After the first one, a row is filled with
+   * `pad_value`; generation stops once every row has ended. An end token in a prompt counts too.
    *
    * @default null
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
-   * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
+   * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
-   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
-   * with beams.
+   * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
+   * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
+   * search.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3810,144 +3942,152 @@ export interface XTransformerGenerate {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
-   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
-   * it included. Absent: 0.9.
+   * Share that `top_k` or `top_p` drops. `top_k` keeps a share of `1 - filter_thres` of the tokens,
+   * rounded up. `top_p` keeps the most likely tokens until their total probability exceeds `1 -
+   * filter_thres`; the token that exceeds it is kept too. Absent: 0.9.
    *
    * @default null
    */
   filter_thres?: number | null | undefined
   /**
-   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   * With `top_a`: exponent of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is
+   * the largest probability in the batch. Tokens with a probability below the threshold are
+   * dropped. Absent: 2.
    *
    * @default null
    */
   min_p_pow?: number | null | undefined
   /**
-   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   * With `top_a`: factor of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the
+   * largest probability in the batch. Tokens with a probability below the threshold are dropped.
+   * Absent: 0.02.
    *
    * @default null
    */
   min_p_ratio?: number | null | undefined
   /**
-   * Keeps this many of the likeliest tokens.
+   * Top-k sampling: keeps this many of the most likely tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
   top_k_tokens?: number | null | undefined
   /**
-   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   * Top-p (nucleus) sampling: keeps the smallest set of most likely tokens whose total probability
+   * is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
   nucleus_p?: number | null | undefined
   /**
-   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   * Min-p sampling: keeps the tokens whose probability is at least this share of the largest
+   * probability.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
-   * divided by this, negative ones multiplied. 1: not at all.
+   * Penalty for tokens that are already in the prompt or were generated: positive logits are
+   * divided by it, negative ones multiplied by it. 1 has no effect.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
   repetition_penalty?: number | undefined
   /**
-   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   * Number of sequences per prompt. The rows of one prompt are consecutive, in the order of the
+   * prompts.
    *
    * @default 1
    */
   num_return_sequences?: number | undefined
   /**
-   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   * Random seed of this call, instead of that of `manualSeed`. Makes the result reproducible,
+   * regardless of earlier random numbers.
    *
    * @default null
    */
   seed?: number | null | undefined
   /**
-   * How many sequences of each prompt stay open. 1: no beam search.
+   * Number of beams (open sequences) per prompt. 1: no beam search.
    *
    * @default 1
    */
   num_beams?: number | undefined
   /**
-   * A sequence's log-probability is divided by its number of new tokens to this power: more than 0
-   * prefers long ones, less than 0 short ones.
+   * Exponent of the length: the log-probability of a sequence is divided by its number of new
+   * tokens to this power. Above 0 favours long sequences, below 0 short ones.
    *
    * @default 1
    * @see https://arxiv.org/abs/1609.08144
    */
   length_penalty?: number | undefined
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
-   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
-   * the model allows it. Source: Fast Transformer Decoding,.
+   * Caches keys and values between the steps, as in Fast Transformer Decoding, so that a new token
+   * needs no new pass over the earlier ones. The results are the same up to rounding.
+   * `model.cacheable` tells whether the model supports it.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
   /**
-   * True where a token of the source is real, (batch, source length).
+   * True for real tokens of the source, false for padding, (batch, source length).
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads
-   * in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in the encoder. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
-   * Embeddings to add to those of the tokens.
+   * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
 }
 
-/** Arguments of an `XTransformer`'s generation token by token. */
+/** Arguments of `stream` of an `XTransformer`, which generates token by token. */
 export interface XTransformerStream {
   /**
-   * The end of a sequence, or several tokens of which each is one. A row that has one gets
-   * `pad_value` from then on; generation stops once every row has. One in a prompt counts.
+   * End-of-sequence token, or several of them. After the first one, a row is filled with
+   * `pad_value`; generation stops once every row has ended. An end token in a prompt counts too.
    *
    * @default null
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
-   * The logits are divided by this before a token is drawn; 0 takes the likeliest one.
+   * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
   /**
-   * Which logits stay: those of `top_k`, of `top_p`, of `top_a`, or what a function of your own
-   * makes of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
-   * with beams.
+   * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
+   * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
+   * search.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
@@ -3955,105 +4095,113 @@ export interface XTransformerStream {
    */
   filter_logits_fn?: 'top_k' | 'top_p' | 'top_a' | ((logits: Tensor) => Tensor) | null | undefined
   /**
-   * How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
-   * rounded up; the other the largest ones up to a probability of one less this, the first beyond
-   * it included. Absent: 0.9.
+   * Share that `top_k` or `top_p` drops. `top_k` keeps a share of `1 - filter_thres` of the tokens,
+   * rounded up. `top_p` keeps the most likely tokens until their total probability exceeds `1 -
+   * filter_thres`; the token that exceeds it is kept too. Absent: 0.9.
    *
    * @default null
    */
   filter_thres?: number | null | undefined
   /**
-   * The power of the largest probability in the limit below which `top_a` drops a token. Absent: 2.
+   * With `top_a`: exponent of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is
+   * the largest probability in the batch. Tokens with a probability below the threshold are
+   * dropped. Absent: 2.
    *
    * @default null
    */
   min_p_pow?: number | null | undefined
   /**
-   * The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+   * With `top_a`: factor of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the
+   * largest probability in the batch. Tokens with a probability below the threshold are dropped.
+   * Absent: 0.02.
    *
    * @default null
    */
   min_p_ratio?: number | null | undefined
   /**
-   * Keeps this many of the likeliest tokens.
+   * Top-k sampling: keeps this many of the most likely tokens.
    *
    * @default null
    * @see https://arxiv.org/abs/1805.04833
    */
   top_k_tokens?: number | null | undefined
   /**
-   * Keeps the smallest set of likeliest tokens whose probability together is at least this.
+   * Top-p (nucleus) sampling: keeps the smallest set of most likely tokens whose total probability
+   * is at least this.
    *
    * @default null
    * @see https://arxiv.org/abs/1904.09751
    */
   nucleus_p?: number | null | undefined
   /**
-   * Keeps the tokens that are at least this share as likely as the likeliest one.
+   * Min-p sampling: keeps the tokens whose probability is at least this share of the largest
+   * probability.
    *
    * @default null
    * @see https://arxiv.org/abs/2407.01082
    */
   min_p?: number | null | undefined
   /**
-   * How much less likely tokens become that stand in the prompt or were drawn: positive logits are
-   * divided by this, negative ones multiplied. 1: not at all.
+   * Penalty for tokens that are already in the prompt or were generated: positive logits are
+   * divided by it, negative ones multiplied by it. 1 has no effect.
    *
    * @default 1
    * @see https://arxiv.org/abs/1909.05858
    */
   repetition_penalty?: number | undefined
   /**
-   * How many sequences each prompt gets; their rows stand together, in the order of the prompts.
+   * Number of sequences per prompt. The rows of one prompt are consecutive, in the order of the
+   * prompts.
    *
    * @default 1
    */
   num_return_sequences?: number | undefined
   /**
-   * Makes the call repeatable, whatever was drawn before: in place of the seed of `manualSeed`.
+   * Random seed of this call, instead of that of `manualSeed`. Makes the result reproducible,
+   * regardless of earlier random numbers.
    *
    * @default null
    */
   seed?: number | null | undefined
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
-   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
-   * the model allows it. Source: Fast Transformer Decoding,.
+   * Caches keys and values between the steps, as in Fast Transformer Decoding, so that a new token
+   * needs no new pass over the earlier ones. The results are the same up to rounding.
+   * `model.cacheable` tells whether the model supports it.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
   /**
-   * True where a token of the source is real, (batch, source length).
+   * True for real tokens of the source, false for padding, (batch, source length).
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the heads
-   * in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in the encoder. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
-   * Embeddings to add to those of the tokens.
+   * Embeddings to add to the token embeddings.
    *
    * @default null
    */
@@ -4061,157 +4209,160 @@ export interface XTransformerStream {
 }
 
 /**
- * Arguments of a `ContinuousAutoregressiveWrapper`'s generation; each step passes the tensors to
+ * Arguments of `generate` of a `ContinuousAutoregressiveWrapper`. Each step passes the tensors to
  * the model.
  */
 export interface ContinuousGenerate {
   /**
-   * Whether keys and values are kept between the steps, so that a new token costs no new pass over
-   * the ones before. What comes out is the same but for rounding; `model.cacheable` tells whether
-   * the model allows it. Source: Fast Transformer Decoding,.
+   * Caches keys and values between the steps, as in Fast Transformer Decoding, so that a new token
+   * needs no new pass over the earlier ones. The results are the same up to rounding.
+   * `model.cacheable` tells whether the model supports it.
    *
    * @default true
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length).
+   * Position ids as integers, (length) or (batch, length).
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a `mask`
-   * covers them too.
+   * Vectors of the layers' width to prepend to the sequence, (batch, count, width). A `mask` covers
+   * them too.
    *
    * @default null
    */
   prepend_embeds?: Tensor | null | undefined
 }
 
-/** Arguments of a `NonAutoregressiveWrapper`'s generation. */
+/** Arguments of `generate` of a `NonAutoregressiveWrapper`. */
 export interface NonAutoregressiveGenerate {
   /**
-   * Number of sequences. Absent: one, without the batch axis.
+   * Number of sequences. Absent: one sequence, without batch axis.
    *
    * @default null
    */
   batch_size?: number | null | undefined
   /**
-   * Temperature of the first step; it falls to 0 over the steps.
+   * Sampling temperature of the first step; it decreases to 0 over the steps.
    *
    * @default 1
    */
   start_temperature?: number | undefined
   /**
-   * How much of the logits each step drops, as `top_k` does; null keeps all.
+   * Share of the logits that each step drops, as with `top_k`; null keeps all.
    *
    * @default 0.7
    */
   filter_thres?: number | null | undefined
   /**
-   * How much noise goes into the choice of the tokens to mask again; it falls to 0 over the steps.
+   * With a critic: scale of the random noise in the selection of the tokens to mask again; it
+   * decreases to 0 over the steps.
    *
    * @default 1
    */
   noise_level_scale?: number | undefined
   /**
-   * The sequence to attend to, (batch, length, width): exactly where the layers have cross
-   * attention.
+   * Input of the cross attentions, (batch, length, width). Required if the layers have cross
+   * attention, not allowed otherwise.
    *
    * @default null
    */
   context?: Tensor | null | undefined
   /**
-   * True where a position is real, (batch, length); others are not attended to.
+   * True for real positions, false for padding, (batch, length). Padding is not attended to.
    *
    * @default null
    */
   mask?: Mask | null | undefined
   /**
-   * True where a position of the context is real, (batch, context length).
+   * True for real positions of the context, false for padding, (batch, context length).
    *
    * @default null
    */
   context_mask?: Mask | null | undefined
   /**
-   * True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with the
-   * heads in front, or 4 with batch and heads in front.
+   * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
+   * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
    * @default null
    */
   attn_mask?: Mask | null | undefined
   /**
-   * True where a position may be attended to in self attention, (batch, length), in place of
+   * True for the positions that self attention may attend to, (batch, length). Used instead of
    * `mask`.
    *
    * @default null
    */
   self_attn_context_mask?: Mask | null | undefined
   /**
-   * Memories of the segment before, one for each self attention, as `return_mems` gives them.
+   * Memories of the previous segment, one tensor for each self attention, as returned with
+   * `return_mems`.
    *
    * @default null
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Positions as integers, (length) or (batch, length); or embeddings to add in their place, of
-   * another type.
+   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
+   * token embeddings as position embeddings.
    *
    * @default null
    */
   pos?: Ids | null | undefined
   /**
-   * Embeddings to stand in front of the sequence, (batch, count, width), as images do in PaLI; a
-   * `mask` covers them too.
+   * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
+   * A `mask` covers them too.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
-   * Embeddings to add to those of the tokens.
+   * Embeddings to add to the token embeddings.
    *
    * @default null
    */
@@ -4221,8 +4372,9 @@ export interface NonAutoregressiveGenerate {
 /** Options of `top_k` and `top_p`. */
 export interface TopKOptions {
   /**
-   * How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens; top p the
-   * largest ones up to a probability of one less this, the first beyond it included.
+   * Share to drop. `top_k` keeps a share of `1 - thres` of the tokens, rounded up. `top_p` keeps
+   * the most likely tokens until their total probability exceeds `1 - thres`; the token that
+   * exceeds it is kept too.
    *
    * @default 0.9
    */
@@ -4232,20 +4384,22 @@ export interface TopKOptions {
 /** Options of `top_a`. */
 export interface TopAOptions {
   /**
-   * The power of the largest probability in the limit below which a token is dropped.
+   * Exponent of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the largest
+   * probability in the batch. Tokens with a probability below the threshold are dropped.
    *
    * @default 2
    */
   min_p_pow?: number | undefined
   /**
-   * The factor of the limit below which a token is dropped.
+   * Factor of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the largest
+   * probability in the batch. Tokens with a probability below the threshold are dropped.
    *
    * @default 0.02
    */
   min_p_ratio?: number | undefined
 }
 
-/** Options of gradient descent with momentum. */
+/** Options of stochastic gradient descent with momentum. */
 export interface SGDOptions {
   /**
    * Learning rate.
@@ -4254,25 +4408,25 @@ export interface SGDOptions {
    */
   lr?: number | undefined
   /**
-   * How much of the step before goes into this one.
+   * Momentum factor.
    *
    * @default 0
    */
   momentum?: number | undefined
   /**
-   * How much less the gradient counts once there is momentum.
+   * Dampening: once there is momentum, the gradient is multiplied by `1 - dampening`.
    *
    * @default 0
    */
   dampening?: number | undefined
   /**
-   * This much of each weight is added to its gradient.
+   * Weight decay (L2 penalty): adds `weight_decay` times the weight to its gradient.
    *
    * @default 0
    */
   weight_decay?: number | undefined
   /**
-   * Looks ahead by one momentum step; needs `momentum` and no `dampening`.
+   * Nesterov momentum. Requires `momentum`, and a `dampening` of 0.
    *
    * @default false
    */
@@ -4286,7 +4440,7 @@ export interface SGDOptions {
  */
 export interface AdamOptions {
   /**
-   * This much of each weight is added to its gradient.
+   * Weight decay (L2 penalty): adds `weight_decay` times the weight to its gradient.
    *
    * @default 0
    */
@@ -4298,13 +4452,14 @@ export interface AdamOptions {
    */
   lr?: number | undefined
   /**
-   * How slowly the averages of the gradient and of its square move, two numbers from 0 to below 1.
+   * Decay rates of the running averages of the gradient and of its square, two numbers from 0 to
+   * below 1.
    *
    * @default [0.9, 0.999]
    */
   betas?: readonly number[] | undefined
   /**
-   * Added to the root of the second average, so that nothing is divided by 0.
+   * Added to the denominator (the square root of the second average) for numerical stability.
    *
    * @default 1e-8
    */
@@ -4318,7 +4473,7 @@ export interface AdamOptions {
  */
 export interface AdamWOptions {
   /**
-   * Each step takes this much, times the learning rate, off each weight.
+   * Decoupled weight decay: each step multiplies each weight by `1 - lr * weight_decay`.
    *
    * @default 0.01
    */
@@ -4330,13 +4485,14 @@ export interface AdamWOptions {
    */
   lr?: number | undefined
   /**
-   * How slowly the averages of the gradient and of its square move, two numbers from 0 to below 1.
+   * Decay rates of the running averages of the gradient and of its square, two numbers from 0 to
+   * below 1.
    *
    * @default [0.9, 0.999]
    */
   betas?: readonly number[] | undefined
   /**
-   * Added to the root of the second average, so that nothing is divided by 0.
+   * Added to the denominator (the square root of the second average) for numerical stability.
    *
    * @default 1e-8
    */
@@ -4349,7 +4505,7 @@ export interface ConstantOptions {
   lr: number
 }
 
-/** Options of a learning rate that grows evenly and then stays. */
+/** Options of a linear warm-up to a constant learning rate. */
 export interface LinearWarmupOptions {
   /** Learning rate after the warm-up. */
   lr: number
@@ -4358,7 +4514,7 @@ export interface LinearWarmupOptions {
 }
 
 /**
- * Options of a learning rate that grows evenly and then falls along half a cosine.
+ * Options of a linear warm-up followed by cosine decay.
  *
  * @see https://arxiv.org/abs/1608.03983
  */
@@ -4367,10 +4523,10 @@ export interface CosineWarmupOptions {
   lr: number
   /** Length of the warm-up in steps. */
   warmup_steps: number
-  /** The step at which the rate has fallen to `min_lr`, where it stays. */
+  /** The step at which the learning rate reaches `min_lr`, where it stays. */
   total_steps: number
   /**
-   * Learning rate at the end.
+   * Final learning rate.
    *
    * @default 0
    */

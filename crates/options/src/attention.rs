@@ -7,53 +7,55 @@ use std::num::NonZeroUsize;
 options! {
     /// Options of one attention block.
     pub struct AttentionBlockOptions {
-        /// Width of one head.
+        /// Dimension of each head.
         dim_head: NonZeroUsize = size(64),
-        /// Learned mixing of the attention maps across the heads, before and after the softmax.
-        /// <https://arxiv.org/abs/2003.02436>
+        /// Talking heads: learned linear maps across the heads, applied to the attention scores
+        /// before the softmax and to the weights after it. <https://arxiv.org/abs/2003.02436>
         talking_heads: bool = false,
-        /// A learned factor for the output of each head, as in NormFormer.
+        /// Multiplies the output of each head by a learned scale, as in NormFormer.
         /// <https://arxiv.org/abs/2110.09456>
         head_scale: bool = false,
-        /// Each query attends to this many keys only, those with the largest scores.
-        /// <https://arxiv.org/abs/1912.11637>
+        /// Sparse attention: number of keys that each query attends to, those with the largest
+        /// scores. Absent: all keys. <https://arxiv.org/abs/1912.11637>
         sparse_topk: Option<NonZeroUsize> = None,
-        /// This many learned keys and values, which every query sees besides those of the sequence.
-        /// <https://arxiv.org/abs/1907.01470>
+        /// Number of learned memory keys and values, which every query can attend to in addition to
+        /// those of the sequence. <https://arxiv.org/abs/1907.01470>
         num_mem_kv: usize = 0,
-        /// Dropout on the attention map while training.
+        /// Dropout probability for the attention weights in training.
         dropout: Probability = Probability(0.0),
-        /// Attention on attention: the output passes through a gated linear unit.
+        /// Attention on attention: a gated linear unit (GLU) after the output projection.
         /// <https://arxiv.org/abs/1908.06954>
         on_attn: bool = false,
-        /// Gates the aggregated values with the block's input, as in AlphaFold 2.
-        /// <https://doi.org/10.1038/s41586-021-03819-2>
+        /// Multiplies the aggregated values by a sigmoid gate computed from the block's input, as
+        /// in AlphaFold 2. <https://doi.org/10.1038/s41586-021-03819-2>
         gate_values: bool = false,
-        /// The output projection starts at 0, so that the branch adds nothing at first. Not with
-        /// `on_attn`.
+        /// Initialises the output projection to zero, so that the block initially outputs zeros.
+        /// Cannot be combined with `on_attn`.
         zero_init_output: bool = false,
-        /// A query sees keys at most this many positions back.
+        /// Sliding window: a query does not attend to keys more than this many positions before it.
+        /// Absent: no limit.
         max_attend_past: Option<usize> = None,
-        /// Cosine similarity: queries and keys are brought to length 1 before their product.
-        /// <https://arxiv.org/abs/2010.04245>
+        /// Cosine similarity attention: queries and keys are L2-normalised before their dot
+        /// product. <https://arxiv.org/abs/2010.04245>
         qk_norm: bool = false,
-        /// With `qk_norm`: features are normalised in this many groups, each at least 3 wide.
+        /// With `qk_norm`: number of groups of features that are normalised separately, each of at
+        /// least 3 features.
         qk_norm_groups: NonZeroUsize = size(1),
-        /// With `qk_norm`: the factor for the similarities, in place of one over the root of the
-        /// head's width.
+        /// With `qk_norm`: scale of the attention scores, instead of one over the square root of
+        /// `dim_head`.
         qk_norm_scale: f64 = 10.0,
-        /// With `qk_norm`: a learned factor per feature of queries and keys, as in the
-        /// 22-billion-parameter ViT. <https://arxiv.org/abs/2302.05442>
+        /// With `qk_norm`: a learned scale per feature of the normalised queries and keys, as in
+        /// ViT-22B. <https://arxiv.org/abs/2302.05442>
         qk_norm_dim_scale: bool = false,
-        /// All query heads share one head of keys and values (multi-query attention).
+        /// Multi-query attention: all query heads share one head of keys and values.
         /// <https://arxiv.org/abs/1911.02150>
         one_kv_head: bool = false,
-        /// The keys serve as the values too. `value_dim_head` must then equal `dim_head`.
+        /// Uses the keys as the values too. `value_dim_head` must then equal `dim_head`.
         shared_kv: bool = false,
-        /// Width of one head's values. Absent: `dim_head`.
+        /// Dimension of the values of each head. Absent: `dim_head`.
         value_dim_head: Option<NonZeroUsize> = None,
-        /// The output is multiplied with a projection of the query's input, and added to itself.
-        /// <https://arxiv.org/abs/2208.06061>
+        /// Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is
+        /// a projection of the query input. <https://arxiv.org/abs/2208.06061>
         tensor_product: bool = false,
     }
     groups {}
@@ -61,7 +63,7 @@ options! {
 }
 
 impl AttentionBlockOptions {
-    /// Width of one head's values.
+    /// Dimension of the values of each head.
     pub fn value_dim(&self) -> usize {
         self.value_dim_head.unwrap_or(self.dim_head).get()
     }
@@ -104,13 +106,13 @@ impl AttentionBlockOptions {
 }
 
 options! {
-    /// One multi-head attention block, without norm and residual.
+    /// Options of a multi-head attention layer, without norm and residual.
     pub struct AttentionOptions {
         /// Width of the input and of the output.
         dim: NonZeroUsize,
         /// Number of attention heads. <https://arxiv.org/abs/1706.03762>
         heads: NonZeroUsize = size(8),
-        /// A query sees no key after its own position.
+        /// Causal mask: a query does not attend to keys after its own position.
         causal: bool = false,
     }
     groups { "" block: AttentionBlockOptions, }

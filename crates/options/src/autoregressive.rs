@@ -1,4 +1,4 @@
-//! Options of the wrappers that train a model to generate.
+//! Options of the wrappers for training and generation.
 
 use crate::types::size;
 use crate::wrappers::TargetOptions;
@@ -22,12 +22,14 @@ impl Classes for ContinuousModel {
 }
 
 options! {
-    /// Options of the wrapper that trains a model to predict the next token, and generates with it.
+    /// Options of the wrapper that trains a model to predict the next token, and that generates
+    /// tokens autoregressively.
     pub struct AutoregressiveWrapperOptions {
-        /// The model; its weights are shared with this one.
+        /// The wrapped model. The wrapper shares its weights.
         net: ModuleRef<TokenModel>,
-        /// The share of the earlier tokens that each step hides from the later ones, less than 1;
-        /// evaluation too (forgetful causal mask). <https://arxiv.org/abs/2210.13432>
+        /// Forgetful causal masking: share of the earlier tokens that each forward pass hides from
+        /// later ones, in evaluation mode too. Must be less than 1.
+        /// <https://arxiv.org/abs/2210.13432>
         mask_prob: Probability = Probability(0.0),
     }
     groups { "" targets: TargetOptions, }
@@ -45,50 +47,52 @@ impl AutoregressiveWrapperOptions {
 }
 
 options! {
-    /// Options of the wrapper that trains a model to predict the next vector, and generates with
-    /// it.
+    /// Options of the wrapper that trains a model to predict the next vector, and that generates
+    /// vectors autoregressively.
     pub struct ContinuousAutoregressiveWrapperOptions {
-        /// The model; its weights are shared with this one.
+        /// The wrapped model. The wrapper shares its weights.
         net: ModuleRef<ContinuousModel>,
-        /// Accepted as in Python, and without effect there and here.
+        /// Has no effect; accepted as in the Python package, where it has none either.
         ignore_index: i64 = -100,
-        /// Accepted as in Python, and without effect there and here.
+        /// Has no effect; accepted as in the Python package, where it has none either.
         pad_value: i64 = 0,
     }
     groups {}
 }
 
 options! {
-    /// Options of the wrapper that trains a model to fill in masked tokens, and generates all
-    /// tokens at once in a few steps. <https://arxiv.org/abs/2202.04200>
+    /// Options of the wrapper that trains a model to predict masked tokens, and that generates all
+    /// tokens in parallel in a few steps, as in MaskGIT. <https://arxiv.org/abs/2202.04200>
     pub struct NonAutoregressiveWrapperOptions {
-        /// The model, over an Encoder; its weights are shared with this one.
+        /// The wrapped model, with an `Encoder`. The wrapper shares its weights.
         net: ModuleRef<TokenModel>,
-        /// The token that stands for a masked one.
+        /// Token id that replaces masked tokens.
         mask_id: usize,
-        /// Number of steps of a generation.
+        /// Number of generation steps.
         steps: NonZeroUsize = size(18),
-        /// The model sees its own embeddings of the step before. <https://arxiv.org/abs/2208.04202>
+        /// Self-conditioning: the model also receives its own embeddings from the previous step.
+        /// <https://arxiv.org/abs/2208.04202>
         self_cond: bool = false,
-        /// With `self_cond`: how often training runs the model twice, so that there is a step
-        /// before.
+        /// With `self_cond`: probability that a training step first runs the model to get the
+        /// embeddings of a previous step.
         self_cond_train_prob: Probability = Probability(0.75),
-        /// The share of the masked tokens that stay as they are, in about every second call.
+        /// Share of the masked tokens that keep their id. Applied in a random half of the calls.
         /// <https://arxiv.org/abs/1810.04805>
         no_replace_prob: Probability = Probability(0.15),
-        /// The share of the masked tokens that become random ones, in about every second call.
-        /// <https://arxiv.org/abs/1810.04805>
+        /// Share of the masked tokens that are replaced by random ids. Applied in a random half of
+        /// the calls. <https://arxiv.org/abs/1810.04805>
         random_token_prob: Probability = Probability(0.1),
-        /// How the share of masked tokens falls over the steps.
+        /// How the share of masked tokens decreases over the steps.
         schedule: Schedule = Schedule::Linear,
-        /// A step may mask again what an earlier one filled in.
+        /// Lets a step mask tokens again that earlier steps have filled in.
         can_mask_prev_unmasked: bool = false,
-        /// A model, with a `logits_dim` of 1, that learns which tokens were generated, and so which
-        /// to mask again. <https://arxiv.org/abs/2209.04439>
+        /// Token critic: a model with a `logits_dim` of 1 that learns to detect generated tokens.
+        /// Generation uses its scores to select the tokens to mask again.
+        /// <https://arxiv.org/abs/2209.04439>
         token_critic: Option<ModuleRef<TokenModel>> = None,
-        /// `net` itself with a head of its own as the critic, in place of `token_critic`.
+        /// Uses `net` with an additional head as the critic, instead of `token_critic`.
         self_token_critic: bool = false,
-        /// Weight of the critic's loss in the sum of both.
+        /// Weight of the critic's loss in the total loss.
         critic_loss_weight: f64 = 1.0,
     }
     groups {}

@@ -1,148 +1,148 @@
-//! Arguments of `forward`, besides the positional ones.
+//! Named arguments of `forward`.
 
 use crate::{options, IdsRef, MaskRef, Problems, TensorRef};
 
 options! {
-    /// What the layers take from every call.
+    /// Inputs of the layers in every call.
     pub struct LayerInputs {
-        /// The sequence to attend to, (batch, length, width): exactly where the layers have cross
-        /// attention.
+        /// Input of the cross attentions, (batch, length, width). Required if the layers have cross
+        /// attention, not allowed otherwise.
         context: Option<TensorRef> = None,
-        /// True where a position is real, (batch, length); others are not attended to.
+        /// True for real positions, false for padding, (batch, length). Padding is not attended to.
         mask: Option<MaskRef> = None,
-        /// True where a position of the context is real, (batch, context length).
+        /// True for real positions of the context, false for padding, (batch, context length).
         context_mask: Option<MaskRef> = None,
-        /// True where a query (row) may attend to a key (column) in self attention: 2 axes, 3 with
-        /// the heads in front, or 4 with batch and heads in front.
+        /// True where a query (row) may attend to a key (column) in self attention. Its shape is
+        /// (queries, keys), (heads, queries, keys) or (batch, heads, queries, keys).
         attn_mask: Option<MaskRef> = None,
-        /// True where a position may be attended to in self attention, (batch, length), in place of
-        /// `mask`.
+        /// True for the positions that self attention may attend to, (batch, length). Used instead
+        /// of `mask`.
         self_attn_context_mask: Option<MaskRef> = None,
-        /// Memories of the segment before, one for each self attention, as `return_mems` gives
-        /// them. <https://arxiv.org/abs/1901.02860>
+        /// Memories of the previous segment, one tensor for each self attention, as returned with
+        /// `return_mems`. <https://arxiv.org/abs/1901.02860>
         mems: Option<Vec<TensorRef>> = None,
     }
     groups {}
 }
 
 options! {
-    /// What a model over tokens takes from every call besides.
+    /// Inputs of a model over tokens, in addition to those of its layers.
     pub struct TokenInputs {
-        /// Positions as integers, (length) or (batch, length); or embeddings to add in their place,
-        /// of another type.
+        /// Position ids as integers, (length) or (batch, length). A tensor of another type is added
+        /// to the token embeddings as position embeddings.
         pos: Option<IdsRef> = None,
-        /// Embeddings to stand in front of the sequence, (batch, count, width), as images do in
-        /// PaLI; a `mask` covers them too. <https://arxiv.org/abs/2209.06794>
+        /// Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings
+        /// in PaLI. A `mask` covers them too. <https://arxiv.org/abs/2209.06794>
         prepend_embeds: Option<TensorRef> = None,
-        /// Embeddings to add to those of the tokens.
+        /// Embeddings to add to the token embeddings.
         sum_embeds: Option<TensorRef> = None,
     }
     groups {}
 }
 
 options! {
-    /// What a model over continuous values takes from every call besides.
+    /// Inputs of a model over continuous values, in addition to those of its layers.
     pub struct ContinuousInputs {
-        /// Positions as integers, (length) or (batch, length).
+        /// Position ids as integers, (length) or (batch, length).
         pos: Option<IdsRef> = None,
-        /// Vectors of the layers' width to stand in front of the sequence, (batch, count, width); a
-        /// `mask` covers them too.
+        /// Vectors of the layers' width to prepend to the sequence, (batch, count, width). A `mask`
+        /// covers them too.
         prepend_embeds: Option<TensorRef> = None,
     }
     groups {}
 }
 
 options! {
-    /// Arguments of an `Attention`.
+    /// Arguments of `forward` of an `Attention`.
     pub struct AttentionCall {
-        /// What keys and values are made from, (batch, context length, width). Absent: the input
-        /// itself.
+        /// Input of keys and values, (batch, context length, width). Absent: the input itself (self
+        /// attention).
         context: Option<TensorRef> = None,
-        /// True where a position is real, (batch, length); the output is 0 at others.
+        /// True for real positions, false for padding, (batch, length). The output is 0 at padding.
         mask: Option<MaskRef> = None,
-        /// True where a key is real, (batch, context length). Absent: `mask`.
+        /// True for real keys, false for padding, (batch, context length). Absent: `mask`.
         context_mask: Option<MaskRef> = None,
-        /// True where a query (row) may attend to a key (column): 2 axes, 3 with the heads in
-        /// front, or 4 with batch and heads in front.
+        /// True where a query (row) may attend to a key (column). Its shape is (queries, keys),
+        /// (heads, queries, keys) or (batch, heads, queries, keys).
         attn_mask: Option<MaskRef> = None,
-        /// Memories that stand in front of the keys' and values' input, (batch, count, width).
+        /// Memories to prepend to the input of keys and values, (batch, count, width).
         mem: Option<TensorRef> = None,
     }
     groups {}
 }
 
 options! {
-    /// Arguments of an `Encoder`, a `Decoder` or a `CrossAttender`.
+    /// Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`.
     pub struct LayersCall {
-        /// Gives the layers' inputs and attention maps besides.
+        /// Also returns the inputs of the layers and the attention maps.
         return_hiddens: bool = false,
     }
     groups { "" inputs: LayerInputs, }
 }
 
 options! {
-    /// Arguments of a `TransformerWrapper`.
+    /// Arguments of `forward` of a `TransformerWrapper`.
     pub struct TransformerCall {
-        /// Gives the normed embeddings in place of the logits.
+        /// Returns the embeddings after the final norm instead of the logits.
         return_embeddings: bool = false,
-        /// Gives the logits and the embeddings.
+        /// Returns both the logits and the embeddings.
         return_logits_and_embeddings: bool = false,
-        /// Gives the layers' inputs and attention maps besides.
+        /// Also returns the inputs of the layers and the attention maps.
         return_intermediates: bool = false,
-        /// Gives the memories for the next segment besides. <https://arxiv.org/abs/1901.02860>
+        /// Also returns the memories for the next segment. <https://arxiv.org/abs/1901.02860>
         return_mems: bool = false,
-        /// Gives the attention maps after the softmax besides.
+        /// Also returns the attention maps after the softmax.
         return_attn: bool = false,
     }
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
 }
 
 options! {
-    /// Arguments of a `ContinuousTransformerWrapper`.
+    /// Arguments of `forward` of a `ContinuousTransformerWrapper`.
     pub struct ContinuousTransformerCall {
-        /// Gives the normed embeddings, without the last projection.
+        /// Returns the embeddings after the final norm, without the output projection.
         return_embeddings: bool = false,
-        /// Gives the layers' inputs and attention maps besides.
+        /// Also returns the inputs of the layers and the attention maps.
         return_intermediates: bool = false,
-        /// Gives the attention maps after the softmax besides.
+        /// Also returns the attention maps after the softmax.
         return_attn: bool = false,
     }
     groups { "" inputs: LayerInputs, "" values: ContinuousInputs, }
 }
 
 options! {
-    /// Arguments of a `ViTransformerWrapper`.
+    /// Arguments of `forward` of a `ViTransformerWrapper`.
     pub struct ViTransformerCall {
-        /// Gives the embedding of each patch in place of the classes.
+        /// Returns the embedding of each patch instead of the class logits.
         return_embeddings: bool = false,
     }
     groups {}
 }
 
 options! {
-    /// What the encoder of an `XTransformer` takes from every call.
+    /// Inputs of the encoder of an `XTransformer`.
     pub struct SourceInputs {
-        /// True where a token of the source is real, (batch, source length).
+        /// True for real tokens of the source, false for padding, (batch, source length).
         mask: Option<MaskRef> = None,
-        /// True where a query (row) may attend to a key (column) in the encoder: 2 axes, 3 with the
-        /// heads in front, or 4 with batch and heads in front.
+        /// True where a query (row) may attend to a key (column) in the encoder. Its shape is
+        /// (queries, keys), (heads, queries, keys) or (batch, heads, queries, keys).
         attn_mask: Option<MaskRef> = None,
     }
     groups {}
 }
 
 options! {
-    /// Arguments of an `XTransformer`.
+    /// Arguments of `forward` of an `XTransformer`.
     pub struct XTransformerCall {
-        /// Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI;
-        /// `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
+        /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
+        /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
         src_prepend_embeds: Option<TensorRef> = None,
     }
     groups { "" source: SourceInputs, }
 }
 
 options! {
-    /// Arguments of an `AutoregressiveWrapper`'s loss. A `mask` has one column less than the
+    /// Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
     /// tokens.
     pub struct AutoregressiveCall {}
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
@@ -150,54 +150,57 @@ options! {
 }
 
 options! {
-    /// Which tokens a score counts.
+    /// Which tokens count in a score.
     pub struct CountedTokens {
-        /// Leaves out tokens that are `pad_value`, as they stand behind an end. Off, since they may
-        /// be tokens as well.
+        /// Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence.
+        /// Off by default, since regular tokens may have this id too.
         ignore_pad: bool = false,
     }
     groups {}
 }
 
 options! {
-    /// Arguments of an `AutoregressiveWrapper`'s score. A `mask` has a column for each token.
+    /// Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token.
     pub struct ScoreOptions {}
     groups { "" counted: CountedTokens, "" inputs: LayerInputs, "" tokens: TokenInputs, }
     checks conflicts
 }
 
 options! {
-    /// Arguments of an `XTransformer`'s score; the tensors belong to the source, as for its loss.
+    /// Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the
+    /// loss.
     pub struct XTransformerScore {
-        /// Embeddings to stand in front of the source, (batch, count, width), as images do in PaLI;
-        /// `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
+        /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
+        /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
         src_prepend_embeds: Option<TensorRef> = None,
     }
     groups { "" counted: CountedTokens, "" source: SourceInputs, }
 }
 
 options! {
-    /// Arguments of a `ContinuousAutoregressiveWrapper`'s loss. A `mask` may have one column less
-    /// than the sequence.
+    /// Arguments of the loss of a `ContinuousAutoregressiveWrapper`. A `mask` may have one column
+    /// fewer than the sequence.
     pub struct ContinuousAutoregressiveCall {}
     groups { "" inputs: LayerInputs, "" values: ContinuousInputs, }
     checks conflicts
 }
 
 options! {
-    /// Arguments of a `NonAutoregressiveWrapper`'s loss.
+    /// Arguments of the loss of a `NonAutoregressiveWrapper`.
     pub struct NonAutoregressiveCall {
-        /// Gives the generator's loss only.
+        /// Returns only the loss of the generator.
         only_train_generator: bool = false,
-        /// Gives the critic's loss only; the generator gets no gradient.
+        /// Returns only the loss of the critic; the generator gets no gradient.
         only_train_critic: bool = false,
-        /// Temperature of the tokens that the critic judges. Absent: drawn from 0 to 1.
+        /// Sampling temperature of the generated tokens in the input of the critic. Absent: a
+        /// random number from 0 to 1.
         generator_sample_temperature: Option<f64> = None,
     }
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
 }
 
-/// In the reference such a loss fails, as there are more predictions than targets.
+/// Prepended embeddings have no targets. The Python package fails too, as it has more predictions
+/// than targets.
 fn no_targets(prepend_embeds: Option<TensorRef>, prefix: &str, problems: &mut Problems) {
     let path = format!("{prefix}prepend_embeds");
     problems.require(

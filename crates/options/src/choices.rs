@@ -1,10 +1,10 @@
-//! Options that are one of a few words.
+//! Options that take one of a few strings.
 
 use crate::spec::Kind;
 use crate::types::OptionType;
 use serde_json::{json, Value};
 
-/// Declares an enum whose variants stand in JSON as strings.
+/// Declares an enum whose variants are strings in JSON.
 macro_rules! choice {
     (
         $(#[doc = $doc:literal])+
@@ -30,11 +30,11 @@ macro_rules! choice {
 }
 
 choice! {
-    /// What a sub-layer is.
+    /// The kind of a sub-layer.
     LayerKind as Text {
-        /// Attention of the sequence to itself.
+        /// Self attention.
         SelfAttention = "a",
-        /// Attention of the sequence to the context.
+        /// Cross attention to the context.
         CrossAttention = "c",
         /// Feed-forward.
         FeedForward = "f",
@@ -42,7 +42,7 @@ choice! {
 }
 
 choice! {
-    /// How the share of masked tokens falls from 1 to 0 over the steps of a generation.
+    /// How the share of masked tokens decreases from 1 to 0 over the steps of a generation.
     Schedule as Text {
         /// `1 - t`.
         Linear = "linear",
@@ -52,22 +52,22 @@ choice! {
 }
 
 choice! {
-    /// What is done to logits before a token is drawn from them.
+    /// A filter of the logits before sampling.
     Filter as Filter {
-        /// Keeps the largest ones.
+        /// Keeps the largest logits.
         TopK = "top_k",
-        /// Keeps the largest ones up to a total probability.
+        /// Keeps the largest logits up to a total probability.
         TopP = "top_p",
-        /// Keeps those whose probability is not far below the largest one.
+        /// Keeps the tokens whose probability is not far below the largest one.
         TopA = "top_a",
     }
 }
 
-/// How the caller filters logits: by name, or by a function of its own, which runs outside
-/// (`{"$function": true}` in JSON).
+/// The logit filter of a call: one of the package by name, or a function of the caller, which runs
+/// outside of this crate (`{"$function": true}` in JSON).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterChoice {
-    /// One of the package.
+    /// A filter of the package.
     Named(Filter),
     /// A function of the caller.
     Own,

@@ -1,11 +1,11 @@
-//! Where a stack of layers stands in a model.
+//! Properties of the model that a stack of layers depends on.
 
-/// What a stack's order of layers and widths depend on, besides its own options.
+/// What the layer order and the widths of a stack depend on, besides its own options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackContext {
     /// Width of the stack.
     pub dim: usize,
-    /// Whether a context is attended to.
+    /// Whether there is cross attention to a context.
     pub cross_attend: bool,
     /// Whether there is no self attention.
     pub only_cross: bool,

@@ -1,10 +1,9 @@
-//! Names and values that are right elsewhere: in newer versions of x-transformers, and in other
-//! libraries.
+//! Option names and values of newer versions of x-transformers and of other libraries, for better
+//! error messages.
 
 use serde_json::Value;
 
-/// Options of x-transformers 2.x that 1.9.2 does not have, without the prefixes of the class that
-/// takes them over.
+/// Options of x-transformers 2.x that 1.9.2 does not have, without prefixes such as `attn_`.
 const NEWER: &[&str] = &[
     // attention
     "add_zero_kv",
@@ -176,14 +175,13 @@ const NEWER: &[&str] = &[
     "seq_start_pos",
 ];
 
-/// What the classes put before the names of options that they take over.
+/// Prefixes that classes add to the options of their parts.
 const PREFIXES: [&str; 5] = ["enc_", "dec_", "cross_", "attn_", "ff_"];
 
-/// What other libraries call the number of tokens to generate.
+/// Names in other libraries for the number of tokens to generate.
 const LENGTHS: [&str; 4] = ["max_tokens", "max_new_tokens", "max_length", "n_predict"];
 
-/// What is to be said of an unknown name that is known elsewhere; `names` are those that are known
-/// here.
+/// The error message for an unknown name that exists elsewhere. `names` are the known names.
 pub fn explain(name: &str, names: &[&str]) -> Option<String> {
     let mut plain = name;
     loop {
@@ -212,7 +210,7 @@ pub fn explain(name: &str, names: &[&str]) -> Option<String> {
     }
 }
 
-/// An option of 1.9.2 that serves the same end.
+/// The option of 1.9.2 with the same purpose.
 fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
     let here = match plain {
         "kv_heads" => "one_kv_head",
@@ -226,7 +224,7 @@ fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
     ending(here, names)
 }
 
-/// The same option under its name in other libraries, and here.
+/// Names in other libraries, and the name of the same option here.
 const SAME: &[(&[&str], &str)] = &[
     (&["d_model", "n_embd", "n_embed", "embed_dim", "hidden_size", "model_dim", "emb_size"], "dim"),
     (&["n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers"], "depth"),
@@ -259,7 +257,7 @@ const SAME: &[(&[&str], &str)] = &[
     (&["eps_adam", "epsilon"], "eps"),
 ];
 
-/// What an option of another library is called here, where it is one of `names`.
+/// The name here of an option of another library, if it is one of `names`.
 pub fn same(name: &str, names: &[&str]) -> Option<String> {
     let prefix =
         ["enc_", "dec_"].into_iter().find(|prefix| name.starts_with(prefix)).unwrap_or_default();
@@ -267,7 +265,7 @@ pub fn same(name: &str, names: &[&str]) -> Option<String> {
     ending(&format!("{prefix}{here}"), names).map(str::to_string)
 }
 
-/// The name, or the shortest that ends with it.
+/// `wanted` itself, or else the shortest name that ends with it.
 fn ending<'a>(wanted: &str, names: &[&'a str]) -> Option<&'a str> {
     let exact = names.iter().copied().find(|name| *name == wanted);
     let longer = || {
@@ -280,7 +278,7 @@ fn ending<'a>(wanted: &str, names: &[&'a str]) -> Option<&'a str> {
     exact.or_else(longer)
 }
 
-/// What is allowed in place of a value that means something elsewhere.
+/// The allowed values, for a value that has a meaning elsewhere only.
 pub fn allowed(path: &str, value: &Value) -> Option<&'static str> {
     let zero = value.as_f64() == Some(0.0);
     (zero && path.ends_with("max_seq_len")).then_some(
@@ -298,7 +296,7 @@ mod tests {
         for set in sets::all() {
             let options = set.options();
             let names: Vec<&str> = options.iter().map(|o| o.name.as_str()).collect();
-            // a name may be known to one class alone
+            // an option may belong to a single class
             assert!(names.iter().all(|name| !NEWER.contains(name)), "{}: {names:?}", set.interface);
         }
     }

@@ -6,29 +6,29 @@ use std::num::NonZeroUsize;
 options! {
     /// Options of the feed-forward layer.
     pub struct FeedForwardOptions {
-        /// Width of the hidden layer, as a multiple of the layer's own width (rounded down).
+        /// Width of the hidden layer as a multiple of the input width, rounded down.
         mult: f64 = 4.0,
-        /// Width of the output. Absent: the width of the input, which the sum with the residual
+        /// Width of the output. Absent: the width of the input, which the residual connection
         /// needs.
         dim_out: Option<NonZeroUsize> = None,
-        /// Gated linear unit: the hidden projection is twice as wide, and one half gates the other
-        /// through the activation. <https://arxiv.org/abs/2002.05202>
+        /// Gated linear unit (GLU): the hidden projection is twice as wide, and one half is
+        /// multiplied by the activation of the other half. <https://arxiv.org/abs/2002.05202>
         glu: bool = false,
-        /// SiLU (Swish) as the activation instead of GELU; with `glu` this is SwiGLU.
+        /// SiLU (Swish) activation instead of GELU; with `glu` this is SwiGLU.
         /// <https://arxiv.org/abs/2002.05202>
         swish: bool = false,
-        /// The square of ReLU as the activation. Goes before `swish` where both are on.
+        /// Squared ReLU activation. Takes precedence over `swish`.
         /// <https://arxiv.org/abs/2109.08668>
         relu_squared: bool = false,
-        /// A LayerNorm right after the activation, as in NormFormer.
-        /// <https://arxiv.org/abs/2110.09456>
+        /// LayerNorm after the activation, as in NormFormer. <https://arxiv.org/abs/2110.09456>
         post_act_ln: bool = false,
-        /// Dropout on the hidden layer while training.
+        /// Dropout probability for the hidden layer in training.
         dropout: Probability = Probability(0.0),
-        /// Linear layers without bias, as in PaLM. With `glu` the gated projection keeps its bias.
+        /// Linear layers without bias, as in PaLM. With `glu`, the gated projection keeps its bias.
         /// <https://arxiv.org/abs/2204.02311>
         no_bias: bool = false,
-        /// The last linear layer starts at 0, so that the branch adds nothing at first.
+        /// Initialises the last linear layer to zero, so that the branch initially adds nothing to
+        /// the residual.
         zero_init_output: bool = false,
     }
     groups {}

@@ -1,4 +1,4 @@
-//! Arguments of `generate` and `stream`, and of the filters of logits.
+//! Arguments of `generate`, `stream` and the logit filters.
 
 use crate::calls::{ContinuousInputs, LayerInputs, SourceInputs, TokenInputs};
 use crate::types::size;
@@ -12,9 +12,9 @@ const MIN_P_RATIO: f64 = 0.02;
 options! {
     /// Options of `top_k` and `top_p`.
     pub struct TopKOptions {
-        /// How much is dropped. Top k keeps a share of one less this, rounded up, of the tokens;
-        /// top p the largest ones up to a probability of one less this, the first beyond it
-        /// included.
+        /// Share to drop. `top_k` keeps a share of `1 - thres` of the tokens, rounded up. `top_p`
+        /// keeps the most likely tokens until their total probability exceeds `1 - thres`; the
+        /// token that exceeds it is kept too.
         thres: Probability = THRES,
     }
     groups {}
@@ -23,54 +23,62 @@ options! {
 options! {
     /// Options of `top_a`.
     pub struct TopAOptions {
-        /// The power of the largest probability in the limit below which a token is dropped.
+        /// Exponent of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the
+        /// largest probability in the batch. Tokens with a probability below the threshold are
+        /// dropped.
         min_p_pow: f64 = MIN_P_POW,
-        /// The factor of the limit below which a token is dropped.
+        /// Factor of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max` is the largest
+        /// probability in the batch. Tokens with a probability below the threshold are dropped.
         min_p_ratio: f64 = MIN_P_RATIO,
     }
     groups {}
 }
 
 options! {
-    /// How the next token is chosen, and when to stop. The order: penalty, filters, temperature,
-    /// draw.
+    /// How the next token is selected, and when generation stops. The order is: repetition penalty,
+    /// filters, temperature, sampling.
     pub struct SamplingOptions {
-        /// The end of a sequence, or several tokens of which each is one. A row that has one gets
-        /// `pad_value` from then on; generation stops once every row has. One in a prompt counts.
+        /// End-of-sequence token, or several of them. After the first one, a row is filled with
+        /// `pad_value`; generation stops once every row has ended. An end token in a prompt counts
+        /// too.
         eos_token: Option<OneOrMany<i64>> = None,
-        /// The logits are divided by this before a token is drawn; 0 takes the likeliest one.
+        /// Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
         temperature: f64 = 1.0,
-        /// Which logits stay: those of `top_k` (<https://arxiv.org/abs/1805.04833>), of `top_p`
-        /// (<https://arxiv.org/abs/1904.09751>), of `top_a`, or what a function of your own makes
-        /// of them. Absent: `top_k`; none where `top_k_tokens`, `nucleus_p` or `min_p` is given, or
-        /// with beams.
+        /// Filter of the logits: `top_k` (<https://arxiv.org/abs/1805.04833>), `top_p`
+        /// (<https://arxiv.org/abs/1904.09751>), `top_a`, or a function that maps logits to logits.
+        /// Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with
+        /// beam search.
         filter_logits_fn: Option<FilterChoice> = None,
-        /// How much `top_k` or `top_p` drops: the one keeps a share of one less this of the tokens,
-        /// rounded up; the other the largest ones up to a probability of one less this, the first
-        /// beyond it included. Absent: 0.9.
+        /// Share that `top_k` or `top_p` drops. `top_k` keeps a share of `1 - filter_thres` of the
+        /// tokens, rounded up. `top_p` keeps the most likely tokens until their total probability
+        /// exceeds `1 - filter_thres`; the token that exceeds it is kept too. Absent: 0.9.
         filter_thres: Option<Probability> = None,
-        /// The power of the largest probability in the limit below which `top_a` drops a token.
-        /// Absent: 2.
+        /// With `top_a`: exponent of the threshold `min_p_ratio * p_max ** min_p_pow`, where
+        /// `p_max` is the largest probability in the batch. Tokens with a probability below the
+        /// threshold are dropped. Absent: 2.
         min_p_pow: Option<f64> = None,
-        /// The factor of the limit below which `top_a` drops a token. Absent: 0.02.
+        /// With `top_a`: factor of the threshold `min_p_ratio * p_max ** min_p_pow`, where `p_max`
+        /// is the largest probability in the batch. Tokens with a probability below the threshold
+        /// are dropped. Absent: 0.02.
         min_p_ratio: Option<f64> = None,
-        /// Keeps this many of the likeliest tokens. <https://arxiv.org/abs/1805.04833>
+        /// Top-k sampling: keeps this many of the most likely tokens.
+        /// <https://arxiv.org/abs/1805.04833>
         top_k_tokens: Option<NonZeroUsize> = None,
-        /// Keeps the smallest set of likeliest tokens whose probability together is at least this.
-        /// <https://arxiv.org/abs/1904.09751>
+        /// Top-p (nucleus) sampling: keeps the smallest set of most likely tokens whose total
+        /// probability is at least this. <https://arxiv.org/abs/1904.09751>
         nucleus_p: Option<Probability> = None,
-        /// Keeps the tokens that are at least this share as likely as the likeliest one.
-        /// <https://arxiv.org/abs/2407.01082>
+        /// Min-p sampling: keeps the tokens whose probability is at least this share of the largest
+        /// probability. <https://arxiv.org/abs/2407.01082>
         min_p: Option<Probability> = None,
-        /// How much less likely tokens become that stand in the prompt or were drawn: positive
-        /// logits are divided by this, negative ones multiplied. 1: not at all.
+        /// Penalty for tokens that are already in the prompt or were generated: positive logits are
+        /// divided by it, negative ones multiplied by it. 1 has no effect.
         /// <https://arxiv.org/abs/1909.05858>
         repetition_penalty: f64 = 1.0,
-        /// How many sequences each prompt gets; their rows stand together, in the order of the
-        /// prompts.
+        /// Number of sequences per prompt. The rows of one prompt are consecutive, in the order of
+        /// the prompts.
         num_return_sequences: NonZeroUsize = size(1),
-        /// Makes the call repeatable, whatever was drawn before: in place of the seed of
-        /// `manualSeed`.
+        /// Random seed of this call, instead of that of `manualSeed`. Makes the result
+        /// reproducible, regardless of earlier random numbers.
         seed: Option<Seed> = None,
     }
     groups {}
@@ -78,12 +86,12 @@ options! {
 }
 
 impl SamplingOptions {
-    /// Whether one of the filters under plain names is on.
+    /// Whether `top_k_tokens`, `nucleus_p` or `min_p` is set.
     pub fn has_plain_filter(&self) -> bool {
         self.top_k_tokens.is_some() || self.nucleus_p.is_some() || self.min_p.is_some()
     }
 
-    /// The filter of the reference that is on, its default included.
+    /// The filter in use of those in the Python package; `top_k` by default.
     pub fn filter(&self) -> Option<Filter> {
         match self.filter_logits_fn {
             Some(FilterChoice::Named(filter)) => Some(filter),
@@ -92,17 +100,17 @@ impl SamplingOptions {
         }
     }
 
-    /// How much `top_k` or `top_p` drops.
+    /// The share that `top_k` or `top_p` drops.
     pub fn thres(&self) -> f64 {
         self.filter_thres.unwrap_or(THRES).0
     }
 
-    /// Power and factor of the limit of `top_a`.
+    /// Exponent and factor of the threshold of `top_a`.
     pub fn limit(&self) -> (f64, f64) {
         (self.min_p_pow.unwrap_or(MIN_P_POW), self.min_p_ratio.unwrap_or(MIN_P_RATIO))
     }
 
-    /// The tokens that end a sequence.
+    /// The end-of-sequence tokens.
     pub fn ends(&self) -> Vec<i64> {
         match &self.eos_token {
             None => vec![],
@@ -141,13 +149,14 @@ impl SamplingOptions {
 }
 
 options! {
-    /// Beam search: the likeliest sequences, found by keeping several open ones of each prompt.
-    /// Nothing is drawn.
+    /// Beam search: keeps the most likely open sequences of each prompt at every step, and does not
+    /// sample.
     pub struct BeamOptions {
-        /// How many sequences of each prompt stay open. 1: no beam search.
+        /// Number of beams (open sequences) per prompt. 1: no beam search.
         num_beams: NonZeroUsize = size(1),
-        /// A sequence's log-probability is divided by its number of new tokens to this power: more
-        /// than 0 prefers long ones, less than 0 short ones. <https://arxiv.org/abs/1609.08144>
+        /// Exponent of the length: the log-probability of a sequence is divided by its number of
+        /// new tokens to this power. Above 0 favours long sequences, below 0 short ones.
+        /// <https://arxiv.org/abs/1609.08144>
         length_penalty: f64 = 1.0,
     }
     groups {}
@@ -155,7 +164,7 @@ options! {
 }
 
 impl BeamOptions {
-    /// Whether several sequences of a prompt stay open.
+    /// Whether beam search is on.
     pub fn are_on(&self) -> bool {
         self.num_beams.get() > 1
     }
@@ -169,7 +178,7 @@ impl BeamOptions {
         );
     }
 
-    /// Notes what does not go with these beams, in a generation that chooses as `sampling` says.
+    /// Reports conflicts between these options and `sampling`.
     fn check_sampling(&self, sampling: &SamplingOptions, prefix: &str, problems: &mut Problems) {
         let several = sampling.num_return_sequences.get() > 1;
         let mut require = |holds, name, message: &str| {
@@ -207,7 +216,7 @@ impl BeamOptions {
         require(enough, "num_return_sequences", "must not be more than `num_beams`");
     }
 
-    /// Notes that there are no beams in a stream.
+    /// Reports an error if beam search is on, which `stream` does not support.
     pub fn check_stream(&self, problems: &mut Problems) {
         let message = "does not go with stream(): which tokens come first is known at the end only; use generate()";
         problems.require(!self.are_on(), "num_beams", message);
@@ -215,19 +224,19 @@ impl BeamOptions {
 }
 
 options! {
-    /// What a generation keeps.
+    /// The cache of a generation.
     pub struct CacheOptions {
-        /// Whether keys and values are kept between the steps, so that a new token costs no new
-        /// pass over the ones before. What comes out is the same but for rounding;
-        /// `model.cacheable` tells whether the model allows it. Source: Fast Transformer Decoding,
-        /// <https://arxiv.org/abs/1911.02150>.
+        /// Caches keys and values between the steps, as in Fast Transformer Decoding, so that a new
+        /// token needs no new pass over the earlier ones. The results are the same up to rounding.
+        /// `model.cacheable` tells whether the model supports it.
+        /// <https://arxiv.org/abs/1911.02150>
         cache_kv: bool = true,
     }
     groups {}
 }
 
 options! {
-    /// Arguments of an `AutoregressiveWrapper`'s generation; each step passes the tensors to the
+    /// Arguments of `generate` of an `AutoregressiveWrapper`. Each step passes the tensors to the
     /// model.
     pub struct GenerateOptions {}
     groups {
@@ -241,8 +250,8 @@ options! {
 }
 
 options! {
-    /// Arguments of an `AutoregressiveWrapper`'s generation token by token; each step passes the
-    /// tensors to the model.
+    /// Arguments of `stream` of an `AutoregressiveWrapper`, which generates token by token. Each
+    /// step passes the tensors to the model.
     pub struct StreamOptions {}
     groups {
         "" sampling: SamplingOptions,
@@ -253,7 +262,7 @@ options! {
 }
 
 options! {
-    /// Arguments of an `XTransformer`'s generation.
+    /// Arguments of `generate` of an `XTransformer`.
     pub struct XTransformerGenerate {}
     groups {
         "" sampling: SamplingOptions,
@@ -266,7 +275,7 @@ options! {
 }
 
 options! {
-    /// Arguments of an `XTransformer`'s generation token by token.
+    /// Arguments of `stream` of an `XTransformer`, which generates token by token.
     pub struct XTransformerStream {}
     groups {
         "" sampling: SamplingOptions,
@@ -277,7 +286,7 @@ options! {
 }
 
 options! {
-    /// Arguments of a `ContinuousAutoregressiveWrapper`'s generation; each step passes the tensors
+    /// Arguments of `generate` of a `ContinuousAutoregressiveWrapper`. Each step passes the tensors
     /// to the model.
     pub struct ContinuousGenerate {}
     groups { "" cache: CacheOptions, "" inputs: LayerInputs, "" values: ContinuousInputs, }
@@ -296,16 +305,16 @@ impl XTransformerGenerate {
 }
 
 options! {
-    /// Arguments of a `NonAutoregressiveWrapper`'s generation.
+    /// Arguments of `generate` of a `NonAutoregressiveWrapper`.
     pub struct NonAutoregressiveGenerate {
-        /// Number of sequences. Absent: one, without the batch axis.
+        /// Number of sequences. Absent: one sequence, without batch axis.
         batch_size: Option<NonZeroUsize> = None,
-        /// Temperature of the first step; it falls to 0 over the steps.
+        /// Sampling temperature of the first step; it decreases to 0 over the steps.
         start_temperature: f64 = 1.0,
-        /// How much of the logits each step drops, as `top_k` does; null keeps all.
+        /// Share of the logits that each step drops, as with `top_k`; null keeps all.
         filter_thres: Option<Probability> = Some(Probability(0.7)),
-        /// How much noise goes into the choice of the tokens to mask again; it falls to 0 over the
-        /// steps.
+        /// With a critic: scale of the random noise in the selection of the tokens to mask again;
+        /// it decreases to 0 over the steps.
         noise_level_scale: f64 = 1.0,
     }
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }

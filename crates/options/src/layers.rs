@@ -1,5 +1,5 @@
-//! Options of the stacks of layers: `Encoder`, `Decoder`, `CrossAttender`, and the two halves of
-//! `XTransformer`.
+//! Options of the stacks of layers: `Encoder`, `Decoder`, `CrossAttender`, and the encoder and
+//! decoder of `XTransformer`.
 
 use crate::attention::AttentionBlockOptions;
 use crate::context::StackContext;
@@ -9,102 +9,107 @@ use crate::{options, LayerKind, OneOrMany, Probability, Problems};
 use std::num::NonZeroUsize;
 
 options! {
-    /// What every stack of layers takes.
+    /// Options of every stack of layers.
     pub struct StackOptions {
-        /// Number of blocks; a block is attention, cross attention where there is a context, and
-        /// feed-forward.
+        /// Number of blocks. A block consists of attention, cross attention if there is a context,
+        /// and feed-forward.
         depth: NonZeroUsize,
         /// Number of attention heads. <https://arxiv.org/abs/1706.03762>
         heads: NonZeroUsize = size(8),
-        /// ScaleNorm in place of LayerNorm: vectors are brought to one learned length.
+        /// ScaleNorm instead of LayerNorm: L2 normalisation with one learned scale.
         /// <https://arxiv.org/abs/1910.05895>
         use_scalenorm: bool = false,
-        /// RMSNorm in place of LayerNorm: no mean, no bias. Goes before `use_scalenorm` where both
-        /// are on. <https://arxiv.org/abs/1910.07467>
+        /// RMSNorm instead of LayerNorm: no mean, no bias. Takes precedence over `use_scalenorm`.
+        /// <https://arxiv.org/abs/1910.07467>
         use_rmsnorm: bool = false,
-        /// ALiBi: a penalty on the scores that grows linearly with the distance, with a slope per
-        /// head. Absolute positions stay on unless `use_abs_pos_emb` is off.
+        /// ALiBi: a penalty on the attention scores that grows linearly with the distance, with one
+        /// slope per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
         /// <https://arxiv.org/abs/2108.12409>
         alibi_pos_bias: bool = false,
-        /// Only this many heads get the ALiBi penalty, the others see all distances alike. Absent:
-        /// all heads.
+        /// Number of heads with ALiBi; the other heads have no position bias. Absent: all heads.
         alibi_num_heads: Option<NonZeroUsize> = None,
-        /// The slopes of ALiBi are learned.
+        /// Makes the slopes of ALiBi learned parameters.
         alibi_learned: bool = false,
-        /// The relative positions of T5: a learned bias on the scores for each bucket of distances.
-        /// Turns absolute positions off. <https://arxiv.org/abs/1910.10683>
+        /// T5 relative position bias: a learned bias on the attention scores for each bucket of
+        /// distances. Disables absolute position embeddings. <https://arxiv.org/abs/1910.10683>
         rel_pos_bias: bool = false,
         /// Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`.
         rel_pos_num_buckets: NonZeroUsize = size(32),
-        /// Distances from here on share the last bucket of `rel_pos_bias`.
+        /// Distances from this value on share the last bucket of `rel_pos_bias`.
         rel_pos_max_distance: NonZeroUsize = size(128),
-        /// A small network turns each distance into a bias on the scores. Goes before
-        /// `alibi_pos_bias` where both are on; absolute positions stay on.
+        /// Dynamic position bias: a small MLP computes a bias on the attention scores from each
+        /// distance. Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
         /// <https://arxiv.org/abs/2111.09883>
         dynamic_pos_bias: bool = false,
-        /// `dynamic_pos_bias` sees the logarithm of the distance.
+        /// The MLP of `dynamic_pos_bias` takes the logarithm of the distance.
         dynamic_pos_bias_log_distance: bool = false,
-        /// Number of hidden layers in the network of `dynamic_pos_bias`.
+        /// Number of hidden layers in the MLP of `dynamic_pos_bias`.
         dynamic_pos_bias_mlp_depth: NonZeroUsize = size(2),
-        /// LayerNorm in the network of `dynamic_pos_bias`.
+        /// LayerNorm in the MLP of `dynamic_pos_bias`.
         dynamic_pos_bias_norm: bool = false,
-        /// Rotary positions: queries, keys and values are turned by an angle that grows with the
-        /// position. Turns absolute positions off. <https://arxiv.org/abs/2104.09864>
+        /// Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
+        /// proportional to the position. Disables absolute position embeddings.
+        /// <https://arxiv.org/abs/2104.09864>
         rotary_pos_emb: bool = false,
-        /// How many features of a head are turned: at least 32, at most all of them. Absent: half
-        /// of `attn_dim_head`.
+        /// Number of features per head that are rotated: at least 32, at most all of them. Absent:
+        /// half of `attn_dim_head`.
         rotary_emb_dim: Option<NonZeroUsize> = None,
-        /// Rotary positions with a decay over the distance, made for lengths beyond those of the
-        /// training. Decoders only; turns `rotary_pos_emb` on. <https://arxiv.org/abs/2212.10554>
+        /// xPos: rotary position embeddings with a decay over the distance, for sequences longer
+        /// than those in training. Decoders only; enables `rotary_pos_emb`.
+        /// <https://arxiv.org/abs/2212.10554>
         rotary_xpos: bool = false,
-        /// Over how many positions the decay of `rotary_xpos` stretches.
+        /// Length scale of the decay of `rotary_xpos`, in positions; larger values mean a slower
+        /// decay.
         rotary_xpos_scale_base: f64 = 512.0,
-        /// The sub-layers one by one: `'a'` self attention, `'c'` cross attention, `'f'`
-        /// feed-forward. Goes before `par_ratio` and `sandwich_coef`.
+        /// Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
+        /// feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
         custom_layers: Option<Vec<LayerKind>> = None,
-        /// This many self attentions at the start, as many feed-forwards at the end, and full
-        /// blocks between them. <https://arxiv.org/abs/1911.03864>
+        /// Sandwich transformer: this many self attentions at the start, the same number of
+        /// feed-forwards at the end, and full blocks in between. <https://arxiv.org/abs/1911.03864>
         sandwich_coef: Option<usize> = None,
-        /// Fewer attentions, all in the first two thirds: one block in so many sub-layers, the rest
-        /// feed-forwards. Goes before `sandwich_coef`. <https://arxiv.org/abs/2009.04534>
+        /// PAR transformer: one attention block per this many sub-layers, all in the first two
+        /// thirds of the stack; the other sub-layers are feed-forwards. Takes precedence over
+        /// `sandwich_coef`. <https://arxiv.org/abs/2009.04534>
         par_ratio: Option<usize> = None,
-        /// The scores of self attention are added to those of the next layer.
-        /// <https://arxiv.org/abs/2012.11747>
+        /// Residual attention (RealFormer): each self attention adds the pre-softmax scores of the
+        /// previous one to its own. <https://arxiv.org/abs/2012.11747>
         residual_attn: bool = false,
-        /// The scores of cross attention are added to those of the next one.
-        /// <https://arxiv.org/abs/2012.11747>
+        /// Residual attention (RealFormer) for cross attention: each cross attention adds the
+        /// pre-softmax scores of the previous one to its own. <https://arxiv.org/abs/2012.11747>
         cross_residual_attn: bool = false,
-        /// A second feed-forward in front of each attention; the output of every feed-forward
-        /// counts half. <https://arxiv.org/abs/1906.02762>
+        /// Macaron layers: an additional feed-forward before each attention. The output of every
+        /// feed-forward is halved. <https://arxiv.org/abs/1906.02762>
         macaron: bool = false,
-        /// Norm in front of each sub-layer; off: after the sum with the residual.
-        /// <https://arxiv.org/abs/2002.04745>
+        /// Pre-norm: normalises the input of each sub-layer. False: post-norm, after the residual
+        /// connection. <https://arxiv.org/abs/2002.04745>
         pre_norm: bool = true,
-        /// A GRU cell in place of the sum with the residual. <https://arxiv.org/abs/1910.06764>
+        /// Gated residual connections: a GRU cell instead of the sum.
+        /// <https://arxiv.org/abs/1910.06764>
         gate_residual: bool = false,
-        /// A learned factor per feature on the residual, as in NormFormer.
+        /// Multiplies the residual by a learned scale per feature, as in NormFormer.
         /// <https://arxiv.org/abs/2110.09456>
         scale_residual: bool = false,
-        /// A fixed factor on the residual. Without effect under `gate_residual`.
+        /// Multiplies the residual by a constant. Has no effect with `gate_residual`.
         scale_residual_constant: f64 = 1.0,
-        /// Norm after the sum, larger residuals and smaller initial weights, for very deep stacks.
-        /// Overrides `pre_norm` and `sandwich_norm`. <https://arxiv.org/abs/2203.00555>
+        /// DeepNorm: post-norm with larger residuals and smaller initial weights, for very deep
+        /// stacks. Overrides `pre_norm` and `sandwich_norm`. <https://arxiv.org/abs/2203.00555>
         deepnorm: bool = false,
-        /// Shifts parts of the features by up to this many positions before each sub-layer: to
-        /// later ones, in encoders to earlier ones too. An array gives the number for each
-        /// sub-layer. <https://doi.org/10.5281/zenodo.5196578>
+        /// Token shift: before each sub-layer, parts of the features are shifted by up to this many
+        /// positions, to later positions and in encoders also to earlier ones. An array sets the
+        /// number for each sub-layer. <https://doi.org/10.5281/zenodo.5196578>
         shift_tokens: OneOrMany<usize> = OneOrMany::One(0),
-        /// A second norm on the output of each branch, as in CogView; needs `pre_norm`.
-        /// <https://arxiv.org/abs/2105.13290>
+        /// Sandwich norm: an additional norm on the output of each branch, as in CogView. Requires
+        /// `pre_norm`. <https://arxiv.org/abs/2105.13290>
         sandwich_norm: bool = false,
-        /// The last linear layer of every branch starts at 0. Not with `attn_on_attn`.
+        /// Initialises the last linear layer of every branch to zero. Cannot be combined with
+        /// `attn_on_attn`.
         zero_init_branch_output: bool = false,
-        /// Stochastic depth: how often a whole sub-layer is left out in training; an array gives
+        /// Stochastic depth: probability of skipping a whole sub-layer in training. An array sets
         /// the probability for each sub-layer. <https://arxiv.org/abs/1603.09382>
         layer_dropout: OneOrMany<Probability> = OneOrMany::One(Probability(0.0)),
-        /// The share of the context that each cross attention drops in training, on top of what
-        /// earlier ones dropped; not with `cross_residual_attn` over several of them.
-        /// <https://arxiv.org/abs/2202.07765>
+        /// Share of the context positions that each cross attention drops in training, in addition
+        /// to those that earlier ones dropped. Cannot be combined with `cross_residual_attn` if
+        /// there are several cross attentions. <https://arxiv.org/abs/2202.07765>
         cross_attn_tokens_dropout: Probability = Probability(0.0),
     }
     groups {
@@ -119,9 +124,10 @@ options! {
     pub struct LayersOptions {
         /// Width of the model.
         dim: NonZeroUsize,
-        /// Blocks have a cross attention; a `context` must then be given.
+        /// Adds cross attention to each block. Calls must then pass a `context`.
         cross_attend: bool = false,
-        /// With `cross_attend`: blocks of cross attention and feed-forward, without self attention.
+        /// With `cross_attend`: blocks consist of cross attention and feed-forward, without self
+        /// attention.
         only_cross: bool = false,
     }
     groups { "" stack: StackOptions, }
@@ -129,7 +135,7 @@ options! {
 }
 
 impl LayersOptions {
-    /// Where the stack stands: what its order of layers depends on.
+    /// The properties of the model that the order of the layers depends on.
     pub fn context(&self) -> StackContext {
         StackContext {
             dim: self.dim.get(),
@@ -138,7 +144,7 @@ impl LayersOptions {
         }
     }
 
-    /// Notes what does not go with the class, `Encoder` or `Decoder`.
+    /// Reports conflicts with the class, `Encoder` or `Decoder`.
     pub fn check_class(&self, class: &str, problems: &mut Problems) {
         self.stack.check_direction(self.context(), class == "Decoder", "", problems);
     }
@@ -149,7 +155,7 @@ impl LayersOptions {
 }
 
 options! {
-    /// Options of a stack that attends to a context only: no self attention, not causal.
+    /// Options of a stack with cross attention only: no self attention, not causal.
     pub struct CrossAttenderOptions {
         /// Width of the model.
         dim: NonZeroUsize,
@@ -159,7 +165,7 @@ options! {
 }
 
 impl CrossAttenderOptions {
-    /// Where the stack stands: what its order of layers depends on.
+    /// The properties of the model that the order of the layers depends on.
     pub fn context(&self) -> StackContext {
         StackContext { dim: self.dim.get(), cross_attend: true, only_cross: true }
     }

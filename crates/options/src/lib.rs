@@ -1,9 +1,9 @@
-//! Every option of x-transformers, declared once: name, type, default, documentation with the
-//! paper's address.
+//! Every option of x-transformers, declared once: name, type, default, and documentation with the
+//! address of the paper.
 //!
-//! Nothing here knows tensors. [`parse`] turns JSON into a struct and tells every problem at once;
-//! `xtask` writes the TypeScript interfaces and the table of docs/options.md from each struct's
-//! [`Spec`]. [`sets`] has every struct by the name of its class or function.
+//! This crate does not use tensors. [`parse`] reads JSON into a struct and reports all problems at
+//! once. `xtask` generates the TypeScript interfaces and the tables of docs/options.md from the
+//! [`Spec`] of each struct. [`sets`] lists all structs by the name of their class or function.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

@@ -1,10 +1,10 @@
-/// Declares options once. From this come the Rust struct with its defaults, the validator, the
+/// Declares options once, and generates the Rust struct with its defaults, the validator, the
 /// TypeScript interface and the table of docs/options.md.
 ///
-/// `name: Type = default` is an option, `name: Type` a required one. `(later)` in front marks an
-/// option that has no layer yet: any value but its default is an error that says so. `groups` takes
-/// over the options of another struct, their names with a prefix. `checks conflicts` calls a method
-/// of that name for what one option alone does not tell.
+/// `name: Type = default` declares an option, `name: Type` a required one. `(later)` before a name
+/// marks an option that is not implemented yet: any value except its default is an error. `groups`
+/// includes the options of another struct, with a prefix before their names. `checks conflicts`
+/// calls a method of that name, which checks combinations of options.
 ///
 /// ```text
 /// options! {

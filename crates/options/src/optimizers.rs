@@ -3,17 +3,17 @@
 use crate::{options, NonNegative, Problems};
 
 options! {
-    /// Options of gradient descent with momentum.
+    /// Options of stochastic gradient descent with momentum.
     pub struct SgdOptions {
         /// Learning rate.
         lr: NonNegative = NonNegative(1e-3),
-        /// How much of the step before goes into this one.
+        /// Momentum factor.
         momentum: NonNegative = NonNegative(0.0),
-        /// How much less the gradient counts once there is momentum.
+        /// Dampening: once there is momentum, the gradient is multiplied by `1 - dampening`.
         dampening: f64 = 0.0,
-        /// This much of each weight is added to its gradient.
+        /// Weight decay (L2 penalty): adds `weight_decay` times the weight to its gradient.
         weight_decay: NonNegative = NonNegative(0.0),
-        /// Looks ahead by one momentum step; needs `momentum` and no `dampening`.
+        /// Nesterov momentum. Requires `momentum`, and a `dampening` of 0.
         nesterov: bool = false,
     }
     groups {}
@@ -31,14 +31,15 @@ impl SgdOptions {
 }
 
 options! {
-    /// What Adam and AdamW have in common.
+    /// Options common to Adam and AdamW.
     pub struct MomentOptions {
         /// Learning rate.
         lr: NonNegative = NonNegative(1e-3),
-        /// How slowly the averages of the gradient and of its square move, two numbers from 0 to
-        /// below 1.
+        /// Decay rates of the running averages of the gradient and of its square, two numbers from
+        /// 0 to below 1.
         betas: Vec<f64> = vec![0.9, 0.999],
-        /// Added to the root of the second average, so that nothing is divided by 0.
+        /// Added to the denominator (the square root of the second average) for numerical
+        /// stability.
         eps: NonNegative = NonNegative(1e-8),
     }
     groups {}
@@ -58,7 +59,7 @@ impl MomentOptions {
 options! {
     /// Options of Adam. <https://arxiv.org/abs/1412.6980>
     pub struct AdamOptions {
-        /// This much of each weight is added to its gradient.
+        /// Weight decay (L2 penalty): adds `weight_decay` times the weight to its gradient.
         weight_decay: NonNegative = NonNegative(0.0),
     }
     groups { "" moments: MomentOptions, }
@@ -67,7 +68,7 @@ options! {
 options! {
     /// Options of AdamW. <https://arxiv.org/abs/1711.05101>
     pub struct AdamWOptions {
-        /// Each step takes this much, times the learning rate, off each weight.
+        /// Decoupled weight decay: each step multiplies each weight by `1 - lr * weight_decay`.
         weight_decay: NonNegative = NonNegative(0.01),
     }
     groups { "" moments: MomentOptions, }

@@ -1,5 +1,5 @@
-//! From JSON to a struct of options: unknown names, wrong kinds, missing values and conflicts, all
-//! in one go.
+//! Reads a struct of options from JSON. Reports unknown names, wrong types, missing values and
+//! conflicts all at once.
 
 use crate::elsewhere;
 use crate::problem::{nearest, Problem, Problems};
@@ -7,38 +7,37 @@ use crate::spec::Spec;
 use crate::types::OptionType;
 use serde_json::{Map, Value};
 
-/// A struct of options, as [`options!`](crate::options) declares it.
+/// A struct of options, declared by [`options!`](crate::options).
 pub trait Options: Sized + 'static {
-    /// What is declared.
+    /// The declaration.
     const SPEC: Spec;
 
-    /// Reads the fields, each under `prefix` plus its name. `None` where a required one is missing
-    /// or wrong.
+    /// Reads each field from the entry `prefix` + name. `None` if a required field is missing or
+    /// wrong.
     fn read(map: &Map<String, Value>, prefix: &str, problems: &mut Problems) -> Option<Self>;
 
-    /// Writes every field, each under `prefix` plus its name.
+    /// Writes each field to the entry `prefix` + name.
     fn write(&self, prefix: &str, map: &mut Map<String, Value>);
 
-    /// All options as a JSON object, those at their default too.
+    /// All options as a JSON object, including those at their default.
     fn to_json(&self) -> Value {
         let mut map = Map::new();
         self.write("", &mut map);
         Value::Object(map)
     }
 
-    /// Notes what is wrong with the values as a whole; paths start with `prefix`.
+    /// Reports conflicts between the values. `prefix` is prepended to the paths.
     fn check(&self, prefix: &str, problems: &mut Problems) {
         let _ = (prefix, problems);
     }
 }
 
-/// Reads `value`, a JSON object; every problem comes back at once.
+/// Reads `value`, a JSON object. Reports all problems at once.
 pub fn parse<T: Options>(value: &Value) -> Result<T, Problems> {
     parse_and(value, |_, _| {})
 }
 
-/// As [`parse`]; `also` notes what is wrong with options that could be read, for reasons that lie
-/// outside of them.
+/// Like [`parse`]. `also` checks options that were read against conditions outside of them.
 pub fn parse_and<T: Options>(
     value: &Value,
     also: impl FnOnce(&T, &mut Problems),
@@ -78,7 +77,7 @@ fn unknown_names(map: &Map<String, Value>, spec: &Spec, problems: &mut Problems)
     }
 }
 
-/// Reads one option; the default where it is absent. Called by the macro.
+/// Reads one option; returns the default if it is absent. Called by the macro.
 #[doc(hidden)]
 pub fn field<T: OptionType>(
     map: &Map<String, Value>,
@@ -121,7 +120,7 @@ pub fn field<T: OptionType>(
     Some(read)
 }
 
-/// A value as the user would write it; long ones are cut.
+/// A value as the user would write it, truncated if it is long.
 fn show(value: &Value) -> String {
     let special = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_string);
     if value.get("$tensor").is_some() {
@@ -130,7 +129,7 @@ fn show(value: &Value) -> String {
     if value.get("$module").is_some() {
         return "a model".into();
     }
-    // JSON has no NaN, no functions: the TypeScript side names such values
+    // JSON has no NaN and no functions, so the TypeScript side passes their names
     let text = special("$value").unwrap_or_else(|| value.to_string());
     match text.char_indices().nth(60) {
         Some((cut, _)) => format!("{}...", &text[..cut]),

@@ -1,20 +1,20 @@
-//! Everything that is wrong with a set of options, collected, so that one error tells it all.
+//! Collects all problems of a set of options, to report them in one error.
 
 use serde_json::{json, Value};
 use std::fmt;
 
-/// One thing that is wrong, with the path of the option it is about.
+/// A problem with an option.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Problem {
-    /// Such as `heads` or `attn_layers.heads`.
+    /// The path of the option, such as `heads` or `attn_layers.heads`.
     pub path: String,
     /// What is wrong, and what to do.
     pub message: String,
-    /// The name that was probably meant.
+    /// The name that was probably intended.
     pub did_you_mean: Option<String>,
-    /// What is allowed there, in words.
+    /// A description of the allowed values.
     pub allowed: Option<String>,
-    /// The option is right, but this version has no layer for it yet.
+    /// The value is valid, but this version does not implement the option yet.
     pub later: bool,
 }
 
@@ -36,24 +36,24 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Notes that the option at `path` is wrong.
+    /// Adds a problem with the option at `path`.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem { path: path.into(), message: message.into(), ..Problem::default() });
     }
 
-    /// Whether the only thing wrong is that this version lacks layers.
+    /// Whether the only problems are options that are not implemented yet.
     pub fn only_later(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|p| p.later)
     }
 
-    /// Notes `message` unless `holds`.
+    /// Adds the problem `message` unless `holds`.
     pub fn require(&mut self, holds: bool, path: &str, message: impl Into<String>) {
         if !holds {
             self.add(path, message);
         }
     }
 
-    /// The same problems, seen from outside: every path starts with `parent`.
+    /// Prepends `parent` and a dot to every path.
     pub fn nested_under(mut self, parent: &str) -> Self {
         for problem in &mut self.0 {
             problem.path = format!("{parent}.{}", problem.path);
@@ -61,7 +61,7 @@ impl Problems {
         self
     }
 
-    /// What crosses to TypeScript: `[{ path, message, did_you_mean }]`.
+    /// JSON for TypeScript: `[{ path, message, did_you_mean, allowed }]`.
     pub fn to_json(&self) -> Value {
         let row = |problem: &Problem| {
             let Problem { path, message, did_you_mean, allowed, .. } = problem;
@@ -82,7 +82,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The known name that `name` was most likely meant to be, if any is near enough.
+/// The known name that was most likely intended by `name`, if one is similar enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
     let spelled = known.iter().copied().find(|k| plain(k) == plain(name));
@@ -96,7 +96,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
             .filter(|k| name.len() > 2 && k.starts_with(name))
             .min_by_key(|k| k.len())
     };
-    // a prefix too few (`qk_norm`), or too many (`attn_heads`)
+    // a missing prefix (`qk_norm`), or an extra one (`attn_heads`)
     let longer = || {
         known.iter().copied().filter(|k| k.ends_with(&format!("_{name}"))).min_by_key(|k| k.len())
     };
@@ -112,7 +112,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(str::to_string)
 }
 
-/// Without what `num_tokens`, `numTokens` and `num-tokens` differ in.
+/// Removes the differences between `num_tokens`, `numTokens` and `num-tokens`.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }

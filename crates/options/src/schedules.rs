@@ -12,7 +12,7 @@ options! {
 }
 
 options! {
-    /// Options of a learning rate that grows evenly and then stays.
+    /// Options of a linear warm-up to a constant learning rate.
     pub struct LinearWarmupOptions {
         /// Learning rate after the warm-up.
         lr: NonNegative,
@@ -23,16 +23,15 @@ options! {
 }
 
 options! {
-    /// Options of a learning rate that grows evenly and then falls along half a cosine.
-    /// <https://arxiv.org/abs/1608.03983>
+    /// Options of a linear warm-up followed by cosine decay. <https://arxiv.org/abs/1608.03983>
     pub struct CosineWarmupOptions {
         /// Learning rate after the warm-up.
         lr: NonNegative,
         /// Length of the warm-up in steps.
         warmup_steps: NonNegative,
-        /// The step at which the rate has fallen to `min_lr`, where it stays.
+        /// The step at which the learning rate reaches `min_lr`, where it stays.
         total_steps: NonNegative,
-        /// Learning rate at the end.
+        /// Final learning rate.
         min_lr: NonNegative = NonNegative(0.0),
     }
     groups {}
@@ -40,7 +39,7 @@ options! {
 }
 
 impl CosineWarmupOptions {
-    /// A warm-up may be longer than the whole, which then ends in it.
+    /// `warmup_steps` may be greater than `total_steps`; the schedule then ends during the warm-up.
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         let message = "must not be more than `lr`: the rate falls to it";
         problems.require(self.min_lr.0 <= self.lr.0, &format!("{prefix}min_lr"), message);

@@ -1,5 +1,5 @@
-//! Every set of options by name: of classes, calls, filters, optimizers and schedules. From this
-//! list come the TypeScript interfaces, the tables of docs/options.md, and the validation by name.
+//! All sets of options by name: of classes, calls, filters, optimizers and schedules. The
+//! TypeScript interfaces, the tables of docs/options.md and the validation by name use this list.
 
 use crate::{
     attention, autoregressive, calls, generation, layers, optimizers, schedules, wrappers,
@@ -7,19 +7,19 @@ use crate::{
 use crate::{parse, parse_and, Named, Options, Problems, Spec};
 use serde_json::{Map, Value};
 
-/// A set of options: what a class, a call or a function takes.
+/// The options of a class, a call or a function.
 pub struct OptionSet {
-    /// Its interface in TypeScript.
+    /// The name of the TypeScript interface.
     pub interface: &'static str,
-    /// What is declared.
+    /// The declaration.
     pub spec: Spec,
     /// Options that are positional arguments in TypeScript.
     pub positional: &'static [&'static str],
-    /// The heading of its table in docs/options.md, where it has one.
+    /// The heading of the table in docs/options.md; `None` if there is no table.
     pub heading: Option<&'static str>,
-    /// The methods besides `forward`, if these are the options of a class of models.
+    /// The methods besides `forward`, if these are the options of a model class.
     pub methods: Option<&'static [&'static str]>,
-    /// The functions that take it, where its name does not tell.
+    /// The functions that take these options.
     functions: &'static [&'static str],
     read: fn(&Value) -> Result<Value, Problems>,
 }
@@ -45,8 +45,8 @@ impl OptionSet {
         Self { positional, ..self }
     }
 
-    /// The options of a class of models that has these methods besides `forward`; `cacheable` means
-    /// that it generates step by step.
+    /// Marks the options of a model class that has these methods besides `forward`. `cacheable`
+    /// means that the class generates step by step.
     fn of_class(self, methods: &'static [&'static str]) -> Self {
         Self { methods: Some(methods), ..self }
     }
@@ -59,17 +59,17 @@ impl OptionSet {
         Self { read, ..self }
     }
 
-    /// Whether `name` is its interface, its class, or one of its functions.
+    /// Whether `name` is the interface, the class or one of the functions.
     fn is(&self, name: &str) -> bool {
         self.interface == name || self.class() == Some(name) || self.functions.contains(&name)
     }
 
-    /// The name of the class whose constructor takes it, of models or optimizers.
+    /// The name of the model or optimizer class whose constructor takes these options.
     pub fn class(&self) -> Option<&'static str> {
         self.interface.strip_suffix("Options")
     }
 
-    /// Its options under their full names, the required ones first.
+    /// The options under their full names, the required ones first.
     pub fn options(&self) -> Vec<Named> {
         let mut options = self.spec.flatten();
         options.retain(|option| !self.positional.contains(&option.name.as_str()));
@@ -77,16 +77,16 @@ impl OptionSet {
         options
     }
 
-    /// `value`, checked, with the defaults of what is not in it.
+    /// Validates `value` and adds the defaults of absent options.
     pub fn resolve(&self, value: &Value) -> Result<Value, Problems> {
         (self.read)(value)
     }
 
-    /// Each of `groups` over the options that all have in common, with defaults. Problems come all
-    /// at once, those of a group under `param_groups[INDEX]`.
+    /// Resolves each of `groups`, with `common` and then the defaults for absent options. Reports
+    /// all problems at once; those of a group have paths that start with `param_groups[INDEX]`.
     pub fn resolve_groups(&self, common: &Value, groups: &[Value]) -> Result<Vec<Value>, Problems> {
         let mut problems = self.resolve(common).err().unwrap_or_default();
-        // what is wrong for all is told once
+        // problems of the common options are reported once, not for each group
         let mut sound = common.as_object().cloned().unwrap_or_default();
         sound.retain(|name, _| !problems.0.iter().any(|problem| problem.path == *name));
         let mut all = vec![];
@@ -104,7 +104,7 @@ impl OptionSet {
     }
 }
 
-/// `own` in place of what `common` has under the same names.
+/// The entries of `common`, overridden by those of `own`.
 fn over(common: &Map<String, Value>, own: &Value) -> Value {
     match own {
         Value::Object(own) => {
@@ -118,7 +118,7 @@ fn resolved<T: Options>(value: &Value) -> Result<Value, Problems> {
     parse::<T>(value).map(|options| options.to_json())
 }
 
-/// Options of an `Encoder` or a `Decoder`: what goes together depends on the class too.
+/// Resolves the options of an `Encoder` or a `Decoder`, whose conflicts also depend on the class.
 fn resolved_layers(class: &str, value: &Value) -> Result<Value, Problems> {
     let check = |options: &layers::LayersOptions, problems: &mut Problems| {
         options.check_class(class, problems)
@@ -131,7 +131,7 @@ pub fn find(name: &str) -> Option<OptionSet> {
     all().into_iter().find(|set| set.is(name))
 }
 
-/// Every set of options.
+/// All sets of options.
 pub fn all() -> Vec<OptionSet> {
     [classes(), calls(), generations(), training()].into_iter().flatten().collect()
 }

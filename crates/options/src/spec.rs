@@ -1,5 +1,5 @@
-//! What is known of an option: its name, kind, default and documentation. The validator, the
-//! TypeScript interfaces and the table of docs/options.md are all made from these.
+//! The description of an option: name, type, default and documentation. The validator, the
+//! TypeScript interfaces and the tables of docs/options.md are made from it.
 
 use serde_json::Value;
 
@@ -7,9 +7,9 @@ use serde_json::Value;
 pub struct Spec {
     /// Lines of the documentation.
     pub doc: &'static [&'static str],
-    /// The options of its own, in their order.
+    /// Its own options, in order.
     pub fields: &'static [Field],
-    /// Those that it takes over.
+    /// The included groups of options.
     pub groups: &'static [Group],
 }
 
@@ -21,34 +21,33 @@ pub struct Field {
     pub doc: &'static [&'static str],
     /// The type of its values.
     pub kind: Kind,
-    /// The default; `None` where the option is required.
+    /// The default; `None` if the option is required.
     pub default: Option<fn() -> Value>,
-    /// Declared, but no layer implements it yet.
+    /// Declared, but not implemented yet.
     pub later: bool,
 }
 
-/// Options that are declared elsewhere and taken over, their names with a prefix (`attn_`, `enc_`,
-/// or none).
+/// Options of another struct, included with a prefix before their names (`attn_`, `enc_`, or none).
 pub struct Group {
-    /// What stands in front of the names.
+    /// The prefix of the names.
     pub prefix: &'static str,
-    /// Whose options they are.
+    /// The included options.
     pub spec: &'static Spec,
 }
 
-/// The values that an option takes.
+/// The type of an option's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// True or false.
     Bool,
-    /// A whole number, at least `min`.
+    /// An integer, at least `min`.
     Integer {
-        /// The least value.
+        /// The minimum.
         min: i64,
     },
     /// A number.
     Number,
-    /// A number from 0.
+    /// A non-negative number.
     NonNegative,
     /// A number from 0 to 1.
     Probability,
@@ -64,23 +63,23 @@ pub enum Kind {
     Tensor(Elements),
     /// A model of one of these classes.
     Module(&'static [&'static str]),
-    /// The name of a filter of logits; in TypeScript also a function.
+    /// The name of a logit filter; in TypeScript also a function.
     Filter(&'static [&'static str]),
 }
 
-/// What stands in a tensor.
+/// The elements of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elements {
     /// Numbers.
     Numbers,
     /// Token ids or positions.
     Ids,
-    /// Of a mask.
+    /// Booleans of a mask.
     Truths,
 }
 
 impl Kind {
-    /// What is allowed, in words: `a whole number >= 1`.
+    /// A description of the allowed values, such as `a whole number >= 1`.
     pub fn describe(&self) -> String {
         match self {
             Kind::Bool => "true or false".into(),
@@ -106,7 +105,7 @@ fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(" or ")
 }
 
-/// An option under its full name, prefixes included.
+/// An option under its full name, including prefixes.
 pub struct Named {
     /// The name with its prefix.
     pub name: String,
@@ -115,9 +114,9 @@ pub struct Named {
 }
 
 impl Named {
-    /// Its documentation without the addresses. Other options in it stand under their full names as
-    /// well, `names` being all those of the class: in `enc_attn_qk_norm_groups`, `qk_norm` becomes
-    /// `enc_attn_qk_norm`.
+    /// The documentation without paper addresses. Names of other options in it are replaced by
+    /// their full names; `names` are all option names of the class. For example, in
+    /// `enc_attn_qk_norm_groups`, `qk_norm` becomes `enc_attn_qk_norm`.
     pub fn text(&self, names: &[&str]) -> String {
         let prefix = self.name.strip_suffix(self.field.name).unwrap_or_default();
         let (text, _) = split_links(self.field.doc);
@@ -128,14 +127,14 @@ impl Named {
         parts.collect()
     }
 
-    /// The addresses in its documentation.
+    /// The paper addresses in the documentation.
     pub fn links(&self) -> Vec<String> {
         split_links(self.field.doc).1
     }
 }
 
-/// `word` with as much of `prefix` in front as makes it one of `names`; `word` itself where nothing
-/// does.
+/// `word` after as much of `prefix` as is needed to give one of `names`, or `word` itself if none
+/// matches.
 fn full_name(word: &str, prefix: &str, names: &[&str]) -> String {
     let mut prefix = prefix;
     while !prefix.is_empty() {
@@ -149,7 +148,8 @@ fn full_name(word: &str, prefix: &str, names: &[&str]) -> String {
     word.to_string()
 }
 
-/// Lines of documentation as one text without its `<https://...>`, and these.
+/// Joins lines of documentation. Returns the text without `<https://...>` addresses, and the
+/// addresses.
 pub fn split_links(doc: &[&str]) -> (String, Vec<String>) {
     let joined = doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
     let mut parts = joined.split("<https://");
@@ -158,7 +158,7 @@ pub fn split_links(doc: &[&str]) -> (String, Vec<String>) {
     for part in parts {
         let (link, rest) = part.split_once('>').unwrap_or((part, ""));
         links.push(format!("https://{link}"));
-        // a link in brackets leaves no empty brackets behind
+        // removes the parentheses around a link too
         match (text.strip_suffix('('), rest.strip_prefix(')')) {
             (Some(before), Some(after)) => text = format!("{}{after}", before.trim_end()),
             _ => text = format!("{}{rest}", text.trim_end()),
@@ -168,7 +168,7 @@ pub fn split_links(doc: &[&str]) -> (String, Vec<String>) {
 }
 
 impl Spec {
-    /// Every option under its full name: first its own, then those of the groups.
+    /// All options under their full names: first its own, then those of the groups.
     pub fn flatten(&self) -> Vec<Named> {
         let own = self.fields.iter().map(|field| Named { name: field.name.to_string(), field });
         let grouped = self.groups.iter().flat_map(|group| {

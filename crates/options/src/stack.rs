@@ -1,4 +1,4 @@
-//! The order of a stack's sub-layers, and which options of a stack go together.
+//! The order of the sub-layers of a stack, and conflicts between its options.
 
 use crate::context::StackContext;
 use crate::layers::StackOptions;
@@ -6,28 +6,29 @@ use crate::{LayerKind, OneOrMany, Problem, Problems};
 
 use LayerKind::{CrossAttention, FeedForward, SelfAttention};
 
-/// More sub-layers than this are a mistake, not a model; it also keeps the list of them in memory.
+/// The maximum depth. A larger one is certainly a mistake, and the list of sub-layers could exhaust
+/// memory.
 const MAX_DEPTH: usize = 100_000;
 
 impl StackOptions {
-    /// Rotary positions are on, with or without decay.
+    /// Whether rotary positions are on, with or without decay.
     pub fn is_rotary(&self) -> bool {
         self.rotary_pos_emb || self.rotary_xpos
     }
 
-    /// The layers bring positions that take the place of absolute ones.
+    /// Whether the layers encode positions themselves, which replaces absolute positions.
     pub fn has_pos_emb(&self) -> bool {
         self.rel_pos_bias || self.is_rotary()
     }
 
-    /// How many features of a head rotary positions turn: half a head, at least 32, at most the
-    /// whole head.
+    /// The number of features per head that are rotated: by default half of the head, at least 32,
+    /// at most the whole head.
     pub fn rotary_dim(&self) -> usize {
         let dim_head = self.attn.dim_head.get();
         self.rotary_emb_dim.map_or(dim_head / 2, |dim| dim.get()).max(32).min(dim_head)
     }
 
-    /// The sub-layers in their order; the option that is out of range where there is none.
+    /// The sub-layers in order, or the problem with the option that is out of range.
     pub fn layer_kinds(&self, context: StackContext) -> Result<Vec<LayerKind>, Problem> {
         if let Some(layers) = &self.custom_layers {
             return Ok(layers.clone());
@@ -107,7 +108,7 @@ impl StackOptions {
         );
     }
 
-    /// Notes what does not go with the width and with the order of the layers.
+    /// Reports conflicts with the width and the order of the layers.
     pub(crate) fn check_context(
         &self,
         context: StackContext,
@@ -169,7 +170,7 @@ impl StackOptions {
     }
 
     fn check_feedforward(&self, dim: usize, prefix: &str, problems: &mut Problems) {
-        // a width of 1 is spread over the residual, as in Python
+        // an output of width 1 is broadcast over the residual, as in Python
         let spread = !self.sandwich_norm && !self.gate_residual;
         let fits = |out: usize| out == dim || (out == 1 && spread);
         problems.require(
@@ -184,7 +185,7 @@ impl StackOptions {
         );
     }
 
-    /// Notes what does not go with the direction: whether a position may see later ones.
+    /// Reports conflicts with the direction: whether the stack is causal.
     pub(crate) fn check_direction(
         &self,
         context: StackContext,
@@ -204,7 +205,8 @@ impl StackOptions {
             &path("rel_pos_num_buckets"),
             format!("must be at least {least} here"),
         );
-        // one segment stays, one per shift; both ways where the future may be seen
+        // the features are split into one segment per shift: 0 to the number, or both directions if
+        // not causal
         let widest = if causal { context.dim - 1 } else { (context.dim - 1) / 2 };
         let shift = self.shift_tokens.values().iter().max().copied().unwrap_or_default();
         problems.require(
@@ -219,8 +221,8 @@ fn problem(path: &str, message: String) -> Problem {
     Problem { path: path.into(), message, ..Problem::default() }
 }
 
-/// `block` without its feed-forwards, filled up with feed-forwards to a width, and repeated over
-/// about the first two thirds of `total` sub-layers; feed-forwards after that.
+/// Removes the feed-forwards from `block`, pads it with feed-forwards to a width, repeats it over
+/// about the first two thirds of `total` sub-layers, and appends feed-forwards.
 fn par_layers(block: &[LayerKind], total: usize, ratio: usize) -> Result<Vec<LayerKind>, Problem> {
     if ratio <= 1 || ratio > total {
         return Err(problem(
@@ -245,7 +247,7 @@ fn par_layers(block: &[LayerKind], total: usize, ratio: usize) -> Result<Vec<Lay
 }
 
 impl<T> OneOrMany<T> {
-    /// The length of a list.
+    /// The length of a list; `None` for a single value.
     fn len(&self) -> Option<usize> {
         match self {
             OneOrMany::One(_) => None,

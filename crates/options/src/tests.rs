@@ -1,4 +1,4 @@
-//! Declarations, defaults, problems and conflicts, over all options.
+//! Tests of declarations, defaults, problems and conflicts of all options.
 
 mod conflicts;
 mod declarations;
@@ -8,7 +8,7 @@ mod sets;
 use crate::{parse, Options, Problem, Problems};
 use serde_json::{json, Map, Value};
 
-/// `own` over what the class requires.
+/// The entries of `required`, overridden by those of `own`.
 fn with(required: Value, own: Value) -> Value {
     let both = [required, own].into_iter().flat_map(|value| value.as_object().cloned().unwrap());
     Value::Object(both.collect::<Map<_, _>>())
@@ -26,7 +26,7 @@ fn x_transformer(own: Value) -> Value {
     with(required, own)
 }
 
-/// The problems of `value`, but not that an option has no layer yet.
+/// The problems of `value`, except options that are not implemented yet.
 fn problems<T: Options>(value: Value) -> Vec<Problem> {
     let Problems(all) = parse::<T>(&value).err().unwrap_or_default();
     all.into_iter().filter(|problem| !problem.later).collect()
@@ -36,7 +36,7 @@ fn paths<T: Options>(value: Value) -> Vec<String> {
     problems::<T>(value).into_iter().map(|problem| problem.path).collect()
 }
 
-/// What a struct reads from `value`, whether its options have layers yet or not.
+/// Reads a struct from `value`, including options that are not implemented yet.
 fn read<T: Options>(value: Value) -> T {
     T::read(value.as_object().unwrap(), "", &mut Problems::default()).unwrap()
 }

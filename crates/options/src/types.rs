@@ -1,14 +1,14 @@
-//! The Rust types that an option may have, and how each is read from JSON.
+//! The Rust types of options, and how they are read from JSON.
 
 use crate::spec::{Elements, Kind};
 use serde_json::{json, Value};
 use std::num::NonZeroUsize;
 
-/// A type that an option may have.
+/// A type of options.
 pub trait OptionType: Sized {
-    /// How the type is declared.
+    /// The description of the type.
     const KIND: Kind;
-    /// Reads a value; `None` where it is not of this kind.
+    /// Reads a value; `None` if it is not of this type.
     fn read(value: &Value) -> Option<Self>;
     /// The value as JSON.
     fn write(&self) -> Value;
@@ -24,7 +24,7 @@ impl OptionType for bool {
     }
 }
 
-/// A size as a default; 0 counts as 1.
+/// The default of a size; 0 becomes 1.
 pub(crate) const fn size(n: usize) -> NonZeroUsize {
     match NonZeroUsize::new(n) {
         Some(size) => size,
@@ -32,7 +32,7 @@ pub(crate) const fn size(n: usize) -> NonZeroUsize {
     }
 }
 
-/// Whole numbers may come as `4` or as `4.0`: JavaScript knows no difference.
+/// Reads an integer, `4` or `4.0`, which are the same in JavaScript.
 fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| {
         let x = value.as_f64()?;
@@ -44,8 +44,8 @@ impl OptionType for usize {
     const KIND: Kind = Kind::Integer { min: 0 };
     fn read(value: &Value) -> Option<Self> {
         let whole = u64::try_from(whole(value)?).ok()?;
-        // where sizes have 32 bits, as in WebAssembly, what is larger fits nowhere: memory says so
-        // when it is used
+        // with 32-bit sizes, as in WebAssembly, a larger number becomes the maximum; using it fails
+        // for lack of memory
         Some(usize::try_from(whole).unwrap_or(usize::MAX))
     }
     fn write(&self) -> Value {
@@ -83,7 +83,7 @@ impl OptionType for f64 {
     }
 }
 
-/// A finite number from 0.
+/// A finite non-negative number.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct NonNegative(pub f64);
 
@@ -111,7 +111,7 @@ impl OptionType for Probability {
     }
 }
 
-/// What random numbers start from: 0 to 2^53 - 1, on every platform.
+/// A random seed: 0 to 2^53 - 1, on every platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
@@ -183,7 +183,7 @@ impl<T: OptionType> OptionType for OneOrMany<T> {
     }
 }
 
-/// Declares a type of options for tensors, which differ in what users may give in place of one.
+/// Declares a type for tensors. The types differ in what users may pass instead of a tensor.
 macro_rules! tensor_ref {
     ($(#[doc = $doc:literal])+ $Name:ident $elements:ident) => {
         $(#[doc = $doc])+
@@ -203,13 +203,12 @@ macro_rules! tensor_ref {
 }
 
 tensor_ref! {
-    /// A tensor that stands in JSON as `{"$tensor": index}`: its place in the list that goes along
-    /// with the call.
+    /// A tensor, `{"$tensor": index}` in JSON: its index in the list of tensors of the call.
     TensorRef Numbers
 }
 
 tensor_ref! {
-    /// A [`TensorRef`] to ids or positions.
+    /// A [`TensorRef`] to token ids or positions.
     IdsRef Ids
 }
 
@@ -230,18 +229,17 @@ impl From<MaskRef> for TensorRef {
     }
 }
 
-/// A model that stands in JSON as `{"$module": index}`: its place in the list that goes along with
-/// the constructor.
+/// A model, `{"$module": index}` in JSON: its index in the list of models of the constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModuleRef<C> {
-    /// The number of the tensor in the list of the call.
+    /// The index in the list of models.
     pub index: usize,
     classes: std::marker::PhantomData<C>,
 }
 
-/// The classes that a [`ModuleRef`] may name.
+/// The classes that a [`ModuleRef`] may refer to.
 pub trait Classes {
-    /// The names that are allowed.
+    /// The allowed class names.
     const NAMES: &'static [&'static str];
 }
 

@@ -1,4 +1,4 @@
-//! Options of the wrappers around a stack of layers: embeddings in front, a head behind.
+//! Options of the wrappers that add embeddings and a head to a stack of layers.
 
 use crate::context::StackContext;
 use crate::layers::StackOptions;
@@ -6,7 +6,7 @@ use crate::types::size;
 use crate::{options, Classes, ModuleRef, Probability, Problems};
 use std::num::NonZeroUsize;
 
-/// What `attn_layers` of a wrapper for text or for continuous values may be.
+/// The classes allowed as `attn_layers` of a wrapper for tokens or continuous values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AnyLayers;
 
@@ -14,7 +14,7 @@ impl Classes for AnyLayers {
     const NAMES: &'static [&'static str] = &["Encoder", "Decoder"];
 }
 
-/// What `attn_layers` of a wrapper for images may be.
+/// The classes allowed as `attn_layers` of a wrapper for images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EncoderLayers;
 
@@ -25,25 +25,25 @@ impl Classes for EncoderLayers {
 options! {
     /// The vocabulary.
     pub struct TokenOptions {
-        /// Number of tokens; ids go from 0 to one below it.
+        /// Size of the vocabulary. Token ids are from 0 to `num_tokens` - 1.
         num_tokens: NonZeroUsize,
     }
     groups {}
 }
 
 options! {
-    /// How a sequence is embedded.
+    /// The embedding of a sequence.
     pub struct SequenceOptions {
-        /// The longest sequence that absolute positions cover; generation sees this many of the
-        /// last tokens.
+        /// Maximum sequence length with absolute position embeddings. Also the context window of
+        /// generation, which uses only this many of the last tokens.
         max_seq_len: NonZeroUsize,
-        /// Dropout on the embeddings while training.
+        /// Dropout probability for the embeddings in training.
         emb_dropout: Probability = Probability(0.0),
-        /// Absolute positions are added to the embeddings. Off by itself where the layers have
-        /// `rel_pos_bias` or rotary positions; decoders learn well without.
-        /// <https://arxiv.org/abs/2203.16634>
+        /// Adds absolute position embeddings. Disabled automatically if the layers have
+        /// `rel_pos_bias` or rotary position embeddings. Decoders also learn well without position
+        /// embeddings. <https://arxiv.org/abs/2203.16634>
         use_abs_pos_emb: bool = true,
-        /// Absolute positions from sines and cosines with one learned factor, in place of a learned
+        /// Sinusoidal absolute position embeddings with one learned scale, instead of a learned
         /// table. <https://arxiv.org/abs/2202.10447>
         scaled_sinu_pos_emb: bool = false,
     }
@@ -53,8 +53,8 @@ options! {
 options! {
     /// Memory tokens.
     pub struct MemoryTokenOptions {
-        /// This many learned vectors stand in front of the sequence, and are cut off after the
-        /// layers. <https://arxiv.org/abs/2006.11527>
+        /// Number of learned memory tokens, which are prepended to the sequence and removed after
+        /// the last layer. <https://arxiv.org/abs/2006.11527>
         num_memory_tokens: Option<usize> = None,
     }
     groups {}
@@ -63,7 +63,7 @@ options! {
 options! {
     /// A norm after the embeddings.
     pub struct EmbeddingNormOptions {
-        /// LayerNorm on the sum of embeddings and positions, as in BLOOM.
+        /// LayerNorm after the sum of embeddings and position embeddings, as in BLOOM.
         /// <https://arxiv.org/abs/2211.05100>
         post_emb_norm: bool = false,
     }
@@ -71,8 +71,8 @@ options! {
 }
 
 impl SequenceOptions {
-    /// Notes what does not go with the width of the embeddings. `layers_have_positions`: rotary or
-    /// T5's.
+    /// Reports conflicts with the width of the embeddings. `layers_have_positions`: with rotary
+    /// positions or the T5 bias.
     pub fn check_width(
         &self,
         width: usize,
@@ -94,25 +94,26 @@ impl SequenceOptions {
 options! {
     /// Options of a transformer over tokens.
     pub struct TransformerWrapperOptions {
-        /// The layers; their weights are shared with this model.
+        /// The attention layers. The model shares their weights.
         attn_layers: ModuleRef<AnyLayers>,
-        /// Width of the embeddings; they are projected to the width of the layers. Absent: that
-        /// width.
+        /// Width of the token embeddings, which are projected to the width of the layers. Absent:
+        /// the width of the layers.
         emb_dim: Option<NonZeroUsize> = None,
-        /// Length of the memories that `return_mems` gives, which needs this option; 0 keeps them
-        /// whole (Transformer-XL). <https://arxiv.org/abs/1901.02860>
+        /// Maximum length of the memories (Transformer-XL) that `return_mems` returns; 0: no limit.
+        /// `return_mems` requires this option. <https://arxiv.org/abs/1901.02860>
         max_mem_len: Option<usize> = None,
-        /// Memories go this many layers further down in the next segment, those of the lowest to
-        /// the top. <https://arxiv.org/abs/2012.15688>
+        /// Number of layers by which memories move down in the next segment. Those of the lowest
+        /// layers move to the top. <https://arxiv.org/abs/2012.15688>
         shift_mem_down: usize = 0,
-        /// The head uses the weights of the token embedding. <https://arxiv.org/abs/1608.05859>
+        /// Ties the weights of the output head to the token embedding.
+        /// <https://arxiv.org/abs/1608.05859>
         tie_embedding: bool = false,
-        /// Width of the head. Absent: `num_tokens`.
+        /// Output width of the head. Absent: `num_tokens`.
         logits_dim: Option<NonZeroUsize> = None,
-        /// Token and position embeddings of length 1, with small initial values.
+        /// L2-normalises token and position embeddings, and gives them small initial values.
         /// <https://arxiv.org/abs/1910.05895>
         l2norm_embed: bool = false,
-        /// The share of the gradient that reaches the embeddings, as in CogView.
+        /// Multiplies the gradient of the embeddings by this factor, as in CogView.
         /// <https://arxiv.org/abs/2105.13290>
         emb_frac_gradient: f64 = 1.0,
     }
@@ -135,13 +136,15 @@ impl TransformerWrapperOptions {
 options! {
     /// Options of a transformer over continuous values.
     pub struct ContinuousTransformerWrapperOptions {
-        /// The layers; their weights are shared with this model.
+        /// The attention layers. The model shares their weights.
         attn_layers: ModuleRef<AnyLayers>,
-        /// Width of the input; it is projected to the width of the layers. Absent: no projection.
+        /// Width of the input, which is projected to the width of the layers. Absent: no
+        /// projection.
         dim_in: Option<NonZeroUsize> = None,
-        /// Width of the output, by a projection. Absent: no projection.
+        /// Width of the output, which is projected from the width of the layers. Absent: no
+        /// projection.
         dim_out: Option<NonZeroUsize> = None,
-        /// Accepted as in Python, and without effect there and here.
+        /// Has no effect; accepted as in the Python package, where it has none either.
         emb_dim: Option<NonZeroUsize> = None,
     }
     groups {
@@ -155,17 +158,18 @@ options! {
     pub struct ViTransformerWrapperOptions {
         /// Height and width of the largest image, in pixels; a multiple of `patch_size`.
         image_size: NonZeroUsize,
-        /// Height and width of a patch, in pixels; each patch becomes one position.
+        /// Height and width of a patch, in pixels. Each patch becomes one position.
         patch_size: NonZeroUsize,
-        /// The layers; their weights are shared with this model.
+        /// The attention layers. The model shares their weights.
         attn_layers: ModuleRef<EncoderLayers>,
         /// Number of channels of the images.
         channels: NonZeroUsize = size(3),
-        /// Number of classes of the head. Absent: the mean over the patches comes out.
+        /// Number of classes of the head. Absent: no head; the output is the mean over the patches.
         num_classes: Option<NonZeroUsize> = None,
-        /// Accepted as in Python, and without effect there and here; `emb_dropout` has one.
+        /// Has no effect; accepted as in the Python package, where it has none either. Use
+        /// `emb_dropout`.
         dropout: Probability = Probability(0.0),
-        /// Dropout on the embedded patches while training.
+        /// Dropout probability for the patch embeddings in training.
         emb_dropout: Probability = Probability(0.0),
     }
     groups { "" norm: EmbeddingNormOptions, }
@@ -195,9 +199,10 @@ options! {
 }
 
 options! {
-    /// Options of the decoder of an `XTransformer`. It always attends to the encoder's output.
+    /// Options of the decoder of an `XTransformer`, which always has cross attention to the
+    /// encoder's output.
     pub struct DecoderHalfOptions {
-        /// Blocks of cross attention and feed-forward, without self attention.
+        /// Blocks consist of cross attention and feed-forward, without self attention.
         only_cross: bool = false,
     }
     groups {
@@ -208,27 +213,27 @@ options! {
 }
 
 options! {
-    /// Which targets count in a loss over tokens, and what fills up a sequence.
+    /// The ignored targets of a loss over tokens, and the padding of generated sequences.
     pub struct TargetOptions {
-        /// Targets with this id do not count in the loss.
+        /// The loss ignores targets with this id.
         ignore_index: i64 = -100,
-        /// What stands after the end of a generated sequence, behind its `eos_token`.
+        /// Token id that fills a generated sequence after its `eos_token`.
         pad_value: i64 = 0,
     }
     groups {}
 }
 
 options! {
-    /// Options of an encoder and a decoder over tokens. <https://arxiv.org/abs/1706.03762>
+    /// Options of an encoder-decoder transformer over tokens. <https://arxiv.org/abs/1706.03762>
     pub struct XTransformerOptions {
         /// Width of encoder and decoder.
         dim: NonZeroUsize,
-        /// The decoder uses the token embedding of the encoder.
+        /// Shares the token embedding of the encoder with the decoder.
         tie_token_emb: bool = false,
-        /// Residuals and initial weights scaled as in DeepNet. The norms stay in front unless
-        /// `enc_pre_norm` and `dec_pre_norm` are off. <https://arxiv.org/abs/2203.00555>
+        /// Scales residuals and initial weights as in DeepNet. Pre-norm is kept unless
+        /// `enc_pre_norm` and `dec_pre_norm` are false. <https://arxiv.org/abs/2203.00555>
         deepnorm: bool = false,
-        /// The share of the encoder's output that the decoder does not see in training.
+        /// Share of the encoder's output positions that are hidden from the decoder in training.
         /// <https://arxiv.org/abs/2202.07765>
         cross_attn_tokens_dropout: Probability = Probability(0.0),
     }
@@ -241,12 +246,12 @@ options! {
 }
 
 impl XTransformerOptions {
-    /// Where the encoder's layers stand.
+    /// The [`StackContext`] of the encoder.
     pub fn encoder_context(&self) -> StackContext {
         StackContext { dim: self.dim.get(), cross_attend: false, only_cross: false }
     }
 
-    /// Where the decoder's layers stand.
+    /// The [`StackContext`] of the decoder.
     pub fn decoder_context(&self) -> StackContext {
         StackContext {
             dim: self.dim.get(),

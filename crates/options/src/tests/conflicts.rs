@@ -1,4 +1,4 @@
-//! Which options do not go together, and which of them do although it looks as if they did not.
+//! Which options conflict, and which can be combined although they seem to conflict.
 
 use super::{layers, paths, problems, read, with, x_transformer};
 use crate::{
@@ -182,7 +182,7 @@ fn an_x_transformer_names_the_half_in_its_problems() {
     accepted::<XTransformerOptions>(x_transformer(
         json!({ "deepnorm": true, "enc_scale_residual_constant": 2 }),
     ));
-    // three sub-layers a block: attention, cross attention, feed-forward
+    // three sub-layers per block: self attention, cross attention, feed-forward
     accepted::<XTransformerOptions>(x_transformer(
         json!({ "dec_shift_tokens": [1, 1, 0], "dec_rotary_xpos": true }),
     ));
@@ -256,7 +256,7 @@ fn optimizers_refuse_what_pytorch_refuses() {
     refused::<AdamWOptions>(json!({ "weight_decay": -0.1 }), "weight_decay");
 }
 
-/// The order of the sub-layers as Python's letters.
+/// The order of the sub-layers, as letters like in Python.
 fn order(own: Value) -> String {
     let options = read::<LayersOptions>(layers(own));
     let letter = |kind: &LayerKind| match kind {

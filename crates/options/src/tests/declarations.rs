@@ -1,4 +1,4 @@
-//! What is true of every declaration.
+//! Properties of all declarations.
 
 use crate::{
     autoregressive::*, generation::*, layers::*, optimizers::*, parse, schedules::*, sets,
@@ -64,7 +64,7 @@ fn every_default_is_read_back_as_it_is_written() {
     }
 }
 
-/// Compares names, and defaults (`"required"` where there is none) with `expected`, in any order.
+/// Compares names and defaults (`"required"` if there is none) with `expected`, in any order.
 fn assert_defaults<T: Options>(expected: Value) {
     let expected: BTreeMap<String, Value> =
         expected.as_object().unwrap().clone().into_iter().collect();
@@ -84,10 +84,10 @@ fn assert_defaults<T: Options>(expected: Value) {
     }
 }
 
-/// From the signature of AttentionLayers, Attention and FeedForward in Python.
+/// From the signatures of AttentionLayers, Attention and FeedForward in Python.
 #[test]
 fn defaults_of_the_layers_are_those_of_python() {
-    // text, as `json!` cannot take this many
+    // a string, since `json!` cannot take this many entries
     let layers = r#"{
         "dim": "required", "depth": "required", "heads": 8, "cross_attend": false, "only_cross": false,
         "use_scalenorm": false, "use_rmsnorm": false,
@@ -115,7 +115,7 @@ fn defaults_of_the_layers_are_those_of_python() {
 
 #[test]
 fn defaults_of_the_wrappers_are_those_of_python() {
-    // Python's max_mem_len of 0. is a float, with which return_mems fails: the same as none
+    // Python's default, the float 0., makes return_mems fail; null here means the same
     assert_defaults::<TransformerWrapperOptions>(json!({
         "num_tokens": "required", "max_seq_len": "required", "attn_layers": "required", "emb_dim": null,
         "max_mem_len": null, "shift_mem_down": 0, "emb_dropout": 0, "post_emb_norm": false,
@@ -150,7 +150,7 @@ fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
         "min_p_ratio": null, "top_k_tokens": null, "nucleus_p": null, "min_p": null, "repetition_penalty": 1,
         "num_return_sequences": 1, "seed": null,
     }));
-    // absent is `top_k` there
+    // Python's default filter is `top_k`, which is also used here if none is given
     let absent = parse::<SamplingOptions>(&json!({})).unwrap();
     assert_eq!(
         (absent.filter(), absent.thres(), absent.limit()),

@@ -1,4 +1,4 @@
-//! From JSON to options: names, kinds, null, and options without a layer.
+//! Reading options from JSON: names, types, null, and options that are not implemented yet.
 
 use super::{layers, paths, problems, read, with, x_transformer};
 use crate::{
@@ -146,11 +146,11 @@ fn models_and_filters_are_read() {
 }
 
 options! {
-    /// A class of which a part is still to come.
+    /// A class that is partly implemented.
     pub struct HalfDone {
-        /// There already.
+        /// Implemented.
         now: usize = 1,
-        /// Still to come.
+        /// Not implemented yet.
         (later) then: usize = 2,
     }
     groups {}

@@ -1,4 +1,4 @@
-//! Options by the name of their class or function.
+//! Sets of options by the name of their class or function.
 
 use crate::sets::{all, find};
 use serde_json::{json, Value};
@@ -47,7 +47,7 @@ fn defaults_are_filled_in() {
 fn what_is_resolved_resolves_to_itself() {
     let once = resolve("Decoder", json!({ "dim": 64, "depth": 2, "custom_layers": null })).unwrap();
     assert_eq!(resolve("Decoder", once.clone()), Ok(once));
-    // without a required option there is nothing to resolve
+    // only a set without required options can be resolved from an empty object
     for set in all()
         .iter()
         .filter(|set| set.spec.flatten().iter().all(|option| option.field.default.is_some()))
