@@ -40,7 +40,7 @@ const bothWays = () =>
 
 const GREEDY = { temperature: 0 }
 
-describe('arrays in place of ids', () => {
+describe('arrays as ids', () => {
   const ROW = [1, 2, 3, 4]
   const WHOLE = [
     Int8Array,
@@ -52,7 +52,7 @@ describe('arrays in place of ids', () => {
     Uint32Array,
   ] as const
 
-  it('are taken by forward, generate, score and stream', async () => {
+  it('are accepted by forward, generate, score and stream', async () => {
     const model = smallModel().eval()
     const x = i64([ROW])
     expect(numbers(await model.net.forward([ROW]))).toEqual(numbers(await model.net.forward(x)))
@@ -73,7 +73,7 @@ describe('arrays in place of ids', () => {
     expect(model.scoreSync([ROW]).perplexity.shape).toEqual([1])
   })
 
-  it('may be typed arrays of whole numbers, and bigints', async () => {
+  it('may be typed arrays of integers, and bigints', async () => {
     const model = smallModel()
     const want = numbers(await model.generate(i64(ROW), 3, GREEDY))
     for (const Class of WHOLE)
@@ -83,7 +83,7 @@ describe('arrays in place of ids', () => {
     expect(numbers(await model.generate([ROW.map(BigInt)], 3, GREEDY))).toEqual(want)
   })
 
-  it('are taken by an encoder with a decoder', async () => {
+  it('are accepted by an encoder with a decoder', async () => {
     const model = bothWays().eval()
     const [src, tgt] = [[[1, 2, 3]], [[4, 5, 6]]]
     const mask = [[true, true, false]]
@@ -100,7 +100,7 @@ describe('arrays in place of ids', () => {
     expect((await model.score(src, tgt, { mask })).perplexity.shape).toEqual([1])
   })
 
-  it('are taken where tokens are filled in, as positions, targets and indices', async () => {
+  it('are accepted by masked generation, and as positions, targets and indices', async () => {
     const net = new TransformerWrapper({
       num_tokens: 12,
       max_seq_len: 4,
@@ -145,8 +145,8 @@ describe('arrays in place of ids', () => {
   })
 })
 
-describe('arrays in place of masks', () => {
-  it('are booleans, or 0 and 1', async () => {
+describe('arrays as masks', () => {
+  it('contain booleans, or 0 and 1', async () => {
     const model = smallModel().eval()
     const x = i64([[1, 2, 3]])
     const want = numbers(await model.net.forward(x, { mask: bool([[true, true, false]]) }))
@@ -167,7 +167,7 @@ describe('arrays in place of masks', () => {
     expect(where([true, false], ones([2]), 3).toArray()).toEqual([1, 3])
   })
 
-  it('go to contexts and to pairs of positions', async () => {
+  it('are accepted for contexts and for pairs of positions', async () => {
     const cross = new CrossAttender(LAYERS)
     const [x, context] = [randn([1, 2, 16]), randn([1, 3, 16])]
     expect(
@@ -186,8 +186,8 @@ describe('arrays in place of masks', () => {
   })
 })
 
-describe('arrays in place of vectors', () => {
-  it('are taken by models over vectors', async () => {
+describe('arrays as vectors', () => {
+  it('are accepted by models over vectors', async () => {
     const row = (scale: number) => Array.from({ length: 16 }, (_, i) => Math.sin(i) * scale)
     const x = [[row(1), row(2)]]
     const decoder = new Decoder(LAYERS)
@@ -213,7 +213,7 @@ describe('arrays in place of vectors', () => {
   })
 })
 
-describe('what is wrong with an array', () => {
+describe('an error about an array', () => {
   const net = smallNet()
   const cases: [what: string, x: unknown, options: object, message: RegExp][] = [
     ['a row that is shorter', [[1, 2], [3]], {}, /^x: nested arrays must be rectangular/],
@@ -255,7 +255,7 @@ describe('what is wrong with an array', () => {
 })
 
 describe('a stream', () => {
-  it('needs its prompt no more once it was made', async () => {
+  it('does not need its prompt once it was created', async () => {
     const model = smallModel()
     const prompt = i64([1, 2, 3])
     const stream = model.stream(prompt, 2, GREEDY)
@@ -266,11 +266,11 @@ describe('a stream', () => {
   })
 })
 
-describe('messages about types', () => {
+describe('errors about types', () => {
   const model = smallModel()
   const f32 = ones([1, 3])
 
-  it('of ids say how they are made', async () => {
+  it('of ids say how to create ids', async () => {
     const remedy = /must be i64.*got f32.*\{ dtype: 'i64' \}.*\.to\('i64'\)/
     for (const call of [
       () => model.net.forward(f32),
@@ -293,7 +293,7 @@ describe('messages about types', () => {
     expect(() => randn([2, 3]).gather(1, ones([2, 1]))).toThrow(/must be i64.*\.to\('i64'\)/)
   })
 
-  it('of masks say how one is made, wherever one is taken', async () => {
+  it('of masks say how to create a mask, for every mask argument', async () => {
     const x = i64([[1, 2, 3]])
     const remedy = /mask must be bool, got (i64|f32): compare it \(`mask.ne\(0\)`\).*dtype: 'bool'/
     const mask = i64([[1, 1, 1]])
@@ -317,7 +317,7 @@ describe('messages about types', () => {
     expect(() => where(ones([2]), 1, 2)).toThrow(/must be bool, got f32: compare it/)
   })
 
-  it('of vectors say which type the weights have', async () => {
+  it('of vectors name the type of the weights', async () => {
     const x = i64([[1, 2, 3]])
     const decoder = new Decoder(LAYERS)
     const continuous = new ContinuousTransformerWrapper({
@@ -352,7 +352,7 @@ describe('an id that is not in the vocabulary', () => {
       `token id ${id} at \\[${place.join(', ')}\\] is not in the vocabulary: .num_tokens. is ${VOCABULARY}, .*0 to 10`,
     )
 
-  it.each([VOCABULARY, -1, -100])('is named with its place: %i', async (id) => {
+  it.each([VOCABULARY, -1, -100])('is reported with its position: %i', async (id) => {
     const model = smallModel()
     const x = [
       [1, 2, 3],
@@ -388,7 +388,7 @@ describe('an id that is not in the vocabulary', () => {
     ).rejects.toThrow(says(id, 1, 1))
   })
 
-  it('may stand where a mask hides it, or be the ignored one as a target', async () => {
+  it('is allowed where a mask hides it, or as a target equal to ignore_index', async () => {
     const model = smallModel()
     const masked = { mask: [[true, true, false]] }
     expect((await model.generate([[1, 2, 99]], 2, masked)).shape).toEqual([1, 2])
@@ -396,14 +396,14 @@ describe('an id that is not in the vocabulary', () => {
     expect((await model.forward([[1, 2, -100]])).item()).toBeGreaterThan(0)
   })
 
-  it('is a position beyond max_seq_len likewise', async () => {
+  it('is reported in the same way for a position beyond max_seq_len', async () => {
     await expect(smallNet().forward([[1, 2]], { pos: [0, 99] })).rejects.toThrow(
       /pos has 99: positions go from 0 to 15/,
     )
   })
 })
 
-describe('options from elsewhere', () => {
+describe('option names of other libraries', () => {
   const made = (options: object) => () => new Decoder({ dim: 16, depth: 1, ...options } as never)
 
   it('are explained', () => {
@@ -423,7 +423,7 @@ describe('options from elsewhere', () => {
     expect(made({ n_head: 2 })).toThrow(/did you mean `heads`/)
   })
 
-  it('of generation too', async () => {
+  it('are explained for generation too', async () => {
     const model = smallModel()
     await expect(model.generate([1], 2, { top_p: 0.9 } as never)).rejects.toThrow(
       /did you mean `nucleus_p`/,
@@ -436,7 +436,7 @@ describe('options from elsewhere', () => {
     )
   })
 
-  it('such as a length of 0 say what is allowed', () => {
+  it('invalid values such as a length of 0 are reported with the allowed ones', () => {
     const attn_layers = new Encoder(LAYERS)
     expect(() => new TransformerWrapper({ num_tokens: 11, max_seq_len: 0, attn_layers })).toThrow(
       /max_seq_len: got 0; allowed: a whole number >= 1.*use_abs_pos_emb: false/,

@@ -2,13 +2,13 @@
 import { expect } from 'vitest'
 import { XTransformersError } from 'x-transformers'
 
-/** What `on_progress` was told. */
-export interface Told {
+/** The arguments of the `on_progress` calls. */
+export interface ProgressReport {
   loaded: number
   total: number | null
 }
 
-/** A stream of bytes in pieces of `size`. */
+/** A stream of bytes in chunks of `size`. */
 export function inPieces(bytes: Uint8Array, size: number): ReadableStream<Uint8Array> {
   let at = 0
   return new ReadableStream({
@@ -20,7 +20,7 @@ export function inPieces(bytes: Uint8Array, size: number): ReadableStream<Uint8A
   })
 }
 
-/** A stream that gives `bytes`, and then nothing: it never ends. */
+/** A stream that gives `bytes` and never ends. */
 export function endless(bytes: Uint8Array): {
   stream: ReadableStream<Uint8Array>
   cancelled: unknown[]
@@ -33,14 +33,14 @@ export function endless(bytes: Uint8Array): {
   return { stream, cancelled }
 }
 
-/** Checks that the calls lead from 0 to `size`. */
-export function expectProgress(told: readonly Told[], size: number): void {
-  expect(told.length).toBeGreaterThan(0)
-  for (const [i, { loaded, total }] of told.entries()) {
-    expect(loaded).toBeGreaterThanOrEqual(told[i - 1]?.loaded ?? 0)
+/** Checks that the progress calls lead from 0 to `size`. */
+export function expectProgress(reports: readonly ProgressReport[], size: number): void {
+  expect(reports.length).toBeGreaterThan(0)
+  for (const [i, { loaded, total }] of reports.entries()) {
+    expect(loaded).toBeGreaterThanOrEqual(reports[i - 1]?.loaded ?? 0)
     if (total !== null) expect(loaded).toBeLessThanOrEqual(total)
   }
-  expect(told.at(-1)).toEqual({ loaded: size, total: size })
+  expect(reports.at(-1)).toEqual({ loaded: size, total: size })
 }
 
 /** Expects the promise to reject with an error of the library. */
@@ -57,7 +57,7 @@ export async function expectError(
   expect(error).toMatchObject({ code, message: expect.stringMatching(message) })
 }
 
-/** Collects the rejections that nobody handles, until `stop`. */
+/** Collects unhandled rejections until `stop`. */
 export function watchRejections(): { seen: unknown[]; stop(): void } {
   const seen: unknown[] = []
   if (typeof addEventListener === 'function') {
@@ -87,15 +87,15 @@ export function header(bytes: Uint8Array): Record<string, unknown> {
 }
 
 /**
- * A file with a handle, as `showSaveFilePicker()` gives one: what is written replaces the content
- * at the end.
+ * A file handle like those of `showSaveFilePicker()`: the written content replaces the old one on
+ * close.
  */
 export class FakeFile {
   content: Uint8Array
   readonly name = 'fake.safetensors'
   aborted: unknown[] = []
   opened = 0
-  /** What writing fails with. */
+  /** The error that writing fails with. */
   failure: unknown
 
   constructor(content: Uint8Array = new Uint8Array(0)) {

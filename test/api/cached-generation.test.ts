@@ -24,7 +24,7 @@ import {
 } from './features.js'
 import { expectClose, ids, numbers, VOCABULARY } from './helpers.js'
 
-/** Of the models. Generations go on beyond. */
+/** `max_seq_len` of the models. Generations exceed it. */
 const WINDOW = 16
 const NEW = 18
 
@@ -61,7 +61,7 @@ function vectors(layers: Layers = {}): ContinuousAutoregressiveWrapper {
 type Generate = (options: GenerateOptions) => Promise<Tensor>
 
 /**
- * The greedy tokens, and the logits of every step. The penalty keeps rows from repeating one token.
+ * The greedy tokens and the logits of every step. The penalty keeps rows from repeating one token.
  */
 async function greedy(
   generate: Generate,
@@ -91,7 +91,7 @@ beforeEach(() => {
   manualSeed(7)
 })
 
-describe('tokens with kept keys and values are those without, and the logits too', () => {
+describe('tokens and logits are the same with and without the cache', () => {
   it.each(cases(FEATURES))('with %s', async (_, layers) => {
     const model = over(layers)
     expect(model.cacheable.cached).toBe(!layers.rotary_xpos)
@@ -105,7 +105,7 @@ describe('tokens with kept keys and values are those without, and the logits too
     await expectSame((options) => model.generate(start, NEW, { ...options, ...seen, mask }))
   })
 
-  it.each(cases(FEATURES))('behind an encoder, with %s', async (_, layers) => {
+  it.each(cases(FEATURES))('with an encoder, with %s', async (_, layers) => {
     const model = both(layers)
     expect(model.cacheable.cached).toBe(!layers.rotary_xpos && !layers.attn_max_attend_past)
     const [source, start, mask] = [ids(2, 5), ids(2, 3), bits('11100 11111')]
@@ -122,21 +122,21 @@ describe('tokens with kept keys and values are those without, and the logits too
     }
   })
 
-  it.each(cases(ALONG))('along with %s', async (_, { layers, net, tokens, inputs }) => {
+  it.each(cases(ALONG))('with the call options %s', async (_, { layers, net, tokens, inputs }) => {
     const model = over(layers, net)
     await expectSame((options) =>
       model.generate(ids(2, 4), tokens ?? NEW, { ...options, ...inputs() }),
     )
   })
 
-  it('where the prompt is longer than the window, or fills it', async () => {
+  it('where the prompt fills or exceeds the window', async () => {
     const model = over()
     for (const length of [1, WINDOW - 1, WINDOW, WINDOW + 3]) {
       await expectSame((options) => model.generate(ids(2, length), NEW, options))
     }
   })
 
-  it('in many rows of a prompt, and in beams, which change places', async () => {
+  it('for several rows of a prompt, and for beams, which change places', async () => {
     const model = over({ rel_pos_bias: true, shift_tokens: 1 })
     const mask = bits('0011 1111')
     for (const several of [
@@ -149,7 +149,7 @@ describe('tokens with kept keys and values are those without, and the logits too
     }
   })
 
-  it('drawn with one seed, and at once', async () => {
+  it('when sampling with a seed, and synchronously', async () => {
     const model = over()
     const drawn = { filter_thres: 0, seed: 3 }
     const want = numbers(await model.generate(ids(2, 4), NEW, { ...drawn, cache_kv: false }))
@@ -159,7 +159,7 @@ describe('tokens with kept keys and values are those without, and the logits too
   })
 })
 
-describe('vectors with kept keys and values are those without', () => {
+describe('vectors are the same with and without the cache', () => {
   it.each(cases(FEATURES))('with %s', async (_, layers) => {
     const model = vectors(layers)
     expect(model.cacheable.cached).toBe(!layers.rotary_xpos)
@@ -169,7 +169,7 @@ describe('vectors with kept keys and values are those without', () => {
     expectClose(await run(true), await run(false), 1e-4)
   })
 
-  it('with memories, embeddings in front and tensors of one length', async () => {
+  it('with memories, prepended embeddings and tensors of fixed length', async () => {
     const model = vectors({ rel_pos_bias: true })
     const inputs = [
       [NEW, { mems: [waves([2, 3, DIM], 3), waves([2, 3, DIM], 4)] }],
@@ -185,7 +185,7 @@ describe('vectors with kept keys and values are those without', () => {
 })
 
 describe('cacheable', () => {
-  it('tells why a model computes everything again', () => {
+  it('says why a model cannot use the cache', () => {
     expect(over().cacheable).toEqual({ cached: true, reason: null })
     expect(both({}).cacheable).toEqual({ cached: true, reason: null })
     expect(vectors().cacheable).toEqual({ cached: true, reason: null })
@@ -206,7 +206,7 @@ describe('cacheable', () => {
     expect(both({ attn_max_attend_past: 3 }).cacheable.reason).toMatch(/attn_max_attend_past/)
   })
 
-  it('draws no values', () => {
+  it('draws no initial values', () => {
     const layers = new Decoder({ dim: 12288, depth: 96, heads: 96, attn_dim_head: 128 })
     const giant = new TransformerWrapper({
       num_tokens: 50257,

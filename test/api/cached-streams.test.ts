@@ -26,8 +26,8 @@ async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
   return items
 }
 
-describe('streams that keep keys and values', () => {
-  it('are right side by side, with prompts and ends of different lengths', async () => {
+describe('streams with cached keys and values', () => {
+  it('are independent of each other, with prompts and ends of different lengths', async () => {
     const model = smallModel({ depth: 2, shift_tokens: 1, rel_pos_bias: true })
     const lengths = [3, 1, 9, 16, 20]
     const open = (length: number, cache_kv: boolean) =>
@@ -47,7 +47,7 @@ describe('streams that keep keys and values', () => {
     expect(got).toEqual(want)
   })
 
-  it('give what generate gives, for encoders with decoders too', async () => {
+  it('give what generate gives, also for encoders with decoders', async () => {
     const model = xTransformer()
     const run = (cache_kv: boolean) =>
       all(model.stream<number[]>(ids(2, 5), ids(2, 2), 12, { ...GREEDY, cache_kv }))
@@ -58,11 +58,11 @@ describe('streams that keep keys and values', () => {
   })
 })
 
-describe('weights that change between two tokens', () => {
+describe('changing weights between two tokens', () => {
   type Open = (options: StreamOptions) => AsyncIterable<number[]>
 
-  /** A stream whose logits are noted too. */
-  function noted(open: Open, cache_kv: boolean) {
+  /** A stream that also records its logits. */
+  function recordStream(open: Open, cache_kv: boolean) {
     const logits: number[] = []
     const filter_logits_fn = (now: Tensor) => {
       logits.push(...numbers(now))
@@ -75,24 +75,21 @@ describe('weights that change between two tokens', () => {
     }
   }
 
-  /**
-   * A stream with and one without kept keys and values take turns; `change` comes between two
-   * turns.
-   */
+  /** Reads a cached and an uncached stream alternately; `change` is called between tokens. */
   async function check(open: Open, change: () => unknown) {
     const before = (await all(open({ ...GREEDY, cache_kv: false }))).flat()
-    const [kept, plain] = [noted(open, true), noted(open, false)]
+    const [kept, plain] = [recordStream(open, true), recordStream(open, false)]
     for (let i = 0; i < 12; i++) {
       for (const { stream, tokens } of [kept, plain]) tokens.push(...(await stream.next()).value)
       if (i % 4 === 2) await change()
     }
     expect(kept.tokens).toEqual(plain.tokens)
     expectClose(kept.logits, plain.logits, 1e-4)
-    // it was a change that shows
+    // the change has an effect
     expect(kept.tokens).not.toEqual(before)
   }
 
-  it('count from the next one on: steps of an optimizer', async () => {
+  it('affects the next token: steps of an optimizer', async () => {
     const model = smallModel({ depth: 2 })
     const optimizer = new SGD(model.parameters(), { lr: 0.5 })
     await check(
@@ -105,7 +102,7 @@ describe('weights that change between two tokens', () => {
     )
   })
 
-  it('count from the next one on: a state dict, also of the model within', async () => {
+  it('affects the next token: a state dict, also of a model inside', async () => {
     const model = smallModel({ depth: 2 })
     const others = [
       smallModel({ depth: 2 }).net,
@@ -118,7 +115,7 @@ describe('weights that change between two tokens', () => {
     )
   })
 
-  it('count from the next one on: behind an encoder', async () => {
+  it('affects the next token: with an encoder', async () => {
     const model: XTransformer = xTransformer()
     const optimizer = new AdamW(model.parameters(), { lr: 0.1 })
     await check(
@@ -132,24 +129,24 @@ describe('weights that change between two tokens', () => {
   })
 })
 
-describe('the memory of kept keys and values', () => {
+describe('the memory of cached keys and values', () => {
   const ROWS = 8
   const layers = () => new Decoder({ dim: 32, depth: 2, heads: 4, attn_dim_head: 64 })
   const model = () =>
     new AutoregressiveWrapper(
       new TransformerWrapper({ num_tokens: 11, max_seq_len: 512, attn_layers: layers() }),
     )
-  /** Of a first step, in bytes: there is room for 256 positions at least. */
+  /** Bytes of the cache at the first step, which has space for at least 256 positions. */
   const KEPT = 2 * 2 * ROWS * 4 * 256 * 64 * 4
   const SLACK = 64 * 1024
 
-  /** Bytes in use once garbage is gone. */
+  /** Bytes in use after garbage collection. */
   async function used(): Promise<number> {
     await collect()
     return memory().native_bytes
   }
 
-  it('is there between two tokens, and free once the loop is left', async () => {
+  it('is allocated between two tokens, and freed once the loop is left', async () => {
     const { stream } = streaming(model())
     await all(stream({}, 2))
     const before = await used()
@@ -166,7 +163,7 @@ describe('the memory of kept keys and values', () => {
     }
   })
 
-  it('is free at the end, after an abort, and after an error of the reader', async () => {
+  it('is freed at the end, after an abort, and after an error of the reader', async () => {
     const { stream, generate } = streaming(model())
     await all(stream({}, 2))
     const before = await used()
@@ -193,7 +190,7 @@ describe('the memory of kept keys and values', () => {
     expect((await used()) - before).toBeLessThan(SLACK)
   })
 
-  it('does not outlive the model that is disposed', async () => {
+  it('is freed when the model is disposed', async () => {
     const before = await used()
     const disposed = model()
     const open = streaming(disposed).stream({})[Symbol.asyncIterator]()
@@ -204,7 +201,7 @@ describe('the memory of kept keys and values', () => {
     expect((await used()) - before).toBeLessThan(SLACK)
   })
 
-  it('does not outlive a generation of vectors', async () => {
+  it('is freed after a generation of vectors', async () => {
     const net = new ContinuousTransformerWrapper({
       dim_in: 3,
       dim_out: 3,

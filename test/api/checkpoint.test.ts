@@ -26,7 +26,7 @@ describe('a checkpoint', () => {
     expect(loaded.training).toBe(true)
   })
 
-  it('gives the models within, which share the weights', async () => {
+  it('gives the models inside, which share the weights', async () => {
     const original = smallModel()
     expect(original.net.attn_layers).toBeInstanceOf(Decoder)
     const loaded = await load<AutoregressiveWrapper>(await original.saveBytes())
@@ -45,7 +45,7 @@ describe('a checkpoint', () => {
     await expect(net.forward(ids(1, 4))).rejects.toThrow(/disposed/)
   })
 
-  it('is equal from every way to save and load', async () => {
+  it('is the same from every way to save and load', async () => {
     const model = smallModel()
     const bytes = await model.saveBytes()
     expect(header(model.saveBytesSync())).toEqual(header(bytes))
@@ -75,7 +75,7 @@ describe('a checkpoint', () => {
     expect(JSON.stringify(metadata)).toMatch(/version/)
   })
 
-  it('that is broken is an error, not a crash', async () => {
+  it('is an error, not a crash, when it is damaged', async () => {
     const bytes = await smallModel().saveBytes()
     for (const broken of [
       new Uint8Array(0),
@@ -91,7 +91,7 @@ describe('a checkpoint', () => {
     await expect(load(5 as never)).rejects.toThrow(/a path, a Uint8Array or an ArrayBuffer/)
   })
 
-  it('has the weights of when it was asked for', async () => {
+  it('has the weights from when save was called', async () => {
     const model = smallModel()
     const before = model.parameters().map(numbers)
     const pending = model.saveBytes()
@@ -109,7 +109,7 @@ describe('a checkpoint', () => {
 })
 
 describe('tensors in a file', () => {
-  it('come back with names, types and shapes', async () => {
+  it('are loaded with the same names, types and shapes', async () => {
     const tensors = new Map([
       ['a', tensor([[1.5, 2.5]])],
       ['b.c', tensor([1, 2], { dtype: 'i64' })],

@@ -13,7 +13,7 @@ import {
 import { collect, numbers } from './helpers.js'
 import { masked, ZOO } from './zoo.js'
 
-/** What a model computes, with the same random numbers each time. */
+/** The output of a model, with the same random numbers each time. */
 async function values(model: Module, run: (model: Module) => Promise<Tensor>): Promise<number[]> {
   manualSeed(7)
   using y = await run(model)
@@ -23,7 +23,7 @@ async function values(model: Module, run: (model: Module) => Promise<Tensor>): P
 const sizeOf = (x: Tensor) => x.shape.reduce((a, b) => a * b, 1)
 
 suite.each(Object.entries(ZOO))('%s', (name, [make, run]) => {
-  it('computes finite numbers, and trains', async () => {
+  it('gives finite numbers, and trains', async () => {
     const model = make()
     const y = await run(model)
     expect(numbers(y).every(Number.isFinite)).toBe(true)
@@ -31,7 +31,7 @@ suite.each(Object.entries(ZOO))('%s', (name, [make, run]) => {
     expect(model.parameters().filter((p) => p.grad !== null).length).toBeGreaterThan(0)
   })
 
-  it('comes back from a checkpoint, with its options and the models within', async () => {
+  it('is loaded from a checkpoint with its options and the models inside', async () => {
     const model = make()
     const want = await values(model, run)
     const bytes = await model.saveBytes()
@@ -47,7 +47,7 @@ suite.each(Object.entries(ZOO))('%s', (name, [make, run]) => {
     expect(await values(other, run)).toEqual(want)
   })
 
-  it('has dropout in training only, also in the models within', async () => {
+  it('has dropout in training only, also in the models inside', async () => {
     const model = make()
     const training = await values(model, run)
     expect(model.training).toBe(true)
@@ -57,7 +57,7 @@ suite.each(Object.entries(ZOO))('%s', (name, [make, run]) => {
     expect(await values(model.train(), run)).toEqual(training)
   })
 
-  it('describes itself', () => {
+  it('has a description', () => {
     const model = make()
     const description = describe(model)
     expect(description.class).toBe(name)
@@ -75,7 +75,7 @@ suite.each(Object.entries(ZOO))('%s', (name, [make, run]) => {
 })
 
 suite('the mode of a model', () => {
-  it('is that of every model within', async () => {
+  it('applies to every model inside', async () => {
     const [make] = ZOO.AutoregressiveWrapper as (typeof ZOO)[string]
     const model = make() as AutoregressiveWrapper
     model.eval()
@@ -84,7 +84,7 @@ suite('the mode of a model', () => {
     expect([model.training, model.net.attn_layers.training]).toEqual([false, true])
   })
 
-  it('reaches a critic', () => {
+  it('applies to a critic', () => {
     const critic = masked(1)
     const model = new NonAutoregressiveWrapper(masked(), { mask_id: 10, token_critic: critic })
     model.eval()
@@ -101,7 +101,7 @@ suite('the memory of a model', () => {
     }
   }
 
-  it('is free once the model is out of reach', async () => {
+  it('is freed once the model is unreachable', async () => {
     await useAll()
     await collect()
     const before = memory().native_bytes

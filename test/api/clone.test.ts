@@ -17,7 +17,7 @@ describe('structured cloning', () => {
     ['a model', () => smallModel()],
     ['a model of one’s own', () => new Head()],
     ['an optimizer', () => new AdamW(smallModel().parameters())],
-  ])('is refused, not answered with an empty object: %s', (_, make) => {
+  ])('is an error instead of an empty object: %s', (_, make) => {
     expect(() => structuredClone(make())).toThrow(
       expect.objectContaining({ name: 'DataCloneError' }),
     )
@@ -29,7 +29,7 @@ describe('structured cloning', () => {
     port2.close()
   })
 
-  it('says what to send', () => {
+  it('is an error that says what to send instead', () => {
     expect(() => structuredClone(ones([2]))).toThrow(
       /a Tensor cannot be cloned: send its data\(\) and shape/,
     )
@@ -40,7 +40,7 @@ describe('structured cloning', () => {
     expect(JSON.parse(JSON.stringify({ model }))).toEqual({ model: String(model) })
   })
 
-  it('changes nothing for copies and comparisons', () => {
+  it('does not affect copies and comparisons', () => {
     const [x, head] = [ones([2]), new Head()]
     expect({ ...x }).toEqual({ ...x })
     expect(x).toEqual(x)

@@ -7,13 +7,13 @@ describe('heavy calls', () => {
     const model = smallModel()
     const [a, b] = [ids(2, 9), ids(2, 9)]
     const both = [model.forward(a), model.forward(b)]
-    // neither was waited for: a synchronous read finds no conflict
+    // neither was awaited: a synchronous read finds no conflict
     const third = model.forwardSync(a).item()
     const losses = await Promise.all(both)
     expect(losses.map((loss) => loss.item())).toEqual([third, third])
   })
 
-  it('keep the order of the program: a forward made before a step sees the weights before it', async () => {
+  it('run in program order: a forward called before a step sees the weights before it', async () => {
     const model = smallModel()
     const optimizer = new SGD(model.parameters(), { lr: 0.5 })
     const x = ids(2, 9)
@@ -28,7 +28,7 @@ describe('heavy calls', () => {
     expect((await after).item()).not.toBe(alone)
   })
 
-  it('zero the gradients in their place in the order', async () => {
+  it('zero the gradients in call order', async () => {
     const model = smallModel()
     const optimizer = new SGD(model.parameters(), { lr: 0.5 })
     const [first] = model.parameters()
@@ -42,7 +42,7 @@ describe('heavy calls', () => {
     expect(first?.grad).toBeNull()
   })
 
-  it('make synchronous ones on the same weights say that they are busy', async () => {
+  it('make synchronous calls on the same weights fail as busy', async () => {
     const model = smallModel()
     const optimizer = new SGD(model.parameters())
     const loss = await model.forward(ids(2, 9))
@@ -62,7 +62,7 @@ describe('heavy calls', () => {
     optimizer.stepSync()
   })
 
-  it('go on after one that failed', async () => {
+  it('continue after one that failed', async () => {
     const model = smallModel()
     const optimizer = new SGD(model.parameters())
     const loss = await model.forward(ids(2, 9))
@@ -75,7 +75,7 @@ describe('heavy calls', () => {
     expect((await next).item()).toBeGreaterThan(0)
   })
 
-  it('keep what they need when the user disposes it', async () => {
+  it('keep what they use when the user disposes it', async () => {
     const model = smallModel()
     const optimizer = new SGD(model.parameters(), { lr: 0 })
     const want = (await model.forward(ids(2, 9))).item()
@@ -89,7 +89,7 @@ describe('heavy calls', () => {
     expect((await pending).item()).toBe(want)
   })
 
-  it('in eval mode stay in it, although the mode changes before they start', async () => {
+  it('use the mode of when they were called, although it changes before they start', async () => {
     manualSeed(1)
     const model = smallModel({ attn_dropout: 0.5, ff_dropout: 0.5 }).eval()
     const x = ids(2, 9)
@@ -101,8 +101,8 @@ describe('heavy calls', () => {
   })
 })
 
-describe('a signal', () => {
-  it('that was aborted before rejects with its reason', async () => {
+describe('an abort signal', () => {
+  it('that was already aborted rejects with its reason', async () => {
     const reason = new Error('not now')
     const signal = AbortSignal.abort(reason)
     const model = smallModel()
@@ -120,7 +120,7 @@ describe('a signal', () => {
     expect(loss.item()).toBeGreaterThan(0)
   })
 
-  it('must be one', async () => {
+  it('must be an AbortSignal', async () => {
     await expect(smallModel().forward(ids(2, 9), { signal: 5 as never })).rejects.toThrow(
       /AbortSignal/,
     )

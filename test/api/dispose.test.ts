@@ -27,7 +27,7 @@ const decoder = () => new Decoder(LAYERS)
 const net = (layers: Decoder | Encoder = decoder()) =>
   new TransformerWrapper({ num_tokens: 257, max_seq_len: 16, attn_layers: layers })
 
-/** Draws the values, and gives the bytes of all weights. */
+/** Draws the initial values and returns the bytes of all weights. */
 function drawn(model: Module): number {
   for (const parameter of model.parameters()) parameter.detach().dispose()
   return model.numParameters * 4
@@ -104,13 +104,13 @@ const WRAPPERS: [name: string, make: () => Module & { dispose(): void }][] = [
 ]
 
 describe('dispose of a model', () => {
-  it.each(WRAPPERS)('frees all that it holds: %s', async (_, make) => {
+  it.each(WRAPPERS)('frees all of its memory: %s', async (_, make) => {
     const before = used()
     const model = make()
     const bytes = drawn(model)
     expect(bytes).toBeGreaterThan(4 * SLACK)
     expect(used() - before).toBeGreaterThan(bytes - SLACK)
-    // those that look at parameters, and optimizers, hold nothing back
+    // parameter lists and optimizers do not keep memory
     const parameters = model.parameters()
     const optimizer = new SGD(parameters, { lr: 0.1 })
     model.dispose()
@@ -123,7 +123,7 @@ describe('dispose of a model', () => {
     model.dispose()
   })
 
-  it('frees a loaded one', async () => {
+  it('frees a loaded model', async () => {
     const bytes = await new AutoregressiveWrapper(net()).saveBytes()
     const before = used()
     const model = await load<AutoregressiveWrapper>(bytes)
@@ -133,7 +133,7 @@ describe('dispose of a model', () => {
     expect(used() - before).toBeLessThan(SLACK)
   })
 
-  it('waits for the calls made before', async () => {
+  it('waits for earlier calls', async () => {
     const model = new AutoregressiveWrapper(net())
     const before = [model.forward(ids(2, 9)), model.saveBytes(), model.generate([1, 2], 3)]
     model.dispose()
@@ -151,7 +151,7 @@ describe('dispose of a model', () => {
     await expect(stream.next()).rejects.toThrow(DISPOSED)
   })
 
-  it('leaves the result of a call, without its graph', async () => {
+  it('keeps the result of a call, without its graph', async () => {
     const model = new AutoregressiveWrapper(net())
     const loss = await model.forward(ids(2, 9))
     model.dispose()
@@ -159,7 +159,7 @@ describe('dispose of a model', () => {
     await expect(loss.backward()).rejects.toThrow(DISPOSED)
   })
 
-  it('leaves the averages of an optimizer to it', async () => {
+  it('does not free the averages of an optimizer', async () => {
     const before = used()
     const model = new AutoregressiveWrapper(net())
     const optimizer = new AdamW(model.parameters(), { lr: 0.1 })
@@ -177,7 +177,7 @@ describe('dispose of a model', () => {
   })
 })
 
-/** The result of a forward, which holds nothing of the model. */
+/** The result of a forward, which keeps no reference to the model. */
 async function lossOf(model: AutoregressiveWrapper): Promise<number> {
   using loss = await noGrad(() => model.forward(ids(2, 9)))
   return Number(loss.item())
@@ -188,8 +188,8 @@ async function shapeOf(model: { forward(x: Tensor): Promise<Tensor> }): Promise<
   return logits.shape
 }
 
-describe('weights that live models share', () => {
-  it('stay until the last of two wrappers ends', async () => {
+describe('weights that several models share', () => {
+  it('stay until the last of two wrappers is disposed', async () => {
     const before = used()
     const inner = net()
     const [a, b] = [
@@ -218,7 +218,7 @@ describe('weights that live models share', () => {
     await expect(inner.forward(ids(2, 9))).rejects.toThrow(DISPOSED)
     expect(() => new AutoregressiveWrapper(inner)).toThrow(DISPOSED)
     expect(await lossOf(model)).toBe(want)
-    // its parameters can still be seen, for the first time too
+    // its parameters stay accessible, even for the first time
     const optimizer = new SGD(model.parameters(), { lr: 0.1 })
     using loss = await model.forward(ids(2, 9))
     await loss.backward()
@@ -240,7 +240,7 @@ describe('weights that live models share', () => {
     await expect(layers.forward(randn([1, 2, 128]))).rejects.toThrow(DISPOSED)
   })
 
-  it('stay in a part of a loaded model that another one was given', async () => {
+  it('stay in a part of a loaded model that is used in another model', async () => {
     const loaded = await load<AutoregressiveWrapper>(
       await new AutoregressiveWrapper(net()).saveBytes(),
     )
@@ -249,7 +249,7 @@ describe('weights that live models share', () => {
     expect(await lossOf(other)).toBeGreaterThan(0)
   })
 
-  it('stay in a Module of one’s own that was used', async () => {
+  it('stay in a custom Module that was used', async () => {
     class Both extends Module {
       readonly inner: TransformerWrapper
       constructor(inner: TransformerWrapper) {
@@ -273,7 +273,7 @@ describe('weights that live models share', () => {
 })
 
 class Around extends Module {
-  // parts, whatever is put there
+  // parts, which may be replaced
   [name: string]: unknown
   constructor(parts: object) {
     super()
@@ -284,8 +284,8 @@ class Around extends Module {
   }
 }
 
-describe('models of one’s own that share weights', () => {
-  it('hold them, also where nobody has looked at their parameters', async () => {
+describe('custom models that share weights', () => {
+  it('keep them, even if their parameters were never accessed', async () => {
     const inner = net()
     const [a, b] = [new Around({ inner }), new Around({ inner })]
     await a.forward(ids(2, 9))
@@ -297,7 +297,7 @@ describe('models of one’s own that share weights', () => {
     await expect(inner.forward(ids(2, 9))).rejects.toThrow(DISPOSED)
   })
 
-  it('hold what was put there since they were looked at', async () => {
+  it('keep those that were assigned after the last access', async () => {
     const inner = net()
     const [a, b] = [new Around({ inner }), new Around({})]
     expect(b.parameters()).toEqual([])
@@ -311,7 +311,7 @@ describe('models of one’s own that share weights', () => {
     expect(() => inner.parameters()).toThrow(DISPOSED)
   })
 
-  it('free them also where a part knows the model around it, or one of their own getters fails', () => {
+  it('free them even if a part refers to its parent, or a getter throws', () => {
     const before = used()
     const child = new Around({ weight: randn([512, 512], { requires_grad: true }) })
     const parent = new Around({ child })
@@ -331,7 +331,7 @@ describe('models of one’s own that share weights', () => {
     expect(() => failing.parameters()).toThrow('not now')
   })
 
-  it('leave weights of a part that was disposed to the model around it', () => {
+  it('leave weights of a disposed part to its parent', () => {
     const before = used()
     const child = new Around({ weight: randn([512, 512], { requires_grad: true }) })
     const parent = new Around({ child, extra: [child.weight] })
@@ -343,8 +343,8 @@ describe('models of one’s own that share weights', () => {
   })
 })
 
-describe('dispose of a Module of one’s own', () => {
-  it('leaves parameters that another live one has, and those of another model', async () => {
+describe('dispose of a custom Module', () => {
+  it('keeps parameters of another live Module, and those of another model', async () => {
     class Head extends Module {
       readonly weight: Tensor
       constructor(weight: Tensor) {
@@ -369,7 +369,7 @@ describe('dispose of a Module of one’s own', () => {
     expect((await model.forward(ids(2, 9))).item()).toBeGreaterThan(0)
   })
 
-  it('frees its own parameters, also those that an optimizer holds', async () => {
+  it('frees its own parameters, also those that an optimizer refers to', async () => {
     class Head extends Module {
       weight = randn([512, 512], { requires_grad: true })
       more = [randn([512, 512], { requires_grad: true })]

@@ -24,8 +24,8 @@ const FLOATS: readonly DType[] = ['f32', 'f64', 'f16', 'bf16']
 /** All but the first column of an empty batch. */
 const columns = (dtype: DType) => zeros([0, 3], { dtype }).slice(1, 1, 3)
 
-describe('a part of an empty batch', () => {
-  it.each(TYPES)('is joined, chosen from, compared and reduced: %s', (dtype) => {
+describe('a slice of an empty batch', () => {
+  it.each(TYPES)('can be concatenated, indexed, compared and reduced: %s', (dtype) => {
     const x = columns(dtype)
     expect(cat([x, x]).shape).toEqual([0, 2])
     expect(cat([x, x], 1).shape).toEqual([0, 4])
@@ -41,7 +41,7 @@ describe('a part of an empty batch', () => {
     if (dtype !== 'bool') expect(x.pow(2).shape).toEqual([0, 2])
   })
 
-  it.each(FLOATS)('goes through functions and gives an empty gradient: %s', (dtype) => {
+  it.each(FLOATS)('passes through functions and gives an empty gradient: %s', (dtype) => {
     const leaf = zeros([0, 3], { dtype, requires_grad: true })
     const x = leaf.slice(1, 1, 3)
     const y = x.relu().softmax().add(x.gelu()).add(x.logSoftmax()).add(x.exp())
@@ -52,7 +52,7 @@ describe('a part of an empty batch', () => {
     expect(x.crossEntropy(zeros([0], { dtype: 'i64' })).item()).toBeNaN()
   })
 
-  it('is saved', async () => {
+  it('can be saved', async () => {
     const file = new FakeFile()
     await saveTensors(new Map([['x', columns('f32')]]), file)
     expect((await loadTensors(file.content)).tensors.get('x')?.shape).toEqual([0, 2])
@@ -83,21 +83,21 @@ describe('a model', () => {
     { rel_pos_bias: true, attn_num_mem_kv: 2 },
     { dynamic_pos_bias: true, shift_tokens: 1 },
     { attn_sparse_topk: 2, gate_residual: true },
-  ])('has no loss of an empty batch: %j', async (own) => {
+  ])('has a NaN loss for an empty batch: %j', async (own) => {
     for (const options of [{}, { num_memory_tokens: 2 }]) {
       const model = new AutoregressiveWrapper(net(options, own))
       const loss = await model.forward(ids(0, 3))
       expect(loss.item()).toBeNaN()
       await loss.backward()
       for (const parameter of model.parameters()) {
-        // what took part has a gradient of nothing: sums of no rows
+        // parameters that took part have a gradient of 0: sums over no rows
         if (parameter.grad)
           expect(numbers(parameter.grad).every((x) => x === 0 || Number.isNaN(x))).toBe(true)
       }
     }
   })
 
-  it('with an encoder has none either', async () => {
+  it('with an encoder has no loss either', async () => {
     const half = { num_tokens: 11, max_seq_len: 8, depth: 1, heads: 2 }
     const of = (name: string) =>
       Object.fromEntries(Object.entries(half).map(([key, value]) => [`${name}_${key}`, value]))
@@ -106,7 +106,7 @@ describe('a model', () => {
   })
 
   it.each([{}, { attn_talking_heads: true }, { attn_sparse_topk: 2 }])(
-    'bears an empty context: %j',
+    'accepts an empty context: %j',
     async (own) => {
       const model = new Decoder({ ...layers, ...own, cross_attend: true })
       const y = await model.forward(zeros([1, 3, 16]), { context: zeros([1, 0, 16]) })

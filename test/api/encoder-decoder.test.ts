@@ -22,7 +22,7 @@ const yes = (rows: number, columns: number) =>
   tensor(new Uint8Array(rows * columns).fill(1), { shape: [rows, columns], dtype: 'bool' })
 
 describe('an encoder and a decoder', () => {
-  it('generates the same greedily in every way', async () => {
+  it('generates the same tokens greedily in every way', async () => {
     const model = xTransformer()
     const [source, start] = [ids(1, 5), ids(1, 1)]
     const greedy = { temperature: 0, mask: yes(1, 5) }
@@ -52,7 +52,7 @@ describe('an encoder and a decoder', () => {
     expect(rows).toEqual([0, 1, 2, 3].map((i) => want.map((row) => row[i])))
   })
 
-  it('ends with the reason of its signal', async () => {
+  it('rejects with the reason of its signal', async () => {
     const model = xTransformer()
     const controller = new AbortController()
     const seen: number[] = []
@@ -100,14 +100,14 @@ describe('an encoder and a decoder', () => {
 describe('images', () => {
   const image = () => randn([2, 3, 8, 8], { requires_grad: true })
 
-  it('become a mean, classes, or the embeddings of their patches', async () => {
+  it('give a mean, classes, or the embeddings of their patches', async () => {
     expect((await vit().forward(image())).shape).toEqual([2, 16])
     expect((await vit(5).forward(image())).shape).toEqual([2, 5])
     expect((await vit(5).forward(image(), { return_embeddings: true })).shape).toEqual([2, 4, 16])
     expect((await vit(5).forward(randn([2, 3, 4, 8]))).shape).toEqual([2, 5])
   })
 
-  it('get a caption: a loss that reaches the image, and text', async () => {
+  it('have captions: a loss with a gradient for the image, and generated text', async () => {
     const encoder = vit()
     const captions = new AutoregressiveWrapper(
       new TransformerWrapper({ num_tokens: 11, max_seq_len: 8, attn_layers: decoder(true) }),
@@ -124,7 +124,7 @@ describe('images', () => {
     await expect(captions.forward(ids(2, 7))).rejects.toThrow(/context/)
   })
 
-  it('stand before a prompt, as in PaLI', async () => {
+  it('are prepended to a prompt, as in PaLI', async () => {
     const [encoder, pali] = [vit(), xTransformer()]
     const src_prepend_embeds = await encoder.forward(image(), { return_embeddings: true })
     const mask = yes(2, 5)
@@ -135,7 +135,7 @@ describe('images', () => {
 })
 
 describe('continuous values', () => {
-  it('go on as vectors, with and without a batch axis', async () => {
+  it('are generated as vectors, with and without a batch axis', async () => {
     const model = new ContinuousAutoregressiveWrapper(continuous())
     expect((await model.generate(randn([1, 3]), 7)).shape).toEqual([7, 3])
     expect((await model.generate(randn([2, 4, 3]), 5)).shape).toEqual([2, 5, 3])

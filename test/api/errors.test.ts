@@ -21,7 +21,7 @@ function problems(fn: () => unknown): XTransformersError {
 }
 
 describe('an error of a constructor', () => {
-  it('names every problem, with what was meant and what is allowed', () => {
+  it('names every problem, with suggestions and allowed values', () => {
     const error = problems(
       () =>
         new Decoder({
@@ -50,7 +50,7 @@ describe('an error of a constructor', () => {
     for (const { path } of error.problems) expect(error.message).toContain(path)
   })
 
-  it('names what is missing', () => {
+  it('names missing options', () => {
     expect(
       problems(() => new Decoder({} as never))
         .problems.map((p) => p.path)
@@ -59,17 +59,17 @@ describe('an error of a constructor', () => {
     expect(problems(() => new Decoder(undefined as never)).problems.length).toBe(2)
   })
 
-  it('names values that JSON has no word for', () => {
+  it('names values that JSON cannot represent', () => {
     const values = { dim: Number.NaN, depth: 2n, heads: () => 8, ff_mult: Number.POSITIVE_INFINITY }
     const { message } = problems(() => new Decoder(values as never))
     for (const word of ['NaN', '2n', 'a function', 'Infinity']) expect(message).toContain(word)
   })
 
-  it('takes undefined for absent', () => {
+  it('treats undefined as absent', () => {
     expect(() => new Decoder({ dim: 16, depth: 1, heads: undefined })).not.toThrow()
   })
 
-  it('wants the right kind of model', () => {
+  it('requires the right kind of model', () => {
     const wrap = (attn_layers: unknown) =>
       problems(
         () => new TransformerWrapper({ num_tokens: 4, max_seq_len: 4, attn_layers } as never),
@@ -79,7 +79,7 @@ describe('an error of a constructor', () => {
     expect(wrap(ones([1])).message).toMatch(/attn_layers/)
   })
 
-  it('tells what the class and the layers refuse together with the rest', () => {
+  it('lists the problems of the class and of the layers together', () => {
     // rotary_xpos is for a Decoder only; headz is unknown
     const encoder = problems(
       () => new Encoder({ dim: 16, depth: 1, rotary_xpos: true, headz: 3 } as never),
@@ -101,13 +101,13 @@ describe('an error of a constructor', () => {
     ).toEqual(['maxlen', 'tie_embedding'])
   })
 
-  it('survives an object that contains itself', () => {
+  it('handles a cyclic object', () => {
     const loop: Record<string, unknown> = { dim: 16, depth: 1 }
     loop.heads = loop
     expect(problems(() => new Decoder(loop as never)).message).toContain('heads')
   })
 
-  it('says so where this build lacks a device', () => {
+  it('says so if this build does not support a device', () => {
     const error = problems(() => ones([1], { device: 'cuda' }))
     expect(error.code).toBe('not_available')
     expect(error.message).toContain('cuda')
@@ -115,22 +115,22 @@ describe('an error of a constructor', () => {
 })
 
 describe('an error of a call', () => {
-  it('tells unknown names, and names Python’s drops silently', async () => {
+  it('names unknown arguments, and those that Python ignores', async () => {
     await expect(smallModel().forward(ids(2, 9), { maks: ones([2, 8]) } as never)).rejects.toThrow(
       /mask/,
     )
   })
 
-  it('tells shapes by name', async () => {
+  it('names the expected and the given shape', async () => {
     const mask = tensor(Array(2).fill(Array(7).fill(true)))
     await expect(smallNet().forward(ids(2, 8), { mask })).rejects.toThrow(/mask.*7.*8/)
   })
 
-  it('wants an object as its last argument', async () => {
+  it('requires an object as its last argument', async () => {
     await expect(smallNet().forward(ids(2, 8), ones([2, 8]) as never)).rejects.toThrow(/\{ mask \}/)
   })
 
-  it('wants tensors that were awaited', async () => {
+  it('requires awaited tensors', async () => {
     const promised = Promise.resolve(ids(2, 8))
     await expect(smallNet().forward(promised as never)).rejects.toMatchObject({
       name: 'XTransformersError',
@@ -140,7 +140,7 @@ describe('an error of a call', () => {
     })
   })
 
-  it('refuses tokens outside of the vocabulary, and sequences that are too long', async () => {
+  it('rejects tokens outside of the vocabulary, and sequences that are too long', async () => {
     const net = smallNet()
     await expect(net.forward(tensor([[11]], { dtype: 'i64' }))).rejects.toMatchObject({
       name: 'XTransformersError',
@@ -153,14 +153,14 @@ describe('an error of a call', () => {
     expect(() => net.forwardSync(ids(1, 17))).toThrow(/16/)
   })
 
-  it('of a model that was disposed says so', async () => {
+  it('says so if the model was disposed', async () => {
     const net = smallNet()
     net.dispose()
     await expect(net.forward(ids(1, 4))).rejects.toMatchObject({ name: 'XTransformersError' })
   })
 })
 
-describe('an error of the addon', () => {
+describe('an error of the native addon', () => {
   it('is translated', () => {
     const problem = { path: 'dim', message: 'is required', did_you_mean: null, allowed: 'a number' }
     const error = fromNative(
@@ -169,7 +169,7 @@ describe('an error of the addon', () => {
     expect(error).toMatchObject({ code: 'invalid_options', message: 'no', problems: [problem] })
   })
 
-  it('that is not JSON counts as internal', () => {
+  it('is internal if it is not JSON', () => {
     expect(fromNative(new Error('boom'))).toMatchObject({
       code: 'internal',
       message: 'boom',

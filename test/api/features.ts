@@ -11,12 +11,12 @@ export type LayerOptions = ConstructorParameters<typeof Decoder>[0]
 export type Layers = Partial<LayerOptions>
 export type Net = Partial<Omit<TransformerWrapperOptions, 'attn_layers'>>
 
-/** Width of the models that these options suit. They have two heads and two blocks. */
+/** Width of the models for these options. They have two heads and two blocks. */
 export const DIM = 16
 
 /**
- * Every option of the layers, each with what it needs to have an effect: a new option needs a line,
- * else tsc fails.
+ * Every option of the layers, each with the options it needs to have an effect. A new option needs
+ * a line, or tsc fails.
  */
 export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'>, Layers[]> = {
   depth: [{ depth: 1 }, { depth: 3 }],
@@ -86,7 +86,7 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   ff_zero_init_output: [{ ff_zero_init_output: true }],
 }
 
-/** The same for what is around the layers. */
+/** The same for options outside of the layers. */
 export const EMBEDDINGS: Record<
   Exclude<keyof TransformerWrapperOptions, 'attn_layers' | 'num_tokens'>,
   Net[]
@@ -115,17 +115,17 @@ export const waves = (shape: number[], phase = 1): Tensor =>
     { shape },
   )
 
-/** A mask: `1` is true, a blank begins a row. */
+/** A mask: `1` is true, a space begins a row. */
 export const bits = (rows: string): Tensor =>
   tensor(rows.split(' ').map((row) => [...row].map((bit) => bit === '1')))
 
-/** What goes along with a generation and does not say how to choose. */
+/** Arguments of a generation that do not affect sampling. */
 export type Inputs = Omit<StreamOptions, keyof SamplingOptions | 'cache_kv'>
 
 export interface Along {
   layers?: Layers
   net?: Net
-  /** How many tokens it lasts for; any number where it does not say. */
+  /** For how many tokens it can be used; any number if absent. */
   tokens?: number
   inputs: () => Inputs
 }
@@ -133,7 +133,7 @@ export interface Along {
 export const context = (): Tensor => waves([2, 5, DIM], 2)
 const crossing: Layers = { cross_attend: true }
 
-/** What can go along with the generation of two rows, by the name of the tensor. */
+/** Further arguments for a generation of two rows, by the name of the tensor. */
 export const ALONG: Record<keyof Inputs, Along[]> = {
   // padding on the left, on the right, and in the middle
   mask: ['0011 1111', '1100 1110', '0111 1011'].map((mask) => ({

@@ -25,15 +25,15 @@ const x = () => tensor([[1, 2, 3], [4, 5, 6]])
 const row = (...shape: number[]) => ones(shape)
 const mask = (...shape: number[]) => ones(shape, { dtype: 'bool' })
 
-/** A file of weights; of none, where nothing of the model fits. */
+/** A file of weights, none of which fits the model. */
 let file: Uint8Array
 const making = { dtype: 'f32', device: 'cpu', requires_grad: false }
 const reading = { signal, on_progress }
 const weights = { strict: false, prefix: '', key: 'model', ...reading }
 
 /**
- * Right arguments of every function, from which one at a time becomes wrong. Absent:
- * {@link UNKNOWN}.
+ * Valid arguments of every function, one of which is made invalid at a time. Absent: {@link
+ * UNKNOWN}.
  */
 const FUNCTIONS: Record<string, Arguments> = {
   tensor: () => [[1, 2], { shape: [2], ...making }],
@@ -71,7 +71,7 @@ const FUNCTIONS: Record<string, Arguments> = {
   loadTensorsSync: () => [file, { key: 'model' }],
 }
 
-/** For what is in no table: it is tried all the same. */
+/** For functions not in the table, which are tried too. */
 const UNKNOWN: Arguments = () => [x(), x(), {}]
 
 const CONSTRUCTORS: Record<string, Arguments> = {
@@ -110,7 +110,7 @@ const OBJECTS: Record<string, () => object> = {
 }
 
 const layers = () => [row(1, 4, 16), { mask: mask(1, 4), return_hiddens: false, signal }]
-/** No token is filtered out: so `eos_token` comes, also where 2^53 tokens are asked for. */
+/** No token is filtered out, so that `eos_token` comes even where 2^53 tokens are requested. */
 const decoding = {
   temperature: 1,
   filter_logits_fn: 'top_k',
@@ -152,7 +152,7 @@ const GENERATE: Record<string, Arguments> = {
   ],
 }
 
-/** Right arguments of a method of an object of class `name`. */
+/** Valid arguments of a method of an object of class `name`. */
 function methodArguments(name: string, method: string): Arguments {
   const forward = FORWARD[name] ?? UNKNOWN
   const generate = GENERATE[name] ?? sampled
@@ -203,11 +203,11 @@ function methodArguments(name: string, method: string): Arguments {
   return (Object.hasOwn(table, method) ? table[method] : null) ?? UNKNOWN
 }
 
-/** Methods that TypeScript keeps from users, and those that end the object. */
+/** Methods that TypeScript hides from users, and those that dispose the object. */
 const INTERNAL =
   /^(run|scalarLike|operand|withIds|binary|reduce|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
 
-/** Whether the object does what it did: its values and its gradients are whole. */
+/** Whether the object still works: its values and its gradients are valid. */
 async function expectUsable(name: string, object: object): Promise<void> {
   if (object instanceof Tensor) {
     expect(numbers(object.mul(2))).toEqual([2, 4, 6, 8, 10, 12])
@@ -237,8 +237,8 @@ beforeAll(async () => {
   file = await own.saveBytes()
 })
 
-describe('wrong arguments are refused, or do no harm,', () => {
-  it('by every function', async () => {
+describe('invalid arguments are an error or have no effect:', () => {
+  it('in every function', async () => {
     const functions = exported.filter(([, value]) => typeof value === 'function' && !isClass(value))
     expect(functions.length).toBeGreaterThan(30)
     const { threads } = info()
@@ -246,13 +246,13 @@ describe('wrong arguments are refused, or do no harm,', () => {
     expect(info().threads).toBe(threads)
   })
 
-  it.each(classes)('by the constructor of %s', async (name, Class) => {
+  it.each(classes)('in the constructor of %s', async (name, Class) => {
     const zoo = ZOO[name]
     const right = CONSTRUCTORS[name] ?? (zoo ? () => constructorOf(zoo[0]() as Module) : UNKNOWN)
     await fuzz((...args) => new Class(...args), right, wrong)
   })
 
-  it('by every class, of which there is an object here', () => {
+  it('in every class, of which there is an object here', () => {
     expect(classes.map(([name]) => name).filter((name) => !OBJECTS[name])).toEqual([])
   })
 
@@ -266,7 +266,7 @@ describe('wrong arguments are refused, or do no harm,', () => {
     ]
   })
 
-  it.each(members)('by %s.%s', async (name, member, kind) => {
+  it.each(members)('in %s.%s', async (name, member, kind) => {
     const object = (OBJECTS[name] as () => object)() as Record<string, unknown>
     const call = kind === 'method' ? object[member] : null
     const run = (...args: unknown[]) => {

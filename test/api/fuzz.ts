@@ -10,17 +10,15 @@ import {
 } from 'x-transformers'
 import { otherRealm } from './realm.js'
 
-/**
- * What functions, getters and iterators of the caller's throw here: it reaches the caller as it is.
- */
+/** Thrown by functions, getters and iterators of the caller; it reaches the caller unchanged. */
 export const OWN = new Error('of the caller')
 
 const throwing = () => {
   throw OWN
 }
 
-/** Everything that can be asked of it throws. */
-const hostile = () =>
+/** An object of which every access throws. */
+const throwingProxy = () =>
   new Proxy(
     {},
     { get: throwing, has: throwing, ownKeys: throwing, getPrototypeOf: throwing, set: throwing },
@@ -50,7 +48,7 @@ function circular(): unknown[] {
   return list
 }
 
-/** A class of the caller's that tells nothing. */
+/** A class of the caller without any information. */
 class Secret {
   readonly #hidden = 1
   tell() {
@@ -64,7 +62,7 @@ class Settings {
 
 export type Wrong = readonly [name: string, value: unknown]
 
-/** Arguments that are wrong nearly everywhere, the same each time. */
+/** Arguments that are invalid nearly everywhere, the same each time. */
 export async function wrongValues(): Promise<Wrong[]> {
   const realm = await otherRealm()
   const decoder = new Decoder({ dim: 16, depth: 1 })
@@ -81,7 +79,7 @@ export async function wrongValues(): Promise<Wrong[]> {
     ['an empty string', ''],
     ['a string', 'no/such/thing'],
     ['a long string', 'x'.repeat(100_000)],
-    // no name of a file that could be made
+    // not a name of a file that could be created
     ['half of a surrogate pair', 'no/such/\ud800'],
     ['an object with half of a surrogate pair for a name', { '\ud800': 1 }],
     ['an array with holes', Object.assign(Array(3), { 1: 1 })],
@@ -111,7 +109,7 @@ export async function wrongValues(): Promise<Wrong[]> {
     ['a disposed tensor', disposed()],
     ['a list of tensors', [ones([2]), 3]],
     ['a promise', Promise.resolve(ones([2, 3]))],
-    // biome-ignore lint/suspicious/noThenProperty: that is what is tried
+    // biome-ignore lint/suspicious/noThenProperty: this is the case under test
     ['a thenable', { then: (resolve: (value: unknown) => void) => resolve(1) }],
     ['a Map', new Map<unknown, unknown>([[3, 4]])],
     ['a Map with names', new Map<unknown, unknown>([['to_logits.weight', 4]])],
@@ -128,7 +126,7 @@ export async function wrongValues(): Promise<Wrong[]> {
     ['an object that tells nothing', new Secret()],
     ['a model', decoder],
     ['an optimizer', new AdamW(decoder.parameters())],
-    ['a hostile proxy', hostile()],
+    ['a hostile proxy', throwingProxy()],
     [
       'getters that throw',
       Object.defineProperty({}, 'nonsense', { get: throwing, enumerable: true }),
@@ -145,7 +143,8 @@ export async function wrongValues(): Promise<Wrong[]> {
 }
 
 /**
- * Arguments with a wrong one in one place, or in one option; and those from that place on missing.
+ * Arguments with an invalid one in one place, or in one option; and without those from that place
+ * on.
  */
 function* variants(
   right: () => readonly unknown[],
@@ -163,8 +162,8 @@ function* variants(
   }
 }
 
-/** Looks at what came of a call as far as a user would. */
-async function settle(result: unknown, wrong: readonly Wrong[]): Promise<void> {
+/** Uses the result of a call as a user would. */
+async function consume(result: unknown, wrong: readonly Wrong[]): Promise<void> {
   const value = await result
   if (typeof value === 'function')
     for (const [, argument] of wrong) await outcome(() => value(argument), [])
@@ -176,12 +175,12 @@ async function settle(result: unknown, wrong: readonly Wrong[]): Promise<void> {
 }
 
 /**
- * What is wrong with the outcome of a call; null for a success, an error of the library that is no
- * defect, and the caller's own.
+ * What is wrong with the outcome of a call; null for a success, an error of the library that is not
+ * internal, and the caller's own error.
  */
 async function outcome(call: () => unknown, wrong: readonly Wrong[]): Promise<string | null> {
   try {
-    await settle(call(), wrong)
+    await consume(call(), wrong)
     return null
   } catch (error) {
     if (error === OWN) return null
@@ -191,7 +190,7 @@ async function outcome(call: () => unknown, wrong: readonly Wrong[]): Promise<st
   }
 }
 
-/** Calls with every wrong argument in every place. */
+/** Calls with every invalid argument in every place. */
 export async function fuzz(
   call: (...args: unknown[]) => unknown,
   right: () => readonly unknown[],
@@ -205,7 +204,7 @@ export async function fuzz(
   expect(found.join('\n\n')).toBe('')
 }
 
-/** The methods and the setters of an object, of its own classes. */
+/** The methods and setters of an object, from its own classes. */
 export function membersOf(object: object): { methods: string[]; setters: string[] } {
   const methods = new Set<string>()
   const setters = new Set<string>()

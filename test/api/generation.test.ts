@@ -22,7 +22,7 @@ async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe('generate', () => {
-  it('gives new tokens in the shape of the start', async () => {
+  it('gives new tokens in the shape of the prompt', async () => {
     const model = smallModel()
     const two = await model.generate(ids(2, 3), 5)
     expect(two.shape).toEqual([2, 5])
@@ -63,12 +63,15 @@ describe('generate', () => {
     )
   })
 
-  it.each(['top_k', 'top_p', 'top_a'] as const)('takes the filter %s', async (filter_logits_fn) => {
-    const tokens = await smallModel().generate(ids(2, 3), 6, { filter_logits_fn })
-    expect(tokens.shape).toEqual([2, 6])
-  })
+  it.each(['top_k', 'top_p', 'top_a'] as const)(
+    'accepts the filter %s',
+    async (filter_logits_fn) => {
+      const tokens = await smallModel().generate(ids(2, 3), 6, { filter_logits_fn })
+      expect(tokens.shape).toEqual([2, 6])
+    },
+  )
 
-  it('leaves the model in its mode', async () => {
+  it('does not change the mode of the model', async () => {
     const model = smallModel({ ff_dropout: 0.5 })
     await model.generate(ids(1, 3), 2)
     expect(model.training).toBe(true)
@@ -76,7 +79,7 @@ describe('generate', () => {
     expect(model.forwardSync(x).item()).not.toBe(model.forwardSync(x).item())
   })
 
-  it('says which arguments are wrong', async () => {
+  it('reports invalid arguments', async () => {
     const model = smallModel()
     const start = ids(1, 3)
     await expect(model.generate(start, 5, { temprature: 1 } as never)).rejects.toThrow(
@@ -110,7 +113,7 @@ describe('stream', () => {
     expect(rows).toEqual([0, 1, 2, 3].map((i) => want.map((row) => row[i])))
   })
 
-  it('stops when the loop is left, and frees what it had', async () => {
+  it('stops when the loop is left, and frees its memory', async () => {
     const model = smallModel()
     await model.generate(ids(1, 3), 1)
     await collect()
@@ -127,7 +130,7 @@ describe('stream', () => {
     expect(memory().native_bytes).toBeLessThan(before + 4096)
   })
 
-  it('lets the weights be trained between two tokens', async () => {
+  it('allows training between two tokens', async () => {
     const model = smallModel()
     const optimizer = new SGD(model.parameters(), { lr: 0.1 })
     for await (const _ of model.stream(ids(1, 3), 2)) {
@@ -154,7 +157,7 @@ describe('stream', () => {
     await expect(model.generate(ids(1, 3), 5, { signal: controller.signal })).rejects.toBe(reason)
   })
 
-  it('aborts generate on its way', async () => {
+  it('aborts generate while it runs', async () => {
     const controller = new AbortController()
     let calls = 0
     const pending = smallModel().generate(ids(1, 3), 1000, {
@@ -185,7 +188,7 @@ describe('filters of logits', () => {
       [1, 1, 1, 1].map((x, i) => (i === 3 ? expect.any(Number) : x)),
     ])
   })
-  it('know their options', () => {
+  it('check their options', () => {
     expect(() => top_k(logits, { thresh: 0.5 } as never)).toThrow()
     expect(() => top_k([1] as never)).toThrow(/logits must be a Tensor/)
   })

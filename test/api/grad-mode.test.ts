@@ -41,8 +41,8 @@ class Around extends Module {
 
 const graphs = (tensors: Tensor[]) => tensors.map((x) => x.requires_grad)
 
-describe('noGrad around models of one’s own', () => {
-  it('holds for all forwards that they await', async () => {
+describe('noGrad around custom models', () => {
+  it('applies to all forwards that they await', async () => {
     const dual = new Dual()
     expect(graphs(await noGrad(() => dual.forward([[1, 2]])))).toEqual([false, false, false])
     expect(graphs(await dual.forward([[1, 2]]))).toEqual([true, true, true])
@@ -55,13 +55,13 @@ describe('noGrad around models of one’s own', () => {
     expect(graphs(await dual.forward([[1, 2]]))).toEqual([true, true, true])
   })
 
-  it('lets quantized ones compute', async () => {
+  it('allows quantized ones', async () => {
     const dual = new Dual()
     dual.quantize('bf16')
     expect(graphs(await noGrad(() => dual.forward([[1, 2]])))).toEqual([false, false, false])
   })
 
-  it('leaves other models to train meanwhile', async () => {
+  it('does not affect other models that train meanwhile', async () => {
     const [teacher, student] = [new Dual(), new Dual()]
     const results = [noGrad(() => teacher.forward([[1, 2]])), student.forward([[1, 2]])]
     const other = smallModel()
@@ -74,7 +74,7 @@ describe('noGrad around models of one’s own', () => {
 })
 
 describe('noGrad', () => {
-  it('holds for the async forward of a Module of one’s own, and ends with it', async () => {
+  it('applies to the async forward of a custom Module, and ends with it', async () => {
     const model = new Scaled()
     const [pending, training] = [noGrad(() => model.forward([[1, 2]])), model.forward([[1, 2]])]
     const y = await pending
@@ -88,7 +88,7 @@ describe('noGrad', () => {
     expect(noGrad(() => w.mul(2)).mul(w).requires_grad).toBe(true)
   })
 
-  it('holds for what is started in it, also in a promise of the library', async () => {
+  it('applies to everything started in it, also in a promise of the library', async () => {
     const model = smallModel()
     expect((await noGrad(() => model.forward(ids(1, 4)))).requires_grad).toBe(false)
     const two = await noGrad(() =>
@@ -158,7 +158,7 @@ describe('noGrad', () => {
     expect(w.mul(2).requires_grad).toBe(true)
   })
 
-  it('takes functions that have async ones within', () => {
+  it('accepts functions that contain async ones', () => {
     const fn = new Function(
       '__awaiter',
       'return () => { const later = () => __awaiter(); return typeof later }',

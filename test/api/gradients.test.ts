@@ -16,7 +16,7 @@ import { expectClose, numbers, numericGradients, weighted } from './helpers.js'
 const f64 = (values: number[], shape: number[]) =>
   tensor(Float64Array.from(values), { shape, requires_grad: true })
 
-// away from 0 and from each other, so that no difference steps over a kink
+// away from 0 and from each other, so that no finite difference crosses a kink
 const A = [0.7, -1.2, 0.4, 1.9, -0.3, 0.9]
 const B = [1.1, 0.6, -0.8, 0.5, 1.7, -1.4]
 const POSITIVE = A.map((a) => Math.abs(a) + 0.2)
@@ -102,7 +102,7 @@ describe('the gradient equals finite differences', () => {
       expectClose(numbers(leaf.grad as Tensor), want[i] as number[], 1e-6)
   })
 
-  it('of a broadcast operand has its own shape', () => {
+  it('of a broadcast operand has the shape of the operand', () => {
     const x = row()
     a().mul(x).sum().backwardSync()
     expect(x.grad?.shape).toEqual([3])
@@ -116,7 +116,7 @@ describe('the gradient equals finite differences', () => {
 })
 
 describe('backward', () => {
-  it('adds to what is there, and a gradient can be set and cleared', async () => {
+  it('accumulates, and a gradient can be set and cleared', async () => {
     const x = ones([2], { requires_grad: true })
     await x.mul(3).sum().backward()
     x.mul(3).sum().backwardSync()
@@ -148,7 +148,7 @@ describe('backward', () => {
     expect(x.grad?.toArray()).toEqual([4, 4])
   })
 
-  it('needs one element, and a graph', async () => {
+  it('requires one element and a graph', async () => {
     await expect(ones([2], { requires_grad: true }).mul(2).backward()).rejects.toThrow(
       /one element/,
     )
@@ -159,7 +159,7 @@ describe('backward', () => {
     })
   })
 
-  it('goes through a graph of thousands of operations, which can be disposed', async () => {
+  it('handles a graph of thousands of operations, which can be disposed', async () => {
     const x = ones([1], { requires_grad: true })
     const grow = () => {
       let y: Tensor = x
@@ -173,7 +173,7 @@ describe('backward', () => {
 })
 
 describe('requires_grad', () => {
-  it('passes on to results, but not through detach, noGrad, or comparisons', () => {
+  it('propagates to results, but not through detach, noGrad, or comparisons', () => {
     const x = randn([2], { requires_grad: true })
     expect(x.mul(2).requires_grad).toBe(true)
     expect(x.mul(2).detach().requires_grad).toBe(false)

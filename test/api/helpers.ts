@@ -10,7 +10,7 @@ import {
 
 export const VOCABULARY = 11
 
-/** A decoder small enough to train in a moment. */
+/** A decoder small enough to train quickly. */
 export function smallNet(
   layers: Partial<ConstructorParameters<typeof Decoder>[0]> = {},
 ): TransformerWrapper {
@@ -27,7 +27,7 @@ export function smallModel(
   return new AutoregressiveWrapper(smallNet(layers))
 }
 
-/** A model whose step takes long enough to watch what else happens meanwhile. */
+/** A model whose step takes long enough to observe what else happens meanwhile. */
 export function largerModel(): AutoregressiveWrapper {
   return new AutoregressiveWrapper(
     new TransformerWrapper({
@@ -82,15 +82,15 @@ export function numericGradients(
   })
 }
 
-/** A weighted sum, so that no two elements of a result count alike. */
+/** A weighted sum, so that all elements of a result have different gradients. */
 export function weighted(x: Tensor): Tensor {
   const size = x.shape.reduce((a, b) => a * b, 1)
   const weights = Float64Array.from({ length: size }, (_, i) => Math.sin(i + 1) + 0.3)
   return x.mul(tensor(weights, { shape: x.shape })).sum()
 }
 
-/** A turn of the event loop, in which finalizers run. */
-export const turn = () => new Promise<void>((resolve) => setTimeout(resolve))
+/** An iteration of the event loop, in which finalizers run. */
+export const nextTask = () => new Promise<void>((resolve) => setTimeout(resolve))
 
 /** Collects garbage, finalizers included; needs --expose-gc. */
 export async function collect(): Promise<void> {

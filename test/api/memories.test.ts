@@ -25,7 +25,7 @@ const recurrent = (options: object = {}, layers: object = {}) =>
   })
 
 describe('memories', () => {
-  it('have the last positions of each layer’s input, and no graph', async () => {
+  it('contain the last positions of each layer’s input, and have no graph', async () => {
     const model = recurrent({ max_mem_len: 6 })
     const [logits, mems] = await model.forward(ids(2, 4), { return_mems: true })
     expect(logits.shape).toEqual([2, 4, 11])
@@ -36,12 +36,12 @@ describe('memories', () => {
     expect(mems.some((mem) => mem.requires_grad)).toBe(false)
     const [, more] = await model.forward(ids(2, 4), { mems, return_mems: true })
     expect(more.map((mem) => mem.shape[1])).toEqual([6, 6])
-    // the newest ones stand last
+    // the newest ones are last
     const [newest, old] = [more[0]?.slice(1, 0, 2), mems[0]?.slice(1, 2, 4)]
     expect(numbers(newest as Tensor)).toEqual(numbers(old as Tensor))
   })
 
-  it('reach further than the segment', async () => {
+  it('extend beyond the segment', async () => {
     const model = recurrent()
     const [first, second] = [ids(1, 8).slice(1, 0, 4), ids(1, 8).slice(1, 4, 8)]
     const [, mems] = await model.forward(first, { return_mems: true })
@@ -49,7 +49,7 @@ describe('memories', () => {
     expect(numbers(await model.forward(second, { mems }))).not.toEqual(numbers(alone))
   })
 
-  it('go down by shift_mem_down layers', async () => {
+  it('are shifted down by shift_mem_down layers', async () => {
     const [model, shifted] = [recurrent(), recurrent({ shift_mem_down: 1 })]
     shifted.loadStateDict(model.stateDict())
     const [, mems] = await model.forward(ids(1, 4), { return_mems: true })
@@ -57,7 +57,7 @@ describe('memories', () => {
     expectClose(numbers(got), numbers(await model.forward(ids(1, 4), { mems: mems.toReversed() })))
   })
 
-  it('go into a loss and a generation', async () => {
+  it('are accepted by a loss and a generation', async () => {
     const net = recurrent()
     const model = new AutoregressiveWrapper(net)
     const [, mems] = await noGrad(() => net.forward(ids(2, 8), { return_mems: true }))
@@ -66,7 +66,7 @@ describe('memories', () => {
     expect((await model.generate(ids(2, 3), 4, { mems })).shape).toEqual([2, 4])
   })
 
-  it('are refused where they do not fit', async () => {
+  it('are rejected if they have a wrong shape', async () => {
     const model = recurrent()
     const [, mems] = await model.forward(ids(1, 4), { return_mems: true })
     await expect(model.forward(ids(2, 4), { mems })).rejects.toThrow(/mems/)

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { Decoder, memory, ones, randn, type Tensor, tidy, zeros } from 'x-transformers'
-import { collect, smallModel, turn } from './helpers.js'
+import { collect, nextTask, smallModel } from './helpers.js'
 
 const used = () => memory().native_bytes
 const MEGABYTE = 2 ** 20
 /**
- * The count knows every small allocation of the addon, handles that wait for the garbage collector
- * included.
+ * The count includes every small allocation of the addon, and handles that wait for the garbage
+ * collector.
  */
 const SLACK = 64 * 1024
 const large = () => zeros([MEGABYTE / 4])
@@ -44,7 +44,7 @@ describe('native memory', () => {
     const loss = tidy(() => x.mul(2).exp().tanh().sum())
     const before = used()
     loss.backwardSync()
-    // the gradient has come, the graph is gone
+    // the gradient exists, the graph is freed
     expect(used()).toBeLessThan(before)
   })
 
@@ -56,22 +56,22 @@ describe('native memory', () => {
     expect(used()).toBeLessThan(before + 2 * MEGABYTE)
   })
 
-  it('is known to the garbage collector, which collects before it piles up', async () => {
+  it('is reported to the garbage collector, which runs before it accumulates', async () => {
     await collect()
     const before = used()
     let most = 0
     for (let i = 0; i < 400; i++) {
       zeros([2 * MEGABYTE])
       most = Math.max(most, used())
-      await turn()
+      await nextTask()
     }
-    // 3,200 MB were made, and nobody called dispose or gc
+    // 3,200 MB were allocated without any call of dispose or gc
     expect(most - before).toBeLessThan(1000 * MEGABYTE)
   })
 })
 
 describe('tidy', () => {
-  it('frees what it made, and keeps what it gives', () => {
+  it('frees intermediate tensors, and keeps its result', () => {
     let inner: Tensor | undefined
     const kept = tidy(() => {
       inner = ones([2])
@@ -83,7 +83,7 @@ describe('tidy', () => {
     expect(kept.number).toBe(5)
   })
 
-  it('leaves tensors from outside alone', () => {
+  it('does not free tensors from outside', () => {
     const x = ones([2])
     tidy(() => {
       x.add(1)
@@ -91,7 +91,7 @@ describe('tidy', () => {
     expect(x.toArray()).toEqual([1, 1])
   })
 
-  it('nests: what leaves the inner one belongs to the outer one', () => {
+  it('nests: results of the inner one belong to the outer one', () => {
     let kept: Tensor | undefined
     tidy(() => {
       kept = tidy(() => ones([2]))
@@ -111,7 +111,7 @@ describe('tidy', () => {
     expect(() => inner?.shape).toThrow(/disposed/)
   })
 
-  it('refuses promises', () => {
+  it('rejects promises', () => {
     expect(() => tidy(async () => ones([1]))).toThrow(/using/)
   })
 
@@ -125,8 +125,8 @@ describe('tidy', () => {
   })
 })
 
-describe('memory that is kept to work with', () => {
-  it('is counted apart, and used again', async () => {
+describe('memory of temporary buffers', () => {
+  it('is counted separately, and reused', async () => {
     const attend = async () => {
       const x = randn([2, 300, 32])
       using y = await decoder.forward(x)
@@ -142,7 +142,7 @@ describe('memory that is kept to work with', () => {
     await collect()
     const after = memory()
     expect(after.native_bytes).toBeLessThan(before.native_bytes + SLACK)
-    // of some threads it may be their first work
+    // it may be the first work of some threads
     expect(after.kept_bytes).toBeLessThan(20e6 * 8)
   })
 })

@@ -35,7 +35,7 @@ suite('a model', () => {
     expect(model.parameters().every((parameter) => parameter.requires_grad)).toBe(true)
   })
 
-  it('shares the weights of a model that it was given', async () => {
+  it('shares the weights of the model it wraps', async () => {
     const decoder = new Decoder({ dim: 16, depth: 1, heads: 2, attn_dim_head: 8 })
     const net = new TransformerWrapper({ num_tokens: 11, max_seq_len: 16, attn_layers: decoder })
     const [inner, outer] = [decoder.namedParameters(), net.namedParameters()]
@@ -45,7 +45,7 @@ suite('a model', () => {
     const logits = await net.forward(ids(1, 4))
     await logits.sum().backward()
     const step = new SGD(net.parameters(), { lr: 1 }).step()
-    // a write through one model holds back the other
+    // a write through one model makes the other one wait
     const y = decoder.forward(randn([1, 4, 16]))
     await Promise.all([step, y])
     expect(numbers([...inner.values()][0] as Tensor)).not.toEqual(before)
@@ -70,7 +70,7 @@ suite('a model', () => {
     expect(memory().native_bytes).toBeLessThan(before + 2 ** 20)
   })
 
-  it('tells its options and prints a tree', () => {
+  it('gives its options and prints a tree', () => {
     const model = smallModel()
     expect(describe(model)).toMatchObject({
       class: 'AutoregressiveWrapper',
@@ -95,7 +95,7 @@ suite('a model', () => {
     expect(model.train().training).toBe(true)
   })
 
-  it('moves to a device and stays itself', () => {
+  it('moves to a device in place', () => {
     const model = smallModel()
     expect(model.to('cpu')).toBe(model)
     expect(model.cpu().parameters()[0]?.device).toBe('cpu')
@@ -115,7 +115,7 @@ suite('loadStateDict', () => {
     expect((await b.forward(x)).item()).toBe((await a.forward(x)).item())
   })
 
-  it('says everything that does not fit, and changes nothing', () => {
+  it('reports every mismatch, and changes nothing', () => {
     const model = smallModel()
     const before = model.parameters().map(numbers)
     const state = model.stateDict()
@@ -133,7 +133,7 @@ suite('loadStateDict', () => {
     expect(model.parameters().map(numbers)).toEqual(before)
   })
 
-  it('passes over names when it is not strict', () => {
+  it('ignores names that do not match when it is not strict', () => {
     const model = smallModel()
     const state = new Map([
       ['net.norm.weight', zeros([16])],
@@ -145,7 +145,7 @@ suite('loadStateDict', () => {
     expect(model.stateDict().get('net.norm.weight')?.sum().item()).toBe(0)
   })
 
-  it('makes a backward through the old values an error', async () => {
+  it('makes backward through the old values an error', async () => {
     const model = smallModel()
     const loss = await model.forward(ids(2, 9))
     model.loadStateDict(smallModel().stateDict())
@@ -154,7 +154,7 @@ suite('loadStateDict', () => {
 })
 
 suite('a frozen part of a model', () => {
-  it('gets no gradient and stays as it is, until it thaws', async () => {
+  it('gets no gradient and does not change until it is unfrozen', async () => {
     const model = smallModel()
     const optimizer = new AdamW(model.parameters(), { lr: 0.1, weight_decay: 0.1 })
     const train = async () => {
@@ -184,7 +184,7 @@ suite('a frozen part of a model', () => {
       expect(values, parts.rest[i]?.[0]).not.toEqual(before[i])
   })
 
-  it('leaves a graph that was made before as it was', async () => {
+  it('does not affect a graph that was recorded before', async () => {
     const model = smallModel()
     const loss = await model.forward(ids(2, 9))
     const [first] = model.parameters() as [Tensor]
@@ -193,7 +193,7 @@ suite('a frozen part of a model', () => {
     expect(first.grad).not.toBeNull()
   })
 
-  it('may be all of it: then there is nothing to go back to', async () => {
+  it('may be the whole model: then backward has no graph', async () => {
     const model = smallModel()
     for (const parameter of model.parameters()) parameter.requires_grad = false
     const loss = await model.forward(ids(2, 9))
@@ -215,7 +215,7 @@ suite('a frozen part of a model', () => {
   })
 })
 
-suite('a module of one’s own', () => {
+suite('a custom module', () => {
   class Head extends Module {
     weight = randn([16, 2], { requires_grad: true })
     scale = ones([2])
@@ -270,13 +270,13 @@ suite('a module of one’s own', () => {
     expect(losses.at(-1)).toBeLessThan((losses[0] as number) / 2)
   })
 
-  it('passes its mode on', () => {
+  it('passes its mode on to its children', () => {
     const model = new Classifier().eval()
     expect(model.encoder.training).toBe(false)
     expect(model.heads[1]?.training).toBe(false)
   })
 
-  it('takes a state dict, also under an optimizer that exists already', async () => {
+  it('accepts a state dict, also when an optimizer exists already', async () => {
     const [a, b] = [new Classifier(), new Classifier()]
     const optimizer = new SGD(b.parameters(), { lr: 0.1 })
     b.loadStateDict(a.stateDict())
@@ -288,14 +288,14 @@ suite('a module of one’s own', () => {
     expect(numbers(b.heads[0]?.weight as Tensor)).not.toEqual(before)
   })
 
-  it('makes a backward through its own old values an error', async () => {
+  it('makes backward through its own old values an error', async () => {
     const [a, b] = [new Head(), new Head()]
     const loss = a.forward(ones([2, 16])).sum()
     a.loadStateDict(b.stateDict())
     await expect(loss.backward()).rejects.toMatchObject({ code: 'stale_parameters' })
   })
 
-  it('keeps its parameters, their gradients and its optimizer over a move', async () => {
+  it('keeps its parameters, their gradients and its optimizer when it is moved', async () => {
     const model = new Head()
     const optimizer = new AdamW(model.parameters(), { lr: 0.1 })
     const step = async () => {
@@ -315,7 +315,7 @@ suite('a module of one’s own', () => {
     expect(optimizer.stateDict().state.get('0.step')?.item()).toBe(2)
   })
 
-  it('keeps a frozen parameter of its own', () => {
+  it('keeps its frozen parameter frozen', () => {
     const model = new Head()
     model.weight.requires_grad = false
     expect([...model.stateDict().keys()]).toEqual(['weight'])

@@ -42,7 +42,7 @@ describe('masked generation', () => {
   })
 
   it.each(['linear', 'cosine'] as const)(
-    'fills in every token, with the schedule %s',
+    'generates every token, with the schedule %s',
     async (schedule) => {
       const options = {
         mask_id: MASK,
@@ -62,7 +62,7 @@ describe('masked generation', () => {
     },
   )
 
-  it('learns what it sees', async () => {
+  it('learns its training data', async () => {
     manualSeed(1)
     const net = masked()
     const model = new NonAutoregressiveWrapper(net, { mask_id: MASK, steps: 4 })
@@ -77,7 +77,7 @@ describe('masked generation', () => {
     expect(numbers(await model.generate({ start_temperature: 0 }))).toEqual(numbers(row))
   })
 
-  it('has the parameters of its parts once', () => {
+  it('lists shared parameters once', () => {
     const model = new NonAutoregressiveWrapper(masked(), {
       mask_id: MASK,
       self_cond: true,
@@ -89,12 +89,12 @@ describe('masked generation', () => {
       expect(names).toContain(name)
   })
 
-  it('takes a signal', async () => {
+  it('accepts a signal', async () => {
     const model = new NonAutoregressiveWrapper(masked(), { mask_id: MASK })
     await expect(model.generate({ signal: AbortSignal.abort('no') })).rejects.toBe('no')
   })
 
-  it('says what does not go together', () => {
+  it('reports incompatible options', () => {
     const make = (options: object) => () =>
       new NonAutoregressiveWrapper(masked(), { mask_id: MASK, ...options })
     expect(make({ mask_id: 11 })).toThrow(/mask_id/)

@@ -20,7 +20,7 @@ import {
 } from 'x-transformers'
 import { numbers } from './helpers.js'
 
-/** What PyTorch makes of it; `test/numbers/record.py` has written it. */
+/** The results of PyTorch, written by `test/numbers/record.py`. */
 const texts = import.meta.glob<string>('../numbers/pytorch.jsonl', {
   query: '?raw',
   import: 'default',
@@ -47,14 +47,14 @@ const CASES = Object.values(texts).flatMap((text) =>
     .map((line) => JSON.parse(line) as Case),
 )
 
-/** Large whole numbers, NaN and the infinities are strings. */
+/** Large integers, NaN and the infinities are strings. */
 const value = (x: unknown, dtype: DType) =>
   typeof x !== 'string' ? x : dtype === 'i64' && /^-?\d+$/.test(x) ? BigInt(x) : Number(x)
 const made = ({ dtype, shape, data }: Written) =>
   tensor(data.map((x) => value(x, dtype)) as number[], { dtype, shape })
 const isWhole = (dtype: DType | undefined) => dtype === 'i64' || dtype === 'u8' || dtype === 'bool'
 
-/** Where we refuse what PyTorch gives, with the words that say so. */
+/** Errors here where PyTorch gives a result, with the pattern of the message. */
 function refusal({ op, inputs: [x, y], args }: Case): RegExp | null {
   const [by] = args
   if (!isWhole(x?.dtype)) {
@@ -69,8 +69,8 @@ function refusal({ op, inputs: [x, y], args }: Case): RegExp | null {
 }
 
 /**
- * Where we give what PyTorch refuses: beside a number, truth values count as numbers in a
- * difference too.
+ * Results here where PyTorch raises: beside a number, booleans count as numbers in a difference
+ * too.
  */
 const given = ({ op, inputs: [x, y] }: Case) =>
   x?.dtype === 'bool' && (op === 'argmax' || (op === 'sub' && y === undefined))
@@ -84,7 +84,7 @@ function close(got: unknown, want: unknown, dtype: DType): boolean {
   return Math.abs(a - b) <= (TOLERANCE[dtype] ?? 0) * Math.max(1, Math.abs(b))
 }
 
-/** The result of the operation, or what it says is wrong. */
+/** The result of the operation, or its error. */
 function ours({ op, inputs, args }: Case): Tensor | Error {
   const [x, ...others] = inputs.map(made) as [Tensor, ...Tensor[]]
   const all = args.map((arg) =>
@@ -117,10 +117,10 @@ function difference(each: Case): string | null {
   return data.every((x, i) => close(got[i], value(x, dtype), dtype)) ? null : `gave ${result}`
 }
 
-describe('whole numbers, truth values, NaN and nothing are as in PyTorch', () => {
+describe('integers, booleans, NaN and empty tensors are as in PyTorch', () => {
   const names = [...new Set(CASES.map(({ op }) => op))]
 
-  it('has cases', () => {
+  it('finds the recorded cases', () => {
     expect(CASES.length).toBeGreaterThan(1000)
     expect(names.length).toBeGreaterThan(25)
   })
@@ -138,7 +138,7 @@ describe('whole numbers, truth values, NaN and nothing are as in PyTorch', () =>
 const WHOLE = ['i64', 'u8', 'bool'] as const
 const FLOATS = ['f32', 'f64', 'f16', 'bf16'] as const
 
-describe('whole numbers', () => {
+describe('integers', () => {
   it('are summed in 64 bits', () => {
     for (const dtype of WHOLE) {
       const x = ones([300, 2], { dtype })
@@ -194,13 +194,13 @@ describe('whole numbers', () => {
     ['a negative power', () => ones([1], { dtype: 'i64' }).pow(-1)],
     ['a square root', () => ones([1], { dtype: 'i64' }).sqrt()],
     ['a mean squared error', () => mse(ones([1], { dtype: 'i64' }), zeros([1], { dtype: 'i64' }))],
-  ])('refuse %s', (_, make) => {
+  ])('reject %s', (_, make) => {
     expect(make).toThrow(
       expect.objectContaining({ code: expect.stringMatching(/^invalid_(tensor|argument)$/) }),
     )
   })
 
-  it('are made up to the limits of their types', () => {
+  it('are created up to the limits of their types', () => {
     expect(full([1], 255, { dtype: 'u8' }).item()).toBe(255)
     expect(full([1], 2 ** 53, { dtype: 'i64' }).dataSync()).toEqual(BigInt64Array.of(2n ** 53n))
     expect(arange(0, 256, 1, { dtype: 'u8' }).shape).toEqual([256])
@@ -213,7 +213,7 @@ describe('whole numbers', () => {
       expect(ones([2], { dtype }).toArray()).toEqual(dtype === 'bool' ? [true, true] : [1, 1])
   })
 
-  it('lose no digits on their way to JavaScript', () => {
+  it('are exact in JavaScript', () => {
     const large = tensor([2n ** 53n + 1n, -5n])
     expect(() => large.toArray()).toThrow(
       /9007199254740993 has more digits than a number: read dataSync\(\)/,
@@ -226,7 +226,7 @@ describe('whole numbers', () => {
     expect(large.min().item()).toBe(-5)
   })
 
-  it('are compared exactly with fractions and with what their type does not hold', () => {
+  it('are compared exactly with fractions and with out-of-range numbers', () => {
     const x = tensor([0, 1, 255], { dtype: 'u8' })
     expect(x.lt(0.5).toArray()).toEqual([true, false, false])
     expect(x.ge(0.5).toArray()).toEqual([false, true, true])
@@ -238,7 +238,7 @@ describe('whole numbers', () => {
     expect(tensor([true, false]).gt(0.5).toArray()).toEqual([true, false])
   })
 
-  it('divide truly, and pass gradients on', async () => {
+  it('use true division, and pass gradients on', async () => {
     const whole = tensor([1, 3], { dtype: 'i64' })
     expect([whole.div(2).dtype, whole.div(2).toArray()]).toEqual(['f32', [0.5, 1.5]])
     expect(whole.div(0).toArray()).toEqual([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY])
@@ -256,39 +256,42 @@ describe('whole numbers', () => {
 })
 
 describe('NaN', () => {
-  it.each(FLOATS)('goes through reductions and comparisons from every place, %s', (dtype) => {
-    for (let length = 1; length <= 70; length++) {
-      for (const at of new Set(
-        [0, 1, length >> 1, length - 2, length - 1].filter((i) => i >= 0 && i < length),
-      )) {
-        const values = Array.from({ length }, (_, i) =>
-          i === at ? Number.NaN : ((i * 7) % 11) - 4,
-        )
-        const x = tensor(values, { dtype })
-        const other = full([length], 0.5, { dtype })
-        for (const y of [
-          x.max(),
-          x.min(),
-          x.reshape([length, 1]).max(0),
-          x.reshape([1, length]).min(1),
-        ]) {
-          expect(numbers(y), `${length}, ${at}`).toEqual([Number.NaN])
+  it.each(FLOATS)(
+    'propagates through reductions and comparisons from every position, %s',
+    (dtype) => {
+      for (let length = 1; length <= 70; length++) {
+        for (const at of new Set(
+          [0, 1, length >> 1, length - 2, length - 1].filter((i) => i >= 0 && i < length),
+        )) {
+          const values = Array.from({ length }, (_, i) =>
+            i === at ? Number.NaN : ((i * 7) % 11) - 4,
+          )
+          const x = tensor(values, { dtype })
+          const other = full([length], 0.5, { dtype })
+          for (const y of [
+            x.max(),
+            x.min(),
+            x.reshape([length, 1]).max(0),
+            x.reshape([1, length]).min(1),
+          ]) {
+            expect(numbers(y), `${length}, ${at}`).toEqual([Number.NaN])
+          }
+          expect(x.argmax().item()).toBe(at)
+          for (const y of [
+            x.maximum(other),
+            other.maximum(x),
+            x.minimum(0.5),
+            other.minimum(x),
+            x.relu(),
+          ]) {
+            expect(numbers(y).map(Number.isNaN)).toEqual(values.map((_, i) => i === at))
+          }
+          expect(numbers(x.softmax()).every(Number.isNaN)).toBe(true)
+          expect(numbers(x.logSoftmax()).every(Number.isNaN)).toBe(true)
         }
-        expect(x.argmax().item()).toBe(at)
-        for (const y of [
-          x.maximum(other),
-          other.maximum(x),
-          x.minimum(0.5),
-          other.minimum(x),
-          x.relu(),
-        ]) {
-          expect(numbers(y).map(Number.isNaN)).toEqual(values.map((_, i) => i === at))
-        }
-        expect(numbers(x.softmax()).every(Number.isNaN)).toBe(true)
-        expect(numbers(x.logSoftmax()).every(Number.isNaN)).toBe(true)
       }
-    }
-  })
+    },
+  )
 
   it('has the gradient that PyTorch gives', async () => {
     const gradient = async (values: number[], f: (x: Tensor) => Tensor) => {
@@ -304,7 +307,7 @@ describe('NaN', () => {
     expect(await gradient([-1, nan, 3], (x) => x.relu())).toEqual([0, 1, 1])
   })
 
-  it('in gradients shows in the norm and in what it scales', async () => {
+  it('in gradients shows in the norm and in the scaled gradients', async () => {
     const clipped = async (gradients: number[][]) => {
       const all = gradients.map((values) => {
         const x = tensor(values, { requires_grad: true })
@@ -321,8 +324,8 @@ describe('NaN', () => {
   })
 })
 
-describe('what has no answer', () => {
-  it('is nan, nothing, or an error that names the axis', () => {
+describe('an undefined result', () => {
+  it('is nan, empty, or an error that names the axis', () => {
     const empty = zeros([2, 0])
     expect(empty.sum(1).toArray()).toEqual([0, 0])
     expect(empty.mean(1).toArray()).toEqual([Number.NaN, Number.NaN])
@@ -350,7 +353,7 @@ describe('what has no answer', () => {
     expect(mse(zeros([0]), zeros([0])).item()).toBeNaN()
   })
 
-  it('is no fraction of a type that holds none', () => {
+  it('is an error for random fractions of an integer type', () => {
     for (const dtype of ['i64', 'u8', 'bool'] as const) {
       expect(() => rand([2], { dtype })).toThrow(
         `rand gives fractions, which ${dtype} does not hold: take randint`,
@@ -359,7 +362,7 @@ describe('what has no answer', () => {
     }
   })
 
-  it('is no infinity of a number that the type does not hold', () => {
+  it('is an error for fill values out of range of the type', () => {
     expect(() => full([2], 1e300)).toThrow(
       /full: 1e\+?300 is beyond the numbers of f32|full: 10+ is beyond/,
     )
@@ -371,7 +374,7 @@ describe('what has no answer', () => {
     expect(numbers(full([1], -1e300, { dtype: 'f64' }))).toEqual([-1e300])
   })
 
-  it('is no loss of whole numbers', () => {
+  it('is an error for losses of integers', () => {
     for (const dtype of ['i64', 'u8', 'bool'] as const) {
       const logits = ones([2, 3], { dtype })
       for (const targets of [
@@ -388,7 +391,7 @@ describe('what has no answer', () => {
     }
   })
 
-  it('is no rate of a step that is none', () => {
+  it('is an error for schedules at an invalid step', () => {
     const rates = [
       constant({ lr: 1 }),
       linearWarmup({ lr: 1, warmup_steps: 4 }),
@@ -404,7 +407,7 @@ describe('what has no answer', () => {
     }
   })
 
-  it('is no 1 among uniform numbers below 1', () => {
+  it('does not occur: rand is below 1 in every type', () => {
     for (const dtype of FLOATS) expect(rand([20_000], { dtype }).max().item()).toBeLessThan(1)
   })
 })
@@ -412,7 +415,7 @@ describe('what has no answer', () => {
 describe('half precision', () => {
   const HALF = ['f16', 'bf16'] as const
 
-  it('adds up in f32 in softmax and losses, and in their gradients', () => {
+  it('accumulates in f32 in softmax and losses, and in their gradients', () => {
     for (const dtype of HALF) {
       for (const classes of [300, 3000]) {
         const weights = zeros([1, classes], { dtype }).softmax()
@@ -438,7 +441,7 @@ describe('half precision', () => {
     }
   })
 
-  it('adds up in f32 in the gradient of gather', () => {
+  it('accumulates in f32 in the gradient of gather', () => {
     for (const dtype of HALF) {
       const x = ones([1], { dtype, requires_grad: true })
       x.gather(0, zeros([4096], { dtype: 'i64' }))
@@ -448,7 +451,7 @@ describe('half precision', () => {
     }
   })
 
-  it('takes numbers that the type does not hold', () => {
+  it('accepts scalars that the type cannot represent', () => {
     expect(tensor([6], { dtype: 'f16' }).div(65536).item()).toBeCloseTo(9.155e-5, 7)
     expect(tensor([0.001], { dtype: 'f16' }).mul(65536).item()).toBeCloseTo(65.5, 0)
     const x = tensor([2], { dtype: 'f16', requires_grad: true })
@@ -460,7 +463,7 @@ describe('half precision', () => {
 })
 
 describe('the sign of 0', () => {
-  it('stays where it stands as a number', () => {
+  it('is preserved by operations on numbers', () => {
     expect(tensor([1]).div(-0).item()).toBe(Number.NEGATIVE_INFINITY)
     expect(Object.is(full([1], -0).item(), -0)).toBe(true)
     expect(Object.is(tensor([-0]).add(-0).item(), -0)).toBe(true)

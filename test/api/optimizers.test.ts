@@ -32,8 +32,10 @@ async function run(p: Tensor, optimizer: { step(): Promise<void> }): Promise<num
   return numbers(p)
 }
 
-/** The same by hand, for each element. */
-function byHand(step: (w: number, g: number, t: number, memory: number[]) => number): number[] {
+/** A reference implementation, element by element. */
+function referenceWeights(
+  step: (w: number, g: number, t: number, memory: number[]) => number,
+): number[] {
   return START.map((start, i) => {
     const memory: number[] = []
     return GRADIENTS.reduce(
@@ -44,7 +46,7 @@ function byHand(step: (w: number, g: number, t: number, memory: number[]) => num
 }
 
 function adam(lr: number, decay: number, decoupled: boolean, [b1, b2] = [0.9, 0.999], eps = 1e-8) {
-  return byHand((w, g, t, memory) => {
+  return referenceWeights((w, g, t, memory) => {
     const grad = decoupled ? g : g + decay * w
     const from = decoupled ? w * (1 - lr * decay) : w
     memory[0] = b1 * (memory[0] ?? 0) + (1 - b1) * grad
@@ -59,19 +61,19 @@ function frozen(parameter: Tensor): Tensor {
   return parameter
 }
 
-describe('a step equals the one by hand', () => {
+describe('a step equals the reference', () => {
   it('of SGD', async () => {
     const p = parameter()
     expectClose(
       await run(p, new SGD([p], { lr: 0.1 })),
-      byHand((w, g) => w - 0.1 * g),
+      referenceWeights((w, g) => w - 0.1 * g),
     )
   })
 
   it('of SGD with momentum, dampening and decay', async () => {
     const p = parameter()
     const options = { lr: 0.1, momentum: 0.9, dampening: 0.3, weight_decay: 0.05 }
-    const want = byHand((w, g, t, memory) => {
+    const want = referenceWeights((w, g, t, memory) => {
       const grad = g + 0.05 * w
       memory[0] = t === 1 ? grad : 0.9 * (memory[0] as number) + (1 - 0.3) * grad
       return w - 0.1 * memory[0]
@@ -81,7 +83,7 @@ describe('a step equals the one by hand', () => {
 
   it('of SGD with Nesterov’s momentum', async () => {
     const p = parameter()
-    const want = byHand((w, g, t, memory) => {
+    const want = referenceWeights((w, g, t, memory) => {
       memory[0] = t === 1 ? g : 0.9 * (memory[0] as number) + g
       return w - 0.1 * (g + 0.9 * memory[0])
     })
@@ -103,7 +105,7 @@ describe('a step equals the one by hand', () => {
 })
 
 describe('an optimizer', () => {
-  it('has settings by group, and a rate for all', async () => {
+  it('has settings by group, and one learning rate for all', async () => {
     const [p, q] = [parameter(), parameter()]
     const optimizer = new SGD([{ params: [p], lr: 1 }, { params: [q] }], { lr: 0.5 })
     expect(optimizer.param_groups.map(({ lr }) => lr)).toEqual([1, 0.5])
@@ -122,7 +124,7 @@ describe('an optimizer', () => {
     expect(optimizer.lr).toBe(0)
   })
 
-  it('passes over parameters without a gradient, and clears those that there are', async () => {
+  it('skips parameters without a gradient, and clears existing gradients', async () => {
     const [p, q] = [parameter(), parameter()]
     const optimizer = new AdamW([p, q], { weight_decay: 0.5 })
     p.grad = ones([3], { dtype: 'f64' })
@@ -132,7 +134,7 @@ describe('an optimizer', () => {
     expect(p.grad).toBeNull()
   })
 
-  it('takes the settings of when step was called', async () => {
+  it('uses the settings of when step was called', async () => {
     const p = parameter()
     const optimizer = new SGD([p], { lr: 1 })
     p.grad = ones([3], { dtype: 'f64' })
@@ -145,7 +147,7 @@ describe('an optimizer', () => {
     )
   })
 
-  it('goes on from a saved state as if nothing had been', async () => {
+  it('continues exactly from a saved state', async () => {
     const make = () => {
       const p = parameter()
       return { p, optimizer: new AdamW([{ params: [p], weight_decay: 0.3 }], { lr: 0.1 }) }
@@ -178,7 +180,7 @@ describe('an optimizer', () => {
     expect(state.param_groups).toMatchObject([{ lr: 0.1, weight_decay: 0.3, params: [0] }])
   })
 
-  it('refuses the state of another kind or of other groups', async () => {
+  it('rejects the state of another class or of other groups', async () => {
     const [p, q] = [parameter(), parameter()]
     const adam = new AdamW([p])
     await expect(new SGD([q]).load(await adam.saveBytes())).rejects.toThrow(
@@ -187,7 +189,7 @@ describe('an optimizer', () => {
     expect(() => new AdamW([p, q]).loadStateDict(adam.stateDict())).toThrow(/other groups/)
   })
 
-  it('tells every problem of its options', () => {
+  it('reports every problem of its options', () => {
     const p = parameter()
     const make = () =>
       new AdamW([{ params: [p], weigth_decay: 1 } as never], {
@@ -220,7 +222,7 @@ describe('an optimizer', () => {
     }).toThrow(/from 0/)
   })
 
-  it('tells in which group a setting is wrong, and takes what was given to all', async () => {
+  it('names the group of an invalid setting, and reports those for all groups', async () => {
     const [p, q] = [parameter(), parameter()]
     const groups = [{ params: [p] }, { params: [q], momentum: 0 }]
     expect(() => new SGD(groups, { momentum: 0.9, nesterov: true })).toThrowError(
@@ -239,7 +241,7 @@ describe('an optimizer', () => {
     }).toThrow(/from 0/)
   })
 
-  it('waits with later steps until its state is loaded', async () => {
+  it('runs later steps after its state is loaded', async () => {
     const [p, q] = [parameter(), parameter()]
     const saved = new SGD([p], { lr: 1 })
     const optimizer = new SGD([q], { lr: 100 })
@@ -254,7 +256,7 @@ describe('an optimizer', () => {
     )
   })
 
-  it('passes over a frozen parameter until it thaws', async () => {
+  it('skips a frozen parameter until it is unfrozen', async () => {
     const [p, q] = [parameter(), parameter()]
     const optimizer = new AdamW([p, q], { weight_decay: 0.5 })
     p.grad = q.grad = ones([3], { dtype: 'f64' })
@@ -302,7 +304,7 @@ describe('clipGradNorm', () => {
     return [p, q, none] as const
   }
 
-  it('gives the norm before, and scales what is too long', async () => {
+  it('returns the norm before, and scales gradients above the maximum', async () => {
     const [p, q, none] = pair()
     expect(await clipGradNorm([p, q, none], 1)).toBeCloseTo(5, 6)
     expectClose(numbers(p.grad as Tensor), [0.6, 0, 0])
@@ -310,14 +312,14 @@ describe('clipGradNorm', () => {
     expect(none.grad).toBeNull()
   })
 
-  it('leaves what is short enough', async () => {
+  it('does not change smaller gradients', async () => {
     const [p, q] = pair()
     expect(clipGradNormSync([p, q], 10)).toBeCloseTo(5, 6)
     expect(await clipGradNorm([p, q], Number.POSITIVE_INFINITY)).toBeCloseTo(5, 6)
     expectClose(numbers(p.grad as Tensor), [3, 0, 0])
   })
 
-  it('wants a norm', async () => {
+  it('requires a valid norm', async () => {
     await expect(clipGradNorm([parameter()], Number.NaN)).rejects.toThrow(/largest norm/)
     await expect(clipGradNorm([{} as Tensor], 1)).rejects.toThrow(/parameter 0/)
   })
@@ -326,12 +328,12 @@ describe('clipGradNorm', () => {
 describe('a schedule', () => {
   it('is constant', () => expect(constant({ lr: 0.1 })(1000)).toBe(0.1))
 
-  it('warms up evenly', () => {
+  it('warms up linearly', () => {
     const rate = linearWarmup({ lr: 1, warmup_steps: 4 })
     expect([0, 1, 2, 3, 4, 100].map(rate)).toEqual([0.25, 0.5, 0.75, 1, 1, 1])
   })
 
-  it('falls along a cosine', () => {
+  it('decays along a cosine', () => {
     const rate = cosineWarmup({ lr: 1, warmup_steps: 2, total_steps: 10, min_lr: 0.1 })
     expect([0, 1, 2].map(rate)).toEqual([0.5, 1, 1])
     expect(rate(6)).toBeCloseTo(0.55, 12)
@@ -342,7 +344,7 @@ describe('a schedule', () => {
     expect(cosineWarmup({ lr: 1, warmup_steps: 4, total_steps: 4 })(4)).toBe(0)
   })
 
-  it('never leaves its range', () => {
+  it('stays within its range', () => {
     expect(linearWarmup({ lr: 1, warmup_steps: 2.5 })(2)).toBe(1)
     expect(linearWarmup({ lr: 1, warmup_steps: 10 })(9.5)).toBe(1)
     expect(cosineWarmup({ lr: 1, warmup_steps: 2, total_steps: 9 })(1.5)).toBe(1)
@@ -353,7 +355,7 @@ describe('a schedule', () => {
     )
   })
 
-  it('says what its options lack', () => {
+  it('reports missing options', () => {
     expect(() => cosineWarmup({ lr: 1, warmup: 2, total_steps: 3 } as never)).toThrow(
       /warmup_steps[\s\S]*warmup_steps: is required/,
     )

@@ -1,5 +1,5 @@
-// What no machine can hold is refused before anything is computed, with what it would need and what
-// there is.
+// What exceeds the memory of any machine is an error before anything is computed. The message says
+// how much is needed and how much is available.
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   AdamW,
@@ -24,7 +24,7 @@ const TIB = 2 ** 40
 const MEGABYTE = 2 ** 20
 const UNITS = { MiB: 2 ** 20, GiB: 2 ** 30 }
 
-/** Runs what must be refused; gives the bytes that it would need. */
+/** Runs a call that must fail; returns the bytes that it would need. */
 async function needed(run: () => unknown): Promise<number> {
   const before = memory().native_bytes
   const error = await Promise.resolve()
@@ -43,7 +43,7 @@ async function needed(run: () => unknown): Promise<number> {
   return Number(size) * UNITS[unit as keyof typeof UNITS]
 }
 
-/** A model of more weights than any machine has bytes. */
+/** A model with more weights than any machine has bytes. */
 const giant = () =>
   new AutoregressiveWrapper(
     new TransformerWrapper({
@@ -71,12 +71,12 @@ describe('a tensor that is too large', () => {
     ['randn', () => randn(shape)],
     ['randint', () => randint(0, 9, shape)],
     ['arange', () => arange(0, 2 ** 38)],
-  ])('is refused by %s', async (_, make) => {
+  ])('is rejected by %s', async (_, make) => {
     expect(await needed(make)).toBeGreaterThanOrEqual(TIB)
   })
 
   it.each(['f64', 'f16', 'bf16', 'i64', 'u8', 'bool'] as const)(
-    'is refused in %s',
+    'is rejected in %s',
     async (dtype) => {
       const size = { f64: 8, f16: 2, bf16: 2, i64: 8, u8: 1, bool: 1 }[dtype]
       expect(await needed(() => zeros([2 ** 20, 2 ** 20], { dtype }))).toBe(size * TIB)
@@ -97,7 +97,7 @@ describe('a tensor that is too large', () => {
       'add of whole numbers',
       () => ones([MEGABYTE, 1], { dtype: 'i64' }).add(ones([MEGABYTE], { dtype: 'i64' })),
     ],
-  ])('is refused as the result of %s', async (_, run) => {
+  ])('is rejected as the result of %s', async (_, run) => {
     expect(await needed(() => tidy(run))).toBeGreaterThanOrEqual(TIB)
   })
 })
@@ -105,7 +105,7 @@ describe('a tensor that is too large', () => {
 describe('a model that is too large', () => {
   const weights = 2 * 2 ** 32 * 64 * 4
 
-  it('is refused at its first use and not when it is made', async () => {
+  it('is an error at its first use and not at construction', async () => {
     const model = giant()
     expect(model.parameters().length).toBeGreaterThan(5)
     for (const run of [
@@ -121,7 +121,7 @@ describe('a model that is too large', () => {
       expect(await needed(run)).toBeGreaterThan(weights * 0.99)
   })
 
-  it('is refused parameter by parameter', async () => {
+  it('is an error for single parameters', async () => {
     const large = giant()
       .parameters()
       .filter(({ shape }) => shape[0] >= 2 ** 32 - 1)
@@ -133,7 +133,7 @@ describe('a model that is too large', () => {
     }
   })
 
-  it('is refused by optimizers, with what they will keep', async () => {
+  it('is an error for optimizers, with the size of their state', async () => {
     const of = (make: () => unknown) => needed(make)
     const parameters = giant().parameters()
     // the weights, the gradient, the new weights, and the averages

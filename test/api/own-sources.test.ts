@@ -1,4 +1,4 @@
-// Sources and targets of the caller's: what looks like one of the web, and keeps its rules or not.
+// Sources and targets implemented by the caller: similar to those of the web, more or less correct.
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type AutoregressiveWrapper, load, loadTensors, type Tensor } from 'x-transformers'
 import {
@@ -6,7 +6,7 @@ import {
   expectProgress,
   FakeFile,
   inPieces,
-  type Told,
+  type ProgressReport,
   watchRejections,
 } from './bytes.js'
 import { numbers, smallModel } from './helpers.js'
@@ -21,7 +21,7 @@ beforeAll(async () => {
   bytes = (await model.saveBytes()).slice()
 })
 
-/** As much of a Blob as jsdom's has; a FileReader reads it. */
+/** As much of a Blob as jsdom has; a FileReader reads it. */
 class Poor {
   readonly size: number
   constructor(readonly content: Uint8Array<ArrayBuffer>) {
@@ -33,7 +33,7 @@ class Poor {
 }
 
 describe('a Blob', () => {
-  it('without arrayBuffer() is read by a FileReader, where there is one', async () => {
+  it('without arrayBuffer() is read by a FileReader, if there is one', async () => {
     const { FileReader: had } = globalThis
     class Reader {
       result: unknown = null
@@ -48,7 +48,7 @@ describe('a Blob', () => {
     }
     try {
       globalThis.FileReader = Reader as never
-      const told: Told[] = []
+      const told: ProgressReport[] = []
       const source = new Poor(bytes) as never
       expect(
         values(await load(source, { on_progress: (progress) => told.push(progress) })),
@@ -76,7 +76,7 @@ describe('a Blob', () => {
     slice: () => ({ arrayBuffer: () => buffer }),
   })
 
-  it('of the caller has the size that it tells', async () => {
+  it('of the caller has the size that it reports', async () => {
     const long = blob(10, new ArrayBuffer(1000))
     await expectError(
       given(long),
@@ -103,7 +103,7 @@ describe('a Blob', () => {
     )
   })
 
-  it('is what a handle gives', async () => {
+  it('may be the result of a file handle', async () => {
     for (const file of [null, undefined, 3, {}, new Uint8Array(3)]) {
       const handle = { name: 'a', getFile: async () => file }
       await expectError(
@@ -125,14 +125,14 @@ describe('a reader', () => {
   const cancelled: unknown[] = []
   const cancel = (reason: unknown) => void cancelled.push(reason)
 
-  it('of the caller may do all at once', async () => {
+  it('of the caller may give everything at once', async () => {
     const steps = [{ done: false, value: bytes }, { done: true }]
     expect(values(await given(stream({ read: () => steps.shift(), cancel })))).toEqual(
       values(model),
     )
   })
 
-  it('that is none is refused', async () => {
+  it('of an invalid kind is rejected', async () => {
     for (const reader of [3, null, undefined, {}, { read() {} }]) {
       const message = /what getReader\(\) of the stream gives must be a reader.*Readable.toWeb/
       await expectError(given(stream(reader)), 'invalid_argument', message)
@@ -148,7 +148,7 @@ describe('a reader', () => {
     }
   })
 
-  it('that fails is told of as it failed', async () => {
+  it('that fails rejects with its own error', async () => {
     const throws = () => {
       throw new Error('no')
     }
@@ -167,14 +167,14 @@ describe('an async iterable', () => {
   }
 
   it('is read like a stream', async () => {
-    const told: Told[] = []
+    const told: ProgressReport[] = []
     const loaded = await load(pieces(1000), { on_progress: (progress) => told.push(progress) })
     expect(values(loaded)).toEqual(values(model))
     expectProgress(told, bytes.length)
     expect((await loadTensors(pieces(77))).tensors.size).toBe(model.stateDict().size)
   })
 
-  it('is left where the reading ends early, also in the middle of a read', async () => {
+  it('is closed when reading ends early, also in the middle of a read', async () => {
     const left: string[] = []
     const controller = new AbortController()
     const iterator = {
@@ -192,7 +192,7 @@ describe('an async iterable', () => {
     expect(left).toEqual(['destroy', 'return'])
   })
 
-  it('of anything else than bytes is refused', async () => {
+  it('of anything else than bytes is rejected', async () => {
     async function* texts() {
       yield 'text'
     }
@@ -209,7 +209,7 @@ describe('an async iterable', () => {
 describe('a Response', () => {
   const mock = (more: object) => given({ ok: true, clone() {}, ...more })
 
-  it('of a test may have little', async () => {
+  it('may be a minimal mock', async () => {
     await expectError(mock({ body: null }), 'invalid_checkpoint', /it is empty/)
     await expectError(mock({}), 'invalid_checkpoint', /it is empty/)
     expect(values(await mock({ body: inPieces(bytes, 1000) }))).toEqual(values(model))
@@ -243,7 +243,7 @@ describe('a Response', () => {
 })
 
 describe('a target', () => {
-  it('of the caller is a stream with a writer', async () => {
+  it('of the caller may be a stream with a writer', async () => {
     const none = model.save({ getWriter: () => 3 } as never)
     await expectError(
       none,
@@ -264,7 +264,7 @@ describe('a target', () => {
     expect(written).toEqual([bytes])
   })
 
-  it('that is closed is named so', async () => {
+  it('that is closed is named in the error', async () => {
     const stream = new WritableStream()
     await stream.close()
     await expectError(model.save(stream), 'file', /^the stream is closed: give a new one$/)
@@ -285,7 +285,7 @@ describe('a target', () => {
     await expectError(model.save(handle(throws)), 'file', /a cannot be written: no/)
   })
 
-  it('and weights that both fail are one error, and none that nobody handles', async () => {
+  it('that fails together with the weights is one error, without an unhandled rejection', async () => {
     const gone = smallModel()
     gone.dispose()
     const file = new FakeFile()

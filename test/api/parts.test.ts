@@ -88,7 +88,7 @@ describe('parameters in containers', () => {
     expect(() => model.loop.leaf.shape).toThrow(/disposed/)
   })
 
-  it('must not meet under one name', () => {
+  it('must not have the same name', () => {
     class Twice extends Module {
       a = { b: leaf(1) }
       'a.b' = leaf(2)
@@ -101,7 +101,7 @@ describe('parameters in containers', () => {
     )
   })
 
-  it('may be one under two names', () => {
+  it('may have two names', () => {
     class Tied extends Module {
       a = leaf(2)
       b = [this.a]
@@ -160,7 +160,7 @@ describe('parameters in objects of ordinary classes', () => {
     expect(model.wrapped.layers.training).toBe(false)
   })
 
-  it('are found behind symbols, unlisted properties, prototypes, and in containers that are extended', () => {
+  it('are found under symbols, unlisted properties, prototypes, and in extended containers', () => {
     const key = Symbol('scale')
     class List extends Array<unknown> {
       scale = leaf(1)
@@ -198,7 +198,7 @@ describe('parameters in objects of ordinary classes', () => {
     expect(names(new Model())).toEqual([...found, 'unlisted', 'Symbol(scale)'])
   })
 
-  it('have all the names that lead to them; cycles end, also in a web of objects', () => {
+  it('have all the names that lead to them; cycles end, also in a graph of objects', () => {
     class Node {
       near: Node[] = []
       parent: object | null = null
@@ -221,7 +221,7 @@ describe('parameters in objects of ordinary classes', () => {
     expect(new Model().parameters()).toHaveLength(1)
   })
 
-  it('are found in chains, and too deep ones are told of', () => {
+  it('are found in long chains, and too deep ones are reported', () => {
     class Link {
       next: Link | Lin | null = null
     }
@@ -246,7 +246,7 @@ describe('parameters in objects of ordinary classes', () => {
     )
   })
 
-  it('are not looked for in what is built in, in optimizers, and behind getters of classes', () => {
+  it('are not searched in built-ins, in optimizers, and behind getters of classes', () => {
     let runs = 0
     class Lazy {
       get w() {
@@ -274,7 +274,7 @@ describe('parameters in objects of ordinary classes', () => {
     expect(runs).toBe(0)
   })
 
-  it('shared objects are looked at once in a walk, and for each model that has them', () => {
+  it('in shared objects are visited once per search, and for each model that has them', () => {
     class Child extends Quiet {
       constructor(
         readonly config: object,
@@ -300,8 +300,8 @@ describe('parameters in objects of ordinary classes', () => {
 const HIDDEN = (what: RegExp) =>
   expect.objectContaining({ code: 'invalid_state', message: expect.stringMatching(what) })
 
-describe('parameters that nobody can see', () => {
-  it('are told of at the first use: a tensor in a private field', () => {
+describe('unreachable parameters', () => {
+  it('are reported at the first use: a tensor in a private field', () => {
     class Hidden extends Module {
       seen = leaf(2)
       #weight = leaf(16, 2)
@@ -319,7 +319,7 @@ describe('parameters that nobody can see', () => {
     expect(new Hidden().forward().shape).toEqual([16, 2])
   })
 
-  it('are told of: a model in a private field, one of a part, and of a class that is extended', () => {
+  it('are reported: a model in a private field, one of a part, and of an extended class', () => {
     class Model extends Module {
       #layers = new Decoder({ dim: 16, depth: 1 })
       forward(x: Tensor): Promise<Tensor> {
@@ -340,7 +340,7 @@ describe('parameters that nobody can see', () => {
     expect(() => new Child().parameters()).toThrow(HIDDEN(/^Child has made a Decoder/))
   })
 
-  it('are not told of where a property leads to them, or nothing needs them', () => {
+  it('are not reported if a property leads to them, or nothing needs them', () => {
     class Fine extends Module {
       #scale = 2
       #mask = tensor([1, 0])
@@ -365,7 +365,7 @@ describe('parameters that nobody can see', () => {
   })
 })
 
-describe('parameters that nobody can see, made in other ways', () => {
+describe('unreachable parameters made in other ways', () => {
   class Makes extends Module {
     seen = leaf(2)
     #w = this.#make(12)
@@ -385,12 +385,12 @@ describe('parameters that nobody can see, made in other ways', () => {
     })()
   const says = HIDDEN(/has made a parameter of shape \[16, 2\] where nobody can see it/)
 
-  it('are told of at the first use: a few calls deep, in a class without a name', () => {
+  it('are reported at the first use: a few calls deep, in a class without a name', () => {
     expect(() => new Makes().parameters()).toThrow(says)
     expect(() => anonymous().parameters()).toThrow(says)
   })
 
-  it('are told of whatever the program makes of stacks', () => {
+  it('are reported whatever the program does to stack traces', () => {
     const settings = Error as { stackTraceLimit?: number; prepareStackTrace?: unknown }
     const [limit, prepare] = [settings.stackTraceLimit, settings.prepareStackTrace]
     const models: Module[] = []
@@ -412,7 +412,7 @@ describe('parameters that nobody can see, made in other ways', () => {
   })
 })
 
-describe('weights in the graph of a forward that no property leads to', () => {
+describe('unreachable weights in the graph of a forward', () => {
   class Given extends Module {
     seen = leaf(2)
     #w: Tensor | Decoder
@@ -452,7 +452,7 @@ describe('weights in the graph of a forward that no property leads to', () => {
       ),
     )
 
-  it('are told of: given to the constructor, made in a method, in an object of another class', async () => {
+  it('are reported: given to the constructor, made in a method, in an object of another class', async () => {
     await expect(new Given(leaf(2, 2)).forward(x)).rejects.toThrow(
       told('Given', 'a parameter of shape \\[2, 2\\]'),
     )
@@ -466,7 +466,7 @@ describe('weights in the graph of a forward that no property leads to', () => {
     expect(() => field.forward(x)).toThrow(told('Field', 'a parameter of shape \\[2, 2\\]'))
   })
 
-  it('are told of also after forwards that were fine', () => {
+  it('are reported also after valid forwards', () => {
     class Later extends Module {
       w = leaf(2, 2)
       forward(x: Tensor): Tensor {
@@ -484,7 +484,7 @@ describe('weights in the graph of a forward that no property leads to', () => {
     expect(model.forward(x).requires_grad).toBe(true)
   })
 
-  it('are nobody’s business where a caller, an optimizer or another model has them, or nothing trains', async () => {
+  it('are not reported if a caller, an optimizer or another model has them, or nothing trains', async () => {
     const trained = leaf(2, 2)
     new SGD([trained], { lr: 1 })
     await new Given(trained).forward(x)
@@ -516,7 +516,7 @@ describe('weights in the graph of a forward that no property leads to', () => {
     expect(model.forward(y.mul(2).add(leaf(1, 2)))[0].requires_grad).toBe(true)
   })
 
-  it('leave the method, its this and its arguments as they are', async () => {
+  it('do not affect the method, its this and its arguments', async () => {
     class Plain extends Module {
       w = leaf(2, 2)
       forward(x: Tensor, ..._: unknown[]): Tensor {

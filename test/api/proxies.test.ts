@@ -19,12 +19,12 @@ class Own extends Module {
   }
 }
 
-/** What a constructor may return in place of the object. */
+/** What a constructor may return instead of the object. */
 class Wrapped extends Own {
   read: PropertyKey[] = []
   constructor() {
     super()
-    // biome-ignore lint/correctness/noConstructorReturn: that is what is tried
+    // biome-ignore lint/correctness/noConstructorReturn: this is the case under test
     return new Proxy(this, {
       get(target, key, receiver) {
         target.read.push(key)
@@ -39,7 +39,7 @@ describe('a Proxy around a model', () => {
     ['around one of a class of one’s own', () => new Proxy(new Own(), {})],
     ['from a constructor', () => new Wrapped()],
     ['around a Proxy', () => new Proxy(new Proxy(new Own(), {}), {})],
-  ])('computes, trains, saves and ends as the model does: %s', async (_, make) => {
+  ])('computes, trains, saves and is disposed like the model: %s', async (_, make) => {
     const model = make()
     const names = [...model.stateDict().keys()]
     expect(names).toContain('head')
@@ -64,7 +64,7 @@ describe('a Proxy around a model', () => {
     expect(() => model.parameters()).toThrow(expect.objectContaining({ code: 'disposed' }))
   })
 
-  it('is that model to what holds it', async () => {
+  it('is treated as that model', async () => {
     const net = smallNet()
     const seen = new Proxy(net, {})
     expect((await seen.forward(ids(1, 3))).shape).toEqual([1, 3, 11])
@@ -85,7 +85,7 @@ describe('a Proxy around a model', () => {
     await expect(net.forward(ids(1, 3))).rejects.toThrow(/disposed with the AutoregressiveWrapper/)
   })
 
-  it('may stand in a property, and around a tensor too', () => {
+  it('may be the value of a property, and wrap a tensor too', () => {
     class Both extends Module {
       inner = new Proxy(new Own(), {})
       weight = randn([2], { requires_grad: true })

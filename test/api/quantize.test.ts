@@ -20,7 +20,7 @@ import { chapter } from './text.js'
 
 const FORMATS: Quantization[] = ['q8_0', 'q4_0', 'bf16']
 
-/** A model whose matrices are whole blocks of 32. */
+/** A model whose matrices consist of whole blocks of 32. */
 function model(layers: object = {}): AutoregressiveWrapper {
   const attn_layers = new Decoder({ dim: 64, depth: 2, heads: 2, attn_dim_head: 32, ...layers })
   return new AutoregressiveWrapper(
@@ -31,7 +31,7 @@ function model(layers: object = {}): AutoregressiveWrapper {
 const code = (error: unknown) => error instanceof XTransformersError && error.code
 const codeOf = (promise: Promise<unknown>) => promise.then(() => null, code)
 
-/** The largest difference of two lists, as a share of the largest number. */
+/** The largest difference of two lists, relative to the largest number. */
 function distance(got: readonly number[], want: readonly number[]): number {
   const most = (list: readonly number[]) => list.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
   return most(got.map((x, i) => x - (want[i] as number))) / most(want)
@@ -52,7 +52,7 @@ describe('perplexity on a real text', () => {
     return tensor(tokens, { shape: [rows.length, LENGTH + 1], dtype: 'i64' })
   }
 
-  /** Of each character of the held-out text. */
+  /** Per character of the held-out text. */
   async function perplexity(trained: AutoregressiveWrapper, text: string): Promise<number> {
     const starts = Array.from({ length: 64 }, (_, i) => i * LENGTH)
     const { log_probs } = await trained.score(windows(text, starts))
@@ -62,7 +62,7 @@ describe('perplexity on a real text', () => {
   async function train(untrained: AutoregressiveWrapper, text: string): Promise<void> {
     const optimizer = new AdamW(untrained.parameters(), { lr: 3e-3 })
     for (let step = 0; step < 200; step++) {
-      // spread over the text, other places each time
+      // spread over the text, at other positions each time
       const starts = Array.from(
         { length: 8 },
         (_, row) => ((step * 8 + row) * 7919) % (text.length - LENGTH - 1),
@@ -74,14 +74,14 @@ describe('perplexity on a real text', () => {
     }
   }
 
-  it('stays what it was with q8_0 and bf16, and nearly so with q4_0', async () => {
+  it('is unchanged by q8_0 and bf16, and nearly so by q4_0', async () => {
     manualSeed(1)
     const [text, heldOut] = [await chapter(54), await chapter(133)]
     const trained = model({ rotary_pos_emb: true })
     const untrained = await perplexity(trained, heldOut)
     await train(trained, text)
     const before = await perplexity(trained, heldOut)
-    // it has learned something that rounding could destroy
+    // the model has learned something that rounding could destroy
     expect(before).toBeLessThan(untrained / 5)
     const weights = new Map(
       [...trained.stateDict()].map(([name, values]) => [name, values.detach()]),
@@ -94,9 +94,9 @@ describe('perplexity on a real text', () => {
     }
     expect(Math.abs(change.q8_0 as number)).toBeLessThan(0.005)
     expect(Math.abs(change.bf16 as number)).toBeLessThan(0.005)
-    // 0.4 % when this was written
+    // measured: 0.4 %
     expect(Math.abs(change.q4_0 as number)).toBeLessThan(0.02)
-    // all of them round
+    // all formats round
     for (const format of FORMATS) expect(change[format]).not.toBe(0)
     expect(Math.abs(change.q4_0 as number)).toBeGreaterThan(Math.abs(change.q8_0 as number))
   })
@@ -104,7 +104,7 @@ describe('perplexity on a real text', () => {
 
 describe('a quantized model', () => {
   it.each(FORMATS)(
-    'keeps names, shapes and sizes, and gives nearly the same, as %s',
+    'keeps names, shapes and sizes, and gives nearly the same result, as %s',
     async (format) => {
       const quantized = model()
       const before = await logits(quantized.net)
@@ -120,30 +120,26 @@ describe('a quantized model', () => {
     },
   )
 
-  it.each(FORMATS)(
-    'generates the same with kept keys and values as without, as %s',
-    async (format) => {
-      const quantized = model().quantize(format)
-      const greedy = async (cache_kv: boolean) =>
-        numbers(
-          await quantized.generate(ids(2, 5), 20, {
-            temperature: 0,
-            cache_kv,
-            repetition_penalty: 1.3,
-          }),
-        )
-      const kept = await greedy(true)
-      expect(kept).toEqual(await greedy(false))
-      expect(new Set(kept).size).toBeGreaterThan(3)
-      const streamed: number[] = []
-      const prompt = ids(1, 5)
-      for await (const token of quantized.stream(prompt, 6, { temperature: 0 }))
-        streamed.push(token)
-      expect(streamed).toEqual(numbers(await quantized.generate(prompt, 6, { temperature: 0 })))
-    },
-  )
+  it.each(FORMATS)('generates the same with and without the cache, as %s', async (format) => {
+    const quantized = model().quantize(format)
+    const greedy = async (cache_kv: boolean) =>
+      numbers(
+        await quantized.generate(ids(2, 5), 20, {
+          temperature: 0,
+          cache_kv,
+          repetition_penalty: 1.3,
+        }),
+      )
+    const kept = await greedy(true)
+    expect(kept).toEqual(await greedy(false))
+    expect(new Set(kept).size).toBeGreaterThan(3)
+    const streamed: number[] = []
+    const prompt = ids(1, 5)
+    for await (const token of quantized.stream(prompt, 6, { temperature: 0 })) streamed.push(token)
+    expect(streamed).toEqual(numbers(await quantized.generate(prompt, 6, { temperature: 0 })))
+  })
 
-  it('takes less memory', async () => {
+  it('uses less memory', async () => {
     const share = { q8_0: 8.5 / 32, q4_0: 4.5 / 32, bf16: 16 / 32 }
     for (const format of FORMATS) {
       const large = largerModel()
@@ -170,12 +166,12 @@ describe('a quantized model', () => {
     expect(loaded.quantization).toBe(null)
     expect([...loaded.stateDict().values()].every(({ dtype }) => dtype === 'f32')).toBe(true)
     expectClose(await logits(loaded.net), want, 1e-4)
-    // what is rounded already stays as it is
+    // rounded values stay the same when they are quantized again
     loaded.quantize('q4_0')
     expect(await logits(loaded.net)).toEqual(want)
   })
 
-  it('is not trained, until weights are loaded', async () => {
+  it('cannot be trained until weights are loaded', async () => {
     const quantized = model()
     const optimizer = new AdamW(quantized.parameters(), { lr: 1e-3 })
     const weights = new Map(
@@ -202,7 +198,7 @@ describe('a quantized model', () => {
     expect((await frozen.forward(ids(2, 9))).requires_grad).toBe(false)
   })
 
-  it('leaves rows that are not whole blocks to bf16', async () => {
+  it('uses bf16 for rows that are not whole blocks', async () => {
     const narrow = model({ dim: 40, ff_mult: 1, attn_dim_head: 8 })
     const before = await logits(narrow.net)
     expect(narrow.quantize('q8_0').quantization).toBe(null)
@@ -211,7 +207,7 @@ describe('a quantized model', () => {
     expect(await logits(narrow.net)).not.toEqual(before)
   })
 
-  it('may be a part of a module of one’s own', async () => {
+  it('may be a part of a custom module', async () => {
     class Own extends Module {
       inner = model()
       factor = randn([1], { requires_grad: true })
@@ -228,7 +224,7 @@ describe('a quantized model', () => {
 })
 
 describe('quantize', () => {
-  it('names the formats where there is no such one', () => {
+  it('lists the formats if the given one does not exist', () => {
     const wrong = () => model().quantize('q8-0' as Quantization)
     expect(wrong).toThrow(/no format `q8-0`; did you mean `q8_0`\?; allowed: q8_0, q4_0, bf16/)
     expect(() => model().quantize(8 as never)).toThrow(/no format `8`/)
@@ -239,7 +235,7 @@ describe('quantize', () => {
     }
   })
 
-  it('changes nothing where a weight is not finite', () => {
+  it('changes nothing if a weight is not finite', () => {
     const broken = model()
     const weight = broken.stateDict().get('net.to_logits.weight') as Tensor
     broken.loadStateDict({ 'net.to_logits.weight': weight.mul(Number.NaN) }, { strict: false })
@@ -247,7 +243,7 @@ describe('quantize', () => {
     expect(broken.quantization).toBe(null)
   })
 
-  it('waits for no call that is pending', async () => {
+  it('does not wait for pending calls', async () => {
     const busy = model()
     const pending = busy.generate(ids(1, 4), 3)
     expect(() => busy.quantize('q8_0')).toThrow(/quantize\(\)/)

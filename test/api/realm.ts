@@ -1,12 +1,12 @@
 /**
- * Evaluates code in a realm of its own, with other copies of all built-ins: a `vm` context in Node,
- * an iframe in a page.
+ * Evaluates code in a separate realm, with other copies of all built-ins: a `vm` context in Node,
+ * an iframe in a browser.
  */
 export type Realm = <T = unknown>(code: string) => T
 
 export async function otherRealm(): Promise<Realm> {
   if (typeof document === 'undefined') {
-    // a name that Vite does not look into: there is no such module in a page
+    // a computed name, which Vite does not resolve: a browser has no such module
     const name = 'node:vm'
     const { createContext, runInContext } = (await import(
       /* @vite-ignore */ name

@@ -47,7 +47,7 @@ const literal = (kind: string, values: unknown[]) =>
   kind.startsWith('Big') ? `${values.join('n, ')}n` : values.join(', ')
 
 describe('typed arrays', () => {
-  it.each(KINDS)('of another realm are what they are: %s', (kind, dtype, values) => {
+  it.each(KINDS)('of another realm keep their kind: %s', (kind, dtype, values) => {
     const data = realm<TensorData>(`new ${kind}([${literal(kind, values)}])`)
     const x = tensor(data)
     expect([x.dtype, x.toArray()]).toEqual([dtype, values])
@@ -55,7 +55,7 @@ describe('typed arrays', () => {
     expect([host.dtype, host.toArray()]).toEqual([dtype, values])
   })
 
-  it.each(KINDS)('of a class of the caller are what they extend: %s', (kind, dtype, values) => {
+  it.each(KINDS)('of a subclass are treated as their base class: %s', (kind, dtype, values) => {
     const Base = (globalThis as unknown as Record<string, typeof Float64Array>)[
       kind
     ] as typeof Float64Array
@@ -66,14 +66,14 @@ describe('typed arrays', () => {
     expect([x.dtype, x.toArray()]).toEqual([dtype, values])
   })
 
-  it('of half precision keep their type, where the engine has them', () => {
+  it('of half precision keep their type, if the engine has them', () => {
     const Half = (globalThis as { Float16Array?: typeof Float32Array }).Float16Array
     if (!Half) return refused(() => tensor(new DataView(new ArrayBuffer(4)) as never), /DataView/)
     const x = tensor(Half.from([1.5, -2]) as never)
     expect([x.dtype, x.toArray()]).toEqual(['f16', [1.5, -2]])
   })
 
-  it('may begin anywhere, and be a Buffer', () => {
+  it('may have an offset, and be a Buffer', () => {
     expect(tensor(new Float32Array([9, 1, 2]).subarray(1)).toArray()).toEqual([1, 2])
     const { Buffer } = globalThis as { Buffer?: { from(values: number[]): Uint8Array } }
     if (Buffer) expect(tensor(Buffer.from([1, 2])).toArray()).toEqual([1, 2])
@@ -87,7 +87,7 @@ describe('typed arrays', () => {
     expect(x.toArray()).toEqual([1, 2])
   })
 
-  it('whose memory is gone, and views without a type, are refused', () => {
+  it('that are detached, and views without a type, are rejected', () => {
     for (const data of [new Float32Array(2), new Int32Array(2)]) {
       structuredClone(data, { transfer: [data.buffer] })
       refused(() => tensor(data), /transferred/)
@@ -96,7 +96,7 @@ describe('typed arrays', () => {
     refused(() => tensor(new BigUint64Array([2n ** 63n])), /i64/)
   })
 
-  it('that are nested too deep are refused', () => {
+  it('that are nested too deep are rejected', () => {
     const circular: unknown[] = []
     circular.push(circular)
     refused(() => tensor(circular as never), /64 axes/, 'invalid_tensor')
@@ -139,7 +139,7 @@ describe('options', () => {
     expect((await smallNet().forward(ids(1, 4), new Call() as never)).shape).toEqual([1, 4, 16])
   })
 
-  it('that are something else are named', () => {
+  it('of an invalid kind are named', () => {
     const make = (options: unknown) => () => new Decoder(options as never)
     refused(make(new Map()), /Decoder.*a Map/, 'invalid_options')
     refused(make(new Date(0)), /Decoder.*a Date/, 'invalid_options')
@@ -159,7 +159,7 @@ describe('options', () => {
     refused(make({ dim: 16, $tensor: 0 }), /\$tensor is not an option/, 'invalid_options')
   })
 
-  it('with an unknown name are refused, by every call', async () => {
+  it('with an unknown name are rejected by every call', async () => {
     const x = ones([2], { requires_grad: true })
     refused(() => x.sum(0, { keepdims: true } as never), /keepdims.*keepdim/, 'invalid_options')
     await expect(x.sum().backward({ retain: true } as never)).rejects.toMatchObject({
@@ -167,7 +167,7 @@ describe('options', () => {
     })
   })
 
-  it('may hold values of another realm', async () => {
+  it('may contain values of another realm', async () => {
     const net = smallNet()
     await expect(net.forward(ids(1, 4), { mask: realm('Promise.resolve(1)') })).rejects.toThrow(
       /await it first/,
@@ -181,7 +181,7 @@ describe('options', () => {
 })
 
 describe('a tensor for a worker', () => {
-  it('is told from one of the library', async () => {
+  it('is distinguished from one of the library', async () => {
     const x = hostTensor([[1, 2]], { dtype: 'i64' })
     expect(x).toBeInstanceOf(HostTensor)
     await expect(smallNet().forward(x as never)).rejects.toThrow(
@@ -191,8 +191,8 @@ describe('a tensor for a worker', () => {
   })
 })
 
-describe('things that are no parameters', () => {
-  it('are refused, and not taken for none', () => {
+describe('invalid parameters', () => {
+  it('are rejected, and not treated as an empty list', () => {
     const model = new AutoregressiveWrapper(smallNet())
     refused(
       () => clipGradNormSync(model as never, 1),
@@ -203,7 +203,7 @@ describe('things that are no parameters', () => {
 })
 
 describe('XTransformersError', () => {
-  it('is known by instanceof, and so are classes that extend it', () => {
+  it('is recognised by instanceof, and so are classes that extend it', () => {
     class Mine extends XTransformersError {}
     const plain = new XTransformersError('file', 'x')
     const mine = new Mine('file', 'x')
@@ -219,7 +219,7 @@ describe('XTransformersError', () => {
 })
 
 describe('a tensor', () => {
-  it('tells what it is, so that frameworks leave it as it is', () => {
+  it('identifies itself, so that frameworks do not wrap it', () => {
     expect(Object.prototype.toString.call(ones([1]))).toBe('[object Tensor]')
     expect(Object.prototype.toString.call(smallNet())).toBe('[object Module]')
   })

@@ -1,5 +1,5 @@
 /// <reference types="vite/client" />
-/** What Python has written (test/checkpoints), on every platform. */
+/** Files written by Python (test/checkpoints), on every platform. */
 import { Decoder, type Tensor, TransformerWrapper, tensor } from 'x-transformers'
 import { expectClose } from './helpers.js'
 
@@ -22,7 +22,7 @@ export async function recordedJson<T = unknown>(name: string): Promise<T> {
   return text as T
 }
 
-/** What `model.json` says. */
+/** The contents of `model.json`. */
 export interface Recorded {
   options: { num_tokens: number; max_seq_len: number }
   layers: { dim: number; depth: number; heads: number; attn_dim_head: number; ff_mult: number }
@@ -40,7 +40,7 @@ export async function makeRecorded(): Promise<TransformerWrapper> {
   return new TransformerWrapper({ ...options, attn_layers: new Decoder(layers) }).eval()
 }
 
-/** Expects the logits that Python has recorded. */
+/** Expects the logits recorded in Python. */
 export async function expectRecorded(
   model: { forward(tokens: Tensor): Promise<Tensor> },
   which: 'logits' | 'f16' | 'bf16' = 'logits',

@@ -1,5 +1,5 @@
-// Models and optimizers that are saved come back the same, or are refused. What a file of tensors
-// holds is in saved.test.ts.
+// Saved models and optimizers are loaded unchanged, or saving is an error. Files of tensors are
+// tested in saved.test.ts.
 import { describe, expect, it } from 'vitest'
 import {
   AdamW,
@@ -16,7 +16,7 @@ import { expectError, FakeFile } from './bytes.js'
 import { ids, numbers, smallModel } from './helpers.js'
 
 describe('a model of the package', () => {
-  it('has its options again to the last bit', async () => {
+  it('keeps its options exactly', async () => {
     for (const rate of [0.1 + 0.2, 1 / 3, 1 - 2 ** -53, 5e-324, 2 ** -40 / 3]) {
       const model = smallModel({ ff_dropout: rate, layer_dropout: rate })
       const loaded = await load<typeof model>(await model.saveBytes())
@@ -29,7 +29,7 @@ describe('a model of the package', () => {
     }
   })
 
-  it('refuses options that no file could hold when it is made', () => {
+  it('rejects options that cannot be saved when it is constructed', () => {
     for (const dim of [
       Number.NaN,
       Number.POSITIVE_INFINITY,
@@ -45,7 +45,7 @@ describe('a model of the package', () => {
   })
 })
 
-/** A model of the user's own: parameters of every type that can be one. */
+/** A custom model with parameters of every allowed type. */
 class Own extends Module {
   net = new TransformerWrapper({
     num_tokens: 11,
@@ -67,8 +67,8 @@ class Own extends Module {
 const bitsOf = (model: Module) =>
   Array.from(model.stateDict(), ([name, x]) => [name, x.dtype, x.shape, numbers(x)])
 
-describe("a model of the user's own", () => {
-  it('comes back by loadWeights, with the types that it has', async () => {
+describe('a custom model', () => {
+  it('is loaded by loadWeights, with the same types', async () => {
     const model = new Own()
     for (const bytes of [
       await model.saveBytes(),
@@ -93,7 +93,7 @@ describe("a model of the user's own", () => {
     })
   })
 
-  it('has a class with any name', async () => {
+  it('may have a class with any name', async () => {
     for (const name of [5, '\ud800', undefined, () => 1]) {
       const Odd = class extends Own {}
       Object.defineProperty(Odd, 'name', { value: name })
@@ -104,7 +104,7 @@ describe("a model of the user's own", () => {
     }
   })
 
-  it('is refused where a parameter could not be found again', async () => {
+  it('is rejected if a parameter could not be found again', async () => {
     const named = (name: string) =>
       Object.assign(new Own(), { [name]: randn([1], { requires_grad: true }) })
     for (const [name, code, words] of [
@@ -124,7 +124,7 @@ describe("a model of the user's own", () => {
 })
 
 describe('the state of an optimizer', () => {
-  it('comes back to the last bit', async () => {
+  it('is loaded exactly', async () => {
     const model = new Own()
     const options = {
       lr: 0.1 + 0.2,

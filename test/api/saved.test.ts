@@ -1,5 +1,5 @@
-// What is saved comes back the same, of every type and shape, or is refused before anything is
-// touched.
+// Saved tensors of every type and shape are loaded exactly, or saving is an error before anything
+// is written.
 import { describe, expect, it } from 'vitest'
 import {
   type DType,
@@ -16,8 +16,8 @@ import { numbers, smallModel } from './helpers.js'
 
 type Tensors = Parameters<typeof saveTensors>[0]
 
-describe('weights under a name of PyTorch', () => {
-  it('are refused, as torch.load would not read them', async () => {
+describe('weights saved under a file name of PyTorch', () => {
+  it('are rejected, as torch.load could not read them', async () => {
     const model = smallModel()
     for (const end of ['pt', 'pth', 'PT']) {
       const file = new FakeFile()
@@ -33,7 +33,7 @@ describe('weights under a name of PyTorch', () => {
     }
   })
 
-  it('are saved where many formats have that name', async () => {
+  it('are saved if the extension is common to many formats', async () => {
     const file = Object.assign(new FakeFile(), { name: 'model.bin' })
     await smallModel().save(file)
     expect((await loadTensors(file.content)).tensors.size).toBeGreaterThan(0)
@@ -46,7 +46,7 @@ async function saved(tensors: Tensors, metadata?: Record<string, string>): Promi
   return file.content
 }
 
-/** Name in safetensors, and bytes of a value. */
+/** Name in safetensors, and bytes per value. */
 const FORMATS: Record<DType, [name: string, size: number]> = {
   f32: ['F32', 4],
   f64: ['F64', 8],
@@ -57,7 +57,7 @@ const FORMATS: Record<DType, [name: string, size: number]> = {
   bool: ['BOOL', 1],
 }
 
-/** A file with one tensor, made by hand. */
+/** A file with one tensor, built by hand. */
 function file(dtype: DType, shape: readonly number[], values: Uint8Array): Uint8Array {
   const description = { dtype: FORMATS[dtype][0], shape, data_offsets: [0, values.length] }
   const text = new TextEncoder().encode(JSON.stringify({ x: description }))
@@ -68,7 +68,7 @@ function file(dtype: DType, shape: readonly number[], values: Uint8Array): Uint8
   return bytes
 }
 
-/** The description of tensor `x` in a file, and its bytes. */
+/** The header entry of tensor `x` in a file, and its bytes. */
 function read(bytes: Uint8Array) {
   const { x } = header(bytes) as {
     x: { dtype: string; shape: number[]; data_offsets: [number, number] }
@@ -119,7 +119,7 @@ const BITS: Record<DType, Uint8Array> = {
 const DTYPES = Object.keys(FORMATS) as DType[]
 
 describe.each(DTYPES)('a tensor of type %s', (dtype) => {
-  it('comes back to the last bit', async () => {
+  it('is loaded exactly', async () => {
     const values = BITS[dtype]
     const shape = [values.length / FORMATS[dtype][1]]
     let bytes = file(dtype, shape, values)
@@ -132,7 +132,7 @@ describe.each(DTYPES)('a tensor of type %s', (dtype) => {
   })
 
   it.each([[[]], [[1]], [[0]], [[3, 0, 2]], [[2, 1, 3]], [[1, 2, 1, 1, 2, 1, 1, 1, 1, 3]]])(
-    'of shape %j has it again',
+    'of shape %j keeps its shape',
     async (shape) => {
       const count = shape.reduce((a: number, b: number) => a * b, 1)
       const x = tensor(
@@ -150,7 +150,7 @@ describe.each(DTYPES)('a tensor of type %s', (dtype) => {
     },
   )
 
-  it('that is a view of another one is saved as what it shows', async () => {
+  it('that is a view is saved as its own values', async () => {
     const whole = tensor(
       Array.from({ length: 24 }, (_, i) => (i * 7) % 2),
       { shape: [2, 3, 4], dtype },
@@ -171,7 +171,7 @@ describe.each(DTYPES)('a tensor of type %s', (dtype) => {
 describe('the names of tensors', () => {
   const x = ones([1])
 
-  it('are any text', async () => {
+  it('may be any text', async () => {
     const names = [
       '',
       ' ',
@@ -206,7 +206,7 @@ describe('the names of tensors', () => {
     expect((await loadTensors(await saved({}))).tensors.size).toBe(0)
   })
 
-  it('that no file can have are refused before the file is opened', async () => {
+  it('that are invalid are rejected before the file is opened', async () => {
     const refused: [tensors: unknown, words: RegExp][] = [
       [{ __metadata__: x }, /the name __metadata__/],
       [
@@ -250,7 +250,7 @@ describe('the names of tensors', () => {
 describe('metadata', () => {
   const tensors = { x: ones([1]) }
 
-  it('are any strings', async () => {
+  it('may be any strings', async () => {
     const metadata: Record<string, string> = {
       '': '',
       'a\0': '\u{1f916}\n"',
@@ -273,7 +273,7 @@ describe('metadata', () => {
     expect(loadTensorsSync(await saved(tensors)).metadata).toEqual({ format: 'pt' })
   })
 
-  it('are the same bytes each time', async () => {
+  it('give the same bytes each time', async () => {
     const metadata = Object.fromEntries(
       Array.from({ length: 20 }, (_, i) => [`key ${(i * 7) % 20}`, String(i)]),
     )
@@ -281,7 +281,7 @@ describe('metadata', () => {
     for (let i = 0; i < 3; i++) expect(await saved(tensors, metadata)).toEqual(bytes)
   })
 
-  it('of another kind are refused before the file is opened', async () => {
+  it('of another kind are rejected before the file is opened', async () => {
     const refused: [metadata: unknown, words: RegExp][] = [
       [{ step: 5 }, /metadata holds strings only, and "step" is 5/],
       [{ a: 'b', step: null }, /"step" is null/],

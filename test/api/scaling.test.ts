@@ -3,15 +3,15 @@ import { Decoder, memory } from 'x-transformers'
 import { context, DIM, FEATURES, type Layers, waves } from './features.js'
 import { collect } from './helpers.js'
 
-/** What sees the whole matrix of scores, which is kept for the gradient. */
+/** Options that use the whole matrix of scores, which is kept for the gradient. */
 const WHOLE = ['residual_attn', 'attn_talking_heads', 'attn_sparse_topk']
 
-/** Leaves layers out by chance, which may be all; the others show what is left. */
+/** Skips layers at random, maybe all of them; the other options show the memory. */
 const BY_CHANCE = ['layer_dropout']
 
 /**
- * Bytes that a graph over `length` positions keeps: the median, as a thread that computes for the
- * first time takes memory that it keeps.
+ * Bytes that a graph over `length` positions keeps: the median, since a thread allocates memory of
+ * its own when it computes for the first time.
  */
 async function kept(layers: Layers, length: number): Promise<number> {
   const decoder = new Decoder({ dim: DIM, depth: 2, heads: 2, attn_dim_head: 8, ...layers })
@@ -31,7 +31,7 @@ async function kept(layers: Layers, length: number): Promise<number> {
 const grows = async (layers: Layers) => (await kept(layers, 1024)) / (await kept(layers, 512))
 
 describe('the memory of a graph', () => {
-  // weights are drawn at the first use, and threads begin to work
+  // weights are drawn at the first use, and threads are started
   beforeAll(async () => void (await kept({}, 1024)))
 
   const linear = Object.entries(FEATURES).filter(
@@ -42,7 +42,7 @@ describe('the memory of a graph', () => {
       for (const layers of variants) expect(await grows(layers)).toBeLessThan(2.2)
     })
 
-  it.each(WHOLE)('is seen to grow with the square of the length: %s', async (option) => {
+  it.each(WHOLE)('grows with the square of the length where expected: %s', async (option) => {
     for (const layers of FEATURES[option as keyof typeof FEATURES])
       expect(await grows(layers)).toBeGreaterThan(2.5)
   })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Gate, NO_GATES, runOrQueue, schedule, scheduleSync } from '../../ts/tensor/schedule.js'
 
-/** A piece of work that ends when told to, and notes when it starts. */
+/** A task that ends when it is told to, and records when it starts. */
 function work(log: string[], name: string) {
   let end = () => {}
   let fail = (_: Error) => {}
@@ -16,16 +16,16 @@ function work(log: string[], name: string) {
 }
 
 const gates = () => new Set([new Gate()])
-const settle = () => new Promise((resolve) => setTimeout(resolve))
+const flush = () => new Promise((resolve) => setTimeout(resolve))
 
 describe('the order of calls on the same weights', () => {
-  it('starts a call at once where nothing is pending', () => {
+  it('starts a call at once if nothing is pending', () => {
     const log: string[] = []
     void schedule(gates(), NO_GATES, work(log, 'read').run)
     expect(log).toEqual(['read'])
   })
 
-  it('lets reads overlap, and makes a write wait for them and later reads wait for the write', async () => {
+  it('lets reads overlap; a write waits for earlier reads, and later reads wait for the write', async () => {
     const [log, weights] = [[] as string[], gates()]
     const [r1, r2, w, r3] = ['r1', 'r2', 'w', 'r3'].map((name) => work(log, name)) as ReturnType<
       typeof work
@@ -48,14 +48,14 @@ describe('the order of calls on the same weights', () => {
     expect(await third).toBe('r3')
   })
 
-  it('knows nothing of other weights', () => {
+  it('does not depend on other weights', () => {
     const log: string[] = []
     void schedule(NO_GATES, gates(), work(log, 'a').run)
     void schedule(NO_GATES, gates(), work(log, 'b').run)
     expect(log).toEqual(['a', 'b'])
   })
 
-  it('goes on after an error', async () => {
+  it('continues after an error', async () => {
     const [log, weights] = [[] as string[], gates()]
     const [a, b] = [work(log, 'a'), work(log, 'b')]
     const first = schedule(NO_GATES, weights, a.run)
@@ -71,19 +71,19 @@ describe('the order of calls on the same weights', () => {
     expect(await schedule(weights, weights, () => 'again')).toBe('again')
   })
 
-  it('waits for every one of several weights', async () => {
+  it('waits for all weights of a call', async () => {
     const [log, x, y] = [[] as string[], gates(), gates()]
     const [a, b] = [work(log, 'a'), work(log, 'b')]
     void schedule(NO_GATES, x, a.run)
     void schedule(NO_GATES, y, b.run)
     const both = schedule(NO_GATES, new Set([...x, ...y]), () => 'both')
     a.end()
-    await settle()
+    await flush()
     b.end()
     expect(await both).toBe('both')
   })
 
-  it('drops a waiting call that is aborted, right away', async () => {
+  it('drops a waiting call at once when it is aborted', async () => {
     const [log, weights, controller] = [[] as string[], gates(), new AbortController()]
     const a = work(log, 'a')
     const first = schedule(NO_GATES, weights, a.run)
@@ -99,7 +99,7 @@ describe('the order of calls on the same weights', () => {
 })
 
 describe('synchronous calls', () => {
-  it('run where nothing conflicts', async () => {
+  it('run if nothing conflicts', async () => {
     const [log, weights] = [[] as string[], gates()]
     const read = work(log, 'read')
     const pending = schedule(weights, NO_GATES, read.run)
@@ -108,7 +108,7 @@ describe('synchronous calls', () => {
     await pending
   })
 
-  it('say that they cannot wait', async () => {
+  it('report that they cannot wait', async () => {
     const [log, weights] = [[] as string[], gates()]
     const read = work(log, 'read')
     const pending = schedule(weights, NO_GATES, read.run)
@@ -128,7 +128,7 @@ describe('synchronous calls', () => {
     expect(scheduleSync('stepSync()', NO_GATES, weights, () => 1)).toBe(1)
   })
 
-  it('that are small take their place in the order', async () => {
+  it('that are small are queued in order', async () => {
     const [log, weights] = [[] as string[], gates()]
     runOrQueue(weights, () => log.push('now'))
     const write = work(log, 'write')

@@ -42,7 +42,7 @@ function model(
 
 type Along = Omit<ScoreOptions, 'mask' | 'ignore_pad'>
 
-/** What goes along with one row: the rows of all tensors that have one for each. */
+/** Arguments that belong to one row: the rows of all tensors that have one for each. */
 const ofRow = (along: Along, row: number): Along => {
   const own = (x: Tensor) => x.slice(0, row, row + 1)
   return Object.fromEntries(
@@ -53,8 +53,8 @@ const ofRow = (along: Along, row: number): Along => {
   )
 }
 
-/** Scores of padded rows are those of the rows alone. */
-async function expectAlone(net: AutoregressiveWrapper, along: Along = {}): Promise<void> {
+/** Scores of padded rows equal those of the rows alone. */
+async function expectSameAsAlone(net: AutoregressiveWrapper, along: Along = {}): Promise<void> {
   for (const left of [true, false]) {
     const from = (row: number[]) => (left ? COLUMNS - row.length : 0)
     const padded = <T>(row: readonly T[], filler: T, at: number) => {
@@ -91,7 +91,8 @@ const context = (): Along => ({
 })
 
 /**
- * Options that do not go with xpos: it needs self attentions, and values as wide as what it turns.
+ * Options that are incompatible with xpos, which needs self attentions, and values as wide as the
+ * rotated features.
  */
 const NOT_XPOS = new Set(['only_cross', 'attn_value_dim_head'])
 
@@ -100,9 +101,9 @@ describe('padding changes no score', () => {
     Object.entries(FEATURES).flatMap(([name, all]) => all.map((layers) => [name, layers] as const)),
   )('with %s: %o', async (name, layers) => {
     manualSeed(1)
-    await expectAlone(model(layers), layers.cross_attend ? context() : {})
+    await expectSameAsAlone(model(layers), layers.cross_attend ? context() : {})
     if (!NOT_XPOS.has(name))
-      await expectAlone(
+      await expectSameAsAlone(
         model({ ...layers, rotary_xpos: true }),
         layers.cross_attend ? context() : {},
       )
@@ -113,14 +114,14 @@ describe('padding changes no score', () => {
   )('with %s: %o', async (_, net) => {
     manualSeed(1)
     for (const layers of [{}, { rotary_xpos: true }, { alibi_pos_bias: true }])
-      await expectAlone(model(layers, net))
+      await expectSameAsAlone(model(layers, net))
   })
 
   it.each([{}, { rotary_pos_emb: true }, { shift_tokens: 1 }, { attn_num_mem_kv: 2 }])(
     'of an encoder: %o',
     async (layers) => {
       manualSeed(1)
-      await expectAlone(model(layers, {}, Encoder))
+      await expectSameAsAlone(model(layers, {}, Encoder))
     },
   )
 
@@ -133,11 +134,11 @@ describe('padding changes no score', () => {
   ])('with memories and memory tokens: %o', async (layers) => {
     manualSeed(1)
     const mems = [waves([ROWS.length, 3, DIM], 3), waves([ROWS.length, 3, DIM], 4)]
-    await expectAlone(model(layers, { max_mem_len: 4 }), { mems })
-    await expectAlone(model(layers, { num_memory_tokens: 2, max_mem_len: 4 }), { mems })
+    await expectSameAsAlone(model(layers, { max_mem_len: 4 }), { mems })
+    await expectSameAsAlone(model(layers, { num_memory_tokens: 2, max_mem_len: 4 }), { mems })
   })
 
-  it('where there is no mask, behind what counts', async () => {
+  it('without a mask, after the tokens that count', async () => {
     manualSeed(1)
     const net = model({ rotary_xpos: true })
     const alone = await net.score(tensor([3, 1, 4], { dtype: 'i64' }))
@@ -147,7 +148,7 @@ describe('padding changes no score', () => {
     expectClose(numbers(padded.log_probs), [...numbers(alone.log_probs), 0, 0])
   })
 
-  it('and rows of which nothing counts have none', async () => {
+  it('and rows without any token that counts have a score of 0', async () => {
     const net = model({ rotary_xpos: true })
     const x = tensor([ROWS[2] as number[], [1, 2, 3, 4, 5, 6]], { dtype: 'i64' })
     const mask = tensor([
@@ -166,7 +167,7 @@ describe('padding changes no score', () => {
     expect(numbers(none.perplexity).every(Number.isNaN)).toBe(true)
   })
 
-  it('and what belongs to columns ends with its row', async () => {
+  it('and inputs per column are cut to the length of the row', async () => {
     manualSeed(1)
     const net = model({ rotary_xpos: true })
     const row = [3, 1, 4, 1]

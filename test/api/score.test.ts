@@ -33,7 +33,7 @@ describe('score', () => {
     expectClose(values, want)
   })
 
-  it('is the same at once, and with dropout in training mode', async () => {
+  it('is the same synchronously, and with dropout in training mode', async () => {
     const model = smallModel({ attn_dropout: 0.5, ff_dropout: 0.5 })
     const { log_probs, perplexity } = await model.score(ids(2, 6))
     expect(log_probs.requires_grad).toBe(false)
@@ -42,7 +42,7 @@ describe('score', () => {
     expect(numbers(again.perplexity)).toEqual(numbers(perplexity))
   })
 
-  it('takes any numbers for what does not count, and masks without a batch axis', async () => {
+  it('accepts any ignored tokens, and masks without a batch axis', async () => {
     const model = smallModel()
     const want = numbers((await model.score(tensor([3, 1, 4], { dtype: 'i64' }))).log_probs)
     const ignored = await model.score(tensor([[3, 1, 4, -100, -100]], { dtype: 'i64' }))
@@ -54,7 +54,7 @@ describe('score', () => {
   })
 
   it.each([{}, { rotary_pos_emb: true }])(
-    'leaves padding out on either side, with %o',
+    'ignores padding on either side, with %o',
     async (layers) => {
       const model = smallModel(layers)
       const alone = await model.score(tensor([3, 1, 4], { dtype: 'i64' }))
@@ -79,7 +79,7 @@ describe('score', () => {
     },
   )
 
-  it('is there for an encoder with decoder', async () => {
+  it('is available for an encoder with a decoder', async () => {
     const model = new XTransformer({
       ...{
         dim: 16,
@@ -106,7 +106,7 @@ describe('score', () => {
     expect(numbers(counted.log_probs).map((x) => x < 0)).toEqual([true, false, false])
   })
 
-  it('frees what it made', async () => {
+  it('frees its temporary tensors', async () => {
     const model = smallModel()
     const score = async () => {
       const { log_probs, perplexity } = await model.score(ids(4, 9))
@@ -121,7 +121,7 @@ describe('score', () => {
     expect(memory().native_bytes).toBeLessThan(bytes + 4096)
   })
 
-  it('is aborted, and says what is wrong', async () => {
+  it('can be aborted, and reports invalid arguments', async () => {
     const controller = new AbortController()
     const pending = largerModel().score(ids(4, 200, 256), { signal: controller.signal })
     controller.abort('enough')
@@ -153,7 +153,7 @@ describe('attention maps', () => {
     }
   }
 
-  it('come as tensors from the model within a wrapper', async () => {
+  it('are returned as tensors from the model inside a wrapper', async () => {
     const { net } = smallModel({ depth: 2 })
     const [logits, maps] = await net.forward(ids(2, 5), { return_attn: true })
     expect(logits.shape).toEqual([2, 5, 11])
@@ -179,7 +179,7 @@ describe('attention maps', () => {
     )
   })
 
-  it('come from wrappers over vectors and from layers alone', async () => {
+  it('are returned by wrappers over vectors and by layers alone', async () => {
     const attn_layers = new Decoder({ dim: 16, depth: 1, heads: 2, attn_dim_head: 8 })
     const model = new ContinuousTransformerWrapper({ dim_in: 3, max_seq_len: 8, attn_layers })
     const [, maps] = await model.forward(randn([1, 4, 3]), { return_attn: true })

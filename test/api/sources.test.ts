@@ -18,7 +18,7 @@ import {
   FakeFile,
   inPieces,
   joined,
-  type Told,
+  type ProgressReport,
 } from './bytes.js'
 import { ids, numbers, smallModel } from './helpers.js'
 
@@ -50,24 +50,24 @@ describe('loading', () => {
     ['a data: URL', () => new URL(`data:application/octet-stream;base64,${base64()}`)],
   ]
 
-  it.each(sources)('takes %s, and tells of the progress', async (_, source) => {
-    const told: Told[] = []
+  it.each(sources)('accepts %s, and reports the progress', async (_, source) => {
+    const reports: ProgressReport[] = []
     const loaded = await load<AutoregressiveWrapper>(source(), {
-      on_progress: (progress) => told.push(progress),
+      on_progress: (progress) => reports.push(progress),
     })
     expect(values(loaded)).toEqual(values(model))
     expect((await loaded.forward(ids(2, 9))).item()).toBe((await model.forward(ids(2, 9))).item())
-    expectProgress(told, bytes.length)
+    expectProgress(reports, bytes.length)
   })
 
-  it('takes the same for tensors', async () => {
-    const told: Told[] = []
+  it('accepts the same for tensors', async () => {
+    const reports: ProgressReport[] = []
     const { tensors, metadata } = await loadTensors(blob(), {
-      on_progress: (progress) => told.push(progress),
+      on_progress: (progress) => reports.push(progress),
     })
     expect([...tensors.keys()].sort()).toEqual([...model.stateDict().keys()].sort())
     expect(JSON.stringify(metadata)).toContain('AutoregressiveWrapper')
-    expectProgress(told, bytes.length)
+    expectProgress(reports, bytes.length)
   })
 
   it('reads only the visible part of a Uint8Array', async () => {
@@ -79,7 +79,7 @@ describe('loading', () => {
     expect(values(loadSync(within))).toEqual(values(model))
   })
 
-  it('takes a long file in many pieces', async () => {
+  it('reads a long file in many chunks', async () => {
     const long = tensor(Float32Array.from({ length: 500_000 }, (_, i) => i))
     const file = new FakeFile()
     await saveTensors(new Map([['long', long]]), file)
@@ -91,9 +91,9 @@ describe('loading', () => {
       new Response(pieces(), { headers }),
       new Blob([file.content.slice()]),
     ]) {
-      const told: Told[] = []
+      const reports: ProgressReport[] = []
       const { tensors } = await loadTensors(source, {
-        on_progress: (progress) => told.push(progress),
+        on_progress: (progress) => reports.push(progress),
       })
       expect(
         tensors
@@ -101,28 +101,28 @@ describe('loading', () => {
           ?.dataSync()
           .every((value, i) => value === i),
       ).toBe(true)
-      expectProgress(told, length)
+      expectProgress(reports, length)
     }
   })
 })
 
 describe('progress', () => {
   const run = async (source: Parameters<typeof load>[0]) => {
-    const told: Told[] = []
-    await load(source, { on_progress: (progress) => told.push(progress) })
-    expectProgress(told, bytes.length)
-    return told
+    const reports: ProgressReport[] = []
+    await load(source, { on_progress: (progress) => reports.push(progress) })
+    expectProgress(reports, bytes.length)
+    return reports
   }
   const answer = (headers: Record<string, string>) =>
     new Response(inPieces(bytes, 1000), { headers })
 
-  it('has a total from the start where the source tells its size', async () => {
-    const told = await run(answer({ 'content-length': String(bytes.length) }))
-    expect(told.length).toBe(Math.ceil(bytes.length / 1000))
-    expect(told[0]).toEqual({ loaded: 1000, total: bytes.length })
+  it('has a total from the start if the source knows its size', async () => {
+    const reports = await run(answer({ 'content-length': String(bytes.length) }))
+    expect(reports.length).toBe(Math.ceil(bytes.length / 1000))
+    expect(reports[0]).toEqual({ loaded: 1000, total: bytes.length })
   })
 
-  it('has no total before the end where it does not', async () => {
+  it('has no total before the end if it does not', async () => {
     for (const source of [
       inPieces(bytes, 1000),
       answer({}),
@@ -132,23 +132,23 @@ describe('progress', () => {
     }
   })
 
-  it('does not take the size of compressed bytes for the total', async () => {
-    const told = await run(answer({ 'content-length': '1500', 'content-encoding': 'gzip' }))
-    expect(told[0]).toEqual({ loaded: 1000, total: null })
+  it('does not report the size of compressed bytes as the total', async () => {
+    const reports = await run(answer({ 'content-length': '1500', 'content-encoding': 'gzip' }))
+    expect(reports[0]).toEqual({ loaded: 1000, total: null })
     expect(
       (await run(answer({ 'content-length': '1500', 'content-encoding': 'identity' })))[0]?.total,
     ).toBe(1500)
   })
 
-  it('loses its total once more has come', async () => {
-    const told = await run(answer({ 'content-length': '1500' }))
-    expect(told.slice(0, 2)).toEqual([
+  it('drops its total once more bytes have arrived', async () => {
+    const reports = await run(answer({ 'content-length': '1500' }))
+    expect(reports.slice(0, 2)).toEqual([
       { loaded: 1000, total: 1500 },
       { loaded: 2000, total: null },
     ])
   })
 
-  it('ends the reading by what its listener throws', async () => {
+  it('rejects with the exception of its listener', async () => {
     const oops = new Error('oops')
     const { stream, cancelled } = endless(bytes)
     const on_progress = () => {
@@ -166,7 +166,7 @@ describe('progress', () => {
 })
 
 describe('an abort', () => {
-  it('ends a read that has begun, and cancels the stream', async () => {
+  it('ends a pending read, and cancels the stream', async () => {
     for (const make of [
       (s: ReadableStream<Uint8Array>) => s,
       (s: ReadableStream<Uint8Array>) => new Response(s),
@@ -182,16 +182,16 @@ describe('an abort', () => {
     }
   })
 
-  it('by the listener of the progress ends it too', async () => {
+  it('by the progress listener ends it too', async () => {
     const controller = new AbortController()
-    const told: Told[] = []
-    const on_progress = (progress: Told) => {
-      told.push(progress)
+    const reports: ProgressReport[] = []
+    const on_progress = (progress: ProgressReport) => {
+      reports.push(progress)
       if (progress.loaded >= 3000) controller.abort()
     }
     const pending = load(inPieces(bytes, 1000), { signal: controller.signal, on_progress })
     await expect(pending).rejects.toMatchObject({ name: 'AbortError' })
-    expect(told.at(-1)?.loaded).toBe(3000)
+    expect(reports.at(-1)?.loaded).toBe(3000)
   })
 
   it('before the start rejects at once', async () => {
@@ -220,7 +220,7 @@ describe('an abort', () => {
 })
 
 describe('a source that cannot be loaded', () => {
-  it('tells when something is missing', async () => {
+  it('is reported if it is truncated', async () => {
     const short = inPieces(bytes.slice(0, 2500), 1000)
     const cut = new Response(short, { headers: { 'content-length': String(bytes.length) } })
     await expectError(
@@ -235,7 +235,7 @@ describe('a source that cannot be loaded', () => {
     )
   })
 
-  it('tells where a stream broke off', async () => {
+  it('is reported with the position where a stream failed', async () => {
     const chunks = [bytes.slice(0, 1000)]
     const cause = new Error('the cable')
     const broken = new ReadableStream<Uint8Array>({
@@ -248,7 +248,7 @@ describe('a source that cannot be loaded', () => {
     await expectError(load(broken), 'file', /the stream broke off after 1000 bytes: the cable/)
   })
 
-  it('tells what the server answered', async () => {
+  it('is reported with the response of the server', async () => {
     const missing = new Response('<html>no such thing</html>', {
       status: 404,
       statusText: 'Not Found',
@@ -268,7 +268,7 @@ describe('a source that cannot be loaded', () => {
     )
   })
 
-  it('says so where it is something else', async () => {
+  it('is reported if it has another format', async () => {
     const text = (content: string) => new Blob([content])
     const page = text('\n<!DOCTYPE html><html><body>Start</body></html>')
     await expectError(load(page), 'invalid_checkpoint', /looks like HTML.*check the address/)
@@ -292,7 +292,7 @@ describe('a source that cannot be loaded', () => {
     )
   })
 
-  it('says so where it was used already', async () => {
+  it('is reported if it was used already', async () => {
     const stream = inPieces(bytes, 1000)
     stream.getReader()
     await expectError(load(stream), 'file', /read by someone else/)
@@ -301,7 +301,7 @@ describe('a source that cannot be loaded', () => {
     await expectError(load(response), 'file', /was read already/)
   })
 
-  it('is refused where it is nothing to load', async () => {
+  it('is rejected if it is no source at all', async () => {
     for (const wrong of [5, null, undefined, {}, [], new Map(), Promise.resolve(bytes)]) {
       await expectError(load(wrong as never), 'invalid_argument', /a source is a URL, a Blob/)
     }
@@ -314,7 +314,7 @@ describe('a source that cannot be loaded', () => {
     await expectError(load(missing as never), 'file', /gone cannot be read: it was removed/)
   })
 
-  it('is refused at once where it must be waited for', () => {
+  it('is rejected at once if it is asynchronous and the call is not', () => {
     for (const source of [blob(), new Response(bytes), inPieces(bytes, 9), new FakeFile(bytes)]) {
       expect(() => loadSync(source as never)).toThrow(/await load\(\) instead/)
     }
@@ -334,7 +334,7 @@ describe('saving', () => {
     expect(values(await load(saved))).toEqual(values(model))
   })
 
-  it('writes into a file that has a handle', async () => {
+  it('writes to a file handle', async () => {
     const file = new FakeFile(new Uint8Array([1, 2, 3]))
     await model.save(file)
     expect(file.content.length).toBe(bytes.length)
@@ -343,7 +343,7 @@ describe('saving', () => {
     expect((await loadTensors(file)).metadata).toMatchObject({ note: 'x', format: 'pt' })
   })
 
-  it('writes into a stream, and closes it', async () => {
+  it('writes to a stream, and closes it', async () => {
     const { readable, writable } = new CompressionStream('gzip')
     const [zipped] = await Promise.all([new Response(readable).blob(), model.save(writable)])
     expect(
@@ -351,7 +351,7 @@ describe('saving', () => {
     ).toEqual(values(model))
   })
 
-  it('writes pieces whose memory the stream may give away', async () => {
+  it('writes chunks whose memory the stream may transfer', async () => {
     const many = tensor(Float32Array.from({ length: 2_500_000 }, (_, i) => i))
     const chunks: Uint8Array[] = []
     const write = (chunk: Uint8Array) => {
@@ -368,14 +368,14 @@ describe('saving', () => {
     ).toBe(true)
   })
 
-  it('opens the file when the call is made: the browser allows it only soon after a click', async () => {
+  it('opens the file when it is called: browsers allow it only soon after a click', async () => {
     const file = new FakeFile()
     const pending = model.save(file)
     expect(file.opened).toBe(1)
     await pending
   })
 
-  it('leaves the old content where it fails', async () => {
+  it('keeps the old content if it fails', async () => {
     const file = new FakeFile(new Uint8Array([1, 2, 3]))
     file.failure = new DOMException('it is full', 'QuotaExceededError')
     const needed = new RegExp(`no room for fake.safetensors: it needs ${bytes.length} bytes`)
@@ -395,7 +395,7 @@ describe('saving', () => {
     expect(file.content).toEqual(new Uint8Array([1, 2, 3]))
   })
 
-  it('is refused where that is no target', async () => {
+  it('is rejected if the target is invalid', async () => {
     for (const wrong of [5, null, undefined, {}, new Uint8Array(3), blob()]) {
       await expectError(model.save(wrong as never), 'invalid_argument', /a target is a path/)
       await expectError(
@@ -444,14 +444,14 @@ describe('an optimizer', () => {
     expect(saved.type).toBe('application/octet-stream')
     for (const source of [file, saved, new Response(saved), saved.stream()]) {
       const other = fresh()
-      const told: Told[] = []
-      await other.load(source, { on_progress: (progress) => told.push(progress) })
+      const reports: ProgressReport[] = []
+      await other.load(source, { on_progress: (progress) => reports.push(progress) })
       expect(state(other.stateDict())).toEqual(state(optimizer.stateDict()))
-      expectProgress(told, saved.size)
+      expectProgress(reports, saved.size)
     }
   })
 
-  it('stays as it was where loading ends early', async () => {
+  it('is unchanged if loading ends early', async () => {
     const { optimizer } = await trained()
     const before = state(optimizer.stateDict())
     const controller = new AbortController()

@@ -42,7 +42,7 @@ describe('prompts of different lengths', () => {
   }
 
   it.each([{}, { rotary_pos_emb: true }, { alibi_pos_bias: true }, { shift_tokens: 1 }])(
-    'go on as each alone, with %o',
+    'continue as each does alone, with %o',
     async (layers) => {
       const model = smallModel(layers)
       const want: number[][] = []
@@ -67,7 +67,7 @@ describe('prompts of different lengths', () => {
 })
 
 describe('several streams of one model', () => {
-  it('are right side by side, each with its own draws', async () => {
+  it('are independent of each other, each with its own random numbers', async () => {
     const model = smallModel()
     const options = (seed: number) => ({ filter_thres: 0, seed })
     const want: number[][] = []
@@ -87,7 +87,7 @@ describe('several streams of one model', () => {
     expect(got).toEqual(want)
   })
 
-  it('end by themselves: one that is left or aborted does not touch the others', async () => {
+  it('end independently: one that is left or aborted does not affect the others', async () => {
     const model = smallModel()
     const want = await all(model.stream(ids(1, 3), 20, GREEDY))
     const controller = new AbortController()
@@ -105,7 +105,7 @@ describe('several streams of one model', () => {
 })
 
 describe('the signal of a stream', () => {
-  it('ends it within the token that is being computed, and frees what it had', async () => {
+  it('ends it during the current token, and frees its memory', async () => {
     const model = new AutoregressiveWrapper(
       new TransformerWrapper({
         num_tokens: 64,

@@ -34,7 +34,7 @@ const failure = (fn: () => unknown): unknown => {
 }
 
 describe('creation', () => {
-  it('takes numbers, nested arrays and typed arrays', () => {
+  it('accepts numbers, nested arrays and typed arrays', () => {
     expect(tensor(3).shape).toEqual([])
     expect(tensor([[1, 2, 3]]).shape).toEqual([1, 3])
     expect(tensor([]).shape).toEqual([0])
@@ -42,7 +42,7 @@ describe('creation', () => {
     expect(tensor(new Float64Array(6), { shape: [2, 3] }).shape).toEqual([2, 3])
   })
 
-  it('is f32 by default, and takes the type of a typed array, of booleans and of bigints', () => {
+  it('is f32 by default, and uses the type of a typed array, of booleans and of bigints', () => {
     expect(tensor([1, 2]).dtype).toBe('f32')
     expect(tensor([true, false]).dtype).toBe('bool')
     expect(tensor([1n]).dtype).toBe('i64')
@@ -53,7 +53,7 @@ describe('creation', () => {
     expect(tensor(new BigInt64Array([1n, 2n]), { dtype: 'f32' }).toArray()).toEqual([1, 2])
   })
 
-  it('reads a typed array that is a part of a larger buffer', () => {
+  it('reads a typed array that is a view of a larger buffer', () => {
     const whole = Float32Array.from([1, 2, 3, 4])
     expect(tensor(whole.subarray(1, 3)).toArray()).toEqual([2, 3])
   })
@@ -73,7 +73,7 @@ describe('creation', () => {
     expect(x.dtype).toBe(dtype)
   })
 
-  it('fills', () => {
+  it('fills with a value', () => {
     expect(zeros([2]).toArray()).toEqual([0, 0])
     expect(ones([2, 1]).toArray()).toEqual([[1], [1]])
     expect(full([2], 2.5).toArray()).toEqual([2.5, 2.5])
@@ -84,7 +84,7 @@ describe('creation', () => {
     expect(zeros([0, 3]).shape).toEqual([0, 3])
   })
 
-  it('counts', () => {
+  it('counts with arange', () => {
     expect(arange(0, 6, 2).toArray()).toEqual([0, 2, 4])
     expect(arange(0, 3).dtype).toBe('i64')
     expect(arange(3, 0, -1).toArray()).toEqual([3, 2, 1])
@@ -92,7 +92,7 @@ describe('creation', () => {
     expectClose(numbers(arange(0, 1, 0.25, { dtype: 'f32' })), [0, 0.25, 0.5, 0.75])
   })
 
-  it('draws numbers in their range', () => {
+  it('draws random numbers in their range', () => {
     const whole = numbers(randint(-2, 3, [1000]))
     expect(new Set(whole)).toEqual(new Set([-2, -1, 0, 1, 2]))
     const uniform = numbers(rand([1000]))
@@ -102,7 +102,7 @@ describe('creation', () => {
     expect(Math.abs(normal.reduce((a, b) => a + b, 0) / normal.length)).toBeLessThan(0.05)
   })
 
-  it('says what is wrong', () => {
+  it('reports invalid arguments', () => {
     const ragged = [[1, 2], [3]]
     expect(failure(() => tensor(ragged))).toEqual(
       error('invalid_tensor', /data\[1\] should be an array of 2/),
@@ -170,7 +170,7 @@ describe('arithmetic', () => {
     expect(() => x.add(tensor([1, 2]))).toThrow(XTransformersError)
   })
 
-  it('takes numbers', () => {
+  it('accepts numbers', () => {
     expect(x.sub(1).toArray()).toEqual([
       [0, 1, 2],
       [3, 4, 5],
@@ -192,7 +192,7 @@ describe('arithmetic', () => {
     )
   })
 
-  it('compares', () => {
+  it('compares elements', () => {
     const found = x.gt(2)
     expect(found.dtype).toBe('bool')
     expect(found.toArray()).toEqual([
@@ -280,7 +280,7 @@ describe('arithmetic', () => {
     expect(() => x.matmul(x)).toThrow(XTransformersError)
   })
 
-  it('converts', () => {
+  it('converts types', () => {
     expect(x.to('i64').dtype).toBe('i64')
     expect(x.to('f64').device).toBe('cpu')
     expect(x.cpu().toArray()).toEqual(x.toArray())
@@ -292,17 +292,17 @@ describe('arithmetic', () => {
 })
 
 describe('a tensor', () => {
-  it('gives one element as a number, or a boolean', () => {
+  it('gives a single element as a number, or a boolean', () => {
     expect(tensor([[5]]).item()).toBe(5)
     expect(tensor([5], { dtype: 'i64' }).item()).toBe(5)
     expect(tensor(true).item()).toBe(true)
     expect(failure(() => tensor([1, 2]).item())).toEqual(error('invalid_tensor', /one element/))
   })
 
-  it('stands for its element among operators, and for text in text', () => {
+  it('converts to its element for operators, and to text in strings', () => {
     const loss = tensor(1.5) as unknown as number
     expect([loss < 2, loss > 2, +loss, loss * 2]).toEqual([true, false, 1.5, 3])
-    // biome-ignore lint/suspicious/noDoubleEquals: what is tried
+    // biome-ignore lint/suspicious/noDoubleEquals: this is the case under test
     expect((loss as unknown) == 1.5).toBe(true)
     expect(`${tensor([1, 2])}`).toBe('Tensor([2], f32) [1,2]')
     expect(() => (tensor([1, 2]) as unknown as number) < 2).toThrow(
@@ -310,14 +310,14 @@ describe('a tensor', () => {
     )
   })
 
-  it('is no other one, whatever both hold', () => {
+  it('equals only itself', () => {
     expect(tensor([1])).not.toEqual(tensor([2]))
     expect(tensor([1])).not.toEqual(tensor([1]))
     const x = tensor([1])
     expect(x).toEqual(x)
   })
 
-  it('prints itself', () => {
+  it('has a readable text form', () => {
     expect(String(tensor([[1, 2]]))).toBe('Tensor([1, 2], f32) [[1,2]]')
     expect(String(zeros([1000]))).toBe('Tensor([1000], f32)')
     const x = ones([1])
@@ -325,7 +325,7 @@ describe('a tensor', () => {
     expect(String(x)).toBe('Tensor(disposed)')
   })
 
-  it('is of no use after dispose', async () => {
+  it('cannot be used after dispose', async () => {
     const x = ones([2])
     x.dispose()
     x.dispose()
@@ -334,7 +334,7 @@ describe('a tensor', () => {
     await expect(async () => x.data()).rejects.toEqual(error('disposed', /disposed/))
   })
 
-  it('is asked for by name when something else comes', () => {
+  it('is required by name where something else is passed', () => {
     expect(failure(() => ones([1]).add([1] as never))).toEqual(
       error('invalid_argument', /must be a Tensor, got an array/),
     )

@@ -1,4 +1,4 @@
-// Runs of PyTorch that go on here, and states of optimizers in its form
+// Training runs of PyTorch continued here, and optimizer states in its format
 // (test/checkpoints/training.py).
 import { describe, expect, it } from 'vitest'
 import {
@@ -46,7 +46,7 @@ const CLASSES = { SGD, Adam, AdamW }
 type Any = InstanceType<(typeof CLASSES)['SGD' | 'Adam' | 'AdamW']>
 
 const NAMES = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw']
-/** Settings that are not those of any file. */
+/** Settings that differ from those of every file. */
 const OTHERS = { lr: 7, weight_decay: 0.9 }
 
 const rowOf = async (name: string) => (await training()).optimizers[name] as Row
@@ -61,7 +61,7 @@ function make(row: Row): { parameters: Tensor[]; optimizer: Any } {
   return { parameters, optimizer: new CLASSES[row.class](groups, OTHERS) }
 }
 
-async function expectToGoOn(
+async function expectContinues(
   row: Row,
   { parameters, optimizer }: ReturnType<typeof make>,
 ): Promise<void> {
@@ -78,7 +78,7 @@ async function expectToGoOn(
   }
 }
 
-/** The settings of ours among those of PyTorch. */
+/** The settings of PyTorch that exist here too. */
 function expectSettings({ optimizer }: ReturnType<typeof make>, row: Row): void {
   for (const [i, { params: _, ...group }] of optimizer.param_groups.entries()) {
     const want = Object.keys(group).map((name) => [name, row.settings[i]?.[name]])
@@ -87,18 +87,18 @@ function expectSettings({ optimizer }: ReturnType<typeof make>, row: Row): void 
 }
 
 describe('the state of PyTorch’s optimizer', () => {
-  it.each(NAMES)('lets the run go on: %s', async (name) => {
+  it.each(NAMES)('continues the run: %s', async (name) => {
     const [row, bytes] = [await rowOf(name), await recorded(`optimizer-${name}.pt`)]
     const ways = [make(row), make(row)] as const
     await ways[0].optimizer.load(new Blob([bytes]))
     ways[1].optimizer.loadSync(bytes)
     for (const made of ways) {
-      await expectToGoOn(row, made)
+      await expectContinues(row, made)
       expectSettings(made, row)
     }
   })
 
-  it.each(NAMES)('goes on after it was saved here, in both formats: %s', async (name) => {
+  it.each(NAMES)('continues after it was saved here, in both formats: %s', async (name) => {
     const [row, bytes] = [await rowOf(name), await recorded(`optimizer-${name}.pt`)]
     const { optimizer } = make(row)
     await optimizer.load(bytes)
@@ -115,20 +115,20 @@ describe('the state of PyTorch’s optimizer', () => {
     for (const bytes of [saved[0] as Uint8Array, await optimizer.saveBytes()]) {
       const made = make(row)
       made.optimizer.loadSync(bytes)
-      await expectToGoOn(row, made)
+      await expectContinues(row, made)
       expectSettings(made, row)
     }
   })
 
-  it('takes numbers for tensors, tensors for numbers, and parameters under any number', async () => {
+  it('accepts numbers for tensors, tensors for numbers, and any parameter numbers', async () => {
     const row = await rowOf('adam')
     const made = make(row)
     await made.optimizer.load(await recorded('optimizer-numbers.pt'))
     expectSettings(made, row)
-    await expectToGoOn(row, made)
+    await expectContinues(row, made)
   })
 
-  it('is taken as an object in PyTorch’s form', async () => {
+  it('is accepted as an object in PyTorch’s form', async () => {
     const row = await rowOf('adam')
     const source = make(row)
     await source.optimizer.load(await recorded('optimizer-adam.pt'))
@@ -158,11 +158,11 @@ describe('the state of PyTorch’s optimizer', () => {
       made.optimizer.loadStateDict({ param_groups: [group], state: form })
       expect(memory().native_bytes - before).toBeLessThan(4096)
       expectSettings(made, row)
-      await expectToGoOn(row, made)
+      await expectContinues(row, made)
     }
   })
 
-  it('may have tensors for settings, and settings that nobody knows, in PyTorch’s form', () => {
+  it('may contain tensors as settings, and unknown settings, in PyTorch’s form', () => {
     const made = () => new Adam([full([2], 1, { requires_grad: true })])
     const step = { exp_avg: zeros([2]), exp_avg_sq: zeros([2]), step: 3 }
     const one = (value: number) => full([], value, { dtype: 'f64' })
@@ -251,7 +251,7 @@ describe('the state of PyTorch’s optimizer', () => {
     )
   })
 
-  it('says what an object lacks', () => {
+  it('reports what is missing in an object', () => {
     const optimizer = new SGD([full([2], 1, { requires_grad: true })], { momentum: 0.9 })
     const groups = [{ lr: 1, params: [0] }]
     for (const [state, message] of [
@@ -301,7 +301,7 @@ describe('a run of a model', () => {
     return { net, optimizer, losses, train }
   }
 
-  it('goes on from a checkpoint as nanoGPT writes it', async () => {
+  it('continues from a checkpoint in the format of nanoGPT', async () => {
     const bytes = await recorded('nanogpt.pt')
     const { net, optimizer, losses, train } = await resume()
     expect(await net.loadWeights(bytes)).toEqual({
@@ -318,7 +318,7 @@ describe('a run of a model', () => {
     for (const want of losses) expect(Math.abs((await train()) - want)).toBeLessThan(1e-5)
   })
 
-  it('goes on after it was saved and loaded in the middle', async () => {
+  it('continues after it was saved and loaded in the middle', async () => {
     const bytes = await recorded('nanogpt.pt')
     const first = await resume()
     await first.net.loadWeights(bytes)
@@ -333,7 +333,7 @@ describe('a run of a model', () => {
 })
 
 describe('the format of a state', () => {
-  it('is told by the name, or by the option', async () => {
+  it('is chosen by the file name, or by the option', async () => {
     const model = smallModel()
     const optimizer = new AdamW(model.parameters())
     const start = async (file: FakeFile) =>
@@ -361,7 +361,7 @@ describe('the format of a state', () => {
     expect(() => optimizer.saveBytesSync({ format: 3 as never })).toThrow(/safetensors or torch/)
   })
 
-  it('of PyTorch holds no weights', async () => {
+  it('of PyTorch contains no weights', async () => {
     const optimizer = new SGD(smallModel().parameters())
     const bytes = await optimizer.saveBytes({ format: 'torch' })
     await expectError(loadTensors(bytes), 'invalid_checkpoint', /holds no state dict/)

@@ -20,15 +20,15 @@ import { collect, ids, numbers, smallModel, smallNet } from './helpers.js'
 const weights = (model: Module) => [...model.stateDict().values()].map(numbers)
 
 /** A model, and a second one with the same weights. */
-function twins<M extends Module>(make: () => M): [M, M] {
+function identicalModels<M extends Module>(make: () => M): [M, M] {
   const [a, b] = [make(), make()]
   b.loadStateDict(a.stateDict())
   return [a, b]
 }
 
 describe('trainStep', () => {
-  it('does what the loop of forward, backward, clipping and step does, to the last bit', async () => {
-    const [model, twin] = twins(smallModel)
+  it('equals forward, backward, clipping and step exactly', async () => {
+    const [model, twin] = identicalModels(smallModel)
     const optimizer = new AdamW(model.parameters(), { lr: 0.01 })
     const own = new AdamW(twin.parameters(), { lr: 0.01 })
     for (let i = 0; i < 3; i++) {
@@ -48,13 +48,13 @@ describe('trainStep', () => {
   })
 
   it('averages the gradients of several batches', async () => {
-    const [model, twin] = twins(smallModel)
+    const [model, twin] = identicalModels(smallModel)
     const [optimizer, own] = [model, twin].map((m) => new SGD(m.parameters(), { lr: 0.5 })) as [
       SGD,
       SGD,
     ]
     const batches = [ids(2, 9), ids(2, 6), ids(1, 12)]
-    // gradients of before do not count
+    // earlier gradients do not count
     await (await model.forward(batches[0] as Tensor)).backward()
     const { loss, grad_norm } = await trainStep(
       model,
@@ -73,8 +73,8 @@ describe('trainStep', () => {
     expect(weights(model)).toEqual(weights(twin))
   })
 
-  it('runs steps that nobody awaits one after the other, also behind one that fails', async () => {
-    const [model, twin] = twins(smallModel)
+  it('runs steps in order even if they are not awaited, also after one that fails', async () => {
+    const [model, twin] = identicalModels(smallModel)
     const [optimizer, own] = [model, twin].map((m) => new SGD(m.parameters(), { lr: 0.5 })) as [
       SGD,
       SGD,
@@ -90,7 +90,7 @@ describe('trainStep', () => {
     expect(weights(model)).toEqual(weights(twin))
   })
 
-  it('makes a loss of logits and targets, and of vectors', async () => {
+  it('computes a loss of logits and targets, and of vectors', async () => {
     const net = smallNet()
     const [x, y] = [ids(2, 8), ids(2, 8)]
     const want = (await net.forward(x)).crossEntropy(y, { ignore_index: 3 }).item()
@@ -108,11 +108,11 @@ describe('trainStep', () => {
     expect((await trainStep(encoder, sgd, [[input]], { objective: { mse: [target] } })).loss).toBe(
       error,
     )
-    // targets and inputs stay the caller's
+    // targets and inputs are not disposed
     expect([input, target, x, y].map(({ shape }) => shape.length)).toEqual([3, 3, 2, 2])
   })
 
-  it('takes the loss out of several, and trains a model of the own', async () => {
+  it('selects the loss among several outputs, and trains a custom model', async () => {
     const net = new TransformerWrapper({
       num_tokens: 11,
       max_seq_len: 8,
@@ -164,7 +164,7 @@ describe('trainStep', () => {
     expect(model.parameters().every(({ grad }) => grad === null)).toBe(true)
   })
 
-  it('says what is wrong', async () => {
+  it('reports invalid arguments', async () => {
     const net = smallNet()
     const optimizer = new SGD(net.parameters(), { lr: 0.1 })
     const step = (batches: unknown, options: object = {}) =>
@@ -198,7 +198,7 @@ describe('trainStep', () => {
     })
   })
 
-  it('leaves nothing in memory, also where it fails', async () => {
+  it('leaves nothing in memory, also if it fails', async () => {
     const model = smallModel()
     const optimizer = new AdamW(model.parameters())
     const batches: [Tensor][] = [[ids(2, 9)], [ids(2, 9)]]

@@ -1,4 +1,4 @@
-// Weights from Python: what test/checkpoints holds, from every kind of source.
+// Weights from Python: the files of test/checkpoints, from every kind of source.
 import { describe, expect, it } from 'vitest'
 import {
   AdamW,
@@ -23,7 +23,7 @@ import {
   expectProgress,
   FakeFile,
   inPieces,
-  type Told,
+  type ProgressReport,
   watchRejections,
 } from './bytes.js'
 import { ids, numbers, smallModel } from './helpers.js'
@@ -31,7 +31,7 @@ import { expectRecorded, makeRecorded, recorded, recordedJson } from './recorded
 
 const CLEAN = { missing: [], unexpected: [], mismatched: [], prefix: null }
 
-describe('weights that Python has saved', () => {
+describe('weights saved by Python', () => {
   it.each([
     ['model.pt', null, 'logits'],
     ['protocol4.pt', null, 'logits'],
@@ -56,7 +56,7 @@ describe('weights that Python has saved', () => {
     for (const { dtype } of third.parameters()) expect(dtype).toBe('f32')
   })
 
-  it('of a wrapper go into the same wrapper', async () => {
+  it('of a wrapper are loaded into the same wrapper', async () => {
     const net = await makeRecorded()
     expect(
       await new AutoregressiveWrapper(net).loadWeights(await recorded('autoregressive.pt')),
@@ -64,30 +64,33 @@ describe('weights that Python has saved', () => {
     await expectRecorded(net)
   })
 
-  it.each(['model.pt', 'model.safetensors'])('come from every kind of source: %s', async (name) => {
-    const bytes = await recorded(name)
-    const sources = [
-      bytes,
-      bytes.buffer,
-      new Blob([bytes]),
-      new File([bytes], name),
-      new FakeFile(bytes),
-      new Response(bytes),
-      new Response(inPieces(bytes, 100), { headers: { 'content-length': String(bytes.length) } }),
-      inPieces(bytes, 1),
-      inPieces(bytes, 777),
-      new URL(URL.createObjectURL(new Blob([bytes]))),
-    ]
-    for (const source of sources) {
-      const model = await makeRecorded()
-      const told: Told[] = []
-      await model.loadWeights(source, { on_progress: (progress) => told.push(progress) })
-      await expectRecorded(model)
-      expectProgress(told, bytes.length)
-    }
-  })
+  it.each(['model.pt', 'model.safetensors'])(
+    'are read from every kind of source: %s',
+    async (name) => {
+      const bytes = await recorded(name)
+      const sources = [
+        bytes,
+        bytes.buffer,
+        new Blob([bytes]),
+        new File([bytes], name),
+        new FakeFile(bytes),
+        new Response(bytes),
+        new Response(inPieces(bytes, 100), { headers: { 'content-length': String(bytes.length) } }),
+        inPieces(bytes, 1),
+        inPieces(bytes, 777),
+        new URL(URL.createObjectURL(new Blob([bytes]))),
+      ]
+      for (const source of sources) {
+        const model = await makeRecorded()
+        const told: ProgressReport[] = []
+        await model.loadWeights(source, { on_progress: (progress) => told.push(progress) })
+        await expectRecorded(model)
+        expectProgress(told, bytes.length)
+      }
+    },
+  )
 
-  it('in several files come as a list, with or without their index', async () => {
+  it('in several files are given as a list, with or without their index', async () => {
     const parts = await Promise.all(
       ['1', '2'].map((i) => recorded(`sharded-0000${i}-of-00002.safetensors`)),
     )
@@ -98,7 +101,7 @@ describe('weights that Python has saved', () => {
       [new Blob([parts[1] as never]), new Blob([index]), inPieces(parts[0] as never, 99)],
     ]) {
       const model = await makeRecorded()
-      const told: Told[] = []
+      const told: ProgressReport[] = []
       expect(
         await model.loadWeights(list, { on_progress: (progress) => told.push(progress) }),
       ).toEqual(CLEAN)
@@ -145,7 +148,7 @@ describe('weights that Python has saved', () => {
     }
   })
 
-  it('are one of several dicts by the option key', async () => {
+  it('are selected among several dicts by the option key', async () => {
     const bytes = await recorded('two.pt')
     const model = await makeRecorded()
     await expectError(
@@ -165,8 +168,8 @@ describe('weights that Python has saved', () => {
   })
 })
 
-describe('weights among other things', () => {
-  it('are found beside what PyTorch puts there', async () => {
+describe('weights beside other data', () => {
+  it('are found beside the other data of PyTorch files', async () => {
     for (const name of ['beside.pt', 'usual.pt', 'unchecked.pt']) {
       const { tensors } = await loadTensors(await recorded(name))
       expect([...tensors.keys()], name).toEqual(['weight', 'bias'])
@@ -187,7 +190,7 @@ describe('weights among other things', () => {
     }
   })
 
-  it('are named by a path, and what is not clear says what there is', async () => {
+  it('are selected by a path, and ambiguous files list what they contain', async () => {
     const bytes = await recorded('outer.pt')
     const message =
       /several dicts.*`key`: `backbone` \(tensors: 2\); `` is the outer dict itself \(tensors: 1\)/
@@ -201,7 +204,7 @@ describe('weights among other things', () => {
     expect([...deep.tensors.keys()]).toEqual(['weight', 'bias'])
   })
 
-  it('lose the prefixes of DataParallel and torch.compile', async () => {
+  it('are stripped of the prefixes of DataParallel and torch.compile', async () => {
     const { tensors } = await loadTensors(await recorded('model.pt'))
     for (const prefix of [
       '_orig_mod.',
@@ -216,7 +219,7 @@ describe('weights among other things', () => {
     }
   })
 
-  it('of every type have the values of Python, or an error that names the type', async () => {
+  it('of every type have the values of Python, or are an error that names the type', async () => {
     const want = await recordedJson<Record<string, (number | string)[]>>('types.json')
     const number = (x: number | string) =>
       typeof x === 'number' ? x : Number(x.replace('inf', 'Infinity'))
@@ -248,7 +251,7 @@ describe('weights among other things', () => {
   })
 })
 
-describe('a file that is refused', () => {
+describe('a rejected file', () => {
   it.each([
     ['old.pt', /before version 1.6.*torch.save\(torch.load/],
     ['hostile.pt', /system`.*Nothing in the file was executed/],
@@ -257,7 +260,7 @@ describe('a file that is refused', () => {
     ['big-endian.pt', /little-endian/],
     ['missing.pt', /tensor `bias` is missing/],
     ['other.zip', /none that torch.save has made/],
-  ])('says why: %s', async (name, message) => {
+  ])('has a reason: %s', async (name, message) => {
     const bytes = await recorded(name)
     const model = await makeRecorded()
     const before = model.parameters().map(numbers)
@@ -268,7 +271,7 @@ describe('a file that is refused', () => {
     expect(model.parameters().map(numbers)).toEqual(before)
   })
 
-  it('that is cut short names the tensor', async () => {
+  it('names the tensor if it is truncated', async () => {
     const bytes = await recorded('model.safetensors')
     const cut = bytes.slice(0, bytes.length - 3)
     for (const source of [cut, new Blob([cut]), inPieces(cut, 500)]) {
@@ -286,7 +289,7 @@ describe('a file that is refused', () => {
     )
   })
 
-  it('is so when it is no model at all', async () => {
+  it('is named as such if it contains no model', async () => {
     await expectError(
       load(await recorded('model.pt')),
       'invalid_checkpoint',
@@ -302,7 +305,7 @@ describe('a file that is refused', () => {
     }
   })
 
-  it('by a damage anywhere is an error or loads, and never more', async () => {
+  it('is an error or loads after damage anywhere', async () => {
     for (const name of ['small.pt', 'views.safetensors']) {
       const bytes = await recorded(name)
       const whole = [...loadTensorsSync(bytes).tensors].map(([key, value]) => [key, numbers(value)])
@@ -332,7 +335,7 @@ describe('loadWeights', () => {
   const bytesOf = async (model: { saveBytes(): Promise<Uint8Array> }) =>
     (await model.saveBytes()).slice()
 
-  it('reports what does not fit where it is not strict, and loads the rest', async () => {
+  it('reports what does not match when it is not strict, and loads the rest', async () => {
     const model = smallModel()
     const before = numbers(model.stateDict().get('net.norm.weight') as Tensor)
     const file = new FakeFile()
@@ -357,7 +360,7 @@ describe('loadWeights', () => {
     )
   })
 
-  it('takes a prefix off every name, and tells', async () => {
+  it('removes a prefix from every name, and reports it', async () => {
     const model = smallModel()
     const state = (prefix: string) =>
       new Map([...smallModel().stateDict()].map(([name, value]) => [prefix + name, value]))
@@ -379,7 +382,7 @@ describe('loadWeights', () => {
     expect(() => model.loadStateDict(state(''), { prefix: 'module.' })).toThrow(/is missing/)
   })
 
-  it('keeps its place in the order of calls', async () => {
+  it('runs in the order of calls', async () => {
     const [model, other] = [smallModel(), smallModel()]
     const x = ids(2, 9)
     const bytes = await bytesOf(other)
@@ -395,7 +398,7 @@ describe('loadWeights', () => {
     expect(loss).not.toBe(old)
   })
 
-  it('that fails or is aborted changes nothing, and leaves no memory behind', async () => {
+  it('changes nothing and leaks nothing if it fails or is aborted', async () => {
     const model = smallModel()
     const before = model.parameters().map(numbers)
     const bytes = await bytesOf(smallModel())
@@ -420,7 +423,7 @@ describe('loadWeights', () => {
     expect(memory().native_bytes - used).toBeLessThan(bytes.length)
   })
 
-  it('that fails before its turn rejects in its turn, and nowhere else', async () => {
+  it('that fails before it starts rejects in order, without an unhandled rejection', async () => {
     const [model, other] = [smallModel(), smallModel()]
     const bytes = await bytesOf(other)
     let finish = () => {}
@@ -433,7 +436,7 @@ describe('loadWeights', () => {
       },
     })
     const rejections = watchRejections()
-    // the first one ends when the test wants it to
+    // the first one ends when the test resolves it
     const calls = [model.forward(ids(2, 9)), model.loadWeights(stream)]
     const failing = ['missing.pt', bytes.slice(0, 3000)].map((source) =>
       expect(model.loadWeights(source)).rejects.toBeInstanceOf(XTransformersError),
@@ -459,7 +462,7 @@ describe('loadWeights', () => {
     expect(numbers(first as Tensor)).not.toEqual(before)
   })
 
-  it('fills modules of a user’s own', async () => {
+  it('loads into custom modules', async () => {
     class Head extends Module {
       net = smallModel().net
       weight = randn([16, 2], { requires_grad: true })

@@ -16,7 +16,7 @@ import {
 } from 'x-transformers'
 import { ids } from './helpers.js'
 
-/** What every stack of these small models has; dropout, so that the mode of a model shows. */
+/** Options of every stack of these small models; with dropout, so that the mode has an effect. */
 const LAYERS = { dim: 16, depth: 1, heads: 2, attn_dim_head: 8, attn_dropout: 0.3 }
 const TOKENS = { num_tokens: 11, max_seq_len: 8 }
 
@@ -56,7 +56,7 @@ const waves = (shape: number[]) =>
     { shape },
   )
 
-/** Sees `Module.forward` of any class with any arguments. */
+/** `Module.forward` of any class with any arguments. */
 type Run = (model: Module) => Promise<Tensor>
 const x = waves([1, 4, 16])
 const run =
@@ -64,7 +64,7 @@ const run =
   async (model) =>
     (await model.forward(...args)) as Tensor
 
-/** Every class: a small model, and something that it computes. */
+/** Every class: a small model, and a computation with it. */
 export const ZOO: Record<string, [make: () => Module, run: Run]> = {
   Encoder: [encoder, run(x)],
   Decoder: [decoder, run(x)],

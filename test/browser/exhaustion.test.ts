@@ -1,5 +1,4 @@
-// Memory that runs out in the middle of a computation is an error of that computation, and of
-// nothing else.
+// Running out of memory during a computation is an error of that computation only.
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import {
   cat,
@@ -34,7 +33,7 @@ const encoder = (length: number, layers = {}, net = {}) =>
 
 const tokens = (length: number) => randint(0, 16, [1, length])
 
-describe('what grows beyond all memory while it is computed', () => {
+describe('a computation that exceeds all memory', () => {
   it.each<[string, () => unknown, number]>([
     [
       'a wide head',
@@ -48,7 +47,7 @@ describe('what grows beyond all memory while it is computed', () => {
     ],
     ['where', () => zeros([2 ** 24, 1], { dtype: 'bool' }).where(ones([1, 80]), 2), 4],
   ])('%s', async (_, run, gigabytes) => {
-    // the weights may stay for a while
+    // the weights may stay in memory for a while
     await expectRefused(run, gigabytes, 64, 128 * MEGABYTE)
   })
 
@@ -63,7 +62,7 @@ describe('what grows beyond all memory while it is computed', () => {
 
 // Takes 3.6 GiB.
 describe.runIf(((navigator as { deviceMemory?: number }).deviceMemory ?? 0) >= 8)(
-  'where memory is nearly full',
+  'when memory is nearly full',
   () => {
     const N = 2 ** 27
     let x: Tensor
@@ -91,14 +90,14 @@ describe.runIf(((navigator as { deviceMemory?: number }).deviceMemory ?? 0) >= 8
       ],
       ['data', () => x.data()],
       ['a graph', () => tidy(() => x.mul(1).sum())],
-    ])('%s is refused', async (_, run) => {
+    ])('%s is rejected', async (_, run) => {
       await expectRefused(run, 0.4, 4, 64 * MEGABYTE)
     })
 
-    it('what was freed can be had again', async () => {
+    it('freed memory can be allocated again', async () => {
       for (const tensor of filler.splice(0, 2)) tensor.dispose()
-      // as large as what was freed: whether two blocks stand side by side depends on when garbage
-      // was collected before
+      // as large as the freed memory: whether two blocks are adjacent depends on when garbage was
+      // collected before
       using y = x.slice(0, 0, 2 ** 25).exp()
       expect(y.slice(0, 0, 2).toArray()).toEqual([Math.fround(Math.E), Math.fround(Math.E)])
     })

@@ -1,6 +1,6 @@
 /// <reference types="vite/client" />
-// The cases of test/golden through the public classes, in the browser: the harness is the one that
-// runs them in Node.
+// The cases of test/golden through the public classes in the browser, with the same harness as in
+// Node.
 import { describe, expect, it } from 'vitest'
 import { runFixture } from '../parity/harness.js'
 
@@ -16,7 +16,7 @@ it('finds the recorded cases and traces', () => {
   expect(names.length).toBeGreaterThan(150)
 })
 
-describe('gives what the Python package gave', () => {
+describe('equals the Python package', () => {
   it.each(names)('%s', async (name) => {
     const spec = (await specs[`../golden/${name}.json`]?.()) as Parameters<typeof runFixture>[0]
     const response = await fetch((await tensors[`../golden/${name}.safetensors`]?.()) as string)

@@ -18,7 +18,7 @@ class Dual extends Module {
 }
 
 describe('noGrad in a browser', () => {
-  it('refuses what begins anew after an await, where nobody knows whose it is', async () => {
+  it('rejects calls started after an await, as their origin is unknown', async () => {
     const model = smallModel()
     const evaluate = async () => {
       await pause()
@@ -33,7 +33,7 @@ describe('noGrad in a browser', () => {
     expect((await model.forward(ids(1, 4))).requires_grad).toBe(true)
   })
 
-  it('takes what computes on with its own results, and generates', async () => {
+  it('accepts computations that continue with their own results, and generates', async () => {
     const model = smallModel()
     const twice = noGrad(() => Promise.all([model.forward(ids(1, 4)), model.forward(ids(1, 4))]))
     const next = noGrad(() =>
@@ -44,7 +44,7 @@ describe('noGrad in a browser', () => {
     expect(all.map((x) => x.requires_grad)).toEqual([false, false, false, false])
   })
 
-  it('refuses two forwards of one model of which only one keeps graphs', async () => {
+  it('rejects two concurrent forwards of one model if only one records graphs', async () => {
     const model = new Dual()
     const both = await Promise.allSettled([noGrad(() => model.forward()), model.forward()])
     expect(both.map(({ status }) => status)).toContain('rejected')
@@ -56,7 +56,7 @@ describe('noGrad in a browser', () => {
     ])
   })
 
-  it('gives no result with a graph that nobody knew to be of it', async () => {
+  it('never returns a graph that was recorded outside', async () => {
     const [model, hidden] = [new Dual(), smallModel()]
     class Outside extends Module {
       dual = model

@@ -1,5 +1,5 @@
-// WebAssembly has at most 4 GiB. What cannot fit says so before it starts, and nothing else is
-// harmed.
+// WebAssembly has at most 4 GiB. What cannot fit is an error before it starts, and nothing else is
+// affected.
 import { afterEach, beforeAll, expect, it, describe as suite } from 'vitest'
 import {
   AdamW,
@@ -52,14 +52,14 @@ suite('a model that is too large', () => {
     expect(model.eval().train().training).toBe(true)
   })
 
-  it('is refused by forward', async () => {
+  it('is rejected by forward', async () => {
     const x = ones([1, 4, 12288])
     await expectRefused(() => giantLayers().forward(x), bytes, 2 * bytes)
     await expectRefused(() => giantLayers().forwardSync(x), bytes, 2 * bytes)
     await expectRefused(() => giant().forward(prompt()), bytes, 2 * bytes)
   })
 
-  it('is refused by generate and stream', async () => {
+  it('is rejected by generate and stream', async () => {
     await expectRefused(() => giant().generate(prompt(), 3), bytes, 2 * bytes)
     await expectRefused(() => giant().generateSync(prompt(), 3), bytes, 2 * bytes)
     await expectRefused(
@@ -78,7 +78,7 @@ suite('a model that is too large', () => {
 })
 
 suite('training that is too large', () => {
-  it('is refused by the optimizer', async () => {
+  it('is rejected by the optimizer', async () => {
     const bytes = describe(large()).bytes / GIB
     expect(bytes).toBeLessThan(2)
     await expectRefused(() => new AdamW(large().parameters()), 4 * bytes, 10 * bytes)
@@ -96,24 +96,24 @@ suite('a tensor that is too large', () => {
     ['randn', () => randn([5 * 2 ** 28])],
     ['randint', () => randint(0, 9, [5 * 2 ** 27])],
     ['arange', () => arange(0, 5 * 2 ** 27)],
-  ])('is refused by %s', async (_, make) => {
+  ])('is rejected by %s', async (_, make) => {
     await expectRefused(make, 5, 20)
   })
 
-  it('may have more elements than there are addresses', async () => {
+  it('may have more elements than the address space', async () => {
     await expectRefused(() => zeros([2 ** 16, 2 ** 16]), 16, 64)
     await expectRefused(() => zeros([2 ** 32]), 16, 64)
     await expectRefused(() => zeros([5 * GIB], { dtype: 'u8' }), 5, 80)
     await expectRefused(() => zeros([2 ** 50]), 4 * 2 ** 20)
   })
 
-  it('is refused where its data come from JavaScript', async () => {
-    // nobody has touched these bytes: they take no memory
+  it('is rejected if its data come from JavaScript', async () => {
+    // untouched bytes take no physical memory
     const data = new Uint8Array(3 * GIB)
     await expectRefused(() => tensor(data, { dtype: 'u8' }), 3, 13)
   })
 
-  it('is refused as the result of an operation', async () => {
+  it('is rejected as the result of an operation', async () => {
     const [column, row] = [ones([40_000, 1]), ones([1, 40_000])]
     const bytes = (40_000 * 40_000 * 4) / GIB
     await expectRefused(() => column.add(row), bytes, 2 * bytes)
@@ -123,7 +123,7 @@ suite('a tensor that is too large', () => {
 })
 
 suite('a file that is too large', () => {
-  /** The first bytes of a safetensors file with one tensor of so many values of half precision. */
+  /** The start of a safetensors file with one half precision tensor of `values` elements. */
   function startOf(values: number): Uint8Array {
     const text = JSON.stringify({
       x: { dtype: 'F16', shape: [values], data_offsets: [0, 2 * values] },
@@ -135,12 +135,12 @@ suite('a file that is too large', () => {
     return start
   }
 
-  it('is refused once its header has come', async () => {
+  it('is rejected once its header was read', async () => {
     const { stream } = endless(startOf(2.5 * GIB))
     await expectRefused(() => loadTensors(stream), 5, 6)
     const weights = endless(startOf(1.5 * GIB))
     await expectRefused(() => smallModel().loadWeights(weights.stream), 6, 7)
-    // nobody has touched these bytes: they take no memory
+    // untouched bytes take no physical memory
     const bytes = new Uint8Array(3 * GIB)
     const values = (bytes.length - startOf(1.5 * GIB).length - 100) / 2
     const start = startOf(Math.floor(values))

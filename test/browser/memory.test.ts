@@ -1,4 +1,4 @@
-// What a page takes: the bytes that the library counts, the memory of WebAssembly (which never
+// Memory in a browser: the bytes that the library counts, the memory of WebAssembly (which never
 // shrinks), and JavaScript's heap.
 import { beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -23,12 +23,12 @@ interface Sizes {
   heap: number
 }
 
-/** Garbage collected, what is left. */
+/** The sizes after garbage collection. */
 async function sizes(): Promise<Sizes> {
   await collect()
   // there is an instance already: this gives its exports
   const { buffer } = single.initSync({} as never).memory
-  // only Chromium has it; buffers are in it
+  // only Chromium has it; it includes buffers
   const { usedJSHeapSize } = (performance as unknown as { memory: { usedJSHeapSize: number } })
     .memory
   return { native: memory().native_bytes, wasm: buffer.byteLength, heap: usedJSHeapSize }
@@ -45,7 +45,7 @@ const tiny = () =>
 
 const batch = () => randint(0, 256, [4, 65])
 
-/** Trains for 500 steps; the sizes after 100 and after 500. */
+/** Trains for 500 steps; returns the sizes after 100 and after 500. */
 async function train({ dispose }: { dispose: boolean }): Promise<[Sizes, Sizes]> {
   const model = tiny()
   const parameters = model.parameters()
@@ -83,7 +83,7 @@ describe('memory over 500 training steps', () => {
   )
 })
 
-describe('graphs that nobody goes back through', () => {
+describe('graphs without a backward', () => {
   let model: AutoregressiveWrapper
   let graph: number
   beforeAll(async () => {
@@ -97,11 +97,11 @@ describe('graphs that nobody goes back through', () => {
     graph = memory().native_bytes - before
   })
 
-  it('do not pile up: the garbage collector knows their size', async () => {
+  it('do not accumulate: the garbage collector knows their size', async () => {
     await collect()
     const before = memory().native_bytes
     let most = 0
-    // V8 lets some 340 MB come together before it looks, however small the graphs are
+    // V8 lets some 340 MB accumulate before it collects, however small the graphs are
     const count = 200
     for (let i = 0; i < count; i++) {
       await model.forward(batch())

@@ -1,4 +1,4 @@
-// What only a browser has: the origin private file system, addresses as strings.
+// Features of browsers only: the origin private file system, and strings as URLs.
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import {
   AdamW,
@@ -9,7 +9,7 @@ import {
   type Tensor,
   tensor,
 } from 'x-transformers'
-import { expectError, expectProgress, type Told } from '../api/bytes.js'
+import { expectError, expectProgress, type ProgressReport } from '../api/bytes.js'
 import { numbers, smallModel } from '../api/helpers.js'
 import { expectRecorded, makeRecorded, recorded } from '../api/recorded.js'
 
@@ -39,13 +39,13 @@ afterEach(async () => {
 })
 
 describe('the origin private file system', () => {
-  it('keeps a model', async () => {
+  it('saves and loads a model', async () => {
     await model.save(opfs('deep/er/model.safetensors'))
     for (const source of [
       opfs('deep/er/model.safetensors'),
       new URL(opfs('deep/er/model.safetensors')),
     ]) {
-      const told: Told[] = []
+      const told: ProgressReport[] = []
       expect(
         values(await load(source, { on_progress: (progress) => told.push(progress) })),
       ).toEqual(values(model))
@@ -54,7 +54,7 @@ describe('the origin private file system', () => {
     }
   })
 
-  it('keeps an optimizer, and tensors', async () => {
+  it('saves and loads an optimizer, and tensors', async () => {
     const optimizer = new AdamW(model.parameters(), { lr: 0.5 })
     await optimizer.save(opfs('optimizer'))
     const other = new AdamW(model.parameters())
@@ -64,14 +64,14 @@ describe('the origin private file system', () => {
     expect((await loadTensors(opfs('tensors'))).tensors.get('a')?.toArray()).toEqual([1, 2])
   })
 
-  it('takes the new content, also a shorter one', async () => {
+  it('replaces the content, also by a shorter one', async () => {
     await saveTensors(new Map([['a', tensor(new Float32Array(5000))]]), opfs('x'))
     await saveTensors(new Map([['b', tensor([3])]]), opfs('x'))
     expect([...(await loadTensors(opfs('x'))).tensors.keys()]).toEqual(['b'])
     expect(await names()).toEqual(['x'])
   })
 
-  it('takes names with any letters', async () => {
+  it('accepts names with any letters', async () => {
     const name = opfs('a model ü 100%.safetensors')
     await model.save(name)
     expect(await names()).toEqual(['a model ü 100%.safetensors'])
@@ -80,7 +80,7 @@ describe('the origin private file system', () => {
     expect(values(await load(new URL(opfs('ü b'))))).toEqual(values(model))
   })
 
-  it('refuses what is no path', async () => {
+  it('rejects invalid paths', async () => {
     for (const path of [
       'opfs:',
       'opfs:/x',
@@ -95,7 +95,7 @@ describe('the origin private file system', () => {
     }
   })
 
-  it('tells what is not there', async () => {
+  it('reports missing files', async () => {
     await expectError(
       load(opfs('nothing')),
       'file',
@@ -112,7 +112,7 @@ describe('the origin private file system', () => {
     )
   })
 
-  it('keeps the old content where saving fails, and says how much room there is', async () => {
+  it('keeps the old content if saving fails, and reports the free space', async () => {
     await saveTensors(new Map([['old', tensor([1])]]), opfs('old'))
     const full = () => {
       throw new DOMException('full', 'QuotaExceededError')
@@ -141,7 +141,7 @@ describe('the origin private file system', () => {
     expect([...(await loadTensors(opfs('old'))).tensors.keys()]).toEqual(['old'])
   })
 
-  it('says so where a page has none', async () => {
+  it('is reported as missing where it is unavailable', async () => {
     vi.spyOn(navigator, 'storage', 'get').mockReturnValue(undefined as never)
     await expectError(model.save(opfs('x')), 'file', /https or localhost/)
     await expectError(load(opfs('x')), 'file', /https or localhost/)
@@ -149,7 +149,7 @@ describe('the origin private file system', () => {
 })
 
 describe('in a browser', () => {
-  it('a handle of a file can be loaded and saved', async () => {
+  it('a file handle can be loaded from and saved to', async () => {
     const root = await navigator.storage.getDirectory()
     const folder = await root.getDirectoryHandle(FOLDER, { create: true })
     const handle = await folder.getFileHandle('handle', { create: true })
@@ -159,7 +159,7 @@ describe('in a browser', () => {
     expect((await loadTensors(handle)).tensors.get('a')?.toArray()).toEqual([4])
   })
 
-  it('the index of a checkpoint finds the files beside it: at an address, and in the file system of the page', async () => {
+  it('the index of a checkpoint finds the files beside it: at a URL, and in the origin private file system', async () => {
     const root = await navigator.storage.getDirectory()
     const folder = await root.getDirectoryHandle(FOLDER, { create: true })
     const index = 'sharded.safetensors.index.json'
@@ -196,7 +196,7 @@ describe('in a browser', () => {
     )
   })
 
-  it('a string is an address', async () => {
+  it('a string is a URL', async () => {
     expect(values(await load(URL.createObjectURL(await model.saveBlob())))).toEqual(values(model))
     await expectError(
       load('http://127.0.0.1:9/x'),
@@ -207,7 +207,7 @@ describe('in a browser', () => {
     await expectError(load(new URL('file:///x')), 'file', /<input type="file">/)
   })
 
-  it('a path cannot be saved to, and nothing can be waited for', async () => {
+  it('saving to a path, and synchronous loading, are errors', async () => {
     await expectError(model.save('model.safetensors'), 'file', /"opfs:folder\/name".*saveBlob\(\)/)
     expect(() => model.saveSync('opfs:x')).toThrow(/await save\(\)/)
     expect(() => loadSync('opfs:x')).toThrow(/await load\(\)/)

@@ -1,4 +1,4 @@
-// What does not fit, and what must still work after it was refused.
+// Calls that exceed memory, and what must still work afterwards.
 import { expect } from 'vitest'
 import { AdamW, type AutoregressiveWrapper, memory, XTransformersError } from 'x-transformers'
 import { single } from '../../ts/wasm/single.js'
@@ -8,14 +8,14 @@ const MEGABYTE = 2 ** 20
 const UNITS = { MiB: 2 ** -10, GiB: 1 }
 
 /**
- * Bytes that the instance of WebAssembly has; it never gives back any. There is one already: this
- * gives its exports.
+ * Bytes of the WebAssembly memory, which never shrinks. The instance exists already: this gives its
+ * exports.
  */
 export const instanceSize = () => single.initSync({} as never).memory.buffer.byteLength
 
 const SIZE = /(\d+(?:\.\d+)?) (MiB|GiB)/g
 
-/** The sizes that a message names, in GiB. */
+/** The sizes that a message contains, in GiB. */
 const sizesIn = (message: string) =>
   [...message.matchAll(SIZE)].map(
     ([, number, unit]) => Number(number) * UNITS[unit as keyof typeof UNITS],
@@ -31,9 +31,9 @@ async function failure(run: () => unknown): Promise<unknown> {
 }
 
 /**
- * Expects `out_of_memory`, with how much would be needed (in GiB, `least` to `most`) and how much
- * there is, in less than a second and without an attempt; `left` bytes may stay behind until the
- * garbage collector comes.
+ * Expects `out_of_memory` with the needed size (in GiB, `least` to `most`) and the available size,
+ * in less than a second and without an attempt. Up to `left` bytes may remain until garbage
+ * collection.
  */
 export async function expectRefused(
   run: () => unknown,
@@ -59,7 +59,7 @@ export async function expectRefused(
   expect(memory().native_bytes - before.native).toBeLessThan(left)
 }
 
-/** A model that was there before, and what it computes. */
+/** An existing model, and its results. */
 export class Bystander {
   private constructor(
     readonly model: AutoregressiveWrapper,

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { Encoder, manualSeed, ones, randn, type Tensor, tidy } from 'x-transformers'
 
-// WebAssembly multiplies sizes in 32 bits: these products are 2 to the 32nd, which is 0 there.
+// WebAssembly multiplies sizes in 32 bits: these products are 2^32, which overflows to 0.
 describe('sizes whose product needs more than 32 bits', () => {
-  it('attention over 1,024 positions has the gradient that it has by steps', async () => {
+  it('attention over 1,024 positions has the same gradient as the unfused path', async () => {
     manualSeed(1)
     const layers = new Encoder({ dim: 64, depth: 1, heads: 1 })
     const x = randn([1, 1024, 64])
@@ -19,7 +19,7 @@ describe('sizes whose product needs more than 32 bits', () => {
       for (const weight of layers.parameters()) weight.grad = null
       return grads
     }
-    // hidden states come with the scores, which are then in memory as a whole
+    // requesting hidden states computes the whole matrix of scores
     const [fused, plain] = [await gradients(false), await gradients(true)]
     for (const [i, want] of plain.entries()) {
       const most = want.reduce((m, v) => Math.max(m, Math.abs(v)), 0)

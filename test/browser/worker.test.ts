@@ -1,4 +1,4 @@
-// A real Worker in a real page.
+// A real Worker in a browser.
 import { afterEach, describe, expect, it } from 'vitest'
 import { userEvent } from 'vitest/browser'
 import * as main from 'x-transformers'
@@ -31,13 +31,13 @@ const isolated = self.crossOriginIsolated
 const THREADS = new URL('../../ts/wasm/pkg/x-transformers.threads.wasm', import.meta.url)
 
 /**
- * Whether there can be threads: the build with them is left out where its compiler cannot be had,
- * and a stub stands for it.
+ * Whether threads are available: their build is skipped if its compiler is missing, and replaced by
+ * a stub.
  */
 const threadsRun = async () =>
   isolated && (await (await fetch(THREADS)).arrayBuffer()).byteLength > 8
 
-/** A model whose train step takes a good part of a second on one thread. */
+/** A model whose train step takes a large part of a second on one thread. */
 function heavyModel(x: Library) {
   return new x.AutoregressiveWrapper(
     new x.TransformerWrapper({
@@ -56,7 +56,7 @@ async function longTasks(run: () => Promise<unknown>): Promise<number[]> {
   const observer = new PerformanceObserver((list) => note(list.getEntries()))
   observer.observe({ type: 'longtask' })
   await run()
-  // the last one is told after its task
+  // the last one is reported after its task
   await new Promise((resolve) => setTimeout(resolve, 200))
   note(observer.takeRecords())
   observer.disconnect()
@@ -70,7 +70,7 @@ function blockFor(milliseconds: number): void {
 
 describe('a page with a worker', () => {
   it('stays responsive while a model trains: no task over 50 ms', async () => {
-    // that the observer sees them
+    // checks that the observer sees long tasks
     expect(
       await longTasks(
         () => new Promise<void>((resolve) => setTimeout(() => resolve(blockFor(80)), 0)),
@@ -103,12 +103,12 @@ describe('a page with a worker', () => {
     expect(input.value).toBe(text)
     input.remove()
     expect(losses.length).toBeGreaterThan(1)
-    // on the page a single step would be such a task
+    // on the main thread a single step would be such a task
     expect(Math.min(...durations)).toBeGreaterThan(60)
     expect(tasks).toEqual([])
   })
 
-  it('gets the numbers of the library on the page', async () => {
+  it('gets the same numbers as the library on the page', async () => {
     const x = await started()
     main.manualSeed(9)
     const own = mainModel({ ff_dropout: 0.1 })
@@ -132,7 +132,7 @@ describe('a page with a worker', () => {
     expect((await x.info()).threads).toBe(1)
   })
 
-  it('uses several threads where the page is isolated', async () => {
+  it('uses several threads if the page is cross-origin isolated', async () => {
     const [one, several] = [await started(), await started({ threads: 2 })]
     const info = await several.info()
     expect([info.threads, info.build]).toEqual(
@@ -148,7 +148,7 @@ describe('a page with a worker', () => {
     expect(losses[1]).toBeCloseTo(losses[0] as number, 5)
   })
 
-  it('takes the files that the page has placed, with threads and without', async () => {
+  it('uses files that the page serves, with threads and without', async () => {
     const [url, nowhere] = [THREADS, '/no/such/file.wasm']
     const several = await (await started({ threads: 2, wasm: { threads_url: url } })).info()
     expect(several.threads).toBe((await threadsRun()) ? 2 : 1)
@@ -157,7 +157,7 @@ describe('a page with a worker', () => {
       threads: 1,
       threads_reason: expect.stringContaining(isolated ? nowhere : 'isolated'),
     })
-    // either alone is enough, for its number of threads
+    // each of them is enough for its number of threads
     const wasm = { url: nowhere, threads_url: url }
     if (await threadsRun())
       expect((await (await started({ threads: 2, wasm })).info()).build).toBe('threads')
@@ -189,7 +189,7 @@ describe('a page with a worker', () => {
     expect((await model.forward(ids(2, 9))).item()).toBeGreaterThan(0)
   })
 
-  it('loads from a File and an address with progress, and saves to the origin private file system', async () => {
+  it('loads from a File and a URL with progress, and saves to the origin private file system', async () => {
     const x = await started()
     const model = smallModel(x)
     const want = (await model.forward(ids(2, 9))).item()
@@ -209,13 +209,13 @@ describe('a page with a worker', () => {
     await model.save(name)
     expect((await (await x.load<AutoregressiveWrapper>(name)).forward(ids(2, 9))).item()).toBe(want)
     await (await navigator.storage.getDirectory()).removeEntry('worker-test', { recursive: true })
-    // an address of the page's, not of the worker's script
+    // a URL relative to the page, not to the worker's script
     await expect(x.load('/no/such/model.safetensors')).rejects.toMatchObject({
       message: expect.stringContaining(location.origin),
     })
   })
 
-  it('goes on when the worker is ended, and can have another one', async () => {
+  it('still works after the worker is terminated, and can start another one', async () => {
     const x = await started()
     const model = heavyModel(x)
     const optimizer = new x.SGD(model)
@@ -226,7 +226,7 @@ describe('a page with a worker', () => {
     expect((await smallModel(other).forward(ids(2, 9))).item()).toBeGreaterThan(0)
   })
 
-  it('says what does not fit, and lives on', async () => {
+  it('reports out of memory, and continues', async () => {
     const x = await started()
     const giant = new x.Decoder({ dim: 65_536, depth: 8 })
     await expect(giant.stateDict()).rejects.toMatchObject({ code: 'out_of_memory' })
@@ -235,7 +235,7 @@ describe('a page with a worker', () => {
 })
 
 describe('a worker that does not start', () => {
-  it('says that its script is not there', async () => {
+  it('reports a missing script', async () => {
     await expect(spawn({ worker: '/no/such/worker.js' })).rejects.toMatchObject({
       name: 'XTransformersError',
       code: 'worker',
@@ -243,7 +243,7 @@ describe('a worker that does not start', () => {
     })
   })
 
-  it('says that WebAssembly is not there', async () => {
+  it('reports missing WebAssembly', async () => {
     await expect(spawn({ threads: 1, wasm: { url: '/no/such/file.wasm' } })).rejects.toMatchObject({
       code: 'no_addon',
     })
@@ -252,7 +252,7 @@ describe('a worker that does not start', () => {
     })
   })
 
-  it('is aborted', async () => {
+  it('can be aborted', async () => {
     const controller = new AbortController()
     const pending = spawn({ signal: controller.signal })
     controller.abort('never mind')
@@ -260,12 +260,12 @@ describe('a worker that does not start', () => {
     await expect(spawn({ signal: controller.signal })).rejects.toBe('never mind')
   })
 
-  it('knows its options', async () => {
+  it('checks its options', async () => {
     await expect(spawn({ thread: 2 } as never)).rejects.toMatchObject({ code: 'invalid_options' })
     await expect(spawn({ threads: 0 })).rejects.toMatchObject({ code: 'invalid_options' })
   })
 
-  it('may be brought by the page, as a Worker or as an address', async () => {
+  it('may be created by the page, and given as a Worker or a URL', async () => {
     const own = new Worker(new URL('../../ts/worker/entry.ts', import.meta.url), { type: 'module' })
     const x = await started({ threads: 1, worker: own })
     expect((await x.info()).target).toBe('wasm')

@@ -33,7 +33,7 @@ describe('npm start and npm run sample', () => {
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it('trains, ends with one JSON object, and leaves a checkpoint to sample from', async () => {
+  it('trains, prints one JSON object at the end, and saves a checkpoint to sample from', async () => {
     const out = join(folder, 'whole')
     const { code, stdout, stderr } = await run('apps/moby-dick/train', [
       '--json',
@@ -80,7 +80,7 @@ describe('npm start and npm run sample', () => {
 })
 
 describe('npm run parity', () => {
-  it('refuses a folder that is not there, or has no cases', async () => {
+  it('rejects a folder that does not exist, or has no cases', async () => {
     for (const folder of ['no-such-folder', dirname(fileURLToPath(import.meta.url))]) {
       const { code, stderr } = await run('scripts/parity', [folder])
       expect(code).toBe(1)

@@ -3,14 +3,14 @@ import { inspect } from 'node:util'
 import ts from 'typescript'
 import { type Block, root } from './pages.js'
 
-/** The options of the project's own tsconfig. */
+/** The options of the project's tsconfig. */
 function compilerOptions(): ts.CompilerOptions {
   const path = `${root}tsconfig.json`
   const { config } = ts.readConfigFile(path, ts.sys.readFile)
   return ts.parseJsonConfigFileContent(config, ts.sys, root, undefined, path).options
 }
 
-/** What the compiler says about the blocks, each as a module of its own beside this file. */
+/** The compiler errors of the blocks, each compiled as a module beside this file. */
 export function typeErrors(blocks: readonly Block[]): string[] {
   const options = compilerOptions()
   const files = new Map(blocks.map(({ code }, i) => [`${root}test/docs/block-${i}.ts`, code]))
@@ -33,15 +33,15 @@ export function typeErrors(blocks: readonly Block[]): string[] {
 
 type Run = (...values: unknown[]) => Promise<void>
 
-/** The constructor of async functions, which has no name of its own. */
+/** The constructor of async functions, which is not a global. */
 const AsyncFunction = (async () => {}).constructor as new (...args: string[]) => Run
 
-/** Runs a block, and gives the lines that it logs. */
+/** Runs a block, and returns the lines that it logs. */
 export async function runBlock({ code }: Block): Promise<string[]> {
   const { outputText } = ts.transpileModule(code, {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   })
-  // a function instead of a module, so that imports give the sources under test
+  // a function instead of a module, so that imports resolve to the sources under test
   const body = outputText
     .replace(/^import (\{[^}]*\}) from '([^']+)';$/gm, 'const $1 = await $$import("$2");')
     .replace(/^export \{\};$/m, '')
@@ -54,7 +54,7 @@ export async function runBlock({ code }: Block): Promise<string[]> {
 const shown = (value: unknown) =>
   typeof value === 'string' ? value : inspect(value, { breakLength: Infinity, depth: 9 })
 
-/** What the comments behind `console.log(...)` say that it logs. */
+/** The expected output in the comments after `console.log(...)`. */
 export function promisedLines({ code }: Block): string[] {
   return [...code.matchAll(/^ *console\.log\(.*\) \/\/ (.*)$/gm)].map(([, line]) => line as string)
 }

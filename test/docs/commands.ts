@@ -1,4 +1,4 @@
-// The commands that the documentation names, and those that there are.
+// The commands in the documentation, and those that exist.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Page, root } from './pages.js'
@@ -10,7 +10,7 @@ function scripts(): Record<string, string> {
   return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts
 }
 
-/** Whether a program comes with a devDependency. */
+/** Whether a program belongs to a devDependency. */
 const isInstalled = (program: string) => existsSync(join(root, 'node_modules/.bin', program))
 
 /** The commands in a page, in blocks and in the text, that do not exist. */

@@ -14,7 +14,7 @@ const of = (language: string) => blocks.filter((block) => block.language === lan
 const running = of('ts').filter(({ notRun }) => notRun === null)
 const html = of('html')
 
-/** Kinds of blocks that are checked here; of any other kind each needs a reason. */
+/** Kinds of blocks that are checked here; any other kind needs a reason. */
 const CHECKED = ['ts', 'html', 'sh']
 
 const plain = (line: string) => line.replace(/\s/g, '')
@@ -26,7 +26,7 @@ describe('the code in README.md and docs', () => {
   // some blocks write files
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
-    // what the block of Python writes
+    // files that the Python block writes
     copyFileSync(new URL('../checkpoints/model.pt', import.meta.url), join(folder, 'model.pt'))
     process.chdir(folder)
   })
@@ -41,16 +41,16 @@ describe('the code in README.md and docs', () => {
     expect(of('sh').length).toBeGreaterThan(2)
   })
 
-  it('has the right types', () => {
+  it('type-checks', () => {
     expect(typeErrors([...of('ts'), ...html.flatMap(moduleScripts)])).toEqual([])
   })
 
-  it.each(named(running))('runs, and logs what it says: %s', async (_, block) => {
+  it.each(named(running))('runs, and logs what its comments say: %s', async (_, block) => {
     const logged = new Set((await runBlock(block)).map(plain))
     for (const line of promisedLines(block)) expect([...logged]).toContain(plain(line))
   })
 
-  it('says why it is not run, where it is not', () => {
+  it('has a reason where it is not run', () => {
     const unchecked = blocks.filter(({ language }) => !CHECKED.includes(language))
     const silent = unchecked.filter(({ notRun }) => notRun === null)
     expect(silent.map(({ title }) => title)).toEqual([])
@@ -60,7 +60,7 @@ describe('the code in README.md and docs', () => {
     expect(reasons.length).toBeLessThanOrEqual(4)
   })
 
-  it('imports files that the package exports, in import maps', () => {
+  it('uses exported files of the package in import maps', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     const exported = JSON.stringify(exports)
     const addresses = html.flatMap(importedAddresses)
@@ -71,7 +71,7 @@ describe('the code in README.md and docs', () => {
   })
 })
 
-/** The page or the file that a link leads to, and the anchor. */
+/** The page or file that a link refers to, and the anchor. */
 function followed(page: Page, link: string) {
   const [path = '', anchor] = link.split('#')
   return { path: path ? normalize(join(dirname(page.path), path)) : page.path, anchor }
@@ -82,7 +82,7 @@ describe.each(allPages().map((page) => [page.path, page] as const))('%s', (_, pa
     expect(unknownCommands(page)).toEqual([])
   })
 
-  it('has links that lead somewhere', () => {
+  it('has valid links', () => {
     const broken = linksOf(page).filter((link) => {
       if (/^https?:/.test(link)) return false
       const { path, anchor } = followed(page, link)
@@ -96,7 +96,7 @@ describe.each(allPages().map((page) => [page.path, page] as const))('%s', (_, pa
 })
 
 describe('the pages', () => {
-  it('are all reached from docs/README.md', () => {
+  it('are all reachable from docs/README.md', () => {
     const index = pages.find(({ path }) => path === 'docs/README.md') as Page
     const reached = new Set(linksOf(index).map((link) => followed(index, link).path))
     const missing = pages.filter((page) => page !== index && !reached.has(page.path))
@@ -118,7 +118,7 @@ describe('the pages', () => {
     expect(Buffer.byteLength(readme?.text as string)).toBeLessThanOrEqual(9000)
   })
 
-  it('have the marks between which `npm run generate` writes the tables of options', () => {
+  it('contain the marks between which `npm run generate` writes the tables of options', () => {
     const options = pages.find(({ path }) => path === 'docs/options.md')?.text
     const [, tables = '', after] = options?.split(/<!-- options:(?:start|end) -->/) ?? []
     expect(after).toBeDefined()

@@ -1,4 +1,4 @@
-// What stands in blocks of HTML.
+// Contents of HTML blocks.
 import type { Block } from './pages.js'
 
 /** The module scripts of a block, as blocks of TypeScript. */
@@ -8,7 +8,7 @@ export const moduleScripts = (block: Block): Block[] =>
     code: code as string,
   }))
 
-/** The addresses in the import maps of a block. */
+/** The URLs in the import maps of a block. */
 export const importedAddresses = ({ code }: Block): string[] =>
   [...code.matchAll(/<script type="importmap">(.*?)<\/script>/gs)].flatMap(([, map]) =>
     Object.values(JSON.parse(map as string).imports as Record<string, string>),

@@ -15,7 +15,7 @@ export interface Page {
 export interface Block {
   /** The page, the heading above the block, and the block's number under that heading. */
   title: string
-  /** What stands behind the opening fence: `ts`, `sh`, `html`. */
+  /** The language after the opening fence: `ts`, `sh`, `html`. */
   language: string
   code: string
   /** Why the block cannot run: from the comment `<!-- not run: REASON -->` above it. */
@@ -36,7 +36,7 @@ const markdownIn = (folder: string) =>
 /** README.md first, then docs/*.md. */
 export const documentation = (): Page[] => [read('README.md'), ...markdownIn('docs/')]
 
-/** The documentation, and the other texts at the root: CONTRIBUTING.md and the like. */
+/** The documentation, and the other Markdown files at the root: CONTRIBUTING.md and the like. */
 export const allPages = (): Page[] => [...markdownIn(''), ...markdownIn('docs/')]
 
 const HEADING = /^#{1,6} +(.*)$/
@@ -105,7 +105,7 @@ export function anchorsOf(page: Page): Set<string> {
   return anchors
 }
 
-/** Where the links and pictures of a page lead. */
+/** The targets of the links and pictures of a page. */
 export const linksOf = (page: Page): string[] =>
   [
     ...proseOf(page)

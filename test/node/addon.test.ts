@@ -1,5 +1,5 @@
-// Which addon Node takes, and what is said where there is none: the built package, started with all
-// that keeps it from its addon.
+// Which addon Node loads, and the error without one: the built package, started in ways that keep
+// it from loading its addon.
 import { execFile } from 'node:child_process'
 import {
   copyFileSync,
@@ -46,7 +46,7 @@ interface Start {
   chosen?: string
 }
 
-/** What a program sees that requires the package. */
+/** Output of a program that requires the package. */
 async function start(copy: string, { flags = [], chosen }: Start = {}): Promise<Outcome> {
   const code = `
     try { console.log(JSON.stringify(require(${JSON.stringify(join(copy, 'dist/cjs/index.js'))}).info())) }
@@ -69,20 +69,20 @@ const SWITCHES: [string, string[], string][] = [
 ]
 
 describe.each(SWITCHES)('%s', (_, flags, words) => {
-  it('is named as the cause, where there is no WebAssembly', async () => {
+  it('is named as the cause, if there is no WebAssembly', async () => {
     const { code, message } = await start(NATIVE, { flags })
     expect(code).toBe('no_addon')
     expect(message).toContain(words)
     expect(message).not.toContain('there is no native addon')
   })
 
-  it('has WebAssembly run, which says why', async () => {
+  it('falls back to WebAssembly, and reports why', async () => {
     const { target, threads_reason } = await start(root, { flags })
     expect(target).toBe('wasm')
     expect(threads_reason).toContain(words)
   })
 
-  it('is named beside the file that X_TRANSFORMERS_ADDON names', async () => {
+  it('is named beside the file of X_TRANSFORMERS_ADDON', async () => {
     const { code, message } = await start(NATIVE, { flags, chosen: addon })
     expect(code).toBe('no_addon')
     expect(message).toContain(addon)
@@ -90,7 +90,7 @@ describe.each(SWITCHES)('%s', (_, flags, words) => {
   })
 })
 
-it('says what may not be read, where the permission model hides WebAssembly', async () => {
+it('reports which files must not be read, if the permission model hides WebAssembly', async () => {
   const shown = ['dist/cjs/', 'package.json', 'dist/package.json'].map(
     (name) => `--allow-fs-read=${join(root, name)}`,
   )
@@ -102,12 +102,12 @@ it('says what may not be read, where the permission model hides WebAssembly', as
   expect(message).not.toContain('build:wasm')
 })
 
-it('takes the addon, where the permission model allows it', async () => {
+it('loads the addon, if the permission model allows it', async () => {
   const flags = [PERMISSION, '--allow-fs-read=*', '--allow-addons']
   expect(await start(NATIVE, { flags })).toMatchObject({ target: 'native' })
 })
 
-it('says how to get an addon, where there is none', async () => {
+it('says how to get an addon, if there is none', async () => {
   const { code, message } = await start(NOTHING)
   expect(code).toBe('no_addon')
   expect(message).toMatch(
@@ -115,7 +115,7 @@ it('says how to get an addon, where there is none', async () => {
   )
 })
 
-it('says why an addon that is there does not load', async () => {
+it('says why an existing addon cannot be loaded', async () => {
   const broken = join(folder, 'broken')
   cpSync(NOTHING, broken, { recursive: true })
   writeFileSync(join(broken, addon.slice(root.length)), 'text')
@@ -126,7 +126,7 @@ it('says why an addon that is there does not load', async () => {
 })
 
 describe('X_TRANSFORMERS_ADDON', () => {
-  /** A file of the given first bytes. */
+  /** A file with the given first bytes. */
   function file(name: string, ...bytes: number[]): string {
     mkdirSync(join(folder, 'files'), { recursive: true })
     const path = join(folder, 'files', name)
@@ -143,39 +143,39 @@ describe('X_TRANSFORMERS_ADDON', () => {
     return message as string
   }
 
-  it('takes the file that it names, under any name', async () => {
+  it('loads the given file, under any name', async () => {
     const renamed = join(folder, 'addon.so')
     copyFileSync(addon, renamed)
     for (const chosen of [addon, renamed])
       expect(await start(NOTHING, { chosen })).toMatchObject({ target: 'native' })
   })
 
-  it('asks for WebAssembly, which may not have been built', async () => {
+  it('selects WebAssembly, which may not have been built', async () => {
     const message = await refused('wasm')
     expect(message).toContain('X_TRANSFORMERS_ADDON=wasm asks for WebAssembly')
     expect(message).toContain('build:wasm')
     expect(message).not.toContain('there is no native addon')
   })
 
-  it('names a file that is not there', async () => {
+  it('reports a missing file', async () => {
     const path = join(folder, 'missing.node')
     expect(await refused(path)).toBe(`X_TRANSFORMERS_ADDON names ${path}: there is no such file`)
   })
 
-  it.for(['text.node', 'text.js', 'text'])('names a file that is no addon: %s', async (name) => {
+  it.for(['text.node', 'text.js', 'text'])('reports a file that is no addon: %s', async (name) => {
     const path = file(name, ...Buffer.from('console.log(1)'))
     expect(await refused(path)).toBe(
       `X_TRANSFORMERS_ADDON names ${path}, which is not a native addon`,
     )
   })
 
-  it('names a folder', async () => {
+  it('reports a folder', async () => {
     expect(await refused(folder)).toContain(
       `X_TRANSFORMERS_ADDON names ${folder}, which cannot be read`,
     )
   })
 
-  it('names an addon of another platform', async () => {
+  it('reports an addon for another platform', async () => {
     const { platform, arch } = process
     const windows = file(
       'windows.node',
@@ -207,7 +207,7 @@ describe('X_TRANSFORMERS_ADDON', () => {
     }
   })
 
-  it('names an addon for this platform that is damaged, or of another package', async () => {
+  it('reports an addon for this platform that is damaged, or from another package', async () => {
     const code = process.arch === 'arm64' ? [183, 0] : [62, 0]
     expect(await refused(machine('damaged.node', ...code))).toMatch(/names .*damaged\.node, which /)
     const bindings = join(root, 'node_modules/@rolldown')

@@ -1,4 +1,4 @@
-// Heavy calls have threads of their own: what Node's four do meanwhile never waits for them.
+// Heavy calls run on their own threads and do not block Node's thread pool of four.
 
 import { pbkdf2 } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
@@ -11,7 +11,7 @@ import { ids, largerModel } from '../api/helpers.js'
 const FORWARDS = 12
 
 describe('many pending calls', () => {
-  it('leave files, names and keys alone', async () => {
+  it('do not block files, DNS and crypto', async () => {
     const model = largerModel()
     const batch = ids(4, 257, 256)
     await model.forward(batch)
@@ -31,12 +31,12 @@ describe('many pending calls', () => {
       forwardsBefore(promisify(pbkdf2)('word', 'salt', 1000, 32, 'sha256')),
     ])
     await Promise.all(forwards)
-    // in the queue of Node's threads they were the last
+    // in the queue of Node's thread pool they would have been last
     for (const ended of others) expect(ended).toBeLessThanOrEqual(FORWARDS / 2)
     expect(done).toBe(FORWARDS)
   })
 
-  it('end, those that are aborted too', async () => {
+  it('end, including those that are aborted', async () => {
     const model = largerModel()
     const batch = ids(4, 257, 256)
     const controllers = Array.from({ length: FORWARDS }, () => new AbortController())

@@ -1,5 +1,5 @@
-// Checkpoints in files; what a file holds is in test/api/checkpoint.test.ts, what else can be
-// loaded in sources.test.ts.
+// Checkpoints in files. Their contents are tested in test/api/checkpoint.test.ts, other sources in
+// sources.test.ts.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,7 +36,7 @@ describe('a checkpoint in a file', () => {
     expect(loaded.training).toBe(true)
   })
 
-  it('is equal from every way to save and load', async () => {
+  it('is the same from every way to save and load', async () => {
     const model = smallModel()
     model.saveSync(path('sync.safetensors'))
     await model.save(path('async.safetensors'))
@@ -61,7 +61,7 @@ describe('a checkpoint in a file', () => {
     })
   })
 
-  it('that is not there or broken is an error, not a crash', async () => {
+  it('is an error, not a crash, when it is missing or damaged', async () => {
     const bytes = await smallModel().saveBytes()
     writeFileSync(path('cut.safetensors'), bytes.subarray(0, bytes.length - 10))
     for (const name of ['nothing.safetensors', 'cut.safetensors']) {
@@ -74,7 +74,7 @@ describe('a checkpoint in a file', () => {
 })
 
 describe('a large file', () => {
-  it('goes into its tensors in pieces, without a copy of it in memory', async () => {
+  it('is read into its tensors in chunks, without a copy of it in memory', async () => {
     const size = 96 * 2 ** 20
     const halves = ['a', 'b'].map((name, i) => [name, full([size / 8], i + 1)] as const)
     await saveTensors(new Map(halves), path('large.safetensors'))
@@ -95,7 +95,7 @@ describe('a large file', () => {
 })
 
 describe('tensors in a file', () => {
-  it('come back with names, types and shapes', async () => {
+  it('are loaded with the same names, types and shapes', async () => {
     const tensors = new Map([
       ['a', tensor([[1.5, 2.5]])],
       ['b.c', tensor([1, 2], { dtype: 'i64' })],

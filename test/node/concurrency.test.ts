@@ -1,11 +1,11 @@
-// In Node threads of the library compute. On a page the computation blocks, and
-// x-transformers/worker is for that.
+// In Node the library computes on its own threads. In a browser computations block the page;
+// x-transformers/worker avoids that.
 import { describe, expect, it } from 'vitest'
 import { AdamW, clipGradNorm } from 'x-transformers'
 import { ids, largerModel } from '../api/helpers.js'
 
 describe('heavy calls', () => {
-  it('leave the event loop free during a training step', async () => {
+  it('do not block the event loop during a training step', async () => {
     const model = largerModel()
     const optimizer = new AdamW(model.parameters())
     const batch = ids(8, 257, 256)
@@ -26,7 +26,7 @@ describe('heavy calls', () => {
     clearInterval(timer)
     const seconds = performance.now() - start
     expect(ticks).toBeGreaterThan(5)
-    // no part of the step held the loop for long
+    // no part of the step blocked the loop for long
     expect(longest).toBeLessThan(Math.max(100, seconds / 2))
   })
 })

@@ -1,5 +1,5 @@
-// Worker threads that load the addon come and go, with calls under way. Each scenario has a process
-// of its own, which must end by itself.
+// Worker threads that load the addon start and end while calls run. Each scenario runs in a
+// separate process, which must exit by itself.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -35,51 +35,51 @@ interface Left {
   external: number
 }
 
-/** What is left where the library is on the main thread too. */
+/** Memory that remains if the main thread has loaded the library too. */
 async function rounds(settings: object): Promise<Left | null> {
   const { out, ...ended } = await run('--expose-gc', file('rounds.mjs'), JSON.stringify(settings))
   expect(ended).toEqual({ code: 0, signal: null, errors: '' })
   return JSON.parse(out)
 }
 
-/** Runs a module in a process of its own. */
+/** Runs a module in a separate process. */
 const inProcess = (code: string) => run('--input-type=module', '--eval', code)
 
 const CALLS = ['forward', 'backward', 'step', 'generate', 'save', 'load']
 
-describe('workers that come and go', () => {
-  it('only import, one after the other', async () => {
+describe('workers that start and end', () => {
+  it('may only import, one after the other', async () => {
     await rounds({ acts: ['import'], rounds: 3 })
   })
 
-  it('only import, while the main thread has the library', async () => {
+  it('may only import, while the main thread has loaded the library', async () => {
     await rounds({ acts: ['import'], rounds: 3, main: true })
   })
 
-  it('only import, several at the same time', async () => {
+  it('may only import, several at the same time', async () => {
     await rounds({ acts: ['import'], rounds: 3, together: 4 })
   })
 
-  it.each(CALLS)('are terminated during %s', async (act) => {
+  it.each(CALLS)('may be terminated during %s', async (act) => {
     await rounds({ acts: [act], rounds: 6 })
   })
 
-  it('are terminated during all of them, several at the same time', async () => {
+  it('may be terminated during all of them, several at the same time', async () => {
     await rounds({ acts: CALLS, rounds: 2, together: 3 })
   })
 
-  it('end themselves, and by errors, during a call', async () => {
+  it('may exit, and fail, during a call', async () => {
     await rounds({ acts: ['exit', 'throws'], rounds: 3 })
   })
 
-  it('leave nothing', async () => {
+  it('leave no memory allocated', async () => {
     const left = await rounds({ acts: [...CALLS, 'exit', 'throws'], rounds: 3, main: true })
     // each had a model and an optimizer of more than 4 MB
     expect(left?.native).toBeLessThan(MEGABYTE)
     expect(Math.abs(left?.external ?? Number.POSITIVE_INFINITY)).toBeLessThan(4 * MEGABYTE)
   })
 
-  it('are those of a test runner', async () => {
+  it('work in a test runner', async () => {
     const ended = await run(bin('vitest'), 'run', '--root', file('suite'))
     expect(ended.code, ended.errors + ended.out).toBe(0)
     expect(ended.signal).toBe(null)
@@ -95,7 +95,7 @@ const MODEL = `
 `
 
 describe('the process', () => {
-  it('stays while a call is pending, and no longer', async () => {
+  it('stays alive while a call is pending, and no longer', async () => {
     const ended = await inProcess(`${MODEL}
       model.forward(ids).then(() => process.stdout.write('computed'))
       process.on('exit', () => process.stdout.write(', ended'))`)

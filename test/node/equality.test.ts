@@ -1,11 +1,11 @@
-// The same seed gives the same numbers in Node without the native addon, on WebAssembly, as with
-// it: the built package, in processes of their own.
+// The same seed gives the same numbers in Node on WebAssembly as with the native addon: the built
+// package, in separate processes.
 import { beforeAll, describe } from 'vitest'
 import { runBuilt } from '../browser/equality/built.js'
-import { itEquals } from '../browser/equality/compare.js'
+import { testEquality } from '../browser/equality/compare.js'
 import type { Results } from '../browser/equality/program.mjs'
 
-describe('in Node on WebAssembly, the library', () => {
+describe('the library in Node on WebAssembly', () => {
   let results: { got: Results; want: Results }
   beforeAll(async () => {
     results = {
@@ -13,5 +13,5 @@ describe('in Node on WebAssembly, the library', () => {
       want: JSON.parse(await runBuilt('native')),
     }
   }, 300_000)
-  itEquals(() => results)
+  testEquality(() => results)
 })

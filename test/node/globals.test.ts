@@ -1,5 +1,4 @@
-// What pages and old libraries change of the language itself: with the built package, in another
-// process.
+// Built-ins that pages and old libraries modify: with the built package, in another process.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,8 +11,8 @@ const folder = mkdtempSync(join(tmpdir(), 'x-transformers-globals-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 /**
- * Whatever goes to the native side, and comes back; plain JSON at the end, where nothing is changed
- * any more.
+ * Values that are passed to the native side and back; printed as JSON at the end, where the
+ * built-ins are restored.
  */
 const PROGRAM = `
   const x = require('x-transformers')

@@ -4,7 +4,7 @@ import { ids, smallModel } from '../api/helpers.js'
 
 const pause = () => new Promise((resolve) => setTimeout(resolve))
 
-/** What nobody recognises as async by the text of `() => evaluate()`. */
+/** An async function that the text of `() => evaluate()` does not reveal. */
 async function evaluate(model: ReturnType<typeof smallModel>): Promise<Tensor[]> {
   const losses: Tensor[] = []
   for (let i = 0; i < 3; i++) {
@@ -15,7 +15,7 @@ async function evaluate(model: ReturnType<typeof smallModel>): Promise<Tensor[]>
 }
 
 describe('noGrad in Node', () => {
-  it('holds for all that the code of its function starts, and for nothing else', async () => {
+  it('applies to everything that its function starts, and to nothing else', async () => {
     const model = smallModel()
     const quiet = noGrad(() => evaluate(model))
     const training = evaluate(model)
@@ -23,7 +23,7 @@ describe('noGrad in Node', () => {
     expect((await training).map((x) => x.requires_grad)).toEqual([true, true, true])
   })
 
-  it('tells the calls of one model apart', async () => {
+  it('distinguishes concurrent calls of one model', async () => {
     class Dual extends Module {
       a = smallModel()
       async forward(): Promise<Tensor[]> {
@@ -37,7 +37,7 @@ describe('noGrad in Node', () => {
     expect([...quiet, ...training].map((x) => x.requires_grad)).toEqual([false, false, true, true])
   })
 
-  it('ends with the promise, also for code of its function that nobody waited for', async () => {
+  it('ends with the promise, also for code of its function that was not awaited', async () => {
     const model = smallModel()
     let late: Promise<Tensor> | null = null
     await noGrad(() => {

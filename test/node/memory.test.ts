@@ -1,4 +1,4 @@
-// What the whole process takes; the rest about memory is in test/api/memory.test.ts and
+// Memory of the whole process; other memory tests are in test/api/memory.test.ts and
 // test/browser/memory.test.ts.
 import { describe, expect, it } from 'vitest'
 import { AdamW, clipGradNorm, Decoder, memory, randn } from 'x-transformers'
@@ -28,7 +28,7 @@ describe('the memory of the process', () => {
       await collect()
       sizes.push({ rss: process.memoryUsage().rss, native: used() })
     }
-    // a leak grows from one look to the next
+    // a leak grows between measurements
     const grown = sizes.slice(1).map(({ native }, i) => native - (sizes[i]?.native ?? 0))
     const median = grown.sort((x, y) => x - y)[Math.floor(grown.length / 2)]
     expect(median).toBeLessThan(8 * 1024)
@@ -36,7 +36,7 @@ describe('the memory of the process', () => {
     expect(sizes.at(-1)?.rss).toBeLessThan((sizes[0]?.rss ?? 0) + 16 * MEGABYTE)
   }, 120_000)
 
-  it('is given back to the system when it was free for twenty seconds', async () => {
+  it('is returned to the system after twenty seconds without use', async () => {
     const rss = () => process.memoryUsage().rss
     const before = rss()
     const large = randn([5, 5_000_000])
@@ -47,7 +47,7 @@ describe('the memory of the process', () => {
     expect(rss() - before).toBeLessThan(30 * MEGABYTE)
   }, 60_000)
 
-  it('holds no matrix of scores at any time of a step', async () => {
+  it('never contains a whole matrix of scores during a step', async () => {
     const length = 8192
     const peak = () => process.resourceUsage().maxRSS * 1024
     const decoder = new Decoder({
@@ -66,7 +66,7 @@ describe('the memory of the process', () => {
     await step(8)
     const before = peak()
     await step(length)
-    // the scores of one head alone have as many
+    // the scores of a single head have that many elements
     expect(peak() - before).toBeLessThan(length * length * 4)
   })
 })

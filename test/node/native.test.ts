@@ -1,5 +1,5 @@
-// The interface of the native methods against what the addon for Node has. The one for WebAssembly is
-// TypeScript (`implements Native` in ts/wasm/addon.ts), so the compiler does the same there.
+// The declared interface of the native methods against the addon for Node. For WebAssembly the
+// compiler checks it (`implements Native` in ts/wasm/addon.ts).
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
@@ -8,7 +8,7 @@ import { native } from '../../ts/native/native.node.js'
 
 const CONTEXT = '{"seed":0,"call":0,"grad":false}'
 
-/** The names of the members of every interface in ts/native, in order of the alphabet. */
+/** The members of every interface in ts/native, sorted. */
 function declared(): Map<string, string[]> {
   const members = new Map<string, string[]>()
   for (const name of ['types.ts', 'methods.gen.ts', 'native.ts']) {
@@ -27,7 +27,7 @@ function declared(): Map<string, string[]> {
   return members
 }
 
-/** The names of an object and of its class. */
+/** The properties of an object and of its class. */
 function present(object: object): string[] {
   const prototype = Object.getPrototypeOf(object)
   const inherited = prototype === Object.prototype ? [] : Object.getOwnPropertyNames(prototype)
@@ -61,16 +61,16 @@ function instances(): Record<string, object> {
   }
 }
 
-describe('the addon has exactly what is declared', () => {
+describe('the addon has exactly the declared members', () => {
   const interfaces = declared()
   const objects = instances()
 
-  it('of every native object', () => {
+  it('in every native object', () => {
     const names = [...interfaces.keys()].filter((name) => name.startsWith('Native'))
     expect(names.sort()).toEqual(Object.keys(objects).sort())
   })
 
-  it.each(Object.entries(objects))('as %s', (name, object) => {
+  it.each(Object.entries(objects))('in %s', (name, object) => {
     expect(present(object)).toEqual(interfaces.get(name))
   })
 })

@@ -1,5 +1,5 @@
-// Where a process may have little, out_of_memory is an error like others: no child ends by a
-// signal, and each goes on afterwards.
+// Under memory limits out_of_memory is an ordinary error: no child process is killed by a signal,
+// and each continues afterwards.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,14 +10,14 @@ import { ones, zeros } from 'x-transformers'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const LINUX = process.platform === 'linux'
-/** The children compute, on whatever processors there are. */
+/** Timeout: the children compute, on any number of processors. */
 const PATIENCE = 240_000
 const folder = mkdtempSync(join(tmpdir(), 'xt-out-of-memory-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 /**
- * What every child begins with. `until` runs something until it is refused, and then lets go of all
- * that it gave.
+ * The start of every child program. `until` repeats a call until it fails, and then frees all of
+ * its results.
  */
 const START = `
 const xt = require(${JSON.stringify(join(ROOT, 'dist/cjs/index.js'))})
@@ -111,13 +111,13 @@ const RUNS = {
     model.dispose()`,
 }
 
-/** Runs a program in a process with limits; what it has printed, and how it ended. */
+/** Runs a program in a process with limits; returns its output and how it ended. */
 function child(limits: string, program: string) {
   const code = `${START}
 ;(async () => {
   await well()
   await (async () => {${program}})()
-  // what the garbage collector finds is freed a turn later
+  // garbage is freed an iteration of the event loop later
   for (let i = 0; i < 4; i++) {
     globalThis.gc()
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -147,7 +147,7 @@ function child(limits: string, program: string) {
 }
 
 describe('nested arrays', () => {
-  it('are refused where the heap of JavaScript does not hold them', () => {
+  it('are rejected if the JavaScript heap cannot hold them', () => {
     const large = zeros([2 ** 16, 2 ** 14], { dtype: 'u8' })
     expect(() => large.toArray()).toThrow(
       /\[65536, 16384\] need 16384 MiB of JavaScript's heap, and \d+ MiB are .*data\(\)/,
@@ -159,17 +159,21 @@ describe('nested arrays', () => {
   })
 })
 
-describe.runIf(LINUX)('a process of few addresses', () => {
-  // of which the engine has more than half
-  it.each(Object.entries(RUNS))('refuses %s and goes on', { timeout: PATIENCE }, (_, program) => {
-    const { status, signal, lines, stderr } = child('ulimit -v 1400000', program)
-    expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
-    expect(lines.at(-1)).toBe('well')
-    expect(lines.length, 'nothing was refused').toBeGreaterThan(1)
-  })
+describe.runIf(LINUX)('a process with a small address space', () => {
+  // more than half of it is used by the engine
+  it.each(Object.entries(RUNS))(
+    'fails in %s and continues',
+    { timeout: PATIENCE },
+    (_, program) => {
+      const { status, signal, lines, stderr } = child('ulimit -v 1400000', program)
+      expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
+      expect(lines.at(-1)).toBe('well')
+      expect(lines.length, 'nothing was refused').toBeGreaterThan(1)
+    },
+  )
 
   it.each(['ulimit -v 1100000', 'ulimit -v 2500000', 'ulimit -d 600000'])(
-    'may be of any number: %s',
+    'works with any limit: %s',
     { timeout: PATIENCE },
     (limits) => {
       const all = [RUNS['tensors of 16 MB'], RUNS['whole numbers'], RUNS['a model of 10 GB']]
@@ -184,7 +188,7 @@ describe.runIf(LINUX)('a process of few addresses', () => {
   )
 
   it.each(['ulimit -v 2500000', 'ulimit -d 1500000'])(
-    'refuses nested arrays: %s',
+    'rejects nested arrays: %s',
     { timeout: PATIENCE },
     (limits) => {
       const program = `const large = zeros([16384, 8192], { dtype: 'u8' })
@@ -197,11 +201,11 @@ describe.runIf(LINUX)('a process of few addresses', () => {
     },
   )
 
-  it('says how many tensors there is room for', () => {
+  it('fits the expected number of tensors', () => {
     const { lines } = child('ulimit -v 2500000', RUNS['tensors of 16 MB'])
     const [, made, needs] = /^refused (\d+) .* needs (\d+) MiB/.exec(lines[0] as string) ?? []
     expect(Number(needs)).toBe(16)
-    // of 2.4 GiB, the engine has about 0.8
+    // of 2.4 GiB, the engine uses about 0.8
     expect(Number(made)).toBeGreaterThan(60)
     expect(Number(made)).toBeLessThan(120)
   })

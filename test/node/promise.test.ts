@@ -1,5 +1,5 @@
 // A page, or a framework such as Angular, may replace the global Promise before the library is
-// there: with the built package, in another process.
+// loaded: with the built package, in another process.
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ import { Gate, NO_GATES, schedule } from '../../ts/tensor/schedule.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** A Promise with what ES2015 knows, and nothing else: neither `finally` nor `allSettled`. */
+/** A Promise with the methods of ES2015 only: neither `finally` nor `allSettled`. */
 const OLD = `
   class Old {
     #state = 'pending'
@@ -62,7 +62,7 @@ const OLD = `
     }
   }`
 
-/** What stands before the import. */
+/** Code before the import. */
 const REPLACEMENTS = {
   'a subclass': 'globalThis.Promise = class extends Promise {}',
   'zone.js': `
@@ -86,7 +86,7 @@ const MODEL = `
   const data = BigInt64Array.from({ length: 18 }, (_, i) => BigInt((i * 7 + 3) % 11))
 `
 
-/** Nothing is awaited but what the next call needs. */
+/** Awaits nothing except what the next call needs. */
 const TRAINING = `
   const x = require('x-transformers')
   ${MODEL}
@@ -141,7 +141,7 @@ describe.each([
   ['on this thread', TRAINING],
   ['behind the port of a worker', IN_WORKER],
 ])('calls that are not awaited, %s', (_, program) => {
-  it('keep their order with any global Promise', async () => {
+  it('run in order with any global Promise', async () => {
     const [losses, weights] = await run('', program)
     expect(new Set(losses as number[]).size).toBe(5)
     for (const [name, before] of Object.entries(REPLACEMENTS)) {
@@ -150,7 +150,7 @@ describe.each([
   })
 })
 
-/** Everything that a process does with files and values, in the background. */
+/** All background work of a process with files and values. */
 const FILES = `
   const x = require('x-transformers')
   ${MODEL}
@@ -173,22 +173,19 @@ const FILES = `
 `
 
 describe('files, values and streams', () => {
-  it.each(Object.entries(REPLACEMENTS))(
-    'know nothing of the global Promise: %s',
-    async (_, before) => {
-      const folder = mkdtempSync(join(tmpdir(), 'x-transformers-promise-'))
-      try {
-        const plain = `const folder = ${JSON.stringify(folder)};`
-        expect(await run(`${plain} ${before}`, FILES)).toEqual(await run(plain, FILES))
-      } finally {
-        rmSync(folder, { recursive: true })
-      }
-    },
-  )
+  it.each(Object.entries(REPLACEMENTS))('do not use the global Promise: %s', async (_, before) => {
+    const folder = mkdtempSync(join(tmpdir(), 'x-transformers-promise-'))
+    try {
+      const plain = `const folder = ${JSON.stringify(folder)};`
+      expect(await run(`${plain} ${before}`, FILES)).toEqual(await run(plain, FILES))
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
 })
 
-describe('a call that is waited for', () => {
-  it('is known by its then alone', async () => {
+describe('an awaited call', () => {
+  it('only needs the then method of its promise', async () => {
     const gates = new Set([new Gate()])
     const log: string[] = []
     const then = (done: (value: string) => void) =>

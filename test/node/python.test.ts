@@ -1,6 +1,6 @@
-// Checkpoints of the Python package itself, both ways: with a real Python where `npm run python`
-// has set one up. What Python has recorded is read in any case: as bytes in
-// test/api/weights.test.ts, as files here.
+// Checkpoints of the Python package, both ways: with a real Python if `npm run python` has
+// installed one. Files recorded in Python are always read: as bytes in test/api/weights.test.ts, as
+// files here.
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -25,7 +25,7 @@ import {
   tensor,
 } from 'x-transformers'
 import { pythonPath } from '../../scripts/python.mjs'
-import { expectError, expectProgress, type Told } from '../api/bytes.js'
+import { expectError, expectProgress, type ProgressReport } from '../api/bytes.js'
 import { expectRecorded, makeRecorded } from '../api/recorded.js'
 import { build, type ModelSpec } from '../parity/build.js'
 
@@ -44,9 +44,9 @@ const NAMES = [
 ]
 
 describe('recorded files', () => {
-  it.each(NAMES)('are read by path and by file: URL, at once too: %s', async (name) => {
+  it.each(NAMES)('are read by path and by file: URL, also synchronously: %s', async (name) => {
     for (const source of [recorded(name), pathToFileURL(recorded(name))]) {
-      const told: Told[] = []
+      const told: ProgressReport[] = []
       const model = await makeRecorded()
       await model.loadWeights(source, { on_progress: (progress) => told.push(progress) })
       await expectRecorded(model)
@@ -57,7 +57,7 @@ describe('recorded files', () => {
     }
   })
 
-  it('are read from a server, an index with the files beside it', async () => {
+  it('are read from a server; an index is read with the files beside it', async () => {
     const server = createServer(({ url }, response) =>
       response.end(readFileSync(recorded(decodeURIComponent(url ?? '').slice(1)))),
     )
@@ -74,7 +74,7 @@ describe('recorded files', () => {
     }
   })
 
-  it('run nothing that a pickle asks for', async () => {
+  it('run no code of a pickle', async () => {
     await expectError(
       loadTensors(recorded('hostile.pt')),
       'invalid_checkpoint',
@@ -86,7 +86,7 @@ describe('recorded files', () => {
     expect(existsSync('pickle-was-executed')).toBe(false)
   })
 
-  it('say which file of an index is not there', async () => {
+  it('report a missing file of an index', async () => {
     const index = path('alone.safetensors.index.json')
     symlinkSync(recorded('sharded.safetensors.index.json'), index)
     await expectError(loadTensors(index), 'file', /sharded-00001-of-00002.safetensors/)
@@ -102,7 +102,7 @@ type Results = Record<string, Record<'f32' | 'f16' | 'bf16', Output>>
 
 const python = pythonPath()
 
-/** Runs the Python side, and gives what it computes. */
+/** Runs the Python program, and returns its results. */
 async function runPython<R = Results>(
   command: 'write' | 'read' | 'train' | 'resume',
   result: string,
@@ -169,10 +169,10 @@ if (!python) {
       ['f16.pt', null, 'f16'],
       ['bf16.pt', null, 'bf16'],
     ] as const)(
-      'writes files that load here and compute the same: %s',
+      'writes files that are loaded here and compute the same: %s',
       async (ending, prefix, dtype) => {
         for (const [name, model] of Object.entries(models())) {
-          const told: Told[] = []
+          const told: ProgressReport[] = []
           const file = path(`${name}.${ending}`)
           const result = await model.loadWeights(file, {
             on_progress: (progress) => told.push(progress),
@@ -184,7 +184,7 @@ if (!python) {
       },
     )
 
-    it('loads strictly what is saved here, and computes the same', async () => {
+    it('strictly loads files saved here, and computes the same', async () => {
       const made = models()
       for (const [name, model] of Object.entries(made))
         await model.save(path(`${name}.safetensors`))
@@ -197,7 +197,7 @@ if (!python) {
       await expectOutput(net, read.autoregressive?.f32, 'autoregressive')
     }, 300_000)
 
-    it('trains on from here, and here from there, with the state of each optimizer', async () => {
+    it('continues training from here and vice versa, with the state of each optimizer', async () => {
       const losses = await runPython<Record<string, number[]>>('train', 'trained.json')
       const expectLoss = (got: number | undefined, want: number | undefined, what: string) =>
         expect(Math.abs((got ?? Number.NaN) - (want ?? Number.NaN)), what).toBeLessThan(2e-5)

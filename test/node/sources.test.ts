@@ -28,7 +28,7 @@ import {
   tensor,
 } from 'x-transformers'
 import { native } from '../../ts/native/native.node.js'
-import { endless, expectError, expectProgress, type Told } from '../api/bytes.js'
+import { endless, expectError, expectProgress, type ProgressReport } from '../api/bytes.js'
 import { numbers, smallModel } from '../api/helpers.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
@@ -67,7 +67,7 @@ const routes: Record<string, RequestListener> = {
   '/silent': () => {},
 }
 
-describe('an address', () => {
+describe('a URL', () => {
   let server: Server
   let base: string
   beforeAll(async () => {
@@ -87,7 +87,7 @@ describe('an address', () => {
   it.each(['/model', '/chunked', '/gzip', '/moved'])(
     '%s is fetched, with progress',
     async (route) => {
-      const told: Told[] = []
+      const told: ProgressReport[] = []
       expect(
         values(await load(at(route), { on_progress: (progress) => told.push(progress) })),
       ).toEqual(values(model))
@@ -129,7 +129,7 @@ describe('an address', () => {
     )
   })
 
-  it('is left by an abort: before the answer, and in the middle of it', async () => {
+  it('stops on an abort: before the response, and in the middle of it', async () => {
     const early = new AbortController()
     setTimeout(() => early.abort('too long'), 20)
     await expect(load(at('/silent'), { signal: early.signal })).rejects.toBe('too long')
@@ -152,7 +152,7 @@ describe('an address', () => {
     expect(refused.body.destroyed).toBe(true)
   })
 
-  it('as a string is a path, and the error says so', async () => {
+  it('given as a string is a path, and the error says so', async () => {
     await expectError(load(`${base}/model`), 'file', /ENOENT.*new URL\(/)
     expect(() => loadSync(`${base}/model`)).toThrow(/ENOENT.*new URL\(/)
     expect(() => loadSync(at('/model'))).toThrow(/cannot be fetched at once: await load\(\)/)
@@ -166,7 +166,7 @@ describe('a file', () => {
       path('a model.safetensors'),
       pathToFileURL(path('a model.safetensors')),
     ]) {
-      const told: Told[] = []
+      const told: ProgressReport[] = []
       expect(
         values(await load(source, { on_progress: (progress) => told.push(progress) })),
       ).toEqual(values(model))
@@ -176,12 +176,12 @@ describe('a file', () => {
     expect(values(await load(await openAsBlob(path('a model.safetensors'))))).toEqual(values(model))
   })
 
-  it('that is large comes in pieces, and may be aborted between them', async () => {
+  it('that is large is read in chunks, and may be aborted between them', async () => {
     const large = tensor(new Float32Array(3_000_000))
     await saveTensors(new Map([['large', large]]), path('large.safetensors'))
     const { length } = readFileSync(path('large.safetensors'))
     for (const source of [path('large.safetensors'), await openAsBlob(path('large.safetensors'))]) {
-      const told: Told[] = []
+      const told: ProgressReport[] = []
       const { tensors } = await loadTensors(source, {
         on_progress: (progress) => told.push(progress),
       })
@@ -192,7 +192,7 @@ describe('a file', () => {
 
       const controller = new AbortController()
       const seen: number[] = []
-      const on_progress = ({ loaded }: Told) => {
+      const on_progress = ({ loaded }: ProgressReport) => {
         seen.push(loaded)
         controller.abort('enough')
       }
@@ -214,7 +214,7 @@ describe('a file', () => {
       'file',
       /the stream broke off.*ENOENT/,
     )
-    // the abort ends a read that is pending
+    // the abort ends a pending read
     const silent = new Readable({ read() {} })
     await expect(load(silent, { signal: AbortSignal.timeout(20) })).rejects.toMatchObject({
       name: 'TimeoutError',
@@ -229,7 +229,7 @@ describe('a file', () => {
     expect(values(await load(handle.createReadStream()))).toEqual(values(model))
   })
 
-  it('of PyTorch comes as a stream too, in pieces of any size', async () => {
+  it('of PyTorch may be a stream too, in chunks of any size', async () => {
     const file = fileURLToPath(new URL('../checkpoints/model.pt', import.meta.url))
     const want = loadTensorsSync(file).tensors
     for (const highWaterMark of [7, 1000, 1e6]) {
@@ -242,7 +242,7 @@ describe('a file', () => {
 
   it('without a size is read too', async () => {
     writeFileSync(path('empty'), '')
-    const told: Told[] = []
+    const told: ProgressReport[] = []
     await expectError(
       load(path('empty'), { on_progress: (p) => told.push(p) }),
       'invalid_checkpoint',
@@ -262,7 +262,7 @@ describe('a file', () => {
     )
   })
 
-  it('is closed where it cannot be looked at, or the native side cannot read it', async () => {
+  it('is closed if stat fails, or the native side cannot read it', async () => {
     writeFileSync(path('closed.safetensors'), bytes)
     const opened: number[] = []
     const { fstatSync } = fs
@@ -294,7 +294,7 @@ describe('a file', () => {
     for (const descriptor of opened) expect(() => fstatSync(descriptor)).toThrow(/EBADF/)
   })
 
-  it('of a browser is refused', async () => {
+  it('of a browser is rejected', async () => {
     for (const source of ['opfs:x/y', new URL('opfs:x/y')]) {
       await expectError(load(source), 'file', /opfs:x\/y names a file of a browser/)
       expect(() => loadSync(source)).toThrow(/names a file of a browser/)
@@ -305,7 +305,7 @@ describe('a file', () => {
 })
 
 describe('saving', () => {
-  it('goes into any stream of Node', async () => {
+  it('supports any stream of Node', async () => {
     await model.save(
       Writable.toWeb(createWriteStream(path('stream.safetensors'))) as WritableStream,
     )
@@ -314,7 +314,7 @@ describe('saving', () => {
     await expectError(model.save(nowhere), 'file', /the stream cannot be written: ENOENT/)
   })
 
-  it('that fails leaves what was there, and nothing beside it', async () => {
+  it('keeps the old file if it fails, without a temporary file', async () => {
     mkdirSync(path('full/inner'), { recursive: true })
     await expectError(model.save(path('full')), 'file', /EISDIR|ENOTEMPTY|EEXIST|EPERM/)
     expect(() => model.saveSync(path('full'))).toThrowError(

@@ -1,4 +1,4 @@
-// How many threads compute. In a browser that is set when WebAssembly starts: see test/worker.
+// The number of compute threads. In a browser it is fixed when WebAssembly starts: see test/worker.
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -20,7 +20,7 @@ import { ids, largerModel, numbers } from '../api/helpers.js'
 const LINUX = process.platform === 'linux'
 
 describe('the number of threads', () => {
-  it('can be set at any time, and results do not depend on it', async () => {
+  it('can be set at any time, and does not affect results', async () => {
     const model = largerModel()
     const x = ids(2, 200, 256)
     const first = info().threads
@@ -35,7 +35,7 @@ describe('the number of threads', () => {
     expect(new Set(losses).size).toBe(1)
   })
 
-  it('of one keeps the other processors free', async () => {
+  it('uses a single processor when it is one', async () => {
     const before = info().threads
     setNumThreads(1)
     const model = largerModel()
@@ -48,7 +48,7 @@ describe('the number of threads', () => {
     setNumThreads(before)
   })
 
-  it('can change while a call is under way', async () => {
+  it('can change while a call runs', async () => {
     const before = info().threads
     const model = largerModel()
     const pending = [1, 2, 3, 4].map((seed) => {
@@ -64,7 +64,7 @@ describe('the number of threads', () => {
     expect(() => setNumThreads(count as number)).toThrow(/whole number from 1 to 1024/)
   })
 
-  it.runIf(LINUX)('is that of the processors which the process may use, unless set', () => {
+  it.runIf(LINUX)('is the number of processors available to the process, unless set', () => {
     const loads = `console.log(JSON.parse(require(${JSON.stringify(addon())}).info()).threads)`
     const run = (...command: string[]) =>
       Number(
@@ -74,7 +74,7 @@ describe('the number of threads', () => {
     expect(run('env', 'RAYON_NUM_THREADS=3')).toBe(3)
   })
 
-  it.runIf(LINUX)('is of all threads: no library beneath starts more', async () => {
+  it.runIf(LINUX)('includes all threads: no dependency starts more', async () => {
     const layers = new Encoder({ dim: 64, depth: 2, heads: 2, rel_pos_bias: true })
     const model = new ViTransformerWrapper({
       image_size: 128,
@@ -115,7 +115,7 @@ describe('the number of threads', () => {
   })
 })
 
-/** The file that has been loaded here. */
+/** The addon that is loaded here. */
 function addon(): string {
   const loaded = Object.keys(createRequire(import.meta.url).cache).find((path) =>
     path.endsWith('.node'),

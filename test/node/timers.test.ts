@@ -1,4 +1,4 @@
-// Tests replace the timers, also before the library is there: with the built package, in another
+// Tests replace timers, also before the library is loaded: with the built package, in another
 // process.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Timers that stand still, as those of sinon, of which Jest's and vitest's are made. */
+/** Timers that never fire, like those of sinon, on which Jest's and vitest's are based. */
 const STILL = `
   const still = Object.assign(() => ({}), { clock: {} })
   const names = ['setImmediate', 'setTimeout', 'setInterval']
@@ -55,7 +55,7 @@ describe.each([
   ['the addon', '', 'native'],
 ])('asynchronous calls of %s', (_, addon, target) => {
   it.each(Object.entries(WHEN))(
-    'end, and the process with them, where timers stand still: %s',
+    'end, and so does the process, if timers never fire: %s',
     async (_, code) => {
       expect(await run(addon, ...code)).toEqual([target, 48, 48, 48])
     },

@@ -14,7 +14,7 @@ const root = resolve(import.meta.dirname, '../..')
 const parse = (path: string) =>
   ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.ES2022, true)
 
-/** What a statement imports when the program runs; null where that is nothing, or types. */
+/** The module that a statement imports at runtime; null for none, or types only. */
 function importOf(statement: ts.Statement): string | null {
   const text = (from: ts.Expression) => (from as ts.StringLiteral).text
   const real = (names: readonly ts.ImportOrExportSpecifier[]) =>
@@ -33,9 +33,7 @@ function importOf(statement: ts.Statement): string | null {
   return names && ts.isNamedExports(names) && !real(names.elements) ? null : text(moduleSpecifier)
 }
 
-/**
- * The files that a file needs when it runs, and those that they need; what is built has no source.
- */
+/** The files that a file needs at runtime, recursively; built files have no source. */
 function graph(path: string, found = new Map<string, ts.SourceFile | null>()) {
   const name = relative(root, path)
   if (found.has(name)) return found
@@ -56,7 +54,7 @@ const filesOf = (...entries: string[]) =>
   new Map(entries.flatMap((entry) => [...graph(join(root, entry))]))
 
 describe('the entry for a worker', () => {
-  it('brings nothing of the library itself to the page', () => {
+  it('imports nothing of the library itself on the page', () => {
     const page = [...filesOf('ts/worker.ts', 'ts/worker/start.browser.ts').keys()]
     const others = page.filter((name) => !name.startsWith('ts/worker'))
     const small = [
@@ -67,7 +65,7 @@ describe('the entry for a worker', () => {
     expect(page.filter((name) => name.startsWith('ts/worker/host'))).toEqual([])
   })
 
-  it('runs a script that every bundler can make a classic worker of', () => {
+  it('starts a script that every bundler can turn into a classic worker', () => {
     const files = filesOf('ts/worker/entry.ts')
     expect([...files.keys()]).toContain('ts/worker/host/serve.ts')
     for (const [name, source] of files) {
@@ -88,7 +86,7 @@ describe('a worker in Node', () => {
   const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it('is the library of the process', async () => {
+  it('uses the library of the process', async () => {
     const x = await connect(start(), { threads: 'auto' })
     expect(await x.info()).toEqual(info())
     x.terminate()

@@ -1,4 +1,4 @@
-// Bundlers as users call them, with default settings; docs/browser.md says the same.
+// Bundlers as users call them, with default settings, as in docs/browser.md.
 import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
@@ -14,7 +14,7 @@ export const MODULE = '<script type="module" src="./main.js"></script>'
 export interface Build {
   /** Folder of the app: index.html and main.js. */
   app: string
-  /** Folder that gets the page: index.html, and what belongs to it. */
+  /** The output folder: index.html and its files. */
   out: string
   /** Folder with node_modules. */
   site: string
@@ -51,7 +51,7 @@ const webpack5: Builder = async ({ app, out }) => {
 
 const esbuild: Builder = async ({ app, out, site, worker }) => {
   await build({
-    // `spawn` looks for entry.js beside the bundle, to start it as a worker
+    // `spawn` expects entry.js beside the bundle, to start it as a worker
     entryPoints: {
       main: join(app, 'main.js'),
       ...(worker && { entry: 'x-transformers/worker/entry' }),
@@ -63,7 +63,7 @@ const esbuild: Builder = async ({ app, out, site, worker }) => {
     minify: true,
     outdir: out,
   })
-  // and WebAssembly is looked for in pkg there
+  // and WebAssembly is expected in pkg there
   const from = join(site, 'node_modules/x-transformers/dist/esm/wasm/pkg')
   mkdirSync(join(out, 'pkg'))
   for (const name of readdirSync(from))

@@ -13,13 +13,11 @@ import { BUILDERS, MODULE, page } from './builders.js'
 import { node, packed, root } from './packed.js'
 import { ISOLATED, type Server, serve } from './server.js'
 
-/**
- * apps/*.js: on the page's own thread; in a worker; with a WebAssembly file that the page places.
- */
+/** apps/*.js: on the main thread; in a worker; with a WebAssembly file that the page serves. */
 const APPS = ['app', 'worker', 'wasm'] as const
 type App = (typeof APPS)[number]
 
-/** What an app leaves in `globalThis.report`. */
+/** The result of an app in `globalThis.report`. */
 interface Report {
   info: RuntimeInfo
   losses: number[]
@@ -43,8 +41,8 @@ beforeAll(async () => {
 afterAll(() => browser?.close())
 
 /**
- * The apps beside node_modules: apps/NAME/{index.html,main.js}, and in public what a page places
- * itself.
+ * The apps beside node_modules: apps/NAME/{index.html,main.js}, and in public the files that a page
+ * serves itself.
  */
 function layOut(): void {
   mkdirSync(join(folder, 'public'))
@@ -63,7 +61,7 @@ async function inNode(app: App): Promise<Report> {
   return JSON.parse(await node(folder, '--input-type=module', '--eval', code))
 }
 
-/** Opens a page, and gives what its app reports. No error may come up on the way. */
+/** Opens a page, and returns its report. Any error on the page fails the test. */
 async function open(url: string): Promise<Report> {
   const tab = await browser.newPage()
   try {
@@ -83,10 +81,10 @@ async function open(url: string): Promise<Report> {
   }
 }
 
-/** Starts a server for an app; `path` is where the app's page is. */
+/** Starts a server for an app; `path` is the path of the page. */
 type Serve = (app: App, headers?: Record<string, string>) => Promise<Server & { path: string }>
 
-/** What every way to make a page must pass. */
+/** The tests of every way to build a page. */
 function pages(start: Serve): void {
   async function run(app: App, headers?: Record<string, string>): Promise<Report> {
     const { address, path, close } = await start(app, headers)
@@ -103,7 +101,7 @@ function pages(start: Serve): void {
     expect(got.at(-1)).toBeLessThan((got[0] as number) / 2)
   }
 
-  it('trains and generates on the page, with the numbers of Node', async () => {
+  it('trains and generates on the page, with the same numbers as in Node', async () => {
     const { info, shape, losses } = await run('app')
     expect(info).toMatchObject({ target: 'wasm', build: 'relaxed', threads: 1 })
     expectLosses(losses)
@@ -118,7 +116,7 @@ function pages(start: Serve): void {
     expect(shape).toEqual([1, 32, 16])
   })
 
-  it('trains in a worker with several threads, where the page is isolated', async () => {
+  it('trains in a worker with several threads, if the page is isolated', async () => {
     const { info, losses } = await run('worker', ISOLATED)
     const stub = isStub(join(folder, 'node_modules/x-transformers/dist/esm/wasm/pkg'))
     if (stub)
@@ -130,7 +128,7 @@ function pages(start: Serve): void {
     expectLosses(losses)
   })
 
-  it('takes a WebAssembly file that the page has placed', async () => {
+  it('uses a WebAssembly file that the page serves', async () => {
     const { info, shape, loaded } = await run('wasm')
     expect(info).toMatchObject({ target: 'wasm', build: 'plain', threads: 1 })
     expect(loaded).toBeGreaterThan(1e6)
@@ -169,7 +167,7 @@ describe.each(Object.entries(BUILDERS))('%s', (name, build) => {
     console.log(APPS.map((app) => describeSize(name, app, outOf(app))).join('\n'))
   }, 120_000)
 
-  it.for(APPS)('leaves out what is for Node, from %s', (app) => {
+  it.for(APPS)('leaves out code for Node, from %s', (app) => {
     const all = texts(outOf(app), '.js').join('\n')
     expect(all.length).toBeGreaterThan(10_000)
     expect(

@@ -1,4 +1,5 @@
-// Lines have at most 100 columns. Biome breaks code; this looks at comments too, which it leaves.
+// Lines have at most 100 columns. Biome wraps code; this also checks comments, which it does not
+// wrap.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import ts from 'typescript'
@@ -19,7 +20,7 @@ const sources = ['ts', 'apps', 'scripts', 'test'].flatMap((folder) =>
     ),
 )
 
-/** Where texts and patterns stand, which cannot be broken without another meaning. */
+/** String and regular expression literals, which cannot be wrapped without changing them. */
 function literalsOf(file: ts.SourceFile): ts.TextRange[] {
   const found: ts.TextRange[] = []
   const visit = (node: ts.Node): void => {
@@ -32,7 +33,7 @@ function literalsOf(file: ts.SourceFile): ts.TextRange[] {
   return found
 }
 
-/** The numbers of the lines that are too long, but for those that a text makes so. */
+/** The numbers of the lines that are too long, except because of a literal. */
 function longLines(path: string, text: string): number[] {
   const lines = text.split('\n')
   if (lines.every((line) => line.length <= COLUMNS)) return []
@@ -55,7 +56,7 @@ it('no line has more than 100 columns', () => {
   expect(long).toEqual([])
 })
 
-it('finds long comments and long code, and bears long texts', () => {
+it('finds long comments and long code, and allows long strings', () => {
   const long = 'long '.repeat(30)
   const text = [
     `// ${long}`,

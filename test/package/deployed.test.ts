@@ -1,5 +1,5 @@
-// Programs for Node that are bundled or traced: built from the tarballs in one folder, which is
-// gone when they run in another.
+// Bundled or traced programs for Node: built from the tarballs in one folder, and run in another
+// one after the first is removed.
 import {
   cpSync,
   mkdirSync,
@@ -19,7 +19,7 @@ import { node, type Packed, packed, root } from './packed.js'
 
 type Target = 'native' | 'wasm'
 
-/** Builds `main.js` of a project into a folder, and gives the name of the file to run. */
+/** Builds `main.js` of a project into a folder, and returns the name of the file to run. */
 type Builder = (project: string, out: string) => Promise<string>
 
 let installed: Packed
@@ -27,7 +27,7 @@ beforeAll(async () => {
   installed = await packed()
 }, 300_000)
 
-/** Builds with a copy of an installation, removes that, moves the output, runs it. */
+/** Builds with a copy of an installation, removes it, moves the output and runs it. */
 async function deployed(name: string, target: Target, builder: Builder): Promise<unknown> {
   const project = join(installed.folder, 'deployed', name, 'project')
   const out = join(installed.folder, 'deployed', name, 'out')
@@ -43,7 +43,7 @@ async function deployed(name: string, target: Target, builder: Builder): Promise
   return JSON.parse(await node(installed.folder, join(elsewhere, file)))
 }
 
-/** Where it was built must not stand in what was built. */
+/** The output must not contain the path of the build folder. */
 function expectNoPath(folder: string, path: string): void {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
     /\.[cm]?js$/.test(name),
@@ -88,7 +88,7 @@ const required =
     return await builder(project, out)
   }
 
-/** As for browsers: WebAssembly goes into `pkg` beside the bundle. */
+/** As for browsers: WebAssembly is copied to `pkg` beside the bundle. */
 const withWasm =
   (builder: Builder): Builder =>
   async (project, out) => {
@@ -127,7 +127,7 @@ const webpack5With =
 const webpack5 = webpack5With('main.cjs')
 const MODULE = { output: { module: true }, experiments: { outputModule: true } }
 
-/** A program with an import of the name that the banner needs. */
+/** A program with the import that the banner needs. */
 const importing =
   (builder: Builder): Builder =>
   async (project, out) => {
@@ -139,7 +139,7 @@ const importing =
     return await builder(project, out)
   }
 
-/** Moves the program into a folder of its own, away from the addon. */
+/** Moves the program into a separate folder, away from the addon. */
 const apart: Builder = async (project, out) => {
   const output = {
     publicPath: 'https://example.org/_next/',
@@ -150,7 +150,7 @@ const apart: Builder = async (project, out) => {
   return file
 }
 
-/** By default packages stay outside; here the addon alone does, since Vite reads files as text. */
+/** By default packages are external; here only the addon is, since Vite reads files as text. */
 const viteServer: Builder = async (project, out) => {
   const addons = join(project, 'node_modules/@x-transformers')
   const external = [/\.node$/, /^@x-transformers\//]
@@ -221,7 +221,7 @@ const CASES: Record<string, [Target, Builder]> = {
   '@vercel/nft, WebAssembly': ['wasm', traced('main.mjs')],
 }
 
-it('names the copy of the addon that is missing', async () => {
+it('reports the missing copy of the addon', async () => {
   const failed = deployed('webpack-apart', 'native', apart)
   await expect(failed).rejects.toThrow(
     /the bundler's copy of it, https:\/\/example.org\/_next\/static\/.*\.node, is not/,
@@ -229,7 +229,7 @@ it('names the copy of the addon that is missing', async () => {
 })
 
 it.for(Object.entries(CASES))(
-  '%s: runs where it was not built',
+  '%s: runs in another folder than it was built in',
   async ([name, [target, builder]]) => {
     const report = await deployed(name.replaceAll(/\W+/g, '-'), target, builder)
     expect(report).toEqual({ target, shape: [1, 8, 16], spawned: target })

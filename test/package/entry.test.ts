@@ -1,4 +1,4 @@
-// The package as a user gets it: the built files, loaded by Node through their own name.
+// The package as installed: the built files, loaded by Node by package name.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -21,17 +21,17 @@ const FORWARD = `
 `
 
 describe('the built package', () => {
-  it('runs a model by import', async () => {
+  it('runs a model with import', async () => {
     const code = `import * as x from 'x-transformers'; ${FORWARD}; console.log(JSON.stringify(await shape(x)))`
     expect(await node('module', code)).toEqual([2, 8, 10])
   })
 
-  it('runs a model by require', async () => {
+  it('runs a model with require', async () => {
     const code = `${FORWARD}; shape(require('x-transformers')).then((s) => console.log(JSON.stringify(s)))`
     expect(await node('commonjs', code)).toEqual([2, 8, 10])
   })
 
-  it('gives the same names and the same objects by both, in one process', async () => {
+  it('exports the same names and objects by both, in one process', async () => {
     const code = `
       import { createRequire } from 'node:module'
       import * as a from 'x-transformers'
@@ -48,7 +48,7 @@ describe('the built package', () => {
     expect(differing).toEqual([])
   })
 
-  it('leaves functions and classes the names that they are exported under', async () => {
+  it('keeps the exported names of functions and classes', async () => {
     const code = `
       const named = Object.entries(require('x-transformers')).map(([name, value]) => [name, value.name])
       console.log(JSON.stringify(named.filter(([name, own]) => name !== own)))
@@ -56,7 +56,7 @@ describe('the built package', () => {
     expect(await node('commonjs', code)).toEqual([])
   })
 
-  it('is a few files in Node, since each costs time at the start', async () => {
+  it('is a few files in Node, since each costs startup time', async () => {
     const code = `
       require('x-transformers')
       console.log(JSON.stringify(Object.keys(require.cache).map((path) => require('path').basename(path))))
@@ -65,7 +65,7 @@ describe('the built package', () => {
     expect(files.filter((name) => !name.endsWith('.node'))).toEqual(['index.js', 'shared.js'])
   })
 
-  it('exports what the sources export', async () => {
+  it('exports the same names as the sources', async () => {
     const sources = Object.keys(await import('x-transformers')).sort()
     const code = `import * as x from 'x-transformers'; console.log(JSON.stringify(Object.keys(x).sort()))`
     expect(await node('module', code)).toEqual(sources)

@@ -7,14 +7,14 @@ import { describe, expect, it } from 'vitest'
 
 const root = resolve(import.meta.dirname, '../..')
 
-/** What each platform puts in place of a link. */
+/** The platform-specific file for each link. */
 const LINKS: Record<string, string[]> = {
   '#native': ['native/native.node.ts', 'native/native.browser.ts'],
   '#files': ['io/files.node.ts', 'io/files.browser.ts'],
   '#worker': ['worker/start.node.ts', 'worker/start.browser.ts'],
 }
 
-/** Files and folders, lowest first: each may import itself and what stands before it. */
+/** Files and folders, lowest first: each may import itself and earlier ones. */
 const LAYERS = [
   // files at the root that are no entries
   '.',
@@ -35,9 +35,7 @@ const LAYERS = [
   'worker.ts',
 ]
 
-/**
- * The files that each file imports, types included; what is built has no source and is left out.
- */
+/** The imports of each file, types included; built files have no source and are left out. */
 type Graph = ReadonlyMap<string, readonly string[]>
 
 /** Paths in a folder, with `/`. */
@@ -62,7 +60,7 @@ function sources(): Graph {
   return new Map(files.map((file) => [file, importsOf(file)]))
 }
 
-/** One cycle, as the files that import each other in turn; null where there is none. */
+/** One cycle, as files that import each other; null if there is none. */
 function cycleIn(graph: Graph): string[] | null {
   const done = new Set<string>()
   const path: string[] = []
@@ -85,7 +83,7 @@ function cycleIn(graph: Graph): string[] | null {
   return null
 }
 
-/** The place of a file in {@link LAYERS}: that of the longest name that it is, or is below. */
+/** The index of a file in {@link LAYERS}: that of the longest entry that is or contains it. */
 function layerOf(file: string): number {
   for (let path = file; ; path = posix.dirname(path)) {
     const layer = LAYERS.indexOf(path)
@@ -94,8 +92,8 @@ function layerOf(file: string): number {
   }
 }
 
-/** The imports that lead to a higher layer. */
-const upward = (graph: Graph): string[] =>
+/** The imports of a higher layer. */
+const upwardImports = (graph: Graph): string[] =>
   [...graph].flatMap(([file, imported]) =>
     imported
       .filter((other) => layerOf(other) > layerOf(file))
@@ -105,13 +103,13 @@ const upward = (graph: Graph): string[] =>
 describe('the sources', () => {
   const graph = sources()
 
-  it('have no cycle of imports', () => {
+  it('have no import cycles', () => {
     expect(graph.size).toBeGreaterThan(100)
     expect(cycleIn(graph)).toBeNull()
   })
 
   it('import nothing from a higher layer', () => {
-    expect(upward(graph)).toEqual([])
+    expect(upwardImports(graph)).toEqual([])
   })
 
   it('have at most twelve files at the root', () => {
@@ -131,7 +129,7 @@ describe('the check', () => {
     expect(importsOf('io/sources.ts')).toEqual(expect.arrayContaining(LINKS['#files'] as string[]))
   })
 
-  it('sees imports of types', () => {
+  it('includes imports of types', () => {
     expect(importsOf('io/platform.ts')).toContain('io/inputs.ts')
   })
 
@@ -141,7 +139,7 @@ describe('the check', () => {
       ['wasm/start.ts', ['native/native.ts', 'native/json.ts']],
       ['worker/host/call.ts', ['worker.ts', 'worker/protocol.ts', 'index.ts']],
     ])
-    expect(upward(graph)).toEqual([
+    expect(upwardImports(graph)).toEqual([
       'tensor/tensor.ts imports module/module.ts',
       'wasm/start.ts imports native/json.ts',
       'worker/host/call.ts imports worker.ts',

@@ -1,5 +1,5 @@
-// The installed package in Jest, whose tests run in a realm of their own: with the settings of a
-// fresh project, in both of its environments.
+// The installed package in Jest, whose tests run in a separate realm: with the settings of a new
+// project, in both of its environments.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'

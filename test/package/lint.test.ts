@@ -1,4 +1,4 @@
-// What linters of packages say of the tarballs, and what is refused.
+// Package linters on the tarballs, and the guard of npm publish.
 import { beforeAll, describe, expect, it } from 'vitest'
 import { wasmSizes } from '../../scripts/pack.mjs'
 import { bin, node, type Packed, packed, root } from './packed.js'
@@ -9,9 +9,9 @@ beforeAll(async () => {
 }, 300_000)
 
 /**
- * `node16`: without node10, which knows no `exports` and hence only the package's own name. No Node
- * since 12 resolves so, and TypeScript has deprecated it. Not checked is the script of a Worker, an
- * ES module for browsers that nobody requires.
+ * `node16`: without node10, which does not know `exports` and so finds only the main entry. No Node
+ * since 12 resolves that way, and TypeScript has deprecated it. The script of a Worker, an ES
+ * module for browsers that nobody requires, is not checked.
  */
 const ATTW = [
   '--profile',
@@ -24,7 +24,7 @@ const ATTW = [
 ]
 
 describe('the tarballs', () => {
-  it('are clean for publint --strict', async () => {
+  it('pass publint --strict', async () => {
     for (const { file } of installed.tarballs) {
       expect(await node(installed.folder, bin('publint'), 'run', file, '--strict')).toContain(
         'All good!',
@@ -32,7 +32,7 @@ describe('the tarballs', () => {
     }
   })
 
-  it('have types that are clean for attw', async () => {
+  it('have types that pass attw', async () => {
     const main = installed.tarballs[0]?.file as string
     const said = await node(installed.folder, bin('@arethetypeswrong/cli', 'attw'), main, ...ATTW)
     // the entries that were checked
@@ -44,7 +44,7 @@ describe('the tarballs', () => {
 
 describe('the WebAssembly files', () => {
   it('have at most 1.2 MB with brotli', async () => {
-    // not the highest quality, which takes half a minute and gives smaller files yet
+    // not the highest quality, which takes half a minute and gives even smaller files
     const sizes = await wasmSizes(9)
     console.log(
       sizes
@@ -57,7 +57,7 @@ describe('the WebAssembly files', () => {
 })
 
 describe('npm publish in the repository', () => {
-  it('is refused, and says what to do', async () => {
+  it('is rejected with an explanation', async () => {
     await expect(node(root, 'scripts/pack.mjs', 'refuse')).rejects.toThrow('npm run pack')
   })
 })

@@ -1,5 +1,5 @@
-// The package as it is published: packed and installed once for all files of this folder, whoever
-// of them comes first.
+// The package as published: packed and installed once for all test files of this folder, by the
+// first of them.
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -15,19 +15,19 @@ import { pack, type Tarball } from '../../scripts/pack.mjs'
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
 export interface Packed {
-  /** For anything else that this run makes. */
+  /** For other files of this run. */
   folder: string
   /** The package first, then the platform packages. */
   tarballs: Tarball[]
-  /** A folder into which all of them were installed. */
+  /** A folder in which all of them are installed. */
   native: string
-  /** A folder with the package alone, as on a platform that has no addon. */
+  /** A folder with the package only, as on a platform without an addon. */
   wasm: string
 }
 
 /**
- * Beside nothing of the repository, in which Node would find modules. `run` is the process that
- * runs vitest.
+ * Outside of the repository, so that Node does not find its modules. `run` is the process of
+ * vitest.
  */
 export const folderOfRun = (run: number) => join(tmpdir(), `x-transformers-package-${run}`)
 
@@ -55,7 +55,7 @@ export async function packed(): Promise<Packed> {
   return result
 }
 
-/** Whether this file is the first one: a folder can be made only once. */
+/** Whether this file is the first one: a folder can be created only once. */
 function claimed(folder: string): boolean {
   try {
     mkdirSync(folder)
@@ -74,9 +74,7 @@ async function make(folder: string): Promise<Packed> {
   return { folder, tarballs, native, wasm }
 }
 
-/**
- * Offline: a platform package that is not given is one that npm does not get, which it must bear.
- */
+/** Offline: a missing platform package cannot be downloaded, which npm must tolerate. */
 async function install(folder: string, tarballs: string[]): Promise<string> {
   mkdirSync(folder)
   const flags = [
@@ -96,7 +94,7 @@ async function install(folder: string, tarballs: string[]): Promise<string> {
   return folder
 }
 
-/** The environment of a user: nothing that vitest or npm has set. */
+/** The environment of a user, without variables of vitest and npm. */
 function environment(): NodeJS.ProcessEnv {
   const own =
     /^(NODE_ENV|NODE_OPTIONS|X_TRANSFORMERS_ADDON|VITEST.*|TEST|MODE|DEV|PROD|SSR|BASE_URL|npm_.*)$/
@@ -104,7 +102,7 @@ function environment(): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(kept), NO_COLOR: '1' }
 }
 
-/** What a program of Node writes to stdout; rejects with all that it wrote, where it fails. */
+/** The stdout of a Node program; rejects with its whole output if it fails. */
 export async function node(cwd: string, ...args: string[]): Promise<string> {
   const options = { cwd, env: environment(), maxBuffer: 1e8 }
   try {

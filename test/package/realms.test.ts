@@ -16,8 +16,8 @@ const folder = realpathSync(mkdtempSync(join(tmpdir(), 'x-transformers-realms-')
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /**
- * What Jest's environment for Node gives to a context: these are of the main realm, and all
- * built-ins of the language are its own.
+ * The globals that Jest's Node environment passes to a context: these come from the main realm, and
+ * all built-ins of the language from the context.
  */
 const GIVEN = {
   process,
@@ -48,8 +48,7 @@ interface Loaded {
 }
 
 /**
- * The files of a copy, each run by a script in a context, with a `require` of the loader's: so does
- * Jest.
+ * The files of a copy, each run by a script in a context with the loader's `require`, as Jest does.
  */
 function loadInContext(copy: string, globals: object = { ...GIVEN, ...PLATFORM }): Loaded {
   const context = vm.createContext({ ...globals })
@@ -76,7 +75,7 @@ function loadInContext(copy: string, globals: object = { ...GIVEN, ...PLATFORM }
   }
 }
 
-/** A copy of the built package in a folder of its own. */
+/** A copy of the built package in a separate folder. */
 function copyOf(name: string): string {
   const copy = join(folder, name, 'node_modules/x-transformers')
   mkdirSync(join(copy, 'dist'), { recursive: true })
@@ -103,7 +102,7 @@ function thrown(call: () => unknown): Error & { code: string; problems: { path: 
 
 let places: [string, string]
 beforeAll(() => {
-  // one addon for all copies: they are of TypeScript
+  // one addon for all copies: only the TypeScript files are copied
   const require = createRequire(join(root, 'dist/cjs/index.js'))
   require('../../dist/cjs/index.js')
   const addon = Object.keys(require.cache).find((path) => path.endsWith('.node'))
@@ -111,13 +110,13 @@ beforeAll(() => {
   places = [copyOf('a'), copyOf('b')]
 })
 
-describe('the package in a realm of its own', () => {
+describe('the package in a separate realm', () => {
   let inside: Loaded
   beforeAll(() => {
     inside = loadInContext(places[0])
   })
 
-  it('has errors with their codes and problems', async () => {
+  it('throws errors with their codes and problems', async () => {
     const { Decoder, XTransformersError, ones } = inside.library
     const error = thrown(() => new Decoder({ dim: 0, depth: 1, head: 8 } as never))
     expect(error.code).toBe('invalid_options')
@@ -132,7 +131,7 @@ describe('the package in a realm of its own', () => {
     })
   })
 
-  it('has no defects where the caller is wrong', async () => {
+  it('throws no internal errors for errors of the caller', async () => {
     const model = modelOf(inside.library)
     for (const call of [
       () => model.forward(3 as never),
@@ -148,7 +147,7 @@ describe('the package in a realm of its own', () => {
     }
   })
 
-  it('takes values of the main realm, and of its own', () => {
+  it('accepts values of the main realm, and of its own', () => {
     const { tensor, zeros } = inside.library
     const x = tensor(new Float32Array([0.5, 1]))
     expect([x.dtype, x.toArray()]).toEqual(['f32', [0.5, 1]])
@@ -157,7 +156,7 @@ describe('the package in a realm of its own', () => {
     expect(zeros(inside.run('[2, 3]'), inside.run('({ dtype: "f64" })')).dtype).toBe('f64')
   })
 
-  it('gives what is of its own realm', async () => {
+  it('returns values of its own realm', async () => {
     const { tensor } = inside.library
     const is = inside.run<(x: unknown, name: string) => boolean>(
       '(x, name) => x instanceof globalThis[name]',
@@ -197,14 +196,14 @@ describe('the package in a realm of its own', () => {
     expect(model.options).toMatchObject({ net: { class: 'TransformerWrapper' } })
   })
 
-  it('runs where the page of Jest has fewer functions', async () => {
+  it('runs with the smaller set of functions of a Jest page', async () => {
     const { library } = loadInContext(places[0], { process, setTimeout, console })
     const model = modelOf(library)
     expect(model.options).toMatchObject({ net: { class: 'TransformerWrapper' } })
     expect((await model.forward(library.tensor([[1, 2, 3]], { dtype: 'i64' }))).shape).toEqual([])
   })
 
-  it('has a worker that understands it', async () => {
+  it('communicates with its worker', async () => {
     const { spawn, tensor } = inside.worker
     const x = await spawn()
     try {
@@ -233,8 +232,8 @@ describe('two copies of the package', () => {
     b = require(join(places[1], 'dist/cjs/index.js')) as Library
   })
 
-  /** Both are named, and what to do. */
-  function expectTold(error: { code: string; message: string }, what: string): void {
+  /** The error names both copies, and what to do. */
+  function expectReports(error: { code: string; message: string }, what: string): void {
     expect(error.code).toMatch(/^invalid_(argument|options)$/)
     expect(error.message).toContain(`${what} of another copy of x-transformers`)
     for (const place of places) expect(error.message).toContain(place)
@@ -242,17 +241,17 @@ describe('two copies of the package', () => {
     expect(error.message).toContain('one copy')
   }
 
-  it('are two', () => {
+  it('are different', () => {
     expect(a.Tensor).not.toBe(b.Tensor)
   })
 
-  it('say so of a tensor in an operation, a call, an option, a state dict and a gradient', async () => {
+  it('report a tensor of the other copy in an operation, a call, an option, a state dict and a gradient', async () => {
     const foreign = a.ones([1, 3])
-    expectTold(
+    expectReports(
       thrown(() => b.ones([1, 3]).add(foreign as never)),
       'a Tensor',
     )
-    expectTold(
+    expectReports(
       thrown(() => b.cat([foreign as never])),
       'a Tensor',
     )
@@ -262,13 +261,13 @@ describe('two copies of the package', () => {
         () => thrown(() => {}),
         (error) => error,
       )
-    expectTold(await reject(model.forward(foreign as never)), 'a Tensor')
+    expectReports(await reject(model.forward(foreign as never)), 'a Tensor')
     const ids = b.tensor([[1, 2, 3, 4]], { dtype: 'i64' })
     const error = await reject(model.forward(ids, { mask: foreign as never }))
-    expectTold(error, 'a Tensor')
+    expectReports(error, 'a Tensor')
     expect(error.message).toContain('mask')
     const x = b.ones([1, 3], { requires_grad: true })
-    expectTold(
+    expectReports(
       thrown(() => Object.assign(x, { grad: foreign })),
       'a Tensor',
     )
@@ -277,27 +276,27 @@ describe('two copies of the package', () => {
     )
   })
 
-  it('say so of models and their parameters', () => {
+  it('report models and parameters of the other copy', () => {
     const foreign = modelOf(a)
-    expectTold(
+    expectReports(
       thrown(() => new b.AutoregressiveWrapper(foreign.net as never)),
       'a TransformerWrapper',
     )
-    expectTold(
+    expectReports(
       thrown(() => new b.AdamW(foreign.parameters() as never)),
       'a Tensor',
     )
-    expectTold(
+    expectReports(
       thrown(() => b.clipGradNormSync(foreign.parameters() as never, 1)),
       'a Tensor',
     )
-    expectTold(
+    expectReports(
       thrown(() => b.describe(foreign as never)),
       'an AutoregressiveWrapper',
     )
   })
 
-  it('know the errors of each other', () => {
+  it("recognise each other's errors", () => {
     const error = thrown(() => new a.Decoder({} as never))
     expect(error).toBeInstanceOf(a.XTransformersError)
     expect(error).toBeInstanceOf(b.XTransformersError)
@@ -306,7 +305,7 @@ describe('two copies of the package', () => {
     expect(error).toBeInstanceOf(library.XTransformersError)
   })
 
-  it('of the same file are told as one that was loaded twice', () => {
+  it('of the same file are reported as one that was loaded twice', () => {
     const { library } = loadInContext(places[0])
     const { message } = thrown(() => library.ones([1]).add(a.ones([1]) as never))
     expect(message).toMatch(/loaded twice/)

@@ -1,4 +1,4 @@
-// A small static server, as a page's own.
+// A small static server, like that of a page.
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -10,7 +10,7 @@ const TYPES: Record<string, string> = {
   '.wasm': 'application/wasm',
 }
 
-/** What makes a page cross-origin isolated: its workers may share memory. */
+/** Headers that make a page cross-origin isolated: its workers may share memory. */
 export const ISOLATED = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
@@ -21,7 +21,7 @@ export interface Server {
   close(): Promise<void>
 }
 
-/** Serves the first of the folders that has the file. */
+/** Serves the file from the first folder that has it. */
 export async function serve(
   folders: string[],
   headers: Record<string, string> = {},

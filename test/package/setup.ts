@@ -1,4 +1,4 @@
-// Removes what packed.ts has made, once all tests have ended.
+// Removes the files of packed.ts after all tests.
 import { rmSync } from 'node:fs'
 import { folderOfRun } from './packed.js'
 

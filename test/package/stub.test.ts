@@ -1,4 +1,4 @@
-// What stands for the build with threads on machines that cannot make it.
+// The replacement for the build with threads on machines that cannot build it.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

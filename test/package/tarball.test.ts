@@ -12,12 +12,12 @@ beforeAll(async () => {
   installed = await packed()
 }, 300_000)
 
-/** The first sample of the README: plain JavaScript, which Node runs as it is. */
+/** The first sample of the README: plain JavaScript, which Node runs unchanged. */
 const first = documentation()
   .flatMap(blocksOf)
   .find(({ language }) => language === 'ts') as Block
 
-/** That sample, and what computed it. */
+/** That sample, and a line with the backend. */
 function sample(system: 'import' | 'require'): string {
   const { code } = first
   const target = (x: string) => `\nconsole.log(${x}.info().target)\n`
@@ -33,7 +33,7 @@ async function run(folder: string, name: string, code: string): Promise<string[]
 }
 
 describe.each(['native', 'wasm'] as const)('the installed package, %s', (target) => {
-  it('has the files that it needs, and no others', () => {
+  it('contains exactly the needed files', () => {
     const modules = join(installed[target], 'node_modules')
     expect(existsSync(join(modules, '@x-transformers'))).toBe(target === 'native')
     const own = (path: string) => existsSync(join(modules, 'x-transformers', path))
@@ -52,17 +52,17 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
     expect(absent.filter(own)).toEqual([])
   })
 
-  it("runs the README's first sample by import", async () => {
+  it("runs the README's first sample with import", async () => {
     const logged = await run(installed[target], 'sample.mjs', sample('import'))
     expect(logged).toEqual([...promisedLines(first), target])
   })
 
-  it("runs the README's first sample by require", async () => {
+  it("runs the README's first sample with require", async () => {
     const logged = await run(installed[target], 'sample.cjs', sample('require'))
     expect(logged).toEqual([...promisedLines(first), target])
   })
 
-  it('gives the same objects by import and by require, from every entry', async () => {
+  it('exports the same objects by import and by require, from every entry', async () => {
     const code = `
       import { createRequire } from 'node:module'
       const require = createRequire(import.meta.url)
@@ -92,7 +92,7 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
     expect(JSON.parse(after as string).target).toBe(target)
   })
 
-  it('spawns a library by x-transformers/worker', async () => {
+  it('starts a worker with x-transformers/worker', async () => {
     const code = `
       import { spawn, tensor } from 'x-transformers/worker'
       const x = await spawn({ threads: 2 })

@@ -1,5 +1,5 @@
-// What compilers say of a program against the types of the tarball: the least TypeScript that reads
-// them, and the one of this repository.
+// Compiler errors of a program with the types of the tarball: with the oldest supported TypeScript,
+// and the one of this repository.
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -10,15 +10,15 @@ beforeAll(async () => {
   folder = (await packed()).native
 }, 300_000)
 
-/** docs/bundlers.md names the least one. */
+/** docs/bundlers.md names the oldest one. */
 const COMPILERS = {
   '5.2': join(root, 'test/package/least/node_modules/typescript/bin/tsc'),
   current: bin('typescript', 'tsc'),
 }
 
 /**
- * Each target, each module system; AbortSignal, Blob and streams from the types of Node or of the
- * DOM.
+ * Each target and each module system; AbortSignal, Blob and streams from the types of Node or of
+ * the DOM.
  */
 const PROJECTS: Project[] = [
   { target: 'es2020', module: 'node16', dom: false, types: ['node'] },
@@ -36,7 +36,7 @@ interface Project {
   target: string
 }
 
-/** Compiles the program, and gives what was said. */
+/** Compiles the program, and returns the errors. */
 async function compile(
   compiler: string,
   name: string,
@@ -56,7 +56,7 @@ async function compile(
     target,
     lib: dom ? [target, 'dom'] : [target],
     module: { node16: 'node16', node10: 'commonjs', bundler: 'esnext' }[module],
-    // it resolves without `exports`; newer compilers take it under protest
+    // it resolves without `exports`; newer compilers report it as deprecated
     ...(module === 'node10' && compiler === COMPILERS.current && { ignoreDeprecations: '6.0' }),
     moduleResolution: module,
     types,
@@ -78,19 +78,19 @@ describe.each(Object.entries(COMPILERS))('TypeScript %s', (version, compiler) =>
     ).toBe('')
   })
 
-  it('takes undefined for what is absent, with exactOptionalPropertyTypes', async () => {
+  it('accepts undefined for absent options, with exactOptionalPropertyTypes', async () => {
     const project = { module: 'node16', dom: false, types: ['node'], target: 'es2022' }
     expect(await compile(compiler, `${version}-exact`, project, true)).toBe('')
   })
 
-  it('wants the types of Node or of the DOM, and nothing else', async () => {
+  it('requires the types of Node or of the DOM, and nothing else', async () => {
     const project = { module: 'node16', dom: false, types: [], target: 'es2022' }
     const { message } = (await compile(compiler, `${version}-neither`, project).catch(
       (error) => error,
     )) as Error
     const missing = [...message.matchAll(/error (TS\d+): (?:Cannot find name '(\w+)')?/g)]
     const names = missing.map(([, code, name]) => (name === undefined ? code : name))
-    // `console` is the program's own
+    // `console` is declared by the program
     expect([...new Set(names)].sort()).toEqual([
       'AbortSignal',
       'Blob',

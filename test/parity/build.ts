@@ -7,7 +7,7 @@ export interface ModelSpec {
   kwargs: Record<string, unknown>
 }
 
-/** Something of the public package, by its name. */
+/** An export of the public package, by its name. */
 export function exported(name: string): unknown {
   const value = (library as Record<string, unknown>)[name]
   if (value === undefined)
@@ -19,8 +19,8 @@ const isModel = (value: unknown): value is ModelSpec =>
   typeof value === 'object' && value !== null && 'class' in value
 
 /**
- * The model that a fixture describes, made by the public constructors. Wrappers take the model they
- * wrap first, as in Python.
+ * The model that a fixture describes, built with the public constructors. Wrappers take the wrapped
+ * model first, as in Python.
  */
 export function build(spec: ModelSpec): Module {
   const entries = Object.entries(spec.kwargs).map(([key, value]) => [
@@ -32,7 +32,7 @@ export function build(spec: ModelSpec): Module {
   return net ? new Class(net, options) : new Class(options)
 }
 
-/** A recorded tensor as one of the library; masks are stored as bytes. */
+/** A recorded tensor as a tensor of the library; masks are stored as bytes. */
 export function toTensor(
   { data, shape }: Stored,
   options: { bool?: boolean; requires_grad?: boolean } = {},

@@ -41,7 +41,7 @@ function makeInputs(spec: Case, data: Map<string, Stored>): Map<string, Tensor> 
   return inputs
 }
 
-/** With several models their names stand before those of their parameters. */
+/** With several models, their names are prefixes of the parameter names. */
 const prefixOf = (spec: Case, model: string) =>
   Object.keys(spec.models).length === 1 ? '' : `${model}.`
 
@@ -62,8 +62,8 @@ function find<T>(map: Map<string, T>, name: string): T {
 }
 
 /**
- * An argument: a value, or a reference to an input, to an earlier output, or to a filter, which
- * goes by its name here.
+ * An argument: a value, or a reference to an input, to an earlier output, or to a filter, which is
+ * given by its name here.
  */
 function resolve(value: unknown, inputs: Map<string, Tensor>, outputs: Outputs): unknown {
   if (typeof value !== 'object' || value === null) return value
@@ -74,7 +74,7 @@ function resolve(value: unknown, inputs: Map<string, Tensor>, outputs: Outputs):
   return value
 }
 
-/** Puts a call's result under the names that its template gives. */
+/** Stores a call's result under the names in its template. */
 function store(template: Returns, value: unknown, outputs: Outputs): void {
   if (template === null) return
   if (Array.isArray(template)) {

@@ -1,7 +1,7 @@
 import type { Stored } from './safetensors.js'
 
 /**
- * How one tensor compares. It passes where `ratio`, the error in units of what is tolerated, is at
+ * The comparison of one tensor. It passes if `ratio`, the error divided by the tolerated one, is at
  * most 1.
  */
 export interface Comparison {
@@ -11,7 +11,7 @@ export interface Comparison {
   reason?: string
 }
 
-/** Is told of every tensor that a fixture computes, by its name in the recording. */
+/** Called with every tensor that a fixture computes, by its name in the recording. */
 export type Observer = (name: string, value: Stored) => void
 
 const unequal = (name: string, reason: string): Comparison => ({
@@ -50,9 +50,7 @@ function floats(
   return { name, ratio: error === 0 ? 0 : error / (tolerance * scale) }
 }
 
-/**
- * Compares with the recorded tensor: floating point within the tolerance, whole numbers exactly.
- */
+/** Compares with the recorded tensor: floating point within the tolerance, integers exactly. */
 export function compare(
   name: string,
   got: Stored,
@@ -93,7 +91,7 @@ export function compareNumbers(
   return compare(name, stored(got), stored(want), tolerance, floor)
 }
 
-/** Says which names are missing and which are too many. */
+/** Reports missing and unexpected names. */
 export function compareNames(
   what: string,
   got: Iterable<string>,

@@ -1,4 +1,4 @@
-// A digest of all that a fixture computes: equal digests mean equal bits.
+// A digest of everything that a fixture computes: equal digests mean equal bits.
 import { createHash } from 'node:crypto'
 import type { Observer } from './compare.js'
 

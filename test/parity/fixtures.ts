@@ -24,8 +24,8 @@ function readSpec(path: string): Case | Trace | Error | null {
 }
 
 /**
- * The cases and traces of a folder, known by their keys `case` and `trace`; other JSON is left
- * alone.
+ * The cases and traces of a folder, recognised by their keys `case` and `trace`; other JSON is
+ * ignored.
  */
 export function listFixtures(folder: string): Fixture[] {
   const files = readdirSync(folder).filter((file) => file.endsWith('.json'))

@@ -9,7 +9,7 @@ it('finds the recorded cases and traces', () => {
   expect(fixtures.filter(({ spec }) => 'trace' in spec).length).toBeGreaterThanOrEqual(5)
 })
 
-describe('gives what the Python package gave', () => {
+describe('equals the Python package', () => {
   for (const fixture of fixtures) {
     it(fixture.name, async () => {
       const { status, reason } = await runFile(fixture)

@@ -18,40 +18,40 @@ const ints = (...values: number[]): Stored => ({
 const ratio = (got: Stored, want: Stored, floor = 0.01) =>
   compare('x', got, want, 1e-2, floor).ratio
 
-describe('the measure', () => {
-  it('relates the largest error to the largest value, or to the floor', () => {
+describe('the error measure', () => {
+  it('divides the largest error by the largest value, or by the floor', () => {
     expect(ratio(floats(1, 4.02), floats(1, 4))).toBeCloseTo(0.5, 4)
     expect(ratio(floats(0.001), floats(0), 0.1)).toBeCloseTo(1, 4)
   })
-  it('takes NaN for a difference, always', () => {
+  it('always counts NaN as a difference', () => {
     expect(ratio(floats(Number.NaN), floats(1))).toBe(Number.POSITIVE_INFINITY)
     expect(ratio(floats(Number.NaN), floats(Number.NaN))).toBe(Number.POSITIVE_INFINITY)
   })
-  it('wants infinities at the same places', () => {
+  it('requires infinities at the same positions', () => {
     const low = Number.NEGATIVE_INFINITY
     expect(ratio(floats(low, 1), floats(low, 1))).toBe(0)
     expect(ratio(floats(1, low), floats(low, 1))).toBe(Number.POSITIVE_INFINITY)
     expect(ratio(floats(-low, 1), floats(low, 1))).toBe(Number.POSITIVE_INFINITY)
   })
-  it('wants whole numbers, shapes and types to be equal', () => {
+  it('requires equal integers, shapes and types', () => {
     expect(ratio(ints(1, 2), ints(1, 2))).toBe(0)
     expect(ratio(ints(1, 3), ints(1, 2))).toBe(Number.POSITIVE_INFINITY)
     expect(ratio(floats(1, 2), floats(1))).toBe(Number.POSITIVE_INFINITY)
     expect(ratio(floats(1), ints(1))).toBe(Number.POSITIVE_INFINITY)
   })
-  it('notices missing and additional names and numbers', () => {
+  it('reports missing and unexpected names and numbers', () => {
     expect(compareNames('x', ['a', 'b'], ['b', 'c']).reason).toBe('missing: c; not expected: a')
     expect(compareNumbers('x', [1], [1, 1], 1).ratio).toBe(Number.POSITIVE_INFINITY)
   })
 })
 
-describe('a fixture that was tampered with', () => {
+describe('a modified fixture', () => {
   const golden = (file: string) => readFileSync(new URL(`../golden/${file}`, import.meta.url))
   const read = <T extends Case | Trace>(name: string): [T, Map<string, Stored>] => [
     JSON.parse(golden(`${name}.json`).toString()),
     readSafetensors(golden(`${name}.safetensors`)),
   ]
-  const spoil = (data: Map<string, Stored>, name: string) => {
+  const corrupt = (data: Map<string, Stored>, name: string) => {
     const values = data.get(name)?.data as Float32Array
     values[0] = (values[0] as number) + 10
   }
@@ -60,7 +60,7 @@ describe('a fixture that was tampered with', () => {
     'fails: %s changed',
     async (name) => {
       const [spec, data] = read<Case>('class-decoder')
-      spoil(data, name)
+      corrupt(data, name)
       expect((await runFixture(spec, data)).status).toBe('failed')
     },
   )
@@ -75,7 +75,7 @@ describe('a fixture that was tampered with', () => {
   })
   it('fails: another weight at the end of a trace', async () => {
     const [spec, data] = read<Trace>('train-adamw-clip')
-    spoil(data, 'end.net.to_logits.bias')
+    corrupt(data, 'end.net.to_logits.bias')
     const report = await runFixture(spec, data)
     expect(report).toMatchObject({
       status: 'failed',

@@ -1,5 +1,5 @@
-// Runs recorded cases and training traces (test/golden/README.md) through the public classes. Knows
-// no files, so that it runs in a browser too; fixtures.ts reads them in Node.
+// Runs recorded cases and training traces (test/golden/README.md) through the public classes. It
+// reads no files, so that it runs in a browser too; fixtures.ts reads them in Node.
 import { XTransformersError } from 'x-transformers'
 import { type Case, runCase } from './case.js'
 import type { Comparison, Observer } from './compare.js'
@@ -8,11 +8,11 @@ import { runTrace, type Trace } from './trace.js'
 
 export interface Report {
   status: 'passed' | 'failed' | 'skipped'
-  /** Why it failed or was skipped; of what passed, how near it came. */
+  /** Why it failed or was skipped; for a pass, the largest ratio. */
   reason: string
 }
 
-function judge(comparisons: Comparison[]): Report {
+function toReport(comparisons: Comparison[]): Report {
   if (!comparisons.length) return { status: 'failed', reason: 'nothing was compared' }
   const worst = comparisons.reduce((a, b) => (b.ratio > a.ratio ? b : a))
   const status = worst.ratio <= 1 ? 'passed' : 'failed'
@@ -23,7 +23,7 @@ function judge(comparisons: Comparison[]): Report {
 }
 
 /**
- * `data`: the safetensors file, as bytes or read already. `observe` is told of every tensor that is
+ * `data`: the safetensors file, as bytes or parsed. `observe` is called with every tensor that is
  * compared.
  */
 export async function runFixture(
@@ -33,7 +33,7 @@ export async function runFixture(
 ): Promise<Report> {
   try {
     const tensors = data instanceof Uint8Array ? readSafetensors(data) : data
-    return judge(
+    return toReport(
       'trace' in spec
         ? await runTrace(spec, tensors, observe)
         : await runCase(spec, tensors, observe),

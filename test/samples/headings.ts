@@ -1,6 +1,4 @@
-/**
- * The 50 samples of the Python package's README, by the headings they stand under, in its order.
- */
+/** The 50 samples of the Python package's README by their headings, in the same order. */
 export const HEADINGS = [
   'Full encoder / decoder',
   'Decoder-only (GPT-like)',

@@ -2,9 +2,7 @@ import { describe, expect } from 'vitest'
 import { Decoder, randint, type Tensor, TransformerWrapper } from 'x-transformers'
 import { expectFinite, sample } from './sample.js'
 
-/**
- * A segment's logits, and memories as long as what has been seen so far, for each of the 6 layers.
- */
+/** The logits of a segment, and memories of all positions so far for each of the 6 layers. */
 async function expectSegment([logits, mems]: [Tensor, Tensor[]], seen: number): Promise<void> {
   await expectFinite(logits, [1, 512, 20000])
   expect(mems.length).toBe(6)

@@ -3,10 +3,10 @@ import { type Module, memory, randint, type Tensor, type TransformerWrapper } fr
 import { collect } from '../api/helpers.js'
 import type { Heading } from './headings.js'
 
-/** Less than the smallest model of a sample: none of them is left behind. */
+/** Less than the smallest model of a sample, so that a leak of any of them is detected. */
 const LEFT_OVER = 32e6
 
-/** A sample of the Python README as a test, after which its memory is free again. */
+/** A sample of the Python README as a test, which frees its memory afterwards. */
 export function sample(heading: Heading, run: () => Promise<void>): void {
   it(heading, async () => {
     await run()
@@ -23,7 +23,7 @@ export async function expectFinite(x: Tensor, shape: readonly number[]): Promise
   expect(Number.isFinite(sum.item())).toBe(true)
 }
 
-/** Runs a model that its sample only builds: logits of one sequence of the longest length. */
+/** Runs a model that its sample only builds: logits of one sequence of maximum length. */
 export async function expectLogits(model: TransformerWrapper, length?: number): Promise<void> {
   const { num_tokens, max_seq_len } = model.options
   const x = randint(0, num_tokens, [1, length ?? max_seq_len])
@@ -32,8 +32,8 @@ export async function expectLogits(model: TransformerWrapper, length?: number): 
 }
 
 /**
- * Goes back from a loss: every parameter gets a finite gradient, but for the encoder's head, which
- * has no use (nor has it in Python).
+ * Runs backward from a loss: every parameter gets a finite gradient, except the encoder's head,
+ * which is unused (also in Python).
  */
 export async function expectTrains(model: Module, loss: Tensor): Promise<void> {
   await expectFinite(loss, [])

@@ -150,7 +150,7 @@ suite('Usage: images', () => {
     using images = await vit.forward(randn([1, 3, 256, 256]), { return_embeddings: true })
     using loss = await pali.forward(prompt, output, { mask, src_prepend_embeds: images })
     await expectTrains(pali, loss)
-    // the gradient goes on into the images' transformer
+    // the gradient continues into the transformer for images
     expect(vit.stateDict().get('patch_to_embedding.1.weight')?.grad?.shape).toEqual([512, 3072])
   })
 })

@@ -1,4 +1,4 @@
-// Checked by `tsc --noEmit`: arrays in place of tensors.
+// Checked by `tsc --noEmit`: arrays as tensors.
 import {
   type AutoregressiveWrapper,
   arange,
@@ -39,15 +39,15 @@ model.score([[1, 2]], { mask: [[1, 0]] })
 is<Tensor>()(crossEntropy(x, [1, 2]))
 is<Tensor>()(x.gather(0, [[1]]))
 const given: Ids[] = [x, [1], [[[1]]], new BigInt64Array(1), new BigUint64Array(1)]
-// @ts-expect-error: floating-point numbers are no ids
+// @ts-expect-error: floating-point numbers are not ids
 net.forward(new Float32Array(1))
-// @ts-expect-error: a number is no sequence
+// @ts-expect-error: a number is not a sequence
 model.generate(1, 10)
 
 // masks
 const masks: Mask[] = [x, [true], [[1, 0]], new Uint8Array(1)]
 is<Tensor>()(where([true, false], 1, 2))
-// @ts-expect-error: strings are no mask
+// @ts-expect-error: strings are not a mask
 net.forward(rows, { mask: ['a'] })
 
 // vectors
@@ -58,7 +58,7 @@ is<Tensor>()(await decoder.forward([[[1, 2]]]))
 is<Tensor>()(arange(5))
 is<Tensor>()(arange(5, { dtype: 'f32' }))
 is<Tensor>()(arange(0, 5, 2, { dtype: 'f32' }))
-// @ts-expect-error: no number at all
+// @ts-expect-error: not a number
 arange()
 
 export { given, masks, vectors }

@@ -1,4 +1,4 @@
-// Checked by `tsc --noEmit`: what the calls of each class take and give.
+// Checked by `tsc --noEmit`: arguments and results of the calls of each class.
 import {
   Attention,
   type AttentionIntermediates,
@@ -44,7 +44,7 @@ const net = new TransformerWrapper({ num_tokens: 4, max_seq_len: 8, attn_layers:
 
 is<TransformerWrapper>()(net.quantize('q8_0'))
 is<Quantization | null>()(net.quantization)
-// @ts-expect-error: there is no such format
+// @ts-expect-error: no such format
 net.quantize('q5_1')
 
 const cross = new CrossAttender({ dim: 8, depth: 1 })
@@ -121,11 +121,11 @@ new NonAutoregressiveWrapper(net, {})
 new XTransformer({ ...both.options, dec_num_memory_tokens: 4 })
 // @ts-expect-error: a layer is 'a', 'c' or 'f'
 new Decoder({ dim: 8, depth: 1, custom_layers: ['x'] })
-// @ts-expect-error: causal is what makes a Decoder
+// @ts-expect-error: causal is fixed in a Decoder
 new Decoder({ dim: 8, depth: 1, causal: true })
-// @ts-expect-error: the images are not given to generate
+// @ts-expect-error: generate takes no images
 both.generate(x, x, 3, { src_prepend_embeds: x })
-// @ts-expect-error: it computes all tokens at every step, whatever was before
+// @ts-expect-error: masked generation computes all tokens at every step and has no cache
 masked.cacheable
 // @ts-expect-error: an encoder gives no losses
 masked.forward(x).then(({ losses }) => losses)

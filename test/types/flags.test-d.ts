@@ -43,7 +43,7 @@ is<[Tensor, LayerIntermediates]>()(
 )
 is<[Tensor, LayerIntermediates]>()(net.forwardSync(x, { return_intermediates: true }))
 is<Tensor>()(net.forwardSync(x))
-// a flag that is only known when it runs: everything that can come
+// a flag known only at runtime: the union of all results
 const either: unknown = await net.forward(x, { return_mems: flag })
 
 is<Tensor>()(await model.forward(x))
@@ -94,7 +94,7 @@ model.stream(x, 3, { num_beams: 2 })
 model.generate(x, 3, { filter_logits_fn: 'topk' })
 // @ts-expect-error: a type of elements that does not exist
 tensor([1], { dtype: 'float32' })
-// @ts-expect-error: the Sync twin has no signal
+// @ts-expect-error: the Sync variant has no signal
 net.forwardSync(x, { signal })
 
 export { either, modules }

@@ -1,4 +1,4 @@
-// Checked by `tsc --noEmit`: what a training step takes and gives.
+// Checked by `tsc --noEmit`: arguments and results of a training step.
 import {
   AdamW,
   AutoregressiveWrapper,
@@ -33,11 +33,11 @@ const options: TrainStepOptions = { objective: { cross_entropy: [[[1, 2]]], igno
 await trainStep(net, optimizer, [[x, { mask: x }]], options)
 // @ts-expect-error: no such option of forward
 await trainStep(model, optimizer, [[x, { maks: x }]])
-// @ts-expect-error: the arguments of forward stand in a list
+// @ts-expect-error: the arguments of forward must be a list
 await trainStep(model, optimizer, [x])
-// @ts-expect-error: another objective
+// @ts-expect-error: no such objective
 await trainStep(net, optimizer, [[x]], { objective: { l1: [x] } })
-// @ts-expect-error: a model is no optimizer
+// @ts-expect-error: a model is not an optimizer
 await trainStep(model, model, [[x]])
 
 class Own extends Module {

@@ -1,5 +1,5 @@
-// Checked by `tsc --noEmit`: the library in a worker takes and gives what the main one does, with
-// copies in place of tensors.
+// Checked by `tsc --noEmit`: the library in a worker has the same arguments and results as the main
+// one, with copies as tensors.
 import type { Tensor } from 'x-transformers'
 import {
   type AdamW,
@@ -121,7 +121,7 @@ await optimizer.setOptions({ lr: 1, weight_decay: 0 }, 0)
 
 is<void>()(await net.quantize('bf16'))
 is<Quantization | null>()(await net.quantization())
-// @ts-expect-error: there is no such format
+// @ts-expect-error: no such format
 net.quantize('f16')
 
 is<RemoteModel>()(await x.load('/model.safetensors'))
@@ -145,7 +145,7 @@ net.forward([[1, 2]], { mask: [[true, false]] })
 model.generate(Int32Array.of(1, 2), 3)
 // @ts-expect-error: ids are numbers
 net.forward([['1', '2']])
-// @ts-expect-error: a function cannot go to a worker
+// @ts-expect-error: a function cannot be sent to a worker
 model.generate(tokens, 3, { filter_logits_fn: (logits: HostTensor) => logits })
 // @ts-expect-error: encoders do not generate
 vit.generate(tokens, 3)
@@ -155,7 +155,7 @@ new x.AdamW([tokens])
 new x.AdamW(model, { momentum: 1 })
 // @ts-expect-error: batches are lists of arguments
 x.trainStep({ model, optimizer, batches: [tokens] })
-// @ts-expect-error: there is no graph to go back through
+// @ts-expect-error: there is no graph for backward
 loss.backward()
 
 export { either, models, seen }

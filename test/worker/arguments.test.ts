@@ -5,8 +5,8 @@ import { all, LAYERS, library, numbers, smallModel, VOCABULARY } from './helpers
 const GREEDY = { temperature: 0 }
 const i64 = (data: Parameters<typeof tensor>[0]) => tensor(data, { dtype: 'i64' })
 
-describe('arrays in place of tensors, in a worker', () => {
-  it('are taken by forward, generate, score and stream', async () => {
+describe('arrays as tensors, in a worker', () => {
+  it('are accepted by forward, generate, score and stream', async () => {
     const x = await library()
     const model = smallModel(x).eval()
     const [row, tensors] = [[1, 2, 3], i64([1, 2, 3])]
@@ -27,7 +27,7 @@ describe('arrays in place of tensors, in a worker', () => {
     )
   })
 
-  it('are taken by an encoder with a decoder, and by a train step', async () => {
+  it('are accepted by an encoder with a decoder, and by a train step', async () => {
     const x = await library()
     const model = new x.XTransformer({
       dim: 16,
@@ -55,11 +55,11 @@ describe('arrays in place of tensors, in a worker', () => {
   })
 })
 
-/** The bytes in use, after what was posted before. */
+/** The bytes in use after all earlier messages. */
 const bytes = async (x: Awaited<ReturnType<typeof library>>) => (await x.memory()).native_bytes
 
 describe('dispose in a worker', () => {
-  it('of a wrapper frees the models within, at once', async () => {
+  it('of a wrapper frees the models inside immediately', async () => {
     const x = await library()
     const made = async () => {
       const attn_layers = new x.Decoder({ dim: 128, depth: 2 })
@@ -79,7 +79,7 @@ describe('dispose in a worker', () => {
     await expect(model.net.attn_layers.describe()).rejects.toMatchObject({ code: 'disposed' })
   })
 
-  it('leaves weights that another wrapper has', async () => {
+  it('keeps weights that another wrapper uses', async () => {
     const x = await library()
     const a = smallModel(x)
     const b = new x.AutoregressiveWrapper(a.net)
@@ -88,17 +88,20 @@ describe('dispose in a worker', () => {
     expect((await b.forward([[1, 2, 3]])).item()).toBe(want)
   })
 
-  it.skipIf(!globalThis.gc)('is not what happens to a net whose wrapper is garbage', async () => {
-    const x = await library()
-    const net = await (async () => {
-      const model = smallModel(x)
-      await model.forward([[1, 2, 3]])
-      return model.net
-    })()
-    for (let i = 0; i < 5; i++) {
-      globalThis.gc?.()
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
-    expect((await net.forward([[1, 2, 3]])).shape).toEqual([1, 3, VOCABULARY])
-  })
+  it.skipIf(!globalThis.gc)(
+    'does not happen to a net whose wrapper is garbage collected',
+    async () => {
+      const x = await library()
+      const net = await (async () => {
+        const model = smallModel(x)
+        await model.forward([[1, 2, 3]])
+        return model.net
+      })()
+      for (let i = 0; i < 5; i++) {
+        globalThis.gc?.()
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+      expect((await net.forward([[1, 2, 3]])).shape).toEqual([1, 3, VOCABULARY])
+    },
+  )
 })

@@ -6,7 +6,7 @@ import { recorded, recordedModel } from '../api/recorded.js'
 import { ids, library, numbers, smallModel } from './helpers.js'
 
 describe('a checkpoint in a worker', () => {
-  it('goes both ways between the libraries', async () => {
+  it('can be exchanged between the libraries in both directions', async () => {
     const x = await library()
     const model = smallModel(x)
     const bytes = await model.saveBytes()
@@ -25,12 +25,12 @@ describe('a checkpoint in a worker', () => {
       numbers(await model.net.forward(ids(1, 4))),
     )
     await loaded.ready
-    // a model within can be part of another one
+    // a model inside can be part of another one
     const again = new x.AutoregressiveWrapper(loaded.net)
     expect((await again.forward(ids(2, 9))).item()).toBe(loss)
   })
 
-  it('comes from memory, a Blob or a stream', async () => {
+  it('is loaded from memory, a Blob or a stream', async () => {
     const x = await library()
     const model = smallModel(x)
     const bytes = await model.saveBytes()
@@ -51,7 +51,7 @@ describe('a checkpoint in a worker', () => {
     expect(buffer.byteLength).toBe(0)
   })
 
-  it('tells how far it has come', async () => {
+  it('reports its progress', async () => {
     const x = await library()
     const bytes = await smallModel(x).saveBytes()
     const seen: Progress[] = []
@@ -67,7 +67,7 @@ describe('a checkpoint in a worker', () => {
     await expect(failing).rejects.toThrow('mine')
   })
 
-  it('is not waited for by other calls', async () => {
+  it('does not block other calls', async () => {
     const x = await library()
     const model = smallModel(x)
     const bytes = await model.saveBytes()
@@ -88,7 +88,7 @@ describe('a checkpoint in a worker', () => {
     expect((await (await pending).forward(ids(2, 9))).item()).toBe(loss)
   })
 
-  it('that is aborted leaves nothing behind', async () => {
+  it('leaves nothing behind if it is aborted', async () => {
     const x = await library()
     const bytes = await smallModel(x).saveBytes()
     const before = (await x.memory()).native_bytes
@@ -109,7 +109,7 @@ describe('a checkpoint in a worker', () => {
     expect((await x.memory()).native_bytes).toBeLessThan(before + 4096)
   })
 
-  it('that is none says so', async () => {
+  it('is an error if it is invalid', async () => {
     const x = await library()
     await expect(x.load(new Uint8Array(100))).rejects.toMatchObject({ code: 'invalid_checkpoint' })
     await expect(x.load(5 as never)).rejects.toThrow(/5 cannot be loaded in a worker/)
@@ -123,7 +123,7 @@ describe('a checkpoint in a worker', () => {
     })
   })
 
-  it('of Python goes into a model, and later calls wait for it', async () => {
+  it('of Python is loaded into a model, and later calls wait for it', async () => {
     const x = await library()
     const { options, layers, tokens, logits } = await recordedModel()
     const make = () =>
@@ -153,7 +153,7 @@ describe('a checkpoint in a worker', () => {
     expectClose(numbers(await model.forward(input)), logits)
   })
 
-  it('of Python that is refused, or aborted, changes nothing', async () => {
+  it('of Python changes nothing if it is rejected or aborted', async () => {
     const x = await library()
     const model = smallModel(x)
     const before = (await model.forward(ids(2, 9))).item()
@@ -173,7 +173,7 @@ describe('a checkpoint in a worker', () => {
     expect((await model.forward(ids(2, 9))).item()).not.toBe(before)
   })
 
-  it('goes to a stream', async () => {
+  it('is saved to a stream', async () => {
     const x = await library()
     const model = smallModel(x)
     const optimizer = new x.AdamW(model)

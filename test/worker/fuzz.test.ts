@@ -31,7 +31,7 @@ const gpt = () => new x.AutoregressiveWrapper(net())
 const ids = () => tensor([[1, 2, 3, 4]], { dtype: 'i64' })
 const mask = (columns: number) => tensor([Array(columns).fill(true)])
 
-/** Names of TypeScript's own, and those that end the object. */
+/** Names private to TypeScript, and those that dispose the object. */
 const INTERNAL = /^(compute|within|dispose|terminate)$/
 
 const OBJECTS: Record<string, () => object> = {
@@ -43,7 +43,7 @@ const OBJECTS: Record<string, () => object> = {
   Library: () => x,
 }
 
-/** No token is filtered out: so `eos_token` comes, also where 2^53 tokens are asked for. */
+/** No token is filtered out, so that `eos_token` comes even where 2^53 tokens are requested. */
 const sampled: Arguments = () => [
   ids(),
   2,
@@ -87,10 +87,10 @@ async function expectUsable(object: object): Promise<void> {
   if ('describe' in object) await (object as entry.TransformerWrapper).describe()
 }
 
-describe('wrong arguments are refused, or do no harm, on the page and in the worker:', () => {
-  it('of tensor', () => fuzz(tensor as never, () => [[1, 2], { shape: [2], dtype: 'f32' }], wrong))
+describe('invalid arguments are an error or have no effect, on the page and in the worker:', () => {
+  it('in tensor', () => fuzz(tensor as never, () => [[1, 2], { shape: [2], dtype: 'f32' }], wrong))
 
-  it('of spawn', async () => {
+  it('in spawn', async () => {
     const call = async (options: unknown) => (await spawn(options as never)).terminate()
     await fuzz(call as never, () => [{ threads: 1, wasm: {}, ...reading }], wrong)
   })
@@ -102,14 +102,14 @@ describe('wrong arguments are refused, or do no harm, on the page and in the wor
     AdamW: () => [[{ model: gpt(), params: null, lr: 0.1 }], { lr: 0.1, betas: [0.9, 0.99] }],
     SGD: () => [gpt(), { lr: 0.1 }],
   }
-  it.each(Object.entries(classes))('of the constructor of %s', async (name, right) => {
+  it.each(Object.entries(classes))('in the constructor of %s', async (name, right) => {
     const Class = (
       x as unknown as Record<string, new (...args: unknown[]) => { ready: Promise<unknown> }>
     )[name]
     await fuzz((...args) => new (Class as NonNullable<typeof Class>)(...args).ready, right, wrong)
   })
 
-  it.each(Object.keys(OBJECTS))('of the methods and setters of %s', async (name) => {
+  it.each(Object.keys(OBJECTS))('in the methods and setters of %s', async (name) => {
     const make = OBJECTS[name] as () => object
     const { methods, setters } = membersOf(make())
     for (const method of methods.filter((found) => !INTERNAL.test(found))) {

@@ -12,11 +12,11 @@ import { all, ids, LAYERS, library, numbers, smallModel, smallNet } from './help
 
 const DRAWN = { filter_thres: 0.1 }
 
-/** Lets messages go to and fro. */
-const settle = () => new Promise((resolve) => setTimeout(resolve, 50))
+/** Waits for messages in both directions. */
+const flushMessages = () => new Promise((resolve) => setTimeout(resolve, 50))
 
-/** Notes what the page sends. */
-function watched(log: ToWorker[]) {
+/** Records the messages of the page. */
+function recordMessages(log: ToWorker[]) {
   return (port: Port) => {
     const post = port.postMessage.bind(port)
     port.postMessage = (message, transfer) => {
@@ -28,7 +28,7 @@ function watched(log: ToWorker[]) {
 }
 
 describe('generate in a worker', () => {
-  it('draws what the main library draws', async () => {
+  it('draws the same tokens as the main library', async () => {
     main.manualSeed(4)
     const want = await mainModel().generate(mainTokens(2, 3), 12, DRAWN)
     const x = await library()
@@ -39,7 +39,7 @@ describe('generate in a worker', () => {
     expect(numbers(got)).toEqual(mainNumbers(want))
   })
 
-  it('is there for vectors, masks, and encoders with decoders', async () => {
+  it('works for vectors, masks, and encoders with decoders', async () => {
     const x = await library()
     const vectors = new x.ContinuousAutoregressiveWrapper(
       new x.ContinuousTransformerWrapper({
@@ -67,7 +67,7 @@ describe('generate in a worker', () => {
     expect(await all(both.stream(ids(1, 4), ids(1, 1), 5, { temperature: 0 }))).toEqual(want)
   })
 
-  it('takes beams, several ends, seeds and prompts of different lengths', async () => {
+  it('accepts beams, several end tokens, seeds and prompts of different lengths', async () => {
     const x = await library()
     const [model, same] = [smallModel(x), mainModel()]
     // the same weights
@@ -96,7 +96,7 @@ describe('generate in a worker', () => {
     )
   })
 
-  it('keeps keys and values, and says where it cannot', async () => {
+  it('caches keys and values, and reports models that cannot', async () => {
     const x = await library()
     const model = smallModel(x)
     expect(await model.cacheable()).toEqual({ cached: true, reason: null })
@@ -127,7 +127,7 @@ describe('generate in a worker', () => {
     expect(await both.cacheable()).toEqual({ cached: true, reason: null })
   })
 
-  it('scores', async () => {
+  it('computes scores', async () => {
     const x = await library()
     const [model, same] = [smallModel(x), mainModel()]
     await model.loadStateDict(new Map([...same.stateDict()]))
@@ -146,7 +146,7 @@ describe('generate in a worker', () => {
     expect((await both.score(ids(2, 4), ids(2, 3))).log_probs.shape).toEqual([2, 2])
   })
 
-  it('says which arguments are wrong', async () => {
+  it('reports invalid arguments', async () => {
     const x = await library()
     const model = smallModel(x)
     await expect(model.generate(ids(1, 3), 5, { temprature: 1 } as never)).rejects.toThrow(
@@ -166,7 +166,7 @@ describe('generate in a worker', () => {
     )
   })
 
-  it('is aborted', async () => {
+  it('can be aborted', async () => {
     const x = await library()
     const model = smallModel(x)
     const controller = new AbortController()
@@ -202,28 +202,28 @@ describe('stream in a worker', () => {
     const x = await library()
     const model = new x.AutoregressiveWrapper(smallNet(x), { pad_value: 99 })
     const start = tensor([[3], [5]], { dtype: 'i64' })
-    // token 3 stands in the first prompt, and counts
+    // token 3 is in the first prompt, which counts
     const rows = await all(model.stream<number[]>(start, 4, { eos_token: [3], top_k_tokens: 1 }))
     expect(rows[0]?.[0]).toBe(99)
     expect(rows.length).toBeGreaterThan(0)
     expect(rows.every((row) => row[0] === 99 && row.length === 2)).toBe(true)
   })
 
-  it('is only a little ahead of its reader', async () => {
+  it('computes only a few tokens ahead of its reader', async () => {
     const log: ToWorker[] = []
-    const x = await library(watched(log))
+    const x = await library(recordMessages(log))
     const model = smallModel(x)
     const pulled = () =>
       log.reduce((sum, message) => sum + (message.type === 'pull' ? message.count : 0), 0)
     const stream = model.stream(ids(1, 3), 50)
-    await settle()
+    await flushMessages()
     expect(pulled()).toBe(0)
     await stream.next()
-    await settle()
+    await flushMessages()
     expect(pulled()).toBe(4)
     await stream.next()
     expect(pulled()).toBe(5)
-    // several readers at once each get their own
+    // concurrent reads each get their own token
     const more = await Promise.all([stream.next(), stream.next(), stream.next()])
     expect(more.every(({ done, value }) => !done && typeof value === 'number')).toBe(true)
     expect(1 + 1 + 3 + (await all(stream)).length).toBe(50)
@@ -232,11 +232,11 @@ describe('stream in a worker', () => {
 
   it('ends in the worker when the loop is left', async () => {
     const log: ToWorker[] = []
-    const x = await library(watched(log))
+    const x = await library(recordMessages(log))
     const model = smallModel(x)
     const only = async (count: number) => {
       for await (const _ of model.stream(ids(1, 3), 100)) if (--count === 0) break
-      await settle()
+      await flushMessages()
       await collect()
       return (await x.memory()).native_bytes
     }
@@ -246,7 +246,7 @@ describe('stream in a worker', () => {
     expect(await only(3)).toBeLessThan(before + 4096)
   })
 
-  it('lets other calls run between two tokens', async () => {
+  it('allows other calls between two tokens', async () => {
     const x = await library()
     const model = smallModel(x)
     const optimizer = new x.SGD(model, { lr: 0.1 })
@@ -258,7 +258,7 @@ describe('stream in a worker', () => {
     expect(count).toBe(6)
   })
 
-  it('runs beside another one', async () => {
+  it('may run concurrently with another one', async () => {
     const x = await library()
     const model = smallModel(x)
     const greedy = { temperature: 0 }
@@ -273,7 +273,7 @@ describe('stream in a worker', () => {
     expect(both).toEqual([a, b])
   })
 
-  it('rejects with the reason of its signal, at once', async () => {
+  it('rejects with the reason of its signal immediately', async () => {
     const x = await library()
     const model = smallModel(x)
     const controller = new AbortController()
@@ -312,15 +312,15 @@ describe('stream in a worker', () => {
     await expect(late.next()).rejects.toMatchObject({ code: 'terminated' })
   })
 
-  it.skipIf(!globalThis.gc)('ends in the worker when it is garbage', async () => {
+  it.skipIf(!globalThis.gc)('ends in the worker when it is garbage collected', async () => {
     const log: ToWorker[] = []
-    const x = await library(watched(log))
+    const x = await library(recordMessages(log))
     const model = smallModel(x)
     await (async () => {
       model.stream(ids(1, 3), 50)
       await model.stream(ids(1, 3), 50, { signal: new AbortController().signal }).next()
     })()
-    await settle()
+    await flushMessages()
     await collect()
     await collect()
     expect(log.filter(({ type }) => type === 'abort').length).toBe(2)

@@ -1,5 +1,5 @@
 import { afterEach } from 'vitest'
-// in a page, where this same thread serves, WebAssembly is awaited here
+// in a browser, where this same thread serves, WebAssembly is awaited here
 import 'x-transformers'
 import { type HostTensor, type Library, tensor } from 'x-transformers/worker'
 import { serve } from '../../ts/worker/host/serve.js'
@@ -11,11 +11,13 @@ afterEach(() => {
   for (const close of open.splice(0)) close()
 })
 
-/** The library behind a MessageChannel, served in this same thread; it ends with the test. */
+/**
+ * The library behind a MessageChannel, served on the same thread; it is terminated after the test.
+ */
 export async function library(change: (port: Port) => Port = (port) => port): Promise<Library> {
   const { port1, port2 } = new MessageChannel()
   const stop = serve(port2 as Port)
-  // as with a Worker, what runs there ends with it
+  // as with a Worker, its calls end with it
   const ending = Object.assign(change(port1 as Port), { terminate: () => stop() })
   const x = await connect(ending)
   open.push(() => {
@@ -28,7 +30,7 @@ export async function library(change: (port: Port) => Port = (port) => port): Pr
 
 export const VOCABULARY = 11
 
-/** Options of a decoder small enough to train in a moment. */
+/** Options of a decoder small enough to train quickly. */
 export const LAYERS = { dim: 16, depth: 1, heads: 2, attn_dim_head: 8 }
 export const NET = { num_tokens: VOCABULARY, max_seq_len: 16 }
 

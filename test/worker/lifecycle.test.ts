@@ -18,12 +18,12 @@ const bytes = async (x: Library) => {
 }
 
 describe('the library in a worker', () => {
-  it('tells what computes there', async () => {
+  it('reports its backend', async () => {
     const x = await library()
     expect(await x.info()).toEqual(main.info())
   })
 
-  it('seeds in the order of the calls', async () => {
+  it('applies seeds in call order', async () => {
     const x = await library()
     const draw = (seed: number) => {
       x.manualSeed(seed)
@@ -50,13 +50,13 @@ describe('the library in a worker', () => {
     expect(error).toMatchObject({ code: 'invalid_options', message: (want as Error).message })
     expect(error.problems).toEqual((want as XTransformersError).problems)
     await expect(decoder.forward(tensor([[1]]))).rejects.toMatchObject({ problems: error.problems })
-    // what takes it has its problems
+    // a model that contains it has its problems too
     const net = new x.TransformerWrapper({ ...NET, attn_layers: decoder })
     await expect(net.forward(ids(1, 4))).rejects.toMatchObject({ problems: error.problems })
     await expect(net.ready).rejects.toMatchObject({ problems: error.problems })
   })
 
-  it('refuses what cannot go to a worker', async () => {
+  it('rejects values that cannot be sent to a worker', async () => {
     const x = await library()
     const other = await library()
     const net = smallNet(x)
@@ -89,7 +89,7 @@ describe('the library in a worker', () => {
     await expect(net.forward(gone)).rejects.toMatchObject({ code: 'disposed' })
   })
 
-  it('gives the names and messages of errors of every kind', async () => {
+  it('passes on names and messages of errors of every kind', async () => {
     const x = await library()
     const forward = vi
       .spyOn(main.TransformerWrapper.prototype, 'forward')
@@ -128,7 +128,7 @@ describe('the library in a worker', () => {
   })
 })
 
-/** A model whose weights show in the memory. */
+/** A model whose weights are large enough to measure. */
 function largeModel(x: Library) {
   const attn_layers = new x.Decoder({ dim: 64, depth: 2 })
   return new x.AutoregressiveWrapper(
@@ -143,7 +143,7 @@ async function trained(x: Library) {
   return { model, optimizer }
 }
 
-/** Disposes in the order in which it was made, which is not the best one. */
+/** Disposes in order of creation, the least favourable order. */
 function free({ model, optimizer }: Awaited<ReturnType<typeof trained>>): void {
   optimizer.dispose()
   model.dispose()
@@ -151,14 +151,14 @@ function free({ model, optimizer }: Awaited<ReturnType<typeof trained>>): void {
   model.net.attn_layers.dispose()
 }
 
-/** What is in use once every thread has the room that it keeps. */
+/** Bytes in use, once every thread has allocated its own buffers. */
 async function settled(x: Library): Promise<number> {
   for (let i = 0; i < 12; i++) free(await trained(x))
   return await bytes(x)
 }
 
 describe('memory in a worker', () => {
-  it('is free again after dispose', async () => {
+  it('is freed by dispose', async () => {
     const x = await library()
     const before = await settled(x)
     const { model, optimizer } = await trained(x)
@@ -171,7 +171,7 @@ describe('memory in a worker', () => {
     await expect(model.saveBytes()).rejects.toMatchObject({ code: 'disposed' })
   })
 
-  it('keeps shared weights while a model has them', async () => {
+  it('contains shared weights while a model uses them', async () => {
     const x = await library()
     const model = smallModel(x)
     const want = (await model.forward(ids(1, 9))).item()
@@ -179,7 +179,7 @@ describe('memory in a worker', () => {
     expect((await model.forward(ids(1, 9))).item()).toBe(want)
   })
 
-  it.skipIf(!globalThis.gc)('is free again once the page has lost the models', async () => {
+  it.skipIf(!globalThis.gc)('is freed once the page has garbage collected the models', async () => {
     const x = await library()
     const before = await settled(x)
     await (async () => {
@@ -192,7 +192,7 @@ describe('memory in a worker', () => {
     })
   })
 
-  it.skipIf(!globalThis.gc)('keeps a loaded model while a part of it is used', async () => {
+  it.skipIf(!globalThis.gc)('contains a loaded model while a part of it is used', async () => {
     const x = await library()
     const saved = await smallModel(x).saveBytes()
     const layers = (await x.load<ReturnType<typeof smallModel>>(saved)).net.attn_layers
@@ -202,7 +202,7 @@ describe('memory in a worker', () => {
     ).toEqual([1, 2, 16])
   })
 
-  it('ends with the models within, where it was loaded', async () => {
+  it('is freed with the models inside, if it was loaded', async () => {
     const x = await library()
     const loaded = await x.load<ReturnType<typeof smallModel>>(await smallModel(x).saveBytes())
     const { net } = loaded
@@ -212,7 +212,7 @@ describe('memory in a worker', () => {
 })
 
 describe('terminate', () => {
-  it('rejects what waits and all that comes later, and frees everything', async () => {
+  it('rejects pending and later calls, and frees everything', async () => {
     const watcher = await library()
     const before = await settled(watcher)
     const x = await library()
@@ -243,7 +243,7 @@ describe('terminate', () => {
       new x.SGD(model).ready,
     ]
     for (const call of after) await expect(call).rejects.toMatchObject(terminated)
-    // these have no answer to wait for
+    // these do not wait for a response
     x.manualSeed(1)
     model.eval()
     model.dispose()
@@ -252,7 +252,7 @@ describe('terminate', () => {
     expect(await bytes(watcher)).toBeLessThan(before + 8192)
   })
 
-  it('comes with `using`', async () => {
+  it('is called by `using`', async () => {
     let model: RemoteModel
     {
       using x = await library()
@@ -263,8 +263,8 @@ describe('terminate', () => {
   })
 })
 
-/** A port where nobody serves; what is sent can be looked at, and answered. */
-function dumb() {
+/** A port without a server; sent messages can be inspected and answered. */
+function fakePort() {
   const listeners = new Map<string, (event: unknown) => void>()
   const sent: ToWorker[] = []
   let ended = 0
@@ -282,8 +282,8 @@ function dumb() {
 }
 
 describe('a worker that does not work', () => {
-  it('rejects the start where its script cannot be loaded', async () => {
-    const worker = dumb()
+  it('rejects at the start if its script cannot be loaded', async () => {
+    const worker = fakePort()
     const pending = connect(worker.port)
     worker.tell('error')
     await expect(pending).rejects.toMatchObject({
@@ -295,8 +295,8 @@ describe('a worker that does not work', () => {
     expect(worker.ended()).toBe(1)
   })
 
-  it('rejects the start with the reason that the worker gives', async () => {
-    const worker = dumb()
+  it('rejects at the start with the reason of the worker', async () => {
+    const worker = fakePort()
     const pending = connect(worker.port)
     expect(worker.sent[0]).toMatchObject({ type: 'init' })
     const error = {
@@ -310,8 +310,8 @@ describe('a worker that does not work', () => {
     expect(worker.ended()).toBe(1)
   })
 
-  it('tells how the start comes on, and is aborted', async () => {
-    const worker = dumb()
+  it('reports the progress of the start, and can be aborted', async () => {
+    const worker = fakePort()
     const controller = new AbortController()
     const seen: unknown[] = []
     const pending = connect(
@@ -328,8 +328,8 @@ describe('a worker that does not work', () => {
     expect(worker.ended()).toBe(1)
   })
 
-  it('keeps a process going only while somebody waits', async () => {
-    const worker = dumb()
+  it('keeps a process alive only while a call is pending', async () => {
+    const worker = fakePort()
     const pending = connect(worker.port)
     expect(worker.held()).toBe(1)
     worker.tell('message', { data: { type: 'ready', learning_rates: {} } })
@@ -344,15 +344,15 @@ describe('a worker that does not work', () => {
     }
     await Promise.all([a, b])
     await vi.waitFor(() => expect(worker.held()).toBe(0))
-    // a stream does so while a token is waited for
+    // a stream does so while a token is pending
     const stream = smallModel(x).stream(ids(1, 3), 5)
     x.terminate()
     await expect(stream.next()).rejects.toMatchObject({ code: 'terminated' })
     await vi.waitFor(() => expect(worker.held()).toBe(0))
   })
 
-  it('rejects every call once it has broken down', async () => {
-    const worker = dumb()
+  it('rejects every call after a crash', async () => {
+    const worker = fakePort()
     const pending = connect(worker.port)
     worker.tell('message', { data: { type: 'ready', learning_rates: {} } })
     const x = await pending
@@ -368,7 +368,7 @@ describe('a worker that does not work', () => {
     expect(worker.ended()).toBe(1)
   })
 
-  it('has broken down when WebAssembly traps', async () => {
+  it('has crashed when WebAssembly traps', async () => {
     const x = await library()
     const net = smallNet(x)
     await net.ready

@@ -10,9 +10,9 @@ const values = (shape: number[]) =>
 const waves = (...shape: number[]) => tensor(values(shape), { shape })
 const mainWaves = (...shape: number[]) => main.tensor(values(shape), { shape })
 
-/** Sees `forward` of any class with any arguments. */
+/** `forward` of any class with any arguments. */
 type AnyModel = { forward(...args: unknown[]): Promise<unknown> }
-/** The library on either side, with what makes its tensors. */
+/** The library on either side, with its tensor function. */
 interface Side {
   x: Pick<typeof main, keyof typeof main & keyof Awaited<ReturnType<typeof library>>>
   ids: typeof mainTokens
@@ -107,7 +107,7 @@ const CLASSES: Record<string, Make> = {
   ],
 }
 
-/** A result with plain numbers in place of tensors. */
+/** A result with plain arrays instead of tensors. */
 function plain(value: unknown): unknown {
   if (value instanceof main.Tensor || value instanceof HostTensor) {
     return { shape: [...value.shape], dtype: value.dtype, values: value.toArray() }
@@ -118,20 +118,23 @@ function plain(value: unknown): unknown {
 }
 
 describe('a model in a worker', () => {
-  it.each(Object.entries(CLASSES))('gives what the main library gives: %s', async (_, make) => {
-    main.manualSeed(7)
-    const [model, ...args] = make({ x: main, ids: mainTokens, waves: mainWaves })
-    const want = plain(await (model as AnyModel).forward(...args))
+  it.each(Object.entries(CLASSES))(
+    'gives the same result as the main library: %s',
+    async (_, make) => {
+      main.manualSeed(7)
+      const [model, ...args] = make({ x: main, ids: mainTokens, waves: mainWaves })
+      const want = plain(await (model as AnyModel).forward(...args))
 
-    const x = await library()
-    x.manualSeed(7)
-    const [remote, ...remoteArgs] = make({ x, ids, waves } as never)
-    expect(plain(await (remote as AnyModel).forward(...remoteArgs))).toEqual(want)
-    await (remote as RemoteModel).ready
-    expect((remote as object).constructor.name).toBe(_)
-  })
+      const x = await library()
+      x.manualSeed(7)
+      const [remote, ...remoteArgs] = make({ x, ids, waves } as never)
+      expect(plain(await (remote as AnyModel).forward(...remoteArgs))).toEqual(want)
+      await (remote as RemoteModel).ready
+      expect((remote as object).constructor.name).toBe(_)
+    },
+  )
 
-  it('takes the tensors of the main library, and leaves them as they are', async () => {
+  it('accepts tensors of the main library, and does not change them', async () => {
     const x = await library()
     const net = smallNet(x)
     const [own, mains] = [ids(1, 4), mainTokens(1, 4)]
@@ -140,11 +143,11 @@ describe('a model in a worker', () => {
     expect(numbers(await net.forward(mains, { mask }))).toEqual(want)
     expect(mainNumbers(mains)).toEqual(numbers(own))
     expect(mainNumbers(mask)).toEqual([1, 1, 1, 1])
-    // the same once more: nothing was given away
+    // once more: nothing was transferred
     expect(numbers(await net.forward(own))).toEqual(want)
   })
 
-  it('sees its arguments as they were when the call was made', async () => {
+  it('uses its arguments as they were when the call was made', async () => {
     const x = await library()
     const net = smallNet(x)
     const tokens = ids(1, 4)
@@ -155,7 +158,7 @@ describe('a model in a worker', () => {
     expect(numbers(await second)).toEqual(want)
   })
 
-  it('shares its weights with the models that take it', async () => {
+  it('shares its weights with the models around it', async () => {
     const x = await library()
     const model = smallModel(x)
     expect(model.net.attn_layers).toBeInstanceOf(x.Decoder)
@@ -169,7 +172,7 @@ describe('a model in a worker', () => {
       expect(new Set(numbers(value))).toEqual(new Set([1]))
   })
 
-  it('has a state dict of copies, and takes one of either library', async () => {
+  it('has a state dict of copies, and accepts one of either library', async () => {
     const x = await library()
     const net = smallNet(x)
     main.manualSeed(3)
@@ -188,7 +191,7 @@ describe('a model in a worker', () => {
     expect(missing.length).toBeGreaterThan(5)
   })
 
-  it('turns dropout on and off in the order of the calls', async () => {
+  it('switches dropout in call order', async () => {
     const x = await library()
     const net = smallNet(x, { ff_dropout: 0.5 })
     expect(net.training).toBe(true)
@@ -204,7 +207,7 @@ describe('a model in a worker', () => {
     expect(numbers(await again)).not.toEqual(numbers(await a))
   })
 
-  it('can be looked at', async () => {
+  it('can be inspected', async () => {
     const x = await library()
     const model = smallModel(x)
     const own = new main.AutoregressiveWrapper(
@@ -212,12 +215,12 @@ describe('a model in a worker', () => {
     )
     expect(await model.describe()).toEqual(main.describe(own))
     expect(await model.numParameters()).toBe(own.numParameters)
-    // no values were drawn for that
+    // without drawing initial values
     const gpt3 = new x.Decoder({ dim: 12288, depth: 96, heads: 96, attn_dim_head: 128 })
     expect((await gpt3.describe()).num_parameters).toBeGreaterThan(1e11)
   })
 
-  it('can be quantized, in the order of the calls', async () => {
+  it('can be quantized, in call order', async () => {
     const x = await library()
     const wide = { dim: 32, attn_dim_head: 16 }
     const net = smallNet(x, wide)
@@ -242,7 +245,7 @@ describe('a model in a worker', () => {
     await expect(net.quantize('q8' as never)).rejects.toMatchObject({ code: 'invalid_options' })
   })
 
-  it('resolves to itself when it is there', async () => {
+  it('resolves to itself when it is awaited', async () => {
     const x = await library()
     const model = smallModel(x)
     expect(await model.ready).toBe(model)

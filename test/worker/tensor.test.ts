@@ -52,7 +52,7 @@ describe('a tensor for a worker', () => {
     expect(() => tensor([1, 2]).item()).toThrow(/item\(\) needs a tensor with one element/)
   })
 
-  it('says what is wrong with it', () => {
+  it('reports invalid arguments', () => {
     expect(() => tensor([1, 2, 3], { shape: [2] })).toThrow(
       /shape \[2\] has 2 elements, the data 3/,
     )
@@ -65,7 +65,7 @@ describe('a tensor for a worker', () => {
     )
   })
 
-  it.each(['f32', 'f64', 'f16', 'bf16'] as const)('crosses as %s', async (dtype) => {
+  it.each(['f32', 'f64', 'f16', 'bf16'] as const)('is transferred as %s', async (dtype) => {
     const x = await library()
     const model = new x.Encoder({ dim: 16, depth: 1, heads: 2, attn_dim_head: 8 })
     const input = tensor(new Float32Array(32).fill(0.5), { shape: [1, 2, 16], dtype })

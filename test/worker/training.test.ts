@@ -12,7 +12,7 @@ type Batch = [HostTensor]
 const weights = async (model: RemoteModel) => [...(await model.stateDict()).values()].map(numbers)
 
 describe('trainStep', () => {
-  it('is what the main library does in five calls', async () => {
+  it('equals five calls of the main library', async () => {
     main.manualSeed(5)
     const own = new main.AutoregressiveWrapper(mainNet({ ff_dropout: 0.1 }))
     const ownOptimizer = new main.AdamW(own.parameters(), { lr: 0.01 })
@@ -44,7 +44,7 @@ describe('trainStep', () => {
     expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
   })
 
-  it('averages over batches, and does not clip unless it is asked to', async () => {
+  it('averages over batches, and clips only if asked to', async () => {
     main.manualSeed(6)
     const own = new main.AutoregressiveWrapper(mainNet())
     const ownOptimizer = new main.SGD(own.parameters(), { lr: 0.5 })
@@ -70,7 +70,7 @@ describe('trainStep', () => {
     expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
   })
 
-  it('takes named arguments of forward', async () => {
+  it('accepts named arguments of forward', async () => {
     const x = await library()
     const model = smallModel(x)
     const optimizer = new x.SGD(model, { lr: 0 })
@@ -80,7 +80,7 @@ describe('trainStep', () => {
     expect(loss).not.toBe((await model.forward(ids(2, 9))).item())
   })
 
-  it('makes a loss of logits or vectors by an objective', async () => {
+  it('computes a loss of logits or vectors by an objective', async () => {
     const x = await library()
     const vit = new x.ViTransformerWrapper({
       image_size: 8,
@@ -131,7 +131,7 @@ describe('trainStep', () => {
     expect(step.loss).toBeCloseTo(output.reduce((sum, y) => sum + y * y, 0) / 8, 5)
   })
 
-  it('takes the loss out of several', async () => {
+  it('selects the loss among several outputs', async () => {
     const x = await library()
     const net = new x.TransformerWrapper({
       num_tokens: 11,
@@ -149,7 +149,7 @@ describe('trainStep', () => {
     expect(loss).toBeGreaterThan(0)
   })
 
-  it('says what is wrong', async () => {
+  it('reports invalid arguments', async () => {
     const x = await library()
     const net = smallNet(x)
     const optimizer = new x.SGD(net)
@@ -177,7 +177,7 @@ describe('trainStep', () => {
     await expect(wrong({ model: smallNet(other) })).rejects.toThrow(/must be of this worker/)
   })
 
-  it('keeps its place: calls made meanwhile see the weights after it', async () => {
+  it('runs in call order: later calls see the weights after it', async () => {
     const x = await library()
     const model = smallModel(x)
     const optimizer = new x.SGD(model, { lr: 0.5 })
@@ -208,7 +208,7 @@ describe('trainStep', () => {
       x.trainStep({ model, optimizer, batches, signal: controller.signal }),
     ).rejects.toBe(reason)
 
-    // no gradient of it is left in the next one
+    // its gradient does not remain in the next one
     const twin = smallModel(x)
     await twin.loadStateDict(state)
     const step = { batches: [[ids(2, 9)] as Batch], max_grad_norm: Infinity }
@@ -241,7 +241,7 @@ describe('trainStep', () => {
 })
 
 describe('an optimizer in a worker', () => {
-  /** A step that is large where the rate is. */
+  /** A step that is large if the learning rate is. */
   async function moved(
     x: Library,
     model: ReturnType<typeof smallModel>,
@@ -255,7 +255,7 @@ describe('an optimizer in a worker', () => {
       .map(([name]) => name)
   }
 
-  it('has the rate that was set, in the order of the calls', async () => {
+  it('uses the learning rate that was set, in call order', async () => {
     const x = await library()
     const model = smallModel(x)
     const optimizer = new x.SGD(model, { lr: 0 })
@@ -282,7 +282,7 @@ describe('an optimizer in a worker', () => {
     expect(new x.AdamW(model).lr).toBe(new main.AdamW(own).lr)
   })
 
-  it('reports a rate that is none with the next call', async () => {
+  it('reports an invalid learning rate with the next call', async () => {
     const x = await library()
     const model = smallModel(x)
     const optimizer = new x.SGD(model)
@@ -297,7 +297,7 @@ describe('an optimizer in a worker', () => {
     await expect(optimizer.ready).resolves.toBe(optimizer)
   })
 
-  it('has groups by the names of parameters', async () => {
+  it('has groups by parameter names', async () => {
     const x = await library()
     const model = smallModel(x)
     const { parameters } = await model.describe()
@@ -336,7 +336,7 @@ describe('an optimizer in a worker', () => {
   })
 
   it.each(['safetensors', 'torch'] as const)(
-    'goes on where it was saved, in the format %s',
+    'continues where it was saved, in the format %s',
     async (format) => {
       const x = await library()
       const model = smallModel(x)

@@ -9,7 +9,7 @@ const CODE = `
   process.stdout.write(JSON.stringify(await program()))
 `
 
-/** Runs the program in Node on the built package. JSON of what it gives. */
+/** Runs the program in Node on the built package. Returns its result as JSON. */
 export async function runBuilt(addon: 'native' | 'wasm'): Promise<string> {
   const { X_TRANSFORMERS_ADDON: _, ...env } = process.env
   if (addon === 'wasm') env.X_TRANSFORMERS_ADDON = 'wasm'

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest'
 import type { Results } from './program.mjs'
 
-/** Gradients have any size. */
+/** Tolerance for gradients, relative to their size. */
 const relative = (value: number) => Math.max(1, Math.abs(value))
 const absolute = () => 1
 
-/** The largest difference; NaN and infinities are as far as can be. */
+/** The largest difference; infinite if a value is not finite. */
 function difference(
   got: readonly number[],
   want: readonly number[],
@@ -20,7 +20,7 @@ function difference(
   return most
 }
 
-/** Both have the same names: those, with both values. */
+/** Checks that both have the same names, and pairs the values. */
 function pairs<T>(
   got: Record<string, T>,
   want: Record<string, T>,
@@ -30,7 +30,7 @@ function pairs<T>(
   return Object.entries(want).map(([name, value]) => [name, got[name] as T, value])
 }
 
-/** Names of what differs by more than `tolerance`. */
+/** Names whose values differ by more than `tolerance`. */
 function differing(
   got: Record<string, number[]>,
   want: Record<string, number[]>,
@@ -51,9 +51,10 @@ const pick = <T, K extends keyof T>(from: Record<string, T>, key: K) =>
   >
 
 /**
- * The tests that `got`, computed by WebAssembly, is what the native addon gives for the same seed.
+ * The tests that `got`, computed by WebAssembly, equals the result of the native addon for the same
+ * seed.
  */
-export function itEquals(get: () => { got: Results; want: Results }): void {
+export function testEquality(get: () => { got: Results; want: Results }): void {
   it('compares WebAssembly with the native addon', () => {
     const { got, want } = get()
     expect([got.target, want.target]).toEqual(['wasm', 'native'])
@@ -71,7 +72,7 @@ export function itEquals(get: () => { got: Results; want: Results }): void {
       expect(differing(a, b, 1e-6), name).toEqual([])
   })
 
-  it('drops the same', () => {
+  it('drops the same elements', () => {
     const { got, want } = get()
     for (const [name, mask, expected] of pairs(got.masks, want.masks)) {
       const kept = expected.reduce((sum, bit) => sum + bit, 0) / expected.length
@@ -88,7 +89,7 @@ export function itEquals(get: () => { got: Results; want: Results }): void {
     ).toEqual([])
   })
 
-  it('generates the same tokens, and the same vectors nearly', () => {
+  it('generates the same tokens, and nearly the same vectors', () => {
     const { got, want } = get()
     for (const [name, tokens, expected] of pairs(got.tokens, want.tokens)) {
       expect(new Set(expected).size, `${name} is monotonous`).toBeGreaterThan(1)

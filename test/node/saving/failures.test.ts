@@ -1,4 +1,4 @@
-// What a save leaves behind when the system of files refuses it, and when it writes in place.
+// What a save leaves behind if the file system fails, and when it writes in place.
 import fs, {
   chmodSync,
   existsSync,
@@ -14,7 +14,7 @@ import { expectNothingElse, expectSaved, POSIX, path, WAYS } from './helpers.js'
 
 type Failing = 'unlink' | 'rename' | 'write' | 'ftruncate' | 'fsync' | 'fchmod'
 
-/** Lets a call into the file system fail, in both of its forms. */
+/** Makes a file system call fail, in its sync and async form. */
 function failing(name: Failing, code: string, when: (...args: never[]) => boolean = () => true) {
   const error = Object.assign(new Error(`${code}: injected, ${name}`), { code, syscall: name })
   const original = { now: fs[`${name}Sync`], later: fs[name] } as Record<
@@ -35,9 +35,9 @@ function failing(name: Failing, code: string, when: (...args: never[]) => boolea
   }
 }
 
-describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
+describe.each(WAYS)('a failing save, %s', (_, save) => {
   it.each(['ENOSPC', 'EIO', 'EDQUOT'])(
-    'leaves the old file as it was: %s while the new one is written',
+    'keeps the old file unchanged after %s while the new one is written',
     async (code) => {
       for (const call of ['write', 'ftruncate', 'fsync'] as const) {
         writeFileSync(path('x'), 'old')
@@ -63,7 +63,7 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
   )
 
   it.each(['EBUSY', 'EXDEV', 'EPERM', 'EACCES'])(
-    'is written in place where the new one cannot take its place: %s',
+    'writes in place if the new file cannot be renamed: %s',
     async (code) => {
       writeFileSync(path('x'), 'x'.repeat(9000))
       const inode = statSync(path('x')).ino
@@ -81,7 +81,7 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
     },
   )
 
-  it('leaves one empty file at most in a folder that lets nothing be removed', async () => {
+  it('leaves at most one empty file if the folder does not allow deletion', async () => {
     for (const name of ['x', 'y']) writeFileSync(path(name), 'old')
     const restore = [failing('rename', 'EPERM'), failing('unlink', 'EPERM')]
     try {
@@ -96,7 +96,7 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
     expect(statSync(path(others[0])).size).toBe(0)
   })
 
-  it.runIf(POSIX)('is written in place where its mode cannot be given', async () => {
+  it.runIf(POSIX)('writes in place if the mode cannot be set', async () => {
     writeFileSync(path('x'), 'x'.repeat(9000))
     chmodSync(path('x'), 0o644)
     const inode = statSync(path('x')).ino
@@ -112,7 +112,7 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
   })
 
   it.runIf(POSIX)(
-    'says that a file may be incomplete where it could only be written in place',
+    'reports that a file may be incomplete if it could only be written in place',
     async () => {
       writeFileSync(path('x'), 'old')
       linkSync(path('x'), path('y'))
@@ -143,7 +143,7 @@ describe.each(WAYS)('what fails when something is saved %s', (_, save) => {
     },
   )
 
-  it('does not matter where a system cannot wait for the disk', async () => {
+  it('ignores a file system without fsync', async () => {
     const restore = failing('fsync', 'EINVAL')
     try {
       await save(path('x'), 5)

@@ -1,5 +1,5 @@
-// Which file a path leads to when something is saved, and what of it stays. What it holds is in
-// ../checkpoint.test.ts.
+// Which file is written for a path, and which of its properties are preserved. Contents are tested
+// in ../checkpoint.test.ts.
 import fs, {
   chmodSync,
   closeSync,
@@ -32,7 +32,7 @@ import {
 } from './helpers.js'
 
 describe.each(WAYS)('a file that is saved %s', (_, save) => {
-  it('is new with the mode that the umask gives, or replaced with the mode that it had', async () => {
+  it('is created with the mode of the umask, or keeps the mode of the file it replaces', async () => {
     const before = process.umask(0o027)
     try {
       await save(path('new'))
@@ -54,7 +54,7 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     expectNothingElse('new', 'private', 'odd', 'open')
   })
 
-  it.runIf(POSIX)('is another one than whoever reads the old one has open', async () => {
+  it.runIf(POSIX)('is a new file, so that open readers keep the old one', async () => {
     await save(path('x'), 1)
     const descriptor = openSync(path('x'), 'r')
     try {
@@ -77,10 +77,10 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     expect(mode('x')).toBe(0o640)
   })
 
-  it.runIf(POSIX)('is found through links, which stay', async () => {
+  it.runIf(POSIX)('is found through links, which are kept', async () => {
     mkdirSync(path('deep/inner'), { recursive: true })
     writeFileSync(path('deep/target'), 'old')
-    // `..` is the folder above the link's target, not above its name
+    // `..` is the parent of the link's target, not of the link
     symlinkSync(path('deep/inner'), path('folder'))
     symlinkSync('../target', path('deep/inner/second'))
     symlinkSync('folder/second', path('first'))
@@ -92,7 +92,7 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     expect(readdirSync(path('deep')).sort()).toEqual(['inner', 'target'])
   })
 
-  it.runIf(POSIX)('is made where a link leads to nothing', async () => {
+  it.runIf(POSIX)('is created where a dangling link points', async () => {
     mkdirSync(path('there'))
     symlinkSync(path('there/new'), path('link'))
     await save(path('link'))
@@ -102,14 +102,14 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     await expectError(save(path('lost')), 'file', /lost cannot be saved: ENOENT/)
   })
 
-  it.runIf(POSIX)('is not there where links lead in a circle', async () => {
+  it.runIf(POSIX)('is an error for cyclic links', async () => {
     symlinkSync('b', path('a'))
     symlinkSync('a', path('b'))
     await expectError(save(path('a')), 'file', /a cannot be saved: ELOOP.*links/)
     expectNothingElse('a', 'b')
   })
 
-  it.runIf(POSIX)('keeps all of its names', async () => {
+  it.runIf(POSIX)('keeps all of its hard links', async () => {
     writeFileSync(path('one'), 'x'.repeat(10_000))
     linkSync(path('one'), path('two'))
     await save(path('two'), 3)
@@ -118,7 +118,7 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     expectNothingElse('one', 'two')
   })
 
-  it('is refused where nobody may write it, to root too', async () => {
+  it('is rejected if it is read-only, also for root', async () => {
     writeFileSync(path('x'), 'old')
     chmodSync(path('x'), 0o444)
     await expectError(save(path('x')), 'file', /x cannot be saved: EACCES: it is read-only/)
@@ -128,7 +128,7 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     chmodSync(path('x'), 0o644)
   })
 
-  it('is refused where it is a folder, or its folder is not there', async () => {
+  it('is rejected if it is a folder, or its folder does not exist', async () => {
     mkdirSync(path('x/inner'), { recursive: true })
     for (const name of ['x', 'x/'])
       await expectError(save(path(name)), 'file', /cannot be saved: EISDIR: it is a folder/)
@@ -143,7 +143,7 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     expectNothingElse('x', 'file')
   })
 
-  it('may have a name of 255 bytes, and no longer one', async () => {
+  it('may have a name of up to 255 bytes', async () => {
     const name = 'é'.repeat(127)
     await save(path(`${name}x`))
     expectSaved(`${name}x`)
@@ -151,35 +151,38 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     expectNothingElse(`${name}x`)
   })
 
-  it.runIf(LINUX)('may have a path so long that none beside it would fit', async () => {
-    // what is longer than 4096 bytes no call takes: the way there is taken in steps
-    const here = process.cwd()
-    try {
-      process.chdir(path())
-      const step = 'd'.repeat(250)
-      const room = 4095 - path().length - '/x'.length
-      for (let i = 0; i < Math.floor(room / 251); i++) {
-        mkdirSync(step)
-        process.chdir(step)
+  it.runIf(LINUX)(
+    'may have a path so long that no temporary file beside it would fit',
+    async () => {
+      // no system call accepts more than 4096 bytes: the folders are entered step by step
+      const here = process.cwd()
+      try {
+        process.chdir(path())
+        const step = 'd'.repeat(250)
+        const room = 4095 - path().length - '/x'.length
+        for (let i = 0; i < Math.floor(room / 251); i++) {
+          mkdirSync(step)
+          process.chdir(step)
+        }
+        const rest = room % 251
+        if (rest > 1) mkdirSync('e'.repeat(rest - 1))
+        const whole = `${process.cwd()}/${rest > 1 ? `${'e'.repeat(rest - 1)}/` : ''}x`
+        expect(whole.length).toBeGreaterThan(4090)
+        await save(whole, 1)
+        await save(whole, 2)
+        expect(valueIn(whole)).toEqual([2, 2, 2])
+      } finally {
+        process.chdir(here)
       }
-      const rest = room % 251
-      if (rest > 1) mkdirSync('e'.repeat(rest - 1))
-      const whole = `${process.cwd()}/${rest > 1 ? `${'e'.repeat(rest - 1)}/` : ''}x`
-      expect(whole.length).toBeGreaterThan(4090)
-      await save(whole, 1)
-      await save(whole, 2)
-      expect(valueIn(whole)).toEqual([2, 2, 2])
-    } finally {
-      process.chdir(here)
-    }
-  })
+    },
+  )
 
   it('may not have an empty name', async () => {
     await expectError(save(''), 'invalid_argument', /the path to save to is empty/)
   })
 
   it.runIf(LINUX)(
-    'may be named from a folder whose path is longer than any call takes',
+    'may have a relative path in a folder whose path exceeds the system limit',
     async () => {
       const here = process.cwd()
       try {
@@ -194,7 +197,7 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
         await save('a-longer-name', 2)
         expect(valueIn('a-longer-name')).toEqual([2, 2, 2])
         expect(readdirSync('.')).toEqual(['a-longer-name'])
-        // no path is short enough for whoever clears up
+        // no path is short enough for a recursive removal
         rmSync('a-longer-name')
       } finally {
         process.chdir(here)
@@ -202,7 +205,7 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
     },
   )
 
-  it('may be named from the folder of the process', async () => {
+  it('may have a path relative to the working directory', async () => {
     const here = process.cwd()
     try {
       process.chdir(path())
@@ -217,7 +220,7 @@ describe.each(WAYS)('a file that is saved %s', (_, save) => {
 })
 
 describe('saves to one file', () => {
-  it('end with the last one, whatever names the file has', async () => {
+  it('end with the content of the last one, whatever links the file has', async () => {
     writeFileSync(path('x'), 'old')
     if (POSIX) linkSync(path('x'), path('y'))
     const names = POSIX ? ['x', 'y'] : ['x']
@@ -238,7 +241,7 @@ describe('saves to one file', () => {
     expectNothingElse(...names)
   })
 
-  it.runIf(POSIX)('end with the last one, however its path is spelled', async () => {
+  it.runIf(POSIX)('end with the content of the last one, however its path is spelled', async () => {
     mkdirSync(path('real'))
     symlinkSync('real', path('linked'))
     symlinkSync('real/target', path('dangling'))
@@ -263,7 +266,7 @@ describe('saves to one file', () => {
         const pending = [1, 2].map((value) => saveTensors(filled(2_000_000, value), first))
         refused()
         await pending[0]
-        // the file may be another one now
+        // the path may refer to another file now
         refused()
         await Promise.all([...pending, saveTensors(filled(1, 3), second)])
         expect(loadTensorsSync(first).tensors.get('x')?.toArray(), first).toEqual([3])
@@ -273,7 +276,7 @@ describe('saves to one file', () => {
     }
   })
 
-  it('do not wait for one that fails before it writes, or while it does', async () => {
+  it('do not wait for one that fails before or during writing', async () => {
     const model = smallModel()
     const disposed = smallModel()
     disposed.dispose()

@@ -1,4 +1,4 @@
-/** Folders of their own for tests of saving, and both ways to save. */
+/** Temporary folders for tests of saving, and both ways to save. */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ beforeEach(() => {
   folder = join(top, String(count++))
   mkdirSync(folder)
 })
-/** In a folder that this test has alone; without a name, the folder. */
+/** A path in the folder of this test; without a name, the folder. */
 export const path = (name = '') => (name ? `${folder}/${name}` : folder)
 export const mode = (name: string) => statSync(path(name)).mode & 0o7777
 
@@ -28,11 +28,11 @@ export const ROOT = process.getuid?.() === 0
 
 type Save = (tensors: Record<string, Tensor>, path: string) => unknown
 
-/** Both ways to save a tensor of this value; both reject. */
+/** Both ways to save a tensor of this value; both reject on errors. */
 export const WAYS: [name: string, save: (path: string, value?: number) => Promise<void>][] = (
   [
     ['in the background', saveTensors],
-    ['at once', saveTensorsSync],
+    ['synchronously', saveTensorsSync],
   ] as [string, Save][]
 ).map(([name, save]) => [
   name,

@@ -1,4 +1,4 @@
-// What a process leaves behind that ends in the middle of a save: with the built package.
+// Files that remain if a process ends during a save: with the built package.
 import { execFile, spawnSync } from 'node:child_process'
 import {
   mkdirSync,
@@ -18,8 +18,8 @@ const temporaries = () => readdirSync(path()).filter((name) => TEMPORARY.test(na
 const packaged = JSON.stringify(join(root, 'dist/cjs/index.js'))
 
 /**
- * Another process that runs `end` when the content has been written, but has not taken its place;
- * what ended it.
+ * Runs another process that calls `end` after writing the temporary file and before renaming it;
+ * returns how it ended.
  */
 function interrupted(
   end: string,
@@ -40,16 +40,16 @@ function interrupted(
   })
 }
 
-/** Saves in a process that has never seen the folder. */
-function saveAnew(): void {
+/** Saves in a new process. */
+function saveInNewProcess(): void {
   const code = `
     const { zeros, saveTensorsSync } = require(${packaged})
     saveTensorsSync({ x: zeros([1]) }, ${JSON.stringify(path('x'))})`
   expect(spawnSync(process.execPath, ['--eval', code]).status).toBe(0)
 }
 
-describe.each(['saveTensors', 'saveTensorsSync'])('a process that ends within %s', (way) => {
-  it('leaves nothing behind where it calls process.exit()', async () => {
+describe.each(['saveTensors', 'saveTensorsSync'])('a process that ends during %s', (way) => {
+  it('leaves no temporary file if it calls process.exit()', async () => {
     writeFileSync(path('x'), 'old')
     expect(await interrupted('process.exit(3)', way)).toEqual({ code: 3, signal: null })
     expect(readFileSync(path('x'), 'utf8')).toBe('old')
@@ -57,7 +57,7 @@ describe.each(['saveTensors', 'saveTensorsSync'])('a process that ends within %s
   })
 
   it.runIf(POSIX).each(['SIGINT', 'SIGKILL'])(
-    'leaves a file that the next process removes: %s',
+    'leaves a temporary file that the next process removes: %s',
     async (signal) => {
       writeFileSync(path('x'), 'old')
       expect(
@@ -65,13 +65,13 @@ describe.each(['saveTensors', 'saveTensorsSync'])('a process that ends within %s
       ).toBe(signal)
       expect(readFileSync(path('x'), 'utf8')).toBe('old')
       expect(temporaries()).toHaveLength(1)
-      saveAnew()
+      saveInNewProcess()
       expectNothingElse('x')
     },
   )
 })
 
-describe('a process that ends within a save in the background', () => {
+describe('a process that ends during a save in the background', () => {
   it.each([
     ['an error that nobody catches', `process.nextTick(() => { throw new Error('no') })`, 1],
     [
@@ -80,21 +80,21 @@ describe('a process that ends within a save in the background', () => {
       4,
     ],
   ])('leaves nothing behind: %s', async (_, end, code) => {
-    // long enough for what ends it
+    // long enough for the process to be killed
     const slowly = `fs.rename = (...args) => setTimeout(() => fs.renameSync(...args), 2000); ${end}`
     expect(await interrupted(slowly)).toEqual({ code, signal: null })
     expectNothingElse()
   })
 })
 
-describe('what an earlier process has left', () => {
-  /** The name of a file that an ended process has left. */
+describe('a temporary file of an earlier process', () => {
+  /** The name of a temporary file of an ended process. */
   async function leftover(): Promise<string> {
     await interrupted(`process.kill(process.pid, 'SIGKILL'); for (;;);`)
     return temporaries()[0] as string
   }
 
-  it.runIf(POSIX)('stays where its name is not exactly ours, or it is no file', async () => {
+  it.runIf(POSIX)('is kept if its name does not match exactly, or it is not a file', async () => {
     const name = await leftover()
     const others = [
       `${name}.bak`,
@@ -108,11 +108,11 @@ describe('what an earlier process has left', () => {
     const link = name.replace('-0-', '-2-')
     mkdirSync(path(folder))
     symlinkSync('x', path(link))
-    saveAnew()
+    saveInNewProcess()
     expectNothingElse('x', ...others, folder, link)
   })
 
-  it.runIf(POSIX)('stays while its process lives, and for a day where nobody knows', async () => {
+  it.runIf(POSIX)('is kept while its process lives, and for a day if that is unknown', async () => {
     const name = await leftover()
     const [, number, rest] = /^\.x-transformers-(\d+)(-.*)$/.exec(name) as unknown as [
       string,
@@ -122,20 +122,20 @@ describe('what an earlier process has left', () => {
     const alive = `.x-transformers-${process.pid}${rest}`
     const elsewhere = `.x-transformers-${number}${rest.replace(/-\w+_/, '-other_')}`
     for (const other of [alive, elsewhere]) writeFileSync(path(other), '')
-    saveAnew()
+    saveInNewProcess()
     expectNothingElse('x', alive, elsewhere)
     const hours = (count: number) => new Date(Date.now() - count * 3_600_000)
     for (const other of [alive, elsewhere]) utimesSync(path(other), hours(23), hours(23))
-    saveAnew()
+    saveInNewProcess()
     expectNothingElse('x', alive, elsewhere)
     utimesSync(path(elsewhere), hours(25), hours(25))
     renameSync(path('x'), path('y'))
-    saveAnew()
+    saveInNewProcess()
     expectNothingElse('x', 'y', alive)
   })
 })
 
-it('does not add a listener for each save', async () => {
+it('saving does not add a process listener each time', async () => {
   const code = `
     const { zeros, saveTensors } = require(${packaged})
     const count = () => process.listenerCount('exit')

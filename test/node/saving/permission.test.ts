@@ -1,5 +1,5 @@
-// Saving under Node's permission model, which refuses most of what is done to an open file: with
-// the built package.
+// Saving under Node's permission model, which forbids most operations on open files: with the built
+// package.
 import { execFile } from 'node:child_process'
 import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,8 +16,8 @@ const NATIVE_SIDES: [name: string, flags: string[]][] = [
 ]
 
 /**
- * Runs code that may write to `writable` alone; `save(path, value)` saves at once, and then once
- * more in the background.
+ * Runs code that may write to `writable` only; `save(path, value)` saves synchronously, and again
+ * in the background.
  */
 async function run(flags: string[], writable: string, body: string): Promise<unknown> {
   const code = `
@@ -44,13 +44,13 @@ describe.each(NATIVE_SIDES)("Node's permission model, with %s", (name, flags) =>
   const allowed = (body: string) =>
     run(flags, `${path()}/`, `${body}; console.log(JSON.stringify(info().target))`)
 
-  it('lets a folder be saved to that may be written', async () => {
+  it('allows saving to a writable folder', async () => {
     expect(await allowed(`await save('${path('new')}', 1)`)).toBe(target)
     expectSaved('new', 1)
     expectNothingElse('new')
   })
 
-  it.runIf(LINUX)('lets a file be replaced, which keeps its mode', async () => {
+  it.runIf(LINUX)('allows replacing a file, which keeps its mode', async () => {
     const bits = 0o604
     writeFileSync(path('old'), 'old')
     chmodSync(path('old'), bits)
@@ -72,7 +72,7 @@ describe.each(NATIVE_SIDES)("Node's permission model, with %s", (name, flags) =>
     expectNothingElse('old')
   })
 
-  it.runIf(LINUX && ROOT)('lets a file be replaced, which keeps its owner', async () => {
+  it.runIf(LINUX && ROOT)('allows replacing a file, which keeps its owner', async () => {
     writeFileSync(path('old'), 'old')
     const { chownSync } = await import('node:fs')
     chownSync(path('old'), 1234, 2345)
@@ -81,7 +81,7 @@ describe.each(NATIVE_SIDES)("Node's permission model, with %s", (name, flags) =>
     expect(statSync(path('old'))).toMatchObject({ uid: 1234, gid: 2345 })
   })
 
-  it('lets a file be written in place that alone may be written', async () => {
+  it('allows writing in place if only the file is writable', async () => {
     writeFileSync(path('only'), 'x'.repeat(9000))
     const inode = statSync(path('only')).ino
     const body = `await save('${path('only')}', 4); console.log(JSON.stringify(info().target))`

@@ -1,5 +1,4 @@
-// Saving from processes of other users, and with output that leads elsewhere: with the built
-// package.
+// Saving from processes of other users, and to redirected output: with the built package.
 import { execFile, execFileSync } from 'node:child_process'
 import fs, { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { promisify } from 'node:util'
@@ -18,14 +17,13 @@ import {
 } from './helpers.js'
 
 /**
- * Runs code with the built package, in another process; `save(path, value)` saves in the way asked
- * for.
+ * Runs code with the built package in another process; `save(path, value)` saves in the given way.
  */
 const program = (way: string, body: string) => `
   const { full, saveTensors, saveTensorsSync } = require('x-transformers')
   const save = async (path, value) => {
     const tensors = new Map([['x', full([3], value)]])
-    await (${way === 'at once'} ? saveTensorsSync(tensors, path) : saveTensors(tensors, path))
+    await (${way === 'synchronously'} ? saveTensorsSync(tensors, path) : saveTensors(tensors, path))
   }
   const told = (pending) => pending.then(() => 'saved', (error) => error.code + ': ' + error.message)
   ;(async () => { ${body} })()
@@ -41,51 +39,48 @@ async function run(way: string, body: string, ...args: string[]): Promise<string
   return stdout.toString('latin1')
 }
 
-/** Loaded as root, which may read the package wherever it is. */
+/** Loaded as root, which may read the package anywhere. */
 const NOBODY = 'process.setgroups([]); process.setgid(65534); process.setuid(65534);'
 
-describe.each(['in the background', 'at once'])('another process that saves %s', (way) => {
-  it.runIf(POSIX)(
-    'writes to its standard output: a pipe, a socket and a file that others write to',
-    async () => {
-      const out = await run(way, `await save('/dev/stdout', 5)`)
-      writeFileSync(path('from-socket'), Buffer.from(out, 'latin1'))
-      expectSaved('from-socket', 5)
-      execFileSync(
-        'sh',
-        [
-          '-c',
-          `"$0" -e "$1" | cat > "$2"`,
-          process.execPath,
-          program(way, `await save('/dev/stdout', 6)`),
-          path('from-pipe'),
-        ],
-        { cwd: root },
-      )
-      expectSaved('from-pipe', 6)
-      const body = `require('fs').writeSync(1, 'before '); await save('/dev/stdout', 7); require('fs').writeSync(1, ' after')`
-      execFileSync(
-        'sh',
-        [
-          '-c',
-          `echo -n 'old ' > "$2"; "$0" -e "$1" >> "$2"`,
-          process.execPath,
-          program(way, body),
-          path('log'),
-        ],
-        { cwd: root },
-      )
-      const log = readFileSync(path('log'))
-      expect(log.toString('latin1')).toMatch(/^old before .* after$/s)
-      writeFileSync(path('inner'), log.subarray('old before '.length, -' after'.length))
-      expectSaved('inner', 7)
-    },
-  )
+describe.each(['in the background', 'synchronously'])('another process that saves %s', (way) => {
+  it.runIf(POSIX)('writes to its standard output: a pipe, a socket and a shared file', async () => {
+    const out = await run(way, `await save('/dev/stdout', 5)`)
+    writeFileSync(path('from-socket'), Buffer.from(out, 'latin1'))
+    expectSaved('from-socket', 5)
+    execFileSync(
+      'sh',
+      [
+        '-c',
+        `"$0" -e "$1" | cat > "$2"`,
+        process.execPath,
+        program(way, `await save('/dev/stdout', 6)`),
+        path('from-pipe'),
+      ],
+      { cwd: root },
+    )
+    expectSaved('from-pipe', 6)
+    const body = `require('fs').writeSync(1, 'before '); await save('/dev/stdout', 7); require('fs').writeSync(1, ' after')`
+    execFileSync(
+      'sh',
+      [
+        '-c',
+        `echo -n 'old ' > "$2"; "$0" -e "$1" >> "$2"`,
+        process.execPath,
+        program(way, body),
+        path('log'),
+      ],
+      { cwd: root },
+    )
+    const log = readFileSync(path('log'))
+    expect(log.toString('latin1')).toMatch(/^old before .* after$/s)
+    writeFileSync(path('inner'), log.subarray('old before '.length, -' after'.length))
+    expectSaved('inner', 7)
+  })
 
-  it.runIf(POSIX)('waits for a reader that is slow', async () => {
+  it.runIf(POSIX)('waits for a slow reader', async () => {
     const body = `
       const { saveTensors, saveTensorsSync, zeros } = require('x-transformers')
-      await (${way === 'at once'} ? saveTensorsSync : saveTensors)(new Map([['x', zeros([300000])]]), '/dev/stdout')
+      await (${way === 'synchronously'} ? saveTensorsSync : saveTensors)(new Map([['x', zeros([300000])]]), '/dev/stdout')
     `
     execFileSync(
       'sh',
@@ -101,7 +96,7 @@ describe.each(['in the background', 'at once'])('another process that saves %s',
     expect(loadTensorsSync(path('x')).tensors.get('x')?.shape).toEqual([300000])
   })
 
-  it.runIf(ROOT && LINUX)('may be one without rights', async () => {
+  it.runIf(ROOT && LINUX)('may be unprivileged', async () => {
     chmodSync(top, 0o755)
     const file = (name: string, bits: number, owner = 65534) => {
       writeFileSync(path(name), 'x'.repeat(5000))
@@ -114,7 +109,7 @@ describe.each(['in the background', 'at once'])('another process that saves %s',
     file('read-only', 0o644, 0)
     file('own-read-only', 0o400)
     const names = ['own', 'write-only', 'of-others', 'read-only', 'own-read-only', 'new']
-    // nobody may make a file beside them
+    // no file may be created in the folder
     const body = `${NOBODY}
       const all = {}
       for (const name of ${JSON.stringify(names)}) all[name] = await told(save(process.argv[1] + '/' + name, 8))
@@ -139,7 +134,7 @@ describe.each(['in the background', 'at once'])('another process that saves %s',
   })
 
   it.runIf(ROOT && LINUX)(
-    'keeps the owner of a file of somebody else, in a folder where it could replace it',
+    'keeps the owner of a file of another user, in a folder where it could replace it',
     async () => {
       chmodSync(top, 0o755)
       chmodSync(path(), 0o777)
@@ -159,7 +154,7 @@ describe.each(['in the background', 'at once'])('another process that saves %s',
     },
   )
 
-  it('leaves a file with a name that tells what it is when it is killed', async () => {
+  it('leaves a temporary file with a recognisable name when it is killed', async () => {
     writeFileSync(path('x'), 'old')
     const body = `
       require('fs').renameSync = () => process.kill(process.pid, 'SIGKILL')

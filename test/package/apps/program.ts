@@ -1,4 +1,4 @@
-// Never run: what the compiler says of a user's program against the installed package.
+// Never run: compiler errors of a user's program with the installed package.
 import {
   AdamW,
   AutoregressiveWrapper,
@@ -33,7 +33,7 @@ export async function program(): Promise<number> {
   await new x.Decoder({ dim: 32, depth: 1 }).ready
   x.terminate()
 
-  // @ts-expect-error: a number is wanted
+  // @ts-expect-error: must be a number
   new Decoder({ dim: '32', depth: 1 })
   // @ts-expect-error: there is no such option
   new Decoder({ dim: 32, depth: 1, dept: 2 })

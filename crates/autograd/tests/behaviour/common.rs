@@ -46,14 +46,14 @@ pub fn total(x: &Tensor) -> Tensor {
     ops::sum(x, None, false).unwrap()
 }
 
-/// How inputs and gradients lie in memory.
+/// Memory layout of inputs and gradients.
 #[derive(Clone, Copy, Debug)]
 pub enum Layout {
-    /// Row by row.
+    /// Row-major.
     Plain,
-    /// Inputs are transposed views, and so is the gradient that comes back.
+    /// Inputs and the incoming gradient are transposed views.
     Transposed,
-    /// The gradient is one number, repeated with strides of 0.
+    /// The incoming gradient is one number broadcast with strides of 0.
     Broadcast,
 }
 
@@ -66,7 +66,7 @@ fn transpose_last(x: &Tensor) -> Tensor {
     }
 }
 
-/// The number whose gradient is taken: a weighted sum of what `op` gives.
+/// The scalar whose gradient is taken: a weighted sum of the output of `op`.
 fn objective(inputs: &[Tensor], op: Op, layout: Layout) -> Tensor {
     let transposed = matches!(layout, Layout::Transposed);
     let inputs: Vec<Tensor> =
@@ -82,17 +82,17 @@ fn objective(inputs: &[Tensor], op: Op, layout: Layout) -> Tensor {
     }
 }
 
-/// Compares the gradients of `op` with central differences, over inputs of any sign.
+/// Compares the gradients of `op` with central differences, for inputs of any sign.
 pub fn check_all(cases: &[Case]) {
     check_over(cases, |x| x);
 }
 
-/// The same over inputs that `domain` has moved to where the operation is defined.
+/// The same for inputs that `domain` maps into the domain of the operation.
 pub fn check_over(cases: &[Case], domain: fn(Array) -> Array) {
     for (name, shapes, op) in cases {
         for layout in LAYOUTS {
-            // for a transposed layout, leaves are stored the other way round, so that their views
-            // have the shapes asked for
+            // for a transposed layout, leaves are stored transposed so that their views have the
+            // requested shapes
             let stored = |x: Array| match layout {
                 Layout::Transposed => xt_kernels::ops::layout::contiguous(
                     &transpose_last(&Tensor::constant(x)).array().unwrap(),
@@ -129,8 +129,8 @@ fn check(name: &str, inputs: &[Array], op: Op, layout: Layout) {
                 values(&objective(&constants, op, layout).array().unwrap())[0]
             };
             let want = (at(step) - at(-step)) / (2.0 * step);
-            // rounding costs about 1e-16 / step of the objective, the third derivative about step
-            // squared
+            // the rounding error is about 1e-16 / step of the objective, the truncation error about
+            // step squared
             assert!(
                 (got - want).abs() <= 1e-6 * (1.0 + want.abs()),
                 "{name}, input {i}, entry {k}: {got}, not {want}"

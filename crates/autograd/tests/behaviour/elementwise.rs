@@ -1,4 +1,4 @@
-//! Gradients of arithmetic, with broadcasting, of functions of one element, and of reductions.
+//! Gradients of arithmetic with broadcasting, unary functions, selection and reductions.
 
 use crate::common::{check_all, check_over, Case};
 use xt_autograd::ops::{self, Activation, Comparison};
@@ -6,7 +6,7 @@ use xt_autograd::{Array, Tensor};
 use xt_kernels::ops::elementwise::{affine, unary, Unary};
 
 #[test]
-fn functions_of_one_element() {
+fn unary_functions() {
     let cases: [Case; 9] = [
         ("neg", &[&[2, 3]], |x| ops::neg(&x[0])),
         ("exp", &[&[2, 3]], |x| ops::exp(&x[0])),
@@ -22,7 +22,7 @@ fn functions_of_one_element() {
 }
 
 #[test]
-fn functions_of_positive_elements() {
+fn unary_functions_of_positive_elements() {
     let cases: [Case; 7] = [
         ("pow, both", &[&[2, 3], &[2, 3]], |x| ops::pow(&x[0], &x[1])),
         ("pow, both, broadcast", &[&[2, 1], &[3]], |x| ops::pow(&x[0], &x[1])),
@@ -57,7 +57,7 @@ fn arithmetic_with_every_kind_of_broadcasting() {
 }
 
 #[test]
-fn products_of_matrices() {
+fn matrix_products() {
     let cases: [Case; 6] = [
         ("matrices", &[&[2, 3], &[3, 4]], |x| ops::matmul(&x[0], &x[1], 1.0)),
         ("with a factor", &[&[2, 3], &[3, 4]], |x| ops::matmul(&x[0], &x[1], -0.5)),
@@ -91,7 +91,7 @@ fn reductions() {
 }
 
 #[test]
-fn choices_by_condition_and_by_index() {
+fn selection_by_condition_and_by_index() {
     let cases: [Case; 7] = [
         ("where", &[&[2, 3], &[2, 3]], |x| ops::where_cond(&positive(&x[0])?, &x[0], &x[1])),
         ("where, all broadcast", &[&[2, 1], &[3]], |x| ops::where_cond(&odd(), &x[0], &x[1])),

@@ -1,5 +1,4 @@
-//! What a graph holds, and when it lets go of it. `Held` stands for an array that an operation
-//! keeps for backward.
+//! When a graph frees the arrays that its operations saved. `Held` represents such an array.
 
 use crate::common::{array, backward, leaf};
 use std::sync::{Arc, Weak};
@@ -7,8 +6,8 @@ use xt_autograd::{ops, Error, Tensor};
 
 struct Held;
 
-/// `x` plus 0, by an operation that keeps something for backward.
-fn keeping(x: &Tensor) -> (Tensor, Weak<Held>) {
+/// `x` plus 0, by an operation that saves an array for backward.
+fn add_zero_and_save(x: &Tensor) -> (Tensor, Weak<Held>) {
     let held = Arc::new(Held);
     let weak = Arc::downgrade(&held);
     let y = Tensor::record(x.array().unwrap(), &[x], move |g| {
@@ -26,7 +25,7 @@ fn chain(x: &Tensor, length: usize) -> (Vec<Tensor>, Vec<Weak<Held>>) {
     let mut tensors = vec![x.clone()];
     let mut kept = Vec::new();
     for _ in 0..length {
-        let (y, weak) = keeping(&tensors[tensors.len() - 1]);
+        let (y, weak) = add_zero_and_save(&tensors[tensors.len() - 1]);
         tensors.push(y);
         kept.push(weak);
     }
@@ -34,7 +33,7 @@ fn chain(x: &Tensor, length: usize) -> (Vec<Tensor>, Vec<Weak<Held>>) {
 }
 
 #[test]
-fn backward_frees_what_operations_keep_even_where_tensors_are_still_held() {
+fn backward_frees_saved_arrays_even_while_tensors_are_alive() {
     let (x, _) = leaf(array(&[1.0], &[]));
     let (tensors, kept) = chain(&x, 10);
     assert_eq!(alive(&kept), 10);
@@ -44,7 +43,7 @@ fn backward_frees_what_operations_keep_even_where_tensors_are_still_held() {
 }
 
 #[test]
-fn backward_frees_while_it_walks() {
+fn backward_frees_saved_arrays_as_it_goes() {
     let (x, _) = leaf(array(&[1.0], &[]));
     let (tensors, kept) = chain(&x, 10);
     let seen = std::sync::Mutex::new(Vec::new());
@@ -57,7 +56,7 @@ fn backward_frees_while_it_walks() {
 }
 
 #[test]
-fn a_retained_graph_keeps_everything_until_it_is_dropped() {
+fn a_retained_graph_keeps_saved_arrays_until_it_is_dropped() {
     let (x, _) = leaf(array(&[1.0], &[]));
     let (mut tensors, kept) = chain(&x, 10);
     let loss = tensors.pop().unwrap();
@@ -80,9 +79,9 @@ fn dropping_a_loss_without_backward_frees_its_graph() {
 }
 
 #[test]
-fn what_another_tensor_still_needs_is_not_freed_with_its_user() {
+fn dropping_a_result_does_not_free_an_input_that_is_still_used() {
     let (x, _) = leaf(array(&[1.0], &[]));
-    let (base, weak) = keeping(&x);
+    let (base, weak) = add_zero_and_save(&x);
     drop(ops::exp(&base).unwrap());
     assert!(weak.upgrade().is_some());
     backward(&base).unwrap();
@@ -90,7 +89,7 @@ fn what_another_tensor_still_needs_is_not_freed_with_its_user() {
 }
 
 #[test]
-fn a_failed_backward_leaves_nothing_behind_once_the_loss_is_dropped() {
+fn a_failed_backward_leaks_nothing_once_the_loss_is_dropped() {
     let (x, of_x) = leaf(array(&[1.0], &[]));
     let (mut tensors, kept) = chain(&x, 10);
     let loss = tensors.pop().unwrap();
@@ -102,8 +101,8 @@ fn a_failed_backward_leaves_nothing_behind_once_the_loss_is_dropped() {
 }
 
 #[test]
-fn without_recording_nothing_is_kept() {
+fn no_grad_saves_nothing() {
     let (x, _) = leaf(array(&[1.0], &[]));
-    let (_y, weak) = xt_autograd::no_grad(|| keeping(&x));
+    let (_y, weak) = xt_autograd::no_grad(|| add_zero_and_save(&x));
     assert!(weak.upgrade().is_none());
 }

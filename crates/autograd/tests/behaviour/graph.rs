@@ -1,4 +1,4 @@
-//! The graph: what backward does to it, and what it does where it cannot go on.
+//! The autograd graph: the effects of backward, and its errors.
 
 use crate::common::{array, backward, grad, leaf, normal, total};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +10,13 @@ fn chain(x: &Tensor, length: usize) -> Tensor {
     (0..length).fold(x.clone(), |y, _| ops::affine(&y, 1.0, 1.0).unwrap())
 }
 
-/// Runs `f` where recursion over the graph would end the process.
+/// Runs `f` on a thread whose stack is too small for recursion over the graph.
 fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(256 * 1024).spawn(f).unwrap().join().unwrap();
 }
 
 #[test]
-fn a_chain_of_200_000_nodes_goes_backward_on_a_small_stack() {
+fn backward_through_200_000_nodes_needs_little_stack() {
     on_a_small_stack(|| {
         let (x, of_x) = leaf(array(&[1.0], &[]));
         backward(&chain(&x, DEPTH)).unwrap();
@@ -25,12 +25,12 @@ fn a_chain_of_200_000_nodes_goes_backward_on_a_small_stack() {
 }
 
 #[test]
-fn a_chain_of_200_000_nodes_is_dropped_on_a_small_stack() {
+fn dropping_200_000_nodes_needs_little_stack() {
     on_a_small_stack(|| drop(chain(&leaf(array(&[1.0], &[])).0, DEPTH)));
 }
 
 #[test]
-fn a_chain_of_200_000_nodes_survives_a_failed_and_a_retained_backward_on_a_small_stack() {
+fn failed_and_retained_backwards_through_200_000_nodes_need_little_stack() {
     on_a_small_stack(|| {
         let (x, of_x) = leaf(array(&[1.0], &[]));
         let y = chain(&x, DEPTH);
@@ -44,9 +44,9 @@ fn a_chain_of_200_000_nodes_survives_a_failed_and_a_retained_backward_on_a_small
 }
 
 #[test]
-fn a_wide_ladder_is_dropped_from_several_threads_at_once() {
+fn a_shared_ladder_graph_can_be_dropped_from_several_threads_at_once() {
     let (x, _) = leaf(array(&[1.0], &[]));
-    // every rung is held twice by the next one
+    // each node is used twice by the next one
     let ladder = |x: &Tensor| (0..DEPTH / 4).fold(x.clone(), |y, _| ops::add(&y, &y).unwrap());
     let shared = ladder(&x);
     let ends: Vec<Tensor> = (0..4).map(|_| chain(&shared, 1000)).collect();
@@ -57,7 +57,7 @@ fn a_wide_ladder_is_dropped_from_several_threads_at_once() {
 }
 
 #[test]
-fn a_second_backward_finds_the_graph_freed_and_adds_nothing() {
+fn a_second_backward_is_an_error_and_adds_no_gradient() {
     let (x, of_x) = leaf(array(&[3.0], &[1]));
     let y = ops::mul(&x, &x).unwrap();
     backward(&y).unwrap();
@@ -67,7 +67,7 @@ fn a_second_backward_finds_the_graph_freed_and_adds_nothing() {
 }
 
 #[test]
-fn a_graph_that_is_partly_freed_adds_nothing() {
+fn backward_through_a_partly_freed_graph_adds_no_gradient() {
     let ((a, of_a), (b, of_b)) = (leaf(array(&[3.0], &[1])), leaf(array(&[2.0], &[1])));
     let shared = ops::exp(&a).unwrap();
     backward(&total(&shared)).unwrap();
@@ -79,7 +79,7 @@ fn a_graph_that_is_partly_freed_adds_nothing() {
 }
 
 #[test]
-fn a_retained_graph_goes_backward_again_and_adds_up() {
+fn repeated_backwards_through_a_retained_graph_accumulate() {
     let (x, of_x) = leaf(array(&[3.0], &[1]));
     let y = ops::mul(&x, &x).unwrap();
     y.backward(true, &|| false).unwrap();
@@ -91,7 +91,7 @@ fn a_retained_graph_goes_backward_again_and_adds_up() {
 }
 
 #[test]
-fn all_paths_of_a_diamond_add_up() {
+fn gradients_of_all_paths_of_a_diamond_add_up() {
     let (x, of_x) = leaf(array(&[0.5], &[1]));
     let a = ops::affine(&x, 2.0, 0.0).unwrap();
     let (left, right) = (ops::affine(&a, 3.0, 0.0).unwrap(), ops::affine(&a, 5.0, 0.0).unwrap());
@@ -101,26 +101,26 @@ fn all_paths_of_a_diamond_add_up() {
 }
 
 #[test]
-fn results_of_one_node_count_where_something_depends_on_them() {
+fn outputs_of_one_node_contribute_only_where_they_are_used() {
     let (x, of_x) = leaf(array(&[2.0, 3.0], &[1, 2]));
     let (weights, leaves): (Vec<_>, Vec<_>) =
         [1.0, 10.0, 100.0].map(|w| leaf(array(&[w, w], &[1, 2]))).into_iter().unzip();
     let all = ops::linear_all(&x, &weights).unwrap();
-    // the first one twice, the second one never
+    // the first output is used twice, the second never
     let y = ops::add(&all[2], &ops::add(&all[0], &all[0]).unwrap()).unwrap();
     let loss = total(&y);
     loss.backward(true, &|| false).unwrap();
     assert_eq!(grad(&of_x), [102.0, 102.0]);
     assert_eq!((grad(&leaves[0]), grad(&leaves[2])), (vec![4.0, 6.0], vec![2.0, 3.0]));
     assert!(leaves[1].grad().unwrap().is_none());
-    // later, by way of another result: of the graph that was kept
+    // a later backward from another output uses the retained graph
     backward(&total(&all[1])).unwrap();
     assert_eq!((grad(&of_x), grad(&leaves[1])), (vec![112.0, 112.0], vec![2.0, 3.0]));
     assert!(matches!(backward(&loss), Err(Error::GraphFreed)));
 }
 
 #[test]
-fn a_leaf_that_changed_after_the_forward_stops_backward_before_any_gradient() {
+fn changing_a_leaf_after_forward_fails_backward_before_any_gradient() {
     for deep in [false, true] {
         let ((a, of_a), (b, of_b)) = (leaf(array(&[3.0], &[1])), leaf(array(&[2.0], &[1])));
         let end = if deep { chain(&a, 10) } else { a };
@@ -135,7 +135,7 @@ fn a_leaf_that_changed_after_the_forward_stops_backward_before_any_gradient() {
 }
 
 #[test]
-fn a_leaf_that_moved_to_another_type_after_the_forward_is_stale_too() {
+fn converting_a_leaf_after_forward_makes_it_stale_too() {
     let (x, of_x) = leaf(array(&[3.0], &[1]));
     let y = ops::exp(&x).unwrap();
     of_x.move_to(&xt_autograd::Device::Cpu, xt_autograd::DType::F32).unwrap();
@@ -144,7 +144,7 @@ fn a_leaf_that_moved_to_another_type_after_the_forward_is_stale_too() {
 }
 
 #[test]
-fn an_abort_leaves_gradients_as_they_were() {
+fn an_aborted_backward_changes_no_gradient() {
     let (x, of_x) = leaf(array(&[3.0], &[1]));
     backward(&ops::affine(&x, 1.5, 0.0).unwrap()).unwrap();
     for after in [0, 1, 5] {
@@ -157,7 +157,7 @@ fn an_abort_leaves_gradients_as_they_were() {
 }
 
 #[test]
-fn an_aborted_retained_graph_can_go_backward_later() {
+fn an_aborted_backward_of_a_retained_graph_can_be_repeated() {
     let (x, of_x) = leaf(array(&[3.0], &[1]));
     let y = chain(&x, 20);
     let polls = AtomicUsize::new(0);
@@ -167,7 +167,7 @@ fn an_aborted_retained_graph_can_go_backward_later() {
 }
 
 #[test]
-fn without_recording_there_is_no_graph() {
+fn no_grad_records_no_graph() {
     let (x, _) = leaf(array(&[3.0], &[1]));
     let y = no_grad(|| {
         assert!(!is_grad_enabled());
@@ -190,7 +190,7 @@ fn a_detached_tensor_stops_the_gradient() {
 }
 
 #[test]
-fn only_a_single_element_goes_backward() {
+fn backward_needs_a_single_element() {
     let (x, of_x) = leaf(normal(&[2, 3], 1));
     match backward(&ops::exp(&x).unwrap()) {
         Err(Error::NotScalar { shape }) => assert_eq!(shape, [2, 3]),
@@ -202,7 +202,7 @@ fn only_a_single_element_goes_backward() {
 }
 
 #[test]
-fn a_leaf_that_moved_to_where_it_was_changes_nothing() {
+fn moving_a_leaf_to_its_own_device_and_type_changes_nothing() {
     let (x, of_x) = leaf(array(&[3.0], &[1]));
     let y = ops::affine(&x, 2.0, 0.0).unwrap();
     of_x.move_to(&of_x.device(), of_x.dtype()).unwrap();

@@ -1,4 +1,4 @@
-//! Whole numbers and truth values, and what is no number, as in PyTorch.
+//! Integers, booleans and NaN behave as in PyTorch.
 
 use crate::common::{array, ids, leaf};
 use xt_autograd::ops::{self, Comparison};
@@ -8,7 +8,7 @@ fn bytes(values: &[u8]) -> Tensor {
     Tensor::constant(Array::new(values, &Device::Cpu).unwrap())
 }
 
-fn truth(values: &[u8]) -> Tensor {
+fn bools(values: &[u8]) -> Tensor {
     Tensor::boolean(Array::new(values, &Device::Cpu).unwrap())
 }
 
@@ -22,19 +22,19 @@ fn expect(x: xt_autograd::Result<Tensor>, kind: ScalarType, values: &[f64]) {
 }
 
 #[test]
-fn sums_are_i64_and_extremes_keep_the_type() {
+fn sums_are_i64_and_min_and_max_keep_the_type() {
     expect(ops::sum(&bytes(&[200, 100]), None, false), ScalarType::I64, &[300.0]);
-    expect(ops::sum(&truth(&[1; 300]), Some(&[0]), true), ScalarType::I64, &[300.0]);
+    expect(ops::sum(&bools(&[1; 300]), Some(&[0]), true), ScalarType::I64, &[300.0]);
     expect(ops::sum(&ids(&[7], &[]), None, false), ScalarType::I64, &[7.0]);
-    expect(ops::sum(&truth(&[1]), Some(&[]), false), ScalarType::I64, &[1.0]);
-    expect(ops::max(&truth(&[0, 1]), None, false), ScalarType::Bool, &[1.0]);
+    expect(ops::sum(&bools(&[1]), Some(&[]), false), ScalarType::I64, &[1.0]);
+    expect(ops::max(&bools(&[0, 1]), None, false), ScalarType::Bool, &[1.0]);
     expect(ops::min(&bytes(&[9, 4]), None, false), ScalarType::U8, &[4.0]);
     expect(ops::max(&ids(&[-9, -4], &[2]), None, false), ScalarType::I64, &[-4.0]);
 }
 
 #[test]
-fn truth_values_are_combined_by_logic_and_count_as_numbers_beside_one() {
-    let (a, b) = (truth(&[1, 1, 0, 0]), truth(&[1, 0, 1, 0]));
+fn booleans_combine_logically_and_act_as_numbers_beside_a_number() {
+    let (a, b) = (bools(&[1, 1, 0, 0]), bools(&[1, 0, 1, 0]));
     expect(ops::add(&a, &b), ScalarType::Bool, &[1.0, 1.0, 1.0, 0.0]);
     expect(ops::mul(&a, &b), ScalarType::Bool, &[1.0, 0.0, 0.0, 0.0]);
     expect(ops::add(&a, &bytes(&[255, 1, 2, 3])), ScalarType::U8, &[0.0, 2.0, 2.0, 3.0]);
@@ -45,7 +45,7 @@ fn truth_values_are_combined_by_logic_and_count_as_numbers_beside_one() {
 }
 
 #[test]
-fn whole_numbers_divide_truly() {
+fn integers_use_true_division() {
     let whole = ids(&[1, 3, 0], &[3]);
     expect(ops::div(&whole, &ids(&[2, 0, 5], &[3])), ScalarType::F32, &[0.5, f64::INFINITY, 0.0]);
     expect(ops::div(&whole, &bytes(&[2])), ScalarType::F32, &[0.5, 1.5, 0.0]);
@@ -65,7 +65,7 @@ fn whole_numbers_divide_truly() {
 }
 
 #[test]
-fn what_a_type_does_not_hold_wraps_and_comparisons_are_exact() {
+fn out_of_range_values_wrap_and_comparisons_are_exact() {
     expect(ops::neg(&bytes(&[1, 0])), ScalarType::U8, &[255.0, 0.0]);
     expect(ops::pow(&bytes(&[16, 3]), &bytes(&[2, 4])), ScalarType::U8, &[0.0, 81.0]);
     expect(ops::cast(&ids(&[300, -1], &[2]), DType::U8, false), ScalarType::U8, &[44.0, 255.0]);
@@ -79,7 +79,7 @@ fn what_a_type_does_not_hold_wraps_and_comparisons_are_exact() {
 }
 
 #[test]
-fn nan_is_true_and_has_the_gradient_of_the_largest() {
+fn nan_is_true_and_gets_the_gradient_of_the_maximum() {
     let values = array(&[f64::NAN, 0.0, -0.0, f64::INFINITY], &[4]);
     expect(
         ops::cast(&Tensor::constant(values.clone()), DType::U8, true),

@@ -1,4 +1,4 @@
-//! Gradients of what layers are made of.
+//! Gradients of the building blocks of layers.
 
 use crate::common::{check_all, ids, normal, Case};
 use xt_autograd::ops::{self, Activation, Inner, Layer, Mask};
@@ -93,7 +93,7 @@ fn softmax_under_masks() {
     check_all(&cases);
 }
 
-/// In the second sequence no key is left: its rows depend on no score.
+/// All keys of the second sequence are masked: its rows depend on no score.
 fn keys(causal: bool) -> Mask {
     let allowed = Array::from_vec(vec![1u8, 0, 1, 0, 0, 0], (2, 1, 1, 3), &Device::Cpu).unwrap();
     Mask { allowed: Some(allowed), causal, window: None }
@@ -136,7 +136,7 @@ fn losses() {
 }
 
 #[test]
-fn an_attention_made_of_them() {
+fn attention_composed_of_operations() {
     let case: Case = ("attention", &[&[2, 3, 4], &[4, 4], &[4, 4], &[4, 4]], |x| {
         let head = |w: &xt_autograd::Tensor| {
             ops::transpose(&ops::reshape(&ops::linear(&x[0], w, None)?, &[2, 3, 2, 2])?, 1, 2)
@@ -153,7 +153,7 @@ fn an_attention_made_of_them() {
 }
 
 #[test]
-fn half_precision_goes_through_every_layer() {
+fn half_precision_works_in_every_layer() {
     let x = crate::common::leaf(normal(&[1, 2, 2, 4], 1).to_dtype(DType::BF16).unwrap());
     let half =
         |dims: &[usize]| crate::common::leaf(normal(dims, 2).to_dtype(DType::BF16).unwrap()).0;

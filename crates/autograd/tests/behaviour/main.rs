@@ -1,5 +1,5 @@
-//! What tensors with gradients promise: gradients that agree with differences, and a graph that is
-//! never half done.
+//! Tensors with gradients: gradients agree with finite differences, and errors leave no
+//! half-finished graph.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! What does not fit is an error with a message that names it, and never a panic.
+//! Invalid arguments are errors with a message that names them, never a panic.
 
 use crate::common::{array, ids, leaf, normal};
 use xt_autograd::ops::{self, Activation, Inner, Layer, Mask};
@@ -13,7 +13,7 @@ fn f32s(dims: &[usize]) -> Tensor {
     Tensor::constant(normal(dims, 1).to_dtype(DType::F32).unwrap())
 }
 
-fn truth(values: &[u8]) -> Tensor {
+fn bools(values: &[u8]) -> Tensor {
     Tensor::boolean(bytes(values).array().unwrap())
 }
 
@@ -25,9 +25,9 @@ fn array_of(value: f64) -> Tensor {
     Tensor::constant(Array::new(&[value], &Device::Cpu).unwrap())
 }
 
-type Refused = (&'static str, fn() -> Result<Tensor>);
+type InvalidCase = (&'static str, fn() -> Result<Tensor>);
 
-fn all_refused(cases: &[Refused]) {
+fn assert_errors(cases: &[InvalidCase]) {
     for (words, op) in cases {
         let message = op().err().unwrap_or_else(|| panic!("`{words}` was taken")).to_string();
         assert!(message.contains(words), "`{words}` is not in: {message}");
@@ -36,15 +36,15 @@ fn all_refused(cases: &[Refused]) {
 
 #[test]
 fn arithmetic() {
-    all_refused(&[
+    assert_errors(&[
         ("add: shapes [2, 3] and [2, 4] do not broadcast", || ops::add(&x(&[2, 3]), &x(&[2, 4]))),
         ("mul: types f64 and f32 differ", || ops::mul(&x(&[2]), &f32s(&[2]))),
         ("add: types i64 and f32 differ", || ops::add(&ids(&[1], &[1]), &f32s(&[1]))),
         ("1 to the power -1 is no whole number", || ops::pow(&ids(&[1], &[1]), &ids(&[-1], &[1]))),
-        ("truth values have no difference", || ops::sub(&truth(&[1]), &truth(&[0]))),
-        ("truth values have no powers", || ops::pow(&truth(&[1]), &truth(&[0]))),
-        ("neg of truth values", || ops::neg(&truth(&[1]))),
-        ("abs of truth values", || ops::abs(&truth(&[1]))),
+        ("truth values have no difference", || ops::sub(&bools(&[1]), &bools(&[0]))),
+        ("truth values have no powers", || ops::pow(&bools(&[1]), &bools(&[0]))),
+        ("neg of truth values", || ops::neg(&bools(&[1]))),
+        ("abs of truth values", || ops::abs(&bools(&[1]))),
         ("300 is not one of the whole numbers of u8, 0 to 255", || {
             ops::scalar_like(&bytes(&[1]), 300.0)
         }),
@@ -70,7 +70,7 @@ fn arithmetic() {
 
 #[test]
 fn shapes() {
-    all_refused(&[
+    assert_errors(&[
         ("6 elements", || ops::reshape(&x(&[2, 3]), &[4])),
         ("6 elements", || ops::reshape(&x(&[2, 3]), &[usize::MAX, 2])),
         ("no order of the 2 axes", || ops::permute(&x(&[2, 3]), &[0, 0])),
@@ -91,7 +91,7 @@ fn shapes() {
 
 #[test]
 fn reductions() {
-    all_refused(&[
+    assert_errors(&[
         ("no axis 2", || ops::sum(&x(&[2, 3]), Some(&[2]), false)),
         ("mean needs floating-point values", || ops::mean(&ids(&[1], &[1]), None, false)),
         ("no largest of nothing: axis 0 of shape [0, 3]", || ops::max(&x(&[0, 3]), None, false)),
@@ -105,8 +105,8 @@ fn reductions() {
 }
 
 #[test]
-fn choices() {
-    all_refused(&[
+fn selection() {
+    assert_errors(&[
         ("indices must be i64", || ops::embedding(&x(&[2, 3]), &x(&[2]))),
         ("index 2 is out of range", || ops::embedding(&x(&[2, 3]), &ids(&[0, 2], &[2]))),
         ("", || ops::embedding(&x(&[2]), &ids(&[0], &[1]))),
@@ -122,7 +122,7 @@ fn choices() {
 
 #[test]
 fn layers() {
-    all_refused(&[
+    assert_errors(&[
         ("weights [4, 3] does not take [2, 2]", || ops::linear(&x(&[2, 2]), &x(&[4, 3]), None)),
         ("F32, the weights are F64", || ops::linear(&f32s(&[2, 3]), &x(&[4, 3]), None)),
         ("bias", || ops::linear(&x(&[2, 3]), &x(&[4, 3]), Some(&x(&[3])))),
@@ -159,7 +159,7 @@ fn layers() {
 }
 
 #[test]
-fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
+fn quantized_weights_compute_as_their_values_and_record_no_graph() {
     let of_rows = |rows, seed, format: Option<Format>| {
         let (tensor, leaf) = leaf(normal(&[rows, 32], seed).to_dtype(DType::F32).unwrap());
         leaf.set_requires_grad(false);
@@ -183,7 +183,7 @@ fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
                 .for_each(|(g, w)| assert!((g - w).abs() < 1e-4, "{format:?}: {g}, not {w}"));
         };
         near(ops::linear(&input, &w, None), ops::linear(&input, &plain, None));
-        // one of a feed-forward network's layers, or both
+        // one or both of a feed-forward network's layers
         let up = of_rows(64, 6, Some(format));
         let through = |up: &Tensor, down: &Tensor| {
             let [up, down] = [up, down].map(|weight| Layer { weight, bias: None });
@@ -198,7 +198,7 @@ fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
         for (y, w) in ops::linear_all(&input, &mixed).unwrap().into_iter().zip(&mixed) {
             near(Ok(y), ops::linear(&input, &w.detach().unwrap(), None));
         }
-        // whatever the gradient is for
+        // whichever input requires the gradient
         let refused = [
             ops::linear(&of_input, &w, None),
             ops::linear(&input, &w, Some(&bias)),
@@ -221,7 +221,7 @@ fn quantized_weights_have_no_graph_and_give_what_their_values_give() {
 }
 
 #[test]
-fn empty_tensors_pass_through() {
+fn empty_tensors_are_accepted() {
     let empty = x(&[2, 0, 4]);
     let stream = Stream { seed: 1, call: 1, draw: 1 };
     for y in [
@@ -242,7 +242,7 @@ fn empty_tensors_pass_through() {
 }
 
 #[test]
-fn values_and_gradients_of_a_leaf_keep_its_shape() {
+fn values_and_gradients_must_have_the_shape_of_the_leaf() {
     let (_, of_x) = leaf(normal(&[2, 3], 1));
     assert!(of_x.set(array(&[1.0], &[1])).is_err());
     assert!(of_x.set_grad(Some(array(&[1.0], &[1]))).is_err());

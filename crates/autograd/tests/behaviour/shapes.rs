@@ -28,7 +28,7 @@ fn views_and_copies() {
 }
 
 #[test]
-fn a_conversion_converts_the_gradient_back() {
+fn the_gradient_of_a_conversion_has_the_type_of_the_input() {
     let (x, of_x) = leaf(normal(&[2, 3], 1));
     let narrow = ops::cast(&x, DType::F32, false).unwrap();
     backward(&total(&ops::mul(&narrow, &narrow).unwrap())).unwrap();
@@ -39,7 +39,7 @@ fn a_conversion_converts_the_gradient_back() {
 }
 
 #[test]
-fn whole_numbers_and_truth_values_carry_no_gradient() {
+fn integers_and_booleans_carry_no_gradient() {
     let (x, _) = leaf(normal(&[2, 3], 1));
     assert!(!ops::cast(&x, DType::I64, false).unwrap().requires_grad());
     assert!(!ops::cast(&x, DType::U8, true).unwrap().requires_grad());
@@ -49,7 +49,7 @@ fn whole_numbers_and_truth_values_carry_no_gradient() {
 }
 
 #[test]
-fn truth_values_stay_truth_values_through_views() {
+fn booleans_stay_booleans_through_views() {
     let flags = ops::cast(&leaf(normal(&[2, 3], 1)).0, DType::U8, true).unwrap();
     let views = [
         ops::reshape(&flags, &[6]),

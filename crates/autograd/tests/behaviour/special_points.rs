@@ -1,4 +1,4 @@
-//! Gradients at points where differences do not tell: there PyTorch's choice holds.
+//! Gradients at points where finite differences do not apply, as PyTorch defines them.
 
 use crate::common::{array, backward, grad, leaf, total, Op};
 use xt_autograd::ops::{self, Activation};
@@ -65,7 +65,7 @@ fn kinks_and_ties() {
 }
 
 #[test]
-fn a_leaf_is_its_own_gradient() {
+fn backward_of_a_leaf_accumulates_1() {
     let (x, of_x) = leaf(array(&[4.0], &[1]));
     backward(&x).unwrap();
     backward(&x).unwrap();

@@ -6,7 +6,7 @@ use crate::common::{
 use serde_json::{json, Value as Json};
 use xt_core::{Args, Model, Rng, Tensor, Value};
 
-/// A model over four tokens: few enough to try all sequences.
+/// A model over four tokens: few enough to enumerate all sequences.
 fn small() -> std::sync::Arc<Model> {
     build(&autoregressive(gpt(json!({}), json!({ "num_tokens": 4 })), json!({ "pad_value": 0 })))
 }
@@ -19,7 +19,7 @@ fn generate(model: &Model, start: &Tensor, count: usize, named: Json) -> Vec<Vec
     values(&got).chunks_exact(width).map(|row| row.iter().map(|t| *t as i64).collect()).collect()
 }
 
-/// The log-probability of `new` behind `prompt`, by the model's own score.
+/// The log-probability of `new` after `prompt`, by the model's own score.
 fn log_probability(model: &Model, prompt: &[i64], new: &[i64]) -> f64 {
     let all = [prompt, new].concat();
     let x = ids(&all, &[1, all.len()]);
@@ -32,8 +32,8 @@ fn log_probability(model: &Model, prompt: &[i64], new: &[i64]) -> f64 {
     values(log_probs)[prompt.len() - 1..].iter().sum()
 }
 
-/// All sequences of `count` tokens, or fewer with `end` as the last, by falling score; equal ones
-/// are not expected.
+/// All sequences of `count` tokens, or fewer where `end` is the last one, by falling score. No two
+/// are expected to have the same score.
 fn ranked(
     model: &Model,
     prompt: &[i64],
@@ -59,7 +59,7 @@ fn ranked(
 }
 
 #[test]
-fn num_beams_enough_for_all_find_the_best_of_all_sequences() {
+fn num_beams_that_cover_all_sequences_find_the_best() {
     let model = small();
     for prompt in [&[1, 0][..], &[1]] {
         let start = ids(prompt, &[1, prompt.len()]);
@@ -90,7 +90,7 @@ fn length_penalty_decides_between_short_and_long() {
     assert!(length(5.0) > length(-5.0), "{} and {}", length(5.0), length(-5.0));
 }
 
-/// Runs three steps of two beams over three tokens, whose logits follow from the row's tokens.
+/// Runs three steps of two beams over three tokens with logits computed from a row's last token.
 fn steered(end: Option<i64>, logits: impl Fn(&[i64]) -> [f64; 3]) -> Vec<f64> {
     let model = build(&autoregressive(
         gpt(json!({}), json!({ "num_tokens": 3 })),
@@ -100,7 +100,7 @@ fn steered(end: Option<i64>, logits: impl Fn(&[i64]) -> [f64; 3]) -> Vec<f64> {
     let named = json!({ "num_beams": 2, "length_penalty": 0, "eos_token": end });
     let args = Args::new("generate", json!([{ "$tensor": 0 }, 3, named]), &start).unwrap();
     let mut generation = model.generation("generate", &args).unwrap();
-    // the open rows: at first both empty
+    // the last tokens of the open beams: empty at first
     let mut last = vec![vec![], vec![]];
     while !generation.done() {
         let all: Vec<f64> =
@@ -114,8 +114,9 @@ fn steered(end: Option<i64>, logits: impl Fn(&[i64]) -> [f64; 3]) -> Vec<f64> {
 }
 
 #[test]
-fn beams_see_past_the_likeliest_next_token() {
-    // 0 comes first at 0.6, but then all are alike; behind 1 (0.4) the way is sure
+fn beams_find_a_better_sequence_than_greedy_search() {
+    // 0 is likelier at first (0.6), but its successors are uniform; after 1 (0.4) the next is
+    // certain
     let logits = |row: &[i64]| match row.last() {
         None => [0.6, 0.4, 0.0],
         Some(0) => [0.34, 0.33, 0.33],
@@ -125,8 +126,8 @@ fn beams_see_past_the_likeliest_next_token() {
 }
 
 #[test]
-fn beams_that_have_ended_wait_for_better_ones_that_are_open() {
-    // the end (2) at once has 0.45; 1, 1, 1 has 0.55
+fn finished_beams_wait_for_better_open_ones() {
+    // ending at once (2) has 0.45; 1, 1, 1 has 0.55
     let logits = |row: &[i64]| match row.last() {
         None => [0.0, 0.55, 0.45],
         _ => [0.0, 1.0, 0.0],
@@ -140,7 +141,7 @@ fn beams_that_have_ended_wait_for_better_ones_that_are_open() {
 }
 
 #[test]
-fn beams_of_several_prompts_are_those_of_each() {
+fn beams_of_a_batch_are_those_of_each_prompt_alone() {
     let model = small();
     let named = || json!({ "num_beams": 3, "num_return_sequences": 2, "eos_token": [2, 3] });
     let all = generate(&model, &ids(&[0, 1, 1, 1], &[2, 2]), 6, named());
@@ -152,7 +153,7 @@ fn beams_of_several_prompts_are_those_of_each() {
 }
 
 #[test]
-fn an_end_in_the_prompt_leaves_beams_nothing_to_do() {
+fn a_prompt_that_contains_the_end_token_generates_only_padding() {
     let model = small();
     let named = || json!({ "num_beams": 2, "eos_token": 2 });
     assert_eq!(generate(&model, &ids(&[2, 1], &[1, 2]), 6, named()), [[0]]);
@@ -162,14 +163,14 @@ fn an_end_in_the_prompt_leaves_beams_nothing_to_do() {
 }
 
 #[test]
-fn more_beams_than_tokens_are_no_trouble() {
+fn more_beams_than_tokens_are_allowed() {
     let model = build(&autoregressive(gpt(json!({}), json!({ "num_tokens": 1 })), json!({})));
     let named = json!({ "num_beams": 4, "num_return_sequences": 1 });
     assert_eq!(generate(&model, &ids(&[0], &[1, 1]), 3, named), [[0, 0, 0]]);
 }
 
 #[test]
-fn more_sequences_than_there_are_is_an_error() {
+fn more_sequences_than_exist_are_an_error() {
     let model = build(&autoregressive(gpt(json!({}), json!({ "num_tokens": 4 })), json!({})));
     let named = |count: usize| json!({ "num_beams": 8, "num_return_sequences": count });
     let run = |length: usize, count| {
@@ -184,13 +185,13 @@ fn more_sequences_than_there_are_is_an_error() {
     let text = run(1, 6).unwrap_err().to_string();
     assert!(text.contains("there are only 4 different sequences for prompt 0"), "{text}");
     assert_eq!(run(2, 6).unwrap().dims(), [6, 2]);
-    // nothing follows: all are alike
+    // with no new tokens all sequences are the same
     assert_eq!(run(0, 6).unwrap().dims(), [6, 0]);
 }
 
 #[test]
 fn infinite_logits_force_their_tokens_on_beams() {
-    // 1 (0.6) leads to 2, then to itself; all scores stay numbers, of which the larger one wins
+    // 1 (0.6) leads to 2, which leads to itself; scores stay finite, so the larger one wins
     let logits = |row: &[i64]| match row.last() {
         None => [0.4, 0.6, 0.0],
         Some(2) => [0.7, f64::INFINITY, 0.2],
@@ -198,7 +199,7 @@ fn infinite_logits_force_their_tokens_on_beams() {
     };
     assert_eq!(steered(None, logits), [1.0, 2.0, 1.0]);
     assert_eq!(steered(Some(2), logits), [1.0, 2.0]);
-    // two that are forced share the chance: 0, 1 and one of them has 0.2, less than 1, 0, 1 with
+    // two forced tokens share the probability: 0, 1 and one of them has 0.2, less than 1, 0, 1 with
     // 0.3
     let logits = |row: &[i64]| match row.last() {
         None => [0.4, 0.6, 0.0],
@@ -209,7 +210,7 @@ fn infinite_logits_force_their_tokens_on_beams() {
 }
 
 #[test]
-fn beams_behind_an_encoder_with_memory_tokens() {
+fn beams_with_an_encoder_and_memory_tokens() {
     let half = |name: &str| {
         json!({ format!("{name}_num_tokens"): 17, format!("{name}_max_seq_len"): 12, format!("{name}_depth"): 1,
                 format!("{name}_heads"): 2, format!("{name}_attn_dim_head"): 8 })

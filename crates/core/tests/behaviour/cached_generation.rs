@@ -1,4 +1,4 @@
-//! `cache_kv`: what a generation keeps between its steps, and when that is of no use any more.
+//! `cache_kv`: cached keys and values during generation, and when the cache is discarded.
 
 use crate::common::{
     autoregressive, build, call_numbered, fill, gpt, layers, plain, spec, tensor, tokens,
@@ -26,14 +26,14 @@ fn near(got: &Tensor, want: &Tensor) {
     }
 }
 
-/// Two generations, with `cache_kv` and without.
+/// Two generations, with and without `cache_kv`.
 fn both(model: &Model) -> [Generation; 2] {
     [true, false].map(|kept| {
         start(model, &tokens(2, 4, 1), 8, json!({ "cache_kv": kept, "temperature": 0.0 }))
     })
 }
 
-/// One step of both, which take the same token.
+/// One step of both, which accept the same token.
 fn step([kept, plain]: &mut [Generation; 2]) {
     let (got, want) = (logits(kept), logits(plain));
     near(&got, &want);
@@ -53,13 +53,13 @@ fn cache_kv_gives_the_same_tokens_and_can_be_turned_off() {
     };
     let kept = tokens(json!({ "temperature": 0.0 }));
     assert_eq!(kept, tokens(json!({ "temperature": 0.0, "cache_kv": false })));
-    // beams change places in what is kept
+    // beams change places in the cache
     let beams = tokens(json!({ "num_beams": 3 }));
     assert_eq!(beams, tokens(json!({ "num_beams": 3, "cache_kv": false })));
 }
 
 #[test]
-fn weights_that_change_between_two_steps_make_what_was_kept_useless() {
+fn changing_weights_between_two_steps_discards_the_cache() {
     let model = build(&plain());
     let mut pair = both(&model);
     step(&mut pair);
@@ -70,7 +70,7 @@ fn weights_that_change_between_two_steps_make_what_was_kept_useless() {
 }
 
 #[test]
-fn an_abort_in_the_middle_of_a_step_leaves_nothing_half_done() {
+fn an_abort_within_a_step_leaves_the_cache_consistent() {
     let model = build(&plain());
     let mut pair = both(&model);
     step(&mut pair);
@@ -83,7 +83,7 @@ fn an_abort_in_the_middle_of_a_step_leaves_nothing_half_done() {
 }
 
 #[test]
-fn models_that_cannot_keep_anything_say_why_and_generate_all_the_same() {
+fn models_that_cannot_cache_say_why_and_still_generate() {
     let cases = [
         (json!({}), None),
         (json!({ "rotary_pos_emb": true, "attn_max_attend_past": 3, "shift_tokens": 1 }), None),

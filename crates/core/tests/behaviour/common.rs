@@ -4,7 +4,7 @@ use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::{Args, Array, Ctx, DType, Device, Model, Result, Rng, Tensor, Value};
 
-/// `more` on top of `base`.
+/// `base` with the entries of `more`.
 pub fn with(mut base: Json, more: Json) -> Json {
     let map = base.as_object_mut().unwrap();
     map.extend(more.as_object().unwrap().clone());
@@ -36,7 +36,7 @@ pub fn autoregressive(net: Json, more: Json) -> Json {
     spec("AutoregressiveWrapper", with(json!({ "net": net }), more))
 }
 
-/// A plain GPT with its loss.
+/// A plain GPT wrapped with its loss.
 pub fn plain() -> Json {
     autoregressive(gpt(json!({}), json!({})), json!({}))
 }
@@ -68,8 +68,8 @@ pub fn mask(bits: &[u8], dims: &[usize]) -> Tensor {
     Tensor::boolean(Array::from_vec(bits.to_vec(), dims, &Device::Cpu).unwrap())
 }
 
-/// Calls `method` with arguments of which tensors stand as `{"$tensor": i}`. `number` is the random
-/// number of the call.
+/// Calls `method`; tensors among the arguments are written `{"$tensor": i}`. `number` seeds the
+/// random numbers of the call.
 pub fn call_numbered(
     model: &Model,
     method: &str,
@@ -81,7 +81,7 @@ pub fn call_numbered(
     model.call(method, &Args::new(model.class(), args, tensors)?, &Ctx::new(&rng, &|| false))
 }
 
-/// `forward` of the first tensor; `named` are the other arguments.
+/// `forward` of the first tensor, with the other arguments in `named`.
 pub fn forward_with(model: &Model, tensors: &[Tensor], named: Json) -> Result<Value> {
     call_numbered(model, "forward", json!([{ "$tensor": 0 }, named]), tensors, 1)
 }
@@ -141,8 +141,8 @@ pub fn close(got: &[f64], want: &[f64], tolerance: f64) {
     }
 }
 
-/// Fails unless `share` of `count` independent draws lies within five standard errors of `p`: by
-/// chance that fails once in two million times, and the draws are seeded.
+/// Fails unless `share` of `count` independent draws is within five standard errors of `p`. By
+/// chance that fails once in two million times; the draws are seeded.
 #[track_caller]
 pub fn share_is(share: f64, p: f64, count: usize) {
     let error = (p * (1.0 - p) / count as f64).sqrt();

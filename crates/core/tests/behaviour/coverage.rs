@@ -1,10 +1,11 @@
-//! Every option is covered: by a recorded case that sets it to something else than its default, or
-//! by a property test that is named after it.
+//! Every option is covered: by a recorded case that sets it to a value other than its default, or
+//! by a property test named after it.
 //!
-//! A test covers the options whose names stand in its own name, whole words:
-//! `tie_embedding_makes_the_token_table_the_head` covers `tie_embedding`. An option of a half of
-//! `XTransformer` goes by its name without `enc_` or `dec_`, one of the class `Attention` also by
-//! its name in the layers, with `attn_`. Recorded training runs count for optimizers and schedules.
+//! A test covers the options whose names are in its own name as whole words:
+//! `tie_embedding_uses_the_token_embedding_as_the_head` covers `tie_embedding`. Options of either
+//! half of `XTransformer` count without the prefix `enc_` or `dec_`; options of the class
+//! `Attention` also count with the prefix `attn_` that layers use. Recorded training runs count for
+//! optimizers and schedules.
 
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +44,7 @@ fn collect(json: &Json, given: &mut BTreeMap<String, Vec<Json>>) {
     }
 }
 
-/// The names of all tests in these sources, each as `_words_between_lines_`.
+/// The names of all tests in these sources, with `_` on both sides.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "rs") {
@@ -71,7 +72,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The names that an option goes by.
+/// All names of an option.
 fn aliases(interface: &str, name: &str) -> Vec<String> {
     let bare = ["enc_", "dec_"].iter().find_map(|half| name.strip_prefix(half)).unwrap_or(name);
     let halves = ["enc_", "dec_"].map(|half| format!("{half}{bare}"));
@@ -79,7 +80,7 @@ fn aliases(interface: &str, name: &str) -> Vec<String> {
     [name.to_string(), bare.to_string()].into_iter().chain(halves).chain(own).collect()
 }
 
-/// Whether a value is another one than the default; any value of a required option is.
+/// Whether a value differs from the default; any value of a required option does.
 fn is_set(option: &Named, value: &Json) -> bool {
     option.field.default.is_none_or(|default| {
         let default = default();
@@ -116,10 +117,10 @@ fn every_option_has_a_recorded_case_or_a_test_named_after_it() {
 }
 
 #[test]
-fn an_option_without_case_and_test_is_found() {
+fn an_option_without_a_case_or_a_test_is_reported() {
     let (mut cases, mut tests) = (recorded(), tests());
     cases.remove("attn_on_attn");
-    // its default is no case
+    // the default value does not count
     cases.insert("macaron".into(), vec![Json::Bool(false)]);
     tests.retain(|name| !name.contains("_tie_embedding_"));
     let missing = uncovered(&cases, &tests);

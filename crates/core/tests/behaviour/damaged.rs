@@ -1,11 +1,11 @@
-//! Damaged checkpoints: each is an error with a code, none a panic.
+//! Damaged checkpoints: each is an error with a code, never a panic.
 
 use crate::common::{build, gpt, json_of, layers, plain};
 use serde_json::{json, Value as Json};
 use std::collections::HashMap;
 use xt_core::{checkpoint, Device, Result};
 
-/// The smallest model that there is, so that many loads take no time.
+/// The smallest possible model, so that many loads take little time.
 fn bytes() -> Vec<u8> {
     let small = json!({ "dim": 2, "depth": 1, "heads": 1, "attn_dim_head": 1, "ff_mult": 1 });
     checkpoint::save(&build(&gpt(small, json!({ "num_tokens": 3, "max_seq_len": 2 })))).unwrap()
@@ -24,7 +24,7 @@ fn code(bytes: &[u8]) -> &'static str {
 }
 
 #[test]
-fn a_file_cut_anywhere_is_an_error() {
+fn a_truncated_file_is_an_error() {
     let whole = bytes();
     assert!(load(&whole).is_ok());
     for end in 0..whole.len() {
@@ -48,12 +48,12 @@ fn flipped_bits_in_the_header_never_panic() {
     let known =
         ["loaded", "invalid_checkpoint", "invalid_state", "invalid_options", "not_available"];
     assert!(codes.keys().all(|c| known.contains(c)), "{codes:?}");
-    // what stays readable is little: a digit of the version, say
+    // few flips keep the header readable: in a digit of the version, say
     assert!(codes["loaded"] * 10 < codes.values().sum::<usize>(), "{codes:?}");
 }
 
 #[test]
-fn files_of_other_kinds_are_errors() {
+fn files_of_other_formats_are_errors() {
     for bytes in
         [&b""[..], b"hello", b"PK\x03\x04 a zip, as torch.save writes", &[0xff; 64], &[0; 64]]
     {
@@ -61,7 +61,7 @@ fn files_of_other_kinds_are_errors() {
     }
 }
 
-/// The bytes of a whole checkpoint with another description of its model.
+/// The bytes of a valid checkpoint with another description of its model.
 fn described_as(description: Option<&str>) -> Vec<u8> {
     let (tensors, mut metadata) = checkpoint::read(&bytes()).unwrap();
     metadata.remove("x-transformers");
@@ -70,7 +70,7 @@ fn described_as(description: Option<&str>) -> Vec<u8> {
 }
 
 #[test]
-fn a_description_that_fits_no_model_is_an_error_that_says_why() {
+fn an_invalid_model_description_is_an_error_with_a_reason() {
     let of = |spec: Json| spec.to_string();
     let net = || gpt(json!({}), json!({}));
     let cases = [
@@ -130,7 +130,7 @@ fn a_description_that_fits_no_model_is_an_error_that_says_why() {
 }
 
 #[test]
-fn other_tensors_than_the_model_has_are_errors() {
+fn tensors_that_do_not_match_the_model_are_errors() {
     let (tensors, metadata) =
         checkpoint::read(&checkpoint::save(&build(&plain())).unwrap()).unwrap();
     let rewritten = |tensors: &[(String, xt_core::Array)]| {

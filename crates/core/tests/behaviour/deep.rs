@@ -1,4 +1,4 @@
-//! Depth has no limit: neither forward, nor backward, nor freeing recurses.
+//! Depth is unlimited: forward, backward and freeing do not recurse.
 
 use crate::common::{build, forward, layers, normal, parameter, values};
 use serde_json::json;
@@ -7,7 +7,7 @@ use xt_autograd::ops;
 use xt_core::training::{Optimizer, OptimizerKind};
 use xt_core::Leaf;
 
-/// Peak of this process's memory in KiB, where the system tells.
+/// Peak memory of this process in KiB, where the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
@@ -35,11 +35,11 @@ fn deepnorm_with_1000_layers_trains_a_step_and_is_freed() {
         optimizer.step(&[json!({ "lr": 1e-3 })], &|| false).unwrap();
         assert_ne!(parameter(&model, "layers.0.1.to_v.weight"), before);
         assert!(values(&forward(&model, &x)).iter().chain(&values(&loss)).all(|v| v.is_finite()));
-        // a graph that no backward has taken apart
+        // a graph without a backward is freed too
         drop(unused);
     };
     let before = peak_memory();
-    // a thread has the default stack of 2 MiB
+    // the test thread has the default stack of 2 MiB
     std::thread::spawn(train).join().unwrap();
     if let (Some(before), Some(after)) = (before, peak_memory()) {
         assert!(after - before < 1 << 20, "{} MiB", (after - before) >> 10);

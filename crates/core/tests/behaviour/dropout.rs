@@ -1,4 +1,4 @@
-//! The four dropouts: how much they drop, where, and on what their choice depends.
+//! The four kinds of dropout: how much they drop, where, and what the choice depends on.
 
 use crate::common::{
     build, diagonal, fill, float, forward, forward_numbered, forward_with, gpt, layers, normal,
@@ -19,7 +19,7 @@ fn field(value: Value, name: &str) -> Vec<Value> {
 }
 
 #[test]
-fn embeddings_are_dropped_by_element_and_scaled_up() {
+fn embeddings_are_dropped_per_element_and_scaled_up() {
     let model = build(&gpt(json!({}), json!({ "emb_dropout": P })));
     let x = tokens(64, 12, 1);
     let hiddens = |model: &Model| {
@@ -44,8 +44,7 @@ fn embeddings_are_dropped_by_element_and_scaled_up() {
     );
 }
 
-/// One feed-forward of width 16 whose hidden layer is gelu(1) everywhere, and whose output is the
-/// hidden layer.
+/// One feed-forward of width 16 whose hidden layer is gelu(1) everywhere and is also its output.
 fn feedforward(more: Json) -> std::sync::Arc<Model> {
     let mut options = json!({ "custom_layers": ["f"], "ff_mult": 1 });
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -58,7 +57,7 @@ fn feedforward(more: Json) -> std::sync::Arc<Model> {
 }
 
 #[test]
-fn hidden_features_are_dropped_by_element_and_scaled_up() {
+fn hidden_features_are_dropped_per_element_and_scaled_up() {
     let model = feedforward(json!({ "ff_dropout": P }));
     let zero = Tensor::constant(float(&vec![0.0; 64 * 32 * 16], &[64, 32, 16]));
     let y = values(&forward(&model, &zero));
@@ -68,20 +67,20 @@ fn hidden_features_are_dropped_by_element_and_scaled_up() {
 }
 
 #[test]
-fn attention_weights_are_dropped_by_pair_and_scaled_up() {
+fn attention_weights_are_dropped_per_pair_and_scaled_up() {
     const N: usize = 64;
     let options = json!({ "dim": N, "depth": 1, "heads": 1, "attn_dim_head": N, "custom_layers": ["a"], "attn_dropout": P });
     let model = build(&spec("Encoder", options));
     fill(&model, "layers.0.1.to_q.weight", 0.0); // all weights are 1 / N
     set(&model, "layers.0.1.to_v.weight", &diagonal(N, 1.0));
     set(&model, "layers.0.1.to_out.weight", &diagonal(N, 1.0));
-    // key j is the unit vector j; the norm takes its mean 1 / N off and scales it by s
+    // key j is the unit vector j; the norm subtracts its mean 1 / N and scales it by s
     let x = Tensor::constant(float(&diagonal(N, 1.0).repeat(16), &[16, N, N]));
     let branch: Vec<f64> =
         values(&forward(&model, &x)).iter().zip(values(&x)).map(|(y, x)| y - x).collect();
     let n = N as f64;
     let s = 1.0 / (1.0 / n - 1.0 / (n * n) + 1e-5).sqrt();
-    let step = s / n / (1.0 - P); // between a weight that was kept and one that was dropped
+    let step = s / n / (1.0 - P); // between a kept and a dropped weight
     let mut dropped = 0;
     for row in branch.chunks_exact(N) {
         let low = row.iter().copied().fold(f64::INFINITY, f64::min);
@@ -91,7 +90,7 @@ fn attention_weights_are_dropped_by_pair_and_scaled_up() {
     share_is(dropped as f64 / branch.len() as f64, P, branch.len());
 }
 
-/// Layers that each add 1: the output tells how many of them ran.
+/// Layers that each add 1: the output is the number of layers that ran.
 fn counting(depth: usize, drop: Json) -> std::sync::Arc<Model> {
     let model = build(&layers(
         "Encoder",

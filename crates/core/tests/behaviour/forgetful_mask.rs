@@ -1,7 +1,7 @@
-//! `mask_prob`: how many positions a loss hides, and which.
+//! `mask_prob`: how many positions a loss masks, and which.
 //!
-//! Only the last target counts here, and there is one attention: so a position other than the last
-//! can matter as a key alone, and has a gradient exactly where it is not hidden.
+//! Only the last target counts here, and there is one attention: any other position matters only as
+//! a key, and has a gradient exactly where it is not masked.
 
 use crate::common::{
     array_values, autoregressive, build, call_numbered, float, gpt, ids, share_is, tensor,
@@ -18,8 +18,8 @@ fn model(mask_prob: f64) -> Arc<Model> {
     build(&autoregressive(net, json!({ "mask_prob": mask_prob, "ignore_index": 0 })))
 }
 
-/// For each row: which of the input positions before the last are hidden.
-fn hidden(model: &Model, number: u64) -> Vec<Vec<bool>> {
+/// For each row: which of the input positions before the last are masked.
+fn masked_positions(model: &Model, number: u64) -> Vec<Vec<bool>> {
     let row = [vec![0; N - 1], vec![1]].concat();
     let embeds = Arc::new(Leaf::new(float(&vec![0.0; BATCH * (N - 1) * 16], &[BATCH, N - 1, 16])));
     let inputs = [ids(&row.repeat(BATCH), &[BATCH, N]), Tensor::leaf(embeds.clone())];
@@ -33,12 +33,12 @@ fn hidden(model: &Model, number: u64) -> Vec<Vec<bool>> {
 }
 
 #[test]
-fn each_row_hides_its_share_of_positions_and_never_the_first() {
-    // Python counts the target in: int(12 · mask_prob), at most 10 here, so that the first is left
+fn each_row_masks_its_share_of_positions_and_never_the_first() {
+    // Python counts the target too: int(12 · mask_prob), at most 10 here, so that the first is left
     for (mask_prob, count) in [(0.05, 0), (0.15, 1), (0.5, 6), (0.84, 10)] {
-        let rows = hidden(&model(mask_prob), 1);
+        let rows = masked_positions(&model(mask_prob), 1);
         assert!(rows.iter().all(|row| !row[0]), "{mask_prob}: the first position is hidden");
-        // whether the last is hidden shows in the count of the others
+        // whether the last is masked follows from the count of the others
         let counts: Vec<usize> =
             rows.iter().map(|row| row.iter().filter(|h| **h).count()).collect();
         assert!(counts.iter().all(|c| *c == count || *c + 1 == count), "{mask_prob}: {counts:?}");
@@ -50,22 +50,23 @@ fn each_row_hides_its_share_of_positions_and_never_the_first() {
 }
 
 #[test]
-fn all_positions_but_the_first_are_hidden_alike() {
+fn all_positions_but_the_first_are_masked_equally_often() {
     let model = model(0.5);
-    let rows: Vec<Vec<bool>> = (0..10).flat_map(|number| hidden(&model, number)).collect();
+    let rows: Vec<Vec<bool>> =
+        (0..10).flat_map(|number| masked_positions(&model, number)).collect();
     for position in 1..N - 2 {
         let share = rows.iter().filter(|row| row[position]).count() as f64 / rows.len() as f64;
-        share_is(share, 0.6, rows.len()); // 6 of the 10 positions behind the first
+        share_is(share, 0.6, rows.len()); // 6 of the 10 positions after the first
     }
 }
 
 #[test]
-fn rows_and_calls_hide_different_positions_and_the_same_call_the_same() {
+fn masks_differ_between_rows_and_calls_and_repeat_with_the_call_number() {
     let model = model(0.5);
-    let rows = hidden(&model, 1);
+    let rows = masked_positions(&model, 1);
     assert!(rows.iter().any(|row| *row != rows[0]));
-    assert_eq!(rows, hidden(&model, 1));
-    assert_ne!(rows, hidden(&model, 2));
+    assert_eq!(rows, masked_positions(&model, 1));
+    assert_ne!(rows, masked_positions(&model, 2));
     model.train(false);
-    assert_eq!(rows, hidden(&model, 1), "the mask stays on in eval");
+    assert_eq!(rows, masked_positions(&model, 1), "the mask stays on in eval");
 }

@@ -1,4 +1,4 @@
-//! Generation: what each step sees, and when it ends.
+//! Generation: the input of each step, and when it ends.
 
 use crate::common::{
     array_values, autoregressive, build, call_numbered, float, forward, gpt, ids, normal, plain,
@@ -13,8 +13,7 @@ fn generate(model: &Model, start: &Tensor, count: usize, named: Json) -> Result<
     call_numbered(model, "generate", args, std::slice::from_ref(start), 1).map(tensor)
 }
 
-/// The likeliest next token of every row, by plain forwards of the net, over the last `window`
-/// tokens.
+/// Greedy next tokens of every row by plain forwards of the net over the last `window` tokens.
 fn repeated_argmax(net: &Model, start: &Tensor, count: usize, window: usize) -> Vec<f64> {
     let n = start.dim(1);
     let mut rows: Vec<Vec<i64>> =
@@ -32,7 +31,7 @@ fn repeated_argmax(net: &Model, start: &Tensor, count: usize, window: usize) -> 
 }
 
 #[test]
-fn greedy_generation_repeats_the_argmax_also_beyond_the_window() {
+fn greedy_generation_repeats_the_argmax_even_beyond_the_window() {
     for layers in [json!({}), json!({ "rotary_pos_emb": true }), json!({ "pre_norm": false })] {
         let (net, model) = (
             build(&gpt(layers.clone(), json!({}))),
@@ -64,7 +63,7 @@ fn greedy_generation_repeats_the_argmax_also_beyond_the_window() {
 }
 
 #[test]
-fn a_prompt_without_batch_axis_gives_tokens_without_one() {
+fn a_prompt_without_a_batch_axis_gives_tokens_without_one() {
     let model = build(&plain());
     let greedy = json!({ "temperature": 0.0 });
     let flat = generate(&model, &ids(&[1, 2, 3], &[3]), 5, greedy.clone()).unwrap();
@@ -75,7 +74,7 @@ fn a_prompt_without_batch_axis_gives_tokens_without_one() {
 }
 
 #[test]
-fn a_mask_over_the_prompt_grows_with_the_tokens_and_leaves_with_the_window() {
+fn a_prompt_mask_grows_with_the_tokens_and_slides_with_the_window() {
     let model = build(&plain());
     let hidden = crate::common::mask(&[0, 0, 1, 1, 1], &[1, 5]);
     let run = |start: &[i64], with_mask: bool| {
@@ -97,7 +96,7 @@ fn a_mask_over_the_prompt_grows_with_the_tokens_and_leaves_with_the_window() {
     assert!(error.contains("mask must be bool of shape [1, 3]"), "{error}");
 }
 
-/// Runs a generation whose logits are given: `wanted[step][row]` is the likely token.
+/// Runs a generation with given logits: `wanted[step][row]` is the likeliest token.
 fn steered(prompt: &[i64], rows: usize, eos: Json, wanted: &[&[i64]]) -> (usize, Vec<f64>) {
     let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "pad_value": 13 })));
     let named = json!({ "temperature": 0.0, "eos_token": eos });
@@ -120,14 +119,14 @@ fn steered(prompt: &[i64], rows: usize, eos: Json, wanted: &[&[i64]]) -> (usize,
 }
 
 #[test]
-fn generation_ends_once_every_row_has_an_eos_token_and_pads_what_is_behind() {
-    // prompts, rows, end tokens, tokens by step; steps taken, tokens in the end (13 is the padding)
+fn generation_ends_once_every_row_has_an_eos_token_and_pads_what_follows() {
+    // prompts, rows, end tokens, tokens by step; number of steps, final tokens (13 is the padding)
     type Ending<'a> = (&'a [i64], usize, Json, &'a [&'a [i64]], usize, &'a [f64]);
     let cases: [Ending; 7] = [
         (&[1], 1, json!(4), &[&[5], &[4], &[6]], 2, &[5.0, 4.0]),
         (&[1, 1], 2, json!(4), &[&[5, 4], &[4, 7], &[6, 6]], 2, &[5.0, 4.0, 4.0, 13.0]),
         (&[1, 1], 2, json!(4), &[&[4, 5], &[7, 5], &[8, 4]], 3, &[4.0, 13.0, 13.0, 5.0, 5.0, 4.0]),
-        // an end in the prompt counts, and blanks all that is new
+        // an end token in the prompt counts, and all new tokens are padding
         (&[4, 1, 1, 2], 2, json!(4), &[&[5, 6], &[7, 4], &[8, 8]], 2, &[13.0, 13.0, 6.0, 4.0]),
         // not all rows end: those that do are padded
         (&[1, 1], 2, json!(4), &[&[4, 5], &[7, 6]], 2, &[4.0, 13.0, 5.0, 6.0]),
@@ -161,7 +160,7 @@ fn an_abort_ends_generation_between_steps() {
 }
 
 #[test]
-fn generated_logits_carry_no_graph_and_leave_no_gradient() {
+fn generated_logits_have_no_graph_and_add_no_gradient() {
     let model = build(&plain());
     let start = [ids(&[1], &[1])];
     let mut generation = model
@@ -177,7 +176,7 @@ fn generated_logits_carry_no_graph_and_leave_no_gradient() {
 }
 
 #[test]
-fn prompts_and_logits_that_do_not_fit_are_errors() {
+fn invalid_prompts_and_logits_are_errors() {
     let model = build(&plain());
     let cases = [
         (normal(&[1, 3], 1), "i64"),
@@ -210,7 +209,7 @@ fn prompts_and_logits_that_do_not_fit_are_errors() {
 }
 
 #[test]
-fn num_return_sequences_stand_together_by_prompt() {
+fn num_return_sequences_are_grouped_by_prompt() {
     let model = build(&plain());
     let flat =
         generate(&model, &ids(&[1, 2, 3], &[3]), 5, json!({ "num_return_sequences": 3 })).unwrap();
@@ -222,7 +221,7 @@ fn num_return_sequences_stand_together_by_prompt() {
     let greedy = values(&generate(&model, &start, 5, json!({ "temperature": 0 })).unwrap());
     let want: Vec<f64> = greedy.chunks_exact(5).flat_map(|row| [row, row].concat()).collect();
     assert_eq!(got, want);
-    // drawn, they differ
+    // sampled sequences differ
     let drawn = values(
         &generate(&model, &start, 9, json!({ "num_return_sequences": 2, "filter_thres": 0 }))
             .unwrap(),
@@ -240,7 +239,7 @@ fn repetition_penalty_makes_tokens_of_prompt_and_result_less_likely() {
         let rng = Rng::new(1, 1);
         let ctx = Ctx::new(&rng, &|| false);
         let first = values(&generation.logits(&ctx).unwrap());
-        // token 9 and token 1 come next
+        // token 9, then token 1
         let hot = |token: usize| (0..17).map(move |i| f64::from(i == token));
         let hot: Vec<f64> = hot(9).chain(hot(1)).collect();
         let forced = Tensor::constant(float(&hot, &[2, 17]));
@@ -262,7 +261,7 @@ fn repetition_penalty_makes_tokens_of_prompt_and_result_less_likely() {
 }
 
 #[test]
-fn seed_repeats_a_call_whatever_was_drawn_before() {
+fn seed_makes_a_call_repeatable_whatever_was_drawn_before() {
     let model = build(&plain());
     let start = [tokens(2, 3, 1)];
     let draw = |seed: Json, number: u64| {
@@ -282,7 +281,7 @@ fn seed_repeats_a_call_whatever_was_drawn_before() {
 }
 
 #[test]
-fn more_sequences_than_memory_holds_are_an_error_before_they_start() {
+fn sequences_that_exceed_memory_are_an_error_before_they_start() {
     let model = build(&plain());
     let start = tokens(2, 3, 1);
     for named in [

@@ -1,5 +1,5 @@
-//! Gradients of whole models against central differences, in f64. Dropout stays on: its choice is
-//! that of the call.
+//! Gradients of whole models against central differences, in f64. Dropout stays on; the number of
+//! the call fixes what it drops.
 
 use crate::common::{array_values, autoregressive, build, forward_numbered, gpt, tokens, values};
 use serde_json::{json, Value as Json};
@@ -9,7 +9,7 @@ fn loss(model: &Model, number: u64) -> f64 {
     xt_core::no_grad(|| values(&forward_numbered(model, &tokens(2, 7, 3), number))[0])
 }
 
-/// Entry `index` of a leaf moved by `by`.
+/// Adds `by` to entry `index` of a leaf.
 fn nudge(leaf: &Leaf, index: usize, by: f64) {
     let mut moved = array_values(&leaf.values().unwrap());
     moved[index] += by;
@@ -30,7 +30,7 @@ fn check(name: &str, spec: &Json) {
                 .unwrap()
                 .unwrap_or_else(|| panic!("{name}: {} has no gradient", entry.name)),
         );
-        // the largest entry, and some that are spread out
+        // the largest entry, and some others
         let largest =
             (0..grad.len()).fold(0, |m, i| if grad[i].abs() > grad[m].abs() { i } else { m });
         for index in [largest, 0, grad.len() / 2, grad.len() - 1] {

@@ -1,4 +1,4 @@
-//! What can change what: causal models do not see the future, masked keys count for nothing.
+//! What affects what: causal models do not see the future, masked keys have no effect.
 
 use crate::common::{
     build, close, forward, forward_with, gpt, ids, layers, mask, normal, tensor, transformer,
@@ -23,7 +23,7 @@ fn row(changed: &[usize]) -> Vec<i64> {
     (0..N).map(|i| if changed.contains(&i) { 16 } else { i as i64 }).collect()
 }
 
-/// The outputs of each position.
+/// The outputs by position.
 fn positions(y: &Tensor) -> Vec<Vec<f64>> {
     values(y).chunks_exact(y.dim(y.rank() - 1)).map(<[f64]>::to_vec).collect()
 }
@@ -60,7 +60,7 @@ fn a_shorter_prefix_gives_the_same_outputs() {
 }
 
 #[test]
-fn an_encoder_sees_both_ways() {
+fn an_encoder_sees_both_directions() {
     for variant in variants() {
         let model = build(&transformer(layers("Encoder", variant), json!({})));
         let before = positions(&forward(&model, &ids(&row(&[]), &[1, N])));
@@ -75,7 +75,7 @@ fn masked(model: &Model, x: &[i64], more: &[Tensor], named: Json) -> Vec<Vec<f64
 }
 
 #[test]
-fn masked_positions_change_no_other_one() {
+fn masked_positions_change_no_other_position() {
     let hidden = [2, 5];
     let bits: Vec<u8> = (0..N).map(|i| u8::from(!hidden.contains(&i))).collect();
     for class in ["Encoder", "Decoder"] {
@@ -97,9 +97,9 @@ fn masked_positions_change_no_other_one() {
 }
 
 #[test]
-fn a_mask_of_pairs_decides_who_sees_whom_with_2_3_or_4_axes() {
+fn an_attention_mask_with_2_3_or_4_axes_limits_pairs() {
     let model = build(&transformer(layers("Encoder", json!({ "depth": 1 })), json!({})));
-    // everybody sees everybody but position 3, which sees itself alone
+    // every position sees all others, but position 3 sees only itself
     let bits: Vec<u8> =
         (0..N * N).map(|k| u8::from(k / N == k % N || (k / N != 3 && k % N != 3))).collect();
     let plain = positions(&forward(&model, &ids(&row(&[]), &[1, N])));
@@ -124,7 +124,7 @@ fn a_mask_of_pairs_decides_who_sees_whom_with_2_3_or_4_axes() {
 }
 
 #[test]
-fn masked_positions_of_the_context_count_for_nothing() {
+fn masked_positions_of_the_context_have_no_effect() {
     let model = build(&layers("Decoder", json!({ "cross_attend": true })));
     let x = normal(&[1, 3, 16], 1);
     let context = values(&normal(&[1, 4, 16], 2));

@@ -1,4 +1,4 @@
-//! First values: the laws that the Python package draws from, and what the seed decides.
+//! Initial values: their distributions are those of the Python package, and what the seed decides.
 
 use crate::common::{
     array_values, autoregressive, build, gpt, layers, parameter, plain, spec, transformer,
@@ -7,7 +7,8 @@ use serde_json::{json, Value as Json};
 use std::path::Path;
 use xt_core::{DType, Device, EntryKind, Model};
 
-/// How many standard errors two draws may lie apart: by chance once in two million times.
+/// The most standard errors by which two draws may differ: by chance more once in two million
+/// times.
 const ERRORS: f64 = 5.0;
 
 fn statistics() -> serde_json::Map<String, Json> {
@@ -15,7 +16,7 @@ fn statistics() -> serde_json::Map<String, Json> {
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// The file writes `kwargs` where checkpoints write `options`.
+/// The file says `kwargs` where checkpoints say `options`.
 fn renamed(model: &Json) -> Json {
     let inner = |v: &Json| if v.get("class").is_some() { renamed(v) } else { v.clone() };
     let options = model["kwargs"].as_object().unwrap().iter().map(|(k, v)| (k.clone(), inner(v)));
@@ -23,7 +24,7 @@ fn renamed(model: &Json) -> Json {
 }
 
 #[test]
-fn shapes_laws_and_moments_are_those_measured_in_python() {
+fn shapes_distributions_and_moments_are_those_measured_in_python() {
     let mut wrong = Vec::new();
     let mut checked = 0;
     for (name, recorded) in statistics() {
@@ -54,8 +55,8 @@ fn shapes_laws_and_moments_are_those_measured_in_python() {
     assert!(checked > 0, "not one model of the file could be built");
 }
 
-/// What is wrong with a parameter, if anything. Both sides are draws of one law, so that their
-/// difference has the variances of both.
+/// What is wrong with a parameter, if anything. Both sides are draws from one distribution, so
+/// their difference has the variances of both.
 fn difference(model: &Model, name: &str, row: &Json) -> Option<String> {
     let leaf = model.entry(name).unwrap().param.leaf().clone();
     if json!(leaf.shape()) != row["shape"] {
@@ -64,18 +65,18 @@ fn difference(model: &Model, name: &str, row: &Json) -> Option<String> {
     let xs = array_values(&leaf.values().unwrap());
     let number = |key: &str| row[key].as_f64().unwrap();
     let n = xs.len() as f64;
-    // the share of the law within one standard deviation, the variance of the sample's deviation
-    // (kurtosis - 1) / (4 n) in units of the law's own, and how far apart the largest values of two
-    // draws may lie
+    // the probability within one standard deviation, the variance of the sample's deviation
+    // (kurtosis - 1) / (4 n) in units of the true one, and the largest difference between the
+    // maxima of two draws
     let deviation = || number("std");
     let (inside, variance, apart) = match row["law"].as_str().unwrap() {
         "constant" => {
             let want = number("value") as f32;
             return xs.iter().find(|x| **x as f32 != want).map(|x| format!("{x}, not {want}"));
         }
-        // all of n draws miss the outermost share 14 / n with probability e^-14
+        // all n draws miss the outermost share 14 / n with probability e^-14
         "uniform" => (1.0 / 3f64.sqrt(), 0.8 / 4.0, number("absmax") * 14.0 / n),
-        // the largest of n follows Gumbel's law, whose scale is 1 / sqrt(2 ln 2n); e^-14 again
+        // the largest of n follows a Gumbel distribution of scale 1 / sqrt(2 ln 2n); e^-14 again
         "normal" => (0.682_689, 2.0 / 4.0, deviation() * 14.0 / (2.0 * (2.0 * n).ln()).sqrt()),
         other => {
             let want: Vec<f64> =
@@ -102,7 +103,7 @@ fn difference(model: &Model, name: &str, row: &Json) -> Option<String> {
 }
 
 #[test]
-fn linear_layers_never_leave_the_bound_of_their_fan_in() {
+fn linear_layers_stay_within_the_bound_of_their_fan_in() {
     let model = build(&gpt(json!({ "ff_mult": 2 }), json!({ "emb_dim": 10 })));
     let bounds = [
         ("project_emb.weight", 10),
@@ -139,7 +140,7 @@ fn the_order_of_first_use_does_not_matter() {
 }
 
 #[test]
-fn no_two_parameters_share_their_draws() {
+fn no_two_parameters_share_random_numbers() {
     let model = build(&plain());
     let mut firsts: Vec<String> = all(&model)
         .iter()
@@ -153,7 +154,7 @@ fn no_two_parameters_share_their_draws() {
 }
 
 #[test]
-fn values_drawn_after_a_move_to_another_type_are_the_same_numbers() {
+fn values_drawn_after_a_conversion_are_the_same_numbers() {
     let (a, b) = (build(&plain()), build(&plain()));
     b.entries().iter().for_each(|e| e.param.leaf().move_to(&Device::Cpu, DType::F64).unwrap());
     for (x, y) in all(&a).concat().iter().zip(all(&b).concat()) {
@@ -162,7 +163,7 @@ fn values_drawn_after_a_move_to_another_type_are_the_same_numbers() {
 }
 
 #[test]
-fn a_model_as_large_as_gpt_3_can_be_described_without_its_memory() {
+fn a_model_of_the_size_of_gpt_3_can_be_described_without_allocating_it() {
     let options = json!({ "dim": 12288, "depth": 96, "heads": 96, "attn_dim_head": 128 });
     let net =
         transformer(spec("Decoder", options), json!({ "num_tokens": 50000, "max_seq_len": 2048 }));

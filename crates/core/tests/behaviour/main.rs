@@ -1,4 +1,4 @@
-//! What models promise, beyond the recorded cases: initial values, modes, randomness, generation,
+//! Behaviour of models beyond the recorded cases: initial values, modes, randomness, generation,
 //! checkpoints, training.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -11,7 +11,6 @@ mod coverage;
 mod damaged;
 mod deep;
 mod dropout;
-mod files_of_python;
 mod forgetful_mask;
 mod generation;
 mod gradients;
@@ -19,14 +18,15 @@ mod influence;
 mod initial_values;
 mod masked_generation;
 mod masked_losses;
-mod mended;
-mod mended_positions;
 mod modes;
 mod names;
 mod optimizers;
 mod options;
 mod prompts;
+mod python_files;
 mod quantize;
+mod raises_in_python;
+mod raises_in_python_positions;
 mod refusals;
 mod sampling;
 mod score;

@@ -1,5 +1,6 @@
-//! Masked generation, of which there are no recorded cases, as Python draws at random throughout:
-//! complete, repeatable, and right once a model is trained; and which parameters a loss trains.
+//! Masked generation. There are no recorded cases, as Python draws at random throughout: results
+//! are complete, repeatable, and right once a model is trained. Also which parameters a loss
+//! trains.
 
 use crate::common::{
     build, call_numbered, ids, layers, spec, tensor, tokens, transformer, values, with,
@@ -23,7 +24,7 @@ pub fn model(more: Json) -> Arc<Model> {
     build(&spec("NonAutoregressiveWrapper", with(options, more)))
 }
 
-/// A critic of its own.
+/// A separate critic.
 pub fn critic() -> Json {
     net(json!({ "depth": 1 }), json!({ "logits_dim": 1 }))
 }
@@ -46,7 +47,7 @@ fn generate(model: &Model, named: Json, number: u64) -> Vec<f64> {
     values(&tensor(call_numbered(model, "generate", json!([named]), &[], number).unwrap()))
 }
 
-/// The three losses; what is absent is null.
+/// The three losses; an absent one is null.
 pub fn losses(model: &Model, x: &Tensor, named: Json, number: u64) -> Result<[Option<Tensor>; 3]> {
     let args = json!([{ "$tensor": 0 }, named]);
     let Value::Fields(fields) =
@@ -97,7 +98,7 @@ fn generations_and_losses_repeat_with_the_number_of_the_call() {
         let (model, twin) = (model(variant.clone()), model(variant.clone()));
         let named = || json!({ "batch_size": 4, "start_temperature": 3, "filter_thres": null });
         assert_eq!(generate(&model, named(), 1), generate(&twin, named(), 1));
-        // a single step is the last one, without temperature
+        // a single step is the last one, which has temperature 0
         let varies = variant["steps"] != json!(1);
         assert_eq!(
             generate(&model, named(), 1) != generate(&model, named(), 2),
@@ -120,7 +121,7 @@ fn leaves(model: &Model) -> Vec<Arc<Leaf>> {
     own.map(|e| e.param.leaf().clone()).collect()
 }
 
-/// Trains on rows that count up from 1; gives the losses of each step, 0 for those that are absent.
+/// Trains on rows that count up from 1; gives the losses of each step, 0 where one is absent.
 fn train(model: &Model, named: Json, steps: u64) -> Vec<[f64; 3]> {
     let row: Vec<i64> = (1..=N as i64).collect();
     let x = ids(&row.repeat(4), &[4, N]);
@@ -137,18 +138,18 @@ fn train(model: &Model, named: Json, steps: u64) -> Vec<[f64; 3]> {
     (0..steps).map(step).collect()
 }
 
-/// The mean of loss `which` over the last ten steps, as a share of that over the first ten.
-fn what_is_left(all: &[[f64; 3]], which: usize) -> f64 {
+/// The mean of loss `which` over the last ten steps, divided by that over the first ten.
+fn remaining_share(all: &[[f64; 3]], which: usize) -> f64 {
     assert!(all.iter().flatten().all(|loss| loss.is_finite()));
     let sum = |part: &[[f64; 3]]| part.iter().map(|losses| losses[which]).sum::<f64>();
     sum(&all[all.len() - 10..]) / sum(&all[..10])
 }
 
 #[test]
-fn losses_fall_and_a_trained_model_generates_what_it_has_seen() {
+fn losses_fall_and_a_trained_model_generates_its_training_data() {
     for variant in variants() {
         let model = model(variant.clone());
-        let left = what_is_left(&train(&model, json!({}), 150), 1);
+        let left = remaining_share(&train(&model, json!({}), 150), 1);
         assert!(left < 0.2, "{variant}: {left} of the loss is left");
         let want: Vec<f64> = (1..=N).map(|id| id as f64).collect();
         assert_eq!(generate(&model, json!({ "start_temperature": 0 }), 1), want, "{variant}");
@@ -158,7 +159,7 @@ fn losses_fall_and_a_trained_model_generates_what_it_has_seen() {
 #[test]
 fn token_critic_and_self_token_critic_learn_to_tell_real_tokens_from_generated_ones() {
     for variant in [json!({ "token_critic": critic() }), json!({ "self_token_critic": true })] {
-        let left = what_is_left(
+        let left = remaining_share(
             &train(&model(variant.clone()), json!({ "only_train_critic": true }), 100),
             2,
         );
@@ -216,13 +217,13 @@ fn start_temperature_0_and_a_large_filter_thres_take_the_likeliest_tokens() {
     let model = model(json!({}));
     let named = json!({ "batch_size": 2, "start_temperature": 0 });
     assert_eq!(generate(&model, named.clone(), 1), generate(&model, named, 2));
-    // of 17 tokens one is kept
+    // one of 17 tokens is kept
     let named = json!({ "start_temperature": 9, "filter_thres": 0.99, "batch_size": 2 });
     assert_eq!(generate(&model, named.clone(), 1), generate(&model, named, 2));
 }
 
 #[test]
-fn noise_level_scale_shuffles_what_the_critic_chooses() {
+fn noise_level_scale_randomises_which_tokens_are_masked_again() {
     let model = model(json!({ "token_critic": critic() }));
     let of = |scale: f64, call| {
         generate(
@@ -236,7 +237,7 @@ fn noise_level_scale_shuffles_what_the_critic_chooses() {
 }
 
 #[test]
-fn can_mask_prev_unmasked_and_steps_change_the_way_to_the_result() {
+fn can_mask_prev_unmasked_and_steps_change_the_result() {
     let of =
         |more: Json| generate(&model(more), json!({ "batch_size": 8, "filter_thres": 0.5 }), 1);
     assert_ne!(of(json!({})), of(json!({ "can_mask_prev_unmasked": true })));

@@ -1,5 +1,5 @@
-//! The losses of masked generation: which tokens they are about, what the model sees of them, and
-//! what it is judged by.
+//! The losses of masked generation: which tokens they cover, what the model sees of them, and what
+//! the critic judges.
 
 use crate::common::{array_values, call_numbered, ids, tensor, tokens, with};
 use crate::masked_generation::{critic, losses, model, net, number, reached, MASK, N};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use xt_core::{Leaf, Model, Tensor, Value};
 
 #[test]
-fn critic_loss_weight_weighs_the_critic_in_the_sum() {
+fn critic_loss_weight_scales_the_critic_in_the_sum() {
     for weight in [1.0, 0.25] {
         let model = model(json!({ "token_critic": critic(), "critic_loss_weight": weight }));
         let [loss, generator, critic] = losses(&model, &tokens(2, N, 1), json!({}), 1).unwrap();
@@ -30,7 +30,7 @@ fn generator_sample_temperature_decides_what_the_critic_judges() {
 }
 
 #[test]
-fn self_cond_train_prob_decides_whether_a_first_pass_takes_the_place_of_the_null_embed() {
+fn self_cond_train_prob_decides_how_often_a_first_pass_replaces_the_null_embed() {
     for (probability, null) in [(0.0, true), (1.0, false)] {
         let model = model(json!({ "self_cond": true, "self_cond_train_prob": probability }));
         let names = reached(&model, json!({}), 1);
@@ -43,13 +43,13 @@ fn self_cond_train_prob_decides_whether_a_first_pass_takes_the_place_of_the_null
         .all(|e| !e.name.contains("null_embed") && !e.name.contains("self_cond")));
 }
 
-/// A model without attention: each position has a gradient where the loss is about it, and its
-/// token alone gets one.
+/// A model without attention: each position has a gradient where the loss covers it, and only its
+/// token gets one.
 fn blind(more: Json) -> Arc<Model> {
     model(with(json!({ "net": net(json!({ "custom_layers": ["f"] }), json!({})) }), more))
 }
 
-/// How many positions of each row the loss is about, and which tokens the model saw there.
+/// How many positions of each row the loss covers, and which tokens the model saw there.
 fn masked(model: &Model, call: u64) -> (Vec<usize>, Vec<usize>) {
     const BATCH: usize = 32;
     let embeds = Arc::new(Leaf::new(crate::common::float(&[0.0; BATCH * N * 16], &[BATCH, N, 16])));
@@ -93,7 +93,7 @@ fn schedule_decides_how_many_tokens_the_loss_masks() {
             .sum::<f64>()
             / 1000.0;
         let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
-        // a count spreads by less than 2.6; five standard errors
+        // the standard deviation of a count is less than 2.6; five standard errors
         assert!(
             (mean - expected).abs() < 5.0 * 2.6 / (counts.len() as f64).sqrt(),
             "{schedule}: {mean}, not {expected}"

@@ -1,4 +1,4 @@
-//! Training mode: what it turns on, and where.
+//! Training mode: what it enables, and where.
 
 use crate::common::{
     autoregressive, build, call_numbered, forward_numbered, gpt, layers, normal, tensor, tokens,
@@ -24,7 +24,7 @@ fn every_dropout() -> [(Json, Json); 4] {
 }
 
 #[test]
-fn new_models_train_and_eval_turns_every_dropout_off() {
+fn new_models_are_in_training_mode_and_eval_disables_every_dropout() {
     for (layers, wrapper) in every_dropout() {
         let net = gpt(layers.clone(), wrapper.clone());
         let plain = gpt(json!({}), json!({}));
@@ -56,7 +56,7 @@ fn eval_leaves_the_forgetful_mask_on() {
     assert!(varies(&model));
 }
 
-/// Layers, the transformer around them, and the loss around that, sharing weights.
+/// Layers, the transformer around them, and its loss wrapper, with shared weights.
 fn nested() -> [Arc<Model>; 3] {
     let make = |class: &str, options: Json, inner: &[Arc<Model>], call| {
         Arc::new(Model::build(class, &options, inner, Rng::new(1, call)).unwrap())
@@ -74,7 +74,7 @@ fn nested() -> [Arc<Model>; 3] {
 }
 
 #[test]
-fn the_mode_of_a_wrapper_reaches_the_models_inside() {
+fn the_mode_of_a_wrapper_applies_to_the_models_inside() {
     let [decoder, net, outer] = nested();
     outer.train(false);
     assert!(!varies(&decoder) && !varies(&net) && !varies(&outer));
@@ -97,7 +97,7 @@ fn a_model_inside_may_have_a_mode_of_its_own() {
 }
 
 #[test]
-fn generation_runs_without_dropout_and_leaves_the_mode_alone() {
+fn generation_runs_without_dropout_and_does_not_change_the_mode() {
     let [_, net, outer] = nested();
     let generate = |number| {
         let args = json!([{ "$tensor": 0 }, 6, { "temperature": 0.0 }]);

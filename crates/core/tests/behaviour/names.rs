@@ -1,4 +1,4 @@
-//! Names and shapes of the state dict: those of the Python package, in its order.
+//! Names and shapes of the state dict: those of the Python package, in the same order.
 
 use crate::common::{autoregressive, build, gpt, layers, transformer};
 use serde_json::json;
@@ -71,14 +71,14 @@ fn every_option_that_changes_names() {
 }
 
 #[test]
-fn layers_alone_start_at_layers() {
+fn names_of_layers_alone_start_with_layers() {
     let model = build(&layers("Encoder", json!({})));
     assert!(model.entries().iter().all(|e| e.name.starts_with("layers.")));
     assert_eq!(model.entries().len(), 2 * (6 + 6));
 }
 
 #[test]
-fn rotary_positions_bring_a_buffer_and_take_the_table_away() {
+fn rotary_positions_add_a_buffer_and_remove_the_position_table() {
     let model = build(&gpt(json!({ "rotary_pos_emb": true, "attn_dim_head": 40 }), json!({})));
     let buffers: Vec<String> = model.describe()["entries"]
         .as_array()
@@ -95,7 +95,7 @@ fn rotary_positions_bring_a_buffer_and_take_the_table_away() {
 }
 
 #[test]
-fn a_wrapper_shares_the_parameters_of_the_layers_that_it_was_given() {
+fn a_wrapper_shares_the_parameters_of_the_layers_it_wraps() {
     use std::sync::Arc;
     let child = build(&layers("Decoder", json!({})));
     let options = json!({ "num_tokens": 17, "max_seq_len": 12, "attn_layers": { "$module": 0 } });

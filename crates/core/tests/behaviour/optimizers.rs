@@ -1,4 +1,4 @@
-//! Optimizers against plain loops, their state, and the clipping of gradients.
+//! Optimizers against scalar reference loops, their state, and gradient clipping.
 
 use crate::common::{array_values, close, float};
 use serde_json::{json, Value as Json};
@@ -24,7 +24,8 @@ fn leaves() -> Vec<Arc<Leaf>> {
         .collect()
 }
 
-/// The gradient of parameter `index` at `step`: any numbers, which loops and optimizer share.
+/// The gradient of parameter `index` at `step`: arbitrary numbers, the same for loops and
+/// optimizer.
 fn gradient(index: usize, step: usize) -> Vec<f64> {
     random(SIZES[index], 100 + (10 * step + index) as u64)
 }
@@ -48,8 +49,8 @@ fn weights(leaves: &[Arc<Leaf>]) -> Vec<Vec<f64>> {
     leaves.iter().map(|l| array_values(&l.values().unwrap())).collect()
 }
 
-/// The rules as PyTorch's documentation writes them, one number after the other.
-fn by_loops(kind: OptimizerKind, settings: &Json, steps: usize) -> Vec<Vec<f64>> {
+/// The update rules of PyTorch's documentation, one element at a time.
+fn reference_loop(kind: OptimizerKind, settings: &Json, steps: usize) -> Vec<Vec<f64>> {
     let number = |key: &str, default: f64| settings[key].as_f64().unwrap_or(default);
     let lr = number("lr", 1e-3);
     let beta = |i: usize, default: f64| settings["betas"][i].as_f64().unwrap_or(default);
@@ -100,19 +101,19 @@ fn every_setting() -> Vec<(OptimizerKind, Json)> {
 }
 
 #[test]
-fn steps_are_those_of_plain_loops() {
+fn steps_equal_the_reference_loops() {
     for (kind, settings) in every_setting() {
         let leaves = leaves();
         let mut optimizer = Optimizer::new(kind, leaves.clone(), vec![2]).unwrap();
         run(&mut optimizer, &leaves, 0..5, &settings);
-        for (got, want) in weights(&leaves).iter().zip(by_loops(kind, &settings, 5)) {
+        for (got, want) in weights(&leaves).iter().zip(reference_loop(kind, &settings, 5)) {
             close(got, &want, 1e-9);
         }
     }
 }
 
 #[test]
-fn a_saved_state_continues_as_if_nothing_had_happened() {
+fn a_saved_and_loaded_state_continues_exactly() {
     for (kind, settings) in every_setting() {
         let (whole, first) = (leaves(), leaves());
         run(&mut Optimizer::new(kind, whole.clone(), vec![2]).unwrap(), &whole, 0..6, &settings);
@@ -132,7 +133,7 @@ fn a_saved_state_continues_as_if_nothing_had_happened() {
 }
 
 #[test]
-fn a_state_that_does_not_fit_is_an_error_and_changes_nothing() {
+fn an_invalid_state_is_an_error_and_changes_nothing() {
     let leaves = leaves();
     let mut optimizer = Optimizer::new(OptimizerKind::AdamW, leaves.clone(), vec![2]).unwrap();
     run(&mut optimizer, &leaves, 0..2, &json!({}));
@@ -158,7 +159,7 @@ fn a_state_that_does_not_fit_is_an_error_and_changes_nothing() {
 }
 
 #[test]
-fn groups_have_their_own_settings_and_parameters_without_gradient_stay() {
+fn groups_have_their_own_settings_and_parameters_without_gradient_do_not_change() {
     let leaves = leaves();
     let start = weights(&leaves);
     let mut optimizer = Optimizer::new(OptimizerKind::Sgd, leaves.clone(), vec![1, 1]).unwrap();
@@ -176,7 +177,7 @@ fn groups_have_their_own_settings_and_parameters_without_gradient_stay() {
 }
 
 #[test]
-fn a_state_that_was_given_away_or_put_back_stays_as_it_is() {
+fn later_steps_do_not_change_a_saved_state() {
     let leaves = leaves();
     let mut optimizer = Optimizer::new(OptimizerKind::AdamW, leaves.clone(), vec![2]).unwrap();
     run(&mut optimizer, &leaves, 0..2, &json!({}));

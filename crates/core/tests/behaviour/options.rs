@@ -1,4 +1,4 @@
-//! Options that the recorded cases lack, by their properties.
+//! Properties of options that no recorded case covers.
 
 use crate::common::{
     build, call_numbered, close, float, forward, forward_numbered, forward_with, gpt, ids, layers,
@@ -17,7 +17,7 @@ fn first(value: Value) -> Tensor {
     }
 }
 
-/// Training varies from call to call and repeats with its number; evaluation does not vary.
+/// Training varies between calls and repeats with the call number; evaluation does not vary.
 fn varies_in_training_only(spec: &Json, x: &Tensor) {
     let model = build(spec);
     let run = |number| {
@@ -47,7 +47,7 @@ fn attn_dropout_and_ff_dropout_and_emb_dropout_vary_in_training_only() {
 }
 
 #[test]
-fn attn_dropout_leaves_the_maps_that_are_returned_alone() {
+fn attn_dropout_does_not_change_the_returned_maps() {
     let model = build(&gpt(json!({ "attn_dropout": 0.5 }), json!({})));
     let maps = forward_with(&model, &[tokens(2, 5, 1)], json!({ "return_attn": true })).unwrap();
     let Value::List(mut pair) = maps else { panic!("no pair") };
@@ -104,7 +104,7 @@ fn attn_zero_init_output_and_ff_zero_init_output_start_their_branches_at_0() {
 }
 
 #[test]
-fn ff_dim_out_of_1_is_spread_over_the_residual() {
+fn ff_dim_out_of_1_is_broadcast_over_the_residual() {
     let model = build(&layers("Encoder", json!({ "custom_layers": ["f"], "ff_dim_out": 1 })));
     let x = normal(&[2, 5, 16], 1);
     let branch = values(&ops::sub(&forward(&model, &x), &x).unwrap());
@@ -115,7 +115,7 @@ fn ff_dim_out_of_1_is_spread_over_the_residual() {
 }
 
 #[test]
-fn only_cross_leaves_the_self_attention_out() {
+fn only_cross_leaves_out_the_self_attention() {
     let model = build(&layers("Decoder", json!({ "cross_attend": true, "only_cross": true })));
     let names: Vec<&str> =
         model.entries().iter().map(|e| e.name.as_str()).filter(|n| n.contains("to_q")).collect();
@@ -149,7 +149,7 @@ fn causal_attentions_see_no_later_key() {
 }
 
 #[test]
-fn mem_of_a_bare_attention_is_more_to_attend_to() {
+fn mem_of_a_bare_attention_is_prepended_to_the_keys() {
     let (x, mem) = (normal(&[2, 5, 16], 1), normal(&[2, 3, 16], 2));
     let whole = ops::cat(&[&mem, &x], 1).unwrap();
     let model = attention(json!({}));
@@ -162,7 +162,7 @@ fn mem_of_a_bare_attention_is_more_to_attend_to() {
 }
 
 #[test]
-fn filter_logits_fn_chooses_the_filter() {
+fn filter_logits_fn_selects_the_filter() {
     let logits = [0.06, 0.5, 0.15, 0.04, 0.25].map(f64::ln);
     let tokens_of = |named: Json| {
         let model = build(&plain());
@@ -181,7 +181,7 @@ fn filter_logits_fn_chooses_the_filter() {
     assert_eq!(tokens_of(json!({ "filter_logits_fn": "top_a", "min_p_ratio": 0.4 })), [1, 2, 4]);
 }
 
-/// One weight, from 1, after steps with gradient 1.
+/// One weight, starting at 1, after steps with gradient 1.
 fn stepped(kind: OptimizerKind, settings: Json, steps: usize) -> f64 {
     let leaf = Arc::new(Leaf::new(float(&[1.0], &[1])));
     let mut optimizer = Optimizer::new(kind, vec![leaf.clone()], vec![1]).unwrap();
@@ -208,7 +208,7 @@ fn dampening_and_nesterov_change_the_momentum_of_sgd() {
 }
 
 #[test]
-fn eps_stands_below_the_root_of_adams_second_moment() {
+fn eps_is_added_to_the_root_of_adams_second_moment() {
     let adam = |eps: f64| stepped(OptimizerKind::Adam, json!({ "lr": 0.1, "eps": eps }), 1);
     close(&[adam(1e-8), adam(1.0)], &[0.9, 0.95], 1e-6);
 }

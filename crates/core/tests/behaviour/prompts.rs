@@ -12,11 +12,11 @@ const PROMPTS: [&[i64]; 4] = [&[3, 1, 4, 1, 5], &[9, 2], &[6], &[5, 3, 5]];
 enum Side {
     Left,
     Right,
-    /// Some padding on both sides.
+    /// Padding on both sides.
     Both,
 }
 
-/// The prompts in rows of 6, padded with token 16, and the mask over them.
+/// The prompts in rows of 6, padded with token 16, and their mask.
 fn padded(prompts: &[&[i64]], side: Side) -> [Tensor; 2] {
     let (mut tokens, mut real) = (vec![], vec![]);
     for prompt in prompts {
@@ -42,7 +42,7 @@ fn alone(model: &Model, prompt: &[i64], count: usize, named: &Json) -> Vec<f64> 
     values(&generate(model, &[ids(prompt, &[1, prompt.len()])], count, named.clone()).unwrap())
 }
 
-/// What all prompts together give, as what each gives by itself.
+/// Checks that a batch of all prompts generates what each prompt generates alone.
 #[track_caller]
 fn same_as_alone(model: &Model, count: usize, named: Json) {
     let want: Vec<f64> =
@@ -55,7 +55,7 @@ fn same_as_alone(model: &Model, count: usize, named: Json) {
 }
 
 #[test]
-fn padded_prompts_go_on_as_each_alone_whatever_the_positions() {
+fn padded_prompts_generate_as_each_alone_with_every_kind_of_position() {
     let kinds = [
         (json!({}), json!({})),
         (json!({}), json!({ "scaled_sinu_pos_emb": true })),
@@ -76,20 +76,20 @@ fn padded_prompts_go_on_as_each_alone_whatever_the_positions() {
     ];
     for (own, more) in kinds {
         let model = build(&autoregressive(gpt(own.clone(), more.clone()), json!({})));
-        // the window holds 12 tokens: rows leave it one after the other
+        // the window holds 12 tokens: rows reach its end one after the other
         same_as_alone(&model, 14, json!({ "temperature": 0 }));
     }
 }
 
 #[test]
-fn padded_prompts_go_on_as_each_alone_with_beams_and_a_penalty() {
+fn padded_prompts_generate_as_each_alone_with_beams_and_a_penalty() {
     let model = build(&plain());
     same_as_alone(&model, 5, json!({ "num_beams": 3, "repetition_penalty": 1.5 }));
     same_as_alone(&model, 9, json!({ "temperature": 0, "repetition_penalty": 4 }));
 }
 
 #[test]
-fn padding_that_looks_like_an_end_is_none() {
+fn padding_equal_to_the_end_token_does_not_end_a_row() {
     let model = build(&plain());
     let [tokens, real] = padded(&PROMPTS, Side::Left);
     let named = json!({ "temperature": 0, "eos_token": 16, "mask": { "$tensor": 1 } });
@@ -106,7 +106,7 @@ fn padding_that_looks_like_an_end_is_none() {
 }
 
 #[test]
-fn a_context_goes_with_its_prompt_also_for_several_sequences_of_each() {
+fn a_context_stays_with_its_prompt_for_several_sequences_too() {
     let own = json!({ "cross_attend": true });
     let model = build(&autoregressive(gpt(own, json!({})), json!({})));
     let context = crate::common::normal(&[2, 3, 16], 5);
@@ -129,7 +129,7 @@ fn a_context_goes_with_its_prompt_also_for_several_sequences_of_each() {
 }
 
 #[test]
-fn masks_that_leave_nothing_or_move_what_is_given_by_column_are_errors() {
+fn fully_masked_rows_and_inputs_per_column_with_right_padding_are_errors() {
     let model = build(&plain());
     let tokens = ids(&[1, 2, 3, 4], &[2, 2]);
     let named = || json!({ "temperature": 0, "mask": { "$tensor": 1 } });
@@ -146,11 +146,11 @@ fn masks_that_leave_nothing_or_move_what_is_given_by_column_are_errors() {
 }
 
 #[test]
-fn self_attn_context_mask_is_turned_with_the_rows() {
+fn self_attn_context_mask_is_aligned_with_padded_rows() {
     let model = build(&plain());
     let start = |row: &[i64]| ids(row, &[1, 4]);
     let named = json!({ "temperature": 0, "mask": { "$tensor": 1 }, "self_attn_context_mask": { "$tensor": 2 } });
-    // token 7 is hidden from all; on the right stands padding
+    // token 7 is masked for all positions; the padding is on the right
     let right = [start(&[7, 2, 3, 16]), mask(&[1, 1, 1, 0], &[1, 4]), mask(&[0, 1, 1, 1], &[1, 4])];
     let left = [start(&[16, 7, 2, 3]), mask(&[0, 1, 1, 1], &[1, 4]), mask(&[0, 0, 1, 1], &[1, 4])];
     let other = [start(&[8, 2, 3, 16]), right[1].clone(), right[2].clone()];
@@ -160,7 +160,7 @@ fn self_attn_context_mask_is_turned_with_the_rows() {
 }
 
 #[test]
-fn a_step_at_a_time_gives_padding_for_rows_that_have_ended() {
+fn stepwise_generation_gives_padding_for_rows_that_have_ended() {
     let model = build(&autoregressive(
         crate::common::transformer(layers("Decoder", json!({})), json!({})),
         json!({ "pad_value": 99 }),
@@ -179,12 +179,12 @@ fn a_step_at_a_time_gives_padding_for_rows_that_have_ended() {
         rows.push(generation.accept(&logits, false, &rng).unwrap().unwrap());
     }
     assert_eq!(rows[0][0] as f64, first[0]);
-    // a padding that the model does not know never reaches it
+    // a padding token outside of the vocabulary never reaches the model
     assert!(rows.len() > 1 && rows[1..].iter().all(|row| row[0] == 99), "{rows:?}");
 }
 
 #[test]
-fn padding_need_not_be_of_the_vocabulary() {
+fn padding_need_not_be_in_the_vocabulary() {
     for own in [json!({}), json!({ "rotary_pos_emb": true })] {
         let model = build(&autoregressive(gpt(own, json!({})), json!({})));
         for named in
@@ -215,7 +215,7 @@ fn padding_need_not_be_of_the_vocabulary() {
 }
 
 #[test]
-fn a_prompt_without_batch_axis_takes_masks_without_one() {
+fn a_prompt_without_a_batch_axis_takes_masks_without_one() {
     let model = build(&plain());
     let named = json!({ "temperature": 0 });
     let want = generate(&model, &[ids(&[1, 2], &[2])], 4, named.clone()).unwrap();

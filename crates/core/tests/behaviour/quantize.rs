@@ -1,4 +1,4 @@
-//! Weights in fewer bytes: which ones, what they give, and what is refused.
+//! Quantized weights: which weights, their results, and what is rejected.
 
 use crate::common::{
     autoregressive, build, call_numbered, forward, gpt, tensor, tokens, transformer, values,
@@ -10,7 +10,7 @@ use xt_core::models::parse_format;
 use xt_core::training::{Optimizer, OptimizerKind};
 use xt_core::{checkpoint, no_grad, Args, Array, Ctx, DType, Device, Format, Model, Result, Rng};
 
-/// A model whose matrices are whole blocks, but for one.
+/// A model whose matrices consist of whole blocks, except one.
 fn wide(more: Json) -> Json {
     autoregressive(gpt(json!({ "dim": 32, "attn_dim_head": 16 }), more), json!({}))
 }
@@ -20,12 +20,12 @@ fn logits(model: &Model) -> Vec<f64> {
     no_grad(|| values(&forward(&net, &tokens(2, 5, 1))))
 }
 
-fn packed(model: &Model) -> Vec<&str> {
+fn quantized_names(model: &Model) -> Vec<&str> {
     let quantized = model.entries().iter().filter(|e| e.param.leaf().packed().is_some());
     quantized.map(|e| e.name.as_str()).collect()
 }
 
-/// The largest difference, as a share of the largest value.
+/// The largest difference, relative to the largest value.
 fn distance(got: &[f64], want: &[f64]) -> f64 {
     let most =
         |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |most: f64, x| most.max(x.abs()));
@@ -41,13 +41,13 @@ fn state(model: &Model) -> Vec<(String, Array)> {
 }
 
 #[test]
-fn weights_of_linear_layers_are_quantized_and_nothing_else() {
+fn only_weights_of_linear_layers_are_quantized() {
     let model = build(&wide(json!({})));
     let before = logits(&model);
     assert_eq!(model.quantization(), None);
     model.quantize(Format::Q8_0).unwrap();
     assert_eq!(model.quantization(), Some(Format::Q8_0));
-    let names = packed(&model);
+    let names = quantized_names(&model);
     assert_eq!(names.len(), 2 * (4 + 2) + 1, "{names:?}");
     for part in ["to_q", "to_k", "to_v", "to_out", "ff.0.0", "ff.3", "to_logits"] {
         assert!(
@@ -60,24 +60,24 @@ fn weights_of_linear_layers_are_quantized_and_nothing_else() {
         let off = distance(&logits(&model), &before);
         assert!(off > 0.0 && off < most, "{format:?}: {off}");
     }
-    // the embedding serves as head
+    // the embedding is also the head
     let tied = build(&wide(json!({ "tie_embedding": true })));
     tied.quantize(Format::Q8_0).unwrap();
-    assert!(packed(&tied).iter().all(|name| name.contains("layers")));
-    // blocks of 32 do not fit rows of 16
+    assert!(quantized_names(&tied).iter().all(|name| name.contains("layers")));
+    // rows of 16 are shorter than a block of 32
     let narrow = build(&autoregressive(gpt(json!({}), json!({})), json!({})));
     narrow.quantize(Format::Q4_0).unwrap();
     assert!(
-        packed(&narrow).iter().all(|name| name.ends_with("ff.3.weight")),
+        quantized_names(&narrow).iter().all(|name| name.ends_with("ff.3.weight")),
         "{:?}",
-        packed(&narrow)
+        quantized_names(&narrow)
     );
     narrow.quantize(Format::Bf16).unwrap();
-    assert_eq!(packed(&narrow).len(), 13);
+    assert_eq!(quantized_names(&narrow).len(), 13);
 }
 
 #[test]
-fn a_generation_takes_the_weights_of_its_step_and_keeps_what_it_can() {
+fn a_generation_uses_the_current_weights_and_keeps_a_valid_cache() {
     let model = build(&wide(json!({})));
     let generated = |cached: bool| {
         let named = json!({ "temperature": 0.0, "cache_kv": cached });
@@ -113,7 +113,7 @@ fn a_generation_takes_the_weights_of_its_step_and_keeps_what_it_can() {
 }
 
 #[test]
-fn training_is_refused_until_weights_are_loaded() {
+fn training_is_an_error_until_weights_are_loaded() {
     let model = build(&wide(json!({})));
     let leaves: Vec<_> = model.entries().iter().map(|e| e.param.leaf().clone()).collect();
     let mut optimizer =
@@ -131,13 +131,13 @@ fn training_is_refused_until_weights_are_loaded() {
     let step = |optimizer: &mut Optimizer| optimizer.step(&[json!({ "lr": 0.1 })], &|| false);
     assert_eq!(code(step(&mut optimizer)), "quantized");
     no_grad(|| loss(&model)).unwrap();
-    // without a graph it may be computed, and optimizers pass over it
+    // without a graph the loss may be computed, and optimizers skip the weights
     leaves.iter().for_each(|leaf| leaf.set_requires_grad(false));
     loss(&model).unwrap();
     step(&mut optimizer).unwrap();
     leaves.iter().for_each(|leaf| leaf.set_requires_grad(true));
     model.load_state(&weights, true).unwrap();
-    assert_eq!((model.quantization(), packed(&model).len()), (None, 0));
+    assert_eq!((model.quantization(), quantized_names(&model).len()), (None, 0));
     tensor(loss(&model).unwrap()).backward(false, &|| false).unwrap();
     step(&mut optimizer).unwrap();
     assert_ne!(logits(&model), logits(&build(&wide(json!({})))));
@@ -156,17 +156,17 @@ fn a_checkpoint_has_the_rounded_values_as_f32() {
 }
 
 #[test]
-fn models_that_share_weights_share_how_they_are_kept() {
+fn models_that_share_weights_share_their_format() {
     let model = build(&wide(json!({})));
     let net = model.child("net").unwrap();
     net.child("attn_layers").unwrap().quantize(Format::Q8_0).unwrap();
-    assert_eq!((packed(&model).len(), packed(&net).len()), (12, 12));
+    assert_eq!((quantized_names(&model).len(), quantized_names(&net).len()), (12, 12));
     model.quantize(Format::Bf16).unwrap();
     assert_eq!(net.quantization(), Some(Format::Bf16));
 }
 
 #[test]
-fn first_values_are_those_of_the_model() {
+fn initial_values_are_drawn_before_quantizing() {
     let (drawn, pending) = (build(&wide(json!({}))), build(&wide(json!({}))));
     logits(&drawn);
     [&drawn, &pending].iter().for_each(|model| model.quantize(Format::Q8_0).unwrap());
@@ -174,7 +174,7 @@ fn first_values_are_those_of_the_model() {
 }
 
 #[test]
-fn what_cannot_be_quantized_says_why_and_changes_nothing() {
+fn weights_that_cannot_be_quantized_are_an_error_that_changes_nothing() {
     let message = parse_format("q8-0").unwrap_err().to_string();
     assert!(message.contains("did you mean `q8_0`") && message.contains("q4_0, bf16"), "{message}");
     let model = build(&wide(json!({})));
@@ -184,7 +184,7 @@ fn what_cannot_be_quantized_says_why_and_changes_nothing() {
     let error = model.quantize(Format::Q8_0).unwrap_err();
     assert_eq!(error.code(), "invalid_tensor");
     assert!(
-        error.to_string().contains("`net.to_logits.weight`") && packed(&model).is_empty(),
+        error.to_string().contains("`net.to_logits.weight`") && quantized_names(&model).is_empty(),
         "{error}"
     );
     leaf.set(weights).unwrap();
@@ -194,11 +194,11 @@ fn what_cannot_be_quantized_says_why_and_changes_nothing() {
         .unwrap_err()
         .to_string()
         .contains("f32 weights on the CPU"));
-    assert!(packed(&model).is_empty());
+    assert!(quantized_names(&model).is_empty());
 }
 
 #[test]
-fn layers_of_every_kind_take_quantized_weights() {
+fn layers_of_every_kind_accept_quantized_weights() {
     let layers = |class: &str, more: Json| {
         let mut options = json!({ "dim": 64, "depth": 2, "heads": 2, "attn_dim_head": 32 });
         options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -214,7 +214,7 @@ fn layers_of_every_kind_take_quantized_weights() {
         let x = tokens(2, 12, 3);
         let before = no_grad(|| values(&forward(&model, &x)));
         model.quantize(Format::Q8_0).unwrap();
-        // as the same model with the rounded values as f32
+        // equals the same model with the rounded values as f32
         let rounded = checkpoint::load(&checkpoint::save(&model).unwrap(), &Device::Cpu).unwrap();
         let got = no_grad(|| values(&forward(&model, &x)));
         assert!(distance(&got, &no_grad(|| values(&forward(&rounded, &x)))) < 1e-4, "{kind}");

@@ -1,4 +1,4 @@
-//! Inputs that do not fit: errors that name what is wrong, never a panic.
+//! Invalid inputs are errors that name what is wrong, never a panic.
 
 use crate::common::{
     autoregressive, build, call_numbered, forward_with, gpt, ids, layers, mask, normal, tokens,
@@ -6,10 +6,10 @@ use crate::common::{
 use serde_json::{json, Value as Json};
 use xt_core::{Model, Tensor};
 
-/// What a call is given, and words of the error.
-type Refused = (Json, Vec<Tensor>, &'static str, &'static str);
+/// The inputs of a call, and a part of the error message.
+type InvalidCase = (Json, Vec<Tensor>, &'static str, &'static str);
 
-fn all_refused(model: &Model, cases: Vec<Refused>) {
+fn assert_errors(model: &Model, cases: Vec<InvalidCase>) {
     for (named, inputs, code, words) in cases {
         let error = forward_with(model, &inputs, named)
             .err()
@@ -24,12 +24,12 @@ fn bits(dims: &[usize]) -> Tensor {
 }
 
 #[test]
-fn of_a_transformer() {
+fn inputs_of_a_transformer() {
     let model = build(&gpt(json!({}), json!({})));
     let x = || tokens(2, 8, 1);
     let one = |name: &str| json!({ name: { "$tensor": 1 } });
     let tensor = "invalid_tensor";
-    all_refused(
+    assert_errors(
         &model,
         vec![
             (
@@ -109,13 +109,13 @@ fn of_a_transformer() {
 }
 
 #[test]
-fn of_layers_with_and_without_a_context() {
+fn inputs_of_layers_with_and_without_a_context() {
     let x = || normal(&[2, 4, 16], 1);
     let context = json!({ "context": { "$tensor": 1 } });
     let masked = json!({ "context": { "$tensor": 1 }, "context_mask": { "$tensor": 2 } });
     let query_mask = json!({ "context": { "$tensor": 1 }, "mask": { "$tensor": 2 } });
     let (c, tensor) = (|| normal(&[2, 5, 16], 2), "invalid_tensor");
-    all_refused(
+    assert_errors(
         &build(&layers("Decoder", json!({ "cross_attend": true }))),
         vec![
             (json!({}), vec![x()], tensor, "context is missing"),
@@ -153,18 +153,18 @@ fn of_layers_with_and_without_a_context() {
             (query_mask, vec![x(), c(), bits(&[2, 4])], tensor, "pass context_mask"),
         ],
     );
-    all_refused(
+    assert_errors(
         &build(&layers("Decoder", json!({}))),
         vec![(context, vec![x(), c()], tensor, "have no cross attention")],
     );
 }
 
 #[test]
-fn of_a_loss() {
+fn inputs_of_a_loss() {
     let model = build(&autoregressive(gpt(json!({}), json!({})), json!({})));
     let one = |name: &str| json!({ name: { "$tensor": 1 } });
     let tensor = "invalid_tensor";
-    all_refused(
+    assert_errors(
         &model,
         vec![
             (json!({}), vec![tokens(2, 1, 1)], tensor, "length at least 2"),
@@ -193,7 +193,7 @@ fn of_a_loss() {
 }
 
 #[test]
-fn of_calls_by_name() {
+fn calls_by_name() {
     let model = build(&gpt(json!({}), json!({})));
     let code = |method: &str, args: Json| {
         call_numbered(&model, method, args, &[], 1).err().unwrap().code()
@@ -205,7 +205,7 @@ fn of_calls_by_name() {
 }
 
 #[test]
-fn empty_batches_and_one_token_pass_through() {
+fn empty_batches_and_single_tokens_are_accepted() {
     let model = build(&gpt(json!({}), json!({})));
     for dims in [[0, 4], [2, 1]] {
         let x = ids(&vec![1; dims[0] * dims[1]], &dims);

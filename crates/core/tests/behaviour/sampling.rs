@@ -1,4 +1,4 @@
-//! Sampling: how often each token is drawn.
+//! Sampling: the frequency of each token.
 
 use crate::common::{build, float, ids, plain};
 use serde_json::{json, Value as Json};
@@ -6,7 +6,7 @@ use xt_core::{Args, Rng, Tensor};
 
 const ROWS: usize = 20_000;
 
-/// How often each token is drawn, over rows with the same logits.
+/// The frequency of each token, over rows with the same logits.
 fn drawn(logits: &[f64], named: Json, filtered: bool, number: u64) -> Vec<f64> {
     let model = build(&plain());
     let start = [ids(&vec![0; ROWS], &[ROWS, 1])];
@@ -25,10 +25,10 @@ fn softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
     weights.iter().map(|w| w / sum).collect()
 }
 
-/// Pearson's sum over the tokens that may come: its mean is the degrees of freedom k, its variance
-/// 2 k; six standard deviations are beyond chance, also with its long tail.
+/// Pearson's chi-squared statistic over the possible tokens: its mean is the degrees of freedom k,
+/// its variance 2 k. Six standard deviations are beyond chance, even with its long tail.
 #[track_caller]
-fn follows(counts: &[f64], chances: &[f64]) {
+fn assert_frequencies(counts: &[f64], chances: &[f64]) {
     let mut sum = 0.0;
     for (count, chance) in counts.iter().zip(chances) {
         if *chance == 0.0 {
@@ -46,7 +46,7 @@ fn follows(counts: &[f64], chances: &[f64]) {
     );
 }
 
-/// Chances 0.5, 0.25, 0.15, 0.06, 0.04 in a mixed order.
+/// Probabilities 0.5, 0.25, 0.15, 0.06, 0.04 in a mixed order.
 fn logits() -> Vec<f64> {
     [0.06, 0.5, 0.15, 0.04, 0.25].map(f64::ln).to_vec()
 }
@@ -56,41 +56,41 @@ fn frequencies_follow_the_softmax_at_every_temperature() {
     for temperature in [0.5, 1.0, 2.0] {
         let counts =
             drawn(&logits(), json!({ "temperature": temperature, "filter_thres": 0.0 }), false, 1);
-        follows(&counts, &softmax(&logits(), temperature));
+        assert_frequencies(&counts, &softmax(&logits(), temperature));
     }
 }
 
 #[test]
-fn filters_leave_their_tokens_with_chances_in_proportion() {
-    let rest = |kept: &[usize]| {
+fn filters_keep_their_tokens_with_proportional_probabilities() {
+    let renormalise = |kept: &[usize]| {
         let mut all = vec![f64::NEG_INFINITY; 5];
         kept.iter().for_each(|i| all[*i] = logits()[*i]);
         softmax(&all, 1.0)
     };
     let cases = [
         // ceil((1 - 0.5) * 5) = 3 tokens
-        (json!({ "filter_thres": 0.5 }), rest(&[1, 4, 2])),
-        (json!({ "filter_thres": 0.8 }), rest(&[1])),
-        // up to a mass of 0.7, the token that crosses it included
-        (json!({ "filter_logits_fn": "top_p", "filter_thres": 0.3 }), rest(&[1, 4])),
-        (json!({ "filter_logits_fn": "top_p", "filter_thres": 0.2 }), rest(&[1, 4, 2])),
-        (json!({ "filter_logits_fn": "top_p", "filter_thres": 0.9 }), rest(&[1])),
-        // at least 0.5 squared times 0.2 = 0.05; all that stay are alike
+        (json!({ "filter_thres": 0.5 }), renormalise(&[1, 4, 2])),
+        (json!({ "filter_thres": 0.8 }), renormalise(&[1])),
+        // up to a mass of 0.7, including the token that crosses it
+        (json!({ "filter_logits_fn": "top_p", "filter_thres": 0.3 }), renormalise(&[1, 4])),
+        (json!({ "filter_logits_fn": "top_p", "filter_thres": 0.2 }), renormalise(&[1, 4, 2])),
+        (json!({ "filter_logits_fn": "top_p", "filter_thres": 0.9 }), renormalise(&[1])),
+        // at least 0.5 squared times 0.2 = 0.05; all kept tokens are equally likely
         (
             json!({ "filter_logits_fn": "top_a", "min_p_ratio": 0.2 }),
             vec![0.25, 0.25, 0.25, 0.0, 0.25],
         ),
     ];
     for (named, chances) in cases {
-        follows(&drawn(&logits(), named, false, 2), &chances);
+        assert_frequencies(&drawn(&logits(), named, false, 2), &chances);
     }
 }
 
 #[test]
-fn logits_that_a_caller_has_filtered_are_taken_as_they_are() {
+fn logits_filtered_by_the_caller_are_used_unchanged() {
     let mut own = logits();
     own[1] = f64::NEG_INFINITY;
-    follows(&drawn(&own, json!({ "filter_thres": 0.8 }), true, 3), &softmax(&own, 1.0));
+    assert_frequencies(&drawn(&own, json!({ "filter_thres": 0.8 }), true, 3), &softmax(&own, 1.0));
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn temperature_0_takes_the_first_of_the_largest() {
     assert_eq!(counts, [0.0, ROWS as f64, 0.0, 0.0]);
 }
 
-/// What drawing from one row of logits says is wrong.
-fn refusal(logits: &[f64], named: Json, filtered: bool) -> String {
+/// The error of drawing from one row of logits.
+fn draw_error(logits: &[f64], named: Json, filtered: bool) -> String {
     let start = [ids(&[0], &[1, 1])];
     let args = Args::new("generate", json!([{ "$tensor": 0 }, 1, named]), &start).unwrap();
     let mut generation = build(&plain()).generation("generate", &args).unwrap();
@@ -113,7 +113,7 @@ fn refusal(logits: &[f64], named: Json, filtered: bool) -> String {
 }
 
 #[test]
-fn where_no_token_is_left_there_is_an_error() {
+fn rows_without_any_token_left_are_an_error() {
     const NONE: [f64; 3] = [f64::NEG_INFINITY; 3];
     let choices = [
         json!({}),
@@ -130,8 +130,8 @@ fn where_no_token_is_left_there_is_an_error() {
         let rows = if named["num_beams"].is_null() { 1 } else { 2 };
         let all = |row: &[f64]| row.repeat(rows);
         let refused = |row: &[f64], filtered| match rows {
-            1 => refusal(row, named.clone(), filtered),
-            _ => beams_refusal(&all(row), rows, filtered),
+            1 => draw_error(row, named.clone(), filtered),
+            _ => beams_error(&all(row), rows, filtered),
         };
         assert!(refused(&NONE, false)
             .contains("row 0 has no token left to draw: all its logits are -Infinity"));
@@ -141,7 +141,7 @@ fn where_no_token_is_left_there_is_an_error() {
     }
 }
 
-fn beams_refusal(logits: &[f64], rows: usize, filtered: bool) -> String {
+fn beams_error(logits: &[f64], rows: usize, filtered: bool) -> String {
     let start = [ids(&[0], &[1, 1])];
     let args =
         Args::new("generate", json!([{ "$tensor": 0 }, 1, { "num_beams": rows }]), &start).unwrap();
@@ -154,7 +154,7 @@ fn beams_refusal(logits: &[f64], rows: usize, filtered: bool) -> String {
 }
 
 #[test]
-fn top_a_beside_a_surer_row_takes_the_likeliest_token() {
+fn top_a_beside_a_more_certain_row_takes_the_likeliest_token() {
     let start = [ids(&[0, 0], &[2, 1])];
     let named = json!({ "filter_logits_fn": "top_a", "min_p_ratio": 1.0 });
     let args = Args::new("generate", json!([{ "$tensor": 0 }, 1, named]), &start).unwrap();
@@ -164,24 +164,24 @@ fn top_a_beside_a_surer_row_takes_the_likeliest_token() {
 }
 
 #[test]
-fn rows_and_calls_draw_independently_and_the_same_call_the_same() {
+fn rows_and_calls_draw_independently_and_the_same_call_repeats() {
     let flat = [0.0; 4];
     let named = || json!({ "filter_thres": 0.0 });
     let (a, b) = (drawn(&flat, named(), false, 6), drawn(&flat, named(), false, 6));
     assert_eq!(a, b);
     assert_ne!(a, drawn(&flat, named(), false, 7));
-    follows(&a, &[0.25; 4]);
+    assert_frequencies(&a, &[0.25; 4]);
 }
 
-/// The chances of the tokens that `kept` names, in proportion.
-fn rest(kept: &[usize]) -> Vec<f64> {
+/// The probabilities of the tokens in `kept`, renormalised.
+fn renormalise(kept: &[usize]) -> Vec<f64> {
     let mut all = vec![f64::NEG_INFINITY; 5];
     kept.iter().for_each(|i| all[*i] = logits()[*i]);
     softmax(&all, 1.0)
 }
 
 #[test]
-fn top_k_tokens_keeps_so_many() {
+fn top_k_tokens_keeps_that_many() {
     for (count, kept) in [
         (1, &[1][..]),
         (2, &[1, 4]),
@@ -189,10 +189,13 @@ fn top_k_tokens_keeps_so_many() {
         (5, &[0, 1, 2, 3, 4]),
         (50, &[0, 1, 2, 3, 4]),
     ] {
-        follows(&drawn(&logits(), json!({ "top_k_tokens": count }), false, 8), &rest(kept));
+        assert_frequencies(
+            &drawn(&logits(), json!({ "top_k_tokens": count }), false, 8),
+            &renormalise(kept),
+        );
     }
-    // of equal ones the first
-    follows(
+    // of equal tokens the first
+    assert_frequencies(
         &drawn(&[1.0, 2.0, 1.0, 1.0], json!({ "top_k_tokens": 2, "temperature": 1e9 }), false, 8),
         &[0.5, 0.5, 0.0, 0.0],
     );
@@ -210,12 +213,15 @@ fn nucleus_p_keeps_the_smallest_set_with_that_mass() {
         (1.0, &[0, 1, 2, 3, 4]),
     ];
     for (p, kept) in cases {
-        follows(&drawn(&logits(), json!({ "nucleus_p": p }), false, 9), &rest(kept));
+        assert_frequencies(
+            &drawn(&logits(), json!({ "nucleus_p": p }), false, 9),
+            &renormalise(kept),
+        );
     }
 }
 
 #[test]
-fn min_p_keeps_what_is_not_much_less_likely_than_the_likeliest() {
+fn min_p_keeps_tokens_with_that_share_of_the_highest_probability() {
     for (p, kept) in [
         (1.0, &[1][..]),
         (0.5, &[1, 4]),
@@ -223,36 +229,36 @@ fn min_p_keeps_what_is_not_much_less_likely_than_the_likeliest() {
         (0.1, &[1, 4, 2, 0]),
         (0.0, &[0, 1, 2, 3, 4]),
     ] {
-        follows(&drawn(&logits(), json!({ "min_p": p }), false, 10), &rest(kept));
+        assert_frequencies(&drawn(&logits(), json!({ "min_p": p }), false, 10), &renormalise(kept));
     }
 }
 
 #[test]
-fn filters_under_plain_names_go_together_one_after_the_other() {
-    // three tokens of 0.5, 0.25, 0.15: the first two have 0.83 of what is left
-    follows(
+fn filters_with_plain_names_apply_one_after_the_other() {
+    // three tokens of 0.5, 0.25, 0.15: the first two have 0.83 of the remaining mass
+    assert_frequencies(
         &drawn(&logits(), json!({ "top_k_tokens": 3, "nucleus_p": 0.83 }), false, 11),
-        &rest(&[1, 4]),
+        &renormalise(&[1, 4]),
     );
-    follows(
+    assert_frequencies(
         &drawn(&logits(), json!({ "top_k_tokens": 4, "min_p": 0.3 }), false, 11),
-        &rest(&[1, 4, 2]),
+        &renormalise(&[1, 4, 2]),
     );
-    // a filter of the reference that is asked for comes first
+    // an explicit filter_logits_fn is applied first
     let named = json!({ "filter_logits_fn": "top_k", "filter_thres": 0.6, "min_p": 0.1 });
-    follows(&drawn(&logits(), named, false, 11), &rest(&[1, 4]));
-    // they see the logits before the temperature, which evens out what they have left
+    assert_frequencies(&drawn(&logits(), named, false, 11), &renormalise(&[1, 4]));
+    // they see the logits before the temperature, which then scales the tokens that are left
     let hot = drawn(&logits(), json!({ "nucleus_p": 0.75, "temperature": 2 }), false, 12);
     let mut all = vec![f64::NEG_INFINITY; 5];
     [1, 4].iter().for_each(|i| all[*i] = logits()[*i]);
-    follows(&hot, &softmax(&all, 2.0));
-    // and go on behind a filter of the caller's
+    assert_frequencies(&hot, &softmax(&all, 2.0));
+    // and are applied after a filter of the caller
     let mut own = logits();
     own[1] = f64::NEG_INFINITY;
-    follows(&drawn(&own, json!({ "top_k_tokens": 2 }), true, 13), &rest(&[4, 2]));
+    assert_frequencies(&drawn(&own, json!({ "top_k_tokens": 2 }), true, 13), &renormalise(&[4, 2]));
 }
 
-/// Ids by falling logit, equal ones in their order.
+/// Ids by falling logit, ties in index order.
 fn descending(row: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
@@ -260,8 +266,8 @@ fn descending(row: &[f64]) -> Vec<usize> {
 }
 
 #[test]
-fn filters_of_large_vocabularies_keep_what_sorting_says() {
-    // steps of a half: many are equal
+fn filters_of_large_vocabularies_equal_sorting() {
+    // multiples of 0.5: many ties
     let row: Vec<f64> =
         Rng::new(2, 1).stream().normal(3000).into_iter().map(|x| (4.0 * x).round() / 2.0).collect();
     let logits = Tensor::constant(float(&row, &[1, 3000]));
@@ -297,7 +303,7 @@ fn filters_of_large_vocabularies_keep_what_sorting_says() {
 }
 
 #[test]
-fn infinite_logits_force_their_tokens_whatever_the_filter() {
+fn infinite_logits_force_their_tokens_with_any_filter() {
     const INF: f64 = f64::INFINITY;
     let filters = [
         json!({}),
@@ -315,7 +321,7 @@ fn infinite_logits_force_their_tokens_whatever_the_filter() {
         let counts = drawn(&[1.0, 3.0, INF, 2.0], named, filtered, 8);
         assert_eq!(counts, [0.0, 0.0, ROWS as f64, 0.0]);
     }
-    // among several each is as likely
+    // several forced tokens are equally likely
     let counts = drawn(&[INF, 3.0, INF, 2.0], json!({ "filter_thres": 0.0 }), false, 9);
-    follows(&counts, &[0.5, 0.0, 0.5, 0.0]);
+    assert_frequencies(&counts, &[0.5, 0.0, 0.5, 0.0]);
 }

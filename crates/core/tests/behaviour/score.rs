@@ -1,4 +1,4 @@
-//! How likely a model holds sequences to be.
+//! The score of sequences: log-probabilities by token.
 
 use crate::common::{
     autoregressive, build, call_numbered, close, forward, forward_with, gpt, ids, mask, normal,
@@ -31,7 +31,7 @@ fn score(model: &Model, tensors: &[Tensor], named: Json) -> [Tensor; 2] {
 }
 
 #[test]
-fn a_score_is_the_log_softmax_of_each_token_and_its_mean_the_loss() {
+fn a_score_is_the_log_softmax_of_each_token_and_its_mean_is_the_loss() {
     let model = build(&plain());
     let net = build(&gpt(json!({}), json!({})));
     let state: Vec<_> = model
@@ -61,7 +61,7 @@ fn a_score_is_the_log_softmax_of_each_token_and_its_mean_the_loss() {
 }
 
 #[test]
-fn tokens_without_batch_axis_give_a_score_without_one() {
+fn tokens_without_a_batch_axis_give_a_score_without_one() {
     let model = build(&plain());
     let [log_probs, perplexity] = score(&model, &[ids(&[1, 2, 3, 4], &[4])], json!({}));
     assert_eq!((log_probs.dims(), perplexity.dims()), ([3].as_slice(), [].as_slice()));
@@ -70,7 +70,7 @@ fn tokens_without_batch_axis_give_a_score_without_one() {
 }
 
 #[test]
-fn padding_on_either_side_does_not_count_and_changes_nothing() {
+fn padding_on_either_side_is_ignored_and_changes_nothing() {
     let kinds = [
         json!({}),
         json!({ "rotary_pos_emb": true, "shift_tokens": 1 }),
@@ -89,9 +89,9 @@ fn padding_on_either_side_does_not_count_and_changes_nothing() {
     }
 }
 
-/// Rows of other lengths, padded on either side, have the score that each has alone.
+/// Checks that rows padded on either side have the score that each has alone.
 #[track_caller]
-fn scored_as_alone(model: &Model, also: &[(&str, Tensor)]) {
+fn assert_scored_as_alone(model: &Model, also: &[(&str, Tensor)]) {
     let rows: [&[i64]; 4] = [&[3, 1, 4, 8, 5], &[2, 7], &[1, 8, 2], &[6, 10, 3, 2, 9, 4]];
     for left in [true, false] {
         let (mut padded, mut real) = (vec![], vec![]);
@@ -133,7 +133,7 @@ fn scored_as_alone(model: &Model, also: &[(&str, Tensor)]) {
 }
 
 #[test]
-fn padded_rows_have_the_score_that_each_has_alone_with_every_kind_of_position() {
+fn padded_rows_have_the_score_of_each_alone_with_every_kind_of_position() {
     let positions = [
         json!({}),
         json!({ "rotary_pos_emb": true }),
@@ -157,7 +157,7 @@ fn padded_rows_have_the_score_that_each_has_alone_with_every_kind_of_position() 
     for own in &positions {
         for more in &beside {
             let [own, more] = [own, more].map(|options| options.as_object().unwrap());
-            // memory keys have no distance: the options refuse the two together
+            // memory keys have no distance: the options reject the two together
             if own.contains_key("dynamic_pos_bias") && more.contains_key("attn_num_mem_kv") {
                 continue;
             }
@@ -165,14 +165,14 @@ fn padded_rows_have_the_score_that_each_has_alone_with_every_kind_of_position() 
                 own.iter().chain(more).map(|(name, value)| (name.clone(), value.clone())).collect();
             for around in &around {
                 let model = gpt(Json::Object(both.clone()), around.clone());
-                scored_as_alone(&build(&autoregressive(model, json!({}))), &[]);
+                assert_scored_as_alone(&build(&autoregressive(model, json!({}))), &[]);
             }
         }
     }
 }
 
 #[test]
-fn what_goes_along_with_padded_rows_stays_with_its_row() {
+fn a_context_stays_with_its_padded_row() {
     for own in [json!({ "rotary_xpos": true }), json!({ "attn_max_attend_past": 3 }), json!({})] {
         let mut own = own.as_object().unwrap().clone();
         own.insert("cross_attend".into(), true.into());
@@ -180,7 +180,7 @@ fn what_goes_along_with_padded_rows_stays_with_its_row() {
         let dim = values_of_context_dim(&model);
         let context = normal(&[4, 5, dim], 7);
         for bits in [[1; 20], std::array::from_fn(|i| u8::from(i % 3 != 0))] {
-            scored_as_alone(
+            assert_scored_as_alone(
                 &model,
                 &[("context", context.clone()), ("context_mask", mask(&bits, &[4, 5]))],
             );
@@ -194,7 +194,7 @@ fn values_of_context_dim(model: &Model) -> usize {
 }
 
 #[test]
-fn tokens_that_are_ignore_index_do_not_count() {
+fn tokens_equal_to_ignore_index_do_not_count() {
     let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "ignore_index": 5 })));
     let x = ids(&[1, 5, 2, 5, 5, 5], &[2, 3]);
     let [log_probs, perplexity] = score(&model, std::slice::from_ref(&x), json!({}));
@@ -208,7 +208,7 @@ fn tokens_that_are_ignore_index_do_not_count() {
 }
 
 #[test]
-fn ignore_pad_leaves_out_what_stands_behind_an_end() {
+fn ignore_pad_excludes_the_tokens_after_an_end() {
     let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "pad_value": 0 })));
     let x = [ids(&[1, 7, 0, 0], &[1, 4])];
     let [all, _] = score(&model, &x, json!({}));
@@ -235,7 +235,7 @@ fn dropout_and_the_forgetful_mask_are_off() {
 }
 
 #[test]
-fn tokens_that_do_not_count_need_not_be_of_the_vocabulary() {
+fn ignored_tokens_need_not_be_in_the_vocabulary() {
     for own in [json!({}), json!({ "rotary_pos_emb": true, "shift_tokens": 1 })] {
         let model = build(&autoregressive(gpt(own, json!({})), json!({})));
         let [want, ppl] = score(&model, &[ids(&[3, 4, 5], &[1, 3])], json!({}));
@@ -252,9 +252,9 @@ fn tokens_that_do_not_count_need_not_be_of_the_vocabulary() {
     let message = |model: &Model, x: Tensor| {
         score_of(model, &[x], json!([{ "$tensor": 0 }])).err().unwrap().to_string()
     };
-    // one that others follow from
+    // an ignored token that is input to later ones must be in the vocabulary
     assert!(message(&build(&plain()), ids(&[3, -100, 4], &[3])).contains("-100"));
-    // an encoder sees those at the end
+    // an encoder sees the ignored tokens at the end
     let encoder =
         crate::common::transformer(crate::common::layers("Encoder", json!({})), json!({}));
     assert!(message(&build(&autoregressive(encoder, json!({}))), ids(&[3, 4, -100, -100], &[4]))
@@ -262,7 +262,7 @@ fn tokens_that_do_not_count_need_not_be_of_the_vocabulary() {
 }
 
 #[test]
-fn tokens_without_batch_axis_take_masks_without_one() {
+fn tokens_without_a_batch_axis_take_masks_without_one() {
     let model = build(&plain());
     let x = ids(&[3, 1, 4, 9], &[4]);
     let named = || json!({ "mask": { "$tensor": 1 }, "self_attn_context_mask": { "$tensor": 1 } });
@@ -286,7 +286,7 @@ fn encoder_decoder(more: Json) -> std::sync::Arc<Model> {
 }
 
 #[test]
-fn an_encoder_with_decoder_scores_the_target_given_its_source() {
+fn an_encoder_with_decoder_scores_the_target_given_the_source() {
     let model = encoder_decoder(json!({ "ignore_index": 3 }));
     let inputs = [tokens(2, 5, 1), tokens(2, 6, 2), mask(&[1, 1, 1, 0, 0, 1, 1, 1, 1, 1], &[2, 5])];
     let args = || json!([{ "$tensor": 0 }, { "$tensor": 1 }, { "mask": { "$tensor": 2 } }]);
@@ -298,7 +298,7 @@ fn an_encoder_with_decoder_scores_the_target_given_its_source() {
 }
 
 #[test]
-fn what_cannot_be_scored_is_an_error() {
+fn inputs_that_cannot_be_scored_are_errors() {
     let model = build(&plain());
     let message = |tensors: &[Tensor], named: Json| {
         score_of(&model, tensors, json!([{ "$tensor": 0 }, named])).err().unwrap().to_string()

@@ -25,7 +25,7 @@ fn broken() -> Vec<(String, Array)> {
 }
 
 #[test]
-fn an_error_lists_every_problem_and_leaves_the_model_as_it_was() {
+fn an_error_lists_every_problem_and_leaves_the_model_unchanged() {
     let model = build(&plain());
     let before = numbers(&model);
     let error = model.load_state(&broken(), true).unwrap_err();
@@ -44,7 +44,7 @@ fn an_error_lists_every_problem_and_leaves_the_model_as_it_was() {
 }
 
 #[test]
-fn what_does_not_fit_is_an_error_also_where_gaps_are_allowed() {
+fn shape_mismatches_are_errors_even_when_not_strict() {
     let model = build(&plain());
     let before = numbers(&model);
     let message = model.load_state(&broken(), false).unwrap_err().to_string();
@@ -53,7 +53,7 @@ fn what_does_not_fit_is_an_error_also_where_gaps_are_allowed() {
 }
 
 #[test]
-fn gaps_are_reported_where_they_are_allowed() {
+fn missing_and_unexpected_names_are_reported_when_not_strict() {
     let model = build(&plain());
     let mut part = broken();
     part.retain(|(_, array)| array.dims() != [2]);
@@ -68,7 +68,7 @@ fn gaps_are_reported_where_they_are_allowed() {
 }
 
 #[test]
-fn a_whole_state_leaves_nothing_to_report_and_makes_earlier_graphs_stale() {
+fn a_complete_state_has_an_empty_report_and_makes_earlier_graphs_stale() {
     let (model, other) = (build(&plain()), Model::from_spec(&plain(), 2).unwrap());
     let loss = crate::common::forward(&model, &crate::common::tokens(1, 5, 1));
     assert_eq!(model.load_state(&state(&other), true).unwrap(), xt_core::LoadReport::default());

@@ -1,4 +1,4 @@
-//! Dropout of the context's tokens and of whole layers: how much, which, and when.
+//! Dropout of context tokens and of whole layers: how much, which, and when.
 
 use crate::common::{
     array_values, build, call_numbered, fill, float, forward_numbered, layers, mask, normal,
@@ -56,7 +56,9 @@ fn cross_attn_tokens_dropout_keeps_its_share_of_every_context() {
 
 #[test]
 fn cross_attn_tokens_dropout_drops_more_with_every_layer() {
-    // the first layer sees 12, the second 9 of these: what it drops has mattered already
+    // the first layer sees 12 tokens, the second 9 of them; what the second drops still counts by
+    // way of the first
+    // count
     let model = cross(json!({ "custom_layers": ["c", "c"], "zero_init_branch_output": false }));
     assert!(seen(&model, None, 1).iter().all(|row| count(row) == 12));
     fill(&model, "layers.0.1.to_out.weight", 0.0);

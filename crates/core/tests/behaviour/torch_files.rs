@@ -1,5 +1,5 @@
-//! What PyTorch puts into files beside plain weights (test/checkpoints/kinds.py): which tensors are
-//! the weights, every type of values, and what is not read.
+//! Files of PyTorch with more than plain weights (test/checkpoints/kinds.py): which tensors are the
+//! weights, every type of value, and what is not supported.
 
 use crate::common::array_values;
 use serde_json::Value as Json;
@@ -38,7 +38,7 @@ fn small() -> Vec<(&'static str, Vec<f64>)> {
 }
 
 #[test]
-fn the_weights_are_found_where_that_is_clear() {
+fn the_weights_are_found_where_they_are_unambiguous() {
     for (name, key) in [
         ("beside.pt", None),
         ("usual.pt", None),
@@ -57,20 +57,20 @@ fn the_weights_are_found_where_that_is_clear() {
     let places = [("0", WEIGHT.to_vec()), ("1", BIAS.to_vec())];
     assert_eq!(values(&read("tuple.pt", None).unwrap()), places);
     assert_eq!(values(&read("list.pt", None).unwrap()), [("0", vec![1.0; 3])]);
-    // the loss beside the dict of the weights is a tensor too
+    // a tensor beside the dict of weights, such as the loss, is not a weight
     let file = read("nanogpt.pt", None).unwrap();
     assert!(
         file.tensors.len() > 10 && file.tensors[0].0 == "token_emb.emb.weight",
         "{}",
         file.tensors[0].0
     );
-    // what a key names is read, also where it is not what would be taken without
+    // a key selects its value even where it would not be chosen without one
     assert_eq!(values(&read("outer.pt", Some("")).unwrap()), [("mean", vec![0.0])]);
     assert_eq!(values(&read("beside.pt", Some("nested.a.0.0.b")).unwrap()), [("0", vec![1.0; 2])]);
 }
 
 #[test]
-fn what_is_not_clear_is_an_error_with_the_number_of_tensors() {
+fn ambiguous_files_are_an_error_with_the_number_of_tensors() {
     for (name, words) in [
         ("two.pt", "option `key`: `model` (tensors: 18), `ema` (tensors: 18)"),
         ("unusual.pt", "option `key`: `stats` (tensors: 1), `backbone` (tensors: 2)"),
@@ -88,7 +88,7 @@ fn what_is_not_clear_is_an_error_with_the_number_of_tensors() {
 }
 
 #[test]
-fn attributes_of_tensors_and_parameters_are_passed_over() {
+fn attributes_of_tensors_and_parameters_are_ignored() {
     let mut want = small();
     want.extend([("buffer", vec![3.0]), ("frozen", vec![4.0])]);
     assert_eq!(values(&read("attributes.pt", None).unwrap()), want);
@@ -104,7 +104,7 @@ fn every_type_has_the_values_that_python_sees() {
         for (key, tensor) in &file.tensors {
             let want: Vec<f64> = want[key].as_array().unwrap().iter().map(number).collect();
             let got = array_values(&tensor.array().unwrap());
-            // serde_json reads a number up to its last bit, which f32 does not have
+            // serde_json reads numbers to the last bit, beyond the precision of f32
             let bits = |x: f64| {
                 if key.starts_with("float8") {
                     u64::from((x as f32).to_bits())
@@ -129,7 +129,7 @@ fn every_type_has_the_values_that_python_sees() {
 }
 
 #[test]
-fn tensors_that_are_not_read_say_what_they_are() {
+fn unsupported_tensors_are_errors_that_name_their_kind() {
     for (key, words) in [
         ("neg", "is negated lazily (save it with .resolve_neg())"),
         ("conj", "is conjugated lazily (save it with .resolve_conj())"),
@@ -151,7 +151,7 @@ fn tensors_that_are_not_read_say_what_they_are() {
     }
 }
 
-/// The place of the last of these bytes in a file.
+/// The last position of these bytes in a file.
 fn last(file: &[u8], wanted: &[u8]) -> usize {
     file.windows(wanted.len()).rposition(|part| part == wanted).unwrap()
 }
@@ -173,7 +173,7 @@ fn a_changed_value_is_found_by_its_checksum() {
     changed[at] = b'C';
     let error = checkpoint::read(&changed).unwrap_err().to_string();
     assert!(error.contains("data.pkl is not as it was written"), "{error}");
-    // torch.serialization.set_crc32_options(False) leaves them out
+    // torch.serialization.set_crc32_options(False) leaves checksums out
     let mut unchecked = recorded("unchecked.pt");
     let at = last(&unchecked, &0.5f32.to_le_bytes());
     unchecked[at + 3] ^= 0x80;
@@ -181,9 +181,9 @@ fn a_changed_value_is_found_by_its_checksum() {
 }
 
 #[test]
-fn records_that_overlap_or_have_another_size_than_their_header_says_are_errors() {
+fn records_that_overlap_or_contradict_their_header_are_errors() {
     let whole = recorded("small.pt");
-    // the entry of the last storage in the directory: size at 24, place at 42, name at 46
+    // the directory entry of the last storage: size at 24, offset at 42, name at 46
     let entry = last(&whole, b"small/data/1") - 46;
     for (at, change) in [(20, 4), (24, 4), (42, 64), (42, 1)] {
         let mut changed = whole.clone();

@@ -1,5 +1,5 @@
-//! States of PyTorch's optimizers (test/checkpoints/training.py): runs go on as in PyTorch, and the
-//! files written here are read back.
+//! States of PyTorch's optimizers (test/checkpoints/training.py): runs continue as in PyTorch, and
+//! files written here can be read again.
 
 use crate::common::{array_values, close, float};
 use crate::torch_files::recorded;
@@ -27,7 +27,7 @@ fn array(values: &Json, shape: &Json) -> Array {
     float(&numbers(values), &shape).to_dtype(DType::F32).unwrap()
 }
 
-/// The recorded parameters in the order of the optimizer, and its settings, of which ours are kept.
+/// The recorded parameters in the order of the optimizer, and its settings that exist here too.
 struct Run {
     order: Vec<usize>,
     leaves: Vec<Arc<Leaf>>,
@@ -46,12 +46,16 @@ fn start(row: &Json) -> Run {
     let leaf = |i: &usize| Arc::new(Leaf::new(array(&row["start"][*i], &row["shapes"][*i])));
     let leaves: Vec<Arc<Leaf>> = order.iter().map(leaf).collect();
     let optimizer = Optimizer::new(kind(row), leaves.clone(), sizes).unwrap();
-    let settings =
-        row["settings"].as_array().unwrap().iter().map(|group| ours(kind(row), group)).collect();
+    let settings = row["settings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| known_settings(kind(row), group))
+        .collect();
     Run { order, leaves, optimizer, settings }
 }
 
-fn ours(kind: OptimizerKind, group: &Json) -> Json {
+fn known_settings(kind: OptimizerKind, group: &Json) -> Json {
     let names: &[&str] = match kind {
         OptimizerKind::Sgd => &["lr", "momentum", "dampening", "weight_decay", "nesterov"],
         _ => &["lr", "betas", "eps", "weight_decay"],
@@ -59,7 +63,7 @@ fn ours(kind: OptimizerKind, group: &Json) -> Json {
     Json::Object(names.iter().map(|name| (name.to_string(), group[name].clone())).collect())
 }
 
-fn go_on(run: &mut Run, row: &Json) {
+fn continue_run(run: &mut Run, row: &Json) {
     for step in row["steps"].as_array().unwrap() {
         for (leaf, i) in run.leaves.iter().zip(&run.order) {
             let without = row["without"].as_array().unwrap().contains(&json!(i));
@@ -84,29 +88,33 @@ fn rows() -> Vec<(String, Json)> {
 }
 
 #[test]
-fn runs_go_on_as_in_pytorch_also_after_a_file_of_ours() {
+fn runs_continue_as_in_pytorch_also_after_a_save_here() {
     for (name, row) in rows() {
         let file = state(&recorded(&format!("optimizer-{name}.pt")), None).unwrap();
         let mut run = start(&row);
         run.optimizer.load_state(&file.tensors).unwrap();
-        let settings: Vec<Json> =
-            groups(&file).as_array().unwrap().iter().map(|group| ours(kind(&row), group)).collect();
+        let settings: Vec<Json> = groups(&file)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|group| known_settings(kind(&row), group))
+            .collect();
         assert_eq!(settings, run.settings, "{name}");
         let written =
             checkpoint::write_optimizer(kind(&row), run.optimizer.state().unwrap(), &groups(&file))
                 .unwrap();
-        go_on(&mut run, &row);
+        continue_run(&mut run, &row);
         let again = state(&written, None).unwrap();
         let mut second = start(&row);
         second.optimizer.load_state(&again.tensors).unwrap();
         assert_eq!(groups(&again)[0]["betas"], groups(&file)[0]["betas"], "{name}");
         assert_eq!(groups(&again)[0]["lr"], groups(&file)[0]["lr"], "{name}");
-        go_on(&mut second, &row);
+        continue_run(&mut second, &row);
     }
 }
 
 #[test]
-fn numbers_and_tensors_stand_for_each_other() {
+fn numbers_and_tensors_are_interchangeable() {
     let file = state(&recorded("optimizer-numbers.pt"), None).unwrap();
     let value = |name: &str| {
         let found =
@@ -154,7 +162,7 @@ fn the_state_is_found_in_a_checkpoint_or_by_its_key() {
 }
 
 #[test]
-fn a_state_of_another_optimizer_or_a_part_of_one_is_an_error() {
+fn a_state_of_another_optimizer_or_an_incomplete_one_is_an_error() {
     let adam = state(&recorded("optimizer-adam.pt"), None).unwrap().tensors;
     let momentum = state(&recorded("optimizer-momentum.pt"), None).unwrap().tensors;
     for (name, tensors, words) in [
@@ -170,7 +178,7 @@ fn a_state_of_another_optimizer_or_a_part_of_one_is_an_error() {
 }
 
 #[test]
-fn damaged_states_are_errors_or_what_they_were() {
+fn damaged_states_are_errors_or_read_as_before() {
     let content = |file: File| -> Vec<(String, Vec<f64>)> {
         let values =
             file.tensors.into_iter().map(|(name, t)| (name, array_values(&t.array().unwrap())));

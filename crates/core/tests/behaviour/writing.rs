@@ -1,4 +1,4 @@
-//! What is written comes back as it was, or is refused.
+//! Written tensors are read back exactly, or writing is an error.
 
 use crate::common::{array_values, autoregressive, build, float, gpt};
 use serde_json::json;
@@ -28,7 +28,7 @@ fn refused(result: Result<Vec<u8>>, words: &str) {
 }
 
 #[test]
-fn every_kind_and_shape_comes_back() {
+fn every_type_and_shape_round_trips() {
     for (_, kind) in ScalarType::NAMES {
         for shape in [&[][..], &[1], &[0], &[2, 0, 3], &[1, 2, 1, 1, 1, 1, 1, 1, 1, 2]] {
             let count = shape.iter().product();
@@ -43,7 +43,7 @@ fn every_kind_and_shape_comes_back() {
 }
 
 #[test]
-fn views_with_gaps_and_offsets_are_written_as_what_they_show() {
+fn strided_views_with_offsets_are_written_as_their_values() {
     let whole = float(&(0..24).map(f64::from).collect::<Vec<_>>(), &[2, 3, 4]);
     let views = [
         narrow(&whole, 0, 1, 1).unwrap(),
@@ -80,7 +80,7 @@ fn the_same_tensors_give_the_same_bytes_with_aligned_values() {
 }
 
 #[test]
-fn names_that_no_reader_would_find_are_refused() {
+fn invalid_names_are_errors() {
     let one = tensor(&[1.0], &[1], ScalarType::F32);
     refused(write(&[("__metadata__", &one)]), "`__metadata__`");
     refused(write(&[("a", &one), ("b", &one), ("a", &one)]), "two tensors have the name `a`");
@@ -92,14 +92,14 @@ fn names_that_no_reader_would_find_are_refused() {
 }
 
 #[test]
-fn a_file_without_tensors_and_without_metadata_is_one() {
+fn a_file_without_tensors_and_metadata_is_valid() {
     let bytes = checkpoint::write(Vec::<(String, Array)>::new(), HashMap::new()).unwrap();
     let file = checkpoint::read_file(&bytes, false).unwrap();
     assert_eq!((file.tensors.len(), file.metadata.len()), (0, 0));
 }
 
 #[test]
-fn numbers_among_the_options_of_a_model_come_back_to_the_last_bit() {
+fn numbers_in_the_options_of_a_model_round_trip_exactly() {
     for rate in
         [0.1 + 0.2, 1.0 / 3.0, 5e-324, 0.999_999_999_999_999_9, 2.0_f64.powi(-40) / 3.0, 0.1 + 0.7]
     {

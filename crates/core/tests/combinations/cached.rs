@@ -1,4 +1,4 @@
-//! With kept keys and values each step gives the logits that it gives without.
+//! With `cache_kv` each step gives the logits that it gives without.
 
 use crate::case::Case;
 use crate::choices::{self, calls, Choice};
@@ -19,7 +19,7 @@ const WINDOW: usize = 12;
 /// Some of them beyond the window.
 const NEW: usize = 11;
 
-/// Logits that choose a token which no row has yet: where two tokens are the same, scores tie, and
+/// Logits that choose a token which no row has yet: equal tokens would have equal scores, and
 /// rounding would decide which of them a sparse top k keeps.
 fn unused(rows: usize, step: usize) -> Tensor {
     let favoured = |row: usize| {
@@ -29,7 +29,7 @@ fn unused(rows: usize, step: usize) -> Tensor {
     Tensor::constant(float(&all, &[rows, 17]))
 }
 
-/// Logits that let beams of equal prompts change places, and the worse one be given up.
+/// Logits that make beams of equal prompts change places, and drop the worse one.
 fn shuffling(rows: usize, step: usize) -> Tensor {
     normal(&[rows, 17], step as u64)
 }
@@ -50,11 +50,11 @@ fn steps(
     args.extend([json!(NEW), inputs.named()]);
     let args = Args::new("generate", json!(args), &inputs.tensors).unwrap();
     let mut generation = case.model.generation("generate", &args).unwrap_or_else(|e| panic!("{e}"));
-    let (rng, go_on) = (Rng::new(1, 1), || false);
+    let (rng, never_aborted) = (Rng::new(1, 1), || false);
     let mut all = vec![];
     while !generation.done() {
         let logits = generation
-            .logits(&Ctx::new(&rng, &go_on))
+            .logits(&Ctx::new(&rng, &never_aborted))
             .unwrap_or_else(|e| panic!("step {}: {e}", all.len()));
         all.push(values(&logits));
         let columns = inputs.tensors[positional - 1].dim(1) + all.len() - 1;
@@ -77,7 +77,7 @@ fn near(got: &[f64], want: &[f64], what: &str) {
 }
 
 fn agree(case: &Case, inputs: &Inputs, positional: usize, beams: usize) {
-    // beams of one prompt have tokens in common, whose scores tie
+    // beams of one prompt share tokens, which have equal scores
     let beams = if is_sparse(case) { 1 } else { beams };
     let plain = steps(case, inputs.clone(), positional, beams, false);
     let kept = steps(case, inputs.clone(), positional, beams, true);
@@ -87,7 +87,7 @@ fn agree(case: &Case, inputs: &Inputs, positional: usize, beams: usize) {
     }
 }
 
-/// Models over the layers of a class.
+/// Models with layers of a class.
 fn over(class: &'static str, choices: Vec<Choice>) -> impl Strategy<Value = Case> {
     let make = move |(layers, net, call): (Options, Options, Options)| {
         Case::new(
@@ -99,7 +99,7 @@ fn over(class: &'static str, choices: Vec<Choice>) -> impl Strategy<Value = Case
     (some(choices, 7), some(choices::transformer(), 3), some(call, 3)).prop_map(make)
 }
 
-/// Of most of these nothing can be kept; of feed-forwards and cross attentions alone it can.
+/// Most of these cannot be cached; feed-forwards and cross attentions alone can.
 fn encoders() -> impl Strategy<Value = Case> {
     let orders =
         [json!(["f", "f"]), json!(["c", "f"])].map(|order| ("custom_layers".into(), order));
@@ -113,8 +113,7 @@ fn prompt(case: &Case) -> Inputs {
     inputs
 }
 
-/// In f32 two scores are soon so near to each other that rounding decides which of them a sparse
-/// top k keeps.
+/// In f32 two scores are often so close that rounding decides which of them a sparse top k keeps.
 fn dtype(case: &Case) -> DType {
     if is_sparse(case) {
         to_f64(case);
@@ -128,8 +127,8 @@ fn is_sparse(case: &Case) -> bool {
     names.iter().any(|name| case.option(name).is_some())
 }
 
-/// `count` vectors behind the first `prompt` ones of the inputs.
-fn vectors_behind(
+/// Generates `count` vectors after `prompt`, which replaces the first input.
+fn generate_vectors(
     case: &Case,
     mut inputs: Inputs,
     prompt: Tensor,
@@ -142,14 +141,14 @@ fn vectors_behind(
     flat(call_numbered(&case.model, "generate", args, &inputs.tensors, 2).unwrap()).swap_remove(0)
 }
 
-/// Vectors feed back into the model: what is rounded differently drifts apart. So each step that
-/// keeps something gets what the other model got.
+/// Generated vectors are inputs of the next step, so rounding errors grow. Each cached step gets
+/// the vectors that the uncached model generated.
 fn agree_step_by_step(case: &Case, inputs: &Inputs) {
     let mut all = inputs.tensors[0].clone();
     for step in 0..NEW {
         let next =
-            |count, cache_kv| vectors_behind(case, inputs.clone(), all.clone(), count, cache_kv);
-        // the first one is of the prompt, the second one of what was kept of it
+            |count, cache_kv| generate_vectors(case, inputs.clone(), all.clone(), count, cache_kv);
+        // the first vector follows from the prompt, the second one from the cache
         let (got, want) = (next(2, true), next(2, false));
         near(&values(&got), &values(&want), &format!("behind {} vectors", PROMPT + step));
         all = ops::cat(&[&all, &ops::narrow(&want, 1, 0, 1).unwrap()], 1).unwrap();
@@ -186,11 +185,12 @@ proptest! {
             start.call.insert("prepend_embeds".into(), json!(true));
         }
         agree_step_by_step(&start, &vectors(&start, dtype(&start), PROMPT, PROMPT));
-        // rounded so little, all steps together drift hardly
+        // in f64 rounding errors stay small even over all steps
         to_f64(&start);
         let inputs = vectors(&start, DType::F64, PROMPT, PROMPT);
-        let [got, want] =
-            [true, false].map(|kept| vectors_behind(&start, inputs.clone(), inputs.tensors[0].clone(), NEW, kept));
+        let [got, want] = [true, false].map(|kept| {
+            generate_vectors(&start, inputs.clone(), inputs.tensors[0].clone(), NEW, kept)
+        });
         near(&values(&got), &values(&want), "all steps");
     }
 }

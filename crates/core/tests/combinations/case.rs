@@ -1,4 +1,4 @@
-//! One case: a model's specification, and what its call gets.
+//! One case: a model's specification, and the arguments of its call.
 
 use crate::draw::{legal, Options};
 use serde_json::{json, Value as Json};
@@ -11,7 +11,7 @@ use xt_options::{layers, wrappers, LayerKind};
 #[derive(Clone)]
 pub struct Case {
     pub spec: Json,
-    /// Names of arguments and of results that the call asks for.
+    /// Names of the arguments of the call and of the results that it requests.
     pub call: Options,
     pub model: Arc<Model>,
 }
@@ -27,13 +27,13 @@ impl Case {
     pub fn new(mut spec: Json, call: Options) -> Self {
         let model = legal(&mut spec);
         let mut case = Self { spec, call, model };
-        case.drop_what_leaves_no_key();
+        case.drop_fully_masked();
         case
     }
 
-    /// A window over the past and a mask over pairs may leave a query no key at all; then, as in
-    /// Python, it sees all.
-    fn drop_what_leaves_no_key(&mut self) {
+    /// A window over the past and a mask over pairs may leave a query without any key; then, as in
+    /// Python, it attends to all.
+    fn drop_fully_masked(&mut self) {
         if ["attn_max_attend_past", "max_attend_past", "enc_attn_max_attend_past"]
             .iter()
             .any(|name| self.option(name).is_some())
@@ -42,7 +42,7 @@ impl Case {
         }
     }
 
-    pub fn asks(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.call.contains_key(name)
     }
 
@@ -108,7 +108,7 @@ impl Case {
         self.kinds().iter().filter(|kind| **kind == LayerKind::SelfAttention).count()
     }
 
-    /// A cross attention without a context looks at the sequence itself, all of it, as in Python.
+    /// A cross attention without a context attends to the whole sequence itself, as in Python.
     pub fn crosses_to_itself(&self) -> bool {
         !self.cross_attends() && self.kinds().contains(&LayerKind::CrossAttention)
     }
@@ -117,17 +117,17 @@ impl Case {
         self.option("shift_tokens").is_some()
     }
 
-    /// Whether the options lead a gradient to the parameter of this name.
+    /// Whether the parameter of this name gets a gradient with these options.
     pub fn reaches(&self, name: &str) -> bool {
         let embeddings_only =
-            self.asks("return_embeddings") && !self.asks("return_logits_and_embeddings");
+            self.has("return_embeddings") && !self.has("return_logits_and_embeddings");
         let head =
             ["to_logits.", "project_out.", "mlp_head."].iter().any(|part| name.starts_with(part));
         let unused_bias = name.contains("rel_pos.") && !self.uses_bias(name);
-        // an encoder has a head, as in Python, of which nothing is asked
+        // an encoder has a head, as in Python, which is not used
         let unused_head = name.starts_with("encoder.to_logits.") || (head && embeddings_only);
         let replaced =
-            name.contains("pos_emb.") && !name.contains("rotary") && self.asks("pos_embeds");
+            name.contains("pos_emb.") && !name.contains("rotary") && self.has("pos_embeds");
         let unread =
             name.starts_with("encoder.") && !self.kinds().contains(&LayerKind::CrossAttention);
         let condition =
@@ -135,7 +135,7 @@ impl Case {
         !(unread || unused_bias || unused_head || replaced || condition)
     }
 
-    /// Whether a bias of the scores has scores to be added to.
+    /// Whether the model computes scores that a bias can be added to.
     fn uses_bias(&self, name: &str) -> bool {
         if name.starts_with("encoder.") {
             let o: wrappers::XTransformerOptions =

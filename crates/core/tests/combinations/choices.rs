@@ -1,5 +1,5 @@
-//! The options that cases are drawn from, each with values other than its default. They suit width
-//! 16, two heads of 8, two blocks.
+//! The options that cases are drawn from, each with values other than its default, for models of
+//! width 16 with two heads of 8 and two blocks.
 
 use serde_json::{json, Value as Json};
 
@@ -13,7 +13,7 @@ fn named(json: Json) -> Vec<Choice> {
     json.as_object().unwrap().clone().into_iter().flat_map(values).collect()
 }
 
-/// The same with `prefix` in front.
+/// The same options with `prefix` added to their names.
 pub fn prefixed(prefix: &str, choices: Vec<Choice>) -> Vec<Choice> {
     choices.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)).collect()
 }
@@ -56,7 +56,7 @@ fn feedforward() -> Vec<Choice> {
     }))
 }
 
-/// What every stack of layers takes.
+/// Options of every stack of layers.
 pub fn stack() -> Vec<Choice> {
     let own = named(json!({
         "heads": [1, 3],
@@ -97,13 +97,13 @@ pub fn stack() -> Vec<Choice> {
     [own, prefixed("attn_", attention()), prefixed("ff_", feedforward())].concat()
 }
 
-/// A stack that may look at a context.
+/// Options of a stack that may attend to a context.
 pub fn layers() -> Vec<Choice> {
     let cross = named(json!({ "cross_attend": [true, true, true], "only_cross": [true] }));
     [cross, stack()].concat()
 }
 
-/// How a sequence is embedded.
+/// Options of the embedding of a sequence.
 pub fn sequence() -> Vec<Choice> {
     named(
         json!({ "emb_dropout": [0.2], "use_abs_pos_emb": [false], "scaled_sinu_pos_emb": [true] }),
@@ -168,7 +168,7 @@ pub fn non_autoregressive() -> Vec<Choice> {
     }))
 }
 
-/// How tokens are drawn.
+/// Options of sampling.
 pub fn sampling() -> Vec<Choice> {
     named(json!({
         "eos_token": [3],
@@ -180,7 +180,7 @@ pub fn sampling() -> Vec<Choice> {
     }))
 }
 
-/// Arguments of a call and what it is to return; an argument stands for a tensor of its own shape.
+/// Arguments and requested results of a call; an argument represents a tensor of its own shape.
 pub fn calls(names: &[&str]) -> Vec<Choice> {
     names.iter().map(|name| (name.to_string(), json!(true))).collect()
 }

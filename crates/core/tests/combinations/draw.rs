@@ -1,4 +1,4 @@
-//! Drawing options, and making combinations legal.
+//! Drawing options, and making combinations valid.
 
 use crate::choices::Choice;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use xt_core::{Error, Model};
 
 pub type Options = Map<String, Json>;
 
-/// The same cases in every run, unless the environment asks for others.
+/// The same cases in every run, unless environment variables ask for others.
 pub fn config(cases: u32) -> Config {
     let fixed = Config { cases, rng_seed: RngSeed::Fixed(42), ..Config::default() };
     let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -23,14 +23,14 @@ pub fn config(cases: u32) -> Config {
     }
 }
 
-/// Up to `most` of the choices; of two values for one option the later one stays.
+/// Up to `most` of the choices; of two values for one option the later one is used.
 pub fn some(choices: Vec<Choice>, most: usize) -> impl Strategy<Value = Options> {
     let most = most.min(choices.len());
     subsequence(choices, 0..=most).prop_map(|chosen| chosen.into_iter().collect())
 }
 
-/// Builds the model of `spec`; where options do not go together, leaves out those that the error
-/// names until they do. Any other error is a failure.
+/// Builds the model of `spec`. While options are incompatible, removes those that the error names.
+/// Any other error is a failure.
 pub fn legal(spec: &mut Json) -> Arc<Model> {
     for _ in 0..40 {
         match Model::from_spec(spec, 1) {
@@ -48,7 +48,7 @@ pub fn legal(spec: &mut Json) -> Arc<Model> {
                     if options.remove(&problem.path).is_none()
                         && !text.contains(&format!("\"{}\"", problem.path))
                     {
-                        // the fault lies with an option that another one goes by
+                        // the error names another option that implies this one
                         let named =
                             problem.message.split('`').find(|word| options.contains_key(*word));
                         let named = named
@@ -64,7 +64,7 @@ pub fn legal(spec: &mut Json) -> Arc<Model> {
     panic!("no legal options are left of {spec}");
 }
 
-/// The options of the model of class `class` in `spec`, at whatever depth.
+/// The options of the model of class `class` in `spec`, at any depth.
 fn options_of<'a>(spec: &'a mut Json, class: &str) -> Option<&'a mut Options> {
     if spec["class"] == class {
         return spec["options"].as_object_mut();

@@ -1,4 +1,5 @@
-//! Gradients against central differences, in f64; dropout stays on, its choice is that of the call.
+//! Gradients against central differences, in f64. Dropout stays on; the call number fixes what it
+//! drops.
 
 use crate::case::Case;
 use crate::common::{array_values, values};
@@ -9,16 +10,16 @@ use xt_core::{Array, DType, Device, Leaf, Rng};
 /// How many entries of a model are compared.
 const ENTRIES: usize = 8;
 
-/// Entry `index` of a leaf moved by `by`.
+/// Adds `by` to entry `index` of a leaf.
 fn nudge(leaf: &Leaf, index: usize, by: f64) {
     let mut moved = array_values(&leaf.values().unwrap());
     moved[index] += by;
     leaf.set(Array::from_vec(moved, leaf.shape(), &Device::Cpu).unwrap()).unwrap();
 }
 
-/// Whether differences say nothing about the gradient of a parameter: the reference cuts its way on
+/// Whether finite differences do not apply to a parameter, as the reference scales its gradient on
 /// purpose.
-fn is_cut(case: &Case, name: &str) -> bool {
+fn has_scaled_gradient(case: &Case, name: &str) -> bool {
     let embedding = ["token_emb.", "pos_emb.", "post_emb_norm.", "to_self_cond.", "null_embed"]
         .iter()
         .any(|part| name.contains(part));
@@ -39,7 +40,8 @@ pub fn agree_with_differences(
         return;
     }
     graph.backward(false, &|| false).unwrap();
-    let all: Vec<_> = parameters(case).into_iter().filter(|e| !is_cut(case, &e.name)).collect();
+    let all: Vec<_> =
+        parameters(case).into_iter().filter(|e| !has_scaled_gradient(case, &e.name)).collect();
     let entries: Vec<_> =
         all.into_iter().filter(|e| e.param.leaf().grad().unwrap().is_some()).collect();
     let rng = Rng::new(7, entries.len() as u64);
@@ -62,7 +64,7 @@ pub fn agree_with_differences(
             value
         };
         let middle = at(0.0);
-        // the central difference, and by how much the slopes on both sides differ
+        // the central difference, and the difference of the one-sided slopes
         let slopes = |step: f64| {
             let (above, below) = (at(step), at(-step));
             ((above - below) / (2.0 * step), ((above + below - 2.0 * middle) / step).abs())
@@ -71,8 +73,8 @@ pub fn agree_with_differences(
             (grad[index], slopes(1e-4 * unit), slopes(1e-5 * unit));
         let scale = 1e-6 / unit + 1e-4 * got.abs();
         let near = |want: f64| (got - want).abs() <= scale;
-        // a largest or a k-th largest score makes kinks: two steps disagree, or both sides do,
-        // however small the step
+        // a maximum or a sparse top k has kinks: the differences of two steps, or of both sides,
+        // disagree however small the step
         let kink =
             (wide - narrow).abs() > 0.1 * scale || (bend > 0.1 * scale && bend > 0.5 * wide_bend);
         assert!(

@@ -1,4 +1,4 @@
-//! Combinations that make no sense: whatever else is drawn, the error names the option.
+//! Incompatible options: whatever else is drawn, the error names the option.
 
 use crate::choices;
 use crate::draw::{config, some, Options};
@@ -9,8 +9,8 @@ use proptest::sample::select;
 use serde_json::{json, Value as Json};
 use xt_core::{Error, Model};
 
-/// Options of a stack that do not go together, and the path that the error has.
-fn of_stacks() -> Vec<(Json, &'static str)> {
+/// Incompatible options of a stack, and the path in the error.
+fn stack_conflicts() -> Vec<(Json, &'static str)> {
     vec![
         (json!({ "alibi_pos_bias": true, "rel_pos_bias": true }), "alibi_pos_bias"),
         (json!({ "rel_pos_num_buckets": 64, "rel_pos_max_distance": 32 }), "rel_pos_num_buckets"),
@@ -57,7 +57,7 @@ fn of_stacks() -> Vec<(Json, &'static str)> {
 }
 
 /// The same for a transformer over tokens.
-fn of_transformers() -> Vec<(Json, &'static str)> {
+fn transformer_conflicts() -> Vec<(Json, &'static str)> {
     vec![
         (json!({ "emb_frac_gradient": 0.0 }), "emb_frac_gradient"),
         (json!({ "tie_embedding": true, "emb_dim": 10 }), "tie_embedding"),
@@ -94,19 +94,25 @@ proptest! {
     fn stacks(
         class in select(vec!["Encoder", "Decoder", "CrossAttender"]),
         options in some(choices::stack(), 6),
-        (conflict, path) in select(of_stacks()),
+        (conflict, path) in select(stack_conflicts()),
     ) {
         refused(&json!({ "class": class, "options": small(over(options, &conflict)) }), class, path);
     }
 
     #[test]
-    fn transformers(options in some(choices::transformer(), 4), (conflict, path) in select(of_transformers())) {
+    fn transformers(
+        options in some(choices::transformer(), 4),
+        (conflict, path) in select(transformer_conflicts()),
+    ) {
         let spec = transformer("Decoder", Options::new(), over(options, &conflict));
         refused(&spec, "TransformerWrapper", path);
     }
 
     #[test]
-    fn halves_of_an_x_transformer(half in select(vec!["enc_", "dec_"]), (conflict, path) in select(of_stacks())) {
+    fn halves_of_an_x_transformer(
+        half in select(vec!["enc_", "dec_"]),
+        (conflict, path) in select(stack_conflicts()),
+    ) {
         let mut options = json!({ "dim": 16, "enc_num_tokens": 9, "enc_max_seq_len": 9, "dec_num_tokens": 9, "dec_max_seq_len": 9 });
         for (name, value) in [("depth", json!(2)), ("attn_dim_head", json!(8))] {
             ["enc_", "dec_"].iter().for_each(|half| options[format!("{half}{name}")] = value.clone());

@@ -1,5 +1,4 @@
-//! What can change what, in f64: causal models do not see the future, hidden keys count for
-//! nothing.
+//! What affects what, in f64: causal models do not see the future, masked keys have no effect.
 
 use crate::case::Case;
 use crate::common::{mask, values};
@@ -8,7 +7,7 @@ use crate::run::forward;
 use xt_autograd::ops;
 use xt_core::{DType, Tensor};
 
-/// `x` with other values where `changed` says so; ids and vectors.
+/// `x` with other values where `changed` is true; works for ids and vectors.
 fn altered(x: &Tensor, changed: impl Fn(usize, usize) -> bool) -> Tensor {
     let bits: Vec<u8> = (0..BATCH)
         .flat_map(|row| (0..N).map(|i| u8::from(changed(row, i))).collect::<Vec<_>>())
@@ -25,7 +24,7 @@ fn altered(x: &Tensor, changed: impl Fn(usize, usize) -> bool) -> Tensor {
     ops::where_cond(&mask(&bits, &dims), &other, x).unwrap()
 }
 
-/// The outputs of each position of the sequence, by row.
+/// The outputs at each position of the sequence, by row.
 fn positions(case: &Case, inputs: &Inputs, x: Tensor) -> Vec<Vec<Vec<f64>>> {
     let mut inputs = inputs.clone();
     inputs.tensors[0] = x;
@@ -40,7 +39,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max)
 }
 
-/// Fails where a position that `kept` names has changed.
+/// Fails if the output changes at a position for which `kept` is true.
 fn unchanged(
     case: &Case,
     inputs: &Inputs,
@@ -68,8 +67,8 @@ pub fn stays_in_bounds(case: &Case, make: &dyn Fn(&Case, DType) -> Inputs) {
         }
     }
     unchanged(case, &inputs, "another row", |row, _| row == 1, |row, _| row == 0);
-    // features of a hidden position may move to its neighbour
-    let masked = case.asks("mask") || case.asks("self_attn_context_mask");
+    // features of a masked position may be shifted to its neighbour
+    let masked = case.has("mask") || case.has("self_attn_context_mask");
     if masked && !case.shifts() && !case.crosses_to_itself() {
         unchanged(
             case,

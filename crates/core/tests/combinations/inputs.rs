@@ -1,4 +1,4 @@
-//! The tensors of a call, from the names of its arguments.
+//! The tensors of a call, by the names of its arguments.
 
 use crate::case::Case;
 use crate::common::{ids, mask, normal};
@@ -9,12 +9,12 @@ use xt_core::{DType, Tensor};
 pub const BATCH: usize = 2;
 pub const N: usize = 6;
 pub const DIM: usize = 16;
-/// How many vectors stand in front of a sequence.
+/// The number of vectors prepended to a sequence.
 const FRONT: usize = 2;
 const CONTEXT: usize = 5;
 const MEMS: usize = 3;
 
-/// Named arguments and the tensors that they stand for.
+/// Named arguments and their tensors.
 #[derive(Clone)]
 pub struct Inputs {
     named: Map<String, Json>,
@@ -45,10 +45,10 @@ impl Inputs {
         Json::Object(self.named.clone())
     }
 
-    /// The masks of an encoder's source, which do not cover what stands in front of it; those over
-    /// pairs do.
+    /// The masks of an encoder's source. They do not cover prepended vectors, except masks over
+    /// pairs, which do.
     pub fn add_source(&mut self, case: &Case, n: usize) {
-        let whole = n + if case.asks("src_prepend_embeds") { FRONT } else { 0 };
+        let whole = n + if case.has("src_prepend_embeds") { FRONT } else { 0 };
         for name in case.call.keys() {
             match name.as_str() {
                 "mask" => self.add("mask", real(n, 0, 0)),
@@ -59,14 +59,14 @@ impl Inputs {
         }
     }
 
-    /// What the call asks for, for a sequence of `n`, of which each embedding has `width` features.
+    /// The arguments of the call for a sequence of `n` embeddings with `width` features each.
     pub fn add_call(&mut self, case: &Case, n: usize, width: usize) {
-        let front = if case.asks("prepend_embeds") { FRONT } else { 0 };
+        let front = if case.has("prepend_embeds") { FRONT } else { 0 };
         let whole = n + front;
         if case.cross_attends() {
             self.add("context", self.floats(&[BATCH, CONTEXT, DIM], 11));
-            // without it the queries' mask would stand for the context
-            if case.asks("context_mask") || case.asks("mask") {
+            // otherwise the mask of the queries would be used for the context
+            if case.has("context_mask") || case.has("mask") {
                 self.add("context_mask", real(CONTEXT, 0, 1));
             }
         }
@@ -102,8 +102,9 @@ impl Inputs {
     }
 }
 
-/// Which of `n` positions are real: every third one is not, from another one in each row, and never
-/// the first `always` and the one behind them. No two neighbours are missing.
+/// Whether position `i` of a row is real. Every third position is padding, from an offset that
+/// depends on the row, but never the first `always` ones and the next; no two neighbours are
+/// padding.
 fn is_real(row: usize, i: usize, always: usize, from: usize) -> bool {
     i <= always || (i - always + row + from) % 3 != 2
 }
@@ -115,13 +116,13 @@ fn real(n: usize, always: usize, from: usize) -> Tensor {
     mask(&bits, &[BATCH, n])
 }
 
-/// Whether position `i` of the sequence is hidden as a key in a row.
+/// Whether position `i` of the sequence is masked as a key in a row.
 pub fn is_hidden(case: &Case, row: usize, i: usize) -> bool {
-    let from = if case.asks("self_attn_context_mask") { 1 } else { 0 };
+    let from = if case.has("self_attn_context_mask") { 1 } else { 0 };
     !is_real(row, i, 0, from)
 }
 
-/// Everybody sees the first, itself, and two thirds of the others.
+/// Every position attends to the first, itself, and two thirds of the others.
 fn pairs(n: usize, front: &[usize]) -> Tensor {
     let dims = [front, &[n, n]].concat();
     let allowed = |k: usize| {

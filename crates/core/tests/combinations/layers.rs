@@ -1,4 +1,4 @@
-//! Stacks by themselves, and the bare attention.
+//! Stacks of layers alone, and the bare attention.
 
 use crate::case::Case;
 use crate::choices;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{json, Value as Json};
 use xt_core::DType;
 
-/// The options of a small stack, with `more` in place of these.
+/// The options of a small stack, overridden by `more`.
 pub fn small(more: Options) -> Json {
     crate::common::with(
         json!({ "dim": DIM, "depth": 2, "heads": 2, "attn_dim_head": 8 }),
@@ -61,7 +61,7 @@ fn attentions() -> impl Strategy<Value = Case> {
     (some(choices::attention(), 6), call, any::<bool>()).prop_map(make)
 }
 
-fn holds(case: &Case) {
+fn check(case: &Case) {
     trains(case, 1, &inputs);
     to_f64(case);
     agree_with_differences(case, 1, &inputs);
@@ -73,17 +73,17 @@ proptest! {
 
     #[test]
     fn encoders(case in stacks("Encoder", choices::layers())) {
-        holds(&case);
+        check(&case);
     }
 
     #[test]
     fn decoders(case in stacks("Decoder", choices::layers())) {
-        holds(&case);
+        check(&case);
     }
 
     #[test]
     fn cross_attenders(case in stacks("CrossAttender", choices::stack())) {
-        holds(&case);
+        check(&case);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The wrappers that train a model by a loss, and generate with it.
+//! The wrappers with a loss, which also generate.
 
 use crate::case::Case;
 use crate::choices::{self, calls};
@@ -21,10 +21,10 @@ pub fn around(class: &str, net: Json, options: Options) -> Json {
     json!({ "class": class, "options": with(json!({ "net": net }), Json::Object(options)) })
 }
 
-/// Generates from the first `positional` tensors; `sampling` are further arguments.
+/// Generates from the first `positional` tensors with the options of `sampling`.
 fn generated(case: &Case, mut inputs: Inputs, positional: usize, sampling: &Options) -> Tensor {
     let filter = sampling.get("filter_logits_fn").and_then(Json::as_str).unwrap_or("top_k");
-    // what is about another filter is refused
+    // options of a filter that is not used are an error
     let used = |name: &str| match name {
         "filter_thres" => filter != "top_a",
         "min_p_pow" | "min_p_ratio" => filter == "top_a",
@@ -39,12 +39,12 @@ fn generated(case: &Case, mut inputs: Inputs, positional: usize, sampling: &Opti
 }
 
 /// At most `NEW` tokens of the vocabulary in each row.
-fn are_tokens(new: &Tensor) {
+fn assert_tokens(new: &Tensor) {
     assert!(new.dim(0) == BATCH && new.dim(1) <= NEW, "{new:?}");
     assert!(values(new).iter().all(|id| (0.0..17.0).contains(id)), "{:?}", values(new));
 }
 
-/// The loss over tokens, a sequence of one more than what the masks cover.
+/// The inputs of the loss over tokens: sequences one longer than the masks.
 fn token_loss(case: &Case, dtype: DType) -> Inputs {
     let mut inputs = Inputs::new(vec![tokens(BATCH, N + 1, 1)], dtype);
     inputs.add_call(case, N, emb_dim(case));
@@ -70,7 +70,7 @@ pub fn vectors(case: &Case, dtype: DType, n: usize, covered: usize) -> Inputs {
 
 pub fn pair(case: &Case, dtype: DType) -> Inputs {
     let mut inputs = Inputs::new(vec![tokens(BATCH, N, 1), tokens(BATCH, 5, 2)], dtype);
-    if case.asks("src_prepend_embeds") {
+    if case.has("src_prepend_embeds") {
         let front = inputs.floats(&[BATCH, 2, DIM], 13);
         inputs.add("src_prepend_embeds", front);
     }
@@ -89,7 +89,7 @@ fn token_models() -> impl Strategy<Value = Case> {
 
 pub fn vector_models() -> impl Strategy<Value = Case> {
     let make = |(class, layers, mut net, call): (&str, Options, Options, Options)| {
-        // what comes out goes in again
+        // outputs are inputs of the next step
         let width = net.get("dim_in").cloned().unwrap_or(json!(DIM));
         net.insert("dim_out".into(), width);
         Case::new(
@@ -151,9 +151,9 @@ proptest! {
     fn autoregressive_models_over_tokens(case in token_models(), sampling in some(choices::sampling(), 3)) {
         trains(&case, 1, &token_loss);
         let mut prompt = case.clone();
-        // the others have sizes that change from step to step
+        // sizes of the other inputs change from step to step
         prompt.call.retain(|name, _| ["mask", "context_mask", "mems"].contains(&name.as_str()));
-        are_tokens(&generated(&prompt, token_prompt(&prompt), 1, &sampling));
+        assert_tokens(&generated(&prompt, token_prompt(&prompt), 1, &sampling));
         to_f64(&case);
         agree_with_differences(&case, 1, &token_loss);
     }
@@ -177,10 +177,10 @@ proptest! {
         source.call.remove("src_prepend_embeds");
         let mut inputs = pair(&source, DType::F32);
         inputs.tensors[1] = tokens(BATCH, 2, 3);
-        are_tokens(&generated(&source, inputs, 2, &sampling));
+        assert_tokens(&generated(&source, inputs, 2, &sampling));
         to_f64(&case);
         agree_with_differences(&case, 2, &pair);
-        hidden_source_tokens_count_for_nothing(&case);
+        masked_source_tokens_have_no_effect(&case);
     }
 
     #[test]
@@ -190,7 +190,8 @@ proptest! {
         let new = flat(call_numbered(&case.model, "generate", args, &[], 2).unwrap()).swap_remove(0);
         assert_eq!(new.dims(), batch.map_or(vec![N + 1], |n| vec![n, N + 1]));
         assert!(values(&new).iter().all(|id| (0.0..MASK_ID as f64).contains(id)), "a token is still masked");
-        // with a condition the first of two passes has no gradient, but changes with the weights
+        // with self-conditioning the first of two passes has no gradient, but depends on the
+        // weights
         if !case.is_on("self_cond") || case.option("self_cond_train_prob") == Some(&json!(0.0)) {
             to_f64(&case);
             agree_with_differences(&case, 1, &token_loss);
@@ -198,8 +199,8 @@ proptest! {
     }
 }
 
-fn hidden_source_tokens_count_for_nothing(case: &Case) {
-    if !case.asks("mask") || case.option("enc_shift_tokens").is_some() {
+fn masked_source_tokens_have_no_effect(case: &Case) {
+    if !case.has("mask") || case.option("enc_shift_tokens").is_some() {
         return;
     }
     let loss = |change: i64| {

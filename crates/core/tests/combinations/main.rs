@@ -1,6 +1,6 @@
-//! Random combinations of options of every class: models are built, run, trained a step and asked
-//! to generate, and must keep what they promise. The combinations are the same in every run;
-//! `PROPTEST_CASES` and `PROPTEST_RNG_SEED` ask for more of them, or for others.
+//! Random combinations of options of every class: models are built, run, trained for a step and
+//! generate, and invariants are checked. The combinations are the same in every run;
+//! `PROPTEST_CASES` and `PROPTEST_RNG_SEED` select more of them, or others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

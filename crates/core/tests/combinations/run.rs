@@ -29,8 +29,8 @@ pub fn forward(case: &Case, inputs: &Inputs, positional: usize) -> Vec<Tensor> {
     )
 }
 
-/// A number that depends on every element of what training is about: the loss, or the outputs with
-/// fixed weights.
+/// A number that depends on every element that is trained: the loss, or the outputs with fixed
+/// weights.
 pub fn objective(outputs: &[Tensor], count: usize) -> Tensor {
     let term = |(i, out): (usize, &Tensor)| {
         let weights = ops::cast(&normal(out.dims(), 90 + i as u64), out.dtype(), false).unwrap();
@@ -40,9 +40,9 @@ pub fn objective(outputs: &[Tensor], count: usize) -> Tensor {
     terms.into_iter().reduce(|sum, term| ops::add(&sum, &term).unwrap()).unwrap()
 }
 
-/// How many of the outputs depend on parameters by a graph: memories do not.
+/// How many of the outputs have a graph: memories do not.
 pub fn trained(case: &Case) -> usize {
-    if case.asks("return_logits_and_embeddings") {
+    if case.has("return_logits_and_embeddings") {
         2
     } else {
         1
@@ -56,7 +56,7 @@ pub fn all_finite(what: &str, tensors: &[Tensor]) {
     }
 }
 
-/// Parameters without those that another name stands for too.
+/// Parameters, without aliases that share the same storage.
 pub fn parameters(case: &Case) -> Vec<Entry> {
     let tied = case.model.tied();
     let own = |e: &&Entry| e.kind == EntryKind::Parameter && !tied.contains_key(e.name.as_str());
@@ -67,8 +67,8 @@ pub fn clear(case: &Case) {
     parameters(case).iter().for_each(|e| e.param.leaf().set_grad(None).unwrap());
 }
 
-/// Every parameter that the options reach has a gradient, and a finite one.
-pub fn gradients_are_whole(case: &Case, reached: impl Fn(&str) -> bool) {
+/// Every parameter that should have a gradient has a finite one.
+pub fn assert_gradients(case: &Case, reached: impl Fn(&str) -> bool) {
     for entry in parameters(case) {
         match entry.param.leaf().grad().unwrap() {
             Some(grad) => {
@@ -95,16 +95,16 @@ pub fn step(case: &Case) {
     }
 }
 
-/// A step in training mode, then a gradient for everything in evaluation. `make` gives the inputs.
+/// A step in training mode, then gradients of all parameters in eval mode. `make` gives the inputs.
 pub fn trains(case: &Case, positional: usize, make: &dyn Fn(&Case, DType) -> Inputs) {
     let inputs = make(case, DType::F32);
     let outputs = forward(case, &inputs, positional);
     all_finite("the output", &outputs);
     let total = objective(&outputs, trained(case));
-    // all layers may have been left out
+    // layer dropout may have skipped all layers
     if total.requires_grad() {
         total.backward(false, &|| false).unwrap();
-        gradients_are_whole(case, |_| false);
+        assert_gradients(case, |_| false);
         step(case);
     }
     clear(case);
@@ -115,12 +115,12 @@ pub fn trains(case: &Case, positional: usize, make: &dyn Fn(&Case, DType) -> Inp
     if total.requires_grad() {
         total.backward(false, &|| false).unwrap();
     }
-    gradients_are_whole(case, |name| case.reaches(name));
+    assert_gradients(case, |name| case.reaches(name));
     clear(case);
     case.model.train(true);
 }
 
-/// Moves every value of the model to f64.
+/// Converts all values of the model to f64.
 pub fn to_f64(case: &Case) {
     let leaves = case.model.entries().iter().map(|e| e.param.leaf());
     leaves.for_each(|leaf| leaf.move_to(&xt_core::Device::Cpu, DType::F64).unwrap());

@@ -8,7 +8,7 @@ use xt_autograd::ops;
 use xt_core::generation::{top_a, top_k, top_p};
 use xt_core::{checkpoint, Args, Array, Ctx, EntryKind, Leaf, Model, Result, Rng, Tensor, Value};
 
-/// What the file holds, by part: `param`, `in`, `out`, `cot`, `grad`, `grad_in`.
+/// The contents of the file by part: `param`, `in`, `out`, `cot`, `grad`, `grad_in`.
 struct Data(HashMap<String, Array>);
 
 impl Data {
@@ -19,7 +19,7 @@ impl Data {
     }
 }
 
-/// Everything that differs from the recording.
+/// All differences from the recording.
 pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
     let data = Data(checkpoint::read(bytes)?.0.into_iter().collect());
     let models = models(meta, &data)?;
@@ -59,7 +59,7 @@ fn models(meta: &Json, data: &Data) -> Result<BTreeMap<String, Arc<Model>>> {
     Ok(models)
 }
 
-/// The fixtures write `kwargs` where checkpoints write `options`.
+/// The fixtures say `kwargs` where checkpoints say `options`.
 pub fn renamed(spec: &Json) -> Json {
     let options: serde_json::Map<String, Json> = spec["kwargs"]
         .as_object()
@@ -115,7 +115,8 @@ fn outputs(
     Ok(outputs)
 }
 
-/// `{"$in": NAME}` and `{"$out": NAME}` as references to tensors, in objects and arrays too.
+/// Resolves `{"$in": NAME}` and `{"$out": NAME}` to references to tensors, in objects and arrays
+/// too.
 fn resolve(
     v: &Json,
     inputs: &BTreeMap<String, Tensor>,
@@ -138,7 +139,7 @@ fn resolve(
             }
         };
     }
-    // a filter stands by its name
+    // a filter is given by its name
     if let Some(function) = v.get("$function") {
         return function.clone();
     }
@@ -159,7 +160,7 @@ fn filter(name: &str, logits: &Tensor, kwargs: &Json) -> Result<Tensor> {
     }
 }
 
-/// Puts a result under the names that the recording gives it.
+/// Stores a result under the names that the recording uses.
 fn store(names: &Json, value: Value, outputs: &mut Outputs) {
     match (names, value) {
         (Json::Null, _) => {}

@@ -1,4 +1,4 @@
-//! The measure of the fixtures: `max|got - want| <= tol · max(max|want|, floor)`.
+//! The tolerance of the fixtures: `max|got - want| <= tol · max(max|want|, floor)`.
 
 use xt_core::{Array, DType};
 
@@ -29,7 +29,7 @@ pub fn difference(name: &str, got: &Array, want: &Array, tol: f64, floor: f64) -
             (g - w).abs()
         }
     };
-    // NaN must not pass: it is larger than nothing
+    // NaN must not pass: no comparison with it is true
     let worst = got.iter().zip(&want).map(|(g, w)| error(g, w)).fold(0.0_f64, |m, e| {
         if e.is_nan() {
             f64::INFINITY

@@ -1,5 +1,5 @@
-//! The recorded cases of the Python package, one test each. Cases of classes and options that are
-//! not there yet count as ignored, by name.
+//! The recorded cases of the Python package, one test each. Cases of classes and options that do
+//! not exist here yet count as ignored, by name.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

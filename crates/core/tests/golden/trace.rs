@@ -10,10 +10,10 @@ use xt_core::training::{clip_grad_norm, Optimizer, OptimizerKind};
 use xt_core::{checkpoint, Args, Array, Ctx, EntryKind, Leaf, Model, Result, Rng, Tensor, Value};
 use xt_kernels::ops::layout::narrow;
 
-/// The floor of the measure, as the fixtures say.
+/// The floor of the tolerance, as in the fixtures.
 const FLOOR: f64 = 0.01;
 
-/// Everything that differs from the recording.
+/// All differences from the recording.
 pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
     let data: HashMap<String, Array> = checkpoint::read(bytes)?.0.into_iter().collect();
     let model = Model::from_spec(&renamed(&meta["model"]), 1)?;
@@ -92,7 +92,7 @@ fn with_lr(settings: &Map<String, Json>, lr: &Json) -> Json {
     Json::Object(settings)
 }
 
-/// Forward and backward over the batches of a step; gives the mean loss.
+/// Forward and backward over the batches of a step; returns the mean loss.
 fn accumulated_loss(model: &Model, meta: &Json, batches: &Array, step: usize) -> Result<f64> {
     let count = meta["accumulate"].as_u64().unwrap() as usize;
     let mut total = 0.0;

@@ -1,4 +1,4 @@
-//! Where the Python package raises, and positions do here what their names and papers promise.
+//! Positional options that raise in the Python package and work here as their names and papers say.
 
 use crate::common::{
     build, call_numbered, close, forward, forward_with, layers, normal, tensor, values,
@@ -8,15 +8,14 @@ use std::sync::Arc;
 use xt_autograd::ops;
 use xt_core::{Model, Tensor, Value};
 
-/// One attention without norms, so that memories, which are not normed, are what the sequence
-/// itself would be.
+/// One attention without norms: memories are not normed, so without norms they equal the sequence.
 fn attention(more: Json) -> Arc<Model> {
     let bare = json!({ "custom_layers": ["a"], "pre_norm": false });
     build(&layers("Decoder", crate::common::with(bare, more)))
 }
 
 #[test]
-fn a_sequence_after_its_mems_is_the_end_of_the_whole_sequence() {
+fn a_sequence_with_mems_equals_the_end_of_the_whole_sequence() {
     let kinds = [
         json!({}),
         json!({ "rotary_pos_emb": true, "attn_dim_head": 40 }),
@@ -42,7 +41,7 @@ fn a_sequence_after_its_mems_is_the_end_of_the_whole_sequence() {
             let want = ops::narrow(&whole, 1, mems, 10 - mems).unwrap();
             close(&values(&got), &values(&want), 1e-5);
         }
-        // and the memories matter
+        // the memories have an effect
         assert_ne!(
             values(&forward(&model, &part(4, 6))),
             values(&ops::narrow(&whole, 1, 4, 6).unwrap()),
@@ -51,7 +50,7 @@ fn a_sequence_after_its_mems_is_the_end_of_the_whole_sequence() {
     }
 }
 
-/// The scores of the one attention, (heads · i · j), for a sequence of equal vectors.
+/// The scores of the single attention, (heads · i · j), for a sequence of equal vectors.
 fn scores(model: &Model, n: usize) -> Vec<f64> {
     let vector = normal(&[1, 1, 16], 5);
     let x = ops::broadcast_to(&vector, &[1, n, 16]).unwrap();
@@ -87,7 +86,7 @@ fn rotary_pos_emb_with_narrow_heads_gives_scores_by_distance() {
 }
 
 #[test]
-fn rotary_emb_dim_says_how_many_features_of_a_head_are_turned() {
+fn rotary_emb_dim_is_the_number_of_rotated_features_of_a_head() {
     // at least 32, at most the whole head; half of it by default
     for (given, head, turned) in
         [(json!(null), 96, 48), (json!(40), 96, 40), (json!(8), 96, 32), (json!(200), 96, 96)]
@@ -98,7 +97,7 @@ fn rotary_emb_dim_says_how_many_features_of_a_head_are_turned() {
             model.entry("rotary_pos_emb.inv_freq").unwrap().param.leaf().shape(),
             [turned / 2]
         );
-        // with nothing but what is left of the features, all distances have one score
+        // with only the unrotated features, all distances have the same score
         let left = |from: usize| {
             (0..head * 16).map(|k| if k / 16 >= from { 0.1 } else { 0.0 }).collect::<Vec<_>>()
         };
@@ -118,7 +117,7 @@ fn rotary_emb_dim_says_how_many_features_of_a_head_are_turned() {
 }
 
 #[test]
-fn alibi_learned_with_alibi_num_heads_starts_as_the_fixed_slopes_on_these_heads() {
+fn alibi_learned_with_alibi_num_heads_starts_as_the_fixed_slopes() {
     let model = |learned: bool| {
         let options = json!({ "heads": 4, "alibi_pos_bias": true, "alibi_num_heads": 2, "alibi_learned": learned });
         build(&layers("Decoder", options))
@@ -145,12 +144,12 @@ fn with_slopes(model: &Model, x: &Tensor, log: f64) -> Vec<f64> {
 }
 
 #[test]
-fn alibi_learned_slopes_act_on_their_heads_only() {
+fn alibi_learned_slopes_affect_their_heads_only() {
     let options = json!({ "custom_layers": ["a"], "heads": 2, "alibi_pos_bias": true, "alibi_learned": true, "alibi_num_heads": 1 });
     let model = build(&layers("Decoder", options));
     let x = normal(&[1, 6, 16], 1);
     assert_ne!(with_slopes(&model, &x, 0.0), with_slopes(&model, &x, 2.0));
-    // without what the first head gives, its slope is nothing
+    // with the output of the first head removed, its slope has no effect
     let to_out: Vec<f64> =
         (0..16 * 16).map(|k| if k % 16 < 8 { 0.0 } else { 0.1 * (k % 7) as f64 }).collect();
     crate::common::set(&model, "layers.0.1.to_out.weight", &to_out);

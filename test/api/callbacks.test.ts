@@ -16,7 +16,7 @@ import {
 import { ids, smallModel } from './helpers.js'
 import { xTransformer } from './zoo.js'
 
-/** What code of the caller's may throw. */
+/** Values that callbacks may throw. */
 const THROWN: [string, unknown][] = [
   ['an error', new Error('mine')],
   ['a text', 'mine'],
@@ -44,7 +44,7 @@ async function drain(stream: AsyncIterable<unknown>): Promise<void> {
 
 const stream = (bytes: Uint8Array) => new Blob([bytes as Uint8Array<ArrayBuffer>]).stream()
 
-/** Every way to hand code to the library: calls that run `code`. */
+/** Every way to pass a callback to the library: calls that run `code`. */
 const CALLS: Record<string, (code: () => never) => unknown> = {
   'a filter of generate': (code) => model.generate(ids(1, 3), 2, { filter_logits_fn: code }),
   'a filter of generateSync': (code) =>
@@ -93,7 +93,7 @@ const CALLS: Record<string, (code: () => never) => unknown> = {
   noGrad: (code) => noGrad(code),
 }
 
-describe('what code of the caller throws reaches the caller as it is:', () => {
+describe('an exception of a callback reaches the caller unchanged:', () => {
   describe.each(Object.entries(CALLS))('%s', (_, call) => {
     it.each(THROWN)('%s', async (_, value) => {
       const code = () => {
@@ -105,7 +105,7 @@ describe('what code of the caller throws reaches the caller as it is:', () => {
     })
   })
 
-  it('and the model goes on', async () => {
+  it('and the model stays usable', async () => {
     const before = await model.generate(ids(1, 3), 2, {
       filter_logits_fn: (x) => x,
       temperature: 1e-6,
@@ -122,23 +122,23 @@ describe('what code of the caller throws reaches the caller as it is:', () => {
   })
 })
 
-describe('a filter of the caller', () => {
+describe('a logits filter of the caller', () => {
   const mask = full([1, 11], -1e9).mul(ones([1, 11]))
 
-  it('may give the same tensor each time: it stays', async () => {
+  it('may return the same tensor each time, which is not disposed', async () => {
     const fixed = mask.add(1)
     const tokens = await model.generate(ids(1, 3), 3, { filter_logits_fn: () => fixed })
     expect(tokens.shape).toEqual([1, 3])
     expect(fixed.shape).toEqual([1, 11])
   })
 
-  it('may give what it got', () => {
+  it('may return its argument', () => {
     expect(
       model.generateSync(ids(1, 3), 3, { filter_logits_fn: (logits) => logits }).shape,
     ).toEqual([1, 3])
   })
 
-  it('that is asynchronous is refused, and does not end the process', async () => {
+  it('is rejected if it is asynchronous, and does not end the process', async () => {
     const filter = (async () => {
       throw new Error('nobody waits for this')
     }) as unknown as (x: Tensor) => Tensor
@@ -151,7 +151,7 @@ describe('a filter of the caller', () => {
     )
   })
 
-  it('that gives something else is told so', async () => {
+  it('is an error if it returns something else', async () => {
     const generate = (filter: unknown) =>
       model.generate(ids(1, 3), 2, { filter_logits_fn: filter as never })
     await expect(generate(() => [1])).rejects.toMatchObject({ code: 'invalid_argument' })
@@ -160,14 +160,14 @@ describe('a filter of the caller', () => {
 })
 
 describe('settings of an optimizer', () => {
-  it('that are no settings are an error of the next step, and of stateDict', async () => {
+  it('are checked by the next step and by stateDict', async () => {
     const one = optimizer()
     Object.assign(one.param_groups[0] as object, { note: () => {} })
     await expect(one.step()).rejects.toMatchObject({ code: 'invalid_options' })
     expect(() => one.stateDict()).toThrowError(expect.objectContaining({ code: 'invalid_options' }))
   })
 
-  it('of a group more than there were are an error', async () => {
+  it('must not have more groups than there were', async () => {
     const one = optimizer()
     one.param_groups.push(one.param_groups[0] as never)
     await expect(one.step()).rejects.toMatchObject({

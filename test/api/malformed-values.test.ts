@@ -1,4 +1,4 @@
-// Options and arguments in forms that look right: holes, half characters, objects of classes.
+// Malformed options and arguments: holes in arrays, lone surrogates, objects of classes.
 import { describe, expect, it } from 'vitest'
 import * as x from 'x-transformers'
 import { ids, smallModel, smallNet } from './helpers.js'
@@ -12,8 +12,8 @@ const refused = (call: () => unknown, message: RegExp, code: string) =>
 
 const leaf = () => x.ones([2], { requires_grad: true })
 
-describe('half of a surrogate pair', () => {
-  it('is no value of an option, and no name of one', () => {
+describe('a lone surrogate', () => {
+  it('is invalid as a value and as a name of an option', () => {
     const make = (options: object) => () => new x.Decoder(options as never)
     refused(
       make({ dim: HALF, depth: 1 }),
@@ -39,7 +39,7 @@ describe('half of a surrogate pair', () => {
     refused(generate, /seed: got "\\ud800"/, 'invalid_options')
   })
 
-  it('is no setting of an optimizer', async () => {
+  it('is invalid as a setting of an optimizer', async () => {
     const optimizer = new x.AdamW([leaf()])
     const set = () => {
       optimizer.lr = HALF as never
@@ -60,7 +60,7 @@ describe('half of a surrogate pair', () => {
     )
   })
 
-  it('is no key of a file', async () => {
+  it('is invalid as a key of a file', async () => {
     const bytes = await smallNet().saveBytes()
     const wanted = {
       code: 'invalid_argument',
@@ -73,8 +73,8 @@ describe('half of a surrogate pair', () => {
   })
 })
 
-describe('a hole', () => {
-  it('is no length of an axis', () => {
+describe('a hole in an array', () => {
+  it('is invalid as the length of an axis', () => {
     const shapes = [Object.assign(Array(2), { 1: 1 }), Object.assign(Array(3), [2]), Array(1)]
     for (const shape of shapes) {
       const makers = [
@@ -92,11 +92,11 @@ describe('a hole', () => {
     }
     const shape = Object.assign(Array(2), { 1: 2 })
     refused(() => x.tensor([1, 2], { shape }), /got \[undefined, 2\]/, 'invalid_tensor')
-    // not looked through
+    // rejected without a loop over the array
     refused(() => x.zeros(Array(2 ** 32 - 1)), /at most 64 axes, got 4294967295/, 'invalid_tensor')
   })
 
-  it('is no item of a list', () => {
+  it('is invalid as an item of a list', () => {
     const betas = Object.assign(Array(2), { 1: 0.9 })
     refused(
       () => new x.Adam([leaf()], { betas }),
@@ -106,8 +106,8 @@ describe('a hole', () => {
   })
 })
 
-describe('a message', () => {
-  it('shows what stands in arrays in words', () => {
+describe('an error message', () => {
+  it('describes the contents of arrays', () => {
     const make = (betas: unknown) => () => new x.Adam([leaf()], { betas } as never)
     refused(make([Number.NaN, () => 1]), /betas: got \[NaN,a function\]/, 'invalid_options')
     refused(make([x.ones([1]), smallNet()]), /betas: got \[a tensor,a model\]/, 'invalid_options')
@@ -131,7 +131,7 @@ describe('the second argument of a wrapper', () => {
     ],
   ]
 
-  it.each(wrappers)('of %s is an object of options', (name, make) => {
+  it.each(wrappers)('of %s must be an object of options', (name, make) => {
     const mistakes = [
       3,
       'x',
@@ -162,11 +162,11 @@ describe('the second argument of a wrapper', () => {
   })
 })
 
-describe('many mistakes', () => {
+describe('many problems', () => {
   const many = (count: number) =>
     Object.fromEntries(Array.from({ length: count }, (_, i) => [`name_${i}`, i]))
 
-  it('in options are named up to a number', () => {
+  it('in options are listed up to a maximum', () => {
     const { message, problems } = caught(
       () => new x.Decoder({ dim: 8, depth: 1, ...many(200) } as never),
     )
@@ -182,7 +182,7 @@ describe('many mistakes', () => {
     expect(caught(nested).message).toMatch(/attn_layers.*an object with 5000 names/)
   })
 
-  it('in a state dict too', () => {
+  it('in a state dict are listed up to a maximum too', () => {
     const state = new Map(Array.from({ length: 200 }, (_, i) => [`name_${i}`, x.ones([1])]))
     const { message } = caught(() => smallNet().loadStateDict(state))
     expect(message).toContain('name_49 is not in this model\n  and 150 more')
@@ -226,7 +226,7 @@ describe('an object of a class', () => {
     expect(given.reads.sort()).toEqual(['depth', 'dim'])
   })
 
-  it('gives those of a wrapper and of groups, and those within options', async () => {
+  it('is accepted for wrappers, for groups, and within options', async () => {
     class Wrapper {
       get pad_value() {
         return 3
@@ -250,7 +250,7 @@ describe('an object of a class', () => {
     expect(x.ones([2], new Call()).requires_grad).toBe(true)
   })
 
-  it('with an accessor of another name is refused', () => {
+  it('is rejected if an accessor is not an option', () => {
     class Other extends Layers {
       get size() {
         return 1
@@ -260,7 +260,7 @@ describe('an object of a class', () => {
     refused(() => new x.Decoder(other as never), /size: is not an option/, 'invalid_options')
   })
 
-  it('whose accessor throws passes that on', () => {
+  it('passes on exceptions of its accessors', () => {
     const oops = new Error('oops')
     class Throws {
       get dim() {
@@ -290,7 +290,7 @@ describe('groups of parameters', () => {
     }
   })
 
-  it('of anything else are refused', () => {
+  it('are rejected if they contain anything else', () => {
     for (const params of [3, 'x', new Float32Array(2), leaf(), undefined]) {
       refused(() => new x.SGD([{ params }] as never), /param_groups\[0\]/, 'invalid_argument')
     }

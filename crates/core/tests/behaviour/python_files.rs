@@ -1,4 +1,4 @@
-//! Files that Python has written (test/checkpoints): what they hold, and what is refused.
+//! Files written by Python (test/checkpoints): their contents, and which are rejected.
 
 use crate::common::array_values;
 use serde_json::Value as Json;
@@ -20,7 +20,7 @@ fn refusal(name: &str) -> Error {
     checkpoint::read(&bytes(name)).err().unwrap_or_else(|| panic!("{name} was read"))
 }
 
-/// As a stream would be read: the size comes late, or never; pieces as the reader wants them.
+/// Reads as from a stream: the size is known late or never, and bytes are delivered as requested.
 fn stream(bytes: &[u8]) -> Result<File> {
     let mut reader = Reader::new(Settings::default());
     let mut position = 0;
@@ -49,7 +49,7 @@ fn number(json: &Json) -> f64 {
 }
 
 #[test]
-fn views_types_and_shapes_come_out_as_python_had_them() {
+fn views_types_and_shapes_are_those_in_python() {
     let want = json("views.json");
     for name in ["views.pt", "views.safetensors"] {
         for file in
@@ -109,7 +109,7 @@ fn every_way_to_save_a_state_dict_gives_the_same_tensors() {
 }
 
 #[test]
-fn one_of_several_state_dicts_is_chosen_by_its_key() {
+fn a_key_selects_one_of_several_state_dicts() {
     let of = |key: Option<&str>| {
         checkpoint::read_with(
             &bytes("two.pt"),
@@ -136,7 +136,7 @@ fn one_of_several_state_dicts_is_chosen_by_its_key() {
 }
 
 #[test]
-fn what_is_refused_says_why_and_what_to_do() {
+fn rejected_files_say_why_and_what_to_do() {
     let cases = [
         ("old.pt", "from before version 1.6"),
         ("old.pt", "torch.save(torch.load(path, weights_only=True), path)"),
@@ -157,7 +157,7 @@ fn what_is_refused_says_why_and_what_to_do() {
 }
 
 #[test]
-fn a_type_that_is_not_read_is_no_damage() {
+fn an_unsupported_type_is_not_reported_as_damage() {
     let error = refusal("complex.pt");
     assert_eq!(error.code(), "not_available");
     assert!(
@@ -167,7 +167,7 @@ fn a_type_that_is_not_read_is_no_damage() {
 }
 
 #[test]
-fn a_cut_file_names_the_tensor() {
+fn a_truncated_file_names_the_tensor() {
     let whole = bytes("model.safetensors");
     for file in [
         checkpoint::read(&whole[..whole.len() - 5]).map(|_| ()),
@@ -201,7 +201,7 @@ fn a_cut_file_names_the_tensor() {
 }
 
 #[test]
-fn long_tensors_come_in_chunks_whose_ends_cut_values() {
+fn long_tensors_are_read_in_chunks_that_may_split_values() {
     let long: Vec<f64> = (0..1_600_000).map(f64::from).collect();
     let named = vec![(
         "a".into(),
@@ -209,7 +209,7 @@ fn long_tensors_come_in_chunks_whose_ends_cut_values() {
     )];
     let wide = crate::common::float(&long, &[800, 2000]).to_dtype(DType::F64).unwrap();
     let mut bytes = checkpoint::write(named, HashMap::new()).unwrap();
-    // by hand: safetensors itself puts wide types first
+    // built by hand: safetensors itself sorts wide types first
     let header = r#"{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"F64","shape":[800,2000],"data_offsets":[3,12800003]}}"#;
     bytes.splice(
         ..bytes.len() - 3,
@@ -229,7 +229,7 @@ fn with_header(header: &str, data: usize) -> Vec<u8> {
 }
 
 #[test]
-fn wrong_headers_name_the_tensor_and_take_no_memory() {
+fn invalid_headers_name_the_tensor_and_allocate_nothing() {
     let x = |rest: &str| format!(r#"{{"x":{{"dtype":"F32",{rest}}}}}"#);
     let cases = [
         (x(r#""shape":[2],"data_offsets":[0,4]"#), 4, "tensor `x` of shape [2] and type F32 should have 8 bytes"),
@@ -255,7 +255,7 @@ fn wrong_headers_name_the_tensor_and_take_no_memory() {
 }
 
 #[test]
-fn types_of_safetensors_that_none_of_ours_holds_are_named() {
+fn unsupported_types_of_safetensors_are_named() {
     for (dtype, size) in [("C64", 8), ("F4", 1), ("F6_E2M3", 1), ("F6_E3M2", 1)] {
         let header =
             format!(r#"{{"x":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{size}]}}}}"#);
@@ -267,7 +267,7 @@ fn types_of_safetensors_that_none_of_ours_holds_are_named() {
     }
 }
 
-/// Names, shapes and values, bit by bit.
+/// Names, shapes and values, exact to the bit.
 fn contents(file: &File) -> Vec<(String, Vec<usize>, Vec<u64>)> {
     let bits = |tensor: &Tensor| {
         array_values(&tensor.array().unwrap()).into_iter().map(f64::to_bits).collect()
@@ -278,9 +278,9 @@ fn contents(file: &File) -> Vec<(String, Vec<usize>, Vec<u64>)> {
         .collect()
 }
 
-/// Reads damaged bytes in both ways; an error has a known code. What is read of a file with
-/// checksums is what was in it before.
-fn survives(bytes: &[u8], what: &str, whole: Option<&File>) {
+/// Reads damaged bytes in both ways; an error has a known code. A file with checksums either fails
+/// or has its original contents.
+fn check_damaged(bytes: &[u8], what: &str, whole: Option<&File>) {
     for file in [checkpoint::read_file(bytes, true), stream(bytes)] {
         match file {
             Err(e) => {
@@ -296,7 +296,7 @@ fn survives(bytes: &[u8], what: &str, whole: Option<&File>) {
 }
 
 #[test]
-fn damaged_files_are_errors_wherever_the_damage_is() {
+fn damage_anywhere_in_a_file_is_an_error() {
     for name in [
         "small.pt",
         "views.pt",
@@ -309,41 +309,42 @@ fn damaged_files_are_errors_wherever_the_damage_is() {
         let whole = bytes(name);
         let file = stream(&whole).ok();
         for at in 0..whole.len() {
-            survives(&whole[..at], name, file.as_ref());
+            check_damaged(&whole[..at], name, file.as_ref());
             for change in [0x01, 0x10, 0x80, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[at] ^= change;
-                survives(&damaged, name, file.as_ref());
+                check_damaged(&damaged, name, file.as_ref());
             }
         }
     }
 }
 
-/// Numbers without a pattern, for tests that may not depend on chance.
-fn scramble(state: &mut u64) -> u64 {
+/// Pseudo-random numbers that are the same in every run.
+fn pseudo_random(state: &mut u64) -> u64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
 }
 
 #[test]
-fn many_damages_at_once_are_errors_too() {
+fn several_damages_at_once_are_errors_too() {
     let mut state = 1;
     for name in ["small.pt", "nested.pt", "protocol4.pt", "views.safetensors"] {
         let whole = bytes(name);
         let file = stream(&whole).ok();
         for _ in 0..3000 {
             let mut damaged = whole.clone();
-            for _ in 0..1 + scramble(&mut state) % 8 {
-                let (at, from) = (scramble(&mut state) as usize, scramble(&mut state) as usize);
+            for _ in 0..1 + pseudo_random(&mut state) % 8 {
+                let (at, from) =
+                    (pseudo_random(&mut state) as usize, pseudo_random(&mut state) as usize);
                 let last = whole.len() - 4;
-                match scramble(&mut state) % 4 {
-                    0 => damaged[at % last] = scramble(&mut state) as u8,
+                match pseudo_random(&mut state) % 4 {
+                    0 => damaged[at % last] = pseudo_random(&mut state) as u8,
                     1 => damaged.copy_within(from % last..from % last + 4, at % last),
                     2 => damaged[at % last] = 0xff,
                     _ => damaged[at % last] = 0,
                 }
             }
-            survives(&damaged, name, file.as_ref());
+            check_damaged(&damaged, name, file.as_ref());
         }
     }
 }

@@ -1,4 +1,4 @@
-// Saving to what is no plain file: pipes, devices, open files, mount points.
+// Saving to special files: pipes, devices, open files, mount points.
 import { execFileSync, spawn } from 'node:child_process'
 import {
   closeSync,
@@ -18,10 +18,10 @@ import { saveTensors, saveTensorsSync, tensor } from 'x-transformers'
 import { expectError } from '../../api/bytes.js'
 import { expectNothingElse, expectSaved, LINUX, POSIX, path, ROOT, top, WAYS } from './helpers.js'
 
-describe.runIf(POSIX).each(WAYS)('a pipe or a device that is saved to %s', (_, save) => {
+describe.runIf(POSIX).each(WAYS)('a pipe or a device, saved %s', (_, save) => {
   it('gets the bytes: a named pipe', async () => {
     execFileSync('mkfifo', [path('pipe')])
-    // another process reads: here the call at once would wait for ever
+    // another process reads: a synchronous save would block the reader here
     const reader = spawn('sh', ['-c', `cat "$0" > "$1"`, path('pipe'), path('read')])
     const ended = new Promise((resolve) => reader.on('exit', resolve))
     await save(path('pipe'), 4)
@@ -40,12 +40,12 @@ describe.runIf(POSIX).each(WAYS)('a pipe or a device that is saved to %s', (_, s
     expectNothingElse('null')
   })
 
-  it.runIf(LINUX)('says that there is no room: /dev/full', async () => {
+  it.runIf(LINUX)('reports that there is no space: /dev/full', async () => {
     await expectError(save('/dev/full'), 'file', /\/dev\/full cannot be saved: ENOSPC/)
     expect(lstatSync('/dev/full').isCharacterDevice()).toBe(true)
   })
 
-  it.runIf(LINUX)('writes into an open file by the name of its descriptor, in place', async () => {
+  it.runIf(LINUX)('writes in place to an open file by its descriptor path', async () => {
     writeFileSync(path('x'), 'x'.repeat(10_000))
     const inode = statSync(path('x')).ino
     for (const [i, name] of ['/dev/fd', '/proc/self/fd', `/proc/${process.pid}/fd`].entries()) {
@@ -64,7 +64,7 @@ describe.runIf(POSIX).each(WAYS)('a pipe or a device that is saved to %s', (_, s
     expectNothingElse('x')
   })
 
-  it('is refused where it is a socket by its name', async () => {
+  it('is rejected if it is a socket', async () => {
     const { createServer } = await import('node:net')
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(path('socket'), resolve))
@@ -81,12 +81,12 @@ describe.runIf(POSIX).each(WAYS)('a pipe or a device that is saved to %s', (_, s
   })
 })
 
-it.runIf(POSIX)('pipes that nobody reads do not keep the threads of Node', async () => {
+it.runIf(POSIX)("pipes without a reader do not block Node's thread pool", async () => {
   const names = Array.from({ length: 6 }, (_, i) => path(`pipe${i}`))
   execFileSync('mkfifo', names)
   const pending = names.map((name) => saveTensors({ x: tensor([1, 2, 3]) }, name))
   await new Promise((resolve) => setTimeout(resolve, 50))
-  // all threads of Node would wait for readers now, this one too
+  // all threads of the pool would wait for readers now, also the one of this read
   const found = await Promise.race([
     stat(path()),
     new Promise((resolve) => setTimeout(resolve, 5000, 'nothing')),
@@ -96,7 +96,7 @@ it.runIf(POSIX)('pipes that nobody reads do not keep the threads of Node', async
   expect(found).not.toBe('nothing')
 })
 
-/** Whether this machine lets us mount. */
+/** Whether this process may mount. */
 function mounts(): boolean {
   if (!ROOT || !LINUX) return false
   const [from, to] = [join(top, 'from'), join(top, 'to')]
@@ -111,8 +111,8 @@ function mounts(): boolean {
   }
 }
 
-describe.runIf(mounts()).each(WAYS)('what is mounted and saved to %s', (_, save) => {
-  it('is written in place: a single file, also in a folder that is read-only', async () => {
+describe.runIf(mounts()).each(WAYS)('a mount point, saved %s', (_, save) => {
+  it('is written in place: a single file, also in a read-only folder', async () => {
     writeFileSync(path('source'), 'x'.repeat(9000))
     mkdirSync(path('disk'))
     execFileSync('mount', ['-t', 'tmpfs', 'none', path('disk')])
@@ -131,9 +131,9 @@ describe.runIf(mounts()).each(WAYS)('what is mounted and saved to %s', (_, save)
     }
   })
 
-  it('may have no room for another file: then the old one is written, where it is large enough', async () => {
+  it('is written in place if there is no space for a temporary file and the old file is large enough', async () => {
     mkdirSync(path('disk'))
-    // three inodes: the folder, the file, and one that the test takes
+    // three inodes: the folder, the file, and one that the test uses
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,nr_inodes=3', 'none', path('disk')])
     try {
       writeFileSync(path('disk/x'), 'x'.repeat(8000))
@@ -149,7 +149,7 @@ describe.runIf(mounts()).each(WAYS)('what is mounted and saved to %s', (_, save)
       )
       expectSaved('disk/x', 4)
       rmSync(path('disk/other'))
-      // now a temporary file can be made, but not filled
+      // now a temporary file can be created, but not filled
       await expectError(saveTensors(large, path('disk/x')), 'file', /ENOSPC/)
       expect(() => saveTensorsSync(large, path('disk/x'))).toThrow(/ENOSPC/)
       expectSaved('disk/x', 4)

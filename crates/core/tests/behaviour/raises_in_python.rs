@@ -1,4 +1,4 @@
-//! Where the Python package raises, and an option does here what its name and paper promise: heads,
+//! Options that raise in the Python package and work here as their name and paper say: heads,
 //! masks, embeddings.
 
 use crate::common::{
@@ -30,12 +30,12 @@ fn named(names: &[&str]) -> Json {
         .collect()
 }
 
-/// `forward` of the first tensor; the others have these names.
+/// `forward` of the first tensor; `names` are those of the others.
 fn run(model: &Model, tensors: &[Tensor], names: &[&str]) -> Vec<f64> {
     values(&list(forward_with(model, tensors, named(names)).unwrap())[0])
 }
 
-/// Copies what `to` has of the weights of `from`.
+/// Copies those weights of `from` that `to` has too.
 fn copy(from: &Model, to: &Model) {
     let state: Vec<_> = from
         .entries()
@@ -46,7 +46,7 @@ fn copy(from: &Model, to: &Model) {
 }
 
 #[test]
-fn tie_embedding_makes_the_token_table_the_head() {
+fn tie_embedding_uses_the_token_embedding_as_the_head() {
     for more in
         [json!({ "tie_embedding": true }), json!({ "tie_embedding": true, "l2norm_embed": true })]
     {
@@ -58,13 +58,13 @@ fn tie_embedding_makes_the_token_table_the_head() {
         close(&values(&out[0]), &values(&ops::linear(&out[1], &table, None).unwrap()), 1e-6);
         ops::sum(&out[0], None, false).unwrap().backward(false, &|| false).unwrap();
         let grad = array_values(&table.as_leaf().unwrap().grad().unwrap().unwrap());
-        // tokens that the input lacks are reached through the head alone
+        // tokens that the input lacks get their gradient through the head alone
         assert!(grad.chunks_exact(16).all(|row| row.iter().any(|g| *g != 0.0)));
     }
 }
 
 #[test]
-fn attn_one_kv_head_with_attn_num_mem_kv_equals_heads_that_are_alike() {
+fn attn_one_kv_head_with_attn_num_mem_kv_equals_identical_heads() {
     let model = |one: bool| {
         build(&layers(
             "Decoder",
@@ -77,7 +77,7 @@ fn attn_one_kv_head_with_attn_num_mem_kv_equals_heads_that_are_alike() {
     close(&values(&forward(&many, &x)), &values(&forward(&one, &x)), 1e-5);
 }
 
-/// The weights of `one`, its keys and values once for each of the two heads.
+/// Copies the weights of `one`, with its keys and values repeated for each of the two heads.
 fn copy_but_heads(one: &Model, many: &Model) {
     for entry in many.entries() {
         let single = array_values(&one.entry(&entry.name).unwrap().param.values().unwrap());
@@ -87,26 +87,26 @@ fn copy_but_heads(one: &Model, many: &Model) {
     }
 }
 
-/// Which keys are real, (2, N), and who may see whom, (N, N).
+/// Which keys are real, (2, N), and which pairs may attend, (N, N).
 fn masks() -> (Vec<u8>, Vec<u8>) {
     let keys = vec![1, 0, 1, 1, 0, 1, 1, 1, 1, 0, 1, 0];
     (keys, (0..N * N).map(|k| u8::from(k % N == 0 || k % 3 != 1)).collect())
 }
 
-/// `rows` of `bits` with `count` ones in front of each.
-fn behind_ones(bits: &[u8], count: usize) -> Vec<u8> {
+/// `rows` of `bits`, each preceded by `count` ones.
+fn prepend_ones(bits: &[u8], count: usize) -> Vec<u8> {
     bits.chunks_exact(N).flat_map(|row| [&vec![1; count], row].concat()).collect()
 }
 
 #[test]
-fn masks_with_memories_are_those_with_ones_for_the_memories() {
+fn masks_with_mem_equal_masks_extended_with_ones() {
     let model = build(&spec("Attention", json!({ "dim": 16, "heads": 2, "dim_head": 8 })));
     let (x, mem) = (normal(&[2, N, 16], 1), normal(&[2, 3, 16], 2));
     let whole = ops::cat(&[&mem, &x], 1).unwrap();
     let (keys, pairs) = masks();
     let short = (mask(&keys, &[2, N]), mask(&pairs, &[N, N]));
     let long =
-        (mask(&behind_ones(&keys, 3), &[2, N + 3]), mask(&behind_ones(&pairs, 3), &[N, N + 3]));
+        (mask(&prepend_ones(&keys, 3), &[2, N + 3]), mask(&prepend_ones(&pairs, 3), &[N, N + 3]));
     let by_mem =
         run(&model, &[x.clone(), mem, short.0, short.1], &["mem", "context_mask", "attn_mask"]);
     let by_hand =
@@ -115,13 +115,13 @@ fn masks_with_memories_are_those_with_ones_for_the_memories() {
 }
 
 #[test]
-fn masks_with_attn_num_mem_kv_leave_the_memory_keys_open() {
+fn masks_with_attn_num_mem_kv_do_not_hide_the_memory_keys() {
     let of = |count: usize| json!({ "dim": 16, "heads": 2, "dim_head": 8, "num_mem_kv": count });
     let (model, plain) = (build(&spec("Attention", of(3))), build(&spec("Attention", of(0))));
     copy(&model, &plain);
     let x = normal(&[2, N, 16], 1);
     let (keys, pairs) = masks();
-    // a mask over keys, written as one over pairs, is the same
+    // a mask over keys equals the same mask written over pairs
     let by_pair: Vec<u8> = keys.chunks_exact(N).flat_map(|row| row.repeat(N)).collect();
     let keys = mask(&keys, &[2, N]);
     let got = run(&model, &[x.clone(), mask(&by_pair, &[2, 1, N, N])], &["attn_mask"]);
@@ -131,7 +131,7 @@ fn masks_with_attn_num_mem_kv_leave_the_memory_keys_open() {
         run(&model, &[x.clone(), pairs.clone()], &["attn_mask"]),
         run(&plain, &[x.clone(), pairs], &["attn_mask"])
     );
-    // with every key of the sequence hidden all weight is on the memory: no position sees another
+    // with every key of the sequence masked all weight is on the memory: no position sees another
     // one
     let none = mask(&[0; N * N], &[N, N]);
     let first = ops::narrow(&x, 1, 0, 1).unwrap();
@@ -143,13 +143,13 @@ fn masks_with_attn_num_mem_kv_leave_the_memory_keys_open() {
 }
 
 #[test]
-fn masks_with_num_memory_tokens_are_those_over_vectors_in_front() {
+fn masks_with_num_memory_tokens_equal_masks_over_prepended_vectors() {
     let net = |class: &str, count: usize| {
         build(&transformer(layers(class, json!({})), json!({ "num_memory_tokens": count })))
     };
     let (keys, pairs) = masks();
     let square = |count: usize| {
-        let rows = behind_ones(&pairs, count);
+        let rows = prepend_ones(&pairs, count);
         [vec![1; count * (N + count)], rows].concat()
     };
     for class in ["Encoder", "Decoder"] {
@@ -161,24 +161,24 @@ fn masks_with_num_memory_tokens_are_those_over_vectors_in_front() {
         let x = tokens(2, N, 1);
         for name in ["mask", "self_attn_context_mask"] {
             let got = run(&with, &[x.clone(), mask(&keys, &[2, N])], &[name]);
-            let long = mask(&behind_ones(&keys, 2), &[2, N + 2]);
+            let long = mask(&prepend_ones(&keys, 2), &[2, N + 2]);
             let want = run(&without, &[x.clone(), long, front.clone()], &[name, "prepend_embeds"]);
-            close(&got, &behind(&want, 2), 1e-5);
+            close(&got, &without_first(&want, 2), 1e-5);
         }
         let got = run(&with, &[x.clone(), mask(&pairs, &[N, N])], &["attn_mask"]);
         let long = mask(&square(2), &[N + 2, N + 2]);
         let want = run(&without, &[x, long, front], &["attn_mask", "prepend_embeds"]);
-        close(&got, &behind(&want, 2), 1e-5);
+        close(&got, &without_first(&want, 2), 1e-5);
     }
 }
 
 /// The logits of two rows without those of the first `count` positions.
-fn behind(logits: &[f64], count: usize) -> Vec<f64> {
+fn without_first(logits: &[f64], count: usize) -> Vec<f64> {
     logits.chunks_exact((N + count) * 17).flat_map(|row| row[count * 17..].to_vec()).collect()
 }
 
 #[test]
-fn l2norm_embed_with_scaled_sinu_pos_emb_adds_waves_to_tokens_of_length_1() {
+fn l2norm_embed_with_scaled_sinu_pos_emb_adds_positions_to_unit_token_vectors() {
     let model =
         build(&gpt(json!({}), json!({ "l2norm_embed": true, "scaled_sinu_pos_emb": true })));
     let wanted = json!({ "return_intermediates": true });
@@ -215,7 +215,7 @@ fn return_intermediates_alone_gives_the_logits_with_hiddens_and_maps() {
         ["hiddens", "attn_intermediates"]
     );
     let all = list(value);
-    // with maps, attention goes by its steps, which round differently
+    // returning maps takes an unfused path, which rounds differently
     close(&values(&all[0]), &values(&forward(&model, &x)), 1e-6);
     let dims: Vec<&[usize]> = all.iter().map(Tensor::dims).collect();
     let (hidden, map): (&[usize], &[usize]) = (&[2, N, 16], &[2, 2, N, N]);
@@ -226,7 +226,7 @@ fn return_intermediates_alone_gives_the_logits_with_hiddens_and_maps() {
 }
 
 #[test]
-fn mask_prob_with_num_memory_tokens_hides_tokens_of_the_sequence_only() {
+fn mask_prob_with_num_memory_tokens_masks_tokens_of_the_sequence_only() {
     const BATCH: usize = 16;
     let net = gpt(json!({ "custom_layers": ["a"] }), json!({ "num_memory_tokens": 2 }));
     let model = build(&autoregressive(net, json!({ "mask_prob": 0.5, "ignore_index": 0 })));
@@ -240,7 +240,7 @@ fn mask_prob_with_num_memory_tokens_hides_tokens_of_the_sequence_only() {
     for row in array_values(&embeds.grad().unwrap().unwrap()).chunks_exact(11 * 16) {
         let hidden: Vec<bool> = row.chunks_exact(16).take(10).map(silent).collect();
         assert!(!hidden[0]);
-        // 6 of the 12, the last of the input among them or not
+        // 6 of the 12 positions, which may include the last of the input
         assert!(matches!(hidden.iter().filter(|h| **h).count(), 5 | 6), "{hidden:?}");
     }
     let memory = model.entry("net.memory_tokens").unwrap().param.leaf().grad().unwrap().unwrap();

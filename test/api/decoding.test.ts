@@ -19,7 +19,7 @@ async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
 
 const rows = (tokens: Tensor) => tokens.toArray() as number[][]
 
-/** The options that a call complains about. */
+/** The options that the error of a call names. */
 async function problems(call: Promise<unknown>): Promise<string[]> {
   const error = await call.then(
     () => null,
@@ -39,8 +39,8 @@ function small(): XTransformer {
   })
 }
 
-describe('filters under plain names', () => {
-  it('leave one token where they are narrow', async () => {
+describe('filters with plain names', () => {
+  it('leave one token when they are strict', async () => {
     const model = smallModel()
     const start = ids(2, 3)
     const want = numbers(await model.generate(start, 12, GREEDY))
@@ -51,18 +51,18 @@ describe('filters under plain names', () => {
     }
   })
 
-  it('take the place of top_k, which is the default', async () => {
+  it('replace top_k, which is the default', async () => {
     const model = smallModel()
     const drawn = await model.generate(ids(1, 3), 300, {
       top_k_tokens: VOCABULARY,
       temperature: 100,
       seed: 1,
     })
-    // 0.9 of 11 tokens would leave two at each step
+    // filter_thres 0.9 of 11 tokens would leave two at each step
     expect(new Set(numbers(drawn)).size).toBe(VOCABULARY)
   })
 
-  it('go on behind a filter of one’s own', async () => {
+  it('are applied after a filter of the caller', async () => {
     const model = smallModel()
     const even = tensor(Array.from({ length: VOCABULARY }, (_, id) => id % 2 === 0))
     const filter_logits_fn = (logits: Tensor) => even.where(logits, Number.NEGATIVE_INFINITY)
@@ -88,7 +88,7 @@ describe('repetition_penalty', () => {
 })
 
 describe('seed', () => {
-  it('makes a call repeatable, and leaves the other calls alone', async () => {
+  it('makes a call repeatable and does not affect other calls', async () => {
     const model = smallModel()
     const draw = (seed?: number) =>
       model.generate(ids(1, 3), 16, { filter_thres: 0, ...(seed !== undefined && { seed }) })
@@ -107,7 +107,7 @@ describe('seed', () => {
   })
 })
 
-describe('a filter of your own', () => {
+describe('a filter of the caller', () => {
   it('may force a token with Infinity', async () => {
     const model = smallModel()
     const sevens = tensor(Array.from({ length: VOCABULARY }, (_, id) => id === 7))
@@ -119,7 +119,7 @@ describe('a filter of your own', () => {
     }
   })
 
-  it('takes no options of the filters that it replaces', async () => {
+  it('rejects options of the filters that it replaces', async () => {
     const model = smallModel()
     const own = { filter_logits_fn: (logits: Tensor) => logits }
     const generate = (options: object) => problems(model.generate(ids(1, 3), 4, options))
@@ -137,7 +137,7 @@ describe('a filter of your own', () => {
 })
 
 describe('prompts', () => {
-  it('without a batch axis take a mask without one, and padding of any number', async () => {
+  it('without a batch axis accept a mask without one, and any padding token', async () => {
     const model = smallModel()
     const want = numbers(await model.generate(tensor([1, 2], { dtype: 'i64' }), 4, GREEDY))
     const mask = tensor([true, true, false])
@@ -151,7 +151,7 @@ describe('prompts', () => {
 })
 
 describe('num_return_sequences', () => {
-  it('gives the rows of a prompt together', async () => {
+  it('groups the rows of a prompt', async () => {
     const model = smallModel()
     const tokens = await model.generate(ids(2, 3), 5, {
       num_return_sequences: 3,
@@ -170,7 +170,7 @@ describe('num_return_sequences', () => {
     expect(streamed.map((row) => row.length)).toEqual([3, 3, 3, 3])
   })
 
-  it('goes with an encoder, whose source is encoded once for all', async () => {
+  it('works with an encoder, which runs once', async () => {
     const model = small()
     const options = { num_return_sequences: 2, top_k_tokens: 1 }
     const got = rows(await model.generate(ids(2, 5), ids(2, 2), 4, options))
@@ -180,7 +180,7 @@ describe('num_return_sequences', () => {
 })
 
 describe('beam search', () => {
-  it('finds the likeliest of all sequences where it has beams for all', async () => {
+  it('finds the likeliest of all sequences if there are enough beams', async () => {
     const model = smallModel()
     const start = ids(2, 4)
     const likelihood = async (tokens: Tensor) => {
@@ -223,7 +223,7 @@ describe('beam search', () => {
     }
   })
 
-  it('goes with an encoder', async () => {
+  it('works with an encoder', async () => {
     const model = small()
     const both = rows(await model.generate(ids(2, 5), ids(2, 1), 5, { num_beams: 3 }))
     const first = rows(
@@ -232,7 +232,7 @@ describe('beam search', () => {
     expect(both[0]).toEqual(first[0])
   })
 
-  it('tells all that does not go with it at once', async () => {
+  it('reports all incompatible options at once', async () => {
     const model = smallModel()
     const start = ids(1, 3)
     const wrong = {
@@ -272,7 +272,7 @@ describe('beam search', () => {
 })
 
 describe('rows that end', () => {
-  /** A filter that leaves one token at each step and row. */
+  /** A filter that leaves one token for each step and row. */
   const steered = (wanted: number[][]) => {
     let step = 0
     return (logits: Tensor) => {
@@ -305,7 +305,7 @@ describe('rows that end', () => {
     expect(rows(model.generateSync(start, 5, options()))).toEqual(want)
   })
 
-  it('are padded also where others do not end', async () => {
+  it('are padded also while others continue', async () => {
     const tokens = await model.generate(start, 3, {
       eos_token: 4,
       filter_logits_fn: steered(wanted),
