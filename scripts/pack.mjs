@@ -25,7 +25,7 @@ const PKG = join(root, 'ts/wasm/pkg')
 const WASM = ['x-transformers.wasm', 'x-transformers.relaxed.wasm', 'x-transformers.threads.wasm']
 
 /** Beside these, npm takes package.json and what `files` in it names. */
-const TEXTS = ['README.md', 'LICENSE', 'CHANGELOG.md']
+const TEXTS = ['README.md', 'LICENSE', 'CHANGELOG.md', 'docs']
 
 const manifest = () => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
@@ -74,7 +74,7 @@ function stageMain(folder, platforms) {
   )
   mkdirSync(folder, { recursive: true })
   writeJson(join(folder, 'package.json'), { ...published, optionalDependencies })
-  for (const name of TEXTS) cpSync(join(root, name), join(folder, name))
+  for (const name of TEXTS) cpSync(join(root, name), join(folder, name), { recursive: true })
   const commands = join(root, 'dist/commands')
   cpSync(join(root, 'dist'), join(folder, 'dist'), {
     recursive: true,

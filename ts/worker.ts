@@ -19,7 +19,7 @@ export type { Nested, TensorData, TypedArray } from './tensor/data.js'
 export type { Memory } from './tensor/memory.js'
 export type { StepResult } from './train/step-options.js'
 export type { Library, WorkerLoadOptions } from './worker/library.js'
-export type * from './worker/models.gen.js'
+export * from './worker/model-types.gen.js'
 export type {
   Adam,
   AdamW,

@@ -19,7 +19,7 @@ import { type Instance, Owned } from './instance.js'
 export const result = (instance: Instance, call: (glue: Glue) => Reply, held = 0): NativeResult =>
   resultOf(WasmTensor, instance, call, held)
 
-const tensor = (instance: Instance, call: (glue: Glue) => Handle): NativeTensor =>
+const tensorOf = (instance: Instance, call: (glue: Glue) => Handle): NativeTensor =>
   made(WasmTensor, instance, call)
 
 export class WasmTensor extends Owned implements NativeTensor {
@@ -69,11 +69,11 @@ export class WasmTensor extends Owned implements NativeTensor {
   }
 
   asLeaf(): NativeTensor {
-    return tensor(this.instance, (glue) => glue.tensor_as_leaf(this.handle))
+    return tensorOf(this.instance, (glue) => glue.tensor_as_leaf(this.handle))
   }
 
   detach(): NativeTensor {
-    return tensor(this.instance, (glue) => glue.tensor_detach(this.handle))
+    return tensorOf(this.instance, (glue) => glue.tensor_detach(this.handle))
   }
 
   data(): Uint8Array {
@@ -95,7 +95,7 @@ export class WasmModule extends Owned implements NativeModule {
   }
 
   entry(name: string): NativeTensor {
-    return tensor(this.instance, (glue) => glue.model_entry(this.handle, name))
+    return tensorOf(this.instance, (glue) => glue.model_entry(this.handle, name))
   }
 
   child(name: string): NativeModule {
@@ -181,7 +181,7 @@ export class WasmGeneration extends Owned implements NativeGeneration {
   }
 
   logitsSync(): NativeTensor {
-    return tensor(this.instance, (glue) => glue.generation_logits(this.handle))
+    return tensorOf(this.instance, (glue) => glue.generation_logits(this.handle))
   }
 
   accept(logits: NativeTensor, filtered: boolean): number[] | null {
@@ -193,7 +193,7 @@ export class WasmGeneration extends Owned implements NativeGeneration {
   }
 
   tokens(): NativeTensor {
-    return tensor(this.instance, (glue) => glue.generation_tokens(this.handle))
+    return tensorOf(this.instance, (glue) => glue.generation_tokens(this.handle))
   }
 }
 
@@ -275,11 +275,11 @@ export class WasmFunctions implements NativeFunctions {
     shape: number[],
     device: string,
   ): NativeTensor {
-    return tensor(this.instance, (glue) => glue.tensor(bytes, source, dtype, Float64Array.from(shape), device))
+    return tensorOf(this.instance, (glue) => glue.tensor(bytes, source, dtype, Float64Array.from(shape), device))
   }
 
   op(name: string, inputs: NativeTensor[], args: string, context: ContextJson): NativeTensor {
-    return tensor(this.instance, (glue) => glue.op(name, handles(inputs), args, context))
+    return tensorOf(this.instance, (glue) => glue.op(name, handles(inputs), args, context))
   }
 
   backward(loss: NativeTensor, retain: boolean, abort: NativeAbortFlag): Promise<void> {

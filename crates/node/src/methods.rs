@@ -217,7 +217,10 @@ impl NativeModule {
     #[napi]
     pub fn train(&self, on: bool) -> napi::Result<()> {
         let object = self.get()?;
-        now(|| Ok(declared::model::train(&object, on)))
+        now(|| {
+            declared::model::train(&object, on);
+            Ok(())
+        })
     }
 
     /// Moves weights, gradients and buffers to a device, in place.

@@ -143,7 +143,10 @@ pub fn model_child(object: Handle, name: String) -> Thrown<Handle> {
 #[wasm_bindgen]
 pub fn model_train(object: Handle, on: bool) -> Thrown<()> {
     let object = MODELS.get(object)?;
-    now(|| Ok(declared::model::train(&object, on)))
+    now(|| {
+        declared::model::train(&object, on);
+        Ok(())
+    })
 }
 
 /// Moves weights, gradients and buffers to a device, in place.

@@ -85,6 +85,7 @@ fn stale(root: &Path) -> Result<Vec<File>, String> {
         ("ts/models/options.gen.ts", typescript::file()),
         ("ts/models/tensor-options.gen.ts", typescript::tensor_options()),
         ("ts/worker/models.gen.ts", worker::file()),
+        ("ts/worker/model-types.gen.ts", worker::types()),
     ];
     files.extend(methods::files(root)?);
     for (name, content) in files {

@@ -21,6 +21,16 @@ pub fn file() -> String {
     format!("{HEAD}{IMPORTS}{}", classes.collect::<String>())
 }
 
+/// `ts/worker/model-types.gen.ts`: the same classes as types, which the entry exports.
+pub fn types() -> String {
+    let sets = sets::all();
+    let names = sets.iter().filter(|set| set.methods.is_some()).filter_map(OptionSet::class);
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    let lines: String = names.iter().map(|name| format!("  {name},\n")).collect();
+    format!("{HEAD}\nexport type {{\n{lines}}} from './models.gen.js'\n")
+}
+
 fn class(name: &str, set: &OptionSet, methods: &[&str]) -> String {
     let base = if methods.contains(&"cacheable") { "Stepwise" } else { "Computing" };
     let getters = set.spec.flatten().into_iter().filter_map(|option| match option.field.kind {

@@ -65,10 +65,10 @@ impl Method {
         let abort = self.abortable.then(|| abort.to_string());
         let args: Vec<String> = object.into_iter().chain(params).chain(abort).collect();
         let call = format!("declared::{file}::{}({})", self.name, args.join(", "));
-        if self.fallible {
-            call
-        } else {
-            format!("Ok({call})")
+        match (self.fallible, self.rust_output()) {
+            (true, _) => call,
+            (false, "()") => format!("{{ {call}; Ok(()) }}"),
+            (false, _) => format!("Ok({call})"),
         }
     }
 

@@ -148,7 +148,7 @@ import { type Instance, Owned } from './instance.js'
 export const result = (instance: Instance, call: (glue: Glue) => Reply, held = 0): NativeResult =>
   resultOf(WasmTensor, instance, call, held)
 
-const tensor = (instance: Instance, call: (glue: Glue) => Handle): NativeTensor =>
+const tensorOf = (instance: Instance, call: (glue: Glue) => Handle): NativeTensor =>
   made(WasmTensor, instance, call)
 ";
 
@@ -218,7 +218,7 @@ fn computed(object: Option<&Object>, method: &Method) -> String {
     let run = format!("this.instance.run({call})");
     let body = match &method.output {
         Returned::Object(Object { rust: "Tensor", .. }) => {
-            format!("return tensor(this.instance, {call})")
+            format!("return tensorOf(this.instance, {call})")
         }
         Returned::Object(object) => format!("return new {}(this.instance, {run})", object.wasm),
         Returned::Plain(output) => match (output.rust, &output.wrap) {
