@@ -59,10 +59,11 @@ pub fn file(files: &[File]) -> String {
 
 fn class(object: &Object, methods: &[Method]) -> String {
     let Object { native, stored, what, .. } = object;
+    let about = what.replace("this", "a");
     let methods: String = methods.iter().map(|method| forms(Some(object), method)).collect();
     format!(
         "
-/// The handle of {what}; empty once it is disposed.
+/// The handle of {about}; empty once it is disposed.
 #[napi]
 pub struct {native}(Option<{stored}>);
 
@@ -88,10 +89,8 @@ impl {native} {{
         report(env, Ok(()))
     }}
 }}
-",
-        what = what.replace("this", "a"),
+"
     )
-    .replace("Disposed(\"a ", "Disposed(\"this ")
 }
 
 /// The form that is a promise, where there is one, and the one that computes at once.
@@ -149,10 +148,7 @@ fn in_background(object: Option<&Object>, method: &Method) -> String {
     } else {
         "AbortFlag::default()"
     };
-    // an owned array of bytes is passed on by reference
-    let call = method
-        .call(file_of(object), object.map(|_| "object"), "abort")
-        .replace("(&object, bytes)", "(&object, &bytes)");
+    let call = method.call(file_of(object), object.map(|_| "object"), "abort", true);
     let (node, make) = output(method);
     let make = match (node, make.as_str()) {
         ("()", _) => "|()| ()".into(),
@@ -188,7 +184,8 @@ fn at_once(object: Option<&Object>, method: &Method) -> String {
         params.insert(0, "&self".into());
         conversions = "let object = self.get()?;\n".to_string() + &conversions;
     }
-    let call = method.call(file_of(object), object.map(|_| "object"), "&AbortFlag::default()");
+    let call =
+        method.call(file_of(object), object.map(|_| "object"), "&AbortFlag::default()", false);
     let (node, make) = output(method);
     let run = if method.heavy { "now_shared" } else { "now" };
     let run = match method.fallible {

@@ -56,9 +56,11 @@ pub enum Returned {
 
 impl Method {
     /// The call of the declared function, with `object` in front of the converted arguments.
-    pub fn call(&self, file: &str, object: Option<&str>, abort: &str) -> String {
+    /// `owned`: arrays of bytes are values, which the function borrows.
+    pub fn call(&self, file: &str, object: Option<&str>, abort: &str, owned: bool) -> String {
         let object = object.map(|name| format!("&{name}"));
         let params = self.params.iter().map(|(name, kind)| match kind {
+            Kind::Plain(param) if owned && param.rust == "&[u8]" => format!("&{name}"),
             Kind::Plain(param) => fill(param.pass, name),
             Kind::Object(_) => format!("&{name}"),
         });

@@ -64,7 +64,7 @@ fn function(object: Option<&Object>, method: &Method) -> String {
         }
     }
     let file = object.map_or("library", |object| object.file);
-    let call = method.call(file, object.map(|_| "object"), "&AbortFlag::default()");
+    let call = method.call(file, object.map(|_| "object"), "&AbortFlag::default()", false);
     let (output, make) = match method.output {
         Returned::Plain(output) => (output.wasm.0, output.wasm.1.to_string()),
         Returned::Object(object) => ("Handle", format!("|x| {}.insert(x)", object.table)),
