@@ -1,6 +1,6 @@
 //! Options that take one of a few strings.
 
-use crate::spec::Kind;
+use crate::spec::ValueKind;
 use crate::types::OptionType;
 use serde_json::{json, Value};
 
@@ -15,7 +15,7 @@ macro_rules! choice {
         pub enum $Name { $( $(#[doc = $variant_doc])+ $Variant, )+ }
 
         impl OptionType for $Name {
-            const KIND: Kind = Kind::$kind(&[$($text),+]);
+            const KIND: ValueKind = ValueKind::$kind(&[$($text),+]);
             fn read(value: &Value) -> Option<Self> {
                 match value.as_str()? {
                     $( $text => Some(Self::$Variant), )+
@@ -74,7 +74,7 @@ pub enum FilterChoice {
 }
 
 impl OptionType for FilterChoice {
-    const KIND: Kind = Filter::KIND;
+    const KIND: ValueKind = Filter::KIND;
     fn read(value: &Value) -> Option<Self> {
         match value.get("$function") {
             Some(_) => Some(Self::Own),

@@ -36,7 +36,7 @@ pub use choices::{Filter, FilterChoice, LayerKind, Schedule};
 pub use parse::field;
 pub use parse::{parse, parse_and, Options};
 pub use problem::{nearest, Problem, Problems};
-pub use spec::{split_links, Elements, Field, Group, Kind, Named, Spec};
+pub use spec::{split_links, Elements, Field, Group, Named, Spec, ValueKind};
 pub use types::{
     Classes, IdsRef, MaskRef, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, Seed,
     TensorRef,

@@ -20,7 +20,7 @@ pub struct Field {
     /// Lines of the documentation.
     pub doc: &'static [&'static str],
     /// The type of its values.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// The default; `None` if the option is required.
     pub default: Option<fn() -> Value>,
     /// Declared, but not implemented yet.
@@ -37,7 +37,7 @@ pub struct Group {
 
 /// The type of an option's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub enum ValueKind {
     /// True or false.
     Bool,
     /// An integer, at least `min`.
@@ -54,11 +54,11 @@ pub enum Kind {
     /// One of these strings.
     Text(&'static [&'static str]),
     /// The inner kind, or `null`.
-    Optional(&'static Kind),
+    Optional(&'static ValueKind),
     /// An array of values of one type.
-    List(&'static Kind),
+    List(&'static ValueKind),
     /// The inner kind, or a list of it.
-    OneOrMany(&'static Kind),
+    OneOrMany(&'static ValueKind),
     /// A tensor of these elements.
     Tensor(Elements),
     /// A model of one of these classes.
@@ -78,25 +78,25 @@ pub enum Elements {
     Truths,
 }
 
-impl Kind {
+impl ValueKind {
     /// A description of the allowed values, such as `a whole number >= 1`.
     pub fn describe(&self) -> String {
         match self {
-            Kind::Bool => "true or false".into(),
-            Kind::Integer { min } if *min == i64::MIN => "a whole number".into(),
-            Kind::Integer { min } => format!("a whole number >= {min}"),
-            Kind::Number => "a finite number".into(),
-            Kind::NonNegative => "a number from 0".into(),
-            Kind::Probability => "a number from 0 to 1".into(),
-            Kind::Text(names) => quoted(names),
-            Kind::Filter(names) => format!("{} or a function of the logits", quoted(names)),
-            Kind::Optional(inner) => format!("{} or null", inner.describe()),
-            Kind::List(inner) => format!("an array, each {}", inner.describe()),
-            Kind::OneOrMany(inner) => format!("{0}, or an array of such", inner.describe()),
-            Kind::Tensor(Elements::Numbers) => "a tensor".into(),
-            Kind::Tensor(Elements::Ids) => "a tensor, or whole numbers as an array".into(),
-            Kind::Tensor(Elements::Truths) => "a tensor, or booleans as an array".into(),
-            Kind::Module(classes) => classes.join(" or "),
+            ValueKind::Bool => "true or false".into(),
+            ValueKind::Integer { min } if *min == i64::MIN => "a whole number".into(),
+            ValueKind::Integer { min } => format!("a whole number >= {min}"),
+            ValueKind::Number => "a finite number".into(),
+            ValueKind::NonNegative => "a number from 0".into(),
+            ValueKind::Probability => "a number from 0 to 1".into(),
+            ValueKind::Text(names) => quoted(names),
+            ValueKind::Filter(names) => format!("{} or a function of the logits", quoted(names)),
+            ValueKind::Optional(inner) => format!("{} or null", inner.describe()),
+            ValueKind::List(inner) => format!("an array, each {}", inner.describe()),
+            ValueKind::OneOrMany(inner) => format!("{0}, or an array of such", inner.describe()),
+            ValueKind::Tensor(Elements::Numbers) => "a tensor".into(),
+            ValueKind::Tensor(Elements::Ids) => "a tensor, or whole numbers as an array".into(),
+            ValueKind::Tensor(Elements::Truths) => "a tensor, or booleans as an array".into(),
+            ValueKind::Module(classes) => classes.join(" or "),
         }
     }
 }

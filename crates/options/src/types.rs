@@ -1,13 +1,13 @@
 //! The Rust types of options, and how they are read from JSON.
 
-use crate::spec::{Elements, Kind};
+use crate::spec::{Elements, ValueKind};
 use serde_json::{json, Value};
 use std::num::NonZeroUsize;
 
 /// A type of options.
 pub trait OptionType: Sized {
     /// The description of the type.
-    const KIND: Kind;
+    const KIND: ValueKind;
     /// Reads a value; `None` if it is not of this type.
     fn read(value: &Value) -> Option<Self>;
     /// The value as JSON.
@@ -15,7 +15,7 @@ pub trait OptionType: Sized {
 }
 
 impl OptionType for bool {
-    const KIND: Kind = Kind::Bool;
+    const KIND: ValueKind = ValueKind::Bool;
     fn read(value: &Value) -> Option<Self> {
         value.as_bool()
     }
@@ -41,7 +41,7 @@ fn whole(value: &Value) -> Option<i64> {
 }
 
 impl OptionType for usize {
-    const KIND: Kind = Kind::Integer { min: 0 };
+    const KIND: ValueKind = ValueKind::Integer { min: 0 };
     fn read(value: &Value) -> Option<Self> {
         let whole = u64::try_from(whole(value)?).ok()?;
         // with 32-bit sizes, as in WebAssembly, a larger number becomes the maximum; using it fails
@@ -54,7 +54,7 @@ impl OptionType for usize {
 }
 
 impl OptionType for NonZeroUsize {
-    const KIND: Kind = Kind::Integer { min: 1 };
+    const KIND: ValueKind = ValueKind::Integer { min: 1 };
     fn read(value: &Value) -> Option<Self> {
         NonZeroUsize::new(usize::read(value)?)
     }
@@ -64,7 +64,7 @@ impl OptionType for NonZeroUsize {
 }
 
 impl OptionType for i64 {
-    const KIND: Kind = Kind::Integer { min: i64::MIN };
+    const KIND: ValueKind = ValueKind::Integer { min: i64::MIN };
     fn read(value: &Value) -> Option<Self> {
         whole(value)
     }
@@ -74,7 +74,7 @@ impl OptionType for i64 {
 }
 
 impl OptionType for f64 {
-    const KIND: Kind = Kind::Number;
+    const KIND: ValueKind = ValueKind::Number;
     fn read(value: &Value) -> Option<Self> {
         value.as_f64().filter(|x| x.is_finite())
     }
@@ -88,7 +88,7 @@ impl OptionType for f64 {
 pub struct NonNegative(pub f64);
 
 impl OptionType for NonNegative {
-    const KIND: Kind = Kind::NonNegative;
+    const KIND: ValueKind = ValueKind::NonNegative;
     fn read(value: &Value) -> Option<Self> {
         f64::read(value).filter(|x| *x >= 0.0).map(NonNegative)
     }
@@ -102,7 +102,7 @@ impl OptionType for NonNegative {
 pub struct Probability(pub f64);
 
 impl OptionType for Probability {
-    const KIND: Kind = Kind::Probability;
+    const KIND: ValueKind = ValueKind::Probability;
     fn read(value: &Value) -> Option<Self> {
         value.as_f64().filter(|x| (0.0..=1.0).contains(x)).map(Probability)
     }
@@ -116,7 +116,7 @@ impl OptionType for Probability {
 pub struct Seed(pub u64);
 
 impl OptionType for Seed {
-    const KIND: Kind = Kind::Integer { min: 0 };
+    const KIND: ValueKind = ValueKind::Integer { min: 0 };
     fn read(value: &Value) -> Option<Self> {
         u64::try_from(whole(value)?).ok().filter(|seed| *seed < 1 << 53).map(Seed)
     }
@@ -126,7 +126,7 @@ impl OptionType for Seed {
 }
 
 impl<T: OptionType> OptionType for Option<T> {
-    const KIND: Kind = Kind::Optional(&T::KIND);
+    const KIND: ValueKind = ValueKind::Optional(&T::KIND);
     fn read(value: &Value) -> Option<Self> {
         if value.is_null() {
             return Some(None);
@@ -139,7 +139,7 @@ impl<T: OptionType> OptionType for Option<T> {
 }
 
 impl<T: OptionType> OptionType for Vec<T> {
-    const KIND: Kind = Kind::List(&T::KIND);
+    const KIND: ValueKind = ValueKind::List(&T::KIND);
     fn read(value: &Value) -> Option<Self> {
         value.as_array()?.iter().map(T::read).collect()
     }
@@ -168,7 +168,7 @@ impl<T: Copy> OneOrMany<T> {
 }
 
 impl<T: OptionType> OptionType for OneOrMany<T> {
-    const KIND: Kind = Kind::OneOrMany(&T::KIND);
+    const KIND: ValueKind = ValueKind::OneOrMany(&T::KIND);
     fn read(value: &Value) -> Option<Self> {
         match value {
             Value::Array(_) => Vec::read(value).map(OneOrMany::Many),
@@ -191,7 +191,7 @@ macro_rules! tensor_ref {
         pub struct $Name(pub usize);
 
         impl OptionType for $Name {
-            const KIND: Kind = Kind::Tensor(Elements::$elements);
+            const KIND: ValueKind = ValueKind::Tensor(Elements::$elements);
             fn read(value: &Value) -> Option<Self> {
                 usize::read(value.get("$tensor")?).map($Name)
             }
@@ -244,7 +244,7 @@ pub trait Classes {
 }
 
 impl<C: Classes> OptionType for ModuleRef<C> {
-    const KIND: Kind = Kind::Module(C::NAMES);
+    const KIND: ValueKind = ValueKind::Module(C::NAMES);
     fn read(value: &Value) -> Option<Self> {
         let index = usize::read(value.get("$module")?)?;
         Some(Self { index, classes: std::marker::PhantomData })

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use xt_options::sets::{self, OptionSet};
-use xt_options::{split_links, Elements, Kind, Named};
+use xt_options::{split_links, Elements, Named, ValueKind};
 
 /// The line width of the project.
 pub const WIDTH: usize = 100;
@@ -49,12 +49,12 @@ pub fn tensor_options() -> String {
 
 fn line(option: &Named) -> Option<String> {
     let inner = match &option.field.kind {
-        Kind::Optional(inner) => inner,
+        ValueKind::Optional(inner) => inner,
         kind => kind,
     };
     let elements = match inner {
-        Kind::Tensor(Elements::Ids) => "ids",
-        Kind::Tensor(Elements::Truths) => "mask",
+        ValueKind::Tensor(Elements::Ids) => "ids",
+        ValueKind::Tensor(Elements::Truths) => "mask",
         _ => return None,
     };
     Some(format!("  {}: '{elements}',\n", option.name))
@@ -124,25 +124,26 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// The TypeScript type of the values of `kind`.
-pub fn type_of(kind: &Kind) -> String {
+pub fn type_of(kind: &ValueKind) -> String {
     match kind {
-        Kind::Bool => "boolean".into(),
-        Kind::Integer { .. } | Kind::Number | Kind::NonNegative | Kind::Probability => {
-            "number".into()
-        }
-        Kind::Text(words) => quoted(words),
-        Kind::Optional(inner) => format!("{} | null", type_of(inner)),
-        Kind::List(inner) => list_of(inner),
-        Kind::OneOrMany(inner) => format!("{} | {}", type_of(inner), list_of(inner)),
-        Kind::Tensor(Elements::Numbers) => "Tensor".into(),
-        Kind::Tensor(Elements::Ids) => "Ids".into(),
-        Kind::Tensor(Elements::Truths) => "Mask".into(),
-        Kind::Module(classes) => classes.join(" | "),
-        Kind::Filter(names) => format!("{} | ((logits: Tensor) => Tensor)", quoted(names)),
+        ValueKind::Bool => "boolean".into(),
+        ValueKind::Integer { .. }
+        | ValueKind::Number
+        | ValueKind::NonNegative
+        | ValueKind::Probability => "number".into(),
+        ValueKind::Text(words) => quoted(words),
+        ValueKind::Optional(inner) => format!("{} | null", type_of(inner)),
+        ValueKind::List(inner) => list_of(inner),
+        ValueKind::OneOrMany(inner) => format!("{} | {}", type_of(inner), list_of(inner)),
+        ValueKind::Tensor(Elements::Numbers) => "Tensor".into(),
+        ValueKind::Tensor(Elements::Ids) => "Ids".into(),
+        ValueKind::Tensor(Elements::Truths) => "Mask".into(),
+        ValueKind::Module(classes) => classes.join(" | "),
+        ValueKind::Filter(names) => format!("{} | ((logits: Tensor) => Tensor)", quoted(names)),
     }
 }
 
-fn list_of(kind: &Kind) -> String {
+fn list_of(kind: &ValueKind) -> String {
     match type_of(kind) {
         inner if inner.contains(' ') => format!("readonly ({inner})[]"),
         inner => format!("readonly {inner}[]"),
@@ -168,10 +169,12 @@ pub fn literal(value: &Value) -> String {
     }
 }
 
-fn modules(kind: &Kind) -> Vec<&'static str> {
+fn modules(kind: &ValueKind) -> Vec<&'static str> {
     match kind {
-        Kind::Module(classes) => classes.to_vec(),
-        Kind::Optional(inner) | Kind::List(inner) | Kind::OneOrMany(inner) => modules(inner),
+        ValueKind::Module(classes) => classes.to_vec(),
+        ValueKind::Optional(inner) | ValueKind::List(inner) | ValueKind::OneOrMany(inner) => {
+            modules(inner)
+        }
         _ => vec![],
     }
 }
@@ -183,11 +186,17 @@ mod tests {
 
     #[test]
     fn types_are_written_as_typescript_does() {
-        const LETTERS: Kind = Kind::List(&Kind::Text(&["a", "c"]));
-        assert_eq!(type_of(&Kind::Optional(&LETTERS)), "readonly ('a' | 'c')[] | null");
-        assert_eq!(type_of(&Kind::OneOrMany(&Kind::Probability)), "number | readonly number[]");
-        assert_eq!(type_of(&Kind::Filter(&["top_k"])), "'top_k' | ((logits: Tensor) => Tensor)");
-        assert_eq!(type_of(&Kind::Module(&["Encoder", "Decoder"])), "Encoder | Decoder");
+        const LETTERS: ValueKind = ValueKind::List(&ValueKind::Text(&["a", "c"]));
+        assert_eq!(type_of(&ValueKind::Optional(&LETTERS)), "readonly ('a' | 'c')[] | null");
+        assert_eq!(
+            type_of(&ValueKind::OneOrMany(&ValueKind::Probability)),
+            "number | readonly number[]"
+        );
+        assert_eq!(
+            type_of(&ValueKind::Filter(&["top_k"])),
+            "'top_k' | ((logits: Tensor) => Tensor)"
+        );
+        assert_eq!(type_of(&ValueKind::Module(&["Encoder", "Decoder"])), "Encoder | Decoder");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::typescript::{comment, HEAD};
 use xt_options::sets::{self, OptionSet};
-use xt_options::Kind;
+use xt_options::ValueKind;
 
 const IMPORTS: &str = "
 import type * as Main from '../models/index.js'
@@ -34,8 +34,10 @@ pub fn types() -> String {
 fn class(name: &str, set: &OptionSet, methods: &[&str]) -> String {
     let base = if methods.contains(&"cacheable") { "Stepwise" } else { "Computing" };
     let getters = set.spec.flatten().into_iter().filter_map(|option| match option.field.kind {
-        Kind::Module(classes) => Some(getter(&option.name, classes, false)),
-        Kind::Optional(&Kind::Module(classes)) => Some(getter(&option.name, classes, true)),
+        ValueKind::Module(classes) => Some(getter(&option.name, classes, false)),
+        ValueKind::Optional(&ValueKind::Module(classes)) => {
+            Some(getter(&option.name, classes, true))
+        }
         _ => None,
     });
     let methods = methods.iter().filter_map(|method| match *method {

@@ -2,7 +2,7 @@
 
 use crate::{
     autoregressive::*, generation::*, layers::*, optimizers::*, parse, schedules::*, sets,
-    split_links, wrappers::*, Filter, Kind, Options, Spec,
+    split_links, wrappers::*, Filter, Options, Spec, ValueKind,
 };
 use serde_json::{json, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -39,22 +39,22 @@ fn no_name_stands_twice_in_a_class() {
 
 #[test]
 fn every_default_is_read_back_as_it_is_written() {
-    fn fits(kind: &Kind, value: &Value) -> bool {
+    fn fits(kind: &ValueKind, value: &Value) -> bool {
         match kind {
-            Kind::Bool => value.is_boolean(),
-            Kind::Integer { min } => value.as_i64().is_some_and(|n| n >= *min),
-            Kind::Number => value.is_f64(),
-            Kind::NonNegative => value.as_f64().is_some_and(|x| x >= 0.0),
-            Kind::Probability => value.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)),
-            Kind::Text(words) | Kind::Filter(words) => {
+            ValueKind::Bool => value.is_boolean(),
+            ValueKind::Integer { min } => value.as_i64().is_some_and(|n| n >= *min),
+            ValueKind::Number => value.is_f64(),
+            ValueKind::NonNegative => value.as_f64().is_some_and(|x| x >= 0.0),
+            ValueKind::Probability => value.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)),
+            ValueKind::Text(words) | ValueKind::Filter(words) => {
                 value.as_str().is_some_and(|word| words.contains(&word))
             }
-            Kind::Optional(inner) => value.is_null() || fits(inner, value),
-            Kind::List(inner) => {
+            ValueKind::Optional(inner) => value.is_null() || fits(inner, value),
+            ValueKind::List(inner) => {
                 value.as_array().is_some_and(|list| list.iter().all(|v| fits(inner, v)))
             }
-            Kind::OneOrMany(inner) => fits(inner, value),
-            Kind::Tensor(_) | Kind::Module(_) => false,
+            ValueKind::OneOrMany(inner) => fits(inner, value),
+            ValueKind::Tensor(_) | ValueKind::Module(_) => false,
         }
     }
     for named in specs().iter().flat_map(Spec::flatten) {

@@ -1,7 +1,7 @@
 //! The declarations of the native methods, from the files of `crates/bindings/src/methods`.
 
 use super::text::fill;
-use super::types::{Object, Output, Param, OBJECTS, OPTIONAL_TENSOR, OUTPUTS, PARAMS};
+use super::types::{Object, Output, Param, OBJECTS, OUTPUTS, PARAMS};
 use quote::ToTokens;
 use std::fs;
 use std::path::Path;
@@ -171,8 +171,7 @@ fn returned(output: &ReturnType) -> Result<(Option<&'static str>, Returned), Str
 }
 
 fn plain(ty: &str) -> Result<Returned, String> {
-    let rows = OUTPUTS.iter().chain([&OPTIONAL_TENSOR]);
-    if let Some(output) = rows.into_iter().find(|output| output.rust == ty) {
+    if let Some(output) = OUTPUTS.iter().find(|output| output.rust == ty) {
         return Ok(Returned::Plain(output));
     }
     let object = OBJECTS.iter().find(|object| object.stored == ty);

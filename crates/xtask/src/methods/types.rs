@@ -138,7 +138,7 @@ const fn same(rust: &'static str, typescript: &'static str) -> Output {
 }
 
 /// The types of results, besides [`OBJECTS`].
-pub const OUTPUTS: [Output; 11] = [
+pub const OUTPUTS: [Output; 12] = [
     same("()", "void"),
     same("bool", "boolean"),
     same("f64", "number"),
@@ -184,15 +184,13 @@ pub const OUTPUTS: [Output; 11] = [
         wrap: Wrap::Call("result"),
         ..same("Reply", "NativeResult")
     },
+    Output {
+        node: ("Option<NativeTensor>", "|x| x.map(NativeTensor::new)"),
+        wasm: ("Option<Handle>", "|x| x.map(|x| TENSORS.insert(x))"),
+        glue: "Handle | undefined",
+        ..same("Option<Tensor>", "NativeTensor | null")
+    },
 ];
-
-/// The result `Option<Tensor>`.
-pub const OPTIONAL_TENSOR: Output = Output {
-    node: ("Option<NativeTensor>", "|x| x.map(NativeTensor::new)"),
-    wasm: ("Option<Handle>", "|x| x.map(|x| TENSORS.insert(x))"),
-    glue: "Handle | undefined",
-    ..same("Option<Tensor>", "NativeTensor | null")
-};
 
 /// A kind of objects, whose methods stand in a file of its name.
 pub struct Object {
