@@ -27,7 +27,16 @@ export type { LoadResult, LoadStateOptions, Mismatch } from './module/state.js'
 export type { Quantization } from './module/submodule.js'
 export type { ModelTree } from './module/tree.js'
 export type { DType } from './native/native.js'
-export { type Fallback, info, type RuntimeInfo, setNumThreads } from './native/runtime.js'
+export {
+  type CudaDevice,
+  type CudaInfo,
+  cudaInfo,
+  cudaIsAvailable,
+  type Fallback,
+  info,
+  type RuntimeInfo,
+  setNumThreads,
+} from './native/runtime.js'
 export type { Ids, Mask, Vectors } from './tensor/arguments.js'
 export type { NestedArray, WholeArray } from './tensor/arrays.js'
 export {

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
+  cudaInfo,
+  cudaIsAvailable,
   Decoder,
   Encoder,
   ones,
@@ -107,10 +109,15 @@ describe('an error of a constructor', () => {
     expect(problems(() => new Decoder(loop as never)).message).toContain('heads')
   })
 
-  it('says so if this build does not support a device', () => {
+  it('says why there is no GPU, where there is none', () => {
+    const { available, reason } = cudaInfo()
+    expect(available).toBe(cudaIsAvailable())
+    expect(available).toBe(reason === null)
+    if (available) return expect(ones([1], { device: 'cuda' }).device).toBe('cuda:0')
     const error = problems(() => ones([1], { device: 'cuda' }))
     expect(error.code).toBe('not_available')
-    expect(error.message).toContain('cuda')
+    expect(error.message).toContain('cuda:0')
+    expect(error.message).toContain(reason)
   })
 })
 

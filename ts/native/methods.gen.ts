@@ -297,6 +297,11 @@ export interface NativeFunctions {
    * the number of calls.
    */
   info(): string
+  /**
+   * JSON of a `CudaInfo`: whether a GPU can be used, and what the driver tells of all of them. It
+   * is looked up once.
+   */
+  cudaInfo(): string
   /** Bytes of native memory in use by tensors, weights and graphs. */
   memoryHeld(): number
   /** Bytes of the buffers that threads keep. */

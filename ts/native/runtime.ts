@@ -67,3 +67,42 @@ export function setNumThreads(count: number): void {
   }
   guarded(() => native.setNumThreads(count))
 }
+
+/** A GPU, as the driver describes it. */
+export interface CudaDevice {
+  /** As in `cuda:0`. */
+  index: number
+  name: string
+  /** Such as `9.0`; 8.0 is needed. */
+  compute_capability: string
+  memory_bytes: number
+  /** Why it cannot be used; null where it can. */
+  reason: string | null
+}
+
+/** What {@link cudaInfo} tells. */
+export interface CudaInfo {
+  /** Whether one of the devices can be used. */
+  available: boolean
+  /** Why none can be used; null where one can. */
+  reason: string | null
+  /** The CUDA version that the driver supports; null without a driver. */
+  driver: string | null
+  devices: CudaDevice[]
+}
+
+/**
+ * The NVIDIA driver and its GPUs, looked up once in a process.
+ *
+ * @example
+ * const { available, reason } = cudaInfo()
+ * if (!available) console.log(reason)
+ */
+export function cudaInfo(): CudaInfo {
+  return JSON.parse(guarded(() => native.cudaInfo())) as CudaInfo
+}
+
+/** Whether models can be moved to a GPU; {@link cudaInfo} tells why not. */
+export function cudaIsAvailable(): boolean {
+  return cudaInfo().available
+}

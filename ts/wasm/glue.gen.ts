@@ -94,6 +94,7 @@ export interface MethodsGlue {
   resolve_groups(name: string, common: string, groups: string): string
   set_num_threads(count: number): void
   info(): string
+  cuda_info(): string
   memory_held(): number
   memory_kept(): number
 }

@@ -357,6 +357,10 @@ export class WasmFunctions implements NativeFunctions {
     return this.instance.run((glue) => glue.info())
   }
 
+  cudaInfo(): string {
+    return this.instance.run((glue) => glue.cuda_info())
+  }
+
   memoryHeld(): number {
     return this.instance.run((glue) => glue.memory_held())
   }

@@ -16,13 +16,5 @@ pub fn parse_device(name: &str) -> Result<Device> {
     let Some(index) = index else {
         return Err(Error::Shape(format!("`{name}` is no device; allowed: cpu, cuda, cuda:N")));
     };
-    if !cfg!(feature = "cuda") {
-        let build = if cfg!(target_family = "wasm") {
-            "WebAssembly runs"
-        } else {
-            "this build of the addon runs"
-        };
-        return Err(Error::NotAvailable(format!("cuda: {build} on the CPU only, so the device")));
-    }
-    Device::cuda(index).map_err(|e| Error::Shape(format!("{name} cannot be used: {e}")))
+    Device::cuda(index).map_err(|error| Error::Unsupported(error.to_string()))
 }

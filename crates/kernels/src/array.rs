@@ -155,6 +155,19 @@ impl Array {
         }
     }
 
+    /// Overwrites this array, which is on a GPU and contiguous, with the values of a host array of
+    /// its shape and dtype. Other views of the same storage see them too.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn overwrite(&self, values: &Self) -> Result<()> {
+        match &self.0 {
+            Repr::Host(_) => bail!("only arrays on GPUs are overwritten"),
+            Repr::Cuda(array) => {
+                UPLOADS.fetch_add(1, Ordering::Relaxed);
+                array.overwrite(values.host()?)
+            }
+        }
+    }
+
     /// Copies the array to `device`. Returns a clone if it is already there.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         if self.device().same_device(device) {

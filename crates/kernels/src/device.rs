@@ -30,7 +30,9 @@ impl Device {
     /// Always an error: this build has no GPU support.
     #[cfg(not(feature = "cuda"))]
     pub fn cuda(index: usize) -> Result<Self> {
-        crate::error::bail!("cuda:{index}: this build computes on the CPU only")
+        let build =
+            if cfg!(target_family = "wasm") { "WebAssembly" } else { "this build of the addon" };
+        crate::error::bail!("cuda:{index} cannot be used: {build} computes on the CPU only")
     }
 
     /// Whether this is the host.

@@ -49,6 +49,11 @@ pub(crate) trait Kernel: Arrays + Clone {
         None
     }
 
+    /// The operands that the kernel changes in place.
+    fn changed(&self) -> Vec<&Array> {
+        Vec::new()
+    }
+
     /// The implementation for NVIDIA GPUs: [`through_host`] where there is none yet.
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Gpu) -> Result<Self::Out>;
@@ -73,6 +78,7 @@ pub(crate) trait Kernel: Arrays + Clone {
     fn results(&self, out: &Self::Out) -> Vec<Array> {
         let mut all = Vec::new();
         out.each(&mut |array| all.push(array.clone()));
+        all.extend(self.changed().into_iter().cloned());
         all
     }
 }
@@ -143,6 +149,9 @@ pub(crate) fn through_host<K: Kernel>(kernel: &K) -> Result<K::Out> {
         Some(error) => return Err(error),
         None => run(&on_host)?,
     };
+    for (changed, from) in kernel.changed().into_iter().zip(on_host.changed()) {
+        changed.overwrite(from)?;
+    }
     let mut failed = None;
     out.each_mut(&mut |array| match array.to_device(&device) {
         Ok(copy) => *array = copy,

@@ -15,7 +15,7 @@
 
 mod array;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub mod cuda;
 mod device;
 mod error;
 pub mod host;

@@ -854,6 +854,13 @@ pub fn info() -> napi::Result<String> {
     now(|| Ok(declared::library::info()))
 }
 
+/// JSON of a `CudaInfo`: whether a GPU can be used, and what the driver tells of all of them. It is
+/// looked up once.
+#[napi]
+pub fn cuda_info() -> napi::Result<String> {
+    now(|| Ok(declared::library::cuda_info()))
+}
+
 /// Bytes of native memory in use by tensors, weights and graphs.
 #[napi]
 pub fn memory_held() -> napi::Result<f64> {

@@ -521,6 +521,13 @@ pub fn info() -> Thrown<String> {
     now(|| Ok(declared::library::info()))
 }
 
+/// JSON of a `CudaInfo`: whether a GPU can be used, and what the driver tells of all of them. It is
+/// looked up once.
+#[wasm_bindgen]
+pub fn cuda_info() -> Thrown<String> {
+    now(|| Ok(declared::library::cuda_info()))
+}
+
 /// Bytes of native memory in use by tensors, weights and graphs.
 #[wasm_bindgen]
 pub fn memory_held() -> Thrown<f64> {

@@ -210,6 +210,38 @@ pub fn info() -> String {
     .to_string()
 }
 
+/// JSON of a `CudaInfo`: whether a GPU can be used, and what the driver tells of all of them. It is
+/// looked up once.
+pub fn cuda_info() -> String {
+    #[cfg(feature = "cuda")]
+    {
+        let status = xt_kernels::cuda::status();
+        let version = |(major, minor): (i32, i32)| format!("{major}.{minor}");
+        let devices = status.gpus.iter().map(|gpu| {
+            json!({
+                "index": gpu.index,
+                "name": gpu.name,
+                "compute_capability": version(gpu.capability),
+                "memory_bytes": gpu.bytes,
+                "reason": gpu.reason(),
+            })
+        });
+        json!({
+            "available": status.reason.is_none(),
+            "reason": status.reason,
+            "driver": status.driver.map(version),
+            "devices": devices.collect::<Vec<_>>(),
+        })
+        .to_string()
+    }
+    #[cfg(not(feature = "cuda"))]
+    {
+        let reason = Device::cuda(0).err().map(|error| error.to_string());
+        let none: [Json; 0] = [];
+        json!({ "available": false, "reason": reason, "driver": null, "devices": none }).to_string()
+    }
+}
+
 /// Bytes of native memory in use by tensors, weights and graphs.
 pub fn memory_held() -> f64 {
     memory::held() as f64

@@ -1,8 +1,10 @@
 //! Arrays in the memory of a GPU.
 
+use super::buffer::Buffer;
+use super::gpu::Gpu;
 use crate::array::HostArray;
-use crate::cuda::Gpu;
 use crate::error::bail;
+use crate::host;
 use crate::{DType, Result};
 use candle_core::Layout;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 /// A view of values in the memory of a GPU. A clone is cheap and shares them.
 #[derive(Clone)]
 pub struct Array {
-    gpu: Arc<Gpu>,
+    buffer: Arc<Buffer>,
     dtype: DType,
     layout: Layout,
 }
@@ -19,26 +21,60 @@ impl Array {
     /// Copies a host array to the GPU.
     ///
     /// # Errors
-    /// Always in this version.
+    /// If the GPU's memory does not suffice.
     pub fn upload(array: &HostArray, gpu: &Arc<Gpu>) -> Result<Self> {
-        bail!("{:?} to cuda:{}: this version cannot compute on GPUs yet", array.dims(), gpu.index())
+        let buffer = host::with_bytes(array, |bytes| Buffer::upload(gpu, bytes))?;
+        let layout = Layout::contiguous(array.dims());
+        Ok(Self { buffer: Arc::new(buffer), dtype: array.dtype(), layout })
     }
 
-    /// Copies the values to the host, in row-major order.
+    /// Overwrites the values, which must be contiguous, with those of a host array of this shape
+    /// and dtype.
     ///
     /// # Errors
-    /// Always in this version.
+    /// If shape or dtype differ, or the view is not contiguous.
+    pub fn overwrite(&self, values: &HostArray) -> Result<()> {
+        let fits = values.dims() == self.layout.dims() && values.dtype() == self.dtype;
+        let Some((start, _)) = self.layout.contiguous_offsets().filter(|_| fits) else {
+            bail!("{:?} cannot be written in place of {:?}", values.dims(), self.layout.dims());
+        };
+        let start = start * self.dtype.size_in_bytes();
+        host::with_bytes(values, |bytes| self.buffer.overwrite(start, bytes))
+    }
+
+    /// Copies the values to the host, in row-major order, after all earlier work.
+    ///
+    /// # Errors
+    /// If the copy fails, or a kernel before it has failed.
     pub fn download(&self) -> Result<HostArray> {
-        bail!(
-            "{:?} from cuda:{}: this version cannot compute on GPUs yet",
-            self.layout.dims(),
-            self.gpu.index()
-        )
+        let size = self.dtype.size_in_bytes();
+        let dims = self.layout.dims();
+        if self.layout.shape().elem_count() == 0 {
+            return Ok(HostArray::from_raw_buffer(
+                &[],
+                self.dtype,
+                dims,
+                &candle_core::Device::Cpu,
+            )?);
+        }
+        // from the first element of the view to its last one
+        let start = self.layout.start_offset();
+        let steps = dims.iter().zip(self.layout.stride()).map(|(n, stride)| (n - 1) * stride);
+        let end = start + steps.sum::<usize>() + 1;
+        let bytes = self.buffer.download(start * size..end * size)?;
+        let bytes = match self.layout.is_contiguous() {
+            true => bytes,
+            false => {
+                let elements = offsets(&self.layout).into_iter().map(|offset| offset * size);
+                elements.flat_map(|at| &bytes[at..at + size]).copied().collect()
+            }
+        };
+        Ok(HostArray::from_raw_buffer(&bytes, self.dtype, dims, &candle_core::Device::Cpu)?)
     }
 
     /// The GPU that has the values.
     pub fn gpu(&self) -> &Arc<Gpu> {
-        &self.gpu
+        self.buffer.gpu()
     }
 
     /// The dtype of the values.
@@ -58,6 +94,13 @@ impl Array {
 
     /// Whether both are the same view of the same values.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.gpu, &other.gpu) && self.layout == other.layout
+        Arc::ptr_eq(&self.buffer, &other.buffer) && self.layout == other.layout
     }
+}
+
+/// The offset of each element from the first one, in row-major order.
+fn offsets(layout: &Layout) -> Vec<usize> {
+    layout.dims().iter().zip(layout.stride()).fold(vec![0], |starts, (size, stride)| {
+        starts.iter().flat_map(|start| (0..*size).map(move |i| start + i * stride)).collect()
+    })
 }

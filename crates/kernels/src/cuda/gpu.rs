@@ -1,14 +1,20 @@
 //! A GPU, and the registry of open GPUs.
 
+use super::driver::{status, GpuInfo};
 use crate::error::bail;
 use crate::registry::Registry;
-use crate::Result;
+use crate::{Error, Result};
+use cudarc::driver::{result, sys, CudaContext, CudaStream, DriverError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-/// A GPU. There is one value for each index.
+/// A GPU: one context and one stream, for all threads. There is one value for each index.
 #[derive(Debug)]
 pub struct Gpu {
-    index: usize,
+    info: GpuInfo,
+    stream: Arc<CudaStream>,
+    /// Bytes of the buffers in use.
+    held: AtomicU64,
 }
 
 static GPUS: Registry<Gpu> = Registry::new();
@@ -16,20 +22,79 @@ static GPUS: Registry<Gpu> = Registry::new();
 /// Returns the GPU with this index.
 ///
 /// # Errors
-/// If the GPU cannot be opened.
+/// If there is no such GPU, or it cannot be used; the message says why.
 pub fn gpu(index: usize) -> Result<Arc<Gpu>> {
     GPUS.get(index, || Gpu::open(index))
 }
 
 impl Gpu {
-    /// Opens a GPU: always an error in this version.
     fn open(index: usize) -> Result<Self> {
-        let gpu = Self { index };
-        bail!("cuda:{}: this version cannot compute on GPUs yet", gpu.index)
+        let status = status();
+        let info = status.gpus.get(index);
+        let reason = match (info, &status.reason) {
+            (Some(info), _) => info.reason(),
+            (None, Some(reason)) => Some(reason.clone()),
+            (None, None) => Some(format!("this machine has {} GPUs", status.gpus.len())),
+        };
+        if let Some(reason) = reason {
+            bail!("cuda:{index} cannot be used: {reason}");
+        }
+        let Some(info) = info.cloned() else { bail!("there is no GPU {index}") };
+        let opened = CudaContext::new(index).and_then(|context| {
+            // SAFETY: no array exists yet, and there is one stream, whose order is enough.
+            unsafe { context.disable_event_tracking() };
+            keep_freed_memory(&context)?;
+            context.new_stream()
+        });
+        match opened {
+            Ok(stream) => Ok(Self { info, stream, held: AtomicU64::new(0) }),
+            Err(error) => bail!("cuda:{index} cannot be opened: {error:?}"),
+        }
     }
 
     /// The index of the GPU in the driver's order.
     pub fn index(&self) -> usize {
-        self.index
+        self.info.index
+    }
+
+    /// Bytes of the arrays on this GPU.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn uncount(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// The error of a driver call, in words; `what` is what was to be done.
+    pub(super) fn failed(&self, what: &str, error: DriverError) -> Error {
+        Error::Invalid(format!("cuda:{}: {what}: {error:?}", self.index()))
+    }
+}
+
+/// Lets the memory pool keep what is freed for later arrays: by default each synchronisation would
+/// return it to the system.
+fn keep_freed_memory(context: &Arc<CudaContext>) -> std::result::Result<(), DriverError> {
+    if !context.has_async_alloc() {
+        return Ok(());
+    }
+    let mut threshold = u64::MAX;
+    // SAFETY: the pool belongs to the device of the context; the attribute is a 64-bit integer.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device())?;
+        sys::cuMemPoolSetAttribute(
+            pool,
+            sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+            (&raw mut threshold).cast(),
+        )
+        .result()
     }
 }

@@ -1,11 +1,13 @@
-//! NVIDIA GPUs.
+//! NVIDIA GPUs, through the driver's library alone: it is loaded at run time, if there is one.
 //!
-//! This module is a stub: no device can be opened, so none of this code runs. It defines the types
-//! that CUDA implementations of kernels need. `cargo check --features cuda` reports kernels without
-//! a CUDA implementation.
+//! Each GPU has one context and one stream, whichever thread calls. Work on it is done in the order
+//! of the calls; a download waits for all earlier work.
 
 mod array;
+mod buffer;
+mod driver;
 mod gpu;
 
 pub use array::Array;
+pub use driver::{status, GpuInfo, Status};
 pub use gpu::{gpu, Gpu};

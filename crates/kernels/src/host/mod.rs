@@ -11,6 +11,8 @@ pub(crate) mod simd;
 mod values;
 
 pub use real::Real;
+#[cfg(feature = "cuda")]
+pub(crate) use values::with_bytes;
 pub(crate) use values::with_width;
 pub use values::{
     accumulation_dtype, array, check_like, rows_and_width, slice, strided, to_vec, via_f32_if_half,

@@ -73,6 +73,40 @@ pub fn to_vec<T: Element>(array: &Array) -> Result<Vec<T>> {
     array.flatten_all()?.to_vec1()
 }
 
+/// Runs `f` on the bytes of the values in row-major order.
+///
+/// # Errors
+/// If the dtype is one that no kernel has, and the errors of `f`.
+#[cfg(feature = "cuda")]
+pub(crate) fn with_bytes<R>(
+    array: &crate::array::HostArray,
+    f: impl FnOnce(&[u8]) -> Result<R>,
+) -> Result<R> {
+    use candle_core::CpuStorage;
+    if array.elem_count() == 0 {
+        return f(&[]);
+    }
+    let array = array.contiguous()?;
+    let (storage, layout) = array.storage_and_layout();
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("a contiguous array is needed here, got strides {:?}", layout.stride());
+    };
+    fn bytes<T>(values: &[T]) -> &[u8] {
+        // SAFETY: numbers without padding, as bytes, for as long as they are borrowed.
+        unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), std::mem::size_of_val(values)) }
+    }
+    match &*storage {
+        Storage::Cpu(CpuStorage::U8(values)) => f(&values[start..end]),
+        Storage::Cpu(CpuStorage::U32(values)) => f(bytes(&values[start..end])),
+        Storage::Cpu(CpuStorage::I64(values)) => f(bytes(&values[start..end])),
+        Storage::Cpu(CpuStorage::F16(values)) => f(bytes(&values[start..end])),
+        Storage::Cpu(CpuStorage::BF16(values)) => f(bytes(&values[start..end])),
+        Storage::Cpu(CpuStorage::F32(values)) => f(bytes(&values[start..end])),
+        Storage::Cpu(CpuStorage::F64(values)) => f(bytes(&values[start..end])),
+        _ => bail!("arrays of type {:?} stay on the CPU", array.dtype()),
+    }
+}
+
 /// Creates a CPU array from values in row-major order.
 ///
 /// # Errors

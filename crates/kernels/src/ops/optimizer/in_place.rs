@@ -59,6 +59,10 @@ impl Kernel for InPlace {
         update_cpu::<T>(&self.updates)
     }
 
+    fn changed(&self) -> Vec<&Array> {
+        self.updates.iter().flat_map(|update| update.step.state()).collect()
+    }
+
     no_cuda!();
 
     #[cfg(test)]
@@ -82,12 +86,6 @@ impl Kernel for InPlace {
         for update in &mut self.updates {
             update.step.each_mut(&mut |array| *array = array.copy().unwrap());
         }
-    }
-
-    #[cfg(test)]
-    fn results(&self, weights: &Vec<Array>) -> Vec<Array> {
-        let states = self.updates.iter().flat_map(|update| update.step.state()).cloned();
-        weights.iter().cloned().chain(states).collect()
     }
 }
 

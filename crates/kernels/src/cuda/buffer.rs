@@ -1,0 +1,83 @@
+//! Memory of a GPU.
+
+use super::gpu::Gpu;
+use crate::error::bail;
+use crate::{Error, Result};
+use cudarc::driver::{result, CudaSlice, DevicePtr};
+use std::sync::Arc;
+
+/// Bytes in the memory of a GPU, which are freed with the last array that has them, after the work
+/// that was started before.
+pub(super) struct Buffer {
+    gpu: Arc<Gpu>,
+    /// `None` without any bytes: the driver allocates no empty blocks.
+    bytes: Option<CudaSlice<u8>>,
+}
+
+impl Buffer {
+    /// A copy of bytes of the host.
+    ///
+    /// # Errors
+    /// If the GPU's memory does not suffice.
+    pub fn upload(gpu: &Arc<Gpu>, bytes: &[u8]) -> Result<Self> {
+        if bytes.is_empty() {
+            return Ok(Self { gpu: gpu.clone(), bytes: None });
+        }
+        // SAFETY: the bytes are written before anything reads them.
+        let slice = unsafe { gpu.stream().alloc::<u8>(bytes.len()) };
+        let mut slice = slice.map_err(|error| out_of_memory(gpu, bytes.len(), error))?;
+        gpu.stream()
+            .memcpy_htod(bytes, &mut slice)
+            .map_err(|error| gpu.failed("a copy to the GPU failed", error))?;
+        gpu.count(bytes.len() as u64);
+        Ok(Self { gpu: gpu.clone(), bytes: Some(slice) })
+    }
+
+    /// Overwrites the bytes from `start` on.
+    pub fn overwrite(&self, start: usize, bytes: &[u8]) -> Result<()> {
+        let Some(own) = &self.bytes else { return Ok(()) };
+        if start + bytes.len() > own.len() {
+            bail!("{} bytes from {start} on do not fit {}", bytes.len(), own.len());
+        }
+        let stream = self.gpu.stream();
+        let failed = |error| self.gpu.failed("a copy to the GPU failed", error);
+        stream.context().bind_to_thread().map_err(failed)?;
+        let (first, _guard) = own.device_ptr(stream);
+        // SAFETY: the bytes are inside the block, which lives until the stream has done all of its
+        // work; the driver has read pageable memory of the host when the call returns.
+        let copied =
+            unsafe { result::memcpy_htod_async(first + start as u64, bytes, stream.cu_stream()) };
+        copied.map_err(failed)
+    }
+
+    /// Copies `range` of the bytes to the host, after all earlier work.
+    pub fn download(&self, range: std::ops::Range<usize>) -> Result<Vec<u8>> {
+        let (Some(bytes), false) = (&self.bytes, range.is_empty()) else { return Ok(Vec::new()) };
+        let failed = |error| self.gpu.failed("a copy from the GPU failed", error);
+        let host = self.gpu.stream().clone_dtoh(&bytes.slice(range)).map_err(failed)?;
+        self.gpu.stream().synchronize().map_err(failed)?;
+        Ok(host)
+    }
+
+    /// The GPU that has the bytes.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(bytes) = self.bytes.take() {
+            self.gpu.uncount(bytes.len() as u64);
+        }
+    }
+}
+
+/// The error for `needed` bytes that could not be allocated.
+fn out_of_memory(gpu: &Gpu, needed: usize, error: cudarc::driver::DriverError) -> Error {
+    let available = gpu.stream().context().mem_get_info().map_or(0, |(free, _)| free);
+    Error::OutOfMemory(format!(
+        "out of memory: an array needs {needed} bytes, and cuda:{} has {available} free ({error:?})",
+        gpu.index()
+    ))
+}

@@ -1,0 +1,179 @@
+// The CUDA driver's interface on the CPU, for tests: memory of the device is malloc, all work is done
+// at once. Fresh memory is filled with NaN. Environment variables choose what the machine has:
+//   EMULATED_CUDA_INIT        what cuInit returns (0)
+//   EMULATED_CUDA_VERSION     the supported CUDA version, 1000 * major + 10 * minor (12040)
+//   EMULATED_CUDA_DEVICES     how many GPUs there are (1)
+//   EMULATED_CUDA_CAPABILITY  their compute capability, 10 * major + minor (80)
+//   EMULATED_CUDA_MEMORY      bytes of memory of each (4 GiB)
+//   EMULATED_CUDA_LOG         prints how often each function was called, at the end
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+
+typedef int CUresult;
+typedef unsigned long long CUdeviceptr;
+
+namespace {
+
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101 };
+
+/// `cuDeviceGetAttribute`.
+enum Attribute { WARP_SIZE = 10, MAJOR = 75, MINOR = 76, MEMORY_POOLS = 115 };
+
+size_t setting(const char* name, size_t standard) {
+  const char* text = getenv(name);
+  return text ? strtoull(text, nullptr, 10) : standard;
+}
+
+size_t memory() { return setting("EMULATED_CUDA_MEMORY", 4ull << 30); }
+
+// never destroyed: other threads may call until the process is gone
+std::mutex& mutex() {
+  static auto& one = *new std::mutex;
+  return one;
+}
+
+std::map<std::string, unsigned long>& counts() {
+  static auto& all = *new std::map<std::string, unsigned long>;
+  return all;
+}
+
+std::map<CUdeviceptr, size_t>& blocks() {
+  static auto& all = *new std::map<CUdeviceptr, size_t>;
+  return all;
+}
+
+size_t used = 0;
+
+struct Log {
+  ~Log() {
+    if (!getenv("EMULATED_CUDA_LOG")) return;
+    for (auto& [name, count] : counts()) fprintf(stderr, "emulated %lu %s\n", count, name.c_str());
+    fprintf(stderr, "emulated %zu blocks in use\n", blocks().size());
+  }
+} log_at_exit;
+
+thread_local void* current_context = nullptr;
+char contexts[16];
+
+CUresult allocate(CUdeviceptr* pointer, size_t size) {
+  if (size == 0) return INVALID_VALUE;
+  if (used + size > memory()) return OUT_OF_MEMORY;
+  void* block;
+  // of exactly this size, so that a sanitizer sees the first byte too many
+  if (posix_memalign(&block, 256, size)) return OUT_OF_MEMORY;
+  memset(block, 0xff, size);
+  *pointer = reinterpret_cast<CUdeviceptr>(block);
+  blocks()[*pointer] = size;
+  used += size;
+  return SUCCESS;
+}
+
+CUresult release(CUdeviceptr pointer) {
+  auto block = blocks().find(pointer);
+  if (block == blocks().end()) return INVALID_VALUE;
+  used -= block->second;
+  blocks().erase(block);
+  free(reinterpret_cast<void*>(pointer));
+  return SUCCESS;
+}
+
+void* at(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
+
+}  // namespace
+
+#define API extern "C" __attribute__((visibility("default"))) CUresult
+#define CALL                                    \
+  std::lock_guard<std::mutex> guard(mutex());   \
+  counts()[__func__]++
+
+API cuInit(unsigned) { CALL; return int(setting("EMULATED_CUDA_INIT", SUCCESS)); }
+API cuDriverGetVersion(int* version) {
+  CALL;
+  *version = int(setting("EMULATED_CUDA_VERSION", 12040));
+  return SUCCESS;
+}
+API cuDeviceGetCount(int* count) {
+  CALL;
+  *count = int(setting("EMULATED_CUDA_DEVICES", 1));
+  return SUCCESS;
+}
+API cuDeviceGet(int* device, int ordinal) {
+  CALL;
+  if (ordinal < 0 || ordinal >= int(setting("EMULATED_CUDA_DEVICES", 1))) return INVALID_DEVICE;
+  *device = ordinal;
+  return SUCCESS;
+}
+API cuDeviceGetName(char* name, int size, int device) {
+  CALL;
+  snprintf(name, size, "emulated GPU %d", device);
+  return SUCCESS;
+}
+API cuDeviceTotalMem_v2(size_t* bytes, int) { CALL; *bytes = memory(); return SUCCESS; }
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+  CALL;
+  int capability = int(setting("EMULATED_CUDA_CAPABILITY", 80));
+  switch (attribute) {
+    case WARP_SIZE: *value = 32; break;
+    case MAJOR: *value = capability / 10; break;
+    case MINOR: *value = capability % 10; break;
+    case MEMORY_POOLS: *value = 1; break;
+    default: *value = 0;
+  }
+  return SUCCESS;
+}
+API cuDevicePrimaryCtxRetain(void** context, int device) {
+  CALL;
+  *context = &contexts[device];
+  return SUCCESS;
+}
+API cuDevicePrimaryCtxRelease_v2(int) { CALL; return SUCCESS; }
+API cuCtxGetCurrent(void** context) { CALL; *context = current_context; return SUCCESS; }
+API cuCtxSetCurrent(void* context) { CALL; current_context = context; return SUCCESS; }
+API cuCtxSynchronize() { CALL; return SUCCESS; }
+API cuDeviceGetDefaultMemPool(void** pool, int) { CALL; *pool = contexts; return SUCCESS; }
+API cuMemPoolSetAttribute(void*, int, void*) { CALL; return SUCCESS; }
+API cuStreamCreate(void** stream, unsigned) { CALL; *stream = malloc(1); return SUCCESS; }
+API cuStreamDestroy_v2(void* stream) { CALL; free(stream); return SUCCESS; }
+API cuStreamSynchronize(void*) { CALL; return SUCCESS; }
+API cuMemAlloc_v2(CUdeviceptr* pointer, size_t size) { CALL; return allocate(pointer, size); }
+API cuMemAllocAsync(CUdeviceptr* pointer, size_t size, void*) {
+  CALL;
+  return allocate(pointer, size);
+}
+API cuMemFree_v2(CUdeviceptr pointer) { CALL; return release(pointer); }
+API cuMemFreeAsync(CUdeviceptr pointer, void*) { CALL; return release(pointer); }
+API cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, void*) {
+  CALL;
+  memset(at(to), value, size);
+  return SUCCESS;
+}
+API cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t size, void*) {
+  CALL;
+  memcpy(at(to), from, size);
+  return SUCCESS;
+}
+API cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t size, void*) {
+  CALL;
+  memcpy(to, at(from), size);
+  return SUCCESS;
+}
+API cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t size, void*) {
+  CALL;
+  memcpy(at(to), at(from), size);
+  return SUCCESS;
+}
+API cuMemGetInfo_v2(size_t* available, size_t* total) {
+  CALL;
+  *total = memory();
+  *available = memory() - used;
+  return SUCCESS;
+}
+API cuGetErrorName(CUresult, const char** text) { *text = "EMULATED"; return SUCCESS; }
+API cuGetErrorString(CUresult error, const char** text) {
+  *text = error == OUT_OF_MEMORY ? "out of memory" : "an error of the emulated driver";
+  return SUCCESS;
+}

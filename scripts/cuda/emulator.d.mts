@@ -1,0 +1,2 @@
+/** The folder of the emulated driver's `libcuda.so.1`; builds it where it is missing. */
+export function emulatedDriver(): Promise<string>

@@ -1,0 +1,156 @@
+// GPUs, with the CUDA driver that runs on the CPU (crates/kernels/src/cuda/emulator): each program is
+// a process of its own, since the driver is looked for once.
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { cudaInfo } from 'x-transformers'
+import { emulatedDriver } from '../../scripts/cuda/emulator.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+const MODEL = `
+  manualSeed(1)
+  const model = new AutoregressiveWrapper(new TransformerWrapper({
+    num_tokens: 16, max_seq_len: 16,
+    attn_layers: new Decoder({ dim: 16, depth: 2, heads: 2, rotary_pos_emb: true, ff_glu: true }),
+  }))
+  const batch = randint(0, 16, [2, 9])`
+
+let driver: string
+
+/** Runs a program; gives what it logs as JSON, line by line. */
+async function run(program: string, env: Record<string, string> = {}): Promise<unknown[]> {
+  const names =
+    'AdamW, AutoregressiveWrapper, cat, cudaInfo, cudaIsAvailable, Decoder, load, manualSeed, noGrad, randint, randn, tensor, TransformerWrapper'
+  const code = `
+    import { ${names} } from 'x-transformers'
+    const log = (value) => console.log(JSON.stringify(value))
+    ${program}`
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '-e', code],
+    { cwd: root, env: { ...process.env, ...env }, timeout: 60_000 },
+  )
+  return stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line))
+}
+
+const emulated = (program: string, env: Record<string, string> = {}) =>
+  run(program, { LD_LIBRARY_PATH: driver, ...env })
+
+beforeAll(async () => {
+  if (process.platform === 'linux') driver = await emulatedDriver()
+}, 120_000)
+
+// the emulated driver is built and found on Linux alone
+const onLinux = describe.skipIf(process.platform !== 'linux')
+
+/** What is wrong, how the driver is told, the reason that is given, the driver's version. */
+type Case = [name: string, env: Record<string, string>, reason: RegExp, version: string | null]
+
+const NO_DRIVER: Case = ['no driver', {}, /no NVIDIA driver/, null]
+
+onLinux('without a usable GPU', () => {
+  const refused = `
+    const code = (fn) => { try { fn(); return null } catch ({ code, message }) { return [code, message] } }
+    const { available, reason, driver } = cudaInfo()
+    log([available, cudaIsAvailable(), reason, driver])
+    const model = new Decoder({ dim: 8, depth: 1, heads: 1 })
+    log(code(() => model.cuda()))
+    log(code(() => randn([2], { device: 'cuda' })))
+    log((await model.forward(randn([1, 2, 8]))).shape)`
+
+  it.each<Case>([
+    // a driver that this machine has cannot be hidden
+    ...(cudaInfo().driver ? [] : [NO_DRIVER]),
+    ['a driver that fails', { EMULATED_CUDA_INIT: '999' }, /cuInit failed/, null],
+    ['a driver that is too old', { EMULATED_CUDA_VERSION: '11080' }, /too old.* 11\.8/, '11.8'],
+    ['no GPU', { EMULATED_CUDA_DEVICES: '0' }, /no NVIDIA GPU/, '12.4'],
+    ['an old GPU', { EMULATED_CUDA_CAPABILITY: '75' }, /capability 7\.5; 8\.0 is needed/, '12.4'],
+  ])('the reason is told: %s', async (name, env, reason, version) => {
+    const [info, model, tensor, shape] = await (name === 'no driver' ? run : emulated)(refused, env)
+    expect(info).toEqual([false, false, expect.stringMatching(reason), version])
+    expect(model).toEqual(['not_available', expect.stringMatching(reason)])
+    expect(tensor).toEqual(['not_available', expect.stringMatching(reason)])
+    expect(shape).toEqual([1, 2, 8])
+  })
+})
+
+onLinux('on a GPU', () => {
+  it('is described', async () => {
+    const [info] = await emulated('log(cudaInfo())', { EMULATED_CUDA_DEVICES: '2' })
+    const device = { compute_capability: '8.0', memory_bytes: 4 * 2 ** 30, reason: null }
+    expect(info).toEqual({
+      available: true,
+      reason: null,
+      driver: '12.4',
+      devices: [0, 1].map((index) => ({ ...device, index, name: `emulated GPU ${index}` })),
+    })
+  })
+
+  it('tensors of all types and layouts keep their values', async () => {
+    const lines = await emulated(`
+      for (const dtype of ['f32', 'f64', 'f16', 'bf16', 'i64', 'u8', 'bool']) {
+        const x = tensor([[1, 0, 1], [0, 1, 1]], { dtype })
+        const y = x.to('cuda')
+        log([y.device, y.dtype === dtype, JSON.stringify(y.toArray()) === JSON.stringify(x.toArray()),
+          JSON.stringify(y.permute([1, 0]).toArray()) === JSON.stringify(x.permute([1, 0]).toArray()),
+          JSON.stringify(y.slice(1, 1, 3).toArray()) === JSON.stringify(x.slice(1, 1, 3).toArray())])
+      }
+      log(randn([0, 3], { device: 'cuda:0' }).toArray())`)
+    expect(lines.slice(0, 7)).toEqual(Array(7).fill(['cuda:0', true, true, true, true]))
+    expect(lines[7]).toEqual([])
+  })
+
+  it('a model trains, generates, and is saved as on the CPU', async () => {
+    const program = (move: string) => `${MODEL}
+      ${move}
+      const optimizer = new AdamW(model.parameters(), { lr: 0.01 })
+      const losses = []
+      for (let i = 0; i < 3; i++) {
+        const loss = await model.forward(batch.to(device))
+        losses.push(loss.item())
+        await loss.backward()
+        await optimizer.step()
+        optimizer.zeroGrad()
+      }
+      const prompt = tensor([1, 2, 3], { dtype: 'i64' }).to(device)
+      const tokens = await model.generate(prompt, 6, { temperature: 0 })
+      const again = await load(await model.saveBytes(), { device })
+      const [a, b] = await Promise.all([model, again].map((m) => noGrad(() => m.forward(batch.to(device)))))
+      log([losses, tokens.toArray(), a.item() === b.item(), again.parameters()[0].device])`
+    const [cpu] = (await emulated(program(`const device = 'cpu'`))) as unknown[][]
+    const [gpu] = (await emulated(program(`const device = 'cuda:0'; model.cuda()`))) as unknown[][]
+    // the optimizer's version for arrays that it cannot change in place rounds in another order
+    const [want, got] = [cpu?.[0], gpu?.[0]] as [number[], number[]]
+    expect(got[0]).toBe(want[0])
+    for (const [i, loss] of got.entries()) expect(loss).toBeCloseTo(want[i] as number, 5)
+    expect(gpu?.slice(1, 3)).toEqual(cpu?.slice(1, 3))
+    expect([cpu?.[3], gpu?.[3]]).toEqual(['cpu', 'cuda:0'])
+  })
+
+  it('a tensor on another device is refused by name', async () => {
+    const [message] = await emulated(
+      `try { randn([2], { device: 'cuda:0' }).add(randn([2], { device: 'cuda:1' })) }
+       catch ({ message }) { log(message) }`,
+      { EMULATED_CUDA_DEVICES: '2' },
+    )
+    expect(message).toMatch(/cuda:0.*cuda:1/)
+  })
+
+  it('what does not fit is refused, and what is disposed is free at once', async () => {
+    const lines = await emulated(
+      `const full = []
+       try { for (;;) full.push(randn([2 ** 18], { device: 'cuda' })) }
+       catch ({ code, message }) { log([code, message, full.length]) }
+       full.pop().dispose()
+       log(randn([2 ** 18], { device: 'cuda' }).shape)`,
+      { EMULATED_CUDA_MEMORY: `${4 * 2 ** 20 + 1}` },
+    )
+    expect(lines[0]).toEqual(['out_of_memory', expect.stringContaining('1048576 bytes'), 4])
+    expect(lines[1]).toEqual([2 ** 18])
+  })
+})
