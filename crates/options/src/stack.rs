@@ -153,11 +153,11 @@ impl StackOptions {
     }
 
     fn check_positions(&self, dim: usize, prefix: &str, problems: &mut Problems) {
-        let (turned, values) = (self.rotary_dim(), self.attn.value_dim());
+        let (rotated, values) = (self.rotary_dim(), self.attn.value_dim());
         problems.require(
-            !self.is_rotary() || values >= turned,
+            !self.is_rotary() || values >= rotated,
             &format!("{prefix}attn_value_dim_head"),
-            format!("{values} is less than the {turned} features that rotary positions turn"),
+            format!("{values} is less than the {rotated} features that rotary positions rotate"),
         );
         let dynamic = self.dynamic_pos_bias && !self.rel_pos_bias;
         let path = format!("{prefix}dynamic_pos_bias");

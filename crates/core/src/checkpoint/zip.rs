@@ -139,11 +139,11 @@ pub fn records(bytes: &[u8], directory: &Directory) -> Result<Vec<Record>> {
         records.iter().skip(1).map(|r| r.start).chain([directory.offset]).collect();
     for (record, end) in records.iter_mut().zip(ends) {
         record.end = end;
-        let room = end.saturating_sub(record.start);
-        if record.stored.saturating_add(LOCAL as u64 + record.name.len() as u64) > room {
+        let available = end.saturating_sub(record.start);
+        if record.stored.saturating_add(LOCAL as u64 + record.name.len() as u64) > available {
             let (name, length) = (&record.name, record.stored);
             return Err(damaged(format!(
-                "this zip file is damaged: record `{name}` should have {length} bytes and a header, and there is room for {room}"
+                "this zip file is damaged: record `{name}` should have {length} bytes and a header, and there is room for {available}"
             )));
         }
     }

@@ -71,8 +71,8 @@ fn metadata_names_class_options_and_version_and_tensors_have_the_names_of_the_st
 fn every_element_type_is_read_back_as_it_was_written() {
     let values = crate::common::float(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], &[2, 3]);
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I64, DType::U8] {
-        let turned = values.to_dtype(dtype).unwrap().t().unwrap();
-        let bytes = checkpoint::write(vec![("x".into(), turned)], HashMap::new()).unwrap();
+        let transposed = values.to_dtype(dtype).unwrap().t().unwrap();
+        let bytes = checkpoint::write(vec![("x".into(), transposed)], HashMap::new()).unwrap();
         let (tensors, _) = checkpoint::read(&bytes).unwrap();
         assert_eq!((tensors[0].1.dtype(), tensors[0].1.dims()), (dtype, [3, 2].as_slice()));
         assert_eq!(array_values(&tensors[0].1), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);

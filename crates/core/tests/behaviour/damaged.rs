@@ -141,11 +141,11 @@ fn tensors_that_do_not_match_the_model_are_errors() {
     let mut renamed = tensors.clone();
     renamed[0].0.push('x');
     assert_eq!(code(&rewritten(&renamed)), "invalid_state");
-    let mut turned = tensors.clone();
+    let mut transposed = tensors.clone();
     let wide =
-        turned.iter().position(|(_, t)| t.rank() == 2 && t.dims()[0] != t.dims()[1]).unwrap();
-    turned[wide].1 = turned[wide].1.t().unwrap();
-    assert_eq!(code(&rewritten(&turned)), "invalid_state");
+        transposed.iter().position(|(_, t)| t.rank() == 2 && t.dims()[0] != t.dims()[1]).unwrap();
+    transposed[wide].1 = transposed[wide].1.t().unwrap();
+    assert_eq!(code(&rewritten(&transposed)), "invalid_state");
     let described = json_of(&metadata["x-transformers"]);
     assert_eq!(described["class"], "AutoregressiveWrapper");
 }

@@ -81,27 +81,27 @@ fn rotary_pos_emb_with_narrow_heads_gives_scores_by_distance() {
                 close(&[got[i * N + j]], &[got[(i - 1) * N + j - 1]], 1e-4);
             }
         }
-        assert!((got[1] - got[0]).abs() > 1e-3, "heads of {width} are not turned");
+        assert!((got[1] - got[0]).abs() > 1e-3, "heads of {width} are not rotated");
     }
 }
 
 #[test]
 fn rotary_emb_dim_is_the_number_of_rotated_features_of_a_head() {
     // at least 32, at most the whole head; half of it by default
-    for (given, head, turned) in
+    for (given, head, rotated) in
         [(json!(null), 96, 48), (json!(40), 96, 40), (json!(8), 96, 32), (json!(200), 96, 96)]
     {
         let options = json!({ "rotary_pos_emb": true, "rotary_emb_dim": given, "attn_dim_head": head, "heads": 1 });
         let model = attention(options);
         assert_eq!(
             model.entry("rotary_pos_emb.inv_freq").unwrap().param.leaf().shape(),
-            [turned / 2]
+            [rotated / 2]
         );
         // with only the unrotated features, all distances have the same score
         let left = |from: usize| {
             (0..head * 16).map(|k| if k / 16 >= from { 0.1 } else { 0.0 }).collect::<Vec<_>>()
         };
-        for (from, alike) in [(turned, true), (turned / 2, false)] {
+        for (from, alike) in [(rotated, true), (rotated / 2, false)] {
             let weights = left(from);
             ["to_q", "to_k"].iter().for_each(|name| {
                 crate::common::set(&model, &format!("layers.0.1.{name}.weight"), &weights)
