@@ -1,5 +1,5 @@
-// GPUs, with the CUDA driver that runs on the CPU (crates/kernels/src/cuda/emulator): each program is
-// a process of its own, since the driver is looked for once.
+// GPUs, with the CUDA driver that runs on the CPU (crates/kernels/src/cuda/emulator): each program
+// is a process of its own, since the driver is looked for once.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'

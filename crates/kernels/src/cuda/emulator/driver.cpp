@@ -1,5 +1,5 @@
-// The CUDA driver's interface on the CPU, for tests: memory of the device is malloc, all work is done
-// at once. Fresh memory is filled with NaN. Environment variables choose what the machine has:
+// The CUDA driver's interface on the CPU, for tests: memory of the device is malloc, all work is
+// done at once. Fresh memory is filled with NaN. Environment variables choose what the machine has:
 //   EMULATED_CUDA_INIT        what cuInit returns (0)
 //   EMULATED_CUDA_VERSION     the supported CUDA version, 1000 * major + 10 * minor (12040)
 //   EMULATED_CUDA_DEVICES     how many GPUs there are (1)
