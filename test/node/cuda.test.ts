@@ -21,10 +21,11 @@ let driver: string
 
 /** Runs a program; gives what it logs as JSON, line by line. */
 async function run(program: string, env: Record<string, string> = {}): Promise<unknown[]> {
-  const names =
-    'AdamW, AutoregressiveWrapper, cat, cudaInfo, cudaIsAvailable, Decoder, load, manualSeed, noGrad, randint, randn, tensor, TransformerWrapper'
   const code = `
-    import { ${names} } from 'x-transformers'
+    import {
+      AdamW, AutoregressiveWrapper, cudaInfo, cudaIsAvailable, Decoder, load, manualSeed, noGrad,
+      randint, randn, tensor, TransformerWrapper,
+    } from 'x-transformers'
     const log = (value) => console.log(JSON.stringify(value))
     ${program}`
   const { stdout } = await promisify(execFile)(
@@ -55,7 +56,9 @@ const NO_DRIVER: Case = ['no driver', {}, /no NVIDIA driver/, null]
 
 onLinux('without a usable GPU', () => {
   const refused = `
-    const code = (fn) => { try { fn(); return null } catch ({ code, message }) { return [code, message] } }
+    const code = (fn) => {
+      try { fn(); return null } catch ({ code, message }) { return [code, message] }
+    }
     const { available, reason, driver } = cudaInfo()
     log([available, cudaIsAvailable(), reason, driver])
     const model = new Decoder({ dim: 8, depth: 1, heads: 1 })
@@ -96,9 +99,10 @@ onLinux('on a GPU', () => {
       for (const dtype of ['f32', 'f64', 'f16', 'bf16', 'i64', 'u8', 'bool']) {
         const x = tensor([[1, 0, 1], [0, 1, 1]], { dtype })
         const y = x.to('cuda')
-        log([y.device, y.dtype === dtype, JSON.stringify(y.toArray()) === JSON.stringify(x.toArray()),
-          JSON.stringify(y.permute([1, 0]).toArray()) === JSON.stringify(x.permute([1, 0]).toArray()),
-          JSON.stringify(y.slice(1, 1, 3).toArray()) === JSON.stringify(x.slice(1, 1, 3).toArray())])
+        const equal = (view) =>
+          JSON.stringify(view(y).toArray()) === JSON.stringify(view(x).toArray())
+        log([y.device, y.dtype === dtype, equal((t) => t), equal((t) => t.permute([1, 0])),
+          equal((t) => t.slice(1, 1, 3))])
       }
       log(randn([0, 3], { device: 'cuda:0' }).toArray())`)
     expect(lines.slice(0, 7)).toEqual(Array(7).fill(['cuda:0', true, true, true, true]))
@@ -120,7 +124,8 @@ onLinux('on a GPU', () => {
       const prompt = tensor([1, 2, 3], { dtype: 'i64' }).to(device)
       const tokens = await model.generate(prompt, 6, { temperature: 0 })
       const again = await load(await model.saveBytes(), { device })
-      const [a, b] = await Promise.all([model, again].map((m) => noGrad(() => m.forward(batch.to(device)))))
+      const lossOf = (m) => noGrad(() => m.forward(batch.to(device)))
+      const [a, b] = await Promise.all([model, again].map(lossOf))
       log([losses, tokens.toArray(), a.item() === b.item(), again.parameters()[0].device])`
     const [cpu] = (await emulated(program(`const device = 'cpu'`))) as unknown[][]
     const [gpu] = (await emulated(program(`const device = 'cuda:0'; model.cuda()`))) as unknown[][]
@@ -130,6 +135,13 @@ onLinux('on a GPU', () => {
     for (const [i, loss] of got.entries()) expect(loss).toBeCloseTo(want[i] as number, 5)
     expect(gpu?.slice(1, 3)).toEqual(cpu?.slice(1, 3))
     expect([cpu?.[3], gpu?.[3]]).toEqual(['cpu', 'cuda:0'])
+  })
+
+  it('one that is not there is refused by name', async () => {
+    const [message] = await emulated(
+      `try { randn([2], { device: 'cuda:1' }) } catch ({ message }) { log(message) }`,
+    )
+    expect(message).toMatch(/cuda:1 cannot be used: this machine has 1 GPUs/)
   })
 
   it('a tensor on another device is refused by name', async () => {

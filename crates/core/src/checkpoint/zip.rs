@@ -143,7 +143,8 @@ pub fn records(bytes: &[u8], directory: &Directory) -> Result<Vec<Record>> {
         if record.stored.saturating_add(LOCAL as u64 + record.name.len() as u64) > available {
             let (name, length) = (&record.name, record.stored);
             return Err(damaged(format!(
-                "this zip file is damaged: record `{name}` should have {length} bytes and a header, and there is room for {available}"
+                "this zip file is damaged: record `{name}` should have {length} bytes and a \
+                 header, and there is room for {available}"
             )));
         }
     }

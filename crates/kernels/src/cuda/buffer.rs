@@ -25,12 +25,11 @@ impl Buffer {
         }
         // SAFETY: the bytes are written before anything reads them.
         let slice = unsafe { gpu.stream().alloc::<u8>(bytes.len()) };
-        let mut slice = slice.map_err(|error| out_of_memory(gpu, bytes.len(), error))?;
-        gpu.stream()
-            .memcpy_htod(bytes, &mut slice)
-            .map_err(|error| gpu.failed("a copy to the GPU failed", error))?;
+        let slice = slice.map_err(|error| out_of_memory(gpu, bytes.len(), error))?;
         gpu.count(bytes.len() as u64);
-        Ok(Self { gpu: gpu.clone(), bytes: Some(slice) })
+        let buffer = Self { gpu: gpu.clone(), bytes: Some(slice) };
+        buffer.overwrite(0, bytes)?;
+        Ok(buffer)
     }
 
     /// Overwrites the bytes from `start` on.
@@ -77,7 +76,8 @@ impl Drop for Buffer {
 fn out_of_memory(gpu: &Gpu, needed: usize, error: cudarc::driver::DriverError) -> Error {
     let available = gpu.stream().context().mem_get_info().map_or(0, |(free, _)| free);
     Error::OutOfMemory(format!(
-        "out of memory: an array needs {needed} bytes, and cuda:{} has {available} free ({error:?})",
+        "out of memory: an array needs {needed} bytes, and cuda:{} has {available} free \
+         ({error:?})",
         gpu.index()
     ))
 }

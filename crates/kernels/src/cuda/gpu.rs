@@ -31,15 +31,15 @@ impl Gpu {
     fn open(index: usize) -> Result<Self> {
         let status = status();
         let info = status.gpus.get(index);
-        let reason = match (info, &status.reason) {
-            (Some(info), _) => info.reason(),
-            (None, Some(reason)) => Some(reason.clone()),
-            (None, None) => Some(format!("this machine has {} GPUs", status.gpus.len())),
+        let usable = match (info, &status.reason) {
+            (Some(info), _) => info.reason().map_or(Ok(info.clone()), Err),
+            (None, Some(reason)) => Err(reason.clone()),
+            (None, None) => Err(format!("this machine has {} GPUs", status.gpus.len())),
         };
-        if let Some(reason) = reason {
-            bail!("cuda:{index} cannot be used: {reason}");
-        }
-        let Some(info) = info.cloned() else { bail!("there is no GPU {index}") };
+        let info = match usable {
+            Ok(info) => info,
+            Err(reason) => bail!("cuda:{index} cannot be used: {reason}"),
+        };
         let opened = CudaContext::new(index).and_then(|context| {
             // SAFETY: no array exists yet, and there is one stream, whose order is enough.
             unsafe { context.disable_event_tracking() };
