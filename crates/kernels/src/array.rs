@@ -40,6 +40,13 @@ impl From<HostArray> for Array {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl From<cuda::Array> for Array {
+    fn from(array: cuda::Array) -> Self {
+        Self(Repr::Cuda(array))
+    }
+}
+
 /// Counters of the copies between the host and other devices. Each copy waits until the device has
 /// finished all earlier work.
 static DOWNLOADS: AtomicU64 = AtomicU64::new(0);
@@ -152,6 +159,18 @@ impl Array {
                 "this operation needs its arrays on the CPU, got one on {}",
                 self.device().name()
             ),
+        }
+    }
+
+    /// Returns the array in the memory of a GPU.
+    ///
+    /// # Errors
+    /// If the array is on the host.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda(&self) -> Result<&cuda::Array> {
+        match &self.0 {
+            Repr::Cuda(array) => Ok(array),
+            Repr::Host(_) => bail!("this operation needs its arrays on a GPU, got one on the CPU"),
         }
     }
 

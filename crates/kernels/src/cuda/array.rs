@@ -5,7 +5,7 @@ use super::gpu::Gpu;
 use crate::array::HostArray;
 use crate::error::bail;
 use crate::host;
-use crate::{DType, Result};
+use crate::{DType, Result, Shape};
 use candle_core::Layout;
 use std::sync::Arc;
 
@@ -26,6 +26,24 @@ impl Array {
         let buffer = host::with_bytes(array, |bytes| Buffer::upload(gpu, bytes))?;
         let layout = Layout::contiguous(array.dims());
         Ok(Self { buffer: Arc::new(buffer), dtype: array.dtype(), layout })
+    }
+
+    /// An array whose values are still to be written by a kernel.
+    ///
+    /// # Errors
+    /// If the GPU's memory does not suffice.
+    pub fn uninit(gpu: &Arc<Gpu>, dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
+        let layout = Layout::contiguous(shape);
+        let Some(bytes) = layout.shape().elem_count().checked_mul(dtype.size_in_bytes()) else {
+            bail!("an array of shape {:?} is too large", layout.dims());
+        };
+        Ok(Self { buffer: Arc::new(Buffer::uninit(gpu, bytes)?), dtype, layout })
+    }
+
+    /// The address of the first value of the view, for arguments of kernels; 0 without any.
+    pub(crate) fn address(&self) -> u64 {
+        let start = self.layout.start_offset() * self.dtype.size_in_bytes();
+        self.buffer.address().map_or(0, |address| address + start as u64)
     }
 
     /// Overwrites the values, which must be contiguous, with those of a host array of this shape

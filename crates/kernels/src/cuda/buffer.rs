@@ -15,21 +15,34 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
+    /// Bytes that are still to be written.
+    ///
+    /// # Errors
+    /// If the GPU's memory does not suffice.
+    pub fn uninit(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self> {
+        if bytes == 0 {
+            return Ok(Self { gpu: gpu.clone(), bytes: None });
+        }
+        // SAFETY: who asks for them writes the bytes before anything reads them.
+        let slice = unsafe { gpu.stream().alloc::<u8>(bytes) };
+        let slice = slice.map_err(|error| out_of_memory(gpu, bytes, error))?;
+        gpu.count(bytes as u64);
+        Ok(Self { gpu: gpu.clone(), bytes: Some(slice) })
+    }
+
     /// A copy of bytes of the host.
     ///
     /// # Errors
     /// If the GPU's memory does not suffice.
     pub fn upload(gpu: &Arc<Gpu>, bytes: &[u8]) -> Result<Self> {
-        if bytes.is_empty() {
-            return Ok(Self { gpu: gpu.clone(), bytes: None });
-        }
-        // SAFETY: the bytes are written before anything reads them.
-        let slice = unsafe { gpu.stream().alloc::<u8>(bytes.len()) };
-        let slice = slice.map_err(|error| out_of_memory(gpu, bytes.len(), error))?;
-        gpu.count(bytes.len() as u64);
-        let buffer = Self { gpu: gpu.clone(), bytes: Some(slice) };
+        let buffer = Self::uninit(gpu, bytes.len())?;
         buffer.overwrite(0, bytes)?;
         Ok(buffer)
+    }
+
+    /// The address of the first byte; `None` without any.
+    pub fn address(&self) -> Option<u64> {
+        self.bytes.as_ref().map(|bytes| bytes.device_ptr(self.gpu.stream()).0)
     }
 
     /// Overwrites the bytes from `start` on.

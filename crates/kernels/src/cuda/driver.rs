@@ -31,6 +31,8 @@ pub struct GpuInfo {
     pub capability: (i32, i32),
     /// The size of its memory in bytes.
     pub bytes: u64,
+    /// The number of multiprocessors.
+    pub processors: u32,
 }
 
 impl GpuInfo {
@@ -54,6 +56,9 @@ pub fn status() -> &'static Status {
 
 fn look_up() -> Status {
     let none = |driver, reason: String| Status { driver, gpus: Vec::new(), reason: Some(reason) };
+    if !super::modules::are_embedded() {
+        return none(None, "this build has no CUDA kernels".into());
+    }
     // SAFETY: only loads and closes the driver's library. Without this question, cudarc panics
     // where there is none.
     if !unsafe { sys::is_culib_present() } {
@@ -103,7 +108,7 @@ fn gpus() -> Result<Vec<GpuInfo>, result::DriverError> {
         let device = result::device::get(index)?;
         use sys::CUdevice_attribute_enum as Attribute;
         // SAFETY: `device` is a device of the driver.
-        let (major, minor, bytes) = unsafe {
+        let (major, minor, processors, bytes) = unsafe {
             (
                 result::device::get_attribute(
                     device,
@@ -113,6 +118,10 @@ fn gpus() -> Result<Vec<GpuInfo>, result::DriverError> {
                     device,
                     Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
                 )?,
+                result::device::get_attribute(
+                    device,
+                    Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+                )?,
                 result::device::total_mem(device)?,
             )
         };
@@ -121,6 +130,7 @@ fn gpus() -> Result<Vec<GpuInfo>, result::DriverError> {
             name: result::device::get_name(device)?,
             capability: (major, minor),
             bytes: bytes as u64,
+            processors: processors.max(1) as u32,
         })
     };
     (0..count).map(info).collect()

@@ -1,6 +1,7 @@
 //! A GPU, and the registry of open GPUs.
 
 use super::driver::{status, GpuInfo};
+use super::modules::Modules;
 use crate::error::bail;
 use crate::registry::Registry;
 use crate::{Error, Result};
@@ -15,6 +16,7 @@ pub struct Gpu {
     stream: Arc<CudaStream>,
     /// Bytes of the buffers in use.
     held: AtomicU64,
+    modules: Modules,
 }
 
 static GPUS: Registry<Gpu> = Registry::new();
@@ -47,7 +49,7 @@ impl Gpu {
             context.new_stream()
         });
         match opened {
-            Ok(stream) => Ok(Self { info, stream, held: AtomicU64::new(0) }),
+            Ok(stream) => Ok(Self { info, stream, held: AtomicU64::new(0), modules: Modules::default() }),
             Err(error) => bail!("cuda:{index} cannot be opened: {error:?}"),
         }
     }
@@ -68,6 +70,20 @@ impl Gpu {
 
     pub(super) fn uncount(&self, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The number of multiprocessors.
+    pub(super) fn processors(&self) -> u32 {
+        self.info.processors
+    }
+
+    /// The compute capability, as (major, minor).
+    pub(super) fn capability(&self) -> (i32, i32) {
+        self.info.capability
+    }
+
+    pub(super) fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     pub(super) fn stream(&self) -> &Arc<CudaStream> {

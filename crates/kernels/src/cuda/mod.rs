@@ -4,10 +4,15 @@
 //! of the calls; a download waits for all earlier work.
 
 mod array;
+mod axes;
 mod buffer;
 mod driver;
 mod gpu;
+mod launch;
+mod modules;
 
 pub use array::Array;
+pub(crate) use axes::{Axes, AXES};
 pub use driver::{status, GpuInfo, Status};
 pub use gpu::{gpu, Gpu};
+pub(crate) use launch::Args;

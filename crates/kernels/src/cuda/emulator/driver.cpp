@@ -13,15 +13,25 @@
 #include <mutex>
 #include <string>
 
+#include "fibers.h"
+
 typedef int CUresult;
 typedef unsigned long long CUdeviceptr;
 
 namespace {
 
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101 };
+enum {
+  SUCCESS = 0,
+  INVALID_VALUE = 1,
+  OUT_OF_MEMORY = 2,
+  INVALID_DEVICE = 101,
+  INVALID_IMAGE = 200,
+  NOT_FOUND = 500,
+  LAUNCH_FAILED = 719
+};
 
 /// `cuDeviceGetAttribute`.
-enum Attribute { WARP_SIZE = 10, MAJOR = 75, MINOR = 76, MEMORY_POOLS = 115 };
+enum Attribute { WARP_SIZE = 10, PROCESSORS = 16, MAJOR = 75, MINOR = 76, MEMORY_POOLS = 115 };
 
 size_t setting(const char* name, size_t standard) {
   const char* text = getenv(name);
@@ -47,6 +57,14 @@ std::map<CUdeviceptr, size_t>& blocks() {
 }
 
 size_t used = 0;
+
+/// After a kernel that failed, every call fails, as on a GPU.
+CUresult lost = SUCCESS;
+
+/// Sizes of the arguments of the kernels in a module, by name.
+struct Module {
+  std::map<std::string, size_t> entries;
+};
 
 struct Log {
   ~Log() {
@@ -88,7 +106,8 @@ void* at(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
 #define API extern "C" __attribute__((visibility("default"))) CUresult
 #define CALL                                    \
   std::lock_guard<std::mutex> guard(mutex());   \
-  counts()[__func__]++
+  counts()[__func__]++;                         \
+  if (lost) return lost
 
 API cuInit(unsigned) { CALL; return int(setting("EMULATED_CUDA_INIT", SUCCESS)); }
 API cuDriverGetVersion(int* version) {
@@ -118,6 +137,7 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
   int capability = int(setting("EMULATED_CUDA_CAPABILITY", 80));
   switch (attribute) {
     case WARP_SIZE: *value = 32; break;
+    case PROCESSORS: *value = 2; break;
     case MAJOR: *value = capability / 10; break;
     case MINOR: *value = capability % 10; break;
     case MEMORY_POOLS: *value = 1; break;
@@ -172,7 +192,65 @@ API cuMemGetInfo_v2(size_t* available, size_t* total) {
   *available = memory() - used;
   return SUCCESS;
 }
-API cuGetErrorName(CUresult, const char** text) { *text = "EMULATED"; return SUCCESS; }
+
+// The kernels and the sizes of their arguments, as the module's PTX declares them:
+// `.entry NAME( .param .align 8 .b8 NAME_param_0[176] )`.
+API cuModuleLoadData(void** result, const void* image) {
+  CALL;
+  std::string ptx = static_cast<const char*>(image);
+  if (ptx.find(".version") == std::string::npos) return INVALID_IMAGE;
+  auto module = new Module;
+  for (size_t at = 0; (at = ptx.find(".entry ", at)) != std::string::npos;) {
+    at += 7;
+    size_t open = ptx.find('(', at), close = ptx.find(')', open), bracket = ptx.find('[', open);
+    size_t size = bracket < close ? strtoul(&ptx[bracket + 1], nullptr, 10) : 0;
+    module->entries[ptx.substr(at, open - at)] = size;
+  }
+  *result = module;
+  return SUCCESS;
+}
+API cuModuleUnload(void* module) { CALL; delete static_cast<Module*>(module); return SUCCESS; }
+API cuModuleGetFunction(void** function, void* module, const char* name) {
+  CALL;
+  auto& entries = static_cast<Module*>(module)->entries;
+  auto entry = entries.find(name);
+  auto kernel = emulated::kernels().find(name);
+  if (entry == entries.end() || kernel == emulated::kernels().end()) return NOT_FOUND;
+  if (entry->second != kernel->second.size) {
+    fprintf(stderr, "emulated: the argument of %s has %zu bytes in PTX, %zu in C++\n", name,
+            entry->second, kernel->second.size);
+    return INVALID_IMAGE;
+  }
+  *function = &kernel->second;
+  return SUCCESS;
+}
+API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                   unsigned bz, unsigned shared, void*, void**, void** extra) {
+  CALL;
+  auto& kernel = *static_cast<emulated::Kernel*>(function);
+  bool fits = gx && gy && gz && gy <= 65535 && gz <= 65535 && bx && by && bz && bx * by * bz <= 1024;
+  if (!fits || shared > 166912 || !extra) return INVALID_VALUE;
+  // CU_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END
+  if (extra[0] != reinterpret_cast<void*>(1) || extra[2] != reinterpret_cast<void*>(2)) return INVALID_VALUE;
+  size_t size = *static_cast<size_t*>(extra[3]);
+  if (size != kernel.size) {
+    fprintf(stderr, "emulated: %s takes %zu bytes, got %zu\n", kernel.name, kernel.size, size);
+    return INVALID_VALUE;
+  }
+  void* args = aligned_alloc(16, (size + 15) / 16 * 16);
+  memcpy(args, extra[1], size);
+  std::string error = emulated::run_grid(kernel, args, {gx, gy, gz}, {bx, by, bz}, shared);
+  free(args);
+  if (!error.empty()) {
+    fprintf(stderr, "emulated: %s\n", error.c_str());
+    lost = LAUNCH_FAILED;
+  }
+  return SUCCESS;  // a GPU tells at the next call that waits
+}
+API cuGetErrorName(CUresult error, const char** text) {
+  *text = error == LAUNCH_FAILED ? "CUDA_ERROR_LAUNCH_FAILED" : "EMULATED";
+  return SUCCESS;
+}
 API cuGetErrorString(CUresult error, const char** text) {
   *text = error == OUT_OF_MEMORY ? "out of memory" : "an error of the emulated driver";
   return SUCCESS;

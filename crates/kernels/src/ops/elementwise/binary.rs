@@ -4,7 +4,11 @@ use super::broadcast::broadcast;
 use crate::array::HostArray;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+#[cfg(feature = "cuda")]
+use super::cuda;
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
+use crate::kernel::{arrays, run, Kernel};
 use crate::{Array, Element, Result, Shape};
 
 /// Functions of two numbers.
@@ -103,7 +107,10 @@ impl Kernel for BinaryKernel {
         Some(self.compute::<T>())
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Gpu) -> Result<Array> {
+        cuda::binary(gpu, &self.a, &self.b, self.op, self.dims()?)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

@@ -2,6 +2,8 @@
 
 mod binary;
 mod broadcast;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod map;
 #[cfg(test)]
 mod tests;

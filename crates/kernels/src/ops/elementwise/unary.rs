@@ -4,7 +4,11 @@ use super::map::{map, map_each};
 use crate::host::gemm::blas::Blas;
 use crate::host::simd::has_fma;
 use crate::host::Real;
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+#[cfg(feature = "cuda")]
+use super::cuda;
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
+use crate::kernel::{arrays, run, Kernel};
 use crate::{Array, Result};
 use std::mem::MaybeUninit;
 use xt_macros::simd;
@@ -75,7 +79,10 @@ impl Kernel for UnaryKernel {
         }
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Gpu) -> Result<Array> {
+        cuda::unary(gpu, self, &self.x, self.op)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -137,7 +144,10 @@ impl Kernel for Affine {
         map_each::<T>(&self.x, |x| x * scale + offset)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Gpu) -> Result<Array> {
+        cuda::affine(gpu, self, &self.x, self.scale, self.offset)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

@@ -1,0 +1,80 @@
+//! The compiled kernels: one module for each `.cu` file, loaded at its first use.
+
+use super::gpu::Gpu;
+use crate::error::bail;
+use crate::Result;
+use cudarc::driver::{result, sys};
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::{Mutex, PoisonError};
+
+/// The compiled form of a `.cu` file, compressed by zlib.
+pub(super) struct Embedded {
+    name: &'static str,
+    /// PTX for compute capability 8.0, which the driver compiles for any later one.
+    ptx: &'static [u8],
+    /// Machine code for compute capability 9.0.
+    cubin: &'static [u8],
+}
+
+static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/cuda_modules.rs"));
+
+/// Whether this build has kernels.
+pub(super) fn are_embedded() -> bool {
+    !EMBEDDED.is_empty()
+}
+
+/// The kernels of a GPU that have been used, by name. They stay loaded until the process ends.
+#[derive(Default)]
+pub(super) struct Modules(Mutex<Loaded>);
+
+#[derive(Default)]
+struct Loaded {
+    modules: HashMap<&'static str, usize>,
+    functions: HashMap<String, usize>,
+}
+
+impl std::fmt::Debug for Modules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Modules")
+    }
+}
+
+impl Modules {
+    /// The kernel `name` of the file `module`. The context must be current.
+    pub fn function(&self, gpu: &Gpu, module: &'static str, name: &str) -> Result<sys::CUfunction> {
+        let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = loaded.functions.get(name) {
+            return Ok(*function as sys::CUfunction);
+        }
+        let handle = match loaded.modules.get(module) {
+            Some(handle) => *handle as sys::CUmodule,
+            None => {
+                let handle = load(gpu, module)?;
+                loaded.modules.insert(module, handle as usize);
+                handle
+            }
+        };
+        let Ok(text) = CString::new(name) else { bail!("{name:?} is no name of a kernel") };
+        // SAFETY: the module is loaded and is never unloaded.
+        let function = unsafe { result::module::get_function(handle, text) }
+            .map_err(|error| gpu.failed(&format!("there is no kernel {name}"), error))?;
+        loaded.functions.insert(name.into(), function as usize);
+        Ok(function)
+    }
+}
+
+fn load(gpu: &Gpu, name: &str) -> Result<sys::CUmodule> {
+    let Some(embedded) = EMBEDDED.iter().find(|embedded| embedded.name == name) else {
+        bail!("this build has no CUDA kernels ({name})");
+    };
+    let exact = gpu.capability() == (9, 0);
+    let image = miniz_oxide::inflate::decompress_to_vec_zlib(match exact {
+        true => embedded.cubin,
+        false => embedded.ptx,
+    });
+    let Ok(image) = image else { bail!("the CUDA kernels of {name} are damaged") };
+    // SAFETY: PTX ends with a zero, machine code contains its size; the driver copies either.
+    unsafe { result::module::load_data(image.as_ptr().cast()) }
+        .map_err(|error| gpu.failed(&format!("the kernels of {name} cannot be loaded"), error))
+}
