@@ -1,7 +1,7 @@
 // Builds the native addon when it is missing or stale, and puts it at the root of the package.
 import { copyFileSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { compiledKernels } from './cuda/kernels.mjs'
+import { useKernels } from './cuda/kernels.mjs'
 import { Failure, hashOf, readText, root, run, say } from './lib.mjs'
 import { triple } from './platforms.mjs'
 
@@ -52,8 +52,7 @@ function artifact(output) {
 export async function ensureAddon() {
   const target = join(root, `x-transformers.${triple()}.node`)
   const stamp = `${target}.stamp`
-  // cargo reads the variable in every build, so that none of them throws the other's result away
-  process.env.XT_CUDA_KERNELS ??= (await compiledKernels()) ?? ''
+  await useKernels()
   const hash = hashOf(SOURCES, process.env.XT_CUDA_KERNELS !== '')
   if (existsSync(target) && readText(stamp) === hash) return
   await checkRust()

@@ -71,3 +71,11 @@ export async function compiledKernels() {
   renameSync(unfinished, folder)
   return folder
 }
+
+/**
+ * Lets every build of the crates embed the kernels: cargo reads the variable in each, so that none
+ * of them throws the result of another away.
+ */
+export async function useKernels() {
+  process.env.XT_CUDA_KERNELS ??= (await compiledKernels()) ?? ''
+}

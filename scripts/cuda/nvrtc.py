@@ -7,9 +7,11 @@ folder of `.cuh` files, which the kernels include by name.
 """
 import ctypes
 import json
+import os
 import re
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 OPTIONS = ["--std=c++17", "-default-device"]
@@ -37,7 +39,7 @@ class Nvrtc:
         count = len(self.headers)
         texts = (ctypes.c_char_p * count)(*(text.encode() for text in self.headers.values()))
         names = (ctypes.c_char_p * count)(*(name.encode() for name in self.headers))
-        text, name = source.read_text().encode(), source.name.encode()
+        text, name = source.read_bytes(), source.name.encode()
         self.library.nvrtcCreateProgram(ctypes.byref(program), text, name, count, texts, names)
         try:
             all_options = [f"--gpu-architecture={architecture}", *OPTIONS, *options]
@@ -73,18 +75,22 @@ def usage(log):
 
 
 def main(library, out, headers, *sources):
-    texts = {file.name: file.read_text() for file in sorted(Path(headers).glob("*.cuh"))}
+    texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(Path(headers).glob("*.cuh"))}
     nvrtc = Nvrtc(library, texts)
-    report = {}
-    for source in map(Path, sources):
+
+    def compile(source):
         ptx, _ = nvrtc.compile(source, "compute_80")
         # PTX is not assembled here: inline assembly is checked by machine code alone
         _, log80 = nvrtc.compile(source, "sm_80", "--ptxas-options=-v")
         cubin, log90 = nvrtc.compile(source, "sm_90", "--ptxas-options=-v")
-        report[source.stem] = {"sm_80": usage(log80), "sm_90": usage(log90)}
         # the driver reads PTX as text that ends with a zero
         Path(out, f"{source.stem}.ptx.z").write_bytes(zlib.compress(ptx.rstrip(b"\0") + b"\0", 9))
         Path(out, f"{source.stem}.cubin.z").write_bytes(zlib.compress(cubin, 9))
+        return source.stem, {"sm_80": usage(log80), "sm_90": usage(log90)}
+
+    # NVRTC may be called by several threads
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        report = dict(threads.map(compile, map(Path, sources)))
     Path(out, "report.json").write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -174,17 +174,13 @@ impl Array {
         }
     }
 
-    /// Overwrites this array, which is on a GPU and contiguous, with the values of a host array of
-    /// its shape and dtype. Other views of the same storage see them too.
+    /// The address of the first value in the memory of a GPU, for arguments of kernels.
+    ///
+    /// # Errors
+    /// If the array is on the host.
     #[cfg(feature = "cuda")]
-    pub(crate) fn overwrite(&self, values: &Self) -> Result<()> {
-        match &self.0 {
-            Repr::Host(_) => bail!("only arrays on GPUs are overwritten"),
-            Repr::Cuda(array) => {
-                UPLOADS.fetch_add(1, Ordering::Relaxed);
-                array.overwrite(values.host()?)
-            }
-        }
+    pub(crate) fn address(&self) -> Result<u64> {
+        Ok(self.cuda()?.address())
     }
 
     /// Copies the array to `device`. Returns a clone if it is already there.

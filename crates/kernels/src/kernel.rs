@@ -10,6 +10,8 @@ use crate::memory::alloc;
 use crate::{Array, DType, Device, Element, Result};
 use half::{bf16, f16};
 use std::collections::BTreeMap;
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "cuda")]
@@ -49,14 +51,15 @@ pub(crate) trait Kernel: Arrays + Clone {
         None
     }
 
-    /// The operands that the kernel changes in place.
+    /// The operands that the kernel changes in place, which tests compare too.
+    #[cfg(test)]
     fn changed(&self) -> Vec<&Array> {
         Vec::new()
     }
 
-    /// The implementation for NVIDIA GPUs: [`through_host`] where there is none yet.
+    /// The implementation for NVIDIA GPUs, for operands of every dtype.
     #[cfg(feature = "cuda")]
-    fn cuda(&self, gpu: &Gpu) -> Result<Self::Out>;
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Self::Out>;
 
     /// Test inputs for the implementations, in f64: odd sizes, sizes that are split over vectors
     /// and threads, and arrays without elements. The tests derive non-contiguous views from them.
@@ -126,38 +129,6 @@ fn on_cpu<K: Kernel>(kernel: &K, first: &Array) -> Result<K::Out> {
         alloc::check_like(first, first.dtype(), 2)?;
         kernel.reference()
     })
-}
-
-/// Runs a kernel on the host for operands on a GPU and copies the result back. The copies are slow,
-/// so the call is counted in [`fallbacks`].
-#[cfg(feature = "cuda")]
-pub(crate) fn through_host<K: Kernel>(kernel: &K) -> Result<K::Out> {
-    let (mut on_host, mut device, mut dtype, mut failed) =
-        (kernel.clone(), Device::Cpu, None, None);
-    on_host.each_mut(&mut |array| {
-        dtype.get_or_insert(array.dtype());
-        device = array.device();
-        match array.to_device(&Device::Cpu) {
-            Ok(copy) => *array = copy,
-            Err(error) => failed = Some(error),
-        }
-    });
-    if let Some(dtype) = dtype {
-        note_fallback(K::NAME, "cuda", dtype);
-    }
-    let mut out = match failed {
-        Some(error) => return Err(error),
-        None => run(&on_host)?,
-    };
-    for (changed, from) in kernel.changed().into_iter().zip(on_host.changed()) {
-        changed.overwrite(from)?;
-    }
-    let mut failed = None;
-    out.each_mut(&mut |array| match array.to_device(&device) {
-        Ok(copy) => *array = copy,
-        Err(error) => failed = Some(error),
-    });
-    failed.map_or(Ok(out), Err)
 }
 
 /// A kernel that ran without its own implementation for a device and dtype.
@@ -265,14 +236,3 @@ macro_rules! arrays {
     )+};
 }
 pub(crate) use arrays;
-
-/// Defines `Kernel::cuda` for kernels that have no CUDA implementation yet: they run on the host.
-macro_rules! no_cuda {
-    () => {
-        #[cfg(feature = "cuda")]
-        fn cuda(&self, _: &$crate::cuda::Gpu) -> $crate::Result<Self::Out> {
-            $crate::kernel::through_host(self)
-        }
-    };
-}
-pub(crate) use no_cuda;

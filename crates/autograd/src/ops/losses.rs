@@ -6,6 +6,7 @@ use super::reduce::mean;
 use crate::error::invalid;
 use crate::{is_grad_enabled, Array, DType, Result, Tensor};
 use xt_kernels as kernels;
+use xt_kernels::ops::elementwise;
 use xt_kernels::ops::linear_cross_entropy::{LossArgs, NeedsGrad};
 
 /// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..). Targets equal to `ignore_index`
@@ -27,7 +28,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
     let loss = kernels::ops::cross_entropy::forward(&flat, &targets, ignore_index)?;
     let dims = logits.dims().to_vec();
     Ok(Tensor::record(loss, &[logits], move |g| {
-        let d = kernels::ops::cross_entropy::backward(&flat, &targets, ignore_index, scalar(g)?)?;
+        let d = kernels::ops::cross_entropy::backward(&flat, &targets, ignore_index, g)?;
         Ok(vec![Some(d.reshape(dims.as_slice())?)])
     }))
 }
@@ -46,9 +47,15 @@ fn check_targets(targets: &Tensor, rows: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// The one element of `x`.
-fn scalar(x: &Array) -> Result<f64> {
-    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+/// `x` times `factor`, which has one element. On a GPU the factor is not read back.
+fn times(x: &Array, factor: &Array) -> Result<Array> {
+    if !x.device().is_cpu() {
+        return Ok(elementwise::mul(x, factor)?);
+    }
+    match factor.to_dtype(DType::F64)?.to_scalar::<f64>()? {
+        1.0 => Ok(x.clone()),
+        factor => Ok(elementwise::affine(x, factor, 0.0)?),
+    }
 }
 
 /// [`cross_entropy`] of `x Wᵀ + bias` without materialising all logits: `x` (.., in), `weight`
@@ -80,13 +87,7 @@ pub fn linear_cross_entropy(
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     let biased = bias.is_some();
     Ok(Tensor::record(loss, &inputs, move |g| {
-        let g = scalar(g)?;
-        let scaled = |grad: &Option<Array>| -> Result<Option<Array>> {
-            Ok(match grad {
-                Some(grad) if g != 1.0 => Some(kernels::ops::elementwise::affine(grad, g, 0.0)?),
-                other => other.clone(),
-            })
-        };
+        let scaled = |grad: &Option<Array>| grad.as_ref().map(|grad| times(grad, g)).transpose();
         let x = scaled(&grads.x)?.map(|d| d.reshape(dims.as_slice())).transpose()?;
         let mut all = vec![x, scaled(&grads.weight)?];
         if biased {

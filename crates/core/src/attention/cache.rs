@@ -9,7 +9,7 @@
 //!
 //! Source: Fast Transformer Decoding, <https://arxiv.org/abs/1911.02150>, section 2.4.1.
 
-use crate::{Array, Result, Tensor};
+use crate::{Array, Device, Result, Tensor};
 use xt_kernels::ops::layout::narrow;
 
 /// Minimum extra capacity of the first buffers, in positions, if that many are still expected.
@@ -34,6 +34,11 @@ impl KeyValues {
     /// Whether nothing has been appended yet.
     pub fn is_empty(&self) -> bool {
         self.buffers.is_none()
+    }
+
+    /// The device of the buffers; `None` before the first step.
+    pub fn device(&self) -> Option<Device> {
+        self.buffers.as_ref().map(|(keys, _)| keys.device())
     }
 
     /// Appends keys and values, `(batch, heads, count, width)` each.

@@ -15,6 +15,13 @@ pub struct LayerCache {
     pub tail: Option<Tensor>,
 }
 
+impl LayerCache {
+    /// The device of the cached state; `None` before the first step.
+    fn device(&self) -> Option<Device> {
+        self.key_values.device().or_else(|| self.tail.as_ref().map(Tensor::device))
+    }
+}
+
 /// The cached state of a stack. After an error it must be discarded, because its layers may be at
 /// different positions.
 pub struct LayersCache {
@@ -59,7 +66,9 @@ impl LayersCache {
     /// `moves` returns true.
     fn select(&mut self, from: &[usize], moves: impl Fn(&LayerCache) -> bool) -> Result<()> {
         let rows: Vec<u32> = from.iter().map(|row| *row as u32).collect();
-        let rows = Array::from_vec(rows, from.len(), &Device::Cpu)?;
+        // all layers are on one device
+        let device = self.layers.iter().find_map(LayerCache::device);
+        let rows = Array::from_vec(rows, from.len(), &device.unwrap_or(Device::Cpu))?;
         for layer in &mut self.layers {
             if moves(layer) {
                 layer.key_values.reorder(&rows)?;

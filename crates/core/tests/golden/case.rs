@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use xt_autograd::ops;
 use xt_core::generation::{top_a, top_k, top_p};
-use xt_core::{checkpoint, Args, Array, Ctx, EntryKind, Leaf, Model, Result, Rng, Tensor, Value};
+use xt_core::{
+    checkpoint, Args, Array, Ctx, Device, EntryKind, Leaf, Model, Result, Rng, Tensor, Value,
+};
 
 /// The contents of the file by part: `param`, `in`, `out`, `cot`, `grad`, `grad_in`.
 struct Data(HashMap<String, Array>);
@@ -20,9 +22,9 @@ impl Data {
 }
 
 /// All differences from the recording.
-pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
-    let data = Data(checkpoint::read(bytes)?.0.into_iter().collect());
-    let models = models(meta, &data)?;
+pub fn run(meta: &Json, bytes: &[u8], device: &Device) -> Result<Vec<String>> {
+    let data = Data(read(bytes, device)?);
+    let models = models(meta, &data, device)?;
     let inputs = inputs(meta, &data);
     let outputs = outputs(meta, &models, &inputs)?;
     let (tol, want) = (&meta["tolerance"], data.part("out."));
@@ -45,13 +47,20 @@ pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-fn models(meta: &Json, data: &Data) -> Result<BTreeMap<String, Arc<Model>>> {
+/// The arrays of a file, on `device`.
+pub fn read(bytes: &[u8], device: &Device) -> Result<HashMap<String, Array>> {
+    let arrays = checkpoint::read(bytes)?.0.into_iter();
+    arrays.map(|(name, array)| Ok((name, array.to_device(device)?))).collect()
+}
+
+fn models(meta: &Json, data: &Data, device: &Device) -> Result<BTreeMap<String, Arc<Model>>> {
     let specs = meta["models"].as_object().unwrap();
     let mut models = BTreeMap::new();
     for (name, spec) in specs {
         let model = Model::from_spec(&renamed(spec), 1)?;
         let prefix = if specs.len() == 1 { "param.".to_string() } else { format!("param.{name}.") };
         let state: Vec<(String, Array)> = data.part(&prefix).into_iter().collect();
+        model.move_to(device)?;
         model.load_state(&state, true)?;
         model.train(false);
         models.insert(name.clone(), model);

@@ -1,5 +1,6 @@
 //! The recorded cases of the Python package, one test each. Cases of classes and options that do
-//! not exist here yet count as ignored, by name.
+//! not exist here yet count as ignored, by name. `XT_DEVICE` chooses the device: `cpu`, the default,
+//! or `cuda`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +11,7 @@ mod trace;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
-use xt_core::{Error, Result};
+use xt_core::{Device, Error, Result};
 
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden");
@@ -28,21 +29,31 @@ fn main() {
 /// The test of one file; `None` for JSON that is neither a case nor a trace.
 fn trial(file: PathBuf) -> Option<Trial> {
     let meta: Json = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    let run: fn(&Json, &[u8]) -> Result<Vec<String>> = match (meta.get("case"), meta.get("trace")) {
-        (Some(_), _) => case::run,
-        (_, Some(_)) => trace::run,
-        _ => return None,
-    };
+    let run: fn(&Json, &[u8], &Device) -> Result<Vec<String>> =
+        match (meta.get("case"), meta.get("trace")) {
+            (Some(_), _) => case::run,
+            (_, Some(_)) => trace::run,
+            _ => return None,
+        };
     let name = file.file_stem().unwrap().to_string_lossy().to_string();
     Some(Trial::ignorable_test(name, move || {
         let bytes = std::fs::read(file.with_extension("safetensors")).unwrap();
-        match run(&meta, &bytes) {
+        match run(&meta, &bytes, &device()) {
             Ok(wrong) if wrong.is_empty() => Ok(Completion::Completed),
             Ok(wrong) => Err(Failed::from(wrong.join("\n"))),
             Err(e) if e.code() == "not_available" => Ok(Completion::ignored_with(short(&e))),
             Err(e) => Err(Failed::from(e.to_string())),
         }
     }))
+}
+
+/// The device that `XT_DEVICE` names.
+fn device() -> Device {
+    match std::env::var("XT_DEVICE").as_deref() {
+        Err(_) | Ok("cpu") => Device::Cpu,
+        Ok("cuda") => Device::cuda(0).unwrap(),
+        Ok(other) => panic!("XT_DEVICE is {other:?}, neither \"cpu\" nor \"cuda\""),
+    }
 }
 
 fn short(error: &Error) -> String {

@@ -1,22 +1,23 @@
 //! One recorded run of training steps: losses, gradient norms and final weights.
 
-use crate::case::renamed;
+use crate::case::{read, renamed};
 use crate::compare::{difference, values};
 use serde_json::{json, Map, Value as Json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use xt_autograd::ops;
 use xt_core::training::{clip_grad_norm, Optimizer, OptimizerKind};
-use xt_core::{checkpoint, Args, Array, Ctx, EntryKind, Leaf, Model, Result, Rng, Tensor, Value};
+use xt_core::{Args, Array, Ctx, Device, EntryKind, Leaf, Model, Result, Rng, Tensor, Value};
 use xt_kernels::ops::layout::narrow;
 
 /// The floor of the tolerance, as in the fixtures.
 const FLOOR: f64 = 0.01;
 
 /// All differences from the recording.
-pub fn run(meta: &Json, bytes: &[u8]) -> Result<Vec<String>> {
-    let data: HashMap<String, Array> = checkpoint::read(bytes)?.0.into_iter().collect();
+pub fn run(meta: &Json, bytes: &[u8], device: &Device) -> Result<Vec<String>> {
+    let data = read(bytes, device)?;
     let model = Model::from_spec(&renamed(&meta["model"]), 1)?;
+    model.move_to(device)?;
     let start: Vec<_> = part(&data, "start.").collect();
     model.load_state(&start, true)?;
     let parameters: Vec<Arc<Leaf>> = model

@@ -46,20 +46,6 @@ impl Array {
         self.buffer.address().map_or(0, |address| address + start as u64)
     }
 
-    /// Overwrites the values, which must be contiguous, with those of a host array of this shape
-    /// and dtype.
-    ///
-    /// # Errors
-    /// If shape or dtype differ, or the view is not contiguous.
-    pub fn overwrite(&self, values: &HostArray) -> Result<()> {
-        let fits = values.dims() == self.layout.dims() && values.dtype() == self.dtype;
-        let Some((start, _)) = self.layout.contiguous_offsets().filter(|_| fits) else {
-            bail!("{:?} cannot be written in place of {:?}", values.dims(), self.layout.dims());
-        };
-        let start = start * self.dtype.size_in_bytes();
-        host::with_bytes(values, |bytes| self.buffer.overwrite(start, bytes))
-    }
-
     /// Copies the values to the host, in row-major order, after all earlier work.
     ///
     /// # Errors
@@ -108,6 +94,12 @@ impl Array {
     /// Returns another view of the same values.
     pub fn with_layout(&self, layout: Layout) -> Self {
         Self { layout, ..self.clone() }
+    }
+
+    /// Whether the view is contiguous and has all values of its storage.
+    pub(crate) fn is_whole(&self) -> bool {
+        let size = self.layout.shape().elem_count() * self.dtype.size_in_bytes();
+        self.layout.is_contiguous() && size == self.buffer.size()
     }
 
     /// Whether both are the same view of the same values.

@@ -8,7 +8,9 @@ pub(crate) const AXES: usize = 6;
 
 /// Sizes of the axes of a loop, and each operand's strides in elements: axes of size 1 are left
 /// out, adjacent ones are joined where all operands allow it. In front, axes of size 1 fill up.
+/// `Axes` in common.cuh has the same fields.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
 pub(crate) struct Axes<const N: usize> {
     pub dims: [u32; AXES],
     pub strides: [[i64; AXES]; N],

@@ -1,7 +1,6 @@
 //! Memory of a GPU.
 
 use super::gpu::Gpu;
-use crate::error::bail;
 use crate::{Error, Result};
 use cudarc::driver::{result, CudaSlice, DevicePtr};
 use std::sync::Arc;
@@ -36,7 +35,16 @@ impl Buffer {
     /// If the GPU's memory does not suffice.
     pub fn upload(gpu: &Arc<Gpu>, bytes: &[u8]) -> Result<Self> {
         let buffer = Self::uninit(gpu, bytes.len())?;
-        buffer.overwrite(0, bytes)?;
+        let Some(own) = &buffer.bytes else { return Ok(buffer) };
+        let stream = gpu.stream();
+        let failed = |error| gpu.failed("a copy to the GPU failed", error);
+        stream.context().bind_to_thread().map_err(failed)?;
+        // SAFETY: the block has as many bytes, and lives until the stream has done all of its
+        // work; the driver has read pageable memory of the host when the call returns.
+        let copied = unsafe {
+            result::memcpy_htod_async(own.device_ptr(stream).0, bytes, stream.cu_stream())
+        };
+        copied.map_err(failed)?;
         Ok(buffer)
     }
 
@@ -45,21 +53,9 @@ impl Buffer {
         self.bytes.as_ref().map(|bytes| bytes.device_ptr(self.gpu.stream()).0)
     }
 
-    /// Overwrites the bytes from `start` on.
-    pub fn overwrite(&self, start: usize, bytes: &[u8]) -> Result<()> {
-        let Some(own) = &self.bytes else { return Ok(()) };
-        if start + bytes.len() > own.len() {
-            bail!("{} bytes from {start} on do not fit {}", bytes.len(), own.len());
-        }
-        let stream = self.gpu.stream();
-        let failed = |error| self.gpu.failed("a copy to the GPU failed", error);
-        stream.context().bind_to_thread().map_err(failed)?;
-        let (first, _guard) = own.device_ptr(stream);
-        // SAFETY: the bytes are inside the block, which lives until the stream has done all of its
-        // work; the driver has read pageable memory of the host when the call returns.
-        let copied =
-            unsafe { result::memcpy_htod_async(first + start as u64, bytes, stream.cu_stream()) };
-        copied.map_err(failed)
+    /// The number of bytes.
+    pub fn size(&self) -> usize {
+        self.bytes.as_ref().map_or(0, CudaSlice::len)
     }
 
     /// Copies `range` of the bytes to the host, after all earlier work.
@@ -67,7 +63,7 @@ impl Buffer {
         let (Some(bytes), false) = (&self.bytes, range.is_empty()) else { return Ok(Vec::new()) };
         let failed = |error| self.gpu.failed("a copy from the GPU failed", error);
         let host = self.gpu.stream().clone_dtoh(&bytes.slice(range)).map_err(failed)?;
-        self.gpu.stream().synchronize().map_err(failed)?;
+        self.gpu.synchronize()?;
         Ok(host)
     }
 

@@ -1,6 +1,7 @@
 //! A GPU, and the registry of open GPUs.
 
 use super::driver::{status, GpuInfo};
+use super::flag::Flag;
 use super::modules::Modules;
 use crate::error::bail;
 use crate::registry::Registry;
@@ -17,6 +18,7 @@ pub struct Gpu {
     /// Bytes of the buffers in use.
     held: AtomicU64,
     modules: Modules,
+    flag: Flag,
 }
 
 static GPUS: Registry<Gpu> = Registry::new();
@@ -46,10 +48,13 @@ impl Gpu {
             // SAFETY: no array exists yet, and there is one stream, whose order is enough.
             unsafe { context.disable_event_tracking() };
             keep_freed_memory(&context)?;
-            context.new_stream()
+            Ok((context.new_stream()?, Flag::new()?))
         });
         match opened {
-            Ok(stream) => Ok(Self { info, stream, held: AtomicU64::new(0), modules: Modules::default() }),
+            Ok((stream, flag)) => {
+                let (held, modules) = (AtomicU64::new(0), Modules::default());
+                Ok(Self { info, stream, held, modules, flag })
+            }
             Err(error) => bail!("cuda:{index} cannot be opened: {error:?}"),
         }
     }
@@ -84,6 +89,21 @@ impl Gpu {
 
     pub(super) fn modules(&self) -> &Modules {
         &self.modules
+    }
+
+    /// Where kernels report bad values, for their arguments.
+    pub(crate) fn flag(&self) -> u64 {
+        self.flag.address()
+    }
+
+    /// Waits until all work that was started has finished.
+    ///
+    /// # Errors
+    /// If a kernel has failed, or has found a bad value.
+    pub(crate) fn synchronize(&self) -> Result<()> {
+        let failed = |error| self.failed("a kernel has failed", error);
+        self.stream.synchronize().map_err(failed)?;
+        self.flag.check()
     }
 
     pub(super) fn stream(&self) -> &Arc<CudaStream> {

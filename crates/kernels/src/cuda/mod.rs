@@ -7,12 +7,13 @@ mod array;
 mod axes;
 mod buffer;
 mod driver;
+mod flag;
 mod gpu;
 mod launch;
 mod modules;
 
 pub use array::Array;
-pub(crate) use axes::{Axes, AXES};
+pub(crate) use axes::Axes;
 pub use driver::{status, GpuInfo, Status};
 pub use gpu::{gpu, Gpu};
-pub(crate) use launch::Args;
+pub(crate) use launch::{kernel_args, Args, Name};

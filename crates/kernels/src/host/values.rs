@@ -125,13 +125,13 @@ pub fn accumulation_dtype(dtype: DType) -> DType {
 }
 
 /// Runs `run` on `x` converted to f32 and converts the result back to the dtype of `x`. Returns
-/// `None` if sums can be accumulated in the dtype of `x`.
+/// `None` if sums can be accumulated in the dtype of `x`, and on GPUs, whose kernels do so in f32.
 pub fn via_f32_if_half(x: &Array, run: impl Fn(&Array) -> Result<Array>) -> Option<Result<Array>> {
     let through = || {
         alloc::check_like(x, DType::F32, 2)?;
         run(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())
     };
-    (accumulation_dtype(x.dtype()) != x.dtype()).then(through)
+    (x.device().is_cpu() && accumulation_dtype(x.dtype()) != x.dtype()).then(through)
 }
 
 /// Checks that all arrays that are given in `others` have the shape of `x`.

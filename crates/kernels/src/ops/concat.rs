@@ -1,10 +1,16 @@
 //! Concatenation of arrays.
 
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, Gpu};
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
+#[cfg(feature = "cuda")]
+use crate::ops::layout::{copy_to, narrow};
 use crate::{Array, Element, Result};
 use std::borrow::Borrow;
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// Kernel of [`Array::cat`].
 #[derive(Clone)]
@@ -51,7 +57,19 @@ impl Kernel for Concat {
         Some(self.reference())
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        let sizes: Vec<usize> = self.parts.iter().map(|part| part.dims()[self.axis]).collect();
+        let mut dims = self.parts[0].dims().to_vec();
+        dims[self.axis] = sizes.iter().sum();
+        let y: Array = cuda::Array::uninit(gpu, self.parts[0].dtype(), dims.as_slice())?.into();
+        let mut start = 0;
+        for (part, size) in self.parts.iter().zip(sizes) {
+            copy_to(narrow(&y, self.axis, start, size)?.cuda()?, part)?;
+            start += size;
+        }
+        Ok(y)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

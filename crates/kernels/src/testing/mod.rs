@@ -1,4 +1,7 @@
 //! Helpers for the tests of kernels.
+//!
+//! `XT_DEVICE` chooses the device on which [`assert_matches_reference`] runs kernels: `cpu`, the
+//! default, or `cuda`.
 
 use crate::kernel::{run, Kernel};
 use crate::ops::layout::narrow;
@@ -107,7 +110,7 @@ fn embedded(x: &Array) -> Array {
     for axis in 0..x.rank() {
         let mut dims = y.dims().to_vec();
         dims[axis] = 1;
-        let edge = Array::full(f64::NAN, dims, &Device::Cpu).unwrap().to_dtype(x.dtype()).unwrap();
+        let edge = Array::full(f64::NAN, dims, &x.device()).unwrap().to_dtype(x.dtype()).unwrap();
         y = Array::cat(&[&edge, &y, &edge], axis).unwrap();
     }
     x.dims().iter().enumerate().fold(y, |y, (axis, size)| narrow(&y, axis, 1, *size).unwrap())
@@ -117,12 +120,24 @@ fn embedded(x: &Array) -> Array {
 /// inaccurate.
 const MAX_ELEMENTS_IN_HALF: usize = 5_000;
 
+/// The device that `XT_DEVICE` names.
+///
+/// # Panics
+/// If there is no such device: a test must not pass without it.
+pub fn device() -> Device {
+    match std::env::var("XT_DEVICE").as_deref() {
+        Err(_) | Ok("cpu") => Device::Cpu,
+        Ok("cuda") => Device::cuda(0).unwrap(),
+        Ok(other) => panic!("XT_DEVICE is {other:?}, neither \"cpu\" nor \"cuda\""),
+    }
+}
+
 /// Compares the implementation that [`run`] selects, for each dtype and memory layout, with the
 /// reference in f64.
 ///
 /// `tolerance` is for f32, relative to the largest absolute value.
 pub fn assert_matches_reference<K: Kernel>(tolerance: f64) {
-    let cases = K::cases();
+    let (cases, device) = (K::cases(), device());
     // without any, this would compare nothing
     assert!(!cases.is_empty(), "{} has no cases", K::NAME);
     for (i, case) in cases.into_iter().enumerate() {
@@ -143,6 +158,7 @@ pub fn assert_matches_reference<K: Kernel>(tolerance: f64) {
                         }
                     });
                 };
+                kernel.each_mut(&mut |array| *array = array.to_device(&device).unwrap());
                 floats(&|x| relayout(&x.to_dtype(dtype).unwrap()), &mut kernel);
                 floats(&|x| x.to_dtype(dtype).unwrap().to_dtype(DType::F64).unwrap(), &mut exact);
                 kernel.prepare();

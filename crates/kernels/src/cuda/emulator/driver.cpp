@@ -104,12 +104,15 @@ void* at(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
 }  // namespace
 
 #define API extern "C" __attribute__((visibility("default"))) CUresult
-#define CALL                                    \
-  std::lock_guard<std::mutex> guard(mutex());   \
-  counts()[__func__]++;                         \
+#define CALL                                  \
+  std::lock_guard<std::mutex> guard(mutex()); \
+  counts()[__func__]++;                       \
   if (lost) return lost
 
-API cuInit(unsigned) { CALL; return int(setting("EMULATED_CUDA_INIT", SUCCESS)); }
+API cuInit(unsigned) {
+  CALL;
+  return int(setting("EMULATED_CUDA_INIT", SUCCESS));
+}
 API cuDriverGetVersion(int* version) {
   CALL;
   *version = int(setting("EMULATED_CUDA_VERSION", 12040));
@@ -131,17 +134,32 @@ API cuDeviceGetName(char* name, int size, int device) {
   snprintf(name, size, "emulated GPU %d", device);
   return SUCCESS;
 }
-API cuDeviceTotalMem_v2(size_t* bytes, int) { CALL; *bytes = memory(); return SUCCESS; }
+API cuDeviceTotalMem_v2(size_t* bytes, int) {
+  CALL;
+  *bytes = memory();
+  return SUCCESS;
+}
 API cuDeviceGetAttribute(int* value, int attribute, int) {
   CALL;
   int capability = int(setting("EMULATED_CUDA_CAPABILITY", 80));
   switch (attribute) {
-    case WARP_SIZE: *value = 32; break;
-    case PROCESSORS: *value = 2; break;
-    case MAJOR: *value = capability / 10; break;
-    case MINOR: *value = capability % 10; break;
-    case MEMORY_POOLS: *value = 1; break;
-    default: *value = 0;
+    case WARP_SIZE:
+      *value = 32;
+      break;
+    case PROCESSORS:
+      *value = 2;
+      break;
+    case MAJOR:
+      *value = capability / 10;
+      break;
+    case MINOR:
+      *value = capability % 10;
+      break;
+    case MEMORY_POOLS:
+      *value = 1;
+      break;
+    default:
+      *value = 0;
   }
   return SUCCESS;
 }
@@ -150,22 +168,73 @@ API cuDevicePrimaryCtxRetain(void** context, int device) {
   *context = &contexts[device];
   return SUCCESS;
 }
-API cuDevicePrimaryCtxRelease_v2(int) { CALL; return SUCCESS; }
-API cuCtxGetCurrent(void** context) { CALL; *context = current_context; return SUCCESS; }
-API cuCtxSetCurrent(void* context) { CALL; current_context = context; return SUCCESS; }
-API cuCtxSynchronize() { CALL; return SUCCESS; }
-API cuDeviceGetDefaultMemPool(void** pool, int) { CALL; *pool = contexts; return SUCCESS; }
-API cuMemPoolSetAttribute(void*, int, void*) { CALL; return SUCCESS; }
-API cuStreamCreate(void** stream, unsigned) { CALL; *stream = malloc(1); return SUCCESS; }
-API cuStreamDestroy_v2(void* stream) { CALL; free(stream); return SUCCESS; }
-API cuStreamSynchronize(void*) { CALL; return SUCCESS; }
-API cuMemAlloc_v2(CUdeviceptr* pointer, size_t size) { CALL; return allocate(pointer, size); }
+API cuDevicePrimaryCtxRelease_v2(int) {
+  CALL;
+  return SUCCESS;
+}
+API cuCtxGetCurrent(void** context) {
+  CALL;
+  *context = current_context;
+  return SUCCESS;
+}
+API cuCtxSetCurrent(void* context) {
+  CALL;
+  current_context = context;
+  return SUCCESS;
+}
+API cuCtxSynchronize() {
+  CALL;
+  return SUCCESS;
+}
+API cuDeviceGetDefaultMemPool(void** pool, int) {
+  CALL;
+  *pool = contexts;
+  return SUCCESS;
+}
+API cuMemPoolSetAttribute(void*, int, void*) {
+  CALL;
+  return SUCCESS;
+}
+API cuStreamCreate(void** stream, unsigned) {
+  CALL;
+  *stream = malloc(1);
+  return SUCCESS;
+}
+API cuStreamDestroy_v2(void* stream) {
+  CALL;
+  free(stream);
+  return SUCCESS;
+}
+API cuStreamSynchronize(void*) {
+  CALL;
+  return SUCCESS;
+}
+API cuMemAlloc_v2(CUdeviceptr* pointer, size_t size) {
+  CALL;
+  return allocate(pointer, size);
+}
 API cuMemAllocAsync(CUdeviceptr* pointer, size_t size, void*) {
   CALL;
   return allocate(pointer, size);
 }
-API cuMemFree_v2(CUdeviceptr pointer) { CALL; return release(pointer); }
-API cuMemFreeAsync(CUdeviceptr pointer, void*) { CALL; return release(pointer); }
+API cuMemFree_v2(CUdeviceptr pointer) {
+  CALL;
+  return release(pointer);
+}
+API cuMemFreeAsync(CUdeviceptr pointer, void*) {
+  CALL;
+  return release(pointer);
+}
+API cuMemHostAlloc(void** memory, size_t size, unsigned) {
+  CALL;
+  *memory = malloc(size);
+  return *memory ? SUCCESS : OUT_OF_MEMORY;
+}
+API cuMemHostGetDevicePointer_v2(CUdeviceptr* pointer, void* memory, unsigned) {
+  CALL;
+  *pointer = reinterpret_cast<CUdeviceptr>(memory);
+  return SUCCESS;
+}
 API cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, void*) {
   CALL;
   memset(at(to), value, size);
@@ -209,7 +278,11 @@ API cuModuleLoadData(void** result, const void* image) {
   *result = module;
   return SUCCESS;
 }
-API cuModuleUnload(void* module) { CALL; delete static_cast<Module*>(module); return SUCCESS; }
+API cuModuleUnload(void* module) {
+  CALL;
+  delete static_cast<Module*>(module);
+  return SUCCESS;
+}
 API cuModuleGetFunction(void** function, void* module, const char* name) {
   CALL;
   auto& entries = static_cast<Module*>(module)->entries;
@@ -228,10 +301,12 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
                    unsigned bz, unsigned shared, void*, void**, void** extra) {
   CALL;
   auto& kernel = *static_cast<emulated::Kernel*>(function);
-  bool fits = gx && gy && gz && gy <= 65535 && gz <= 65535 && bx && by && bz && bx * by * bz <= 1024;
+  bool fits =
+      gx && gy && gz && gy <= 65535 && gz <= 65535 && bx && by && bz && bx * by * bz <= 1024;
   if (!fits || shared > 166912 || !extra) return INVALID_VALUE;
   // CU_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END
-  if (extra[0] != reinterpret_cast<void*>(1) || extra[2] != reinterpret_cast<void*>(2)) return INVALID_VALUE;
+  if (extra[0] != reinterpret_cast<void*>(1) || extra[2] != reinterpret_cast<void*>(2))
+    return INVALID_VALUE;
   size_t size = *static_cast<size_t*>(extra[3]);
   if (size != kernel.size) {
     fprintf(stderr, "emulated: %s takes %zu bytes, got %zu\n", kernel.name, kernel.size, size);

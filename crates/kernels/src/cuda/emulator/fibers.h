@@ -11,5 +11,6 @@ std::map<std::string, Kernel>& kernels();
 
 /// Runs all blocks, one after another. Returns what went wrong; empty if nothing did. The caller
 /// lets one grid run at a time.
-std::string run_grid(const Kernel& kernel, const void* args, dim3 grid, dim3 block, unsigned dynamic_bytes);
+std::string run_grid(const Kernel& kernel, const void* args, dim3 grid, dim3 block,
+                     unsigned dynamic_bytes);
 }  // namespace emulated

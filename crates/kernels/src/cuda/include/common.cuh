@@ -1,4 +1,5 @@
-// What every kernel file includes: kernel declarations, integer names, grid-stride loops.
+// What every kernel file includes: declarations of kernels, names of types, loops over elements,
+// strided operands, and the report of bad values.
 #pragma once
 
 #ifdef __CUDACC_RTC__
@@ -8,18 +9,80 @@
 #define SHARED(type, name, dims) __shared__ type name dims
 #define INFINITY_F __int_as_float(0x7f800000)
 typedef unsigned char u8;
+typedef unsigned short u16;
 typedef unsigned int u32;
+typedef int i32;
 typedef long long i64;
 typedef unsigned long long u64;
-typedef unsigned short u16;
 #else
 #include "shim.h"
 #endif
 
-/// Axes of a strided operand; collapsed shapes with more are refused on the host.
-constexpr int AXES = 6;
+#define DEVICE static __device__ __forceinline__
 
 /// A loop over `count` elements in which the whole grid takes part.
-#define FOR_EACH(i, count)                                                       \
+#define FOR_EACH(i, count)                                                                      \
   for (u64 i = blockIdx.x * u64(blockDim.x) + threadIdx.x, step_ = u64(gridDim.x) * blockDim.x; \
        i < (count); i += step_)
+
+/// The most axes of a strided operand, as in axes.rs.
+constexpr int AXES = 6;
+
+/// `Axes` in axes.rs: a loop over `dims` in row-major order, and the strides of N operands.
+template <int N>
+struct Axes {
+  u32 dims[AXES];
+  i64 strides[N][AXES];
+};
+
+/// The offset of an element in each operand.
+template <int N>
+struct Offsets {
+  i64 at[N];
+};
+
+template <typename Index, int N>
+DEVICE Offsets<N> offsets_by(const Axes<N>& axes, Index i) {
+  Offsets<N> offsets = {};
+  Index rest = i;
+#pragma unroll
+  for (int axis = AXES - 1; axis >= 0; axis--) {
+    Index size = axes.dims[axis], next = axis ? rest / size : 0;
+    i64 place = i64(rest - next * size);
+#pragma unroll
+    for (int operand = 0; operand < N; operand++)
+      offsets.at[operand] += place * axes.strides[operand][axis];
+    rest = next;
+  }
+  return offsets;
+}
+
+/// The offsets of element `i` of `count`, in row-major order.
+template <int N>
+DEVICE Offsets<N> offsets(const Axes<N>& axes, u64 count, u64 i) {
+  // 32-bit divisions are several times faster
+  return count >> 32 ? offsets_by<u64>(axes, i) : offsets_by<u32>(axes, u32(i));
+}
+
+/// The first bad value that kernels have found, in memory of the host: see flag.rs.
+struct Flag {
+  u32 kind;  // 0: none
+  i64 value;
+  i64 limit;
+};
+
+/// Reports a bad value. All threads of a kernel report the same kind and limit, so that it does
+/// not matter which of them is the last.
+DEVICE void report(Flag* flag, u32 kind, i64 value, i64 limit) {
+  if (flag->kind != 0 && flag->kind != kind) return;
+  flag->value = value;
+  flag->limit = limit;
+  flag->kind = kind;
+}
+
+/// `index` if it is in range; otherwise reports it and returns 0.
+DEVICE i64 checked(Flag* flag, u32 kind, i64 index, i64 limit) {
+  if (index >= 0 && index < limit) return index;
+  report(flag, kind, index, limit);
+  return 0;
+}

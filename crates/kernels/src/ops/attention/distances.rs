@@ -5,18 +5,24 @@
 //! for query r and key c has index c + i - 1 - r. The row of the matrix for a query is therefore a
 //! contiguous part of the bias, and the part for the next query starts one element earlier.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use crate::array::{HostArray, HostResult};
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::parallel::build_zeroed;
 use crate::host::{self, Real};
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 use crate::memory::alloc;
 use crate::ops::layout::{contiguous, narrow_on_host};
 use crate::ops::reduce::add_assign;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// Checks that `bias` has the shape (heads, i + j - 1).
 pub(super) fn check(bias: &Array, heads: usize, i: usize, j: usize) -> Result<()> {
@@ -27,24 +33,24 @@ pub(super) fn check(bias: &Array, heads: usize, i: usize, j: usize) -> Result<()
 }
 
 /// The number of distances between `i` queries and `j` keys.
-fn count(i: usize, j: usize) -> usize {
+pub(super) fn count(i: usize, j: usize) -> usize {
     (i + j).saturating_sub(1)
 }
 
 /// Kernel of [`expand`].
 #[derive(Clone)]
-struct Expand {
+pub(super) struct Expand {
     /// (heads, i + j - 1)
-    bias: Array,
-    i: usize,
-    j: usize,
+    pub(super) bias: Array,
+    pub(super) i: usize,
+    pub(super) j: usize,
 }
 
 /// Kernel of [`expand_backward`].
 #[derive(Clone)]
-struct ExpandBackward {
+pub(super) struct ExpandBackward {
     /// (heads, i, j)
-    grad: Array,
+    pub(super) grad: Array,
 }
 
 arrays! {
@@ -91,7 +97,10 @@ impl Kernel for Expand {
         expand_cpu::<T>(&self.bias, self.i, self.j)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::expand(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -115,7 +124,10 @@ impl Kernel for ExpandBackward {
         expand_backward_cpu::<T>(&self.grad)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::collect(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

@@ -24,6 +24,8 @@
 //! Source: FlashAttention-2, <https://arxiv.org/abs/2307.08691>.
 
 mod backward;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod distances;
 mod forward;
 mod inputs;
@@ -35,10 +37,14 @@ mod tiles;
 
 pub use inputs::{AttentionArgs, Gradients};
 
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 use crate::{Array, Result};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// What the forward pass saves for the backward pass.
 pub struct Saved {
@@ -91,7 +97,10 @@ impl Kernel for Forward {
         forward::forward::<T>(&self.of).map(|(y, rows)| (y, Some(rows)))
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, _: &Arc<Gpu>) -> Result<Self::Out> {
+        Ok((cuda::forward(&self.of)?, None))
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -128,7 +137,10 @@ impl Kernel for Backward {
         }
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, _: &Arc<Gpu>) -> Result<Gradients> {
+        cuda::backward(self)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

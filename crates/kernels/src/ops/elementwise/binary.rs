@@ -1,15 +1,17 @@
 //! Functions of two arrays.
 
 use super::broadcast::broadcast;
-use crate::array::HostArray;
-use crate::error::bail;
-use crate::host::gemm::blas::Blas;
 #[cfg(feature = "cuda")]
 use super::cuda;
+use crate::array::HostArray;
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
+use crate::error::bail;
+use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, run, Kernel};
 use crate::{Array, Element, Result, Shape};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// Functions of two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ arrays!(BinaryKernel { a, b });
 
 impl BinaryKernel {
     /// The broadcast shape of the operands.
-    fn dims(&self) -> Result<Shape> {
+    pub(super) fn dims(&self) -> Result<Shape> {
         if self.a.dims() == self.b.dims() {
             return Ok(self.a.shape().clone());
         }
@@ -108,8 +110,8 @@ impl Kernel for BinaryKernel {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda(&self, gpu: &Gpu) -> Result<Array> {
-        cuda::binary(gpu, &self.a, &self.b, self.op, self.dims()?)
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::binary(self, gpu)
     }
 
     #[cfg(test)]

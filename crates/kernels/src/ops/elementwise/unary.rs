@@ -1,16 +1,18 @@
 //! Functions of one array.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::map::{map, map_each};
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::host::gemm::blas::Blas;
 use crate::host::simd::has_fma;
 use crate::host::Real;
-#[cfg(feature = "cuda")]
-use super::cuda;
-#[cfg(feature = "cuda")]
-use crate::cuda::Gpu;
 use crate::kernel::{arrays, run, Kernel};
 use crate::{Array, Result};
 use std::mem::MaybeUninit;
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 use xt_macros::simd;
 
 /// Functions of one number.
@@ -37,8 +39,8 @@ pub enum Unary {
 /// Kernel of [`unary`].
 #[derive(Clone)]
 pub(super) struct UnaryKernel {
-    x: Array,
-    op: Unary,
+    pub(super) x: Array,
+    pub(super) op: Unary,
 }
 
 impl Kernel for UnaryKernel {
@@ -80,8 +82,8 @@ impl Kernel for UnaryKernel {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda(&self, gpu: &Gpu) -> Result<Array> {
-        cuda::unary(gpu, self, &self.x, self.op)
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::unary(self, gpu)
     }
 
     #[cfg(test)]
@@ -117,9 +119,9 @@ pub fn unary(x: &Array, op: Unary) -> Result<Array> {
 /// Kernel of [`affine`].
 #[derive(Clone)]
 pub(super) struct Affine {
-    x: Array,
-    scale: f64,
-    offset: f64,
+    pub(super) x: Array,
+    pub(super) scale: f64,
+    pub(super) offset: f64,
 }
 
 arrays! {
@@ -145,8 +147,8 @@ impl Kernel for Affine {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda(&self, gpu: &Gpu) -> Result<Array> {
-        cuda::affine(gpu, self, &self.x, self.scale, self.offset)
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::affine(self, gpu)
     }
 
     #[cfg(test)]

@@ -4,17 +4,23 @@
 //! position of the first NaN.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
 use crate::array::HostArray;
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 use crate::ops::layout::contiguous;
 use crate::ops::reduce::by_axes;
 use crate::{Array, DType, Element, Result};
 use cpu::{argmax_last_axis, extreme_axis, larger, row_max, row_min, smaller};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// The kinds of extreme value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +122,10 @@ impl Kernel for Reduce {
         Some(self.compute::<T>())
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::extreme(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -176,7 +185,10 @@ impl Kernel for ArgMax {
         Some(self.compute::<T>())
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::argmax(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

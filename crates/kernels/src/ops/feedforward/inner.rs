@@ -43,6 +43,15 @@ impl Inner {
         }
     }
 
+    /// [`Self::backward_on_host`] for arrays on any device.
+    #[cfg(feature = "cuda")]
+    pub(super) fn backward(self, up: &Array, grad: &Array) -> Result<Array> {
+        match self {
+            Self::Activation(kind) => activation::backward(up, grad, kind),
+            Self::Glu(kind) => glu::backward(up, grad, kind),
+        }
+    }
+
     /// Computes `hidden` from `up` in a separate pass.
     pub(super) fn apply(self, up: &Array) -> Result<Array> {
         match self {

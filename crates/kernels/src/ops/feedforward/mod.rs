@@ -19,17 +19,21 @@ mod tests;
 pub use inner::Inner;
 
 use crate::array::HostArray;
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemv::layers;
 use crate::host::{self, with_width};
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 use crate::ops::activation::Activation;
 use crate::ops::linear;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
 use cpu::{activation_epilogue, backward_cpu, fused_up_and_hidden, linear_with_epilogue};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// Kernel of [`hidden`].
 #[derive(Clone)]
@@ -155,7 +159,10 @@ impl Kernel for Hidden {
         }
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, _: &Arc<Gpu>) -> Result<Array> {
+        Ok(self.unfused()?.1)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -198,7 +205,10 @@ impl Kernel for UpAndHidden {
         }
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, _: &Arc<Gpu>) -> Result<(Array, Array)> {
+        self.of.unfused()
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -236,7 +246,11 @@ impl Kernel for Backward {
         backward_cpu::<T>(&self.grad, &self.weight, &self.up, self.inner)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, _: &Arc<Gpu>) -> Result<(Array, Array)> {
+        let dhidden = linear::grad_input(&self.grad, &self.weight)?;
+        Ok((self.inner.backward(&self.up, &dhidden)?, self.inner.apply(&self.up)?))
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

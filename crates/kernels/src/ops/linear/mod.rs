@@ -3,21 +3,27 @@
 //! Shapes: `x` is (.., in), `weight` is (out, in) as in PyTorch, `bias` is (out), `y` is (.., out).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
 use crate::array::{HostArray, HostResult};
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::gemv::layers;
 use crate::host::{self, with_width};
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 use crate::ops::layout::contiguous;
 use crate::ops::{matmul, reduce};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
 use cpu::{few_rows, forward_cpu, grad_input_cpu, grad_weight_cpu, many_rows};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// [`forward`] for host arrays.
 pub(crate) fn on_host(
@@ -119,7 +125,10 @@ impl Kernel for Forward {
         forward_cpu::<T>(&self.x, &self.weight, self.bias.as_ref())
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::forward(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -159,7 +168,10 @@ impl Kernel for ForwardAll {
         }
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
+        cuda::forward_all(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -216,7 +228,10 @@ impl Kernel for GradInput {
         grad_input_cpu::<T>(&self.layers)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::grad_input(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -257,7 +272,10 @@ impl Kernel for GradWeight {
         grad_weight_cpu::<T>(&self.grads, &self.x)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
+        cuda::grad_weight(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

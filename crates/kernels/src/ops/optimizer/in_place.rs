@@ -1,14 +1,18 @@
 //! Updates of many parameters in one pass, which change the optimizer states in place.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::out_of_place::OutOfPlace;
 use super::step::{Adam, Sgd, Step, Update};
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{for_each, nth_chunk, PIECE};
 use crate::host::{self, Real, Slice};
 #[cfg(test)]
 use crate::kernel::Arrays;
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 use crate::memory::alloc;
 use crate::ops::in_place;
 use crate::ops::layout::contiguous;
@@ -16,12 +20,14 @@ use crate::ops::layout::contiguous;
 use crate::testing::normal64;
 use crate::{Array, DType, Result};
 use std::mem::MaybeUninit;
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 use xt_macros::simd;
 
 /// Kernel of [`update_all`].
 #[derive(Clone)]
 pub(super) struct InPlace {
-    updates: Vec<Update>,
+    pub(super) updates: Vec<Update>,
 }
 
 arrays!(InPlace { updates });
@@ -59,11 +65,15 @@ impl Kernel for InPlace {
         update_cpu::<T>(&self.updates)
     }
 
+    #[cfg(test)]
     fn changed(&self) -> Vec<&Array> {
         self.updates.iter().flat_map(|update| update.step.state()).collect()
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
+        cuda::in_place(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

@@ -1,5 +1,7 @@
 //! Optimizer steps and the norm of gradients, for many parameters in one pass.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod in_place;
 mod norm;
 mod out_of_place;

@@ -1,13 +1,19 @@
 //! The norm of gradients.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::host::gemm::blas::Blas;
 use crate::host::parallel::{map, PIECE};
 use crate::host::{self, Real};
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 use crate::ops::layout::contiguous;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, DType, Result};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// Kernel of [`sum_of_squares`].
 #[derive(Clone)]
@@ -39,7 +45,10 @@ impl Kernel for SumOfSquares {
         squares_cpu::<T>(&self.all)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<f64> {
+        cuda::sum_of_squares(&self.all, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

@@ -1,12 +1,18 @@
 //! Updates of single parameters, for arrays that cannot be changed in place.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::step::{Adam, Sgd, Step, Update};
 use crate::array::{HostArray, HostResult};
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::host::gemm::blas::Blas;
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// Kernel of [`update_out_of_place`].
 #[derive(Clone)]
@@ -43,7 +49,10 @@ impl Kernel for OutOfPlace {
         self.reference()
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<(Array, Step)> {
+        cuda::out_of_place(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

@@ -7,17 +7,23 @@
 //! the lowest finite number, and its gradient is 0.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod mask;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::MaskArgs;
 pub use mask::Mask;
 pub(crate) use mask::{masked_fill, MaskRows};
 
 use crate::array::HostArray;
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
 use crate::host;
 use crate::host::gemm::blas::Blas;
-use crate::kernel::{arrays, no_cuda, run, Kernel};
+use crate::kernel::{arrays, run, Kernel};
 #[cfg(test)]
 use crate::testing::normal64;
 #[cfg(test)]
@@ -25,6 +31,8 @@ use crate::Device;
 use crate::{Array, DType, Result};
 use cpu::{backward_cpu, forward_cpu};
 use mask::dense;
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// [`forward`] for host arrays.
 pub(crate) fn on_host(scores: &HostArray, mask: &Mask) -> Result<HostArray> {
@@ -79,7 +87,10 @@ impl Kernel for Forward {
         forward_cpu::<T>(&self.scores, &self.mask)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::forward(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
@@ -112,7 +123,10 @@ impl Kernel for Backward {
         backward_cpu::<T>(&self.y, &self.grad, &self.mask)
     }
 
-    no_cuda!();
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
+        cuda::backward(self, gpu)
+    }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {

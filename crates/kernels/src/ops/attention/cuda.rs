@@ -1,0 +1,101 @@
+//! Attention on GPUs by its steps: the scores of all queries and keys are in memory.
+
+use super::distances::{self, Expand, ExpandBackward};
+use super::operands::sum_heads;
+use super::{AttentionArgs, Backward, Gradients};
+use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::ops::layout::contiguous;
+use crate::ops::{dropout, elementwise, matmul, reduce, softmax};
+use crate::{Array, Result};
+use std::sync::Arc;
+
+kernel_args! {
+    /// Of the kernels in `distances.cu`.
+    DistanceArgs { to: u64, from: u64, heads: u64, queries: u64, keys: u64 }
+}
+
+const MODULE: &str = "distances";
+
+pub(super) fn expand(Expand { bias, i, j }: &Expand, gpu: &Arc<Gpu>) -> Result<Array> {
+    let bias = contiguous(bias)?;
+    let heads = bias.dim(0)?;
+    let y = CudaArray::uninit(gpu, bias.dtype(), (heads, *i, *j))?;
+    let args = DistanceArgs {
+        to: y.address(),
+        from: bias.address()?,
+        heads: heads as u64,
+        queries: *i as u64,
+        keys: *j as u64,
+    };
+    let name = Name { module: MODULE, kernel: "expand", dtype: bias.dtype() };
+    gpu.for_each(name, heads * i * j, &args)?;
+    Ok(y.into())
+}
+
+pub(super) fn collect(ExpandBackward { grad }: &ExpandBackward, gpu: &Arc<Gpu>) -> Result<Array> {
+    let grad = contiguous(grad)?;
+    let (heads, i, j) = grad.dims3()?;
+    let width = distances::count(i, j);
+    let y = CudaArray::uninit(gpu, grad.dtype(), (heads, width))?;
+    let args = DistanceArgs {
+        to: y.address(),
+        from: grad.address()?,
+        heads: heads as u64,
+        queries: i as u64,
+        keys: j as u64,
+    };
+    let name = Name { module: MODULE, kernel: "collect", dtype: grad.dtype() };
+    gpu.for_each(name, heads * width, &args)?;
+    Ok(y.into())
+}
+
+/// The softmax weights, (batch, heads, i, j).
+fn weights(of: &AttentionArgs) -> Result<Array> {
+    let scores = matmul::matmul(&of.q, &of.k.transpose(2, 3)?, of.scale)?;
+    let scores = match &of.bias {
+        Some(bias) => {
+            let (_, _, i, j) = scores.dims4()?;
+            elementwise::add(&scores, &distances::expand(bias, i, j)?)?
+        }
+        None => scores,
+    };
+    softmax::forward(&scores, &of.mask)
+}
+
+/// Applies dropout to `weights`, (batch, heads, i, j).
+fn dropped(of: &AttentionArgs, weights: &Array) -> Result<Array> {
+    match of.dropout {
+        Some(dropout) => dropout::dropout(weights, dropout.p, dropout.stream),
+        None => Ok(weights.clone()),
+    }
+}
+
+/// The output, (batch, heads, i, dv).
+pub(super) fn forward(of: &AttentionArgs) -> Result<Array> {
+    matmul::matmul(&dropped(of, &weights(of)?)?, &of.v, 1.0)
+}
+
+pub(super) fn backward(Backward { of, grad, .. }: &Backward) -> Result<Gradients> {
+    let AttentionArgs { q, k, v, bias, scale, mask, .. } = of;
+    // weights, their gradient and the gradient of the scores: (batch, heads, i, j)
+    let weights = weights(of)?;
+    let dweights = dropped(of, &matmul::matmul(grad, &v.transpose(2, 3)?, 1.0)?)?;
+    let dscores = softmax::backward(&weights, &dweights, mask)?;
+    let dbias = match bias {
+        Some(_) => {
+            let (_, heads, i, j) = dscores.dims4()?;
+            let all = reduce::sum(&dscores, &[0])?.reshape((heads, i, j))?;
+            Some(distances::expand_backward(&all)?)
+        }
+        None => None,
+    };
+    let of_keys = |a: &Array, b: &Array, alpha, like: &Array| {
+        sum_heads(&matmul::matmul(&a.transpose(2, 3)?, b, alpha)?, like)
+    };
+    Ok(Gradients {
+        q: matmul::matmul(&dscores, k, *scale)?,
+        k: of_keys(&dscores, q, *scale, k)?,
+        v: of_keys(&dropped(of, &weights)?, grad, 1.0, v)?,
+        bias: dbias,
+    })
+}

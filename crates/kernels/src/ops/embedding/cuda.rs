@@ -1,0 +1,61 @@
+//! Launches of the kernels in `embedding.cu`.
+
+use super::{output_dims, Backward, Forward};
+use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::host::rows_and_width;
+use crate::ops::layout::{by_size, contiguous};
+use crate::{Array, DType, Device, Result};
+use std::sync::Arc;
+
+/// Threads of a block in the backward pass, as in `embedding.cu`.
+const TILE: usize = 128;
+
+/// The most blocks along the axis of positions.
+const BLOCKS: usize = 1 << 16;
+
+const MODULE: &str = "embedding";
+
+kernel_args! {
+    ForwardArgs { y: u64, table: u64, ids: u64, flag: u64, count: u64, width: u64, size: u64 }
+    BackwardArgs { dtable: u64, grad: u64, ids: u64, flag: u64, count: u64, width: u64, size: u64 }
+}
+
+pub(super) fn forward(Forward { table, ids }: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
+    let dims = output_dims(table, ids)?;
+    let (table, ids) = (contiguous(table)?, contiguous(&ids.to_dtype(DType::I64)?)?);
+    let (size, width) = table.dims2()?;
+    let y = CudaArray::uninit(gpu, table.dtype(), dims)?;
+    let args = ForwardArgs {
+        y: y.address(),
+        table: table.address()?,
+        ids: ids.address()?,
+        flag: gpu.flag(),
+        count: ids.elem_count() as u64,
+        width: width as u64,
+        size: size as u64,
+    };
+    let name = Name { module: MODULE, kernel: "embedding", dtype: by_size(table.dtype()) };
+    gpu.for_each(name, ids.elem_count() * width, &args)?;
+    Ok(y.into())
+}
+
+pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Array> {
+    let ids = contiguous(&kernel.ids.to_dtype(DType::I64)?)?;
+    let grad = contiguous(&kernel.grad)?;
+    let (count, (_, width)) = (ids.elem_count(), rows_and_width(&grad));
+    let size = kernel.count;
+    let dtable = Array::zeros((size, width), grad.dtype(), &Device::Cuda(gpu.clone()))?;
+    let args = BackwardArgs {
+        dtable: dtable.address()?,
+        grad: grad.address()?,
+        ids: ids.address()?,
+        flag: gpu.flag(),
+        count: count as u64,
+        width: width as u64,
+        size: size as u64,
+    };
+    let name = Name { module: MODULE, kernel: "embedding_backward", dtype: grad.dtype() };
+    let blocks = [count.min(BLOCKS) as u32, width.div_ceil(TILE) as u32];
+    gpu.launch(name, blocks, [TILE as u32, 1], &args)?;
+    Ok(dtable)
+}

@@ -1,0 +1,44 @@
+//! Launches of the kernels in `glu.cu`.
+
+use super::{half, Backward, Forward};
+use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::host::with_width;
+use crate::ops::layout::contiguous;
+use crate::{Array, Result};
+use std::sync::Arc;
+
+kernel_args! {
+    ForwardArgs { y: u64, x: u64, count: u64, half: u64, kind: u32 }
+    BackwardArgs { dx: u64, x: u64, grad: u64, count: u64, half: u64, kind: u32 }
+}
+
+pub(super) fn forward(Forward { x, kind }: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
+    let (x, half) = (contiguous(x)?, half(x)?);
+    let count = x.elem_count() / 2;
+    let y = CudaArray::uninit(gpu, x.dtype(), with_width(&x, half))?;
+    let args = ForwardArgs {
+        y: y.address(),
+        x: x.address()?,
+        count: count as u64,
+        half: half as u64,
+        kind: *kind as u32,
+    };
+    gpu.for_each(Name { module: "glu", kernel: "glu", dtype: x.dtype() }, count, &args)?;
+    Ok(y.into())
+}
+
+pub(super) fn backward(Backward { x, grad, kind }: &Backward, gpu: &Arc<Gpu>) -> Result<Array> {
+    let (x, grad, half) = (contiguous(x)?, contiguous(grad)?, half(x)?);
+    let count = grad.elem_count();
+    let dx = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
+    let args = BackwardArgs {
+        dx: dx.address(),
+        x: x.address()?,
+        grad: grad.address()?,
+        count: count as u64,
+        half: half as u64,
+        kind: *kind as u32,
+    };
+    gpu.for_each(Name { module: "glu", kernel: "glu_backward", dtype: x.dtype() }, count, &args)?;
+    Ok(dx.into())
+}

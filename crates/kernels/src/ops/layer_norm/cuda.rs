@@ -1,0 +1,82 @@
+//! Launches of the kernels in `layer_norm.cu`.
+
+use super::{Backward, Forward, Gradients};
+use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::host::{accumulation_dtype, rows_and_width};
+use crate::ops::layout::{contiguous, narrow};
+use crate::ops::reduce;
+use crate::{Array, Result};
+use std::sync::Arc;
+
+/// As in `layer_norm.cu`.
+const CHUNK: usize = 256;
+
+const MODULE: &str = "layer_norm";
+
+kernel_args! {
+    ForwardArgs { y: u64, x: u64, weight: u64, bias: u64, rows: u64, width: u64, eps: f64 }
+    BackwardArgs {
+        dx: u64, moments: u64, x: u64, weight: u64, grad: u64, residual_grad: u64,
+        rows: u64, width: u64, eps: f64,
+    }
+    ParamsArgs {
+        sums: u64, moments: u64, x: u64, grad: u64, rows: u64, width: u64, chunks: u64,
+    }
+}
+
+pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
+    let x = contiguous(&kernel.x)?;
+    let (weight, bias) = (contiguous(&kernel.weight)?, contiguous(&kernel.bias)?);
+    let (rows, width) = rows_and_width(&x);
+    let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
+    let args = ForwardArgs {
+        y: y.address(),
+        x: x.address()?,
+        weight: weight.address()?,
+        bias: bias.address()?,
+        rows: rows as u64,
+        width: width as u64,
+        eps: kernel.eps,
+    };
+    let name = Name { module: MODULE, kernel: "layer_norm", dtype: x.dtype() };
+    gpu.rows(name, (rows, width), &args)?;
+    Ok(y.into())
+}
+
+pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Gradients> {
+    let (x, weight) = (contiguous(&kernel.x)?, contiguous(&kernel.weight)?);
+    let grad = contiguous(&kernel.grad)?;
+    let residual_grad = kernel.residual_grad.as_ref().map(contiguous).transpose()?;
+    let (rows, width) = rows_and_width(&x);
+    let wide = accumulation_dtype(x.dtype());
+    let dx = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
+    let moments = CudaArray::uninit(gpu, wide, (rows, 2))?;
+    let name = |kernel| Name { module: MODULE, kernel, dtype: x.dtype() };
+    let args = BackwardArgs {
+        dx: dx.address(),
+        moments: moments.address(),
+        x: x.address()?,
+        weight: weight.address()?,
+        grad: grad.address()?,
+        residual_grad: residual_grad.as_ref().map_or(Ok(0), Array::address)?,
+        rows: rows as u64,
+        width: width as u64,
+        eps: kernel.eps,
+    };
+    gpu.rows(name("layer_norm_backward"), (rows, width), &args)?;
+    let chunks = rows.div_ceil(CHUNK);
+    let sums = CudaArray::uninit(gpu, wide, (2, chunks, width))?;
+    let args = ParamsArgs {
+        sums: sums.address(),
+        moments: moments.address(),
+        x: x.address()?,
+        grad: grad.address()?,
+        rows: rows as u64,
+        width: width as u64,
+        chunks: chunks as u64,
+    };
+    gpu.for_each(name("layer_norm_params"), chunks * width, &args)?;
+    let sums = reduce::sum(&sums.into(), &[1])?.to_dtype(x.dtype())?;
+    let of = |index| narrow(&sums, 0, index, 1)?.reshape(width);
+    Ok(Gradients { x: dx.into(), weight: of(0)?, bias: of(1)? })
+}

@@ -1,0 +1,384 @@
+//! Cross-entropy of the logits of a linear layer, without storing all logits: they are computed for
+//! a block of rows at a time and replaced in place by their gradient, from which the gradients of
+//! the layer are accumulated immediately.
+//!
+//! Shapes: `x` is (rows, in), `weight` is (classes, in), `bias` is (classes), `targets` is (rows),
+//! i64; the loss is a scalar, see [`cross_entropy`].
+//!
+//! Source: Cut Your Losses in Large-Vocabulary Language Models, <https://arxiv.org/abs/2411.09009>.
+//! Unlike in the paper, small gradients are not skipped.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+
+use crate::array::{HostArray, HostResult};
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
+use crate::error::bail;
+use crate::host;
+use crate::host::gemm::blas::Blas;
+use crate::host::gemm::product::{new_product, product_into};
+use crate::host::gemm::view::{Init, Term, View};
+use crate::host::parallel::{map_pieces, nth_chunk, product_parallelism, rows_per_piece, zeros};
+use crate::host::simd::{has_fma, max, sum_by};
+use crate::kernel::{arrays, run, Kernel};
+use crate::ops::cross_entropy::{self, classes};
+use crate::ops::layout::contiguous;
+use crate::ops::linear;
+use crate::ops::reduce::{add_assign, column_sums};
+#[cfg(test)]
+use crate::testing::normal64;
+use crate::{Array, Result};
+use xt_macros::simd;
+
+/// Largest number of logits in memory at a time, except that there is always at least one row.
+/// Blocks of fewer rows would read the weights too often.
+const BLOCK: usize = match (cfg!(test), cfg!(target_family = "wasm")) {
+    (true, _) => 128,
+    (false, true) => 1 << 20,
+    (false, false) => 8 << 20,
+};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
+
+/// The inputs of the loss.
+pub struct LossArgs<'a> {
+    /// The input of the linear layer, (rows, in).
+    pub x: &'a Array,
+    /// The weight of the linear layer, (classes, in).
+    pub weight: &'a Array,
+    /// The bias of the linear layer, (classes).
+    pub bias: Option<&'a Array>,
+    /// The class of each row, i64, (rows).
+    pub targets: &'a Array,
+    /// Rows with this target are ignored.
+    pub ignore_index: i64,
+}
+
+/// The inputs whose gradients are computed.
+#[derive(Clone, Copy, Default)]
+pub struct NeedsGrad {
+    /// Whether to compute the gradient of `x`.
+    pub x: bool,
+    /// Whether to compute the gradient of the weight.
+    pub weight: bool,
+    /// Whether to compute the gradient of the bias.
+    pub bias: bool,
+}
+
+impl NeedsGrad {
+    /// Whether any gradient is computed.
+    pub fn any(self) -> bool {
+        self.x || self.weight || self.bias
+    }
+}
+
+/// The gradients of the mean loss; `None` where not requested.
+#[derive(Clone, Default)]
+pub struct Gradients {
+    /// Gradient of the input, (rows, in).
+    pub x: Option<Array>,
+    /// Gradient of the weight, (classes, in).
+    pub weight: Option<Array>,
+    /// Gradient of the bias, (classes).
+    pub bias: Option<Array>,
+}
+
+/// Kernel of [`forward`].
+#[derive(Clone)]
+struct Forward {
+    x: Array,
+    weight: Array,
+    bias: Option<Array>,
+    targets: Array,
+    ignore_index: i64,
+    needs: NeedsGrad,
+}
+
+arrays! {
+    Gradients { x, weight, bias }
+    Forward { x, weight, bias, targets }
+}
+
+impl Forward {
+    /// The inputs as references.
+    fn args(&self) -> LossArgs<'_> {
+        let Self { x, weight, bias, targets, ignore_index, .. } = self;
+        LossArgs { x, weight, bias: bias.as_ref(), targets, ignore_index: *ignore_index }
+    }
+}
+
+impl Kernel for Forward {
+    const NAME: &'static str = "linear_cross_entropy";
+    type Out = (Array, Gradients);
+
+    fn check(&self) -> Result<()> {
+        let ((rows, inner), (classes, width)) = (self.x.dims2()?, self.weight.dims2()?);
+        let bias = self.bias.as_ref().map(Array::dims);
+        if inner != width || bias.is_some_and(|bias| bias != [classes]) {
+            bail!(
+                "a layer with weights {:?} and bias {bias:?} does not take {:?}",
+                self.weight.dims(),
+                self.x.dims()
+            );
+        }
+        if self.targets.elem_count() != rows {
+            bail!("{} targets for {rows} rows of logits", self.targets.elem_count());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<(Array, Gradients)> {
+        let (x, weight) = (self.x.host()?, self.weight.host()?);
+        let bias = self.bias.as_ref().map(Array::host).transpose()?;
+        let logits = linear::on_host(x, weight, bias)?;
+        let classes = classes(logits.dims2()?, &self.targets, self.ignore_index)?;
+        let loss = cross_entropy::on_host(&logits, &classes)?.into();
+        let needs = self.needs;
+        if !needs.any() {
+            return Ok((loss, Gradients::default()));
+        }
+        let mut grad = cross_entropy::backward_on_host(&logits, &classes, 1.0)?;
+        if classes.iter().all(Option::is_none) {
+            grad = grad.zeros_like()?;
+        }
+        let of =
+            |needed: bool, grad: &dyn Fn() -> HostResult<HostArray>| -> Result<Option<Array>> {
+                if needed {
+                    Ok(Some(grad()?.into()))
+                } else {
+                    Ok(None)
+                }
+            };
+        let gradients = Gradients {
+            x: of(needs.x, &|| grad.matmul(&weight.contiguous()?))?,
+            weight: of(needs.weight, &|| grad.t()?.contiguous()?.matmul(&x.contiguous()?))?,
+            bias: of(needs.bias, &|| grad.sum(0))?,
+        };
+        Ok((loss, gradients))
+    }
+
+    fn cpu<T: Blas>(&self) -> Result<(Array, Gradients)> {
+        forward_cpu::<T>(&self.args(), self.needs)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Arc<Gpu>) -> Result<(Array, Gradients)> {
+        cuda::forward(self, gpu)
+    }
+
+    #[cfg(test)]
+    fn cases() -> Vec<Self> {
+        let of = |(rows, width, inner): (usize, usize, usize)| {
+            let ids = (0..rows as i64)
+                .map(|r| if r % 4 == 2 { -100 } else { r * 7 % width as i64 })
+                .collect();
+            let targets = Array::from_vec(ids, rows, &crate::Device::Cpu).unwrap();
+            let (x, weight) = (normal64(&[rows, inner], 1), normal64(&[width, inner], 2));
+            let with = |(bias, needs): (Option<Array>, NeedsGrad)| {
+                let (x, weight, targets) = (x.clone(), weight.clone(), targets.clone());
+                Self { x, weight, bias, targets, ignore_index: -100, needs }
+            };
+            let all = NeedsGrad { x: true, weight: true, bias: false };
+            let bias = Some(normal64(&[width], 3));
+            [(None, all), (None, NeedsGrad::default()), (bias, NeedsGrad { bias: true, ..all })]
+                .map(with)
+        };
+        [(1, 3, 1), (9, 12, 4), (20, 37, 5), (3, 2 * BLOCK, 2)].into_iter().flat_map(of).collect()
+    }
+}
+
+/// Computes the mean loss, a scalar, and the gradients selected by `needs`. If all targets are
+/// ignored, the loss is NaN and the gradients are 0.
+///
+/// # Errors
+/// If the shapes do not fit together, or a target is neither a class nor `of.ignore_index`.
+pub fn forward(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradients)> {
+    let LossArgs { x, weight, bias, targets, ignore_index } = *of;
+    let (x, weight, bias, targets) = (x.clone(), weight.clone(), bias.cloned(), targets.clone());
+    run(&Forward { x, weight, bias, targets, ignore_index, needs })
+}
+
+fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradients)> {
+    let ((rows, inner), (width, _)) = (of.x.dims2()?, of.weight.dims2()?);
+    let classes = classes((rows, width), of.targets, of.ignore_index)?;
+    let count = classes.iter().flatten().count() as f64;
+    let (x, weight) = (contiguous(of.x)?, contiguous(of.weight)?);
+    let bias = of.bias.map(contiguous).transpose()?;
+    let (xs, ws) = (host::slice::<T>(&x)?, host::slice::<T>(&weight)?);
+    let bs = bias.as_ref().map(host::slice::<T>).transpose()?;
+    let mut sums = GradientSums::<T>::new(needs, [rows, width, inner])?;
+    let mut loss = 0.0;
+    let size = block_rows(rows, width);
+    for (block, classes) in classes.chunks(size).enumerate() {
+        let x = nth_chunk(&xs, block, size * inner);
+        let term = Term { k: inner, a: View::row_major(x, inner), b: View::transposed(&ws, inner) };
+        let mut logits = new_product((classes.len(), width), term, bs.as_deref(), None)?;
+        let factor = needs.any().then(|| T::of(1.0 / count));
+        let rows_at_once = rows_per_piece(width);
+        let losses = map_pieces(&mut logits, rows_at_once * width, |piece, logits| {
+            let rows = logits.chunks_exact_mut(width).zip(nth_chunk(classes, piece, rows_at_once));
+            rows.map(|(row, class)| row_loss(row, *class, factor)).sum::<f64>()
+        });
+        loss += losses.into_iter().sum::<f64>();
+        sums.add(block * size, classes.len(), &logits, (x, &ws))?;
+    }
+    Ok((host::array(vec![T::of(loss / count)], ())?, sums.into_gradients([rows, width, inner])?))
+}
+
+/// The number of rows per block: as few blocks as [`BLOCK`] allows, all of about the same size.
+fn block_rows(rows: usize, width: usize) -> usize {
+    let most = (BLOCK / width.max(1)).max(1);
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+}
+
+/// Computes the loss of a row of logits. With a factor, the logits are replaced by their gradient
+/// times the factor.
+fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> f64 {
+    match (class, factor) {
+        (Some(class), None) => {
+            let target_logit = row[class];
+            (cross_entropy::log_sum_exp(row) - target_logit).as_f64()
+        }
+        (Some(class), Some(factor)) => loss_and_gradient(row, class, factor),
+        (None, Some(_)) => {
+            row.fill(T::ZERO);
+            0.0
+        }
+        (None, None) => 0.0,
+    }
+}
+
+/// Computes the loss of a row, and replaces the logits by
+/// `factor · (softmax(row) - onehot(class))`.
+#[simd]
+fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
+    const FMA: bool = has_fma!();
+    let (top, target_logit) = (max(row), row[class]);
+    for x in row.iter_mut() {
+        *x = (*x - top).exp_down::<FMA>();
+    }
+    let sum = sum_by(row, |x| x);
+    let scale = factor / sum;
+    for x in row.iter_mut() {
+        *x *= scale;
+    }
+    row[class] -= factor;
+    (sum.ln() + top - target_logit).as_f64()
+}
+
+/// The gradients accumulated so far; empty where not requested.
+struct GradientSums<T> {
+    needs: NeedsGrad,
+    /// (rows, in)
+    x: Vec<T>,
+    /// (classes, in)
+    weight: Vec<T>,
+    /// (classes)
+    bias: Vec<T>,
+}
+
+impl<T: Blas> GradientSums<T> {
+    fn new(needs: NeedsGrad, [rows, width, inner]: [usize; 3]) -> Result<Self> {
+        let of = |needed: bool, count: usize| zeros(if needed { count } else { 0 });
+        let (x, weight) = (of(needs.x, rows * inner)?, of(needs.weight, width * inner)?);
+        Ok(Self { needs, x, weight, bias: of(needs.bias, width)? })
+    }
+
+    /// Accumulates the contribution of `count` rows, starting at row `first`. `grad` is the
+    /// gradient of their logits, (count, classes); `x` is (count, in), `weight` (classes, in).
+    fn add(
+        &mut self,
+        first: usize,
+        count: usize,
+        grad: &[T],
+        (x, weight): (&[T], &[T]),
+    ) -> Result<()> {
+        let (width, inner) = (grad.len() / count, x.len() / count);
+        let threads = product_parallelism(count, width, inner);
+        if self.needs.x {
+            let dx = &mut self.x[first * inner..][..count * inner];
+            let (a, b) = (View::row_major(grad, width), View::row_major(weight, inner));
+            product_into(dx, inner, (count, inner, width), a, b, T::ONE, Init::Zero, threads);
+        }
+        if self.needs.weight {
+            let (a, b) = (View::transposed(grad, width), View::row_major(x, inner));
+            product_into(
+                &mut self.weight,
+                inner,
+                (width, inner, count),
+                a,
+                b,
+                T::ONE,
+                Init::Output,
+                threads,
+            );
+        }
+        if self.needs.bias {
+            add_assign(&mut self.bias, &column_sums(grad, width));
+        }
+        Ok(())
+    }
+
+    /// Returns the gradients as arrays.
+    fn into_gradients(self, [rows, width, inner]: [usize; 3]) -> Result<Gradients> {
+        let Self { needs, x, weight, bias } = self;
+        Ok(Gradients {
+            x: needs.x.then(|| host::array(x, (rows, inner))).transpose()?,
+            weight: needs.weight.then(|| host::array(weight, (width, inner))).transpose()?,
+            bias: needs.bias.then(|| host::array(bias, width)).transpose()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal, values};
+    use crate::Device;
+
+    const ALL: NeedsGrad = NeedsGrad { x: true, weight: true, bias: true };
+
+    fn targets(values: &[i64]) -> Array {
+        Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn equals_the_reference() {
+        assert_matches_reference::<Forward>(1e-5);
+    }
+
+    #[test]
+    fn gradients_agree_with_differences() {
+        let (x, weight, bias) =
+            (f64s(&normal(&[4, 3], 1)), f64s(&normal(&[5, 3], 2)), f64s(&normal(&[5], 3)));
+        let (t, one) =
+            (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &Device::Cpu).unwrap());
+        let loss = |x: &Array, weight: &Array, bias: &Array| {
+            let of = LossArgs { x, weight, bias: Some(bias), targets: &t, ignore_index: 2 };
+            forward(&of, ALL).unwrap()
+        };
+        let got = loss(&x, &weight, &bias).1;
+        gradcheck(&x, &one, &got.x.unwrap(), |x| loss(x, &weight, &bias).0);
+        gradcheck(&weight, &one, &got.weight.unwrap(), |weight| loss(&x, weight, &bias).0);
+        gradcheck(&bias, &one, &got.bias.unwrap(), |bias| loss(&x, &weight, bias).0);
+    }
+
+    #[test]
+    fn nothing_to_count_is_nan_without_a_gradient_and_classes_outside_are_errors() {
+        let (x, weight) = (normal(&[2, 3], 1), normal(&[4, 3], 2));
+        let of = |targets, ignore_index| LossArgs {
+            x: &x,
+            weight: &weight,
+            bias: None,
+            targets,
+            ignore_index,
+        };
+        let (none, outside) = (targets(&[0, 0]), targets(&[0, 4]));
+        let (loss, grads) = forward(&of(&none, 0), NeedsGrad { bias: false, ..ALL }).unwrap();
+        assert!(values(&loss)[0].is_nan());
+        assert!(values(&grads.weight.unwrap()).iter().all(|g| *g == 0.0));
+        let message = forward(&of(&outside, -1), ALL).err().unwrap().to_string();
+        assert!(message.contains("target 4 is out of range"), "{message}");
+    }
+}

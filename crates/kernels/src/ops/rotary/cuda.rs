@@ -1,0 +1,36 @@
+//! Launches of the kernels in `rotary.cu`.
+
+use super::{Direction, Rotate};
+use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::ops::layout::contiguous;
+use crate::{Array, Result};
+use std::sync::Arc;
+
+kernel_args! {
+    RotateArgs {
+        y: u64, x: u64, cos: u64, sin: u64,
+        count: u64, n: u64, heads: u64, dim: u64, half: u64, sign: f64,
+    }
+}
+
+pub(super) fn rotate(kernel: &Rotate, gpu: &Arc<Gpu>) -> Result<Array> {
+    let x = contiguous(&kernel.x)?;
+    let (cos, sin) = (contiguous(&kernel.cos)?, contiguous(&kernel.sin)?);
+    let ((_, n, heads, dim), (_, half)) = (x.dims4()?, cos.dims2()?);
+    let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
+    let args = RotateArgs {
+        y: y.address(),
+        x: x.address()?,
+        cos: cos.address()?,
+        sin: sin.address()?,
+        count: x.elem_count() as u64,
+        n: n as u64,
+        heads: heads as u64,
+        dim: dim as u64,
+        half: half as u64,
+        sign: if kernel.direction == Direction::Forward { 1.0 } else { -1.0 },
+    };
+    let name = Name { module: "rotary", kernel: "rotary", dtype: x.dtype() };
+    gpu.for_each(name, x.elem_count(), &args)?;
+    Ok(y.into())
+}

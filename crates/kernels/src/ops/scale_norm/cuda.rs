@@ -1,0 +1,83 @@
+//! Launches of the kernels in `scale_norm.cu`.
+
+use super::{Backward, Forward, Gradients};
+use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::host::{accumulation_dtype, rows_and_width};
+use crate::ops::layout::contiguous;
+use crate::ops::reduce;
+use crate::{Array, Result};
+use std::sync::Arc;
+
+/// As in `scale_norm.cu`.
+const CHUNK: usize = 256;
+
+const MODULE: &str = "scale_norm";
+
+kernel_args! {
+    ForwardArgs { y: u64, x: u64, gain: u64, rows: u64, width: u64, scale: f64, eps: f64 }
+    BackwardArgs {
+        dx: u64, factors: u64, x: u64, gain: u64, grad: u64, residual_grad: u64,
+        rows: u64, width: u64, scale: f64, eps: f64,
+    }
+    GainArgs { sums: u64, factors: u64, x: u64, grad: u64, rows: u64, width: u64, chunks: u64 }
+}
+
+pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
+    let x = contiguous(&kernel.x)?;
+    let gain = kernel.gain.as_ref().map(contiguous).transpose()?;
+    let (rows, width) = rows_and_width(&x);
+    let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
+    let args = ForwardArgs {
+        y: y.address(),
+        x: x.address()?,
+        gain: gain.as_ref().map_or(Ok(0), Array::address)?,
+        rows: rows as u64,
+        width: width as u64,
+        scale: kernel.scale.scale,
+        eps: kernel.scale.eps,
+    };
+    let name = Name { module: MODULE, kernel: "scale_norm", dtype: x.dtype() };
+    gpu.rows(name, (rows, width), &args)?;
+    Ok(y.into())
+}
+
+pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Gradients> {
+    let (x, grad) = (contiguous(&kernel.x)?, contiguous(&kernel.grad)?);
+    let gain = kernel.gain.as_ref().map(contiguous).transpose()?;
+    let residual_grad = kernel.residual_grad.as_ref().map(contiguous).transpose()?;
+    let (rows, width) = rows_and_width(&x);
+    let wide = accumulation_dtype(x.dtype());
+    let dx = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
+    let factors = CudaArray::uninit(gpu, wide, rows)?;
+    let name = |kernel| Name { module: MODULE, kernel, dtype: x.dtype() };
+    let args = BackwardArgs {
+        dx: dx.address(),
+        factors: factors.address(),
+        x: x.address()?,
+        gain: gain.as_ref().map_or(Ok(0), Array::address)?,
+        grad: grad.address()?,
+        residual_grad: residual_grad.as_ref().map_or(Ok(0), Array::address)?,
+        rows: rows as u64,
+        width: width as u64,
+        scale: kernel.scale.scale,
+        eps: kernel.scale.eps,
+    };
+    gpu.rows(name("scale_norm_backward"), (rows, width), &args)?;
+    if gain.is_none() {
+        return Ok((dx.into(), None));
+    }
+    let chunks = rows.div_ceil(CHUNK);
+    let sums = CudaArray::uninit(gpu, wide, (chunks, width))?;
+    let args = GainArgs {
+        sums: sums.address(),
+        factors: factors.address(),
+        x: x.address()?,
+        grad: grad.address()?,
+        rows: rows as u64,
+        width: width as u64,
+        chunks: chunks as u64,
+    };
+    gpu.for_each(name("scale_norm_gain"), chunks * width, &args)?;
+    let dgain = reduce::sum(&sums.into(), &[0])?.to_dtype(x.dtype())?.reshape(width)?;
+    Ok((dx.into(), Some(dgain)))
+}

@@ -1,0 +1,52 @@
+//! Launches of the kernels in `token_shift.cu`.
+
+use super::{Masked, Shift};
+use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::ops::layout::{by_size, contiguous};
+use crate::{Array, DType, Result};
+use std::sync::Arc;
+
+/// The most shifts of one launch, as in `token_shift.cu`.
+const SHIFTS: usize = 64;
+
+kernel_args! {
+    ShiftArgs {
+        y: u64, x: u64, mask: u64, rows: u64, n: u64, dim: u64,
+        first: u64, features: u64, width: u64, by: [i64; SHIFTS], masks_source: u32,
+    }
+}
+
+pub(super) fn shift(kernel: &Shift, gpu: &Arc<Gpu>) -> Result<Array> {
+    let (x, width) = (contiguous(&kernel.x)?, kernel.width());
+    let mask =
+        kernel.mask.as_ref().map(|mask| contiguous(&mask.to_dtype(DType::U8)?)).transpose()?;
+    let (batch, n, dim) = x.dims3()?;
+    let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
+    let name = Name { module: "token_shift", kernel: "token_shift", dtype: by_size(x.dtype()) };
+    let launch = |shifts: &[i64], first: usize, width: usize| {
+        let mut by = [0; SHIFTS];
+        by[..shifts.len()].copy_from_slice(shifts);
+        let features = shifts.len() * width;
+        let args = ShiftArgs {
+            y: y.address(),
+            x: x.address()?,
+            mask: mask.as_ref().map_or(Ok(0), Array::address)?,
+            rows: (batch * n) as u64,
+            n: n as u64,
+            dim: dim as u64,
+            first: first as u64,
+            features: features as u64,
+            width: width as u64,
+            by,
+            masks_source: u32::from(kernel.masked == Masked::Source),
+        };
+        gpu.for_each(name, batch * n * features, &args)
+    };
+    for (i, shifts) in kernel.by.chunks(SHIFTS).enumerate() {
+        launch(shifts, i * SHIFTS * width, width)?;
+    }
+    // the remaining features stay
+    let done = kernel.by.len() * width;
+    launch(&[0], done, dim - done)?;
+    Ok(y.into())
+}
