@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { checkRust } from './addon.mjs'
+import { emulatedDriver } from './cuda/emulator.mjs'
+import { useKernels } from './cuda/kernels.mjs'
 import { ensure, main } from './ensure.mjs'
 import { bin, Failure, run, say } from './lib.mjs'
 import { ensurePackages } from './packages.mjs'
@@ -35,8 +37,7 @@ async function build() {
 }
 
 /** Sums up the lines in which each of cargo's test programs reports. */
-async function cargoTest() {
-  const { code, out } = await tee('cargo', 'test', '--release', '--workspace', '--no-fail-fast')
+function rustCounts({ code, out }) {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   const plain = stripVTControlCharacters(out)
   const line = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm
@@ -50,6 +51,37 @@ async function cargoTest() {
   if (counts.failed === 0) return { ...counts, failed: 1, failures: [tail(plain)] }
   const messages = plain.matchAll(/^---- \S+ stdout ----\n(?:(?!---- |failures:).*\n)*/gm)
   return { ...counts, failures: Array.from(messages, ([text]) => text.trimEnd()) }
+}
+
+const CARGO_TEST = ['test', '--release', '--workspace']
+
+const cargoTest = async () => rustCounts(await tee('cargo', ...CARGO_TEST, '--no-fail-fast'))
+
+/** The test programs that compute on the device that XT_DEVICE names. */
+const DEVICE_TESTS = ['xt_kernels', 'golden']
+
+/** The kernels and the golden cases on a GPU, by the CUDA driver that runs on the CPU. */
+async function cargoTestCuda() {
+  const env = { XT_DEVICE: 'cuda', LD_LIBRARY_PATH: await emulatedDriver() }
+  const json = [...CARGO_TEST, '--no-run', '--message-format=json-render-diagnostics']
+  const { code, out } = await run('cargo', json, { stdout: 'capture' })
+  if (code !== 0) return { passed: 0, failed: 1, skipped: 0, failures: ['see `cargo test`'] }
+  const programs = out
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line))
+    .filter((message) => message.executable && DEVICE_TESTS.includes(message.target.name))
+  const all = []
+  for (const { executable } of programs)
+    all.push(rustCounts(await run(executable, [], { stdout: 'tee', env: { ...colours, ...env } })))
+  const sum = (column) => all.reduce((total, counts) => total + counts[column], 0)
+  const missing = DEVICE_TESTS.length - programs.length
+  return {
+    passed: sum('passed'),
+    failed: sum('failed') + missing,
+    skipped: sum('skipped'),
+    failures: all.flatMap(({ failures = [] }) => failures),
+  }
 }
 
 /** The tests of TypeScript in one of the two runtimes. */
@@ -101,17 +133,14 @@ const PARTS = {
     check(
       tee('cargo', 'clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings'),
     ),
-  // a kernel that has no twin for GPUs does not compile so
-  'clippy, cuda': () =>
-    check(
-      tee(
-        ...['cargo', 'clippy', '--release', '-p', 'xt-bindings', '--features', 'cuda'],
-        ...['--', '-D', 'warnings'],
-      ),
-    ),
+  // as in WebAssembly; the workspace has the Node addon, which is built with CUDA
+  'clippy, without cuda': () =>
+    check(tee('cargo', 'clippy', '--release', '-p', 'xt-bindings', '--', '-D', 'warnings')),
   'xtask generate --check': () =>
     check(tee('cargo', 'run', '--release', '-p', 'xtask', '--', 'generate', '--check')),
   'cargo test': cargoTest,
+  // the driver is built on Linux alone
+  ...(process.platform === 'linux' && { 'cargo test, cuda': cargoTestCuda }),
   biome: () => check(node(bin('@biomejs/biome', 'biome'), 'check', '--error-on-warnings')),
   tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit')),
   'vitest node': () => vitest('node'),
@@ -144,6 +173,7 @@ await main(async () => {
     throw new Failure(`No part is named so; there is: ${Object.keys(PARTS).join(', ')}.`)
   await ensurePackages()
   await checkRust()
+  await useKernels()
   const needsBuild = names.some((name) => name.startsWith('vitest')) && !names.includes('build')
   const rows = []
   for (const part of needsBuild ? ['build', ...names] : names) {

@@ -7,14 +7,27 @@ import { kernelSources } from './kernels.mjs'
 const FOLDER = 'crates/kernels/src/cuda/emulator'
 const SOURCES = [`${FOLDER}/driver.cpp`, `${FOLDER}/fibers.cpp`]
 const INCLUDES = [FOLDER, 'crates/kernels/src/cuda/include'].map((path) => `-I${join(root, path)}`)
-const FLAGS = ['-std=c++17', '-O2', '-g', '-fPIC', '-shared', '-fvisibility=hidden', '-ftls-model=initial-exec', '-Wall']
+const FLAGS = [
+  '-std=c++17',
+  '-O2',
+  '-g',
+  '-fPIC',
+  '-shared',
+  '-fvisibility=hidden',
+  '-ftls-model=initial-exec',
+  '-Wall',
+]
 const QUIET = ['-Wno-unused-variable', '-Wno-unknown-pragmas']
 // cudarc opens and closes the library
 const LINK = ['-Wl,-z,nodelete', '-Wl,-soname,libcuda.so.1']
 
 /** The folder of the emulated driver's `libcuda.so.1`; builds it where it is missing. */
 export async function emulatedDriver() {
-  const folder = join(cache(), 'cuda-emulator', hashOf([FOLDER, ...kernelSources(), 'scripts/cuda']))
+  const folder = join(
+    cache(),
+    'cuda-emulator',
+    hashOf([FOLDER, ...kernelSources(), 'scripts/cuda']),
+  )
   const file = join(folder, 'libcuda.so.1')
   if (existsSync(file)) return folder
   mkdirSync(folder, { recursive: true })

@@ -107,7 +107,29 @@ pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
     match first.device() {
         Device::Cpu => on_cpu(kernel, first),
         #[cfg(feature = "cuda")]
-        Device::Cuda(gpu) => kernel.cuda(&gpu),
+        Device::Cuda(gpu) => {
+            check_dtypes(kernel)?;
+            kernel.cuda(&gpu)
+        }
+    }
+}
+
+/// Checks that all floating-point operands have one dtype: kernels for GPUs read them by the dtype of
+/// the first one.
+#[cfg(feature = "cuda")]
+fn check_dtypes<K: Kernel>(kernel: &K) -> Result<()> {
+    let mut dtypes = Vec::new();
+    kernel.each(&mut |array| dtypes.extend(Some(array.dtype()).filter(DType::is_float)));
+    match dtypes.iter().find(|dtype| **dtype != dtypes[0]) {
+        Some(other) => {
+            bail!(
+                "{}: one tensor is {}, another one {}",
+                K::NAME,
+                dtypes[0].as_str(),
+                other.as_str()
+            )
+        }
+        None => Ok(()),
     }
 }
 

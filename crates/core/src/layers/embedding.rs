@@ -1,6 +1,7 @@
 //! A lookup table of vectors.
 
 use crate::{Init, Param, Params, Result, Tensor};
+use std::ops::Range;
 use xt_autograd::ops;
 
 /// A table of vectors, `(count, dim)`, looked up by index.
@@ -34,9 +35,9 @@ impl Embedding {
         self.normalise(ops::embedding(&self.weight.tensor(), ids)?)
     }
 
-    /// The first `count` vectors: `(count, dim)`.
-    pub fn first(&self, count: usize) -> Result<Tensor> {
-        self.normalise(ops::narrow(&self.weight.tensor(), 0, 0, count)?)
+    /// The vectors of `rows`, which are in the table: `(rows, dim)`.
+    pub fn rows(&self, rows: Range<usize>) -> Result<Tensor> {
+        self.normalise(ops::narrow(&self.weight.tensor(), 0, rows.start, rows.len())?)
     }
 
     /// Applies the L2 normalisation if it is enabled.

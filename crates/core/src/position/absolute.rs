@@ -5,6 +5,7 @@
 
 use crate::layers::Embedding;
 use crate::{Device, Error, Init, Params, Result, Tensor};
+use std::ops::Range;
 use xt_autograd::ops;
 
 /// A learned table of position vectors, `(max_seq_len, dim)`.
@@ -29,21 +30,21 @@ impl AbsolutePositions {
         Self { table, max_seq_len, scale }
     }
 
-    /// The vectors of the positions `0..n`, `(n, dim)`; or those of `pos`, i64 `(..)`: `(.., dim)`.
+    /// The vectors of `positions`, `(n, dim)`; or those of `pos`, i64 `(..)`: `(.., dim)`.
     ///
     /// # Errors
     ///
     /// [`Error::Shape`] if a position is not in the table.
-    pub fn forward(&self, n: usize, pos: Option<&Tensor>) -> Result<Tensor> {
+    pub fn forward(&self, positions: Range<usize>, pos: Option<&Tensor>) -> Result<Tensor> {
         let rows = match pos {
             Some(pos) => self.table.forward(pos).map_err(|error| self.out_of_range(pos).unwrap_or(error))?,
-            None if n > self.max_seq_len => {
+            None if positions.end > self.max_seq_len => {
                 return Error::shape(format!(
-                    "a sequence of {n} is longer than `max_seq_len` ({}), which absolute positions cover",
-                    self.max_seq_len
+                    "a sequence of {} is longer than `max_seq_len` ({}), which absolute positions cover",
+                    positions.end, self.max_seq_len
                 ))
             }
-            None => self.table.first(n)?,
+            None => self.table.rows(positions)?,
         };
         Ok(ops::affine(&rows, self.scale, 0.0)?)
     }

@@ -4,6 +4,7 @@
 //! `alibi_num_heads` have no bias.
 
 use super::span::Span;
+use super::table::{Kind, PositionTable};
 use crate::{Array, DType, Device, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
@@ -15,6 +16,10 @@ pub struct Alibi {
     learned: Option<Param>,
     /// The number of heads without a bias.
     heads_without_bias: usize,
+    /// The distances, negative, `(i + j - 1, 1)`.
+    distances: PositionTable,
+    /// The slopes, `(heads, 1)`.
+    by_head: PositionTable,
 }
 
 impl Alibi {
@@ -26,36 +31,31 @@ impl Alibi {
         let logs = || Init::Values(slopes.iter().map(|s| s.ln()).collect());
         let learned =
             options.alibi_learned.then(|| p.add("learned_logslopes", &[count, 1, 1], logs()));
-        Self { slopes, learned, heads_without_bias: heads - count }
+        let (distances, by_head) = Default::default();
+        Self { slopes, learned, heads_without_bias: heads - count, distances, by_head }
     }
 
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
-        let array = |values: Vec<f64>, dims: &[usize]| -> Result<Tensor> {
-            Ok(Tensor::constant(
-                Array::from_vec(values, dims, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?,
-            ))
-        };
-        let distances: Vec<_> = span.distances().map(|d| -(d.unsigned_abs() as f64)).collect();
-        let count = distances.len();
+        let kind = Kind { dtype, device: device.clone(), version: 0 };
+        let distances = self.distances.rows(span.distances(), 1, &kind, |distance, row| {
+            row.push(-(distance.unsigned_abs() as f64));
+        })?;
+        let (distances, count) = (Tensor::constant(distances.t()?), distances.dim(0)?);
         let slopes = match &self.learned {
             Some(logs) => ops::reshape(&ops::exp(&logs.tensor())?, &[self.slopes.len(), 1])?,
-            None => array(self.slopes.clone(), &[self.slopes.len(), 1])?,
+            None => {
+                let heads = 0..self.slopes.len() as i64;
+                let slope = |head: i64, row: &mut Vec<f64>| row.push(self.slopes[head as usize]);
+                Tensor::constant(self.by_head.rows(heads, 1, &kind, slope)?)
+            }
         };
-        let bias = ops::mul(&slopes, &array(distances, &[1, count])?)?;
+        let bias = ops::mul(&slopes, &distances)?;
         if self.heads_without_bias == 0 {
             return Ok(bias);
         }
-        Ok(ops::cat(
-            &[
-                &bias,
-                &array(
-                    vec![0.0; self.heads_without_bias * count],
-                    &[self.heads_without_bias, count],
-                )?,
-            ],
-            0,
-        )?)
+        let zeros = Array::zeros((self.heads_without_bias, count), dtype, device)?;
+        Ok(ops::cat(&[&bias, &Tensor::constant(zeros)], 0)?)
     }
 }
 

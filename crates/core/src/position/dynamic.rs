@@ -4,8 +4,9 @@
 //! Transformer V2, <https://arxiv.org/abs/2111.09883>.
 
 use super::span::Span;
+use super::table::{Kind, PositionTable};
 use crate::layers::{LayerNorm, Linear};
-use crate::{Array, DType, Device, Params, Result, Tensor};
+use crate::{DType, Device, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation};
 use xt_options::layers::StackOptions;
 
@@ -16,6 +17,8 @@ pub struct DynamicBias {
     out: Linear,
     /// Whether the network sees the logarithm of the distance.
     log_distance: bool,
+    /// The inputs of the network by distance.
+    distances: PositionTable,
 }
 
 impl DynamicBias {
@@ -37,18 +40,17 @@ impl DynamicBias {
             .collect();
         let out =
             Linear::new(width, options.heads.get(), true, &mut p.submodule("mlp").submodule(depth));
-        Self { hidden, out, log_distance: options.dynamic_pos_bias_log_distance }
+        let log_distance = options.dynamic_pos_bias_log_distance;
+        Self { hidden, out, log_distance, distances: PositionTable::default() }
     }
 
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
         // the network takes query minus key, the opposite sign of the span's distances
-        let distances = span.distances().map(|d| self.input(-d)).collect::<Vec<f64>>();
+        let kind = Kind { dtype, device: device.clone(), version: 0 };
+        let input = |distance: i64, row: &mut Vec<f64>| row.push(self.input(-distance));
         // (i + j - 1, 1)
-        let x = Array::new(distances.as_slice(), &Device::Cpu)?
-            .unsqueeze(1)?
-            .to_dtype(dtype)?
-            .to_device(device)?;
+        let x = self.distances.rows(span.distances(), 1, &kind, input)?;
         let mut x = Tensor::constant(x);
         for (linear, norm) in &self.hidden {
             x = linear.forward(&x)?;

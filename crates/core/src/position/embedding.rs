@@ -2,7 +2,8 @@
 //! caller, or none.
 
 use super::{AbsolutePositions, SinusoidalPositions};
-use crate::{Array, DType, Device, Error, Params, Result, Tensor};
+use crate::{DType, Error, Params, Result, Tensor};
+use std::ops::Range;
 use xt_autograd::ops;
 use xt_options::wrappers::SequenceOptions;
 
@@ -40,22 +41,23 @@ impl PositionEmbedding {
         }
     }
 
-    /// The embedding to add to a sequence of length `n`, or `None`. `pos` of type i64 contains
+    /// The embedding to add to a sequence at `positions`, or `None`. A `pos` of type i64 has other
     /// positions, which are looked up; a `pos` of another type is used as the embedding itself,
     /// even if the layers encode positions themselves.
-    pub fn forward(&self, n: usize, pos: Option<&Tensor>) -> Result<Option<Tensor>> {
+    fn forward(&self, positions: Range<usize>, pos: Option<&Tensor>) -> Result<Option<Tensor>> {
         if let Some(external) = pos.filter(|pos| pos.dtype() != DType::I64) {
             return Ok(Some(external.clone()));
         }
         Ok(match self {
-            Self::Absolute(positions) => Some(positions.forward(n, pos)?),
-            Self::Sinusoidal(positions) => Some(positions.forward(n, pos)?),
+            Self::Absolute(table) => Some(table.forward(positions, pos)?),
+            Self::Sinusoidal(table) => Some(table.forward(positions, pos)?),
             Self::None => None,
         })
     }
 
-    /// Like [`PositionEmbedding::forward`] for `n` positions that follow `past` earlier ones. `pos`
-    /// covers all `past + n` positions.
+    /// The embedding to add to `n` positions that follow `past` earlier ones, or `None`. `pos`
+    /// covers all `past + n` positions: those of type i64 are looked up; a `pos` of another type is
+    /// used as the embedding itself, even if the layers encode positions themselves.
     ///
     /// # Errors
     ///
@@ -65,10 +67,10 @@ impl PositionEmbedding {
         past: usize,
         n: usize,
         pos: Option<&Tensor>,
-        device: &Device,
     ) -> Result<Option<Tensor>> {
         match pos {
-            _ if past == 0 => self.forward(n, pos),
+            None => self.forward(past..past + n, None),
+            Some(pos) if past == 0 => self.forward(0..n, Some(pos)),
             Some(pos) => {
                 // i64 positions are (.., n), embeddings are (.., n, dim)
                 let axis = (pos.rank() + usize::from(pos.dtype() == DType::I64)).saturating_sub(2);
@@ -79,12 +81,7 @@ impl PositionEmbedding {
                         pos.dims()
                     ));
                 }
-                self.forward(n, Some(&ops::narrow(pos, axis, past, n)?))
-            }
-            None if matches!(self, Self::None) => Ok(None),
-            None => {
-                let positions = Array::arange(past as i64, (past + n) as i64, device)?;
-                self.forward(n, Some(&Tensor::constant(positions)))
+                self.forward(past..past + n, Some(&ops::narrow(pos, axis, past, n)?))
             }
         }
     }

@@ -9,6 +9,7 @@ mod relative;
 mod rotary;
 mod sinusoidal;
 mod span;
+mod table;
 
 pub use absolute::AbsolutePositions;
 pub use bias::{PositionBias, ScoreBias};

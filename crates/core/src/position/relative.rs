@@ -4,8 +4,9 @@
 //! Source: Exploring the Limits of Transfer Learning, <https://arxiv.org/abs/1910.10683>.
 
 use super::span::Span;
+use super::table::{Kind, PositionTable};
 use crate::layers::Embedding;
-use crate::{Array, Device, Init, Params, Result, Tensor};
+use crate::{DType, Device, Init, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
@@ -18,6 +19,8 @@ pub struct RelativeBias {
     max_distance: usize,
     causal: bool,
     scale: f64,
+    /// The bucket of each distance, i64.
+    by_distance: PositionTable,
 }
 
 impl RelativeBias {
@@ -35,13 +38,15 @@ impl RelativeBias {
             max_distance: options.rel_pos_max_distance.get(),
             causal,
             scale: (options.attn.dim_head.get() as f64).sqrt(),
+            by_distance: PositionTable::default(),
         }
     }
 
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, device: &Device) -> Result<Tensor> {
-        let buckets: Vec<i64> = span.distances().map(|d| self.bucket(d) as i64).collect();
-        let ids = Array::new(buckets.as_slice(), &Device::Cpu)?.to_device(device)?;
+        let kind = Kind { dtype: DType::I64, device: device.clone(), version: 0 };
+        let bucket = |distance: i64, row: &mut Vec<f64>| row.push(self.bucket(distance) as f64);
+        let ids = self.by_distance.rows(span.distances(), 1, &kind, bucket)?.squeeze(1)?;
         let bias = self.table.forward(&Tensor::constant(ids))?; // (i + j - 1, heads)
         Ok(ops::affine(&ops::transpose(&bias, 0, 1)?, self.scale, 0.0)?)
     }

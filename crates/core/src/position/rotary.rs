@@ -4,9 +4,11 @@
 //! Source: RoFormer, <https://arxiv.org/abs/2104.09864>; with decay over the distance (xpos): A
 //! Length-Extrapolatable Transformer, <https://arxiv.org/abs/2212.10554>.
 
+use super::table::{Kind, PositionTable};
 use crate::needs::{Needs, Variant};
 use crate::{Array, DType, Device, Param, Params, Result, Tensor};
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use xt_autograd::ops;
 use xt_kernels::ops::layout::narrow;
 use xt_options::layers::StackOptions;
@@ -20,6 +22,11 @@ pub struct Rotary {
     inv_freq: Param,
     /// The parameters of xpos, if enabled.
     xpos: Option<Xpos>,
+    /// The numbers of `inv_freq` on the host, and the version that they belong to.
+    frequency: Mutex<Option<(u64, Vec<f32>)>>,
+    /// Cosines and sines by position, `(n, half)`; without xpos.
+    cos: PositionTable,
+    sin: PositionTable,
 }
 
 /// Decay over the distance: queries are multiplied by scale^power, keys and values by scale^-power,
@@ -57,35 +64,47 @@ impl Rotary {
             let scale = pairs.map(|i| (i + 0.4 * dim as f64) / (1.4 * dim as f64)).collect();
             Xpos { scale: p.add_buffer("scale", scale), base: options.rotary_xpos_scale_base }
         });
-        Self { inv_freq, xpos }
+        let (frequency, cos, sin) = Default::default();
+        Self { inv_freq, xpos, frequency, cos, sin }
     }
 
     /// The tables for `positions`; the sequence ends at `positions.end`.
     pub fn tables(&self, positions: Range<usize>, dtype: DType) -> Result<Rotation> {
-        let freq = numbers(&self.inv_freq)?;
-        let device = self.inv_freq.leaf().device();
-        let scales = self
-            .xpos
-            .as_ref()
-            .map(|xpos| Ok::<_, crate::Error>((numbers(&xpos.scale)?, xpos.base)))
-            .transpose()?;
+        let mut frequency = self.frequency.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.inv_freq.leaf().version();
+        let freq = match &*frequency {
+            Some((known, numbers)) if *known == version => numbers.clone(),
+            _ => {
+                let numbers = numbers(&self.inv_freq)?;
+                *frequency = Some((version, numbers.clone()));
+                numbers
+            }
+        };
+        drop(frequency);
+        let kind = Kind { dtype, device: self.inv_freq.leaf().device(), version };
+        let range = positions.start as i64..positions.end as i64;
         // the angle is computed in f32, as in PyTorch; sine and cosine are computed in f64, so that
         // the rounded results are equal on all platforms
-        let table = |f: fn(f64) -> f64, sign: f64| -> Result<Array> {
-            let n = positions.len();
-            let mut values = Vec::with_capacity(n * freq.len());
-            for position in positions.clone() {
-                for (i, w) in freq.iter().enumerate() {
-                    let growth = scales.as_ref().map_or(1.0, |(scale, base)| {
-                        let power = (position as f64 - (positions.end / 2) as f64) / base;
-                        f64::from(scale[i]).powf(sign * power)
-                    });
-                    values.push(f(f64::from(position as f32 * w)) * growth);
-                }
-            }
-            Ok(Array::from_vec(values, (n, freq.len()), &Device::Cpu)?
-                .to_dtype(dtype)?
-                .to_device(&device)?)
+        let angle = |position: i64, i: usize| f64::from(position as f32 * freq[i]);
+        let half = freq.len();
+        let Some(xpos) = &self.xpos else {
+            let table = |table: &PositionTable, f: fn(f64) -> f64| {
+                table.rows(range.clone(), half, &kind, |position, row| {
+                    row.extend((0..half).map(|i| f(angle(position, i))));
+                })
+            };
+            let (cos, sin) = (table(&self.cos, f64::cos)?, table(&self.sin, f64::sin)?);
+            let query = SinCos { cos: cos.clone(), sin: sin.clone() };
+            return Ok(Rotation { query, key: SinCos { cos, sin } });
+        };
+        // these change with the middle of the sequence
+        let (scale, middle) = (numbers(&xpos.scale)?, (positions.end / 2) as f64);
+        let table = |f: fn(f64) -> f64, sign: f64| {
+            PositionTable::default().rows(range.clone(), half, &kind, |position, row| {
+                let power = (position as f64 - middle) / xpos.base;
+                let growth = |i: usize| f64::from(scale[i]).powf(sign * power);
+                row.extend((0..half).map(|i| f(angle(position, i)) * growth(i)));
+            })
         };
         let pair = |sign| -> Result<SinCos> {
             Ok(SinCos { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? })

@@ -1,5 +1,7 @@
 //! The positions of queries and keys in one attention.
 
+use std::ops::Range;
+
 /// The positions of one attention: the queries are the last `queries` of `keys` positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -12,8 +14,8 @@ pub struct Span {
 impl Span {
     /// All distances, key minus query, in ascending order: from the last query and the first key,
     /// `1 - keys`, to the first query and the last key, `queries - 1`.
-    pub fn distances(self) -> impl Iterator<Item = i64> {
-        (0..(self.queries + self.keys).saturating_sub(1) as i64)
-            .map(move |n| n + 1 - self.keys as i64)
+    pub fn distances(self) -> Range<i64> {
+        let first = 1 - self.keys as i64;
+        first..first + (self.queries + self.keys).saturating_sub(1) as i64
     }
 }

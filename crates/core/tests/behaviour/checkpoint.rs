@@ -3,9 +3,10 @@
 use crate::common::{
     array_values, autoregressive, build, forward, gpt, layers, plain, tokens, values,
 };
+use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::collections::HashMap;
-use xt_core::{checkpoint, DType, Device, Model, VERSION};
+use xt_core::{checkpoint, DType, Model, VERSION};
 
 fn specs() -> Vec<Json> {
     let nested = json!({ "custom_layers": ["a", "f", "f"], "layer_dropout": [0.0, 0.1, 0.2], "rotary_pos_emb": true });
@@ -34,7 +35,7 @@ fn a_checkpoint_rebuilds_class_nested_options_and_weights() {
     for spec in specs() {
         let model = build(&spec);
         let bytes = checkpoint::save(&model).unwrap();
-        let loaded = checkpoint::load(&bytes, &Device::Cpu).unwrap();
+        let loaded = checkpoint::load(&bytes, &device()).unwrap();
         assert_eq!(loaded.spec(), spec);
         assert_eq!(loaded.describe(), model.describe());
         assert_eq!(state(&loaded), state(&model));
@@ -45,7 +46,7 @@ fn a_checkpoint_rebuilds_class_nested_options_and_weights() {
 #[test]
 fn a_loaded_model_computes_and_trains_on() {
     let model = build(&plain());
-    let loaded = checkpoint::load(&checkpoint::save(&model).unwrap(), &Device::Cpu).unwrap();
+    let loaded = checkpoint::load(&checkpoint::save(&model).unwrap(), &device()).unwrap();
     let x = tokens(2, 8, 1);
     let loss = forward(&loaded, &x);
     assert_eq!(values(&loss), values(&forward(&model, &x)));
@@ -85,8 +86,7 @@ fn weights_in_half_precision_load_into_a_model_of_full_precision() {
     let (tensors, metadata) = checkpoint::read(&checkpoint::save(&model).unwrap()).unwrap();
     let half =
         tensors.into_iter().map(|(name, t)| (name, t.to_dtype(DType::BF16).unwrap())).collect();
-    let loaded =
-        checkpoint::load(&checkpoint::write(half, metadata).unwrap(), &Device::Cpu).unwrap();
+    let loaded = checkpoint::load(&checkpoint::write(half, metadata).unwrap(), &device()).unwrap();
     for ((_, got), (_, want)) in state(&loaded).iter().zip(state(&model)) {
         crate::common::close(got, &want, 4e-3);
     }

@@ -1,8 +1,9 @@
 //! Small models, and calls of them.
 
+use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
-use xt_core::{Args, Array, Ctx, DType, Device, Model, Result, Rng, Tensor, Value};
+use xt_core::{Args, Array, Ctx, DType, Model, Result, Rng, Tensor, Value};
 
 /// `base` with the entries of `more`.
 pub fn with(mut base: Json, more: Json) -> Json {
@@ -42,11 +43,18 @@ pub fn plain() -> Json {
 }
 
 pub fn build(spec: &Json) -> Arc<Model> {
-    Model::from_spec(spec, 1).unwrap()
+    seeded(spec, 1)
+}
+
+/// A model whose initial values are drawn with this seed.
+pub fn seeded(spec: &Json, seed: u64) -> Arc<Model> {
+    let model = Model::from_spec(spec, seed).unwrap();
+    model.move_to(&device()).unwrap();
+    model
 }
 
 pub fn ids(values: &[i64], dims: &[usize]) -> Tensor {
-    Tensor::constant(Array::from_vec(values.to_vec(), dims, &Device::Cpu).unwrap())
+    Tensor::constant(Array::from_vec(values.to_vec(), dims, &device()).unwrap())
 }
 
 /// Seeded token ids from 0 to 16.
@@ -61,11 +69,11 @@ pub fn normal(dims: &[usize], seed: u64) -> Tensor {
 }
 
 pub fn float(values: &[f64], dims: &[usize]) -> Array {
-    Array::from_vec(values.to_vec(), dims, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
+    Array::from_vec(values.to_vec(), dims, &device()).unwrap().to_dtype(DType::F32).unwrap()
 }
 
 pub fn mask(bits: &[u8], dims: &[usize]) -> Tensor {
-    Tensor::boolean(Array::from_vec(bits.to_vec(), dims, &Device::Cpu).unwrap())
+    Tensor::boolean(Array::from_vec(bits.to_vec(), dims, &device()).unwrap())
 }
 
 /// Calls `method`; tensors among the arguments are written `{"$tensor": i}`. `number` seeds the

@@ -2,8 +2,9 @@
 //! the call fixes what it drops.
 
 use crate::common::{array_values, autoregressive, build, forward_numbered, gpt, tokens, values};
+use crate::device::device;
 use serde_json::{json, Value as Json};
-use xt_core::{Array, DType, Device, EntryKind, Leaf, Model};
+use xt_core::{Array, DType, EntryKind, Leaf, Model};
 
 fn loss(model: &Model, number: u64) -> f64 {
     xt_core::no_grad(|| values(&forward_numbered(model, &tokens(2, 7, 3), number))[0])
@@ -13,13 +14,13 @@ fn loss(model: &Model, number: u64) -> f64 {
 fn nudge(leaf: &Leaf, index: usize, by: f64) {
     let mut moved = array_values(&leaf.values().unwrap());
     moved[index] += by;
-    leaf.set(Array::from_vec(moved, leaf.shape(), &Device::Cpu).unwrap()).unwrap();
+    leaf.set(Array::from_vec(moved, leaf.shape(), &device()).unwrap()).unwrap();
 }
 
 fn check(name: &str, spec: &Json) {
     let model = build(spec);
     let parameters = || model.entries().iter().filter(|e| e.kind == EntryKind::Parameter);
-    model.entries().iter().for_each(|e| e.param.leaf().move_to(&Device::Cpu, DType::F64).unwrap());
+    model.entries().iter().for_each(|e| e.param.leaf().move_to(&device(), DType::F64).unwrap());
     forward_numbered(&model, &tokens(2, 7, 3), 1).backward(false, &|| false).unwrap();
     let step = 1e-5;
     for entry in parameters() {

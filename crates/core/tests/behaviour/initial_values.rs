@@ -1,11 +1,12 @@
 //! Initial values: their distributions are those of the Python package, and what the seed decides.
 
 use crate::common::{
-    array_values, autoregressive, build, gpt, layers, parameter, plain, spec, transformer,
+    array_values, autoregressive, build, gpt, layers, parameter, plain, seeded, spec, transformer,
 };
+use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::path::Path;
-use xt_core::{DType, Device, EntryKind, Model};
+use xt_core::{DType, EntryKind, Model};
 
 /// The most standard errors by which two draws may differ: by chance more once in two million
 /// times.
@@ -122,7 +123,7 @@ fn all(model: &Model) -> Vec<Vec<f64>> {
 
 #[test]
 fn the_seed_decides_the_values() {
-    let (a, b, c) = (build(&plain()), build(&plain()), Model::from_spec(&plain(), 2).unwrap());
+    let (a, b, c) = (build(&plain()), build(&plain()), seeded(&plain(), 2));
     assert_eq!(all(&a), all(&b));
     let random = |m: &Model| -> Vec<Vec<f64>> {
         all(m).into_iter().filter(|xs| xs.iter().any(|x| *x != xs[0])).collect()
@@ -156,7 +157,7 @@ fn no_two_parameters_share_random_numbers() {
 #[test]
 fn values_drawn_after_a_conversion_are_the_same_numbers() {
     let (a, b) = (build(&plain()), build(&plain()));
-    b.entries().iter().for_each(|e| e.param.leaf().move_to(&Device::Cpu, DType::F64).unwrap());
+    b.entries().iter().for_each(|e| e.param.leaf().move_to(&device(), DType::F64).unwrap());
     for (x, y) in all(&a).concat().iter().zip(all(&b).concat()) {
         assert!((x - y).abs() <= 1e-6 * y.abs());
     }

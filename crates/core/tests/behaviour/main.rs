@@ -10,6 +10,8 @@ mod common;
 mod coverage;
 mod damaged;
 mod deep;
+#[path = "../support/device.rs"]
+mod device;
 mod dropout;
 mod forgetful_mask;
 mod generation;

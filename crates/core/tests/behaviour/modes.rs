@@ -4,6 +4,7 @@ use crate::common::{
     autoregressive, build, call_numbered, forward_numbered, gpt, layers, normal, tensor, tokens,
     values,
 };
+use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::{Model, Rng};
@@ -59,7 +60,9 @@ fn eval_leaves_the_forgetful_mask_on() {
 /// Layers, the transformer around them, and its loss wrapper, with shared weights.
 fn nested() -> [Arc<Model>; 3] {
     let make = |class: &str, options: Json, inner: &[Arc<Model>], call| {
-        Arc::new(Model::build(class, &options, inner, Rng::new(1, call)).unwrap())
+        let model = Model::build(class, &options, inner, Rng::new(1, call)).unwrap();
+        model.move_to(&device()).unwrap();
+        Arc::new(model)
     };
     let decoder = build(&layers("Decoder", json!({ "ff_dropout": 0.3 })));
     let options = json!({ "num_tokens": 17, "max_seq_len": 12, "emb_dropout": 0.3, "attn_layers": { "$module": 0 } });

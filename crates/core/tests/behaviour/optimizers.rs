@@ -1,10 +1,11 @@
 //! Optimizers against scalar reference loops, their state, and gradient clipping.
 
 use crate::common::{array_values, close, float};
+use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::training::{clip_grad_norm, Optimizer, OptimizerKind};
-use xt_core::{checkpoint, Array, Device, Error, Leaf, Rng, Tensor};
+use xt_core::{checkpoint, Array, Error, Leaf, Rng, Tensor};
 
 const SIZES: [usize; 2] = [5, 3];
 
@@ -13,7 +14,7 @@ fn random(count: usize, seed: u64) -> Vec<f64> {
 }
 
 fn f64s(values: &[f64]) -> Array {
-    Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
+    Array::from_vec(values.to_vec(), values.len(), &device()).unwrap()
 }
 
 fn leaves() -> Vec<Arc<Leaf>> {

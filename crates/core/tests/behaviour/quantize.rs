@@ -3,12 +3,13 @@
 use crate::common::{
     autoregressive, build, call_numbered, forward, gpt, tensor, tokens, transformer, values,
 };
+use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::generation::Generation;
 use xt_core::models::parse_format;
 use xt_core::training::{Optimizer, OptimizerKind};
-use xt_core::{checkpoint, no_grad, Args, Array, Ctx, DType, Device, Format, Model, Result, Rng};
+use xt_core::{checkpoint, no_grad, Args, Array, Ctx, DType, Format, Model, Result, Rng};
 
 /// A model whose matrices consist of whole blocks, except one.
 fn wide(more: Json) -> Json {
@@ -147,7 +148,7 @@ fn training_is_an_error_until_weights_are_loaded() {
 fn a_checkpoint_has_the_rounded_values_as_f32() {
     let model = build(&wide(json!({})));
     model.quantize(Format::Q4_0).unwrap();
-    let loaded = checkpoint::load(&checkpoint::save(&model).unwrap(), &Device::Cpu).unwrap();
+    let loaded = checkpoint::load(&checkpoint::save(&model).unwrap(), &device()).unwrap();
     assert_eq!(loaded.quantization(), None);
     assert!(state(&loaded).iter().all(|(_, array)| array.dtype() == DType::F32));
     assert!(distance(&logits(&loaded), &logits(&model)) < 1e-5);
@@ -188,7 +189,7 @@ fn weights_that_cannot_be_quantized_are_an_error_that_changes_nothing() {
         "{error}"
     );
     leaf.set(weights).unwrap();
-    leaf.move_to(&Device::Cpu, DType::F64).unwrap();
+    leaf.move_to(&device(), DType::F64).unwrap();
     assert!(model
         .quantize(Format::Q8_0)
         .unwrap_err()
@@ -215,7 +216,7 @@ fn layers_of_every_kind_accept_quantized_weights() {
         let before = no_grad(|| values(&forward(&model, &x)));
         model.quantize(Format::Q8_0).unwrap();
         // equals the same model with the rounded values as f32
-        let rounded = checkpoint::load(&checkpoint::save(&model).unwrap(), &Device::Cpu).unwrap();
+        let rounded = checkpoint::load(&checkpoint::save(&model).unwrap(), &device()).unwrap();
         let got = no_grad(|| values(&forward(&model, &x)));
         assert!(distance(&got, &no_grad(|| values(&forward(&rounded, &x)))) < 1e-4, "{kind}");
         assert!(distance(&got, &before) > 1e-5, "{kind}");

@@ -1,9 +1,10 @@
 //! Written tensors are read back exactly, or writing is an error.
 
 use crate::common::{array_values, autoregressive, build, float, gpt};
+use crate::device::device;
 use serde_json::json;
 use std::collections::HashMap;
-use xt_core::{checkpoint, Array, Device, Error, Result, ScalarType, Tensor};
+use xt_core::{checkpoint, Array, Error, Result, ScalarType, Tensor};
 use xt_kernels::ops::layout::narrow;
 
 fn tensor(values: &[f64], shape: &[usize], kind: ScalarType) -> Tensor {
@@ -105,7 +106,7 @@ fn numbers_in_the_options_of_a_model_round_trip_exactly() {
     {
         let options = json!({ "emb_dropout": rate, "emb_frac_gradient": rate });
         let model = build(&autoregressive(gpt(json!({ "ff_dropout": rate }), options), json!({})));
-        let loaded = checkpoint::load(&checkpoint::save(&model).unwrap(), &Device::Cpu).unwrap();
+        let loaded = checkpoint::load(&checkpoint::save(&model).unwrap(), &device()).unwrap();
         assert_eq!(loaded.spec().to_string(), model.spec().to_string());
         assert_eq!(loaded.spec()["options"]["net"]["options"]["emb_dropout"].as_f64(), Some(rate));
     }

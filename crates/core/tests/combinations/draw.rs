@@ -1,6 +1,7 @@
 //! Drawing options, and making combinations valid.
 
 use crate::choices::Choice;
+use crate::device::device;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use proptest::test_runner::{Config, RngSeed};
@@ -34,7 +35,10 @@ pub fn some(choices: Vec<Choice>, most: usize) -> impl Strategy<Value = Options>
 pub fn legal(spec: &mut Json) -> Arc<Model> {
     for _ in 0..40 {
         match Model::from_spec(spec, 1) {
-            Ok(model) => return model,
+            Ok(model) => {
+                model.move_to(&device()).unwrap();
+                return model;
+            }
             Err(Error::Options { class, problems }) => {
                 let text = spec.to_string();
                 let options = options_of(spec, &class)

@@ -3,9 +3,10 @@
 
 use crate::case::Case;
 use crate::common::{array_values, values};
+use crate::device::device;
 use crate::inputs::Inputs;
 use crate::run::{clear, forward, objective, parameters, trained};
-use xt_core::{Array, DType, Device, Leaf, Rng};
+use xt_core::{Array, DType, Leaf, Rng};
 
 /// How many entries of a model are compared.
 const ENTRIES: usize = 8;
@@ -14,7 +15,7 @@ const ENTRIES: usize = 8;
 fn nudge(leaf: &Leaf, index: usize, by: f64) {
     let mut moved = array_values(&leaf.values().unwrap());
     moved[index] += by;
-    leaf.set(Array::from_vec(moved, leaf.shape(), &Device::Cpu).unwrap()).unwrap();
+    leaf.set(Array::from_vec(moved, leaf.shape(), &device()).unwrap()).unwrap();
 }
 
 /// Whether finite differences do not apply to a parameter, as the reference scales its gradient on

@@ -10,6 +10,8 @@ mod choices;
 #[path = "../behaviour/common.rs"]
 #[allow(dead_code)]
 mod common;
+#[path = "../support/device.rs"]
+mod device;
 mod draw;
 mod gradients;
 mod illegal;

@@ -123,5 +123,5 @@ pub fn trains(case: &Case, positional: usize, make: &dyn Fn(&Case, DType) -> Inp
 /// Converts all values of the model to f64.
 pub fn to_f64(case: &Case) {
     let leaves = case.model.entries().iter().map(|e| e.param.leaf());
-    leaves.for_each(|leaf| leaf.move_to(&xt_core::Device::Cpu, DType::F64).unwrap());
+    leaves.for_each(|leaf| leaf.move_to(&crate::device::device(), DType::F64).unwrap());
 }

@@ -1,13 +1,15 @@
 //! The recorded cases of the Python package, one test each. Cases of classes and options that do
-//! not exist here yet count as ignored, by name. `XT_DEVICE` chooses the device: `cpu`, the default,
-//! or `cuda`.
+//! not exist here yet count as ignored, by name. `XT_DEVICE` chooses the device: `cpu` or `cuda`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod case;
 mod compare;
+#[path = "../support/device.rs"]
+mod device;
 mod trace;
 
+use device::device;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
@@ -45,15 +47,6 @@ fn trial(file: PathBuf) -> Option<Trial> {
             Err(e) => Err(Failed::from(e.to_string())),
         }
     }))
-}
-
-/// The device that `XT_DEVICE` names.
-fn device() -> Device {
-    match std::env::var("XT_DEVICE").as_deref() {
-        Err(_) | Ok("cpu") => Device::Cpu,
-        Ok("cuda") => Device::cuda(0).unwrap(),
-        Ok(other) => panic!("XT_DEVICE is {other:?}, neither \"cpu\" nor \"cuda\""),
-    }
 }
 
 fn short(error: &Error) -> String {

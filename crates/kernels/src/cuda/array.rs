@@ -15,6 +15,9 @@ pub struct Array {
     buffer: Arc<Buffer>,
     dtype: DType,
     layout: Layout,
+    /// The least and the greatest of the integers that were uploaded, of which this may be a part;
+    /// `None` for other dtypes, for computed values, and without any.
+    bounds: Option<(i64, i64)>,
 }
 
 impl Array {
@@ -25,7 +28,11 @@ impl Array {
     pub fn upload(array: &HostArray, gpu: &Arc<Gpu>) -> Result<Self> {
         let buffer = host::with_bytes(array, |bytes| Buffer::upload(gpu, bytes))?;
         let layout = Layout::contiguous(array.dims());
-        Ok(Self { buffer: Arc::new(buffer), dtype: array.dtype(), layout })
+        let bounds = match array.dtype() {
+            DType::I64 => bounds(array)?,
+            _ => None,
+        };
+        Ok(Self { buffer: Arc::new(buffer), dtype: array.dtype(), layout, bounds })
     }
 
     /// An array whose values are still to be written by a kernel.
@@ -37,7 +44,8 @@ impl Array {
         let Some(bytes) = layout.shape().elem_count().checked_mul(dtype.size_in_bytes()) else {
             bail!("an array of shape {:?} is too large", layout.dims());
         };
-        Ok(Self { buffer: Arc::new(Buffer::uninit(gpu, bytes)?), dtype, layout })
+        let buffer = Arc::new(Buffer::uninit(gpu, bytes)?);
+        Ok(Self { buffer, dtype, layout, bounds: None })
     }
 
     /// The address of the first value of the view, for arguments of kernels; 0 without any.
@@ -86,6 +94,12 @@ impl Array {
         self.dtype
     }
 
+    /// The least and the greatest integer of the uploaded array of which this is a view; `None` if
+    /// they are not known.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        self.bounds
+    }
+
     /// The shape, strides and offset of the view.
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -106,6 +120,13 @@ impl Array {
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.buffer, &other.buffer) && self.layout == other.layout
     }
+}
+
+/// The least and the greatest integer of a host array.
+fn bounds(array: &HostArray) -> Result<Option<(i64, i64)>> {
+    let values: Vec<i64> = array.flatten_all()?.to_vec1()?;
+    let least = values.iter().copied().min();
+    Ok(least.zip(values.iter().copied().max()))
 }
 
 /// The offset of each element from the first one, in row-major order.

@@ -101,7 +101,8 @@ impl Gpu {
         }
         let failed = |error| self.failed(&format!("{name} could not be started"), error);
         self.stream().context().bind_to_thread().map_err(failed)?;
-        let function = self.modules().function(self, name.module, &name.to_string())?;
+        let function =
+            self.modules().function(self.capability(), name.module, &name.to_string())?;
         let mut args = *args;
         let mut size = size_of::<A>();
         // with its size, so that the driver can compare it with that of the kernel's parameter

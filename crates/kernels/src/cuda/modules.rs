@@ -1,9 +1,8 @@
 //! The compiled kernels: one module for each `.cu` file, loaded at its first use.
 
-use super::gpu::Gpu;
 use crate::error::bail;
-use crate::Result;
-use cudarc::driver::{result, sys};
+use crate::{Error, Result};
+use cudarc::driver::{result, sys, DriverError};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
@@ -41,8 +40,14 @@ impl std::fmt::Debug for Modules {
 }
 
 impl Modules {
-    /// The kernel `name` of the file `module`. The context must be current.
-    pub fn function(&self, gpu: &Gpu, module: &'static str, name: &str) -> Result<sys::CUfunction> {
+    /// The kernel `name` of the file `module`, for a GPU of this compute capability, whose context
+    /// must be current.
+    pub fn function(
+        &self,
+        capability: (i32, i32),
+        module: &'static str,
+        name: &str,
+    ) -> Result<sys::CUfunction> {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = loaded.functions.get(name) {
             return Ok(*function as sys::CUfunction);
@@ -50,7 +55,7 @@ impl Modules {
         let handle = match loaded.modules.get(module) {
             Some(handle) => *handle as sys::CUmodule,
             None => {
-                let handle = load(gpu, module)?;
+                let handle = load(capability, module)?;
                 loaded.modules.insert(module, handle as usize);
                 handle
             }
@@ -58,17 +63,17 @@ impl Modules {
         let Ok(text) = CString::new(name) else { bail!("{name:?} is no name of a kernel") };
         // SAFETY: the module is loaded and is never unloaded.
         let function = unsafe { result::module::get_function(handle, text) }
-            .map_err(|error| gpu.failed(&format!("there is no kernel {name}"), error))?;
+            .map_err(|error| failed(&format!("there is no kernel {name}"), error))?;
         loaded.functions.insert(name.into(), function as usize);
         Ok(function)
     }
 }
 
-fn load(gpu: &Gpu, name: &str) -> Result<sys::CUmodule> {
+fn load(capability: (i32, i32), name: &str) -> Result<sys::CUmodule> {
     let Some(embedded) = EMBEDDED.iter().find(|embedded| embedded.name == name) else {
         bail!("this build has no CUDA kernels ({name})");
     };
-    let exact = gpu.capability() == (9, 0);
+    let exact = capability == (9, 0);
     let image = miniz_oxide::inflate::decompress_to_vec_zlib(match exact {
         true => embedded.cubin,
         false => embedded.ptx,
@@ -76,5 +81,9 @@ fn load(gpu: &Gpu, name: &str) -> Result<sys::CUmodule> {
     let Ok(image) = image else { bail!("the CUDA kernels of {name} are damaged") };
     // SAFETY: PTX ends with a zero, machine code contains its size; the driver copies either.
     unsafe { result::module::load_data(image.as_ptr().cast()) }
-        .map_err(|error| gpu.failed(&format!("the kernels of {name} cannot be loaded"), error))
+        .map_err(|error| failed(&format!("the kernels of {name} cannot be loaded"), error))
+}
+
+fn failed(what: &str, error: DriverError) -> Error {
+    Error::Invalid(format!("{what}: {error:?}"))
 }

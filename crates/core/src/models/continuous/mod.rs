@@ -164,9 +164,7 @@ impl ContinuousTransformerWrapper {
     ) -> Result<Tensor> {
         let mut y =
             self.project_in.as_ref().map_or_else(|| Ok(x.clone()), |linear| linear.forward(x))?;
-        if let Some(positions) =
-            self.pos_emb.forward_after(past, x.dim(1), with.pos.as_ref(), &x.device())?
-        {
+        if let Some(positions) = self.pos_emb.forward_after(past, x.dim(1), with.pos.as_ref())? {
             y = ops::add(&y, &positions)?;
         }
         if let Some(norm) = &self.post_emb_norm {

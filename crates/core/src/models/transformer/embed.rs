@@ -41,9 +41,7 @@ impl TransformerWrapper {
         let found = self.token_emb.forward(x); // (batch, n, emb_dim)
         let mut y =
             found.map_err(|error| out_of_vocabulary(x, self.num_tokens, None).unwrap_or(error))?;
-        if let Some(positions) =
-            self.pos_emb.forward_after(past, x.dim(1), with.pos.as_ref(), &x.device())?
-        {
+        if let Some(positions) = self.pos_emb.forward_after(past, x.dim(1), with.pos.as_ref())? {
             y = ops::add(&y, &positions)?;
         }
         if let Some(more) = &with.sum_embeds {

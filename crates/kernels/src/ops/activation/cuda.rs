@@ -1,6 +1,5 @@
 //! Launches of the kernels in `activation.cu`.
 
-use super::{Backward, Forward};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::contiguous;
 use crate::{Array, Result};
@@ -13,16 +12,17 @@ kernel_args! {
 
 const MODULE: &str = "activation";
 
-pub(super) fn forward(Forward { x, kind }: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
+/// `kind` is a number of `Activation`.
+pub(super) fn forward(x: &Array, kind: u32, gpu: &Arc<Gpu>) -> Result<Array> {
     let (x, count) = (contiguous(x)?, x.elem_count());
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
-    let args =
-        ForwardArgs { y: y.address(), x: x.address()?, count: count as u64, kind: *kind as u32 };
+    let args = ForwardArgs { y: y.address(), x: x.address()?, count: count as u64, kind };
     gpu.for_each(Name { module: MODULE, kernel: "activation", dtype: x.dtype() }, count, &args)?;
     Ok(y.into())
 }
 
-pub(super) fn backward(Backward { x, grad, kind }: &Backward, gpu: &Arc<Gpu>) -> Result<Array> {
+/// `kind` is a number of `Activation`.
+pub(super) fn backward(x: &Array, grad: &Array, kind: u32, gpu: &Arc<Gpu>) -> Result<Array> {
     let (x, grad, count) = (contiguous(x)?, contiguous(grad)?, x.elem_count());
     let dx = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let args = BackwardArgs {
@@ -30,7 +30,7 @@ pub(super) fn backward(Backward { x, grad, kind }: &Backward, gpu: &Arc<Gpu>) ->
         x: x.address()?,
         grad: grad.address()?,
         count: count as u64,
-        kind: *kind as u32,
+        kind,
     };
     let name = Name { module: MODULE, kernel: "activation_backward", dtype: x.dtype() };
     gpu.for_each(name, count, &args)?;

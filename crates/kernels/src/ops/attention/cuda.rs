@@ -1,53 +1,10 @@
 //! Attention on GPUs by its steps: the scores of all queries and keys are in memory.
 
-use super::distances::{self, Expand, ExpandBackward};
+use super::distances;
+use super::inputs::{AttentionArgs, Gradients};
 use super::operands::sum_heads;
-use super::{AttentionArgs, Backward, Gradients};
-use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
-use crate::ops::layout::contiguous;
 use crate::ops::{dropout, elementwise, matmul, reduce, softmax};
 use crate::{Array, Result};
-use std::sync::Arc;
-
-kernel_args! {
-    /// Of the kernels in `distances.cu`.
-    DistanceArgs { to: u64, from: u64, heads: u64, queries: u64, keys: u64 }
-}
-
-const MODULE: &str = "distances";
-
-pub(super) fn expand(Expand { bias, i, j }: &Expand, gpu: &Arc<Gpu>) -> Result<Array> {
-    let bias = contiguous(bias)?;
-    let heads = bias.dim(0)?;
-    let y = CudaArray::uninit(gpu, bias.dtype(), (heads, *i, *j))?;
-    let args = DistanceArgs {
-        to: y.address(),
-        from: bias.address()?,
-        heads: heads as u64,
-        queries: *i as u64,
-        keys: *j as u64,
-    };
-    let name = Name { module: MODULE, kernel: "expand", dtype: bias.dtype() };
-    gpu.for_each(name, heads * i * j, &args)?;
-    Ok(y.into())
-}
-
-pub(super) fn collect(ExpandBackward { grad }: &ExpandBackward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let grad = contiguous(grad)?;
-    let (heads, i, j) = grad.dims3()?;
-    let width = distances::count(i, j);
-    let y = CudaArray::uninit(gpu, grad.dtype(), (heads, width))?;
-    let args = DistanceArgs {
-        to: y.address(),
-        from: grad.address()?,
-        heads: heads as u64,
-        queries: i as u64,
-        keys: j as u64,
-    };
-    let name = Name { module: MODULE, kernel: "collect", dtype: grad.dtype() };
-    gpu.for_each(name, heads * width, &args)?;
-    Ok(y.into())
-}
 
 /// The softmax weights, (batch, heads, i, j).
 fn weights(of: &AttentionArgs) -> Result<Array> {
@@ -75,7 +32,8 @@ pub(super) fn forward(of: &AttentionArgs) -> Result<Array> {
     matmul::matmul(&dropped(of, &weights(of)?)?, &of.v, 1.0)
 }
 
-pub(super) fn backward(Backward { of, grad, .. }: &Backward) -> Result<Gradients> {
+/// The gradients of the inputs from `grad`, the gradient of the output.
+pub(super) fn backward(of: &AttentionArgs, grad: &Array) -> Result<Gradients> {
     let AttentionArgs { q, k, v, bias, scale, mask, .. } = of;
     // weights, their gradient and the gradient of the scores: (batch, heads, i, j)
     let weights = weights(of)?;

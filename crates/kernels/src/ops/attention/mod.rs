@@ -139,7 +139,7 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, _: &Arc<Gpu>) -> Result<Gradients> {
-        cuda::backward(self)
+        cuda::backward(&self.of, &self.grad)
     }
 
     #[cfg(test)]

@@ -72,7 +72,7 @@ impl Kernel for Compare {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::compare(self, gpu)
+        cuda::compare(&self.a, &self.b, self.op as u32, gpu)
     }
 
     #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Launches of the kernels in `cross_entropy.cu`.
 
-use super::{Backward, Forward};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::contiguous;
 use crate::{Array, DType, Result};
@@ -99,9 +98,14 @@ pub(crate) struct Rows<'a> {
     pub grad: Option<&'a Array>,
 }
 
-pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let logits = contiguous(&kernel.logits)?;
-    let targets = Targets::new(&kernel.targets, kernel.ignore_index, gpu)?;
+pub(super) fn forward(
+    logits: &Array,
+    targets: &Array,
+    ignore_index: i64,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
+    let logits = contiguous(logits)?;
+    let targets = Targets::new(targets, ignore_index, gpu)?;
     let losses = CudaArray::uninit(gpu, DType::F64, logits.dims2()?.0)?;
     targets.rows(&Rows {
         logits: &logits,
@@ -113,10 +117,15 @@ pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
     targets.mean(&losses, logits.dtype())
 }
 
-pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let logits = contiguous(&kernel.logits)?;
-    let grad = kernel.grad.to_dtype(logits.dtype())?;
-    let targets = Targets::new(&kernel.targets, kernel.ignore_index, gpu)?;
+pub(super) fn backward(
+    logits: &Array,
+    targets: &Array,
+    ignore_index: i64,
+    grad: &Array,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
+    let (logits, grad) = (contiguous(logits)?, grad.to_dtype(logits.dtype())?);
+    let targets = Targets::new(targets, ignore_index, gpu)?;
     let dlogits = CudaArray::uninit(gpu, logits.dtype(), logits.shape())?;
     targets.rows(&Rows {
         logits: &logits,

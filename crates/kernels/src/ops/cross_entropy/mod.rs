@@ -85,6 +85,20 @@ arrays! {
     Backward { logits, targets, grad }
 }
 
+/// Checks the targets on the host if it is known that some of what was uploaded is out of range;
+/// others are checked by the kernel. The range includes a negative `ignore_index`.
+#[cfg(feature = "cuda")]
+pub(crate) fn check_known(
+    (rows, count): (usize, usize),
+    targets: &Array,
+    ignore_index: i64,
+) -> Result<()> {
+    match targets.may_leave(ignore_index.min(0)..count as i64) {
+        true => classes((rows, count), targets, ignore_index).map(|_| ()),
+        false => Ok(()),
+    }
+}
+
 /// Checks that there is one target per row.
 fn check(logits: &Array, targets: &Array) -> Result<()> {
     let (rows, _) = logits.dims2()?;
@@ -153,7 +167,8 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(self, gpu)
+        check_known(self.logits.dims2()?, &self.targets, self.ignore_index)?;
+        cuda::forward(&self.logits, &self.targets, self.ignore_index, gpu)
     }
 
     #[cfg(test)]
@@ -188,7 +203,8 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::backward(self, gpu)
+        check_known(self.logits.dims2()?, &self.targets, self.ignore_index)?;
+        cuda::backward(&self.logits, &self.targets, self.ignore_index, &self.grad, gpu)
     }
 
     #[cfg(test)]

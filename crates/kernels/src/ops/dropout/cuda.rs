@@ -1,6 +1,5 @@
 //! Launches of the kernels in `dropout.cu`.
 
-use super::{scale, threshold, Drop};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::contiguous;
 use crate::philox::Stream;
@@ -28,16 +27,22 @@ kernel_args! {
     }
 }
 
-pub(super) fn dropout(Drop { x, dropout }: &Drop, gpu: &Arc<Gpu>) -> Result<Array> {
+/// Drops elements whose random words are below `threshold`, and multiplies the others by `scale`.
+pub(super) fn dropout(
+    x: &Array,
+    stream: Stream,
+    (threshold, scale): (u64, f64),
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
     let (x, count) = (contiguous(x)?, x.elem_count());
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let args = DropoutArgs {
         y: y.address(),
         x: x.address()?,
         count: count as u64,
-        stream: dropout.stream.into(),
-        threshold: threshold(dropout.p),
-        scale: scale(dropout.p),
+        stream: stream.into(),
+        threshold,
+        scale,
     };
     let name = Name { module: "dropout", kernel: "dropout", dtype: x.dtype() };
     gpu.for_each(name, count.div_ceil(4), &args)?;

@@ -102,7 +102,8 @@ impl Kernel for Drop {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::dropout(self, gpu)
+        let Dropout { p, stream } = self.dropout;
+        cuda::dropout(&self.x, stream, (threshold(p), scale(p)), gpu)
     }
 
     #[cfg(test)]

@@ -56,7 +56,7 @@ arrays!(BinaryKernel { a, b });
 
 impl BinaryKernel {
     /// The broadcast shape of the operands.
-    pub(super) fn dims(&self) -> Result<Shape> {
+    fn dims(&self) -> Result<Shape> {
         if self.a.dims() == self.b.dims() {
             return Ok(self.a.shape().clone());
         }
@@ -111,7 +111,7 @@ impl Kernel for BinaryKernel {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::binary(self, gpu)
+        cuda::binary(&self.a, &self.b, self.op as u32, self.dims()?, gpu)
     }
 
     #[cfg(test)]

@@ -1,10 +1,7 @@
 //! Launches of the kernels in `elementwise.cu`.
 
-use super::binary::BinaryKernel;
-use super::unary::{Affine, Unary, UnaryKernel};
 use crate::cuda::{kernel_args, Array as CudaArray, Axes, Gpu, Name};
-use crate::error::bail;
-use crate::{Array, DType, Result};
+use crate::{Array, DType, Result, Shape};
 use std::sync::Arc;
 
 kernel_args! {
@@ -17,9 +14,9 @@ fn name(kernel: &'static str, dtype: DType) -> Name {
     Name { module: "elementwise", kernel, dtype }
 }
 
-pub(super) fn binary(kernel: &BinaryKernel, gpu: &Arc<Gpu>) -> Result<Array> {
-    let dims = kernel.dims()?;
-    let (a, b) = (kernel.a.broadcast_as(&dims)?, kernel.b.broadcast_as(&dims)?);
+/// `op` is a number of `Binary`, `dims` the shape of the result.
+pub(super) fn binary(a: &Array, b: &Array, op: u32, dims: Shape, gpu: &Arc<Gpu>) -> Result<Array> {
+    let (a, b) = (a.broadcast_as(&dims)?, b.broadcast_as(&dims)?);
     let y = CudaArray::uninit(gpu, a.dtype(), &dims)?;
     let args = BinaryArgs {
         y: y.address(),
@@ -27,39 +24,34 @@ pub(super) fn binary(kernel: &BinaryKernel, gpu: &Arc<Gpu>) -> Result<Array> {
         b: b.address()?,
         count: dims.elem_count() as u64,
         axes: Axes::new(dims.dims(), [a.stride(), b.stride()])?,
-        op: kernel.op as u32,
+        op,
     };
     gpu.for_each(name("binary", a.dtype()), dims.elem_count(), &args)?;
     Ok(y.into())
 }
 
-pub(super) fn unary(kernel: &UnaryKernel, gpu: &Arc<Gpu>) -> Result<Array> {
-    let x = &kernel.x;
-    let whole = matches!(kernel.op, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Square);
-    if !x.dtype().is_float() && !whole {
-        bail!("{:?} of {:?}: convert to a floating-point type first", kernel.op, x.dtype());
-    }
+/// `op` is a number of `Unary`.
+pub(super) fn unary(x: &Array, op: u32, gpu: &Arc<Gpu>) -> Result<Array> {
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let args = UnaryArgs {
         y: y.address(),
         x: x.address()?,
         count: x.elem_count() as u64,
         axes: Axes::new(x.dims(), [x.stride()])?,
-        op: kernel.op as u32,
+        op,
     };
     gpu.for_each(name("unary", x.dtype()), x.elem_count(), &args)?;
     Ok(y.into())
 }
 
-pub(super) fn affine(kernel: &Affine, gpu: &Arc<Gpu>) -> Result<Array> {
-    let x = &kernel.x;
+pub(super) fn affine(x: &Array, scale: f64, offset: f64, gpu: &Arc<Gpu>) -> Result<Array> {
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let args = AffineArgs {
         y: y.address(),
         x: x.address()?,
         count: x.elem_count() as u64,
-        scale: kernel.scale,
-        offset: kernel.offset,
+        scale,
+        offset,
         axes: Axes::new(x.dims(), [x.stride()])?,
     };
     gpu.for_each(name("affine", x.dtype()), x.elem_count(), &args)?;

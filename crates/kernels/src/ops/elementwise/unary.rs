@@ -5,6 +5,8 @@ use super::cuda;
 use super::map::{map, map_each};
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
+#[cfg(feature = "cuda")]
+use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::simd::has_fma;
 use crate::host::Real;
@@ -39,8 +41,8 @@ pub enum Unary {
 /// Kernel of [`unary`].
 #[derive(Clone)]
 pub(super) struct UnaryKernel {
-    pub(super) x: Array,
-    pub(super) op: Unary,
+    x: Array,
+    op: Unary,
 }
 
 impl Kernel for UnaryKernel {
@@ -83,7 +85,11 @@ impl Kernel for UnaryKernel {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::unary(self, gpu)
+        let whole = matches!(self.op, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Square);
+        if !self.x.dtype().is_float() && !whole {
+            bail!("{:?} needs a floating-point array, got {:?}", self.op, self.x.dtype());
+        }
+        cuda::unary(&self.x, self.op as u32, gpu)
     }
 
     #[cfg(test)]
@@ -119,9 +125,9 @@ pub fn unary(x: &Array, op: Unary) -> Result<Array> {
 /// Kernel of [`affine`].
 #[derive(Clone)]
 pub(super) struct Affine {
-    pub(super) x: Array,
-    pub(super) scale: f64,
-    pub(super) offset: f64,
+    x: Array,
+    scale: f64,
+    offset: f64,
 }
 
 arrays! {
@@ -148,7 +154,7 @@ impl Kernel for Affine {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::affine(self, gpu)
+        cuda::affine(&self.x, self.scale, self.offset, gpu)
     }
 
     #[cfg(test)]

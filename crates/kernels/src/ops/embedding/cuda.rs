@@ -1,6 +1,5 @@
 //! Launches of the kernels in `embedding.cu`.
 
-use super::{output_dims, Backward, Forward};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::host::rows_and_width;
 use crate::ops::layout::{by_size, contiguous};
@@ -20,8 +19,13 @@ kernel_args! {
     BackwardArgs { dtable: u64, grad: u64, ids: u64, flag: u64, count: u64, width: u64, size: u64 }
 }
 
-pub(super) fn forward(Forward { table, ids }: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let dims = output_dims(table, ids)?;
+/// `dims` is the shape of the result.
+pub(super) fn forward(
+    table: &Array,
+    ids: &Array,
+    dims: Vec<usize>,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
     let (table, ids) = (contiguous(table)?, contiguous(&ids.to_dtype(DType::I64)?)?);
     let (size, width) = table.dims2()?;
     let y = CudaArray::uninit(gpu, table.dtype(), dims)?;
@@ -39,11 +43,10 @@ pub(super) fn forward(Forward { table, ids }: &Forward, gpu: &Arc<Gpu>) -> Resul
     Ok(y.into())
 }
 
-pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let ids = contiguous(&kernel.ids.to_dtype(DType::I64)?)?;
-    let grad = contiguous(&kernel.grad)?;
+/// The gradient of a table of `size` rows.
+pub(super) fn backward(grad: &Array, ids: &Array, size: usize, gpu: &Arc<Gpu>) -> Result<Array> {
+    let (grad, ids) = (contiguous(grad)?, contiguous(&ids.to_dtype(DType::I64)?)?);
     let (count, (_, width)) = (ids.elem_count(), rows_and_width(&grad));
-    let size = kernel.count;
     let dtable = Array::zeros((size, width), grad.dtype(), &Device::Cuda(gpu.clone()))?;
     let args = BackwardArgs {
         dtable: dtable.address()?,

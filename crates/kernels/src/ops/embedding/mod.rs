@@ -47,6 +47,16 @@ fn indices(ids: &Array, count: usize) -> Result<Vec<usize>> {
         .collect()
 }
 
+/// Checks the indices on the host if it is known that some of what was uploaded is out of range;
+/// others are checked by the kernel.
+#[cfg(feature = "cuda")]
+fn check_known(ids: &Array, count: usize) -> Result<()> {
+    match ids.may_leave(0..count as i64) {
+        true => indices(ids, count).map(|_| ()),
+        false => Ok(()),
+    }
+}
+
 /// Kernel of [`forward`].
 #[derive(Clone)]
 struct Forward {
@@ -97,7 +107,8 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(self, gpu)
+        check_known(&self.ids, self.table.dims2()?.0)?;
+        cuda::forward(&self.table, &self.ids, output_dims(&self.table, &self.ids)?, gpu)
     }
 
     #[cfg(test)]
@@ -138,7 +149,8 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::backward(self, gpu)
+        check_known(&self.ids, self.count)?;
+        cuda::backward(&self.grad, &self.ids, self.count, gpu)
     }
 
     #[cfg(test)]

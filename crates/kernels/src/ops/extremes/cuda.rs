@@ -1,6 +1,5 @@
 //! Launches of the kernels in `extremes.cu`.
 
-use super::{ArgMax, Extreme, Reduce};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::contiguous;
 use crate::ops::reduce::{groups, split};
@@ -12,7 +11,8 @@ kernel_args! {
     ArgMaxArgs { y: u64, x: u64, rows: u64, width: u64 }
 }
 
-pub(super) fn extreme(Reduce { x, axes, kind }: &Reduce, gpu: &Arc<Gpu>) -> Result<Array> {
+/// The minimum if `min`, else the maximum.
+pub(super) fn extreme(x: &Array, axes: &[usize], min: bool, gpu: &Arc<Gpu>) -> Result<Array> {
     let mut dims = x.dims().to_vec();
     let mut y = contiguous(x)?;
     for range in groups(&dims, axes) {
@@ -24,7 +24,7 @@ pub(super) fn extreme(Reduce { x, axes, kind }: &Reduce, gpu: &Arc<Gpu>) -> Resu
             outer: outer as u64,
             count: count as u64,
             inner: inner as u64,
-            min: u32::from(*kind == Extreme::Min),
+            min: u32::from(min),
         };
         let name = |kernel| Name { module: "extremes", kernel, dtype: x.dtype() };
         match inner {
@@ -37,9 +37,9 @@ pub(super) fn extreme(Reduce { x, axes, kind }: &Reduce, gpu: &Arc<Gpu>) -> Resu
     y.reshape(dims)
 }
 
-pub(super) fn argmax(ArgMax { x, axis }: &ArgMax, gpu: &Arc<Gpu>) -> Result<Array> {
+pub(super) fn argmax(x: &Array, axis: usize, gpu: &Arc<Gpu>) -> Result<Array> {
     let last = x.rank() - 1;
-    let lines = contiguous(&x.transpose(*axis, last)?)?;
+    let lines = contiguous(&x.transpose(axis, last)?)?;
     let mut dims = lines.dims().to_vec();
     let width = std::mem::replace(&mut dims[last], 1);
     let y = CudaArray::uninit(gpu, DType::I64, dims.as_slice())?;
@@ -48,5 +48,5 @@ pub(super) fn argmax(ArgMax { x, axis }: &ArgMax, gpu: &Arc<Gpu>) -> Result<Arra
         ArgMaxArgs { y: y.address(), x: lines.address()?, rows: rows as u64, width: width as u64 };
     let name = Name { module: "extremes", kernel: "argmax", dtype: x.dtype() };
     gpu.rows(name, (rows, width), &args)?;
-    Array::from(y).transpose(*axis, last)
+    Array::from(y).transpose(axis, last)
 }

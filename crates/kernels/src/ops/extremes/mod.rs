@@ -124,7 +124,7 @@ impl Kernel for Reduce {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::extreme(self, gpu)
+        cuda::extreme(&self.x, &self.axes, self.kind == Extreme::Min, gpu)
     }
 
     #[cfg(test)]
@@ -187,7 +187,7 @@ impl Kernel for ArgMax {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::argmax(self, gpu)
+        cuda::argmax(&self.x, self.axis, gpu)
     }
 
     #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Launches of the kernels in `glu.cu`.
 
-use super::{half, Backward, Forward};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
-use crate::host::with_width;
+use crate::host::{rows_and_width, with_width};
 use crate::ops::layout::contiguous;
 use crate::{Array, Result};
 use std::sync::Arc;
@@ -12,8 +11,9 @@ kernel_args! {
     BackwardArgs { dx: u64, x: u64, grad: u64, count: u64, half: u64, kind: u32 }
 }
 
-pub(super) fn forward(Forward { x, kind }: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let (x, half) = (contiguous(x)?, half(x)?);
+/// `kind` is a number of `Activation`.
+pub(super) fn forward(x: &Array, kind: u32, gpu: &Arc<Gpu>) -> Result<Array> {
+    let (x, half) = (contiguous(x)?, rows_and_width(x).1 / 2);
     let count = x.elem_count() / 2;
     let y = CudaArray::uninit(gpu, x.dtype(), with_width(&x, half))?;
     let args = ForwardArgs {
@@ -21,14 +21,15 @@ pub(super) fn forward(Forward { x, kind }: &Forward, gpu: &Arc<Gpu>) -> Result<A
         x: x.address()?,
         count: count as u64,
         half: half as u64,
-        kind: *kind as u32,
+        kind,
     };
     gpu.for_each(Name { module: "glu", kernel: "glu", dtype: x.dtype() }, count, &args)?;
     Ok(y.into())
 }
 
-pub(super) fn backward(Backward { x, grad, kind }: &Backward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let (x, grad, half) = (contiguous(x)?, contiguous(grad)?, half(x)?);
+/// `kind` is a number of `Activation`.
+pub(super) fn backward(x: &Array, grad: &Array, kind: u32, gpu: &Arc<Gpu>) -> Result<Array> {
+    let (x, grad, half) = (contiguous(x)?, contiguous(grad)?, rows_and_width(x).1 / 2);
     let count = grad.elem_count();
     let dx = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let args = BackwardArgs {
@@ -37,7 +38,7 @@ pub(super) fn backward(Backward { x, grad, kind }: &Backward, gpu: &Arc<Gpu>) ->
         grad: grad.address()?,
         count: count as u64,
         half: half as u64,
-        kind: *kind as u32,
+        kind,
     };
     gpu.for_each(Name { module: "glu", kernel: "glu_backward", dtype: x.dtype() }, count, &args)?;
     Ok(dx.into())

@@ -106,7 +106,7 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(self, gpu)
+        cuda::forward(&self.x, self.kind as u32, gpu)
     }
 
     #[cfg(test)]
@@ -137,7 +137,7 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::backward(self, gpu)
+        cuda::backward(&self.x, &self.grad, self.kind as u32, gpu)
     }
 
     #[cfg(test)]

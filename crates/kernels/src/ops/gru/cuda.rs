@@ -1,6 +1,5 @@
 //! Launches of the kernels in `gru.cu`.
 
-use super::{Backward, Forward};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::host::rows_and_width;
 use crate::ops::layout::contiguous;
@@ -16,9 +15,9 @@ kernel_args! {
     }
 }
 
-pub(super) fn forward(Forward { of }: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let (input, hidden) = (contiguous(&of.input)?, contiguous(&of.hidden)?);
-    let state = contiguous(&of.state)?;
+pub(super) fn forward([input, hidden, state]: [&Array; 3], gpu: &Arc<Gpu>) -> Result<Array> {
+    let (input, hidden) = (contiguous(input)?, contiguous(hidden)?);
+    let state = contiguous(state)?;
     let y = CudaArray::uninit(gpu, state.dtype(), state.shape())?;
     let args = ForwardArgs {
         y: y.address(),
@@ -33,9 +32,13 @@ pub(super) fn forward(Forward { of }: &Forward, gpu: &Arc<Gpu>) -> Result<Array>
     Ok(y.into())
 }
 
-pub(super) fn backward(Backward { of, grad }: &Backward, gpu: &Arc<Gpu>) -> Result<[Array; 3]> {
-    let (input, hidden) = (contiguous(&of.input)?, contiguous(&of.hidden)?);
-    let (state, grad) = (contiguous(&of.state)?, contiguous(grad)?);
+pub(super) fn backward(
+    [input, hidden, state]: [&Array; 3],
+    grad: &Array,
+    gpu: &Arc<Gpu>,
+) -> Result<[Array; 3]> {
+    let (input, hidden) = (contiguous(input)?, contiguous(hidden)?);
+    let (state, grad) = (contiguous(state)?, contiguous(grad)?);
     let like = |x: &Array| CudaArray::uninit(gpu, x.dtype(), x.shape());
     let (dinput, dhidden, dstate) = (like(&input)?, like(&hidden)?, like(&state)?);
     let args = BackwardArgs {

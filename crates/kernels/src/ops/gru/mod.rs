@@ -63,6 +63,12 @@ impl GruArgs {
         Ok(())
     }
 
+    /// The inputs, the hidden values and the state.
+    #[cfg(feature = "cuda")]
+    fn arrays(&self) -> [&Array; 3] {
+        [&self.input, &self.hidden, &self.state]
+    }
+
     /// The values of r, z and n, each (.., dim).
     fn gates(&self) -> Result<[HostArray; 3]> {
         let (input, hidden) = (self.input.host()?, self.hidden.host()?);
@@ -128,7 +134,7 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(self, gpu)
+        cuda::forward(self.of.arrays(), gpu)
     }
 
     #[cfg(test)]
@@ -170,7 +176,7 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<[Array; 3]> {
-        cuda::backward(self, gpu)
+        cuda::backward(self.of.arrays(), &self.grad, gpu)
     }
 
     #[cfg(test)]

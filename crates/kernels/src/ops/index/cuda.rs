@@ -1,6 +1,5 @@
 //! Launches of the kernels in `index.cu`.
 
-use super::{By, ScatterAdd, SliceSet, Take};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::{by_size, contiguous, copy_to, narrow};
 use crate::{Array, DType, Result};
@@ -22,15 +21,22 @@ fn around(dims: &[usize], axis: usize) -> (u64, u64, u64) {
     (product(&dims[..axis]), dims[axis] as u64, product(&dims[axis + 1..]))
 }
 
-pub(super) fn take(Take { x, ids, axis, by }: &Take, gpu: &Arc<Gpu>) -> Result<Array> {
+/// The ids select rows if `by_row`, else single elements.
+pub(super) fn take(
+    x: &Array,
+    ids: &Array,
+    axis: usize,
+    by_row: bool,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
     let (x, ids) = (contiguous(x)?, contiguous(&ids.to_dtype(DType::I64)?)?);
     let mut dims = x.dims().to_vec();
-    match by {
-        By::Row => dims[*axis] = ids.elem_count(),
-        By::Element => dims = ids.dims().to_vec(),
+    match by_row {
+        true => dims[axis] = ids.elem_count(),
+        false => dims = ids.dims().to_vec(),
     }
     let y = CudaArray::uninit(gpu, x.dtype(), dims.as_slice())?;
-    let (outer, size, inner) = around(x.dims(), *axis);
+    let (outer, size, inner) = around(x.dims(), axis);
     let args = TakeArgs {
         y: y.address(),
         x: x.address()?,
@@ -39,18 +45,24 @@ pub(super) fn take(Take { x, ids, axis, by }: &Take, gpu: &Arc<Gpu>) -> Result<A
         outer,
         size,
         inner,
-        count: dims[*axis] as u64,
-        by_row: u32::from(*by == By::Row),
+        count: dims[axis] as u64,
+        by_row: u32::from(by_row),
     };
     let name = Name { module: "index", kernel: "take", dtype: by_size(x.dtype()) };
     gpu.for_each(name, dims.iter().product(), &args)?;
     Ok(y.into())
 }
 
-pub(super) fn scatter_add(kernel: &ScatterAdd, gpu: &Arc<Gpu>) -> Result<Array> {
-    let (x, ids) = (contiguous(&kernel.x)?, contiguous(&kernel.ids.to_dtype(DType::I64)?)?);
-    let y = kernel.into.copy()?;
-    let (outer, size, inner) = around(y.dims(), kernel.axis);
+pub(super) fn scatter_add(
+    into: &Array,
+    ids: &Array,
+    x: &Array,
+    axis: usize,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
+    let (x, ids) = (contiguous(x)?, contiguous(&ids.to_dtype(DType::I64)?)?);
+    let y = into.copy()?;
+    let (outer, size, inner) = around(y.dims(), axis);
     let args = ScatterArgs {
         y: y.address()?,
         x: x.address()?,
@@ -59,15 +71,14 @@ pub(super) fn scatter_add(kernel: &ScatterAdd, gpu: &Arc<Gpu>) -> Result<Array> 
         outer,
         size,
         inner,
-        count: x.dims()[kernel.axis] as u64,
+        count: x.dims()[axis] as u64,
     };
     let name = Name { module: "index", kernel: "scatter_add", dtype: y.dtype() };
     gpu.for_each(name, (outer * inner) as usize, &args)?;
     Ok(y)
 }
 
-pub(super) fn slice_set(kernel: &SliceSet) -> Result<()> {
-    let length = kernel.from.dims()[kernel.axis];
-    let to = narrow(&kernel.into, kernel.axis, kernel.at, length)?;
-    copy_to(to.cuda()?, &kernel.from)
+pub(super) fn slice_set(into: &Array, from: &Array, axis: usize, at: usize) -> Result<()> {
+    let to = narrow(into, axis, at, from.dims()[axis])?;
+    copy_to(to.cuda()?, from)
 }

@@ -8,7 +8,7 @@ use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, run, Kernel};
 use crate::ops::layout::{contiguous, narrow};
-use crate::{Array, DType, Element, Result};
+use crate::{Array, DType, Device, Element, Result};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Kernel for Take {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::take(self, gpu)
+        cuda::take(&self.x, &self.ids, self.axis, self.by == By::Row, gpu)
     }
 
     #[cfg(test)]
@@ -106,10 +106,10 @@ impl Kernel for ScatterAdd {
     type Out = Array;
 
     fn check(&self) -> Result<()> {
-        if self.ids.dims() != self.x.dims()
-            || self.axis >= self.into.rank()
-            || self.into.rank() != self.x.rank()
-        {
+        let (into, x) = (self.into.dims(), self.x.dims());
+        let fits = |axis: usize| axis == self.axis || into[axis] == x[axis];
+        let alike = self.ids.dims() == x && into.len() == x.len();
+        if !alike || self.axis >= x.len() || !(0..x.len()).all(fits) {
             bail!("{:?} at ids {:?} into {:?}", self.x.dims(), self.ids.dims(), self.into.dims());
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Kernel for ScatterAdd {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::scatter_add(self, gpu)
+        cuda::scatter_add(&self.into, &self.ids, &self.x, self.axis, gpu)
     }
 
     #[cfg(test)]
@@ -191,7 +191,7 @@ impl Kernel for SliceSet {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, _: &Arc<Gpu>) -> Result<()> {
-        cuda::slice_set(self)
+        cuda::slice_set(&self.into, &self.from, self.axis, self.at)
     }
 
     #[cfg(test)]
@@ -249,6 +249,21 @@ impl Array {
     /// If the shapes or types do not fit together.
     pub fn slice_set(&self, from: &Self, axis: usize, at: usize) -> Result<()> {
         run(&SliceSet { into: self.clone(), from: from.clone(), axis, at })
+    }
+
+    /// Whether some integers of this array may be outside `range`, as far as can be told without a
+    /// copy from a GPU: always true on the CPU, and false for values that a GPU has computed, which
+    /// the kernels check themselves.
+    pub fn may_leave(&self, range: std::ops::Range<i64>) -> bool {
+        match self.device() {
+            Device::Cpu => true,
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => self
+                .cuda()
+                .ok()
+                .and_then(crate::cuda::Array::bounds)
+                .is_some_and(|(least, most)| least < range.start || most >= range.end),
+        }
     }
 
     /// Returns the minimum and maximum of all values as i64; computed on the host. The array must

@@ -1,6 +1,5 @@
 //! Launches of the kernels in `layer_norm.cu`.
 
-use super::{Backward, Forward, Gradients};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::host::{accumulation_dtype, rows_and_width};
 use crate::ops::layout::{contiguous, narrow};
@@ -24,9 +23,14 @@ kernel_args! {
     }
 }
 
-pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let x = contiguous(&kernel.x)?;
-    let (weight, bias) = (contiguous(&kernel.weight)?, contiguous(&kernel.bias)?);
+pub(super) fn forward(
+    x: &Array,
+    weight: &Array,
+    bias: &Array,
+    eps: f64,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
+    let (x, weight, bias) = (contiguous(x)?, contiguous(weight)?, contiguous(bias)?);
     let (rows, width) = rows_and_width(&x);
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let args = ForwardArgs {
@@ -36,17 +40,23 @@ pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
         bias: bias.address()?,
         rows: rows as u64,
         width: width as u64,
-        eps: kernel.eps,
+        eps,
     };
     let name = Name { module: MODULE, kernel: "layer_norm", dtype: x.dtype() };
     gpu.rows(name, (rows, width), &args)?;
     Ok(y.into())
 }
 
-pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Gradients> {
-    let (x, weight) = (contiguous(&kernel.x)?, contiguous(&kernel.weight)?);
-    let grad = contiguous(&kernel.grad)?;
-    let residual_grad = kernel.residual_grad.as_ref().map(contiguous).transpose()?;
+/// The gradients of input, weight and bias.
+pub(super) fn backward(
+    x: &Array,
+    weight: &Array,
+    (grad, residual_grad): (&Array, Option<&Array>),
+    eps: f64,
+    gpu: &Arc<Gpu>,
+) -> Result<[Array; 3]> {
+    let (x, weight, grad) = (contiguous(x)?, contiguous(weight)?, contiguous(grad)?);
+    let residual_grad = residual_grad.map(contiguous).transpose()?;
     let (rows, width) = rows_and_width(&x);
     let wide = accumulation_dtype(x.dtype());
     let dx = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
@@ -61,7 +71,7 @@ pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Gradients> {
         residual_grad: residual_grad.as_ref().map_or(Ok(0), Array::address)?,
         rows: rows as u64,
         width: width as u64,
-        eps: kernel.eps,
+        eps,
     };
     gpu.rows(name("layer_norm_backward"), (rows, width), &args)?;
     let chunks = rows.div_ceil(CHUNK);
@@ -78,5 +88,5 @@ pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Gradients> {
     gpu.for_each(name("layer_norm_params"), chunks * width, &args)?;
     let sums = reduce::sum(&sums.into(), &[1])?.to_dtype(x.dtype())?;
     let of = |index| narrow(&sums, 0, index, 1)?.reshape(width);
-    Ok(Gradients { x: dx.into(), weight: of(0)?, bias: of(1)? })
+    Ok([dx.into(), of(0)?, of(1)?])
 }

@@ -103,7 +103,7 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(self, gpu)
+        cuda::forward(&self.x, &self.weight, &self.bias, self.eps, gpu)
     }
 
     #[cfg(test)]
@@ -161,7 +161,9 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Gradients> {
-        cuda::backward(self, gpu)
+        let grads = (&self.grad, self.residual_grad.as_ref());
+        let [x, weight, bias] = cuda::backward(&self.x, &self.weight, grads, self.eps, gpu)?;
+        Ok(Gradients { x, weight, bias })
     }
 
     #[cfg(test)]

@@ -127,7 +127,7 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(self, gpu)
+        cuda::forward(&self.x, &self.weight, self.bias.as_ref(), gpu)
     }
 
     #[cfg(test)]
@@ -170,7 +170,8 @@ impl Kernel for ForwardAll {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
-        cuda::forward_all(self, gpu)
+        let of = |weight| cuda::forward(&self.x, weight, None, gpu);
+        self.weights.iter().map(of).collect()
     }
 
     #[cfg(test)]
@@ -230,7 +231,7 @@ impl Kernel for GradInput {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::grad_input(self, gpu)
+        cuda::grad_input(&self.layers, gpu)
     }
 
     #[cfg(test)]
@@ -274,7 +275,7 @@ impl Kernel for GradWeight {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
-        cuda::grad_weight(self, gpu)
+        self.grads.iter().map(|grad| cuda::grad_weight(grad, &self.x, gpu)).collect()
     }
 
     #[cfg(test)]

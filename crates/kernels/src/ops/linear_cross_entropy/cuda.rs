@@ -1,6 +1,6 @@
 //! The loss on GPUs: blocks of logits, as on the CPU.
 
-use super::{block_rows, Forward, Gradients};
+use super::inputs::{block_rows, Gradients, LossArgs, NeedsGrad};
 use crate::cuda::{Array as CudaArray, Gpu};
 use crate::ops::cross_entropy::{Rows, Targets};
 use crate::ops::layout::{contiguous, narrow};
@@ -9,11 +9,15 @@ use crate::ops::{elementwise, linear};
 use crate::{Array, DType, Device, Result};
 use std::sync::Arc;
 
-pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<(Array, Gradients)> {
-    let (x, weight) = (contiguous(&kernel.x)?, contiguous(&kernel.weight)?);
+pub(super) fn forward(
+    of: &LossArgs,
+    needs: NeedsGrad,
+    gpu: &Arc<Gpu>,
+) -> Result<(Array, Gradients)> {
+    let (x, weight) = (contiguous(of.x)?, contiguous(of.weight)?);
     let ((rows, inner), (width, _)) = (x.dims2()?, weight.dims2()?);
-    let (dtype, needs) = (x.dtype(), kernel.needs);
-    let targets = Targets::new(&kernel.targets, kernel.ignore_index, gpu)?;
+    let dtype = x.dtype();
+    let targets = Targets::new(of.targets, of.ignore_index, gpu)?;
     let losses = CudaArray::uninit(gpu, DType::F64, rows)?;
     let zeros = |needed: bool, dims: &[usize]| {
         needed.then(|| Array::zeros(dims, dtype, &Device::Cuda(gpu.clone()))).transpose()
@@ -27,7 +31,7 @@ pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<(Array, Gradie
     for first in (0..rows).step_by(size) {
         let count = size.min(rows - first);
         let x = narrow(&x, 0, first, count)?;
-        let logits = linear::forward(&x, &weight, kernel.bias.as_ref())?;
+        let logits = linear::forward(&x, &weight, of.bias)?;
         // in place of the logits
         let dlogits = needs.any().then_some(logits.cuda()?);
         let (logits, losses) = (&logits, Some(&losses));

@@ -10,6 +10,9 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod inputs;
+
+pub use inputs::{Gradients, LossArgs, NeedsGrad};
 
 use crate::array::{HostArray, HostResult};
 #[cfg(feature = "cuda")]
@@ -29,60 +32,10 @@ use crate::ops::reduce::{add_assign, column_sums};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
-use xt_macros::simd;
-
-/// Largest number of logits in memory at a time, except that there is always at least one row.
-/// Blocks of fewer rows would read the weights too often.
-const BLOCK: usize = match (cfg!(test), cfg!(target_family = "wasm")) {
-    (true, _) => 128,
-    (false, true) => 1 << 20,
-    (false, false) => 8 << 20,
-};
+use inputs::block_rows;
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
-
-/// The inputs of the loss.
-pub struct LossArgs<'a> {
-    /// The input of the linear layer, (rows, in).
-    pub x: &'a Array,
-    /// The weight of the linear layer, (classes, in).
-    pub weight: &'a Array,
-    /// The bias of the linear layer, (classes).
-    pub bias: Option<&'a Array>,
-    /// The class of each row, i64, (rows).
-    pub targets: &'a Array,
-    /// Rows with this target are ignored.
-    pub ignore_index: i64,
-}
-
-/// The inputs whose gradients are computed.
-#[derive(Clone, Copy, Default)]
-pub struct NeedsGrad {
-    /// Whether to compute the gradient of `x`.
-    pub x: bool,
-    /// Whether to compute the gradient of the weight.
-    pub weight: bool,
-    /// Whether to compute the gradient of the bias.
-    pub bias: bool,
-}
-
-impl NeedsGrad {
-    /// Whether any gradient is computed.
-    pub fn any(self) -> bool {
-        self.x || self.weight || self.bias
-    }
-}
-
-/// The gradients of the mean loss; `None` where not requested.
-#[derive(Clone, Default)]
-pub struct Gradients {
-    /// Gradient of the input, (rows, in).
-    pub x: Option<Array>,
-    /// Gradient of the weight, (classes, in).
-    pub weight: Option<Array>,
-    /// Gradient of the bias, (classes).
-    pub bias: Option<Array>,
-}
+use xt_macros::simd;
 
 /// Kernel of [`forward`].
 #[derive(Clone)]
@@ -95,10 +48,7 @@ struct Forward {
     needs: NeedsGrad,
 }
 
-arrays! {
-    Gradients { x, weight, bias }
-    Forward { x, weight, bias, targets }
-}
+arrays!(Forward { x, weight, bias, targets });
 
 impl Forward {
     /// The inputs as references.
@@ -164,7 +114,9 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<(Array, Gradients)> {
-        cuda::forward(self, gpu)
+        let dims = (self.x.dims2()?.0, self.weight.dims2()?.0);
+        cross_entropy::check_known(dims, &self.targets, self.ignore_index)?;
+        cuda::forward(&self.args(), self.needs, gpu)
     }
 
     #[cfg(test)]
@@ -224,12 +176,6 @@ fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradi
         sums.add(block * size, classes.len(), &logits, (x, &ws))?;
     }
     Ok((host::array(vec![T::of(loss / count)], ())?, sums.into_gradients([rows, width, inner])?))
-}
-
-/// The number of rows per block: as few blocks as [`BLOCK`] allows, all of about the same size.
-fn block_rows(rows: usize, width: usize) -> usize {
-    let most = (BLOCK / width.max(1)).max(1);
-    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }
 
 /// Computes the loss of a row of logits. With a factor, the logits are replaced by their gradient

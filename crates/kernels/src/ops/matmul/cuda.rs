@@ -1,6 +1,6 @@
 //! Launches of the kernels in `matmul.cu`.
 
-use super::{output_dims, MatMul};
+use super::dims::output_dims;
 use crate::cuda::{kernel_args, Array as CudaArray, Axes, Gpu, Name};
 use crate::error::bail;
 use crate::{Array, Result};
@@ -22,9 +22,9 @@ kernel_args! {
     }
 }
 
-pub(super) fn matmul(MatMul { a, b, alpha }: &MatMul, gpu: &Arc<Gpu>) -> Result<Array> {
+pub(super) fn matmul(a: &Array, b: &Array, alpha: f64, gpu: &Arc<Gpu>) -> Result<Array> {
     let y = CudaArray::uninit(gpu, a.dtype(), output_dims(a, b)?)?;
-    Product { alpha: *alpha, ..Product::new(a, b) }.write(&y)?;
+    Product { alpha, ..Product::new(a, b) }.write(&y)?;
     Ok(y.into())
 }
 

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod dims;
 #[cfg(feature = "cuda")]
 pub(crate) use cuda::Product;
 
@@ -21,7 +22,8 @@ use crate::kernel::{arrays, run, Kernel};
 use crate::memory::alloc;
 #[cfg(test)]
 use crate::testing::normal64;
-use crate::{Array, Error, Result};
+use crate::{Array, Result};
+use dims::output_dims;
 use gemm::Parallelism;
 use std::mem::MaybeUninit;
 #[cfg(feature = "cuda")]
@@ -64,7 +66,7 @@ impl Kernel for MatMul {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::matmul(self, gpu)
+        cuda::matmul(&self.a, &self.b, self.alpha, gpu)
     }
 
     #[cfg(test)]
@@ -92,38 +94,6 @@ impl Kernel for MatMul {
 /// If the shapes do not fit together, or the types of the operands differ.
 pub fn matmul(a: &Array, b: &Array, alpha: f64) -> Result<Array> {
     run(&MatMul { a: a.clone(), b: b.clone(), alpha })
-}
-
-/// The shape of the product, (batch.., m, n).
-fn output_dims(a: &Array, b: &Array) -> Result<Vec<usize>> {
-    let mismatch =
-        || Error::Invalid(format!("matmul: shapes {:?} and {:?} do not fit", a.dims(), b.dims()));
-    if a.rank() < 2 || b.rank() < 2 || a.dtype() != b.dtype() {
-        return Err(if a.dtype() == b.dtype() {
-            mismatch()
-        } else {
-            Error::Invalid(format!("matmul: types {:?} and {:?} differ", a.dtype(), b.dtype()))
-        });
-    }
-    let (abatch, am) = a.dims().split_at(a.rank() - 2);
-    let (bbatch, bm) = b.dims().split_at(b.rank() - 2);
-    if am[1] != bm[0] {
-        return Err(mismatch());
-    }
-    let rank = abatch.len().max(bbatch.len());
-    let axis =
-        |batch: &[usize], i: usize| (i + batch.len()).checked_sub(rank).map_or(1, |i| batch[i]);
-    let mut dims = Vec::with_capacity(rank + 2);
-    for i in 0..rank {
-        dims.push(match (axis(abatch, i), axis(bbatch, i)) {
-            (x, y) if x == y => x,
-            (1, y) => y,
-            (x, 1) => x,
-            _ => return Err(mismatch()),
-        });
-    }
-    dims.extend([am[0], bm[1]]);
-    Ok(dims)
 }
 
 /// The matrices of a batched operand, which share a storage and strides.

@@ -1,7 +1,5 @@
 //! Launches of the kernels in `optimizer.cu`.
 
-use super::in_place::InPlace;
-use super::out_of_place::OutOfPlace;
 use super::step::{Adam, Sgd, Step, Update};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::error::bail;
@@ -120,7 +118,7 @@ impl Batch {
 }
 
 /// The new weights; the states change in place.
-fn step_all<'a>(updates: impl Iterator<Item = &'a Update>, gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
+pub(super) fn in_place(updates: &[Update], gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
     let (mut batch, mut weights, mut kept) = (None::<Batch>, Vec::new(), Vec::new());
     for Update { weight, grad, factor, step } in updates {
         let (weight, grad) = (contiguous(weight)?, contiguous(grad)?);
@@ -155,12 +153,9 @@ fn step_all<'a>(updates: impl Iterator<Item = &'a Update>, gpu: &Arc<Gpu>) -> Re
     Ok(weights)
 }
 
-pub(super) fn in_place(InPlace { updates }: &InPlace, gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
-    step_all(updates.iter(), gpu)
-}
-
-pub(super) fn out_of_place(kernel: &OutOfPlace, gpu: &Arc<Gpu>) -> Result<(Array, Step)> {
-    let mut update = kernel.update.clone();
+/// The new weight and the new state.
+pub(super) fn out_of_place(update: &Update, gpu: &Arc<Gpu>) -> Result<(Array, Step)> {
+    let mut update = update.clone();
     let mut failed = None;
     update.step.each_mut(&mut |array| match array.copy() {
         Ok(copy) => *array = copy,
@@ -169,7 +164,7 @@ pub(super) fn out_of_place(kernel: &OutOfPlace, gpu: &Arc<Gpu>) -> Result<(Array
     if let Some(error) = failed {
         return Err(error);
     }
-    match step_all(std::iter::once(&update), gpu)?.pop() {
+    match in_place(std::slice::from_ref(&update), gpu)?.pop() {
         Some(weight) => Ok((weight, update.step)),
         None => bail!("an update without a weight"),
     }

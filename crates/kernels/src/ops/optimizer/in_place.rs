@@ -27,7 +27,7 @@ use xt_macros::simd;
 /// Kernel of [`update_all`].
 #[derive(Clone)]
 pub(super) struct InPlace {
-    pub(super) updates: Vec<Update>,
+    updates: Vec<Update>,
 }
 
 arrays!(InPlace { updates });
@@ -37,13 +37,7 @@ impl Kernel for InPlace {
     type Out = Vec<Array>;
 
     fn check(&self) -> Result<()> {
-        for Update { weight, grad, step, .. } in &self.updates {
-            let misfit =
-                [grad].into_iter().chain(step.state()).find(|array| array.dims() != weight.dims());
-            if let Some(array) = misfit {
-                bail!("an array {:?} for a parameter {:?}", array.dims(), weight.dims());
-            }
-        }
+        self.updates.iter().try_for_each(Update::check)?;
         let known = |of: &Update| matches!(of.weight.dtype(), DType::F32 | DType::F64);
         if !self.updates.iter().all(known) {
             bail!("a step in place needs f32 or f64");
@@ -72,7 +66,7 @@ impl Kernel for InPlace {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Vec<Array>> {
-        cuda::in_place(self, gpu)
+        cuda::in_place(&self.updates, gpu)
     }
 
     #[cfg(test)]

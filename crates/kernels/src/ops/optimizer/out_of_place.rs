@@ -27,7 +27,7 @@ impl Kernel for OutOfPlace {
     type Out = (Array, Step);
 
     fn check(&self) -> Result<()> {
-        Ok(())
+        self.update.check()
     }
 
     fn reference(&self) -> Result<(Array, Step)> {
@@ -51,7 +51,7 @@ impl Kernel for OutOfPlace {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<(Array, Step)> {
-        cuda::out_of_place(self, gpu)
+        cuda::out_of_place(&self.update, gpu)
     }
 
     #[cfg(test)]

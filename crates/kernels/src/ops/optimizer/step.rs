@@ -1,8 +1,9 @@
 //! The settings and state of optimizer steps.
 
+use crate::error::bail;
 use crate::kernel::{arrays, Arrays};
 use crate::ops::in_place;
-use crate::Array;
+use crate::{Array, Result};
 
 /// Settings of one step of Adam or AdamW.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +102,18 @@ pub struct Update {
 arrays!(Update { weight, grad, step });
 
 impl Update {
+    /// Checks that gradient and state have the shape of the weight.
+    pub(super) fn check(&self) -> Result<()> {
+        let Self { weight, grad, step, .. } = self;
+        let mut others = [grad].into_iter().chain(step.state());
+        match others.find(|array| array.dims() != weight.dims()) {
+            Some(array) => {
+                bail!("an array {:?} for a parameter {:?}", array.dims(), weight.dims())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether [`update_all`] accepts this update: the arrays must be f32 or f64 on the CPU, of one
     /// type and shape.
     pub fn is_in_place(&self) -> bool {

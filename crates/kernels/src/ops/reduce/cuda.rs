@@ -1,6 +1,6 @@
 //! Launches of the kernels in `reduce.cu`.
 
-use super::{groups, split};
+use super::axes::{groups, split};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::contiguous;
 use crate::{Array, DType, Result};

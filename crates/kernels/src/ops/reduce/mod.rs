@@ -3,8 +3,11 @@
 //! As in PyTorch, sums of integers and booleans are i64. Half-precision numbers are accumulated in
 //! f32.
 
+mod axes;
 #[cfg(feature = "cuda")]
 mod cuda;
+
+pub(crate) use axes::{groups, split};
 
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
@@ -18,7 +21,6 @@ use crate::memory::alloc;
 use crate::ops::layout::contiguous;
 use crate::{Array, DType, Element, Result};
 use std::borrow::Cow;
-use std::ops::Range;
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -138,25 +140,6 @@ pub(crate) fn by_axes<T: Element>(
         dims[range].fill(1);
     }
     host::array(values.into_owned(), dims)
-}
-
-/// The axes to reduce, last ones first. Adjacent axes are merged; axes of size 1 are left out.
-pub(super) fn groups(dims: &[usize], axes: &[usize]) -> Vec<Range<usize>> {
-    let is_reduced = |axis: &usize| axes.contains(axis) && dims[*axis] != 1;
-    let mut groups = vec![];
-    let mut end = dims.len();
-    while end > 0 {
-        let first = (0..end).rev().take_while(is_reduced).last();
-        groups.extend(first.map(|first| first..end));
-        end = first.unwrap_or(end) - usize::from(first.is_none());
-    }
-    groups
-}
-
-/// The number of elements before, in and after the axes in `range`.
-pub(super) fn split(dims: &[usize], range: &Range<usize>) -> (usize, usize, usize) {
-    let size = |axes: Range<usize>| dims[axes].iter().product::<usize>();
-    (size(0..range.start), size(range.clone()), size(range.end..dims.len()))
 }
 
 /// Sums integers. On overflow of 64 bits the sum wraps, as in PyTorch.

@@ -1,6 +1,5 @@
 //! Launches of the kernels in `rotary.cu`.
 
-use super::{Direction, Rotate};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::contiguous;
 use crate::{Array, Result};
@@ -13,9 +12,15 @@ kernel_args! {
     }
 }
 
-pub(super) fn rotate(kernel: &Rotate, gpu: &Arc<Gpu>) -> Result<Array> {
-    let x = contiguous(&kernel.x)?;
-    let (cos, sin) = (contiguous(&kernel.cos)?, contiguous(&kernel.sin)?);
+/// `sign` is -1 for the transposed rotation, otherwise 1.
+pub(super) fn rotate(
+    x: &Array,
+    [cos, sin]: [&Array; 2],
+    sign: f64,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
+    let x = contiguous(x)?;
+    let (cos, sin) = (contiguous(cos)?, contiguous(sin)?);
     let ((_, n, heads, dim), (_, half)) = (x.dims4()?, cos.dims2()?);
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let args = RotateArgs {
@@ -28,7 +33,7 @@ pub(super) fn rotate(kernel: &Rotate, gpu: &Arc<Gpu>) -> Result<Array> {
         heads: heads as u64,
         dim: dim as u64,
         half: half as u64,
-        sign: if kernel.direction == Direction::Forward { 1.0 } else { -1.0 },
+        sign,
     };
     let name = Name { module: "rotary", kernel: "rotary", dtype: x.dtype() };
     gpu.for_each(name, x.elem_count(), &args)?;

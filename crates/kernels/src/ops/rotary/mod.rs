@@ -80,7 +80,8 @@ impl Kernel for Rotate {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::rotate(self, gpu)
+        let sign = if self.direction == Direction::Forward { 1.0 } else { -1.0 };
+        cuda::rotate(&self.x, [&self.cos, &self.sin], sign, gpu)
     }
 
     #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Launches of the kernels in `scale_norm.cu`.
 
-use super::{Backward, Forward, Gradients};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::host::{accumulation_dtype, rows_and_width};
 use crate::ops::layout::contiguous;
@@ -22,9 +21,13 @@ kernel_args! {
     GainArgs { sums: u64, factors: u64, x: u64, grad: u64, rows: u64, width: u64, chunks: u64 }
 }
 
-pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
-    let x = contiguous(&kernel.x)?;
-    let gain = kernel.gain.as_ref().map(contiguous).transpose()?;
+pub(super) fn forward(
+    x: &Array,
+    gain: Option<&Array>,
+    (scale, eps): (f64, f64),
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
+    let (x, gain) = (contiguous(x)?, gain.map(contiguous).transpose()?);
     let (rows, width) = rows_and_width(&x);
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let args = ForwardArgs {
@@ -33,18 +36,25 @@ pub(super) fn forward(kernel: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
         gain: gain.as_ref().map_or(Ok(0), Array::address)?,
         rows: rows as u64,
         width: width as u64,
-        scale: kernel.scale.scale,
-        eps: kernel.scale.eps,
+        scale,
+        eps,
     };
     let name = Name { module: MODULE, kernel: "scale_norm", dtype: x.dtype() };
     gpu.rows(name, (rows, width), &args)?;
     Ok(y.into())
 }
 
-pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Gradients> {
-    let (x, grad) = (contiguous(&kernel.x)?, contiguous(&kernel.grad)?);
-    let gain = kernel.gain.as_ref().map(contiguous).transpose()?;
-    let residual_grad = kernel.residual_grad.as_ref().map(contiguous).transpose()?;
+/// The gradients of the input, and of the gain if there is one.
+pub(super) fn backward(
+    x: &Array,
+    gain: Option<&Array>,
+    (grad, residual_grad): (&Array, Option<&Array>),
+    (scale, eps): (f64, f64),
+    gpu: &Arc<Gpu>,
+) -> Result<(Array, Option<Array>)> {
+    let (x, grad) = (contiguous(x)?, contiguous(grad)?);
+    let gain = gain.map(contiguous).transpose()?;
+    let residual_grad = residual_grad.map(contiguous).transpose()?;
     let (rows, width) = rows_and_width(&x);
     let wide = accumulation_dtype(x.dtype());
     let dx = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
@@ -59,8 +69,8 @@ pub(super) fn backward(kernel: &Backward, gpu: &Arc<Gpu>) -> Result<Gradients> {
         residual_grad: residual_grad.as_ref().map_or(Ok(0), Array::address)?,
         rows: rows as u64,
         width: width as u64,
-        scale: kernel.scale.scale,
-        eps: kernel.scale.eps,
+        scale,
+        eps,
     };
     gpu.rows(name("scale_norm_backward"), (rows, width), &args)?;
     if gain.is_none() {

@@ -110,7 +110,8 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(self, gpu)
+        let Scale { scale, eps } = self.scale;
+        cuda::forward(&self.x, self.gain.as_ref(), (scale, eps), gpu)
     }
 
     #[cfg(test)]
@@ -171,7 +172,8 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Gradients> {
-        cuda::backward(self, gpu)
+        let (grads, Scale { scale, eps }) = ((&self.grad, self.residual_grad.as_ref()), self.scale);
+        cuda::backward(&self.x, self.gain.as_ref(), grads, (scale, eps), gpu)
     }
 
     #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Launches of the kernels in `select.cu`.
 
-use super::Select;
 use crate::cuda::{kernel_args, Array as CudaArray, Axes, Gpu, Name};
 use crate::ops::layout::by_size;
 use crate::{Array, Result};
@@ -10,7 +9,7 @@ kernel_args! {
     SelectArgs { y: u64, yes: u64, no: u64, condition: u64, count: u64, axes: Axes<3> }
 }
 
-pub(super) fn select(Select { yes, no, condition }: &Select, gpu: &Arc<Gpu>) -> Result<Array> {
+pub(super) fn select(yes: &Array, no: &Array, condition: &Array, gpu: &Arc<Gpu>) -> Result<Array> {
     let count = yes.elem_count();
     let y = CudaArray::uninit(gpu, yes.dtype(), yes.shape())?;
     let args = SelectArgs {

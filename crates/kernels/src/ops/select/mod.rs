@@ -50,7 +50,7 @@ impl Kernel for Select {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::select(self, gpu)
+        cuda::select(&self.yes, &self.no, &self.condition, gpu)
     }
 
     #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Launches of the kernels in `softmax.cu`.
 
-use super::{Backward, Forward, Mask};
+use super::mask::Mask;
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::host::rows_and_width;
 use crate::ops::layout::contiguous;
@@ -57,7 +57,7 @@ kernel_args! {
     BackwardArgs { dscores: u64, y: u64, grad: u64, rows: u64, width: u64, mask: MaskArgs }
 }
 
-pub(super) fn forward(Forward { scores, mask }: &Forward, gpu: &Arc<Gpu>) -> Result<Array> {
+pub(super) fn forward(scores: &Array, mask: &Mask, gpu: &Arc<Gpu>) -> Result<Array> {
     let scores = contiguous(scores)?;
     let (rows, width) = rows_and_width(&scores);
     let y = CudaArray::uninit(gpu, scores.dtype(), scores.shape())?;
@@ -73,7 +73,7 @@ pub(super) fn forward(Forward { scores, mask }: &Forward, gpu: &Arc<Gpu>) -> Res
     Ok(y.into())
 }
 
-pub(super) fn backward(Backward { y, grad, mask }: &Backward, gpu: &Arc<Gpu>) -> Result<Array> {
+pub(super) fn backward(y: &Array, grad: &Array, mask: &Mask, gpu: &Arc<Gpu>) -> Result<Array> {
     let (y, grad) = (contiguous(y)?, contiguous(grad)?);
     let (rows, width) = rows_and_width(&y);
     let dscores = CudaArray::uninit(gpu, y.dtype(), y.shape())?;

@@ -38,6 +38,9 @@ impl Mask {
         if (0..4).any(|axis| sizes[axis] != 1 && sizes[axis] != dims[axis]) {
             bail!("mask {sizes:?} does not fit scores {dims:?}");
         }
+        if allowed.dtype() != DType::U8 {
+            bail!("a mask of {:?}, which must be u8", allowed.dtype());
+        }
         Ok(())
     }
 

@@ -89,7 +89,7 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(self, gpu)
+        cuda::forward(&self.scores, &self.mask, gpu)
     }
 
     #[cfg(test)]
@@ -125,7 +125,7 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::backward(self, gpu)
+        cuda::backward(&self.y, &self.grad, &self.mask, gpu)
     }
 
     #[cfg(test)]

@@ -66,7 +66,7 @@ impl Kernel for Largest {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::largest(self, gpu)
+        cuda::largest(&self.scores, &self.mask, self.k, gpu)
     }
 
     #[cfg(test)]

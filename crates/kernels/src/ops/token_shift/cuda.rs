@@ -1,6 +1,5 @@
 //! Launches of the kernels in `token_shift.cu`.
 
-use super::{Masked, Shift};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::{by_size, contiguous};
 use crate::{Array, DType, Result};
@@ -16,16 +15,23 @@ kernel_args! {
     }
 }
 
-pub(super) fn shift(kernel: &Shift, gpu: &Arc<Gpu>) -> Result<Array> {
-    let (x, width) = (contiguous(&kernel.x)?, kernel.width());
-    let mask =
-        kernel.mask.as_ref().map(|mask| contiguous(&mask.to_dtype(DType::U8)?)).transpose()?;
+/// Moves segments of `width` features by `by`. The mask, u8, applies to the source of a move if
+/// `masks_source`, else to its target.
+pub(super) fn shift(
+    x: &Array,
+    (by, width): (&[i64], usize),
+    mask: Option<&Array>,
+    masks_source: bool,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
+    let x = contiguous(x)?;
+    let mask = mask.map(|mask| contiguous(&mask.to_dtype(DType::U8)?)).transpose()?;
     let (batch, n, dim) = x.dims3()?;
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let name = Name { module: "token_shift", kernel: "token_shift", dtype: by_size(x.dtype()) };
     let launch = |shifts: &[i64], first: usize, width: usize| {
-        let mut by = [0; SHIFTS];
-        by[..shifts.len()].copy_from_slice(shifts);
+        let mut own = [0; SHIFTS];
+        own[..shifts.len()].copy_from_slice(shifts);
         let features = shifts.len() * width;
         let args = ShiftArgs {
             y: y.address(),
@@ -37,16 +43,16 @@ pub(super) fn shift(kernel: &Shift, gpu: &Arc<Gpu>) -> Result<Array> {
             first: first as u64,
             features: features as u64,
             width: width as u64,
-            by,
-            masks_source: u32::from(kernel.masked == Masked::Source),
+            by: own,
+            masks_source: u32::from(masks_source),
         };
         gpu.for_each(name, batch * n * features, &args)
     };
-    for (i, shifts) in kernel.by.chunks(SHIFTS).enumerate() {
+    for (i, shifts) in by.chunks(SHIFTS).enumerate() {
         launch(shifts, i * SHIFTS * width, width)?;
     }
     // the remaining features stay
-    let done = kernel.by.len() * width;
+    let done = by.len() * width;
     launch(&[0], done, dim - done)?;
     Ok(y.into())
 }

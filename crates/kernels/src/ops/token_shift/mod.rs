@@ -106,7 +106,8 @@ impl Kernel for Shift {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::shift(self, gpu)
+        let masks_source = self.masked == Masked::Source;
+        cuda::shift(&self.x, (&self.by, self.width()), self.mask.as_ref(), masks_source, gpu)
     }
 
     #[cfg(test)]

@@ -6,7 +6,8 @@
 //! contiguous part of the bias, and the part for the next query starts one element earlier.
 
 #[cfg(feature = "cuda")]
-use super::cuda;
+mod cuda;
+
 use crate::array::{HostArray, HostResult};
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
@@ -33,24 +34,24 @@ pub(super) fn check(bias: &Array, heads: usize, i: usize, j: usize) -> Result<()
 }
 
 /// The number of distances between `i` queries and `j` keys.
-pub(super) fn count(i: usize, j: usize) -> usize {
+fn count(i: usize, j: usize) -> usize {
     (i + j).saturating_sub(1)
 }
 
 /// Kernel of [`expand`].
 #[derive(Clone)]
-pub(super) struct Expand {
+struct Expand {
     /// (heads, i + j - 1)
-    pub(super) bias: Array,
-    pub(super) i: usize,
-    pub(super) j: usize,
+    bias: Array,
+    i: usize,
+    j: usize,
 }
 
 /// Kernel of [`expand_backward`].
 #[derive(Clone)]
-pub(super) struct ExpandBackward {
+struct ExpandBackward {
     /// (heads, i, j)
-    pub(super) grad: Array,
+    grad: Array,
 }
 
 arrays! {
@@ -99,7 +100,7 @@ impl Kernel for Expand {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::expand(self, gpu)
+        cuda::expand(&self.bias, (self.i, self.j), gpu)
     }
 
     #[cfg(test)]
@@ -126,7 +127,8 @@ impl Kernel for ExpandBackward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::collect(self, gpu)
+        let (_, i, j) = self.grad.dims3()?;
+        cuda::collect(&self.grad, count(i, j), gpu)
     }
 
     #[cfg(test)]

@@ -1,0 +1,141 @@
+//! What happens between the host and the device that `XT_DEVICE` names: `cpu`, the default, or
+//! `cuda`. Each copy between them waits for the GPU, so that their number is a part of its speed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/device.rs"]
+mod device;
+
+use device::device;
+use serde_json::{json, Value as Json};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use xt_core::training::{clip_grad_norm, Optimizer, OptimizerKind};
+use xt_core::{Args, Array, Ctx, Device, EntryKind, Leaf, Model, Rng, Tensor, Value};
+use xt_kernels::{transfers, Transfers};
+
+/// One test at a time: the copies of all are counted together.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number of copies, which is 0 on the CPU.
+fn counted(work: impl FnOnce()) -> Transfers {
+    let before = transfers();
+    work();
+    let after = transfers();
+    Transfers {
+        downloads: after.downloads - before.downloads,
+        uploads: after.uploads - before.uploads,
+    }
+}
+
+/// `copies` on a GPU, none on the CPU.
+fn expected(downloads: u64, uploads: u64) -> Transfers {
+    match device() {
+        Device::Cpu => Transfers::default(),
+        _ => Transfers { downloads, uploads },
+    }
+}
+
+fn gpt(layers: Json, wrapper: Json) -> Arc<Model> {
+    let mut options = json!({ "dim": 16, "depth": 2, "heads": 2, "attn_dim_head": 8 });
+    options.as_object_mut().unwrap().extend(layers.as_object().unwrap().clone());
+    let layers = json!({ "class": "Decoder", "options": options });
+    let mut net = json!({ "num_tokens": 17, "max_seq_len": 24, "attn_layers": layers });
+    net.as_object_mut().unwrap().extend(wrapper.as_object().unwrap().clone());
+    let net = json!({ "class": "TransformerWrapper", "options": net });
+    let spec = json!({ "class": "AutoregressiveWrapper", "options": { "net": net } });
+    let model = Model::from_spec(&spec, 1).unwrap();
+    model.move_to(&device()).unwrap();
+    model
+}
+
+/// The models whose copies are counted: GPT-2's kind, and one with the parts of later ones.
+fn models() -> [Arc<Model>; 3] {
+    [
+        gpt(json!({ "attn_dropout": 0.1, "ff_dropout": 0.1 }), json!({ "emb_dropout": 0.1 })),
+        gpt(
+            json!({
+                "rotary_pos_emb": true, "use_rmsnorm": true, "ff_glu": true, "ff_swish": true,
+                "attn_one_kv_head": true, "shift_tokens": 1, "attn_qk_norm": true,
+            }),
+            json!({ "use_abs_pos_emb": false }),
+        ),
+        gpt(
+            json!({ "alibi_pos_bias": true, "alibi_num_heads": 2, "attn_sparse_topk": 3 }),
+            json!({ "tie_embedding": true, "scaled_sinu_pos_emb": true }),
+        ),
+    ]
+}
+
+fn ids(batch: usize, n: usize, seed: u64) -> Tensor {
+    let drawn = Rng::new(seed, 0).stream().below(17, batch * n);
+    let drawn = drawn.into_iter().map(|id| id as i64).collect();
+    Tensor::constant(Array::from_vec(drawn, (batch, n), &device()).unwrap())
+}
+
+fn parameters(model: &Model) -> Vec<Arc<Leaf>> {
+    let entries = model.entries().iter().filter(|entry| entry.kind == EntryKind::Parameter);
+    entries.map(|entry| entry.param.leaf().clone()).collect()
+}
+
+fn loss(model: &Model, ids: Tensor, call: u64) -> Tensor {
+    let ids = [ids];
+    let args = Args::new("forward", json!([{ "$tensor": 0 }]), &ids).unwrap();
+    let rng = Rng::new(3, call);
+    match model.call("forward", &args, &Ctx::new(&rng, &|| false)).unwrap() {
+        Value::Tensor(loss) => loss,
+        _ => panic!("no loss"),
+    }
+}
+
+fn number(x: &Tensor) -> f32 {
+    x.array().unwrap().to_scalar().unwrap()
+}
+
+#[test]
+fn a_train_step_copies_the_ids_and_the_loss_and_the_norm_if_it_is_read() {
+    let _alone = alone();
+    for model in models() {
+        model.train(true);
+        let parameters = parameters(&model);
+        let counts = vec![parameters.len()];
+        let mut optimizer =
+            Optimizer::new(OptimizerKind::AdamW, parameters.clone(), counts).unwrap();
+        let mut step = |clip: bool, call: u64| {
+            let loss = loss(&model, ids(2, 9, call), call);
+            loss.backward(false, &|| false).unwrap();
+            if clip {
+                clip_grad_norm(&parameters, 0.5, &|| false).unwrap();
+            }
+            optimizer.step(&[json!({ "lr": 1e-3 })], &|| false).unwrap();
+            optimizer.zero_grad().unwrap();
+            assert!(number(&loss).is_finite());
+        };
+        // the first one makes states and tables
+        step(true, 1);
+        assert_eq!(counted(|| step(false, 2)), expected(1, 1));
+        assert_eq!(counted(|| step(true, 3)), expected(2, 1));
+    }
+}
+
+#[test]
+fn a_token_copies_its_logits_and_its_id() {
+    let _alone = alone();
+    for model in models() {
+        model.train(false);
+        let prompt = [ids(1, 5, 1)];
+        let named = json!({ "temperature": 0.0 });
+        let args = Args::new("generate", json!([{ "$tensor": 0 }, 12, named]), &prompt).unwrap();
+        let mut generation = model.generation("generate", &args).unwrap();
+        let rng = Rng::new(1, 1);
+        let mut token = || {
+            let logits = generation.logits(&Ctx::new(&rng, &|| false)).unwrap();
+            generation.accept(&logits, false, &rng).unwrap();
+        };
+        token();
+        token();
+        assert_eq!(counted(token), expected(1, 1));
+    }
+}
