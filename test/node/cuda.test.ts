@@ -141,7 +141,7 @@ onLinux('on a GPU', () => {
     const [message] = await emulated(
       `try { randn([2], { device: 'cuda:1' }) } catch ({ message }) { log(message) }`,
     )
-    expect(message).toMatch(/cuda:1 cannot be used: this machine has 1 GPUs/)
+    expect(message).toMatch(/cuda:1 cannot be used: this machine has 1 GPU/)
   })
 
   it('a tensor on another device is refused by name', async () => {
@@ -162,7 +162,7 @@ onLinux('on a GPU', () => {
        log(randn([2 ** 18], { device: 'cuda' }).shape)`,
       { EMULATED_CUDA_MEMORY: `${4 * 2 ** 20 + 1}` },
     )
-    expect(lines[0]).toEqual(['out_of_memory', expect.stringContaining('1048576 bytes'), 4])
+    expect(lines[0]).toEqual(['out_of_memory', expect.stringContaining('needs 1 MiB'), 4])
     expect(lines[1]).toEqual([2 ** 18])
   })
 })

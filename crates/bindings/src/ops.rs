@@ -63,10 +63,10 @@ pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Resul
         [] => create(name, &args, context),
         [x, rest @ ..] => {
             if AS_LARGE.contains(&name) {
-                alloc::check(x.dims(), x.dtype())?;
+                alloc::check_on(&x.device(), x.dims(), x.dtype())?;
             }
             if WIDE.contains(&name) {
-                alloc::check(&[x.elem_count(), 2], DType::F64)?;
+                alloc::check_on(&x.device(), &[x.elem_count(), 2], DType::F64)?;
             }
             for family in [unary, binary, reduction, shape, other] {
                 if let Some(result) = family(name, x, rest, &args)? {
@@ -91,17 +91,19 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     let wide = args.shape.clone().unwrap_or_default();
     let kind = ScalarType::parse(args.dtype.as_deref().unwrap_or("f32"))?;
     let device = parse_device(args.device.as_deref().unwrap_or("cpu"))?;
-    // zeros and ones are created in their type, all others as f64
+    // zeros and ones are created in their type, all others as f64; random numbers are drawn on the
+    // CPU, so that they are the same for all devices
     let made_as = if matches!(name, "zeros" | "ones") { kind.dtype() } else { DType::F64 };
-    alloc::check_wide(&wide, made_as)?;
+    let made_on = if matches!(name, "zeros" | "ones" | "full") { &device } else { &Device::Cpu };
+    alloc::check_wide_on(made_on, &wide, made_as)?;
     let shape = sizes(&wide)?;
     check_values(name, kind, args)?;
     let count: usize = shape.iter().product();
     let stream = || context.rng().stream();
     let array = match name {
-        "zeros" => Array::zeros(shape.as_slice(), made_as, &Device::Cpu)?,
-        "ones" => Array::ones(shape.as_slice(), made_as, &Device::Cpu)?,
-        "full" => Array::full(filling(args)?, shape.as_slice(), &Device::Cpu)?,
+        "zeros" => Array::zeros(shape.as_slice(), made_as, made_on)?,
+        "ones" => Array::ones(shape.as_slice(), made_as, made_on)?,
+        "full" => Array::full(filling(args)?, shape.as_slice(), made_on)?,
         "rand" => Array::from_vec(
             below_one(stream().uniform(count), kind),
             shape.as_slice(),
@@ -275,7 +277,7 @@ fn check_reduced(name: &str, x: &Tensor, dims: Option<&[usize]>, dim: Option<usi
         dim == Some(*axis) || dim.is_none() && dims.is_none_or(|dims| dims.contains(axis))
     };
     let left: usize = (0..x.rank()).filter(|axis| !gone(axis)).map(|axis| x.dim(axis)).product();
-    Ok(alloc::check(&[left, 2], DType::F64)?)
+    Ok(alloc::check_on(&x.device(), &[left, 2], DType::F64)?)
 }
 
 fn reduction(name: &str, x: &Tensor, _rest: &[Tensor], args: &OpArgs) -> Found {

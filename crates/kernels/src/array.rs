@@ -183,6 +183,16 @@ impl Array {
         Ok(self.cuda()?.address())
     }
 
+    /// Bounds of the integers of this array, as far as they are known without a copy: any on the
+    /// host; on a GPU those of what was uploaded, `None` for what it has computed.
+    pub(crate) fn possible_values(&self) -> Option<(i64, i64)> {
+        match &self.0 {
+            Repr::Host(_) => Some((i64::MIN, i64::MAX)),
+            #[cfg(feature = "cuda")]
+            Repr::Cuda(array) => array.bounds(),
+        }
+    }
+
     /// Copies the array to `device`. Returns a clone if it is already there.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         if self.device().same_device(device) {

@@ -35,3 +35,11 @@ macro_rules! bail {
     };
 }
 pub(crate) use bail;
+
+/// A size in MiB or GiB, for messages.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..=0xfff_ffff => format!("{} MiB", bytes.div_ceil(1 << 20)),
+        _ => format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64),
+    }
+}

@@ -114,8 +114,8 @@ pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
     }
 }
 
-/// Checks that all floating-point operands have one dtype: kernels for GPUs read them by the dtype of
-/// the first one.
+/// Checks that all floating-point operands have one dtype: kernels for GPUs read them by the dtype
+/// of the first one.
 #[cfg(feature = "cuda")]
 fn check_dtypes<K: Kernel>(kernel: &K) -> Result<()> {
     let mut dtypes = Vec::new();

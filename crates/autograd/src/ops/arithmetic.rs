@@ -23,7 +23,7 @@ pub fn broadcast_shape(a: &Tensor, b: &Tensor, name: &str) -> Result<Vec<usize>>
         ));
     }
     let dims = broadcast_dims(a.dims(), b.dims(), name)?;
-    alloc::check(&dims, a.dtype())?;
+    alloc::check_on(&a.device(), &dims, a.dtype())?;
     Ok(dims)
 }
 

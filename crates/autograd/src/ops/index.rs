@@ -85,13 +85,13 @@ pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> 
     }
     let plain = Tensor::constant(condition.array()?);
     let dims = super::arithmetic::broadcast_dims(&dims, condition.dims(), "where")?;
-    alloc::check(&dims, a.dtype())?;
+    alloc::check_on(&a.device(), &dims, a.dtype())?;
     let wide = |t: &Tensor| -> Result<Array> {
         Ok(contiguous(&t.array()?.broadcast_as(dims.as_slice())?)?)
     };
     let c = wide(&plain)?;
     let (yes, no) = (wide(a)?, wide(b)?);
-    alloc::check(&dims, a.dtype())?;
+    alloc::check_on(&a.device(), &dims, a.dtype())?;
     let y = c.where_cond(&yes, &no)?;
     if a.is_boolean() && b.is_boolean() {
         return Ok(Tensor::boolean(y));

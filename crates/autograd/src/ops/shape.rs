@@ -33,7 +33,7 @@ pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let from = x.dims().to_vec();
     let array = x.array()?;
     if !array.is_contiguous() {
-        alloc::check(dims, x.dtype())?; // a copy
+        alloc::check_on(&x.device(), dims, x.dtype())?; // a copy
     }
     let y = keep_boolean(x, contiguous(&array)?.reshape(dims)?);
     Ok(record_like(y, x, move |g| Ok(vec![Some(contiguous(g)?.reshape(from.as_slice())?)])))
@@ -96,7 +96,11 @@ pub fn narrow(x: &Tensor, axis: usize, start: usize, length: usize) -> Result<Te
     let from = x.dims().to_vec();
     Ok(record_like(y, x, move |g| {
         // the zeros on both sides, and the padded gradient
-        alloc::check_wide(&[from.iter().map(|d| *d as u64).product(), 2], g.dtype())?;
+        alloc::check_wide_on(
+            &g.device(),
+            &[from.iter().map(|d| *d as u64).product(), 2],
+            g.dtype(),
+        )?;
         Ok(vec![Some(g.pad_with_zeros(axis, start, after)?)])
     }))
 }
@@ -120,7 +124,7 @@ pub fn cat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     dims[axis] = parts.iter().map(|t| t.dim(axis) as u64).sum();
     // arrays that are not contiguous are copied first
     dims.push(if arrays.iter().all(Array::is_contiguous) { 1 } else { 2 });
-    alloc::check_wide(&dims, first.dtype())?;
+    alloc::check_wide_on(&first.device(), &dims, first.dtype())?;
     let y = Array::cat(&arrays, axis)?;
     if first.is_boolean() {
         return Ok(Tensor::boolean(y));
@@ -177,7 +181,7 @@ pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
             return Ok(x.clone());
         }
         // the zeros to compare with, and the result
-        alloc::check(&[x.elem_count(), 2], x.dtype())?;
+        alloc::check_like(&a, x.dtype(), 2)?;
         return Ok(Tensor::boolean(a.ne(&a.zeros_like()?)?));
     }
     if dtype == x.dtype() && !x.is_boolean() {
@@ -185,7 +189,7 @@ pub fn cast(x: &Tensor, dtype: DType, boolean: bool) -> Result<Tensor> {
     }
     let from = x.dtype();
     let by_i64 = from.is_float() && !dtype.is_float();
-    alloc::check(x.dims(), if by_i64 { DType::I64 } else { dtype })?;
+    alloc::check_on(&x.device(), x.dims(), if by_i64 { DType::I64 } else { dtype })?;
     let y = converted(&a, dtype)?;
     if !dtype.is_float() {
         return Ok(Tensor::constant(y));

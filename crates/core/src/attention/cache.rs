@@ -105,7 +105,8 @@ impl KeyValues {
             // copies only the positions that have been written
             let part = xt_kernels::ops::layout::contiguous(&narrow(buffer, 2, 0, self.length)?)?;
             let row = part.elem_count() / part.dim(0)?.max(1);
-            xt_kernels::memory::alloc::check(&[rows.elem_count(), row], part.dtype())?;
+            let dims = [rows.elem_count(), row];
+            xt_kernels::memory::alloc::check_on(&part.device(), &dims, part.dtype())?;
             let part = part.index_select(rows, 0)?;
             let whole = with_capacity(&part, buffer.dim(2)?)?;
             whole.slice_set(&part, 2, 0)?;
@@ -120,6 +121,7 @@ impl KeyValues {
 /// `x`, `(batch, heads, count, width)`.
 fn with_capacity(x: &Array, capacity: usize) -> Result<Array> {
     let (batch, heads, _, width) = x.dims4()?;
-    xt_kernels::memory::alloc::check(&[batch, heads, capacity, width], x.dtype())?;
-    Ok(Array::zeros((batch, heads, capacity, width), x.dtype(), &x.device())?)
+    let (dims, device) = ([batch, heads, capacity, width], x.device());
+    xt_kernels::memory::alloc::check_on(&device, &dims, x.dtype())?;
+    Ok(Array::zeros(&dims, x.dtype(), &device)?)
 }

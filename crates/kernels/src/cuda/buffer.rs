@@ -1,8 +1,8 @@
 //! Memory of a GPU.
 
 use super::gpu::Gpu;
-use crate::{Error, Result};
-use cudarc::driver::{result, CudaSlice, DevicePtr};
+use crate::Result;
+use cudarc::driver::{result, sys, CudaSlice, DevicePtr};
 use std::sync::Arc;
 
 /// Bytes in the memory of a GPU, which are freed with the last array that has them, after the work
@@ -23,8 +23,13 @@ impl Buffer {
             return Ok(Self { gpu: gpu.clone(), bytes: None });
         }
         // SAFETY: who asks for them writes the bytes before anything reads them.
-        let slice = unsafe { gpu.stream().alloc::<u8>(bytes) };
-        let slice = slice.map_err(|error| out_of_memory(gpu, bytes, error))?;
+        let alloc = || unsafe { gpu.stream().alloc::<u8>(bytes) };
+        // once more without what the pool keeps in other sizes
+        let slice = alloc().or_else(|_| gpu.trim().and_then(|()| alloc()));
+        let slice = slice.map_err(|error| match error.0 {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => gpu.out_of_memory("an array", bytes as u64),
+            _ => gpu.failed("memory cannot be allocated", error),
+        })?;
         gpu.count(bytes as u64);
         Ok(Self { gpu: gpu.clone(), bytes: Some(slice) })
     }
@@ -79,14 +84,4 @@ impl Drop for Buffer {
             self.gpu.uncount(bytes.len() as u64);
         }
     }
-}
-
-/// The error for `needed` bytes that could not be allocated.
-fn out_of_memory(gpu: &Gpu, needed: usize, error: cudarc::driver::DriverError) -> Error {
-    let available = gpu.stream().context().mem_get_info().map_or(0, |(free, _)| free);
-    Error::OutOfMemory(format!(
-        "out of memory: an array needs {needed} bytes, and cuda:{} has {available} free \
-         ({error:?})",
-        gpu.index()
-    ))
 }

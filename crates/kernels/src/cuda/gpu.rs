@@ -3,7 +3,7 @@
 use super::driver::{status, GpuInfo};
 use super::flag::Flag;
 use super::modules::Modules;
-use crate::error::bail;
+use crate::error::{bail, size};
 use crate::registry::Registry;
 use crate::{Error, Result};
 use cudarc::driver::{result, sys, CudaContext, CudaStream, DriverError};
@@ -38,7 +38,10 @@ impl Gpu {
         let usable = match (info, &status.reason) {
             (Some(info), _) => info.reason().map_or(Ok(info.clone()), Err),
             (None, Some(reason)) => Err(reason.clone()),
-            (None, None) => Err(format!("this machine has {} GPUs", status.gpus.len())),
+            (None, None) => Err(match status.gpus.len() {
+                1 => "this machine has 1 GPU".into(),
+                count => format!("this machine has {count} GPUs"),
+            }),
         };
         let info = match usable {
             Ok(info) => info,
@@ -75,6 +78,43 @@ impl Gpu {
 
     pub(super) fn uncount(&self, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Checks that `bytes` can be allocated for `what`, if they are many; the allocation of few
+    /// fails by itself.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] with the bytes that are needed and available.
+    pub fn check_memory(&self, what: &str, bytes: u64) -> Result<()> {
+        if bytes < MANY || bytes <= self.available() {
+            return Ok(());
+        }
+        Err(self.out_of_memory(what, bytes))
+    }
+
+    /// Bytes that can be allocated: what the driver has, and what the pool has kept.
+    pub fn available(&self) -> u64 {
+        let context = self.stream.context();
+        let free = context.mem_get_info().map_or(0, |(free, _)| free as u64);
+        free + kept_bytes(context).unwrap_or(0)
+    }
+
+    /// Waits for all work, and returns the memory that the pool has kept to the driver.
+    pub(super) fn trim(&self) -> std::result::Result<(), DriverError> {
+        self.stream.synchronize()?;
+        let pool = pool(self.stream.context())?;
+        // SAFETY: the pool belongs to the device.
+        unsafe { sys::cuMemPoolTrimTo(pool, 0) }.result()
+    }
+
+    /// The error for `what`, which needs `bytes` that cannot be allocated.
+    pub(super) fn out_of_memory(&self, what: &str, bytes: u64) -> Error {
+        let (index, available) = (self.index(), self.available());
+        Error::OutOfMemory(format!(
+            "out of memory: {what} needs {}, and {} are available on cuda:{index}",
+            size(bytes),
+            size(available)
+        ))
     }
 
     /// The number of multiprocessors.
@@ -116,6 +156,29 @@ impl Gpu {
     }
 }
 
+/// Allocations of more bytes than this are checked beforehand.
+const MANY: u64 = 64 << 20;
+
+/// The pool from which arrays are allocated.
+fn pool(context: &Arc<CudaContext>) -> std::result::Result<sys::CUmemoryPool, DriverError> {
+    // SAFETY: the device is that of the context.
+    unsafe { result::device::get_default_mem_pool(context.cu_device()) }
+}
+
+/// Bytes that the pool has reserved and that no array uses.
+fn kept_bytes(context: &Arc<CudaContext>) -> std::result::Result<u64, DriverError> {
+    use sys::CUmemPool_attribute_enum as Attribute;
+    let pool = pool(context)?;
+    let attribute = |which| {
+        let mut bytes = 0u64;
+        // SAFETY: the attribute is a 64-bit integer.
+        unsafe { sys::cuMemPoolGetAttribute(pool, which, (&raw mut bytes).cast()) }.result()?;
+        Ok(bytes)
+    };
+    let reserved = attribute(Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
+    Ok(reserved.saturating_sub(attribute(Attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?))
+}
+
 /// Lets the memory pool keep what is freed for later arrays: by default each synchronisation would
 /// return it to the system.
 fn keep_freed_memory(context: &Arc<CudaContext>) -> std::result::Result<(), DriverError> {
@@ -125,9 +188,8 @@ fn keep_freed_memory(context: &Arc<CudaContext>) -> std::result::Result<(), Driv
     let mut threshold = u64::MAX;
     // SAFETY: the pool belongs to the device of the context; the attribute is a 64-bit integer.
     unsafe {
-        let pool = result::device::get_default_mem_pool(context.cu_device())?;
         sys::cuMemPoolSetAttribute(
-            pool,
+            pool(context)?,
             sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
             (&raw mut threshold).cast(),
         )

@@ -4,7 +4,7 @@
 use crate::array::Element;
 use crate::memory::counters::LARGE;
 use crate::memory::shortage;
-use crate::{memory, Array, DType, Error, Result};
+use crate::{memory, Array, DType, Device, Error, Result};
 
 /// [`LARGE`] for a process with a limited address space, where a trial allocation is cheap.
 const LARGE_IF_LIMITED: usize = 1 << 18;
@@ -41,7 +41,39 @@ pub fn check_wide(dims: &[u64], dtype: DType) -> Result<()> {
 /// # Errors
 /// [`Error::OutOfMemory`] if they cannot.
 pub fn check_like(like: &Array, dtype: DType, times: usize) -> Result<()> {
-    check(&[like.elem_count(), times], dtype)
+    check_on(&like.device(), &[like.elem_count(), times], dtype)
+}
+
+/// [`check`] for an array on `device`.
+///
+/// # Errors
+/// As for [`check`].
+pub fn check_on(device: &Device, dims: &[usize], dtype: DType) -> Result<()> {
+    match device {
+        Device::Cpu => check(dims, dtype),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(gpu) => {
+            let sizes = dims.iter().map(|size| *size as u64);
+            let bytes = sizes.fold(dtype.size_in_bytes() as u64, u64::saturating_mul);
+            gpu.check_memory(&format!("a tensor of shape {dims:?} and type {dtype:?}"), bytes)
+        }
+    }
+}
+
+/// [`check_wide`] for an array on `device`.
+///
+/// # Errors
+/// As for [`check`].
+pub fn check_wide_on(device: &Device, dims: &[u64], dtype: DType) -> Result<()> {
+    match device {
+        Device::Cpu => check_wide(dims, dtype),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(gpu) => {
+            let sizes = dims.iter().copied();
+            let bytes = sizes.fold(dtype.size_in_bytes() as u64, u64::saturating_mul);
+            gpu.check_memory(&format!("a tensor of shape {dims:?} and type {dtype:?}"), bytes)
+        }
+    }
 }
 
 /// The error for an array of this shape, which needs `bytes`.
@@ -61,12 +93,22 @@ fn fits(bytes: u64) -> bool {
     size < large || shortage::without_retry(|| Vec::<u8>::new().try_reserve_exact(size)).is_ok()
 }
 
-/// Checks that arrays of these sizes in bytes can all be allocated, with none of them freed before
-/// the last one is. `what`, which needs them, is named in the message.
+/// Checks that arrays of these sizes in bytes can all be allocated on `device`, with none of them
+/// freed before the last one is. `what`, which needs them, is named in the message.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`] if they cannot.
-pub fn check_all(what: &str, bytes: &[u64]) -> Result<()> {
+pub fn check_all(device: &Device, what: &str, bytes: &[u64]) -> Result<()> {
+    match device {
+        Device::Cpu => check_all_on_host(what, bytes),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(gpu) => {
+            gpu.check_memory(what, bytes.iter().copied().fold(0, u64::saturating_add))
+        }
+    }
+}
+
+fn check_all_on_host(what: &str, bytes: &[u64]) -> Result<()> {
     let needed = bytes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
     memory::check(what, needed)?;
     if shortage::needs_trial() {

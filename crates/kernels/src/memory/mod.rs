@@ -12,7 +12,8 @@ mod limits;
 mod pages;
 mod shortage;
 
-use crate::{Error, Result};
+use crate::error::size;
+use crate::{Device, Error, Result};
 
 pub(crate) use counters::count_kept;
 pub use counters::{failed, held, in_use, kept};
@@ -35,6 +36,18 @@ pub fn check(what: &str, needed: u64) -> Result<()> {
     Err(out_of_memory(what, needed))
 }
 
+/// [`check`] for memory of `device`.
+///
+/// # Errors
+/// As for [`check`].
+pub fn check_on(device: &Device, what: &str, needed: u64) -> Result<()> {
+    match device {
+        Device::Cpu => check(what, needed),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(gpu) => gpu.check_memory(what, needed),
+    }
+}
+
 /// The error for `what`, which needs `needed` bytes. It also says how many bytes are available.
 pub(crate) fn out_of_memory(what: &str, needed: u64) -> Error {
     let left = largest();
@@ -44,14 +57,6 @@ pub(crate) fn out_of_memory(what: &str, needed: u64) -> Error {
         size(needed),
         size(left)
     ))
-}
-
-/// A size in MiB or GiB, for messages.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..=0xfff_ffff => format!("{} MiB", bytes.div_ceil(1 << 20)),
-        _ => format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64),
-    }
 }
 
 #[cfg(test)]

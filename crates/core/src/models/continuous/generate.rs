@@ -38,7 +38,8 @@ impl ContinuousAutoregressiveWrapper {
         };
         let prompt = all.dim(1);
         let columns = (prompt as u64).saturating_add(seq_len as u64);
-        alloc::check_wide(&[all.dim(0) as u64, columns, all.dim(2) as u64], all.dtype())?;
+        let dims = [all.dim(0) as u64, columns, all.dim(2) as u64];
+        alloc::check_wide_on(&all.device(), &dims, all.dtype())?;
         let mut steps = VectorStepRunner::new(self.net(), with, cache_kv, seq_len);
         for _ in 0..seq_len {
             ctx.check()?;

@@ -25,9 +25,10 @@ impl NonAutoregressiveWrapper {
     ) -> Result<Tensor> {
         let ctx = &ctx.evaluating();
         let (batch, n) = (options.batch_size.map_or(1, |b| b.get()), self.net.max_seq_len());
-        // the logits are the largest tensor of a step
-        alloc::check_wide(&[batch as u64, n as u64, self.net.num_tokens() as u64], DType::F32)?;
         let device = self.net.token_table().leaf().device();
+        // the logits are the largest tensor of a step
+        let logits = [batch as u64, n as u64, self.net.num_tokens() as u64];
+        alloc::check_wide_on(&device, &logits, DType::F32)?;
         let mut ids = Grid::from_fn(batch, n, |_, _| self.mask_id);
         let mut mask = Grid::from_fn(batch, n, |_, _| true);
         let mut last = self.condition.as_ref().map(|c| c.null_embed.tensor());

@@ -3,9 +3,8 @@
 
 use super::settings::GroupSettings;
 use super::{Optimizer, State};
-use crate::{Array, Leaf, Result};
+use crate::{Array, Device, Leaf, Result};
 use serde_json::Value as Json;
-use std::sync::Arc;
 use xt_kernels::ops::optimizer::{self as kernels, Step, Update};
 
 /// The update of one parameter in a step.
@@ -20,9 +19,30 @@ enum PlannedUpdate {
 /// Small parameters are updated in one batch of at most this many elements.
 const MAX_BATCH: usize = 1 << 18;
 
-/// The saturating sum of byte counts.
-fn sum(bytes: impl Iterator<Item = u64>) -> u64 {
-    bytes.fold(0, u64::saturating_add)
+/// What leaves need on each of their devices.
+#[derive(Default)]
+struct Needed(Vec<(Device, Vec<u64>)>);
+
+impl Needed {
+    /// Adds bytes on the device of `leaf`.
+    fn add(&mut self, leaf: &Leaf, bytes: u64) {
+        let device = leaf.device();
+        match self.0.iter_mut().find(|(known, _)| known.same_device(&device)) {
+            Some((_, all)) => all.push(bytes),
+            None => self.0.push((device, vec![bytes])),
+        }
+    }
+
+    /// Returns an error if memory does not suffice for all bytes of a device, for `what`.
+    fn check_sum(&self, what: &str) -> Result<()> {
+        for (device, all) in &self.0 {
+            let sum = all.iter().copied().fold(0, u64::saturating_add);
+            if sum > 0 {
+                xt_kernels::memory::check_on(device, what, sum)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Optimizer {
@@ -30,13 +50,14 @@ impl Optimizer {
     /// object per group.
     pub fn check_memory(&self, groups: &[Json]) -> Result<()> {
         let settings = self.all_settings(groups)?;
-        let pending = sum(self.leaves.iter().map(|leaf| leaf.pending_bytes()));
-        // gradient, state and new weight
-        let each = |(leaf, group): (&Arc<Leaf>, usize)| {
-            leaf.bytes().saturating_mul(1 + settings[group].state_arrays() + 1)
-        };
-        let needed = sum(self.leaves.iter().zip(self.group_of()).map(each)).saturating_add(pending);
-        Ok(xt_kernels::memory::check("training with this optimizer", needed)?)
+        let mut needed = Needed::default();
+        for (leaf, group) in self.leaves.iter().zip(self.group_of()) {
+            // gradient, state and new weight
+            let arrays = 1 + settings[group].state_arrays() + 1;
+            let bytes = leaf.bytes().saturating_mul(arrays);
+            needed.add(leaf, bytes.saturating_add(leaf.pending_bytes()));
+        }
+        needed.check_sum("training with this optimizer")
     }
 
     /// Bytes of the state arrays that the next step will allocate for a parameter.
@@ -59,15 +80,11 @@ impl Optimizer {
         let settings = self.all_settings(groups)?;
         let trained =
             |(i, _): &(usize, usize)| self.leaves[*i].requires_grad() && self.leaves[*i].has_grad();
-        let missing = self
-            .group_of()
-            .enumerate()
-            .filter(trained)
-            .map(|(i, group)| self.missing(i, &settings[group]));
-        let missing = sum(missing);
-        if missing > 0 {
-            xt_kernels::memory::check("the first step of this optimizer", missing)?;
+        let mut missing = Needed::default();
+        for (i, group) in self.group_of().enumerate().filter(trained) {
+            missing.add(&self.leaves[i], self.missing(i, &settings[group]));
         }
+        missing.check_sum("the first step of this optimizer")?;
         let planned = self.plan_all(&settings, aborted)?;
         self.apply(planned)
     }
@@ -78,7 +95,7 @@ impl Optimizer {
         settings: &[GroupSettings],
         aborted: &dyn Fn() -> bool,
     ) -> Result<Vec<(usize, PlannedUpdate)>> {
-        let (mut planned, mut bytes) = (Vec::new(), Vec::new());
+        let (mut planned, mut needed) = (Vec::new(), Needed::default());
         for (index, group) in self.group_of().enumerate() {
             if aborted() {
                 return Err(xt_autograd::Error::Aborted.into());
@@ -91,14 +108,16 @@ impl Optimizer {
             if let Some((grad, factor)) = leaf.grad_and_factor().filter(|_| leaf.requires_grad()) {
                 let plan = self.plan(index, (grad, factor), &settings[group])?;
                 if matches!(plan, PlannedUpdate::InPlace(_)) {
-                    bytes.push(leaf.bytes());
+                    needed.add(leaf, leaf.bytes());
                 }
                 planned.push((index, plan));
             }
         }
         // checks all of them together: old weights that are referenced elsewhere are not freed
         // during the step
-        xt_kernels::memory::alloc::check_all("a step of the optimizer", &bytes)?;
+        for (device, bytes) in needed.0 {
+            xt_kernels::memory::alloc::check_all(&device, "a step of the optimizer", &bytes)?;
+        }
         Ok(planned)
     }
 
@@ -154,7 +173,7 @@ impl Optimizer {
         let existing_or_zeros = |array: &Option<Array>| match array {
             Some(array) => array.to_device(&weight.device()),
             None => {
-                xt_kernels::memory::alloc::check(weight.dims(), weight.dtype())?;
+                xt_kernels::memory::alloc::check_like(&weight, weight.dtype(), 1)?;
                 weight.zeros_like()
             }
         };

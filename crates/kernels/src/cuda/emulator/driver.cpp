@@ -195,6 +195,16 @@ API cuMemPoolSetAttribute(void*, int, void*) {
   CALL;
   return SUCCESS;
 }
+// The pool keeps nothing.
+API cuMemPoolGetAttribute(void*, int, void* value) {
+  CALL;
+  *static_cast<unsigned long long*>(value) = 0;
+  return SUCCESS;
+}
+API cuMemPoolTrimTo(void*, size_t) {
+  CALL;
+  return SUCCESS;
+}
 API cuStreamCreate(void** stream, unsigned) {
   CALL;
   *stream = malloc(1);

@@ -8,7 +8,7 @@ use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, run, Kernel};
 use crate::ops::layout::{contiguous, narrow};
-use crate::{Array, DType, Device, Element, Result};
+use crate::{Array, DType, Element, Result};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -255,15 +255,8 @@ impl Array {
     /// copy from a GPU: always true on the CPU, and false for values that a GPU has computed, which
     /// the kernels check themselves.
     pub fn may_leave(&self, range: std::ops::Range<i64>) -> bool {
-        match self.device() {
-            Device::Cpu => true,
-            #[cfg(feature = "cuda")]
-            Device::Cuda(_) => self
-                .cuda()
-                .ok()
-                .and_then(crate::cuda::Array::bounds)
-                .is_some_and(|(least, most)| least < range.start || most >= range.end),
-        }
+        let possible = self.possible_values();
+        possible.is_some_and(|(least, most)| least < range.start || most >= range.end)
     }
 
     /// Returns the minimum and maximum of all values as i64; computed on the host. The array must

@@ -53,7 +53,8 @@ impl Kernel for MatMul {
     type Out = Array;
 
     fn check(&self) -> Result<()> {
-        alloc::check(&output_dims(&self.a, &self.b)?, self.a.dtype())
+        let dims = output_dims(&self.a, &self.b)?;
+        alloc::check_on(&self.a.device(), &dims, self.a.dtype())
     }
 
     fn reference(&self) -> Result<Array> {
