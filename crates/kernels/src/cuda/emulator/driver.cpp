@@ -6,6 +6,7 @@
 //   EMULATED_CUDA_CAPABILITY  their compute capability, 10 * major + minor (80)
 //   EMULATED_CUDA_MEMORY      bytes of memory of each (4 GiB)
 //   EMULATED_CUDA_LOG         prints how often each function was called, at the end
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -51,6 +52,17 @@ std::map<std::string, unsigned long>& counts() {
   return all;
 }
 
+/// What has been launched, by kernel.
+struct Launches {
+  unsigned long count = 0, blocks = 0;
+  double seconds = 0;
+};
+
+std::map<std::string, Launches>& launches() {
+  static auto& all = *new std::map<std::string, Launches>;
+  return all;
+}
+
 std::map<CUdeviceptr, size_t>& blocks() {
   static auto& all = *new std::map<CUdeviceptr, size_t>;
   return all;
@@ -70,6 +82,9 @@ struct Log {
   ~Log() {
     if (!getenv("EMULATED_CUDA_LOG")) return;
     for (auto& [name, count] : counts()) fprintf(stderr, "emulated %lu %s\n", count, name.c_str());
+    for (auto& [name, of] : launches())
+      fprintf(stderr, "emulated %lu launches, %lu blocks, %.3f s: %s\n", of.count, of.blocks,
+              of.seconds, name.c_str());
     fprintf(stderr, "emulated %zu blocks in use\n", blocks().size());
   }
 } log_at_exit;
@@ -324,7 +339,11 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
   }
   void* args = aligned_alloc(16, (size + 15) / 16 * 16);
   memcpy(args, extra[1], size);
+  auto start = std::chrono::steady_clock::now();
   std::string error = emulated::run_grid(kernel, args, {gx, gy, gz}, {bx, by, bz}, shared);
+  std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  auto& of = launches()[kernel.name];
+  of.count++, of.blocks += gx * gy * gz, of.seconds += time.count();
   free(args);
   if (!error.empty()) {
     fprintf(stderr, "emulated: %s\n", error.c_str());

@@ -225,7 +225,7 @@ static void release_warp(unsigned warp, unsigned mask, const char* what) {
   for (unsigned l = 0; l < 32; l++)
     if (wanted >> l & 1) {
       Thread& t = block.threads[warp * 32 + l];
-      if (t.mask != mask || strcmp(t.what, what))
+      if (t.mask != mask || (t.what != what && strcmp(t.what, what)))
         stop(std::string("lanes of one warp meet in ") + what + " and " + t.what +
              ", or with other masks");
       memcpy(s->lanes[l], t.give, 32);
@@ -324,7 +324,9 @@ static std::string run_block(const Kernel& kernel, const void* args, dim3 grid, 
     t.context.uc_link = nullptr;
     makecontext(&t.context, thread_main, 0);
 #else
-    void** top = reinterpret_cast<void**>(block.stacks[i] + stack_bytes);
+    // not at the same place of each page, since that would be the same set of the cache
+    size_t shift = i * 192 % 4096;
+    void** top = reinterpret_cast<void**>(block.stacks[i] + stack_bytes - shift);
     *--top = nullptr;  // a return address of nowhere, and the alignment of a function's entry
     *--top = reinterpret_cast<void*>(thread_main);
     for (int r = 0; r < 6; r++) *--top = nullptr;
@@ -333,7 +335,7 @@ static std::string run_block(const Kernel& kernel, const void* args, dim3 grid, 
 #if defined(ASAN)
     // A fiber that ended left the shadow of its outermost frames behind, one that was given up all
     // of it.
-    size_t top_bytes = block.given_up ? stack_bytes : 4096;
+    size_t top_bytes = block.given_up ? stack_bytes : 2 * 4096;
     __asan_unpoison_memory_region(block.stacks[i] + stack_bytes - top_bytes, top_bytes);
 #endif
     set_ready(i);

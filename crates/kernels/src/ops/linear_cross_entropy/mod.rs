@@ -33,6 +33,8 @@ use crate::ops::reduce::{add_assign, column_sums};
 use crate::testing::normal64;
 use crate::{Array, Result};
 use inputs::block_rows;
+#[cfg(test)]
+use inputs::BLOCK;
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 use xt_macros::simd;

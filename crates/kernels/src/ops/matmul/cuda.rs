@@ -6,9 +6,12 @@ use crate::error::bail;
 use crate::{Array, Result};
 use std::sync::Arc;
 
-/// As in `matmul.cu`: the numbers along an axis that a block computes, and its threads.
-const TILE: usize = 64;
+/// Threads of a block along each axis, as in `matmul.cu`.
 const THREADS: u32 = 16;
+
+/// Numbers along each axis that a block computes, and the same in the kernel for small results.
+const TILE: usize = 64;
+const SMALL_TILE: usize = 16;
 
 /// The most blocks along the axis of the batch.
 const BATCH_BLOCKS: usize = 65_535;
@@ -81,9 +84,13 @@ impl<'a> Product<'a> {
             axes: Axes::new(batch, [a_strides, b_strides])?,
             accumulate: u32::from(self.accumulate),
         };
-        let tiles = m.div_ceil(TILE) * n.div_ceil(TILE);
+        let (kernel, tile) = match m.min(n) <= SMALL_TILE {
+            true => ("small_product", SMALL_TILE),
+            false => ("product", TILE),
+        };
+        let tiles = m.div_ceil(tile) * n.div_ceil(tile);
         let Ok(tiles) = u32::try_from(tiles) else { bail!("a product {dims:?} is too large") };
-        let name = Name { module: "matmul", kernel: "product", dtype: a.dtype() };
+        let name = Name { module: "matmul", kernel, dtype: a.dtype() };
         let blocks = [tiles, matrices.min(BATCH_BLOCKS) as u32];
         y.gpu().launch(name, blocks, [THREADS, THREADS], &args)
     }

@@ -13,16 +13,17 @@ struct ProductArgs {
   u32 accumulate;  // add to y
 };
 
-/// A block computes TILE x TILE numbers of y, each thread EACH x EACH of them, which lie THREADS
-/// apart. As in cuda.rs.
-constexpr int TILE = 64, EACH = 4, THREADS = TILE / EACH;
+/// Threads of a block along each axis, as in cuda.rs.
+constexpr int THREADS = 16;
 /// Columns of a and rows of b in shared memory at a time.
 constexpr int DEPTH = 16;
 
-template <typename T>
+/// A block computes a square tile of y: each thread EACH x EACH numbers, which lie THREADS apart.
+template <typename T, int EACH>
 DEVICE void product(const ProductArgs& args) {
   typedef Number<T> N;
   typedef typename N::Compute C;
+  constexpr int TILE = EACH * THREADS;
   SHARED(C, tile_a, [DEPTH][TILE + 1]);
   SHARED(C, tile_b, [DEPTH][TILE + 1]);
   int x = threadIdx.x, y = threadIdx.y, thread = y * THREADS + x;
@@ -80,6 +81,8 @@ DEVICE void product(const ProductArgs& args) {
   }
 }
 
-#define PRODUCT(suffix, T) \
-  KERNEL(product_##suffix, ProductArgs) { product<T>(args); }
+// Small tiles for results with few rows or columns.
+#define PRODUCT(suffix, T)                                          \
+  KERNEL(product_##suffix, ProductArgs) { product<T, 4>(args); }    \
+  KERNEL(small_product_##suffix, ProductArgs) { product<T, 1>(args); }
 REAL_TYPES(PRODUCT)
