@@ -2,15 +2,20 @@
 // (test/golden/README.md).
 import { existsSync } from 'node:fs'
 import { Command } from 'commander'
+import type { Device } from 'x-transformers'
+import { setDevice } from '../test/parity/build.js'
 import { listFixtures, runFile } from '../test/parity/fixtures.js'
 import { command, userPath } from './command.js'
 
 const program = new Command('npm run parity --')
   .description('Compares this library with recorded results of the Python package.')
   .argument('<dir>', 'folder with CASE.json and CASE.safetensors files, as in test/golden')
+  .option('--device <name>', 'where to compute, such as cuda', 'cpu')
+  .option('--emulate', 'with the CUDA driver that runs on the CPU, in place of a GPU')
 
 await command(async () => {
   const folder = userPath(program.parse().args[0] as string)
+  setDevice(program.opts<{ device: Device }>().device)
   if (!existsSync(folder)) program.error(`${folder} does not exist`)
   const fixtures = listFixtures(folder)
   if (!fixtures.length)

@@ -2,8 +2,9 @@
 // written in TypeScript. It runs in this same process, so that Ctrl-C reaches it.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { emulatedDriver } from './cuda/emulator.mjs'
 import { ensure, main } from './ensure.mjs'
-import { root } from './lib.mjs'
+import { root, run } from './lib.mjs'
 
 /** The compiled file of each command, in dist/commands. */
 const COMMANDS = {
@@ -17,5 +18,14 @@ const [command, ...args] = process.argv.slice(2)
 // the others do not need WebAssembly, whose tools take minutes to build
 await main(() => ensure(command === 'replay' ? ['packages', 'addon', 'wasm', 'ts'] : undefined))
 const file = join(root, 'dist/commands', COMMANDS[command])
-process.argv = [process.argv[0], file, ...args]
-await import(pathToFileURL(file).href)
+if (args.includes('--emulate')) {
+  // the driver is looked for where the loader has looked when the process started
+  const { code } = await run(process.execPath, [file, ...args], {
+    stdout: 'tee',
+    env: { LD_LIBRARY_PATH: await emulatedDriver() },
+  })
+  process.exitCode = code
+} else {
+  process.argv = [process.argv[0], file, ...args]
+  await import(pathToFileURL(file).href)
+}

@@ -137,6 +137,25 @@ onLinux('on a GPU', () => {
     expect([cpu?.[3], gpu?.[3]]).toEqual(['cpu', 'cuda:0'])
   })
 
+  it('an index out of range is an error, at once or at the next read, and nothing is lost', async () => {
+    const lines = await emulated(`${MODEL}
+      model.cuda()
+      const caught = async (work) => {
+        try { await work() } catch ({ code, message }) { return [code, message] }
+      }
+      const bad = tensor([[1, 16, 3]], { dtype: 'i64', device: 'cuda' })
+      log(await caught(() => model.net.forward(bad)))
+      const x = randn([4, 3], { device: 'cuda' })
+      const ids = tensor([[0, 1, 2]], { dtype: 'i64', device: 'cuda' })
+      const found = x.gather(0, ids.add(2)) // computed on the GPU
+      log(await caught(() => found.data()))
+      log((await model.net.forward(tensor([[1, 2]], { dtype: 'i64', device: 'cuda' }))).shape)
+      log(x.gather(0, ids.add(1)).toArray()[0].every(Number.isFinite))`)
+    expect(lines[0]).toEqual(['invalid_tensor', expect.stringMatching(/token id 16 at \[0, 1\]/)])
+    expect(lines[1]).toEqual(['invalid_tensor', expect.stringMatching(/gather: index 4 is out/)])
+    expect(lines.slice(2)).toEqual([[1, 2, 16], true])
+  })
+
   it('one that is not there is refused by name', async () => {
     const [message] = await emulated(
       `try { randn([2], { device: 'cuda:1' }) } catch ({ message }) { log(message) }`,
@@ -165,4 +184,13 @@ onLinux('on a GPU', () => {
     expect(lines[0]).toEqual(['out_of_memory', expect.stringContaining('needs 1 MiB'), 4])
     expect(lines[1]).toEqual([2 ** 18])
   })
+
+  it('the recorded cases of Python are reproduced by the public classes', async () => {
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['scripts/run.mjs', 'parity', 'test/golden', '--device', 'cuda', '--emulate'],
+      { cwd: root, timeout: 240_000 },
+    )
+    expect(stdout).toMatch(/^\d{3} passed, 0 failed, 0 skipped$/m)
+  }, 250_000)
 })

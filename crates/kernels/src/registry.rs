@@ -15,6 +15,13 @@ impl<D> Registry<D> {
         Self(Mutex::new(BTreeMap::new()))
     }
 
+    /// The devices that are open.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    pub fn open(&self) -> Vec<Arc<D>> {
+        let devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.values().cloned().collect()
+    }
+
     /// Returns the device with this index; `open` opens it on first use.
     ///
     /// # Errors

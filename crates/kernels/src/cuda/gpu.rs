@@ -31,6 +31,11 @@ pub fn gpu(index: usize) -> Result<Arc<Gpu>> {
     GPUS.get(index, || Gpu::open(index))
 }
 
+/// The GPUs that have been used.
+pub fn open_gpus() -> Vec<Arc<Gpu>> {
+    GPUS.open()
+}
+
 impl Gpu {
     fn open(index: usize) -> Result<Self> {
         let status = status();
@@ -70,6 +75,11 @@ impl Gpu {
     /// Bytes of the arrays on this GPU.
     pub fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// The share of the GPU's memory that its arrays have, from 0 to 1.
+    pub fn share_held(&self) -> f64 {
+        self.held() as f64 / self.info.bytes.max(1) as f64
     }
 
     pub(super) fn count(&self, bytes: u64) {

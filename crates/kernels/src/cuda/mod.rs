@@ -15,5 +15,5 @@ mod modules;
 pub use array::Array;
 pub(crate) use axes::Axes;
 pub use driver::{status, GpuInfo, Status};
-pub use gpu::{gpu, Gpu};
+pub use gpu::{gpu, open_gpus, Gpu};
 pub(crate) use launch::{kernel_args, Args, Name};

@@ -36,6 +36,20 @@ pub fn check(what: &str, needed: u64) -> Result<()> {
     Err(out_of_memory(what, needed))
 }
 
+/// What to report to a garbage collector for arrays on GPUs, in bytes: a full GPU counts as much as
+/// some GiB of the host. All bytes of a large GPU would have it collect without end.
+#[cfg(feature = "cuda")]
+pub fn gpu_pressure() -> i64 {
+    const FULL: f64 = (4u64 << 30) as f64;
+    crate::cuda::open_gpus().iter().map(|gpu| (gpu.share_held() * FULL) as i64).sum()
+}
+
+/// No bytes: this build does not support GPUs.
+#[cfg(not(feature = "cuda"))]
+pub fn gpu_pressure() -> i64 {
+    0
+}
+
 /// [`check`] for memory of `device`.
 ///
 /// # Errors

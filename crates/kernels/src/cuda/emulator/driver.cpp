@@ -6,13 +6,17 @@
 //   EMULATED_CUDA_CAPABILITY  their compute capability, 10 * major + minor (80)
 //   EMULATED_CUDA_MEMORY      bytes of memory of each (4 GiB)
 //   EMULATED_CUDA_LOG         prints how often each function was called, at the end
+//   EMULATED_CUDA_LATE        1: copies, kernels and frees wait for the next synchronisation
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "fibers.h"
 
@@ -89,6 +93,30 @@ struct Log {
   }
 } log_at_exit;
 
+/// Work that waits for a synchronisation, by stream, in the order of the calls.
+std::map<void*, std::vector<std::function<void()>>>& waiting() {
+  static auto& all = *new std::map<void*, std::vector<std::function<void()>>>;
+  return all;
+}
+
+/// Does the work now, or at the next synchronisation of the stream.
+void enqueue(void* stream, std::function<void()> work) {
+  static bool late = setting("EMULATED_CUDA_LATE", 0) != 0;
+  if (late)
+    waiting()[stream].push_back(std::move(work));
+  else
+    work();
+}
+
+void finish(void* stream) {
+  auto work = std::move(waiting()[stream]);
+  waiting()[stream].clear();
+  for (auto& one : work) {
+    if (lost) return;
+    one();
+  }
+}
+
 thread_local void* current_context = nullptr;
 char contexts[16];
 
@@ -158,23 +186,12 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
   CALL;
   int capability = int(setting("EMULATED_CUDA_CAPABILITY", 80));
   switch (attribute) {
-    case WARP_SIZE:
-      *value = 32;
-      break;
-    case PROCESSORS:
-      *value = 2;
-      break;
-    case MAJOR:
-      *value = capability / 10;
-      break;
-    case MINOR:
-      *value = capability % 10;
-      break;
-    case MEMORY_POOLS:
-      *value = 1;
-      break;
-    default:
-      *value = 0;
+    case WARP_SIZE: *value = 32; break;
+    case PROCESSORS: *value = 2; break;
+    case MAJOR: *value = capability / 10; break;
+    case MINOR: *value = capability % 10; break;
+    case MEMORY_POOLS: *value = 1; break;
+    default: *value = 0;
   }
   return SUCCESS;
 }
@@ -199,7 +216,8 @@ API cuCtxSetCurrent(void* context) {
 }
 API cuCtxSynchronize() {
   CALL;
-  return SUCCESS;
+  for (auto& [stream, work] : waiting()) finish(stream);
+  return lost;
 }
 API cuDeviceGetDefaultMemPool(void** pool, int) {
   CALL;
@@ -230,9 +248,10 @@ API cuStreamDestroy_v2(void* stream) {
   free(stream);
   return SUCCESS;
 }
-API cuStreamSynchronize(void*) {
+API cuStreamSynchronize(void* stream) {
   CALL;
-  return SUCCESS;
+  finish(stream);
+  return lost;
 }
 API cuMemAlloc_v2(CUdeviceptr* pointer, size_t size) {
   CALL;
@@ -246,9 +265,11 @@ API cuMemFree_v2(CUdeviceptr pointer) {
   CALL;
   return release(pointer);
 }
-API cuMemFreeAsync(CUdeviceptr pointer, void*) {
+API cuMemFreeAsync(CUdeviceptr pointer, void* stream) {
   CALL;
-  return release(pointer);
+  if (!blocks().count(pointer)) return INVALID_VALUE;
+  enqueue(stream, [=] { release(pointer); });
+  return SUCCESS;
 }
 API cuMemHostAlloc(void** memory, size_t size, unsigned) {
   CALL;
@@ -260,24 +281,27 @@ API cuMemHostGetDevicePointer_v2(CUdeviceptr* pointer, void* memory, unsigned) {
   *pointer = reinterpret_cast<CUdeviceptr>(memory);
   return SUCCESS;
 }
-API cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, void*) {
+API cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, void* stream) {
   CALL;
-  memset(at(to), value, size);
+  enqueue(stream, [=] { memset(at(to), value, size); });
   return SUCCESS;
 }
-API cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t size, void*) {
+// Pageable memory of the host has been read when the call returns.
+API cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t size, void* stream) {
   CALL;
-  memcpy(at(to), from, size);
+  auto bytes = static_cast<const char*>(from);
+  std::vector<char> staged(bytes, bytes + size);
+  enqueue(stream, [=] { memcpy(at(to), staged.data(), size); });
   return SUCCESS;
 }
-API cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t size, void*) {
+API cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t size, void* stream) {
   CALL;
-  memcpy(to, at(from), size);
+  enqueue(stream, [=] { memcpy(to, at(from), size); });
   return SUCCESS;
 }
-API cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t size, void*) {
+API cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t size, void* stream) {
   CALL;
-  memcpy(at(to), at(from), size);
+  enqueue(stream, [=] { memcpy(at(to), at(from), size); });
   return SUCCESS;
 }
 API cuMemGetInfo_v2(size_t* available, size_t* total) {
@@ -323,7 +347,7 @@ API cuModuleGetFunction(void** function, void* module, const char* name) {
   return SUCCESS;
 }
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                   unsigned bz, unsigned shared, void*, void**, void** extra) {
+                   unsigned bz, unsigned shared, void* stream, void**, void** extra) {
   CALL;
   auto& kernel = *static_cast<emulated::Kernel*>(function);
   bool fits =
@@ -337,18 +361,22 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
     fprintf(stderr, "emulated: %s takes %zu bytes, got %zu\n", kernel.name, kernel.size, size);
     return INVALID_VALUE;
   }
-  void* args = aligned_alloc(16, (size + 15) / 16 * 16);
-  memcpy(args, extra[1], size);
-  auto start = std::chrono::steady_clock::now();
-  std::string error = emulated::run_grid(kernel, args, {gx, gy, gz}, {bx, by, bz}, shared);
-  std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-  auto& of = launches()[kernel.name];
-  of.count++, of.blocks += gx * gy * gz, of.seconds += time.count();
-  free(args);
-  if (!error.empty()) {
-    fprintf(stderr, "emulated: %s\n", error.c_str());
-    lost = LAUNCH_FAILED;
-  }
+  // aligned as the struct is, and of its own, so that a sanitizer sees reads beyond it
+  std::shared_ptr<void> args(aligned_alloc(16, (size + 15) / 16 * 16), free);
+  memcpy(args.get(), extra[1], size);
+  launches()[kernel.name].count++;
+  enqueue(stream, [=, &kernel] {
+    auto start = std::chrono::steady_clock::now();
+    dim3 grid = {gx, gy, gz}, block = {bx, by, bz};
+    std::string error = emulated::run_grid(kernel, args.get(), grid, block, shared);
+    std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+    auto& of = launches()[kernel.name];
+    of.blocks += gx * gy * gz, of.seconds += time.count();
+    if (!error.empty()) {
+      fprintf(stderr, "emulated: %s\n", error.c_str());
+      lost = LAUNCH_FAILED;
+    }
+  });
   return SUCCESS;  // a GPU tells at the next call that waits
 }
 API cuGetErrorName(CUresult error, const char** text) {

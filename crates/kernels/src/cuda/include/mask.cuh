@@ -29,8 +29,8 @@ DEVICE RowMask mask_of(const Mask& mask, u64 row) {
   RowMask own;
   own.allowed = mask.allowed;
   if (own.allowed)
-    own.allowed += i64(batch) * mask.strides[0] + i64(head) * mask.strides[1] +
-                   i64(query) * mask.strides[2];
+    own.allowed +=
+        i64(batch) * mask.strides[0] + i64(head) * mask.strides[1] + i64(query) * mask.strides[2];
   own.stride = mask.strides[3];
   own.end = mask.causal ? (last < -1 ? 0 : last + 1 < keys ? last + 1 : keys) : keys;
   own.start = mask.window >= 0 && last > mask.window ? last - mask.window : 0;

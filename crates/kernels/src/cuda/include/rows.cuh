@@ -4,9 +4,8 @@
 #include "half.cuh"
 
 /// A loop over rows. The threads with the same `threadIdx.y` share a row: a warp, or the block.
-#define FOR_EACH_ROW(row, rows)                              \
-  for (u64 row = blockIdx.x * u64(blockDim.y) + threadIdx.y, \
-           step_ = u64(gridDim.x) * blockDim.y;              \
+#define FOR_EACH_ROW(row, rows)                                                                   \
+  for (u64 row = blockIdx.x * u64(blockDim.y) + threadIdx.y, step_ = u64(gridDim.x) * blockDim.y; \
        row < (rows); row += step_)
 
 /// A loop over the elements of a row, shared by its threads.

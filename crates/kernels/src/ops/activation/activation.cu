@@ -30,12 +30,10 @@ DEVICE void backward(const BackwardArgs& args) {
   T* dx = static_cast<T*>(args.dx);
   const T* x = static_cast<const T*>(args.x);
   const T* grad = static_cast<const T*>(args.grad);
-  FOR_EACH(i, args.count) {
-    dx[i] = N::store(N::load(grad[i]) * slope(args.kind, N::load(x[i])));
-  }
+  FOR_EACH(i, args.count) { dx[i] = N::store(N::load(grad[i]) * slope(args.kind, N::load(x[i]))); }
 }
 
-#define BOTH(suffix, T)                                           \
-  KERNEL(activation_##suffix, ForwardArgs) { forward<T>(args); }  \
+#define BOTH(suffix, T)                                          \
+  KERNEL(activation_##suffix, ForwardArgs) { forward<T>(args); } \
   KERNEL(activation_backward_##suffix, BackwardArgs) { backward<T>(args); }
 REAL_TYPES(BOTH)

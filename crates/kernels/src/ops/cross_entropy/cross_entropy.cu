@@ -76,7 +76,7 @@ DEVICE void mean(const MeanArgs& args) {
     static_cast<T*>(args.loss)[0] = Number<T>::store(typename Number<T>::Compute(sum));
 }
 
-#define ALL(suffix, T)                                   \
+#define ALL(suffix, T)                                    \
   KERNEL(loss_rows_##suffix, RowsArgs) { rows<T>(args); } \
   KERNEL(loss_mean_##suffix, MeanArgs) { mean<T>(args); }
 REAL_TYPES(ALL)

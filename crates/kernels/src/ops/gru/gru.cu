@@ -45,10 +45,9 @@ DEVICE void forward(const ForwardArgs& args) {
   const T* state = static_cast<const T*>(args.state);
   FOR_EACH(i, args.count) {
     u64 at = i / args.dim * 2 * args.dim + i;
-    auto of = gates(static_cast<const T*>(args.input), static_cast<const T*>(args.hidden), at,
-                    args.dim);
-    static_cast<T*>(args.y)[i] =
-        N::store(of.fresh + of.update * (N::load(state[i]) - of.fresh));
+    auto of =
+        gates(static_cast<const T*>(args.input), static_cast<const T*>(args.hidden), at, args.dim);
+    static_cast<T*>(args.y)[i] = N::store(of.fresh + of.update * (N::load(state[i]) - of.fresh));
   }
 }
 

@@ -6,8 +6,8 @@
 enum { INDEX = 3 };
 
 struct TakeArgs {
-  void* y;  // (outer, count, inner)
-  const void* x;  // (outer, size, inner)
+  void* y;         // (outer, count, inner)
+  const void* x;   // (outer, size, inner)
   const i64* ids;  // (count), or of the shape of y
   Flag* flag;
   u64 outer, size, inner, count;
@@ -15,8 +15,8 @@ struct TakeArgs {
 };
 
 struct ScatterArgs {
-  void* y;  // (outer, size, inner): the sums so far
-  const void* x;  // (outer, count, inner)
+  void* y;         // (outer, size, inner): the sums so far
+  const void* x;   // (outer, count, inner)
   const i64* ids;  // of the shape of x
   Flag* flag;
   u64 outer, size, inner, count;

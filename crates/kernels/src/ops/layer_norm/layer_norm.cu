@@ -63,8 +63,8 @@ DEVICE void forward(const ForwardArgs& args) {
     T* y = static_cast<T*>(args.y) + row * args.width;
     auto of = moments(x, args.width, args.eps);
     FOR_EACH_COLUMN(at, args.width) {
-      y[at] = N::store((N::load(x[at]) - of.mean) * of.scale * N::load(weight[at]) +
-                       N::load(bias[at]));
+      y[at] =
+          N::store((N::load(x[at]) - of.mean) * of.scale * N::load(weight[at]) + N::load(bias[at]));
     }
   }
 }
@@ -91,8 +91,7 @@ DEVICE void backward(const BackwardArgs& args) {
       C weighted = N::load(grad[at]) * N::load(weight[at]);
       C hat = (N::load(x[at]) - of.mean) * of.scale;
       C dx = (weighted - offset - hat * dot) * of.scale;
-      if (args.residual_grad)
-        dx += N::load(static_cast<const T*>(args.residual_grad)[first + at]);
+      if (args.residual_grad) dx += N::load(static_cast<const T*>(args.residual_grad)[first + at]);
       static_cast<T*>(args.dx)[first + at] = N::store(dx);
     }
     if (threadIdx.x == 0) {
@@ -126,8 +125,8 @@ DEVICE void params(const ParamsArgs& args) {
   }
 }
 
-#define ALL(suffix, T)                                                       \
-  KERNEL(layer_norm_##suffix, ForwardArgs) { forward<T>(args); }             \
+#define ALL(suffix, T)                                                      \
+  KERNEL(layer_norm_##suffix, ForwardArgs) { forward<T>(args); }            \
   KERNEL(layer_norm_backward_##suffix, BackwardArgs) { backward<T>(args); } \
   KERNEL(layer_norm_params_##suffix, ParamsArgs) { params<T>(args); }
 REAL_TYPES(ALL)

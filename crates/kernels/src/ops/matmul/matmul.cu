@@ -82,7 +82,7 @@ DEVICE void product(const ProductArgs& args) {
 }
 
 // Small tiles for results with few rows or columns.
-#define PRODUCT(suffix, T)                                          \
-  KERNEL(product_##suffix, ProductArgs) { product<T, 4>(args); }    \
+#define PRODUCT(suffix, T)                                       \
+  KERNEL(product_##suffix, ProductArgs) { product<T, 4>(args); } \
   KERNEL(small_product_##suffix, ProductArgs) { product<T, 1>(args); }
 REAL_TYPES(PRODUCT)

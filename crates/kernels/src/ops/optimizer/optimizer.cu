@@ -120,7 +120,7 @@ DEVICE void squares(const SquaresArgs& args) {
   if (threadIdx.x == 0) args.sums[blockIdx.x] = all;
 }
 
-#define ALL(suffix, T)                                     \
+#define ALL(suffix, T)                                       \
   KERNEL(adam_##suffix, StepArgs) { adam<T>(args); }         \
   KERNEL(momentum_##suffix, StepArgs) { momentum<T>(args); } \
   KERNEL(sgd_##suffix, StepArgs) { sgd<T>(args); }           \

@@ -76,8 +76,7 @@ DEVICE void backward(const BackwardArgs& args) {
     dot = sum_of_row(dot) * (own <= eps ? C(0) : factor * C(args.scale * args.scale));
     FOR_EACH_COLUMN(at, args.width) {
       C dx = (weighted(at) - N::load(x[at]) * factor * dot) * factor;
-      if (args.residual_grad)
-        dx += N::load(static_cast<const T*>(args.residual_grad)[first + at]);
+      if (args.residual_grad) dx += N::load(static_cast<const T*>(args.residual_grad)[first + at]);
       static_cast<T*>(args.dx)[first + at] = N::store(dx);
     }
     if (threadIdx.x == 0) static_cast<C*>(args.factors)[row] = factor;

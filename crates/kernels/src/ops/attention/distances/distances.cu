@@ -36,7 +36,7 @@ DEVICE void collect(const DistanceArgs& args) {
   }
 }
 
-#define DISTANCES(suffix, T)                             \
+#define DISTANCES(suffix, T)                                 \
   KERNEL(expand_##suffix, DistanceArgs) { expand<T>(args); } \
   KERNEL(collect_##suffix, DistanceArgs) { collect<T>(args); }
 REAL_TYPES(DISTANCES)
