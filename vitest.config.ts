@@ -19,19 +19,25 @@ const sources = (entry: string, native: string, files: string, worker: string) =
   { find: /^#worker$/, replacement: file(worker) },
 ]
 
+/** The files of test/api that run on a GPU too. */
+const ON_CUDA = [
+  ...['classes', 'concurrency', 'decoding', 'empty', 'encoder-decoder', 'generation', 'gradients'],
+  ...['optimizers', 'random', 'saved', 'tensor', 'train-step'],
+].join()
+
+const NODE = sources(
+  './ts/index.ts',
+  './ts/native/native.node.ts',
+  './ts/io/files.node.ts',
+  './ts/worker/start.node.ts',
+)
+
 // One project per runtime.
 export default defineConfig(async () => ({
   test: {
     projects: [
       {
-        resolve: {
-          alias: sources(
-            './ts/index.ts',
-            './ts/native/native.node.ts',
-            './ts/io/files.node.ts',
-            './ts/worker/start.node.ts',
-          ),
-        },
+        resolve: { alias: NODE },
         test: {
           name: 'node',
           include: ['test/**/*.test.ts'],
@@ -41,6 +47,20 @@ export default defineConfig(async () => ({
           execArgv: ['--expose-gc'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
+        },
+      },
+      // the public API on a GPU, or on the emulated one that scripts/test.mjs provides; what is left
+      // out needs the CPU (quantized weights, its memory) or too long on an emulated GPU
+      {
+        resolve: { alias: NODE },
+        test: {
+          name: 'cuda',
+          include: [`test/api/{${ON_CUDA}}.test.ts`],
+          setupFiles: ['test/cuda/setup.ts'],
+          pool: 'forks' as const,
+          execArgv: ['--expose-gc'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {

@@ -2,8 +2,7 @@
 // (test/golden/README.md).
 import { existsSync } from 'node:fs'
 import { Command } from 'commander'
-import type { Device } from 'x-transformers'
-import { setDevice } from '../test/parity/build.js'
+import { type Device, setDefaultDevice } from 'x-transformers'
 import { listFixtures, runFile } from '../test/parity/fixtures.js'
 import { command, userPath } from './command.js'
 
@@ -15,7 +14,7 @@ const program = new Command('npm run parity --')
 
 await command(async () => {
   const folder = userPath(program.parse().args[0] as string)
-  setDevice(program.opts<{ device: Device }>().device)
+  setDefaultDevice(program.opts<{ device: Device }>().device)
   if (!existsSync(folder)) program.error(`${folder} does not exist`)
   const fixtures = listFixtures(folder)
   if (!fixtures.length)

@@ -7,17 +7,14 @@ import { stripVTControlCharacters } from 'node:util'
 import { checkRust } from './addon.mjs'
 import { emulatedDriver } from './cuda/emulator.mjs'
 import { useKernels } from './cuda/kernels.mjs'
+import { deviceTests } from './cuda/tests.mjs'
 import { ensure, main } from './ensure.mjs'
 import { bin, Failure, run, say } from './lib.mjs'
 import { ensurePackages } from './packages.mjs'
+import { CARGO_TEST, colours, rustCounts, tail } from './rust.mjs'
 
-const colours = process.stdout.isTTY ? { CARGO_TERM_COLOR: 'always', FORCE_COLOR: '1' } : {}
 const tee = (program, ...args) => run(program, args, { stdout: 'tee', env: colours })
 const node = (...args) => tee(process.execPath, ...args)
-
-/** The last lines of what a program printed. */
-const tail = (text, lines = 40) =>
-  stripVTControlCharacters(text).trimEnd().split('\n').slice(-lines).join('\n')
 
 /** A part that passes or fails as a whole. */
 const check = async (result) => {
@@ -36,79 +33,18 @@ async function build() {
   }
 }
 
-/** Sums up the lines in which each of cargo's test programs reports. */
-function rustCounts({ code, out }) {
-  const counts = { passed: 0, failed: 0, skipped: 0 }
-  const plain = stripVTControlCharacters(out)
-  const line = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm
-  for (const [, passed, failed, ignored] of plain.matchAll(line)) {
-    counts.passed += Number(passed)
-    counts.failed += Number(failed)
-    counts.skipped += Number(ignored)
-  }
-  if (code === 0) return counts
-  // What did not compile, or died, reports nothing.
-  if (counts.failed === 0) return { ...counts, failed: 1, failures: [tail(plain)] }
-  const messages = plain.matchAll(/^---- \S+ stdout ----\n(?:(?!---- |failures:).*\n)*/gm)
-  return { ...counts, failures: Array.from(messages, ([text]) => text.trimEnd()) }
-}
-
-const CARGO_TEST = ['test', '--release', '--workspace']
-
 const cargoTest = async () => rustCounts(await tee('cargo', ...CARGO_TEST, '--no-fail-fast'))
 
-/**
- * The test programs that compute on the device that XT_DEVICE names, and which of their tests are
- * left out there: quantized weights stay on the CPU, and the others take minutes on an emulated
- * GPU (`npm run release:check` runs them).
- */
-const SLOW = ['hundreds_of_tokens_behind_a_short_prompt', 'losses_fall_and_a_trained_model']
-const LEFT_OUT = ['quantize::', ...SLOW].flatMap((name) => ['--skip', name])
-const DEVICE_TESTS = {
-  xt_kernels: [],
-  golden: [],
-  device: [],
-  behaviour: LEFT_OUT,
-  combinations: [],
-}
-
-/** The kernels and the golden cases on a GPU, by the CUDA driver that runs on the CPU. */
-async function cargoTestCuda() {
-  const driver = await emulatedDriver()
-  const env = { ...colours, XT_DEVICE: 'cuda', LD_LIBRARY_PATH: driver, PROPTEST_CASES: '4' }
-  const json = [...CARGO_TEST, '--no-run', '--message-format=json-render-diagnostics']
-  const { code, out } = await run('cargo', json, { stdout: 'capture' })
-  if (code !== 0) return { passed: 0, failed: 1, skipped: 0, failures: ['see `cargo test`'] }
-  const programs = out
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line))
-    .filter((message) => message.executable && message.target.name in DEVICE_TESTS)
-  const all = []
-  for (const { executable, target } of programs)
-    all.push(rustCounts(await run(executable, DEVICE_TESTS[target.name], { stdout: 'tee', env })))
-  const sum = (column) => all.reduce((total, counts) => total + counts[column], 0)
-  const missing = Object.keys(DEVICE_TESTS).length - programs.length
-  return {
-    passed: sum('passed'),
-    failed: sum('failed') + missing,
-    skipped: sum('skipped'),
-    failures: all.flatMap(({ failures = [] }) => failures),
-  }
-}
-
-/** The tests of TypeScript in one of the two runtimes. */
-async function vitest(project) {
+/** The tests of TypeScript in one of the projects of vitest.config.ts. */
+async function vitest(project, env = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
   const file = join(folder, 'vitest.json')
   try {
-    const { code } = await node(
-      bin('vitest'),
-      'run',
-      `--project=${project}`,
-      '--reporter=default',
-      '--reporter=json',
-      `--outputFile.json=${file}`,
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
+    const { code } = await run(
+      process.execPath,
+      [bin('vitest'), 'run', `--project=${project}`, ...reporters],
+      { stdout: 'tee', env: { ...colours, ...env } },
     )
     const report = JSON.parse(readFileSync(file, 'utf8'))
     // A file that could not be loaded fails without a test of its own.
@@ -153,10 +89,15 @@ const PARTS = {
     check(tee('cargo', 'run', '--release', '-p', 'xtask', '--', 'generate', '--check')),
   'cargo test': cargoTest,
   // the driver is built on Linux alone
-  ...(process.platform === 'linux' && { 'cargo test, cuda': cargoTestCuda }),
+  ...(process.platform === 'linux' && {
+    'cargo test, cuda': async () => deviceTests(await emulatedDriver()),
+  }),
   biome: () => check(node(bin('@biomejs/biome', 'biome'), 'check', '--error-on-warnings')),
   tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit')),
   'vitest node': () => vitest('node'),
+  ...(process.platform === 'linux' && {
+    'vitest cuda': async () => vitest('cuda', { LD_LIBRARY_PATH: await emulatedDriver() }),
+  }),
   'vitest browser': () => vitest('browser'),
 }
 

@@ -52,6 +52,7 @@ export {
   zeros,
 } from './tensor/creation.js'
 export type { Nested, TensorData, TypedArray } from './tensor/data.js'
+export { getDefaultDevice, setDefaultDevice } from './tensor/default-device.js'
 export type { Device } from './tensor/device.js'
 export {
   cat,

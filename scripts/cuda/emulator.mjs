@@ -21,6 +21,24 @@ const QUIET = ['-Wno-unused-variable', '-Wno-unknown-pragmas']
 // cudarc opens and closes the library
 const LINK = ['-Wl,-z,nodelete', '-Wl,-soname,libcuda.so.1']
 
+/** The files of all kernels. */
+export const kernelFiles = () => kernelSources().filter((path) => path.endsWith('.cu'))
+
+/**
+ * Builds the driver with these kernels as `file`. Headers are looked for in `headers` first;
+ * `flags` are more options of the compiler.
+ *
+ * @throws Failure where the compiler says no
+ */
+export async function buildDriver(file, kernels, { headers = [], flags: more = [] } = {}) {
+  const sources = [...SOURCES, '-x', 'c++', ...kernels]
+  const includes = [...headers.map((folder) => `-I${folder}`), ...INCLUDES]
+  const flags = [...FLAGS, ...more, ...QUIET, ...includes, ...LINK]
+  const { code } = await run('c++', [...flags, '-o', file, ...sources])
+  if (code !== 0)
+    throw new Failure('The emulated CUDA driver could not be built: is g++ installed?')
+}
+
 /** The folder of the emulated driver's `libcuda.so.1`; builds it where it is missing. */
 export async function emulatedDriver() {
   const folder = join(
@@ -32,12 +50,7 @@ export async function emulatedDriver() {
   if (existsSync(file)) return folder
   mkdirSync(folder, { recursive: true })
   const unfinished = `${file}.${process.pid}`
-  const kernels = kernelSources().filter((path) => path.endsWith('.cu'))
-  const sources = [...SOURCES, '-x', 'c++', ...kernels]
-  const flags = [...FLAGS, ...QUIET, ...INCLUDES, ...LINK]
-  const { code } = await run('c++', [...flags, '-o', unfinished, ...sources])
-  if (code !== 0)
-    throw new Failure('The emulated CUDA driver could not be built: is g++ installed?')
+  await buildDriver(unfinished, kernelFiles())
   renameSync(unfinished, file)
   return folder
 }

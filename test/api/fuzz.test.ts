@@ -3,6 +3,7 @@ import * as library from 'x-transformers'
 import {
   Adam,
   AdamW,
+  getDefaultDevice,
   info,
   Module,
   manualSeed,
@@ -62,6 +63,7 @@ const FUNCTIONS: Record<string, Arguments> = {
   cosineWarmup: () => [{ lr: 0.1, warmup_steps: 3, total_steps: 9, min_lr: 0 }],
   manualSeed: () => [1],
   setNumThreads: () => [info().threads],
+  setDefaultDevice: () => [getDefaultDevice()],
   noGrad: () => [() => 1],
   tidy: () => [() => 1],
   describe: () => [(ZOO.Decoder as (typeof ZOO)[string])[0]()],

@@ -1,13 +1,6 @@
 import * as library from 'x-transformers'
-import { type Device, type Module, type Tensor, tensor, XTransformersError } from 'x-transformers'
+import { type Module, type Tensor, tensor, XTransformersError } from 'x-transformers'
 import type { Stored } from './safetensors.js'
-
-let device: Device = 'cpu'
-
-/** Chooses where models and tensors of fixtures are from now on, such as `cuda:0`. */
-export function setDevice(name: Device): void {
-  device = name
-}
 
 export interface ModelSpec {
   class: string
@@ -25,14 +18,14 @@ export function exported(name: string): unknown {
 const isModel = (value: unknown): value is ModelSpec =>
   typeof value === 'object' && value !== null && 'class' in value
 
-/** The model that a fixture describes, on the device that was chosen. */
-export const build = (spec: ModelSpec): Module => construct(spec).to(device)
-
-/** Builds it with the public constructors. Wrappers take the wrapped model first, as in Python. */
-function construct(spec: ModelSpec): Module {
+/**
+ * The model that a fixture describes, built with the public constructors. Wrappers take the wrapped
+ * model first, as in Python.
+ */
+export function build(spec: ModelSpec): Module {
   const entries = Object.entries(spec.kwargs).map(([key, value]) => [
     key,
-    isModel(value) ? construct(value) : value,
+    isModel(value) ? build(value) : value,
   ])
   const { net, ...options } = Object.fromEntries(entries)
   const Class = exported(spec.class) as new (...args: unknown[]) => Module
@@ -54,7 +47,7 @@ export function toTensor(
         : data instanceof Float64Array
           ? 'f64'
           : 'f32'
-  return tensor(data, { shape, dtype, device, requires_grad })
+  return tensor(data, { shape, dtype, requires_grad })
 }
 
 export async function fromTensor(value: Tensor): Promise<Stored> {

@@ -13,6 +13,7 @@ import { jsonOf } from '../native/json.js'
 import type { NativeModule, NativeResult } from '../native/native.js'
 import { HANDLE, NATIVE_MODULE } from '../symbols.js'
 import { type ArgumentKind, isData } from '../tensor/arrays.js'
+import type { Device } from '../tensor/device.js'
 import type { TensorHandle } from '../tensor/handle.js'
 import type { NoGradScope } from '../tensor/no-grad-scope.js'
 import type { Gates } from '../tensor/schedule.js'
@@ -106,12 +107,14 @@ export type Positional = readonly [name: string, kind: ArgumentKind]
 
 /**
  * Positional arguments and the options after them, which have been checked, for
- * `NativeModule.call`; arrays become tensors where `tensors` and the options say what they hold.
+ * `NativeModule.call`; arrays become tensors on `device`, that of the model, where `tensors` and
+ * the options say what they hold.
  */
 export function encodeCall(
   positional: readonly unknown[],
   options: object,
-  tensors: readonly Positional[] = [],
+  tensors: readonly Positional[],
+  device: () => Device,
 ): Encoded {
   const made: Tensor[] = []
   const free = () => {
@@ -119,7 +122,7 @@ export function encodeCall(
   }
   const converted = (value: unknown, name: string, kind: ArgumentKind | undefined) => {
     if (kind === undefined || !isData(value)) return value
-    const tensor = fromArgument(value as object, kind, name)
+    const tensor = fromArgument(value as object, kind, name, device())
     made.push(tensor)
     return tensor
   }

@@ -6,6 +6,7 @@ import { Index } from '../io/shards.js'
 import type { Source, SyncSource } from '../io/sources.js'
 import type { Module } from '../module/module.js'
 import type { ModuleDescription, NativeModule } from '../native/native.js'
+import { getDefaultDevice } from '../tensor/default-device.js'
 import { checkDevice, type Device } from '../tensor/device.js'
 import * as models from './index.js'
 import { LoadedNative, type NativeModel } from './native-model.js'
@@ -15,7 +16,7 @@ export interface LoadOptions extends ReadOptions {
   /**
    * Where the weights shall be.
    *
-   * @default 'cpu'
+   * @default what `setDefaultDevice` has chosen, else 'cpu'
    */
   device?: Device | undefined
 }
@@ -65,7 +66,7 @@ export async function load<M extends Module = Module>(
     'signal',
     'on_progress',
   ])
-  const target = checkDevice(device ?? 'cpu')
+  const target = checkDevice(device ?? getDefaultDevice())
   const loaded = modelIn(await readSource(source, WHOLE, reading, (reader) => reader.model(target)))
   if (reading.signal?.aborted) loaded.dispose()
   throwIfAborted(reading.signal)
@@ -89,7 +90,7 @@ export function loadSync<M extends Module = Module>(
   options: Pick<LoadOptions, 'device'> = {},
 ): M {
   const { device } = checkOptions(options, 'loadSync()', ['device'])
-  const target = checkDevice(device ?? 'cpu')
+  const target = checkDevice(device ?? getDefaultDevice())
   return rebuild(
     modelIn(readSourceSync(source, WHOLE, (reader) => reader.modelSync(target))),
   ) as Module as M

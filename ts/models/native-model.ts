@@ -26,6 +26,7 @@ import type {
 import { GATES, HANDLE, NATIVE_MODULE, SELF } from '../symbols.js'
 import { heavy, heavySteps } from '../tensor/calls.js'
 import { ownBytes } from '../tensor/data.js'
+import { getDefaultDevice } from '../tensor/default-device.js'
 import { checkDevice, type Device } from '../tensor/device.js'
 import { noGradScopeOf } from '../tensor/grad-mode.js'
 import type { TensorHandle } from '../tensor/handle.js'
@@ -101,6 +102,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
       const own = checkOptions(options, className)
       const { json, modules } = encode(own)
       this.#native = guarded(() => native.construct(className, json, modules, nextContext()))
+      const device = getDefaultDevice()
+      // weights that are not drawn yet take no memory on the CPU
+      if (device !== 'cpu') guarded(() => this.#native.to(device))
       const entries = Object.entries(own)
       this.#inner = new Map(
         entries.filter((entry): entry is [string, NativeModel] => entry[1] instanceof NativeModel),
@@ -325,6 +329,12 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
       : inner[SELF].#lines().find((entry) => entry.name === rest)
   }
 
+  #encode(method: string, positional: readonly unknown[], options: object): Encoded {
+    // that of all weights
+    const device = () => this[ENTRIES]()[0]?.source.tensor().device ?? 'cpu'
+    return encodeCall(positional, options, this.#signatures[method] ?? [], device)
+  }
+
   /** Fixes a call: its arguments, its random numbers, its place in the order. */
   protected prepare(
     method: string,
@@ -334,7 +344,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     requireLive(this)
     const { signal: given, ...rest } = checkArguments(options, method)
     const signal = checkSignal(given)
-    const encoded = encodeCall(positional, rest, this[SELF].#signatures[method] ?? [])
+    const encoded = this[SELF].#encode(method, positional, rest)
     const handles = encoded.tensors
     const noGradScope = noGradScopeOf(handles, method === 'forward' ? this[SELF].#gates : NO_GATES)
     return {
@@ -379,11 +389,8 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   /** As {@link call}, at once. */
   protected callSync(method: string, positional: readonly unknown[], options?: object): never {
     requireLive(this)
-    const encoded = encodeCall(
-      positional,
-      checkArguments(options ?? {}, `${method}Sync`),
-      this[SELF].#signatures[method] ?? [],
-    )
+    const own = checkArguments(options ?? {}, `${method}Sync`)
+    const encoded = this[SELF].#encode(method, positional, own)
     try {
       return this[SELF].#callNow(method, encoded)
     } finally {

@@ -3,6 +3,7 @@ import { checkFlag, checkNumber, checkOptions, describeValue } from '../checks.j
 import { guarded, XTransformersError } from '../errors.js'
 import type { DType, NativeTensor } from '../native/native.js'
 import { exactNumber, pack, shapeFor, type TensorData } from './data.js'
+import { getDefaultDevice } from './default-device.js'
 import { checkDevice, type Device } from './device.js'
 import { checkDType, checkShape, isFloat } from './dtype.js'
 import { create, type Tensor, wrap, wrapLeaf } from './tensor.js'
@@ -19,7 +20,7 @@ export interface TensorOptions {
   /**
    * Where the values are.
    *
-   * @default 'cpu'
+   * @default what `setDefaultDevice` has chosen, else 'cpu'
    */
   device?: Device | undefined
   /**
@@ -63,7 +64,7 @@ function make(
   args: object,
   fallback: DType = 'f32',
 ) {
-  const { dtype = fallback, device = 'cpu', requires_grad } = check(options, name)
+  const { dtype = fallback, device = getDefaultDevice(), requires_grad } = check(options, name)
   return finish(
     create(name, { shape: checkShape(shape), dtype, device: checkDevice(device), ...args }),
     requires_grad,
@@ -84,7 +85,7 @@ export function tensor(data: TensorData, given: FromDataOptions = {}): Tensor {
   const options = check(given, 'tensor', ['shape', ...KEYS])
   const packed = pack(data, options.dtype)
   const shape = shapeFor(packed, options.shape)
-  const device = checkDevice(options.device ?? 'cpu')
+  const device = checkDevice(options.device ?? getDefaultDevice())
   const made: NativeTensor = guarded(() =>
     native.tensor(packed.bytes, packed.source, packed.dtype, shape, device),
   )
@@ -171,7 +172,7 @@ export function arange(
 }
 
 function steps(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
-  const { dtype = 'i64', device = 'cpu', requires_grad } = check(options, 'arange')
+  const { dtype = 'i64', device = getDefaultDevice(), requires_grad } = check(options, 'arange')
   const args = {
     start: checkNumber(start, 'start'),
     end: checkNumber(end, 'end'),

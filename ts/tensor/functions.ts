@@ -4,7 +4,7 @@ import type { Ids, Mask } from './arguments.js'
 import { isData } from './arrays.js'
 import { checkShape } from './dtype.js'
 import { axis, type CrossEntropyOptions } from './operations.js'
-import { apply, checkTensor, fromArgument, type Tensor } from './tensor.js'
+import { apply, checkTensor, fromArgument, Tensor } from './tensor.js'
 
 /** Checks a list of tensors with at least one in it. */
 function checkTensors(
@@ -44,7 +44,8 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
 /** `a` where the condition is true, else `b`. */
 export function where(condition: Mask, a: Tensor | number, b: Tensor | number): Tensor {
   if (isData(condition)) {
-    using made = fromArgument(condition as object, 'mask', 'the condition')
+    const device = [a, b].find((value) => value instanceof Tensor)?.device
+    using made = fromArgument(condition as object, 'mask', 'the condition', device)
     return made.where(a, b)
   }
   return checkTensor(condition, 'the condition').where(a, b)

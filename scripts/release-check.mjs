@@ -1,0 +1,62 @@
+// What takes too long for `npm test`, to be run before a release: the tests on an emulated GPU with
+// other orders of threads, with late calls, with sanitizers, and those that take minutes.
+
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { buildDriver, emulatedDriver, kernelFiles } from './cuda/emulator.mjs'
+import { useKernels } from './cuda/kernels.mjs'
+import { deviceTests } from './cuda/tests.mjs'
+import { main } from './ensure.mjs'
+import { cache, Failure, run, say } from './lib.mjs'
+
+const SANITIZERS = [
+  ...['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'],
+  ...['-fno-omit-frame-pointer', '-O1'],
+]
+
+/** A library of the compiler, which must be loaded first where the program was built without it. */
+async function runtime(name) {
+  const { out } = await run('c++', [`-print-file-name=${name}`], { stdout: 'capture' })
+  return out.trim()
+}
+
+/** The driver with address and undefined-behaviour sanitizers, and what its processes need. */
+async function sanitized() {
+  const folder = join(cache(), 'cuda-emulator-sanitized')
+  mkdirSync(folder, { recursive: true })
+  await buildDriver(join(folder, 'libcuda.so.1'), kernelFiles(), { flags: SANITIZERS })
+  const libraries = await Promise.all(['libasan.so', 'libubsan.so'].map(runtime))
+  return [folder, { LD_PRELOAD: libraries.join(' '), ASAN_OPTIONS: 'detect_leaks=0' }]
+}
+
+await main(async () => {
+  if (process.platform !== 'linux') throw new Failure('The emulated CUDA driver needs Linux.')
+  await useKernels()
+  const driver = await emulatedDriver()
+  const short = ['xt_kernels', 'golden', 'device']
+  const seeds = [1, 2, 3].map((seed) => [
+    `order ${seed} of threads`,
+    () => deviceTests(driver, { env: { EMULATED_CUDA_SEED: `${seed}` }, only: short }),
+  ])
+  const checks = [
+    ...seeds,
+    ['late calls', () => deviceTests(driver, { env: { EMULATED_CUDA_LATE: '1' }, only: short })],
+    [
+      'sanitizers',
+      async () => {
+        const [folder, env] = await sanitized()
+        return deviceTests(folder, { env, only: short })
+      },
+    ],
+    ['slow tests', () => deviceTests(driver, { slow: true, only: ['behaviour'] })],
+  ]
+  let failed = 0
+  for (const [name, check] of checks) {
+    say(`\n== ${name}`)
+    const counts = await check()
+    for (const text of counts.failures) console.log(text)
+    console.log(`${name}: ${counts.passed} passed, ${counts.failed} failed`)
+    failed += counts.failed
+  }
+  process.exitCode = failed > 0 ? 1 : 0
+})

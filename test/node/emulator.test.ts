@@ -1,0 +1,117 @@
+// What the CUDA driver that runs on the CPU finds: each test breaks a kernel, or a program.
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { buildDriver } from '../../scripts/cuda/emulator.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const kernels = join(root, 'crates/kernels/src')
+const execute = promisify(execFile)
+
+let folder: string
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** A driver whose only kernels are sums, in which `from` was replaced by `to` in one file. */
+async function broken(name: string, file: string, from: string, to: string): Promise<string> {
+  const own = mkdtempSync(join(folder, `${name}-`))
+  const source = readFileSync(join(kernels, file), 'utf8')
+  expect(source).toContain(from)
+  const changed = join(own, file.split('/').at(-1) as string)
+  writeFileSync(changed, source.replaceAll(from, to))
+  const sums = file.endsWith('.cu') ? changed : join(kernels, 'ops/reduce/reduce.cu')
+  await buildDriver(join(own, 'libcuda.so.1'), [sums], { headers: [own] })
+  return own
+}
+
+/** Sums 5,000 ones on the GPU of a driver; the sum, and what the driver has printed. */
+async function sum(driver: string, seed: number): Promise<{ value: string; printed: string }> {
+  const program = `
+    import { tensor } from 'x-transformers'
+    try {
+      console.log(tensor(new Float32Array(5000).fill(1)).to('cuda').sum().item())
+    } catch ({ message }) {
+      console.log(message)
+    }`
+  const { stdout, stderr } = await execute(
+    process.execPath,
+    ['--input-type=module', '-e', program],
+    {
+      cwd: root,
+      env: { ...process.env, LD_LIBRARY_PATH: driver, EMULATED_CUDA_SEED: `${seed}` },
+    },
+  )
+  return { value: stdout.trim(), printed: stderr }
+}
+
+const onLinux = describe.skipIf(process.platform !== 'linux')
+
+onLinux(
+  'the emulated driver',
+  () => {
+    it('finds a missing barrier', async () => {
+      const right = await broken('right', 'cuda/include/rows.cuh', 'partial', 'partial')
+      expect((await sum(right, 0)).value).toBe('5000')
+      const wrong = await broken('barrier', 'cuda/include/rows.cuh', '__syncthreads();', ';')
+      const seeds = [0, 1, 2, 3]
+      const sums = await Promise.all(seeds.map((seed) => sum(wrong, seed)))
+      expect(sums.map(({ value }) => value)).not.toEqual(seeds.map(() => '5000'))
+    })
+
+    it('finds an argument of another size', async () => {
+      const wrong = await broken('size', 'ops/reduce/reduce.cu', 'chunks;\n', 'chunks, more;\n')
+      const { value, printed } = await sum(wrong, 0)
+      expect(printed).toMatch(/the argument of sum_rows_f32 has 56 bytes in PTX, 64 in C\+\+/)
+      expect(value).toMatch(/there is no kernel sum_rows_f32/)
+    })
+
+    it('finds a thread that waits for ever, and lanes that do not meet', async () => {
+      const alone = await broken(
+        'alone',
+        'cuda/include/rows.cuh',
+        '  x = f(x, __shfl_xor_sync(0xffffffffu, x, distance));',
+        '  if (threadIdx.x) x = f(x, __shfl_xor_sync(0xffffffffu, x, distance));',
+      )
+      expect((await sum(alone, 0)).printed).toMatch(/deadlock|lanes of one warp meet/)
+    })
+
+    it('finds a missing synchronisation where calls are late', async () => {
+      const driver = await broken('late', 'cuda/include/rows.cuh', 'partial', 'partial')
+      const source = join(folder, 'late.cpp')
+      writeFileSync(
+        source,
+        `#include <cstdio>
+      extern "C" {
+        int cuInit(unsigned); int cuStreamCreate(void**, unsigned); int cuStreamSynchronize(void*);
+        int cuMemAllocAsync(unsigned long long*, size_t, void*);
+        int cuMemcpyHtoDAsync_v2(unsigned long long, const void*, size_t, void*);
+        int cuMemcpyDtoHAsync_v2(void*, unsigned long long, size_t, void*);
+      }
+      int main() {
+        void* stream; unsigned long long memory; int in = 7, out = -1;
+        cuInit(0); cuStreamCreate(&stream, 1); cuMemAllocAsync(&memory, 4, stream);
+        cuMemcpyHtoDAsync_v2(memory, &in, 4, stream);
+        in = 8; // has been read
+        cuMemcpyDtoHAsync_v2(&out, memory, 4, stream);
+        printf("%d ", out);
+        cuStreamSynchronize(stream);
+        printf("%d", out);
+      }`,
+      )
+      const program = join(folder, 'late')
+      await execute('c++', [source, '-o', program, join(driver, 'libcuda.so.1')])
+      const env = { ...process.env, LD_LIBRARY_PATH: driver }
+      const late = await execute(program, { env: { ...env, EMULATED_CUDA_LATE: '1' } })
+      expect(late.stdout).toBe('-1 7')
+      expect((await execute(program, { env })).stdout).toBe('7 7')
+    })
+  },
+  120_000,
+)
