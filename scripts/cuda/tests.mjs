@@ -5,6 +5,9 @@ import { CARGO_TEST, colours, rustCounts } from '../rust.mjs'
 /** The test programs that compute on the device that XT_DEVICE names. */
 const PROGRAMS = ['xt_kernels', 'golden', 'device', 'behaviour', 'combinations']
 
+/** The crates that have them; another one has a program of the same name. */
+const CRATES = /[\\/](kernels|core)[\\/]Cargo\.toml$/
+
 /** Quantized weights stay on the CPU. */
 const CPU_ONLY = ['quantize::']
 
@@ -17,7 +20,9 @@ async function built() {
   const { code, out } = await run('cargo', json, { stdout: 'capture' })
   if (code !== 0) return null
   const messages = out.split('\n').filter((line) => line.startsWith('{'))
-  const programs = messages.map((line) => JSON.parse(line)).filter(({ executable }) => executable)
+  const programs = messages
+    .map((line) => JSON.parse(line))
+    .filter(({ executable, manifest_path }) => executable && CRATES.test(manifest_path))
   return new Map(programs.map(({ target, executable }) => [target.name, executable]))
 }
 
