@@ -38,7 +38,7 @@ impl Alibi {
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
         let kind = Kind { dtype, device: device.clone(), version: 0 };
-        let distances = self.distances.rows(span.distances(), 1, &kind, |distance, row| {
+        let distances = self.distances.rows(span.distances(), 1, &kind, &|distance, row| {
             row.push(-(distance.unsigned_abs() as f64));
         })?;
         let (distances, count) = (Tensor::constant(distances.t()?), distances.dim(0)?);
@@ -47,7 +47,7 @@ impl Alibi {
             None => {
                 let heads = 0..self.slopes.len() as i64;
                 let slope = |head: i64, row: &mut Vec<f64>| row.push(self.slopes[head as usize]);
-                Tensor::constant(self.by_head.rows(heads, 1, &kind, slope)?)
+                Tensor::constant(self.by_head.rows(heads, 1, &kind, &slope)?)
             }
         };
         let bias = ops::mul(&slopes, &distances)?;

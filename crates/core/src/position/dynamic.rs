@@ -50,7 +50,7 @@ impl DynamicBias {
         let kind = Kind { dtype, device: device.clone(), version: 0 };
         let input = |distance: i64, row: &mut Vec<f64>| row.push(self.input(-distance));
         // (i + j - 1, 1)
-        let x = self.distances.rows(span.distances(), 1, &kind, input)?;
+        let x = self.distances.rows(span.distances(), 1, &kind, &input)?;
         let mut x = Tensor::constant(x);
         for (linear, norm) in &self.hidden {
             x = linear.forward(&x)?;

@@ -46,7 +46,7 @@ impl RelativeBias {
     pub fn forward(&self, span: Span, device: &Device) -> Result<Tensor> {
         let kind = Kind { dtype: DType::I64, device: device.clone(), version: 0 };
         let bucket = |distance: i64, row: &mut Vec<f64>| row.push(self.bucket(distance) as f64);
-        let ids = self.by_distance.rows(span.distances(), 1, &kind, bucket)?.squeeze(1)?;
+        let ids = self.by_distance.rows(span.distances(), 1, &kind, &bucket)?.squeeze(1)?;
         let bias = self.table.forward(&Tensor::constant(ids))?; // (i + j - 1, heads)
         Ok(ops::affine(&ops::transpose(&bias, 0, 1)?, self.scale, 0.0)?)
     }

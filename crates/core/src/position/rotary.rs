@@ -89,7 +89,7 @@ impl Rotary {
         let half = freq.len();
         let Some(xpos) = &self.xpos else {
             let table = |table: &PositionTable, f: fn(f64) -> f64| {
-                table.rows(range.clone(), half, &kind, |position, row| {
+                table.rows(range.clone(), half, &kind, &|position, row| {
                     row.extend((0..half).map(|i| f(angle(position, i))));
                 })
             };
@@ -100,7 +100,7 @@ impl Rotary {
         // these change with the middle of the sequence
         let (scale, middle) = (numbers(&xpos.scale)?, (positions.end / 2) as f64);
         let table = |f: fn(f64) -> f64, sign: f64| {
-            PositionTable::default().rows(range.clone(), half, &kind, |position, row| {
+            PositionTable::default().rows(range.clone(), half, &kind, &|position, row| {
                 let power = (position as f64 - middle) / xpos.base;
                 let growth = |i: usize| f64::from(scale[i]).powf(sign * power);
                 row.extend((0..half).map(|i| f(angle(position, i)) * growth(i)));

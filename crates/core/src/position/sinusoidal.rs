@@ -38,7 +38,7 @@ impl SinusoidalPositions {
         let table = match pos {
             None => {
                 let rows = positions.start as i64..positions.end as i64;
-                self.table.rows(rows, 2 * half, &kind, write)?
+                self.table.rows(rows, 2 * half, &kind, &write)?
             }
             Some(pos) => {
                 let positions: Vec<i64> =

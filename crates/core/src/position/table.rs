@@ -36,7 +36,7 @@ impl PositionTable {
         rows: Range<i64>,
         width: usize,
         kind: &Kind,
-        write: impl Fn(i64, &mut Vec<f64>),
+        write: &dyn Fn(i64, &mut Vec<f64>),
     ) -> Result<Array> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let old = kept.as_ref().filter(|kept| kept.kind.is_same(kind));
@@ -93,7 +93,7 @@ mod tests {
         let (table, made) = (PositionTable::default(), Cell::new(0));
         let rows = |range: Range<i64>, version| {
             let kind = Kind { dtype: DType::F64, device: Device::Cpu, version };
-            let rows = table.rows(range.clone(), 2, &kind, |row, values| {
+            let rows = table.rows(range.clone(), 2, &kind, &|row, values| {
                 made.set(made.get() + 1);
                 values.extend([row as f64, (row * row) as f64]);
             });
