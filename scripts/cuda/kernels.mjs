@@ -35,7 +35,8 @@ async function nvrtc(python) {
   rmSync(unfinished, { recursive: true, force: true })
   mkdirSync(unfinished, { recursive: true })
   const pip = ['-m', 'pip', 'install', '--no-deps', '--no-cache-dir', '--target', unfinished]
-  const { code } = await run(python, [...pip, '--quiet', '--only-binary', ':all:', WHEEL])
+  const quiet = ['--quiet', '--disable-pip-version-check', '--root-user-action=ignore']
+  const { code } = await run(python, [...pip, ...quiet, '--only-binary', ':all:', WHEEL])
   if (code !== 0 || !libraryIn(unfinished)) {
     rmSync(unfinished, { recursive: true, force: true })
     return null
