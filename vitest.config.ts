@@ -49,8 +49,8 @@ export default defineConfig(async () => ({
           hookTimeout: 60_000,
         },
       },
-      // the public API on a GPU, or on the emulated one that scripts/test.mjs provides; what is left
-      // out needs the CPU (quantized weights, its memory) or too long on an emulated GPU
+      // the public API on a GPU, or on the emulated one that scripts/test.mjs provides; what is
+      // left out needs the CPU (quantized weights, its memory) or too long on an emulated GPU
       {
         resolve: { alias: NODE },
         test: {

@@ -137,7 +137,7 @@ onLinux('on a GPU', () => {
     expect([cpu?.[3], gpu?.[3]]).toEqual(['cpu', 'cuda:0'])
   })
 
-  it('an index out of range is an error, at once or at the next read, and nothing is lost', async () => {
+  it('an index out of range is an error, at once or at the next read', async () => {
     const lines = await emulated(`${MODEL}
       model.cuda()
       const caught = async (work) => {

@@ -37,10 +37,13 @@ impl AbsolutePositions {
     /// [`Error::Shape`] if a position is not in the table.
     pub fn forward(&self, positions: Range<usize>, pos: Option<&Tensor>) -> Result<Tensor> {
         let rows = match pos {
-            Some(pos) => self.table.forward(pos).map_err(|error| self.out_of_range(pos).unwrap_or(error))?,
+            Some(pos) => {
+                self.table.forward(pos).map_err(|error| self.out_of_range(pos).unwrap_or(error))?
+            }
             None if positions.end > self.max_seq_len => {
                 return Error::shape(format!(
-                    "a sequence of {} is longer than `max_seq_len` ({}), which absolute positions cover",
+                    "a sequence of {} is longer than `max_seq_len` ({}), which absolute positions \
+                     cover",
                     positions.end, self.max_seq_len
                 ))
             }

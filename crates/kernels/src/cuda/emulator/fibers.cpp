@@ -51,7 +51,6 @@ fiber_switch:
 
 namespace emulated {
 __thread const Place* place;
-static unsigned long switches;
 
 enum class State { ready, barrier, warp, done };
 struct Snapshot {
@@ -148,7 +147,6 @@ static Thread* pick() {
 
 // Goes from thread `from` (null: the host) to `to` (null: the host).
 static void go(Thread* from, Thread* to, [[maybe_unused]] bool ends = false) {
-  switches++;
   block.current = to;
   if (to) place = &to->place;
 #if defined(ASAN)
